@@ -1,0 +1,261 @@
+//! The training loop.
+
+mod state;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use burn::prelude::Device;
+use rekindle_core::metrics::{Metrics, MetricsLogger, Reducer};
+use rekindle_core::rng::{Purpose, stream};
+use rekindle_core::{DEFAULT_MODULE_ID, Generator};
+use rekindle_env_runner::{Amount, EnvRunnerConfig, EnvRunnerGroup, Rollout, SampleOptions};
+use rekindle_learner::Learner;
+use rekindle_rl_module::{AnyRLModule, MultiRLModuleSpec};
+use serde_json::Value;
+
+use crate::{AlgorithmConfig, AlgorithmError, BatchMode, Evaluation, Result, TrainingConfig};
+
+/// An algorithm at work: runners, a learner, and the loop between them.
+///
+/// ```no_run
+/// use burn::prelude::Device;
+/// use rekindle_algorithms::PpoConfig;
+///
+/// let mut algo = PpoConfig::new().environment("CartPole-v1").build(&Device::flex())?;
+/// for _ in 0..10 {
+///     let result = algo.train()?;
+///     println!("{:?}", result.get("env_runners/episode_return_mean"));
+/// }
+/// # Ok::<(), rekindle_algorithms::AlgorithmError>(())
+/// ```
+#[derive(Debug)]
+pub struct Algorithm {
+    name: &'static str,
+    /// The configuration as data, seed included.
+    config: Value,
+    settings: Settings,
+    device: Device,
+    env_runners: EnvRunnerGroup,
+    /// Built at the first evaluation.
+    eval_env_runners: Option<EnvRunnerGroup>,
+    learner: Learner,
+    iteration: u64,
+    env_steps: u64,
+    metrics: MetricsLogger,
+}
+
+/// The settings that the loop reads.
+#[derive(Debug, Clone)]
+struct Settings {
+    seed: u64,
+    fragment: usize,
+    num_envs: usize,
+    train_batch_size: usize,
+    batch_mode: BatchMode,
+    explore: bool,
+    evaluation: crate::EvaluationConfig,
+    runner: EnvRunnerConfig,
+}
+
+/// The key of the number of the iteration in results.
+const TRAINING_ITERATION: &str = "training_iteration";
+
+impl Algorithm {
+    /// Builds runners, module and learner.
+    pub(crate) fn new<T: TrainingConfig>(
+        config: &AlgorithmConfig<T>,
+        device: &Device,
+    ) -> Result<Self> {
+        config.validate()?;
+        let mut config = config.clone();
+        // A drawn seed is recorded, so that every run can be repeated. JSON keeps 53 bits.
+        let seed =
+            config.debugging.seed.unwrap_or_else(|| Generator::from_entropy().next_u64() >> 11);
+        config.debugging.seed = Some(seed);
+
+        let runner = config.runner_config(seed);
+        let runners = &config.env_runners;
+        let threads = runners.threads();
+        let env_runners = EnvRunnerGroup::new(&runner, runners.num_env_runners, threads, device)?;
+        let spec = config
+            .module_spec()
+            .observation_space(env_runners.observation_space().clone())
+            .action_space(env_runners.action_space().clone());
+        let module = MultiRLModuleSpec::from(spec).build(device, seed)?;
+        let training = &config.training;
+        let learner = Learner::new(training.learner(seed), training.objective(), module, device)?;
+        let mut algorithm = Self {
+            name: T::NAME,
+            settings: Settings {
+                seed,
+                fragment: config.rollout_fragment_length(),
+                num_envs: runners.num_envs_per_env_runner,
+                train_batch_size: training.train_batch_size(),
+                batch_mode: runners.batch_mode,
+                explore: runners.explore,
+                evaluation: config.evaluation.clone(),
+                runner,
+            },
+            config: serde_json::to_value(&config).map_err(AlgorithmError::ConfigFormat)?,
+            device: device.clone(),
+            env_runners,
+            eval_env_runners: None,
+            learner,
+            iteration: 0,
+            env_steps: 0,
+            metrics: MetricsLogger::new(),
+        };
+        algorithm.publish_weights()?;
+        Ok(algorithm)
+    }
+
+    /// The name of the algorithm.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The configuration as data, with the seed that was drawn if none was set.
+    pub fn config(&self) -> &Value {
+        &self.config
+    }
+
+    /// Iterations so far.
+    pub fn iteration(&self) -> u64 {
+        self.iteration
+    }
+
+    /// Environment steps sampled so far.
+    pub fn env_steps(&self) -> u64 {
+        self.env_steps
+    }
+
+    /// The learner.
+    pub fn learner(&self) -> &Learner {
+        &self.learner
+    }
+
+    /// A module that learns, by id; `"default_policy"` for a single agent.
+    ///
+    /// # Errors
+    /// If there is no such module; the message has the ids there are.
+    pub fn module(&self, id: &str) -> Result<&AnyRLModule> {
+        Ok(self.learner.module().module(id)?)
+    }
+
+    /// One iteration: collects a batch, learns from it, publishes the weights, evaluates if due.
+    ///
+    /// The result has RLlib's names: `env_runners/episode_return_mean`,
+    /// `learners/default_policy/policy_loss`, `timers/…`, `evaluation/…`.
+    ///
+    /// # Errors
+    /// If an environment, connector, forward pass or update fails.
+    pub fn train(&mut self) -> Result<Metrics> {
+        let started = Instant::now();
+        self.training_step()?;
+        self.iteration += 1;
+        let evaluation = match self.settings.evaluation.evaluation_interval {
+            Some(interval) if self.iteration.is_multiple_of(interval as u64) => {
+                Some(self.evaluate()?)
+            }
+            _ => None,
+        };
+        self.metrics.log_time("timers/training_iteration", started.elapsed())?;
+        let total = started.elapsed().as_secs_f64();
+        self.metrics.log_value("time_total_s", total, Reducer::LifetimeSum)?;
+        let mut result = self.metrics.reduce();
+        result.insert(TRAINING_ITERATION, self.iteration as f64);
+        if let Some(evaluation) = evaluation {
+            for (key, value) in [
+                ("episode_return_mean", evaluation.mean_return()),
+                ("episode_return_min", evaluation.min_return()),
+                ("episode_return_max", evaluation.max_return()),
+                ("episode_len_mean", evaluation.mean_length()),
+            ] {
+                result.insert(format!("evaluation/env_runners/{key}"), value);
+            }
+        }
+        Ok(result)
+    }
+
+    /// Collects a batch, learns from it and publishes the weights.
+    fn training_step(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let rollouts = self.sample_batch()?;
+        self.env_runners.sync_connectors()?;
+        self.metrics.log_time("timers/env_runner_sampling_timer", started.elapsed())?;
+        self.metrics.aggregate("env_runners", self.env_runners.take_metrics())?;
+
+        let started = Instant::now();
+        self.env_steps += rollouts.iter().map(|r| r.env_steps() as u64).sum::<u64>();
+        let data = BTreeMap::from([(DEFAULT_MODULE_ID.to_string(), rollouts)]);
+        self.learner.update(&data, self.env_steps)?;
+        self.metrics.log_time("timers/learner_update_timer", started.elapsed())?;
+        self.metrics.aggregate("learners", [self.learner.take_metrics()])?;
+        self.publish_weights()
+    }
+
+    fn sample_batch(&mut self) -> Result<Vec<Rollout>> {
+        let settings = &self.settings;
+        let options = SampleOptions { explore: settings.explore, ..SampleOptions::default() };
+        let wanted = settings.train_batch_size;
+        let mut rollouts = Vec::new();
+        let mut steps = 0;
+        while steps < wanted {
+            let more = match settings.batch_mode {
+                BatchMode::TruncateEpisodes => {
+                    let amount = Amount::Timesteps(settings.fragment * settings.num_envs);
+                    self.env_runners.sample(amount, options)?
+                }
+                BatchMode::CompleteEpisodes => {
+                    self.env_runners.sample(Amount::Episodes(settings.num_envs), options)?
+                }
+            };
+            steps += more.iter().map(Rollout::env_steps).sum::<usize>();
+            rollouts.extend(more);
+        }
+        Ok(rollouts)
+    }
+
+    /// Gives the runners the learner's weights.
+    fn publish_weights(&mut self) -> Result<()> {
+        let module = self.learner.module().module(DEFAULT_MODULE_ID)?;
+        self.env_runners.set_module(module, self.learner.weights_seq_no());
+        Ok(())
+    }
+
+    /// Plays `evaluation_duration` whole episodes on environments of its own, with the connectors'
+    /// statistics as training left them.
+    ///
+    /// # Errors
+    /// If an environment, connector or forward pass fails.
+    pub fn evaluate(&mut self) -> Result<Evaluation> {
+        let settings = &self.settings;
+        let options =
+            SampleOptions { explore: settings.evaluation.explore, ..SampleOptions::default() };
+        let episodes = settings.evaluation.evaluation_duration;
+        let mut runners = match self.eval_env_runners.take() {
+            Some(runners) => runners,
+            None => self.new_eval_env_runners()?,
+        };
+        let module = self.learner.module().module(DEFAULT_MODULE_ID)?;
+        runners.set_module(module, self.learner.weights_seq_no());
+        runners.copy_connectors_from(&mut self.env_runners)?;
+        let rollouts = runners.sample_episodes(episodes, options);
+        runners.take_metrics();
+        self.eval_env_runners = Some(runners);
+        Ok(Evaluation::of(&rollouts?))
+    }
+
+    /// Runners on environments and seeds of their own, whose connectors do not learn.
+    fn new_eval_env_runners(&self) -> Result<EnvRunnerGroup> {
+        let settings = &self.settings;
+        let config = EnvRunnerConfig {
+            num_envs: settings.evaluation.num_envs,
+            seed: stream(settings.seed, 0, 0, Purpose::Evaluation).next_u64(),
+            update_connectors: false,
+            ..settings.runner.clone()
+        };
+        Ok(EnvRunnerGroup::new(&config, 1, 1, &self.device)?)
+    }
+}

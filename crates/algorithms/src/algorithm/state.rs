@@ -1,0 +1,125 @@
+//! The state of an algorithm, whole and in parts.
+
+use std::path::Path;
+
+use burn::prelude::Device;
+use rekindle_core::metrics::MetricsState;
+use rekindle_core::{Checkpointable, State, checkpoint};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Algorithm;
+use crate::{AlgorithmConfig, AlgorithmError, Result, TrainingConfig};
+
+/// The plain part; learner and runners are components.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AlgorithmState {
+    algorithm: String,
+    config: Value,
+    iteration: u64,
+    env_steps: u64,
+    metrics: MetricsState,
+}
+
+const LEARNER: &str = "learner";
+const ENV_RUNNERS: &str = "env_runners";
+const EVAL_ENV_RUNNERS: &str = "eval_env_runners";
+const RL_MODULE: &str = "rl_module";
+
+impl Checkpointable for Algorithm {
+    type Error = AlgorithmError;
+
+    fn get_state(&self) -> Result<State> {
+        let mut state = State::from_data(&AlgorithmState {
+            algorithm: self.name.into(),
+            config: self.config.clone(),
+            iteration: self.iteration,
+            env_steps: self.env_steps,
+            metrics: self.metrics.state(),
+        })?;
+        state.insert_component(LEARNER, self.learner.get_state()?);
+        state.insert_component(ENV_RUNNERS, self.env_runners.get_state()?);
+        if let Some(runners) = &self.eval_env_runners {
+            state.insert_component(EVAL_ENV_RUNNERS, runners.get_state()?);
+        }
+        Ok(state)
+    }
+
+    /// Training continues exactly where it was saved: weights, optimizers, connectors, random
+    /// streams, environments and counters.
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        let data: AlgorithmState = state.data_as()?;
+        if data.algorithm != self.name {
+            let (expected, found) = (self.name.into(), data.algorithm);
+            return Err(AlgorithmError::WrongAlgorithm { expected, found });
+        }
+        self.learner.set_state(state.component(LEARNER)?)?;
+        self.env_runners.set_state(state.component(ENV_RUNNERS)?)?;
+        self.eval_env_runners = match state.components.get(EVAL_ENV_RUNNERS) {
+            Some(saved) => {
+                let mut runners = self.new_eval_env_runners()?;
+                runners.set_state(saved)?;
+                Some(runners)
+            }
+            None => None,
+        };
+        self.iteration = data.iteration;
+        self.env_steps = data.env_steps;
+        self.metrics.set_state(data.metrics);
+        self.publish_weights()
+    }
+}
+
+impl Algorithm {
+    /// Builds the algorithm that a checkpoint describes and continues where it was saved.
+    ///
+    /// `T` is the training section of its configuration: `Algorithm::from_checkpoint::<PpoTraining>`.
+    ///
+    /// # Errors
+    /// [`AlgorithmError::WrongAlgorithm`] for a checkpoint of another algorithm; otherwise if the
+    /// checkpoint is damaged or does not fit.
+    pub fn from_checkpoint<T: TrainingConfig>(
+        path: impl AsRef<Path>,
+        device: &Device,
+    ) -> Result<Self> {
+        let state = checkpoint::read(path)?;
+        let data: AlgorithmState = state.data_as()?;
+        if data.algorithm != T::NAME {
+            let (expected, found) = (T::NAME.into(), data.algorithm);
+            return Err(AlgorithmError::WrongAlgorithm { expected, found });
+        }
+        let config: AlgorithmConfig<T> =
+            serde_json::from_value(data.config).map_err(AlgorithmError::ConfigFormat)?;
+        let mut algorithm = config.build(device)?;
+        algorithm.set_state(&state)?;
+        Ok(algorithm)
+    }
+
+    /// Restores one component from a checkpoint of that component alone.
+    ///
+    /// `component` is `"learner"`, `"learner/rl_module"`, `"learner/rl_module/<module_id>"` or
+    /// `"env_runners"`; `path` is a checkpoint of such a component, saved on its own or a directory
+    /// inside a larger checkpoint. The runners act with restored weights at once.
+    ///
+    /// # Errors
+    /// [`AlgorithmError::UnknownComponent`]; otherwise if the checkpoint is damaged or does not fit.
+    /// Nothing changes then.
+    pub fn restore_component(&mut self, path: impl AsRef<Path>, component: &str) -> Result<()> {
+        let parts: Vec<&str> = component.split('/').collect();
+        let state = checkpoint::read(path)?;
+        match parts[..] {
+            [LEARNER] => self.learner.set_state(&state)?,
+            [ENV_RUNNERS] => return Ok(self.env_runners.set_state(&state)?),
+            [LEARNER, RL_MODULE] => self.learner.module_mut().set_state(&state)?,
+            [LEARNER, RL_MODULE, id] => {
+                self.module(id)?;
+                if let Some(module) = self.learner.module_mut().get_mut(id) {
+                    module.set_state(&state)?;
+                }
+            }
+            _ => return Err(AlgorithmError::UnknownComponent(component.into())),
+        }
+        self.publish_weights()
+    }
+}

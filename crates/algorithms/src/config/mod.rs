@@ -1,0 +1,245 @@
+//! Configurations: code and data.
+
+mod sections;
+
+use std::fmt::Debug;
+
+use burn::prelude::Device;
+use rekindle_env::EnvConfig;
+use rekindle_env_runner::EnvRunnerConfig;
+use rekindle_learner::{LearnerConfig, Objective};
+use rekindle_rl_module::RLModuleSpec;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{Algorithm, AlgorithmError, Result};
+
+pub use sections::{
+    BatchMode, DebuggingConfig, EnvRunnersConfig, EnvironmentConfig, EvaluationConfig,
+    RolloutFragmentLength,
+};
+
+/// The part of a configuration that is an algorithm's own.
+pub trait TrainingConfig:
+    Clone + Debug + Default + PartialEq + Serialize + DeserializeOwned + 'static
+{
+    /// The name of the algorithm.
+    const NAME: &'static str;
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// If a field is out of range.
+    fn validate(&self) -> Result<()>;
+
+    /// Environment steps of one update.
+    fn train_batch_size(&self) -> usize;
+
+    /// The settings of the learner.
+    fn learner(&self, seed: u64) -> LearnerConfig;
+
+    /// What the learner optimises.
+    fn objective(&self) -> Box<dyn Objective>;
+
+    /// Model settings that differ from `DefaultModelConfig` in this algorithm.
+    fn default_model_config() -> Map<String, Value> {
+        Map::new()
+    }
+}
+
+/// Everything an algorithm is made of; `T` holds what only this algorithm has.
+///
+/// Builder methods take closures, so that settings read in groups as in RLlib:
+///
+/// ```
+/// use rekindle_algorithms::PpoConfig;
+///
+/// let config = PpoConfig::new()
+///     .environment("CartPole-v1")
+///     .env_runners(|e| e.num_envs_per_env_runner(8))
+///     .training(|t| t.lr(3e-4).train_batch_size(1024).minibatch_size(256));
+/// config.validate()?;
+///
+/// // The same as data.
+/// let json = serde_json::to_string(&config).expect("plain data");
+/// assert_eq!(PpoConfig::from_json(&json)?, config);
+/// # Ok::<(), rekindle_algorithms::AlgorithmError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, bound = "T: TrainingConfig")]
+pub struct AlgorithmConfig<T> {
+    /// The environment.
+    pub environment: EnvironmentConfig,
+    /// How experience is collected.
+    pub env_runners: EnvRunnersConfig,
+    /// How it is learned from.
+    pub training: T,
+    /// How the module is built; `None` builds the default actor-critic.
+    pub rl_module_spec: Option<RLModuleSpec>,
+    /// Settings of the default module, a part of `DefaultModelConfig`.
+    pub model_config: Map<String, Value>,
+    /// How the policy is evaluated during training.
+    pub evaluation: EvaluationConfig,
+    /// Seed.
+    pub debugging: DebuggingConfig,
+}
+
+impl<T: TrainingConfig> Default for AlgorithmConfig<T> {
+    fn default() -> Self {
+        Self {
+            environment: EnvironmentConfig::default(),
+            env_runners: EnvRunnersConfig::default(),
+            training: T::default(),
+            rl_module_spec: None,
+            model_config: Map::new(),
+            evaluation: EvaluationConfig::default(),
+            debugging: DebuggingConfig::default(),
+        }
+    }
+}
+
+impl<T: TrainingConfig> AlgorithmConfig<T> {
+    /// The algorithm's defaults, without an environment.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads a configuration; what it leaves out takes its default.
+    ///
+    /// # Errors
+    /// [`AlgorithmError::ConfigFormat`] for unknown keys and wrong values.
+    pub fn from_json(json: &str) -> Result<Self> {
+        serde_json::from_str(json).map_err(AlgorithmError::ConfigFormat)
+    }
+
+    /// Sets the id of the environment.
+    #[must_use]
+    pub fn environment(mut self, env: impl Into<String>) -> Self {
+        self.environment.env = Some(env.into());
+        self
+    }
+
+    /// Sets settings of the environment by name, as its constructor takes them.
+    #[must_use]
+    pub fn env_config(mut self, config: EnvConfig) -> Self {
+        self.environment.env_config = config;
+        self
+    }
+
+    /// Changes how experience is collected.
+    #[must_use]
+    pub fn env_runners(mut self, f: impl FnOnce(EnvRunnersConfig) -> EnvRunnersConfig) -> Self {
+        self.env_runners = f(self.env_runners);
+        self
+    }
+
+    /// Changes how experience is learned from.
+    #[must_use]
+    pub fn training(mut self, f: impl FnOnce(T) -> T) -> Self {
+        self.training = f(self.training);
+        self
+    }
+
+    /// Sets how the module is built. Spaces are filled from the environment.
+    #[must_use]
+    pub fn rl_module(mut self, spec: RLModuleSpec) -> Self {
+        self.rl_module_spec = Some(spec);
+        self
+    }
+
+    /// Sets one field of the default module's `DefaultModelConfig`.
+    #[must_use]
+    pub fn model(mut self, field: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.model_config.insert(field.into(), value.into());
+        self
+    }
+
+    /// Changes how the policy is evaluated during training.
+    #[must_use]
+    pub fn evaluation(mut self, f: impl FnOnce(EvaluationConfig) -> EvaluationConfig) -> Self {
+        self.evaluation = f(self.evaluation);
+        self
+    }
+
+    /// Sets the seed of everything.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.debugging.seed = Some(seed);
+        self
+    }
+
+    /// Checks all settings, each and together.
+    ///
+    /// # Errors
+    /// The first that is out of range, with field, value and constraint.
+    pub fn validate(&self) -> Result<()> {
+        if self.environment.env.is_none() {
+            return Err(AlgorithmError::InvalidConfig {
+                field: "env",
+                value: "not set".into(),
+                constraint:
+                    "an algorithm needs an environment: call `.environment(\"CartPole-v1\")`".into(),
+            });
+        }
+        self.env_runners.validate()?;
+        self.evaluation.validate()?;
+        self.training.validate()?;
+        if let Some(spec) = &self.rl_module_spec
+            && !self.model_config.is_empty()
+            && !spec.get_model_config().is_null()
+        {
+            return Err(AlgorithmError::InvalidConfig {
+                field: "model_config",
+                value: Value::Object(self.model_config.clone()).to_string(),
+                constraint: "`rl_module_spec` has a model config of its own; set only one".into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Builds the algorithm; the learner and the runners work on `device`.
+    ///
+    /// # Errors
+    /// If a setting is out of range, the environment is unknown, or the module cannot be built or
+    /// lacks a role that the algorithm needs.
+    pub fn build(&self, device: &Device) -> Result<Algorithm> {
+        Algorithm::new(self, device)
+    }
+
+    /// Environment steps that each runner collects for one update.
+    pub fn rollout_fragment_length(&self) -> usize {
+        let envs = self.env_runners.num_env_runners * self.env_runners.num_envs_per_env_runner;
+        match self.env_runners.rollout_fragment_length {
+            RolloutFragmentLength::Auto(_) => self.training.train_batch_size().div_ceil(envs),
+            RolloutFragmentLength::Steps(steps) => steps,
+        }
+    }
+
+    pub(crate) fn runner_config(&self, seed: u64) -> EnvRunnerConfig {
+        EnvRunnerConfig {
+            env_config: self.environment.env_config.clone(),
+            num_envs: self.env_runners.num_envs_per_env_runner,
+            seed,
+            env_to_module: self.env_runners.env_to_module_connector.clone(),
+            normalize_actions: self.environment.normalize_actions,
+            clip_actions: self.environment.clip_actions,
+            ..EnvRunnerConfig::new(self.environment.env.clone().unwrap_or_default())
+        }
+    }
+
+    /// The spec of the module, without spaces.
+    pub(crate) fn module_spec(&self) -> RLModuleSpec {
+        match &self.rl_module_spec {
+            Some(spec) if !spec.get_model_config().is_null() || self.model_config.is_empty() => {
+                spec.clone()
+            }
+            Some(spec) => spec.clone().model_config(&self.model_config),
+            None => {
+                let mut config = T::default_model_config();
+                config.extend(self.model_config.clone());
+                RLModuleSpec::default().model_config(config)
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Errors of the algorithms crate.
+
+use rekindle_catalog::CatalogError;
+use rekindle_core::CoreError;
+use rekindle_core::checkpoint::CheckpointError;
+use rekindle_core::metrics::MetricsError;
+use rekindle_env::EnvError;
+use rekindle_env_runner::RunnerError;
+use rekindle_learner::LearnerError;
+use rekindle_rl_module::ModuleError;
+use thiserror::Error;
+
+/// What can go wrong with an algorithm; every message says what to do.
+#[non_exhaustive]
+#[derive(Debug, Error)]
+pub enum AlgorithmError {
+    /// A value that a setting does not allow.
+    #[error("config: `{field}` is {value}, but {constraint}")]
+    InvalidConfig {
+        /// The setting.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What it must be.
+        constraint: String,
+    },
+    /// A configuration that cannot be read: an unknown key, a missing or a wrong value.
+    #[error("config: {0}")]
+    ConfigFormat(#[source] serde_json::Error),
+    /// A checkpoint of another algorithm.
+    #[error("the checkpoint is of the algorithm `{found}`, not `{expected}`")]
+    WrongAlgorithm {
+        /// The algorithm asked for.
+        expected: String,
+        /// The algorithm in the file.
+        found: String,
+    },
+    /// A component path that leads nowhere.
+    #[error(
+        "`{0}` is no component of an algorithm that can be restored alone: use `learner`, `learner/rl_module`, `learner/rl_module/<module_id>` or `env_runners`"
+    )]
+    UnknownComponent(String),
+    /// The learner failed.
+    #[error(transparent)]
+    Learner(#[from] LearnerError),
+    /// A runner failed.
+    #[error(transparent)]
+    Runner(#[from] RunnerError),
+    /// A module failed.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// A model or distribution failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A batch, tensor or device failed.
+    #[error(transparent)]
+    Core(#[from] CoreError),
+    /// An environment failed.
+    #[error(transparent)]
+    Env(#[from] EnvError),
+    /// A metric failed.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// A checkpoint could not be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
+/// A result of the algorithms crate.
+pub type Result<T, E = AlgorithmError> = std::result::Result<T, E>;

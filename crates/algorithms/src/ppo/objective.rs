@@ -1,0 +1,239 @@
+//! PPO's loss and what it needs.
+
+use std::collections::BTreeMap;
+
+use rekindle_core::{Batch, Columns, HostBatch, ModuleId};
+use rekindle_env_runner::Rollout;
+use rekindle_learner::losses::{ppo_surrogate, value_loss};
+use rekindle_learner::ops::{explained_variance, gae, returns_to_go, standardize};
+use rekindle_learner::{LearnerError, Loss, Objective, Result, TrainBatch, UpdateContext};
+use rekindle_rl_module::Role;
+use serde_json::Value;
+
+use super::PpoTraining;
+
+/// The names under which PPO reports its terms.
+mod keys {
+    pub(super) const POLICY_LOSS: &str = "policy_loss";
+    pub(super) const VF_LOSS: &str = "vf_loss";
+    pub(super) const VF_LOSS_UNCLIPPED: &str = "vf_loss_unclipped";
+    pub(super) const VF_EXPLAINED_VAR: &str = "vf_explained_var";
+    pub(super) const ENTROPY: &str = "entropy";
+    pub(super) const MEAN_KL_LOSS: &str = "mean_kl_loss";
+    pub(super) const CURR_KL_COEFF: &str = "curr_kl_coeff";
+    pub(super) const CURR_ENTROPY_COEFF: &str = "curr_entropy_coeff";
+}
+
+/// What PPO optimises: the clipped surrogate, the value loss, an entropy bonus, and a penalty on
+/// the divergence from the old policy whose weight adapts.
+#[derive(Debug, Clone)]
+pub struct PpoObjective {
+    config: PpoTraining,
+    kl_coeffs: BTreeMap<ModuleId, f64>,
+    explained_variance: BTreeMap<ModuleId, f64>,
+}
+
+impl PpoObjective {
+    /// The objective of a configuration.
+    pub fn new(config: PpoTraining) -> Self {
+        Self { config, kl_coeffs: BTreeMap::new(), explained_variance: BTreeMap::new() }
+    }
+
+    fn kl_coeff(&self, module_id: &str) -> f64 {
+        self.kl_coeffs.get(module_id).copied().unwrap_or(self.config.kl_coeff)
+    }
+
+    /// Advantages and value targets of all rows.
+    fn advantages(&mut self, cx: UpdateContext<'_>, batch: &TrainBatch) -> Result<[Vec<f32>; 2]> {
+        let gamma = self.config.gamma as f32;
+        let rewards = batch.columns.f32s(Columns::REWARDS)?;
+        let (mut advantages, mut targets) = (Vec::new(), Vec::new());
+        if !self.config.use_critic {
+            for piece in &batch.pieces {
+                advantages.extend(returns_to_go(&rewards[piece.rows.clone()], 0.0, gamma));
+            }
+            return Ok([advantages.clone(), advantages]);
+        }
+        let (values, after) = batch.values(cx.module, cx.device)?;
+        for (piece, bootstrap) in batch.pieces.iter().zip(after) {
+            let (rewards, values) = (&rewards[piece.rows.clone()], &values[piece.rows.clone()]);
+            let (advantage, target) = if self.config.use_gae {
+                gae(rewards, values, bootstrap, gamma, self.config.lambda_ as f32)?
+            } else {
+                let returns = returns_to_go(rewards, bootstrap, gamma);
+                (returns.iter().zip(values).map(|(r, v)| r - v).collect(), returns)
+            };
+            advantages.extend(advantage);
+            targets.extend(target);
+        }
+        let explained = explained_variance(&targets, &values);
+        self.explained_variance.insert(cx.module_id.into(), explained);
+        Ok([advantages, targets])
+    }
+}
+
+/// The weight of the KL penalty after an update (Schulman et al., 2017, section 4).
+fn adapt_kl_coeff(coeff: f64, kl: f64, target: f64) -> f64 {
+    if kl > 2.0 * target {
+        coeff * 1.5
+    } else if kl < 0.5 * target {
+        coeff * 0.5
+    } else {
+        coeff
+    }
+}
+
+impl Objective for PpoObjective {
+    fn name(&self) -> &'static str {
+        "PPO"
+    }
+
+    fn required_roles(&self) -> Vec<Role> {
+        if self.config.use_critic { vec![Role::ValueFunction] } else { Vec::new() }
+    }
+
+    fn add_module(&mut self, module_id: &str) {
+        self.kl_coeffs.insert(module_id.into(), self.config.kl_coeff);
+    }
+
+    fn remove_module(&mut self, module_id: &str) {
+        self.kl_coeffs.remove(module_id);
+        self.explained_variance.remove(module_id);
+    }
+
+    fn build_batch(&mut self, cx: UpdateContext<'_>, rollouts: &[Rollout]) -> Result<HostBatch> {
+        let batch = TrainBatch::from_rollouts(rollouts)?;
+        for column in [Columns::ACTION_DIST_INPUTS, Columns::ACTION_LOGP] {
+            if !batch.columns.contains(column) {
+                return Err(LearnerError::MissingColumn {
+                    module: cx.module.spec().module().into(),
+                    column,
+                    objective: self.name(),
+                    hint: "return `action_dist_inputs` from `forward_exploration`",
+                });
+            }
+        }
+        let [mut advantages, targets] = self.advantages(cx, &batch)?;
+        standardize(&mut advantages);
+        let mut columns = batch.columns;
+        columns.insert_f32(Columns::ADVANTAGES, advantages)?;
+        columns.insert_f32(Columns::VALUE_TARGETS, targets)?;
+        // What the loss does not read is not uploaded.
+        columns.remove(Columns::REWARDS);
+        columns.remove(Columns::ACTION_PROB);
+        Ok(columns)
+    }
+
+    fn compute_loss(
+        &mut self,
+        cx: UpdateContext<'_>,
+        batch: &Batch,
+        outputs: &Batch,
+    ) -> Result<Loss> {
+        let config = &self.config;
+        let distribution = cx.module.distribution();
+        let inputs = outputs.float::<2>(Columns::ACTION_DIST_INPUTS)?;
+        let old_inputs = batch.float::<2>(Columns::ACTION_DIST_INPUTS)?;
+
+        let logp = distribution.logp(inputs.clone(), batch.column(Columns::ACTIONS)?)?;
+        let surrogate = ppo_surrogate(
+            logp,
+            batch.float::<1>(Columns::ACTION_LOGP)?,
+            batch.float::<1>(Columns::ADVANTAGES)?,
+            config.clip_param as f32,
+        );
+        let policy_loss = surrogate.mean().neg();
+        let entropy = distribution.entropy(inputs.clone())?.mean();
+        let kl = distribution.kl(old_inputs, inputs)?.mean();
+
+        let mut total = policy_loss.clone();
+        let mut metrics = vec![
+            (keys::POLICY_LOSS, policy_loss),
+            (keys::ENTROPY, entropy.clone()),
+            (keys::MEAN_KL_LOSS, kl.clone()),
+        ];
+        if config.use_critic {
+            let embeddings = match outputs.contains(Columns::EMBEDDINGS) {
+                true => Some(outputs.float::<2>(Columns::EMBEDDINGS)?),
+                false => None,
+            };
+            let values = cx.module.compute_values(batch, embeddings)?;
+            let targets = batch.float::<1>(Columns::VALUE_TARGETS)?;
+            let (unclipped, clipped) = value_loss(values, targets, config.vf_clip_param as f32);
+            let vf_loss = clipped.mean();
+            total = total + vf_loss.clone().mul_scalar(config.vf_loss_coeff);
+            metrics.push((keys::VF_LOSS, vf_loss));
+            metrics.push((keys::VF_LOSS_UNCLIPPED, unclipped.mean()));
+        }
+        let entropy_coeff = config.entropy_coeff.value(cx.env_steps);
+        if entropy_coeff > 0.0 {
+            total = total - entropy.mul_scalar(entropy_coeff);
+        }
+        let kl_coeff = self.kl_coeff(cx.module_id);
+        if config.use_kl_loss && kl_coeff > 0.0 {
+            total = total + kl.mul_scalar(kl_coeff);
+        }
+        Ok(Loss { total, metrics })
+    }
+
+    fn after_update(
+        &mut self,
+        last_epoch: &BTreeMap<ModuleId, BTreeMap<&'static str, f64>>,
+        env_steps: u64,
+    ) -> Vec<(ModuleId, &'static str, f64)> {
+        let mut extra = Vec::new();
+        for (id, metrics) in last_epoch {
+            if self.config.use_kl_loss
+                && let Some(kl) = metrics.get(keys::MEAN_KL_LOSS)
+            {
+                let coeff = adapt_kl_coeff(self.kl_coeff(id), *kl, self.config.kl_target);
+                self.kl_coeffs.insert(id.clone(), coeff);
+                extra.push((id.clone(), keys::CURR_KL_COEFF, coeff));
+            }
+            if let Some(explained) = self.explained_variance.get(id) {
+                extra.push((id.clone(), keys::VF_EXPLAINED_VAR, *explained));
+            }
+            let entropy_coeff = self.config.entropy_coeff.value(env_steps);
+            extra.push((id.clone(), keys::CURR_ENTROPY_COEFF, entropy_coeff));
+        }
+        extra
+    }
+
+    fn get_state(&self) -> Value {
+        let coeffs = self.kl_coeffs.iter().map(|(id, c)| (id.clone(), Value::from(*c)));
+        serde_json::json!({ "kl_coeffs": coeffs.collect::<serde_json::Map<_, _>>() })
+    }
+
+    fn set_state(&mut self, state: &Value) -> Result<()> {
+        let coeffs = state.get("kl_coeffs").cloned().unwrap_or_default();
+        self.kl_coeffs =
+            serde_json::from_value(coeffs).map_err(|error| LearnerError::InvalidState {
+                component: self.name().into(),
+                reason: format!("`kl_coeffs`: {error}"),
+            })?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a39_the_kl_coefficient_adapts_by_strict_inequalities() {
+        for (kl, expected) in [(0.021, 0.3), (0.02, 0.2), (0.005, 0.2), (0.0049, 0.1)] {
+            assert!((adapt_kl_coeff(0.2, kl, 0.01) - expected).abs() < 1e-12, "{kl}");
+        }
+    }
+
+    #[test]
+    fn a40_the_kl_coefficient_survives_saving() {
+        let mut objective = PpoObjective::new(PpoTraining::default());
+        objective.add_module("a");
+        objective.kl_coeffs.insert("a".into(), 0.45);
+        let mut restored = PpoObjective::new(PpoTraining::default());
+        restored.set_state(&objective.get_state()).unwrap();
+        assert_eq!(restored.kl_coeff("a"), 0.45);
+        assert!(restored.set_state(&serde_json::json!({"kl_coeffs": "no"})).is_err());
+    }
+}

@@ -1,0 +1,43 @@
+//! Activation functions by name.
+
+use burn::prelude::*;
+use burn::tensor::activation;
+use serde::{Deserialize, Serialize};
+
+/// An activation function; `Linear` is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Activation {
+    /// `x`.
+    Linear,
+    /// `max(0, x)`.
+    Relu,
+    /// `tanh(x)`.
+    #[default]
+    Tanh,
+    /// `x · sigmoid(x)`, also called swish.
+    #[serde(alias = "swish")]
+    Silu,
+    /// `x` if positive, else `exp(x) − 1`.
+    Elu,
+    /// `1 / (1 + exp(−x))`.
+    Sigmoid,
+    /// Gaussian error linear unit.
+    Gelu,
+}
+
+impl Activation {
+    /// Applies the function to every element.
+    pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Linear => x,
+            Self::Relu => activation::relu(x),
+            Self::Tanh => activation::tanh(x),
+            Self::Silu => activation::silu(x),
+            Self::Elu => activation::elu(x, 1.0),
+            Self::Sigmoid => activation::sigmoid(x),
+            Self::Gelu => activation::gelu(x),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The catalog: a decision tree from spaces to models that can be edited branch by branch.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use rekindle_env::Space;
+
+use crate::{
+    BoxEncoder, CatalogError, Categorical, DefaultModelConfig, DiagGaussian, Distribution, Encoder,
+    Mlp, MlpConfig, MlpEncoder, ModelBuilder, PolicyHead, Result,
+};
+
+/// What a catalog builds with.
+#[derive(Debug, Clone, Copy)]
+pub struct CatalogContext<'a> {
+    /// Creates parameters on the right device from the right stream.
+    pub builder: &'a ModelBuilder,
+    /// The model's settings.
+    pub config: &'a DefaultModelConfig,
+}
+
+/// Decides which models read a space and which distribution draws from it.
+///
+/// Every method has a default: override one decision and keep the others.
+///
+/// ```
+/// use std::sync::Arc;
+/// use rekindle_catalog::{Catalog, CatalogContext, BoxEncoder, MlpConfig, MlpEncoder, Result};
+/// use rekindle_env::Space;
+///
+/// /// Narrow encoders for short observations, the default ones otherwise.
+/// #[derive(Debug)]
+/// struct NarrowCatalog;
+///
+/// impl Catalog for NarrowCatalog {
+///     fn build_encoder(&self, cx: CatalogContext<'_>, space: &Space) -> Result<BoxEncoder> {
+///         match space {
+///             Space::Box(b) if b.shape() == [2] => {
+///                 let config = MlpConfig::new(2, &[8], None);
+///                 Ok(BoxEncoder::new(MlpEncoder::new(&config, cx.builder)))
+///             }
+///             _ => self.default_encoder(cx, space),
+///         }
+///     }
+/// }
+/// ```
+pub trait Catalog: Debug + Send + Sync {
+    /// The encoder of an observation space.
+    ///
+    /// # Errors
+    /// [`CatalogError::NoEncoder`] where there is no default.
+    fn build_encoder(&self, cx: CatalogContext<'_>, space: &Space) -> Result<BoxEncoder> {
+        self.default_encoder(cx, space)
+    }
+
+    /// The distribution over the actions of a space.
+    ///
+    /// # Errors
+    /// [`CatalogError::NoDistribution`] where there is no default.
+    fn action_distribution(&self, space: &Space) -> Result<Arc<dyn Distribution>> {
+        self.default_action_distribution(space)
+    }
+
+    /// The head from features to the inputs of the action distribution.
+    ///
+    /// # Errors
+    /// [`CatalogError::Inapplicable`] if a setting means nothing for the distribution.
+    fn build_pi_head(
+        &self,
+        cx: CatalogContext<'_>,
+        features: usize,
+        distribution: &dyn Distribution,
+    ) -> Result<PolicyHead> {
+        let (outputs, gaussian) = (distribution.required_input_dim(), distribution.is_gaussian());
+        PolicyHead::new(cx.config, features, outputs, gaussian, cx.builder)
+    }
+
+    /// The head from features to one value.
+    ///
+    /// # Errors
+    /// None by default.
+    fn build_vf_head(&self, cx: CatalogContext<'_>, features: usize) -> Result<Mlp> {
+        let config = cx.config;
+        Ok(cx.builder.mlp(&MlpConfig {
+            hidden_layer_activation: config.head_fcnet_activation,
+            hidden_layer_use_layernorm: config.head_fcnet_use_layernorm,
+            hidden_layer_weights: config.head_fcnet_kernel_initializer,
+            hidden_layer_bias: config.head_fcnet_bias_initializer,
+            output_layer_weights: config.head_fcnet_kernel_initializer,
+            output_layer_bias: config.head_fcnet_bias_initializer,
+            ..MlpConfig::new(features, &config.head_fcnet_hiddens, Some(1))
+        }))
+    }
+
+    /// The default branch of [`Catalog::build_encoder`]; call it for the spaces you do not change.
+    ///
+    /// # Errors
+    /// [`CatalogError::NoEncoder`] where there is no default.
+    fn default_encoder(&self, cx: CatalogContext<'_>, space: &Space) -> Result<BoxEncoder> {
+        match space {
+            Space::Box(b) if b.shape().len() == 1 => {
+                let config = cx.config;
+                let encoder = MlpEncoder::new(
+                    &MlpConfig {
+                        hidden_layer_activation: config.fcnet_activation,
+                        hidden_layer_use_layernorm: config.fcnet_use_layernorm,
+                        hidden_layer_weights: config.fcnet_kernel_initializer,
+                        hidden_layer_bias: config.fcnet_bias_initializer,
+                        ..MlpConfig::new(b.shape()[0], &config.fcnet_hiddens, None)
+                    },
+                    cx.builder,
+                );
+                debug_assert!(encoder.output_dim() > 0);
+                Ok(BoxEncoder::new(encoder))
+            }
+            _ => Err(CatalogError::NoEncoder { space: space.to_string() }),
+        }
+    }
+
+    /// The default branch of [`Catalog::action_distribution`].
+    ///
+    /// # Errors
+    /// [`CatalogError::NoDistribution`] where there is no default.
+    fn default_action_distribution(&self, space: &Space) -> Result<Arc<dyn Distribution>> {
+        match space {
+            Space::Discrete(discrete) => Ok(Arc::new(Categorical::new(discrete))),
+            Space::Box(b) if b.dtype() == rekindle_env::BoxDType::Float32 => {
+                Ok(Arc::new(DiagGaussian::new(b.shape().iter().product())))
+            }
+            _ => Err(CatalogError::NoDistribution { space: space.to_string() }),
+        }
+    }
+}
+
+/// The catalog that keeps every default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DefaultCatalog;
+
+impl Catalog for DefaultCatalog {}
+
+#[cfg(test)]
+mod tests {
+    use burn::prelude::*;
+    use rekindle_core::{Column, Generator};
+
+    use super::*;
+
+    #[test]
+    fn a_vector_observation_gets_an_mlp_of_the_configured_width() {
+        let device = Device::flex();
+        let builder = ModelBuilder::new(&device, Generator::from_seed(0));
+        let config = DefaultModelConfig { fcnet_hiddens: vec![16, 8], ..Default::default() };
+        let cx = CatalogContext { builder: &builder, config: &config };
+        let space = Space::boxed(-1.0, 1.0, &[5]).unwrap();
+        let encoder = DefaultCatalog.build_encoder(cx, &space).unwrap();
+        assert_eq!(encoder.output_dim(), 8);
+        let out = encoder.forward(&Column::from(Tensor::<2>::zeros([3, 5], &device))).unwrap();
+        assert_eq!(out.dims(), [3, 8]);
+    }
+
+    #[test]
+    fn spaces_without_a_default_are_named_with_what_to_override() {
+        let builder = ModelBuilder::new(&Device::flex(), Generator::from_seed(0));
+        let config = DefaultModelConfig::default();
+        let cx = CatalogContext { builder: &builder, config: &config };
+        let space = Space::tuple(vec![Space::discrete(2).unwrap()]).unwrap();
+        let message = DefaultCatalog.build_encoder(cx, &space).unwrap_err().to_string();
+        assert!(message.contains("Catalog::build_encoder"), "{message}");
+        let message = DefaultCatalog.action_distribution(&space).unwrap_err().to_string();
+        assert!(message.contains("Catalog::action_distribution"), "{message}");
+    }
+}

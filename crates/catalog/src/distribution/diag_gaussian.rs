@@ -1,0 +1,185 @@
+//! The distribution over the actions of a continuous `Box` space.
+
+use std::f32::consts::PI;
+
+use burn::prelude::*;
+use rekindle_core::{Column, Generator};
+use rekindle_env::{Row, RowMut};
+
+use super::{Distribution, check_inputs};
+use crate::Result;
+
+/// Independent normal distributions, one a dimension; inputs are `[means, log_stds]`.
+///
+/// Log-densities, entropies and divergences are sums over the dimensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiagGaussian {
+    dim: usize,
+}
+
+impl DiagGaussian {
+    /// The distribution over vectors of `dim` numbers.
+    pub fn new(dim: usize) -> Self {
+        Self { dim }
+    }
+
+    /// Splits inputs into means and log standard deviations, `[B, dim]` each.
+    fn split(&self, inputs: Tensor<2>) -> Result<(Tensor<2>, Tensor<2>)> {
+        let [rows, found] = inputs.dims();
+        check_inputs(self, found)?;
+        let loc = inputs.clone().slice([0..rows, 0..self.dim]);
+        Ok((loc, inputs.slice([0..rows, self.dim..2 * self.dim])))
+    }
+}
+
+/// ½·ln 2π.
+fn half_log_two_pi() -> f32 {
+    0.5 * (2.0 * PI).ln()
+}
+
+impl Distribution for DiagGaussian {
+    fn name(&self) -> &'static str {
+        "DiagGaussian"
+    }
+
+    fn required_input_dim(&self) -> usize {
+        2 * self.dim
+    }
+
+    fn sample(&self, inputs: &[f32], rng: &mut Generator, action: RowMut<'_>) -> Result<()> {
+        check_inputs(self, inputs.len())?;
+        let (loc, log_std) = inputs.split_at(self.dim);
+        for ((a, loc), log_std) in action.f32s_mut()?.iter_mut().zip(loc).zip(log_std) {
+            *a = loc + log_std.exp() * rng.standard_normal() as f32;
+        }
+        Ok(())
+    }
+
+    fn deterministic(&self, inputs: &[f32], mut action: RowMut<'_>) -> Result<()> {
+        check_inputs(self, inputs.len())?;
+        Ok(action.write_f32(&inputs[..self.dim])?)
+    }
+
+    fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {
+        check_inputs(self, inputs.len())?;
+        let (loc, log_std) = inputs.split_at(self.dim);
+        let logp = action.f32s()?.iter().zip(loc).zip(log_std).map(|((a, loc), log_std)| {
+            let z = (a - loc) / log_std.exp();
+            -0.5 * z * z - log_std - half_log_two_pi()
+        });
+        Ok(logp.sum())
+    }
+
+    fn logp(&self, inputs: Tensor<2>, actions: &Column) -> Result<Tensor<1>> {
+        let (loc, log_std) = self.split(inputs)?;
+        let [rows, dim] = loc.dims();
+        // Actions of any shape are one vector a row.
+        let actions = actions.tensor()?;
+        let actions = if actions.shape().len() == 2 {
+            actions.float::<2>()?
+        } else {
+            flatten(actions)?.reshape([rows, dim])
+        };
+        let z = (actions - loc) / log_std.clone().exp();
+        let logp = z.square() * -0.5 - log_std - half_log_two_pi();
+        Ok(logp.sum_dim(1).squeeze_dim(1))
+    }
+
+    fn entropy(&self, inputs: Tensor<2>) -> Result<Tensor<1>> {
+        let (_, log_std) = self.split(inputs)?;
+        Ok((log_std + (0.5 + half_log_two_pi())).sum_dim(1).squeeze_dim(1))
+    }
+
+    fn kl(&self, p: Tensor<2>, q: Tensor<2>) -> Result<Tensor<1>> {
+        let (p_loc, p_log_std) = self.split(p)?;
+        let (q_loc, q_log_std) = self.split(q)?;
+        let variance = |log_std: &Tensor<2>| (log_std.clone() * 2.0).exp();
+        let ratio =
+            (variance(&p_log_std) + (p_loc - q_loc).square()) / (variance(&q_log_std) * 2.0);
+        Ok((q_log_std - p_log_std + ratio - 0.5).sum_dim(1).squeeze_dim(1))
+    }
+
+    fn is_gaussian(&self) -> bool {
+        true
+    }
+}
+
+/// The elements in one dimension, for ranks 1 and 3.
+fn flatten(actions: &rekindle_core::AnyTensor) -> Result<Tensor<1>> {
+    Ok(match actions.shape().len() {
+        1 => actions.float::<1>()?,
+        _ => actions.float::<3>()?.flatten(0, 2),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::any_tensor::to_f32;
+    use rekindle_env::{Buffer, Space};
+
+    use super::*;
+
+    fn inputs(rows: &[[f32; 4]]) -> Tensor<2> {
+        let data: Vec<f32> = rows.iter().flatten().copied().collect();
+        Tensor::from_data(TensorData::new(data, [rows.len(), 4]), &Device::flex())
+    }
+
+    fn one(tensor: Result<Tensor<1>>) -> f32 {
+        to_f32(tensor.unwrap()).unwrap()[0]
+    }
+
+    #[test]
+    fn a23_diag_gaussian_entropy_and_kl_equal_the_reference_figures() {
+        let dist = DiagGaussian::new(2);
+        let standard = inputs(&[[0.0, 0.0, 0.0, 0.0]]);
+        let wide = inputs(&[[1.0, 1.0, 2f32.ln(), 2f32.ln()]]);
+        assert!((one(dist.entropy(standard.clone())) - 2.0 * 1.418939).abs() < 1e-5);
+        assert!((one(dist.kl(standard, wide)) - 0.886294).abs() < 1e-5);
+        let single = DiagGaussian::new(1);
+        let p = Tensor::<2>::from_floats([[0.0, 0.0]], &Device::flex());
+        let q = Tensor::<2>::from_floats([[1.0, std::f32::consts::LN_2]], &Device::flex());
+        assert!((one(single.entropy(p.clone())) - 1.418939).abs() < 1e-6);
+        assert!((one(single.kl(p, q)) - 0.443147).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_row_and_the_tensor_log_density_agree() {
+        let dist = DiagGaussian::new(2);
+        let row = [0.3, -1.0, -0.5, 0.2];
+        let mut action = Buffer::zeros(&Space::boxed(-1.0, 1.0, &[2]).unwrap(), 1);
+        dist.sample(&row, &mut Generator::from_seed(5), action.row_mut(0)).unwrap();
+        let column = rekindle_core::host_batch::upload(&action, &Device::flex()).unwrap();
+        let tensor = one(dist.logp(inputs(&[row]), &column));
+        let host = dist.row_logp(&row, action.row(0)).unwrap();
+        assert!((tensor - host).abs() < 1e-5, "{tensor} {host}");
+        // The density integrates to its definition at the mean.
+        dist.deterministic(&row, action.row_mut(0)).unwrap();
+        let at_mean = dist.row_logp(&row, action.row(0)).unwrap();
+        assert!((at_mean - (0.5 - 0.2 - (2.0 * PI).ln())).abs() < 1e-5);
+    }
+
+    #[test]
+    fn samples_have_the_mean_and_the_standard_deviation() {
+        let dist = DiagGaussian::new(1);
+        let mut action = Buffer::zeros(&Space::boxed(-1.0, 1.0, &[1]).unwrap(), 1);
+        let mut rng = Generator::from_seed(9);
+        let (mut sum, mut squares, n) = (0f64, 0f64, 50_000);
+        for _ in 0..n {
+            dist.sample(&[2.0, 0.5f32.ln()], &mut rng, action.row_mut(0)).unwrap();
+            let a = f64::from(action.row(0).f32s().unwrap()[0]);
+            sum += a;
+            squares += a * a;
+        }
+        let mean = sum / f64::from(n);
+        let std = (squares / f64::from(n) - mean * mean).sqrt();
+        assert!((mean - 2.0).abs() < 0.01 && (std - 0.5).abs() < 0.01, "{mean} {std}");
+    }
+
+    #[test]
+    fn a28_required_input_dims() {
+        assert_eq!(DiagGaussian::new(7).required_input_dim(), 14);
+        let discrete = Space::discrete(5).unwrap();
+        let categorical = super::super::Categorical::new(discrete.as_discrete().unwrap());
+        assert_eq!(categorical.required_input_dim(), 5);
+    }
+}

@@ -1,0 +1,206 @@
+//! Initial values of weights and biases, drawn on the host.
+//!
+//! Burn's own initialisers draw from the device's generator, which cannot be saved and is shared by
+//! the whole process. These draw from a stream of the caller, so a seed gives the same parameters
+//! on every device.
+
+use rekindle_core::Generator;
+use serde::{Deserialize, Serialize};
+
+/// How a weight matrix or a bias is initialised; named after `torch.nn.init`.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Initializer {
+    /// PyTorch's default for a linear layer: uniform in ±1/√fan_in, weights and biases alike.
+    #[default]
+    TorchDefault,
+    /// Orthonormal rows or columns times `gain` (Saxe et al., 2014).
+    Orthogonal {
+        /// The scale.
+        gain: f32,
+    },
+    /// Uniform in ±gain·√(6/(fan_in+fan_out)) (Glorot and Bengio, 2010).
+    XavierUniform {
+        /// The scale.
+        gain: f32,
+    },
+    /// Normal with standard deviation gain·√(2/(fan_in+fan_out)).
+    XavierNormal {
+        /// The scale.
+        gain: f32,
+    },
+    /// Uniform in ±gain·√(3/fan_in) (He et al., 2015); the gain of ReLU is √2.
+    KaimingUniform {
+        /// The scale.
+        gain: f32,
+    },
+    /// Normal with standard deviation gain/√fan_in.
+    KaimingNormal {
+        /// The scale.
+        gain: f32,
+    },
+    /// Uniform in `[low, high)`.
+    Uniform {
+        /// The lower bound.
+        low: f32,
+        /// The upper bound.
+        high: f32,
+    },
+    /// Normal.
+    Normal {
+        /// The mean.
+        mean: f32,
+        /// The standard deviation.
+        std: f32,
+    },
+    /// One value everywhere.
+    Constant {
+        /// The value.
+        value: f32,
+    },
+    /// Zero everywhere.
+    Zeros,
+}
+
+impl Initializer {
+    /// Values of a weight matrix `[fan_in, fan_out]`, row-major.
+    pub fn weight(&self, fan_in: usize, fan_out: usize, rng: &mut Generator) -> Vec<f32> {
+        match *self {
+            Self::Orthogonal { gain } => orthogonal(fan_in, fan_out, gain, rng),
+            _ => self.fill(fan_in * fan_out, fan_in, fan_out, rng),
+        }
+    }
+
+    /// Values of a bias `[fan_out]`. `Orthogonal` has no meaning for a vector and gives zeros.
+    pub fn bias(&self, fan_in: usize, fan_out: usize, rng: &mut Generator) -> Vec<f32> {
+        match self {
+            Self::Orthogonal { .. } => vec![0.0; fan_out],
+            _ => self.fill(fan_out, fan_in, fan_out, rng),
+        }
+    }
+
+    fn fill(&self, len: usize, fan_in: usize, fan_out: usize, rng: &mut Generator) -> Vec<f32> {
+        let (fan_in, fan_out) = (fan_in.max(1) as f64, fan_out.max(1) as f64);
+        let mut uniform = |low: f64, high: f64| -> Vec<f32> {
+            (0..len).map(|_| rng.uniform(low, high) as f32).collect()
+        };
+        match *self {
+            Self::TorchDefault => {
+                let bound = 1.0 / fan_in.sqrt();
+                uniform(-bound, bound)
+            }
+            Self::XavierUniform { gain } => {
+                let bound = f64::from(gain) * (6.0 / (fan_in + fan_out)).sqrt();
+                uniform(-bound, bound)
+            }
+            Self::KaimingUniform { gain } => {
+                let bound = f64::from(gain) * (3.0 / fan_in).sqrt();
+                uniform(-bound, bound)
+            }
+            Self::Uniform { low, high } => uniform(low.into(), high.into()),
+            Self::XavierNormal { gain } => {
+                normal(len, 0.0, f64::from(gain) * (2.0 / (fan_in + fan_out)).sqrt(), rng)
+            }
+            Self::KaimingNormal { gain } => normal(len, 0.0, f64::from(gain) / fan_in.sqrt(), rng),
+            Self::Normal { mean, std } => normal(len, mean.into(), std.into(), rng),
+            Self::Constant { value } => vec![value; len],
+            Self::Zeros | Self::Orthogonal { .. } => vec![0.0; len],
+        }
+    }
+}
+
+fn normal(len: usize, mean: f64, std: f64, rng: &mut Generator) -> Vec<f32> {
+    (0..len).map(|_| (mean + std * rng.standard_normal()) as f32).collect()
+}
+
+/// Gram–Schmidt on the rows of a random normal matrix with the smaller dimension as rows.
+///
+/// The rows are projected twice, which keeps them orthogonal to working precision.
+fn orthogonal(rows: usize, cols: usize, gain: f32, rng: &mut Generator) -> Vec<f32> {
+    let (short, long) = (rows.min(cols), rows.max(cols));
+    let mut basis: Vec<Vec<f64>> = Vec::with_capacity(short);
+    while basis.len() < short {
+        let mut v: Vec<f64> = (0..long).map(|_| rng.standard_normal()).collect();
+        for _ in 0..2 {
+            for b in &basis {
+                let dot: f64 = b.iter().zip(&v).map(|(b, v)| b * v).sum();
+                v.iter_mut().zip(b).for_each(|(v, b)| *v -= dot * b);
+            }
+        }
+        let norm = v.iter().map(|v| v * v).sum::<f64>().sqrt();
+        // A draw that lies in the span of the others (probability zero) is drawn again.
+        if norm > 1e-8 {
+            v.iter_mut().for_each(|v| *v /= norm);
+            basis.push(v);
+        }
+    }
+    let at = |r: usize, c: usize| if rows <= cols { basis[r][c] } else { basis[c][r] };
+    (0..rows)
+        .flat_map(|r| (0..cols).map(move |c| (r, c)))
+        .map(|(r, c)| gain * at(r, c) as f32)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rng() -> Generator {
+        Generator::from_seed(1)
+    }
+
+    #[test]
+    fn orthogonal_matrices_have_orthonormal_columns_or_rows_times_the_gain() {
+        for (rows, cols) in [(4, 4), (3, 7), (7, 3)] {
+            let m = Initializer::Orthogonal { gain: 2.0 }.weight(rows, cols, &mut rng());
+            let dot = |a: usize, b: usize| -> f32 {
+                if rows <= cols {
+                    (0..cols).map(|c| m[a * cols + c] * m[b * cols + c]).sum()
+                } else {
+                    (0..rows).map(|r| m[r * cols + a] * m[r * cols + b]).sum()
+                }
+            };
+            for a in 0..rows.min(cols) {
+                for b in 0..rows.min(cols) {
+                    let expected = if a == b { 4.0 } else { 0.0 };
+                    assert!((dot(a, b) - expected).abs() < 1e-5, "{rows}x{cols} {a},{b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn uniform_initialisers_stay_in_their_bounds_and_fill_them() {
+        for (init, bound) in [
+            (Initializer::TorchDefault, 0.1),
+            (Initializer::XavierUniform { gain: 1.0 }, (6.0f32 / 200.0).sqrt()),
+            (Initializer::KaimingUniform { gain: 2f32.sqrt() }, (6.0f32 / 100.0).sqrt()),
+        ] {
+            let w = init.weight(100, 100, &mut rng());
+            let max = w.iter().fold(0f32, |m, x| m.max(x.abs()));
+            assert!(max <= bound && max > 0.99 * bound, "{init:?}: {max} of {bound}");
+        }
+    }
+
+    #[test]
+    fn normal_initialisers_have_their_standard_deviation() {
+        for (init, std) in [
+            (Initializer::XavierNormal { gain: 1.0 }, 0.1f64),
+            (Initializer::KaimingNormal { gain: 1.0 }, 0.1),
+            (Initializer::Normal { mean: 0.0, std: 0.5 }, 0.5),
+        ] {
+            let w = init.weight(100, 100, &mut rng());
+            let var = w.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / 1e4;
+            assert!((var.sqrt() / std - 1.0).abs() < 0.05, "{init:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_initialisers_are_refused_when_unknown() {
+        let json = r#"{"type":"orthogonal","gain":0.01}"#;
+        let init: Initializer = serde_json::from_str(json).unwrap();
+        assert_eq!(init, Initializer::Orthogonal { gain: 0.01 });
+        assert!(serde_json::from_str::<Initializer>(r#"{"type":"magic"}"#).is_err());
+    }
+}

@@ -1,0 +1,29 @@
+//! From spaces to models and action distributions.
+//!
+//! A [`Catalog`] answers two questions: which encoder reads this observation space, and which
+//! [`Distribution`] draws from this action space. [`DefaultCatalog`] answers both from a
+//! [`DefaultModelConfig`]; a custom catalog overrides one method and keeps the others.
+#![forbid(unsafe_code)]
+#![recursion_limit = "256"]
+
+mod activation;
+mod builder;
+mod catalog;
+pub mod distribution;
+mod encoder;
+mod error;
+mod head;
+mod initializer;
+mod mlp;
+mod model_config;
+
+pub use activation::Activation;
+pub use builder::ModelBuilder;
+pub use catalog::{Catalog, CatalogContext, DefaultCatalog};
+pub use distribution::{Categorical, DiagGaussian, Distribution};
+pub use encoder::{BoxEncoder, Encoder, EncoderFamily, MlpEncoder};
+pub use error::{CatalogError, Result};
+pub use head::PolicyHead;
+pub use initializer::Initializer;
+pub use mlp::{Mlp, MlpConfig};
+pub use model_config::DefaultModelConfig;

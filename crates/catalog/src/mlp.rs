@@ -1,0 +1,155 @@
+//! Multi-layer perceptrons.
+
+use burn::module::Module;
+use burn::nn::{LayerNorm, Linear};
+use burn::prelude::*;
+
+use crate::{Activation, Initializer, ModelBuilder};
+
+/// What a [`Mlp`] is made of; RLlib's `MLPEncoderConfig` and `MLPHeadConfig`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MlpConfig {
+    /// Features in.
+    pub input_dim: usize,
+    /// Width of each hidden layer.
+    pub hidden_layer_dims: Vec<usize>,
+    /// Applied after each hidden layer.
+    pub hidden_layer_activation: Activation,
+    /// Whether each hidden layer is normalised before its activation.
+    pub hidden_layer_use_layernorm: bool,
+    /// Weights of the hidden layers.
+    pub hidden_layer_weights: Initializer,
+    /// Biases of the hidden layers.
+    pub hidden_layer_bias: Initializer,
+    /// Features out; `None` ends with the last hidden layer.
+    pub output_layer_dim: Option<usize>,
+    /// Applied after the output layer.
+    pub output_layer_activation: Activation,
+    /// Weights of the output layer.
+    pub output_layer_weights: Initializer,
+    /// Bias of the output layer.
+    pub output_layer_bias: Initializer,
+}
+
+impl MlpConfig {
+    /// `tanh` hidden layers and a linear output, initialised as PyTorch does.
+    pub fn new(input_dim: usize, hidden: &[usize], output: Option<usize>) -> Self {
+        Self {
+            input_dim,
+            hidden_layer_dims: hidden.to_vec(),
+            hidden_layer_activation: Activation::Tanh,
+            hidden_layer_use_layernorm: false,
+            hidden_layer_weights: Initializer::TorchDefault,
+            hidden_layer_bias: Initializer::TorchDefault,
+            output_layer_dim: output,
+            output_layer_activation: Activation::Linear,
+            output_layer_weights: Initializer::TorchDefault,
+            output_layer_bias: Initializer::TorchDefault,
+        }
+    }
+
+    /// Features out.
+    pub fn output_dim(&self) -> usize {
+        self.output_layer_dim
+            .or_else(|| self.hidden_layer_dims.last().copied())
+            .unwrap_or(self.input_dim)
+    }
+}
+
+/// Linear layers, each followed by an optional normalisation and an activation.
+///
+/// # Shapes
+/// - input: `[B, input_dim]`
+/// - output: `[B, output_dim]`
+#[derive(Module, Debug)]
+pub struct Mlp {
+    layers: Vec<Linear>,
+    norms: Vec<LayerNorm>,
+    #[module(skip)]
+    hidden_activation: Activation,
+    #[module(skip)]
+    output_activation: Activation,
+    has_output_layer: bool,
+}
+
+impl Mlp {
+    pub(crate) fn new(config: &MlpConfig, builder: &ModelBuilder) -> Self {
+        let mut fan_in = config.input_dim;
+        let (mut layers, mut norms) = (Vec::new(), Vec::new());
+        for &dim in &config.hidden_layer_dims {
+            let (weight, bias) = (&config.hidden_layer_weights, &config.hidden_layer_bias);
+            layers.push(builder.linear(fan_in, dim, weight, bias));
+            if config.hidden_layer_use_layernorm {
+                norms.push(builder.layer_norm(dim));
+            }
+            fan_in = dim;
+        }
+        if let Some(dim) = config.output_layer_dim {
+            let (weight, bias) = (&config.output_layer_weights, &config.output_layer_bias);
+            layers.push(builder.linear(fan_in, dim, weight, bias));
+        }
+        Self {
+            layers,
+            norms,
+            hidden_activation: config.hidden_layer_activation,
+            output_activation: config.output_layer_activation,
+            has_output_layer: config.output_layer_dim.is_some(),
+        }
+    }
+
+    /// Applies all layers.
+    ///
+    /// # Shapes
+    /// `[B, input_dim]` to `[B, output_dim]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let hidden = self.layers.len() - usize::from(self.has_output_layer);
+        let mut x = x;
+        for (index, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(x);
+            if index < hidden {
+                if let Some(norm) = self.norms.get(index) {
+                    x = norm.forward(x);
+                }
+                x = self.hidden_activation.forward(x);
+            } else {
+                x = self.output_activation.forward(x);
+            }
+        }
+        x
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::Generator;
+    use rekindle_core::weights::state_dict;
+
+    use super::*;
+
+    #[test]
+    fn layers_and_shapes_follow_the_config() {
+        let device = Device::flex();
+        let builder = ModelBuilder::new(&device, Generator::from_seed(0));
+        let config =
+            MlpConfig { hidden_layer_use_layernorm: true, ..MlpConfig::new(4, &[8, 6], Some(2)) };
+        let mlp = builder.mlp(&config);
+        assert_eq!(mlp.forward(Tensor::zeros([5, 4], &device)).dims(), [5, 2]);
+        let names: Vec<_> = state_dict(&mlp).unwrap().into_keys().collect();
+        assert_eq!(names.len(), 3 * 2 + 2 * 2);
+        assert_eq!(names[0], "layers.0.bias");
+        assert_eq!(config.output_dim(), 2);
+        assert_eq!(MlpConfig::new(4, &[8, 6], None).output_dim(), 6);
+        assert_eq!(MlpConfig::new(4, &[], None).output_dim(), 4);
+    }
+
+    #[test]
+    fn the_same_stream_gives_the_same_parameters() {
+        let device = Device::flex();
+        let build = |seed| {
+            let builder = ModelBuilder::new(&device, Generator::from_seed(seed));
+            state_dict(&builder.mlp(&MlpConfig::new(3, &[4], Some(1)))).unwrap()
+        };
+        assert_eq!(build(5), build(5));
+        assert_ne!(build(5), build(6));
+    }
+}

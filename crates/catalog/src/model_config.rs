@@ -1,0 +1,133 @@
+//! The settings from which the default catalog builds models.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Activation, CatalogError, Initializer, Result};
+
+/// RLlib's `DefaultModelConfig`: what the default encoders and heads are made of.
+///
+/// Every field has an effect; a field that has none for the spaces at hand is refused when the
+/// model is built. Unknown fields are refused when it is read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DefaultModelConfig {
+    /// Widths of the layers of the encoder of a vector observation.
+    pub fcnet_hiddens: Vec<usize>,
+    /// Activation after each of them.
+    pub fcnet_activation: Activation,
+    /// Initial weights of the encoder.
+    pub fcnet_kernel_initializer: Initializer,
+    /// Initial biases of the encoder.
+    pub fcnet_bias_initializer: Initializer,
+    /// Whether each encoder layer is normalised before its activation.
+    pub fcnet_use_layernorm: bool,
+    /// Widths of the hidden layers of the policy and value heads.
+    pub head_fcnet_hiddens: Vec<usize>,
+    /// Activation after each of them.
+    pub head_fcnet_activation: Activation,
+    /// Initial weights of the hidden layers of the heads, and of the value head's output.
+    pub head_fcnet_kernel_initializer: Initializer,
+    /// Initial biases of the heads.
+    pub head_fcnet_bias_initializer: Initializer,
+    /// Initial weights of the policy head's output; small values start near a uniform policy.
+    /// `None`: as `head_fcnet_kernel_initializer`.
+    pub pi_output_kernel_initializer: Option<Initializer>,
+    /// Whether each hidden layer of a head is normalised before its activation.
+    pub head_fcnet_use_layernorm: bool,
+    /// Whether the standard deviations of a Gaussian policy are parameters of their own instead of
+    /// outputs of the policy head.
+    pub free_log_std: bool,
+    /// Bound on the absolute log standard deviation of a Gaussian policy; infinity disables it.
+    #[serde(with = "infinite")]
+    pub log_std_clip_param: f64,
+    /// Whether policy and value function share one encoder.
+    pub vf_share_layers: bool,
+}
+
+impl Default for DefaultModelConfig {
+    fn default() -> Self {
+        Self {
+            fcnet_hiddens: vec![256, 256],
+            fcnet_activation: Activation::Tanh,
+            fcnet_kernel_initializer: Initializer::TorchDefault,
+            fcnet_bias_initializer: Initializer::TorchDefault,
+            fcnet_use_layernorm: false,
+            head_fcnet_hiddens: Vec::new(),
+            head_fcnet_activation: Activation::Relu,
+            head_fcnet_kernel_initializer: Initializer::TorchDefault,
+            head_fcnet_bias_initializer: Initializer::TorchDefault,
+            pi_output_kernel_initializer: None,
+            head_fcnet_use_layernorm: false,
+            free_log_std: false,
+            log_std_clip_param: 20.0,
+            vf_share_layers: true,
+        }
+    }
+}
+
+impl DefaultModelConfig {
+    /// Checks every field on its own.
+    ///
+    /// # Errors
+    /// [`CatalogError::InvalidConfig`] with field, value and constraint.
+    pub fn validate(&self) -> Result<()> {
+        let positive = |field, dims: &[usize]| match dims.iter().find(|&&d| d == 0) {
+            Some(_) => Err(CatalogError::InvalidConfig {
+                field,
+                value: format!("{dims:?}"),
+                constraint: "every layer needs at least one unit".into(),
+            }),
+            None => Ok(()),
+        };
+        positive("fcnet_hiddens", &self.fcnet_hiddens)?;
+        positive("head_fcnet_hiddens", &self.head_fcnet_hiddens)?;
+        if self.log_std_clip_param.is_nan() || self.log_std_clip_param <= 0.0 {
+            return Err(CatalogError::InvalidConfig {
+                field: "log_std_clip_param",
+                value: self.log_std_clip_param.to_string(),
+                constraint: "it must be positive (infinity disables clipping)".into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// JSON has no infinity: it is written as `null`.
+mod infinite {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &f64, s: S) -> Result<S::Ok, S::Error> {
+        value.is_finite().then_some(value).serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(d)?.unwrap_or(f64::INFINITY))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_fields_are_refused_and_missing_ones_take_their_default() {
+        let config: DefaultModelConfig =
+            serde_json::from_str(r#"{"fcnet_hiddens": [32], "log_std_clip_param": null}"#).unwrap();
+        assert_eq!(config.fcnet_hiddens, [32]);
+        assert_eq!(config.log_std_clip_param, f64::INFINITY);
+        let json = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<DefaultModelConfig>(&json).unwrap(), config);
+        let error = serde_json::from_str::<DefaultModelConfig>(r#"{"fcnet_hidden": [32]}"#);
+        assert!(error.unwrap_err().to_string().contains("unknown field `fcnet_hidden`"));
+    }
+
+    #[test]
+    fn values_outside_their_range_name_field_value_and_constraint() {
+        let config = DefaultModelConfig { fcnet_hiddens: vec![64, 0], ..Default::default() };
+        let message = config.validate().unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "model config: `fcnet_hiddens` is [64, 0], but every layer needs at least one unit"
+        );
+    }
+}

@@ -1,0 +1,265 @@
+//! Tensors whose rank and kind are known at run time only.
+
+use burn::prelude::*;
+use burn::tensor::kind::{Basic, BridgeTensor};
+use burn::tensor::{Bool, DType, Int};
+
+use crate::{CoreError, Result};
+
+/// The most dimensions an [`AnyTensor`] may have.
+pub const MAX_RANK: usize = 6;
+
+/// Runs `$body` with the constant `$d` equal to the run-time rank `$rank`.
+macro_rules! with_rank {
+    ($rank:expr, $shape:expr, $d:ident => $body:expr) => {
+        match $rank {
+            1 => {
+                const $d: usize = 1;
+                $body
+            }
+            2 => {
+                const $d: usize = 2;
+                $body
+            }
+            3 => {
+                const $d: usize = 3;
+                $body
+            }
+            4 => {
+                const $d: usize = 4;
+                $body
+            }
+            5 => {
+                const $d: usize = 5;
+                $body
+            }
+            6 => {
+                const $d: usize = 6;
+                $body
+            }
+            _ => Err($crate::CoreError::Rank { shape: $shape, max: $crate::any_tensor::MAX_RANK }),
+        }
+    };
+}
+
+/// The kind of the elements of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TensorKind {
+    /// Floating-point numbers.
+    Float,
+    /// Integers.
+    Int,
+    /// Booleans.
+    Bool,
+}
+
+impl std::fmt::Display for TensorKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Float => "float",
+            Self::Int => "int",
+            Self::Bool => "bool",
+        })
+    }
+}
+
+/// A tensor of any rank (1 to [`MAX_RANK`]) and kind.
+///
+/// It is the tensor itself, not a copy: erasing and restoring the type costs nothing and keeps the
+/// autodiff graph.
+#[derive(Debug, Clone)]
+pub struct AnyTensor(BridgeTensor);
+
+impl<const D: usize, K: Basic> From<Tensor<D, K>> for AnyTensor {
+    fn from(tensor: Tensor<D, K>) -> Self {
+        Self(tensor.into_bridge())
+    }
+}
+
+impl AnyTensor {
+    /// Uploads host data; its element type decides the kind.
+    ///
+    /// # Errors
+    /// [`CoreError::Rank`] if the data has no or more than [`MAX_RANK`] dimensions.
+    pub fn from_data(data: TensorData, device: &Device) -> Result<Self> {
+        let shape = data.shape().to_vec();
+        let dtype = data.dtype();
+        with_rank!(shape.len(), shape, D => Ok(match dtype {
+            DType::Bool(_) => Tensor::<D, Bool>::from_data(data, device).into(),
+            dtype if dtype.is_float() => Tensor::<D>::from_data(data, device).into(),
+            _ => Tensor::<D, Int>::from_data(data, device).into(),
+        }))
+    }
+
+    /// The shape, rows first.
+    pub fn shape(&self) -> Vec<usize> {
+        self.0.shape().to_vec()
+    }
+
+    /// The length of the first dimension.
+    pub fn rows(&self) -> usize {
+        self.0.shape().to_vec().first().copied().unwrap_or(0)
+    }
+
+    /// The kind of the elements.
+    pub fn kind(&self) -> TensorKind {
+        if self.0.is_int() {
+            TensorKind::Int
+        } else if self.0.is_bool() {
+            TensorKind::Bool
+        } else {
+            TensorKind::Float
+        }
+    }
+
+    /// Kind and shape in words, for messages.
+    pub fn describe(&self) -> String {
+        format!("a {} tensor of shape {:?}", self.kind(), self.shape())
+    }
+
+    /// The tensor as a float tensor of rank `D`.
+    ///
+    /// # Errors
+    /// [`CoreError::TensorKind`] with the expected and the found kind and shape.
+    pub fn float<const D: usize>(&self) -> Result<Tensor<D>> {
+        self.check(TensorKind::Float, D)?;
+        Ok(Tensor::from_bridge(self.0.clone()))
+    }
+
+    /// The tensor as an int tensor of rank `D`.
+    ///
+    /// # Errors
+    /// [`CoreError::TensorKind`] with the expected and the found kind and shape.
+    pub fn int<const D: usize>(&self) -> Result<Tensor<D, Int>> {
+        self.check(TensorKind::Int, D)?;
+        Ok(Tensor::from_bridge(self.0.clone()))
+    }
+
+    /// The tensor as a bool tensor of rank `D`.
+    ///
+    /// # Errors
+    /// [`CoreError::TensorKind`] with the expected and the found kind and shape.
+    pub fn bool<const D: usize>(&self) -> Result<Tensor<D, Bool>> {
+        self.check(TensorKind::Bool, D)?;
+        Ok(Tensor::from_bridge(self.0.clone()))
+    }
+
+    /// The tensor as a float tensor of rank `D`, without a second owner of its storage.
+    ///
+    /// # Errors
+    /// As [`AnyTensor::float`].
+    pub fn into_float<const D: usize>(self) -> Result<Tensor<D>> {
+        self.check(TensorKind::Float, D)?;
+        Ok(Tensor::from_bridge(self.0))
+    }
+
+    /// The elements of a float tensor in one dimension.
+    ///
+    /// # Errors
+    /// [`CoreError::TensorKind`] if it is no float tensor.
+    pub fn flatten(&self) -> Result<Tensor<1>> {
+        let shape = self.shape();
+        with_rank!(shape.len(), shape, D => {
+            let tensor = self.float::<D>()?;
+            let len = tensor.shape().num_elements();
+            Ok(tensor.reshape([len]))
+        })
+    }
+
+    /// The float tensor with every element transformed.
+    ///
+    /// # Errors
+    /// [`CoreError::TensorKind`] if it is no float tensor.
+    pub fn map_flat(self, f: impl FnOnce(Tensor<1>) -> Tensor<1>) -> Result<Self> {
+        let shape = self.shape();
+        let flat = f(self.flatten()?);
+        with_rank!(shape.len(), shape, D => {
+            let mut dims = [0; D];
+            dims.copy_from_slice(&shape);
+            Ok(flat.reshape(dims).into())
+        })
+    }
+
+    fn check(&self, kind: TensorKind, rank: usize) -> Result<()> {
+        if self.kind() == kind && self.0.rank() == rank {
+            return Ok(());
+        }
+        Err(CoreError::TensorKind {
+            expected: format!("a {kind} tensor of rank {rank}"),
+            found: self.describe(),
+        })
+    }
+
+    /// The elements as floats in row-major order; waits for the device.
+    ///
+    /// # Errors
+    /// [`CoreError::TensorKind`] if it is no float tensor, [`CoreError::DeviceRead`] if the device
+    /// fails.
+    pub fn to_f32(&self) -> Result<Vec<f32>> {
+        let shape = self.shape();
+        with_rank!(shape.len(), shape, D => to_f32(self.float::<D>()?))
+    }
+
+    /// The elements as integers in row-major order; waits for the device.
+    ///
+    /// # Errors
+    /// [`CoreError::TensorKind`] if it is a float tensor, [`CoreError::DeviceRead`] if the device
+    /// fails.
+    pub fn to_i64(&self) -> Result<Vec<i64>> {
+        let shape = self.shape();
+        match self.kind() {
+            TensorKind::Bool => {
+                with_rank!(shape.len(), shape, D => to_i64(self.bool::<D>()?.int()))
+            }
+            _ => with_rank!(shape.len(), shape, D => to_i64(self.int::<D>()?)),
+        }
+    }
+}
+
+/// The elements of a float tensor in row-major order; waits for the device.
+///
+/// # Errors
+/// [`CoreError::DeviceRead`] if the device fails.
+pub fn to_f32<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    let data = tensor.try_into_data().map_err(|e| CoreError::DeviceRead(format!("{e:?}")))?;
+    let data = if data.dtype() == DType::F32 { data } else { data.convert::<f32>() };
+    data.try_into_vec::<f32>().map_err(|e| CoreError::DeviceRead(format!("{e:?}")))
+}
+
+/// The elements of an int tensor in row-major order; waits for the device.
+///
+/// # Errors
+/// [`CoreError::DeviceRead`] if the device fails.
+pub fn to_i64<const D: usize>(tensor: Tensor<D, Int>) -> Result<Vec<i64>> {
+    let data = tensor.try_into_data().map_err(|e| CoreError::DeviceRead(format!("{e:?}")))?;
+    data.convert::<i64>().try_into_vec::<i64>().map_err(|e| CoreError::DeviceRead(format!("{e:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_kind_and_shape_and_gives_the_tensor_back() {
+        let device = Device::flex();
+        let any = AnyTensor::from(Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0]], &device));
+        assert_eq!(any.kind(), TensorKind::Float);
+        assert_eq!(any.shape(), [2, 2]);
+        assert_eq!(any.to_f32().unwrap(), [1.0, 2.0, 3.0, 4.0]);
+        let error = any.int::<2>().unwrap_err().to_string();
+        assert_eq!(error, "expected a int tensor of rank 2, found a float tensor of shape [2, 2]");
+        assert!(any.float::<3>().is_err());
+    }
+
+    #[test]
+    fn host_data_of_every_kind_is_uploaded_as_that_kind() {
+        let device = Device::flex();
+        let ints = AnyTensor::from_data(TensorData::new(vec![1i64, 2], [2]), &device).unwrap();
+        assert_eq!(ints.kind(), TensorKind::Int);
+        assert_eq!(to_i64(ints.int::<1>().unwrap()).unwrap(), [1, 2]);
+        let bools = AnyTensor::from_data(TensorData::new(vec![true], [1, 1]), &device).unwrap();
+        assert_eq!(bools.kind(), TensorKind::Bool);
+        let scalar = TensorData::new(vec![1.0f32], Vec::<usize>::new());
+        assert!(matches!(AnyTensor::from_data(scalar, &device), Err(CoreError::Rank { .. })));
+    }
+}

@@ -1,0 +1,46 @@
+//! The names of the columns that modules, runners and learners agree on.
+
+/// Column names: RLlib's `Columns`.
+///
+/// Plain strings, so that a user's own column needs no registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Columns;
+
+impl Columns {
+    /// Observations `o_t` as the module sees them (after the env-to-module pipeline).
+    pub const OBS: &'static str = "obs";
+    /// Next observations `o_{t+1}`.
+    pub const NEXT_OBS: &'static str = "new_obs";
+    /// Actions as the distribution sampled them; losses use these.
+    pub const ACTIONS: &'static str = "actions";
+    /// Actions as the environment received them (normalised, clipped).
+    pub const ACTIONS_FOR_ENV: &'static str = "actions_for_env";
+    /// Rewards `r_t`.
+    pub const REWARDS: &'static str = "rewards";
+    /// Whether the step ended the episode by the environment's own rules.
+    pub const TERMINATEDS: &'static str = "terminateds";
+    /// Whether the step ended the episode from outside (a time limit).
+    pub const TRUNCATEDS: &'static str = "truncateds";
+    /// Inputs (logits, means and scales) of the action distribution, `[B, inputs]`.
+    pub const ACTION_DIST_INPUTS: &'static str = "action_dist_inputs";
+    /// Log-probability of the action at the time it was sampled, `[B]`.
+    pub const ACTION_LOGP: &'static str = "action_logp";
+    /// Probability (or density) of the action at the time it was sampled, `[B]`.
+    pub const ACTION_PROB: &'static str = "action_prob";
+    /// Features that a forward pass shares with the value function, `[B, features]`.
+    pub const EMBEDDINGS: &'static str = "embeddings";
+    /// Value estimates `V(o_t)`, `[B]`.
+    pub const VF_PREDS: &'static str = "vf_preds";
+    /// Advantage estimates, `[B]`.
+    pub const ADVANTAGES: &'static str = "advantages";
+    /// Targets of the value function, `[B]`.
+    pub const VALUE_TARGETS: &'static str = "value_targets";
+    /// Discounted sums of the rewards to come, `[B]`.
+    pub const RETURNS_TO_GO: &'static str = "returns_to_go";
+    /// Recurrent state that goes into the module.
+    pub const STATE_IN: &'static str = "state_in";
+    /// Recurrent state that comes out of the module.
+    pub const STATE_OUT: &'static str = "state_out";
+    /// `true` where a row counts in a loss, `[B]`.
+    pub const LOSS_MASK: &'static str = "loss_mask";
+}

@@ -1,0 +1,245 @@
+//! Batches on the host: what runners record and learners cut into minibatches.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use burn::prelude::*;
+use rekindle_env::{Buffer, Parts};
+
+use crate::{AnyTensor, Batch, Column, CoreError, Result};
+
+/// Named columns in host memory, each a contiguous [`Buffer`] of the same number of rows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HostBatch {
+    columns: BTreeMap<Cow<'static, str>, Buffer>,
+}
+
+impl HostBatch {
+    /// A batch without columns.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The number of rows (0 without columns).
+    pub fn rows(&self) -> usize {
+        self.columns.values().next().map_or(0, Buffer::rows)
+    }
+
+    /// Adds or replaces a column.
+    ///
+    /// # Errors
+    /// [`CoreError::RowCount`] if it is longer or shorter than the others.
+    pub fn insert(&mut self, name: impl Into<Cow<'static, str>>, column: Buffer) -> Result<()> {
+        let name = name.into();
+        let others = self.columns.iter().find(|(other, _)| **other != name);
+        if let Some((_, other)) = others
+            && other.rows() != column.rows()
+        {
+            return Err(CoreError::RowCount {
+                column: name.into_owned(),
+                expected: other.rows(),
+                found: column.rows(),
+            });
+        }
+        self.columns.insert(name, column);
+        Ok(())
+    }
+
+    /// Adds or replaces a column of one float a row.
+    ///
+    /// # Errors
+    /// As [`HostBatch::insert`].
+    pub fn insert_f32(&mut self, name: impl Into<Cow<'static, str>>, data: Vec<f32>) -> Result<()> {
+        self.insert(name, Buffer::from_f32(data, &[])?)
+    }
+
+    /// The column.
+    ///
+    /// # Errors
+    /// [`CoreError::MissingColumn`] with the columns there are.
+    pub fn column(&self, name: &str) -> Result<&Buffer> {
+        self.columns.get(name).ok_or_else(|| CoreError::MissingColumn {
+            column: name.into(),
+            available: self.columns.keys().map(AsRef::as_ref).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// The column as one slice of floats, row-major.
+    ///
+    /// # Errors
+    /// [`CoreError::MissingColumn`], or an environment error if it holds no floats.
+    pub fn f32s(&self, name: &str) -> Result<&[f32]> {
+        Ok(self.column(name)?.as_f32()?)
+    }
+
+    /// Whether the column is there.
+    pub fn contains(&self, name: &str) -> bool {
+        self.columns.contains_key(name)
+    }
+
+    /// Takes a column out.
+    pub fn remove(&mut self, name: &str) -> Option<Buffer> {
+        self.columns.remove(name)
+    }
+
+    /// Names and columns, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Buffer)> {
+        self.columns.iter().map(|(name, column)| (name.as_ref(), column))
+    }
+
+    /// Uploads all rows.
+    ///
+    /// # Errors
+    /// [`CoreError::Rank`] for columns of more dimensions than tensors have here.
+    pub fn to_device(&self, device: &Device) -> Result<Batch> {
+        let mut batch = Batch::new();
+        for (name, column) in &self.columns {
+            batch.insert(name.clone(), upload(column, device)?);
+        }
+        Ok(batch)
+    }
+
+    /// Gathers `rows`, in that order, and uploads them: one minibatch.
+    ///
+    /// # Errors
+    /// An environment error if a row is out of range; [`CoreError::Rank`] as above.
+    pub fn gather_to_device(&self, rows: &[usize], device: &Device) -> Result<Batch> {
+        let mut batch = Batch::new();
+        for (name, column) in &self.columns {
+            batch.insert(name.clone(), upload_owned(column.gather(rows)?, device)?);
+        }
+        Ok(batch)
+    }
+}
+
+/// Uploads a buffer: leaves become tensors `[rows, …]`, Dict and Tuple nested batches.
+///
+/// Bytes (images, MultiBinary) become floats with the same values.
+///
+/// # Errors
+/// [`CoreError::Rank`] for leaves of more dimensions than tensors have here.
+pub fn upload(buffer: &Buffer, device: &Device) -> Result<Column> {
+    upload_owned(buffer.clone(), device)
+}
+
+fn upload_owned(buffer: Buffer, device: &Device) -> Result<Column> {
+    let rows = buffer.rows();
+    let shaped = |shape: Vec<usize>| -> Vec<usize> { [vec![rows], shape].concat() };
+    let tensor = match buffer.into_parts() {
+        Parts::Float(data, shape) => TensorData::new(data, shaped(shape)),
+        Parts::Int(data, shape) => TensorData::new(data, shaped(shape)),
+        Parts::Byte(data, shape) => {
+            let floats: Vec<f32> = data.into_iter().map(f32::from).collect();
+            TensorData::new(floats, shaped(shape))
+        }
+        Parts::Dict(parts) => {
+            let mut batch = Batch::new();
+            for (key, part) in parts {
+                batch.insert(key, upload_owned(part, device)?);
+            }
+            return Ok(Column::Nested(batch));
+        }
+        Parts::Tuple(parts) => {
+            let mut batch = Batch::new();
+            for (index, part) in parts.into_iter().enumerate() {
+                batch.insert(index.to_string(), upload_owned(part, device)?);
+            }
+            return Ok(Column::Nested(batch));
+        }
+    };
+    Ok(AnyTensor::from_data(tensor, device)?.into())
+}
+
+/// Reads a column back into a buffer of the same layout and number of rows.
+///
+/// # Errors
+/// [`CoreError::TensorKind`] if kind or number of values differ, [`CoreError::DeviceRead`] if the
+/// device fails.
+pub fn download_into(column: &Column, buffer: &mut Buffer) -> Result<()> {
+    match column {
+        Column::Nested(batch) => {
+            let keys: Vec<String> = batch.iter().map(|(key, _)| key.to_string()).collect();
+            for key in keys {
+                let part = buffer.part_mut(&key)?;
+                download_into(batch.column(&key)?, part)?;
+            }
+            Ok(())
+        }
+        Column::Tensor(tensor) => download_leaf(tensor, buffer),
+    }
+}
+
+fn download_leaf(tensor: &AnyTensor, buffer: &mut Buffer) -> Result<()> {
+    let mismatch = |what: &str, len: usize| CoreError::TensorKind {
+        expected: format!("a {what} tensor with {len} values"),
+        found: tensor.describe(),
+    };
+    if let Ok(target) = buffer.as_f32_mut() {
+        let values = tensor.to_f32().map_err(|_| mismatch("float", target.len()))?;
+        if values.len() != target.len() {
+            return Err(mismatch("float", target.len()));
+        }
+        target.copy_from_slice(&values);
+    } else if let Ok(target) = buffer.as_i64_mut() {
+        let values = tensor.to_i64().map_err(|_| mismatch("int", target.len()))?;
+        if values.len() != target.len() {
+            return Err(mismatch("int", target.len()));
+        }
+        target.copy_from_slice(&values);
+    } else {
+        let target = buffer.as_u8_mut()?;
+        let values = tensor.to_i64().map_err(|_| mismatch("int", target.len()))?;
+        if values.len() != target.len() {
+            return Err(mismatch("int", target.len()));
+        }
+        target.iter_mut().zip(values).for_each(|(t, v)| *t = v.clamp(0, 255) as u8);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_env::Space;
+
+    use super::*;
+
+    fn dict() -> Space {
+        Space::dict([
+            ("goal", Space::discrete(3).unwrap()),
+            ("pose", Space::boxed(-1.0, 1.0, &[2]).unwrap()),
+        ])
+        .unwrap()
+    }
+
+    #[test]
+    fn columns_keep_their_kind_and_nesting_on_the_device_and_back() {
+        let mut buffer = Buffer::zeros(&dict(), 2);
+        buffer.row_mut(1).get_mut("pose").unwrap().write_f32(&[0.5, -0.5]).unwrap();
+        buffer.row_mut(0).get_mut("goal").unwrap().set_discrete(2).unwrap();
+        let column = upload(&buffer, &Device::flex()).unwrap();
+        let Column::Nested(batch) = &column else { panic!("a Dict is a nested batch") };
+        assert_eq!(batch.float::<2>("pose").unwrap().dims(), [2, 2]);
+        assert_eq!(batch.int::<1>("goal").unwrap().dims(), [2]);
+        let mut back = Buffer::zeros(&dict(), 2);
+        download_into(&column, &mut back).unwrap();
+        assert_eq!(back, buffer);
+    }
+
+    #[test]
+    fn minibatches_are_gathered_in_the_given_order() {
+        let mut batch = HostBatch::new();
+        batch.insert_f32("rewards", vec![0.0, 1.0, 2.0, 3.0]).unwrap();
+        let minibatch = batch.gather_to_device(&[3, 0, 3], &Device::flex()).unwrap();
+        let rewards = minibatch.float::<1>("rewards").unwrap();
+        assert_eq!(crate::any_tensor::to_f32(rewards).unwrap(), [3.0, 0.0, 3.0]);
+        assert!(batch.gather_to_device(&[4], &Device::flex()).is_err());
+    }
+
+    #[test]
+    fn columns_of_different_length_are_refused() {
+        let mut batch = HostBatch::new();
+        batch.insert_f32("rewards", vec![0.0; 4]).unwrap();
+        let message = batch.insert_f32("values", vec![0.0; 3]).unwrap_err().to_string();
+        assert!(message.contains("column `values` has 3 rows, the batch has 4"), "{message}");
+    }
+}

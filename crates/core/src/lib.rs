@@ -1,0 +1,41 @@
+//! The ground floor of rekindle that knows Burn.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`batch`] | [`Batch`]: named, rank-erased columns of tensors, nested for Dict and Tuple |
+//! | [`host_batch`] | [`HostBatch`]: the same columns on the host, before they are uploaded |
+//! | [`erased`] | Burn modules behind `dyn` traits that are themselves Burn modules |
+//! | [`weights`] | a module's parameters by name, in PyTorch's layout |
+//! | [`checkpoint`] | crash-safe, data-only checkpoints of a tree of components |
+//! | [`device`] | fallible device selection (`"auto"`, `"cpu"`, `"wgpu:0"`, `"cuda:1"`) |
+//! | [`rng`] | host random streams keyed by (seed, runner, env, purpose) |
+//! | [`metrics`] | reducers, sinks and the learning-curve plot |
+#![forbid(unsafe_code)]
+#![recursion_limit = "256"]
+
+pub mod any_tensor;
+pub mod batch;
+pub mod checkpoint;
+pub mod columns;
+pub mod device;
+pub mod erased;
+mod error;
+pub mod host_batch;
+pub mod metrics;
+pub mod rng;
+pub mod weights;
+
+pub use any_tensor::{AnyTensor, TensorKind};
+pub use batch::{Batch, Column};
+pub use checkpoint::{Checkpointable, State};
+pub use columns::Columns;
+pub use erased::{Erase, Erased, ErasedModule, Family};
+pub use error::{CoreError, Result};
+pub use host_batch::HostBatch;
+pub use rekindle_env::np_random::Generator;
+
+/// Names one module of a multi-module, e.g. `"default_policy"`.
+pub type ModuleId = String;
+
+/// The id of the only module of a single-agent setup (RLlib's `DEFAULT_MODULE_ID`).
+pub const DEFAULT_MODULE_ID: &str = "default_policy";

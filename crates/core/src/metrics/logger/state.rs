@@ -1,0 +1,39 @@
+//! What a logger hands over, to another logger or to a checkpoint.
+
+use std::collections::{BTreeMap, btree_map};
+
+use serde::{Deserialize, Serialize};
+
+use super::Stats;
+
+/// The series of a logger as plain data: its checkpoint, and what a leaf reports to a root.
+///
+/// It serialises to a map from key to [`Stats`] and restores every number exactly.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MetricsState {
+    series: BTreeMap<String, Stats>,
+}
+
+impl MetricsState {
+    /// The series at `key`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Stats> {
+        self.series.get(key)
+    }
+}
+
+impl FromIterator<(String, Stats)> for MetricsState {
+    fn from_iter<I: IntoIterator<Item = (String, Stats)>>(series: I) -> Self {
+        Self { series: series.into_iter().collect() }
+    }
+}
+
+impl IntoIterator for MetricsState {
+    type Item = (String, Stats);
+    type IntoIter = btree_map::IntoIter<String, Stats>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.series.into_iter()
+    }
+}

@@ -1,0 +1,74 @@
+use super::*;
+
+fn metrics(value: f64) -> Metrics {
+    [("env_runners/episode_return_mean", value), (ITERATION, 99.0)].into_iter().collect()
+}
+
+#[test]
+fn lines_are_flat_objects_which_start_with_the_iteration() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("result.jsonl");
+    let mut sink = JsonlSink::create(&path).unwrap();
+    sink.write(1, &metrics(21.5)).unwrap();
+    sink.write(2, &metrics(f64::NAN)).unwrap();
+
+    // Read while the sink is alive: each line was flushed.
+    let lines = fs::read_to_string(&path).unwrap();
+    assert_eq!(
+        lines,
+        "{\"training_iteration\":1,\"env_runners/episode_return_mean\":21.5}\n\
+         {\"training_iteration\":2,\"env_runners/episode_return_mean\":null}\n"
+    );
+}
+
+#[test]
+fn written_metrics_are_read_back_exactly() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("result.jsonl");
+    let values = [0.1 + 0.2, 1e-300, -7.0];
+    JsonlSink::create(&path).unwrap().write(1, &metrics(values[0])).unwrap();
+    for (iteration, value) in (2..).zip(&values[1..]) {
+        JsonlSink::append(&path).unwrap().write(iteration, &metrics(*value)).unwrap();
+    }
+
+    let read = read_jsonl(&path).unwrap();
+    let read: Vec<_> = read
+        .iter()
+        .map(|line| (line.get(ITERATION), line.get("env_runners/episode_return_mean")))
+        .collect();
+    let expected = [1.0, 2.0, 3.0].map(Some).into_iter().zip(values.map(Some));
+    assert_eq!(read, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn appending_drops_a_line_cut_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("result.jsonl");
+    fs::write(&path, "{\"a\":1.0}\n{\"a\":2").unwrap();
+    JsonlSink::append(&path).unwrap().write(2, &Metrics::new()).unwrap();
+    let read = read_jsonl(&path).unwrap();
+    assert_eq!((read.len(), read[0].get("a"), read[1].get(ITERATION)), (2, Some(1.0), Some(2.0)));
+}
+
+#[test]
+fn a_corrupted_line_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("result.jsonl");
+    let corrupted: [&[u8]; 4] = [b"{\"a\":", b"[1]", b"{\"a\":\"text\"}", b"{\"\xff\":1}"];
+    for line in corrupted {
+        fs::write(&path, [b"{\"a\":1}\n", line, b"\n{\"a\":3}\n"].concat()).unwrap();
+        let error = read_jsonl(&path).unwrap_err();
+        assert!(matches!(error, MetricsError::Json { line: 2, .. }), "{error}");
+        assert!(error.to_string().contains("result.jsonl:2:"), "{error}");
+    }
+}
+
+#[test]
+fn an_empty_file_holds_no_metrics_and_a_missing_one_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("result.jsonl");
+    let error = read_jsonl(&path).unwrap_err();
+    assert!(error.to_string().contains("result.jsonl"), "{error}");
+    drop(JsonlSink::create(&path).unwrap());
+    assert!(read_jsonl(&path).unwrap().is_empty());
+}

@@ -1,0 +1,339 @@
+//! A module's parameters by name, in the names and layout of a PyTorch `state_dict`.
+//!
+//! Burn stores the weight of a `Linear` as `[in, out]` and names the parameters of a normalisation
+//! layer `gamma` and `beta`; PyTorch stores `[out, in]` and names them `weight` and `bias`. The
+//! names here are the paths of the fields, joined by dots: `policy.layers.0.weight`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::prelude::*;
+use burn::tensor::{Bool, Int};
+
+use crate::any_tensor::{to_f32, to_i64};
+use crate::checkpoint::{Array, ArrayData};
+use crate::{CoreError, Result};
+
+/// Named parameters on the host.
+pub type Weights = BTreeMap<String, Array>;
+
+/// Reads all parameters of a module.
+///
+/// # Errors
+/// [`CoreError::DuplicateParameter`] if two parameters share a name, [`CoreError::DeviceRead`] if
+/// the device fails.
+pub fn state_dict<M: Module>(module: &M) -> Result<Weights> {
+    let mut reader = Reader::default();
+    module.visit(&mut reader);
+    match reader.error {
+        Some(error) => Err(error),
+        None => Ok(reader.weights),
+    }
+}
+
+/// A copy of the module with the given parameters.
+///
+/// Strict: every parameter of the module gets a value and every value has a parameter. Autodiff
+/// settings and device of the module's parameters stay as they are.
+///
+/// # Errors
+/// [`CoreError::WeightNames`] listing what is missing and what is unexpected,
+/// [`CoreError::WeightShape`] for the first value that does not fit. The module is unchanged.
+pub fn load_state_dict<M: Module>(module: &M, weights: &Weights) -> Result<M> {
+    let mut names = Names::default();
+    module.visit(&mut names);
+    if let Some(name) = names.duplicate {
+        return Err(CoreError::DuplicateParameter(name));
+    }
+    let found: BTreeSet<_> = weights.keys().cloned().collect();
+    let missing: Vec<_> = names.shapes.keys().filter(|n| !found.contains(*n)).cloned().collect();
+    let unexpected: Vec<_> = found.into_iter().filter(|n| !names.shapes.contains_key(n)).collect();
+    if !missing.is_empty() || !unexpected.is_empty() {
+        return Err(CoreError::WeightNames { missing, unexpected });
+    }
+    for (name, expected) in names.shapes {
+        let found = weights.get(&name).map(|w| w.shape().to_vec()).unwrap_or_default();
+        if found != expected {
+            return Err(CoreError::WeightShape { name, expected, found });
+        }
+    }
+    let mut writer = Writer { path: Path::default(), weights, error: None };
+    let loaded = module.clone().map(&mut writer);
+    match writer.error {
+        Some(error) => Err(error),
+        None => Ok(loaded),
+    }
+}
+
+/// Where a visitor is in the module tree.
+#[derive(Debug, Default)]
+struct Path {
+    /// Field names from the root.
+    names: Vec<String>,
+    /// The type that owns each of those fields.
+    containers: Vec<String>,
+}
+
+impl Path {
+    fn enter(&mut self, name: &str, container: &str) {
+        self.names.push(name.into());
+        self.containers.push(container.into());
+    }
+
+    fn exit(&mut self) {
+        self.names.pop();
+        self.containers.pop();
+    }
+
+    /// The name of the current parameter in a PyTorch state dict.
+    fn torch_name(&self) -> String {
+        let mut names = self.names.clone();
+        if self.container().ends_with("Norm")
+            && let Some(last) = names.last_mut()
+        {
+            match last.as_str() {
+                "gamma" => "weight".clone_into(last),
+                "beta" => "bias".clone_into(last),
+                _ => {}
+            }
+        }
+        names.join(".")
+    }
+
+    /// Whether PyTorch stores the current parameter transposed.
+    fn is_transposed(&self) -> bool {
+        self.container() == "Linear" && self.names.last().is_some_and(|name| name == "weight")
+    }
+
+    /// The name of the type that owns the current field, as Burn reports it (`Struct:Linear`).
+    fn container(&self) -> &str {
+        let container = self.containers.last().map_or("", String::as_str);
+        container.split_once(':').map_or(container, |(_, name)| name)
+    }
+}
+
+fn array(shape: &[usize], data: ArrayData) -> Result<Array> {
+    Ok(Array::new(shape.to_vec(), data)?)
+}
+
+/// Collects values.
+#[derive(Default)]
+struct Reader {
+    path: Path,
+    weights: Weights,
+    error: Option<CoreError>,
+}
+
+impl Reader {
+    fn push(&mut self, value: Result<Array>) {
+        let name = self.path.torch_name();
+        match value {
+            Ok(value) => {
+                if self.weights.insert(name.clone(), value).is_some() {
+                    self.error.get_or_insert(CoreError::DuplicateParameter(name));
+                }
+            }
+            Err(error) => {
+                self.error.get_or_insert(error);
+            }
+        }
+    }
+}
+
+impl ModuleVisitor for Reader {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let mut tensor = param.transform_for_save().val();
+        if self.path.is_transposed() {
+            tensor = tensor.transpose();
+        }
+        let shape = tensor.dims();
+        self.push(to_f32(tensor).and_then(|data| array(&shape, ArrayData::F32(data))));
+    }
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        let tensor = param.val();
+        let shape = tensor.dims();
+        self.push(to_i64(tensor).and_then(|data| array(&shape, ArrayData::I64(data))));
+    }
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        let tensor = param.val();
+        let shape = tensor.dims();
+        let data = to_i64(tensor.int()).map(|data| data.into_iter().map(|x| x != 0).collect());
+        self.push(data.and_then(|data| array(&shape, ArrayData::Bool(data))));
+    }
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+}
+
+/// Collects names and shapes without reading a value.
+#[derive(Default)]
+struct Names {
+    path: Path,
+    shapes: BTreeMap<String, Vec<usize>>,
+    duplicate: Option<String>,
+}
+
+impl Names {
+    fn push(&mut self, mut shape: Vec<usize>) {
+        if self.path.is_transposed() {
+            shape.reverse();
+        }
+        let name = self.path.torch_name();
+        if self.shapes.insert(name.clone(), shape).is_some() {
+            self.duplicate = Some(name);
+        }
+    }
+}
+
+impl ModuleVisitor for Names {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.push(param.lazy_shape().to_vec());
+    }
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        self.push(param.lazy_shape().to_vec());
+    }
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        self.push(param.lazy_shape().to_vec());
+    }
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+}
+
+/// Replaces values; names and shapes were checked before.
+struct Writer<'a> {
+    path: Path,
+    weights: &'a Weights,
+    error: Option<CoreError>,
+}
+
+impl Writer<'_> {
+    fn data(&mut self) -> Option<TensorData> {
+        let name = self.path.torch_name();
+        let array = self.weights.get(&name)?;
+        let shape = array.shape().to_vec();
+        Some(match array.data() {
+            ArrayData::F32(data) => TensorData::new(data.clone(), shape),
+            ArrayData::F64(data) => TensorData::new(data.clone(), shape),
+            ArrayData::I64(data) => TensorData::new(data.clone(), shape),
+            ArrayData::I32(data) => TensorData::new(data.clone(), shape),
+            ArrayData::U8(data) => TensorData::new(data.clone(), shape),
+            ArrayData::Bool(data) => TensorData::new(data.clone(), shape),
+        })
+    }
+}
+
+impl ModuleMapper for Writer<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(data) = self.data() else { return param };
+        // The values carry no gradient graph: they go to the parameter's plain device and take its
+        // autodiff setting when they replace it.
+        let mut tensor = Tensor::<D>::from_data(data, &param.lazy_device());
+        if self.path.is_transposed() {
+            tensor = tensor.transpose();
+        }
+        let id = param.id;
+        param.transform_for_load(tensor, id)
+    }
+    fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
+        let Some(data) = self.data() else { return param };
+        let tensor = Tensor::from_data(data, &param.lazy_device());
+        let id = param.id;
+        param.transform_for_load(tensor, id)
+    }
+    fn map_bool<const D: usize>(
+        &mut self,
+        param: Param<Tensor<D, Bool>>,
+    ) -> Param<Tensor<D, Bool>> {
+        let Some(data) = self.data() else { return param };
+        let tensor = Tensor::from_data(data, &param.lazy_device());
+        let id = param.id;
+        param.transform_for_load(tensor, id)
+    }
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+
+    use super::*;
+
+    #[derive(Module, Debug)]
+    struct Net {
+        layers: Vec<Linear>,
+        norm: LayerNorm,
+    }
+
+    fn net(device: &Device) -> Net {
+        Net {
+            layers: vec![
+                LinearConfig::new(4, 3).init(device),
+                LinearConfig::new(3, 2).init(device),
+            ],
+            norm: LayerNormConfig::new(2).init(device),
+        }
+    }
+
+    #[test]
+    fn names_and_layout_are_those_of_a_pytorch_state_dict() {
+        let net = net(&Device::flex());
+        let weights = state_dict(&net).unwrap();
+        let shapes: Vec<_> =
+            weights.iter().map(|(n, a)| (n.as_str(), a.shape().to_vec())).collect();
+        assert_eq!(
+            shapes,
+            [
+                ("layers.0.bias", vec![3]),
+                ("layers.0.weight", vec![3, 4]),
+                ("layers.1.bias", vec![2]),
+                ("layers.1.weight", vec![2, 3]),
+                ("norm.bias", vec![2]),
+                ("norm.weight", vec![2]),
+            ]
+        );
+        let ArrayData::F32(values) = weights["layers.0.weight"].data() else { panic!() };
+        let transposed = net.layers[0].weight.val().transpose();
+        assert_eq!(*values, to_f32(transposed).unwrap());
+    }
+
+    #[test]
+    fn weights_load_into_another_module_and_keep_autodiff_on() {
+        let source = net(&Device::flex());
+        let weights = state_dict(&source).unwrap();
+        let target = net(&Device::flex().autodiff());
+        let loaded = load_state_dict(&target, &weights).unwrap();
+        assert_eq!(state_dict(&loaded).unwrap(), weights);
+        assert!(loaded.layers[0].weight.is_require_grad());
+        let x = Tensor::<2>::ones([1, 4], &Device::flex().autodiff());
+        let grads = loaded.layers[0].forward(x).sum().backward();
+        assert!(loaded.layers[0].weight.grad(&grads).is_some());
+    }
+
+    #[test]
+    fn missing_unexpected_and_misshapen_weights_are_named() {
+        let net = net(&Device::flex());
+        let mut weights = state_dict(&net).unwrap();
+        let bias = weights.remove("norm.bias").unwrap();
+        weights.insert("norm.beta".into(), bias);
+        let message = load_state_dict(&net, &weights).unwrap_err().to_string();
+        assert!(message.contains("missing [norm.bias], unexpected [norm.beta]"), "{message}");
+
+        let mut weights = state_dict(&net).unwrap();
+        let wrong = Array::new(vec![5], ArrayData::F32(vec![0.0; 5])).unwrap();
+        weights.insert("layers.0.bias".into(), wrong);
+        let message = load_state_dict(&net, &weights).unwrap_err().to_string();
+        assert!(message.contains("`layers.0.bias` has shape [5]"), "{message}");
+    }
+}

@@ -1,0 +1,80 @@
+//! Connectors: transforms of whole columns between environment and module.
+//!
+//! The env-to-module pipeline turns the environments' observations into what the module sees; the
+//! module-to-env pipeline turns sampled actions into what the environments receive. The sampled
+//! actions themselves stay as they are: losses use those.
+
+mod config;
+mod get_actions;
+mod mean_std_filter;
+mod normalize_and_clip_actions;
+mod pipeline;
+
+use std::fmt::Debug;
+
+use rekindle_env::{Buffer, Space};
+use serde_json::Value;
+
+use crate::{Result, RunnerError};
+
+pub use config::ConnectorConfig;
+pub(crate) use get_actions::ActionSampler;
+pub use mean_std_filter::MeanStdFilter;
+pub use normalize_and_clip_actions::NormalizeAndClipActions;
+pub use pipeline::ConnectorPipeline;
+
+/// A transform of one column, a row per environment; RLlib's `ConnectorV2`.
+pub trait Connector: Debug + Send {
+    /// The name under which the pipeline knows it and saves its state.
+    fn name(&self) -> &'static str;
+
+    /// The space of what it puts out for inputs of a space.
+    ///
+    /// # Errors
+    /// [`RunnerError::ConnectorSpace`] if it cannot work on that space.
+    fn output_space(&self, input: &Space) -> Result<Space>;
+
+    /// Transforms all rows. `update` says whether running statistics may learn from them; it is
+    /// false for evaluation and for observations that were transformed before.
+    ///
+    /// # Errors
+    /// If the rows are not of the input space.
+    fn transform(&mut self, input: &Buffer, output: &mut Buffer, update: bool) -> Result<()>;
+
+    /// Everything it has learnt; null without state.
+    ///
+    /// # Errors
+    /// If the state does not serialise.
+    fn get_state(&self) -> Result<Value> {
+        Ok(Value::Null)
+    }
+
+    /// Replaces what it has learnt.
+    ///
+    /// # Errors
+    /// [`RunnerError::InvalidState`] if the state is not one of such a connector.
+    fn set_state(&mut self, state: &Value) -> Result<()> {
+        if state.is_null() {
+            return Ok(());
+        }
+        let reason = format!("connector `{}` has no state", self.name());
+        Err(RunnerError::InvalidState { component: "connector pipeline", reason })
+    }
+
+    /// Takes what it has learnt since the last [`Connector::merge`]; null if nothing.
+    ///
+    /// # Errors
+    /// If the state does not serialise.
+    fn take_delta(&mut self) -> Result<Value> {
+        Ok(Value::Null)
+    }
+
+    /// Adds what all runners learnt since the last merge, itself included: afterwards the
+    /// connectors of all runners are equal.
+    ///
+    /// # Errors
+    /// [`RunnerError::InvalidState`] if a delta is not one of such a connector.
+    fn merge(&mut self, _deltas: &[Value]) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,233 @@
+//! Connectors in a row.
+
+use rekindle_env::{Buffer, Space};
+use serde_json::{Map, Value};
+
+use super::Connector;
+use crate::{Result, RunnerError};
+
+/// A list of connectors that feed one another, each under a name of its own.
+///
+/// Two connectors of one kind are `Name` and `Name_1`, and keep separate state.
+#[derive(Debug)]
+pub struct ConnectorPipeline {
+    input_space: Space,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug)]
+struct Piece {
+    name: String,
+    connector: Box<dyn Connector>,
+    output_space: Space,
+    output: Buffer,
+}
+
+impl ConnectorPipeline {
+    /// A pipeline that passes its input through.
+    pub fn new(input_space: Space) -> Self {
+        Self { input_space, pieces: Vec::new() }
+    }
+
+    /// A pipeline of connectors.
+    ///
+    /// # Errors
+    /// [`RunnerError::ConnectorSpace`] if one cannot work on what comes before it.
+    pub fn with(input_space: Space, connectors: Vec<Box<dyn Connector>>) -> Result<Self> {
+        let mut pipeline = Self::new(input_space);
+        for connector in connectors {
+            pipeline.append(connector)?;
+        }
+        Ok(pipeline)
+    }
+
+    /// The space of what goes in.
+    pub fn input_space(&self) -> &Space {
+        &self.input_space
+    }
+
+    /// The space of what comes out.
+    pub fn output_space(&self) -> &Space {
+        self.pieces.last().map_or(&self.input_space, |piece| &piece.output_space)
+    }
+
+    /// The names of the connectors, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().map(|piece| piece.name.as_str())
+    }
+
+    /// The number of connectors.
+    pub fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Whether it passes its input through.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Adds a connector at the end.
+    ///
+    /// # Errors
+    /// [`RunnerError::ConnectorSpace`]; the pipeline is then unchanged.
+    pub fn append(&mut self, connector: Box<dyn Connector>) -> Result<()> {
+        self.insert(self.pieces.len(), connector)
+    }
+
+    /// Adds a connector at the start.
+    ///
+    /// # Errors
+    /// As [`ConnectorPipeline::append`].
+    pub fn prepend(&mut self, connector: Box<dyn Connector>) -> Result<()> {
+        self.insert(0, connector)
+    }
+
+    /// Adds a connector before the one called `name`.
+    ///
+    /// # Errors
+    /// [`RunnerError::UnknownConnector`], or as [`ConnectorPipeline::append`].
+    pub fn insert_before(&mut self, name: &str, connector: Box<dyn Connector>) -> Result<()> {
+        self.insert(self.position(name)?, connector)
+    }
+
+    /// Adds a connector after the one called `name`.
+    ///
+    /// # Errors
+    /// [`RunnerError::UnknownConnector`], or as [`ConnectorPipeline::append`].
+    pub fn insert_after(&mut self, name: &str, connector: Box<dyn Connector>) -> Result<()> {
+        self.insert(self.position(name)? + 1, connector)
+    }
+
+    /// Takes out the connector called `name`.
+    ///
+    /// # Errors
+    /// [`RunnerError::UnknownConnector`], or [`RunnerError::ConnectorSpace`] if a later one cannot
+    /// work without it; the pipeline is then unchanged.
+    pub fn remove(&mut self, name: &str) -> Result<()> {
+        let index = self.position(name)?;
+        let spaces = self.spaces_without(index)?;
+        self.pieces.remove(index);
+        self.set_spaces(spaces);
+        Ok(())
+    }
+
+    fn position(&self, name: &str) -> Result<usize> {
+        self.pieces.iter().position(|piece| piece.name == name).ok_or_else(|| {
+            let available = self.names().collect::<Vec<_>>().join(", ");
+            RunnerError::UnknownConnector { name: name.into(), available }
+        })
+    }
+
+    fn insert(&mut self, index: usize, connector: Box<dyn Connector>) -> Result<()> {
+        let before = match index.checked_sub(1) {
+            Some(previous) => &self.pieces[previous].output_space,
+            None => &self.input_space,
+        };
+        let mut space = connector.output_space(before)?;
+        let mut spaces = vec![space.clone()];
+        for piece in &self.pieces[index..] {
+            space = piece.connector.output_space(&space)?;
+            spaces.push(space.clone());
+        }
+        let base = connector.name();
+        let taken = |name: &str| self.pieces.iter().any(|piece| piece.name == name);
+        let name = std::iter::once(base.to_string())
+            .chain((1..).map(|i| format!("{base}_{i}")))
+            .find(|name| !taken(name))
+            .unwrap_or_default();
+        let output_space = spaces[0].clone();
+        let output = Buffer::zeros(&output_space, 0);
+        self.pieces.insert(index, Piece { name, connector, output_space, output });
+        for (piece, space) in self.pieces[index..].iter_mut().zip(spaces) {
+            piece.output = Buffer::zeros(&space, 0);
+            piece.output_space = space;
+        }
+        Ok(())
+    }
+
+    fn spaces_without(&self, removed: usize) -> Result<Vec<Space>> {
+        let mut space = self.input_space.clone();
+        let mut spaces = Vec::new();
+        let kept = self.pieces.iter().enumerate().filter(|(index, _)| *index != removed);
+        for (_, piece) in kept {
+            space = piece.connector.output_space(&space)?;
+            spaces.push(space.clone());
+        }
+        Ok(spaces)
+    }
+
+    fn set_spaces(&mut self, spaces: Vec<Space>) {
+        for (piece, space) in self.pieces.iter_mut().zip(spaces) {
+            piece.output = Buffer::zeros(&space, 0);
+            piece.output_space = space;
+        }
+    }
+
+    /// Passes rows through all connectors; see [`Connector::transform`] for `update`.
+    ///
+    /// # Errors
+    /// If the rows are not of the input space.
+    pub fn transform<'a>(&'a mut self, input: &'a Buffer, update: bool) -> Result<&'a Buffer> {
+        let mut current = input;
+        for piece in &mut self.pieces {
+            if piece.output.rows() != current.rows() {
+                piece.output.clear();
+                piece.output.extend_zeros(current.rows());
+            }
+            piece.connector.transform(current, &mut piece.output, update)?;
+            current = &piece.output;
+        }
+        Ok(current)
+    }
+
+    /// The states of the connectors that have one, by name.
+    ///
+    /// # Errors
+    /// If a state does not serialise.
+    pub fn get_state(&self) -> Result<Value> {
+        let mut states = Map::new();
+        for piece in &self.pieces {
+            let state = piece.connector.get_state()?;
+            if !state.is_null() {
+                states.insert(piece.name.clone(), state);
+            }
+        }
+        Ok(Value::Object(states))
+    }
+
+    /// Replaces the states of all connectors.
+    ///
+    /// # Errors
+    /// [`RunnerError::UnknownConnector`] for a state of a connector that is not here, or the
+    /// connector's error.
+    pub fn set_state(&mut self, state: &Value) -> Result<()> {
+        let states = state.as_object().cloned().unwrap_or_default();
+        for name in states.keys() {
+            self.position(name)?;
+        }
+        for piece in &mut self.pieces {
+            piece.connector.set_state(states.get(&piece.name).unwrap_or(&Value::Null))?;
+        }
+        Ok(())
+    }
+
+    /// What every connector has learnt since the last merge, in order.
+    ///
+    /// # Errors
+    /// If a delta does not serialise.
+    pub fn take_deltas(&mut self) -> Result<Vec<Value>> {
+        self.pieces.iter_mut().map(|piece| piece.connector.take_delta()).collect()
+    }
+
+    /// Adds the deltas of all runners, one list each.
+    ///
+    /// # Errors
+    /// If a delta is not one of these connectors.
+    pub fn merge(&mut self, runners: &[Vec<Value>]) -> Result<()> {
+        for (index, piece) in self.pieces.iter_mut().enumerate() {
+            let deltas = runners.iter().filter_map(|deltas| deltas.get(index)).cloned();
+            piece.connector.merge(&deltas.collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+}

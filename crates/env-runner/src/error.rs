@@ -1,0 +1,112 @@
+//! Errors of the env-runner crate.
+
+use rekindle_catalog::CatalogError;
+use rekindle_core::CoreError;
+use rekindle_core::checkpoint::CheckpointError;
+use rekindle_core::metrics::MetricsError;
+use rekindle_env::EnvError;
+use rekindle_rl_module::ModuleError;
+use thiserror::Error;
+
+use crate::episode::EpisodeError;
+
+/// What can go wrong while acting; every message says what to do.
+#[non_exhaustive]
+#[derive(Debug, Error)]
+pub enum RunnerError {
+    /// A forward pass that put out nothing to act with.
+    #[error(
+        "the {pass} pass of module `{module}` put out neither `actions` nor `action_dist_inputs`, only [{found}]; return one of them"
+    )]
+    NoActions {
+        /// `forward_exploration` or `forward_inference`.
+        pass: &'static str,
+        /// The type of the module.
+        module: String,
+        /// The columns it put out.
+        found: String,
+    },
+    /// A column of another number of rows or values than environments ask for.
+    #[error("module `{module}` put out `{column}` with {found} values, {expected} were expected")]
+    ColumnSize {
+        /// The type of the module.
+        module: String,
+        /// The column.
+        column: &'static str,
+        /// Values needed.
+        expected: usize,
+        /// Values found.
+        found: usize,
+    },
+    /// A runner that was asked to act before it was given a module.
+    #[error("the runner has no module to act with; call `set_module` first")]
+    NoModule,
+    /// A value that a setting does not allow.
+    #[error("`{field}` is {value}, but {constraint}")]
+    InvalidConfig {
+        /// The setting.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What it must be.
+        constraint: String,
+    },
+    /// A connector name that is not in the pipeline.
+    #[error("there is no connector `{name}` in the pipeline; it has [{available}]")]
+    UnknownConnector {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        available: String,
+    },
+    /// A connector that cannot work on a space.
+    #[error("connector `{connector}` cannot work on the space {space}: {reason}")]
+    ConnectorSpace {
+        /// The connector.
+        connector: String,
+        /// The space.
+        space: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A saved state that is not one of this component.
+    #[error("the saved state of the {component} does not fit: {reason}")]
+    InvalidState {
+        /// The component.
+        component: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// A runner thread that panicked.
+    #[error("runner {runner} panicked: {message}")]
+    Panicked {
+        /// The index of the runner.
+        runner: usize,
+        /// What it said.
+        message: String,
+    },
+    /// An episode was put together wrongly.
+    #[error(transparent)]
+    Episode(#[from] EpisodeError),
+    /// The module failed.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// The action distribution failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A batch, tensor or device failed.
+    #[error(transparent)]
+    Core(#[from] CoreError),
+    /// The environment failed.
+    #[error(transparent)]
+    Env(#[from] EnvError),
+    /// A metric failed.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// A checkpoint could not be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
+/// A result of the env-runner crate.
+pub type Result<T, E = RunnerError> = std::result::Result<T, E>;

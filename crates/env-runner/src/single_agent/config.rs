@@ -1,0 +1,96 @@
+//! What a runner is made of.
+
+use rekindle_env::EnvConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::connectors::ConnectorConfig;
+use crate::{Result, RunnerError};
+
+/// Environment, connectors and seed of a runner.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvRunnerConfig {
+    /// The id of a registered environment.
+    pub env: String,
+    /// Settings of the environment.
+    pub env_config: EnvConfig,
+    /// Environments the runner steps as one vector.
+    pub num_envs: usize,
+    /// The seed of all runners of a group; each keys its streams by its own index.
+    pub seed: u64,
+    /// Connectors between the environments and the module.
+    pub env_to_module: Vec<ConnectorConfig>,
+    /// Whether the module acts in [−1, 1] and bounded continuous actions are scaled from there.
+    pub normalize_actions: bool,
+    /// Whether continuous actions are clipped to the bounds of their space.
+    pub clip_actions: bool,
+    /// Whether running statistics of connectors learn from what the runner sees.
+    pub update_connectors: bool,
+}
+
+impl EnvRunnerConfig {
+    /// One environment with RLlib's defaults: actions are normalised, not clipped.
+    pub fn new(env: impl Into<String>) -> Self {
+        Self {
+            env: env.into(),
+            env_config: EnvConfig::new(),
+            num_envs: 1,
+            seed: 0,
+            env_to_module: Vec::new(),
+            normalize_actions: true,
+            clip_actions: false,
+            update_connectors: true,
+        }
+    }
+
+    /// Checks every field on its own.
+    ///
+    /// # Errors
+    /// [`RunnerError::InvalidConfig`] with field, value and constraint.
+    pub fn validate(&self) -> Result<()> {
+        if self.num_envs == 0 {
+            return Err(RunnerError::InvalidConfig {
+                field: "num_envs_per_env_runner",
+                value: "0".into(),
+                constraint: "a runner needs at least one environment".into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// How much a runner collects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    /// At least this many steps, rounded up to whole steps of the vector; episodes go on in the
+    /// next call.
+    Timesteps(usize),
+    /// Exactly this many whole episodes, spread evenly over the environments (so that short
+    /// episodes are not preferred). Starts with a reset, and the next call does too.
+    Episodes(usize),
+}
+
+/// How a runner acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SampleOptions {
+    /// Whether actions are sampled (`forward_exploration`) or taken from the deterministic twin
+    /// (`forward_inference`).
+    pub explore: bool,
+    /// Whether actions are drawn from the action space, without a module.
+    pub random_actions: bool,
+    /// Whether all environments are reset first.
+    pub force_reset: bool,
+}
+
+impl Default for SampleOptions {
+    fn default() -> Self {
+        Self { explore: true, random_actions: false, force_reset: false }
+    }
+}
+
+impl SampleOptions {
+    /// Greedy actions: those of the deterministic twin.
+    pub fn greedy() -> Self {
+        Self { explore: false, ..Self::default() }
+    }
+}

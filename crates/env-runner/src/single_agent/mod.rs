@@ -1,0 +1,369 @@
+//! The runner of single-agent environments.
+
+mod config;
+mod recorder;
+mod state;
+
+use std::time::{Duration, Instant};
+
+use burn::module::Module;
+use burn::prelude::Device;
+use rekindle_core::metrics::{MetricsLogger, MetricsState, Reducer};
+use rekindle_core::rng::{Purpose, stream};
+use rekindle_core::{Batch, Columns, Generator, host_batch};
+use rekindle_env::{Buffer, Space, VectorEnv, VectorStep, make_vec_with};
+use rekindle_rl_module::AnyRLModule;
+
+use crate::connectors::{
+    ActionSampler, Connector, ConnectorConfig, ConnectorPipeline, NormalizeAndClipActions,
+};
+use crate::{Result, Rollout, RunnerError, SegmentEnd};
+
+pub use config::{Amount, EnvRunnerConfig, SampleOptions};
+use recorder::Recorder;
+
+/// Episodes over which the mean return and length are reported (RLlib's default smoothing).
+const SMOOTHING: usize = 100;
+
+/// Steps a vector of environments with a module and records what happens.
+///
+/// Deterministic: what it does depends on the configuration, its index and the weights it is given,
+/// on nothing else.
+#[derive(Debug)]
+pub struct SingleAgentEnvRunner {
+    config: EnvRunnerConfig,
+    index: usize,
+    device: Device,
+    env: EnvBox,
+    env_to_module: ConnectorPipeline,
+    module_to_env: ConnectorPipeline,
+    module: Option<ActingModule>,
+    sampler: ActionSampler,
+    /// What the environments reported last.
+    step: VectorStep,
+    /// The current observations as the module sees them.
+    observations: Buffer,
+    episodes: Vec<EpisodeTracker>,
+    next_episode: u64,
+    action_rngs: Vec<Generator>,
+    seeds: Generator,
+    needs_reset: bool,
+    /// Whether the first reset has happened, which is the one that seeds the environments.
+    seeded: bool,
+    metrics: MetricsLogger,
+}
+
+/// The environments; they have no `Debug` of their own.
+struct EnvBox(Box<dyn VectorEnv>);
+
+impl std::fmt::Debug for EnvBox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} environments", self.0.num_envs())
+    }
+}
+
+#[derive(Debug)]
+struct ActingModule {
+    module: AnyRLModule,
+    weights_seq_no: u64,
+}
+
+/// The episode an environment is in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+struct EpisodeTracker {
+    id: u64,
+    /// Steps so far.
+    t: usize,
+    /// Sum of rewards so far.
+    episode_return: f64,
+}
+
+/// Where the time of a `sample` call went.
+#[derive(Debug, Default)]
+struct Timers {
+    env: Duration,
+    inference: Duration,
+    env_to_module: Duration,
+    module_to_env: Duration,
+}
+
+impl SingleAgentEnvRunner {
+    /// A runner with fresh environments; `index` keys its random streams, and forward passes run
+    /// on `device`.
+    ///
+    /// # Errors
+    /// If the environment is unknown or a connector cannot work on its space.
+    pub fn new(config: EnvRunnerConfig, index: usize, device: &Device) -> Result<Self> {
+        config.validate()?;
+        let env = make_vec_with(&config.env, config.num_envs, &config.env_config)?;
+        let actions = env.action_space().clone();
+        let connectors = config.env_to_module.iter().map(ConnectorConfig::build).collect();
+        let env_to_module = ConnectorPipeline::with(env.observation_space().clone(), connectors)?;
+        let to_env: Box<dyn Connector> = Box::new(NormalizeAndClipActions::new(
+            &actions,
+            config.normalize_actions,
+            config.clip_actions,
+        ));
+        let streams = |purpose| {
+            let (seed, runner) = (config.seed, index as u64);
+            (0..config.num_envs as u64).map(move |env| stream(seed, runner, env, purpose))
+        };
+        Ok(Self {
+            index,
+            device: device.clone(),
+            step: VectorStep::new(env.observation_space(), config.num_envs),
+            observations: Buffer::zeros(env_to_module.output_space(), config.num_envs),
+            sampler: ActionSampler::new(Buffer::zeros(&actions, config.num_envs)),
+            module_to_env: ConnectorPipeline::with(actions, vec![to_env])?,
+            env: EnvBox(env),
+            env_to_module,
+            module: None,
+            episodes: vec![EpisodeTracker::default(); config.num_envs],
+            next_episode: 0,
+            action_rngs: streams(Purpose::Action).collect(),
+            seeds: stream(config.seed, index as u64, 0, Purpose::EnvSeed),
+            needs_reset: true,
+            seeded: false,
+            metrics: MetricsLogger::new(),
+            config,
+        })
+    }
+
+    /// The space of the observations as a module sees them.
+    pub fn observation_space(&self) -> &Space {
+        self.env_to_module.output_space()
+    }
+
+    /// The space of the actions.
+    pub fn action_space(&self) -> &Space {
+        self.env.0.action_space()
+    }
+
+    /// The number of environments.
+    pub fn num_envs(&self) -> usize {
+        self.config.num_envs
+    }
+
+    /// The index that keys its random streams.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The connectors between environments and module.
+    pub fn env_to_module(&mut self) -> &mut ConnectorPipeline {
+        &mut self.env_to_module
+    }
+
+    /// Gives the runner the weights it acts with from now on; nothing is copied.
+    ///
+    /// Parameters on another device than the runner's are moved to it.
+    pub fn set_module(&mut self, module: &AnyRLModule, weights_seq_no: u64) {
+        let module = module.valid();
+        let moves = module.devices().iter().any(|device| *device != self.device);
+        let module = if moves { module.to_device(&self.device) } else { module };
+        self.module = Some(ActingModule { module, weights_seq_no });
+    }
+
+    /// What was logged since the last call.
+    pub fn take_metrics(&mut self) -> MetricsState {
+        self.metrics.take()
+    }
+
+    /// Acts and records.
+    ///
+    /// # Errors
+    /// [`RunnerError::NoModule`] without a module (unless actions are random), or the error of an
+    /// environment, connector or forward pass. Environments are reset by the next call then.
+    pub fn sample(&mut self, amount: Amount, options: SampleOptions) -> Result<Rollout> {
+        let result = self.try_sample(amount, options);
+        if result.is_err() || matches!(amount, Amount::Episodes(_)) {
+            self.needs_reset = true;
+        }
+        result
+    }
+
+    fn try_sample(&mut self, amount: Amount, options: SampleOptions) -> Result<Rollout> {
+        let mut timers = Timers::default();
+        let whole_episodes = matches!(amount, Amount::Episodes(_));
+        if self.needs_reset || options.force_reset || whole_episodes {
+            self.reset(&mut timers)?;
+        }
+        let n = self.config.num_envs;
+        let (steps, mut quota) = match amount {
+            Amount::Timesteps(steps) => (steps.div_ceil(n), Vec::new()),
+            // The first environments play one episode more if it does not divide.
+            Amount::Episodes(count) => {
+                (0, (0..n).map(|env| count / n + usize::from(env < count % n)).collect())
+            }
+        };
+        let at: Vec<_> = self.episodes.iter().map(|e| (e.id, e.t)).collect();
+        let mut recorder = Recorder::new(
+            self.env_to_module.output_space(),
+            self.env.0.action_space(),
+            steps,
+            &at,
+            self.module.as_ref().map_or(0, |module| module.weights_seq_no),
+        );
+        let mut step = 0;
+        while if whole_episodes { quota.iter().any(|&q| q > 0) } else { step < steps } {
+            self.act(options, &mut timers)?;
+            recorder.push_actions(&self.observations, &self.sampler)?;
+            self.step_envs(&mut recorder, &mut quota, whole_episodes, &mut timers)?;
+            step += 1;
+        }
+        if !whole_episodes {
+            recorder.cut(&self.observations)?;
+        }
+        let rollout = recorder.finish()?;
+        self.log(&rollout, &timers)?;
+        Ok(rollout)
+    }
+
+    /// Starts a new episode everywhere. The first time environments are seeded; later resets go on
+    /// with their own streams.
+    fn reset(&mut self, timers: &mut Timers) -> Result<()> {
+        let started = Instant::now();
+        let seeds: Vec<_> = (0..self.config.num_envs)
+            .map(|_| (!self.seeded).then(|| u64::from(self.seeds.next_u32())))
+            .collect();
+        self.env.0.reset(&seeds, &mut self.step)?;
+        self.seeded = true;
+        timers.env += started.elapsed();
+        for env in 0..self.config.num_envs {
+            self.start_episode(env);
+        }
+        self.observe(timers)?;
+        self.needs_reset = false;
+        Ok(())
+    }
+
+    fn start_episode(&mut self, env: usize) {
+        self.episodes[env] = EpisodeTracker { id: self.next_episode, ..Default::default() };
+        self.next_episode += 1;
+    }
+
+    /// Passes the environments' observations to where the module sees them.
+    fn observe(&mut self, timers: &mut Timers) -> Result<()> {
+        let started = Instant::now();
+        let update = self.config.update_connectors;
+        let seen = self.env_to_module.transform(&self.step.observations, update)?;
+        self.observations.clear();
+        self.observations.extend_from(seen, 0..seen.rows())?;
+        timers.env_to_module += started.elapsed();
+        Ok(())
+    }
+
+    /// Chooses an action for every environment.
+    fn act(&mut self, options: SampleOptions, timers: &mut Timers) -> Result<()> {
+        if options.random_actions {
+            let space = self.env.0.action_space();
+            for (env, rng) in self.action_rngs.iter_mut().enumerate() {
+                space.sample_into(rng, self.sampler.actions.row_mut(env))?;
+            }
+            return Ok(());
+        }
+        let acting = self.module.as_ref().ok_or(RunnerError::NoModule)?;
+        let started = Instant::now();
+        let batch =
+            Batch::new().with(Columns::OBS, host_batch::upload(&self.observations, &self.device)?);
+        let outputs = if options.explore {
+            acting.module.forward_exploration(&batch)?
+        } else {
+            acting.module.forward_inference(&batch)?
+        };
+        let inferred = Instant::now();
+        timers.inference += inferred - started;
+        self.sampler.sample(&acting.module, &outputs, options.explore, &mut self.action_rngs)?;
+        timers.module_to_env += inferred.elapsed();
+        Ok(())
+    }
+
+    /// Steps the environments and ends the segments of finished episodes.
+    fn step_envs(
+        &mut self,
+        recorder: &mut Recorder,
+        quota: &mut [usize],
+        whole_episodes: bool,
+        timers: &mut Timers,
+    ) -> Result<()> {
+        let started = Instant::now();
+        let actions = self.module_to_env.transform(&self.sampler.actions, true)?;
+        let connected = Instant::now();
+        timers.module_to_env += connected - started;
+        self.env.0.step(actions, &mut self.step)?;
+        timers.env += connected.elapsed();
+        recorder.push_rewards(&self.step.rewards);
+
+        let mut any_done = false;
+        for (env, episode) in self.episodes.iter_mut().enumerate() {
+            episode.t += 1;
+            episode.episode_return += self.step.rewards[env];
+            any_done |= self.step.is_done(env);
+        }
+        if any_done {
+            self.end_episodes(recorder, quota, whole_episodes, timers)?;
+        }
+        self.observe(timers)
+    }
+
+    fn end_episodes(
+        &mut self,
+        recorder: &mut Recorder,
+        quota: &mut [usize],
+        whole_episodes: bool,
+        timers: &mut Timers,
+    ) -> Result<()> {
+        let started = Instant::now();
+        // Final observations pass the connectors too, but teach them nothing.
+        let finals = self.env_to_module.transform(&self.step.final_observations, false)?.clone();
+        timers.env_to_module += started.elapsed();
+        for env in 0..self.config.num_envs {
+            if !self.step.is_done(env) {
+                continue;
+            }
+            let wanted = !whole_episodes || quota.get(env).is_some_and(|&q| q > 0);
+            let end = if self.step.terminated[env] {
+                SegmentEnd::Terminated
+            } else {
+                SegmentEnd::Truncated
+            };
+            let done = self.episodes[env];
+            self.start_episode(env);
+            if wanted {
+                self.log_episode(&done)?;
+                recorder.end(env, end, &finals, self.episodes[env].id)?;
+                if let Some(left) = quota.get_mut(env) {
+                    *left -= 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn log_episode(&mut self, episode: &EpisodeTracker) -> Result<()> {
+        let window = Some(SMOOTHING);
+        let (value, len) = (episode.episode_return, episode.t as f64);
+        for (key, value, reducer) in [
+            ("episode_return_mean", value, Reducer::Mean { window }),
+            ("episode_return_min", value, Reducer::Min { window }),
+            ("episode_return_max", value, Reducer::Max { window }),
+            ("episode_len_mean", len, Reducer::Mean { window }),
+            ("num_episodes", 1.0, Reducer::Sum { window: None }),
+            ("num_episodes_lifetime", 1.0, Reducer::LifetimeSum),
+        ] {
+            self.metrics.log_value(key, value, reducer)?;
+        }
+        Ok(())
+    }
+
+    fn log(&mut self, rollout: &Rollout, timers: &Timers) -> Result<()> {
+        let steps = rollout.env_steps() as f64;
+        let metrics = &mut self.metrics;
+        metrics.log_value("num_env_steps_sampled", steps, Reducer::Sum { window: None })?;
+        metrics.log_value("num_env_steps_sampled_lifetime", steps, Reducer::LifetimeSum)?;
+        metrics.log_time("env_step_timer", timers.env)?;
+        metrics.log_time("rlmodule_inference_timer", timers.inference)?;
+        metrics.log_time("env_to_module_connector_timer", timers.env_to_module)?;
+        Ok(metrics.log_time("module_to_env_connector_timer", timers.module_to_env)?)
+    }
+}

@@ -1,0 +1,113 @@
+//! Whole columns of a buffer.
+
+use std::collections::BTreeMap;
+
+use super::leaf::Element;
+use super::{Buffer, Column};
+use crate::{EnvError, Result};
+
+impl Buffer {
+    /// The data of a `float32` leaf, `[rows, ..shape]`.
+    #[inline]
+    pub fn as_f32(&self) -> Result<&[f32]> {
+        Ok(&f32::leaf(&self.column)?.data)
+    }
+
+    /// The data of a `float32` leaf, to be overwritten.
+    #[inline]
+    pub fn as_f32_mut(&mut self) -> Result<&mut [f32]> {
+        Ok(&mut f32::leaf_mut(&mut self.column)?.data)
+    }
+
+    /// The data of a `uint8` or `MultiBinary` leaf, `[rows, ..shape]`.
+    #[inline]
+    pub fn as_u8(&self) -> Result<&[u8]> {
+        Ok(&u8::leaf(&self.column)?.data)
+    }
+
+    /// The data of a `uint8` or `MultiBinary` leaf, to be overwritten.
+    #[inline]
+    pub fn as_u8_mut(&mut self) -> Result<&mut [u8]> {
+        Ok(&mut u8::leaf_mut(&mut self.column)?.data)
+    }
+
+    /// The data of a `Discrete` or `MultiDiscrete` leaf, `[rows, ..shape]`.
+    #[inline]
+    pub fn as_i64(&self) -> Result<&[i64]> {
+        Ok(&i64::leaf(&self.column)?.data)
+    }
+
+    /// The data of a `Discrete` or `MultiDiscrete` leaf, to be overwritten.
+    #[inline]
+    pub fn as_i64_mut(&mut self) -> Result<&mut [i64]> {
+        Ok(&mut i64::leaf_mut(&mut self.column)?.data)
+    }
+
+    /// The shape of one row of a leaf; empty for `Discrete`.
+    pub fn shape(&self) -> Result<&[usize]> {
+        match &self.column {
+            Column::Float(leaf) => Ok(&leaf.shape),
+            Column::Byte(leaf) => Ok(&leaf.shape),
+            Column::Int(leaf) => Ok(&leaf.shape),
+            other => Err(other.wrong_kind("a leaf")),
+        }
+    }
+
+    /// The parts of a `Dict`.
+    pub fn as_dict(&self) -> Result<&BTreeMap<String, Self>> {
+        match &self.column {
+            Column::Dict(parts) => Ok(parts),
+            other => Err(other.wrong_kind("a Dict")),
+        }
+    }
+
+    /// The parts of a `Tuple`.
+    pub fn as_tuple(&self) -> Result<&[Self]> {
+        match &self.column {
+            Column::Tuple(parts) => Ok(parts),
+            other => Err(other.wrong_kind("a Tuple")),
+        }
+    }
+
+    /// One part of a `Dict`.
+    #[inline]
+    pub fn get(&self, key: &str) -> Result<&Self> {
+        let parts = self.as_dict()?;
+        parts.get(key).ok_or_else(|| EnvError::missing_key(key, parts.keys()))
+    }
+
+    /// One part of a `Tuple`.
+    #[inline]
+    pub fn index(&self, position: usize) -> Result<&Self> {
+        let parts = self.as_tuple()?;
+        parts.get(position).ok_or_else(|| EnvError::missing_part(position, parts.len()))
+    }
+
+    /// Every leaf with its path, in canonical order: `Dict` keys sorted, `Tuple` parts in order.
+    ///
+    /// A path joins keys and positions with dots, as in `arm.joints.0`; a leaf by itself has the
+    /// empty path.
+    #[must_use]
+    pub fn leaves(&self) -> Vec<(String, &Self)> {
+        let mut leaves = Vec::new();
+        self.collect_leaves(String::new(), &mut leaves);
+        leaves
+    }
+
+    fn collect_leaves<'a>(&'a self, path: String, leaves: &mut Vec<(String, &'a Self)>) {
+        let join = |key: &str| {
+            if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+        };
+        match &self.column {
+            Column::Dict(parts) => {
+                parts.iter().for_each(|(key, part)| part.collect_leaves(join(key), leaves));
+            }
+            Column::Tuple(parts) => {
+                for (position, part) in parts.iter().enumerate() {
+                    part.collect_leaves(join(&position.to_string()), leaves);
+                }
+            }
+            _ => leaves.push((path, self)),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Contiguous storage of one leaf of a space.
+
+use std::fmt::Debug;
+use std::ops::Range;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Column;
+use crate::Result;
+
+/// Rows of one shape and element type, row-major: `[rows, ..shape]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "T: Element")]
+pub(super) struct Leaf<T> {
+    pub(super) shape: Vec<usize>,
+    #[serde(serialize_with = "Element::write", deserialize_with = "Element::read")]
+    pub(super) data: Vec<T>,
+}
+
+impl<T: Element> Leaf<T> {
+    pub(super) fn with_capacity(shape: &[usize], rows: usize) -> Self {
+        let width: usize = shape.iter().product();
+        Self { shape: shape.to_vec(), data: Vec::with_capacity(rows * width) }
+    }
+
+    /// Elements per row.
+    #[inline]
+    pub(super) fn width(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    #[inline]
+    fn cells(&self, rows: Range<usize>) -> Option<Range<usize>> {
+        let width = self.width();
+        Some(rows.start.checked_mul(width)?..rows.end.checked_mul(width)?)
+    }
+
+    #[inline]
+    pub(super) fn rows(&self, rows: Range<usize>) -> Option<&[T]> {
+        self.data.get(self.cells(rows)?)
+    }
+
+    #[inline]
+    pub(super) fn rows_mut(&mut self, rows: Range<usize>) -> Option<&mut [T]> {
+        let cells = self.cells(rows)?;
+        self.data.get_mut(cells)
+    }
+
+    pub(super) fn resize(&mut self, rows: usize) {
+        self.data.resize(rows * self.width(), T::default());
+    }
+
+    /// Appends the rows which `source` has among `rows`.
+    pub(super) fn append(&mut self, source: &Self, rows: &Rows<'_>) {
+        match rows {
+            Rows::Range(range) => {
+                self.data.extend_from_slice(source.rows(range.clone()).unwrap_or_default());
+            }
+            Rows::At(indices) => {
+                self.data.reserve(indices.len() * self.width());
+                for &row in *indices {
+                    self.data.extend_from_slice(source.rows(row..row + 1).unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    pub(super) fn copy_row(&mut self, row: usize, source: &Self, source_row: usize) {
+        let to = self.rows_mut(row..row + 1);
+        if let (Some(to), Some(from)) = (to, source.rows(source_row..source_row + 1)) {
+            to.copy_from_slice(from);
+        }
+    }
+
+    /// Whether `rows` rows of this shape are what is stored.
+    pub(super) fn holds(&self, rows: usize) -> bool {
+        let cells = checked_width(&self.shape).and_then(|width| width.checked_mul(rows));
+        cells == Some(self.data.len())
+    }
+}
+
+/// Elements per row, if a shape out of foreign hands has a number of them.
+pub(super) fn checked_width(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1_usize, |width, &size| width.checked_mul(size))
+}
+
+/// A choice of rows.
+pub(super) enum Rows<'a> {
+    Range(Range<usize>),
+    At(&'a [usize]),
+}
+
+/// An element type that a leaf may have.
+pub(super) trait Element: Copy + Default + PartialEq + Debug {
+    fn leaf(column: &Column) -> Result<&Leaf<Self>>;
+    fn leaf_mut(column: &mut Column) -> Result<&mut Leaf<Self>>;
+    fn write<S: Serializer>(data: &[Self], to: S) -> Result<S::Ok, S::Error>;
+    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Self>, D::Error>;
+}
+
+macro_rules! element {
+    ($type:ty, $name:literal, $column:ident, $write:expr, $read:expr) => {
+        impl Element for $type {
+            #[inline]
+            fn leaf(column: &Column) -> Result<&Leaf<Self>> {
+                match column {
+                    Column::$column(leaf) => Ok(leaf),
+                    other => Err(other.wrong_kind($name)),
+                }
+            }
+
+            #[inline]
+            fn leaf_mut(column: &mut Column) -> Result<&mut Leaf<Self>> {
+                match column {
+                    Column::$column(leaf) => Ok(leaf),
+                    other => Err(other.wrong_kind($name)),
+                }
+            }
+
+            fn write<S: Serializer>(data: &[Self], to: S) -> Result<S::Ok, S::Error> {
+                $write(data, to)
+            }
+
+            fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Self>, D::Error> {
+                $read(from)
+            }
+        }
+    };
+}
+
+element!(f32, "float32", Float, crate::float::list::serialize, crate::float::list::deserialize);
+element!(u8, "uint8", Byte, Serialize::serialize, Vec::deserialize);
+element!(i64, "int64", Int, Serialize::serialize, Vec::deserialize);

@@ -1,0 +1,265 @@
+//! Cursors to one element of a buffer.
+
+use std::fmt;
+
+use super::leaf::Element;
+use super::{Buffer, Column};
+use crate::{EnvError, Result, Value};
+
+/// One element of a [`Buffer`], to be read.
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    pub(super) buffer: &'a Buffer,
+    pub(super) index: usize,
+}
+
+impl<'a> Row<'a> {
+    #[inline]
+    pub(super) fn new(buffer: &'a Buffer, index: usize) -> Self {
+        Self { buffer, index }
+    }
+
+    /// The buffer it is a row of.
+    #[inline]
+    #[must_use]
+    pub fn buffer(self) -> &'a Buffer {
+        self.buffer
+    }
+
+    /// Whether it is a leaf of this shape.
+    pub(crate) fn has_shape(self, shape: &[usize]) -> bool {
+        self.buffer.shape().is_ok_and(|found| found == shape)
+    }
+
+    /// The numbers of a `float32` `Box`.
+    #[inline]
+    pub fn f32s(self) -> Result<&'a [f32]> {
+        self.cells()
+    }
+
+    /// The bytes of a `uint8` `Box` or the bits of a `MultiBinary`.
+    #[inline]
+    pub fn bytes(self) -> Result<&'a [u8]> {
+        self.cells()
+    }
+
+    /// The integers of a `MultiDiscrete`; of a `Discrete`, its one integer.
+    #[inline]
+    pub fn ints(self) -> Result<&'a [i64]> {
+        self.cells()
+    }
+
+    /// The integer of a `Discrete`.
+    #[inline]
+    pub fn discrete(self) -> Result<i64> {
+        match (i64::leaf(&self.buffer.column)?.shape.as_slice(), self.ints()?) {
+            ([], &[number]) => Ok(number),
+            _ => Err(self.buffer.column.wrong_kind("a discrete value")),
+        }
+    }
+
+    /// One part of a `Dict`.
+    #[inline]
+    pub fn get(self, key: &str) -> Result<Self> {
+        Ok(Self::new(self.buffer.get(key)?, self.index))
+    }
+
+    /// One part of a `Tuple`.
+    #[inline]
+    pub fn index(self, position: usize) -> Result<Self> {
+        Ok(Self::new(self.buffer.index(position)?, self.index))
+    }
+
+    /// An owned copy.
+    pub fn to_value(self) -> Result<Value> {
+        Ok(match &self.buffer.column {
+            Column::Float(_) => Value::Float(self.f32s()?.to_vec()),
+            Column::Byte(_) => Value::Byte(self.bytes()?.to_vec()),
+            Column::Int(leaf) if leaf.shape.is_empty() => Value::Discrete(self.discrete()?),
+            Column::Int(_) => Value::Int(self.ints()?.to_vec()),
+            Column::Dict(parts) => Value::Dict(
+                parts
+                    .iter()
+                    .map(|(key, part)| Ok((key.clone(), part.row(self.index).to_value()?)))
+                    .collect::<Result<_>>()?,
+            ),
+            Column::Tuple(parts) => Value::Tuple(
+                parts.iter().map(|part| part.row(self.index).to_value()).collect::<Result<_>>()?,
+            ),
+        })
+    }
+
+    #[inline]
+    fn cells<T: Element>(self) -> Result<&'a [T]> {
+        let leaf = T::leaf(&self.buffer.column)?;
+        self.buffer.check_row(self.index)?;
+        Ok(leaf.rows(self.index..self.index + 1).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Row<'_> {
+    /// Shows the element, as in `2`, `[0.5, 0.0]` or `{"door": 1}`, or why there is none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn show(cells: Result<impl fmt::Debug>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match cells {
+                Ok(cells) => cells.fmt(f),
+                Err(error) => write!(f, "<{error}>"),
+            }
+        }
+        let part = |part| Self::new(part, self.index);
+        match &self.buffer.column {
+            Column::Float(_) => show(self.f32s(), f),
+            Column::Byte(_) => show(self.bytes(), f),
+            Column::Int(leaf) if leaf.shape.is_empty() => show(self.discrete(), f),
+            Column::Int(_) => show(self.ints(), f),
+            Column::Dict(parts) => f
+                .debug_map()
+                .entries(parts.iter().map(|(key, buffer)| (key, part(buffer))))
+                .finish(),
+            Column::Tuple(parts) => f.debug_list().entries(parts.iter().map(part)).finish(),
+        }
+    }
+}
+
+/// One element of a [`Buffer`], to be written.
+///
+/// A write that fails part of the way through a nested element leaves the parts before it written.
+pub struct RowMut<'a> {
+    buffer: &'a mut Buffer,
+    index: usize,
+}
+
+impl<'a> RowMut<'a> {
+    #[inline]
+    pub(super) fn new(buffer: &'a mut Buffer, index: usize) -> Self {
+        Self { buffer, index }
+    }
+
+    /// The same row, to be read.
+    #[inline]
+    #[must_use]
+    pub fn as_row(&self) -> Row<'_> {
+        Row::new(self.buffer, self.index)
+    }
+
+    /// The same row for a shorter time, so that it can be handed on and used again.
+    #[inline]
+    #[must_use]
+    pub fn reborrow(&mut self) -> RowMut<'_> {
+        RowMut::new(self.buffer, self.index)
+    }
+
+    /// The numbers of a `float32` `Box`.
+    #[inline]
+    pub fn f32s_mut(self) -> Result<&'a mut [f32]> {
+        self.cells()
+    }
+
+    /// The bytes of a `uint8` `Box` or the bits of a `MultiBinary`.
+    #[inline]
+    pub fn bytes_mut(self) -> Result<&'a mut [u8]> {
+        self.cells()
+    }
+
+    /// The integers of a `MultiDiscrete`; of a `Discrete`, its one integer.
+    #[inline]
+    pub fn ints_mut(self) -> Result<&'a mut [i64]> {
+        self.cells()
+    }
+
+    /// Writes a `float32` `Box`.
+    #[inline]
+    pub fn write_f32(&mut self, numbers: &[f32]) -> Result<()> {
+        self.write_cells(numbers)
+    }
+
+    /// Writes a `uint8` `Box` or a `MultiBinary`.
+    #[inline]
+    pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write_cells(bytes)
+    }
+
+    /// Writes a `MultiDiscrete`.
+    #[inline]
+    pub fn write_ints(&mut self, numbers: &[i64]) -> Result<()> {
+        self.write_cells(numbers)
+    }
+
+    /// Writes a `Discrete`.
+    #[inline]
+    pub fn set_discrete(&mut self, number: i64) -> Result<()> {
+        if !i64::leaf(&self.buffer.column)?.shape.is_empty() {
+            return Err(self.buffer.column.wrong_kind("a discrete value"));
+        }
+        self.write_cells(&[number])
+    }
+
+    /// One part of a `Dict`.
+    pub fn get_mut(&mut self, key: &str) -> Result<RowMut<'_>> {
+        self.buffer.get(key)?; // Knows what there is, where this key is missing.
+        match &mut self.buffer.column {
+            Column::Dict(parts) => parts.get_mut(key).map(|part| part.row_mut(self.index)),
+            _ => None,
+        }
+        .ok_or_else(|| EnvError::missing_key(key, [].iter()))
+    }
+
+    /// One part of a `Tuple`.
+    pub fn index_mut(&mut self, position: usize) -> Result<RowMut<'_>> {
+        self.buffer.index(position)?; // Knows what there is, where this position is missing.
+        match &mut self.buffer.column {
+            Column::Tuple(parts) => parts.get_mut(position).map(|part| part.row_mut(self.index)),
+            _ => None,
+        }
+        .ok_or_else(|| EnvError::missing_part(position, 0))
+    }
+
+    /// Writes an owned element.
+    pub fn write(&mut self, value: &Value) -> Result<()> {
+        match (&self.buffer.column, value) {
+            (Column::Float(_), Value::Float(numbers)) => self.write_f32(numbers),
+            (Column::Byte(_), Value::Byte(bytes)) => self.write_bytes(bytes),
+            (Column::Int(leaf), Value::Int(numbers)) if !leaf.shape.is_empty() => {
+                self.write_ints(numbers)
+            }
+            (Column::Int(_), Value::Discrete(number)) => self.set_discrete(*number),
+            (Column::Dict(parts), Value::Dict(values)) if parts.keys().eq(values.keys()) => {
+                values.iter().try_for_each(|(key, value)| self.get_mut(key)?.write(value))
+            }
+            (Column::Tuple(parts), Value::Tuple(values)) if parts.len() == values.len() => {
+                let mut values = values.iter().enumerate();
+                values.try_for_each(|(position, value)| self.index_mut(position)?.write(value))
+            }
+            _ => Err(EnvError::wrong_kind(self.buffer.column.describe(), value.describe())),
+        }
+    }
+
+    /// Copies a row of the same layout.
+    #[inline]
+    pub fn copy_from(&mut self, row: Row<'_>) -> Result<()> {
+        self.buffer.copy_row(self.index, row.buffer, row.index)
+    }
+
+    #[inline]
+    fn cells<T: Element>(self) -> Result<&'a mut [T]> {
+        self.buffer.check_row(self.index)?;
+        let leaf = T::leaf_mut(&mut self.buffer.column)?;
+        Ok(leaf.rows_mut(self.index..self.index + 1).unwrap_or_default())
+    }
+
+    #[inline]
+    fn write_cells<T: Element>(&mut self, values: &[T]) -> Result<()> {
+        let cells = self.reborrow().cells::<T>()?;
+        if cells.len() != values.len() {
+            return Err(EnvError::length("elements of a row", cells.len(), values.len()));
+        }
+        cells.copy_from_slice(values);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RowMut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_row().fmt(f)
+    }
+}

@@ -1,0 +1,79 @@
+//! Gymnasium's classic control problems, equal to it seed by seed and step by step.
+//!
+//! Random streams, rewards, flags and the order of every floating-point operation are Gymnasium's,
+//! including the places where its dynamics run in single precision. What remains is the last digit:
+//! of `sin` and `cos`, in which mathematical libraries differ, and of squares in rewards, which
+//! Gymnasium computes as powers. With glibc, recorded observations are equal bit for bit.
+
+mod acrobot;
+mod cart_pole;
+mod mountain_car;
+mod mountain_car_continuous;
+mod pendulum;
+
+pub use acrobot::Acrobot;
+pub use cart_pole::CartPole;
+pub use mountain_car::MountainCar;
+pub use mountain_car_continuous::MountainCarContinuous;
+pub use pendulum::Pendulum;
+
+use crate::{EnvError, EnvSpec, ResetOptions, Result, Row, Space};
+
+/// The environments of this module, with Gymnasium's limits and thresholds.
+pub(crate) fn specs() -> Vec<EnvSpec> {
+    vec![
+        EnvSpec::new("Acrobot-v1", Acrobot::new)
+            .with_max_episode_steps(500)
+            .with_reward_threshold(-100.0),
+        EnvSpec::new("CartPole-v1", CartPole::new)
+            .with_max_episode_steps(500)
+            .with_reward_threshold(475.0),
+        EnvSpec::new("MountainCar-v0", MountainCar::new)
+            .with_max_episode_steps(200)
+            .with_reward_threshold(-110.0),
+        EnvSpec::new("MountainCarContinuous-v0", MountainCarContinuous::new)
+            .with_max_episode_steps(999)
+            .with_reward_threshold(90.0),
+        EnvSpec::new("Pendulum-v1", Pendulum::new).with_max_episode_steps(200),
+    ]
+}
+
+/// The action of a `Discrete` space.
+#[inline]
+fn discrete_action(space: &Space, action: Row<'_>) -> Result<i64> {
+    let number = action.discrete()?;
+    match space {
+        Space::Discrete(space) if space.contains(number) => Ok(number),
+        _ => Err(invalid_action(space, action)),
+    }
+}
+
+/// The single number of a continuous action. As in Gymnasium it may lie outside the bounds, since
+/// the dynamics clip it.
+#[inline]
+fn continuous_action(space: &Space, action: Row<'_>) -> Result<f32> {
+    match action.f32s()? {
+        &[number] if number.is_finite() => Ok(number),
+        _ => Err(invalid_action(space, action)),
+    }
+}
+
+#[cold]
+fn invalid_action(space: &Space, action: Row<'_>) -> EnvError {
+    EnvError::InvalidAction { space: space.to_string(), action: format!("{action:?}") }
+}
+
+/// The bounds of the random initial state: reset options `low` and `high`.
+fn reset_bounds(env: &str, options: &ResetOptions, bounds: (f64, f64)) -> Result<(f64, f64)> {
+    options.deny_unknown(env, &["low", "high"])?;
+    let low = options.get_f64("low")?.unwrap_or(bounds.0);
+    let high = options.get_f64("high")?.unwrap_or(bounds.1);
+    if low > high {
+        return Err(EnvError::InvalidOption {
+            option: "low".to_owned(),
+            expected: format!("at most `high` = {high}"),
+            found: low.to_string(),
+        });
+    }
+    Ok((low, high))
+}

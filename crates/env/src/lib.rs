@@ -1,0 +1,121 @@
+//! Gymnasium's environment API in Rust.
+//!
+//! An [`Env`] is a process that an agent observes and acts on, a [`VectorEnv`] many of them stepped
+//! as one. Their observations and actions are elements of a [`Space`], kept in a [`Buffer`]: one
+//! contiguous vector per leaf, one row per element, nothing allocated per step. Environments are
+//! made by name:
+//!
+//! ```
+//! use rekindle_env::{Buffer, ResetOptions, make};
+//!
+//! let mut env = make("CartPole-v1")?;
+//! let mut observation = Buffer::zeros(env.observation_space(), 1);
+//! let mut action = Buffer::zeros(env.action_space(), 1);
+//! let mut policy = env.action_space().sampler(7);
+//!
+//! env.reset(&ResetOptions::seed(123), observation.row_mut(0))?;
+//! assert_eq!(observation.row(0).f32s()?[0], 0.018235186); // as in Gymnasium
+//!
+//! let mut episode_return = 0.0;
+//! loop {
+//!     policy.sample_into(action.row_mut(0))?;
+//!     let step = env.step(action.row(0), observation.row_mut(0))?;
+//!     episode_return += step.reward;
+//!     if step.is_done() {
+//!         break;
+//!     }
+//! }
+//! assert!(episode_return >= 8.0);
+//! # Ok::<(), rekindle_env::EnvError>(())
+//! ```
+//!
+//! # Your own environment
+//!
+//! Implement four methods and register a constructor. A vector of it is compiled for its type.
+//!
+//! ```
+//! use rekindle_env::{
+//!     Buffer, Env, EnvConfig, EnvSpec, ResetOptions, Result, Row, RowMut, Space, Step, VectorStep,
+//!     make_vec, register, seeds_from,
+//! };
+//!
+//! /// Walk to the right end of a corridor.
+//! struct Corridor { cells: Space, moves: Space, length: i64, cell: i64 }
+//!
+//! impl Corridor {
+//!     fn new(config: &EnvConfig) -> Result<Self> {
+//!         config.deny_unknown("Corridor", &["length"])?;
+//!         let length = config.get_i64("length")?.unwrap_or(5);
+//!         let cells = Space::discrete(length as usize)?;
+//!         Ok(Self { cells, moves: Space::discrete(2)?, length, cell: 0 })
+//!     }
+//! }
+//!
+//! impl Env for Corridor {
+//!     fn observation_space(&self) -> &Space { &self.cells }
+//!     fn action_space(&self) -> &Space { &self.moves }
+//!
+//!     fn reset(&mut self, _: &ResetOptions, mut observation: RowMut<'_>) -> Result<()> {
+//!         self.cell = 0;
+//!         observation.set_discrete(self.cell)
+//!     }
+//!
+//!     fn step(&mut self, action: Row<'_>, mut observation: RowMut<'_>) -> Result<Step> {
+//!         self.cell = (self.cell + 2 * action.discrete()? - 1).clamp(0, self.length - 1);
+//!         observation.set_discrete(self.cell)?;
+//!         let terminated = self.cell == self.length - 1;
+//!         Ok(Step { reward: if terminated { 1.0 } else { -0.1 }, terminated, truncated: false })
+//!     }
+//! }
+//!
+//! register(EnvSpec::new("Corridor-v0", Corridor::new).with_max_episode_steps(100))?;
+//!
+//! let mut envs = make_vec("Corridor-v0", 8)?;
+//! let mut out = VectorStep::new(envs.observation_space(), 8);
+//! let right = Buffer::from_i64(vec![1; 8], &[])?;
+//! envs.reset(&seeds_from(Some(0), 8), &mut out)?;
+//! for _ in 0..4 {
+//!     envs.step(&right, &mut out)?;
+//! }
+//! assert_eq!(out.terminated, [true; 8]);
+//! assert_eq!(out.final_observations.as_i64()?, [4; 8]); // where the episodes ended
+//! assert_eq!(out.observations.as_i64()?, [0; 8]); // where the next ones begin
+//! # Ok::<(), rekindle_env::EnvError>(())
+//! ```
+//!
+//! # Parity
+//!
+//! The environments of [`classic_control`] and the random streams of [`np_random`] reproduce
+//! Gymnasium 1.4.0 and NumPy from the same seeds; the tests compare them with recordings. There is
+//! no `render`, and no `close`: environments clean up when they are dropped.
+
+#![forbid(unsafe_code)]
+
+mod buffer;
+pub mod classic_control;
+mod env;
+mod error;
+mod float;
+pub mod np_random;
+mod options;
+mod registry;
+pub mod spaces;
+mod suggest;
+mod value;
+mod vector;
+pub mod wrappers;
+
+pub use buffer::{Buffer, Parts, Row, RowMut};
+pub use env::{Env, Info, ResetOptions, Step, load_state, save_state};
+pub use error::{EnvError, Result};
+pub use np_random::Generator;
+pub use options::EnvConfig;
+pub use registry::{
+    EnvSpec, make, make_vec, make_vec_with, make_with, register, registered_ids, spec,
+};
+pub use spaces::{
+    BoxDType, BoxSpace, DictSpace, Discrete, MultiBinary, MultiDiscrete, Space, SpaceSampler,
+    TupleSpace,
+};
+pub use value::Value;
+pub use vector::{SyncVectorEnv, VectorEnv, VectorStep, seeds_from};

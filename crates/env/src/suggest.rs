@@ -1,0 +1,65 @@
+//! Hints for mistyped names in error messages.
+
+/// The names close to `wanted`, then all of them: `did you mean ..? known: ..`.
+pub(crate) fn did_you_mean(wanted: &str, known: &[String]) -> String {
+    if known.is_empty() {
+        return "there are none".to_owned();
+    }
+    let list =
+        |names: Vec<&String>| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+    let all = list(known.iter().collect());
+    match list(known.iter().filter(|name| is_close(wanted, name)).collect()).as_str() {
+        "" => format!("known: {all}"),
+        close => format!("did you mean {close}? known: {all}"),
+    }
+}
+
+/// Whether two names differ by letter case, by their version, or by a slip of the keyboard.
+fn is_close(a: &str, b: &str) -> bool {
+    let base = |name: &str| {
+        let lower = name.to_lowercase();
+        lower.rsplit_once("-v").map_or(lower.clone(), |(base, _)| base.to_owned())
+    };
+    let (a, b) = (base(a), base(b));
+    edit_distance(&a, &b) <= a.len().min(b.len()) / 4
+}
+
+/// Levenshtein's distance: insertions, deletions and replacements from `a` to `b`.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, y) in row.iter_mut().zip(std::iter::once(None).chain(b.chars().map(Some))) {
+            let above = *cell;
+            left = match y {
+                None => i + 1,
+                Some(y) => (left + 1).min(above + 1).min(diagonal + usize::from(x != y)),
+            };
+            diagonal = above;
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edit_distance_counts_single_character_edits() {
+        assert_eq!(edit_distance("", ""), 0);
+        assert_eq!(edit_distance("kitten", "sitting"), 3);
+        assert_eq!(edit_distance("abc", ""), 3);
+        assert_eq!(edit_distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn versions_case_and_slips_are_close_and_other_names_are_not() {
+        assert!(is_close("cartpole-v9", "CartPole-v1"));
+        assert!(is_close("CartPol-v1", "CartPole-v1"));
+        assert!(!is_close("Pendulum-v1", "CartPole-v1"));
+        assert!(!is_close("x", "y"));
+    }
+}

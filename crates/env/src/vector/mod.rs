@@ -1,0 +1,183 @@
+//! Many environments stepped as one.
+
+mod sync;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+pub use sync::SyncVectorEnv;
+
+use crate::{Buffer, EnvError, Info, Result, Space};
+
+/// What a vector of environments reports after a reset or a step, one row per environment.
+///
+/// It is made once and overwritten by every step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VectorStep {
+    /// What the agent sees now. Where an episode ended, this is the first observation of the next.
+    pub observations: Buffer,
+    /// The rewards for the actions.
+    pub rewards: Vec<f64>,
+    /// Whether each episode ended in a terminal state.
+    pub terminated: Vec<bool>,
+    /// Whether each episode was cut short.
+    pub truncated: Vec<bool>,
+    /// The last observation of each episode that ended in this step. All other rows are stale.
+    pub final_observations: Buffer,
+}
+
+impl VectorStep {
+    /// Room for `num_envs` environments with this observation space.
+    #[must_use]
+    pub fn new(observation_space: &Space, num_envs: usize) -> Self {
+        Self {
+            observations: Buffer::zeros(observation_space, num_envs),
+            rewards: vec![0.0; num_envs],
+            terminated: vec![false; num_envs],
+            truncated: vec![false; num_envs],
+            final_observations: Buffer::zeros(observation_space, num_envs),
+        }
+    }
+
+    /// The number of environments.
+    #[must_use]
+    pub fn num_envs(&self) -> usize {
+        self.rewards.len()
+    }
+
+    /// Whether environment `index` finished an episode in this step.
+    #[inline]
+    #[must_use]
+    pub fn is_done(&self, index: usize) -> bool {
+        [&self.terminated, &self.truncated].iter().any(|flags| flags.get(index) == Some(&true))
+    }
+
+    fn check(&self, num_envs: usize) -> Result<()> {
+        check_len("rows of `observations`", num_envs, self.observations.rows())?;
+        check_len("rows of `final_observations`", num_envs, self.final_observations.rows())?;
+        check_len("length of `rewards`", num_envs, self.rewards.len())?;
+        check_len("length of `terminated`", num_envs, self.terminated.len())?;
+        check_len("length of `truncated`", num_envs, self.truncated.len())
+    }
+}
+
+/// Environments of the same spaces, reset and stepped together.
+///
+/// Episodes follow each other without a gap (Gymnasium's `AutoresetMode.SAME_STEP`): the step that
+/// ends an episode also resets its environment. It reports the reward and the flags of the ended
+/// episode, the ended episode's last observation in
+/// [`final_observations`](VectorStep::final_observations), and the next episode's first observation
+/// in [`observations`](VectorStep::observations).
+///
+/// After an error, the environments may have advanced by different numbers of steps: reset them.
+pub trait VectorEnv: Send {
+    /// The number of environments.
+    fn num_envs(&self) -> usize;
+
+    /// The space of the observations of one environment.
+    fn observation_space(&self) -> &Space;
+
+    /// The space of the actions of one environment.
+    fn action_space(&self) -> &Space;
+
+    /// Starts an episode in every environment, with one seed each (see [`seeds_from`]).
+    fn reset(&mut self, seeds: &[Option<u64>], out: &mut VectorStep) -> Result<()> {
+        self.reset_with(seeds, &Map::new(), out)
+    }
+
+    /// Starts an episode in every environment, with one seed each and the same reset options.
+    fn reset_with(
+        &mut self,
+        seeds: &[Option<u64>],
+        options: &Map<String, Json>,
+        out: &mut VectorStep,
+    ) -> Result<()>;
+
+    /// Performs one action in every environment: row `i` of `actions` in environment `i`.
+    fn step(&mut self, actions: &Buffer, out: &mut VectorStep) -> Result<()>;
+
+    /// More about environment `index`; see [`Env::info`](crate::Env::info).
+    fn info(&self, _index: usize) -> Info {
+        Info::new()
+    }
+
+    /// Everything needed to go on exactly from here, or `None` where an environment cannot tell.
+    fn state(&self) -> Result<Option<Json>> {
+        Ok(None)
+    }
+
+    /// Goes on from a state that [`state`](Self::state) returned.
+    fn set_state(&mut self, _state: &Json) -> Result<()> {
+        Err(EnvError::Unsupported {
+            env: std::any::type_name::<Self>().to_owned(),
+            what: "set_state".to_owned(),
+        })
+    }
+}
+
+impl fmt::Debug for dyn VectorEnv + '_ {
+    /// Shows the number of environments and their spaces.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VectorEnv")
+            .field("num_envs", &self.num_envs())
+            .field("observation_space", &format_args!("{}", self.observation_space()))
+            .field("action_space", &format_args!("{}", self.action_space()))
+            .finish_non_exhaustive()
+    }
+}
+
+impl<V: VectorEnv + ?Sized> VectorEnv for Box<V> {
+    fn num_envs(&self) -> usize {
+        (**self).num_envs()
+    }
+
+    fn observation_space(&self) -> &Space {
+        (**self).observation_space()
+    }
+
+    fn action_space(&self) -> &Space {
+        (**self).action_space()
+    }
+
+    fn reset_with(
+        &mut self,
+        seeds: &[Option<u64>],
+        options: &Map<String, Json>,
+        out: &mut VectorStep,
+    ) -> Result<()> {
+        (**self).reset_with(seeds, options, out)
+    }
+
+    fn step(&mut self, actions: &Buffer, out: &mut VectorStep) -> Result<()> {
+        (**self).step(actions, out)
+    }
+
+    fn info(&self, index: usize) -> Info {
+        (**self).info(index)
+    }
+
+    fn state(&self) -> Result<Option<Json>> {
+        (**self).state()
+    }
+
+    fn set_state(&mut self, state: &Json) -> Result<()> {
+        (**self).set_state(state)
+    }
+}
+
+/// The seeds of `n` environments as Gymnasium chooses them: `seed`, `seed + 1`, ...
+///
+/// ```
+/// assert_eq!(rekindle_env::seeds_from(Some(7), 2), [Some(7), Some(8)]);
+/// assert_eq!(rekindle_env::seeds_from(None, 2), [None, None]);
+/// ```
+#[must_use]
+pub fn seeds_from(seed: Option<u64>, n: usize) -> Vec<Option<u64>> {
+    (0..n as u64).map(|i| seed.map(|seed| seed.wrapping_add(i))).collect()
+}
+
+fn check_len(what: &'static str, expected: usize, found: usize) -> Result<()> {
+    if found == expected { Ok(()) } else { Err(EnvError::length(what, expected, found)) }
+}

@@ -1,0 +1,120 @@
+//! A vector of environments on one thread.
+
+use serde_json::{Map, Value as Json};
+
+use super::{VectorEnv, VectorStep, check_len};
+use crate::{Buffer, Env, EnvError, Info, ResetOptions, Result, Space, load_state};
+
+/// A vector of environments stepped one after the other on the calling thread.
+///
+/// With a concrete `E` the steps are direct calls; [`make_vec`](crate::make_vec) builds that.
+#[derive(Debug)]
+pub struct SyncVectorEnv<E = Box<dyn Env>> {
+    envs: Vec<E>,
+    observation_space: Space,
+    action_space: Space,
+}
+
+impl<E: Env> SyncVectorEnv<E> {
+    /// Takes at least one environment; all must have the same spaces.
+    pub fn new(envs: Vec<E>) -> Result<Self> {
+        let Some(first) = envs.first() else {
+            return Err(EnvError::length("environments in a vector", 1, 0));
+        };
+        let (observation_space, action_space) =
+            (first.observation_space().clone(), first.action_space().clone());
+        for (index, env) in envs.iter().enumerate() {
+            for (expected, found) in
+                [(&observation_space, env.observation_space()), (&action_space, env.action_space())]
+            {
+                if expected != found {
+                    let reason = format!(
+                        "environment {index} of a vector has the space {found}, \
+                         environment 0 has {expected}"
+                    );
+                    return Err(EnvError::invalid_space(reason));
+                }
+            }
+        }
+        Ok(Self { envs, observation_space, action_space })
+    }
+
+    /// The environments.
+    #[must_use]
+    pub fn envs(&self) -> &[E] {
+        &self.envs
+    }
+}
+
+impl<E: Env> VectorEnv for SyncVectorEnv<E> {
+    fn num_envs(&self) -> usize {
+        self.envs.len()
+    }
+
+    fn observation_space(&self) -> &Space {
+        &self.observation_space
+    }
+
+    fn action_space(&self) -> &Space {
+        &self.action_space
+    }
+
+    fn reset_with(
+        &mut self,
+        seeds: &[Option<u64>],
+        options: &Map<String, Json>,
+        out: &mut VectorStep,
+    ) -> Result<()> {
+        check_len("seeds", self.envs.len(), seeds.len())?;
+        out.check(self.envs.len())?;
+        let mut options = ResetOptions { seed: None, options: options.clone() };
+        for (i, (env, &seed)) in self.envs.iter_mut().zip(seeds).enumerate() {
+            options.seed = seed;
+            env.reset(&options, out.observations.row_mut(i)).map_err(at(i))?;
+        }
+        out.rewards.fill(0.0);
+        out.terminated.fill(false);
+        out.truncated.fill(false);
+        Ok(())
+    }
+
+    fn step(&mut self, actions: &Buffer, out: &mut VectorStep) -> Result<()> {
+        check_len("rows of `actions`", self.envs.len(), actions.rows())?;
+        out.check(self.envs.len())?;
+        let results = out.rewards.iter_mut().zip(&mut out.terminated).zip(&mut out.truncated);
+        for (i, (env, ((reward, terminated), truncated))) in
+            self.envs.iter_mut().zip(results).enumerate()
+        {
+            let step = env.step(actions.row(i), out.observations.row_mut(i)).map_err(at(i))?;
+            (*reward, *terminated, *truncated) = (step.reward, step.terminated, step.truncated);
+            if step.is_done() {
+                out.final_observations.copy_row(i, &out.observations, i)?;
+                env.reset(&ResetOptions::new(), out.observations.row_mut(i)).map_err(at(i))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn info(&self, index: usize) -> Info {
+        self.envs.get(index).map(Env::info).unwrap_or_default()
+    }
+
+    fn state(&self) -> Result<Option<Json>> {
+        let states = self.envs.iter().map(|env| env.state().transpose());
+        Ok(states.collect::<Option<Result<_>>>().transpose()?.map(Json::Array))
+    }
+
+    fn set_state(&mut self, state: &Json) -> Result<()> {
+        let states: Vec<Json> = load_state("SyncVectorEnv", state)?;
+        check_len("states", self.envs.len(), states.len())?;
+        for (i, (env, state)) in self.envs.iter_mut().zip(&states).enumerate() {
+            env.set_state(state).map_err(at(i))?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds to an error which environment it came from.
+fn at(index: usize) -> impl FnOnce(EnvError) -> EnvError {
+    move |source| EnvError::SubEnv { index, source: Box::new(source) }
+}

@@ -1,0 +1,74 @@
+//! Episodes of limited length.
+
+use serde_json::Value as Json;
+
+use super::{load_nested, save_nested};
+use crate::{Env, EnvError, Info, ResetOptions, Result, Row, RowMut, Space, Step};
+
+/// Truncates an episode that reaches `max_episode_steps` steps.
+#[derive(Clone, Debug)]
+pub struct TimeLimit<E> {
+    env: E,
+    max_episode_steps: usize,
+    elapsed_steps: usize,
+}
+
+impl<E: Env> TimeLimit<E> {
+    /// Limits the episodes of `env` to `max_episode_steps` steps, at least one.
+    pub fn new(env: E, max_episode_steps: usize) -> Result<Self> {
+        if max_episode_steps == 0 {
+            return Err(EnvError::InvalidOption {
+                option: "max_episode_steps".to_owned(),
+                expected: "at least 1".to_owned(),
+                found: "0".to_owned(),
+            });
+        }
+        Ok(Self { env, max_episode_steps, elapsed_steps: 0 })
+    }
+
+    /// The longest episode, in steps.
+    #[must_use]
+    pub fn max_episode_steps(&self) -> usize {
+        self.max_episode_steps
+    }
+}
+
+impl<E: Env> Env for TimeLimit<E> {
+    fn observation_space(&self) -> &Space {
+        self.env.observation_space()
+    }
+
+    fn action_space(&self) -> &Space {
+        self.env.action_space()
+    }
+
+    fn reset(&mut self, options: &ResetOptions, observation: RowMut<'_>) -> Result<()> {
+        self.elapsed_steps = 0;
+        self.env.reset(options, observation)
+    }
+
+    #[inline]
+    fn step(&mut self, action: Row<'_>, observation: RowMut<'_>) -> Result<Step> {
+        let mut step = self.env.step(action, observation)?;
+        self.elapsed_steps += 1;
+        step.truncated |= self.elapsed_steps >= self.max_episode_steps;
+        Ok(step)
+    }
+
+    fn info(&self) -> Info {
+        self.env.info()
+    }
+
+    fn state(&self) -> Result<Option<Json>> {
+        save_nested(&self.elapsed_steps, &self.env)
+    }
+
+    fn set_state(&mut self, state: &Json) -> Result<()> {
+        self.elapsed_steps = load_nested(&mut self.env, state)?;
+        Ok(())
+    }
+
+    fn name(&self) -> &str {
+        self.env.name()
+    }
+}

@@ -1,0 +1,220 @@
+//! Gradients of one module, by parameter.
+
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::prelude::*;
+use burn::tensor::Gradients as AutodiffGradients;
+use rekindle_core::AnyTensor;
+use rekindle_core::any_tensor::to_f32;
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
+/// How gradients are clipped; RLlib's `grad_clip_by`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GradClipBy {
+    /// Every element to ±`grad_clip`.
+    Value,
+    /// Every parameter's gradient to a 2-norm of at most `grad_clip`.
+    Norm,
+    /// All gradients of one optimizer together to a 2-norm of at most `grad_clip`.
+    #[default]
+    GlobalNorm,
+}
+
+/// The gradients of the parameters of one module, in the order in which a visitor meets them.
+#[derive(Debug, Default)]
+pub struct Gradients {
+    order: Vec<ParamId>,
+    by_param: HashMap<ParamId, AnyTensor>,
+}
+
+impl Gradients {
+    /// Takes the gradients of a module's parameters out of the result of a backward pass.
+    pub fn take<M: Module>(module: &M, gradients: &mut AutodiffGradients) -> Self {
+        struct Taker<'a> {
+            from: &'a mut AutodiffGradients,
+            into: Gradients,
+        }
+        impl ModuleVisitor for Taker<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                if !param.is_require_grad() {
+                    return;
+                }
+                if let Some(gradient) = param.val().grad_remove(self.from) {
+                    self.into.insert(param.id, gradient.into());
+                }
+            }
+        }
+        let mut taker = Taker { from: gradients, into: Self::default() };
+        module.visit(&mut taker);
+        taker.into
+    }
+
+    /// Adds or replaces a gradient.
+    pub fn insert(&mut self, param: ParamId, gradient: AnyTensor) {
+        if self.by_param.insert(param, gradient).is_none() {
+            self.order.push(param);
+        }
+    }
+
+    /// Takes a gradient out.
+    pub fn remove(&mut self, param: ParamId) -> Option<AnyTensor> {
+        self.by_param.remove(&param)
+    }
+
+    /// The gradient of a parameter.
+    pub fn get(&self, param: ParamId) -> Option<&AnyTensor> {
+        self.by_param.get(&param)
+    }
+
+    /// The number of gradients.
+    pub fn len(&self) -> usize {
+        self.by_param.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_param.is_empty()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &AnyTensor> {
+        self.order.iter().filter_map(|id| self.by_param.get(id))
+    }
+
+    /// The sum of the squares of all elements, `[1]`, on the device; `None` without gradients.
+    ///
+    /// # Errors
+    /// If a gradient has an unsupported rank.
+    pub fn square_sum(&self) -> Result<Option<Tensor<1>>> {
+        let squares = self
+            .iter()
+            .map(|g| Ok(g.flatten()?.square().sum()))
+            .collect::<Result<Vec<Tensor<1>>>>()?;
+        Ok((!squares.is_empty()).then(|| Tensor::cat(squares, 0).sum()))
+    }
+
+    /// The 2-norm of all gradients together, given their `square_sum` as read back.
+    ///
+    /// Squares beyond the range of 32-bit floats are computed again on scaled gradients, so the
+    /// result is finite whenever the gradients are.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn global_norm(&self, square_sum: f32) -> Result<f64> {
+        if square_sum.is_finite() && square_sum > f32::MIN_POSITIVE {
+            return Ok(f64::from(square_sum).sqrt());
+        }
+        let mut sum = 0f64;
+        for gradient in self.iter() {
+            let values = to_f32(gradient.flatten()?)?;
+            sum += values.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>();
+        }
+        Ok(sum.sqrt())
+    }
+
+    /// Clips in place. `global_norm` is [`Gradients::global_norm`].
+    ///
+    /// # Errors
+    /// If a gradient has an unsupported rank or the device fails.
+    pub fn clip(mut self, by: GradClipBy, clip: f64, global_norm: f64) -> Result<Self> {
+        match by {
+            GradClipBy::Value => self.map(|g| Ok(g.clamp(-clip, clip)))?,
+            GradClipBy::Norm => self.map(|g| {
+                let values = to_f32(g.clone())?;
+                let norm = values.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+                Ok(if norm > clip { g.mul_scalar(clip / norm) } else { g })
+            })?,
+            GradClipBy::GlobalNorm if global_norm > clip => {
+                self.map(|g| Ok(g.mul_scalar(clip / global_norm)))?;
+            }
+            GradClipBy::GlobalNorm => {}
+        }
+        Ok(self)
+    }
+
+    fn map(&mut self, f: impl Fn(Tensor<1>) -> Result<Tensor<1>>) -> Result<()> {
+        for id in &self.order {
+            if let Some(gradient) = self.by_param.remove(id) {
+                let mut outcome = Ok(());
+                let mapped = gradient.map_flat(|flat| match f(flat.clone()) {
+                    Ok(mapped) => mapped,
+                    Err(error) => {
+                        outcome = Err(error);
+                        flat
+                    }
+                })?;
+                outcome?;
+                self.by_param.insert(*id, mapped);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gradients(values: &[&[f32]]) -> (Gradients, Vec<ParamId>) {
+        let mut gradients = Gradients::default();
+        let mut ids = Vec::new();
+        for values in values {
+            let id = ParamId::new();
+            gradients.insert(id, Tensor::<1>::from_floats(*values, &Device::flex()).into());
+            ids.push(id);
+        }
+        (gradients, ids)
+    }
+
+    fn norm(gradients: &Gradients) -> f64 {
+        let square_sum = to_f32(gradients.square_sum().unwrap().unwrap()).unwrap()[0];
+        gradients.global_norm(square_sum).unwrap()
+    }
+
+    fn clipped(values: &[&[f32]], by: GradClipBy, clip: f64) -> Vec<Vec<f32>> {
+        let (gradients, ids) = gradients(values);
+        let norm = norm(&gradients);
+        let clipped = gradients.clip(by, clip, norm).unwrap();
+        ids.iter().map(|id| clipped.get(*id).unwrap().to_f32().unwrap()).collect()
+    }
+
+    #[test]
+    fn a45_clipping_by_value_bounds_every_element() {
+        let out = clipped(&[&[1.0, -2.0, 0.5]], GradClipBy::Value, 0.75);
+        assert_eq!(out, [[0.75, -0.75, 0.5]]);
+    }
+
+    #[test]
+    fn a45_clipping_by_norm_scales_each_parameter_alone() {
+        let out = clipped(&[&[3.0, 4.0], &[0.3, 0.4]], GradClipBy::Norm, 1.0);
+        assert!((out[0][0] - 0.6).abs() < 1e-6 && (out[0][1] - 0.8).abs() < 1e-6);
+        assert_eq!(out[1], [0.3, 0.4]);
+    }
+
+    #[test]
+    fn a45_clipping_by_global_norm_scales_all_by_5_over_13() {
+        let out = clipped(&[&[3.0, 4.0], &[12.0]], GradClipBy::GlobalNorm, 5.0);
+        for (found, whole) in out.iter().flatten().zip([3.0, 4.0, 12.0]) {
+            assert!((found - whole * 0.384615).abs() < 1e-4, "{out:?}");
+        }
+        assert_eq!(clipped(&[&[3.0, 4.0]], GradClipBy::GlobalNorm, 6.0), [[3.0, 4.0]]);
+    }
+
+    #[test]
+    fn a46_the_global_norm_of_huge_and_tiny_gradients_is_finite_and_right() {
+        for (value, expected) in [(1e22f32, 1e22 * 1144.8668), (1e-22, 1e-22 * 1144.8668)] {
+            let data = vec![value; 256 * 256];
+            let all: Vec<&[f32]> = (0..20).map(|_| &data[..]).collect();
+            let (gradients, ids) = gradients(&all);
+            let norm = norm(&gradients);
+            assert!((norm / expected - 1.0).abs() < 1e-4, "{norm}");
+            let clipped = gradients.clip(GradClipBy::GlobalNorm, 40.0, norm).unwrap();
+            let first = clipped.get(ids[0]).unwrap().to_f32().unwrap()[0];
+            let expected = if value > 1.0 { 40.0 / 1144.8668 } else { value };
+            assert!((first / expected - 1.0).abs() < 1e-3, "{first}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Loss terms: pure, differentiable functions over tensors.
+
+use burn::prelude::*;
+
+/// PPO's clipped surrogate, to be maximised: `min(A·r, A·clip(r, 1 ± clip_param))` with
+/// `r = exp(logp − old_logp)` (Schulman et al., 2017).
+///
+/// # Shapes
+/// All `[B]`.
+pub fn ppo_surrogate(
+    logp: Tensor<1>,
+    old_logp: Tensor<1>,
+    advantages: Tensor<1>,
+    clip_param: f32,
+) -> Tensor<1> {
+    let ratio = (logp - old_logp).exp();
+    let clipped = ratio.clone().clamp(1.0 - clip_param, 1.0 + clip_param);
+    (ratio * advantages.clone()).min_pair(clipped * advantages)
+}
+
+/// Squared errors of the value function, and the same clipped to `[0, clip_param]`.
+///
+/// RLlib clips the squared error, not the change of the value: large errors get no gradient.
+///
+/// # Shapes
+/// `values`, `targets`: `[B]`; both results `[B]`.
+pub fn value_loss(
+    values: Tensor<1>,
+    targets: Tensor<1>,
+    clip_param: f32,
+) -> (Tensor<1>, Tensor<1>) {
+    let error = (values - targets).square();
+    (error.clone(), if clip_param.is_finite() { error.clamp(0.0, clip_param) } else { error })
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::any_tensor::to_f32;
+
+    use super::*;
+
+    fn t(values: &[f32]) -> Tensor<1> {
+        Tensor::from_floats(values, &Device::flex())
+    }
+
+    #[test]
+    fn a38_ppo_surrogate_equals_the_reference_figures() {
+        let logp = t(&[-0.5, -0.5, -1.5, -1.5, -1.0]);
+        let old = t(&[-1.0; 5]);
+        let advantages = t(&[2.0, -2.0, 2.0, -2.0, 2.0]);
+        let surrogate = to_f32(ppo_surrogate(logp, old, advantages, 0.3)).unwrap();
+        for (found, expected) in surrogate.iter().zip([2.6, -3.297443, 1.213061, -1.4, 2.0]) {
+            assert!((found - expected).abs() < 1e-5, "{surrogate:?}");
+        }
+    }
+
+    #[test]
+    fn large_value_errors_are_clipped_and_give_no_gradient() {
+        let device = Device::flex().autodiff();
+        let values = Tensor::<1>::from_floats([5.0, 1.0], &device).require_grad();
+        let (error, clipped) = value_loss(values.clone(), Tensor::zeros([2], &device), 10.0);
+        assert_eq!(to_f32(error).unwrap(), [25.0, 1.0]);
+        assert_eq!(to_f32(clipped.clone()).unwrap(), [10.0, 1.0]);
+        let grads = clipped.sum().backward();
+        assert_eq!(to_f32(values.grad(&grads).unwrap()).unwrap(), [0.0, 2.0]);
+    }
+}

@@ -1,0 +1,108 @@
+//! Advantages and returns of one segment of an episode.
+
+use crate::{LearnerError, Result};
+
+/// Generalised advantage estimates and value targets (Schulman et al., 2016).
+///
+/// `δ_t = r_t + γ·V(o_{t+1}) − V(o_t)`, `A_t = δ_t + γλ·A_{t+1}`, targets `A + V`.
+///
+/// The segment ends in one of two ways, and `bootstrap` says which: 0 where the environment
+/// terminated the episode, `V(final observation)` where time ran out or the episode goes on.
+/// Nothing leaks from one segment into another, because each is a call of its own.
+///
+/// # Shapes
+/// `rewards`, `values`: `[T]`; both results `[T]`.
+///
+/// # Errors
+/// [`LearnerError::Length`] if rewards and values differ in length.
+pub fn gae(
+    rewards: &[f32],
+    values: &[f32],
+    bootstrap: f32,
+    gamma: f32,
+    lambda: f32,
+) -> Result<(Vec<f32>, Vec<f32>)> {
+    if rewards.len() != values.len() {
+        let (expected, found) = (rewards.len(), values.len());
+        return Err(LearnerError::Length { what: "values of a segment", expected, found });
+    }
+    let mut advantages = vec![0.0; rewards.len()];
+    let (mut next_value, mut next_advantage) = (bootstrap, 0.0);
+    for ((advantage, reward), value) in advantages.iter_mut().zip(rewards).zip(values).rev() {
+        let delta = reward + gamma * next_value - value;
+        *advantage = delta + gamma * lambda * next_advantage;
+        (next_value, next_advantage) = (*value, *advantage);
+    }
+    let targets = advantages.iter().zip(values).map(|(a, v)| a + v).collect();
+    Ok((advantages, targets))
+}
+
+/// Discounted sums of the rewards to come: `R_t = r_t + γ·R_{t+1}`, after the end `bootstrap`.
+///
+/// # Shapes
+/// `[T]` to `[T]`.
+pub fn returns_to_go(rewards: &[f32], bootstrap: f32, gamma: f32) -> Vec<f32> {
+    let mut returns = vec![0.0; rewards.len()];
+    let mut next = bootstrap;
+    for (r, reward) in returns.iter_mut().zip(rewards).rev() {
+        next = reward + gamma * next;
+        *r = next;
+    }
+    returns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(found: &[f32], expected: &[f32]) {
+        assert_eq!(found.len(), expected.len());
+        for (f, e) in found.iter().zip(expected) {
+            assert!((f - e).abs() < 2e-6, "{found:?} {expected:?}");
+        }
+    }
+
+    const REWARDS: [f32; 3] = [1.0, -1.0, 0.5];
+    const VALUES: [f32; 3] = [0.5, 0.6, 0.7];
+
+    #[test]
+    fn a29_advantages_of_a_terminated_episode() {
+        let (a, _) = gae(&REWARDS, &VALUES, 0.0, 0.99, 1.0).unwrap();
+        close(&a, &[0.000050, -1.105000, -0.200000]);
+        let (a, _) = gae(&REWARDS, &VALUES, 0.0, 0.99, 0.95).unwrap();
+        close(&a, &[0.064058, -1.095100, -0.200000]);
+    }
+
+    #[test]
+    fn a30_advantages_of_a_truncated_episode_bootstrap_with_the_final_value() {
+        let (a, targets) = gae(&REWARDS, &VALUES, 0.9, 0.99, 0.95).unwrap();
+        close(&a, &[0.852184, -0.257115, 0.691000]);
+        close(&targets, &[1.352184, 0.342885, 1.391000]);
+    }
+
+    #[test]
+    fn a31_segments_do_not_leak_into_each_other() {
+        let (truncated, _) = gae(&[1.0, 1.0], &[1.0, 2.0], 3.0, 0.9, 0.5).unwrap();
+        close(&truncated, &[2.565, 1.7]);
+        let (terminated, _) = gae(&[2.0], &[4.0], 0.0, 0.9, 0.5).unwrap();
+        close(&terminated, &[-2.0]);
+    }
+
+    #[test]
+    fn a37_returns_to_go() {
+        close(&returns_to_go(&[1.0, 2.0, 3.0], 0.0, 0.5), &[2.75, 3.5, 3.0]);
+        close(&returns_to_go(&[1.0], 4.0, 0.5), &[3.0]);
+    }
+
+    #[test]
+    fn lambda_1_targets_are_the_returns_to_go_whatever_the_values() {
+        let (_, targets) = gae(&REWARDS, &VALUES, 0.9, 0.97, 1.0).unwrap();
+        close(&targets, &returns_to_go(&REWARDS, 0.9, 0.97));
+    }
+
+    #[test]
+    fn slices_of_different_length_are_refused() {
+        let message = gae(&REWARDS, &VALUES[..2], 0.0, 0.99, 0.95).unwrap_err().to_string();
+        assert_eq!(message, "values of a segment: 3 values were expected, got 2");
+    }
+}

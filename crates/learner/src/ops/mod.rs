@@ -1,0 +1,7 @@
+//! Returns, advantages and statistics: pure functions over slices, one episode (or part) at a time.
+
+mod advantages;
+mod statistics;
+
+pub use advantages::{gae, returns_to_go};
+pub use statistics::{explained_variance, standardize};

@@ -1,0 +1,237 @@
+//! Optimizers and their state, by the names of the parameters.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::optim::{Adam, AdamConfig, AdamState, AdaptiveMomentumState, Optimizer as _};
+use burn::prelude::*;
+use rekindle_core::checkpoint::Array;
+use rekindle_core::{AnyTensor, State};
+use serde::{Deserialize, Serialize};
+
+use crate::{Gradients, LearnerError, Result};
+
+/// The rule that turns gradients into steps.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum OptimizerConfig {
+    /// Adam (Kingma and Ba, 2015), as Burn and PyTorch compute it.
+    Adam {
+        /// Decay of the first moment.
+        beta_1: f32,
+        /// Decay of the second moment.
+        beta_2: f32,
+        /// Added to the root of the second moment.
+        epsilon: f32,
+    },
+    /// `p − lr·g`.
+    Sgd,
+}
+
+impl Default for OptimizerConfig {
+    /// Adam with PyTorch's defaults.
+    fn default() -> Self {
+        Self::adam(1e-8)
+    }
+}
+
+impl OptimizerConfig {
+    /// Adam with the usual decays.
+    pub fn adam(epsilon: f32) -> Self {
+        Self::Adam { beta_1: 0.9, beta_2: 0.999, epsilon }
+    }
+}
+
+/// Adam's memory of one parameter.
+#[derive(Debug, Clone)]
+struct Moments {
+    time: usize,
+    first: AnyTensor,
+    second: AnyTensor,
+}
+
+/// An optimizer of one module, with the state of its parameters.
+#[derive(Clone)]
+pub struct Optimizer {
+    config: OptimizerConfig,
+    adam: Adam,
+    moments: BTreeMap<String, Moments>,
+}
+
+impl std::fmt::Debug for Optimizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} over {} parameters", self.config, self.moments.len())
+    }
+}
+
+impl Optimizer {
+    /// An optimizer without state.
+    pub fn new(config: OptimizerConfig) -> Self {
+        let adam = match config {
+            OptimizerConfig::Adam { beta_1, beta_2, epsilon } => {
+                AdamConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(epsilon)
+            }
+            OptimizerConfig::Sgd => AdamConfig::new(),
+        };
+        Self { config, adam: adam.build(), moments: BTreeMap::new() }
+    }
+
+    /// One step of all parameters that have a gradient, by learning rate `lr`.
+    ///
+    /// The module comes back in any case; a parameter that could not be stepped is unchanged.
+    ///
+    /// # Errors
+    /// If a gradient has another rank than its parameter.
+    pub fn step<M: Module>(&mut self, lr: f64, module: M, gradients: Gradients) -> (M, Result<()>) {
+        let mut stepper =
+            Stepper { optimizer: self, lr, gradients, path: Vec::new(), outcome: Ok(()) };
+        let module = module.map(&mut stepper);
+        (module, stepper.outcome)
+    }
+
+    fn apply<const D: usize>(
+        &mut self,
+        name: &str,
+        lr: f64,
+        tensor: Tensor<D>,
+        gradient: Tensor<D>,
+    ) -> Result<Tensor<D>> {
+        if self.config == OptimizerConfig::Sgd {
+            return Ok(tensor - gradient.mul_scalar(lr));
+        }
+        let state = match self.moments.remove(name) {
+            Some(Moments { time, first, second }) => Some(AdamState::new(
+                AdaptiveMomentumState::new(time, first.into_float::<D>()?, second.into_float()?),
+            )),
+            None => None,
+        };
+        let (tensor, state) = self.adam.step(lr, tensor, gradient, state);
+        if let Some(AdamState { momentum }) = state {
+            let (first, second) = (momentum.moment_1.into(), momentum.moment_2.into());
+            self.moments.insert(name.into(), Moments { time: momentum.time, first, second });
+        }
+        Ok(tensor)
+    }
+
+    /// Replaces the state by a saved one, after checking it against the parameters of `module`.
+    ///
+    /// # Errors
+    /// [`LearnerError::InvalidState`] if the state is of another module.
+    pub fn load_state<M: Module>(&mut self, state: &State, module: &M) -> Result<()> {
+        let mut shapes = Shapes::default();
+        module.visit(&mut shapes);
+        let saved: SavedOptimizer = state.data_as()?;
+        let invalid = |reason| LearnerError::InvalidState { component: "optimizer".into(), reason };
+        let mut moments = BTreeMap::new();
+        for (name, time) in saved.time {
+            let Some((shape, device)) = shapes.by_name.get(&name) else {
+                return Err(invalid(format!("the module has no parameter `{name}`")));
+            };
+            let load = |moment: &str| -> Result<AnyTensor> {
+                let array = state.tensor(&format!("{name}.{moment}"))?;
+                if array.shape() != shape {
+                    let found = array.shape();
+                    return Err(invalid(format!(
+                        "the moments of `{name}` have shape {found:?}, the parameter has {shape:?}"
+                    )));
+                }
+                let data = TensorData::new(array.as_slice::<f32>()?.to_vec(), shape.clone());
+                Ok(AnyTensor::from_data(data, device)?)
+            };
+            let (first, second) = (load("moment_1")?, load("moment_2")?);
+            moments.insert(name, Moments { time, first, second });
+        }
+        self.moments = moments;
+        Ok(())
+    }
+}
+
+/// The plain part of an optimizer's state: steps taken, by parameter.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SavedOptimizer {
+    optimizer: OptimizerConfig,
+    time: BTreeMap<String, usize>,
+}
+
+impl Optimizer {
+    /// The state of all parameters.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn get_state(&self) -> Result<State> {
+        let time = self.moments.iter().map(|(name, m)| (name.clone(), m.time)).collect();
+        let mut state = State::from_data(&SavedOptimizer { optimizer: self.config, time })?;
+        for (name, m) in &self.moments {
+            for (moment, tensor) in [("moment_1", &m.first), ("moment_2", &m.second)] {
+                let array = Array::new(tensor.shape(), tensor.to_f32()?)?;
+                state.insert_tensor(format!("{name}.{moment}"), array);
+            }
+        }
+        Ok(state)
+    }
+}
+
+/// Applies the rule to every parameter that has a gradient.
+struct Stepper<'a> {
+    optimizer: &'a mut Optimizer,
+    lr: f64,
+    gradients: Gradients,
+    path: Vec<String>,
+    outcome: Result<()>,
+}
+
+impl ModuleMapper for Stepper<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.into());
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let gradient = match self.gradients.remove(param.id).map(AnyTensor::into_float::<D>) {
+            Some(Ok(gradient)) => gradient,
+            Some(Err(error)) => {
+                self.outcome = Err(error.into());
+                return param;
+            }
+            None => return param,
+        };
+        let (id, tensor, mapper) = param.consume();
+        let trains = tensor.is_require_grad();
+        let old = tensor.inner();
+        let name = self.path.join(".");
+        let new = match self.optimizer.apply(&name, self.lr, old.clone(), gradient) {
+            Ok(new) => new,
+            Err(error) => {
+                self.outcome = Err(error);
+                old
+            }
+        };
+        Param::from_mapped_value(id, Tensor::from_inner(new).set_require_grad(trains), mapper)
+    }
+}
+
+/// Shapes and devices of parameters, by name.
+#[derive(Default)]
+struct Shapes {
+    path: Vec<String>,
+    by_name: BTreeMap<String, (Vec<usize>, Device)>,
+}
+
+impl burn::module::ModuleVisitor for Shapes {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.into());
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let device = param.val().inner().device();
+        self.by_name.insert(self.path.join("."), (param.lazy_shape().to_vec(), device));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! A built module of any type.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor};
+use burn::prelude::{Device, Tensor};
+use rekindle_catalog::Distribution;
+use rekindle_core::weights::{self, Weights};
+use rekindle_core::{Batch, Checkpointable, State, checkpoint};
+
+use crate::{
+    BoxRLModule, ModuleError, MultiRLModule, RLModule, RLModuleSpec, Result, Role, ValueFunction,
+};
+
+/// A module together with the spec it was built from and its action distribution.
+///
+/// What RLlib calls an `RLModule` object: it can act, train, be saved, and be restored without
+/// naming its type. It is itself a Burn module. Cloning shares the parameters.
+#[derive(Debug, Clone)]
+pub struct AnyRLModule {
+    spec: Arc<RLModuleSpec>,
+    distribution: Arc<dyn Distribution>,
+    module: BoxRLModule,
+}
+
+impl AnyRLModule {
+    pub(crate) fn new(
+        spec: RLModuleSpec,
+        distribution: Arc<dyn Distribution>,
+        module: BoxRLModule,
+    ) -> Self {
+        Self { spec: Arc::new(spec), distribution, module }
+    }
+
+    /// The spec it was built from.
+    pub fn spec(&self) -> &RLModuleSpec {
+        &self.spec
+    }
+
+    /// The distribution its outputs parameterise.
+    pub fn distribution(&self) -> &Arc<dyn Distribution> {
+        &self.distribution
+    }
+
+    /// The module itself.
+    pub fn module(&self) -> &dyn RLModule {
+        &*self.module
+    }
+
+    /// [`RLModule::forward_train`].
+    ///
+    /// # Errors
+    /// [`ModuleError::InferenceOnly`] if it was built for inference only, or the module's error.
+    pub fn forward_train(&self, batch: &Batch) -> Result<Batch> {
+        if self.spec.is_inference_only() {
+            return Err(ModuleError::InferenceOnly { module: self.spec.module().into() });
+        }
+        self.module.forward_train(batch)
+    }
+
+    /// [`RLModule::forward_exploration`].
+    ///
+    /// # Errors
+    /// The module's error.
+    pub fn forward_exploration(&self, batch: &Batch) -> Result<Batch> {
+        self.module.forward_exploration(batch)
+    }
+
+    /// [`RLModule::forward_inference`].
+    ///
+    /// # Errors
+    /// The module's error.
+    pub fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
+        self.module.forward_inference(batch)
+    }
+
+    /// Whether it has a role.
+    pub fn has_role(&self, role: Role) -> bool {
+        match role {
+            Role::ValueFunction => self.module.as_value_function().is_some(),
+        }
+    }
+
+    /// The module as a value function.
+    ///
+    /// # Errors
+    /// [`ModuleError::MissingRole`] naming role, module and `needed_by`.
+    pub fn value_function(&self, needed_by: &str) -> Result<&dyn ValueFunction> {
+        self.module
+            .as_value_function()
+            .ok_or_else(|| self.missing_role(Role::ValueFunction, needed_by))
+    }
+
+    /// Checks that it has a role.
+    ///
+    /// # Errors
+    /// [`ModuleError::MissingRole`] naming role, module and `needed_by`.
+    pub fn require(&self, role: Role, needed_by: &str) -> Result<()> {
+        if self.has_role(role) { Ok(()) } else { Err(self.missing_role(role, needed_by)) }
+    }
+
+    fn missing_role(&self, role: Role, needed_by: &str) -> ModuleError {
+        let (module, needed_by) = (self.spec.module().into(), needed_by.into());
+        ModuleError::MissingRole { module, role, needed_by }
+    }
+
+    /// Values of the observations of a batch, `[B]`.
+    ///
+    /// # Errors
+    /// [`ModuleError::MissingRole`] without a value function, or the module's error.
+    pub fn compute_values(
+        &self,
+        batch: &Batch,
+        embeddings: Option<Tensor<2>>,
+    ) -> Result<Tensor<1>> {
+        self.value_function("compute_values")?.compute_values(batch, embeddings)
+    }
+
+    /// The module as the only one of a multi-module, sharing its parameters.
+    ///
+    /// # Errors
+    /// None in practice: the default id is valid.
+    pub fn as_multi_rl_module(&self) -> Result<MultiRLModule> {
+        let mut multi = MultiRLModule::new();
+        multi.add_module(rekindle_core::DEFAULT_MODULE_ID, self.clone(), false)?;
+        Ok(multi)
+    }
+
+    /// The parameters by name, in PyTorch's layout.
+    ///
+    /// # Errors
+    /// If two parameters share a name or the device fails.
+    pub fn state_dict(&self) -> Result<Weights> {
+        Ok(weights::state_dict(&self.module)?)
+    }
+
+    /// The parameters that an inference-only module of the same spec has.
+    ///
+    /// # Errors
+    /// As [`AnyRLModule::state_dict`].
+    pub fn inference_state_dict(&self) -> Result<Weights> {
+        let mut weights = self.state_dict()?;
+        self.keep_inference(&mut weights);
+        Ok(weights)
+    }
+
+    /// Replaces all parameters. Strict; an inference-only module skips the parameters that only
+    /// the full module has.
+    ///
+    /// # Errors
+    /// If names or shapes do not match; the module is then unchanged.
+    pub fn load_state_dict(&mut self, weights: &Weights) -> Result<()> {
+        self.module = if self.spec.is_inference_only() {
+            let mut weights = weights.clone();
+            self.keep_inference(&mut weights);
+            weights::load_state_dict(&self.module, &weights)?
+        } else {
+            weights::load_state_dict(&self.module, weights)?
+        };
+        Ok(())
+    }
+
+    fn keep_inference(&self, weights: &mut Weights) {
+        let training_only = self.module.non_inference_attributes();
+        weights.retain(|name, _| {
+            !training_only.iter().any(|prefix| {
+                name.strip_prefix(prefix)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            })
+        });
+    }
+
+    /// Builds the module that a checkpoint describes and gives it the checkpoint's parameters.
+    ///
+    /// `path` is the directory of the module itself, alone or inside a larger checkpoint.
+    ///
+    /// # Errors
+    /// [`ModuleError::NotRegistered`] if this program does not know the module's type or catalog;
+    /// otherwise if the checkpoint is damaged or does not fit.
+    pub fn from_checkpoint(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        Self::from_state(&checkpoint::read(path)?, device)
+    }
+
+    /// Builds the module that a state describes.
+    ///
+    /// # Errors
+    /// As [`AnyRLModule::from_checkpoint`].
+    pub fn from_state(state: &State, device: &Device) -> Result<Self> {
+        let mut module = spec_of(state)?.build(device)?;
+        module.load_state_dict(&state.tensors)?;
+        Ok(module)
+    }
+}
+
+fn spec_of(state: &State) -> Result<RLModuleSpec> {
+    Ok(state.data_as()?)
+}
+
+pub(crate) fn concrete_from_state<M: RLModule + Module + 'static>(
+    state: &State,
+    device: &Device,
+) -> Result<M> {
+    let name = state.data.get("module").and_then(|name| name.as_str()).unwrap_or_default();
+    if name != M::type_name() {
+        let (expected, found) = (M::type_name(), name.into());
+        return Err(ModuleError::WrongType { expected, found });
+    }
+    crate::register_module::<M>();
+    let module: M = spec_of(state)?.build_concrete(device)?;
+    Ok(weights::load_state_dict(&module, &state.tensors)?)
+}
+
+impl Checkpointable for AnyRLModule {
+    type Error = ModuleError;
+
+    fn get_state(&self) -> Result<State> {
+        let mut state = State::from_data(&*self.spec)?;
+        state.tensors = self.state_dict()?;
+        Ok(state)
+    }
+
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        self.load_state_dict(&state.tensors)
+    }
+}
+
+impl Module for AnyRLModule {
+    fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
+        self.module.collect_devices(devices)
+    }
+    fn fork(self, device: &Device) -> Self {
+        Self { module: self.module.fork(device), ..self }
+    }
+    fn to_device(self, device: &Device) -> Self {
+        Self { module: self.module.to_device(device), ..self }
+    }
+    fn train(self) -> Self {
+        Self { module: self.module.train(), ..self }
+    }
+    fn valid(&self) -> Self {
+        Self {
+            spec: self.spec.clone(),
+            distribution: self.distribution.clone(),
+            module: self.module.valid(),
+        }
+    }
+    fn materialize(self) -> Self {
+        Self { module: self.module.materialize(), ..self }
+    }
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        self.module.visit(visitor);
+    }
+    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+        Self { module: self.module.map(mapper), ..self }
+    }
+}

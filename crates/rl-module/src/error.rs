@@ -1,0 +1,130 @@
+//! Errors of the rl-module crate.
+
+use rekindle_catalog::CatalogError;
+use rekindle_core::CoreError;
+use rekindle_core::checkpoint::CheckpointError;
+use rekindle_env::EnvError;
+use thiserror::Error;
+
+use crate::Role;
+
+/// What can go wrong with a module; every message says what to do.
+#[non_exhaustive]
+#[derive(Debug, Error)]
+pub enum ModuleError {
+    /// A spec that lacks a space.
+    #[error(
+        "the spec of module `{module}` has no {field}; set it with `RLModuleSpec::{field}`, or pass the spec to an algorithm, which fills it from the environment"
+    )]
+    MissingSpace {
+        /// The type of the module.
+        module: String,
+        /// `observation_space` or `action_space`.
+        field: &'static str,
+    },
+    /// A model configuration that is not what the module reads.
+    #[error("the model config of module `{module}` cannot be read: {source}")]
+    ModelConfig {
+        /// The type of the module.
+        module: String,
+        /// The cause.
+        source: serde_json::Error,
+    },
+    /// A model configuration that the module never read.
+    #[error(
+        "module `{module}` was given a model config, but its `setup` does not read one; remove the config, or read it with `cx.model_config()`"
+    )]
+    UnusedModelConfig {
+        /// The type of the module.
+        module: String,
+    },
+    /// A training pass on a module built for inference only.
+    #[error(
+        "`forward_train` was called on module `{module}`, which was built with `inference_only`; build it without to train it"
+    )]
+    InferenceOnly {
+        /// The type of the module.
+        module: String,
+    },
+    /// A module that lacks a role a learner needs.
+    #[error(
+        "module `{module}` lacks the role {role}, which {needed_by} needs; implement `{role}` for it and return it from `RLModule::{accessor}`",
+        accessor = role.accessor()
+    )]
+    MissingRole {
+        /// The type of the module.
+        module: String,
+        /// The role.
+        role: Role,
+        /// Who needs it.
+        needed_by: String,
+    },
+    /// A type name that nothing was registered under.
+    #[error(
+        "the {kind} `{name}` is not registered in this program; call `{register}` before loading (registered: [{known}])"
+    )]
+    NotRegistered {
+        /// `module type` or `catalog`.
+        kind: &'static str,
+        /// The name in the file.
+        name: String,
+        /// The function to call.
+        register: &'static str,
+        /// The names there are.
+        known: String,
+    },
+    /// A checkpoint of another module type.
+    #[error(
+        "the checkpoint holds a module of type `{found}`, not `{expected}`; restore it as that type"
+    )]
+    WrongType {
+        /// The type asked for.
+        expected: String,
+        /// The type in the file.
+        found: String,
+    },
+    /// A module id that is taken.
+    #[error("there is a module `{0}` already; remove it first, or add with `override_existing`")]
+    DuplicateModule(String),
+    /// A module id that is not there.
+    #[error("there is no module `{id}`; available: [{available}]")]
+    UnknownModule {
+        /// The id asked for.
+        id: String,
+        /// The ids there are.
+        available: String,
+    },
+    /// A module id that cannot name a directory.
+    #[error(
+        "`{0}` is no module id: it must not be empty, contain any of `< > : \" / \\ | ? *` or control characters, or end with a dot or a space"
+    )]
+    InvalidModuleId(String),
+    /// A single module where a multi-module was meant, or the other way round.
+    #[error("{0}")]
+    Mismatch(String),
+    /// A model or distribution could not be built.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A batch, tensor, device or set of weights failed.
+    #[error(transparent)]
+    Core(#[from] CoreError),
+    /// A space failed.
+    #[error(transparent)]
+    Env(#[from] EnvError),
+    /// A checkpoint could not be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// An error of a user's module.
+    #[error(transparent)]
+    Custom(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl ModuleError {
+    /// Wraps an error of a user's own.
+    pub fn custom(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Custom(error.into())
+    }
+}
+
+/// A result of the rl-module crate.
+pub type Result<T, E = ModuleError> = std::result::Result<T, E>;

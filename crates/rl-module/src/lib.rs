@@ -1,0 +1,32 @@
+//! RL modules: neural networks with the three passes that reinforcement learning needs.
+//!
+//! | item | RLlib's |
+//! |---|---|
+//! | [`RLModule`] | `RLModule`: what a user implements |
+//! | [`RLModuleSpec`] | `RLModuleSpec`: how a module is built |
+//! | [`AnyRLModule`] | a built module of any type with its spec and its action distribution |
+//! | [`MultiRLModule`], [`MultiRLModuleSpec`] | the container that learners and runners see |
+//! | [`ValueFunction`], [`Role`] | `ValueFunctionAPI` and its kin |
+//! | [`ActorCritic`] | `DefaultPPOTorchRLModule` |
+#![forbid(unsafe_code)]
+#![recursion_limit = "256"]
+
+mod actor_critic;
+mod any;
+mod context;
+mod error;
+mod module;
+mod multi;
+mod registry;
+mod roles;
+mod spec;
+
+pub use actor_critic::ActorCritic;
+pub use any::AnyRLModule;
+pub use context::ModuleContext;
+pub use error::{ModuleError, Result};
+pub use module::{BoxRLModule, RLModule, RLModuleFamily};
+pub use multi::{MultiBatch, MultiRLModule, MultiRLModuleSpec, validate_module_id};
+pub use registry::{register_catalog, register_module};
+pub use roles::{Role, ValueFunction};
+pub use spec::RLModuleSpec;

@@ -1,0 +1,134 @@
+//! The trait that users implement.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::prelude::Device;
+use rekindle_catalog::Distribution;
+use rekindle_core::{Batch, Erase, Erased, ErasedModule, Family, checkpoint};
+
+use crate::{ModuleContext, Result, ValueFunction};
+
+/// The family of erased RL modules.
+#[derive(Debug, Clone, Copy)]
+pub enum RLModuleFamily {}
+
+impl Family for RLModuleFamily {
+    type Dyn = dyn RLModule;
+}
+
+/// A boxed RL module; itself a Burn module.
+pub type BoxRLModule = Erased<RLModuleFamily>;
+
+/// A neural network with a pass for training, one for exploration and one for inference.
+///
+/// Derive [`Module`] on a plain struct and implement [`setup`](Self::setup) and
+/// [`forward_train`](Self::forward_train). The two acting passes must put out
+/// [`Columns::ACTION_DIST_INPUTS`](rekindle_core::Columns::ACTION_DIST_INPUTS),
+/// [`Columns::ACTIONS`](rekindle_core::Columns::ACTIONS), or both: actions are used as they are,
+/// otherwise they are sampled (exploration) or taken from the deterministic twin (inference).
+///
+/// ```
+/// use burn::module::Module;
+/// use rekindle_catalog::Mlp;
+/// use rekindle_core::{Batch, Columns};
+/// use rekindle_rl_module::{ModuleContext, RLModule, Result};
+///
+/// #[derive(Module, Debug)]
+/// struct DiscreteBc {
+///     policy: Mlp,
+/// }
+///
+/// impl RLModule for DiscreteBc {
+///     fn setup(cx: &ModuleContext<'_>) -> Result<Self> {
+///         let logits = cx.action_space().as_discrete()?.n();
+///         Ok(Self { policy: cx.mlp(cx.observation_space().flat_dim(), &[64], logits) })
+///     }
+///
+///     fn forward_train(&self, batch: &Batch) -> Result<Batch> {
+///         let logits = self.policy.forward(batch.float::<2>(Columns::OBS)?);
+///         Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
+///     }
+/// }
+/// ```
+pub trait RLModule: ErasedModule<RLModuleFamily> {
+    /// Builds the network for the spaces and settings of the context.
+    ///
+    /// # Errors
+    /// If a space or setting does not fit.
+    fn setup(cx: &ModuleContext<'_>) -> Result<Self>
+    where
+        Self: Sized;
+
+    /// The pass that losses are computed from; gradients flow through it.
+    ///
+    /// # Errors
+    /// If a column is missing or of another shape than the module was built for.
+    fn forward_train(&self, batch: &Batch) -> Result<Batch>;
+
+    /// The pass that collects experience; called without gradients.
+    ///
+    /// # Errors
+    /// As [`RLModule::forward_train`].
+    fn forward_exploration(&self, batch: &Batch) -> Result<Batch> {
+        self.forward_train(batch)
+    }
+
+    /// The pass of a deployed policy; called without gradients.
+    ///
+    /// # Errors
+    /// As [`RLModule::forward_train`].
+    fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
+        self.forward_exploration(batch)
+    }
+
+    /// The module as a value function, if it is one.
+    fn as_value_function(&self) -> Option<&dyn ValueFunction> {
+        None
+    }
+
+    /// Prefixes of the names of the parameters that an inference-only module lacks, dots between
+    /// levels: `["vf", "critic_encoder"]`. RLlib's `get_non_inference_attributes`.
+    fn non_inference_attributes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The distribution that actions are drawn from; the catalog's choice by default.
+    ///
+    /// # Errors
+    /// If the action space has no default distribution.
+    fn action_distribution(cx: &ModuleContext<'_>) -> Result<Arc<dyn Distribution>>
+    where
+        Self: Sized,
+    {
+        Ok(cx.catalog().action_distribution(cx.action_space())?)
+    }
+
+    /// The name that checkpoints record the type under. Override it to survive a renamed type.
+    fn type_name() -> String
+    where
+        Self: Sized,
+    {
+        std::any::type_name::<Self>().into()
+    }
+
+    /// Builds the module that a checkpoint describes and gives it the checkpoint's parameters.
+    ///
+    /// `path` is the directory of the module itself, alone or inside a larger checkpoint.
+    ///
+    /// # Errors
+    /// If the checkpoint is damaged, holds another type, or does not fit.
+    fn from_checkpoint(path: impl AsRef<Path>, device: &Device) -> Result<Self>
+    where
+        Self: Sized + Module + 'static,
+    {
+        crate::any::concrete_from_state(&checkpoint::read(path)?, device)
+    }
+}
+
+impl<M: RLModule + Module + Sync + 'static> Erase<M> for RLModuleFamily {
+    fn erase(module: M) -> Box<dyn RLModule> {
+        Box::new(module)
+    }
+}

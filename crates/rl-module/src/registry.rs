@@ -1,0 +1,71 @@
+//! Module types and catalogs by name, so that checkpoints can name them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+
+use burn::module::Module;
+use rekindle_catalog::{Catalog, DefaultCatalog};
+
+use crate::spec::Constructor;
+use crate::{ActorCritic, ModuleError, RLModule, Result};
+
+type Table<T> = LazyLock<RwLock<BTreeMap<String, T>>>;
+
+static MODULES: Table<Constructor> = LazyLock::new(|| {
+    let constructor = Constructor::of::<ActorCritic>();
+    RwLock::new(BTreeMap::from([(ActorCritic::type_name(), constructor)]))
+});
+
+static CATALOGS: Table<Arc<dyn Catalog>> = LazyLock::new(|| {
+    let catalog: Arc<dyn Catalog> = Arc::new(DefaultCatalog);
+    RwLock::new(BTreeMap::from([(catalog_name::<DefaultCatalog>(), catalog)]))
+});
+
+/// The name that checkpoints record a catalog under.
+pub(crate) fn catalog_name<C: Catalog>() -> String {
+    std::any::type_name::<C>().into()
+}
+
+/// Makes a module type known by its [`RLModule::type_name`].
+///
+/// `RLModuleSpec::of` does this by itself; call it in programs that only load checkpoints.
+pub fn register_module<M: RLModule + Module + 'static>() {
+    register_constructor(M::type_name(), Constructor::of::<M>());
+}
+
+/// Makes a catalog known by its type name.
+///
+/// `RLModuleSpec::catalog` does this by itself; call it in programs that only load checkpoints.
+pub fn register_catalog<C: Catalog + 'static>(catalog: C) -> Arc<dyn Catalog> {
+    let catalog: Arc<dyn Catalog> = Arc::new(catalog);
+    let mut table = CATALOGS.write().unwrap_or_else(PoisonError::into_inner);
+    table.insert(catalog_name::<C>(), catalog.clone());
+    catalog
+}
+
+pub(crate) fn register_constructor(name: String, constructor: Constructor) {
+    MODULES.write().unwrap_or_else(PoisonError::into_inner).insert(name, constructor);
+}
+
+pub(crate) fn constructor(name: &str) -> Result<Constructor> {
+    find(&MODULES, name, "module type", "register_module::<YourModule>()")
+}
+
+pub(crate) fn catalog(name: &str) -> Result<Arc<dyn Catalog>> {
+    find(&CATALOGS, name, "catalog", "register_catalog(YourCatalog)")
+}
+
+fn find<T: Clone>(
+    table: &Table<T>,
+    name: &str,
+    kind: &'static str,
+    register: &'static str,
+) -> Result<T> {
+    let table = table.read().unwrap_or_else(PoisonError::into_inner);
+    table.get(name).cloned().ok_or_else(|| ModuleError::NotRegistered {
+        kind,
+        name: name.into(),
+        register,
+        known: table.keys().cloned().collect::<Vec<_>>().join(", "),
+    })
+}

@@ -1,0 +1,76 @@
+//! RL modules and learners on [Burn](https://burn.dev): what Ray RLlib calls its new API stack
+//! (RLModule, Catalog, Learner, EnvRunner, ConnectorV2, Checkpointable) as a native Rust library.
+//!
+//! # Train, save, restore, act
+//!
+//! ```
+//! use rekindle::prelude::*;
+//!
+//! let device = DeviceSpec::Cpu.open()?;
+//! let config = PpoConfig::new()
+//!     .environment("CartPole-v1")
+//!     .training(|t| t.train_batch_size(256).minibatch_size(64).num_epochs(2).lr(3e-4))
+//!     .seed(0);
+//! let mut algo = config.build(&device)?;
+//! let result = algo.train()?;
+//! assert!(result.get("env_runners/episode_return_mean").is_some());
+//!
+//! let path = std::env::temp_dir().join(format!("rekindle-doc-{}", std::process::id()));
+//! algo.module("default_policy")?.save_to_path(&path)?;
+//! let policy = AnyRLModule::from_checkpoint(&path, &device)?;
+//! let runner = EnvRunnerConfig { num_envs: 4, ..EnvRunnerConfig::new("CartPole-v1") };
+//! let evaluation = evaluate(&policy, &runner, 4, SampleOptions::greedy(), &device)?;
+//! assert_eq!(evaluation.returns.len(), 4);
+//! # std::fs::remove_dir_all(&path).ok();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where things are
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`env`] | spaces, `Env`, `VectorEnv`, registry, wrappers, built-in environments |
+//! | [`core`] | batches, erased modules, checkpoints, devices, random streams, metrics |
+//! | [`catalog`] | from spaces to models and action distributions |
+//! | [`rl_module`] | `RLModule`, specs, roles, multi-modules |
+//! | [`env_runner`] | runners, rollouts, episodes, connectors |
+//! | [`learner`] | returns, losses, optimizers, `Learner` |
+//! | [`algorithms`] | `Algorithm`, configurations, PPO |
+#![forbid(unsafe_code)]
+
+pub use rekindle_algorithms as algorithms;
+pub use rekindle_catalog as catalog;
+pub use rekindle_core as core;
+pub use rekindle_env as env;
+pub use rekindle_env_runner as env_runner;
+pub use rekindle_learner as learner;
+pub use rekindle_rl_module as rl_module;
+
+/// What most programs need, to be imported with a `*`.
+pub mod prelude {
+    pub use rekindle_algorithms::{Algorithm, Evaluation, PpoConfig, PpoTraining, evaluate};
+    pub use rekindle_catalog::{
+        BoxEncoder, Catalog, CatalogContext, DefaultCatalog, Distribution, Encoder, Mlp, MlpConfig,
+    };
+    pub use rekindle_core::device::DeviceSpec;
+    pub use rekindle_core::metrics::{ConsoleSink, JsonlSink, LearningCurve, Metrics, Sink};
+    pub use rekindle_core::{
+        Batch, Checkpointable, Column, Columns, DEFAULT_MODULE_ID, Generator, State,
+    };
+    pub use rekindle_env::{
+        Buffer, Env, EnvConfig, EnvSpec, ResetOptions, Row, RowMut, Space, Step, VectorEnv, make,
+        make_vec, register,
+    };
+    pub use rekindle_env_runner::connectors::ConnectorConfig;
+    pub use rekindle_env_runner::{
+        Amount, EnvRunnerConfig, EnvRunnerGroup, SampleOptions, SingleAgentEnvRunner,
+        SingleAgentEpisode,
+    };
+    pub use rekindle_learner::{
+        Learner, LearnerConfig, Objective, OptimizerConfig, Schedule, UpdateContext,
+    };
+    pub use rekindle_rl_module::{
+        ActorCritic, AnyRLModule, ModuleContext, ModuleError, MultiRLModule, MultiRLModuleSpec,
+        RLModule, RLModuleSpec, Role, ValueFunction,
+    };
+}
