@@ -46,9 +46,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         .training(|t| {
             t.lr([(0, 1e-3), (MAX_STEPS, 0.0)])
                 .lambda_(0.95)
-                .train_batch_size(1024usize)
+                .train_batch_size(1024)
                 .minibatch_size(256)
-                .num_epochs(10usize)
+                .num_epochs(10)
                 .clip_param(0.2)
                 .vf_clip_param(f64::INFINITY)
                 .vf_loss_coeff(0.5)

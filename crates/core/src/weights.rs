@@ -1,4 +1,4 @@
-//! A module's parameters by name, in the names and layout of a PyTorch `state_dict`.
+//! A module's parameters, in the names and layout of a PyTorch `state_dict`.
 //!
 //! Burn stores the weight of a `Linear` as `[in, out]` and names the parameters of a normalisation
 //! layer `gamma` and `beta`; PyTorch stores `[out, in]` and names them `weight` and `bias`. The
@@ -214,11 +214,11 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn data(&mut self) -> Option<TensorData> {
-        let name = self.path.torch_name();
-        let array = self.weights.get(&name)?;
+    fn data(&self) -> Option<TensorData> {
+        let array = self.weights.get(&self.path.torch_name())?;
         let shape = array.shape().to_vec();
         Some(match array.data() {
+            ArrayData::F32(data) if self.path.is_transposed() => transpose(data, &shape),
             ArrayData::F32(data) => TensorData::new(data.clone(), shape),
             ArrayData::F64(data) => TensorData::new(data.clone(), shape),
             ArrayData::I64(data) => TensorData::new(data.clone(), shape),
@@ -229,15 +229,20 @@ impl Writer<'_> {
     }
 }
 
+/// A matrix transposed on the host. A transposed view of an uploaded one would do, but kernels
+/// round differently on views, and a restored module must compute bit for bit what was saved.
+fn transpose(data: &[f32], shape: &[usize]) -> TensorData {
+    let [rows, cols] = [shape.first(), shape.last()].map(|n| n.copied().unwrap_or(1));
+    let transposed = (0..cols).flat_map(|c| (0..rows).map(move |r| data[r * cols + c]));
+    TensorData::new(transposed.collect::<Vec<f32>>(), [cols, rows])
+}
+
 impl ModuleMapper for Writer<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(data) = self.data() else { return param };
         // The values carry no gradient graph: they go to the parameter's plain device and take its
         // autodiff setting when they replace it.
-        let mut tensor = Tensor::<D>::from_data(data, &param.lazy_device());
-        if self.path.is_transposed() {
-            tensor = tensor.transpose();
-        }
+        let tensor = Tensor::<D>::from_data(data, &param.lazy_device());
         let id = param.id;
         param.transform_for_load(tensor, id)
     }
@@ -315,6 +320,8 @@ mod tests {
         let target = net(&Device::flex().autodiff());
         let loaded = load_state_dict(&target, &weights).unwrap();
         assert_eq!(state_dict(&loaded).unwrap(), weights);
+        let values = |net: &Net| to_f32(net.layers[0].weight.val()).unwrap();
+        assert_eq!(values(&loaded), values(&source));
         assert!(loaded.layers[0].weight.is_require_grad());
         let x = Tensor::<2>::ones([1, 4], &Device::flex().autodiff());
         let grads = loaded.layers[0].forward(x).sum().backward();

@@ -98,13 +98,13 @@ impl Gradients {
 
     /// The 2-norm of all gradients together, given their `square_sum` as read back.
     ///
-    /// Squares beyond the range of 32-bit floats are computed again on scaled gradients, so the
+    /// Squares beyond the range of 32-bit floats are computed again in double precision, so the
     /// result is finite whenever the gradients are.
     ///
     /// # Errors
     /// If the device fails.
     pub fn global_norm(&self, square_sum: f32) -> Result<f64> {
-        if square_sum.is_finite() && square_sum > f32::MIN_POSITIVE {
+        if square_sum.is_finite() && square_sum > 1e-30 {
             return Ok(f64::from(square_sum).sqrt());
         }
         let mut sum = 0f64;

@@ -28,6 +28,15 @@ impl<const N: usize> From<[(u64, f64); N]> for Schedule {
     }
 }
 
+impl std::fmt::Display for Schedule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Constant(value) => write!(f, "{value}"),
+            Self::Piecewise(points) => write!(f, "{points:?}"),
+        }
+    }
+}
+
 impl Schedule {
     /// The value after `step` environment steps.
     pub fn value(&self, step: u64) -> f64 {
@@ -37,18 +46,19 @@ impl Schedule {
         }
     }
 
-    /// Checks the points; `field` names the setting.
+    /// Checks the points; `field` names the setting. Rates and weights are never negative.
     ///
     /// # Errors
     /// [`LearnerError::InvalidConfig`] for fewer than two points, a first step other than 0, steps
-    /// out of order, or a value that is not finite.
+    /// out of order, or a value that is negative or not finite.
     pub fn validate(&self, field: &'static str) -> Result<()> {
+        let is_bad = |value: &f64| !(value.is_finite() && *value >= 0.0);
         let refuse = |constraint: &str| {
-            let (value, constraint) = (format!("{self:?}"), constraint.into());
+            let (value, constraint) = (self.to_string(), constraint.into());
             Err(LearnerError::InvalidConfig { field, value, constraint })
         };
         match self {
-            Self::Constant(value) if !value.is_finite() => refuse("it must be finite"),
+            Self::Constant(value) if is_bad(value) => refuse("it must be finite and not negative"),
             Self::Constant(_) => Ok(()),
             Self::Piecewise(points) if points.len() < 2 => {
                 refuse("a schedule needs at least two points; give a number for a constant")
@@ -59,8 +69,8 @@ impl Schedule {
             Self::Piecewise(points) if points.windows(2).any(|w| w[0].0 >= w[1].0) => {
                 refuse("the steps of a schedule must increase")
             }
-            Self::Piecewise(points) if points.iter().any(|(_, v)| !v.is_finite()) => {
-                refuse("the values of a schedule must be finite")
+            Self::Piecewise(points) if points.iter().any(|(_, value)| is_bad(value)) => {
+                refuse("the values of a schedule must be finite and not negative")
             }
             Self::Piecewise(_) => Ok(()),
         }
@@ -98,6 +108,7 @@ mod tests {
             (Schedule::Piecewise(vec![(0, 1.0)]), "at least two points"),
             (Schedule::Piecewise(vec![(0, 1.0), (0, 0.5)]), "must increase"),
             (Schedule::Constant(f64::NAN), "finite"),
+            (Schedule::Constant(-0.1), "not negative"),
         ] {
             let message = bad.validate("lr").unwrap_err().to_string();
             assert!(message.starts_with("`lr` is") && message.contains(reason), "{message}");

@@ -29,7 +29,6 @@ use crate::{AlgorithmConfig, AlgorithmError, BatchMode, Evaluation, Result, Trai
 /// }
 /// # Ok::<(), rekindle_algorithms::AlgorithmError>(())
 /// ```
-#[derive(Debug)]
 pub struct Algorithm {
     name: &'static str,
     /// The configuration as data, seed included.
@@ -43,6 +42,13 @@ pub struct Algorithm {
     iteration: u64,
     env_steps: u64,
     metrics: MetricsLogger,
+}
+
+impl std::fmt::Debug for Algorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, iteration, steps) = (self.name, self.iteration, self.env_steps);
+        write!(f, "{name} after {iteration} iterations and {steps} environment steps")
+    }
 }
 
 /// The settings that the loop reads.

@@ -80,56 +80,59 @@ impl Default for PpoTraining {
     }
 }
 
-/// Generates builder methods named after their fields.
+/// Builder methods named after their fields.
 macro_rules! setters {
-    ($($(#[$doc:meta])* $field:ident: $ty:ty),* $(,)?) => {
-        $($(#[$doc])*
+    ($($doc:literal $field:ident: $ty:ty;)*) => {
+        $(#[doc = $doc]
         #[must_use]
-        pub fn $field(mut self, $field: impl Into<$ty>) -> Self {
+        pub fn $field(mut self, $field: $ty) -> Self {
             self.$field = $field.into();
             self
         })*
     };
 }
 
+#[allow(clippy::useless_conversion, reason = "some setters convert, all share one macro")]
 impl PpoTraining {
     setters! {
-        /// Sets the learning rate: a number, or points over environment steps.
-        lr: Schedule,
-        /// Sets the discount per step.
-        gamma: f64,
-        /// Sets λ of generalised advantage estimation.
-        lambda_: f64,
-        /// Sets the environment steps of an update.
-        train_batch_size: usize,
-        /// Sets the passes over the batch.
-        num_epochs: usize,
-        /// Sets the rows of a minibatch.
-        minibatch_size: Option<usize>,
-        /// Sets whether a value function serves as baseline.
-        use_critic: bool,
-        /// Sets whether advantages are generalised advantage estimates.
-        use_gae: bool,
-        /// Sets whether the divergence from the old policy is penalised.
-        use_kl_loss: bool,
-        /// Sets the initial weight of that penalty.
-        kl_coeff: f64,
-        /// Sets the divergence that the weight adapts to.
-        kl_target: f64,
-        /// Sets the weight of the value loss.
-        vf_loss_coeff: f64,
-        /// Sets the weight of the entropy bonus: a number, or points over environment steps.
-        entropy_coeff: Schedule,
-        /// Sets how far the ratio of probabilities counts.
-        clip_param: f64,
-        /// Sets the bound on the squared error of the value function.
-        vf_clip_param: f64,
-        /// Sets the bound on gradients.
-        grad_clip: Option<f64>,
-        /// Sets what `grad_clip` bounds.
-        grad_clip_by: GradClipBy,
-        /// Sets the rule that turns gradients into steps.
-        optimizer: OptimizerConfig,
+        "Sets the learning rate: a number, or points over environment steps."
+        lr: impl Into<Schedule>;
+        "Sets the discount per step."
+        gamma: f64;
+        "Sets λ of generalised advantage estimation."
+        lambda_: f64;
+        "Sets the environment steps of an update."
+        train_batch_size: usize;
+        "Sets the passes over the batch."
+        num_epochs: usize;
+        "Sets the rows of a minibatch; `None` takes the whole batch at once."
+        minibatch_size: impl Into<Option<usize>>;
+        "Sets whether each pass goes through the rows in a new random order."
+        shuffle_batch_per_epoch: bool;
+        "Sets whether a value function serves as baseline."
+        use_critic: bool;
+        "Sets whether advantages are generalised advantage estimates."
+        use_gae: bool;
+        "Sets whether the divergence from the old policy is penalised."
+        use_kl_loss: bool;
+        "Sets the initial weight of that penalty."
+        kl_coeff: f64;
+        "Sets the divergence that the weight adapts to."
+        kl_target: f64;
+        "Sets the weight of the value loss."
+        vf_loss_coeff: f64;
+        "Sets the weight of the entropy bonus: a number, or points over environment steps."
+        entropy_coeff: impl Into<Schedule>;
+        "Sets how far the ratio of probabilities counts."
+        clip_param: f64;
+        "Sets the bound on the squared error of the value function."
+        vf_clip_param: f64;
+        "Sets the bound on gradients; `None` does not clip."
+        grad_clip: impl Into<Option<f64>>;
+        "Sets what `grad_clip` bounds."
+        grad_clip_by: GradClipBy;
+        "Sets the rule that turns gradients into steps."
+        optimizer: OptimizerConfig;
     }
 }
 
@@ -173,15 +176,6 @@ impl TrainingConfig for PpoTraining {
             );
         }
         self.entropy_coeff.validate("entropy_coeff")?;
-        let negative = match &self.entropy_coeff {
-            Schedule::Constant(value) => (*value < 0.0).then_some(*value),
-            Schedule::Piecewise(points) => {
-                points.iter().map(|(_, value)| *value).find(|value| *value < 0.0)
-            }
-        };
-        if let Some(value) = negative {
-            return refuse("entropy_coeff", value, "it must not be negative");
-        }
         Ok(self.learner(0).validate()?)
     }
 

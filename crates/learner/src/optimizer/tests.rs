@@ -83,7 +83,7 @@ fn adam_steps_equal_burns_own_module_optimizer() {
 fn a_saved_optimizer_continues_exactly_and_refuses_another_modules_state() {
     let mut first = net();
     let mut optimizer = Optimizer::new(OptimizerConfig::default());
-    let mut step = |net: Net, optimizer: &mut Optimizer| {
+    let step = |net: Net, optimizer: &mut Optimizer| {
         let gradients = Gradients::take(&net, &mut loss(&net).backward());
         optimizer.step(1e-2, net, gradients).0
     };

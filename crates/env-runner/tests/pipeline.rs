@@ -1,0 +1,61 @@
+//! Connector pipelines: editing by name and separate state. Assertion 78.
+
+use rekindle_env::{Buffer, Space};
+use rekindle_env_runner::RunnerError;
+use rekindle_env_runner::connectors::{Connector, ConnectorPipeline, MeanStdFilter};
+
+fn filter() -> Box<dyn Connector> {
+    Box::new(MeanStdFilter::new(true, true, None))
+}
+
+fn space() -> Space {
+    Space::unbounded(&[1]).unwrap()
+}
+
+#[test]
+fn a78_edits_by_an_unknown_name_are_errors() {
+    let mut pipeline = ConnectorPipeline::with(space(), vec![filter()]).unwrap();
+    for result in [
+        pipeline.insert_before("Nobody", filter()),
+        pipeline.insert_after("Nobody", filter()),
+        pipeline.remove("Nobody"),
+    ] {
+        let error = result.unwrap_err();
+        assert!(matches!(error, RunnerError::UnknownConnector { .. }));
+        assert!(error.to_string().contains("it has [MeanStdFilter]"), "{error}");
+    }
+    assert_eq!(pipeline.len(), 1);
+}
+
+#[test]
+fn a78_two_pieces_of_one_kind_keep_separate_state() {
+    let mut pipeline = ConnectorPipeline::with(space(), vec![filter(), filter()]).unwrap();
+    assert_eq!(pipeline.names().collect::<Vec<_>>(), ["MeanStdFilter", "MeanStdFilter_1"]);
+    let rows = Buffer::from_f32(vec![1.0, 2.0, 6.0], &[1]).unwrap();
+    pipeline.transform(&rows, true).unwrap();
+    let state = pipeline.get_state().unwrap();
+    assert_ne!(state["MeanStdFilter"], state["MeanStdFilter_1"]);
+
+    let mut restored = ConnectorPipeline::with(space(), vec![filter(), filter()]).unwrap();
+    restored.set_state(&state).unwrap();
+    let (one, two) = (pipeline.transform(&rows, false), restored.transform(&rows, false));
+    assert_eq!(one.unwrap(), two.unwrap());
+}
+
+#[test]
+fn connectors_refuse_spaces_they_cannot_work_on() {
+    let space = Space::discrete(3).unwrap();
+    let message = ConnectorPipeline::with(space, vec![filter()]).unwrap_err().to_string();
+    assert!(message.contains("`MeanStdFilter` cannot work on the space Discrete(3)"), "{message}");
+}
+
+#[test]
+fn an_empty_pipeline_passes_its_input_through() {
+    let mut pipeline = ConnectorPipeline::new(space());
+    let rows = Buffer::from_f32(vec![1.0], &[1]).unwrap();
+    assert_eq!(pipeline.transform(&rows, true).unwrap(), &rows);
+    assert_eq!(pipeline.output_space(), &space());
+    pipeline.append(filter()).unwrap();
+    pipeline.remove("MeanStdFilter").unwrap();
+    assert!(pipeline.is_empty());
+}

@@ -1,0 +1,41 @@
+//! Calling Cargo.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::process;
+
+/// The Cargo that runs this program.
+pub(crate) fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args);
+    command
+}
+
+/// Builds examples in the release profile and returns their executables.
+pub(crate) fn build_examples<const N: usize>(names: [&str; N]) -> Result<[PathBuf; N]> {
+    let mut build = cargo(&["build", "--release"]);
+    for name in names {
+        build.args(["--example", name]);
+    }
+    process::run(&mut build)?;
+    let folder = target_directory()?.join("release").join("examples");
+    Ok(names.map(|name| folder.join(format!("{name}{}", env::consts::EXE_SUFFIX))))
+}
+
+/// Where Cargo puts what it builds; environment and configuration may move it.
+fn target_directory() -> Result<PathBuf> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        target_directory: PathBuf,
+    }
+    let mut metadata = cargo(&["metadata", "--no-deps", "--format-version", "1"]);
+    let text = process::capture(&mut metadata)?;
+    serde_json::from_str::<Metadata>(&text)
+        .map(|metadata| metadata.target_directory)
+        .map_err(|error| Error::malformed("cargo metadata", error))
+}
