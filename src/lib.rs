@@ -29,7 +29,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`env`] | spaces, `Env`, `VectorEnv`, registry, wrappers, built-in environments |
+//! | [`mod@env`] | spaces, `Env`, `VectorEnv`, registry, wrappers, built-in environments |
 //! | [`core`] | batches, erased modules, checkpoints, devices, random streams, metrics |
 //! | [`catalog`] | from spaces to models and action distributions |
 //! | [`rl_module`] | `RLModule`, specs, roles, multi-modules |

@@ -1,4 +1,5 @@
 //! Train 2N = train N, save, restore in a new process, train N: bit for bit. Assertion 89.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

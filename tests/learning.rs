@@ -1,4 +1,5 @@
 //! Short learning tests of fixed seeds; `cargo xtask learn` runs the full ones.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use rekindle::prelude::*;
 

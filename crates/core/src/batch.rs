@@ -11,6 +11,10 @@ use crate::{AnyTensor, CoreError, Result};
 
 /// One column: a tensor, or a batch of columns of its own (Dict and Tuple observations).
 #[derive(Debug, Clone)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all columns are tensors; a box would cost each one an allocation"
+)]
 pub enum Column {
     /// A tensor whose first dimension is the batch.
     Tensor(AnyTensor),

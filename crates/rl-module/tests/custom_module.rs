@@ -1,4 +1,5 @@
 //! Custom modules: what a user writes, and what each mistake answers. Assertions 10 and 11.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};

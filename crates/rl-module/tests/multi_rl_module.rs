@@ -1,4 +1,5 @@
 //! `MultiRLModule` and its specs: assertions 1 to 5, 9 and 12.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use burn::prelude::*;
 use rekindle_core::weights::Weights;

@@ -220,7 +220,7 @@ mod tests {
     fn merging_the_deltas_of_two_filters_equals_one_filter_over_the_union() {
         let data: Vec<f32> = (0..40).map(|i| (i as f32 * 1.7).sin() * 5.0 + 2.0).collect();
         let mut one = MeanStdFilter::new(true, true, None);
-        let mut out = column(&vec![0.0; 40]);
+        let mut out = column(&[0.0; 40]);
         one.transform(&column(&data), &mut out, true).unwrap();
 
         let mut two: Vec<_> = (0..2).map(|_| MeanStdFilter::new(true, true, None)).collect();

@@ -68,16 +68,16 @@ mod tests {
     #[test]
     fn a29_advantages_of_a_terminated_episode() {
         let (a, _) = gae(&REWARDS, &VALUES, 0.0, 0.99, 1.0).unwrap();
-        close(&a, &[0.000050, -1.105000, -0.200000]);
+        close(&a, &[0.00005, -1.105, -0.2]);
         let (a, _) = gae(&REWARDS, &VALUES, 0.0, 0.99, 0.95).unwrap();
-        close(&a, &[0.064058, -1.095100, -0.200000]);
+        close(&a, &[0.064058, -1.0951, -0.2]);
     }
 
     #[test]
     fn a30_advantages_of_a_truncated_episode_bootstrap_with_the_final_value() {
         let (a, targets) = gae(&REWARDS, &VALUES, 0.9, 0.99, 0.95).unwrap();
-        close(&a, &[0.852184, -0.257115, 0.691000]);
-        close(&targets, &[1.352184, 0.342885, 1.391000]);
+        close(&a, &[0.852184, -0.257115, 0.691]);
+        close(&targets, &[1.352184, 0.342885, 1.391]);
     }
 
     #[test]

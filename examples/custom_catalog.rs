@@ -1,0 +1,62 @@
+//! A catalog of one's own: one decision replaced, all others kept.
+//!
+//! `cargo run --release --example custom_catalog`
+
+use burn::module::Module;
+use burn::prelude::*;
+use rekindle::catalog::Result;
+use rekindle::prelude::*;
+
+/// CartPole is symmetric: mirroring an observation must mirror the features. This encoder sees the
+/// observation and its mirror image and subtracts, so that it cannot learn anything else.
+#[derive(Module, Debug)]
+struct MirrorEncoder {
+    mlp: Mlp,
+    features: usize,
+}
+
+impl Encoder for MirrorEncoder {
+    fn forward(&self, observations: &Column) -> Result<Tensor<2>> {
+        let x = observations.tensor()?.float::<2>()?;
+        Ok(self.mlp.forward(x.clone()) - self.mlp.forward(x.neg()))
+    }
+
+    fn output_dim(&self) -> usize {
+        self.features
+    }
+}
+
+/// Mirror encoders for vector observations; distributions, heads and other spaces as ever.
+#[derive(Debug)]
+struct MirrorCatalog;
+
+impl Catalog for MirrorCatalog {
+    fn build_encoder(&self, cx: CatalogContext<'_>, space: &Space) -> Result<BoxEncoder> {
+        match space {
+            Space::Box(b) if b.shape().len() == 1 => {
+                let config = MlpConfig::new(b.shape()[0], &[64], Some(64));
+                let mlp = cx.builder.mlp(&config);
+                Ok(BoxEncoder::new(MirrorEncoder { mlp, features: 64 }))
+            }
+            _ => self.default_encoder(cx, space),
+        }
+    }
+}
+
+fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let spec = RLModuleSpec::default().catalog(MirrorCatalog);
+    let mut algo = PpoConfig::new()
+        .environment("CartPole-v1")
+        .env_runners(|e| e.num_envs_per_env_runner(8))
+        .rl_module(spec)
+        .model("head_fcnet_hiddens", vec![64])
+        .training(|t| t.lr(1e-3).train_batch_size(1024).minibatch_size(256).num_epochs(8))
+        .seed(0)
+        .build(&DeviceSpec::Cpu.open()?)?;
+    for _ in 0..30 {
+        let result = algo.train()?;
+        let mean = result.get("env_runners/episode_return_mean").unwrap_or(f64::NAN);
+        println!("{:>6} steps: mean return {mean:.1}", algo.env_steps());
+    }
+    Ok(())
+}

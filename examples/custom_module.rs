@@ -1,0 +1,91 @@
+//! A module of one's own, trained by PPO, saved and restored as its own type.
+//!
+//! `cargo run --release --example custom_module`
+
+use burn::module::Module;
+use burn::prelude::*;
+use rekindle::prelude::*;
+use rekindle::rl_module::Result;
+
+// A user's module starts here …
+#[derive(Module, Debug)]
+pub(crate) struct MyActorCritic {
+    encoder: Mlp,
+    policy: Mlp,
+    value: Mlp,
+}
+
+impl RLModule for MyActorCritic {
+    fn setup(cx: &ModuleContext<'_>) -> Result<Self> {
+        let observations = cx.observation_space().flat_dim();
+        let actions = cx.action_space().as_discrete()?.n();
+        Ok(Self {
+            encoder: cx.mlp(observations, &[64], 64),
+            policy: cx.mlp(64, &[], actions),
+            value: cx.mlp(64, &[], 1),
+        })
+    }
+
+    fn forward_train(&self, batch: &Batch) -> Result<Batch> {
+        let features = self.encoder.forward(batch.float::<2>(Columns::OBS)?).tanh();
+        let logits = self.policy.forward(features.clone());
+        Ok(Batch::new()
+            .with(Columns::ACTION_DIST_INPUTS, logits)
+            .with(Columns::EMBEDDINGS, features))
+    }
+
+    fn as_value_function(&self) -> Option<&dyn ValueFunction> {
+        Some(self)
+    }
+}
+
+impl ValueFunction for MyActorCritic {
+    fn compute_values(&self, batch: &Batch, embeddings: Option<Tensor<2>>) -> Result<Tensor<1>> {
+        let features = match embeddings {
+            Some(features) => features,
+            None => self.encoder.forward(batch.float::<2>(Columns::OBS)?).tanh(),
+        };
+        Ok(self.value.forward(features).squeeze_dim(1))
+    }
+}
+// … and ends here.
+
+/// PPO with the module, for so many environment steps; the mean return at the end.
+pub(crate) fn train(
+    steps: u64,
+    seed: u64,
+) -> std::result::Result<(Algorithm, f64), Box<dyn std::error::Error>> {
+    let config = PpoConfig::new()
+        .environment("CartPole-v1")
+        .env_runners(|e| e.num_envs_per_env_runner(8))
+        .rl_module(RLModuleSpec::of::<MyActorCritic>())
+        .training(|t| {
+            t.lr(2e-3)
+                .lambda_(0.95)
+                .train_batch_size(1024)
+                .minibatch_size(256)
+                .num_epochs(8)
+                .clip_param(0.2)
+                .vf_clip_param(f64::INFINITY)
+                .vf_loss_coeff(0.01)
+                .use_kl_loss(false)
+        })
+        .seed(seed);
+    let mut algo = config.build(&DeviceSpec::Cpu.open()?)?;
+    let mut mean = f64::NAN;
+    while algo.env_steps() < steps {
+        mean = algo.train()?.get("env_runners/episode_return_mean").unwrap_or(mean);
+    }
+    Ok((algo, mean))
+}
+
+#[allow(dead_code, reason = "the module is also trained by a test")]
+fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let (algo, mean) = train(60_000, 0)?;
+    println!("mean return after {} steps: {mean:.1}", algo.env_steps());
+
+    algo.module("default_policy")?.save_to_path("runs/custom_module")?;
+    let policy = MyActorCritic::from_checkpoint("runs/custom_module", &DeviceSpec::Cpu.open()?)?;
+    println!("restored {} parameters of {}", policy.num_params(), MyActorCritic::type_name());
+    Ok(())
+}
