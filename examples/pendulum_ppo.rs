@@ -20,7 +20,7 @@ struct Args {
     /// Environments stepped as one vector.
     #[arg(long, default_value_t = 10)]
     num_envs: usize,
-    /// auto, cpu, wgpu[:N] or cuda[:N].
+    /// `auto`, `cpu`, `wgpu`, `wgpu:N`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "cpu")]
     device: DeviceSpec,
     /// The folder for metrics.jsonl, learning_curve.svg and checkpoint/.

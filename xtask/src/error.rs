@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 /// The result of a chore.
-pub(crate) type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a chore stopped.
 #[derive(Debug, thiserror::Error)]
@@ -23,14 +23,16 @@ pub(crate) enum Error {
     #[error("{origin}: {problem}")]
     Malformed { origin: String, problem: String },
     /// Training ran, but not all seeds got there.
-    #[error("{} reached the threshold with some seeds only; see the table", tasks.join(" and "))]
+    #[error("not every seed of {} reached the threshold; see the table", tasks.join(" and "))]
     NotSolved { tasks: Vec<String> },
     /// There is no place for the peers' Python environment.
     #[error("there is no cache folder for the peers' Python environment: set XDG_CACHE_HOME")]
     NoCacheFolder,
     /// The advisory database cannot be fetched.
-    #[error("{source}: known vulnerabilities were not checked; without a network, check the rest \
-             alone with `cargo xtask audit --no-advisories`")]
+    #[error(
+        "{source}: known vulnerabilities were not checked; without a network, check the rest \
+             alone with `cargo xtask audit --no-advisories`"
+    )]
     NoAdvisories { source: Box<Self> },
 }
 

@@ -23,8 +23,10 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Runs a program and returns what it wrote to the standard output.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
     announce(command);
-    let output =
-        command.stderr(Stdio::inherit()).output().map_err(|source| cannot_start(command, source))?;
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|source| cannot_start(command, source))?;
     check(command, output.status)?;
     String::from_utf8(output.stdout).map_err(|error| Error::malformed(display(command), error))
 }
@@ -52,10 +54,8 @@ pub(crate) struct Observation {
 pub(crate) fn observe(command: &mut Command) -> Result<Observation> {
     announce(command);
     let start = Instant::now();
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|source| cannot_start(command, source))?;
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().map_err(|source| cannot_start(command, source))?;
     let stdout = child.stdout.take();
     thread::scope(|scope| {
         let reader = scope.spawn(move || stdout.map_or(Ok(String::new()), pass_on));

@@ -4,7 +4,7 @@
 //! layer `gamma` and `beta`; PyTorch stores `[out, in]` and names them `weight` and `bias`. The
 //! names here are the paths of the fields, joined by dots: `policy.layers.0.weight`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::prelude::*;
@@ -31,6 +31,26 @@ pub fn state_dict<M: Module>(module: &M) -> Result<Weights> {
     }
 }
 
+/// What a lenient load did and did not do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Parameters that got a value.
+    pub loaded: Vec<String>,
+    /// Parameters without a value: they keep the module's own.
+    pub missing: Vec<String>,
+    /// Values without a parameter.
+    pub unexpected: Vec<String>,
+    /// Values of another shape than their parameter, which keeps the module's own.
+    pub misshapen: Vec<String>,
+}
+
+impl LoadReport {
+    /// Whether every parameter got a value and every value found a parameter.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.unexpected.is_empty() && self.misshapen.is_empty()
+    }
+}
+
 /// A copy of the module with the given parameters.
 ///
 /// Strict: every parameter of the module gets a value and every value has a parameter. Autodiff
@@ -40,29 +60,56 @@ pub fn state_dict<M: Module>(module: &M) -> Result<Weights> {
 /// [`CoreError::WeightNames`] listing what is missing and what is unexpected,
 /// [`CoreError::WeightShape`] for the first value that does not fit. The module is unchanged.
 pub fn load_state_dict<M: Module>(module: &M, weights: &Weights) -> Result<M> {
+    let (report, shapes) = compare(module, weights)?;
+    if !report.missing.is_empty() || !report.unexpected.is_empty() {
+        let (missing, unexpected) = (report.missing, report.unexpected);
+        return Err(CoreError::WeightNames { missing, unexpected });
+    }
+    if let Some(name) = report.misshapen.into_iter().next() {
+        let expected = shapes.get(&name).cloned().unwrap_or_default();
+        let found = weights.get(&name).map(|w| w.shape().to_vec()).unwrap_or_default();
+        return Err(CoreError::WeightShape { name, expected, found });
+    }
+    Ok(fill(module, weights))
+}
+
+/// A copy of the module with those of the given parameters that fit, and a report of the others.
+///
+/// # Errors
+/// [`CoreError::DuplicateParameter`] if two parameters of the module share a name.
+pub fn load_matching<M: Module>(module: &M, weights: &Weights) -> Result<(M, LoadReport)> {
+    let (report, _) = compare(module, weights)?;
+    let fitting = report.loaded.iter().filter_map(|n| Some((n.clone(), weights.get(n)?.clone())));
+    Ok((fill(module, &fitting.collect()), report))
+}
+
+/// Which weights fit the module, and the shapes of its parameters.
+fn compare<M: Module>(
+    module: &M,
+    weights: &Weights,
+) -> Result<(LoadReport, BTreeMap<String, Vec<usize>>)> {
     let mut names = Names::default();
     module.visit(&mut names);
     if let Some(name) = names.duplicate {
         return Err(CoreError::DuplicateParameter(name));
     }
-    let found: BTreeSet<_> = weights.keys().cloned().collect();
-    let missing: Vec<_> = names.shapes.keys().filter(|n| !found.contains(*n)).cloned().collect();
-    let unexpected: Vec<_> = found.into_iter().filter(|n| !names.shapes.contains_key(n)).collect();
-    if !missing.is_empty() || !unexpected.is_empty() {
-        return Err(CoreError::WeightNames { missing, unexpected });
+    let mut report = LoadReport::default();
+    for (name, shape) in &names.shapes {
+        let list = match weights.get(name) {
+            None => &mut report.missing,
+            Some(value) if value.shape() != shape => &mut report.misshapen,
+            Some(_) => &mut report.loaded,
+        };
+        list.push(name.clone());
     }
-    for (name, expected) in names.shapes {
-        let found = weights.get(&name).map(|w| w.shape().to_vec()).unwrap_or_default();
-        if found != expected {
-            return Err(CoreError::WeightShape { name, expected, found });
-        }
-    }
-    let mut writer = Writer { path: Path::default(), weights, error: None };
-    let loaded = module.clone().map(&mut writer);
-    match writer.error {
-        Some(error) => Err(error),
-        None => Ok(loaded),
-    }
+    let unexpected = weights.keys().filter(|name| !names.shapes.contains_key(*name));
+    report.unexpected = unexpected.cloned().collect();
+    Ok((report, names.shapes))
+}
+
+/// A copy of the module with weights that are known to fit.
+fn fill<M: Module>(module: &M, weights: &Weights) -> M {
+    module.clone().map(&mut Writer { path: Path::default(), weights })
 }
 
 /// Where a visitor is in the module tree.
@@ -210,7 +257,6 @@ impl ModuleVisitor for Names {
 struct Writer<'a> {
     path: Path,
     weights: &'a Weights,
-    error: Option<CoreError>,
 }
 
 impl Writer<'_> {
@@ -326,6 +372,24 @@ mod tests {
         let x = Tensor::<2>::ones([1, 4], &Device::flex().autodiff());
         let grads = loaded.layers[0].forward(x).sum().backward();
         assert!(loaded.layers[0].weight.grad(&grads).is_some());
+    }
+
+    #[test]
+    fn a_lenient_load_takes_what_fits_and_reports_the_rest() {
+        let (source, target) = (net(&Device::flex()), net(&Device::flex()));
+        let mut weights = state_dict(&source).unwrap();
+        weights.remove("norm.bias").unwrap();
+        weights.insert("extra".into(), vec![1f32].into());
+        weights.insert("layers.1.bias".into(), vec![1f32; 7].into());
+        let (loaded, report) = load_matching(&target, &weights).unwrap();
+        assert_eq!(report.missing, ["norm.bias"]);
+        assert_eq!(report.unexpected, ["extra"]);
+        assert_eq!(report.misshapen, ["layers.1.bias"]);
+        assert_eq!(report.loaded.len(), 4);
+        assert!(!report.is_complete());
+        let (loaded, kept) = (state_dict(&loaded).unwrap(), state_dict(&target).unwrap());
+        assert_eq!(loaded["layers.0.weight"], weights["layers.0.weight"]);
+        assert_eq!(loaded["layers.1.bias"], kept["layers.1.bias"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::prelude::{Device, Tensor};
 use rekindle_catalog::Distribution;
-use rekindle_core::weights::{self, Weights};
+use rekindle_core::weights::{self, LoadReport, Weights};
 use rekindle_core::{Batch, Checkpointable, State, checkpoint};
 
 use crate::{
@@ -159,6 +159,16 @@ impl AnyRLModule {
             weights::load_state_dict(&self.module, weights)?
         };
         Ok(())
+    }
+
+    /// Replaces the parameters that `weights` has a fitting value for, and reports the others.
+    ///
+    /// # Errors
+    /// If two parameters of the module share a name.
+    pub fn load_matching(&mut self, weights: &Weights) -> Result<LoadReport> {
+        let (module, report) = weights::load_matching(&self.module, weights)?;
+        self.module = module;
+        Ok(report)
     }
 
     fn keep_inference(&self, weights: &mut Weights) {

@@ -1,13 +1,49 @@
 //! Module types and catalogs by name, so that checkpoints can name them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use burn::module::Module;
-use rekindle_catalog::{Catalog, DefaultCatalog};
+use rekindle_catalog::{Catalog, DefaultCatalog, Distribution};
 
-use crate::spec::Constructor;
-use crate::{ActorCritic, ModuleError, RLModule, Result};
+use crate::{ActorCritic, BoxRLModule, ModuleContext, ModuleError, RLModule, Result};
+
+/// A module and the distribution that its outputs parameterise.
+type Built = (BoxRLModule, Arc<dyn Distribution>);
+
+type Build = dyn Fn(&ModuleContext<'_>) -> Result<Built> + Send + Sync;
+
+/// Creates a module of one type.
+#[derive(Clone)]
+pub(crate) struct Constructor(Arc<Build>);
+
+impl Constructor {
+    pub(crate) fn of<M: RLModule + Module + 'static>() -> Self {
+        Self::from_fn(|cx| M::setup(cx))
+    }
+
+    pub(crate) fn from_fn<M, F>(setup: F) -> Self
+    where
+        M: RLModule + Module + 'static,
+        F: Fn(&ModuleContext<'_>) -> Result<M> + Send + Sync + 'static,
+    {
+        Self(Arc::new(move |cx| {
+            let distribution = M::action_distribution(cx)?;
+            Ok((BoxRLModule::new(setup(cx)?), distribution))
+        }))
+    }
+
+    pub(crate) fn build(&self, cx: &ModuleContext<'_>) -> Result<Built> {
+        (self.0)(cx)
+    }
+}
+
+impl fmt::Debug for Constructor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Constructor")
+    }
+}
 
 type Table<T> = LazyLock<RwLock<BTreeMap<String, T>>>;
 

@@ -1,44 +1,20 @@
 //! How a module is built: type, spaces and settings.
 
 use std::cell::Cell;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::module::Module;
 use burn::prelude::Device;
-use rekindle_catalog::{Catalog, DefaultCatalog, Distribution, ModelBuilder};
+use rekindle_catalog::{Catalog, DefaultCatalog, ModelBuilder};
 use rekindle_core::Generator;
 use rekindle_env::Space;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::registry::{self, catalog_name};
+use crate::registry::{self, Constructor, catalog_name};
 use crate::{
-    ActorCritic, AnyRLModule, BoxRLModule, ModuleContext, ModuleError, MultiRLModuleSpec, RLModule,
-    Result,
+    ActorCritic, AnyRLModule, ModuleContext, ModuleError, MultiRLModuleSpec, RLModule, Result,
 };
-
-type Build =
-    dyn Fn(&ModuleContext<'_>) -> Result<(BoxRLModule, Arc<dyn Distribution>)> + Send + Sync;
-
-/// Creates a module of one type.
-#[derive(Clone)]
-pub(crate) struct Constructor(Arc<Build>);
-
-impl Constructor {
-    pub(crate) fn of<M: RLModule + Module + 'static>() -> Self {
-        Self(Arc::new(|cx| {
-            let distribution = M::action_distribution(cx)?;
-            Ok((BoxRLModule::new(M::setup(cx)?), distribution))
-        }))
-    }
-}
-
-impl fmt::Debug for Constructor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Constructor")
-    }
-}
 
 /// What a module is built from: RLlib's `RLModuleSpec`.
 ///
@@ -151,9 +127,7 @@ impl RLModuleSpec {
         F: Fn(&ModuleContext<'_>) -> Result<M> + Send + Sync + 'static,
     {
         let name = name.into();
-        let constructor = Constructor(Arc::new(move |cx| {
-            Ok((BoxRLModule::new(build(cx)?), M::action_distribution(cx)?))
-        }));
+        let constructor = Constructor::from_fn(build);
         registry::register_constructor(name.clone(), constructor.clone());
         Self::new(name, constructor)
     }
@@ -293,7 +267,8 @@ impl RLModuleSpec {
     /// As [`RLModuleSpec::build`].
     pub fn build_seeded(&self, device: &Device, rng: Generator) -> Result<AnyRLModule> {
         let builder = ModelBuilder::new(device, rng);
-        let (module, distribution) = self.with_context(&builder, |cx| (self.constructor.0)(cx))?;
+        let (module, distribution) =
+            self.with_context(&builder, |cx| self.constructor.build(cx))?;
         Ok(AnyRLModule::new(self.clone(), distribution, module.materialize()))
     }
 

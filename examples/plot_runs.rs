@@ -1,0 +1,52 @@
+//! Draws the learning curves of several runs, for example of several seeds, as one SVG.
+//!
+//! `cargo run --release --example plot_runs -- --out curve.svg runs/seed-0 runs/seed-1`
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use clap::Parser;
+use rekindle::core::metrics::read_jsonl;
+use rekindle::prelude::*;
+
+/// Draws the learning curves of several runs as one SVG.
+#[derive(Parser)]
+struct Args {
+    /// The title of the plot.
+    #[arg(long, default_value = "Learning curves")]
+    title: String,
+    /// The return from which the task counts as solved; drawn as a line.
+    #[arg(long, allow_negative_numbers = true)]
+    threshold: Option<f64>,
+    /// The SVG file to write.
+    #[arg(long, default_value = "learning_curves.svg")]
+    out: PathBuf,
+    /// Folders of runs, with a metrics.jsonl in each.
+    #[arg(required = true)]
+    runs: Vec<PathBuf>,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let mut plot =
+        LearningCurve::new(args.title).y_label("mean return of the last 100 training episodes");
+    if let Some(threshold) = args.threshold {
+        plot = plot.threshold(threshold);
+    }
+    for run in &args.runs {
+        let points: Vec<_> = read_jsonl(run.join("metrics.jsonl"))?
+            .iter()
+            .filter_map(|metrics| {
+                let steps = metrics.get("env_runners/num_env_steps_sampled_lifetime")?;
+                Some((steps, metrics.get("env_runners/episode_return_mean")?))
+            })
+            .collect();
+        let name = run
+            .file_name()
+            .map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into_owned());
+        plot = plot.series(name, &points);
+    }
+    plot.save(&args.out)?;
+    println!("wrote {}", args.out.display());
+    Ok(())
+}

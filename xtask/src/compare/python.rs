@@ -1,0 +1,106 @@
+//! The peers' Python environment: outside the repository, with pinned versions.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs, io};
+
+use super::Peer;
+use crate::error::{Error, Result};
+use crate::process;
+
+/// A virtual environment with the peers in it.
+pub(super) struct Environment {
+    folder: PathBuf,
+}
+
+impl Environment {
+    /// Creates the environment and installs the peers, unless that was done before.
+    ///
+    /// pip's own settings count (`PIP_EXTRA_INDEX_URL`, `PIP_FIND_LINKS`, …): with PyTorch's index
+    /// of CPU builds, the download is a small part of the default one.
+    pub(super) fn prepare(peers: &[Peer]) -> Result<Self> {
+        let environment = Self { folder: cache_folder()? };
+        if environment.is_current(peers) {
+            return Ok(environment);
+        }
+        eprintln!("installing the peers into {}", environment.folder.display());
+        process::run(Command::new("python3").args(["-m", "venv"]).arg(&environment.folder))?;
+        let mut install = environment.python();
+        install.args(["-m", "pip", "install", "--quiet"]);
+        for peer in peers {
+            install.arg("-r").arg(requirements(*peer));
+        }
+        // The standard output is for reports.
+        process::run(install.stdout(io::stderr()))?;
+        for peer in peers {
+            let stamp = environment.stamp(*peer);
+            fs::copy(requirements(*peer), &stamp).map_err(Error::io(&stamp))?;
+        }
+        Ok(environment)
+    }
+
+    /// A peer's script, ready for its arguments.
+    pub(super) fn script(&self, name: &str) -> Command {
+        let mut command = self.python();
+        command.arg(scripts().join(name));
+        command
+    }
+
+    fn python(&self) -> Command {
+        let program = if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" };
+        Command::new(self.folder.join(program))
+    }
+
+    /// Whether the pinned versions of all peers were installed.
+    fn is_current(&self, peers: &[Peer]) -> bool {
+        peers.iter().all(|peer| {
+            let installed = fs::read(self.stamp(*peer)).ok();
+            installed.is_some() && installed == fs::read(requirements(*peer)).ok()
+        })
+    }
+
+    /// A copy of the requirements that were installed.
+    fn stamp(&self, peer: Peer) -> PathBuf {
+        self.folder.join(file_name(peer))
+    }
+}
+
+/// The folder of the peers' scripts and requirements.
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
+}
+
+fn requirements(peer: Peer) -> PathBuf {
+    scripts().join(file_name(peer))
+}
+
+fn file_name(peer: Peer) -> &'static str {
+    match peer {
+        Peer::Sb3 => "requirements_sb3.txt",
+        Peer::Rllib => "requirements_rllib.txt",
+    }
+}
+
+/// `$XDG_CACHE_HOME/rekindle/peers`, by default under `~/.cache`.
+fn cache_folder() -> Result<PathBuf> {
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = cache.or_else(|| Some(env::home_dir()?.join(".cache")));
+    Ok(cache.ok_or(Error::NoCacheFolder)?.join("rekindle").join("peers"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_are_installed_again_when_their_versions_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let environment = Environment { folder: folder.path().to_owned() };
+        assert!(!environment.is_current(&[Peer::Sb3]));
+        fs::copy(requirements(Peer::Sb3), environment.stamp(Peer::Sb3)).unwrap();
+        assert!(environment.is_current(&[Peer::Sb3]));
+        assert!(!environment.is_current(&[Peer::Sb3, Peer::Rllib]));
+        fs::write(environment.stamp(Peer::Sb3), "stable-baselines3==0.0\n").unwrap();
+        assert!(!environment.is_current(&[Peer::Sb3]));
+    }
+}

@@ -1,0 +1,138 @@
+//! One run of a learning example and what came of it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::Task;
+use crate::error::{Error, Result};
+use crate::process;
+
+/// How the line with the result of the greedy evaluation begins.
+const GREEDY: &str = "greedy return";
+
+/// What one seed came to.
+#[derive(Debug)]
+pub(super) struct Training {
+    pub(super) seed: u64,
+    /// Environment steps until the threshold was reached; `None` if it was not.
+    pub(super) steps_to_threshold: Option<u64>,
+    /// Mean and standard deviation of the return over the greedy episodes.
+    pub(super) greedy_return: (f64, f64),
+    pub(super) wall: Duration,
+    /// In bytes, where the system tells.
+    pub(super) peak_memory: Option<u64>,
+}
+
+impl Training {
+    /// Runs an example. Not reaching the threshold is a result; ending without one is an error.
+    pub(super) fn run(task: &Task, example: &Path, seed: u64, folder: &Path) -> Result<Self> {
+        let mut command = Command::new(example);
+        command.arg("--seed").arg(seed.to_string()).arg("--out").arg(folder);
+        let seen = process::observe(&mut command)?;
+        let Some(greedy_return) = parse_greedy_return(&seen.stdout) else {
+            process::check(&command, seen.status)?;
+            let problem = format!("printed no line `{GREEDY} …: MEAN ± DEVIATION`");
+            return Err(Error::malformed(task.example, problem));
+        };
+        let path = folder.join("metrics.jsonl");
+        let metrics = fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let steps_to_threshold = steps_to_threshold(&metrics, task.threshold)
+            .map_err(|problem| Error::malformed(path.display(), problem))?;
+        Ok(Self {
+            seed,
+            steps_to_threshold,
+            greedy_return,
+            wall: seen.wall,
+            peak_memory: seen.peak_memory,
+        })
+    }
+}
+
+/// The figures around `±` in the line of the greedy evaluation, for example
+/// `greedy return, mean 100        498.2  ± 7.1, min 455, max 500`.
+fn parse_greedy_return(stdout: &str) -> Option<(f64, f64)> {
+    let line = stdout.lines().rev().find(|line| line.starts_with(GREEDY))?;
+    let (before, after) = line.split_once('±')?;
+    let mean = before.split_whitespace().next_back()?.parse().ok()?;
+    let deviation = after.split(',').next()?.trim().parse().ok()?;
+    Some((mean, deviation))
+}
+
+/// The environment steps of the first line of `metrics.jsonl` whose return is high enough.
+fn steps_to_threshold(metrics: &str, threshold: f64) -> Result<Option<u64>, String> {
+    #[derive(Deserialize)]
+    struct Iteration {
+        #[serde(rename = "env_runners/num_env_steps_sampled_lifetime")]
+        env_steps: f64,
+        /// Null or absent before the first episode has ended.
+        #[serde(rename = "env_runners/episode_return_mean", default)]
+        episode_return_mean: Option<f64>,
+    }
+    for (index, line) in metrics.lines().enumerate() {
+        let iteration: Iteration =
+            serde_json::from_str(line).map_err(|error| format!("line {}: {error}", index + 1))?;
+        if iteration.episode_return_mean.is_some_and(|mean| mean >= threshold) {
+            return Ok(Some(iteration.env_steps as u64));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const METRICS: &str = r#"{"training_iteration":1,"env_runners/num_env_steps_sampled_lifetime":1024,"env_runners/episode_return_mean":null}
+{"training_iteration":2,"env_runners/num_env_steps_sampled_lifetime":2048}
+{"training_iteration":3,"env_runners/num_env_steps_sampled_lifetime":3072.0,"env_runners/episode_return_mean":475.5}
+{"training_iteration":4,"env_runners/num_env_steps_sampled_lifetime":4096,"env_runners/episode_return_mean":480}
+"#;
+
+    #[test]
+    fn the_first_iteration_above_the_threshold_counts() {
+        assert_eq!(steps_to_threshold(METRICS, 475.0), Ok(Some(3072)));
+        assert_eq!(steps_to_threshold(METRICS, 500.0), Ok(None));
+        assert_eq!(steps_to_threshold("", 500.0), Ok(None));
+    }
+
+    #[test]
+    fn a_broken_line_is_numbered() {
+        let broken = METRICS.replacen("{\"training_iteration\":2", "{\"training", 1);
+        assert!(steps_to_threshold(&broken, 475.0).unwrap_err().starts_with("line 2:"));
+    }
+
+    #[test]
+    fn the_greedy_return_is_read_from_the_table() {
+        let stdout = "steps trained                 90112\n\
+                      greedy return, mean 100      -178.2  ± 101.4, min -390, max -1\n\
+                      solved: at least -300\n";
+        assert_eq!(parse_greedy_return(stdout), Some((-178.2, 101.4)));
+        assert_eq!(parse_greedy_return("solved\n"), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_example_is_run_and_read() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let example = folder.path().join("example");
+        let script =
+            "#!/bin/sh\necho \"greedy return, mean 100  480.0 ± 2.5, seed $2 in $4\"\nexit 1\n";
+        fs::write(&example, script).unwrap();
+        fs::set_permissions(&example, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(folder.path().join("metrics.jsonl"), METRICS).unwrap();
+
+        let training = Training::run(&super::super::TASKS[0], &example, 4, folder.path()).unwrap();
+        assert_eq!((training.seed, training.steps_to_threshold), (4, Some(3072)));
+        assert_eq!(training.greedy_return, (480.0, 2.5));
+
+        fs::write(&example, "#!/bin/sh\nexit 7\n").unwrap();
+        let error = Training::run(&super::super::TASKS[0], &example, 4, folder.path()).unwrap_err();
+        assert!(matches!(error, Error::Failed { .. }), "{error}");
+    }
+}
