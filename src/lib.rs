@@ -63,7 +63,7 @@ pub mod prelude {
     };
     pub use rekindle_env_runner::connectors::ConnectorConfig;
     pub use rekindle_env_runner::{
-        Amount, EnvRunnerConfig, EnvRunnerGroup, SampleOptions, SingleAgentEnvRunner,
+        Amount, EnvRunnerConfig, EnvRunnerGroup, PolicyBundle, SampleOptions, SingleAgentEnvRunner,
         SingleAgentEpisode,
     };
     pub use rekindle_learner::{

@@ -77,6 +77,14 @@ pub enum RunnerError {
         /// Why not.
         reason: String,
     },
+    /// A bundle whose policy does not act as it did when it was saved.
+    #[error(
+        "the restored policy does not repeat its recorded actions (largest difference {difference}); the device or this version computes differently"
+    )]
+    TestVector {
+        /// The largest difference of an action.
+        difference: f32,
+    },
     /// A runner thread that panicked.
     #[error("runner {runner} panicked: {message}")]
     Panicked {

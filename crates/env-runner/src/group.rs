@@ -7,7 +7,8 @@ use rekindle_env::Space;
 use rekindle_rl_module::AnyRLModule;
 
 use crate::{
-    Amount, EnvRunnerConfig, Result, Rollout, RunnerError, SampleOptions, SingleAgentEnvRunner,
+    Amount, EnvRunnerConfig, PolicyBundle, Result, Rollout, RunnerError, SampleOptions,
+    SingleAgentEnvRunner,
 };
 
 /// Several runners of one configuration; RLlib's `EnvRunnerGroup`.
@@ -62,6 +63,14 @@ impl EnvRunnerGroup {
         for runner in &mut self.runners {
             runner.set_module(module, weights_seq_no);
         }
+    }
+
+    /// The policy that the runners act with, ready to be deployed.
+    ///
+    /// # Errors
+    /// As [`SingleAgentEnvRunner::policy_bundle`].
+    pub fn policy_bundle(&self) -> Result<PolicyBundle> {
+        self.runners[0].policy_bundle()
     }
 
     /// Every runner samples `amount`; rollouts come in order of the runners.

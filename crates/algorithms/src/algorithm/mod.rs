@@ -9,7 +9,9 @@ use burn::prelude::Device;
 use rekindle_core::metrics::{Metrics, MetricsLogger, Reducer};
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_core::{DEFAULT_MODULE_ID, Generator};
-use rekindle_env_runner::{Amount, EnvRunnerConfig, EnvRunnerGroup, Rollout, SampleOptions};
+use rekindle_env_runner::{
+    Amount, EnvRunnerConfig, EnvRunnerGroup, PolicyBundle, Rollout, SampleOptions,
+};
 use rekindle_learner::Learner;
 use rekindle_rl_module::{AnyRLModule, MultiRLModuleSpec};
 use serde_json::Value;
@@ -147,6 +149,14 @@ impl Algorithm {
     /// If there is no such module; the message has the ids there are.
     pub fn module(&self, id: &str) -> Result<&AnyRLModule> {
         Ok(self.learner.module().module(id)?)
+    }
+
+    /// The policy as it acts, ready to be deployed without the training stack.
+    ///
+    /// # Errors
+    /// None in practice: the runners always have a module.
+    pub fn policy_bundle(&self) -> Result<PolicyBundle> {
+        Ok(self.env_runners.policy_bundle()?)
     }
 
     /// One iteration: collects a batch, learns from it, publishes the weights, evaluates if due.

@@ -30,21 +30,22 @@ impl ActionSampler {
         Self { actions, inputs: Vec::new(), logp: Vec::new() }
     }
 
-    /// Fills the buffers from the outputs of a pass; `rngs` are one stream per environment.
+    /// Fills the buffers from the outputs of a pass, a row per row of `actions`. With `rngs`, one
+    /// stream per row, it explores; without, it takes the actions of the deterministic twin.
     pub(crate) fn sample(
         &mut self,
         module: &AnyRLModule,
         outputs: &Batch,
-        explore: bool,
-        rngs: &mut [Generator],
+        rngs: Option<&mut [Generator]>,
     ) -> Result<()> {
         let distribution = &**module.distribution();
+        let (rows, explore) = (self.actions.rows(), rngs.is_some());
         let has_actions = outputs.contains(Columns::ACTIONS);
         self.inputs.clear();
         self.logp.clear();
         if let Some(column) = outputs.get(Columns::ACTION_DIST_INPUTS) {
             self.inputs = column.tensor()?.to_f32()?;
-            let expected = rngs.len() * distribution.required_input_dim();
+            let expected = rows * distribution.required_input_dim();
             self.check(module, Columns::ACTION_DIST_INPUTS, expected, self.inputs.len())?;
         } else if !has_actions {
             return Err(RunnerError::NoActions {
@@ -56,14 +57,14 @@ impl ActionSampler {
         if has_actions {
             download_into(outputs.column(Columns::ACTIONS)?, &mut self.actions)?;
         } else {
-            self.draw(distribution, explore, rngs)?;
+            self.draw(distribution, rngs)?;
         }
         if !explore {
             return Ok(());
         }
         if let Some(column) = outputs.get(Columns::ACTION_LOGP) {
             self.logp = column.tensor()?.to_f32()?;
-            self.check(module, Columns::ACTION_LOGP, rngs.len(), self.logp.len())?;
+            self.check(module, Columns::ACTION_LOGP, rows, self.logp.len())?;
         } else if !self.inputs.is_empty() {
             let width = distribution.required_input_dim();
             for (i, inputs) in self.inputs.chunks_exact(width).enumerate() {
@@ -76,16 +77,19 @@ impl ActionSampler {
     fn draw(
         &mut self,
         distribution: &dyn Distribution,
-        explore: bool,
-        rngs: &mut [Generator],
+        rngs: Option<&mut [Generator]>,
     ) -> Result<()> {
-        let rows = self.inputs.chunks_exact(distribution.required_input_dim());
-        for (i, (inputs, rng)) in rows.zip(rngs).enumerate() {
-            let action = self.actions.row_mut(i);
-            if explore {
-                distribution.sample(inputs, rng, action)?;
-            } else {
-                distribution.deterministic(inputs, action)?;
+        let rows = self.inputs.chunks_exact(distribution.required_input_dim()).enumerate();
+        match rngs {
+            Some(rngs) => {
+                for ((i, inputs), rng) in rows.zip(rngs) {
+                    distribution.sample(inputs, rng, self.actions.row_mut(i))?;
+                }
+            }
+            None => {
+                for (i, inputs) in rows {
+                    distribution.deterministic(inputs, self.actions.row_mut(i))?;
+                }
             }
         }
         Ok(())

@@ -15,9 +15,9 @@ use rekindle_env::{Buffer, Space, VectorEnv, VectorStep, make_vec_with};
 use rekindle_rl_module::AnyRLModule;
 
 use crate::connectors::{
-    ActionSampler, Connector, ConnectorConfig, ConnectorPipeline, NormalizeAndClipActions,
+    ActionSampler, ConnectorConfig, ConnectorPipeline, NormalizeAndClipActions,
 };
-use crate::{Result, Rollout, RunnerError, SegmentEnd};
+use crate::{BundleConfig, PolicyBundle, Result, Rollout, RunnerError, SegmentEnd};
 
 pub use config::{Amount, EnvRunnerConfig, SampleOptions};
 use recorder::Recorder;
@@ -99,11 +99,8 @@ impl SingleAgentEnvRunner {
         let actions = env.action_space().clone();
         let connectors = config.env_to_module.iter().map(ConnectorConfig::build).collect();
         let env_to_module = ConnectorPipeline::with(env.observation_space().clone(), connectors)?;
-        let to_env: Box<dyn Connector> = Box::new(NormalizeAndClipActions::new(
-            &actions,
-            config.normalize_actions,
-            config.clip_actions,
-        ));
+        let to_env =
+            NormalizeAndClipActions::new(&actions, config.normalize_actions, config.clip_actions);
         let streams = |purpose| {
             let (seed, runner) = (config.seed, index as u64);
             (0..config.num_envs as u64).map(move |env| stream(seed, runner, env, purpose))
@@ -114,7 +111,7 @@ impl SingleAgentEnvRunner {
             step: VectorStep::new(env.observation_space(), config.num_envs),
             observations: Buffer::zeros(env_to_module.output_space(), config.num_envs),
             sampler: ActionSampler::new(Buffer::zeros(&actions, config.num_envs)),
-            module_to_env: ConnectorPipeline::with(actions, vec![to_env])?,
+            module_to_env: ConnectorPipeline::with(actions, vec![Box::new(to_env)])?,
             env: EnvBox(env),
             env_to_module,
             module: None,
@@ -162,6 +159,25 @@ impl SingleAgentEnvRunner {
         let moves = module.devices().iter().any(|device| *device != self.device);
         let module = if moves { module.to_device(&self.device) } else { module };
         self.module = Some(ActingModule { module, weights_seq_no });
+    }
+
+    /// The policy that the runner acts with, ready to be deployed: module, connectors and what
+    /// they have learnt, action transform.
+    ///
+    /// # Errors
+    /// [`RunnerError::NoModule`] without a module.
+    pub fn policy_bundle(&self) -> Result<PolicyBundle> {
+        let acting = self.module.as_ref().ok_or(RunnerError::NoModule)?;
+        let config = BundleConfig {
+            observation_space: self.env.0.observation_space().clone(),
+            action_space: self.env.0.action_space().clone(),
+            env_to_module: self.config.env_to_module.clone(),
+            normalize_actions: self.config.normalize_actions,
+            clip_actions: self.config.clip_actions,
+        };
+        let mut bundle = PolicyBundle::new(acting.module.clone(), config, &self.device)?;
+        bundle.set_connector_state(&self.env_to_module.get_state()?)?;
+        Ok(bundle)
     }
 
     /// What was logged since the last call.
@@ -273,7 +289,8 @@ impl SingleAgentEnvRunner {
         };
         let inferred = Instant::now();
         timers.inference += inferred - started;
-        self.sampler.sample(&acting.module, &outputs, options.explore, &mut self.action_rngs)?;
+        let rngs = options.explore.then_some(&mut self.action_rngs[..]);
+        self.sampler.sample(&acting.module, &outputs, rngs)?;
         timers.module_to_env += inferred.elapsed();
         Ok(())
     }

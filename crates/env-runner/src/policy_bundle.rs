@@ -1,0 +1,200 @@
+//! A policy with everything that shapes its inputs and its actions, in one folder.
+//!
+//! A module alone is not the policy that was trained: without the statistics of its observation
+//! filter it sees other inputs, without the action transform its actions mean something else. A
+//! bundle holds them all, needs no learner to run, and proves on loading that it acts as it did
+//! when it was saved.
+
+use std::path::Path;
+
+use burn::prelude::Device;
+use rekindle_core::{Batch, Checkpointable, Columns, Generator, State, checkpoint, host_batch};
+use rekindle_env::{Buffer, Space};
+use rekindle_rl_module::AnyRLModule;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::connectors::{
+    ActionSampler, ConnectorConfig, ConnectorPipeline, NormalizeAndClipActions,
+};
+use crate::{Result, RunnerError};
+
+/// What surrounds the module of a bundle.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleConfig {
+    /// The space of the environment's observations.
+    pub observation_space: Space,
+    /// The space of the environment's actions.
+    pub action_space: Space,
+    /// Connectors between the observations and the module.
+    pub env_to_module: Vec<ConnectorConfig>,
+    /// Whether bounded continuous actions are scaled from [−1, 1].
+    pub normalize_actions: bool,
+    /// Whether continuous actions are clipped to their bounds.
+    pub clip_actions: bool,
+}
+
+/// A deployable policy: module, connectors with what they have learnt, action transform.
+///
+/// Acts greedily: its actions are those of an evaluation.
+///
+/// ```
+/// use burn::prelude::Device;
+/// use rekindle_core::Generator;
+/// use rekindle_env::{Buffer, Space};
+/// use rekindle_env_runner::{BundleConfig, PolicyBundle};
+/// use rekindle_rl_module::RLModuleSpec;
+///
+/// let (observations, actions) = (Space::boxed(-1.0, 1.0, &[3])?, Space::discrete(2)?);
+/// let module = RLModuleSpec::default()
+///     .observation_space(observations.clone())
+///     .action_space(actions.clone())
+///     .build(&Device::flex())?;
+/// let config = BundleConfig {
+///     observation_space: observations.clone(),
+///     action_space: actions,
+///     env_to_module: Vec::new(),
+///     normalize_actions: true,
+///     clip_actions: false,
+/// };
+/// let mut policy = PolicyBundle::new(module, config, &Device::flex())?;
+/// let actions = policy.act(&Buffer::zeros(&observations, 5))?;
+/// assert_eq!(actions.as_i64()?.len(), 5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct PolicyBundle {
+    config: BundleConfig,
+    module: AnyRLModule,
+    device: Device,
+    env_to_module: ConnectorPipeline,
+    module_to_env: ConnectorPipeline,
+    sampler: ActionSampler,
+}
+
+/// The plain part of a saved bundle; the module is a component.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BundleState {
+    config: BundleConfig,
+    connectors: Value,
+    /// Observations, and the actions that the policy answered with when it was saved.
+    test_observations: Buffer,
+    test_actions: Buffer,
+}
+
+/// The component that holds the module.
+const MODULE: &str = "rl_module";
+/// Rows of the recorded test vector.
+const TEST_ROWS: usize = 16;
+/// How far continuous actions may be off on another device.
+const TOLERANCE: f32 = 1e-4;
+
+impl PolicyBundle {
+    /// A bundle whose connectors have learnt nothing.
+    ///
+    /// # Errors
+    /// If a connector cannot work on the observation space.
+    pub fn new(module: AnyRLModule, config: BundleConfig, device: &Device) -> Result<Self> {
+        let connectors = config.env_to_module.iter().map(ConnectorConfig::build).collect();
+        let env_to_module = ConnectorPipeline::with(config.observation_space.clone(), connectors)?;
+        let actions = config.action_space.clone();
+        let to_env =
+            NormalizeAndClipActions::new(&actions, config.normalize_actions, config.clip_actions);
+        Ok(Self {
+            sampler: ActionSampler::new(Buffer::zeros(&actions, 0)),
+            module_to_env: ConnectorPipeline::with(actions, vec![Box::new(to_env)])?,
+            env_to_module,
+            device: device.clone(),
+            module,
+            config,
+        })
+    }
+
+    pub(crate) fn set_connector_state(&mut self, state: &Value) -> Result<()> {
+        self.env_to_module.set_state(state)
+    }
+
+    /// What surrounds the module.
+    pub fn config(&self) -> &BundleConfig {
+        &self.config
+    }
+
+    /// The module.
+    pub fn module(&self) -> &AnyRLModule {
+        &self.module
+    }
+
+    /// Greedy actions for the environment, a row per observation.
+    ///
+    /// # Errors
+    /// If the observations are not of the observation space, or the forward pass fails.
+    pub fn act(&mut self, observations: &Buffer) -> Result<&Buffer> {
+        let seen = self.env_to_module.transform(observations, false)?;
+        let column = host_batch::upload(seen, &self.device)?;
+        let outputs = self.module.forward_inference(&Batch::new().with(Columns::OBS, column))?;
+        self.sampler.actions.clear();
+        self.sampler.actions.extend_zeros(observations.rows());
+        self.sampler.sample(&self.module, &outputs, None)?;
+        self.module_to_env.transform(&self.sampler.actions, false)
+    }
+
+    /// Saves the bundle with a recorded test vector.
+    ///
+    /// # Errors
+    /// If the policy cannot act, or the folder cannot be written.
+    pub fn save_to_path(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let space = &self.config.observation_space;
+        let mut test_observations = Buffer::zeros(space, TEST_ROWS);
+        let mut rng = Generator::from_seed(0);
+        for row in 0..TEST_ROWS {
+            space.sample_into(&mut rng, test_observations.row_mut(row))?;
+        }
+        let test_actions = self.act(&test_observations)?.clone();
+        let state = State::from_data(&BundleState {
+            config: self.config.clone(),
+            connectors: self.env_to_module.get_state()?,
+            test_observations,
+            test_actions,
+        })?
+        .with_component(MODULE, self.module.get_state()?);
+        Ok(checkpoint::write(path, &state)?)
+    }
+
+    /// Loads a bundle and checks it against its recorded test vector.
+    ///
+    /// # Errors
+    /// [`RunnerError::TestVector`] if the policy acts differently here; otherwise if the folder is
+    /// damaged or the module's type is not registered.
+    pub fn from_checkpoint(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let state = checkpoint::read(path)?;
+        let saved: BundleState = state.data_as()?;
+        let module = AnyRLModule::from_state(state.component(MODULE)?, device)?;
+        let mut bundle = Self::new(module, saved.config, device)?;
+        bundle.set_connector_state(&saved.connectors)?;
+        let difference = difference(bundle.act(&saved.test_observations)?, &saved.test_actions);
+        if difference <= TOLERANCE {
+            return Ok(bundle);
+        }
+        Err(RunnerError::TestVector { difference })
+    }
+}
+
+/// The largest difference between two columns of actions; infinite if anything discrete differs.
+fn difference(found: &Buffer, expected: &Buffer) -> f32 {
+    let (found, expected) = (found.leaves(), expected.leaves());
+    if found.len() != expected.len() {
+        return f32::INFINITY;
+    }
+    let leaves = found.into_iter().zip(expected).map(|((_, found), (_, expected))| {
+        match (found.as_f32(), expected.as_f32()) {
+            (Ok(found), Ok(expected)) if found.len() == expected.len() => {
+                found.iter().zip(expected).map(|(f, e)| (f - e).abs()).fold(0.0, f32::max)
+            }
+            _ if found == expected => 0.0,
+            _ => f32::INFINITY,
+        }
+    });
+    leaves.fold(0.0, f32::max)
+}

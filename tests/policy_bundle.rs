@@ -1,0 +1,73 @@
+//! A bundle acts as evaluation does, in another place, and proves it.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+use rekindle::core::checkpoint;
+use rekindle::env_runner::RunnerError;
+use rekindle::prelude::*;
+
+fn algorithm() -> Algorithm {
+    PpoConfig::new()
+        .environment("Pendulum-v1")
+        .env_runners(|e| {
+            e.num_envs_per_env_runner(4).env_to_module_connector(ConnectorConfig::mean_std_filter())
+        })
+        .model("fcnet_hiddens", vec![16])
+        .training(|t| t.train_batch_size(400).minibatch_size(100).num_epochs(2))
+        .seed(1)
+        .build(&DeviceSpec::Cpu.open().unwrap())
+        .unwrap()
+}
+
+#[test]
+fn a_bundles_greedy_actions_equal_those_of_the_evaluation_runner() {
+    let device = DeviceSpec::Cpu.open().unwrap();
+    let mut algo = algorithm();
+    algo.train().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bundle");
+    algo.policy_bundle().unwrap().save_to_path(&path).unwrap();
+    let mut policy = PolicyBundle::from_checkpoint(&path, &device).unwrap();
+
+    // The evaluation's own episodes, replayed: same start, same actions, same return.
+    let expected = algo.evaluate().unwrap();
+    let seed = rekindle::core::rng::stream(1, 0, 0, rekindle::core::rng::Purpose::Evaluation);
+    let mut seeds = rekindle::core::rng::stream(
+        seed.clone().next_u64(),
+        0,
+        0,
+        rekindle::core::rng::Purpose::EnvSeed,
+    );
+    let mut envs = make_vec("Pendulum-v1", 10).unwrap();
+    let mut step = rekindle::env::VectorStep::new(envs.observation_space(), 10);
+    let start: Vec<_> = (0..10).map(|_| Some(u64::from(seeds.next_u32()))).collect();
+    envs.reset(&start, &mut step).unwrap();
+    let mut returns = vec![0.0; 10];
+    for _ in 0..200 {
+        let actions = policy.act(&step.observations).unwrap().clone();
+        envs.step(&actions, &mut step).unwrap();
+        returns.iter_mut().zip(&step.rewards).for_each(|(r, reward)| *r += reward);
+    }
+    for (found, expected) in returns.iter().zip(&expected.returns) {
+        assert!((found - expected).abs() < 1e-2, "{found} {expected}");
+    }
+}
+
+#[test]
+fn a_bundle_that_acts_differently_is_refused() {
+    let device = DeviceSpec::Cpu.open().unwrap();
+    let mut algo = algorithm();
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, other) = (folder.path().join("ours"), folder.path().join("other"));
+    algo.policy_bundle().unwrap().save_to_path(&ours).unwrap();
+    algo.train().unwrap();
+    algo.policy_bundle().unwrap().save_to_path(&other).unwrap();
+
+    // The weights of one with the test vector of the other.
+    let mut mixed = checkpoint::read(&ours).unwrap();
+    let trained = checkpoint::read(&other).unwrap();
+    mixed.components = trained.components;
+    let path = folder.path().join("mixed");
+    checkpoint::write(&path, &mixed).unwrap();
+    let error = PolicyBundle::from_checkpoint(&path, &device).unwrap_err();
+    assert!(matches!(error, RunnerError::TestVector { .. }), "{error}");
+}
