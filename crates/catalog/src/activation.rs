@@ -33,7 +33,7 @@ impl Activation {
         match self {
             Self::Linear => x,
             Self::Relu => activation::relu(x),
-            Self::Tanh => activation::tanh(x),
+            Self::Tanh => rekindle_core::kernels::tanh(x),
             Self::Silu => activation::silu(x),
             Self::Elu => activation::elu(x, 1.0),
             Self::Sigmoid => activation::sigmoid(x),

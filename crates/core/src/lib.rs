@@ -9,6 +9,7 @@
 //! | [`checkpoint`] | crash-safe, data-only checkpoints of a tree of components |
 //! | [`device`] | fallible device selection (`"auto"`, `"cpu"`, `"wgpu:0"`, `"cuda:1"`) |
 //! | [`rng`] | host random streams keyed by (seed, runner, env, purpose) |
+//! | [`kernels`] | fast CPU kernels where Burn has none |
 //! | [`metrics`] | reducers, sinks and the learning-curve plot |
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
@@ -21,6 +22,7 @@ pub mod device;
 pub mod erased;
 mod error;
 pub mod host_batch;
+pub mod kernels;
 pub mod metrics;
 pub mod rng;
 pub mod weights;
