@@ -23,7 +23,10 @@ pub use builder::ModelBuilder;
 pub use catalog::{Catalog, CatalogContext, DefaultCatalog};
 pub use conv::{Cnn, CnnConfig, CnnTransposeHead, CnnTransposeHeadConfig, ConvFilter, ConvPadding};
 pub use distribution::{Categorical, DiagGaussian, Distribution};
-pub use encoder::{BoxEncoder, Encoder, EncoderFamily, MlpEncoder};
+pub use encoder::{
+    BoxEncoder, CnnEncoder, DiscreteEncoder, Encoder, EncoderFamily, MlpEncoder,
+    MultiStreamEncoder, Streams,
+};
 pub use error::{CatalogError, Result};
 pub use head::PolicyHead;
 pub use initializer::Initializer;
