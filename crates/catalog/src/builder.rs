@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 
 use burn::module::Param;
-use burn::nn::{LayerNorm, LayerNormConfig, Linear};
+use burn::nn::conv::{Conv2d, ConvTranspose2d};
+use burn::nn::{Embedding, LayerNorm, LayerNormConfig, Linear, PaddingConfig2d};
 use burn::prelude::*;
 use rekindle_core::Generator;
 
-use crate::{Initializer, Mlp, MlpConfig};
+use crate::{Cnn, CnnConfig, ConvFilter, ConvPadding, Initializer, Mlp, MlpConfig, Result};
 
 /// A device and a random stream: what it takes to create parameters.
 #[derive(Debug)]
@@ -52,6 +53,78 @@ impl ModelBuilder {
         }
     }
 
+    /// A convolution.
+    ///
+    /// # Shapes
+    /// `[B, channels_in, height, width]` to `[B, out_channels, height', width']`, see
+    /// [`ConvFilter::output_size`].
+    pub fn conv2d(
+        &self,
+        channels_in: usize,
+        filter: &ConvFilter,
+        weight: &Initializer,
+        bias: &Initializer,
+    ) -> Conv2d {
+        let (channels_out, [height, width]) = (filter.out_channels, filter.kernel);
+        let fan_in = channels_in * height * width;
+        let mut rng = self.rng.borrow_mut();
+        let weight = weight.conv_weight(channels_out, channels_in, filter.kernel, &mut rng);
+        let bias = bias.bias(fan_in, channels_out, &mut rng);
+        Conv2d {
+            weight: self.param(weight, [channels_out, channels_in, height, width]),
+            bias: Some(self.param(bias, [channels_out])),
+            stride: filter.stride,
+            kernel_size: filter.kernel,
+            dilation: [1, 1],
+            groups: 1,
+            padding: match filter.padding {
+                ConvPadding::Same => PaddingConfig2d::Same,
+                ConvPadding::Valid => PaddingConfig2d::Valid,
+            },
+        }
+    }
+
+    /// A transposed convolution without padding.
+    ///
+    /// # Shapes
+    /// `[B, channels_in, height, width]` to
+    /// `[B, out_channels, (height - 1) * stride + kernel, (width - 1) * stride + kernel]`.
+    pub fn conv_transpose2d(
+        &self,
+        channels_in: usize,
+        filter: &ConvFilter,
+        weight: &Initializer,
+        bias: Option<&Initializer>,
+    ) -> ConvTranspose2d {
+        let (channels_out, [height, width]) = (filter.out_channels, filter.kernel);
+        // PyTorch takes the second dimension for the inputs, here as in a convolution.
+        let fan_in = channels_out * height * width;
+        let mut rng = self.rng.borrow_mut();
+        let weight = weight.conv_weight(channels_in, channels_out, filter.kernel, &mut rng);
+        let bias = bias.map(|bias| bias.bias(fan_in, channels_out, &mut rng));
+        ConvTranspose2d {
+            weight: self.param(weight, [channels_in, channels_out, height, width]),
+            bias: bias.map(|bias| self.param(bias, [channels_out])),
+            stride: filter.stride,
+            kernel_size: filter.kernel,
+            dilation: [1, 1],
+            groups: 1,
+            padding: [0, 0],
+            padding_out: [0, 0],
+            channels: [channels_in, channels_out],
+        }
+    }
+
+    /// A table of `entries` vectors, normal with standard deviation 1 as PyTorch's.
+    ///
+    /// # Shapes
+    /// `[B, n]` indices to `[B, n, width]`.
+    pub fn embedding(&self, entries: usize, width: usize) -> Embedding {
+        let normal = Initializer::Normal { mean: 0.0, std: 1.0 };
+        let weight = normal.weight(entries, width, &mut self.rng.borrow_mut());
+        Embedding { weight: self.param(weight, [entries, width]) }
+    }
+
     /// A trainable parameter with the given values, row-major.
     pub fn param<const D: usize>(&self, data: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
         Param::from_data(TensorData::new(data, shape), &self.device)
@@ -65,5 +138,13 @@ impl ModelBuilder {
     /// A multi-layer perceptron.
     pub fn mlp(&self, config: &MlpConfig) -> Mlp {
         Mlp::new(config, self)
+    }
+
+    /// A convolutional network.
+    ///
+    /// # Errors
+    /// As [`CnnConfig::output_dims`].
+    pub fn cnn(&self, config: &CnnConfig) -> Result<Cnn> {
+        Cnn::new(config, self)
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rekindle_env::Space;
 
 use crate::{
-    BoxEncoder, CatalogError, Categorical, DefaultModelConfig, DiagGaussian, Distribution, Encoder,
-    Mlp, MlpConfig, MlpEncoder, ModelBuilder, PolicyHead, Result,
+    BoxEncoder, CatalogError, Categorical, DefaultModelConfig, DiagGaussian, Distribution, Mlp,
+    MlpConfig, ModelBuilder, PolicyHead, Result, encoder,
 };
 
 /// What a catalog builds with.
@@ -45,10 +45,10 @@ pub struct CatalogContext<'a> {
 /// }
 /// ```
 pub trait Catalog: Debug + Send + Sync {
-    /// The encoder of an observation space.
+    /// The encoder of an observation space, and of every part of a Dict or Tuple in it.
     ///
     /// # Errors
-    /// [`CatalogError::NoEncoder`] where there is no default.
+    /// As [`Catalog::default_encoder`].
     fn build_encoder(&self, cx: CatalogContext<'_>, space: &Space) -> Result<BoxEncoder> {
         self.default_encoder(cx, space)
     }
@@ -92,29 +92,35 @@ pub trait Catalog: Debug + Send + Sync {
         }))
     }
 
-    /// The default branch of [`Catalog::build_encoder`]; call it for the spaces you do not change.
+    /// Checks that every setting which was changed has an effect on the encoders of a space.
+    ///
+    /// The default knows the default encoders: a vector has no use for `conv_filters`. Override it
+    /// in a catalog whose own encoders read settings that the default ones would not.
     ///
     /// # Errors
-    /// [`CatalogError::NoEncoder`] where there is no default.
+    /// [`CatalogError::Inapplicable`] naming the first setting that has none.
+    fn check_model_config(&self, config: &DefaultModelConfig, space: &Space) -> Result<()> {
+        encoder::check_applies(config, space)
+    }
+
+    /// The default branch of [`Catalog::build_encoder`]; call it for the spaces you do not change.
+    ///
+    /// | space | encoder |
+    /// |---|---|
+    /// | Box of 3 dimensions, or of 2 that are at least 32 | [`CnnEncoder`](crate::CnnEncoder) on `[height, width, channels]` |
+    /// | any other Box, flattened | [`MlpEncoder`](crate::MlpEncoder) |
+    /// | MultiBinary | [`MlpEncoder`](crate::MlpEncoder) |
+    /// | Discrete, MultiDiscrete | [`DiscreteEncoder`](crate::DiscreteEncoder): one-hot vectors or embeddings |
+    /// | Dict, Tuple | [`MultiStreamEncoder`](crate::MultiStreamEncoder) over [`Catalog::build_encoder`] of every part |
+    ///
+    /// A `uint8` Box is divided by 255 (RLlib leaves that to its users): raw bytes saturate the
+    /// first layer. A `float32` Box is read as it is.
+    ///
+    /// # Errors
+    /// [`CatalogError::NoEncoder`] for a Box of more dimensions than tensors have here and for
+    /// choices among more than 2²⁰; [`CatalogError::InvalidConfig`] if the filters do not fit.
     fn default_encoder(&self, cx: CatalogContext<'_>, space: &Space) -> Result<BoxEncoder> {
-        match space {
-            Space::Box(b) if b.shape().len() == 1 => {
-                let config = cx.config;
-                let encoder = MlpEncoder::new(
-                    &MlpConfig {
-                        hidden_layer_activation: config.fcnet_activation,
-                        hidden_layer_use_layernorm: config.fcnet_use_layernorm,
-                        hidden_layer_weights: config.fcnet_kernel_initializer,
-                        hidden_layer_bias: config.fcnet_bias_initializer,
-                        ..MlpConfig::new(b.shape()[0], &config.fcnet_hiddens, None)
-                    },
-                    cx.builder,
-                );
-                debug_assert!(encoder.output_dim() > 0);
-                Ok(BoxEncoder::new(encoder))
-            }
-            _ => Err(CatalogError::NoEncoder { space: space.to_string() }),
-        }
+        encoder::default_encoder(self, cx, space)
     }
 
     /// The default branch of [`Catalog::action_distribution`].
@@ -140,32 +146,11 @@ impl Catalog for DefaultCatalog {}
 
 #[cfg(test)]
 mod tests {
-    use burn::prelude::*;
-    use rekindle_core::{Column, Generator};
-
     use super::*;
 
     #[test]
-    fn a_vector_observation_gets_an_mlp_of_the_configured_width() {
-        let device = Device::flex();
-        let builder = ModelBuilder::new(&device, Generator::from_seed(0));
-        let config = DefaultModelConfig { fcnet_hiddens: vec![16, 8], ..Default::default() };
-        let cx = CatalogContext { builder: &builder, config: &config };
-        let space = Space::boxed(-1.0, 1.0, &[5]).unwrap();
-        let encoder = DefaultCatalog.build_encoder(cx, &space).unwrap();
-        assert_eq!(encoder.output_dim(), 8);
-        let out = encoder.forward(&Column::from(Tensor::<2>::zeros([3, 5], &device))).unwrap();
-        assert_eq!(out.dims(), [3, 8]);
-    }
-
-    #[test]
     fn spaces_without_a_default_are_named_with_what_to_override() {
-        let builder = ModelBuilder::new(&Device::flex(), Generator::from_seed(0));
-        let config = DefaultModelConfig::default();
-        let cx = CatalogContext { builder: &builder, config: &config };
         let space = Space::tuple(vec![Space::discrete(2).unwrap()]).unwrap();
-        let message = DefaultCatalog.build_encoder(cx, &space).unwrap_err().to_string();
-        assert!(message.contains("Catalog::build_encoder"), "{message}");
         let message = DefaultCatalog.action_distribution(&space).unwrap_err().to_string();
         assert!(message.contains("Catalog::action_distribution"), "{message}");
     }

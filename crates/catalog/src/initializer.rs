@@ -72,6 +72,24 @@ impl Initializer {
         }
     }
 
+    /// Values of the kernels of a convolution `[rows, cols, height, width]`, row-major.
+    ///
+    /// As in PyTorch, the fans are `cols` and `rows` times the size of the kernel, and `Orthogonal`
+    /// makes the matrix `[rows, cols · height · width]` orthogonal.
+    pub fn conv_weight(
+        &self,
+        rows: usize,
+        cols: usize,
+        [height, width]: [usize; 2],
+        rng: &mut Generator,
+    ) -> Vec<f32> {
+        let (fan_in, fan_out) = (cols * height * width, rows * height * width);
+        match *self {
+            Self::Orthogonal { gain } => orthogonal(rows, fan_in, gain, rng),
+            _ => self.fill(rows * fan_in, fan_in, fan_out, rng),
+        }
+    }
+
     /// Values of a bias `[fan_out]`. `Orthogonal` has no meaning for a vector and gives zeros.
     pub fn bias(&self, fan_in: usize, fan_out: usize, rng: &mut Generator) -> Vec<f32> {
         match self {
@@ -181,6 +199,16 @@ mod tests {
             let max = w.iter().fold(0f32, |m, x| m.max(x.abs()));
             assert!(max <= bound && max > 0.99 * bound, "{init:?}: {max} of {bound}");
         }
+    }
+
+    #[test]
+    fn kernels_of_convolutions_take_their_size_into_the_fans() {
+        let w = Initializer::TorchDefault.conv_weight(8, 4, [5, 5], &mut rng());
+        let max = w.iter().fold(0f32, |m, x| m.max(x.abs()));
+        assert!(w.len() == 800 && max <= 0.1 && max > 0.099, "{max}");
+        let w = Initializer::Orthogonal { gain: 1.0 }.conv_weight(2, 1, [2, 2], &mut rng());
+        let dot = |a: usize, b: usize| (0..4).map(|i| w[4 * a + i] * w[4 * b + i]).sum::<f32>();
+        assert!(dot(0, 1).abs() < 1e-6 && (dot(0, 0) - 1.0).abs() < 1e-6, "{w:?}");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 mod activation;
 mod builder;
 mod catalog;
+mod conv;
 pub mod distribution;
 mod encoder;
 mod error;
@@ -20,8 +21,12 @@ mod model_config;
 pub use activation::Activation;
 pub use builder::ModelBuilder;
 pub use catalog::{Catalog, CatalogContext, DefaultCatalog};
+pub use conv::{Cnn, CnnConfig, CnnTransposeHead, CnnTransposeHeadConfig, ConvFilter, ConvPadding};
 pub use distribution::{Categorical, DiagGaussian, Distribution};
-pub use encoder::{BoxEncoder, Encoder, EncoderFamily, MlpEncoder};
+pub use encoder::{
+    BoxEncoder, CnnEncoder, DiscreteEncoder, Encoder, EncoderFamily, MlpEncoder,
+    MultiStreamEncoder, Streams,
+};
 pub use error::{CatalogError, Result};
 pub use head::PolicyHead;
 pub use initializer::Initializer;

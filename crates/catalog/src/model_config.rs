@@ -2,16 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Activation, CatalogError, Initializer, Result};
+use crate::conv::validate_filters;
+use crate::{Activation, CatalogError, ConvFilter, Initializer, Result};
 
 /// RLlib's `DefaultModelConfig`: what the default encoders and heads are made of.
 ///
-/// Every field has an effect; a field that has none for the spaces at hand is refused when the
-/// model is built. Unknown fields are refused when it is read.
+/// Every field has an effect; a field that differs from its default and has none for the spaces at
+/// hand is refused when the model is built. Unknown fields are refused when it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DefaultModelConfig {
-    /// Widths of the layers of the encoder of a vector observation.
+    /// Widths of the layers of the encoder of a vector, choice or bits.
     pub fcnet_hiddens: Vec<usize>,
     /// Activation after each of them.
     pub fcnet_activation: Activation,
@@ -21,6 +22,25 @@ pub struct DefaultModelConfig {
     pub fcnet_bias_initializer: Initializer,
     /// Whether each encoder layer is normalised before its activation.
     pub fcnet_use_layernorm: bool,
+    /// Layers of the encoder of an image. `None`: RLlib's where it has some for the size, else
+    /// layers that halve the image until its longer side is at most 4.
+    pub conv_filters: Option<Vec<ConvFilter>>,
+    /// Activation after each of them.
+    pub conv_activation: Activation,
+    /// Initial weights of the encoder of an image.
+    pub conv_kernel_initializer: Initializer,
+    /// Initial biases of the encoder of an image.
+    pub conv_bias_initializer: Initializer,
+    /// Whether each of its layers is normalised over the channels before its activation.
+    pub conv_use_layernorm: bool,
+    /// Widths of the layers that fuse the encoded parts of a Dict or Tuple.
+    pub fusionnet_hiddens: Vec<usize>,
+    /// Activation after each of them.
+    pub fusionnet_activation: Activation,
+    /// Initial weights of the fusing layers.
+    pub fusionnet_kernel_initializer: Initializer,
+    /// Initial biases of the fusing layers.
+    pub fusionnet_bias_initializer: Initializer,
     /// Widths of the hidden layers of the policy and value heads.
     pub head_fcnet_hiddens: Vec<usize>,
     /// Activation after each of them.
@@ -52,6 +72,15 @@ impl Default for DefaultModelConfig {
             fcnet_kernel_initializer: Initializer::TorchDefault,
             fcnet_bias_initializer: Initializer::TorchDefault,
             fcnet_use_layernorm: false,
+            conv_filters: None,
+            conv_activation: Activation::Relu,
+            conv_kernel_initializer: Initializer::TorchDefault,
+            conv_bias_initializer: Initializer::TorchDefault,
+            conv_use_layernorm: false,
+            fusionnet_hiddens: vec![256, 256],
+            fusionnet_activation: Activation::Tanh,
+            fusionnet_kernel_initializer: Initializer::TorchDefault,
+            fusionnet_bias_initializer: Initializer::TorchDefault,
             head_fcnet_hiddens: Vec::new(),
             head_fcnet_activation: Activation::Relu,
             head_fcnet_kernel_initializer: Initializer::TorchDefault,
@@ -80,7 +109,11 @@ impl DefaultModelConfig {
             None => Ok(()),
         };
         positive("fcnet_hiddens", &self.fcnet_hiddens)?;
+        positive("fusionnet_hiddens", &self.fusionnet_hiddens)?;
         positive("head_fcnet_hiddens", &self.head_fcnet_hiddens)?;
+        if let Some(filters) = &self.conv_filters {
+            validate_filters("conv_filters", filters)?;
+        }
         if self.log_std_clip_param.is_nan() || self.log_std_clip_param <= 0.0 {
             return Err(CatalogError::InvalidConfig {
                 field: "log_std_clip_param",
@@ -89,6 +122,33 @@ impl DefaultModelConfig {
             });
         }
         Ok(())
+    }
+
+    /// The names of the encoders' fields that differ from their defaults.
+    pub(crate) fn changed_fields(&self) -> Vec<&'static str> {
+        let default = Self::default();
+        macro_rules! changed {
+            ($($field:ident),* $(,)?) => {
+                [$((stringify!($field), self.$field != default.$field)),*]
+            };
+        }
+        let fields = changed![
+            fcnet_hiddens,
+            fcnet_activation,
+            fcnet_kernel_initializer,
+            fcnet_bias_initializer,
+            fcnet_use_layernorm,
+            conv_filters,
+            conv_activation,
+            conv_kernel_initializer,
+            conv_bias_initializer,
+            conv_use_layernorm,
+            fusionnet_hiddens,
+            fusionnet_activation,
+            fusionnet_kernel_initializer,
+            fusionnet_bias_initializer,
+        ];
+        fields.into_iter().filter_map(|(field, changed)| changed.then_some(field)).collect()
     }
 }
 

@@ -26,6 +26,7 @@ impl RLModule for ActorCritic {
         let config = cx.default_model_config()?;
         let build = cx.catalog_context(&config);
         let catalog = cx.catalog();
+        catalog.check_model_config(&config, cx.observation_space())?;
         let encoder = catalog.build_encoder(build, cx.observation_space())?;
         let distribution = catalog.action_distribution(cx.action_space())?;
         let pi = catalog.build_pi_head(build, encoder.output_dim(), &*distribution)?;

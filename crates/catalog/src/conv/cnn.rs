@@ -1,0 +1,216 @@
+//! Convolutional networks.
+
+use burn::module::Module;
+use burn::nn::LayerNorm;
+use burn::nn::conv::Conv2d;
+use burn::prelude::*;
+
+use super::{ConvFilter, validate_filters};
+use crate::{Activation, CatalogError, Initializer, ModelBuilder, Result};
+
+/// What a [`Cnn`] is made of; RLlib's `CNNEncoderConfig`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CnnConfig {
+    /// Height, width and channels of the images.
+    pub input_dims: [usize; 3],
+    /// One layer each.
+    pub filters: Vec<ConvFilter>,
+    /// Applied after each layer.
+    pub activation: Activation,
+    /// Whether each layer is normalised over its channels before its activation.
+    pub use_layernorm: bool,
+    /// Weights of the layers.
+    pub weights: Initializer,
+    /// Biases of the layers.
+    pub bias: Initializer,
+}
+
+impl CnnConfig {
+    /// Layers with ReLU, initialised as PyTorch does.
+    pub fn new(input_dims: [usize; 3], filters: &[ConvFilter]) -> Self {
+        Self {
+            input_dims,
+            filters: filters.to_vec(),
+            activation: Activation::Relu,
+            use_layernorm: false,
+            weights: Initializer::TorchDefault,
+            bias: Initializer::TorchDefault,
+        }
+    }
+
+    /// Height, width and channels of the last layer.
+    ///
+    /// # Errors
+    /// [`CatalogError::InvalidConfig`] without filters, for a zero in one, or if a kernel without
+    /// padding is larger than what it reads.
+    pub fn output_dims(&self) -> Result<[usize; 3]> {
+        validate_filters("conv_filters", &self.filters)?;
+        let [height, width, channels] = self.input_dims;
+        let (mut size, mut channels) = ([height, width], channels);
+        for (layer, filter) in self.filters.iter().enumerate() {
+            let [height, width] = size;
+            size = filter.output_size(size).ok_or_else(|| CatalogError::InvalidConfig {
+                field: "conv_filters",
+                value: serde_json::to_string(&self.filters).unwrap_or_default(),
+                constraint: format!(
+                    "the kernel of layer {layer} exceeds the {height}x{width} image it reads; use \
+                     \"same\" padding, a smaller kernel or fewer layers"
+                ),
+            })?;
+            channels = filter.out_channels;
+        }
+        Ok([size[0], size[1], channels])
+    }
+}
+
+/// Convolutions, each followed by an optional normalisation and an activation, then flattened.
+///
+/// Images come and go channels-last, as Gymnasium has them; the weights are PyTorch's
+/// `[out_channels, in_channels, kernel height, kernel width]`.
+///
+/// # Shapes
+/// - input: `[B, height, width, channels]`
+/// - output: `[B, features]`, the last layer's heights, widths and channels in row-major order
+#[derive(Module, Debug)]
+pub struct Cnn {
+    layers: Vec<Conv2d>,
+    norms: Vec<LayerNorm>,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl Cnn {
+    pub(crate) fn new(config: &CnnConfig, builder: &ModelBuilder) -> Result<Self> {
+        config.output_dims()?;
+        let mut channels = config.input_dims[2];
+        let (mut layers, mut norms) = (Vec::new(), Vec::new());
+        for filter in &config.filters {
+            layers.push(builder.conv2d(channels, filter, &config.weights, &config.bias));
+            if config.use_layernorm {
+                norms.push(builder.layer_norm(filter.out_channels));
+            }
+            channels = filter.out_channels;
+        }
+        Ok(Self { layers, norms, activation: config.activation })
+    }
+
+    /// Applies all layers.
+    ///
+    /// # Shapes
+    /// `[B, height, width, channels]` to `[B, features]`.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let mut x = channels_first(images);
+        for (index, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(x);
+            if let Some(norm) = self.norms.get(index) {
+                x = channels_first(norm.forward(channels_last(x)));
+            }
+            x = self.activation.forward(x);
+        }
+        channels_last(x).flatten(1, 3)
+    }
+}
+
+/// `[B, height, width, channels]` to `[B, channels, height, width]`.
+pub(super) fn channels_first(x: Tensor<4>) -> Tensor<4> {
+    x.permute([0, 3, 1, 2])
+}
+
+/// `[B, channels, height, width]` to `[B, height, width, channels]`.
+pub(super) fn channels_last(x: Tensor<4>) -> Tensor<4> {
+    x.permute([0, 2, 3, 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::Generator;
+    use rekindle_core::any_tensor::to_f32;
+    use rekindle_core::weights::state_dict;
+
+    use super::*;
+
+    fn builder() -> ModelBuilder {
+        ModelBuilder::new(&Device::flex(), Generator::from_seed(0))
+    }
+
+    #[test]
+    fn weights_are_named_and_shaped_as_in_pytorch() {
+        let filters =
+            [ConvFilter::new(8, 4, 2), ConvFilter { kernel: [3, 2], ..ConvFilter::new(5, 3, 1) }];
+        let config = CnnConfig { use_layernorm: true, ..CnnConfig::new([10, 9, 4], &filters) };
+        let cnn = builder().cnn(&config).unwrap();
+        let weights = state_dict(&cnn).unwrap();
+        let shape = |name: &str| weights[name].shape().to_vec();
+        assert_eq!(weights.len(), 8);
+        assert_eq!(shape("layers.0.weight"), [8, 4, 4, 4]);
+        assert_eq!(shape("layers.1.weight"), [5, 8, 3, 2]);
+        assert_eq!(shape("layers.1.bias"), [5]);
+        assert_eq!(shape("norms.0.weight"), [8]);
+    }
+
+    #[test]
+    fn outputs_have_the_announced_size_for_both_paddings() {
+        for (size, filter) in [
+            ([10, 10, 4], ConvFilter::new(3, 5, 2)),
+            ([7, 11, 1], ConvFilter::new(3, 4, 3)),
+            ([5, 5, 2], ConvFilter::new(3, 1, 2)),
+            ([1, 1, 1], ConvFilter::new(3, 3, 1)),
+            ([9, 12, 2], ConvFilter::new(3, 4, 2).valid()),
+        ] {
+            let config = CnnConfig::new(size, &[filter]);
+            let cnn = builder().cnn(&config).unwrap();
+            let images = Tensor::zeros([2, size[0], size[1], size[2]], &Device::flex());
+            let features = config.output_dims().unwrap().iter().product::<usize>();
+            assert_eq!(cnn.forward(images).dims(), [2, features], "{size:?} {filter:?}");
+        }
+    }
+
+    #[test]
+    fn a18_same_padding_puts_the_odd_zero_at_the_bottom_and_right() {
+        // A 2x2 kernel of ones sums each pixel with its right and lower neighbours.
+        let config = CnnConfig {
+            weights: Initializer::Constant { value: 1.0 },
+            bias: Initializer::Zeros,
+            ..CnnConfig::new([2, 2, 1], &[ConvFilter::new(1, 2, 1)])
+        };
+        let image = Tensor::<1>::from_floats([1.0, 2.0, 4.0, 8.0], &Device::flex());
+        let out = builder().cnn(&config).unwrap().forward(image.reshape([1, 2, 2, 1]));
+        assert_eq!(to_f32(out).unwrap(), [15.0, 10.0, 12.0, 8.0]);
+    }
+
+    #[test]
+    fn features_are_ordered_by_height_width_and_channel() {
+        let config = CnnConfig {
+            weights: Initializer::Constant { value: 1.0 },
+            bias: Initializer::Zeros,
+            ..CnnConfig::new([1, 2, 1], &[ConvFilter::new(2, 1, 1)])
+        };
+        let image = Tensor::<1>::from_floats([3.0, 5.0], &Device::flex());
+        let out = builder().cnn(&config).unwrap().forward(image.reshape([1, 1, 2, 1]));
+        assert_eq!(to_f32(out).unwrap(), [3.0, 3.0, 5.0, 5.0]);
+    }
+
+    #[test]
+    fn layernorm_normalises_over_the_channels_of_each_pixel() {
+        let config = CnnConfig {
+            use_layernorm: true,
+            activation: Activation::Linear,
+            ..CnnConfig::new([3, 3, 2], &[ConvFilter::new(4, 3, 1)])
+        };
+        let images = Tensor::<1, Int>::arange(0..18, &Device::flex()).float() * 100.0;
+        let out = builder().cnn(&config).unwrap().forward(images.reshape([1, 3, 3, 2]));
+        for pixel in to_f32(out).unwrap().chunks(4) {
+            assert!(pixel.iter().sum::<f32>().abs() < 1e-4, "{pixel:?}");
+        }
+    }
+
+    #[test]
+    fn kernels_that_exceed_their_image_say_which_and_what_to_do() {
+        let filters = [ConvFilter::new(8, 4, 2).valid(), ConvFilter::new(8, 4, 2).valid()];
+        let message = builder().cnn(&CnnConfig::new([8, 8, 1], &filters)).unwrap_err().to_string();
+        assert!(message.contains("`conv_filters` is [[8,4,2,\"valid\"]"), "{message}");
+        assert!(message.contains("layer 1 exceeds the 3x3 image"), "{message}");
+        let message = builder().cnn(&CnnConfig::new([8, 8, 1], &[])).unwrap_err().to_string();
+        assert!(message.contains("at least one filter"), "{message}");
+    }
+}

@@ -1,0 +1,75 @@
+//! Encoders: from observations to features.
+
+mod cnn;
+mod default;
+mod discrete;
+mod mlp;
+mod multi_stream;
+
+use burn::module::Module;
+use burn::prelude::*;
+use rekindle_core::{Column, CoreError, Erase, Erased, ErasedModule, Family, TensorKind};
+
+use crate::Result;
+
+pub use cnn::CnnEncoder;
+pub use discrete::DiscreteEncoder;
+pub use mlp::MlpEncoder;
+pub use multi_stream::{MultiStreamEncoder, Streams};
+
+pub(crate) use default::{check_applies, default_encoder};
+
+/// The family of erased encoders.
+#[derive(Debug, Clone, Copy)]
+pub enum EncoderFamily {}
+
+impl Family for EncoderFamily {
+    type Dyn = dyn Encoder;
+}
+
+/// A boxed encoder; itself a Burn module.
+pub type BoxEncoder = Erased<EncoderFamily>;
+
+/// Reads observations of one space into a feature vector.
+///
+/// Derive [`Module`] on a struct, implement this, and return it from
+/// [`Catalog::build_encoder`](crate::Catalog::build_encoder).
+pub trait Encoder: ErasedModule<EncoderFamily> {
+    /// Features of each observation.
+    ///
+    /// # Shapes
+    /// `[B, …]` (or nested columns of it) to `[B, output_dim]`.
+    ///
+    /// # Errors
+    /// If the observations are of another kind or shape than the encoder was built for.
+    fn forward(&self, observations: &Column) -> Result<Tensor<2>>;
+
+    /// The number of features.
+    fn output_dim(&self) -> usize;
+}
+
+impl<M: Encoder + Module + Sync + 'static> Erase<M> for EncoderFamily {
+    fn erase(module: M) -> Box<dyn Encoder> {
+        Box::new(module)
+    }
+}
+
+/// The rows of an observation of floats, flattened.
+///
+/// # Shapes
+/// `[B, …]` to `[B, features]`.
+///
+/// # Errors
+/// A [`CoreError`] if it is nested or not of floats, or if the numbers of a row are not `features`.
+fn flat_rows(observations: &Column, features: usize) -> Result<Tensor<2>> {
+    let tensor = observations.tensor()?;
+    let (rows, numbers) = (tensor.rows(), tensor.shape().iter().product::<usize>());
+    if tensor.kind() != TensorKind::Float || numbers != rows * features {
+        let expected = format!("a float tensor with {features} numbers a row");
+        return Err(CoreError::TensorKind { expected, found: tensor.describe() }.into());
+    }
+    Ok(tensor.flatten()?.reshape([rows, features]))
+}
+
+/// What bytes are divided by, so that layers read numbers between 0 and 1.
+const MAX_BYTE: f64 = 255.0;
