@@ -20,7 +20,10 @@ mod model_config;
 pub use activation::Activation;
 pub use builder::ModelBuilder;
 pub use catalog::{Catalog, CatalogContext, DefaultCatalog};
-pub use distribution::{Categorical, DiagGaussian, Distribution};
+pub use distribution::{
+    Bernoulli, Categorical, Deterministic, DiagGaussian, Distribution, MultiCategorical,
+    MultiDistribution, SquashedGaussian, mask_logits,
+};
 pub use encoder::{BoxEncoder, Encoder, EncoderFamily, MlpEncoder};
 pub use error::{CatalogError, Result};
 pub use head::PolicyHead;
