@@ -3,11 +3,12 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use rekindle_env::Space;
+use rekindle_env::{BoxDType, Space};
 
 use crate::{
-    BoxEncoder, CatalogError, Categorical, DefaultModelConfig, DiagGaussian, Distribution, Mlp,
-    MlpConfig, ModelBuilder, PolicyHead, Result, encoder,
+    Bernoulli, BoxEncoder, CatalogError, Categorical, DefaultModelConfig, DiagGaussian,
+    Distribution, Mlp, MlpConfig, ModelBuilder, MultiCategorical, MultiDistribution, PolicyHead,
+    Result, encoder,
 };
 
 /// What a catalog builds with.
@@ -125,16 +126,42 @@ pub trait Catalog: Debug + Send + Sync {
 
     /// The default branch of [`Catalog::action_distribution`].
     ///
+    /// | space | distribution |
+    /// |---|---|
+    /// | `Discrete` | [`Categorical`] |
+    /// | `Box` of floats, any shape | [`DiagGaussian`] |
+    /// | `MultiDiscrete` | [`MultiCategorical`] |
+    /// | `MultiBinary` | [`Bernoulli`] |
+    /// | `Dict`, `Tuple` | [`MultiDistribution`] of what [`Catalog::action_distribution`] says of the parts |
+    ///
     /// # Errors
-    /// [`CatalogError::NoDistribution`] where there is no default.
+    /// [`CatalogError::NoDistribution`] where there is no default: a `Box` of bytes.
     fn default_action_distribution(&self, space: &Space) -> Result<Arc<dyn Distribution>> {
-        match space {
-            Space::Discrete(discrete) => Ok(Arc::new(Categorical::new(discrete))),
-            Space::Box(b) if b.dtype() == rekindle_env::BoxDType::Float32 => {
-                Ok(Arc::new(DiagGaussian::new(b.shape().iter().product())))
+        Ok(match space {
+            Space::Discrete(discrete) => Arc::new(Categorical::new(discrete)),
+            Space::MultiDiscrete(discrete) => Arc::new(MultiCategorical::new(discrete)),
+            Space::MultiBinary(bits) => Arc::new(Bernoulli::new(bits)),
+            Space::Box(b) => match b.dtype() {
+                BoxDType::Float32 => Arc::new(DiagGaussian::new(b.size())),
+                BoxDType::Uint8 => {
+                    return Err(CatalogError::NoDistribution {
+                        space: space.to_string(),
+                        reason: "bytes are whole numbers, over which a Gaussian has no \
+                                 probabilities; use a float32 Box, or MultiDiscrete",
+                    });
+                }
+            },
+            Space::Dict(dict) => {
+                let part = |(key, part): (&str, &Space)| {
+                    Ok((key.to_string(), self.action_distribution(part)?))
+                };
+                Arc::new(MultiDistribution::dict(dict.iter().map(part).collect::<Result<_>>()?))
             }
-            _ => Err(CatalogError::NoDistribution { space: space.to_string() }),
-        }
+            Space::Tuple(tuple) => {
+                let parts = tuple.spaces().iter().map(|part| self.action_distribution(part));
+                Arc::new(MultiDistribution::tuple(parts.collect::<Result<Vec<_>>>()?))
+            }
+        })
     }
 }
 
@@ -150,8 +177,46 @@ mod tests {
 
     #[test]
     fn spaces_without_a_default_are_named_with_what_to_override() {
-        let space = Space::tuple(vec![Space::discrete(2).unwrap()]).unwrap();
-        let message = DefaultCatalog.action_distribution(&space).unwrap_err().to_string();
+        let bytes = Space::tuple(vec![Space::image(&[2]).unwrap()]).unwrap();
+        let message = DefaultCatalog.action_distribution(&bytes).unwrap_err().to_string();
         assert!(message.contains("Catalog::action_distribution"), "{message}");
+        assert!(message.contains("bytes are whole numbers, over which"), "{message}");
+    }
+
+    #[test]
+    fn a28_required_input_dims() {
+        let discrete = Space::discrete(5).unwrap();
+        let arm = Space::unbounded(&[2, 3]).unwrap();
+        let levers = Space::multi_discrete([2, 3, 4]).unwrap();
+        let lights = Space::multi_binary(6).unwrap();
+        let tuple = Space::tuple([arm.clone(), lights.clone()]).unwrap();
+        let dict = Space::dict([("b", tuple.clone()), ("a", levers.clone())]).unwrap();
+        let dims = [discrete, Space::unbounded(&[]).unwrap(), arm, levers, lights, tuple, dict]
+            .map(|s| DefaultCatalog.action_distribution(&s).unwrap().required_input_dim());
+        assert_eq!(dims, [5, 2, 12, 9, 6, 18, 27]);
+        assert_eq!(crate::Deterministic::new(7).required_input_dim(), 7);
+        let squashed = crate::SquashedGaussian::new([0.0; 7], [1.0; 7]).unwrap();
+        assert_eq!(squashed.required_input_dim(), 14);
+    }
+
+    /// Coins in place of every two-way choice, wherever it is.
+    #[derive(Debug)]
+    struct Coins;
+
+    impl Catalog for Coins {
+        fn action_distribution(&self, space: &Space) -> Result<Arc<dyn Distribution>> {
+            match space {
+                Space::Discrete(d) if d.n() == 2 => Ok(Arc::new(crate::Deterministic::new(1))),
+                _ => self.default_action_distribution(space),
+            }
+        }
+    }
+
+    #[test]
+    fn an_overridden_distribution_is_used_for_parts_too() {
+        let two = || Space::discrete(2).unwrap();
+        let space = Space::tuple([two(), Space::dict([("x", two())]).unwrap()]).unwrap();
+        assert_eq!(Coins.action_distribution(&space).unwrap().required_input_dim(), 2);
+        assert_eq!(DefaultCatalog.action_distribution(&space).unwrap().required_input_dim(), 4);
     }
 }

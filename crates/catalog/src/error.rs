@@ -18,11 +18,69 @@ pub enum CatalogError {
     },
     /// No default distribution draws from this action space.
     #[error(
-        "there is no default action distribution for the action space {space}; override `Catalog::action_distribution` for it"
+        "there is no default action distribution for the action space {space}: {reason}; override `Catalog::action_distribution` for it"
     )]
     NoDistribution {
         /// The space.
         space: String,
+        /// Why not, and what to use instead.
+        reason: &'static str,
+    },
+    /// Bounds that a distribution cannot squash its samples into.
+    #[error(
+        "{distribution} needs finite bounds with low < high, element {element} has [{low:?}, {high:?}]; bound the Box, or use DiagGaussian"
+    )]
+    InvalidBounds {
+        /// The distribution.
+        distribution: &'static str,
+        /// The first element whose bounds do not do.
+        element: usize,
+        /// Its lower bound.
+        low: f32,
+        /// Its upper bound.
+        high: f32,
+    },
+    /// A quantity for which a distribution has no formula.
+    #[error(
+        "{distribution} has no {quantity} in closed form; estimate it from log-probabilities of samples, or choose another distribution in `Catalog::action_distribution`"
+    )]
+    NoClosedForm {
+        /// The distribution.
+        distribution: &'static str,
+        /// What was asked for.
+        quantity: &'static str,
+    },
+    /// A choice among actions none of which is allowed.
+    #[error(
+        "{distribution} cannot choose: all {choices} actions are masked; every mask has to leave at least one action"
+    )]
+    AllMasked {
+        /// The distribution.
+        distribution: &'static str,
+        /// The number of actions.
+        choices: usize,
+    },
+    /// A logit from which no probability follows.
+    #[error(
+        "{distribution} cannot choose: logit {index} is {value}; the policy has diverged, or its observations are not finite"
+    )]
+    InvalidLogit {
+        /// The distribution.
+        distribution: &'static str,
+        /// The place of the logit.
+        index: usize,
+        /// The logit.
+        value: f32,
+    },
+    /// Actions of another shape or kind than a distribution is over.
+    #[error("{distribution} takes actions of shape {expected:?}, got {found}")]
+    ActionShape {
+        /// The distribution.
+        distribution: &'static str,
+        /// The shape, rows first where there are several.
+        expected: Vec<usize>,
+        /// What was given, in words.
+        found: String,
     },
     /// A value that a model configuration does not allow.
     #[error("model config: `{field}` is {value}, but {constraint}")]
@@ -51,6 +109,16 @@ pub enum CatalogError {
         expected: usize,
         /// Inputs given.
         found: usize,
+    },
+    /// Actions without parts for a distribution over parts.
+    #[error(
+        "MultiDistribution takes nested actions with the columns [{}], got {found}", columns.join(", ")
+    )]
+    NotNested {
+        /// The columns needed.
+        columns: Vec<String>,
+        /// What was given, in words.
+        found: String,
     },
     /// A batch, tensor or device failed.
     #[error(transparent)]

@@ -22,7 +22,10 @@ pub use activation::Activation;
 pub use builder::ModelBuilder;
 pub use catalog::{Catalog, CatalogContext, DefaultCatalog};
 pub use conv::{Cnn, CnnConfig, CnnTransposeHead, CnnTransposeHeadConfig, ConvFilter, ConvPadding};
-pub use distribution::{Categorical, DiagGaussian, Distribution};
+pub use distribution::{
+    Bernoulli, Categorical, Deterministic, DiagGaussian, Distribution, MultiCategorical,
+    MultiDistribution, SquashedGaussian, mask_logits,
+};
 pub use encoder::{
     BoxEncoder, CnnEncoder, DiscreteEncoder, Encoder, EncoderFamily, MlpEncoder,
     MultiStreamEncoder, Streams,

@@ -1,11 +1,11 @@
 //! The distribution over the actions of a `Discrete` space.
 
 use burn::prelude::*;
-use burn::tensor::activation::log_softmax;
+use burn::tensor::activation::softmax;
 use rekindle_core::{Column, Generator};
 use rekindle_env::{Discrete, Row, RowMut};
 
-use super::{Distribution, check_inputs};
+use super::{Distribution, check_actions, check_inputs, logits};
 use crate::{CatalogError, Result};
 
 /// A categorical distribution given by unnormalised log-probabilities (logits).
@@ -21,6 +21,23 @@ impl Categorical {
         Self { n: space.n(), start: space.start() }
     }
 
+    /// Drawn actions as one-hot vectors with the gradient of the softmax: the straight-through
+    /// estimator (Bengio, Léonard and Courville, 2013), RLlib's `rsample`.
+    ///
+    /// # Shapes
+    /// `inputs`: `[B, n]`; `actions`: `[B]`; result `[B, n]`.
+    ///
+    /// # Errors
+    /// If the number of inputs or rows does not fit.
+    pub fn rsample(&self, inputs: Tensor<2>, actions: Tensor<1, Int>) -> Result<Tensor<2>> {
+        let [rows, found] = inputs.dims();
+        check_inputs(self, found)?;
+        check_actions(self, &actions.clone().into(), &[rows])?;
+        let probs = softmax(inputs, 1);
+        let one_hot = (actions - self.start).one_hot::<2>(self.n).float();
+        Ok(one_hot + probs.clone() - probs.detach())
+    }
+
     /// The index of an action among the logits.
     fn index(&self, action: i64) -> Result<usize> {
         usize::try_from(action - self.start).ok().filter(|&i| i < self.n).ok_or_else(|| {
@@ -32,12 +49,6 @@ impl Categorical {
     }
 }
 
-/// `log Σ exp`, shifted by the largest logit so that nothing overflows.
-fn log_sum_exp(logits: &[f32]) -> f32 {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    max + logits.iter().map(|l| (l - max).exp()).sum::<f32>().ln()
-}
-
 impl Distribution for Categorical {
     fn name(&self) -> &'static str {
         "Categorical"
@@ -47,63 +58,39 @@ impl Distribution for Categorical {
         self.n
     }
 
-    /// Inverts the cumulative distribution at one uniform number.
     fn sample(&self, inputs: &[f32], rng: &mut Generator, mut action: RowMut<'_>) -> Result<()> {
         check_inputs(self, inputs.len())?;
-        let max = inputs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let total: f32 = inputs.iter().map(|l| (l - max).exp()).sum();
-        let mut left = rng.random() as f32 * total;
-        // Rounding may leave a rest after the last action: the last possible one is drawn then.
-        let mut drawn = 0;
-        for (index, logit) in inputs.iter().enumerate() {
-            let weight = (logit - max).exp();
-            if weight > 0.0 {
-                drawn = index;
-                left -= weight;
-                if left < 0.0 {
-                    break;
-                }
-            }
-        }
+        let drawn = logits::draw(self.name(), inputs, rng)?;
         Ok(action.set_discrete(self.start + drawn as i64)?)
     }
 
     fn deterministic(&self, inputs: &[f32], mut action: RowMut<'_>) -> Result<()> {
         check_inputs(self, inputs.len())?;
-        // The first of equal maxima, as NumPy and PyTorch choose.
-        let mut best = 0;
-        for (index, logit) in inputs.iter().enumerate() {
-            if *logit > inputs[best] {
-                best = index;
-            }
-        }
+        let best = logits::mode(self.name(), inputs)?;
         Ok(action.set_discrete(self.start + best as i64)?)
     }
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {
         check_inputs(self, inputs.len())?;
-        let index = self.index(action.discrete()?)?;
-        Ok(inputs[index] - log_sum_exp(inputs))
+        logits::row_log_prob(self.name(), inputs, self.index(action.discrete()?)?)
     }
 
     fn logp(&self, inputs: Tensor<2>, actions: &Column) -> Result<Tensor<1>> {
-        check_inputs(self, inputs.dims()[1])?;
-        let actions = actions.tensor()?.int::<1>()? - self.start;
-        let logp = log_softmax(inputs, 1).gather(1, actions.unsqueeze_dim(1));
-        Ok(logp.squeeze_dim(1))
+        let [rows, found] = inputs.dims();
+        check_inputs(self, found)?;
+        check_actions(self, actions, &[rows])?;
+        Ok(logits::log_prob(inputs, actions.tensor()?.int::<1>()? - self.start))
     }
 
     fn entropy(&self, inputs: Tensor<2>) -> Result<Tensor<1>> {
         check_inputs(self, inputs.dims()[1])?;
-        let logp = log_softmax(inputs, 1);
-        Ok((logp.clone().exp() * logp).sum_dim(1).neg().squeeze_dim(1))
+        Ok(logits::entropy(inputs))
     }
 
     fn kl(&self, p: Tensor<2>, q: Tensor<2>) -> Result<Tensor<1>> {
         check_inputs(self, p.dims()[1])?;
         check_inputs(self, q.dims()[1])?;
-        let (p, q) = (log_softmax(p, 1), log_softmax(q, 1));
-        Ok((p.clone().exp() * (p - q)).sum_dim(1).squeeze_dim(1))
+        Ok(logits::kl(p, q))
     }
 }
 
@@ -139,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_follow_the_softmax_and_the_start_of_the_space() {
+    fn a26_samples_follow_the_softmax_and_the_start_of_the_space() {
         let space = Space::Discrete(Discrete::with_start(3, -1).unwrap());
         let dist = Categorical::new(space.as_discrete().unwrap());
         let mut action = Buffer::zeros(&space, 1);
@@ -169,6 +156,43 @@ mod tests {
             assert_eq!(action.row(0).discrete().unwrap(), 1);
         }
         assert_eq!(dist.row_logp(&[f32::MIN, 1e8, 0.0], action.row(0)).unwrap(), 0.0);
+    }
+
+    #[test]
+    fn a27_rsample_works_from_logits_and_carries_the_gradient_of_the_softmax() {
+        let device = Device::flex().autodiff();
+        let logits = Tensor::<2>::from_floats([[1.0, 2.0, 3.0]], &device).require_grad();
+        let drawn = Tensor::<1, Int>::from_ints([0], &device);
+        let sample = three().rsample(logits.clone(), drawn).unwrap();
+        let found = to_f32(sample.clone()).unwrap();
+        assert!(found.iter().zip([1.0, 0.0, 0.0]).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
+        // d p₀ / d logits = p₀·(δ₀ − p).
+        let loss = sample.slice([0..1, 0..1]).sum();
+        let gradient = to_f32(logits.grad(&loss.backward()).unwrap()).unwrap();
+        let p = [0.090031, 0.244728, 0.665241];
+        let expected = [p[0] * (1.0 - p[0]), -p[0] * p[1], -p[0] * p[2]];
+        for (found, expected) in gradient.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{gradient:?}");
+        }
+    }
+
+    #[test]
+    fn logits_that_are_no_numbers_are_named() {
+        let mut action = Buffer::zeros(&Space::discrete(3).unwrap(), 1);
+        for bad in [f32::NAN, f32::INFINITY] {
+            let error = three().deterministic(&[0.0, bad, 1.0], action.row_mut(0)).unwrap_err();
+            assert!(error.to_string().contains("logit 1"), "{error}");
+        }
+    }
+
+    #[test]
+    fn actions_of_another_number_of_rows_or_kind_are_refused() {
+        let device = Device::flex();
+        let inputs = Tensor::<2>::zeros([2, 3], &device);
+        let rows: Column = Tensor::<1, Int>::zeros([3], &device).into();
+        let message = three().logp(inputs.clone(), &rows).unwrap_err().to_string();
+        assert!(message.contains("actions of shape [2]"), "{message}");
+        assert!(three().logp(inputs, &Tensor::<1>::zeros([2], &device).into()).is_err());
     }
 
     #[test]

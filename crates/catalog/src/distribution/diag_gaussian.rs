@@ -1,17 +1,18 @@
 //! The distribution over the actions of a continuous `Box` space.
 
-use std::f32::consts::PI;
-
 use burn::prelude::*;
 use rekindle_core::{Column, Generator};
 use rekindle_env::{Row, RowMut};
 
-use super::{Distribution, check_inputs};
+use super::normal::{self, MAX_LOG_STD};
+use super::{Distribution, check_inputs, check_row, float_actions};
 use crate::Result;
 
 /// Independent normal distributions, one a dimension; inputs are `[means, log_stds]`.
 ///
-/// Log-densities, entropies and divergences are sums over the dimensions.
+/// Log-densities, entropies and divergences are sums over the dimensions. Samples know no bounds:
+/// the runner's action connector scales or clips them. Log standard deviations are clamped to
+/// [−40, 40], where single precision ends; the policy head usually bounds them more tightly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiagGaussian {
     dim: usize,
@@ -28,13 +29,17 @@ impl DiagGaussian {
         let [rows, found] = inputs.dims();
         check_inputs(self, found)?;
         let loc = inputs.clone().slice([0..rows, 0..self.dim]);
-        Ok((loc, inputs.slice([0..rows, self.dim..2 * self.dim])))
+        let log_std = inputs.slice([0..rows, self.dim..2 * self.dim]);
+        Ok((loc, log_std.clamp(-MAX_LOG_STD, MAX_LOG_STD)))
     }
-}
 
-/// ½·ln 2π.
-fn half_log_two_pi() -> f32 {
-    0.5 * (2.0 * PI).ln()
+    /// Mean and log standard deviation of each dimension of a row.
+    fn split_row<'a>(&self, inputs: &'a [f32]) -> Result<impl Iterator<Item = (f32, f32)> + 'a> {
+        check_inputs(self, inputs.len())?;
+        let (loc, log_std) = inputs.split_at(self.dim);
+        let log_std = log_std.iter().map(|log_std| log_std.clamp(-MAX_LOG_STD, MAX_LOG_STD));
+        Ok(loc.iter().copied().zip(log_std))
+    }
 }
 
 impl Distribution for DiagGaussian {
@@ -47,9 +52,10 @@ impl Distribution for DiagGaussian {
     }
 
     fn sample(&self, inputs: &[f32], rng: &mut Generator, action: RowMut<'_>) -> Result<()> {
-        check_inputs(self, inputs.len())?;
-        let (loc, log_std) = inputs.split_at(self.dim);
-        for ((a, loc), log_std) in action.f32s_mut()?.iter_mut().zip(loc).zip(log_std) {
+        let parameters = self.split_row(inputs)?;
+        let action = action.f32s_mut()?;
+        check_row(self, self.dim, action.len())?;
+        for (a, (loc, log_std)) in action.iter_mut().zip(parameters) {
             *a = loc + log_std.exp() * rng.standard_normal() as f32;
         }
         Ok(())
@@ -61,42 +67,34 @@ impl Distribution for DiagGaussian {
     }
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {
-        check_inputs(self, inputs.len())?;
-        let (loc, log_std) = inputs.split_at(self.dim);
-        let logp = action.f32s()?.iter().zip(loc).zip(log_std).map(|((a, loc), log_std)| {
-            let z = (a - loc) / log_std.exp();
-            -0.5 * z * z - log_std - half_log_two_pi()
+        let parameters = self.split_row(inputs)?;
+        let action = action.f32s()?;
+        check_row(self, self.dim, action.len())?;
+        let logp = action.iter().zip(parameters).map(|(a, (loc, log_std))| {
+            normal::row_log_density(normal::row_score(*a, loc, log_std), log_std)
         });
         Ok(logp.sum())
     }
 
     fn logp(&self, inputs: Tensor<2>, actions: &Column) -> Result<Tensor<1>> {
         let (loc, log_std) = self.split(inputs)?;
-        let [rows, dim] = loc.dims();
-        // Actions of any shape are one vector a row.
-        let actions = actions.tensor()?;
-        let actions = if actions.shape().len() == 2 {
-            actions.float::<2>()?
-        } else {
-            flatten(actions)?.reshape([rows, dim])
-        };
-        let z = (actions - loc) / log_std.clone().exp();
-        let logp = z.square() * -0.5 - log_std - half_log_two_pi();
-        Ok(logp.sum_dim(1).squeeze_dim(1))
+        let actions = float_actions(self, actions, loc.dims())?;
+        let score = normal::score(actions, loc, log_std.clone());
+        Ok(normal::log_density(score, log_std).sum_dim(1).squeeze_dim(1))
     }
 
     fn entropy(&self, inputs: Tensor<2>) -> Result<Tensor<1>> {
         let (_, log_std) = self.split(inputs)?;
-        Ok((log_std + (0.5 + half_log_two_pi())).sum_dim(1).squeeze_dim(1))
+        Ok(normal::entropy(log_std).sum_dim(1).squeeze_dim(1))
     }
 
     fn kl(&self, p: Tensor<2>, q: Tensor<2>) -> Result<Tensor<1>> {
         let (p_loc, p_log_std) = self.split(p)?;
         let (q_loc, q_log_std) = self.split(q)?;
-        let variance = |log_std: &Tensor<2>| (log_std.clone() * 2.0).exp();
-        let ratio =
-            (variance(&p_log_std) + (p_loc - q_loc).square()) / (variance(&q_log_std) * 2.0);
-        Ok((q_log_std - p_log_std + ratio - 0.5).sum_dim(1).squeeze_dim(1))
+        let score = normal::score(p_loc, q_loc, q_log_std.clone());
+        let log_ratio = q_log_std - p_log_std;
+        let variances = (log_ratio.clone() * -2.0).exp();
+        Ok((log_ratio + (variances + score.square()) * 0.5 - 0.5).sum_dim(1).squeeze_dim(1))
     }
 
     fn is_gaussian(&self) -> bool {
@@ -104,16 +102,10 @@ impl Distribution for DiagGaussian {
     }
 }
 
-/// The elements in one dimension, for ranks 1 and 3.
-fn flatten(actions: &rekindle_core::AnyTensor) -> Result<Tensor<1>> {
-    Ok(match actions.shape().len() {
-        1 => actions.float::<1>()?,
-        _ => actions.float::<3>()?.flatten(0, 2),
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::f32::consts::PI;
+
     use rekindle_core::any_tensor::to_f32;
     use rekindle_env::{Buffer, Space};
 
@@ -173,13 +165,5 @@ mod tests {
         let mean = sum / f64::from(n);
         let std = (squares / f64::from(n) - mean * mean).sqrt();
         assert!((mean - 2.0).abs() < 0.01 && (std - 0.5).abs() < 0.01, "{mean} {std}");
-    }
-
-    #[test]
-    fn a28_required_input_dims() {
-        assert_eq!(DiagGaussian::new(7).required_input_dim(), 14);
-        let discrete = Space::discrete(5).unwrap();
-        let categorical = super::super::Categorical::new(discrete.as_discrete().unwrap());
-        assert_eq!(categorical.required_input_dim(), 5);
     }
 }

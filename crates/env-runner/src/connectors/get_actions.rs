@@ -14,7 +14,8 @@ use crate::{Result, RunnerError};
 /// 2. Otherwise actions come from the distribution that `action_dist_inputs` parameterise: sampled
 ///    when exploring, from the deterministic twin when not.
 /// 3. With `action_dist_inputs`, exploration also gives the log-probability of the actions, unless
-///    the module put `action_logp` out itself.
+///    the module put `action_logp` out itself. Of actions drawn here the distribution says it while
+///    drawing, when it knows them before any rounding.
 #[derive(Debug)]
 pub(crate) struct ActionSampler {
     /// The actions, a row per environment.
@@ -65,7 +66,7 @@ impl ActionSampler {
         if let Some(column) = outputs.get(Columns::ACTION_LOGP) {
             self.logp = column.tensor()?.to_f32()?;
             self.check(module, Columns::ACTION_LOGP, rows, self.logp.len())?;
-        } else if !self.inputs.is_empty() {
+        } else if has_actions && !self.inputs.is_empty() {
             let width = distribution.required_input_dim();
             for (i, inputs) in self.inputs.chunks_exact(width).enumerate() {
                 self.logp.push(distribution.row_logp(inputs, self.actions.row(i))?);
@@ -74,6 +75,7 @@ impl ActionSampler {
         Ok(())
     }
 
+    /// Fills the actions and, when exploring, their log-probabilities.
     fn draw(
         &mut self,
         distribution: &dyn Distribution,
@@ -83,7 +85,8 @@ impl ActionSampler {
         match rngs {
             Some(rngs) => {
                 for ((i, inputs), rng) in rows.zip(rngs) {
-                    distribution.sample(inputs, rng, self.actions.row_mut(i))?;
+                    let action = self.actions.row_mut(i);
+                    self.logp.push(distribution.sample_and_logp(inputs, rng, action)?);
                 }
             }
             None => {

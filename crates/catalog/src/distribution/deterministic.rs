@@ -1,0 +1,94 @@
+//! The distribution of a policy that does not explore by itself.
+
+use burn::prelude::*;
+use rekindle_core::{Column, Generator};
+use rekindle_env::{Row, RowMut};
+
+use super::{Distribution, check_inputs, check_row, float_actions, no_closed_form};
+use crate::Result;
+
+/// The actions themselves, as of DDPG and TD3; inputs are the actions, one number a dimension.
+///
+/// Every action counts as certain, with log-probability 0, as in RLlib: there is no density, and
+/// neither entropy nor divergence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deterministic {
+    dim: usize,
+}
+
+impl Deterministic {
+    /// The distribution over vectors of `dim` numbers.
+    pub fn new(dim: usize) -> Self {
+        Self { dim }
+    }
+}
+
+impl Distribution for Deterministic {
+    fn name(&self) -> &'static str {
+        "Deterministic"
+    }
+
+    fn required_input_dim(&self) -> usize {
+        self.dim
+    }
+
+    fn sample(&self, inputs: &[f32], _: &mut Generator, action: RowMut<'_>) -> Result<()> {
+        self.deterministic(inputs, action)
+    }
+
+    fn deterministic(&self, inputs: &[f32], mut action: RowMut<'_>) -> Result<()> {
+        check_inputs(self, inputs.len())?;
+        Ok(action.write_f32(inputs)?)
+    }
+
+    fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {
+        check_inputs(self, inputs.len())?;
+        check_row(self, self.dim, action.f32s()?.len())?;
+        Ok(0.0)
+    }
+
+    fn logp(&self, inputs: Tensor<2>, actions: &Column) -> Result<Tensor<1>> {
+        let [rows, found] = inputs.dims();
+        check_inputs(self, found)?;
+        float_actions(self, actions, [rows, found])?;
+        Ok(Tensor::zeros([rows], &inputs.device()))
+    }
+
+    fn entropy(&self, _: Tensor<2>) -> Result<Tensor<1>> {
+        no_closed_form(self, "entropy")
+    }
+
+    fn kl(&self, _: Tensor<2>, _: Tensor<2>) -> Result<Tensor<1>> {
+        no_closed_form(self, "divergence")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::any_tensor::to_f32;
+    use rekindle_core::host_batch::upload;
+    use rekindle_env::{Buffer, Space};
+
+    use super::*;
+
+    #[test]
+    fn samples_are_the_inputs_with_log_probability_zero() {
+        let dist = Deterministic::new(2);
+        let mut action = Buffer::zeros(&Space::boxed(-1.0, 1.0, &[2]).unwrap(), 1);
+        let mut rng = Generator::from_seed(0);
+        let logp = dist.sample_and_logp(&[0.5, -0.25], &mut rng, action.row_mut(0)).unwrap();
+        assert_eq!((action.as_f32().unwrap(), logp), (&[0.5, -0.25][..], 0.0));
+        let inputs = Tensor::<2>::from_floats([[3.0, 4.0]], &Device::flex());
+        let column = upload(&action, &Device::flex()).unwrap();
+        assert_eq!(to_f32(dist.logp(inputs, &column).unwrap()).unwrap(), [0.0]);
+    }
+
+    #[test]
+    fn there_is_no_entropy_and_no_divergence() {
+        let dist = Deterministic::new(1);
+        let inputs = || Tensor::<2>::zeros([1, 1], &Device::flex());
+        let message = dist.entropy(inputs()).unwrap_err().to_string();
+        assert!(message.contains("Deterministic has no entropy in closed form"), "{message}");
+        assert!(dist.kl(inputs(), inputs()).unwrap_err().to_string().contains("divergence"));
+    }
+}

@@ -1,0 +1,178 @@
+//! Properties of the distributions of all action spaces, on random spaces nested up to three deep.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+use std::sync::Arc;
+
+use burn::prelude::*;
+use proptest::prelude::*;
+use rekindle_catalog::{Catalog, DefaultCatalog, Distribution, Result, SquashedGaussian};
+use rekindle_core::any_tensor::to_f32;
+use rekindle_core::host_batch::upload;
+use rekindle_env::{Buffer, Discrete, Generator, Space};
+
+/// The default catalog, but bounded boxes are squashed, so that samples keep to the bounds.
+#[derive(Debug)]
+struct Bounded;
+
+impl Catalog for Bounded {
+    fn action_distribution(&self, space: &Space) -> Result<Arc<dyn Distribution>> {
+        match space {
+            Space::Box(b) if b.is_bounded() => {
+                Ok(Arc::new(SquashedGaussian::new(b.low(), b.high())?))
+            }
+            _ => self.default_action_distribution(space),
+        }
+    }
+}
+
+/// Leaves whose distributions have entropies and divergences.
+fn closed_leaf() -> impl Strategy<Value = Space> {
+    prop_oneof![
+        prop::collection::vec(1_usize..4, 0..4).prop_map(|s| Space::unbounded(&s).unwrap()),
+        (1_usize..6, -5_i64..5)
+            .prop_map(|(n, start)| Space::Discrete(Discrete::with_start(n, start).unwrap())),
+        prop::collection::vec(1_usize..5, 1..4).prop_map(|n| Space::multi_discrete(n).unwrap()),
+        (1_usize..6).prop_map(|n| Space::multi_binary(n).unwrap()),
+    ]
+}
+
+fn any_leaf() -> impl Strategy<Value = Space> {
+    let bounds = (-50.0_f32..50.0, 0.01_f32..100.0);
+    let squashed = prop::collection::vec(bounds, 1..4).prop_map(|bounds| {
+        let (low, high): (Vec<_>, Vec<_>) =
+            bounds.into_iter().map(|(low, width)| (low, low + width)).unzip();
+        Space::box_between(low, high).unwrap()
+    });
+    prop_oneof![1 => squashed, 3 => closed_leaf()]
+}
+
+fn nested(leaf: impl Strategy<Value = Space> + 'static) -> impl Strategy<Value = Space> {
+    leaf.prop_recursive(3, 12, 3, |part| {
+        prop_oneof![
+            prop::collection::btree_map("[a-z]{1,3}", part.clone(), 1..4)
+                .prop_map(|parts| Space::dict(parts).unwrap()),
+            prop::collection::vec(part, 1..4).prop_map(|parts| Space::tuple(parts).unwrap()),
+        ]
+    })
+}
+
+/// Rows of normal inputs.
+fn random_inputs(dim: usize, rows: usize, rng: &mut Generator) -> Vec<f32> {
+    (0..rows * dim).map(|_| rng.standard_normal() as f32).collect()
+}
+
+fn tensor(inputs: &[f32], dim: usize) -> Tensor<2> {
+    let data = TensorData::new(inputs.to_vec(), [inputs.len() / dim, dim]);
+    Tensor::from_data(data, &Device::flex())
+}
+
+const ROWS: usize = 4;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn actions_are_in_the_space_and_tensors_agree_with_rows(
+        space in nested(any_leaf()),
+        seed in any::<u64>(),
+    ) {
+        let dist = Bounded.action_distribution(&space).unwrap();
+        let (mut rng, dim) = (Generator::from_seed(seed), dist.required_input_dim());
+        let inputs = random_inputs(dim, ROWS, &mut rng);
+        let mut actions = Buffer::zeros(&space, ROWS);
+        for (i, row) in inputs.chunks_exact(dim).enumerate() {
+            dist.deterministic(row, actions.row_mut(i)).unwrap();
+            prop_assert!(space.contains_row(actions.row(i)), "{:?}", actions.row(i));
+            dist.sample(row, &mut rng, actions.row_mut(i)).unwrap();
+            prop_assert!(space.contains_row(actions.row(i)), "{:?}", actions.row(i));
+        }
+        let column = upload(&actions, &Device::flex()).unwrap();
+        let logp = to_f32(dist.logp(tensor(&inputs, dim), &column).unwrap()).unwrap();
+        for (i, row) in inputs.chunks_exact(dim).enumerate() {
+            let expected = dist.row_logp(row, actions.row(i)).unwrap();
+            let tolerance = 1e-3 * (1.0 + expected.abs());
+            prop_assert!((logp[i] - expected).abs() < tolerance, "{} {expected}", logp[i]);
+        }
+    }
+
+    #[test]
+    fn divergences_are_zero_to_oneself_and_never_negative(
+        space in nested(closed_leaf()),
+        seed in any::<u64>(),
+    ) {
+        let dist = DefaultCatalog.action_distribution(&space).unwrap();
+        let (mut rng, dim) = (Generator::from_seed(seed), dist.required_input_dim());
+        let mut inputs = || tensor(&random_inputs(dim, ROWS, &mut rng), dim);
+        let (p, q) = (inputs(), inputs());
+        let own = to_f32(dist.kl(p.clone(), p.clone()).unwrap()).unwrap();
+        prop_assert!(own.iter().all(|kl| kl.abs() < 1e-6), "{own:?}");
+        let other = to_f32(dist.kl(p, q).unwrap()).unwrap();
+        prop_assert!(other.iter().all(|kl| *kl > -1e-6), "{other:?}");
+    }
+}
+
+fn leaves() -> Vec<Space> {
+    vec![
+        Space::discrete(4).unwrap(),
+        Space::unbounded(&[2]).unwrap(),
+        Space::multi_discrete([3, 2]).unwrap(),
+        Space::multi_binary(3).unwrap(),
+    ]
+}
+
+/// One space of each kind, the last of them of all others.
+fn one_of_each() -> Vec<Space> {
+    let all = Space::tuple(leaves()).unwrap();
+    [leaves(), vec![Space::dict([("all", all), ("one", Space::discrete(2).unwrap())]).unwrap()]]
+        .concat()
+}
+
+#[test]
+fn entropies_are_the_mean_of_minus_the_log_probability_of_samples() {
+    let n = 20_000;
+    for space in one_of_each() {
+        let dist = DefaultCatalog.action_distribution(&space).unwrap();
+        let (mut rng, dim) = (Generator::from_seed(6), dist.required_input_dim());
+        let inputs = random_inputs(dim, 1, &mut rng);
+        let mut action = Buffer::zeros(&space, 1);
+        let mut sum = 0f64;
+        for _ in 0..n {
+            let logp = dist.sample_and_logp(&inputs, &mut rng, action.row_mut(0)).unwrap();
+            assert_eq!(logp, dist.row_logp(&inputs, action.row(0)).unwrap());
+            sum -= f64::from(logp);
+        }
+        let entropy = to_f32(dist.entropy(tensor(&inputs, dim)).unwrap()).unwrap()[0];
+        let estimate = sum / f64::from(n);
+        assert!((estimate - f64::from(entropy)).abs() < 0.05, "{space}: {estimate} {entropy}");
+    }
+}
+
+#[test]
+fn a26_log_probabilities_and_their_gradients_are_finite_for_extreme_inputs() {
+    let device = Device::flex().autodiff();
+    let extremes = [0.0, 1e34, -1e34, 1.1e-34, -1.1e-34, 1e8, -1e8, 1e-6, -1e-6, f32::MIN];
+    for space in one_of_each() {
+        let dist = DefaultCatalog.action_distribution(&space).unwrap();
+        let (mut rng, dim) = (Generator::from_seed(9), dist.required_input_dim());
+        let mut action = Buffer::zeros(&space, 1);
+        for _ in 0..300 {
+            // Every other mask is lifted; a choice that is masked all the same has no action.
+            let mut inputs: Vec<f32> =
+                (0..dim).map(|_| extremes[rng.integers(0, 10) as usize]).collect();
+            inputs.iter_mut().filter(|x| **x == f32::MIN).step_by(2).for_each(|x| *x = 0.0);
+            if dist.sample(&inputs, &mut rng, action.row_mut(0)).is_err() {
+                continue;
+            }
+            let row = dist.row_logp(&inputs, action.row(0)).unwrap();
+            assert!(row.is_finite() && space.contains_row(action.row(0)), "{space}: {inputs:?}");
+            // Actions that are not likely, too.
+            space.sample_into(&mut rng, action.row_mut(0)).unwrap();
+            let tensor = Tensor::<1>::from_floats(&inputs[..], &device).require_grad();
+            let column = upload(&action, &device).unwrap();
+            let logp = dist.logp(tensor.clone().unsqueeze(), &column).unwrap();
+            assert!(logp.clone().into_scalar::<f32>().is_finite(), "{space}: {inputs:?}");
+            let gradient = to_f32(tensor.grad(&logp.sum().backward()).unwrap()).unwrap();
+            assert!(gradient.iter().all(|g| g.is_finite()), "{space}: {inputs:?} {gradient:?}");
+        }
+    }
+}
