@@ -6,6 +6,7 @@
 Writes to tests/parity/data, for `vf_share_layers` true and false:
   rllib_<shared|separate>.safetensors           the module's state dict, under RLlib's names
   rllib_<shared|separate>_recorded.safetensors  outputs, and the learner's loss and its gradients
+and a module for continuous actions with all parts that have weights, `rllib_gaussian*`.
 
 No Ray cluster is started. CPU, one thread; the versions are in the metadata of every file.
 """
@@ -18,9 +19,12 @@ import numpy as np
 import ray
 import torch
 from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.algorithms.ppo.ppo_catalog import PPOCatalog
+from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from safetensors.torch import save_file
 
@@ -100,6 +104,35 @@ def record(share):
     print(name, "total loss", total.item())
 
 
+def record_gaussian():
+    """Everything else that has a name: LayerNorms, hidden layers of heads, a free log_std."""
+    torch.manual_seed(7)
+    module = RLModuleSpec(
+        module_class=DefaultPPOTorchRLModule,
+        catalog_class=PPOCatalog,
+        observation_space=gym.spaces.Box(-1.0, 1.0, (4,)),
+        action_space=gym.spaces.Box(-1.0, 1.0, (2,)),
+        model_config=DefaultModelConfig(
+            fcnet_hiddens=[16, 16],
+            fcnet_activation="relu",
+            fcnet_use_layernorm=True,
+            head_fcnet_hiddens=[8],
+            head_fcnet_use_layernorm=True,
+            free_log_std=True,
+            vf_share_layers=False,
+        ),
+    ).build()
+    for parameter in module.parameters():  # LayerNorms begin as ones and zeros, log_std as zeros
+        torch.nn.init.uniform_(parameter, -0.5, 0.5)
+    batch = {Columns.OBS: torch.randn(16, 4)}
+    outputs = module.forward_train(batch)
+    values = module.compute_values(batch, embeddings=outputs.get(Columns.EMBEDDINGS))
+    recorded = {**batch, "logits": outputs[Columns.ACTION_DIST_INPUTS], "values": values}
+    about = {"ray": ray.__version__, "torch": torch.__version__}
+    save("rllib_gaussian", module.state_dict(), about)
+    save("rllib_gaussian_recorded", recorded, about)
+
+
 def save(name, tensors, about):
     tensors = {key: value.detach().contiguous().clone() for key, value in tensors.items()}
     save_file(tensors, DATA / f"{name}.safetensors", metadata={"about": json.dumps(about)})
@@ -109,3 +142,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     record(share=True)
     record(share=False)
+    record_gaussian()

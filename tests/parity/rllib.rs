@@ -6,7 +6,9 @@ use rekindle::prelude::*;
 use serde_json::json;
 
 use crate::ppo_loss;
-use crate::support::{Recorded, actor_critic, assert_weights_close, cpu, forward, gradients};
+use crate::support::{
+    Recorded, actor_critic, actor_critic_for, assert_weights_close, cpu, forward, gradients,
+};
 
 /// RLlib's module, and what RLlib computed with it.
 fn load(sharing: &str) -> (AnyRLModule, Recorded) {
@@ -27,6 +29,29 @@ fn rllibs_weights_load_and_give_rllibs_logits_and_values() {
         recorded.check("logits", logits);
         recorded.check("values", values);
     }
+}
+
+#[test]
+fn norms_hidden_layers_of_heads_and_a_free_log_std_load_too() {
+    let actions = Space::boxed(-1.0, 1.0, &[2]).unwrap();
+    let mut module = actor_critic_for(
+        actions,
+        json!({
+            "fcnet_hiddens": [16, 16],
+            "fcnet_activation": "relu",
+            "fcnet_use_layernorm": true,
+            "head_fcnet_hiddens": [8],
+            "head_fcnet_use_layernorm": true,
+            "free_log_std": true,
+            "vf_share_layers": false,
+        }),
+    );
+    let weights = Recorded::read("rllib_gaussian").0;
+    module.load_state_dict(&NameMap::rllib_default_ppo().apply(&weights).unwrap()).unwrap();
+    let recorded = Recorded::read("rllib_gaussian_recorded");
+    let (inputs, values) = forward(&module, recorded.float("obs", &cpu().autodiff()));
+    recorded.check("logits", inputs);
+    recorded.check("values", values);
 }
 
 #[test]

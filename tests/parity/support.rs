@@ -107,9 +107,14 @@ pub(crate) fn gradients(module: &AnyRLModule, loss: &Tensor<1>) -> Weights {
 
 /// An actor-critic for vectors of four numbers and two actions, with autodiff.
 pub(crate) fn actor_critic(model_config: Value) -> AnyRLModule {
+    actor_critic_for(Space::discrete(2).unwrap(), model_config)
+}
+
+/// An actor-critic for vectors of four numbers, with autodiff.
+pub(crate) fn actor_critic_for(actions: Space, model_config: Value) -> AnyRLModule {
     RLModuleSpec::default()
         .observation_space(Space::boxed(f32::NEG_INFINITY, f32::INFINITY, &[4]).unwrap())
-        .action_space(Space::discrete(2).unwrap())
+        .action_space(actions)
         .model_config(model_config)
         .build(&cpu().autodiff())
         .unwrap()
