@@ -52,6 +52,7 @@ pub mod prelude {
     pub use rekindle_catalog::{
         BoxEncoder, Catalog, CatalogContext, DefaultCatalog, Distribution, Encoder, Mlp, MlpConfig,
     };
+    pub use rekindle_core::checkpoint::read_safetensors;
     pub use rekindle_core::device::DeviceSpec;
     pub use rekindle_core::metrics::{ConsoleSink, JsonlSink, LearningCurve, Metrics, Sink};
     pub use rekindle_core::{
@@ -71,6 +72,6 @@ pub mod prelude {
     };
     pub use rekindle_rl_module::{
         ActorCritic, AnyRLModule, ModuleContext, ModuleError, MultiRLModule, MultiRLModuleSpec,
-        RLModule, RLModuleSpec, Role, ValueFunction,
+        NameMap, RLModule, RLModuleSpec, Role, ValueFunction,
     };
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::prelude::*;
-use burn::tensor::{Bool, Int};
+use burn::tensor::{Bool, Element, Int};
 
 use crate::any_tensor::{to_f32, to_i64};
 use crate::checkpoint::{Array, ArrayData};
@@ -262,25 +262,32 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn data(&self) -> Option<TensorData> {
         let array = self.weights.get(&self.path.torch_name())?;
-        let shape = array.shape().to_vec();
         Some(match array.data() {
-            ArrayData::F32(data) if self.path.is_transposed() => transpose(data, &shape),
-            ArrayData::F32(data) => TensorData::new(data.clone(), shape),
-            ArrayData::F64(data) => TensorData::new(data.clone(), shape),
-            ArrayData::I64(data) => TensorData::new(data.clone(), shape),
-            ArrayData::I32(data) => TensorData::new(data.clone(), shape),
-            ArrayData::U8(data) => TensorData::new(data.clone(), shape),
-            ArrayData::Bool(data) => TensorData::new(data.clone(), shape),
+            ArrayData::F32(data) => self.arrange(data, array.shape()),
+            ArrayData::F64(data) => self.arrange(data, array.shape()),
+            ArrayData::I64(data) => self.arrange(data, array.shape()),
+            ArrayData::I32(data) => self.arrange(data, array.shape()),
+            ArrayData::U8(data) => self.arrange(data, array.shape()),
+            ArrayData::Bool(data) => self.arrange(data, array.shape()),
         })
+    }
+
+    /// The values in Burn's layout.
+    fn arrange<T: Element>(&self, data: &[T], shape: &[usize]) -> TensorData {
+        if self.path.is_transposed() {
+            transpose(data, shape)
+        } else {
+            TensorData::new(data.to_vec(), shape)
+        }
     }
 }
 
 /// A matrix transposed on the host. A transposed view of an uploaded one would do, but kernels
 /// round differently on views, and a restored module must compute bit for bit what was saved.
-fn transpose(data: &[f32], shape: &[usize]) -> TensorData {
+fn transpose<T: Element>(data: &[T], shape: &[usize]) -> TensorData {
     let [rows, cols] = [shape.first(), shape.last()].map(|n| n.copied().unwrap_or(1));
     let transposed = (0..cols).flat_map(|c| (0..rows).map(move |r| data[r * cols + c]));
-    TensorData::new(transposed.collect::<Vec<f32>>(), [cols, rows])
+    TensorData::new(transposed.collect::<Vec<T>>(), [cols, rows])
 }
 
 impl ModuleMapper for Writer<'_> {
@@ -372,6 +379,20 @@ mod tests {
         let x = Tensor::<2>::ones([1, 4], &Device::flex().autodiff());
         let grads = loaded.layers[0].forward(x).sum().backward();
         assert!(loaded.layers[0].weight.grad(&grads).is_some());
+    }
+
+    /// NumPy and PyTorch in double precision write them.
+    #[test]
+    fn weights_of_64_bits_load_as_the_same_numbers() {
+        let net = net(&Device::flex());
+        let weights = state_dict(&net).unwrap();
+        let doubles = weights.iter().map(|(name, array)| {
+            let values = array.as_slice::<f32>().unwrap().iter().copied().map(f64::from);
+            let values: Vec<f64> = values.collect();
+            (name.clone(), Array::new(array.shape(), values).unwrap())
+        });
+        let loaded = load_state_dict(&net, &doubles.collect()).unwrap();
+        assert_eq!(state_dict(&loaded).unwrap(), weights);
     }
 
     #[test]

@@ -99,6 +99,25 @@ pub enum ModuleError {
         "`{0}` is no module id: it must not be empty, contain any of `< > : \" / \\ | ? *` or control characters, or end with a dot or a space"
     )]
     InvalidModuleId(String),
+    /// Weights of another library that a name map does not cover.
+    #[error(
+        "the name map has no rule for [{}]; add one with `NameMap::rename` or `NameMap::mlp`, or leave them out with `NameMap::ignore` if the module does not need them",
+        names.join(", ")
+    )]
+    UnmappedWeights {
+        /// Their names in the other library.
+        names: Vec<String>,
+    },
+    /// Weights of another library that a name map gives the same name.
+    #[error(
+        "the name map gives `{from}` the name `{name}`, which another weight has already; leave one of them out with `NameMap::ignore`, or rename it elsewhere"
+    )]
+    ClashingWeights {
+        /// The name given twice.
+        name: String,
+        /// The second weight that got it, by its name in the other library.
+        from: String,
+    },
     /// A single module where a multi-module was meant, or the other way round.
     #[error("{0}")]
     Mismatch(String),

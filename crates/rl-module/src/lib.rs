@@ -8,6 +8,7 @@
 //! | [`MultiRLModule`], [`MultiRLModuleSpec`] | the container that learners and runners see |
 //! | [`ValueFunction`], [`Role`] | `ValueFunctionAPI` and its kin |
 //! | [`ActorCritic`] | `DefaultPPOTorchRLModule` |
+//! | [`NameMap`] | loads weights of RLlib's and Stable-Baselines3's policies |
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
@@ -15,6 +16,7 @@ mod actor_critic;
 mod any;
 mod context;
 mod error;
+mod import;
 mod module;
 mod multi;
 mod registry;
@@ -25,6 +27,7 @@ pub use actor_critic::ActorCritic;
 pub use any::AnyRLModule;
 pub use context::ModuleContext;
 pub use error::{ModuleError, Result};
+pub use import::NameMap;
 pub use module::{BoxRLModule, RLModule, RLModuleFamily};
 pub use multi::{MultiBatch, MultiRLModule, MultiRLModuleSpec, validate_module_id};
 pub use registry::{register_catalog, register_module};

@@ -110,6 +110,19 @@ pub enum CheckpointError {
         reason: String,
     },
 
+    /// A file of another program cannot be read as safetensors.
+    #[error(
+        "cannot read tensors from `{}`: {reason}; write it with `safetensors.torch.save_file`, \
+         parameters as 32-bit floats",
+        path.display()
+    )]
+    NotSafetensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its contents.
+        reason: String,
+    },
+
     /// A symbolic link, pipe or device stands where a file or directory of a checkpoint belongs.
     #[error(
         "`{}` is not a regular {expected}: symbolic links and special files inside a checkpoint \

@@ -1,0 +1,145 @@
+"""Record what RLlib's default PPO module and PPO learner compute, for tests/parity_rllib.rs.
+
+    pip install "ray[rllib]==2.60.0" torch==2.9.1 safetensors==0.8.0
+    python scripts/parity/record_rllib.py
+
+Writes to tests/parity/data, for `vf_share_layers` true and false:
+  rllib_<shared|separate>.safetensors           the module's state dict, under RLlib's names
+  rllib_<shared|separate>_recorded.safetensors  outputs, and the learner's loss and its gradients
+and a module for continuous actions with all parts that have weights, `rllib_gaussian*`.
+
+No Ray cluster is started. CPU, one thread; the versions are in the metadata of every file.
+"""
+
+import json
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import ray
+import torch
+from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.algorithms.ppo.ppo_catalog import PPOCatalog
+from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.evaluation.postprocessing import Postprocessing
+from safetensors.torch import save_file
+
+DATA = Path(__file__).parents[2] / "tests/parity/data"
+SETTINGS = dict(
+    clip_param=0.2,
+    vf_clip_param=10.0,
+    vf_loss_coeff=0.5,
+    entropy_coeff=0.01,
+    use_kl_loss=True,
+    kl_coeff=0.2,
+)
+
+
+def build_learner(share):
+    """A PPO learner of its own, without an Algorithm around it."""
+    env = gym.make("CartPole-v1")
+    model = DefaultModelConfig(fcnet_hiddens=[32, 32], vf_share_layers=share)
+    config = (
+        PPOConfig()
+        .environment("CartPole-v1")
+        .learners(num_learners=0, num_gpus_per_learner=0)
+        .training(**SETTINGS)
+        .rl_module(model_config=model)
+        .debugging(seed=0)
+    )
+    spaces = {DEFAULT_MODULE_ID: (env.observation_space, env.action_space)}
+    return config, config.build_learner(spaces=spaces)
+
+
+def make_batch(module, rows=64):
+    """Rows on both sides of every clip: of the ratio above and below, and of the value error."""
+    obs = torch.randn(rows, 4)
+    actions = torch.randint(2, (rows,))
+    with torch.no_grad():
+        logits = module.forward_train({Columns.OBS: obs})[Columns.ACTION_DIST_INPUTS]
+    old = logits + torch.randn(rows, 2)
+    dist = module.get_exploration_action_dist_cls().from_logits(old)
+    return {
+        Columns.OBS: obs,
+        Columns.ACTIONS: actions,
+        Columns.ACTION_DIST_INPUTS: old,
+        Columns.ACTION_LOGP: dist.logp(actions),
+        Postprocessing.ADVANTAGES: torch.randn(rows),
+        Postprocessing.VALUE_TARGETS: 4 * torch.randn(rows),
+    }
+
+
+def record(share):
+    torch.manual_seed(6)
+    config, learner = build_learner(share)
+    module = learner.module[DEFAULT_MODULE_ID].unwrapped()
+    batch = make_batch(module)
+    outputs = module.forward_train(batch)
+    values = module.compute_values(batch, embeddings=outputs.get(Columns.EMBEDDINGS))
+    total = learner.compute_loss_for_module(
+        module_id=DEFAULT_MODULE_ID, config=config, batch=batch, fwd_out=outputs
+    )
+    total.backward()
+    recorded = {
+        **batch,
+        "logits": outputs[Columns.ACTION_DIST_INPUTS],
+        "values": values,
+        "total": total.reshape(1),
+        **{f"grad.{n}": p.grad for n, p in module.named_parameters() if p.grad is not None},
+    }
+    about = {
+        "ray": ray.__version__,
+        "torch": torch.__version__,
+        "gymnasium": gym.__version__,
+        "numpy": np.__version__,
+        **SETTINGS,
+    }
+    name = "shared" if share else "separate"
+    save(f"rllib_{name}", module.state_dict(), about)
+    save(f"rllib_{name}_recorded", recorded, about)
+    print(name, "total loss", total.item())
+
+
+def record_gaussian():
+    """Everything else that has a name: LayerNorms, hidden layers of heads, a free log_std."""
+    torch.manual_seed(7)
+    module = RLModuleSpec(
+        module_class=DefaultPPOTorchRLModule,
+        catalog_class=PPOCatalog,
+        observation_space=gym.spaces.Box(-1.0, 1.0, (4,)),
+        action_space=gym.spaces.Box(-1.0, 1.0, (2,)),
+        model_config=DefaultModelConfig(
+            fcnet_hiddens=[16, 16],
+            fcnet_activation="relu",
+            fcnet_use_layernorm=True,
+            head_fcnet_hiddens=[8],
+            head_fcnet_use_layernorm=True,
+            free_log_std=True,
+            vf_share_layers=False,
+        ),
+    ).build()
+    for parameter in module.parameters():  # LayerNorms begin as ones and zeros, log_std as zeros
+        torch.nn.init.uniform_(parameter, -0.5, 0.5)
+    batch = {Columns.OBS: torch.randn(16, 4)}
+    outputs = module.forward_train(batch)
+    values = module.compute_values(batch, embeddings=outputs.get(Columns.EMBEDDINGS))
+    recorded = {**batch, "logits": outputs[Columns.ACTION_DIST_INPUTS], "values": values}
+    about = {"ray": ray.__version__, "torch": torch.__version__}
+    save("rllib_gaussian", module.state_dict(), about)
+    save("rllib_gaussian_recorded", recorded, about)
+
+
+def save(name, tensors, about):
+    tensors = {key: value.detach().contiguous().clone() for key, value in tensors.items()}
+    save_file(tensors, DATA / f"{name}.safetensors", metadata={"about": json.dumps(about)})
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    record(share=True)
+    record(share=False)
+    record_gaussian()

@@ -1,0 +1,46 @@
+//! The loss of our PPO objective on a recorded batch.
+
+use burn::prelude::*;
+use rekindle::algorithms::ppo::PpoObjective;
+use rekindle::learner::{LearnerConfig, Loss};
+use rekindle::prelude::*;
+
+use crate::support::{Recorded, cpu};
+
+/// The loss with the settings that the scripts record.
+pub(crate) fn loss(module: &AnyRLModule, recorded: &Recorded) -> Loss {
+    let device = cpu().autodiff();
+    let batch = [
+        Columns::OBS,
+        Columns::ACTIONS,
+        Columns::ACTION_DIST_INPUTS,
+        Columns::ACTION_LOGP,
+        Columns::ADVANTAGES,
+        Columns::VALUE_TARGETS,
+    ]
+    .into_iter()
+    .fold(Batch::new(), |batch, name| batch.with(name, recorded.tensor(name, &device)));
+    let mut objective = PpoObjective::new(PpoTraining {
+        clip_param: 0.2,
+        vf_clip_param: 10.0,
+        vf_loss_coeff: 0.5,
+        entropy_coeff: Schedule::Constant(0.01),
+        kl_coeff: 0.2,
+        ..PpoTraining::default()
+    });
+    let config = LearnerConfig::default();
+    let cx = UpdateContext {
+        module_id: DEFAULT_MODULE_ID,
+        module,
+        device: &device,
+        config: &config,
+        env_steps: 0,
+    };
+    let outputs = module.forward_train(&batch).unwrap();
+    objective.compute_loss(cx, &batch, &outputs).unwrap()
+}
+
+/// A term of a loss by the name under which it is reported.
+pub(crate) fn term(loss: &Loss, name: &str) -> Tensor<1> {
+    loss.metrics.iter().find(|(key, _)| *key == name).unwrap().1.clone()
+}

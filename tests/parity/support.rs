@@ -1,0 +1,130 @@
+//! What the parity tests share: recorded figures, and comparing with them.
+
+use std::path::PathBuf;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::prelude::*;
+use rekindle::core::AnyTensor;
+use rekindle::core::checkpoint::{Array, ArrayData};
+use rekindle::core::weights::{Weights, state_dict};
+use rekindle::learner::Gradients;
+use rekindle::prelude::*;
+use serde_json::Value;
+
+/// The largest difference that passes, relative to the figure or, if that is smaller, to the
+/// largest figure of its array or one.
+const TOLERANCE: f32 = 1e-5;
+
+/// The path of a file of recorded data.
+pub(crate) fn path(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests/parity/data", name].iter().collect()
+}
+
+/// The CPU.
+pub(crate) fn cpu() -> Device {
+    DeviceSpec::Cpu.open().unwrap()
+}
+
+/// Named arrays of a file.
+pub(crate) struct Recorded(pub(crate) Weights);
+
+impl Recorded {
+    /// Reads `tests/parity/data/<name>.safetensors`.
+    pub(crate) fn read(name: &str) -> Self {
+        Self(read_safetensors(path(&format!("{name}.safetensors"))).unwrap())
+    }
+
+    /// The arrays whose names begin with `prefix` and a dot, without it.
+    pub(crate) fn part(&self, prefix: &str) -> Weights {
+        let strip = |name: &str| Some(name.strip_prefix(prefix)?.strip_prefix('.')?.to_owned());
+        self.0.iter().filter_map(|(name, array)| Some((strip(name)?, array.clone()))).collect()
+    }
+
+    /// One array as a tensor on a device.
+    pub(crate) fn tensor(&self, name: &str, device: &Device) -> AnyTensor {
+        let array = &self.0[name];
+        let shape = array.shape().to_vec();
+        let data = match array.data() {
+            ArrayData::F32(values) => TensorData::new(values.clone(), shape),
+            ArrayData::I64(values) => TensorData::new(values.clone(), shape),
+            other => panic!("{name}: {other:?}"),
+        };
+        AnyTensor::from_data(data, device).unwrap()
+    }
+
+    /// One array as a float tensor on a device.
+    pub(crate) fn float<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D> {
+        self.tensor(name, device).into_float().unwrap()
+    }
+
+    /// Checks a tensor against the array of that name.
+    pub(crate) fn check<const D: usize>(&self, name: &str, found: Tensor<D>) {
+        assert_eq!(found.dims(), self.0[name].shape(), "{name}");
+        let found = rekindle::core::any_tensor::to_f32(found).unwrap();
+        assert_close(name, &found, &self.0[name]);
+    }
+}
+
+/// Checks numbers against recorded ones.
+pub(crate) fn assert_close(name: &str, found: &[f32], expected: &Array) {
+    let expected = expected.as_slice::<f32>().unwrap();
+    assert_eq!(found.len(), expected.len(), "{name}");
+    let floor = expected.iter().fold(0f32, |floor, x| floor.max(x.abs())).min(1.0);
+    let mut largest = 0f32;
+    for (row, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let difference = (found - expected).abs() / expected.abs().max(floor);
+        assert!(
+            difference <= TOLERANCE,
+            "{name}[{row}]: found {found}, recorded {expected}: off by {difference:e}"
+        );
+        largest = largest.max(difference);
+    }
+    println!("{name}: within {largest:.1e}");
+}
+
+/// Checks all parameters, or gradients, of a module against recorded ones.
+pub(crate) fn assert_weights_close(found: &Weights, expected: &Weights) {
+    assert!(found.keys().eq(expected.keys()), "{:?} {:?}", found.keys(), expected.keys());
+    for (name, array) in found {
+        assert_eq!(array.shape(), expected[name].shape(), "{name}");
+        assert_close(name, array.as_slice().unwrap(), &expected[name]);
+    }
+}
+
+/// The gradients of a loss by the names of the parameters, in PyTorch's layout.
+pub(crate) fn gradients(module: &AnyRLModule, loss: &Tensor<1>) -> Weights {
+    /// Puts its gradient in the place of every parameter, so that the state dict names them.
+    struct Replacer(Gradients);
+    impl ModuleMapper for Replacer {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let gradient = self.0.remove(param.id).expect("every parameter has a gradient");
+            Param::initialized(param.id, gradient.into_float().unwrap())
+        }
+    }
+    let gradients = Gradients::take(module, &mut loss.backward());
+    state_dict(&module.clone().map(&mut Replacer(gradients))).unwrap()
+}
+
+/// An actor-critic for vectors of four numbers and two actions, with autodiff.
+pub(crate) fn actor_critic(model_config: Value) -> AnyRLModule {
+    actor_critic_for(Space::discrete(2).unwrap(), model_config)
+}
+
+/// An actor-critic for vectors of four numbers, with autodiff.
+pub(crate) fn actor_critic_for(actions: Space, model_config: Value) -> AnyRLModule {
+    RLModuleSpec::default()
+        .observation_space(Space::boxed(f32::NEG_INFINITY, f32::INFINITY, &[4]).unwrap())
+        .action_space(actions)
+        .model_config(model_config)
+        .build(&cpu().autodiff())
+        .unwrap()
+}
+
+/// Inputs of the action distribution and values for the recorded observations.
+pub(crate) fn forward(module: &AnyRLModule, obs: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
+    let batch = Batch::new().with(Columns::OBS, obs);
+    let out = module.forward_train(&batch).unwrap();
+    let embeddings = out.contains(Columns::EMBEDDINGS).then(|| out.float(Columns::EMBEDDINGS));
+    let values = module.compute_values(&batch, embeddings.transpose().unwrap()).unwrap();
+    (out.float(Columns::ACTION_DIST_INPUTS).unwrap(), values)
+}
