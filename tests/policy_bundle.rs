@@ -41,7 +41,7 @@ fn a_bundles_greedy_actions_equal_those_of_the_evaluation_runner() {
     let mut step = rekindle::env::VectorStep::new(envs.observation_space(), 10);
     let start: Vec<_> = (0..10).map(|_| Some(u64::from(seeds.next_u32()))).collect();
     envs.reset(&start, &mut step).unwrap();
-    let mut returns = vec![0.0; 10];
+    let mut returns = [0.0; 10];
     for _ in 0..200 {
         let actions = policy.act(&step.observations).unwrap().clone();
         envs.step(&actions, &mut step).unwrap();
