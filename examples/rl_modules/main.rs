@@ -1,0 +1,20 @@
+//! The code blocks of RLlib's page "RL Modules", in Rust.
+//!
+//! `cargo run --release --example rl_modules`
+
+mod checkpointing;
+mod constructing;
+mod custom_encoder;
+mod returning_actions;
+
+use std::error::Error;
+
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
+    constructing::enabling()?;
+    constructing::a_single_spec()?;
+    constructing::a_multi_spec()?;
+    constructing::a_spec_in_an_algorithm()?;
+    returning_actions::with_and_without_the_actions_key()?;
+    custom_encoder::an_image_encoder_of_ones_own()?;
+    checkpointing::a_module_outside_and_inside_an_algorithm()
+}

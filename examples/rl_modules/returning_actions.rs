@@ -1,0 +1,70 @@
+//! "Writing Custom Single Agent RL Modules": what the acting passes may return.
+
+use std::error::Error;
+
+use burn::module::Module;
+use burn::prelude::*;
+use rekindle::prelude::*;
+use rekindle::rl_module::Result as ModuleResult;
+
+/// Puts out `action_dist_inputs`: actions are sampled from them when exploring, and taken from the
+/// deterministic twin in inference; log-probabilities are computed.
+#[derive(Module, Debug)]
+struct WithoutActions {
+    policy: Mlp,
+}
+
+impl RLModule for WithoutActions {
+    fn setup(cx: &ModuleContext<'_>) -> ModuleResult<Self> {
+        let actions = cx.action_space().as_discrete()?.n();
+        Ok(Self { policy: cx.mlp(cx.observation_space().flat_dim(), &[32], actions) })
+    }
+
+    fn forward_train(&self, batch: &Batch) -> ModuleResult<Batch> {
+        let logits = self.policy.forward(batch.float::<2>(Columns::OBS)?);
+        Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
+    }
+}
+
+/// Puts out `actions`: they are used as they are. With `action_dist_inputs` beside them,
+/// exploration also computes their log-probabilities.
+#[derive(Module, Debug)]
+struct WithActions {
+    policy: Mlp,
+}
+
+impl RLModule for WithActions {
+    fn setup(cx: &ModuleContext<'_>) -> ModuleResult<Self> {
+        let actions = cx.action_space().as_discrete()?.n();
+        Ok(Self { policy: cx.mlp(cx.observation_space().flat_dim(), &[32], actions) })
+    }
+
+    fn forward_train(&self, batch: &Batch) -> ModuleResult<Batch> {
+        let logits = self.policy.forward(batch.float::<2>(Columns::OBS)?);
+        Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
+    }
+
+    fn forward_exploration(&self, batch: &Batch) -> ModuleResult<Batch> {
+        let logits = self.policy.forward(batch.float::<2>(Columns::OBS)?);
+        let actions: Tensor<1, Int> = logits.clone().argmax(1).squeeze_dim(1);
+        Ok(Batch::new().with(Columns::ACTIONS, actions).with(Columns::ACTION_DIST_INPUTS, logits))
+    }
+}
+
+/// Both modules act in CartPole.
+pub(crate) fn with_and_without_the_actions_key() -> Result<(), Box<dyn Error>> {
+    let device = DeviceSpec::Cpu.open()?;
+    for spec in [RLModuleSpec::of::<WithoutActions>(), RLModuleSpec::of::<WithActions>()] {
+        let config = EnvRunnerConfig { num_envs: 4, ..EnvRunnerConfig::new("CartPole-v1") };
+        let mut runner = SingleAgentEnvRunner::new(config, 0, &device)?;
+        let module = spec
+            .observation_space(runner.observation_space().clone())
+            .action_space(runner.action_space().clone())
+            .build(&device)?;
+        runner.set_module(&module, 0);
+        let rollout = runner.sample(Amount::Timesteps(100), SampleOptions::default())?;
+        assert!(rollout.extras.contains_key(Columns::ACTION_LOGP));
+        println!("{} acted for {} steps", module.spec().module(), rollout.env_steps());
+    }
+    Ok(())
+}
