@@ -14,9 +14,7 @@ use rekindle_rl_module::AnyRLModule;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::connectors::{
-    ActionSampler, ConnectorConfig, ConnectorPipeline, NormalizeAndClipActions,
-};
+use crate::connectors::{ActionSampler, ConnectorConfig, ConnectorPipeline, pipelines};
 use crate::{Result, RunnerError};
 
 /// What surrounds the module of a bundle.
@@ -97,15 +95,17 @@ impl PolicyBundle {
     /// # Errors
     /// If a connector cannot work on the observation space.
     pub fn new(module: AnyRLModule, config: BundleConfig, device: &Device) -> Result<Self> {
-        let connectors = config.env_to_module.iter().map(ConnectorConfig::build).collect();
-        let env_to_module = ConnectorPipeline::with(config.observation_space.clone(), connectors)?;
-        let actions = config.action_space.clone();
-        let to_env =
-            NormalizeAndClipActions::new(&actions, config.normalize_actions, config.clip_actions);
+        let (env_to_module, module_to_env) = pipelines(
+            &config.observation_space,
+            &config.action_space,
+            &config.env_to_module,
+            config.normalize_actions,
+            config.clip_actions,
+        )?;
         Ok(Self {
-            sampler: ActionSampler::new(Buffer::zeros(&actions, 0)),
-            module_to_env: ConnectorPipeline::with(actions, vec![Box::new(to_env)])?,
+            sampler: ActionSampler::new(Buffer::zeros(&config.action_space, 0)),
             env_to_module,
+            module_to_env,
             device: device.clone(),
             module,
             config,

@@ -78,3 +78,22 @@ pub trait Connector: Debug + Send {
         Ok(())
     }
 }
+
+/// The pipelines around a module: from observations to the module, from actions to environments.
+///
+/// # Errors
+/// [`RunnerError::ConnectorSpace`] if a connector cannot work on what comes before it.
+pub(crate) fn pipelines(
+    observations: &Space,
+    actions: &Space,
+    env_to_module: &[ConnectorConfig],
+    normalize_actions: bool,
+    clip_actions: bool,
+) -> Result<(ConnectorPipeline, ConnectorPipeline)> {
+    let pieces = env_to_module.iter().map(ConnectorConfig::build).collect();
+    let to_env = NormalizeAndClipActions::new(actions, normalize_actions, clip_actions);
+    Ok((
+        ConnectorPipeline::with(observations.clone(), pieces)?,
+        ConnectorPipeline::with(actions.clone(), vec![Box::new(to_env)])?,
+    ))
+}

@@ -14,9 +14,7 @@ use rekindle_core::{Batch, Columns, Generator, host_batch};
 use rekindle_env::{Buffer, Space, VectorEnv, VectorStep, make_vec_with};
 use rekindle_rl_module::AnyRLModule;
 
-use crate::connectors::{
-    ActionSampler, ConnectorConfig, ConnectorPipeline, NormalizeAndClipActions,
-};
+use crate::connectors::{ActionSampler, ConnectorPipeline, pipelines};
 use crate::{BundleConfig, PolicyBundle, Result, Rollout, RunnerError, SegmentEnd};
 
 pub use config::{Amount, EnvRunnerConfig, SampleOptions};
@@ -96,11 +94,13 @@ impl SingleAgentEnvRunner {
     pub fn new(config: EnvRunnerConfig, index: usize, device: &Device) -> Result<Self> {
         config.validate()?;
         let env = make_vec_with(&config.env, config.num_envs, &config.env_config)?;
-        let actions = env.action_space().clone();
-        let connectors = config.env_to_module.iter().map(ConnectorConfig::build).collect();
-        let env_to_module = ConnectorPipeline::with(env.observation_space().clone(), connectors)?;
-        let to_env =
-            NormalizeAndClipActions::new(&actions, config.normalize_actions, config.clip_actions);
+        let (env_to_module, module_to_env) = pipelines(
+            env.observation_space(),
+            env.action_space(),
+            &config.env_to_module,
+            config.normalize_actions,
+            config.clip_actions,
+        )?;
         let streams = |purpose| {
             let (seed, runner) = (config.seed, index as u64);
             (0..config.num_envs as u64).map(move |env| stream(seed, runner, env, purpose))
@@ -110,10 +110,10 @@ impl SingleAgentEnvRunner {
             device: device.clone(),
             step: VectorStep::new(env.observation_space(), config.num_envs),
             observations: Buffer::zeros(env_to_module.output_space(), config.num_envs),
-            sampler: ActionSampler::new(Buffer::zeros(&actions, config.num_envs)),
-            module_to_env: ConnectorPipeline::with(actions, vec![Box::new(to_env)])?,
+            sampler: ActionSampler::new(Buffer::zeros(env.action_space(), config.num_envs)),
             env: EnvBox(env),
             env_to_module,
+            module_to_env,
             module: None,
             episodes: vec![EpisodeTracker::default(); config.num_envs],
             next_episode: 0,

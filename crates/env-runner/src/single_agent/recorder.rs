@@ -13,6 +13,10 @@ use crate::{Result, Rollout, Segment, SegmentEnd};
 pub(super) struct Recorder {
     num_envs: usize,
     rollout: Rollout,
+    /// `action_dist_inputs` of all rows, row-major; empty if the module puts none out.
+    inputs: Vec<f32>,
+    /// `action_logp` of all rows; empty if unknown.
+    logp: Vec<f32>,
     /// The segment each environment is in.
     open: Vec<Open>,
 }
@@ -42,6 +46,8 @@ impl Recorder {
             episodes.iter().map(|&(episode, t_started)| Open { episode, since: 0, t_started });
         Self {
             num_envs,
+            inputs: Vec::new(),
+            logp: Vec::with_capacity(rows),
             rollout: Rollout {
                 observations: Buffer::with_capacity(observations, rows),
                 actions: Buffer::with_capacity(actions, rows),
@@ -68,23 +74,8 @@ impl Recorder {
     ) -> Result<()> {
         self.rollout.observations.extend_from(observations, 0..self.num_envs)?;
         self.rollout.actions.extend_from(&sampler.actions, 0..self.num_envs)?;
-        self.push_extra(Columns::ACTION_DIST_INPUTS, &sampler.inputs)?;
-        self.push_extra(Columns::ACTION_LOGP, &sampler.logp)
-    }
-
-    fn push_extra(&mut self, name: &'static str, values: &[f32]) -> Result<()> {
-        if values.is_empty() {
-            return Ok(());
-        }
-        let width = values.len() / self.num_envs;
-        let shape: &[usize] = if name == Columns::ACTION_LOGP { &[] } else { &[width] };
-        let rows = Buffer::from_f32(values.to_vec(), shape)?;
-        match self.rollout.extras.get_mut(name) {
-            Some(column) => column.extend_from(&rows, 0..self.num_envs)?,
-            None => {
-                self.rollout.extras.insert(name, rows);
-            }
-        }
+        self.inputs.extend_from_slice(&sampler.inputs);
+        self.logp.extend_from_slice(&sampler.logp);
         Ok(())
     }
 
@@ -135,9 +126,15 @@ impl Recorder {
         order.sort_by_key(|&i| (rollout.segments[i].env, rollout.segments[i].start));
         rollout.final_observations = rollout.final_observations.gather(&order)?;
         rollout.segments = order.into_iter().map(|i| rollout.segments[i].clone()).collect();
-        if let Some(logp) = rollout.extras.get(Columns::ACTION_LOGP) {
-            let prob = logp.as_f32()?.iter().map(|logp| logp.exp()).collect();
+        if !self.inputs.is_empty() {
+            let width = self.inputs.len() / rollout.rewards.len().max(1);
+            let inputs = Buffer::from_f32(self.inputs, &[width])?;
+            rollout.extras.insert(Columns::ACTION_DIST_INPUTS, inputs);
+        }
+        if !self.logp.is_empty() {
+            let prob = self.logp.iter().map(|logp| logp.exp()).collect();
             rollout.extras.insert(Columns::ACTION_PROB, Buffer::from_f32(prob, &[])?);
+            rollout.extras.insert(Columns::ACTION_LOGP, Buffer::from_f32(self.logp, &[])?);
         }
         Ok(rollout)
     }
