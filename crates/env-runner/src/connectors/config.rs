@@ -3,7 +3,7 @@
 use rekindle_env::Space;
 use serde::{Deserialize, Serialize};
 
-use super::{Connector, MeanStdFilter, PrevActionsPrevRewards};
+use super::{Connector, FlattenObservations, FrameStacking, MeanStdFilter, PrevActionsPrevRewards};
 
 /// A connector of the env-to-module pipeline, for configurations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,17 @@ pub enum ConnectorConfig {
         /// Bound on the absolute result; `None` for no bound.
         #[serde(default = "ten")]
         clip_by_value: Option<f32>,
+    },
+    /// [`FlattenObservations`].
+    FlattenObservations {
+        /// Keys of the parts of a Dict that are dropped.
+        #[serde(default)]
+        keys_to_remove: Vec<String>,
+    },
+    /// [`FrameStacking`].
+    FrameStacking {
+        /// How many observations are stacked.
+        num_frames: usize,
     },
     /// [`PrevActionsPrevRewards`].
     PrevActionsPrevRewards {
@@ -62,6 +73,10 @@ impl ConnectorConfig {
             Self::MeanStdFilter { de_mean_to_zero, de_std_to_one, clip_by_value } => {
                 Box::new(MeanStdFilter::new(*de_mean_to_zero, *de_std_to_one, *clip_by_value))
             }
+            Self::FlattenObservations { keys_to_remove } => {
+                Box::new(FlattenObservations::new(keys_to_remove.clone()))
+            }
+            Self::FrameStacking { num_frames } => Box::new(FrameStacking::new(*num_frames)),
             Self::PrevActionsPrevRewards { n_prev_actions, n_prev_rewards } => Box::new(
                 PrevActionsPrevRewards::new(actions.clone(), *n_prev_actions, *n_prev_rewards),
             ),

@@ -5,7 +5,10 @@
 //! actions themselves stay as they are: losses use those.
 
 mod config;
+mod flatten_observations;
+mod frame_stacking;
 mod get_actions;
+mod history;
 mod mean_std_filter;
 mod normalize_and_clip_actions;
 mod pipeline;
@@ -19,6 +22,8 @@ use serde_json::Value;
 use crate::{Result, RunnerError};
 
 pub use config::ConnectorConfig;
+pub use flatten_observations::FlattenObservations;
+pub use frame_stacking::FrameStacking;
 pub(crate) use get_actions::ActionSampler;
 pub use mean_std_filter::MeanStdFilter;
 pub use normalize_and_clip_actions::NormalizeAndClipActions;
@@ -66,6 +71,10 @@ pub trait Connector: Debug + Send {
     /// # Errors
     /// [`RunnerError::ConnectorSpace`] if it cannot work on that space.
     fn output_space(&self, input: &Space) -> Result<Space>;
+
+    /// Says the space of its inputs: before the first rows, and when it changes. Only for one that
+    /// [`output_space`](Self::output_space) accepted.
+    fn set_input_space(&mut self, _input: &Space) {}
 
     /// Transforms all rows.
     ///
