@@ -2,8 +2,10 @@
 
 use rekindle_env::Space;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Connector, FlattenObservations, FrameStacking, MeanStdFilter, PrevActionsPrevRewards};
+use crate::Result;
 
 /// A connector of the env-to-module pipeline, for configurations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,14 @@ pub enum ConnectorConfig {
         /// Bound on the absolute result; `None` for no bound.
         #[serde(default = "ten")]
         clip_by_value: Option<f32>,
+    },
+    /// One that [`register_connector`](super::register_connector) made known.
+    Custom {
+        /// The name it was registered under.
+        name: String,
+        /// Its settings.
+        #[serde(default)]
+        config: Value,
     },
     /// [`FlattenObservations`].
     FlattenObservations {
@@ -67,9 +77,19 @@ impl ConnectorConfig {
         }
     }
 
+    /// A connector that [`register_connector`](super::register_connector) made known.
+    pub fn custom(name: impl Into<String>, config: impl Into<Value>) -> Self {
+        Self::Custom { name: name.into(), config: config.into() }
+    }
+
     /// Creates the connector, for a policy with these actions.
-    pub fn build(&self, actions: &Space) -> Box<dyn Connector> {
-        match self {
+    ///
+    /// # Errors
+    /// [`RunnerError::UnregisteredConnector`](crate::RunnerError::UnregisteredConnector), or that
+    /// of a user's connector.
+    pub fn build(&self, actions: &Space) -> Result<Box<dyn Connector>> {
+        Ok(match self {
+            Self::Custom { name, config } => return registry::build(name, config, actions),
             Self::MeanStdFilter { de_mean_to_zero, de_std_to_one, clip_by_value } => {
                 Box::new(MeanStdFilter::new(*de_mean_to_zero, *de_std_to_one, *clip_by_value))
             }
@@ -80,6 +100,6 @@ impl ConnectorConfig {
             Self::PrevActionsPrevRewards { n_prev_actions, n_prev_rewards } => Box::new(
                 PrevActionsPrevRewards::new(actions.clone(), *n_prev_actions, *n_prev_rewards),
             ),
-        }
+        })
     }
 }

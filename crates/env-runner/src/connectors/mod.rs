@@ -13,6 +13,7 @@ mod mean_std_filter;
 mod normalize_and_clip_actions;
 mod pipeline;
 mod prev_actions_prev_rewards;
+mod registry;
 
 use std::fmt::Debug;
 
@@ -29,6 +30,7 @@ pub use mean_std_filter::MeanStdFilter;
 pub use normalize_and_clip_actions::NormalizeAndClipActions;
 pub use pipeline::ConnectorPipeline;
 pub use prev_actions_prev_rewards::PrevActionsPrevRewards;
+pub use registry::register_connector;
 
 /// What a connector may know beside the rows.
 #[derive(Debug, Clone, Copy, Default)]
@@ -157,7 +159,7 @@ pub(crate) fn pipelines(
     normalize_actions: bool,
     clip_actions: bool,
 ) -> Result<(ConnectorPipeline, ConnectorPipeline)> {
-    let pieces = env_to_module.iter().map(|config| config.build(actions)).collect();
+    let pieces = env_to_module.iter().map(|config| config.build(actions)).collect::<Result<_>>()?;
     let to_env = NormalizeAndClipActions::new(actions, normalize_actions, clip_actions);
     Ok((
         ConnectorPipeline::with(observations.clone(), pieces)?,
