@@ -4,7 +4,9 @@ use rekindle_env::Space;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Connector, FlattenObservations, FrameStacking, MeanStdFilter, PrevActionsPrevRewards};
+use super::{
+    Connector, FlattenObservations, FrameStacking, MeanStdFilter, PrevActionsPrevRewards, registry,
+};
 use crate::Result;
 
 /// A connector of the env-to-module pipeline, for configurations.
