@@ -96,7 +96,7 @@ impl AgentSpec {
 /// - The episode is over when the environment says so for
 ///   [all](MultiAgentStep::terminate_all), or when every agent that was ever observed in it is done.
 ///
-/// An environment need not check any of this: [`make_multi_agent`](crate::make_multi_agent) wraps it
+/// An environment need not check any of this: [`make_multi_agent`] wraps it
 /// in [`MultiAgentChecker`], which enforces the rules on either side, and in
 /// [`MultiAgentTimeLimit`]. Nor need it clear `out`, which its caller does (see
 /// [`MultiAgentStep::clear`]).
