@@ -41,7 +41,8 @@ impl<E: MultiAgentEnv> Table<E> {
 
     pub(crate) fn samplers(&self, seed: u64) -> Vec<SpaceSampler> {
         let spaces = self.env.possible_agents().iter().map(|agent| &agent.action_space);
-        spaces.map(|space: &Space| space.sampler(seed)).collect()
+        let seeds = (0..).map(|agent| seed.wrapping_add(agent));
+        spaces.zip(seeds).map(|(space, seed): (&Space, u64)| space.sampler(seed)).collect()
     }
 
     pub(crate) fn to_act(&self) -> Vec<usize> {
