@@ -210,6 +210,11 @@ impl Detached {
 }
 
 fn spec_of(state: &State) -> Result<RLModuleSpec> {
+    if state.data.get("rl_module_specs").is_some() {
+        return Err(ModuleError::Mismatch(
+            "the checkpoint holds several modules that share parameters; load it with `MultiRLModule::from_checkpoint` and take the module out of that".into(),
+        ));
+    }
     Ok(state.data_as()?)
 }
 

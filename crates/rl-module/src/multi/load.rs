@@ -24,10 +24,11 @@ impl MultiRLModuleSpec {
 
     fn load_from(&self, path: &Path, choice: bool, multi: &mut MultiRLModule) -> Result<()> {
         let state = checkpoint::read(path)?;
+        let own_paths = self.rl_module_specs.values().any(|s| s.get_load_state_path().is_some());
         if multi.shared().is_some() {
-            return match choice {
+            return match choice || own_paths {
                 true => Err(ModuleError::Mismatch(
-                    "modules that share parameters are loaded together: leave out `modules_to_load` and `load_renamed`".into(),
+                    "modules that share parameters are loaded together: leave out `modules_to_load`, `load_renamed` and the `load_state_path` of single specs".into(),
                 )),
                 false => multi.set_state(&state),
             };
