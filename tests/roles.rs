@@ -31,6 +31,10 @@ fn one(module: AnyRLModule, objective: impl Objective + 'static) -> Result<Learn
     Learner::new(config, Box::new(objective), module, &device())
 }
 
+fn cloning(roles: Vec<Role>) -> Cloning {
+    Cloning { roles, ..Cloning::default() }
+}
+
 /// A Q network and its target.
 #[derive(Module, Debug)]
 struct Dqn {
@@ -168,10 +172,10 @@ fn a_learner_refuses_modules_that_lack_a_role_or_only_act() {
         assert!(message.contains(expected), "{message}");
     }
     let roles = vec![Role::ValueFunction];
-    let message = one(build::<Dqn>(), Cloning { roles }).unwrap_err().to_string();
+    let message = one(build::<Dqn>(), cloning(roles)).unwrap_err().to_string();
     assert!(message.contains("as_value_function"), "{message}");
     let roles = vec![Role::SelfSupervisedLoss];
-    let message = one(build::<Dqn>(), Cloning { roles }).unwrap_err().to_string();
+    let message = one(build::<Dqn>(), cloning(roles)).unwrap_err().to_string();
     assert!(message.contains("as_self_supervised_loss"), "{message}");
 
     let acting = spec::<ActorCritic>().inference_only(true).build(&device()).unwrap();
@@ -219,7 +223,7 @@ impl SelfSupervisedLoss for Curiosity {
 
 #[test]
 fn a_module_with_its_own_loss_learns_by_it_beside_one_of_the_objective() {
-    let mut learner = one(build::<ActorCritic>(), Cloning { roles: vec![Role::ValueFunction] });
+    let mut learner = one(build::<ActorCritic>(), cloning(vec![Role::ValueFunction]));
     let learner = learner.as_mut().unwrap();
     learner.add_module("icm", build::<Curiosity>(), false).unwrap();
     let rows = experience(&space(), 2, 64, 0);

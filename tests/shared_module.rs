@@ -11,7 +11,7 @@ use rekindle::core::weights::Weights;
 use rekindle::env_runner::BundleConfig;
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
-use support::{data, device, experience, ids, learner, logits, metrics, saved, weights};
+use support::{Cloning, data, device, experience, ids, learner, logits, metrics, saved, weights};
 
 /// A shared encoder of the global part of observations, a head per module that also reads the
 /// local part, and one critic that reads the global part of every module.
@@ -216,7 +216,10 @@ fn the_centralised_critic_learns_the_values_of_all_modules() {
 
 #[test]
 fn a_loss_that_is_not_finite_skips_all_modules_that_share() {
-    let mut learner = learner(LearnerConfig::default(), build(0));
+    // The gradients are finite: only the loss of one module tells.
+    let objective = Cloning { rewards_are_constants: true, ..Cloning::default() };
+    let config = LearnerConfig::default();
+    let mut learner = Learner::new(config, Box::new(objective), build(0), &device()).unwrap();
     let before = weights(&learner, "a");
     let mut both = both();
     both.get_mut("b").unwrap()[0].rewards[3] = f32::NAN;

@@ -57,6 +57,8 @@ pub(crate) fn data(of: &[(&str, Vec<Rollout>)]) -> ModuleRollouts {
 #[derive(Debug, Default)]
 pub(crate) struct Cloning {
     pub(crate) roles: Vec<Role>,
+    /// Adds the mean reward to losses instead of learning from it: gradients do not see it.
+    pub(crate) rewards_are_constants: bool,
 }
 
 impl Objective for Cloning {
@@ -86,7 +88,9 @@ impl Objective for Cloning {
         let logp = cx.module.distribution().logp(inputs, batch.column(Columns::ACTIONS)?)?;
         let mut total = logp.mean().neg();
         let mut metrics = Vec::new();
-        if cx.module.has_role(Role::ValueFunction) {
+        if self.rewards_are_constants {
+            total = total + batch.float::<1>(Columns::REWARDS)?.mean();
+        } else if cx.module.has_role(Role::ValueFunction) {
             let values = cx.module.compute_values(batch, None)?;
             let vf_loss = (values - batch.float::<1>(Columns::REWARDS)?).square().mean();
             total = total + vf_loss.clone();
