@@ -5,10 +5,9 @@ mod support;
 
 use burn::module::Module;
 use burn::prelude::*;
-use rekindle::core::HostBatch;
 use rekindle::core::weights::Weights;
 use rekindle::env_runner::Rollout;
-use rekindle::learner::{LearnerError, Loss, TrainBatch};
+use rekindle::learner::{LearnerBatch, LearnerError, Loss, TrainBatch};
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
 use support::{Cloning, data, device, experience, metrics, weights};
@@ -98,10 +97,10 @@ impl Objective for QLearning {
 
     fn build_batch(
         &mut self,
-        _: UpdateContext<'_>,
+        cx: UpdateContext<'_>,
         rollouts: &[Rollout],
-    ) -> Result<HostBatch, LearnerError> {
-        Ok(TrainBatch::from_rollouts(rollouts)?.columns)
+    ) -> Result<LearnerBatch, LearnerError> {
+        Ok(TrainBatch::from_rollouts(rollouts, cx.module.max_seq_len())?.columns.into())
     }
 
     fn compute_loss(

@@ -360,3 +360,51 @@ fn modules_leave_the_whole_and_independent_ones_join_it() {
     let optimizers = learner.get_state().unwrap().component("optimizer").unwrap().clone();
     assert_eq!(optimizers.components.keys().collect::<Vec<_>>(), ["c"]);
 }
+
+/// Modules with memory, each from a state of its own.
+#[derive(Module, Debug)]
+struct Remembers {
+    policy: Mlp,
+}
+
+impl SharedRLModule for Remembers {
+    fn setup(cx: &SharedContext<'_>) -> ModuleResult<Self> {
+        Ok(Self { policy: cx.first()?.mlp(1, &[], 2) })
+    }
+
+    fn forward_train(&self, _: &str, batch: &Batch) -> ModuleResult<Batch> {
+        let state = batch.float::<2>(Columns::STATE_IN)?;
+        let logits = self.policy.forward(state.clone());
+        Ok(Batch::new()
+            .with(Columns::ACTION_DIST_INPUTS, logits)
+            .with(Columns::STATE_OUT, state + 1.0))
+    }
+
+    fn initial_state(&self, module_id: &str) -> ModuleResult<Option<Buffer>> {
+        let start = if module_id == "late" { 10.0 } else { 0.0 };
+        Ok(Some(Buffer::from_f32(vec![start], &[1])?))
+    }
+
+    fn max_seq_len(&self, module_id: &str) -> usize {
+        module_id.len()
+    }
+}
+
+#[test]
+fn modules_with_memory_share_parameters_too() {
+    let spec = RLModuleSpec::default().action_space(Space::discrete(2).unwrap());
+    let spec = spec.observation_space(make("CartPole-v1").unwrap().observation_space().clone());
+    let multi = MultiRLModuleSpec::shared::<Remembers>([("early", spec.clone()), ("late", spec)]);
+    let multi = multi.build(&device(), 0).unwrap();
+    for (id, first) in [("early", 0.0), ("late", 10.0)] {
+        let module = multi.module(id).unwrap();
+        assert_eq!(module.max_seq_len(), id.len());
+        let config = EnvRunnerConfig { num_envs: 2, ..EnvRunnerConfig::new("CartPole-v1") };
+        let mut runner = SingleAgentEnvRunner::new(config, 0, &device()).unwrap();
+        runner.set_module(module, 0).unwrap();
+        let rollout = runner.sample(Amount::Timesteps(8), SampleOptions::default()).unwrap();
+        let states = rollout.states.unwrap().state_in.as_f32().unwrap().to_vec();
+        let expected = [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0].map(|step| first + step);
+        assert_eq!(states, expected);
+    }
+}

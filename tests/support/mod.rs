@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use burn::prelude::*;
+use rekindle::core::ModuleId;
 use rekindle::core::any_tensor::to_f32;
 use rekindle::core::metrics::MetricsLogger;
 use rekindle::core::weights::Weights;
-use rekindle::core::{HostBatch, ModuleId};
 use rekindle::env_runner::{Rollout, Segment, SegmentEnd};
-use rekindle::learner::{LearnerError, Loss, ModuleRollouts, TrainBatch};
+use rekindle::learner::{LearnerBatch, LearnerError, Loss, ModuleRollouts, TrainBatch};
 use rekindle::prelude::*;
 
 pub(crate) fn device() -> Device {
@@ -34,6 +34,7 @@ pub(crate) fn rollout(observations: Buffer, actions: Vec<i64>, rewards: Vec<f32>
         rewards,
         extras: BTreeMap::new(),
         segments: vec![segment],
+        states: None,
         weights_seq_no: 0,
     }
 }
@@ -72,10 +73,10 @@ impl Objective for Cloning {
 
     fn build_batch(
         &mut self,
-        _: UpdateContext<'_>,
+        cx: UpdateContext<'_>,
         rollouts: &[Rollout],
-    ) -> Result<HostBatch, LearnerError> {
-        Ok(TrainBatch::from_rollouts(rollouts)?.columns)
+    ) -> Result<LearnerBatch, LearnerError> {
+        Ok(TrainBatch::from_rollouts(rollouts, cx.module.max_seq_len())?.columns.into())
     }
 
     fn compute_loss(

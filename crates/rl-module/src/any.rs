@@ -9,6 +9,7 @@ use burn::prelude::Device;
 use rekindle_catalog::Distribution;
 use rekindle_core::weights::{self, LoadReport, Weights};
 use rekindle_core::{Batch, Checkpointable, State, checkpoint};
+use rekindle_env::Buffer;
 
 use crate::shared::SharedView;
 use crate::{
@@ -96,6 +97,19 @@ impl AnyRLModule {
     /// The module's error.
     pub fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
         self.module.forward_inference(batch)
+    }
+
+    /// [`RLModule::initial_state`].
+    ///
+    /// # Errors
+    /// The module's error.
+    pub fn initial_state(&self) -> Result<Option<Buffer>> {
+        self.module.initial_state()
+    }
+
+    /// [`RLModule::max_seq_len`].
+    pub fn max_seq_len(&self) -> usize {
+        self.module.max_seq_len()
     }
 
     /// The module as the only one of a multi-module, sharing its parameters.

@@ -10,6 +10,7 @@ use burn::module::Module;
 use burn::prelude::Tensor;
 use rekindle_catalog::Distribution;
 use rekindle_core::{Batch, Erase, Erased, ErasedModule, Family};
+use rekindle_env::Buffer;
 
 use crate::{ModuleContext, Result};
 
@@ -93,6 +94,19 @@ pub trait SharedRLModule: ErasedModule<SharedFamily> {
     /// As [`SharedRLModule::forward_train`].
     fn forward_inference(&self, module_id: &str, batch: &Batch) -> Result<Batch> {
         self.forward_exploration(module_id, batch)
+    }
+
+    /// [`RLModule::initial_state`](crate::RLModule::initial_state) of one module.
+    ///
+    /// # Errors
+    /// If the state cannot be made.
+    fn initial_state(&self, _module_id: &str) -> Result<Option<Buffer>> {
+        Ok(None)
+    }
+
+    /// [`RLModule::max_seq_len`](crate::RLModule::max_seq_len) of one module.
+    fn max_seq_len(&self, _module_id: &str) -> usize {
+        20
     }
 
     /// The modules as value functions, if they are.

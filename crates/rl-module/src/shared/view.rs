@@ -7,6 +7,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::prelude::{Device, Tensor};
 use rekindle_catalog::ModelBuilder;
 use rekindle_core::{Batch, Generator, ModuleId};
+use rekindle_env::Buffer;
 use serde::{Deserialize, Serialize};
 
 use super::{BoxSharedRLModule, SharedContext};
@@ -58,6 +59,14 @@ impl RLModule for SharedView {
 
     fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
         self.shared.forward_inference(&self.module_id, batch)
+    }
+
+    fn initial_state(&self) -> Result<Option<Buffer>> {
+        self.shared.initial_state(&self.module_id)
+    }
+
+    fn max_seq_len(&self) -> usize {
+        self.shared.max_seq_len(&self.module_id)
     }
 
     fn as_value_function(&self) -> Option<&dyn ValueFunction> {

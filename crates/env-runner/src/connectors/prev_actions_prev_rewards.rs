@@ -1,0 +1,199 @@
+//! Observations with the last actions and rewards.
+
+use rekindle_core::Columns;
+use rekindle_env::{Buffer, Space};
+use serde_json::Value;
+
+use super::history::History;
+use super::{Connector, ConnectorContext};
+use crate::{Result, RunnerError};
+
+/// Adds the last actions and rewards of the episode to the observation; RLlib's
+/// `PrevActionsPrevRewards`, for any action space.
+///
+/// The output is a Dict of the observation (`_orig_obs`), the last actions (`prev_n_actions`, oldest
+/// first, one-hot where discrete) and the last rewards (`prev_n_rewards`, oldest first). Before the
+/// first step of an episode both are zero.
+#[derive(Debug, Clone)]
+pub struct PrevActionsPrevRewards {
+    action_space: Space,
+    actions: History<f32>,
+    rewards: History<f32>,
+}
+
+impl PrevActionsPrevRewards {
+    /// Adds the last `n_prev_actions` actions, of this space, and the last `n_prev_rewards` rewards.
+    pub fn new(action_space: Space, n_prev_actions: usize, n_prev_rewards: usize) -> Self {
+        let width = action_space.flat_dim();
+        Self {
+            action_space,
+            actions: History::new(n_prev_actions, width),
+            rewards: History::new(n_prev_rewards, 1),
+        }
+    }
+
+    /// The histories after the step that led to the rows.
+    fn advance(&mut self, rows: usize, cx: ConnectorContext<'_>) -> Result<()> {
+        let Some(step) = cx.step else {
+            self.actions.forget_all(rows);
+            self.rewards.forget_all(rows);
+            return Ok(());
+        };
+        self.actions.set_rows(rows);
+        self.rewards.set_rows(rows);
+        for row in 0..rows {
+            if step.starts.get(row) == Some(&true) {
+                self.actions.forget(row);
+                self.rewards.forget(row);
+                continue;
+            }
+            if self.actions.n() > 0 {
+                self.action_space.flatten(step.actions.row(row), self.actions.push(row))?;
+            }
+            if let Some(newest) = self.rewards.push(row).first_mut() {
+                *newest = step.rewards.get(row).copied().unwrap_or(0.0) as f32;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Connector for PrevActionsPrevRewards {
+    fn name(&self) -> &'static str {
+        "PrevActionsPrevRewards"
+    }
+
+    fn output_space(&self, input: &Space) -> Result<Space> {
+        let mut parts = vec![(Columns::ORIG_OBS, input.clone())];
+        for (key, history) in
+            [(Columns::PREV_N_ACTIONS, &self.actions), (Columns::PREV_N_REWARDS, &self.rewards)]
+        {
+            if history.n() > 0 {
+                parts.push((key, Space::unbounded(&[history.row_len()])?));
+            }
+        }
+        Ok(Space::dict(parts)?)
+    }
+
+    fn transform(
+        &mut self,
+        input: &Buffer,
+        output: &mut Buffer,
+        cx: ConnectorContext<'_>,
+    ) -> Result<()> {
+        let rows = input.rows();
+        let original = output.part_mut(Columns::ORIG_OBS)?;
+        for row in 0..rows {
+            original.copy_row(row, input, row)?;
+        }
+        let before = cx.step.is_some_and(|step| step.is_final).then(|| self.clone());
+        self.advance(rows, cx)?;
+        for (key, history) in
+            [(Columns::PREV_N_ACTIONS, &self.actions), (Columns::PREV_N_REWARDS, &self.rewards)]
+        {
+            if history.n() > 0 {
+                output.part_mut(key)?.as_f32_mut()?.copy_from_slice(history.data());
+            }
+        }
+        if let Some(before) = before {
+            *self = before;
+        }
+        Ok(())
+    }
+
+    fn get_memory(&self) -> Result<Value> {
+        serde_json::to_value([&self.actions, &self.rewards]).map_err(|e| invalid(e.to_string()))
+    }
+
+    fn set_memory(&mut self, memory: &Value) -> Result<()> {
+        if memory.is_null() {
+            self.actions.forget_all(0);
+            self.rewards.forget_all(0);
+            return Ok(());
+        }
+        let [actions, rewards]: [History<f32>; 2] =
+            serde_json::from_value(memory.clone()).map_err(|e| invalid(e.to_string()))?;
+        if !self.actions.accepts(&actions) || !self.rewards.accepts(&rewards) {
+            return Err(invalid("it remembers other numbers of actions or rewards".into()));
+        }
+        (self.actions, self.rewards) = (actions, rewards);
+        Ok(())
+    }
+}
+
+fn invalid(reason: String) -> RunnerError {
+    RunnerError::InvalidState { component: "PrevActionsPrevRewards", reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::LastStep;
+    use super::*;
+
+    fn connector() -> (PrevActionsPrevRewards, Buffer) {
+        let connector = PrevActionsPrevRewards::new(Space::discrete(3).unwrap(), 2, 1);
+        let space = connector.output_space(&Space::unbounded(&[1]).unwrap()).unwrap();
+        (connector, Buffer::zeros(&space, 2))
+    }
+
+    fn step<'a>(actions: &'a Buffer, starts: &'a [bool], is_final: bool) -> ConnectorContext<'a> {
+        let step = LastStep { actions, rewards: &[0.5, -1.0], starts, is_final };
+        ConnectorContext { update: true, step: Some(step) }
+    }
+
+    fn part<'a>(output: &'a Buffer, key: &str) -> &'a [f32] {
+        output.get(key).unwrap().as_f32().unwrap()
+    }
+
+    #[test]
+    fn actions_and_rewards_shift_in_and_episodes_start_with_zeros() {
+        let (mut connector, mut out) = connector();
+        let obs = Buffer::from_f32(vec![7.0, 8.0], &[1]).unwrap();
+        connector.transform(&obs, &mut out, ConnectorContext::rows(true)).unwrap();
+        assert_eq!(part(&out, "_orig_obs"), [7.0, 8.0]);
+        assert_eq!(part(&out, "prev_n_actions"), [0.0; 12]);
+
+        let actions = Buffer::from_i64(vec![2, 1], &[]).unwrap();
+        connector.transform(&obs, &mut out, step(&actions, &[false, false], false)).unwrap();
+        let first = [0., 0., 0., 0., 0., 1., 0., 0., 0., 0., 1., 0.];
+        assert_eq!(part(&out, "prev_n_actions"), first);
+        assert_eq!(part(&out, "prev_n_rewards"), [0.5, -1.0]);
+
+        let memory = connector.get_memory().unwrap();
+        // What an ended episode would have seen leaves no trace …
+        connector.transform(&obs, &mut out, step(&actions, &[false, false], true)).unwrap();
+        let last = [0., 0., 1., 0., 0., 1., 0., 1., 0., 0., 1., 0.];
+        assert_eq!(part(&out, "prev_n_actions"), last);
+        assert_eq!(connector.get_memory().unwrap(), memory);
+        // … and the next one starts with nothing.
+        connector.transform(&obs, &mut out, step(&actions, &[false, true], false)).unwrap();
+        assert_eq!(part(&out, "prev_n_actions")[..6], last[..6]);
+        assert_eq!(part(&out, "prev_n_actions")[6..], [0.0; 6]);
+        assert_eq!(part(&out, "prev_n_rewards"), [0.5, 0.0]);
+    }
+
+    #[test]
+    fn the_memory_can_be_saved_and_damaged_ones_are_refused() {
+        let (mut one, mut out) = connector();
+        let obs = Buffer::from_f32(vec![7.0, 8.0], &[1]).unwrap();
+        let actions = Buffer::from_i64(vec![2, 1], &[]).unwrap();
+        one.transform(&obs, &mut out, ConnectorContext::rows(true)).unwrap();
+        one.transform(&obs, &mut out, step(&actions, &[false, false], false)).unwrap();
+        let (mut two, mut again) = connector();
+        two.set_memory(&one.get_memory().unwrap()).unwrap();
+        one.transform(&obs, &mut out, step(&actions, &[false, false], false)).unwrap();
+        two.transform(&obs, &mut again, step(&actions, &[false, false], false)).unwrap();
+        assert_eq!(out, again);
+        assert!(
+            two.set_memory(&serde_json::json!([{"n": 9, "width": 3, "data": []}, {}])).is_err()
+        );
+        assert!(two.set_memory(&serde_json::json!("no")).is_err());
+    }
+
+    #[test]
+    fn nothing_is_added_where_nothing_is_asked_for() {
+        let connector = PrevActionsPrevRewards::new(Space::discrete(3).unwrap(), 0, 3);
+        let space = connector.output_space(&Space::unbounded(&[1]).unwrap()).unwrap();
+        assert_eq!(space.flat_dim(), 1 + 3);
+    }
+}
