@@ -81,7 +81,8 @@ impl Learner {
         &self.module
     }
 
-    /// The module to change: weights loaded here are what the next update starts from.
+    /// The module, to change its parameters: weights loaded here are what the next update starts
+    /// from. Modules themselves come and go by the learner's own methods, with their optimizers.
     pub fn module_mut(&mut self) -> &mut MultiRLModule {
         &mut self.module
     }
