@@ -53,6 +53,7 @@
 mod mapper;
 mod visitor;
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::ops::Deref;
 
@@ -83,7 +84,7 @@ pub trait Erase<M>: Family {
     message = "`{Self}` is not a Burn module of this family",
     note = "write `#[derive(Module, Debug)]` (from `burn::module::Module`) on `{Self}` and implement the family's trait for it"
 )]
-pub trait ErasedModule<F: Family>: Send + Sync + Debug {
+pub trait ErasedModule<F: Family>: Any + Send + Sync + Debug {
     /// [`Clone::clone`].
     fn clone_erased(&self) -> Box<F::Dyn>;
     /// [`Module::valid`].
