@@ -59,12 +59,14 @@ pub mod prelude {
         Batch, Checkpointable, Column, Columns, DEFAULT_MODULE_ID, Generator, State,
     };
     pub use rekindle_env::{
-        Buffer, Env, EnvConfig, EnvSpec, ResetOptions, Row, RowMut, Space, Step, VectorEnv, make,
-        make_vec, register,
+        AgentId, AgentSpec, Buffer, Env, EnvConfig, EnvSpec, MultiAgentActions, MultiAgentEnv,
+        MultiAgentEnvSpec, MultiAgentStep, ResetOptions, Row, RowMut, Space, Step, VectorEnv, make,
+        make_vec, register, register_multi_agent,
     };
     pub use rekindle_env_runner::connectors::ConnectorConfig;
     pub use rekindle_env_runner::{
-        Amount, EnvRunnerConfig, EnvRunnerGroup, PolicyBundle, SampleOptions, SingleAgentEnvRunner,
+        Amount, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, Experience, MultiAgentConfig,
+        MultiAgentEnvRunner, PolicyBundle, PolicyMapping, SampleOptions, SingleAgentEnvRunner,
         SingleAgentEpisode,
     };
     pub use rekindle_learner::{

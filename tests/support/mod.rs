@@ -19,6 +19,7 @@ pub(crate) fn device() -> Device {
 /// One terminated episode.
 pub(crate) fn rollout(observations: Buffer, actions: Vec<i64>, rewards: Vec<f32>) -> Rollout {
     let segment = Segment {
+        agent: None,
         env: 0,
         episode: 0,
         start: 0,

@@ -24,6 +24,14 @@ pub enum AlgorithmError {
         /// What it must be.
         constraint: String,
     },
+    /// Settings of one module that cannot be.
+    #[error("config: the overrides for module `{id}` cannot be used: {reason}")]
+    ModuleOverrides {
+        /// The module.
+        id: String,
+        /// Why not.
+        reason: String,
+    },
     /// A configuration that cannot be read: an unknown key, a missing or a wrong value.
     #[error("config: {0}")]
     ConfigFormat(#[source] serde_json::Error),

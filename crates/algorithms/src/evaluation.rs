@@ -1,7 +1,7 @@
 //! Evaluation of a policy.
 
 use burn::prelude::Device;
-use rekindle_env_runner::{EnvRunnerConfig, EnvRunnerGroup, Rollout, SampleOptions};
+use rekindle_env_runner::{EnvRunnerConfig, EnvRunnerGroup, Experience, SampleOptions};
 use rekindle_rl_module::AnyRLModule;
 
 use crate::Result;
@@ -16,16 +16,12 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    pub(crate) fn of(rollouts: &[Rollout]) -> Self {
-        let mut evaluation = Self::default();
-        for rollout in rollouts {
-            for segment in &rollout.segments {
-                let rewards = segment.rows().filter_map(|row| rollout.rewards.get(row));
-                evaluation.returns.push(rewards.map(|r| f64::from(*r)).sum());
-                evaluation.lengths.push(segment.len);
-            }
+    pub(crate) fn of(experience: &Experience) -> Self {
+        let episodes = experience.episodes.iter();
+        Self {
+            returns: episodes.clone().map(|episode| episode.episode_return).collect(),
+            lengths: episodes.map(|episode| episode.len).collect(),
         }
-        evaluation
     }
 
     /// The mean return; NaN without episodes.
@@ -68,6 +64,6 @@ pub fn evaluate(
     device: &Device,
 ) -> Result<Evaluation> {
     let mut group = EnvRunnerGroup::new(config, 1, 1, device)?;
-    group.set_module(module, 0)?;
+    group.set_modules(&module.as_multi_rl_module()?, 0)?;
     Ok(Evaluation::of(&group.sample_episodes(episodes, options)?))
 }

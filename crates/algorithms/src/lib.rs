@@ -18,7 +18,7 @@ pub mod ppo;
 pub use algorithm::Algorithm;
 pub use config::{
     AlgorithmConfig, BatchMode, DebuggingConfig, EnvRunnersConfig, EnvironmentConfig,
-    EvaluationConfig, RolloutFragmentLength, TrainingConfig,
+    EvaluationConfig, MultiAgentSection, RolloutFragmentLength, TrainingConfig,
 };
 pub use error::{AlgorithmError, Result};
 pub use evaluation::{Evaluation, evaluate};

@@ -51,6 +51,46 @@ pub enum RunnerError {
         /// What it must be.
         constraint: String,
     },
+    /// Policies for an environment with one agent.
+    #[error(
+        "the environment `{0}` has one agent, and its module is `default_policy`; several policies need a multi-agent environment"
+    )]
+    SingleAgent(String),
+    /// An agent that the policy mapping has no module for.
+    #[error("the policy mapping has no module for agent `{0}`; add it to the table")]
+    UnmappedAgent(String),
+    /// A policy mapping function that this program does not know.
+    #[error(
+        "the policy mapping function `{name}` is not registered in this program; call `PolicyMapping::from_fn` with that name first (registered: [{known}])"
+    )]
+    UnregisteredMapping {
+        /// The name in the configuration.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// An agent that is mapped to a module which does not play.
+    #[error(
+        "agent `{agent}` is mapped to module `{module}`, which is not one of the policies [{known}]; add it to them, or map the agent to one of them"
+    )]
+    UnknownPolicy {
+        /// The agent.
+        agent: String,
+        /// Its module.
+        module: String,
+        /// The modules there are.
+        known: String,
+    },
+    /// A module for agents of different spaces.
+    #[error(
+        "module `{module}` plays the agents [{agents}], whose spaces differ; map agents with different spaces to different modules"
+    )]
+    AmbiguousSpaces {
+        /// The module.
+        module: String,
+        /// Its agents.
+        agents: String,
+    },
     /// A connector name that is not in the pipeline.
     #[error("there is no connector `{name}` in the pipeline; it has [{available}]")]
     UnknownConnector {

@@ -1,28 +1,31 @@
 //! Runners side by side.
 
+use std::collections::BTreeMap;
+
 use burn::prelude::Device;
 use rekindle_core::metrics::MetricsState;
-use rekindle_core::{Checkpointable, State};
+use rekindle_core::{Checkpointable, ModuleId, State};
 use rekindle_env::Space;
-use rekindle_rl_module::AnyRLModule;
+use rekindle_rl_module::MultiRLModule;
 
 use crate::{
-    Amount, EnvRunnerConfig, PolicyBundle, Result, Rollout, RunnerError, SampleOptions,
-    SingleAgentEnvRunner,
+    Amount, EnvRunner, EnvRunnerConfig, Experience, MultiAgentConfig, MultiAgentEnvRunner,
+    PolicyBundle, Result, RunnerError, SampleOptions, SingleAgentEnvRunner,
 };
 
 /// Several runners of one configuration; RLlib's `EnvRunnerGroup`.
 ///
 /// Runners are independent streams of experience; threads only decide how many work at a time. The
-/// same seed gives the same rollouts for any number of threads.
+/// same seed gives the same experience for any number of threads.
 #[derive(Debug)]
 pub struct EnvRunnerGroup {
-    runners: Vec<SingleAgentEnvRunner>,
+    runners: Vec<Box<dyn EnvRunner>>,
     num_threads: usize,
 }
 
 impl EnvRunnerGroup {
-    /// `num_runners` runners that work on up to `num_threads` threads and act on `device`.
+    /// `num_runners` runners that work on up to `num_threads` threads and act on `device`:
+    /// multi-agent ones if the configuration has policies.
     ///
     /// # Errors
     /// [`RunnerError::InvalidConfig`] for no runner or no thread, or as a runner's `new`.
@@ -38,47 +41,61 @@ impl EnvRunnerGroup {
                 return Err(RunnerError::InvalidConfig { field, value: "0".into(), constraint });
             }
         }
-        let runners =
-            (0..num_runners).map(|i| SingleAgentEnvRunner::new(config.clone(), i, device));
-        Ok(Self { runners: runners.collect::<Result<_>>()?, num_threads })
+        let runner = |index| -> Result<Box<dyn EnvRunner>> {
+            let config = config.clone();
+            Ok(match config.multi_agent {
+                Some(_) => Box::new(MultiAgentEnvRunner::new(config, index, device)?),
+                None => Box::new(SingleAgentEnvRunner::new(config, index, device)?),
+            })
+        };
+        Ok(Self { runners: (0..num_runners).map(runner).collect::<Result<_>>()?, num_threads })
     }
 
-    /// The space of the observations as a module sees them.
-    pub fn observation_space(&self) -> &Space {
-        self.runners[0].observation_space()
-    }
-
-    /// The space of the actions.
-    pub fn action_space(&self) -> &Space {
-        self.runners[0].action_space()
+    /// The modules that play, with the space of the observations as each sees them and the space of
+    /// its actions.
+    pub fn module_spaces(&self) -> BTreeMap<ModuleId, (Space, Space)> {
+        self.runners[0].module_spaces()
     }
 
     /// The runners.
-    pub fn runners(&self) -> &[SingleAgentEnvRunner] {
+    pub fn runners(&self) -> &[Box<dyn EnvRunner>] {
         &self.runners
     }
 
     /// Gives all runners the weights they act with from now on; nothing is copied.
     ///
     /// # Errors
-    /// As [`SingleAgentEnvRunner::set_module`].
-    pub fn set_module(&mut self, module: &AnyRLModule, weights_seq_no: u64) -> Result<()> {
-        self.runners.iter_mut().try_for_each(|runner| runner.set_module(module, weights_seq_no))
+    /// As [`EnvRunner::set_modules`].
+    pub fn set_modules(&mut self, modules: &MultiRLModule, weights_seq_no: u64) -> Result<()> {
+        self.runners.iter_mut().try_for_each(|runner| runner.set_modules(modules, weights_seq_no))
     }
 
-    /// The policy that the runners act with, ready to be deployed.
+    /// Changes which modules play and which agents play with them.
     ///
     /// # Errors
-    /// As [`SingleAgentEnvRunner::policy_bundle`].
-    pub fn policy_bundle(&self) -> Result<PolicyBundle> {
-        self.runners[0].policy_bundle()
+    /// As [`EnvRunner::set_multi_agent`].
+    pub fn set_multi_agent(&mut self, multi_agent: &MultiAgentConfig) -> Result<()> {
+        self.runners.iter_mut().try_for_each(|runner| runner.set_multi_agent(multi_agent.clone()))
     }
 
-    /// Every runner samples `amount`; rollouts come in order of the runners.
+    /// Lets all environments begin a new episode with the next sample.
+    pub fn reset_episodes(&mut self) {
+        self.runners.iter_mut().for_each(|runner| runner.reset_episodes());
+    }
+
+    /// The policy of a module as the runners act with it, ready to be deployed.
+    ///
+    /// # Errors
+    /// As [`EnvRunner::policy_bundle_of`].
+    pub fn policy_bundle_of(&self, module_id: &str) -> Result<PolicyBundle> {
+        self.runners[0].policy_bundle_of(module_id)
+    }
+
+    /// Every runner collects `amount`; what they bring comes in order of the runners.
     ///
     /// # Errors
     /// The error of the first runner that failed, after all are done.
-    pub fn sample(&mut self, amount: Amount, options: SampleOptions) -> Result<Vec<Rollout>> {
+    pub fn sample(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
         let amounts = vec![amount; self.runners.len()];
         self.sample_each(&amounts, options)
     }
@@ -87,31 +104,39 @@ impl EnvRunnerGroup {
     ///
     /// # Errors
     /// As [`EnvRunnerGroup::sample`].
-    pub fn sample_episodes(
-        &mut self,
-        count: usize,
-        options: SampleOptions,
-    ) -> Result<Vec<Rollout>> {
+    pub fn sample_episodes(&mut self, count: usize, options: SampleOptions) -> Result<Experience> {
         let n = self.runners.len();
         let share = |i| Amount::Episodes(count / n + usize::from(i < count % n));
         self.sample_each(&(0..n).map(share).collect::<Vec<_>>(), options)
     }
 
-    fn sample_each(&mut self, amounts: &[Amount], options: SampleOptions) -> Result<Vec<Rollout>> {
+    fn sample_each(&mut self, amounts: &[Amount], options: SampleOptions) -> Result<Experience> {
+        let mut all = Experience::default();
+        for experience in self.collect_each(amounts, options)? {
+            all.extend(experience);
+        }
+        Ok(all)
+    }
+
+    fn collect_each(
+        &mut self,
+        amounts: &[Amount],
+        options: SampleOptions,
+    ) -> Result<Vec<Experience>> {
         let threads = self.num_threads.min(self.runners.len());
         let jobs = self.runners.iter_mut().zip(amounts);
         if threads <= 1 {
-            return jobs.map(|(runner, amount)| runner.sample(*amount, options)).collect();
+            return jobs.map(|(runner, amount)| runner.collect(*amount, options)).collect();
         }
         let mut jobs: Vec<_> = jobs.collect();
         let per_thread = jobs.len().div_ceil(threads);
-        let results: Vec<Result<Rollout>> = std::thread::scope(|scope| {
+        let results: Vec<Result<Experience>> = std::thread::scope(|scope| {
             let workers: Vec<_> = jobs
                 .chunks_mut(per_thread)
                 .map(|chunk| {
                     let first = chunk.first().map_or(0, |(runner, _)| runner.index());
                     let work = move || -> Vec<_> {
-                        chunk.iter_mut().map(|(r, amount)| r.sample(**amount, options)).collect()
+                        chunk.iter_mut().map(|(r, amount)| r.collect(**amount, options)).collect()
                     };
                     (first, scope.spawn(work))
                 })
@@ -131,25 +156,22 @@ impl EnvRunnerGroup {
     pub fn sync_connectors(&mut self) -> Result<()> {
         let runners = self.runners.iter_mut();
         let deltas: Vec<_> =
-            runners.map(|r| r.env_to_module().take_deltas()).collect::<Result<_>>()?;
-        for runner in &mut self.runners {
-            runner.env_to_module().merge(&deltas)?;
-        }
-        Ok(())
+            runners.map(|runner| runner.take_connector_deltas()).collect::<Result<_>>()?;
+        self.runners.iter_mut().try_for_each(|runner| runner.merge_connector_deltas(&deltas))
     }
 
     /// Gives all runners the connector state of another group (evaluation follows training).
     ///
     /// # Errors
     /// If the other group has other connectors.
-    pub fn copy_connectors_from(&mut self, other: &mut Self) -> Result<()> {
-        let state = other.runners[0].env_to_module().get_state()?;
-        self.runners.iter_mut().try_for_each(|runner| runner.env_to_module().set_state(&state))
+    pub fn copy_connectors_from(&mut self, other: &Self) -> Result<()> {
+        let states = other.runners[0].connector_states()?;
+        self.runners.iter_mut().try_for_each(|runner| runner.set_connector_states(&states))
     }
 
     /// What every runner logged since the last call.
     pub fn take_metrics(&mut self) -> Vec<MetricsState> {
-        self.runners.iter_mut().map(SingleAgentEnvRunner::take_metrics).collect()
+        self.runners.iter_mut().map(|runner| runner.take_metrics()).collect()
     }
 }
 

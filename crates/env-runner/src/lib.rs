@@ -3,6 +3,7 @@
 //! | item | RLlib's |
 //! |---|---|
 //! | [`SingleAgentEnvRunner`] | `SingleAgentEnvRunner`: steps a vector of environments |
+//! | [`MultiAgentEnvRunner`] | `MultiAgentEnvRunner`: the same for several agents and modules |
 //! | [`EnvRunnerGroup`] | `EnvRunnerGroup`: runners on threads |
 //! | [`Rollout`] | the fragments of a `sample()` call, as columns |
 //! | [`episode::SingleAgentEpisode`] | one episode or chunk of one, with look-back |
@@ -12,17 +13,26 @@
 #![recursion_limit = "256"]
 
 pub mod connectors;
+mod env_runner;
 pub mod episode;
 mod error;
+mod experience;
 mod group;
 mod memory;
+mod metrics;
+mod multi_agent;
 mod policy_bundle;
 mod rollout;
 mod single_agent;
 
+pub use env_runner::{ConnectorDeltas, EnvRunner};
 pub use episode::SingleAgentEpisode;
 pub use error::{Result, RunnerError};
+pub use experience::{EpisodeSummary, Experience};
 pub use group::EnvRunnerGroup;
+pub use multi_agent::{
+    EpisodeInfo, MappingFunction, MultiAgentConfig, MultiAgentEnvRunner, PolicyMapping,
+};
 pub use policy_bundle::{BundleConfig, PolicyBundle};
 pub use rollout::{Rollout, RolloutStates, Segment, SegmentEnd};
 pub use single_agent::{Amount, EnvRunnerConfig, SampleOptions, SingleAgentEnvRunner};

@@ -164,6 +164,7 @@ impl PolicyBundle {
             rewards: &self.rewards,
             starts: &self.starts,
             is_final: false,
+            slots: None,
         };
         let cx = ConnectorContext { update: false, step: (!all_start).then_some(step) };
         let seen = self.env_to_module.transform(observations, cx)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rekindle_core::Columns;
-use rekindle_env::Buffer;
+use rekindle_env::{AgentId, Buffer};
 
 use crate::episode::EpisodeColumns;
 use crate::{Result, SingleAgentEpisode};
@@ -27,6 +27,8 @@ pub enum SegmentEnd {
 pub struct Segment {
     /// The environment that played it.
     pub env: usize,
+    /// The agent that played it; `None` where there is one only.
+    pub agent: Option<AgentId>,
     /// The number of the episode, counted over all environments of the runner.
     pub episode: u64,
     /// The row of the first step.
@@ -118,6 +120,7 @@ impl Rollout {
             let states = states.state_in.gather(&rows)?;
             columns.extra_model_outputs.insert(Columns::STATE_IN.into(), states);
         }
+        columns.agent_id.clone_from(&segment.agent);
         columns.t_started = segment.t_started;
         columns.is_terminated = segment.end == SegmentEnd::Terminated;
         columns.is_truncated = segment.end == SegmentEnd::Truncated;

@@ -7,8 +7,8 @@ use rekindle_catalog::Mlp;
 use rekindle_core::{Batch, Checkpointable, Columns, Generator};
 use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_env_runner::{
-    Amount, EnvRunnerConfig, EnvRunnerGroup, Rollout, RunnerError, SampleOptions, SegmentEnd,
-    SingleAgentEnvRunner,
+    Amount, EnvRunnerConfig, EnvRunnerGroup, Experience, Rollout, RunnerError, SampleOptions,
+    SegmentEnd, SingleAgentEnvRunner,
 };
 use rekindle_rl_module::{AnyRLModule, ModuleContext, RLModule, RLModuleSpec, Result};
 
@@ -82,15 +82,15 @@ fn trajectories_do_not_depend_on_the_number_of_threads() {
             ..config("Pendulum-v1", 2)
         };
         let mut group = EnvRunnerGroup::new(&config, 2, threads, &Device::flex()).unwrap();
-        let module = module_for(&group.runners()[0], RLModuleSpec::default());
-        group.set_module(&module, 0).unwrap();
-        let mut rollouts = Vec::new();
+        let module = module_for(&runner(config.clone()), RLModuleSpec::default());
+        group.set_modules(&module.as_multi_rl_module().unwrap(), 0).unwrap();
+        let mut all = Experience::default();
         for _ in 0..3 {
             let amount = Amount::Timesteps(100);
-            rollouts.extend(group.sample(amount, SampleOptions::default()).unwrap());
+            all.extend(group.sample(amount, SampleOptions::default()).unwrap());
             group.sync_connectors().unwrap();
         }
-        rollouts
+        all
     };
     assert_eq!(run(1), run(2));
 }

@@ -3,7 +3,6 @@
 mod modules;
 mod state;
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use burn::prelude::Device;
@@ -11,13 +10,13 @@ use rekindle_core::metrics::{Metrics, MetricsLogger, Reducer};
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_core::{DEFAULT_MODULE_ID, Generator};
 use rekindle_env_runner::{
-    Amount, EnvRunnerConfig, EnvRunnerGroup, PolicyBundle, Rollout, SampleOptions,
+    Amount, EnvRunnerConfig, EnvRunnerGroup, Experience, PolicyBundle, SampleOptions,
 };
 use rekindle_learner::Learner;
-use rekindle_rl_module::{AnyRLModule, MultiRLModuleSpec};
+use rekindle_rl_module::AnyRLModule;
 use serde_json::Value;
 
-use crate::{AlgorithmConfig, AlgorithmError, BatchMode, Evaluation, Result, TrainingConfig};
+use crate::{AlgorithmConfig, BatchMode, Evaluation, Result, TrainingConfig};
 
 /// An algorithm at work: runners, a learner, and the loop between them.
 ///
@@ -87,13 +86,18 @@ impl Algorithm {
         let runners = &config.env_runners;
         let threads = runners.threads();
         let env_runners = EnvRunnerGroup::new(&runner, runners.num_env_runners, threads, device)?;
-        let spec = config
-            .module_spec()
-            .observation_space(env_runners.observation_space().clone())
-            .action_space(env_runners.action_space().clone());
-        let module = MultiRLModuleSpec::from(spec).build(device, seed)?;
+        let module =
+            config.multi_rl_module_spec(env_runners.module_spaces()).build(device, seed)?;
         let training = &config.training;
-        let learner = Learner::new(training.learner(seed), training.objective(), module, device)?;
+        let of_modules = config.training_of_modules()?;
+        let mut settings = training.learner(seed);
+        settings.modules =
+            of_modules.iter().map(|(id, training)| (id.clone(), training.learner(seed))).collect();
+        let multi_agent = config.multi_agent.as_ref();
+        settings.policies_to_train = multi_agent
+            .and_then(|m| m.policies_to_train.as_ref())
+            .map(|ids| ids.iter().cloned().collect());
+        let learner = Learner::new(settings, training.objective(of_modules), module, device)?;
         let mut algorithm = Self {
             name: T::NAME,
             settings: Settings {
@@ -106,12 +110,7 @@ impl Algorithm {
                 evaluation: config.evaluation.clone(),
                 runner,
             },
-            config: {
-                // The weights are part of a checkpoint: one that is restored elsewhere does not
-                // look for the file that they once came from.
-                config.rl_module_spec = config.rl_module_spec.map(|spec| spec.built());
-                serde_json::to_value(&config).map_err(AlgorithmError::ConfigFormat)?
-            },
+            config: config.recorded()?,
             device: device.clone(),
             env_runners,
             eval_env_runners: None,
@@ -162,7 +161,15 @@ impl Algorithm {
     /// # Errors
     /// None in practice: the runners always have a module.
     pub fn policy_bundle(&self) -> Result<PolicyBundle> {
-        Ok(self.env_runners.policy_bundle()?)
+        self.policy_bundle_of(DEFAULT_MODULE_ID)
+    }
+
+    /// The policy of one module as it acts, ready to be deployed.
+    ///
+    /// # Errors
+    /// If no such module plays.
+    pub fn policy_bundle_of(&self, module_id: &str) -> Result<PolicyBundle> {
+        Ok(self.env_runners.policy_bundle_of(module_id)?)
     }
 
     /// One iteration: collects a batch, learns from it, publishes the weights, evaluates if due.
@@ -203,27 +210,25 @@ impl Algorithm {
     /// Collects a batch, learns from it and publishes the weights.
     fn training_step(&mut self) -> Result<()> {
         let started = Instant::now();
-        let rollouts = self.sample_batch()?;
+        let experience = self.sample_batch()?;
         self.env_runners.sync_connectors()?;
         self.metrics.log_time("timers/env_runner_sampling_timer", started.elapsed())?;
         self.metrics.aggregate("env_runners", self.env_runners.take_metrics())?;
 
         let started = Instant::now();
-        self.env_steps += rollouts.iter().map(|r| r.env_steps() as u64).sum::<u64>();
-        let data = BTreeMap::from([(DEFAULT_MODULE_ID.to_string(), rollouts)]);
-        self.learner.update(&data, self.env_steps)?;
+        self.env_steps += experience.env_steps as u64;
+        self.learner.update(&experience.rollouts, self.env_steps)?;
         self.metrics.log_time("timers/learner_update_timer", started.elapsed())?;
         self.metrics.aggregate("learners", [self.learner.take_metrics()])?;
         self.publish_weights()
     }
 
-    fn sample_batch(&mut self) -> Result<Vec<Rollout>> {
+    fn sample_batch(&mut self) -> Result<Experience> {
         let settings = &self.settings;
         let options = SampleOptions { explore: settings.explore, ..SampleOptions::default() };
         let wanted = settings.train_batch_size;
-        let mut rollouts = Vec::new();
-        let mut steps = 0;
-        while steps < wanted {
+        let mut experience = Experience::default();
+        while experience.env_steps < wanted {
             let more = match settings.batch_mode {
                 BatchMode::TruncateEpisodes => {
                     let amount = Amount::Timesteps(settings.fragment * settings.num_envs);
@@ -233,16 +238,15 @@ impl Algorithm {
                     self.env_runners.sample(Amount::Episodes(settings.num_envs), options)?
                 }
             };
-            steps += more.iter().map(Rollout::env_steps).sum::<usize>();
-            rollouts.extend(more);
+            experience.extend(more);
         }
-        Ok(rollouts)
+        Ok(experience)
     }
 
     /// Gives the runners the learner's weights.
     fn publish_weights(&mut self) -> Result<()> {
-        let module = self.learner.module().module(DEFAULT_MODULE_ID)?;
-        Ok(self.env_runners.set_module(module, self.learner.weights_seq_no())?)
+        let modules = self.learner.module().without_learner_only();
+        Ok(self.env_runners.set_modules(&modules, self.learner.weights_seq_no())?)
     }
 
     /// Plays `evaluation_duration` whole episodes on environments of its own, with the connectors'
@@ -259,13 +263,13 @@ impl Algorithm {
             Some(runners) => runners,
             None => self.new_eval_env_runners()?,
         };
-        let module = self.learner.module().module(DEFAULT_MODULE_ID)?;
-        runners.set_module(module, self.learner.weights_seq_no())?;
-        runners.copy_connectors_from(&mut self.env_runners)?;
-        let rollouts = runners.sample_episodes(episodes, options);
+        let modules = self.learner.module().without_learner_only();
+        runners.set_modules(&modules, self.learner.weights_seq_no())?;
+        runners.copy_connectors_from(&self.env_runners)?;
+        let experience = runners.sample_episodes(episodes, options);
         runners.take_metrics();
         self.eval_env_runners = Some(runners);
-        Ok(Evaluation::of(&rollouts?))
+        Ok(Evaluation::of(&experience?))
     }
 
     /// Runners on environments and seeds of their own, whose connectors do not learn.

@@ -1,21 +1,25 @@
 //! Configurations: code and data.
 
+mod multi_agent;
 mod sections;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use burn::prelude::Device;
-use rekindle_env::EnvConfig;
+use rekindle_core::ModuleId;
+use rekindle_env::{EnvConfig, Space};
 use rekindle_env_runner::EnvRunnerConfig;
 use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_learner::{LearnerConfig, Objective};
-use rekindle_rl_module::RLModuleSpec;
+use rekindle_rl_module::{MultiRLModuleSpec, RLModuleSpec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{Algorithm, AlgorithmError, Result};
 
+pub use multi_agent::MultiAgentSection;
 pub use sections::{
     BatchMode, DebuggingConfig, EnvRunnersConfig, EnvironmentConfig, EvaluationConfig,
     RolloutFragmentLength,
@@ -40,8 +44,8 @@ pub trait TrainingConfig:
     /// The settings of the learner.
     fn learner(&self, seed: u64) -> LearnerConfig;
 
-    /// What the learner optimises.
-    fn objective(&self) -> Box<dyn Objective>;
+    /// What the learner optimises; `modules` are the settings of modules for which they differ.
+    fn objective(&self, modules: BTreeMap<ModuleId, Self>) -> Box<dyn Objective>;
 
     /// Model settings that differ from `DefaultModelConfig` in this algorithm.
     fn default_model_config() -> Map<String, Value> {
@@ -80,6 +84,8 @@ pub struct AlgorithmConfig<T> {
     pub rl_module_spec: Option<RLModuleSpec>,
     /// Settings of the default module, a part of `DefaultModelConfig`.
     pub model_config: Map<String, Value>,
+    /// The policies of a multi-agent environment; `None` for one agent.
+    pub multi_agent: Option<MultiAgentSection>,
     /// How the policy is evaluated during training.
     pub evaluation: EvaluationConfig,
     /// Seed.
@@ -94,6 +100,7 @@ impl<T: TrainingConfig> Default for AlgorithmConfig<T> {
             training: T::default(),
             rl_module_spec: None,
             model_config: Map::new(),
+            multi_agent: None,
             evaluation: EvaluationConfig::default(),
             debugging: DebuggingConfig::default(),
         }
@@ -156,6 +163,13 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self
     }
 
+    /// Sets the policies of a multi-agent environment and who plays with them.
+    #[must_use]
+    pub fn multi_agent(mut self, f: impl FnOnce(MultiAgentSection) -> MultiAgentSection) -> Self {
+        self.multi_agent = Some(f(self.multi_agent.unwrap_or_default()));
+        self
+    }
+
     /// Changes how the policy is evaluated during training.
     #[must_use]
     pub fn evaluation(mut self, f: impl FnOnce(EvaluationConfig) -> EvaluationConfig) -> Self {
@@ -186,6 +200,10 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self.env_runners.validate()?;
         self.evaluation.validate()?;
         self.training.validate()?;
+        if let Some(multi_agent) = &self.multi_agent {
+            multi_agent.validate()?;
+            self.training_of_modules()?;
+        }
         if let Some(spec) = &self.rl_module_spec
             && !self.model_config.is_empty()
             && !spec.get_model_config().is_null()
@@ -225,6 +243,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             env_to_module: self.env_to_module(),
             normalize_actions: self.environment.normalize_actions,
             clip_actions: self.environment.clip_actions,
+            multi_agent: self.multi_agent.as_ref().map(MultiAgentSection::runner_config),
             ..EnvRunnerConfig::new(self.environment.env.clone().unwrap_or_default())
         }
     }
@@ -246,18 +265,85 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         connectors
     }
 
-    /// The spec of the module, without spaces.
-    pub(crate) fn module_spec(&self) -> RLModuleSpec {
-        match &self.rl_module_spec {
-            Some(spec) if !spec.get_model_config().is_null() || self.model_config.is_empty() => {
-                spec.clone()
+    /// The specs of all modules, completed from the environment and this configuration.
+    pub(crate) fn multi_rl_module_spec(
+        &self,
+        spaces: BTreeMap<ModuleId, (Space, Space)>,
+    ) -> MultiRLModuleSpec {
+        let multi_agent = self.multi_agent.clone().unwrap_or_default();
+        let mut specs = multi_agent.rl_module_specs.unwrap_or_default();
+        let default = RLModuleSpec::default();
+        for spec in specs.rl_module_specs.values_mut().filter(|s| s.module() == default.module()) {
+            *spec = self.complete(spec.clone());
+        }
+        for (id, (observations, actions)) in spaces {
+            let spec = specs.rl_module_specs.entry(id).or_insert_with(|| self.module_spec());
+            let open = (spec.get_observation_space(), spec.get_action_space());
+            let spaces = (open.0.is_none(), open.1.is_none());
+            if spaces.0 {
+                *spec = spec.clone().observation_space(observations);
             }
-            Some(spec) => spec.clone().model_config(&self.model_config),
-            None => {
-                let mut config = T::default_model_config();
-                config.extend(self.model_config.clone());
-                RLModuleSpec::default().model_config(config)
+            if spaces.1 {
+                *spec = spec.clone().action_space(actions);
             }
         }
+        specs
+    }
+
+    /// The training settings of modules for which some differ.
+    ///
+    /// # Errors
+    /// [`AlgorithmError::ModuleOverrides`] for unknown fields, for values out of range, and for
+    /// fields that only all modules together can have.
+    pub(crate) fn training_of_modules(&self) -> Result<BTreeMap<ModuleId, T>> {
+        let Some(multi_agent) = &self.multi_agent else { return Ok(BTreeMap::new()) };
+        let overrides = multi_agent.algorithm_config_overrides_per_module.iter();
+        overrides.map(|(id, fields)| Ok((id.clone(), self.overridden(id, fields)?))).collect()
+    }
+
+    fn overridden(&self, id: &str, fields: &Map<String, Value>) -> Result<T> {
+        let refuse = |reason: String| AlgorithmError::ModuleOverrides { id: id.into(), reason };
+        let for_all =
+            ["train_batch_size", "num_epochs", "minibatch_size", "shuffle_batch_per_epoch"];
+        if let Some(field) = for_all.iter().find(|field| fields.contains_key(**field)) {
+            return Err(refuse(format!("`{field}` is one for all modules; set it in `training`")));
+        }
+        let mut all = serde_json::to_value(&self.training).map_err(AlgorithmError::ConfigFormat)?;
+        if let Some(all) = all.as_object_mut() {
+            all.extend(fields.clone());
+        }
+        let training: T = serde_json::from_value(all).map_err(|e| refuse(e.to_string()))?;
+        training.validate().map_err(|error| refuse(error.to_string()))?;
+        Ok(training)
+    }
+
+    /// This configuration as a checkpoint records it: the weights are part of that, so modules do
+    /// not look for the files that they once came from.
+    pub(crate) fn recorded(&self) -> Result<Value> {
+        let mut config = self.clone();
+        config.rl_module_spec = config.rl_module_spec.map(|spec| spec.built());
+        if let Some(specs) = config.multi_agent.as_mut().and_then(|m| m.rl_module_specs.as_mut()) {
+            *specs = specs.built();
+        }
+        serde_json::to_value(&config).map_err(AlgorithmError::ConfigFormat)
+    }
+
+    /// The spec of a module of which nothing else is said, without spaces.
+    fn module_spec(&self) -> RLModuleSpec {
+        self.complete(self.rl_module_spec.clone().unwrap_or_default())
+    }
+
+    /// A spec with the model config that it leaves open: this configuration's, over the algorithm's
+    /// defaults for the default module.
+    fn complete(&self, spec: RLModuleSpec) -> RLModuleSpec {
+        if !spec.get_model_config().is_null() {
+            return spec;
+        }
+        if spec.module() == RLModuleSpec::default().module() {
+            let mut config = T::default_model_config();
+            config.extend(self.model_config.clone());
+            return spec.model_config(config);
+        }
+        if self.model_config.is_empty() { spec } else { spec.model_config(&self.model_config) }
     }
 }

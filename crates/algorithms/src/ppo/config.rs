@@ -1,5 +1,8 @@
 //! The settings that only PPO has.
 
+use std::collections::BTreeMap;
+
+use rekindle_core::ModuleId;
 use rekindle_learner::{GradClipBy, LearnerConfig, Objective, OptimizerConfig, Schedule};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -193,11 +196,13 @@ impl TrainingConfig for PpoTraining {
             shuffle_batch_per_epoch: self.shuffle_batch_per_epoch,
             optimizer: self.optimizer,
             seed,
+            policies_to_train: None,
+            modules: BTreeMap::new(),
         }
     }
 
-    fn objective(&self) -> Box<dyn Objective> {
-        Box::new(PpoObjective::new(self.clone()))
+    fn objective(&self, modules: BTreeMap<ModuleId, Self>) -> Box<dyn Objective> {
+        Box::new(PpoObjective::new(self.clone()).with_modules(modules))
     }
 
     fn default_model_config() -> Map<String, Value> {

@@ -32,6 +32,8 @@ mod keys {
 #[derive(Debug, Clone)]
 pub struct PpoObjective {
     config: PpoTraining,
+    /// Of modules whose settings differ.
+    modules: BTreeMap<ModuleId, PpoTraining>,
     kl_coeffs: BTreeMap<ModuleId, f64>,
     explained_variance: BTreeMap<ModuleId, f64>,
 }
@@ -39,19 +41,36 @@ pub struct PpoObjective {
 impl PpoObjective {
     /// The objective of a configuration.
     pub fn new(config: PpoTraining) -> Self {
-        Self { config, kl_coeffs: BTreeMap::new(), explained_variance: BTreeMap::new() }
+        Self {
+            config,
+            modules: BTreeMap::new(),
+            kl_coeffs: BTreeMap::new(),
+            explained_variance: BTreeMap::new(),
+        }
+    }
+
+    /// Sets what differs for some modules.
+    #[must_use]
+    pub fn with_modules(mut self, modules: BTreeMap<ModuleId, PpoTraining>) -> Self {
+        self.modules = modules;
+        self
+    }
+
+    fn config(&self, module_id: &str) -> &PpoTraining {
+        self.modules.get(module_id).unwrap_or(&self.config)
     }
 
     fn kl_coeff(&self, module_id: &str) -> f64 {
-        self.kl_coeffs.get(module_id).copied().unwrap_or(self.config.kl_coeff)
+        self.kl_coeffs.get(module_id).copied().unwrap_or(self.config(module_id).kl_coeff)
     }
 
     /// Advantages and value targets of all rows.
     fn advantages(&mut self, cx: UpdateContext<'_>, batch: &TrainBatch) -> Result<[Vec<f32>; 2]> {
-        let gamma = self.config.gamma as f32;
+        let config = self.config(cx.module_id).clone();
+        let gamma = config.gamma as f32;
         let rewards = batch.columns.f32s(Columns::REWARDS)?;
         let (mut advantages, mut targets) = (Vec::new(), Vec::new());
-        if !self.config.use_critic {
+        if !config.use_critic {
             for piece in &batch.pieces {
                 advantages.extend(returns_to_go(&rewards[piece.rows.clone()], 0.0, gamma));
             }
@@ -60,8 +79,8 @@ impl PpoObjective {
         let (values, after) = batch.values(cx.module, cx.device)?;
         for (piece, bootstrap) in batch.pieces.iter().zip(after) {
             let (rewards, values) = (&rewards[piece.rows.clone()], &values[piece.rows.clone()]);
-            let (advantage, target) = if self.config.use_gae {
-                gae(rewards, values, bootstrap, gamma, self.config.lambda_ as f32)?
+            let (advantage, target) = if config.use_gae {
+                gae(rewards, values, bootstrap, gamma, config.lambda_ as f32)?
             } else {
                 let returns = returns_to_go(rewards, bootstrap, gamma);
                 (returns.iter().zip(values).map(|(r, v)| r - v).collect(), returns)
@@ -96,7 +115,7 @@ impl Objective for PpoObjective {
     }
 
     fn add_module(&mut self, module_id: &str) {
-        self.kl_coeffs.insert(module_id.into(), self.config.kl_coeff);
+        self.kl_coeffs.insert(module_id.into(), self.config(module_id).kl_coeff);
     }
 
     fn remove_module(&mut self, module_id: &str) {
@@ -133,7 +152,7 @@ impl Objective for PpoObjective {
         batch: &Batch,
         outputs: &Batch,
     ) -> Result<Loss> {
-        let config = &self.config;
+        let config = self.config(cx.module_id);
         let distribution = cx.module.distribution();
         let inputs = outputs.float::<2>(Columns::ACTION_DIST_INPUTS)?;
         let old_inputs = batch.float::<2>(Columns::ACTION_DIST_INPUTS)?;
@@ -192,17 +211,18 @@ impl Objective for PpoObjective {
     ) -> Vec<(ModuleId, &'static str, f64)> {
         let mut extra = Vec::new();
         for (id, metrics) in last_epoch {
-            if self.config.use_kl_loss
+            let config = self.config(id);
+            let entropy_coeff = config.entropy_coeff.value(env_steps);
+            if config.use_kl_loss
                 && let Some(kl) = metrics.get(keys::MEAN_KL_LOSS)
             {
-                let coeff = adapt_kl_coeff(self.kl_coeff(id), *kl, self.config.kl_target);
+                let coeff = adapt_kl_coeff(self.kl_coeff(id), *kl, config.kl_target);
                 self.kl_coeffs.insert(id.clone(), coeff);
                 extra.push((id.clone(), keys::CURR_KL_COEFF, coeff));
             }
             if let Some(explained) = self.explained_variance.get(id) {
                 extra.push((id.clone(), keys::VF_EXPLAINED_VAR, *explained));
             }
-            let entropy_coeff = self.config.entropy_coeff.value(env_steps);
             extra.push((id.clone(), keys::CURR_ENTROPY_COEFF, entropy_coeff));
         }
         extra

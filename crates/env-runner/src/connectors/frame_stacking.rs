@@ -138,17 +138,18 @@ fn stack<T: Copy + Default>(
     match cx.step {
         None => history.forget_all(rows),
         Some(step) => {
-            history.set_rows(rows);
+            history.set_rows(step.num_slots(rows));
             (0..rows).filter(|&row| step.starts.get(row) == Some(&true)).for_each(|row| {
-                history.forget(row);
+                history.forget(step.slot(row));
             });
         }
     }
     let width = data.len() / rows.max(1);
     for (row, frame) in data.chunks_exact(width.max(1)).enumerate() {
-        history.push(row).copy_from_slice(frame);
+        let slot = cx.step.map_or(row, |step| step.slot(row));
+        history.push(slot).copy_from_slice(frame);
         let stacked = &mut output[row * width * num_frames..(row + 1) * width * num_frames];
-        for (index, frame) in history.entries(row).enumerate() {
+        for (index, frame) in history.entries(slot).enumerate() {
             let pixels = stacked.chunks_exact_mut(channels * num_frames);
             for (pixel, from) in pixels.zip(frame.chunks_exact(channels)) {
                 pixel[index * channels..(index + 1) * channels].copy_from_slice(from);
@@ -166,7 +167,7 @@ mod tests {
     use super::*;
 
     fn step<'a>(actions: &'a Buffer, starts: &'a [bool], is_final: bool) -> ConnectorContext<'a> {
-        let step = LastStep { actions, rewards: &[0.0, 0.0], starts, is_final };
+        let step = LastStep { actions, rewards: &[0.0, 0.0], starts, is_final, slots: None };
         ConnectorContext { update: true, step: Some(step) }
     }
 

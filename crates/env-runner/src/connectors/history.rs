@@ -36,15 +36,14 @@ impl<T: Copy + Default> History<T> {
         self.n * self.width
     }
 
-    /// All rows, one after the other.
-    pub(super) fn data(&self) -> &[T] {
-        &self.data
+    /// The values of a row, oldest first.
+    pub(super) fn row(&self, row: usize) -> &[T] {
+        &self.data[row * self.row_len()..(row + 1) * self.row_len()]
     }
 
     /// The entries of a row, oldest first.
     pub(super) fn entries(&self, row: usize) -> impl Iterator<Item = &[T]> {
-        let start = row * self.row_len();
-        self.data[start..start + self.row_len()].chunks_exact(self.width.max(1))
+        self.row(row).chunks_exact(self.width.max(1))
     }
 
     /// Makes room for so many rows; all are forgotten if there were more or less before.

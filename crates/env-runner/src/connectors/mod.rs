@@ -42,7 +42,7 @@ pub struct ConnectorContext<'a> {
     pub step: Option<LastStep<'a>>,
 }
 
-/// The step of all environments that led to some observations.
+/// The step that led to some observations, an entry for each of their rows.
 #[derive(Debug, Clone, Copy)]
 pub struct LastStep<'a> {
     /// The actions as they were sampled.
@@ -54,6 +54,29 @@ pub struct LastStep<'a> {
     /// Whether the observations are the last ones of episodes that ended: the rows of environments
     /// that go on are stale, and what a connector remembers of an episode stays as it is.
     pub is_final: bool,
+    /// Whose observations the rows are, if they are not those of all episodes in order.
+    pub slots: Option<Slots<'a>>,
+}
+
+/// Whose observations some rows are: those of the agents that act, among all there are.
+#[derive(Debug, Clone, Copy)]
+pub struct Slots<'a> {
+    /// For each row, the number of its agent.
+    pub of_rows: &'a [usize],
+    /// How many agents there are.
+    pub count: usize,
+}
+
+impl LastStep<'_> {
+    /// The place that a connector remembers the episode of a row in.
+    pub fn slot(&self, row: usize) -> usize {
+        self.slots.map_or(row, |slots| slots.of_rows.get(row).copied().unwrap_or(row))
+    }
+
+    /// How many episodes a connector has to remember, given the number of rows.
+    pub fn num_slots(&self, rows: usize) -> usize {
+        self.slots.map_or(rows, |slots| slots.count)
+    }
 }
 
 impl ConnectorContext<'_> {

@@ -39,18 +39,19 @@ impl PrevActionsPrevRewards {
             self.rewards.forget_all(rows);
             return Ok(());
         };
-        self.actions.set_rows(rows);
-        self.rewards.set_rows(rows);
+        self.actions.set_rows(step.num_slots(rows));
+        self.rewards.set_rows(step.num_slots(rows));
         for row in 0..rows {
+            let slot = step.slot(row);
             if step.starts.get(row) == Some(&true) {
-                self.actions.forget(row);
-                self.rewards.forget(row);
+                self.actions.forget(slot);
+                self.rewards.forget(slot);
                 continue;
             }
             if self.actions.n() > 0 {
-                self.action_space.flatten(step.actions.row(row), self.actions.push(row))?;
+                self.action_space.flatten(step.actions.row(row), self.actions.push(slot))?;
             }
-            if let Some(newest) = self.rewards.push(row).first_mut() {
+            if let Some(newest) = self.rewards.push(slot).first_mut() {
                 *newest = step.rewards.get(row).copied().unwrap_or(0.0) as f32;
             }
         }
@@ -92,7 +93,10 @@ impl Connector for PrevActionsPrevRewards {
             [(Columns::PREV_N_ACTIONS, &self.actions), (Columns::PREV_N_REWARDS, &self.rewards)]
         {
             if history.n() > 0 {
-                output.part_mut(key)?.as_f32_mut()?.copy_from_slice(history.data());
+                let part = output.part_mut(key)?.as_f32_mut()?;
+                for (row, part) in part.chunks_exact_mut(history.row_len()).enumerate() {
+                    part.copy_from_slice(history.row(cx.step.map_or(row, |step| step.slot(row))));
+                }
             }
         }
         if let Some(before) = before {
@@ -137,7 +141,7 @@ mod tests {
     }
 
     fn step<'a>(actions: &'a Buffer, starts: &'a [bool], is_final: bool) -> ConnectorContext<'a> {
-        let step = LastStep { actions, rewards: &[0.5, -1.0], starts, is_final };
+        let step = LastStep { actions, rewards: &[0.5, -1.0], starts, is_final, slots: None };
         ConnectorContext { update: true, step: Some(step) }
     }
 

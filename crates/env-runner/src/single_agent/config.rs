@@ -4,7 +4,7 @@ use rekindle_env::EnvConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::connectors::ConnectorConfig;
-use crate::{Result, RunnerError};
+use crate::{MultiAgentConfig, Result, RunnerError};
 
 /// Environment, connectors and seed of a runner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct EnvRunnerConfig {
     pub clip_actions: bool,
     /// Whether running statistics of connectors learn from what the runner sees.
     pub update_connectors: bool,
+    /// The policies of a multi-agent environment; `None` for one agent.
+    #[serde(default)]
+    pub multi_agent: Option<MultiAgentConfig>,
 }
 
 impl EnvRunnerConfig {
@@ -40,6 +43,7 @@ impl EnvRunnerConfig {
             normalize_actions: true,
             clip_actions: false,
             update_connectors: true,
+            multi_agent: None,
         }
     }
 

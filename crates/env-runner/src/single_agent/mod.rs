@@ -2,6 +2,7 @@
 
 mod config;
 mod recorder;
+mod runner;
 mod state;
 
 use std::time::{Duration, Instant};
@@ -16,13 +17,11 @@ use rekindle_rl_module::AnyRLModule;
 
 use crate::connectors::{ActionSampler, ConnectorContext, ConnectorPipeline, LastStep, pipelines};
 use crate::memory::Memory;
-use crate::{BundleConfig, PolicyBundle, Result, Rollout, RunnerError, SegmentEnd};
+use crate::metrics::log_episode;
+use crate::{BundleConfig, EpisodeSummary, PolicyBundle, Result, Rollout, RunnerError, SegmentEnd};
 
 pub use config::{Amount, EnvRunnerConfig, SampleOptions};
 use recorder::Recorder;
-
-/// Episodes over which the mean return and length are reported (RLlib's default smoothing).
-const SMOOTHING: usize = 100;
 
 /// Steps a vector of environments with a module and records what happens.
 ///
@@ -54,6 +53,8 @@ pub struct SingleAgentEnvRunner {
     /// Whether the first reset has happened, which is the one that seeds the environments.
     seeded: bool,
     metrics: MetricsLogger,
+    /// The episodes that ended in this call.
+    finished: Vec<EpisodeSummary>,
 }
 
 /// The environments; they have no `Debug` of their own.
@@ -129,6 +130,7 @@ impl SingleAgentEnvRunner {
             needs_reset: true,
             seeded: false,
             metrics: MetricsLogger::new(),
+            finished: Vec::new(),
             config,
         })
     }
@@ -219,6 +221,7 @@ impl SingleAgentEnvRunner {
 
     fn try_sample(&mut self, amount: Amount, options: SampleOptions) -> Result<Rollout> {
         let mut timers = Timers::default();
+        self.finished.clear();
         let whole_episodes = matches!(amount, Amount::Episodes(_));
         if self.needs_reset || options.force_reset || whole_episodes {
             self.reset(&mut timers)?;
@@ -294,6 +297,7 @@ impl SingleAgentEnvRunner {
             rewards: &self.step.rewards,
             starts,
             is_final: false,
+            slots: None,
         });
         let cx = ConnectorContext { update: self.config.update_connectors, step };
         let seen = self.env_to_module.transform(&self.step.observations, cx)?;
@@ -383,6 +387,7 @@ impl SingleAgentEnvRunner {
             rewards: &self.step.rewards,
             starts: &running,
             is_final: true,
+            slots: None,
         };
         let cx = ConnectorContext { update: false, step: Some(step) };
         let finals = self.env_to_module.transform(&self.step.final_observations, cx)?.clone();
@@ -398,29 +403,16 @@ impl SingleAgentEnvRunner {
                 SegmentEnd::Truncated
             };
             if wanted {
-                self.log_episode(&self.episodes[env].clone())?;
+                let EpisodeTracker { episode_return, t, .. } = self.episodes[env];
+                let episode = EpisodeSummary { episode_return, len: t };
+                log_episode(&mut self.metrics, &episode)?;
+                self.finished.push(episode);
                 recorder.end(env, end, &finals, self.memory.as_ref(), self.next_episode)?;
                 if let Some(left) = quota.get_mut(env) {
                     *left -= 1;
                 }
             }
             self.start_episode(env)?;
-        }
-        Ok(())
-    }
-
-    fn log_episode(&mut self, episode: &EpisodeTracker) -> Result<()> {
-        let window = Some(SMOOTHING);
-        let (value, len) = (episode.episode_return, episode.t as f64);
-        for (key, value, reducer) in [
-            ("episode_return_mean", value, Reducer::Mean { window }),
-            ("episode_return_min", value, Reducer::Min { window }),
-            ("episode_return_max", value, Reducer::Max { window }),
-            ("episode_len_mean", len, Reducer::Mean { window }),
-            ("num_episodes", 1.0, Reducer::Sum { window: None }),
-            ("num_episodes_lifetime", 1.0, Reducer::LifetimeSum),
-        ] {
-            self.metrics.log_value(key, value, reducer)?;
         }
         Ok(())
     }

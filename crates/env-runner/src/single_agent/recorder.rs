@@ -117,6 +117,7 @@ impl Recorder {
         self.rollout.final_observations.extend_from(observations, env..env + 1)?;
         self.rollout.segments.push(Segment {
             env,
+            agent: None,
             episode: open.episode,
             start: open.since * self.num_envs + env,
             stride: self.num_envs,

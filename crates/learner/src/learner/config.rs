@@ -1,5 +1,8 @@
 //! The settings of a learner.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use rekindle_core::ModuleId;
 use serde::{Deserialize, Serialize};
 
 use crate::minibatch::Epochs;
@@ -25,6 +28,14 @@ pub struct LearnerConfig {
     pub optimizer: OptimizerConfig,
     /// Seeds the order of the rows.
     pub seed: u64,
+    /// The modules that learn, `None` for all; only these need the roles that the objective asks for.
+    /// [`Learner::set_policies_to_train`](crate::Learner::set_policies_to_train) changes it later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies_to_train: Option<BTreeSet<ModuleId>>,
+    /// Settings of modules that learn at another rate, with other clipping or another optimizer;
+    /// epochs and minibatches are those of all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub modules: BTreeMap<ModuleId, Self>,
 }
 
 impl Default for LearnerConfig {
@@ -39,6 +50,8 @@ impl Default for LearnerConfig {
             shuffle_batch_per_epoch: false,
             optimizer: OptimizerConfig::default(),
             seed: 0,
+            policies_to_train: None,
+            modules: BTreeMap::new(),
         }
     }
 }
@@ -64,7 +77,12 @@ impl LearnerConfig {
         if self.minibatch_size == Some(0) {
             return refuse("minibatch_size", "0".into(), "a minibatch has at least one row");
         }
-        Ok(())
+        self.modules.values().try_for_each(Self::validate)
+    }
+
+    /// The settings of a module, or of modules that share parameters under that name.
+    pub fn of_module(&self, id: &str) -> &Self {
+        self.modules.get(id).unwrap_or(self)
     }
 
     pub(super) fn epochs(&self) -> Epochs {

@@ -46,8 +46,8 @@ impl Learner {
     /// A learner of `module` on `device`.
     ///
     /// # Errors
-    /// If a setting is out of range, a module lacks a role that the objective requires (the message
-    /// names both), or a module was built for inference only.
+    /// If a setting is out of range, a module that learns lacks a role that the objective requires
+    /// (the message names both), or was built for inference only.
     pub fn new(
         config: LearnerConfig,
         objective: Box<dyn Objective>,
@@ -57,19 +57,17 @@ impl Learner {
         config.validate()?;
         let shuffle_rng = stream(config.seed, 0, 0, Purpose::Shuffle);
         let mut learner = Self {
+            policies_to_train: config.policies_to_train.clone(),
             config,
             objective,
             module: module.fork(&device.clone().autodiff()).train(),
             device: device.clone().autodiff(),
             optimizers: BTreeMap::new(),
-            policies_to_train: None,
             shuffle_rng,
             weights_seq_no: 0,
             metrics: MetricsLogger::new(),
         };
-        for (id, module) in learner.module.iter() {
-            learner.check(id, module)?;
-        }
+        learner.set_policies_to_train(learner.policies_to_train.clone())?;
         let ids: Vec<ModuleId> = learner.module.keys().cloned().collect();
         ids.iter().for_each(|id| learner.objective.add_module(id));
         learner.fit_optimizers();

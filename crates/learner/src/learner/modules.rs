@@ -15,14 +15,16 @@ impl Learner {
     /// Adds a module with a fresh optimizer; with `override_existing` in the place of another one.
     ///
     /// # Errors
-    /// If the id is taken, the module lacks a role, or was built for inference only.
+    /// If the id is taken, or the module learns and lacks a role or was built for inference only.
     pub fn add_module(
         &mut self,
         id: &str,
         module: AnyRLModule,
         override_existing: bool,
     ) -> Result<()> {
-        self.check(id, &module)?;
+        if self.should_module_be_updated(id) {
+            self.check(id, &module)?;
+        }
         let module = module.fork(&self.device).train();
         let replaces = self.module.contains(id);
         self.module.add_module(id, module, override_existing)?;
@@ -58,10 +60,14 @@ impl Learner {
     /// their weights stay as they are, but for parts that they share with one that learns.
     ///
     /// # Errors
-    /// If there is no module of an id.
+    /// If there is no module of an id, or one that is to learn lacks a role or was built for
+    /// inference only.
     pub fn set_policies_to_train(&mut self, ids: Option<BTreeSet<ModuleId>>) -> Result<()> {
-        for id in ids.iter().flatten() {
-            self.module.module(id)?;
+        match &ids {
+            Some(ids) => {
+                ids.iter().try_for_each(|id| self.check(id, self.module.module(id)?))?;
+            }
+            None => self.module.iter().try_for_each(|(id, module)| self.check(id, module))?,
         }
         self.policies_to_train = ids;
         Ok(())
@@ -125,7 +131,8 @@ impl Learner {
     }
 
     fn read_optimizer(&self, group: &str, state: &State) -> Result<Optimizer> {
-        let mut optimizer = Optimizer::new(self.objective.optimizer(group, &self.config));
+        let mut optimizer =
+            Optimizer::new(self.objective.optimizer(group, self.config.of_module(group)));
         if let Some((_, module)) = self.module.parameter_groups().find(|(g, _)| *g == group) {
             optimizer.load_state(state, module)?;
         }
@@ -153,7 +160,7 @@ impl Learner {
             self.module.parameter_groups().map(|(group, _)| group.to_owned()).collect();
         self.optimizers.retain(|group, _| groups.contains(group));
         for group in groups {
-            let config = self.objective.optimizer(&group, &self.config);
+            let config = self.objective.optimizer(&group, self.config.of_module(&group));
             self.optimizers.entry(group).or_insert_with(|| Optimizer::new(config));
         }
     }

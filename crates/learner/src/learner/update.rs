@@ -83,7 +83,7 @@ impl Learner {
                 module_id: id,
                 module: &module,
                 device: &plain,
-                config: &self.config,
+                config: self.config.of_module(id),
                 env_steps,
             };
             batches.insert(id.clone(), self.objective.build_batch(cx, rollouts)?);
@@ -117,7 +117,7 @@ impl Learner {
                 module_id: id,
                 module,
                 device: &self.device,
-                config: &self.config,
+                config: self.config.of_module(id),
                 env_steps,
             };
             losses.insert(id.clone(), self.objective.compute_loss(cx, &batch, &outputs)?);
@@ -188,7 +188,7 @@ impl Learner {
         norm: f64,
         env_steps: u64,
     ) -> Result<()> {
-        let config = &self.config;
+        let config = self.config.of_module(group);
         let gradients = self.objective.postprocess_gradients(group, config, gradients, norm)?;
         let lr = config.lr.value(env_steps);
         let Some(optimizer) = self.optimizers.get_mut(group) else { return Ok(()) };
@@ -213,12 +213,12 @@ impl Learner {
         extra: &[(ModuleId, &'static str, f64)],
         env_steps: u64,
     ) -> Result<()> {
-        let lr = self.config.lr.value(env_steps);
         for (id, metrics) in means {
             for (name, value) in metrics {
                 self.metrics.log_value(&format!("{id}/{name}"), *value, Reducer::Item)?;
             }
             if self.optimizers.contains_key(id) {
+                let lr = self.config.of_module(id).lr.value(env_steps);
                 let key = format!("{id}/default_optimizer_learning_rate");
                 self.metrics.log_value(&key, lr, Reducer::Item)?;
             }

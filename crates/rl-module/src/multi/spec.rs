@@ -110,6 +110,13 @@ impl MultiRLModuleSpec {
         }
     }
 
+    /// The specs as they are once the modules have their weights: without files to load.
+    #[must_use]
+    pub fn built(&self) -> Self {
+        let specs = self.rl_module_specs.iter();
+        Self::new(specs.map(|(id, spec)| (id.clone(), spec.built())))
+    }
+
     /// Fills what every spec leaves open from `defaults`.
     pub fn fill(&mut self, defaults: &RLModuleSpec) {
         for spec in self.rl_module_specs.values_mut() {

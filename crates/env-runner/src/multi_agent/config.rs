@@ -1,0 +1,121 @@
+//! The policies of a multi-agent environment.
+
+use rekindle_core::ModuleId;
+use rekindle_env::{AgentSpec, Space};
+use serde::{Deserialize, Serialize};
+
+use super::{EpisodeInfo, PolicyMapping};
+use crate::{Result, RunnerError};
+
+/// Which modules play, and which agents play with them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MultiAgentConfig {
+    /// The ids of the modules; empty for those that the mapping gives the agents in a first episode.
+    pub policies: Vec<ModuleId>,
+    /// Which module each agent plays with.
+    pub policy_mapping: PolicyMapping,
+}
+
+/// Episodes that are looked at to find out which agents a module plays.
+const PROBES: u64 = 64;
+
+impl MultiAgentConfig {
+    /// All modules with their spaces, those of the agents that play with them. A module that no
+    /// agent is seen to play with has the spaces that all agents share.
+    ///
+    /// # Errors
+    /// [`RunnerError::AmbiguousSpaces`] if the agents of a module have different spaces,
+    /// [`RunnerError::UnknownPolicy`] if an agent is mapped to a module that is not listed.
+    pub fn spaces(&self, agents: &[AgentSpec]) -> Result<Vec<(ModuleId, Space, Space)>> {
+        let mut ids = self.policies.clone();
+        let mut players: Vec<Vec<&AgentSpec>> = vec![Vec::new(); ids.len()];
+        for episode in 0..PROBES {
+            for agent in agents {
+                let info = EpisodeInfo { runner: 0, env: 0, episode };
+                let id = self.policy_mapping.module(&agent.id, &info)?;
+                let index = match ids.iter().position(|known| *known == id) {
+                    Some(index) => index,
+                    None if self.policies.is_empty() => {
+                        ids.push(id);
+                        players.push(Vec::new());
+                        ids.len() - 1
+                    }
+                    None => return Err(self.unknown(&agent.id, &id)),
+                };
+                if !players[index].iter().any(|player| player.id == agent.id) {
+                    players[index].push(agent);
+                }
+            }
+        }
+        let with_spaces = |(id, players): (ModuleId, Vec<&AgentSpec>)| {
+            let players = if players.is_empty() { agents.iter().collect() } else { players };
+            let spaces =
+                |agent: &AgentSpec| (agent.observation_space.clone(), agent.action_space.clone());
+            let mut all = players.iter().map(|agent| spaces(agent));
+            let first = all.next();
+            match first {
+                Some((observations, actions))
+                    if all.all(|s| s == (observations.clone(), actions.clone())) =>
+                {
+                    Ok((id, observations, actions))
+                }
+                _ => Err(RunnerError::AmbiguousSpaces {
+                    module: id,
+                    agents: players.iter().map(|a| a.id.clone()).collect::<Vec<_>>().join(", "),
+                }),
+            }
+        };
+        ids.into_iter().zip(players).map(with_spaces).collect()
+    }
+
+    pub(super) fn unknown(&self, agent: &str, module: &str) -> RunnerError {
+        RunnerError::UnknownPolicy {
+            agent: agent.into(),
+            module: module.into(),
+            known: self.policies.join(", "),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agents() -> Vec<AgentSpec> {
+        let (one, two) = (Space::unbounded(&[1]).unwrap(), Space::unbounded(&[2]).unwrap());
+        let actions = Space::discrete(2).unwrap();
+        [("a", &one), ("b", &one), ("c", &two)]
+            .map(|(id, space)| AgentSpec::new(id, space.clone(), actions.clone()))
+            .to_vec()
+    }
+
+    #[test]
+    fn spaces_are_those_of_the_agents_that_play() {
+        let table = [("a", "ab"), ("b", "ab"), ("c", "c")].map(|(a, m)| (a.into(), m.into()));
+        let config = MultiAgentConfig {
+            policy_mapping: PolicyMapping::Table(table.into()),
+            ..Default::default()
+        };
+        let found = config.spaces(&agents()).unwrap();
+        let ids: Vec<_> =
+            found.iter().map(|(id, space, _)| (id.as_str(), space.flat_dim())).collect();
+        assert_eq!(ids, [("ab", 1), ("c", 2)]);
+    }
+
+    #[test]
+    fn one_module_for_agents_of_different_spaces_is_refused() {
+        let message = MultiAgentConfig::default().spaces(&agents()).unwrap_err().to_string();
+        assert!(message.contains("`default_policy`") && message.contains("[a, b, c]"), "{message}");
+    }
+
+    #[test]
+    fn a_module_that_is_not_listed_is_named() {
+        let config = MultiAgentConfig {
+            policies: vec!["a".into(), "b".into()],
+            policy_mapping: PolicyMapping::ByAgent,
+        };
+        let message = config.spaces(&agents()).unwrap_err().to_string();
+        assert!(message.contains("agent `c`") && message.contains("[a, b]"), "{message}");
+    }
+}

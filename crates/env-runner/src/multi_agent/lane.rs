@@ -1,0 +1,176 @@
+//! What surrounds one module while it acts for several agents at once.
+
+use burn::prelude::Device;
+use rekindle_core::{Batch, Columns, Generator, host_batch};
+use rekindle_env::{Buffer, Row, Space};
+use rekindle_rl_module::AnyRLModule;
+
+use super::stream::Stream;
+use crate::connectors::{
+    ActionSampler, ConnectorConfig, ConnectorContext, ConnectorPipeline, LastStep, Slots, pipelines,
+};
+use crate::{EnvRunnerConfig, Result};
+
+/// Connectors, module and scratch memory of one module id.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) env_to_module: ConnectorPipeline,
+    module_to_env: ConnectorPipeline,
+    pub(super) action_space: Space,
+    pub(super) module: Option<AnyRLModule>,
+    /// The state of a stateful module before the first step.
+    pub(super) initial_state: Option<Buffer>,
+    sampler: ActionSampler,
+    /// The numbers of the agents that act now, a row each.
+    pub(super) rows: Vec<usize>,
+    /// What they see, as the environment shows it.
+    observations: Buffer,
+    last_actions: Buffer,
+    last_rewards: Vec<f64>,
+    starts: Vec<bool>,
+}
+
+impl Lane {
+    pub(super) fn new(
+        observation_space: &Space,
+        action_space: &Space,
+        config: &EnvRunnerConfig,
+    ) -> Result<Self> {
+        let connectors: &[ConnectorConfig] = &config.env_to_module;
+        let (env_to_module, module_to_env) = pipelines(
+            observation_space,
+            action_space,
+            connectors,
+            config.normalize_actions,
+            config.clip_actions,
+        )?;
+        Ok(Self {
+            env_to_module,
+            module_to_env,
+            action_space: action_space.clone(),
+            module: None,
+            initial_state: None,
+            sampler: ActionSampler::new(Buffer::zeros(action_space, 0)),
+            rows: Vec::new(),
+            observations: Buffer::zeros(observation_space, 0),
+            last_actions: Buffer::zeros(action_space, 0),
+            last_rewards: Vec::new(),
+            starts: Vec::new(),
+        })
+    }
+
+    pub(super) fn set_module(&mut self, module: AnyRLModule) -> Result<()> {
+        self.initial_state = module.initial_state()?;
+        self.module = Some(module);
+        Ok(())
+    }
+
+    /// Forgets who acts.
+    pub(super) fn clear(&mut self) {
+        self.rows.clear();
+        self.observations.clear();
+        self.last_actions.clear();
+        self.last_rewards.clear();
+        self.starts.clear();
+    }
+
+    /// Adds an agent that acts now.
+    pub(super) fn push(
+        &mut self,
+        slot: usize,
+        observation: Row<'_>,
+        stream: &Stream,
+    ) -> Result<()> {
+        self.rows.push(slot);
+        self.observations.push(observation)?;
+        self.last_actions.push(stream.last_action.row(0))?;
+        self.last_rewards.push(stream.last_reward);
+        self.starts.push(stream.starts);
+        Ok(())
+    }
+
+    /// What the agents see, as the module sees it.
+    pub(super) fn observe(&mut self, update: bool, slots: usize) -> Result<&Buffer> {
+        let step = LastStep {
+            actions: &self.last_actions,
+            rewards: &self.last_rewards,
+            starts: &self.starts,
+            is_final: false,
+            slots: Some(Slots { of_rows: &self.rows, count: slots }),
+        };
+        let cx = ConnectorContext { update, step: Some(step) };
+        self.env_to_module.transform(&self.observations, cx)
+    }
+
+    /// An observation of one agent that it does not act on, as the module would see it.
+    pub(super) fn peek(
+        &mut self,
+        slot: usize,
+        slots: usize,
+        observation: Row<'_>,
+        stream: &Stream,
+    ) -> Result<Buffer> {
+        let mut row = self.observations.slice(0..0)?;
+        row.push(observation)?;
+        let (rewards, of_rows) = ([stream.last_reward], [slot]);
+        let step = LastStep {
+            actions: &stream.last_action,
+            rewards: &rewards,
+            starts: &[stream.starts],
+            is_final: true,
+            slots: Some(Slots { of_rows: &of_rows, count: slots }),
+        };
+        let cx = ConnectorContext { update: false, step: Some(step) };
+        Ok(self.env_to_module.transform(&row, cx)?.clone())
+    }
+
+    /// Chooses an action for every row of `observations`; `states` are what a stateful module acts
+    /// from, and come back as what it put out. With `rngs`, one per row, it explores.
+    pub(super) fn act(
+        &mut self,
+        observations: &Buffer,
+        states: Option<&mut Buffer>,
+        rngs: Option<&mut [Generator]>,
+        device: &Device,
+    ) -> Result<()> {
+        let rows = observations.rows();
+        self.sampler.actions.clear();
+        self.sampler.actions.extend_zeros(rows);
+        let Some(module) = &self.module else { return Err(crate::RunnerError::NoModule) };
+        let column = host_batch::upload(observations, device)?;
+        let mut batch = Batch::new().with(Columns::OBS, column);
+        if let Some(states) = &states {
+            batch.insert(Columns::STATE_IN, host_batch::upload(states, device)?);
+        }
+        let outputs = match rngs {
+            Some(_) => module.forward_exploration(&batch)?,
+            None => module.forward_inference(&batch)?,
+        };
+        if let Some(states) = states {
+            host_batch::download_into(outputs.column(Columns::STATE_OUT)?, states)?;
+        }
+        self.sampler.sample(module, &outputs, rngs)
+    }
+
+    /// Draws uniform actions instead.
+    pub(super) fn act_randomly(&mut self, rngs: &mut [Generator]) -> Result<()> {
+        self.sampler.actions.clear();
+        self.sampler.actions.extend_zeros(rngs.len());
+        self.sampler.inputs.clear();
+        self.sampler.logp.clear();
+        for (row, rng) in rngs.iter_mut().enumerate() {
+            self.action_space.sample_into(rng, self.sampler.actions.row_mut(row))?;
+        }
+        Ok(())
+    }
+
+    /// The actions as they were sampled, with what losses need of them.
+    pub(super) fn sampled(&self) -> &ActionSampler {
+        &self.sampler
+    }
+
+    /// The actions as the environment receives them.
+    pub(super) fn actions_for_env(&mut self) -> Result<&Buffer> {
+        self.module_to_env.transform(&self.sampler.actions, ConnectorContext::rows(true))
+    }
+}

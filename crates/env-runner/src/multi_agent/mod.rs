@@ -1,0 +1,376 @@
+//! The runner of multi-agent environments.
+
+mod act;
+mod config;
+mod fragment;
+mod lane;
+mod mapping;
+mod runner;
+mod state;
+mod stream;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use burn::module::Module;
+use burn::prelude::Device;
+use rekindle_core::metrics::{MetricsLogger, Reducer};
+use rekindle_core::rng::{Purpose, stream};
+use rekindle_core::{Generator, ModuleId};
+use rekindle_env::{
+    AgentSpec, MultiAgentActions, MultiAgentVectorEnv, MultiAgentVectorStep,
+    make_multi_agent_vec_with,
+};
+use rekindle_rl_module::MultiRLModule;
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::{SMOOTHING, log_episode};
+use crate::{
+    Amount, EnvRunnerConfig, EpisodeSummary, Experience, Result, RunnerError, SampleOptions,
+    SegmentEnd,
+};
+use fragment::Fragment;
+use lane::Lane;
+use stream::{EndedSegment, Stream};
+
+pub use config::MultiAgentConfig;
+pub use mapping::{EpisodeInfo, MappingFunction, PolicyMapping};
+
+/// Steps a vector of multi-agent environments with several modules and records what happens.
+///
+/// Agents that act in the same step with the same module share one forward pass, whatever
+/// environment they are in. A step of an agent lasts from one of its actions to its next
+/// observation; what it is paid in between adds up. What is recorded of each module is a [`Rollout`]
+/// whose segments are the agents' parts of episodes.
+///
+/// Deterministic: what it does depends on the configuration, its index and the weights it is given,
+/// on nothing else.
+///
+/// [`Rollout`]: crate::Rollout
+#[derive(Debug)]
+pub struct MultiAgentEnvRunner {
+    config: EnvRunnerConfig,
+    multi_agent: MultiAgentConfig,
+    index: usize,
+    device: Device,
+    env: Box<dyn MultiAgentVectorEnv>,
+    agents: Vec<AgentSpec>,
+    step: MultiAgentVectorStep,
+    /// What the agents of each environment do next.
+    actions: Vec<MultiAgentActions>,
+    lanes: BTreeMap<ModuleId, Lane>,
+    weights_seq_no: u64,
+    /// The agents that play, by number: environment times the number of agents, plus agent.
+    streams: Vec<Option<Stream>>,
+    episodes: Vec<EpisodeTracker>,
+    next_episode: u64,
+    /// A stream of random numbers for each agent.
+    action_rngs: Vec<Generator>,
+    seeds: Generator,
+    needs_reset: bool,
+    seeded: bool,
+    metrics: MetricsLogger,
+    timers: Timers,
+}
+
+/// The episode an environment is in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct EpisodeTracker {
+    id: u64,
+    t: usize,
+    episode_return: f64,
+}
+
+/// Where the time of a call went.
+#[derive(Debug, Default)]
+struct Timers {
+    env: Duration,
+    inference: Duration,
+    env_to_module: Duration,
+    module_to_env: Duration,
+}
+
+impl MultiAgentEnvRunner {
+    /// A runner with fresh environments; `index` keys its random streams, and forward passes run on
+    /// `device`.
+    ///
+    /// # Errors
+    /// If the environment is unknown, agents are mapped to modules that do not fit, or a connector
+    /// cannot work on a space.
+    pub fn new(config: EnvRunnerConfig, index: usize, device: &Device) -> Result<Self> {
+        config.validate()?;
+        let multi_agent = config.multi_agent.clone().unwrap_or_default();
+        let env = make_multi_agent_vec_with(&config.env, config.num_envs, &config.env_config)?;
+        let agents = env.possible_agents().to_vec();
+        let lanes = multi_agent.spaces(&agents)?.into_iter().map(|(id, observations, actions)| {
+            Ok((id, Lane::new(&observations, &actions, &config)?))
+        });
+        let streams = config.num_envs * agents.len();
+        let rng = |agent| stream(config.seed, index as u64, agent as u64, Purpose::Action);
+        Ok(Self {
+            lanes: lanes.collect::<Result<_>>()?,
+            multi_agent,
+            index,
+            device: device.clone(),
+            step: MultiAgentVectorStep::new(&agents, config.num_envs),
+            actions: vec![MultiAgentActions::new(&agents); config.num_envs],
+            weights_seq_no: 0,
+            streams: vec![None; streams],
+            episodes: vec![EpisodeTracker::default(); config.num_envs],
+            next_episode: 0,
+            action_rngs: (0..streams).map(rng).collect(),
+            seeds: stream(config.seed, index as u64, 0, Purpose::EnvSeed),
+            needs_reset: true,
+            seeded: false,
+            metrics: MetricsLogger::new(),
+            timers: Timers::default(),
+            env,
+            agents,
+            config,
+        })
+    }
+
+    /// The agents of an environment.
+    pub fn agents(&self) -> &[AgentSpec] {
+        &self.agents
+    }
+
+    /// Changes which modules play and who plays with them. Agents keep their module until the end
+    /// of the episode they are in.
+    ///
+    /// # Errors
+    /// As [`MultiAgentEnvRunner::new`]; nothing changes then.
+    pub fn set_multi_agent(&mut self, multi_agent: MultiAgentConfig) -> Result<()> {
+        let mut lanes = BTreeMap::new();
+        for (id, observations, actions) in multi_agent.spaces(&self.agents)? {
+            lanes.insert(id, Lane::new(&observations, &actions, &self.config)?);
+        }
+        // What goes on keeps its connectors; what agents still play with stays.
+        for (id, lane) in std::mem::take(&mut self.lanes) {
+            let plays = self.streams.iter().flatten().any(|stream| stream.module == id);
+            if plays || lanes.contains_key(&id) {
+                lanes.insert(id, lane);
+            }
+        }
+        self.lanes = lanes;
+        self.multi_agent = multi_agent.clone();
+        self.config.multi_agent = Some(multi_agent);
+        Ok(())
+    }
+
+    fn set_lane_modules(&mut self, modules: &MultiRLModule, weights_seq_no: u64) -> Result<()> {
+        for (id, lane) in &mut self.lanes {
+            let module = modules.module(id)?.valid();
+            let moves = module.devices().iter().any(|device| *device != self.device);
+            lane.set_module(if moves { module.to_device(&self.device) } else { module })?;
+        }
+        self.weights_seq_no = weights_seq_no;
+        Ok(())
+    }
+
+    fn try_collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
+        self.timers = Timers::default();
+        let whole_episodes = matches!(amount, Amount::Episodes(_));
+        if self.needs_reset || options.force_reset || whole_episodes {
+            self.reset()?;
+        }
+        let n = self.config.num_envs;
+        let (steps, mut quota) = match amount {
+            Amount::Timesteps(steps) => (steps.div_ceil(n), Vec::new()),
+            Amount::Episodes(count) => {
+                (0, (0..n).map(|env| count / n + usize::from(env < count % n)).collect())
+            }
+        };
+        let mut fragment = Fragment::default();
+        let mut experience = Experience::default();
+        let mut wanted = Vec::new();
+        let mut step = 0;
+        while if whole_episodes { quota.iter().any(|&q| q > 0) } else { step < steps } {
+            self.act(options)?;
+            self.step_envs(&mut fragment)?;
+            for env in 0..n {
+                if !self.step.is_done(env) {
+                    continue;
+                }
+                let episode = self.episodes[env];
+                if !whole_episodes || quota.get(env).is_some_and(|&q| q > 0) {
+                    wanted.push(episode.id);
+                    let EpisodeTracker { episode_return, t, .. } = episode;
+                    experience.episodes.push(EpisodeSummary { episode_return, len: t });
+                    self.log_episode(env)?;
+                    if let Some(left) = quota.get_mut(env) {
+                        *left -= 1;
+                    }
+                }
+                self.start_episode(env);
+            }
+            step += 1;
+        }
+        if whole_episodes {
+            fragment.retain(|segment| wanted.contains(&segment.episode));
+            experience.env_steps = experience.episodes.iter().map(|episode| episode.len).sum();
+        } else {
+            self.cut(&mut fragment)?;
+            experience.env_steps = steps * n;
+        }
+        experience.rollouts = fragment.finish(&self.agents, self.weights_seq_no)?;
+        self.log(&experience)?;
+        Ok(experience)
+    }
+
+    fn reset(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let seeds: Vec<_> = (0..self.config.num_envs)
+            .map(|_| (!self.seeded).then(|| u64::from(self.seeds.next_u32())))
+            .collect();
+        self.env.reset(&seeds, &mut self.step)?;
+        self.seeded = true;
+        self.timers.env += started.elapsed();
+        (0..self.config.num_envs).for_each(|env| self.start_episode(env));
+        self.needs_reset = false;
+        Ok(())
+    }
+
+    fn start_episode(&mut self, env: usize) {
+        self.episodes[env] = EpisodeTracker { id: self.next_episode, ..Default::default() };
+        self.next_episode += 1;
+        let agents = self.agents.len();
+        self.streams[env * agents..(env + 1) * agents].fill_with(|| None);
+    }
+
+    /// Steps the environments and books what comes of it.
+    fn step_envs(&mut self, fragment: &mut Fragment) -> Result<()> {
+        let started = Instant::now();
+        self.env.step(&self.actions, &mut self.step)?;
+        self.timers.env += started.elapsed();
+        for env in 0..self.config.num_envs {
+            self.episodes[env].t += 1;
+            for agent in 0..self.agents.len() {
+                self.settle(env, agent, fragment)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Books what a step brought to one agent.
+    fn settle(&mut self, env: usize, agent: usize, fragment: &mut Fragment) -> Result<()> {
+        let Some(outcome) = self.step.outcome(env) else { return Ok(()) };
+        let slot = env * self.agents.len() + agent;
+        self.episodes[env].episode_return += outcome.reward(agent);
+        let Some(stream) = &mut self.streams[slot] else { return Ok(()) };
+        stream.pay(outcome.reward(agent));
+        let ends = outcome.is_agent_done(agent);
+        if outcome.observed(agent) || ends {
+            stream.complete();
+        }
+        if !ends {
+            return Ok(());
+        }
+        let end = match outcome.terminated(agent) {
+            true => SegmentEnd::Terminated,
+            false => SegmentEnd::Truncated,
+        };
+        // Of an agent that ends unseen, what it saw last stands.
+        let Some(observation) = outcome.last_observation(agent) else { return Ok(()) };
+        let Some(mut stream) = self.streams[slot].take() else { return Ok(()) };
+        let Some(lane) = self.lanes.get_mut(&stream.module) else { return Ok(()) };
+        let final_observation = lane.peek(slot, self.action_rngs.len(), observation, &stream)?;
+        let (module, t_started) = (stream.module.clone(), stream.t_started);
+        let episode_return = stream.episode_return;
+        let segment = EndedSegment {
+            env,
+            agent,
+            episode: self.episodes[env].id,
+            t_started,
+            end,
+            columns: stream.take_columns()?,
+            final_observation,
+            final_state: stream.state.take(),
+        };
+        fragment.push(&module, segment);
+        let window = Some(SMOOTHING);
+        for key in [
+            format!("agent_episode_returns_mean/{}", self.agents[agent].id),
+            format!("module_episode_returns_mean/{module}"),
+        ] {
+            self.metrics.log_value(&key, episode_return, Reducer::Mean { window })?;
+        }
+        Ok(())
+    }
+
+    /// Ends the segments of all agents: their episodes go on in the next call. An action that waits
+    /// for its outcome waits on.
+    fn cut(&mut self, fragment: &mut Fragment) -> Result<()> {
+        let slots = self.streams.len();
+        for slot in 0..slots {
+            let Some(stream) = &mut self.streams[slot] else { continue };
+            if stream.columns.steps() == 0 {
+                continue;
+            }
+            let (env, agent) = (slot / self.agents.len(), slot % self.agents.len());
+            let last = stream.columns.observations.rows() - 1;
+            let (final_observation, final_state) = if stream.columns.is_pending() {
+                let states = stream.columns.state_in.as_ref();
+                let state = states.map(|states| states.slice(last..last + 1)).transpose()?;
+                (stream.columns.observations.slice(last..last + 1)?, state)
+            } else {
+                let current = self.step.current().get(env);
+                let observation = current.and_then(|current| current.last_observation(agent));
+                let (Some(observation), Some(lane)) =
+                    (observation, self.lanes.get_mut(&stream.module))
+                else {
+                    continue;
+                };
+                (lane.peek(slot, slots, observation, stream)?, stream.state.clone())
+            };
+            let segment = EndedSegment {
+                env,
+                agent,
+                episode: self.episodes[env].id,
+                t_started: stream.t_started,
+                end: SegmentEnd::Cut,
+                columns: stream.take_columns()?,
+                final_observation,
+                final_state,
+            };
+            fragment.push(&stream.module, segment);
+        }
+        Ok(())
+    }
+
+    fn log_episode(&mut self, env: usize) -> Result<()> {
+        let EpisodeTracker { episode_return, t, .. } = self.episodes[env];
+        log_episode(&mut self.metrics, &EpisodeSummary { episode_return, len: t })
+    }
+
+    fn log(&mut self, experience: &Experience) -> Result<()> {
+        let (metrics, window) = (&mut self.metrics, None);
+        let steps = experience.env_steps as f64;
+        metrics.log_value("num_env_steps_sampled", steps, Reducer::Sum { window })?;
+        metrics.log_value("num_env_steps_sampled_lifetime", steps, Reducer::LifetimeSum)?;
+        for (id, rollouts) in &experience.rollouts {
+            for segment in rollouts.iter().flat_map(|rollout| &rollout.segments) {
+                let steps = segment.len as f64;
+                let agent = segment.agent.as_deref().unwrap_or_default();
+                for key in [
+                    format!("num_module_steps_sampled/{id}"),
+                    format!("num_agent_steps_sampled/{agent}"),
+                ] {
+                    metrics.log_value(&key, steps, Reducer::Sum { window })?;
+                }
+            }
+        }
+        metrics.log_time("env_step_timer", self.timers.env)?;
+        metrics.log_time("rlmodule_inference_timer", self.timers.inference)?;
+        metrics.log_time("env_to_module_connector_timer", self.timers.env_to_module)?;
+        Ok(metrics.log_time("module_to_env_connector_timer", self.timers.module_to_env)?)
+    }
+
+    fn unknown_policy(&self, agent: usize, module: &str) -> RunnerError {
+        RunnerError::UnknownPolicy {
+            agent: self.agents.get(agent).map(|agent| agent.id.clone()).unwrap_or_default(),
+            module: module.into(),
+            known: self.lanes.keys().cloned().collect::<Vec<_>>().join(", "),
+        }
+    }
+}

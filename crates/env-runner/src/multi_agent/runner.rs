@@ -1,0 +1,95 @@
+//! What the multi-agent runner has in common with others.
+
+use std::collections::BTreeMap;
+
+use rekindle_core::ModuleId;
+use rekindle_core::metrics::MetricsState;
+use rekindle_env::Space;
+use rekindle_rl_module::MultiRLModule;
+use serde_json::Value;
+
+use super::MultiAgentEnvRunner;
+use crate::{
+    Amount, BundleConfig, ConnectorDeltas, EnvRunner, Experience, MultiAgentConfig, PolicyBundle,
+    Result, RunnerError, SampleOptions,
+};
+
+impl EnvRunner for MultiAgentEnvRunner {
+    fn index(&self) -> usize {
+        self.index
+    }
+
+    fn module_spaces(&self) -> BTreeMap<ModuleId, (Space, Space)> {
+        let spaces = self.lanes.iter().map(|(id, lane)| {
+            let observations = lane.env_to_module.output_space().clone();
+            (id.clone(), (observations, lane.action_space.clone()))
+        });
+        spaces.collect()
+    }
+
+    fn set_modules(&mut self, modules: &MultiRLModule, weights_seq_no: u64) -> Result<()> {
+        self.set_lane_modules(modules, weights_seq_no)
+    }
+
+    fn set_multi_agent(&mut self, multi_agent: MultiAgentConfig) -> Result<()> {
+        Self::set_multi_agent(self, multi_agent)
+    }
+
+    fn reset_episodes(&mut self) {
+        self.needs_reset = true;
+        // No agent plays on with a module that may be gone.
+        self.streams.fill_with(|| None);
+    }
+
+    fn collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
+        let result = self.try_collect(amount, options);
+        if result.is_err() || matches!(amount, Amount::Episodes(_)) {
+            self.needs_reset = true;
+        }
+        result
+    }
+
+    fn policy_bundle_of(&self, module_id: &str) -> Result<PolicyBundle> {
+        let lane = self.lanes.get(module_id).ok_or(RunnerError::NoModule)?;
+        let module = lane.module.as_ref().ok_or(RunnerError::NoModule)?;
+        let config = BundleConfig {
+            observation_space: lane.env_to_module.input_space().clone(),
+            action_space: lane.action_space.clone(),
+            env_to_module: self.config.env_to_module.clone(),
+            normalize_actions: self.config.normalize_actions,
+            clip_actions: self.config.clip_actions,
+        };
+        let mut bundle = PolicyBundle::new(module.clone(), config, &self.device)?;
+        bundle.set_connector_state(&lane.env_to_module.get_state()?)?;
+        Ok(bundle)
+    }
+
+    fn take_metrics(&mut self) -> MetricsState {
+        self.metrics.take()
+    }
+
+    fn take_connector_deltas(&mut self) -> Result<ConnectorDeltas> {
+        let lanes = self.lanes.iter_mut();
+        lanes.map(|(id, lane)| Ok((id.clone(), lane.env_to_module.take_deltas()?))).collect()
+    }
+
+    fn merge_connector_deltas(&mut self, deltas: &[ConnectorDeltas]) -> Result<()> {
+        self.lanes.iter_mut().try_for_each(|(id, lane)| {
+            let of_module: Vec<_> =
+                deltas.iter().filter_map(|runner| runner.get(id)).cloned().collect();
+            lane.env_to_module.merge(&of_module)
+        })
+    }
+
+    fn connector_states(&self) -> Result<BTreeMap<ModuleId, Value>> {
+        let lanes = self.lanes.iter();
+        lanes.map(|(id, lane)| Ok((id.clone(), lane.env_to_module.get_state()?))).collect()
+    }
+
+    fn set_connector_states(&mut self, states: &BTreeMap<ModuleId, Value>) -> Result<()> {
+        self.lanes.iter_mut().try_for_each(|(id, lane)| match states.get(id) {
+            Some(state) => lane.env_to_module.set_state(state),
+            None => Ok(()),
+        })
+    }
+}
