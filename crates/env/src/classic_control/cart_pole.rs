@@ -69,6 +69,7 @@ impl Env for CartPole {
         &self.action_space
     }
 
+    #[inline]
     fn reset(&mut self, options: &ResetOptions, mut observation: RowMut<'_>) -> Result<()> {
         let (low, high) = reset_bounds(self.name(), options, (-0.05, 0.05))?;
         self.state.rng.reseed(options.seed);

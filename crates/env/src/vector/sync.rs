@@ -71,8 +71,9 @@ impl<E: Env> VectorEnv for SyncVectorEnv<E> {
         let mut failures = Vec::new();
         for (i, (env, &seed)) in self.envs.iter_mut().zip(seeds).enumerate() {
             options.seed = seed;
-            let reset = env.reset(&options, out.observations.row_mut(i));
-            failures.extend(reset.err().map(EnvError::at(i)));
+            if let Err(error) = env.reset(&options, out.observations.row_mut(i)) {
+                fail(&mut failures, i, error);
+            }
         }
         out.rewards.fill(0.0);
         out.terminated.fill(false);
@@ -97,19 +98,24 @@ impl<E: Env> VectorEnv for SyncVectorEnv<E> {
         out.check(self.envs.len())?;
         // Holds nothing, and so allocates nothing, until an environment fails.
         let mut failures = Vec::new();
+        let options = ResetOptions::new();
         let results = out.rewards.iter_mut().zip(&mut out.terminated).zip(&mut out.truncated);
         for (i, (env, ((reward, terminated), truncated))) in
             self.envs.iter_mut().zip(results).enumerate()
         {
-            let step = env.step(actions.row(i), out.observations.row_mut(i)).unwrap_or_else(|e| {
-                failures.push(EnvError::at(i)(e));
-                Step::running(0.0)
-            });
+            let step = match env.step(actions.row(i), out.observations.row_mut(i)) {
+                Ok(step) => step,
+                Err(error) => {
+                    fail(&mut failures, i, error);
+                    Step::running(0.0)
+                }
+            };
             (*reward, *terminated, *truncated) = (step.reward, step.terminated, step.truncated);
             if step.is_done() {
                 out.final_observations.copy_row(i, &out.observations, i)?;
-                let reset = env.reset(&ResetOptions::new(), out.observations.row_mut(i));
-                failures.extend(reset.err().map(EnvError::at(i)));
+                if let Err(error) = env.reset(&options, out.observations.row_mut(i)) {
+                    fail(&mut failures, i, error);
+                }
             }
         }
         EnvError::check_failures(failures)
@@ -132,4 +138,10 @@ impl<E: Env> VectorEnv for SyncVectorEnv<E> {
         }
         Ok(())
     }
+}
+
+/// Notes down which environment failed with what; apart, to keep the loop over the others small.
+#[cold]
+fn fail(failures: &mut Vec<EnvError>, index: usize, error: EnvError) {
+    failures.push(EnvError::at(index)(error));
 }

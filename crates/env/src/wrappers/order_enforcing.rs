@@ -30,6 +30,15 @@ impl<E: Env> OrderEnforcing<E> {
         Self { env, phase: Phase::New }
     }
 
+    /// A refused action changed nothing; after a breakdown, the state is anyone's guess.
+    #[cold]
+    fn fail(&mut self, error: EnvError) -> EnvError {
+        if error.is_recoverable() {
+            self.phase = Phase::Failed;
+        }
+        error
+    }
+
     #[cold]
     fn refuse(&self) -> EnvError {
         let env = self.name().to_owned();
@@ -63,12 +72,10 @@ impl<E: Env> Env for OrderEnforcing<E> {
         if self.phase != Phase::Running {
             return Err(self.refuse());
         }
-        let step = self.env.step(action, observation).inspect_err(|error| {
-            // A refused action changed nothing; after a breakdown, the state is anyone's guess.
-            if error.is_recoverable() {
-                self.phase = Phase::Failed;
-            }
-        })?;
+        let step = match self.env.step(action, observation) {
+            Ok(step) => step,
+            Err(error) => return Err(self.fail(error)),
+        };
         if step.is_done() {
             self.phase = Phase::Done { terminated: step.terminated, truncated: step.truncated };
         }
