@@ -34,6 +34,11 @@ pub type BoxEncoder = Erased<EncoderFamily>;
 ///
 /// Derive [`Module`] on a struct, implement this, and return it from
 /// [`Catalog::build_encoder`](crate::Catalog::build_encoder).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an encoder",
+    label = "this type does not implement `Encoder`",
+    note = "implement `Encoder` for `{Self}`: `forward` and `output_dim`"
+)]
 pub trait Encoder: ErasedModule<EncoderFamily> {
     /// Features of each observation.
     ///
