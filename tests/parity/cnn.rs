@@ -2,7 +2,6 @@
 //!
 //! Recorded by `scripts/parity/record_cnn.py`.
 
-use burn::prelude::*;
 use rekindle::core::checkpoint::{Array, ArrayData};
 use rekindle::prelude::*;
 use serde_json::{Value, json};
