@@ -31,6 +31,16 @@ fn config() -> PpoConfig {
         .seed(11)
 }
 
+/// The same with memory: two LSTMs, previous actions and rewards, episodes cut into sequences.
+fn recurrent() -> PpoConfig {
+    config()
+        .model("use_lstm", true)
+        .model("lstm_cell_size", 6)
+        .model("max_seq_len", 8)
+        .model("lstm_use_prev_action", true)
+        .model("lstm_use_prev_reward", true)
+}
+
 fn train(algo: &mut Algorithm) {
     for _ in 0..ITERATIONS {
         algo.train().unwrap();
@@ -60,9 +70,18 @@ fn resume_in_a_new_process(folder: &Path) {
 
 #[test]
 fn a89_n_plus_n_iterations_equal_2n_bit_for_bit() {
+    resumes_exactly(&config(), 12);
+}
+
+#[test]
+fn a89_n_plus_n_iterations_equal_2n_bit_for_bit_with_memory() {
+    resumes_exactly(&recurrent(), 12 + 2 * 4);
+}
+
+fn resumes_exactly(config: &PpoConfig, parameters: usize) {
     let folder = tempfile::tempdir().unwrap();
     let device = DeviceSpec::Cpu.open().unwrap();
-    let mut algo = config().build(&device).unwrap();
+    let mut algo = config.build(&device).unwrap();
     train(&mut algo);
     algo.save_to_path(folder.path().join("half")).unwrap();
     train(&mut algo);
@@ -79,7 +98,7 @@ fn a89_n_plus_n_iterations_equal_2n_bit_for_bit() {
     }
     // The comparison would pass on empty states: make sure there is something in them.
     let optimizer = straight.component("learner/optimizer/default_policy").unwrap();
-    assert_eq!(optimizer.tensors.len(), 2 * 12);
+    assert_eq!(optimizer.tensors.len(), 2 * parameters);
     assert_ne!(straight.component("env_runners/runner_0").unwrap().data["env"], "null");
     assert_ne!(straight.data["env_steps"], 0);
 }

@@ -5,7 +5,7 @@ use rekindle::core::checkpoint;
 use rekindle::env_runner::RunnerError;
 use rekindle::prelude::*;
 
-fn algorithm() -> Algorithm {
+fn config() -> PpoConfig {
     PpoConfig::new()
         .environment("Pendulum-v1")
         .env_runners(|e| {
@@ -14,14 +14,26 @@ fn algorithm() -> Algorithm {
         .model("fcnet_hiddens", vec![16])
         .training(|t| t.train_batch_size(400).minibatch_size(100).num_epochs(2))
         .seed(1)
-        .build(&DeviceSpec::Cpu.open().unwrap())
-        .unwrap()
 }
 
 #[test]
 fn a_bundles_greedy_actions_equal_those_of_the_evaluation_runner() {
+    acts_as_evaluated(&config());
+}
+
+#[test]
+fn a_bundle_with_memory_acts_as_evaluated_too() {
+    let recurrent = config()
+        .model("use_lstm", true)
+        .model("lstm_cell_size", 8)
+        .model("lstm_use_prev_action", true)
+        .model("lstm_use_prev_reward", true);
+    acts_as_evaluated(&recurrent);
+}
+
+fn acts_as_evaluated(config: &PpoConfig) {
     let device = DeviceSpec::Cpu.open().unwrap();
-    let mut algo = algorithm();
+    let mut algo = config.build(&device).unwrap();
     algo.train().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bundle");
@@ -45,6 +57,7 @@ fn a_bundles_greedy_actions_equal_those_of_the_evaluation_runner() {
     for _ in 0..200 {
         let actions = policy.act(&step.observations).unwrap().clone();
         envs.step(&actions, &mut step).unwrap();
+        policy.set_rewards(&step.rewards);
         returns.iter_mut().zip(&step.rewards).for_each(|(r, reward)| *r += reward);
     }
     for (found, expected) in returns.iter().zip(&expected.returns) {
@@ -55,7 +68,7 @@ fn a_bundles_greedy_actions_equal_those_of_the_evaluation_runner() {
 #[test]
 fn a_bundle_that_acts_differently_is_refused() {
     let device = DeviceSpec::Cpu.open().unwrap();
-    let mut algo = algorithm();
+    let mut algo = config().build(&device).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (ours, other) = (folder.path().join("ours"), folder.path().join("other"));
     algo.policy_bundle().unwrap().save_to_path(&ours).unwrap();

@@ -61,7 +61,7 @@ pub(crate) fn with_and_without_the_actions_key() -> Result<(), Box<dyn Error>> {
             .observation_space(runner.observation_space().clone())
             .action_space(runner.action_space().clone())
             .build(&device)?;
-        runner.set_module(&module, 0);
+        runner.set_module(&module, 0)?;
         let rollout = runner.sample(Amount::Timesteps(100), SampleOptions::default())?;
         assert!(rollout.extras.contains_key(Columns::ACTION_LOGP));
         println!("{} acted for {} steps", module.spec().module(), rollout.env_steps());

@@ -68,6 +68,6 @@ pub fn evaluate(
     device: &Device,
 ) -> Result<Evaluation> {
     let mut group = EnvRunnerGroup::new(config, 1, 1, device)?;
-    group.set_module(module, 0);
+    group.set_module(module, 0)?;
     Ok(Evaluation::of(&group.sample_episodes(episodes, options)?))
 }

@@ -125,6 +125,36 @@ impl ModelBuilder {
         Embedding { weight: self.param(weight, [entries, width]) }
     }
 
+    /// A weight matrix in PyTorch's layout: a row per output.
+    ///
+    /// # Shapes
+    /// `[fan_out, fan_in]`.
+    pub fn matrix(
+        &self,
+        fan_out: usize,
+        fan_in: usize,
+        initializer: &Initializer,
+    ) -> Param<Tensor<2>> {
+        let by_input = initializer.weight(fan_in, fan_out, &mut self.rng.borrow_mut());
+        let by_output =
+            (0..fan_out).flat_map(|out| by_input.iter().skip(out).step_by(fan_out.max(1)).copied());
+        self.param(by_output.collect(), [fan_out, fan_in])
+    }
+
+    /// A bias.
+    ///
+    /// # Shapes
+    /// `[fan_out]`.
+    pub fn vector(
+        &self,
+        fan_in: usize,
+        fan_out: usize,
+        initializer: &Initializer,
+    ) -> Param<Tensor<1>> {
+        let bias = initializer.bias(fan_in, fan_out, &mut self.rng.borrow_mut());
+        self.param(bias, [fan_out])
+    }
+
     /// A trainable parameter with the given values, row-major.
     pub fn param<const D: usize>(&self, data: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
         Param::from_data(TensorData::new(data, shape), &self.device)

@@ -59,6 +59,15 @@ pub trait Catalog: Debug + Send + Sync {
         self.default_encoder(cx, space)
     }
 
+    /// The encoder with memory of an observation space, which modules take in place of
+    /// [`Catalog::build_encoder`] when `use_lstm` is set.
+    ///
+    /// # Errors
+    /// As [`Catalog::default_recurrent_encoder`].
+    fn build_recurrent_encoder(&self, cx: CatalogContext<'_>, space: &Space) -> Result<BoxEncoder> {
+        self.default_recurrent_encoder(cx, space)
+    }
+
     /// The distribution over the actions of a space.
     ///
     /// # Errors
@@ -127,6 +136,23 @@ pub trait Catalog: Debug + Send + Sync {
     /// choices among more than 2²⁰; [`CatalogError::InvalidConfig`] if the filters do not fit.
     fn default_encoder(&self, cx: CatalogContext<'_>, space: &Space) -> Result<BoxEncoder> {
         encoder::default_encoder(self, cx, space)
+    }
+
+    /// The default branch of [`Catalog::build_recurrent_encoder`]: an LSTM or GRU on top of what
+    /// [`Catalog::build_encoder`] says of the space.
+    ///
+    /// With `lstm_use_prev_action` or `lstm_use_prev_reward` the space is that of the connector
+    /// `PrevActionsPrevRewards`, whose additions go to the recurrent layer directly.
+    ///
+    /// # Errors
+    /// [`CatalogError::Inapplicable`] if the space lacks previous actions or rewards that the
+    /// settings ask for; otherwise as [`Catalog::build_encoder`].
+    fn default_recurrent_encoder(
+        &self,
+        cx: CatalogContext<'_>,
+        space: &Space,
+    ) -> Result<BoxEncoder> {
+        encoder::default_recurrent_encoder(self, cx, space)
     }
 
     /// The default branch of [`Catalog::action_distribution`].

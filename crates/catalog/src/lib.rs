@@ -17,6 +17,7 @@ mod head;
 mod initializer;
 mod mlp;
 mod model_config;
+mod recurrent;
 
 pub use activation::Activation;
 pub use builder::ModelBuilder;
@@ -28,10 +29,11 @@ pub use distribution::{
 };
 pub use encoder::{
     BoxEncoder, CnnEncoder, DiscreteEncoder, Encoder, EncoderFamily, MlpEncoder,
-    MultiStreamEncoder, Streams,
+    MultiStreamEncoder, RecurrentEncoder, Streams,
 };
 pub use error::{CatalogError, Result};
 pub use head::PolicyHead;
 pub use initializer::Initializer;
 pub use mlp::{Mlp, MlpConfig};
 pub use model_config::DefaultModelConfig;
+pub use recurrent::{Recurrent, RecurrentConfig, RecurrentLayerType};

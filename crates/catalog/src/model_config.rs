@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::conv::validate_filters;
-use crate::{Activation, CatalogError, ConvFilter, Initializer, Result};
+use crate::{Activation, CatalogError, ConvFilter, Initializer, RecurrentLayerType, Result};
 
 /// RLlib's `DefaultModelConfig`: what the default encoders and heads are made of.
 ///
@@ -62,6 +62,24 @@ pub struct DefaultModelConfig {
     pub log_std_clip_param: f64,
     /// Whether policy and value function share one encoder.
     pub vf_share_layers: bool,
+    /// Whether a recurrent layer sits on top of every encoder.
+    pub use_lstm: bool,
+    /// What kind of layer, LSTM or GRU.
+    pub recurrent_layer_type: RecurrentLayerType,
+    /// Recurrent layers on top of each other.
+    pub recurrent_num_layers: usize,
+    /// The longest sequence, in steps, that gradients flow through in training.
+    pub max_seq_len: usize,
+    /// Features of the recurrent layer, and the size of its state.
+    pub lstm_cell_size: usize,
+    /// Whether the recurrent layer reads the previous action as well.
+    pub lstm_use_prev_action: bool,
+    /// Whether the recurrent layer reads the previous reward as well.
+    pub lstm_use_prev_reward: bool,
+    /// Initial weights of the recurrent layer.
+    pub lstm_kernel_initializer: Initializer,
+    /// Initial biases of the recurrent layer.
+    pub lstm_bias_initializer: Initializer,
 }
 
 impl Default for DefaultModelConfig {
@@ -90,6 +108,15 @@ impl Default for DefaultModelConfig {
             free_log_std: false,
             log_std_clip_param: 20.0,
             vf_share_layers: true,
+            use_lstm: false,
+            recurrent_layer_type: RecurrentLayerType::Lstm,
+            recurrent_num_layers: 1,
+            max_seq_len: 20,
+            lstm_cell_size: 256,
+            lstm_use_prev_action: false,
+            lstm_use_prev_reward: false,
+            lstm_kernel_initializer: Initializer::TorchDefault,
+            lstm_bias_initializer: Initializer::TorchDefault,
         }
     }
 }
@@ -111,6 +138,16 @@ impl DefaultModelConfig {
         positive("fcnet_hiddens", &self.fcnet_hiddens)?;
         positive("fusionnet_hiddens", &self.fusionnet_hiddens)?;
         positive("head_fcnet_hiddens", &self.head_fcnet_hiddens)?;
+        for (field, value) in [
+            ("recurrent_num_layers", self.recurrent_num_layers),
+            ("max_seq_len", self.max_seq_len),
+            ("lstm_cell_size", self.lstm_cell_size),
+        ] {
+            if value == 0 {
+                let constraint = "it must be at least 1".into();
+                return Err(CatalogError::InvalidConfig { field, value: "0".into(), constraint });
+            }
+        }
         if let Some(filters) = &self.conv_filters {
             validate_filters("conv_filters", filters)?;
         }
@@ -147,6 +184,14 @@ impl DefaultModelConfig {
             fusionnet_activation,
             fusionnet_kernel_initializer,
             fusionnet_bias_initializer,
+            recurrent_layer_type,
+            recurrent_num_layers,
+            max_seq_len,
+            lstm_cell_size,
+            lstm_use_prev_action,
+            lstm_use_prev_reward,
+            lstm_kernel_initializer,
+            lstm_bias_initializer,
         ];
         fields.into_iter().filter_map(|(field, changed)| changed.then_some(field)).collect()
     }

@@ -37,6 +37,12 @@ impl Columns {
     pub const VALUE_TARGETS: &'static str = "value_targets";
     /// Discounted sums of the rewards to come, `[B]`.
     pub const RETURNS_TO_GO: &'static str = "returns_to_go";
+    /// The observation itself, in observations that the connector `PrevActionsPrevRewards` made.
+    pub const ORIG_OBS: &'static str = "_orig_obs";
+    /// The last actions, one-hot where discrete, in such observations, `[B, n · action_dim]`.
+    pub const PREV_N_ACTIONS: &'static str = "prev_n_actions";
+    /// The last rewards in such observations, `[B, n]`.
+    pub const PREV_N_REWARDS: &'static str = "prev_n_rewards";
     /// Recurrent state that goes into the module.
     pub const STATE_IN: &'static str = "state_in";
     /// Recurrent state that comes out of the module.

@@ -59,10 +59,11 @@ impl EnvRunnerGroup {
     }
 
     /// Gives all runners the weights they act with from now on; nothing is copied.
-    pub fn set_module(&mut self, module: &AnyRLModule, weights_seq_no: u64) {
-        for runner in &mut self.runners {
-            runner.set_module(module, weights_seq_no);
-        }
+    ///
+    /// # Errors
+    /// As [`SingleAgentEnvRunner::set_module`].
+    pub fn set_module(&mut self, module: &AnyRLModule, weights_seq_no: u64) -> Result<()> {
+        self.runners.iter_mut().try_for_each(|runner| runner.set_module(module, weights_seq_no))
     }
 
     /// The policy that the runners act with, ready to be deployed.

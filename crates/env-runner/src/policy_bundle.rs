@@ -14,7 +14,10 @@ use rekindle_rl_module::AnyRLModule;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::connectors::{ActionSampler, ConnectorConfig, ConnectorPipeline, pipelines};
+use crate::connectors::{
+    ActionSampler, ConnectorConfig, ConnectorContext, ConnectorPipeline, LastStep, pipelines,
+};
+use crate::memory::Memory;
 use crate::{Result, RunnerError};
 
 /// What surrounds the module of a bundle.
@@ -35,7 +38,9 @@ pub struct BundleConfig {
 
 /// A deployable policy: module, connectors with what they have learnt, action transform.
 ///
-/// Acts greedily: its actions are those of an evaluation.
+/// Acts greedily: its actions are those of an evaluation. A policy with memory (recurrent layers,
+/// previous actions as input) is told where episodes begin by [`reset`](Self::reset) and
+/// [`reset_row`](Self::reset_row).
 ///
 /// ```
 /// use burn::prelude::Device;
@@ -69,6 +74,12 @@ pub struct PolicyBundle {
     env_to_module: ConnectorPipeline,
     module_to_env: ConnectorPipeline,
     sampler: ActionSampler,
+    /// What a stateful module remembers.
+    memory: Option<Memory>,
+    /// Which rows begin an episode with the next observation; empty if all do.
+    starts: Vec<bool>,
+    /// The rewards for the last actions.
+    rewards: Vec<f64>,
 }
 
 /// The plain part of a saved bundle; the module is a component.
@@ -109,6 +120,9 @@ impl PolicyBundle {
             device: device.clone(),
             module,
             config,
+            memory: None,
+            starts: Vec::new(),
+            rewards: Vec::new(),
         })
     }
 
@@ -126,18 +140,68 @@ impl PolicyBundle {
         &self.module
     }
 
-    /// Greedy actions for the environment, a row per observation.
+    /// Greedy actions for the environments, a row per observation.
+    ///
+    /// The episode of each row goes on from the last call; with another number of rows than then,
+    /// all begin anew.
     ///
     /// # Errors
     /// If the observations are not of the observation space, or the forward pass fails.
     pub fn act(&mut self, observations: &Buffer) -> Result<&Buffer> {
-        let seen = self.env_to_module.transform(observations, false)?;
-        let column = host_batch::upload(seen, &self.device)?;
-        let outputs = self.module.forward_inference(&Batch::new().with(Columns::OBS, column))?;
+        let rows = observations.rows();
+        if self.starts.len() != rows {
+            self.reset();
+        }
+        let all_start = self.starts.is_empty();
+        if all_start {
+            let initial = self.module.initial_state()?;
+            self.memory = initial.map(|initial| Memory::new(initial, rows)).transpose()?;
+            self.starts = vec![false; rows];
+            self.rewards = vec![0.0; rows];
+        }
+        let step = LastStep {
+            actions: &self.sampler.actions,
+            rewards: &self.rewards,
+            starts: &self.starts,
+            is_final: false,
+        };
+        let cx = ConnectorContext { update: false, step: (!all_start).then_some(step) };
+        let seen = self.env_to_module.transform(observations, cx)?;
+        let mut batch = Batch::new().with(Columns::OBS, host_batch::upload(seen, &self.device)?);
+        if let Some(memory) = &mut self.memory {
+            let starting = (0..rows).filter(|&row| self.starts[row]);
+            starting.into_iter().try_for_each(|row| memory.reset(row))?;
+            batch.insert(Columns::STATE_IN, host_batch::upload(&memory.state, &self.device)?);
+        }
+        let outputs = self.module.forward_inference(&batch)?;
+        if let Some(memory) = &mut self.memory {
+            host_batch::download_into(outputs.column(Columns::STATE_OUT)?, &mut memory.next)?;
+            memory.advance();
+        }
+        self.starts.fill(false);
         self.sampler.actions.clear();
-        self.sampler.actions.extend_zeros(observations.rows());
+        self.sampler.actions.extend_zeros(rows);
         self.sampler.sample(&self.module, &outputs, None)?;
-        self.module_to_env.transform(&self.sampler.actions, false)
+        self.module_to_env.transform(&self.sampler.actions, ConnectorContext::rows(false))
+    }
+
+    /// Forgets all episodes: the next observations are first ones.
+    pub fn reset(&mut self) {
+        self.starts.clear();
+    }
+
+    /// Forgets the episode of a row: its next observation is a first one.
+    pub fn reset_row(&mut self, row: usize) {
+        if let Some(start) = self.starts.get_mut(row) {
+            *start = true;
+        }
+    }
+
+    /// Says the rewards for the last actions, for policies that read previous rewards.
+    pub fn set_rewards(&mut self, rewards: &[f64]) {
+        for (kept, reward) in self.rewards.iter_mut().zip(rewards) {
+            *kept = *reward;
+        }
     }
 
     /// Saves the bundle with a recorded test vector.
@@ -151,7 +215,9 @@ impl PolicyBundle {
         for row in 0..TEST_ROWS {
             space.sample_into(&mut rng, test_observations.row_mut(row))?;
         }
+        self.reset();
         let test_actions = self.act(&test_observations)?.clone();
+        self.reset();
         let state = State::from_data(&BundleState {
             config: self.config.clone(),
             connectors: self.env_to_module.get_state()?,
@@ -174,6 +240,7 @@ impl PolicyBundle {
         let mut bundle = Self::new(module, saved.config, device)?;
         bundle.set_connector_state(&saved.connectors)?;
         let difference = difference(bundle.act(&saved.test_observations)?, &saved.test_actions);
+        bundle.reset();
         if difference <= TOLERANCE {
             return Ok(bundle);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rekindle_core::Columns;
 use rekindle_env::Buffer;
 
 use crate::episode::EpisodeColumns;
@@ -68,8 +69,19 @@ pub struct Rollout {
     pub segments: Vec<Segment>,
     /// For each segment the observation after its last step, as the module would see it.
     pub final_observations: Buffer,
+    /// The states of a stateful module; `None` for one without memory.
+    pub states: Option<RolloutStates>,
     /// The version of the weights that acted.
     pub weights_seq_no: u64,
+}
+
+/// What a stateful module remembered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RolloutStates {
+    /// For each row, the state that the module acted from.
+    pub state_in: Buffer,
+    /// For each segment, the state after its last step: that of its final observation.
+    pub final_states: Buffer,
 }
 
 impl Rollout {
@@ -102,6 +114,10 @@ impl Rollout {
         );
         columns.id = segment.episode.to_string();
         columns.extra_model_outputs = extras.collect::<Result<_>>()?;
+        if let Some(states) = &self.states {
+            let states = states.state_in.gather(&rows)?;
+            columns.extra_model_outputs.insert(Columns::STATE_IN.into(), states);
+        }
         columns.t_started = segment.t_started;
         columns.is_terminated = segment.end == SegmentEnd::Terminated;
         columns.is_truncated = segment.end == SegmentEnd::Truncated;

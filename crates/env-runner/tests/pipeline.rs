@@ -3,7 +3,9 @@
 
 use rekindle_env::{Buffer, Space};
 use rekindle_env_runner::RunnerError;
-use rekindle_env_runner::connectors::{Connector, ConnectorPipeline, MeanStdFilter};
+use rekindle_env_runner::connectors::{
+    Connector, ConnectorContext, ConnectorPipeline, MeanStdFilter,
+};
 
 fn filter() -> Box<dyn Connector> {
     Box::new(MeanStdFilter::new(true, true, None))
@@ -33,13 +35,16 @@ fn a78_two_pieces_of_one_kind_keep_separate_state() {
     let mut pipeline = ConnectorPipeline::with(space(), vec![filter(), filter()]).unwrap();
     assert_eq!(pipeline.names().collect::<Vec<_>>(), ["MeanStdFilter", "MeanStdFilter_1"]);
     let rows = Buffer::from_f32(vec![1.0, 2.0, 6.0], &[1]).unwrap();
-    pipeline.transform(&rows, true).unwrap();
+    pipeline.transform(&rows, ConnectorContext::rows(true)).unwrap();
     let state = pipeline.get_state().unwrap();
     assert_ne!(state["MeanStdFilter"], state["MeanStdFilter_1"]);
 
     let mut restored = ConnectorPipeline::with(space(), vec![filter(), filter()]).unwrap();
     restored.set_state(&state).unwrap();
-    let (one, two) = (pipeline.transform(&rows, false), restored.transform(&rows, false));
+    let (one, two) = (
+        pipeline.transform(&rows, ConnectorContext::rows(false)),
+        restored.transform(&rows, ConnectorContext::rows(false)),
+    );
     assert_eq!(one.unwrap(), two.unwrap());
 }
 
@@ -54,7 +59,7 @@ fn connectors_refuse_spaces_they_cannot_work_on() {
 fn an_empty_pipeline_passes_its_input_through() {
     let mut pipeline = ConnectorPipeline::new(space());
     let rows = Buffer::from_f32(vec![1.0], &[1]).unwrap();
-    assert_eq!(pipeline.transform(&rows, true).unwrap(), &rows);
+    assert_eq!(pipeline.transform(&rows, ConnectorContext::rows(true)).unwrap(), &rows);
     assert_eq!(pipeline.output_space(), &space());
     pipeline.append(filter()).unwrap();
     pipeline.remove("MeanStdFilter").unwrap();

@@ -26,7 +26,7 @@ fn module_for(runner: &SingleAgentEnvRunner, spec: RLModuleSpec) -> AnyRLModule 
 fn runner(config: EnvRunnerConfig) -> SingleAgentEnvRunner {
     let mut runner = SingleAgentEnvRunner::new(config, 0, &Device::flex()).unwrap();
     let module = module_for(&runner, RLModuleSpec::default());
-    runner.set_module(&module, 3);
+    runner.set_module(&module, 3).unwrap();
     runner
 }
 
@@ -66,7 +66,7 @@ fn a74_the_same_seed_gives_the_same_trajectories_and_runners_differ() {
         let config = EnvRunnerConfig { seed, ..config("CartPole-v1", 3) };
         let mut runner = SingleAgentEnvRunner::new(config, index, &Device::flex()).unwrap();
         let module = module_for(&runner, RLModuleSpec::default());
-        runner.set_module(&module, 0);
+        runner.set_module(&module, 0).unwrap();
         sample(&mut runner, Amount::Timesteps(90))
     };
     assert_eq!(run(0, 1), run(0, 1));
@@ -83,7 +83,7 @@ fn trajectories_do_not_depend_on_the_number_of_threads() {
         };
         let mut group = EnvRunnerGroup::new(&config, 2, threads, &Device::flex()).unwrap();
         let module = module_for(&group.runners()[0], RLModuleSpec::default());
-        group.set_module(&module, 0);
+        group.set_module(&module, 0).unwrap();
         let mut rollouts = Vec::new();
         for _ in 0..3 {
             let amount = Amount::Timesteps(100);
@@ -188,13 +188,13 @@ fn actions_that_a_module_puts_out_are_used_as_they_are() {
     let mut runner =
         SingleAgentEnvRunner::new(config("CartPole-v1", 4), 0, &Device::flex()).unwrap();
     let module = module_for(&runner, RLModuleSpec::of::<Fixed>());
-    runner.set_module(&module, 0);
+    runner.set_module(&module, 0).unwrap();
     let rollout = sample(&mut runner, Amount::Timesteps(12));
     assert!(rollout.actions.as_i64().unwrap().iter().all(|a| *a == 1));
     assert!(rollout.extras.is_empty());
 
     let silent = module_for(&runner, RLModuleSpec::of::<Fixed>().inference_only(true));
-    runner.set_module(&silent, 0);
+    runner.set_module(&silent, 0).unwrap();
     let error = runner.sample(Amount::Timesteps(1), SampleOptions::default()).unwrap_err();
     assert!(matches!(error, RunnerError::NoActions { pass: "forward_exploration", .. }), "{error}");
 }

@@ -35,6 +35,9 @@ pub enum LearnerError {
     /// An update without a single rollout.
     #[error("there are no rollouts to learn from; sample before updating")]
     NoRollouts,
+    /// Rollouts of which some have recurrent states and some do not.
+    #[error("some rollouts of a stateful module lack its states; sample all of them with it")]
+    MissingStates,
     /// A module without experience to learn from.
     #[error("module `{0}` has no rows to learn from; sample more, or leave it out of the update")]
     EmptyBatch(String),

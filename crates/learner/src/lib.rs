@@ -14,6 +14,7 @@
 mod error;
 mod gradients;
 mod learner;
+mod learner_batch;
 pub mod losses;
 pub mod minibatch;
 mod objective;
@@ -25,7 +26,8 @@ mod train_batch;
 pub use error::{LearnerError, Result};
 pub use gradients::{GradClipBy, Gradients};
 pub use learner::{Learner, LearnerConfig, ModuleRollouts};
+pub use learner_batch::{LearnerBatch, Sequences};
 pub use objective::{Loss, Objective, UpdateContext};
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use schedule::Schedule;
-pub use train_batch::{Piece, TrainBatch};
+pub use train_batch::{Piece, TrainBatch, TrainStates};

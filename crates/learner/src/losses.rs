@@ -2,6 +2,18 @@
 
 use burn::prelude::*;
 
+/// The mean of a loss term over the rows that count.
+///
+/// # Shapes
+/// `values`, `mask`: `[B]`; `mask` is 1 where a row counts and 0 where it is padding, `None` if all
+/// rows count. Result: `[1]`.
+pub fn mean(values: Tensor<1>, mask: Option<&Tensor<1>>) -> Tensor<1> {
+    match mask {
+        Some(mask) => (values * mask.clone()).sum() / mask.clone().sum(),
+        None => values.mean(),
+    }
+}
+
 /// PPO's clipped surrogate, to be maximised: `min(A·r, A·clip(r, 1 ± clip_param))` with
 /// `r = exp(logp − old_logp)` (Schulman et al., 2017).
 ///
@@ -52,6 +64,14 @@ mod tests {
         for (found, expected) in surrogate.iter().zip([2.6, -3.297443, 1.213061, -1.4, 2.0]) {
             assert!((found - expected).abs() < 1e-5, "{surrogate:?}");
         }
+    }
+
+    #[test]
+    fn padding_does_not_count_in_a_mean() {
+        let values = t(&[1.0, 2.0, 30.0, 6.0]);
+        let mask = t(&[1.0, 1.0, 0.0, 1.0]);
+        assert_eq!(to_f32(mean(values.clone(), Some(&mask))).unwrap(), [3.0]);
+        assert_eq!(to_f32(mean(values, None)).unwrap(), [9.75]);
     }
 
     #[test]

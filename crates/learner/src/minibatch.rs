@@ -9,18 +9,25 @@ use crate::{LearnerError, Result};
 /// How an update goes through its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Epochs {
-    /// Passes over the rows of the largest module.
+    /// Passes over the module that needs the most minibatches for one.
     pub num_epochs: usize,
-    /// Rows of each module in each minibatch; `None` takes all rows at once.
-    pub minibatch_size: Option<usize>,
     /// Whether the rows are in a new random order at each pass.
     pub shuffle: bool,
 }
 
-/// Row indices of minibatches; RLlib's `MiniBatchCyclicIterator`.
+/// What the minibatches of a module are cut from: rows, or sequences of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Units {
+    /// How many there are.
+    pub count: usize,
+    /// How many a minibatch has.
+    pub minibatch: usize,
+}
+
+/// Unit indices of minibatches; RLlib's `MiniBatchCyclicIterator`.
 ///
-/// Each minibatch has exactly `minibatch_size` rows of every module. The largest module is passed
-/// over `num_epochs` times; smaller ones start again when they are through, in a new order if
+/// Each minibatch has exactly `minibatch` units of every module. The module that takes longest is
+/// passed over `num_epochs` times; others start again when they are through, in a new order if
 /// shuffled.
 #[derive(Debug)]
 pub struct MinibatchCyclicIterator<'a> {
@@ -38,36 +45,35 @@ struct Cycle {
 }
 
 impl<'a> MinibatchCyclicIterator<'a> {
-    /// An iterator over modules with the given numbers of rows.
+    /// An iterator over modules with the given units.
     ///
     /// # Errors
-    /// [`LearnerError::EmptyBatch`] for a module without rows, [`LearnerError::InvalidConfig`] for
+    /// [`LearnerError::EmptyBatch`] for a module without units, [`LearnerError::InvalidConfig`] for
     /// empty minibatches.
     pub fn new(
         epochs: Epochs,
-        rows: &BTreeMap<ModuleId, usize>,
+        modules: &BTreeMap<ModuleId, Units>,
         rng: &'a mut Generator,
     ) -> Result<Self> {
-        if let Some((id, _)) = rows.iter().find(|(_, rows)| **rows == 0) {
+        if let Some((id, _)) = modules.iter().find(|(_, units)| units.count == 0) {
             return Err(LearnerError::EmptyBatch(id.clone()));
         }
-        if epochs.minibatch_size == Some(0) {
+        if modules.values().any(|units| units.minibatch == 0) {
             return Err(LearnerError::InvalidConfig {
                 field: "minibatch_size",
                 value: "0".into(),
                 constraint: "a minibatch has at least one row".into(),
             });
         }
-        let largest = rows.values().copied().max().unwrap_or(0);
-        let left = match epochs.minibatch_size {
-            Some(size) => (epochs.num_epochs * largest).div_ceil(size),
-            None => epochs.num_epochs,
+        let minibatches =
+            |units: &Units| (epochs.num_epochs * units.count).div_ceil(units.minibatch);
+        let left = modules.values().map(minibatches).max().unwrap_or(0);
+        let cycle = |units: &Units, rng: &mut Generator| {
+            let count = units.count;
+            let order = if epochs.shuffle { rng.permutation(count) } else { (0..count).collect() };
+            Cycle { order, next: 0, minibatch: units.minibatch }
         };
-        let cycle = |rows: usize, rng: &mut Generator| {
-            let order = if epochs.shuffle { rng.permutation(rows) } else { (0..rows).collect() };
-            Cycle { order, next: 0, minibatch: epochs.minibatch_size.unwrap_or(rows) }
-        };
-        let modules = rows.iter().map(|(id, &rows)| (id.clone(), cycle(rows, rng))).collect();
+        let modules = modules.iter().map(|(id, units)| (id.clone(), cycle(units, rng))).collect();
         Ok(Self { left, shuffle: epochs.shuffle, modules, rng })
     }
 }
@@ -107,12 +113,9 @@ impl ExactSizeIterator for MinibatchCyclicIterator<'_> {}
 mod tests {
     use super::*;
 
-    fn rows(sizes: &[usize]) -> BTreeMap<ModuleId, usize> {
-        sizes.iter().enumerate().map(|(i, n)| (format!("m{i}"), *n)).collect()
-    }
-
-    fn epochs(num_epochs: usize, minibatch_size: usize, shuffle: bool) -> Epochs {
-        Epochs { num_epochs, minibatch_size: Some(minibatch_size), shuffle }
+    fn units(counts: &[usize], minibatch: usize) -> BTreeMap<ModuleId, Units> {
+        let units = counts.iter().map(|&count| Units { count, minibatch });
+        units.enumerate().map(|(i, units)| (format!("m{i}"), units)).collect()
     }
 
     #[test]
@@ -127,8 +130,9 @@ mod tests {
             (10, 128, [64, 64], 5, [63, 63]),
         ] {
             let mut rng = Generator::from_seed(0);
-            let epochs = epochs(num_epochs, size, false);
-            let iterator = MinibatchCyclicIterator::new(epochs, &rows(&modules), &mut rng).unwrap();
+            let epochs = Epochs { num_epochs, shuffle: false };
+            let units = units(&modules, size);
+            let iterator = MinibatchCyclicIterator::new(epochs, &units, &mut rng).unwrap();
             assert_eq!(iterator.len(), count);
             let minibatches: Vec<_> = iterator.collect();
             assert_eq!(minibatches.len(), count);
@@ -143,7 +147,8 @@ mod tests {
     fn a55_shuffling_with_a_seed_is_reproducible_and_visits_every_row_once_an_epoch() {
         let run = |seed| {
             let mut rng = Generator::from_seed(seed);
-            MinibatchCyclicIterator::new(epochs(4, 32, true), &rows(&[128]), &mut rng)
+            let epochs = Epochs { num_epochs: 4, shuffle: true };
+            MinibatchCyclicIterator::new(epochs, &units(&[128], 32), &mut rng)
                 .unwrap()
                 .flat_map(|mut m| m.remove("m0").unwrap())
                 .collect::<Vec<_>>()
@@ -159,19 +164,22 @@ mod tests {
     }
 
     #[test]
-    fn without_a_minibatch_size_every_epoch_is_one_batch() {
+    fn the_module_that_takes_longest_decides() {
         let mut rng = Generator::from_seed(0);
-        let epochs = Epochs { num_epochs: 3, minibatch_size: None, shuffle: false };
-        let sizes: Vec<_> =
-            MinibatchCyclicIterator::new(epochs, &rows(&[10]), &mut rng).unwrap().collect();
-        assert_eq!(sizes.len(), 3);
-        assert_eq!(sizes[2]["m0"], (0..10).collect::<Vec<_>>());
+        let epochs = Epochs { num_epochs: 3, shuffle: false };
+        let mut units = units(&[10, 8], 10);
+        units.insert("m1".into(), Units { count: 8, minibatch: 2 });
+        let all: Vec<_> = MinibatchCyclicIterator::new(epochs, &units, &mut rng).unwrap().collect();
+        assert_eq!(all.len(), 12);
+        assert_eq!(all[11]["m0"], (0..10).collect::<Vec<_>>());
+        assert_eq!(all[11]["m1"], [6, 7]);
     }
 
     #[test]
     fn modules_without_rows_are_named() {
         let mut rng = Generator::from_seed(0);
-        let error = MinibatchCyclicIterator::new(epochs(1, 2, true), &rows(&[4, 0]), &mut rng);
+        let epochs = Epochs { num_epochs: 1, shuffle: true };
+        let error = MinibatchCyclicIterator::new(epochs, &units(&[4, 0], 2), &mut rng);
         assert!(error.unwrap_err().to_string().contains("module `m1` has no rows"));
     }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use burn::prelude::{Device, Tensor};
-use rekindle_core::{Batch, HostBatch, ModuleId};
+use rekindle_core::{Batch, ModuleId};
 use rekindle_env_runner::Rollout;
 use rekindle_rl_module::{AnyRLModule, Role};
 use serde_json::Value;
 
-use crate::{Gradients, LearnerConfig, LearnerError, OptimizerConfig, Result};
+use crate::{Gradients, LearnerBatch, LearnerConfig, LearnerError, OptimizerConfig, Result};
 
 /// Where in an update an objective is called.
 #[derive(Debug, Clone, Copy)]
@@ -74,9 +74,13 @@ pub trait Objective: Debug + Send {
     ///
     /// # Errors
     /// If the experience lacks a column or a forward pass fails.
-    fn build_batch(&mut self, cx: UpdateContext<'_>, rollouts: &[Rollout]) -> Result<HostBatch>;
+    fn build_batch(&mut self, cx: UpdateContext<'_>, rollouts: &[Rollout]) -> Result<LearnerBatch>;
 
     /// The loss of a module on one minibatch, given the outputs of its training pass.
+    ///
+    /// The batch of a stateful module is made of padded sequences: rows whose
+    /// [`Columns::LOSS_MASK`](rekindle_core::Columns::LOSS_MASK) is 0 must not count
+    /// ([`losses::mean`](crate::losses::mean)).
     ///
     /// # Errors
     /// If a column is missing or of another shape.

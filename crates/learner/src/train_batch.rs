@@ -9,7 +9,7 @@ use rekindle_env::Buffer;
 use rekindle_env_runner::{Rollout, SegmentEnd};
 use rekindle_rl_module::AnyRLModule;
 
-use crate::{LearnerError, Result};
+use crate::{LearnerError, Result, Sequences};
 
 /// The rows of one segment of an episode inside a [`TrainBatch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,32 +32,33 @@ pub struct TrainBatch {
     pub pieces: Vec<Piece>,
     /// For each segment, the observation after its last step.
     pub final_observations: Buffer,
+    /// The states of a stateful module.
+    pub states: Option<TrainStates>,
+}
+
+/// What a stateful module needs to be trained.
+#[derive(Debug, Clone)]
+pub struct TrainStates {
+    /// The segments cut into sequences, and the state each starts from.
+    pub sequences: Sequences,
+    /// For each segment, the state after its last step.
+    pub final_states: Buffer,
 }
 
 impl TrainBatch {
-    /// Gathers the steps that count.
+    /// Gathers the steps that count. Those of a stateful module form sequences of at most
+    /// `max_seq_len` steps ([`RLModule::max_seq_len`](rekindle_rl_module::RLModule::max_seq_len)).
     ///
     /// # Errors
     /// [`LearnerError::NoRollouts`], or if the columns of the rollouts do not fit together.
-    pub fn from_rollouts(rollouts: &[Rollout]) -> Result<Self> {
+    pub fn from_rollouts(rollouts: &[Rollout], max_seq_len: usize) -> Result<Self> {
         let Some(first) = rollouts.first() else { return Err(LearnerError::NoRollouts) };
         let mut columns = HostBatch::new();
         let rows: Vec<Vec<usize>> = rollouts
             .iter()
             .map(|rollout| rollout.segments.iter().flat_map(|s| s.rows()).collect())
             .collect();
-        let gather = |column: &dyn Fn(&Rollout) -> Option<&Buffer>| -> Result<Option<Buffer>> {
-            let mut all: Option<Buffer> = None;
-            for (rollout, rows) in rollouts.iter().zip(&rows) {
-                let Some(column) = column(rollout) else { return Ok(None) };
-                let part = column.gather(rows)?;
-                match &mut all {
-                    Some(all) => all.extend_from(&part, 0..part.rows())?,
-                    None => all = Some(part),
-                }
-            }
-            Ok(all)
-        };
+        let gather = |column: &dyn Fn(&Rollout) -> Option<&Buffer>| gather(rollouts, &rows, column);
         if let Some(column) = gather(&|r| Some(&r.observations))? {
             columns.insert(Columns::OBS, column)?;
         }
@@ -85,7 +86,11 @@ impl TrainBatch {
             let finals = &rollout.final_observations;
             final_observations.extend_from(finals, 0..finals.rows())?;
         }
-        Ok(Self { columns, pieces, final_observations })
+        let states = match &first.states {
+            Some(_) => Some(train_states(rollouts, &pieces, max_seq_len)?),
+            None => None,
+        };
+        Ok(Self { columns, pieces, final_observations, states })
     }
 
     /// The number of rows.
@@ -102,20 +107,78 @@ impl TrainBatch {
     /// # Errors
     /// If the module has no value function or its pass fails.
     pub fn values(&self, module: &AnyRLModule, device: &Device) -> Result<(Vec<f32>, Vec<f32>)> {
-        let values = |observations: &Buffer| -> Result<Vec<f32>> {
-            let column = host_batch::upload(observations, device)?;
-            let batch = Batch::new().with(Columns::OBS, column);
-            Ok(to_f32(module.compute_values(&batch, None)?)?)
-        };
-        let steps = values(self.columns.column(Columns::OBS)?)?;
+        let steps = self.step_values(module, device)?;
         let mut after = vec![0.0; self.pieces.len()];
         let open: Vec<usize> = (0..self.pieces.len())
             .filter(|&i| self.pieces[i].end != SegmentEnd::Terminated)
             .collect();
         if !open.is_empty() {
-            let found = values(&self.final_observations.gather(&open)?)?;
+            let mut batch = observations(self.final_observations.gather(&open)?, device)?;
+            if let Some(states) = &self.states {
+                let states = states.final_states.gather(&open)?;
+                batch.insert(Columns::STATE_IN, host_batch::upload(&states, device)?);
+            }
+            let found = to_f32(module.compute_values(&batch, None)?)?;
             open.into_iter().zip(found).for_each(|(i, value)| after[i] = value);
         }
         Ok((steps, after))
     }
+
+    fn step_values(&self, module: &AnyRLModule, device: &Device) -> Result<Vec<f32>> {
+        let column = self.columns.column(Columns::OBS)?;
+        let Some(TrainStates { sequences, .. }) = &self.states else {
+            let batch = observations(column.clone(), device)?;
+            return Ok(to_f32(module.compute_values(&batch, None)?)?);
+        };
+        let all: Vec<usize> = (0..sequences.rows.len()).collect();
+        let (rows, mask) = sequences.padded(&all);
+        let mut batch = observations(column.gather(&rows)?, device)?;
+        sequences.insert_states(&mut batch, &all, device)?;
+        let values = to_f32(module.compute_values(&batch, None)?)?;
+        // Sequences are in order of their rows: without padding the values are, too.
+        Ok(values.into_iter().zip(mask).filter_map(|(v, m)| (m > 0.0).then_some(v)).collect())
+    }
+}
+
+fn observations(column: Buffer, device: &Device) -> Result<Batch> {
+    Ok(Batch::new().with(Columns::OBS, host_batch::upload(&column, device)?))
+}
+
+/// The given rows of a column of every rollout, one after the other; `None` if one lacks it.
+fn gather(
+    rollouts: &[Rollout],
+    rows: &[Vec<usize>],
+    column: impl Fn(&Rollout) -> Option<&Buffer>,
+) -> Result<Option<Buffer>> {
+    let mut all: Option<Buffer> = None;
+    for (rollout, rows) in rollouts.iter().zip(rows) {
+        let Some(column) = column(rollout) else { return Ok(None) };
+        let part = column.gather(rows)?;
+        match &mut all {
+            Some(all) => all.extend_from(&part, 0..part.rows())?,
+            None => all = Some(part),
+        }
+    }
+    Ok(all)
+}
+
+/// Cuts the pieces into sequences, and collects the states that they start from.
+fn train_states(rollouts: &[Rollout], pieces: &[Piece], max_seq_len: usize) -> Result<TrainStates> {
+    let longest = pieces.iter().map(|piece| piece.rows.len()).max().unwrap_or(1);
+    let len = longest.min(max_seq_len).max(1);
+    let starts = pieces.iter().flat_map(|piece| {
+        let end = piece.rows.end;
+        piece.rows.clone().step_by(len).map(move |start| start..end.min(start + len))
+    });
+    let first_rows = rollouts.iter().map(|rollout| {
+        rollout.segments.iter().flat_map(|s| s.rows().step_by(len)).collect::<Vec<_>>()
+    });
+    let first_rows: Vec<_> = first_rows.collect();
+    let all: Vec<_> = rollouts.iter().map(|r| (0..r.segments.len()).collect()).collect();
+    let no_states = || LearnerError::MissingStates;
+    let states = gather(rollouts, &first_rows, |r| Some(&r.states.as_ref()?.state_in))?;
+    let final_states = gather(rollouts, &all, |r| Some(&r.states.as_ref()?.final_states))?;
+    let states = states.ok_or_else(no_states)?;
+    let sequences = Sequences { rows: starts.collect(), len, states };
+    Ok(TrainStates { sequences, final_states: final_states.ok_or_else(no_states)? })
 }

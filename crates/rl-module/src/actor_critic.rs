@@ -3,7 +3,8 @@
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle_catalog::{BoxEncoder, Mlp, PolicyHead};
-use rekindle_core::{Batch, Columns};
+use rekindle_core::{Batch, Column, Columns};
+use rekindle_env::Buffer;
 
 use crate::{ModuleContext, ModuleError, RLModule, Result, ValueFunction};
 
@@ -12,6 +13,9 @@ use crate::{ModuleContext, ModuleError, RLModule, Result, ValueFunction};
 /// RLlib's `DefaultPPOTorchRLModule`, used by PPO and other actor-critic algorithms. Reads a
 /// `DefaultModelConfig`. With `vf_share_layers` one encoder serves both; without, each has its own.
 /// Built for inference only, it has no value head and no critic encoder.
+///
+/// With `use_lstm` the encoders have memory. Two encoders have two states: the state is then a Dict
+/// of `"actor"` and `"critic"`.
 #[derive(Module, Debug)]
 pub struct ActorCritic {
     encoder: BoxEncoder,
@@ -19,6 +23,46 @@ pub struct ActorCritic {
     pi: PolicyHead,
     vf: Option<Mlp>,
     shares_encoder: bool,
+    is_stateful: bool,
+    max_seq_len: usize,
+}
+
+/// The keys of the states of two encoders.
+const ACTOR: &str = "actor";
+const CRITIC: &str = "critic";
+
+impl ActorCritic {
+    /// Features of the policy, and the state of the module after them if it is stateful. Without
+    /// `critic`, the state of a critic's own encoder stays as it is.
+    fn encode(&self, batch: &Batch, critic: bool) -> Result<(Tensor<2>, Option<Column>)> {
+        let observations = batch.column(Columns::OBS)?;
+        if !self.is_stateful {
+            return Ok((self.encoder.forward(observations)?, None));
+        }
+        let state = batch.column(Columns::STATE_IN)?;
+        let Some(critic_encoder) = &self.critic_encoder else {
+            let (features, state) = self.encoder.forward_recurrent(observations, state)?;
+            return Ok((features, Some(state)));
+        };
+        let states = batch.nested(Columns::STATE_IN)?;
+        let (features, actor) =
+            self.encoder.forward_recurrent(observations, states.column(ACTOR)?)?;
+        let mut after = states.column(CRITIC)?.clone();
+        if critic {
+            after = critic_encoder.forward_recurrent(observations, &after)?.1;
+        }
+        let after = Batch::new().with(ACTOR, actor).with(CRITIC, after);
+        Ok((features, Some(Column::Nested(after))))
+    }
+
+    fn act(&self, batch: &Batch, critic: bool) -> Result<Batch> {
+        let (features, state) = self.encode(batch, critic)?;
+        let mut out = Batch::new().with(Columns::ACTION_DIST_INPUTS, self.pi.forward(features));
+        if let Some(state) = state {
+            out.insert(Columns::STATE_OUT, state);
+        }
+        Ok(out)
+    }
 }
 
 impl RLModule for ActorCritic {
@@ -27,34 +71,61 @@ impl RLModule for ActorCritic {
         let build = cx.catalog_context(&config);
         let catalog = cx.catalog();
         catalog.check_model_config(&config, cx.observation_space())?;
-        let encoder = catalog.build_encoder(build, cx.observation_space())?;
+        let build_encoder = || match config.use_lstm {
+            true => catalog.build_recurrent_encoder(build, cx.observation_space()),
+            false => catalog.build_encoder(build, cx.observation_space()),
+        };
+        let encoder = build_encoder()?;
         let distribution = catalog.action_distribution(cx.action_space())?;
         let pi = catalog.build_pi_head(build, encoder.output_dim(), &*distribution)?;
         let own_critic = !cx.inference_only() && !config.vf_share_layers;
-        let critic_encoder = if own_critic {
-            Some(catalog.build_encoder(build, cx.observation_space())?)
-        } else {
-            None
-        };
+        let critic_encoder = if own_critic { Some(build_encoder()?) } else { None };
         let vf = if cx.inference_only() {
             None
         } else {
             let features = critic_encoder.as_ref().unwrap_or(&encoder).output_dim();
             Some(catalog.build_vf_head(build, features)?)
         };
-        Ok(Self { encoder, critic_encoder, pi, vf, shares_encoder: config.vf_share_layers })
+        Ok(Self {
+            is_stateful: encoder.initial_state()?.is_some(),
+            encoder,
+            critic_encoder,
+            pi,
+            vf,
+            shares_encoder: config.vf_share_layers,
+            max_seq_len: config.max_seq_len,
+        })
     }
 
     fn forward_train(&self, batch: &Batch) -> Result<Batch> {
-        let features = self.encoder.forward(batch.column(Columns::OBS)?)?;
+        let (features, _) = self.encode(batch, false)?;
         let inputs = self.pi.forward(features.clone());
         let out = Batch::new().with(Columns::ACTION_DIST_INPUTS, inputs);
         Ok(if self.shares_encoder { out.with(Columns::EMBEDDINGS, features) } else { out })
     }
 
+    /// The critic's memory goes along: training starts sequences from it.
     fn forward_exploration(&self, batch: &Batch) -> Result<Batch> {
-        let features = self.encoder.forward(batch.column(Columns::OBS)?)?;
-        Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, self.pi.forward(features)))
+        self.act(batch, true)
+    }
+
+    fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
+        self.act(batch, false)
+    }
+
+    fn initial_state(&self) -> Result<Option<Buffer>> {
+        let Some(actor) = self.encoder.initial_state()? else { return Ok(None) };
+        let critic = match &self.critic_encoder {
+            Some(critic) => critic.initial_state()?,
+            None => return Ok(Some(actor)),
+        };
+        let parts = [(ACTOR, Some(actor)), (CRITIC, critic)];
+        let parts = parts.into_iter().filter_map(|(key, part)| Some((key, part?)));
+        Ok(Some(Buffer::from_dict(parts)?))
+    }
+
+    fn max_seq_len(&self) -> usize {
+        self.max_seq_len
     }
 
     fn as_value_function(&self) -> Option<&dyn ValueFunction> {
@@ -77,8 +148,16 @@ impl ValueFunction for ActorCritic {
         };
         let features = match (&self.critic_encoder, embeddings) {
             (None, Some(features)) => features,
-            (None, None) => self.encoder.forward(batch.column(Columns::OBS)?)?,
-            (Some(encoder), _) => encoder.forward(batch.column(Columns::OBS)?)?,
+            (None, None) => self.encode(batch, false)?.0,
+            (Some(encoder), _) => {
+                let observations = batch.column(Columns::OBS)?;
+                if self.is_stateful {
+                    let states = batch.nested(Columns::STATE_IN)?;
+                    encoder.forward_recurrent(observations, states.column(CRITIC)?)?.0
+                } else {
+                    encoder.forward(observations)?
+                }
+            }
         };
         Ok(vf.forward(features).squeeze_dim(1))
     }

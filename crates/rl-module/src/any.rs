@@ -8,6 +8,7 @@ use burn::prelude::{Device, Tensor};
 use rekindle_catalog::Distribution;
 use rekindle_core::weights::{self, LoadReport, Weights};
 use rekindle_core::{Batch, Checkpointable, State, checkpoint};
+use rekindle_env::Buffer;
 
 use crate::{
     BoxRLModule, ModuleError, MultiRLModule, RLModule, RLModuleSpec, Result, Role, ValueFunction,
@@ -73,6 +74,19 @@ impl AnyRLModule {
     /// The module's error.
     pub fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
         self.module.forward_inference(batch)
+    }
+
+    /// [`RLModule::initial_state`].
+    ///
+    /// # Errors
+    /// The module's error.
+    pub fn initial_state(&self) -> Result<Option<Buffer>> {
+        self.module.initial_state()
+    }
+
+    /// [`RLModule::max_seq_len`].
+    pub fn max_seq_len(&self) -> usize {
+        self.module.max_seq_len()
     }
 
     /// Whether it has a role.

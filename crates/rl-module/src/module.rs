@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::prelude::Device;
 use rekindle_catalog::Distribution;
 use rekindle_core::{Batch, Erase, Erased, ErasedModule, Family, checkpoint};
+use rekindle_env::Buffer;
 
 use crate::{ModuleContext, Result, ValueFunction};
 
@@ -86,6 +87,27 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
     /// As [`RLModule::forward_train`].
     fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
         self.forward_exploration(batch)
+    }
+
+    /// The state of the module's memory before the first step of an episode, one row; `None` for a
+    /// module without memory. RLlib's `get_initial_state`.
+    ///
+    /// A module with memory is *stateful*. Every pass then reads the column
+    /// [`Columns::STATE_IN`](rekindle_core::Columns::STATE_IN), `[S, …]` in the layout of this
+    /// state, beside `S·T` rows of observations: `S` sequences of `T` steps, one after the other,
+    /// each starting from its row of the state (`T` is 1 while acting). The acting passes put out
+    /// [`Columns::STATE_OUT`](rekindle_core::Columns::STATE_OUT), the state after the last step of
+    /// each sequence. All other columns have `S·T` rows, so that heads and losses need not know.
+    ///
+    /// # Errors
+    /// If the state cannot be made.
+    fn initial_state(&self) -> Result<Option<Buffer>> {
+        Ok(None)
+    }
+
+    /// The longest sequence, in steps, that a stateful module is trained on.
+    fn max_seq_len(&self) -> usize {
+        20
     }
 
     /// The module as a value function, if it is one.

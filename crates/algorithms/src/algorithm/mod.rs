@@ -236,8 +236,7 @@ impl Algorithm {
     /// Gives the runners the learner's weights.
     fn publish_weights(&mut self) -> Result<()> {
         let module = self.learner.module().module(DEFAULT_MODULE_ID)?;
-        self.env_runners.set_module(module, self.learner.weights_seq_no());
-        Ok(())
+        Ok(self.env_runners.set_module(module, self.learner.weights_seq_no())?)
     }
 
     /// Plays `evaluation_duration` whole episodes on environments of its own, with the connectors'
@@ -255,7 +254,7 @@ impl Algorithm {
             None => self.new_eval_env_runners()?,
         };
         let module = self.learner.module().module(DEFAULT_MODULE_ID)?;
-        runners.set_module(module, self.learner.weights_seq_no());
+        runners.set_module(module, self.learner.weights_seq_no())?;
         runners.copy_connectors_from(&mut self.env_runners)?;
         let rollouts = runners.sample_episodes(episodes, options);
         runners.take_metrics();

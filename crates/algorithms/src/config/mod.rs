@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use burn::prelude::Device;
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::EnvRunnerConfig;
+use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_learner::{LearnerConfig, Objective};
 use rekindle_rl_module::RLModuleSpec;
 use serde::de::DeserializeOwned;
@@ -221,11 +222,28 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             env_config: self.environment.env_config.clone(),
             num_envs: self.env_runners.num_envs_per_env_runner,
             seed,
-            env_to_module: self.env_runners.env_to_module_connector.clone(),
+            env_to_module: self.env_to_module(),
             normalize_actions: self.environment.normalize_actions,
             clip_actions: self.environment.clip_actions,
             ..EnvRunnerConfig::new(self.environment.env.clone().unwrap_or_default())
         }
+    }
+
+    /// The connectors asked for, and at their end the one that a module with
+    /// `lstm_use_prev_action` or `lstm_use_prev_reward` reads from.
+    fn env_to_module(&self) -> Vec<ConnectorConfig> {
+        let mut connectors = self.env_runners.env_to_module_connector.clone();
+        let spec = self.module_spec();
+        let asks = |field| usize::from(spec.get_model_config().get(field) == Some(&true.into()));
+        let n_prev_actions = asks("lstm_use_prev_action");
+        let n_prev_rewards = asks("lstm_use_prev_reward");
+        let there =
+            |c: &ConnectorConfig| matches!(c, ConnectorConfig::PrevActionsPrevRewards { .. });
+        if n_prev_actions + n_prev_rewards > 0 && !connectors.iter().any(there) {
+            connectors
+                .push(ConnectorConfig::PrevActionsPrevRewards { n_prev_actions, n_prev_rewards });
+        }
+        connectors
     }
 
     /// The spec of the module, without spaces.

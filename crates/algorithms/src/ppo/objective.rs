@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use rekindle_core::{Batch, Columns, HostBatch, ModuleId};
+use burn::prelude::Tensor;
+use rekindle_core::{Batch, Columns, ModuleId};
 use rekindle_env_runner::Rollout;
-use rekindle_learner::losses::{ppo_surrogate, value_loss};
+use rekindle_learner::losses::{mean, ppo_surrogate, value_loss};
 use rekindle_learner::ops::{explained_variance, gae, returns_to_go, standardize};
-use rekindle_learner::{LearnerError, Loss, Objective, Result, TrainBatch, UpdateContext};
+use rekindle_learner::{
+    LearnerBatch, LearnerError, Loss, Objective, Result, TrainBatch, UpdateContext,
+};
 use rekindle_rl_module::Role;
 use serde_json::Value;
 
@@ -101,8 +104,8 @@ impl Objective for PpoObjective {
         self.explained_variance.remove(module_id);
     }
 
-    fn build_batch(&mut self, cx: UpdateContext<'_>, rollouts: &[Rollout]) -> Result<HostBatch> {
-        let batch = TrainBatch::from_rollouts(rollouts)?;
+    fn build_batch(&mut self, cx: UpdateContext<'_>, rollouts: &[Rollout]) -> Result<LearnerBatch> {
+        let batch = TrainBatch::from_rollouts(rollouts, cx.module.max_seq_len())?;
         for column in [Columns::ACTION_DIST_INPUTS, Columns::ACTION_LOGP] {
             if !batch.columns.contains(column) {
                 return Err(LearnerError::MissingColumn {
@@ -121,7 +124,7 @@ impl Objective for PpoObjective {
         // What the loss does not read is not uploaded.
         columns.remove(Columns::REWARDS);
         columns.remove(Columns::ACTION_PROB);
-        Ok(columns)
+        Ok(LearnerBatch { columns, sequences: batch.states.map(|states| states.sequences) })
     }
 
     fn compute_loss(
@@ -135,6 +138,12 @@ impl Objective for PpoObjective {
         let inputs = outputs.float::<2>(Columns::ACTION_DIST_INPUTS)?;
         let old_inputs = batch.float::<2>(Columns::ACTION_DIST_INPUTS)?;
 
+        let mask = match batch.contains(Columns::LOSS_MASK) {
+            true => Some(batch.float::<1>(Columns::LOSS_MASK)?),
+            false => None,
+        };
+        let mean = |term: Tensor<1>| mean(term, mask.as_ref());
+
         let logp = distribution.logp(inputs.clone(), batch.column(Columns::ACTIONS)?)?;
         let surrogate = ppo_surrogate(
             logp,
@@ -142,9 +151,9 @@ impl Objective for PpoObjective {
             batch.float::<1>(Columns::ADVANTAGES)?,
             config.clip_param as f32,
         );
-        let policy_loss = surrogate.mean().neg();
-        let entropy = distribution.entropy(inputs.clone())?.mean();
-        let kl = distribution.kl(old_inputs, inputs)?.mean();
+        let policy_loss = mean(surrogate).neg();
+        let entropy = mean(distribution.entropy(inputs.clone())?);
+        let kl = mean(distribution.kl(old_inputs, inputs)?);
 
         let mut total = policy_loss.clone();
         let mut metrics = vec![
@@ -160,10 +169,10 @@ impl Objective for PpoObjective {
             let values = cx.module.compute_values(batch, embeddings)?;
             let targets = batch.float::<1>(Columns::VALUE_TARGETS)?;
             let (unclipped, clipped) = value_loss(values, targets, config.vf_clip_param as f32);
-            let vf_loss = clipped.mean();
+            let vf_loss = mean(clipped);
             total = total + vf_loss.clone().mul_scalar(config.vf_loss_coeff);
             metrics.push((keys::VF_LOSS, vf_loss));
-            metrics.push((keys::VF_LOSS_UNCLIPPED, unclipped.mean()));
+            metrics.push((keys::VF_LOSS_UNCLIPPED, mean(unclipped)));
         }
         let entropy_coeff = config.entropy_coeff.value(cx.env_steps);
         if entropy_coeff > 0.0 {

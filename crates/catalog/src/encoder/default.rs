@@ -1,5 +1,6 @@
 //! The default encoder of every space.
 
+use rekindle_core::Columns;
 use rekindle_core::any_tensor::MAX_RANK;
 use rekindle_env::{BoxDType, BoxSpace, Space};
 
@@ -117,8 +118,17 @@ fn cnn(config: &DefaultModelConfig, dims: [usize; 3]) -> CnnConfig {
 
 /// Checks [`Catalog::check_model_config`] for the default encoders.
 pub(crate) fn check_applies(config: &DefaultModelConfig, space: &Space) -> Result<()> {
+    let recurrent = |field: &&str| {
+        ["recurrent_", "lstm_", "max_seq_len"].iter().any(|group| field.starts_with(group))
+    };
+    if let (Some(field), false) =
+        (config.changed_fields().into_iter().find(recurrent), config.use_lstm)
+    {
+        let reason = "the model has no recurrent layer; set `use_lstm`, or leave it out".into();
+        return Err(CatalogError::Inapplicable { field, reason });
+    }
     let mut used = Used::default();
-    used.collect(space);
+    used.collect(observed(config, space));
     for (group, used, reads) in [
         ("fcnet_", used.fcnet, "is a vector, a choice or bits, and only those are read by an MLP"),
         ("conv_", used.cnn, "is an image"),
@@ -134,6 +144,14 @@ pub(crate) fn check_applies(config: &DefaultModelConfig, space: &Space) -> Resul
         }
     }
     Ok(())
+}
+
+/// The part of the observations that the encoders read: with previous actions or rewards, these go
+/// to the recurrent layer.
+fn observed<'a>(config: &DefaultModelConfig, space: &'a Space) -> &'a Space {
+    let beside = config.lstm_use_prev_action || config.lstm_use_prev_reward;
+    let original = parts(space).into_iter().find(|(name, _)| beside && name == Columns::ORIG_OBS);
+    original.map_or(space, |(_, part)| part)
 }
 
 /// Which networks the default encoders of a space consist of.

@@ -5,10 +5,12 @@ mod default;
 mod discrete;
 mod mlp;
 mod multi_stream;
+mod recurrent;
 
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle_core::{Column, CoreError, Erase, Erased, ErasedModule, Family, TensorKind};
+use rekindle_env::Buffer;
 
 use crate::Result;
 
@@ -16,8 +18,10 @@ pub use cnn::CnnEncoder;
 pub use discrete::DiscreteEncoder;
 pub use mlp::MlpEncoder;
 pub use multi_stream::{MultiStreamEncoder, Streams};
+pub use recurrent::RecurrentEncoder;
 
 pub(crate) use default::{check_applies, default_encoder};
+pub(crate) use recurrent::default_recurrent_encoder;
 
 /// The family of erased encoders.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +55,36 @@ pub trait Encoder: ErasedModule<EncoderFamily> {
 
     /// The number of features.
     fn output_dim(&self) -> usize;
+
+    /// The state before the first step of an episode, one row; `None` for an encoder without
+    /// memory.
+    ///
+    /// # Errors
+    /// If the state cannot be made.
+    fn initial_state(&self) -> Result<Option<Buffer>> {
+        Ok(None)
+    }
+
+    /// Features of each step of some sequences, and the state after the last step of each.
+    ///
+    /// An encoder with memory implements it; its [`forward`](Self::forward) takes every row for the
+    /// first step of an episode.
+    ///
+    /// # Shapes
+    /// - `observations`: `[S·T, …]`, one sequence of `T` steps after the other
+    /// - `state`, and the state returned: `[S, …]`, in the layout of
+    ///   [`initial_state`](Self::initial_state)
+    /// - features: `[S·T, output_dim]`
+    ///
+    /// # Errors
+    /// If observations or state are of another kind or shape than the encoder was built for.
+    fn forward_recurrent(
+        &self,
+        observations: &Column,
+        state: &Column,
+    ) -> Result<(Tensor<2>, Column)> {
+        Ok((self.forward(observations)?, state.clone()))
+    }
 }
 
 impl<M: Encoder + Module + Sync + 'static> Erase<M> for EncoderFamily {

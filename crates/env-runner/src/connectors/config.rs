@@ -1,8 +1,9 @@
 //! Connectors as data.
 
+use rekindle_env::Space;
 use serde::{Deserialize, Serialize};
 
-use super::{Connector, MeanStdFilter};
+use super::{Connector, MeanStdFilter, PrevActionsPrevRewards};
 
 /// A connector of the env-to-module pipeline, for configurations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,19 @@ pub enum ConnectorConfig {
         #[serde(default = "ten")]
         clip_by_value: Option<f32>,
     },
+    /// [`PrevActionsPrevRewards`].
+    PrevActionsPrevRewards {
+        /// How many of the last actions are added; 0 for none.
+        #[serde(default = "one")]
+        n_prev_actions: usize,
+        /// How many of the last rewards are added; 0 for none.
+        #[serde(default = "one")]
+        n_prev_rewards: usize,
+    },
+}
+
+fn one() -> usize {
+    1
 }
 
 fn yes() -> bool {
@@ -42,12 +56,15 @@ impl ConnectorConfig {
         }
     }
 
-    /// Creates the connector.
-    pub fn build(&self) -> Box<dyn Connector> {
+    /// Creates the connector, for a policy with these actions.
+    pub fn build(&self, actions: &Space) -> Box<dyn Connector> {
         match self {
             Self::MeanStdFilter { de_mean_to_zero, de_std_to_one, clip_by_value } => {
                 Box::new(MeanStdFilter::new(*de_mean_to_zero, *de_std_to_one, *clip_by_value))
             }
+            Self::PrevActionsPrevRewards { n_prev_actions, n_prev_rewards } => Box::new(
+                PrevActionsPrevRewards::new(actions.clone(), *n_prev_actions, *n_prev_rewards),
+            ),
         }
     }
 }

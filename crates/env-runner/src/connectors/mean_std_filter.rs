@@ -4,7 +4,7 @@ use rekindle_env::{Buffer, Space};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Connector;
+use super::{Connector, ConnectorContext};
 use crate::{Result, RunnerError};
 
 /// Count, mean and sum of squared deviations of every element of a row (Welford).
@@ -131,14 +131,19 @@ impl Connector for MeanStdFilter {
         )?))
     }
 
-    fn transform(&mut self, input: &Buffer, output: &mut Buffer, update: bool) -> Result<()> {
+    fn transform(
+        &mut self,
+        input: &Buffer,
+        output: &mut Buffer,
+        cx: ConnectorContext<'_>,
+    ) -> Result<()> {
         let rows = input.rows().max(1);
         let data = input.as_f32()?;
         let width = data.len() / rows;
         for stats in [&mut self.delta, &mut self.current] {
             stats.reserve(width);
         }
-        if update && width > 0 {
+        if cx.update && width > 0 {
             for row in data.chunks_exact(width) {
                 self.delta.push(row);
                 self.current.push(row);
@@ -209,7 +214,9 @@ mod tests {
     fn a76_statistics_over_1_2_3_4_are_mean_2_5_and_variance_5_thirds() {
         let mut filter = MeanStdFilter::new(true, true, Some(10.0));
         let mut out = column(&[0.0; 4]);
-        filter.transform(&column(&[1.0, 2.0, 3.0, 4.0]), &mut out, true).unwrap();
+        filter
+            .transform(&column(&[1.0, 2.0, 3.0, 4.0]), &mut out, ConnectorContext::rows(true))
+            .unwrap();
         assert_eq!(filter.current.mean, [2.5]);
         assert!((filter.current.std(0) - 1.290994).abs() < 1e-6);
         let expected = (4.0 - 2.5) / (1.290994 + 1e-6);
@@ -221,14 +228,20 @@ mod tests {
         let data: Vec<f32> = (0..40).map(|i| (i as f32 * 1.7).sin() * 5.0 + 2.0).collect();
         let mut one = MeanStdFilter::new(true, true, None);
         let mut out = column(&[0.0; 40]);
-        one.transform(&column(&data), &mut out, true).unwrap();
+        one.transform(&column(&data), &mut out, ConnectorContext::rows(true)).unwrap();
 
         let mut two: Vec<_> = (0..2).map(|_| MeanStdFilter::new(true, true, None)).collect();
         for round in 0..2 {
             for (i, filter) in two.iter_mut().enumerate() {
                 let from = round * 20 + i * 10;
                 let mut out = column(&[0.0; 10]);
-                filter.transform(&column(&data[from..from + 10]), &mut out, true).unwrap();
+                filter
+                    .transform(
+                        &column(&data[from..from + 10]),
+                        &mut out,
+                        ConnectorContext::rows(true),
+                    )
+                    .unwrap();
             }
             let deltas: Vec<_> = two.iter_mut().map(|f| f.take_delta().unwrap()).collect();
             two.iter_mut().for_each(|f| f.merge(&deltas).unwrap());
@@ -243,14 +256,20 @@ mod tests {
     fn frozen_filters_transform_without_learning_and_states_round_trip() {
         let mut filter = MeanStdFilter::new(true, true, Some(10.0));
         let mut out = column(&[0.0; 3]);
-        filter.transform(&column(&[1.0, 2.0, 6.0]), &mut out, true).unwrap();
+        filter
+            .transform(&column(&[1.0, 2.0, 6.0]), &mut out, ConnectorContext::rows(true))
+            .unwrap();
         let state = filter.get_state().unwrap();
-        filter.transform(&column(&[9.0, 9.0, 9.0]), &mut out, false).unwrap();
+        filter
+            .transform(&column(&[9.0, 9.0, 9.0]), &mut out, ConnectorContext::rows(false))
+            .unwrap();
         assert_eq!(filter.get_state().unwrap(), state);
         let mut restored = MeanStdFilter::new(true, true, Some(10.0));
         restored.set_state(&state).unwrap();
         let mut again = column(&[0.0; 3]);
-        restored.transform(&column(&[9.0, 9.0, 9.0]), &mut again, false).unwrap();
+        restored
+            .transform(&column(&[9.0, 9.0, 9.0]), &mut again, ConnectorContext::rows(false))
+            .unwrap();
         assert_eq!(out, again);
         assert!(restored.set_state(&serde_json::json!({"n": 1})).is_err());
     }

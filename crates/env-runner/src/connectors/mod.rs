@@ -9,6 +9,7 @@ mod get_actions;
 mod mean_std_filter;
 mod normalize_and_clip_actions;
 mod pipeline;
+mod prev_actions_prev_rewards;
 
 use std::fmt::Debug;
 
@@ -22,6 +23,38 @@ pub(crate) use get_actions::ActionSampler;
 pub use mean_std_filter::MeanStdFilter;
 pub use normalize_and_clip_actions::NormalizeAndClipActions;
 pub use pipeline::ConnectorPipeline;
+pub use prev_actions_prev_rewards::PrevActionsPrevRewards;
+
+/// What a connector may know beside the rows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ConnectorContext<'a> {
+    /// Whether running statistics may learn from the rows; false for evaluation and for
+    /// observations that were transformed before.
+    pub update: bool,
+    /// The step that led to the rows; `None` if every row starts an episode.
+    pub step: Option<LastStep<'a>>,
+}
+
+/// The step of all environments that led to some observations.
+#[derive(Debug, Clone, Copy)]
+pub struct LastStep<'a> {
+    /// The actions as they were sampled.
+    pub actions: &'a Buffer,
+    /// The rewards.
+    pub rewards: &'a [f64],
+    /// Which observations are the first of an episode.
+    pub starts: &'a [bool],
+    /// Whether the observations are the last ones of episodes that ended: the rows of environments
+    /// that go on are stale, and what a connector remembers of an episode stays as it is.
+    pub is_final: bool,
+}
+
+impl ConnectorContext<'_> {
+    /// Rows that start episodes, or that nothing is known of.
+    pub fn rows(update: bool) -> Self {
+        Self { update, step: None }
+    }
+}
 
 /// A transform of one column, a row per environment; RLlib's `ConnectorV2`.
 pub trait Connector: Debug + Send {
@@ -34,12 +67,37 @@ pub trait Connector: Debug + Send {
     /// [`RunnerError::ConnectorSpace`] if it cannot work on that space.
     fn output_space(&self, input: &Space) -> Result<Space>;
 
-    /// Transforms all rows. `update` says whether running statistics may learn from them; it is
-    /// false for evaluation and for observations that were transformed before.
+    /// Transforms all rows.
     ///
     /// # Errors
     /// If the rows are not of the input space.
-    fn transform(&mut self, input: &Buffer, output: &mut Buffer, update: bool) -> Result<()>;
+    fn transform(
+        &mut self,
+        input: &Buffer,
+        output: &mut Buffer,
+        cx: ConnectorContext<'_>,
+    ) -> Result<()>;
+
+    /// What it remembers of the running episodes; null if nothing. It belongs to one runner,
+    /// unlike what the connector has learnt.
+    ///
+    /// # Errors
+    /// If the memory does not serialise.
+    fn get_memory(&self) -> Result<Value> {
+        Ok(Value::Null)
+    }
+
+    /// Replaces what it remembers of the running episodes.
+    ///
+    /// # Errors
+    /// [`RunnerError::InvalidState`] if the memory is not one of such a connector.
+    fn set_memory(&mut self, memory: &Value) -> Result<()> {
+        if memory.is_null() {
+            return Ok(());
+        }
+        let reason = format!("connector `{}` has no memory", self.name());
+        Err(RunnerError::InvalidState { component: "connector pipeline", reason })
+    }
 
     /// Everything it has learnt; null without state.
     ///
@@ -90,7 +148,7 @@ pub(crate) fn pipelines(
     normalize_actions: bool,
     clip_actions: bool,
 ) -> Result<(ConnectorPipeline, ConnectorPipeline)> {
-    let pieces = env_to_module.iter().map(ConnectorConfig::build).collect();
+    let pieces = env_to_module.iter().map(|config| config.build(actions)).collect();
     let to_env = NormalizeAndClipActions::new(actions, normalize_actions, clip_actions);
     Ok((
         ConnectorPipeline::with(observations.clone(), pieces)?,

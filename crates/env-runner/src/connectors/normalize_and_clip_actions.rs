@@ -2,7 +2,7 @@
 
 use rekindle_env::{BoxDType, Buffer, Space};
 
-use super::Connector;
+use super::{Connector, ConnectorContext};
 use crate::Result;
 
 /// Maps actions from [−1, 1] to the bounds of bounded float Boxes, or clips them to the bounds.
@@ -92,7 +92,12 @@ impl Connector for NormalizeAndClipActions {
         Ok(input.clone())
     }
 
-    fn transform(&mut self, input: &Buffer, output: &mut Buffer, _update: bool) -> Result<()> {
+    fn transform(
+        &mut self,
+        input: &Buffer,
+        output: &mut Buffer,
+        _cx: ConnectorContext<'_>,
+    ) -> Result<()> {
         self.0.apply(input, output)
     }
 }
@@ -105,7 +110,7 @@ mod tests {
         let input = Buffer::from_f32(actions.to_vec(), &[1]).unwrap();
         let mut output = Buffer::zeros(space, actions.len());
         let mut connector = NormalizeAndClipActions::new(space, normalize, clip);
-        connector.transform(&input, &mut output, true).unwrap();
+        connector.transform(&input, &mut output, ConnectorContext::rows(true)).unwrap();
         output.as_f32().unwrap().to_vec()
     }
 
@@ -128,7 +133,7 @@ mod tests {
         let input = Buffer::from_i64(vec![2, 0], &[]).unwrap();
         let mut output = Buffer::zeros(&space, 2);
         NormalizeAndClipActions::new(&space, true, true)
-            .transform(&input, &mut output, true)
+            .transform(&input, &mut output, ConnectorContext::rows(true))
             .unwrap();
         assert_eq!(input, output);
     }
@@ -167,7 +172,7 @@ mod tests {
         for (normalize, clip, stick) in sticks {
             let mut output = Buffer::zeros(&space, 2);
             NormalizeAndClipActions::new(&space, normalize, clip)
-                .transform(&input, &mut output, true)
+                .transform(&input, &mut output, ConnectorContext::rows(true))
                 .unwrap();
             assert_eq!(output.get("stick").unwrap().as_f32().unwrap(), [stick, stick].concat());
             for part in ["button", "triggers"] {
@@ -182,6 +187,6 @@ mod tests {
         let flat = Buffer::from_f32(vec![0.0; 2], &[2]).unwrap();
         let mut output = Buffer::zeros(&space, 1);
         let mut connector = NormalizeAndClipActions::new(&space, true, false);
-        assert!(connector.transform(&flat, &mut output, true).is_err());
+        assert!(connector.transform(&flat, &mut output, ConnectorContext::rows(true)).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use rekindle_env::{Buffer, Space};
 use serde_json::{Map, Value};
 
-use super::Connector;
+use super::{Connector, ConnectorContext};
 use crate::{Result, RunnerError};
 
 /// A list of connectors that feed one another, each under a name of its own.
@@ -163,50 +163,82 @@ impl ConnectorPipeline {
         }
     }
 
-    /// Passes rows through all connectors; see [`Connector::transform`] for `update`.
+    /// Passes rows through all connectors.
     ///
     /// # Errors
     /// If the rows are not of the input space.
-    pub fn transform<'a>(&'a mut self, input: &'a Buffer, update: bool) -> Result<&'a Buffer> {
+    pub fn transform<'a>(
+        &'a mut self,
+        input: &'a Buffer,
+        cx: ConnectorContext<'_>,
+    ) -> Result<&'a Buffer> {
         let mut current = input;
         for piece in &mut self.pieces {
             if piece.output.rows() != current.rows() {
                 piece.output.clear();
                 piece.output.extend_zeros(current.rows());
             }
-            piece.connector.transform(current, &mut piece.output, update)?;
+            piece.connector.transform(current, &mut piece.output, cx)?;
             current = &piece.output;
         }
         Ok(current)
     }
 
-    /// The states of the connectors that have one, by name.
+    /// What the connectors have learnt, by their names.
     ///
     /// # Errors
     /// If a state does not serialise.
     pub fn get_state(&self) -> Result<Value> {
-        let mut states = Map::new();
-        for piece in &self.pieces {
-            let state = piece.connector.get_state()?;
-            if !state.is_null() {
-                states.insert(piece.name.clone(), state);
-            }
-        }
-        Ok(Value::Object(states))
+        self.collect(|connector| connector.get_state())
     }
 
-    /// Replaces the states of all connectors.
+    /// Replaces what the connectors have learnt.
     ///
     /// # Errors
     /// [`RunnerError::UnknownConnector`] for a state of a connector that is not here, or the
     /// connector's error.
     pub fn set_state(&mut self, state: &Value) -> Result<()> {
-        let states = state.as_object().cloned().unwrap_or_default();
-        for name in states.keys() {
+        self.distribute(state, |connector, state| connector.set_state(state))
+    }
+
+    /// What the connectors remember of the running episodes, by their names.
+    ///
+    /// # Errors
+    /// If a memory does not serialise.
+    pub fn get_memory(&self) -> Result<Value> {
+        self.collect(|connector| connector.get_memory())
+    }
+
+    /// Replaces what the connectors remember of the running episodes.
+    ///
+    /// # Errors
+    /// As [`ConnectorPipeline::set_state`].
+    pub fn set_memory(&mut self, memory: &Value) -> Result<()> {
+        self.distribute(memory, |connector, memory| connector.set_memory(memory))
+    }
+
+    fn collect(&self, get: impl Fn(&dyn Connector) -> Result<Value>) -> Result<Value> {
+        let mut values = Map::new();
+        for piece in &self.pieces {
+            let value = get(&*piece.connector)?;
+            if !value.is_null() {
+                values.insert(piece.name.clone(), value);
+            }
+        }
+        Ok(Value::Object(values))
+    }
+
+    fn distribute(
+        &mut self,
+        values: &Value,
+        set: impl Fn(&mut dyn Connector, &Value) -> Result<()>,
+    ) -> Result<()> {
+        let values = values.as_object().cloned().unwrap_or_default();
+        for name in values.keys() {
             self.position(name)?;
         }
         for piece in &mut self.pieces {
-            piece.connector.set_state(states.get(&piece.name).unwrap_or(&Value::Null))?;
+            set(&mut *piece.connector, values.get(&piece.name).unwrap_or(&Value::Null))?;
         }
         Ok(())
     }

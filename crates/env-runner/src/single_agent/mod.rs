@@ -14,7 +14,8 @@ use rekindle_core::{Batch, Columns, Generator, host_batch};
 use rekindle_env::{Buffer, Space, VectorEnv, VectorStep, make_vec_with};
 use rekindle_rl_module::AnyRLModule;
 
-use crate::connectors::{ActionSampler, ConnectorPipeline, pipelines};
+use crate::connectors::{ActionSampler, ConnectorContext, ConnectorPipeline, LastStep, pipelines};
+use crate::memory::Memory;
 use crate::{BundleConfig, PolicyBundle, Result, Rollout, RunnerError, SegmentEnd};
 
 pub use config::{Amount, EnvRunnerConfig, SampleOptions};
@@ -41,6 +42,10 @@ pub struct SingleAgentEnvRunner {
     step: VectorStep,
     /// The current observations as the module sees them.
     observations: Buffer,
+    /// What a stateful module remembers of the running episodes.
+    memory: Option<Memory>,
+    /// Which environments began an episode in the last step.
+    starts: Vec<bool>,
     episodes: Vec<EpisodeTracker>,
     next_episode: u64,
     action_rngs: Vec<Generator>,
@@ -111,6 +116,8 @@ impl SingleAgentEnvRunner {
             step: VectorStep::new(env.observation_space(), config.num_envs),
             observations: Buffer::zeros(env_to_module.output_space(), config.num_envs),
             sampler: ActionSampler::new(Buffer::zeros(env.action_space(), config.num_envs)),
+            memory: None,
+            starts: vec![true; config.num_envs],
             env: EnvBox(env),
             env_to_module,
             module_to_env,
@@ -153,12 +160,24 @@ impl SingleAgentEnvRunner {
 
     /// Gives the runner the weights it acts with from now on; nothing is copied.
     ///
-    /// Parameters on another device than the runner's are moved to it.
-    pub fn set_module(&mut self, module: &AnyRLModule, weights_seq_no: u64) {
+    /// Parameters on another device than the runner's are moved to it. A stateful module goes on
+    /// with what the last one remembered, unless their states differ in shape.
+    ///
+    /// # Errors
+    /// If the module cannot say its initial state.
+    pub fn set_module(&mut self, module: &AnyRLModule, weights_seq_no: u64) -> Result<()> {
         let module = module.valid();
         let moves = module.devices().iter().any(|device| *device != self.device);
         let module = if moves { module.to_device(&self.device) } else { module };
+        self.memory = match module.initial_state()? {
+            Some(initial) => {
+                let fresh = Memory::new(initial, self.config.num_envs)?;
+                self.memory.take().filter(|memory| memory.fits(&fresh)).or(Some(fresh))
+            }
+            None => None,
+        };
         self.module = Some(ActingModule { module, weights_seq_no });
+        Ok(())
     }
 
     /// The policy that the runner acts with, ready to be deployed: module, connectors and what
@@ -218,17 +237,21 @@ impl SingleAgentEnvRunner {
             self.env.0.action_space(),
             steps,
             &at,
+            self.memory.as_ref().filter(|_| !options.random_actions),
             self.module.as_ref().map_or(0, |module| module.weights_seq_no),
-        );
+        )?;
         let mut step = 0;
         while if whole_episodes { quota.iter().any(|&q| q > 0) } else { step < steps } {
             self.act(options, &mut timers)?;
-            recorder.push_actions(&self.observations, &self.sampler)?;
+            recorder.push_actions(&self.observations, &self.sampler, self.memory.as_ref())?;
+            if let Some(memory) = self.memory.as_mut().filter(|_| !options.random_actions) {
+                memory.advance();
+            }
             self.step_envs(&mut recorder, &mut quota, whole_episodes, &mut timers)?;
             step += 1;
         }
         if !whole_episodes {
-            recorder.cut(&self.observations)?;
+            recorder.cut(&self.observations, self.memory.as_ref())?;
         }
         let rollout = recorder.finish()?;
         self.log(&rollout, &timers)?;
@@ -246,23 +269,34 @@ impl SingleAgentEnvRunner {
         self.seeded = true;
         timers.env += started.elapsed();
         for env in 0..self.config.num_envs {
-            self.start_episode(env);
+            self.start_episode(env)?;
         }
-        self.observe(timers)?;
+        self.observe(None, timers)?;
         self.needs_reset = false;
         Ok(())
     }
 
-    fn start_episode(&mut self, env: usize) {
+    fn start_episode(&mut self, env: usize) -> Result<()> {
         self.episodes[env] = EpisodeTracker { id: self.next_episode, ..Default::default() };
         self.next_episode += 1;
+        match &mut self.memory {
+            Some(memory) => memory.reset(env),
+            None => Ok(()),
+        }
     }
 
-    /// Passes the environments' observations to where the module sees them.
-    fn observe(&mut self, timers: &mut Timers) -> Result<()> {
+    /// Passes the environments' observations to where the module sees them. `starts` says which
+    /// environments began an episode in the last step; `None` if all were reset.
+    fn observe(&mut self, starts: Option<&[bool]>, timers: &mut Timers) -> Result<()> {
         let started = Instant::now();
-        let update = self.config.update_connectors;
-        let seen = self.env_to_module.transform(&self.step.observations, update)?;
+        let step = starts.map(|starts| LastStep {
+            actions: &self.sampler.actions,
+            rewards: &self.step.rewards,
+            starts,
+            is_final: false,
+        });
+        let cx = ConnectorContext { update: self.config.update_connectors, step };
+        let seen = self.env_to_module.transform(&self.step.observations, cx)?;
         self.observations.clear();
         self.observations.extend_from(seen, 0..seen.rows())?;
         timers.env_to_module += started.elapsed();
@@ -276,12 +310,17 @@ impl SingleAgentEnvRunner {
             for (env, rng) in self.action_rngs.iter_mut().enumerate() {
                 space.sample_into(rng, self.sampler.actions.row_mut(env))?;
             }
+            self.sampler.inputs.clear();
+            self.sampler.logp.clear();
             return Ok(());
         }
         let acting = self.module.as_ref().ok_or(RunnerError::NoModule)?;
         let started = Instant::now();
-        let batch =
+        let mut batch =
             Batch::new().with(Columns::OBS, host_batch::upload(&self.observations, &self.device)?);
+        if let Some(memory) = &self.memory {
+            batch.insert(Columns::STATE_IN, host_batch::upload(&memory.state, &self.device)?);
+        }
         let outputs = if options.explore {
             acting.module.forward_exploration(&batch)?
         } else {
@@ -289,6 +328,9 @@ impl SingleAgentEnvRunner {
         };
         let inferred = Instant::now();
         timers.inference += inferred - started;
+        if let Some(memory) = &mut self.memory {
+            host_batch::download_into(outputs.column(Columns::STATE_OUT)?, &mut memory.next)?;
+        }
         let rngs = options.explore.then_some(&mut self.action_rngs[..]);
         self.sampler.sample(&acting.module, &outputs, rngs)?;
         timers.module_to_env += inferred.elapsed();
@@ -304,23 +346,26 @@ impl SingleAgentEnvRunner {
         timers: &mut Timers,
     ) -> Result<()> {
         let started = Instant::now();
-        let actions = self.module_to_env.transform(&self.sampler.actions, true)?;
+        let actions =
+            self.module_to_env.transform(&self.sampler.actions, ConnectorContext::rows(true))?;
         let connected = Instant::now();
         timers.module_to_env += connected - started;
         self.env.0.step(actions, &mut self.step)?;
         timers.env += connected.elapsed();
         recorder.push_rewards(&self.step.rewards);
 
-        let mut any_done = false;
         for (env, episode) in self.episodes.iter_mut().enumerate() {
             episode.t += 1;
             episode.episode_return += self.step.rewards[env];
-            any_done |= self.step.is_done(env);
+            self.starts[env] = self.step.is_done(env);
         }
-        if any_done {
+        if self.starts.contains(&true) {
             self.end_episodes(recorder, quota, whole_episodes, timers)?;
         }
-        self.observe(timers)
+        let starts = std::mem::take(&mut self.starts);
+        let observed = self.observe(Some(&starts), timers);
+        self.starts = starts;
+        observed
     }
 
     fn end_episodes(
@@ -332,7 +377,15 @@ impl SingleAgentEnvRunner {
     ) -> Result<()> {
         let started = Instant::now();
         // Final observations pass the connectors too, but teach them nothing.
-        let finals = self.env_to_module.transform(&self.step.final_observations, false)?.clone();
+        let running = vec![false; self.config.num_envs];
+        let step = LastStep {
+            actions: &self.sampler.actions,
+            rewards: &self.step.rewards,
+            starts: &running,
+            is_final: true,
+        };
+        let cx = ConnectorContext { update: false, step: Some(step) };
+        let finals = self.env_to_module.transform(&self.step.final_observations, cx)?.clone();
         timers.env_to_module += started.elapsed();
         for env in 0..self.config.num_envs {
             if !self.step.is_done(env) {
@@ -344,15 +397,14 @@ impl SingleAgentEnvRunner {
             } else {
                 SegmentEnd::Truncated
             };
-            let done = self.episodes[env];
-            self.start_episode(env);
             if wanted {
-                self.log_episode(&done)?;
-                recorder.end(env, end, &finals, self.episodes[env].id)?;
+                self.log_episode(&self.episodes[env].clone())?;
+                recorder.end(env, end, &finals, self.memory.as_ref(), self.next_episode)?;
                 if let Some(left) = quota.get_mut(env) {
                     *left -= 1;
                 }
             }
+            self.start_episode(env)?;
         }
         Ok(())
     }

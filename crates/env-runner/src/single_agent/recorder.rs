@@ -6,7 +6,8 @@ use rekindle_core::Columns;
 use rekindle_env::{Buffer, Space};
 
 use crate::connectors::ActionSampler;
-use crate::{Result, Rollout, Segment, SegmentEnd};
+use crate::memory::Memory;
+use crate::{Result, Rollout, RolloutStates, Segment, SegmentEnd};
 
 /// Appends one row per environment and step; knows where each environment's episode is.
 #[derive(Debug)]
@@ -38,13 +39,21 @@ impl Recorder {
         actions: &Space,
         steps: usize,
         episodes: &[(u64, usize)],
+        memory: Option<&Memory>,
         weights_seq_no: u64,
-    ) -> Self {
+    ) -> Result<Self> {
         let num_envs = episodes.len();
         let rows = steps * num_envs;
         let open =
             episodes.iter().map(|&(episode, t_started)| Open { episode, since: 0, t_started });
-        Self {
+        let states = memory.map(|memory| {
+            let none = memory.state.slice(0..0)?;
+            Ok::<_, crate::RunnerError>(RolloutStates {
+                state_in: none.clone(),
+                final_states: none,
+            })
+        });
+        Ok(Self {
             num_envs,
             inputs: Vec::new(),
             logp: Vec::with_capacity(rows),
@@ -55,10 +64,11 @@ impl Recorder {
                 extras: BTreeMap::new(),
                 segments: Vec::new(),
                 final_observations: Buffer::with_capacity(observations, num_envs),
+                states: states.transpose()?,
                 weights_seq_no,
             },
             open: open.collect(),
-        }
+        })
     }
 
     /// Vector steps so far.
@@ -71,7 +81,11 @@ impl Recorder {
         &mut self,
         observations: &Buffer,
         sampler: &ActionSampler,
+        memory: Option<&Memory>,
     ) -> Result<()> {
+        if let (Some(states), Some(memory)) = (&mut self.rollout.states, memory) {
+            states.state_in.extend_from(&memory.state, 0..self.num_envs)?;
+        }
         self.rollout.observations.extend_from(observations, 0..self.num_envs)?;
         self.rollout.actions.extend_from(&sampler.actions, 0..self.num_envs)?;
         self.inputs.extend_from_slice(&sampler.inputs);
@@ -85,15 +99,20 @@ impl Recorder {
     }
 
     /// Ends the segment of `env` with the last row; `next` is the number of the episode that
-    /// follows. The final observation is row `env` of `observations`.
+    /// follows. The final observation is row `env` of `observations`, the state that goes with it
+    /// that row of the memory.
     pub(super) fn end(
         &mut self,
         env: usize,
         end: SegmentEnd,
         observations: &Buffer,
+        memory: Option<&Memory>,
         next: u64,
     ) -> Result<()> {
         let now = self.steps();
+        if let (Some(states), Some(memory)) = (&mut self.rollout.states, memory) {
+            states.final_states.extend_from(&memory.state, env..env + 1)?;
+        }
         let open = self.open[env];
         self.rollout.final_observations.extend_from(observations, env..env + 1)?;
         self.rollout.segments.push(Segment {
@@ -110,10 +129,10 @@ impl Recorder {
     }
 
     /// Ends all open segments that have steps: their episodes go on in the next rollout.
-    pub(super) fn cut(&mut self, observations: &Buffer) -> Result<()> {
+    pub(super) fn cut(&mut self, observations: &Buffer, memory: Option<&Memory>) -> Result<()> {
         for env in 0..self.num_envs {
             if self.open[env].since < self.steps() {
-                self.end(env, SegmentEnd::Cut, observations, self.open[env].episode)?;
+                self.end(env, SegmentEnd::Cut, observations, memory, self.open[env].episode)?;
             }
         }
         Ok(())
@@ -125,6 +144,9 @@ impl Recorder {
         let mut order: Vec<usize> = (0..rollout.segments.len()).collect();
         order.sort_by_key(|&i| (rollout.segments[i].env, rollout.segments[i].start));
         rollout.final_observations = rollout.final_observations.gather(&order)?;
+        if let Some(states) = &mut rollout.states {
+            states.final_states = states.final_states.gather(&order)?;
+        }
         rollout.segments = order.into_iter().map(|i| rollout.segments[i].clone()).collect();
         if !self.inputs.is_empty() {
             let width = self.inputs.len() / rollout.rewards.len().max(1);

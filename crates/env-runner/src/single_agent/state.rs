@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{EpisodeTracker, SingleAgentEnvRunner};
+use crate::memory::Memory;
 use crate::{Result, RunnerError};
 
 /// The serialised form. The weights belong to the learner and are not part of it.
@@ -16,6 +17,9 @@ struct RunnerState {
     env: Option<Value>,
     step: VectorStep,
     observations: Buffer,
+    /// The state of a stateful module.
+    #[serde(default)]
+    memory: Option<Memory>,
     episodes: Vec<EpisodeTracker>,
     next_episode: u64,
     action_rngs: Vec<Generator>,
@@ -24,6 +28,9 @@ struct RunnerState {
     seeded: bool,
     env_to_module: Value,
     module_to_env: Value,
+    /// What connectors remember of the running episodes.
+    #[serde(default)]
+    connector_memory: Value,
 }
 
 impl Checkpointable for SingleAgentEnvRunner {
@@ -34,6 +41,7 @@ impl Checkpointable for SingleAgentEnvRunner {
             env: if self.seeded { self.env.0.state()? } else { None },
             step: self.step.clone(),
             observations: self.observations.clone(),
+            memory: self.memory.clone(),
             episodes: self.episodes.clone(),
             next_episode: self.next_episode,
             action_rngs: self.action_rngs.clone(),
@@ -42,6 +50,7 @@ impl Checkpointable for SingleAgentEnvRunner {
             seeded: self.seeded,
             env_to_module: self.env_to_module.get_state()?,
             module_to_env: self.module_to_env.get_state()?,
+            connector_memory: self.env_to_module.get_memory()?,
         };
         Ok(State::from_data(&state)?)
     }
@@ -54,6 +63,7 @@ impl Checkpointable for SingleAgentEnvRunner {
             && state.action_rngs.len() == n
             && state.step.num_envs() == n
             && state.observations.rows() == n
+            && state.memory.as_ref().is_none_or(|memory| memory.rows() == n)
             && state.observations.is_compatible(self.env_to_module.output_space());
         if !fits {
             return Err(RunnerError::InvalidState {
@@ -83,6 +93,15 @@ impl Checkpointable for SingleAgentEnvRunner {
         }
         self.env_to_module.set_state(&state.env_to_module)?;
         self.module_to_env.set_state(&state.module_to_env)?;
+        self.env_to_module.set_memory(&state.connector_memory)?;
+        self.memory = match (state.memory, &self.module) {
+            // Weights come later: `set_module` checks whether they go with it.
+            (Some(saved), None) => Some(saved),
+            (Some(saved), Some(_)) if self.memory.as_ref().is_some_and(|m| m.fits(&saved)) => {
+                Some(saved)
+            }
+            _ => self.memory.take(),
+        };
         self.step = state.step;
         self.observations = state.observations;
         self.episodes = state.episodes;

@@ -104,6 +104,17 @@ impl Buffer {
         Self::from_leaf(Column::Int, data, shape)
     }
 
+    /// Elements of a `Dict`: a buffer per part, all with the same number of rows.
+    pub fn from_dict<K: Into<String>>(parts: impl IntoIterator<Item = (K, Self)>) -> Result<Self> {
+        let parts: BTreeMap<String, Self> =
+            parts.into_iter().map(|(key, part)| (key.into(), part)).collect();
+        let rows = parts.values().next().map_or(0, Self::rows);
+        if let Some(other) = parts.values().find(|part| part.rows != rows) {
+            return Err(EnvError::length("rows of the parts of a Dict", rows, other.rows));
+        }
+        Ok(Self { rows, column: Column::Dict(parts) })
+    }
+
     fn from_leaf<T: Element>(
         column: fn(Leaf<T>) -> Column,
         data: Vec<T>,

@@ -68,10 +68,6 @@ impl LearnerConfig {
     }
 
     pub(super) fn epochs(&self) -> Epochs {
-        Epochs {
-            num_epochs: self.num_epochs,
-            minibatch_size: self.minibatch_size,
-            shuffle: self.shuffle_batch_per_epoch,
-        }
+        Epochs { num_epochs: self.num_epochs, shuffle: self.shuffle_batch_per_epoch }
     }
 }

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::prelude::Tensor;
+use rekindle_core::ModuleId;
 use rekindle_core::any_tensor::to_f32;
 use rekindle_core::metrics::Reducer;
-use rekindle_core::{HostBatch, ModuleId};
 
 use super::{Learner, ModuleRollouts};
 use crate::minibatch::MinibatchCyclicIterator;
-use crate::{Gradients, Loss, Result, UpdateContext};
+use crate::{Gradients, LearnerBatch, Loss, Result, UpdateContext};
 
 /// Metrics of one minibatch by module and name.
 type MinibatchMetrics = BTreeMap<ModuleId, BTreeMap<&'static str, f64>>;
@@ -33,8 +33,10 @@ impl Learner {
         self.objective.before_update(env_steps);
         let batches = self.build_batches(data, env_steps)?;
         let rows: BTreeMap<_, _> = batches.iter().map(|(id, b)| (id.clone(), b.rows())).collect();
+        let size = self.config.minibatch_size;
+        let units = batches.iter().map(|(id, batch)| (id.clone(), batch.units(size))).collect();
         let mut rng = self.shuffle_rng.clone();
-        let minibatches = MinibatchCyclicIterator::new(self.config.epochs(), &rows, &mut rng)?;
+        let minibatches = MinibatchCyclicIterator::new(self.config.epochs(), &units, &mut rng)?;
         let count = minibatches.len();
         let last_epoch = count - count.div_ceil(self.config.num_epochs);
         let mut history = Vec::with_capacity(count);
@@ -53,7 +55,7 @@ impl Learner {
         &mut self,
         data: &ModuleRollouts,
         env_steps: u64,
-    ) -> Result<BTreeMap<ModuleId, HostBatch>> {
+    ) -> Result<BTreeMap<ModuleId, LearnerBatch>> {
         let started = Instant::now();
         let plain = self.device.clone().inner();
         let mut batches = BTreeMap::new();
@@ -75,14 +77,14 @@ impl Learner {
     /// One optimizer step of every module on one minibatch.
     fn step(
         &mut self,
-        batches: &BTreeMap<ModuleId, HostBatch>,
+        batches: &BTreeMap<ModuleId, LearnerBatch>,
         minibatch: &BTreeMap<ModuleId, Vec<usize>>,
         env_steps: u64,
     ) -> Result<MinibatchMetrics> {
         let mut losses = BTreeMap::new();
-        for (id, rows) in minibatch {
-            let Some(columns) = batches.get(id) else { continue };
-            let batch = columns.gather_to_device(rows, &self.device)?;
+        for (id, units) in minibatch {
+            let Some(batch) = batches.get(id) else { continue };
+            let batch = batch.gather_to_device(units, &self.device)?;
             let module = self.module.module(id)?;
             let outputs = module.forward_train(&batch)?;
             let cx = UpdateContext {

@@ -1,0 +1,119 @@
+//! One recurrent layer.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::prelude::*;
+
+use super::RecurrentConfig;
+use super::cell::{gru_cell, lstm_cell};
+use crate::{Initializer, ModelBuilder};
+
+/// The container that visitors see around the parameters.
+const CONTAINER: &str = "Struct:Recurrent";
+
+/// The gates of one layer, stacked as in PyTorch: input, forget, cell, output for an LSTM; reset,
+/// update, new for a GRU.
+#[derive(Module, Debug)]
+pub(super) struct Layer {
+    /// `[gates · hidden_dim, input_dim]`
+    weight_ih: Param<Tensor<2>>,
+    /// `[gates · hidden_dim, hidden_dim]`
+    weight_hh: Param<Tensor<2>>,
+    /// `[gates · hidden_dim]`
+    bias_ih: Option<Param<Tensor<1>>>,
+    /// `[gates · hidden_dim]`
+    bias_hh: Option<Param<Tensor<1>>>,
+}
+
+/// Hidden state, and cell state if the layer has one.
+type LayerState = (Tensor<2>, Option<Tensor<2>>);
+
+impl Layer {
+    pub(super) fn new(config: &RecurrentConfig, builder: &ModelBuilder) -> Self {
+        let (inputs, hidden) = (config.input_dim, config.hidden_dim);
+        let outputs = config.layer_type.gates() * hidden;
+        // PyTorch bounds all parameters of a recurrent layer by its hidden size.
+        let bound = 1.0 / (hidden.max(1) as f32).sqrt();
+        let resolve = |initializer| match initializer {
+            Initializer::TorchDefault => Initializer::Uniform { low: -bound, high: bound },
+            other => other,
+        };
+        let weight = |inputs| builder.matrix(outputs, inputs, &resolve(config.weights));
+        let bias =
+            || config.use_bias.then(|| builder.vector(hidden, outputs, &resolve(config.bias)));
+        Self {
+            weight_ih: weight(inputs),
+            weight_hh: weight(hidden),
+            bias_ih: bias(),
+            bias_hh: bias(),
+        }
+    }
+
+    /// # Shapes
+    /// `x`: `[S, T, input_dim]`; states: `[S, hidden_dim]`; result: `[S, T, hidden_dim]`.
+    pub(super) fn forward(
+        &self,
+        x: Tensor<3>,
+        hidden: Tensor<2>,
+        cell: Option<Tensor<2>>,
+    ) -> (Tensor<3>, Tensor<2>, Option<Tensor<2>>) {
+        let [sequences, steps, features] = x.dims();
+        let add = |x: Tensor<2>, bias: &Option<Param<Tensor<1>>>| match bias {
+            Some(bias) => x + bias.val().unsqueeze(),
+            None => x,
+        };
+        // What the inputs contribute does not depend on the state: one product for all steps.
+        let inputs = x.reshape([sequences * steps, features]);
+        let inputs = inputs.matmul(self.weight_ih.val().transpose());
+        let gates = inputs.dims()[1];
+        let inputs = add(inputs, &self.bias_ih).reshape([sequences, steps, gates]);
+        let weight_hh = self.weight_hh.val().transpose();
+        let (mut hidden, mut cell): LayerState = (hidden, cell);
+        let mut outputs = Vec::with_capacity(steps);
+        for step in 0..steps {
+            let input = inputs.clone().narrow(1, step, 1).squeeze_dim::<2>(1);
+            let recurrent = add(hidden.clone().matmul(weight_hh.clone()), &self.bias_hh);
+            match cell {
+                Some(old) => {
+                    let (new_hidden, new_cell) = lstm_cell(input + recurrent, old);
+                    (hidden, cell) = (new_hidden, Some(new_cell));
+                }
+                None => hidden = gru_cell(input, recurrent, hidden),
+            }
+            outputs.push(hidden.clone());
+        }
+        (Tensor::stack(outputs, 1), hidden, cell)
+    }
+
+    pub(super) fn visit_named<V: ModuleVisitor>(&self, index: usize, visitor: &mut V) {
+        for (name, param) in [("weight_ih", &self.weight_ih), ("weight_hh", &self.weight_hh)] {
+            visitor.enter_module(&format!("{name}_l{index}"), CONTAINER);
+            param.visit(visitor);
+            visitor.exit_module(name, CONTAINER);
+        }
+        for (name, param) in [("bias_ih", &self.bias_ih), ("bias_hh", &self.bias_hh)] {
+            visitor.enter_module(&format!("{name}_l{index}"), CONTAINER);
+            param.visit(visitor);
+            visitor.exit_module(name, CONTAINER);
+        }
+    }
+
+    pub(super) fn map_named<M: ModuleMapper>(self, index: usize, mapper: &mut M) -> Self {
+        fn named<P: Module, M: ModuleMapper>(
+            name: &str,
+            index: usize,
+            param: P,
+            mapper: &mut M,
+        ) -> P {
+            mapper.enter_module(&format!("{name}_l{index}"), CONTAINER);
+            let param = param.map(mapper);
+            mapper.exit_module(name, CONTAINER);
+            param
+        }
+        Self {
+            weight_ih: named("weight_ih", index, self.weight_ih, mapper),
+            weight_hh: named("weight_hh", index, self.weight_hh, mapper),
+            bias_ih: named("bias_ih", index, self.bias_ih, mapper),
+            bias_hh: named("bias_hh", index, self.bias_hh, mapper),
+        }
+    }
+}

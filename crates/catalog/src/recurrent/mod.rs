@@ -1,0 +1,245 @@
+//! Recurrent layers: LSTM and GRU.
+
+mod cell;
+mod layer;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor};
+use burn::prelude::*;
+use rekindle_core::{Batch, Column, CoreError};
+use rekindle_env::{Buffer, Space};
+use serde::{Deserialize, Serialize};
+
+use crate::{Initializer, ModelBuilder, Result};
+use layer::Layer;
+
+/// The key of the hidden state `h` in a state.
+const HIDDEN: &str = "h";
+/// The key of the cell state `c` in the state of an LSTM.
+const CELL: &str = "c";
+
+/// Which recurrent layer; RLlib's `recurrent_layer_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecurrentLayerType {
+    /// Long short-term memory (Hochreiter and Schmidhuber, 1997), as PyTorch computes it.
+    #[default]
+    Lstm,
+    /// Gated recurrent unit (Cho et al., 2014), as PyTorch computes it.
+    Gru,
+}
+
+impl RecurrentLayerType {
+    fn gates(self) -> usize {
+        match self {
+            Self::Lstm => 4,
+            Self::Gru => 3,
+        }
+    }
+
+    fn state_keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Lstm => &[CELL, HIDDEN],
+            Self::Gru => &[HIDDEN],
+        }
+    }
+}
+
+/// What a [`Recurrent`] is made of; RLlib's `RecurrentEncoderConfig`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecurrentConfig {
+    /// Features in.
+    pub input_dim: usize,
+    /// LSTM or GRU.
+    pub layer_type: RecurrentLayerType,
+    /// Features out, and the size of the state of each layer.
+    pub hidden_dim: usize,
+    /// Layers on top of each other.
+    pub num_layers: usize,
+    /// Whether the gates have biases.
+    pub use_bias: bool,
+    /// Weights of the gates; [`Initializer::TorchDefault`] is uniform in ±1/√hidden_dim.
+    pub weights: Initializer,
+    /// Biases of the gates; likewise.
+    pub bias: Initializer,
+}
+
+impl RecurrentConfig {
+    /// One LSTM layer with biases, initialised as PyTorch does.
+    pub fn new(input_dim: usize, hidden_dim: usize) -> Self {
+        Self {
+            input_dim,
+            layer_type: RecurrentLayerType::Lstm,
+            hidden_dim,
+            num_layers: 1,
+            use_bias: true,
+            weights: Initializer::TorchDefault,
+            bias: Initializer::TorchDefault,
+        }
+    }
+}
+
+/// Layers of an LSTM or GRU over sequences.
+///
+/// Parameters have PyTorch's names and layout: `weight_ih_l0`, `weight_hh_l0`, `bias_ih_l0`,
+/// `bias_hh_l0` for the first layer.
+#[derive(Debug, Clone)]
+pub struct Recurrent {
+    layer_type: RecurrentLayerType,
+    hidden_dim: usize,
+    layers: Vec<Layer>,
+}
+
+impl Recurrent {
+    /// Builds the layers.
+    pub fn new(config: &RecurrentConfig, builder: &ModelBuilder) -> Self {
+        let layer = |index| {
+            let input_dim = if index == 0 { config.input_dim } else { config.hidden_dim };
+            Layer::new(&RecurrentConfig { input_dim, ..config.clone() }, builder)
+        };
+        Self {
+            layer_type: config.layer_type,
+            hidden_dim: config.hidden_dim,
+            layers: (0..config.num_layers).map(layer).collect(),
+        }
+    }
+
+    /// Features out.
+    pub fn output_dim(&self) -> usize {
+        self.hidden_dim
+    }
+
+    /// The state before the first step of an episode: one row of zeros.
+    ///
+    /// # Shapes
+    /// `{"h": [1, num_layers, hidden_dim]}`, for an LSTM `"c"` of that shape as well.
+    ///
+    /// # Errors
+    /// None in practice: the dimensions are positive.
+    pub fn initial_state(&self) -> Result<Buffer> {
+        let part = || Space::unbounded(&[self.layers.len(), self.hidden_dim]);
+        let keys = self.layer_type.state_keys().iter();
+        let parts = keys.map(|&key| Ok((key, part()?)));
+        Ok(Buffer::zeros(&Space::dict(parts.collect::<Result<Vec<_>>>()?)?, 1))
+    }
+
+    /// Runs every sequence from its state.
+    ///
+    /// # Shapes
+    /// - `x`: `[S·T, input_dim]`, one sequence of `T` steps after the other
+    /// - `state`, and the state returned: nested tensors `[S, num_layers, hidden_dim]`, see
+    ///   [`initial_state`](Self::initial_state)
+    /// - features returned: `[S·T, hidden_dim]`
+    ///
+    /// # Errors
+    /// A [`CoreError`] if the state lacks a part, or the rows are not a multiple of its rows.
+    pub fn forward(&self, x: Tensor<2>, state: &Column) -> Result<(Tensor<2>, Column)> {
+        let Column::Nested(state) = state else {
+            let expected = "a nested batch of recurrent states".into();
+            return Err(CoreError::TensorKind { expected, found: state.describe() }.into());
+        };
+        let hidden = self.state_part(state, HIDDEN)?;
+        let cell = match self.layer_type {
+            RecurrentLayerType::Lstm => Some(self.state_part(state, CELL)?),
+            RecurrentLayerType::Gru => None,
+        };
+        let [rows, features] = x.dims();
+        let sequences = hidden.dims()[0];
+        if sequences == 0 || !rows.is_multiple_of(sequences) {
+            return Err(CoreError::TensorKind {
+                expected: format!("rows in {sequences} sequences of equal length"),
+                found: format!("{rows} rows"),
+            }
+            .into());
+        }
+        let mut x = x.reshape([sequences, rows / sequences, features]);
+        let (mut last_hidden, mut last_cell) = (Vec::new(), Vec::new());
+        let layer_state =
+            |state: &Tensor<3>, layer| state.clone().narrow(1, layer, 1).squeeze_dim(1);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let cell = cell.as_ref().map(|cell| layer_state(cell, index));
+            let (out, hidden, cell) = layer.forward(x, layer_state(&hidden, index), cell);
+            x = out;
+            last_hidden.push(hidden);
+            last_cell.extend(cell);
+        }
+        let mut state = Batch::new().with(HIDDEN, Tensor::stack::<3>(last_hidden, 1));
+        if !last_cell.is_empty() {
+            state.insert(CELL, Tensor::stack::<3>(last_cell, 1));
+        }
+        Ok((x.reshape([rows, self.hidden_dim]), Column::Nested(state)))
+    }
+
+    fn state_part(&self, state: &Batch, key: &str) -> Result<Tensor<3>> {
+        let part = state.float::<3>(key)?;
+        let [_, layers, hidden] = part.dims();
+        if [layers, hidden] == [self.layers.len(), self.hidden_dim] {
+            return Ok(part);
+        }
+        Err(CoreError::ColumnKind {
+            column: format!("state `{key}`"),
+            expected: format!(
+                "a float tensor of shape [_, {}, {}]",
+                self.layers.len(),
+                self.hidden_dim
+            ),
+            found: format!("a float tensor of shape {:?}", part.dims()),
+        }
+        .into())
+    }
+
+    fn each(self, f: impl Fn(Layer) -> Layer) -> Self {
+        Self { layers: self.layers.into_iter().map(f).collect(), ..self }
+    }
+}
+
+// Burn derives the trait with `layers.0.weight_ih`; these parameters have PyTorch's names.
+impl Module for Recurrent {
+    fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
+        self.layers.iter().fold(devices, |devices, layer| layer.collect_devices(devices))
+    }
+    fn fork(self, device: &Device) -> Self {
+        self.each(|layer| layer.fork(device))
+    }
+    fn to_device(self, device: &Device) -> Self {
+        self.each(|layer| layer.to_device(device))
+    }
+    fn train(self) -> Self {
+        self.each(Layer::train)
+    }
+    fn valid(&self) -> Self {
+        self.clone().each(|layer| layer.valid())
+    }
+    fn materialize(self) -> Self {
+        self.each(Layer::materialize)
+    }
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        for (index, layer) in self.layers.iter().enumerate() {
+            layer.visit_named(index, visitor);
+        }
+    }
+    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+        let layers = self.layers.into_iter().enumerate();
+        Self {
+            layers: layers.map(|(index, layer)| layer.map_named(index, mapper)).collect(),
+            ..self
+        }
+    }
+}
+
+// `#[derive(Module)]` asks its fields for a display.
+impl burn::module::ModuleDisplayDefault for Recurrent {
+    fn content(&self, content: burn::module::Content) -> Option<burn::module::Content> {
+        let content = content.set_top_level_type("Recurrent");
+        Some(content.add_formatted(&format!(
+            "{:?}, {} layers of {}",
+            self.layer_type,
+            self.layers.len(),
+            self.hidden_dim
+        )))
+    }
+}
+
+impl burn::module::ModuleDisplay for Recurrent {}
+
+#[cfg(test)]
+mod tests;
