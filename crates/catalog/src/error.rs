@@ -96,7 +96,7 @@ pub enum CatalogError {
     #[error("model config: `{field}` does not apply here: {reason}")]
     Inapplicable {
         /// The field.
-        field: &'static str,
+        field: String,
         /// Why not.
         reason: String,
     },
