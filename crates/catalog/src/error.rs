@@ -110,6 +110,18 @@ pub enum CatalogError {
         /// Inputs given.
         found: usize,
     },
+    /// An encoder that puts out another number of features than it says.
+    #[error(
+        "the encoder of the observation space {space} puts out {found} features a row, but its `output_dim` is {announced}; make the two agree"
+    )]
+    OutputDim {
+        /// The space.
+        space: String,
+        /// What `Encoder::output_dim` says.
+        announced: usize,
+        /// What `Encoder::forward` puts out.
+        found: usize,
+    },
     /// Actions without parts for a distribution over parts.
     #[error(
         "MultiDistribution takes nested actions with the columns [{}], got {found}", columns.join(", ")

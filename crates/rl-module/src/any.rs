@@ -7,9 +7,10 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::prelude::{Device, Tensor};
 use rekindle_catalog::Distribution;
 use rekindle_core::weights::{self, LoadReport, Weights};
-use rekindle_core::{Batch, Checkpointable, State, checkpoint};
+use rekindle_core::{Batch, Checkpointable, Column, Columns, State, checkpoint};
 use rekindle_env::Buffer;
 
+use crate::guard::guard;
 use crate::{
     BoxRLModule, ModuleError, MultiRLModule, RLModule, RLModuleSpec, Result, Role, ValueFunction,
 };
@@ -57,7 +58,7 @@ impl AnyRLModule {
         if self.spec.is_inference_only() {
             return Err(ModuleError::InferenceOnly { module: self.spec.module().into() });
         }
-        self.module.forward_train(batch)
+        self.guard("forward_train", || self.module.forward_train(batch))
     }
 
     /// [`RLModule::forward_exploration`].
@@ -65,7 +66,7 @@ impl AnyRLModule {
     /// # Errors
     /// The module's error.
     pub fn forward_exploration(&self, batch: &Batch) -> Result<Batch> {
-        self.module.forward_exploration(batch)
+        self.guard("forward_exploration", || self.module.forward_exploration(batch))
     }
 
     /// [`RLModule::forward_inference`].
@@ -73,7 +74,11 @@ impl AnyRLModule {
     /// # Errors
     /// The module's error.
     pub fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
-        self.module.forward_inference(batch)
+        self.guard("forward_inference", || self.module.forward_inference(batch))
+    }
+
+    fn guard<T>(&self, method: &'static str, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        guard(self.spec.module(), method, run)
     }
 
     /// [`RLModule::initial_state`].
@@ -122,13 +127,23 @@ impl AnyRLModule {
     /// Values of the observations of a batch, `[B]`.
     ///
     /// # Errors
-    /// [`ModuleError::MissingRole`] without a value function, or the module's error.
+    /// [`ModuleError::MissingRole`] without a value function, [`ModuleError::ValueCount`] if there is
+    /// not one value for each observation, or the module's error.
     pub fn compute_values(
         &self,
         batch: &Batch,
         embeddings: Option<Tensor<2>>,
     ) -> Result<Tensor<1>> {
-        self.value_function("compute_values")?.compute_values(batch, embeddings)
+        let critic = self.value_function("compute_values")?;
+        let values = self.guard("compute_values", || critic.compute_values(batch, embeddings))?;
+        let found = values.dims()[0];
+        match batch.get(Columns::OBS).map(Column::rows) {
+            Some(expected) if expected != found => {
+                let module = self.spec.module().into();
+                Err(ModuleError::ValueCount { module, expected, found })
+            }
+            _ => Ok(values),
+        }
     }
 
     /// The module as the only one of a multi-module, sharing its parameters.
@@ -211,27 +226,24 @@ impl AnyRLModule {
     /// # Errors
     /// As [`AnyRLModule::from_checkpoint`].
     pub fn from_state(state: &State, device: &Device) -> Result<Self> {
-        let mut module = spec_of(state)?.build(device)?;
+        let mut module = RLModuleSpec::from_state(state)?.build(device)?;
         module.load_state_dict(&state.tensors)?;
         Ok(module)
     }
-}
-
-fn spec_of(state: &State) -> Result<RLModuleSpec> {
-    Ok(state.data_as()?)
 }
 
 pub(crate) fn concrete_from_state<M: RLModule + Module + 'static>(
     state: &State,
     device: &Device,
 ) -> Result<M> {
-    let name = state.data.get("module").and_then(|name| name.as_str()).unwrap_or_default();
+    let name = state.data.get("module").and_then(|name| name.as_str());
+    let name = name.ok_or(ModuleError::NotAModule)?;
     if name != M::type_name() {
         let (expected, found) = (M::type_name(), name.into());
         return Err(ModuleError::WrongType { expected, found });
     }
     crate::register_module::<M>();
-    let module: M = spec_of(state)?.build_concrete(device)?;
+    let module: M = RLModuleSpec::from_state(state)?.build_concrete(device)?;
     Ok(weights::load_state_dict(&module, &state.tensors)?)
 }
 

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::module::Module;
 use burn::prelude::Device;
 use rekindle_catalog::{Catalog, DefaultCatalog, ModelBuilder};
-use rekindle_core::Generator;
+use rekindle_core::{Generator, State};
 use rekindle_env::Space;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::guard::guard;
 use crate::registry::{self, Constructor, catalog_name};
 use crate::{
     ActorCritic, AnyRLModule, ModuleContext, ModuleError, MultiRLModuleSpec, RLModule, Result,
@@ -272,6 +273,15 @@ impl RLModuleSpec {
         Ok(AnyRLModule::new(self.clone(), distribution, module.materialize()))
     }
 
+    /// The spec that the state of a module holds.
+    pub(crate) fn from_state(state: &State) -> Result<Self> {
+        if state.data.get("module").is_none() {
+            return Err(ModuleError::NotAModule);
+        }
+        // In two steps, so that an unknown type is not taken for malformed data.
+        Self::try_from(state.data_as::<SpecData>()?)
+    }
+
     /// Builds a module of a type known at compile time.
     pub(crate) fn build_concrete<M: RLModule + Module>(&self, device: &Device) -> Result<M> {
         if self.module != M::type_name() {
@@ -305,7 +315,7 @@ impl RLModuleSpec {
         };
         let _one_at_a_time = BURN_INIT.lock().unwrap_or_else(PoisonError::into_inner);
         builder.device().seed(builder.next_seed());
-        let built = build(&cx)?;
+        let built = guard(&self.module, "setup", || build(&cx))?;
         if !self.model_config.is_null() && !cx.config_read.get() {
             return Err(ModuleError::UnusedModelConfig { module: self.module.clone() });
         }
