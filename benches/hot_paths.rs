@@ -40,7 +40,7 @@ fn sample(c: &mut Criterion) -> Outcome {
             .action_space(runner.action_space().clone())
             .model_config(serde_json::json!({"fcnet_hiddens": [64, 64], "vf_share_layers": false}))
             .build(&device)?;
-        runner.set_module(&module, 0).unwrap();
+        runner.set_module(&module, 0)?;
         let steps = (64 * num_envs) as u64;
         group.throughput(Throughput::Elements(steps));
         group.bench_function(BenchmarkId::from_parameter(num_envs), |b| {
@@ -66,7 +66,7 @@ fn update(c: &mut Criterion) -> Outcome {
                 serde_json::json!({"fcnet_hiddens": [hidden, hidden], "vf_share_layers": false}),
             );
         let module = spec.build(&device)?;
-        runner.set_module(&module, 0).unwrap();
+        runner.set_module(&module, 0)?;
         let rollout = runner.sample(Amount::Timesteps(1024), SampleOptions::default())?;
         let data = BTreeMap::from([(DEFAULT_MODULE_ID.to_string(), vec![rollout])]);
         let training = PpoTraining::default().num_epochs(4).minibatch_size(256).lr(1e-5);

@@ -61,6 +61,16 @@ pub enum RunnerError {
         /// The names there are.
         available: String,
     },
+    /// A connector name that a configuration uses and this program does not know.
+    #[error(
+        "the connector `{name}` is not registered in this program; call `register_connector` first (registered: [{known}])"
+    )]
+    UnregisteredConnector {
+        /// The name in the configuration.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
     /// A connector that cannot work on a space.
     #[error("connector `{connector}` cannot work on the space {space}: {reason}")]
     ConnectorSpace {

@@ -5,11 +5,15 @@
 //! actions themselves stay as they are: losses use those.
 
 mod config;
+mod flatten_observations;
+mod frame_stacking;
 mod get_actions;
+mod history;
 mod mean_std_filter;
 mod normalize_and_clip_actions;
 mod pipeline;
 mod prev_actions_prev_rewards;
+mod registry;
 
 use std::fmt::Debug;
 
@@ -19,11 +23,14 @@ use serde_json::Value;
 use crate::{Result, RunnerError};
 
 pub use config::ConnectorConfig;
+pub use flatten_observations::FlattenObservations;
+pub use frame_stacking::FrameStacking;
 pub(crate) use get_actions::ActionSampler;
 pub use mean_std_filter::MeanStdFilter;
 pub use normalize_and_clip_actions::NormalizeAndClipActions;
 pub use pipeline::ConnectorPipeline;
 pub use prev_actions_prev_rewards::PrevActionsPrevRewards;
+pub use registry::register_connector;
 
 /// What a connector may know beside the rows.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,6 +73,10 @@ pub trait Connector: Debug + Send {
     /// # Errors
     /// [`RunnerError::ConnectorSpace`] if it cannot work on that space.
     fn output_space(&self, input: &Space) -> Result<Space>;
+
+    /// Says the space of its inputs: before the first rows, and when it changes. Only for one that
+    /// [`output_space`](Self::output_space) accepted.
+    fn set_input_space(&mut self, _input: &Space) {}
 
     /// Transforms all rows.
     ///
@@ -148,7 +159,7 @@ pub(crate) fn pipelines(
     normalize_actions: bool,
     clip_actions: bool,
 ) -> Result<(ConnectorPipeline, ConnectorPipeline)> {
-    let pieces = env_to_module.iter().map(|config| config.build(actions)).collect();
+    let pieces = env_to_module.iter().map(|config| config.build(actions)).collect::<Result<_>>()?;
     let to_env = NormalizeAndClipActions::new(actions, normalize_actions, clip_actions);
     Ok((
         ConnectorPipeline::with(observations.clone(), pieces)?,

@@ -138,10 +138,8 @@ impl ConnectorPipeline {
         let output_space = spaces[0].clone();
         let output = Buffer::zeros(&output_space, 0);
         self.pieces.insert(index, Piece { name, connector, output_space, output });
-        for (piece, space) in self.pieces[index..].iter_mut().zip(spaces) {
-            piece.output = Buffer::zeros(&space, 0);
-            piece.output_space = space;
-        }
+        let before = self.pieces[..index].iter().map(|piece| piece.output_space.clone());
+        self.set_spaces(before.chain(spaces).collect());
         Ok(())
     }
 
@@ -157,6 +155,10 @@ impl ConnectorPipeline {
     }
 
     fn set_spaces(&mut self, spaces: Vec<Space>) {
+        let inputs = std::iter::once(&self.input_space).chain(&spaces);
+        for (piece, input) in self.pieces.iter_mut().zip(inputs) {
+            piece.connector.set_input_space(input);
+        }
         for (piece, space) in self.pieces.iter_mut().zip(spaces) {
             piece.output = Buffer::zeros(&space, 0);
             piece.output_space = space;

@@ -4,6 +4,7 @@ use rekindle_core::Columns;
 use rekindle_env::{Buffer, Space};
 use serde_json::Value;
 
+use super::history::History;
 use super::{Connector, ConnectorContext};
 use crate::{Result, RunnerError};
 
@@ -16,50 +17,8 @@ use crate::{Result, RunnerError};
 #[derive(Debug, Clone)]
 pub struct PrevActionsPrevRewards {
     action_space: Space,
-    actions: History,
-    rewards: History,
-}
-
-/// The last `n` entries of `width` numbers of every environment, oldest first.
-#[derive(Debug, Clone, PartialEq)]
-struct History {
-    n: usize,
-    width: usize,
-    data: Vec<f32>,
-}
-
-impl History {
-    fn new(n: usize, width: usize) -> Self {
-        Self { n, width, data: Vec::new() }
-    }
-
-    fn row_len(&self) -> usize {
-        self.n * self.width
-    }
-
-    /// Forgets all episodes.
-    fn reset(&mut self, rows: usize) {
-        self.data.clear();
-        self.data.resize(rows * self.row_len(), 0.0);
-    }
-
-    /// Appends an entry to every row, or forgets the row where an episode starts.
-    fn push(
-        &mut self,
-        starts: &[bool],
-        mut entry: impl FnMut(usize, &mut [f32]) -> Result<()>,
-    ) -> Result<()> {
-        let (len, width) = (self.row_len(), self.width);
-        for (index, row) in self.data.chunks_exact_mut(len.max(1)).enumerate() {
-            if starts.get(index) == Some(&true) {
-                row.fill(0.0);
-            } else {
-                row.copy_within(width.., 0);
-                entry(index, &mut row[len - width..])?;
-            }
-        }
-        Ok(())
-    }
+    actions: History<f32>,
+    rewards: History<f32>,
 }
 
 impl PrevActionsPrevRewards {
@@ -76,23 +35,26 @@ impl PrevActionsPrevRewards {
     /// The histories after the step that led to the rows.
     fn advance(&mut self, rows: usize, cx: ConnectorContext<'_>) -> Result<()> {
         let Some(step) = cx.step else {
-            self.actions.reset(rows);
-            self.rewards.reset(rows);
+            self.actions.forget_all(rows);
+            self.rewards.forget_all(rows);
             return Ok(());
         };
-        if self.actions.data.len() != rows * self.actions.row_len() {
-            self.actions.reset(rows);
+        self.actions.set_rows(rows);
+        self.rewards.set_rows(rows);
+        for row in 0..rows {
+            if step.starts.get(row) == Some(&true) {
+                self.actions.forget(row);
+                self.rewards.forget(row);
+                continue;
+            }
+            if self.actions.n() > 0 {
+                self.action_space.flatten(step.actions.row(row), self.actions.push(row))?;
+            }
+            if let Some(newest) = self.rewards.push(row).first_mut() {
+                *newest = step.rewards.get(row).copied().unwrap_or(0.0) as f32;
+            }
         }
-        if self.rewards.data.len() != rows * self.rewards.row_len() {
-            self.rewards.reset(rows);
-        }
-        let space = &self.action_space;
-        self.actions
-            .push(step.starts, |index, entry| Ok(space.flatten(step.actions.row(index), entry)?))?;
-        self.rewards.push(step.starts, |index, entry| {
-            entry[0] = step.rewards.get(index).copied().unwrap_or(0.0) as f32;
-            Ok(())
-        })
+        Ok(())
     }
 }
 
@@ -106,7 +68,7 @@ impl Connector for PrevActionsPrevRewards {
         for (key, history) in
             [(Columns::PREV_N_ACTIONS, &self.actions), (Columns::PREV_N_REWARDS, &self.rewards)]
         {
-            if history.n > 0 {
+            if history.n() > 0 {
                 parts.push((key, Space::unbounded(&[history.row_len()])?));
             }
         }
@@ -129,8 +91,8 @@ impl Connector for PrevActionsPrevRewards {
         for (key, history) in
             [(Columns::PREV_N_ACTIONS, &self.actions), (Columns::PREV_N_REWARDS, &self.rewards)]
         {
-            if history.n > 0 {
-                output.part_mut(key)?.as_f32_mut()?.copy_from_slice(&history.data);
+            if history.n() > 0 {
+                output.part_mut(key)?.as_f32_mut()?.copy_from_slice(history.data());
             }
         }
         if let Some(before) = before {
@@ -140,32 +102,27 @@ impl Connector for PrevActionsPrevRewards {
     }
 
     fn get_memory(&self) -> Result<Value> {
-        Ok(serde_json::json!([self.actions.data, self.rewards.data]))
+        serde_json::to_value([&self.actions, &self.rewards]).map_err(|e| invalid(e.to_string()))
     }
 
     fn set_memory(&mut self, memory: &Value) -> Result<()> {
-        let invalid = |reason: String| RunnerError::InvalidState {
-            component: "PrevActionsPrevRewards",
-            reason,
-        };
-        let [actions, rewards]: [Vec<f32>; 2] = if memory.is_null() {
-            Default::default()
-        } else {
-            serde_json::from_value(memory.clone()).map_err(|e| invalid(e.to_string()))?
-        };
-        for (name, data, len) in [
-            ("actions", &actions, self.actions.row_len()),
-            ("rewards", &rewards, self.rewards.row_len()),
-        ] {
-            if !data.len().is_multiple_of(len.max(1)) {
-                let found = data.len();
-                return Err(invalid(format!("{found} numbers of {name} are no rows of {len}")));
-            }
+        if memory.is_null() {
+            self.actions.forget_all(0);
+            self.rewards.forget_all(0);
+            return Ok(());
         }
-        self.actions.data = actions;
-        self.rewards.data = rewards;
+        let [actions, rewards]: [History<f32>; 2] =
+            serde_json::from_value(memory.clone()).map_err(|e| invalid(e.to_string()))?;
+        if !self.actions.accepts(&actions) || !self.rewards.accepts(&rewards) {
+            return Err(invalid("it remembers other numbers of actions or rewards".into()));
+        }
+        (self.actions, self.rewards) = (actions, rewards);
         Ok(())
     }
+}
+
+fn invalid(reason: String) -> RunnerError {
+    RunnerError::InvalidState { component: "PrevActionsPrevRewards", reason }
 }
 
 #[cfg(test)]
@@ -227,7 +184,9 @@ mod tests {
         one.transform(&obs, &mut out, step(&actions, &[false, false], false)).unwrap();
         two.transform(&obs, &mut again, step(&actions, &[false, false], false)).unwrap();
         assert_eq!(out, again);
-        assert!(two.set_memory(&serde_json::json!([[1.0], []])).is_err());
+        assert!(
+            two.set_memory(&serde_json::json!([{"n": 9, "width": 3, "data": []}, {}])).is_err()
+        );
         assert!(two.set_memory(&serde_json::json!("no")).is_err());
     }
 

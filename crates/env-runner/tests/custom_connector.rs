@@ -1,0 +1,63 @@
+//! A connector of a user's own, by name in a configuration.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+use burn::prelude::Device;
+use rekindle_env::{Buffer, Space};
+use rekindle_env_runner::connectors::{
+    Connector, ConnectorConfig, ConnectorContext, register_connector,
+};
+use rekindle_env_runner::{Amount, EnvRunnerConfig, Result, SampleOptions, SingleAgentEnvRunner};
+
+/// Multiplies observations.
+#[derive(Debug)]
+struct Scale(f32);
+
+impl Connector for Scale {
+    fn name(&self) -> &'static str {
+        "Scale"
+    }
+
+    fn output_space(&self, input: &Space) -> Result<Space> {
+        Ok(Space::unbounded(input.as_box()?.shape())?)
+    }
+
+    fn transform(
+        &mut self,
+        input: &Buffer,
+        out: &mut Buffer,
+        _: ConnectorContext<'_>,
+    ) -> Result<()> {
+        let scaled = out.as_f32_mut()?.iter_mut().zip(input.as_f32()?);
+        scaled.for_each(|(out, x)| *out = x * self.0);
+        Ok(())
+    }
+}
+
+fn observations(connectors: Vec<ConnectorConfig>) -> Result<Vec<f32>> {
+    let config =
+        EnvRunnerConfig { env_to_module: connectors, ..EnvRunnerConfig::new("CartPole-v1") };
+    let mut runner = SingleAgentEnvRunner::new(config, 0, &Device::flex())?;
+    let options = SampleOptions { random_actions: true, ..SampleOptions::default() };
+    Ok(runner.sample(Amount::Timesteps(5), options)?.observations.as_f32()?.to_vec())
+}
+
+#[test]
+fn a_registered_connector_is_built_with_its_settings() {
+    register_connector("Scale", |config, _actions| {
+        Ok(Box::new(Scale(config["factor"].as_f64().unwrap_or(1.0) as f32)))
+    });
+    let scale = ConnectorConfig::custom("Scale", serde_json::json!({"factor": 2.0}));
+    let json = serde_json::to_string(&scale).unwrap();
+    assert_eq!(serde_json::from_str::<ConnectorConfig>(&json).unwrap(), scale);
+    let plain = observations(Vec::new()).unwrap();
+    let scaled = observations(vec![scale]).unwrap();
+    assert!(plain.iter().zip(&scaled).all(|(x, y)| 2.0 * x == *y));
+}
+
+#[test]
+fn an_unregistered_one_is_named() {
+    let unknown = ConnectorConfig::custom("Shrink", serde_json::Value::Null);
+    let message = observations(vec![unknown]).unwrap_err().to_string();
+    assert!(message.contains("`Shrink` is not registered"), "{message}");
+    assert!(message.contains("register_connector"), "{message}");
+}
