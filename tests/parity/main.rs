@@ -6,6 +6,7 @@
 mod cnn;
 mod ours;
 mod ppo_loss;
+mod recurrent;
 mod rllib;
 mod sb3;
 mod support;

@@ -52,6 +52,21 @@ impl Recorded {
         AnyTensor::from_data(data, device).unwrap()
     }
 
+    /// The steps of sequences `[B, T, …]` one after the other, `[B * T, …]`; truths become ones.
+    pub(crate) fn steps(&self, name: &str, device: &Device) -> AnyTensor {
+        let array = &self.0[name];
+        let shape = [&[array.shape()[..2].iter().product()], &array.shape()[2..]].concat();
+        let data = match array.data() {
+            ArrayData::F32(values) => TensorData::new(values.clone(), shape),
+            ArrayData::I64(values) => TensorData::new(values.clone(), shape),
+            ArrayData::Bool(values) => {
+                TensorData::new(values.iter().map(|&x| f32::from(x)).collect::<Vec<_>>(), shape)
+            }
+            other => panic!("{name}: {other:?}"),
+        };
+        AnyTensor::from_data(data, device).unwrap()
+    }
+
     /// One array as a float tensor on a device.
     pub(crate) fn float<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D> {
         self.tensor(name, device).into_float().unwrap()
@@ -97,7 +112,7 @@ pub(crate) fn gradients(module: &AnyRLModule, loss: &Tensor<1>) -> Weights {
 }
 
 /// The same from a backward pass that was made, of which other gradients may be read, too.
-pub(crate) fn gradients_of(module: &AnyRLModule, tape: &mut burn::tensor::Gradients) -> Weights {
+pub(crate) fn gradients_of<M: Module>(module: &M, tape: &mut burn::tensor::Gradients) -> Weights {
     /// Puts its gradient in the place of every parameter, so that the state dict names them.
     struct Replacer(Gradients);
     impl ModuleMapper for Replacer {
