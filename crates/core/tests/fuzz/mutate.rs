@@ -31,7 +31,7 @@ const NUMBERS: [&str; 22] = [
 ];
 
 /// Names and words that mean something to a file system, to the formats or to a parser.
-const STRINGS: [&str; 26] = [
+const STRINGS: [&str; 30] = [
     "",
     ".",
     "..",
@@ -58,6 +58,10 @@ const STRINGS: [&str; 26] = [
     "F4",
     "policy",
     "value",
+    "I32",
+    "U32",
+    "U64",
+    "I8",
 ];
 
 /// A seeded source of mutations.
