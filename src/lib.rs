@@ -72,6 +72,7 @@ pub mod prelude {
     };
     pub use rekindle_rl_module::{
         ActorCritic, AnyRLModule, ModuleContext, ModuleError, MultiRLModule, MultiRLModuleSpec,
-        NameMap, RLModule, RLModuleSpec, Role, ValueFunction,
+        NameMap, PerModule, QNet, RLModule, RLModuleSpec, Role, SelfSupervisedLoss, SharedContext,
+        SharedRLModule, SharedValueFunction, TargetNetwork, ValueFunction,
     };
 }

@@ -6,6 +6,7 @@ mod checkpointing;
 mod constructing;
 mod custom_encoder;
 mod returning_actions;
+mod shared_encoder;
 
 use std::error::Error;
 
@@ -15,6 +16,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     constructing::a_multi_spec()?;
     constructing::a_spec_in_an_algorithm()?;
     returning_actions::with_and_without_the_actions_key()?;
+    shared_encoder::a_multi_module_with_a_shared_encoder()?;
     custom_encoder::an_image_encoder_of_ones_own()?;
     checkpointing::a_module_outside_and_inside_an_algorithm()
 }

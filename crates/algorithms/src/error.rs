@@ -44,9 +44,23 @@ pub enum AlgorithmError {
     },
     /// A component path that leads nowhere.
     #[error(
-        "`{0}` is no component of an algorithm that can be restored alone: use `learner`, `learner/rl_module`, `learner/rl_module/<module_id>` or `env_runners`"
+        "`{0}` is no component of an algorithm that can be restored alone: use `learner`, `learner/rl_module`, `learner/rl_module/<module_id>`, `learner/optimizer`, `learner/optimizer/<module_id>` or `env_runners`"
     )]
     UnknownComponent(String),
+    /// A module for other observations or actions than those of the environment.
+    #[error(
+        "a module with the {field} {found} cannot replace `{id}`, whose {field} is {expected}; build it from the spec of `{id}` or with that space"
+    )]
+    OtherSpace {
+        /// The module to replace.
+        id: String,
+        /// `observation space` or `action space`.
+        field: &'static str,
+        /// The space of the module that is there.
+        expected: String,
+        /// The space of the new one.
+        found: String,
+    },
     /// The learner failed.
     #[error(transparent)]
     Learner(#[from] LearnerError),

@@ -31,6 +31,8 @@ impl Columns {
     pub const EMBEDDINGS: &'static str = "embeddings";
     /// Value estimates `V(o_t)`, `[B]`.
     pub const VF_PREDS: &'static str = "vf_preds";
+    /// Action values `Q(o_t, ·)`, `[B, actions]`.
+    pub const QF_PREDS: &'static str = "qf_preds";
     /// Advantage estimates, `[B]`.
     pub const ADVANTAGES: &'static str = "advantages";
     /// Targets of the value function, `[B]`.

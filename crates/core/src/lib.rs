@@ -41,3 +41,6 @@ pub type ModuleId = String;
 
 /// The id of the only module of a single-agent setup (RLlib's `DEFAULT_MODULE_ID`).
 pub const DEFAULT_MODULE_ID: &str = "default_policy";
+
+/// Stands for all modules that share parameters (RLlib's `ALL_MODULES`); no module has this id.
+pub const ALL_MODULES: &str = "__all_modules__";

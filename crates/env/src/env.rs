@@ -203,3 +203,23 @@ impl ResetOptions {
         options::deny_unknown(&self.options, env, known)
     }
 }
+
+/// The action of a `Discrete` space.
+#[inline]
+pub(crate) fn discrete_action(space: &Space, action: Row<'_>) -> Result<i64> {
+    let number = action.discrete()?;
+    match space {
+        Space::Discrete(space) if space.contains(number) => Ok(number),
+        _ => Err(invalid_action(space, action)),
+    }
+}
+
+#[cold]
+pub(crate) fn invalid_action(space: &Space, action: Row<'_>) -> EnvError {
+    EnvError::InvalidAction { space: space.to_string(), action: format!("{action:?}") }
+}
+
+/// The state given to the `set_state` of `env` cannot be.
+pub(crate) fn invalid_state(env: &str, reason: impl Into<String>) -> EnvError {
+    EnvError::InvalidState { env: env.to_owned(), reason: reason.into() }
+}

@@ -107,6 +107,106 @@ pub enum EnvError {
         /// What it failed with.
         source: Box<Self>,
     },
+    /// Several environments of a vector failed in the same call.
+    #[error("{}", each(failures))]
+    SubEnvs {
+        /// A [`SubEnv`](Self::SubEnv) for each of them, in the order of the vector.
+        failures: Vec<Self>,
+    },
+    /// An environment broke down: its simulator died, its connection was lost, it gave up.
+    ///
+    /// Nobody misused it. A reset may bring it back; see [`is_recoverable`](Self::is_recoverable).
+    #[error("`{env}` crashed: {reason}; call `reset` to start it again (`reset_one` of a vector)")]
+    Crashed {
+        /// The environment.
+        env: String,
+        /// What happened.
+        reason: String,
+    },
+    /// `step` was called on an environment that had failed.
+    #[error(
+        "`{env}` was stepped after it had failed; call `reset` to start it again \
+         (`reset_one` of a vector)"
+    )]
+    StepAfterFailure {
+        /// The environment.
+        env: String,
+    },
+
+    // ---- several agents ----
+    /// An agent which the environment does not have.
+    #[error("no agent `{agent}`; {}", did_you_mean(agent, known))]
+    UnknownAgent {
+        /// The name or index asked for.
+        agent: String,
+        /// The names of the agents there are.
+        known: Vec<String>,
+    },
+    /// Something is wrong with what one agent did or saw.
+    #[error("agent `{agent}`: {source}")]
+    Agent {
+        /// The agent.
+        agent: String,
+        /// What is wrong.
+        source: Box<Self>,
+    },
+    /// An agent that must act was given no action.
+    #[error(
+        "`{env}` waits for an action of agent `{agent}`, which was observed in the last step; \
+         write one into `actions.act(..)`"
+    )]
+    MissingAction {
+        /// The environment.
+        env: String,
+        /// The agent.
+        agent: String,
+    },
+    /// An agent that must not act was given an action.
+    #[error(
+        "agent `{agent}` of `{env}` has an action but must not act: {reason}; \
+         give actions only to the agents for which `acts_next` holds"
+    )]
+    UnexpectedAction {
+        /// The environment.
+        env: String,
+        /// The agent.
+        agent: String,
+        /// Why it must not act.
+        reason: &'static str,
+    },
+    /// A multi-agent environment reported something that cannot be.
+    #[error("`{env}` reports about agent `{agent}` {report}; {remedy}")]
+    InvalidReport {
+        /// The environment.
+        env: String,
+        /// The agent.
+        agent: String,
+        /// What it reported.
+        report: &'static str,
+        /// What it should do instead.
+        remedy: &'static str,
+    },
+    /// A multi-agent environment goes on and on without any agent to act.
+    #[error(
+        "`{env}` observed no agent that could act for {steps} steps in a row; \
+         observe an agent, or end the episode with `terminate_all` or `truncate_all`"
+    )]
+    NobodyActs {
+        /// The environment.
+        env: String,
+        /// The number of steps nobody acted in.
+        steps: usize,
+    },
+    /// The id belongs to the other kind of environment.
+    #[error("`{id}` is a {kind} environment; {remedy}")]
+    WrongKindOfEnv {
+        /// The id asked for.
+        id: String,
+        /// `single-agent` or `multi-agent`.
+        kind: &'static str,
+        /// What to call instead.
+        remedy: &'static str,
+    },
     /// The state given to `set_state` was not saved by this environment.
     #[error("`{env}` cannot continue from this state: {reason}")]
     InvalidState {
@@ -177,6 +277,57 @@ impl EnvError {
         Self::Custom(error.into())
     }
 
+    /// Whether the environment broke down though it was used as it should be, so that resetting it
+    /// may help: [`Crashed`](Self::Crashed), [`Custom`](Self::Custom), or
+    /// [`StepAfterFailure`](Self::StepAfterFailure).
+    ///
+    /// Everything else is a mistake in a program, which a reset would only hide. Errors of a vector
+    /// and of agents are what they contain; several are recoverable if every one is.
+    ///
+    /// ```
+    /// use rekindle_env::EnvError;
+    ///
+    /// assert!(EnvError::custom("the simulator hung up").is_recoverable());
+    /// let mistake = EnvError::StepBeforeReset { env: "CartPole".to_owned() };
+    /// assert!(!mistake.is_recoverable());
+    /// ```
+    #[must_use]
+    pub fn is_recoverable(&self) -> bool {
+        match self {
+            Self::Crashed { .. } | Self::Custom(_) | Self::StepAfterFailure { .. } => true,
+            Self::SubEnv { source, .. } | Self::Agent { source, .. } => source.is_recoverable(),
+            Self::SubEnvs { failures } => failures.iter().all(Self::is_recoverable),
+            _ => false,
+        }
+    }
+
+    /// The environments of a vector that failed, with what each failed with; none if the error is
+    /// about the vector as a whole, which then has not been stepped.
+    pub fn failed_envs(&self) -> impl Iterator<Item = (usize, &Self)> {
+        let failures = match self {
+            Self::SubEnvs { failures } => failures.as_slice(),
+            error => std::slice::from_ref(error),
+        };
+        failures.iter().filter_map(|failure| match failure {
+            Self::SubEnv { index, source } => Some((*index, &**source)),
+            _ => None,
+        })
+    }
+
+    /// Adds to an error which environment of a vector it came from.
+    pub(crate) fn at(index: usize) -> impl FnOnce(Self) -> Self {
+        move |source| Self::SubEnv { index, source: Box::new(source) }
+    }
+
+    /// One error for what failed in a vector, if anything did.
+    pub(crate) fn check_failures(mut failures: Vec<Self>) -> Result<()> {
+        match failures.len() {
+            0 => Ok(()),
+            1 => failures.pop().map_or(Ok(()), Err),
+            _ => Err(Self::SubEnvs { failures }),
+        }
+    }
+
     pub(crate) fn wrong_kind(expected: impl Into<String>, found: impl Into<String>) -> Self {
         Self::WrongKind { expected: expected.into(), found: found.into() }
     }
@@ -198,4 +349,9 @@ impl EnvError {
     pub(crate) fn length(what: &'static str, expected: usize, found: usize) -> Self {
         Self::ShapeMismatch { what, expected: vec![expected], found: vec![found] }
     }
+}
+
+/// Several messages in one line.
+fn each(failures: &[EnvError]) -> String {
+    failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

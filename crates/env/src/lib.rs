@@ -83,19 +83,28 @@
 //! # Ok::<(), rekindle_env::EnvError>(())
 //! ```
 //!
+//! # Several agents
+//!
+//! Environments in which several agents act, at once or in turns, implement [`MultiAgentEnv`]; see
+//! [`multi_agent`].
+//!
 //! # Parity
 //!
 //! The environments of [`classic_control`] and the random streams of [`np_random`] reproduce
 //! Gymnasium 1.4.0 and NumPy from the same seeds; the tests compare them with recordings. There is
-//! no `render`, and no `close`: environments clean up when they are dropped.
+//! no `close`, since environments clean up when they are dropped, and no `render`, but [`games`]
+//! print as text.
 
 #![forbid(unsafe_code)]
 
 mod buffer;
 pub mod classic_control;
+pub mod diagnostic;
 mod env;
 mod error;
 mod float;
+pub mod games;
+pub mod multi_agent;
 pub mod np_random;
 mod options;
 mod registry;
@@ -108,6 +117,12 @@ pub mod wrappers;
 pub use buffer::{Buffer, Parts, Row, RowMut};
 pub use env::{Env, Info, ResetOptions, Step, load_state, save_state};
 pub use error::{EnvError, Result};
+pub use multi_agent::{
+    AgentId, AgentSpec, MultiAgentActions, MultiAgentEnv, MultiAgentEnvSpec, MultiAgentStep,
+    MultiAgentVectorEnv, MultiAgentVectorStep, SyncMultiAgentVectorEnv, make_multi_agent,
+    make_multi_agent_vec, make_multi_agent_vec_with, make_multi_agent_with, multi_agent_spec,
+    register_multi_agent, registered_multi_agent_ids,
+};
 pub use np_random::Generator;
 pub use options::EnvConfig;
 pub use registry::{

@@ -58,6 +58,14 @@ impl EnvConfig {
         typed(&self.0, option, "a string", Json::as_str)
     }
 
+    /// The same options except for some, which are not for the constructor they are handed on to.
+    #[must_use]
+    pub fn without(&self, options: &[&str]) -> Self {
+        let mut rest = self.clone();
+        rest.0.retain(|option, _| !options.contains(&option.as_str()));
+        rest
+    }
+
     /// Fails if an option was given which is not among `known`.
     ///
     /// A constructor calls this first, so that a mistyped option is never silently ignored.
@@ -81,16 +89,28 @@ pub(crate) fn deny_unknown(options: &Map<String, Json>, env: &str, known: &[&str
     }
 }
 
-fn typed<'a, T>(
+pub(crate) fn typed<'a, T>(
     options: &'a Map<String, Json>,
     option: &str,
     expected: &str,
-    read: fn(&'a Json) -> Option<T>,
+    read: impl FnOnce(&'a Json) -> Option<T>,
 ) -> Result<Option<T>> {
     let Some(value) = options.get(option) else { return Ok(None) };
     read(value).map(Some).ok_or_else(|| EnvError::InvalidOption {
         option: option.to_owned(),
         expected: expected.to_owned(),
         found: value.to_string(),
+    })
+}
+
+/// Fails unless `number` is a probability.
+pub(crate) fn probability(option: &str, number: f64) -> Result<f64> {
+    if (0.0..=1.0).contains(&number) {
+        return Ok(number);
+    }
+    Err(EnvError::InvalidOption {
+        option: option.to_owned(),
+        expected: "a probability between 0 and 1".to_owned(),
+        found: number.to_string(),
     })
 }

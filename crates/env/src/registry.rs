@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
+use crate::multi_agent::{self, MultiAgentEnvSpec};
 use crate::wrappers::{OrderEnforcing, TimeLimit};
-use crate::{Env, EnvConfig, EnvError, Result, SyncVectorEnv, VectorEnv, classic_control};
+use crate::{
+    Env, EnvConfig, EnvError, Result, SyncVectorEnv, VectorEnv, classic_control, diagnostic, games,
+};
 
 /// How to make an environment, and what is known about it.
 ///
@@ -125,29 +128,56 @@ impl fmt::Debug for EnvSpec {
     }
 }
 
-type Registry = BTreeMap<String, EnvSpec>;
+type Registry = BTreeMap<String, Entry>;
+
+/// An environment of either kind; all ids share one namespace.
+#[derive(Clone)]
+pub(crate) enum Entry {
+    Single(EnvSpec),
+    Multi(MultiAgentEnvSpec),
+}
 
 static REGISTRY: LazyLock<RwLock<Registry>> = LazyLock::new(|| {
-    let built_in = classic_control::specs();
-    RwLock::new(built_in.into_iter().map(|spec| (spec.id().to_owned(), spec)).collect())
+    let single = [classic_control::specs(), games::specs(), diagnostic::specs()];
+    let single =
+        single.into_iter().flatten().map(|spec| (spec.id().to_owned(), Entry::Single(spec)));
+    let multi = multi_agent::specs().into_iter();
+    let multi = multi.map(|spec| (spec.id().to_owned(), Entry::Multi(spec)));
+    RwLock::new(single.chain(multi).collect())
 });
 
 /// Makes an environment available under its id, in the whole program.
 pub fn register(spec: EnvSpec) -> Result<()> {
-    if !is_valid_id(spec.id()) {
-        return Err(EnvError::InvalidId { id: spec.id().to_owned() });
+    register_entry(spec.id().to_owned(), Entry::Single(spec))
+}
+
+pub(crate) fn register_entry(id: String, entry: Entry) -> Result<()> {
+    if !is_valid_id(&id) {
+        return Err(EnvError::InvalidId { id });
     }
     // A panic elsewhere cannot have left the map half changed, so poisoning means nothing here.
     let mut registry = REGISTRY.write().unwrap_or_else(PoisonError::into_inner);
-    if registry.contains_key(spec.id()) {
-        return Err(EnvError::DuplicateId { id: spec.id().to_owned() });
+    if registry.contains_key(&id) {
+        return Err(EnvError::DuplicateId { id });
     }
-    registry.insert(spec.id().to_owned(), spec);
+    registry.insert(id, entry);
     Ok(())
 }
 
 /// The specification registered under `id`.
 pub fn spec(id: &str) -> Result<EnvSpec> {
+    match entry(id)? {
+        Entry::Single(spec) => Ok(spec),
+        Entry::Multi(_) => Err(EnvError::WrongKindOfEnv {
+            id: id.to_owned(),
+            kind: "multi-agent",
+            remedy: "make it with `make_multi_agent`, or a vector of it with \
+                     `make_multi_agent_vec`",
+        }),
+    }
+}
+
+pub(crate) fn entry(id: &str) -> Result<Entry> {
     let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
     registry.get(id).cloned().ok_or_else(|| EnvError::UnknownEnv {
         id: id.to_owned(),
@@ -155,10 +185,15 @@ pub fn spec(id: &str) -> Result<EnvSpec> {
     })
 }
 
-/// The ids of all registered environments, sorted.
+/// The ids of all registered environments with one agent, sorted.
 #[must_use]
 pub fn registered_ids() -> Vec<String> {
-    REGISTRY.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    ids(|entry| matches!(entry, Entry::Single(_)))
+}
+
+pub(crate) fn ids(kind: fn(&Entry) -> bool) -> Vec<String> {
+    let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
+    registry.iter().filter(|(_, entry)| kind(entry)).map(|(id, _)| id.clone()).collect()
 }
 
 /// One environment by its id.

@@ -5,9 +5,7 @@ mod common;
 
 use common::{Driver, assert_close, f32s, f64s, golden, value};
 use rekindle_env::classic_control::Acrobot;
-use rekindle_env::{
-    Env, EnvConfig, EnvError, ResetOptions, Value, make, make_with, registered_ids, spec,
-};
+use rekindle_env::{Env, EnvConfig, EnvError, ResetOptions, Value, make, make_with, spec};
 use serde_json::{Value as Json, json};
 
 /// Episodes agree to this, relative to numbers above one. With the mathematical library they were
@@ -131,73 +129,8 @@ fn seeded_resets_with_options_equal_gymnasiums_documentation() {
     }
 }
 
-/// The first 2000 observations and rewards under random actions.
-fn random_rollout(id: &str, seed: u64) -> (Vec<f32>, Vec<f64>) {
-    let mut driver = Driver::new(make(id).unwrap());
-    let mut actions = driver.env.action_space().sampler(0);
-    driver.reset(&ResetOptions::seed(seed)).unwrap();
-    let (mut observations, mut rewards) = (Vec::new(), Vec::new());
-    for _ in 0..2000 {
-        let step = driver.step(&actions.sample()).unwrap();
-        rewards.push(step.reward);
-        observations.extend_from_slice(driver.observation.as_f32().unwrap());
-        let within = driver.env.observation_space().contains_row(driver.observation.row(0));
-        assert!(within || step.terminated, "{id} left its observation space");
-        if step.is_done() {
-            driver.reset(&ResetOptions::new()).unwrap();
-        }
-    }
-    (observations, rewards)
-}
-
 #[test]
-fn equal_seeds_give_equal_episodes_and_other_seeds_others() {
-    for id in registered_ids() {
-        assert_eq!(random_rollout(&id, 1), random_rollout(&id, 1), "{id}");
-        assert_ne!(random_rollout(&id, 1).0, random_rollout(&id, 2).0, "{id}");
-    }
-}
-
-#[test]
-fn episodes_without_a_seed_differ() {
-    for id in registered_ids() {
-        let mut driver = Driver::new(make(&id).unwrap());
-        let first = |driver: &mut Driver<_>, options| {
-            driver.reset(&options).unwrap();
-            driver.observation.clone()
-        };
-        let seeded = first(&mut driver, ResetOptions::seed(0));
-        assert_ne!(seeded, first(&mut driver, ResetOptions::new()), "{id}");
-        assert_eq!(seeded, first(&mut driver, ResetOptions::seed(0)), "{id}");
-    }
-}
-
-#[test]
-fn actions_outside_the_space_are_invalid() {
-    for id in registered_ids() {
-        let mut driver = Driver::new(make(&id).unwrap());
-        driver.reset(&ResetOptions::new()).unwrap();
-        let outside: &[Value] = match driver.env.action_space() {
-            rekindle_env::Space::Discrete(_) => &[Value::Discrete(-1), Value::Discrete(9)],
-            _ => &[Value::Float(vec![f32::NAN]), Value::Float(vec![f32::INFINITY])],
-        };
-        for action in outside {
-            let error = driver.step(action).unwrap_err();
-            assert!(matches!(error, EnvError::InvalidAction { .. }), "{id}: {error}");
-        }
-    }
-}
-
-#[test]
-fn unknown_and_unusable_options_are_refused() {
-    for id in registered_ids() {
-        let error = make_with(&id, &EnvConfig::new().with("colour", "red")).unwrap_err();
-        assert!(matches!(error, EnvError::UnknownOption { .. }), "{id}: {error}");
-
-        let mut driver = Driver::new(make(&id).unwrap());
-        let error = driver.reset(&ResetOptions::new().with("lo", 0.0)).unwrap_err();
-        assert!(matches!(error, EnvError::UnknownOption { .. }), "{id}: {error}");
-    }
+fn unusable_options_are_refused() {
     let pendulum = make_with("Pendulum-v1", &EnvConfig::new().with("g", "low"));
     assert!(matches!(pendulum.unwrap_err(), EnvError::InvalidOption { .. }));
 

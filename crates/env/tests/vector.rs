@@ -100,17 +100,19 @@ fn wrong_row_counts_are_typed_errors() {
 fn errors_name_the_environment_they_come_from() {
     let (mut envs, mut out) = cart_poles(2);
     let error = envs.step(&actions(&[0, 0]), &mut out).unwrap_err();
-    assert!(
-        matches!(&error, EnvError::SubEnv { index: 0, source }
-            if matches!(**source, EnvError::StepBeforeReset { .. })),
-        "{error}"
-    );
+    let failures: Vec<_> = error.failed_envs().map(|(index, _)| index).collect();
+    assert_eq!(failures, [0, 1], "{error}");
+    for (_, failure) in error.failed_envs() {
+        assert!(matches!(failure, EnvError::StepBeforeReset { .. }), "{error}");
+    }
+    assert!(error.to_string().contains("first; environment 1: `CartPole` was"), "{error}");
     envs.reset(&seeds_from(None, 2), &mut out).unwrap();
     let error = envs.step(&actions(&[1, 2]), &mut out).unwrap_err();
     assert_eq!(error.to_string(), "environment 1: action 2 is not in the action space Discrete(2)");
     let wrong_kind = Buffer::from_f32(vec![0.0, 0.0], &[]).unwrap();
     let error = envs.step(&wrong_kind, &mut out).unwrap_err();
-    assert!(matches!(&error, EnvError::SubEnv { .. }), "{error}");
+    assert!(matches!(&error, EnvError::SubEnvs { failures } if failures.len() == 2), "{error}");
+    assert!(!error.is_recoverable());
 }
 
 #[test]

@@ -8,7 +8,6 @@ use rekindle_env::classic_control::{CartPole, Pendulum};
 use rekindle_env::wrappers::{OrderEnforcing, RecordEpisodeStatistics, TimeLimit};
 use rekindle_env::{
     Env, EnvConfig, EnvError, ResetOptions, Result, Row, RowMut, Space, Step, Value, make,
-    registered_ids,
 };
 use serde_json::json;
 
@@ -98,35 +97,6 @@ fn episode_statistics_cover_the_last_finished_episodes() {
     assert_eq!(info["episode.l"], lengths[2] as f64);
     assert_eq!(info["episode.r"], lengths[2] as f64);
     assert_eq!(info["episode.t"], episodes[1].seconds);
-}
-
-#[test]
-fn every_built_in_environment_continues_exactly_from_its_state() {
-    for id in registered_ids() {
-        let mut driver = Driver::new(make(&id).unwrap());
-        let mut actions = driver.env.action_space().sampler(1);
-        driver.reset(&ResetOptions::seed(4)).unwrap();
-        (0..7).for_each(|_| assert!(!driver.step(&actions.sample()).unwrap().is_done()));
-        let saved = driver.env.state().unwrap().unwrap().to_string();
-        let saved: serde_json::Value = serde_json::from_str(&saved).unwrap();
-
-        let run = |mut driver: Driver<Box<dyn Env>>| {
-            let mut actions = actions.clone();
-            let mut history = Vec::new();
-            for _ in 0..300 {
-                let step = driver.step(&actions.sample()).unwrap();
-                if step.is_done() {
-                    driver.reset(&ResetOptions::new()).unwrap();
-                }
-                history.push((step, driver.observation.clone()));
-            }
-            history
-        };
-        let expected = run(driver);
-        let mut restored = Driver::new(make(&id).unwrap());
-        restored.env.set_state(&saved).unwrap();
-        assert_eq!(run(restored), expected, "{id}");
-    }
 }
 
 #[test]

@@ -41,6 +41,21 @@ pub enum LearnerError {
     /// A module without experience to learn from.
     #[error("module `{0}` has no rows to learn from; sample more, or leave it out of the update")]
     EmptyBatch(String),
+    /// A module that was built to act only.
+    #[error(
+        "module `{id}` (`{module}`) was built with `inference_only`, so it cannot learn; build it without"
+    )]
+    InferenceOnly {
+        /// Its id.
+        id: String,
+        /// Its type.
+        module: String,
+    },
+    /// A component path that leads nowhere.
+    #[error(
+        "`{0}` is no component of a learner that can be restored alone: use `rl_module`, `rl_module/<module_id>`, `optimizer` or `optimizer/<module_id>` (`optimizer/__all_modules__` if modules share parameters)"
+    )]
+    UnknownComponent(String),
     /// A module that was recorded without what the loss needs.
     #[error(
         "the experience of module `{module}` has no column `{column}`, which the {objective} loss needs; {hint}"

@@ -51,7 +51,8 @@ pub trait Objective: Debug + Send {
     /// The name, for messages.
     fn name(&self) -> &'static str;
 
-    /// Roles that modules must have; checked when the learner is built.
+    /// Roles that modules must have; checked when the learner is built. Not asked of modules that
+    /// bring their own loss.
     fn required_roles(&self) -> Vec<Role> {
         Vec::new()
     }
@@ -62,8 +63,9 @@ pub trait Objective: Debug + Send {
     /// Called when a module is removed.
     fn remove_module(&mut self, _module_id: &str) {}
 
-    /// The optimizer of a module.
-    fn optimizer(&self, _module_id: &str, config: &LearnerConfig) -> OptimizerConfig {
+    /// The optimizer of the parameters of a module, or, for
+    /// [`ALL_MODULES`](rekindle_core::ALL_MODULES), of modules that share theirs.
+    fn optimizer(&self, _group: &str, config: &LearnerConfig) -> OptimizerConfig {
         config.optimizer
     }
 
@@ -91,19 +93,23 @@ pub trait Objective: Debug + Send {
         outputs: &Batch,
     ) -> Result<Loss>;
 
-    /// Changes gradients before they are applied; clips them by default. `global_norm` is that of
-    /// the gradients as they come in.
+    /// Changes gradients before they are applied; clips them by default.
+    ///
+    /// `group` is the id of the module that has the parameters, or
+    /// [`ALL_MODULES`](rekindle_core::ALL_MODULES) for modules that share theirs. `global_norm` is
+    /// that of the gradients as they come in.
     ///
     /// # Errors
     /// If the device fails.
     fn postprocess_gradients(
         &mut self,
-        cx: UpdateContext<'_>,
+        _group: &str,
+        config: &LearnerConfig,
         gradients: Gradients,
         global_norm: f64,
     ) -> Result<Gradients> {
-        match cx.config.grad_clip {
-            Some(clip) => gradients.clip(cx.config.grad_clip_by, clip, global_norm),
+        match config.grad_clip {
+            Some(clip) => gradients.clip(config.grad_clip_by, clip, global_norm),
             None => Ok(gradients),
         }
     }

@@ -1,18 +1,21 @@
 //! A built module of any type.
 
+use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
-use burn::prelude::{Device, Tensor};
+use burn::prelude::Device;
 use rekindle_catalog::Distribution;
 use rekindle_core::weights::{self, LoadReport, Weights};
-use rekindle_core::{Batch, Checkpointable, Column, Columns, State, checkpoint};
+use rekindle_core::{Batch, Checkpointable, State, checkpoint};
 use rekindle_env::Buffer;
 
 use crate::guard::guard;
+use crate::shared::SharedView;
 use crate::{
-    BoxRLModule, ModuleError, MultiRLModule, RLModule, RLModuleSpec, Result, Role, ValueFunction,
+    BoxRLModule, ModuleError, MultiRLModule, RLModule, RLModuleSpec, Result, SharedRLModule,
+    sync_targets,
 };
 
 /// A module together with the spec it was built from and its action distribution.
@@ -50,6 +53,26 @@ impl AnyRLModule {
         &*self.module
     }
 
+    /// The module as the type it was written as, if it is of that type.
+    pub fn downcast_ref<M: RLModule>(&self) -> Option<&M> {
+        let module: &dyn Any = self.module();
+        module.downcast_ref()
+    }
+
+    /// The whole that it shares parameters in, if it is a part of one.
+    pub fn shared(&self) -> Option<&dyn SharedRLModule> {
+        self.view().map(|view| &***view.shared())
+    }
+
+    pub(crate) fn view(&self) -> Option<&SharedView> {
+        self.downcast_ref()
+    }
+
+    /// Lets go of the parameters: what remains to build the module on others again.
+    pub(crate) fn detach(self) -> Detached {
+        Detached { spec: self.spec, distribution: self.distribution }
+    }
+
     /// [`RLModule::forward_train`].
     ///
     /// # Errors
@@ -77,7 +100,12 @@ impl AnyRLModule {
         self.guard("forward_inference", || self.module.forward_inference(batch))
     }
 
-    fn guard<T>(&self, method: &'static str, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// [`guard()`] for a method of this module.
+    pub(crate) fn guard<T>(
+        &self,
+        method: &'static str,
+        run: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         guard(self.spec.module(), method, run)
     }
 
@@ -92,58 +120,6 @@ impl AnyRLModule {
     /// [`RLModule::max_seq_len`].
     pub fn max_seq_len(&self) -> usize {
         self.module.max_seq_len()
-    }
-
-    /// Whether it has a role.
-    pub fn has_role(&self, role: Role) -> bool {
-        match role {
-            Role::ValueFunction => self.module.as_value_function().is_some(),
-        }
-    }
-
-    /// The module as a value function.
-    ///
-    /// # Errors
-    /// [`ModuleError::MissingRole`] naming role, module and `needed_by`.
-    pub fn value_function(&self, needed_by: &str) -> Result<&dyn ValueFunction> {
-        self.module
-            .as_value_function()
-            .ok_or_else(|| self.missing_role(Role::ValueFunction, needed_by))
-    }
-
-    /// Checks that it has a role.
-    ///
-    /// # Errors
-    /// [`ModuleError::MissingRole`] naming role, module and `needed_by`.
-    pub fn require(&self, role: Role, needed_by: &str) -> Result<()> {
-        if self.has_role(role) { Ok(()) } else { Err(self.missing_role(role, needed_by)) }
-    }
-
-    fn missing_role(&self, role: Role, needed_by: &str) -> ModuleError {
-        let (module, needed_by) = (self.spec.module().into(), needed_by.into());
-        ModuleError::MissingRole { module, role, needed_by }
-    }
-
-    /// Values of the observations of a batch, `[B]`.
-    ///
-    /// # Errors
-    /// [`ModuleError::MissingRole`] without a value function, [`ModuleError::ValueCount`] if there is
-    /// not one value for each observation, or the module's error.
-    pub fn compute_values(
-        &self,
-        batch: &Batch,
-        embeddings: Option<Tensor<2>>,
-    ) -> Result<Tensor<1>> {
-        let critic = self.value_function("compute_values")?;
-        let values = self.guard("compute_values", || critic.compute_values(batch, embeddings))?;
-        let found = values.dims()[0];
-        match batch.get(Columns::OBS).map(Column::rows) {
-            Some(expected) if expected != found => {
-                let module = self.spec.module().into();
-                Err(ModuleError::ValueCount { module, expected, found })
-            }
-            _ => Ok(values),
-        }
     }
 
     /// The module as the only one of a multi-module, sharing its parameters.
@@ -200,6 +176,18 @@ impl AnyRLModule {
         Ok(report)
     }
 
+    /// Moves target networks towards their main networks by `tau`; see [`sync_targets`]. A module
+    /// without the role is left as it is.
+    ///
+    /// # Errors
+    /// As [`sync_targets`]; the module is then unchanged.
+    pub fn sync_targets(&mut self, tau: f64) -> Result<()> {
+        if let Some(role) = self.module.as_target_network() {
+            self.module = sync_targets(&self.module, role.target_network_pairs(), tau)?;
+        }
+        Ok(())
+    }
+
     fn keep_inference(&self, weights: &mut Weights) {
         let training_only = self.module.non_inference_attributes();
         weights.retain(|name, _| {
@@ -229,6 +217,19 @@ impl AnyRLModule {
         let mut module = RLModuleSpec::from_state(state)?.build(device)?;
         module.load_state_dict(&state.tensors)?;
         Ok(module)
+    }
+}
+
+/// A module without its parameters.
+#[derive(Debug)]
+pub(crate) struct Detached {
+    spec: Arc<RLModuleSpec>,
+    distribution: Arc<dyn Distribution>,
+}
+
+impl Detached {
+    pub(crate) fn attach(self, module: BoxRLModule) -> AnyRLModule {
+        AnyRLModule { spec: self.spec, distribution: self.distribution, module }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Errors of the rl-module crate.
 
+use std::path::{Path, PathBuf};
+
 use rekindle_catalog::CatalogError;
-use rekindle_core::CoreError;
 use rekindle_core::checkpoint::CheckpointError;
+use rekindle_core::{CoreError, ModuleId};
 use rekindle_env::EnvError;
 use thiserror::Error;
 
@@ -125,7 +127,8 @@ pub enum ModuleError {
     },
     /// A module id that cannot name a directory.
     #[error(
-        "`{0}` is no module id: it must not be empty, contain any of `< > : \" / \\ | ? *` or control characters, or end with a dot or a space"
+        "`{0}` is no module id: it must not be empty, contain any of `< > : \" / \\ | ? *` or control characters, begin with a dot, end with a dot or a space, or be `{all}`, which stands for all modules",
+        all = rekindle_core::ALL_MODULES
     )]
     InvalidModuleId(String),
     /// Weights of another library that a name map does not cover.
@@ -146,6 +149,29 @@ pub enum ModuleError {
         name: String,
         /// The second weight that got it, by its name in the other library.
         from: String,
+    },
+    /// Target parameters that have no counterpart to follow.
+    #[error(
+        "the target network `{target}` cannot follow `{main}`: {reason}; `TargetNetwork::target_network_pairs` must name equal parts of the module, the main one first"
+    )]
+    TargetPair {
+        /// The prefix of the main network's parameters.
+        main: String,
+        /// The prefix of the target network's parameters.
+        target: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A share of the main network that is none.
+    #[error("`tau` is {0}, but it must be between 0 (targets stay) and 1 (targets are copies)")]
+    InvalidTau(f64),
+    /// Weights that a spec names and that could not be loaded.
+    #[error("the weights at `{}` could not be loaded: {source}", path.display())]
+    LoadState {
+        /// The `load_state_path`.
+        path: PathBuf,
+        /// The cause.
+        source: Box<Self>,
     },
     /// A single module where a multi-module was meant, or the other way round.
     #[error("{0}")]
@@ -168,6 +194,15 @@ pub enum ModuleError {
 }
 
 impl ModuleError {
+    pub(crate) fn unknown<'a>(id: &str, available: impl Iterator<Item = &'a ModuleId>) -> Self {
+        let available = available.cloned().collect::<Vec<_>>().join(", ");
+        Self::UnknownModule { id: id.into(), available }
+    }
+
+    pub(crate) fn load_state(path: &Path, source: Self) -> Self {
+        Self::LoadState { path: path.into(), source: Box::new(source) }
+    }
+
     /// Wraps an error of a user's own.
     pub fn custom(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Custom(error.into())

@@ -6,7 +6,8 @@
 //! | [`RLModuleSpec`] | `RLModuleSpec`: how a module is built |
 //! | [`AnyRLModule`] | a built module of any type with its spec and its action distribution |
 //! | [`MultiRLModule`], [`MultiRLModuleSpec`] | the container that learners and runners see |
-//! | [`ValueFunction`], [`Role`] | `ValueFunctionAPI` and its kin |
+//! | [`SharedRLModule`], [`PerModule`] | a `MultiRLModule` subclass whose modules share parts |
+//! | [`ValueFunction`], [`QNet`], [`TargetNetwork`], [`SelfSupervisedLoss`], [`Role`] | `ValueFunctionAPI` and its kin |
 //! | [`ActorCritic`] | `DefaultPPOTorchRLModule` |
 //! | [`NameMap`] | loads weights of RLlib's and Stable-Baselines3's policies |
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@ mod module;
 mod multi;
 mod registry;
 mod roles;
+mod shared;
 mod spec;
 
 pub use actor_critic::ActorCritic;
@@ -31,6 +33,9 @@ pub use error::{ModuleError, Result};
 pub use import::NameMap;
 pub use module::{BoxRLModule, RLModule, RLModuleFamily};
 pub use multi::{MultiBatch, MultiRLModule, MultiRLModuleSpec, validate_module_id};
-pub use registry::{register_catalog, register_module};
-pub use roles::{Role, ValueFunction};
+pub use registry::{register_catalog, register_module, register_shared_module};
+pub use roles::{QNet, Role, SelfSupervisedLoss, TargetNetwork, ValueFunction, sync_targets};
+pub use shared::{
+    BoxSharedRLModule, PerModule, SharedContext, SharedFamily, SharedRLModule, SharedValueFunction,
+};
 pub use spec::RLModuleSpec;

@@ -9,7 +9,7 @@ use rekindle_catalog::Distribution;
 use rekindle_core::{Batch, Erase, Erased, ErasedModule, Family, checkpoint};
 use rekindle_env::Buffer;
 
-use crate::{ModuleContext, Result, ValueFunction};
+use crate::{ModuleContext, QNet, Result, SelfSupervisedLoss, TargetNetwork, ValueFunction};
 
 /// The family of erased RL modules.
 #[derive(Debug, Clone, Copy)]
@@ -112,6 +112,21 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
 
     /// The module as a value function, if it is one.
     fn as_value_function(&self) -> Option<&dyn ValueFunction> {
+        None
+    }
+
+    /// The module as a network of action values, if it is one.
+    fn as_q_net(&self) -> Option<&dyn QNet> {
+        None
+    }
+
+    /// The module as one with target networks, if it has them.
+    fn as_target_network(&self) -> Option<&dyn TargetNetwork> {
+        None
+    }
+
+    /// The module as one with a loss of its own, if it has one.
+    fn as_self_supervised_loss(&self) -> Option<&dyn SelfSupervisedLoss> {
         None
     }
 

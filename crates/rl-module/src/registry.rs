@@ -6,17 +6,27 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use burn::module::Module;
 use rekindle_catalog::{Catalog, DefaultCatalog, Distribution};
+use rekindle_core::ModuleId;
 
-use crate::{ActorCritic, BoxRLModule, ModuleContext, ModuleError, RLModule, Result};
+use crate::{
+    ActorCritic, BoxRLModule, BoxSharedRLModule, ModuleContext, ModuleError, RLModule, Result,
+    SharedContext, SharedRLModule,
+};
 
 /// A module and the distribution that its outputs parameterise.
 type Built = (BoxRLModule, Arc<dyn Distribution>);
 
 type Build = dyn Fn(&ModuleContext<'_>) -> Result<Built> + Send + Sync;
 
+/// Modules that share parameters and the distribution of each.
+type BuiltShared = (BoxSharedRLModule, BTreeMap<ModuleId, Arc<dyn Distribution>>);
+
 /// Creates a module of one type.
 #[derive(Clone)]
-pub(crate) struct Constructor(Arc<Build>);
+pub(crate) enum Constructor {
+    Module(Arc<Build>),
+    Shared(fn(&SharedContext<'_>) -> Result<BuiltShared>),
+}
 
 impl Constructor {
     pub(crate) fn of<M: RLModule + Module + 'static>() -> Self {
@@ -28,14 +38,44 @@ impl Constructor {
         M: RLModule + Module + 'static,
         F: Fn(&ModuleContext<'_>) -> Result<M> + Send + Sync + 'static,
     {
-        Self(Arc::new(move |cx| {
+        Self::Module(Arc::new(move |cx| {
             let distribution = M::action_distribution(cx)?;
             Ok((BoxRLModule::new(setup(cx)?), distribution))
         }))
     }
 
+    pub(crate) fn of_shared<M: SharedRLModule + Module + 'static>() -> Self {
+        Self::Shared(|cx| {
+            let distributions = cx.modules().iter().map(|(id, cx)| {
+                let distribution = M::action_distribution(id, cx)?;
+                Ok((id.clone(), distribution))
+            });
+            let distributions = distributions.collect::<Result<_>>()?;
+            Ok((BoxSharedRLModule::new(M::setup(cx)?), distributions))
+        })
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared(_))
+    }
+
     pub(crate) fn build(&self, cx: &ModuleContext<'_>) -> Result<Built> {
-        (self.0)(cx)
+        match self {
+            Self::Module(build) => build(cx),
+            Self::Shared(_) => Err(ModuleError::Mismatch(format!(
+                "`{}` shares parameters between modules and is not built alone; build the specs of all modules together with `MultiRLModuleSpec::shared`",
+                cx.module
+            ))),
+        }
+    }
+
+    pub(crate) fn build_shared(&self, cx: &SharedContext<'_>) -> Result<BuiltShared> {
+        match self {
+            Self::Shared(build) => build(cx),
+            Self::Module(_) => Err(ModuleError::Mismatch(
+                "the spec of a part of a shared module has the type of a module that stands alone; make it with `RLModuleSpec::of_shared`".into(),
+            )),
+        }
     }
 }
 
@@ -69,6 +109,13 @@ pub fn register_module<M: RLModule + Module + 'static>() {
     register_constructor(M::type_name(), Constructor::of::<M>());
 }
 
+/// Makes a type of modules that share parameters known by its [`SharedRLModule::type_name`].
+///
+/// `MultiRLModuleSpec::shared` does this by itself; call it in programs that only load checkpoints.
+pub fn register_shared_module<M: SharedRLModule + Module + 'static>() {
+    register_constructor(M::type_name(), Constructor::of_shared::<M>());
+}
+
 /// Makes a catalog known by its type name.
 ///
 /// `RLModuleSpec::catalog` does this by itself; call it in programs that only load checkpoints.
@@ -84,7 +131,12 @@ pub(crate) fn register_constructor(name: String, constructor: Constructor) {
 }
 
 pub(crate) fn constructor(name: &str) -> Result<Constructor> {
-    find(&MODULES, name, "module type", "register_module::<YourModule>()")
+    find(
+        &MODULES,
+        name,
+        "module type",
+        "register_module::<YourModule>()` or `register_shared_module::<YourModule>()",
+    )
 }
 
 pub(crate) fn catalog(name: &str) -> Result<Arc<dyn Catalog>> {

@@ -1,5 +1,6 @@
 //! The training loop.
 
+mod modules;
 mod state;
 
 use std::collections::BTreeMap;
@@ -105,7 +106,12 @@ impl Algorithm {
                 evaluation: config.evaluation.clone(),
                 runner,
             },
-            config: serde_json::to_value(&config).map_err(AlgorithmError::ConfigFormat)?,
+            config: {
+                // The weights are part of a checkpoint: one that is restored elsewhere does not
+                // look for the file that they once came from.
+                config.rl_module_spec = config.rl_module_spec.map(|spec| spec.built());
+                serde_json::to_value(&config).map_err(AlgorithmError::ConfigFormat)?
+            },
             device: device.clone(),
             env_runners,
             eval_env_runners: None,

@@ -5,6 +5,7 @@ use std::path::Path;
 use burn::prelude::Device;
 use rekindle_core::metrics::MetricsState;
 use rekindle_core::{Checkpointable, State, checkpoint};
+use rekindle_learner::LearnerError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -34,7 +35,6 @@ impl AlgorithmState {
 const LEARNER: &str = "learner";
 const ENV_RUNNERS: &str = "env_runners";
 const EVAL_ENV_RUNNERS: &str = "eval_env_runners";
-const RL_MODULE: &str = "rl_module";
 
 impl Checkpointable for Algorithm {
     type Error = AlgorithmError;
@@ -107,26 +107,27 @@ impl Algorithm {
 
     /// Restores one component from a checkpoint of that component alone.
     ///
-    /// `component` is `"learner"`, `"learner/rl_module"`, `"learner/rl_module/<module_id>"` or
-    /// `"env_runners"`; `path` is a checkpoint of such a component, saved on its own or a directory
-    /// inside a larger checkpoint. The runners act with restored weights at once.
+    /// `component` is `"learner"`, `"env_runners"`, `"learner/rl_module"`,
+    /// `"learner/rl_module/<module_id>"`, `"learner/optimizer"` or
+    /// `"learner/optimizer/<module_id>"`; `path` is a checkpoint of such a component, saved on its
+    /// own or a directory inside a larger checkpoint. A module may have been saved under another
+    /// id. The runners act with restored weights at once.
     ///
     /// # Errors
     /// [`AlgorithmError::UnknownComponent`]; otherwise if the checkpoint is damaged or does not fit.
     /// Nothing changes then.
     pub fn restore_component(&mut self, path: impl AsRef<Path>, component: &str) -> Result<()> {
-        let parts: Vec<&str> = component.split('/').collect();
-        let state = checkpoint::read(path)?;
-        match parts[..] {
-            [LEARNER] => self.learner.set_state(&state)?,
-            [ENV_RUNNERS] => return Ok(self.env_runners.set_state(&state)?),
-            [LEARNER, RL_MODULE] => self.learner.module_mut().set_state(&state)?,
-            [LEARNER, RL_MODULE, id] => {
-                self.module(id)?;
-                if let Some(module) = self.learner.module_mut().get_mut(id) {
-                    module.set_state(&state)?;
-                }
+        match component.split_once('/') {
+            None if component == LEARNER => self.learner.restore_from_path(path)?,
+            None if component == ENV_RUNNERS => {
+                return Ok(self.env_runners.restore_from_path(path)?);
             }
+            Some((LEARNER, part)) => match self.learner.restore_component(path, part) {
+                Err(LearnerError::UnknownComponent(_)) => {
+                    return Err(AlgorithmError::UnknownComponent(component.into()));
+                }
+                outcome => outcome?,
+            },
             _ => return Err(AlgorithmError::UnknownComponent(component.into())),
         }
         self.publish_weights()

@@ -53,6 +53,7 @@
 mod mapper;
 mod visitor;
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::ops::Deref;
 
@@ -84,7 +85,7 @@ pub trait Erase<M>: Family {
     label = "this type does not implement `burn::module::Module`",
     note = "write `use burn::module::Module;` and `#[derive(Module, Debug)]` on `{Self}`"
 )]
-pub trait ErasedModule<F: Family>: Send + Sync + Debug {
+pub trait ErasedModule<F: Family>: Any + Send + Sync + Debug {
     /// [`Clone::clone`].
     fn clone_erased(&self) -> Box<F::Dyn>;
     /// [`Module::valid`].

@@ -17,6 +17,7 @@ pub use mountain_car::MountainCar;
 pub use mountain_car_continuous::MountainCarContinuous;
 pub use pendulum::Pendulum;
 
+use crate::env::{discrete_action, invalid_action};
 use crate::{EnvError, EnvSpec, ResetOptions, Result, Row, Space};
 
 /// The environments of this module, with Gymnasium's limits and thresholds.
@@ -38,16 +39,6 @@ pub(crate) fn specs() -> Vec<EnvSpec> {
     ]
 }
 
-/// The action of a `Discrete` space.
-#[inline]
-fn discrete_action(space: &Space, action: Row<'_>) -> Result<i64> {
-    let number = action.discrete()?;
-    match space {
-        Space::Discrete(space) if space.contains(number) => Ok(number),
-        _ => Err(invalid_action(space, action)),
-    }
-}
-
 /// The single number of a continuous action. As in Gymnasium it may lie outside the bounds, since
 /// the dynamics clip it.
 #[inline]
@@ -56,11 +47,6 @@ fn continuous_action(space: &Space, action: Row<'_>) -> Result<f32> {
         &[number] if number.is_finite() => Ok(number),
         _ => Err(invalid_action(space, action)),
     }
-}
-
-#[cold]
-fn invalid_action(space: &Space, action: Row<'_>) -> EnvError {
-    EnvError::InvalidAction { space: space.to_string(), action: format!("{action:?}") }
 }
 
 /// The bounds of the random initial state: reset options `low` and `high`.

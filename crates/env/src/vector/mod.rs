@@ -71,7 +71,22 @@ impl VectorStep {
 /// [`final_observations`](VectorStep::final_observations), and the next episode's first observation
 /// in [`observations`](VectorStep::observations).
 ///
-/// After an error, the environments may have advanced by different numbers of steps: reset them.
+/// # Errors
+///
+/// An environment that fails does not stop the others. [`reset`](Self::reset),
+/// [`reset_with`](Self::reset_with) and [`step`](Self::step) serve every environment and then return
+/// [`EnvError::SubEnv`], or [`EnvError::SubEnvs`] if several failed;
+/// [`EnvError::failed_envs`] lists them. Of such a call,
+///
+/// - the rows of all other environments are what they would have been without the failure;
+/// - a failed environment whose step failed has reward 0 and no flags, and its rows of observations
+///   are unspecified: its episode is lost;
+/// - a failed environment that [`is_done`](VectorStep::is_done) had ended its episode, whose reward,
+///   flags and final observation are good, and failed to begin the next one.
+///
+/// [`reset_one`](Self::reset_one) starts a failed environment again; steps go on as if nothing had
+/// happened then. [`EnvError::is_recoverable`] tells breakdowns from mistakes in a program. Any other
+/// error, such as one about a wrong number of actions, comes before anything was done.
 pub trait VectorEnv: Send {
     /// The number of environments.
     fn num_envs(&self) -> usize;
@@ -95,6 +110,24 @@ pub trait VectorEnv: Send {
         out: &mut VectorStep,
     ) -> Result<()>;
 
+    /// Starts an episode in environment `index` alone, after it failed or for any other reason.
+    ///
+    /// Writes its first observation into row `index` of [`observations`](VectorStep::observations)
+    /// and clears its reward and flags; the other rows and environments stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::SubEnv`] if the environment fails again, [`EnvError::RowOutOfRange`] if there is
+    /// none at `index`, [`EnvError::Unsupported`] if this kind of vector cannot do it.
+    fn reset_one(
+        &mut self,
+        _index: usize,
+        _seed: Option<u64>,
+        _out: &mut VectorStep,
+    ) -> Result<()> {
+        Err(unsupported::<Self>("reset_one"))
+    }
+
     /// Performs one action in every environment: row `i` of `actions` in environment `i`.
     fn step(&mut self, actions: &Buffer, out: &mut VectorStep) -> Result<()>;
 
@@ -110,10 +143,7 @@ pub trait VectorEnv: Send {
 
     /// Goes on from a state that [`state`](Self::state) returned.
     fn set_state(&mut self, _state: &Json) -> Result<()> {
-        Err(EnvError::Unsupported {
-            env: std::any::type_name::<Self>().to_owned(),
-            what: "set_state".to_owned(),
-        })
+        Err(unsupported::<Self>("set_state"))
     }
 }
 
@@ -150,6 +180,10 @@ impl<V: VectorEnv + ?Sized> VectorEnv for Box<V> {
         (**self).reset_with(seeds, options, out)
     }
 
+    fn reset_one(&mut self, index: usize, seed: Option<u64>, out: &mut VectorStep) -> Result<()> {
+        (**self).reset_one(index, seed, out)
+    }
+
     fn step(&mut self, actions: &Buffer, out: &mut VectorStep) -> Result<()> {
         (**self).step(actions, out)
     }
@@ -178,6 +212,16 @@ pub fn seeds_from(seed: Option<u64>, n: usize) -> Vec<Option<u64>> {
     (0..n as u64).map(|i| seed.map(|seed| seed.wrapping_add(i))).collect()
 }
 
-fn check_len(what: &'static str, expected: usize, found: usize) -> Result<()> {
+/// What the vector `V` cannot do.
+pub(crate) fn unsupported<V: ?Sized>(what: &str) -> EnvError {
+    EnvError::Unsupported { env: std::any::type_name::<V>().to_owned(), what: what.to_owned() }
+}
+
+/// There is no environment `index` in a vector of `num_envs`.
+pub(crate) fn no_env(index: usize, num_envs: usize) -> EnvError {
+    EnvError::RowOutOfRange { row: index, rows: num_envs }
+}
+
+pub(crate) fn check_len(what: &'static str, expected: usize, found: usize) -> Result<()> {
     if found == expected { Ok(()) } else { Err(EnvError::length(what, expected, found)) }
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{VectorEnv, VectorStep, check_len};
-use crate::{Buffer, Env, EnvError, Info, ResetOptions, Result, Space, load_state};
+use super::{VectorEnv, VectorStep, check_len, no_env};
+use crate::{Buffer, Env, EnvError, Info, ResetOptions, Result, Space, Step, load_state};
 
 /// A vector of environments stepped one after the other on the calling thread.
 ///
@@ -68,31 +68,51 @@ impl<E: Env> VectorEnv for SyncVectorEnv<E> {
         check_len("seeds", self.envs.len(), seeds.len())?;
         out.check(self.envs.len())?;
         let mut options = ResetOptions { seed: None, options: options.clone() };
+        let mut failures = Vec::new();
         for (i, (env, &seed)) in self.envs.iter_mut().zip(seeds).enumerate() {
             options.seed = seed;
-            env.reset(&options, out.observations.row_mut(i)).map_err(at(i))?;
+            let reset = env.reset(&options, out.observations.row_mut(i));
+            failures.extend(reset.err().map(EnvError::at(i)));
         }
         out.rewards.fill(0.0);
         out.terminated.fill(false);
         out.truncated.fill(false);
-        Ok(())
+        EnvError::check_failures(failures)
+    }
+
+    fn reset_one(&mut self, index: usize, seed: Option<u64>, out: &mut VectorStep) -> Result<()> {
+        let num_envs = self.envs.len();
+        out.check(num_envs)?;
+        let env = self.envs.get_mut(index).ok_or_else(|| no_env(index, num_envs))?;
+        for flags in [&mut out.terminated, &mut out.truncated] {
+            flags[index] = false;
+        }
+        out.rewards[index] = 0.0;
+        let options = ResetOptions { seed, ..ResetOptions::new() };
+        env.reset(&options, out.observations.row_mut(index)).map_err(EnvError::at(index))
     }
 
     fn step(&mut self, actions: &Buffer, out: &mut VectorStep) -> Result<()> {
         check_len("rows of `actions`", self.envs.len(), actions.rows())?;
         out.check(self.envs.len())?;
+        // Holds nothing, and so allocates nothing, until an environment fails.
+        let mut failures = Vec::new();
         let results = out.rewards.iter_mut().zip(&mut out.terminated).zip(&mut out.truncated);
         for (i, (env, ((reward, terminated), truncated))) in
             self.envs.iter_mut().zip(results).enumerate()
         {
-            let step = env.step(actions.row(i), out.observations.row_mut(i)).map_err(at(i))?;
+            let step = env.step(actions.row(i), out.observations.row_mut(i)).unwrap_or_else(|e| {
+                failures.push(EnvError::at(i)(e));
+                Step::running(0.0)
+            });
             (*reward, *terminated, *truncated) = (step.reward, step.terminated, step.truncated);
             if step.is_done() {
                 out.final_observations.copy_row(i, &out.observations, i)?;
-                env.reset(&ResetOptions::new(), out.observations.row_mut(i)).map_err(at(i))?;
+                let reset = env.reset(&ResetOptions::new(), out.observations.row_mut(i));
+                failures.extend(reset.err().map(EnvError::at(i)));
             }
         }
-        Ok(())
+        EnvError::check_failures(failures)
     }
 
     fn info(&self, index: usize) -> Info {
@@ -108,13 +128,8 @@ impl<E: Env> VectorEnv for SyncVectorEnv<E> {
         let states: Vec<Json> = load_state("SyncVectorEnv", state)?;
         check_len("states", self.envs.len(), states.len())?;
         for (i, (env, state)) in self.envs.iter_mut().zip(&states).enumerate() {
-            env.set_state(state).map_err(at(i))?;
+            env.set_state(state).map_err(EnvError::at(i))?;
         }
         Ok(())
     }
-}
-
-/// Adds to an error which environment it came from.
-fn at(index: usize) -> impl FnOnce(EnvError) -> EnvError {
-    move |source| EnvError::SubEnv { index, source: Box::new(source) }
 }

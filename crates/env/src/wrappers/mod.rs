@@ -1,5 +1,6 @@
 //! Environments around environments.
 
+mod faulty;
 mod order_enforcing;
 mod record_episode_statistics;
 mod time_limit;
@@ -8,18 +9,31 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+pub use faulty::{Faults, Faulty};
 pub use order_enforcing::OrderEnforcing;
 pub use record_episode_statistics::{EpisodeStatistics, RecordEpisodeStatistics};
 pub use time_limit::TimeLimit;
 
-use crate::{Env, Result, load_state, save_state};
+use crate::{Env, EnvError, Result, load_state, save_state};
+
+/// Fails if episodes would have no steps.
+pub(crate) fn at_least_one_step(max_episode_steps: usize) -> Result<()> {
+    if max_episode_steps > 0 {
+        return Ok(());
+    }
+    Err(EnvError::InvalidOption {
+        option: "max_episode_steps".to_owned(),
+        expected: "at least 1".to_owned(),
+        found: "0".to_owned(),
+    })
+}
 
 /// The state of a wrapper around the state of its environment.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nested<W> {
-    wrapper: W,
-    env: Json,
+pub(crate) struct Nested<W> {
+    pub(crate) wrapper: W,
+    pub(crate) env: Json,
 }
 
 fn save_nested<W: Serialize>(wrapper: &W, env: &impl Env) -> Result<Option<Json>> {

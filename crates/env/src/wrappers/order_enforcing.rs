@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use super::{load_nested, save_nested};
 use crate::{Env, EnvError, Info, ResetOptions, Result, Row, RowMut, Space, Step};
 
-/// Refuses steps before the first reset and after the end of an episode.
+/// Refuses steps before the first reset, after the end of an episode and after a breakdown.
 ///
 /// What an environment does on such a step is undefined, so it is an error here, not a warning.
 #[derive(Clone, Debug)]
@@ -21,6 +21,7 @@ enum Phase {
     New,
     Running,
     Done { terminated: bool, truncated: bool },
+    Failed,
 }
 
 impl<E: Env> OrderEnforcing<E> {
@@ -36,6 +37,7 @@ impl<E: Env> OrderEnforcing<E> {
             Phase::Done { terminated, truncated } => {
                 EnvError::StepAfterDone { env, terminated, truncated }
             }
+            Phase::Failed => EnvError::StepAfterFailure { env },
             Phase::New | Phase::Running => EnvError::StepBeforeReset { env },
         }
     }
@@ -51,9 +53,9 @@ impl<E: Env> Env for OrderEnforcing<E> {
     }
 
     fn reset(&mut self, options: &ResetOptions, observation: RowMut<'_>) -> Result<()> {
-        self.env.reset(options, observation)?;
-        self.phase = Phase::Running;
-        Ok(())
+        let reset = self.env.reset(options, observation);
+        self.phase = if reset.is_ok() { Phase::Running } else { Phase::Failed };
+        reset
     }
 
     #[inline]
@@ -61,7 +63,12 @@ impl<E: Env> Env for OrderEnforcing<E> {
         if self.phase != Phase::Running {
             return Err(self.refuse());
         }
-        let step = self.env.step(action, observation)?;
+        let step = self.env.step(action, observation).inspect_err(|error| {
+            // A refused action changed nothing; after a breakdown, the state is anyone's guess.
+            if error.is_recoverable() {
+                self.phase = Phase::Failed;
+            }
+        })?;
         if step.is_done() {
             self.phase = Phase::Done { terminated: step.terminated, truncated: step.truncated };
         }

@@ -2,8 +2,8 @@
 
 use serde_json::Value as Json;
 
-use super::{load_nested, save_nested};
-use crate::{Env, EnvError, Info, ResetOptions, Result, Row, RowMut, Space, Step};
+use super::{at_least_one_step, load_nested, save_nested};
+use crate::{Env, Info, ResetOptions, Result, Row, RowMut, Space, Step};
 
 /// Truncates an episode that reaches `max_episode_steps` steps.
 #[derive(Clone, Debug)]
@@ -16,13 +16,7 @@ pub struct TimeLimit<E> {
 impl<E: Env> TimeLimit<E> {
     /// Limits the episodes of `env` to `max_episode_steps` steps, at least one.
     pub fn new(env: E, max_episode_steps: usize) -> Result<Self> {
-        if max_episode_steps == 0 {
-            return Err(EnvError::InvalidOption {
-                option: "max_episode_steps".to_owned(),
-                expected: "at least 1".to_owned(),
-                found: "0".to_owned(),
-            });
-        }
+        at_least_one_step(max_episode_steps)?;
         Ok(Self { env, max_episode_steps, elapsed_steps: 0 })
     }
 

@@ -1,10 +1,11 @@
 //! The learner: batches, losses, gradients, optimizers, in that order.
 
 mod config;
+mod modules;
 mod state;
 mod update;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::Module;
 use burn::prelude::Device;
@@ -12,7 +13,7 @@ use rekindle_core::metrics::{MetricsLogger, MetricsState};
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_core::{Generator, ModuleId};
 use rekindle_env_runner::Rollout;
-use rekindle_rl_module::{AnyRLModule, MultiRLModule};
+use rekindle_rl_module::MultiRLModule;
 
 use crate::{Objective, Optimizer, Result};
 
@@ -23,7 +24,8 @@ pub type ModuleRollouts = BTreeMap<ModuleId, Vec<Rollout>>;
 
 /// Updates the weights of a multi-module by an [`Objective`].
 ///
-/// Owns the trainable module, an optimizer per module, and the random order of the rows.
+/// Owns the trainable module, an optimizer per module (one for all modules that share parameters),
+/// and the random order of the rows.
 #[derive(Debug)]
 pub struct Learner {
     config: LearnerConfig,
@@ -31,7 +33,10 @@ pub struct Learner {
     /// On an autodiff device.
     module: MultiRLModule,
     device: Device,
-    optimizers: BTreeMap<ModuleId, Optimizer>,
+    /// By the name of the parameters; see [`MultiRLModule::parameter_group`].
+    optimizers: BTreeMap<String, Optimizer>,
+    /// `None` means all.
+    policies_to_train: Option<BTreeSet<ModuleId>>,
     shuffle_rng: Generator,
     weights_seq_no: u64,
     metrics: MetricsLogger,
@@ -41,8 +46,8 @@ impl Learner {
     /// A learner of `module` on `device`.
     ///
     /// # Errors
-    /// If a setting is out of range, or a module lacks a role that the objective requires: the
-    /// message names both.
+    /// If a setting is out of range, a module lacks a role that the objective requires (the message
+    /// names both), or a module was built for inference only.
     pub fn new(
         config: LearnerConfig,
         objective: Box<dyn Objective>,
@@ -54,44 +59,21 @@ impl Learner {
         let mut learner = Self {
             config,
             objective,
-            module: MultiRLModule::new(),
+            module: module.fork(&device.clone().autodiff()).train(),
             device: device.clone().autodiff(),
             optimizers: BTreeMap::new(),
+            policies_to_train: None,
             shuffle_rng,
             weights_seq_no: 0,
             metrics: MetricsLogger::new(),
         };
-        for (id, module) in module.iter() {
-            learner.add_module(id, module.clone())?;
+        for (id, module) in learner.module.iter() {
+            learner.check(id, module)?;
         }
+        let ids: Vec<ModuleId> = learner.module.keys().cloned().collect();
+        ids.iter().for_each(|id| learner.objective.add_module(id));
+        learner.fit_optimizers();
         Ok(learner)
-    }
-
-    /// Adds a module with a fresh optimizer.
-    ///
-    /// # Errors
-    /// If the id is taken or the module lacks a role.
-    pub fn add_module(&mut self, id: &str, module: AnyRLModule) -> Result<()> {
-        for role in self.objective.required_roles() {
-            module.require(role, &format!("the {} learner", self.objective.name()))?;
-        }
-        let module = module.fork(&self.device).train();
-        self.module.add_module(id, module, false)?;
-        let optimizer = self.objective.optimizer(id, &self.config);
-        self.optimizers.insert(id.into(), Optimizer::new(optimizer));
-        self.objective.add_module(id);
-        Ok(())
-    }
-
-    /// Takes a module out, with its optimizer.
-    ///
-    /// # Errors
-    /// If there is no such module.
-    pub fn remove_module(&mut self, id: &str) -> Result<AnyRLModule> {
-        let module = self.module.remove_module(id)?;
-        self.optimizers.remove(id);
-        self.objective.remove_module(id);
-        Ok(module)
     }
 
     /// The module that learns.
@@ -99,7 +81,8 @@ impl Learner {
         &self.module
     }
 
-    /// The module to change: weights loaded here are what the next update starts from.
+    /// The module, to change its parameters: weights loaded here are what the next update starts
+    /// from. Modules themselves come and go by the learner's own methods, with their optimizers.
     pub fn module_mut(&mut self) -> &mut MultiRLModule {
         &mut self.module
     }

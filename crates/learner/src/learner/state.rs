@@ -1,13 +1,13 @@
 //! The state of a learner.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use rekindle_core::{Checkpointable, Generator, State};
+use rekindle_core::{Checkpointable, Generator, ModuleId, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Learner;
-use crate::{LearnerError, Optimizer, Result};
+use crate::{LearnerError, Result};
 
 /// The plain part; modules and optimizers are components.
 #[derive(Serialize, Deserialize)]
@@ -16,6 +16,8 @@ struct LearnerState {
     weights_seq_no: u64,
     shuffle_rng: Generator,
     objective: Value,
+    #[serde(default)]
+    policies_to_train: Option<BTreeSet<ModuleId>>,
 }
 
 impl Checkpointable for Learner {
@@ -26,10 +28,11 @@ impl Checkpointable for Learner {
             weights_seq_no: self.weights_seq_no,
             shuffle_rng: self.shuffle_rng.clone(),
             objective: self.objective.get_state(),
+            policies_to_train: self.policies_to_train.clone(),
         })?;
         let mut optimizers = State::new();
-        for (id, optimizer) in &self.optimizers {
-            optimizers.insert_component(id.clone(), optimizer.get_state()?);
+        for (group, optimizer) in &self.optimizers {
+            optimizers.insert_component(group.clone(), optimizer.get_state()?);
         }
         state.insert_component("rl_module", self.module.get_state()?);
         state.insert_component("optimizer", optimizers);
@@ -41,18 +44,13 @@ impl Checkpointable for Learner {
         let data: LearnerState = state.data_as()?;
         let mut module = self.module.clone();
         module.set_state(state.component("rl_module")?)?;
-        let saved = state.component("optimizer")?;
-        let mut optimizers = BTreeMap::new();
-        for (id, module) in module.iter() {
-            let mut optimizer = Optimizer::new(self.objective.optimizer(id, &self.config));
-            optimizer.load_state(saved.component(id)?, module)?;
-            optimizers.insert(id.clone(), optimizer);
-        }
+        let optimizers = self.read_optimizers(state.component("optimizer")?)?;
         self.objective.set_state(&data.objective)?;
         self.module = module;
         self.optimizers = optimizers;
         self.weights_seq_no = data.weights_seq_no;
         self.shuffle_rng = data.shuffle_rng;
+        self.policies_to_train = data.policies_to_train;
         Ok(())
     }
 }

@@ -11,13 +11,14 @@ use rekindle_core::metrics::Reducer;
 
 use super::{Learner, ModuleRollouts};
 use crate::minibatch::MinibatchCyclicIterator;
-use crate::{Gradients, LearnerBatch, Loss, Result, UpdateContext};
+use crate::{Gradients, LearnerBatch, LearnerError, Loss, Result, UpdateContext};
 
-/// Metrics of one minibatch by module and name.
+/// Metrics of one minibatch by module (or name of shared parameters) and name.
 type MinibatchMetrics = BTreeMap<ModuleId, BTreeMap<&'static str, f64>>;
 
 const TOTAL_LOSS: &str = "total_loss";
 const GLOBAL_NORM: &str = "gradients_default_optimizer_global_norm";
+const NO_ROWS: &str = "num_updates_without_rows_lifetime";
 
 impl Learner {
     /// Learns from experience: epochs of minibatches, one optimizer step each.
@@ -25,10 +26,17 @@ impl Learner {
     /// A minibatch whose loss or gradients are not finite is skipped, counted and reported under
     /// `num_non_finite_updates_lifetime`; the weights stay as they were.
     ///
+    /// Modules that share parameters are stepped together, by the gradient of the sum of their
+    /// losses; if one of the losses is not finite, none of them is stepped.
+    ///
+    /// Experience of modules that do not learn ([`Learner::set_policies_to_train`]) is ignored. A
+    /// module without a row is left out, which is counted under `num_updates_without_rows_lifetime`.
+    ///
     /// `env_steps` is the number of environment steps sampled since the start of training.
     ///
     /// # Errors
-    /// If a module has no rows, or the objective or a forward pass fails. Steps taken before stay.
+    /// [`LearnerError::NoRollouts`] if no module has a row, or if the objective or a forward pass
+    /// fails. Steps taken before stay.
     pub fn update(&mut self, data: &ModuleRollouts, env_steps: u64) -> Result<()> {
         self.objective.before_update(env_steps);
         let batches = self.build_batches(data, env_steps)?;
@@ -45,7 +53,8 @@ impl Learner {
         }
         self.shuffle_rng = rng;
         self.weights_seq_no += 1;
-        let recent = mean(&history[last_epoch.min(history.len())..]);
+        let mut recent = mean(&history[last_epoch.min(history.len())..]);
+        recent.retain(|id, _| rows.contains_key(id));
         let extra = self.objective.after_update(&recent, env_steps);
         self.log(&mean(&history), &rows, &extra, env_steps)
     }
@@ -60,7 +69,16 @@ impl Learner {
         let plain = self.device.clone().inner();
         let mut batches = BTreeMap::new();
         for (id, rollouts) in data {
-            let module = self.module.module(id)?.valid();
+            let module = self.module.module(id)?;
+            if !self.should_module_be_updated(id) {
+                continue;
+            }
+            if rollouts.iter().all(|rollout| rollout.env_steps() == 0) {
+                let key = format!("{id}/{NO_ROWS}");
+                self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
+                continue;
+            }
+            let module = module.valid();
             let cx = UpdateContext {
                 module_id: id,
                 module: &module,
@@ -70,11 +88,14 @@ impl Learner {
             };
             batches.insert(id.clone(), self.objective.build_batch(cx, rollouts)?);
         }
+        if batches.is_empty() {
+            return Err(LearnerError::NoRollouts);
+        }
         self.metrics.log_time("learner_connector_timer", started.elapsed())?;
         Ok(batches)
     }
 
-    /// One optimizer step of every module on one minibatch.
+    /// One optimizer step of all parameters on one minibatch.
     fn step(
         &mut self,
         batches: &BTreeMap<ModuleId, LearnerBatch>,
@@ -87,6 +108,11 @@ impl Learner {
             let batch = batch.gather_to_device(units, &self.device)?;
             let module = self.module.module(id)?;
             let outputs = module.forward_train(&batch)?;
+            if let Some(own) = module.module().as_self_supervised_loss() {
+                let total = own.compute_self_supervised_loss(&batch, &outputs)?;
+                losses.insert(id.clone(), Loss { total, metrics: Vec::new() });
+                continue;
+            }
             let cx = UpdateContext {
                 module_id: id,
                 module,
@@ -96,25 +122,27 @@ impl Learner {
             };
             losses.insert(id.clone(), self.objective.compute_loss(cx, &batch, &outputs)?);
         }
-        let (mut gradients, metrics) = self.backward(losses)?;
-        for (id, metrics) in &metrics {
-            let Some(gradients) = gradients.remove(id) else { continue };
-            let norm = metrics.get(GLOBAL_NORM).copied().unwrap_or(0.0);
-            let loss = metrics.get(TOTAL_LOSS).copied().unwrap_or(0.0);
-            if !loss.is_finite() || !norm.is_finite() {
-                self.skip(id, loss, norm)?;
-                continue;
+        let (gradients, metrics) = self.backward(losses)?;
+        for (group, gradients) in gradients {
+            let of_group =
+                metrics.iter().filter(|(id, _)| self.module.parameter_group(id) == group);
+            let loss: f64 = of_group.filter_map(|(_, metrics)| metrics.get(TOTAL_LOSS)).sum();
+            let norm = metrics.get(&group).and_then(|m| m.get(GLOBAL_NORM)).copied().unwrap_or(0.0);
+            if loss.is_finite() && norm.is_finite() {
+                self.apply(&group, gradients, norm, env_steps)?;
+            } else {
+                self.skip(&group, loss, norm)?;
             }
-            self.apply(id, gradients, norm, env_steps)?;
         }
         Ok(metrics)
     }
 
-    /// Gradients of the sum of all losses, and all metrics in one read from the device.
+    /// Gradients of the sum of all losses by the name of the parameters, and all metrics in one read
+    /// from the device.
     fn backward(
         &self,
         losses: BTreeMap<ModuleId, Loss>,
-    ) -> Result<(BTreeMap<ModuleId, Gradients>, MinibatchMetrics)> {
+    ) -> Result<(BTreeMap<String, Gradients>, MinibatchMetrics)> {
         let mut names = Vec::new();
         let mut scalars: Vec<Tensor<1>> = Vec::new();
         let mut total: Option<Tensor<1>> = None;
@@ -133,19 +161,19 @@ impl Learner {
         let Some(total) = total else { return Ok(Default::default()) };
         let mut all = total.backward();
         let mut gradients = BTreeMap::new();
-        for (id, module) in self.module.iter() {
-            let of_module = Gradients::take(module, &mut all);
-            if let Some(square_sum) = of_module.square_sum()? {
-                names.push((id.clone(), GLOBAL_NORM));
+        for (group, module) in self.module.parameter_groups() {
+            let of_group = Gradients::take(module, &mut all);
+            if let Some(square_sum) = of_group.square_sum()? {
+                names.push((group.to_owned(), GLOBAL_NORM));
                 scalars.push(square_sum);
-                gradients.insert(id.clone(), of_module);
+                gradients.insert(group.to_owned(), of_group);
             }
         }
         let values = to_f32(Tensor::cat(scalars, 0))?;
         let mut metrics = MinibatchMetrics::new();
         for ((id, name), value) in names.into_iter().zip(values) {
             let value = match gradients.get(&id) {
-                Some(of_module) if name == GLOBAL_NORM => of_module.global_norm(value)?,
+                Some(of_group) if name == GLOBAL_NORM => of_group.global_norm(value)?,
                 _ => f64::from(value),
             };
             metrics.entry(id).or_default().insert(name, value);
@@ -153,31 +181,28 @@ impl Learner {
         Ok((gradients, metrics))
     }
 
-    fn apply(&mut self, id: &str, gradients: Gradients, norm: f64, env_steps: u64) -> Result<()> {
-        let cx = UpdateContext {
-            module_id: id,
-            module: self.module.module(id)?,
-            device: &self.device,
-            config: &self.config,
-            env_steps,
-        };
-        let gradients = self.objective.postprocess_gradients(cx, gradients, norm)?;
-        let lr = self.config.lr.value(env_steps);
-        let Some(optimizer) = self.optimizers.get_mut(id) else { return Ok(()) };
-        let module = self.module.remove_module(id)?;
-        let (module, outcome) = optimizer.step(lr, module, gradients);
-        self.module.add_module(id, module, true)?;
-        outcome
+    fn apply(
+        &mut self,
+        group: &str,
+        gradients: Gradients,
+        norm: f64,
+        env_steps: u64,
+    ) -> Result<()> {
+        let config = &self.config;
+        let gradients = self.objective.postprocess_gradients(group, config, gradients, norm)?;
+        let lr = config.lr.value(env_steps);
+        let Some(optimizer) = self.optimizers.get_mut(group) else { return Ok(()) };
+        self.module.change_parameters(group, |module| optimizer.step(lr, module, gradients))?
     }
 
-    fn skip(&mut self, id: &str, loss: f64, norm: f64) -> Result<()> {
+    fn skip(&mut self, group: &str, loss: f64, norm: f64) -> Result<()> {
         tracing::warn!(
-            module = id,
+            module = group,
             loss,
             gradient_norm = norm,
             "skipped an update that is not finite"
         );
-        let key = format!("{id}/num_non_finite_updates_lifetime");
+        let key = format!("{group}/num_non_finite_updates_lifetime");
         Ok(self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?)
     }
 
@@ -193,9 +218,12 @@ impl Learner {
             for (name, value) in metrics {
                 self.metrics.log_value(&format!("{id}/{name}"), *value, Reducer::Item)?;
             }
-            let key = format!("{id}/default_optimizer_learning_rate");
-            self.metrics.log_value(&key, lr, Reducer::Item)?;
-            let trained = rows.get(id).map_or(0.0, |rows| (rows * self.config.num_epochs) as f64);
+            if self.optimizers.contains_key(id) {
+                let key = format!("{id}/default_optimizer_learning_rate");
+                self.metrics.log_value(&key, lr, Reducer::Item)?;
+            }
+            let Some(rows) = rows.get(id) else { continue };
+            let trained = (rows * self.config.num_epochs) as f64;
             let key = format!("{id}/num_module_steps_trained_lifetime");
             self.metrics.log_value(&key, trained, Reducer::LifetimeSum)?;
         }

@@ -1,21 +1,25 @@
 //! How a module is built: type, spaces and settings.
 
-use std::cell::Cell;
-use std::sync::{Arc, Mutex, PoisonError};
+mod build;
+mod data;
+
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use burn::module::Module;
-use burn::prelude::Device;
-use rekindle_catalog::{Catalog, DefaultCatalog, ModelBuilder};
-use rekindle_core::{Generator, State};
+use rekindle_catalog::{Catalog, DefaultCatalog};
 use rekindle_env::Space;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::guard::guard;
 use crate::registry::{self, Constructor, catalog_name};
+use crate::shared::PartOf;
 use crate::{
-    ActorCritic, AnyRLModule, ModuleContext, ModuleError, MultiRLModuleSpec, RLModule, Result,
+    ActorCritic, AnyRLModule, ModuleContext, MultiRLModuleSpec, RLModule, Result, SharedRLModule,
 };
+
+pub(crate) use build::seeded;
+use data::SpecData;
 
 /// What a module is built from: RLlib's `RLModuleSpec`.
 ///
@@ -45,53 +49,8 @@ pub struct RLModuleSpec {
     learner_only: bool,
     model_config: Value,
     catalog: (String, Arc<dyn Catalog>),
-}
-
-/// The serialised form of a spec.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SpecData {
-    module: String,
-    observation_space: Option<Space>,
-    action_space: Option<Space>,
-    #[serde(default)]
-    inference_only: bool,
-    #[serde(default)]
-    learner_only: bool,
-    #[serde(default)]
-    model_config: Value,
-    catalog: String,
-}
-
-impl From<RLModuleSpec> for SpecData {
-    fn from(spec: RLModuleSpec) -> Self {
-        Self {
-            module: spec.module,
-            observation_space: spec.observation_space,
-            action_space: spec.action_space,
-            inference_only: spec.inference_only,
-            learner_only: spec.learner_only,
-            model_config: spec.model_config,
-            catalog: spec.catalog.0,
-        }
-    }
-}
-
-impl TryFrom<SpecData> for RLModuleSpec {
-    type Error = ModuleError;
-
-    fn try_from(data: SpecData) -> Result<Self> {
-        Ok(Self {
-            constructor: registry::constructor(&data.module)?,
-            catalog: (data.catalog.clone(), registry::catalog(&data.catalog)?),
-            module: data.module,
-            observation_space: data.observation_space,
-            action_space: data.action_space,
-            inference_only: data.inference_only,
-            learner_only: data.learner_only,
-            model_config: data.model_config,
-        })
-    }
+    load_state_path: Option<PathBuf>,
+    part_of: Option<Arc<PartOf>>,
 }
 
 impl PartialEq for RLModuleSpec {
@@ -107,14 +66,20 @@ impl Default for RLModuleSpec {
     }
 }
 
-/// Burn's own initialisers draw from a generator that the whole process shares: modules that use
-/// them are built one at a time, right after it was seeded.
-static BURN_INIT: Mutex<()> = Mutex::new(());
-
 impl RLModuleSpec {
     /// The spec of a module type.
     pub fn of<M: RLModule + Module + 'static>() -> Self {
         let constructor = Constructor::of::<M>();
+        registry::register_constructor(M::type_name(), constructor.clone());
+        Self::new(M::type_name(), constructor)
+    }
+
+    /// The spec of one of the modules that share parameters in a `M`.
+    ///
+    /// [`MultiRLModuleSpec::shared`] makes specs of this type; this is for one that is added to
+    /// them later.
+    pub fn of_shared<M: SharedRLModule + Module + 'static>() -> Self {
+        let constructor = Constructor::of_shared::<M>();
         registry::register_constructor(M::type_name(), constructor.clone());
         Self::new(M::type_name(), constructor)
     }
@@ -148,6 +113,8 @@ impl RLModuleSpec {
             learner_only: false,
             model_config: Value::Null,
             catalog: (catalog_name::<DefaultCatalog>(), Arc::new(DefaultCatalog)),
+            load_state_path: None,
+            part_of: None,
         }
     }
 
@@ -196,6 +163,16 @@ impl RLModuleSpec {
         self
     }
 
+    /// Builds the module with the weights of a checkpoint: that of a module, alone or inside a
+    /// larger one. Strict, as [`AnyRLModule::load_state_dict`].
+    ///
+    /// The spec of a built module has no such path: its weights are its own from then on.
+    #[must_use]
+    pub fn load_state_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.load_state_path = Some(path.into());
+        self
+    }
+
     /// The type name of the module.
     pub fn module(&self) -> &str {
         &self.module
@@ -214,6 +191,11 @@ impl RLModuleSpec {
     /// The model config; null if none was set.
     pub fn get_model_config(&self) -> &Value {
         &self.model_config
+    }
+
+    /// Where the first weights come from, if not from a random stream.
+    pub fn get_load_state_path(&self) -> Option<&PathBuf> {
+        self.load_state_path.as_ref()
     }
 
     /// Whether the module is built without the parts that only training needs.
@@ -240,85 +222,53 @@ impl RLModuleSpec {
         if !other.model_config.is_null() && (override_existing || self.model_config.is_null()) {
             self.model_config.clone_from(&other.model_config);
         }
+        merge(&mut self.load_state_path, &other.load_state_path, override_existing);
         if override_existing {
             self.module.clone_from(&other.module);
             self.constructor = other.constructor.clone();
             self.catalog = other.catalog.clone();
             self.inference_only = other.inference_only;
             self.learner_only = other.learner_only;
+            self.part_of.clone_from(&other.part_of);
         }
+    }
+
+    /// Whether it is built together with others that share its parameters.
+    pub(crate) fn is_shared_part(&self) -> bool {
+        self.constructor.is_shared() && self.part_of.is_none()
+    }
+
+    /// Gives it the type of another spec.
+    pub(crate) fn with_type_of(self, other: &Self) -> Self {
+        let (module, constructor) = (other.module.clone(), other.constructor.clone());
+        Self { module, constructor, part_of: None, ..self }
+    }
+
+    pub(crate) fn constructor(&self) -> &Constructor {
+        &self.constructor
+    }
+
+    /// The spec as a built module records it.
+    #[must_use]
+    pub fn built(&self) -> Self {
+        Self { load_state_path: None, ..self.clone() }
+    }
+
+    /// The spec without the modules that share its parameters.
+    pub(crate) fn alone(self) -> Self {
+        Self { part_of: None, ..self }
+    }
+
+    pub(crate) fn part_of(self, part_of: PartOf) -> Self {
+        Self { part_of: Some(Arc::new(part_of)), ..self }
+    }
+
+    pub(crate) fn get_part_of(&self) -> Option<&PartOf> {
+        self.part_of.as_deref()
     }
 
     /// The spec as the only entry of a multi-module spec.
     pub fn as_multi_rl_module_spec(&self) -> MultiRLModuleSpec {
         MultiRLModuleSpec::from(self.clone())
-    }
-
-    /// Builds the module with parameters drawn from a fresh random stream.
-    ///
-    /// # Errors
-    /// [`ModuleError::MissingSpace`], [`ModuleError::UnusedModelConfig`], or what `setup` returns.
-    pub fn build(&self, device: &Device) -> Result<AnyRLModule> {
-        self.build_seeded(device, Generator::from_entropy())
-    }
-
-    /// Builds the module with parameters drawn from `rng`: the same stream gives the same module.
-    ///
-    /// # Errors
-    /// As [`RLModuleSpec::build`].
-    pub fn build_seeded(&self, device: &Device, rng: Generator) -> Result<AnyRLModule> {
-        let builder = ModelBuilder::new(device, rng);
-        let (module, distribution) =
-            self.with_context(&builder, |cx| self.constructor.build(cx))?;
-        Ok(AnyRLModule::new(self.clone(), distribution, module.materialize()))
-    }
-
-    /// The spec that the state of a module holds.
-    pub(crate) fn from_state(state: &State) -> Result<Self> {
-        if state.data.get("module").is_none() {
-            return Err(ModuleError::NotAModule);
-        }
-        // In two steps, so that an unknown type is not taken for malformed data.
-        Self::try_from(state.data_as::<SpecData>()?)
-    }
-
-    /// Builds a module of a type known at compile time.
-    pub(crate) fn build_concrete<M: RLModule + Module>(&self, device: &Device) -> Result<M> {
-        if self.module != M::type_name() {
-            return Err(ModuleError::WrongType {
-                expected: M::type_name(),
-                found: self.module.clone(),
-            });
-        }
-        let builder = ModelBuilder::new(device, Generator::from_seed(0));
-        self.with_context(&builder, |cx| M::setup(cx))
-    }
-
-    fn with_context<T>(
-        &self,
-        builder: &ModelBuilder,
-        build: impl FnOnce(&ModuleContext<'_>) -> Result<T>,
-    ) -> Result<T> {
-        let missing = |field| ModuleError::MissingSpace { module: self.module.clone(), field };
-        let cx = ModuleContext {
-            module: &self.module,
-            observation_space: self
-                .observation_space
-                .as_ref()
-                .ok_or_else(|| missing("observation_space"))?,
-            action_space: self.action_space.as_ref().ok_or_else(|| missing("action_space"))?,
-            model_config: &self.model_config,
-            inference_only: self.inference_only,
-            catalog: &*self.catalog.1,
-            builder,
-            config_read: Cell::new(false),
-        };
-        let _one_at_a_time = BURN_INIT.lock().unwrap_or_else(PoisonError::into_inner);
-        builder.device().seed(builder.next_seed());
-        let built = guard(&self.module, "setup", || build(&cx))?;
-        if !self.model_config.is_null() && !cx.config_read.get() {
-            return Err(ModuleError::UnusedModelConfig { module: self.module.clone() });
-        }
-        Ok(built)
     }
 }

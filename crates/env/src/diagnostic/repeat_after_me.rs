@@ -1,0 +1,123 @@
+//! A test of memory.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::env::{discrete_action, invalid_state};
+use crate::np_random::Generator;
+use crate::{
+    Env, EnvConfig, EnvError, ResetOptions, Result, Row, RowMut, Space, Step, load_state,
+    save_state,
+};
+
+/// `RepeatAfterMe-v0`: say what was seen some steps ago. RLlib's environment of the same name.
+///
+/// - Observation: a random 0 or 1 in every step.
+/// - Action: the observation of `repeat_delay` steps before the present one, which at the start,
+///   before there was one, is 0.
+/// - Reward: 1 if right, -1 if wrong.
+/// - Truncates after `episode_len` steps; the game would go on.
+/// - Options: `repeat_delay` (1), where 0 asks for the present observation, and `episode_len` (100).
+///
+/// With a delay, the mean return is about 0 without memory and `episode_len` with it.
+#[derive(Clone, Debug)]
+pub struct RepeatAfterMe {
+    space: Space,
+    repeat_delay: usize,
+    episode_len: usize,
+    state: State,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    rng: Generator,
+    /// The last `repeat_delay + 1` observations, oldest first.
+    history: VecDeque<i64>,
+    steps: usize,
+}
+
+impl RepeatAfterMe {
+    /// Options: `repeat_delay` (1), `episode_len` (100).
+    pub fn new(config: &EnvConfig) -> Result<Self> {
+        config.deny_unknown("RepeatAfterMe", &["repeat_delay", "episode_len"])?;
+        let count = |option: &str, default: i64, least: i64| {
+            let number = config.get_i64(option)?.unwrap_or(default);
+            if (least..=1_000_000).contains(&number) {
+                return Ok(number as usize);
+            }
+            Err(EnvError::InvalidOption {
+                option: option.to_owned(),
+                expected: format!("between {least} and 1000000"),
+                found: number.to_string(),
+            })
+        };
+        let repeat_delay = count("repeat_delay", 1, 0)?;
+        let history = VecDeque::from(vec![0; repeat_delay + 1]);
+        Ok(Self {
+            space: Space::discrete(2)?,
+            repeat_delay,
+            episode_len: count("episode_len", 100, 1)?,
+            state: State { rng: Generator::from_entropy(), history, steps: 0 },
+        })
+    }
+
+    fn observe(&mut self, mut observation: RowMut<'_>) -> Result<()> {
+        let token = self.state.rng.integers(0, 2);
+        self.state.history.pop_front();
+        self.state.history.push_back(token);
+        observation.set_discrete(token)
+    }
+}
+
+impl Env for RepeatAfterMe {
+    fn observation_space(&self) -> &Space {
+        &self.space
+    }
+
+    fn action_space(&self) -> &Space {
+        &self.space
+    }
+
+    fn reset(&mut self, options: &ResetOptions, observation: RowMut<'_>) -> Result<()> {
+        options.deny_unknown(self.name(), &[])?;
+        self.state.rng.reseed(options.seed);
+        self.state.history.iter_mut().for_each(|token| *token = 0);
+        self.state.steps = 0;
+        self.observe(observation)
+    }
+
+    #[inline]
+    fn step(&mut self, action: Row<'_>, observation: RowMut<'_>) -> Result<Step> {
+        let said = discrete_action(&self.space, action)?;
+        let right = self.state.history.front() == Some(&said);
+        self.state.steps += 1;
+        self.observe(observation)?;
+        Ok(Step {
+            reward: if right { 1.0 } else { -1.0 },
+            terminated: false,
+            truncated: self.state.steps >= self.episode_len,
+        })
+    }
+
+    fn state(&self) -> Result<Option<Json>> {
+        save_state(&self.state)
+    }
+
+    fn set_state(&mut self, state: &Json) -> Result<()> {
+        let state: State = load_state(self.name(), state)?;
+        let (expected, found) = (self.repeat_delay + 1, state.history.len());
+        if found != expected {
+            let reason = format!("it remembers {found} observations instead of {expected}");
+            return Err(invalid_state(self.name(), reason));
+        }
+        self.state = state;
+        Ok(())
+    }
+
+    fn name(&self) -> &str {
+        "RepeatAfterMe"
+    }
+}

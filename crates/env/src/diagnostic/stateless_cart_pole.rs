@@ -1,0 +1,71 @@
+//! A pole on a cart whose speeds are hidden.
+
+use serde_json::Value as Json;
+
+use crate::classic_control::CartPole;
+use crate::{Buffer, Env, EnvConfig, ResetOptions, Result, Row, RowMut, Space, Step};
+
+/// `StatelessCartPole-v1`: [`CartPole`] without the velocities, which an agent must remember to
+/// tell. RLlib's environment of the same name.
+///
+/// - Observation: cart position, pole angle (radians).
+/// - Everything else, options included, is that of [`CartPole`], from the same seeds.
+#[derive(Clone, Debug)]
+pub struct StatelessCartPole {
+    env: CartPole,
+    observation_space: Space,
+    /// What the cart pole observes: one row.
+    full: Buffer,
+}
+
+impl StatelessCartPole {
+    /// Options: those of [`CartPole::new`].
+    pub fn new(config: &EnvConfig) -> Result<Self> {
+        let env = CartPole::new(config)?;
+        let space = env.observation_space().as_box()?;
+        let pick = |bounds: &[f32]| [bounds[0], bounds[2]];
+        let observation_space = Space::box_between(pick(space.low()), pick(space.high()))?;
+        Ok(Self { full: Buffer::zeros(env.observation_space(), 1), env, observation_space })
+    }
+
+    fn observe(&self, mut observation: RowMut<'_>) -> Result<()> {
+        match self.full.as_f32()? {
+            &[x, _, theta, _] => observation.write_f32(&[x, theta]),
+            other => observation.write_f32(other),
+        }
+    }
+}
+
+impl Env for StatelessCartPole {
+    fn observation_space(&self) -> &Space {
+        &self.observation_space
+    }
+
+    fn action_space(&self) -> &Space {
+        self.env.action_space()
+    }
+
+    fn reset(&mut self, options: &ResetOptions, observation: RowMut<'_>) -> Result<()> {
+        self.env.reset(options, self.full.row_mut(0))?;
+        self.observe(observation)
+    }
+
+    #[inline]
+    fn step(&mut self, action: Row<'_>, observation: RowMut<'_>) -> Result<Step> {
+        let step = self.env.step(action, self.full.row_mut(0))?;
+        self.observe(observation)?;
+        Ok(step)
+    }
+
+    fn state(&self) -> Result<Option<Json>> {
+        self.env.state()
+    }
+
+    fn set_state(&mut self, state: &Json) -> Result<()> {
+        self.env.set_state(state)
+    }
+
+    fn name(&self) -> &str {
+        "StatelessCartPole"
+    }
+}

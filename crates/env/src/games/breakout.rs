@@ -1,0 +1,240 @@
+//! A ball that breaks bricks.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::env::{discrete_action, invalid_state};
+use crate::np_random::Generator;
+use crate::{
+    Env, EnvConfig, ResetOptions, Result, Row, RowMut, Space, Step, load_state, save_state,
+};
+
+const SIZE: i64 = 10;
+const BOTTOM: i64 = SIZE - 1;
+/// The first row of bricks, the first below them, and all of their cells.
+const BRICKS_TOP: i64 = 1;
+const BRICKS_END: i64 = 4;
+const ALL_BRICKS: u32 = (1 << ((BRICKS_END - BRICKS_TOP) * SIZE)) - 1;
+const CHANNELS: usize = 4;
+
+/// `Breakout-v0`: keep a ball in play and break bricks with it, on a grid of 10 by 10 cells.
+///
+/// Made after the description of the game in *MinAtar* (Young and Tian 2019), without sticky
+/// actions. The description leaves cases open; the rules are ours where it does, so that results are
+/// not those of MinAtar.
+///
+/// - Observation: an image of 10 rows, 10 columns and 4 channels, 0 or 1: paddle, ball, trail, brick.
+/// - Actions: 0 leaves the paddle, 1 moves it to the left, 2 to the right; walls stop it.
+/// - Reward: 1 for every brick.
+/// - Terminates when the ball reaches the bottom row.
+///
+/// Rows count from the top, 0 to 9. Bricks fill rows 1 to 3. The paddle is one cell of row 9 and
+/// starts in column 4. The ball starts in row 4 in a random column and falls to the left or to the
+/// right by chance. In each step the paddle moves first; then the ball moves by one cell diagonally:
+///
+/// 1. Heading out at a side or at the top, it turns around there, and moves in the new direction in
+///    the same step.
+/// 2. If the cell ahead is a brick, the brick breaks, and the ball turns around vertically: it keeps
+///    its row and only moves sideways, or stays if a brick is in the way there, too.
+/// 3. If the cell ahead is in row 9 and the paddle is straight below the ball, the ball turns up: it
+///    keeps its row and only moves sideways. If the paddle is in the very cell ahead, the ball hits
+///    its edge, stays, and turns back the way it came. Else the ball moves into row 9, and the
+///    episode is over.
+/// 4. When no brick is left, all are put up again, as soon as the ball is below them.
+///
+/// A ball that only moves sideways changes from the white cells of a chess board to the black ones,
+/// so that every brick can be reached. The trail is the cell behind the ball as it heads, at most the
+/// edge of the grid: together they show the direction.
+#[derive(Clone, Debug)]
+pub struct Breakout {
+    observation_space: Space,
+    action_space: Space,
+    state: State,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    rng: Generator,
+    /// Column in the last row.
+    paddle: i64,
+    /// Row and column.
+    ball: (i64, i64),
+    /// Rows and columns per step, each 1 or -1.
+    heading: (i64, i64),
+    /// One bit for each brick, by rows.
+    bricks: u32,
+}
+
+impl State {
+    fn brick(row: i64, column: i64) -> u32 {
+        if (BRICKS_TOP..BRICKS_END).contains(&row) && (0..SIZE).contains(&column) {
+            1 << ((row - BRICKS_TOP) * SIZE + column)
+        } else {
+            0
+        }
+    }
+
+    fn has_brick(&self, row: i64, column: i64) -> bool {
+        self.bricks & Self::brick(row, column) != 0
+    }
+
+    fn trail(&self) -> (i64, i64) {
+        let behind = |at: i64, heading: i64| (at - heading).clamp(0, BOTTOM);
+        (behind(self.ball.0, self.heading.0), behind(self.ball.1, self.heading.1))
+    }
+
+    /// Moves the ball; the reward, and whether the ball is lost.
+    fn move_ball(&mut self) -> (f64, bool) {
+        let ahead = |at: i64, heading: &mut i64| {
+            if !(0..SIZE).contains(&(at + *heading)) {
+                *heading = -*heading;
+            }
+            at + *heading
+        };
+        let row = ahead(self.ball.0, &mut self.heading.0);
+        let column = ahead(self.ball.1, &mut self.heading.1);
+
+        let brick = self.bricks & Self::brick(row, column);
+        if brick != 0 {
+            self.bricks &= !brick;
+            self.heading.0 = -self.heading.0;
+            if !self.has_brick(self.ball.0, column) {
+                self.ball.1 = column;
+            }
+            return (1.0, false);
+        }
+        if row == BOTTOM && self.paddle == self.ball.1 {
+            self.heading.0 = -1;
+            self.ball.1 = column;
+            return (0.0, false);
+        }
+        if row == BOTTOM && self.paddle == column {
+            self.heading = (-1, -self.heading.1);
+            return (0.0, false);
+        }
+        self.ball = (row, column);
+        (0.0, row == BOTTOM)
+    }
+}
+
+impl Breakout {
+    /// There are no options.
+    pub fn new(config: &EnvConfig) -> Result<Self> {
+        config.deny_unknown("Breakout", &[])?;
+        let size = SIZE as usize;
+        let state = State {
+            rng: Generator::from_entropy(),
+            paddle: 4,
+            ball: (BRICKS_END, 0),
+            heading: (1, 1),
+            bricks: ALL_BRICKS,
+        };
+        Ok(Self {
+            observation_space: Space::boxed(0.0, 1.0, &[size, size, CHANNELS])?,
+            action_space: Space::discrete(3)?,
+            state,
+        })
+    }
+
+    fn observe(&self, observation: RowMut<'_>) -> Result<()> {
+        let pixels = observation.f32s_mut()?;
+        pixels.fill(0.0);
+        let mut light = |(row, column): (i64, i64), channel: usize| {
+            let cell = usize::try_from(row * SIZE + column).unwrap_or(usize::MAX / CHANNELS - 1);
+            if let Some(pixel) = pixels.get_mut(cell * CHANNELS + channel) {
+                *pixel = 1.0;
+            }
+        };
+        light((BOTTOM, self.state.paddle), 0);
+        light(self.state.ball, 1);
+        light(self.state.trail(), 2);
+        for row in BRICKS_TOP..BRICKS_END {
+            for column in 0..SIZE {
+                if self.state.has_brick(row, column) {
+                    light((row, column), 3);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Env for Breakout {
+    fn observation_space(&self) -> &Space {
+        &self.observation_space
+    }
+
+    fn action_space(&self) -> &Space {
+        &self.action_space
+    }
+
+    fn reset(&mut self, options: &ResetOptions, observation: RowMut<'_>) -> Result<()> {
+        options.deny_unknown(self.name(), &[])?;
+        let State { rng, paddle, ball, heading, bricks } = &mut self.state;
+        rng.reseed(options.seed);
+        *paddle = 4;
+        *ball = (BRICKS_END, rng.integers(0, SIZE));
+        *heading = (1, 2 * rng.integers(0, 2) - 1);
+        *bricks = ALL_BRICKS;
+        self.observe(observation)
+    }
+
+    #[inline]
+    fn step(&mut self, action: Row<'_>, observation: RowMut<'_>) -> Result<Step> {
+        match discrete_action(&self.action_space, action)? {
+            1 => self.state.paddle = (self.state.paddle - 1).max(0),
+            2 => self.state.paddle = (self.state.paddle + 1).min(BOTTOM),
+            _ => {}
+        }
+        let (reward, terminated) = self.state.move_ball();
+        if self.state.bricks == 0 && self.state.ball.0 >= BRICKS_END {
+            self.state.bricks = ALL_BRICKS;
+        }
+        self.observe(observation)?;
+        Ok(Step { reward, terminated, truncated: false })
+    }
+
+    fn state(&self) -> Result<Option<Json>> {
+        save_state(&self.state)
+    }
+
+    fn set_state(&mut self, state: &Json) -> Result<()> {
+        let state: State = load_state(self.name(), state)?;
+        let on_board = [state.paddle, state.ball.0, state.ball.1].map(|at| (0..SIZE).contains(&at));
+        let headings = [state.heading.0, state.heading.1].map(|heading| matches!(heading, 1 | -1));
+        if on_board != [true; 3] || headings != [true; 2] || state.bricks > ALL_BRICKS {
+            return Err(invalid_state(
+                self.name(),
+                "the ball, the paddle or a brick is off the board",
+            ));
+        }
+        self.state = state;
+        Ok(())
+    }
+
+    fn name(&self) -> &str {
+        "Breakout"
+    }
+}
+
+impl fmt::Display for Breakout {
+    /// The board: `#` is a brick, `o` the ball, `'` its trail, `=` the paddle.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for row in 0..SIZE {
+            for column in 0..SIZE {
+                f.write_str(match (row, column) {
+                    at if at == self.state.ball => "o",
+                    at if at == (BOTTOM, self.state.paddle) => "=",
+                    (row, column) if self.state.has_brick(row, column) => "#",
+                    at if at == self.state.trail() => "'",
+                    _ => ".",
+                })?;
+            }
+            f.write_str("\n")?;
+        }
+        Ok(())
+    }
+}

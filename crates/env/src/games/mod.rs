@@ -1,0 +1,24 @@
+//! Small games, alone and for two.
+//!
+//! Their rules are fixed here to the last case, so that a game can be played by hand in a test.
+//! Boards print as text through [`Display`](std::fmt::Display).
+
+mod breakout;
+mod catch;
+mod rock_paper_scissors;
+mod tic_tac_toe;
+
+pub use breakout::Breakout;
+pub use catch::Catch;
+pub use rock_paper_scissors::RockPaperScissors;
+pub use tic_tac_toe::TicTacToe;
+
+use crate::EnvSpec;
+
+/// The games with one player.
+pub(crate) fn specs() -> Vec<EnvSpec> {
+    vec![
+        EnvSpec::new("Breakout-v0", Breakout::new).with_max_episode_steps(10_000),
+        EnvSpec::new("Catch-v0", Catch::new).with_reward_threshold(0.95),
+    ]
+}

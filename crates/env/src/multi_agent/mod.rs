@@ -1,0 +1,223 @@
+//! Environments with several agents.
+//!
+//! A [`MultiAgentEnv`] is RLlib's class of the same name on preallocated slots: agents have names
+//! for people and indices for programs, and each has spaces of its own. Whom an environment observes
+//! in a step, acts in the next one, and nobody else. So simultaneous games (PettingZoo's parallel
+//! API) observe all agents in every step, turn-based games one at a time, and agents may come and go.
+//!
+//! ```
+//! use rekindle_env::{MultiAgentActions, MultiAgentStep, ResetOptions, make_multi_agent};
+//!
+//! let mut env = make_multi_agent("RockPaperScissors-v0")?;
+//! let mut out = MultiAgentStep::new(env.possible_agents());
+//! let mut actions = MultiAgentActions::new(env.possible_agents());
+//!
+//! env.reset(&ResetOptions::seed(0), &mut out)?;
+//! let mut returns = [0.0; 2];
+//! while !out.is_done() {
+//!     actions.clear();
+//!     for agent in out.agents_to_act() {
+//!         actions.act(agent)?.set_discrete(agent as i64)?; // rock against paper
+//!     }
+//!     env.step(&actions, &mut out)?;
+//!     (0..2).for_each(|agent| returns[agent] += out.reward(agent));
+//! }
+//! assert_eq!(returns, [-10.0, 10.0]);
+//! # Ok::<(), rekindle_env::EnvError>(())
+//! ```
+//!
+//! [`RockPaperScissors`](crate::games::RockPaperScissors) is an environment to read before writing
+//! one, [`TicTacToe`](crate::games::TicTacToe) a turn-based one.
+
+mod actions;
+mod checker;
+mod copies;
+mod registry;
+mod step;
+mod sync;
+mod time_limit;
+mod vector;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+pub use actions::MultiAgentActions;
+pub use checker::MultiAgentChecker;
+pub use copies::MultiAgentCopies;
+pub use registry::{
+    MultiAgentEnvSpec, make_multi_agent, make_multi_agent_vec, make_multi_agent_vec_with,
+    make_multi_agent_with, multi_agent_spec, register_multi_agent, registered_multi_agent_ids,
+};
+pub use step::MultiAgentStep;
+pub use sync::SyncMultiAgentVectorEnv;
+pub use time_limit::MultiAgentTimeLimit;
+pub use vector::{MultiAgentVectorEnv, MultiAgentVectorStep};
+
+pub(crate) use registry::specs;
+
+use crate::vector::{check_len, unsupported};
+use crate::{Buffer, EnvError, Info, ResetOptions, Result, Space};
+
+/// The name of an agent, unique in its environment.
+pub type AgentId = String;
+
+/// An agent as an environment knows it: its name and its spaces.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentSpec {
+    /// Its name.
+    pub id: AgentId,
+    /// The space of what it sees.
+    pub observation_space: Space,
+    /// The space of what it does.
+    pub action_space: Space,
+}
+
+impl AgentSpec {
+    /// An agent called `id`.
+    pub fn new(id: impl Into<AgentId>, observation_space: Space, action_space: Space) -> Self {
+        Self { id: id.into(), observation_space, action_space }
+    }
+}
+
+/// An environment in which several agents observe and act.
+///
+/// [`reset`](Self::reset) starts an episode and [`step`](Self::step) moves it on. Both write what
+/// they led to into slots of the caller, so a step allocates nothing:
+///
+/// - An agent that is [observed](MultiAgentStep::observe) acts in the next step, unless it is done.
+///   No other agent may act. If nobody is observed, the next step comes without actions.
+/// - [Rewards](MultiAgentStep::add_reward) may come at any time, also to an agent that waits.
+/// - An agent that is [terminated](MultiAgentStep::terminate) or
+///   [truncated](MultiAgentStep::truncate) is done until the next reset, and is neither observed nor
+///   rewarded again. A truncated agent needs a final observation in that step; of a terminated agent
+///   without one, the last observation stands.
+/// - The episode is over when the environment says so for
+///   [all](MultiAgentStep::terminate_all), or when every agent that was ever observed in it is done.
+///
+/// An environment need not check any of this: [`make_multi_agent`] wraps it
+/// in [`MultiAgentChecker`], which enforces the rules on either side, and in
+/// [`MultiAgentTimeLimit`]. Nor need it clear `out`, which its caller does (see
+/// [`MultiAgentStep::clear`]).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a multi-agent environment",
+    label = "this type does not implement `MultiAgentEnv`",
+    note = "implement `MultiAgentEnv`: `possible_agents`, `reset` and `step`",
+    note = "for several agents in copies of a single-agent `Env`, use `MultiAgentCopies`"
+)]
+pub trait MultiAgentEnv: Send {
+    /// Every agent that may ever appear, in the order of their indices. It never changes.
+    fn possible_agents(&self) -> &[AgentSpec];
+
+    /// Starts an episode and observes the agents that act first.
+    ///
+    /// A seed restarts the environment's random stream; without one, the stream goes on.
+    fn reset(&mut self, options: &ResetOptions, out: &mut MultiAgentStep) -> Result<()>;
+
+    /// Performs the actions of the agents that were observed last.
+    fn step(&mut self, actions: &MultiAgentActions, out: &mut MultiAgentStep) -> Result<()>;
+
+    /// More about the last reset or step, for logs and debugging.
+    fn info(&self) -> Info {
+        Info::new()
+    }
+
+    /// Everything needed to go on exactly from here, or `None` where the environment cannot tell.
+    fn state(&self) -> Result<Option<Json>> {
+        Ok(None)
+    }
+
+    /// Goes on from a state that [`state`](Self::state) returned.
+    fn set_state(&mut self, _state: &Json) -> Result<()> {
+        Err(unsupported::<Self>("set_state"))
+    }
+
+    /// The name used in error messages.
+    fn name(&self) -> &str {
+        std::any::type_name::<Self>()
+    }
+}
+
+impl dyn MultiAgentEnv + '_ {
+    /// The index of the agent called `id`.
+    pub fn agent_index(&self, id: &str) -> Result<usize> {
+        agent_index(self.possible_agents(), id)
+    }
+}
+
+impl fmt::Debug for dyn MultiAgentEnv + '_ {
+    /// Shows the name and the agents with their spaces.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug_agents(self.possible_agents(), &mut f.debug_struct(self.name()))
+    }
+}
+
+impl<E: MultiAgentEnv + ?Sized> MultiAgentEnv for Box<E> {
+    fn possible_agents(&self) -> &[AgentSpec] {
+        (**self).possible_agents()
+    }
+
+    fn reset(&mut self, options: &ResetOptions, out: &mut MultiAgentStep) -> Result<()> {
+        (**self).reset(options, out)
+    }
+
+    fn step(&mut self, actions: &MultiAgentActions, out: &mut MultiAgentStep) -> Result<()> {
+        (**self).step(actions, out)
+    }
+
+    fn info(&self) -> Info {
+        (**self).info()
+    }
+
+    fn state(&self) -> Result<Option<Json>> {
+        (**self).state()
+    }
+
+    fn set_state(&mut self, state: &Json) -> Result<()> {
+        (**self).set_state(state)
+    }
+
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+}
+
+/// The index of the agent called `id` among `agents`.
+pub fn agent_index(agents: &[AgentSpec], id: &str) -> Result<usize> {
+    agents.iter().position(|agent| agent.id == id).ok_or_else(|| EnvError::UnknownAgent {
+        agent: id.to_owned(),
+        known: agents.iter().map(|agent| agent.id.clone()).collect(),
+    })
+}
+
+/// Shows each agent as `left: Discrete(2) -> Discrete(3)`: what it sees and does.
+fn debug_agents(agents: &[AgentSpec], f: &mut fmt::DebugStruct<'_, '_>) -> fmt::Result {
+    for AgentSpec { id, observation_space, action_space } in agents {
+        f.field(id, &format_args!("{observation_space} -> {action_space}"));
+    }
+    f.finish_non_exhaustive()
+}
+
+#[cold]
+fn unknown_agent(agent: usize, agents: usize) -> EnvError {
+    let known = (0..agents).map(|agent| agent.to_string()).collect();
+    EnvError::UnknownAgent { agent: agent.to_string(), known }
+}
+
+/// Fails unless there is one row for each agent, of the layout of its space.
+fn check_agents<'a>(
+    rows: impl ExactSizeIterator<Item = &'a Buffer>,
+    agents: &[AgentSpec],
+    space: fn(&AgentSpec) -> &Space,
+) -> Result<()> {
+    check_len("agents", agents.len(), rows.len())?;
+    for (row, agent) in rows.zip(agents) {
+        if row.rows() != 1 || !row.is_compatible(space(agent)) {
+            let expected = format!("one row of {}", space(agent));
+            let source = EnvError::wrong_kind(expected, format!("{:?}", row.row(0)));
+            return Err(EnvError::Agent { agent: agent.id.clone(), source: Box::new(source) });
+        }
+    }
+    Ok(())
+}

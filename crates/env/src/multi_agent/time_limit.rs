@@ -1,0 +1,75 @@
+//! Multi-agent episodes of limited length.
+
+use serde_json::Value as Json;
+
+use super::{AgentSpec, MultiAgentActions, MultiAgentEnv, MultiAgentStep};
+use crate::wrappers::{Nested, at_least_one_step};
+use crate::{Info, ResetOptions, Result, load_state, save_state};
+
+/// Truncates an episode for all of its agents when it reaches `max_episode_steps` steps of the
+/// environment, however many agents acted in them.
+///
+/// Agents that wait for their turn then are judged by what they saw last.
+#[derive(Clone, Debug)]
+pub struct MultiAgentTimeLimit<E> {
+    env: E,
+    max_episode_steps: usize,
+    elapsed_steps: usize,
+}
+
+impl<E: MultiAgentEnv> MultiAgentTimeLimit<E> {
+    /// Limits the episodes of `env` to `max_episode_steps` steps, at least one.
+    pub fn new(env: E, max_episode_steps: usize) -> Result<Self> {
+        at_least_one_step(max_episode_steps)?;
+        Ok(Self { env, max_episode_steps, elapsed_steps: 0 })
+    }
+
+    /// The longest episode, in steps of the environment.
+    #[must_use]
+    pub fn max_episode_steps(&self) -> usize {
+        self.max_episode_steps
+    }
+}
+
+impl<E: MultiAgentEnv> MultiAgentEnv for MultiAgentTimeLimit<E> {
+    fn possible_agents(&self) -> &[AgentSpec] {
+        self.env.possible_agents()
+    }
+
+    fn reset(&mut self, options: &ResetOptions, out: &mut MultiAgentStep) -> Result<()> {
+        self.elapsed_steps = 0;
+        self.env.reset(options, out)
+    }
+
+    #[inline]
+    fn step(&mut self, actions: &MultiAgentActions, out: &mut MultiAgentStep) -> Result<()> {
+        self.env.step(actions, out)?;
+        self.elapsed_steps += 1;
+        if self.elapsed_steps >= self.max_episode_steps {
+            out.truncate_all();
+        }
+        Ok(())
+    }
+
+    fn info(&self) -> Info {
+        self.env.info()
+    }
+
+    fn state(&self) -> Result<Option<Json>> {
+        match self.env.state()? {
+            Some(env) => save_state(&Nested { wrapper: self.elapsed_steps, env }),
+            None => Ok(None),
+        }
+    }
+
+    fn set_state(&mut self, state: &Json) -> Result<()> {
+        let Nested { wrapper, env } = load_state(self.name(), state)?;
+        self.env.set_state(&env)?;
+        self.elapsed_steps = wrapper;
+        Ok(())
+    }
+
+    fn name(&self) -> &str {
+        self.env.name()
+    }
+}

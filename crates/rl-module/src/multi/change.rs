@@ -1,0 +1,117 @@
+//! Changing parameters, shared ones once.
+
+use rekindle_core::weights::{LoadReport, Weights};
+use rekindle_core::{ALL_MODULES, Checkpointable, State};
+
+use super::MultiRLModule;
+use crate::shared::SharedView;
+use crate::{AnyRLModule, BoxRLModule, ModuleError, Result};
+
+impl MultiRLModule {
+    /// The name of the parameters of a module: its id, or
+    /// [`ALL_MODULES`](rekindle_core::ALL_MODULES) for a part of a shared module.
+    ///
+    /// Gradients, optimizers and their checkpoints go by this name.
+    pub fn parameter_group<'a>(&self, id: &'a str) -> &'a str {
+        if self.views.contains(id) { ALL_MODULES } else { id }
+    }
+
+    /// Every parameter exactly once: the names of [`parameter_group`](Self::parameter_group), each
+    /// with one module that holds these parameters.
+    pub fn parameter_groups(&self) -> impl Iterator<Item = (&str, &AnyRLModule)> {
+        let first_view = self.views.first();
+        self.modules.iter().filter_map(move |(id, module)| {
+            let again = self.views.contains(id) && first_view != Some(id);
+            (!again).then(|| (self.parameter_group(id), module))
+        })
+    }
+
+    /// Changes the parameters of a group, by one module that holds them.
+    ///
+    /// `change` gives back the module it is given with other parameters. No other copy of them is
+    /// held meanwhile, so they may be updated in place.
+    ///
+    /// # Errors
+    /// [`ModuleError::UnknownModule`] if nothing has that name; [`ModuleError::Mismatch`] if
+    /// `change` gave back something else than a part of the shared module, which then falls apart.
+    pub fn change_parameters<T>(
+        &mut self,
+        group: &str,
+        change: impl FnOnce(AnyRLModule) -> (AnyRLModule, T),
+    ) -> Result<T> {
+        let id = match self.views.first() {
+            Some(first) if group == ALL_MODULES || self.views.contains(group) => first.clone(),
+            _ => group.to_owned(),
+        };
+        let module = self.modules.remove(&id).ok_or_else(|| self.unknown(group))?;
+        let mut others = Vec::new();
+        if self.views.contains(&id) {
+            for other in self.views.iter().filter(|other| **other != id) {
+                let Some(module) = self.modules.remove(other) else { continue };
+                let Some(part) = module.view().map(|view| view.module_id().clone()) else {
+                    continue;
+                };
+                others.push((other.clone(), part, module.detach()));
+            }
+        }
+        let (module, out) = change(module);
+        let shared = module.view().map(|view| view.shared().clone());
+        self.modules.insert(id, module);
+        if !others.is_empty() {
+            let Some(shared) = shared else {
+                self.views.clear();
+                return Err(ModuleError::Mismatch(
+                    "a part of a shared module was replaced while its parameters were changed; give back the module that `change` was called with".into(),
+                ));
+            };
+            for (other, part, detached) in others {
+                let view = BoxRLModule::new(SharedView::new(part, shared.clone()));
+                self.modules.insert(other, detached.attach(view));
+            }
+        }
+        Ok(out)
+    }
+
+    /// Replaces all parameters of a module, and so those that others share with it. Strict.
+    ///
+    /// # Errors
+    /// [`ModuleError::UnknownModule`], or as [`AnyRLModule::load_state_dict`].
+    pub fn load_state_dict(&mut self, id: &str, weights: &Weights) -> Result<()> {
+        self.try_change(id, |module| module.load_state_dict(weights))
+    }
+
+    /// Replaces the parameters of a module that `weights` has a fitting value for.
+    ///
+    /// # Errors
+    /// [`ModuleError::UnknownModule`], or as [`AnyRLModule::load_matching`].
+    pub fn load_matching(&mut self, id: &str, weights: &Weights) -> Result<LoadReport> {
+        self.try_change(id, |module| module.load_matching(weights))
+    }
+
+    /// Replaces the state of one module by one that was saved of a module of any id.
+    ///
+    /// # Errors
+    /// [`ModuleError::UnknownModule`], or as [`AnyRLModule::load_state_dict`].
+    pub fn set_module_state(&mut self, id: &str, state: &State) -> Result<()> {
+        self.try_change(id, |module| module.set_state(state))
+    }
+
+    /// Moves the target networks of all modules towards their main networks by `tau`.
+    ///
+    /// # Errors
+    /// As [`sync_targets`](crate::sync_targets).
+    pub fn sync_targets(&mut self, tau: f64) -> Result<()> {
+        self.modules.values_mut().try_for_each(|module| module.sync_targets(tau))
+    }
+
+    pub(super) fn try_change<T>(
+        &mut self,
+        group: &str,
+        change: impl FnOnce(&mut AnyRLModule) -> Result<T>,
+    ) -> Result<T> {
+        self.change_parameters(group, |mut module| {
+            let out = change(&mut module);
+            (module, out)
+        })?
+    }
+}

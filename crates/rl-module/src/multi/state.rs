@@ -1,0 +1,119 @@
+//! The state of the container.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::prelude::Device;
+use rekindle_core::{ALL_MODULES, Checkpointable, Generator, ModuleId, State};
+use serde::{Deserialize, Serialize};
+
+use super::MultiRLModule;
+use crate::shared::build_views;
+use crate::{AnyRLModule, ModuleError, RLModuleSpec, Result};
+
+/// The plain part if some modules share parameters; those are the tensors beside it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SharedState {
+    /// The specs that the shared module was built from.
+    rl_module_specs: BTreeMap<ModuleId, RLModuleSpec>,
+    /// The modules that are there: those of the specs without the ones removed since.
+    modules: BTreeSet<ModuleId>,
+}
+
+impl MultiRLModule {
+    /// The specs that the shared module was built from.
+    pub(super) fn shared_specs(&self) -> Option<&BTreeMap<ModuleId, RLModuleSpec>> {
+        let first = self.views.first().and_then(|id| self.get(id))?;
+        first.spec().get_part_of().map(|part| &part.rl_module_specs)
+    }
+
+    /// Adds modules that share the parameters of one shared module.
+    pub(super) fn add_views(&mut self, views: BTreeMap<ModuleId, AnyRLModule>) -> Result<()> {
+        for (id, view) in views {
+            self.add_module(&id, view, false)?;
+            self.views.insert(id);
+        }
+        Ok(())
+    }
+
+    /// Builds all modules that a state describes.
+    ///
+    /// # Errors
+    /// As [`AnyRLModule::from_state`].
+    pub fn from_state(state: &State, device: &Device) -> Result<Self> {
+        let mut multi = Self::new();
+        if !state.data.is_null() {
+            let saved: SharedState = state.data_as()?;
+            let mut views = build_views(&saved.rl_module_specs, device, Generator::from_seed(0))?;
+            views.retain(|id, _| saved.modules.contains(id));
+            multi.add_views(views)?;
+            multi.try_change(ALL_MODULES, |module| module.load_state_dict(&state.tensors))?;
+        }
+        for (id, state) in &state.components {
+            multi.add_module(id, AnyRLModule::from_state(state, device)?, false)?;
+        }
+        Ok(multi)
+    }
+
+    /// Builds all modules of a checkpoint.
+    ///
+    /// # Errors
+    /// As [`AnyRLModule::from_checkpoint`].
+    pub fn from_checkpoint(path: impl AsRef<std::path::Path>, device: &Device) -> Result<Self> {
+        Self::from_state(&rekindle_core::checkpoint::read(path)?, device)
+    }
+}
+
+impl Checkpointable for MultiRLModule {
+    type Error = ModuleError;
+
+    /// A component per module with parameters of its own; shared parameters once, beside them.
+    fn get_state(&self) -> Result<State> {
+        let mut state = State::new();
+        if let (Some(specs), Some(first)) = (self.shared_specs(), self.views.first()) {
+            let rl_module_specs = specs.clone();
+            state =
+                State::from_data(&SharedState { rl_module_specs, modules: self.views.clone() })?;
+            state.tensors = self.module(first)?.state_dict()?;
+        }
+        for (id, module) in self.modules.iter().filter(|(id, _)| !self.views.contains(*id)) {
+            state.insert_component(id.clone(), module.get_state()?);
+        }
+        Ok(state)
+    }
+
+    /// Strict: the state has exactly the modules that are here.
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        let own = |id: &&ModuleId| !self.views.contains(*id);
+        if let Some(id) = state
+            .components
+            .keys()
+            .find(|id| !self.modules.keys().filter(own).any(|own| own == *id))
+        {
+            return Err(ModuleError::unknown(id, self.modules.keys().filter(own)));
+        }
+        let saved = match state.data.is_null() {
+            true => BTreeSet::new(),
+            false => state.data_as::<SharedState>()?.modules,
+        };
+        if saved != self.views {
+            let list =
+                |ids: &BTreeSet<ModuleId>| ids.iter().cloned().collect::<Vec<_>>().join(", ");
+            return Err(ModuleError::Mismatch(format!(
+                "in the checkpoint the modules [{}] share parameters, here it is [{}]; build the container with `MultiRLModule::from_checkpoint`, or from the same spec",
+                list(&saved),
+                list(&self.views)
+            )));
+        }
+        // All states are loaded before the first module is replaced.
+        let mut loaded = self.clone();
+        if !self.views.is_empty() {
+            loaded.load_state_dict(ALL_MODULES, &state.tensors)?;
+        }
+        for id in self.modules.keys().filter(own) {
+            loaded.set_module_state(id, state.component(id)?)?;
+        }
+        *self = loaded;
+        Ok(())
+    }
+}

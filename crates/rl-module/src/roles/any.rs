@@ -1,0 +1,98 @@
+//! The roles of a built module.
+
+use burn::prelude::Tensor;
+use rekindle_core::{Batch, Column, Columns, TensorKind};
+
+use crate::{AnyRLModule, ModuleError, QNet, Result, Role, ValueFunction};
+
+impl AnyRLModule {
+    /// Whether it has a role.
+    pub fn has_role(&self, role: Role) -> bool {
+        match role {
+            Role::ValueFunction => self.module().as_value_function().is_some(),
+            Role::QNet => self.module().as_q_net().is_some(),
+            Role::TargetNetwork => self.module().as_target_network().is_some(),
+            Role::SelfSupervisedLoss => self.module().as_self_supervised_loss().is_some(),
+        }
+    }
+
+    /// The module as a value function.
+    ///
+    /// # Errors
+    /// [`ModuleError::MissingRole`] naming role, module and `needed_by`.
+    pub fn value_function(&self, needed_by: &str) -> Result<&dyn ValueFunction> {
+        self.module()
+            .as_value_function()
+            .ok_or_else(|| self.missing_role(Role::ValueFunction, needed_by))
+    }
+
+    /// The module as a network of action values.
+    ///
+    /// # Errors
+    /// [`ModuleError::MissingRole`] naming role, module and `needed_by`.
+    pub fn q_net(&self, needed_by: &str) -> Result<&dyn QNet> {
+        self.module().as_q_net().ok_or_else(|| self.missing_role(Role::QNet, needed_by))
+    }
+
+    /// The pass of the target networks, as constants: no gradient flows through it.
+    ///
+    /// # Errors
+    /// [`ModuleError::MissingRole`] without target networks, or the module's error.
+    pub fn forward_target(&self, batch: &Batch) -> Result<Batch> {
+        let Some(role) = self.module().as_target_network() else {
+            return Err(self.missing_role(Role::TargetNetwork, "forward_target"));
+        };
+        constants(self.guard("forward_target", || role.forward_target(batch))?)
+    }
+
+    /// Checks that it has a role.
+    ///
+    /// # Errors
+    /// [`ModuleError::MissingRole`] naming role, module and `needed_by`.
+    pub fn require(&self, role: Role, needed_by: &str) -> Result<()> {
+        if self.has_role(role) { Ok(()) } else { Err(self.missing_role(role, needed_by)) }
+    }
+
+    fn missing_role(&self, role: Role, needed_by: &str) -> ModuleError {
+        let (module, needed_by) = (self.spec().module().into(), needed_by.into());
+        ModuleError::MissingRole { module, role, needed_by }
+    }
+
+    /// Values of the observations of a batch, `[B]`.
+    ///
+    /// # Errors
+    /// [`ModuleError::MissingRole`] without a value function, [`ModuleError::ValueCount`] if there is
+    /// not one value for each observation, or the module's error.
+    pub fn compute_values(
+        &self,
+        batch: &Batch,
+        embeddings: Option<Tensor<2>>,
+    ) -> Result<Tensor<1>> {
+        let critic = self.value_function("compute_values")?;
+        let values = self.guard("compute_values", || critic.compute_values(batch, embeddings))?;
+        let found = values.dims()[0];
+        match batch.get(Columns::OBS).map(Column::rows) {
+            Some(expected) if expected != found => {
+                let module = self.spec().module().into();
+                Err(ModuleError::ValueCount { module, expected, found })
+            }
+            _ => Ok(values),
+        }
+    }
+}
+
+/// Cuts the float columns of a batch off the graph of gradients.
+fn constants(batch: Batch) -> Result<Batch> {
+    let mut cut = Batch::new();
+    for (name, column) in batch.iter() {
+        let column = match column.clone() {
+            Column::Tensor(tensor) if tensor.kind() == TensorKind::Float => {
+                Column::Tensor(tensor.map_flat(Tensor::detach)?)
+            }
+            Column::Nested(nested) => Column::Nested(constants(nested)?),
+            column @ Column::Tensor(_) => column,
+        };
+        cut.insert(name.to_owned(), column);
+    }
+    Ok(cut)
+}

@@ -1,0 +1,169 @@
+//! Target networks follow main networks.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::prelude::*;
+use rekindle_core::AnyTensor;
+
+use crate::{ModuleError, Result};
+
+/// A copy of the module whose target networks came closer to their main networks:
+/// `θ⁻ ← τ·θ + (1 − τ)·θ⁻` (Lillicrap et al., 2016).
+///
+/// `pairs` are prefixes of parameter names, main first: `("encoder", "target_encoder")`. With
+/// `tau` 1 the targets become exact copies.
+///
+/// # Errors
+/// [`ModuleError::InvalidTau`], or [`ModuleError::TargetPair`] if a target parameter has no main
+/// parameter of the same name and shape, or a prefix names none.
+pub fn sync_targets<M: Module>(module: &M, pairs: &[(&str, &str)], tau: f64) -> Result<M> {
+    if !(0.0..=1.0).contains(&tau) {
+        return Err(ModuleError::InvalidTau(tau));
+    }
+    let mut values = Values::default();
+    module.visit(&mut values);
+    let mut followed = BTreeMap::new();
+    for (main, target) in pairs {
+        let refuse = |reason: String| ModuleError::TargetPair {
+            main: (*main).into(),
+            target: (*target).into(),
+            reason,
+        };
+        let mut any = false;
+        for (name, value) in &values.by_name {
+            let Some(rest) = below(name, target) else { continue };
+            let Some(source) = values.by_name.get(&format!("{main}{rest}")) else {
+                return Err(refuse(format!("there is no parameter `{main}{rest}`")));
+            };
+            if source.shape() != value.shape() {
+                let (target, main) = (value.shape(), source.shape());
+                return Err(refuse(format!("`{name}` has shape {target:?}, not {main:?}")));
+            }
+            followed.insert(name.clone(), source.clone());
+            any = true;
+        }
+        if !any {
+            return Err(refuse(format!("there is no parameter below `{target}`")));
+        }
+    }
+    Ok(module.clone().map(&mut Follower { path: Vec::new(), followed, tau }))
+}
+
+/// What comes after a prefix, if the name is below it.
+fn below<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
+    name.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Float parameters by the paths of their fields.
+#[derive(Default)]
+struct Values {
+    path: Vec<String>,
+    by_name: BTreeMap<String, AnyTensor>,
+}
+
+impl ModuleVisitor for Values {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.by_name.insert(self.path.join("."), untracked(param.val()).into());
+    }
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.into());
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+}
+
+/// The value alone: what is computed from it has no part in gradients.
+fn untracked<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    tensor.detach().set_require_grad(false)
+}
+
+/// Moves every target towards what it follows.
+struct Follower {
+    path: Vec<String>,
+    followed: BTreeMap<String, AnyTensor>,
+    tau: f64,
+}
+
+impl ModuleMapper for Follower {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        // Names and shapes were compared before: a tensor found here has rank `D`.
+        let Some(Ok(main)) = self.followed.remove(&self.path.join(".")).map(AnyTensor::into_float)
+        else {
+            return param;
+        };
+        let (id, target, mapper) = param.consume();
+        let trains = target.is_require_grad();
+        let new: Tensor<D> = if self.tau == 1.0 {
+            main
+        } else {
+            main.mul_scalar(self.tau) + untracked(target).mul_scalar(1.0 - self.tau)
+        };
+        let new = new.detach();
+        Param::from_mapped_value(id, if trains { new.require_grad() } else { new }, mapper)
+    }
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.into());
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::{Linear, LinearConfig};
+    use rekindle_core::any_tensor::to_f32;
+
+    use super::*;
+
+    #[derive(Module, Debug)]
+    struct Net {
+        main: Linear,
+        target: Linear,
+    }
+
+    fn net() -> Net {
+        let device = Device::flex();
+        let linear = |value: f64| {
+            LinearConfig::new(2, 1)
+                .with_initializer(burn::nn::Initializer::Constant { value })
+                .init(&device)
+        };
+        Net { main: linear(1.0), target: linear(0.0) }
+    }
+
+    const PAIRS: &[(&str, &str)] = &[("main", "target")];
+
+    #[test]
+    fn a44_100_updates_with_tau_0_005_reach_0_394230() {
+        let mut net = net();
+        for _ in 0..100 {
+            net = sync_targets(&net, PAIRS, 0.005).unwrap();
+        }
+        for value in to_f32(net.target.weight.val()).unwrap() {
+            assert!((value - 0.394_230).abs() < 1e-5, "{value}");
+        }
+        assert_eq!(to_f32(net.main.weight.val()).unwrap(), [1.0, 1.0]);
+    }
+
+    #[test]
+    fn a44_tau_1_is_a_copy_also_of_values_that_are_not_finite_before() {
+        let mut net = net();
+        net.target = LinearConfig::new(2, 1)
+            .with_initializer(burn::nn::Initializer::Constant { value: f64::NAN })
+            .init(&Device::flex());
+        let net = sync_targets(&net, PAIRS, 1.0).unwrap();
+        assert_eq!(to_f32(net.target.weight.val()).unwrap(), [1.0, 1.0]);
+    }
+
+    #[test]
+    fn pairs_that_do_not_match_and_tau_out_of_range_are_refused() {
+        let message = |pairs, tau| sync_targets(&net(), pairs, tau).unwrap_err().to_string();
+        assert!(message(&[("main", "tgt")], 0.5).contains("no parameter below `tgt`"));
+        assert!(message(&[("mine", "target")], 0.5).contains("no parameter `mine.bias`"));
+        assert!(message(&[("main.bias", "target.weight")], 0.5).contains("has shape"));
+        assert!(message(PAIRS, 1.5).contains("`tau` is 1.5"));
+    }
+}

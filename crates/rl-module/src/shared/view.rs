@@ -1,0 +1,173 @@
+//! One of the modules that share parameters, as a module of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor};
+use burn::prelude::{Device, Tensor};
+use rekindle_catalog::ModelBuilder;
+use rekindle_core::{Batch, Generator, ModuleId};
+use rekindle_env::Buffer;
+use serde::{Deserialize, Serialize};
+
+use super::{BoxSharedRLModule, SharedContext};
+use crate::spec::seeded;
+use crate::{
+    AnyRLModule, BoxRLModule, ModuleContext, ModuleError, RLModule, RLModuleSpec, Result,
+    ValueFunction,
+};
+
+/// Passes every call on with the id of its module. Its parameters are those of the whole.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedView {
+    module_id: ModuleId,
+    shared: Arc<BoxSharedRLModule>,
+}
+
+impl SharedView {
+    pub(crate) fn new(module_id: ModuleId, shared: Arc<BoxSharedRLModule>) -> Self {
+        Self { module_id, shared }
+    }
+
+    pub(crate) fn module_id(&self) -> &ModuleId {
+        &self.module_id
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<BoxSharedRLModule> {
+        &self.shared
+    }
+
+    /// Changes the whole; without a copy if no other view holds it.
+    fn change(self, f: impl FnOnce(BoxSharedRLModule) -> BoxSharedRLModule) -> Self {
+        Self { shared: Arc::new(f(Arc::unwrap_or_clone(self.shared))), ..self }
+    }
+}
+
+impl RLModule for SharedView {
+    fn setup(_: &ModuleContext<'_>) -> Result<Self> {
+        let message = "a part of a shared module is built by `MultiRLModuleSpec::shared`";
+        Err(ModuleError::Mismatch(message.into()))
+    }
+
+    fn forward_train(&self, batch: &Batch) -> Result<Batch> {
+        self.shared.forward_train(&self.module_id, batch)
+    }
+
+    fn forward_exploration(&self, batch: &Batch) -> Result<Batch> {
+        self.shared.forward_exploration(&self.module_id, batch)
+    }
+
+    fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
+        self.shared.forward_inference(&self.module_id, batch)
+    }
+
+    fn initial_state(&self) -> Result<Option<Buffer>> {
+        self.shared.initial_state(&self.module_id)
+    }
+
+    fn max_seq_len(&self) -> usize {
+        self.shared.max_seq_len(&self.module_id)
+    }
+
+    fn as_value_function(&self) -> Option<&dyn ValueFunction> {
+        self.shared.as_value_function().is_some().then_some(self)
+    }
+
+    fn non_inference_attributes(&self) -> &'static [&'static str] {
+        self.shared.non_inference_attributes()
+    }
+}
+
+impl ValueFunction for SharedView {
+    fn compute_values(&self, batch: &Batch, embeddings: Option<Tensor<2>>) -> Result<Tensor<1>> {
+        match self.shared.as_value_function() {
+            Some(values) => values.compute_values(&self.module_id, batch, embeddings),
+            None => Err(ModuleError::Mismatch(format!(
+                "the shared module of `{}` has no value function",
+                self.module_id
+            ))),
+        }
+    }
+}
+
+impl Module for SharedView {
+    fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
+        self.shared.collect_devices(devices)
+    }
+    fn fork(self, device: &Device) -> Self {
+        self.change(|shared| shared.fork(device))
+    }
+    fn to_device(self, device: &Device) -> Self {
+        self.change(|shared| shared.to_device(device))
+    }
+    fn train(self) -> Self {
+        self.change(BoxSharedRLModule::train)
+    }
+    fn valid(&self) -> Self {
+        Self { module_id: self.module_id.clone(), shared: Arc::new(self.shared.valid()) }
+    }
+    fn materialize(self) -> Self {
+        self.change(BoxSharedRLModule::materialize)
+    }
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        self.shared.visit(visitor);
+    }
+    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+        self.change(|shared| shared.map(mapper))
+    }
+}
+
+/// Where a module belongs: what its spec carries, so that it can be built again alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PartOf {
+    pub(crate) module_id: ModuleId,
+    /// The specs of all modules of the whole.
+    pub(crate) rl_module_specs: BTreeMap<ModuleId, RLModuleSpec>,
+}
+
+impl PartOf {
+    /// The module that `spec` describes: the whole is built and seen from this one.
+    pub(crate) fn build(
+        &self,
+        spec: &RLModuleSpec,
+        device: &Device,
+        rng: Generator,
+    ) -> Result<AnyRLModule> {
+        let mut specs = self.rl_module_specs.clone();
+        specs.insert(self.module_id.clone(), spec.clone().alone());
+        if spec.is_inference_only() {
+            specs = specs.into_iter().map(|(id, s)| (id, s.inference_only(true))).collect();
+        }
+        let mut views = build_views(&specs, device, rng)?;
+        views
+            .remove(&self.module_id)
+            .ok_or_else(|| ModuleError::unknown(&self.module_id, views.keys()))
+    }
+}
+
+/// Builds the whole and gives out its modules; all specs have the same type.
+pub(crate) fn build_views(
+    specs: &BTreeMap<ModuleId, RLModuleSpec>,
+    device: &Device,
+    rng: Generator,
+) -> Result<BTreeMap<ModuleId, AnyRLModule>> {
+    let Some(first) = specs.values().next() else { return Ok(BTreeMap::new()) };
+    let builder = ModelBuilder::new(device, rng);
+    let contexts = specs.iter().map(|(id, spec)| Ok((id.clone(), spec.context(&builder)?)));
+    let cx = SharedContext { modules: contexts.collect::<Result<_>>()?, builder: &builder };
+    let (shared, distributions) = seeded(&builder, || first.constructor().build_shared(&cx))?;
+    if cx.config_unread() {
+        return Err(ModuleError::UnusedModelConfig { module: first.module().into() });
+    }
+    let shared = Arc::new(shared.materialize());
+    let rl_module_specs: BTreeMap<_, _> =
+        specs.iter().map(|(id, spec)| (id.clone(), spec.built())).collect();
+    let views = distributions.into_iter().zip(specs.values()).map(|((id, distribution), spec)| {
+        let (module_id, rl_module_specs) = (id.clone(), rl_module_specs.clone());
+        let spec = spec.built().part_of(PartOf { module_id, rl_module_specs });
+        let view = SharedView::new(id.clone(), shared.clone());
+        (id, AnyRLModule::new(spec, distribution, BoxRLModule::new(view)))
+    });
+    Ok(views.collect())
+}

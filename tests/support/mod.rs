@@ -1,0 +1,138 @@
+//! What the tests of learners share: experience made by hand and a small objective.
+#![allow(dead_code, reason = "every test takes what it needs")]
+
+use std::collections::BTreeMap;
+
+use burn::prelude::*;
+use rekindle::core::ModuleId;
+use rekindle::core::any_tensor::to_f32;
+use rekindle::core::metrics::MetricsLogger;
+use rekindle::core::weights::Weights;
+use rekindle::env_runner::{Rollout, Segment, SegmentEnd};
+use rekindle::learner::{LearnerBatch, LearnerError, Loss, ModuleRollouts, TrainBatch};
+use rekindle::prelude::*;
+
+pub(crate) fn device() -> Device {
+    DeviceSpec::Cpu.open().unwrap()
+}
+
+/// One terminated episode.
+pub(crate) fn rollout(observations: Buffer, actions: Vec<i64>, rewards: Vec<f32>) -> Rollout {
+    let segment = Segment {
+        env: 0,
+        episode: 0,
+        start: 0,
+        stride: 1,
+        len: actions.len(),
+        t_started: 0,
+        end: SegmentEnd::Terminated,
+    };
+    Rollout {
+        final_observations: observations.slice(0..actions.len().min(1)).unwrap(),
+        observations,
+        actions: Buffer::from_i64(actions, &[]).unwrap(),
+        rewards,
+        extras: BTreeMap::new(),
+        segments: vec![segment],
+        states: None,
+        weights_seq_no: 0,
+    }
+}
+
+/// `rows` random observations of a space, an action and a reward for each.
+pub(crate) fn experience(space: &Space, actions: i64, rows: usize, seed: u64) -> Vec<Rollout> {
+    let mut rng = Generator::from_seed(seed);
+    let mut observations = Buffer::zeros(space, rows);
+    for row in 0..rows {
+        space.sample_into(&mut rng, observations.row_mut(row)).unwrap();
+    }
+    let actions = (0..rows as i64).map(|i| i % actions).collect();
+    vec![rollout(observations, actions, vec![0.5; rows])]
+}
+
+pub(crate) fn data(of: &[(&str, Vec<Rollout>)]) -> ModuleRollouts {
+    of.iter().map(|(id, rollouts)| ((*id).to_string(), rollouts.clone())).collect()
+}
+
+/// Behaviour cloning; modules with a value function also learn to predict rewards.
+#[derive(Debug, Default)]
+pub(crate) struct Cloning {
+    pub(crate) roles: Vec<Role>,
+    /// Adds the mean reward to losses instead of learning from it: gradients do not see it.
+    pub(crate) rewards_are_constants: bool,
+}
+
+impl Objective for Cloning {
+    fn name(&self) -> &'static str {
+        "cloning"
+    }
+
+    fn required_roles(&self) -> Vec<Role> {
+        self.roles.clone()
+    }
+
+    fn build_batch(
+        &mut self,
+        cx: UpdateContext<'_>,
+        rollouts: &[Rollout],
+    ) -> Result<LearnerBatch, LearnerError> {
+        Ok(TrainBatch::from_rollouts(rollouts, cx.module.max_seq_len())?.columns.into())
+    }
+
+    fn compute_loss(
+        &mut self,
+        cx: UpdateContext<'_>,
+        batch: &Batch,
+        outputs: &Batch,
+    ) -> Result<Loss, LearnerError> {
+        let inputs = outputs.float::<2>(Columns::ACTION_DIST_INPUTS)?;
+        let logp = cx.module.distribution().logp(inputs, batch.column(Columns::ACTIONS)?)?;
+        let mut total = logp.mean().neg();
+        let mut metrics = Vec::new();
+        if self.rewards_are_constants {
+            total = total + batch.float::<1>(Columns::REWARDS)?.mean();
+        } else if cx.module.has_role(Role::ValueFunction) {
+            let values = cx.module.compute_values(batch, None)?;
+            let vf_loss = (values - batch.float::<1>(Columns::REWARDS)?).square().mean();
+            total = total + vf_loss.clone();
+            metrics.push(("vf_loss", vf_loss));
+        }
+        Ok(Loss { total, metrics })
+    }
+}
+
+pub(crate) fn learner(config: LearnerConfig, module: MultiRLModule) -> Learner {
+    Learner::new(config, Box::new(Cloning::default()), module, &device()).unwrap()
+}
+
+/// What the learner logged since the last call.
+pub(crate) fn metrics(learner: &mut Learner) -> Metrics {
+    let mut logger = MetricsLogger::new();
+    logger.aggregate("learner", [learner.take_metrics()]).unwrap();
+    logger.reduce()
+}
+
+pub(crate) fn weights(learner: &Learner, id: &str) -> Weights {
+    learner.module().module(id).unwrap().state_dict().unwrap()
+}
+
+/// Outputs of the inference pass over 8 observations of the module's space.
+pub(crate) fn logits(module: &AnyRLModule) -> Vec<f32> {
+    let space = module.spec().get_observation_space().unwrap();
+    let observations = experience(space, 1, 8, 7).remove(0).observations;
+    let column = rekindle::core::host_batch::upload(&observations, &device()).unwrap();
+    let out = module.forward_inference(&Batch::new().with(Columns::OBS, column)).unwrap();
+    to_f32(out.float::<2>(Columns::ACTION_DIST_INPUTS).unwrap()).unwrap()
+}
+
+/// A state saved to a folder of its own.
+pub(crate) fn saved(state: &State) -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("saved");
+    rekindle::core::checkpoint::write(&path, state).unwrap();
+    (folder, path)
+}
+
+pub(crate) fn ids(module: &MultiRLModule) -> Vec<&ModuleId> {
+    module.keys().collect()
+}
