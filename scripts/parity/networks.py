@@ -1,4 +1,6 @@
-"""Our default actor-critic in plain PyTorch: the names of its parameters are ours.
+"""Our actor-critics in plain PyTorch: the names of their parameters are ours.
+
+(Those of the recurrent one are torch.nn.LSTM's.)
 
 Depends on torch alone. `ActorCritic.from_state_dict` builds the network that a
 `tensors.safetensors` of a module checkpoint describes.
@@ -23,6 +25,81 @@ class Mlp(nn.Module):
             if i < self.hidden:
                 x = self.act(self.norms[i](x) if len(self.norms) else x)
         return x
+
+
+class Cnn(nn.Module):
+    """Convolutions with ReLU over channels-last images, flattened to height, width, channels.
+
+    Filters are RLlib's: `(out_channels, kernel, stride)` with TensorFlow's "same" padding, which
+    PyTorch lacks for strides, or with a fourth entry `"valid"`.
+    """
+
+    def __init__(self, shape, filters):
+        super().__init__()
+        *size, channels = shape
+        self.layers, self.pads = nn.ModuleList(), []
+        for out, kernel, stride, *padding in filters:
+            sizes = [kernel, kernel] if isinstance(kernel, int) else kernel
+            if padding == ["valid"]:
+                self.pads.append(None)
+                size = [(side - k) // stride + 1 for side, k in zip(size, sizes)]
+            else:
+                ends = [-(-side // stride) for side in size]
+                zeros = [max(0, (e - 1) * stride + k - s) for e, k, s in zip(ends, sizes, size)]
+                vertical, horizontal = [(n // 2, n - n // 2) for n in zeros]
+                self.pads.append((*horizontal, *vertical))
+                size = ends
+            self.layers.append(nn.Conv2d(channels, out, sizes, stride))
+            channels = out
+        self.output_dim = size[0] * size[1] * channels
+
+    def forward(self, images):
+        x = images.permute(0, 3, 1, 2)
+        for layer, pad in zip(self.layers, self.pads):
+            x = layer(x if pad is None else nn.functional.pad(x, pad)).relu()
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+
+class ImageEncoder(nn.Module):
+    """The level `cnn` that our image encoders have in their parameters' names."""
+
+    def __init__(self, shape, filters):
+        super().__init__()
+        self.cnn = Cnn(shape, filters)
+
+    def forward(self, images):
+        return self.cnn(images)
+
+
+class ImageActorCritic(nn.Module):
+    """One image encoder and the heads of a policy and a value function."""
+
+    def __init__(self, shape, filters, actions):
+        super().__init__()
+        self.encoder = ImageEncoder(shape, filters)
+        features = self.encoder.cnn.output_dim
+        self.pi = Wrapped(Mlp([features], None, output=actions))
+        self.vf = Mlp([features], None, output=1)
+
+    def forward(self, images):
+        """Inputs of the action distribution, `[B, inputs]`, and values, `[B]`."""
+        features = self.encoder(images)
+        return self.pi(features), self.vf(features).squeeze(1)
+
+
+class RecurrentActorCritic(nn.Module):
+    """A tokenizer, an LSTM of one layer and the two heads; PyTorch's own layers throughout."""
+
+    def __init__(self, obs, tokens, cells, actions):
+        super().__init__()
+        self.tokenizer = nn.Linear(obs, tokens)
+        self.lstm = nn.LSTM(tokens, cells, batch_first=True)
+        self.pi, self.vf = nn.Linear(cells, actions), nn.Linear(cells, 1)
+
+    def forward(self, obs, state):
+        """`obs` is `[B, T, obs]`, each state `[1, B, cells]`: inputs, values, the states after."""
+        features, state = self.lstm(self.tokenizer(obs).tanh(), state)
+        return self.pi(features), self.vf(features).squeeze(2), state
 
 
 class Wrapped(nn.Module):

@@ -6,7 +6,15 @@
 Writes to tests/parity/data, for `vf_share_layers` true and false:
   rllib_<shared|separate>.safetensors           the module's state dict, under RLlib's names
   rllib_<shared|separate>_recorded.safetensors  outputs, and the learner's loss and its gradients
-and a module for continuous actions with all parts that have weights, `rllib_gaussian*`.
+a module for continuous actions with all parts that have weights, `rllib_gaussian*`; and the
+default module with an LSTM:
+  rllib_lstm.safetensors           its state dict: fcnet [8], lstm_cell_size 6, vf_share_layers
+  rllib_lstm_recorded.safetensors  B = 3 sequences of T = 4 steps; 4, 2 and 3 of them count
+    obs [B, T, 4], loss_mask [B, T] (boolean; padded steps have zeros in every column),
+    state_in.h, state_in.c, state_out.h, state_out.c [B, 1, 6] (batch before layers),
+    actions [B, T] (integers), action_dist_inputs [B, T, 2] (of the old policy),
+    action_logp, advantages, value_targets [B, T]: the batch;
+    logits [B, T, 2], values [B, T], total [1], grad.<parameter>: what RLlib computes from it
 
 No Ray cluster is started. CPU, one thread; the versions are in the metadata of every file.
 """
@@ -39,10 +47,9 @@ SETTINGS = dict(
 )
 
 
-def build_learner(share):
+def build_learner(model):
     """A PPO learner of its own, without an Algorithm around it."""
     env = gym.make("CartPole-v1")
-    model = DefaultModelConfig(fcnet_hiddens=[32, 32], vf_share_layers=share)
     config = (
         PPOConfig()
         .environment("CartPole-v1")
@@ -75,17 +82,69 @@ def make_batch(module, rows=64):
 
 def record(share):
     torch.manual_seed(6)
-    config, learner = build_learner(share)
+    model = DefaultModelConfig(fcnet_hiddens=[32, 32], vf_share_layers=share)
+    config, learner = build_learner(model)
     module = learner.module[DEFAULT_MODULE_ID].unwrapped()
     batch = make_batch(module)
+    record_learner("shared" if share else "separate", config, learner, batch)
+
+
+def make_sequences(module, lengths=(4, 2, 3), steps=4):
+    """The columns of `make_batch` as padded sequences, and the states before them."""
+    rows = len(lengths)
+    mask = torch.arange(steps) < torch.tensor(lengths).unsqueeze(1)
+    obs = torch.randn(rows, steps, 4) * mask.unsqueeze(2)
+    state = {key: 0.5 * torch.randn(rows, 1, 6) for key in "hc"}
+    with torch.no_grad():
+        out = module.forward_train({Columns.OBS: obs, Columns.STATE_IN: state})
+    old = out[Columns.ACTION_DIST_INPUTS] + torch.randn(rows, steps, 2)
+    actions = torch.randint(2, (rows, steps))
+    dist = module.get_exploration_action_dist_cls().from_logits(old)
+    return {
+        Columns.OBS: obs,
+        Columns.ACTIONS: actions * mask,
+        Columns.ACTION_DIST_INPUTS: old * mask.unsqueeze(2),
+        Columns.ACTION_LOGP: dist.logp(actions) * mask,
+        Postprocessing.ADVANTAGES: torch.randn(rows, steps) * mask,
+        Postprocessing.VALUE_TARGETS: 4 * torch.randn(rows, steps) * mask,
+        Columns.LOSS_MASK: mask,
+        Columns.STATE_IN: state,
+    }
+
+
+def record_lstm():
+    torch.manual_seed(12)
+    model = DefaultModelConfig(
+        fcnet_hiddens=[8], use_lstm=True, lstm_cell_size=6, max_seq_len=4, vf_share_layers=True
+    )
+    config, learner = build_learner(model)
+    module = learner.module[DEFAULT_MODULE_ID].unwrapped()
+    record_learner("lstm", config, learner, make_sequences(module))
+
+
+def flat(batch):
+    """The columns with the states under `state_in.h`, ..., without nesting."""
+    columns = {}
+    for key, column in batch.items():
+        if isinstance(column, dict):
+            columns.update({f"{key}.{name}": state for name, state in column.items()})
+        else:
+            columns[key] = column
+    return columns
+
+
+def record_learner(name, config, learner, batch):
+    module = learner.module[DEFAULT_MODULE_ID].unwrapped()
     outputs = module.forward_train(batch)
     values = module.compute_values(batch, embeddings=outputs.get(Columns.EMBEDDINGS))
     total = learner.compute_loss_for_module(
         module_id=DEFAULT_MODULE_ID, config=config, batch=batch, fwd_out=outputs
     )
     total.backward()
+    if Columns.STATE_OUT in outputs:
+        batch = {**batch, Columns.STATE_OUT: outputs[Columns.STATE_OUT]}
     recorded = {
-        **batch,
+        **flat(batch),
         "logits": outputs[Columns.ACTION_DIST_INPUTS],
         "values": values,
         "total": total.reshape(1),
@@ -98,7 +157,6 @@ def record(share):
         "numpy": np.__version__,
         **SETTINGS,
     }
-    name = "shared" if share else "separate"
     save(f"rllib_{name}", module.state_dict(), about)
     save(f"rllib_{name}_recorded", recorded, about)
     print(name, "total loss", total.item())
@@ -143,3 +201,4 @@ if __name__ == "__main__":
     record(share=True)
     record(share=False)
     record_gaussian()
+    record_lstm()

@@ -7,19 +7,27 @@ use rekindle::prelude::*;
 
 use crate::support::{Recorded, cpu};
 
-/// The loss with the settings that the scripts record.
+/// The columns of a recorded batch.
+pub(crate) const COLUMNS: [&str; 6] = [
+    Columns::OBS,
+    Columns::ACTIONS,
+    Columns::ACTION_DIST_INPUTS,
+    Columns::ACTION_LOGP,
+    Columns::ADVANTAGES,
+    Columns::VALUE_TARGETS,
+];
+
+/// The loss of a recorded batch with the settings that the scripts record.
 pub(crate) fn loss(module: &AnyRLModule, recorded: &Recorded) -> Loss {
     let device = cpu().autodiff();
-    let batch = [
-        Columns::OBS,
-        Columns::ACTIONS,
-        Columns::ACTION_DIST_INPUTS,
-        Columns::ACTION_LOGP,
-        Columns::ADVANTAGES,
-        Columns::VALUE_TARGETS,
-    ]
-    .into_iter()
-    .fold(Batch::new(), |batch, name| batch.with(name, recorded.tensor(name, &device)));
+    let column = |name| (name, recorded.tensor(name, &device));
+    let batch = COLUMNS.map(column).into_iter();
+    loss_of(module, &batch.fold(Batch::new(), |batch, (name, column)| batch.with(name, column)))
+}
+
+/// The loss of any batch.
+pub(crate) fn loss_of(module: &AnyRLModule, batch: &Batch) -> Loss {
+    let device = cpu().autodiff();
     let mut objective = PpoObjective::new(PpoTraining {
         clip_param: 0.2,
         vf_clip_param: 10.0,
@@ -36,8 +44,8 @@ pub(crate) fn loss(module: &AnyRLModule, recorded: &Recorded) -> Loss {
         config: &config,
         env_steps: 0,
     };
-    let outputs = module.forward_train(&batch).unwrap();
-    objective.compute_loss(cx, &batch, &outputs).unwrap()
+    let outputs = module.forward_train(batch).unwrap();
+    objective.compute_loss(cx, batch, &outputs).unwrap()
 }
 
 /// A term of a loss by the name under which it is reported.

@@ -52,6 +52,21 @@ impl Recorded {
         AnyTensor::from_data(data, device).unwrap()
     }
 
+    /// The steps of sequences `[B, T, …]` one after the other, `[B * T, …]`; truths become ones.
+    pub(crate) fn steps(&self, name: &str, device: &Device) -> AnyTensor {
+        let array = &self.0[name];
+        let shape = [&[array.shape()[..2].iter().product()], &array.shape()[2..]].concat();
+        let data = match array.data() {
+            ArrayData::F32(values) => TensorData::new(values.clone(), shape),
+            ArrayData::I64(values) => TensorData::new(values.clone(), shape),
+            ArrayData::Bool(values) => {
+                TensorData::new(values.iter().map(|&x| f32::from(x)).collect::<Vec<_>>(), shape)
+            }
+            other => panic!("{name}: {other:?}"),
+        };
+        AnyTensor::from_data(data, device).unwrap()
+    }
+
     /// One array as a float tensor on a device.
     pub(crate) fn float<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D> {
         self.tensor(name, device).into_float().unwrap()
@@ -93,6 +108,11 @@ pub(crate) fn assert_weights_close(found: &Weights, expected: &Weights) {
 
 /// The gradients of a loss by the names of the parameters, in PyTorch's layout.
 pub(crate) fn gradients(module: &AnyRLModule, loss: &Tensor<1>) -> Weights {
+    gradients_of(module, &mut loss.backward())
+}
+
+/// The same from a backward pass that was made, of which other gradients may be read, too.
+pub(crate) fn gradients_of<M: Module>(module: &M, tape: &mut burn::tensor::Gradients) -> Weights {
     /// Puts its gradient in the place of every parameter, so that the state dict names them.
     struct Replacer(Gradients);
     impl ModuleMapper for Replacer {
@@ -101,7 +121,7 @@ pub(crate) fn gradients(module: &AnyRLModule, loss: &Tensor<1>) -> Weights {
             Param::initialized(param.id, gradient.into_float().unwrap())
         }
     }
-    let gradients = Gradients::take(module, &mut loss.backward());
+    let gradients = Gradients::take(module, tape);
     state_dict(&module.clone().map(&mut Replacer(gradients))).unwrap()
 }
 
@@ -112,16 +132,34 @@ pub(crate) fn actor_critic(model_config: Value) -> AnyRLModule {
 
 /// An actor-critic for vectors of four numbers, with autodiff.
 pub(crate) fn actor_critic_for(actions: Space, model_config: Value) -> AnyRLModule {
+    let vectors = Space::boxed(f32::NEG_INFINITY, f32::INFINITY, &[4]).unwrap();
+    actor_critic_on(vectors, actions, model_config)
+}
+
+/// An actor-critic with autodiff.
+pub(crate) fn actor_critic_on(
+    observations: Space,
+    actions: Space,
+    model_config: Value,
+) -> AnyRLModule {
     RLModuleSpec::default()
-        .observation_space(Space::boxed(f32::NEG_INFINITY, f32::INFINITY, &[4]).unwrap())
+        .observation_space(observations)
         .action_space(actions)
         .model_config(model_config)
         .build(&cpu().autodiff())
         .unwrap()
 }
 
-/// Inputs of the action distribution and values for the recorded observations.
+/// Inputs of the action distribution and values for recorded vectors.
 pub(crate) fn forward(module: &AnyRLModule, obs: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
+    forward_any(module, obs)
+}
+
+/// Inputs of the action distribution and values for recorded observations of any shape.
+pub(crate) fn forward_any<const D: usize>(
+    module: &AnyRLModule,
+    obs: Tensor<D>,
+) -> (Tensor<2>, Tensor<1>) {
     let batch = Batch::new().with(Columns::OBS, obs);
     let out = module.forward_train(&batch).unwrap();
     let embeddings = out.contains(Columns::EMBEDDINGS).then(|| out.float(Columns::EMBEDDINGS));

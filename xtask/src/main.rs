@@ -9,6 +9,7 @@ mod cargo;
 mod compare;
 mod document;
 mod error;
+mod fuzz;
 mod learn;
 mod machine;
 mod process;
@@ -38,6 +39,8 @@ enum Chore {
     Learn(learn::Args),
     /// Measures our speed against other libraries on this machine; writes docs/compare.md.
     Compare(compare::Args),
+    /// Feeds broken files to what reads checkpoints; `test` does so, too, for a moment.
+    Fuzz(fuzz::Args),
     /// Licences, sources and known vulnerabilities of all dependencies (see deny.toml).
     Audit(audit::Args),
 }
@@ -60,6 +63,7 @@ fn run(chore: &Chore) -> Result<()> {
         Chore::Test => test::run(),
         Chore::Learn(args) => learn::run(args),
         Chore::Compare(args) => compare::run(args),
+        Chore::Fuzz(args) => fuzz::run(args),
         Chore::Audit(args) => audit::run(args),
     }
 }

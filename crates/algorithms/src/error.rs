@@ -35,8 +35,15 @@ pub enum AlgorithmError {
     /// A configuration that cannot be read: an unknown key, a missing or a wrong value.
     #[error("config: {0}")]
     ConfigFormat(#[source] serde_json::Error),
+    /// A checkpoint of something that is not an algorithm.
+    #[error(
+        "the checkpoint is not one of an algorithm; give the directory that `Algorithm::save_to_path` made, or restore a part of one with `Algorithm::restore_component`"
+    )]
+    NotAnAlgorithm,
     /// A checkpoint of another algorithm.
-    #[error("the checkpoint is of the algorithm `{found}`, not `{expected}`")]
+    #[error(
+        "the checkpoint is of the algorithm `{found}`, not `{expected}`; restore it with the config of `{found}`"
+    )]
     WrongAlgorithm {
         /// The algorithm asked for.
         expected: String,

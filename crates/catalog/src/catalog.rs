@@ -45,6 +45,11 @@ pub struct CatalogContext<'a> {
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a catalog",
+    label = "this type does not implement `Catalog`",
+    note = "implement `Catalog` for `{Self}`: every method has a default, override those to change"
+)]
 pub trait Catalog: Debug + Send + Sync {
     /// The encoder of an observation space, and of every part of a Dict or Tuple in it.
     ///

@@ -96,7 +96,7 @@ pub enum CatalogError {
     #[error("model config: `{field}` does not apply here: {reason}")]
     Inapplicable {
         /// The field.
-        field: &'static str,
+        field: String,
         /// Why not.
         reason: String,
     },
@@ -108,6 +108,18 @@ pub enum CatalogError {
         /// Inputs needed.
         expected: usize,
         /// Inputs given.
+        found: usize,
+    },
+    /// An encoder that puts out another number of features than it says.
+    #[error(
+        "the encoder of the observation space {space} puts out {found} features a row, but its `output_dim` is {announced}; make the two agree"
+    )]
+    OutputDim {
+        /// The space.
+        space: String,
+        /// What `Encoder::output_dim` says.
+        announced: usize,
+        /// What `Encoder::forward` puts out.
         found: usize,
     },
     /// Actions without parts for a distribution over parts.

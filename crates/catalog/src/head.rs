@@ -33,7 +33,7 @@ impl PolicyHead {
     ) -> Result<Self> {
         if config.free_log_std && !gaussian {
             return Err(CatalogError::Inapplicable {
-                field: "free_log_std",
+                field: "free_log_std".into(),
                 reason: "the action distribution has no standard deviation (it is not Gaussian)"
                     .into(),
             });

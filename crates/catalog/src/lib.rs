@@ -29,7 +29,7 @@ pub use distribution::{
 };
 pub use encoder::{
     BoxEncoder, CnnEncoder, DiscreteEncoder, Encoder, EncoderFamily, MlpEncoder,
-    MultiStreamEncoder, RecurrentEncoder, Streams,
+    MultiStreamEncoder, RecurrentEncoder, Streams, check_encoder,
 };
 pub use error::{CatalogError, Result};
 pub use head::PolicyHead;

@@ -1,5 +1,6 @@
 //! The settings from which the default catalog builds models.
 
+use rekindle_core::CoreError;
 use serde::{Deserialize, Serialize};
 
 use crate::conv::validate_filters;
@@ -161,39 +162,21 @@ impl DefaultModelConfig {
         Ok(())
     }
 
-    /// The names of the encoders' fields that differ from their defaults.
-    pub(crate) fn changed_fields(&self) -> Vec<&'static str> {
-        let default = Self::default();
-        macro_rules! changed {
-            ($($field:ident),* $(,)?) => {
-                [$((stringify!($field), self.$field != default.$field)),*]
-            };
-        }
-        let fields = changed![
-            fcnet_hiddens,
-            fcnet_activation,
-            fcnet_kernel_initializer,
-            fcnet_bias_initializer,
-            fcnet_use_layernorm,
-            conv_filters,
-            conv_activation,
-            conv_kernel_initializer,
-            conv_bias_initializer,
-            conv_use_layernorm,
-            fusionnet_hiddens,
-            fusionnet_activation,
-            fusionnet_kernel_initializer,
-            fusionnet_bias_initializer,
-            recurrent_layer_type,
-            recurrent_num_layers,
-            max_seq_len,
-            lstm_cell_size,
-            lstm_use_prev_action,
-            lstm_use_prev_reward,
-            lstm_kernel_initializer,
-            lstm_bias_initializer,
-        ];
-        fields.into_iter().filter_map(|(field, changed)| changed.then_some(field)).collect()
+    /// The names of the fields that differ from their defaults, sorted.
+    ///
+    /// # Errors
+    /// None in practice: every field serialises.
+    pub(crate) fn changed_fields(&self) -> Result<Vec<String>> {
+        // As JSON, so that no field can be forgotten here.
+        let json = |config: &Self| {
+            let what = "the model config";
+            serde_json::to_value(config)
+                .map_err(|source| CoreError::Json { what: what.into(), source })
+        };
+        let (mine, default) = (json(self)?, json(&Self::default())?);
+        let fields = mine.as_object().into_iter().flatten();
+        let changed = fields.filter(|(name, value)| default.get(name) != Some(value));
+        Ok(changed.map(|(name, _)| name.clone()).collect())
     }
 }
 
@@ -234,5 +217,18 @@ mod tests {
             message,
             "model config: `fcnet_hiddens` is [64, 0], but every layer needs at least one unit"
         );
+    }
+
+    #[test]
+    fn every_field_that_differs_counts_as_changed() {
+        assert!(DefaultModelConfig::default().changed_fields().unwrap().is_empty());
+        let config = DefaultModelConfig {
+            use_lstm: true,
+            log_std_clip_param: f64::INFINITY,
+            fcnet_hiddens: vec![256],
+            ..Default::default()
+        };
+        let changed = config.changed_fields().unwrap();
+        assert_eq!(changed, ["fcnet_hiddens", "log_std_clip_param", "use_lstm"]);
     }
 }

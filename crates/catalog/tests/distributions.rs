@@ -128,6 +128,40 @@ fn one_of_each() -> Vec<Space> {
 }
 
 #[test]
+fn a15_batches_of_1_to_32_rows_are_sampled_inside_every_leaf_of_every_space() {
+    let start = Space::Discrete(Discrete::with_start(3, -1).unwrap());
+    let bounded = Space::box_between([-1.0, 5.0], [1.0, 6.0]).unwrap();
+    let (box7, five) = (Space::unbounded(&[7]).unwrap(), Space::multi_discrete([5, 5, 5]).unwrap());
+    let tuple = Space::tuple([five.clone(), Space::dict([("a", start.clone())]).unwrap()]).unwrap();
+    let nested = Space::dict([("box", bounded.clone()), ("tuple", tuple)]).unwrap();
+    for (space, name) in [
+        (box7, "DiagGaussian"),
+        (Space::discrete(5).unwrap(), "Categorical"),
+        (start, "Categorical"),
+        (five, "MultiCategorical"),
+        (Space::multi_binary(4).unwrap(), "Bernoulli"),
+        (bounded, "SquashedGaussian"),
+        (nested, "MultiDistribution"),
+    ] {
+        let dist = Bounded.action_distribution(&space).unwrap();
+        assert!(format!("{dist:?}").starts_with(name), "{dist:?}");
+        let (mut rng, dim) = (Generator::from_seed(15), dist.required_input_dim());
+        for rows in 1..=32 {
+            let inputs = random_inputs(dim, rows, &mut rng);
+            let mut actions = Buffer::zeros(&space, rows);
+            for (i, row) in inputs.chunks_exact(dim).enumerate() {
+                dist.sample(row, &mut rng, actions.row_mut(i)).unwrap();
+            }
+            // All rows are looked at when all are there: none may have touched another.
+            for i in 0..rows {
+                let action = actions.row(i);
+                assert!(space.contains_row(action), "{space}: row {i} of {rows}: {action:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn entropies_are_the_mean_of_minus_the_log_probability_of_samples() {
     let n = 20_000;
     for space in one_of_each() {

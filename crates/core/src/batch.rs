@@ -69,6 +69,20 @@ impl Column {
             }
         }
     }
+
+    /// The batch of a column that is nested.
+    ///
+    /// # Errors
+    /// [`CoreError::TensorKind`] if the column is a tensor.
+    pub fn nested(&self) -> Result<&Batch> {
+        match self {
+            Self::Nested(batch) => Ok(batch),
+            Self::Tensor(_) => {
+                let expected = "a nested batch".into();
+                Err(CoreError::TensorKind { expected, found: self.describe() })
+            }
+        }
+    }
 }
 
 /// Named columns of tensors with the same number of rows.

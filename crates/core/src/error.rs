@@ -93,7 +93,9 @@ pub enum CoreError {
         unexpected: Vec<String>,
     },
     /// A weight of another shape than its parameter.
-    #[error("weight `{name}` has shape {found:?}, the module's parameter has {expected:?}")]
+    #[error(
+        "weight `{name}` has shape {found:?}, the module's parameter has {expected:?}; build the module with the settings that the weights were saved with"
+    )]
     WeightShape {
         /// The parameter.
         name: String,

@@ -27,7 +27,9 @@ pub enum RunnerError {
         found: String,
     },
     /// A column of another number of rows or values than environments ask for.
-    #[error("module `{module}` put out `{column}` with {found} values, {expected} were expected")]
+    #[error(
+        "module `{module}` put out `{column}` with {found} values, {expected} were expected; return one row for each observation, as wide as the action distribution asks"
+    )]
     ColumnSize {
         /// The type of the module.
         module: String,

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::prelude::*;
-use rekindle_catalog::{BoxEncoder, Mlp, PolicyHead};
+use rekindle_catalog::{BoxEncoder, Mlp, PolicyHead, check_encoder};
 use rekindle_core::{Batch, Column, Columns};
 use rekindle_env::Buffer;
 
@@ -71,9 +71,14 @@ impl RLModule for ActorCritic {
         let build = cx.catalog_context(&config);
         let catalog = cx.catalog();
         catalog.check_model_config(&config, cx.observation_space())?;
-        let build_encoder = || match config.use_lstm {
-            true => catalog.build_recurrent_encoder(build, cx.observation_space()),
-            false => catalog.build_encoder(build, cx.observation_space()),
+        let build_encoder = || -> Result<_> {
+            let encoder = match config.use_lstm {
+                true => catalog.build_recurrent_encoder(build, cx.observation_space()),
+                false => catalog.build_encoder(build, cx.observation_space()),
+            }?;
+            // Told here, a custom encoder's mistake is not found in the heads.
+            check_encoder(&*encoder, cx.observation_space(), cx.device())?;
+            Ok(encoder)
         };
         let encoder = build_encoder()?;
         let distribution = catalog.action_distribution(cx.action_space())?;

@@ -11,6 +11,7 @@ use rekindle_core::weights::{self, LoadReport, Weights};
 use rekindle_core::{Batch, Checkpointable, State, checkpoint};
 use rekindle_env::Buffer;
 
+use crate::guard::guard;
 use crate::shared::SharedView;
 use crate::{
     BoxRLModule, ModuleError, MultiRLModule, RLModule, RLModuleSpec, Result, SharedRLModule,
@@ -80,7 +81,7 @@ impl AnyRLModule {
         if self.spec.is_inference_only() {
             return Err(ModuleError::InferenceOnly { module: self.spec.module().into() });
         }
-        self.module.forward_train(batch)
+        self.guard("forward_train", || self.module.forward_train(batch))
     }
 
     /// [`RLModule::forward_exploration`].
@@ -88,7 +89,7 @@ impl AnyRLModule {
     /// # Errors
     /// The module's error.
     pub fn forward_exploration(&self, batch: &Batch) -> Result<Batch> {
-        self.module.forward_exploration(batch)
+        self.guard("forward_exploration", || self.module.forward_exploration(batch))
     }
 
     /// [`RLModule::forward_inference`].
@@ -96,7 +97,16 @@ impl AnyRLModule {
     /// # Errors
     /// The module's error.
     pub fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
-        self.module.forward_inference(batch)
+        self.guard("forward_inference", || self.module.forward_inference(batch))
+    }
+
+    /// [`guard()`] for a method of this module.
+    pub(crate) fn guard<T>(
+        &self,
+        method: &'static str,
+        run: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        guard(self.spec.module(), method, run)
     }
 
     /// [`RLModule::initial_state`].
@@ -204,7 +214,7 @@ impl AnyRLModule {
     /// # Errors
     /// As [`AnyRLModule::from_checkpoint`].
     pub fn from_state(state: &State, device: &Device) -> Result<Self> {
-        let mut module = spec_of(state)?.build(device)?;
+        let mut module = RLModuleSpec::from_state(state)?.build(device)?;
         module.load_state_dict(&state.tensors)?;
         Ok(module)
     }
@@ -223,26 +233,18 @@ impl Detached {
     }
 }
 
-fn spec_of(state: &State) -> Result<RLModuleSpec> {
-    if state.data.get("rl_module_specs").is_some() {
-        return Err(ModuleError::Mismatch(
-            "the checkpoint holds several modules that share parameters; load it with `MultiRLModule::from_checkpoint` and take the module out of that".into(),
-        ));
-    }
-    Ok(state.data_as()?)
-}
-
 pub(crate) fn concrete_from_state<M: RLModule + Module + 'static>(
     state: &State,
     device: &Device,
 ) -> Result<M> {
-    let name = state.data.get("module").and_then(|name| name.as_str()).unwrap_or_default();
+    let name = state.data.get("module").and_then(|name| name.as_str());
+    let name = name.ok_or(ModuleError::NotAModule)?;
     if name != M::type_name() {
         let (expected, found) = (M::type_name(), name.into());
         return Err(ModuleError::WrongType { expected, found });
     }
     crate::register_module::<M>();
-    let module: M = spec_of(state)?.build_concrete(device)?;
+    let module: M = RLModuleSpec::from_state(state)?.build_concrete(device)?;
     Ok(weights::load_state_dict(&module, &state.tensors)?)
 }
 

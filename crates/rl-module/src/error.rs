@@ -48,6 +48,30 @@ pub enum ModuleError {
         /// The type of the module.
         module: String,
     },
+    /// A method of a module that panicked, as Burn's operations do if shapes do not fit.
+    #[error(
+        "`{method}` of module `{module}` panicked: {message}; if that is about shapes, some layer was built for other inputs than it reads: compare `setup` with the passes"
+    )]
+    Panicked {
+        /// The type of the module.
+        module: String,
+        /// The method.
+        method: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// A value function with more or fewer values than observations.
+    #[error(
+        "`compute_values` of module `{module}` put out {found} values for {expected} observations; return one for each, of shape `[B]`"
+    )]
+    ValueCount {
+        /// The type of the module.
+        module: String,
+        /// The number of observations.
+        expected: usize,
+        /// The number of values.
+        found: usize,
+    },
     /// A module that lacks a role a learner needs.
     #[error(
         "module `{module}` lacks the role {role}, which {needed_by} needs; implement `{role}` for it and return it from `RLModule::{accessor}`",
@@ -75,6 +99,11 @@ pub enum ModuleError {
         /// The names there are.
         known: String,
     },
+    /// A checkpoint of something that is not a module.
+    #[error(
+        "the checkpoint is not one of a module; give the directory of one, inside a checkpoint of an algorithm `learner/rl_module/<module_id>`"
+    )]
+    NotAModule,
     /// A checkpoint of another module type.
     #[error(
         "the checkpoint holds a module of type `{found}`, not `{expected}`; restore it as that type"

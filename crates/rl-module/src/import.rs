@@ -63,7 +63,7 @@ impl NameMap {
             .rename("log_std", "pi.log_std")
     }
 
-    /// RLlib's `DefaultPPOTorchRLModule` with MLP encoders, for
+    /// RLlib's `DefaultPPOTorchRLModule` with MLP encoders, under an LSTM or not, for
     /// [`ActorCritic`](crate::ActorCritic).
     ///
     /// The file is `save_file(module.state_dict(), path)`. The model config that fits has the
@@ -75,6 +75,12 @@ impl NameMap {
             .mlp("encoder.encoder.net.mlp", "encoder.mlp")
             .mlp("encoder.actor_encoder.net.mlp", "encoder.mlp")
             .mlp("encoder.critic_encoder.net.mlp", "critic_encoder.mlp")
+            .mlp("encoder.encoder.tokenizer.net.mlp", "encoder.tokenizer.mlp")
+            .mlp("encoder.actor_encoder.tokenizer.net.mlp", "encoder.tokenizer.mlp")
+            .mlp("encoder.critic_encoder.tokenizer.net.mlp", "critic_encoder.tokenizer.mlp")
+            .rename("encoder.encoder.lstm", "encoder.rnn")
+            .rename("encoder.actor_encoder.lstm", "encoder.rnn")
+            .rename("encoder.critic_encoder.lstm", "critic_encoder.rnn")
             .mlp("pi.net.mlp", "pi.mlp")
             .mlp("vf.net.mlp", "vf")
             .rename("pi.log_std", "pi.log_std")

@@ -17,6 +17,7 @@ mod actor_critic;
 mod any;
 mod context;
 mod error;
+mod guard;
 mod import;
 mod module;
 mod multi;

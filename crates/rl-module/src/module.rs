@@ -53,6 +53,11 @@ pub type BoxRLModule = Erased<RLModuleFamily>;
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an RL module",
+    label = "this type does not implement `RLModule`",
+    note = "implement `RLModule` for `{Self}`: `setup` and `forward_train`"
+)]
 pub trait RLModule: ErasedModule<RLModuleFamily> {
     /// Builds the network for the spaces and settings of the context.
     ///

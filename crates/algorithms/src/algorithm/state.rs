@@ -23,6 +23,15 @@ struct AlgorithmState {
     metrics: MetricsState,
 }
 
+impl AlgorithmState {
+    fn of(state: &State) -> Result<Self> {
+        match state.data.get("algorithm") {
+            Some(_) => Ok(state.data_as()?),
+            None => Err(AlgorithmError::NotAnAlgorithm),
+        }
+    }
+}
+
 const LEARNER: &str = "learner";
 const ENV_RUNNERS: &str = "env_runners";
 const EVAL_ENV_RUNNERS: &str = "eval_env_runners";
@@ -49,7 +58,7 @@ impl Checkpointable for Algorithm {
     /// Training continues exactly where it was saved: weights, optimizers, connectors, random
     /// streams, environments and counters.
     fn set_state(&mut self, state: &State) -> Result<()> {
-        let data: AlgorithmState = state.data_as()?;
+        let data = AlgorithmState::of(state)?;
         if data.algorithm != self.name {
             let (expected, found) = (self.name.into(), data.algorithm);
             return Err(AlgorithmError::WrongAlgorithm { expected, found });
@@ -84,7 +93,7 @@ impl Algorithm {
         device: &Device,
     ) -> Result<Self> {
         let state = checkpoint::read(path)?;
-        let data: AlgorithmState = state.data_as()?;
+        let data = AlgorithmState::of(&state)?;
         if data.algorithm != T::NAME {
             let (expected, found) = (T::NAME.into(), data.algorithm);
             return Err(AlgorithmError::WrongAlgorithm { expected, found });

@@ -118,12 +118,12 @@ fn cnn(config: &DefaultModelConfig, dims: [usize; 3]) -> CnnConfig {
 
 /// Checks [`Catalog::check_model_config`] for the default encoders.
 pub(crate) fn check_applies(config: &DefaultModelConfig, space: &Space) -> Result<()> {
-    let recurrent = |field: &&str| {
-        ["recurrent_", "lstm_", "max_seq_len"].iter().any(|group| field.starts_with(group))
+    let changed = config.changed_fields()?;
+    let find = |groups: &[&str]| {
+        changed.iter().find(|field| groups.iter().any(|group| field.starts_with(group))).cloned()
     };
-    if let (Some(field), false) =
-        (config.changed_fields().into_iter().find(recurrent), config.use_lstm)
-    {
+    let recurrent = find(&["recurrent_", "lstm_", "max_seq_len"]);
+    if let (Some(field), false) = (recurrent, config.use_lstm) {
         let reason = "the model has no recurrent layer; set `use_lstm`, or leave it out".into();
         return Err(CatalogError::Inapplicable { field, reason });
     }
@@ -134,8 +134,7 @@ pub(crate) fn check_applies(config: &DefaultModelConfig, space: &Space) -> Resul
         ("conv_", used.cnn, "is an image"),
         ("fusionnet_", used.fusionnet, "is a Dict or Tuple, whose parts would be fused"),
     ] {
-        let field = config.changed_fields().into_iter().find(|field| field.starts_with(group));
-        if let (Some(field), false) = (field, used) {
+        if let (Some(field), false) = (find(&[group]), used) {
             let reason = format!(
                 "no part of the observation space {space} {reads}; leave it out, or override \
                  `Catalog::check_model_config` in a catalog that reads it"

@@ -9,10 +9,13 @@ mod recurrent;
 
 use burn::module::Module;
 use burn::prelude::*;
-use rekindle_core::{Column, CoreError, Erase, Erased, ErasedModule, Family, TensorKind};
-use rekindle_env::Buffer;
+use rekindle_core::host_batch::upload;
+use rekindle_core::{
+    Column, CoreError, Erase, Erased, ErasedModule, Family, Generator, TensorKind,
+};
+use rekindle_env::{Buffer, Space};
 
-use crate::Result;
+use crate::{CatalogError, Result};
 
 pub use cnn::CnnEncoder;
 pub use discrete::DiscreteEncoder;
@@ -38,6 +41,11 @@ pub type BoxEncoder = Erased<EncoderFamily>;
 ///
 /// Derive [`Module`] on a struct, implement this, and return it from
 /// [`Catalog::build_encoder`](crate::Catalog::build_encoder).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an encoder",
+    label = "this type does not implement `Encoder`",
+    note = "implement `Encoder` for `{Self}`: `forward` and `output_dim`"
+)]
 pub trait Encoder: ErasedModule<EncoderFamily> {
     /// Features of each observation.
     ///
@@ -86,6 +94,21 @@ impl<M: Encoder + Module + Sync + 'static> Erase<M> for EncoderFamily {
     fn erase(module: M) -> Box<dyn Encoder> {
         Box::new(module)
     }
+}
+
+/// Checks that an encoder reads a space and puts out as many features as it says, on one sample.
+///
+/// # Errors
+/// [`CatalogError::OutputDim`], or what the encoder says to the sample.
+pub fn check_encoder(encoder: &dyn Encoder, space: &Space, device: &Device) -> Result<()> {
+    let mut sample = Buffer::zeros(space, 1);
+    space.sample_into(&mut Generator::from_seed(0), sample.row_mut(0))?;
+    let found = encoder.forward(&upload(&sample, device)?)?.dims()[1];
+    let announced = encoder.output_dim();
+    if found == announced {
+        return Ok(());
+    }
+    Err(CatalogError::OutputDim { space: space.to_string(), announced, found })
 }
 
 /// The rows of an observation of floats, flattened.

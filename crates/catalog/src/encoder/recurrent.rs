@@ -122,7 +122,7 @@ fn part<'a>(space: &'a Space, field: &'static str, key: &str) -> Result<&'a Spac
         _ => None,
     };
     part.ok_or_else(|| CatalogError::Inapplicable {
-        field,
+        field: field.into(),
         reason: format!(
             "the observation space {space} has no part `{key}`; put the connector \
              `PrevActionsPrevRewards` into the env-to-module pipeline (algorithms do it by \

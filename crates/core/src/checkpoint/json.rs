@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use serde::ser::{Error as _, Serialize, SerializeMap, SerializeSeq, Serializer};
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value;
 
 /// The most levels of arrays and objects; the parser of `serde_json` stops at 128.
@@ -12,6 +12,26 @@ const MAX_NESTING: usize = 100;
 pub(super) fn encode(value: &Value, output: &mut impl Write) -> serde_json::Result<()> {
     serde_json::to_writer_pretty(&mut *output, &Canonical { value, nesting: 0 })?;
     output.write_all(b"\n").map_err(serde_json::Error::io)
+}
+
+/// Reads a value; one that could not be written again is refused.
+pub(super) fn decode(bytes: &[u8]) -> serde_json::Result<Value> {
+    let value = serde_json::from_slice(bytes)?;
+    if nesting(&value) > MAX_NESTING { Err(too_deep()) } else { Ok(value) }
+}
+
+/// The most arrays and objects around a value in this one.
+fn nesting(value: &Value) -> usize {
+    let inner = match value {
+        Value::Array(values) => values.iter().map(nesting).max(),
+        Value::Object(entries) => entries.values().map(nesting).max(),
+        _ => None,
+    };
+    inner.map_or(0, |inner| inner + 1)
+}
+
+fn too_deep<E: serde::ser::Error>() -> E {
+    E::custom(format!("data is nested over {MAX_NESTING} levels deep"))
 }
 
 /// A value whose objects are written in the order of their keys.
@@ -26,7 +46,7 @@ impl Serialize for Canonical<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // Refused here because the checkpoint could not be read again.
         if self.nesting > MAX_NESTING {
-            return Err(S::Error::custom(format!("data is nested over {MAX_NESTING} levels deep")));
+            return Err(too_deep());
         }
         let inner = |value| Canonical { value, nesting: self.nesting + 1 };
         match self.value {
@@ -79,8 +99,15 @@ mod tests {
     #[test]
     fn what_is_written_can_be_read() {
         let deepest = nested(MAX_NESTING);
-        assert_eq!(serde_json::from_slice::<Value>(&encoded(&deepest)).unwrap(), deepest);
+        assert_eq!(decode(&encoded(&deepest)).unwrap(), deepest);
         assert!(encode(&nested(MAX_NESTING + 1), &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn what_could_not_be_written_again_is_not_read() {
+        let deeper = serde_json::to_vec(&nested(MAX_NESTING + 1)).unwrap();
+        let message = decode(&deeper).unwrap_err().to_string();
+        assert_eq!(message, "data is nested over 100 levels deep");
     }
 
     proptest! {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::digest::{Digest, HashingReader, is_absent, regular_file_len};
 use super::error::{CheckpointError, Result};
+use super::json;
 use super::lock::is_same;
 use super::manifest::{FileEntry, FileName, MANIFEST_FILE, MAX_DEPTH, MAX_HEADER_BYTES, Manifest};
 use super::state::State;
@@ -197,5 +198,5 @@ fn read_data(path: &Path, entry: &FileEntry) -> Result<Value> {
     let mut file = HashingReader::open(path, entry.bytes)?;
     file.read_to_end(&mut bytes).map_err(CheckpointError::io("read", path))?;
     file.finish(entry.sha256)?;
-    serde_json::from_slice(&bytes).map_err(|e| CheckpointError::malformed(path, e))
+    json::decode(&bytes).map_err(|e| CheckpointError::malformed(path, e))
 }

@@ -81,8 +81,9 @@ pub trait Erase<M>: Family {
 
 /// The object-safe twin of [`Module`], implemented for every module of a family.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a Burn module of this family",
-    note = "write `#[derive(Module, Debug)]` (from `burn::module::Module`) on `{Self}` and implement the family's trait for it"
+    message = "`{Self}` is not a Burn module",
+    label = "this type does not implement `burn::module::Module`",
+    note = "write `use burn::module::Module;` and `#[derive(Module, Debug)]` on `{Self}`"
 )]
 pub trait ErasedModule<F: Family>: Any + Send + Sync + Debug {
     /// [`Clone::clone`].

@@ -1,7 +1,7 @@
 //! The roles of a built module.
 
 use burn::prelude::Tensor;
-use rekindle_core::{Batch, Column, TensorKind};
+use rekindle_core::{Batch, Column, Columns, TensorKind};
 
 use crate::{AnyRLModule, ModuleError, QNet, Result, Role, ValueFunction};
 
@@ -42,7 +42,7 @@ impl AnyRLModule {
         let Some(role) = self.module().as_target_network() else {
             return Err(self.missing_role(Role::TargetNetwork, "forward_target"));
         };
-        constants(role.forward_target(batch)?)
+        constants(self.guard("forward_target", || role.forward_target(batch))?)
     }
 
     /// Checks that it has a role.
@@ -61,13 +61,23 @@ impl AnyRLModule {
     /// Values of the observations of a batch, `[B]`.
     ///
     /// # Errors
-    /// [`ModuleError::MissingRole`] without a value function, or the module's error.
+    /// [`ModuleError::MissingRole`] without a value function, [`ModuleError::ValueCount`] if there is
+    /// not one value for each observation, or the module's error.
     pub fn compute_values(
         &self,
         batch: &Batch,
         embeddings: Option<Tensor<2>>,
     ) -> Result<Tensor<1>> {
-        self.value_function("compute_values")?.compute_values(batch, embeddings)
+        let critic = self.value_function("compute_values")?;
+        let values = self.guard("compute_values", || critic.compute_values(batch, embeddings))?;
+        let found = values.dims()[0];
+        match batch.get(Columns::OBS).map(Column::rows) {
+            Some(expected) if expected != found => {
+                let module = self.spec().module().into();
+                Err(ModuleError::ValueCount { module, expected, found })
+            }
+            _ => Ok(values),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use rekindle_catalog::ModelBuilder;
 use rekindle_core::{Generator, checkpoint};
 
 use super::RLModuleSpec;
+use crate::guard::guard;
 use crate::{AnyRLModule, ModuleContext, ModuleError, RLModule, Result};
 
 /// Burn's own initialisers draw from a generator that the whole process shares: modules that use
@@ -92,7 +93,7 @@ impl RLModuleSpec {
         build: impl FnOnce(&ModuleContext<'_>) -> Result<T>,
     ) -> Result<T> {
         let cx = self.context(builder)?;
-        let built = seeded(builder, || build(&cx))?;
+        let built = seeded(builder, || guard(&self.module, "setup", || build(&cx)))?;
         if !self.model_config.is_null() && !cx.config_read.get() {
             return Err(ModuleError::UnusedModelConfig { module: self.module.clone() });
         }

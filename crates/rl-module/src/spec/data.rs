@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rekindle_core::State;
 use rekindle_env::Space;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -64,5 +65,21 @@ impl TryFrom<SpecData> for RLModuleSpec {
             load_state_path: data.load_state_path,
             part_of: data.part_of.map(Arc::new),
         })
+    }
+}
+
+impl RLModuleSpec {
+    /// The spec that the state of a module holds.
+    pub(crate) fn from_state(state: &State) -> Result<Self> {
+        if state.data.get("rl_module_specs").is_some() {
+            return Err(ModuleError::Mismatch(
+                "the checkpoint holds several modules that share parameters; load it with `MultiRLModule::from_checkpoint` and take the module out of that".into(),
+            ));
+        }
+        if state.data.get("module").is_none() {
+            return Err(ModuleError::NotAModule);
+        }
+        // In two steps, so that an unknown type is not taken for malformed data.
+        Self::try_from(state.data_as::<SpecData>()?)
     }
 }

@@ -1,0 +1,160 @@
+//! A graph among the observations: one branch of the catalog replaced by a message-passing encoder.
+//!
+//! `cargo run --release --example custom_graph_encoder`
+
+use burn::module::Module;
+use burn::prelude::*;
+use rekindle::catalog::Result;
+use rekindle::env::Result as EnvResult;
+use rekindle::prelude::*;
+
+// A user's encoder and catalog start here …
+/// Features of each node.
+const WIDTH: usize = 16;
+
+/// In every round each node reads its own features and the sum of its neighbours'.
+#[derive(Module, Debug)]
+struct GraphEncoder {
+    rounds: Vec<Mlp>,
+    nodes: usize,
+}
+
+impl Encoder for GraphEncoder {
+    fn forward(&self, observations: &Column) -> Result<Tensor<2>> {
+        let graph = observations.nested()?;
+        let (mut nodes, edges) = (graph.float::<3>("nodes")?, graph.float::<3>("edges")?);
+        let [batch, count, _] = nodes.dims();
+        for round in &self.rounds {
+            let messages = edges.clone().matmul(nodes.clone());
+            let read: Tensor<2> = Tensor::cat(vec![nodes, messages], 2).flatten(0, 1);
+            nodes = round.forward(read).reshape([batch, count, WIDTH]);
+        }
+        Ok(nodes.flatten(1, 2))
+    }
+
+    fn output_dim(&self) -> usize {
+        self.nodes * WIDTH
+    }
+}
+
+/// Message passing for graphs; every other space, and what fuses the parts, as ever.
+#[derive(Debug)]
+struct GraphCatalog;
+
+impl Catalog for GraphCatalog {
+    fn build_encoder(&self, cx: CatalogContext<'_>, space: &Space) -> Result<BoxEncoder> {
+        match space {
+            Space::Dict(graph) if graph.get("edges").is_ok() => {
+                let shape = graph.get("nodes")?.as_box()?.shape();
+                let round = |width| cx.builder.mlp(&MlpConfig::new(2 * width, &[WIDTH], None));
+                let rounds = vec![round(shape[1]), round(WIDTH)];
+                Ok(BoxEncoder::new(GraphEncoder { rounds, nodes: shape[0] }))
+            }
+            _ => self.default_encoder(cx, space),
+        }
+    }
+}
+// … and end here.
+
+/// Places on the map.
+const PLACES: usize = 6;
+
+/// A courier on a random road map. Parcels wait at two places, of which a road leads to one: that is
+/// the place to go to, unless there is a boat; then it is the other. A right choice is worth 1.
+struct Courier {
+    observations: Space,
+    actions: Space,
+    rng: Generator,
+    right: i64,
+}
+
+impl Courier {
+    fn new() -> EnvResult<Self> {
+        let graph = Space::dict([
+            ("nodes", Space::boxed(0.0, 1.0, &[PLACES, 2])?),
+            ("edges", Space::boxed(0.0, 1.0, &[PLACES, PLACES])?),
+        ])?;
+        Ok(Self {
+            observations: Space::dict([("map", graph), ("boat", Space::discrete(2)?)])?,
+            actions: Space::discrete(PLACES)?,
+            rng: Generator::from_entropy(),
+            right: 0,
+        })
+    }
+
+    fn draw(&mut self, mut observation: RowMut<'_>) -> EnvResult<()> {
+        let places = self.rng.permutation(PLACES);
+        let (here, connected, apart) = (places[0], places[1], places[2]);
+        let boat = self.rng.integers(0, 2);
+        self.right = if boat == 1 { apart as i64 } else { connected as i64 };
+        observation.get_mut("boat")?.set_discrete(boat)?;
+        let mut map = observation.get_mut("map")?;
+        let nodes = map.get_mut("nodes")?.f32s_mut()?;
+        nodes.fill(0.0);
+        nodes[2 * here] = 1.0;
+        nodes[2 * connected + 1] = 1.0;
+        nodes[2 * apart + 1] = 1.0;
+        let edges = map.get_mut("edges")?.f32s_mut()?;
+        for a in 0..PLACES {
+            for b in 0..=a {
+                let ends = |x, y| (a, b) == (x, y) || (b, a) == (x, y);
+                let road = match (ends(here, connected), ends(here, apart)) {
+                    (true, _) => true,
+                    (_, true) => false,
+                    _ => a != b && self.rng.random() < 0.5,
+                };
+                edges[a * PLACES + b] = f32::from(road);
+                edges[b * PLACES + a] = f32::from(road);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Env for Courier {
+    fn observation_space(&self) -> &Space {
+        &self.observations
+    }
+
+    fn action_space(&self) -> &Space {
+        &self.actions
+    }
+
+    fn reset(&mut self, options: &ResetOptions, observation: RowMut<'_>) -> EnvResult<()> {
+        self.rng.reseed(options.seed);
+        self.draw(observation)
+    }
+
+    fn step(&mut self, action: Row<'_>, observation: RowMut<'_>) -> EnvResult<Step> {
+        let reward = f64::from(action.discrete()? == self.right);
+        self.draw(observation)?;
+        Ok(Step { reward, terminated: true, truncated: false })
+    }
+}
+
+/// PPO for so many environment steps; the algorithm and the mean return at the end.
+pub(crate) fn train(
+    steps: u64,
+) -> std::result::Result<(Algorithm, f64), Box<dyn std::error::Error>> {
+    register(EnvSpec::new("Example/Courier-v0", |_: &EnvConfig| Courier::new()))?;
+    let mut algo = PpoConfig::new()
+        .environment("Example/Courier-v0")
+        .env_runners(|e| e.num_envs_per_env_runner(16))
+        .rl_module(RLModuleSpec::default().catalog(GraphCatalog))
+        .model("fusionnet_hiddens", vec![64])
+        .training(|t| t.lr(3e-3).train_batch_size(1024).minibatch_size(256).num_epochs(8))
+        .seed(0)
+        .build(&DeviceSpec::Cpu.open()?)?;
+    let mut mean = f64::NAN;
+    while algo.env_steps() < steps {
+        mean = algo.train()?.get("env_runners/episode_return_mean").unwrap_or(mean);
+        println!("{:>6} steps: {:.0} % of the parcels", algo.env_steps(), 100.0 * mean);
+    }
+    Ok((algo, mean))
+}
+
+#[allow(dead_code, reason = "the encoder is also trained by a test")]
+fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    train(40_000)?;
+    Ok(())
+}

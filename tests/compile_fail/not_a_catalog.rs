@@ -1,0 +1,13 @@
+// Something that is no catalog in the place of one.
+//
+// expect: `MyCatalog` is not a catalog
+// expect: implement `Catalog` for `MyCatalog`: every method has a default
+
+use rekindle::prelude::*;
+
+#[derive(Debug)]
+pub struct MyCatalog;
+
+pub fn spec() -> RLModuleSpec {
+    RLModuleSpec::default().catalog(MyCatalog)
+}
