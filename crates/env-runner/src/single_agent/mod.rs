@@ -19,6 +19,7 @@ use rekindle_rl_module::AnyRLModule;
 
 use crate::connectors::{ActionSampler, ConnectorPipeline, pipelines};
 use crate::memory::Memory;
+use crate::restarts::{Failures, Restarts, restartable};
 use crate::{BundleConfig, EpisodeSummary, PolicyBundle, Result, Rollout, RunnerError};
 
 pub use config::{Amount, EnvRunnerConfig, SampleOptions};
@@ -50,6 +51,7 @@ pub struct SingleAgentEnvRunner {
     next_episode: u64,
     action_rngs: Vec<Generator>,
     seeds: Generator,
+    restarts: Restarts,
     needs_reset: bool,
     /// Whether the first reset has happened, which is the one that seeds the environments.
     seeded: bool,
@@ -128,6 +130,7 @@ impl SingleAgentEnvRunner {
             next_episode: 0,
             action_rngs: streams(Purpose::Action).collect(),
             seeds: stream(config.seed, index as u64, 0, Purpose::EnvSeed),
+            restarts: Restarts::new(config.seed, index, config.num_envs),
             needs_reset: true,
             seeded: false,
             metrics: MetricsLogger::new(),
@@ -258,6 +261,7 @@ impl SingleAgentEnvRunner {
             recorder.cut(&self.observations, self.memory.as_ref())?;
         }
         let rollout = recorder.finish()?;
+        rollout.segments.iter().for_each(|segment| self.restarts.delivered(segment.env));
         self.log(&rollout, &timers)?;
         Ok(rollout)
     }
@@ -269,8 +273,15 @@ impl SingleAgentEnvRunner {
         let seeds: Vec<_> = (0..self.config.num_envs)
             .map(|_| (!self.seeded).then(|| u64::from(self.seeds.next_u32())))
             .collect();
-        self.env.0.reset(&seeds, &mut self.step)?;
+        let failures = match self.env.0.reset(&seeds, &mut self.step) {
+            Ok(()) => Failures::default(),
+            Err(error) => restartable(self.restarts_envs(), error)?,
+        };
         self.seeded = true;
+        for (env, failure) in failures.iter() {
+            let reset = |seed| self.env.0.reset_one(env, Some(seed), &mut self.step);
+            self.restarts.restart(env, failure, reset)?;
+        }
         timers.env += started.elapsed();
         for env in 0..self.config.num_envs {
             self.start_episode(env)?;
@@ -278,6 +289,10 @@ impl SingleAgentEnvRunner {
         self.observe(None, timers)?;
         self.needs_reset = false;
         Ok(())
+    }
+
+    fn restarts_envs(&self) -> bool {
+        self.config.fault_tolerance.restart_failed_sub_environments
     }
 
     fn start_episode(&mut self, env: usize) -> Result<()> {
@@ -294,6 +309,9 @@ impl SingleAgentEnvRunner {
         let metrics = &mut self.metrics;
         metrics.log_value("num_env_steps_sampled", steps, Reducer::Sum { window: None })?;
         metrics.log_value("num_env_steps_sampled_lifetime", steps, Reducer::LifetimeSum)?;
+        if self.config.fault_tolerance.restart_failed_sub_environments {
+            self.restarts.log(metrics)?;
+        }
         metrics.log_time("env_step_timer", timers.env)?;
         metrics.log_time("rlmodule_inference_timer", timers.inference)?;
         metrics.log_time("env_to_module_connector_timer", timers.env_to_module)?;

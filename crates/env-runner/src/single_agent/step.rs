@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::{EpisodeTracker, Recorder, SingleAgentEnvRunner, Timers};
 use crate::connectors::{ConnectorContext, LastStep};
 use crate::metrics::log_episode;
+use crate::restarts::{Failures, restartable};
 use crate::{EpisodeSummary, Result, SegmentEnd};
 
 impl SingleAgentEnvRunner {
@@ -21,7 +22,10 @@ impl SingleAgentEnvRunner {
             self.module_to_env.transform(&self.sampler.actions, ConnectorContext::rows(true))?;
         let connected = Instant::now();
         timers.module_to_env += connected - started;
-        self.env.0.step(actions, &mut self.step)?;
+        let failures = match self.env.0.step(actions, &mut self.step) {
+            Ok(()) => Failures::default(),
+            Err(error) => restartable(self.restarts_envs(), error)?,
+        };
         timers.env += connected.elapsed();
         recorder.push_rewards(&self.step.rewards);
 
@@ -33,10 +37,33 @@ impl SingleAgentEnvRunner {
         if self.starts.contains(&true) {
             self.end_episodes(recorder, quota, whole_episodes, timers)?;
         }
+        self.restart_envs(&failures, recorder, timers)?;
         let starts = std::mem::take(&mut self.starts);
         let observed = self.observe(Some(&starts), timers);
         self.starts = starts;
         observed
+    }
+
+    /// Begins new episodes in the environments that failed; what their old ones brought in this
+    /// call does not count, unless they had ended.
+    fn restart_envs(
+        &mut self,
+        failures: &Failures,
+        recorder: &mut Recorder,
+        timers: &mut Timers,
+    ) -> Result<()> {
+        let started = Instant::now();
+        for (env, failure) in failures.iter() {
+            if !self.step.is_done(env) {
+                recorder.discard(env, self.next_episode);
+                self.start_episode(env)?;
+            }
+            let reset = |seed| self.env.0.reset_one(env, Some(seed), &mut self.step);
+            self.restarts.restart(env, failure, reset)?;
+            self.starts[env] = true;
+        }
+        timers.env += started.elapsed();
+        Ok(())
     }
 
     fn end_episodes(
@@ -79,6 +106,7 @@ impl SingleAgentEnvRunner {
                     *left -= 1;
                 }
             }
+            self.restarts.delivered(env);
             self.start_episode(env)?;
         }
         Ok(())
