@@ -26,6 +26,7 @@ use rekindle_rl_module::MultiRLModule;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::log_episode;
+use crate::restarts::{Failures, Restarts, restartable};
 use crate::{
     Amount, EnvRunnerConfig, EpisodeSummary, Experience, Result, RunnerError, SampleOptions,
 };
@@ -67,6 +68,7 @@ pub struct MultiAgentEnvRunner {
     /// A stream of random numbers for each agent.
     action_rngs: Vec<Generator>,
     seeds: Generator,
+    restarts: Restarts,
     needs_reset: bool,
     seeded: bool,
     metrics: MetricsLogger,
@@ -120,6 +122,7 @@ impl MultiAgentEnvRunner {
             next_episode: 0,
             action_rngs: (0..streams).map(rng).collect(),
             seeds: stream(config.seed, index as u64, 0, Purpose::EnvSeed),
+            restarts: Restarts::new(config.seed, index, config.num_envs),
             needs_reset: true,
             seeded: false,
             metrics: MetricsLogger::new(),
@@ -184,10 +187,10 @@ impl MultiAgentEnvRunner {
         let mut fragment = Fragment::default();
         let mut experience = Experience::default();
         let mut wanted = Vec::new();
-        let mut step = 0;
+        let (mut step, mut lost_steps) = (0, 0);
         while if whole_episodes { quota.iter().any(|&q| q > 0) } else { step < steps } {
             self.act(options)?;
-            self.step_envs(&mut fragment)?;
+            let failures = self.step_envs(&mut fragment)?;
             for env in 0..n {
                 if !self.step.is_done(env) {
                     continue;
@@ -202,8 +205,10 @@ impl MultiAgentEnvRunner {
                         *left -= 1;
                     }
                 }
+                self.restarts.delivered(env);
                 self.start_episode(env);
             }
+            lost_steps += self.restart_envs(&failures, &mut fragment, step)?;
             step += 1;
         }
         if whole_episodes {
@@ -211,8 +216,9 @@ impl MultiAgentEnvRunner {
             experience.env_steps = experience.episodes.iter().map(|episode| episode.len).sum();
         } else {
             self.cut(&mut fragment)?;
-            experience.env_steps = steps * n;
+            experience.env_steps = steps * n - lost_steps;
         }
+        fragment.envs().for_each(|env| self.restarts.delivered(env));
         experience.rollouts = fragment.finish(&self.agents, self.weights_seq_no)?;
         self.log(&experience)?;
         Ok(experience)
@@ -223,12 +229,23 @@ impl MultiAgentEnvRunner {
         let seeds: Vec<_> = (0..self.config.num_envs)
             .map(|_| (!self.seeded).then(|| u64::from(self.seeds.next_u32())))
             .collect();
-        self.env.reset(&seeds, &mut self.step)?;
+        let failures = match self.env.reset(&seeds, &mut self.step) {
+            Ok(()) => Failures::default(),
+            Err(error) => restartable(self.restarts_envs(), error)?,
+        };
         self.seeded = true;
+        for (env, failure) in failures.iter() {
+            let reset = |seed| self.env.reset_one(env, Some(seed), &mut self.step);
+            self.restarts.restart(env, failure, reset)?;
+        }
         self.timers.env += started.elapsed();
         (0..self.config.num_envs).for_each(|env| self.start_episode(env));
         self.needs_reset = false;
         Ok(())
+    }
+
+    fn restarts_envs(&self) -> bool {
+        self.config.fault_tolerance.restart_failed_sub_environments
     }
 
     fn start_episode(&mut self, env: usize) {
@@ -259,6 +276,9 @@ impl MultiAgentEnvRunner {
                     metrics.log_value(&key, steps, Reducer::Sum { window })?;
                 }
             }
+        }
+        if self.config.fault_tolerance.restart_failed_sub_environments {
+            self.restarts.log(metrics)?;
         }
         metrics.log_time("env_step_timer", self.timers.env)?;
         metrics.log_time("rlmodule_inference_timer", self.timers.inference)?;

@@ -8,21 +8,56 @@ use super::MultiAgentEnvRunner;
 use super::fragment::Fragment;
 use super::stream::EndedSegment;
 use crate::metrics::SMOOTHING;
+use crate::restarts::{Failures, restartable};
 use crate::{Result, SegmentEnd};
 
 impl MultiAgentEnvRunner {
     /// Steps the environments and books what comes of it.
-    pub(super) fn step_envs(&mut self, fragment: &mut Fragment) -> Result<()> {
+    /// Returns what failed.
+    pub(super) fn step_envs(&mut self, fragment: &mut Fragment) -> Result<Failures> {
         let started = Instant::now();
-        self.env.step(&self.actions, &mut self.step)?;
+        let failures = match self.env.step(&self.actions, &mut self.step) {
+            Ok(()) => Failures::default(),
+            Err(error) => restartable(self.restarts_envs(), error)?,
+        };
         self.timers.env += started.elapsed();
         for env in 0..self.config.num_envs {
+            // Of a step that failed nothing is known.
+            if failures.contains(env) && !self.step.is_done(env) {
+                continue;
+            }
             self.episodes[env].t += 1;
             for agent in 0..self.agents.len() {
                 self.settle(env, agent, fragment)?;
             }
         }
-        Ok(())
+        Ok(failures)
+    }
+
+    /// Begins new episodes in the environments that failed; what their old ones brought in this
+    /// call does not count, unless they had ended. Returns the steps that do not count; `step` is
+    /// how many were done in this call before.
+    pub(super) fn restart_envs(
+        &mut self,
+        failures: &Failures,
+        fragment: &mut Fragment,
+        step: usize,
+    ) -> Result<usize> {
+        let started = Instant::now();
+        let mut lost_steps = 0;
+        for (env, failure) in failures.iter() {
+            if !self.step.is_done(env) {
+                let episode = self.episodes[env];
+                fragment.retain(|segment| segment.episode != episode.id);
+                // The step that failed, and those of this call that the episode had lasted.
+                lost_steps += 1 + episode.t.min(step);
+                self.start_episode(env);
+            }
+            let reset = |seed| self.env.reset_one(env, Some(seed), &mut self.step);
+            self.restarts.restart(env, failure, reset)?;
+        }
+        self.timers.env += started.elapsed();
+        Ok(lost_steps)
     }
 
     /// Books what a step brought to one agent.
