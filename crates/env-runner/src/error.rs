@@ -151,7 +151,7 @@ pub enum RunnerError {
     },
     /// A runner that was restarted and failed again and again.
     #[error(
-        "runner {runner} failed again after {failures} failures, and `{setting}` allows no more; the last time: {source}; repair what fails, or raise `{setting}`"
+        "runner {runner} failed, after {failures} failures that were tolerated, and `{setting}` allows no more; the last time: {source}; repair what fails, or raise `{setting}`"
     )]
     RunnerKeepsFailing {
         /// The index of the runner.

@@ -10,7 +10,8 @@ use rekindle_core::metrics::{Metrics, MetricsLogger, Reducer};
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_core::{DEFAULT_MODULE_ID, Generator};
 use rekindle_env_runner::{
-    Amount, EnvRunnerConfig, EnvRunnerGroup, Experience, PolicyBundle, SampleOptions,
+    Amount, EnvRunnerConfig, EnvRunnerGroup, Experience, FaultToleranceConfig, PolicyBundle,
+    SampleOptions,
 };
 use rekindle_learner::Learner;
 use rekindle_rl_module::AnyRLModule;
@@ -194,6 +195,13 @@ impl Algorithm {
         self.metrics.log_value("time_total_s", total, Reducer::LifetimeSum)?;
         let mut result = self.metrics.reduce();
         result.insert(TRAINING_ITERATION, self.iteration as f64);
+        for (key, value) in [
+            ("num_healthy_workers", self.env_runners.num_healthy() as u64),
+            ("num_remote_worker_restarts", self.env_runners.num_restarts()),
+            ("num_env_runners_late_lifetime", self.env_runners.num_late()),
+        ] {
+            result.insert(format!("fault_tolerance/{key}"), value as f64);
+        }
         if let Some(evaluation) = evaluation {
             for (key, value) in [
                 ("episode_return_mean", evaluation.mean_return()),
@@ -279,6 +287,11 @@ impl Algorithm {
             num_envs: settings.evaluation.num_envs,
             seed: stream(settings.seed, 0, 0, Purpose::Evaluation).next_u64(),
             update_connectors: false,
+            // Episodes of older weights would be counted for those that are evaluated.
+            fault_tolerance: FaultToleranceConfig {
+                sample_timeout_s: None,
+                ..settings.runner.fault_tolerance.clone()
+            },
             ..settings.runner.clone()
         };
         Ok(EnvRunnerGroup::new(&config, 1, 1, &self.device)?)
