@@ -17,7 +17,9 @@ use rekindle_learner::Learner;
 use rekindle_rl_module::AnyRLModule;
 use serde_json::Value;
 
-use crate::{AlgorithmConfig, BatchMode, Evaluation, Result, TrainingConfig};
+use crate::{
+    AlgorithmConfig, BatchMode, Evaluation, Result, RolloutFragmentLength, TrainingConfig,
+};
 
 /// An algorithm at work: runners, a learner, and the loop between them.
 ///
@@ -59,6 +61,8 @@ impl std::fmt::Debug for Algorithm {
 struct Settings {
     seed: u64,
     fragment: usize,
+    /// Whether the length of fragments follows from the batch size.
+    auto_fragment: bool,
     num_envs: usize,
     train_batch_size: usize,
     batch_mode: BatchMode,
@@ -104,6 +108,10 @@ impl Algorithm {
             settings: Settings {
                 seed,
                 fragment: config.rollout_fragment_length(),
+                auto_fragment: matches!(
+                    runners.rollout_fragment_length,
+                    RolloutFragmentLength::Auto(_)
+                ),
                 num_envs: runners.num_envs_per_env_runner,
                 train_batch_size: training.train_batch_size(),
                 batch_mode: runners.batch_mode,
@@ -239,7 +247,13 @@ impl Algorithm {
         while experience.env_steps < wanted {
             let more = match settings.batch_mode {
                 BatchMode::TruncateEpisodes => {
-                    let amount = Amount::Timesteps(settings.fragment * settings.num_envs);
+                    let mut steps = settings.fragment;
+                    if settings.auto_fragment {
+                        // After a failure only what is missing is collected once more.
+                        let envs = self.env_runners.num_healthy().max(1) * settings.num_envs;
+                        steps = steps.min((wanted - experience.env_steps).div_ceil(envs));
+                    }
+                    let amount = Amount::Timesteps(steps * settings.num_envs);
                     self.env_runners.sample(amount, options)?
                 }
                 BatchMode::CompleteEpisodes => {
