@@ -46,7 +46,7 @@ struct Task {
 }
 
 /// One line per learning figure of the project.
-const TASKS: [Task; 2] = [
+const TASKS: [Task; 3] = [
     Task {
         name: "cartpole",
         algorithm: "PPO",
@@ -62,6 +62,14 @@ const TASKS: [Task; 2] = [
         example: "pendulum_ppo",
         threshold: -300.0,
         max_steps: 400_000,
+    },
+    Task {
+        name: "crashing_cartpole",
+        algorithm: "PPO",
+        env: "CrashingCartPole-v1",
+        example: "crashing_cartpole_ppo",
+        threshold: 450.0,
+        max_steps: 300_000,
     },
 ];
 

@@ -73,12 +73,12 @@ impl Worker {
 
     /// Takes the runner, if it is ready; it counts as away then.
     pub(super) fn take(&mut self) -> Option<Box<dyn EnvRunner>> {
-        if self.here().is_none() {
-            return None;
-        }
         match std::mem::replace(&mut self.place, Place::Away) {
             Place::Here(runner) => Some(runner),
-            Place::Away | Place::Gone => None,
+            other => {
+                self.place = other;
+                None
+            }
         }
     }
 }
