@@ -9,8 +9,8 @@ use std::fmt::Debug;
 use burn::prelude::Device;
 use rekindle_core::ModuleId;
 use rekindle_env::{EnvConfig, Space};
-use rekindle_env_runner::EnvRunnerConfig;
 use rekindle_env_runner::connectors::ConnectorConfig;
+use rekindle_env_runner::{EnvRunnerConfig, FaultToleranceConfig};
 use rekindle_learner::{LearnerConfig, Objective};
 use rekindle_rl_module::{MultiRLModuleSpec, RLModuleSpec};
 use serde::de::DeserializeOwned;
@@ -88,6 +88,8 @@ pub struct AlgorithmConfig<T> {
     pub multi_agent: Option<MultiAgentSection>,
     /// How the policy is evaluated during training.
     pub evaluation: EvaluationConfig,
+    /// What happens when environments or runners fail.
+    pub fault_tolerance: FaultToleranceConfig,
     /// Seed.
     pub debugging: DebuggingConfig,
 }
@@ -102,6 +104,7 @@ impl<T: TrainingConfig> Default for AlgorithmConfig<T> {
             model_config: Map::new(),
             multi_agent: None,
             evaluation: EvaluationConfig::default(),
+            fault_tolerance: FaultToleranceConfig::default(),
             debugging: DebuggingConfig::default(),
         }
     }
@@ -177,6 +180,16 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self
     }
 
+    /// Changes what happens when environments or runners fail.
+    #[must_use]
+    pub fn fault_tolerance(
+        mut self,
+        f: impl FnOnce(FaultToleranceConfig) -> FaultToleranceConfig,
+    ) -> Self {
+        self.fault_tolerance = f(self.fault_tolerance);
+        self
+    }
+
     /// Sets the seed of everything.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -199,6 +212,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         }
         self.env_runners.validate()?;
         self.evaluation.validate()?;
+        self.fault_tolerance.validate()?;
         self.training.validate()?;
         if let Some(multi_agent) = &self.multi_agent {
             multi_agent.validate()?;
@@ -244,6 +258,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             normalize_actions: self.environment.normalize_actions,
             clip_actions: self.environment.clip_actions,
             multi_agent: self.multi_agent.as_ref().map(MultiAgentSection::runner_config),
+            fault_tolerance: self.fault_tolerance.clone(),
             ..EnvRunnerConfig::new(self.environment.env.clone().unwrap_or_default())
         }
     }

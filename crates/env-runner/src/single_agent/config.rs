@@ -4,7 +4,7 @@ use rekindle_env::EnvConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::connectors::ConnectorConfig;
-use crate::{MultiAgentConfig, Result, RunnerError};
+use crate::{FaultToleranceConfig, MultiAgentConfig, Result, RunnerError};
 
 /// Environment, connectors and seed of a runner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct EnvRunnerConfig {
     /// The policies of a multi-agent environment; `None` for one agent.
     #[serde(default)]
     pub multi_agent: Option<MultiAgentConfig>,
+    /// What happens when environments or runners fail.
+    #[serde(default)]
+    pub fault_tolerance: FaultToleranceConfig,
 }
 
 impl EnvRunnerConfig {
@@ -44,6 +47,7 @@ impl EnvRunnerConfig {
             clip_actions: false,
             update_connectors: true,
             multi_agent: None,
+            fault_tolerance: FaultToleranceConfig::default(),
         }
     }
 
@@ -59,7 +63,7 @@ impl EnvRunnerConfig {
                 constraint: "a runner needs at least one environment".into(),
             });
         }
-        Ok(())
+        self.fault_tolerance.validate()
     }
 }
 
