@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::prelude::Device;
 use rekindle_core::metrics::MetricsState;
 use rekindle_core::{Checkpointable, ModuleId, State};
-use rekindle_env::Space;
+use rekindle_env::{EnvConfig, Space};
 use rekindle_rl_module::MultiRLModule;
 
 use crate::{
@@ -21,6 +21,8 @@ use crate::{
 pub struct EnvRunnerGroup {
     runners: Vec<Box<dyn EnvRunner>>,
     num_threads: usize,
+    /// Runners that were replaced since the last call of `take_recreated`.
+    recreated: Vec<usize>,
 }
 
 impl EnvRunnerGroup {
@@ -48,7 +50,8 @@ impl EnvRunnerGroup {
                 None => Box::new(SingleAgentEnvRunner::new(config, index, device)?),
             })
         };
-        Ok(Self { runners: (0..num_runners).map(runner).collect::<Result<_>>()?, num_threads })
+        let runners = (0..num_runners).map(runner).collect::<Result<_>>()?;
+        Ok(Self { runners, num_threads, recreated: Vec::new() })
     }
 
     /// The modules that play, with the space of the observations as each sees them and the space of
@@ -78,6 +81,14 @@ impl EnvRunnerGroup {
         self.runners.iter_mut().try_for_each(|runner| runner.set_multi_agent(multi_agent.clone()))
     }
 
+    /// Makes all environments anew with other settings, in which episodes begin with the next sample.
+    ///
+    /// # Errors
+    /// As [`EnvRunner::set_env_config`].
+    pub fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
+        self.runners.iter_mut().try_for_each(|runner| runner.set_env_config(env_config))
+    }
+
     /// Lets all environments begin a new episode with the next sample.
     pub fn reset_episodes(&mut self) {
         self.runners.iter_mut().for_each(|runner| runner.reset_episodes());
@@ -105,9 +116,22 @@ impl EnvRunnerGroup {
     /// # Errors
     /// As [`EnvRunnerGroup::sample`].
     pub fn sample_episodes(&mut self, count: usize, options: SampleOptions) -> Result<Experience> {
+        self.sample_each(&self.shares(count, Amount::Episodes), options)
+    }
+
+    /// At least `count` steps, spread evenly over the runners and rounded up to whole steps of their
+    /// vectors.
+    ///
+    /// # Errors
+    /// As [`EnvRunnerGroup::sample`].
+    pub fn sample_timesteps(&mut self, count: usize, options: SampleOptions) -> Result<Experience> {
+        self.sample_each(&self.shares(count, Amount::Timesteps), options)
+    }
+
+    /// What each runner does of a whole; the first ones more if it does not divide.
+    fn shares(&self, count: usize, amount: fn(usize) -> Amount) -> Vec<Amount> {
         let n = self.runners.len();
-        let share = |i| Amount::Episodes(count / n + usize::from(i < count % n));
-        self.sample_each(&(0..n).map(share).collect::<Vec<_>>(), options)
+        (0..n).map(|i| amount(count / n + usize::from(i < count % n))).collect()
     }
 
     fn sample_each(&mut self, amounts: &[Amount], options: SampleOptions) -> Result<Experience> {
@@ -167,6 +191,17 @@ impl EnvRunnerGroup {
     pub fn copy_connectors_from(&mut self, other: &Self) -> Result<()> {
         let states = other.runners[0].connector_states()?;
         self.runners.iter_mut().try_for_each(|runner| runner.set_connector_states(&states))
+    }
+
+    /// Takes down that the runner of an index is a new one, for
+    /// [`take_recreated`](Self::take_recreated).
+    pub fn note_recreated(&mut self, runner: usize) {
+        self.recreated.push(runner);
+    }
+
+    /// The indices of the runners that were replaced since the last call.
+    pub fn take_recreated(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.recreated)
     }
 
     /// What every runner logged since the last call.

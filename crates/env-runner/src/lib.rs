@@ -5,6 +5,7 @@
 //! | [`SingleAgentEnvRunner`] | `SingleAgentEnvRunner`: steps a vector of environments |
 //! | [`MultiAgentEnvRunner`] | `MultiAgentEnvRunner`: the same for several agents and modules |
 //! | [`EnvRunnerGroup`] | `EnvRunnerGroup`: runners on threads |
+//! | [`RunnerCallbacks`] | the hooks of `RLlibCallback` that runners call |
 //! | [`Rollout`] | the fragments of a `sample()` call, as columns |
 //! | [`episode::SingleAgentEpisode`] | one episode or chunk of one, with look-back |
 //! | [`PolicyBundle`] | none: a policy with everything that shapes its inputs and actions |
@@ -12,6 +13,7 @@
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
+mod callbacks;
 pub mod connectors;
 mod env_runner;
 pub mod episode;
@@ -25,6 +27,10 @@ mod policy_bundle;
 mod rollout;
 mod single_agent;
 
+pub use callbacks::{
+    AgentStep, CallbackResult, EnvironmentEvent, EpisodeEvent, RunnerCallbacks, SampleEvent,
+    SharedCallbacks, VectorEnvRef,
+};
 pub use env_runner::{ConnectorDeltas, EnvRunner};
 pub use episode::SingleAgentEpisode;
 pub use error::{Result, RunnerError};

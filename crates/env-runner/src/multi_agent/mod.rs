@@ -3,6 +3,7 @@
 mod act;
 mod config;
 mod fragment;
+mod hooks;
 mod lane;
 mod mapping;
 mod runner;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::prelude::Device;
-use rekindle_core::metrics::{MetricsLogger, Reducer};
+use rekindle_core::metrics::MetricsLogger;
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_core::{Generator, ModuleId};
 use rekindle_env::{
@@ -24,12 +25,14 @@ use rekindle_env::{
 use rekindle_rl_module::MultiRLModule;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{SMOOTHING, log_episode};
+use crate::callbacks::{EpisodeHook, counts};
+use crate::metrics::log_agent_episode;
 use crate::{
     Amount, EnvRunnerConfig, EpisodeSummary, Experience, Result, RunnerError, SampleOptions,
     SegmentEnd,
 };
 use fragment::Fragment;
+use hooks::Player;
 use lane::Lane;
 use stream::{EndedSegment, Stream};
 
@@ -63,6 +66,10 @@ pub struct MultiAgentEnvRunner {
     /// The agents that play, by number: environment times the number of agents, plus agent.
     streams: Vec<Option<Stream>>,
     episodes: Vec<EpisodeTracker>,
+    /// When the episodes began, by the clock.
+    began: Vec<Instant>,
+    /// What callbacks are told about the agents of the running episodes, by number.
+    players: Vec<Option<Player>>,
     next_episode: u64,
     /// A stream of random numbers for each agent.
     action_rngs: Vec<Generator>,
@@ -84,6 +91,7 @@ struct EpisodeTracker {
 /// Where the time of a call went.
 #[derive(Debug, Default)]
 struct Timers {
+    reset: Duration,
     env: Duration,
     inference: Duration,
     env_to_module: Duration,
@@ -107,7 +115,7 @@ impl MultiAgentEnvRunner {
         });
         let streams = config.num_envs * agents.len();
         let rng = |agent| stream(config.seed, index as u64, agent as u64, Purpose::Action);
-        Ok(Self {
+        let mut runner = Self {
             lanes: lanes.collect::<Result<_>>()?,
             multi_agent,
             index,
@@ -117,6 +125,8 @@ impl MultiAgentEnvRunner {
             weights_seq_no: 0,
             streams: vec![None; streams],
             episodes: vec![EpisodeTracker::default(); config.num_envs],
+            began: vec![Instant::now(); config.num_envs],
+            players: vec![None; streams],
             next_episode: 0,
             action_rngs: (0..streams).map(rng).collect(),
             seeds: stream(config.seed, index as u64, 0, Purpose::EnvSeed),
@@ -127,7 +137,9 @@ impl MultiAgentEnvRunner {
             env,
             agents,
             config,
-        })
+        };
+        runner.tell_environment_created()?;
+        Ok(runner)
     }
 
     /// The agents of an environment.
@@ -171,7 +183,8 @@ impl MultiAgentEnvRunner {
     fn try_collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
         self.timers = Timers::default();
         let whole_episodes = matches!(amount, Amount::Episodes(_));
-        if self.needs_reset || options.force_reset || whole_episodes {
+        let resets = self.needs_reset || options.force_reset || whole_episodes;
+        if resets {
             self.reset()?;
         }
         let n = self.config.num_envs;
@@ -181,6 +194,9 @@ impl MultiAgentEnvRunner {
                 (0, (0..n).map(|env| count / n + usize::from(env < count % n)).collect())
             }
         };
+        if resets {
+            self.tell_starts(&quota)?;
+        }
         let mut fragment = Fragment::default();
         let mut experience = Experience::default();
         let mut wanted = Vec::new();
@@ -188,6 +204,9 @@ impl MultiAgentEnvRunner {
         while if whole_episodes { quota.iter().any(|&q| q > 0) } else { step < steps } {
             self.act(options)?;
             self.step_envs(&mut fragment)?;
+            if self.config.callbacks.is_some() {
+                self.tell_steps(&quota)?;
+            }
             for env in 0..n {
                 if !self.step.is_done(env) {
                     continue;
@@ -201,8 +220,12 @@ impl MultiAgentEnvRunner {
                     if let Some(left) = quota.get_mut(env) {
                         *left -= 1;
                     }
+                    self.tell(EpisodeHook::End, env)?;
                 }
                 self.start_episode(env);
+                if counts(&quota, env) {
+                    self.tell_start(env)?;
+                }
             }
             step += 1;
         }
@@ -225,7 +248,7 @@ impl MultiAgentEnvRunner {
             .collect();
         self.env.reset(&seeds, &mut self.step)?;
         self.seeded = true;
-        self.timers.env += started.elapsed();
+        self.timers.reset += started.elapsed();
         (0..self.config.num_envs).for_each(|env| self.start_episode(env));
         self.needs_reset = false;
         Ok(())
@@ -233,9 +256,11 @@ impl MultiAgentEnvRunner {
 
     fn start_episode(&mut self, env: usize) {
         self.episodes[env] = EpisodeTracker { id: self.next_episode, ..Default::default() };
+        self.began[env] = Instant::now();
         self.next_episode += 1;
         let agents = self.agents.len();
         self.streams[env * agents..(env + 1) * agents].fill_with(|| None);
+        self.players[env * agents..(env + 1) * agents].fill_with(|| None);
     }
 
     /// Steps the environments and books what comes of it.
@@ -245,6 +270,9 @@ impl MultiAgentEnvRunner {
         self.timers.env += started.elapsed();
         for env in 0..self.config.num_envs {
             self.episodes[env].t += 1;
+            if self.config.callbacks.is_some() {
+                self.note_players(env);
+            }
             for agent in 0..self.agents.len() {
                 self.settle(env, agent, fragment)?;
             }
@@ -288,14 +316,9 @@ impl MultiAgentEnvRunner {
             final_state: stream.state.take(),
         };
         fragment.push(&module, segment);
-        let window = Some(SMOOTHING);
-        for key in [
-            format!("agent_episode_returns_mean/{}", self.agents[agent].id),
-            format!("module_episode_returns_mean/{module}"),
-        ] {
-            self.metrics.log_value(&key, episode_return, Reducer::Mean { window })?;
-        }
-        Ok(())
+        let window = self.config.metrics_num_episodes_for_smoothing;
+        let agent = &self.agents[agent].id;
+        log_agent_episode(&mut self.metrics, agent, &module, episode_return, window)
     }
 
     /// Ends the segments of all agents: their episodes go on in the next call. An action that waits
@@ -336,34 +359,6 @@ impl MultiAgentEnvRunner {
             fragment.push(&stream.module, segment);
         }
         Ok(())
-    }
-
-    fn log_episode(&mut self, env: usize) -> Result<()> {
-        let EpisodeTracker { episode_return, t, .. } = self.episodes[env];
-        log_episode(&mut self.metrics, &EpisodeSummary { episode_return, len: t })
-    }
-
-    fn log(&mut self, experience: &Experience) -> Result<()> {
-        let (metrics, window) = (&mut self.metrics, None);
-        let steps = experience.env_steps as f64;
-        metrics.log_value("num_env_steps_sampled", steps, Reducer::Sum { window })?;
-        metrics.log_value("num_env_steps_sampled_lifetime", steps, Reducer::LifetimeSum)?;
-        for (id, rollouts) in &experience.rollouts {
-            for segment in rollouts.iter().flat_map(|rollout| &rollout.segments) {
-                let steps = segment.len as f64;
-                let agent = segment.agent.as_deref().unwrap_or_default();
-                for key in [
-                    format!("num_module_steps_sampled/{id}"),
-                    format!("num_agent_steps_sampled/{agent}"),
-                ] {
-                    metrics.log_value(&key, steps, Reducer::Sum { window })?;
-                }
-            }
-        }
-        metrics.log_time("env_step_timer", self.timers.env)?;
-        metrics.log_time("rlmodule_inference_timer", self.timers.inference)?;
-        metrics.log_time("env_to_module_connector_timer", self.timers.env_to_module)?;
-        Ok(metrics.log_time("module_to_env_connector_timer", self.timers.module_to_env)?)
     }
 
     fn unknown_policy(&self, agent: usize, module: &str) -> RunnerError {

@@ -4,7 +4,8 @@ use rekindle_env::EnvConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::connectors::ConnectorConfig;
-use crate::{MultiAgentConfig, Result, RunnerError};
+use crate::metrics::SMOOTHING;
+use crate::{MultiAgentConfig, Result, RunnerError, SharedCallbacks};
 
 /// Environment, connectors and seed of a runner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,16 @@ pub struct EnvRunnerConfig {
     /// The policies of a multi-agent environment; `None` for one agent.
     #[serde(default)]
     pub multi_agent: Option<MultiAgentConfig>,
+    /// Episodes that mean, smallest and largest return and length are about; `None` for all since the
+    /// last report.
+    #[serde(default)]
+    pub metrics_num_episodes_for_smoothing: Option<usize>,
+    /// Whether the runner evaluates, which callbacks are told.
+    #[serde(default)]
+    pub in_evaluation: bool,
+    /// Hooks; not part of the configuration as data.
+    #[serde(skip)]
+    pub callbacks: SharedCallbacks,
 }
 
 impl EnvRunnerConfig {
@@ -44,6 +55,9 @@ impl EnvRunnerConfig {
             clip_actions: false,
             update_connectors: true,
             multi_agent: None,
+            metrics_num_episodes_for_smoothing: Some(SMOOTHING),
+            in_evaluation: false,
+            callbacks: SharedCallbacks::default(),
         }
     }
 
