@@ -89,7 +89,7 @@ pub enum AlgorithmError {
     },
     /// An evaluation environment of other spaces than that of training.
     #[error(
-        "in evaluation, module `{id}` would see {found} and was made for {expected}; evaluate in an environment of the same spaces"
+        "in evaluation, module `{id}` would see {found}, and it was made to see {expected}; evaluate in an environment of the same spaces"
     )]
     OtherSpacesInEvaluation {
         /// The module.

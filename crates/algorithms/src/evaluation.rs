@@ -10,8 +10,8 @@ use rekindle_rl_module::AnyRLModule;
 
 use crate::{Algorithm, CallbackError, Result};
 
-/// What an evaluation found.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// What an evaluation found. Two are equal if the same was played; metrics hold times of the clock.
+#[derive(Debug, Clone, Default)]
 pub struct Evaluation {
     /// The sum of rewards of each episode.
     pub returns: Vec<f64>,
@@ -20,6 +20,12 @@ pub struct Evaluation {
     /// Everything that the runners reported, under `env_runners/` (as training results do), and what
     /// else was measured.
     pub metrics: Metrics,
+}
+
+impl PartialEq for Evaluation {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.returns, &self.lengths) == (&other.returns, &other.lengths)
+    }
 }
 
 impl Evaluation {

@@ -136,19 +136,18 @@ impl Algorithm {
         multi_agent: Option<&MultiAgentConfig>,
     ) -> Result<()> {
         let known = self.env_runners.module_spaces();
-        let coming = multi_agent.map(|m| m.policies.as_slice()).unwrap_or_default();
+        let policies = match multi_agent {
+            Some(m) if !m.policies.is_empty() => m.policies.clone(),
+            _ => known.keys().cloned().collect(),
+        };
         for (id, found) in group.module_spaces() {
-            match known.get(&id) {
-                Some(expected) if *expected != found => {
-                    let text = |(seen, done): &(_, _)| format!("{seen} and acted in {done}");
-                    let (expected, found) = (text(expected), text(&found));
-                    return Err(AlgorithmError::OtherSpacesInEvaluation { id, expected, found });
-                }
-                None if !coming.contains(&id) => {
-                    let known = known.into_keys().collect::<Vec<_>>().join(", ");
-                    return Err(AlgorithmError::NoModuleToEvaluate { id, known });
-                }
-                _ => {}
+            if !policies.contains(&id) {
+                return Err(AlgorithmError::NoModuleToEvaluate { id, known: policies.join(", ") });
+            }
+            if let Some(expected) = known.get(&id).filter(|expected| **expected != found) {
+                let text = |(seen, done): &(_, _)| format!("{seen} and act in {done}");
+                let (expected, found) = (text(expected), text(&found));
+                return Err(AlgorithmError::OtherSpacesInEvaluation { id, expected, found });
             }
         }
         Ok(())
@@ -191,4 +190,48 @@ fn with_mapping(training: &MultiAgentConfig, mapping: Option<PolicyMapping>) -> 
         _ => Vec::new(),
     };
     MultiAgentConfig { policies, policy_mapping }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use burn::prelude::Device;
+
+    use super::*;
+    use crate::{CallbackResult, Callbacks, PpoConfig};
+
+    #[derive(Clone, Default)]
+    struct Recreated(Arc<Mutex<Vec<(Vec<usize>, bool)>>>);
+
+    impl Callbacks for Recreated {
+        fn on_env_runners_recreated(
+            &self,
+            _algorithm: &mut Algorithm,
+            env_runner_indices: &[usize],
+            is_evaluation: bool,
+        ) -> CallbackResult {
+            self.0.lock().unwrap().push((env_runner_indices.to_vec(), is_evaluation));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn runners_that_were_replaced_are_told_once_of_training_and_of_evaluation() {
+        let recreated = Recreated::default();
+        let mut algorithm = PpoConfig::new()
+            .environment("CartPole-v1")
+            .env_runners(|e| e.num_env_runners(2))
+            .model("fcnet_hiddens", vec![4])
+            .training(|t| t.train_batch_size(8).minibatch_size(None).num_epochs(1))
+            .evaluation(|e| e.evaluation_interval(1).evaluation_duration(1))
+            .callbacks(recreated.clone())
+            .build(&Device::flex())
+            .unwrap();
+        algorithm.env_runners.note_recreated(1);
+        algorithm.eval_env_runners.as_mut().unwrap().note_recreated(0);
+        algorithm.train().unwrap();
+        algorithm.train().unwrap();
+        assert_eq!(*recreated.0.lock().unwrap(), [(vec![1], false), (vec![0], true)]);
+    }
 }
