@@ -188,7 +188,13 @@ fn settings_of_its_own_stay_its_own() {
         let path = folder.path().join("six");
         Algorithm::from_checkpoint_with::<PpoTraining>(path, &device(), f).unwrap()
     };
-    assert_eq!(load(|config| config).evaluate().unwrap().lengths, [6; 10]);
+    let mut resumed = load(|config| config);
+    assert_eq!(resumed.evaluate().unwrap(), algo.evaluate().unwrap());
+    for algo in [&mut algo, &mut resumed] {
+        algo.train().unwrap();
+    }
+    let runners = |algo: &Algorithm| algo.get_state().unwrap().components["env_runners"].clone();
+    assert_eq!(runners(&algo), runners(&resumed));
     let mut elsewhere = load(|c| c.env_config(EnvConfig::new().with("length", 2)));
     assert_eq!(elsewhere.evaluate().unwrap().lengths, [2; 10]);
     let mut fresh = config.build(&device()).unwrap();

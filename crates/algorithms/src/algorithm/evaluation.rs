@@ -202,7 +202,7 @@ mod tests {
     use crate::{CallbackResult, Callbacks, PpoConfig};
 
     #[derive(Clone, Default)]
-    struct Recreated(Arc<Mutex<Vec<(Vec<usize>, bool)>>>);
+    struct Recreated(Arc<Mutex<Vec<String>>>);
 
     impl Callbacks for Recreated {
         fn on_env_runners_recreated(
@@ -211,7 +211,7 @@ mod tests {
             env_runner_indices: &[usize],
             is_evaluation: bool,
         ) -> CallbackResult {
-            self.0.lock().unwrap().push((env_runner_indices.to_vec(), is_evaluation));
+            self.0.lock().unwrap().push(format!("{env_runner_indices:?} {is_evaluation}"));
             Ok(())
         }
     }
@@ -232,6 +232,6 @@ mod tests {
         algorithm.eval_env_runners.as_mut().unwrap().note_recreated(0);
         algorithm.train().unwrap();
         algorithm.train().unwrap();
-        assert_eq!(*recreated.0.lock().unwrap(), [(vec![1], false), (vec![0], true)]);
+        assert_eq!(*recreated.0.lock().unwrap(), ["[1] false", "[0] true"]);
     }
 }

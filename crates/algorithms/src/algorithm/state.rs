@@ -82,7 +82,10 @@ impl Algorithm {
         self.env_runners.set_state(state.component(ENV_RUNNERS)?)?;
         self.eval_env_runners = match state.components.get(EVAL_ENV_RUNNERS) {
             Some(saved) => {
-                let mut runners = self.new_eval_env_runners()?;
+                let mut runners = match self.eval_env_runners.take() {
+                    Some(runners) => runners,
+                    None => self.new_eval_env_runners()?,
+                };
                 runners.set_state(saved)?;
                 Some(runners)
             }

@@ -1,5 +1,7 @@
 //! What others are told: callbacks and metrics.
 
+use std::collections::BTreeMap;
+
 use rekindle_core::ModuleId;
 use rekindle_core::metrics::Reducer;
 
@@ -124,11 +126,15 @@ impl MultiAgentEnvRunner {
     pub(super) fn log(&mut self, experience: &Experience) -> Result<()> {
         let metrics = &mut self.metrics;
         log_env_steps(metrics, experience.env_steps)?;
+        let mut steps: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for (id, rollouts) in &experience.rollouts {
             for segment in rollouts.iter().flat_map(|rollout| &rollout.segments) {
                 let agent = segment.agent.as_deref().unwrap_or_default();
-                log_agent_steps(metrics, agent, id, segment.len)?;
+                *steps.entry((agent, id)).or_default() += segment.len;
             }
+        }
+        for ((agent, module), steps) in steps {
+            log_agent_steps(metrics, agent, module, steps)?;
         }
         metrics.log_value("weights_seq_no", self.weights_seq_no as f64, Reducer::Item)?;
         for (key, time) in [
