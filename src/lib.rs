@@ -48,13 +48,18 @@ pub use rekindle_rl_module as rl_module;
 
 /// What most programs need, to be imported with a `*`.
 pub mod prelude {
-    pub use rekindle_algorithms::{Algorithm, Evaluation, PpoConfig, PpoTraining, evaluate};
+    pub use rekindle_algorithms::{
+        Algorithm, CallbackResult, Callbacks, DurationUnit, EnvironmentEvent, EpisodeEvent,
+        Evaluation, PpoConfig, PpoTraining, SampleEvent, evaluate,
+    };
     pub use rekindle_catalog::{
         BoxEncoder, Catalog, CatalogContext, DefaultCatalog, Distribution, Encoder, Mlp, MlpConfig,
     };
     pub use rekindle_core::checkpoint::read_safetensors;
     pub use rekindle_core::device::DeviceSpec;
-    pub use rekindle_core::metrics::{ConsoleSink, JsonlSink, LearningCurve, Metrics, Sink};
+    pub use rekindle_core::metrics::{
+        ConsoleSink, JsonlSink, LearningCurve, Metrics, MetricsLogger, Reducer, Sink,
+    };
     pub use rekindle_core::{
         Batch, Checkpointable, Column, Columns, DEFAULT_MODULE_ID, Generator, State,
     };

@@ -69,6 +69,36 @@ pub enum AlgorithmError {
         /// The space of the new one.
         found: String,
     },
+    /// A callback or a custom evaluation function that returned an error.
+    #[error("the callback `{hook}` failed: {source}")]
+    Callback {
+        /// The hook.
+        hook: &'static str,
+        /// What it returned.
+        source: CallbackError,
+    },
+    /// A module that evaluation asks for and training does not have.
+    #[error(
+        "evaluation maps agents to module `{id}`, which is not one of the policies [{known}]; map them to one of those in `evaluation_config`"
+    )]
+    NoModuleToEvaluate {
+        /// The module.
+        id: String,
+        /// The modules there are.
+        known: String,
+    },
+    /// An evaluation environment of other spaces than that of training.
+    #[error(
+        "in evaluation, module `{id}` would see {found}, and it was made to see {expected}; evaluate in an environment of the same spaces"
+    )]
+    OtherSpacesInEvaluation {
+        /// The module.
+        id: String,
+        /// Observation and action space in training.
+        expected: String,
+        /// Those in evaluation.
+        found: String,
+    },
     /// The learner failed.
     #[error(transparent)]
     Learner(#[from] LearnerError),
@@ -94,6 +124,9 @@ pub enum AlgorithmError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
 }
+
+/// Any error of users' code.
+pub type CallbackError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A result of the algorithms crate.
 pub type Result<T, E = AlgorithmError> = std::result::Result<T, E>;

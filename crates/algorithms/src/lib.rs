@@ -5,21 +5,30 @@
 //! | [`AlgorithmConfig`] | `AlgorithmConfig`: builder, data, validation |
 //! | [`Algorithm`] | `Algorithm`: `train`, `evaluate`, `save_to_path`, `restore_from_path` |
 //! | [`PpoConfig`], [`ppo`] | `PPOConfig`, PPO |
+//! | [`Callbacks`] | `RLlibCallback`: hooks |
 //! | [`evaluate`] | evaluation of a module without a training stack |
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
 mod algorithm;
+mod callbacks;
 mod config;
 mod error;
 mod evaluation;
 pub mod ppo;
 
 pub use algorithm::Algorithm;
+pub use callbacks::{CallbackList, Callbacks};
 pub use config::{
-    AlgorithmConfig, BatchMode, DebuggingConfig, EnvRunnersConfig, EnvironmentConfig,
-    EvaluationConfig, MultiAgentSection, RolloutFragmentLength, TrainingConfig,
+    AlgorithmConfig, BatchMode, DebuggingConfig, DurationUnit, EnvRunnersConfig, EnvironmentConfig,
+    EvaluationConfig, EvaluationOverrides, MultiAgentSection, ReportingConfig,
+    RolloutFragmentLength, TrainingConfig,
 };
-pub use error::{AlgorithmError, Result};
-pub use evaluation::{Evaluation, evaluate};
+pub use error::{AlgorithmError, CallbackError, Result};
+pub use evaluation::{Evaluation, EvaluationFunction, evaluate};
+// What hooks are told and return, so that a program names one crate.
 pub use ppo::{PpoConfig, PpoTraining};
+pub use rekindle_env_runner::{
+    AgentStep, CallbackResult, EnvRunnerGroup, EnvironmentEvent, EpisodeEvent, SampleEvent,
+    VectorEnvRef,
+};

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use rekindle_core::metrics::MetricsState;
 use rekindle_core::{Checkpointable, ModuleId};
-use rekindle_env::Space;
+use rekindle_env::{EnvConfig, Space};
 use rekindle_rl_module::MultiRLModule;
 use serde_json::Value;
 
@@ -39,6 +39,14 @@ pub trait EnvRunner: Checkpointable<Error = RunnerError> + Debug + Send {
     /// # Errors
     /// If the modules do not fit the agents, or there is one agent only. Nothing changes then.
     fn set_multi_agent(&mut self, multi_agent: MultiAgentConfig) -> Result<()>;
+
+    /// Makes all environments anew with other settings, in which episodes begin with the next call;
+    /// the way to a curriculum.
+    ///
+    /// # Errors
+    /// If the environment refuses the settings, or its spaces change with them
+    /// ([`RunnerError::OtherSpaces`]). Nothing changes then.
+    fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()>;
 
     /// Lets all environments begin a new episode with the next call.
     fn reset_episodes(&mut self);

@@ -176,6 +176,28 @@ pub enum RunnerError {
         /// The calls in a row.
         calls: u64,
     },
+    /// A callback that returned an error.
+    #[error("the callback `{hook}` failed: {source}")]
+    Callback {
+        /// The hook.
+        hook: &'static str,
+        /// What it returned.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Settings that make environments of other spaces than those the runner has.
+    #[error(
+        "with these settings `{env}` has the {field} {found}, and the modules are made for {expected}; use settings that keep the spaces"
+    )]
+    OtherSpaces {
+        /// The environment.
+        env: String,
+        /// `observation space`, `action space` or `agents`.
+        field: &'static str,
+        /// What the runner has.
+        expected: String,
+        /// What the settings make.
+        found: String,
+    },
     /// A runner that panicked.
     #[error("runner {runner} panicked: {message}")]
     Panicked {

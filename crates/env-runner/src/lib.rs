@@ -6,6 +6,7 @@
 //! | [`MultiAgentEnvRunner`] | `MultiAgentEnvRunner`: the same for several agents and modules |
 //! | [`EnvRunnerGroup`] | `EnvRunnerGroup`: runners on threads |
 //! | [`FaultToleranceConfig`] | `fault_tolerance()`: what happens when environments or runners fail |
+//! | [`RunnerCallbacks`] | the hooks of `RLlibCallback` that runners call |
 //! | [`Rollout`] | the fragments of a `sample()` call, as columns |
 //! | [`episode::SingleAgentEpisode`] | one episode or chunk of one, with look-back |
 //! | [`PolicyBundle`] | none: a policy with everything that shapes its inputs and actions |
@@ -13,6 +14,7 @@
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
+mod callbacks;
 pub mod connectors;
 mod env_runner;
 pub mod episode;
@@ -28,6 +30,10 @@ mod restarts;
 mod rollout;
 mod single_agent;
 
+pub use callbacks::{
+    AgentStep, CallbackResult, EnvironmentEvent, EpisodeEvent, RunnerCallbacks, SampleEvent,
+    SharedCallbacks, VectorEnvRef,
+};
 pub use env_runner::{ConnectorDeltas, EnvRunner};
 pub use episode::SingleAgentEpisode;
 pub use error::{Result, RunnerError};

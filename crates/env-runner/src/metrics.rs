@@ -1,4 +1,6 @@
-//! What every runner logs of episodes.
+//! What every runner logs, under RLlib's names.
+
+use std::time::Duration;
 
 use rekindle_core::metrics::{MetricsLogger, Reducer};
 
@@ -7,19 +9,67 @@ use crate::{EpisodeSummary, Result};
 /// Episodes over which the mean return and length are reported (RLlib's default smoothing).
 pub(crate) const SMOOTHING: usize = 100;
 
-/// Logs an episode that ended, under RLlib's names.
-pub(crate) fn log_episode(metrics: &mut MetricsLogger, episode: &EpisodeSummary) -> Result<()> {
-    let window = Some(SMOOTHING);
+/// The name of the agent where there is one only.
+pub(crate) const DEFAULT_AGENT_ID: &str = "default_agent";
+
+/// Logs an episode that ended; `window` is the number of episodes that statistics are about.
+pub(crate) fn log_episode(
+    metrics: &mut MetricsLogger,
+    episode: &EpisodeSummary,
+    duration: Duration,
+    window: Option<usize>,
+) -> Result<()> {
     let (value, len) = (episode.episode_return, episode.len as f64);
     for (key, value, reducer) in [
         ("episode_return_mean", value, Reducer::Mean { window }),
         ("episode_return_min", value, Reducer::Min { window }),
         ("episode_return_max", value, Reducer::Max { window }),
         ("episode_len_mean", len, Reducer::Mean { window }),
-        ("num_episodes", 1.0, Reducer::Sum { window: None }),
+        ("episode_len_min", len, Reducer::Min { window }),
+        ("episode_len_max", len, Reducer::Max { window }),
+        ("episode_duration_sec_mean", duration.as_secs_f64(), Reducer::Mean { window }),
+        ("num_episodes", 1.0, Reducer::SUM),
         ("num_episodes_lifetime", 1.0, Reducer::LifetimeSum),
     ] {
         metrics.log_value(key, value, reducer)?;
     }
     Ok(())
+}
+
+/// Logs the return of one agent in an episode that it ended.
+pub(crate) fn log_agent_episode(
+    metrics: &mut MetricsLogger,
+    agent: &str,
+    module: &str,
+    episode_return: f64,
+    window: Option<usize>,
+) -> Result<()> {
+    for key in [
+        format!("agent_episode_returns_mean/{agent}"),
+        format!("module_episode_returns_mean/{module}"),
+    ] {
+        metrics.log_value(&key, episode_return, Reducer::Mean { window })?;
+    }
+    Ok(())
+}
+
+/// Logs steps of environments.
+pub(crate) fn log_env_steps(metrics: &mut MetricsLogger, steps: usize) -> Result<()> {
+    log_steps(metrics, "num_env_steps_sampled", "", steps)
+}
+
+/// Logs steps of an agent, which its module can learn from.
+pub(crate) fn log_agent_steps(
+    metrics: &mut MetricsLogger,
+    agent: &str,
+    module: &str,
+    steps: usize,
+) -> Result<()> {
+    log_steps(metrics, "num_agent_steps_sampled", &format!("/{agent}"), steps)?;
+    log_steps(metrics, "num_module_steps_sampled", &format!("/{module}"), steps)
+}
+
+fn log_steps(metrics: &mut MetricsLogger, name: &str, of: &str, steps: usize) -> Result<()> {
+    metrics.log_value(&format!("{name}{of}"), steps as f64, Reducer::SUM)?;
+    Ok(metrics.log_value(&format!("{name}_lifetime{of}"), steps as f64, Reducer::LifetimeSum)?)
 }

@@ -1,5 +1,7 @@
 //! The training loop.
 
+mod environment;
+mod evaluation;
 mod modules;
 mod state;
 
@@ -7,18 +9,17 @@ use std::time::Instant;
 
 use burn::prelude::Device;
 use rekindle_core::metrics::{Metrics, MetricsLogger, Reducer};
-use rekindle_core::rng::{Purpose, stream};
 use rekindle_core::{DEFAULT_MODULE_ID, Generator};
 use rekindle_env_runner::{
-    Amount, EnvRunnerConfig, EnvRunnerGroup, Experience, FaultToleranceConfig, PolicyBundle,
-    SampleOptions,
+    Amount, EnvRunnerConfig, EnvRunnerGroup, Experience, PolicyBundle, SampleOptions,
 };
 use rekindle_learner::Learner;
 use rekindle_rl_module::AnyRLModule;
 use serde_json::Value;
 
 use crate::{
-    AlgorithmConfig, BatchMode, Evaluation, Result, RolloutFragmentLength, TrainingConfig,
+    AlgorithmConfig, BatchMode, CallbackList, EvaluationConfig, ReportingConfig, Result,
+    RolloutFragmentLength, TrainingConfig,
 };
 
 /// An algorithm at work: runners, a learner, and the loop between them.
@@ -41,12 +42,15 @@ pub struct Algorithm {
     settings: Settings,
     device: Device,
     env_runners: EnvRunnerGroup,
-    /// Built at the first evaluation.
+    /// Built with the algorithm if it evaluates at an interval, else at the first evaluation.
     eval_env_runners: Option<EnvRunnerGroup>,
     learner: Learner,
     iteration: u64,
     env_steps: u64,
     metrics: MetricsLogger,
+    /// What evaluations reported; reduced with each of them, not with each iteration.
+    eval_metrics: MetricsLogger,
+    callbacks: CallbackList,
 }
 
 impl std::fmt::Debug for Algorithm {
@@ -67,7 +71,9 @@ struct Settings {
     train_batch_size: usize,
     batch_mode: BatchMode,
     explore: bool,
-    evaluation: crate::EvaluationConfig,
+    num_threads: usize,
+    evaluation: EvaluationConfig,
+    reporting: ReportingConfig,
     runner: EnvRunnerConfig,
 }
 
@@ -116,7 +122,9 @@ impl Algorithm {
                 train_batch_size: training.train_batch_size(),
                 batch_mode: runners.batch_mode,
                 explore: runners.explore,
+                num_threads: threads,
                 evaluation: config.evaluation.clone(),
+                reporting: config.reporting.clone(),
                 runner,
             },
             config: config.recorded()?,
@@ -127,8 +135,15 @@ impl Algorithm {
             iteration: 0,
             env_steps: 0,
             metrics: MetricsLogger::new(),
+            eval_metrics: MetricsLogger::new(),
+            callbacks: config.callbacks.clone(),
         };
         algorithm.publish_weights()?;
+        if algorithm.settings.evaluation.evaluation_interval.is_some() {
+            algorithm.eval_env_runners = Some(algorithm.new_eval_env_runners()?);
+        }
+        let callbacks = algorithm.callbacks.clone();
+        callbacks.tell("on_algorithm_init", |c| c.on_algorithm_init(&mut algorithm))?;
         Ok(algorithm)
     }
 
@@ -157,6 +172,11 @@ impl Algorithm {
         &self.learner
     }
 
+    /// What an iteration reports; for callbacks that log metrics of their own.
+    pub fn metrics_logger(&mut self) -> &mut MetricsLogger {
+        &mut self.metrics
+    }
+
     /// A module that learns, by id; `"default_policy"` for a single agent.
     ///
     /// # Errors
@@ -181,22 +201,31 @@ impl Algorithm {
         Ok(self.env_runners.policy_bundle_of(module_id)?)
     }
 
-    /// One iteration: collects a batch, learns from it, publishes the weights, evaluates if due.
+    /// One iteration: collects batches and learns from them until the minima of the reporting
+    /// settings are reached (once, if none is set), and evaluates if due.
     ///
     /// The result has RLlib's names: `env_runners/episode_return_mean`,
-    /// `learners/default_policy/policy_loss`, `timers/…`, `evaluation/…`.
+    /// `learners/default_policy/policy_loss`, `timers/…`, `evaluation/env_runners/…`.
     ///
     /// # Errors
-    /// If an environment, connector, forward pass or update fails.
+    /// If an environment, connector, forward pass, update or callback fails.
     pub fn train(&mut self) -> Result<Metrics> {
         let started = Instant::now();
-        self.training_step()?;
-        self.iteration += 1;
-        let evaluation = match self.settings.evaluation.evaluation_interval {
-            Some(interval) if self.iteration.is_multiple_of(interval as u64) => {
-                Some(self.evaluate()?)
+        let config = &self.settings.evaluation;
+        let (due, beside) =
+            (config.is_due(self.iteration + 1), config.evaluation_parallel_to_training);
+        let played = match due && beside {
+            true => Some(self.train_and_evaluate()?),
+            false => {
+                self.collect_and_learn()?;
+                None
             }
-            _ => None,
+        };
+        self.iteration += 1;
+        let evaluation = match played {
+            Some(played) => Some(self.end_evaluation(played)?),
+            None if due => Some(self.evaluate()?),
+            None => None,
         };
         self.metrics.log_time("timers/training_iteration", started.elapsed())?;
         let total = started.elapsed().as_secs_f64();
@@ -211,32 +240,43 @@ impl Algorithm {
             result.insert(format!("fault_tolerance/{key}"), value as f64);
         }
         if let Some(evaluation) = evaluation {
-            for (key, value) in [
-                ("episode_return_mean", evaluation.mean_return()),
-                ("episode_return_min", evaluation.min_return()),
-                ("episode_return_max", evaluation.max_return()),
-                ("episode_len_mean", evaluation.mean_length()),
-            ] {
-                result.insert(format!("evaluation/env_runners/{key}"), value);
-            }
+            result.extend_under("evaluation", evaluation.metrics);
         }
+        let callbacks = self.callbacks.clone();
+        callbacks.tell("on_train_result", |c| c.on_train_result(self, &mut result))?;
         Ok(result)
     }
 
-    /// Collects a batch, learns from it and publishes the weights.
-    fn training_step(&mut self) -> Result<()> {
+    /// Training steps until an iteration is long enough.
+    fn collect_and_learn(&mut self) -> Result<()> {
+        let (started, mut steps) = (Instant::now(), 0);
+        loop {
+            steps += self.training_step()?;
+            // What is collected is learned from at once: the two counts are one.
+            let seconds = started.elapsed().as_secs_f64();
+            if self.settings.reporting.is_met(seconds, steps, steps) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Collects a batch, learns from it and publishes the weights; the environment steps of it.
+    fn training_step(&mut self) -> Result<usize> {
         let started = Instant::now();
         let experience = self.sample_batch()?;
         self.env_runners.sync_connectors()?;
         self.metrics.log_time("timers/env_runner_sampling_timer", started.elapsed())?;
         self.metrics.aggregate("env_runners", self.env_runners.take_metrics())?;
+        let recreated = self.env_runners.take_recreated();
+        self.tell_recreated(&recreated, false)?;
 
         let started = Instant::now();
         self.env_steps += experience.env_steps as u64;
         self.learner.update(&experience.rollouts, self.env_steps)?;
         self.metrics.log_time("timers/learner_update_timer", started.elapsed())?;
         self.metrics.aggregate("learners", [self.learner.take_metrics()])?;
-        self.publish_weights()
+        self.publish_weights()?;
+        Ok(experience.env_steps)
     }
 
     fn sample_batch(&mut self) -> Result<Experience> {
@@ -269,45 +309,5 @@ impl Algorithm {
     fn publish_weights(&mut self) -> Result<()> {
         let modules = self.learner.module().without_learner_only();
         Ok(self.env_runners.set_modules(&modules, self.learner.weights_seq_no())?)
-    }
-
-    /// Plays `evaluation_duration` whole episodes on environments of its own, with the connectors'
-    /// statistics as training left them.
-    ///
-    /// # Errors
-    /// If an environment, connector or forward pass fails.
-    pub fn evaluate(&mut self) -> Result<Evaluation> {
-        let settings = &self.settings;
-        let options =
-            SampleOptions { explore: settings.evaluation.explore, ..SampleOptions::default() };
-        let episodes = settings.evaluation.evaluation_duration;
-        let mut runners = match self.eval_env_runners.take() {
-            Some(runners) => runners,
-            None => self.new_eval_env_runners()?,
-        };
-        let modules = self.learner.module().without_learner_only();
-        runners.set_modules(&modules, self.learner.weights_seq_no())?;
-        runners.copy_connectors_from(&self.env_runners)?;
-        let experience = runners.sample_episodes(episodes, options);
-        runners.take_metrics();
-        self.eval_env_runners = Some(runners);
-        Ok(Evaluation::of(&experience?))
-    }
-
-    /// Runners on environments and seeds of their own, whose connectors do not learn.
-    fn new_eval_env_runners(&self) -> Result<EnvRunnerGroup> {
-        let settings = &self.settings;
-        let config = EnvRunnerConfig {
-            num_envs: settings.evaluation.num_envs,
-            seed: stream(settings.seed, 0, 0, Purpose::Evaluation).next_u64(),
-            update_connectors: false,
-            // Episodes of older weights would be counted for those that are evaluated.
-            fault_tolerance: FaultToleranceConfig {
-                sample_timeout_s: None,
-                ..settings.runner.fault_tolerance.clone()
-            },
-            ..settings.runner.clone()
-        };
-        Ok(EnvRunnerGroup::new(&config, 1, 1, &self.device)?)
     }
 }

@@ -148,9 +148,12 @@ impl Algorithm {
     }
 
     fn set_multi_agent(&mut self, multi_agent: MultiAgentConfig) -> Result<()> {
+        // Evaluation has a mapping of its own, perhaps, and refuses what does not go with it.
+        let evaluates = self.eval_env_runners.is_some();
+        let eval_env_runners =
+            evaluates.then(|| self.eval_env_runners_of(Some(&multi_agent))).transpose()?;
         self.env_runners.set_multi_agent(&multi_agent)?;
-        // Built anew at the next evaluation, with what has changed.
-        self.eval_env_runners = None;
+        self.eval_env_runners = eval_env_runners;
         if let Some(section) = self.config.get_mut("multi_agent").and_then(Value::as_object_mut) {
             for (field, value) in [
                 ("policies", serde_json::to_value(&multi_agent.policies)),

@@ -21,6 +21,8 @@ struct AlgorithmState {
     iteration: u64,
     env_steps: u64,
     metrics: MetricsState,
+    #[serde(default)]
+    eval_metrics: MetricsState,
 }
 
 impl AlgorithmState {
@@ -46,6 +48,7 @@ impl Checkpointable for Algorithm {
             iteration: self.iteration,
             env_steps: self.env_steps,
             metrics: self.metrics.state(),
+            eval_metrics: self.eval_metrics.state(),
         })?;
         state.insert_component(LEARNER, self.learner.get_state()?);
         state.insert_component(ENV_RUNNERS, self.env_runners.get_state()?);
@@ -56,18 +59,33 @@ impl Checkpointable for Algorithm {
     }
 
     /// Training continues exactly where it was saved: weights, optimizers, connectors, random
-    /// streams, environments and counters.
+    /// streams, environments with their settings, and counters.
     fn set_state(&mut self, state: &State) -> Result<()> {
+        self.load_state(state)?;
+        self.tell_checkpoint_loaded()
+    }
+}
+
+impl Algorithm {
+    fn load_state(&mut self, state: &State) -> Result<()> {
         let data = AlgorithmState::of(state)?;
         if data.algorithm != self.name {
             let (expected, found) = (self.name.into(), data.algorithm);
             return Err(AlgorithmError::WrongAlgorithm { expected, found });
         }
+        let env_config = data.config.pointer("/environment/env_config").cloned();
+        let env_config = env_config.map(serde_json::from_value).transpose();
+        if let Some(env_config) = env_config.map_err(AlgorithmError::ConfigFormat)? {
+            self.set_env_config(&env_config)?;
+        }
         self.learner.set_state(state.component(LEARNER)?)?;
         self.env_runners.set_state(state.component(ENV_RUNNERS)?)?;
         self.eval_env_runners = match state.components.get(EVAL_ENV_RUNNERS) {
             Some(saved) => {
-                let mut runners = self.new_eval_env_runners()?;
+                let mut runners = match self.eval_env_runners.take() {
+                    Some(runners) => runners,
+                    None => self.new_eval_env_runners()?,
+                };
                 runners.set_state(saved)?;
                 Some(runners)
             }
@@ -76,11 +94,15 @@ impl Checkpointable for Algorithm {
         self.iteration = data.iteration;
         self.env_steps = data.env_steps;
         self.metrics.set_state(data.metrics);
+        self.eval_metrics.set_state(data.eval_metrics);
         self.publish_weights()
     }
-}
 
-impl Algorithm {
+    fn tell_checkpoint_loaded(&mut self) -> Result<()> {
+        let callbacks = self.callbacks.clone();
+        callbacks.tell("on_checkpoint_loaded", |c| c.on_checkpoint_loaded(self))
+    }
+
     /// Builds the algorithm that a checkpoint describes and continues where it was saved.
     ///
     /// `T` is the training section of its configuration: `Algorithm::from_checkpoint::<PpoTraining>`.
@@ -92,16 +114,39 @@ impl Algorithm {
         path: impl AsRef<Path>,
         device: &Device,
     ) -> Result<Self> {
-        let state = checkpoint::read(path)?;
+        Self::from_checkpoint_with::<T>(path, device, |config| config)
+    }
+
+    /// The same with a configuration that `adapt` has changed: given its callbacks again, which
+    /// checkpoints do not hold, or evaluated otherwise.
+    ///
+    /// What the saved state depends on must stay: modules, connectors, numbers of runners and
+    /// environments. Other settings of the environment begin with new episodes.
+    ///
+    /// # Errors
+    /// As [`from_checkpoint`](Self::from_checkpoint), or if the configuration is refused.
+    pub fn from_checkpoint_with<T: TrainingConfig>(
+        path: impl AsRef<Path>,
+        device: &Device,
+        adapt: impl FnOnce(AlgorithmConfig<T>) -> AlgorithmConfig<T>,
+    ) -> Result<Self> {
+        let mut state = checkpoint::read(path)?;
         let data = AlgorithmState::of(&state)?;
         if data.algorithm != T::NAME {
             let (expected, found) = (T::NAME.into(), data.algorithm);
             return Err(AlgorithmError::WrongAlgorithm { expected, found });
         }
-        let config: AlgorithmConfig<T> =
+        let saved: AlgorithmConfig<T> =
             serde_json::from_value(data.config).map_err(AlgorithmError::ConfigFormat)?;
+        let config = adapt(saved.clone());
+        if config.evaluation != saved.evaluation {
+            // Other runners than those that were saved.
+            state.components.remove(EVAL_ENV_RUNNERS);
+        }
         let mut algorithm = config.build(device)?;
-        algorithm.set_state(&state)?;
+        algorithm.load_state(&state)?;
+        algorithm.set_env_config(&config.environment.env_config)?;
+        algorithm.tell_checkpoint_loaded()?;
         Ok(algorithm)
     }
 

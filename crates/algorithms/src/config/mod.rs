@@ -1,6 +1,8 @@
 //! Configurations: code and data.
 
+mod evaluation;
 mod multi_agent;
+mod reporting;
 mod sections;
 
 use std::collections::BTreeMap;
@@ -10,19 +12,20 @@ use burn::prelude::Device;
 use rekindle_core::ModuleId;
 use rekindle_env::{EnvConfig, Space};
 use rekindle_env_runner::connectors::ConnectorConfig;
-use rekindle_env_runner::{EnvRunnerConfig, FaultToleranceConfig};
+use rekindle_env_runner::{EnvRunnerConfig, FaultToleranceConfig, SharedCallbacks};
 use rekindle_learner::{LearnerConfig, Objective};
 use rekindle_rl_module::{MultiRLModuleSpec, RLModuleSpec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Algorithm, AlgorithmError, Result};
+use crate::{Algorithm, AlgorithmError, CallbackList, Callbacks, Result};
 
+pub use evaluation::{DurationUnit, EvaluationConfig, EvaluationOverrides};
 pub use multi_agent::MultiAgentSection;
+pub use reporting::ReportingConfig;
 pub use sections::{
-    BatchMode, DebuggingConfig, EnvRunnersConfig, EnvironmentConfig, EvaluationConfig,
-    RolloutFragmentLength,
+    BatchMode, DebuggingConfig, EnvRunnersConfig, EnvironmentConfig, RolloutFragmentLength,
 };
 
 /// The part of a configuration that is an algorithm's own.
@@ -90,6 +93,11 @@ pub struct AlgorithmConfig<T> {
     pub evaluation: EvaluationConfig,
     /// What happens when environments or runners fail.
     pub fault_tolerance: FaultToleranceConfig,
+    /// How long an iteration is at least, and what its result is about.
+    pub reporting: ReportingConfig,
+    /// Hooks; not part of the configuration as data.
+    #[serde(skip)]
+    pub callbacks: CallbackList,
     /// Seed.
     pub debugging: DebuggingConfig,
 }
@@ -105,6 +113,8 @@ impl<T: TrainingConfig> Default for AlgorithmConfig<T> {
             multi_agent: None,
             evaluation: EvaluationConfig::default(),
             fault_tolerance: FaultToleranceConfig::default(),
+            reporting: ReportingConfig::default(),
+            callbacks: CallbackList::default(),
             debugging: DebuggingConfig::default(),
         }
     }
@@ -190,6 +200,23 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self
     }
 
+    /// Changes how long an iteration is at least, and what its result is about.
+    #[must_use]
+    pub fn reporting(mut self, f: impl FnOnce(ReportingConfig) -> ReportingConfig) -> Self {
+        self.reporting = f(self.reporting);
+        self
+    }
+
+    /// Adds hooks, which are called after those that are there.
+    ///
+    /// They are code, and code is not in checkpoints: give them again with
+    /// [`Algorithm::from_checkpoint_with`].
+    #[must_use]
+    pub fn callbacks(mut self, callbacks: impl Callbacks + 'static) -> Self {
+        self.callbacks.push(callbacks);
+        self
+    }
+
     /// Sets the seed of everything.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -213,6 +240,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self.env_runners.validate()?;
         self.evaluation.validate()?;
         self.fault_tolerance.validate()?;
+        self.reporting.validate()?;
         self.training.validate()?;
         if let Some(multi_agent) = &self.multi_agent {
             multi_agent.validate()?;
@@ -257,6 +285,13 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             env_to_module: self.env_to_module(),
             normalize_actions: self.environment.normalize_actions,
             clip_actions: self.environment.clip_actions,
+            metrics_num_episodes_for_smoothing: Some(
+                self.reporting.metrics_num_episodes_for_smoothing,
+            ),
+            callbacks: match self.callbacks.is_empty() {
+                true => SharedCallbacks::default(),
+                false => SharedCallbacks::new(self.callbacks.clone()),
+            },
             multi_agent: self.multi_agent.as_ref().map(MultiAgentSection::runner_config),
             fault_tolerance: self.fault_tolerance.clone(),
             ..EnvRunnerConfig::new(self.environment.env.clone().unwrap_or_default())

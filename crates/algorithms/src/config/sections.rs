@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AlgorithmError, Result};
 
-fn at_least_one(field: &'static str, value: usize) -> Result<()> {
+pub(super) fn at_least_one(field: &'static str, value: usize) -> Result<()> {
     if value > 0 {
         return Ok(());
     }
@@ -158,48 +158,6 @@ impl EnvRunnersConfig {
     pub(crate) fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.num_threads.unwrap_or_else(cores)
-    }
-}
-
-/// How the policy is evaluated: greedy actions on environments of its own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EvaluationConfig {
-    /// Iterations between evaluations; `None` evaluates only on request.
-    pub evaluation_interval: Option<usize>,
-    /// Episodes of an evaluation.
-    pub evaluation_duration: usize,
-    /// Environments that evaluation steps as one vector.
-    pub num_envs: usize,
-    /// Whether actions are sampled in evaluation.
-    pub explore: bool,
-}
-
-impl Default for EvaluationConfig {
-    fn default() -> Self {
-        Self { evaluation_interval: None, evaluation_duration: 10, num_envs: 10, explore: false }
-    }
-}
-
-impl EvaluationConfig {
-    /// Sets the iterations between evaluations.
-    #[must_use]
-    pub fn evaluation_interval(mut self, iterations: usize) -> Self {
-        self.evaluation_interval = Some(iterations);
-        self
-    }
-
-    /// Sets the episodes of an evaluation.
-    #[must_use]
-    pub fn evaluation_duration(mut self, episodes: usize) -> Self {
-        self.evaluation_duration = episodes;
-        self
-    }
-
-    pub(super) fn validate(&self) -> Result<()> {
-        at_least_one("evaluation_interval", self.evaluation_interval.unwrap_or(1))?;
-        at_least_one("evaluation_duration", self.evaluation_duration)?;
-        at_least_one("evaluation.num_envs", self.num_envs)
     }
 }
 

@@ -186,6 +186,11 @@ impl ConnectorPipeline {
         Ok(current)
     }
 
+    /// What came out last, if `input` went in.
+    pub(crate) fn last_output<'a>(&'a self, input: &'a Buffer) -> &'a Buffer {
+        self.pieces.last().map_or(input, |piece| &piece.output)
+    }
+
     /// What the connectors have learnt, by their names.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use burn::prelude::Device;
 use rekindle_core::ModuleId;
 use rekindle_core::metrics::MetricsState;
-use rekindle_env::Space;
+use rekindle_env::{EnvConfig, Space};
 use rekindle_rl_module::MultiRLModule;
 use serde_json::Value;
 
@@ -57,6 +57,8 @@ pub struct EnvRunnerGroup {
     deltas: Vec<ConnectorDeltas>,
     /// What runners logged before they were replaced.
     metrics: Vec<MetricsState>,
+    /// Runners that were built anew since the last call of `take_recreated`.
+    recreated: Vec<usize>,
 }
 
 impl EnvRunnerGroup {
@@ -95,6 +97,7 @@ impl EnvRunnerGroup {
             merged_connectors: None,
             deltas: Vec::new(),
             metrics: Vec::new(),
+            recreated: Vec::new(),
         };
         group.spaces = group.first()?.module_spaces();
         Ok(group)
@@ -156,6 +159,18 @@ impl EnvRunnerGroup {
         Ok(())
     }
 
+    /// Makes all environments anew with other settings, in which episodes begin with the next sample,
+    /// after waiting for runners that are late.
+    ///
+    /// # Errors
+    /// As [`EnvRunner::set_env_config`].
+    pub fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
+        self.wait_for_all()?;
+        self.runners_mut().try_for_each(|runner| runner.set_env_config(env_config))?;
+        self.config.env_config = env_config.clone();
+        Ok(())
+    }
+
     /// Lets all environments begin a new episode with the next sample, after waiting for runners
     /// that are late.
     ///
@@ -193,6 +208,16 @@ impl EnvRunnerGroup {
         self.collect(share, options)
     }
 
+    /// At least `count` steps, spread evenly over the runners and rounded up to whole steps of their
+    /// vectors.
+    ///
+    /// # Errors
+    /// As [`EnvRunnerGroup::sample`].
+    pub fn sample_timesteps(&mut self, count: usize, options: SampleOptions) -> Result<Experience> {
+        let share = |i, n| Amount::Timesteps(count / n + usize::from(i < count % n));
+        self.collect(share, options)
+    }
+
     /// Shares what the connectors of all runners have learnt: afterwards they are equal.
     ///
     /// # Errors
@@ -222,6 +247,11 @@ impl EnvRunnerGroup {
             None => other.first()?.connector_states()?,
         };
         self.runners_mut().try_for_each(|runner| runner.set_connector_states(&states))
+    }
+
+    /// The indices of the runners that were built anew since the last call.
+    pub fn take_recreated(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.recreated)
     }
 
     /// What every runner logged since the last call.

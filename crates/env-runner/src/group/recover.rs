@@ -91,6 +91,7 @@ impl EnvRunnerGroup {
             self.metrics.push(old.take_metrics());
         }
         worker.place = Place::Here(runner);
+        self.recreated.push(index);
         Ok(())
     }
 

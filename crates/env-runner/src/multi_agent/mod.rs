@@ -3,6 +3,7 @@
 mod act;
 mod config;
 mod fragment;
+mod hooks;
 mod lane;
 mod mapping;
 mod runner;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::prelude::Device;
-use rekindle_core::metrics::{MetricsLogger, Reducer};
+use rekindle_core::metrics::MetricsLogger;
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_core::{Generator, ModuleId};
 use rekindle_env::{
@@ -25,12 +26,13 @@ use rekindle_env::{
 use rekindle_rl_module::MultiRLModule;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::log_episode;
+use crate::callbacks::{EpisodeHook, counts};
 use crate::restarts::{Failures, Restarts, restartable};
 use crate::{
     Amount, EnvRunnerConfig, EpisodeSummary, Experience, Result, RunnerError, SampleOptions,
 };
 use fragment::Fragment;
+use hooks::Player;
 use lane::Lane;
 use stream::Stream;
 
@@ -64,6 +66,10 @@ pub struct MultiAgentEnvRunner {
     /// The agents that play, by number: environment times the number of agents, plus agent.
     streams: Vec<Option<Stream>>,
     episodes: Vec<EpisodeTracker>,
+    /// When the episodes began, by the clock.
+    began: Vec<Instant>,
+    /// What callbacks are told about the agents of the running episodes, by number.
+    players: Vec<Option<Player>>,
     next_episode: u64,
     /// A stream of random numbers for each agent.
     action_rngs: Vec<Generator>,
@@ -86,6 +92,7 @@ struct EpisodeTracker {
 /// Where the time of a call went.
 #[derive(Debug, Default)]
 struct Timers {
+    reset: Duration,
     env: Duration,
     inference: Duration,
     env_to_module: Duration,
@@ -109,7 +116,7 @@ impl MultiAgentEnvRunner {
         });
         let streams = config.num_envs * agents.len();
         let rng = |agent| stream(config.seed, index as u64, agent as u64, Purpose::Action);
-        Ok(Self {
+        let mut runner = Self {
             lanes: lanes.collect::<Result<_>>()?,
             multi_agent,
             index,
@@ -119,6 +126,8 @@ impl MultiAgentEnvRunner {
             weights_seq_no: 0,
             streams: vec![None; streams],
             episodes: vec![EpisodeTracker::default(); config.num_envs],
+            began: vec![Instant::now(); config.num_envs],
+            players: vec![None; streams],
             next_episode: 0,
             action_rngs: (0..streams).map(rng).collect(),
             seeds: stream(config.seed, index as u64, 0, Purpose::EnvSeed),
@@ -130,7 +139,9 @@ impl MultiAgentEnvRunner {
             env,
             agents,
             config,
-        })
+        };
+        runner.tell_environment_created()?;
+        Ok(runner)
     }
 
     /// The agents of an environment.
@@ -174,7 +185,8 @@ impl MultiAgentEnvRunner {
     fn try_collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
         self.timers = Timers::default();
         let whole_episodes = matches!(amount, Amount::Episodes(_));
-        if self.needs_reset || options.force_reset || whole_episodes {
+        let resets = self.needs_reset || options.force_reset || whole_episodes;
+        if resets {
             self.reset()?;
         }
         let n = self.config.num_envs;
@@ -184,6 +196,9 @@ impl MultiAgentEnvRunner {
                 (0, (0..n).map(|env| count / n + usize::from(env < count % n)).collect())
             }
         };
+        if resets {
+            self.tell_starts(&quota)?;
+        }
         let mut fragment = Fragment::default();
         let mut experience = Experience::default();
         let mut wanted = Vec::new();
@@ -191,6 +206,9 @@ impl MultiAgentEnvRunner {
         while if whole_episodes { quota.iter().any(|&q| q > 0) } else { step < steps } {
             self.act(options)?;
             let failures = self.step_envs(&mut fragment)?;
+            if self.config.callbacks.is_some() {
+                self.tell_steps(&quota, &failures)?;
+            }
             for env in 0..n {
                 if !self.step.is_done(env) {
                     continue;
@@ -204,11 +222,15 @@ impl MultiAgentEnvRunner {
                     if let Some(left) = quota.get_mut(env) {
                         *left -= 1;
                     }
+                    self.tell(EpisodeHook::End, env)?;
                 }
                 self.restarts.delivered(env);
                 self.start_episode(env);
+                if counts(&quota, env) {
+                    self.tell_start(env)?;
+                }
             }
-            lost_steps += self.restart_envs(&failures, &mut fragment, step)?;
+            lost_steps += self.restart_envs(&failures, &mut fragment, &quota, step)?;
             step += 1;
         }
         if whole_episodes {
@@ -238,7 +260,7 @@ impl MultiAgentEnvRunner {
             let reset = |seed| self.env.reset_one(env, Some(seed), &mut self.step);
             self.restarts.restart(env, failure, reset)?;
         }
-        self.timers.env += started.elapsed();
+        self.timers.reset += started.elapsed();
         (0..self.config.num_envs).for_each(|env| self.start_episode(env));
         self.needs_reset = false;
         Ok(())
@@ -250,40 +272,11 @@ impl MultiAgentEnvRunner {
 
     fn start_episode(&mut self, env: usize) {
         self.episodes[env] = EpisodeTracker { id: self.next_episode, ..Default::default() };
+        self.began[env] = Instant::now();
         self.next_episode += 1;
         let agents = self.agents.len();
         self.streams[env * agents..(env + 1) * agents].fill_with(|| None);
-    }
-
-    fn log_episode(&mut self, env: usize) -> Result<()> {
-        let EpisodeTracker { episode_return, t, .. } = self.episodes[env];
-        log_episode(&mut self.metrics, &EpisodeSummary { episode_return, len: t })
-    }
-
-    fn log(&mut self, experience: &Experience) -> Result<()> {
-        let (metrics, window) = (&mut self.metrics, None);
-        let steps = experience.env_steps as f64;
-        metrics.log_value("num_env_steps_sampled", steps, Reducer::Sum { window })?;
-        metrics.log_value("num_env_steps_sampled_lifetime", steps, Reducer::LifetimeSum)?;
-        for (id, rollouts) in &experience.rollouts {
-            for segment in rollouts.iter().flat_map(|rollout| &rollout.segments) {
-                let steps = segment.len as f64;
-                let agent = segment.agent.as_deref().unwrap_or_default();
-                for key in [
-                    format!("num_module_steps_sampled/{id}"),
-                    format!("num_agent_steps_sampled/{agent}"),
-                ] {
-                    metrics.log_value(&key, steps, Reducer::Sum { window })?;
-                }
-            }
-        }
-        if self.config.fault_tolerance.restart_failed_sub_environments {
-            self.restarts.log(metrics)?;
-        }
-        metrics.log_time("env_step_timer", self.timers.env)?;
-        metrics.log_time("rlmodule_inference_timer", self.timers.inference)?;
-        metrics.log_time("env_to_module_connector_timer", self.timers.env_to_module)?;
-        Ok(metrics.log_time("module_to_env_connector_timer", self.timers.module_to_env)?)
+        self.players[env * agents..(env + 1) * agents].fill_with(|| None);
     }
 
     fn unknown_policy(&self, agent: usize, module: &str) -> RunnerError {

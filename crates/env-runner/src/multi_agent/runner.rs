@@ -1,10 +1,11 @@
 //! What the multi-agent runner has in common with others.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use rekindle_core::ModuleId;
 use rekindle_core::metrics::MetricsState;
-use rekindle_env::Space;
+use rekindle_env::{AgentSpec, EnvConfig, Space, make_multi_agent_vec_with};
 use rekindle_rl_module::MultiRLModule;
 use serde_json::Value;
 
@@ -35,6 +36,30 @@ impl EnvRunner for MultiAgentEnvRunner {
         Self::set_multi_agent(self, multi_agent)
     }
 
+    fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
+        let env = make_multi_agent_vec_with(&self.config.env, self.config.num_envs, env_config)?;
+        if env.possible_agents() != self.agents {
+            let text = |agents: &[AgentSpec]| {
+                let agent = |a: &AgentSpec| {
+                    format!("{} ({} to {})", a.id, a.observation_space, a.action_space)
+                };
+                agents.iter().map(agent).collect::<Vec<_>>().join(", ")
+            };
+            return Err(RunnerError::OtherSpaces {
+                env: self.config.env.clone(),
+                field: "agents",
+                expected: text(&self.agents),
+                found: text(env.possible_agents()),
+            });
+        }
+        self.env = env;
+        self.config.env_config = env_config.clone();
+        self.reset_episodes();
+        // Environments that were never seeded: the next reset does it, on the stream of seeds.
+        self.seeded = false;
+        self.tell_environment_created()
+    }
+
     fn reset_episodes(&mut self) {
         self.needs_reset = true;
         // No agent plays on with a module that may be gone.
@@ -42,11 +67,15 @@ impl EnvRunner for MultiAgentEnvRunner {
     }
 
     fn collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
+        let started = Instant::now();
         let result = self.try_collect(amount, options);
         if result.is_err() || matches!(amount, Amount::Episodes(_)) {
             self.needs_reset = true;
         }
-        result
+        let experience = result?;
+        self.metrics.log_time("sample", started.elapsed())?;
+        self.tell_sample_end(&experience)?;
+        Ok(experience)
     }
 
     fn policy_bundle_of(&self, module_id: &str) -> Result<PolicyBundle> {

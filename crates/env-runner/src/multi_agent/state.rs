@@ -96,6 +96,7 @@ impl Checkpointable for MultiAgentEnvRunner {
         }
         self.step = state.step;
         self.streams = state.streams;
+        self.players.fill_with(|| None);
         self.episodes = state.episodes;
         self.next_episode = state.next_episode;
         self.action_rngs = state.action_rngs;

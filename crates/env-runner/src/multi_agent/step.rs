@@ -2,12 +2,11 @@
 
 use std::time::Instant;
 
-use rekindle_core::metrics::Reducer;
-
 use super::MultiAgentEnvRunner;
 use super::fragment::Fragment;
 use super::stream::EndedSegment;
-use crate::metrics::SMOOTHING;
+use crate::callbacks::counts;
+use crate::metrics::log_agent_episode;
 use crate::restarts::{Failures, restartable};
 use crate::{Result, SegmentEnd};
 
@@ -27,6 +26,9 @@ impl MultiAgentEnvRunner {
                 continue;
             }
             self.episodes[env].t += 1;
+            if self.config.callbacks.is_some() {
+                self.note_players(env);
+            }
             for agent in 0..self.agents.len() {
                 self.settle(env, agent, fragment)?;
             }
@@ -41,12 +43,14 @@ impl MultiAgentEnvRunner {
         &mut self,
         failures: &Failures,
         fragment: &mut Fragment,
+        quota: &[usize],
         step: usize,
     ) -> Result<usize> {
         let started = Instant::now();
         let mut lost_steps = 0;
         for (env, failure) in failures.iter() {
-            if !self.step.is_done(env) {
+            let lost = !self.step.is_done(env);
+            if lost {
                 let episode = self.episodes[env];
                 fragment.retain(|segment| segment.episode != episode.id);
                 // The step that failed, and those of this call that the episode had lasted.
@@ -55,6 +59,9 @@ impl MultiAgentEnvRunner {
             }
             let reset = |seed| self.env.reset_one(env, Some(seed), &mut self.step);
             self.restarts.restart(env, failure, reset)?;
+            if lost && counts(quota, env) {
+                self.tell_start(env)?;
+            }
         }
         self.timers.env += started.elapsed();
         Ok(lost_steps)
@@ -96,14 +103,9 @@ impl MultiAgentEnvRunner {
             final_state: stream.state.take(),
         };
         fragment.push(&module, segment);
-        let window = Some(SMOOTHING);
-        for key in [
-            format!("agent_episode_returns_mean/{}", self.agents[agent].id),
-            format!("module_episode_returns_mean/{module}"),
-        ] {
-            self.metrics.log_value(&key, episode_return, Reducer::Mean { window })?;
-        }
-        Ok(())
+        let window = self.config.metrics_num_episodes_for_smoothing;
+        let agent = &self.agents[agent].id;
+        log_agent_episode(&mut self.metrics, agent, &module, episode_return, window)
     }
 
     /// Ends the segments of all agents: their episodes go on in the next call. An action that waits

@@ -4,7 +4,8 @@ use rekindle_env::EnvConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::connectors::ConnectorConfig;
-use crate::{FaultToleranceConfig, MultiAgentConfig, Result, RunnerError};
+use crate::metrics::SMOOTHING;
+use crate::{FaultToleranceConfig, MultiAgentConfig, Result, RunnerError, SharedCallbacks};
 
 /// Environment, connectors and seed of a runner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,16 @@ pub struct EnvRunnerConfig {
     /// What happens when environments or runners fail.
     #[serde(default)]
     pub fault_tolerance: FaultToleranceConfig,
+    /// Episodes that mean, smallest and largest return and length are about; `None` for all since the
+    /// last report.
+    #[serde(default)]
+    pub metrics_num_episodes_for_smoothing: Option<usize>,
+    /// Whether the runner evaluates, which callbacks are told.
+    #[serde(default)]
+    pub in_evaluation: bool,
+    /// Hooks; not part of the configuration as data.
+    #[serde(skip)]
+    pub callbacks: SharedCallbacks,
 }
 
 impl EnvRunnerConfig {
@@ -48,6 +59,9 @@ impl EnvRunnerConfig {
             update_connectors: true,
             multi_agent: None,
             fault_tolerance: FaultToleranceConfig::default(),
+            metrics_num_episodes_for_smoothing: Some(SMOOTHING),
+            in_evaluation: false,
+            callbacks: SharedCallbacks::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod act;
 mod config;
+mod hooks;
 mod recorder;
 mod runner;
 mod state;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::prelude::Device;
 use rekindle_core::Generator;
-use rekindle_core::metrics::{MetricsLogger, MetricsState, Reducer};
+use rekindle_core::metrics::{MetricsLogger, MetricsState};
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_env::{Buffer, Space, VectorEnv, VectorStep, make_vec_with};
 use rekindle_rl_module::AnyRLModule;
@@ -48,6 +49,8 @@ pub struct SingleAgentEnvRunner {
     /// Which environments began an episode in the last step.
     starts: Vec<bool>,
     episodes: Vec<EpisodeTracker>,
+    /// When the episodes began, by the clock.
+    began: Vec<Instant>,
     next_episode: u64,
     action_rngs: Vec<Generator>,
     seeds: Generator,
@@ -88,6 +91,7 @@ struct EpisodeTracker {
 /// Where the time of a `sample` call went.
 #[derive(Debug, Default)]
 struct Timers {
+    reset: Duration,
     env: Duration,
     inference: Duration,
     env_to_module: Duration,
@@ -114,7 +118,7 @@ impl SingleAgentEnvRunner {
             let (seed, runner) = (config.seed, index as u64);
             (0..config.num_envs as u64).map(move |env| stream(seed, runner, env, purpose))
         };
-        Ok(Self {
+        let mut runner = Self {
             index,
             device: device.clone(),
             step: VectorStep::new(env.observation_space(), config.num_envs),
@@ -127,6 +131,7 @@ impl SingleAgentEnvRunner {
             module_to_env,
             module: None,
             episodes: vec![EpisodeTracker::default(); config.num_envs],
+            began: vec![Instant::now(); config.num_envs],
             next_episode: 0,
             action_rngs: streams(Purpose::Action).collect(),
             seeds: stream(config.seed, index as u64, 0, Purpose::EnvSeed),
@@ -136,7 +141,9 @@ impl SingleAgentEnvRunner {
             metrics: MetricsLogger::new(),
             finished: Vec::new(),
             config,
-        })
+        };
+        runner.tell_environment_created()?;
+        Ok(runner)
     }
 
     /// The space of the observations as a module sees them.
@@ -216,18 +223,22 @@ impl SingleAgentEnvRunner {
     /// [`RunnerError::NoModule`] without a module (unless actions are random), or the error of an
     /// environment, connector or forward pass. Environments are reset by the next call then.
     pub fn sample(&mut self, amount: Amount, options: SampleOptions) -> Result<Rollout> {
+        let started = Instant::now();
         let result = self.try_sample(amount, options);
         if result.is_err() || matches!(amount, Amount::Episodes(_)) {
             self.needs_reset = true;
         }
-        result
+        let rollout = result?;
+        self.metrics.log_time("sample", started.elapsed())?;
+        Ok(rollout)
     }
 
     fn try_sample(&mut self, amount: Amount, options: SampleOptions) -> Result<Rollout> {
         let mut timers = Timers::default();
         self.finished.clear();
         let whole_episodes = matches!(amount, Amount::Episodes(_));
-        if self.needs_reset || options.force_reset || whole_episodes {
+        let resets = self.needs_reset || options.force_reset || whole_episodes;
+        if resets {
             self.reset(&mut timers)?;
         }
         let n = self.config.num_envs;
@@ -238,6 +249,9 @@ impl SingleAgentEnvRunner {
                 (0, (0..n).map(|env| count / n + usize::from(env < count % n)).collect())
             }
         };
+        if resets {
+            self.tell_starts(&quota)?;
+        }
         let at: Vec<_> = self.episodes.iter().map(|e| (e.id, e.t)).collect();
         let mut recorder = Recorder::new(
             self.env_to_module.output_space(),
@@ -282,7 +296,7 @@ impl SingleAgentEnvRunner {
             let reset = |seed| self.env.0.reset_one(env, Some(seed), &mut self.step);
             self.restarts.restart(env, failure, reset)?;
         }
-        timers.env += started.elapsed();
+        timers.reset += started.elapsed();
         for env in 0..self.config.num_envs {
             self.start_episode(env)?;
         }
@@ -297,24 +311,11 @@ impl SingleAgentEnvRunner {
 
     fn start_episode(&mut self, env: usize) -> Result<()> {
         self.episodes[env] = EpisodeTracker { id: self.next_episode, ..Default::default() };
+        self.began[env] = Instant::now();
         self.next_episode += 1;
         match &mut self.memory {
             Some(memory) => memory.reset(env),
             None => Ok(()),
         }
-    }
-
-    fn log(&mut self, rollout: &Rollout, timers: &Timers) -> Result<()> {
-        let steps = rollout.env_steps() as f64;
-        let metrics = &mut self.metrics;
-        metrics.log_value("num_env_steps_sampled", steps, Reducer::Sum { window: None })?;
-        metrics.log_value("num_env_steps_sampled_lifetime", steps, Reducer::LifetimeSum)?;
-        if self.config.fault_tolerance.restart_failed_sub_environments {
-            self.restarts.log(metrics)?;
-        }
-        metrics.log_time("env_step_timer", timers.env)?;
-        metrics.log_time("rlmodule_inference_timer", timers.inference)?;
-        metrics.log_time("env_to_module_connector_timer", timers.env_to_module)?;
-        Ok(metrics.log_time("module_to_env_connector_timer", timers.module_to_env)?)
     }
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use rekindle_core::metrics::MetricsState;
 use rekindle_core::{DEFAULT_MODULE_ID, ModuleId};
-use rekindle_env::Space;
+use rekindle_env::{EnvConfig, Space, make_vec_with};
 use rekindle_rl_module::MultiRLModule;
 use serde_json::Value;
 
-use super::SingleAgentEnvRunner;
+use super::{EnvBox, SingleAgentEnvRunner};
 use crate::{
     Amount, ConnectorDeltas, EnvRunner, Experience, MultiAgentConfig, PolicyBundle, Result,
     RunnerError, SampleOptions,
@@ -35,6 +35,25 @@ impl EnvRunner for SingleAgentEnvRunner {
         Err(RunnerError::SingleAgent(self.config.env.clone()))
     }
 
+    fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
+        let env = make_vec_with(&self.config.env, self.config.num_envs, env_config)?;
+        for (field, expected, found) in [
+            ("observation space", self.env.0.observation_space(), env.observation_space()),
+            ("action space", self.env.0.action_space(), env.action_space()),
+        ] {
+            if expected != found {
+                let (expected, found) = (expected.to_string(), found.to_string());
+                let env = self.config.env.clone();
+                return Err(RunnerError::OtherSpaces { env, field, expected, found });
+            }
+        }
+        self.env = EnvBox(env);
+        self.config.env_config = env_config.clone();
+        // Environments that were never seeded: the next reset does it, on the stream of seeds.
+        (self.needs_reset, self.seeded) = (true, false);
+        self.tell_environment_created()
+    }
+
     fn reset_episodes(&mut self) {
         self.needs_reset = true;
     }
@@ -43,7 +62,9 @@ impl EnvRunner for SingleAgentEnvRunner {
         let rollout = self.sample(amount, options)?;
         let env_steps = rollout.env_steps();
         let episodes = std::mem::take(&mut self.finished);
-        Ok(Experience { rollouts: of_module(vec![rollout]), env_steps, episodes })
+        let experience = Experience { rollouts: of_module(vec![rollout]), env_steps, episodes };
+        self.tell_sample_end(&experience)?;
+        Ok(experience)
     }
 
     fn policy_bundle_of(&self, module_id: &str) -> Result<PolicyBundle> {

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::{EpisodeTracker, Recorder, SingleAgentEnvRunner, Timers};
+use super::{Recorder, SingleAgentEnvRunner, Timers};
+use crate::callbacks::{EpisodeHook, counts};
 use crate::connectors::{ConnectorContext, LastStep};
-use crate::metrics::log_episode;
 use crate::restarts::{Failures, restartable};
-use crate::{EpisodeSummary, Result, SegmentEnd};
+use crate::{Result, SegmentEnd};
 
 impl SingleAgentEnvRunner {
     /// Steps the environments and ends the segments of finished episodes.
@@ -34,10 +34,13 @@ impl SingleAgentEnvRunner {
             episode.episode_return += self.step.rewards[env];
             self.starts[env] = self.step.is_done(env);
         }
+        if self.config.callbacks.is_some() {
+            self.tell_steps(quota, &failures)?;
+        }
         if self.starts.contains(&true) {
             self.end_episodes(recorder, quota, whole_episodes, timers)?;
         }
-        self.restart_envs(&failures, recorder, timers)?;
+        self.restart_envs(&failures, recorder, quota, timers)?;
         let starts = std::mem::take(&mut self.starts);
         let observed = self.observe(Some(&starts), timers);
         self.starts = starts;
@@ -50,17 +53,22 @@ impl SingleAgentEnvRunner {
         &mut self,
         failures: &Failures,
         recorder: &mut Recorder,
+        quota: &[usize],
         timers: &mut Timers,
     ) -> Result<()> {
         let started = Instant::now();
         for (env, failure) in failures.iter() {
-            if !self.step.is_done(env) {
+            let lost = !self.step.is_done(env);
+            if lost {
                 recorder.discard(env, self.next_episode);
                 self.start_episode(env)?;
             }
             let reset = |seed| self.env.0.reset_one(env, Some(seed), &mut self.step);
             self.restarts.restart(env, failure, reset)?;
             self.starts[env] = true;
+            if lost && counts(quota, env) {
+                self.tell_start(env)?;
+            }
         }
         timers.env += started.elapsed();
         Ok(())
@@ -97,17 +105,18 @@ impl SingleAgentEnvRunner {
                 SegmentEnd::Truncated
             };
             if wanted {
-                let EpisodeTracker { episode_return, t, .. } = self.episodes[env];
-                let episode = EpisodeSummary { episode_return, len: t };
-                log_episode(&mut self.metrics, &episode)?;
-                self.finished.push(episode);
+                self.log_episode(env)?;
                 recorder.end(env, end, &finals, self.memory.as_ref(), self.next_episode)?;
                 if let Some(left) = quota.get_mut(env) {
                     *left -= 1;
                 }
+                self.tell(EpisodeHook::End, env)?;
             }
             self.restarts.delivered(env);
             self.start_episode(env)?;
+            if counts(quota, env) {
+                self.tell_start(env)?;
+            }
         }
         Ok(())
     }

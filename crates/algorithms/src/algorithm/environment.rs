@@ -1,0 +1,41 @@
+//! Changing the environments of an algorithm at work.
+
+use rekindle_env::EnvConfig;
+use serde_json::Value;
+
+use super::Algorithm;
+use crate::{AlgorithmError, Result};
+
+impl Algorithm {
+    /// The settings of the training environments.
+    pub fn env_config(&self) -> &EnvConfig {
+        &self.settings.runner.env_config
+    }
+
+    /// Goes on in environments with other settings: the way to a curriculum.
+    ///
+    /// All environments are made anew and begin new episodes; those of evaluation too, unless it has
+    /// settings of its own. Checkpoints record the settings, and restore them. Without a difference
+    /// nothing happens.
+    ///
+    /// # Errors
+    /// If the environment refuses the settings, or its spaces change with them. Nothing changes then.
+    pub fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
+        if env_config == self.env_config() {
+            return Ok(());
+        }
+        let record = serde_json::to_value(env_config).map_err(AlgorithmError::ConfigFormat)?;
+        self.env_runners.set_env_config(env_config)?;
+        self.settings.runner.env_config = env_config.clone();
+        if let Some(section) = self.config.get_mut("environment").and_then(Value::as_object_mut) {
+            section.insert("env_config".into(), record);
+        }
+        let overrides = &self.settings.evaluation.evaluation_config;
+        match &mut self.eval_env_runners {
+            Some(runners) if overrides.env.is_none() && overrides.env_config.is_none() => {
+                Ok(runners.set_env_config(env_config)?)
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Callbacks: a metric of one's own from every step, and the best policy kept.
+//!
+//! `cargo run --release --example custom_callbacks`
+
+use std::sync::Mutex;
+
+use rekindle::prelude::*;
+
+/// How far the pole leans, on average over episodes of the last iterations.
+struct PoleAngle;
+
+impl Callbacks for PoleAngle {
+    // Called by the runners, maybe from several threads: what is logged here is reported as
+    // `env_runners/pole_angle`.
+    fn on_episode_step(&self, event: &mut EpisodeEvent<'_>) -> CallbackResult {
+        let Some(observation) = event.observation() else { return Ok(()) };
+        let angle = f64::from(observation.f32s()?[2]).to_degrees();
+        Ok(event.metrics.log_value("pole_angle", angle.abs(), Reducer::MEAN)?)
+    }
+}
+
+/// Keeps the best policy that training came by. Hooks are shared: what changes stands behind a lock.
+struct KeepBest {
+    best: Mutex<f64>,
+}
+
+impl Callbacks for KeepBest {
+    // Called after every iteration, with the whole algorithm: to read, to save, to change.
+    fn on_train_result(&self, algorithm: &mut Algorithm, result: &mut Metrics) -> CallbackResult {
+        let mean = result.get("env_runners/episode_return_mean").unwrap_or(f64::NEG_INFINITY);
+        let mut best = self.best.lock().map_err(|error| error.to_string())?;
+        if mean > *best {
+            *best = mean;
+            algorithm.module(DEFAULT_MODULE_ID)?.save_to_path("runs/custom_callbacks/best")?;
+        }
+        result.insert("best_return_mean", *best);
+        Ok(())
+    }
+}
+
+fn keep_best() -> KeepBest {
+    KeepBest { best: Mutex::new(f64::NEG_INFINITY) }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let config = PpoConfig::new()
+        .environment("CartPole-v1")
+        .env_runners(|e| e.num_envs_per_env_runner(8))
+        .training(|t| t.lr(1e-3).train_batch_size(1024).minibatch_size(256).num_epochs(8))
+        .callbacks(PoleAngle)
+        .callbacks(keep_best())
+        .seed(0);
+    let mut algo = config.build(&DeviceSpec::Cpu.open()?)?;
+    for _ in 0..20 {
+        let result = algo.train()?;
+        let of = |key| result.get(key).unwrap_or(f64::NAN);
+        println!(
+            "{:>6} steps, mean return {:>5.1}, pole leans {:.2} degrees",
+            algo.env_steps(),
+            of("env_runners/episode_return_mean"),
+            of("env_runners/pole_angle"),
+        );
+    }
+
+    // Callbacks are code, and checkpoints hold none: they are given again.
+    algo.save_to_path("runs/custom_callbacks/algorithm")?;
+    let mut resumed = Algorithm::from_checkpoint_with::<PpoTraining>(
+        "runs/custom_callbacks/algorithm",
+        &DeviceSpec::Cpu.open()?,
+        |config| config.callbacks(PoleAngle).callbacks(keep_best()),
+    )?;
+    resumed.train()?;
+    Ok(())
+}

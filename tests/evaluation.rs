@@ -1,0 +1,312 @@
+//! Evaluation: exact amounts, settings of its own, beside training.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
+
+#[path = "support/counter.rs"]
+mod counter;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use burn::prelude::*;
+use counter::counting;
+use rekindle::prelude::*;
+
+fn device() -> Device {
+    DeviceSpec::Cpu.open().unwrap()
+}
+
+/// On an environment whose episodes differ in length and with connectors that learn.
+fn cartpole() -> PpoConfig {
+    PpoConfig::new()
+        .environment("CartPole-v1")
+        .env_runners(|e| {
+            e.num_envs_per_env_runner(4).env_to_module_connector(ConnectorConfig::mean_std_filter())
+        })
+        .model("fcnet_hiddens", vec![16])
+        .training(|t| t.train_batch_size(200).minibatch_size(50).num_epochs(2).lr(1e-2))
+        .evaluation(|e| e.evaluation_num_env_runners(2).evaluation_duration(7))
+        .seed(3)
+}
+
+#[test]
+fn exactly_the_episodes_asked_for_over_several_runners() {
+    let mut algo = cartpole().build(&device()).unwrap();
+    let evaluation = algo.evaluate().unwrap();
+    assert_eq!(evaluation.returns.len(), 7);
+    let metrics = &evaluation.metrics;
+    assert_eq!(metrics.get("env_runners/num_episodes"), Some(7.0));
+    for (key, value) in [
+        ("episode_return_mean", evaluation.mean_return()),
+        ("episode_return_min", evaluation.min_return()),
+        ("episode_return_max", evaluation.max_return()),
+        ("episode_len_mean", evaluation.mean_length()),
+    ] {
+        let reported = metrics.get(&format!("env_runners/{key}")).unwrap();
+        assert!((reported - value).abs() < 1e-9, "{key}: {reported}, not {value}");
+    }
+    // The next one reports itself alone, but what counts for life.
+    let second = algo.evaluate().unwrap();
+    assert_eq!(second.metrics.get("env_runners/num_episodes"), Some(7.0));
+    assert_eq!(second.metrics.get("env_runners/num_episodes_lifetime"), Some(14.0));
+    assert!(
+        (second.metrics.get("env_runners/episode_return_mean").unwrap() - second.mean_return())
+            .abs()
+            < 1e-9
+    );
+}
+
+#[test]
+fn timesteps_round_up_to_the_vectors_and_begin_anew_if_asked() {
+    let config = cartpole().evaluation(|e| {
+        e.evaluation_duration(25)
+            .evaluation_duration_unit(DurationUnit::Timesteps)
+            .evaluation_config(|o| o.num_envs_per_env_runner(4))
+    });
+    let evaluation = config.build(&device()).unwrap().evaluate().unwrap();
+    // 13 and 12 steps of four environments.
+    let steps = evaluation.metrics.get("env_runners/num_env_steps_sampled");
+    assert_eq!(steps, Some(16.0 + 12.0));
+
+    for (resets, returns) in [(true, vec![]), (false, vec![6.0])] {
+        let config = counting().evaluation(|e| {
+            e.evaluation_duration(2)
+                .evaluation_duration_unit(DurationUnit::Timesteps)
+                .evaluation_force_reset_envs_before_iteration(resets)
+        });
+        let mut algo = config.build(&device()).unwrap();
+        assert!(algo.evaluate().unwrap().returns.is_empty());
+        assert_eq!(algo.evaluate().unwrap().returns, returns);
+    }
+}
+
+#[test]
+fn evaluation_reports_all_that_training_reports_of_runners() {
+    let config = cartpole().evaluation(|e| e.evaluation_interval(1));
+    let mut algo = config.build(&device()).unwrap();
+    algo.train().unwrap();
+    let result = algo.train().unwrap();
+    let names = |prefix: &str| -> BTreeSet<String> {
+        let keys = result.iter().filter_map(|(key, _)| key.strip_prefix(prefix));
+        keys.map(ToString::to_string).collect()
+    };
+    assert!(names("env_runners/").contains("episode_return_mean"));
+    assert_eq!(names("env_runners/"), names("evaluation/env_runners/"));
+    assert!(result.get("timers/evaluation_iteration").is_some());
+}
+
+#[test]
+fn beside_training_it_finds_what_it_finds_before_it() {
+    let beside =
+        cartpole().evaluation(|e| e.evaluation_interval(1).evaluation_parallel_to_training(true));
+    let mut beside = beside.build(&device()).unwrap();
+    let mut before = cartpole().build(&device()).unwrap();
+    for _ in 0..3 {
+        let expected = before.evaluate().unwrap();
+        let trained = before.train().unwrap();
+        let result = beside.train().unwrap();
+        for key in ["episode_return_mean", "episode_return_min", "episode_len_max"] {
+            let key = format!("env_runners/{key}");
+            let found = result.get(&format!("evaluation/{key}"));
+            assert!(found.is_some());
+            assert_eq!(found, expected.metrics.get(&key), "{key}");
+            assert_eq!(result.get(&key), trained.get(&key), "{key}");
+        }
+    }
+    let parts = |algo: &Algorithm| {
+        let state = algo.get_state().unwrap();
+        ["learner", "env_runners", "eval_env_runners"]
+            .map(|part| state.component(part).unwrap().clone())
+    };
+    assert_eq!(parts(&beside), parts(&before));
+}
+
+/// Two sides that go on when both are there.
+#[derive(Clone, Default)]
+struct Meeting(Arc<(Mutex<[bool; 2]>, Condvar)>);
+
+impl Meeting {
+    fn arrive(&self, side: usize) -> CallbackResult {
+        let (sides, changed) = &*self.0;
+        let mut sides = sides.lock().unwrap();
+        sides[side] = true;
+        changed.notify_all();
+        let wait = Duration::from_secs(60);
+        let (guard, outcome) =
+            changed.wait_timeout_while(sides, wait, |sides| !(sides[0] && sides[1])).unwrap();
+        drop(guard);
+        if outcome.timed_out() { Err("the other side never came".into()) } else { Ok(()) }
+    }
+}
+
+impl Callbacks for Meeting {
+    fn on_episode_step(&self, event: &mut EpisodeEvent<'_>) -> CallbackResult {
+        if event.in_evaluation { self.arrive(0) } else { Ok(()) }
+    }
+
+    fn on_sample_end(&self, event: &mut SampleEvent<'_>) -> CallbackResult {
+        if event.in_evaluation { Ok(()) } else { self.arrive(1) }
+    }
+}
+
+#[test]
+fn beside_training_both_are_under_way_at_the_same_time() {
+    let config = cartpole()
+        .evaluation(|e| e.evaluation_interval(1).evaluation_parallel_to_training(true))
+        .callbacks(Meeting::default());
+    config.build(&device()).unwrap().train().unwrap();
+}
+
+#[test]
+fn settings_of_its_own_stay_its_own() {
+    let length = |n: i64| EnvConfig::new().with("length", n);
+    let config = counting().env_config(length(3)).evaluation(|e| {
+        e.evaluation_interval(1)
+            .evaluation_duration(3)
+            .evaluation_config(|o| o.env_config(length(5)).explore(true))
+    });
+    let json = serde_json::to_string(&config).unwrap();
+    assert_eq!(PpoConfig::from_json(&json).unwrap(), config);
+    let mut algo = config.build(&device()).unwrap();
+    let result = algo.train().unwrap();
+    assert_eq!(result.get("env_runners/episode_len_mean"), Some(3.0));
+    assert_eq!(result.get("evaluation/env_runners/episode_len_mean"), Some(5.0));
+    // Neither does it follow when training goes on elsewhere.
+    algo.set_env_config(&length(4)).unwrap();
+    let result = algo.train().unwrap();
+    assert_eq!(result.get("env_runners/episode_len_max"), Some(4.0));
+    assert_eq!(result.get("evaluation/env_runners/episode_len_mean"), Some(5.0));
+    // Without settings of its own it does, and checkpoints know.
+    let config = counting().env_config(length(3));
+    let mut algo = config.build(&device()).unwrap();
+    assert_eq!(algo.evaluate().unwrap().lengths, [3; 10]);
+    algo.set_env_config(&length(6)).unwrap();
+    assert_eq!(algo.evaluate().unwrap().lengths, [6; 10]);
+    let folder = tempfile::tempdir().unwrap();
+    algo.save_to_path(folder.path().join("six")).unwrap();
+    let load = |f: fn(PpoConfig) -> PpoConfig| {
+        let path = folder.path().join("six");
+        Algorithm::from_checkpoint_with::<PpoTraining>(path, &device(), f).unwrap()
+    };
+    let mut resumed = load(|config| config);
+    assert_eq!(resumed.evaluate().unwrap(), algo.evaluate().unwrap());
+    for algo in [&mut algo, &mut resumed] {
+        algo.train().unwrap();
+    }
+    let runners = |algo: &Algorithm| algo.get_state().unwrap().components["env_runners"].clone();
+    assert_eq!(runners(&algo), runners(&resumed));
+    let mut elsewhere = load(|c| c.env_config(EnvConfig::new().with("length", 2)));
+    assert_eq!(elsewhere.evaluate().unwrap().lengths, [2; 10]);
+    let mut fresh = config.build(&device()).unwrap();
+    fresh.restore_from_path(folder.path().join("six")).unwrap();
+    assert_eq!(fresh.evaluate().unwrap().lengths, [6; 10]);
+}
+
+/// Writes down which modules play in evaluation.
+#[derive(Clone, Default)]
+struct Players(Arc<Mutex<BTreeSet<String>>>);
+
+impl Callbacks for Players {
+    fn on_episode_end(&self, event: &mut EpisodeEvent<'_>) -> CallbackResult {
+        if event.in_evaluation {
+            let modules = event.agents.iter().filter_map(|agent| agent.module);
+            self.0.lock().unwrap().extend(modules.map(String::from));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a70c_evaluation_keeps_its_mapping_when_policies_change_and_runners_are_restored() {
+    let players = Players::default();
+    let seen = || std::mem::take(&mut *players.0.lock().unwrap());
+    let only = |id: &str| BTreeSet::from([id.to_string()]);
+    let config = PpoConfig::new()
+        .environment("MultiAgentCartPole-v1")
+        .env_config(EnvConfig::new().with("num_agents", 2))
+        .multi_agent(|m| m.policies(["0", "1"]).policy_mapping(PolicyMapping::ByAgent))
+        .model("fcnet_hiddens", vec![4])
+        .training(|t| t.train_batch_size(50).minibatch_size(None).num_epochs(1))
+        .evaluation(|e| {
+            e.evaluation_duration(3)
+                .evaluation_config(|o| o.policy_mapping(PolicyMapping::All("1".into())))
+        })
+        .callbacks(players.clone())
+        .seed(0);
+    let mut algo = config.build(&device()).unwrap();
+    algo.train().unwrap();
+    algo.evaluate().unwrap();
+    assert_eq!(seen(), only("1"));
+
+    let copy = algo.module("0").unwrap().clone();
+    algo.add_module("copy", copy, Some(PolicyMapping::All("copy".into())), None).unwrap();
+    algo.evaluate().unwrap();
+    assert_eq!(seen(), only("1"));
+
+    let folder = tempfile::tempdir().unwrap();
+    algo.save_to_path(folder.path().join("algo")).unwrap();
+    let mut restored = Algorithm::from_checkpoint_with::<PpoTraining>(
+        folder.path().join("algo"),
+        &device(),
+        |config| config.callbacks(players.clone()),
+    )
+    .unwrap();
+    restored.evaluate().unwrap();
+    assert_eq!(seen(), only("1"));
+
+    // What evaluation plays with cannot be taken away.
+    let message = algo.remove_module("1", None).unwrap_err().to_string();
+    assert!(message.contains("evaluation maps agents to module `1`"), "{message}");
+    algo.train().unwrap();
+}
+
+#[test]
+fn evaluation_elsewhere_needs_the_same_spaces_and_modules_that_there_are() {
+    let interval = |c: PpoConfig| c.evaluation(|e| e.evaluation_interval(1));
+    let elsewhere = |env: &str| {
+        let env = env.to_string();
+        cartpole().evaluation(|e| e.evaluation_config(|o| o.env(env)))
+    };
+    let message = interval(elsewhere("Pendulum-v1")).build(&device()).unwrap_err().to_string();
+    assert!(message.contains("in evaluation, module `default_policy` would see"), "{message}");
+
+    let wide = EnvConfig::new().with("wide", true);
+    let mut algo = counting().build(&device()).unwrap();
+    let message = algo.set_env_config(&wide).unwrap_err().to_string();
+    assert!(message.contains("action space") && message.contains("test/Counter-v0"), "{message}");
+    assert_eq!(algo.env_config(), &EnvConfig::new());
+    algo.train().unwrap();
+}
+
+#[test]
+fn a_custom_function_evaluates_instead() {
+    let config = counting().evaluation(|e| {
+        e.evaluation_interval(1).custom_evaluation_function(|algorithm, runners| {
+            let mut metrics = Vec::new();
+            for length in [2, 4] {
+                runners.set_env_config(&EnvConfig::new().with("length", length))?;
+                let played = runners.sample_episodes(2, SampleOptions::greedy())?;
+                let mean = Evaluation::of(&played).mean_return();
+                metrics.push((format!("mean_return_of_{length}"), mean));
+            }
+            metrics.push(("iteration".into(), algorithm.iteration() as f64));
+            Ok(Evaluation::from_metrics(metrics))
+        })
+    });
+    let result = config.build(&device()).unwrap().train().unwrap();
+    for (key, value) in [
+        ("evaluation/mean_return_of_2", 3.0),
+        ("evaluation/mean_return_of_4", 10.0),
+        ("evaluation/iteration", 1.0),
+        ("evaluation/env_runners/num_episodes", 4.0),
+    ] {
+        assert_eq!(result.get(key), Some(value), "{key}");
+    }
+    let parallel = config.evaluation(|e| e.evaluation_parallel_to_training(true));
+    let message = parallel.build(&device()).unwrap_err().to_string();
+    assert!(message.contains("`evaluation_parallel_to_training` is true"), "{message}");
+
+    let failing = counting().evaluation(|e| e.custom_evaluation_function(|_, _| Err("no".into())));
+    let message = failing.build(&device()).unwrap().evaluate().unwrap_err().to_string();
+    assert_eq!(message, "the callback `custom_evaluation_function` failed: no");
+}
