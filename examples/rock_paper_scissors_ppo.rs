@@ -9,7 +9,6 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use burn::module::Module;
-use burn::prelude::*;
 use common::Experiment;
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
