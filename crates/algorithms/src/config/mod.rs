@@ -24,6 +24,7 @@ use crate::{Algorithm, AlgorithmError, CallbackList, Callbacks, Result};
 pub use evaluation::{DurationUnit, EvaluationConfig, EvaluationOverrides};
 pub use multi_agent::MultiAgentSection;
 pub use reporting::ReportingConfig;
+pub(crate) use sections::fragment_length;
 pub use sections::{
     BatchMode, DebuggingConfig, EnvRunnersConfig, EnvironmentConfig, RolloutFragmentLength,
 };
@@ -268,11 +269,15 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         Algorithm::new(self, device)
     }
 
-    /// Environment steps that each runner collects for one update.
-    pub fn rollout_fragment_length(&self) -> usize {
-        let envs = self.env_runners.num_env_runners * self.env_runners.num_envs_per_env_runner;
+    /// Steps per environment that a runner, counted from 0, collects for one update.
+    pub fn rollout_fragment_length(&self, runner: usize) -> usize {
         match self.env_runners.rollout_fragment_length {
-            RolloutFragmentLength::Auto(_) => self.training.train_batch_size().div_ceil(envs),
+            RolloutFragmentLength::Auto(_) => fragment_length(
+                self.training.train_batch_size(),
+                self.env_runners.num_envs_per_env_runner,
+                self.env_runners.num_env_runners,
+                runner,
+            ),
             RolloutFragmentLength::Steps(steps) => steps,
         }
     }

@@ -198,6 +198,18 @@ impl EnvRunnerGroup {
         self.collect(|_, _| amount, options)
     }
 
+    /// The `i`-th of the `n` runners that are ready collects `share(i, n)`.
+    ///
+    /// # Errors
+    /// As [`EnvRunnerGroup::sample`].
+    pub fn sample_each(
+        &mut self,
+        share: impl Fn(usize, usize) -> Amount,
+        options: SampleOptions,
+    ) -> Result<Experience> {
+        self.collect(share, options)
+    }
+
     /// Exactly `count` whole episodes, spread evenly over the runners; less if failures are ignored
     /// or runners are late.
     ///
