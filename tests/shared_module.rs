@@ -280,6 +280,7 @@ fn one_module_is_saved_and_deployed_alone() {
         observation_space: space(32),
         action_space: Space::discrete(4).unwrap(),
         env_to_module: Vec::new(),
+        module_to_env: Vec::new(),
         normalize_actions: true,
         clip_actions: false,
     };

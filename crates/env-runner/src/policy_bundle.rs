@@ -30,6 +30,9 @@ pub struct BundleConfig {
     pub action_space: Space,
     /// Connectors between the observations and the module.
     pub env_to_module: Vec<ConnectorConfig>,
+    /// Connectors between the sampled actions and those of the environment.
+    #[serde(default)]
+    pub module_to_env: Vec<ConnectorConfig>,
     /// Whether bounded continuous actions are scaled from [−1, 1].
     pub normalize_actions: bool,
     /// Whether continuous actions are clipped to their bounds.
@@ -58,6 +61,7 @@ pub struct BundleConfig {
 ///     observation_space: observations.clone(),
 ///     action_space: actions,
 ///     env_to_module: Vec::new(),
+///     module_to_env: Vec::new(),
 ///     normalize_actions: true,
 ///     clip_actions: false,
 /// };
@@ -109,7 +113,7 @@ impl PolicyBundle {
         let (env_to_module, module_to_env) = pipelines(
             &config.observation_space,
             &config.action_space,
-            &config.env_to_module,
+            [&config.env_to_module, &config.module_to_env],
             config.normalize_actions,
             config.clip_actions,
         )?;

@@ -61,3 +61,48 @@ fn an_unregistered_one_is_named() {
     assert!(message.contains("`Shrink` is not registered"), "{message}");
     assert!(message.contains("register_connector"), "{message}");
 }
+
+#[test]
+fn connectors_of_actions_come_before_scaling_and_keep_the_space() {
+    register_connector("Halve", |_, _| Ok(Box::new(Scale(0.5))));
+    let config = EnvRunnerConfig {
+        module_to_env: vec![ConnectorConfig::custom("Halve", serde_json::Value::Null)],
+        ..EnvRunnerConfig::new("Pendulum-v1")
+    };
+    // The torque is unbounded after `Scale`, which is no torque of a pendulum.
+    let message = SingleAgentEnvRunner::new(config, 0, &Device::flex()).unwrap_err().to_string();
+    assert!(message.contains("must be of its action space"), "{message}");
+
+    /// The opposite of every action.
+    #[derive(Debug)]
+    struct Negate;
+    impl Connector for Negate {
+        fn name(&self) -> &'static str {
+            "Negate"
+        }
+        fn output_space(&self, input: &Space) -> Result<Space> {
+            Ok(input.clone())
+        }
+        fn transform(
+            &mut self,
+            input: &Buffer,
+            out: &mut Buffer,
+            _: ConnectorContext<'_>,
+        ) -> Result<()> {
+            let pairs = out.as_f32_mut()?.iter_mut().zip(input.as_f32()?);
+            pairs.for_each(|(out, action)| *out = -action);
+            Ok(())
+        }
+    }
+    register_connector("Negate", |_, _| Ok(Box::new(Negate)));
+    let observations = |times| {
+        let negate = ConnectorConfig::custom("Negate", serde_json::Value::Null);
+        let module_to_env = vec![negate; times];
+        let config = EnvRunnerConfig { module_to_env, ..EnvRunnerConfig::new("Pendulum-v1") };
+        let mut runner = SingleAgentEnvRunner::new(config, 0, &Device::flex()).unwrap();
+        let options = SampleOptions { random_actions: true, ..SampleOptions::default() };
+        runner.sample(Amount::Timesteps(5), options).unwrap().observations
+    };
+    assert_ne!(observations(0), observations(1));
+    assert_eq!(observations(0), observations(2));
+}

@@ -98,6 +98,32 @@ impl TrainBatch {
         self.columns.rows()
     }
 
+    /// The observation after each step, a row per step; RLlib's column `new_obs`.
+    ///
+    /// # Errors
+    /// If the columns do not fit together.
+    pub fn next_observations(&self) -> Result<Buffer> {
+        let observations = self.columns.column(Columns::OBS)?;
+        let mut next = observations.slice(0..0)?;
+        for (piece, rows) in self.pieces.iter().map(|piece| piece.rows.clone()).enumerate() {
+            next.extend_from(observations, (rows.start + 1).min(rows.end)..rows.end)?;
+            if !rows.is_empty() {
+                next.extend_from(&self.final_observations, piece..piece + 1)?;
+            }
+        }
+        Ok(next)
+    }
+
+    /// Whether each step ended its episode in this way: RLlib's columns `terminateds` and
+    /// `truncateds`.
+    pub fn ends(&self, end: SegmentEnd) -> Vec<bool> {
+        let mut ends = vec![false; self.rows()];
+        for piece in self.pieces.iter().filter(|piece| piece.end == end && !piece.rows.is_empty()) {
+            ends[piece.rows.end - 1] = true;
+        }
+        ends
+    }
+
     /// Values of all rows, and of the observation after each segment: 0 where the environment
     /// terminated the episode. One forward pass each, without gradients.
     ///
@@ -181,4 +207,32 @@ fn train_states(rollouts: &[Rollout], pieces: &[Piece], max_seq_len: usize) -> R
     let states = states.ok_or_else(no_states)?;
     let sequences = Sequences { rows: starts.collect(), len, states };
     Ok(TrainStates { sequences, final_states: final_states.ok_or_else(no_states)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn next_observations_and_ends_follow_the_segments() {
+        let mut columns = HostBatch::new();
+        let obs = |data: &[f32]| Buffer::from_f32(data.to_vec(), &[]).unwrap();
+        columns.insert(Columns::OBS, obs(&[0.0, 1.0, 2.0, 10.0, 20.0, 21.0])).unwrap();
+        let piece = |rows, end| Piece { rows, end };
+        let batch = TrainBatch {
+            columns,
+            pieces: vec![
+                piece(0..3, SegmentEnd::Terminated),
+                piece(3..4, SegmentEnd::Truncated),
+                piece(4..6, SegmentEnd::Cut),
+            ],
+            final_observations: obs(&[3.0, 11.0, 22.0]),
+            states: None,
+        };
+        let next = batch.next_observations().unwrap();
+        assert_eq!(next.as_f32().unwrap(), [1.0, 2.0, 3.0, 11.0, 21.0, 22.0]);
+        let (t, f) = (true, false);
+        assert_eq!(batch.ends(SegmentEnd::Terminated), [f, f, t, f, f, f]);
+        assert_eq!(batch.ends(SegmentEnd::Truncated), [f, f, f, t, f, f]);
+    }
 }

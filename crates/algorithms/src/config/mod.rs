@@ -288,6 +288,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             num_envs: self.env_runners.num_envs_per_env_runner,
             seed,
             env_to_module: self.env_to_module(),
+            module_to_env: self.env_runners.module_to_env_connector.clone(),
             normalize_actions: self.environment.normalize_actions,
             clip_actions: self.environment.clip_actions,
             metrics_num_episodes_for_smoothing: Some(

@@ -86,6 +86,8 @@ pub struct EnvRunnersConfig {
     pub explore: bool,
     /// Connectors between the environments and the module.
     pub env_to_module_connector: Vec<ConnectorConfig>,
+    /// Connectors between the sampled actions and the environments.
+    pub module_to_env_connector: Vec<ConnectorConfig>,
 }
 
 impl Default for EnvRunnersConfig {
@@ -98,6 +100,7 @@ impl Default for EnvRunnersConfig {
             batch_mode: BatchMode::TruncateEpisodes,
             explore: true,
             env_to_module_connector: Vec::new(),
+            module_to_env_connector: Vec::new(),
         }
     }
 }
@@ -135,6 +138,13 @@ impl EnvRunnersConfig {
     #[must_use]
     pub fn batch_mode(mut self, mode: BatchMode) -> Self {
         self.batch_mode = mode;
+        self
+    }
+
+    /// Adds a connector between the sampled actions and the environments.
+    #[must_use]
+    pub fn module_to_env_connector(mut self, connector: ConnectorConfig) -> Self {
+        self.module_to_env_connector.push(connector);
         self
     }
 

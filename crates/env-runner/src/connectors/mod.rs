@@ -178,14 +178,21 @@ pub trait Connector: Debug + Send {
 pub(crate) fn pipelines(
     observations: &Space,
     actions: &Space,
-    env_to_module: &[ConnectorConfig],
+    [env_to_module, module_to_env]: [&[ConnectorConfig]; 2],
     normalize_actions: bool,
     clip_actions: bool,
 ) -> Result<(ConnectorPipeline, ConnectorPipeline)> {
     let pieces = env_to_module.iter().map(|config| config.build(actions)).collect::<Result<_>>()?;
-    let to_env = NormalizeAndClipActions::new(actions, normalize_actions, clip_actions);
-    Ok((
-        ConnectorPipeline::with(observations.clone(), pieces)?,
-        ConnectorPipeline::with(actions.clone(), vec![Box::new(to_env)])?,
-    ))
+    let own = module_to_env.iter().map(|config| config.build(actions));
+    let mut to_env = ConnectorPipeline::with(actions.clone(), own.collect::<Result<_>>()?)?;
+    if to_env.output_space() != actions {
+        return Err(RunnerError::ConnectorSpace {
+            connector: to_env.names().last().unwrap_or_default().into(),
+            space: actions.to_string(),
+            reason: "what goes to the environment must be of its action space".into(),
+        });
+    }
+    let bounds = NormalizeAndClipActions::new(actions, normalize_actions, clip_actions);
+    to_env.append(Box::new(bounds))?;
+    Ok((ConnectorPipeline::with(observations.clone(), pieces)?, to_env))
 }

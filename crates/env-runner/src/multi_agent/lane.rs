@@ -7,7 +7,7 @@ use rekindle_rl_module::AnyRLModule;
 
 use super::stream::Stream;
 use crate::connectors::{
-    ActionSampler, ConnectorConfig, ConnectorContext, ConnectorPipeline, LastStep, Slots, pipelines,
+    ActionSampler, ConnectorContext, ConnectorPipeline, LastStep, Slots, pipelines,
 };
 use crate::{EnvRunnerConfig, Result};
 
@@ -15,7 +15,7 @@ use crate::{EnvRunnerConfig, Result};
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) env_to_module: ConnectorPipeline,
-    module_to_env: ConnectorPipeline,
+    pub(super) module_to_env: ConnectorPipeline,
     pub(super) action_space: Space,
     pub(super) module: Option<AnyRLModule>,
     /// The state of a stateful module before the first step.
@@ -36,11 +36,10 @@ impl Lane {
         action_space: &Space,
         config: &EnvRunnerConfig,
     ) -> Result<Self> {
-        let connectors: &[ConnectorConfig] = &config.env_to_module;
         let (env_to_module, module_to_env) = pipelines(
             observation_space,
             action_space,
-            connectors,
+            [&config.env_to_module, &config.module_to_env],
             config.normalize_actions,
             config.clip_actions,
         )?;

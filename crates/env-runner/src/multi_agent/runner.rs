@@ -85,6 +85,7 @@ impl EnvRunner for MultiAgentEnvRunner {
             observation_space: lane.env_to_module.input_space().clone(),
             action_space: lane.action_space.clone(),
             env_to_module: self.config.env_to_module.clone(),
+            module_to_env: self.config.module_to_env.clone(),
             normalize_actions: self.config.normalize_actions,
             clip_actions: self.config.clip_actions,
         };

@@ -28,8 +28,9 @@ struct RunnerState {
     restarts: Restarts,
     needs_reset: bool,
     seeded: bool,
-    /// What the connectors of each module have learnt, and what they remember of episodes.
-    connectors: BTreeMap<ModuleId, (Value, Value)>,
+    /// What the connectors of each module have learnt, and what they remember of episodes; what
+    /// those of its actions have learnt.
+    connectors: BTreeMap<ModuleId, [Value; 3]>,
 }
 
 impl Checkpointable for MultiAgentEnvRunner {
@@ -38,7 +39,8 @@ impl Checkpointable for MultiAgentEnvRunner {
     fn get_state(&self) -> Result<State> {
         let connectors = self.lanes.iter().map(|(id, lane)| {
             let pipeline = &lane.env_to_module;
-            Ok((id.clone(), (pipeline.get_state()?, pipeline.get_memory()?)))
+            let actions = lane.module_to_env.get_state()?;
+            Ok((id.clone(), [pipeline.get_state()?, pipeline.get_memory()?, actions]))
         });
         Ok(State::from_data(&RunnerState {
             env: if self.seeded { self.env.state()? } else { None },
@@ -88,10 +90,11 @@ impl Checkpointable for MultiAgentEnvRunner {
                 self.seeded = false;
             }
         }
-        for (id, (learnt, memory)) in &state.connectors {
+        for (id, [learnt, memory, actions]) in &state.connectors {
             if let Some(lane) = self.lanes.get_mut(id) {
                 lane.env_to_module.set_state(learnt)?;
                 lane.env_to_module.set_memory(memory)?;
+                lane.module_to_env.set_state(actions)?;
             }
         }
         self.step = state.step;

@@ -21,6 +21,10 @@ pub struct EnvRunnerConfig {
     pub seed: u64,
     /// Connectors between the environments and the module.
     pub env_to_module: Vec<ConnectorConfig>,
+    /// Connectors between the sampled actions and the environments; scaling and clipping come after
+    /// them.
+    #[serde(default)]
+    pub module_to_env: Vec<ConnectorConfig>,
     /// Whether the module acts in [−1, 1] and bounded continuous actions are scaled from there.
     pub normalize_actions: bool,
     /// Whether continuous actions are clipped to the bounds of their space.
@@ -54,6 +58,7 @@ impl EnvRunnerConfig {
             num_envs: 1,
             seed: 0,
             env_to_module: Vec::new(),
+            module_to_env: Vec::new(),
             normalize_actions: true,
             clip_actions: false,
             update_connectors: true,

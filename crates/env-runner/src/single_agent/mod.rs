@@ -110,7 +110,7 @@ impl SingleAgentEnvRunner {
         let (env_to_module, module_to_env) = pipelines(
             env.observation_space(),
             env.action_space(),
-            &config.env_to_module,
+            [&config.env_to_module, &config.module_to_env],
             config.normalize_actions,
             config.clip_actions,
         )?;
@@ -204,6 +204,7 @@ impl SingleAgentEnvRunner {
             observation_space: self.env.0.observation_space().clone(),
             action_space: self.env.0.action_space().clone(),
             env_to_module: self.config.env_to_module.clone(),
+            module_to_env: self.config.module_to_env.clone(),
             normalize_actions: self.config.normalize_actions,
             clip_actions: self.config.clip_actions,
         };
