@@ -70,9 +70,9 @@ pub mod prelude {
     };
     pub use rekindle_env_runner::connectors::ConnectorConfig;
     pub use rekindle_env_runner::{
-        Amount, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, Experience, MultiAgentConfig,
-        MultiAgentEnvRunner, PolicyBundle, PolicyMapping, SampleOptions, SingleAgentEnvRunner,
-        SingleAgentEpisode,
+        Amount, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, Experience, FaultToleranceConfig,
+        MultiAgentConfig, MultiAgentEnvRunner, PolicyBundle, PolicyMapping, SampleOptions,
+        SingleAgentEnvRunner, SingleAgentEpisode,
     };
     pub use rekindle_learner::{
         Learner, LearnerConfig, Objective, OptimizerConfig, Schedule, UpdateContext,

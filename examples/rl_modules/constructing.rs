@@ -89,3 +89,24 @@ pub(crate) fn a_spec_in_an_algorithm() -> Result<(), Box<dyn Error>> {
     config.build(&DeviceSpec::Cpu.open()?)?.train()?;
     Ok(())
 }
+
+/// The same with several agents: `config.rl_module(rl_module_spec=MultiRLModuleSpec(…))`.
+///
+/// RLlib's block gives one module to both agents; a mapping says who plays with which.
+pub(crate) fn several_agents_in_an_algorithm() -> Result<(), Box<dyn Error>> {
+    let specs = MultiRLModuleSpec::new([(
+        "p0",
+        RLModuleSpec::of::<DiscreteBc>().model_config(json!({"fcnet_hiddens": [32, 32]})),
+    )]);
+    let config = PpoConfig::new()
+        .environment("MultiAgentCartPole-v1")
+        .env_config(EnvConfig::new().with("num_agents", 2))
+        .multi_agent(|m| {
+            m.policies(["p0"])
+                .policy_mapping(PolicyMapping::All("p0".into()))
+                .rl_module_specs(specs)
+        })
+        .training(|t| t.use_critic(false).train_batch_size(256).minibatch_size(64).num_epochs(2));
+    config.build(&DeviceSpec::Cpu.open()?)?.train()?;
+    Ok(())
+}

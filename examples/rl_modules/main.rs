@@ -15,6 +15,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     constructing::a_single_spec()?;
     constructing::a_multi_spec()?;
     constructing::a_spec_in_an_algorithm()?;
+    constructing::several_agents_in_an_algorithm()?;
     returning_actions::with_and_without_the_actions_key()?;
     shared_encoder::a_multi_module_with_a_shared_encoder()?;
     custom_encoder::an_image_encoder_of_ones_own()?;

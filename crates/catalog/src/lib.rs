@@ -11,6 +11,7 @@ mod builder;
 mod catalog;
 mod conv;
 pub mod distribution;
+mod dueling;
 mod encoder;
 mod error;
 mod head;
@@ -27,6 +28,7 @@ pub use distribution::{
     Bernoulli, Categorical, Deterministic, DiagGaussian, Distribution, MultiCategorical,
     MultiDistribution, SquashedGaussian, mask_logits,
 };
+pub use dueling::{dueling, dueling_logits};
 pub use encoder::{
     BoxEncoder, CnnEncoder, DiscreteEncoder, Encoder, EncoderFamily, MlpEncoder,
     MultiStreamEncoder, RecurrentEncoder, Streams, check_encoder,

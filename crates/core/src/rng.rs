@@ -23,6 +23,10 @@ pub enum Purpose {
     Init = 5,
     /// Everything an evaluation draws.
     Evaluation = 6,
+    /// Seeds of environments that are started again after they failed.
+    EnvRestart = 7,
+    /// Seeds of runners that are built anew after they failed; `env` is how often.
+    RunnerRestart = 8,
 }
 
 /// The stream of a key. `runner` and `env` are 0 where a stream has none.

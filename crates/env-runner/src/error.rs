@@ -159,7 +159,46 @@ pub enum RunnerError {
         /// What the settings make.
         found: String,
     },
-    /// A runner thread that panicked.
+    /// An environment that was restarted and failed again and again.
+    #[error(
+        "environment {env} failed {failures} times in a row without a step that could be used; the last time: {failure}; repair the environment, which restarts do not bring back"
+    )]
+    EnvKeepsFailing {
+        /// Its place in the vector.
+        env: usize,
+        /// How often it failed.
+        failures: usize,
+        /// What it failed with last.
+        failure: String,
+    },
+    /// A runner that was restarted and failed again and again.
+    #[error(
+        "runner {runner} failed, after {failures} failures that were tolerated, and `{setting}` allows no more; the last time: {source}; repair what fails, or raise `{setting}`"
+    )]
+    RunnerKeepsFailing {
+        /// The index of the runner.
+        runner: usize,
+        /// The failures that were tolerated.
+        failures: u64,
+        /// The setting that says how many are.
+        setting: &'static str,
+        /// What it failed with last.
+        source: Box<Self>,
+    },
+    /// No runner is left to ask.
+    #[error(
+        "no runner is left: all have failed, or work on after `sample_timeout_s`; repair what fails, raise the time-out, or set `restart_failed_env_runners`"
+    )]
+    NoHealthyRunner,
+    /// Runners that bring nothing in time, again and again.
+    #[error(
+        "in {calls} calls in a row no runner brought anything within `sample_timeout_s`; find out why the environments are so slow, or raise it"
+    )]
+    AllLate {
+        /// The calls in a row.
+        calls: u64,
+    },
+    /// A runner that panicked.
     #[error("runner {runner} panicked: {message}")]
     Panicked {
         /// The index of the runner.
@@ -188,6 +227,19 @@ pub enum RunnerError {
     /// A checkpoint could not be written or read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+}
+
+impl RunnerError {
+    /// Whether something broke down though it was used as it should be, so that a new runner may do
+    /// better: an environment ([`EnvError::is_recoverable`]) or a panic. Everything else is a
+    /// mistake in a program, which a restart would only hide.
+    pub fn is_recoverable(&self) -> bool {
+        match self {
+            Self::Env(error) => error.is_recoverable(),
+            Self::Panicked { .. } | Self::EnvKeepsFailing { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// A result of the env-runner crate.

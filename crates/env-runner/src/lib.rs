@@ -6,6 +6,7 @@
 //! | [`MultiAgentEnvRunner`] | `MultiAgentEnvRunner`: the same for several agents and modules |
 //! | [`EnvRunnerGroup`] | `EnvRunnerGroup`: runners on threads |
 //! | [`RunnerCallbacks`] | the hooks of `RLlibCallback` that runners call |
+//! | [`FaultToleranceConfig`] | `fault_tolerance()`: what happens when environments or runners fail |
 //! | [`Rollout`] | the fragments of a `sample()` call, as columns |
 //! | [`episode::SingleAgentEpisode`] | one episode or chunk of one, with look-back |
 //! | [`PolicyBundle`] | none: a policy with everything that shapes its inputs and actions |
@@ -19,11 +20,13 @@ mod env_runner;
 pub mod episode;
 mod error;
 mod experience;
+mod fault_tolerance;
 mod group;
 mod memory;
 mod metrics;
 mod multi_agent;
 mod policy_bundle;
+mod restarts;
 mod rollout;
 mod single_agent;
 
@@ -35,6 +38,7 @@ pub use env_runner::{ConnectorDeltas, EnvRunner};
 pub use episode::SingleAgentEpisode;
 pub use error::{Result, RunnerError};
 pub use experience::{EpisodeSummary, Experience};
+pub use fault_tolerance::FaultToleranceConfig;
 pub use group::EnvRunnerGroup;
 pub use multi_agent::{
     EpisodeInfo, MappingFunction, MultiAgentConfig, MultiAgentEnvRunner, PolicyMapping,

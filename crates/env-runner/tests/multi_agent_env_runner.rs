@@ -203,7 +203,7 @@ fn experience_does_not_depend_on_the_number_of_threads() {
         let config = everything(PolicyMapping::All("p".into()));
         let mut group = EnvRunnerGroup::new(&config, 2, threads, &Device::flex()).unwrap();
         let settings = serde_json::json!({"fcnet_hiddens": [8], "fusionnet_hiddens": [8]});
-        let modules = modules(&*group.runners()[0], settings);
+        let modules = modules(group.runners().next().unwrap(), settings);
         group.set_modules(&modules, 0).unwrap();
         let mut all = Experience::default();
         for _ in 0..3 {

@@ -46,7 +46,7 @@ struct Task {
 }
 
 /// One line per learning figure of the project.
-const TASKS: [Task; 2] = [
+const TASKS: [Task; 9] = [
     Task {
         name: "cartpole",
         algorithm: "PPO",
@@ -62,6 +62,62 @@ const TASKS: [Task; 2] = [
         example: "pendulum_ppo",
         threshold: -300.0,
         max_steps: 400_000,
+    },
+    Task {
+        name: "multi-agent-cartpole",
+        algorithm: "Independent PPO",
+        env: "MultiAgentCartPole-v1, 2 agents",
+        example: "multi_agent_cartpole_ppo",
+        threshold: 900.0,
+        max_steps: 400_000,
+    },
+    Task {
+        name: "shared-encoder",
+        algorithm: "PPO with a shared encoder",
+        env: "MultiAgentCartPole-v1, 2 agents, shared encoder",
+        example: "shared_encoder_cartpole_ppo",
+        threshold: 900.0,
+        max_steps: 400_000,
+    },
+    Task {
+        name: "stateless-cartpole",
+        algorithm: "PPO with an LSTM",
+        env: "StatelessCartPole-v1",
+        example: "stateless_cartpole_lstm_ppo",
+        threshold: 350.0,
+        max_steps: 300_000,
+    },
+    Task {
+        name: "multi-agent-pendulum",
+        algorithm: "Independent PPO",
+        env: "MultiAgentPendulum-v1, 2 agents",
+        example: "multi_agent_pendulum_ppo",
+        threshold: -600.0,
+        max_steps: 400_000,
+    },
+    Task {
+        name: "catch",
+        algorithm: "PPO with a CNN",
+        env: "Catch-v0",
+        example: "catch_ppo",
+        threshold: 0.95,
+        max_steps: 200_000,
+    },
+    Task {
+        name: "breakout",
+        algorithm: "PPO with a CNN",
+        env: "Breakout-v0",
+        example: "breakout_ppo",
+        threshold: 20.0,
+        max_steps: 3_000_000,
+    },
+    Task {
+        name: "nested-cartpole",
+        algorithm: "PPO",
+        env: "NestedCartPole-v1",
+        example: "nested_cartpole_ppo",
+        threshold: 450.0,
+        max_steps: 300_000,
     },
 ];
 

@@ -6,7 +6,8 @@ use std::time::Instant;
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::{
-    EnvRunnerConfig, EnvRunnerGroup, MultiAgentConfig, PolicyMapping, SampleOptions,
+    EnvRunnerConfig, EnvRunnerGroup, FaultToleranceConfig, MultiAgentConfig, PolicyMapping,
+    SampleOptions,
 };
 
 use super::Algorithm;
@@ -120,6 +121,11 @@ impl Algorithm {
             // An evaluation reports all that it played, and nothing of the last one.
             metrics_num_episodes_for_smoothing: None,
             in_evaluation: true,
+            // Episodes of older weights would be counted for those that are evaluated.
+            fault_tolerance: FaultToleranceConfig {
+                sample_timeout_s: None,
+                ..training.fault_tolerance
+            },
             ..training
         };
         let threads = overrides.num_threads.unwrap_or(settings.num_threads);
@@ -190,48 +196,4 @@ fn with_mapping(training: &MultiAgentConfig, mapping: Option<PolicyMapping>) -> 
         _ => Vec::new(),
     };
     MultiAgentConfig { policies, policy_mapping }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use burn::prelude::Device;
-
-    use super::*;
-    use crate::{CallbackResult, Callbacks, PpoConfig};
-
-    #[derive(Clone, Default)]
-    struct Recreated(Arc<Mutex<Vec<String>>>);
-
-    impl Callbacks for Recreated {
-        fn on_env_runners_recreated(
-            &self,
-            _algorithm: &mut Algorithm,
-            env_runner_indices: &[usize],
-            is_evaluation: bool,
-        ) -> CallbackResult {
-            self.0.lock().unwrap().push(format!("{env_runner_indices:?} {is_evaluation}"));
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn runners_that_were_replaced_are_told_once_of_training_and_of_evaluation() {
-        let recreated = Recreated::default();
-        let mut algorithm = PpoConfig::new()
-            .environment("CartPole-v1")
-            .env_runners(|e| e.num_env_runners(2))
-            .model("fcnet_hiddens", vec![4])
-            .training(|t| t.train_batch_size(8).minibatch_size(None).num_epochs(1))
-            .evaluation(|e| e.evaluation_interval(1).evaluation_duration(1))
-            .callbacks(recreated.clone())
-            .build(&Device::flex())
-            .unwrap();
-        algorithm.env_runners.note_recreated(1);
-        algorithm.eval_env_runners.as_mut().unwrap().note_recreated(0);
-        algorithm.train().unwrap();
-        algorithm.train().unwrap();
-        assert_eq!(*recreated.0.lock().unwrap(), ["[1] false", "[0] true"]);
-    }
 }

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::{
     AlgorithmConfig, BatchMode, CallbackList, EvaluationConfig, ReportingConfig, Result,
-    TrainingConfig,
+    RolloutFragmentLength, TrainingConfig,
 };
 
 /// An algorithm at work: runners, a learner, and the loop between them.
@@ -65,6 +65,8 @@ impl std::fmt::Debug for Algorithm {
 struct Settings {
     seed: u64,
     fragment: usize,
+    /// Whether the length of fragments follows from the batch size.
+    auto_fragment: bool,
     num_envs: usize,
     train_batch_size: usize,
     batch_mode: BatchMode,
@@ -112,6 +114,10 @@ impl Algorithm {
             settings: Settings {
                 seed,
                 fragment: config.rollout_fragment_length(),
+                auto_fragment: matches!(
+                    runners.rollout_fragment_length,
+                    RolloutFragmentLength::Auto(_)
+                ),
                 num_envs: runners.num_envs_per_env_runner,
                 train_batch_size: training.train_batch_size(),
                 batch_mode: runners.batch_mode,
@@ -226,6 +232,13 @@ impl Algorithm {
         self.metrics.log_value("time_total_s", total, Reducer::LifetimeSum)?;
         let mut result = self.metrics.reduce();
         result.insert(TRAINING_ITERATION, self.iteration as f64);
+        for (key, value) in [
+            ("num_healthy_workers", self.env_runners.num_healthy() as u64),
+            ("num_remote_worker_restarts", self.env_runners.num_restarts()),
+            ("num_env_runners_late_lifetime", self.env_runners.num_late()),
+        ] {
+            result.insert(format!("fault_tolerance/{key}"), value as f64);
+        }
         if let Some(evaluation) = evaluation {
             result.extend_under("evaluation", evaluation.metrics);
         }
@@ -274,7 +287,13 @@ impl Algorithm {
         while experience.env_steps < wanted {
             let more = match settings.batch_mode {
                 BatchMode::TruncateEpisodes => {
-                    let amount = Amount::Timesteps(settings.fragment * settings.num_envs);
+                    let mut steps = settings.fragment;
+                    if settings.auto_fragment {
+                        // After a failure only what is missing is collected once more.
+                        let envs = self.env_runners.num_healthy().max(1) * settings.num_envs;
+                        steps = steps.min((wanted - experience.env_steps).div_ceil(envs));
+                    }
+                    let amount = Amount::Timesteps(steps * settings.num_envs);
                     self.env_runners.sample(amount, options)?
                 }
                 BatchMode::CompleteEpisodes => {

@@ -111,7 +111,7 @@ impl Algorithm {
         if let Some(mapping) = policy_mapping {
             multi_agent.policy_mapping = mapping;
         }
-        self.env_runners.reset_episodes();
+        self.env_runners.reset_episodes()?;
         self.set_multi_agent(multi_agent)?;
         let module = self.learner.remove_module(id)?;
         self.record_spec(id, None);

@@ -12,7 +12,7 @@ use burn::prelude::Device;
 use rekindle_core::ModuleId;
 use rekindle_env::{EnvConfig, Space};
 use rekindle_env_runner::connectors::ConnectorConfig;
-use rekindle_env_runner::{EnvRunnerConfig, SharedCallbacks};
+use rekindle_env_runner::{EnvRunnerConfig, FaultToleranceConfig, SharedCallbacks};
 use rekindle_learner::{LearnerConfig, Objective};
 use rekindle_rl_module::{MultiRLModuleSpec, RLModuleSpec};
 use serde::de::DeserializeOwned;
@@ -96,6 +96,8 @@ pub struct AlgorithmConfig<T> {
     /// Hooks; not part of the configuration as data.
     #[serde(skip)]
     pub callbacks: CallbackList,
+    /// What happens when environments or runners fail.
+    pub fault_tolerance: FaultToleranceConfig,
     /// Seed.
     pub debugging: DebuggingConfig,
 }
@@ -112,6 +114,7 @@ impl<T: TrainingConfig> Default for AlgorithmConfig<T> {
             evaluation: EvaluationConfig::default(),
             reporting: ReportingConfig::default(),
             callbacks: CallbackList::default(),
+            fault_tolerance: FaultToleranceConfig::default(),
             debugging: DebuggingConfig::default(),
         }
     }
@@ -204,6 +207,16 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self
     }
 
+    /// Changes what happens when environments or runners fail.
+    #[must_use]
+    pub fn fault_tolerance(
+        mut self,
+        f: impl FnOnce(FaultToleranceConfig) -> FaultToleranceConfig,
+    ) -> Self {
+        self.fault_tolerance = f(self.fault_tolerance);
+        self
+    }
+
     /// Sets the seed of everything.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -227,6 +240,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self.env_runners.validate()?;
         self.evaluation.validate()?;
         self.reporting.validate()?;
+        self.fault_tolerance.validate()?;
         self.training.validate()?;
         if let Some(multi_agent) = &self.multi_agent {
             multi_agent.validate()?;
@@ -279,6 +293,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
                 false => SharedCallbacks::new(self.callbacks.clone()),
             },
             multi_agent: self.multi_agent.as_ref().map(MultiAgentSection::runner_config),
+            fault_tolerance: self.fault_tolerance.clone(),
             ..EnvRunnerConfig::new(self.environment.env.clone().unwrap_or_default())
         }
     }

@@ -26,6 +26,11 @@ impl Fragment {
         }
     }
 
+    /// The environments that segments come from.
+    pub(super) fn envs(&self) -> impl Iterator<Item = usize> {
+        self.0.values().flatten().map(|segment| segment.env)
+    }
+
     /// Drops the segments that a condition does not hold for.
     pub(super) fn retain(&mut self, keep: impl Fn(&EndedSegment) -> bool) {
         self.0.values_mut().for_each(|segments| segments.retain(&keep));

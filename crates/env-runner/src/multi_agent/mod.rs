@@ -8,6 +8,7 @@ mod lane;
 mod mapping;
 mod runner;
 mod state;
+mod step;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -25,16 +26,15 @@ use rekindle_env::{
 use rekindle_rl_module::MultiRLModule;
 use serde::{Deserialize, Serialize};
 
-use crate::callbacks::{EpisodeHook, counts};
-use crate::metrics::log_agent_episode;
+use crate::callbacks::EpisodeHook;
+use crate::restarts::{Failures, Restarts, restartable};
 use crate::{
     Amount, EnvRunnerConfig, EpisodeSummary, Experience, Result, RunnerError, SampleOptions,
-    SegmentEnd,
 };
 use fragment::Fragment;
 use hooks::Player;
 use lane::Lane;
-use stream::{EndedSegment, Stream};
+use stream::Stream;
 
 pub use config::MultiAgentConfig;
 pub use mapping::{EpisodeInfo, MappingFunction, PolicyMapping};
@@ -74,6 +74,7 @@ pub struct MultiAgentEnvRunner {
     /// A stream of random numbers for each agent.
     action_rngs: Vec<Generator>,
     seeds: Generator,
+    restarts: Restarts,
     needs_reset: bool,
     seeded: bool,
     metrics: MetricsLogger,
@@ -130,6 +131,7 @@ impl MultiAgentEnvRunner {
             next_episode: 0,
             action_rngs: (0..streams).map(rng).collect(),
             seeds: stream(config.seed, index as u64, 0, Purpose::EnvSeed),
+            restarts: Restarts::new(config.seed, index, config.num_envs),
             needs_reset: true,
             seeded: false,
             metrics: MetricsLogger::new(),
@@ -194,20 +196,19 @@ impl MultiAgentEnvRunner {
                 (0, (0..n).map(|env| count / n + usize::from(env < count % n)).collect())
             }
         };
-        if resets {
-            self.tell_starts(&quota)?;
-        }
+        let mut began = vec![resets; n];
+        self.tell_starts(&quota, &mut began)?;
         let mut fragment = Fragment::default();
         let mut experience = Experience::default();
         let mut wanted = Vec::new();
-        let mut step = 0;
+        let (mut step, mut lost_steps) = (0, 0);
         while if whole_episodes { quota.iter().any(|&q| q > 0) } else { step < steps } {
             self.act(options)?;
-            self.step_envs(&mut fragment)?;
+            let failures = self.step_envs(&mut fragment)?;
             if self.config.callbacks.is_some() {
-                self.tell_steps(&quota)?;
+                self.tell_steps(&quota, &failures)?;
             }
-            for env in 0..n {
+            for (env, begins) in began.iter_mut().enumerate() {
                 if !self.step.is_done(env) {
                     continue;
                 }
@@ -222,11 +223,13 @@ impl MultiAgentEnvRunner {
                     }
                     self.tell(EpisodeHook::End, env)?;
                 }
+                self.restarts.delivered(env);
                 self.start_episode(env);
-                if counts(&quota, env) {
-                    self.tell_start(env)?;
-                }
+                *begins = true;
             }
+            failures.iter().for_each(|(env, _)| began[env] = true);
+            lost_steps += self.restart_envs(&failures, &mut fragment, step)?;
+            self.tell_starts(&quota, &mut began)?;
             step += 1;
         }
         if whole_episodes {
@@ -234,8 +237,9 @@ impl MultiAgentEnvRunner {
             experience.env_steps = experience.episodes.iter().map(|episode| episode.len).sum();
         } else {
             self.cut(&mut fragment)?;
-            experience.env_steps = steps * n;
+            experience.env_steps = steps * n - lost_steps;
         }
+        fragment.envs().for_each(|env| self.restarts.delivered(env));
         experience.rollouts = fragment.finish(&self.agents, self.weights_seq_no)?;
         self.log(&experience)?;
         Ok(experience)
@@ -246,12 +250,23 @@ impl MultiAgentEnvRunner {
         let seeds: Vec<_> = (0..self.config.num_envs)
             .map(|_| (!self.seeded).then(|| u64::from(self.seeds.next_u32())))
             .collect();
-        self.env.reset(&seeds, &mut self.step)?;
+        let failures = match self.env.reset(&seeds, &mut self.step) {
+            Ok(()) => Failures::default(),
+            Err(error) => restartable(self.restarts_envs(), error)?,
+        };
         self.seeded = true;
+        for (env, failure) in failures.iter() {
+            let reset = |seed| self.env.reset_one(env, Some(seed), &mut self.step);
+            self.restarts.restart(env, failure, reset)?;
+        }
         self.timers.reset += started.elapsed();
         (0..self.config.num_envs).for_each(|env| self.start_episode(env));
         self.needs_reset = false;
         Ok(())
+    }
+
+    fn restarts_envs(&self) -> bool {
+        self.config.fault_tolerance.restart_failed_sub_environments
     }
 
     fn start_episode(&mut self, env: usize) {
@@ -261,104 +276,6 @@ impl MultiAgentEnvRunner {
         let agents = self.agents.len();
         self.streams[env * agents..(env + 1) * agents].fill_with(|| None);
         self.players[env * agents..(env + 1) * agents].fill_with(|| None);
-    }
-
-    /// Steps the environments and books what comes of it.
-    fn step_envs(&mut self, fragment: &mut Fragment) -> Result<()> {
-        let started = Instant::now();
-        self.env.step(&self.actions, &mut self.step)?;
-        self.timers.env += started.elapsed();
-        for env in 0..self.config.num_envs {
-            self.episodes[env].t += 1;
-            if self.config.callbacks.is_some() {
-                self.note_players(env);
-            }
-            for agent in 0..self.agents.len() {
-                self.settle(env, agent, fragment)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Books what a step brought to one agent.
-    fn settle(&mut self, env: usize, agent: usize, fragment: &mut Fragment) -> Result<()> {
-        let Some(outcome) = self.step.outcome(env) else { return Ok(()) };
-        let slot = env * self.agents.len() + agent;
-        self.episodes[env].episode_return += outcome.reward(agent);
-        let Some(stream) = &mut self.streams[slot] else { return Ok(()) };
-        stream.pay(outcome.reward(agent));
-        let ends = outcome.is_agent_done(agent);
-        if outcome.observed(agent) || ends {
-            stream.complete();
-        }
-        if !ends {
-            return Ok(());
-        }
-        let end = match outcome.terminated(agent) {
-            true => SegmentEnd::Terminated,
-            false => SegmentEnd::Truncated,
-        };
-        // Of an agent that ends unseen, what it saw last stands.
-        let Some(observation) = outcome.last_observation(agent) else { return Ok(()) };
-        let Some(mut stream) = self.streams[slot].take() else { return Ok(()) };
-        let Some(lane) = self.lanes.get_mut(&stream.module) else { return Ok(()) };
-        let final_observation = lane.peek(slot, self.action_rngs.len(), observation, &stream)?;
-        let (module, t_started) = (stream.module.clone(), stream.t_started);
-        let episode_return = stream.episode_return;
-        let segment = EndedSegment {
-            env,
-            agent,
-            episode: self.episodes[env].id,
-            t_started,
-            end,
-            columns: stream.take_columns()?,
-            final_observation,
-            final_state: stream.state.take(),
-        };
-        fragment.push(&module, segment);
-        let window = self.config.metrics_num_episodes_for_smoothing;
-        let agent = &self.agents[agent].id;
-        log_agent_episode(&mut self.metrics, agent, &module, episode_return, window)
-    }
-
-    /// Ends the segments of all agents: their episodes go on in the next call. An action that waits
-    /// for its outcome waits on.
-    fn cut(&mut self, fragment: &mut Fragment) -> Result<()> {
-        let slots = self.streams.len();
-        for slot in 0..slots {
-            let Some(stream) = &mut self.streams[slot] else { continue };
-            if stream.columns.steps() == 0 {
-                continue;
-            }
-            let (env, agent) = (slot / self.agents.len(), slot % self.agents.len());
-            let last = stream.columns.observations.rows() - 1;
-            let (final_observation, final_state) = if stream.columns.is_pending() {
-                let states = stream.columns.state_in.as_ref();
-                let state = states.map(|states| states.slice(last..last + 1)).transpose()?;
-                (stream.columns.observations.slice(last..last + 1)?, state)
-            } else {
-                let current = self.step.current().get(env);
-                let observation = current.and_then(|current| current.last_observation(agent));
-                let (Some(observation), Some(lane)) =
-                    (observation, self.lanes.get_mut(&stream.module))
-                else {
-                    continue;
-                };
-                (lane.peek(slot, slots, observation, stream)?, stream.state.clone())
-            };
-            let segment = EndedSegment {
-                env,
-                agent,
-                episode: self.episodes[env].id,
-                t_started: stream.t_started,
-                end: SegmentEnd::Cut,
-                columns: stream.take_columns()?,
-                final_observation,
-                final_state,
-            };
-            fragment.push(&stream.module, segment);
-        }
-        Ok(())
     }
 
     fn unknown_policy(&self, agent: usize, module: &str) -> RunnerError {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::stream::Stream;
 use super::{EpisodeTracker, MultiAgentEnvRunner};
+use crate::restarts::Restarts;
 use crate::{MultiAgentConfig, Result, RunnerError};
 
 /// The serialised form. The weights belong to the learner and are not part of it.
@@ -24,6 +25,7 @@ struct RunnerState {
     next_episode: u64,
     action_rngs: Vec<Generator>,
     seeds: Generator,
+    restarts: Restarts,
     needs_reset: bool,
     seeded: bool,
     /// What the connectors of each module have learnt, and what they remember of episodes.
@@ -47,6 +49,7 @@ impl Checkpointable for MultiAgentEnvRunner {
             next_episode: self.next_episode,
             action_rngs: self.action_rngs.clone(),
             seeds: self.seeds.clone(),
+            restarts: self.restarts.clone(),
             needs_reset: self.needs_reset,
             seeded: self.seeded,
             connectors: connectors.collect::<Result<_>>()?,
@@ -59,6 +62,7 @@ impl Checkpointable for MultiAgentEnvRunner {
         let n = self.config.num_envs;
         let slots = n * self.agents.len();
         let fits = state.episodes.len() == n
+            && state.restarts.num_envs() == n
             && state.step.num_envs() == n
             && state.streams.len() == slots
             && state.action_rngs.len() == slots
@@ -97,6 +101,7 @@ impl Checkpointable for MultiAgentEnvRunner {
         self.next_episode = state.next_episode;
         self.action_rngs = state.action_rngs;
         self.seeds = state.seeds;
+        self.restarts = state.restarts;
         Ok(())
     }
 }

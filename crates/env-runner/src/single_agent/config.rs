@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::connectors::ConnectorConfig;
 use crate::metrics::SMOOTHING;
-use crate::{MultiAgentConfig, Result, RunnerError, SharedCallbacks};
+use crate::{FaultToleranceConfig, MultiAgentConfig, Result, RunnerError, SharedCallbacks};
 
 /// Environment, connectors and seed of a runner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct EnvRunnerConfig {
     /// The policies of a multi-agent environment; `None` for one agent.
     #[serde(default)]
     pub multi_agent: Option<MultiAgentConfig>,
+    /// What happens when environments or runners fail.
+    #[serde(default)]
+    pub fault_tolerance: FaultToleranceConfig,
     /// Episodes that mean, smallest and largest return and length are about; `None` for all since the
     /// last report.
     #[serde(default)]
@@ -55,6 +58,7 @@ impl EnvRunnerConfig {
             clip_actions: false,
             update_connectors: true,
             multi_agent: None,
+            fault_tolerance: FaultToleranceConfig::default(),
             metrics_num_episodes_for_smoothing: Some(SMOOTHING),
             in_evaluation: false,
             callbacks: SharedCallbacks::default(),
@@ -73,7 +77,7 @@ impl EnvRunnerConfig {
                 constraint: "a runner needs at least one environment".into(),
             });
         }
-        Ok(())
+        self.fault_tolerance.validate()
     }
 }
 

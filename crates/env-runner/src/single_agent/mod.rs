@@ -1,25 +1,27 @@
 //! The runner of single-agent environments.
 
+mod act;
 mod config;
 mod hooks;
 mod recorder;
 mod runner;
 mod state;
+mod step;
 
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::prelude::Device;
+use rekindle_core::Generator;
 use rekindle_core::metrics::{MetricsLogger, MetricsState};
 use rekindle_core::rng::{Purpose, stream};
-use rekindle_core::{Batch, Columns, Generator, host_batch};
 use rekindle_env::{Buffer, Space, VectorEnv, VectorStep, make_vec_with};
 use rekindle_rl_module::AnyRLModule;
 
-use crate::callbacks::{EpisodeHook, counts};
-use crate::connectors::{ActionSampler, ConnectorContext, ConnectorPipeline, LastStep, pipelines};
+use crate::connectors::{ActionSampler, ConnectorPipeline, pipelines};
 use crate::memory::Memory;
-use crate::{BundleConfig, EpisodeSummary, PolicyBundle, Result, Rollout, RunnerError, SegmentEnd};
+use crate::restarts::{Failures, Restarts, restartable};
+use crate::{BundleConfig, EpisodeSummary, PolicyBundle, Result, Rollout, RunnerError};
 
 pub use config::{Amount, EnvRunnerConfig, SampleOptions};
 use recorder::Recorder;
@@ -52,6 +54,7 @@ pub struct SingleAgentEnvRunner {
     next_episode: u64,
     action_rngs: Vec<Generator>,
     seeds: Generator,
+    restarts: Restarts,
     needs_reset: bool,
     /// Whether the first reset has happened, which is the one that seeds the environments.
     seeded: bool,
@@ -132,6 +135,7 @@ impl SingleAgentEnvRunner {
             next_episode: 0,
             action_rngs: streams(Purpose::Action).collect(),
             seeds: stream(config.seed, index as u64, 0, Purpose::EnvSeed),
+            restarts: Restarts::new(config.seed, index, config.num_envs),
             needs_reset: true,
             seeded: false,
             metrics: MetricsLogger::new(),
@@ -246,7 +250,7 @@ impl SingleAgentEnvRunner {
             }
         };
         if resets {
-            self.tell_starts(&quota)?;
+            self.tell_starts(&quota, |_| true)?;
         }
         let at: Vec<_> = self.episodes.iter().map(|e| (e.id, e.t)).collect();
         let mut recorder = Recorder::new(
@@ -271,6 +275,7 @@ impl SingleAgentEnvRunner {
             recorder.cut(&self.observations, self.memory.as_ref())?;
         }
         let rollout = recorder.finish()?;
+        rollout.segments.iter().for_each(|segment| self.restarts.delivered(segment.env));
         self.log(&rollout, &timers)?;
         Ok(rollout)
     }
@@ -282,8 +287,15 @@ impl SingleAgentEnvRunner {
         let seeds: Vec<_> = (0..self.config.num_envs)
             .map(|_| (!self.seeded).then(|| u64::from(self.seeds.next_u32())))
             .collect();
-        self.env.0.reset(&seeds, &mut self.step)?;
+        let failures = match self.env.0.reset(&seeds, &mut self.step) {
+            Ok(()) => Failures::default(),
+            Err(error) => restartable(self.restarts_envs(), error)?,
+        };
         self.seeded = true;
+        for (env, failure) in failures.iter() {
+            let reset = |seed| self.env.0.reset_one(env, Some(seed), &mut self.step);
+            self.restarts.restart(env, failure, reset)?;
+        }
         timers.reset += started.elapsed();
         for env in 0..self.config.num_envs {
             self.start_episode(env)?;
@@ -291,6 +303,10 @@ impl SingleAgentEnvRunner {
         self.observe(None, timers)?;
         self.needs_reset = false;
         Ok(())
+    }
+
+    fn restarts_envs(&self) -> bool {
+        self.config.fault_tolerance.restart_failed_sub_environments
     }
 
     fn start_episode(&mut self, env: usize) -> Result<()> {
@@ -301,138 +317,5 @@ impl SingleAgentEnvRunner {
             Some(memory) => memory.reset(env),
             None => Ok(()),
         }
-    }
-
-    /// Passes the environments' observations to where the module sees them. `starts` says which
-    /// environments began an episode in the last step; `None` if all were reset.
-    fn observe(&mut self, starts: Option<&[bool]>, timers: &mut Timers) -> Result<()> {
-        let started = Instant::now();
-        let step = starts.map(|starts| LastStep {
-            actions: &self.sampler.actions,
-            rewards: &self.step.rewards,
-            starts,
-            is_final: false,
-            slots: None,
-        });
-        let cx = ConnectorContext { update: self.config.update_connectors, step };
-        let seen = self.env_to_module.transform(&self.step.observations, cx)?;
-        self.observations.clear();
-        self.observations.extend_from(seen, 0..seen.rows())?;
-        timers.env_to_module += started.elapsed();
-        Ok(())
-    }
-
-    /// Chooses an action for every environment.
-    fn act(&mut self, options: SampleOptions, timers: &mut Timers) -> Result<()> {
-        if options.random_actions {
-            let space = self.env.0.action_space();
-            for (env, rng) in self.action_rngs.iter_mut().enumerate() {
-                space.sample_into(rng, self.sampler.actions.row_mut(env))?;
-            }
-            self.sampler.inputs.clear();
-            self.sampler.logp.clear();
-            return Ok(());
-        }
-        let acting = self.module.as_ref().ok_or(RunnerError::NoModule)?;
-        let started = Instant::now();
-        let mut batch =
-            Batch::new().with(Columns::OBS, host_batch::upload(&self.observations, &self.device)?);
-        if let Some(memory) = &self.memory {
-            batch.insert(Columns::STATE_IN, host_batch::upload(&memory.state, &self.device)?);
-        }
-        let outputs = if options.explore {
-            acting.module.forward_exploration(&batch)?
-        } else {
-            acting.module.forward_inference(&batch)?
-        };
-        let inferred = Instant::now();
-        timers.inference += inferred - started;
-        if let Some(memory) = &mut self.memory {
-            host_batch::download_into(outputs.column(Columns::STATE_OUT)?, &mut memory.next)?;
-        }
-        let rngs = options.explore.then_some(&mut self.action_rngs[..]);
-        self.sampler.sample(&acting.module, &outputs, rngs)?;
-        timers.module_to_env += inferred.elapsed();
-        Ok(())
-    }
-
-    /// Steps the environments and ends the segments of finished episodes.
-    fn step_envs(
-        &mut self,
-        recorder: &mut Recorder,
-        quota: &mut [usize],
-        whole_episodes: bool,
-        timers: &mut Timers,
-    ) -> Result<()> {
-        let started = Instant::now();
-        let actions =
-            self.module_to_env.transform(&self.sampler.actions, ConnectorContext::rows(true))?;
-        let connected = Instant::now();
-        timers.module_to_env += connected - started;
-        self.env.0.step(actions, &mut self.step)?;
-        timers.env += connected.elapsed();
-        recorder.push_rewards(&self.step.rewards);
-
-        for (env, episode) in self.episodes.iter_mut().enumerate() {
-            episode.t += 1;
-            episode.episode_return += self.step.rewards[env];
-            self.starts[env] = self.step.is_done(env);
-        }
-        if self.config.callbacks.is_some() {
-            self.tell_steps(quota)?;
-        }
-        if self.starts.contains(&true) {
-            self.end_episodes(recorder, quota, whole_episodes, timers)?;
-        }
-        let starts = std::mem::take(&mut self.starts);
-        let observed = self.observe(Some(&starts), timers);
-        self.starts = starts;
-        observed
-    }
-
-    fn end_episodes(
-        &mut self,
-        recorder: &mut Recorder,
-        quota: &mut [usize],
-        whole_episodes: bool,
-        timers: &mut Timers,
-    ) -> Result<()> {
-        let started = Instant::now();
-        // Final observations pass the connectors too, but teach them nothing.
-        let running = vec![false; self.config.num_envs];
-        let step = LastStep {
-            actions: &self.sampler.actions,
-            rewards: &self.step.rewards,
-            starts: &running,
-            is_final: true,
-            slots: None,
-        };
-        let cx = ConnectorContext { update: false, step: Some(step) };
-        let finals = self.env_to_module.transform(&self.step.final_observations, cx)?.clone();
-        timers.env_to_module += started.elapsed();
-        for env in 0..self.config.num_envs {
-            if !self.step.is_done(env) {
-                continue;
-            }
-            let wanted = !whole_episodes || quota.get(env).is_some_and(|&q| q > 0);
-            let end = if self.step.terminated[env] {
-                SegmentEnd::Terminated
-            } else {
-                SegmentEnd::Truncated
-            };
-            if wanted {
-                self.log_episode(env)?;
-                recorder.end(env, end, &finals, self.memory.as_ref(), self.next_episode)?;
-                if let Some(left) = quota.get_mut(env) {
-                    *left -= 1;
-                }
-                self.tell(EpisodeHook::End, env)?;
-            }
-            self.start_episode(env)?;
-            if counts(quota, env) {
-                self.tell_start(env)?;
-            }
-        }
-        Ok(())
     }
 }

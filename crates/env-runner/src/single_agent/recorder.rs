@@ -129,6 +129,12 @@ impl Recorder {
         Ok(())
     }
 
+    /// Drops the open segment of `env`, whose episode is lost; `next` is the number of the episode
+    /// that follows. No segment will refer to its rows.
+    pub(super) fn discard(&mut self, env: usize, next: u64) {
+        self.open[env] = Open { episode: next, since: self.steps(), t_started: 0 };
+    }
+
     /// Ends all open segments that have steps: their episodes go on in the next rollout.
     pub(super) fn cut(&mut self, observations: &Buffer, memory: Option<&Memory>) -> Result<()> {
         for env in 0..self.num_envs {

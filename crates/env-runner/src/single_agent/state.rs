@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{EpisodeTracker, SingleAgentEnvRunner};
 use crate::memory::Memory;
+use crate::restarts::Restarts;
 use crate::{Result, RunnerError};
 
 /// The serialised form. The weights belong to the learner and are not part of it.
@@ -24,6 +25,7 @@ struct RunnerState {
     next_episode: u64,
     action_rngs: Vec<Generator>,
     seeds: Generator,
+    restarts: Restarts,
     needs_reset: bool,
     seeded: bool,
     env_to_module: Value,
@@ -46,6 +48,7 @@ impl Checkpointable for SingleAgentEnvRunner {
             next_episode: self.next_episode,
             action_rngs: self.action_rngs.clone(),
             seeds: self.seeds.clone(),
+            restarts: self.restarts.clone(),
             needs_reset: self.needs_reset,
             seeded: self.seeded,
             env_to_module: self.env_to_module.get_state()?,
@@ -61,6 +64,7 @@ impl Checkpointable for SingleAgentEnvRunner {
         let n = self.config.num_envs;
         let fits = state.episodes.len() == n
             && state.action_rngs.len() == n
+            && state.restarts.num_envs() == n
             && state.step.num_envs() == n
             && state.observations.rows() == n
             && state.memory.as_ref().is_none_or(|memory| memory.rows() == n)
@@ -108,6 +112,7 @@ impl Checkpointable for SingleAgentEnvRunner {
         self.next_episode = state.next_episode;
         self.action_rngs = state.action_rngs;
         self.seeds = state.seeds;
+        self.restarts = state.restarts;
         Ok(())
     }
 }

@@ -1,0 +1,177 @@
+//! Collecting with all runners that are ready, and taking back those that are done.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::EnvRunnerGroup;
+use super::queue::{Done, Job, Queue};
+use super::worker::Place;
+use crate::{Amount, Experience, Result, RunnerError, SampleOptions};
+
+/// What came of a call so far.
+#[derive(Debug, Default)]
+pub(super) struct Call {
+    /// By runner.
+    brought: BTreeMap<usize, Experience>,
+    /// Runners that were built anew and are asked again.
+    again: Vec<(usize, Amount)>,
+    /// The last failure that was ignored.
+    ignored: Option<RunnerError>,
+}
+
+impl EnvRunnerGroup {
+    /// Lets all runners that are ready collect; `share` says how much the `i`-th of `n` does. What
+    /// they bring comes in order of the runners, after what earlier calls did not wait for.
+    pub(super) fn collect(
+        &mut self,
+        share: impl Fn(usize, usize) -> Amount,
+        options: SampleOptions,
+    ) -> Result<Experience> {
+        let mut call = self.begin_call()?;
+        let ready: Vec<usize> =
+            (0..self.workers.len()).filter(|&i| self.workers[i].here().is_some()).collect();
+        let n = ready.len();
+        let mut amounts: Vec<_> =
+            ready.into_iter().enumerate().map(|(i, worker)| (worker, share(i, n))).collect();
+        loop {
+            let results = self.work(&amounts, options);
+            self.settle(results, &mut call)?;
+            amounts = std::mem::take(&mut call.again);
+            if amounts.is_empty() {
+                break;
+            }
+        }
+        if call.brought.is_empty() && self.late.is_empty() {
+            self.check_patience(call.ignored)?;
+        } else {
+            self.empty_calls = 0;
+        }
+        let mut all = Experience::default();
+        let late = std::mem::take(&mut self.late);
+        late.into_iter().chain(call.brought.into_values()).for_each(|part| all.extend(part));
+        Ok(all)
+    }
+
+    /// Takes back the runners that earlier calls did not wait for and that are done by now.
+    fn begin_call(&mut self) -> Result<Call> {
+        self.call += 1;
+        let mut call = Call::default();
+        let back: Vec<Done> = self.results.1.try_iter().collect();
+        self.settle(back, &mut call)?;
+        Ok(call)
+    }
+
+    /// Waits for all runners that are away.
+    pub(super) fn wait_for_all(&mut self) -> Result<()> {
+        self.call += 1;
+        while self.workers.iter().any(|worker| worker.is_away()) {
+            let Some(done) = self.receive(None) else { break };
+            self.settle(vec![done], &mut Call::default())?;
+        }
+        Ok(())
+    }
+
+    /// Hands jobs to threads and waits, up to the time-out. What came of them is returned in order
+    /// of the runners, after what came of earlier calls.
+    fn work(&mut self, amounts: &[(usize, Amount)], options: SampleOptions) -> Vec<Done> {
+        let call = self.call;
+        let jobs = amounts.iter().filter_map(|&(worker, amount)| {
+            let runner = self.workers.get_mut(worker)?.take()?;
+            Some(Job { call, worker, runner, amount, options })
+        });
+        let jobs: Vec<_> = jobs.collect();
+        let timeout = self.config.fault_tolerance.timeout();
+        let threads = self.num_threads.min(jobs.len());
+        if threads == 1 && timeout.is_none() {
+            return jobs.into_iter().map(Job::run).collect();
+        }
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let mut missing = jobs.len();
+        // With nobody to ask, the first that comes back ends the wait.
+        let nobody = jobs.is_empty() && self.late.is_empty();
+        let mut waits_for_any = nobody && self.workers.iter().any(|worker| worker.is_away());
+        let queue = Queue::new(jobs);
+        queue.start(threads, &self.results.0);
+        let mut results = Vec::new();
+        while missing > 0 || waits_for_any {
+            let Some(done) = self.receive(deadline) else { break };
+            missing -= usize::from(done.call == call);
+            waits_for_any = false;
+            results.push(done);
+        }
+        if missing > 0 {
+            for job in queue.drain() {
+                self.workers[job.worker].place = Place::Here(job.runner);
+                missing -= 1;
+            }
+            tracing::warn!(runners = missing, "runners are late and work on");
+            self.num_late += missing as u64;
+        }
+        results.sort_by_key(|done| (done.call, done.worker));
+        results
+    }
+
+    /// The next runner that is done, unless the deadline comes first.
+    fn receive(&self, deadline: Option<Instant>) -> Option<Done> {
+        let results = &self.results.1;
+        match deadline {
+            None => results.recv().ok(),
+            Some(deadline) => {
+                results.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+            }
+        }
+    }
+
+    /// Takes runners back, keeps what they bring, and sees to those that failed.
+    ///
+    /// # Errors
+    /// The first failure that is not tolerated, after all runners are back.
+    fn settle(&mut self, results: Vec<Done>, call: &mut Call) -> Result<()> {
+        let mut failed = Vec::new();
+        for done in results {
+            let Done { call: of_call, worker: index, runner, amount, result } = done;
+            let is_late = of_call != self.call;
+            let worker = &mut self.workers[index];
+            worker.place = Place::Here(runner);
+            let result = match is_late {
+                true => self.catch_up(index).and(result),
+                false => result,
+            };
+            let health = &mut self.workers[index].health;
+            health.healthy = result.is_ok();
+            match result {
+                Ok(experience) => {
+                    health.failures = 0;
+                    if is_late {
+                        self.late.push(experience);
+                    } else {
+                        call.brought.insert(index, experience);
+                    }
+                }
+                Err(error) => failed.push((index, (!is_late).then_some(amount), error)),
+            }
+        }
+        let mut fatal = Ok(());
+        for (index, amount, error) in failed {
+            match self.tolerate(index, error) {
+                Ok(None) => call.again.extend(amount.map(|amount| (index, amount))),
+                Ok(ignored) => call.ignored = ignored,
+                Err(error) => fatal = fatal.and(Err(error)),
+            }
+        }
+        fatal
+    }
+
+    /// Decides about a call that brought nothing.
+    fn check_patience(&mut self, ignored: Option<RunnerError>) -> Result<()> {
+        if !self.workers.iter().any(|worker| worker.is_away()) {
+            return Err(ignored.unwrap_or(RunnerError::NoHealthyRunner));
+        }
+        self.empty_calls += 1;
+        let (calls, settings) = (self.empty_calls, &self.config.fault_tolerance);
+        if calls > settings.num_consecutive_env_runner_failures_tolerance {
+            return Err(RunnerError::AllLate { calls });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! What becomes of runners that failed or were away.
+
+use super::EnvRunnerGroup;
+use super::worker::{Place, build};
+use crate::{Result, RunnerError};
+
+impl EnvRunnerGroup {
+    /// Sees to a runner that failed: it is built anew (`None`), or its failure is ignored (the
+    /// error).
+    ///
+    /// # Errors
+    /// The failure, if it is not tolerated, or [`RunnerError::RunnerKeepsFailing`].
+    pub(super) fn tolerate(
+        &mut self,
+        index: usize,
+        mut error: RunnerError,
+    ) -> Result<Option<RunnerError>> {
+        let settings = self.config.fault_tolerance.clone();
+        let tolerated = settings.num_consecutive_env_runner_failures_tolerance;
+        loop {
+            let worker = &mut self.workers[index];
+            worker.health.failures += 1;
+            if !error.is_recoverable() {
+                return Err(error);
+            }
+            if !settings.restart_failed_env_runners {
+                break;
+            }
+            let limits = [
+                (
+                    "num_consecutive_env_runner_failures_tolerance",
+                    worker.health.failures - 1,
+                    tolerated,
+                ),
+                (
+                    "max_num_env_runner_restarts",
+                    worker.health.restarts,
+                    settings.max_num_env_runner_restarts,
+                ),
+            ];
+            for (setting, failures, limit) in limits {
+                if failures >= limit {
+                    let source = Box::new(error);
+                    return Err(RunnerError::RunnerKeepsFailing {
+                        runner: index,
+                        failures,
+                        setting,
+                        source,
+                    });
+                }
+            }
+            tracing::warn!(runner = index, %error, "a runner failed and is built anew");
+            match self.rebuild(index) {
+                Ok(()) => return Ok(None),
+                Err(again) => error = again,
+            }
+        }
+        if !settings.ignore_env_runner_failures {
+            return Err(error);
+        }
+        let worker = &mut self.workers[index];
+        tracing::warn!(runner = index, %error, "a runner failed and is ignored");
+        let broken = matches!(error, RunnerError::Panicked { .. });
+        if broken || worker.health.failures > tolerated {
+            worker.place = Place::Gone;
+        }
+        Ok(Some(error))
+    }
+
+    /// Puts a new runner in the place of one: with fresh environments and random streams, and the
+    /// modules and connectors that the others have.
+    pub(super) fn rebuild(&mut self, index: usize) -> Result<()> {
+        self.workers[index].health.restarts += 1;
+        let restarts = self.workers[index].health.restarts;
+        let mut runner = build(&self.config, index, restarts, &self.device)?;
+        // Without another one, what the connectors of the old runner have learnt is still good.
+        let mut healthy = self.workers.iter().filter(|worker| worker.is_healthy());
+        let source = healthy.next().unwrap_or(&self.workers[index]);
+        if let Some(source) = source.here() {
+            runner.set_connector_states(&source.connector_states()?)?;
+            // What the other one learnt since the last merge is that one's to tell.
+            runner.take_connector_deltas()?;
+        } else if let Some(states) = &self.merged_connectors {
+            runner.set_connector_states(states)?;
+        }
+        if let Some((modules, weights_seq_no)) = &self.modules {
+            runner.set_modules(modules, *weights_seq_no)?;
+        }
+        let worker = &mut self.workers[index];
+        if let Some(old) = worker.here_mut() {
+            self.metrics.push(old.take_metrics());
+        }
+        worker.place = Place::Here(runner);
+        self.recreated.push(index);
+        Ok(())
+    }
+
+    /// Gives a runner that was away what it has missed: weights, and what the connectors of the
+    /// others have learnt. What its own have learnt goes into the next merge.
+    pub(super) fn catch_up(&mut self, index: usize) -> Result<()> {
+        let Some(runner) = self.workers[index].here_mut() else { return Ok(()) };
+        if let Some(states) = &self.merged_connectors {
+            self.deltas.push(runner.take_connector_deltas()?);
+            runner.set_connector_states(states)?;
+        }
+        match &self.modules {
+            Some((modules, weights_seq_no)) => runner.set_modules(modules, *weights_seq_no),
+            None => Ok(()),
+        }
+    }
+}

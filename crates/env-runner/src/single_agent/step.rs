@@ -1,0 +1,116 @@
+//! From actions to what comes of them.
+
+use std::time::Instant;
+
+use super::{Recorder, SingleAgentEnvRunner, Timers};
+use crate::callbacks::EpisodeHook;
+use crate::connectors::{ConnectorContext, LastStep};
+use crate::restarts::{Failures, restartable};
+use crate::{Result, SegmentEnd};
+
+impl SingleAgentEnvRunner {
+    /// Steps the environments and ends the segments of finished episodes.
+    pub(super) fn step_envs(
+        &mut self,
+        recorder: &mut Recorder,
+        quota: &mut [usize],
+        whole_episodes: bool,
+        timers: &mut Timers,
+    ) -> Result<()> {
+        let started = Instant::now();
+        let actions =
+            self.module_to_env.transform(&self.sampler.actions, ConnectorContext::rows(true))?;
+        let connected = Instant::now();
+        timers.module_to_env += connected - started;
+        let failures = match self.env.0.step(actions, &mut self.step) {
+            Ok(()) => Failures::default(),
+            Err(error) => restartable(self.restarts_envs(), error)?,
+        };
+        timers.env += connected.elapsed();
+        recorder.push_rewards(&self.step.rewards);
+
+        for (env, episode) in self.episodes.iter_mut().enumerate() {
+            episode.t += 1;
+            episode.episode_return += self.step.rewards[env];
+            self.starts[env] = self.step.is_done(env);
+        }
+        if self.config.callbacks.is_some() {
+            self.tell_steps(quota, &failures)?;
+        }
+        if self.starts.contains(&true) {
+            self.end_episodes(recorder, quota, whole_episodes, timers)?;
+        }
+        self.restart_envs(&failures, recorder, timers)?;
+        let starts = std::mem::take(&mut self.starts);
+        let told = self.tell_starts(quota, |env| starts[env]);
+        let observed = self.observe(Some(&starts), timers);
+        self.starts = starts;
+        told.and(observed)
+    }
+
+    /// Begins new episodes in the environments that failed; what their old ones brought in this
+    /// call does not count, unless they had ended.
+    fn restart_envs(
+        &mut self,
+        failures: &Failures,
+        recorder: &mut Recorder,
+        timers: &mut Timers,
+    ) -> Result<()> {
+        let started = Instant::now();
+        for (env, failure) in failures.iter() {
+            if !self.step.is_done(env) {
+                recorder.discard(env, self.next_episode);
+                self.start_episode(env)?;
+            }
+            let reset = |seed| self.env.0.reset_one(env, Some(seed), &mut self.step);
+            self.restarts.restart(env, failure, reset)?;
+            self.starts[env] = true;
+        }
+        timers.reset += started.elapsed();
+        Ok(())
+    }
+
+    fn end_episodes(
+        &mut self,
+        recorder: &mut Recorder,
+        quota: &mut [usize],
+        whole_episodes: bool,
+        timers: &mut Timers,
+    ) -> Result<()> {
+        let started = Instant::now();
+        // Final observations pass the connectors too, but teach them nothing.
+        let running = vec![false; self.config.num_envs];
+        let step = LastStep {
+            actions: &self.sampler.actions,
+            rewards: &self.step.rewards,
+            starts: &running,
+            is_final: true,
+            slots: None,
+        };
+        let cx = ConnectorContext { update: false, step: Some(step) };
+        let finals = self.env_to_module.transform(&self.step.final_observations, cx)?.clone();
+        timers.env_to_module += started.elapsed();
+        for env in 0..self.config.num_envs {
+            if !self.step.is_done(env) {
+                continue;
+            }
+            let wanted = !whole_episodes || quota.get(env).is_some_and(|&q| q > 0);
+            let end = if self.step.terminated[env] {
+                SegmentEnd::Terminated
+            } else {
+                SegmentEnd::Truncated
+            };
+            if wanted {
+                self.log_episode(env)?;
+                recorder.end(env, end, &finals, self.memory.as_ref(), self.next_episode)?;
+                if let Some(left) = quota.get_mut(env) {
+                    *left -= 1;
+                }
+                self.tell(EpisodeHook::End, env)?;
+            }
+            self.restarts.delivered(env);
+            self.start_episode(env)?;
+        }
+        Ok(())
+    }
+}

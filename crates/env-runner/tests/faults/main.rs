@@ -1,0 +1,7 @@
+//! Environments and runners that fail: assertions 69 and 70, and what the others notice of it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
+
+mod fragile;
+mod late;
+mod runners;
+mod sub_environments;

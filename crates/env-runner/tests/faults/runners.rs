@@ -1,0 +1,210 @@
+//! Runners that fail are returned as an error, built anew or ignored, as the configuration says.
+
+use rekindle_core::Checkpointable;
+use rekindle_env_runner::connectors::ConnectorConfig;
+use rekindle_env_runner::{
+    Amount, EnvRunnerConfig, EnvRunnerGroup, Experience, FaultToleranceConfig, RunnerError,
+    SampleOptions,
+};
+
+use crate::fragile::{Event, Fault, config, fragile, group, reduced};
+
+fn tolerant(env: &str, fault_tolerance: FaultToleranceConfig) -> EnvRunnerConfig {
+    let env_to_module = vec![ConnectorConfig::mean_std_filter()];
+    EnvRunnerConfig { fault_tolerance, env_to_module, ..config(env, 1) }
+}
+
+fn restart() -> FaultToleranceConfig {
+    FaultToleranceConfig::default()
+}
+
+fn ignore() -> FaultToleranceConfig {
+    restart().restart_failed_env_runners(false).ignore_env_runner_failures(true)
+}
+
+fn sample(group: &mut EnvRunnerGroup, steps: usize) -> Result<Experience, RunnerError> {
+    let experience = group.sample(Amount::Timesteps(steps), SampleOptions::default());
+    group.sync_connectors().unwrap();
+    experience
+}
+
+fn all_crash(_: usize, event: Event) -> Fault {
+    if event == Event::Step(30) { Fault::Crash } else { Fault::None }
+}
+
+#[test]
+fn a70a_without_a_policy_the_error_of_the_runner_is_returned() {
+    let id = fragile("AllCrash", all_crash);
+    let config = tolerant(&id, restart().restart_failed_env_runners(false));
+    for threads in [1, 2] {
+        let mut group = group(&config, 2, threads);
+        sample(&mut group, 20).unwrap();
+        let error = sample(&mut group, 20).unwrap_err();
+        assert!(error.to_string().contains("told to crash in Step(30)"), "{error}");
+        assert_eq!((group.num_healthy(), group.num_restarts()), (0, 0));
+        // The environments go on after a reset, as ever.
+        assert_eq!(sample(&mut group, 20).unwrap().env_steps, 40);
+        assert_eq!(group.num_healthy(), 2);
+    }
+}
+
+#[test]
+fn a70a_if_all_fail_there_is_nobody_left_to_ignore_them_for() {
+    let id = fragile("AllCrashAlways", |_, event| match event {
+        Event::Step(n) if n > 30 => Fault::Crash,
+        _ => Fault::None,
+    });
+    let mut group = group(&tolerant(&id, ignore()), 2, 2);
+    sample(&mut group, 20).unwrap();
+    let error = sample(&mut group, 20).unwrap_err();
+    assert!(error.to_string().contains("told to crash"), "{error}");
+}
+
+#[test]
+fn a70b_an_ignored_runner_is_left_out_and_training_goes_on() {
+    for (name, fault) in [("OneOfTwoCrashes", Fault::Crash), ("OneOfTwoPanics", Fault::Panic)] {
+        let id = fragile(name, move |env, event| match (env, event) {
+            (1, Event::Step(n)) if n > 30 => fault,
+            _ => Fault::None,
+        });
+        let settings = ignore().num_consecutive_env_runner_failures_tolerance(3);
+        let mut group = group(&tolerant(&id, settings), 2, 2);
+        assert_eq!(sample(&mut group, 20).unwrap().env_steps, 40);
+        for _ in 0..6 {
+            assert_eq!(sample(&mut group, 20).unwrap().env_steps, 20);
+            assert_eq!((group.num_healthy(), group.num_restarts()), (1, 0));
+        }
+        // After three more chances, or at once after a panic, it is not asked any more.
+        assert_eq!(group.runners().count(), 1);
+    }
+}
+
+#[test]
+fn an_ignored_runner_that_recovers_takes_part_again() {
+    let id = fragile("CrashesOnce", |env, event| match (env, event) {
+        (1, Event::Step(30)) => Fault::Crash,
+        _ => Fault::None,
+    });
+    let mut group = group(&tolerant(&id, ignore()), 2, 1);
+    let steps: Vec<_> = (0..4).map(|_| sample(&mut group, 20).unwrap().env_steps).collect();
+    assert_eq!(steps, [40, 20, 40, 40]);
+    assert_eq!(group.num_healthy(), 2);
+}
+
+#[test]
+fn a70c_a_restarted_runner_collects_again_on_streams_of_its_own() {
+    let run = |threads, name: &str, fault: Fault| {
+        // The second runner fails, and so do those that replace it, later.
+        let id = fragile(&format!("{name}{threads}"), move |env, event| match (env, event) {
+            (1, Event::Step(30)) | (2, Event::Step(50)) => fault,
+            _ => Fault::None,
+        });
+        let mut group = group(&tolerant(&id, restart()), 2, threads);
+        let mut all = Vec::new();
+        for restarts in [0, 1, 1, 2, 2] {
+            let experience = sample(&mut group, 20).unwrap();
+            assert_eq!(experience.env_steps, 40, "what the others brought and a fresh sample");
+            assert_eq!((group.num_healthy(), group.num_restarts()), (2, restarts));
+            all.push(experience);
+        }
+        let mut filters = group.runners().map(|runner| runner.connector_states().unwrap());
+        assert_eq!(filters.next(), filters.next(), "its connectors are those of the others");
+        all
+    };
+    let one = run(1, "RestartedCrash", Fault::Crash);
+    assert_eq!(one, run(2, "RestartedCrash", Fault::Crash), "threads change nothing");
+    assert_eq!(one, run(2, "RestartedPanic", Fault::Panic));
+    let rollouts: Vec<_> = one.iter().map(|e| &e.rollouts["default_policy"][1]).collect();
+    for (a, b) in [(0, 1), (0, 3), (1, 3)] {
+        assert_ne!(rollouts[a].observations, rollouts[b].observations, "streams do not repeat");
+        assert_ne!(rollouts[a].actions, rollouts[b].actions);
+    }
+}
+
+#[test]
+fn a_runner_alone_keeps_what_its_connectors_have_learnt() {
+    let id = fragile("AloneCrashes", |env, event| match (env, event) {
+        (0, Event::Step(50)) => Fault::Crash,
+        _ => Fault::None,
+    });
+    let mut group = group(&tolerant(&id, restart()), 1, 1);
+    let count = |group: &EnvRunnerGroup| {
+        let states = group.runners().next().unwrap().connector_states().unwrap();
+        states["default_policy"]["MeanStdFilter"]["merged"]["count"].as_f64().unwrap()
+    };
+    sample(&mut group, 40).unwrap();
+    assert_eq!(count(&group), 41.0, "a first observation and one after each step");
+    assert_eq!(sample(&mut group, 40).unwrap().env_steps, 40);
+    assert_eq!(count(&group), 41.0 + 41.0);
+    let metrics = reduced(group.take_metrics());
+    assert_eq!(metrics.get("env_runners/num_env_steps_sampled_lifetime"), Some(80.0));
+}
+
+#[test]
+fn restarts_end_where_the_settings_say() {
+    let hopeless = |_: usize, event| match event {
+        Event::Step(5) => Fault::Crash,
+        _ => Fault::None,
+    };
+    let in_a_row = restart().num_consecutive_env_runner_failures_tolerance(4);
+    let ever = restart().max_num_env_runner_restarts(2);
+    for (name, settings, times) in [("Hopeless1", in_a_row, 4), ("Hopeless2", ever, 2)] {
+        let id = fragile(name, hopeless);
+        let mut group = group(&tolerant(&id, settings), 2, 2);
+        let error = sample(&mut group, 20).unwrap_err();
+        let RunnerError::RunnerKeepsFailing { runner: 0, failures, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(*failures, times);
+        assert!(error.to_string().contains("told to crash in Step(5)"), "{error}");
+    }
+    let mistaken = fragile("Mistaken", |_, event| match event {
+        Event::Step(5) => Fault::Mistake,
+        _ => Fault::None,
+    });
+    let mut group = group(&tolerant(&mistaken, restart()), 2, 1);
+    let error = sample(&mut group, 20).unwrap_err();
+    assert!(matches!(error, RunnerError::Env(_)), "mistakes are not hidden: {error}");
+}
+
+#[test]
+fn a70d_environments_that_crash_keep_all_runners() {
+    let mut config = config("CrashingCartPole-v1", 2);
+    config.env_config = rekindle_env::EnvConfig::new().with("p_crash", 5e-3);
+    let mut group = group(&config, 4, 2);
+    let mut steps = 0;
+    for _ in 0..10 {
+        steps += sample(&mut group, 200).unwrap().env_steps;
+    }
+    assert!((4000..8000).contains(&steps), "{steps}");
+    assert_eq!((group.num_healthy(), group.num_restarts()), (4, 0));
+    let metrics = reduced(group.take_metrics());
+    assert!(metrics.get("env_runners/num_env_restarts_lifetime").unwrap() > 10.0);
+}
+
+/// Assertion 73, and 72 for a group that has restarted runners.
+#[test]
+fn a73_a_restored_group_goes_on_exactly_after_restarts() {
+    let mut config = tolerant("CrashingCartPole-v1", restart());
+    config.num_envs = 2;
+    config.env_config = rekindle_env::EnvConfig::new().with("p_crash", 2e-2);
+    let mut first = group(&config, 3, 2);
+    for _ in 0..5 {
+        sample(&mut first, 40).unwrap();
+    }
+    assert!(first.num_restarts() > 2);
+    let state = first.get_state().unwrap();
+    let mut second = group(&config, 3, 1);
+    second.set_state(&state).unwrap();
+    let filters = |group: &EnvRunnerGroup| -> Vec<_> {
+        group.runners().map(|runner| runner.connector_states().unwrap()).collect()
+    };
+    assert_eq!(filters(&first), filters(&second));
+    assert_eq!(filters(&first)[0], filters(&first)[2]);
+    for _ in 0..5 {
+        assert_eq!(sample(&mut first, 40).unwrap(), sample(&mut second, 40).unwrap());
+    }
+    assert_eq!(first.num_restarts(), second.num_restarts());
+    let message = group(&config, 2, 1).set_state(&state).unwrap_err().to_string();
+    assert!(message.contains("saved with 3 runners"), "{message}");
+}
