@@ -18,6 +18,9 @@ struct Args {
     /// The return from which the task counts as solved; drawn as a line.
     #[arg(long, allow_negative_numbers = true)]
     threshold: Option<f64>,
+    /// What is drawn, by its key in metrics.jsonl.
+    #[arg(long, default_value = "env_runners/episode_return_mean")]
+    metric: String,
     /// The SVG file to write.
     #[arg(long, default_value = "learning_curves.svg")]
     out: PathBuf,
@@ -28,8 +31,11 @@ struct Args {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let mut plot =
-        LearningCurve::new(args.title).y_label("mean return of the last 100 training episodes");
+    let label = match args.metric.as_str() {
+        "env_runners/episode_return_mean" => "mean return of the last 100 training episodes",
+        other => other,
+    };
+    let mut plot = LearningCurve::new(args.title).y_label(label);
     if let Some(threshold) = args.threshold {
         plot = plot.threshold(threshold);
     }
@@ -38,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .iter()
             .filter_map(|metrics| {
                 let steps = metrics.get("env_runners/num_env_steps_sampled_lifetime")?;
-                Some((steps, metrics.get("env_runners/episode_return_mean")?))
+                Some((steps, metrics.get(&args.metric)?))
             })
             .collect();
         let name = run

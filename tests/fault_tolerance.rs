@@ -240,3 +240,34 @@ fn ppo_learns_crashing_and_stalling_cartpole_to_150_within_40_000_steps() {
     assert!(best >= 150.0, "reached {best}, a random policy has about 22");
     assert!(restarts > 0.0, "nothing crashed");
 }
+
+/// Counts the runners that callbacks hear of, in training and in evaluation.
+#[derive(Clone, Default)]
+struct Recreated(std::sync::Arc<[AtomicUsize; 2]>);
+
+impl Callbacks for Recreated {
+    fn on_env_runners_recreated(
+        &self,
+        _algorithm: &mut Algorithm,
+        env_runner_indices: &[usize],
+        is_evaluation: bool,
+    ) -> CallbackResult {
+        self.0[usize::from(is_evaluation)].fetch_add(env_runner_indices.len(), Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[test]
+fn callbacks_hear_of_every_runner_that_was_built_anew() {
+    let recreated = Recreated::default();
+    let mut algo = crashing(0.01).callbacks(recreated.clone()).build(&device()).unwrap();
+    let mut restarts = 0.0;
+    for _ in 0..5 {
+        let result = algo.train().unwrap();
+        restarts = result.get("fault_tolerance/num_remote_worker_restarts").unwrap();
+        algo.evaluate().unwrap();
+    }
+    let [training, evaluation] = [0, 1].map(|i| recreated.0[i].load(Ordering::Relaxed));
+    assert_eq!(training as f64, restarts);
+    assert!(training > 0 && evaluation > 0);
+}

@@ -82,13 +82,20 @@ impl Experiment {
         println!();
         println!("steps trained             {:>10}", algo.env_steps());
         println!("{}  {last:.2}", self.metric);
-        println!(
-            "greedy return, mean 100   {:>10.2}  ± {:.2}, min {:.0}, max {:.0}",
-            greedy.mean_return(),
-            greedy.std_return(),
-            greedy.min_return(),
-            greedy.max_return()
-        );
+        match self.metric.strip_prefix("env_runners/module_") {
+            // What one module got; the episode's return is that of all.
+            Some(_) => {
+                let mean = greedy.metrics.get(self.metric).unwrap_or(f64::NAN);
+                println!("greedy return, mean 100   {mean:>10.2}");
+            }
+            None => println!(
+                "greedy return, mean 100   {:>10.2}  ± {:.2}, min {:.0}, max {:.0}",
+                greedy.mean_return(),
+                greedy.std_return(),
+                greedy.min_return(),
+                greedy.max_return()
+            ),
+        }
         println!("run folder                {:>10}", out.display());
         if last >= self.target {
             println!("learnt: at least {} in training", self.target);

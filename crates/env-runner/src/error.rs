@@ -137,28 +137,6 @@ pub enum RunnerError {
         /// The largest difference of an action.
         difference: f32,
     },
-    /// A callback that returned an error.
-    #[error("the callback `{hook}` failed: {source}")]
-    Callback {
-        /// The hook.
-        hook: &'static str,
-        /// What it returned.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// Settings that make environments of other spaces than those the runner has.
-    #[error(
-        "with these settings `{env}` has the {field} {found}, and the modules are made for {expected}; use settings that keep the spaces"
-    )]
-    OtherSpaces {
-        /// The environment.
-        env: String,
-        /// `observation space`, `action space` or `agents`.
-        field: &'static str,
-        /// What the runner has.
-        expected: String,
-        /// What the settings make.
-        found: String,
-    },
     /// An environment that was restarted and failed again and again.
     #[error(
         "environment {env} failed {failures} times in a row without a step that could be used; the last time: {failure}; repair the environment, which restarts do not bring back"
@@ -197,6 +175,28 @@ pub enum RunnerError {
     AllLate {
         /// The calls in a row.
         calls: u64,
+    },
+    /// A callback that returned an error.
+    #[error("the callback `{hook}` failed: {source}")]
+    Callback {
+        /// The hook.
+        hook: &'static str,
+        /// What it returned.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Settings that make environments of other spaces than those the runner has.
+    #[error(
+        "with these settings `{env}` has the {field} {found}, and the modules are made for {expected}; use settings that keep the spaces"
+    )]
+    OtherSpaces {
+        /// The environment.
+        env: String,
+        /// `observation space`, `action space` or `agents`.
+        field: &'static str,
+        /// What the runner has.
+        expected: String,
+        /// What the settings make.
+        found: String,
     },
     /// A runner that panicked.
     #[error("runner {runner} panicked: {message}")]

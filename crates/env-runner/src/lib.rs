@@ -5,8 +5,8 @@
 //! | [`SingleAgentEnvRunner`] | `SingleAgentEnvRunner`: steps a vector of environments |
 //! | [`MultiAgentEnvRunner`] | `MultiAgentEnvRunner`: the same for several agents and modules |
 //! | [`EnvRunnerGroup`] | `EnvRunnerGroup`: runners on threads |
-//! | [`RunnerCallbacks`] | the hooks of `RLlibCallback` that runners call |
 //! | [`FaultToleranceConfig`] | `fault_tolerance()`: what happens when environments or runners fail |
+//! | [`RunnerCallbacks`] | the hooks of `RLlibCallback` that runners call |
 //! | [`Rollout`] | the fragments of a `sample()` call, as columns |
 //! | [`episode::SingleAgentEpisode`] | one episode or chunk of one, with look-back |
 //! | [`PolicyBundle`] | none: a policy with everything that shapes its inputs and actions |

@@ -75,6 +75,23 @@ impl EnvSpec {
         }
     }
 
+    /// Builds vectors by `entry_point` instead of stepping single environments one after the other;
+    /// Gymnasium's `vector_entry_point`.
+    ///
+    /// It gets the number of environments, their settings, and the longest episode in steps, which
+    /// the vector itself has to heed.
+    #[must_use]
+    pub fn with_vector_entry_point<V, F>(mut self, entry_point: F) -> Self
+    where
+        V: VectorEnv + 'static,
+        F: Fn(usize, &EnvConfig, Option<usize>) -> Result<V> + Send + Sync + 'static,
+    {
+        self.make_vec = Arc::new(move |num_envs, config, limit| {
+            Ok(Box::new(entry_point(num_envs, config, limit)?))
+        });
+        self
+    }
+
     /// Truncates episodes after so many steps; `None` leaves them unlimited.
     #[must_use]
     pub fn with_max_episode_steps(mut self, steps: impl Into<Option<usize>>) -> Self {

@@ -6,8 +6,8 @@ mod common;
 use common::Driver;
 use rekindle_env::classic_control::{CartPole, Pendulum};
 use rekindle_env::{
-    EnvConfig, EnvError, EnvSpec, ResetOptions, Value, VectorStep, make, make_vec, make_vec_with,
-    make_with, register, registered_ids, spec,
+    Buffer, EnvConfig, EnvError, EnvSpec, ResetOptions, Space, SyncVectorEnv, Value, VectorEnv,
+    VectorStep, make, make_vec, make_vec_with, make_with, register, registered_ids, spec,
 };
 
 #[test]
@@ -132,4 +132,57 @@ fn a_panic_while_an_environment_is_made_leaves_the_registry_usable() {
     let made = std::panic::catch_unwind(|| make("Tests/Broken-v0").is_ok());
     assert!(made.is_err());
     assert!(make("CartPole-v1").is_ok());
+}
+
+/// A vector that is one from birth: it counts the calls of its entry point's settings.
+struct Together(SyncVectorEnv<Pendulum>);
+
+impl VectorEnv for Together {
+    fn num_envs(&self) -> usize {
+        self.0.num_envs()
+    }
+
+    fn observation_space(&self) -> &Space {
+        self.0.observation_space()
+    }
+
+    fn action_space(&self) -> &Space {
+        self.0.action_space()
+    }
+
+    fn reset_with(
+        &mut self,
+        seeds: &[Option<u64>],
+        options: &serde_json::Map<String, serde_json::Value>,
+        out: &mut VectorStep,
+    ) -> rekindle_env::Result<()> {
+        self.0.reset_with(seeds, options, out)
+    }
+
+    fn step(&mut self, actions: &Buffer, out: &mut VectorStep) -> rekindle_env::Result<()> {
+        self.0.step(actions, out)?;
+        out.rewards.fill(7.0);
+        Ok(())
+    }
+}
+
+#[test]
+fn a68_settings_reach_single_environments_and_vectors_of_either_kind() {
+    let plain = EnvSpec::new("Tests/Plain-v0", Pendulum::new).with_max_episode_steps(5);
+    let own = EnvSpec::new("Tests/Own-v0", Pendulum::new)
+        .with_max_episode_steps(5)
+        .with_vector_entry_point(|n, config, limit| {
+            assert_eq!(limit, Some(5));
+            let envs = (0..n).map(|_| Pendulum::new(config)).collect::<Result<_, _>>()?;
+            Ok(Together(SyncVectorEnv::new(envs)?))
+        });
+    for (spec, reward) in [(plain, None), (own, Some(7.0))] {
+        let mut envs = spec.make_vec(2, &EnvConfig::new().with("g", 0.0)).unwrap();
+        let mut step = VectorStep::new(envs.observation_space(), 2);
+        envs.reset(&[Some(1), Some(2)], &mut step).unwrap();
+        envs.step(&Buffer::zeros(envs.action_space(), 2), &mut step).unwrap();
+        assert_eq!(reward.is_some_and(|r| step.rewards == [r; 2]), reward.is_some());
+        let wrong = EnvConfig::new().with("gravity", 0.0);
+        assert!(spec.make_vec(2, &wrong).is_err() && spec.make(&wrong).is_err());
+    }
 }

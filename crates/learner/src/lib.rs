@@ -8,6 +8,7 @@
 //! | [`losses`] | loss terms: pure functions over tensors |
 //! | [`Schedule`] | `Scheduler` |
 //! | [`minibatch`] | `MiniBatchCyclicIterator` |
+//! | [`sharding`] | `ShardEpisodesIterator`: equal shares of work for several learners |
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
@@ -21,6 +22,7 @@ mod objective;
 pub mod ops;
 mod optimizer;
 mod schedule;
+pub mod sharding;
 mod train_batch;
 
 pub use error::{LearnerError, Result};

@@ -39,19 +39,22 @@ struct Task {
     env: &'static str,
     /// It takes `--seed` and `--out`, writes `metrics.jsonl` and prints its greedy return.
     example: &'static str,
-    /// The mean return of the last 100 training episodes that counts as learnt.
+    /// What is measured in training, by its key in `metrics.jsonl`.
+    metric: &'static str,
+    /// The value that counts as learnt.
     threshold: f64,
     /// When it gives up, in environment steps.
     max_steps: u64,
 }
 
 /// One line per learning figure of the project.
-const TASKS: [Task; 9] = [
+const TASKS: [Task; 12] = [
     Task {
         name: "cartpole",
         algorithm: "PPO",
         env: "CartPole-v1",
         example: "cartpole_ppo",
+        metric: EPISODE_RETURN,
         threshold: 475.0,
         max_steps: 300_000,
     },
@@ -60,6 +63,7 @@ const TASKS: [Task; 9] = [
         algorithm: "PPO",
         env: "Pendulum-v1",
         example: "pendulum_ppo",
+        metric: EPISODE_RETURN,
         threshold: -300.0,
         max_steps: 400_000,
     },
@@ -68,6 +72,7 @@ const TASKS: [Task; 9] = [
         algorithm: "Independent PPO",
         env: "MultiAgentCartPole-v1, 2 agents",
         example: "multi_agent_cartpole_ppo",
+        metric: EPISODE_RETURN,
         threshold: 900.0,
         max_steps: 400_000,
     },
@@ -76,6 +81,7 @@ const TASKS: [Task; 9] = [
         algorithm: "PPO with a shared encoder",
         env: "MultiAgentCartPole-v1, 2 agents, shared encoder",
         example: "shared_encoder_cartpole_ppo",
+        metric: EPISODE_RETURN,
         threshold: 900.0,
         max_steps: 400_000,
     },
@@ -84,6 +90,7 @@ const TASKS: [Task; 9] = [
         algorithm: "PPO with an LSTM",
         env: "StatelessCartPole-v1",
         example: "stateless_cartpole_lstm_ppo",
+        metric: EPISODE_RETURN,
         threshold: 350.0,
         max_steps: 300_000,
     },
@@ -92,6 +99,7 @@ const TASKS: [Task; 9] = [
         algorithm: "Independent PPO",
         env: "MultiAgentPendulum-v1, 2 agents",
         example: "multi_agent_pendulum_ppo",
+        metric: EPISODE_RETURN,
         threshold: -600.0,
         max_steps: 400_000,
     },
@@ -100,6 +108,7 @@ const TASKS: [Task; 9] = [
         algorithm: "PPO with a CNN",
         env: "Catch-v0",
         example: "catch_ppo",
+        metric: EPISODE_RETURN,
         threshold: 0.95,
         max_steps: 200_000,
     },
@@ -108,6 +117,7 @@ const TASKS: [Task; 9] = [
         algorithm: "PPO with a CNN",
         env: "Breakout-v0",
         example: "breakout_ppo",
+        metric: EPISODE_RETURN,
         threshold: 20.0,
         max_steps: 3_000_000,
     },
@@ -116,20 +126,50 @@ const TASKS: [Task; 9] = [
         algorithm: "PPO",
         env: "NestedCartPole-v1",
         example: "nested_cartpole_ppo",
+        metric: EPISODE_RETURN,
         threshold: 450.0,
         max_steps: 300_000,
     },
+    Task {
+        name: "crashing-cartpole",
+        algorithm: "PPO",
+        env: "CrashingCartPole-v1",
+        example: "crashing_cartpole_ppo",
+        metric: EPISODE_RETURN,
+        threshold: 450.0,
+        max_steps: 300_000,
+    },
+    Task {
+        name: "truncated-cartpole",
+        algorithm: "PPO, trained on 50 steps, evaluated on 500",
+        env: "CartPole-v1, truncated",
+        example: "truncated_cartpole_ppo",
+        metric: "evaluation/env_runners/episode_return_mean",
+        threshold: 450.0,
+        max_steps: 500_000,
+    },
+    Task {
+        name: "rock-paper-scissors",
+        algorithm: "PPO with an LSTM against a heuristic",
+        env: "RockPaperScissors-v0",
+        example: "rock_paper_scissors_ppo",
+        metric: "env_runners/module_episode_returns_mean/learned",
+        threshold: 7.0,
+        max_steps: 200_000,
+    },
 ];
 
+/// The mean return of the last 100 training episodes, summed over agents.
+const EPISODE_RETURN: &str = "env_runners/episode_return_mean";
 const ALL: &str = "all";
 /// Draws `metrics.jsonl` of several runs as one SVG.
 const PLOT_EXAMPLE: &str = "plot_runs";
 const DOCS: &str = "docs";
 const PAGE: &str = "results.md";
 const INTRODUCTION: &str = "# What the examples learn\n\n\
-    Training stops when the mean return of the last 100 training episodes reaches the threshold.\n\
-    The policy is then saved, restored, and plays 100 greedy episodes on seeds that training has\n\
-    not seen. Wall time is that of the whole program, evaluation included; seeds run one after\n\
+    Training stops when the mean return of the last 100 training episodes (summed over agents, if\n\
+    nothing else is said) reaches the threshold. The policy is then saved and plays 100 greedy\n\
+    episodes on seeds that training has not seen. Wall time is that of the whole program, evaluation included; seeds run one after\n\
     the other with nothing beside them. `cargo xtask learn` makes this page.\n";
 
 fn names() -> impl Iterator<Item = &'static str> {
@@ -165,6 +205,7 @@ fn learn(task: &Task, args: &Args) -> Result<bool> {
             .arg("--title")
             .arg(format!("{} on {}", task.algorithm, task.env))
             .arg(format!("--threshold={}", task.threshold))
+            .args(["--metric", task.metric])
             .arg("--out")
             .arg(docs.join(&figure))
             .args(args.seeds.iter().map(folder)),

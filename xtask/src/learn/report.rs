@@ -29,7 +29,7 @@ pub(super) fn section(task: &Task, trainings: &[Training], figure: &str, made: &
         text += &row([
             training.seed.to_string(),
             training.steps_to_threshold.map_or("not reached".into(), |n| grouped(n as f64)),
-            format!("{mean:.1} ± {deviation:.1}"),
+            deviation.map_or_else(|| format!("{mean:.1}"), |d| format!("{mean:.1} ± {d:.1}")),
             format!("{:.1} s", training.wall.as_secs_f64()),
             training.peak_memory.map_or("–".into(), |n| format!("{:.0} MiB", mebibytes(n))),
         ]);
@@ -63,7 +63,7 @@ mod tests {
         Training {
             seed,
             steps_to_threshold,
-            greedy_return: (490.0 + seed as f64, 2.0),
+            greedy_return: (490.0 + seed as f64, Some(2.0)),
             wall: Duration::from_secs(10 + seed),
             peak_memory: Some(80 << 20),
         }

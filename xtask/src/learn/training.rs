@@ -1,11 +1,10 @@
 //! One run of a learning example and what came of it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-
-use serde::Deserialize;
 
 use super::Task;
 use crate::error::{Error, Result};
@@ -13,6 +12,7 @@ use crate::process;
 
 /// How the line with the result of the greedy evaluation begins.
 const GREEDY: &str = "greedy return";
+const STEPS: &str = "env_runners/num_env_steps_sampled_lifetime";
 
 /// What one seed came to.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ pub(super) struct Training {
     pub(super) seed: u64,
     /// Environment steps until the threshold was reached; `None` if it was not.
     pub(super) steps_to_threshold: Option<u64>,
-    /// Mean and standard deviation of the return over the greedy episodes.
-    pub(super) greedy_return: (f64, f64),
+    /// Mean of the return over the greedy episodes, and their standard deviation if it was printed.
+    pub(super) greedy_return: (f64, Option<f64>),
     pub(super) wall: Duration,
     /// In bytes, where the system tells.
     pub(super) peak_memory: Option<u64>,
@@ -35,12 +35,12 @@ impl Training {
         let seen = process::observe(&mut command)?;
         let Some(greedy_return) = parse_greedy_return(&seen.stdout) else {
             process::check(&command, seen.status)?;
-            let problem = format!("printed no line `{GREEDY} …: MEAN ± DEVIATION`");
+            let problem = format!("printed no line `{GREEDY}, mean 100  MEAN ± DEVIATION`");
             return Err(Error::malformed(task.example, problem));
         };
         let path = folder.join("metrics.jsonl");
         let metrics = fs::read_to_string(&path).map_err(Error::io(&path))?;
-        let steps_to_threshold = steps_to_threshold(&metrics, task.threshold)
+        let steps_to_threshold = steps_to_threshold(&metrics, task.metric, task.threshold)
             .map_err(|problem| Error::malformed(path.display(), problem))?;
         Ok(Self {
             seed,
@@ -52,31 +52,27 @@ impl Training {
     }
 }
 
-/// The figures around `±` in the line of the greedy evaluation, for example
-/// `greedy return, mean 100        498.2  ± 7.1, min 455, max 500`.
-fn parse_greedy_return(stdout: &str) -> Option<(f64, f64)> {
+/// The figures in the line of the greedy evaluation, for example
+/// `greedy return, mean 100        498.2  ± 7.1, min 455, max 500`; `±` and what follows may be
+/// missing.
+fn parse_greedy_return(stdout: &str) -> Option<(f64, Option<f64>)> {
     let line = stdout.lines().rev().find(|line| line.starts_with(GREEDY))?;
-    let (before, after) = line.split_once('±')?;
+    let (before, after) = line.split_once('±').unwrap_or((line, ""));
     let mean = before.split_whitespace().next_back()?.parse().ok()?;
-    let deviation = after.split(',').next()?.trim().parse().ok()?;
-    Some((mean, deviation))
+    Some((mean, after.split(',').next()?.trim().parse().ok()))
 }
 
-/// The environment steps of the first line of `metrics.jsonl` whose return is high enough.
-fn steps_to_threshold(metrics: &str, threshold: f64) -> Result<Option<u64>, String> {
-    #[derive(Deserialize)]
-    struct Iteration {
-        #[serde(rename = "env_runners/num_env_steps_sampled_lifetime")]
-        env_steps: f64,
-        /// Null or absent before the first episode has ended.
-        #[serde(rename = "env_runners/episode_return_mean", default)]
-        episode_return_mean: Option<f64>,
-    }
+/// The environment steps of the first line of `metrics.jsonl` whose metric is high enough.
+fn steps_to_threshold(metrics: &str, metric: &str, threshold: f64) -> Result<Option<u64>, String> {
+    /// A metric is null or absent before there is a value, before the first episode has ended.
+    type Iteration = BTreeMap<String, Option<f64>>;
     for (index, line) in metrics.lines().enumerate() {
         let iteration: Iteration =
             serde_json::from_str(line).map_err(|error| format!("line {}: {error}", index + 1))?;
-        if iteration.episode_return_mean.is_some_and(|mean| mean >= threshold) {
-            return Ok(Some(iteration.env_steps as u64));
+        let value = |key: &str| iteration.get(key).copied().flatten();
+        if value(metric).is_some_and(|value| value >= threshold) {
+            let steps = value(STEPS).ok_or_else(|| format!("line {}: no `{STEPS}`", index + 1))?;
+            return Ok(Some(steps as u64));
         }
     }
     Ok(None)
@@ -86,6 +82,7 @@ fn steps_to_threshold(metrics: &str, threshold: f64) -> Result<Option<u64>, Stri
 mod tests {
     use super::*;
 
+    const RETURN: &str = "env_runners/episode_return_mean";
     const METRICS: &str = r#"{"training_iteration":1,"env_runners/num_env_steps_sampled_lifetime":1024,"env_runners/episode_return_mean":null}
 {"training_iteration":2,"env_runners/num_env_steps_sampled_lifetime":2048}
 {"training_iteration":3,"env_runners/num_env_steps_sampled_lifetime":3072.0,"env_runners/episode_return_mean":475.5}
@@ -94,15 +91,15 @@ mod tests {
 
     #[test]
     fn the_first_iteration_above_the_threshold_counts() {
-        assert_eq!(steps_to_threshold(METRICS, 475.0), Ok(Some(3072)));
-        assert_eq!(steps_to_threshold(METRICS, 500.0), Ok(None));
-        assert_eq!(steps_to_threshold("", 500.0), Ok(None));
+        assert_eq!(steps_to_threshold(METRICS, RETURN, 475.0), Ok(Some(3072)));
+        assert_eq!(steps_to_threshold(METRICS, RETURN, 500.0), Ok(None));
+        assert_eq!(steps_to_threshold("", RETURN, 500.0), Ok(None));
     }
 
     #[test]
     fn a_broken_line_is_numbered() {
         let broken = METRICS.replacen("{\"training_iteration\":2", "{\"training", 1);
-        assert!(steps_to_threshold(&broken, 475.0).unwrap_err().starts_with("line 2:"));
+        assert!(steps_to_threshold(&broken, RETURN, 475.0).unwrap_err().starts_with("line 2:"));
     }
 
     #[test]
@@ -110,7 +107,8 @@ mod tests {
         let stdout = "steps trained                 90112\n\
                       greedy return, mean 100      -178.2  ± 101.4, min -390, max -1\n\
                       solved: at least -300\n";
-        assert_eq!(parse_greedy_return(stdout), Some((-178.2, 101.4)));
+        assert_eq!(parse_greedy_return(stdout), Some((-178.2, Some(101.4))));
+        assert_eq!(parse_greedy_return("greedy return, mean 100  7.5\n"), Some((7.5, None)));
         assert_eq!(parse_greedy_return("solved\n"), None);
     }
 
@@ -129,7 +127,7 @@ mod tests {
 
         let training = Training::run(&super::super::TASKS[0], &example, 4, folder.path()).unwrap();
         assert_eq!((training.seed, training.steps_to_threshold), (4, Some(3072)));
-        assert_eq!(training.greedy_return, (480.0, 2.5));
+        assert_eq!(training.greedy_return, (480.0, Some(2.5)));
 
         fs::write(&example, "#!/bin/sh\nexit 7\n").unwrap();
         let error = Training::run(&super::super::TASKS[0], &example, 4, folder.path()).unwrap_err();

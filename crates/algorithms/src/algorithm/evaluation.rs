@@ -124,7 +124,7 @@ impl Algorithm {
             // Episodes of older weights would be counted for those that are evaluated.
             fault_tolerance: FaultToleranceConfig {
                 sample_timeout_s: None,
-                ..training.fault_tolerance
+                ..training.fault_tolerance.clone()
             },
             ..training
         };

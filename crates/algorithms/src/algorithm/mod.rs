@@ -17,6 +17,7 @@ use rekindle_learner::Learner;
 use rekindle_rl_module::AnyRLModule;
 use serde_json::Value;
 
+use crate::config::fragment_length;
 use crate::{
     AlgorithmConfig, BatchMode, CallbackList, EvaluationConfig, ReportingConfig, Result,
     RolloutFragmentLength, TrainingConfig,
@@ -64,9 +65,8 @@ impl std::fmt::Debug for Algorithm {
 #[derive(Debug, Clone)]
 struct Settings {
     seed: u64,
-    fragment: usize,
-    /// Whether the length of fragments follows from the batch size.
-    auto_fragment: bool,
+    /// Steps per environment and sample; `None` if they follow from the batch size.
+    fragment: Option<usize>,
     num_envs: usize,
     train_batch_size: usize,
     batch_mode: BatchMode,
@@ -113,11 +113,10 @@ impl Algorithm {
             name: T::NAME,
             settings: Settings {
                 seed,
-                fragment: config.rollout_fragment_length(),
-                auto_fragment: matches!(
-                    runners.rollout_fragment_length,
-                    RolloutFragmentLength::Auto(_)
-                ),
+                fragment: match runners.rollout_fragment_length {
+                    RolloutFragmentLength::Auto(_) => None,
+                    RolloutFragmentLength::Steps(steps) => Some(steps),
+                },
                 num_envs: runners.num_envs_per_env_runner,
                 train_batch_size: training.train_batch_size(),
                 batch_mode: runners.batch_mode,
@@ -287,14 +286,19 @@ impl Algorithm {
         while experience.env_steps < wanted {
             let more = match settings.batch_mode {
                 BatchMode::TruncateEpisodes => {
-                    let mut steps = settings.fragment;
-                    if settings.auto_fragment {
-                        // After a failure only what is missing is collected once more.
-                        let envs = self.env_runners.num_healthy().max(1) * settings.num_envs;
-                        steps = steps.min((wanted - experience.env_steps).div_ceil(envs));
-                    }
-                    let amount = Amount::Timesteps(steps * settings.num_envs);
-                    self.env_runners.sample(amount, options)?
+                    let (fragment, envs) = (settings.fragment, settings.num_envs);
+                    // After a failure only what is missing is collected once more.
+                    let missing = wanted - experience.env_steps;
+                    let healthy = self.env_runners.num_healthy();
+                    let amount = |runner, runners| {
+                        let automatic = || match healthy == runners {
+                            true => fragment_length(missing, envs, runners, runner),
+                            // On one that failed before nobody relies.
+                            false => missing.div_ceil(healthy.max(1) * envs),
+                        };
+                        Amount::Timesteps(fragment.unwrap_or_else(automatic) * envs)
+                    };
+                    self.env_runners.sample_each(amount, options)?
                 }
                 BatchMode::CompleteEpisodes => {
                     self.env_runners.sample(Amount::Episodes(settings.num_envs), options)?

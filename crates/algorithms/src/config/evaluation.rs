@@ -177,9 +177,14 @@ impl EvaluationConfig {
 
 #[allow(clippy::useless_conversion, reason = "some setters convert, all share one macro")]
 impl EvaluationOverrides {
+    /// Evaluates in another environment, of the same spaces.
+    #[must_use]
+    pub fn env(mut self, env: impl Into<String>) -> Self {
+        self.env = Some(env.into());
+        self
+    }
+
     setters! {
-        "Evaluates in another environment, of the same spaces."
-        env: impl Into<Option<String>>;
         "Sets other settings of the environment."
         env_config: impl Into<Option<EnvConfig>>;
         "Sets whether actions are sampled."

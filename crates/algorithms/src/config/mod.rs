@@ -24,6 +24,7 @@ use crate::{Algorithm, AlgorithmError, CallbackList, Callbacks, Result};
 pub use evaluation::{DurationUnit, EvaluationConfig, EvaluationOverrides};
 pub use multi_agent::MultiAgentSection;
 pub use reporting::ReportingConfig;
+pub(crate) use sections::fragment_length;
 pub use sections::{
     BatchMode, DebuggingConfig, EnvRunnersConfig, EnvironmentConfig, RolloutFragmentLength,
 };
@@ -91,13 +92,13 @@ pub struct AlgorithmConfig<T> {
     pub multi_agent: Option<MultiAgentSection>,
     /// How the policy is evaluated during training.
     pub evaluation: EvaluationConfig,
+    /// What happens when environments or runners fail.
+    pub fault_tolerance: FaultToleranceConfig,
     /// How long an iteration is at least, and what its result is about.
     pub reporting: ReportingConfig,
     /// Hooks; not part of the configuration as data.
     #[serde(skip)]
     pub callbacks: CallbackList,
-    /// What happens when environments or runners fail.
-    pub fault_tolerance: FaultToleranceConfig,
     /// Seed.
     pub debugging: DebuggingConfig,
 }
@@ -112,9 +113,9 @@ impl<T: TrainingConfig> Default for AlgorithmConfig<T> {
             model_config: Map::new(),
             multi_agent: None,
             evaluation: EvaluationConfig::default(),
+            fault_tolerance: FaultToleranceConfig::default(),
             reporting: ReportingConfig::default(),
             callbacks: CallbackList::default(),
-            fault_tolerance: FaultToleranceConfig::default(),
             debugging: DebuggingConfig::default(),
         }
     }
@@ -190,6 +191,16 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self
     }
 
+    /// Changes what happens when environments or runners fail.
+    #[must_use]
+    pub fn fault_tolerance(
+        mut self,
+        f: impl FnOnce(FaultToleranceConfig) -> FaultToleranceConfig,
+    ) -> Self {
+        self.fault_tolerance = f(self.fault_tolerance);
+        self
+    }
+
     /// Changes how long an iteration is at least, and what its result is about.
     #[must_use]
     pub fn reporting(mut self, f: impl FnOnce(ReportingConfig) -> ReportingConfig) -> Self {
@@ -204,16 +215,6 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     #[must_use]
     pub fn callbacks(mut self, callbacks: impl Callbacks + 'static) -> Self {
         self.callbacks.push(callbacks);
-        self
-    }
-
-    /// Changes what happens when environments or runners fail.
-    #[must_use]
-    pub fn fault_tolerance(
-        mut self,
-        f: impl FnOnce(FaultToleranceConfig) -> FaultToleranceConfig,
-    ) -> Self {
-        self.fault_tolerance = f(self.fault_tolerance);
         self
     }
 
@@ -239,8 +240,8 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         }
         self.env_runners.validate()?;
         self.evaluation.validate()?;
-        self.reporting.validate()?;
         self.fault_tolerance.validate()?;
+        self.reporting.validate()?;
         self.training.validate()?;
         if let Some(multi_agent) = &self.multi_agent {
             multi_agent.validate()?;
@@ -268,11 +269,15 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         Algorithm::new(self, device)
     }
 
-    /// Environment steps that each runner collects for one update.
-    pub fn rollout_fragment_length(&self) -> usize {
-        let envs = self.env_runners.num_env_runners * self.env_runners.num_envs_per_env_runner;
+    /// Steps per environment that a runner, counted from 0, collects for one update.
+    pub fn rollout_fragment_length(&self, runner: usize) -> usize {
         match self.env_runners.rollout_fragment_length {
-            RolloutFragmentLength::Auto(_) => self.training.train_batch_size().div_ceil(envs),
+            RolloutFragmentLength::Auto(_) => fragment_length(
+                self.training.train_batch_size(),
+                self.env_runners.num_envs_per_env_runner,
+                self.env_runners.num_env_runners,
+                runner,
+            ),
             RolloutFragmentLength::Steps(steps) => steps,
         }
     }

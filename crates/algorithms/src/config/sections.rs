@@ -161,6 +161,14 @@ impl EnvRunnersConfig {
     }
 }
 
+/// Steps per environment that a runner collects for a batch of so many steps over `runners` runners
+/// of `envs` environments: the first runners do one more where it does not divide (RLlib's
+/// `get_rollout_fragment_length`).
+pub(crate) fn fragment_length(batch: usize, envs: usize, runners: usize, runner: usize) -> usize {
+    let all = (envs * runners).max(1);
+    batch / all + usize::from(runner * envs < batch % all)
+}
+
 /// Reproducibility.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -168,4 +176,25 @@ pub struct DebuggingConfig {
     /// Seeds environments, actions, parameters and minibatches; `None` draws a seed, which the
     /// checkpoint records.
     pub seed: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a54_fragment_lengths_equal_rllibs() {
+        for (batch, envs, runners, expected) in [
+            (2000, 2, 2, vec![500, 500]),
+            (2500, 3, 4, vec![209, 209, 208, 208]),
+            (4000, 2, 3, vec![667, 667, 666]),
+            (1342, 1, 12, [vec![112; 10], vec![111; 2]].concat()),
+            (512, 20, 2, vec![13, 13]),
+        ] {
+            let found: Vec<_> =
+                (0..runners).map(|i| fragment_length(batch, envs, runners, i)).collect();
+            assert_eq!(found, expected);
+            assert!(found.iter().sum::<usize>() * envs >= batch);
+        }
+    }
 }

@@ -55,10 +55,10 @@ pub struct EnvRunnerGroup {
     merged_connectors: Option<BTreeMap<ModuleId, Value>>,
     /// What the connectors of runners that were away have learnt.
     deltas: Vec<ConnectorDeltas>,
-    /// Runners that were replaced since the last call of `take_recreated`.
-    recreated: Vec<usize>,
     /// What runners logged before they were replaced.
     metrics: Vec<MetricsState>,
+    /// Runners that were built anew since the last call of `take_recreated`.
+    recreated: Vec<usize>,
 }
 
 impl EnvRunnerGroup {
@@ -96,8 +96,8 @@ impl EnvRunnerGroup {
             empty_calls: 0,
             merged_connectors: None,
             deltas: Vec::new(),
-            recreated: Vec::new(),
             metrics: Vec::new(),
+            recreated: Vec::new(),
         };
         group.spaces = group.first()?.module_spaces();
         Ok(group)
@@ -159,8 +159,8 @@ impl EnvRunnerGroup {
         Ok(())
     }
 
-    /// Makes all environments anew with other settings, in which episodes begin with the next
-    /// sample, after waiting for runners that are late.
+    /// Makes all environments anew with other settings, in which episodes begin with the next sample,
+    /// after waiting for runners that are late.
     ///
     /// # Errors
     /// As [`EnvRunner::set_env_config`].
@@ -198,6 +198,18 @@ impl EnvRunnerGroup {
         self.collect(|_, _| amount, options)
     }
 
+    /// The `i`-th of the `n` runners that are ready collects `share(i, n)`.
+    ///
+    /// # Errors
+    /// As [`EnvRunnerGroup::sample`].
+    pub fn sample_each(
+        &mut self,
+        share: impl Fn(usize, usize) -> Amount,
+        options: SampleOptions,
+    ) -> Result<Experience> {
+        self.collect(share, options)
+    }
+
     /// Exactly `count` whole episodes, spread evenly over the runners; less if failures are ignored
     /// or runners are late.
     ///
@@ -209,7 +221,7 @@ impl EnvRunnerGroup {
     }
 
     /// At least `count` steps, spread evenly over the runners and rounded up to whole steps of their
-    /// vectors; less if failures are ignored or runners are late.
+    /// vectors.
     ///
     /// # Errors
     /// As [`EnvRunnerGroup::sample`].

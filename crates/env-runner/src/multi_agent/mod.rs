@@ -26,7 +26,7 @@ use rekindle_env::{
 use rekindle_rl_module::MultiRLModule;
 use serde::{Deserialize, Serialize};
 
-use crate::callbacks::EpisodeHook;
+use crate::callbacks::{EpisodeHook, counts};
 use crate::restarts::{Failures, Restarts, restartable};
 use crate::{
     Amount, EnvRunnerConfig, EpisodeSummary, Experience, Result, RunnerError, SampleOptions,
@@ -196,8 +196,9 @@ impl MultiAgentEnvRunner {
                 (0, (0..n).map(|env| count / n + usize::from(env < count % n)).collect())
             }
         };
-        let mut began = vec![resets; n];
-        self.tell_starts(&quota, &mut began)?;
+        if resets {
+            self.tell_starts(&quota)?;
+        }
         let mut fragment = Fragment::default();
         let mut experience = Experience::default();
         let mut wanted = Vec::new();
@@ -208,7 +209,7 @@ impl MultiAgentEnvRunner {
             if self.config.callbacks.is_some() {
                 self.tell_steps(&quota, &failures)?;
             }
-            for (env, begins) in began.iter_mut().enumerate() {
+            for env in 0..n {
                 if !self.step.is_done(env) {
                     continue;
                 }
@@ -225,11 +226,11 @@ impl MultiAgentEnvRunner {
                 }
                 self.restarts.delivered(env);
                 self.start_episode(env);
-                *begins = true;
+                if counts(&quota, env) {
+                    self.tell_start(env)?;
+                }
             }
-            failures.iter().for_each(|(env, _)| began[env] = true);
-            lost_steps += self.restart_envs(&failures, &mut fragment, step)?;
-            self.tell_starts(&quota, &mut began)?;
+            lost_steps += self.restart_envs(&failures, &mut fragment, &quota, step)?;
             step += 1;
         }
         if whole_episodes {

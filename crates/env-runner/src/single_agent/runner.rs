@@ -62,7 +62,9 @@ impl EnvRunner for SingleAgentEnvRunner {
         let rollout = self.sample(amount, options)?;
         let env_steps = rollout.env_steps();
         let episodes = std::mem::take(&mut self.finished);
-        let experience = Experience { rollouts: of_module(vec![rollout]), env_steps, episodes };
+        // Nothing was asked for, or nothing is left of it after failures: there is no experience.
+        let rollouts = if env_steps > 0 { vec![rollout] } else { Vec::new() };
+        let experience = Experience { rollouts: of_module(rollouts), env_steps, episodes };
         self.tell_sample_end(&experience)?;
         Ok(experience)
     }
