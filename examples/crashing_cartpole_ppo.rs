@@ -1,77 +1,34 @@
-//! PPO learns a CartPole that crashes and stalls, and hardly notices.
+//! PPO learns a CartPole that crashes and stalls with the probabilities of RLlib's example, and hardly
+//! notices. An environment that crashes is reset alone, and its episode is lost; the others go on. A
+//! runner whose environment does not come back would be built anew, which is the default.
 //!
 //! `cargo run --release --example crashing_cartpole_ppo` (see `--help`)
 
+mod common;
+
 use std::error::Error;
-use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use common::{EPISODE_RETURN, Experiment};
 use rekindle::prelude::*;
 
-/// Trains PPO on CrashingCartPole-v1 until the mean return of the last 100 episodes is at least 450.
-#[derive(Parser)]
-struct Args {
-    /// Seeds environments, actions, parameters and minibatches.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Runners, each with environments and random streams of its own.
-    #[arg(long, default_value_t = 2)]
-    num_env_runners: usize,
-    /// Environments that each runner steps as one vector.
-    #[arg(long, default_value_t = 4)]
-    num_envs: usize,
-    /// The probability of a crash in each step; RLlib's example has 1e-4.
-    #[arg(long, default_value_t = 1e-4)]
-    p_crash: f64,
-    /// The probability of a crash in each reset; RLlib's example has 1e-3.
-    #[arg(long, default_value_t = 1e-3)]
-    p_crash_reset: f64,
-    /// The probability of a stall in each step and, ten times as often, in each reset.
-    #[arg(long, default_value_t = 1e-4)]
-    p_stall: f64,
-    /// How long a stall takes at most, in seconds.
-    #[arg(long, default_value_t = 0.1)]
-    stall_time_sec: f64,
-    /// `auto`, `cpu`, `wgpu`, `wgpu:N`, `cuda` or `cuda:N`.
-    #[arg(long, default_value = "cpu")]
-    device: DeviceSpec,
-    /// The folder for metrics.jsonl, learning_curve.svg and checkpoint/.
-    #[arg(long, default_value = "runs/crashing_cartpole_ppo")]
-    out: PathBuf,
-}
-
-const ENV: &str = "CrashingCartPole-v1";
-const TARGET_RETURN: f64 = 450.0;
-const MAX_STEPS: u64 = 300_000;
-
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let args = Args::parse();
-    let device = args.device.open()?;
-    fs::create_dir_all(&args.out)?;
-    let checkpoint = args.out.join("checkpoint");
-
-    // 1. The configuration: every setting that is not named here has RLlib's default. An environment
-    //    that crashes is reset alone, and its episode is lost; the others go on. A runner whose
-    //    environment does not come back would be built anew, which is the default.
     let faults = EnvConfig::new()
-        .with("p_crash", args.p_crash)
-        .with("p_crash_reset", args.p_crash_reset)
-        .with("p_stall", args.p_stall)
-        .with("p_stall_reset", (10.0 * args.p_stall).min(1.0))
-        .with("stall_time_sec", vec![0.0, args.stall_time_sec]);
+        // Per step and per reset.
+        .with("p_crash", 1e-4)
+        .with("p_crash_reset", 1e-3)
+        .with("p_stall", 1e-4)
+        .with("p_stall_reset", 1e-3)
+        // Seconds, uniform between these.
+        .with("stall_time_sec", vec![0.0, 0.1]);
     let config = PpoConfig::new()
-        .environment(ENV)
+        .environment("CrashingCartPole-v1")
         .env_config(faults)
         .fault_tolerance(|f| f.restart_failed_sub_environments(true))
-        .env_runners(|e| {
-            e.num_env_runners(args.num_env_runners).num_envs_per_env_runner(args.num_envs)
-        })
+        .env_runners(|e| e.num_env_runners(2).num_envs_per_env_runner(4))
         .model("fcnet_hiddens", vec![64, 64])
         .training(|t| {
-            t.lr([(0, 1e-3), (MAX_STEPS, 0.0)])
+            t.lr([(0, 1e-3), (300_000, 0.0)])
                 .lambda_(0.95)
                 .train_batch_size(1024)
                 .minibatch_size(256)
@@ -82,72 +39,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
                 .entropy_coeff(0.01)
                 .use_kl_loss(false)
                 .grad_clip(0.5)
-        })
-        .seed(args.seed);
-    let mut algo = config.build(&device)?;
-
-    // 2. Training, with a line per iteration and a progress bar below.
-    let mut console = ConsoleSink::stdout();
-    let mut jsonl = JsonlSink::create(args.out.join("metrics.jsonl"))?;
-    let bar = ProgressBar::with_draw_target(Some(MAX_STEPS), ProgressDrawTarget::stderr())
-        .with_style(ProgressStyle::with_template(
-            "{wide_bar} {human_pos}/{human_len} steps, {eta} left at most",
-        )?);
-    let mut curve = Vec::new();
-    let mut restarts = 0.0;
-    let solved = loop {
-        let metrics = algo.train()?;
-        bar.suspend(|| console.write(algo.iteration(), &metrics))?;
-        jsonl.write(algo.iteration(), &metrics)?;
-        bar.set_position(algo.env_steps().min(MAX_STEPS));
-        let mean = metrics.get("env_runners/episode_return_mean").unwrap_or(f64::NAN);
-        curve.push((algo.env_steps() as f64, mean));
-        restarts = metrics.get("env_runners/num_env_restarts_lifetime").unwrap_or(restarts);
-        if mean >= TARGET_RETURN {
-            break true;
-        }
-        if algo.env_steps() >= MAX_STEPS {
-            break false;
-        }
-    };
-    bar.finish_and_clear();
-    let steps = algo.env_steps();
-    LearningCurve::new(format!("PPO on {ENV}, seed {}", args.seed))
-        .x_label("environment steps")
-        .y_label("mean return of the last 100 episodes")
-        .threshold(TARGET_RETURN)
-        .series("PPO", &curve)
-        .save(args.out.join("learning_curve.svg"))?;
-
-    // 3. The whole algorithm is saved; the policy is restored alone.
-    algo.save_to_path(&checkpoint)?;
-    drop(algo);
-    let policy =
-        AnyRLModule::from_checkpoint(checkpoint.join("learner/rl_module/default_policy"), &device)?;
-
-    // 4. Greedy evaluation on seeds that training has not seen, on a CartPole that is sound.
-    let sound = EnvRunnerConfig::new("CartPole-v1");
-    let runner = EnvRunnerConfig { num_envs: 10, seed: args.seed + 1_000_000, ..sound };
-    let evaluation = evaluate(&policy, &runner, 100, SampleOptions::greedy(), &device)?;
-
-    let last = curve.last().map_or(f64::NAN, |(_, mean)| *mean);
-    println!();
-    println!("steps trained             {steps:>10}");
-    println!("environments restarted    {restarts:>10}");
-    println!("training return, mean 100 {last:>10.1}");
-    println!(
-        "greedy return, mean 100   {:>10.1}  ± {:.1}, min {:.0}, max {:.0}",
-        evaluation.mean_return(),
-        evaluation.std_return(),
-        evaluation.min_return(),
-        evaluation.max_return()
-    );
-    println!("run folder                {:>10}", args.out.display());
-    if solved && evaluation.mean_return() >= TARGET_RETURN {
-        println!("solved: at least {TARGET_RETURN} in training and in evaluation");
-        Ok(ExitCode::SUCCESS)
-    } else {
-        println!("not solved: {TARGET_RETURN} was not reached within {MAX_STEPS} steps");
-        Ok(ExitCode::FAILURE)
+        });
+    Experiment {
+        name: "crashing_cartpole_ppo",
+        metric: EPISODE_RETURN,
+        target: 450.0,
+        max_steps: 300_000,
     }
+    .run(config)
 }

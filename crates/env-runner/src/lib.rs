@@ -29,6 +29,7 @@ mod policy_bundle;
 mod restarts;
 mod rollout;
 mod single_agent;
+mod tracking;
 
 pub use callbacks::{
     AgentStep, CallbackResult, EnvironmentEvent, EpisodeEvent, RunnerCallbacks, SampleEvent,

@@ -10,8 +10,7 @@ use crate::callbacks::{EpisodeHook, counts};
 use crate::metrics::{log_agent_steps, log_env_steps, log_episode};
 use crate::restarts::Failures;
 use crate::{
-    AgentStep, EnvironmentEvent, EpisodeEvent, EpisodeSummary, Experience, Result, SampleEvent,
-    VectorEnvRef,
+    AgentStep, EnvironmentEvent, EpisodeEvent, Experience, Result, SampleEvent, VectorEnvRef,
 };
 
 /// An agent as callbacks know it: until the end of the episode, even if its own comes before.
@@ -120,8 +119,7 @@ impl MultiAgentEnvRunner {
 
     /// Logs the episode of an environment, which ended and counts.
     pub(super) fn log_episode(&mut self, env: usize) -> Result<()> {
-        let EpisodeTracker { episode_return, t, .. } = self.episodes[env];
-        let episode = EpisodeSummary { episode_return, len: t };
+        let episode = self.episodes[env].summary();
         let window = self.config.metrics_num_episodes_for_smoothing;
         log_episode(&mut self.metrics, &episode, self.began[env].elapsed(), window)
     }
@@ -144,15 +142,6 @@ impl MultiAgentEnvRunner {
             log_agent_steps(metrics, agent, module, steps)?;
         }
         metrics.log_value("weights_seq_no", self.weights_seq_no as f64, Reducer::Item)?;
-        for (key, time) in [
-            ("env_reset_timer", self.timers.reset),
-            ("env_step_timer", self.timers.env),
-            ("rlmodule_inference_timer", self.timers.inference),
-            ("env_to_module_connector_timer", self.timers.env_to_module),
-            ("module_to_env_connector_timer", self.timers.module_to_env),
-        ] {
-            metrics.log_time(key, time)?;
-        }
-        Ok(())
+        self.timers.log(metrics)
     }
 }

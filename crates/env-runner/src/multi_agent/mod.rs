@@ -12,7 +12,7 @@ mod step;
 mod stream;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burn::module::Module;
 use burn::prelude::Device;
@@ -24,13 +24,11 @@ use rekindle_env::{
     make_multi_agent_vec_with,
 };
 use rekindle_rl_module::MultiRLModule;
-use serde::{Deserialize, Serialize};
 
 use crate::callbacks::{EpisodeHook, counts};
 use crate::restarts::{Failures, Restarts, restartable};
-use crate::{
-    Amount, EnvRunnerConfig, EpisodeSummary, Experience, Result, RunnerError, SampleOptions,
-};
+use crate::tracking::{EpisodeTracker, Timers};
+use crate::{Amount, EnvRunnerConfig, Experience, Result, RunnerError, SampleOptions};
 use fragment::Fragment;
 use hooks::Player;
 use lane::Lane;
@@ -79,24 +77,6 @@ pub struct MultiAgentEnvRunner {
     seeded: bool,
     metrics: MetricsLogger,
     timers: Timers,
-}
-
-/// The episode an environment is in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-struct EpisodeTracker {
-    id: u64,
-    t: usize,
-    episode_return: f64,
-}
-
-/// Where the time of a call went.
-#[derive(Debug, Default)]
-struct Timers {
-    reset: Duration,
-    env: Duration,
-    inference: Duration,
-    env_to_module: Duration,
-    module_to_env: Duration,
 }
 
 impl MultiAgentEnvRunner {
@@ -216,8 +196,7 @@ impl MultiAgentEnvRunner {
                 let episode = self.episodes[env];
                 if !whole_episodes || quota.get(env).is_some_and(|&q| q > 0) {
                     wanted.push(episode.id);
-                    let EpisodeTracker { episode_return, t, .. } = episode;
-                    experience.episodes.push(EpisodeSummary { episode_return, len: t });
+                    experience.episodes.push(episode.summary());
                     self.log_episode(env)?;
                     if let Some(left) = quota.get_mut(env) {
                         *left -= 1;
@@ -271,7 +250,7 @@ impl MultiAgentEnvRunner {
     }
 
     fn start_episode(&mut self, env: usize) {
-        self.episodes[env] = EpisodeTracker { id: self.next_episode, ..Default::default() };
+        self.episodes[env] = EpisodeTracker::new(self.next_episode);
         self.began[env] = Instant::now();
         self.next_episode += 1;
         let agents = self.agents.len();

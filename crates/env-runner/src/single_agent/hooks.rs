@@ -10,8 +10,8 @@ use crate::metrics::{
 };
 use crate::restarts::Failures;
 use crate::{
-    AgentStep, EnvironmentEvent, EpisodeEvent, EpisodeSummary, Experience, Result, Rollout,
-    SampleEvent, VectorEnvRef,
+    AgentStep, EnvironmentEvent, EpisodeEvent, Experience, Result, Rollout, SampleEvent,
+    VectorEnvRef,
 };
 
 impl SingleAgentEnvRunner {
@@ -97,13 +97,18 @@ impl SingleAgentEnvRunner {
 
     /// Books the episode of an environment, which ended and counts.
     pub(super) fn log_episode(&mut self, env: usize) -> Result<()> {
-        let EpisodeTracker { episode_return, t, .. } = self.episodes[env];
-        let episode = EpisodeSummary { episode_return, len: t };
+        let episode = self.episodes[env].summary();
         self.finished.push(episode);
         let window = self.config.metrics_num_episodes_for_smoothing;
         let metrics = &mut self.metrics;
         log_episode(metrics, &episode, self.began[env].elapsed(), window)?;
-        log_agent_episode(metrics, DEFAULT_AGENT_ID, DEFAULT_MODULE_ID, episode_return, window)
+        log_agent_episode(
+            metrics,
+            DEFAULT_AGENT_ID,
+            DEFAULT_MODULE_ID,
+            episode.episode_return,
+            window,
+        )
     }
 
     /// Logs what a call collected and where its time went.
@@ -115,15 +120,6 @@ impl SingleAgentEnvRunner {
         log_env_steps(metrics, steps)?;
         log_agent_steps(metrics, DEFAULT_AGENT_ID, DEFAULT_MODULE_ID, steps)?;
         metrics.log_value("weights_seq_no", rollout.weights_seq_no as f64, Reducer::Item)?;
-        for (key, time) in [
-            ("env_reset_timer", timers.reset),
-            ("env_step_timer", timers.env),
-            ("rlmodule_inference_timer", timers.inference),
-            ("env_to_module_connector_timer", timers.env_to_module),
-            ("module_to_env_connector_timer", timers.module_to_env),
-        ] {
-            metrics.log_time(key, time)?;
-        }
-        Ok(())
+        timers.log(metrics)
     }
 }

@@ -8,7 +8,7 @@ mod runner;
 mod state;
 mod step;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burn::module::Module;
 use burn::prelude::Device;
@@ -21,6 +21,7 @@ use rekindle_rl_module::AnyRLModule;
 use crate::connectors::{ActionSampler, ConnectorPipeline, pipelines};
 use crate::memory::Memory;
 use crate::restarts::{Failures, Restarts, restartable};
+use crate::tracking::{EpisodeTracker, Timers};
 use crate::{BundleConfig, EpisodeSummary, PolicyBundle, Result, Rollout, RunnerError};
 
 pub use config::{Amount, EnvRunnerConfig, SampleOptions};
@@ -76,26 +77,6 @@ impl std::fmt::Debug for EnvBox {
 struct ActingModule {
     module: AnyRLModule,
     weights_seq_no: u64,
-}
-
-/// The episode an environment is in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-struct EpisodeTracker {
-    id: u64,
-    /// Steps so far.
-    t: usize,
-    /// Sum of rewards so far.
-    episode_return: f64,
-}
-
-/// Where the time of a `sample` call went.
-#[derive(Debug, Default)]
-struct Timers {
-    reset: Duration,
-    env: Duration,
-    inference: Duration,
-    env_to_module: Duration,
-    module_to_env: Duration,
 }
 
 impl SingleAgentEnvRunner {
@@ -311,7 +292,7 @@ impl SingleAgentEnvRunner {
     }
 
     fn start_episode(&mut self, env: usize) -> Result<()> {
-        self.episodes[env] = EpisodeTracker { id: self.next_episode, ..Default::default() };
+        self.episodes[env] = EpisodeTracker::new(self.next_episode);
         self.began[env] = Instant::now();
         self.next_episode += 1;
         match &mut self.memory {

@@ -1,0 +1,136 @@
+//! What runners, modules and learners are built from, as a configuration says.
+
+use std::collections::BTreeMap;
+
+use rekindle_core::ModuleId;
+use rekindle_env::Space;
+use rekindle_env_runner::connectors::ConnectorConfig;
+use rekindle_env_runner::{EnvRunnerConfig, SharedCallbacks};
+use rekindle_rl_module::{MultiRLModuleSpec, RLModuleSpec};
+use serde_json::{Map, Value};
+
+use super::{AlgorithmConfig, MultiAgentSection, TrainingConfig};
+use crate::{AlgorithmError, Result};
+
+impl<T: TrainingConfig> AlgorithmConfig<T> {
+    pub(crate) fn runner_config(&self, seed: u64) -> EnvRunnerConfig {
+        EnvRunnerConfig {
+            env_config: self.environment.env_config.clone(),
+            num_envs: self.env_runners.num_envs_per_env_runner,
+            seed,
+            env_to_module: self.env_to_module(),
+            module_to_env: self.env_runners.module_to_env_connector.clone(),
+            normalize_actions: self.environment.normalize_actions,
+            clip_actions: self.environment.clip_actions,
+            metrics_num_episodes_for_smoothing: Some(
+                self.reporting.metrics_num_episodes_for_smoothing,
+            ),
+            callbacks: match self.callbacks.is_empty() {
+                true => SharedCallbacks::default(),
+                false => SharedCallbacks::new(self.callbacks.clone()),
+            },
+            multi_agent: self.multi_agent.as_ref().map(MultiAgentSection::runner_config),
+            fault_tolerance: self.fault_tolerance.clone(),
+            ..EnvRunnerConfig::new(self.environment.env.clone().unwrap_or_default())
+        }
+    }
+
+    /// The connectors asked for, and at their end the one that a module with
+    /// `lstm_use_prev_action` or `lstm_use_prev_reward` reads from.
+    fn env_to_module(&self) -> Vec<ConnectorConfig> {
+        let mut connectors = self.env_runners.env_to_module_connector.clone();
+        let spec = self.module_spec();
+        let asks = |field| usize::from(spec.get_model_config().get(field) == Some(&true.into()));
+        let n_prev_actions = asks("lstm_use_prev_action");
+        let n_prev_rewards = asks("lstm_use_prev_reward");
+        let there =
+            |c: &ConnectorConfig| matches!(c, ConnectorConfig::PrevActionsPrevRewards { .. });
+        if n_prev_actions + n_prev_rewards > 0 && !connectors.iter().any(there) {
+            connectors
+                .push(ConnectorConfig::PrevActionsPrevRewards { n_prev_actions, n_prev_rewards });
+        }
+        connectors
+    }
+
+    /// The specs of all modules, completed from the environment and this configuration.
+    pub(crate) fn multi_rl_module_spec(
+        &self,
+        spaces: BTreeMap<ModuleId, (Space, Space)>,
+    ) -> MultiRLModuleSpec {
+        let multi_agent = self.multi_agent.clone().unwrap_or_default();
+        let mut specs = multi_agent.rl_module_specs.unwrap_or_default();
+        let default = RLModuleSpec::default();
+        for spec in specs.rl_module_specs.values_mut().filter(|s| s.module() == default.module()) {
+            *spec = self.complete(spec.clone());
+        }
+        for (id, (observations, actions)) in spaces {
+            let spec = specs.rl_module_specs.entry(id).or_insert_with(|| self.module_spec());
+            let open = (spec.get_observation_space(), spec.get_action_space());
+            let spaces = (open.0.is_none(), open.1.is_none());
+            if spaces.0 {
+                *spec = spec.clone().observation_space(observations);
+            }
+            if spaces.1 {
+                *spec = spec.clone().action_space(actions);
+            }
+        }
+        specs
+    }
+
+    /// The training settings of modules for which some differ.
+    ///
+    /// # Errors
+    /// [`AlgorithmError::ModuleOverrides`] for unknown fields, for values out of range, and for
+    /// fields that only all modules together can have.
+    pub(crate) fn training_of_modules(&self) -> Result<BTreeMap<ModuleId, T>> {
+        let Some(multi_agent) = &self.multi_agent else { return Ok(BTreeMap::new()) };
+        let overrides = multi_agent.algorithm_config_overrides_per_module.iter();
+        overrides.map(|(id, fields)| Ok((id.clone(), self.overridden(id, fields)?))).collect()
+    }
+
+    fn overridden(&self, id: &str, fields: &Map<String, Value>) -> Result<T> {
+        let refuse = |reason: String| AlgorithmError::ModuleOverrides { id: id.into(), reason };
+        let for_all =
+            ["train_batch_size", "num_epochs", "minibatch_size", "shuffle_batch_per_epoch"];
+        if let Some(field) = for_all.iter().find(|field| fields.contains_key(**field)) {
+            return Err(refuse(format!("`{field}` is one for all modules; set it in `training`")));
+        }
+        let mut all = serde_json::to_value(&self.training).map_err(AlgorithmError::ConfigFormat)?;
+        if let Some(all) = all.as_object_mut() {
+            all.extend(fields.clone());
+        }
+        let training: T = serde_json::from_value(all).map_err(|e| refuse(e.to_string()))?;
+        training.validate().map_err(|error| refuse(error.to_string()))?;
+        Ok(training)
+    }
+
+    /// This configuration as a checkpoint records it: the weights are part of that, so modules do
+    /// not look for the files that they once came from.
+    pub(crate) fn recorded(&self) -> Result<Value> {
+        let mut config = self.clone();
+        config.rl_module_spec = config.rl_module_spec.map(|spec| spec.built());
+        if let Some(specs) = config.multi_agent.as_mut().and_then(|m| m.rl_module_specs.as_mut()) {
+            *specs = specs.built();
+        }
+        serde_json::to_value(&config).map_err(AlgorithmError::ConfigFormat)
+    }
+
+    /// The spec of a module of which nothing else is said, without spaces.
+    fn module_spec(&self) -> RLModuleSpec {
+        self.complete(self.rl_module_spec.clone().unwrap_or_default())
+    }
+
+    /// A spec with the model config that it leaves open: this configuration's, over the algorithm's
+    /// defaults for the default module.
+    fn complete(&self, spec: RLModuleSpec) -> RLModuleSpec {
+        if !spec.get_model_config().is_null() {
+            return spec;
+        }
+        if spec.module() == RLModuleSpec::default().module() {
+            let mut config = T::default_model_config();
+            config.extend(self.model_config.clone());
+            return spec.model_config(config);
+        }
+        if self.model_config.is_empty() { spec } else { spec.model_config(&self.model_config) }
+    }
+}

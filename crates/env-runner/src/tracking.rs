@@ -1,0 +1,53 @@
+//! What every runner keeps count of.
+
+use std::time::Duration;
+
+use rekindle_core::metrics::MetricsLogger;
+use serde::{Deserialize, Serialize};
+
+use crate::{EpisodeSummary, Result};
+
+/// The episode an environment is in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EpisodeTracker {
+    pub(crate) id: u64,
+    /// Steps so far.
+    pub(crate) t: usize,
+    /// Sum of the rewards of all agents so far.
+    pub(crate) episode_return: f64,
+}
+
+impl EpisodeTracker {
+    pub(crate) fn new(id: u64) -> Self {
+        Self { id, ..Self::default() }
+    }
+
+    pub(crate) fn summary(&self) -> EpisodeSummary {
+        EpisodeSummary { episode_return: self.episode_return, len: self.t }
+    }
+}
+
+/// Where the time of a call went.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    pub(crate) reset: Duration,
+    pub(crate) env: Duration,
+    pub(crate) inference: Duration,
+    pub(crate) env_to_module: Duration,
+    pub(crate) module_to_env: Duration,
+}
+
+impl Timers {
+    pub(crate) fn log(&self, metrics: &mut MetricsLogger) -> Result<()> {
+        for (key, time) in [
+            ("env_reset_timer", self.reset),
+            ("env_step_timer", self.env),
+            ("rlmodule_inference_timer", self.inference),
+            ("env_to_module_connector_timer", self.env_to_module),
+            ("module_to_env_connector_timer", self.module_to_env),
+        ] {
+            metrics.log_time(key, time)?;
+        }
+        Ok(())
+    }
+}
