@@ -115,8 +115,9 @@ struct SumOfReturns;
 impl Callbacks for SumOfReturns {
     fn on_episode_end(&self, event: &mut EpisodeEvent<'_>) -> CallbackResult {
         let sum: f64 = event.agents.iter().map(|agent| agent.episode_return).sum();
-        assert_eq!(event.agents.len(), 3);
-        assert_eq!(event.agents_of("2").count(), 1);
+        if event.agents.len() != 3 || event.agents_of("2").count() != 1 {
+            return Err(format!("{:?}", event.agents).into());
+        }
         let missing = event.episode_return - sum;
         Ok(event.metrics.log_value("missing", missing.abs(), Reducer::Sum { window: None })?)
     }
@@ -278,4 +279,95 @@ fn callbacks_change_nothing_and_checkpoints_go_on_with_and_without_them() {
     (0..2).for_each(|_| drop(untold.train().unwrap()));
     assert_eq!(parts(&straight), parts(&untold));
     assert_eq!(trace.take().len(), 0);
+}
+
+fn crashing(env: &str, p_crash: f64, trace: &Trace) -> PpoConfig {
+    PpoConfig::new()
+        .environment(env)
+        .env_config(EnvConfig::new().with("p_crash", p_crash).with("p_crash_reset", 0.1))
+        .env_runners(|e| e.num_env_runners(2).num_envs_per_env_runner(3))
+        .model("fcnet_hiddens", vec![4])
+        .training(|t| t.train_batch_size(300).minibatch_size(None).num_epochs(1))
+        .evaluation(|e| {
+            e.evaluation_interval(1)
+                .evaluation_duration(5)
+                .evaluation_config(|o| o.num_envs_per_env_runner(2))
+        })
+        .callbacks(trace.clone())
+        .seed(2)
+}
+
+#[test]
+fn runners_that_are_built_anew_are_told_of_training_and_of_evaluation() {
+    let trace = Trace::default();
+    let mut algo = crashing("CrashingCartPole-v1", 0.004, &trace).build(&device()).unwrap();
+    let mut told = [0, 0];
+    let mut restarts = 0.0;
+    for _ in 0..10 {
+        let result = algo.train().unwrap();
+        restarts = result.get("fault_tolerance/num_remote_worker_restarts").unwrap();
+        for line in trace.take() {
+            if let Some((before, indices)) = line.split_once("env_runners_recreated ") {
+                told[usize::from(before == "eval ")] += indices.split(',').count();
+            }
+        }
+    }
+    assert!(told[0] > 0 && told[1] > 0, "{told:?}");
+    assert_eq!(told[0] as f64, restarts);
+}
+
+/// CartPoles begin near the middle.
+struct NearTheMiddle;
+
+impl Callbacks for NearTheMiddle {
+    fn on_episode_start(&self, event: &mut EpisodeEvent<'_>) -> CallbackResult {
+        for observation in event.agents.iter().filter_map(|agent| agent.observation) {
+            let observation = observation.f32s()?;
+            if observation.iter().any(|x| x.abs() > 0.05) {
+                return Err(format!("an episode begins with {observation:?}").into());
+            }
+        }
+        if event.agents.is_empty() { Err("nobody is there".into()) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn an_episode_that_fails_has_no_end_and_the_next_one_begins() {
+    for env in ["CrashingCartPole-v1", "MultiAgentCrashingCartPole-v1"] {
+        let trace = Trace::default();
+        let mut config = crashing(env, 0.01, &trace)
+            .fault_tolerance(|f| f.restart_failed_sub_environments(true))
+            .callbacks(NearTheMiddle);
+        if env.starts_with("Multi") {
+            config = config.multi_agent(|m| m.policies(["default_policy"]));
+        }
+        let mut algo = config.build(&device()).unwrap();
+        let result = (0..3).map(|_| algo.train().unwrap()).last().unwrap();
+        assert!(result.get("env_runners/num_env_restarts_lifetime").unwrap() > 3.0);
+        // The hook and the step that each episode was told of last.
+        let mut episodes = std::collections::BTreeMap::new();
+        for line in trace.take() {
+            let eval = line.starts_with("eval ");
+            let line = line.trim_start_matches("eval ");
+            let mut words = line.split(' ');
+            let (Some(hook), Some(id), Some("at")) = (words.next(), words.next(), words.next())
+            else {
+                continue;
+            };
+            let step: usize = words.next().unwrap().trim_end_matches(':').parse().unwrap();
+            let key = (eval, id.to_string());
+            let before = episodes.insert(key, (hook.to_string(), step));
+            let before = before.as_ref().map(|(hook, step)| (hook.as_str(), *step));
+            let expected = match hook {
+                "episode_created" => None,
+                "episode_start" => Some(("episode_created", 0)),
+                "episode_step" if step == 1 => Some(("episode_start", 0)),
+                "episode_step" => Some(("episode_step", step - 1)),
+                _ => Some(("episode_step", step)),
+            };
+            assert_eq!(before, expected, "{line}");
+        }
+        let lost = episodes.values().filter(|(hook, _)| hook != "episode_end").count();
+        assert!(lost > 6, "only {lost} of {}", episodes.len());
+    }
 }

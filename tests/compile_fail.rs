@@ -100,5 +100,5 @@ fn every_mistake_is_named_with_what_to_write() {
         assert_eq!(answer.matches("\nerror[").count(), 0, "more than one error in\n{answer}");
         mistakes += 1;
     }
-    assert!(mistakes >= 8, "{mistakes}");
+    assert!(mistakes >= 9, "{mistakes}");
 }

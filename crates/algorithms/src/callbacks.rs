@@ -39,6 +39,11 @@ use crate::{Algorithm, AlgorithmError, Result};
 /// An error ends what was under way and is returned from there, as
 /// [`AlgorithmError::Callback`] or
 /// [`RunnerError::Callback`](rekindle_env_runner::RunnerError::Callback).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not callbacks",
+    label = "this type does not implement `Callbacks`",
+    note = "implement `Callbacks` for `{Self}`: every hook has a default, write those you need"
+)]
 pub trait Callbacks: Send + Sync {
     /// The algorithm is built: environments, modules, learner.
     ///

@@ -19,10 +19,16 @@ pub type CallbackResult = std::result::Result<(), Box<dyn Error + Send + Sync>>;
 /// `on_episode_created`, `on_episode_start` with the first observation, `on_episode_step` after every
 /// step (also the last) and `on_episode_end`; at the end of a call `on_sample_end`. Episodes that go
 /// on in the next call begin only once. When a number of whole episodes is asked for, episodes beyond
-/// that number are played while others end, and hooks are not told of them.
+/// that number are played while others end, and hooks are not told of them. An episode whose
+/// environment fails has no end: the next one begins.
 ///
 /// Hooks are shared by all runners, which may work on several threads: what a hook remembers stands
 /// in atomics, behind a mutex, or in the logger of the event.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not callbacks",
+    label = "this type does not implement `RunnerCallbacks`",
+    note = "implement `RunnerCallbacks` for `{Self}`: every hook has a default, write those you need"
+)]
 pub trait RunnerCallbacks: Send + Sync {
     /// Environments were made, at the start or with other settings.
     ///

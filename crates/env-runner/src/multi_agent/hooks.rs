@@ -31,27 +31,28 @@ impl MultiAgentEnvRunner {
         })
     }
 
-    /// Episodes began everywhere.
-    pub(super) fn tell_starts(&mut self, quota: &[usize]) -> Result<()> {
-        (0..self.config.num_envs)
-            .filter(|&env| counts(quota, env))
-            .try_for_each(|env| self.tell_start(env))
-    }
-
-    /// An episode began.
-    pub(super) fn tell_start(&mut self, env: usize) -> Result<()> {
-        self.tell(EpisodeHook::Created, env)?;
-        self.tell(EpisodeHook::Start, env)
-    }
-
-    /// All environments made a step, but for those that failed before one ended.
-    pub(super) fn tell_steps(&mut self, quota: &[usize], failures: &Failures) -> Result<()> {
-        (0..self.config.num_envs).filter(|&env| counts(quota, env)).try_for_each(|env| {
-            match failures.contains(env) && !self.step.is_done(env) {
-                true => Ok(()),
-                false => self.tell(EpisodeHook::Step, env),
+    /// Episodes began in these environments; clears what it told of.
+    pub(super) fn tell_starts(&mut self, quota: &[usize], began: &mut [bool]) -> Result<()> {
+        if !self.config.callbacks.is_some() {
+            return Ok(());
+        }
+        for (env, began) in began.iter_mut().enumerate() {
+            if std::mem::take(began) && counts(quota, env) {
+                self.tell(EpisodeHook::Created, env)?;
+                self.tell(EpisodeHook::Start, env)?;
             }
-        })
+        }
+        Ok(())
+    }
+
+    /// All environments made a step, but those that failed in it: their episodes are lost.
+    pub(super) fn tell_steps(&mut self, quota: &[usize], failures: &Failures) -> Result<()> {
+        for env in (0..self.config.num_envs).filter(|&env| counts(quota, env)) {
+            if self.step.is_done(env) || !failures.contains(env) {
+                self.tell(EpisodeHook::Step, env)?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes down who plays with what, after a step and before agents that ended are forgotten.
@@ -127,9 +128,6 @@ impl MultiAgentEnvRunner {
     /// Logs what a call collected and where its time went.
     pub(super) fn log(&mut self, experience: &Experience) -> Result<()> {
         let metrics = &mut self.metrics;
-        if self.config.fault_tolerance.restart_failed_sub_environments {
-            self.restarts.log(metrics)?;
-        }
         log_env_steps(metrics, experience.env_steps)?;
         let mut steps: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for (id, rollouts) in &experience.rollouts {
@@ -142,6 +140,9 @@ impl MultiAgentEnvRunner {
             log_agent_steps(metrics, agent, module, steps)?;
         }
         metrics.log_value("weights_seq_no", self.weights_seq_no as f64, Reducer::Item)?;
+        if self.config.fault_tolerance.restart_failed_sub_environments {
+            self.restarts.log(metrics)?;
+        }
         self.timers.log(metrics)
     }
 }

@@ -25,7 +25,7 @@ use rekindle_env::{
 };
 use rekindle_rl_module::MultiRLModule;
 
-use crate::callbacks::{EpisodeHook, counts};
+use crate::callbacks::EpisodeHook;
 use crate::restarts::{Failures, Restarts, restartable};
 use crate::tracking::{EpisodeTracker, Timers};
 use crate::{Amount, EnvRunnerConfig, Experience, Result, RunnerError, SampleOptions};
@@ -176,9 +176,8 @@ impl MultiAgentEnvRunner {
                 (0, (0..n).map(|env| count / n + usize::from(env < count % n)).collect())
             }
         };
-        if resets {
-            self.tell_starts(&quota)?;
-        }
+        let mut began = vec![resets; n];
+        self.tell_starts(&quota, &mut began)?;
         let mut fragment = Fragment::default();
         let mut experience = Experience::default();
         let mut wanted = Vec::new();
@@ -189,7 +188,7 @@ impl MultiAgentEnvRunner {
             if self.config.callbacks.is_some() {
                 self.tell_steps(&quota, &failures)?;
             }
-            for env in 0..n {
+            for (env, begins) in began.iter_mut().enumerate() {
                 if !self.step.is_done(env) {
                     continue;
                 }
@@ -205,11 +204,11 @@ impl MultiAgentEnvRunner {
                 }
                 self.restarts.delivered(env);
                 self.start_episode(env);
-                if counts(&quota, env) {
-                    self.tell_start(env)?;
-                }
+                *begins = true;
             }
-            lost_steps += self.restart_envs(&failures, &mut fragment, &quota, step)?;
+            failures.iter().for_each(|(env, _)| began[env] = true);
+            lost_steps += self.restart_envs(&failures, &mut fragment, step)?;
+            self.tell_starts(&quota, &mut began)?;
             step += 1;
         }
         if whole_episodes {

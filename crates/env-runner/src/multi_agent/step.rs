@@ -5,7 +5,6 @@ use std::time::Instant;
 use super::MultiAgentEnvRunner;
 use super::fragment::Fragment;
 use super::stream::EndedSegment;
-use crate::callbacks::counts;
 use crate::metrics::log_agent_episode;
 use crate::restarts::{Failures, restartable};
 use crate::{Result, SegmentEnd};
@@ -43,14 +42,12 @@ impl MultiAgentEnvRunner {
         &mut self,
         failures: &Failures,
         fragment: &mut Fragment,
-        quota: &[usize],
         step: usize,
     ) -> Result<usize> {
         let started = Instant::now();
         let mut lost_steps = 0;
         for (env, failure) in failures.iter() {
-            let lost = !self.step.is_done(env);
-            if lost {
+            if !self.step.is_done(env) {
                 let episode = self.episodes[env];
                 fragment.retain(|segment| segment.episode != episode.id);
                 // The step that failed, and those of this call that the episode had lasted.
@@ -59,11 +56,8 @@ impl MultiAgentEnvRunner {
             }
             let reset = |seed| self.env.reset_one(env, Some(seed), &mut self.step);
             self.restarts.restart(env, failure, reset)?;
-            if lost && counts(quota, env) {
-                self.tell_start(env)?;
-            }
         }
-        self.timers.env += started.elapsed();
+        self.timers.reset += started.elapsed();
         Ok(lost_steps)
     }
 

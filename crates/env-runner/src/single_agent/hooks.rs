@@ -25,27 +25,30 @@ impl SingleAgentEnvRunner {
         })
     }
 
-    /// Episodes began everywhere.
-    pub(super) fn tell_starts(&mut self, quota: &[usize]) -> Result<()> {
-        (0..self.config.num_envs)
-            .filter(|&env| counts(quota, env))
-            .try_for_each(|env| self.tell_start(env))
+    /// Episodes began in these environments.
+    pub(super) fn tell_starts(
+        &mut self,
+        quota: &[usize],
+        began: impl Fn(usize) -> bool,
+    ) -> Result<()> {
+        if !self.config.callbacks.is_some() {
+            return Ok(());
+        }
+        for env in (0..self.config.num_envs).filter(|&env| began(env) && counts(quota, env)) {
+            self.tell(EpisodeHook::Created, env)?;
+            self.tell(EpisodeHook::Start, env)?;
+        }
+        Ok(())
     }
 
-    /// An episode began.
-    pub(super) fn tell_start(&mut self, env: usize) -> Result<()> {
-        self.tell(EpisodeHook::Created, env)?;
-        self.tell(EpisodeHook::Start, env)
-    }
-
-    /// All environments made a step, but for those that failed before one ended.
+    /// All environments made a step, but those that failed in it: their episodes are lost.
     pub(super) fn tell_steps(&mut self, quota: &[usize], failures: &Failures) -> Result<()> {
-        (0..self.config.num_envs).filter(|&env| counts(quota, env)).try_for_each(|env| {
-            match failures.contains(env) && !self.step.is_done(env) {
-                true => Ok(()),
-                false => self.tell(EpisodeHook::Step, env),
+        for env in (0..self.config.num_envs).filter(|&env| counts(quota, env)) {
+            if self.step.is_done(env) || !failures.contains(env) {
+                self.tell(EpisodeHook::Step, env)?;
             }
-        })
+        }
+        Ok(())
     }
 
     pub(super) fn tell(&mut self, hook: EpisodeHook, env: usize) -> Result<()> {
@@ -114,12 +117,12 @@ impl SingleAgentEnvRunner {
     /// Logs what a call collected and where its time went.
     pub(super) fn log(&mut self, rollout: &Rollout, timers: &Timers) -> Result<()> {
         let (metrics, steps) = (&mut self.metrics, rollout.env_steps());
-        if self.config.fault_tolerance.restart_failed_sub_environments {
-            self.restarts.log(metrics)?;
-        }
         log_env_steps(metrics, steps)?;
         log_agent_steps(metrics, DEFAULT_AGENT_ID, DEFAULT_MODULE_ID, steps)?;
         metrics.log_value("weights_seq_no", rollout.weights_seq_no as f64, Reducer::Item)?;
+        if self.config.fault_tolerance.restart_failed_sub_environments {
+            self.restarts.log(metrics)?;
+        }
         timers.log(metrics)
     }
 }

@@ -232,7 +232,7 @@ impl SingleAgentEnvRunner {
             }
         };
         if resets {
-            self.tell_starts(&quota)?;
+            self.tell_starts(&quota, |_| true)?;
         }
         let at: Vec<_> = self.episodes.iter().map(|e| (e.id, e.t)).collect();
         let mut recorder = Recorder::new(

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Recorder, SingleAgentEnvRunner, Timers};
-use crate::callbacks::{EpisodeHook, counts};
+use crate::callbacks::EpisodeHook;
 use crate::connectors::{ConnectorContext, LastStep};
 use crate::restarts::{Failures, restartable};
 use crate::{Result, SegmentEnd};
@@ -40,11 +40,12 @@ impl SingleAgentEnvRunner {
         if self.starts.contains(&true) {
             self.end_episodes(recorder, quota, whole_episodes, timers)?;
         }
-        self.restart_envs(&failures, recorder, quota, timers)?;
+        self.restart_envs(&failures, recorder, timers)?;
         let starts = std::mem::take(&mut self.starts);
+        let told = self.tell_starts(quota, |env| starts[env]);
         let observed = self.observe(Some(&starts), timers);
         self.starts = starts;
-        observed
+        told.and(observed)
     }
 
     /// Begins new episodes in the environments that failed; what their old ones brought in this
@@ -53,24 +54,19 @@ impl SingleAgentEnvRunner {
         &mut self,
         failures: &Failures,
         recorder: &mut Recorder,
-        quota: &[usize],
         timers: &mut Timers,
     ) -> Result<()> {
         let started = Instant::now();
         for (env, failure) in failures.iter() {
-            let lost = !self.step.is_done(env);
-            if lost {
+            if !self.step.is_done(env) {
                 recorder.discard(env, self.next_episode);
                 self.start_episode(env)?;
             }
             let reset = |seed| self.env.0.reset_one(env, Some(seed), &mut self.step);
             self.restarts.restart(env, failure, reset)?;
             self.starts[env] = true;
-            if lost && counts(quota, env) {
-                self.tell_start(env)?;
-            }
         }
-        timers.env += started.elapsed();
+        timers.reset += started.elapsed();
         Ok(())
     }
 
@@ -114,9 +110,6 @@ impl SingleAgentEnvRunner {
             }
             self.restarts.delivered(env);
             self.start_episode(env)?;
-            if counts(quota, env) {
-                self.tell_start(env)?;
-            }
         }
         Ok(())
     }

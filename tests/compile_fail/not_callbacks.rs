@@ -1,0 +1,12 @@
+// Something that has no hooks in the place of callbacks.
+//
+// expect: `MyCallbacks` is not callbacks
+// expect: implement `Callbacks` for `MyCallbacks`: every hook has a default
+
+use rekindle::prelude::*;
+
+pub struct MyCallbacks;
+
+pub fn config() -> PpoConfig {
+    PpoConfig::new().callbacks(MyCallbacks)
+}
