@@ -177,7 +177,8 @@ fn a_failed_environment_of_a_vector_is_restarted_alone() {
     let mut vector = make(&config);
     let mut outcome = vector.envs.reset(&seeds_from(Some(1), 3), &mut vector.out);
     let (mut in_step, mut in_reset) = (0, 0);
-    for t in 0..600 {
+    let mut seeds = 100..;
+    for t in 0..1_000 {
         if let Err(error) = outcome {
             assert!(error.is_recoverable(), "{error}");
             for (index, _) in error.failed_envs() {
@@ -187,7 +188,7 @@ fn a_failed_environment_of_a_vector_is_restarted_alone() {
                     in_step += 1;
                 }
                 assert_eq!(vector.out.current()[index].agents_to_act().count(), 0);
-                while vector.envs.reset_one(index, None, &mut vector.out).is_err() {}
+                while vector.envs.reset_one(index, seeds.next(), &mut vector.out).is_err() {}
                 assert!(!vector.out.is_done(index));
             }
         }
