@@ -31,6 +31,6 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
                 .use_kl_loss(false)
                 .grad_clip(0.5)
         });
-    Experiment { name: "breakout_ppo", metric: EPISODE_RETURN, target: 20.0, max_steps: 3_000_000 }
+    Experiment { name: "breakout_ppo", metric: EPISODE_RETURN, target: 10.0, max_steps: 3_000_000 }
         .run(config)
 }

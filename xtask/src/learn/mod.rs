@@ -118,7 +118,7 @@ const TASKS: [Task; 12] = [
         env: "Breakout-v0",
         example: "breakout_ppo",
         metric: EPISODE_RETURN,
-        threshold: 20.0,
+        threshold: 10.0,
         max_steps: 3_000_000,
     },
     Task {
