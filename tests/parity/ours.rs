@@ -1,7 +1,7 @@
 //! Our checkpoints elsewhere and later: a module checkpoint kept in the repository.
 //!
 //! `scripts/parity/load_in_torch.py` loads the same checkpoint in plain PyTorch. To write it anew
-//! after a change of the format: `cargo test --test parity -- --ignored`.
+//! after a change of the format: `cargo test --workspace --test parity -- --ignored`.
 
 use burn::prelude::*;
 use rekindle::core::any_tensor::to_f32;
@@ -28,7 +28,8 @@ fn a90_the_checkpoint_kept_here_still_loads_and_computes_the_same() {
 
 /// Trains for a moment, so that no parameter has a value that a fresh module could have.
 #[test]
-#[ignore = "writes the checkpoint that the other test reads"]
+#[ignore = "checks nothing: it rewrites the golden checkpoint after a deliberate change of the format; \
+            only by hand, `cargo test --workspace --test parity -- --ignored`"]
 fn write_the_checkpoint() {
     let config = PpoConfig::new()
         .environment("CartPole-v1")

@@ -52,7 +52,7 @@ fn assert_only(dir: &Path, name: &str) {
 
 /// Not a test: the process that `kill_during_save` starts and kills.
 #[test]
-#[ignore = "the child process of `kill_during_save`"]
+#[ignore = "the child process of `kill_during_save`, which starts it in every test run"]
 fn child_writer() {
     let (Ok(path), Ok(version)) = (std::env::var(PATH_VARIABLE), std::env::var(VERSION_VARIABLE))
     else {
