@@ -1,11 +1,21 @@
-//! What every runner keeps count of.
+//! What every runner does with its module, episodes and time.
 
 use std::time::Duration;
 
+use burn::module::Module;
+use burn::prelude::Device;
 use rekindle_core::metrics::MetricsLogger;
+use rekindle_rl_module::AnyRLModule;
 use serde::{Deserialize, Serialize};
 
 use crate::{EpisodeSummary, Result};
+
+/// A module as runners act with it: without gradients, on the runner's device.
+pub(crate) fn acting(module: &AnyRLModule, device: &Device) -> AnyRLModule {
+    let module = module.valid();
+    let moves = module.devices().iter().any(|other| other != device);
+    if moves { module.to_device(device) } else { module }
+}
 
 /// The episode an environment is in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]

@@ -16,6 +16,7 @@ use rekindle_env::{EnvConfig, Space};
 use rekindle_rl_module::MultiRLModule;
 use serde_json::Value;
 
+use crate::single_agent::share;
 use crate::{
     Amount, ConnectorDeltas, EnvRunner, EnvRunnerConfig, Experience, MultiAgentConfig,
     PolicyBundle, Result, RunnerError, SampleOptions,
@@ -216,8 +217,7 @@ impl EnvRunnerGroup {
     /// # Errors
     /// As [`EnvRunnerGroup::sample`].
     pub fn sample_episodes(&mut self, count: usize, options: SampleOptions) -> Result<Experience> {
-        let share = |i, n| Amount::Episodes(count / n + usize::from(i < count % n));
-        self.collect(share, options)
+        self.collect(|i, n| Amount::Episodes(share(count, i, n)), options)
     }
 
     /// At least `count` steps, spread evenly over the runners and rounded up to whole steps of their
@@ -226,8 +226,7 @@ impl EnvRunnerGroup {
     /// # Errors
     /// As [`EnvRunnerGroup::sample`].
     pub fn sample_timesteps(&mut self, count: usize, options: SampleOptions) -> Result<Experience> {
-        let share = |i, n| Amount::Timesteps(count / n + usize::from(i < count % n));
-        self.collect(share, options)
+        self.collect(|i, n| Amount::Timesteps(share(count, i, n)), options)
     }
 
     /// Shares what the connectors of all runners have learnt: afterwards they are equal.

@@ -14,7 +14,6 @@ mod stream;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use burn::module::Module;
 use burn::prelude::Device;
 use rekindle_core::metrics::MetricsLogger;
 use rekindle_core::rng::{Purpose, stream};
@@ -25,9 +24,9 @@ use rekindle_env::{
 };
 use rekindle_rl_module::MultiRLModule;
 
-use crate::callbacks::EpisodeHook;
+use crate::callbacks::{EpisodeHook, counts};
 use crate::restarts::{Failures, Restarts, restartable};
-use crate::tracking::{EpisodeTracker, Timers};
+use crate::tracking::{EpisodeTracker, Timers, acting};
 use crate::{Amount, EnvRunnerConfig, Experience, Result, RunnerError, SampleOptions};
 use fragment::Fragment;
 use hooks::Player;
@@ -154,9 +153,7 @@ impl MultiAgentEnvRunner {
 
     fn set_lane_modules(&mut self, modules: &MultiRLModule, weights_seq_no: u64) -> Result<()> {
         for (id, lane) in &mut self.lanes {
-            let module = modules.module(id)?.valid();
-            let moves = module.devices().iter().any(|device| *device != self.device);
-            lane.set_module(if moves { module.to_device(&self.device) } else { module })?;
+            lane.set_module(acting(modules.module(id)?, &self.device))?;
         }
         self.weights_seq_no = weights_seq_no;
         Ok(())
@@ -170,12 +167,7 @@ impl MultiAgentEnvRunner {
             self.reset()?;
         }
         let n = self.config.num_envs;
-        let (steps, mut quota) = match amount {
-            Amount::Timesteps(steps) => (steps.div_ceil(n), Vec::new()),
-            Amount::Episodes(count) => {
-                (0, (0..n).map(|env| count / n + usize::from(env < count % n)).collect())
-            }
-        };
+        let (steps, mut quota) = amount.of_vector(n);
         let mut began = vec![resets; n];
         self.tell_starts(&quota, &mut began)?;
         let mut fragment = Fragment::default();
@@ -193,7 +185,7 @@ impl MultiAgentEnvRunner {
                     continue;
                 }
                 let episode = self.episodes[env];
-                if !whole_episodes || quota.get(env).is_some_and(|&q| q > 0) {
+                if counts(&quota, env) {
                     wanted.push(episode.id);
                     experience.episodes.push(episode.summary());
                     self.log_episode(env)?;

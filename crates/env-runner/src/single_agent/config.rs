@@ -97,6 +97,24 @@ pub enum Amount {
     Episodes(usize),
 }
 
+impl Amount {
+    /// Steps of a vector of `num_envs` environments, and the episodes that each of them plays: one
+    /// of the two is nothing.
+    pub(crate) fn of_vector(self, num_envs: usize) -> (usize, Vec<usize>) {
+        match self {
+            Self::Timesteps(steps) => (steps.div_ceil(num_envs), Vec::new()),
+            Self::Episodes(count) => {
+                (0, (0..num_envs).map(|i| share(count, i, num_envs)).collect())
+            }
+        }
+    }
+}
+
+/// What the `i`-th of `n` does of a whole: the first ones do one more if it does not divide.
+pub(crate) fn share(whole: usize, i: usize, n: usize) -> usize {
+    whole / n + usize::from(i < whole % n)
+}
+
 /// How a runner acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SampleOptions {

@@ -10,7 +10,6 @@ mod step;
 
 use std::time::Instant;
 
-use burn::module::Module;
 use burn::prelude::Device;
 use rekindle_core::Generator;
 use rekindle_core::metrics::{MetricsLogger, MetricsState};
@@ -21,9 +20,10 @@ use rekindle_rl_module::AnyRLModule;
 use crate::connectors::{ActionSampler, ConnectorPipeline, pipelines};
 use crate::memory::Memory;
 use crate::restarts::{Failures, Restarts, restartable};
-use crate::tracking::{EpisodeTracker, Timers};
+use crate::tracking::{EpisodeTracker, Timers, acting};
 use crate::{BundleConfig, EpisodeSummary, PolicyBundle, Result, Rollout, RunnerError};
 
+pub(crate) use config::share;
 pub use config::{Amount, EnvRunnerConfig, SampleOptions};
 use recorder::Recorder;
 
@@ -160,9 +160,7 @@ impl SingleAgentEnvRunner {
     /// # Errors
     /// If the module cannot say its initial state.
     pub fn set_module(&mut self, module: &AnyRLModule, weights_seq_no: u64) -> Result<()> {
-        let module = module.valid();
-        let moves = module.devices().iter().any(|device| *device != self.device);
-        let module = if moves { module.to_device(&self.device) } else { module };
+        let module = acting(module, &self.device);
         self.memory = match module.initial_state()? {
             Some(initial) => {
                 let fresh = Memory::new(initial, self.config.num_envs)?;
@@ -223,14 +221,7 @@ impl SingleAgentEnvRunner {
         if resets {
             self.reset(&mut timers)?;
         }
-        let n = self.config.num_envs;
-        let (steps, mut quota) = match amount {
-            Amount::Timesteps(steps) => (steps.div_ceil(n), Vec::new()),
-            // The first environments play one episode more if it does not divide.
-            Amount::Episodes(count) => {
-                (0, (0..n).map(|env| count / n + usize::from(env < count % n)).collect())
-            }
-        };
+        let (steps, mut quota) = amount.of_vector(self.config.num_envs);
         if resets {
             self.tell_starts(&quota, |_| true)?;
         }
@@ -250,7 +241,7 @@ impl SingleAgentEnvRunner {
             if let Some(memory) = self.memory.as_mut().filter(|_| !options.random_actions) {
                 memory.advance();
             }
-            self.step_envs(&mut recorder, &mut quota, whole_episodes, &mut timers)?;
+            self.step_envs(&mut recorder, &mut quota, &mut timers)?;
             step += 1;
         }
         if !whole_episodes {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Recorder, SingleAgentEnvRunner, Timers};
-use crate::callbacks::EpisodeHook;
+use crate::callbacks::{EpisodeHook, counts};
 use crate::connectors::{ConnectorContext, LastStep};
 use crate::restarts::{Failures, restartable};
 use crate::{Result, SegmentEnd};
@@ -14,7 +14,6 @@ impl SingleAgentEnvRunner {
         &mut self,
         recorder: &mut Recorder,
         quota: &mut [usize],
-        whole_episodes: bool,
         timers: &mut Timers,
     ) -> Result<()> {
         let started = Instant::now();
@@ -38,7 +37,7 @@ impl SingleAgentEnvRunner {
             self.tell_steps(quota, &failures)?;
         }
         if self.starts.contains(&true) {
-            self.end_episodes(recorder, quota, whole_episodes, timers)?;
+            self.end_episodes(recorder, quota, timers)?;
         }
         self.restart_envs(&failures, recorder, timers)?;
         let starts = std::mem::take(&mut self.starts);
@@ -74,7 +73,6 @@ impl SingleAgentEnvRunner {
         &mut self,
         recorder: &mut Recorder,
         quota: &mut [usize],
-        whole_episodes: bool,
         timers: &mut Timers,
     ) -> Result<()> {
         let started = Instant::now();
@@ -94,13 +92,12 @@ impl SingleAgentEnvRunner {
             if !self.step.is_done(env) {
                 continue;
             }
-            let wanted = !whole_episodes || quota.get(env).is_some_and(|&q| q > 0);
             let end = if self.step.terminated[env] {
                 SegmentEnd::Terminated
             } else {
                 SegmentEnd::Truncated
             };
-            if wanted {
+            if counts(quota, env) {
                 self.log_episode(env)?;
                 recorder.end(env, end, &finals, self.memory.as_ref(), self.next_episode)?;
                 if let Some(left) = quota.get_mut(env) {
