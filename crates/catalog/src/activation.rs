@@ -2,6 +2,7 @@
 
 use burn::prelude::*;
 use burn::tensor::activation;
+use rekindle_core::kernels::DenseActivation;
 use serde::{Deserialize, Serialize};
 
 /// An activation function; `Linear` is none.
@@ -38,6 +39,16 @@ impl Activation {
             Self::Elu => activation::elu(x, 1.0),
             Self::Sigmoid => activation::sigmoid(x),
             Self::Gelu => activation::gelu(x),
+        }
+    }
+
+    /// The function as fused layers know it.
+    pub(crate) fn dense(self) -> Option<DenseActivation> {
+        match self {
+            Self::Linear => Some(DenseActivation::Linear),
+            Self::Relu => Some(DenseActivation::Relu),
+            Self::Tanh => Some(DenseActivation::Tanh),
+            Self::Silu | Self::Elu | Self::Sigmoid | Self::Gelu => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::prelude::*;
+use rekindle_core::kernels::{self, Dense};
 
 use crate::{Activation, Initializer, ModelBuilder};
 
@@ -102,6 +103,9 @@ impl Mlp {
     /// # Shapes
     /// `[B, input_dim]` to `[B, output_dim]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        if let Some(layers) = self.dense_layers() {
+            return kernels::mlp(x, &layers);
+        }
         let hidden = self.layers.len() - usize::from(self.has_output_layer);
         let mut x = x;
         for (index, layer) in self.layers.iter().enumerate() {
@@ -116,6 +120,24 @@ impl Mlp {
             }
         }
         x
+    }
+
+    /// The layers as the fused kernel takes them, if it knows all that happens between them.
+    fn dense_layers(&self) -> Option<Vec<Dense>> {
+        if !self.norms.is_empty() {
+            return None;
+        }
+        let hidden = self.layers.len() - usize::from(self.has_output_layer);
+        let dense = |(index, layer): (usize, &Linear)| {
+            let activation =
+                if index < hidden { self.hidden_activation } else { self.output_activation };
+            Some(Dense {
+                weight: layer.weight.val(),
+                bias: layer.bias.as_ref()?.val(),
+                activation: activation.dense()?,
+            })
+        };
+        self.layers.iter().enumerate().map(dense).collect()
     }
 }
 

@@ -11,7 +11,8 @@
 //! | [`rng`] | host random streams keyed by (seed, runner, env, purpose) |
 //! | [`kernels`] | fast CPU kernels where Burn has none |
 //! | [`metrics`] | reducers, sinks and the learning-curve plot |
-#![forbid(unsafe_code)]
+// One exception: threads that borrow from the caller they work for (`kernels::cpu::parallel`).
+#![deny(unsafe_code)]
 #![recursion_limit = "256"]
 
 pub mod any_tensor;

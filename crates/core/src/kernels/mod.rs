@@ -1,23 +1,14 @@
-//! Operations for which Burn's CPU backend has no fast kernel.
+//! Operations that policies spend their time in, fused.
 //!
-//! Each is a plain Burn operation on every other device, tested against it in values and gradients.
+//! Each is a composition of Burn operations on every device, and one pass over host memory, on
+//! several threads and with a gradient written by hand, on the CPU. The two are tested against each
+//! other in values and gradients.
+
+mod mlp;
+mod tanh;
 
 #[cfg(feature = "flex")]
-mod flex_tanh;
+mod cpu;
 
-use burn::prelude::*;
-
-/// Hyperbolic tangent of every element.
-///
-/// Burn's CPU backend calls the scalar `tanh` of the C library; here the CPU evaluates a rational
-/// function that vectorises, within 1e-6 of it.
-///
-/// # Shapes
-/// Any; the result has the same.
-pub fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    #[cfg(feature = "flex")]
-    if flex_tanh::applies(&x) {
-        return flex_tanh::tanh(x);
-    }
-    x.tanh()
-}
+pub use mlp::{Dense, DenseActivation, mlp};
+pub use tanh::tanh;

@@ -1,0 +1,320 @@
+//! Matrix products of the sizes of policies: a tile of the result stays in registers while the
+//! reduction runs over it.
+
+// What the standard library does not mark as inline (`copy_from_slice`, `Zip`) may end in another
+// codegen unit, and then the sums of a tile leave the registers: plain loops do not.
+#![allow(clippy::needless_range_loop)]
+
+use pulp::Simd;
+
+/// The left factor of a product.
+pub(super) trait Left: Copy {
+    /// For `M` rows of the result from `first` on: their factors at step `p` of the reduction.
+    fn at<const M: usize>(self, first: usize) -> impl Fn(usize) -> [f32; M];
+}
+
+/// A row-major matrix, `[rows, len]`.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub(super) data: &'a [f32],
+    pub(super) len: usize,
+}
+
+impl Left for Rows<'_> {
+    #[inline(always)]
+    fn at<const M: usize>(self, first: usize) -> impl Fn(usize) -> [f32; M] {
+        let mut rows = [&self.data[..0]; M];
+        for m in 0..M {
+            rows[m] = &self.data[(first + m) * self.len..][..self.len];
+        }
+        #[inline(always)]
+        move |p| {
+            let mut factors = [0.0; M];
+            for m in 0..M {
+                factors[m] = rows[m][p];
+            }
+            factors
+        }
+    }
+}
+
+/// The transpose of a row-major matrix `[reduction, stride]`, its columns from `first` on.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a> {
+    pub(super) data: &'a [f32],
+    pub(super) stride: usize,
+    pub(super) first: usize,
+}
+
+impl Left for Columns<'_> {
+    #[inline(always)]
+    fn at<const M: usize>(self, first: usize) -> impl Fn(usize) -> [f32; M] {
+        let first = self.first + first;
+        #[inline(always)]
+        move |p| {
+            let columns = &self.data[p * self.stride + first..][..M];
+            let mut factors = [0.0; M];
+            for m in 0..M {
+                factors[m] = columns[m];
+            }
+            factors
+        }
+    }
+}
+
+/// What the products are added to.
+#[derive(Clone, Copy)]
+pub(super) enum Start<'a> {
+    Zero,
+    /// The same for every row, `[columns]`.
+    Row(&'a [f32]),
+    /// What the result holds.
+    Result,
+}
+
+/// `out = start + left · right`.
+///
+/// # Shapes
+/// `left`: `[rows, reduction]`; `right`: `[reduction, columns]`; `out`: `[rows, columns]`.
+#[inline(always)]
+pub(super) fn matmul<S: Simd>(
+    simd: S,
+    left: impl Left,
+    right: &[f32],
+    columns: usize,
+    start: Start<'_>,
+    out: &mut [f32],
+) {
+    let product = Product { simd, left, right, columns, start };
+    let rows = out.len() / columns;
+    let mut row = 0;
+    // Tiles that fill the registers, and smaller ones for the rest.
+    if S::REGISTER_COUNT >= 32 {
+        row = product.rows::<8>(row, rows, out);
+    }
+    row = product.rows::<4>(row, rows, out);
+    row = product.rows::<2>(row, rows, out);
+    product.rows::<1>(row, rows, out);
+}
+
+struct Product<'a, S, L> {
+    simd: S,
+    left: L,
+    right: &'a [f32],
+    columns: usize,
+    start: Start<'a>,
+}
+
+impl<S: Simd, L: Left> Product<'_, S, L> {
+    /// Tiles of `M` rows from `row` on; returns the first row that is left.
+    #[inline(always)]
+    fn rows<const M: usize>(&self, mut row: usize, rows: usize, out: &mut [f32]) -> usize {
+        while row + M <= rows {
+            let out = &mut out[row * self.columns..][..M * self.columns];
+            let mut column = 0;
+            while column + 2 * S::F32_LANES <= self.columns {
+                self.tile::<M, 2>(row, column, out);
+                column += 2 * S::F32_LANES;
+            }
+            while column + S::F32_LANES <= self.columns {
+                self.tile::<M, 1>(row, column, out);
+                column += S::F32_LANES;
+            }
+            if column < self.columns {
+                self.edge::<M>(row, column, out);
+            }
+            row += M;
+        }
+        row
+    }
+
+    /// `M` rows by `N` vectors.
+    #[inline(always)]
+    fn tile<const M: usize, const N: usize>(&self, row: usize, column: usize, out: &mut [f32]) {
+        let (simd, columns) = (self.simd, self.columns);
+        let mut sums = [[simd.splat_f32s(0.0); N]; M];
+        match self.start {
+            Start::Zero => {}
+            Start::Row(start) => sums = [vectors(simd, &start[column..]); M],
+            Start::Result => {
+                for m in 0..M {
+                    sums[m] = vectors(simd, &out[m * columns + column..]);
+                }
+            }
+        }
+        let left = self.left.at::<M>(row);
+        for (p, right) in self.right.chunks_exact(columns).enumerate() {
+            let (left, right) = (left(p), vectors::<S, N>(simd, &right[column..]));
+            for m in 0..M {
+                let left = simd.splat_f32s(left[m]);
+                for n in 0..N {
+                    sums[m][n] = simd.mul_add_e_f32s(left, right[n], sums[m][n]);
+                }
+            }
+        }
+        for m in 0..M {
+            let out = &mut out[m * columns + column..][..N * S::F32_LANES];
+            let (vectors, _) = S::as_mut_simd_f32s(out);
+            for n in 0..N {
+                vectors[n] = sums[m][n];
+            }
+        }
+    }
+
+    /// `M` rows of the last columns, which do not fill a vector.
+    #[inline(always)]
+    fn edge<const M: usize>(&self, row: usize, column: usize, out: &mut [f32]) {
+        let (simd, columns) = (self.simd, self.columns);
+        let mut sums = [simd.splat_f32s(0.0); M];
+        match self.start {
+            Start::Zero => {}
+            Start::Row(start) => sums = [simd.partial_load_f32s(&start[column..]); M],
+            Start::Result => {
+                for m in 0..M {
+                    sums[m] = simd.partial_load_f32s(&out[m * columns..][column..columns]);
+                }
+            }
+        }
+        let left = self.left.at::<M>(row);
+        for (p, right) in self.right.chunks_exact(columns).enumerate() {
+            let (left, right) = (left(p), simd.partial_load_f32s(&right[column..]));
+            for m in 0..M {
+                sums[m] = simd.mul_add_e_f32s(simd.splat_f32s(left[m]), right, sums[m]);
+            }
+        }
+        for m in 0..M {
+            simd.partial_store_f32s(&mut out[m * columns..][column..columns], sums[m]);
+        }
+    }
+}
+
+#[inline(always)]
+fn vectors<S: Simd, const N: usize>(simd: S, values: &[f32]) -> [S::f32s; N] {
+    let (from, _) = S::as_simd_f32s(&values[..N * S::F32_LANES]);
+    let mut vectors = [simd.splat_f32s(0.0); N];
+    for n in 0..N {
+        vectors[n] = from[n];
+    }
+    vectors
+}
+
+/// `out = start + x · wᵀ` for a few columns, as scalar products of rows.
+///
+/// # Shapes
+/// `x`: `[rows, len]`; `transposed`: `[columns, len]`; `start`: `[columns]`; `out`:
+/// `[rows, columns]`.
+#[inline(always)]
+pub(super) fn scalar_products<S: Simd>(
+    simd: S,
+    x: Rows<'_>,
+    transposed: &[f32],
+    start: &[f32],
+    out: &mut [f32],
+) {
+    let columns = start.len();
+    for row in 0..out.len() / columns {
+        let x = &x.data[row * x.len..][..x.len];
+        for column in 0..columns {
+            let weights = &transposed[column * x.len()..][..x.len()];
+            out[row * columns + column] = start[column] + scalar_product(simd, x, weights);
+        }
+    }
+}
+
+#[inline(always)]
+fn scalar_product<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
+    let rest = (simd.partial_load_f32s(a_rest), simd.partial_load_f32s(b_rest));
+    let mut sums = [simd.mul_f32s(rest.0, rest.1), simd.splat_f32s(0.0)];
+    let len = a.len().min(b.len());
+    for i in 0..len / 2 {
+        sums[0] = simd.mul_add_e_f32s(a[2 * i], b[2 * i], sums[0]);
+        sums[1] = simd.mul_add_e_f32s(a[2 * i + 1], b[2 * i + 1], sums[1]);
+    }
+    if len % 2 == 1 {
+        sums[0] = simd.mul_add_e_f32s(a[len - 1], b[len - 1], sums[0]);
+    }
+    simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1]))
+}
+
+/// The transpose of a row-major matrix of `columns` columns.
+pub(super) fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
+    /// Rows and columns of a block: it writes whole cache lines, and reads stay in the cache.
+    const BLOCK: usize = 16;
+    let rows = matrix.len() / columns.max(1);
+    let mut out = vec![0.0; matrix.len()];
+    for first in (0..rows).step_by(BLOCK) {
+        let block = &matrix[first * columns..rows.min(first + BLOCK) * columns];
+        for (column, out) in out.chunks_exact_mut(rows).enumerate() {
+            let values = block[column..].iter().step_by(columns);
+            out[first..].iter_mut().zip(values).for_each(|(out, value)| *out = *value);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use pulp::{Arch, WithSimd};
+
+    use super::*;
+
+    fn values(len: usize, seed: usize) -> Vec<f32> {
+        (0..len).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 500.0 - 1.0).collect()
+    }
+
+    /// The product in double precision.
+    fn naive(left: &[f32], right: &[f32], [rows, len, columns]: [usize; 3]) -> Vec<f32> {
+        let product = |r: usize, c: usize| {
+            (0..len).map(|p| f64::from(left[r * len + p]) * f64::from(right[p * columns + c])).sum()
+        };
+        (0..rows * columns).map(|i| -> f64 { product(i / columns, i % columns) } as f32).collect()
+    }
+
+    fn close(found: &[f32], expected: &[f32]) -> bool {
+        found.len() == expected.len()
+            && found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4)
+    }
+
+    struct Check([usize; 3]);
+
+    impl WithSimd for Check {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let Self([rows, len, columns]) = self;
+            let (left, right) = (values(rows * len, 1), values(len * columns, 2));
+            let expected = naive(&left, &right, self.0);
+            let mut out = vec![f32::NAN; rows * columns];
+            matmul(simd, Rows { data: &left, len }, &right, columns, Start::Zero, &mut out);
+            assert!(close(&out, &expected), "rows {:?}", self.0);
+
+            let bias = values(columns, 3);
+            let biased: Vec<f32> =
+                expected.iter().enumerate().map(|(i, x)| x + bias[i % columns]).collect();
+            let transposed = transpose(&left, len);
+            let columns_of = Columns { data: &transposed, stride: rows, first: 0 };
+            matmul(simd, columns_of, &right, columns, Start::Row(&bias), &mut out);
+            assert!(close(&out, &biased), "columns {:?}", self.0);
+
+            let twice: Vec<f32> = biased.iter().zip(&expected).map(|(a, b)| a + b).collect();
+            matmul(simd, columns_of, &right, columns, Start::Result, &mut out);
+            assert!(close(&out, &twice), "result {:?}", self.0);
+
+            let right_transposed = transpose(&right, columns);
+            let x = Rows { data: &left, len };
+            scalar_products(simd, x, &right_transposed, &bias, &mut out);
+            assert!(close(&out, &biased), "scalar products {:?}", self.0);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn products_equal_the_definition(rows in 1usize..20, len in 1usize..40, columns in 1usize..70) {
+            Arch::new().dispatch(Check([rows, len, columns]));
+            Check([rows, len, columns]).with_simd(pulp::Scalar::new());
+        }
+    }
+}

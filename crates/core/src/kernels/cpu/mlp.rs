@@ -1,0 +1,180 @@
+//! The layers of a perceptron in one pass over the rows.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::host_op::{HostOp, Pass};
+use super::matmul::{Rows, Start, matmul, scalar_products, transpose};
+use super::{mlp_gradient, parallel, vector_math};
+use crate::kernels::DenseActivation;
+
+/// Rows that go through all layers together, so that what lies between layers stays in the cache.
+pub(super) const BLOCK: usize = 32;
+
+/// Fewer multiplications than these are not worth another thread (some five microseconds).
+pub(super) const GRAIN: usize = 1 << 18;
+
+/// The widths and activation of a layer.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::kernels) struct Layer {
+    pub(in crate::kernels) inputs: usize,
+    pub(in crate::kernels) outputs: usize,
+    pub(in crate::kernels) activation: DenseActivation,
+}
+
+impl Layer {
+    /// Whether the outputs fill so little of a vector that scalar products are faster.
+    pub(super) fn is_narrow(self) -> bool {
+        self.outputs < 8
+    }
+}
+
+/// Linear layers and their activations. Its inputs are the rows, and weights (`[inputs, outputs]`)
+/// and bias (`[outputs]`) of each layer.
+#[derive(Debug)]
+pub(in crate::kernels) struct Mlp {
+    pub(in crate::kernels) layers: Vec<Layer>,
+}
+
+/// A layer with its parameters.
+#[derive(Clone, Copy)]
+pub(super) struct Dense<'a> {
+    pub(super) layer: Layer,
+    pub(super) weights: &'a [f32],
+    pub(super) bias: &'a [f32],
+}
+
+impl Mlp {
+    /// The layers, and the rows that they are applied to.
+    pub(super) fn split<'a, const N: usize>(
+        &self,
+        inputs: [&'a [f32]; N],
+    ) -> (&'a [f32], Vec<Dense<'a>>) {
+        let (x, parameters) = inputs.split_first().map_or((&[][..], &[][..]), |(x, p)| (*x, p));
+        let layers = self.layers.iter().zip(parameters.chunks_exact(2));
+        let dense = |(&layer, p): (&Layer, &[&'a [f32]])| Dense { layer, weights: p[0], bias: p[1] };
+        (x, layers.map(dense).collect())
+    }
+}
+
+/// How many of `rows` a task takes, given the multiplications that one costs.
+pub(super) fn rows_per_task(rows: usize, cost: usize) -> usize {
+    let tasks = (rows * cost / GRAIN).clamp(1, 2 * parallel::num_threads());
+    rows.div_ceil(tasks).next_multiple_of(8).max(8)
+}
+
+/// The multiplications of one row through all layers.
+pub(super) fn cost(layers: &[Dense<'_>]) -> usize {
+    layers.iter().map(|l| (l.layer.inputs + 8) * l.layer.outputs).sum()
+}
+
+impl<const N: usize> HostOp<N> for Mlp {
+    /// The outputs of all layers but the last.
+    type Saved = Vec<Vec<f32>>;
+
+    fn forward(&self, inputs: [&[f32]; N], tracked: bool) -> (Vec<f32>, Self::Saved) {
+        let (x, layers) = self.split(inputs);
+        let transposed = narrow_weights(&layers);
+        let inputs = self.layers.first().map_or(1, |layer| layer.inputs);
+        let rows = x.len() / inputs;
+        let mut outputs: Vec<Vec<f32>> = match tracked {
+            true => self.layers.iter().map(|layer| vec![0.0; rows * layer.outputs]).collect(),
+            false => vec![vec![0.0; rows * self.layers.last().map_or(0, |l| l.outputs)]],
+        };
+        let step = rows_per_task(rows, cost(&layers));
+        let mut tasks: Vec<_> = x
+            .chunks(step * inputs)
+            .map(|x| Forward { x, layers: &layers, transposed: &transposed, outputs: Vec::new() })
+            .collect();
+        for output in &mut outputs {
+            let width = output.len() / rows.max(1);
+            for (task, output) in tasks.iter_mut().zip(output.chunks_mut(step * width)) {
+                task.outputs.push(output);
+            }
+        }
+        let arch = Arch::new();
+        parallel::for_each(tasks, |task| arch.dispatch(task));
+        let output = outputs.pop().unwrap_or_default();
+        (output, outputs)
+    }
+
+    fn backward(&self, pass: Pass<'_, Self::Saved, N>) -> [Option<Vec<f32>>; N] {
+        mlp_gradient::backward(self, pass)
+    }
+}
+
+/// The transposed weights of narrow layers; empty for the others.
+fn narrow_weights(layers: &[Dense<'_>]) -> Vec<Vec<f32>> {
+    let transposed = |l: &Dense<'_>| match l.layer.is_narrow() {
+        true => transpose(l.weights, l.layer.outputs),
+        false => Vec::new(),
+    };
+    layers.iter().map(transposed).collect()
+}
+
+/// Some rows through all layers.
+struct Forward<'a> {
+    x: &'a [f32],
+    layers: &'a [Dense<'a>],
+    transposed: &'a [Vec<f32>],
+    /// Where the outputs of the layers go; that of the last layer only if nothing is kept.
+    outputs: Vec<&'a mut [f32]>,
+}
+
+impl WithSimd for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let widest = self.layers.iter().map(|l| l.layer.outputs).max().unwrap_or(0);
+        let keeps = self.outputs.len() == self.layers.len();
+        // What lies between layers, where it is not kept.
+        let mut between = match keeps {
+            true => [Vec::new(), Vec::new()],
+            false => [vec![0.0; BLOCK * widest], vec![0.0; BLOCK * widest]],
+        };
+        let Some(first) = self.layers.first() else { return };
+        let last = self.layers.len() - 1;
+        for (block, x) in self.x.chunks(BLOCK * first.layer.inputs).enumerate() {
+            let rows = x.len() / first.layer.inputs;
+            for (index, (dense, transposed)) in self.layers.iter().zip(self.transposed).enumerate() {
+                let width = dense.layer.outputs;
+                let of_block = block * BLOCK * width..(block * BLOCK + rows) * width;
+                let [even, odd] = &mut between;
+                let (before, scratch) = if index % 2 == 0 { (odd, even) } else { (even, odd) };
+                let kept = if keeps { index } else { 0 };
+                let (earlier, output) = self.outputs.split_at_mut(kept);
+                let inputs = dense.layer.inputs;
+                let x = match earlier.last() {
+                    _ if index == 0 => x,
+                    Some(earlier) => &earlier[block * BLOCK * inputs..][..rows * inputs],
+                    None => &before[..rows * inputs],
+                };
+                let out = match index == last || keeps {
+                    true => &mut output[0][of_block],
+                    false => &mut scratch[..rows * width],
+                };
+                forward(simd, dense, transposed, x, out);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn forward<S: Simd>(simd: S, dense: &Dense<'_>, transposed: &[f32], x: &[f32], out: &mut [f32]) {
+    let Dense { layer, weights, bias } = *dense;
+    let rows = Rows { data: x, len: layer.inputs };
+    if layer.is_narrow() {
+        scalar_products(simd, rows, transposed, bias, out);
+    } else {
+        matmul(simd, rows, weights, layer.outputs, Start::Row(bias), out);
+    }
+    match layer.activation {
+        DenseActivation::Linear => {}
+        DenseActivation::Relu => {
+            vector_math::map(simd, out, #[inline(always)] |x| vector_math::at_least(simd, x, 0.0));
+        }
+        DenseActivation::Tanh => {
+            vector_math::map(simd, out, #[inline(always)] |x| vector_math::tanh(simd, x));
+        }
+    }
+}
