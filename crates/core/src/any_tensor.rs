@@ -166,18 +166,28 @@ impl AnyTensor {
         })
     }
 
-    /// The float tensor with every element transformed.
+    /// The float tensor with every element transformed; `f` gets the only owner of the storage and
+    /// may work in place.
     ///
     /// # Errors
-    /// [`CoreError::TensorKind`] if it is no float tensor.
-    pub fn map_flat(self, f: impl FnOnce(Tensor<1>) -> Tensor<1>) -> Result<Self> {
+    /// [`CoreError::TensorKind`] if it is no float tensor, or that of `f`.
+    pub fn map_flat<E: From<CoreError>>(
+        self,
+        f: impl FnOnce(Tensor<1>) -> Result<Tensor<1>, E>,
+    ) -> Result<Self, E> {
         let shape = self.shape();
-        let flat = f(self.flatten()?);
-        with_rank!(shape.len(), shape, D => {
+        let flat = with_rank!(shape.len(), shape.clone(), D => {
+            let tensor = self.into_float::<D>()?;
+            let len = tensor.shape().num_elements();
+            Ok(tensor.reshape([len]))
+        })?;
+        let flat = f(flat)?;
+        let restored: Result<Self> = with_rank!(shape.len(), shape, D => {
             let mut dims = [0; D];
             dims.copy_from_slice(&shape);
             Ok(flat.reshape(dims).into())
-        })
+        });
+        Ok(restored?)
     }
 
     fn check(&self, kind: TensorKind, rank: usize) -> Result<()> {

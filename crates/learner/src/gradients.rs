@@ -7,6 +7,7 @@ use burn::prelude::*;
 use burn::tensor::Gradients as AutodiffGradients;
 use rekindle_core::AnyTensor;
 use rekindle_core::any_tensor::to_f32;
+use rekindle_core::kernels;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -89,11 +90,16 @@ impl Gradients {
     /// # Errors
     /// If a gradient has an unsupported rank.
     pub fn square_sum(&self) -> Result<Option<Tensor<1>>> {
+        let Some(first) = self.iter().next() else { return Ok(None) };
+        if let Some(sum) = kernels::square_sum(self.iter()) {
+            let device = first.flatten()?.device();
+            return Ok(Some(Tensor::from_floats([sum as f32], &device)));
+        }
         let squares = self
             .iter()
             .map(|g| Ok(g.flatten()?.square().sum()))
             .collect::<Result<Vec<Tensor<1>>>>()?;
-        Ok((!squares.is_empty()).then(|| Tensor::cat(squares, 0).sum()))
+        Ok(Some(Tensor::cat(squares, 0).sum()))
     }
 
     /// The 2-norm of all gradients together, given their `square_sum` as read back.
@@ -106,6 +112,9 @@ impl Gradients {
     pub fn global_norm(&self, square_sum: f32) -> Result<f64> {
         if square_sum.is_finite() && square_sum > 1e-30 {
             return Ok(f64::from(square_sum).sqrt());
+        }
+        if let Some(sum) = kernels::square_sum(self.iter()) {
+            return Ok(sum.sqrt());
         }
         let mut sum = 0f64;
         for gradient in self.iter() {
@@ -138,15 +147,7 @@ impl Gradients {
     fn map(&mut self, f: impl Fn(Tensor<1>) -> Result<Tensor<1>>) -> Result<()> {
         for id in &self.order {
             if let Some(gradient) = self.by_param.remove(id) {
-                let mut outcome = Ok(());
-                let mapped = gradient.map_flat(|flat| match f(flat.clone()) {
-                    Ok(mapped) => mapped,
-                    Err(error) => {
-                        outcome = Err(error);
-                        flat
-                    }
-                })?;
-                outcome?;
+                let mapped = gradient.map_flat(&f)?;
                 self.by_param.insert(*id, mapped);
             }
         }

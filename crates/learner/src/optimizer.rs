@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::optim::{Adam, AdamConfig, AdamState, AdaptiveMomentumState, Optimizer as _};
 use burn::prelude::*;
 use rekindle_core::checkpoint::Array;
+use rekindle_core::kernels::{AdamStep, adam};
 use rekindle_core::{AnyTensor, State};
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,6 @@ struct Moments {
 #[derive(Clone)]
 pub struct Optimizer {
     config: OptimizerConfig,
-    adam: Adam,
     moments: BTreeMap<String, Moments>,
 }
 
@@ -68,13 +67,7 @@ impl std::fmt::Debug for Optimizer {
 impl Optimizer {
     /// An optimizer without state.
     pub fn new(config: OptimizerConfig) -> Self {
-        let adam = match config {
-            OptimizerConfig::Adam { beta_1, beta_2, epsilon } => {
-                AdamConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(epsilon)
-            }
-            OptimizerConfig::Sgd => AdamConfig::new(),
-        };
-        Self { config, adam: adam.build(), moments: BTreeMap::new() }
+        Self { config, moments: BTreeMap::new() }
     }
 
     /// One step of all parameters that have a gradient, by learning rate `lr`.
@@ -90,28 +83,34 @@ impl Optimizer {
         (module, stepper.outcome)
     }
 
+    /// The parameter after its step; as it was if its moments are of another rank.
     fn apply<const D: usize>(
         &mut self,
-        name: &str,
+        path: &[String],
         lr: f64,
         tensor: Tensor<D>,
         gradient: Tensor<D>,
-    ) -> Result<Tensor<D>> {
-        if self.config == OptimizerConfig::Sgd {
-            return Ok(tensor - gradient.mul_scalar(lr));
-        }
-        let state = match self.moments.remove(name) {
-            Some(Moments { time, first, second }) => Some(AdamState::new(
-                AdaptiveMomentumState::new(time, first.into_float::<D>()?, second.into_float()?),
-            )),
-            None => None,
+    ) -> (Tensor<D>, Result<()>) {
+        let OptimizerConfig::Adam { beta_1, beta_2, epsilon } = self.config else {
+            return (tensor - gradient.mul_scalar(lr), Ok(()));
         };
-        let (tensor, state) = self.adam.step(lr, tensor, gradient, state);
-        if let Some(AdamState { momentum }) = state {
-            let (first, second) = (momentum.moment_1.into(), momentum.moment_2.into());
-            self.moments.insert(name.into(), Moments { time: momentum.time, first, second });
-        }
-        Ok(tensor)
+        let name = path.join(".");
+        let (time, moments) = match self.moments.remove(&name) {
+            None => (0, Ok([tensor.zeros_like(), tensor.zeros_like()])),
+            Some(Moments { time, first, second }) => {
+                let pair = first.into_float::<D>().and_then(|f| Ok([f, second.into_float::<D>()?]));
+                (time, pair)
+            }
+        };
+        let moments = match moments {
+            Ok(moments) => moments,
+            Err(error) => return (tensor, Err(error.into())),
+        };
+        let step = AdamStep { lr, beta_1, beta_2, epsilon, time: time + 1 };
+        let [tensor, first, second] = adam(&step, tensor, gradient, moments);
+        let moments = Moments { time: step.time, first: first.into(), second: second.into() };
+        self.moments.insert(name, moments);
+        (tensor, Ok(()))
     }
 
     /// Replaces the state by a saved one, after checking it against the parameters of `module`.
@@ -200,15 +199,10 @@ impl ModuleMapper for Stepper<'_> {
         };
         let (id, tensor, mapper) = param.consume();
         let trains = tensor.is_require_grad();
-        let old = tensor.inner();
-        let name = self.path.join(".");
-        let new = match self.optimizer.apply(&name, self.lr, old.clone(), gradient) {
-            Ok(new) => new,
-            Err(error) => {
-                self.outcome = Err(error);
-                old
-            }
-        };
+        let (new, outcome) = self.optimizer.apply(&self.path, self.lr, tensor.inner(), gradient);
+        if outcome.is_err() {
+            self.outcome = outcome;
+        }
         Param::from_mapped_value(id, Tensor::from_inner(new).set_require_grad(trains), mapper)
     }
 }

@@ -5,6 +5,7 @@
 //! epoch instead of that of the last minibatch. The coefficient is part of checkpoints.
 
 mod config;
+mod loss;
 mod objective;
 
 pub use config::PpoTraining;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use burn::prelude::Tensor;
 use rekindle_core::{Batch, Columns, ModuleId};
 use rekindle_env_runner::Rollout;
-use rekindle_learner::losses::{mean, ppo_surrogate, value_loss};
 use rekindle_learner::ops::{explained_variance, gae, returns_to_go, standardize};
 use rekindle_learner::{
     LearnerBatch, LearnerError, Loss, Objective, Result, TrainBatch, UpdateContext,
@@ -14,18 +13,11 @@ use rekindle_rl_module::Role;
 use serde_json::Value;
 
 use super::PpoTraining;
+use super::loss::{Coefficients, LossColumns, composed, fused, keys};
 
-/// The names under which PPO reports its terms.
-mod keys {
-    pub(super) const POLICY_LOSS: &str = "policy_loss";
-    pub(super) const VF_LOSS: &str = "vf_loss";
-    pub(super) const VF_LOSS_UNCLIPPED: &str = "vf_loss_unclipped";
-    pub(super) const VF_EXPLAINED_VAR: &str = "vf_explained_var";
-    pub(super) const ENTROPY: &str = "entropy";
-    pub(super) const MEAN_KL_LOSS: &str = "mean_kl_loss";
-    pub(super) const CURR_KL_COEFF: &str = "curr_kl_coeff";
-    pub(super) const CURR_ENTROPY_COEFF: &str = "curr_entropy_coeff";
-}
+const VF_EXPLAINED_VAR: &str = "vf_explained_var";
+const CURR_KL_COEFF: &str = "curr_kl_coeff";
+const CURR_ENTROPY_COEFF: &str = "curr_entropy_coeff";
 
 /// What PPO optimises: the clipped surrogate, the value loss, an entropy bonus, and a penalty on
 /// the divergence from the old policy whose weight adapts.
@@ -94,6 +86,11 @@ impl PpoObjective {
     }
 }
 
+/// A column that may be absent.
+fn optional<const D: usize>(batch: &Batch, name: &str) -> Result<Option<Tensor<D>>> {
+    Ok(if batch.contains(name) { Some(batch.float::<D>(name)?) } else { None })
+}
+
 /// The weight of the KL penalty after an update (Schulman et al., 2017, section 4).
 fn adapt_kl_coeff(coeff: f64, kl: f64, target: f64) -> f64 {
     if kl > 2.0 * target {
@@ -156,52 +153,38 @@ impl Objective for PpoObjective {
         let distribution = cx.module.distribution();
         let inputs = outputs.float::<2>(Columns::ACTION_DIST_INPUTS)?;
         let old_inputs = batch.float::<2>(Columns::ACTION_DIST_INPUTS)?;
-
-        let mask = match batch.contains(Columns::LOSS_MASK) {
-            true => Some(batch.float::<1>(Columns::LOSS_MASK)?),
-            false => None,
-        };
-        let mean = |term: Tensor<1>| mean(term, mask.as_ref());
-
-        let logp = distribution.logp(inputs.clone(), batch.column(Columns::ACTIONS)?)?;
-        let surrogate = ppo_surrogate(
-            logp,
-            batch.float::<1>(Columns::ACTION_LOGP)?,
-            batch.float::<1>(Columns::ADVANTAGES)?,
-            config.clip_param as f32,
-        );
-        let policy_loss = mean(surrogate).neg();
-        let entropy = mean(distribution.entropy(inputs.clone())?);
-        let kl = mean(distribution.kl(old_inputs, inputs)?);
-
-        let mut total = policy_loss.clone();
-        let mut metrics = vec![
-            (keys::POLICY_LOSS, policy_loss),
-            (keys::ENTROPY, entropy.clone()),
-            (keys::MEAN_KL_LOSS, kl.clone()),
-        ];
-        if config.use_critic {
-            let embeddings = match outputs.contains(Columns::EMBEDDINGS) {
-                true => Some(outputs.float::<2>(Columns::EMBEDDINGS)?),
+        let actions = batch.column(Columns::ACTIONS)?;
+        let columns = LossColumns {
+            old_logp: batch.float::<1>(Columns::ACTION_LOGP)?,
+            advantages: batch.float::<1>(Columns::ADVANTAGES)?,
+            critic: match config.use_critic {
+                true => {
+                    let embeddings = optional(outputs, Columns::EMBEDDINGS)?;
+                    let values = cx.module.compute_values(batch, embeddings)?;
+                    Some([values, batch.float::<1>(Columns::VALUE_TARGETS)?])
+                }
                 false => None,
-            };
-            let values = cx.module.compute_values(batch, embeddings)?;
-            let targets = batch.float::<1>(Columns::VALUE_TARGETS)?;
-            let (unclipped, clipped) = value_loss(values, targets, config.vf_clip_param as f32);
-            let vf_loss = mean(clipped);
-            total = total + vf_loss.clone().mul_scalar(config.vf_loss_coeff);
-            metrics.push((keys::VF_LOSS, vf_loss));
-            metrics.push((keys::VF_LOSS_UNCLIPPED, mean(unclipped)));
+            },
+            mask: optional(batch, Columns::LOSS_MASK)?,
+        };
+        let coefficients = Coefficients {
+            clip_param: config.clip_param as f32,
+            vf_clip_param: config.vf_clip_param as f32,
+            vf_loss: config.vf_loss_coeff,
+            entropy: config.entropy_coeff.value(cx.env_steps),
+            kl: if config.use_kl_loss { self.kl_coeff(cx.module_id) } else { 0.0 },
+        };
+        if let Some(terms) = distribution.fused_logp_entropy_kl(&inputs, actions, &old_inputs)?
+            && let Some(loss) = fused(&terms, &columns, &coefficients)?
+        {
+            return Ok(loss);
         }
-        let entropy_coeff = config.entropy_coeff.value(cx.env_steps);
-        if entropy_coeff > 0.0 {
-            total = total - entropy.mul_scalar(entropy_coeff);
-        }
-        let kl_coeff = self.kl_coeff(cx.module_id);
-        if config.use_kl_loss && kl_coeff > 0.0 {
-            total = total + kl.mul_scalar(kl_coeff);
-        }
-        Ok(Loss { total, metrics })
+        let terms = [
+            distribution.logp(inputs.clone(), actions)?,
+            distribution.entropy(inputs.clone())?,
+            distribution.kl(old_inputs, inputs)?,
+        ];
+        Ok(composed(terms, columns, &coefficients))
     }
 
     fn after_update(
@@ -218,12 +201,12 @@ impl Objective for PpoObjective {
             {
                 let coeff = adapt_kl_coeff(self.kl_coeff(id), *kl, config.kl_target);
                 self.kl_coeffs.insert(id.clone(), coeff);
-                extra.push((id.clone(), keys::CURR_KL_COEFF, coeff));
+                extra.push((id.clone(), CURR_KL_COEFF, coeff));
             }
             if let Some(explained) = self.explained_variance.get(id) {
-                extra.push((id.clone(), keys::VF_EXPLAINED_VAR, *explained));
+                extra.push((id.clone(), VF_EXPLAINED_VAR, *explained));
             }
-            extra.push((id.clone(), keys::CURR_ENTROPY_COEFF, entropy_coeff));
+            extra.push((id.clone(), CURR_ENTROPY_COEFF, entropy_coeff));
         }
         extra
     }

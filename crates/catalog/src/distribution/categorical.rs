@@ -5,7 +5,7 @@ use burn::tensor::activation::softmax;
 use rekindle_core::{Column, Generator};
 use rekindle_env::{Discrete, Row, RowMut};
 
-use super::{Distribution, check_actions, check_inputs, logits};
+use super::{Distribution, categorical_terms, check_actions, check_inputs, logits};
 use crate::{CatalogError, Result};
 
 /// A categorical distribution given by unnormalised log-probabilities (logits).
@@ -91,6 +91,22 @@ impl Distribution for Categorical {
         check_inputs(self, p.dims()[1])?;
         check_inputs(self, q.dims()[1])?;
         Ok(logits::kl(p, q))
+    }
+
+    fn fused_logp_entropy_kl(
+        &self,
+        inputs: &Tensor<2>,
+        actions: &Column,
+        old_inputs: &Tensor<2>,
+    ) -> Result<Option<Tensor<2>>> {
+        let [rows, found] = inputs.dims();
+        check_inputs(self, found)?;
+        check_actions(self, actions, &[rows])?;
+        if old_inputs.dims() != [rows, found] {
+            return Ok(None);
+        }
+        let actions = actions.tensor()?.int::<1>()?;
+        Ok(categorical_terms::fused(inputs, old_inputs, actions, self.start)?)
     }
 }
 

@@ -3,6 +3,7 @@
 mod action_mask;
 mod bernoulli;
 mod categorical;
+mod categorical_terms;
 mod deterministic;
 mod diag_gaussian;
 mod logits;
@@ -106,6 +107,25 @@ pub trait Distribution: Debug + Send + Sync {
     /// # Errors
     /// [`CatalogError::NoClosedForm`] if the distribution has no divergence in closed form.
     fn kl(&self, p: Tensor<2>, q: Tensor<2>) -> Result<Tensor<1>>;
+
+    /// What policy-gradient losses are made of in one pass: log-probabilities of `actions`,
+    /// entropies, and divergences `KL(old ‖ new)` from the distributions of `old_inputs`, which get
+    /// no gradient. `None` if the distribution has no such kernel for the device: the methods above
+    /// say the same.
+    ///
+    /// # Shapes
+    /// Both inputs `[B, inputs]`, actions as in [`Distribution::logp`]; result `[B, 3]`.
+    ///
+    /// # Errors
+    /// As [`Distribution::logp`].
+    fn fused_logp_entropy_kl(
+        &self,
+        _inputs: &Tensor<2>,
+        _actions: &Column,
+        _old_inputs: &Tensor<2>,
+    ) -> Result<Option<Tensor<2>>> {
+        Ok(None)
+    }
 
     /// Whether the inputs are means and log standard deviations, `[means, log_stds]`, so that the
     /// policy head may clip or free the latter.

@@ -1,6 +1,11 @@
 //! Fully connected layers.
 
+use std::array;
+
 use burn::prelude::*;
+
+use super::cpu::{Layer, Mlp};
+use super::host_op::{Operand, apply};
 
 /// An activation that the gradient of a fused layer knows; it follows from the output alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +44,7 @@ pub struct Dense {
 /// # Shapes
 /// `[B, inputs]` to `[B, outputs]` of the last layer.
 pub fn mlp(x: Tensor<2>, layers: &[Dense]) -> Tensor<2> {
-    #[cfg(feature = "flex")]
-    let (x, layers) = match fused::mlp(x, layers) {
+    let (x, layers) = match fused(x, layers) {
         Ok(y) => return y,
         Err(rest) => rest,
     };
@@ -50,60 +54,50 @@ pub fn mlp(x: Tensor<2>, layers: &[Dense]) -> Tensor<2> {
     })
 }
 
-#[cfg(feature = "flex")]
-mod fused {
-    use std::array;
+/// Longer chains are several operations.
+const LONGEST: usize = 4;
 
-    use burn::prelude::*;
-
-    use super::Dense;
-    use crate::kernels::cpu::{Layer, Mlp, Operand, apply};
-
-    /// Longer chains are several operations.
-    const LONGEST: usize = 4;
-
-    /// The outputs, or the rows and layers that are left when fused layers do not apply.
-    pub(super) fn mlp<'a>(
-        mut x: Tensor<2>,
-        mut layers: &'a [Dense],
-    ) -> Result<Tensor<2>, (Tensor<2>, &'a [Dense])> {
-        while !layers.is_empty() {
-            let (chain, rest) = layers.split_at(layers.len().min(LONGEST));
-            let applied = match chain.len() {
-                1 => chain_of::<3>(&x, chain),
-                2 => chain_of::<5>(&x, chain),
-                3 => chain_of::<7>(&x, chain),
-                _ => chain_of::<9>(&x, chain),
-            };
-            let Some(y) = applied else { return Err((x, layers)) };
-            (x, layers) = (y, rest);
-        }
-        Ok(x)
+/// The outputs, or the rows and layers that are left when fused layers do not apply.
+fn fused<'a>(
+    mut x: Tensor<2>,
+    mut layers: &'a [Dense],
+) -> Result<Tensor<2>, (Tensor<2>, &'a [Dense])> {
+    while !layers.is_empty() {
+        let (chain, rest) = layers.split_at(layers.len().min(LONGEST));
+        let applied = match chain.len() {
+            1 => chain_of::<3>(&x, chain),
+            2 => chain_of::<5>(&x, chain),
+            3 => chain_of::<7>(&x, chain),
+            _ => chain_of::<9>(&x, chain),
+        };
+        let Some(y) = applied else { return Err((x, layers)) };
+        (x, layers) = (y, rest);
     }
+    Ok(x)
+}
 
-    /// A chain whose rows and parameters are `N` tensors.
-    fn chain_of<const N: usize>(x: &Tensor<2>, chain: &[Dense]) -> Option<Tensor<2>> {
-        let [rows, mut width] = x.dims();
-        let mut layers = Vec::with_capacity(chain.len());
-        let mut operands = Vec::with_capacity(N);
-        operands.push(Operand::new(x)?);
-        for Dense { weight, bias, activation } in chain {
-            let [inputs, outputs] = weight.dims();
-            // Burn reports a mismatch better.
-            if inputs != width || bias.dims() != [outputs] || inputs * outputs == 0 {
-                return None;
-            }
-            layers.push(Layer { inputs, outputs, activation: *activation });
-            operands.extend([Operand::new(weight)?, Operand::new(bias)?]);
-            width = outputs;
+/// A chain whose rows and parameters are `N` tensors.
+fn chain_of<const N: usize>(x: &Tensor<2>, chain: &[Dense]) -> Option<Tensor<2>> {
+    let [rows, mut width] = x.dims();
+    let mut layers = Vec::with_capacity(chain.len());
+    let mut operands = Vec::with_capacity(N);
+    operands.push(Operand::new(x)?);
+    for Dense { weight, bias, activation } in chain {
+        let [inputs, outputs] = weight.dims();
+        // Burn reports a mismatch better.
+        if inputs != width || bias.dims() != [outputs] || inputs * outputs == 0 {
+            return None;
         }
-        let mut operands = operands.into_iter();
-        let operands: [Option<Operand>; N] = array::from_fn(|_| operands.next());
-        let operands: Vec<Operand> = operands.into_iter().flatten().collect();
-        let operands: [Operand; N] = operands.try_into().ok()?;
-        let (y, _) = apply(Mlp { layers }, operands, [rows, width])?;
-        Some(y)
+        layers.push(Layer { inputs, outputs, activation: *activation });
+        operands.extend([Operand::new(weight)?, Operand::new(bias)?]);
+        width = outputs;
     }
+    let mut operands = operands.into_iter();
+    let operands: [Option<Operand>; N] = array::from_fn(|_| operands.next());
+    let operands: Vec<Operand> = operands.into_iter().flatten().collect();
+    let operands: [Operand; N] = operands.try_into().ok()?;
+    let (y, _) = apply(Mlp { layers }, operands, [rows, width])?;
+    Some(y)
 }
 
 #[cfg(all(test, feature = "flex"))]

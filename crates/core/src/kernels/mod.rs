@@ -4,11 +4,13 @@
 //! several threads and with a gradient written by hand, on the CPU. The two are tested against each
 //! other in values and gradients.
 
+mod adam;
+mod cpu;
+pub mod host_op;
 mod mlp;
 mod tanh;
 
-#[cfg(feature = "flex")]
-mod cpu;
-
+pub use adam::{AdamStep, adam, square_sum};
+pub use cpu::{exp, ln};
 pub use mlp::{Dense, DenseActivation, mlp};
 pub use tanh::tanh;

@@ -2,6 +2,9 @@
 
 use burn::prelude::*;
 
+use super::cpu::Tanh;
+use super::host_op::{Operand, apply};
+
 /// Hyperbolic tangent of every element.
 ///
 /// Burn's CPU backend calls the scalar `tanh` of the C library; here the CPU evaluates a rational
@@ -10,13 +13,8 @@ use burn::prelude::*;
 /// # Shapes
 /// Any; the result has the same.
 pub fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    #[cfg(feature = "flex")]
-    if let Some(operand) = super::cpu::Operand::new(&x)
-        && let Some((y, _)) = super::cpu::apply(super::cpu::Tanh, [operand], x.dims())
-    {
-        return y;
-    }
-    x.tanh()
+    let fused = Operand::new(&x).and_then(|operand| apply(Tanh, [operand], x.dims()));
+    fused.map_or_else(|| x.tanh(), |(y, _)| y)
 }
 
 #[cfg(all(test, feature = "flex"))]

@@ -2,7 +2,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::host_op::{HostOp, Pass};
+use crate::kernels::host_op::{HostOp, Pass};
 use super::matmul::{Rows, Start, matmul, scalar_products, transpose};
 use super::{mlp_gradient, parallel, vector_math};
 use crate::kernels::DenseActivation;

@@ -4,7 +4,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::host_op::Pass;
+use crate::kernels::host_op::Pass;
 use super::matmul::{Columns, Rows, Start, matmul, transpose};
 use super::mlp::{BLOCK, Dense, Layer, Mlp, cost, rows_per_task};
 use super::{parallel, vector_math};

@@ -1,6 +1,6 @@
 //! Kernels for host memory.
 
-mod host_op;
+mod adam;
 mod matmul;
 mod mlp;
 mod mlp_gradient;
@@ -8,6 +8,7 @@ mod parallel;
 mod tanh;
 mod vector_math;
 
-pub(super) use host_op::{Operand, apply};
+pub(super) use adam::{adam, square_sum};
 pub(super) use mlp::{Layer, Mlp};
 pub(super) use tanh::Tanh;
+pub use vector_math::{exp, ln};

@@ -13,8 +13,8 @@ use std::thread::{self, Thread};
 /// The environment variable that bounds the threads of all CPU kernels, the caller's included.
 const NUM_THREADS: &str = "REKINDLE_NUM_THREADS";
 
-/// How often a worker looks for work before it sleeps, some ten microseconds.
-const SPINS: u32 = 4_000;
+/// How often a worker looks for work before it sleeps, some hundred microseconds.
+const SPINS: u32 = 10_000;
 
 /// How many threads work on one operation, the caller's included.
 pub(crate) fn num_threads() -> usize {

@@ -2,7 +2,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::host_op::{HostOp, Pass};
+use crate::kernels::host_op::{HostOp, Pass};
 use super::vector_math;
 
 #[derive(Debug)]

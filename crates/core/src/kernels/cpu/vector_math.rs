@@ -1,6 +1,6 @@
 //! Elementary functions of many elements at once.
 
-use pulp::Simd;
+use pulp::{Arch, Simd, WithSimd};
 
 /// Numerator and denominator of the rational function for tanh, highest power first, in powers of
 /// x²; the numerator is multiplied by x once more. Minimax coefficients for f32 as used by Eigen.
@@ -79,5 +79,137 @@ pub(super) fn zip<S: Simd>(
     if !rest.is_empty() {
         let result = f(simd.partial_load_f32s(rest), simd.partial_load_f32s(other_rest));
         simd.partial_store_f32s(rest, result);
+    }
+}
+
+/// `eˣ` of every element within 3e-7 of it, 0 where it is less than 2e-38; NaN stays NaN.
+pub fn exp(values: &mut [f32]) {
+    Arch::new().dispatch(Exp(values));
+}
+
+struct Exp<'a>(&'a mut [f32]);
+
+impl WithSimd for Exp<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        map(simd, self.0, #[inline(always)] |x| exponential(simd, x));
+    }
+}
+
+/// Natural logarithm of every element that is a normal positive number, to single precision; NaN
+/// stays NaN. Of other numbers the result means nothing.
+pub fn ln(values: &mut [f32]) {
+    Arch::new().dispatch(Ln(values));
+}
+
+struct Ln<'a>(&'a mut [f32]);
+
+impl WithSimd for Ln<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        map(simd, self.0, #[inline(always)] |x| logarithm(simd, x));
+    }
+}
+
+/// `2ⁿ·eʳ` with `|r| ≤ ln 2 / 2` and a Taylor polynomial for `eʳ`.
+#[inline(always)]
+fn exponential<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    /// Adding and subtracting it rounds to the nearest integer.
+    const ROUNDING: f32 = 12_582_912.0;
+    /// `ln 2` in two parts, the first with few digits, so that `n` times it is exact.
+    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
+    const TAYLOR: [f32; 8] =
+        [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+    /// Below, the half would be too small for the exponent field: the result is 0.
+    const LOWEST: f32 = -86.98;
+    const HIGHEST: f32 = 88.722_83;
+    let clamped = at_most(simd, at_least(simd, x, LOWEST), HIGHEST);
+    let shifted = simd.mul_add_e_f32s(
+        clamped,
+        simd.splat_f32s(std::f32::consts::LOG2_E),
+        simd.splat_f32s(ROUNDING),
+    );
+    let n = simd.sub_f32s(shifted, simd.splat_f32s(ROUNDING));
+    let rest = simd.negate_mul_add_e_f32s(n, simd.splat_f32s(LN_2[0]), clamped);
+    let rest = simd.negate_mul_add_e_f32s(n, simd.splat_f32s(LN_2[1]), rest);
+    // Half of 2ⁿ from the exponent field, because n may be 128, and 2 times it.
+    let bits = simd.transmute_u32s_f32s(shifted);
+    let biased = simd.add_u32s(bits, simd.splat_u32s(126));
+    let power = simd.wrapping_dyn_shl_u32s(biased, simd.splat_u32s(23));
+    let half = simd.mul_f32s(horner(simd, TAYLOR, rest), simd.transmute_f32s_u32s(power));
+    let result = simd.add_f32s(half, half);
+    let zero = simd.splat_f32s(0.0);
+    let result = simd.select_f32s(simd.less_than_f32s(x, simd.splat_f32s(LOWEST)), zero, result);
+    let infinite = simd.less_than_f32s(simd.splat_f32s(HIGHEST), x);
+    simd.select_f32s(infinite, simd.splat_f32s(f32::INFINITY), result)
+}
+
+/// `n·ln 2 + ln m` with `m` in `[√½, √2)`, and `ln m = 2·artanh((m − 1)/(m + 1))`.
+#[inline(always)]
+fn logarithm<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    /// The bits of √½: what lies between it and x in the exponent field is n.
+    const ROOT: u32 = 0x3f35_04f3;
+    const ARTANH: [f32; 5] = [2.0 / 9.0, 2.0 / 7.0, 2.0 / 5.0, 2.0 / 3.0, 2.0];
+    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
+    let bits = simd.transmute_u32s_f32s(x);
+    let offset = simd.sub_u32s(bits, simd.splat_u32s(ROOT));
+    let exponent = simd.and_u32s(offset, simd.splat_u32s(0xff80_0000));
+    let mantissa = simd.transmute_f32s_u32s(simd.sub_u32s(bits, exponent));
+    // The signed exponent as a float: biased into the mantissa of 2²³, and the bias taken off.
+    let biased = simd.add_u32s(
+        simd.wrapping_dyn_shr_u32s(
+            simd.add_u32s(exponent, simd.splat_u32s(0x4000_0000)),
+            simd.splat_u32s(23),
+        ),
+        simd.splat_u32s(0x4b00_0000),
+    );
+    let n = simd.sub_f32s(simd.transmute_f32s_u32s(biased), simd.splat_f32s(8_388_736.0));
+    let one = simd.splat_f32s(1.0);
+    let ratio = simd.div_f32s(simd.sub_f32s(mantissa, one), simd.add_f32s(mantissa, one));
+    let square = simd.mul_f32s(ratio, ratio);
+    let small = simd.mul_f32s(ratio, horner(simd, ARTANH, square));
+    let small = simd.mul_add_e_f32s(n, simd.splat_f32s(LN_2[1]), small);
+    let result = simd.mul_add_e_f32s(n, simd.splat_f32s(LN_2[0]), small);
+    simd.select_f32s(simd.equal_f32s(x, x), result, x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worst(inputs: impl Iterator<Item = f32>, fast: fn(&mut [f32]), exact: fn(f64) -> f64) -> f64 {
+        let inputs: Vec<f32> = inputs.collect();
+        let mut found = inputs.clone();
+        fast(&mut found);
+        let error = |(x, y): (&f32, &f32)| {
+            let exact = exact(f64::from(*x));
+            (f64::from(*y) - exact).abs() / exact.abs().max(1e-30)
+        };
+        inputs.iter().zip(&found).map(error).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn exponentials_are_exact_to_single_precision() {
+        let inputs = (-869_000..=887_000).map(|i| i as f32 * 1e-4);
+        assert!(worst(inputs, exp, f64::exp) < 3e-7);
+        let mut special = [0.0, f32::NEG_INFINITY, -1e30, f32::INFINITY, 100.0, f32::NAN];
+        exp(&mut special);
+        assert_eq!(special[..5], [1.0, 0.0, 0.0, f32::INFINITY, f32::INFINITY]);
+        assert!(special[5].is_nan());
+    }
+
+    #[test]
+    fn logarithms_are_exact_to_single_precision() {
+        // Away from 1, where the logarithm is 0 and has no relative precision.
+        let inputs = (1..100_000).map(|i| i as f32 * 0.01 + 1.001);
+        assert!(worst(inputs, ln, f64::ln) < 3e-7);
+        assert!(worst([1e-30, 1e30, 0.5, 2.0, 1e-3].into_iter(), ln, f64::ln) < 3e-7);
+        let mut special = [1.0, f32::NAN];
+        ln(&mut special);
+        assert!(special[0] == 0.0 && special[1].is_nan());
     }
 }

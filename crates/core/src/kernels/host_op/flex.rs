@@ -1,10 +1,5 @@
-//! Operations computed on host memory in one pass, with a gradient written by hand.
-//!
-//! Burn's CPU backend runs a composition of operations one by one, each with its own buffer, and
-//! its own node of the autodiff graph. What a policy does thousands of times a second is one
-//! operation here.
+//! Host operations as operations of Burn's CPU backend, with and without gradients.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -16,43 +11,21 @@ use burn::backend::{Autodiff, Flex};
 use burn::prelude::*;
 use burn::tensor::DType;
 
+use super::{HostOp, Pass};
+
 type Tape = Autodiff<Flex, NoCheckpointing>;
 type Plain = FloatTensor<Flex>;
 type Tracked = FloatTensor<Tape>;
 
-/// An operation over `N` tensors in host memory.
-pub(in crate::kernels) trait HostOp<const N: usize>: Debug + Send + Sync + 'static {
-    /// What the forward pass leaves for the backward pass.
-    type Saved: Debug + Send + Sync + 'static;
-
-    /// The result in row-major order; `tracked` says whether a backward pass may follow.
-    fn forward(&self, inputs: [&[f32]; N], tracked: bool) -> (Vec<f32>, Self::Saved);
-
-    /// The gradients of the inputs that need one.
-    fn backward(&self, pass: Pass<'_, Self::Saved, N>) -> [Option<Vec<f32>>; N];
-}
-
-/// What a backward pass starts from; all elements in row-major order.
-pub(in crate::kernels) struct Pass<'a, S, const N: usize> {
-    pub(in crate::kernels) inputs: [&'a [f32]; N],
-    pub(in crate::kernels) output: &'a [f32],
-    pub(in crate::kernels) saved: &'a S,
-    /// The gradient of the output.
-    pub(in crate::kernels) gradient: &'a [f32],
-    /// Which inputs need a gradient.
-    pub(in crate::kernels) needs: [bool; N],
-}
-
-/// A tensor in host memory.
-pub(in crate::kernels) enum Operand {
+/// A tensor of Burn's CPU backend.
+#[derive(Debug)]
+pub(super) enum Operand {
     Plain(Plain),
     Tracked(Tracked),
 }
 
 impl Operand {
-    /// The tensor, if it is of 32-bit floats in host memory, and of no unexpected form
-    /// (checkpointed autodiff).
-    pub(in crate::kernels) fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
+    pub(super) fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
         if tensor.dtype() != DType::F32 || tensor.device() != Device::flex() {
             return None;
         }
@@ -64,11 +37,7 @@ impl Operand {
     }
 }
 
-/// Applies an operation; `None` if only some of the operands are tracked.
-///
-/// # Shapes
-/// The result has shape `shape`.
-pub(in crate::kernels) fn apply<O: HostOp<N>, const N: usize, const D: usize>(
+pub(super) fn apply<O: HostOp<N>, const N: usize, const D: usize>(
     op: O,
     operands: [Operand; N],
     shape: [usize; D],

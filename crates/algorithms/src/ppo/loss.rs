@@ -1,0 +1,268 @@
+//! PPO's loss, as a composition of tensor operations and, in host memory, in one pass.
+
+use burn::prelude::*;
+use rekindle_core::kernels::host_op::{HostOp, Operand, Pass, apply};
+use rekindle_learner::losses::{mean, ppo_surrogate, value_loss};
+use rekindle_learner::{Loss, Result};
+
+/// The names under which PPO reports the terms of its loss.
+pub(super) mod keys {
+    pub(in crate::ppo) const POLICY_LOSS: &str = "policy_loss";
+    pub(in crate::ppo) const VF_LOSS: &str = "vf_loss";
+    pub(in crate::ppo) const VF_LOSS_UNCLIPPED: &str = "vf_loss_unclipped";
+    pub(in crate::ppo) const ENTROPY: &str = "entropy";
+    pub(in crate::ppo) const MEAN_KL_LOSS: &str = "mean_kl_loss";
+}
+
+/// What weighs and bounds the terms.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Coefficients {
+    pub(super) clip_param: f32,
+    pub(super) vf_clip_param: f32,
+    pub(super) vf_loss: f64,
+    /// 0 or less leaves the term out.
+    pub(super) entropy: f64,
+    /// 0 leaves the term out.
+    pub(super) kl: f64,
+}
+
+/// The columns of a minibatch that the loss is made of, `[B]` each.
+#[derive(Debug)]
+pub(super) struct LossColumns {
+    pub(super) old_logp: Tensor<1>,
+    pub(super) advantages: Tensor<1>,
+    /// Values and their targets; `None` without a critic.
+    pub(super) critic: Option<[Tensor<1>; 2]>,
+    /// 1 where a row counts; `None` if all do.
+    pub(super) mask: Option<Tensor<1>>,
+}
+
+/// The loss composed of its terms. `logp`, `entropy` and `kl`: `[B]`.
+pub(super) fn composed(
+    [logp, entropy, kl]: [Tensor<1>; 3],
+    columns: LossColumns,
+    coefficients: &Coefficients,
+) -> Loss {
+    let LossColumns { old_logp, advantages, critic, mask } = columns;
+    let mean = |term: Tensor<1>| mean(term, mask.as_ref());
+    let surrogate = ppo_surrogate(logp, old_logp, advantages, coefficients.clip_param);
+    let policy_loss = mean(surrogate).neg();
+    let (entropy, kl) = (mean(entropy), mean(kl));
+    let mut total = policy_loss.clone();
+    let mut metrics = vec![
+        (keys::POLICY_LOSS, policy_loss),
+        (keys::ENTROPY, entropy.clone()),
+        (keys::MEAN_KL_LOSS, kl.clone()),
+    ];
+    if let Some([values, targets]) = critic {
+        let (unclipped, clipped) = value_loss(values, targets, coefficients.vf_clip_param);
+        let vf_loss = mean(clipped);
+        total = total + vf_loss.clone().mul_scalar(coefficients.vf_loss);
+        metrics.push((keys::VF_LOSS, vf_loss));
+        metrics.push((keys::VF_LOSS_UNCLIPPED, mean(unclipped)));
+    }
+    if coefficients.entropy > 0.0 {
+        total = total - entropy.mul_scalar(coefficients.entropy);
+    }
+    if coefficients.kl > 0.0 {
+        total = total + kl.mul_scalar(coefficients.kl);
+    }
+    Loss { total, metrics }
+}
+
+/// The loss in one pass; `None` without a critic, or where tensors are not in host memory.
+///
+/// # Shapes
+/// `terms`: `[B, 3]`, log-probabilities, entropies and divergences.
+///
+/// # Errors
+/// If the device fails.
+pub(super) fn fused(
+    terms: &Tensor<2>,
+    columns: &LossColumns,
+    coefficients: &Coefficients,
+) -> Result<Option<Loss>> {
+    let LossColumns { old_logp, advantages, critic: Some([values, targets]), mask } = columns
+    else {
+        return Ok(None);
+    };
+    let rows = terms.dims()[0];
+    if [old_logp, advantages, values, targets].into_iter().any(|column| column.dims() != [rows]) {
+        return Ok(None);
+    }
+    let mask = mask.clone().map(rekindle_core::any_tensor::to_f32).transpose()?;
+    let operands = [old_logp, advantages, values, targets].map(Operand::new);
+    let [Some(old_logp), Some(advantages), Some(values), Some(targets)] = operands else {
+        return Ok(None);
+    };
+    let Some(operand) = Operand::new(terms) else { return Ok(None) };
+    let op = PpoLoss { coefficients: *coefficients, mask };
+    let operands = [operand, old_logp, advantages, values, targets];
+    let device = terms.device().inner();
+    Ok(apply(op, operands, [1]).map(|(total, means)| {
+        let metric = |mean: f64| Tensor::from_floats([mean as f32], &device);
+        let metrics = vec![
+            (keys::POLICY_LOSS, metric(-means.surrogate)),
+            (keys::ENTROPY, metric(means.entropy)),
+            (keys::MEAN_KL_LOSS, metric(means.kl)),
+            (keys::VF_LOSS, metric(means.clipped_error)),
+            (keys::VF_LOSS_UNCLIPPED, metric(means.error)),
+        ];
+        Loss { total, metrics }
+    }))
+}
+
+/// The operation over terms (`[B, 3]`), old log-probabilities, advantages, values and targets.
+#[derive(Debug)]
+struct PpoLoss {
+    coefficients: Coefficients,
+    mask: Option<Vec<f32>>,
+}
+
+/// Means over the rows that count.
+#[derive(Debug, Default)]
+struct Means {
+    /// How many rows count.
+    count: f64,
+    surrogate: f64,
+    entropy: f64,
+    kl: f64,
+    error: f64,
+    clipped_error: f64,
+}
+
+/// The surrogate of a row, and its derivative by the log-probability.
+fn surrogate(logp: f32, old_logp: f32, advantage: f32, clip_param: f32) -> [f32; 2] {
+    let ratio = (logp - old_logp).exp();
+    let free = ratio * advantage;
+    let clipped = ratio.clamp(1.0 - clip_param, 1.0 + clip_param) * advantage;
+    // At the bound and beyond, the clipped surrogate is constant.
+    if free <= clipped { [free, free] } else { [clipped, 0.0 * clipped] }
+}
+
+impl HostOp<5> for PpoLoss {
+    type Saved = Means;
+
+    fn forward(&self, inputs: [&[f32]; 5], _tracked: bool) -> (Vec<f32>, Means) {
+        let [terms, old_logp, advantages, values, targets] = inputs;
+        let bound = self.coefficients.vf_clip_param;
+        let mut sums = Means::default();
+        for row in 0..values.len() {
+            let weight = self.weight(row);
+            let terms = &terms[3 * row..][..3];
+            let [surrogate, _] =
+                surrogate(terms[0], old_logp[row], advantages[row], self.coefficients.clip_param);
+            let error = (values[row] - targets[row]).powi(2);
+            let clipped = if error > bound { bound } else { error };
+            sums.count += weight;
+            sums.surrogate += weight * f64::from(surrogate);
+            sums.entropy += weight * f64::from(terms[1]);
+            sums.kl += weight * f64::from(terms[2]);
+            sums.error += weight * f64::from(error);
+            sums.clipped_error += weight * f64::from(clipped);
+        }
+        let count = sums.count;
+        let means = Means {
+            count,
+            surrogate: sums.surrogate / count,
+            entropy: sums.entropy / count,
+            kl: sums.kl / count,
+            error: sums.error / count,
+            clipped_error: sums.clipped_error / count,
+        };
+        let mut total = self.coefficients.vf_loss * means.clipped_error - means.surrogate;
+        if self.coefficients.entropy > 0.0 {
+            total -= self.coefficients.entropy * means.entropy;
+        }
+        if self.coefficients.kl > 0.0 {
+            total += self.coefficients.kl * means.kl;
+        }
+        (vec![total as f32], means)
+    }
+
+    fn backward(&self, pass: Pass<'_, Means, 5>) -> [Option<Vec<f32>>; 5] {
+        let [terms, old_logp, advantages, values, targets] = pass.inputs;
+        let Coefficients { clip_param, vf_clip_param, vf_loss, entropy, kl } = self.coefficients;
+        let share = f64::from(pass.gradient[0]) / pass.saved.count;
+        let mut of_terms = Vec::with_capacity(terms.len());
+        let mut of_values = Vec::with_capacity(values.len());
+        for row in 0..values.len() {
+            let weight = (share * self.weight(row)) as f32;
+            let [_, slope] = surrogate(terms[3 * row], old_logp[row], advantages[row], clip_param);
+            let (entropy, kl) = (entropy.max(0.0) as f32, kl.max(0.0) as f32);
+            of_terms.extend([-weight * slope, -weight * entropy, weight * kl]);
+            let difference = values[row] - targets[row];
+            let inside = difference * difference <= vf_clip_param;
+            let slope = if inside { 2.0 * difference } else { 0.0 * difference };
+            of_values.push(weight * vf_loss as f32 * slope);
+        }
+        let [terms, .., values, _] = pass.needs;
+        [terms.then_some(of_terms), None, None, values.then_some(of_values), None]
+    }
+}
+
+impl PpoLoss {
+    fn weight(&self, row: usize) -> f64 {
+        self.mask.as_ref().map_or(1.0, |mask| f64::from(mask[row]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Distribution;
+    use rekindle_core::any_tensor::to_f32;
+
+    use super::*;
+
+    /// Total, metrics and the gradients of terms and values, in one pass or composed.
+    fn run(in_one_pass: bool, masked: bool, vf_clip_param: f32) -> Vec<f32> {
+        let device = Device::flex().autodiff();
+        device.seed(3);
+        let rows = 97;
+        let normal = || Tensor::<1>::random([rows], Distribution::Normal(0.0, 1.0), &device);
+        let terms = Tensor::<2>::random([rows, 3], Distribution::Normal(0.0, 0.5), &device);
+        let terms = terms.require_grad();
+        let values = normal().require_grad();
+        let columns = LossColumns {
+            old_logp: normal() * 0.5,
+            advantages: normal(),
+            critic: Some([values.clone(), normal()]),
+            mask: masked.then(|| normal().greater_elem(0.0).float()),
+        };
+        let coefficients =
+            Coefficients { clip_param: 0.2, vf_clip_param, vf_loss: 0.5, entropy: 0.01, kl: 0.2 };
+        let loss = if in_one_pass {
+            fused(&terms, &columns, &coefficients).unwrap().unwrap()
+        } else {
+            let column = |i| terms.clone().slice([0..rows, i..i + 1]).squeeze_dim::<1>(1);
+            composed([column(0), column(1), column(2)], columns, &coefficients)
+        };
+        let gradients = loss.total.backward();
+        let metrics = loss.metrics.into_iter().flat_map(|(_, m)| to_f32(m.inner()).unwrap());
+        to_f32(loss.total.inner())
+            .unwrap()
+            .into_iter()
+            .chain(metrics)
+            .chain(to_f32(terms.grad(&gradients).unwrap()).unwrap())
+            .chain(to_f32(values.grad(&gradients).unwrap()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn one_pass_equals_the_composition() {
+        for (masked, vf_clip_param) in [(false, f32::INFINITY), (true, 0.5), (false, 1.0)] {
+            let (fused, composed) = (run(true, masked, vf_clip_param), run(false, masked, vf_clip_param));
+            assert_eq!(fused.len(), composed.len());
+            for (index, (a, b)) in fused.iter().zip(&composed).enumerate() {
+                assert!((a - b).abs() < 2e-6, "{index}: {a} and {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_makes_the_loss_none() {
+        for [logp, advantage] in [[f32::NAN, 1.0], [0.0, f32::NAN]] {
+            assert!(surrogate(logp, 0.0, advantage, 0.2).iter().all(|x| x.is_nan()));
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What losses need of categorical distributions, in one pass over host memory.
+
+use burn::prelude::*;
+use rekindle_core::any_tensor::to_i64;
+use rekindle_core::kernels::host_op::{HostOp, Operand, Pass, apply};
+use rekindle_core::kernels::{exp, ln};
+
+use super::logits::LOG_ZERO;
+
+/// Log-probabilities, entropies and divergences from `old`; `None` where tensors are not in host
+/// memory or an action is none of the choices.
+///
+/// # Shapes
+/// `logits`, `old`: `[B, n]`; `actions`: `[B]`, the first choice being `start`; result `[B, 3]`.
+///
+/// # Errors
+/// If the device fails.
+pub(super) fn fused(
+    logits: &Tensor<2>,
+    old: &Tensor<2>,
+    actions: Tensor<1, Int>,
+    start: i64,
+) -> rekindle_core::Result<Option<Tensor<2>>> {
+    let [rows, n] = logits.dims();
+    let (Some(logits), Some(old)) = (Operand::new(logits), Operand::new(old)) else {
+        return Ok(None);
+    };
+    let choices = to_i64(actions)?.into_iter();
+    let choices = choices.map(|action| usize::try_from(action - start).ok().filter(|&i| i < n));
+    let Some(choices) = choices.collect() else { return Ok(None) };
+    Ok(apply(Terms { n, choices }, [logits, old], [rows, 3]).map(|(terms, _)| terms))
+}
+
+#[derive(Debug)]
+struct Terms {
+    n: usize,
+    /// The index of the action of each row.
+    choices: Vec<usize>,
+}
+
+/// Log-probabilities of all choices and their exponentials, `[B, n]`.
+#[derive(Debug)]
+struct LogProbs {
+    log: Vec<f32>,
+    probs: Vec<f32>,
+}
+
+impl LogProbs {
+    fn of(logits: &[f32], n: usize) -> Self {
+        let max = |row: &[f32]| row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut log: Vec<f32> = Vec::with_capacity(logits.len());
+        for row in logits.chunks_exact(n) {
+            let max = max(row);
+            log.extend(row.iter().map(|logit| logit - max));
+        }
+        let mut probs = log.clone();
+        exp(&mut probs);
+        let totals: Vec<f32> = probs.chunks_exact(n).map(|row| row.iter().sum()).collect();
+        let mut log_totals = totals.clone();
+        ln(&mut log_totals);
+        let rows = log.chunks_exact_mut(n).zip(probs.chunks_exact_mut(n));
+        for ((log, probs), (total, log_total)) in rows.zip(totals.into_iter().zip(log_totals)) {
+            // `max` would turn NaN into a number.
+            log.iter_mut().for_each(|l| {
+                *l -= log_total;
+                if *l < LOG_ZERO {
+                    *l = LOG_ZERO;
+                }
+            });
+            probs.iter_mut().for_each(|p| *p /= total);
+        }
+        Self { log, probs }
+    }
+}
+
+impl HostOp<2> for Terms {
+    /// Of the logits and of the old ones.
+    type Saved = [LogProbs; 2];
+
+    fn forward(&self, [logits, old]: [&[f32]; 2], _tracked: bool) -> (Vec<f32>, Self::Saved) {
+        let (new, old) = (LogProbs::of(logits, self.n), LogProbs::of(old, self.n));
+        let mut terms = Vec::with_capacity(3 * self.choices.len());
+        for (row, &choice) in self.choices.iter().enumerate() {
+            let row = row * self.n..(row + 1) * self.n;
+            let (log, probs) = (&new.log[row.clone()], &new.probs[row.clone()]);
+            let (old_log, old_probs) = (&old.log[row.clone()], &old.probs[row]);
+            let entropy: f32 = -probs.iter().zip(log).map(|(p, l)| p * l).sum::<f32>();
+            let difference = old_log.iter().zip(log).map(|(old, new)| old - new);
+            let kl = old_probs.iter().zip(difference).map(|(p, d)| p * d).sum();
+            terms.extend([log[choice], entropy, kl]);
+        }
+        (terms, [new, old])
+    }
+
+    /// With the gradients `a`, `h` and `k` of the three terms, `∂L/∂log p` is
+    /// `a·[chosen] − h·p·(1 + log p) − k·p_old`, and through the softmax
+    /// `∂L/∂logit = g − p·Σg`. A log-probability at its bound has no gradient.
+    fn backward(&self, pass: Pass<'_, Self::Saved, 2>) -> [Option<Vec<f32>>; 2] {
+        let [new, old] = pass.saved;
+        let mut gradients = vec![0.0; new.log.len()];
+        let rows = gradients.chunks_exact_mut(self.n).zip(pass.gradient.chunks_exact(3));
+        for ((row, (gradients, above)), &choice) in rows.enumerate().zip(&self.choices) {
+            let range = row * self.n..(row + 1) * self.n;
+            let (log, probs) = (&new.log[range.clone()], &new.probs[range.clone()]);
+            let mut sum = 0.0;
+            for (i, gradient) in gradients.iter_mut().enumerate() {
+                if log[i] == LOG_ZERO {
+                    continue;
+                }
+                let of_entropy = above[1] * probs[i] * (1.0 + log[i]);
+                *gradient = -of_entropy - above[2] * old.probs[range.start + i];
+                if i == choice {
+                    *gradient += above[0];
+                }
+                sum += *gradient;
+            }
+            for (gradient, p) in gradients.iter_mut().zip(probs) {
+                *gradient -= p * sum;
+            }
+        }
+        [Some(gradients), None]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Distribution as Random;
+    use proptest::prelude::*;
+    use rekindle_core::any_tensor::to_f32;
+    use rekindle_env::Discrete;
+
+    use super::super::{Categorical, Distribution};
+    use super::*;
+
+    /// Terms of the rows and the gradient of a weighted sum of them, fused and composed.
+    fn both(logits: Vec<f32>, n: usize) -> [[Vec<f32>; 2]; 2] {
+        let device = Device::flex().autodiff();
+        let rows = logits.len() / n;
+        let distribution = Categorical::new(&Discrete::with_start(n, 2).unwrap());
+        let actions = (0..rows).map(|i| (i % n) as i64 + 2).collect::<Vec<_>>();
+        let actions = Tensor::<1, Int>::from_data(TensorData::new(actions, [rows]), &device).into();
+        let old = Tensor::random([rows, n], Random::Normal(0.0, 1.0), &device);
+        let weights = Tensor::random([rows, 3], Random::Normal(0.0, 1.0), &device);
+        [true, false].map(|fused| {
+            let data = TensorData::new(logits.clone(), [rows, n]);
+            let logits = Tensor::<2>::from_data(data, &device).require_grad();
+            let terms = if fused {
+                distribution.fused_logp_entropy_kl(&logits, &actions, &old).unwrap().unwrap()
+            } else {
+                let logp = distribution.logp(logits.clone(), &actions).unwrap();
+                let entropy = distribution.entropy(logits.clone()).unwrap();
+                let kl = distribution.kl(old.clone(), logits.clone()).unwrap();
+                Tensor::stack(vec![logp, entropy, kl], 1)
+            };
+            let gradients = (terms.clone() * weights.clone()).sum().backward();
+            [to_f32(terms).unwrap(), to_f32(logits.grad(&gradients).unwrap()).unwrap()]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn terms_and_gradients_equal_the_composition(
+            n in 1usize..20, rows in 1usize..20, scale in 0.1f32..20.0,
+        ) {
+            let logits = (0..n * rows).map(|i| ((i * 7919) % 1009) as f32 / 1009.0 * scale);
+            let [fused, composed] = both(logits.collect(), n);
+            for (a, b) in fused.iter().flatten().zip(composed.iter().flatten()) {
+                prop_assert!((a - b).abs() < 2e-5 * (1.0 + b.abs()), "{a} and {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_masked_is_impossible_in_both_and_has_no_gradient() {
+        let logits = vec![1.0, f32::NEG_INFINITY, 0.5, 0.3, -1.0, f32::MIN];
+        let [fused, composed] = both(logits, 3);
+        // Rows 0 and 1 take the first and second choice; the old distribution allows all.
+        assert!((fused[0][0] - composed[0][0]).abs() < 1e-6);
+        assert!((fused[0][1] - composed[0][1]).abs() < 1e-6);
+        assert_eq!((fused[1][1], fused[1][5]), (0.0, 0.0));
+    }
+
+    #[test]
+    fn what_is_no_number_stays_so() {
+        let [fused, _] = both(vec![f32::NAN, 1.0, 0.0, 1.0], 2);
+        assert!(fused[0][..3].iter().all(|term| term.is_nan()), "{fused:?}");
+        assert!(fused[0][3..].iter().all(|term| term.is_finite()), "{fused:?}");
+    }
+}

@@ -1,0 +1,73 @@
+//! Adam and sums of squares over slices.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::kernels::AdamStep;
+
+/// One step in place; `rate` and `epsilon` are corrected for the bias of the moments.
+pub(in crate::kernels) fn adam(
+    step: &AdamStep,
+    [rate, epsilon]: [f32; 2],
+    parameters: &mut [f32],
+    gradients: &[f32],
+    [first, second]: [&mut [f32]; 2],
+) {
+    let decays = [step.beta_1, step.beta_2];
+    Arch::new().dispatch(Step { decays, rate, epsilon, parameters, gradients, first, second });
+}
+
+struct Step<'a> {
+    decays: [f32; 2],
+    rate: f32,
+    epsilon: f32,
+    parameters: &'a mut [f32],
+    gradients: &'a [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+}
+
+impl WithSimd for Step<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let [beta_1, beta_2] = self.decays;
+        let one = |p: f32, g: f32, m: f32, v: f32| {
+            let m = m * beta_1 + g * (1.0 - beta_1);
+            let v = v * beta_2 + g * g * (1.0 - beta_2);
+            (p - m * self.rate / (v.sqrt() + self.epsilon), m, v)
+        };
+        let splat = |value| simd.splat_f32s(value);
+        let (beta, rest) = ([splat(beta_1), splat(beta_2)], [splat(1.0 - beta_1), splat(1.0 - beta_2)]);
+        let (rate, epsilon) = (splat(self.rate), splat(self.epsilon));
+        let (p, p_rest) = S::as_mut_simd_f32s(self.parameters);
+        let (g, g_rest) = S::as_simd_f32s(self.gradients);
+        let (m, m_rest) = S::as_mut_simd_f32s(self.first);
+        let (v, v_rest) = S::as_mut_simd_f32s(self.second);
+        for i in 0..p.len() {
+            m[i] = simd.mul_add_e_f32s(m[i], beta[0], simd.mul_f32s(g[i], rest[0]));
+            let square = simd.mul_f32s(g[i], g[i]);
+            v[i] = simd.mul_add_e_f32s(v[i], beta[1], simd.mul_f32s(square, rest[1]));
+            let divisor = simd.add_f32s(simd.sqrt_f32s(v[i]), epsilon);
+            p[i] = simd.sub_f32s(p[i], simd.div_f32s(simd.mul_f32s(m[i], rate), divisor));
+        }
+        for i in 0..p_rest.len() {
+            (p_rest[i], m_rest[i], v_rest[i]) = one(p_rest[i], g_rest[i], m_rest[i], v_rest[i]);
+        }
+    }
+}
+
+/// The sum of the squares, in double precision.
+pub(in crate::kernels) fn square_sum(values: &[f32]) -> f64 {
+    // Several sums, so that the loop vectorises.
+    const LANES: usize = 16;
+    let mut sums = [0f64; LANES];
+    let chunks = values.chunks_exact(LANES);
+    let rest: f64 = chunks.remainder().iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+    for chunk in chunks {
+        for (sum, &x) in sums.iter_mut().zip(chunk) {
+            *sum += f64::from(x) * f64::from(x);
+        }
+    }
+    sums.iter().sum::<f64>() + rest
+}
