@@ -2,8 +2,9 @@
 
 use burn::module::{Module, Param};
 use burn::prelude::*;
+use rekindle_core::Column;
 
-use crate::{CatalogError, DefaultModelConfig, Mlp, MlpConfig, ModelBuilder, Result};
+use crate::{CatalogError, DefaultModelConfig, Encoder, Mlp, MlpConfig, ModelBuilder, Result};
 
 /// A policy head: an [`Mlp`], with the two specialities of Gaussian policies.
 ///
@@ -66,7 +67,23 @@ impl PolicyHead {
     /// # Shapes
     /// `[B, features]` to `[B, inputs]`.
     pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
-        let out = self.mlp.forward(features);
+        self.bound(self.mlp.forward(features))
+    }
+
+    /// The inputs of the action distribution, from what an encoder makes of observations
+    /// ([`Mlp::forward_from`]).
+    ///
+    /// # Shapes
+    /// `[B, …]` to `[B, inputs]`.
+    ///
+    /// # Errors
+    /// As [`Encoder::forward`].
+    pub fn forward_from(&self, encoder: &dyn Encoder, observations: &Column) -> Result<Tensor<2>> {
+        Ok(self.bound(self.mlp.forward_from(encoder, observations)?))
+    }
+
+    /// Adds free log standard deviations and clips them.
+    fn bound(&self, out: Tensor<2>) -> Tensor<2> {
         let [rows, outputs] = out.dims();
         let clip = |log_std: Tensor<2>| match self.log_std_clip {
             Some(bound) => log_std.clamp(-bound, bound),

@@ -3,9 +3,10 @@
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::prelude::*;
+use rekindle_core::Column;
 use rekindle_core::kernels::{self, Dense};
 
-use crate::{Activation, Initializer, ModelBuilder};
+use crate::{Activation, Encoder, Initializer, ModelBuilder, Result};
 
 /// What a [`Mlp`] is made of; RLlib's `MLPEncoderConfig` and `MLPHeadConfig`.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,8 +123,26 @@ impl Mlp {
         x
     }
 
-    /// The layers as the fused kernel takes them, if it knows all that happens between them.
-    fn dense_layers(&self) -> Option<Vec<Dense>> {
+    /// Applies all layers to the features of an encoder, in one pass with the encoder's own layers
+    /// where it has only such.
+    ///
+    /// # Shapes
+    /// `[B, …]` to `[B, output_dim]`.
+    ///
+    /// # Errors
+    /// As [`Encoder::forward`].
+    pub fn forward_from(&self, encoder: &dyn Encoder, observations: &Column) -> Result<Tensor<2>> {
+        if let Some(head) = self.dense_layers()
+            && let Some((x, mut layers)) = encoder.as_dense(observations)?
+        {
+            layers.extend(head);
+            return Ok(kernels::mlp(x, &layers));
+        }
+        Ok(self.forward(encoder.forward(observations)?))
+    }
+
+    /// The layers as [`kernels::mlp`] takes them, if it knows all that happens between them.
+    pub fn dense_layers(&self) -> Option<Vec<Dense>> {
         if !self.norms.is_empty() {
             return None;
         }

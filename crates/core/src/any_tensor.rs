@@ -166,28 +166,32 @@ impl AnyTensor {
         })
     }
 
-    /// The float tensor with every element transformed; `f` gets the only owner of the storage and
-    /// may work in place.
+    /// The float tensor with every element transformed.
     ///
     /// # Errors
-    /// [`CoreError::TensorKind`] if it is no float tensor, or that of `f`.
-    pub fn map_flat<E: From<CoreError>>(
-        self,
-        f: impl FnOnce(Tensor<1>) -> Result<Tensor<1>, E>,
-    ) -> Result<Self, E> {
+    /// [`CoreError::TensorKind`] if it is no float tensor.
+    pub fn map_flat(self, f: impl FnOnce(Tensor<1>) -> Tensor<1>) -> Result<Self> {
         let shape = self.shape();
         let flat = with_rank!(shape.len(), shape.clone(), D => {
             let tensor = self.into_float::<D>()?;
             let len = tensor.shape().num_elements();
             Ok(tensor.reshape([len]))
         })?;
-        let flat = f(flat)?;
-        let restored: Result<Self> = with_rank!(shape.len(), shape, D => {
+        let flat = f(flat);
+        with_rank!(shape.len(), shape, D => {
             let mut dims = [0; D];
             dims.copy_from_slice(&shape);
             Ok(flat.reshape(dims).into())
-        });
-        Ok(restored?)
+        })
+    }
+
+    /// The float tensor times a number; in place if nobody else has its storage.
+    ///
+    /// # Errors
+    /// [`CoreError::TensorKind`] if it is no float tensor.
+    pub fn scale(self, factor: f64) -> Result<Self> {
+        let shape = self.shape();
+        with_rank!(shape.len(), shape, D => Ok(self.into_float::<D>()?.mul_scalar(factor).into()))
     }
 
     fn check(&self, kind: TensorKind, rank: usize) -> Result<()> {

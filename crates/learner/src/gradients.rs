@@ -130,25 +130,24 @@ impl Gradients {
     /// If a gradient has an unsupported rank or the device fails.
     pub fn clip(mut self, by: GradClipBy, clip: f64, global_norm: f64) -> Result<Self> {
         match by {
-            GradClipBy::Value => self.map(|g| Ok(g.clamp(-clip, clip)))?,
+            GradClipBy::Value => self.map(|g| g.map_flat(|g| g.clamp(-clip, clip)))?,
             GradClipBy::Norm => self.map(|g| {
-                let values = to_f32(g.clone())?;
+                let values = g.to_f32()?;
                 let norm = values.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
-                Ok(if norm > clip { g.mul_scalar(clip / norm) } else { g })
+                if norm > clip { g.scale(clip / norm) } else { Ok(g) }
             })?,
             GradClipBy::GlobalNorm if global_norm > clip => {
-                self.map(|g| Ok(g.mul_scalar(clip / global_norm)))?;
+                self.map(|g| g.scale(clip / global_norm))?;
             }
             GradClipBy::GlobalNorm => {}
         }
         Ok(self)
     }
 
-    fn map(&mut self, f: impl Fn(Tensor<1>) -> Result<Tensor<1>>) -> Result<()> {
+    fn map(&mut self, f: impl Fn(AnyTensor) -> rekindle_core::Result<AnyTensor>) -> Result<()> {
         for id in &self.order {
             if let Some(gradient) = self.by_param.remove(id) {
-                let mapped = gradient.map_flat(&f)?;
-                self.by_param.insert(*id, mapped);
+                self.by_param.insert(*id, f(gradient)?);
             }
         }
         Ok(())

@@ -56,6 +56,10 @@ impl ActorCritic {
     }
 
     fn act(&self, batch: &Batch, critic: bool) -> Result<Batch> {
+        if !self.is_stateful {
+            let inputs = self.pi.forward_from(&*self.encoder, batch.column(Columns::OBS)?)?;
+            return Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, inputs));
+        }
         let (features, state) = self.encode(batch, critic)?;
         let mut out = Batch::new().with(Columns::ACTION_DIST_INPUTS, self.pi.forward(features));
         if let Some(state) = state {
@@ -103,6 +107,9 @@ impl RLModule for ActorCritic {
     }
 
     fn forward_train(&self, batch: &Batch) -> Result<Batch> {
+        if !self.shares_encoder && !self.is_stateful {
+            return self.act(batch, false);
+        }
         let (features, _) = self.encode(batch, false)?;
         let inputs = self.pi.forward(features.clone());
         let out = Batch::new().with(Columns::ACTION_DIST_INPUTS, inputs);
@@ -160,7 +167,7 @@ impl ValueFunction for ActorCritic {
                     let states = batch.nested(Columns::STATE_IN)?;
                     encoder.forward_recurrent(observations, states.column(CRITIC)?)?.0
                 } else {
-                    encoder.forward(observations)?
+                    return Ok(vf.forward_from(&**encoder, observations)?.squeeze_dim(1));
                 }
             }
         };

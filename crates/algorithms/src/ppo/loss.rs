@@ -91,13 +91,10 @@ pub(super) fn fused(
         return Ok(None);
     }
     let mask = mask.clone().map(rekindle_core::any_tensor::to_f32).transpose()?;
-    let operands = [old_logp, advantages, values, targets].map(Operand::new);
-    let [Some(old_logp), Some(advantages), Some(values), Some(targets)] = operands else {
-        return Ok(None);
-    };
-    let Some(operand) = Operand::new(terms) else { return Ok(None) };
     let op = PpoLoss { coefficients: *coefficients, mask };
-    let operands = [operand, old_logp, advantages, values, targets];
+    let [old_logp, advantages, values, targets] =
+        [old_logp, advantages, values, targets].map(Operand::new);
+    let operands = [Operand::new(terms), old_logp, advantages, values, targets];
     let device = terms.device().inner();
     Ok(apply(op, operands, [1]).map(|(total, means)| {
         let metric = |mean: f64| Tensor::from_floats([mean as f32], &device);

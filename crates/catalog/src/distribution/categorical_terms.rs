@@ -22,13 +22,14 @@ pub(super) fn fused(
     start: i64,
 ) -> rekindle_core::Result<Option<Tensor<2>>> {
     let [rows, n] = logits.dims();
-    let (Some(logits), Some(old)) = (Operand::new(logits), Operand::new(old)) else {
+    let operands = [logits, old].map(Operand::new);
+    if operands.iter().any(Option::is_none) {
         return Ok(None);
-    };
+    }
     let choices = to_i64(actions)?.into_iter();
     let choices = choices.map(|action| usize::try_from(action - start).ok().filter(|&i| i < n));
     let Some(choices) = choices.collect() else { return Ok(None) };
-    Ok(apply(Terms { n, choices }, [logits, old], [rows, 3]).map(|(terms, _)| terms))
+    Ok(apply(Terms { n, choices }, operands, [rows, 3]).map(|(terms, _)| terms))
 }
 
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle_core::Column;
+use rekindle_core::kernels::Dense;
 
 use super::{Encoder, MAX_BYTE, flat_rows};
 use crate::{Mlp, MlpConfig, ModelBuilder, Result};
@@ -30,10 +31,21 @@ impl MlpEncoder {
     }
 }
 
+impl MlpEncoder {
+    fn rows(&self, observations: &Column) -> Result<Tensor<2>> {
+        let x = flat_rows(observations, self.input_dim)?;
+        Ok(if self.bytes { x / MAX_BYTE } else { x })
+    }
+}
+
 impl Encoder for MlpEncoder {
     fn forward(&self, observations: &Column) -> Result<Tensor<2>> {
-        let x = flat_rows(observations, self.input_dim)?;
-        Ok(self.mlp.forward(if self.bytes { x / MAX_BYTE } else { x }))
+        Ok(self.mlp.forward(self.rows(observations)?))
+    }
+
+    fn as_dense(&self, observations: &Column) -> Result<Option<(Tensor<2>, Vec<Dense>)>> {
+        let Some(layers) = self.mlp.dense_layers() else { return Ok(None) };
+        Ok(Some((self.rows(observations)?, layers)))
     }
 
     fn output_dim(&self) -> usize {

@@ -10,6 +10,7 @@ mod recurrent;
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle_core::host_batch::upload;
+use rekindle_core::kernels::Dense;
 use rekindle_core::{
     Column, CoreError, Erase, Erased, ErasedModule, Family, Generator, TensorKind,
 };
@@ -58,6 +59,16 @@ pub trait Encoder: ErasedModule<EncoderFamily> {
 
     /// The number of features.
     fn output_dim(&self) -> usize;
+
+    /// The rows and the layers that make features of them, if fully connected layers are all that
+    /// the encoder does; a head of such layers is then computed with them in one pass
+    /// ([`Mlp::forward_from`](crate::Mlp::forward_from)).
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn as_dense(&self, _observations: &Column) -> Result<Option<(Tensor<2>, Vec<Dense>)>> {
+        Ok(None)
+    }
 
     /// The state before the first step of an episode, one row; `None` for an encoder without
     /// memory.
@@ -124,6 +135,9 @@ fn flat_rows(observations: &Column, features: usize) -> Result<Tensor<2>> {
     if tensor.kind() != TensorKind::Float || numbers != rows * features {
         let expected = format!("a float tensor with {features} numbers a row");
         return Err(CoreError::TensorKind { expected, found: tensor.describe() }.into());
+    }
+    if tensor.shape().len() == 2 {
+        return Ok(tensor.float::<2>()?);
     }
     Ok(tensor.flatten()?.reshape([rows, features]))
 }

@@ -134,11 +134,21 @@ mod host {
     pub(super) fn square_sum<'a>(tensors: impl Iterator<Item = &'a AnyTensor>) -> Option<f64> {
         let mut sum = 0.0;
         for tensor in tensors {
-            let flat = tensor.flatten().ok().filter(is_host)?;
-            let flat = flat.try_into_primitive::<Flex>().ok()?;
-            sum += cpu::square_sum(flat.as_slice::<f32>()?);
+            sum += match tensor.shape().len() {
+                1 => square_sum_of(&tensor.float::<1>().ok()?)?,
+                2 => square_sum_of(&tensor.float::<2>().ok()?)?,
+                _ => square_sum_of(&tensor.flatten().ok()?)?,
+            };
         }
         Some(sum)
+    }
+
+    fn square_sum_of<const D: usize>(tensor: &Tensor<D>) -> Option<f64> {
+        if !is_host(tensor) {
+            return None;
+        }
+        let tensor = tensor.clone().try_into_primitive::<Flex>().ok()?;
+        Some(cpu::square_sum(tensor.as_slice::<f32>()?))
     }
 }
 

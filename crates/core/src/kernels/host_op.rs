@@ -63,17 +63,17 @@ impl Operand {
     }
 }
 
-/// Applies an operation; `None` if only some of the operands are on a device with gradients.
+/// Applies an operation; `None` if an operand is none, or only some are on a device with gradients.
 ///
 /// # Shapes
 /// The result has shape `shape`.
 pub fn apply<O: HostOp<N>, const N: usize, const D: usize>(
     op: O,
-    operands: [Operand; N],
+    operands: [Option<Operand>; N],
     shape: [usize; D],
 ) -> Option<(Tensor<D>, Arc<O::Saved>)> {
     #[cfg(feature = "flex")]
-    return flex::apply(op, operands.map(|operand| operand.0), shape);
+    return flex::apply(op, operands.map(|operand| operand.map(|o| o.0)), shape);
     #[cfg(not(feature = "flex"))]
     {
         let _ = (op, operands, shape);

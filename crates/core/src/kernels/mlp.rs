@@ -55,7 +55,7 @@ pub fn mlp(x: Tensor<2>, layers: &[Dense]) -> Tensor<2> {
 }
 
 /// Longer chains are several operations.
-const LONGEST: usize = 4;
+const LONGEST: usize = 6;
 
 /// The outputs, or the rows and layers that are left when fused layers do not apply.
 fn fused<'a>(
@@ -68,7 +68,9 @@ fn fused<'a>(
             1 => chain_of::<3>(&x, chain),
             2 => chain_of::<5>(&x, chain),
             3 => chain_of::<7>(&x, chain),
-            _ => chain_of::<9>(&x, chain),
+            4 => chain_of::<9>(&x, chain),
+            5 => chain_of::<11>(&x, chain),
+            _ => chain_of::<13>(&x, chain),
         };
         let Some(y) = applied else { return Err((x, layers)) };
         (x, layers) = (y, rest);
@@ -80,8 +82,6 @@ fn fused<'a>(
 fn chain_of<const N: usize>(x: &Tensor<2>, chain: &[Dense]) -> Option<Tensor<2>> {
     let [rows, mut width] = x.dims();
     let mut layers = Vec::with_capacity(chain.len());
-    let mut operands = Vec::with_capacity(N);
-    operands.push(Operand::new(x)?);
     for Dense { weight, bias, activation } in chain {
         let [inputs, outputs] = weight.dims();
         // Burn reports a mismatch better.
@@ -89,14 +89,14 @@ fn chain_of<const N: usize>(x: &Tensor<2>, chain: &[Dense]) -> Option<Tensor<2>>
             return None;
         }
         layers.push(Layer { inputs, outputs, activation: *activation });
-        operands.extend([Operand::new(weight)?, Operand::new(bias)?]);
         width = outputs;
     }
-    let mut operands = operands.into_iter();
-    let operands: [Option<Operand>; N] = array::from_fn(|_| operands.next());
-    let operands: Vec<Operand> = operands.into_iter().flatten().collect();
-    let operands: [Operand; N] = operands.try_into().ok()?;
-    let (y, _) = apply(Mlp { layers }, operands, [rows, width])?;
+    let operands = array::from_fn(|index| match index.checked_sub(1).map(|i| (&chain[i / 2], i % 2)) {
+        None => Operand::new(x),
+        Some((layer, 0)) => Operand::new(&layer.weight),
+        Some((layer, _)) => Operand::new(&layer.bias),
+    });
+    let (y, _) = apply::<_, N, 2>(Mlp { layers }, operands, [rows, width])?;
     Some(y)
 }
 

@@ -1,7 +1,7 @@
 //! The roles of a built module.
 
 use burn::prelude::Tensor;
-use rekindle_core::{Batch, Column, Columns, CoreError, TensorKind};
+use rekindle_core::{Batch, Column, Columns, TensorKind};
 
 use crate::{AnyRLModule, ModuleError, QNet, Result, Role, ValueFunction};
 
@@ -87,7 +87,7 @@ fn constants(batch: Batch) -> Result<Batch> {
     for (name, column) in batch.iter() {
         let column = match column.clone() {
             Column::Tensor(tensor) if tensor.kind() == TensorKind::Float => {
-                Column::Tensor(tensor.map_flat(|flat| Ok::<_, CoreError>(flat.detach()))?)
+                Column::Tensor(tensor.map_flat(Tensor::detach)?)
             }
             Column::Nested(nested) => Column::Nested(constants(nested)?),
             column @ Column::Tensor(_) => column,

@@ -237,12 +237,11 @@ fn scalar_product<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
     simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1]))
 }
 
-/// The transpose of a row-major matrix of `columns` columns.
-pub(super) fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
+/// Writes the transpose of a row-major matrix of `columns` columns.
+pub(super) fn transpose(matrix: &[f32], columns: usize, out: &mut [f32]) {
     /// Rows and columns of a block: it writes whole cache lines, and reads stay in the cache.
     const BLOCK: usize = 16;
     let rows = matrix.len() / columns.max(1);
-    let mut out = vec![0.0; matrix.len()];
     for first in (0..rows).step_by(BLOCK) {
         let block = &matrix[first * columns..rows.min(first + BLOCK) * columns];
         for (column, out) in out.chunks_exact_mut(rows).enumerate() {
@@ -250,7 +249,6 @@ pub(super) fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
             out[first..].iter_mut().zip(values).for_each(|(out, value)| *out = *value);
         }
     }
-    out
 }
 
 #[cfg(test)]
@@ -294,7 +292,8 @@ mod tests {
             let bias = values(columns, 3);
             let biased: Vec<f32> =
                 expected.iter().enumerate().map(|(i, x)| x + bias[i % columns]).collect();
-            let transposed = transpose(&left, len);
+            let mut transposed = vec![0.0; left.len()];
+            transpose(&left, len, &mut transposed);
             let columns_of = Columns { data: &transposed, stride: rows, first: 0 };
             matmul(simd, columns_of, &right, columns, Start::Row(&bias), &mut out);
             assert!(close(&out, &biased), "columns {:?}", self.0);
@@ -303,7 +302,8 @@ mod tests {
             matmul(simd, columns_of, &right, columns, Start::Result, &mut out);
             assert!(close(&out, &twice), "result {:?}", self.0);
 
-            let right_transposed = transpose(&right, columns);
+            let mut right_transposed = vec![0.0; right.len()];
+            transpose(&right, columns, &mut right_transposed);
             let x = Rows { data: &left, len };
             scalar_products(simd, x, &right_transposed, &bias, &mut out);
             assert!(close(&out, &biased), "scalar products {:?}", self.0);

@@ -4,6 +4,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::kernels::host_op::{HostOp, Pass};
 use super::matmul::{Rows, Start, matmul, scalar_products, transpose};
+use super::scratch::Scratch;
 use super::{mlp_gradient, parallel, vector_math};
 use crate::kernels::DenseActivation;
 
@@ -69,23 +70,24 @@ pub(super) fn cost(layers: &[Dense<'_>]) -> usize {
 
 impl<const N: usize> HostOp<N> for Mlp {
     /// The outputs of all layers but the last.
-    type Saved = Vec<Vec<f32>>;
+    type Saved = Vec<Scratch>;
 
     fn forward(&self, inputs: [&[f32]; N], tracked: bool) -> (Vec<f32>, Self::Saved) {
         let (x, layers) = self.split(inputs);
-        let transposed = narrow_weights(&layers);
+        let transposed = transposed(&layers, |_, layer| layer.is_narrow());
         let inputs = self.layers.first().map_or(1, |layer| layer.inputs);
         let rows = x.len() / inputs;
-        let mut outputs: Vec<Vec<f32>> = match tracked {
-            true => self.layers.iter().map(|layer| vec![0.0; rows * layer.outputs]).collect(),
-            false => vec![vec![0.0; rows * self.layers.last().map_or(0, |l| l.outputs)]],
-        };
+        let (last, hidden) = self.layers.split_last().map_or((0, &[][..]), |(l, h)| (l.outputs, h));
+        let hidden = if tracked { hidden } else { &[] };
+        let mut saved: Vec<_> =
+            hidden.iter().map(|layer| Scratch::new(rows * layer.outputs)).collect();
+        let mut output = vec![0.0; rows * last];
         let step = rows_per_task(rows, cost(&layers));
         let mut tasks: Vec<_> = x
             .chunks(step * inputs)
             .map(|x| Forward { x, layers: &layers, transposed: &transposed, outputs: Vec::new() })
             .collect();
-        for output in &mut outputs {
+        for output in saved.iter_mut().map(|saved| &mut saved[..]).chain([&mut output[..]]) {
             let width = output.len() / rows.max(1);
             for (task, output) in tasks.iter_mut().zip(output.chunks_mut(step * width)) {
                 task.outputs.push(output);
@@ -93,8 +95,7 @@ impl<const N: usize> HostOp<N> for Mlp {
         }
         let arch = Arch::new();
         parallel::for_each(tasks, |task| arch.dispatch(task));
-        let output = outputs.pop().unwrap_or_default();
-        (output, outputs)
+        (output, saved)
     }
 
     fn backward(&self, pass: Pass<'_, Self::Saved, N>) -> [Option<Vec<f32>>; N] {
@@ -102,20 +103,27 @@ impl<const N: usize> HostOp<N> for Mlp {
     }
 }
 
-/// The transposed weights of narrow layers; empty for the others.
-fn narrow_weights(layers: &[Dense<'_>]) -> Vec<Vec<f32>> {
-    let transposed = |l: &Dense<'_>| match l.layer.is_narrow() {
-        true => transpose(l.weights, l.layer.outputs),
-        false => Vec::new(),
+/// The transposed weights of the layers that are chosen; empty for the others.
+pub(super) fn transposed(
+    layers: &[Dense<'_>],
+    chosen: impl Fn(usize, Layer) -> bool,
+) -> Vec<Scratch> {
+    let transposed = |(index, dense): (usize, &Dense<'_>)| {
+        if !chosen(index, dense.layer) {
+            return Scratch::default();
+        }
+        let mut transposed = Scratch::new(dense.weights.len());
+        transpose(dense.weights, dense.layer.outputs, &mut transposed);
+        transposed
     };
-    layers.iter().map(transposed).collect()
+    layers.iter().enumerate().map(transposed).collect()
 }
 
 /// Some rows through all layers.
 struct Forward<'a> {
     x: &'a [f32],
     layers: &'a [Dense<'a>],
-    transposed: &'a [Vec<f32>],
+    transposed: &'a [Scratch],
     /// Where the outputs of the layers go; that of the last layer only if nothing is kept.
     outputs: Vec<&'a mut [f32]>,
 }
@@ -129,8 +137,8 @@ impl WithSimd for Forward<'_> {
         let keeps = self.outputs.len() == self.layers.len();
         // What lies between layers, where it is not kept.
         let mut between = match keeps {
-            true => [Vec::new(), Vec::new()],
-            false => [vec![0.0; BLOCK * widest], vec![0.0; BLOCK * widest]],
+            true => [Scratch::default(), Scratch::default()],
+            false => [Scratch::new(BLOCK * widest), Scratch::new(BLOCK * widest)],
         };
         let Some(first) = self.layers.first() else { return };
         let last = self.layers.len() - 1;

@@ -6,7 +6,8 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::kernels::host_op::Pass;
 use super::matmul::{Columns, Rows, Start, matmul, transpose};
-use super::mlp::{BLOCK, Dense, Layer, Mlp, cost, rows_per_task};
+use super::mlp::{BLOCK, Dense, GRAIN, Layer, Mlp, cost, rows_per_task, transposed};
+use super::scratch::Scratch;
 use super::{parallel, vector_math};
 use crate::kernels::DenseActivation;
 
@@ -15,16 +16,16 @@ const REDUCTION: usize = 256;
 
 pub(super) fn backward<const N: usize>(
     mlp: &Mlp,
-    pass: Pass<'_, Vec<Vec<f32>>, N>,
+    pass: Pass<'_, Vec<Scratch>, N>,
 ) -> [Option<Vec<f32>>; N] {
     let (x, layers) = mlp.split(pass.inputs);
     let outputs: Vec<&[f32]> =
-        pass.saved.iter().map(Vec::as_slice).chain([pass.output]).collect();
-    let (between, of_x) = between_layers(&layers, &outputs, pass.gradient, pass.needs[0]);
+        pass.saved.iter().map(|saved| &saved[..]).chain([pass.output]).collect();
+    let (between, mut of_x) = between_layers(&layers, &outputs, pass.gradient, pass.needs[0]);
     let inputs: Vec<&[f32]> = [x].into_iter().chain(outputs).collect();
     let mut gradients = parameters(&layers, &inputs, &between, &pass.needs[1..]);
     std::array::from_fn(|index| match index.checked_sub(1) {
-        None => of_x.as_ref().map(|gradient| gradient.clone()),
+        None => of_x.take(),
         Some(index) => gradients[index].take(),
     })
 }
@@ -35,23 +36,17 @@ fn between_layers(
     outputs: &[&[f32]],
     gradient: &[f32],
     needs_x: bool,
-) -> (Vec<Vec<f32>>, Option<Vec<f32>>) {
+) -> (Vec<Scratch>, Option<Vec<f32>>) {
     let Some(first) = layers.first() else { return (Vec::new(), None) };
     let rows = outputs[0].len() / first.layer.outputs;
     // The rows' gradients come first; nobody asks for them in most networks.
-    let of_x = vec![0.0; if needs_x { rows * first.layer.inputs } else { 0 }];
-    let hidden = outputs[..outputs.len() - 1].iter().map(|output| vec![0.0; output.len()]);
-    let mut gradients: Vec<Vec<f32>> =
-        [of_x].into_iter().chain(hidden).chain([gradient.to_vec()]).collect();
+    let mut of_x = vec![0.0; if needs_x { rows * first.layer.inputs } else { 0 }];
+    let mut gradients: Vec<_> = outputs.iter().map(|output| Scratch::new(output.len())).collect();
+    if let Some(last) = gradients.last_mut() {
+        last.copy_from_slice(gradient);
+    }
     let step = rows_per_task(rows, cost(layers));
-    let transposed: Vec<Vec<f32>> = layers
-        .iter()
-        .enumerate()
-        .map(|(index, l)| match index > 0 || needs_x {
-            true => transpose(l.weights, l.layer.outputs),
-            false => Vec::new(),
-        })
-        .collect();
+    let transposed = transposed(layers, |index, _| index > 0 || needs_x);
     let mut tasks: Vec<Between<'_>> = (0..rows)
         .step_by(step)
         .map(|row| Between {
@@ -63,9 +58,9 @@ fn between_layers(
             needs_x,
         })
         .collect();
-    for (index, gradients) in gradients.iter_mut().enumerate() {
+    let all = [&mut of_x[..]].into_iter().chain(gradients.iter_mut().map(|g| &mut g[..]));
+    for (index, mut gradients) in all.enumerate() {
         let width = gradients.len() / rows.max(1);
-        let mut gradients = gradients.as_mut_slice();
         for (task, number) in tasks.iter_mut().zip(0..) {
             let (head, tail) = gradients.split_at_mut(task.rows * width);
             gradients = tail;
@@ -77,14 +72,13 @@ fn between_layers(
     }
     let arch = Arch::new();
     parallel::for_each(tasks, |task| arch.dispatch(task));
-    let of_x = gradients.remove(0);
     (gradients, needs_x.then_some(of_x))
 }
 
 /// Some rows back through all layers.
 struct Between<'a> {
     layers: &'a [Dense<'a>],
-    transposed: &'a [Vec<f32>],
+    transposed: &'a [Scratch],
     outputs: Vec<&'a [f32]>,
     /// Those of the rows, then those of each layer.
     gradients: Vec<&'a mut [f32]>,
@@ -144,7 +138,7 @@ fn through_activation<S: Simd>(simd: S, by: DenseActivation, y: &[f32], gradient
 fn parameters(
     layers: &[Dense<'_>],
     inputs: &[&[f32]],
-    between: &[Vec<f32>],
+    between: &[Scratch],
     needs: &[bool],
 ) -> Vec<Option<Vec<f32>>> {
     let mut gradients: Vec<Option<Vec<f32>>> = needs
@@ -174,10 +168,10 @@ fn parameters(
         }
     }
     let work: usize = layers.iter().map(|l| l.weights.len()).sum::<usize>()
-        * between.last().map_or(0, Vec::len)
+        * between.last().map_or(0, |last| last.len())
         / layers.last().map_or(1, |l| l.layer.outputs.max(1));
     let arch = Arch::new();
-    match work < super::mlp::GRAIN {
+    match work < GRAIN {
         true => tasks.into_iter().for_each(|task| arch.dispatch(task)),
         false => parallel::for_each(tasks, |task| arch.dispatch(task)),
     }
@@ -221,10 +215,10 @@ impl WithSimd for Task<'_> {
             }
             Part::Weights { weights, .. } if self.of_layer.layer.is_narrow() => {
                 // (gradientᵀ · x)ᵀ, whose rows are long.
-                let mut transposed = vec![0.0; weights.len()];
+                let mut transposed = Scratch::new(weights.len());
                 let left = Columns { data: gradient, stride: outputs, first: 0 };
                 matmul(simd, left, x, inputs, Start::Zero, &mut transposed);
-                weights.copy_from_slice(&transpose(&transposed, inputs));
+                transpose(&transposed, inputs, weights);
             }
             Part::Weights { first, weights } => {
                 let blocks = x.chunks(REDUCTION * inputs).zip(gradient.chunks(REDUCTION * outputs));

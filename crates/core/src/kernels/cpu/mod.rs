@@ -5,6 +5,7 @@ mod matmul;
 mod mlp;
 mod mlp_gradient;
 mod parallel;
+mod scratch;
 mod tanh;
 mod vector_math;
 

@@ -6,15 +6,23 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 /// The environment variable that bounds the threads of all CPU kernels, the caller's included.
 const NUM_THREADS: &str = "REKINDLE_NUM_THREADS";
 
-/// How often a worker looks for work before it sleeps, some hundred microseconds.
-const SPINS: u32 = 10_000;
+/// How often a worker looks for work without a pause, some ten microseconds.
+const SPINS: u32 = 1_000;
+
+/// How long after that a worker stays awake, and lets other threads run in between. A thread that
+/// sleeps is back after some fifty microseconds, and then its caches are cold.
+const AWAKE: Duration = Duration::from_millis(2);
+
+/// Free memory at the end of the heap that is kept, in bytes.
+const HEAP_KEPT: usize = 16 << 20;
 
 /// How many threads work on one operation, the caller's included.
 pub(crate) fn num_threads() -> usize {
@@ -23,25 +31,27 @@ pub(crate) fn num_threads() -> usize {
 
 /// Does `work` on every task, on several threads if there are several tasks.
 ///
-/// Where another caller has the crew, all of it is done on this thread. Which thread does a task is
-/// not determined: a task's result must not depend on it.
+/// A thread begins with the same share of the tasks every time, so that it finds in its cache what
+/// it worked on before, and then helps with what is left. Where another caller has the crew, all is
+/// done on this thread: a task's result must not depend on who does it.
 pub(crate) fn for_each<T: Send>(tasks: Vec<T>, work: impl Fn(T) + Sync) {
     if tasks.len() < 2 {
         return tasks.into_iter().for_each(work);
     }
     let helpers = tasks.len() - 1;
     let slots: Vec<Mutex<Option<T>>> = tasks.into_iter().map(|t| Mutex::new(Some(t))).collect();
-    let next = AtomicUsize::new(0);
-    crew().run(helpers, &|| {
-        while let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) {
+    let threads = num_threads();
+    crew().run(helpers, &|thread| {
+        let (before, own) = slots.split_at(thread * slots.len() / threads);
+        for slot in own.iter().chain(before) {
             let task = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
             task.into_iter().for_each(&work);
         }
     });
 }
 
-/// What every thread of the crew does for one caller.
-struct Job<'a>(&'a (dyn Fn() + Sync));
+/// What every thread of the crew does for one caller, given its number; the caller's is 0.
+struct Job<'a>(&'a (dyn Fn(usize) + Sync));
 
 /// The state word: how many workers are in the job (low half), whether they may enter it, and
 /// above that its number, by which a worker tells a new job from one it has seen.
@@ -71,6 +81,9 @@ struct Shared {
 fn crew() -> &'static Crew {
     static CREW: OnceLock<Crew> = OnceLock::new();
     CREW.get_or_init(|| {
+        // glibc gives the end of the heap back to the system whenever 128 KiB of it are free, and
+        // fetches it again for the next buffer. Freeing one large block raises that bound.
+        drop(Vec::<u8>::with_capacity(HEAP_KEPT));
         let wanted = std::env::var(NUM_THREADS).ok().and_then(|n| n.parse::<usize>().ok());
         let threads = wanted.or_else(|| thread::available_parallelism().ok().map(Into::into));
         let shared: &Shared = Box::leak(Box::default());
@@ -78,7 +91,7 @@ fn crew() -> &'static Crew {
         let workers = (1..threads.unwrap_or(1)).filter_map(|index| {
             let asleep: &AtomicBool = Box::leak(Box::default());
             let name = format!("rekindle-kernel-{index}");
-            let spawned = thread::Builder::new().name(name).spawn(|| shared.serve(asleep)).ok()?;
+            let spawned = thread::Builder::new().name(name).spawn(move || shared.serve(index, asleep)).ok()?;
             Some(Worker { thread: spawned.thread().clone(), asleep })
         });
         Crew { workers: workers.collect(), shared }
@@ -87,10 +100,10 @@ fn crew() -> &'static Crew {
 
 impl Crew {
     /// Runs the job on this thread and, if they come in time, on up to `helpers` workers.
-    fn run(&self, helpers: usize, job: &(dyn Fn() + Sync)) {
+    fn run(&self, helpers: usize, job: &(dyn Fn(usize) + Sync)) {
         let shared = self.shared;
         if self.workers.is_empty() || shared.taken.swap(true, Ordering::Acquire) {
-            return job();
+            return job(0);
         }
         let job = Job(job);
         shared.job.store(ptr::from_ref(&job).cast_mut().cast(), Ordering::Relaxed);
@@ -104,7 +117,7 @@ impl Crew {
                 worker.thread.unpark();
             }
         }
-        (job.0)();
+        (job.0)(0);
         drop(closing);
     }
 }
@@ -128,7 +141,7 @@ impl Drop for Closing {
 
 impl Shared {
     /// The life of a worker.
-    fn serve(&self, asleep: &AtomicBool) {
+    fn serve(&self, number: usize, asleep: &AtomicBool) {
         let mut seen = 0;
         loop {
             let state = self.await_job(seen, asleep);
@@ -148,7 +161,7 @@ impl Shared {
             // by entering it. Its caller keeps the job alive until no worker is inside.
             #[allow(unsafe_code)]
             let job = unsafe { &*self.job.load(Ordering::Relaxed) };
-            if catch_unwind(AssertUnwindSafe(job.0)).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| (job.0)(number))).is_err() {
                 self.panicked.store(true, Ordering::Relaxed);
             }
             self.state.fetch_sub(1, Ordering::Release);
@@ -159,12 +172,20 @@ impl Shared {
     fn await_job(&self, seen: u64, asleep: &AtomicBool) -> u64 {
         let fresh = |state: u64| state & OPEN != 0 && state & !(NUMBER - 1) != seen;
         loop {
-            for _ in 0..SPINS {
+            let mut looks = 0;
+            let mut since = None;
+            while since.is_none_or(|since: Instant| since.elapsed() < AWAKE) {
                 let state = self.state.load(Ordering::Acquire);
                 if fresh(state) {
                     return state;
                 }
-                std::hint::spin_loop();
+                looks += 1;
+                if looks < SPINS {
+                    std::hint::spin_loop();
+                } else {
+                    since.get_or_insert_with(Instant::now);
+                    thread::yield_now();
+                }
             }
             asleep.store(true, Ordering::SeqCst);
             // A job opened since the last look would not wake this thread.

@@ -39,12 +39,12 @@ impl Operand {
 
 pub(super) fn apply<O: HostOp<N>, const N: usize, const D: usize>(
     op: O,
-    operands: [Operand; N],
+    operands: [Option<Operand>; N],
     shape: [usize; D],
 ) -> Option<(Tensor<D>, Arc<O::Saved>)> {
     let (mut plain, mut tracked) = (Vec::new(), Vec::new());
     for operand in operands {
-        match operand {
+        match operand? {
             Operand::Plain(tensor) => plain.push(tensor.to_contiguous()),
             Operand::Tracked(tensor) => tracked.push(tensor),
         }
