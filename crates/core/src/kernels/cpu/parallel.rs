@@ -14,12 +14,14 @@ use std::time::{Duration, Instant};
 /// The environment variable that bounds the threads of all CPU kernels, the caller's included.
 const NUM_THREADS: &str = "REKINDLE_NUM_THREADS";
 
-/// How often a worker looks for work without a pause, some ten microseconds.
-const SPINS: u32 = 1_000;
-
-/// How long after that a worker stays awake, and lets other threads run in between. A thread that
-/// sleeps is back after some fifty microseconds, and then its caches are cold.
+/// How long a worker that finds no work stays awake. A thread that sleeps is back after some fifty
+/// microseconds, and then its caches are cold.
 const AWAKE: Duration = Duration::from_millis(2);
+
+/// How many pauses it makes before it looks again (some hundred nanoseconds), which leave the core
+/// to its sibling, and after how many looks it lets another thread run.
+const PAUSES: u32 = 8;
+const LOOKS: u32 = 256;
 
 /// Free memory at the end of the heap that is kept, in bytes.
 const HEAP_KEPT: usize = 16 << 20;
@@ -172,20 +174,16 @@ impl Shared {
     fn await_job(&self, seen: u64, asleep: &AtomicBool) -> u64 {
         let fresh = |state: u64| state & OPEN != 0 && state & !(NUMBER - 1) != seen;
         loop {
-            let mut looks = 0;
-            let mut since = None;
-            while since.is_none_or(|since: Instant| since.elapsed() < AWAKE) {
-                let state = self.state.load(Ordering::Acquire);
-                if fresh(state) {
-                    return state;
+            let since = Instant::now();
+            while since.elapsed() < AWAKE {
+                for _ in 0..LOOKS {
+                    let state = self.state.load(Ordering::Acquire);
+                    if fresh(state) {
+                        return state;
+                    }
+                    (0..PAUSES).for_each(|_| std::hint::spin_loop());
                 }
-                looks += 1;
-                if looks < SPINS {
-                    std::hint::spin_loop();
-                } else {
-                    since.get_or_insert_with(Instant::now);
-                    thread::yield_now();
-                }
+                thread::yield_now();
             }
             asleep.store(true, Ordering::SeqCst);
             // A job opened since the last look would not wake this thread.
