@@ -25,11 +25,8 @@ fn main() -> Outcome {
     let args = Args::parse();
     let device = DeviceSpec::Cpu.open()?;
     for num_envs in args.cases {
-        let config = EnvRunnerConfig {
-            num_envs,
-            seed: args.seed,
-            ..EnvRunnerConfig::new("CartPole-v1")
-        };
+        let config =
+            EnvRunnerConfig { num_envs, seed: args.seed, ..EnvRunnerConfig::new("CartPole-v1") };
         let mut runner = SingleAgentEnvRunner::new(config, 0, &device)?;
         let module = RLModuleSpec::default()
             .observation_space(runner.observation_space().clone())

@@ -61,6 +61,8 @@ const TWO_RUNNERS: Setting = Setting { label: "2 env runners", args: &["--env-ru
 
 /// Settings of peers without processes of their own.
 pub(super) const THREADS: &[Setting] = &[ONE, TWO];
+/// Settings of SBX: JAX gains from a second thread.
+pub(super) const JAX_THREADS: &[Setting] = &[TWO, ONE];
 /// Settings of RLlib's algorithms; without env runners the driver samples.
 pub(super) const RUNNERS: &[Setting] = &[ONE, TWO, ONE_RUNNER, TWO_RUNNERS];
 /// The least memory.

@@ -1,6 +1,6 @@
 //! What is compared, and how fast we want to be.
 
-use super::peer::{Entry, LEAN, Peer, RUNNERS};
+use super::peer::{Entry, JAX_THREADS, LEAN, Peer, RUNNERS};
 
 /// Work that our program and the peers' do alike.
 #[derive(Debug)]
@@ -92,7 +92,8 @@ fn case(name: impl Into<String>, key: impl Into<String>, goals: &[(Peer, Goal)])
 
 const PPO_SB3: Entry = Entry::new(Peer::Sb3, "ppo_sb3.py");
 const PPO_RLLIB: Entry = Entry::new(Peer::Rllib, "ppo_rllib.py").settings(RUNNERS);
-const PPO_SBX: Entry = Entry::new(Peer::Sbx, "ppo_sb3.py").args(&["--system", "sbx"]);
+const PPO_SBX: Entry =
+    Entry::new(Peer::Sbx, "ppo_sb3.py").args(&["--system", "sbx"]).settings(JAX_THREADS);
 const PPO_THRUST: Entry = Entry::new(Peer::Thrust, "thrust_rl");
 
 /// All workloads; a new one is one more entry, and a program for each peer and for us.
