@@ -12,9 +12,9 @@ arguments = parser(__doc__, "8x128x64")
 arguments.add_argument("--system", choices=["sb3", "sbx"], default="sb3")
 arguments.add_argument("--steps", type=int, help="train for so many steps, not for seconds")
 args = parse(arguments)
-if args.system == "sbx" and hasattr(os, "sched_setaffinity"):
-    # JAX has no setting for its threads: it starts one per processor that it may use.
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
+if args.system == "sbx" and args.threads == 1:
+    # JAX takes all processors unless it is told otherwise before it is imported.
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 import torch
 from stable_baselines3.common.env_util import make_vec_env

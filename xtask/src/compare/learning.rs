@@ -8,7 +8,7 @@ use super::Peer;
 use super::measurement::{Measurement, measure};
 use super::peer::Entry;
 use super::python::Environment;
-use super::workloads::Metric;
+use super::workload::Metric;
 use crate::cargo::build_examples;
 use crate::error::Result;
 use crate::statistics::{mean, mean_and_deviation, standard_deviation};

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use super::workloads::Metric;
+use super::workload::Metric;
 use crate::error::{Error, Result};
 use crate::process;
 

@@ -12,6 +12,7 @@ mod report;
 mod rust;
 mod scaling;
 mod turns;
+mod workload;
 mod workloads;
 
 use std::path::Path;
@@ -22,7 +23,8 @@ use self::measurement::measure;
 use self::peer::{Entry, Peer, Setting};
 use self::python::Environment;
 use self::turns::{Comparison, Turns};
-use self::workloads::{Case, Workload, workloads};
+use self::workload::{Case, Workload};
+use self::workloads::workloads;
 use crate::cargo::build_examples;
 use crate::error::{Error, Result};
 use crate::{document, machine};
@@ -101,7 +103,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     args.check(&workloads)?;
     let python = Environment::prepare(&args.peers)?;
     let made = format!(
-        "Made on {} with {} by `cargo xtask compare`, {} pairs.",
+        "Made on {} with {} by `cargo xtask compare`; pairs: {}.",
         machine::today(),
         machine::describe(),
         args.pairs(),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::turns::Comparison;
-use super::workloads::{Goal, Metric, Workload};
+use super::workload::{Goal, Metric, Workload};
 use crate::statistics::grouped;
 
 /// The section of the comparison page about a workload.

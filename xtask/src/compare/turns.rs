@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::measurement::Measurement;
-use super::workloads::{Case, Goal, Metric};
+use super::workload::{Case, Goal, Metric};
 use super::{Peer, Setting};
 use crate::error::Result;
 use crate::statistics::Spread;
