@@ -25,8 +25,17 @@ pub(crate) enum Error {
     /// Training ran, but not all seeds got there.
     #[error("not every seed of {} reached the threshold; see the table", tasks.join(" and "))]
     NotSolved { tasks: Vec<String> },
-    /// There is no place for the peers' Python environment.
-    #[error("there is no cache folder for the peers' Python environment: set XDG_CACHE_HOME")]
+    /// No workload has this name.
+    #[error("there is no workload `{name}`; choose from {known}, or name a case of one")]
+    UnknownWorkload { name: String, known: String },
+    /// The system does not tell how much memory a program held.
+    #[error(
+        "how much memory a program held can be seen on Linux alone; leave the workload `memory` \
+             out: name the others with --workloads"
+    )]
+    NoPeakMemory,
+    /// There is no place for the peers.
+    #[error("there is no cache folder for the peers: set XDG_CACHE_HOME to an absolute path")]
     NoCacheFolder,
     /// The advisory database cannot be fetched.
     #[error(

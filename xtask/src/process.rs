@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::panic::resume_unwind;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,13 +52,28 @@ pub(crate) struct Observation {
 
 /// Runs a program, passes its standard output on line by line, and measures it.
 pub(crate) fn observe(command: &mut Command) -> Result<Observation> {
+    observe_with(command, pass_on)
+}
+
+/// Runs a program and measures it; its standard output stays unseen.
+pub(crate) fn observe_silently(command: &mut Command) -> Result<Observation> {
+    observe_with(command, |mut stdout| {
+        let mut text = String::new();
+        stdout.read_to_string(&mut text).map(|_| text)
+    })
+}
+
+fn observe_with(
+    command: &mut Command,
+    read: impl FnOnce(ChildStdout) -> io::Result<String> + Send,
+) -> Result<Observation> {
     announce(command);
     let start = Instant::now();
     let mut child =
         command.stdout(Stdio::piped()).spawn().map_err(|source| cannot_start(command, source))?;
     let stdout = child.stdout.take();
     thread::scope(|scope| {
-        let reader = scope.spawn(move || stdout.map_or(Ok(String::new()), pass_on));
+        let reader = scope.spawn(move || stdout.map_or(Ok(String::new()), read));
         let mut peak_memory = None;
         let status = loop {
             // The high-water mark never falls, so the last one read is the highest.

@@ -1,135 +1,96 @@
-//! One program's speed, and two programs' taken in turns.
+//! What one run of a program says.
 
 use std::process::Command;
 
 use serde::Deserialize;
 
-use super::workloads::Workload;
+use super::workload::Metric;
 use crate::error::{Error, Result};
 use crate::process;
-use crate::statistics::Spread;
 
-/// The JSON line that each program prints last.
+/// A JSON line that programs print for each case; libraries may print other lines.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 pub(super) struct Measurement {
-    pub(super) workload: String,
+    pub(super) case: String,
     pub(super) system: String,
     pub(super) version: String,
-    pub(super) threads: u32,
-    pub(super) env_steps_per_s: f64,
+    /// Units of the metric; programs themselves print work per second.
+    pub(super) value: f64,
+    /// Of the last 100 episodes, from programs that train.
+    #[serde(default)]
+    pub(super) episode_return_mean: Option<f64>,
 }
 
-/// Runs a program and reads its measurement.
-pub(super) fn measure(workload: &Workload, command: &mut Command) -> Result<Measurement> {
-    let stdout = process::capture(command)?;
+/// Runs a program and reads what it measured, a line for each of `cases` and in their order.
+pub(super) fn measure(
+    command: &mut Command,
+    metric: Metric,
+    cases: &[&str],
+) -> Result<Vec<Measurement>> {
+    let seen = process::observe_silently(command)?;
+    process::check(command, seen.status)?;
     let malformed = |problem: String| Error::malformed(process::display(command), problem);
-    let measurement = parse(&stdout).map_err(malformed)?;
-    if measurement.workload != workload.name {
-        let problem = format!("measured `{}`, not `{}`", measurement.workload, workload.name);
-        return Err(malformed(problem));
+    let mut measurements = parse(&seen.stdout, cases).map_err(malformed)?;
+    for measurement in &mut measurements {
+        measurement.value = match metric {
+            Metric::EnvSteps | Metric::Rows => measurement.value,
+            Metric::StepCost => 1e6 / measurement.value,
+            Metric::Memory => seen.peak_memory.ok_or(Error::NoPeakMemory)? as f64 / 1e6,
+        };
+        eprintln!("  {}: {:.1} {}", measurement.case, measurement.value, metric.unit());
     }
-    eprintln!("  {:.0} environment steps per second", measurement.env_steps_per_s);
-    Ok(measurement)
+    Ok(measurements)
 }
 
-/// The measurement in the last line that is not empty; libraries may print before it.
-fn parse(stdout: &str) -> Result<Measurement, String> {
-    let line = stdout.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
-    let measurement: Measurement = serde_json::from_str(line)
-        .map_err(|error| format!("the last line of output is no measurement ({error}): {line}"))?;
-    let speed = measurement.env_steps_per_s;
-    if !(speed.is_finite() && speed > 0.0) {
-        return Err(format!("{speed} is no number of steps per second"));
-    }
-    Ok(measurement)
-}
-
-/// A peer and us, measured in turns.
-#[derive(Debug)]
-pub(super) struct Comparison {
-    /// The last measurement of each, for names and versions.
-    pub(super) peer: Measurement,
-    pub(super) ours: Measurement,
-    /// Environment steps per second.
-    pub(super) peer_speed: Spread,
-    pub(super) our_speed: Spread,
-    /// Our speed divided by the peer's, pair by pair.
-    pub(super) ratio: Spread,
-}
-
-/// Measures a peer and us in turns: one pair to warm up, then `pairs` that count.
-pub(super) fn alternate(
-    pairs: u32,
-    mut peer: impl FnMut() -> Result<Measurement>,
-    mut ours: impl FnMut() -> Result<Measurement>,
-) -> Result<Comparison> {
-    let mut last = (peer()?, ours()?);
-    let (mut peer_speeds, mut our_speeds, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..pairs {
-        last = (peer()?, ours()?);
-        peer_speeds.push(last.0.env_steps_per_s);
-        our_speeds.push(last.1.env_steps_per_s);
-        ratios.push(last.1.env_steps_per_s / last.0.env_steps_per_s);
-    }
-    Ok(Comparison {
-        peer: last.0,
-        ours: last.1,
-        peer_speed: Spread::of(&peer_speeds),
-        our_speed: Spread::of(&our_speeds),
-        ratio: Spread::of(&ratios),
-    })
+fn parse(stdout: &str, cases: &[&str]) -> Result<Vec<Measurement>, String> {
+    let mut lines: Vec<Measurement> =
+        stdout.lines().filter_map(|line| serde_json::from_str(line.trim()).ok()).collect();
+    let find = |case: &&str| {
+        let index = lines.iter().position(|line| line.case == *case);
+        let line = lines.swap_remove(index.ok_or_else(|| {
+            format!("it printed no line of JSON with a measurement of the case `{case}`")
+        })?);
+        let speed = line.value;
+        if speed.is_finite() && speed > 0.0 {
+            Ok(line)
+        } else {
+            Err(format!("{speed} is no speed (case `{case}`)"))
+        }
+    };
+    cases.iter().map(find).collect()
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::cell::RefCell;
-
-    use super::super::workloads::WORKLOADS;
+mod tests {
     use super::*;
 
-    pub(in super::super) fn measurement(system: &str, speed: f64) -> Measurement {
-        Measurement {
-            workload: "ppo-cartpole".to_owned(),
-            system: system.to_owned(),
-            version: "1.2".to_owned(),
-            threads: 1,
-            env_steps_per_s: speed,
-        }
+    fn fake(output: &str) -> Command {
+        let mut command = Command::new("printf");
+        command.args(["%s\n\n", output]);
+        command
     }
 
-    #[test]
-    fn runs_take_turns_and_the_first_pair_is_dropped() {
-        let order = RefCell::new(String::new());
-        let mut speeds = [1.0, 100.0, 200.0, 400.0].into_iter();
-        let peer = || {
-            order.borrow_mut().push('A');
-            Ok(measurement("peer", speeds.next().unwrap_or(f64::NAN)))
-        };
-        let ours = || {
-            order.borrow_mut().push('B');
-            Ok(measurement("ours", 2000.0))
-        };
-        let comparison = alternate(3, peer, ours).unwrap();
-        assert_eq!(order.into_inner(), "ABABABAB");
-        assert_eq!(comparison.peer_speed, Spread { median: 200.0, min: 100.0, max: 400.0 });
-        assert_eq!(comparison.ratio, Spread { median: 10.0, min: 5.0, max: 20.0 });
+    fn line(case: &str, value: f64) -> String {
+        format!(r#"{{"case":"{case}","system":"fake","version":"1","value":{value}}}"#)
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_program_is_measured_by_its_last_line() {
-        let line = r#"{"workload":"ppo-cartpole","system":"fake","version":"1","threads":2,"env_steps_per_s":1234.5}"#;
-        let fake = |output: &str| {
-            let mut command = Command::new("printf");
-            command.args(["%s\n\n", output]);
-            command
-        };
-        let seen = measure(&WORKLOADS[0], &mut fake(&format!("hello\n{line}"))).unwrap();
-        assert_eq!((seen.system.as_str(), seen.threads, seen.env_steps_per_s), ("fake", 2, 1234.5));
+    fn a_program_is_measured_by_its_lines() {
+        let output = format!("hello\n{}\n{}\nbye", line("8", 500.0), line("1", 20.0));
+        let seen = measure(&mut fake(&output), Metric::EnvSteps, &["1", "8"]).unwrap();
+        let values: Vec<_> = seen.iter().map(|line| (line.case.as_str(), line.value)).collect();
+        assert_eq!(values, [("1", 20.0), ("8", 500.0)]);
 
-        let refused = |output: &str| measure(&WORKLOADS[0], &mut fake(output)).unwrap_err();
-        assert!(refused("no json").to_string().contains("no measurement"));
-        assert!(refused(&line.replace("cartpole", "pong")).to_string().contains("`ppo-pong`"));
-        assert!(refused(&line.replace("1234.5", "0")).to_string().contains("0 is no number"));
+        let cost = measure(&mut fake(&line("8", 500.0)), Metric::StepCost, &["8"]).unwrap();
+        assert_eq!(cost[0].value, 2000.0);
+    }
+
+    #[test]
+    fn what_is_no_measurement_is_refused() {
+        let refused = |output: &str| parse(output, &["8"]).unwrap_err();
+        assert!(refused("no json").contains("the case `8`"));
+        assert!(refused(&line("64", 2.0)).contains("the case `8`"));
+        assert!(refused(&line("8", 0.0)).contains("0 is no speed"));
     }
 }

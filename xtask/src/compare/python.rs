@@ -19,7 +19,7 @@ impl Environment {
     /// pip's own settings count (`PIP_EXTRA_INDEX_URL`, `PIP_FIND_LINKS`, …): with PyTorch's index
     /// of CPU builds, the download is a small part of the default one.
     pub(super) fn prepare(peers: &[Peer]) -> Result<Self> {
-        let environment = Self { folder: cache_folder()? };
+        let environment = Self { folder: cache_folder()?.join("peers") };
         if environment.is_current(peers) {
             return Ok(environment);
         }
@@ -27,14 +27,14 @@ impl Environment {
         process::run(Command::new("python3").args(["-m", "venv"]).arg(&environment.folder))?;
         let mut install = environment.python();
         install.args(["-m", "pip", "install", "--quiet"]);
-        for peer in peers {
-            install.arg("-r").arg(requirements(*peer));
+        for file in requirements(peers) {
+            install.arg("-r").arg(scripts().join(file));
         }
         // The standard output is for reports.
         process::run(install.stdout(io::stderr()))?;
-        for peer in peers {
-            let stamp = environment.stamp(*peer);
-            fs::copy(requirements(*peer), &stamp).map_err(Error::io(&stamp))?;
+        for file in requirements(peers) {
+            let stamp = environment.stamp(file);
+            fs::copy(scripts().join(file), &stamp).map_err(Error::io(&stamp))?;
         }
         Ok(environment)
     }
@@ -53,39 +53,32 @@ impl Environment {
 
     /// Whether the pinned versions of all peers were installed.
     fn is_current(&self, peers: &[Peer]) -> bool {
-        peers.iter().all(|peer| {
-            let installed = fs::read(self.stamp(*peer)).ok();
-            installed.is_some() && installed == fs::read(requirements(*peer)).ok()
+        requirements(peers).all(|file| {
+            let installed = fs::read(self.stamp(file)).ok();
+            installed.is_some() && installed == fs::read(scripts().join(file)).ok()
         })
     }
 
     /// A copy of the requirements that were installed.
-    fn stamp(&self, peer: Peer) -> PathBuf {
-        self.folder.join(file_name(peer))
+    fn stamp(&self, file: &str) -> PathBuf {
+        self.folder.join(file)
     }
 }
 
-/// The folder of the peers' scripts and requirements.
-fn scripts() -> PathBuf {
+/// The folder of the peers' programs and requirements.
+pub(super) fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }
 
-fn requirements(peer: Peer) -> PathBuf {
-    scripts().join(file_name(peer))
+fn requirements(peers: &[Peer]) -> impl Iterator<Item = &'static str> {
+    peers.iter().filter_map(|peer| peer.requirements())
 }
 
-fn file_name(peer: Peer) -> &'static str {
-    match peer {
-        Peer::Sb3 => "requirements_sb3.txt",
-        Peer::Rllib => "requirements_rllib.txt",
-    }
-}
-
-/// `$XDG_CACHE_HOME/rekindle/peers`, by default under `~/.cache`.
-fn cache_folder() -> Result<PathBuf> {
+/// `$XDG_CACHE_HOME/rekindle`, by default under `~/.cache`.
+pub(super) fn cache_folder() -> Result<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = cache.or_else(|| Some(env::home_dir()?.join(".cache")));
-    Ok(cache.ok_or(Error::NoCacheFolder)?.join("rekindle").join("peers"))
+    Ok(cache.ok_or(Error::NoCacheFolder)?.join("rekindle"))
 }
 
 #[cfg(test)]
@@ -97,10 +90,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let environment = Environment { folder: folder.path().to_owned() };
         assert!(!environment.is_current(&[Peer::Sb3]));
-        fs::copy(requirements(Peer::Sb3), environment.stamp(Peer::Sb3)).unwrap();
+        let file = Peer::Sb3.requirements().unwrap();
+        fs::copy(scripts().join(file), environment.stamp(file)).unwrap();
         assert!(environment.is_current(&[Peer::Sb3]));
+        assert!(environment.is_current(&[Peer::Sb3, Peer::Thrust]));
         assert!(!environment.is_current(&[Peer::Sb3, Peer::Rllib]));
-        fs::write(environment.stamp(Peer::Sb3), "stable-baselines3==0.0\n").unwrap();
+        fs::write(environment.stamp(file), "stable-baselines3==0.0\n").unwrap();
         assert!(!environment.is_current(&[Peer::Sb3]));
     }
 }

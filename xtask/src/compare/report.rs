@@ -1,94 +1,150 @@
 //! Comparisons for people and for programs.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::measurement::Comparison;
-use super::workloads::Workload;
+use super::turns::Comparison;
+use super::workload::{Goal, Metric, Workload};
 use crate::statistics::grouped;
 
 /// The section of the comparison page about a workload.
 pub(super) fn section(workload: &Workload, comparisons: &[Comparison], made: &str) -> String {
+    let unit = workload.metric.unit();
     let mut text = format!(
-        "{}\n\n| peer | threads | peer, steps/s | rekindle, steps/s | ratio |\n\
-         |:---|---:|---:|---:|---:|\n",
+        "{}\n\n| case | peer | setting | peer, {unit} | rekindle, {unit} | ratio | goal |\n\
+         |:---|:---|:---|---:|---:|---:|:---|\n",
         workload.description
     );
-    for Comparison { peer, peer_speed, our_speed, ratio, .. } in comparisons {
+    let figure = |value| figure(workload.metric, value);
+    for comparison in comparisons {
         text += &format!(
-            "| {} {} | {} | {} | {} | {} |\n",
-            peer.system,
-            peer.version,
-            peer.threads,
-            peer_speed.write(grouped),
-            our_speed.write(grouped),
-            ratio.write(|value| format!("{value:.2}")),
+            "| {} | {} | {} | {} | {} | {} | {} |\n",
+            comparison.case,
+            comparison.system,
+            comparison.setting,
+            comparison.peer.write(figure),
+            comparison.ours.write(figure),
+            comparison.ratio.write(|value| format!("{value:.2}")),
+            verdict(comparison),
         );
     }
-    if let Some(Comparison { peer, ours, ratio, .. }) = fastest_peer(comparisons) {
-        let Workload { goal, .. } = workload;
-        let verdict = if ratio.median >= *goal { "reached" } else { "not reached" };
-        text += &format!(
-            "\nrekindle {} (threads: {}) is {:.2} times as fast as the fastest peer, {} (threads: \
-             {}). The goal, {goal:.1}, is {verdict}.\n",
-            ours.version, ours.threads, ratio.median, peer.system, peer.threads,
-        );
+    let verdicts: Vec<bool> = comparisons.iter().filter_map(Comparison::reached).collect();
+    if !verdicts.is_empty() {
+        let reached = verdicts.iter().filter(|reached| **reached).count();
+        text += &format!("\nGoals reached: {reached} of {}.\n", verdicts.len());
     }
-    format!("{text}\n{made}\n")
+    let version = comparisons.last().map_or("", |comparison| comparison.our_version.as_str());
+    format!("{text}\nrekindle {version}. {made}\n")
 }
 
-/// One line: medians of us and of the fastest peer, and the median ratio to it.
-pub(super) fn json(workload: &Workload, comparisons: &[Comparison]) -> String {
-    let fastest = fastest_peer(comparisons);
+fn figure(metric: Metric, value: f64) -> String {
+    match metric {
+        Metric::EnvSteps | Metric::Rows => grouped(value),
+        Metric::StepCost => format!("{value:.2}"),
+        Metric::Memory => format!("{value:.1}"),
+    }
+}
+
+fn verdict(comparison: &Comparison) -> String {
+    let goal = match comparison.goal {
+        Some(Goal::Ratio(ratio)) => format!("{ratio}"),
+        Some(Goal::AtMost(bound)) => format!("at most {bound} {}", comparison.metric.unit()),
+        None => return "–".to_owned(),
+    };
+    let missed = if comparison.reached() == Some(false) { "not reached" } else { "reached" };
+    format!("{goal}: {missed}")
+}
+
+/// One line for each case. Its figures are those beside the peer whose goal is the hardest to
+/// reach, or beside the best peer if there is none; `peers` has those of all.
+pub(super) fn json(comparisons: &[Comparison]) -> Vec<String> {
+    let mut names: Vec<&str> = Vec::new();
+    for comparison in comparisons {
+        if !names.contains(&comparison.case.as_str()) {
+            names.push(&comparison.case);
+        }
+    }
+    let line = |name: &&str| {
+        let rows: Vec<_> = comparisons.iter().filter(|c| c.case == *name).collect();
+        let hardest = rows.iter().min_by(|a, b| margin(a).total_cmp(&margin(b)))?;
+        let mut line = object(hardest);
+        line["workload"] = json!(name);
+        line["unit"] = json!(hardest.metric.unit());
+        line["peers"] = rows.iter().map(|row| object(row)).collect();
+        Some(line.to_string())
+    };
+    names.iter().filter_map(line).collect()
+}
+
+fn object(comparison: &Comparison) -> Value {
+    let goal = comparison.goal.map(|goal| match goal {
+        Goal::Ratio(goal) | Goal::AtMost(goal) => goal,
+    });
     json!({
-        "workload": workload.name,
-        "ours": fastest.map(|comparison| comparison.our_speed.median),
-        "peer": fastest.map(|comparison| comparison.peer_speed.median),
-        "ratio": fastest.map(|comparison| comparison.ratio.median),
-        "goal": workload.goal,
+        "system": comparison.system,
+        "setting": comparison.setting,
+        "ours": comparison.ours.median,
+        "peer": comparison.peer.median,
+        "ratio": comparison.ratio.median,
+        "goal": goal,
+        "reached": comparison.reached(),
     })
-    .to_string()
 }
 
-fn fastest_peer(comparisons: &[Comparison]) -> Option<&Comparison> {
-    comparisons.iter().max_by(|a, b| a.peer_speed.median.total_cmp(&b.peer_speed.median))
+/// How far a comparison is over its goal; those without a goal come after those that have one.
+fn margin(comparison: &Comparison) -> f64 {
+    match comparison.goal {
+        Some(Goal::Ratio(goal)) => comparison.ratio.median / goal,
+        Some(Goal::AtMost(bound)) => bound / comparison.ours.median,
+        None => 1e9 * comparison.ratio.median,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::measurement::alternate;
-    use super::super::measurement::tests::measurement;
-    use super::super::workloads::WORKLOADS;
+    use super::super::turns::tests::comparison;
+    use super::super::workloads::workloads;
     use super::*;
 
-    fn comparisons() -> [Comparison; 2] {
-        [("slow", 800.0), ("fast", 1600.0)].map(|(system, speed)| {
-            let peer = || Ok(measurement(system, speed));
-            alternate(2, peer, || Ok(measurement("rekindle", 12_000.0))).unwrap()
-        })
+    fn comparisons() -> Vec<Comparison> {
+        let mut free = comparison("ppo-cartpole", 12_000.0, &[6000.0]);
+        free.goal = None;
+        vec![
+            comparison("ppo-cartpole", 12_000.0, &[600.0, 400.0]),
+            comparison("ppo-cartpole", 12_000.0, &[800.0]),
+            free,
+        ]
     }
 
     #[test]
-    fn the_table_has_a_row_per_peer_and_a_verdict_on_the_fastest() {
-        let text = section(&WORKLOADS[0], &comparisons(), "Made by a test.");
-        let (_, table) = text.split_once("|:---|").unwrap();
-        let expected = "---:|---:|---:|---:|
-| slow 1.2 | 1 | 800 (800 – 800) | 12 000 (12 000 – 12 000) | 15.00 (15.00 – 15.00) |
-| fast 1.2 | 1 | 1 600 (1 600 – 1 600) | 12 000 (12 000 – 12 000) | 7.50 (7.50 – 7.50) |
+    fn the_table_has_a_row_per_case_and_peer_and_a_count_of_goals() {
+        let text = section(&workloads()[0], &comparisons(), "Made by a test.");
+        let (_, table) = text.split_once("|:---|\n").unwrap();
+        let expected = "\
+| ppo-cartpole | peer 1.2 | 1 thread | 500 (400 – 600) | 12 000 (12 000 – 12 000) | 25.00 (20.00 – 30.00) | 20: reached |
+| ppo-cartpole | peer 1.2 | 1 thread | 800 (800 – 800) | 12 000 (12 000 – 12 000) | 15.00 (15.00 – 15.00) | 20: not reached |
+| ppo-cartpole | peer 1.2 | 1 thread | 6 000 (6 000 – 6 000) | 12 000 (12 000 – 12 000) | 2.00 (2.00 – 2.00) | – |
 
-rekindle 1.2 (threads: 1) is 7.50 times as fast as the fastest peer, fast (threads: 1). The goal, 20.0, is not reached.
+Goals reached: 1 of 2.
 
-Made by a test.
+rekindle 1.2. Made by a test.
 ";
         assert_eq!(table, expected);
     }
 
     #[test]
-    fn json_compares_with_the_fastest_peer() {
-        let line = json(&WORKLOADS[0], &comparisons());
-        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let expected = json!({
-            "workload": "ppo-cartpole", "ours": 12_000.0, "peer": 1600.0, "ratio": 7.5, "goal": 20.0
-        });
-        assert_eq!(value, expected);
+    fn a_line_of_json_is_about_the_hardest_goal() {
+        let lines = json(&comparisons());
+        assert_eq!(lines.len(), 1);
+        let line: Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!(line["workload"], "ppo-cartpole");
+        assert_eq!((&line["ours"], &line["peer"]), (&json!(12_000.0), &json!(800.0)));
+        assert_eq!((&line["ratio"], &line["goal"]), (&json!(15.0), &json!(20.0)));
+        assert_eq!(line["peers"].as_array().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn lines_keep_cases_apart() {
+        let lines = json(&[comparison("b", 2.0, &[1.0]), comparison("a", 3.0, &[1.0])]);
+        assert_eq!(lines.len(), 2);
     }
 }

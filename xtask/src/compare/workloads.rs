@@ -1,68 +1,245 @@
-//! What is compared.
+//! What is compared, and how fast we want to be.
 
-use super::Peer;
+use super::peer::{Entry, JAX_THREADS, LEAN, Peer, RUNNERS};
+use super::workload::{Case, Goal, Metric, Workload};
 
-/// Work that our program and the peers' do alike.
-pub(super) struct Workload {
-    /// The name in programs and JSON.
-    pub(super) name: &'static str,
-    /// The heading of its section.
-    pub(super) title: &'static str,
-    /// What everybody does, for the reader.
-    pub(super) description: &'static str,
-    /// Our program; it takes `--workload NAME --steps N` and prints a measurement.
-    pub(super) example: &'static str,
-    /// Environment steps that are timed.
-    pub(super) steps: u64,
-    /// The same with `--quick`.
-    pub(super) quick_steps: u64,
-    /// The ratio to the fastest peer that we want to reach.
-    pub(super) goal: f64,
-    /// The programs to compare with.
-    pub(super) peers: &'static [Variant],
+fn case(name: impl Into<String>, key: impl Into<String>, goals: &[(Peer, Goal)]) -> Case {
+    Case { name: name.into(), key: key.into(), goals: goals.to_vec(), quick: true }
 }
 
-/// A peer's program with a number of threads: each peer gets its best one, found by trying.
-pub(super) struct Variant {
-    pub(super) peer: Peer,
-    /// A file of `xtask/peers/`; it takes `--steps N --threads N` and prints a measurement.
-    pub(super) script: &'static str,
-    pub(super) threads: u32,
+const PPO_SB3: Entry = Entry::new(Peer::Sb3, "ppo_sb3.py");
+const PPO_RLLIB: Entry = Entry::new(Peer::Rllib, "ppo_rllib.py").settings(RUNNERS);
+const PPO_SBX: Entry =
+    Entry::new(Peer::Sbx, "ppo_sb3.py").args(&["--system", "sbx"]).settings(JAX_THREADS);
+const PPO_THRUST: Entry = Entry::new(Peer::Thrust, "thrust_rl");
+
+/// All workloads; a new one is one more entry, and a program for each peer and for us.
+pub(super) fn workloads() -> Vec<Workload> {
+    vec![
+        ppo(),
+        wide_ppo(),
+        acting(),
+        update(),
+        mlp(
+            "mlp-forward",
+            "Forward passes of MLPs",
+            MLP_FORWARD,
+            &[1, 8, 64, 128, 512, 1024, 4096],
+        ),
+        mlp("mlp-train", "Training steps of MLPs", MLP_TRAIN, &[64, 128, 512, 4096]),
+        memory(),
+        scaling(),
+    ]
 }
 
-impl Variant {
-    const fn new(peer: Peer, script: &'static str, threads: u32) -> Self {
-        Self { peer, script, threads }
+fn ppo() -> Workload {
+    let goals = [(Peer::Sb3, 20.0), (Peer::Rllib, 60.0), (Peer::Thrust, 10.0)];
+    let goals = goals.map(|(peer, ratio)| (peer, Goal::Ratio(ratio)));
+    Workload {
+        name: "ppo-cartpole",
+        title: "PPO on CartPole-v1",
+        description: "8 environments × 128 steps, 4 epochs, minibatches of 256, separate 64 × 64 tanh \
+                      networks for policy and value (thrust-rl has a shared one only), Adam at 2.5e-4, \
+                      γ 0.99, λ 0.95, clip 0.2, entropy 0.01, value loss 0.5, gradient norm 0.5; CPU. \
+                      rlevo 0.6 cannot take part: its PPO refuses more than one environment.",
+        metric: Metric::EnvSteps,
+        example: "compare_ppo",
+        args: &[],
+        seconds: [10.0, 2.0],
+        cases: vec![case("ppo-cartpole", "8x128x64", &goals)],
+        peers: vec![PPO_SB3, PPO_RLLIB, PPO_SBX, PPO_THRUST],
     }
 }
 
-/// All workloads; a new one is one more entry, and a script for each peer.
-pub(super) const WORKLOADS: &[Workload] = &[Workload {
-    name: "ppo-cartpole",
-    title: "PPO on CartPole-v1",
-    description: "8 environments × 128 steps, 4 epochs, minibatches of 256, separate 64 × 64 tanh \
-                  networks for policy and value, Adam at 2.5e-4, γ 0.99, λ 0.95, clip 0.2, entropy \
-                  0.01, value loss 0.5, gradient norm 0.5; CPU, one process.",
-    example: "compare_ppo",
-    steps: 102_400,
-    quick_steps: 8_192,
-    goal: 20.0,
-    peers: &[
-        Variant::new(Peer::Sb3, "ppo_cartpole_sb3.py", 1),
-        Variant::new(Peer::Sb3, "ppo_cartpole_sb3.py", 2),
-        Variant::new(Peer::Rllib, "ppo_cartpole_rllib.py", 1),
-    ],
-}];
+fn wide_ppo() -> Workload {
+    let goals = [(Peer::Sb3, Goal::Ratio(10.0))];
+    let widest = case("ppo-cartpole-512", "512x128x64", &goals);
+    Workload {
+        name: "ppo-cartpole-wide",
+        title: "PPO on CartPole-v1 with many environments",
+        description: "The same with 64 and 512 environments: batches of 8 192 and 65 536 rows, \
+                      minibatches of a quarter.",
+        seconds: [10.0, 0.0],
+        cases: vec![
+            case("ppo-cartpole-64", "64x128x64", &goals),
+            // One iteration of the peer takes too long for a quick look.
+            Case { quick: false, ..widest },
+        ],
+        peers: vec![PPO_SB3],
+        ..ppo()
+    }
+}
+
+fn acting() -> Workload {
+    let widths = [(1, 50.0), (8, 50.0), (64, 100.0), (1024, 100.0)];
+    let cases = widths.map(|(envs, ratio)| {
+        let goals = [(Peer::Rllib, Goal::Ratio(ratio))];
+        case(format!("acting-{envs}"), envs.to_string(), &goals)
+    });
+    Workload {
+        name: "acting",
+        title: "Acting",
+        description: "Sampling alone: CartPole-v1 in vectors of 1, 8, 64 and 1024 environments, a \
+                      64 × 64 tanh policy with exploration, one env runner in the process.",
+        metric: Metric::EnvSteps,
+        example: "compare_acting",
+        args: &[],
+        seconds: [5.0, 0.5],
+        cases: cases.to_vec(),
+        peers: vec![Entry::new(Peer::Rllib, "acting_rllib.py")],
+    }
+}
+
+fn update() -> Workload {
+    Workload {
+        name: "ppo-update",
+        title: "PPO's update alone",
+        description: "A recorded batch of 4000 rows, 10 epochs, minibatches of 128, separate \
+                      256 × 256 tanh networks: RLlib's defaults. Advantages, shuffling and Adam \
+                      included; every epoch counts every row.",
+        metric: Metric::Rows,
+        example: "compare_update",
+        args: &[],
+        seconds: [10.0, 0.0],
+        cases: vec![case("ppo-update", "256", &[(Peer::Rllib, Goal::Ratio(4.0))])],
+        peers: vec![Entry::new(Peer::Rllib, "update_rllib.py")],
+    }
+}
+
+const MLP_FORWARD: (&str, &[&str]) = (
+    "MLPs 4 → H → H → 2 with tanh, H 64 and 256, beside eager PyTorch in inference mode. Cases are \
+     named H-batch; the outputs are read by the host.",
+    &["--what", "forward"],
+);
+const MLP_TRAIN: (&str, &[&str]) = (
+    "The same MLPs: forward pass, mean square, backward pass and a step of Adam, beside eager \
+     PyTorch. Cases are named H-batch.",
+    &["--what", "train"],
+);
+
+fn mlp(
+    name: &'static str,
+    title: &'static str,
+    (description, args): (&'static str, &'static [&'static str]),
+    batches: &[usize],
+) -> Workload {
+    let sizes = [64, 256].into_iter().flat_map(|hidden| batches.iter().map(move |b| (hidden, *b)));
+    let cases = sizes.map(|(hidden, batch)| {
+        let goal = Goal::Ratio(if batch <= 128 { 3.0 } else { 1.5 });
+        let goals = [(Peer::Torch, goal)];
+        case(format!("{name}-{hidden}-{batch}"), format!("{hidden}x{batch}"), &goals)
+    });
+    Workload {
+        name,
+        title,
+        description,
+        metric: Metric::Rows,
+        example: "compare_mlp",
+        args,
+        seconds: [1.0, 0.1],
+        cases: cases.collect(),
+        peers: vec![Entry::new(Peer::Torch, "mlp_torch.py")],
+    }
+}
+
+fn memory() -> Workload {
+    let peers = [PPO_SB3, PPO_RLLIB, PPO_SBX, PPO_THRUST];
+    let goals = peers.map(|entry| (entry.peer, Goal::AtMost(50.0)));
+    Workload {
+        name: "memory",
+        title: "Memory of PPO on CartPole-v1",
+        description: "The most memory that the program of the first workload holds at a time \
+                      (resident; of RLlib the driver process alone).",
+        metric: Metric::Memory,
+        seconds: [3.0, 0.0],
+        cases: vec![case("memory", "8x128x64", &goals)],
+        peers: peers.map(|entry| entry.settings(LEAN)).to_vec(),
+        ..ppo()
+    }
+}
+
+/// One size grows at a time, from 8 environments × 128 steps and hidden layers of 64.
+pub(super) const SCALING: [(&str, [[usize; 3]; 3]); 3] = [
+    ("environments", [[8, 128, 64], [64, 128, 64], [512, 128, 64]]),
+    ("width of hidden layers", [[8, 128, 64], [8, 128, 128], [8, 128, 256]]),
+    ("rows of a batch", [[8, 128, 64], [8, 512, 64], [8, 2048, 64]]),
+];
+
+fn scaling() -> Workload {
+    let mut cases: Vec<Case> = Vec::new();
+    for sizes in SCALING.iter().flat_map(|(_, cases)| cases) {
+        let name = scaling_case(*sizes);
+        if cases.iter().all(|case| case.name != name) {
+            let [envs, steps, hidden] = sizes;
+            let key = format!("{envs}x{steps}x{hidden}");
+            cases.push(Case { quick: false, ..case(name, key, &[]) });
+        }
+    }
+    Workload {
+        name: "scaling",
+        title: "Scaling",
+        description: "The cost of an environment step in training, as the number of environments, the \
+                      width of the hidden layers and the batch grow. Cases are named environments-steps \
+                      of each-width; minibatches are a quarter of the batch, epochs four.",
+        metric: Metric::StepCost,
+        seconds: [5.0, 0.0],
+        cases,
+        peers: vec![PPO_SB3],
+        ..ppo()
+    }
+}
+
+/// The name of a case of `scaling`.
+pub(super) fn scaling_case([envs, steps, hidden]: [usize; 3]) -> String {
+    format!("scaling-{envs}-{steps}-{hidden}")
+}
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::python::scripts;
     use super::*;
 
     #[test]
-    fn every_script_exists() {
-        for variant in WORKLOADS.iter().flat_map(|workload| workload.peers) {
-            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
-            assert!(folder.join(variant.script).is_file(), "{}", variant.script);
+    fn every_program_exists() {
+        for entry in workloads().iter().flat_map(|workload| &workload.peers) {
+            assert!(scripts().join(entry.program).exists(), "{}", entry.program);
+            if let Some(file) = entry.peer.requirements() {
+                assert!(scripts().join(file).is_file(), "{file}");
+            }
         }
+    }
+
+    #[test]
+    fn names_of_cases_are_unique_and_keys_too_within_a_workload() {
+        let workloads = workloads();
+        let names: Vec<_> = workloads.iter().flat_map(|w| &w.cases).map(|c| &c.name).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+        for workload in &workloads {
+            let keys: BTreeSet<_> = workload.cases.iter().map(|case| &case.key).collect();
+            assert_eq!(keys.len(), workload.cases.len(), "{}", workload.name);
+        }
+    }
+
+    #[test]
+    fn goals_are_of_peers_that_take_part() {
+        for workload in workloads() {
+            for (peer, _) in workload.cases.iter().flat_map(|case| &case.goals) {
+                assert!(workload.peers.iter().any(|entry| entry.peer == *peer), "{peer:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn cases_are_selected_by_the_name_of_their_workload_or_their_own() {
+        let acting = acting();
+        let names = |asked: &[&str], quick| {
+            let asked: Vec<_> = asked.iter().map(|name| (*name).to_owned()).collect();
+            acting.select(&asked, quick).len()
+        };
+        assert_eq!((names(&[], true), names(&["acting"], true)), (4, 4));
+        assert_eq!((names(&["acting-8", "memory"], false), names(&["memory"], false)), (1, 0));
+        assert_eq!((scaling().select(&[], true).len(), scaling().select(&[], false).len()), (0, 7));
     }
 }

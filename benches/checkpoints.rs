@@ -1,0 +1,33 @@
+//! Saving and loading an algorithm.
+#![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
+
+mod common;
+
+use common::Outcome;
+use criterion::{Criterion, criterion_group, criterion_main};
+use rekindle::core::checkpoint;
+use rekindle::prelude::*;
+
+fn checkpoints(c: &mut Criterion) -> Outcome {
+    let device = DeviceSpec::Cpu.open()?;
+    let mut algo = PpoConfig::new().environment("CartPole-v1").seed(0).build(&device)?;
+    // Only then is there anything to save of the optimizer.
+    algo.train()?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("checkpoint");
+    let mut group = c.benchmark_group("checkpoint");
+    group.bench_function("save", |b| b.iter(|| algo.save_to_path(&path)));
+    group.bench_function("read", |b| b.iter(|| checkpoint::read(&path)));
+    group.bench_function("load", |b| {
+        b.iter(|| Algorithm::from_checkpoint::<PpoTraining>(&path, &device));
+    });
+    group.finish();
+    Ok(())
+}
+
+fn all(c: &mut Criterion) {
+    common::run(c, &[("checkpoints", checkpoints)]);
+}
+
+criterion_group!(benches, all);
+criterion_main!(benches);

@@ -1,0 +1,89 @@
+//! Forward passes and training steps of MLPs: our side of `mlp-forward` and `mlp-train` in
+//! `cargo xtask compare`.
+
+mod common;
+
+use burn::prelude::*;
+use clap::{Parser, ValueEnum};
+use common::{Outcome, rate, report, sizes};
+use rekindle::catalog::ModelBuilder;
+use rekindle::core::rng::{Purpose, stream};
+use rekindle::learner::{Gradients, Optimizer};
+use rekindle::prelude::*;
+
+/// Runs MLPs 4 → H → H → 2 (tanh) and prints rows per second as JSON.
+#[derive(Parser)]
+struct Args {
+    /// What to do with a batch.
+    #[arg(long, default_value = "forward")]
+    what: What,
+    /// HIDDENxBATCH: width of the hidden layers, rows of a batch.
+    #[arg(long, value_delimiter = ',', default_value = "64x1,64x128")]
+    cases: Vec<String>,
+    /// How long to measure each case.
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// The seed.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum What {
+    /// A forward pass, outputs read by the host.
+    Forward,
+    /// Forward pass, mean square, backward pass, and a step of Adam.
+    Train,
+}
+
+fn main() -> Outcome {
+    let args = Args::parse();
+    let device = DeviceSpec::Cpu.open()?;
+    for case in &args.cases {
+        let [hidden, batch] = sizes(case)?;
+        let rng = stream(args.seed, 0, 0, Purpose::Init);
+        let inputs: Vec<f32> = (0..4 * batch).map(|i| (i as f32).sin()).collect();
+        let inputs = TensorData::new(inputs, [batch, 4]);
+        let config = MlpConfig::new(4, &[hidden, hidden], Some(2));
+        let value = match args.what {
+            What::Forward => {
+                let mlp = ModelBuilder::new(&device, rng).mlp(&config);
+                let inputs = Tensor::<2>::from_data(inputs, &device);
+                measure(args.seconds, batch, || {
+                    let _read = mlp.forward(inputs.clone()).into_data();
+                    Ok(())
+                })?
+            }
+            What::Train => {
+                let device = device.clone().autodiff();
+                let mut mlp = Some(ModelBuilder::new(&device, rng).mlp(&config).train());
+                let inputs = Tensor::<2>::from_data(inputs, &device);
+                let mut optimizer = Optimizer::new(OptimizerConfig::default());
+                measure(args.seconds, batch, || {
+                    let module = mlp.take().ok_or("the step before failed")?;
+                    let loss = module.forward(inputs.clone()).square().mean();
+                    let gradients = Gradients::take(&module, &mut loss.backward());
+                    let (module, outcome) = optimizer.step(1e-4, module, gradients);
+                    mlp = Some(module);
+                    Ok(outcome?)
+                })?
+            }
+        };
+        report(case, value, None);
+    }
+    Ok(())
+}
+
+/// Rows per second, after a tenth of a second to warm up.
+fn measure(seconds: f64, batch: usize, mut step: impl FnMut() -> Outcome) -> Outcome<f64> {
+    // Several at a time, so that reading the clock costs nothing.
+    let count = usize::max(1, 1024 / batch);
+    let mut steps = || {
+        for _ in 0..count {
+            step()?;
+        }
+        Ok((count * batch) as u64)
+    };
+    rate(seconds.min(0.1), &mut steps)?;
+    rate(seconds, steps)
+}

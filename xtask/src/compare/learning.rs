@@ -1,0 +1,114 @@
+//! `--learning`: speed is worth nothing if less is learnt.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use super::Peer;
+use super::measurement::{Measurement, measure};
+use super::peer::Entry;
+use super::python::Environment;
+use super::workload::Metric;
+use crate::cargo::build_examples;
+use crate::error::Result;
+use crate::statistics::{mean, mean_and_deviation, standard_deviation};
+
+pub(super) const TITLE: &str = "What is learnt";
+const SEEDS: u64 = 5;
+const CASE: &str = "8x128x64";
+const STEPS: &str = "102400";
+
+/// Final returns over seeds.
+pub(super) struct Learning {
+    peer: Vec<f64>,
+    ours: Vec<f64>,
+    /// Names and versions.
+    systems: [String; 2],
+}
+
+impl Learning {
+    /// Trains Stable-Baselines3 and us on the first workload, in turns.
+    pub(super) fn run(python: &Environment) -> Result<Self> {
+        let [example] = build_examples(["compare_ppo"])?;
+        let peer = Entry::new(Peer::Sb3, "ppo_sb3.py");
+        let (mut peers, mut ours) = (Vec::new(), Vec::new());
+        for seed in 0..SEEDS {
+            peers.push(train(peer.command(python)?, seed)?);
+            ours.push(train(Command::new(&example), seed)?);
+        }
+        let system = |lines: &[Measurement]| {
+            lines.last().map(|line| format!("{} {}", line.system, line.version)).unwrap_or_default()
+        };
+        let systems = [system(&peers), system(&ours)];
+        let returns = |lines: Vec<Measurement>| {
+            lines.iter().map(|line| line.episode_return_mean.unwrap_or(f64::NAN)).collect()
+        };
+        Ok(Self { peer: returns(peers), ours: returns(ours), systems })
+    }
+
+    /// The least ratio of means that is no worse than chance: two standard errors of the
+    /// difference below the peer.
+    fn goal(&self) -> f64 {
+        let variance = |values: &[f64]| standard_deviation(values).powi(2) / values.len() as f64;
+        let error = (variance(&self.peer) + variance(&self.ours)).sqrt();
+        1.0 - 2.0 * error / mean(&self.peer)
+    }
+
+    fn ratio(&self) -> f64 {
+        mean(&self.ours) / mean(&self.peer)
+    }
+
+    pub(super) fn section(&self, made: &str) -> String {
+        let write = |values: &[f64]| mean_and_deviation(values, |value| format!("{value:.1}"));
+        let verdict = if self.ratio() >= self.goal() { "reached" } else { "not reached" };
+        let [peer, ours] = &self.systems;
+        format!(
+            "The mean return of the last 100 episodes after {STEPS} steps of the first workload, \
+             {SEEDS} seeds.\n\n| | return, mean ± std |\n|:---|---:|\n| {peer} | {} |\n| {ours} | \
+             {} |\n\nThe goal, no less than the peer within two standard errors of the difference \
+             (ratio {:.3}), is {verdict}: {:.3}.\n\n{made}\n",
+            write(&self.peer),
+            write(&self.ours),
+            self.goal(),
+            self.ratio(),
+        )
+    }
+
+    pub(super) fn json(&self) -> String {
+        json!({
+            "workload": "learning",
+            "unit": "return",
+            "system": self.systems[0],
+            "ours": mean(&self.ours),
+            "peer": mean(&self.peer),
+            "ratio": self.ratio(),
+            "goal": self.goal(),
+            "reached": self.ratio() >= self.goal(),
+        })
+        .to_string()
+    }
+}
+
+fn train(mut command: Command, seed: u64) -> Result<Measurement> {
+    command.args(["--cases", CASE, "--steps", STEPS, "--seed", &seed.to_string()]);
+    Ok(measure(&mut command, Metric::EnvSteps, &[CASE])?.remove(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_little_less_than_the_peer_may_be_chance() {
+        let learning = |ours: [f64; 3]| Learning {
+            peer: vec![440.0, 450.0, 460.0],
+            ours: ours.to_vec(),
+            systems: ["peer 1".to_owned(), "rekindle 1".to_owned()],
+        };
+        let less = learning([430.0, 440.0, 450.0]);
+        assert!(less.section("Made by a test.").contains("is reached: 0.978."));
+        let worse = learning([380.0, 390.0, 400.0]);
+        assert!(worse.section("").contains("| peer 1 | 450.0 ± 10.0 |"));
+        assert!(worse.json().contains(r#""reached":false"#), "{}", worse.json());
+    }
+}

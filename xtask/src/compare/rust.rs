@@ -1,0 +1,26 @@
+//! Peers in Rust: small projects beside the workspace, for they need versions of their own.
+
+use std::env;
+use std::io;
+use std::path::PathBuf;
+
+use super::python::{cache_folder, scripts};
+use crate::cargo::cargo;
+use crate::error::Result;
+use crate::process;
+
+/// Builds a project of `xtask/peers/` into the cache folder and returns its executable.
+pub(super) fn build(project: &str) -> Result<PathBuf> {
+    let target = cache_folder()?.join(project);
+    let mut build = cargo(&["build", "--release", "--locked", "--manifest-path"]);
+    build.arg(scripts().join(project).join("Cargo.toml"));
+    // The peer is built as its authors recommend, whatever is set for our own programs.
+    for (key, _) in env::vars_os() {
+        if key.to_string_lossy().starts_with("CARGO_PROFILE_") {
+            build.env_remove(key);
+        }
+    }
+    process::run(build.env("CARGO_TARGET_DIR", &target).stdout(io::stderr()))?;
+    let program = format!("{project}_peer{}", env::consts::EXE_SUFFIX);
+    Ok(target.join("release").join(program))
+}
