@@ -81,6 +81,11 @@ impl Gradients {
         self.by_param.is_empty()
     }
 
+    /// The parameters that have a gradient.
+    pub fn params(&self) -> impl Iterator<Item = &ParamId> {
+        self.by_param.keys()
+    }
+
     fn iter(&self) -> impl Iterator<Item = &AnyTensor> {
         self.order.iter().filter_map(|id| self.by_param.get(id))
     }

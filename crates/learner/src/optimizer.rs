@@ -1,8 +1,8 @@
 //! Optimizers and their state, by the names of the parameters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::prelude::*;
 use rekindle_core::checkpoint::Array;
 use rekindle_core::kernels::{AdamStep, adam};
@@ -56,6 +56,8 @@ struct Moments {
 pub struct Optimizer {
     config: OptimizerConfig,
     moments: BTreeMap<String, Moments>,
+    /// Of the parameters that were stepped before.
+    names: HashMap<ParamId, String>,
 }
 
 impl std::fmt::Debug for Optimizer {
@@ -67,7 +69,7 @@ impl std::fmt::Debug for Optimizer {
 impl Optimizer {
     /// An optimizer without state.
     pub fn new(config: OptimizerConfig) -> Self {
-        Self { config, moments: BTreeMap::new() }
+        Self { config, moments: BTreeMap::new(), names: HashMap::new() }
     }
 
     /// One step of all parameters that have a gradient, by learning rate `lr`.
@@ -77,8 +79,9 @@ impl Optimizer {
     /// # Errors
     /// If a gradient has another rank than its parameter.
     pub fn step<M: Module>(&mut self, lr: f64, module: M, gradients: Gradients) -> (M, Result<()>) {
-        let mut stepper =
-            Stepper { optimizer: self, lr, gradients, path: Vec::new(), outcome: Ok(()) };
+        let all_named = gradients.params().all(|id| self.names.contains_key(id));
+        let path = (!all_named).then(Vec::new);
+        let mut stepper = Stepper { optimizer: self, lr, gradients, path, outcome: Ok(()) };
         let module = module.map(&mut stepper);
         (module, stepper.outcome)
     }
@@ -86,7 +89,7 @@ impl Optimizer {
     /// The parameter after its step; as it was if its moments are of another rank.
     fn apply<const D: usize>(
         &mut self,
-        path: &[String],
+        id: ParamId,
         lr: f64,
         tensor: Tensor<D>,
         gradient: Tensor<D>,
@@ -94,8 +97,12 @@ impl Optimizer {
         let OptimizerConfig::Adam { beta_1, beta_2, epsilon } = self.config else {
             return (tensor - gradient.mul_scalar(lr), Ok(()));
         };
-        let name = path.join(".");
-        let (time, moments) = match self.moments.remove(&name) {
+        let name = self.names.get(&id).map_or("", String::as_str);
+        let (name, saved) = match self.moments.remove_entry(name) {
+            Some((name, moments)) => (name, Some(moments)),
+            None => (name.to_owned(), None),
+        };
+        let (time, moments) = match saved {
             None => (0, Ok([tensor.zeros_like(), tensor.zeros_like()])),
             Some(Moments { time, first, second }) => {
                 let pair = first.into_float::<D>().and_then(|f| Ok([f, second.into_float::<D>()?]));
@@ -177,16 +184,21 @@ struct Stepper<'a> {
     optimizer: &'a mut Optimizer,
     lr: f64,
     gradients: Gradients,
-    path: Vec<String>,
+    /// Where it is in the module; `None` if it need not know.
+    path: Option<Vec<String>>,
     outcome: Result<()>,
 }
 
 impl ModuleMapper for Stepper<'_> {
     fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.into());
+        if let Some(path) = &mut self.path {
+            path.push(name.into());
+        }
     }
     fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
+        if let Some(path) = &mut self.path {
+            path.pop();
+        }
     }
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let gradient = match self.gradients.remove(param.id).map(AnyTensor::into_float::<D>) {
@@ -197,9 +209,12 @@ impl ModuleMapper for Stepper<'_> {
             }
             None => return param,
         };
+        if let Some(path) = &self.path {
+            self.optimizer.names.entry(param.id).or_insert_with(|| path.join("."));
+        }
         let (id, tensor, mapper) = param.consume();
         let trains = tensor.is_require_grad();
-        let (new, outcome) = self.optimizer.apply(&self.path, self.lr, tensor.inner(), gradient);
+        let (new, outcome) = self.optimizer.apply(id, self.lr, tensor.inner(), gradient);
         if outcome.is_err() {
             self.outcome = outcome;
         }

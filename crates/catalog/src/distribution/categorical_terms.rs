@@ -48,29 +48,41 @@ struct LogProbs {
 
 impl LogProbs {
     fn of(logits: &[f32], n: usize) -> Self {
-        let max = |row: &[f32]| row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let mut log: Vec<f32> = Vec::with_capacity(logits.len());
-        for row in logits.chunks_exact(n) {
-            let max = max(row);
-            log.extend(row.iter().map(|logit| logit - max));
+        let mut log = logits.to_vec();
+        for row in log.chunks_exact_mut(n) {
+            let mut max = f32::NEG_INFINITY;
+            for &logit in row.iter() {
+                max = if logit > max { logit } else { max };
+            }
+            for logit in row {
+                *logit -= max;
+            }
         }
         let mut probs = log.clone();
         exp(&mut probs);
-        let totals: Vec<f32> = probs.chunks_exact(n).map(|row| row.iter().sum()).collect();
-        let mut log_totals = totals.clone();
-        ln(&mut log_totals);
-        let rows = log.chunks_exact_mut(n).zip(probs.chunks_exact_mut(n));
-        for ((log, probs), (total, log_total)) in rows.zip(totals.into_iter().zip(log_totals)) {
-            // `max` would turn NaN into a number.
-            log.iter_mut().for_each(|l| {
-                *l -= log_total;
-                if *l < LOG_ZERO {
-                    *l = LOG_ZERO;
-                }
-            });
-            probs.iter_mut().for_each(|p| *p /= total);
+        let mut totals = vec![0.0; logits.len() / n];
+        for (total, row) in totals.iter_mut().zip(probs.chunks_exact_mut(n)) {
+            for p in row.iter() {
+                *total += p;
+            }
+            for p in row {
+                *p /= *total;
+            }
+        }
+        ln(&mut totals);
+        for (log_total, row) in totals.iter().zip(log.chunks_exact_mut(n)) {
+            for log in row {
+                // `max` would turn NaN into a number.
+                let value = *log - log_total;
+                *log = if value < LOG_ZERO { LOG_ZERO } else { value };
+            }
         }
         Self { log, probs }
+    }
+
+    /// Log-probabilities and probabilities, row by row.
+    fn rows(&self, n: usize) -> impl Iterator<Item = (&[f32], &[f32])> {
+        self.log.chunks_exact(n).zip(self.probs.chunks_exact(n))
     }
 }
 
@@ -80,15 +92,15 @@ impl HostOp<2> for Terms {
 
     fn forward(&self, [logits, old]: [&[f32]; 2], _tracked: bool) -> (Vec<f32>, Self::Saved) {
         let (new, old) = (LogProbs::of(logits, self.n), LogProbs::of(old, self.n));
-        let mut terms = Vec::with_capacity(3 * self.choices.len());
-        for (row, &choice) in self.choices.iter().enumerate() {
-            let row = row * self.n..(row + 1) * self.n;
-            let (log, probs) = (&new.log[row.clone()], &new.probs[row.clone()]);
-            let (old_log, old_probs) = (&old.log[row.clone()], &old.probs[row]);
-            let entropy: f32 = -probs.iter().zip(log).map(|(p, l)| p * l).sum::<f32>();
-            let difference = old_log.iter().zip(log).map(|(old, new)| old - new);
-            let kl = old_probs.iter().zip(difference).map(|(p, d)| p * d).sum();
-            terms.extend([log[choice], entropy, kl]);
+        let mut terms = vec![0.0; 3 * self.choices.len()];
+        let rows = terms.chunks_exact_mut(3).zip(new.rows(self.n).zip(old.rows(self.n)));
+        for ((terms, ((log, probs), (old_log, old_probs))), &choice) in rows.zip(&self.choices) {
+            let (mut entropy, mut kl) = (0.0, 0.0);
+            for i in 0..log.len() {
+                entropy -= probs[i] * log[i];
+                kl += old_probs[i] * (old_log[i] - log[i]);
+            }
+            terms.copy_from_slice(&[log[choice], entropy, kl]);
         }
         (terms, [new, old])
     }

@@ -65,24 +65,23 @@ pub(super) struct RestoredMapper<'a, M>(pub(super) &'a mut M);
 macro_rules! map_as {
     ($mapper:expr, $param:expr, $method:ident, $placeholder:expr, [$($ty:ty),*]) => {
         $(if let Some(slot) = $param.downcast_mut::<Param<$ty>>() {
-            let device = slot.lazy_device();
-            let param = std::mem::replace(slot, $placeholder(&device));
+            let placeholder = $placeholder(slot.lazy_device());
+            let param = std::mem::replace(slot, placeholder);
             *slot = $mapper.$method(param);
             return;
         })*
     };
 }
 
-/// A parameter that nobody reads: it only keeps a slot filled for the time of a call.
-fn placeholder<T>(create: fn(&Device) -> T) -> impl Fn(&Device) -> Param<T>
+/// A parameter that nobody reads, and so is never made: it keeps a slot filled for the time of a
+/// call.
+fn placeholder<const D: usize, K>(device: Device) -> Param<Tensor<D, K>>
 where
-    T: burn::module::Parameter + 'static,
+    K: burn::tensor::kind::Basic,
+    Tensor<D, K>: burn::module::Parameter + 'static,
 {
-    move |device| Param::initialized(ParamId::from(0), create(device))
-}
-
-fn empty<const D: usize, K: burn::tensor::kind::Basic>(device: &Device) -> Tensor<D, K> {
-    Tensor::empty([0; D], device)
+    let make = |device: &Device, _| Tensor::empty([0; D], device);
+    Param::uninitialized(ParamId::from(0), make, device, false, Shape::from([0; D]))
 }
 
 impl<M: ModuleMapper> DynMapper for RestoredMapper<'_, M> {
@@ -91,7 +90,7 @@ impl<M: ModuleMapper> DynMapper for RestoredMapper<'_, M> {
             self.0,
             param,
             map_float,
-            placeholder(empty),
+            placeholder,
             [Tensor<1>, Tensor<2>, Tensor<3>, Tensor<4>, Tensor<5>, Tensor<6>]
         );
         super::rank_not_supported();
@@ -101,7 +100,7 @@ impl<M: ModuleMapper> DynMapper for RestoredMapper<'_, M> {
             self.0,
             param,
             map_int,
-            placeholder(empty),
+            placeholder,
             [
                 Tensor<1, Int>,
                 Tensor<2, Int>,
@@ -118,7 +117,7 @@ impl<M: ModuleMapper> DynMapper for RestoredMapper<'_, M> {
             self.0,
             param,
             map_bool,
-            placeholder(empty),
+            placeholder,
             [
                 Tensor<1, Bool>,
                 Tensor<2, Bool>,

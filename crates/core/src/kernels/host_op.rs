@@ -73,7 +73,7 @@ pub fn apply<O: HostOp<N>, const N: usize, const D: usize>(
     shape: [usize; D],
 ) -> Option<(Tensor<D>, Arc<O::Saved>)> {
     #[cfg(feature = "flex")]
-    return flex::apply(op, operands.map(|operand| operand.map(|o| o.0)), shape);
+    return flex::apply(op, operands, shape);
     #[cfg(not(feature = "flex"))]
     {
         let _ = (op, operands, shape);

@@ -2,7 +2,11 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::parallel;
 use crate::kernels::AdamStep;
+
+/// Fewer elements than these are not worth another thread.
+const GRAIN: usize = 1 << 13;
 
 /// One step in place; `rate` and `epsilon` are corrected for the bias of the moments.
 pub(in crate::kernels) fn adam(
@@ -13,7 +17,20 @@ pub(in crate::kernels) fn adam(
     [first, second]: [&mut [f32]; 2],
 ) {
     let decays = [step.beta_1, step.beta_2];
-    Arch::new().dispatch(Step { decays, rate, epsilon, parameters, gradients, first, second });
+    let share = parallel::share(parameters.len(), GRAIN);
+    let all = parameters.chunks_mut(share).zip(gradients.chunks(share));
+    let all = all.zip(first.chunks_mut(share)).zip(second.chunks_mut(share));
+    let tasks = all.map(|(((parameters, gradients), first), second)| Step {
+        decays,
+        rate,
+        epsilon,
+        parameters,
+        gradients,
+        first,
+        second,
+    });
+    let arch = Arch::new();
+    parallel::for_each(tasks.collect(), |task| arch.dispatch(task));
 }
 
 struct Step<'a> {
@@ -59,6 +76,22 @@ impl WithSimd for Step<'_> {
 
 /// The sum of the squares, in double precision.
 pub(in crate::kernels) fn square_sum(values: &[f32]) -> f64 {
+    // In pieces of one length, so that the result does not depend on the number of threads.
+    if values.len() <= GRAIN {
+        return square_sum_of(values);
+    }
+    let mut sums = vec![0.0; values.len().div_ceil(GRAIN)];
+    let share = parallel::share(sums.len(), 1);
+    let tasks = sums.chunks_mut(share).zip(values.chunks(share * GRAIN));
+    parallel::for_each(tasks.collect(), |(sums, values)| {
+        for (sum, values) in sums.iter_mut().zip(values.chunks(GRAIN)) {
+            *sum = square_sum_of(values);
+        }
+    });
+    sums.iter().sum()
+}
+
+fn square_sum_of(values: &[f32]) -> f64 {
     // Several sums, so that the loop vectorises.
     const LANES: usize = 16;
     let mut sums = [0f64; LANES];

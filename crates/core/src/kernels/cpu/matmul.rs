@@ -237,14 +237,14 @@ fn scalar_product<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
     simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1]))
 }
 
-/// Writes the transpose of a row-major matrix of `columns` columns.
-pub(super) fn transpose(matrix: &[f32], columns: usize, out: &mut [f32]) {
+/// Writes columns of a row-major matrix of `columns` columns, from `first_column` on, as rows.
+pub(super) fn transpose(matrix: &[f32], columns: usize, first_column: usize, out: &mut [f32]) {
     /// Rows and columns of a block: it writes whole cache lines, and reads stay in the cache.
     const BLOCK: usize = 16;
     let rows = matrix.len() / columns.max(1);
     for first in (0..rows).step_by(BLOCK) {
         let block = &matrix[first * columns..rows.min(first + BLOCK) * columns];
-        for (column, out) in out.chunks_exact_mut(rows).enumerate() {
+        for (column, out) in (first_column..).zip(out.chunks_exact_mut(rows)) {
             let values = block[column..].iter().step_by(columns);
             out[first..].iter_mut().zip(values).for_each(|(out, value)| *out = *value);
         }
@@ -293,7 +293,7 @@ mod tests {
             let biased: Vec<f32> =
                 expected.iter().enumerate().map(|(i, x)| x + bias[i % columns]).collect();
             let mut transposed = vec![0.0; left.len()];
-            transpose(&left, len, &mut transposed);
+            transpose(&left, len, 0, &mut transposed);
             let columns_of = Columns { data: &transposed, stride: rows, first: 0 };
             matmul(simd, columns_of, &right, columns, Start::Row(&bias), &mut out);
             assert!(close(&out, &biased), "columns {:?}", self.0);
@@ -303,7 +303,7 @@ mod tests {
             assert!(close(&out, &twice), "result {:?}", self.0);
 
             let mut right_transposed = vec![0.0; right.len()];
-            transpose(&right, columns, &mut right_transposed);
+            transpose(&right, columns, 0, &mut right_transposed);
             let x = Rows { data: &left, len };
             scalar_products(simd, x, &right_transposed, &bias, &mut out);
             assert!(close(&out, &biased), "scalar products {:?}", self.0);

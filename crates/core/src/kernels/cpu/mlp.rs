@@ -108,15 +108,30 @@ pub(super) fn transposed(
     layers: &[Dense<'_>],
     chosen: impl Fn(usize, Layer) -> bool,
 ) -> Vec<Scratch> {
-    let transposed = |(index, dense): (usize, &Dense<'_>)| {
-        if !chosen(index, dense.layer) {
-            return Scratch::default();
-        }
-        let mut transposed = Scratch::new(dense.weights.len());
-        transpose(dense.weights, dense.layer.outputs, &mut transposed);
-        transposed
+    let mut all: Vec<Scratch> = layers
+        .iter()
+        .enumerate()
+        .map(|(index, dense)| match chosen(index, dense.layer) {
+            true => Scratch::new(dense.weights.len()),
+            false => Scratch::default(),
+        })
+        .collect();
+    let mut tasks = Vec::new();
+    for (dense, transposed) in layers.iter().zip(&mut all).filter(|(_, t)| !t.is_empty()) {
+        let Layer { inputs, outputs, .. } = dense.layer;
+        let step = parallel::share(outputs, (GRAIN / 16).div_ceil(inputs));
+        let parts = transposed.chunks_mut(step * inputs).enumerate();
+        tasks.extend(parts.map(|(part, out)| (dense, part * step, out)));
+    }
+    let work = |(dense, first, out): (&Dense<'_>, usize, &mut [f32])| {
+        transpose(dense.weights, dense.layer.outputs, first, out);
     };
-    layers.iter().enumerate().map(transposed).collect()
+    // Several small matrices are not worth several threads.
+    match tasks.len() > layers.len() {
+        true => parallel::for_each(tasks, work),
+        false => tasks.into_iter().for_each(work),
+    }
+    all
 }
 
 /// Some rows through all layers.

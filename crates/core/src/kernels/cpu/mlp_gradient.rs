@@ -218,7 +218,7 @@ impl WithSimd for Task<'_> {
                 let mut transposed = Scratch::new(weights.len());
                 let left = Columns { data: gradient, stride: outputs, first: 0 };
                 matmul(simd, left, x, inputs, Start::Zero, &mut transposed);
-                transpose(&transposed, inputs, weights);
+                transpose(&transposed, inputs, 0, weights);
             }
             Part::Weights { first, weights } => {
                 let blocks = x.chunks(REDUCTION * inputs).zip(gradient.chunks(REDUCTION * outputs));

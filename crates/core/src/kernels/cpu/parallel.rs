@@ -52,6 +52,13 @@ pub(crate) fn for_each<T: Send>(tasks: Vec<T>, work: impl Fn(T) + Sync) {
     });
 }
 
+/// How many of `len` elements a thread takes of work that is worth a thread for `grain` elements:
+/// equal shares, of whole cache lines.
+pub(crate) fn share(len: usize, grain: usize) -> usize {
+    let parts = (len / grain).clamp(1, num_threads());
+    len.div_ceil(parts).next_multiple_of(16).max(16)
+}
+
 /// What every thread of the crew does for one caller, given its number; the caller's is 0.
 struct Job<'a>(&'a (dyn Fn(usize) + Sync));
 

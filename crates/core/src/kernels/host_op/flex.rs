@@ -39,13 +39,13 @@ impl Operand {
 
 pub(super) fn apply<O: HostOp<N>, const N: usize, const D: usize>(
     op: O,
-    operands: [Option<Operand>; N],
+    operands: [Option<super::Operand>; N],
     shape: [usize; D],
 ) -> Option<(Tensor<D>, Arc<O::Saved>)> {
-    let (mut plain, mut tracked) = (Vec::new(), Vec::new());
+    let (mut plain, mut tracked) = (Vec::with_capacity(N), Vec::with_capacity(N));
     for operand in operands {
-        match operand? {
-            Operand::Plain(tensor) => plain.push(tensor.to_contiguous()),
+        match operand?.0 {
+            Operand::Plain(tensor) => plain.push(contiguous(tensor)),
             Operand::Tracked(tensor) => tracked.push(tensor),
         }
     }
@@ -58,8 +58,14 @@ pub(super) fn apply<O: HostOp<N>, const N: usize, const D: usize>(
     Some((Tensor::from_primitive::<Tape>(tensor), saved))
 }
 
+/// The tensor with its elements in row-major order.
+fn contiguous(tensor: Plain) -> Plain {
+    if tensor.as_slice::<f32>().is_some() { tensor } else { tensor.to_contiguous() }
+}
+
+/// The elements of a contiguous tensor.
 fn elements(tensor: &Plain) -> &[f32] {
-    tensor.storage::<f32>()
+    tensor.as_slice().unwrap_or_default()
 }
 
 fn host(elements: Vec<f32>, shape: impl Into<Shape>) -> Plain {
@@ -95,7 +101,7 @@ impl<O: HostOp<N>, const N: usize> Backward<Flex, N> for Step<O> {
         _checkpointer: &mut Checkpointer,
     ) {
         let Kept { inputs, output, saved } = ops.state;
-        let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let gradient = contiguous(gradients.consume::<Flex>(&ops.node));
         let found = self.0.backward(Pass {
             inputs: inputs.each_ref().map(elements),
             output: elements(&output),
@@ -118,7 +124,7 @@ fn record<O: HostOp<N>, const N: usize, const D: usize>(
     shape: [usize; D],
 ) -> (Tracked, Arc<O::Saved>) {
     let nodes = inputs.each_ref().map(Tracked::node);
-    let inputs = inputs.map(|input| input.into_parts().0.to_contiguous());
+    let inputs = inputs.map(|input| contiguous(input.into_parts().0));
     let run = |op: &O, inputs: &[Plain; N], tracked| {
         let (output, saved) = op.forward(inputs.each_ref().map(elements), tracked);
         (host(output, shape), Arc::new(saved))
