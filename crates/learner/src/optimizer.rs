@@ -44,11 +44,12 @@ impl OptimizerConfig {
 }
 
 /// Adam's memory of one parameter.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Moments {
+    /// Steps taken.
     time: usize,
-    first: AnyTensor,
-    second: AnyTensor,
+    /// First and second moment; none before the first step.
+    tensors: Option<[AnyTensor; 2]>,
 }
 
 /// An optimizer of one module, with the state of its parameters.
@@ -97,26 +98,26 @@ impl Optimizer {
         let OptimizerConfig::Adam { beta_1, beta_2, epsilon } = self.config else {
             return (tensor - gradient.mul_scalar(lr), Ok(()));
         };
-        let name = self.names.get(&id).map_or("", String::as_str);
-        let (name, saved) = match self.moments.remove_entry(name) {
-            Some((name, moments)) => (name, Some(moments)),
-            None => (name.to_owned(), None),
-        };
-        let (time, moments) = match saved {
-            None => (0, Ok([tensor.zeros_like(), tensor.zeros_like()])),
-            Some(Moments { time, first, second }) => {
-                let pair = first.into_float::<D>().and_then(|f| Ok([f, second.into_float::<D>()?]));
-                (time, pair)
+        let Some(name) = self.names.get(&id) else { return (tensor, Ok(())) };
+        if !self.moments.contains_key(name) {
+            self.moments.insert(name.clone(), Moments::default());
+        }
+        let Some(memory) = self.moments.get_mut(name) else { return (tensor, Ok(())) };
+        let moments = match memory.tensors.take() {
+            None => Ok([tensor.zeros_like(), tensor.zeros_like()]),
+            // Taken out, so that their storage has one owner and is updated in place.
+            Some([first, second]) => {
+                first.into_float::<D>().and_then(|first| Ok([first, second.into_float()?]))
             }
         };
         let moments = match moments {
             Ok(moments) => moments,
             Err(error) => return (tensor, Err(error.into())),
         };
-        let step = AdamStep { lr, beta_1, beta_2, epsilon, time: time + 1 };
+        memory.time += 1;
+        let step = AdamStep { lr, beta_1, beta_2, epsilon, time: memory.time };
         let [tensor, first, second] = adam(&step, tensor, gradient, moments);
-        let moments = Moments { time: step.time, first: first.into(), second: second.into() };
-        self.moments.insert(name, moments);
+        memory.tensors = Some([first.into(), second.into()]);
         (tensor, Ok(()))
     }
 
@@ -146,7 +147,7 @@ impl Optimizer {
                 Ok(AnyTensor::from_data(data, device)?)
             };
             let (first, second) = (load("moment_1")?, load("moment_2")?);
-            moments.insert(name, Moments { time, first, second });
+            moments.insert(name, Moments { time, tensors: Some([first, second]) });
         }
         self.moments = moments;
         Ok(())
@@ -170,7 +171,7 @@ impl Optimizer {
         let time = self.moments.iter().map(|(name, m)| (name.clone(), m.time)).collect();
         let mut state = State::from_data(&SavedOptimizer { optimizer: self.config, time })?;
         for (name, m) in &self.moments {
-            for (moment, tensor) in [("moment_1", &m.first), ("moment_2", &m.second)] {
+            for (moment, tensor) in ["moment_1", "moment_2"].into_iter().zip(m.tensors.iter().flatten()) {
                 let array = Array::new(tensor.shape(), tensor.to_f32()?)?;
                 state.insert_tensor(format!("{name}.{moment}"), array);
             }

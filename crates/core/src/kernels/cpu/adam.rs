@@ -91,16 +91,26 @@ pub(in crate::kernels) fn square_sum(values: &[f32]) -> f64 {
     sums.iter().sum()
 }
 
+/// Squares of 256 elements are added in single precision, and those sums in double precision.
 fn square_sum_of(values: &[f32]) -> f64 {
-    // Several sums, so that the loop vectorises.
-    const LANES: usize = 16;
-    let mut sums = [0f64; LANES];
-    let chunks = values.chunks_exact(LANES);
-    let rest: f64 = chunks.remainder().iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-    for chunk in chunks {
-        for (sum, &x) in sums.iter_mut().zip(chunk) {
-            *sum += f64::from(x) * f64::from(x);
+    const LANES: usize = 64;
+    let square_sum = |values: &[f32]| values.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+    let mut chunks = values.chunks_exact(LANES * 4);
+    let mut sum = 0.0;
+    for chunk in chunks.by_ref() {
+        let mut sums = [0f32; LANES];
+        for chunk in chunk.chunks_exact(LANES) {
+            for (sum, x) in sums.iter_mut().zip(chunk) {
+                *sum += x * x;
+            }
         }
+        let part: f32 = sums.iter().sum();
+        // Squares beyond single precision are rare, and then slower.
+        sum += match part.is_finite() && part > 1e-30 {
+            true => f64::from(part),
+            false => square_sum(chunk),
+        };
     }
-    sums.iter().sum::<f64>() + rest
+    let rest: f64 = square_sum(chunks.remainder());
+    sum + rest
 }
