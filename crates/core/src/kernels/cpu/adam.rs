@@ -91,26 +91,35 @@ pub(in crate::kernels) fn square_sum(values: &[f32]) -> f64 {
     sums.iter().sum()
 }
 
-/// Squares of 256 elements are added in single precision, and those sums in double precision.
 fn square_sum_of(values: &[f32]) -> f64 {
-    const LANES: usize = 64;
-    let square_sum = |values: &[f32]| values.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
-    let mut chunks = values.chunks_exact(LANES * 4);
-    let mut sum = 0.0;
-    for chunk in chunks.by_ref() {
-        let mut sums = [0f32; LANES];
-        for chunk in chunk.chunks_exact(LANES) {
-            for (sum, x) in sums.iter_mut().zip(chunk) {
-                *sum += x * x;
+    Arch::new().dispatch(Squares(values))
+}
+
+/// Squares of a block are added in single precision, and those sums in double precision.
+struct Squares<'a>(&'a [f32]);
+
+impl WithSimd for Squares<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f64 {
+        const BLOCK: usize = 256;
+        let mut sum = 0.0;
+        for block in self.0.chunks(BLOCK) {
+            let (vectors, rest) = S::as_simd_f32s(block);
+            let mut sums = [simd.splat_f32s(0.0); 2];
+            for i in 0..vectors.len() {
+                sums[i % 2] = simd.mul_add_e_f32s(vectors[i], vectors[i], sums[i % 2]);
             }
+            let rest = simd.partial_load_f32s(rest);
+            sums[0] = simd.mul_add_e_f32s(rest, rest, sums[0]);
+            let part = simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1]));
+            // Squares beyond single precision are rare, and then slower.
+            sum += match part.is_finite() && part > 1e-30 {
+                true => f64::from(part),
+                false => block.iter().map(|x| f64::from(*x) * f64::from(*x)).sum(),
+            };
         }
-        let part: f32 = sums.iter().sum();
-        // Squares beyond single precision are rare, and then slower.
-        sum += match part.is_finite() && part > 1e-30 {
-            true => f64::from(part),
-            false => square_sum(chunk),
-        };
+        sum
     }
-    let rest: f64 = square_sum(chunks.remainder());
-    sum + rest
 }
