@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use burn::prelude::*;
 use rekindle_env::{Buffer, Parts};
 
+use crate::kernels::parallel;
 use crate::{AnyTensor, Batch, Column, CoreError, Result};
 
 /// Named columns in host memory, each a contiguous [`Buffer`] of the same number of rows.
@@ -104,9 +105,22 @@ impl HostBatch {
     /// # Errors
     /// An environment error if a row is out of range; [`CoreError::Rank`] as above.
     pub fn gather_to_device(&self, rows: &[usize], device: &Device) -> Result<Batch> {
+        /// Fewer rows are gathered before another thread has begun.
+        const GRAIN: usize = 4096;
+        let mut gathered: Vec<_> = self.columns.iter().map(|(name, c)| (name, c, None)).collect();
+        let gather = |(_, column, gathered): &mut (_, &Buffer, Option<Result<Column>>)| {
+            let rows = column.gather(rows).map_err(CoreError::from);
+            *gathered = Some(rows.and_then(|rows| upload_owned(rows, device)));
+        };
+        match rows.len() < GRAIN {
+            true => gathered.iter_mut().for_each(gather),
+            false => parallel::for_each(gathered.iter_mut().collect(), gather),
+        }
         let mut batch = Batch::new();
-        for (name, column) in &self.columns {
-            batch.insert(name.clone(), upload_owned(column.gather(rows)?, device)?);
+        for (name, _, column) in gathered {
+            if let Some(column) = column {
+                batch.insert(name.clone(), column?);
+            }
         }
         Ok(batch)
     }

@@ -11,7 +11,7 @@
 //! | [`rng`] | host random streams keyed by (seed, runner, env, purpose) |
 //! | [`kernels`] | fast CPU kernels where Burn has none |
 //! | [`metrics`] | reducers, sinks and the learning-curve plot |
-// One exception: threads that borrow from the caller they work for (`kernels::cpu::parallel`).
+// One exception: threads that borrow from the caller they work for (`kernels::parallel`).
 #![deny(unsafe_code)]
 #![recursion_limit = "256"]
 

@@ -8,6 +8,7 @@ mod adam;
 mod cpu;
 pub mod host_op;
 mod mlp;
+pub mod parallel;
 mod tanh;
 
 pub use adam::{AdamStep, adam, square_sum};

@@ -56,11 +56,31 @@ impl<T: Element> Leaf<T> {
             Rows::Range(range) => {
                 self.data.extend_from_slice(source.rows(range.clone()).unwrap_or_default());
             }
-            Rows::At(indices) => {
-                self.data.reserve(indices.len() * self.width());
-                for &row in *indices {
-                    self.data.extend_from_slice(source.rows(row..row + 1).unwrap_or_default());
+            // Rows of a few elements are copied as arrays: a call for each costs more than the copy.
+            Rows::At(indices) => match self.width() {
+                1 => self.append_arrays::<1>(source, indices),
+                2 => self.append_arrays::<2>(source, indices),
+                3 => self.append_arrays::<3>(source, indices),
+                4 => self.append_arrays::<4>(source, indices),
+                width => {
+                    self.data.reserve(indices.len() * width);
+                    for &row in *indices {
+                        self.data.extend_from_slice(source.rows(row..row + 1).unwrap_or_default());
+                    }
                 }
+            },
+        }
+    }
+
+    /// Appends rows of `W` elements.
+    fn append_arrays<const W: usize>(&mut self, source: &Self, indices: &[usize]) {
+        let start = self.data.len();
+        self.data.resize(start + indices.len() * W, T::default());
+        let (rows, _) = source.data.as_chunks::<W>();
+        let (to, _) = self.data[start..].as_chunks_mut::<W>();
+        for (to, &index) in to.iter_mut().zip(indices) {
+            if let Some(row) = rows.get(index) {
+                *to = *row;
             }
         }
     }

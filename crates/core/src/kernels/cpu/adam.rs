@@ -2,8 +2,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::parallel;
-use crate::kernels::AdamStep;
+use crate::kernels::{AdamStep, parallel};
 
 /// Fewer elements than these are not worth another thread.
 const GRAIN: usize = 1 << 13;

@@ -5,8 +5,8 @@ use pulp::{Arch, Simd, WithSimd};
 use crate::kernels::host_op::{HostOp, Pass};
 use super::matmul::{Rows, Start, matmul, scalar_products, transpose};
 use super::scratch::Scratch;
-use super::{mlp_gradient, parallel, vector_math};
-use crate::kernels::DenseActivation;
+use super::{mlp_gradient, vector_math};
+use crate::kernels::{DenseActivation, parallel};
 
 /// Rows that go through all layers together, so that what lies between layers stays in the cache.
 pub(super) const BLOCK: usize = 32;

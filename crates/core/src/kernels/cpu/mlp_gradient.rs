@@ -8,8 +8,8 @@ use crate::kernels::host_op::Pass;
 use super::matmul::{Columns, Rows, Start, matmul, transpose};
 use super::mlp::{BLOCK, Dense, GRAIN, Layer, Mlp, cost, rows_per_task, transposed};
 use super::scratch::Scratch;
-use super::{parallel, vector_math};
-use crate::kernels::DenseActivation;
+use super::vector_math;
+use crate::kernels::{DenseActivation, parallel};
 
 /// Rows that are added to the gradients of weights at a time, so that they stay in the cache.
 const REDUCTION: usize = 256;

@@ -4,7 +4,7 @@ mod adam;
 mod matmul;
 mod mlp;
 mod mlp_gradient;
-mod parallel;
+
 mod scratch;
 mod tanh;
 mod vector_math;

@@ -27,7 +27,7 @@ const LOOKS: u32 = 256;
 const HEAP_KEPT: usize = 16 << 20;
 
 /// How many threads work on one operation, the caller's included.
-pub(crate) fn num_threads() -> usize {
+pub fn num_threads() -> usize {
     crew().workers.len() + 1
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn num_threads() -> usize {
 /// A thread begins with the same share of the tasks every time, so that it finds in its cache what
 /// it worked on before, and then helps with what is left. Where another caller has the crew, all is
 /// done on this thread: a task's result must not depend on who does it.
-pub(crate) fn for_each<T: Send>(tasks: Vec<T>, work: impl Fn(T) + Sync) {
+pub fn for_each<T: Send>(tasks: Vec<T>, work: impl Fn(T) + Sync) {
     if tasks.len() < 2 {
         return tasks.into_iter().for_each(work);
     }
@@ -54,7 +54,7 @@ pub(crate) fn for_each<T: Send>(tasks: Vec<T>, work: impl Fn(T) + Sync) {
 
 /// How many of `len` elements a thread takes of work that is worth a thread for `grain` elements:
 /// equal shares, of whole cache lines.
-pub(crate) fn share(len: usize, grain: usize) -> usize {
+pub fn share(len: usize, grain: usize) -> usize {
     let parts = (len / grain).clamp(1, num_threads());
     len.div_ceil(parts).next_multiple_of(16).max(16)
 }
