@@ -7,8 +7,11 @@ use serde_json::json;
 
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
+/// Benchmarks that belong together.
+pub(crate) type Group<C> = fn(&mut C) -> Outcome;
+
 /// Runs the groups of a file; one that cannot be set up says why, and the others still run.
-pub(crate) fn run<C>(criterion: &mut C, groups: &[(&str, fn(&mut C) -> Outcome)]) {
+pub(crate) fn run<C>(criterion: &mut C, groups: &[(&str, Group<C>)]) {
     for (name, group) in groups {
         if let Err(error) = group(criterion) {
             eprintln!("{name} could not run: {error}");

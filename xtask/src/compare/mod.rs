@@ -42,8 +42,8 @@ pub(crate) struct Args {
     /// Pairs that count [default: 5, with --quick 1].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: Option<u32>,
-    /// Workloads or cases of them, with commas between, such as `acting,mlp-train-64-128`
-    /// [default: all].
+    /// Workloads or cases of them, with commas between, such as `acting,mlp-train-64-128`; their
+    /// sections of docs/compare.md then hold those cases alone [default: all].
     #[arg(long, value_delimiter = ',')]
     workloads: Vec<String>,
     /// The libraries to compare with; they are installed on first use.
@@ -102,12 +102,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let workloads = workloads();
     args.check(&workloads)?;
     let python = Environment::prepare(&args.peers)?;
-    let made = format!(
-        "Made on {} with {} by `cargo xtask compare`; pairs: {}.",
-        machine::today(),
-        machine::describe(),
-        args.pairs(),
-    );
+    let mut command = "cargo xtask compare".to_owned();
+    if !args.workloads.is_empty() {
+        command += &format!(" --workloads {}", args.workloads.join(","));
+    }
+    let (date, machine) = (machine::today(), machine::describe());
+    let made = format!("Made on {date} with {machine} by `{command}`; pairs: {}.", args.pairs());
     for workload in &workloads {
         let comparisons = compare(workload, args, &python)?;
         if comparisons.is_empty() {
