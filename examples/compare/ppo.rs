@@ -5,6 +5,7 @@ mod common;
 use clap::Parser;
 use common::{Outcome, rate, report, sizes};
 use rekindle::prelude::*;
+use serde_json::json;
 
 /// Trains PPO on CartPole-v1 and prints environment steps per second as a line of JSON.
 ///
@@ -58,6 +59,12 @@ fn algorithm([num_envs, rollout, hidden]: [usize; 3], seed: u64) -> Outcome<Algo
         .environment("CartPole-v1")
         .env_runners(|e| e.num_envs_per_env_runner(num_envs))
         .model("fcnet_hiddens", vec![hidden, hidden])
+        // Initial weights and Adam's epsilon of Stable-Baselines3.
+        .model("fcnet_kernel_initializer", orthogonal(std::f64::consts::SQRT_2))
+        .model("fcnet_bias_initializer", json!({"type": "constant", "value": 0.0}))
+        .model("head_fcnet_bias_initializer", json!({"type": "constant", "value": 0.0}))
+        .model("pi_output_kernel_initializer", orthogonal(0.01))
+        .model("head_fcnet_kernel_initializer", orthogonal(1.0))
         .training(|t| {
             t.lr(2.5e-4)
                 .lambda_(0.95)
@@ -70,7 +77,12 @@ fn algorithm([num_envs, rollout, hidden]: [usize; 3], seed: u64) -> Outcome<Algo
                 .entropy_coeff(0.01)
                 .use_kl_loss(false)
                 .grad_clip(0.5)
+                .optimizer(OptimizerConfig::adam(1e-5))
         })
         .seed(seed);
     Ok(config.build(&DeviceSpec::Cpu.open()?)?)
+}
+
+fn orthogonal(gain: f64) -> serde_json::Value {
+    json!({"type": "orthogonal", "gain": gain})
 }

@@ -1,5 +1,5 @@
 use burn::nn::{Linear, LinearConfig};
-use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use rekindle_core::weights::{Weights, state_dict};
 
 use super::*;
@@ -76,7 +76,9 @@ fn adam_steps_equal_burns_own_module_optimizer() {
         let grads = GradientsParams::from_grads(loss(&theirs).backward(), &theirs);
         theirs = reference.step(1e-2, theirs, grads);
     }
-    assert_eq!(state_dict(&ours).unwrap(), state_dict(&theirs).unwrap());
+    // The fused kernel rounds less often than the composition.
+    let (ours, theirs) = (values(&state_dict(&ours).unwrap()), values(&state_dict(&theirs).unwrap()));
+    assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-6), "{ours:?} {theirs:?}");
 }
 
 #[test]
