@@ -264,10 +264,10 @@ mod tests {
 
     /// The product in double precision.
     fn naive(left: &[f32], right: &[f32], [rows, len, columns]: [usize; 3]) -> Vec<f32> {
-        let product = |r: usize, c: usize| {
+        let product = |r: usize, c: usize| -> f64 {
             (0..len).map(|p| f64::from(left[r * len + p]) * f64::from(right[p * columns + c])).sum()
         };
-        (0..rows * columns).map(|i| -> f64 { product(i / columns, i % columns) } as f32).collect()
+        (0..rows * columns).map(|i| product(i / columns, i % columns) as f32).collect()
     }
 
     fn close(found: &[f32], expected: &[f32]) -> bool {
