@@ -38,18 +38,16 @@ impl Left for Rows<'_> {
     }
 }
 
-/// The transpose of a row-major matrix `[reduction, stride]`, its columns from `first` on.
+/// The transpose of a row-major matrix `[reduction, stride]`.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'a> {
     pub(super) data: &'a [f32],
     pub(super) stride: usize,
-    pub(super) first: usize,
 }
 
 impl Left for Columns<'_> {
     #[inline(always)]
     fn at<const M: usize>(self, first: usize) -> impl Fn(usize) -> [f32; M] {
-        let first = self.first + first;
         #[inline(always)]
         move |p| {
             let columns = &self.data[p * self.stride + first..][..M];
@@ -294,7 +292,7 @@ mod tests {
                 expected.iter().enumerate().map(|(i, x)| x + bias[i % columns]).collect();
             let mut transposed = vec![0.0; left.len()];
             transpose(&left, len, 0, &mut transposed);
-            let columns_of = Columns { data: &transposed, stride: rows, first: 0 };
+            let columns_of = Columns { data: &transposed, stride: rows };
             matmul(simd, columns_of, &right, columns, Start::Row(&bias), &mut out);
             assert!(close(&out, &biased), "columns {:?}", self.0);
 

@@ -1,112 +1,154 @@
-//! The backward pass of a perceptron: first the gradients of what lies between layers, row by row,
-//! then those of the parameters, weight by weight. Each element is summed in one order whatever the
-//! number of threads, so results do not depend on it.
+//! The backward pass of a perceptron.
+//!
+//! Rows are dealt out in parts. What a part needs is with the thread that took these rows forward,
+//! and stays there: activations and gradients of hidden units never change cores. Each part has its
+//! own sums for the gradients of the parameters, which are then added up in the order of the parts.
+//! How many parts there are depends on the sizes alone, so the result does not depend on the number
+//! of threads.
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::kernels::host_op::Pass;
 use super::matmul::{Columns, Rows, Start, matmul, transpose};
-use super::mlp::{BLOCK, Dense, GRAIN, Layer, Mlp, cost, rows_per_task, transposed};
+use super::mlp::{BLOCK, Dense, GRAIN, Layer, Mlp, cost, transposed};
 use super::scratch::Scratch;
 use super::vector_math;
+use crate::kernels::host_op::Pass;
 use crate::kernels::{DenseActivation, parallel};
+
+/// The most parts: each has gradients of its own, which cost memory and are added up.
+const MOST_PARTS: usize = 16;
+
+/// Rows of a part at least, so that adding its gradients up costs little beside making them.
+const LEAST_ROWS: usize = 64;
 
 /// Rows that are added to the gradients of weights at a time, so that they stay in the cache.
 const REDUCTION: usize = 256;
+
+/// Adding up fewer parameters than these is not worth another thread.
+const ADDED: usize = 1 << 13;
 
 pub(super) fn backward<const N: usize>(
     mlp: &Mlp,
     pass: Pass<'_, Vec<Scratch>, N>,
 ) -> [Option<Vec<f32>>; N] {
     let (x, layers) = mlp.split(pass.inputs);
-    let outputs: Vec<&[f32]> =
-        pass.saved.iter().map(|saved| &saved[..]).chain([pass.output]).collect();
-    let (between, mut of_x) = between_layers(&layers, &outputs, pass.gradient, pass.needs[0]);
-    let inputs: Vec<&[f32]> = [x].into_iter().chain(outputs).collect();
-    let mut gradients = parameters(&layers, &inputs, &between, &pass.needs[1..]);
-    std::array::from_fn(|index| match index.checked_sub(1) {
-        None => of_x.take(),
-        Some(index) => gradients[index].take(),
+    let width = layers.first().map_or(1, |dense| dense.layer.inputs);
+    let rows = x.len() / width;
+    let [needs_x, needs @ ..] = &pass.needs[..] else { return [const { None }; N] };
+    let transposed = transposed(&layers, |index, _| index > 0 || *needs_x);
+    let lens: Vec<usize> = pass.inputs[1..].iter().map(|parameter| parameter.len()).collect();
+
+    let step = rows_per_part(rows, cost(&layers));
+    let mut of_x = vec![0.0; if *needs_x { x.len() } else { 0 }];
+    let mut of_x_parts = of_x.chunks_mut(step * width);
+    let mut sums: Vec<Scratch> =
+        (0..rows).step_by(step).map(|_| Scratch::new(lens.iter().sum())).collect();
+    let part = |(part, sums)| {
+        let first = part * step;
+        let of_part = |matrix| of_rows(matrix, rows, first..rows.min(first + step));
+        let outputs = pass.saved.iter().map(|saved| &saved[..]).chain([pass.output]);
+        Part {
+            layers: &layers,
+            transposed: &transposed,
+            x: of_part(x),
+            outputs: outputs.map(of_part).collect(),
+            gradient: of_part(pass.gradient),
+            of_x: of_x_parts.next(),
+            sums,
+        }
+    };
+    let tasks = sums.iter_mut().map(|sums| &mut sums[..]).enumerate().map(part).collect();
+    let arch = Arch::new();
+    parallel::for_each(tasks, |task: Part<'_>| arch.dispatch(task));
+
+    let mut of_parameters = add_up(&lens, needs, &sums).into_iter();
+    let mut of_x = needs_x.then_some(of_x);
+    std::array::from_fn(|index| match index {
+        0 => of_x.take(),
+        _ => of_parameters.next().flatten(),
     })
 }
 
-/// The gradients of what each layer's activation is applied to, and of the rows if they need one.
-fn between_layers(
-    layers: &[Dense<'_>],
-    outputs: &[&[f32]],
-    gradient: &[f32],
-    needs_x: bool,
-) -> (Vec<Scratch>, Option<Vec<f32>>) {
-    let Some(first) = layers.first() else { return (Vec::new(), None) };
-    let rows = outputs[0].len() / first.layer.outputs;
-    // The rows' gradients come first; nobody asks for them in most networks.
-    let mut of_x = vec![0.0; if needs_x { rows * first.layer.inputs } else { 0 }];
-    let mut gradients: Vec<_> = outputs.iter().map(|output| Scratch::new(output.len())).collect();
-    if let Some(last) = gradients.last_mut() {
-        last.copy_from_slice(gradient);
-    }
-    let step = rows_per_task(rows, cost(layers));
-    let transposed = transposed(layers, |index, _| index > 0 || needs_x);
-    let mut tasks: Vec<Between<'_>> = (0..rows)
-        .step_by(step)
-        .map(|row| Between {
-            layers,
-            transposed: &transposed,
-            outputs: Vec::new(),
-            gradients: Vec::new(),
-            rows: step.min(rows - row),
-            needs_x,
-        })
-        .collect();
-    let all = [&mut of_x[..]].into_iter().chain(gradients.iter_mut().map(|g| &mut g[..]));
-    for (index, mut gradients) in all.enumerate() {
-        let width = gradients.len() / rows.max(1);
-        for (task, number) in tasks.iter_mut().zip(0..) {
-            let (head, tail) = gradients.split_at_mut(task.rows * width);
-            gradients = tail;
-            task.gradients.push(head);
-            if let Some(output) = index.checked_sub(1).map(|index| outputs[index]) {
-                task.outputs.push(&output[number * step * width..][..task.rows * width]);
-            }
-        }
-    }
-    let arch = Arch::new();
-    parallel::for_each(tasks, |task| arch.dispatch(task));
-    (gradients, needs_x.then_some(of_x))
+/// How many of `rows` a part has, given the multiplications that one costs forward.
+fn rows_per_part(rows: usize, cost: usize) -> usize {
+    let parts = (rows * cost / GRAIN).clamp(1, MOST_PARTS);
+    let least = LEAST_ROWS.min(rows.div_ceil(2));
+    rows.div_ceil(parts).max(least).next_multiple_of(8).max(8)
+}
+
+/// Some rows of a matrix of `all` rows.
+fn of_rows(matrix: &[f32], all: usize, rows: std::ops::Range<usize>) -> &[f32] {
+    let width = matrix.len() / all.max(1);
+    &matrix[rows.start * width..rows.end * width]
 }
 
 /// Some rows back through all layers.
-struct Between<'a> {
+struct Part<'a> {
     layers: &'a [Dense<'a>],
     transposed: &'a [Scratch],
+    x: &'a [f32],
+    /// Of each layer.
     outputs: Vec<&'a [f32]>,
-    /// Those of the rows, then those of each layer.
-    gradients: Vec<&'a mut [f32]>,
-    rows: usize,
-    needs_x: bool,
+    /// Of the last output.
+    gradient: &'a [f32],
+    /// Where the gradients of the rows go, if they are needed.
+    of_x: Option<&'a mut [f32]>,
+    /// Where the gradients of all parameters go, one after the other.
+    sums: &'a mut [f32],
 }
 
-impl WithSimd for Between<'_> {
+impl WithSimd for Part<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        for first in (0..self.rows).step_by(BLOCK) {
-            let rows = BLOCK.min(self.rows - first);
-            for (index, (dense, transposed)) in
-                self.layers.iter().zip(self.transposed).enumerate().rev()
-            {
-                let Layer { inputs, outputs, activation } = dense.layer;
-                let (below, above) = self.gradients.split_at_mut(index + 1);
-                let above = &mut above[0][first * outputs..][..rows * outputs];
-                let y = &self.outputs[index][first * outputs..][..rows * outputs];
-                through_activation(simd, activation, y, above);
-                if index > 0 || self.needs_x {
-                    let below = &mut below[index][first * inputs..][..rows * inputs];
-                    let above = Rows { data: above, len: outputs };
-                    matmul(simd, above, transposed, inputs, Start::Zero, below);
-                }
-            }
+        let mut gradients: Vec<Scratch> =
+            self.outputs.iter().map(|output| Scratch::new(output.len())).collect();
+        if let Some(last) = gradients.last_mut() {
+            last.copy_from_slice(self.gradient);
+        }
+        let rows = self.gradient.len() / self.layers.last().map_or(1, |l| l.layer.outputs);
+        for first in (0..rows).step_by(BLOCK) {
+            self.between_layers(simd, first, BLOCK.min(rows - first), &mut gradients);
+        }
+        let mut x = self.x;
+        let mut sums = self.sums;
+        for ((dense, gradient), output) in self.layers.iter().zip(&gradients).zip(&self.outputs) {
+            let (weights, rest) = sums.split_at_mut(dense.weights.len());
+            let (bias, rest) = rest.split_at_mut(dense.bias.len());
+            of_weights(simd, dense.layer, x, gradient, weights);
+            column_sums(simd, gradient, bias);
+            (x, sums) = (output, rest);
+        }
+    }
+}
+
+impl Part<'_> {
+    /// The gradients of what each layer's activation is applied to, for some rows.
+    #[inline(always)]
+    fn between_layers<S: Simd>(
+        &mut self,
+        simd: S,
+        first: usize,
+        rows: usize,
+        gradients: &mut [Scratch],
+    ) {
+        for index in (0..self.layers.len()).rev() {
+            let Layer { inputs, outputs, activation } = self.layers[index].layer;
+            let (below, above) = gradients.split_at_mut(index);
+            let above = &mut above[0][first * outputs..][..rows * outputs];
+            let y = &self.outputs[index][first * outputs..][..rows * outputs];
+            through_activation(simd, activation, y, above);
+            let below = match below.last_mut() {
+                Some(below) => &mut below[..],
+                None => match &mut self.of_x {
+                    Some(of_x) => &mut **of_x,
+                    None => return,
+                },
+            };
+            let below = &mut below[first * inputs..][..rows * inputs];
+            let above = Rows { data: above, len: outputs };
+            matmul(simd, above, &self.transposed[index], inputs, Start::Zero, below);
         }
     }
 }
@@ -134,99 +176,55 @@ fn through_activation<S: Simd>(simd: S, by: DenseActivation, y: &[f32], gradient
     }
 }
 
-/// The gradients of weights and bias of each layer, where they are needed.
-fn parameters(
-    layers: &[Dense<'_>],
-    inputs: &[&[f32]],
-    between: &[Scratch],
-    needs: &[bool],
-) -> Vec<Option<Vec<f32>>> {
-    let mut gradients: Vec<Option<Vec<f32>>> = needs
-        .chunks_exact(2)
-        .zip(layers)
-        .flat_map(|(needs, l)| [needs[0].then(|| l.weights.len()), needs[1].then(|| l.bias.len())])
-        .map(|len| len.map(|len| vec![0.0; len]))
-        .collect();
-    let mut tasks = Vec::new();
-    for (index, (gradients, dense)) in gradients.chunks_exact_mut(2).zip(layers).enumerate() {
-        let layer = dense.layer;
-        let of_layer = Of { layer, x: inputs[index], gradient: &between[index] };
-        let rows = of_layer.gradient.len() / layer.outputs.max(1);
-        let [weights, bias] = gradients else { continue };
-        if let Some(weights) = weights {
-            // The smaller side of a narrow layer is not worth splitting.
-            let step = match layer.is_narrow() {
-                true => layer.inputs,
-                false => rows_per_task(layer.inputs, rows * layer.outputs),
-            };
-            for (task, weights) in weights.chunks_mut(step * layer.outputs).enumerate() {
-                tasks.push(Task { of_layer, part: Part::Weights { first: task * step, weights } });
-            }
-        }
-        if let Some(bias) = bias {
-            tasks.push(Task { of_layer, part: Part::Bias(bias) });
-        }
+/// `xᵀ · gradient`.
+#[inline(always)]
+fn of_weights<S: Simd>(simd: S, layer: Layer, x: &[f32], gradient: &[f32], weights: &mut [f32]) {
+    let Layer { inputs, outputs, .. } = layer;
+    if layer.is_narrow() {
+        // (gradientᵀ · x)ᵀ, whose rows are long.
+        let mut transposed = Scratch::new(weights.len());
+        let left = Columns { data: gradient, stride: outputs };
+        matmul(simd, left, x, inputs, Start::Zero, &mut transposed);
+        transpose(&transposed, inputs, 0, weights);
+        return;
     }
-    let work: usize = layers.iter().map(|l| l.weights.len()).sum::<usize>()
-        * between.last().map_or(0, |last| last.len())
-        / layers.last().map_or(1, |l| l.layer.outputs.max(1));
-    let arch = Arch::new();
-    match work < GRAIN {
-        true => tasks.into_iter().for_each(|task| arch.dispatch(task)),
-        false => parallel::for_each(tasks, |task| arch.dispatch(task)),
+    let blocks = x.chunks(REDUCTION * inputs).zip(gradient.chunks(REDUCTION * outputs));
+    for (block, (x, gradient)) in blocks.enumerate() {
+        let start = if block == 0 { Start::Zero } else { Start::Result };
+        matmul(simd, Columns { data: x, stride: inputs }, gradient, outputs, start, weights);
     }
-    gradients
 }
 
-/// What the gradients of a layer's parameters are made of.
-#[derive(Clone, Copy)]
-struct Of<'a> {
-    layer: Layer,
-    x: &'a [f32],
-    gradient: &'a [f32],
+#[inline(always)]
+fn column_sums<S: Simd>(simd: S, rows: &[f32], sums: &mut [f32]) {
+    sums.fill(0.0);
+    for row in rows.chunks_exact(sums.len()) {
+        vector_math::zip(simd, sums, row, #[inline(always)] |a, b| simd.add_f32s(a, b));
+    }
 }
 
-/// Gradients of a part of a layer's parameters.
-struct Task<'a> {
-    of_layer: Of<'a>,
-    part: Part<'a>,
-}
-
-enum Part<'a> {
-    /// The weights of the inputs from `first` on.
-    Weights {
-        first: usize,
-        weights: &'a mut [f32],
-    },
-    Bias(&'a mut [f32]),
-}
-
-impl WithSimd for Task<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Of { layer: Layer { inputs, outputs, .. }, x, gradient } = self.of_layer;
-        match self.part {
-            Part::Bias(sums) => {
-                for row in gradient.chunks_exact(outputs) {
-                    vector_math::zip(simd, sums, row, #[inline(always)] |a, b| simd.add_f32s(a, b));
-                }
-            }
-            Part::Weights { weights, .. } if self.of_layer.layer.is_narrow() => {
-                // (gradientᵀ · x)ᵀ, whose rows are long.
-                let mut transposed = Scratch::new(weights.len());
-                let left = Columns { data: gradient, stride: outputs, first: 0 };
-                matmul(simd, left, x, inputs, Start::Zero, &mut transposed);
-                transpose(&transposed, inputs, 0, weights);
-            }
-            Part::Weights { first, weights } => {
-                let blocks = x.chunks(REDUCTION * inputs).zip(gradient.chunks(REDUCTION * outputs));
-                for (x, gradient) in blocks {
-                    let left = Columns { data: x, stride: inputs, first };
-                    matmul(simd, left, gradient, outputs, Start::Result, weights);
-                }
-            }
+/// The sums of all parts, cut into parameters of `lens` elements; of those that need them.
+fn add_up(lens: &[usize], needs: &[bool], parts: &[Scratch]) -> Vec<Option<Vec<f32>>> {
+    let mut totals: Vec<Option<Vec<f32>>> =
+        lens.iter().zip(needs).map(|(&len, needs)| needs.then(|| vec![0.0; len])).collect();
+    let (mut tasks, mut offset) = (Vec::new(), 0);
+    for (total, len) in totals.iter_mut().zip(lens) {
+        let share = parallel::share(*len, ADDED);
+        for (index, total) in total.iter_mut().flat_map(|t| t.chunks_mut(share)).enumerate() {
+            tasks.push((offset + index * share, total));
         }
+        offset += len;
     }
+    let add = |(offset, total): (usize, &mut [f32])| {
+        for part in parts {
+            let part = &part[offset..][..total.len()];
+            total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+        }
+    };
+    // Several small parameters are not worth several threads.
+    match tasks.len() > lens.len() {
+        true => parallel::for_each(tasks, add),
+        false => tasks.into_iter().for_each(add),
+    }
+    totals
 }
