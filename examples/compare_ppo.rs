@@ -19,6 +19,9 @@ struct Args {
     /// The seed.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// `auto`, `cpu`, `wgpu`, `wgpu:N`, `cuda` or `cuda:N`.
+    #[arg(long, default_value = "cpu")]
+    device: DeviceSpec,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -49,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .grad_clip(0.5)
         })
         .seed(args.seed)
-        .build(&DeviceSpec::Cpu.open()?)?;
+        .build(&args.device.open()?)?;
     // The first iteration warms caches and is not counted.
     let mut mean = algo.train()?.get("env_runners/episode_return_mean");
     let (first, started) = (algo.env_steps(), Instant::now());

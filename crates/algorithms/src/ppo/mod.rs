@@ -6,9 +6,11 @@
 
 mod config;
 mod objective;
+mod tensors;
 
 pub use config::PpoTraining;
 pub use objective::PpoObjective;
+pub use tensors::batch_of_tensors;
 
 /// The configuration of PPO.
 pub type PpoConfig = crate::AlgorithmConfig<PpoTraining>;
