@@ -89,7 +89,9 @@ fn encoder(name: &str, space: Space, config: DefaultModelConfig, tolerance: f32)
 /// Two sequences of three steps.
 fn recurrent(name: &str, space: Space, config: DefaultModelConfig) -> Case {
     Case::new(format!("encoder: {name}"), DEEP, move |device| {
-        let encoder = build(&space, &config, device);
+        let builder = builder(device);
+        let cx = CatalogContext { builder: &builder, config: &config };
+        let encoder = DefaultCatalog.build_recurrent_encoder(cx, &space).unwrap();
         let device = &device.clone().autodiff();
         let observations = samples(&space, ROWS, device);
         let initial = encoder.initial_state().unwrap().unwrap();
