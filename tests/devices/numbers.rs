@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use burn::prelude::*;
 use burn::tensor::Int;
 use burn::tensor::activation::{relu, softmax};
+use rekindle::algorithms::TrainingConfig as _;
 use rekindle::catalog::mask_logits;
 use rekindle::core::any_tensor::{to_f32, to_i64};
-use rekindle::algorithms::TrainingConfig as _;
 use rekindle::prelude::*;
 
 use crate::training::{bits, weights};

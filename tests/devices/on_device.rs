@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use burn::prelude::*;
+use rekindle::algorithms::TrainingConfig as _;
 use rekindle::algorithms::ppo::batch_of_tensors;
 use rekindle::core::any_tensor::to_f32;
 use rekindle::env_runner::{TensorCartPole, TensorEnv, TensorEnvRunner, TensorPendulum};
-use rekindle::algorithms::TrainingConfig as _;
 use rekindle::prelude::*;
 
 use crate::training::{bits, flat, ppo, weights};

@@ -48,8 +48,11 @@ fn everything_computes_the_same_numbers() {
         let finite = expected.forward.iter().chain(&expected.gradient).all(|x| x.is_finite());
         let varied = expected.gradient.iter().any(|x| *x != 0.0) || expected.gradient.is_empty();
         let Case { name, tolerance, .. } = case;
-        writeln!(table, "| {name} | {numbers} | {forward:.1e} | {gradient:.1e} | {tolerance:.0e} |")
-            .unwrap();
+        writeln!(
+            table,
+            "| {name} | {numbers} | {forward:.1e} | {gradient:.1e} | {tolerance:.0e} |"
+        )
+        .unwrap();
         // Comparisons are false where a difference is not a number.
         if !(finite && varied && forward <= tolerance && gradient <= tolerance) {
             failed.push(name);

@@ -30,7 +30,8 @@ pub(crate) fn provide() -> bool {
 }
 
 fn has_driver() -> bool {
-    let named = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].iter().any(|key| env::var_os(key).is_some());
+    let named =
+        ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].iter().any(|key| env::var_os(key).is_some());
     named || FOLDERS.iter().any(|folder| has_manifest(Path::new(folder)))
 }
 

@@ -202,9 +202,9 @@ impl AnyTensor {
     /// [`CoreError::Rank`] without a tensor, [`CoreError::TensorKind`] if they differ in kind or
     /// rank.
     pub fn cat(tensors: &[Self]) -> Result<Self> {
-        let (shape, kind) = tensors.first().map_or((Vec::new(), TensorKind::Float), |first| {
-            (first.shape(), first.kind())
-        });
+        let (shape, kind) = tensors
+            .first()
+            .map_or((Vec::new(), TensorKind::Float), |first| (first.shape(), first.kind()));
         with_rank!(shape.len(), shape, D => Ok(match kind {
             TensorKind::Float => cat(tensors, Self::float::<D>)?,
             TensorKind::Int => cat(tensors, Self::int::<D>)?,

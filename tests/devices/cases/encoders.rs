@@ -27,8 +27,12 @@ pub(super) fn all() -> Vec<Case> {
     let parts = || {
         let motors = vec![Space::boxed(-1.0, 1.0, &[3]).unwrap(), Space::multi_binary(2).unwrap()];
         let motors = Space::tuple(motors).unwrap();
-        Space::dict([("camera", image()), ("gear", Space::discrete(5).unwrap()), ("motors", motors)])
-            .unwrap()
+        Space::dict([
+            ("camera", image()),
+            ("gear", Space::discrete(5).unwrap()),
+            ("motors", motors),
+        ])
+        .unwrap()
     };
     let mut cases = vec![
         encoder("MLP", vector(), small(), TOLERANCE),
@@ -52,11 +56,8 @@ pub(super) fn all() -> Vec<Case> {
     let config = DefaultModelConfig { fcnet_use_layernorm: true, ..small() };
     cases.push(encoder("MLP, layer norm", vector(), config, DEEP));
     let filters = vec![ConvFilter::new(4, 3, 2), ConvFilter::new(6, 4, 1).valid()];
-    let config = DefaultModelConfig {
-        conv_filters: Some(filters),
-        conv_use_layernorm: true,
-        ..small()
-    };
+    let config =
+        DefaultModelConfig { conv_filters: Some(filters), conv_use_layernorm: true, ..small() };
     cases.push(encoder("CNN, layer norm, both paddings", image(), config, DEEP));
     for (layer, num_layers) in [(RecurrentLayerType::Lstm, 1), (RecurrentLayerType::Gru, 2)] {
         let config = DefaultModelConfig {

@@ -41,9 +41,14 @@ pub(super) fn all() -> Vec<Case> {
             let (terminated, done) = (flag(3), flag(3).max_pair(flag(4)));
             of_function(&inputs, |x| {
                 let [r, v, n] = [0, 1, 2].map(|i| x[i].clone());
-                let (advantages, targets) = ops::tensors::gae(r, v, n, terminated, done, 0.99, 0.95);
+                let (advantages, targets) =
+                    ops::tensors::gae(r, v, n, terminated, done, 0.99, 0.95);
                 let advantages = advantages.reshape([64]);
-                vec![ops::tensors::standardize(advantages.clone()), advantages, targets.reshape([64])]
+                vec![
+                    ops::tensors::standardize(advantages.clone()),
+                    advantages,
+                    targets.reshape([64]),
+                ]
             })
         }),
         Case::new("kernel: tanh", TOLERANCE, |device| {

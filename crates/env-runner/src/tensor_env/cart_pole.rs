@@ -83,7 +83,8 @@ impl TensorEnv for TensorCartPole {
         // What is not a number has fallen, too: only what is inside the bounds stands.
         let inside = x.clone().abs().lower_equal_elem(X_THRESHOLD);
         let stands = inside.bool_and(theta.clone().abs().lower_equal_elem(THETA_THRESHOLD));
-        let state = Tensor::cat(vec![x, x_dot + x_acc * TAU, theta, theta_dot + theta_acc * TAU], 1);
+        let state =
+            Tensor::cat(vec![x, x_dot + x_acc * TAU, theta, theta_dot + theta_acc * TAU], 1);
         let rewards = Tensor::ones([state.dims()[0]], &state.device());
         TensorStep { state, rewards, terminated: Some(stands.bool_not().squeeze_dim(1)) }
     }

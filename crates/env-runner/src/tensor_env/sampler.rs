@@ -40,9 +40,10 @@ impl Sampler {
             other => Err(RunnerError::InvalidConfig {
                 field: "action_space",
                 value: other.to_string(),
-                constraint: "actions are drawn on the device for Discrete spaces and bounded Boxes \
+                constraint:
+                    "actions are drawn on the device for Discrete spaces and bounded Boxes \
                              of one dimension; other environments need a `SingleAgentEnvRunner`"
-                    .into(),
+                        .into(),
             }),
         }
     }
