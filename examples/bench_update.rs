@@ -92,7 +92,7 @@ impl Network {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let device = args.device.open()?;
+    let device = args.device.open().map_err(|error| error.to_string())?;
     let network = args.network;
     let rows = args.minibatch_size * args.minibatches;
     let training = PpoTraining::default()

@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .grad_clip(0.5)
         })
         .seed(args.seed)
-        .build(&args.device.open()?)?;
+        .build(&args.device.open().map_err(|error| error.to_string())?)?;
     // The first iteration warms caches and is not counted.
     let mut mean = algo.train()?.get("env_runners/episode_return_mean");
     let (first, started) = (algo.env_steps(), Instant::now());

@@ -51,7 +51,7 @@ const TARGET_RETURN: f64 = 475.0;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let args = Args::parse();
-    let device = args.device.open()?;
+    let device = args.device.open().map_err(|error| error.to_string())?;
 
     // 1. Settings, environments, module and learner.
     let training = PpoTraining::default()

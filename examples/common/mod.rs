@@ -54,7 +54,7 @@ impl Experiment {
             .env_runners(|e| e.device(args.env_runner_device))
             .seed(args.seed)
             .evaluation(|e| e.evaluation_duration(100));
-        let mut algo = config.build(&args.device.open()?)?;
+        let mut algo = config.build(&args.device.open().map_err(|error| error.to_string())?)?;
 
         let mut console = ConsoleSink::stdout();
         let mut jsonl = JsonlSink::create(out.join("metrics.jsonl"))?;

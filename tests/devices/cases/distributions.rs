@@ -1,10 +1,8 @@
 //! The distribution of every action space.
 
-use std::sync::Arc;
-
 use burn::prelude::*;
 use burn::tensor::Int;
-use rekindle::catalog::{Categorical, Distribution, SquashedGaussian, mask_logits};
+use rekindle::catalog::{Categorical, SquashedGaussian, mask_logits};
 use rekindle::env::Discrete;
 use rekindle::prelude::*;
 
@@ -19,7 +17,7 @@ pub(super) fn all() -> Vec<Case> {
     let discrete = || Space::Discrete(Discrete::with_start(5, -2).unwrap());
     let nested = Space::dict([("arm", gaussian()), ("gear", discrete())]).unwrap();
     vec![
-        distribution("Categorical", discrete(), DefaultCatalog.action_distribution(&discrete())),
+        of_space("Categorical", discrete()),
         of_space("DiagGaussian", gaussian()),
         of_space("MultiCategorical", Space::multi_discrete([3, 2, 4]).unwrap()),
         of_space("Bernoulli", Space::multi_binary(4).unwrap()),
@@ -30,21 +28,9 @@ pub(super) fn all() -> Vec<Case> {
     ]
 }
 
+/// Log-probabilities, entropies and divergences of the default distribution of a space.
 fn of_space(name: &str, space: Space) -> Case {
-    let distribution = DefaultCatalog.action_distribution(&space);
-    distribution_case(name, space, distribution.unwrap())
-}
-
-fn distribution(
-    name: &str,
-    space: Space,
-    distribution: rekindle::catalog::Result<Arc<dyn Distribution>>,
-) -> Case {
-    distribution_case(name, space, distribution.unwrap())
-}
-
-/// Log-probabilities, entropies and divergences.
-fn distribution_case(name: &str, space: Space, distribution: Arc<dyn Distribution>) -> Case {
+    let distribution = DefaultCatalog.action_distribution(&space).unwrap();
     Case::new(format!("distribution: {name}"), DEEP, move |device| {
         let device = &device.clone().autodiff();
         let dim = distribution.required_input_dim();
@@ -88,8 +74,7 @@ fn rsample() -> Case {
     })
 }
 
-/// Masked logits are the smallest number there is, and so is what is left of the tolerance: only
-/// probabilities are compared.
+/// Masked logits are the smallest number there is: what is compared is made of probabilities.
 fn masked() -> Case {
     Case::new("distribution: Categorical, action mask", TOLERANCE, |device| {
         let device = &device.clone().autodiff();
