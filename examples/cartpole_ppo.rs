@@ -34,7 +34,7 @@ const MAX_STEPS: u64 = 300_000;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let args = Args::parse();
-    let device = args.device.open()?;
+    let device = args.device.open().map_err(|error| error.to_string())?;
     fs::create_dir_all(&args.out)?;
     let checkpoint = args.out.join("checkpoint");
 

@@ -1,6 +1,11 @@
 //! Short learning tests of fixed seeds; `cargo xtask learn` runs the full ones.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
+use std::collections::BTreeMap;
+
+use rekindle::algorithms::TrainingConfig as _;
+use rekindle::algorithms::ppo::batch_of_tensors;
+use rekindle::env_runner::{TensorCartPole, TensorEnv as _, TensorEnvRunner};
 use rekindle::prelude::*;
 
 fn best_return(mut algo: Algorithm, steps: u64, enough: f64) -> f64 {
@@ -150,4 +155,44 @@ fn two_pendulums_learn_side_by_side() {
             training(t).gamma(0.9).train_batch_size(2000).minibatch_size(64).entropy_coeff(0.0)
         });
     learns(config, 80_000, 2.0 * -900.0);
+}
+
+/// Environments as tensor programs; the host reads nothing of a rollout before it is learnt from.
+#[test]
+fn ppo_learns_cartpole_on_the_device_to_150_within_60_000_steps() {
+    let device = DeviceSpec::Cpu.open().unwrap();
+    let training = PpoTraining::default()
+        .lr(2e-3)
+        .lambda_(0.95)
+        .train_batch_size(2048)
+        .minibatch_size(512)
+        .num_epochs(8)
+        .clip_param(0.2)
+        .vf_clip_param(f64::INFINITY)
+        .use_kl_loss(false)
+        .grad_clip(0.5);
+    let env = TensorCartPole::new().unwrap();
+    let module = RLModuleSpec::default()
+        .observation_space(env.observation_space().clone())
+        .action_space(env.action_space().clone())
+        .model_config(serde_json::json!({ "fcnet_hiddens": [32, 32], "vf_share_layers": false }))
+        .build_seeded(&device, Generator::from_seed(1))
+        .unwrap()
+        .as_multi_rl_module()
+        .unwrap();
+    let objective = training.objective(BTreeMap::new());
+    let mut learner = Learner::new(training.learner(1), objective, module, &device).unwrap();
+    let mut runner = TensorEnvRunner::new(env, 64, 1, &device).unwrap();
+    let (mut steps, mut best) = (0, f64::NEG_INFINITY);
+    while steps < 60_000 && best < 150.0 {
+        let module = learner.module().module(DEFAULT_MODULE_ID).unwrap();
+        let rollout = runner.sample(module, 32).unwrap();
+        steps += rollout.env_steps() as u64;
+        let batch = batch_of_tensors(&training, module, &rollout).unwrap();
+        let batches = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), batch)]);
+        learner.update_from_batches(&batches, steps).unwrap();
+        // Long episodes do not end within a rollout of 32 steps: all that end are averaged.
+        best = best.max(rollout.finished_episodes().unwrap().mean_return());
+    }
+    assert!(best >= 150.0, "reached {best}, a random policy has about 22");
 }

@@ -19,6 +19,9 @@ struct Args {
     /// `auto`, `cpu`, `wgpu`, `wgpu:N`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "cpu")]
     device: DeviceSpec,
+    /// Where the runners act, if not on that device.
+    #[arg(long)]
+    env_runner_device: Option<DeviceSpec>,
     /// The folder for metrics.jsonl, learning_curve.svg and checkpoint/ [default: runs/NAME].
     #[arg(long)]
     out: Option<PathBuf>,
@@ -47,8 +50,11 @@ impl Experiment {
         let args = Args::parse();
         let out = args.out.unwrap_or_else(|| ["runs", self.name].iter().collect());
         fs::create_dir_all(&out)?;
-        let config = config.seed(args.seed).evaluation(|e| e.evaluation_duration(100));
-        let mut algo = config.build(&args.device.open()?)?;
+        let config = config
+            .env_runners(|e| e.device(args.env_runner_device))
+            .seed(args.seed)
+            .evaluation(|e| e.evaluation_duration(100));
+        let mut algo = config.build(&args.device.open().map_err(|error| error.to_string())?)?;
 
         let mut console = ConsoleSink::stdout();
         let mut jsonl = JsonlSink::create(out.join("metrics.jsonl"))?;

@@ -15,6 +15,7 @@ mod machine;
 mod process;
 mod statistics;
 mod test;
+mod vulkan;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,31 +1,38 @@
 //! `cargo xtask test`: what must pass before a change goes in.
 //!
-//! All steps share one profile and one target folder, and nothing is built twice. Two things would:
-//! other `RUSTFLAGS` in one of the steps, and other features. Features of dependencies depend on
-//! whether development dependencies count; in lints and tests they do, in `cargo doc` only if it
-//! documents examples, too. Without `--examples` it would check Burn a second time.
+//! All steps share one profile and one target folder, and nothing is built twice but what the last
+//! two need. Two things would: other `RUSTFLAGS` in one of the steps, and other features. Features
+//! of dependencies depend on whether development dependencies count; in lints and tests they do, in
+//! `cargo doc` only if it documents examples, too. Without `--examples` it would check Burn a second
+//! time. The last two steps have other features on purpose: they are about other devices.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::cargo::cargo;
 use crate::error::Result;
-use crate::process;
+use crate::{process, vulkan};
 
 /// A call of Cargo.
 struct Step {
     name: &'static str,
     args: &'static [&'static str],
     environment: Option<(&'static str, &'static str)>,
+    needs_vulkan: bool,
 }
 
 impl Step {
     const fn new(name: &'static str, args: &'static [&'static str]) -> Self {
-        Self { name, args, environment: None }
+        Self { name, args, environment: None, needs_vulkan: false }
     }
 
     const fn with_env(mut self, key: &'static str, value: &'static str) -> Self {
         self.environment = Some((key, value));
+        self
+    }
+
+    const fn with_vulkan(mut self) -> Self {
+        self.needs_vulkan = true;
         self
     }
 
@@ -37,7 +44,7 @@ impl Step {
 }
 
 /// The cheap ones first.
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 7] = [
     Step::new("format", &["fmt", "--all", "--check"]),
     Step::new("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     Step::new(
@@ -47,6 +54,16 @@ const STEPS: [Step; 5] = [
     .with_env("RUSTDOCFLAGS", "-D warnings -D missing_docs"),
     Step::new("tests", &["test", "--workspace", "--tests", "--no-fail-fast"]),
     Step::new("documentation tests", &["test", "--workspace", "--doc", "--no-fail-fast"]),
+    // Also that they compile, of which CUDA has nothing else to show here.
+    Step::new(
+        "lints with GPUs",
+        &["clippy", "--workspace", "--lib", "--features", "cuda,wgpu", "--", "-D", "warnings"],
+    ),
+    Step::new(
+        "numbers on WGPU",
+        &["test", "--workspace", "--features", "wgpu", "--test", "devices", "--", "--nocapture"],
+    )
+    .with_vulkan(),
 ];
 
 /// Runs the steps in order, up to the first that fails.
@@ -55,6 +72,10 @@ pub(crate) fn run() -> Result<()> {
     provide("clippy", "clippy")?;
     let mut times = Vec::new();
     for step in &STEPS {
+        if step.needs_vulkan && !vulkan::provide() {
+            eprintln!("left out: {}", step.name);
+            continue;
+        }
         let start = Instant::now();
         process::run(&mut step.command())?;
         times.push((step.name, start.elapsed()));

@@ -21,7 +21,7 @@ pub use algorithm::Algorithm;
 pub use callbacks::{CallbackList, Callbacks};
 pub use config::{
     AlgorithmConfig, BatchMode, DebuggingConfig, DurationUnit, EnvRunnersConfig, EnvironmentConfig,
-    EvaluationConfig, EvaluationOverrides, MultiAgentSection, ReportingConfig,
+    EvaluationConfig, EvaluationOverrides, LearnersConfig, MultiAgentSection, ReportingConfig,
     RolloutFragmentLength, TrainingConfig,
 };
 pub use error::{AlgorithmError, CallbackError, Result};

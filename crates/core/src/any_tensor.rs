@@ -194,6 +194,38 @@ impl AnyTensor {
         with_rank!(shape.len(), shape, D => Ok(self.into_float::<D>()?.mul_scalar(factor).into()))
     }
 
+    /// Rows of the tensor, in that order, gathered where it is.
+    ///
+    /// # Shapes
+    /// `rows`: `[R]`; result `[R, …]`.
+    ///
+    /// # Errors
+    /// [`CoreError::Rank`] for an unsupported rank.
+    pub fn select_rows(&self, rows: &Tensor<1, Int>) -> Result<Self> {
+        let (shape, rows) = (self.shape(), rows.clone());
+        with_rank!(shape.len(), shape, D => Ok(match self.kind() {
+            TensorKind::Float => self.float::<D>()?.select(0, rows).into(),
+            TensorKind::Int => self.int::<D>()?.select(0, rows).into(),
+            TensorKind::Bool => self.bool::<D>()?.select(0, rows).into(),
+        }))
+    }
+
+    /// Tensors of one kind one after the other along the first dimension.
+    ///
+    /// # Errors
+    /// [`CoreError::Rank`] without a tensor, [`CoreError::TensorKind`] if they differ in kind or
+    /// rank.
+    pub fn cat(tensors: &[Self]) -> Result<Self> {
+        let (shape, kind) = tensors
+            .first()
+            .map_or((Vec::new(), TensorKind::Float), |first| (first.shape(), first.kind()));
+        with_rank!(shape.len(), shape, D => Ok(match kind {
+            TensorKind::Float => cat(tensors, Self::float::<D>)?,
+            TensorKind::Int => cat(tensors, Self::int::<D>)?,
+            TensorKind::Bool => cat(tensors, Self::bool::<D>)?,
+        }))
+    }
+
     fn check(&self, kind: TensorKind, rank: usize) -> Result<()> {
         if self.kind() == kind && self.0.rank() == rank {
             return Ok(());
@@ -228,6 +260,14 @@ impl AnyTensor {
             _ => with_rank!(shape.len(), shape, D => to_i64(self.int::<D>()?)),
         }
     }
+}
+
+fn cat<const D: usize, K: Basic>(
+    tensors: &[AnyTensor],
+    typed: impl Fn(&AnyTensor) -> Result<Tensor<D, K>>,
+) -> Result<AnyTensor> {
+    let tensors = tensors.iter().map(typed).collect::<Result<Vec<_>>>()?;
+    Ok(Tensor::cat(tensors, 0).into())
 }
 
 /// The elements of a float tensor in row-major order; waits for the device.
@@ -275,5 +315,18 @@ mod tests {
         assert_eq!(bools.kind(), TensorKind::Bool);
         let scalar = TensorData::new(vec![1.0f32], Vec::<usize>::new());
         assert!(matches!(AnyTensor::from_data(scalar, &device), Err(CoreError::Rank { .. })));
+    }
+
+    #[test]
+    fn rows_are_gathered_and_put_together_whatever_their_kind() {
+        let device = Device::flex();
+        let rows = Tensor::<1, Int>::from_ints([2, 0], &device);
+        let floats = AnyTensor::from(Tensor::<2>::from_floats([[1.0], [2.0], [3.0]], &device));
+        assert_eq!(floats.select_rows(&rows).unwrap().to_f32().unwrap(), [3.0, 1.0]);
+        let ints = AnyTensor::from(Tensor::<1, Int>::from_ints([1, 2, 3], &device));
+        let both = AnyTensor::cat(&[ints.clone(), ints.select_rows(&rows).unwrap()]).unwrap();
+        assert_eq!(both.to_i64().unwrap(), [1, 2, 3, 3, 1]);
+        assert!(AnyTensor::cat(&[ints, floats]).is_err());
+        assert!(AnyTensor::cat(&[]).is_err());
     }
 }

@@ -158,6 +158,24 @@ impl Batch {
         self.columns.values().next().map_or(0, Column::rows)
     }
 
+    /// Rows of all columns, in that order, gathered where they are.
+    ///
+    /// # Shapes
+    /// `rows`: `[R]`; columns `[R, …]`.
+    ///
+    /// # Errors
+    /// [`CoreError::Rank`] for a column of an unsupported rank.
+    pub fn select_rows(&self, rows: &Tensor<1, Int>) -> Result<Self> {
+        let select = |column: &Column| -> Result<Column> {
+            Ok(match column {
+                Column::Tensor(tensor) => Column::Tensor(tensor.select_rows(rows)?),
+                Column::Nested(batch) => Column::Nested(batch.select_rows(rows)?),
+            })
+        };
+        let columns = self.columns.iter().map(|(name, column)| Ok((name.clone(), select(column)?)));
+        Ok(Self { columns: columns.collect::<Result<_>>()? })
+    }
+
     /// The column.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! Device selection that returns errors.
 //!
 //! `Device::default()` takes CUDA first when it is compiled in and panics without a driver. Here a
-//! device is named by a string, and a name that cannot be served is an error that says why.
+//! device is named by a string, and a name that cannot be served is an error that says how to get
+//! what it asks for.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,33 +12,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CoreError, Result};
 
+#[cfg(any(feature = "wgpu", feature = "cuda-llvm"))]
+mod probe;
+
 /// A device by name: `"auto"`, `"cpu"` (also `"flex"`), `"wgpu"`, `"wgpu:1"`, `"cuda"`, `"cuda:1"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[non_exhaustive]
 pub enum DeviceSpec {
-    /// The first of CUDA, WGPU and the CPU that is compiled in and works.
+    /// The fastest that is compiled in and works: CUDA, a GPU through WGPU, the CPU. Vulkan in
+    /// software is slower than the CPU backend and is taken only by name.
     Auto,
     /// Burn's CPU backend.
     #[default]
     Cpu,
-    /// A GPU through WGPU, by index.
+    /// What WGPU finds, by position: discrete GPUs, then other GPUs, then Vulkan in software.
     Wgpu(usize),
     /// An NVIDIA GPU, by index.
     Cuda(usize),
 }
 
 impl DeviceSpec {
-    /// Opens the device.
+    /// Opens the device and runs one operation on it.
     ///
     /// # Errors
     /// [`CoreError::DeviceNotCompiledIn`] if the build lacks the backend,
     /// [`CoreError::DeviceUnavailable`] if the machine lacks the device or its driver.
     pub fn open(self) -> Result<Device> {
         match self {
-            Self::Auto => {
-                Self::Cuda(0).open().or_else(|_| Self::Wgpu(0).open()).or_else(|_| Self::Cpu.open())
-            }
+            Self::Auto => auto(),
             Self::Cpu => cpu(),
             Self::Wgpu(index) => wgpu(index),
             Self::Cuda(index) => cuda(index),
@@ -89,6 +92,10 @@ impl From<DeviceSpec> for String {
     }
 }
 
+fn auto() -> Result<Device> {
+    cuda(0).or_else(|_| wgpu_gpu()).or_else(|_| cpu())
+}
+
 #[cfg(feature = "flex")]
 fn cpu() -> Result<Device> {
     Ok(Device::flex())
@@ -100,11 +107,7 @@ fn cpu() -> Result<Device> {
 }
 
 #[cfg(feature = "wgpu")]
-fn wgpu(index: usize) -> Result<Device> {
-    use burn::tensor::DeviceKind;
-    let kind = if index == 0 { DeviceKind::DefaultDevice } else { DeviceKind::DiscreteGpu(index) };
-    probe(DeviceSpec::Wgpu(index), move || Device::wgpu(kind))
-}
+use probe::{wgpu, wgpu_gpu};
 
 #[cfg(not(feature = "wgpu"))]
 fn wgpu(index: usize) -> Result<Device> {
@@ -112,39 +115,18 @@ fn wgpu(index: usize) -> Result<Device> {
     Err(CoreError::DeviceNotCompiledIn { device, feature: "wgpu" })
 }
 
-#[cfg(feature = "cuda")]
-fn cuda(index: usize) -> Result<Device> {
-    probe(DeviceSpec::Cuda(index), move || Device::cuda(index))
+#[cfg(not(feature = "wgpu"))]
+fn wgpu_gpu() -> Result<Device> {
+    wgpu(0)
 }
 
-#[cfg(not(feature = "cuda"))]
+#[cfg(feature = "cuda-llvm")]
+use probe::cuda;
+
+#[cfg(not(feature = "cuda-llvm"))]
 fn cuda(index: usize) -> Result<Device> {
     let device = DeviceSpec::Cuda(index).to_string();
     Err(CoreError::DeviceNotCompiledIn { device, feature: "cuda" })
-}
-
-/// Runs one tiny operation on the device: backends report a missing driver by a panic at first use.
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
-fn probe(
-    spec: DeviceSpec,
-    open: impl FnOnce() -> Device + std::panic::UnwindSafe,
-) -> Result<Device> {
-    use burn::prelude::Tensor;
-    let tried = std::panic::catch_unwind(|| {
-        let device = open();
-        let ones = Tensor::<1>::ones([2], &device);
-        ones.sum().try_into_data().map(|_| device).map_err(|e| format!("{e:?}"))
-    });
-    let reason = match tried {
-        Ok(Ok(device)) => return Ok(device),
-        Ok(Err(reason)) => reason,
-        Err(panic) => panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
-            .unwrap_or_else(|| "the backend could not start".into()),
-    };
-    Err(CoreError::DeviceUnavailable { device: spec.to_string(), reason })
 }
 
 #[cfg(test)]
@@ -173,10 +155,25 @@ mod tests {
         assert!(DeviceSpec::Auto.open().is_ok());
     }
 
-    #[cfg(not(feature = "cuda"))]
+    #[cfg(not(feature = "cuda-llvm"))]
     #[test]
     fn a_backend_that_is_not_compiled_in_names_its_feature() {
         let message = DeviceSpec::Cuda(0).open().unwrap_err().to_string();
         assert!(message.contains("--features cuda"), "{message}");
+    }
+
+    #[cfg(any(feature = "wgpu", feature = "cuda-llvm"))]
+    #[test]
+    fn a_device_that_is_not_there_is_an_error_that_says_how_to_get_it() {
+        #[cfg(feature = "wgpu")]
+        {
+            let message = DeviceSpec::Wgpu(99).open().unwrap_err().to_string();
+            assert!(message.contains("wgpu:99") && message.contains("Vulkan"), "{message}");
+        }
+        #[cfg(feature = "cuda-llvm")]
+        {
+            let message = DeviceSpec::Cuda(99).open().unwrap_err().to_string();
+            assert!(message.contains("cuda:99") && message.contains("NVIDIA"), "{message}");
+        }
     }
 }

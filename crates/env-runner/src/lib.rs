@@ -10,6 +10,7 @@
 //! | [`Rollout`] | the fragments of a `sample()` call, as columns |
 //! | [`episode::SingleAgentEpisode`] | one episode or chunk of one, with look-back |
 //! | [`PolicyBundle`] | none: a policy with everything that shapes its inputs and actions |
+//! | [`tensor_env`] | none: environments as tensor programs, on the device of the module |
 //! | [`connectors`] | `ConnectorV2` pipelines between environment and module |
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
@@ -29,6 +30,7 @@ mod policy_bundle;
 mod restarts;
 mod rollout;
 mod single_agent;
+pub mod tensor_env;
 mod tracking;
 
 pub use callbacks::{
@@ -47,3 +49,6 @@ pub use multi_agent::{
 pub use policy_bundle::{BundleConfig, PolicyBundle};
 pub use rollout::{Rollout, RolloutStates, Segment, SegmentEnd};
 pub use single_agent::{Amount, EnvRunnerConfig, SampleOptions, SingleAgentEnvRunner};
+pub use tensor_env::{
+    TensorCartPole, TensorEnv, TensorEnvRunner, TensorPendulum, TensorRollout, TensorVectorEnv,
+};

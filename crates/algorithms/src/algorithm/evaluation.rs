@@ -130,7 +130,7 @@ impl Algorithm {
         };
         let threads = overrides.num_threads.unwrap_or(settings.num_threads);
         let runners = evaluation.evaluation_num_env_runners;
-        let group = EnvRunnerGroup::new(&config, runners, threads, &self.device)?;
+        let group = EnvRunnerGroup::new(&config, runners, threads, &self.runner_device)?;
         self.check_eval_spaces(&group, multi_agent)?;
         Ok(group)
     }

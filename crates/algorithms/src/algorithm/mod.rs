@@ -8,6 +8,7 @@ mod state;
 use std::time::Instant;
 
 use burn::prelude::Device;
+use rekindle_core::device::DeviceSpec;
 use rekindle_core::metrics::{Metrics, MetricsLogger, Reducer};
 use rekindle_core::{DEFAULT_MODULE_ID, Generator};
 use rekindle_env_runner::{
@@ -41,7 +42,8 @@ pub struct Algorithm {
     /// The configuration as data, seed included.
     config: Value,
     settings: Settings,
-    device: Device,
+    /// Where the runners act, those of evaluation too.
+    runner_device: Device,
     env_runners: EnvRunnerGroup,
     /// Built with the algorithm if it evaluates at an interval, else at the first evaluation.
     eval_env_runners: Option<EnvRunnerGroup>,
@@ -93,12 +95,19 @@ impl Algorithm {
             config.debugging.seed.unwrap_or_else(|| Generator::from_entropy().next_u64() >> 11);
         config.debugging.seed = Some(seed);
 
+        let place = |spec: Option<DeviceSpec>| match spec {
+            Some(spec) => spec.open(),
+            None => Ok(device.clone()),
+        };
+        let runner_device = place(config.env_runners.device)?;
+        let device = place(config.learners.device)?;
         let runner = config.runner_config(seed);
         let runners = &config.env_runners;
         let threads = runners.threads();
-        let env_runners = EnvRunnerGroup::new(&runner, runners.num_env_runners, threads, device)?;
+        let count = runners.num_env_runners;
+        let env_runners = EnvRunnerGroup::new(&runner, count, threads, &runner_device)?;
         let module =
-            config.multi_rl_module_spec(env_runners.module_spaces()).build(device, seed)?;
+            config.multi_rl_module_spec(env_runners.module_spaces()).build(&device, seed)?;
         let training = &config.training;
         let of_modules = config.training_of_modules()?;
         let mut settings = training.learner(seed);
@@ -108,7 +117,7 @@ impl Algorithm {
         settings.policies_to_train = multi_agent
             .and_then(|m| m.policies_to_train.as_ref())
             .map(|ids| ids.iter().cloned().collect());
-        let learner = Learner::new(settings, training.objective(of_modules), module, device)?;
+        let learner = Learner::new(settings, training.objective(of_modules), module, &device)?;
         let mut algorithm = Self {
             name: T::NAME,
             settings: Settings {
@@ -127,7 +136,7 @@ impl Algorithm {
                 runner,
             },
             config: config.recorded()?,
-            device: device.clone(),
+            runner_device,
             env_runners,
             eval_env_runners: None,
             learner,

@@ -105,6 +105,11 @@ impl Algorithm {
 
     /// Builds the algorithm that a checkpoint describes and continues where it was saved.
     ///
+    /// All of it works on `device`, wherever it was before: devices are of a machine, and those of
+    /// the saved configuration may not be there. [`from_checkpoint_with`] sets others.
+    ///
+    /// [`from_checkpoint_with`]: Self::from_checkpoint_with
+    ///
     /// `T` is the training section of its configuration: `Algorithm::from_checkpoint::<PpoTraining>`.
     ///
     /// # Errors
@@ -118,7 +123,7 @@ impl Algorithm {
     }
 
     /// The same with a configuration that `adapt` has changed: given its callbacks again, which
-    /// checkpoints do not hold, or evaluated otherwise.
+    /// checkpoints do not hold, evaluated otherwise, or on other devices for learner and runners.
     ///
     /// What the saved state depends on must stay: modules, connectors, numbers of runners and
     /// environments. Other settings of the environment begin with new episodes.
@@ -136,8 +141,9 @@ impl Algorithm {
             let (expected, found) = (T::NAME.into(), data.algorithm);
             return Err(AlgorithmError::WrongAlgorithm { expected, found });
         }
-        let saved: AlgorithmConfig<T> =
+        let mut saved: AlgorithmConfig<T> =
             serde_json::from_value(data.config).map_err(AlgorithmError::ConfigFormat)?;
+        (saved.learners.device, saved.env_runners.device) = (None, None);
         let config = adapt(saved.clone());
         if config.evaluation != saved.evaluation {
             // Other runners than those that were saved.

@@ -26,7 +26,8 @@ pub use multi_agent::MultiAgentSection;
 pub use reporting::ReportingConfig;
 pub(crate) use sections::fragment_length;
 pub use sections::{
-    BatchMode, DebuggingConfig, EnvRunnersConfig, EnvironmentConfig, RolloutFragmentLength,
+    BatchMode, DebuggingConfig, EnvRunnersConfig, EnvironmentConfig, LearnersConfig,
+    RolloutFragmentLength,
 };
 
 /// The part of a configuration that is an algorithm's own.
@@ -82,6 +83,8 @@ pub struct AlgorithmConfig<T> {
     pub environment: EnvironmentConfig,
     /// How experience is collected.
     pub env_runners: EnvRunnersConfig,
+    /// Where it is learned from.
+    pub learners: LearnersConfig,
     /// How it is learned from.
     pub training: T,
     /// How the module is built; `None` builds the default actor-critic.
@@ -108,6 +111,7 @@ impl<T: TrainingConfig> Default for AlgorithmConfig<T> {
         Self {
             environment: EnvironmentConfig::default(),
             env_runners: EnvRunnersConfig::default(),
+            learners: LearnersConfig::default(),
             training: T::default(),
             rl_module_spec: None,
             model_config: Map::new(),
@@ -153,6 +157,13 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     #[must_use]
     pub fn env_runners(mut self, f: impl FnOnce(EnvRunnersConfig) -> EnvRunnersConfig) -> Self {
         self.env_runners = f(self.env_runners);
+        self
+    }
+
+    /// Changes where experience is learned from.
+    #[must_use]
+    pub fn learners(mut self, f: impl FnOnce(LearnersConfig) -> LearnersConfig) -> Self {
+        self.learners = f(self.learners);
         self
     }
 
@@ -260,10 +271,11 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         Ok(())
     }
 
-    /// Builds the algorithm; the learner and the runners work on `device`.
+    /// Builds the algorithm; the learner and the runners work on `device`, unless the settings
+    /// `learners.device` and `env_runners.device` say otherwise.
     ///
     /// # Errors
-    /// If a setting is out of range, the environment is unknown, or the module cannot be built or
+    /// If a setting is out of range, a device is not there, the environment is unknown, or the module cannot be built or
     /// lacks a role that the algorithm needs.
     pub fn build(&self, device: &Device) -> Result<Algorithm> {
         Algorithm::new(self, device)

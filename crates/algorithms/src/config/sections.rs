@@ -1,5 +1,6 @@
 //! The sections of a configuration that all algorithms share.
 
+use rekindle_core::device::DeviceSpec;
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::connectors::ConnectorConfig;
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,8 @@ pub struct EnvRunnersConfig {
     pub env_to_module_connector: Vec<ConnectorConfig>,
     /// Connectors between the sampled actions and the environments.
     pub module_to_env_connector: Vec<ConnectorConfig>,
+    /// Where modules act; `None` is the device that the algorithm is built on.
+    pub device: Option<DeviceSpec>,
 }
 
 impl Default for EnvRunnersConfig {
@@ -101,6 +104,7 @@ impl Default for EnvRunnersConfig {
             explore: true,
             env_to_module_connector: Vec::new(),
             module_to_env_connector: Vec::new(),
+            device: None,
         }
     }
 }
@@ -155,6 +159,13 @@ impl EnvRunnersConfig {
         self
     }
 
+    /// Sets where modules act: [`DeviceSpec::Cpu`] while the learner has an accelerator.
+    #[must_use]
+    pub fn device(mut self, device: impl Into<Option<DeviceSpec>>) -> Self {
+        self.device = device.into();
+        self
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         at_least_one("num_env_runners", self.num_env_runners)?;
         at_least_one("num_envs_per_env_runner", self.num_envs_per_env_runner)?;
@@ -168,6 +179,23 @@ impl EnvRunnersConfig {
     pub(crate) fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.num_threads.unwrap_or_else(cores)
+    }
+}
+
+/// How the learner works.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LearnersConfig {
+    /// Where modules learn; `None` is the device that the algorithm is built on.
+    pub device: Option<DeviceSpec>,
+}
+
+impl LearnersConfig {
+    /// Sets where modules learn: an accelerator while the runners act on the CPU.
+    #[must_use]
+    pub fn device(mut self, device: impl Into<Option<DeviceSpec>>) -> Self {
+        self.device = device.into();
+        self
     }
 }
 

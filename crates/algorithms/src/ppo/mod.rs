@@ -7,9 +7,11 @@
 mod config;
 mod loss;
 mod objective;
+mod tensors;
 
 pub use config::PpoTraining;
 pub use objective::PpoObjective;
+pub use tensors::batch_of_tensors;
 
 /// The configuration of PPO.
 pub type PpoConfig = crate::AlgorithmConfig<PpoTraining>;

@@ -9,6 +9,7 @@ mod worker;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use burn::module::Module;
 use burn::prelude::Device;
 use rekindle_core::ModuleId;
 use rekindle_core::metrics::MetricsState;
@@ -138,13 +139,18 @@ impl EnvRunnerGroup {
         self.num_late
     }
 
-    /// Gives all runners the weights they act with from now on; nothing is copied.
+    /// Gives all runners the weights they act with from now on. Nothing is copied, but for weights
+    /// on another device: those are, once for all runners.
     ///
     /// # Errors
     /// As [`EnvRunner::set_modules`].
     pub fn set_modules(&mut self, modules: &MultiRLModule, weights_seq_no: u64) -> Result<()> {
+        let modules = match modules.devices().iter().all(|device| *device == self.device) {
+            true => modules.clone(),
+            false => modules.valid().to_device(&self.device),
+        };
         self.modules = Some((modules.clone(), weights_seq_no));
-        self.runners_mut().try_for_each(|runner| runner.set_modules(modules, weights_seq_no))
+        self.runners_mut().try_for_each(|runner| runner.set_modules(&modules, weights_seq_no))
     }
 
     /// Changes which modules play and which agents play with them, after waiting for runners that

@@ -1,5 +1,7 @@
 //! One update: from experience to new weights.
 
+mod tensors;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 

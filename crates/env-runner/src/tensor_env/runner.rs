@@ -1,0 +1,158 @@
+//! Acting and recording without the host.
+
+use burn::prelude::*;
+use rekindle_core::rng::{Purpose, stream};
+use rekindle_core::{AnyTensor, Batch, Columns, Generator};
+use rekindle_rl_module::AnyRLModule;
+
+use super::sampler::Sampler;
+use super::{TensorEnv, TensorRollout, TensorVectorEnv, TensorVectorStep, noise};
+use crate::tracking::acting;
+use crate::{Result, RunnerError};
+
+/// Steps copies of a [`TensorEnv`] with a module, all on one device.
+///
+/// Where [`SingleAgentEnvRunner`](crate::SingleAgentEnvRunner) reads every action back, here the
+/// host only says what is to be computed: nothing is read before a rollout is complete. There are
+/// no connectors, no callbacks and no memory of modules. Continuous actions are scaled from [−1, 1]
+/// to their bounds and clipped, as `normalize_actions` does by default.
+#[derive(Debug)]
+pub struct TensorEnvRunner<E> {
+    env: TensorVectorEnv<E>,
+    num_envs: usize,
+    device: Device,
+    sampler: Sampler,
+    /// What the next actions are chosen from, `[N, O]`.
+    observations: Tensor<2>,
+    /// The sums of rewards of the running episodes, `[N]`.
+    returns: Tensor<1>,
+    action_rng: Generator,
+    reset_rng: Generator,
+}
+
+/// What is recorded of each step.
+#[derive(Default)]
+struct Recorded {
+    observations: Vec<Tensor<2>>,
+    next_observations: Vec<Tensor<2>>,
+    actions: Vec<AnyTensor>,
+    action_dist_inputs: Vec<Tensor<2>>,
+    action_logp: Vec<Tensor<1>>,
+    rewards: Vec<Tensor<1>>,
+    terminated: Vec<Tensor<1>>,
+    done: Vec<Tensor<1>>,
+    returns: Vec<Tensor<1>>,
+}
+
+impl<E: TensorEnv> TensorEnvRunner<E> {
+    /// A runner of `num_envs` copies on `device`, in their first states.
+    ///
+    /// # Errors
+    /// [`RunnerError::InvalidConfig`] without a copy, or for actions that are not drawn on a device.
+    pub fn new(env: E, num_envs: usize, seed: u64, device: &Device) -> Result<Self> {
+        at_least_one("num_envs", num_envs)?;
+        let sampler = Sampler::new(env.action_space())?;
+        let device = device.clone().inner();
+        let action_rng = stream(seed, 0, 0, Purpose::Action);
+        let mut reset_rng = stream(seed, 0, 0, Purpose::EnvSeed);
+        let first = noise::uniform(&mut reset_rng, [1, num_envs, env.reset_draws()], &device);
+        let env = TensorVectorEnv::new(env, first.squeeze_dim(0));
+        let observations = env.observations();
+        let returns = Tensor::zeros([num_envs], &device);
+        Ok(Self { env, num_envs, device, sampler, observations, returns, action_rng, reset_rng })
+    }
+
+    /// The environment.
+    pub fn env(&self) -> &E {
+        self.env.env()
+    }
+
+    /// `steps` steps of every copy with sampled actions. Episodes go on in the next call.
+    ///
+    /// # Errors
+    /// [`RunnerError::InvalidConfig`] without a step, for a module with memory or with another
+    /// distribution than the action space has by default; otherwise if a forward pass fails.
+    pub fn sample(&mut self, module: &AnyRLModule, steps: usize) -> Result<TensorRollout> {
+        at_least_one("steps", steps)?;
+        let module = acting(module, &self.device);
+        self.check(&module)?;
+        let shape = [steps, self.num_envs];
+        let noise = self.sampler.noise(&mut self.action_rng, shape, &self.device);
+        let [steps, envs] = shape;
+        let draws = self.env.env().reset_draws();
+        let resets = noise::uniform(&mut self.reset_rng, [steps, envs, draws], &self.device);
+
+        let mut recorded = Recorded::default();
+        for t in 0..steps {
+            let at = |tensor: &Tensor<3>| tensor.clone().narrow(0, t, 1).squeeze_dim::<2>(0);
+            let batch = Batch::new().with(Columns::OBS, self.observations.clone());
+            let outputs = module.forward_exploration(&batch)?;
+            let inputs = outputs.float::<2>(Columns::ACTION_DIST_INPUTS)?;
+            let actions = self.sampler.sample(inputs.clone(), at(&noise));
+            let column = actions.sampled.clone().into();
+            recorded.action_logp.push(module.distribution().logp(inputs.clone(), &column)?);
+            recorded.action_dist_inputs.push(inputs);
+            recorded.actions.push(actions.sampled);
+            let step = self.env.step(actions.for_env, at(&resets));
+            self.record(&mut recorded, step);
+        }
+        recorded.finish(shape)
+    }
+
+    fn record(&mut self, recorded: &mut Recorded, step: TensorVectorStep) {
+        let done = step.terminated.clone().bool_or(step.truncated);
+        let returns = self.returns.clone() + step.rewards.clone();
+        self.returns = returns.clone().mask_fill(done.clone(), 0.0);
+        let seen = std::mem::replace(&mut self.observations, step.observations);
+        recorded.observations.push(seen);
+        recorded.next_observations.push(step.next_observations);
+        recorded.rewards.push(step.rewards);
+        recorded.terminated.push(step.terminated.float());
+        recorded.done.push(done.float());
+        recorded.returns.push(returns);
+    }
+
+    fn check(&self, module: &AnyRLModule) -> Result<()> {
+        let refuse = |field, value: &str, constraint: String| {
+            Err(RunnerError::InvalidConfig { field, value: value.into(), constraint })
+        };
+        let (expected, found) = (self.sampler.distribution(), module.distribution().name());
+        if expected != found {
+            let constraint = format!("a `TensorEnvRunner` draws from {expected} for this space");
+            return refuse("action distribution", found, constraint);
+        }
+        if module.initial_state()?.is_some() {
+            let constraint = "a `TensorEnvRunner` keeps no state of modules; use a \
+                              `SingleAgentEnvRunner`";
+            return refuse("module", module.spec().module(), constraint.into());
+        }
+        Ok(())
+    }
+}
+
+impl Recorded {
+    /// The columns of all steps, each in one tensor.
+    fn finish(self, shape: [usize; 2]) -> Result<TensorRollout> {
+        let flat = |tensors: Vec<Tensor<1>>| Tensor::cat(tensors, 0);
+        let by_step = |tensors| flat(tensors).reshape(shape);
+        Ok(TensorRollout {
+            observations: Tensor::cat(self.observations, 0),
+            next_observations: Tensor::cat(self.next_observations, 0),
+            actions: AnyTensor::cat(&self.actions)?,
+            action_dist_inputs: Tensor::cat(self.action_dist_inputs, 0),
+            action_logp: flat(self.action_logp),
+            rewards: by_step(self.rewards),
+            terminated: by_step(self.terminated),
+            done: by_step(self.done),
+            episode_returns: by_step(self.returns),
+        })
+    }
+}
+
+fn at_least_one(field: &'static str, value: usize) -> Result<()> {
+    if value > 0 {
+        return Ok(());
+    }
+    let constraint = "it must be at least 1".into();
+    Err(RunnerError::InvalidConfig { field, value: "0".into(), constraint })
+}

@@ -1,0 +1,103 @@
+//! Sampling of actions on the device.
+
+use burn::prelude::*;
+use burn::tensor::activation::softmax;
+use rekindle_core::{AnyTensor, Generator};
+use rekindle_env::Space;
+
+use super::noise;
+use crate::{Result, RunnerError};
+
+/// Draws actions of a space from the inputs of its distribution and random numbers.
+#[derive(Debug, Clone)]
+pub(super) enum Sampler {
+    /// By inversion of the cumulative distribution: one uniform number an action.
+    Categorical { n: usize, start: i64 },
+    /// Means plus scaled normal numbers, which the environment receives scaled from [−1, 1] to its
+    /// bounds and clipped.
+    DiagGaussian { low: Vec<f32>, high: Vec<f32> },
+}
+
+/// Actions in two forms.
+pub(super) struct Actions {
+    /// As losses want them: `[N]` or `[N, A]`.
+    pub(super) sampled: AnyTensor,
+    /// As the environment wants them, `[N, A]`.
+    pub(super) for_env: Tensor<2>,
+}
+
+impl Sampler {
+    /// # Errors
+    /// For a space without a sampler.
+    pub(super) fn new(space: &Space) -> Result<Self> {
+        match space {
+            Space::Discrete(discrete) => {
+                Ok(Self::Categorical { n: discrete.n(), start: discrete.start() })
+            }
+            Space::Box(space) if space.is_bounded() && space.shape().len() == 1 => {
+                Ok(Self::DiagGaussian { low: space.low().to_vec(), high: space.high().to_vec() })
+            }
+            other => Err(RunnerError::InvalidConfig {
+                field: "action_space",
+                value: other.to_string(),
+                constraint:
+                    "actions are drawn on the device for Discrete spaces and bounded Boxes \
+                             of one dimension; other environments need a `SingleAgentEnvRunner`"
+                        .into(),
+            }),
+        }
+    }
+
+    /// The distribution whose inputs are understood.
+    pub(super) fn distribution(&self) -> &'static str {
+        match self {
+            Self::Categorical { .. } => "Categorical",
+            Self::DiagGaussian { .. } => "DiagGaussian",
+        }
+    }
+
+    /// Random numbers for `T` steps of `N` copies, `[T, N, numbers]`.
+    pub(super) fn noise(
+        &self,
+        rng: &mut Generator,
+        [steps, envs]: [usize; 2],
+        device: &Device,
+    ) -> Tensor<3> {
+        match self {
+            Self::Categorical { .. } => noise::uniform(rng, [steps, envs, 1], device),
+            Self::DiagGaussian { low, .. } => noise::normal(rng, [steps, envs, low.len()], device),
+        }
+    }
+
+    /// # Shapes
+    /// `inputs`: `[N, inputs]`; `noise`: `[N, numbers]`.
+    pub(super) fn sample(&self, inputs: Tensor<2>, noise: Tensor<2>) -> Actions {
+        match self {
+            Self::Categorical { n, start } => {
+                let cumulative = softmax(inputs, 1).cumsum(1);
+                let bound = noise * cumulative.clone().narrow(1, n - 1, 1);
+                // The last bound is never passed but by rounding.
+                let passed = cumulative.lower_equal(bound.expand([-1, *n as i64]));
+                let index = passed.int().sum_dim(1).clamp(0, *n as i64 - 1);
+                let actions = index + *start;
+                let for_env = actions.clone().float();
+                Actions { sampled: actions.squeeze_dim::<1>(1).into(), for_env }
+            }
+            Self::DiagGaussian { low, high } => {
+                let dim = low.len();
+                let mean = inputs.clone().narrow(1, 0, dim);
+                // The bounds of the distribution itself.
+                let log_std = inputs.narrow(1, dim, dim).clamp(-40.0, 40.0);
+                let actions = mean + log_std.exp() * noise;
+                let row = |values: Vec<f32>| {
+                    Tensor::<1>::from_floats(&values[..], &actions.device()).unsqueeze::<2>()
+                };
+                let half = low.iter().zip(high).map(|(low, high)| (high - low) / 2.0).collect();
+                let (low, high) = (row(low.clone()), row(high.clone()));
+                let scaled = (actions.clone() + 1.0) * row(half) + low.clone();
+                let for_env = scaled.max_pair(low).min_pair(high);
+                Actions { sampled: actions.into(), for_env }
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Heads, and what is built from them.
+
+use rekindle::catalog::{
+    CnnTransposeHead, CnnTransposeHeadConfig, ConvFilter, DefaultModelConfig, MlpConfig,
+    PolicyHead, dueling, dueling_logits,
+};
+
+use super::{DEEP, TOLERANCE, builder, of_function, of_module};
+use crate::normal;
+use crate::table::Case;
+
+const ROWS: usize = 6;
+
+pub(super) fn all() -> Vec<Case> {
+    let hidden = || DefaultModelConfig { head_fcnet_hiddens: vec![7], ..Default::default() };
+    let clipped = DefaultModelConfig { log_std_clip_param: 0.1, ..hidden() };
+    let free = DefaultModelConfig { free_log_std: true, ..hidden() };
+    vec![
+        policy("logits", hidden(), false),
+        policy("Gaussian, clipped log std", clipped, true),
+        policy("Gaussian, free log std", free, true),
+        Case::new("head: value", TOLERANCE, |device| {
+            let head = builder(device).mlp(&MlpConfig::new(5, &[7], Some(1)));
+            let features = normal(1, [ROWS, 5], &device.clone().autodiff());
+            of_module(head, device, |head| head.forward(features))
+        }),
+        Case::new("head: transposed CNN", DEEP, |device| {
+            let filters = [ConvFilter::new(4, 3, 2), ConvFilter::new(2, 3, 1)];
+            let config = CnnTransposeHeadConfig::new(5, [3, 3, 4], &filters);
+            let head = CnnTransposeHead::new(&config, &builder(device)).unwrap();
+            let features = normal(1, [2, 5], &device.clone().autodiff());
+            of_module(head, device, |head| head.forward(features).reshape([2, 72]))
+        }),
+        Case::new("head: dueling", TOLERANCE, |device| {
+            let device = &device.clone().autodiff();
+            let inputs = [normal(1, [ROWS, 4], device), normal(2, [ROWS, 1], device)];
+            of_function(&inputs, |x| {
+                let out = dueling(x[0].clone(), x[1].clone().reshape([ROWS]));
+                vec![out.reshape([ROWS * 4])]
+            })
+        }),
+        Case::new("head: dueling of atoms", TOLERANCE, |device| {
+            let device = &device.clone().autodiff();
+            let inputs = [normal(1, [ROWS, 12], device), normal(2, [ROWS, 3], device)];
+            of_function(&inputs, |x| {
+                let out = dueling_logits(x[0].clone().reshape([ROWS, 4, 3]), x[1].clone());
+                vec![out.reshape([ROWS * 12])]
+            })
+        }),
+    ]
+}
+
+fn policy(name: &str, config: DefaultModelConfig, gaussian: bool) -> Case {
+    Case::new(format!("head: policy, {name}"), TOLERANCE, move |device| {
+        let head = PolicyHead::new(&config, 5, 6, gaussian, &builder(device)).unwrap();
+        let features = normal(1, [ROWS, 5], &device.clone().autodiff());
+        of_module(head, device, |head| head.forward(features))
+    })
+}

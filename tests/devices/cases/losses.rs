@@ -1,0 +1,59 @@
+//! Losses, returns and kernels.
+
+use burn::prelude::*;
+use rekindle::core::kernels;
+use rekindle::learner::{losses, ops};
+
+use super::{TOLERANCE, of_function};
+use crate::normal;
+use crate::table::Case;
+
+const ROWS: usize = 64;
+
+pub(super) fn all() -> Vec<Case> {
+    let inputs = |count: u64, device: &Device| -> Vec<Tensor<2>> {
+        (0..count).map(|seed| normal(seed, [ROWS, 1], &device.clone().autodiff())).collect()
+    };
+    let row = |tensor: &Tensor<2>| tensor.clone().reshape([ROWS]);
+    vec![
+        Case::new("loss: PPO surrogate", TOLERANCE, move |device| {
+            of_function(&inputs(3, device), |x| {
+                let [logp, old, advantages] = [0, 1, 2].map(|i| row(&x[i]));
+                vec![losses::ppo_surrogate(logp * 0.3, old.detach() * 0.3, advantages, 0.2)]
+            })
+        }),
+        Case::new("loss: value, clipped", TOLERANCE, move |device| {
+            of_function(&inputs(2, device), |x| {
+                let (error, clipped) = losses::value_loss(row(&x[0]), row(&x[1]), 1.5);
+                vec![error, clipped]
+            })
+        }),
+        Case::new("loss: mean over rows that count", TOLERANCE, move |device| {
+            of_function(&inputs(2, device), |x| {
+                let mask = row(&x[1]).detach().greater_elem(0.0).float();
+                vec![losses::mean(row(&x[0]), Some(&mask)), losses::mean(row(&x[0]), None)]
+            })
+        }),
+        Case::new("ops: advantages on the device", TOLERANCE, |device| {
+            let device = &device.clone().autodiff();
+            let inputs = [0, 1, 2].map(|seed| normal(seed, [16, 4], device));
+            let flag = |seed| normal(seed, [16, 4], device).greater_elem(1.0).float();
+            let (terminated, done) = (flag(3), flag(3).max_pair(flag(4)));
+            of_function(&inputs, |x| {
+                let [r, v, n] = [0, 1, 2].map(|i| x[i].clone());
+                let (advantages, targets) =
+                    ops::tensors::gae(r, v, n, terminated, done, 0.99, 0.95);
+                let advantages = advantages.reshape([64]);
+                vec![
+                    ops::tensors::standardize(advantages.clone()),
+                    advantages,
+                    targets.reshape([64]),
+                ]
+            })
+        }),
+        Case::new("kernel: tanh", TOLERANCE, |device| {
+            let x = normal(5, [32, 32], &device.clone().autodiff()) * 4.0;
+            of_function(&[x.detach()], |x| vec![kernels::tanh(x[0].clone()).reshape([1024])])
+        }),
+    ]
+}

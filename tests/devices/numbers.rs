@@ -1,0 +1,113 @@
+//! Numbers at the edge: what is relied on everywhere, and where backends differ.
+
+use std::collections::BTreeMap;
+
+use burn::prelude::*;
+use burn::tensor::Int;
+use burn::tensor::activation::{relu, softmax};
+use rekindle::algorithms::TrainingConfig as _;
+use rekindle::catalog::mask_logits;
+use rekindle::core::any_tensor::{to_f32, to_i64};
+use rekindle::prelude::*;
+
+use crate::training::{bits, weights};
+use crate::{cpu, normal, subject, subject_spec};
+
+const NAN: f32 = f32::NAN;
+const INF: f32 = f32::INFINITY;
+
+fn tensor(values: &[f32], device: &Device) -> Tensor<1> {
+    Tensor::from_floats(values, device)
+}
+
+#[test]
+fn numbers_at_the_edge_are_the_same_everywhere() {
+    for device in [cpu(), subject()] {
+        let t = |values: &[f32]| tensor(values, &device);
+        let edge = [NAN, INF, -INF, f32::MIN, 0.0];
+        assert_eq!(to_i64(t(&edge).is_nan().int()).unwrap(), [1, 0, 0, 0, 0]);
+        assert_eq!(to_i64(t(&edge).is_finite().int()).unwrap(), [0, 0, 0, 1, 1]);
+        // What the guard against updates that are not finite reads.
+        assert!(to_f32(t(&[1.0, NAN, 2.0]).sum()).unwrap()[0].is_nan());
+        assert!(to_f32(t(&[1.0, INF, -INF]).sum()).unwrap()[0].is_nan());
+        assert!(to_f32(t(&[NAN, 1.0]).square().sum()).unwrap()[0].is_nan());
+
+        let clamped = to_f32(t(&[-INF, -3.0, -1.0, 0.5, 7.0, INF]).clamp(-1.0, 2.0)).unwrap();
+        assert_eq!(clamped, [-1.0, -1.0, -1.0, 0.5, 2.0, 2.0]);
+        // Nothing is below, above or inside of what is not a number.
+        assert_eq!(to_i64(t(&[NAN]).lower_equal_elem(1.0).int()).unwrap(), [0]);
+        assert_eq!(to_i64(t(&[NAN]).greater_equal_elem(1.0).int()).unwrap(), [0]);
+
+        assert_eq!(to_f32(t(&[100.0, -200.0]).exp()).unwrap(), [INF, 0.0]);
+        assert_eq!(to_f32(t(&[0.0]).log()).unwrap(), [-INF]);
+        let masked = mask_logits(t(&[1.0, f32::MIN]).unsqueeze(), t(&[0.0, 0.0]).unsqueeze());
+        assert_eq!(to_f32(masked).unwrap(), [f32::MIN; 2]);
+        let probabilities = softmax(t(&[f32::MIN, 3.0]).unsqueeze::<2>(), 1);
+        assert_eq!(to_f32(probabilities).unwrap(), [0.0, 1.0]);
+    }
+}
+
+/// Where backends may differ. The CPU is pinned; of other devices it is only known that they give
+/// NaN or take the operation for a choice among its other arguments, and nothing may rely on either.
+#[test]
+fn what_is_not_a_number_may_be_lost_in_clamps_and_choices() {
+    let one = |device: &Device| {
+        let nan = || tensor(&[NAN], device);
+        let two = || tensor(&[2.0], device);
+        let ops: [(&'static str, Tensor<1>, [f32; 2]); 5] = [
+            ("clamp(NaN, -1, 2)", nan().clamp(-1.0, 2.0), [-1.0, 2.0]),
+            ("max(NaN, 2)", nan().max_pair(two()), [2.0, 2.0]),
+            ("min(NaN, 2)", nan().min_pair(two()), [2.0, 2.0]),
+            ("relu(NaN)", relu(nan()), [0.0, 0.0]),
+            ("tanh(NaN)", rekindle::core::kernels::tanh(nan()), [NAN, NAN]),
+        ];
+        ops.map(|(name, tensor, allowed)| (name, to_f32(tensor).unwrap()[0], allowed))
+    };
+    for (name, value, allowed) in one(&subject()) {
+        println!("{name} = {value} on {}", subject_spec());
+        assert!(value.is_nan() || allowed.contains(&value), "{name} = {value}");
+    }
+    for (name, value, _) in one(&cpu()) {
+        println!("{name} = {value} on cpu");
+    }
+}
+
+/// Whatever clamps do: an update that is not finite changes nothing.
+#[test]
+fn updates_that_are_not_finite_are_skipped_on_every_device() {
+    let config = PpoConfig::new()
+        .environment("CartPole-v1")
+        .model("fcnet_hiddens", vec![8])
+        .training(|t| t.minibatch_size(None).train_batch_size(8).num_epochs(1).grad_clip(0.5))
+        .seed(0);
+    for spec in [DeviceSpec::Cpu, subject_spec()] {
+        let device = spec.open().unwrap();
+        for (what, bad) in [("obs", NAN), ("advantages", NAN), ("value_targets", INF)] {
+            let algo = config.build(&device).unwrap();
+            let before = weights(&algo);
+            let module = algo.learner().module().clone();
+            let objective = config.training.objective(BTreeMap::new());
+            let settings = algo.learner().config().clone();
+            let mut learner = Learner::new(settings, objective, module, &device).unwrap();
+            let mut obs = vec![0.1f32; 32];
+            let (mut advantages, mut targets) = (vec![1.0f32; 8], vec![0.5f32; 8]);
+            match what {
+                "obs" => obs[5] = bad,
+                "advantages" => advantages[3] = bad,
+                _ => targets[3] = bad,
+            }
+            let row = |values: Vec<f32>| tensor(&values, &device);
+            let batch = Batch::new()
+                .with(Columns::OBS, row(obs).reshape([8, 4]))
+                .with(Columns::ACTIONS, Tensor::<1, Int>::zeros([8], &device))
+                .with(Columns::ACTION_DIST_INPUTS, normal(1, [8, 2], &device))
+                .with(Columns::ACTION_LOGP, row(vec![-0.7; 8]))
+                .with(Columns::ADVANTAGES, row(advantages))
+                .with(Columns::VALUE_TARGETS, row(targets));
+            let batches = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), batch)]);
+            learner.update_from_batches(&batches, 8).unwrap();
+            let after = learner.module().module(DEFAULT_MODULE_ID).unwrap().state_dict().unwrap();
+            assert_eq!(bits(&after), bits(&before), "{what} on {spec}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Environments on the device, and learning from them there.
+
+use std::collections::BTreeMap;
+
+use burn::prelude::*;
+use rekindle::algorithms::TrainingConfig as _;
+use rekindle::algorithms::ppo::batch_of_tensors;
+use rekindle::core::any_tensor::to_f32;
+use rekindle::env_runner::{TensorCartPole, TensorEnv, TensorEnvRunner, TensorPendulum};
+use rekindle::prelude::*;
+
+use crate::training::{bits, flat, ppo, weights};
+use crate::{cpu, difference, subject};
+
+const STEPS: usize = 12;
+
+/// What was observed and what was learnt from it.
+fn run(env: impl TensorEnv, config: &PpoConfig, device: &Device) -> (Vec<f32>, Vec<f32>) {
+    let algo = config.build(device).unwrap();
+    let before = weights(&algo);
+    let objective = config.training.objective(BTreeMap::new());
+    let (settings, module) = (algo.learner().config().clone(), algo.learner().module().clone());
+    let mut learner = Learner::new(settings, objective, module, device).unwrap();
+    let mut runner = TensorEnvRunner::new(env, 8, 3, device).unwrap();
+    let module = learner.module().module(DEFAULT_MODULE_ID).unwrap();
+    let rollout = runner.sample(module, STEPS).unwrap();
+    let batch = batch_of_tensors(&config.training, module, &rollout).unwrap();
+    let mut seen = Vec::new();
+    for tensor in [rollout.observations, rollout.next_observations] {
+        seen.extend(to_f32(tensor).unwrap());
+    }
+    for tensor in [rollout.rewards, rollout.done, rollout.episode_returns] {
+        seen.extend(to_f32(tensor).unwrap());
+    }
+    seen.extend(to_f32(rollout.action_logp).unwrap());
+    for column in [Columns::ADVANTAGES, Columns::VALUE_TARGETS] {
+        seen.extend(to_f32(batch.float::<1>(column).unwrap()).unwrap());
+    }
+    let batches = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), batch)]);
+    learner.update_from_batches(&batches, (8 * STEPS) as u64).unwrap();
+    let after = learner.module().module(DEFAULT_MODULE_ID).unwrap().state_dict().unwrap();
+    assert_ne!(bits(&before), bits(&after), "it learns");
+    (seen, flat(&after))
+}
+
+fn compare<E: TensorEnv>(env: impl Fn() -> E, config: &PpoConfig) {
+    let (seen, learnt) = run(env(), config, &cpu());
+    let (seen_there, learnt_there) = run(env(), config, &subject());
+    let (seen, learnt) = (difference(&seen_there, &seen), difference(&learnt_there, &learnt));
+    println!("rollouts differ by {seen:.1e}, weights by {learnt:.1e}");
+    assert!(seen < 2e-3, "{seen}");
+    assert!(learnt < 1e-3, "{learnt}");
+}
+
+#[test]
+fn cart_pole_is_played_and_learnt_the_same() {
+    compare(|| TensorCartPole::new().unwrap(), &ppo("CartPole-v1"));
+}
+
+#[test]
+fn pendulum_is_played_and_learnt_the_same() {
+    compare(|| TensorPendulum::new().unwrap(), &ppo("Pendulum-v1"));
+}
