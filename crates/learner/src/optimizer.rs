@@ -171,7 +171,9 @@ impl Optimizer {
         let time = self.moments.iter().map(|(name, m)| (name.clone(), m.time)).collect();
         let mut state = State::from_data(&SavedOptimizer { optimizer: self.config, time })?;
         for (name, m) in &self.moments {
-            for (moment, tensor) in ["moment_1", "moment_2"].into_iter().zip(m.tensors.iter().flatten()) {
+            for (moment, tensor) in
+                ["moment_1", "moment_2"].into_iter().zip(m.tensors.iter().flatten())
+            {
                 let array = Array::new(tensor.shape(), tensor.to_f32()?)?;
                 state.insert_tensor(format!("{name}.{moment}"), array);
             }

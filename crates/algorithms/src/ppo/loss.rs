@@ -248,7 +248,8 @@ mod tests {
     #[test]
     fn one_pass_equals_the_composition() {
         for (masked, vf_clip_param) in [(false, f32::INFINITY), (true, 0.5), (false, 1.0)] {
-            let (fused, composed) = (run(true, masked, vf_clip_param), run(false, masked, vf_clip_param));
+            let (fused, composed) =
+                (run(true, masked, vf_clip_param), run(false, masked, vf_clip_param));
             assert_eq!(fused.len(), composed.len());
             for (index, (a, b)) in fused.iter().zip(&composed).enumerate() {
                 assert!((a - b).abs() < 2e-6, "{index}: {a} and {b}");

@@ -91,11 +91,12 @@ fn chain_of<const N: usize>(x: &Tensor<2>, chain: &[Dense]) -> Option<Tensor<2>>
         layers.push(Layer { inputs, outputs, activation: *activation });
         width = outputs;
     }
-    let operands = array::from_fn(|index| match index.checked_sub(1).map(|i| (&chain[i / 2], i % 2)) {
-        None => Operand::new(x),
-        Some((layer, 0)) => Operand::new(&layer.weight),
-        Some((layer, _)) => Operand::new(&layer.bias),
-    });
+    let operands =
+        array::from_fn(|index| match index.checked_sub(1).map(|i| (&chain[i / 2], i % 2)) {
+            None => Operand::new(x),
+            Some((layer, 0)) => Operand::new(&layer.weight),
+            Some((layer, _)) => Operand::new(&layer.bias),
+        });
     let (y, _) = apply::<_, N, 2>(Mlp { layers }, operands, [rows, width])?;
     Some(y)
 }

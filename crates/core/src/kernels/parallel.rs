@@ -100,7 +100,10 @@ fn crew() -> &'static Crew {
         let workers = (1..threads.unwrap_or(1)).filter_map(|index| {
             let asleep: &AtomicBool = Box::leak(Box::default());
             let name = format!("rekindle-kernel-{index}");
-            let spawned = thread::Builder::new().name(name).spawn(move || shared.serve(index, asleep)).ok()?;
+            let spawned = thread::Builder::new()
+                .name(name)
+                .spawn(move || shared.serve(index, asleep))
+                .ok()?;
             Some(Worker { thread: spawned.thread().clone(), asleep })
         });
         Crew { workers: workers.collect(), shared }
@@ -155,12 +158,8 @@ impl Shared {
         loop {
             let state = self.await_job(seen, asleep);
             seen = state & !(NUMBER - 1);
-            let entered = self.state.compare_exchange(
-                state,
-                state + 1,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            );
+            let entered =
+                self.state.compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed);
             if entered.is_err() {
                 // Another worker entered first, or the job was closed: look again.
                 seen = seen.wrapping_sub(NUMBER);

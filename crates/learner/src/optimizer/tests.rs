@@ -77,7 +77,8 @@ fn adam_steps_equal_burns_own_module_optimizer() {
         theirs = reference.step(1e-2, theirs, grads);
     }
     // The fused kernel rounds less often than the composition.
-    let (ours, theirs) = (values(&state_dict(&ours).unwrap()), values(&state_dict(&theirs).unwrap()));
+    let (ours, theirs) =
+        (values(&state_dict(&ours).unwrap()), values(&state_dict(&theirs).unwrap()));
     assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-6), "{ours:?} {theirs:?}");
 }
 

@@ -54,7 +54,8 @@ impl WithSimd for Step<'_> {
             (p - m * self.rate / (v.sqrt() + self.epsilon), m, v)
         };
         let splat = |value| simd.splat_f32s(value);
-        let (beta, rest) = ([splat(beta_1), splat(beta_2)], [splat(1.0 - beta_1), splat(1.0 - beta_2)]);
+        let (beta, rest) =
+            ([splat(beta_1), splat(beta_2)], [splat(1.0 - beta_1), splat(1.0 - beta_2)]);
         let (rate, epsilon) = (splat(self.rate), splat(self.epsilon));
         let (p, p_rest) = S::as_mut_simd_f32s(self.parameters);
         let (g, g_rest) = S::as_simd_f32s(self.gradients);

@@ -2,10 +2,10 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::kernels::host_op::{HostOp, Pass};
 use super::matmul::{Rows, Start, matmul, scalar_products, transpose};
 use super::scratch::Scratch;
 use super::{mlp_gradient, vector_math};
+use crate::kernels::host_op::{HostOp, Pass};
 use crate::kernels::{DenseActivation, parallel};
 
 /// Rows that go through all layers together, so that what lies between layers stays in the cache.
@@ -52,7 +52,8 @@ impl Mlp {
     ) -> (&'a [f32], Vec<Dense<'a>>) {
         let (x, parameters) = inputs.split_first().map_or((&[][..], &[][..]), |(x, p)| (*x, p));
         let layers = self.layers.iter().zip(parameters.chunks_exact(2));
-        let dense = |(&layer, p): (&Layer, &[&'a [f32]])| Dense { layer, weights: p[0], bias: p[1] };
+        let dense =
+            |(&layer, p): (&Layer, &[&'a [f32]])| Dense { layer, weights: p[0], bias: p[1] };
         (x, layers.map(dense).collect())
     }
 }
@@ -159,7 +160,8 @@ impl WithSimd for Forward<'_> {
         let last = self.layers.len() - 1;
         for (block, x) in self.x.chunks(BLOCK * first.layer.inputs).enumerate() {
             let rows = x.len() / first.layer.inputs;
-            for (index, (dense, transposed)) in self.layers.iter().zip(self.transposed).enumerate() {
+            for (index, (dense, transposed)) in self.layers.iter().zip(self.transposed).enumerate()
+            {
                 let width = dense.layer.outputs;
                 let of_block = block * BLOCK * width..(block * BLOCK + rows) * width;
                 let [even, odd] = &mut between;
@@ -194,10 +196,20 @@ fn forward<S: Simd>(simd: S, dense: &Dense<'_>, transposed: &[f32], x: &[f32], o
     match layer.activation {
         DenseActivation::Linear => {}
         DenseActivation::Relu => {
-            vector_math::map(simd, out, #[inline(always)] |x| vector_math::at_least(simd, x, 0.0));
+            vector_math::map(
+                simd,
+                out,
+                #[inline(always)]
+                |x| vector_math::at_least(simd, x, 0.0),
+            );
         }
         DenseActivation::Tanh => {
-            vector_math::map(simd, out, #[inline(always)] |x| vector_math::tanh(simd, x));
+            vector_math::map(
+                simd,
+                out,
+                #[inline(always)]
+                |x| vector_math::tanh(simd, x),
+            );
         }
     }
 }

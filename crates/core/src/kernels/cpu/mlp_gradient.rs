@@ -199,7 +199,13 @@ fn of_weights<S: Simd>(simd: S, layer: Layer, x: &[f32], gradient: &[f32], weigh
 fn column_sums<S: Simd>(simd: S, rows: &[f32], sums: &mut [f32]) {
     sums.fill(0.0);
     for row in rows.chunks_exact(sums.len()) {
-        vector_math::zip(simd, sums, row, #[inline(always)] |a, b| simd.add_f32s(a, b));
+        vector_math::zip(
+            simd,
+            sums,
+            row,
+            #[inline(always)]
+            |a, b| simd.add_f32s(a, b),
+        );
     }
 }
 

@@ -2,8 +2,8 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::kernels::host_op::{HostOp, Pass};
 use super::vector_math;
+use crate::kernels::host_op::{HostOp, Pass};
 
 #[derive(Debug)]
 pub(in crate::kernels) struct Tanh;
@@ -31,6 +31,11 @@ impl WithSimd for Forward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        vector_math::map(simd, self.0, #[inline(always)] |x| vector_math::tanh(simd, x));
+        vector_math::map(
+            simd,
+            self.0,
+            #[inline(always)]
+            |x| vector_math::tanh(simd, x),
+        );
     }
 }

@@ -94,7 +94,12 @@ impl WithSimd for Exp<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        map(simd, self.0, #[inline(always)] |x| exponential(simd, x));
+        map(
+            simd,
+            self.0,
+            #[inline(always)]
+            |x| exponential(simd, x),
+        );
     }
 }
 
@@ -111,7 +116,12 @@ impl WithSimd for Ln<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        map(simd, self.0, #[inline(always)] |x| logarithm(simd, x));
+        map(
+            simd,
+            self.0,
+            #[inline(always)]
+            |x| logarithm(simd, x),
+        );
     }
 }
 
@@ -181,7 +191,11 @@ fn logarithm<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 mod tests {
     use super::*;
 
-    fn worst(inputs: impl Iterator<Item = f32>, fast: fn(&mut [f32]), exact: fn(f64) -> f64) -> f64 {
+    fn worst(
+        inputs: impl Iterator<Item = f32>,
+        fast: fn(&mut [f32]),
+        exact: fn(f64) -> f64,
+    ) -> f64 {
         let inputs: Vec<f32> = inputs.collect();
         let mut found = inputs.clone();
         fast(&mut found);
