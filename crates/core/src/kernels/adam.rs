@@ -39,11 +39,9 @@ pub fn adam<const D: usize>(
     [first, second]: [Tensor<D>; 2],
 ) -> [Tensor<D>; 3] {
     #[cfg(feature = "flex")]
-    let (parameter, gradient, first, second) =
-        match host::adam(step, parameter, gradient, first, second) {
-            Ok(stepped) => return stepped,
-            Err(rest) => rest,
-        };
+    if host::fits([&parameter, &gradient, &first, &second]) {
+        return host::adam(step, parameter, gradient, [first, second]);
+    }
     plain(step, parameter, gradient, [first, second])
 }
 
@@ -97,27 +95,23 @@ mod host {
         })
     }
 
-    type Rest<const D: usize> = (Tensor<D>, Tensor<D>, Tensor<D>, Tensor<D>);
+    /// Whether all are in host memory and of one shape.
+    pub(super) fn fits<const D: usize>(tensors: [&Tensor<D>; 4]) -> bool {
+        tensors.iter().all(|tensor| is_host(tensor) && tensor.dims() == tensors[0].dims())
+    }
 
-    /// The stepped parameter and moments, or what was given if it is not in host memory.
+    /// The step in place, where nobody else has the storage.
     pub(super) fn adam<const D: usize>(
         step: &AdamStep,
         parameter: Tensor<D>,
         gradient: Tensor<D>,
-        first: Tensor<D>,
-        second: Tensor<D>,
-    ) -> Result<[Tensor<D>; 3], Rest<D>> {
-        let fits = [&parameter, &gradient, &first, &second]
-            .into_iter()
-            .all(|tensor| is_host(tensor) && tensor.dims() == parameter.dims());
-        if !fits {
-            return Err((parameter, gradient, first, second));
-        }
-        // Cheap: what a clone shares is let go before it is written to.
-        let kept = (parameter.clone(), gradient.clone(), first.clone(), second.clone());
+        [first, second]: [Tensor<D>; 2],
+    ) -> [Tensor<D>; 3] {
+        let kept = (parameter.clone(), gradient.clone(), [first.clone(), second.clone()]);
         let all = (own(parameter), own(gradient), own(first), own(second));
         let (Some(mut parameter), Some(gradient), Some(mut first), Some(mut second)) = all else {
-            return Err(kept);
+            let (parameter, gradient, moments) = kept;
+            return super::plain(step, parameter, gradient, moments);
         };
         drop(kept);
         let (root, factor) = step.corrections();
@@ -125,10 +119,10 @@ mod host {
             step,
             [factor * step.lr as f32, step.epsilon * root],
             parameter.storage_mut::<f32>(),
-            gradient.storage::<f32>(),
+            gradient.as_slice::<f32>().unwrap_or_default(),
             [first.storage_mut::<f32>(), second.storage_mut::<f32>()],
         );
-        Ok([parameter, first, second].map(Tensor::from_primitive::<Flex>))
+        [parameter, first, second].map(Tensor::from_primitive::<Flex>)
     }
 
     pub(super) fn square_sum<'a>(tensors: impl Iterator<Item = &'a AnyTensor>) -> Option<f64> {
@@ -152,7 +146,7 @@ mod host {
     }
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
 mod tests {
     use burn::tensor::Distribution;
 
@@ -182,6 +176,7 @@ mod tests {
         assert_eq!(to_f32(start).unwrap(), before);
     }
 
+    #[cfg(feature = "flex")]
     #[test]
     fn square_sums_are_those_of_all_elements() {
         let device = Device::flex();

@@ -44,10 +44,9 @@ pub struct Dense {
 /// # Shapes
 /// `[B, inputs]` to `[B, outputs]` of the last layer.
 pub fn mlp(x: Tensor<2>, layers: &[Dense]) -> Tensor<2> {
-    let (x, layers) = match fused(x, layers) {
-        Ok(y) => return y,
-        Err(rest) => rest,
-    };
+    if let Some(y) = fused(&x, layers) {
+        return y;
+    }
     layers.iter().fold(x, |x, layer| {
         let y = burn::tensor::module::linear(x, layer.weight.clone(), Some(layer.bias.clone()));
         layer.activation.forward(y)
@@ -57,25 +56,21 @@ pub fn mlp(x: Tensor<2>, layers: &[Dense]) -> Tensor<2> {
 /// Longer chains are several operations.
 const LONGEST: usize = 6;
 
-/// The outputs, or the rows and layers that are left when fused layers do not apply.
-fn fused<'a>(
-    mut x: Tensor<2>,
-    mut layers: &'a [Dense],
-) -> Result<Tensor<2>, (Tensor<2>, &'a [Dense])> {
-    while !layers.is_empty() {
-        let (chain, rest) = layers.split_at(layers.len().min(LONGEST));
-        let applied = match chain.len() {
-            1 => chain_of::<3>(&x, chain),
-            2 => chain_of::<5>(&x, chain),
-            3 => chain_of::<7>(&x, chain),
-            4 => chain_of::<9>(&x, chain),
-            5 => chain_of::<11>(&x, chain),
-            _ => chain_of::<13>(&x, chain),
-        };
-        let Some(y) = applied else { return Err((x, layers)) };
-        (x, layers) = (y, rest);
+/// The outputs, where fused layers apply.
+fn fused(x: &Tensor<2>, layers: &[Dense]) -> Option<Tensor<2>> {
+    let mut outputs = None;
+    for chain in layers.chunks(LONGEST) {
+        let x = outputs.as_ref().unwrap_or(x);
+        outputs = Some(match chain.len() {
+            1 => chain_of::<3>(x, chain),
+            2 => chain_of::<5>(x, chain),
+            3 => chain_of::<7>(x, chain),
+            4 => chain_of::<9>(x, chain),
+            5 => chain_of::<11>(x, chain),
+            _ => chain_of::<13>(x, chain),
+        }?);
     }
-    Ok(x)
+    outputs
 }
 
 /// A chain whose rows and parameters are `N` tensors.
@@ -101,7 +96,7 @@ fn chain_of<const N: usize>(x: &Tensor<2>, chain: &[Dense]) -> Option<Tensor<2>>
     Some(y)
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
 mod tests {
     use burn::tensor::Distribution;
     use proptest::prelude::*;

@@ -3,7 +3,7 @@
 
 // What the standard library does not mark as inline (`copy_from_slice`, `Zip`) may end in another
 // codegen unit, and then the sums of a tile leave the registers: plain loops do not.
-#![allow(clippy::needless_range_loop)]
+#![allow(clippy::needless_range_loop, clippy::manual_memcpy)]
 
 use pulp::Simd;
 
