@@ -45,7 +45,7 @@ fn ppo() -> Workload {
         metric: Metric::EnvSteps,
         example: "compare_ppo",
         args: &[],
-        seconds: [10.0, 2.0],
+        seconds: [5.0, 2.0],
         cases: vec![case("ppo-cartpole", "8x128x64", &goals)],
         peers: vec![PPO_SB3, PPO_RLLIB, PPO_SBX, PPO_THRUST],
     }
@@ -59,7 +59,7 @@ fn wide_ppo() -> Workload {
         title: "PPO on CartPole-v1 with many environments",
         description: "The same with 64 and 512 environments: batches of 8 192 and 65 536 rows, \
                       minibatches of a quarter.",
-        seconds: [10.0, 0.0],
+        seconds: [5.0, 0.0],
         cases: vec![
             case("ppo-cartpole-64", "64x128x64", &goals),
             // One iteration of the peer takes too long for a quick look.
@@ -84,7 +84,7 @@ fn acting() -> Workload {
         metric: Metric::EnvSteps,
         example: "compare_acting",
         args: &[],
-        seconds: [5.0, 0.5],
+        seconds: [2.0, 0.5],
         cases: cases.to_vec(),
         peers: vec![Entry::new(Peer::Rllib, "acting_rllib.py")],
     }
@@ -100,7 +100,7 @@ fn update() -> Workload {
         metric: Metric::Rows,
         example: "compare_update",
         args: &[],
-        seconds: [10.0, 0.0],
+        seconds: [5.0, 0.0],
         cases: vec![case("ppo-update", "256", &[(Peer::Rllib, Goal::Ratio(4.0))])],
         peers: vec![Entry::new(Peer::Rllib, "update_rllib.py")],
     }
@@ -182,7 +182,7 @@ fn scaling() -> Workload {
                       width of the hidden layers and the batch grow. Cases are named environments-steps \
                       of each-width; minibatches are a quarter of the batch, epochs four.",
         metric: Metric::StepCost,
-        seconds: [5.0, 0.0],
+        seconds: [2.0, 0.0],
         cases,
         peers: vec![PPO_SB3],
         ..ppo()
