@@ -9,7 +9,7 @@
 //! | [`checkpoint`] | crash-safe, data-only checkpoints of a tree of components |
 //! | [`device`] | fallible device selection (`"auto"`, `"cpu"`, `"wgpu:0"`, `"cuda:1"`) |
 //! | [`rng`] | host random streams keyed by (seed, runner, env, purpose) |
-//! | [`kernels`] | fast CPU kernels where Burn has none |
+//! | [`kernels`] | fused operations, in one pass on the CPU and composed elsewhere |
 //! | [`metrics`] | reducers, sinks and the learning-curve plot |
 // One exception: threads that borrow from the caller they work for (`kernels::parallel`).
 #![deny(unsafe_code)]
