@@ -108,9 +108,8 @@ impl HostBatch {
         /// Fewer rows are gathered before another thread has begun.
         const GRAIN: usize = 4096;
         let mut gathered: Vec<_> = self.columns.iter().map(|(name, c)| (name, c, None)).collect();
-        let gather = |(_, column, gathered): &mut (_, &Buffer, Option<Result<Column>>)| {
-            let rows = column.gather(rows).map_err(CoreError::from);
-            *gathered = Some(rows.and_then(|rows| upload_owned(rows, device)));
+        let gather = |(_, column, gathered): &mut (_, &Buffer, Option<_>)| {
+            *gathered = Some(column.gather(rows));
         };
         match rows.len() < GRAIN {
             true => gathered.iter_mut().for_each(gather),
@@ -119,7 +118,7 @@ impl HostBatch {
         let mut batch = Batch::new();
         for (name, _, column) in gathered {
             if let Some(column) = column {
-                batch.insert(name.clone(), column?);
+                batch.insert(name.clone(), upload_owned(column?, device)?);
             }
         }
         Ok(batch)
