@@ -6,17 +6,20 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::prelude::Tensor;
-use rekindle_core::ModuleId;
+use burn::prelude::{Device, Tensor};
 use rekindle_core::any_tensor::to_f32;
 use rekindle_core::metrics::Reducer;
+use rekindle_core::{Batch, ModuleId};
 
 use super::{Learner, ModuleRollouts};
-use crate::minibatch::MinibatchCyclicIterator;
+use crate::minibatch::{MinibatchCyclicIterator, Units};
 use crate::{Gradients, LearnerBatch, LearnerError, Loss, Result, UpdateContext};
 
 /// Metrics of one minibatch by module (or name of shared parameters) and name.
 type MinibatchMetrics = BTreeMap<ModuleId, BTreeMap<&'static str, f64>>;
+
+/// The rows of a module that a minibatch is made of, on the device; `None` if it has none.
+type Gather<'a> = dyn Fn(&str, &[usize], &Device) -> Option<Result<Batch>> + 'a;
 
 const TOTAL_LOSS: &str = "total_loss";
 const GLOBAL_NORM: &str = "gradients_default_optimizer_global_norm";
@@ -42,23 +45,38 @@ impl Learner {
     pub fn update(&mut self, data: &ModuleRollouts, env_steps: u64) -> Result<()> {
         self.objective.before_update(env_steps);
         let batches = self.build_batches(data, env_steps)?;
-        let rows: BTreeMap<_, _> = batches.iter().map(|(id, b)| (id.clone(), b.rows())).collect();
+        let rows = batches.iter().map(|(id, b)| (id.clone(), b.rows())).collect();
         let size = self.config.minibatch_size;
         let units = batches.iter().map(|(id, batch)| (id.clone(), batch.units(size))).collect();
+        let gather = |id: &str, units: &[usize], device: &Device| {
+            Some(batches.get(id)?.gather_to_device(units, device))
+        };
+        self.learn(&rows, &units, &gather, env_steps)
+    }
+
+    /// Epochs of minibatches, and what is reported of them. `rows` are those of each module, `units`
+    /// what its minibatches are made of.
+    fn learn(
+        &mut self,
+        rows: &BTreeMap<ModuleId, usize>,
+        units: &BTreeMap<ModuleId, Units>,
+        gather: &Gather<'_>,
+        env_steps: u64,
+    ) -> Result<()> {
         let mut rng = self.shuffle_rng.clone();
-        let minibatches = MinibatchCyclicIterator::new(self.config.epochs(), &units, &mut rng)?;
+        let minibatches = MinibatchCyclicIterator::new(self.config.epochs(), units, &mut rng)?;
         let count = minibatches.len();
         let last_epoch = count - count.div_ceil(self.config.num_epochs);
         let mut history = Vec::with_capacity(count);
         for minibatch in minibatches {
-            history.push(self.step(&batches, &minibatch, env_steps)?);
+            history.push(self.step(gather, &minibatch, env_steps)?);
         }
         self.shuffle_rng = rng;
         self.weights_seq_no += 1;
         let mut recent = mean(&history[last_epoch.min(history.len())..]);
         recent.retain(|id, _| rows.contains_key(id));
         let extra = self.objective.after_update(&recent, env_steps);
-        self.log(&mean(&history), &rows, &extra, env_steps)
+        self.log(&mean(&history), rows, &extra, env_steps)
     }
 
     /// The objective's learner connectors: from rollouts to columns.
@@ -100,14 +118,13 @@ impl Learner {
     /// One optimizer step of all parameters on one minibatch.
     fn step(
         &mut self,
-        batches: &BTreeMap<ModuleId, LearnerBatch>,
+        gather: &Gather<'_>,
         minibatch: &BTreeMap<ModuleId, Vec<usize>>,
         env_steps: u64,
     ) -> Result<MinibatchMetrics> {
         let mut losses = BTreeMap::new();
         for (id, units) in minibatch {
-            let Some(batch) = batches.get(id) else { continue };
-            let batch = batch.gather_to_device(units, &self.device)?;
+            let Some(batch) = gather(id, units, &self.device).transpose()? else { continue };
             let module = self.module.module(id)?;
             let outputs = module.forward_train(&batch)?;
             if let Some(own) = module.module().as_self_supervised_loss() {
