@@ -104,7 +104,7 @@ impl Mlp {
     /// # Shapes
     /// `[B, input_dim]` to `[B, output_dim]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        if let Some(layers) = self.dense_layers().filter(|layers| fit(&x, layers)) {
+        if let Some(layers) = self.dense_layers() {
             return kernels::mlp(x, &layers);
         }
         let hidden = self.layers.len() - usize::from(self.has_output_layer);
@@ -136,9 +136,7 @@ impl Mlp {
             && let Some((x, mut layers)) = encoder.as_dense(observations)?
         {
             layers.extend(head);
-            if fit(&x, &layers) {
-                return Ok(kernels::mlp(x, &layers));
-            }
+            return Ok(kernels::mlp(x, &layers));
         }
         Ok(self.forward(encoder.forward(observations)?))
     }
@@ -152,23 +150,10 @@ impl Mlp {
         let dense = |(index, layer): (usize, &Linear)| {
             let activation =
                 if index < hidden { self.hidden_activation } else { self.output_activation };
-            Some(Dense {
-                weight: layer.weight.val(),
-                bias: layer.bias.as_ref()?.val(),
-                activation: activation.dense()?,
-            })
+            Dense::new(layer.weight.val(), layer.bias.as_ref()?.val(), activation.dense()?)
         };
         self.layers.iter().enumerate().map(dense).collect()
     }
-}
-
-/// Whether each layer takes what comes to it; of layers that do not, Burn's own say so best.
-fn fit(x: &Tensor<2>, layers: &[Dense]) -> bool {
-    let mut width = x.dims()[1];
-    layers.iter().all(|layer| {
-        let [inputs, outputs] = layer.weight.dims();
-        inputs == std::mem::replace(&mut width, outputs)
-    })
 }
 
 #[cfg(test)]

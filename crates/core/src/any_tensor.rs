@@ -1,5 +1,6 @@
 //! Tensors whose rank and kind are known at run time only.
 
+use burn::backend::DispatchTensor;
 use burn::prelude::*;
 use burn::tensor::kind::{Basic, BridgeTensor};
 use burn::tensor::{Bool, DType, Int};
@@ -224,6 +225,26 @@ impl AnyTensor {
             TensorKind::Int => cat(tensors, Self::int::<D>)?,
             TensorKind::Bool => cat(tensors, Self::bool::<D>)?,
         }))
+    }
+
+    /// The tensor of a backend in it.
+    pub(crate) fn as_dispatch(&self) -> &DispatchTensor {
+        self.0.as_parts().1
+    }
+
+    /// As [`as_dispatch`](Self::as_dispatch), by value.
+    pub(crate) fn into_dispatch(self) -> DispatchTensor {
+        self.0.into_parts().1
+    }
+
+    /// The inverse of [`into_dispatch`](Self::into_dispatch) for a float tensor.
+    pub(crate) fn from_float_dispatch(tensor: DispatchTensor) -> Self {
+        Self(BridgeTensor::float(tensor))
+    }
+
+    /// As [`into_float`](Self::into_float), of what is known to be a float tensor of that rank.
+    pub(crate) fn restore<const D: usize>(self) -> Tensor<D> {
+        Tensor::from_bridge(self.0)
     }
 
     fn check(&self, kind: TensorKind, rank: usize) -> Result<()> {

@@ -5,6 +5,7 @@
 //! owner and Burn may update its storage without a copy.
 
 use std::any::Any;
+use std::sync::OnceLock;
 
 use burn::module::{Flag, ModuleMapper, Param, ParamId};
 use burn::prelude::*;
@@ -65,8 +66,9 @@ pub(super) struct RestoredMapper<'a, M>(pub(super) &'a mut M);
 macro_rules! map_as {
     ($mapper:expr, $param:expr, $method:ident, $placeholder:expr, [$($ty:ty),*]) => {
         $(if let Some(slot) = $param.downcast_mut::<Param<$ty>>() {
-            let placeholder = $placeholder(slot.lazy_device());
-            let param = std::mem::replace(slot, placeholder);
+            static PLACEHOLDER: OnceLock<Param<$ty>> = OnceLock::new();
+            let placeholder = PLACEHOLDER.get_or_init(|| $placeholder(slot.lazy_device()));
+            let param = std::mem::replace(slot, placeholder.clone());
             *slot = $mapper.$method(param);
             return;
         })*

@@ -39,9 +39,18 @@ pub fn adam<const D: usize>(
     [first, second]: [Tensor<D>; 2],
 ) -> [Tensor<D>; 3] {
     #[cfg(feature = "flex")]
-    if host::fits([&parameter, &gradient, &first, &second]) {
-        return host::adam(step, parameter, gradient, [first, second]);
+    {
+        let gradient = AnyTensor::from(gradient);
+        let changed = [parameter.into(), first.into(), second.into()];
+        return match host::adam(step, changed, &gradient) {
+            Ok(changed) => changed.map(AnyTensor::restore),
+            Err(same) => {
+                let [parameter, first, second] = same.map(AnyTensor::restore);
+                plain(step, parameter, gradient.restore(), [first, second])
+            }
+        };
     }
+    #[cfg(not(feature = "flex"))]
     plain(step, parameter, gradient, [first, second])
 }
 
@@ -73,76 +82,44 @@ pub fn square_sum<'a>(tensors: impl Iterator<Item = &'a AnyTensor>) -> Option<f6
 
 #[cfg(feature = "flex")]
 mod host {
-    use burn::backend::Flex;
-    use burn::backend::tensor::FloatTensor;
-    use burn::prelude::*;
-    use burn::tensor::DType;
-
     use super::AdamStep;
     use crate::AnyTensor;
     use crate::kernels::cpu;
+    use crate::kernels::host_op::flex::{Plain, as_plain, from_plain, into_plain, row_major};
 
-    fn is_host<const D: usize>(tensor: &Tensor<D>) -> bool {
-        let device = tensor.device();
-        tensor.dtype() == DType::F32 && device == Device::flex() && !device.is_autodiff()
-    }
-
-    fn own<const D: usize>(tensor: Tensor<D>) -> Option<FloatTensor<Flex>> {
-        let tensor = tensor.try_into_primitive::<Flex>().ok()?;
-        Some(match tensor.as_slice::<f32>().is_some() {
-            true => tensor,
-            false => tensor.to_contiguous(),
-        })
-    }
-
-    /// Whether all are in host memory and of one shape.
-    pub(super) fn fits<const D: usize>(tensors: [&Tensor<D>; 4]) -> bool {
-        tensors.iter().all(|tensor| is_host(tensor) && tensor.dims() == tensors[0].dims())
-    }
-
-    /// The step in place, where nobody else has the storage.
-    pub(super) fn adam<const D: usize>(
+    /// The step of a parameter and its moments, in place where nobody else has the storage; the
+    /// tensors as they were if they are not all in host memory and of one shape.
+    pub(super) fn adam(
         step: &AdamStep,
-        parameter: Tensor<D>,
-        gradient: Tensor<D>,
-        [first, second]: [Tensor<D>; 2],
-    ) -> [Tensor<D>; 3] {
-        let kept = (parameter.clone(), gradient.clone(), [first.clone(), second.clone()]);
-        let all = (own(parameter), own(gradient), own(first), own(second));
-        let (Some(mut parameter), Some(gradient), Some(mut first), Some(mut second)) = all else {
-            let (parameter, gradient, moments) = kept;
-            return super::plain(step, parameter, gradient, moments);
-        };
-        drop(kept);
-        let (root, factor) = step.corrections();
-        cpu::adam(
-            step,
-            [factor * step.lr as f32, step.epsilon * root],
-            parameter.storage_mut::<f32>(),
-            gradient.as_slice::<f32>().unwrap_or_default(),
-            [first.storage_mut::<f32>(), second.storage_mut::<f32>()],
-        );
-        [parameter, first, second].map(Tensor::from_primitive::<Flex>)
+        changed: [AnyTensor; 3],
+        gradient: &AnyTensor,
+    ) -> Result<[AnyTensor; 3], [AnyTensor; 3]> {
+        let gradient = as_plain(gradient).map(row_major);
+        let mut changed = changed.map(into_plain);
+        if let Some(gradient) = gradient
+            && let [Ok(parameter), Ok(first), Ok(second)] = &mut changed
+            && let of_gradient = gradient.layout().shape()
+            && [&*parameter, first, second].iter().all(|t| t.layout().shape() == of_gradient)
+        {
+            let (root, factor) = step.corrections();
+            cpu::adam(
+                step,
+                [factor * step.lr as f32, step.epsilon * root],
+                parameter.storage_mut(),
+                gradient.as_slice().unwrap_or_default(),
+                [first.storage_mut(), second.storage_mut()],
+            );
+            return Ok(changed.map(tensor));
+        }
+        Err(changed.map(tensor))
+    }
+
+    fn tensor(plain: Result<Plain, AnyTensor>) -> AnyTensor {
+        plain.map_or_else(|same| same, from_plain)
     }
 
     pub(super) fn square_sum<'a>(tensors: impl Iterator<Item = &'a AnyTensor>) -> Option<f64> {
-        let mut sum = 0.0;
-        for tensor in tensors {
-            sum += match tensor.shape().len() {
-                1 => square_sum_of(&tensor.float::<1>().ok()?)?,
-                2 => square_sum_of(&tensor.float::<2>().ok()?)?,
-                _ => square_sum_of(&tensor.flatten().ok()?)?,
-            };
-        }
-        Some(sum)
-    }
-
-    fn square_sum_of<const D: usize>(tensor: &Tensor<D>) -> Option<f64> {
-        if !is_host(tensor) {
-            return None;
-        }
-        let tensor = tensor.clone().try_into_primitive::<Flex>().ok()?;
-        Some(cpu::square_sum(tensor.as_slice::<f32>()?))
+        tensors.map(|tensor| Some(cpu::square_sum(as_plain(tensor)?.as_slice()?))).sum()
     }
 }
 

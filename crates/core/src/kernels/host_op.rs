@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use burn::prelude::*;
 
+use crate::AnyTensor;
+
 #[cfg(feature = "flex")]
-mod flex;
+pub(super) mod flex;
 
 /// An operation over `N` tensors in host memory.
 pub trait HostOp<const N: usize>: Debug + Send + Sync + 'static {
@@ -40,36 +42,26 @@ pub struct Pass<'a, S, const N: usize> {
     pub needs: [bool; N],
 }
 
-/// A tensor in host memory, of any rank.
-#[derive(Debug)]
-pub struct Operand(#[cfg(feature = "flex")] flex::Operand, #[cfg(not(feature = "flex"))] Never);
-
-/// Without a CPU backend no tensor is in host memory.
-#[cfg(not(feature = "flex"))]
-#[derive(Debug)]
-enum Never {}
-
-impl Operand {
-    /// The tensor, if it is of 32-bit floats in host memory, and of no unexpected form
-    /// (checkpointed autodiff).
-    pub fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
-        #[cfg(feature = "flex")]
-        return flex::Operand::new(tensor).map(Self);
-        #[cfg(not(feature = "flex"))]
-        {
-            let _ = tensor;
-            None
-        }
+/// Whether [`apply`] takes these tensors: 32-bit floats in host memory, all with gradients (but not
+/// of checkpointed autodiff) or all without.
+pub fn applies<const N: usize>(operands: [&AnyTensor; N]) -> bool {
+    #[cfg(feature = "flex")]
+    return flex::applies(operands);
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = operands;
+        false
     }
 }
 
-/// Applies an operation; `None` if an operand is none, or only some are on a device with gradients.
+/// Applies an operation, and says what its forward pass left; `None` where it does not apply to
+/// these tensors ([`applies`]).
 ///
 /// # Shapes
 /// The result has shape `shape`.
 pub fn apply<O: HostOp<N>, const N: usize, const D: usize>(
     op: O,
-    operands: [Option<Operand>; N],
+    operands: [&AnyTensor; N],
     shape: [usize; D],
 ) -> Option<(Tensor<D>, Arc<O::Saved>)> {
     #[cfg(feature = "flex")]

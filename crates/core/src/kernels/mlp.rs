@@ -5,7 +5,8 @@ use std::array;
 use burn::prelude::*;
 
 use super::cpu::{Layer, Mlp};
-use super::host_op::{Operand, apply};
+use super::host_op::apply;
+use crate::AnyTensor;
 
 /// An activation that the gradient of a fused layer knows; it follows from the output alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,69 +32,79 @@ impl DenseActivation {
 /// A fully connected layer and its activation.
 #[derive(Debug, Clone)]
 pub struct Dense {
-    /// `[inputs, outputs]`, as Burn's `Linear` keeps it.
-    pub weight: Tensor<2>,
-    /// `[outputs]`.
-    pub bias: Tensor<1>,
-    /// Applied to the outputs.
-    pub activation: DenseActivation,
+    weight: AnyTensor,
+    bias: AnyTensor,
+    inputs: usize,
+    outputs: usize,
+    activation: DenseActivation,
+}
+
+impl Dense {
+    /// The layer `activation(x·weight + bias)`; `None` if the bias is of another width.
+    ///
+    /// # Shapes
+    /// `weight`: `[inputs, outputs]`, as Burn's `Linear` keeps it; `bias`: `[outputs]`.
+    pub fn new(weight: Tensor<2>, bias: Tensor<1>, activation: DenseActivation) -> Option<Self> {
+        let [inputs, outputs] = weight.dims();
+        let (fits, weight, bias) = (bias.dims() == [outputs], weight.into(), bias.into());
+        fits.then_some(Self { weight, bias, inputs, outputs, activation })
+    }
+
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let (weight, bias) = (self.weight.clone().restore(), self.bias.clone().restore());
+        self.activation.forward(burn::tensor::module::linear(x, weight, Some(bias)))
+    }
+}
+
+/// Whether each layer takes what comes to it; of layers that do not, Burn's own say so best.
+fn fit(width: usize, layers: &[Dense]) -> bool {
+    let mut width = width;
+    layers.iter().all(|layer| layer.inputs == std::mem::replace(&mut width, layer.outputs))
 }
 
 /// Applies fully connected layers one after the other.
 ///
 /// # Shapes
 /// `[B, inputs]` to `[B, outputs]` of the last layer.
+///
+/// # Panics
+/// As Burn's `linear` does, if the layers do not [`fit`].
 pub fn mlp(x: Tensor<2>, layers: &[Dense]) -> Tensor<2> {
-    if let Some(y) = fused(&x, layers) {
-        return y;
+    let [rows, width] = x.dims();
+    let empty = layers.iter().any(|layer| layer.inputs * layer.outputs == 0);
+    if empty || !fit(width, layers) {
+        return layers.iter().fold(x, |x, layer| layer.forward(x));
     }
-    layers.iter().fold(x, |x, layer| {
-        let y = burn::tensor::module::linear(x, layer.weight.clone(), Some(layer.bias.clone()));
-        layer.activation.forward(y)
+    layers.chunks(LONGEST).fold(x, |x, chain| match chain.len() {
+        1 => chain_of::<3>(x, rows, chain),
+        2 => chain_of::<5>(x, rows, chain),
+        3 => chain_of::<7>(x, rows, chain),
+        4 => chain_of::<9>(x, rows, chain),
+        5 => chain_of::<11>(x, rows, chain),
+        _ => chain_of::<13>(x, rows, chain),
     })
 }
 
 /// Longer chains are several operations.
 const LONGEST: usize = 6;
 
-/// The outputs, where fused layers apply.
-fn fused(x: &Tensor<2>, layers: &[Dense]) -> Option<Tensor<2>> {
-    let mut outputs = None;
-    for chain in layers.chunks(LONGEST) {
-        let x = outputs.as_ref().unwrap_or(x);
-        outputs = Some(match chain.len() {
-            1 => chain_of::<3>(x, chain),
-            2 => chain_of::<5>(x, chain),
-            3 => chain_of::<7>(x, chain),
-            4 => chain_of::<9>(x, chain),
-            5 => chain_of::<11>(x, chain),
-            _ => chain_of::<13>(x, chain),
-        }?);
-    }
-    outputs
-}
-
 /// A chain whose rows and parameters are `N` tensors.
-fn chain_of<const N: usize>(x: &Tensor<2>, chain: &[Dense]) -> Option<Tensor<2>> {
-    let [rows, mut width] = x.dims();
-    let mut layers = Vec::with_capacity(chain.len());
-    for Dense { weight, bias, activation } in chain {
-        let [inputs, outputs] = weight.dims();
-        // Burn reports a mismatch better.
-        if inputs != width || bias.dims() != [outputs] || inputs * outputs == 0 {
-            return None;
-        }
-        layers.push(Layer { inputs, outputs, activation: *activation });
-        width = outputs;
-    }
+fn chain_of<const N: usize>(x: Tensor<2>, rows: usize, chain: &[Dense]) -> Tensor<2> {
+    let x = AnyTensor::from(x);
     let operands =
         array::from_fn(|index| match index.checked_sub(1).map(|i| (&chain[i / 2], i % 2)) {
-            None => Operand::new(x),
-            Some((layer, 0)) => Operand::new(&layer.weight),
-            Some((layer, _)) => Operand::new(&layer.bias),
+            None => &x,
+            Some((layer, 0)) => &layer.weight,
+            Some((layer, _)) => &layer.bias,
         });
-    let (y, _) = apply::<_, N, 2>(Mlp { layers }, operands, [rows, width])?;
-    Some(y)
+    let layer =
+        |&Dense { inputs, outputs, activation, .. }: &Dense| Layer { inputs, outputs, activation };
+    let op = Mlp { layers: chain.iter().map(layer).collect() };
+    let outputs = chain.last().map_or(0, |layer| layer.outputs);
+    match apply::<_, N, 2>(op, operands, [rows, outputs]) {
+        Some((y, _)) => y,
+        None => chain.iter().fold(x.restore(), |x, layer| layer.forward(x)),
+    }
 }
 
 #[cfg(test)]
@@ -106,12 +117,11 @@ mod tests {
     use super::*;
 
     fn layers(widths: &[usize], activation: DenseActivation, device: &Device) -> Vec<Dense> {
-        let layer = |pair: &[usize]| Dense {
-            weight: Tensor::random([pair[0], pair[1]], Distribution::Uniform(-0.4, 0.4), device)
-                .require_grad(),
-            bias: Tensor::random([pair[1]], Distribution::Uniform(-0.4, 0.4), device)
-                .require_grad(),
-            activation,
+        let uniform = Distribution::Uniform(-0.4, 0.4);
+        let layer = |pair: &[usize]| {
+            let weight = Tensor::random([pair[0], pair[1]], uniform, device).require_grad();
+            let bias = Tensor::random([pair[1]], uniform, device).require_grad();
+            Dense::new(weight, bias, activation).unwrap()
         };
         let mut layers: Vec<_> = widths.windows(2).map(layer).collect();
         layers.last_mut().unwrap().activation = DenseActivation::Linear;
@@ -123,7 +133,8 @@ mod tests {
         let x = x.clone().require_grad();
         let y = match plain {
             true => layers.iter().fold(x.clone(), |x, l| {
-                let y = x.matmul(l.weight.clone()) + l.bias.clone().unsqueeze();
+                let bias = l.bias.float::<1>().unwrap().unsqueeze();
+                let y = x.matmul(l.weight.float().unwrap()) + bias;
                 match l.activation {
                     DenseActivation::Linear => y,
                     DenseActivation::Relu => burn::tensor::activation::relu(y),
@@ -135,8 +146,9 @@ mod tests {
         let gradients = y.clone().square().mean().backward();
         let mut found = vec![to_f32(y).unwrap(), to_f32(x.grad(&gradients).unwrap()).unwrap()];
         for layer in layers {
-            found.push(to_f32(layer.weight.grad(&gradients).unwrap()).unwrap());
-            found.push(to_f32(layer.bias.grad(&gradients).unwrap()).unwrap());
+            let (weight, bias) = (layer.weight.float::<2>(), layer.bias.float::<1>());
+            found.push(to_f32(weight.unwrap().grad(&gradients).unwrap()).unwrap());
+            found.push(to_f32(bias.unwrap().grad(&gradients).unwrap()).unwrap());
         }
         found
     }
@@ -154,10 +166,9 @@ mod tests {
             }
         }
         // Without gradients, nothing is kept between layers.
-        let inner = |l: &Dense| Dense {
-            weight: l.weight.clone().inner(),
-            bias: l.bias.clone().inner(),
-            activation: l.activation,
+        let inner = |l: &Dense| {
+            let (weight, bias) = (l.weight.float::<2>().unwrap(), l.bias.float::<1>().unwrap());
+            Dense::new(weight.inner(), bias.inner(), l.activation).unwrap()
         };
         let inner: Vec<_> = layers.iter().map(inner).collect();
         assert_eq!(to_f32(mlp(x.inner(), &inner)).unwrap(), fused[0]);

@@ -3,7 +3,8 @@
 use burn::prelude::*;
 
 use super::cpu::Tanh;
-use super::host_op::{Operand, apply};
+use super::host_op::apply;
+use crate::AnyTensor;
 
 /// Hyperbolic tangent of every element.
 ///
@@ -13,8 +14,11 @@ use super::host_op::{Operand, apply};
 /// # Shapes
 /// Any; the result has the same.
 pub fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    let fused = apply(Tanh, [Operand::new(&x)], x.dims());
-    fused.map_or_else(|| x.tanh(), |(y, _)| y)
+    let (shape, x) = (x.dims(), AnyTensor::from(x));
+    match apply(Tanh, [&x], shape) {
+        Some((y, _)) => y,
+        None => x.restore::<D>().tanh(),
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Host operations as operations of Burn's CPU backend, with and without gradients.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -7,60 +8,105 @@ use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Flex};
+use burn::backend::{
+    Autodiff, BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, Flex,
+    GradientCheckpointingStrategy,
+};
 use burn::prelude::*;
 use burn::tensor::DType;
 
 use super::{HostOp, Pass};
+use crate::AnyTensor;
 
 type Tape = Autodiff<Flex, NoCheckpointing>;
-type Plain = FloatTensor<Flex>;
+pub(in crate::kernels) type Plain = FloatTensor<Flex>;
 type Tracked = FloatTensor<Tape>;
 
-/// A tensor of Burn's CPU backend.
-#[derive(Debug)]
-pub(super) enum Operand {
-    Plain(Plain),
-    Tracked(Tracked),
+/// The tensor, if it is of 32-bit floats in host memory without gradients.
+pub(in crate::kernels) fn as_plain(tensor: &AnyTensor) -> Option<&Plain> {
+    match &tensor.as_dispatch().kind {
+        DispatchTensorKind::Flex(BackendTensor::Float(plain)) if plain.dtype() == DType::F32 => {
+            Some(plain)
+        }
+        _ => None,
+    }
 }
 
-impl Operand {
-    pub(super) fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
-        if tensor.dtype() != DType::F32 || tensor.device() != Device::flex() {
-            return None;
-        }
-        if tensor.device().is_autodiff() {
-            tensor.clone().try_into_primitive::<Tape>().ok().map(Self::Tracked)
-        } else {
-            tensor.clone().try_into_primitive::<Flex>().ok().map(Self::Plain)
-        }
+/// As [`as_plain`], by value, with its elements in row-major order.
+pub(in crate::kernels) fn into_plain(tensor: AnyTensor) -> Result<Plain, AnyTensor> {
+    if as_plain(&tensor).is_none() {
+        return Err(tensor);
     }
+    match tensor.into_dispatch() {
+        DispatchTensor { kind: DispatchTensorKind::Flex(BackendTensor::Float(plain)), .. } => {
+            Ok(contiguous(plain))
+        }
+        other => Err(AnyTensor::from_float_dispatch(other)),
+    }
+}
+
+/// The inverse of [`into_plain`].
+pub(in crate::kernels) fn from_plain(tensor: Plain) -> AnyTensor {
+    let kind = DispatchTensorKind::Flex(BackendTensor::Float(tensor));
+    AnyTensor::from_float_dispatch(DispatchTensor {
+        kind,
+        autodiff: DispatchAutodiffContext::Disabled,
+    })
+}
+
+/// The tensor, if it is of 32-bit floats in host memory with gradients.
+fn as_tracked(tensor: &AnyTensor) -> Option<&Tracked> {
+    let tensor = tensor.as_dispatch();
+    let strategy = DispatchAutodiffContext::Enabled(GradientCheckpointingStrategy::Disabled);
+    match &tensor.kind {
+        DispatchTensorKind::Autodiff(kind) if tensor.autodiff == strategy => match &**kind {
+            DispatchTensorKind::Flex(BackendTensor::Autodiff(tracked)) => {
+                (tracked.primitive().dtype() == DType::F32).then_some(tracked)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+pub(super) fn applies<const N: usize>(operands: [&AnyTensor; N]) -> bool {
+    all(operands.map(as_plain)).is_some() || all(operands.map(as_tracked)).is_some()
 }
 
 pub(super) fn apply<O: HostOp<N>, const N: usize, const D: usize>(
     op: O,
-    operands: [Option<super::Operand>; N],
+    operands: [&AnyTensor; N],
     shape: [usize; D],
 ) -> Option<(Tensor<D>, Arc<O::Saved>)> {
-    let (mut plain, mut tracked) = (Vec::with_capacity(N), Vec::with_capacity(N));
-    for operand in operands {
-        match operand?.0 {
-            Operand::Plain(tensor) => plain.push(contiguous(tensor)),
-            Operand::Tracked(tensor) => tracked.push(tensor),
-        }
-    }
-    if tracked.is_empty() {
-        let inputs: [Plain; N] = plain.try_into().ok()?;
-        let (output, saved) = op.forward(inputs.each_ref().map(elements), false);
+    if let Some(inputs) = all(operands.map(as_plain)) {
+        let inputs = inputs.map(row_major);
+        let (output, saved) = op.forward(inputs.each_ref().map(|input| elements(input)), false);
         return Some((Tensor::from_primitive::<Flex>(host(output, shape)), Arc::new(saved)));
     }
-    let (tensor, saved) = record(op, tracked.try_into().ok()?, shape);
+    let (tensor, saved) = record(op, all(operands.map(as_tracked))?, shape);
     Some((Tensor::from_primitive::<Tape>(tensor), saved))
+}
+
+/// All of some options, or none.
+fn all<T: Copy, const N: usize>(options: [Option<T>; N]) -> Option<[T; N]> {
+    let mut all = [options.first().copied()??; N];
+    for (slot, option) in all.iter_mut().zip(options) {
+        *slot = option?;
+    }
+    Some(all)
 }
 
 /// The tensor with its elements in row-major order.
 fn contiguous(tensor: Plain) -> Plain {
     if tensor.as_slice::<f32>().is_some() { tensor } else { tensor.to_contiguous() }
+}
+
+/// As [`contiguous`], of a borrowed tensor.
+pub(in crate::kernels) fn row_major(tensor: &Plain) -> Cow<'_, Plain> {
+    match tensor.as_slice::<f32>() {
+        Some(_) => Cow::Borrowed(tensor),
+        None => Cow::Owned(tensor.to_contiguous()),
+    }
 }
 
 /// The elements of a contiguous tensor.
@@ -120,11 +166,11 @@ impl<O: HostOp<N>, const N: usize> Backward<Flex, N> for Step<O> {
 
 fn record<O: HostOp<N>, const N: usize, const D: usize>(
     op: O,
-    inputs: [Tracked; N],
+    inputs: [&Tracked; N],
     shape: [usize; D],
 ) -> (Tracked, Arc<O::Saved>) {
-    let nodes = inputs.each_ref().map(Tracked::node);
-    let inputs = inputs.map(|input| contiguous(input.into_parts().0));
+    let nodes = inputs.map(Tracked::node);
+    let inputs = inputs.map(|input| contiguous(input.primitive().clone()));
     let run = |op: &O, inputs: &[Plain; N], tracked| {
         let (output, saved) = op.forward(inputs.each_ref().map(elements), tracked);
         (host(output, shape), Arc::new(saved))
