@@ -1,7 +1,11 @@
 //! PPO's loss, as a composition of tensor operations and, in host memory, in one pass.
 
+use std::ops::Range;
+
 use burn::prelude::*;
-use rekindle_core::kernels::host_op::{HostOp, Operand, Pass, apply};
+use rekindle_core::AnyTensor;
+use rekindle_core::kernels::host_op::{HostOp, Pass, apply};
+use rekindle_core::kernels::parallel;
 use rekindle_learner::losses::{mean, ppo_surrogate, value_loss};
 use rekindle_learner::{Loss, Result};
 
@@ -93,8 +97,8 @@ pub(super) fn fused(
     let mask = mask.clone().map(rekindle_core::any_tensor::to_f32).transpose()?;
     let op = PpoLoss { coefficients: *coefficients, mask };
     let [old_logp, advantages, values, targets] =
-        [old_logp, advantages, values, targets].map(Operand::new);
-    let operands = [Operand::new(terms), old_logp, advantages, values, targets];
+        [old_logp, advantages, values, targets].map(|column| AnyTensor::from(column.clone()));
+    let operands = [&terms.clone().into(), &old_logp, &advantages, &values, &targets];
     let device = terms.device().inner();
     Ok(apply(op, operands, [1]).map(|(total, means)| {
         let metric = |mean: f64| Tensor::from_floats([mean as f32], &device);
@@ -108,6 +112,9 @@ pub(super) fn fused(
         Loss { total, metrics }
     }))
 }
+
+/// Rows that one thread takes at once.
+const BLOCK: usize = 1 << 11;
 
 /// The operation over terms (`[B, 3]`), old log-probabilities, advantages, values and targets.
 #[derive(Debug)]
@@ -141,31 +148,23 @@ impl HostOp<5> for PpoLoss {
     type Saved = Means;
 
     fn forward(&self, inputs: [&[f32]; 5], _tracked: bool) -> (Vec<f32>, Means) {
-        let [terms, old_logp, advantages, values, targets] = inputs;
-        let bound = self.coefficients.vf_clip_param;
-        let mut sums = Means::default();
-        for row in 0..values.len() {
-            let weight = self.weight(row);
-            let terms = &terms[3 * row..][..3];
-            let [surrogate, _] =
-                surrogate(terms[0], old_logp[row], advantages[row], self.coefficients.clip_param);
-            let error = (values[row] - targets[row]).powi(2);
-            let clipped = if error > bound { bound } else { error };
-            sums.count += weight;
-            sums.surrogate += weight * f64::from(surrogate);
-            sums.entropy += weight * f64::from(terms[1]);
-            sums.kl += weight * f64::from(terms[2]);
-            sums.error += weight * f64::from(error);
-            sums.clipped_error += weight * f64::from(clipped);
-        }
-        let count = sums.count;
+        let rows = inputs[3].len();
+        // Sums of blocks of one length, so that the result does not depend on the threads.
+        let mut sums = vec![[0.0; 6]; rows.div_ceil(BLOCK).max(1)];
+        let tasks = sums.iter_mut().enumerate();
+        parallel::for_each(tasks.collect(), |(block, sums)| {
+            *sums = self.sums(inputs, block * BLOCK..rows.min((block + 1) * BLOCK));
+        });
+        let total = |i: usize| sums.iter().map(|sums| sums[i]).sum::<f64>();
+        let count = total(0);
+        let mean = |i| total(i) / count;
         let means = Means {
             count,
-            surrogate: sums.surrogate / count,
-            entropy: sums.entropy / count,
-            kl: sums.kl / count,
-            error: sums.error / count,
-            clipped_error: sums.clipped_error / count,
+            surrogate: mean(1),
+            entropy: mean(2),
+            kl: mean(3),
+            error: mean(4),
+            clipped_error: mean(5),
         };
         let mut total = self.coefficients.vf_loss * means.clipped_error - means.surrogate;
         if self.coefficients.entropy > 0.0 {
@@ -178,21 +177,17 @@ impl HostOp<5> for PpoLoss {
     }
 
     fn backward(&self, pass: Pass<'_, Means, 5>) -> [Option<Vec<f32>>; 5] {
-        let [terms, old_logp, advantages, values, targets] = pass.inputs;
-        let Coefficients { clip_param, vf_clip_param, vf_loss, entropy, kl } = self.coefficients;
+        let [terms, .., values, _] = pass.inputs;
         let share = f64::from(pass.gradient[0]) / pass.saved.count;
-        let mut of_terms = Vec::with_capacity(terms.len());
-        let mut of_values = Vec::with_capacity(values.len());
-        for row in 0..values.len() {
-            let weight = (share * self.weight(row)) as f32;
-            let [_, slope] = surrogate(terms[3 * row], old_logp[row], advantages[row], clip_param);
-            let (entropy, kl) = (entropy.max(0.0) as f32, kl.max(0.0) as f32);
-            of_terms.extend([-weight * slope, -weight * entropy, weight * kl]);
-            let difference = values[row] - targets[row];
-            let inside = difference * difference <= vf_clip_param;
-            let slope = if inside { 2.0 * difference } else { 0.0 * difference };
-            of_values.push(weight * vf_loss as f32 * slope);
-        }
+        let (mut of_terms, mut of_values) = (vec![0.0; terms.len()], vec![0.0; values.len()]);
+        let tasks = of_terms.chunks_mut(3 * BLOCK).zip(of_values.chunks_mut(BLOCK)).enumerate();
+        parallel::for_each(tasks.collect(), |(block, (of_terms, of_values))| {
+            let of_terms = of_terms.as_chunks_mut::<3>().0;
+            let rows = (block * BLOCK..).zip(of_terms.iter_mut().zip(of_values));
+            for (row, (of_terms, of_value)) in rows {
+                (*of_terms, *of_value) = self.slopes(pass.inputs, row, share);
+            }
+        });
         let [terms, .., values, _] = pass.needs;
         [terms.then_some(of_terms), None, None, values.then_some(of_values), None]
     }
@@ -201,6 +196,40 @@ impl HostOp<5> for PpoLoss {
 impl PpoLoss {
     fn weight(&self, row: usize) -> f64 {
         self.mask.as_ref().map_or(1.0, |mask| f64::from(mask[row]))
+    }
+
+    /// Weight, surrogate, entropy, divergence, error and clipped error, summed over some rows.
+    fn sums(&self, inputs: [&[f32]; 5], rows: Range<usize>) -> [f64; 6] {
+        let [terms, old_logp, advantages, values, targets] = inputs;
+        let Coefficients { clip_param, vf_clip_param, .. } = self.coefficients;
+        let mut sums = [0.0; 6];
+        for row in rows {
+            let weight = self.weight(row);
+            let [logp, entropy, kl] = [0, 1, 2].map(|i| terms[3 * row + i]);
+            let [surrogate, _] = surrogate(logp, old_logp[row], advantages[row], clip_param);
+            let error = (values[row] - targets[row]).powi(2);
+            // `min` would turn NaN into a number.
+            let clipped = if error > vf_clip_param { vf_clip_param } else { error };
+            sums[0] += weight;
+            for (sum, term) in sums[1..].iter_mut().zip([surrogate, entropy, kl, error, clipped]) {
+                *sum += weight * f64::from(term);
+            }
+        }
+        sums
+    }
+
+    /// The derivatives by the terms and the value of a row.
+    fn slopes(&self, inputs: [&[f32]; 5], row: usize, share: f64) -> ([f32; 3], f32) {
+        let [terms, old_logp, advantages, values, targets] = inputs;
+        let Coefficients { clip_param, vf_clip_param, vf_loss, entropy, kl } = self.coefficients;
+        let weight = (share * self.weight(row)) as f32;
+        let [_, slope] = surrogate(terms[3 * row], old_logp[row], advantages[row], clip_param);
+        let (entropy, kl) = (entropy.max(0.0) as f32, kl.max(0.0) as f32);
+        let of_terms = [-weight * slope, -weight * entropy, weight * kl];
+        let difference = values[row] - targets[row];
+        let inside = difference * difference <= vf_clip_param;
+        let slope = if inside { 2.0 * difference } else { 0.0 * difference };
+        (of_terms, weight * vf_loss as f32 * slope)
     }
 }
 
@@ -215,7 +244,7 @@ mod tests {
     fn run(in_one_pass: bool, masked: bool, vf_clip_param: f32) -> Vec<f32> {
         let device = Device::flex().autodiff();
         device.seed(3);
-        let rows = 97;
+        let rows = 97 + BLOCK;
         let normal = || Tensor::<1>::random([rows], Distribution::Normal(0.0, 1.0), &device);
         let terms = Tensor::<2>::random([rows, 3], Distribution::Normal(0.0, 0.5), &device);
         let terms = terms.require_grad();

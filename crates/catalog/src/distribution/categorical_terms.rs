@@ -1,9 +1,10 @@
 //! What losses need of categorical distributions, in one pass over host memory.
 
 use burn::prelude::*;
+use rekindle_core::AnyTensor;
 use rekindle_core::any_tensor::to_i64;
-use rekindle_core::kernels::host_op::{HostOp, Operand, Pass, apply};
-use rekindle_core::kernels::{exp, ln};
+use rekindle_core::kernels::host_op::{HostOp, Pass, applies, apply};
+use rekindle_core::kernels::{exp, ln, parallel};
 
 use super::logits::LOG_ZERO;
 
@@ -22,8 +23,9 @@ pub(super) fn fused(
     start: i64,
 ) -> rekindle_core::Result<Option<Tensor<2>>> {
     let [rows, n] = logits.dims();
-    let operands = [logits, old].map(Operand::new);
-    if operands.iter().any(Option::is_none) {
+    let operands = [logits, old].map(|logits| AnyTensor::from(logits.clone()));
+    let operands = operands.each_ref();
+    if !applies(operands) {
         return Ok(None);
     }
     let choices = to_i64(actions)?.into_iter();
@@ -39,6 +41,9 @@ struct Terms {
     choices: Vec<usize>,
 }
 
+/// Rows that are worth another thread.
+const GRAIN: usize = 1 << 11;
+
 /// Log-probabilities of all choices and their exponentials, `[B, n]`.
 #[derive(Debug)]
 struct LogProbs {
@@ -47,42 +52,50 @@ struct LogProbs {
 }
 
 impl LogProbs {
-    fn of(logits: &[f32], n: usize) -> Self {
-        let mut log = logits.to_vec();
-        for row in log.chunks_exact_mut(n) {
-            let mut max = f32::NEG_INFINITY;
-            for &logit in row.iter() {
-                max = if logit > max { logit } else { max };
-            }
-            for logit in row {
-                *logit -= max;
-            }
-        }
-        let mut probs = log.clone();
-        exp(&mut probs);
-        let mut totals = vec![0.0; logits.len() / n];
-        for (total, row) in totals.iter_mut().zip(probs.chunks_exact_mut(n)) {
-            for p in row.iter() {
-                *total += p;
-            }
-            for p in row {
-                *p /= *total;
-            }
-        }
-        ln(&mut totals);
-        for (log_total, row) in totals.iter().zip(log.chunks_exact_mut(n)) {
-            for log in row {
-                // `max` would turn NaN into a number.
-                let value = *log - log_total;
-                *log = if value < LOG_ZERO { LOG_ZERO } else { value };
-            }
-        }
-        Self { log, probs }
+    fn zeros(len: usize) -> Self {
+        Self { log: vec![0.0; len], probs: vec![0.0; len] }
     }
 
-    /// Log-probabilities and probabilities, row by row.
-    fn rows(&self, n: usize) -> impl Iterator<Item = (&[f32], &[f32])> {
-        self.log.chunks_exact(n).zip(self.probs.chunks_exact(n))
+    /// Parts of `len` elements, to be filled, and the logits of each.
+    fn parts_mut<'a>(
+        &'a mut self,
+        logits: &'a [f32],
+        len: usize,
+    ) -> impl Iterator<Item = [&'a mut [f32]; 2]> {
+        self.log.copy_from_slice(logits);
+        self.log.chunks_mut(len).zip(self.probs.chunks_mut(len)).map(|(log, probs)| [log, probs])
+    }
+}
+
+/// Turns logits, row by row, into log-probabilities and probabilities.
+fn normalize(log: &mut [f32], probs: &mut [f32], n: usize) {
+    for row in log.chunks_exact_mut(n) {
+        let mut max = f32::NEG_INFINITY;
+        for &logit in row.iter() {
+            max = if logit > max { logit } else { max };
+        }
+        for logit in row {
+            *logit -= max;
+        }
+    }
+    probs.copy_from_slice(log);
+    exp(probs);
+    let mut totals = vec![0.0; log.len() / n];
+    for (total, row) in totals.iter_mut().zip(probs.chunks_exact_mut(n)) {
+        for p in row.iter() {
+            *total += p;
+        }
+        for p in row {
+            *p /= *total;
+        }
+    }
+    ln(&mut totals);
+    for (log_total, row) in totals.iter().zip(log.chunks_exact_mut(n)) {
+        for log in row {
+            // `max` would turn NaN into a number.
+            let value = *log - log_total;
+            *log = if value < LOG_ZERO { LOG_ZERO } else { value };
+        }
     }
 }
 
@@ -91,47 +104,90 @@ impl HostOp<2> for Terms {
     type Saved = [LogProbs; 2];
 
     fn forward(&self, [logits, old]: [&[f32]; 2], _tracked: bool) -> (Vec<f32>, Self::Saved) {
-        let (new, old) = (LogProbs::of(logits, self.n), LogProbs::of(old, self.n));
+        let n = self.n;
+        let rows = parallel::share(self.choices.len(), GRAIN);
         let mut terms = vec![0.0; 3 * self.choices.len()];
-        let rows = terms.chunks_exact_mut(3).zip(new.rows(self.n).zip(old.rows(self.n)));
-        for ((terms, ((log, probs), (old_log, old_probs))), &choice) in rows.zip(&self.choices) {
-            let (mut entropy, mut kl) = (0.0, 0.0);
-            for i in 0..log.len() {
-                entropy -= probs[i] * log[i];
-                kl += old_probs[i] * (old_log[i] - log[i]);
+        let mut saved = [logits, old].map(|logits| LogProbs::zeros(logits.len()));
+        let [of_new, of_old] = &mut saved;
+        let parts = of_new.parts_mut(logits, rows * n).zip(of_old.parts_mut(old, rows * n));
+        let tasks = terms.chunks_mut(3 * rows).zip(self.choices.chunks(rows)).zip(parts);
+        parallel::for_each(tasks.collect(), |((terms, choices), (mut new, mut old))| {
+            for [log, probs] in [&mut new, &mut old] {
+                normalize(log, probs, n);
             }
-            terms.copy_from_slice(&[log[choice], entropy, kl]);
-        }
-        (terms, [new, old])
+            terms_of(terms, choices, n, &new, &old);
+        });
+        (terms, saved)
     }
 
-    /// With the gradients `a`, `h` and `k` of the three terms, `∂L/∂log p` is
-    /// `a·[chosen] − h·p·(1 + log p) − k·p_old`, and through the softmax
-    /// `∂L/∂logit = g − p·Σg`. A log-probability at its bound has no gradient.
     fn backward(&self, pass: Pass<'_, Self::Saved, 2>) -> [Option<Vec<f32>>; 2] {
+        let n = self.n;
         let [new, old] = pass.saved;
+        let rows = parallel::share(self.choices.len(), GRAIN);
         let mut gradients = vec![0.0; new.log.len()];
-        let rows = gradients.chunks_exact_mut(self.n).zip(pass.gradient.chunks_exact(3));
-        for ((row, (gradients, above)), &choice) in rows.enumerate().zip(&self.choices) {
-            let range = row * self.n..(row + 1) * self.n;
-            let (log, probs) = (&new.log[range.clone()], &new.probs[range.clone()]);
-            let mut sum = 0.0;
-            for (i, gradient) in gradients.iter_mut().enumerate() {
-                if log[i] == LOG_ZERO {
-                    continue;
-                }
-                let of_entropy = above[1] * probs[i] * (1.0 + log[i]);
-                *gradient = -of_entropy - above[2] * old.probs[range.start + i];
-                if i == choice {
-                    *gradient += above[0];
-                }
-                sum += *gradient;
-            }
-            for (gradient, p) in gradients.iter_mut().zip(probs) {
-                *gradient -= p * sum;
-            }
-        }
+        let parts = gradients.chunks_mut(rows * n).zip(pass.gradient.chunks(3 * rows));
+        let saved = new.log.chunks(rows * n).zip(new.probs.chunks(rows * n));
+        let saved = saved.zip(old.probs.chunks(rows * n));
+        let tasks = parts.zip(self.choices.chunks(rows)).zip(saved);
+        parallel::for_each(tasks.collect(), |(((gradients, above), choices), saved)| {
+            let ((log, probs), old_probs) = saved;
+            gradients_of(gradients, above, choices, n, [log, probs, old_probs]);
+        });
         [Some(gradients), None]
+    }
+}
+
+/// Log-probability of the choice, entropy, and divergence from `old`, of each row.
+fn terms_of(
+    terms: &mut [f32],
+    choices: &[usize],
+    n: usize,
+    [log, probs]: &[&mut [f32]; 2],
+    [old_log, old_probs]: &[&mut [f32]; 2],
+) {
+    let rows = terms.as_chunks_mut::<3>().0.iter_mut().zip(choices);
+    for (row, (terms, &choice)) in rows.enumerate() {
+        let range = row * n..(row + 1) * n;
+        let (log, probs) = (&log[range.clone()], &probs[range.clone()]);
+        let (old_log, old_probs) = (&old_log[range.clone()], &old_probs[range]);
+        let (mut entropy, mut kl) = (0.0, 0.0);
+        for i in 0..n {
+            entropy -= probs[i] * log[i];
+            kl += old_probs[i] * (old_log[i] - log[i]);
+        }
+        *terms = [log[choice], entropy, kl];
+    }
+}
+
+/// With the gradients `a`, `h` and `k` of the three terms, `∂L/∂log p` is
+/// `a·[chosen] − h·p·(1 + log p) − k·p_old`, and through the softmax
+/// `∂L/∂logit = g − p·Σg`. A log-probability at its bound has no gradient.
+fn gradients_of(
+    gradients: &mut [f32],
+    above: &[f32],
+    choices: &[usize],
+    n: usize,
+    [log, probs, old_probs]: [&[f32]; 3],
+) {
+    let rows = gradients.chunks_exact_mut(n).zip(above.as_chunks::<3>().0);
+    for ((row, (gradients, [a, h, k])), &choice) in rows.enumerate().zip(choices) {
+        let range = row * n..(row + 1) * n;
+        let (log, probs) = (&log[range.clone()], &probs[range.clone()]);
+        let old_probs = &old_probs[range];
+        let mut sum = 0.0;
+        for (i, gradient) in gradients.iter_mut().enumerate() {
+            if log[i] == LOG_ZERO {
+                continue;
+            }
+            *gradient = -h * probs[i] * (1.0 + log[i]) - k * old_probs[i];
+            if i == choice {
+                *gradient += a;
+            }
+            sum += *gradient;
+        }
+        for (gradient, p) in gradients.iter_mut().zip(probs) {
+            *gradient -= p * sum;
+        }
     }
 }
 
@@ -181,6 +237,15 @@ mod tests {
             for (a, b) in fused.iter().flatten().zip(composed.iter().flatten()) {
                 prop_assert!((a - b).abs() < 2e-5 * (1.0 + b.abs()), "{a} and {b}");
             }
+        }
+    }
+
+    #[test]
+    fn rows_that_are_split_among_threads_equal_the_composition() {
+        let logits = (0..2 * (3 * GRAIN + 5)).map(|i| ((i * 7919) % 1009) as f32 / 1009.0);
+        let [fused, composed] = both(logits.collect(), 2);
+        for (a, b) in fused.iter().flatten().zip(composed.iter().flatten()) {
+            assert!((a - b).abs() < 2e-5 * (1.0 + b.abs()), "{a} and {b}");
         }
     }
 

@@ -56,9 +56,8 @@ impl Rule {
     fn apply(&self, input: &Buffer, output: &mut Buffer) -> Result<()> {
         match self {
             Self::Keep => {
-                for row in 0..input.rows() {
-                    output.copy_row(row, input, row)?;
-                }
+                output.clear();
+                output.extend_from(input, 0..input.rows())?;
             }
             Self::Bound { low, high, normalize } => {
                 let bounds = low.iter().zip(high).cycle();
