@@ -35,7 +35,7 @@ fn step(c: &mut Criterion) -> Outcome {
                         let module = mlp.take()?;
                         let loss = module.forward(inputs.clone()).square().mean();
                         let gradients = Gradients::take(&module, &mut loss.backward());
-                        let (module, outcome) = optimizer.step(1e-4, module, gradients);
+                        let (module, outcome) = optimizer.step(1e-4, None, module, gradients);
                         mlp = Some(module);
                         outcome.ok()
                     });

@@ -63,7 +63,7 @@ fn main() -> Outcome {
                     let module = mlp.take().ok_or("the step before failed")?;
                     let loss = module.forward(inputs.clone()).square().mean();
                     let gradients = Gradients::take(&module, &mut loss.backward());
-                    let (module, outcome) = optimizer.step(1e-4, module, gradients);
+                    let (module, outcome) = optimizer.step(1e-4, None, module, gradients);
                     mlp = Some(module);
                     Ok(outcome?)
                 })?

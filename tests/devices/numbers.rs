@@ -10,8 +10,8 @@ use rekindle::catalog::mask_logits;
 use rekindle::core::any_tensor::{to_f32, to_i64};
 use rekindle::prelude::*;
 
-use crate::training::{bits, weights};
-use crate::{cpu, normal, subject, subject_spec};
+use crate::training::{bits, flat, weights};
+use crate::{cpu, difference, normal, subject, subject_spec};
 
 const NAN: f32 = f32::NAN;
 const INF: f32 = f32::INFINITY;
@@ -72,7 +72,22 @@ fn what_is_not_a_number_may_be_lost_in_clamps_and_choices() {
     }
 }
 
-/// Whatever clamps do: an update that is not finite changes nothing.
+/// Eight rows, made worse by `spoil`.
+fn batch(device: &Device, spoil: impl FnOnce(&mut [Vec<f32>; 3])) -> BTreeMap<String, Batch> {
+    let mut columns = [vec![0.1f32; 32], vec![1.0; 8], vec![0.5; 8]];
+    spoil(&mut columns);
+    let [obs, advantages, targets] = columns.map(|values| tensor(&values, device));
+    let batch = Batch::new()
+        .with(Columns::OBS, obs.reshape([8, 4]))
+        .with(Columns::ACTIONS, Tensor::<1, Int>::zeros([8], device))
+        .with(Columns::ACTION_DIST_INPUTS, normal(1, [8, 2], device))
+        .with(Columns::ACTION_LOGP, tensor(&[-0.7; 8], device))
+        .with(Columns::ADVANTAGES, advantages)
+        .with(Columns::VALUE_TARGETS, targets);
+    BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), batch)])
+}
+
+/// Whatever clamps do: an update that is not finite changes nothing, and is counted.
 #[test]
 fn updates_that_are_not_finite_are_skipped_on_every_device() {
     let config = PpoConfig::new()
@@ -80,34 +95,33 @@ fn updates_that_are_not_finite_are_skipped_on_every_device() {
         .model("fcnet_hiddens", vec![8])
         .training(|t| t.minibatch_size(None).train_batch_size(8).num_epochs(1).grad_clip(0.5))
         .seed(0);
+    let mut later = Vec::new();
     for spec in [DeviceSpec::Cpu, subject_spec()] {
         let device = spec.open().unwrap();
-        for (what, bad) in [("obs", NAN), ("advantages", NAN), ("value_targets", INF)] {
+        for (column, bad) in [(0, NAN), (1, NAN), (2, INF)] {
             let algo = config.build(&device).unwrap();
             let before = weights(&algo);
             let module = algo.learner().module().clone();
             let objective = config.training.objective(BTreeMap::new());
             let settings = algo.learner().config().clone();
             let mut learner = Learner::new(settings, objective, module, &device).unwrap();
-            let mut obs = vec![0.1f32; 32];
-            let (mut advantages, mut targets) = (vec![1.0f32; 8], vec![0.5f32; 8]);
-            match what {
-                "obs" => obs[5] = bad,
-                "advantages" => advantages[3] = bad,
-                _ => targets[3] = bad,
-            }
-            let row = |values: Vec<f32>| tensor(&values, &device);
-            let batch = Batch::new()
-                .with(Columns::OBS, row(obs).reshape([8, 4]))
-                .with(Columns::ACTIONS, Tensor::<1, Int>::zeros([8], &device))
-                .with(Columns::ACTION_DIST_INPUTS, normal(1, [8, 2], &device))
-                .with(Columns::ACTION_LOGP, row(vec![-0.7; 8]))
-                .with(Columns::ADVANTAGES, row(advantages))
-                .with(Columns::VALUE_TARGETS, row(targets));
-            let batches = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), batch)]);
-            learner.update_from_batches(&batches, 8).unwrap();
-            let after = learner.module().module(DEFAULT_MODULE_ID).unwrap().state_dict().unwrap();
-            assert_eq!(bits(&after), bits(&before), "{what} on {spec}");
+            let now = |learner: &Learner| {
+                learner.module().module(DEFAULT_MODULE_ID).unwrap().state_dict().unwrap()
+            };
+            learner.update_from_batches(&batch(&device, |_| ()), 8).unwrap();
+            let good = now(&learner);
+            assert_ne!(bits(&good), bits(&before), "it learns");
+            let spoilt = batch(&device, |columns| columns[column][3] = bad);
+            learner.update_from_batches(&spoilt, 16).unwrap();
+            assert_eq!(bits(&now(&learner)), bits(&good), "column {column} on {spec}");
+            let metrics = format!("{:?}", learner.take_metrics());
+            assert!(metrics.contains("num_non_finite_updates_lifetime"), "{metrics}");
+            // What comes after it is as if it had not been.
+            learner.update_from_batches(&batch(&device, |_| ()), 24).unwrap();
+            later.push(flat(&now(&learner)));
         }
+    }
+    for found in &later {
+        assert!(difference(found, &later[0]) < 1e-5, "{found:?} {:?}", later[0]);
     }
 }

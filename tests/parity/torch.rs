@@ -118,7 +118,7 @@ fn ten_steps_of_adam_lead_where_those_of_pytorch_lead() {
         let loss = scalar_loss(&module, &recorded);
         losses.push(loss.clone().inner());
         let gradients = Gradients::take(&module, &mut loss.backward());
-        let (stepped, outcome) = optimizer.step(1e-3, module, gradients);
+        let (stepped, outcome) = optimizer.step(1e-3, None, module, gradients);
         outcome.unwrap();
         module = stepped;
     }

@@ -195,6 +195,17 @@ impl AnyTensor {
         with_rank!(shape.len(), shape, D => Ok(self.into_float::<D>()?.mul_scalar(factor).into()))
     }
 
+    /// The float tensor times a number that is on its device, `[1]`.
+    ///
+    /// # Errors
+    /// [`CoreError::TensorKind`] if it is no float tensor.
+    pub fn scale_by(self, factor: &Tensor<1>) -> Result<Self> {
+        let (shape, factor) = (self.shape(), factor.clone());
+        with_rank!(shape.len(), shape, D => {
+            Ok((self.into_float::<D>()? * factor.reshape([1; D])).into())
+        })
+    }
+
     /// Rows of the tensor, in that order, gathered where it is.
     ///
     /// # Shapes

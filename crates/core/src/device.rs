@@ -48,6 +48,17 @@ impl DeviceSpec {
     }
 }
 
+/// Whether what is on the device lies in host memory, so that reading it waits for nothing.
+pub fn is_host(device: &Device) -> bool {
+    #[cfg(feature = "flex")]
+    return device.clone().inner() == Device::flex();
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = device;
+        false
+    }
+}
+
 impl fmt::Display for DeviceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

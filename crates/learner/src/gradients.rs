@@ -6,11 +6,9 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::prelude::*;
 use burn::tensor::Gradients as AutodiffGradients;
 use rekindle_core::AnyTensor;
-use rekindle_core::any_tensor::to_f32;
-use rekindle_core::kernels;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::{GlobalNorm, Result};
 
 /// How gradients are clipped; RLlib's `grad_clip_by`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -86,70 +84,35 @@ impl Gradients {
         self.by_param.keys()
     }
 
-    fn iter(&self) -> impl Iterator<Item = &AnyTensor> {
+    fn iter(&self) -> impl Iterator<Item = &AnyTensor> + Clone {
         self.order.iter().filter_map(|id| self.by_param.get(id))
     }
 
-    /// The sum of the squares of all elements, `[1]`, on the device; `None` without gradients.
+    /// The 2-norm of all gradients together; `None` without gradients.
     ///
     /// # Errors
     /// If a gradient has an unsupported rank.
-    pub fn square_sum(&self) -> Result<Option<Tensor<1>>> {
-        let Some(first) = self.iter().next() else { return Ok(None) };
-        if let Some(sum) = kernels::square_sum(self.iter()) {
-            let device = first.flatten()?.device();
-            return Ok(Some(Tensor::from_floats([sum as f32], &device)));
-        }
-        let squares = self
-            .iter()
-            .map(|g| Ok(g.flatten()?.square().sum()))
-            .collect::<Result<Vec<Tensor<1>>>>()?;
-        Ok(Some(Tensor::cat(squares, 0).sum()))
+    pub fn global_norm(&self) -> Result<Option<GlobalNorm>> {
+        GlobalNorm::of(self.iter())
     }
 
-    /// The 2-norm of all gradients together, given their `square_sum` as read back.
-    ///
-    /// Squares beyond the range of 32-bit floats are computed again in double precision, so the
-    /// result is finite whenever the gradients are.
+    /// Clips. `global_norm` is [`Gradients::global_norm`].
     ///
     /// # Errors
-    /// If the device fails.
-    pub fn global_norm(&self, square_sum: f32) -> Result<f64> {
-        if square_sum.is_finite() && square_sum > 1e-30 {
-            return Ok(f64::from(square_sum).sqrt());
-        }
-        if let Some(sum) = kernels::square_sum(self.iter()) {
-            return Ok(sum.sqrt());
-        }
-        let mut sum = 0f64;
-        for gradient in self.iter() {
-            let values = to_f32(gradient.flatten()?)?;
-            sum += values.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>();
-        }
-        Ok(sum.sqrt())
-    }
-
-    /// Clips in place. `global_norm` is [`Gradients::global_norm`].
-    ///
-    /// # Errors
-    /// If a gradient has an unsupported rank or the device fails.
-    pub fn clip(mut self, by: GradClipBy, clip: f64, global_norm: f64) -> Result<Self> {
-        match by {
-            GradClipBy::Value => self.map(|g| g.map_flat(|g| g.clamp(-clip, clip)))?,
-            GradClipBy::Norm => self.map(|g| {
-                let values = g.to_f32()?;
-                let norm = values.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
-                if norm > clip { g.scale(clip / norm) } else { Ok(g) }
-            })?,
-            GradClipBy::GlobalNorm if global_norm > clip => {
-                self.map(|g| g.scale(clip / global_norm))?;
-            }
-            GradClipBy::GlobalNorm => {}
-        }
+    /// If a gradient has an unsupported rank.
+    pub fn clip(mut self, by: GradClipBy, clip: f64, global_norm: &GlobalNorm) -> Result<Self> {
+        self.map(|gradient| match by {
+            GradClipBy::Value => Ok(gradient.map_flat(|g| g.clamp(-clip, clip))?),
+            GradClipBy::GlobalNorm => global_norm.limit(gradient, clip),
+            GradClipBy::Norm => match GlobalNorm::of(std::iter::once(&gradient))? {
+                Some(norm) => norm.limit(gradient, clip),
+                None => Ok(gradient),
+            },
+        })?;
         Ok(self)
     }
 
-    fn map(&mut self, f: impl Fn(AnyTensor) -> rekindle_core::Result<AnyTensor>) -> Result<()> {
+    fn map(&mut self, f: impl Fn(AnyTensor) -> Result<AnyTensor>) -> Result<()> {
         for id in &self.order {
             if let Some(gradient) = self.by_param.remove(id) {
                 self.by_param.insert(*id, f(gradient)?);
@@ -174,15 +137,14 @@ mod tests {
         (gradients, ids)
     }
 
-    fn norm(gradients: &Gradients) -> f64 {
-        let square_sum = to_f32(gradients.square_sum().unwrap().unwrap()).unwrap()[0];
-        gradients.global_norm(square_sum).unwrap()
+    fn norm(gradients: &Gradients) -> GlobalNorm {
+        gradients.global_norm().unwrap().unwrap()
     }
 
     fn clipped(values: &[&[f32]], by: GradClipBy, clip: f64) -> Vec<Vec<f32>> {
         let (gradients, ids) = gradients(values);
         let norm = norm(&gradients);
-        let clipped = gradients.clip(by, clip, norm).unwrap();
+        let clipped = gradients.clip(by, clip, &norm).unwrap();
         ids.iter().map(|id| clipped.get(*id).unwrap().to_f32().unwrap()).collect()
     }
 
@@ -209,14 +171,27 @@ mod tests {
     }
 
     #[test]
+    fn a_norm_on_the_device_limits_as_a_known_one() {
+        for values in [[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]] {
+            let tensor = Tensor::<1>::from_floats(values, &Device::flex());
+            let on_device = GlobalNorm::OnDevice(tensor.clone().square().sum().sqrt());
+            let known = GlobalNorm::Known(on_device.value().unwrap());
+            let [a, b] =
+                [on_device, known].map(|norm| norm.limit(tensor.clone().into(), 1.0).unwrap());
+            assert_eq!(a.to_f32().unwrap(), b.to_f32().unwrap());
+        }
+    }
+
+    #[test]
     fn a46_the_global_norm_of_huge_and_tiny_gradients_is_finite_and_right() {
         for (value, expected) in [(1e22f32, 1e22 * 1144.8668), (1e-22, 1e-22 * 1144.8668)] {
             let data = vec![value; 256 * 256];
             let all: Vec<&[f32]> = (0..20).map(|_| &data[..]).collect();
             let (gradients, ids) = gradients(&all);
             let norm = norm(&gradients);
-            assert!((norm / expected - 1.0).abs() < 1e-4, "{norm}");
-            let clipped = gradients.clip(GradClipBy::GlobalNorm, 40.0, norm).unwrap();
+            let found = norm.value().unwrap();
+            assert!((found / expected - 1.0).abs() < 1e-4, "{found}");
+            let clipped = gradients.clip(GradClipBy::GlobalNorm, 40.0, &norm).unwrap();
             let first = clipped.get(ids[0]).unwrap().to_f32().unwrap()[0];
             let expected = if value > 1.0 { 40.0 / 1144.8668 } else { value };
             assert!((first / expected - 1.0).abs() < 1e-3, "{first}");

@@ -13,6 +13,7 @@
 #![recursion_limit = "256"]
 
 mod error;
+mod global_norm;
 mod gradients;
 mod learner;
 mod learner_batch;
@@ -26,6 +27,7 @@ pub mod sharding;
 mod train_batch;
 
 pub use error::{LearnerError, Result};
+pub use global_norm::GlobalNorm;
 pub use gradients::{GradClipBy, Gradients};
 pub use learner::{Learner, LearnerConfig, ModuleRollouts};
 pub use learner_batch::{LearnerBatch, Sequences};

@@ -9,7 +9,9 @@ use rekindle_env_runner::Rollout;
 use rekindle_rl_module::{AnyRLModule, Role};
 use serde_json::Value;
 
-use crate::{Gradients, LearnerBatch, LearnerConfig, LearnerError, OptimizerConfig, Result};
+use crate::{
+    GlobalNorm, Gradients, LearnerBatch, LearnerConfig, LearnerError, OptimizerConfig, Result,
+};
 
 /// Where in an update an objective is called.
 #[derive(Debug, Clone, Copy)]
@@ -106,7 +108,7 @@ pub trait Objective: Debug + Send {
         _group: &str,
         config: &LearnerConfig,
         gradients: Gradients,
-        global_norm: f64,
+        global_norm: &GlobalNorm,
     ) -> Result<Gradients> {
         match config.grad_clip {
             Some(clip) => gradients.clip(config.grad_clip_by, clip, global_norm),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::prelude::*;
 use rekindle_core::checkpoint::Array;
-use rekindle_core::kernels::{AdamStep, adam};
+use rekindle_core::kernels::{AdamStep, StepGuard, adam};
 use rekindle_core::{AnyTensor, State};
 use serde::{Deserialize, Serialize};
 
@@ -73,18 +73,31 @@ impl Optimizer {
         Self { config, moments: BTreeMap::new(), names: HashMap::new() }
     }
 
-    /// One step of all parameters that have a gradient, by learning rate `lr`.
+    /// One step of all parameters that have a gradient, by learning rate `lr`, if `guard` takes it.
     ///
     /// The module comes back in any case; a parameter that could not be stepped is unchanged.
     ///
     /// # Errors
     /// If a gradient has another rank than its parameter.
-    pub fn step<M: Module>(&mut self, lr: f64, module: M, gradients: Gradients) -> (M, Result<()>) {
+    pub fn step<M: Module>(
+        &mut self,
+        lr: f64,
+        guard: Option<&StepGuard>,
+        module: M,
+        gradients: Gradients,
+    ) -> (M, Result<()>) {
         let all_named = gradients.params().all(|id| self.names.contains_key(id));
         let path = (!all_named).then(Vec::new);
-        let mut stepper = Stepper { optimizer: self, lr, gradients, path, outcome: Ok(()) };
+        let mut stepper = Stepper { optimizer: self, lr, guard, gradients, path, outcome: Ok(()) };
         let module = module.map(&mut stepper);
         (module, stepper.outcome)
+    }
+
+    /// Takes back that a step counted which its guard turned out to have refused.
+    pub fn forget_step(&mut self) {
+        for memory in self.moments.values_mut() {
+            memory.time = memory.time.saturating_sub(1);
+        }
     }
 
     /// The parameter after its step; as it was if its moments are of another rank.
@@ -92,10 +105,15 @@ impl Optimizer {
         &mut self,
         id: ParamId,
         lr: f64,
+        guard: Option<&StepGuard>,
         tensor: Tensor<D>,
         gradient: Tensor<D>,
     ) -> (Tensor<D>, Result<()>) {
         let OptimizerConfig::Adam { beta_1, beta_2, epsilon } = self.config else {
+            let gradient = match guard {
+                Some(guard) => guard.gradient(gradient),
+                None => gradient,
+            };
             return (tensor - gradient.mul_scalar(lr), Ok(()));
         };
         let Some(name) = self.names.get(&id) else { return (tensor, Ok(())) };
@@ -116,7 +134,7 @@ impl Optimizer {
         };
         memory.time += 1;
         let step = AdamStep { lr, beta_1, beta_2, epsilon, time: memory.time };
-        let [tensor, first, second] = adam(&step, tensor, gradient, moments);
+        let [tensor, first, second] = adam(&step, guard, tensor, gradient, moments);
         memory.tensors = Some([first.into(), second.into()]);
         (tensor, Ok(()))
     }
@@ -186,6 +204,7 @@ impl Optimizer {
 struct Stepper<'a> {
     optimizer: &'a mut Optimizer,
     lr: f64,
+    guard: Option<&'a StepGuard>,
     gradients: Gradients,
     /// Where it is in the module; `None` if it need not know.
     path: Option<Vec<String>>,
@@ -217,7 +236,8 @@ impl ModuleMapper for Stepper<'_> {
         }
         let (id, tensor, mapper) = param.consume();
         let trains = tensor.is_require_grad();
-        let (new, outcome) = self.optimizer.apply(id, self.lr, tensor.inner(), gradient);
+        let (new, outcome) =
+            self.optimizer.apply(id, self.lr, self.guard, tensor.inner(), gradient);
         if outcome.is_err() {
             self.outcome = outcome;
         }

@@ -28,44 +28,81 @@ impl AdamStep {
     }
 }
 
-/// One step of a parameter; returns it and its first and second moment.
+/// Whether a step is taken, where only the device knows: the host issues the step either way, and
+/// one that is refused changes nothing.
+#[derive(Debug)]
+pub struct StepGuard {
+    refused: Tensor<1, Bool>,
+    weight: Tensor<1>,
+}
+
+impl StepGuard {
+    /// A guard that takes the step where `taken` (`[1]`) is true.
+    pub fn new(taken: Tensor<1, Bool>) -> Self {
+        Self { refused: taken.clone().bool_not(), weight: taken.float() }
+    }
+
+    /// The gradient of a step that is taken, and zero, whatever it was, of one that is not.
+    pub fn gradient<const D: usize>(&self, gradient: Tensor<D>) -> Tensor<D> {
+        let refused = self.refused.clone().reshape([1; D]).expand(gradient.shape());
+        gradient.mask_fill(refused, 0.0)
+    }
+
+    fn change<const D: usize>(&self, change: Tensor<D>) -> Tensor<D> {
+        change * self.weight.clone().reshape([1; D])
+    }
+}
+
+/// One step of a parameter, if `guard` takes it; returns it and its first and second moment.
 ///
 /// # Shapes
 /// All of one shape.
 pub fn adam<const D: usize>(
     step: &AdamStep,
+    guard: Option<&StepGuard>,
     parameter: Tensor<D>,
     gradient: Tensor<D>,
     [first, second]: [Tensor<D>; 2],
 ) -> [Tensor<D>; 3] {
     #[cfg(feature = "flex")]
-    {
+    if guard.is_none() {
         let gradient = AnyTensor::from(gradient);
         let changed = [parameter.into(), first.into(), second.into()];
         return match host::adam(step, changed, &gradient) {
             Ok(changed) => changed.map(AnyTensor::restore),
             Err(same) => {
                 let [parameter, first, second] = same.map(AnyTensor::restore);
-                plain(step, parameter, gradient.restore(), [first, second])
+                plain(step, None, parameter, gradient.restore(), [first, second])
             }
         };
     }
-    #[cfg(not(feature = "flex"))]
-    plain(step, parameter, gradient, [first, second])
+    plain(step, guard, parameter, gradient, [first, second])
 }
 
 fn plain<const D: usize>(
     step: &AdamStep,
+    guard: Option<&StepGuard>,
     parameter: Tensor<D>,
     gradient: Tensor<D>,
     [first, second]: [Tensor<D>; 2],
 ) -> [Tensor<D>; 3] {
     let (root, factor) = step.corrections();
-    let first = first * step.beta_1 + gradient.clone() * (1.0 - step.beta_1);
-    let second = second * step.beta_2 + gradient.square() * (1.0 - step.beta_2);
+    let guarded = |change: Tensor<D>| match guard {
+        Some(guard) => guard.change(change),
+        None => change,
+    };
+    let gradient = match guard {
+        Some(guard) => guard.gradient(gradient),
+        None => gradient,
+    };
+    let towards = |moment: Tensor<D>, value: Tensor<D>, decay: f32| {
+        moment.clone() + guarded((value - moment) * (1.0 - decay))
+    };
+    let first = towards(first, gradient.clone(), step.beta_1);
+    let second = towards(second, gradient.square(), step.beta_2);
     let divisor = second.clone().sqrt() + step.epsilon * root;
     let change = first.clone() * (factor * step.lr as f32) / divisor;
-    [parameter - change, first, second]
+    [parameter - guarded(change), first, second]
 }
 
 /// The sum of the squares of all elements of some tensors, in double precision; `None` if one of
@@ -142,15 +179,33 @@ mod tests {
         for time in 1..6 {
             let step = AdamStep { lr: 0.1, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, time };
             let gradient = random();
-            let [parameter, first, second] = adam(&step, fused.0, gradient.clone(), fused.1);
+            let [parameter, first, second] = adam(&step, None, fused.0, gradient.clone(), fused.1);
             fused = (parameter, [first, second]);
-            let [parameter, first, second] = plain(&step, composed.0, gradient, composed.1);
+            let [parameter, first, second] = plain(&step, None, composed.0, gradient, composed.1);
             composed = (parameter, [first, second]);
         }
         let (fused, composed) = (to_f32(fused.0).unwrap(), to_f32(composed.0).unwrap());
         assert!(fused.iter().zip(&composed).all(|(a, b)| (a - b).abs() < 1e-6));
         assert_ne!(fused, before);
         assert_eq!(to_f32(start).unwrap(), before);
+    }
+
+    #[test]
+    fn a_guard_takes_a_step_or_changes_nothing() {
+        let device = Device::flex();
+        let step = AdamStep { lr: 0.1, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, time: 2 };
+        let tensor = |values: [f32; 2]| Tensor::<1>::from_floats(values, &device);
+        let run = |guard: Option<&StepGuard>, gradient| {
+            let moments = [tensor([0.1, 0.2]), tensor([0.3, 0.4])];
+            adam(&step, guard, tensor([1.0, 2.0]), tensor(gradient), moments)
+                .map(|t| to_f32(t).unwrap())
+        };
+        let guard = |taken: bool| StepGuard::new(Tensor::from_data([taken], &device));
+        let (taken, plain) = (run(Some(&guard(true)), [0.5, -0.5]), run(None, [0.5, -0.5]));
+        let both = taken.iter().flatten().zip(plain.iter().flatten());
+        assert!(both.into_iter().all(|(a, b)| (a - b).abs() < 1e-6), "{taken:?} {plain:?}");
+        let refused = run(Some(&guard(false)), [f32::NAN, f32::INFINITY]);
+        assert_eq!(refused, [[1.0, 2.0], [0.1, 0.2], [0.3, 0.4]]);
     }
 
     #[cfg(feature = "flex")]

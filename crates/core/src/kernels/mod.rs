@@ -11,7 +11,7 @@ mod mlp;
 pub mod parallel;
 mod tanh;
 
-pub use adam::{AdamStep, adam, square_sum};
+pub use adam::{AdamStep, StepGuard, adam, square_sum};
 pub use cpu::{exp, ln};
 pub use mlp::{Dense, DenseActivation, mlp};
 pub use tanh::tanh;

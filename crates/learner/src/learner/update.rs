@@ -1,5 +1,6 @@
 //! One update: from experience to new weights.
 
+mod readings;
 mod tensors;
 
 use std::collections::BTreeMap;
@@ -8,15 +9,24 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::prelude::{Device, Tensor};
 use rekindle_core::any_tensor::to_f32;
+use rekindle_core::device::is_host;
+use rekindle_core::kernels::StepGuard;
 use rekindle_core::metrics::Reducer;
 use rekindle_core::{Batch, ModuleId};
 
+use self::readings::{Minibatch, MinibatchMetrics, Readings};
 use super::{Learner, ModuleRollouts};
 use crate::minibatch::{MinibatchCyclicIterator, Units};
-use crate::{Gradients, LearnerBatch, LearnerError, Loss, Result, UpdateContext};
+use crate::{GlobalNorm, Gradients, LearnerBatch, LearnerError, Loss, Result, UpdateContext};
 
-/// Metrics of one minibatch by module (or name of shared parameters) and name.
-type MinibatchMetrics = BTreeMap<ModuleId, BTreeMap<&'static str, f64>>;
+/// What a minibatch asks of the parameters of a group.
+struct Step {
+    group: String,
+    /// The sum of the losses of the modules that have these parameters, `[1]`.
+    loss: Tensor<1>,
+    norm: GlobalNorm,
+    gradients: Gradients,
+}
 
 /// The rows of a module that a minibatch is made of, on the device; `None` if it has none.
 type Gather<'a> = dyn Fn(&str, &[usize], &Device) -> Option<Result<Batch>> + 'a;
@@ -48,10 +58,28 @@ impl Learner {
         let rows = batches.iter().map(|(id, b)| (id.clone(), b.rows())).collect();
         let size = self.config.minibatch_size;
         let units = batches.iter().map(|(id, batch)| (id.clone(), batch.units(size))).collect();
-        let gather = |id: &str, units: &[usize], device: &Device| {
-            Some(batches.get(id)?.gather_to_device(units, device))
+        let resident = self.upload(&batches)?;
+        let gather = |id: &str, units: &[usize], device: &Device| match resident.get(id) {
+            Some(batch) => Some(tensors::select(batch, units, device)),
+            None => Some(batches.get(id)?.gather_to_device(units, device)),
         };
         self.learn(&rows, &units, &gather, env_steps)
+    }
+
+    /// The batches whose minibatches are gathered on the device: where it has memory of its own,
+    /// all that are made of single rows.
+    fn upload(
+        &self,
+        batches: &BTreeMap<ModuleId, LearnerBatch>,
+    ) -> Result<BTreeMap<ModuleId, Batch>> {
+        if is_host(&self.device) {
+            return Ok(BTreeMap::new());
+        }
+        let of_rows = batches.iter().filter(|(_, batch)| batch.sequences.is_none());
+        let upload = |(id, batch): (&ModuleId, &LearnerBatch)| {
+            Ok((id.clone(), batch.columns.to_device(&self.device)?))
+        };
+        of_rows.map(upload).collect()
     }
 
     /// Epochs of minibatches, and what is reported of them. `rows` are those of each module, `units`
@@ -73,6 +101,11 @@ impl Learner {
         }
         self.shuffle_rng = rng;
         self.weights_seq_no += 1;
+        let history = Readings::read(history)?;
+        for minibatch in &history {
+            self.count_refused(minibatch)?;
+        }
+        let history: Vec<_> = history.into_iter().map(|minibatch| minibatch.metrics).collect();
         let mut recent = mean(&history[last_epoch.min(history.len())..]);
         recent.retain(|id, _| rows.contains_key(id));
         let extra = self.objective.after_update(&recent, env_steps);
@@ -121,7 +154,7 @@ impl Learner {
         gather: &Gather<'_>,
         minibatch: &BTreeMap<ModuleId, Vec<usize>>,
         env_steps: u64,
-    ) -> Result<MinibatchMetrics> {
+    ) -> Result<Readings> {
         let mut losses = BTreeMap::new();
         for (id, units) in minibatch {
             let Some(batch) = gather(id, units, &self.device).transpose()? else { continue };
@@ -141,88 +174,98 @@ impl Learner {
             };
             losses.insert(id.clone(), self.objective.compute_loss(cx, &batch, &outputs)?);
         }
-        let (gradients, metrics) = self.backward(losses)?;
-        for (group, gradients) in gradients {
-            let of_group =
-                metrics.iter().filter(|(id, _)| self.module.parameter_group(id) == group);
-            let loss: f64 = of_group.filter_map(|(_, metrics)| metrics.get(TOTAL_LOSS)).sum();
-            let norm = metrics.get(&group).and_then(|m| m.get(GLOBAL_NORM)).copied().unwrap_or(0.0);
-            if loss.is_finite() && norm.is_finite() {
-                self.apply(&group, gradients, norm, env_steps)?;
-            } else {
-                self.skip(&group, loss, norm)?;
-            }
+        let mut readings = Readings::default();
+        for step in self.backward(losses, &mut readings)? {
+            self.apply(step, env_steps)?;
         }
-        Ok(metrics)
+        Ok(readings)
     }
 
-    /// Gradients of the sum of all losses by the name of the parameters, and all metrics in one read
-    /// from the device.
+    /// What the sum of all losses asks of each group of parameters.
     fn backward(
         &self,
         losses: BTreeMap<ModuleId, Loss>,
-    ) -> Result<(BTreeMap<String, Gradients>, MinibatchMetrics)> {
-        let mut names = Vec::new();
-        let mut scalars: Vec<Tensor<1>> = Vec::new();
-        let mut total: Option<Tensor<1>> = None;
+        readings: &mut Readings,
+    ) -> Result<Vec<Step>> {
+        let add = |sum: Option<Tensor<1>>, loss: Tensor<1>| match sum {
+            Some(sum) => Some(sum + loss),
+            None => Some(loss),
+        };
+        let mut of_groups: BTreeMap<String, Tensor<1>> = BTreeMap::new();
+        let mut total = None;
         for (id, loss) in losses {
-            names.push((id.clone(), TOTAL_LOSS));
-            scalars.push(loss.total.clone().inner());
+            readings.insert(&id, TOTAL_LOSS, loss.total.clone());
             for (name, value) in loss.metrics {
-                names.push((id.clone(), name));
-                scalars.push(value.inner());
+                readings.insert(&id, name, value);
             }
-            total = Some(match total {
-                Some(total) => total + loss.total,
-                None => loss.total,
-            });
+            let group = self.module.parameter_group(&id);
+            let of_group = add(of_groups.remove(group), loss.total.clone().inner());
+            of_groups.extend(of_group.map(|loss| (group.to_owned(), loss)));
+            total = add(total, loss.total);
         }
-        let Some(total) = total else { return Ok(Default::default()) };
+        let Some(total) = total else { return Ok(Vec::new()) };
         let mut all = total.backward();
-        let mut gradients = BTreeMap::new();
+        let mut steps = Vec::new();
         for (group, module) in self.module.parameter_groups() {
-            let of_group = Gradients::take(module, &mut all);
-            if let Some(square_sum) = of_group.square_sum()? {
-                names.push((group.to_owned(), GLOBAL_NORM));
-                scalars.push(square_sum);
-                gradients.insert(group.to_owned(), of_group);
+            let gradients = Gradients::take(module, &mut all);
+            if let Some(norm) = gradients.global_norm()?
+                && let Some(loss) = of_groups.remove(group)
+            {
+                readings.insert_norm(group, GLOBAL_NORM, &norm);
+                steps.push(Step { group: group.to_owned(), loss, norm, gradients });
             }
         }
-        let values = to_f32(Tensor::cat(scalars, 0))?;
-        let mut metrics = MinibatchMetrics::new();
-        for ((id, name), value) in names.into_iter().zip(values) {
-            let value = match gradients.get(&id) {
-                Some(of_group) if name == GLOBAL_NORM => of_group.global_norm(value)?,
-                _ => f64::from(value),
-            };
-            metrics.entry(id).or_default().insert(name, value);
-        }
-        Ok((gradients, metrics))
+        Ok(steps)
     }
 
-    fn apply(
-        &mut self,
-        group: &str,
-        gradients: Gradients,
-        norm: f64,
-        env_steps: u64,
-    ) -> Result<()> {
-        let config = self.config.of_module(group);
-        let gradients = self.objective.postprocess_gradients(group, config, gradients, norm)?;
+    /// Takes a step if loss and gradients are finite. On the CPU the host looks; on another device
+    /// it would have to wait for that, and the device decides.
+    fn apply(&mut self, step: Step, env_steps: u64) -> Result<()> {
+        let Step { group, loss, norm, gradients } = step;
+        let guard = match &norm {
+            GlobalNorm::Known(norm) => {
+                let loss = to_f32(loss)?;
+                if !norm.is_finite() || !loss.iter().all(|loss| loss.is_finite()) {
+                    return Ok(());
+                }
+                None
+            }
+            GlobalNorm::OnDevice(norm) => Some(StepGuard::new((loss + norm.clone()).is_finite())),
+        };
+        let config = self.config.of_module(&group);
+        let gradients = self.objective.postprocess_gradients(&group, config, gradients, &norm)?;
         let lr = config.lr.value(env_steps);
-        let Some(optimizer) = self.optimizers.get_mut(group) else { return Ok(()) };
-        self.module.change_parameters(group, |module| optimizer.step(lr, module, gradients))?
+        let Some(optimizer) = self.optimizers.get_mut(&group) else { return Ok(()) };
+        self.module.change_parameters(&group, |module| {
+            optimizer.step(lr, guard.as_ref(), module, gradients)
+        })?
     }
 
-    fn skip(&mut self, group: &str, loss: f64, norm: f64) -> Result<()> {
-        tracing::warn!(
-            module = group,
-            loss,
-            gradient_norm = norm,
-            "skipped an update that is not finite"
-        );
-        let key = format!("{group}/num_non_finite_updates_lifetime");
-        Ok(self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?)
+    /// Counts the steps of a minibatch that were not taken.
+    fn count_refused(&mut self, minibatch: &Minibatch) -> Result<()> {
+        for (group, metrics) in &minibatch.metrics {
+            let Some(&norm) = metrics.get(GLOBAL_NORM) else { continue };
+            let of_group =
+                minibatch.metrics.iter().filter(|(id, _)| self.module.parameter_group(id) == group);
+            let loss: f64 = of_group.filter_map(|(_, metrics)| metrics.get(TOTAL_LOSS)).sum();
+            if loss.is_finite() && norm.is_finite() {
+                continue;
+            }
+            tracing::warn!(
+                module = group,
+                loss,
+                gradient_norm = norm,
+                "skipped an update that is not finite"
+            );
+            if minibatch.guarded.contains(group)
+                && let Some(optimizer) = self.optimizers.get_mut(group)
+            {
+                optimizer.forget_step();
+            }
+            let key = format!("{group}/num_non_finite_updates_lifetime");
+            self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
+        }
+        Ok(())
     }
 
     fn log(

@@ -50,7 +50,7 @@ fn a45_a_sum_of_parameters_has_gradients_of_one_and_sgd_subtracts_100_lr() {
     for _ in 0..100 {
         let gradients = gradients_of_ones(&net);
         let outcome;
-        (net, outcome) = optimizer.step(0.01, net, gradients);
+        (net, outcome) = optimizer.step(0.01, None, net, gradients);
         outcome.unwrap();
     }
     for (after, before) in values(&state_dict(&net).unwrap()).iter().zip(before) {
@@ -72,7 +72,7 @@ fn adam_steps_equal_burns_own_module_optimizer() {
     let mut reference: ModuleOptimizer = AdamConfig::new().with_epsilon(1e-5).init();
     for _ in 0..20 {
         let gradients = Gradients::take(&ours, &mut loss(&ours).backward());
-        (ours, _) = optimizer.step(1e-2, ours, gradients);
+        (ours, _) = optimizer.step(1e-2, None, ours, gradients);
         let grads = GradientsParams::from_grads(loss(&theirs).backward(), &theirs);
         theirs = reference.step(1e-2, theirs, grads);
     }
@@ -88,7 +88,7 @@ fn a_saved_optimizer_continues_exactly_and_refuses_another_modules_state() {
     let mut optimizer = Optimizer::new(OptimizerConfig::default());
     let step = |net: Net, optimizer: &mut Optimizer| {
         let gradients = Gradients::take(&net, &mut loss(&net).backward());
-        optimizer.step(1e-2, net, gradients).0
+        optimizer.step(1e-2, None, net, gradients).0
     };
     for _ in 0..3 {
         first = step(first, &mut optimizer);

@@ -13,8 +13,8 @@ impl Learner {
     ///
     /// The columns are what [`Objective::build_batch`] would make of experience, a row per step, for
     /// modules without memory; modules that do not learn are ignored. Everything else is as in
-    /// [`Learner::update`]: the same loss, order of rows, clipping, guard and metrics. The host reads
-    /// one small tensor a minibatch.
+    /// [`Learner::update`]: the same loss, order of rows, clipping, guard and metrics. Nothing waits
+    /// for the device before the last minibatch; then all metrics are read at once.
     ///
     /// [`Objective::build_batch`]: crate::Objective::build_batch
     ///
@@ -41,11 +41,15 @@ impl Learner {
         };
         let units = rows.iter().map(of_rows).collect();
         let gather = |id: &str, rows: &[usize], device: &Device| {
-            let indices: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
-            let data = TensorData::new(indices, [rows.len()]);
-            let rows = Tensor::<1, Int>::from_data(data, device);
-            Some(batches.get(id)?.select_rows(&rows).map_err(LearnerError::from))
+            Some(select(batches.get(id)?, rows, device))
         };
         self.learn(&rows, &units, &gather, env_steps)
     }
+}
+
+/// Rows of a batch, gathered on its device.
+pub(super) fn select(batch: &Batch, rows: &[usize], device: &Device) -> Result<Batch> {
+    let indices: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
+    let data = TensorData::new(indices, [rows.len()]);
+    Ok(batch.select_rows(&Tensor::<1, Int>::from_data(data, device))?)
 }
