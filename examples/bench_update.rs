@@ -24,6 +24,9 @@ struct Args {
     /// What learns.
     #[arg(long, default_value = "mlp")]
     network: Network,
+    /// What the convolutions compute in.
+    #[arg(long, default_value = "f32")]
+    compute_dtype: ComputeDType,
     /// Rows of a minibatch.
     #[arg(long, default_value_t = 4096)]
     minibatch_size: usize,
@@ -44,6 +47,23 @@ enum Network {
     Cnn,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum ComputeDType {
+    F32,
+    Bf16,
+    F16,
+}
+
+impl ComputeDType {
+    fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
+}
+
 impl Network {
     fn observation_space(self) -> Result<Space, Box<dyn Error>> {
         Ok(match self {
@@ -59,10 +79,11 @@ impl Network {
         }
     }
 
-    fn model_config(self) -> Value {
+    fn model_config(self, compute_dtype: ComputeDType) -> Value {
         match self {
             Self::Mlp => json!({ "fcnet_hiddens": [256, 256], "vf_share_layers": false }),
             Self::Cnn => json!({
+                "conv_compute_dtype": compute_dtype.name(),
                 "conv_filters": [[32, 8, 4, "valid"], [64, 4, 2, "valid"], [64, 3, 1, "valid"]],
                 "head_fcnet_hiddens": [512],
                 "vf_share_layers": true,
@@ -110,7 +131,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let module = RLModuleSpec::default()
         .observation_space(network.observation_space()?)
         .action_space(Space::discrete(network.actions())?)
-        .model_config(network.model_config())
+        .model_config(network.model_config(args.compute_dtype))
         .build_seeded(&device, Generator::from_seed(0))?;
     let parameters: usize =
         weights::state_dict(&module)?.values().map(|w| w.shape().iter().product::<usize>()).sum();
@@ -122,7 +143,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     learner.update_from_batches(&batches, 0)?;
     let started = Instant::now();
     for _ in 0..args.updates {
-        // Every update ends with a read of its last minibatch.
+        // Every update ends with a read of its metrics.
         learner.update_from_batches(&batches, 0)?;
     }
     let rate = rows as f64 * args.updates as f64 / started.elapsed().as_secs_f64();
@@ -132,6 +153,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "workload": match network { Network::Mlp => "update-mlp", Network::Cnn => "update-cnn" },
             "system": "rekindle",
             "device": args.device.to_string(),
+            "compute_dtype": args.compute_dtype.name(),
             "minibatch_size": args.minibatch_size,
             "parameters": parameters,
             "rows_per_s": rate,

@@ -30,8 +30,9 @@ class Mlp(nn.Module):
 class Cnn(nn.Module):
     """84x84x4 bytes, the convolutions of DQN's Nature paper, heads with 512 features each."""
 
-    def __init__(self):
+    def __init__(self, compute_dtype):
         super().__init__()
+        self.compute_dtype = compute_dtype
         self.encoder = nn.Sequential(
             nn.Conv2d(4, 32, 8, 4), nn.ReLU(), nn.Conv2d(32, 64, 4, 2), nn.ReLU(), nn.Conv2d(64, 64, 3, 1), nn.ReLU(),
             nn.Flatten(),
@@ -41,7 +42,10 @@ class Cnn(nn.Module):
         )
 
     def forward(self, obs):
-        features = self.encoder(obs.permute(0, 3, 1, 2).float() / 255.0)
+        images = obs.permute(0, 3, 1, 2).float() / 255.0
+        with torch.autocast(obs.device.type, self.compute_dtype, enabled=self.compute_dtype != torch.float32):
+            features = self.encoder(images)
+        features = features.float()
         return self.policy(features), self.value(features).squeeze(-1)
 
 
@@ -59,6 +63,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--network", choices=["mlp", "cnn"], default="mlp")
+    parser.add_argument("--compute-dtype", choices=["f32", "bf16", "f16"], default="f32")
     parser.add_argument("--minibatch-size", type=int, default=4096)
     parser.add_argument("--minibatches", type=int, default=32)
     parser.add_argument("--updates", type=int, default=3)
@@ -66,7 +71,8 @@ def main():
 
     torch.manual_seed(0)
     device = torch.device(args.device)
-    model, actions = (Mlp(), 4) if args.network == "mlp" else (Cnn(), 6)
+    dtype = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}[args.compute_dtype]
+    model, actions = (Mlp(), 4) if args.network == "mlp" else (Cnn(dtype), 6)
     model.to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-4, eps=1e-8)
     rows = args.minibatch_size * args.minibatches
@@ -101,6 +107,7 @@ def main():
         "workload": f"update-{args.network}",
         "system": f"PyTorch {torch.__version__}, eager",
         "device": args.device,
+        "compute_dtype": args.compute_dtype,
         "minibatch_size": args.minibatch_size,
         "parameters": sum(p.numel() for p in model.parameters()),
         "rows_per_s": rate,

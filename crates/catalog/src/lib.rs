@@ -18,6 +18,7 @@ mod head;
 mod initializer;
 mod mlp;
 mod model_config;
+mod precision;
 mod recurrent;
 
 pub use activation::Activation;
@@ -38,4 +39,5 @@ pub use head::PolicyHead;
 pub use initializer::Initializer;
 pub use mlp::{Mlp, MlpConfig};
 pub use model_config::DefaultModelConfig;
+pub use precision::ComputeDType;
 pub use recurrent::{Recurrent, RecurrentConfig, RecurrentLayerType};

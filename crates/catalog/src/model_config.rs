@@ -4,7 +4,9 @@ use rekindle_core::CoreError;
 use serde::{Deserialize, Serialize};
 
 use crate::conv::validate_filters;
-use crate::{Activation, CatalogError, ConvFilter, Initializer, RecurrentLayerType, Result};
+use crate::{
+    Activation, CatalogError, ComputeDType, ConvFilter, Initializer, RecurrentLayerType, Result,
+};
 
 /// RLlib's `DefaultModelConfig`: what the default encoders and heads are made of.
 ///
@@ -34,6 +36,9 @@ pub struct DefaultModelConfig {
     pub conv_bias_initializer: Initializer,
     /// Whether each of its layers is normalised over the channels before its activation.
     pub conv_use_layernorm: bool,
+    /// What the convolutions compute in: `"f32"`, `"bf16"` or `"f16"`. The lower precisions are faster
+    /// on GPUs that have matrix units for them; parameters and optimizer keep single precision.
+    pub conv_compute_dtype: ComputeDType,
     /// Widths of the layers that fuse the encoded parts of a Dict or Tuple.
     pub fusionnet_hiddens: Vec<usize>,
     /// Activation after each of them.
@@ -96,6 +101,7 @@ impl Default for DefaultModelConfig {
             conv_kernel_initializer: Initializer::TorchDefault,
             conv_bias_initializer: Initializer::TorchDefault,
             conv_use_layernorm: false,
+            conv_compute_dtype: ComputeDType::F32,
             fusionnet_hiddens: vec![256, 256],
             fusionnet_activation: Activation::Tanh,
             fusionnet_kernel_initializer: Initializer::TorchDefault,

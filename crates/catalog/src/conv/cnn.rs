@@ -6,7 +6,7 @@ use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 
 use super::{ConvFilter, validate_filters};
-use crate::{Activation, CatalogError, Initializer, ModelBuilder, Result};
+use crate::{Activation, CatalogError, ComputeDType, Initializer, ModelBuilder, Result};
 
 /// What a [`Cnn`] is made of; RLlib's `CNNEncoderConfig`.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,8 @@ pub struct CnnConfig {
     pub weights: Initializer,
     /// Biases of the layers.
     pub bias: Initializer,
+    /// What the convolutions compute in.
+    pub compute_dtype: ComputeDType,
 }
 
 impl CnnConfig {
@@ -35,6 +37,7 @@ impl CnnConfig {
             use_layernorm: false,
             weights: Initializer::TorchDefault,
             bias: Initializer::TorchDefault,
+            compute_dtype: ComputeDType::F32,
         }
     }
 
@@ -77,11 +80,14 @@ pub struct Cnn {
     norms: Vec<LayerNorm>,
     #[module(skip)]
     activation: Activation,
+    #[module(skip)]
+    compute_dtype: ComputeDType,
 }
 
 impl Cnn {
     pub(crate) fn new(config: &CnnConfig, builder: &ModelBuilder) -> Result<Self> {
         config.output_dims()?;
+        config.compute_dtype.check("conv_compute_dtype", builder.device())?;
         let mut channels = config.input_dims[2];
         let (mut layers, mut norms) = (Vec::new(), Vec::new());
         for filter in &config.filters {
@@ -91,7 +97,8 @@ impl Cnn {
             }
             channels = filter.out_channels;
         }
-        Ok(Self { layers, norms, activation: config.activation })
+        let (activation, compute_dtype) = (config.activation, config.compute_dtype);
+        Ok(Self { layers, norms, activation, compute_dtype })
     }
 
     /// Applies all layers.
@@ -99,15 +106,24 @@ impl Cnn {
     /// # Shapes
     /// `[B, height, width, channels]` to `[B, features]`.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let mut x = channels_first(images);
-        for (index, layer) in self.layers.iter().enumerate() {
+        match self.compute_dtype {
+            ComputeDType::F32 => self.convolve(&self.layers, images),
+            dtype => self.convolve(&dtype.convert_module(&self.layers), images),
+        }
+    }
+
+    fn convolve(&self, layers: &[Conv2d], images: Tensor<4>) -> Tensor<2> {
+        let mut x = self.compute_dtype.convert(channels_first(images));
+        for (index, layer) in layers.iter().enumerate() {
             x = layer.forward(x);
             if let Some(norm) = self.norms.get(index) {
-                x = channels_first(norm.forward(channels_last(x)));
+                // Means and variances of few bits are no help.
+                let whole = ComputeDType::F32.convert(channels_last(x));
+                x = self.compute_dtype.convert(channels_first(norm.forward(whole)));
             }
             x = self.activation.forward(x);
         }
-        channels_last(x).flatten(1, 3)
+        ComputeDType::F32.convert(channels_last(x).flatten(1, 3))
     }
 }
 
@@ -201,6 +217,44 @@ mod tests {
         let out = builder().cnn(&config).unwrap().forward(images.reshape([1, 3, 3, 2]));
         for pixel in to_f32(out).unwrap().chunks(4) {
             assert!(pixel.iter().sum::<f32>().abs() < 1e-4, "{pixel:?}");
+        }
+    }
+
+    #[test]
+    fn low_precision_computes_nearly_the_same_and_parameters_keep_theirs() {
+        let device = Device::flex().autodiff();
+        let images = Tensor::<1, Int>::arange(0..2 * 144, &device).float() / 288.0;
+        let images = images.reshape([2, 6, 6, 4]);
+        for use_layernorm in [false, true] {
+            let run = |compute_dtype| {
+                let filters = [ConvFilter::new(8, 3, 1), ConvFilter::new(8, 3, 2)];
+                let config = CnnConfig {
+                    compute_dtype,
+                    use_layernorm,
+                    ..CnnConfig::new([6, 6, 4], &filters)
+                };
+                let cnn = ModelBuilder::new(&device, Generator::from_seed(0))
+                    .cnn(&config)
+                    .unwrap()
+                    .train();
+                let out = cnn.forward(images.clone());
+                let gradients = out.clone().square().mean().backward();
+                let weight = cnn.layers[0].weight.val();
+                let gradient = weight.grad(&gradients).expect("the parameter has a gradient");
+                [to_f32(out).unwrap(), to_f32(gradient).unwrap()]
+            };
+            let whole = run(ComputeDType::F32);
+            for dtype in [ComputeDType::Bf16, ComputeDType::F16] {
+                for (low, whole) in run(dtype).iter().zip(&whole) {
+                    let largest = whole.iter().fold(0f32, |max, x| max.max(x.abs()));
+                    let apart =
+                        low.iter().zip(whole).fold(0f32, |max, (a, b)| max.max((a - b).abs()));
+                    assert!(
+                        apart > 0.0 && apart < 0.05 * largest,
+                        "{dtype:?}: {apart} of {largest}"
+                    );
+                }
+            }
         }
     }
 

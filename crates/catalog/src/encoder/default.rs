@@ -110,6 +110,7 @@ fn cnn(config: &DefaultModelConfig, dims: [usize; 3]) -> CnnConfig {
     CnnConfig {
         activation: config.conv_activation,
         use_layernorm: config.conv_use_layernorm,
+        compute_dtype: config.conv_compute_dtype,
         weights: config.conv_kernel_initializer,
         bias: config.conv_bias_initializer,
         ..CnnConfig::new(dims, &filters)
