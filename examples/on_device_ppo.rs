@@ -1,25 +1,29 @@
-//! PPO learns CartPole with environments that are tensor programs: observations, actions, rewards,
-//! advantages and minibatches stay on the device; the host only says what is to be computed.
+//! PPO learns CartPole or Pendulum with environments that are tensor programs: observations, actions,
+//! rewards, advantages and minibatches stay on the device; the host only says what is to be computed.
 //!
-//! `cargo run --release --example on_device_cartpole_ppo` (see `--help`); with `--iterations` it
-//! measures and prints one line of JSON.
+//! `cargo run --release --example on_device_ppo -- --env pendulum` (see `--help`); with `--iterations`
+//! it measures and prints one line of JSON.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use rekindle::algorithms::TrainingConfig as _;
 use rekindle::algorithms::ppo::batch_of_tensors;
 use rekindle::core::rng::{Purpose, stream};
-use rekindle::env_runner::{TensorCartPole, TensorEnv as _, TensorEnvRunner};
+use rekindle::env_runner::{TensorCartPole, TensorEnv, TensorEnvRunner, TensorPendulum};
 use rekindle::prelude::*;
 use serde_json::json;
 
-/// Trains PPO on CartPole on the device until the mean return of a rollout is at least 475.
+/// Trains PPO on the device until the mean return of a rollout's episodes reaches the target: 475 for
+/// CartPole, -250 for Pendulum.
 #[derive(Parser)]
 struct Args {
+    /// What is to be learnt.
+    #[arg(long, default_value = "cartpole")]
+    env: Task,
     /// `auto`, `cpu`, `wgpu`, `wgpu:N`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "cpu")]
     device: DeviceSpec,
@@ -47,28 +51,62 @@ struct Args {
     iterations: Option<u64>,
 }
 
-const TARGET_RETURN: f64 = 475.0;
+#[derive(Clone, Copy, ValueEnum)]
+enum Task {
+    #[value(name = "cartpole")]
+    CartPole,
+    Pendulum,
+}
+
+impl Task {
+    fn id(self) -> &'static str {
+        match self {
+            Self::CartPole => "CartPole-v1",
+            Self::Pendulum => "Pendulum-v1",
+        }
+    }
+
+    fn target_return(self) -> f64 {
+        match self {
+            Self::CartPole => 475.0,
+            Self::Pendulum => -250.0,
+        }
+    }
+
+    fn training(self, args: &Args) -> PpoTraining {
+        let training = PpoTraining::default()
+            .minibatch_size(args.minibatch_size)
+            .num_epochs(args.num_epochs)
+            .lambda_(0.95)
+            .clip_param(0.2)
+            .vf_clip_param(f64::INFINITY)
+            .vf_loss_coeff(0.5)
+            .use_kl_loss(false)
+            .grad_clip(0.5)
+            .train_batch_size(args.num_envs * args.rollout);
+        match self {
+            Self::CartPole => {
+                training.lr([(0, 2.5e-3), (args.max_steps, 0.0)]).gamma(0.99).entropy_coeff(0.01)
+            }
+            Self::Pendulum => training.lr([(0, 2e-3), (args.max_steps, 0.0)]).gamma(0.9),
+        }
+    }
+}
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let args = Args::parse();
+    match args.env {
+        Task::CartPole => train(TensorCartPole::new()?, &args),
+        Task::Pendulum => train(TensorPendulum::new()?, &args),
+    }
+}
+
+fn train(env: impl TensorEnv, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let device = args.device.open().map_err(|error| error.to_string())?;
 
     // 1. Settings, environments, module and learner.
-    let training = PpoTraining::default()
-        .lr([(0, 2.5e-3), (args.max_steps, 0.0)])
-        .gamma(0.99)
-        .lambda_(0.95)
-        .minibatch_size(args.minibatch_size)
-        .num_epochs(args.num_epochs)
-        .clip_param(0.2)
-        .vf_clip_param(f64::INFINITY)
-        .vf_loss_coeff(0.5)
-        .entropy_coeff(0.01)
-        .use_kl_loss(false)
-        .grad_clip(0.5)
-        .train_batch_size(args.num_envs * args.rollout);
+    let training = args.env.training(args);
     training.validate()?;
-    let env = TensorCartPole::new()?;
     let module = RLModuleSpec::default()
         .observation_space(env.observation_space().clone())
         .action_space(env.action_space().clone())
@@ -80,10 +118,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut runner = TensorEnvRunner::new(env, args.num_envs, args.seed, &device)?;
 
     // 2. Rollouts and updates.
+    let target = args.env.target_return();
     let mut meter = Meter::default();
     let mut env_steps = 0;
     let mut iteration = 0;
-    let last = loop {
+    let mut last = f64::NEG_INFINITY;
+    loop {
         let started = Instant::now();
         let module = learner.module().module(DEFAULT_MODULE_ID)?;
         let rollout = runner.sample(module, args.rollout)?;
@@ -97,20 +137,25 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         iteration += 1;
         meter.add(iteration, rollout.env_steps(), sampled, started.elapsed());
 
-        let mean = finished.mean_return();
-        if iteration % 10 == 0 || mean >= TARGET_RETURN {
-            eprintln!("iteration {iteration:>4}, {env_steps:>8} steps, mean return {mean:>6.1}");
+        // Copies of Pendulum all end at once: most rollouts see no end.
+        if finished.count > 0.0 {
+            last = finished.mean_return();
         }
-        match args.iterations {
-            Some(iterations) if iteration > iterations => break mean,
-            None if mean >= TARGET_RETURN || env_steps >= args.max_steps => break mean,
-            _ => {}
+        if iteration % 10 == 0 || last >= target {
+            eprintln!("iteration {iteration:>4}, {env_steps:>8} steps, mean return {last:>7.1}");
         }
-    };
+        let enough = match args.iterations {
+            Some(iterations) => iteration > iterations,
+            None => last >= target || env_steps >= args.max_steps,
+        };
+        if enough {
+            break;
+        }
+    }
 
     // 3. What came of it.
     if args.iterations.is_some() {
-        println!("{}", meter.report(&args));
+        println!("{}", meter.report(args));
         return Ok(ExitCode::SUCCESS);
     }
     // A rollout is too short to see long episodes: the policy plays whole ones, on the CPU.
@@ -118,18 +163,18 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let config = EnvRunnerConfig {
         num_envs: 10,
         seed: args.seed + 1_000_000,
-        ..EnvRunnerConfig::new("CartPole-v1")
+        ..EnvRunnerConfig::new(args.env.id())
     };
     let greedy = SampleOptions::greedy();
     let played = evaluate(policy, &config, 100, greedy, &DeviceSpec::Cpu.open()?)?;
     println!("steps trained             {env_steps:>10}");
     println!("training return           {last:>10.1}");
     println!("greedy return, mean 100   {:>10.1}", played.mean_return());
-    if last >= TARGET_RETURN && played.mean_return() >= TARGET_RETURN {
-        println!("learnt: at least {TARGET_RETURN} in training and in evaluation");
+    if last >= target && played.mean_return() >= target {
+        println!("learnt: at least {target} in training and in evaluation");
         return Ok(ExitCode::SUCCESS);
     }
-    println!("not learnt: {TARGET_RETURN} was not reached within {} steps", args.max_steps);
+    println!("not learnt: {target} was not reached within {} steps", args.max_steps);
     Ok(ExitCode::FAILURE)
 }
 
@@ -153,7 +198,7 @@ impl Meter {
 
     fn report(&self, args: &Args) -> serde_json::Value {
         json!({
-            "workload": "on-device-cartpole-ppo",
+            "workload": format!("on-device PPO, {}", args.env.id()),
             "system": "rekindle",
             "device": args.device.to_string(),
             "num_envs": args.num_envs,

@@ -4,7 +4,7 @@
 use burn::prelude::*;
 use rekindle_catalog::{Categorical, Distribution};
 use rekindle_core::any_tensor::{to_f32, to_i64};
-use rekindle_core::{AnyTensor, Column, Generator};
+use rekindle_core::{AnyTensor, Checkpointable as _, Column, Generator};
 use rekindle_env::classic_control::{CartPole, Pendulum};
 use rekindle_env::{Buffer, Discrete, Env, EnvConfig, Space, SyncVectorEnv, VectorEnv, VectorStep};
 use rekindle_env_runner::{
@@ -278,4 +278,24 @@ fn actions_are_drawn_with_their_probabilities() {
         assert!((count - n * p).abs() < 4.0 * deviation, "{count} of {n}, {p}");
     }
     let _: &AnyTensor = &rollout.actions;
+}
+
+#[test]
+fn a_restored_runner_goes_on_exactly() {
+    let env = || TensorPendulum::new().unwrap();
+    let module = module(&env());
+    let mut runner = TensorEnvRunner::new(env(), 3, 7, &device()).unwrap();
+    runner.sample(&module, 150).unwrap();
+    let state = runner.get_state().unwrap();
+    let mut restored = TensorEnvRunner::new(env(), 3, 8, &device()).unwrap();
+    restored.set_state(&state).unwrap();
+    // Past the time limit of the running episodes.
+    let [expected, found] = [&mut runner, &mut restored].map(|runner| {
+        let rollout = runner.sample(&module, 60).unwrap();
+        [to_f32(rollout.observations), to_f32(rollout.episode_returns)].map(Result::unwrap)
+    });
+    assert_eq!(expected, found);
+    let mut wider = TensorEnvRunner::new(env(), 4, 7, &device()).unwrap();
+    let message = wider.set_state(&state).unwrap_err().to_string();
+    assert!(message.contains("`state` has shape [3, 2], this runner's has [4, 2]"), "{message}");
 }

@@ -2,7 +2,7 @@
 
 use burn::prelude::*;
 use burn::tensor::Int;
-use rekindle::catalog::{Categorical, SquashedGaussian, mask_logits};
+use rekindle::catalog::{Categorical, Deterministic, SquashedGaussian, mask_logits};
 use rekindle::env::Discrete;
 use rekindle::prelude::*;
 
@@ -23,6 +23,7 @@ pub(super) fn all() -> Vec<Case> {
         of_space("Bernoulli", Space::multi_binary(4).unwrap()),
         of_space("of a Dict", nested),
         squashed(),
+        deterministic(),
         rsample(),
         masked(),
     ]
@@ -58,6 +59,19 @@ fn squashed() -> Case {
             let (drawn, logp) = distribution.rsample_and_logp(x[0].clone(), noise).unwrap();
             let of_actions = distribution.logp(x[0].clone(), &actions).unwrap();
             vec![of_actions, drawn.reshape([ROWS * 3]), logp]
+        })
+    })
+}
+
+/// Its log-probability is constant; the actions themselves are what has a gradient.
+fn deterministic() -> Case {
+    Case::new("distribution: Deterministic", TOLERANCE, |device| {
+        let device = &device.clone().autodiff();
+        let distribution = Deterministic::new(3);
+        let actions = samples(&Space::unbounded(&[3]).unwrap(), ROWS, device);
+        of_function(&[normal(1, [ROWS, 3], device)], |x| {
+            let logp = distribution.logp(x[0].clone(), &actions).unwrap();
+            vec![x[0].clone().reshape([ROWS * 3]), logp + x[0].clone().sum_dim(1).squeeze_dim(1)]
         })
     })
 }

@@ -21,6 +21,7 @@ mod pendulum;
 mod rollout;
 mod runner;
 mod sampler;
+mod state;
 mod vector;
 
 use std::fmt::Debug;

@@ -18,16 +18,16 @@ use crate::{Result, RunnerError};
 /// to their bounds and clipped, as `normalize_actions` does by default.
 #[derive(Debug)]
 pub struct TensorEnvRunner<E> {
-    env: TensorVectorEnv<E>,
-    num_envs: usize,
-    device: Device,
+    pub(super) env: TensorVectorEnv<E>,
+    pub(super) num_envs: usize,
+    pub(super) device: Device,
     sampler: Sampler,
     /// What the next actions are chosen from, `[N, O]`.
-    observations: Tensor<2>,
+    pub(super) observations: Tensor<2>,
     /// The sums of rewards of the running episodes, `[N]`.
-    returns: Tensor<1>,
-    action_rng: Generator,
-    reset_rng: Generator,
+    pub(super) returns: Tensor<1>,
+    pub(super) action_rng: Generator,
+    pub(super) reset_rng: Generator,
 }
 
 /// What is recorded of each step.

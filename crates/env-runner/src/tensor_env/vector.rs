@@ -53,6 +53,20 @@ impl<E: TensorEnv> TensorVectorEnv<E> {
         self.state.clone()
     }
 
+    /// Steps of the running episodes, `[N]`.
+    pub fn elapsed(&self) -> Tensor<1> {
+        self.elapsed.clone()
+    }
+
+    /// Replaces the states and the steps of the running episodes.
+    ///
+    /// # Shapes
+    /// `state`: `[N, S]`; `elapsed`: `[N]`.
+    pub fn set_state(&mut self, state: Tensor<2>, elapsed: Tensor<1>) {
+        self.state = state;
+        self.elapsed = elapsed;
+    }
+
     /// What is seen now, `[N, O]`.
     pub fn observations(&self) -> Tensor<2> {
         self.env.observe(self.state.clone())

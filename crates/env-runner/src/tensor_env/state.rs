@@ -1,0 +1,67 @@
+//! The state of a runner on a device: everything that decides what it does next.
+
+use burn::prelude::*;
+use rekindle_core::any_tensor::to_f32;
+use rekindle_core::checkpoint::Array;
+use rekindle_core::{Checkpointable, Generator, State};
+use serde::{Deserialize, Serialize};
+
+use super::{TensorEnv, TensorEnvRunner};
+use crate::{Result, RunnerError};
+
+/// The serialised form; what is on the device goes with it as tensors.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RunnerState {
+    action_rng: Generator,
+    reset_rng: Generator,
+}
+
+const STATE: &str = "state";
+const ELAPSED: &str = "elapsed";
+const RETURNS: &str = "returns";
+
+impl<E: TensorEnv> Checkpointable for TensorEnvRunner<E> {
+    type Error = RunnerError;
+
+    /// Waits for the device.
+    fn get_state(&self) -> Result<State> {
+        let (action_rng, reset_rng) = (self.action_rng.clone(), self.reset_rng.clone());
+        Ok(State::from_data(&RunnerState { action_rng, reset_rng })?
+            .with_tensor(STATE, array(self.env.state())?)
+            .with_tensor(ELAPSED, array(self.env.elapsed())?)
+            .with_tensor(RETURNS, array(self.returns.clone())?))
+    }
+
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        let RunnerState { action_rng, reset_rng } = state.data_as()?;
+        let (n, device) = (self.num_envs, &self.device);
+        let of_env = tensor(state, STATE, self.env.state().dims(), device)?;
+        let elapsed = tensor(state, ELAPSED, [n], device)?;
+        self.returns = tensor(state, RETURNS, [n], device)?;
+        self.env.set_state(of_env, elapsed);
+        self.observations = self.env.observations();
+        self.action_rng = action_rng;
+        self.reset_rng = reset_rng;
+        Ok(())
+    }
+}
+
+fn array<const D: usize>(tensor: Tensor<D>) -> Result<Array> {
+    Ok(Array::new(tensor.dims(), to_f32(tensor)?)?)
+}
+
+fn tensor<const D: usize>(
+    state: &State,
+    name: &str,
+    shape: [usize; D],
+    device: &Device,
+) -> Result<Tensor<D>> {
+    let array = state.tensor(name)?;
+    if array.shape() != shape {
+        let found = array.shape();
+        let reason = format!("`{name}` has shape {found:?}, this runner's has {shape:?}");
+        return Err(RunnerError::InvalidState { component: "tensor env runner", reason });
+    }
+    Ok(Tensor::from_data(TensorData::new(array.as_slice::<f32>()?.to_vec(), shape), device))
+}
