@@ -42,8 +42,8 @@ pub(crate) struct Args {
     /// Pairs that count [default: 5, with --quick 1].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: Option<u32>,
-    /// Workloads or cases of them, with commas between, such as `acting,mlp-train-64-128`; their
-    /// sections of docs/compare.md then hold those cases alone [default: all].
+    /// Workloads or cases of them, with commas between, such as `acting,mlp-train-64-128,learning`;
+    /// their sections of docs/compare.md then hold those cases alone [default: all].
     #[arg(long, value_delimiter = ',')]
     workloads: Vec<String>,
     /// The libraries to compare with; they are installed on first use.
@@ -52,9 +52,6 @@ pub(crate) struct Args {
         default_values_t = [Peer::Sb3, Peer::Rllib, Peer::Sbx, Peer::Torch, Peer::Thrust],
     )]
     peers: Vec<Peer>,
-    /// Compare final returns over 5 seeds with Stable-Baselines3's, too.
-    #[arg(long)]
-    learning: bool,
 }
 
 impl Args {
@@ -65,13 +62,22 @@ impl Args {
     /// Refuses names that no workload has.
     fn check(&self, workloads: &[Workload]) -> Result<()> {
         let known = |name: &String| {
-            workloads
-                .iter()
-                .any(|workload| !workload.select(std::slice::from_ref(name), false).is_empty())
+            name == learning::NAME
+                || workloads
+                    .iter()
+                    .any(|workload| !workload.select(std::slice::from_ref(name), false).is_empty())
         };
         let Some(name) = self.workloads.iter().find(|name| !known(name)) else { return Ok(()) };
-        let known: Vec<_> = workloads.iter().map(|workload| workload.name).collect();
+        let known: Vec<_> =
+            workloads.iter().map(|workload| workload.name).chain([learning::NAME]).collect();
         Err(Error::UnknownWorkload { name: name.clone(), known: known.join(", ") })
+    }
+
+    /// Whether final returns are compared, which a quick look leaves out unless asked for.
+    fn compares_learning(&self) -> bool {
+        let asked = self.workloads.iter().any(|name| name == learning::NAME);
+        let all = self.workloads.is_empty() && !self.quick;
+        self.peers.contains(&Peer::Sb3) && (asked || all)
     }
 
     /// Shows a section, and keeps it unless the look was quick.
@@ -120,7 +126,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         args.publish(workload.title, &body, &report::json(&comparisons))?;
     }
-    if args.learning {
+    if args.compares_learning() {
         let learning = Learning::run(&python)?;
         args.publish(learning::TITLE, &learning.section(&made), &[learning.json()])?;
     }
