@@ -101,11 +101,12 @@ impl Gradients {
     /// # Errors
     /// If a gradient has an unsupported rank.
     pub fn clip(mut self, by: GradClipBy, clip: f64, global_norm: &GlobalNorm) -> Result<Self> {
+        let scale = global_norm.scale_to(clip);
         self.map(|gradient| match by {
             GradClipBy::Value => Ok(gradient.map_flat(|g| g.clamp(-clip, clip))?),
-            GradClipBy::GlobalNorm => global_norm.limit(gradient, clip),
+            GradClipBy::GlobalNorm => scale.apply(gradient),
             GradClipBy::Norm => match GlobalNorm::of(std::iter::once(&gradient))? {
-                Some(norm) => norm.limit(gradient, clip),
+                Some(norm) => norm.scale_to(clip).apply(gradient),
                 None => Ok(gradient),
             },
         })?;
@@ -176,8 +177,8 @@ mod tests {
             let tensor = Tensor::<1>::from_floats(values, &Device::flex());
             let on_device = GlobalNorm::OnDevice(tensor.clone().square().sum().sqrt());
             let known = GlobalNorm::Known(on_device.value().unwrap());
-            let [a, b] =
-                [on_device, known].map(|norm| norm.limit(tensor.clone().into(), 1.0).unwrap());
+            let [a, b] = [on_device, known]
+                .map(|norm| norm.scale_to(1.0).apply(tensor.clone().into()).unwrap());
             assert_eq!(a.to_f32().unwrap(), b.to_f32().unwrap());
         }
     }

@@ -44,8 +44,7 @@ impl StepGuard {
 
     /// The gradient of a step that is taken, and zero, whatever it was, of one that is not.
     pub fn gradient<const D: usize>(&self, gradient: Tensor<D>) -> Tensor<D> {
-        let refused = self.refused.clone().reshape([1; D]).expand(gradient.shape());
-        gradient.mask_fill(refused, 0.0)
+        gradient.mask_fill(self.refused.clone().reshape([1; D]), 0.0)
     }
 
     fn change<const D: usize>(&self, change: Tensor<D>) -> Tensor<D> {
@@ -126,6 +125,7 @@ mod host {
 
     /// The step of a parameter and its moments, in place where nobody else has the storage; the
     /// tensors as they were if they are not all in host memory and of one shape.
+    #[expect(clippy::result_large_err, reason = "it is no error: the tensors go back")]
     pub(super) fn adam(
         step: &AdamStep,
         changed: [AnyTensor; 3],

@@ -33,6 +33,7 @@ pub(in crate::kernels) fn as_plain(tensor: &AnyTensor) -> Option<&Plain> {
 }
 
 /// As [`as_plain`], by value, with its elements in row-major order.
+#[expect(clippy::result_large_err, reason = "it is no error: the tensor goes back")]
 pub(in crate::kernels) fn into_plain(tensor: AnyTensor) -> Result<Plain, AnyTensor> {
     if as_plain(&tensor).is_none() {
         return Err(tensor);
