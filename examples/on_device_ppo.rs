@@ -18,7 +18,7 @@ use rekindle::prelude::*;
 use serde_json::json;
 
 /// Trains PPO on the device until the mean return of a rollout's episodes reaches the target: 475 for
-/// CartPole, -250 for Pendulum.
+/// CartPole, -200 for Pendulum.
 #[derive(Parser)]
 struct Args {
     /// What is to be learnt.
@@ -33,9 +33,9 @@ struct Args {
     /// Steps of every copy between two updates.
     #[arg(long, default_value_t = 32)]
     rollout: usize,
-    /// Rows of a minibatch.
-    #[arg(long, default_value_t = 1024)]
-    minibatch_size: usize,
+    /// Rows of a minibatch [default: 1024 for CartPole, 256 for Pendulum].
+    #[arg(long)]
+    minibatch_size: Option<usize>,
     /// Passes over the rows of an update.
     #[arg(long, default_value_t = 8)]
     num_epochs: usize,
@@ -66,16 +66,25 @@ impl Task {
         }
     }
 
-    fn target_return(self) -> f64 {
+    fn minibatch_size(self, args: &Args) -> usize {
+        args.minibatch_size.unwrap_or(match self {
+            Self::CartPole => 1024,
+            Self::Pendulum => 256,
+        })
+    }
+
+    /// The mean returns that count as learnt, in training and of 100 episodes played greedily. Those
+    /// of Pendulum vary with where it begins.
+    fn target_returns(self) -> [f64; 2] {
         match self {
-            Self::CartPole => 475.0,
-            Self::Pendulum => -250.0,
+            Self::CartPole => [475.0, 475.0],
+            Self::Pendulum => [-200.0, -300.0],
         }
     }
 
     fn training(self, args: &Args) -> PpoTraining {
         let training = PpoTraining::default()
-            .minibatch_size(args.minibatch_size)
+            .minibatch_size(self.minibatch_size(args))
             .num_epochs(args.num_epochs)
             .lambda_(0.95)
             .clip_param(0.2)
@@ -88,7 +97,7 @@ impl Task {
             Self::CartPole => {
                 training.lr([(0, 2.5e-3), (args.max_steps, 0.0)]).gamma(0.99).entropy_coeff(0.01)
             }
-            Self::Pendulum => training.lr([(0, 2e-3), (args.max_steps, 0.0)]).gamma(0.9),
+            Self::Pendulum => training.lr([(0, 1e-3), (args.max_steps, 0.0)]).gamma(0.9),
         }
     }
 }
@@ -118,7 +127,7 @@ fn train(env: impl TensorEnv, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let mut runner = TensorEnvRunner::new(env, args.num_envs, args.seed, &device)?;
 
     // 2. Rollouts and updates.
-    let target = args.env.target_return();
+    let [target, bar] = args.env.target_returns();
     let mut meter = Meter::default();
     let mut env_steps = 0;
     let mut iteration = 0;
@@ -170,11 +179,11 @@ fn train(env: impl TensorEnv, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     println!("steps trained             {env_steps:>10}");
     println!("training return           {last:>10.1}");
     println!("greedy return, mean 100   {:>10.1}", played.mean_return());
-    if last >= target && played.mean_return() >= target {
-        println!("learnt: at least {target} in training and in evaluation");
+    if last >= target && played.mean_return() >= bar {
+        println!("learnt: at least {target} in training and {bar} in evaluation");
         return Ok(ExitCode::SUCCESS);
     }
-    println!("not learnt: {target} was not reached within {} steps", args.max_steps);
+    println!("not learnt: {target} in training or {bar} in evaluation was not reached");
     Ok(ExitCode::FAILURE)
 }
 
@@ -204,7 +213,7 @@ impl Meter {
             "num_envs": args.num_envs,
             "rollout": args.rollout,
             "num_epochs": args.num_epochs,
-            "minibatch_size": args.minibatch_size,
+            "minibatch_size": args.env.minibatch_size(args),
             "env_steps_per_s": self.steps as f64 / self.total.as_secs_f64(),
             "share_of_time_until_the_rollout_was_asked_for":
                 self.sampling.as_secs_f64() / self.total.as_secs_f64(),
