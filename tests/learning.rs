@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rekindle::algorithms::TrainingConfig as _;
 use rekindle::algorithms::ppo::batch_of_tensors;
-use rekindle::env_runner::{TensorCartPole, TensorEnv as _, TensorEnvRunner};
+use rekindle::env_runner::{TensorCartPole, TensorEnv, TensorEnvRunner, TensorPendulum};
 use rekindle::prelude::*;
 
 fn best_return(mut algo: Algorithm, steps: u64, enough: f64) -> f64 {
@@ -157,21 +157,16 @@ fn two_pendulums_learn_side_by_side() {
     learns(config, 80_000, 2.0 * -900.0);
 }
 
-/// Environments as tensor programs; the host reads nothing of a rollout before it is learnt from.
-#[test]
-fn ppo_learns_cartpole_on_the_device_to_150_within_60_000_steps() {
+/// The best mean return of the episodes of a rollout, of `num_envs` environments as tensor programs;
+/// the host reads nothing of a rollout before it is learnt from.
+fn best_return_on_device(
+    env: impl TensorEnv,
+    training: &PpoTraining,
+    num_envs: usize,
+    steps: u64,
+    enough: f64,
+) -> f64 {
     let device = DeviceSpec::Cpu.open().unwrap();
-    let training = PpoTraining::default()
-        .lr(2e-3)
-        .lambda_(0.95)
-        .train_batch_size(2048)
-        .minibatch_size(512)
-        .num_epochs(8)
-        .clip_param(0.2)
-        .vf_clip_param(f64::INFINITY)
-        .use_kl_loss(false)
-        .grad_clip(0.5);
-    let env = TensorCartPole::new().unwrap();
     let module = RLModuleSpec::default()
         .observation_space(env.observation_space().clone())
         .action_space(env.action_space().clone())
@@ -182,17 +177,44 @@ fn ppo_learns_cartpole_on_the_device_to_150_within_60_000_steps() {
         .unwrap();
     let objective = training.objective(BTreeMap::new());
     let mut learner = Learner::new(training.learner(1), objective, module, &device).unwrap();
-    let mut runner = TensorEnvRunner::new(env, 64, 1, &device).unwrap();
-    let (mut steps, mut best) = (0, f64::NEG_INFINITY);
-    while steps < 60_000 && best < 150.0 {
+    let mut runner = TensorEnvRunner::new(env, num_envs, 1, &device).unwrap();
+    let (mut done, mut best) = (0, f64::NEG_INFINITY);
+    while done < steps && best < enough {
         let module = learner.module().module(DEFAULT_MODULE_ID).unwrap();
         let rollout = runner.sample(module, 32).unwrap();
-        steps += rollout.env_steps() as u64;
-        let batch = batch_of_tensors(&training, module, &rollout).unwrap();
+        done += rollout.env_steps() as u64;
+        let batch = batch_of_tensors(training, module, &rollout).unwrap();
         let batches = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), batch)]);
-        learner.update_from_batches(&batches, steps).unwrap();
+        learner.update_from_batches(&batches, done).unwrap();
         // Long episodes do not end within a rollout of 32 steps: all that end are averaged.
         best = best.max(rollout.finished_episodes().unwrap().mean_return());
     }
+    best
+}
+
+fn on_device_training() -> PpoTraining {
+    PpoTraining::default()
+        .lambda_(0.95)
+        .num_epochs(8)
+        .clip_param(0.2)
+        .vf_clip_param(f64::INFINITY)
+        .use_kl_loss(false)
+        .grad_clip(0.5)
+}
+
+#[test]
+fn ppo_learns_cartpole_on_the_device_to_150_within_60_000_steps() {
+    let training = on_device_training().lr(2e-3).train_batch_size(2048).minibatch_size(512);
+    let env = TensorCartPole::new().unwrap();
+    let best = best_return_on_device(env, &training, 64, 60_000, 150.0);
     assert!(best >= 150.0, "reached {best}, a random policy has about 22");
+}
+
+#[test]
+fn ppo_learns_pendulum_on_the_device_to_minus_500_within_200_000_steps() {
+    let training =
+        on_device_training().lr(1e-3).gamma(0.9).train_batch_size(4096).minibatch_size(256);
+    let env = TensorPendulum::new().unwrap();
+    let best = best_return_on_device(env, &training, 128, 200_000, -500.0);
+    assert!(best >= -500.0, "reached {best}, a random policy has about -1200");
 }

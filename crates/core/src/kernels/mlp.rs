@@ -68,7 +68,7 @@ fn fit(width: usize, layers: &[Dense]) -> bool {
 /// `[B, inputs]` to `[B, outputs]` of the last layer.
 ///
 /// # Panics
-/// as Burn's `linear` does, if a layer does not take what the one before it gives.
+/// As Burn's `linear` does, if a layer does not take what the one before it gives.
 pub fn mlp(x: Tensor<2>, layers: &[Dense]) -> Tensor<2> {
     let [rows, width] = x.dims();
     let empty = layers.iter().any(|layer| layer.inputs * layer.outputs == 0);
