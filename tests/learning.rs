@@ -110,7 +110,7 @@ fn a_cnn_learns_to_break_bricks() {
         .model("head_fcnet_hiddens", vec![64])
         .model("vf_share_layers", true)
         .training(|t| training(t).num_epochs(3));
-    learns(config, 60_000, 2.0);
+    learns(config, 100_000, 2.0);
 }
 
 #[test]

@@ -104,7 +104,10 @@ impl Mlp {
     /// # Shapes
     /// `[B, input_dim]` to `[B, output_dim]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        if let Some(layers) = self.dense_layers() {
+        // Of layers that do not fit, Burn's own say so best.
+        if let Some(layers) = self.dense_layers()
+            && kernels::fit(x.dims()[1], &layers)
+        {
             return kernels::mlp(x, &layers);
         }
         let hidden = self.layers.len() - usize::from(self.has_output_layer);
@@ -136,7 +139,9 @@ impl Mlp {
             && let Some((x, mut layers)) = encoder.as_dense(observations)?
         {
             layers.extend(head);
-            return Ok(kernels::mlp(x, &layers));
+            if kernels::fit(x.dims()[1], &layers) {
+                return Ok(kernels::mlp(x, &layers));
+            }
         }
         Ok(self.forward(encoder.forward(observations)?))
     }

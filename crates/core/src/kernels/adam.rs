@@ -156,7 +156,11 @@ mod host {
     }
 
     pub(super) fn square_sum<'a>(tensors: impl Iterator<Item = &'a AnyTensor>) -> Option<f64> {
-        tensors.map(|tensor| Some(cpu::square_sum(as_plain(tensor)?.as_slice()?))).sum()
+        let of = |tensor| {
+            let elements = row_major(as_plain(tensor)?);
+            Some(cpu::square_sum(elements.as_slice().unwrap_or_default()))
+        };
+        tensors.map(of).sum()
     }
 }
 
@@ -217,6 +221,8 @@ mod tests {
             Tensor::<1>::full([3], 1e25, &device).into(),
         ];
         assert_eq!(square_sum(tensors[..1].iter()), Some(140.0));
+        let view = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0]], &device).transpose();
+        assert_eq!(square_sum([view.into()].iter()), Some(30.0), "also of a view");
         let sum = square_sum(tensors.iter()).unwrap();
         assert!((sum / 3e50 - 1.0).abs() < 1e-6, "{sum}");
     }

@@ -56,8 +56,9 @@ impl Dense {
     }
 }
 
-/// Whether each layer takes what comes to it; of layers that do not, Burn's own say so best.
-fn fit(width: usize, layers: &[Dense]) -> bool {
+/// Whether rows of `width` features can go through the layers, each taking what the one before it
+/// gives.
+pub fn fit(width: usize, layers: &[Dense]) -> bool {
     let mut width = width;
     layers.iter().all(|layer| layer.inputs == std::mem::replace(&mut width, layer.outputs))
 }
@@ -68,7 +69,7 @@ fn fit(width: usize, layers: &[Dense]) -> bool {
 /// `[B, inputs]` to `[B, outputs]` of the last layer.
 ///
 /// # Panics
-/// As Burn's `linear` does, if a layer does not take what the one before it gives.
+/// As Burn's matrix product does, if the layers do not [`fit`].
 pub fn mlp(x: Tensor<2>, layers: &[Dense]) -> Tensor<2> {
     let [rows, width] = x.dims();
     let empty = layers.iter().any(|layer| layer.inputs * layer.outputs == 0);

@@ -13,5 +13,5 @@ mod tanh;
 
 pub use adam::{AdamStep, StepGuard, adam, square_sum};
 pub use cpu::{exp, ln};
-pub use mlp::{Dense, DenseActivation, mlp};
+pub use mlp::{Dense, DenseActivation, fit, mlp};
 pub use tanh::tanh;
