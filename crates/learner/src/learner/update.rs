@@ -1,38 +1,26 @@
 //! One update: from experience to new weights.
 
 mod readings;
+mod step;
 mod tensors;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::prelude::{Device, Tensor};
-use rekindle_core::any_tensor::to_f32;
+use burn::prelude::Device;
 use rekindle_core::device::is_host;
-use rekindle_core::kernels::StepGuard;
 use rekindle_core::metrics::Reducer;
 use rekindle_core::{Batch, ModuleId};
 
-use self::readings::{Minibatch, MinibatchMetrics, Readings};
+use self::readings::{MinibatchMetrics, Readings};
 use super::{Learner, ModuleRollouts};
 use crate::minibatch::{MinibatchCyclicIterator, Units};
-use crate::{GlobalNorm, Gradients, LearnerBatch, LearnerError, Loss, Result, UpdateContext};
-
-/// What a minibatch asks of the parameters of a group.
-struct Step {
-    group: String,
-    /// The sum of the losses of the modules that have these parameters, `[1]`.
-    loss: Tensor<1>,
-    norm: GlobalNorm,
-    gradients: Gradients,
-}
+use crate::{LearnerBatch, LearnerError, Result, UpdateContext};
 
 /// The rows of a module that a minibatch is made of, on the device; `None` if it has none.
 type Gather<'a> = dyn Fn(&str, &[usize], &Device) -> Option<Result<Batch>> + 'a;
 
-const TOTAL_LOSS: &str = "total_loss";
-const GLOBAL_NORM: &str = "gradients_default_optimizer_global_norm";
 const NO_ROWS: &str = "num_updates_without_rows_lifetime";
 
 impl Learner {
@@ -146,126 +134,6 @@ impl Learner {
         }
         self.metrics.log_time("learner_connector_timer", started.elapsed())?;
         Ok(batches)
-    }
-
-    /// One optimizer step of all parameters on one minibatch.
-    fn step(
-        &mut self,
-        gather: &Gather<'_>,
-        minibatch: &BTreeMap<ModuleId, Vec<usize>>,
-        env_steps: u64,
-    ) -> Result<Readings> {
-        let mut losses = BTreeMap::new();
-        for (id, units) in minibatch {
-            let Some(batch) = gather(id, units, &self.device).transpose()? else { continue };
-            let module = self.module.module(id)?;
-            let outputs = module.forward_train(&batch)?;
-            if let Some(own) = module.module().as_self_supervised_loss() {
-                let total = own.compute_self_supervised_loss(&batch, &outputs)?;
-                losses.insert(id.clone(), Loss { total, metrics: Vec::new() });
-                continue;
-            }
-            let cx = UpdateContext {
-                module_id: id,
-                module,
-                device: &self.device,
-                config: self.config.of_module(id),
-                env_steps,
-            };
-            losses.insert(id.clone(), self.objective.compute_loss(cx, &batch, &outputs)?);
-        }
-        let mut readings = Readings::default();
-        for step in self.backward(losses, &mut readings)? {
-            self.apply(step, env_steps)?;
-        }
-        Ok(readings)
-    }
-
-    /// What the sum of all losses asks of each group of parameters.
-    fn backward(
-        &self,
-        losses: BTreeMap<ModuleId, Loss>,
-        readings: &mut Readings,
-    ) -> Result<Vec<Step>> {
-        let add = |sum: Option<Tensor<1>>, loss: Tensor<1>| match sum {
-            Some(sum) => Some(sum + loss),
-            None => Some(loss),
-        };
-        let mut of_groups: BTreeMap<String, Tensor<1>> = BTreeMap::new();
-        let mut total = None;
-        for (id, loss) in losses {
-            readings.insert(&id, TOTAL_LOSS, loss.total.clone());
-            for (name, value) in loss.metrics {
-                readings.insert(&id, name, value);
-            }
-            let group = self.module.parameter_group(&id);
-            let of_group = add(of_groups.remove(group), loss.total.clone().inner());
-            of_groups.extend(of_group.map(|loss| (group.to_owned(), loss)));
-            total = add(total, loss.total);
-        }
-        let Some(total) = total else { return Ok(Vec::new()) };
-        let mut all = total.backward();
-        let mut steps = Vec::new();
-        for (group, module) in self.module.parameter_groups() {
-            let gradients = Gradients::take(module, &mut all);
-            if let Some(norm) = gradients.global_norm()?
-                && let Some(loss) = of_groups.remove(group)
-            {
-                readings.insert_norm(group, GLOBAL_NORM, &norm);
-                steps.push(Step { group: group.to_owned(), loss, norm, gradients });
-            }
-        }
-        Ok(steps)
-    }
-
-    /// Takes a step if loss and gradients are finite. On the CPU the host looks; on another device
-    /// it would have to wait for that, and the device decides.
-    fn apply(&mut self, step: Step, env_steps: u64) -> Result<()> {
-        let Step { group, loss, norm, gradients } = step;
-        let guard = match &norm {
-            GlobalNorm::Known(norm) => {
-                let loss = to_f32(loss)?;
-                if !norm.is_finite() || !loss.iter().all(|loss| loss.is_finite()) {
-                    return Ok(());
-                }
-                None
-            }
-            GlobalNorm::OnDevice(norm) => Some(StepGuard::new((loss + norm.clone()).is_finite())),
-        };
-        let config = self.config.of_module(&group);
-        let gradients = self.objective.postprocess_gradients(&group, config, gradients, &norm)?;
-        let lr = config.lr.value(env_steps);
-        let Some(optimizer) = self.optimizers.get_mut(&group) else { return Ok(()) };
-        self.module.change_parameters(&group, |module| {
-            optimizer.step(lr, guard.as_ref(), module, gradients)
-        })?
-    }
-
-    /// Counts the steps of a minibatch that were not taken.
-    fn count_refused(&mut self, minibatch: &Minibatch) -> Result<()> {
-        for (group, metrics) in &minibatch.metrics {
-            let Some(&norm) = metrics.get(GLOBAL_NORM) else { continue };
-            let of_group =
-                minibatch.metrics.iter().filter(|(id, _)| self.module.parameter_group(id) == group);
-            let loss: f64 = of_group.filter_map(|(_, metrics)| metrics.get(TOTAL_LOSS)).sum();
-            if loss.is_finite() && norm.is_finite() {
-                continue;
-            }
-            tracing::warn!(
-                module = group,
-                loss,
-                gradient_norm = norm,
-                "skipped an update that is not finite"
-            );
-            if minibatch.guarded.contains(group)
-                && let Some(optimizer) = self.optimizers.get_mut(group)
-            {
-                optimizer.forget_step();
-            }
-            let key = format!("{group}/num_non_finite_updates_lifetime");
-            self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
-        }
-        Ok(())
     }
 
     fn log(

@@ -45,25 +45,26 @@ impl Readings {
     }
 
     /// Reads all minibatches; waits once for the device.
-    pub(super) fn read(mut all: Vec<Self>) -> Result<Vec<Minibatch>> {
+    pub(super) fn read(all: Vec<Self>) -> Result<Vec<Minibatch>> {
         let mut transaction = Transaction::default();
-        for (.., scalar) in all.iter_mut().flat_map(|readings| &readings.scalars) {
+        for (.., scalar) in all.iter().flat_map(|readings| &readings.scalars) {
             transaction = transaction.register(scalar.clone());
         }
-        let failed = |error: String| CoreError::DeviceRead(error);
-        let values = transaction.try_execute().map_err(|error| failed(format!("{error:?}")))?;
+        let values = transaction.try_execute();
+        let values = values.map_err(|error| CoreError::DeviceRead(format!("{error:?}")))?;
         let mut values = values.into_iter();
         let read = |Self { known, scalars, guarded }: Self| {
             let mut metrics = known;
             for ((id, name, _), value) in scalars.into_iter().zip(&mut values) {
                 let value =
                     if value.dtype() == DType::F32 { value } else { value.convert::<f32>() };
-                let value = value.as_slice::<f32>().map_err(|e| failed(format!("{e:?}")))?;
+                let value =
+                    value.as_slice::<f32>().map_err(|e| CoreError::DeviceRead(format!("{e:?}")))?;
                 let value = value.first().copied().unwrap_or(f32::NAN);
                 metrics.entry(id).or_default().insert(name, f64::from(value));
             }
             Ok(Minibatch { metrics, guarded })
         };
-        all.drain(..).map(read).collect()
+        all.into_iter().map(read).collect()
     }
 }
