@@ -151,7 +151,8 @@ fn memory() -> Workload {
         description: "The most memory that the program of the first workload holds at a time \
                       (resident; of RLlib the driver process alone).",
         metric: Metric::Memory,
-        seconds: [3.0, 0.0],
+        // Long enough for memory to be read more than once, and after the first iteration.
+        seconds: [3.0, 1.0],
         cases: vec![case("memory", "8x128x64", &goals)],
         peers: peers.map(|entry| entry.settings(LEAN)).to_vec(),
         ..ppo()
