@@ -109,8 +109,8 @@ fn a_cnn_learns_to_break_bricks() {
         .model("conv_filters", serde_json::json!([[16, 3, 2], [16, 3, 2]]))
         .model("head_fcnet_hiddens", vec![64])
         .model("vf_share_layers", true)
-        .training(|t| training(t).num_epochs(3));
-    learns(config, 100_000, 2.0);
+        .training(|t| training(t).lr(2e-3));
+    learns(config, 60_000, 2.0);
 }
 
 #[test]
