@@ -5,7 +5,7 @@ mod common;
 
 use common::Outcome;
 use criterion::{Criterion, criterion_group, criterion_main};
-use rekindle::core::checkpoint;
+use rekindle::checkpoint;
 use rekindle::prelude::*;
 
 fn checkpoints(c: &mut Criterion) -> Outcome {

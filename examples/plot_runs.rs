@@ -6,7 +6,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use clap::Parser;
-use rekindle::core::metrics::read_jsonl;
+use rekindle::metrics::read_jsonl;
 use rekindle::prelude::*;
 
 /// Draws the learning curves of several runs as one SVG.

@@ -134,7 +134,7 @@ fn pretrain(folder: &Path) -> std::result::Result<(), Box<dyn Error>> {
         net = adam.step(5e-3, net, gradients);
     }
     let state = State { tensors: state_dict(&net)?, ..State::new() };
-    Ok(rekindle::core::checkpoint::write(folder, &state)?)
+    Ok(rekindle::checkpoint::write(folder, &state)?)
 }
 
 /// Draws a line of one of four directions somewhere, over noise, and says which direction it has.

@@ -30,7 +30,11 @@
 //! | module | holds |
 //! |---|---|
 //! | [`mod@env`] | spaces, `Env`, `VectorEnv`, registry, wrappers, built-in environments |
-//! | [`core`] | batches, erased modules, checkpoints, devices, random streams, metrics |
+//! | [`checkpoint`] | the checkpoint format, its readers and writers |
+//! | [`metrics`] | reducers, results, sinks, learning curves |
+//! | [`parallel`] | the thread crew that CPU kernels share |
+//! | [`core`] | batches, erased modules, weights, devices, random streams |
+//! | [`kernels`] | fused CPU operations with gradients |
 //! | [`catalog`] | from spaces to models and action distributions |
 //! | [`rl_module`] | `RLModule`, specs, roles, multi-modules |
 //! | [`env_runner`] | runners, rollouts, episodes, connectors |
@@ -40,10 +44,14 @@
 
 pub use rekindle_algorithms as algorithms;
 pub use rekindle_catalog as catalog;
+pub use rekindle_checkpoint as checkpoint;
 pub use rekindle_core as core;
 pub use rekindle_env as env;
 pub use rekindle_env_runner as env_runner;
+pub use rekindle_kernels as kernels;
 pub use rekindle_learner as learner;
+pub use rekindle_metrics as metrics;
+pub use rekindle_parallel as parallel;
 pub use rekindle_rl_module as rl_module;
 
 /// What most programs need, to be imported with a `*`.
@@ -55,14 +63,10 @@ pub mod prelude {
     pub use rekindle_catalog::{
         BoxEncoder, Catalog, CatalogContext, DefaultCatalog, Distribution, Encoder, Mlp, MlpConfig,
     };
-    pub use rekindle_core::checkpoint::read_safetensors;
+    pub use rekindle_checkpoint::read_safetensors;
+    pub use rekindle_checkpoint::{Checkpointable, State};
     pub use rekindle_core::device::DeviceSpec;
-    pub use rekindle_core::metrics::{
-        ConsoleSink, JsonlSink, LearningCurve, Metrics, MetricsLogger, Reducer, Sink,
-    };
-    pub use rekindle_core::{
-        Batch, Checkpointable, Column, Columns, DEFAULT_MODULE_ID, Generator, State,
-    };
+    pub use rekindle_core::{Batch, Column, Columns, DEFAULT_MODULE_ID, Generator};
     pub use rekindle_env::{
         AgentId, AgentSpec, Buffer, Env, EnvConfig, EnvSpec, MultiAgentActions, MultiAgentEnv,
         MultiAgentEnvSpec, MultiAgentStep, ResetOptions, Row, RowMut, Space, Step, VectorEnv, make,
@@ -76,6 +80,9 @@ pub mod prelude {
     };
     pub use rekindle_learner::{
         Learner, LearnerConfig, Objective, OptimizerConfig, Schedule, UpdateContext,
+    };
+    pub use rekindle_metrics::{
+        ConsoleSink, JsonlSink, LearningCurve, Metrics, MetricsLogger, Reducer, Sink,
     };
     pub use rekindle_rl_module::{
         ActorCritic, AnyRLModule, ModuleContext, ModuleError, MultiRLModule, MultiRLModuleSpec,

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rekindle::core::checkpoint;
+use rekindle::checkpoint;
 use rekindle::prelude::*;
 
 const ITERATIONS: usize = 3;

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use rekindle::core::checkpoint;
+use rekindle::checkpoint;
 use rekindle::prelude::*;
 
 /// Everything that has a state is on: an LSTM, Adam, a filter, the adaptive KL coefficient,

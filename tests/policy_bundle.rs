@@ -1,7 +1,7 @@
 //! A bundle acts as evaluation does, in another place, and proves it.
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
-use rekindle::core::checkpoint;
+use rekindle::checkpoint;
 use rekindle::env_runner::RunnerError;
 use rekindle::prelude::*;
 

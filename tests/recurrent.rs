@@ -138,7 +138,7 @@ fn sequences_repeat_what_was_acted() {
             .collect();
         let batch = TrainBatch::from_rollouts(&rollouts, module.max_seq_len()).unwrap();
         let (values, after) = batch.values(&module, &device).unwrap();
-        assert_eq!((values.len(), after.len()), (batch.rows(), batch.pieces.len()));
+        assert_eq!((values.len(), after.len()), (batch.rows(), batch.segments.len()));
 
         let sequences = batch.states.as_ref().unwrap().sequences.clone();
         assert!(sequences.len == 7 && sequences.rows.iter().any(|rows| rows.len() < 7));

@@ -5,8 +5,8 @@ mod support;
 
 use burn::module::Module;
 use burn::prelude::*;
+use rekindle::checkpoint::Array;
 use rekindle::core::ALL_MODULES;
-use rekindle::core::checkpoint::Array;
 use rekindle::core::weights::Weights;
 use rekindle::env_runner::BundleConfig;
 use rekindle::prelude::*;

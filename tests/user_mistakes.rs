@@ -6,7 +6,7 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::prelude::*;
-use rekindle::core::checkpoint;
+use rekindle::checkpoint;
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
 use serde::Deserialize;

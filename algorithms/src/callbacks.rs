@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rekindle_core::metrics::Metrics;
 use rekindle_env_runner::{
     CallbackResult, EnvironmentEvent, EpisodeEvent, RunnerCallbacks, SampleEvent,
 };
+use rekindle_metrics::Metrics;
 
 use crate::{Algorithm, AlgorithmError, Result};
 
@@ -16,7 +16,7 @@ use crate::{Algorithm, AlgorithmError, Result};
 ///
 /// ```
 /// use rekindle_algorithms::{Algorithm, CallbackResult, Callbacks, PpoConfig};
-/// use rekindle_core::metrics::Metrics;
+/// use rekindle_metrics::Metrics;
 ///
 /// struct Report;
 ///

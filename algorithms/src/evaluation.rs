@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use burn::prelude::Device;
-use rekindle_core::metrics::{Metrics, MetricsLogger};
 use rekindle_env_runner::{EnvRunnerConfig, EnvRunnerGroup, Experience, SampleOptions};
+use rekindle_metrics::{Metrics, MetricsLogger};
 use rekindle_rl_module::AnyRLModule;
 
 use crate::{Algorithm, CallbackError, Result};

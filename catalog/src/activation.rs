@@ -2,7 +2,7 @@
 
 use burn::prelude::*;
 use burn::tensor::activation;
-use rekindle_core::kernels::DenseActivation;
+use rekindle_kernels::DenseActivation;
 use serde::{Deserialize, Serialize};
 
 /// An activation function; `Linear` is none.
@@ -34,7 +34,7 @@ impl Activation {
         match self {
             Self::Linear => x,
             Self::Relu => activation::relu(x),
-            Self::Tanh => rekindle_core::kernels::tanh(x),
+            Self::Tanh => rekindle_kernels::tanh(x),
             Self::Silu => activation::silu(x),
             Self::Elu => activation::elu(x, 1.0),
             Self::Sigmoid => activation::sigmoid(x),

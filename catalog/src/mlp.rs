@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::prelude::*;
 use rekindle_core::Column;
-use rekindle_core::kernels::{self, Dense};
+use rekindle_kernels::DenseLayer;
 
 use crate::{Activation, Encoder, Initializer, ModelBuilder, Result};
 
@@ -106,9 +106,9 @@ impl Mlp {
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         // Of layers that do not fit, Burn's own say so best.
         if let Some(layers) = self.dense_layers()
-            && kernels::fit(x.dims()[1], &layers)
+            && rekindle_kernels::fit(x.dims()[1], &layers)
         {
-            return kernels::mlp(x, &layers);
+            return rekindle_kernels::mlp(x, &layers);
         }
         let hidden = self.layers.len() - usize::from(self.has_output_layer);
         let mut x = x;
@@ -139,15 +139,15 @@ impl Mlp {
             && let Some((x, mut layers)) = encoder.as_dense(observations)?
         {
             layers.extend(head);
-            if kernels::fit(x.dims()[1], &layers) {
-                return Ok(kernels::mlp(x, &layers));
+            if rekindle_kernels::fit(x.dims()[1], &layers) {
+                return Ok(rekindle_kernels::mlp(x, &layers));
             }
         }
         Ok(self.forward(encoder.forward(observations)?))
     }
 
-    /// The layers as [`kernels::mlp`] takes them, if it knows all that happens between them.
-    pub fn dense_layers(&self) -> Option<Vec<Dense>> {
+    /// The layers as [`rekindle_kernels::mlp`] takes them, if it knows all that happens between them.
+    pub fn dense_layers(&self) -> Option<Vec<DenseLayer>> {
         if !self.norms.is_empty() {
             return None;
         }
@@ -155,7 +155,7 @@ impl Mlp {
         let dense = |(index, layer): (usize, &Linear)| {
             let activation =
                 if index < hidden { self.hidden_activation } else { self.output_activation };
-            Dense::new(layer.weight.val(), layer.bias.as_ref()?.val(), activation.dense()?)
+            DenseLayer::new(layer.weight.val(), layer.bias.as_ref()?.val(), activation.dense()?)
         };
         self.layers.iter().enumerate().map(dense).collect()
     }

@@ -144,7 +144,7 @@ fn large_choices_are_rows_of_their_embedding() {
     let weights = state_dict(&encoder).unwrap();
     let table = &weights["embeddings.0.weight"];
     assert_eq!(table.shape(), [100, 64]);
-    let rekindle_core::checkpoint::ArrayData::F32(table) = table.data() else { panic!() };
+    let rekindle_checkpoint::ArrayData::F32(table) = table.data() else { panic!() };
     let choices = Tensor::<1, Int>::from_ints([10, 109], &Device::flex());
     let expected = [&table[..64], &table[99 * 64..]].concat();
     assert_eq!(forward(&encoder, &Column::from(choices)), expected);

@@ -238,23 +238,25 @@ impl AnyTensor {
         }))
     }
 
-    /// The tensor of a backend in it.
-    pub(crate) fn as_dispatch(&self) -> &DispatchTensor {
+    /// The backend's tensor, for kernels that work on its memory.
+    pub fn as_dispatch(&self) -> &DispatchTensor {
         self.0.as_parts().1
     }
 
-    /// As [`as_dispatch`](Self::as_dispatch), by value.
-    pub(crate) fn into_dispatch(self) -> DispatchTensor {
+    /// Returns the backend's tensor by value; see [`as_dispatch`](Self::as_dispatch).
+    pub fn into_dispatch(self) -> DispatchTensor {
         self.0.into_parts().1
     }
 
-    /// The inverse of [`into_dispatch`](Self::into_dispatch) for a float tensor.
-    pub(crate) fn from_float_dispatch(tensor: DispatchTensor) -> Self {
+    /// Wraps a backend's float tensor: the inverse of [`into_dispatch`](Self::into_dispatch).
+    pub fn from_float_dispatch(tensor: DispatchTensor) -> Self {
         Self(BridgeTensor::float(tensor))
     }
 
-    /// As [`into_float`](Self::into_float), of what is known to be a float tensor of that rank.
-    pub(crate) fn restore<const D: usize>(self) -> Tensor<D> {
+    /// Returns the float tensor without checking kind and rank, which the caller knows.
+    ///
+    /// Burn panics later if they are different; [`into_float`](Self::into_float) checks.
+    pub fn into_float_unchecked<const D: usize>(self) -> Tensor<D> {
         Tensor::from_bridge(self.0)
     }
 

@@ -2,8 +2,7 @@
 
 use thiserror::Error;
 
-use crate::checkpoint::CheckpointError;
-use crate::metrics::MetricsError;
+use rekindle_checkpoint::CheckpointError;
 
 /// What can go wrong in the core crate; every message says what to do.
 #[non_exhaustive]
@@ -110,9 +109,6 @@ pub enum CoreError {
     /// A checkpoint could not be written or read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// A metric or a sink failed.
-    #[error(transparent)]
-    Metrics(#[from] MetricsError),
     /// A space, buffer or environment failed.
     #[error(transparent)]
     Env(#[from] rekindle_env::EnvError),

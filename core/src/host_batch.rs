@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use burn::prelude::*;
 use rekindle_env::{Buffer, Parts};
 
-use crate::kernels::parallel;
 use crate::{AnyTensor, Batch, Column, CoreError, Result};
 
 /// Named columns in host memory, each a contiguous [`Buffer`] of the same number of rows.
@@ -113,7 +112,7 @@ impl HostBatch {
         };
         match rows.len() < GRAIN {
             true => gathered.iter_mut().for_each(gather),
-            false => parallel::for_each(gathered.iter_mut().collect(), gather),
+            false => rekindle_parallel::for_each(gathered.iter_mut().collect(), gather),
         }
         let mut batch = Batch::new();
         for (name, _, column) in gathered {

@@ -6,31 +6,23 @@
 //! | [`host_batch`] | [`HostBatch`]: the same columns on the host, before they are uploaded |
 //! | [`erased`] | Burn modules behind `dyn` traits that are themselves Burn modules |
 //! | [`weights`] | a module's parameters by name, in PyTorch's layout |
-//! | [`checkpoint`] | crash-safe, data-only checkpoints of a tree of components |
 //! | [`device`] | fallible device selection (`"auto"`, `"cpu"`, `"wgpu:0"`, `"cuda:1"`) |
 //! | [`rng`] | host random streams keyed by (seed, runner, env, purpose) |
-//! | [`kernels`] | fused operations, in one pass on the CPU and composed elsewhere |
-//! | [`metrics`] | reducers, sinks and the learning-curve plot |
-// One exception: threads that borrow from the caller they work for (`kernels::parallel`).
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
 pub mod any_tensor;
 pub mod batch;
-pub mod checkpoint;
 pub mod columns;
 pub mod device;
 pub mod erased;
 mod error;
 pub mod host_batch;
-pub mod kernels;
-pub mod metrics;
 pub mod rng;
 pub mod weights;
 
 pub use any_tensor::{AnyTensor, TensorKind};
 pub use batch::{Batch, Column};
-pub use checkpoint::{Checkpointable, State};
 pub use columns::Columns;
 pub use erased::{Erase, Erased, ErasedModule, Family};
 pub use error::{CoreError, Result};

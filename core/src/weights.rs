@@ -11,8 +11,8 @@ use burn::prelude::*;
 use burn::tensor::{Bool, Element, Int};
 
 use crate::any_tensor::{to_f32, to_i64};
-use crate::checkpoint::{Array, ArrayData};
 use crate::{CoreError, Result};
+use rekindle_checkpoint::{Array, ArrayData};
 
 /// Named parameters on the host.
 pub type Weights = BTreeMap<String, Array>;
@@ -269,6 +269,7 @@ impl Writer<'_> {
             ArrayData::I32(data) => self.arrange(data, array.shape()),
             ArrayData::U8(data) => self.arrange(data, array.shape()),
             ArrayData::Bool(data) => self.arrange(data, array.shape()),
+            _ => return None,
         })
     }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use rekindle_core::metrics::MetricsState;
-use rekindle_core::{Checkpointable, ModuleId};
+use rekindle_checkpoint::Checkpointable;
+use rekindle_core::ModuleId;
 use rekindle_env::{EnvConfig, Space};
+use rekindle_metrics::MetricsState;
 use rekindle_rl_module::MultiRLModule;
 use serde_json::Value;
 

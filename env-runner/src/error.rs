@@ -1,10 +1,10 @@
 //! Errors of the env-runner crate.
 
 use rekindle_catalog::CatalogError;
+use rekindle_checkpoint::CheckpointError;
 use rekindle_core::CoreError;
-use rekindle_core::checkpoint::CheckpointError;
-use rekindle_core::metrics::MetricsError;
 use rekindle_env::EnvError;
+use rekindle_metrics::MetricsError;
 use rekindle_rl_module::ModuleError;
 use thiserror::Error;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rekindle_core::metrics::{MetricsLogger, Reducer};
+use rekindle_metrics::{MetricsLogger, Reducer};
 
 use crate::{EpisodeSummary, Result};
 

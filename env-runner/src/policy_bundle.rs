@@ -8,7 +8,8 @@
 use std::path::Path;
 
 use burn::prelude::Device;
-use rekindle_core::{Batch, Checkpointable, Columns, Generator, State, checkpoint, host_batch};
+use rekindle_checkpoint::{self as checkpoint, Checkpointable, State};
+use rekindle_core::{Batch, Columns, Generator, host_batch};
 use rekindle_env::{Buffer, Space};
 use rekindle_rl_module::AnyRLModule;
 use serde::{Deserialize, Serialize};

@@ -1,9 +1,9 @@
 //! Starting environments of a vector again after they failed.
 
 use rekindle_core::Generator;
-use rekindle_core::metrics::{MetricsLogger, Reducer};
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_env::EnvError;
+use rekindle_metrics::{MetricsLogger, Reducer};
 use serde::{Deserialize, Serialize};
 
 use crate::{Result, RunnerError};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use burn::module::Module;
 use burn::prelude::Device;
-use rekindle_core::metrics::MetricsLogger;
+use rekindle_metrics::MetricsLogger;
 use rekindle_rl_module::AnyRLModule;
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use burn::prelude::Device;
-use rekindle_core::{Checkpointable, Columns, Generator};
+use rekindle_checkpoint::Checkpointable;
+use rekindle_core::{Columns, Generator};
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_env_runner::{

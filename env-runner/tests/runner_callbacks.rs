@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::prelude::*;
-use rekindle_core::metrics::{MetricsLogger, Reducer};
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::{
     Amount, CallbackResult, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, EnvironmentEvent,
     EpisodeEvent, RunnerCallbacks, SampleEvent, SampleOptions, SharedCallbacks,
     SingleAgentEnvRunner,
 };
+use rekindle_metrics::{MetricsLogger, Reducer};
 
 /// Counts what it is told, over all runners; fails in a step when told to.
 #[derive(Clone, Default)]

@@ -4,7 +4,8 @@
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle_catalog::Mlp;
-use rekindle_core::{Batch, Checkpointable, Columns, Generator};
+use rekindle_checkpoint::Checkpointable;
+use rekindle_core::{Batch, Columns, Generator};
 use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_env_runner::{
     Amount, EnvRunnerConfig, EnvRunnerGroup, Experience, Rollout, RunnerError, SampleOptions,

@@ -3,8 +3,9 @@
 
 use burn::prelude::*;
 use rekindle_catalog::{Categorical, Distribution};
+use rekindle_checkpoint::Checkpointable as _;
 use rekindle_core::any_tensor::{to_f32, to_i64};
-use rekindle_core::{AnyTensor, Checkpointable as _, Column, Generator};
+use rekindle_core::{AnyTensor, Column, Generator};
 use rekindle_env::classic_control::{CartPole, Pendulum};
 use rekindle_env::{Buffer, Discrete, Env, EnvConfig, Space, SyncVectorEnv, VectorEnv, VectorStep};
 use rekindle_env_runner::{

@@ -3,7 +3,6 @@
 use burn::prelude::*;
 use rekindle_core::AnyTensor;
 use rekindle_core::any_tensor::to_f32;
-use rekindle_core::kernels;
 
 use crate::Result;
 
@@ -31,7 +30,7 @@ impl GlobalNorm {
         if gradients.clone().next().is_none() {
             return Ok(None);
         }
-        if let Some(sum) = kernels::square_sum(gradients.clone()) {
+        if let Some(sum) = rekindle_kernels::square_sum(gradients.clone()) {
             return Ok(Some(Self::Known(sum.sqrt())));
         }
         // One sum over all: a sum for each would launch three times as many kernels.

@@ -8,7 +8,6 @@
 //! | [`losses`] | loss terms: pure functions over tensors |
 //! | [`Schedule`] | `Scheduler` |
 //! | [`minibatch`] | `MiniBatchCyclicIterator` |
-//! | [`sharding`] | `ShardEpisodesIterator`: equal shares of work for several learners |
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
@@ -23,7 +22,6 @@ mod objective;
 pub mod ops;
 mod optimizer;
 mod schedule;
-pub mod sharding;
 mod train_batch;
 
 pub use error::{LearnerError, Result};
@@ -34,4 +32,4 @@ pub use learner_batch::{LearnerBatch, Sequences};
 pub use objective::{Loss, Objective, UpdateContext};
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use schedule::Schedule;
-pub use train_batch::{Piece, TrainBatch, TrainStates};
+pub use train_batch::{SegmentRows, TrainBatch, TrainStates};

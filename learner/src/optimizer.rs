@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::prelude::*;
-use rekindle_core::checkpoint::Array;
-use rekindle_core::kernels::{AdamStep, StepGuard, adam};
-use rekindle_core::{AnyTensor, State};
+use rekindle_checkpoint::Array;
+use rekindle_checkpoint::State;
+use rekindle_core::AnyTensor;
+use rekindle_kernels::{AdamStep, StepGuard, adam};
 use serde::{Deserialize, Serialize};
 
 use crate::{Gradients, LearnerError, Result};

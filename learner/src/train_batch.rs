@@ -13,7 +13,7 @@ use crate::{LearnerError, Result, Sequences};
 
 /// The rows of one segment of an episode inside a [`TrainBatch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
+pub struct SegmentRows {
     /// Its rows, in time order.
     pub rows: Range<usize>,
     /// How it ends.
@@ -29,7 +29,7 @@ pub struct TrainBatch {
     /// `obs`, `actions`, `rewards` and the recorded outputs of the module, a row per step.
     pub columns: HostBatch,
     /// The segments, in order of their rows.
-    pub pieces: Vec<Piece>,
+    pub segments: Vec<SegmentRows>,
     /// For each segment, the observation after its last step.
     pub final_observations: Buffer,
     /// The states of a stateful module.
@@ -76,21 +76,21 @@ impl TrainBatch {
         columns.insert_f32(Columns::REWARDS, rewards.collect())?;
 
         let mut final_observations = first.final_observations.slice(0..0)?;
-        let mut pieces = Vec::new();
+        let mut segments = Vec::new();
         let mut start = 0;
         for rollout in rollouts {
             for segment in &rollout.segments {
-                pieces.push(Piece { rows: start..start + segment.len, end: segment.end });
+                segments.push(SegmentRows { rows: start..start + segment.len, end: segment.end });
                 start += segment.len;
             }
             let finals = &rollout.final_observations;
             final_observations.extend_from(finals, 0..finals.rows())?;
         }
         let states = match &first.states {
-            Some(_) => Some(train_states(rollouts, &pieces, max_seq_len)?),
+            Some(_) => Some(train_states(rollouts, &segments, max_seq_len)?),
             None => None,
         };
-        Ok(Self { columns, pieces, final_observations, states })
+        Ok(Self { columns, segments, final_observations, states })
     }
 
     /// The number of rows.
@@ -105,10 +105,10 @@ impl TrainBatch {
     pub fn next_observations(&self) -> Result<Buffer> {
         let observations = self.columns.column(Columns::OBS)?;
         let mut next = observations.slice(0..0)?;
-        for (piece, rows) in self.pieces.iter().map(|piece| piece.rows.clone()).enumerate() {
+        for (index, rows) in self.segments.iter().map(|segment| segment.rows.clone()).enumerate() {
             next.extend_from(observations, (rows.start + 1).min(rows.end)..rows.end)?;
             if !rows.is_empty() {
-                next.extend_from(&self.final_observations, piece..piece + 1)?;
+                next.extend_from(&self.final_observations, index..index + 1)?;
             }
         }
         Ok(next)
@@ -118,8 +118,10 @@ impl TrainBatch {
     /// `truncateds`.
     pub fn ends(&self, end: SegmentEnd) -> Vec<bool> {
         let mut ends = vec![false; self.rows()];
-        for piece in self.pieces.iter().filter(|piece| piece.end == end && !piece.rows.is_empty()) {
-            ends[piece.rows.end - 1] = true;
+        for segment in
+            self.segments.iter().filter(|segment| segment.end == end && !segment.rows.is_empty())
+        {
+            ends[segment.rows.end - 1] = true;
         }
         ends
     }
@@ -134,9 +136,9 @@ impl TrainBatch {
     /// If the module has no value function or its pass fails.
     pub fn values(&self, module: &AnyRLModule, device: &Device) -> Result<(Vec<f32>, Vec<f32>)> {
         let steps = self.step_values(module, device)?;
-        let mut after = vec![0.0; self.pieces.len()];
-        let open: Vec<usize> = (0..self.pieces.len())
-            .filter(|&i| self.pieces[i].end != SegmentEnd::Terminated)
+        let mut after = vec![0.0; self.segments.len()];
+        let open: Vec<usize> = (0..self.segments.len())
+            .filter(|&i| self.segments[i].end != SegmentEnd::Terminated)
             .collect();
         if !open.is_empty() {
             let mut batch = observations(self.final_observations.gather(&open)?, device)?;
@@ -188,13 +190,17 @@ fn gather(
     Ok(all)
 }
 
-/// Cuts the pieces into sequences, and collects the states that they start from.
-fn train_states(rollouts: &[Rollout], pieces: &[Piece], max_seq_len: usize) -> Result<TrainStates> {
-    let longest = pieces.iter().map(|piece| piece.rows.len()).max().unwrap_or(1);
+/// Cuts the segments into sequences, and collects the states that they start from.
+fn train_states(
+    rollouts: &[Rollout],
+    segments: &[SegmentRows],
+    max_seq_len: usize,
+) -> Result<TrainStates> {
+    let longest = segments.iter().map(|segment| segment.rows.len()).max().unwrap_or(1);
     let len = longest.min(max_seq_len).max(1);
-    let starts = pieces.iter().flat_map(|piece| {
-        let end = piece.rows.end;
-        piece.rows.clone().step_by(len).map(move |start| start..end.min(start + len))
+    let starts = segments.iter().flat_map(|segment| {
+        let end = segment.rows.end;
+        segment.rows.clone().step_by(len).map(move |start| start..end.min(start + len))
     });
     let first_rows = rollouts.iter().map(|rollout| {
         rollout.segments.iter().flat_map(|s| s.rows().step_by(len)).collect::<Vec<_>>()
@@ -218,13 +224,13 @@ mod tests {
         let mut columns = HostBatch::new();
         let obs = |data: &[f32]| Buffer::from_f32(data.to_vec(), &[]).unwrap();
         columns.insert(Columns::OBS, obs(&[0.0, 1.0, 2.0, 10.0, 20.0, 21.0])).unwrap();
-        let piece = |rows, end| Piece { rows, end };
+        let segment = |rows, end| SegmentRows { rows, end };
         let batch = TrainBatch {
             columns,
-            pieces: vec![
-                piece(0..3, SegmentEnd::Terminated),
-                piece(3..4, SegmentEnd::Truncated),
-                piece(4..6, SegmentEnd::Cut),
+            segments: vec![
+                segment(0..3, SegmentEnd::Terminated),
+                segment(3..4, SegmentEnd::Truncated),
+                segment(4..6, SegmentEnd::Cut),
             ],
             final_observations: obs(&[3.0, 11.0, 22.0]),
             states: None,

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::prelude::Device;
 use rekindle_catalog::Distribution;
+use rekindle_checkpoint::{self as checkpoint, Checkpointable, State};
+use rekindle_core::Batch;
 use rekindle_core::weights::{self, LoadReport, Weights};
-use rekindle_core::{Batch, Checkpointable, State, checkpoint};
 use rekindle_env::Buffer;
 
 use crate::guard::guard;

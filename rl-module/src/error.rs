@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rekindle_catalog::CatalogError;
-use rekindle_core::checkpoint::CheckpointError;
+use rekindle_checkpoint::CheckpointError;
 use rekindle_core::{CoreError, ModuleId};
 use rekindle_env::EnvError;
 use thiserror::Error;

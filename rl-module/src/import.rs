@@ -12,7 +12,7 @@ use crate::{ModuleError, Result};
 /// counts.
 ///
 /// ```no_run
-/// use rekindle_core::checkpoint::read_safetensors;
+/// use rekindle_checkpoint::read_safetensors;
 /// use rekindle_env::Space;
 /// use rekindle_rl_module::{NameMap, RLModuleSpec};
 /// use serde_json::json;
@@ -178,7 +178,7 @@ fn below<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use rekindle_core::checkpoint::Array;
+    use rekindle_checkpoint::Array;
 
     use super::*;
 

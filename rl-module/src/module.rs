@@ -6,7 +6,8 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::prelude::Device;
 use rekindle_catalog::Distribution;
-use rekindle_core::{Batch, Erase, Erased, ErasedModule, Family, checkpoint};
+use rekindle_checkpoint as checkpoint;
+use rekindle_core::{Batch, Erase, Erased, ErasedModule, Family};
 use rekindle_env::Buffer;
 
 use crate::{ModuleContext, QNet, Result, SelfSupervisedLoss, TargetNetwork, ValueFunction};

@@ -6,7 +6,8 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use rekindle_catalog::Mlp;
-use rekindle_core::{Batch, Checkpointable, Columns, CoreError, Generator};
+use rekindle_checkpoint::Checkpointable;
+use rekindle_core::{Batch, Columns, CoreError, Generator};
 use rekindle_env::Space;
 use rekindle_rl_module::{
     AnyRLModule, ModuleContext, ModuleError, RLModule, RLModuleSpec, Result, Role,

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use burn::prelude::*;
+use rekindle_checkpoint::Checkpointable;
 use rekindle_core::weights::Weights;
-use rekindle_core::{Batch, Checkpointable, Columns, DEFAULT_MODULE_ID, Generator};
+use rekindle_core::{Batch, Columns, DEFAULT_MODULE_ID, Generator};
 use rekindle_env::Space;
 use rekindle_rl_module::{
     AnyRLModule, ModuleError, MultiRLModule, MultiRLModuleSpec, RLModuleSpec, Role,

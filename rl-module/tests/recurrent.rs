@@ -157,7 +157,7 @@ proptest! {
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("module");
-        rekindle_core::Checkpointable::save_to_path(&module, &path).unwrap();
+        rekindle_checkpoint::Checkpointable::save_to_path(&module, &path).unwrap();
         let loaded = AnyRLModule::from_checkpoint(&path, &Device::flex()).unwrap();
         prop_assert_eq!(inputs(&loaded, &batch), expected);
         prop_assert_eq!(loaded.initial_state().unwrap(), module.initial_state().unwrap());

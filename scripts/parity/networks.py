@@ -114,7 +114,7 @@ class Wrapped(nn.Module):
 
 
 class ActorCritic(nn.Module):
-    """Encoders and heads of a policy and a value function, as in crates/rl-module."""
+    """Encoders and heads of a policy and a value function, as in rl-module."""
 
     def __init__(self, obs, hidden, actions, act=nn.functional.tanh, layernorm=False, share=False):
         super().__init__()

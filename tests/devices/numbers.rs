@@ -59,7 +59,7 @@ fn what_is_not_a_number_may_be_lost_in_clamps_and_choices() {
             ("max(NaN, 2)", nan().max_pair(two()), [2.0, 2.0]),
             ("min(NaN, 2)", nan().min_pair(two()), [2.0, 2.0]),
             ("relu(NaN)", relu(nan()), [0.0, 0.0]),
-            ("tanh(NaN)", rekindle::core::kernels::tanh(nan()), [NAN, NAN]),
+            ("tanh(NaN)", rekindle::kernels::tanh(nan()), [NAN, NAN]),
         ];
         ops.map(|(name, tensor, allowed)| (name, to_f32(tensor).unwrap()[0], allowed))
     };

@@ -2,7 +2,7 @@
 //!
 //! Recorded by `scripts/parity/record_cnn.py`.
 
-use rekindle::core::checkpoint::{Array, ArrayData};
+use rekindle::checkpoint::{Array, ArrayData};
 use rekindle::prelude::*;
 use serde_json::{Value, json};
 

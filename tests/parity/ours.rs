@@ -4,8 +4,8 @@
 //! after a change of the format: `cargo test --workspace --test parity -- --ignored`.
 
 use burn::prelude::*;
+use rekindle::checkpoint::{self, Array};
 use rekindle::core::any_tensor::to_f32;
-use rekindle::core::checkpoint::{self, Array};
 use rekindle::prelude::*;
 use serde_json::json;
 

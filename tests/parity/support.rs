@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
+use rekindle::checkpoint::{Array, ArrayData};
 use rekindle::core::AnyTensor;
-use rekindle::core::checkpoint::{Array, ArrayData};
 use rekindle::core::weights::{Weights, state_dict};
 use rekindle::learner::Gradients;
 use rekindle::prelude::*;

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use burn::prelude::*;
 use rekindle::core::ModuleId;
 use rekindle::core::any_tensor::to_f32;
-use rekindle::core::metrics::MetricsLogger;
 use rekindle::core::weights::Weights;
 use rekindle::env_runner::{Rollout, Segment, SegmentEnd};
 use rekindle::learner::{LearnerBatch, LearnerError, Loss, ModuleRollouts, TrainBatch};
+use rekindle::metrics::MetricsLogger;
 use rekindle::prelude::*;
 
 pub(crate) fn device() -> Device {
@@ -130,7 +130,7 @@ pub(crate) fn logits(module: &AnyRLModule) -> Vec<f32> {
 pub(crate) fn saved(state: &State) -> (tempfile::TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("saved");
-    rekindle::core::checkpoint::write(&path, state).unwrap();
+    rekindle::checkpoint::write(&path, state).unwrap();
     (folder, path)
 }
 

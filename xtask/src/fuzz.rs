@@ -15,7 +15,7 @@ pub(crate) struct Args {
     seed: u64,
 }
 
-/// Runs the fuzzer of `crates/core/tests/fuzz`, of which `cargo test` runs a short version.
+/// Runs the fuzzer of `checkpoint/tests/fuzz`, of which `cargo test` runs a short version.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut test = cargo(&["test", "--workspace", "--test", "fuzz", "--", "--nocapture"]);
     test.env("REKINDLE_FUZZ_INPUTS", args.inputs.to_string());

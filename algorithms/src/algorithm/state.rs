@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use burn::prelude::Device;
-use rekindle_core::metrics::MetricsState;
-use rekindle_core::{Checkpointable, State, checkpoint};
+use rekindle_checkpoint::{self as checkpoint, Checkpointable, State};
 use rekindle_learner::LearnerError;
+use rekindle_metrics::MetricsState;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

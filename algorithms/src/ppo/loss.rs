@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use burn::prelude::*;
 use rekindle_core::AnyTensor;
-use rekindle_core::kernels::host_op::{HostOp, Pass, apply};
-use rekindle_core::kernels::parallel;
+use rekindle_kernels::host_op::{HostOp, Pass, apply};
 use rekindle_learner::losses::{mean, ppo_surrogate, value_loss};
 use rekindle_learner::{Loss, Result};
 
@@ -152,7 +151,7 @@ impl HostOp<5> for PpoLoss {
         // Sums of blocks of one length, so that the result does not depend on the threads.
         let mut sums = vec![[0.0; 6]; rows.div_ceil(BLOCK).max(1)];
         let tasks = sums.iter_mut().enumerate();
-        parallel::for_each(tasks.collect(), |(block, sums)| {
+        rekindle_parallel::for_each(tasks.collect(), |(block, sums)| {
             *sums = self.sums(inputs, block * BLOCK..rows.min((block + 1) * BLOCK));
         });
         let total = |i: usize| sums.iter().map(|sums| sums[i]).sum::<f64>();
@@ -181,7 +180,7 @@ impl HostOp<5> for PpoLoss {
         let share = f64::from(pass.gradient[0]) / pass.saved.count;
         let (mut of_terms, mut of_values) = (vec![0.0; terms.len()], vec![0.0; values.len()]);
         let tasks = of_terms.chunks_mut(3 * BLOCK).zip(of_values.chunks_mut(BLOCK)).enumerate();
-        parallel::for_each(tasks.collect(), |(block, (of_terms, of_values))| {
+        rekindle_parallel::for_each(tasks.collect(), |(block, (of_terms, of_values))| {
             let of_terms = of_terms.as_chunks_mut::<3>().0;
             let rows = (block * BLOCK..).zip(of_terms.iter_mut().zip(of_values));
             for (row, (of_terms, of_value)) in rows {

@@ -63,14 +63,14 @@ impl PpoObjective {
         let rewards = batch.columns.f32s(Columns::REWARDS)?;
         let (mut advantages, mut targets) = (Vec::new(), Vec::new());
         if !config.use_critic {
-            for piece in &batch.pieces {
-                advantages.extend(returns_to_go(&rewards[piece.rows.clone()], 0.0, gamma));
+            for segment in &batch.segments {
+                advantages.extend(returns_to_go(&rewards[segment.rows.clone()], 0.0, gamma));
             }
             return Ok([advantages.clone(), advantages]);
         }
         let (values, after) = batch.values(cx.module, cx.device)?;
-        for (piece, bootstrap) in batch.pieces.iter().zip(after) {
-            let (rewards, values) = (&rewards[piece.rows.clone()], &values[piece.rows.clone()]);
+        for (segment, bootstrap) in batch.segments.iter().zip(after) {
+            let (rewards, values) = (&rewards[segment.rows.clone()], &values[segment.rows.clone()]);
             let (advantage, target) = if config.use_gae {
                 gae(rewards, values, bootstrap, gamma, config.lambda_ as f32)?
             } else {

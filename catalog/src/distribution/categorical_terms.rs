@@ -3,8 +3,8 @@
 use burn::prelude::*;
 use rekindle_core::AnyTensor;
 use rekindle_core::any_tensor::to_i64;
-use rekindle_core::kernels::host_op::{HostOp, Pass, applies, apply};
-use rekindle_core::kernels::{exp, ln, parallel};
+use rekindle_kernels::host_op::{HostOp, Pass, applies, apply};
+use rekindle_kernels::{exp, ln};
 
 use super::logits::LOG_ZERO;
 
@@ -105,13 +105,13 @@ impl HostOp<2> for Terms {
 
     fn forward(&self, [logits, old]: [&[f32]; 2], _tracked: bool) -> (Vec<f32>, Self::Saved) {
         let n = self.n;
-        let rows = parallel::share(self.choices.len(), GRAIN);
+        let rows = rekindle_parallel::share(self.choices.len(), GRAIN);
         let mut terms = vec![0.0; 3 * self.choices.len()];
         let mut saved = [logits, old].map(|logits| LogProbs::zeros(logits.len()));
         let [of_new, of_old] = &mut saved;
         let parts = of_new.parts_mut(logits, rows * n).zip(of_old.parts_mut(old, rows * n));
         let tasks = terms.chunks_mut(3 * rows).zip(self.choices.chunks(rows)).zip(parts);
-        parallel::for_each(tasks.collect(), |((terms, choices), (mut new, mut old))| {
+        rekindle_parallel::for_each(tasks.collect(), |((terms, choices), (mut new, mut old))| {
             for [log, probs] in [&mut new, &mut old] {
                 normalize(log, probs, n);
             }
@@ -123,13 +123,13 @@ impl HostOp<2> for Terms {
     fn backward(&self, pass: Pass<'_, Self::Saved, 2>) -> [Option<Vec<f32>>; 2] {
         let n = self.n;
         let [new, old] = pass.saved;
-        let rows = parallel::share(self.choices.len(), GRAIN);
+        let rows = rekindle_parallel::share(self.choices.len(), GRAIN);
         let mut gradients = vec![0.0; new.log.len()];
         let parts = gradients.chunks_mut(rows * n).zip(pass.gradient.chunks(3 * rows));
         let saved = new.log.chunks(rows * n).zip(new.probs.chunks(rows * n));
         let saved = saved.zip(old.probs.chunks(rows * n));
         let tasks = parts.zip(self.choices.chunks(rows)).zip(saved);
-        parallel::for_each(tasks.collect(), |(((gradients, above), choices), saved)| {
+        rekindle_parallel::for_each(tasks.collect(), |(((gradients, above), choices), saved)| {
             let ((log, probs), old_probs) = saved;
             gradients_of(gradients, above, choices, n, [log, probs, old_probs]);
         });

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle_core::Column;
-use rekindle_core::kernels::Dense;
+use rekindle_kernels::DenseLayer;
 
 use super::{Encoder, MAX_BYTE, flat_rows};
 use crate::{Mlp, MlpConfig, ModelBuilder, Result};
@@ -43,7 +43,7 @@ impl Encoder for MlpEncoder {
         Ok(self.mlp.forward(self.rows(observations)?))
     }
 
-    fn as_dense(&self, observations: &Column) -> Result<Option<(Tensor<2>, Vec<Dense>)>> {
+    fn as_dense(&self, observations: &Column) -> Result<Option<(Tensor<2>, Vec<DenseLayer>)>> {
         let Some(layers) = self.mlp.dense_layers() else { return Ok(None) };
         Ok(Some((self.rows(observations)?, layers)))
     }

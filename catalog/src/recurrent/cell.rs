@@ -1,7 +1,7 @@
 //! One step of a recurrent layer.
 
 use burn::prelude::*;
-use rekindle_core::kernels::tanh;
+use rekindle_kernels::tanh;
 
 /// The logistic function by the fast `tanh`: `σ(x) = (tanh(x/2) + 1) / 2`.
 fn sigmoid(x: Tensor<2>) -> Tensor<2> {

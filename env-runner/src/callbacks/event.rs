@@ -1,7 +1,7 @@
 //! What callbacks of runners are told.
 
-use rekindle_core::metrics::MetricsLogger;
 use rekindle_env::{AgentId, EnvConfig, Info, MultiAgentVectorEnv, Row, VectorEnv};
+use rekindle_metrics::MetricsLogger;
 
 use crate::Experience;
 

@@ -12,11 +12,11 @@ use crate::{Result, RunnerError};
 #[derive(Debug)]
 pub struct ConnectorPipeline {
     input_space: Space,
-    pieces: Vec<Piece>,
+    stages: Vec<Stage>,
 }
 
 #[derive(Debug)]
-struct Piece {
+struct Stage {
     name: String,
     connector: Box<dyn Connector>,
     output_space: Space,
@@ -26,7 +26,7 @@ struct Piece {
 impl ConnectorPipeline {
     /// A pipeline that passes its input through.
     pub fn new(input_space: Space) -> Self {
-        Self { input_space, pieces: Vec::new() }
+        Self { input_space, stages: Vec::new() }
     }
 
     /// A pipeline of connectors.
@@ -48,22 +48,22 @@ impl ConnectorPipeline {
 
     /// The space of what comes out.
     pub fn output_space(&self) -> &Space {
-        self.pieces.last().map_or(&self.input_space, |piece| &piece.output_space)
+        self.stages.last().map_or(&self.input_space, |stage| &stage.output_space)
     }
 
     /// The names of the connectors, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.pieces.iter().map(|piece| piece.name.as_str())
+        self.stages.iter().map(|stage| stage.name.as_str())
     }
 
     /// The number of connectors.
     pub fn len(&self) -> usize {
-        self.pieces.len()
+        self.stages.len()
     }
 
     /// Whether it passes its input through.
     pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.stages.is_empty()
     }
 
     /// Adds a connector at the end.
@@ -71,7 +71,7 @@ impl ConnectorPipeline {
     /// # Errors
     /// [`RunnerError::ConnectorSpace`]; the pipeline is then unchanged.
     pub fn append(&mut self, connector: Box<dyn Connector>) -> Result<()> {
-        self.insert(self.pieces.len(), connector)
+        self.insert(self.stages.len(), connector)
     }
 
     /// Adds a connector at the start.
@@ -106,13 +106,13 @@ impl ConnectorPipeline {
     pub fn remove(&mut self, name: &str) -> Result<()> {
         let index = self.position(name)?;
         let spaces = self.spaces_without(index)?;
-        self.pieces.remove(index);
+        self.stages.remove(index);
         self.set_spaces(spaces);
         Ok(())
     }
 
     fn position(&self, name: &str) -> Result<usize> {
-        self.pieces.iter().position(|piece| piece.name == name).ok_or_else(|| {
+        self.stages.iter().position(|stage| stage.name == name).ok_or_else(|| {
             let available = self.names().collect::<Vec<_>>().join(", ");
             RunnerError::UnknownConnector { name: name.into(), available }
         })
@@ -120,25 +120,25 @@ impl ConnectorPipeline {
 
     fn insert(&mut self, index: usize, connector: Box<dyn Connector>) -> Result<()> {
         let before = match index.checked_sub(1) {
-            Some(previous) => &self.pieces[previous].output_space,
+            Some(previous) => &self.stages[previous].output_space,
             None => &self.input_space,
         };
         let mut space = connector.output_space(before)?;
         let mut spaces = vec![space.clone()];
-        for piece in &self.pieces[index..] {
-            space = piece.connector.output_space(&space)?;
+        for stage in &self.stages[index..] {
+            space = stage.connector.output_space(&space)?;
             spaces.push(space.clone());
         }
         let base = connector.name();
-        let taken = |name: &str| self.pieces.iter().any(|piece| piece.name == name);
+        let taken = |name: &str| self.stages.iter().any(|stage| stage.name == name);
         let name = std::iter::once(base.to_string())
             .chain((1..).map(|i| format!("{base}_{i}")))
             .find(|name| !taken(name))
             .unwrap_or_default();
         let output_space = spaces[0].clone();
         let output = Buffer::zeros(&output_space, 0);
-        self.pieces.insert(index, Piece { name, connector, output_space, output });
-        let before = self.pieces[..index].iter().map(|piece| piece.output_space.clone());
+        self.stages.insert(index, Stage { name, connector, output_space, output });
+        let before = self.stages[..index].iter().map(|stage| stage.output_space.clone());
         self.set_spaces(before.chain(spaces).collect());
         Ok(())
     }
@@ -146,9 +146,9 @@ impl ConnectorPipeline {
     fn spaces_without(&self, removed: usize) -> Result<Vec<Space>> {
         let mut space = self.input_space.clone();
         let mut spaces = Vec::new();
-        let kept = self.pieces.iter().enumerate().filter(|(index, _)| *index != removed);
-        for (_, piece) in kept {
-            space = piece.connector.output_space(&space)?;
+        let kept = self.stages.iter().enumerate().filter(|(index, _)| *index != removed);
+        for (_, stage) in kept {
+            space = stage.connector.output_space(&space)?;
             spaces.push(space.clone());
         }
         Ok(spaces)
@@ -156,12 +156,12 @@ impl ConnectorPipeline {
 
     fn set_spaces(&mut self, spaces: Vec<Space>) {
         let inputs = std::iter::once(&self.input_space).chain(&spaces);
-        for (piece, input) in self.pieces.iter_mut().zip(inputs) {
-            piece.connector.set_input_space(input);
+        for (stage, input) in self.stages.iter_mut().zip(inputs) {
+            stage.connector.set_input_space(input);
         }
-        for (piece, space) in self.pieces.iter_mut().zip(spaces) {
-            piece.output = Buffer::zeros(&space, 0);
-            piece.output_space = space;
+        for (stage, space) in self.stages.iter_mut().zip(spaces) {
+            stage.output = Buffer::zeros(&space, 0);
+            stage.output_space = space;
         }
     }
 
@@ -175,20 +175,20 @@ impl ConnectorPipeline {
         cx: ConnectorContext<'_>,
     ) -> Result<&'a Buffer> {
         let mut current = input;
-        for piece in &mut self.pieces {
-            if piece.output.rows() != current.rows() {
-                piece.output.clear();
-                piece.output.extend_zeros(current.rows());
+        for stage in &mut self.stages {
+            if stage.output.rows() != current.rows() {
+                stage.output.clear();
+                stage.output.extend_zeros(current.rows());
             }
-            piece.connector.transform(current, &mut piece.output, cx)?;
-            current = &piece.output;
+            stage.connector.transform(current, &mut stage.output, cx)?;
+            current = &stage.output;
         }
         Ok(current)
     }
 
     /// What came out last, if `input` went in.
     pub(crate) fn last_output<'a>(&'a self, input: &'a Buffer) -> &'a Buffer {
-        self.pieces.last().map_or(input, |piece| &piece.output)
+        self.stages.last().map_or(input, |stage| &stage.output)
     }
 
     /// What the connectors have learnt, by their names.
@@ -226,10 +226,10 @@ impl ConnectorPipeline {
 
     fn collect(&self, get: impl Fn(&dyn Connector) -> Result<Value>) -> Result<Value> {
         let mut values = Map::new();
-        for piece in &self.pieces {
-            let value = get(&*piece.connector)?;
+        for stage in &self.stages {
+            let value = get(&*stage.connector)?;
             if !value.is_null() {
-                values.insert(piece.name.clone(), value);
+                values.insert(stage.name.clone(), value);
             }
         }
         Ok(Value::Object(values))
@@ -244,8 +244,8 @@ impl ConnectorPipeline {
         for name in values.keys() {
             self.position(name)?;
         }
-        for piece in &mut self.pieces {
-            set(&mut *piece.connector, values.get(&piece.name).unwrap_or(&Value::Null))?;
+        for stage in &mut self.stages {
+            set(&mut *stage.connector, values.get(&stage.name).unwrap_or(&Value::Null))?;
         }
         Ok(())
     }
@@ -255,7 +255,7 @@ impl ConnectorPipeline {
     /// # Errors
     /// If a delta does not serialise.
     pub fn take_deltas(&mut self) -> Result<Vec<Value>> {
-        self.pieces.iter_mut().map(|piece| piece.connector.take_delta()).collect()
+        self.stages.iter_mut().map(|stage| stage.connector.take_delta()).collect()
     }
 
     /// Adds the deltas of all runners, one list each.
@@ -263,9 +263,9 @@ impl ConnectorPipeline {
     /// # Errors
     /// If a delta is not one of these connectors.
     pub fn merge(&mut self, runners: &[Vec<Value>]) -> Result<()> {
-        for (index, piece) in self.pieces.iter_mut().enumerate() {
+        for (index, stage) in self.stages.iter_mut().enumerate() {
             let deltas = runners.iter().filter_map(|deltas| deltas.get(index)).cloned();
-            piece.connector.merge(&deltas.collect::<Vec<_>>())?;
+            stage.connector.merge(&deltas.collect::<Vec<_>>())?;
         }
         Ok(())
     }

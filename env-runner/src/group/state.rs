@@ -1,6 +1,6 @@
 //! The state of a group: that of its runners, and how they are doing.
 
-use rekindle_core::{Checkpointable, State};
+use rekindle_checkpoint::{Checkpointable, State};
 use serde::{Deserialize, Serialize};
 
 use super::EnvRunnerGroup;

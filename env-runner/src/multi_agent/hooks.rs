@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rekindle_core::ModuleId;
-use rekindle_core::metrics::Reducer;
+use rekindle_metrics::Reducer;
 
 use super::{EpisodeTracker, MultiAgentEnvRunner};
 use crate::callbacks::{EpisodeHook, counts};

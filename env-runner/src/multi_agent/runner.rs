@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use rekindle_core::ModuleId;
-use rekindle_core::metrics::MetricsState;
 use rekindle_env::{AgentSpec, EnvConfig, Space, make_multi_agent_vec_with};
+use rekindle_metrics::MetricsState;
 use rekindle_rl_module::MultiRLModule;
 use serde_json::Value;
 

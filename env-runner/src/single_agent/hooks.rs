@@ -1,7 +1,7 @@
 //! What others are told: callbacks and metrics.
 
 use rekindle_core::DEFAULT_MODULE_ID;
-use rekindle_core::metrics::Reducer;
+use rekindle_metrics::Reducer;
 
 use super::{EpisodeTracker, SingleAgentEnvRunner, Timers};
 use crate::callbacks::{EpisodeHook, counts};

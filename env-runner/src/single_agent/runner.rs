@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rekindle_core::metrics::MetricsState;
 use rekindle_core::{DEFAULT_MODULE_ID, ModuleId};
 use rekindle_env::{EnvConfig, Space, make_vec_with};
+use rekindle_metrics::MetricsState;
 use rekindle_rl_module::MultiRLModule;
 use serde_json::Value;
 

@@ -1,6 +1,7 @@
 //! The state of a runner: everything that decides what it does next.
 
-use rekindle_core::{Checkpointable, Generator, State};
+use rekindle_checkpoint::{Checkpointable, State};
+use rekindle_core::Generator;
 use rekindle_env::{Buffer, VectorStep};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

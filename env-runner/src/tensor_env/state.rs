@@ -1,9 +1,10 @@
 //! The state of a runner on a device: everything that decides what it does next.
 
 use burn::prelude::*;
+use rekindle_checkpoint::Array;
+use rekindle_checkpoint::{Checkpointable, State};
+use rekindle_core::Generator;
 use rekindle_core::any_tensor::to_f32;
-use rekindle_core::checkpoint::Array;
-use rekindle_core::{Checkpointable, Generator, State};
 use serde::{Deserialize, Serialize};
 
 use super::{TensorEnv, TensorEnvRunner};

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use burn::prelude::Device;
 use rekindle_core::Generator;
-use rekindle_core::metrics::{Metrics, MetricsLogger, MetricsState};
 use rekindle_env::classic_control::CartPole;
 use rekindle_env::{
     Env, EnvError, EnvSpec, ResetOptions, Result, Row, RowMut, Space, Step, register,
@@ -16,6 +15,7 @@ use rekindle_env_runner::{
     Amount, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, Experience, SampleOptions,
     SingleAgentEnvRunner,
 };
+use rekindle_metrics::{Metrics, MetricsLogger, MetricsState};
 use rekindle_rl_module::{MultiRLModule, RLModuleSpec};
 
 /// What an environment is about to do: its n-th reset or step, counted over its life.

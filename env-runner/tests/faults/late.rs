@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rekindle_core::Checkpointable;
+use rekindle_checkpoint::Checkpointable;
 use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_env_runner::{Amount, EnvRunnerGroup, RunnerError, SampleOptions};
 

@@ -1,6 +1,6 @@
 //! Runners that fail are returned as an error, built anew or ignored, as the configuration says.
 
-use rekindle_core::Checkpointable;
+use rekindle_checkpoint::Checkpointable;
 use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_env_runner::{
     Amount, EnvRunnerConfig, EnvRunnerGroup, Experience, FaultToleranceConfig, RunnerError,

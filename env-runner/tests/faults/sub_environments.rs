@@ -1,7 +1,7 @@
 //! Environments of a vector that fail are restarted alone.
 
 use burn::prelude::Device;
-use rekindle_core::Checkpointable;
+use rekindle_checkpoint::Checkpointable;
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_env_runner::{

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::leaf::Element;
-use super::{Buffer, Column};
+use super::{Buffer, Contents};
 use crate::{EnvError, Result};
 
 impl Buffer {
@@ -46,9 +46,9 @@ impl Buffer {
     /// The shape of one row of a leaf; empty for `Discrete`.
     pub fn shape(&self) -> Result<&[usize]> {
         match &self.column {
-            Column::Float(leaf) => Ok(&leaf.shape),
-            Column::Byte(leaf) => Ok(&leaf.shape),
-            Column::Int(leaf) => Ok(&leaf.shape),
+            Contents::Float(leaf) => Ok(&leaf.shape),
+            Contents::Byte(leaf) => Ok(&leaf.shape),
+            Contents::Int(leaf) => Ok(&leaf.shape),
             other => Err(other.wrong_kind("a leaf")),
         }
     }
@@ -56,7 +56,7 @@ impl Buffer {
     /// The parts of a `Dict`.
     pub fn as_dict(&self) -> Result<&BTreeMap<String, Self>> {
         match &self.column {
-            Column::Dict(parts) => Ok(parts),
+            Contents::Dict(parts) => Ok(parts),
             other => Err(other.wrong_kind("a Dict")),
         }
     }
@@ -64,7 +64,7 @@ impl Buffer {
     /// The parts of a `Tuple`.
     pub fn as_tuple(&self) -> Result<&[Self]> {
         match &self.column {
-            Column::Tuple(parts) => Ok(parts),
+            Contents::Tuple(parts) => Ok(parts),
             other => Err(other.wrong_kind("a Tuple")),
         }
     }
@@ -99,10 +99,10 @@ impl Buffer {
             if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
         };
         match &self.column {
-            Column::Dict(parts) => {
+            Contents::Dict(parts) => {
                 parts.iter().for_each(|(key, part)| part.collect_leaves(join(key), leaves));
             }
-            Column::Tuple(parts) => {
+            Contents::Tuple(parts) => {
                 for (position, part) in parts.iter().enumerate() {
                     part.collect_leaves(join(&position.to_string()), leaves);
                 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Column;
+use super::Contents;
 use crate::Result;
 
 /// Rows of one shape and element type, row-major: `[rows, ..shape]`.
@@ -112,8 +112,8 @@ pub(super) enum Rows<'a> {
 
 /// An element type that a leaf may have.
 pub(super) trait Element: Copy + Default + PartialEq + Debug {
-    fn leaf(column: &Column) -> Result<&Leaf<Self>>;
-    fn leaf_mut(column: &mut Column) -> Result<&mut Leaf<Self>>;
+    fn leaf(column: &Contents) -> Result<&Leaf<Self>>;
+    fn leaf_mut(column: &mut Contents) -> Result<&mut Leaf<Self>>;
     fn write<S: Serializer>(data: &[Self], to: S) -> Result<S::Ok, S::Error>;
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Self>, D::Error>;
 }
@@ -122,17 +122,17 @@ macro_rules! element {
     ($type:ty, $name:literal, $column:ident, $write:expr, $read:expr) => {
         impl Element for $type {
             #[inline]
-            fn leaf(column: &Column) -> Result<&Leaf<Self>> {
+            fn leaf(column: &Contents) -> Result<&Leaf<Self>> {
                 match column {
-                    Column::$column(leaf) => Ok(leaf),
+                    Contents::$column(leaf) => Ok(leaf),
                     other => Err(other.wrong_kind($name)),
                 }
             }
 
             #[inline]
-            fn leaf_mut(column: &mut Column) -> Result<&mut Leaf<Self>> {
+            fn leaf_mut(column: &mut Contents) -> Result<&mut Leaf<Self>> {
                 match column {
-                    Column::$column(leaf) => Ok(leaf),
+                    Contents::$column(leaf) => Ok(leaf),
                     other => Err(other.wrong_kind($name)),
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Buffer, Column};
+use super::{Buffer, Contents};
 
 /// The storage of a [`Buffer`].
 #[derive(Clone, Debug, PartialEq)]
@@ -24,11 +24,11 @@ impl Buffer {
     #[must_use]
     pub fn into_parts(self) -> Parts {
         match self.column {
-            Column::Float(leaf) => Parts::Float(leaf.data, leaf.shape),
-            Column::Byte(leaf) => Parts::Byte(leaf.data, leaf.shape),
-            Column::Int(leaf) => Parts::Int(leaf.data, leaf.shape),
-            Column::Dict(parts) => Parts::Dict(parts),
-            Column::Tuple(parts) => Parts::Tuple(parts),
+            Contents::Float(leaf) => Parts::Float(leaf.data, leaf.shape),
+            Contents::Byte(leaf) => Parts::Byte(leaf.data, leaf.shape),
+            Contents::Int(leaf) => Parts::Int(leaf.data, leaf.shape),
+            Contents::Dict(parts) => Parts::Dict(parts),
+            Contents::Tuple(parts) => Parts::Tuple(parts),
         }
     }
 }
@@ -38,7 +38,7 @@ impl Buffer {
     ///
     /// The caller keeps the parts equally long.
     pub fn part_mut(&mut self, key: &str) -> crate::Result<&mut Self> {
-        let is_dict = matches!(self.column, Column::Dict(_));
+        let is_dict = matches!(self.column, Contents::Dict(_));
         // Asked first, because the error needs the buffer while the borrow of the part lives on.
         if is_dict {
             self.get(key)?;
@@ -46,8 +46,8 @@ impl Buffer {
             self.index(key.parse().unwrap_or(usize::MAX))?;
         }
         match &mut self.column {
-            Column::Dict(parts) => parts.get_mut(key),
-            Column::Tuple(parts) => parts.get_mut(key.parse().unwrap_or(usize::MAX)),
+            Contents::Dict(parts) => parts.get_mut(key),
+            Contents::Tuple(parts) => parts.get_mut(key.parse().unwrap_or(usize::MAX)),
             _ => None,
         }
         .ok_or_else(|| crate::EnvError::wrong_kind("a Dict or Tuple", "a leaf"))

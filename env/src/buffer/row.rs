@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::leaf::Element;
-use super::{Buffer, Column};
+use super::{Buffer, Contents};
 use crate::{EnvError, Result, Value};
 
 /// One element of a [`Buffer`], to be read.
@@ -73,17 +73,17 @@ impl<'a> Row<'a> {
     /// An owned copy.
     pub fn to_value(self) -> Result<Value> {
         Ok(match &self.buffer.column {
-            Column::Float(_) => Value::Float(self.f32s()?.to_vec()),
-            Column::Byte(_) => Value::Byte(self.bytes()?.to_vec()),
-            Column::Int(leaf) if leaf.shape.is_empty() => Value::Discrete(self.discrete()?),
-            Column::Int(_) => Value::Int(self.ints()?.to_vec()),
-            Column::Dict(parts) => Value::Dict(
+            Contents::Float(_) => Value::Float(self.f32s()?.to_vec()),
+            Contents::Byte(_) => Value::Byte(self.bytes()?.to_vec()),
+            Contents::Int(leaf) if leaf.shape.is_empty() => Value::Discrete(self.discrete()?),
+            Contents::Int(_) => Value::Int(self.ints()?.to_vec()),
+            Contents::Dict(parts) => Value::Dict(
                 parts
                     .iter()
                     .map(|(key, part)| Ok((key.clone(), part.row(self.index).to_value()?)))
                     .collect::<Result<_>>()?,
             ),
-            Column::Tuple(parts) => Value::Tuple(
+            Contents::Tuple(parts) => Value::Tuple(
                 parts.iter().map(|part| part.row(self.index).to_value()).collect::<Result<_>>()?,
             ),
         })
@@ -108,15 +108,15 @@ impl fmt::Debug for Row<'_> {
         }
         let part = |part| Self::new(part, self.index);
         match &self.buffer.column {
-            Column::Float(_) => show(self.f32s(), f),
-            Column::Byte(_) => show(self.bytes(), f),
-            Column::Int(leaf) if leaf.shape.is_empty() => show(self.discrete(), f),
-            Column::Int(_) => show(self.ints(), f),
-            Column::Dict(parts) => f
+            Contents::Float(_) => show(self.f32s(), f),
+            Contents::Byte(_) => show(self.bytes(), f),
+            Contents::Int(leaf) if leaf.shape.is_empty() => show(self.discrete(), f),
+            Contents::Int(_) => show(self.ints(), f),
+            Contents::Dict(parts) => f
                 .debug_map()
                 .entries(parts.iter().map(|(key, buffer)| (key, part(buffer))))
                 .finish(),
-            Column::Tuple(parts) => f.debug_list().entries(parts.iter().map(part)).finish(),
+            Contents::Tuple(parts) => f.debug_list().entries(parts.iter().map(part)).finish(),
         }
     }
 }
@@ -198,7 +198,7 @@ impl<'a> RowMut<'a> {
     pub fn get_mut(&mut self, key: &str) -> Result<RowMut<'_>> {
         self.buffer.get(key)?; // Knows what there is, where this key is missing.
         match &mut self.buffer.column {
-            Column::Dict(parts) => parts.get_mut(key).map(|part| part.row_mut(self.index)),
+            Contents::Dict(parts) => parts.get_mut(key).map(|part| part.row_mut(self.index)),
             _ => None,
         }
         .ok_or_else(|| EnvError::missing_key(key, [].iter()))
@@ -208,7 +208,7 @@ impl<'a> RowMut<'a> {
     pub fn index_mut(&mut self, position: usize) -> Result<RowMut<'_>> {
         self.buffer.index(position)?; // Knows what there is, where this position is missing.
         match &mut self.buffer.column {
-            Column::Tuple(parts) => parts.get_mut(position).map(|part| part.row_mut(self.index)),
+            Contents::Tuple(parts) => parts.get_mut(position).map(|part| part.row_mut(self.index)),
             _ => None,
         }
         .ok_or_else(|| EnvError::missing_part(position, 0))
@@ -217,16 +217,16 @@ impl<'a> RowMut<'a> {
     /// Writes an owned element.
     pub fn write(&mut self, value: &Value) -> Result<()> {
         match (&self.buffer.column, value) {
-            (Column::Float(_), Value::Float(numbers)) => self.write_f32(numbers),
-            (Column::Byte(_), Value::Byte(bytes)) => self.write_bytes(bytes),
-            (Column::Int(leaf), Value::Int(numbers)) if !leaf.shape.is_empty() => {
+            (Contents::Float(_), Value::Float(numbers)) => self.write_f32(numbers),
+            (Contents::Byte(_), Value::Byte(bytes)) => self.write_bytes(bytes),
+            (Contents::Int(leaf), Value::Int(numbers)) if !leaf.shape.is_empty() => {
                 self.write_ints(numbers)
             }
-            (Column::Int(_), Value::Discrete(number)) => self.set_discrete(*number),
-            (Column::Dict(parts), Value::Dict(values)) if parts.keys().eq(values.keys()) => {
+            (Contents::Int(_), Value::Discrete(number)) => self.set_discrete(*number),
+            (Contents::Dict(parts), Value::Dict(values)) if parts.keys().eq(values.keys()) => {
                 values.iter().try_for_each(|(key, value)| self.get_mut(key)?.write(value))
             }
-            (Column::Tuple(parts), Value::Tuple(values)) if parts.len() == values.len() => {
+            (Contents::Tuple(parts), Value::Tuple(values)) if parts.len() == values.len() => {
                 let mut values = values.iter().enumerate();
                 values.try_for_each(|(position, value)| self.index_mut(position)?.write(value))
             }

@@ -3,20 +3,20 @@
 use std::ops::Range;
 
 use super::leaf::{Leaf, Rows};
-use super::{Buffer, Column};
+use super::{Buffer, Contents};
 use crate::{EnvError, Result};
 
 impl Buffer {
     pub(super) fn empty_like(&self, rows: usize) -> Self {
         let column = match &self.column {
-            Column::Float(leaf) => Column::Float(Leaf::with_capacity(&leaf.shape, rows)),
-            Column::Byte(leaf) => Column::Byte(Leaf::with_capacity(&leaf.shape, rows)),
-            Column::Int(leaf) => Column::Int(Leaf::with_capacity(&leaf.shape, rows)),
-            Column::Dict(parts) => Column::Dict(
+            Contents::Float(leaf) => Contents::Float(Leaf::with_capacity(&leaf.shape, rows)),
+            Contents::Byte(leaf) => Contents::Byte(Leaf::with_capacity(&leaf.shape, rows)),
+            Contents::Int(leaf) => Contents::Int(Leaf::with_capacity(&leaf.shape, rows)),
+            Contents::Dict(parts) => Contents::Dict(
                 parts.iter().map(|(key, part)| (key.clone(), part.empty_like(rows))).collect(),
             ),
-            Column::Tuple(parts) => {
-                Column::Tuple(parts.iter().map(|part| part.empty_like(rows)).collect())
+            Contents::Tuple(parts) => {
+                Contents::Tuple(parts.iter().map(|part| part.empty_like(rows)).collect())
             }
         };
         Self { rows: 0, column }
@@ -24,11 +24,11 @@ impl Buffer {
 
     pub(super) fn resize(&mut self, rows: usize) {
         match &mut self.column {
-            Column::Float(leaf) => leaf.resize(rows),
-            Column::Byte(leaf) => leaf.resize(rows),
-            Column::Int(leaf) => leaf.resize(rows),
-            Column::Dict(parts) => parts.values_mut().for_each(|part| part.resize(rows)),
-            Column::Tuple(parts) => parts.iter_mut().for_each(|part| part.resize(rows)),
+            Contents::Float(leaf) => leaf.resize(rows),
+            Contents::Byte(leaf) => leaf.resize(rows),
+            Contents::Int(leaf) => leaf.resize(rows),
+            Contents::Dict(parts) => parts.values_mut().for_each(|part| part.resize(rows)),
+            Contents::Tuple(parts) => parts.iter_mut().for_each(|part| part.resize(rows)),
         }
         self.rows = rows;
     }
@@ -36,15 +36,15 @@ impl Buffer {
     /// Appends `count` rows of a buffer whose layout and rows have been checked.
     pub(super) fn append(&mut self, source: &Self, rows: &Rows<'_>, count: usize) {
         match (&mut self.column, &source.column) {
-            (Column::Float(to), Column::Float(from)) => to.append(from, rows),
-            (Column::Byte(to), Column::Byte(from)) => to.append(from, rows),
-            (Column::Int(to), Column::Int(from)) => to.append(from, rows),
-            (Column::Dict(to), Column::Dict(from)) => {
+            (Contents::Float(to), Contents::Float(from)) => to.append(from, rows),
+            (Contents::Byte(to), Contents::Byte(from)) => to.append(from, rows),
+            (Contents::Int(to), Contents::Int(from)) => to.append(from, rows),
+            (Contents::Dict(to), Contents::Dict(from)) => {
                 to.values_mut()
                     .zip(from.values())
                     .for_each(|(to, from)| to.append(from, rows, count));
             }
-            (Column::Tuple(to), Column::Tuple(from)) => {
+            (Contents::Tuple(to), Contents::Tuple(from)) => {
                 to.iter_mut().zip(from).for_each(|(to, from)| to.append(from, rows, count));
             }
             _ => {}
@@ -55,15 +55,15 @@ impl Buffer {
     /// Copies one row of a buffer whose layout has been checked, as have both rows.
     pub(super) fn copy_checked_row(&mut self, row: usize, source: &Self, source_row: usize) {
         match (&mut self.column, &source.column) {
-            (Column::Float(to), Column::Float(from)) => to.copy_row(row, from, source_row),
-            (Column::Byte(to), Column::Byte(from)) => to.copy_row(row, from, source_row),
-            (Column::Int(to), Column::Int(from)) => to.copy_row(row, from, source_row),
-            (Column::Dict(to), Column::Dict(from)) => {
+            (Contents::Float(to), Contents::Float(from)) => to.copy_row(row, from, source_row),
+            (Contents::Byte(to), Contents::Byte(from)) => to.copy_row(row, from, source_row),
+            (Contents::Int(to), Contents::Int(from)) => to.copy_row(row, from, source_row),
+            (Contents::Dict(to), Contents::Dict(from)) => {
                 for (to, from) in to.values_mut().zip(from.values()) {
                     to.copy_checked_row(row, from, source_row);
                 }
             }
-            (Column::Tuple(to), Column::Tuple(from)) => {
+            (Contents::Tuple(to), Contents::Tuple(from)) => {
                 for (to, from) in to.iter_mut().zip(from) {
                     to.copy_checked_row(row, from, source_row);
                 }
@@ -88,7 +88,7 @@ impl Buffer {
     /// The first difference in kind or shape to a buffer which this one should resemble.
     pub(super) fn check_layout(&self, expected: &Self) -> Result<()> {
         match (&self.column, &expected.column) {
-            (Column::Dict(ours), Column::Dict(theirs)) => {
+            (Contents::Dict(ours), Contents::Dict(theirs)) => {
                 if !ours.keys().eq(theirs.keys()) {
                     return Err(EnvError::wrong_kind(
                         expected.column.describe(),
@@ -97,12 +97,12 @@ impl Buffer {
                 }
                 ours.values().zip(theirs.values()).try_for_each(|(a, b)| a.check_layout(b))
             }
-            (Column::Tuple(ours), Column::Tuple(theirs)) if ours.len() == theirs.len() => {
+            (Contents::Tuple(ours), Contents::Tuple(theirs)) if ours.len() == theirs.len() => {
                 ours.iter().zip(theirs).try_for_each(|(a, b)| a.check_layout(b))
             }
-            (Column::Float(Leaf { shape: a, .. }), Column::Float(Leaf { shape: b, .. }))
-            | (Column::Byte(Leaf { shape: a, .. }), Column::Byte(Leaf { shape: b, .. }))
-            | (Column::Int(Leaf { shape: a, .. }), Column::Int(Leaf { shape: b, .. }))
+            (Contents::Float(Leaf { shape: a, .. }), Contents::Float(Leaf { shape: b, .. }))
+            | (Contents::Byte(Leaf { shape: a, .. }), Contents::Byte(Leaf { shape: b, .. }))
+            | (Contents::Int(Leaf { shape: a, .. }), Contents::Int(Leaf { shape: b, .. }))
                 if a == b =>
             {
                 Ok(())
@@ -112,7 +112,7 @@ impl Buffer {
     }
 }
 
-impl Column {
+impl Contents {
     #[cold]
     pub(super) fn wrong_kind(&self, expected: &str) -> EnvError {
         EnvError::wrong_kind(expected, self.describe())

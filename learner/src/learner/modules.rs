@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::module::Module;
+use rekindle_checkpoint::{self as checkpoint, Checkpointable, State};
+use rekindle_core::ModuleId;
 use rekindle_core::weights::{LoadReport, Weights};
-use rekindle_core::{Checkpointable, ModuleId, State, checkpoint};
 use rekindle_rl_module::{AnyRLModule, Role};
 
 use super::Learner;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use rekindle_core::{Checkpointable, Generator, ModuleId, State};
+use rekindle_checkpoint::{Checkpointable, State};
+use rekindle_core::{Generator, ModuleId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

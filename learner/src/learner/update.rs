@@ -1,8 +1,8 @@
 //! One update: from experience to new weights.
 
+mod on_device;
 mod readings;
 mod step;
-mod tensors;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -10,8 +10,8 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::prelude::Device;
 use rekindle_core::device::is_host;
-use rekindle_core::metrics::Reducer;
 use rekindle_core::{Batch, ModuleId};
+use rekindle_metrics::Reducer;
 
 use self::readings::{MinibatchMetrics, Readings};
 use super::{Learner, ModuleRollouts};
@@ -48,7 +48,7 @@ impl Learner {
         let units = batches.iter().map(|(id, batch)| (id.clone(), batch.units(size))).collect();
         let resident = self.upload(&batches)?;
         let gather = |id: &str, units: &[usize], device: &Device| match resident.get(id) {
-            Some(batch) => Some(tensors::select(batch, units, device)),
+            Some(batch) => Some(on_device::select(batch, units, device)),
             None => Some(batches.get(id)?.gather_to_device(units, device)),
         };
         self.learn(&rows, &units, &gather, env_steps)

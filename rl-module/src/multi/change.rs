@@ -1,7 +1,8 @@
 //! Changing parameters, shared ones once.
 
+use rekindle_checkpoint::{Checkpointable, State};
+use rekindle_core::ALL_MODULES;
 use rekindle_core::weights::{LoadReport, Weights};
-use rekindle_core::{ALL_MODULES, Checkpointable, State};
 
 use super::MultiRLModule;
 use crate::shared::SharedView;

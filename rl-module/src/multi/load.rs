@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use rekindle_core::{Checkpointable, ModuleId, State, checkpoint};
+use rekindle_checkpoint::{self as checkpoint, Checkpointable, State};
+use rekindle_core::ModuleId;
 
 use super::{MultiRLModule, MultiRLModuleSpec};
 use crate::{ModuleError, Result};

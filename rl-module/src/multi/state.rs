@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::prelude::Device;
-use rekindle_core::{ALL_MODULES, Checkpointable, Generator, ModuleId, State};
+use rekindle_checkpoint::{Checkpointable, State};
+use rekindle_core::{ALL_MODULES, Generator, ModuleId};
 use serde::{Deserialize, Serialize};
 
 use super::MultiRLModule;
@@ -60,7 +61,7 @@ impl MultiRLModule {
     /// # Errors
     /// As [`AnyRLModule::from_checkpoint`].
     pub fn from_checkpoint(path: impl AsRef<std::path::Path>, device: &Device) -> Result<Self> {
-        Self::from_state(&rekindle_core::checkpoint::read(path)?, device)
+        Self::from_state(&rekindle_checkpoint::read(path)?, device)
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use burn::module::Module;
 use burn::prelude::Device;
 use rekindle_catalog::ModelBuilder;
-use rekindle_core::{Generator, checkpoint};
+use rekindle_checkpoint as checkpoint;
+use rekindle_core::Generator;
 
 use super::RLModuleSpec;
 use crate::guard::guard;

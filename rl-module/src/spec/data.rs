@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rekindle_core::State;
+use rekindle_checkpoint::State;
 use rekindle_env::Space;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

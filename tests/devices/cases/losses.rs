@@ -1,7 +1,7 @@
 //! Losses, returns and kernels.
 
 use burn::prelude::*;
-use rekindle::core::kernels;
+use rekindle::kernels;
 use rekindle::learner::{losses, ops};
 
 use super::{TOLERANCE, of_function};

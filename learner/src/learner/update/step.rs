@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use burn::prelude::*;
 use rekindle_core::ModuleId;
 use rekindle_core::any_tensor::to_f32;
-use rekindle_core::kernels::StepGuard;
-use rekindle_core::metrics::Reducer;
+use rekindle_kernels::StepGuard;
+use rekindle_metrics::Reducer;
 
 use super::Gather;
 use super::readings::{Minibatch, Readings};

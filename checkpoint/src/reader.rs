@@ -1,0 +1,202 @@
+//! Reading.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::digest::{Digest, HashingReader, is_absent, regular_file_len};
+use crate::error::{CheckpointError, Result};
+use crate::json;
+use crate::lock::is_same;
+use crate::manifest::{FileEntry, FileName, MANIFEST_FILE, MAX_DEPTH, MAX_HEADER_BYTES, Manifest};
+use crate::state::State;
+use crate::target::{is_vacant, previous};
+use crate::tensor_file;
+
+/// How often a read starts again because a save has replaced the checkpoint under it.
+const MAX_RESTARTS: usize = 100;
+
+/// Reads the checkpoint at `path`, or that of the component whose directory `path` is.
+///
+/// Every byte that is returned has been compared with the digests of the manifests. Other files
+/// in the directories are ignored.
+///
+/// # Errors
+/// [`CheckpointError::NotFound`] if there is no checkpoint; one of the variants that name a file
+/// if it cannot be used.
+pub fn read(path: impl AsRef<Path>) -> Result<State> {
+    settle(path.as_ref(), |dir| {
+        let manifest = read_manifest(dir, None)?;
+        read_state(dir, &manifest, MAX_DEPTH)
+    })
+}
+
+/// Reads one component, `learner/rl_module/default_policy` say, of the checkpoint at `path`.
+///
+/// Of the rest of the checkpoint only the manifests on the way are read. Unlike
+/// [`read()`] of the component's directory, this checks that the component belongs to the
+/// checkpoint.
+///
+/// # Errors
+/// As [`read()`]; [`CheckpointError::NoSuchComponent`] if the checkpoint has none of that name.
+pub fn read_component(path: impl AsRef<Path>, component: &str) -> Result<State> {
+    settle(path.as_ref(), |dir| {
+        let mut dir = dir.to_path_buf();
+        let mut manifest = read_manifest(&dir, None)?;
+        for name in component.split('/') {
+            let entry = manifest.component(name).ok_or_else(|| {
+                let names = manifest.components.iter().map(|entry| entry.name.clone());
+                CheckpointError::NoSuchComponent {
+                    name: name.to_owned(),
+                    within: format!("`{}`", dir.display()),
+                    available: names.collect(),
+                }
+            })?;
+            dir.push(&entry.name);
+            manifest = read_manifest(&dir, Some(entry.sha256))?;
+        }
+        read_state(&dir, &manifest, MAX_DEPTH)
+    })
+}
+
+/// Whether there is a checkpoint at `path` that this library may read; the manifest is checked,
+/// the rest is not.
+pub fn exists(path: impl AsRef<Path>) -> bool {
+    settle(path.as_ref(), check_root).is_ok()
+}
+
+/// Checks that the directory has a valid manifest.
+pub(super) fn check_root(dir: &Path) -> Result<()> {
+    read_manifest(dir, None).map(|_| ())
+}
+
+/// Runs `attempt` on the directory that holds the checkpoint now.
+///
+/// A save may replace that directory meanwhile, so that files are missing or of two checkpoints.
+/// An error therefore counts only if the directory is still the same one.
+fn settle<T>(path: &Path, attempt: impl Fn(&Path) -> Result<T>) -> Result<T> {
+    for _ in 0..MAX_RESTARTS {
+        let place = Place::find(path);
+        match attempt(&place.dir) {
+            Err(error) if !place.is_current(path) => {
+                tracing::debug!(%error, "the checkpoint was replaced while it was read");
+            }
+            result => return result,
+        }
+    }
+    attempt(&resolve(path))
+}
+
+/// A directory that may hold a checkpoint, and what tells it from its successor.
+#[derive(Debug)]
+struct Place {
+    dir: PathBuf,
+    /// Kept open for comparison only.
+    manifest: Option<File>,
+}
+
+impl Place {
+    fn find(path: &Path) -> Self {
+        let dir = resolve(path);
+        let manifest = dir.join(MANIFEST_FILE);
+        let manifest = regular_file_len(&manifest).ok().and_then(|_| File::open(manifest).ok());
+        Self { dir, manifest }
+    }
+
+    /// Whether the checkpoint at `path` is still the one that was found.
+    fn is_current(&self, path: &Path) -> bool {
+        let manifest = self.dir.join(MANIFEST_FILE);
+        resolve(path) == self.dir
+            && match &self.manifest {
+                Some(file) => is_same(file, &manifest),
+                None => regular_file_len(&manifest).is_err(),
+            }
+    }
+}
+
+/// The path, or, if a save was interrupted in the middle of the swap, the same path within the
+/// previous checkpoint.
+fn resolve(path: &Path) -> PathBuf {
+    // An empty directory too: scripts create the directory before they look into it.
+    let is_vacant = |path: &&Path| is_vacant(path).unwrap_or(false);
+    for ancestor in path.ancestors().take_while(is_vacant) {
+        let previous = previous(ancestor).filter(|previous| previous.join(MANIFEST_FILE).is_file());
+        if let (Some(previous), Ok(rest)) = (previous, path.strip_prefix(ancestor)) {
+            return previous.join(rest);
+        }
+    }
+    path.to_path_buf()
+}
+
+/// Reads a manifest and compares it with the digest that the parent's manifest has, if any.
+fn read_manifest(dir: &Path, expected: Option<Digest>) -> Result<Manifest> {
+    let path = dir.join(MANIFEST_FILE);
+    if expected.is_some() {
+        check_is_directory(dir)?;
+    }
+    let len = match regular_file_len(&path) {
+        Err(CheckpointError::MissingFile { .. }) if expected.is_none() => {
+            return Err(CheckpointError::NotFound { path: dir.to_path_buf() });
+        }
+        len => len?,
+    };
+    if len > MAX_HEADER_BYTES as u64 {
+        let reason = format!("{len} bytes are more than a manifest may have");
+        return Err(CheckpointError::malformed(&path, reason));
+    }
+    let mut bytes = Vec::new();
+    let mut file = HashingReader::open(&path, len)?;
+    file.read_to_end(&mut bytes).map_err(CheckpointError::io("read", &path))?;
+    if let Some(expected) = expected {
+        file.finish(expected)?;
+    }
+    Manifest::decode(&path, &bytes)
+}
+
+/// A symbolic link may lead to a checkpoint but not from one part of it to another.
+fn check_is_directory(dir: &Path) -> Result<()> {
+    match fs::symlink_metadata(dir) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(CheckpointError::Irregular { path: dir.to_path_buf(), expected: "directory" }),
+        // Reported as the missing manifest.
+        Err(error) if is_absent(&error) => Ok(()),
+        Err(error) => Err(CheckpointError::io("read", dir)(error)),
+    }
+}
+
+fn read_state(dir: &Path, manifest: &Manifest, levels: usize) -> Result<State> {
+    let mut state = State::new();
+    for entry in &manifest.files {
+        let path = dir.join(entry.name.as_str());
+        match entry.name {
+            FileName::State => state.data = read_data(&path, entry)?,
+            FileName::Tensors => {
+                let mut file = HashingReader::open(&path, entry.bytes)?;
+                let tensors = tensor_file::decode(&path, &mut file, entry.bytes);
+                // Before looking at `tensors`: a wrong digest explains any error in them.
+                file.finish(entry.sha256)?;
+                state.tensors = tensors?;
+            }
+        }
+    }
+    for entry in &manifest.components {
+        let child = dir.join(&entry.name);
+        let Some(levels) = levels.checked_sub(1) else {
+            let reason = format!("it is more than {MAX_DEPTH} components deep");
+            return Err(CheckpointError::malformed(&child, reason));
+        };
+        let manifest = read_manifest(&child, Some(entry.sha256))?;
+        state.components.insert(entry.name.clone(), read_state(&child, &manifest, levels)?);
+    }
+    Ok(state)
+}
+
+fn read_data(path: &Path, entry: &FileEntry) -> Result<Value> {
+    let mut bytes = Vec::new();
+    let mut file = HashingReader::open(path, entry.bytes)?;
+    file.read_to_end(&mut bytes).map_err(CheckpointError::io("read", path))?;
+    file.finish(entry.sha256)?;
+    json::decode(&bytes).map_err(|e| CheckpointError::malformed(path, e))
+}

@@ -1,0 +1,200 @@
+//! The state of a component.
+
+use std::any::type_name;
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::array::Array;
+use crate::error::{CheckpointError, Result};
+use crate::finite::check_finite;
+use crate::manifest::MAX_DEPTH;
+use crate::{name, tensor_file};
+
+/// The state of one component: plain data, named tensors and the states of its parts.
+///
+/// ```
+/// # use rekindle_checkpoint::{Array, CheckpointError, State};
+/// let policy = State::new().with_tensor("bias", Array::from(vec![0.5f32, -0.5]));
+/// let learner = State::from_data(&("steps", 7))?.with_component("default_policy", policy);
+///
+/// let bias = learner.component("default_policy")?.tensor("bias")?;
+/// assert_eq!(bias.as_slice::<f32>()?, [0.5, -0.5]);
+/// # Ok::<(), CheckpointError>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    /// Everything that is not a tensor: counters, configurations, random-number streams.
+    /// `Null` means none.
+    pub data: Value,
+    /// Tensors by name; any text is a name but `__metadata__`, which safetensors reserves.
+    pub tensors: BTreeMap<String, Array>,
+    /// The states of the parts by name. A name becomes a directory: it is not empty, holds none
+    /// of `< > : " / \ | ? *` and no control character, does not begin with a dot or end in a
+    /// dot or a space, and is neither a Windows device nor a file of the checkpoint. This is
+    /// checked when the state is saved.
+    pub components: BTreeMap<String, Self>,
+}
+
+impl State {
+    /// A state with nothing in it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A state with data only.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Unrepresentable`] if JSON cannot hold the data exactly: it has a NaN or
+    /// an infinity (which belong in tensors), or a map with keys that are not text.
+    pub fn from_data<T: Serialize + ?Sized>(data: &T) -> Result<Self> {
+        let unrepresentable =
+            |reason| CheckpointError::Unrepresentable { type_name: type_name::<T>(), reason };
+        check_finite(data).map_err(|e| unrepresentable(e.to_string()))?;
+        let data = serde_json::to_value(data).map_err(|e| unrepresentable(e.to_string()))?;
+        Ok(Self { data, ..Self::default() })
+    }
+
+    /// The data as a value of type `T`.
+    ///
+    /// # Errors
+    /// [`CheckpointError::UnexpectedData`] if the data does not describe a `T`.
+    pub fn data_as<T: DeserializeOwned>(&self) -> Result<T> {
+        T::deserialize(&self.data).map_err(|source| CheckpointError::UnexpectedData {
+            expected: type_name::<T>(),
+            source,
+        })
+    }
+
+    /// The state of a part, or of a part of a part: `learner/rl_module/default_policy`.
+    ///
+    /// # Errors
+    /// [`CheckpointError::NoSuchComponent`], which lists the components that are there.
+    pub fn component(&self, path: &str) -> Result<&Self> {
+        let mut state = self;
+        for (depth, name) in path.split('/').enumerate() {
+            state = state.components.get(name).ok_or_else(|| CheckpointError::NoSuchComponent {
+                name: name.to_owned(),
+                within: match path.split('/').take(depth).collect::<Vec<_>>().join("/") {
+                    root if root.is_empty() => "the state".to_owned(),
+                    parent => format!("`{parent}`"),
+                },
+                available: state.components.keys().cloned().collect(),
+            })?;
+        }
+        Ok(state)
+    }
+
+    /// A tensor of this component.
+    ///
+    /// # Errors
+    /// [`CheckpointError::NoSuchTensor`], which lists the tensors that are there.
+    pub fn tensor(&self, name: &str) -> Result<&Array> {
+        self.tensors.get(name).ok_or_else(|| CheckpointError::NoSuchTensor {
+            name: name.to_owned(),
+            available: self.tensors.keys().cloned().collect(),
+        })
+    }
+
+    /// Adds or replaces the state of a part.
+    pub fn insert_component(&mut self, name: impl Into<String>, state: Self) -> &mut Self {
+        self.components.insert(name.into(), state);
+        self
+    }
+
+    /// Adds or replaces a tensor.
+    pub fn insert_tensor(&mut self, name: impl Into<String>, array: impl Into<Array>) -> &mut Self {
+        self.tensors.insert(name.into(), array.into());
+        self
+    }
+
+    /// Adds or replaces the state of a part.
+    #[must_use]
+    pub fn with_component(mut self, name: impl Into<String>, state: Self) -> Self {
+        self.insert_component(name, state);
+        self
+    }
+
+    /// Adds or replaces a tensor.
+    #[must_use]
+    pub fn with_tensor(mut self, name: impl Into<String>, array: impl Into<Array>) -> Self {
+        self.insert_tensor(name, array);
+        self
+    }
+
+    /// Checks what the format demands of names and nesting.
+    pub(super) fn check(&self) -> Result<()> {
+        self.check_below(MAX_DEPTH)
+    }
+
+    fn check_below(&self, levels: usize) -> Result<()> {
+        self.tensors.keys().try_for_each(|name| tensor_file::check_name(name))?;
+        for (name, component) in &self.components {
+            name::check_component(name)?;
+            let Some(levels) = levels.checked_sub(1) else {
+                let what = "the nesting of components";
+                return Err(CheckpointError::LimitExceeded { what, limit: MAX_DEPTH });
+            };
+            component.check_below(levels)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn tree() -> State {
+        let module = State::new().with_component("p0", State::new().with_tensor("w", vec![1f32]));
+        State::new().with_component("learner", State::new().with_component("rl_module", module))
+    }
+
+    #[test]
+    fn components_are_found_by_path() {
+        assert!(tree().component("learner/rl_module/p0").unwrap().tensor("w").is_ok());
+        let error = tree().component("learner/rl_module/p1").unwrap_err();
+        assert_eq!(error.to_string(), "no component `p1` in `learner/rl_module`; it has p0");
+        let error = tree().component("").unwrap_err();
+        assert_eq!(error.to_string(), "no component `` in the state; it has learner");
+        let error = tree().tensor("w").unwrap_err();
+        assert_eq!(error.to_string(), "no tensor `w` in the state; it has none");
+    }
+
+    #[test]
+    fn data_is_typed_on_the_way_out() {
+        let state = State::from_data(&vec![1u8, 2]).unwrap();
+        assert_eq!(state.data, json!([1, 2]));
+        assert_eq!(state.data_as::<[u8; 2]>().unwrap(), [1, 2]);
+        let error = state.data_as::<String>().unwrap_err();
+        assert!(error.to_string().starts_with("the state's data is not a `alloc::string::String`"));
+    }
+
+    #[test]
+    fn data_that_json_would_change_is_refused() {
+        let error = State::from_data(&[f64::NAN]).unwrap_err();
+        assert!(error.to_string().contains("NaN"), "{error}");
+        let map = BTreeMap::from([([1, 2], 3)]);
+        assert!(matches!(State::from_data(&map), Err(CheckpointError::Unrepresentable { .. })));
+    }
+
+    #[test]
+    fn names_and_nesting_are_checked_at_every_level() {
+        assert!(tree().check().is_ok());
+        let inner = State::new().with_component("..", State::new());
+        let bad = tree().with_component("x", inner);
+        assert!(matches!(bad.check(), Err(CheckpointError::InvalidName { .. })));
+        let bad = State::new().with_tensor("__metadata__", vec![0u8]);
+        assert!(matches!(bad.check(), Err(CheckpointError::InvalidName { .. })));
+
+        let nest = |levels| {
+            (0..levels).fold(State::new(), |inner, _| State::new().with_component("c", inner))
+        };
+        assert!(nest(MAX_DEPTH).check().is_ok());
+        assert!(matches!(nest(MAX_DEPTH + 1).check(), Err(CheckpointError::LimitExceeded { .. })));
+    }
+}

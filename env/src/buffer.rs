@@ -1,0 +1,268 @@
+//! Columnar storage for elements of one space.
+
+mod access;
+mod leaf;
+mod parts;
+mod row;
+mod storage;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::spaces::{BoxDType, Space};
+use crate::{EnvError, Result, Value};
+use leaf::{Element, Leaf, Rows, checked_width};
+pub use parts::Parts;
+pub use row::{Row, RowMut};
+
+/// Any number of elements of one space, stored by column.
+///
+/// Every leaf of the space (`Box`, `Discrete`, `MultiDiscrete`, `MultiBinary`) is one contiguous
+/// vector of shape `[rows, ..shape]`, ready to become a tensor. `Dict` and `Tuple` spaces hold one
+/// buffer per part. A [`Row`] is a cursor to one element; reading and writing leaves through it
+/// allocates nothing.
+///
+/// ```
+/// use rekindle_env::{Buffer, Space};
+///
+/// let mut positions = Buffer::zeros(&Space::boxed(-1.0, 1.0, &[2])?, 3);
+/// positions.row_mut(1).write_f32(&[0.5, -0.5])?;
+/// assert_eq!(positions.as_f32()?, [0.0, 0.0, 0.5, -0.5, 0.0, 0.0]);
+///
+/// let last_two = positions.gather(&[2, 1])?;
+/// assert_eq!(last_two.row(1).f32s()?, [0.5, -0.5]);
+/// # Ok::<(), rekindle_env::EnvError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
+pub struct Buffer {
+    rows: usize,
+    column: Contents,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Contents {
+    Float(Leaf<f32>),
+    Byte(Leaf<u8>),
+    Int(Leaf<i64>),
+    Dict(BTreeMap<String, Buffer>),
+    Tuple(Vec<Buffer>),
+}
+
+impl Buffer {
+    /// `rows` elements of `space`, all zero.
+    ///
+    /// Zero need not be an element of the space; the rows are there to be overwritten.
+    #[must_use]
+    pub fn zeros(space: &Space, rows: usize) -> Self {
+        let mut buffer = Self::with_capacity(space, rows);
+        buffer.resize(rows);
+        buffer
+    }
+
+    /// No elements of `space` yet, with room for `rows` of them.
+    #[must_use]
+    pub fn with_capacity(space: &Space, rows: usize) -> Self {
+        let column = match space {
+            Space::Box(space) => match space.dtype() {
+                BoxDType::Float32 => Contents::Float(Leaf::with_capacity(space.shape(), rows)),
+                BoxDType::Uint8 => Contents::Byte(Leaf::with_capacity(space.shape(), rows)),
+            },
+            Space::Discrete(_) => Contents::Int(Leaf::with_capacity(&[], rows)),
+            Space::MultiDiscrete(space) => {
+                Contents::Int(Leaf::with_capacity(&[space.nvec().len()], rows))
+            }
+            Space::MultiBinary(space) => Contents::Byte(Leaf::with_capacity(&[space.n()], rows)),
+            Space::Dict(space) => Contents::Dict(
+                space
+                    .iter()
+                    .map(|(key, space)| (key.to_owned(), Self::with_capacity(space, rows)))
+                    .collect(),
+            ),
+            Space::Tuple(space) => Contents::Tuple(
+                space.spaces().iter().map(|space| Self::with_capacity(space, rows)).collect(),
+            ),
+        };
+        Self { rows: 0, column }
+    }
+
+    /// Rows of `shape` out of row-major data: elements of a `float32` `Box`.
+    pub fn from_f32(data: Vec<f32>, shape: &[usize]) -> Result<Self> {
+        Self::from_leaf(Contents::Float, data, shape)
+    }
+
+    /// Rows of `shape` out of row-major data: elements of a `uint8` `Box` or a `MultiBinary`.
+    pub fn from_u8(data: Vec<u8>, shape: &[usize]) -> Result<Self> {
+        Self::from_leaf(Contents::Byte, data, shape)
+    }
+
+    /// Rows of `shape` out of row-major data: elements of a `Discrete` (shape `[]`) or a
+    /// `MultiDiscrete`.
+    pub fn from_i64(data: Vec<i64>, shape: &[usize]) -> Result<Self> {
+        Self::from_leaf(Contents::Int, data, shape)
+    }
+
+    /// Elements of a `Dict`: a buffer per part, all with the same number of rows.
+    pub fn from_dict<K: Into<String>>(parts: impl IntoIterator<Item = (K, Self)>) -> Result<Self> {
+        let parts: BTreeMap<String, Self> =
+            parts.into_iter().map(|(key, part)| (key.into(), part)).collect();
+        let rows = parts.values().next().map_or(0, Self::rows);
+        if let Some(other) = parts.values().find(|part| part.rows != rows) {
+            return Err(EnvError::length("rows of the parts of a Dict", rows, other.rows));
+        }
+        Ok(Self { rows, column: Contents::Dict(parts) })
+    }
+
+    fn from_leaf<T: Element>(
+        column: fn(Leaf<T>) -> Contents,
+        data: Vec<T>,
+        shape: &[usize],
+    ) -> Result<Self> {
+        let leaf = Leaf { shape: shape.to_vec(), data };
+        let width = checked_width(shape).unwrap_or(0);
+        let rows = leaf.data.len().checked_div(width).unwrap_or(0);
+        if !leaf.holds(rows) {
+            let found = vec![leaf.data.len()];
+            let what = "data that is not a whole number of rows";
+            return Err(EnvError::ShapeMismatch { what, expected: leaf.shape, found });
+        }
+        Ok(Self { rows, column: column(leaf) })
+    }
+
+    /// The number of elements.
+    #[inline]
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there are no elements.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// A cursor to element `index`. Reading through it fails where there is no such element.
+    #[inline]
+    #[must_use]
+    pub fn row(&self, index: usize) -> Row<'_> {
+        Row::new(self, index)
+    }
+
+    /// A writing cursor to element `index`. Using it fails where there is no such element.
+    #[inline]
+    #[must_use]
+    pub fn row_mut(&mut self, index: usize) -> RowMut<'_> {
+        RowMut::new(self, index)
+    }
+
+    /// Appends one element.
+    #[inline]
+    pub fn push(&mut self, row: Row<'_>) -> Result<()> {
+        self.extend_from(row.buffer, row.index..row.index.saturating_add(1))
+    }
+
+    /// Appends one element.
+    pub fn push_value(&mut self, value: &Value) -> Result<()> {
+        let last = self.rows;
+        self.extend_zeros(1);
+        self.row_mut(last).write(value).inspect_err(|_| self.truncate(last))
+    }
+
+    /// Appends elements of another buffer of the same layout.
+    pub fn extend_from(&mut self, source: &Self, rows: Range<usize>) -> Result<()> {
+        source.check_layout(self)?;
+        source.check_range(&rows)?;
+        let count = rows.len();
+        self.append(source, &Rows::Range(rows), count);
+        Ok(())
+    }
+
+    /// Appends `count` zero elements.
+    pub fn extend_zeros(&mut self, count: usize) {
+        self.resize(self.rows + count);
+    }
+
+    /// Overwrites element `row` with element `source_row` of a buffer of the same layout.
+    #[inline]
+    pub fn copy_row(&mut self, row: usize, source: &Self, source_row: usize) -> Result<()> {
+        source.check_layout(self)?;
+        source.check_row(source_row)?;
+        self.check_row(row)?;
+        self.copy_checked_row(row, source, source_row);
+        Ok(())
+    }
+
+    /// A new buffer of the elements at `indices`, which may repeat.
+    pub fn gather(&self, indices: &[usize]) -> Result<Self> {
+        let mut gathered = self.empty_like(indices.len());
+        self.gather_into(indices, &mut gathered)?;
+        Ok(gathered)
+    }
+
+    /// Replaces the contents of `target` with the elements at `indices`, reusing its memory.
+    pub fn gather_into(&self, indices: &[usize], target: &mut Self) -> Result<()> {
+        self.check_layout(target)?;
+        indices.iter().try_for_each(|&row| self.check_row(row))?;
+        target.clear();
+        target.append(self, &Rows::At(indices), indices.len());
+        Ok(())
+    }
+
+    /// A new buffer of the elements in `rows`.
+    pub fn slice(&self, rows: Range<usize>) -> Result<Self> {
+        self.check_range(&rows)?;
+        let mut part = self.empty_like(rows.len());
+        part.extend_from(self, rows)?;
+        Ok(part)
+    }
+
+    /// Removes all elements and keeps the memory.
+    pub fn clear(&mut self) {
+        self.resize(0);
+    }
+
+    /// Keeps the first `rows` elements.
+    pub fn truncate(&mut self, rows: usize) {
+        if rows < self.rows {
+            self.resize(rows);
+        }
+    }
+
+    /// Whether elements of `space` fit into this buffer.
+    #[must_use]
+    pub fn is_compatible(&self, space: &Space) -> bool {
+        self.check_layout(&Self::with_capacity(space, 0)).is_ok()
+    }
+}
+
+/// A deserialised buffer whose lengths are not yet known to agree.
+#[derive(Deserialize)]
+#[serde(rename = "Buffer")]
+struct Unchecked {
+    rows: usize,
+    column: Contents,
+}
+
+impl TryFrom<Unchecked> for Buffer {
+    type Error = String;
+
+    fn try_from(Unchecked { rows, column }: Unchecked) -> Result<Self, String> {
+        let agree = match &column {
+            Contents::Float(leaf) => leaf.holds(rows),
+            Contents::Byte(leaf) => leaf.holds(rows),
+            Contents::Int(leaf) => leaf.holds(rows),
+            Contents::Dict(parts) => parts.values().all(|part| part.rows == rows),
+            Contents::Tuple(parts) => parts.iter().all(|part| part.rows == rows),
+        };
+        let buffer = Self { rows, column };
+        if agree {
+            Ok(buffer)
+        } else {
+            Err(format!("the stored data is not {rows} rows of {}", buffer.column.describe()))
+        }
+    }
+}

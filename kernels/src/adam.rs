@@ -1,0 +1,229 @@
+//! Adam, in place where the parameters are in host memory.
+
+use burn::prelude::*;
+
+use rekindle_core::AnyTensor;
+
+/// The constants of a step of Adam (Kingma and Ba, 2015, algorithm 1).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamStep {
+    /// The learning rate.
+    pub lr: f64,
+    /// Decay of the first moment.
+    pub beta_1: f32,
+    /// Decay of the second moment.
+    pub beta_2: f32,
+    /// Added to the root of the corrected second moment.
+    pub epsilon: f32,
+    /// Which step it is, from 1 on.
+    pub time: usize,
+}
+
+impl AdamStep {
+    /// `√(1 − β₂ᵗ)` and the factor of the first moment, `√(1 − β₂ᵗ) / (1 − β₁ᵗ)`.
+    fn corrections(&self) -> (f32, f32) {
+        let time = i32::try_from(self.time).unwrap_or(i32::MAX);
+        let root = (1.0 - self.beta_2.powi(time)).sqrt();
+        (root, root / (1.0 - self.beta_1.powi(time)))
+    }
+}
+
+/// Whether a step is taken, where only the device knows: the host issues the step either way, and
+/// one that is refused changes nothing.
+#[derive(Debug)]
+pub struct StepGuard {
+    refused: Tensor<1, Bool>,
+    weight: Tensor<1>,
+}
+
+impl StepGuard {
+    /// A guard that takes the step where `taken` (`[1]`) is true.
+    pub fn new(taken: Tensor<1, Bool>) -> Self {
+        Self { refused: taken.clone().bool_not(), weight: taken.float() }
+    }
+
+    /// The gradient of a step that is taken, and zero, whatever it was, of one that is not.
+    pub fn gradient<const D: usize>(&self, gradient: Tensor<D>) -> Tensor<D> {
+        gradient.mask_fill(self.refused.clone().reshape([1; D]), 0.0)
+    }
+
+    fn change<const D: usize>(&self, change: Tensor<D>) -> Tensor<D> {
+        change * self.weight.clone().reshape([1; D])
+    }
+}
+
+/// One step of a parameter, if `guard` takes it; returns it and its first and second moment.
+///
+/// # Shapes
+/// All of one shape.
+pub fn adam<const D: usize>(
+    step: &AdamStep,
+    guard: Option<&StepGuard>,
+    parameter: Tensor<D>,
+    gradient: Tensor<D>,
+    [first, second]: [Tensor<D>; 2],
+) -> [Tensor<D>; 3] {
+    #[cfg(feature = "flex")]
+    if guard.is_none() {
+        let gradient = AnyTensor::from(gradient);
+        let changed = [parameter.into(), first.into(), second.into()];
+        return match host::adam(step, changed, &gradient) {
+            Ok(changed) => changed.map(AnyTensor::into_float_unchecked),
+            Err(same) => {
+                let [parameter, first, second] = same.map(AnyTensor::into_float_unchecked);
+                plain(step, None, parameter, gradient.into_float_unchecked(), [first, second])
+            }
+        };
+    }
+    plain(step, guard, parameter, gradient, [first, second])
+}
+
+fn plain<const D: usize>(
+    step: &AdamStep,
+    guard: Option<&StepGuard>,
+    parameter: Tensor<D>,
+    gradient: Tensor<D>,
+    [first, second]: [Tensor<D>; 2],
+) -> [Tensor<D>; 3] {
+    let (root, factor) = step.corrections();
+    let guarded = |change: Tensor<D>| match guard {
+        Some(guard) => guard.change(change),
+        None => change,
+    };
+    let gradient = match guard {
+        Some(guard) => guard.gradient(gradient),
+        None => gradient,
+    };
+    let towards = |moment: Tensor<D>, value: Tensor<D>, decay: f32| {
+        moment.clone() + guarded((value - moment) * (1.0 - decay))
+    };
+    let first = towards(first, gradient.clone(), step.beta_1);
+    let second = towards(second, gradient.square(), step.beta_2);
+    let divisor = second.clone().sqrt() + step.epsilon * root;
+    let change = first.clone() * (factor * step.lr as f32) / divisor;
+    [parameter - guarded(change), first, second]
+}
+
+/// The sum of the squares of all elements of some tensors, in double precision; `None` if one of
+/// them is not of 32-bit floats in host memory without gradients.
+pub fn square_sum<'a>(tensors: impl Iterator<Item = &'a AnyTensor>) -> Option<f64> {
+    #[cfg(feature = "flex")]
+    return host::square_sum(tensors);
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = tensors;
+        None
+    }
+}
+
+#[cfg(feature = "flex")]
+mod host {
+    use super::AdamStep;
+    use crate::cpu;
+    use crate::host_op::flex::{Plain, as_plain, from_plain, into_plain, row_major};
+    use rekindle_core::AnyTensor;
+
+    /// The step of a parameter and its moments, in place where nobody else has the storage; the
+    /// tensors as they were if they are not all in host memory and of one shape.
+    #[expect(clippy::result_large_err, reason = "it is no error: the tensors go back")]
+    pub(super) fn adam(
+        step: &AdamStep,
+        changed: [AnyTensor; 3],
+        gradient: &AnyTensor,
+    ) -> Result<[AnyTensor; 3], [AnyTensor; 3]> {
+        let gradient = as_plain(gradient).map(row_major);
+        let mut changed = changed.map(into_plain);
+        if let Some(gradient) = gradient
+            && let [Ok(parameter), Ok(first), Ok(second)] = &mut changed
+            && let of_gradient = gradient.layout().shape()
+            && [&*parameter, first, second].iter().all(|t| t.layout().shape() == of_gradient)
+        {
+            let (root, factor) = step.corrections();
+            cpu::adam(
+                step,
+                [factor * step.lr as f32, step.epsilon * root],
+                parameter.storage_mut(),
+                gradient.as_slice().unwrap_or_default(),
+                [first.storage_mut(), second.storage_mut()],
+            );
+            return Ok(changed.map(tensor));
+        }
+        Err(changed.map(tensor))
+    }
+
+    fn tensor(plain: Result<Plain, AnyTensor>) -> AnyTensor {
+        plain.map_or_else(|same| same, from_plain)
+    }
+
+    pub(super) fn square_sum<'a>(tensors: impl Iterator<Item = &'a AnyTensor>) -> Option<f64> {
+        let of = |tensor| {
+            let elements = row_major(as_plain(tensor)?);
+            Some(cpu::square_sum(elements.as_slice().unwrap_or_default()))
+        };
+        tensors.map(of).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Distribution;
+
+    use rekindle_core::any_tensor::to_f32;
+
+    use super::*;
+
+    #[test]
+    fn steps_equal_the_plain_rule_and_leave_shared_tensors_alone() {
+        let device = Device::flex();
+        let random = || Tensor::<2>::random([7, 9], Distribution::Normal(0.0, 1.0), &device);
+        let start = random();
+        let before = to_f32(start.clone()).unwrap();
+        let zeros = || [Tensor::zeros([7, 9], &device), Tensor::zeros([7, 9], &device)];
+        let (mut fused, mut composed) = ((start.clone(), zeros()), (start.clone(), zeros()));
+        for time in 1..6 {
+            let step = AdamStep { lr: 0.1, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, time };
+            let gradient = random();
+            let [parameter, first, second] = adam(&step, None, fused.0, gradient.clone(), fused.1);
+            fused = (parameter, [first, second]);
+            let [parameter, first, second] = plain(&step, None, composed.0, gradient, composed.1);
+            composed = (parameter, [first, second]);
+        }
+        let (fused, composed) = (to_f32(fused.0).unwrap(), to_f32(composed.0).unwrap());
+        assert!(fused.iter().zip(&composed).all(|(a, b)| (a - b).abs() < 1e-6));
+        assert_ne!(fused, before);
+        assert_eq!(to_f32(start).unwrap(), before);
+    }
+
+    #[test]
+    fn a_guard_takes_a_step_or_changes_nothing() {
+        let device = Device::flex();
+        let step = AdamStep { lr: 0.1, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, time: 2 };
+        let tensor = |values: [f32; 2]| Tensor::<1>::from_floats(values, &device);
+        let run = |guard: Option<&StepGuard>, gradient| {
+            let moments = [tensor([0.1, 0.2]), tensor([0.3, 0.4])];
+            adam(&step, guard, tensor([1.0, 2.0]), tensor(gradient), moments)
+                .map(|t| to_f32(t).unwrap())
+        };
+        let guard = |taken: bool| StepGuard::new(Tensor::from_data([taken], &device));
+        let (taken, plain) = (run(Some(&guard(true)), [0.5, -0.5]), run(None, [0.5, -0.5]));
+        let both = taken.iter().flatten().zip(plain.iter().flatten());
+        assert!(both.into_iter().all(|(a, b)| (a - b).abs() < 1e-6), "{taken:?} {plain:?}");
+        let refused = run(Some(&guard(false)), [f32::NAN, f32::INFINITY]);
+        assert_eq!(refused, [[1.0, 2.0], [0.1, 0.2], [0.3, 0.4]]);
+    }
+
+    #[cfg(feature = "flex")]
+    #[test]
+    fn square_sums_are_those_of_all_elements() {
+        let device = Device::flex();
+        let tensors: [AnyTensor; 2] = [
+            Tensor::<2>::full([5, 7], 2.0, &device).into(),
+            Tensor::<1>::full([3], 1e25, &device).into(),
+        ];
+        assert_eq!(square_sum(tensors[..1].iter()), Some(140.0));
+        let view = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0]], &device).transpose();
+        assert_eq!(square_sum([view.into()].iter()), Some(30.0), "also of a view");
+        let sum = square_sum(tensors.iter()).unwrap();
+        assert!((sum / 3e50 - 1.0).abs() < 1e-6, "{sum}");
+    }
+}

@@ -1,0 +1,125 @@
+//! Adam and sums of squares over slices.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::AdamStep;
+
+/// Fewer elements than these are not worth another thread.
+const GRAIN: usize = 1 << 13;
+
+/// One step in place; `rate` and `epsilon` are corrected for the bias of the moments.
+pub(crate) fn adam(
+    step: &AdamStep,
+    [rate, epsilon]: [f32; 2],
+    parameters: &mut [f32],
+    gradients: &[f32],
+    [first, second]: [&mut [f32]; 2],
+) {
+    let decays = [step.beta_1, step.beta_2];
+    let share = rekindle_parallel::share(parameters.len(), GRAIN);
+    let all = parameters.chunks_mut(share).zip(gradients.chunks(share));
+    let all = all.zip(first.chunks_mut(share)).zip(second.chunks_mut(share));
+    let tasks = all.map(|(((parameters, gradients), first), second)| Step {
+        decays,
+        rate,
+        epsilon,
+        parameters,
+        gradients,
+        first,
+        second,
+    });
+    let arch = Arch::new();
+    rekindle_parallel::for_each(tasks.collect(), |task| arch.dispatch(task));
+}
+
+struct Step<'a> {
+    decays: [f32; 2],
+    rate: f32,
+    epsilon: f32,
+    parameters: &'a mut [f32],
+    gradients: &'a [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+}
+
+impl WithSimd for Step<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let [beta_1, beta_2] = self.decays;
+        let one = |p: f32, g: f32, m: f32, v: f32| {
+            let m = m * beta_1 + g * (1.0 - beta_1);
+            let v = v * beta_2 + g * g * (1.0 - beta_2);
+            (p - m * self.rate / (v.sqrt() + self.epsilon), m, v)
+        };
+        let splat = |value| simd.splat_f32s(value);
+        let (beta, rest) =
+            ([splat(beta_1), splat(beta_2)], [splat(1.0 - beta_1), splat(1.0 - beta_2)]);
+        let (rate, epsilon) = (splat(self.rate), splat(self.epsilon));
+        let (p, p_rest) = S::as_mut_simd_f32s(self.parameters);
+        let (g, g_rest) = S::as_simd_f32s(self.gradients);
+        let (m, m_rest) = S::as_mut_simd_f32s(self.first);
+        let (v, v_rest) = S::as_mut_simd_f32s(self.second);
+        for i in 0..p.len() {
+            m[i] = simd.mul_add_e_f32s(m[i], beta[0], simd.mul_f32s(g[i], rest[0]));
+            let square = simd.mul_f32s(g[i], g[i]);
+            v[i] = simd.mul_add_e_f32s(v[i], beta[1], simd.mul_f32s(square, rest[1]));
+            let divisor = simd.add_f32s(simd.sqrt_f32s(v[i]), epsilon);
+            p[i] = simd.sub_f32s(p[i], simd.div_f32s(simd.mul_f32s(m[i], rate), divisor));
+        }
+        for i in 0..p_rest.len() {
+            (p_rest[i], m_rest[i], v_rest[i]) = one(p_rest[i], g_rest[i], m_rest[i], v_rest[i]);
+        }
+    }
+}
+
+/// The sum of the squares, in double precision.
+pub(crate) fn square_sum(values: &[f32]) -> f64 {
+    // In pieces of one length, so that the result does not depend on the number of threads.
+    if values.len() <= GRAIN {
+        return square_sum_of(values);
+    }
+    let mut sums = vec![0.0; values.len().div_ceil(GRAIN)];
+    let share = rekindle_parallel::share(sums.len(), 1);
+    let tasks = sums.chunks_mut(share).zip(values.chunks(share * GRAIN));
+    rekindle_parallel::for_each(tasks.collect(), |(sums, values)| {
+        for (sum, values) in sums.iter_mut().zip(values.chunks(GRAIN)) {
+            *sum = square_sum_of(values);
+        }
+    });
+    sums.iter().sum()
+}
+
+fn square_sum_of(values: &[f32]) -> f64 {
+    Arch::new().dispatch(Squares(values))
+}
+
+/// Squares of a block are added in single precision, and those sums in double precision.
+struct Squares<'a>(&'a [f32]);
+
+impl WithSimd for Squares<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f64 {
+        const BLOCK: usize = 256;
+        let mut sum = 0.0;
+        for block in self.0.chunks(BLOCK) {
+            let (vectors, rest) = S::as_simd_f32s(block);
+            let mut sums = [simd.splat_f32s(0.0); 2];
+            for i in 0..vectors.len() {
+                sums[i % 2] = simd.mul_add_e_f32s(vectors[i], vectors[i], sums[i % 2]);
+            }
+            let rest = simd.partial_load_f32s(rest);
+            sums[0] = simd.mul_add_e_f32s(rest, rest, sums[0]);
+            let part = simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1]));
+            // Squares beyond single precision are rare, and then slower.
+            sum += match part.is_finite() && part > 1e-30 {
+                true => f64::from(part),
+                false => block.iter().map(|x| f64::from(*x) * f64::from(*x)).sum(),
+            };
+        }
+        sum
+    }
+}

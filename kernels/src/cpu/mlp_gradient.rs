@@ -1,0 +1,236 @@
+//! The backward pass of a perceptron.
+//!
+//! Rows are dealt out in parts. What a part needs is with the thread that took these rows forward,
+//! and stays there: activations and gradients of hidden units never change cores. Each part has its
+//! own sums for the gradients of the parameters, which are then added up in the order of the parts.
+//! How many parts there are depends on the sizes alone, so the result does not depend on the number
+//! of threads.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::matmul::{Columns, Rows, Start, matmul, transpose};
+use super::mlp::{BLOCK, GRAIN, Layer, LayerParameters, MlpOp, cost, transposed};
+use super::scratch::Scratch;
+use super::vector_math;
+use crate::DenseActivation;
+use crate::host_op::Pass;
+
+/// The most parts: each has gradients of its own, which cost memory and are added up.
+const MOST_PARTS: usize = 16;
+
+/// Rows of a part at least, so that adding its gradients up costs little beside making them.
+const LEAST_ROWS: usize = 64;
+
+/// Rows that are added to the gradients of weights at a time, so that they stay in the cache.
+const REDUCTION: usize = 256;
+
+/// Adding up fewer parameters than these is not worth another thread.
+const ADDED: usize = 1 << 13;
+
+pub(super) fn backward<const N: usize>(
+    mlp: &MlpOp,
+    pass: Pass<'_, Vec<Scratch>, N>,
+) -> [Option<Vec<f32>>; N] {
+    let (x, layers) = mlp.split(pass.inputs);
+    let width = layers.first().map_or(1, |dense| dense.layer.inputs);
+    let rows = x.len() / width;
+    let [needs_x, needs @ ..] = &pass.needs[..] else { return [const { None }; N] };
+    let transposed = transposed(&layers, |index, _| index > 0 || *needs_x);
+    let lens: Vec<usize> = pass.inputs[1..].iter().map(|parameter| parameter.len()).collect();
+
+    let step = rows_per_part(rows, cost(&layers));
+    let mut of_x = vec![0.0; if *needs_x { x.len() } else { 0 }];
+    let mut of_x_parts = of_x.chunks_mut(step * width);
+    let mut sums: Vec<Scratch> =
+        (0..rows).step_by(step).map(|_| Scratch::new(lens.iter().sum())).collect();
+    let part = |(part, sums)| {
+        let first = part * step;
+        let of_part = |matrix| of_rows(matrix, rows, first..rows.min(first + step));
+        let outputs = pass.saved.iter().map(|saved| &saved[..]).chain([pass.output]);
+        Part {
+            layers: &layers,
+            transposed: &transposed,
+            x: of_part(x),
+            outputs: outputs.map(of_part).collect(),
+            gradient: of_part(pass.gradient),
+            of_x: of_x_parts.next(),
+            sums,
+        }
+    };
+    let tasks = sums.iter_mut().map(|sums| &mut sums[..]).enumerate().map(part).collect();
+    let arch = Arch::new();
+    rekindle_parallel::for_each(tasks, |task: Part<'_>| arch.dispatch(task));
+
+    let mut of_parameters = add_up(&lens, needs, &sums).into_iter();
+    let mut of_x = needs_x.then_some(of_x);
+    std::array::from_fn(|index| match index {
+        0 => of_x.take(),
+        _ => of_parameters.next().flatten(),
+    })
+}
+
+/// How many of `rows` a part has, given the multiplications that one costs forward.
+fn rows_per_part(rows: usize, cost: usize) -> usize {
+    let parts = (rows * cost / GRAIN).clamp(1, MOST_PARTS);
+    let least = LEAST_ROWS.min(rows.div_ceil(2));
+    rows.div_ceil(parts).max(least).next_multiple_of(8).max(8)
+}
+
+/// Some rows of a matrix of `all` rows.
+fn of_rows(matrix: &[f32], all: usize, rows: std::ops::Range<usize>) -> &[f32] {
+    let width = matrix.len() / all.max(1);
+    &matrix[rows.start * width..rows.end * width]
+}
+
+/// Some rows back through all layers.
+struct Part<'a> {
+    layers: &'a [LayerParameters<'a>],
+    transposed: &'a [Scratch],
+    x: &'a [f32],
+    /// Of each layer.
+    outputs: Vec<&'a [f32]>,
+    /// Of the last output.
+    gradient: &'a [f32],
+    /// Where the gradients of the rows go, if they are needed.
+    of_x: Option<&'a mut [f32]>,
+    /// Where the gradients of all parameters go, one after the other.
+    sums: &'a mut [f32],
+}
+
+impl WithSimd for Part<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let mut gradients: Vec<Scratch> =
+            self.outputs.iter().map(|output| Scratch::new(output.len())).collect();
+        if let Some(last) = gradients.last_mut() {
+            last.copy_from_slice(self.gradient);
+        }
+        let rows = self.gradient.len() / self.layers.last().map_or(1, |l| l.layer.outputs);
+        for first in (0..rows).step_by(BLOCK) {
+            self.between_layers(simd, first, BLOCK.min(rows - first), &mut gradients);
+        }
+        let mut x = self.x;
+        let mut sums = self.sums;
+        for ((dense, gradient), output) in self.layers.iter().zip(&gradients).zip(&self.outputs) {
+            let (weights, rest) = sums.split_at_mut(dense.weights.len());
+            let (bias, rest) = rest.split_at_mut(dense.bias.len());
+            of_weights(simd, dense.layer, x, gradient, weights);
+            column_sums(simd, gradient, bias);
+            (x, sums) = (output, rest);
+        }
+    }
+}
+
+impl Part<'_> {
+    /// The gradients of what each layer's activation is applied to, for some rows.
+    #[inline(always)]
+    fn between_layers<S: Simd>(
+        &mut self,
+        simd: S,
+        first: usize,
+        rows: usize,
+        gradients: &mut [Scratch],
+    ) {
+        for index in (0..self.layers.len()).rev() {
+            let Layer { inputs, outputs, activation } = self.layers[index].layer;
+            let (below, above) = gradients.split_at_mut(index);
+            let above = &mut above[0][first * outputs..][..rows * outputs];
+            let y = &self.outputs[index][first * outputs..][..rows * outputs];
+            through_activation(simd, activation, y, above);
+            let below = match below.last_mut() {
+                Some(below) => &mut below[..],
+                None => match &mut self.of_x {
+                    Some(of_x) => &mut **of_x,
+                    None => return,
+                },
+            };
+            let below = &mut below[first * inputs..][..rows * inputs];
+            let above = Rows { data: above, len: outputs };
+            matmul(simd, above, &self.transposed[index], inputs, Start::Zero, below);
+        }
+    }
+}
+
+/// From the gradient of an activation's output `y` to that of its input.
+#[inline(always)]
+fn through_activation<S: Simd>(simd: S, by: DenseActivation, y: &[f32], gradient: &mut [f32]) {
+    let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));
+    match by {
+        DenseActivation::Linear => {}
+        DenseActivation::Relu => vector_math::zip(
+            simd,
+            gradient,
+            y,
+            #[inline(always)]
+            |g, y| simd.select_f32s(simd.less_than_f32s(zero, y), g, zero),
+        ),
+        DenseActivation::Tanh => vector_math::zip(
+            simd,
+            gradient,
+            y,
+            #[inline(always)]
+            |g, y| simd.mul_f32s(g, simd.negate_mul_add_e_f32s(y, y, one)),
+        ),
+    }
+}
+
+/// `xᵀ · gradient`.
+#[inline(always)]
+fn of_weights<S: Simd>(simd: S, layer: Layer, x: &[f32], gradient: &[f32], weights: &mut [f32]) {
+    let Layer { inputs, outputs, .. } = layer;
+    if layer.is_narrow() {
+        // (gradientᵀ · x)ᵀ, whose rows are long.
+        let mut transposed = Scratch::new(weights.len());
+        let left = Columns { data: gradient, stride: outputs };
+        matmul(simd, left, x, inputs, Start::Zero, &mut transposed);
+        transpose(&transposed, inputs, 0, weights);
+        return;
+    }
+    let blocks = x.chunks(REDUCTION * inputs).zip(gradient.chunks(REDUCTION * outputs));
+    for (block, (x, gradient)) in blocks.enumerate() {
+        let start = if block == 0 { Start::Zero } else { Start::Result };
+        matmul(simd, Columns { data: x, stride: inputs }, gradient, outputs, start, weights);
+    }
+}
+
+#[inline(always)]
+fn column_sums<S: Simd>(simd: S, rows: &[f32], sums: &mut [f32]) {
+    sums.fill(0.0);
+    for row in rows.chunks_exact(sums.len()) {
+        vector_math::zip(
+            simd,
+            sums,
+            row,
+            #[inline(always)]
+            |a, b| simd.add_f32s(a, b),
+        );
+    }
+}
+
+/// The sums of all parts, cut into parameters of `lens` elements; of those that need them.
+fn add_up(lens: &[usize], needs: &[bool], parts: &[Scratch]) -> Vec<Option<Vec<f32>>> {
+    let mut totals: Vec<Option<Vec<f32>>> =
+        lens.iter().zip(needs).map(|(&len, needs)| needs.then(|| vec![0.0; len])).collect();
+    let (mut tasks, mut offset) = (Vec::new(), 0);
+    for (total, len) in totals.iter_mut().zip(lens) {
+        let share = rekindle_parallel::share(*len, ADDED);
+        for (index, total) in total.iter_mut().flat_map(|t| t.chunks_mut(share)).enumerate() {
+            tasks.push((offset + index * share, total));
+        }
+        offset += len;
+    }
+    let add = |(offset, total): (usize, &mut [f32])| {
+        for part in parts {
+            let part = &part[offset..][..total.len()];
+            total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+        }
+    };
+    // Several small parameters are not worth several threads.
+    match tasks.len() > lens.len() {
+        true => rekindle_parallel::for_each(tasks, add),
+        false => tasks.into_iter().for_each(add),
+    }
+    totals
+}

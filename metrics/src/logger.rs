@@ -1,0 +1,204 @@
+//! The logger: many series under their keys.
+
+mod state;
+#[cfg(test)]
+mod tests;
+mod throughput;
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::{Duration, Instant},
+};
+
+pub use self::state::MetricsState;
+use self::throughput::Throughput;
+use crate::{Metrics, MetricsError, Reducer, Result, Stats, path};
+
+/// Collects values under keys and reduces them once per iteration (RLlib's `MetricsLogger`).
+///
+/// A key is a path such as `learners/default_policy/entropy`. Its first use fixes its reducer.
+/// Any logger can be a leaf, which hands over what it logged ([`take`](Self::take)), or a root,
+/// which gathers it ([`aggregate`](Self::aggregate)) and reports it ([`reduce`](Self::reduce)).
+#[derive(Clone, Debug, Default)]
+pub struct MetricsLogger {
+    series: BTreeMap<String, Stats>,
+    throughput: Throughput,
+}
+
+impl MetricsLogger {
+    /// A logger without series.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a value to the series at `key`, which is created by its first value. NaN is ignored.
+    ///
+    /// # Errors
+    /// [`MetricsError::InvalidKey`] or [`MetricsError::InvalidReducer`] on the first use,
+    /// [`MetricsError::ReducerConflict`] if an earlier use fixed another reducer.
+    pub fn log_value(&mut self, key: &str, value: f64, reducer: Reducer) -> Result<()> {
+        self.series(key, reducer)?.push(value);
+        Ok(())
+    }
+
+    /// Logs several values under `prefix` (the top level if empty) with one reducer.
+    ///
+    /// # Errors
+    /// As [`log_value`](Self::log_value); the values before the failing one have been logged.
+    pub fn log_dict<K: AsRef<str>>(
+        &mut self,
+        prefix: &str,
+        values: impl IntoIterator<Item = (K, f64)>,
+        reducer: Reducer,
+    ) -> Result<()> {
+        values.into_iter().try_for_each(|(key, value)| {
+            self.log_value(&path::join(prefix, key.as_ref()), value, reducer)
+        })
+    }
+
+    /// Adds to the seconds spent on `key` in this iteration.
+    ///
+    /// Times are summed, so that they can be compared with each other and with the duration of the
+    /// iteration. For an average per call, log [`Duration::as_secs_f64`] with another reducer.
+    ///
+    /// # Errors
+    /// As [`log_value`](Self::log_value).
+    pub fn log_time(&mut self, key: &str, time: Duration) -> Result<()> {
+        self.log_value(key, time.as_secs_f64(), Reducer::SUM)
+    }
+
+    /// Runs `work`, which may log too, and [logs the time](Self::log_time) it took.
+    ///
+    /// # Errors
+    /// As [`log_value`](Self::log_value), before `work` is run.
+    pub fn time<T>(&mut self, key: &str, work: impl FnOnce(&mut Self) -> T) -> Result<T> {
+        self.series(key, Reducer::SUM)?;
+        let start = Instant::now();
+        let result = work(self);
+        self.log_time(key, start.elapsed())?;
+        Ok(result)
+    }
+
+    /// The current reduction of the series at `key`; `None` if it has no value.
+    #[must_use]
+    pub fn peek(&self, key: &str) -> Option<f64> {
+        self.series.get(key)?.peek()
+    }
+
+    /// The current reduction of the series at `key`, or `default` if it has no value.
+    #[must_use]
+    pub fn peek_or(&self, key: &str, default: f64) -> f64 {
+        self.peek(key).unwrap_or(default)
+    }
+
+    /// Ends an iteration: reports every series that has a value and clears those that describe
+    /// one iteration.
+    ///
+    /// Each lifetime sum is joined by `<key>_throughput`, its growth per second since the previous
+    /// reduction or since the state was restored; it is absent before there was one.
+    pub fn reduce(&mut self) -> Metrics {
+        self.reduce_at(Instant::now())
+    }
+
+    fn reduce_at(&mut self, now: Instant) -> Metrics {
+        let mut metrics: Metrics = self.throughput.since_last(&self.series, now).collect();
+        self.throughput = Throughput::starting(&self.series, now);
+        for (key, stats) in &mut self.series {
+            if let Some(value) = stats.reduce() {
+                metrics.insert(key.as_str(), value);
+            }
+        }
+        metrics
+    }
+
+    /// Moves out everything logged since the last call, for [`aggregate`](Self::aggregate) on
+    /// another logger. The series stay, empty; lifetime sums continue there, not here.
+    #[must_use]
+    pub fn take(&mut self) -> MetricsState {
+        self.throughput = Throughput::default();
+        self.series.iter_mut().map(|(key, stats)| (key.clone(), stats.take())).collect()
+    }
+
+    /// Folds what parallel components logged into the series under `prefix` (the top level if
+    /// empty). See [`Stats::merge`] for the arithmetic.
+    ///
+    /// # Errors
+    /// [`MetricsError::InvalidKey`], or [`MetricsError::ReducerConflict`] if the components or
+    /// this logger disagree on a reducer; nothing is merged then.
+    pub fn aggregate(
+        &mut self,
+        prefix: &str,
+        reports: impl IntoIterator<Item = MetricsState>,
+    ) -> Result<()> {
+        let mut parts: BTreeMap<String, Vec<Stats>> = BTreeMap::new();
+        for (key, stats) in reports.into_iter().flatten() {
+            let key = path::join(prefix, &key);
+            let parts = parts.entry(key.clone()).or_default();
+            if let Some(fixed) = self.series.get(&key).or(parts.first()) {
+                check_reducer(&key, fixed, stats.reducer())?;
+            }
+            parts.push(stats);
+        }
+        parts.keys().try_for_each(|key| path::check(key))?;
+        for (key, parts) in parts {
+            if let Some(first) = parts.first() {
+                self.series(&key, first.reducer())?.merge(&parts)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the series at `key` and all series under it.
+    ///
+    /// # Errors
+    /// [`MetricsError::UnknownKey`] if there is none.
+    pub fn delete(&mut self, key: &str) -> Result<()> {
+        let before = self.series.len();
+        self.series.retain(|other, _| !path::is_at_or_under(other, key));
+        self.throughput.forget(key);
+        if self.series.len() == before {
+            return Err(MetricsError::UnknownKey { key: key.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Removes all series.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Everything a checkpoint has to keep.
+    #[must_use]
+    pub fn state(&self) -> MetricsState {
+        self.series.iter().map(|(key, stats)| (key.clone(), stats.clone())).collect()
+    }
+
+    /// Continues from a saved state. Throughput is measured from now on.
+    pub fn set_state(&mut self, state: MetricsState) {
+        self.series = state.into_iter().collect();
+        self.throughput = Throughput::starting(&self.series, Instant::now());
+    }
+
+    /// The series at `key`, created on its first use.
+    fn series(&mut self, key: &str, reducer: Reducer) -> Result<&mut Stats> {
+        match self.series.entry(key.to_owned()) {
+            Entry::Occupied(entry) => {
+                check_reducer(key, entry.get(), reducer)?;
+                Ok(entry.into_mut())
+            }
+            Entry::Vacant(entry) => {
+                path::check(key)?;
+                Ok(entry.insert(Stats::new(reducer)?))
+            }
+        }
+    }
+}
+
+fn check_reducer(key: &str, fixed: &Stats, found: Reducer) -> Result<()> {
+    let expected = fixed.reducer();
+    if found != expected {
+        return Err(MetricsError::ReducerConflict { key: key.to_owned(), expected, found });
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! How a series of values becomes one number.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{MetricsError, Result};
+
+/// How the values of a series are reduced to one number.
+///
+/// Without a window a reducer keeps a few numbers, however many values it has seen; with one it
+/// keeps the last `window` values. `mean`, `min`, `max` and `sum` without a window, as well as
+/// `item`, describe one iteration: [`Stats::reduce`](super::Stats::reduce) starts them afresh. All
+/// others carry over from one iteration to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Reducer {
+    /// The exponential moving average `(1 - coeff) * average + coeff * value`, which starts at the
+    /// first value.
+    Ema {
+        /// The weight of a new value, in `(0, 1]`. RLlib's default is 0.01.
+        coeff: f64,
+    },
+    /// The arithmetic mean.
+    Mean {
+        /// How many of the latest values count; `None` for all values of the iteration.
+        window: Option<usize>,
+    },
+    /// The smallest value.
+    Min {
+        /// How many of the latest values count; `None` for all values of the iteration.
+        window: Option<usize>,
+    },
+    /// The largest value.
+    Max {
+        /// How many of the latest values count; `None` for all values of the iteration.
+        window: Option<usize>,
+    },
+    /// The sum.
+    Sum {
+        /// How many of the latest values count; `None` for all values of the iteration.
+        window: Option<usize>,
+    },
+    /// The sum of all values ever logged. The logger also reports its rate as
+    /// `<key>_throughput`, per second.
+    LifetimeSum,
+    /// The last value of the iteration.
+    Item,
+    /// A percentile of the latest values, linearly interpolated.
+    Percentile {
+        /// Which percentile, in `[0, 100]`; 50 is the median.
+        rank: f64,
+        /// How many of the latest values count.
+        window: usize,
+    },
+}
+
+impl Reducer {
+    /// The exponential moving average with RLlib's default coefficient.
+    pub const EMA: Self = Self::Ema { coeff: 0.01 };
+    /// The mean of an iteration.
+    pub const MEAN: Self = Self::Mean { window: None };
+    /// The minimum of an iteration.
+    pub const MIN: Self = Self::Min { window: None };
+    /// The maximum of an iteration.
+    pub const MAX: Self = Self::Max { window: None };
+    /// The sum of an iteration.
+    pub const SUM: Self = Self::Sum { window: None };
+
+    /// The mean of the last `window` values.
+    #[must_use]
+    pub const fn mean_over(window: usize) -> Self {
+        Self::Mean { window: Some(window) }
+    }
+
+    /// The minimum of the last `window` values.
+    #[must_use]
+    pub const fn min_over(window: usize) -> Self {
+        Self::Min { window: Some(window) }
+    }
+
+    /// The maximum of the last `window` values.
+    #[must_use]
+    pub const fn max_over(window: usize) -> Self {
+        Self::Max { window: Some(window) }
+    }
+
+    /// How many of the latest values are kept, if the reducer has a window.
+    #[must_use]
+    pub const fn window(&self) -> Option<usize> {
+        match *self {
+            Self::Mean { window }
+            | Self::Min { window }
+            | Self::Max { window }
+            | Self::Sum { window } => window,
+            Self::Percentile { window, .. } => Some(window),
+            Self::Ema { .. } | Self::LifetimeSum | Self::Item => None,
+        }
+    }
+
+    /// Whether the reducer describes one iteration and starts afresh after each.
+    pub(super) const fn clears_on_reduce(&self) -> bool {
+        self.window().is_none() && !matches!(self, Self::Ema { .. } | Self::LifetimeSum)
+    }
+
+    /// Fails if a setting is out of its range.
+    pub(super) fn validate(self) -> Result<Self> {
+        let constraint = match self {
+            Self::Ema { coeff } if !(coeff > 0.0 && coeff <= 1.0) => "coeff must be in (0, 1]",
+            Self::Percentile { rank, .. } if !(0.0..=100.0).contains(&rank) => {
+                "rank must be in [0, 100]"
+            }
+            _ if self.window() == Some(0) => "window must be at least 1",
+            _ => return Ok(self),
+        };
+        Err(MetricsError::InvalidReducer { reducer: self, constraint })
+    }
+}
+
+impl Default for Reducer {
+    /// RLlib's default, [`Reducer::EMA`].
+    fn default() -> Self {
+        Self::EMA
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_out_of_range_are_errors() {
+        for reducer in [
+            Reducer::Ema { coeff: 0.0 },
+            Reducer::Ema { coeff: 1.5 },
+            Reducer::Ema { coeff: f64::NAN },
+            Reducer::mean_over(0),
+            Reducer::Percentile { rank: 101.0, window: 10 },
+            Reducer::Percentile { rank: 50.0, window: 0 },
+        ] {
+            let error = reducer.validate().unwrap_err();
+            assert!(matches!(error, MetricsError::InvalidReducer { .. }), "{error}");
+        }
+        assert!(Reducer::default().validate().is_ok());
+    }
+}
