@@ -1,4 +1,4 @@
-"""Records what Gymnasium 1.4.0 and NumPy do, for the tests in `tests/`.
+"""Records episodes, samples and random streams of Gymnasium 1.4.0 and NumPy for `tests/`.
 
 Usage: python scripts/record_gymnasium.py   (writes tests/golden/*.json)
 """
@@ -43,7 +43,7 @@ INTEGER_RANGES = [
 
 
 def stream(seed):
-    """A stream through every kind of draw, so that the 32-bit buffer is met half full."""
+    """Draws of every kind in turn, so that some of them find the 32-bit buffer half full."""
     rng = np.random.default_rng(seed)
     sequence = np.random.SeedSequence(seed)
     record = {

@@ -1,9 +1,9 @@
-//! Gymnasium's classic control problems, equal to it seed by seed and step by step.
+//! Gymnasium's classic control problems, with the same episodes from the same seeds.
 //!
-//! Random streams, rewards, flags and the order of every floating-point operation are Gymnasium's,
-//! including the places where its dynamics run in single precision. What remains is the last digit:
-//! of `sin` and `cos`, in which mathematical libraries differ, and of squares in rewards, which
-//! Gymnasium computes as powers. With glibc, recorded observations are equal bit for bit.
+//! Random streams, rewards, flags and the order of all floating-point operations are Gymnasium's,
+//! including the places where its dynamics run in single precision. The last digit may differ in `sin`
+//! and `cos`, which depend on the mathematical library, and in squares within rewards, which Gymnasium
+//! computes as powers. With glibc, recorded observations are equal bit for bit.
 
 mod acrobot;
 mod cart_pole;
@@ -39,8 +39,8 @@ pub(crate) fn specs() -> Vec<EnvSpec> {
     ]
 }
 
-/// The single number of a continuous action. As in Gymnasium it may lie outside the bounds, since
-/// the dynamics clip it.
+/// Returns the single number of a continuous action. As in Gymnasium, it may be outside the bounds,
+/// because the dynamics clip it.
 #[inline]
 fn continuous_action(space: &Space, action: Row<'_>) -> Result<f32> {
     match action.f32s()? {
@@ -49,7 +49,7 @@ fn continuous_action(space: &Space, action: Row<'_>) -> Result<f32> {
     }
 }
 
-/// The bounds of the random initial state: reset options `low` and `high`.
+/// Returns the bounds of the random initial state: the reset options `low` and `high`.
 fn reset_bounds(env: &str, options: &ResetOptions, bounds: (f64, f64)) -> Result<(f64, f64)> {
     options.deny_unknown(env, &["low", "high"])?;
     let low = options.get_f64("low")?.unwrap_or(bounds.0);

@@ -1,5 +1,5 @@
-//! Environments that show whether a part of an agent works: its memory, its handling of nested or
-//! arbitrary spaces, its patience with simulators that break down.
+//! Environments that test one part of an agent each: its memory, its handling of nested or arbitrary
+//! spaces, or its tolerance of simulators that crash.
 
 mod crashing_cart_pole;
 mod nested_cart_pole;
@@ -15,7 +15,7 @@ pub use stateless_cart_pole::StatelessCartPole;
 
 use crate::EnvSpec;
 
-/// The environments of this module that have an id.
+/// The registered environments of this module.
 pub(crate) fn specs() -> Vec<EnvSpec> {
     vec![
         EnvSpec::new("CrashingCartPole-v1", crashing_cart_pole)

@@ -1,7 +1,7 @@
-//! Small games, alone and for two.
+//! Small games for one or two players.
 //!
-//! Their rules are fixed here to the last case, so that a game can be played by hand in a test.
-//! Boards print as text through [`Display`](std::fmt::Display).
+//! The documentation of each game states its complete rules, so that tests can play by hand. Boards
+//! print as text through [`Display`](std::fmt::Display).
 
 mod breakout;
 mod catch;
@@ -15,7 +15,7 @@ pub use tic_tac_toe::TicTacToe;
 
 use crate::EnvSpec;
 
-/// The games with one player.
+/// The games for one player.
 pub(crate) fn specs() -> Vec<EnvSpec> {
     vec![
         EnvSpec::new("Breakout-v0", Breakout::new).with_max_episode_steps(10_000),

@@ -1,6 +1,6 @@
 //! NumPy's seeded random streams, bit for bit.
 //!
-//! A seed must give the same episode here as in Gymnasium, so environments draw from
+//! A seed must give the same episode here as in Gymnasium. Environments therefore draw from
 //! [`Generator`], which equals `np.random.default_rng(seed)`: a [`SeedSequence`] spreads the seed
 //! over the state of a [`Pcg64`], and the generator turns its words into numbers as NumPy does.
 //!
@@ -11,7 +11,7 @@
 //! assert_eq!(rng.random(), 0.6823518632481435); // np.random.default_rng(123).random()
 //! ```
 //!
-//! A generator serialises to JSON without loss, so that a stream can be saved and continued.
+//! A generator serializes to JSON without loss, so that a stream can be saved and continued.
 
 mod generator;
 mod pcg64;

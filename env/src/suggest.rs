@@ -1,6 +1,6 @@
-//! Hints for mistyped names in error messages.
+//! Suggestions for mistyped names in error messages.
 
-/// The names close to `wanted`, then all of them: `did you mean ..? known: ..`.
+/// Lists the names close to `wanted`, then all names: `did you mean ..? known: ..`.
 pub(crate) fn did_you_mean(wanted: &str, known: &[String]) -> String {
     if known.is_empty() {
         return "there are none".to_owned();
@@ -14,7 +14,7 @@ pub(crate) fn did_you_mean(wanted: &str, known: &[String]) -> String {
     }
 }
 
-/// Whether two names differ by letter case, by their version, or by a slip of the keyboard.
+/// Whether two names differ only in letter case, version, or a few characters.
 fn is_close(a: &str, b: &str) -> bool {
     let base = |name: &str| {
         let lower = name.to_lowercase();
@@ -24,7 +24,7 @@ fn is_close(a: &str, b: &str) -> bool {
     edit_distance(&a, &b) <= a.len().min(b.len()) / 4
 }
 
-/// Levenshtein's distance: insertions, deletions and replacements from `a` to `b`.
+/// The Levenshtein distance: insertions, deletions and replacements from `a` to `b`.
 fn edit_distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, x) in a.chars().enumerate() {

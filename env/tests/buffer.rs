@@ -191,7 +191,7 @@ fn parts_of_other_names_are_not_mixed_up() {
 }
 
 #[test]
-fn missing_parts_are_named_with_the_parts_there_are() {
+fn errors_about_missing_parts_list_all_parts() {
     let mut buffer = filled(1);
     let error = buffer.row_mut(0).get_mut("button").unwrap_err();
     assert_eq!(
@@ -234,7 +234,7 @@ fn compatibility_means_the_same_leaves() {
 }
 
 #[test]
-fn taking_a_buffer_apart_hands_on_its_storage() {
+fn taking_a_buffer_apart_returns_its_storage() {
     let buffer = Buffer::from_f32(vec![1.0, 2.0], &[1]).unwrap();
     assert_eq!(buffer.into_parts(), Parts::Float(vec![1.0, 2.0], vec![1]));
     assert!(matches!(filled(1).into_parts(), Parts::Dict(parts) if parts.len() == 3));

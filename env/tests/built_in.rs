@@ -1,4 +1,4 @@
-//! What holds for every environment with one agent that has an id.
+//! Properties of every registered single-agent environment.
 #![allow(clippy::unwrap_used)] // A test that cannot go on should say so at once.
 
 mod common;
@@ -8,7 +8,7 @@ use rekindle_env::{
     Buffer, Env, EnvConfig, EnvError, ResetOptions, Space, Value, make_with, registered_ids,
 };
 
-/// The environment `id`; if it breaks down by chance, without that.
+/// The environment `id`, without random crashes.
 fn calm(id: &str) -> Driver<Box<dyn Env>> {
     let mut config = EnvConfig::new();
     if id.contains("Crashing") {
@@ -46,7 +46,7 @@ fn equal_seeds_give_equal_episodes_and_other_seeds_others() {
 }
 
 #[test]
-fn without_a_seed_the_random_stream_goes_on() {
+fn without_a_seed_the_random_stream_continues() {
     for id in registered_ids() {
         let mut driver = calm(&id);
         let mut first = |options| {
@@ -54,7 +54,7 @@ fn without_a_seed_the_random_stream_goes_on() {
             driver.observation.clone()
         };
         let seeded = first(ResetOptions::seed(0));
-        // Some environments begin in one of a few ways, so one reset alone may repeat.
+        // Some environments have only a few initial states, so a single reset may repeat one.
         let next: Vec<_> = (0..20).map(|_| first(ResetOptions::new())).collect();
         assert!(next.iter().any(|other| *other != seeded), "{id}");
         assert_eq!(seeded, first(ResetOptions::seed(0)), "{id}");
@@ -82,7 +82,7 @@ fn actions_outside_the_space_are_invalid() {
 #[test]
 fn unknown_options_are_refused() {
     for id in registered_ids() {
-        let error = make_with(&id, &EnvConfig::new().with("colour", "red")).unwrap_err();
+        let error = make_with(&id, &EnvConfig::new().with("color", "red")).unwrap_err();
         assert!(matches!(error, EnvError::UnknownOption { .. }), "{id}: {error}");
         let error = calm(&id).reset(&ResetOptions::new().with("lo", 0.0)).unwrap_err();
         assert!(matches!(error, EnvError::UnknownOption { .. }), "{id}: {error}");
@@ -95,7 +95,7 @@ fn every_environment_continues_exactly_from_its_state() {
         let mut driver = calm(&id);
         let mut actions = driver.env.action_space().sampler(1);
         driver.reset(&ResetOptions::seed(4)).unwrap();
-        // Far enough to be in the middle of an episode, and not yet at the end of any.
+        // In the middle of an episode for every environment.
         (0..4).for_each(|_| assert!(!driver.step(&actions.sample()).unwrap().is_done(), "{id}"));
         let saved = driver.env.state().unwrap().unwrap().to_string();
         let saved: serde_json::Value = serde_json::from_str(&saved).unwrap();

@@ -8,9 +8,9 @@ use rekindle_env::classic_control::Acrobot;
 use rekindle_env::{Env, EnvConfig, EnvError, ResetOptions, Value, make, make_with, spec};
 use serde_json::{Value as Json, json};
 
-/// Episodes agree to this, relative to numbers above one. With the mathematical library they were
-/// recorded with they are equal; another one may differ in the last digit of `sin` and `cos`, which
-/// the dynamics of a pole amplify.
+/// The tolerance of episodes, relative for numbers above one. They are equal with the mathematical
+/// library of the recordings. Another library may differ in the last digit of `sin` and `cos`, which the
+/// dynamics of a pole amplify.
 const TOLERANCE: f32 = 1e-6;
 
 /// Replays every recorded rollout, in which only the first reset is seeded.

@@ -7,7 +7,7 @@ use common::Driver;
 use rekindle_env::diagnostic::{RandomEnv, RepeatAfterMe};
 use rekindle_env::{Env, EnvConfig, EnvError, ResetOptions, Space, Value, make};
 
-/// Runs an environment beside `CartPole-v1` with the same seed and actions.
+/// Runs an environment and `CartPole-v1` with the same seed and actions.
 fn beside_cart_pole(id: &str, check: impl Fn(&[f32], &Driver<Box<dyn Env>>)) {
     let (mut plain, mut other) =
         (Driver::new(make("CartPole-v1").unwrap()), Driver::new(make(id).unwrap()));
@@ -35,7 +35,7 @@ fn a_stateless_cart_pole_is_a_cart_pole_without_velocities() {
 }
 
 #[test]
-fn a_nested_cart_pole_tells_all_that_a_cart_pole_tells() {
+fn a_nested_cart_pole_observes_everything_that_a_cart_pole_observes() {
     beside_cart_pole("NestedCartPole-v1", |full, nested| {
         let row = nested.observation.row(0);
         let &[x, x_dot, theta, theta_dot] = full else { unreachable!() };
@@ -51,7 +51,7 @@ fn a_nested_cart_pole_tells_all_that_a_cart_pole_tells() {
     });
 }
 
-/// The return of an agent that remembers everything it saw.
+/// The return of an agent that remembers every observation.
 fn return_with_memory(delay: usize) -> f64 {
     let config = EnvConfig::new().with("repeat_delay", delay).with("episode_len", 50);
     let mut driver = Driver::new(RepeatAfterMe::new(&config).unwrap());
@@ -78,7 +78,7 @@ fn repeating_after_a_delay_is_right_every_time() {
 }
 
 #[test]
-fn without_memory_repeating_is_worth_about_nothing() {
+fn without_memory_the_mean_return_is_about_zero() {
     let mut driver = Driver::new(RepeatAfterMe::new(&EnvConfig::new()).unwrap());
     let mut total = 0.0;
     for seed in 0..50 {

@@ -1,4 +1,4 @@
-//! Environments that break down, alone and in vectors.
+//! Environments that crash and stall, single and in vectors.
 #![allow(clippy::unwrap_used)] // A test that cannot go on should say so at once.
 
 mod common;
@@ -36,7 +36,7 @@ fn a_crash_is_typed_and_every_step_fails_until_a_reset() {
 }
 
 #[test]
-fn a_refused_action_is_no_breakdown() {
+fn a_refused_action_is_not_a_failure() {
     let mut driver = faulty(Faults::none());
     driver.reset(&ResetOptions::new()).unwrap();
     let error = driver.step(&Value::from(2)).unwrap_err();
@@ -100,7 +100,7 @@ fn equal_seeds_give_equal_faults_also_after_a_restored_state() {
             .collect()
     };
     let (mut a, mut b) = (make(), make());
-    // Neither of these seeds crashes at once.
+    // Neither of these seeds crashes in its first step.
     let seed = (0..).find(|&seed| make().reset(&ResetOptions::seed(seed)).is_ok()).unwrap();
     a.reset(&ResetOptions::seed(seed)).unwrap();
     b.reset(&ResetOptions::seed(seed)).unwrap();
@@ -112,7 +112,7 @@ fn equal_seeds_give_equal_faults_also_after_a_restored_state() {
 }
 
 #[test]
-fn stalls_take_their_time() {
+fn stalls_last_as_long_as_configured() {
     let stall = Faults {
         stall_after_n_steps: Some((1, 1)),
         stall_time_sec: (0.05, 0.06),
@@ -164,7 +164,7 @@ fn options_are_read_under_rllibs_names_and_checked() {
     assert_eq!((defaults.p_crash, defaults.p_crash_reset), (1e-4, 1e-3));
 }
 
-/// Counts steps and ends after three; crashes in the given steps and resets of its life.
+/// Counts steps and ends after three. It crashes in the given calls of `reset` and `step`.
 struct Planned {
     space: Space,
     count: i64,
@@ -221,7 +221,7 @@ fn failed(error: &EnvError) -> Vec<usize> {
 }
 
 #[test]
-fn a_failed_environment_of_a_vector_is_restarted_alone() {
+fn only_the_failed_environment_of_a_vector_is_restarted() {
     // Call 0 is the reset, call 2 the second step.
     let (mut envs, mut out, actions) = planned([&[], &[2], &[]]);
     envs.reset(&[None; 3], &mut out).unwrap();
@@ -242,7 +242,7 @@ fn a_failed_environment_of_a_vector_is_restarted_alone() {
 }
 
 #[test]
-fn a_failed_automatic_reset_leaves_the_ended_episode_good() {
+fn a_failed_automatic_reset_leaves_the_ended_episode_valid() {
     let (mut envs, mut out, actions) = planned([&[4], &[], &[4, 5]]);
     envs.reset(&[None; 3], &mut out).unwrap();
     (0..2).for_each(|_| envs.step(&actions, &mut out).unwrap());
@@ -264,7 +264,7 @@ fn a_failed_automatic_reset_leaves_the_ended_episode_good() {
 }
 
 #[test]
-fn a_failure_in_the_first_reset_spares_the_others() {
+fn a_failure_in_the_first_reset_leaves_the_others_valid() {
     let (mut envs, mut out, actions) = planned([&[], &[0], &[]]);
     let error = envs.reset(&[Some(10), Some(20), Some(30)], &mut out).unwrap_err();
     assert_eq!(failed(&error), [1], "{error}");
@@ -274,7 +274,7 @@ fn a_failure_in_the_first_reset_spares_the_others() {
 }
 
 #[test]
-fn a_vector_of_crashing_cart_poles_goes_on_for_as_long_as_failures_are_restarted() {
+fn a_vector_of_crashing_cart_poles_continues_while_failures_are_restarted() {
     let config = EnvConfig::new().with("p_crash", 0.02).with("p_crash_reset", 0.1);
     let mut envs = make_vec_with("CrashingCartPole-v1", 4, &config).unwrap();
     let mut out = VectorStep::new(envs.observation_space(), 4);

@@ -1,4 +1,4 @@
-//! Games with one player, played by hand.
+//! Games for one player, played by hand.
 #![allow(clippy::unwrap_used)] // A test that cannot go on should say so at once.
 
 mod common;
@@ -16,7 +16,7 @@ fn breakout() -> Driver<Breakout> {
     Driver::new(Breakout::new(&EnvConfig::new()).unwrap())
 }
 
-/// Puts fields of a saved state to other values.
+/// Replaces fields of a saved state.
 fn place(env: &mut impl Env, fields: &[(&str, Json)]) -> rekindle_env::Result<()> {
     let mut state = env.state()?.unwrap();
     for (field, value) in fields {
@@ -37,7 +37,7 @@ fn a_caught_ball_is_worth_one_after_nine_steps() {
     let played = steps(&mut driver, &[2, 2, 2, 1, 1, 1, 1, 1, 1]);
     assert!(played[..8].iter().all(|step| *step == Step::running(0.0)));
     assert_eq!(played[8], Step { reward: 1.0, terminated: true, truncated: false });
-    assert_eq!(driver.observation.as_f32().unwrap().iter().sum::<f32>(), 1.0); // one on the other
+    assert_eq!(driver.observation.as_f32().unwrap().iter().sum::<f32>(), 1.0); // the ball is on the paddle
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn balls_start_in_every_column() {
     assert!(columns.iter().all(|&count| count > 20), "{columns:?}");
 }
 
-/// Where the ball is, after each step without a move.
+/// The cell of the ball after each step without a move.
 fn balls(driver: &mut Driver<Breakout>, n: usize) -> Vec<(i64, i64)> {
     (0..n)
         .map(|_| {
@@ -141,7 +141,7 @@ fn a_ball_among_bricks_stays_where_a_brick_is_in_its_way() {
 }
 
 #[test]
-fn bricks_are_put_up_again_when_the_ball_is_below_them() {
+fn bricks_return_when_the_ball_is_below_them() {
     let mut driver = at([4, 5], [-1, 1], 0);
     place(&mut driver.env, &[("bricks", json!(1 << 26))]).unwrap(); // row 3, column 6
     assert_eq!(steps(&mut driver, &[0])[0].reward, 1.0);

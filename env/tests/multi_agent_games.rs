@@ -1,4 +1,4 @@
-//! Games of two, played to the end.
+//! Games for two players, played to the end.
 #![allow(clippy::unwrap_used)] // A test that cannot go on should say so at once.
 
 #[path = "common/multi_agent.rs"]
@@ -21,7 +21,7 @@ fn tic_tac_toe(config: &EnvConfig) -> Table<Box<dyn MultiAgentEnv>> {
     table
 }
 
-/// Marks cells in turns, `player1` first.
+/// Marks cells in turns, starting with `player1`.
 fn play(table: &mut Table<Box<dyn MultiAgentEnv>>, cells: &[i64]) {
     for (turn, &cell) in cells.iter().enumerate() {
         assert_eq!(table.to_act(), [turn % 2]);
@@ -76,7 +76,7 @@ fn with_lizard_and_spock_every_hand_beats_two_others() {
 }
 
 #[test]
-fn three_in_a_row_win_and_the_loser_learns_it_though_it_was_not_its_turn() {
+fn three_in_a_row_win_and_the_waiting_loser_is_observed_and_rewarded() {
     let mut table = tic_tac_toe(&EnvConfig::new());
     assert_eq!(cells(&table, 0), [0; 9]);
     assert!(!table.out.observed(1));
@@ -131,7 +131,7 @@ fn the_mask_marks_the_empty_cells() {
 }
 
 #[test]
-fn chance_lets_either_player_begin() {
+fn the_first_player_is_random() {
     let mut table = Table::new(make_multi_agent("TicTacToe-v0").unwrap());
     let mut begun = [0; 2];
     for seed in 0..100 {
@@ -146,7 +146,7 @@ fn boards_print_as_text() {
     let env = TicTacToe::new(&EnvConfig::new().with("first_player", "player2")).unwrap();
     let mut table = Table::new(env);
     table.reset(&ResetOptions::new()).unwrap();
-    table.out.clear(); // no checker around this one
+    table.out.clear(); // there is no checker that does it
     table.step(&[(1, 0)]).unwrap();
     table.step(&[(0, 4)]).unwrap();
     assert_eq!(table.env.to_string(), "o..\n.x.\n...\n");

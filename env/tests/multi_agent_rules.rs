@@ -27,7 +27,7 @@ enum Do {
 }
 use Do::*;
 
-/// Plays a script, the first line in the reset; after its end, nothing happens any more.
+/// Plays a script, starting with its first line in the reset. Nothing happens after its end.
 struct Script {
     agents: Vec<AgentSpec>,
     lines: Vec<Vec<Do>>,
@@ -97,7 +97,7 @@ fn failure(lines: &[&[Do]]) -> EnvError {
 }
 
 #[test]
-fn whom_the_environment_observes_acts_next_and_nobody_else() {
+fn only_observed_agents_act_next() {
     let mut table = checked(&[&[See(0)], &[See(1), See(2)], &[], &[See(0)]]);
     table.reset(&ResetOptions::new()).unwrap();
     assert_eq!(table.to_act(), [0]);
@@ -105,7 +105,7 @@ fn whom_the_environment_observes_acts_next_and_nobody_else() {
     assert_eq!(table.to_act(), [1, 2]);
     assert_eq!(table.out.last_observation(0).unwrap().discrete().unwrap(), 0);
     step(&mut table).unwrap();
-    assert_eq!(table.to_act(), [0; 0]); // the environment goes on by itself
+    assert_eq!(table.to_act(), [0; 0]); // the next step has no actions
     step(&mut table).unwrap();
     assert_eq!(table.to_act(), [0]);
 }
@@ -168,7 +168,7 @@ fn an_episode_with_a_truncated_agent_ends_truncated() {
 }
 
 #[test]
-fn the_end_for_all_reaches_every_agent_in_the_episode_that_was_not_done() {
+fn the_end_for_all_ends_every_agent_that_was_not_done() {
     let mut table = checked(&[&[See(0), See(1)], &[See(0), Terminate(0), TruncateAll]]);
     table.reset(&ResetOptions::new()).unwrap();
     step(&mut table).unwrap();
@@ -183,7 +183,7 @@ fn the_end_for_all_reaches_every_agent_in_the_episode_that_was_not_done() {
 }
 
 #[test]
-fn impossible_reports_are_errors_of_the_environment() {
+fn invalid_reports_are_errors_of_the_environment() {
     let cases: &[(&[&[Do]], &str)] = &[
         (&[&[See(0)], &[Truncate(0)]], "a truncation without a final observation"),
         (&[&[See(0), See(1)], &[Terminate(0), See(1)], &[See(0)]], "an observation, a reward or"),
@@ -207,7 +207,7 @@ fn impossible_reports_are_errors_of_the_environment() {
 }
 
 #[test]
-fn a_reset_must_begin_an_episode_with_observations_in_their_spaces() {
+fn a_reset_must_start_an_episode_with_observations_in_their_spaces() {
     for lines in [&[See(0), Terminate(0)][..], &[See(0), TerminateAll]] {
         let error = checked(&[lines]).reset(&ResetOptions::new()).unwrap_err();
         assert!(matches!(error, EnvError::InvalidReport { .. }), "{error}");
@@ -217,13 +217,13 @@ fn a_reset_must_begin_an_episode_with_observations_in_their_spaces() {
 }
 
 #[test]
-fn an_episode_in_which_nobody_acts_any_more_is_stopped() {
+fn an_episode_in_which_no_agent_acts_is_an_error() {
     let error = failure(&[&[See(0)]]);
     assert!(matches!(error, EnvError::NobodyActs { steps: 1000, .. }), "{error}");
 }
 
 #[test]
-fn a_breakdown_is_recoverable_by_a_reset() {
+fn a_failure_is_recoverable_by_a_reset() {
     let mut table = checked(&[&[See(0)], &[Crash]]);
     table.reset(&ResetOptions::new()).unwrap();
     assert!(step(&mut table).unwrap_err().is_recoverable());
@@ -233,7 +233,7 @@ fn a_breakdown_is_recoverable_by_a_reset() {
 }
 
 #[test]
-fn a_time_limit_truncates_all_and_those_who_wait_are_judged_by_what_they_saw_last() {
+fn a_time_limit_truncates_all_agents_and_keeps_the_last_observation_of_waiting_ones() {
     let lines: &[&[Do]] = &[&[See(0)], &[See(1)], &[See(0)]];
     let limited = MultiAgentTimeLimit::new(script(lines), 2).unwrap();
     assert_eq!(limited.max_episode_steps(), 2);
@@ -270,7 +270,7 @@ fn slots_of_other_agents_are_refused() {
 }
 
 #[test]
-fn agents_are_found_by_name_and_misspelt_names_are_helped() {
+fn agents_are_found_by_name_and_errors_suggest_close_names() {
     let agents = script(&[]).agents;
     assert_eq!(agent_index(&agents, "c").unwrap(), 2);
     let error = agent_index(&agents, "d").unwrap_err();

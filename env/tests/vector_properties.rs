@@ -13,7 +13,7 @@ use rekindle_env::{
 };
 use table::Table;
 
-/// Each environment of a vector, stepped alone with the same actions, reports the same.
+/// Compares a vector with its environments, stepped one by one with the same actions.
 fn vector_equals_singles(id: &str, num_envs: usize, seed: u64, steps: usize) {
     let mut envs = make_vec(id, num_envs).unwrap();
     let mut out = VectorStep::new(envs.observation_space(), num_envs);
@@ -53,7 +53,7 @@ fn vector_equals_singles(id: &str, num_envs: usize, seed: u64, steps: usize) {
     assert_eq!(finished + running.iter().sum::<usize>(), num_envs * steps);
 }
 
-/// The same for several agents.
+/// Compares a multi-agent vector with its environments in the same way.
 fn multi_agent_vector_equals_singles(
     id: &str,
     config: &EnvConfig,
@@ -113,7 +113,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn a_vector_reports_what_its_environments_report_alone(
+    fn a_vector_reports_what_its_environments_report(
         id in prop::sample::select(vec![
             "CartPole-v1", "Catch-v0", "Breakout-v0", "NestedCartPole-v1", "StatelessCartPole-v1",
         ]),
@@ -125,7 +125,7 @@ proptest! {
     }
 
     #[test]
-    fn a_multi_agent_vector_reports_what_its_environments_report_alone(
+    fn a_multi_agent_vector_reports_what_its_environments_report(
         id in prop::sample::select(vec![
             "MultiAgentCartPole-v1", "TicTacToe-v0", "RockPaperScissors-v0",
         ]),

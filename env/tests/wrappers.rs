@@ -1,4 +1,4 @@
-//! Wrappers, and environments that are saved and restored.
+//! Wrappers, also around environments that are saved and restored.
 #![allow(clippy::unwrap_used)] // A test that cannot go on should say so at once.
 
 mod common;
@@ -128,7 +128,7 @@ fn foreign_states_are_refused() {
     }
 }
 
-/// An environment which implements only what it must.
+/// An environment that implements only the required methods.
 struct Minimal(Space);
 
 impl Env for Minimal {
@@ -150,7 +150,7 @@ impl Env for Minimal {
 }
 
 #[test]
-fn an_environment_without_state_says_so_through_every_wrapper() {
+fn an_environment_without_state_has_none_in_every_wrapper() {
     let env = Minimal(Space::discrete(1).unwrap());
     let mut env: Box<dyn Env> = Box::new(OrderEnforcing::new(TimeLimit::new(env, 1).unwrap()));
     assert_eq!(env.state().unwrap(), None);

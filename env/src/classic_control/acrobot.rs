@@ -1,4 +1,4 @@
-//! A two-link pendulum driven at its elbow.
+//! A pendulum of two links that is driven at its elbow.
 
 use std::f64::consts::{FRAC_PI_2, PI, TAU};
 
@@ -26,11 +26,12 @@ const MAX_VELOCITY_2: f64 = 9.0 * PI;
 
 /// `Acrobot-v1`: swing the tip of two linked rods above a line by torque on the joint between them.
 ///
-/// - Observation: cosine and sine of either angle, both angular velocities.
+/// - Observation: cosine and sine of each angle, and both angular velocities (radians per second).
 /// - Actions: 0, 1 and 2 apply a torque of -1, 0 and 1 at the elbow.
-/// - Reward: -1 per step, 0 for the step that reaches the goal.
-/// - Terminates when the tip is above the line, one link's length over the upper joint.
-/// - Starts with all four numbers uniform in `[-0.1, 0.1]`; reset options `low` and `high`.
+/// - Reward: -1 per step, and 0 for the step that reaches the goal.
+/// - Terminates when the tip is above the line, one link's length above the upper joint.
+/// - Starts with all angles and velocities uniform in `[-0.1, 0.1]`; the reset options `low` and `high`
+///   change these bounds.
 #[derive(Clone, Debug)]
 pub struct Acrobot {
     observation_space: Space,
@@ -50,7 +51,11 @@ struct State {
 type Angles = [f64; 4];
 
 impl Acrobot {
-    /// There are no options.
+    /// Creates the environment, which has no options.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::UnknownOption`](crate::EnvError::UnknownOption) for any option.
     pub fn new(config: &EnvConfig) -> Result<Self> {
         config.deny_unknown("Acrobot", &[])?;
         let high = [1.0, 1.0, 1.0, 1.0, MAX_VELOCITY_1 as f32, MAX_VELOCITY_2 as f32];
@@ -152,8 +157,8 @@ fn derivative(&[theta1, theta2, dtheta1, dtheta2]: &Angles, torque: f64) -> Angl
 
 /// The same angle within `[-pi, pi]`.
 fn wrap(mut angle: f64) -> f64 {
-    // Bounded velocities turn a link by less than this in one step. An initial state beyond it,
-    // made by reset options, must not take forever.
+    // Bounded velocities turn a link by less than this in one step. Reset options may start beyond
+    // it, where the loops below would take too long.
     if angle.abs() > 4.0 * TAU {
         return (angle + PI).rem_euclid(TAU) - PI;
     }

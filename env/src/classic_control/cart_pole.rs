@@ -27,8 +27,10 @@ const THETA_THRESHOLD: f64 = 12.0 * 2.0 * std::f64::consts::PI / 360.0;
 /// - Observation: cart position, cart velocity, pole angle (radians), pole angular velocity.
 /// - Actions: 0 pushes to the left, 1 to the right.
 /// - Reward: 1 per step. With the option `sutton_barto_reward`, 0 per step and -1 at the end.
-/// - Terminates when the pole leans by more than 12 degrees or the cart is 2.4 from the centre.
-/// - Starts with all four numbers uniform in `[-0.05, 0.05]`; reset options `low` and `high`.
+/// - Terminates when the pole leans by more than 12 degrees, or when the cart is more than 2.4 from the
+///   center.
+/// - Starts with all four numbers uniform in `[-0.05, 0.05]`; the reset options `low` and `high` change
+///   these bounds.
 #[derive(Clone, Debug)]
 pub struct CartPole {
     observation_space: Space,
@@ -46,7 +48,11 @@ struct State {
 }
 
 impl CartPole {
-    /// Options: `sutton_barto_reward` (false).
+    /// Creates the environment. Option: `sutton_barto_reward` (false).
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError`](crate::EnvError) for an unknown option or one of another type.
     pub fn new(config: &EnvConfig) -> Result<Self> {
         config.deny_unknown("CartPole", &["sutton_barto_reward"])?;
         let (x, theta) = (2.0 * X_THRESHOLD as f32, (2.0 * THETA_THRESHOLD) as f32);

@@ -16,13 +16,13 @@ const GOAL_POSITION: f64 = 0.5;
 const FORCE: f64 = 0.001;
 pub(super) const GRAVITY: f64 = 0.0025;
 
-/// `MountainCar-v0`: a car too weak to climb the hill must swing itself out of the valley.
+/// `MountainCar-v0`: swing a car that is too weak to climb the hill out of the valley.
 ///
 /// - Observation: position, velocity.
-/// - Actions: 0 accelerates to the left, 1 not at all, 2 to the right.
+/// - Actions: 0 accelerates to the left, 1 does nothing, 2 accelerates to the right.
 /// - Reward: -1 per step.
-/// - Terminates at position 0.5 with at least the option `goal_velocity` (0).
-/// - Starts at rest, uniform in `[-0.6, -0.4]`; reset options `low` and `high`.
+/// - Terminates at position 0.5 with a velocity of at least the option `goal_velocity` (0).
+/// - Starts at rest, uniform in `[-0.6, -0.4]`; the reset options `low` and `high` change these bounds.
 #[derive(Clone, Debug)]
 pub struct MountainCar {
     observation_space: Space,
@@ -40,7 +40,11 @@ struct State {
 }
 
 impl MountainCar {
-    /// Options: `goal_velocity` (0).
+    /// Creates the environment. Option: `goal_velocity` (0).
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError`](crate::EnvError) for an unknown option or one of another type.
     pub fn new(config: &EnvConfig) -> Result<Self> {
         config.deny_unknown("MountainCar", &["goal_velocity"])?;
         Ok(Self {

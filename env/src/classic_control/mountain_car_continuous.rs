@@ -17,9 +17,9 @@ const POWER: f64 = 0.0015;
 ///
 /// - Observation: position, velocity.
 /// - Action: the force, clipped to `[-1, 1]`.
-/// - Reward: `-0.1 action²` of the unclipped action per step, and 100 on reaching the goal.
-/// - Terminates at position 0.45 with at least the option `goal_velocity` (0).
-/// - Starts at rest, uniform in `[-0.6, -0.4]`; reset options `low` and `high`.
+/// - Reward: `-0.1 action²` per step, with the unclipped action, and 100 for reaching the goal.
+/// - Terminates at position 0.45 with a velocity of at least the option `goal_velocity` (0).
+/// - Starts at rest, uniform in `[-0.6, -0.4]`; the reset options `low` and `high` change these bounds.
 #[derive(Clone, Debug)]
 pub struct MountainCarContinuous {
     observation_space: Space,
@@ -40,7 +40,11 @@ struct State {
 }
 
 impl MountainCarContinuous {
-    /// Options: `goal_velocity` (0).
+    /// Creates the environment. Option: `goal_velocity` (0).
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError`](crate::EnvError) for an unknown option or one of another type.
     pub fn new(config: &EnvConfig) -> Result<Self> {
         config.deny_unknown("MountainCarContinuous", &["goal_velocity"])?;
         Ok(Self {
@@ -73,7 +77,7 @@ impl Env for MountainCarContinuous {
     fn step(&mut self, action: Row<'_>, mut observation: RowMut<'_>) -> Result<Step> {
         let action = continuous_action(&self.action_space, action)?;
         let [position, velocity] = self.state.physics;
-        // Rounding the double-precision result of one sum or product of single-precision numbers
+        // For one sum or product of single-precision numbers, rounding the double-precision result
         // gives exactly the single-precision result.
         let single = self.state.single;
         let round = |x: f64| if single { f64::from(x as f32) } else { x };
@@ -82,7 +86,7 @@ impl Env for MountainCarContinuous {
         let acceleration = if (-1.0..=1.0).contains(&action) {
             f64::from(action * POWER as f32 - slope as f32)
         } else {
-            // Clipping replaces NumPy's single-precision action by a Python float.
+            // Gymnasium's clipping replaces the single-precision action with a Python float.
             round(f64::from(action.signum()) * POWER - slope)
         };
         let velocity = round(velocity + acceleration).clamp(-round(MAX_SPEED), round(MAX_SPEED));

@@ -1,4 +1,4 @@
-//! A pendulum to be swung up.
+//! A pendulum that must be swung up.
 
 use std::f64::consts::{PI, TAU};
 
@@ -23,10 +23,10 @@ const MAX_TORQUE: f32 = 2.0;
 ///
 /// - Observation: cosine and sine of the angle (0 is upright), angular velocity.
 /// - Action: the torque, clipped to `[-2, 2]`.
-/// - Reward: `-(angle² + 0.1 velocity² + 0.001 torque²)` of the state before the step.
+/// - Reward: `-(angle² + 0.1 velocity² + 0.001 torque²)` with the state before the step.
 /// - Never terminates.
-/// - Starts with the angle uniform in `[-x_init, x_init]` and the velocity in `[-y_init, y_init]`,
-///   which are the reset options (pi and 1).
+/// - Starts with the angle uniform in `[-x_init, x_init]` and the velocity in `[-y_init, y_init]`; these
+///   are the reset options (pi and 1).
 /// - Option: `g` (10), the gravity in m/s².
 #[derive(Clone, Debug)]
 pub struct Pendulum {
@@ -45,7 +45,11 @@ struct State {
 }
 
 impl Pendulum {
-    /// Options: `g` (10).
+    /// Creates the environment. Option: `g` (10).
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError`] for an unknown option or one of another type.
     pub fn new(config: &EnvConfig) -> Result<Self> {
         config.deny_unknown("Pendulum", &["g"])?;
         let high = [1.0, 1.0, MAX_SPEED as f32];
@@ -85,7 +89,7 @@ impl Env for Pendulum {
         let torque = continuous_action(&self.action_space, action)?.clamp(-MAX_TORQUE, MAX_TORQUE);
         let [theta, theta_dot] = self.state.physics;
 
-        // NumPy keeps what is computed from the torque alone in single precision.
+        // NumPy computes these two in single precision, because the torque is.
         let effort = f64::from(0.001 * (torque * torque));
         let thrust = f64::from((3.0 / (MASS * LENGTH * LENGTH)) as f32 * torque);
 
@@ -113,7 +117,7 @@ impl Env for Pendulum {
     }
 }
 
-/// A bound of the initial state, which reaches as far to either side.
+/// Returns the bound of a symmetric range of initial values.
 fn limit(options: &ResetOptions, option: &str, default: f64) -> Result<f64> {
     match options.get_f64(option)?.unwrap_or(default) {
         bound if bound >= 0.0 => Ok(bound),

@@ -1,14 +1,15 @@
-//! A pole on a cart that breaks down.
+//! A pole on a cart whose simulator crashes.
 
 use crate::classic_control::CartPole;
 use crate::wrappers::{Faults, Faulty};
 use crate::{EnvConfig, Result};
 
-/// `CrashingCartPole-v1`: [`CartPole`] that crashes, and if asked to stalls, by chance. RLlib's
+/// Creates `CrashingCartPole-v1`: [`CartPole`] that crashes and stalls at random. RLlib's
 /// `CartPoleCrashing`.
 ///
-/// Options: those of [`Faults`], by default a crash in every 10 000th step and every 1000th reset;
-/// and those of [`CartPole::new`]. Without faults it is [`CartPole`], from the same seeds.
+/// Options: those of [`Faults`], by default crashes in one of 10 000 steps and one of 1000 resets, and
+/// those of [`CartPole::new`]. Without faults, episodes equal those of [`CartPole`] from the same
+/// seeds.
 ///
 /// ```
 /// use rekindle_env::{EnvConfig, make_with};
@@ -17,6 +18,10 @@ use crate::{EnvConfig, Result};
 /// let env = make_with("CrashingCartPole-v1", &config)?;
 /// # Ok::<(), rekindle_env::EnvError>(())
 /// ```
+///
+/// # Errors
+///
+/// [`EnvError`](crate::EnvError) for an unknown option, or one with an invalid value.
 pub fn crashing_cart_pole(config: &EnvConfig) -> Result<Faulty<CartPole>> {
     let known: Vec<&str> = Faults::OPTIONS.into_iter().chain(["sutton_barto_reward"]).collect();
     config.deny_unknown("CrashingCartPole", &known)?;

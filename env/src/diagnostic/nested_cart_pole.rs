@@ -1,4 +1,4 @@
-//! A pole on a cart, observed in pieces.
+//! A pole on a cart with a nested observation.
 
 use serde_json::Value as Json;
 
@@ -7,27 +7,31 @@ use crate::{Buffer, Env, EnvConfig, EnvError, ResetOptions, Result, Row, RowMut,
 
 /// `NestedCartPole-v1`: [`CartPole`] whose observation is spread over a nested space.
 ///
-/// It tells what the flat one tells, and some of it twice, so an agent that reads every part learns
-/// as well as on [`CartPole`], and one that loses a part does not:
+/// The observation holds the same information as the flat one, so that an agent that reads every part
+/// learns as well as in [`CartPole`], and one that loses a part does not:
 ///
 /// - `cart`, a `Dict`: `position` and `velocity`, a `Box` of one number each.
-/// - `pole`, a `Tuple`: the angle as a `Box` of one number (radians), and whether the pole leans to
-///   the left (0) or to the right (1), a `Discrete`.
+/// - `pole`, a `Tuple`: the angle as a `Box` of one number (radians), and the side to which the pole
+///   leans as a `Discrete`, 0 for left and 1 for right.
 /// - `angular_velocity`, a `Box` of one number.
-/// - `moves`, a `MultiDiscrete`: whether the cart and the pole move to the left (0) or to the right
-///   (1).
+/// - `moves`, a `MultiDiscrete`: the directions in which the cart and the pole move, 0 for left and 1
+///   for right.
 ///
-/// Everything else, options included, is that of [`CartPole`], from the same seeds.
+/// Everything else, including options and random streams, is as in [`CartPole`].
 #[derive(Clone, Debug)]
 pub struct NestedCartPole {
     env: CartPole,
     observation_space: Space,
-    /// What the cart pole observes: one row.
+    /// The observation of `env`: one row.
     flat: Buffer,
 }
 
 impl NestedCartPole {
-    /// Options: those of [`CartPole::new`].
+    /// Creates the environment. Options: those of [`CartPole::new`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`CartPole::new`].
     pub fn new(config: &EnvConfig) -> Result<Self> {
         let env = CartPole::new(config)?;
         let flat = env.observation_space().as_box()?;

@@ -1,4 +1,4 @@
-//! Noise of any shape.
+//! Random observations from any space.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -9,10 +9,10 @@ use crate::{
     Env, EnvError, ResetOptions, Result, Row, RowMut, Space, Step, load_state, save_state,
 };
 
-/// Random observations and rewards, whatever the agent does: RLlib's `RandomEnv`.
+/// Random observations and rewards, regardless of the actions: RLlib's `RandomEnv`.
 ///
-/// For tests and benchmarks of everything that depends on spaces and not on what is learnt. Actions
-/// must be elements of their space.
+/// It serves tests and benchmarks in which spaces matter and learning does not. Actions must be
+/// elements of their space.
 ///
 /// ```
 /// use rekindle_env::diagnostic::RandomEnv;
@@ -39,8 +39,8 @@ struct State {
 }
 
 impl RandomEnv {
-    /// Random observations from one space for actions from another. Rewards are uniform between -1
-    /// and 1, and an episode ends with a probability of 0.1 in each step.
+    /// Creates an environment with these spaces. Rewards are uniform in `[-1, 1)`, and each step ends
+    /// its episode with probability 0.1.
     #[must_use]
     pub fn new(observation_space: Space, action_space: Space) -> Self {
         Self {
@@ -52,7 +52,11 @@ impl RandomEnv {
         }
     }
 
-    /// Draws rewards uniformly from `[low, high)`; equal bounds give a constant reward.
+    /// Draws rewards uniformly from `[low, high)`. Equal bounds give a constant reward.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::InvalidOption`] if a bound is not finite, or if `low` is above `high`.
     pub fn with_rewards(mut self, low: f64, high: f64) -> Result<Self> {
         if !(low <= high && low.is_finite() && high.is_finite()) {
             return Err(EnvError::InvalidOption {
@@ -65,7 +69,11 @@ impl RandomEnv {
         Ok(self)
     }
 
-    /// Ends an episode with this probability in each step.
+    /// Sets the probability with which each step ends its episode.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::InvalidOption`] if it is not between 0 and 1.
     pub fn with_p_terminated(mut self, p_terminated: f64) -> Result<Self> {
         self.p_terminated = crate::options::probability("p_terminated", p_terminated)?;
         Ok(self)

@@ -12,16 +12,16 @@ use crate::{
     save_state,
 };
 
-/// `RepeatAfterMe-v0`: say what was seen some steps ago. RLlib's environment of the same name.
+/// `RepeatAfterMe-v0`: repeat an observation some steps later. RLlib's environment of the same name.
 ///
-/// - Observation: a random 0 or 1 in every step.
-/// - Action: the observation of `repeat_delay` steps before the present one, which at the start,
-///   before there was one, is 0.
+/// - Observation: a random 0 or 1 in each step.
+/// - Action: the observation `repeat_delay` steps before the current one. It counts as 0 if it would be
+///   before the start of the episode.
 /// - Reward: 1 if right, -1 if wrong.
-/// - Truncates after `episode_len` steps; the game would go on.
-/// - Options: `repeat_delay` (1), where 0 asks for the present observation, and `episode_len` (100).
+/// - Truncates after `episode_len` steps.
+/// - Options: `repeat_delay` (1), where 0 is the current observation, and `episode_len` (100).
 ///
-/// With a delay, the mean return is about 0 without memory and `episode_len` with it.
+/// With a delay, the mean return is about 0 without a memory, and `episode_len` with one.
 #[derive(Clone, Debug)]
 pub struct RepeatAfterMe {
     space: Space,
@@ -40,7 +40,11 @@ struct State {
 }
 
 impl RepeatAfterMe {
-    /// Options: `repeat_delay` (1), `episode_len` (100).
+    /// Creates the environment. Options: `repeat_delay` (1), `episode_len` (100).
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError`] for an unknown option, or one that is not an integer in its range.
     pub fn new(config: &EnvConfig) -> Result<Self> {
         config.deny_unknown("RepeatAfterMe", &["repeat_delay", "episode_len"])?;
         let count = |option: &str, default: i64, least: i64| {

@@ -5,21 +5,25 @@ use serde_json::Value as Json;
 use crate::classic_control::CartPole;
 use crate::{Buffer, Env, EnvConfig, ResetOptions, Result, Row, RowMut, Space, Step};
 
-/// `StatelessCartPole-v1`: [`CartPole`] without the velocities, which an agent must remember to
-/// tell. RLlib's environment of the same name.
+/// `StatelessCartPole-v1`: [`CartPole`] without velocities, so that an agent needs a memory. RLlib's
+/// environment of the same name.
 ///
 /// - Observation: cart position, pole angle (radians).
-/// - Everything else, options included, is that of [`CartPole`], from the same seeds.
+/// - Everything else, including options and random streams, is as in [`CartPole`].
 #[derive(Clone, Debug)]
 pub struct StatelessCartPole {
     env: CartPole,
     observation_space: Space,
-    /// What the cart pole observes: one row.
+    /// The observation of `env`: one row.
     full: Buffer,
 }
 
 impl StatelessCartPole {
-    /// Options: those of [`CartPole::new`].
+    /// Creates the environment. Options: those of [`CartPole::new`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`CartPole::new`].
     pub fn new(config: &EnvConfig) -> Result<Self> {
         let env = CartPole::new(config)?;
         let space = env.observation_space().as_box()?;

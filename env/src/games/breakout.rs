@@ -13,40 +13,41 @@ use crate::{
 
 const SIZE: i64 = 10;
 const BOTTOM: i64 = SIZE - 1;
-/// The first row of bricks, the first below them, and all of their cells.
+/// The first row of bricks.
 const BRICKS_TOP: i64 = 1;
+/// The first row below the bricks.
 const BRICKS_END: i64 = 4;
 const ALL_BRICKS: u32 = (1 << ((BRICKS_END - BRICKS_TOP) * SIZE)) - 1;
 const CHANNELS: usize = 4;
 
 /// `Breakout-v0`: keep a ball in play and break bricks with it, on a grid of 10 by 10 cells.
 ///
-/// Made after the description of the game in *MinAtar* (Young and Tian 2019), without sticky
-/// actions. The description leaves cases open; the rules are ours where it does, so that results are
-/// not those of MinAtar.
+/// The game follows the description in *MinAtar* (Young and Tian 2019), without sticky actions. The
+/// description leaves some cases open, for which the rules here are our own, so results are not
+/// comparable with MinAtar's.
 ///
-/// - Observation: an image of 10 rows, 10 columns and 4 channels, 0 or 1: paddle, ball, trail, brick.
+/// - Observation: an image of 10 rows, 10 columns and 4 channels of 0 or 1: paddle, ball, trail, bricks.
 /// - Actions: 0 leaves the paddle, 1 moves it to the left, 2 to the right; walls stop it.
-/// - Reward: 1 for every brick.
+/// - Reward: 1 for each brick.
 /// - Terminates when the ball reaches the bottom row.
 ///
 /// Rows count from the top, 0 to 9. Bricks fill rows 1 to 3. The paddle is one cell of row 9 and
-/// starts in column 4. The ball starts in row 4 in a random column and falls to the left or to the
-/// right by chance. In each step the paddle moves first; then the ball moves by one cell diagonally:
+/// starts in column 4. The ball starts in row 4 in a random column, and falls to the left or to the
+/// right at random. In each step, the paddle moves first. Then the ball moves by one cell diagonally:
 ///
-/// 1. Heading out at a side or at the top, it turns around there, and moves in the new direction in
-///    the same step.
-/// 2. If the cell ahead is a brick, the brick breaks, and the ball turns around vertically: it keeps
-///    its row and only moves sideways, or stays if a brick is in the way there, too.
-/// 3. If the cell ahead is in row 9 and the paddle is straight below the ball, the ball turns up: it
-///    keeps its row and only moves sideways. If the paddle is in the very cell ahead, the ball hits
-///    its edge, stays, and turns back the way it came. Else the ball moves into row 9, and the
-///    episode is over.
-/// 4. When no brick is left, all are put up again, as soon as the ball is below them.
+/// 1. If the ball would leave the grid at a side or at the top, it turns around in that direction, and
+///    moves in the new direction in the same step.
+/// 2. If the cell ahead is a brick, the brick breaks and the ball turns around vertically. It only
+///    moves sideways in this step, or stays if another brick is in the way.
+/// 3. If the cell ahead is in row 9, there are three cases. If the paddle is directly below the ball,
+///    the ball turns up and only moves sideways in this step. If the paddle is in the cell ahead, the
+///    ball stays and turns around in both directions. Otherwise the ball moves into row 9, and the
+///    episode ends.
+/// 4. When no brick is left, all bricks return as soon as the ball is below them.
 ///
-/// A ball that only moves sideways changes from the white cells of a chess board to the black ones,
-/// so that every brick can be reached. The trail is the cell behind the ball as it heads, at most the
-/// edge of the grid: together they show the direction.
+/// A ball that only moves sideways changes the color of its cell on a chess board, so that it can
+/// reach every brick. The trail is the cell behind the ball against its direction, clamped to the grid:
+/// ball and trail show the direction.
 #[derive(Clone, Debug)]
 pub struct Breakout {
     observation_space: Space,
@@ -64,7 +65,7 @@ struct State {
     ball: (i64, i64),
     /// Rows and columns per step, each 1 or -1.
     heading: (i64, i64),
-    /// One bit for each brick, by rows.
+    /// One bit per brick, row-major.
     bricks: u32,
 }
 
@@ -86,7 +87,7 @@ impl State {
         (behind(self.ball.0, self.heading.0), behind(self.ball.1, self.heading.1))
     }
 
-    /// Moves the ball; the reward, and whether the ball is lost.
+    /// Moves the ball. Returns the reward and whether the ball is lost.
     fn move_ball(&mut self) -> (f64, bool) {
         let ahead = |at: i64, heading: &mut i64| {
             if !(0..SIZE).contains(&(at + *heading)) {
@@ -121,7 +122,11 @@ impl State {
 }
 
 impl Breakout {
-    /// There are no options.
+    /// Creates the environment, which has no options.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::UnknownOption`](crate::EnvError::UnknownOption) for any option.
     pub fn new(config: &EnvConfig) -> Result<Self> {
         config.deny_unknown("Breakout", &[])?;
         let size = SIZE as usize;
@@ -221,7 +226,7 @@ impl Env for Breakout {
 }
 
 impl fmt::Display for Breakout {
-    /// The board: `#` is a brick, `o` the ball, `'` its trail, `=` the paddle.
+    /// Writes the board: `#` is a brick, `o` the ball, `'` its trail, `=` the paddle.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in 0..SIZE {
             for column in 0..SIZE {

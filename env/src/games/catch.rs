@@ -1,4 +1,4 @@
-//! A falling ball to be caught.
+//! A falling ball that must be caught.
 
 use std::fmt;
 
@@ -14,15 +14,15 @@ use crate::{
 const ROWS: usize = 10;
 const COLUMNS: usize = 5;
 
-/// `Catch-v0`: move a paddle under a falling ball, after `catch` of the behaviour suite *bsuite*
+/// `Catch-v0`: move a paddle under a falling ball, as in `catch` of the behavior suite *bsuite*
 /// (Osband et al. 2020).
 ///
-/// - Observation: an image of 10 rows, 5 columns and 1 channel, 1 where the ball or the paddle is.
+/// - Observation: an image of 10 rows, 5 columns and 1 channel, which is 1 at the ball and the paddle.
 /// - Actions: 0 moves the paddle to the left, 1 leaves it, 2 moves it to the right; walls stop it.
 /// - Starts with the ball in a random column of the top row and the paddle in the middle of the
 ///   bottom row. Each step moves the paddle first; then the ball falls by one row.
-/// - Reward: when the ball reaches the bottom row, 1 if the paddle is there and -1 if not; else 0.
-/// - Terminates with that reward, always after 9 steps.
+/// - Reward: 1 if the ball reaches the bottom row at the paddle, -1 if it does so elsewhere, and 0 before.
+/// - Terminates when the ball reaches the bottom row, after 9 steps.
 #[derive(Clone, Debug)]
 pub struct Catch {
     observation_space: Space,
@@ -41,7 +41,11 @@ struct State {
 }
 
 impl Catch {
-    /// There are no options.
+    /// Creates the environment, which has no options.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::UnknownOption`](crate::EnvError::UnknownOption) for any option.
     pub fn new(config: &EnvConfig) -> Result<Self> {
         config.deny_unknown("Catch", &[])?;
         Ok(Self {
@@ -118,7 +122,7 @@ impl Env for Catch {
 }
 
 impl fmt::Display for Catch {
-    /// The board: `o` is the ball, `=` the paddle.
+    /// Writes the board: `o` is the ball, `=` the paddle.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in 0..ROWS {
             for column in 0..COLUMNS {

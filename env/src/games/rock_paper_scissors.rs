@@ -1,4 +1,4 @@
-//! Two hands shown at the same time.
+//! A game with simultaneous moves.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -12,17 +12,17 @@ use crate::{
 /// For each hand, the two it beats: rock, paper, scissors, lizard, Spock.
 const BEATS: [[i64; 2]; 5] = [[2, 3], [0, 4], [1, 3], [1, 4], [0, 2]];
 
-/// `RockPaperScissors-v0`: two players show a hand at the same time, ten times.
+/// `RockPaperScissors-v0`: two players show a hand at the same time, for ten rounds.
 ///
-/// - Agents: `player1` and `player2`, who both act in every step.
+/// - Agents: `player1` and `player2`, which both act in every step.
 /// - Actions: 0 rock, 1 paper, 2 scissors.
-/// - Observation: the last hand of the opponent, or 3 if there was none yet.
+/// - Observation: the last hand of the opponent, or 3 in the first round.
 /// - Reward: 1 for the winner of a round and -1 for the loser; 0 for both if the hands are equal.
 /// - Terminates for both after `num_rounds` (10) rounds.
-/// - Option `sheldon_cooper_mode` (false): two more hands, 3 lizard and 4 Spock; no hand yet is 5.
-///   Lizard beats paper and Spock, and Spock beats rock and scissors.
+/// - Option `sheldon_cooper_mode` (false): two more hands, 3 lizard and 4 Spock; the observation of the
+///   first round is 5. Lizard beats paper and Spock, and Spock beats rock and scissors.
 ///
-/// RLlib's example, except that there is a value of its own for no hand yet.
+/// In RLlib's example, the first observation is a hand, too.
 #[derive(Clone, Debug)]
 pub struct RockPaperScissors {
     agents: [AgentSpec; 2],
@@ -31,7 +31,11 @@ pub struct RockPaperScissors {
 }
 
 impl RockPaperScissors {
-    /// Options: `num_rounds` (10), `sheldon_cooper_mode` (false).
+    /// Creates the environment. Options: `num_rounds` (10), `sheldon_cooper_mode` (false).
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError`] for an unknown option, one of another type, or 0 rounds.
     pub fn new(config: &EnvConfig) -> Result<Self> {
         config.deny_unknown("RockPaperScissors", &["num_rounds", "sheldon_cooper_mode"])?;
         let num_rounds = config.get_i64("num_rounds")?.unwrap_or(10);
@@ -96,7 +100,7 @@ impl MultiAgentEnv for RockPaperScissors {
     fn set_state(&mut self, state: &Json) -> Result<()> {
         let State { rounds } = load_state(self.name(), state)?;
         if rounds > self.num_rounds {
-            let reason = format!("{rounds} rounds of {}", self.num_rounds);
+            let reason = format!("it has {rounds} rounds, but a game has {}", self.num_rounds);
             return Err(invalid_state(self.name(), reason));
         }
         self.rounds = rounds;

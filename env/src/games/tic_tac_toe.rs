@@ -1,4 +1,4 @@
-//! Three in a row.
+//! A game with turns.
 
 use std::fmt;
 
@@ -16,20 +16,20 @@ const CELLS: usize = 9;
 const LINES: [[usize; 3]; 8] =
     [[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 3, 6], [1, 4, 7], [2, 5, 8], [0, 4, 8], [2, 4, 6]];
 
-/// `TicTacToe-v0`: two players take turns; three marks in a row win.
+/// `TicTacToe-v0`: two players take turns, and three marks in a row win.
 ///
-/// - Agents: `player1` and `player2`. Who moves is observed; at the end, both are.
+/// - Agents: `player1` and `player2`. The player to move is observed; at the end, both are.
 /// - Actions: the cell to mark, 0 to 8, row by row.
-/// - Observation: the cells as the player sees them: 0 empty, 1 its own mark, 2 the opponent's.
-/// - Reward, at the end: 1 for the winner and -1 for the loser, whoever moved last; 0 for a draw.
-/// - Terminates for both with three in a row, a full board, or a mark on a cell that is taken: then
-///   the board stays as it is, and who made the move has lost.
-/// - Option `first_player` (`random`): `player1`, `player2`, or either of them by chance.
-/// - Option `action_mask` (false): the observation is a `Dict` of the cells as `observations` and
-///   `action_mask`, which is 1 for the empty cells. On a full board, where there is nothing left to
-///   choose, it is 1 for all.
+/// - Observation: the cells from the player's point of view: 0 empty, 1 its own mark, 2 the opponent's.
+/// - Reward, at the end: 1 for the winner and -1 for the loser, or 0 for both in a draw.
+/// - Terminates for both with three in a row, with a full board, or when a player marks a cell that is
+///   taken. That player has lost, and the board does not change.
+/// - Option `first_player` (`random`): `player1`, `player2`, or a random one of them.
+/// - Option `action_mask` (false): whether the observation is a `Dict` of the cells, as `observations`,
+///   and of an `action_mask`, which is 1 for the empty cells. On a full board, where the game is over,
+///   it is 1 for all cells.
 ///
-/// RLlib's example lets a player that marks a taken cell go on; here, such games end.
+/// In RLlib's example, a player that marks a taken cell goes on; here, such a game ends.
 #[derive(Clone, Debug)]
 pub struct TicTacToe {
     agents: [AgentSpec; 2],
@@ -42,9 +42,9 @@ pub struct TicTacToe {
 #[serde(deny_unknown_fields)]
 struct State {
     rng: Generator,
-    /// Whose mark is in each cell.
+    /// The player whose mark is in each cell.
     cells: [Option<usize>; CELLS],
-    /// Whose turn it is.
+    /// The player whose turn it is.
     player: usize,
 }
 
@@ -59,7 +59,11 @@ impl State {
 }
 
 impl TicTacToe {
-    /// Options: `first_player` (`random`), `action_mask` (false).
+    /// Creates the environment. Options: `first_player` (`random`), `action_mask` (false).
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError`] for an unknown option, or one with another value.
     pub fn new(config: &EnvConfig) -> Result<Self> {
         config.deny_unknown("TicTacToe", &["first_player", "action_mask"])?;
         let first_player = match config.get_str("first_player")? {
@@ -160,7 +164,7 @@ impl MultiAgentEnv for TicTacToe {
     fn set_state(&mut self, state: &Json) -> Result<()> {
         let state: State = load_state(self.name(), state)?;
         if state.cells.iter().flatten().chain([&state.player]).any(|&player| player > 1) {
-            return Err(invalid_state(self.name(), "there are only the players 0 and 1"));
+            return Err(invalid_state(self.name(), "it names a player other than 0 and 1"));
         }
         self.state = state;
         Ok(())
@@ -172,7 +176,7 @@ impl MultiAgentEnv for TicTacToe {
 }
 
 impl fmt::Display for TicTacToe {
-    /// The board: `x` is `player1`, `o` is `player2`.
+    /// Writes the board: `x` is `player1`, `o` is `player2`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in self.state.cells.chunks(3) {
             for mark in row {

@@ -1,4 +1,4 @@
-//! Random numbers out of random bits.
+//! Random numbers from random bits.
 
 use std::collections::hash_map::RandomState;
 use std::f64::consts::TAU;
@@ -13,8 +13,8 @@ use super::{Pcg64, SeedSequence};
 /// Raw words, [`random`](Self::random), [`uniform`](Self::uniform), [`integers`](Self::integers),
 /// [`shuffle`](Self::shuffle) and [`permutation`](Self::permutation) follow NumPy's stream exactly.
 /// [`standard_normal`](Self::standard_normal) and
-/// [`standard_exponential`](Self::standard_exponential) follow the same distributions with a
-/// stream of their own: NumPy's ziggurat tables are not part of this crate.
+/// [`standard_exponential`](Self::standard_exponential) have the same distributions but another
+/// stream, because NumPy's ziggurat tables are not part of this crate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generator {
     bits: Pcg64,
@@ -23,27 +23,27 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// `np.random.default_rng(seed)`, which is also Gymnasium's `np_random(seed)`.
+    /// Creates the generator `np.random.default_rng(seed)`, which is Gymnasium's `np_random(seed)`.
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
         Self::new(&SeedSequence::from_u64(seed))
     }
 
-    /// `np.random.default_rng(key)` for a list of integers.
+    /// Creates the generator `np.random.default_rng(key)` for a list of integers.
     ///
-    /// Gives every part of a program a stream of its own: `[seed, worker, episode]`.
+    /// A key such as `[seed, worker, episode]` gives each part of a program its own stream.
     #[must_use]
     pub fn from_key(key: &[u64]) -> Self {
         Self::new(&SeedSequence::from_key(key))
     }
 
-    /// The stream of a seed sequence.
+    /// Creates the generator of a seed sequence.
     #[must_use]
     pub fn new(sequence: &SeedSequence) -> Self {
         Self { bits: Pcg64::new(sequence), buffered: None }
     }
 
-    /// A stream nobody has seen before, seeded by the operating system.
+    /// Creates a generator that the operating system seeds.
     #[must_use]
     pub fn from_entropy() -> Self {
         // The standard library keys every `RandomState` with the system's random source.
@@ -51,22 +51,22 @@ impl Generator {
         Self::from_key(&[state.hash_one(0_u8), state.hash_one(1_u8)])
     }
 
-    /// Starts the stream of `seed`; without a seed, the present stream goes on.
+    /// Starts the stream of `seed`. Without a seed, the current stream continues.
     ///
-    /// This is what an environment does with the seed of its `reset`.
+    /// An environment calls this with the seed of its `reset`.
     pub fn reseed(&mut self, seed: Option<u64>) {
         if let Some(seed) = seed {
             *self = Self::from_seed(seed);
         }
     }
 
-    /// The next 64 bits.
+    /// Draws the next 64 bits.
     #[inline]
     pub fn next_u64(&mut self) -> u64 {
         self.bits.next_u64()
     }
 
-    /// The next 32 bits: the lower half of a word, and on the next call its upper half.
+    /// Draws the next 32 bits: the lower half of a word, and in the next call its upper half.
     #[inline]
     pub fn next_u32(&mut self) -> u32 {
         if let Some(half) = self.buffered.take() {
@@ -77,26 +77,26 @@ impl Generator {
         word as u32
     }
 
-    /// Uniform in `[0, 1)` with 53 random bits.
+    /// Draws a number uniformly from `[0, 1)`, with 53 random bits.
     #[inline]
     pub fn random(&mut self) -> f64 {
         const SCALE: f64 = 1.0 / (1_u64 << 53) as f64;
         (self.next_u64() >> 11) as f64 * SCALE
     }
 
-    /// Uniform in `[low, high)`.
+    /// Draws a number uniformly from `[low, high)`.
     #[inline]
     pub fn uniform(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.random()
     }
 
-    /// Uniform over the integers in `[low, high)`; `low` where that range is empty.
+    /// Draws an integer uniformly from `[low, high)`, or returns `low` if that range is empty.
     #[inline]
     pub fn integers(&mut self, low: i64, high: i64) -> i64 {
         if high <= low {
             return low;
         }
-        // Two's complement makes the widest range, 2^64 - 1, fit as well.
+        // Wrapping arithmetic covers the widest range, 2^64 - 1, as well.
         let span = (high as u64).wrapping_sub(low as u64) - 1;
         low.wrapping_add(self.at_most(span) as i64)
     }
@@ -145,27 +145,28 @@ impl Generator {
         }
     }
 
-    /// Normal with mean 0 and variance 1, by Box and Muller's method. Not NumPy's stream.
+    /// Draws from the normal distribution with mean 0 and variance 1, by the Box-Muller method. Not
+    /// NumPy's stream.
     #[inline]
     pub fn standard_normal(&mut self) -> f64 {
         let radius = (2.0 * self.standard_exponential()).sqrt();
         radius * (TAU * self.random()).cos()
     }
 
-    /// Exponential with mean 1, by inversion. Not NumPy's stream.
+    /// Draws from the exponential distribution with mean 1, by inversion. Not NumPy's stream.
     #[inline]
     pub fn standard_exponential(&mut self) -> f64 {
         -(-self.random()).ln_1p()
     }
 
-    /// Puts the items into random order (Fisher and Yates).
+    /// Shuffles the items by the Fisher-Yates method.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.interval(last));
         }
     }
 
-    /// Uniform in `0..=max` for a `max` of at least 1, by rejection: what NumPy shuffles with.
+    /// Uniform in `0..=max` for a `max` of at least 1, by rejection, as in NumPy's shuffle.
     #[inline]
     fn interval(&mut self, max: usize) -> usize {
         let max = max as u64;
@@ -179,7 +180,7 @@ impl Generator {
         }
     }
 
-    /// The numbers `0..n` in random order.
+    /// Returns the numbers `0..n` in random order.
     #[must_use]
     pub fn permutation(&mut self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();

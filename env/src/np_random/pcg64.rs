@@ -16,7 +16,7 @@ pub struct Pcg64 {
 }
 
 impl Pcg64 {
-    /// `np.random.PCG64(sequence)`.
+    /// Creates the bit generator `np.random.PCG64(sequence)`.
     #[must_use]
     pub fn new(sequence: &SeedSequence) -> Self {
         let words = sequence.pcg64_words();
@@ -28,7 +28,7 @@ impl Pcg64 {
         bits
     }
 
-    /// The next 64 bits.
+    /// Draws the next 64 bits.
     #[inline]
     pub fn next_u64(&mut self) -> u64 {
         self.advance();
@@ -42,7 +42,7 @@ impl Pcg64 {
     }
 }
 
-/// 128-bit integers as decimal strings: JSON numbers would lose digits in most readers.
+/// 128-bit integers as decimal strings, because most readers of JSON would lose digits.
 mod decimal {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

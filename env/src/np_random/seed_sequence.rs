@@ -1,4 +1,4 @@
-//! NumPy's `SeedSequence`: spreads a seed of any size evenly over a generator's state.
+//! NumPy's `SeedSequence`, which spreads a seed of any size evenly over a generator's state.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ const MIX_MULT_L: u32 = 0xca01_f9dd;
 const MIX_MULT_R: u32 = 0x4973_f715;
 const XSHIFT: u32 = 16;
 
-/// A pool of 128 well-mixed bits made from a seed, equal to `np.random.SeedSequence`.
+/// A pool of 128 bits mixed from a seed, equal to `np.random.SeedSequence`.
 ///
 /// Similar seeds give unrelated pools, so seeds may be small and consecutive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,13 +20,13 @@ pub struct SeedSequence {
 }
 
 impl SeedSequence {
-    /// `SeedSequence(entropy)` for a list of integers below `2^32`.
+    /// Creates `SeedSequence(entropy)` for a list of integers below `2^32`.
     #[must_use]
     pub fn new(entropy: &[u32]) -> Self {
         Self { pool: mix_entropy(entropy) }
     }
 
-    /// `SeedSequence(entropy, spawn_key=spawn_key)`: an independent pool for each spawn key.
+    /// Creates `SeedSequence(entropy, spawn_key=spawn_key)`, an independent pool for each spawn key.
     #[must_use]
     pub fn with_spawn_key(entropy: &[u32], spawn_key: &[u32]) -> Self {
         let mut words = entropy.to_vec();
@@ -38,13 +38,13 @@ impl SeedSequence {
         Self::new(&words)
     }
 
-    /// `SeedSequence(seed)` for an integer.
+    /// Creates `SeedSequence(seed)` for an integer.
     #[must_use]
     pub fn from_u64(seed: u64) -> Self {
         Self::from_u128(u128::from(seed))
     }
 
-    /// `SeedSequence(seed)` for an integer of up to 128 bits.
+    /// Creates `SeedSequence(seed)` for an integer of up to 128 bits.
     #[must_use]
     pub fn from_u128(seed: u128) -> Self {
         let mut words = Vec::with_capacity(POOL_SIZE);
@@ -52,7 +52,7 @@ impl SeedSequence {
         Self::new(&words)
     }
 
-    /// `SeedSequence(key)` for a list of integers of any size.
+    /// Creates `SeedSequence(key)` for a list of integers of up to 64 bits.
     #[must_use]
     pub fn from_key(key: &[u64]) -> Self {
         let mut words = Vec::with_capacity(2 * key.len());
@@ -62,13 +62,13 @@ impl SeedSequence {
         Self::new(&words)
     }
 
-    /// `generate_state(n, np.uint32)`.
+    /// Returns `generate_state(n, np.uint32)`.
     #[must_use]
     pub fn generate_state_u32(&self, n: usize) -> Vec<u32> {
         self.words().take(n).collect()
     }
 
-    /// `generate_state(n, np.uint64)`.
+    /// Returns `generate_state(n, np.uint64)`.
     #[must_use]
     pub fn generate_state_u64(&self, n: usize) -> Vec<u64> {
         let mut words = self.words();
@@ -81,7 +81,7 @@ impl SeedSequence {
         std::array::from_fn(|_| next_u64(&mut words))
     }
 
-    /// The endless sequence of 32-bit words hashed out of the pool.
+    /// The endless sequence of 32-bit words hashed from the pool.
     fn words(&self) -> impl Iterator<Item = u32> + '_ {
         let mut hash = INIT_B;
         self.pool.iter().cycle().map(move |&word| {

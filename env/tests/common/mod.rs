@@ -4,7 +4,7 @@
 use rekindle_env::{Buffer, Env, ResetOptions, Space, Step, Value};
 use serde_json::Value as Json;
 
-/// The records of `tests/golden/{name}.json`, written by `scripts/record_gymnasium.py`.
+/// Reads the records of `tests/golden/{name}.json`, which `scripts/record_gymnasium.py` wrote.
 pub(crate) fn golden(name: &str) -> Vec<Json> {
     let path = format!("{}/tests/golden/{name}.json", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
@@ -18,7 +18,7 @@ pub(crate) fn f32s(json: &Json) -> Vec<f32> {
     f64s(json).into_iter().map(|x| x as f32).collect()
 }
 
-/// An element of `space` out of recorded NumPy data.
+/// An element of `space` from recorded NumPy data.
 pub(crate) fn value(space: &Space, json: &Json) -> Value {
     let ints = |json: &Json| -> Vec<i64> { serde_json::from_value(json.clone()).unwrap() };
     match space {
@@ -46,7 +46,7 @@ fn numbers(json: &Json) -> Vec<f64> {
     }
 }
 
-/// Asserts that numbers agree to within `tolerance`, relative to their size where above one.
+/// Asserts that numbers agree within `tolerance`, relative for numbers above one.
 pub(crate) fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, at: &str) {
     assert_eq!(found.len(), expected.len(), "{at}");
     for (a, b) in found.iter().zip(expected) {
