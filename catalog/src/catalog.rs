@@ -174,10 +174,10 @@ pub trait Catalog: Debug + Send + Sync {
             Space::MultiBinary(bits) => Arc::new(Bernoulli::new(bits)),
             Space::Box(b) => match b.dtype() {
                 BoxDType::Float32 => Arc::new(DiagGaussian::new(b.size())),
-                BoxDType::Uint8 => {
+                _ => {
                     return Err(CatalogError::NoDistribution {
                         space: space.to_string(),
-                        reason: "bytes are whole numbers, over which a Gaussian has no \
+                        reason: "bytes and integers are whole numbers, over which a Gaussian has no \
                                  probabilities; use a float32 Box, or MultiDiscrete",
                     });
                 }
@@ -211,7 +211,7 @@ mod tests {
         let bytes = Space::tuple(vec![Space::image(&[2]).unwrap()]).unwrap();
         let message = DefaultCatalog.action_distribution(&bytes).unwrap_err().to_string();
         assert!(message.contains("Catalog::action_distribution"), "{message}");
-        assert!(message.contains("bytes are whole numbers, over which"), "{message}");
+        assert!(message.contains("bytes and integers are whole numbers, over which"), "{message}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Columnar storage for elements of one space.
+//! Columnar storage for the elements of a space.
 
 mod access;
 mod leaf;
@@ -11,17 +11,18 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{EnvError, Result};
 use crate::spaces::{BoxDType, Space};
-use crate::{EnvError, Result, Value};
+use crate::value::Value;
 use leaf::{Element, Leaf, Rows, checked_width};
 pub use parts::Parts;
 pub use row::{Row, RowMut};
 
-/// Any number of elements of one space, stored by column.
+/// Elements of one space, stored by column.
 ///
-/// Every leaf of the space (`Box`, `Discrete`, `MultiDiscrete`, `MultiBinary`) is one contiguous
+/// Each leaf of the space (`Box`, `Discrete`, `MultiDiscrete`, `MultiBinary`) is one contiguous
 /// vector of shape `[rows, ..shape]`, ready to become a tensor. `Dict` and `Tuple` spaces hold one
-/// buffer per part. A [`Row`] is a cursor to one element; reading and writing leaves through it
+/// buffer per part. A [`Row`] is a cursor to one element. Reading and writing leaves through it
 /// allocates nothing.
 ///
 /// ```
@@ -52,9 +53,9 @@ enum Contents {
 }
 
 impl Buffer {
-    /// `rows` elements of `space`, all zero.
+    /// Creates a buffer of `rows` elements of `space`, all zero.
     ///
-    /// Zero need not be an element of the space; the rows are there to be overwritten.
+    /// Zero need not be an element of the space: the rows are meant to be overwritten.
     #[must_use]
     pub fn zeros(space: &Space, rows: usize) -> Self {
         let mut buffer = Self::with_capacity(space, rows);
@@ -62,13 +63,16 @@ impl Buffer {
         buffer
     }
 
-    /// No elements of `space` yet, with room for `rows` of them.
+    /// Creates an empty buffer with room for `rows` elements of `space`.
     #[must_use]
     pub fn with_capacity(space: &Space, rows: usize) -> Self {
         let column = match space {
             Space::Box(space) => match space.dtype() {
                 BoxDType::Float32 => Contents::Float(Leaf::with_capacity(space.shape(), rows)),
                 BoxDType::Uint8 => Contents::Byte(Leaf::with_capacity(space.shape(), rows)),
+                BoxDType::Int32 | BoxDType::Int64 => {
+                    Contents::Int(Leaf::with_capacity(space.shape(), rows))
+                }
             },
             Space::Discrete(_) => Contents::Int(Leaf::with_capacity(&[], rows)),
             Space::MultiDiscrete(space) => {
@@ -88,23 +92,40 @@ impl Buffer {
         Self { rows: 0, column }
     }
 
-    /// Rows of `shape` out of row-major data: elements of a `float32` `Box`.
+    /// Creates a buffer of rows of `shape` from row-major data: elements of a `float32` `Box`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::ShapeMismatch`] if the data is not a whole number of rows.
     pub fn from_f32(data: Vec<f32>, shape: &[usize]) -> Result<Self> {
         Self::from_leaf(Contents::Float, data, shape)
     }
 
-    /// Rows of `shape` out of row-major data: elements of a `uint8` `Box` or a `MultiBinary`.
+    /// Creates a buffer of rows of `shape` from row-major data: elements of a `uint8` `Box` or a
+    /// `MultiBinary`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::ShapeMismatch`] if the data is not a whole number of rows.
     pub fn from_u8(data: Vec<u8>, shape: &[usize]) -> Result<Self> {
         Self::from_leaf(Contents::Byte, data, shape)
     }
 
-    /// Rows of `shape` out of row-major data: elements of a `Discrete` (shape `[]`) or a
-    /// `MultiDiscrete`.
+    /// Creates a buffer of rows of `shape` from row-major data: elements of a `Discrete` (shape
+    /// `[]`), a `MultiDiscrete` or a `Box` of integers.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::ShapeMismatch`] if the data is not a whole number of rows.
     pub fn from_i64(data: Vec<i64>, shape: &[usize]) -> Result<Self> {
         Self::from_leaf(Contents::Int, data, shape)
     }
 
-    /// Elements of a `Dict`: a buffer per part, all with the same number of rows.
+    /// Creates a buffer of elements of a `Dict` from one buffer per part.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::ShapeMismatch`] if the parts differ in their number of rows.
     pub fn from_dict<K: Into<String>>(parts: impl IntoIterator<Item = (K, Self)>) -> Result<Self> {
         let parts: BTreeMap<String, Self> =
             parts.into_iter().map(|(key, part)| (key.into(), part)).collect();
@@ -131,41 +152,49 @@ impl Buffer {
         Ok(Self { rows, column: column(leaf) })
     }
 
-    /// The number of elements.
+    /// Returns the number of elements.
     #[inline]
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Whether there are no elements.
+    /// Returns whether there are no elements.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows == 0
     }
 
-    /// A cursor to element `index`. Reading through it fails where there is no such element.
+    /// Returns a cursor to element `index`. Reading through it fails if there is no such element.
     #[inline]
     #[must_use]
     pub fn row(&self, index: usize) -> Row<'_> {
         Row::new(self, index)
     }
 
-    /// A writing cursor to element `index`. Using it fails where there is no such element.
+    /// Returns a writing cursor to element `index`. Using it fails if there is no such element.
     #[inline]
     #[must_use]
     pub fn row_mut(&mut self, index: usize) -> RowMut<'_> {
         RowMut::new(self, index)
     }
 
-    /// Appends one element.
+    /// Appends one element of a buffer of the same layout.
+    ///
+    /// # Errors
+    ///
+    /// As for [`extend_from`](Self::extend_from).
     #[inline]
     pub fn push(&mut self, row: Row<'_>) -> Result<()> {
         self.extend_from(row.buffer, row.index..row.index.saturating_add(1))
     }
 
-    /// Appends one element.
+    /// Appends one element. On an error, the buffer is unchanged.
+    ///
+    /// # Errors
+    ///
+    /// As for [`RowMut::write`].
     pub fn push_value(&mut self, value: &Value) -> Result<()> {
         let last = self.rows;
         self.extend_zeros(1);
@@ -173,6 +202,11 @@ impl Buffer {
     }
 
     /// Appends elements of another buffer of the same layout.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] if the layouts differ, [`EnvError::RowOutOfRange`] if `source` has
+    /// fewer rows.
     pub fn extend_from(&mut self, source: &Self, rows: Range<usize>) -> Result<()> {
         source.check_layout(self)?;
         source.check_range(&rows)?;
@@ -187,6 +221,11 @@ impl Buffer {
     }
 
     /// Overwrites element `row` with element `source_row` of a buffer of the same layout.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] if the layouts differ, [`EnvError::RowOutOfRange`] if one of the
+    /// rows does not exist.
     #[inline]
     pub fn copy_row(&mut self, row: usize, source: &Self, source_row: usize) -> Result<()> {
         source.check_layout(self)?;
@@ -196,7 +235,11 @@ impl Buffer {
         Ok(())
     }
 
-    /// A new buffer of the elements at `indices`, which may repeat.
+    /// Copies the elements at `indices`, which may repeat, into a new buffer.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::RowOutOfRange`] if an index is not below [`rows`](Self::rows).
     pub fn gather(&self, indices: &[usize]) -> Result<Self> {
         let mut gathered = self.empty_like(indices.len());
         self.gather_into(indices, &mut gathered)?;
@@ -204,6 +247,11 @@ impl Buffer {
     }
 
     /// Replaces the contents of `target` with the elements at `indices`, reusing its memory.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] if the layouts differ, [`EnvError::RowOutOfRange`] if an index is
+    /// not below [`rows`](Self::rows). `target` is unchanged then.
     pub fn gather_into(&self, indices: &[usize], target: &mut Self) -> Result<()> {
         self.check_layout(target)?;
         indices.iter().try_for_each(|&row| self.check_row(row))?;
@@ -212,7 +260,11 @@ impl Buffer {
         Ok(())
     }
 
-    /// A new buffer of the elements in `rows`.
+    /// Copies the elements in `rows` into a new buffer.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::RowOutOfRange`] if the range exceeds [`rows`](Self::rows) or is reversed.
     pub fn slice(&self, rows: Range<usize>) -> Result<Self> {
         self.check_range(&rows)?;
         let mut part = self.empty_like(rows.len());
@@ -232,14 +284,14 @@ impl Buffer {
         }
     }
 
-    /// Whether elements of `space` fit into this buffer.
+    /// Returns whether the buffer has the layout of `space`.
     #[must_use]
     pub fn is_compatible(&self, space: &Space) -> bool {
         self.check_layout(&Self::with_capacity(space, 0)).is_ok()
     }
 }
 
-/// A deserialised buffer whose lengths are not yet known to agree.
+/// A deserialized buffer, before its lengths are checked.
 #[derive(Deserialize)]
 #[serde(rename = "Buffer")]
 struct Unchecked {

@@ -1,9 +1,9 @@
 //! Gymnasium's classic control problems, with the same episodes from the same seeds.
 //!
 //! Random streams, rewards, flags and the order of all floating-point operations are Gymnasium's,
-//! including the places where its dynamics run in single precision. The last digit may differ in `sin`
-//! and `cos`, which depend on the mathematical library, and in squares within rewards, which Gymnasium
-//! computes as powers. With glibc, recorded observations are equal bit for bit.
+//! including the places where its dynamics run in single precision. The last digit may differ in
+//! `sin` and `cos`, which depend on the mathematical library, and in squares within rewards, which
+//! Gymnasium computes as powers. With glibc, recorded observations are equal bit for bit.
 
 mod acrobot;
 mod cart_pole;
@@ -17,8 +17,11 @@ pub use mountain_car::MountainCar;
 pub use mountain_car_continuous::MountainCarContinuous;
 pub use pendulum::Pendulum;
 
-use crate::env::{discrete_action, invalid_action};
-use crate::{EnvError, EnvSpec, ResetOptions, Result, Row, Space};
+use crate::buffer::Row;
+use crate::env::{ResetOptions, discrete_action, invalid_action};
+use crate::error::{EnvError, Result};
+use crate::registry::EnvSpec;
+use crate::spaces::Space;
 
 /// The environments of this module, with Gymnasium's limits and thresholds.
 pub(crate) fn specs() -> Vec<EnvSpec> {

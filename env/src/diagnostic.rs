@@ -1,5 +1,5 @@
-//! Environments that test one part of an agent each: its memory, its handling of nested or arbitrary
-//! spaces, or its tolerance of simulators that crash.
+//! Environments that test one part of an agent each: its memory, its handling of nested or
+//! arbitrary spaces, or its tolerance of simulators that crash.
 
 mod crashing_cart_pole;
 mod nested_cart_pole;
@@ -13,7 +13,7 @@ pub use random_env::RandomEnv;
 pub use repeat_after_me::RepeatAfterMe;
 pub use stateless_cart_pole::StatelessCartPole;
 
-use crate::EnvSpec;
+use crate::registry::EnvSpec;
 
 /// The registered environments of this module.
 pub(crate) fn specs() -> Vec<EnvSpec> {

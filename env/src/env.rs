@@ -7,19 +7,22 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
-use crate::options;
-use crate::{EnvError, Result, Row, RowMut, Space};
+use crate::buffer::{Row, RowMut};
+use crate::error::{EnvError, Result};
+use crate::spaces::Space;
+use crate::{json, options};
 
 /// An environment: the process that an agent observes and acts on.
 ///
-/// The life of an environment is a sequence of episodes. [`reset`](Self::reset) starts one and
-/// [`step`](Self::step) moves it on until a step is [`done`](Step::is_done). Observations are
-/// written into a row of the caller's [`Buffer`](crate::Buffer) and actions are read from one, so
-/// a step allocates nothing.
+/// An environment runs one episode after another. [`reset`](Self::reset) starts an episode, and
+/// [`step`](Self::step) advances it until a step is [done](Step::is_done). Observations are written
+/// into a row of the caller's [`Buffer`](crate::Buffer) and actions are read from one, so that a
+/// step allocates nothing.
 ///
 /// An environment need not check that it is reset before it is stepped, nor count its steps:
 /// [`make`](crate::make) wraps it in [`OrderEnforcing`](crate::wrappers::OrderEnforcing) and
-/// [`TimeLimit`](crate::wrappers::TimeLimit).
+/// [`TimeLimit`](crate::wrappers::TimeLimit). Call [`check_env`](crate::check_env) on a new
+/// environment in a test.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an environment",
     label = "this type does not implement `Env`",
@@ -27,37 +30,59 @@ use crate::{EnvError, Result, Row, RowMut, Space};
     note = "`Box<dyn Env>` is an environment, too"
 )]
 pub trait Env: Send {
-    /// The space of the observations.
+    /// Returns the space of the observations. It never changes.
     fn observation_space(&self) -> &Space;
 
-    /// The space of the actions.
+    /// Returns the space of the actions. It never changes.
     fn action_space(&self) -> &Space;
 
     /// Starts an episode and writes its first observation.
     ///
-    /// A seed restarts the environment's random stream; without one, the stream goes on, so that
-    /// every episode differs from the one before.
+    /// A seed restarts the environment's random stream. Without a seed the stream continues, so
+    /// that each episode differs from the previous one.
+    ///
+    /// # Errors
+    ///
+    /// The environment's own, for example [`EnvError::UnknownOption`] for a reset option that it
+    /// does not have, or [`EnvError::Crashed`].
     fn reset(&mut self, options: &ResetOptions, observation: RowMut<'_>) -> Result<()>;
 
-    /// Performs one action and writes the observation that follows.
+    /// Performs one action and writes the next observation.
+    ///
+    /// # Errors
+    ///
+    /// The environment's own, for example [`EnvError::InvalidAction`] or [`EnvError::Crashed`].
     fn step(&mut self, action: Row<'_>, observation: RowMut<'_>) -> Result<Step>;
 
-    /// More about the last reset or step, for logs and debugging.
+    /// Returns additional numbers about the last reset or step, for logs and callbacks.
     fn info(&self) -> Info {
         Info::new()
     }
 
-    /// Everything needed to go on exactly from here, or `None` where the environment cannot tell.
+    /// Returns everything needed to continue exactly from here, or `None` if the environment does
+    /// not support that.
+    ///
+    /// Use [`save_state`]: other conversions to JSON turn NaN and infinities into `null`.
+    ///
+    /// # Errors
+    ///
+    /// The environment's own, if its state cannot be saved now.
     fn state(&self) -> Result<Option<Json>> {
         Ok(None)
     }
 
-    /// Goes on from a state that [`state`](Self::state) returned.
+    /// Continues from a state that [`state`](Self::state) returned.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::Unsupported`] if the environment does not save its state,
+    /// [`EnvError::InvalidState`] if the state is not one of this environment.
     fn set_state(&mut self, _state: &Json) -> Result<()> {
         Err(EnvError::Unsupported { env: self.name().to_owned(), what: "set_state".to_owned() })
     }
 
-    /// The name used in error messages.
+    /// Returns the name used in error messages: the type's, unless [`make`](crate::make) made the
+    /// environment by its id.
     fn name(&self) -> &str {
         std::any::type_name::<Self>()
     }
@@ -107,45 +132,56 @@ impl<E: Env + ?Sized> Env for Box<E> {
     }
 }
 
-/// Saves what an environment holds, for its [`state`](Env::state).
+/// Converts the fields of an environment to JSON, for its [`state`](Env::state).
+///
+/// NaN and infinities are kept; see [`json`].
 ///
 /// ```
 /// use rekindle_env::{load_state, save_state};
 ///
-/// let saved = save_state(&(3_u32, 0.1_f64))?.unwrap_or_default();
-/// let (steps, angle): (u32, f64) = load_state("Swing", &saved)?;
-/// assert_eq!((steps, angle), (3, 0.1));
+/// let saved = save_state(&(3_u32, f64::NEG_INFINITY))?.unwrap_or_default();
+/// let (steps, best): (u32, f64) = load_state("Swing", &saved)?;
+/// assert_eq!((steps, best), (3, f64::NEG_INFINITY));
 /// # Ok::<(), rekindle_env::EnvError>(())
 /// ```
+///
+/// # Errors
+///
+/// [`EnvError::Custom`] if the data has no form in JSON, such as a map whose keys are structs.
 pub fn save_state<T: Serialize>(state: &T) -> Result<Option<Json>> {
-    serde_json::to_value(state).map(Some).map_err(EnvError::custom)
+    json::to_value(state).map(Some).map_err(EnvError::custom)
 }
 
-/// Reads what [`save_state`] saved, for the [`set_state`](Env::set_state) of the environment `env`.
+/// Reads data that [`save_state`] converted, for the [`set_state`](Env::set_state) of the
+/// environment `env`.
+///
+/// # Errors
+///
+/// [`EnvError::InvalidState`] if the JSON does not have the form of a `T`.
 pub fn load_state<T: DeserializeOwned>(env: &str, state: &Json) -> Result<T> {
-    T::deserialize(state)
+    json::from_value(state)
         .map_err(|error| EnvError::InvalidState { env: env.to_owned(), reason: error.to_string() })
 }
 
-/// The outcome of a step, besides the observation.
+/// The outcome of a step, apart from the observation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     /// The reward for the action.
     pub reward: f64,
-    /// Whether a terminal state was reached: nothing follows, and its value is zero.
+    /// Whether a terminal state was reached, whose value is zero.
     pub terminated: bool,
-    /// Whether the episode was cut short in a state from which it would have gone on.
+    /// Whether the episode was cut short in a state that is not terminal.
     pub truncated: bool,
 }
 
 impl Step {
-    /// A step within an episode.
+    /// Creates a step that does not end its episode.
     #[must_use]
     pub fn running(reward: f64) -> Self {
         Self { reward, terminated: false, truncated: false }
     }
 
-    /// Whether the episode is over.
+    /// Returns whether the episode is over.
     #[inline]
     #[must_use]
     pub fn is_done(&self) -> bool {
@@ -153,10 +189,10 @@ impl Step {
     }
 }
 
-/// Named numbers about the last reset or step.
+/// Named numbers about a reset or a step.
 pub type Info = BTreeMap<String, f64>;
 
-/// How an episode is to start.
+/// The seed and the options of a reset.
 ///
 /// ```
 /// use rekindle_env::ResetOptions;
@@ -167,20 +203,20 @@ pub type Info = BTreeMap<String, f64>;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResetOptions {
-    /// Restarts the random stream of the environment.
+    /// The seed that restarts the environment's random stream; `None` continues the stream.
     pub seed: Option<u64>,
     /// Options of the particular environment.
     pub options: Map<String, Json>,
 }
 
 impl ResetOptions {
-    /// No seed and no options.
+    /// Creates options without a seed.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A seed and no options.
+    /// Creates options with a seed only.
     #[must_use]
     pub fn seed(seed: u64) -> Self {
         Self { seed: Some(seed), options: Map::new() }
@@ -193,18 +229,26 @@ impl ResetOptions {
         self
     }
 
-    /// The option as a number, if it was given.
+    /// Returns the option as a number, if it is set.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::InvalidOption`] if it is not a number.
     pub fn get_f64(&self, option: &str) -> Result<Option<f64>> {
         options::number(&self.options, option)
     }
 
-    /// Fails if an option was given which is not among `known`.
+    /// Fails if an option is set that is not among `known`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::UnknownOption`] with the name of the environment `env`.
     pub fn deny_unknown(&self, env: &str, known: &[&str]) -> Result<()> {
         options::deny_unknown(&self.options, env, known)
     }
 }
 
-/// The action of a `Discrete` space.
+/// Returns the action if it is an element of the `Discrete` space.
 #[inline]
 pub(crate) fn discrete_action(space: &Space, action: Row<'_>) -> Result<i64> {
     let number = action.discrete()?;
@@ -219,7 +263,7 @@ pub(crate) fn invalid_action(space: &Space, action: Row<'_>) -> EnvError {
     EnvError::InvalidAction { space: space.to_string(), action: format!("{action:?}") }
 }
 
-/// The state given to the `set_state` of `env` cannot be.
+/// The error for an invalid state passed to the `set_state` of `env`.
 pub(crate) fn invalid_state(env: &str, reason: impl Into<String>) -> EnvError {
     EnvError::InvalidState { env: env.to_owned(), reason: reason.into() }
 }

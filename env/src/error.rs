@@ -1,13 +1,16 @@
-//! The one error type of this crate.
+//! The error type of this crate.
 
+use crate::buffer::Row;
+use crate::spaces::Space;
 use crate::suggest::did_you_mean;
 
 /// A result whose error is an [`EnvError`].
 pub type Result<T, E = EnvError> = std::result::Result<T, E>;
 
-/// What can go wrong between an agent and its environment.
+/// An error of an environment, of its use, or of the data between it and its agents.
 ///
-/// Every message names the values at hand and, where there is one, the way out.
+/// Messages name the values involved and, if there is one, the remedy. Environments are named by
+/// the id under which they are registered, or else by [`Env::name`](crate::Env::name).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnvError {
@@ -15,17 +18,17 @@ pub enum EnvError {
     /// No environment is registered under this id.
     #[error("no environment is registered as `{id}`; {}", did_you_mean(id, known))]
     UnknownEnv {
-        /// The id asked for.
+        /// The requested id.
         id: String,
         /// Every registered id.
         known: Vec<String>,
     },
-    /// The id is already taken.
+    /// The id is already registered.
     #[error(
         "an environment is already registered as `{id}`; choose another id or raise its version"
     )]
     DuplicateId {
-        /// The id registered twice.
+        /// The id.
         id: String,
     },
     /// The id is not of the form `[namespace/]name-vN`.
@@ -33,44 +36,44 @@ pub enum EnvError {
         "malformed environment id `{id}`: expected `[namespace/]name-vN`, such as `CartPole-v1`"
     )]
     InvalidId {
-        /// The id refused.
+        /// The invalid id.
         id: String,
     },
-    /// A configuration or reset option which the environment does not have.
+    /// A configuration or reset option that the environment does not have.
     #[error("`{env}` has no option `{option}`; {}", did_you_mean(option, known))]
     UnknownOption {
-        /// The environment refusing the option.
+        /// The environment.
         env: String,
-        /// The option it was given.
+        /// The unknown option.
         option: String,
-        /// The options it has.
+        /// The options of the environment.
         known: Vec<String>,
     },
-    /// An option with a value of the wrong type or outside its range.
+    /// An option whose value has the wrong type or is outside its range.
     #[error("option `{option}` must be {expected}, got {found}")]
     InvalidOption {
         /// The option's name.
         option: String,
-        /// What would have been accepted.
+        /// The values that are accepted.
         expected: String,
         /// The value given.
         found: String,
     },
-    /// A space that cannot exist.
+    /// A space with invalid bounds, sizes or names.
     #[error("invalid space: {reason}")]
     InvalidSpace {
-        /// What is wrong with it, and what would be right.
+        /// What is invalid, and what is required.
         reason: String,
     },
 
     // ---- interaction ----
-    /// `step` was called on an environment that was never reset.
+    /// `step` was called before the first `reset`.
     #[error("`{env}` was stepped before its first reset; call `reset` first")]
     StepBeforeReset {
         /// The environment.
         env: String,
     },
-    /// `step` was called on a finished episode.
+    /// `step` was called after the end of an episode.
     #[error(
         "`{env}` was stepped after its episode ended \
          (terminated: {terminated}, truncated: {truncated}); call `reset` to start the next one"
@@ -83,39 +86,63 @@ pub enum EnvError {
         /// Whether the episode was cut short.
         truncated: bool,
     },
-    /// An action that the environment's action space does not contain.
+    /// An action that is not in the environment's action space.
     #[error("action {action} is not in the action space {space}")]
     InvalidAction {
         /// The action space.
         space: String,
-        /// The action given.
+        /// The action.
         action: String,
     },
-    /// A value that a space does not contain.
+    /// An observation that is not in the environment's observation space.
+    #[error(
+        "`{env}` observed {observation}, which is not in its observation space {space}; \
+         correct the environment or its space"
+    )]
+    InvalidObservation {
+        /// The environment.
+        env: String,
+        /// The observation space.
+        space: String,
+        /// The observation.
+        observation: String,
+    },
+    /// A rule that [`check_env`](crate::check_env) found broken.
+    #[error("`{env}` fails its check: {problem}; {remedy}")]
+    CheckFailed {
+        /// The environment.
+        env: String,
+        /// What the environment did.
+        problem: String,
+        /// What it should do instead.
+        remedy: &'static str,
+    },
+    /// A value that is not in a space.
     #[error("{value} is not an element of {space}")]
     NotInSpace {
         /// The space.
         space: String,
-        /// The value given.
+        /// The value.
         value: String,
     },
     /// An environment of a vector failed.
     #[error("environment {index}: {source}")]
     SubEnv {
-        /// Its place in the vector.
+        /// Its position in the vector.
         index: usize,
-        /// What it failed with.
+        /// The error of the environment.
         source: Box<Self>,
     },
     /// Several environments of a vector failed in the same call.
     #[error("{}", each(failures))]
     SubEnvs {
-        /// A [`SubEnv`](Self::SubEnv) for each of them, in the order of the vector.
+        /// One [`SubEnv`](Self::SubEnv) per failed environment, in the order of the vector.
         failures: Vec<Self>,
     },
-    /// An environment broke down: its simulator died, its connection was lost, it gave up.
+    /// An environment broke down although it was used correctly, for example because its simulator
+    /// died or its connection was lost.
     ///
-    /// Nobody misused it. A reset may bring it back; see [`is_recoverable`](Self::is_recoverable).
+    /// A reset may restart it; see [`is_recoverable`](Self::is_recoverable).
     #[error("`{env}` crashed: {reason}; call `reset` to start it again (`reset_one` of a vector)")]
     Crashed {
         /// The environment.
@@ -123,7 +150,7 @@ pub enum EnvError {
         /// What happened.
         reason: String,
     },
-    /// `step` was called on an environment that had failed.
+    /// `step` was called on an environment after it had failed.
     #[error(
         "`{env}` was stepped after it had failed; call `reset` to start it again \
          (`reset_one` of a vector)"
@@ -134,25 +161,25 @@ pub enum EnvError {
     },
 
     // ---- several agents ----
-    /// An agent which the environment does not have.
+    /// An agent that the environment does not have.
     #[error("no agent `{agent}`; {}", did_you_mean(agent, known))]
     UnknownAgent {
-        /// The name or index asked for.
+        /// The requested name or index.
         agent: String,
-        /// The names of the agents there are.
+        /// The names or indices of all agents.
         known: Vec<String>,
     },
-    /// Something is wrong with what one agent did or saw.
+    /// An error about what one agent did or observed.
     #[error("agent `{agent}`: {source}")]
     Agent {
         /// The agent.
         agent: String,
-        /// What is wrong.
+        /// The error.
         source: Box<Self>,
     },
-    /// An agent that must act was given no action.
+    /// An agent that must act has no action.
     #[error(
-        "`{env}` waits for an action of agent `{agent}`, which was observed in the last step; \
+        "`{env}` needs an action of agent `{agent}`, which was observed in the last step; \
          write one into `actions.act(..)`"
     )]
     MissingAction {
@@ -161,7 +188,7 @@ pub enum EnvError {
         /// The agent.
         agent: String,
     },
-    /// An agent that must not act was given an action.
+    /// An agent that must not act has an action.
     #[error(
         "agent `{agent}` of `{env}` has an action but must not act: {reason}; \
          give actions only to the agents for which `acts_next` holds"
@@ -174,8 +201,8 @@ pub enum EnvError {
         /// Why it must not act.
         reason: &'static str,
     },
-    /// A multi-agent environment reported something that cannot be.
-    #[error("`{env}` reports about agent `{agent}` {report}; {remedy}")]
+    /// A multi-agent environment broke a rule in what it reported about an agent.
+    #[error("agent `{agent}` of `{env}`: {report}; {remedy}")]
     InvalidReport {
         /// The environment.
         env: String,
@@ -186,7 +213,7 @@ pub enum EnvError {
         /// What it should do instead.
         remedy: &'static str,
     },
-    /// A multi-agent environment goes on and on without any agent to act.
+    /// A multi-agent environment continues without an agent that acts.
     #[error(
         "`{env}` observed no agent that could act for {steps} steps in a row; \
          observe an agent, or end the episode with `terminate_all` or `truncate_all`"
@@ -194,69 +221,69 @@ pub enum EnvError {
     NobodyActs {
         /// The environment.
         env: String,
-        /// The number of steps nobody acted in.
+        /// The number of steps in which no agent acted.
         steps: usize,
     },
     /// The id belongs to the other kind of environment.
     #[error("`{id}` is a {kind} environment; {remedy}")]
     WrongKindOfEnv {
-        /// The id asked for.
+        /// The requested id.
         id: String,
         /// `single-agent` or `multi-agent`.
         kind: &'static str,
-        /// What to call instead.
+        /// What to do instead.
         remedy: &'static str,
     },
-    /// The state given to `set_state` was not saved by this environment.
+    /// A state passed to `set_state` that this environment did not save.
     #[error("`{env}` cannot continue from this state: {reason}")]
     InvalidState {
         /// The environment.
         env: String,
-        /// What is wrong with the state.
+        /// What is invalid in the state.
         reason: String,
     },
-    /// Something the environment does not offer.
+    /// An operation that the environment does not support.
     #[error("`{env}` does not support {what}")]
     Unsupported {
         /// The environment.
         env: String,
-        /// What was asked of it.
+        /// The operation.
         what: String,
     },
 
     // ---- data ----
-    /// Data of one kind was read or written as another.
+    /// Data of one kind that was read or written as another kind.
     #[error("expected {expected}, found {found}")]
     WrongKind {
-        /// The kind asked for.
+        /// The requested kind.
         expected: String,
-        /// The kind at hand.
+        /// The actual kind.
         found: String,
     },
     /// A `Dict` without this key, or a `Tuple` without this position.
     #[error("no entry `{key}`; {}", did_you_mean(key, available))]
     MissingKey {
-        /// The key or position asked for.
+        /// The requested key or position.
         key: String,
-        /// The keys or positions there are.
+        /// All keys or positions.
         available: Vec<String>,
     },
-    /// Data of the right kind and the wrong shape or length.
+    /// Data of the right kind with the wrong shape or length.
     #[error("{what}: expected {expected:?}, found {found:?}")]
     ShapeMismatch {
-        /// What was being measured.
+        /// What has the shape or length.
         what: &'static str,
-        /// The shape or length required.
+        /// The required shape or length.
         expected: Vec<usize>,
-        /// The shape or length at hand.
+        /// The actual shape or length.
         found: Vec<usize>,
     },
     /// A row beyond the end of a buffer.
     #[error("row {row} is out of range for a buffer of {rows} rows")]
     RowOutOfRange {
-        /// The row asked for.
+        /// The requested row.
         row: usize,
-        /// The rows there are.
+        /// The number of rows.
         rows: usize,
     },
 
@@ -266,23 +293,24 @@ pub enum EnvError {
 }
 
 impl EnvError {
-    /// Wraps the error of a user's environment, or a plain message.
+    /// Wraps an error of a user's environment, or a plain message.
     ///
     /// ```
     /// use rekindle_env::EnvError;
     ///
     /// assert_eq!(EnvError::custom("the simulator hung up").to_string(), "the simulator hung up");
     /// ```
+    #[must_use]
     pub fn custom(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Custom(error.into())
     }
 
-    /// Whether the environment broke down though it was used as it should be, so that resetting it
-    /// may help: [`Crashed`](Self::Crashed), [`Custom`](Self::Custom), or
+    /// Returns whether the environment failed although it was used correctly, so that a reset may
+    /// restart it: [`Crashed`](Self::Crashed), [`Custom`](Self::Custom), or
     /// [`StepAfterFailure`](Self::StepAfterFailure).
     ///
-    /// Everything else is a mistake in a program, which a reset would only hide. Errors of a vector
-    /// and of agents are what they contain; several are recoverable if every one is.
+    /// All other errors are mistakes in a program, which a reset would only hide. An error of a
+    /// vector or an agent is recoverable if every error it contains is.
     ///
     /// ```
     /// use rekindle_env::EnvError;
@@ -301,8 +329,9 @@ impl EnvError {
         }
     }
 
-    /// The environments of a vector that failed, with what each failed with; none if the error is
-    /// about the vector as a whole, which then has not been stepped.
+    /// Iterates over the failed environments of a vector, with their indices and errors.
+    ///
+    /// There are none if the error is about the vector as a whole, which has not been stepped then.
     pub fn failed_envs(&self) -> impl Iterator<Item = (usize, &Self)> {
         let failures = match self {
             Self::SubEnvs { failures } => failures.as_slice(),
@@ -314,18 +343,52 @@ impl EnvError {
         })
     }
 
-    /// Adds to an error which environment of a vector it came from.
+    /// Wraps an error with the index of its environment in a vector.
     pub(crate) fn at(index: usize) -> impl FnOnce(Self) -> Self {
         move |source| Self::SubEnv { index, source: Box::new(source) }
     }
 
-    /// One error for what failed in a vector, if anything did.
+    /// Turns the failures within a vector into one error, if there are any.
     pub(crate) fn check_failures(mut failures: Vec<Self>) -> Result<()> {
         match failures.len() {
             0 => Ok(()),
             1 => failures.pop().map_or(Ok(()), Err),
             _ => Err(Self::SubEnvs { failures }),
         }
+    }
+
+    /// Names the environment by the id under which it is registered: environments and wrappers only
+    /// know the names of their types.
+    #[cold]
+    pub(crate) fn with_env(mut self, id: &str) -> Self {
+        self.rename_env(id);
+        self
+    }
+
+    fn rename_env(&mut self, id: &str) {
+        match self {
+            Self::UnknownOption { env, .. }
+            | Self::StepBeforeReset { env }
+            | Self::StepAfterDone { env, .. }
+            | Self::InvalidObservation { env, .. }
+            | Self::Crashed { env, .. }
+            | Self::StepAfterFailure { env }
+            | Self::MissingAction { env, .. }
+            | Self::UnexpectedAction { env, .. }
+            | Self::InvalidReport { env, .. }
+            | Self::NobodyActs { env, .. }
+            | Self::InvalidState { env, .. }
+            | Self::Unsupported { env, .. } => id.clone_into(env),
+            Self::SubEnv { source, .. } | Self::Agent { source, .. } => source.rename_env(id),
+            Self::SubEnvs { failures } => failures.iter_mut().for_each(|e| e.rename_env(id)),
+            _ => {}
+        }
+    }
+
+    #[cold]
+    pub(crate) fn invalid_observation(env: &str, space: &Space, row: Row<'_>) -> Self {
+        let (space, observation) = (space.to_string(), format!("{row:?}"));
+        Self::InvalidObservation { env: env.to_owned(), space, observation }
     }
 
     pub(crate) fn wrong_kind(expected: impl Into<String>, found: impl Into<String>) -> Self {
@@ -345,7 +408,7 @@ impl EnvError {
         Self::InvalidSpace { reason: reason.into() }
     }
 
-    /// `what` has `found` elements where `expected` are required.
+    /// `what` has `found` elements instead of `expected`.
     pub(crate) fn length(what: &'static str, expected: usize, found: usize) -> Self {
         Self::ShapeMismatch { what, expected: vec![expected], found: vec![found] }
     }

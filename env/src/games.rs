@@ -13,7 +13,7 @@ pub use catch::Catch;
 pub use rock_paper_scissors::RockPaperScissors;
 pub use tic_tac_toe::TicTacToe;
 
-use crate::EnvSpec;
+use crate::registry::EnvSpec;
 
 /// The games for one player.
 pub(crate) fn specs() -> Vec<EnvSpec> {

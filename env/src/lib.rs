@@ -1,9 +1,9 @@
 //! Gymnasium's environment API in Rust.
 //!
-//! An [`Env`] is a process that an agent observes and acts on, a [`VectorEnv`] many of them stepped
-//! as one. Their observations and actions are elements of a [`Space`], kept in a [`Buffer`]: one
-//! contiguous vector per leaf, one row per element, nothing allocated per step. Environments are
-//! made by name:
+//! An [`Env`] is a process that an agent observes and acts on. A [`VectorEnv`] steps many
+//! environments together. Observations and actions are elements of a [`Space`], stored in a
+//! [`Buffer`]: one contiguous vector per leaf, one row per element, no allocation per step.
+//! Environments are made by id:
 //!
 //! ```
 //! use rekindle_env::{Buffer, ResetOptions, make};
@@ -31,12 +31,13 @@
 //!
 //! # Your own environment
 //!
-//! Implement four methods and register a constructor. A vector of it is compiled for its type.
+//! Implement four methods and register a constructor. A vector of the environment is compiled for
+//! its type. [`check_env`] checks it.
 //!
 //! ```
 //! use rekindle_env::{
 //!     Buffer, Env, EnvConfig, EnvSpec, ResetOptions, Result, Row, RowMut, Space, Step, VectorStep,
-//!     make_vec, register, seeds_from,
+//!     check_env, make, make_vec, register, seeds_from,
 //! };
 //!
 //! /// Walk to the right end of a corridor.
@@ -69,6 +70,7 @@
 //! }
 //!
 //! register(EnvSpec::new("Corridor-v0", Corridor::new).with_max_episode_steps(100))?;
+//! check_env(&mut make("Corridor-v0")?)?;
 //!
 //! let mut envs = make_vec("Corridor-v0", 8)?;
 //! let mut out = VectorStep::new(envs.observation_space(), 8);
@@ -85,25 +87,27 @@
 //!
 //! # Several agents
 //!
-//! Environments in which several agents act, at once or in turns, implement [`MultiAgentEnv`]; see
-//! [`multi_agent`].
+//! Environments in which several agents act, simultaneously or in turns, implement
+//! [`MultiAgentEnv`]; see [`multi_agent`].
 //!
 //! # Parity
 //!
 //! The environments of [`classic_control`] and the random streams of [`np_random`] reproduce
 //! Gymnasium 1.4.0 and NumPy from the same seeds; the tests compare them with recordings. There is
-//! no `close`, since environments clean up when they are dropped, and no `render`, but [`games`]
-//! print as text.
+//! no `close`, because environments clean up when they are dropped, and no `render`, but [`games`]
+//! print as text. The documentation of [`spaces`] lists the spaces that are missing.
 
 #![forbid(unsafe_code)]
 
 mod buffer;
+mod check;
 pub mod classic_control;
 pub mod diagnostic;
 mod env;
 mod error;
 mod float;
 pub mod games;
+pub mod json;
 pub mod multi_agent;
 pub mod np_random;
 mod options;
@@ -115,6 +119,7 @@ mod vector;
 pub mod wrappers;
 
 pub use buffer::{Buffer, Parts, Row, RowMut};
+pub use check::check_env;
 pub use env::{Env, Info, ResetOptions, Step, load_state, save_state};
 pub use error::{EnvError, Result};
 pub use multi_agent::{

@@ -1,9 +1,10 @@
 //! Environments with several agents.
 //!
-//! A [`MultiAgentEnv`] is RLlib's class of the same name on preallocated slots: agents have names
-//! for people and indices for programs, and each has spaces of its own. Whom an environment observes
-//! in a step, acts in the next one, and nobody else. So simultaneous games (PettingZoo's parallel
-//! API) observe all agents in every step, turn-based games one at a time, and agents may come and go.
+//! A [`MultiAgentEnv`] is RLlib's class of the same name on preallocated slots. Agents have names
+//! for people, indices for programs, and spaces of their own. The agents that an environment
+//! observes in a step act in the next one, and no others. Games with simultaneous moves
+//! (PettingZoo's parallel API) observe all agents in every step, turn-based games observe one at a
+//! time, and agents may join and leave.
 //!
 //! ```
 //! use rekindle_env::{MultiAgentActions, MultiAgentStep, ResetOptions, make_multi_agent};
@@ -26,8 +27,8 @@
 //! # Ok::<(), rekindle_env::EnvError>(())
 //! ```
 //!
-//! [`RockPaperScissors`](crate::games::RockPaperScissors) is an environment to read before writing
-//! one, [`TicTacToe`](crate::games::TicTacToe) a turn-based one.
+//! Read [`RockPaperScissors`](crate::games::RockPaperScissors) before you write an environment, or
+//! [`TicTacToe`](crate::games::TicTacToe) for turns.
 
 mod actions;
 mod checker;
@@ -57,25 +58,30 @@ pub use vector::{MultiAgentVectorEnv, MultiAgentVectorStep};
 
 pub(crate) use registry::specs;
 
+use crate::buffer::Buffer;
+use crate::env::{Info, ResetOptions};
+use crate::error::{EnvError, Result};
+use crate::spaces::Space;
 use crate::vector::{check_len, unsupported};
-use crate::{Buffer, EnvError, Info, ResetOptions, Result, Space};
 
 /// The name of an agent, unique in its environment.
 pub type AgentId = String;
 
-/// An agent as an environment knows it: its name and its spaces.
+/// The name and the spaces of an agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct AgentSpec {
-    /// Its name.
+    /// The agent's name.
     pub id: AgentId,
-    /// The space of what it sees.
+    /// The space of its observations.
     pub observation_space: Space,
-    /// The space of what it does.
+    /// The space of its actions.
     pub action_space: Space,
 }
 
 impl AgentSpec {
-    /// An agent called `id`.
+    /// Creates the specification of an agent called `id`.
+    #[must_use]
     pub fn new(id: impl Into<AgentId>, observation_space: Space, action_space: Space) -> Self {
         Self { id: id.into(), observation_space, action_space }
     }
@@ -83,23 +89,22 @@ impl AgentSpec {
 
 /// An environment in which several agents observe and act.
 ///
-/// [`reset`](Self::reset) starts an episode and [`step`](Self::step) moves it on. Both write what
-/// they led to into slots of the caller, so a step allocates nothing:
+/// [`reset`](Self::reset) starts an episode and [`step`](Self::step) advances it. Both write their
+/// results into slots of the caller, so that a step allocates nothing:
 ///
 /// - An agent that is [observed](MultiAgentStep::observe) acts in the next step, unless it is done.
-///   No other agent may act. If nobody is observed, the next step comes without actions.
-/// - [Rewards](MultiAgentStep::add_reward) may come at any time, also to an agent that waits.
+///   No other agent may act. If no agent is observed, the next step has no actions.
+/// - An agent may receive [rewards](MultiAgentStep::add_reward) in any step, also while it waits.
 /// - An agent that is [terminated](MultiAgentStep::terminate) or
-///   [truncated](MultiAgentStep::truncate) is done until the next reset, and is neither observed nor
-///   rewarded again. A truncated agent needs a final observation in that step; of a terminated agent
-///   without one, the last observation stands.
-/// - The episode is over when the environment says so for
-///   [all](MultiAgentStep::terminate_all), or when every agent that was ever observed in it is done.
+///   [truncated](MultiAgentStep::truncate) is done until the next reset, and is neither observed
+///   nor rewarded again. A truncated agent needs a final observation in that step. For a terminated
+///   agent without one, its last observation counts.
+/// - The episode ends when the environment ends it for [all](MultiAgentStep::terminate_all), or
+///   when every agent that was observed in it is done.
 ///
-/// An environment need not check any of this: [`make_multi_agent`] wraps it
-/// in [`MultiAgentChecker`], which enforces the rules on either side, and in
-/// [`MultiAgentTimeLimit`]. Nor need it clear `out`, which its caller does (see
-/// [`MultiAgentStep::clear`]).
+/// An environment need not check these rules: [`make_multi_agent`] wraps it in
+/// [`MultiAgentChecker`], which enforces them for the environment and its user, and in
+/// [`MultiAgentTimeLimit`]. Its caller clears `out` (see [`MultiAgentStep::clear`]).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a multi-agent environment",
     label = "this type does not implement `MultiAgentEnv`",
@@ -107,40 +112,67 @@ impl AgentSpec {
     note = "for several agents in copies of a single-agent `Env`, use `MultiAgentCopies`"
 )]
 pub trait MultiAgentEnv: Send {
-    /// Every agent that may ever appear, in the order of their indices. It never changes.
+    /// Returns every agent that may appear, in the order of their indices. The list never changes.
     fn possible_agents(&self) -> &[AgentSpec];
 
     /// Starts an episode and observes the agents that act first.
     ///
-    /// A seed restarts the environment's random stream; without one, the stream goes on.
+    /// A seed restarts the environment's random stream. Without a seed, the stream continues.
+    ///
+    /// # Errors
+    ///
+    /// The environment's own, for example [`EnvError::UnknownOption`] for a reset option that it
+    /// does not have, or [`EnvError::Crashed`].
     fn reset(&mut self, options: &ResetOptions, out: &mut MultiAgentStep) -> Result<()>;
 
-    /// Performs the actions of the agents that were observed last.
+    /// Performs the actions of the agents that were observed in the last reset or step.
+    ///
+    /// # Errors
+    ///
+    /// The environment's own, for example [`EnvError::InvalidAction`] or [`EnvError::Crashed`].
     fn step(&mut self, actions: &MultiAgentActions, out: &mut MultiAgentStep) -> Result<()>;
 
-    /// More about the last reset or step, for logs and debugging.
+    /// Returns additional numbers about the last reset or step, for logs and callbacks.
     fn info(&self) -> Info {
         Info::new()
     }
 
-    /// Everything needed to go on exactly from here, or `None` where the environment cannot tell.
+    /// Returns everything needed to continue exactly from here, or `None` if the environment does
+    /// not support that.
+    ///
+    /// Use [`save_state`](crate::save_state): other conversions to JSON turn NaN and infinities
+    /// into `null`.
+    ///
+    /// # Errors
+    ///
+    /// The environment's own, if its state cannot be saved now.
     fn state(&self) -> Result<Option<Json>> {
         Ok(None)
     }
 
-    /// Goes on from a state that [`state`](Self::state) returned.
+    /// Continues from a state that [`state`](Self::state) returned.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::Unsupported`] if the environment does not save its state,
+    /// [`EnvError::InvalidState`] if the state is not one of this environment.
     fn set_state(&mut self, _state: &Json) -> Result<()> {
         Err(unsupported::<Self>("set_state"))
     }
 
-    /// The name used in error messages.
+    /// Returns the name used in error messages: the type's, unless [`make_multi_agent`] made the
+    /// environment by its id.
     fn name(&self) -> &str {
         std::any::type_name::<Self>()
     }
 }
 
 impl dyn MultiAgentEnv + '_ {
-    /// The index of the agent called `id`.
+    /// Returns the index of the agent called `id`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::UnknownAgent`] if there is none.
     pub fn agent_index(&self, id: &str) -> Result<usize> {
         agent_index(self.possible_agents(), id)
     }
@@ -183,7 +215,11 @@ impl<E: MultiAgentEnv + ?Sized> MultiAgentEnv for Box<E> {
     }
 }
 
-/// The index of the agent called `id` among `agents`.
+/// Returns the index of the agent called `id` among `agents`.
+///
+/// # Errors
+///
+/// [`EnvError::UnknownAgent`] if there is none.
 pub fn agent_index(agents: &[AgentSpec], id: &str) -> Result<usize> {
     agents.iter().position(|agent| agent.id == id).ok_or_else(|| EnvError::UnknownAgent {
         agent: id.to_owned(),
@@ -191,7 +227,8 @@ pub fn agent_index(agents: &[AgentSpec], id: &str) -> Result<usize> {
     })
 }
 
-/// Shows each agent as `left: Discrete(2) -> Discrete(3)`: what it sees and does.
+/// Shows each agent with its spaces of observations and actions: `left: Discrete(2) ->
+/// Discrete(3)`.
 fn debug_agents(agents: &[AgentSpec], f: &mut fmt::DebugStruct<'_, '_>) -> fmt::Result {
     for AgentSpec { id, observation_space, action_space } in agents {
         f.field(id, &format_args!("{observation_space} -> {action_space}"));
@@ -205,7 +242,7 @@ fn unknown_agent(agent: usize, agents: usize) -> EnvError {
     EnvError::UnknownAgent { agent: agent.to_string(), known }
 }
 
-/// Fails unless there is one row for each agent, of the layout of its space.
+/// Fails unless there is one row for each agent, with the layout of its space.
 fn check_agents<'a>(
     rows: impl ExactSizeIterator<Item = &'a Buffer>,
     agents: &[AgentSpec],

@@ -1,11 +1,11 @@
-//! Typed access to the options of environments.
+//! Options of environments, with typed access.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use crate::{EnvError, Result};
+use crate::error::{EnvError, Result};
 
-/// The configuration of an environment: named values which its constructor understands.
+/// The configuration of an environment: named values for its constructor.
 ///
 /// ```
 /// use rekindle_env::{EnvConfig, make_with};
@@ -19,7 +19,7 @@ use crate::{EnvError, Result};
 pub struct EnvConfig(pub Map<String, Json>);
 
 impl EnvConfig {
-    /// No options: every value at its default.
+    /// Creates a configuration without options, which leaves every value at its default.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -32,33 +32,50 @@ impl EnvConfig {
         self
     }
 
-    /// The option as it is, if it was given.
+    /// Returns the option as JSON, if it is set.
     #[must_use]
     pub fn get(&self, option: &str) -> Option<&Json> {
         self.0.get(option)
     }
 
-    /// The option as a number, if it was given.
+    /// Returns the option as a number, if it is set.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::InvalidOption`] if it is not a number.
     pub fn get_f64(&self, option: &str) -> Result<Option<f64>> {
         number(&self.0, option)
     }
 
-    /// The option as an integer, if it was given.
+    /// Returns the option as an integer, if it is set.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::InvalidOption`] if it is not an integer.
     pub fn get_i64(&self, option: &str) -> Result<Option<i64>> {
         typed(&self.0, option, "an integer", Json::as_i64)
     }
 
-    /// The option as a truth value, if it was given.
+    /// Returns the option as a Boolean, if it is set.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::InvalidOption`] if it is neither `true` nor `false`.
     pub fn get_bool(&self, option: &str) -> Result<Option<bool>> {
         typed(&self.0, option, "true or false", Json::as_bool)
     }
 
-    /// The option as text, if it was given.
+    /// Returns the option as text, if it is set.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::InvalidOption`] if it is not a string.
     pub fn get_str(&self, option: &str) -> Result<Option<&str>> {
         typed(&self.0, option, "a string", Json::as_str)
     }
 
-    /// The same options except for some, which are not for the constructor they are handed on to.
+    /// Returns the options without those named, for example to pass the rest on to the constructor
+    /// of a wrapped environment.
     #[must_use]
     pub fn without(&self, options: &[&str]) -> Self {
         let mut rest = self.clone();
@@ -66,9 +83,13 @@ impl EnvConfig {
         rest
     }
 
-    /// Fails if an option was given which is not among `known`.
+    /// Fails if an option is set that is not among `known`.
     ///
-    /// A constructor calls this first, so that a mistyped option is never silently ignored.
+    /// Constructors call this first, so that no mistyped option is ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::UnknownOption`] with the name of the environment `env`.
     pub fn deny_unknown(&self, env: &str, known: &[&str]) -> Result<()> {
         deny_unknown(&self.0, env, known)
     }
@@ -103,7 +124,7 @@ pub(crate) fn typed<'a, T>(
     })
 }
 
-/// Fails unless `number` is a probability.
+/// Returns `number` if it is a probability.
 pub(crate) fn probability(option: &str, number: f64) -> Result<f64> {
     if (0.0..=1.0).contains(&number) {
         return Ok(number);

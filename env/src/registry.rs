@@ -1,16 +1,18 @@
-//! Environments by name.
+//! Environments by id.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
+use crate::env::Env;
+use crate::error::{EnvError, Result};
 use crate::multi_agent::{self, MultiAgentEnvSpec};
+use crate::options::EnvConfig;
+use crate::vector::{CheckedVectorEnv, SyncVectorEnv, VectorEnv};
 use crate::wrappers::{OrderEnforcing, TimeLimit};
-use crate::{
-    Env, EnvConfig, EnvError, Result, SyncVectorEnv, VectorEnv, classic_control, diagnostic, games,
-};
+use crate::{classic_control, diagnostic, games};
 
-/// How to make an environment, and what is known about it.
+/// The specification of an environment: its id, its constructor, and the limits of its episodes.
 ///
 /// The entry point returns a concrete type, so that a vector of the environment is compiled for
 /// that type. Cloning is cheap.
@@ -33,41 +35,51 @@ pub struct EnvSpec {
     make_vec: Arc<MakeVec>,
 }
 
-/// Makes an environment whose episodes have at most so many steps.
+/// Makes an environment whose episodes have at most `max_episode_steps` steps.
 type Make = dyn Fn(&EnvConfig, Option<usize>) -> Result<Box<dyn Env>> + Send + Sync;
-/// Makes a vector of so many environments whose episodes have at most so many steps.
+/// Makes a vector of `num_envs` environments whose episodes have at most `max_episode_steps` steps.
 type MakeVec = dyn Fn(usize, &EnvConfig, Option<usize>) -> Result<Box<dyn VectorEnv>> + Send + Sync;
 
 impl EnvSpec {
-    /// An environment called `id` (`[namespace/]name-vN`), made by `entry_point`.
+    /// Creates the specification of environment `id` (`[namespace/]name-vN`), made by
+    /// `entry_point`.
+    ///
+    /// [`register`] checks the form of the id.
+    #[must_use]
     pub fn new<E, F>(id: impl Into<Arc<str>>, entry_point: F) -> Self
     where
         E: Env + 'static,
         F: Fn(&EnvConfig) -> Result<E> + Send + Sync + 'static,
     {
-        let entry_point = Arc::new(entry_point);
+        let id = id.into();
+        let name = Arc::clone(&id);
+        let entry_point = Arc::new(move |config: &EnvConfig| {
+            entry_point(config).map_err(|error| error.with_env(&name))
+        });
         let single = Arc::clone(&entry_point);
+        let (name, vector_name) = (Arc::clone(&id), Arc::clone(&id));
         Self {
-            id: id.into(),
+            id,
             max_episode_steps: None,
             reward_threshold: None,
             make: Arc::new(move |config, limit| {
                 let env = single(config)?;
                 Ok(match limit {
-                    Some(steps) => Box::new(OrderEnforcing::new(TimeLimit::new(env, steps)?)),
-                    None => Box::new(OrderEnforcing::new(env)),
+                    Some(steps) => Box::new(enforced(TimeLimit::new(env, steps)?, &name)),
+                    None => Box::new(enforced(env, &name)),
                 })
             }),
             make_vec: Arc::new(move |num_envs, config, limit| {
                 let envs = (0..num_envs).map(|_| entry_point(config));
                 Ok(match limit {
                     Some(steps) => {
-                        let limited =
-                            |env: Result<E>| TimeLimit::new(env?, steps).map(OrderEnforcing::new);
-                        Box::new(SyncVectorEnv::new(envs.map(limited).collect::<Result<_>>()?)?)
+                        let envs = envs.map(|env| {
+                            TimeLimit::new(env?, steps).map(|env| enforced(env, &vector_name))
+                        });
+                        Box::new(SyncVectorEnv::new(envs.collect::<Result<_>>()?)?)
                     }
                     None => {
-                        let envs = envs.map(|env| env.map(OrderEnforcing::new));
+                        let envs = envs.map(|env| env.map(|env| enforced(env, &vector_name)));
                         Box::new(SyncVectorEnv::new(envs.collect::<Result<_>>()?)?)
                     }
                 })
@@ -75,61 +87,74 @@ impl EnvSpec {
         }
     }
 
-    /// Builds vectors by `entry_point` instead of stepping single environments one after the other;
-    /// Gymnasium's `vector_entry_point`.
+    /// Makes vectors with `entry_point` instead of stepping single environments one after the
+    /// other: Gymnasium's `vector_entry_point`.
     ///
-    /// It gets the number of environments, their settings, and the longest episode in steps, which
-    /// the vector itself has to heed.
+    /// The entry point gets the number of environments, their configuration, and the maximum length
+    /// of an episode in steps, which the vector itself must enforce.
     #[must_use]
     pub fn with_vector_entry_point<V, F>(mut self, entry_point: F) -> Self
     where
         V: VectorEnv + 'static,
         F: Fn(usize, &EnvConfig, Option<usize>) -> Result<V> + Send + Sync + 'static,
     {
+        let id = Arc::clone(&self.id);
         self.make_vec = Arc::new(move |num_envs, config, limit| {
-            Ok(Box::new(entry_point(num_envs, config, limit)?))
+            let env = entry_point(num_envs, config, limit).map_err(|error| error.with_env(&id))?;
+            Ok(Box::new(CheckedVectorEnv::new(env, Arc::clone(&id))))
         });
         self
     }
 
-    /// Truncates episodes after so many steps; `None` leaves them unlimited.
+    /// Sets the number of steps after which an episode is truncated; `None` is no limit.
     #[must_use]
     pub fn with_max_episode_steps(mut self, steps: impl Into<Option<usize>>) -> Self {
         self.max_episode_steps = steps.into();
         self
     }
 
-    /// The mean return from which the environment counts as solved.
+    /// Sets the mean return from which the environment counts as solved.
     #[must_use]
     pub fn with_reward_threshold(mut self, threshold: impl Into<Option<f64>>) -> Self {
         self.reward_threshold = threshold.into();
         self
     }
 
-    /// The environment's id.
+    /// Returns the environment's id.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The longest episode in steps, if there is a limit.
+    /// Returns the number of steps after which an episode is truncated, if there is a limit.
     #[must_use]
     pub fn max_episode_steps(&self) -> Option<usize> {
         self.max_episode_steps
     }
 
-    /// The mean return from which the environment counts as solved, if there is one.
+    /// Returns the mean return from which the environment counts as solved, if there is one.
     #[must_use]
     pub fn reward_threshold(&self) -> Option<f64> {
         self.reward_threshold
     }
 
-    /// One environment, wrapped in [`TimeLimit`] and [`OrderEnforcing`].
+    /// Makes one environment, wrapped in [`TimeLimit`] and [`OrderEnforcing`].
+    ///
+    /// # Errors
+    ///
+    /// The errors of the environment's constructor, and [`EnvError::InvalidOption`] for a limit of
+    /// 0 steps.
     pub fn make(&self, config: &EnvConfig) -> Result<Box<dyn Env>> {
         (self.make)(config, self.max_episode_steps)
     }
 
-    /// A vector of `num_envs` environments, each wrapped in [`TimeLimit`] and [`OrderEnforcing`].
+    /// Makes a vector of `num_envs` environments, each wrapped in [`TimeLimit`] and
+    /// [`OrderEnforcing`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`make`](Self::make), [`EnvError::ShapeMismatch`] for 0 environments, and
+    /// [`EnvError::InvalidSpace`] if their spaces differ.
     pub fn make_vec(&self, num_envs: usize, config: &EnvConfig) -> Result<Box<dyn VectorEnv>> {
         (self.make_vec)(num_envs, config, self.max_episode_steps)
     }
@@ -143,6 +168,11 @@ impl fmt::Debug for EnvSpec {
             .field("reward_threshold", &self.reward_threshold)
             .finish_non_exhaustive()
     }
+}
+
+/// An environment that knows the id under which it is registered.
+fn enforced<E: Env>(env: E, id: &Arc<str>) -> OrderEnforcing<E> {
+    OrderEnforcing::new(env).with_name(Arc::clone(id))
 }
 
 type Registry = BTreeMap<String, Entry>;
@@ -163,7 +193,12 @@ static REGISTRY: LazyLock<RwLock<Registry>> = LazyLock::new(|| {
     RwLock::new(single.chain(multi).collect())
 });
 
-/// Makes an environment available under its id, in the whole program.
+/// Makes an environment available under its id in the whole program.
+///
+/// # Errors
+///
+/// [`EnvError::InvalidId`] if the id is not of the form `[namespace/]name-vN`,
+/// [`EnvError::DuplicateId`] if it is already registered.
 pub fn register(spec: EnvSpec) -> Result<()> {
     register_entry(spec.id().to_owned(), Entry::Single(spec))
 }
@@ -172,7 +207,7 @@ pub(crate) fn register_entry(id: String, entry: Entry) -> Result<()> {
     if !is_valid_id(&id) {
         return Err(EnvError::InvalidId { id });
     }
-    // A panic elsewhere cannot have left the map half changed, so poisoning means nothing here.
+    // A panic elsewhere cannot leave the map half changed, so a poisoned lock is usable.
     let mut registry = REGISTRY.write().unwrap_or_else(PoisonError::into_inner);
     if registry.contains_key(&id) {
         return Err(EnvError::DuplicateId { id });
@@ -181,15 +216,20 @@ pub(crate) fn register_entry(id: String, entry: Entry) -> Result<()> {
     Ok(())
 }
 
-/// The specification registered under `id`.
+/// Returns the specification registered under `id`.
+///
+/// # Errors
+///
+/// [`EnvError::UnknownEnv`] with the closest ids, or [`EnvError::WrongKindOfEnv`] for a multi-agent
+/// environment.
 pub fn spec(id: &str) -> Result<EnvSpec> {
     match entry(id)? {
         Entry::Single(spec) => Ok(spec),
         Entry::Multi(_) => Err(EnvError::WrongKindOfEnv {
             id: id.to_owned(),
             kind: "multi-agent",
-            remedy: "make it with `make_multi_agent`, or a vector of it with \
-                     `make_multi_agent_vec`",
+            remedy: "to train in it, map its agents to policies with `.multi_agent(..)`; to step \
+                     it yourself, make it with `make_multi_agent` or `make_multi_agent_vec`",
         }),
     }
 }
@@ -202,7 +242,7 @@ pub(crate) fn entry(id: &str) -> Result<Entry> {
     })
 }
 
-/// The ids of all registered environments with one agent, sorted.
+/// Returns the ids of all registered single-agent environments, sorted.
 #[must_use]
 pub fn registered_ids() -> Vec<String> {
     ids(|entry| matches!(entry, Entry::Single(_)))
@@ -213,22 +253,38 @@ pub(crate) fn ids(kind: fn(&Entry) -> bool) -> Vec<String> {
     registry.iter().filter(|(_, entry)| kind(entry)).map(|(id, _)| id.clone()).collect()
 }
 
-/// One environment by its id.
+/// Makes one environment by its id.
+///
+/// # Errors
+///
+/// As for [`spec`] and [`EnvSpec::make`].
 pub fn make(id: &str) -> Result<Box<dyn Env>> {
     make_with(id, &EnvConfig::new())
 }
 
-/// One environment by its id, with options for its constructor.
+/// Makes one environment by its id, with options for its constructor.
+///
+/// # Errors
+///
+/// As for [`spec`] and [`EnvSpec::make`].
 pub fn make_with(id: &str, config: &EnvConfig) -> Result<Box<dyn Env>> {
     spec(id)?.make(config)
 }
 
-/// A vector of `num_envs` environments by their id.
+/// Makes a vector of `num_envs` environments by their id.
+///
+/// # Errors
+///
+/// As for [`spec`] and [`EnvSpec::make_vec`].
 pub fn make_vec(id: &str, num_envs: usize) -> Result<Box<dyn VectorEnv>> {
     make_vec_with(id, num_envs, &EnvConfig::new())
 }
 
-/// A vector of `num_envs` environments by their id, with options for their constructor.
+/// Makes a vector of `num_envs` environments by their id, with options for their constructor.
+///
+/// # Errors
+///
+/// As for [`spec`] and [`EnvSpec::make_vec`].
 pub fn make_vec_with(id: &str, num_envs: usize, config: &EnvConfig) -> Result<Box<dyn VectorEnv>> {
     spec(id)?.make_vec(num_envs, config)
 }

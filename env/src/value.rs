@@ -1,4 +1,4 @@
-//! One owned element of a space.
+//! Owned elements of spaces.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 
 /// An owned element of a [`Space`](crate::Space).
 ///
-/// Values are for the edges of a program: tests, configuration, single actions. Experience lives
-/// in a [`Buffer`](crate::Buffer), whose rows hold the same data without an allocation each.
+/// Values are for tests, configuration and single actions. Experience is stored in a
+/// [`Buffer`](crate::Buffer), whose rows hold the same data without an allocation for each.
 ///
 /// | Space | Value |
 /// |---|---|
 /// | `Box` of `float32` | `Float`, row-major |
 /// | `Box` of `uint8` | `Byte`, row-major |
+/// | `Box` of `int32` or `int64` | `Int`, row-major; `Discrete` for the shape `[]` |
 /// | `Discrete` | `Discrete` |
 /// | `MultiDiscrete` | `Int` |
 /// | `MultiBinary` | `Byte` of zeros and ones |
@@ -34,7 +35,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// A `Dict` value from its entries.
+    /// Creates a `Dict` from its entries. The last one of entries with the same key counts.
     ///
     /// ```
     /// use rekindle_env::Value;
@@ -42,11 +43,13 @@ impl Value {
     /// let value = Value::dict([("door", Value::from(1)), ("speed", Value::from([0.5, -0.5]))]);
     /// assert!(matches!(value, Value::Dict(_)));
     /// ```
+    #[must_use]
     pub fn dict<K: Into<String>>(entries: impl IntoIterator<Item = (K, Self)>) -> Self {
         Self::Dict(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
     }
 
-    /// A `Tuple` value from its parts.
+    /// Creates a `Tuple` from its parts.
+    #[must_use]
     pub fn tuple(parts: impl IntoIterator<Item = Self>) -> Self {
         Self::Tuple(parts.into_iter().collect())
     }

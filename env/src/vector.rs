@@ -1,5 +1,6 @@
-//! Many environments stepped as one.
+//! Vectors of environments that are stepped together.
 
+mod checked;
 mod sync;
 
 use std::fmt;
@@ -7,29 +8,36 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+pub(crate) use checked::CheckedVectorEnv;
 pub use sync::SyncVectorEnv;
 
-use crate::{Buffer, EnvError, Info, Result, Space};
+use crate::buffer::Buffer;
+use crate::env::Info;
+use crate::error::{EnvError, Result};
+use crate::spaces::Space;
 
-/// What a vector of environments reports after a reset or a step, one row per environment.
+/// The results of a reset or a step of a [`VectorEnv`], one row per environment.
 ///
-/// It is made once and overwritten by every step.
+/// A caller creates it once; every step overwrites it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct VectorStep {
-    /// What the agent sees now. Where an episode ended, this is the first observation of the next.
+    /// The current observations. Where an episode ended, this is the first one of the next episode.
     pub observations: Buffer,
     /// The rewards for the actions.
+    #[serde(with = "crate::float::list")]
     pub rewards: Vec<f64>,
     /// Whether each episode ended in a terminal state.
     pub terminated: Vec<bool>,
     /// Whether each episode was cut short.
     pub truncated: Vec<bool>,
-    /// The last observation of each episode that ended in this step. All other rows are stale.
+    /// The last observation of each episode that ended in this step. All other rows are stale, and
+    /// need not be elements of the observation space.
     pub final_observations: Buffer,
 }
 
 impl VectorStep {
-    /// Room for `num_envs` environments with this observation space.
+    /// Creates results for `num_envs` environments with this observation space.
     #[must_use]
     pub fn new(observation_space: &Space, num_envs: usize) -> Self {
         Self {
@@ -41,13 +49,13 @@ impl VectorStep {
         }
     }
 
-    /// The number of environments.
+    /// Returns the number of environments.
     #[must_use]
     pub fn num_envs(&self) -> usize {
         self.rewards.len()
     }
 
-    /// Whether environment `index` finished an episode in this step.
+    /// Returns whether environment `index` ended an episode in this step.
     #[inline]
     #[must_use]
     pub fn is_done(&self, index: usize) -> bool {
@@ -63,46 +71,55 @@ impl VectorStep {
     }
 }
 
-/// Environments of the same spaces, reset and stepped together.
+/// Environments with the same spaces, reset and stepped together.
 ///
-/// Episodes follow each other without a gap (Gymnasium's `AutoresetMode.SAME_STEP`): the step that
-/// ends an episode also resets its environment. It reports the reward and the flags of the ended
-/// episode, the ended episode's last observation in
-/// [`final_observations`](VectorStep::final_observations), and the next episode's first observation
-/// in [`observations`](VectorStep::observations).
+/// The step that ends an episode also resets its environment (Gymnasium's
+/// `AutoresetMode.SAME_STEP`). It reports the reward and the flags of the ended episode, its last
+/// observation in [`final_observations`](VectorStep::final_observations), its last info as
+/// [`final_info`](Self::final_info), and the next episode's first observation in
+/// [`observations`](VectorStep::observations).
 ///
 /// # Errors
 ///
 /// An environment that fails does not stop the others. [`reset`](Self::reset),
-/// [`reset_with`](Self::reset_with) and [`step`](Self::step) serve every environment and then return
-/// [`EnvError::SubEnv`], or [`EnvError::SubEnvs`] if several failed;
-/// [`EnvError::failed_envs`] lists them. Of such a call,
+/// [`reset_with`](Self::reset_with) and [`step`](Self::step) run every environment and then return
+/// [`EnvError::SubEnv`], or [`EnvError::SubEnvs`] if several failed.
+/// [`EnvError::failed_envs`] lists the failures. After such a call:
 ///
-/// - the rows of all other environments are what they would have been without the failure;
-/// - a failed environment whose step failed has reward 0 and no flags, and its rows of observations
-///   are unspecified: its episode is lost;
-/// - a failed environment that [`is_done`](VectorStep::is_done) had ended its episode, whose reward,
-///   flags and final observation are good, and failed to begin the next one.
+/// - The rows of all other environments are valid.
+/// - An environment whose step failed has reward 0 and no flags, and its rows of observations are
+///   unspecified. Its episode is lost.
+/// - A failed environment that [`is_done`](VectorStep::is_done) ended its episode, whose reward,
+///   flags and final observation are valid, and then failed to start the next one.
 ///
-/// [`reset_one`](Self::reset_one) starts a failed environment again; steps go on as if nothing had
-/// happened then. [`EnvError::is_recoverable`] tells breakdowns from mistakes in a program. Any other
-/// error, such as one about a wrong number of actions, comes before anything was done.
+/// [`reset_one`](Self::reset_one) restarts a failed environment. [`EnvError::is_recoverable`]
+/// distinguishes failures of environments from mistakes in a program. Any other error, such as a
+/// wrong number of actions, is returned before anything is done.
 pub trait VectorEnv: Send {
-    /// The number of environments.
+    /// Returns the number of environments.
     fn num_envs(&self) -> usize;
 
-    /// The space of the observations of one environment.
+    /// Returns the space of the observations of one environment.
     fn observation_space(&self) -> &Space;
 
-    /// The space of the actions of one environment.
+    /// Returns the space of the actions of one environment.
     fn action_space(&self) -> &Space;
 
-    /// Starts an episode in every environment, with one seed each (see [`seeds_from`]).
+    /// Starts an episode in every environment, with one seed for each (see [`seeds_from`]).
+    ///
+    /// # Errors
+    ///
+    /// As for [`reset_with`](Self::reset_with).
     fn reset(&mut self, seeds: &[Option<u64>], out: &mut VectorStep) -> Result<()> {
         self.reset_with(seeds, &Map::new(), out)
     }
 
-    /// Starts an episode in every environment, with one seed each and the same reset options.
+    /// Starts an episode in every environment, with one seed for each and the same reset options.
+    ///
+    /// # Errors
+    ///
+    /// See the trait, and [`EnvError::ShapeMismatch`] if the number of seeds or the size of `out`
+    /// is wrong.
     fn reset_with(
         &mut self,
         seeds: &[Option<u64>],
@@ -110,15 +127,16 @@ pub trait VectorEnv: Send {
         out: &mut VectorStep,
     ) -> Result<()>;
 
-    /// Starts an episode in environment `index` alone, after it failed or for any other reason.
+    /// Starts an episode in environment `index` only, for example after a failure.
     ///
     /// Writes its first observation into row `index` of [`observations`](VectorStep::observations)
-    /// and clears its reward and flags; the other rows and environments stay as they are.
+    /// and clears its reward and flags. Other rows and environments are unchanged.
     ///
     /// # Errors
     ///
-    /// [`EnvError::SubEnv`] if the environment fails again, [`EnvError::RowOutOfRange`] if there is
-    /// none at `index`, [`EnvError::Unsupported`] if this kind of vector cannot do it.
+    /// [`EnvError::SubEnv`] if the environment fails, [`EnvError::RowOutOfRange`] if `index` is not
+    /// below [`num_envs`](Self::num_envs), [`EnvError::Unsupported`] if the vector cannot reset
+    /// environments one by one.
     fn reset_one(
         &mut self,
         _index: usize,
@@ -129,6 +147,11 @@ pub trait VectorEnv: Send {
     }
 
     /// Performs one action in every environment: row `i` of `actions` in environment `i`.
+    ///
+    /// # Errors
+    ///
+    /// See the trait, and [`EnvError::ShapeMismatch`] if the number of actions or the size of `out`
+    /// is wrong.
     fn step(&mut self, actions: &Buffer, out: &mut VectorStep) -> Result<()>;
 
     /// Returns the info of environment `index`; see [`Env::info`](crate::Env::info).
@@ -150,12 +173,23 @@ pub trait VectorEnv: Send {
         Info::new()
     }
 
-    /// Everything needed to go on exactly from here, or `None` where an environment cannot tell.
+    /// Returns everything needed to continue exactly from here, or `None` if an environment does
+    /// not support that.
+    ///
+    /// # Errors
+    ///
+    /// The errors of its environments.
     fn state(&self) -> Result<Option<Json>> {
         Ok(None)
     }
 
-    /// Goes on from a state that [`state`](Self::state) returned.
+    /// Continues from a state that [`state`](Self::state) returned.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::Unsupported`] if the vector does not save its state, [`EnvError::InvalidState`]
+    /// or [`EnvError::ShapeMismatch`] if the state is not one of this vector, and the errors of its
+    /// environments.
     fn set_state(&mut self, _state: &Json) -> Result<()> {
         Err(unsupported::<Self>("set_state"))
     }
@@ -219,7 +253,8 @@ impl<V: VectorEnv + ?Sized> VectorEnv for Box<V> {
     }
 }
 
-/// The seeds of `n` environments as Gymnasium chooses them: `seed`, `seed + 1`, ...
+/// Returns the seeds of `n` environments as Gymnasium chooses them: `seed`, `seed + 1`, and so on,
+/// or `None` for each without a `seed`.
 ///
 /// ```
 /// assert_eq!(rekindle_env::seeds_from(Some(7), 2), [Some(7), Some(8)]);
@@ -230,12 +265,12 @@ pub fn seeds_from(seed: Option<u64>, n: usize) -> Vec<Option<u64>> {
     (0..n as u64).map(|i| seed.map(|seed| seed.wrapping_add(i))).collect()
 }
 
-/// What the vector `V` cannot do.
+/// The error for an operation that the type `V` does not support.
 pub(crate) fn unsupported<V: ?Sized>(what: &str) -> EnvError {
     EnvError::Unsupported { env: std::any::type_name::<V>().to_owned(), what: what.to_owned() }
 }
 
-/// There is no environment `index` in a vector of `num_envs`.
+/// The error for a missing environment `index` in a vector of `num_envs`.
 pub(crate) fn no_env(index: usize, num_envs: usize) -> EnvError {
     EnvError::RowOutOfRange { row: index, rows: num_envs }
 }

@@ -1,4 +1,4 @@
-//! Environments around environments.
+//! Wrappers of environments.
 
 mod faulty;
 mod order_enforcing;
@@ -14,9 +14,10 @@ pub use order_enforcing::OrderEnforcing;
 pub use record_episode_statistics::{EpisodeStatistics, RecordEpisodeStatistics};
 pub use time_limit::TimeLimit;
 
-use crate::{Env, EnvError, Result, load_state, save_state};
+use crate::env::{Env, load_state, save_state};
+use crate::error::{EnvError, Result};
 
-/// Fails if episodes would have no steps.
+/// Fails for a limit of 0 steps.
 pub(crate) fn at_least_one_step(max_episode_steps: usize) -> Result<()> {
     if max_episode_steps > 0 {
         return Ok(());
@@ -28,7 +29,7 @@ pub(crate) fn at_least_one_step(max_episode_steps: usize) -> Result<()> {
     })
 }
 
-/// The state of a wrapper around the state of its environment.
+/// The state of a wrapper and the state of its environment.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nested<W> {
@@ -43,7 +44,7 @@ fn save_nested<W: Serialize>(wrapper: &W, env: &impl Env) -> Result<Option<Json>
     }
 }
 
-/// Hands the inner state to `env` and returns the wrapper's own.
+/// Passes the inner state to `env` and returns the state of the wrapper.
 fn load_nested<W: DeserializeOwned>(env: &mut impl Env, state: &Json) -> Result<W> {
     let nested: Nested<W> = load_state(env.name(), state)?;
     env.set_state(&nested.env)?;

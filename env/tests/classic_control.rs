@@ -9,8 +9,8 @@ use rekindle_env::{Env, EnvConfig, EnvError, ResetOptions, Value, make, make_wit
 use serde_json::{Value as Json, json};
 
 /// The tolerance of episodes, relative for numbers above one. They are equal with the mathematical
-/// library of the recordings. Another library may differ in the last digit of `sin` and `cos`, which the
-/// dynamics of a pole amplify.
+/// library of the recordings. Another library may differ in the last digit of `sin` and `cos`,
+/// which the dynamics of a pole amplify.
 const TOLERANCE: f32 = 1e-6;
 
 /// Replays every recorded rollout, in which only the first reset is seeded.

@@ -37,7 +37,7 @@ fn a_caught_ball_is_worth_one_after_nine_steps() {
     let played = steps(&mut driver, &[2, 2, 2, 1, 1, 1, 1, 1, 1]);
     assert!(played[..8].iter().all(|step| *step == Step::running(0.0)));
     assert_eq!(played[8], Step { reward: 1.0, terminated: true, truncated: false });
-    assert_eq!(driver.observation.as_f32().unwrap().iter().sum::<f32>(), 1.0); // the ball is on the paddle
+    assert_eq!(driver.observation.as_f32().unwrap().iter().sum::<f32>(), 1.0); // both in one cell
 }
 
 #[test]

@@ -195,7 +195,7 @@ fn invalid_reports_are_errors_of_the_environment() {
             &[&[See(0), See(1)], &[Terminate(0), See(1)], &[Terminate(0)]],
             "an observation, a reward",
         ),
-        (&[&[See(0)], &[See(0), Terminate(1)]], "an end though it was never observed"),
+        (&[&[See(0)], &[See(0), Terminate(1)]], "an end although it was never observed"),
     ];
     for (lines, report) in cases {
         let error = failure(lines);
@@ -213,7 +213,9 @@ fn a_reset_must_start_an_episode_with_observations_in_their_spaces() {
         assert!(matches!(error, EnvError::InvalidReport { .. }), "{error}");
     }
     let error = checked(&[&[See(0), Nonsense(1)]]).reset(&ResetOptions::new()).unwrap_err();
-    assert_eq!(error.to_string(), "agent `b`: -1 is not an element of Discrete(5000)");
+    let expected = "agent `b`: `Script` observed -1, which is not in its observation space \
+                    Discrete(5000); correct the environment or its space";
+    assert_eq!(error.to_string(), expected);
 }
 
 #[test]

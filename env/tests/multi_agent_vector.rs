@@ -37,7 +37,7 @@ impl Vector {
         Self { envs, out, actions }
     }
 
-    /// Every agent that must act does `action`.
+    /// Steps with `action` for every agent that must act.
     fn step(&mut self, action: impl Fn(usize, usize) -> i64) -> rekindle_env::Result<()> {
         for (env, (actions, step)) in self.actions.iter_mut().zip(self.out.current()).enumerate() {
             actions.clear();
@@ -50,12 +50,17 @@ impl Vector {
 }
 
 #[test]
-fn ids_of_the_other_kind_say_what_to_call_instead() {
+fn ids_of_the_other_kind_say_what_to_do_instead() {
     let error = make("TicTacToe-v0").unwrap_err();
-    assert!(error.to_string().contains("multi-agent environment; make it with `make_multi_agent`"));
+    assert!(
+        error.to_string().contains("map its agents to policies with `.multi_agent(..)`"),
+        "{error}"
+    );
+    assert!(error.to_string().contains("make it with `make_multi_agent`"), "{error}");
     assert!(matches!(make_vec("TicTacToe-v0", 1), Err(EnvError::WrongKindOfEnv { .. })));
     let error = make_multi_agent("CartPole-v1").unwrap_err();
-    assert!(error.to_string().contains("single-agent environment; make it with `make`"), "{error}");
+    assert!(error.to_string().contains("leave out `.multi_agent(..)`"), "{error}");
+    assert!(error.to_string().contains("make it with `make` or `make_vec`"), "{error}");
     assert!(make_multi_agent_vec("CartPole-v1", 1).is_err());
     let error = make_multi_agent("TicTacTo-v0").unwrap_err();
     assert!(error.to_string().contains("did you mean `TicTacToe-v0`?"), "{error}");
@@ -80,7 +85,7 @@ fn both_kinds_share_their_ids() {
 }
 
 #[test]
-fn copies_begin_differently_and_end_each_by_itself() {
+fn copies_start_differently_and_end_independently() {
     let mut table = Table::new(make_multi_agent_with("MultiAgentCartPole-v1", &two()).unwrap());
     table.reset(&ResetOptions::seed(0)).unwrap();
     assert_ne!(
@@ -112,7 +117,7 @@ fn copies_begin_differently_and_end_each_by_itself() {
 }
 
 #[test]
-fn copies_of_a_limited_environment_are_truncated_each() {
+fn copies_of_a_limited_environment_are_truncated_independently() {
     let env = |steps| TimeLimit::new(CartPole::new(&EnvConfig::new()).unwrap(), steps).unwrap();
     let copies = MultiAgentCopies::new(vec![env(2), env(4)]).unwrap();
     assert_eq!(copies.name(), "MultiAgentCartPole");
@@ -131,7 +136,7 @@ fn copies_of_a_limited_environment_are_truncated_each() {
 }
 
 #[test]
-fn an_agent_in_a_copy_sees_what_it_would_see_alone() {
+fn an_agent_in_a_copy_observes_what_the_single_environment_does() {
     let mut table = Table::new(make_multi_agent("MultiAgentPendulum-v1").unwrap());
     assert_eq!(table.env.possible_agents().len(), 1); // RLlib's default
     table.reset(&ResetOptions::seed(3)).unwrap();
@@ -150,7 +155,7 @@ fn an_episode_that_ends_in_a_vector_is_followed_by_the_next() {
     assert!(
         format!("{:?}", vector.envs).starts_with("MultiAgentVectorEnv { num_envs: 2, player1:")
     );
-    // In the first environment `player2` marks the centre, too; in the second, another cell.
+    // In the first environment, `player2` marks the taken center; in the second, another cell.
     vector.step(|_, _| 4).unwrap();
     vector.step(|env, _| [4, 0][env]).unwrap();
     assert_eq!([vector.out.is_done(0), vector.out.is_done(1)], [true, false]);
@@ -169,7 +174,7 @@ fn an_episode_that_ends_in_a_vector_is_followed_by_the_next() {
 }
 
 #[test]
-fn a_failed_environment_of_a_vector_is_restarted_alone() {
+fn only_the_failed_environment_of_a_vector_is_restarted() {
     let config = two().with("p_crash", 0.05).with("p_crash_reset", 0.1);
     let make = |config: &EnvConfig| {
         Vector::new(make_multi_agent_vec_with("MultiAgentCrashingCartPole-v1", 3, config).unwrap())
@@ -192,7 +197,7 @@ fn a_failed_environment_of_a_vector_is_restarted_alone() {
                 assert!(!vector.out.is_done(index));
             }
         }
-        // Everybody who is there acts; nobody's step was lost on the way.
+        // All present agents act, and no step was lost.
         for step in vector.out.current() {
             assert!(step.agents_to_act().count() > 0);
         }

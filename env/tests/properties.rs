@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use rekindle_env::np_random::Generator;
-use rekindle_env::{Buffer, Discrete, Space, Value};
+use rekindle_env::{Buffer, Space, Value};
 
 fn shape() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(1_usize..4, 0..3)
@@ -29,8 +29,10 @@ fn leaf() -> impl Strategy<Value = Space> {
         float_box(),
         shape().prop_map(|shape| Space::boxed(-1.0, 1.0, &shape).unwrap()),
         shape().prop_map(|shape| Space::image(&shape).unwrap()),
+        (shape(), -9..9, 0..9)
+            .prop_map(|(shape, low, n)| Space::int_box(low, low + n, &shape).unwrap()),
         (1_usize..6, -5_i64..5)
-            .prop_map(|(n, start)| Space::Discrete(Discrete::with_start(n, start).unwrap())),
+            .prop_map(|(n, start)| Space::discrete_with_start(n, start).unwrap()),
         prop::collection::vec(1_usize..5, 1..4)
             .prop_map(|nvec| Space::multi_discrete(nvec).unwrap()),
         (1_usize..9).prop_map(|n| Space::multi_binary(n).unwrap()),

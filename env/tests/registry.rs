@@ -1,4 +1,4 @@
-//! Environments by name.
+//! Environments by id.
 #![allow(clippy::panic, clippy::unwrap_used)] // A test that cannot go on should say so at once.
 
 mod common;
@@ -52,7 +52,7 @@ fn registered_environments_are_made_by_id() {
 #[test]
 fn made_environments_print_their_spaces() {
     let single = format!("{:?}", make("CartPole-v1").unwrap());
-    assert!(single.starts_with("CartPole { observation_space: Box("), "{single}");
+    assert!(single.starts_with("CartPole-v1 { observation_space: Box("), "{single}");
     let vector = format!("{:?}", make_vec("CartPole-v1", 2).unwrap());
     assert!(vector.starts_with("VectorEnv { num_envs: 2, observation_space: Box("), "{vector}");
 }
@@ -81,7 +81,7 @@ fn a_specification_can_be_given_another_limit_or_none() {
 }
 
 #[test]
-fn configuration_reaches_single_and_vectorised_environments() {
+fn configuration_reaches_single_and_vectorized_environments() {
     let config = EnvConfig::new().with("sutton_barto_reward", true);
     let mut driver = Driver::new(make_with("CartPole-v1", &config).unwrap());
     driver.reset(&ResetOptions::new()).unwrap();
@@ -98,7 +98,7 @@ fn configuration_reaches_single_and_vectorised_environments() {
     let error = make_vec_with("CartPole-v1", 2, &mistyped).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`CartPole` has no option `sutton_barto`; known: `sutton_barto_reward`"
+        "`CartPole-v1` has no option `sutton_barto`; known: `sutton_barto_reward`"
     );
     assert!(matches!(make_vec("CartPole-v1", 0).unwrap_err(), EnvError::ShapeMismatch { .. }));
 }
@@ -134,7 +134,7 @@ fn a_panic_while_an_environment_is_made_leaves_the_registry_usable() {
     assert!(make("CartPole-v1").is_ok());
 }
 
-/// A vector that is one from birth: it counts the calls of its entry point's settings.
+/// A vector with its own entry point, which records its settings.
 struct Together(SyncVectorEnv<Pendulum>);
 
 impl VectorEnv for Together {

@@ -5,18 +5,18 @@ mod common;
 
 use common::{f32s, golden, value};
 use rekindle_env::np_random::Generator;
-use rekindle_env::{BoxSpace, Buffer, EnvError, Space, SpaceSampler, Value};
+use rekindle_env::{BoxDType, BoxSpace, Buffer, EnvError, Space, SpaceSampler, Value};
 use serde_json::json;
 
-/// The spaces which `scripts/record_gymnasium.py` samples from.
+/// The spaces that `scripts/record_gymnasium.py` samples.
 fn recorded(name: &str) -> Space {
     match name {
         "box" => Space::boxed(-2.5, 3.0, &[3]),
         "box_per_element" => Space::box_between([-1.0, 0.0, 5.0], [1.0, 0.5, 5.0]),
         "box_uint8" => Space::image(&[2, 3]),
-        "box_uint8_narrow" => BoxSpace::bytes(3, 9, &[5]).map(Space::Box),
+        "box_uint8_narrow" => Space::bytes(3, 9, &[5]),
         "discrete" => Space::discrete(5),
-        "discrete_start" => rekindle_env::Discrete::with_start(3, -1).map(Space::Discrete),
+        "discrete_start" => Space::discrete_with_start(3, -1),
         "multi_discrete" => Space::multi_discrete([3, 1, 7]),
         "multi_binary" => Space::multi_binary(6),
         "dict" => Space::dict([
@@ -97,7 +97,7 @@ fn impossible_spaces_are_refused() {
     let spaces = [
         Space::discrete(0),
         Space::discrete(usize::MAX),
-        rekindle_env::Discrete::with_start(2, i64::MAX).map(Space::Discrete),
+        Space::discrete_with_start(2, i64::MAX),
         Space::multi_discrete([]),
         Space::multi_discrete([2, 0]),
         Space::multi_discrete([usize::MAX, 2]),
@@ -130,7 +130,7 @@ fn spaces_contain_exactly_their_elements() {
     assert!(!number.contains(&Value::from([0.0])));
     assert!(!number.contains(&Value::from([0_u8, 1])));
 
-    let choice = rekindle_env::Discrete::with_start(3, -1).map(Space::Discrete).unwrap();
+    let choice = Space::discrete_with_start(3, -1).unwrap();
     assert!([-1, 0, 1].iter().all(|&i| choice.contains(&Value::from(i))));
     assert!(![-2, 2].iter().any(|&i| choice.contains(&Value::from(i))));
 
@@ -227,7 +227,7 @@ fn boxes_are_compact_and_exact_in_json() {
 }
 
 #[test]
-fn deserialised_spaces_are_validated() {
+fn deserialized_spaces_are_validated() {
     let invalid = [
         json!({ "Discrete": { "n": 0 } }),
         json!({ "MultiDiscrete": { "nvec": [] } }),
@@ -238,6 +238,9 @@ fn deserialised_spaces_are_validated() {
         json!({ "Box": { "low": [0.5], "high": [9.0], "shape": [2], "dtype": "uint8" } }),
         json!({ "Box": { "low": ["x"], "high": [9.0], "shape": [2], "dtype": "float32" } }),
         json!({ "Box": { "low": [], "high": [], "shape": [0], "dtype": "float32" } }),
+        json!({ "Box": { "low": [0.5], "high": [9.0], "shape": [2], "dtype": "int64" } }),
+        json!({ "Box": { "low": [0.0], "high": [1.0], "shape": [2], "dtype": "float64" } }),
+        json!({ "Discrete": { "n": 2, "start": 2_147_483_648_i64 } }),
     ];
     for json in invalid {
         assert!(serde_json::from_value::<Space>(json.clone()).is_err(), "{json}");
@@ -253,4 +256,134 @@ fn a_sampler_continues_exactly_after_json() {
     for _ in 0..5 {
         assert_eq!(restored.sample(), sampler.sample());
     }
+}
+
+#[test]
+fn choices_beyond_32_bits_are_refused_where_the_space_is_built() {
+    let (first, last) = (i64::from(i32::MIN), i64::from(i32::MAX));
+    for (n, start) in [(1, last), (2, last - 1), (1 << 31, 0), (1 << 32, first)] {
+        let space = Space::discrete_with_start(n, start).unwrap();
+        assert_eq!(space.as_discrete().unwrap().start(), start);
+    }
+    for (n, start) in [(1, last + 1), (2, last), (1, first - 1), ((1 << 31) + 1, 0)] {
+        let error = Space::discrete_with_start(n, start).unwrap_err().to_string();
+        assert!(error.contains("between -2^31 and 2^31 - 1"), "{error}");
+        assert!(error.contains(&format!("Discrete({n}, start={start})")), "{error}");
+    }
+    assert!(Space::multi_discrete([2, 1 << 31]).is_ok());
+    assert!(Space::multi_discrete([2, (1 << 31) + 1]).is_err());
+}
+
+/// A box of integers of either type.
+fn ints(low: f32, high: f32, shape: &[usize], dtype: BoxDType) -> Space {
+    Space::Box(BoxSpace::uniform(low, high, shape).unwrap().with_dtype(dtype).unwrap())
+}
+
+#[test]
+fn boxes_of_integers_draw_gymnasiums_samples() {
+    // Gymnasium draws all integer types in the same way; the recordings are of bytes.
+    for record in golden("spaces").iter().filter(|record| record["space"] == "box_uint8_narrow") {
+        for dtype in [BoxDType::Int32, BoxDType::Int64] {
+            let mut sampler = ints(3.0, 9.0, &[5], dtype).sampler(record["seed"].as_u64().unwrap());
+            for sample in record["samples"].as_array().unwrap() {
+                let numbers: Vec<i64> = serde_json::from_value(sample.clone()).unwrap();
+                assert_eq!(sampler.sample(), Value::Int(numbers));
+            }
+        }
+    }
+}
+
+#[test]
+fn boxes_of_integers_contain_whole_numbers_within_their_bounds() {
+    let space = Space::int_box(-3, 9, &[2]).unwrap();
+    assert_eq!(space.to_string(), "Box(-3, 9, (2,), int32)");
+    assert!(space.contains(&Value::from([-3_i64, 9])));
+    for outside in [Value::from([-4_i64, 9]), Value::from([-3_i64, 10]), Value::from([0_i64])] {
+        assert!(!space.contains(&outside), "{outside:?}");
+    }
+    assert!(!space.contains(&Value::from([0.0, 1.0])));
+    assert!(!Space::unbounded(&[2]).unwrap().contains(&Value::from([0_i64, 1])));
+
+    let infinity = f32::INFINITY;
+    let wide = i64::from(i32::MAX) + 1;
+    assert!(!ints(-infinity, infinity, &[1], BoxDType::Int32).contains(&Value::from([wide])));
+    assert!(ints(-infinity, infinity, &[1], BoxDType::Int64).contains(&Value::from([wide])));
+    let large = ints(0.0, 16_777_216.0, &[1], BoxDType::Int64);
+    assert!(large.contains(&Value::from([16_777_216_i64])));
+    assert!(!large.contains(&Value::from([16_777_217_i64])));
+
+    let single = Space::int_box(0, 1, &[]).unwrap();
+    assert!(single.contains(&Value::from(1)) && !single.contains(&Value::from(2)));
+}
+
+#[test]
+fn samples_of_integers_are_elements_and_reach_both_bounds() {
+    let mut rng = Generator::from_seed(0);
+    let infinity = f32::INFINITY;
+    for (low, high) in [(-2.0, 2.0), (5.0, infinity), (-infinity, -5.0), (-infinity, infinity)] {
+        let space = ints(low, high, &[3], BoxDType::Int32);
+        let mut buffer = Buffer::zeros(&space, 1);
+        let mut seen = Vec::new();
+        for _ in 0..500 {
+            space.sample_into(&mut rng, buffer.row_mut(0)).unwrap();
+            assert!(space.contains_row(buffer.row(0)));
+            seen.extend_from_slice(buffer.row(0).ints().unwrap());
+        }
+        for bound in [low, high].into_iter().filter(|bound| bound.is_finite()) {
+            assert!(seen.contains(&(bound as i64)), "{space}");
+        }
+        assert!(seen.iter().min() < seen.iter().max());
+    }
+}
+
+#[test]
+fn boxes_of_integers_flatten_and_survive_json() {
+    let space = Space::dict([
+        ("count", Space::int_box(0, 7, &[]).unwrap()),
+        ("grid", Space::int_box(-3, 9, &[2, 2]).unwrap()),
+    ])
+    .unwrap();
+    let element =
+        Value::dict([("count", Value::from(7)), ("grid", Value::from([-3_i64, 0, 9, 1]))]);
+    let mut buffer = Buffer::zeros(&space, 0);
+    buffer.push_value(&element).unwrap();
+    assert!(space.contains_row(buffer.row(0)));
+    let mut flat = [0.0; 5];
+    space.flatten(buffer.row(0), &mut flat).unwrap();
+    assert_eq!(flat, [7.0, -3.0, 0.0, 9.0, 1.0]);
+    assert_eq!(space.unflatten(&flat).unwrap(), element);
+    let flat_space = space.flatten_space();
+    assert_eq!(flat_space.as_box().unwrap().low(), [0.0, -3.0, -3.0, -3.0, -3.0]);
+
+    let text = serde_json::to_string(&space).unwrap();
+    assert!(text.contains(r#""dtype":"int32""#), "{text}");
+    assert_eq!(serde_json::from_str::<Space>(&text).unwrap(), space);
+    let floats = space.with_float_boxes();
+    assert_eq!(floats.as_dict().unwrap().get("grid").unwrap().as_box().unwrap().shape(), [2, 2]);
+    assert_eq!(floats.with_float_boxes(), floats);
+}
+
+#[test]
+fn bounds_that_do_not_fit_the_element_type_are_refused() {
+    let with = |low, high, dtype| BoxSpace::uniform(low, high, &[1]).unwrap().with_dtype(dtype);
+    let boxed = |space: Space| space.as_box().unwrap().clone();
+    let refused = [
+        (with(0.0, 2.5, BoxDType::Int32), "not a whole number"),
+        (with(0.0, 33_554_432.0, BoxDType::Int64), "beyond 2^24"),
+        (with(-1.0, 255.0, BoxDType::Uint8), "between 0 and 255"),
+        (with(0.0, f32::INFINITY, BoxDType::Uint8), "between 0 and 255"),
+        (Space::int_box(0, i32::MAX, &[1]).map(boxed), "beyond 2^24"),
+        (Space::int_box(0, 16_777_217, &[1]).map(boxed), "beyond 2^24"),
+    ];
+    for (space, reason) in refused {
+        let error = space.unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+    assert!(Space::int_box(i32::from(i16::MIN), 1 << 24, &[1]).is_ok());
+    let torque = BoxSpace::uniform(-2.0, 2.0, &[1]).unwrap();
+    assert_eq!(
+        torque.clone().with_dtype(BoxDType::Int64).unwrap().to_string(),
+        "Box(-2, 2, (1,), int64)"
+    );
+    assert_eq!(torque.clone().with_dtype(BoxDType::Float32).unwrap(), torque);
 }

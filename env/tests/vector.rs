@@ -105,7 +105,7 @@ fn errors_name_the_environment_they_come_from() {
     for (_, failure) in error.failed_envs() {
         assert!(matches!(failure, EnvError::StepBeforeReset { .. }), "{error}");
     }
-    assert!(error.to_string().contains("first; environment 1: `CartPole` was"), "{error}");
+    assert!(error.to_string().contains("first; environment 1: `CartPole-v1` was"), "{error}");
     envs.reset(&seeds_from(None, 2), &mut out).unwrap();
     let error = envs.step(&actions(&[1, 2]), &mut out).unwrap_err();
     assert_eq!(error.to_string(), "environment 1: action 2 is not in the action space Discrete(2)");

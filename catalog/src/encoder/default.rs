@@ -41,12 +41,12 @@ pub(crate) fn default_encoder<C: Catalog + ?Sized>(
 
 fn box_encoder(cx: CatalogContext<'_>, b: &BoxSpace, space: &Space) -> Result<BoxEncoder> {
     let bytes = b.dtype() == BoxDType::Uint8;
-    if let Some(dims) = image_dims(b) {
+    if let Some(dims) = image_dims(b).filter(|_| !b.dtype().is_int()) {
         let encoder = CnnEncoder::new(&cnn(cx.config, dims), cx.builder)?;
         return Ok(BoxEncoder::new(if bytes { encoder.of_bytes() } else { encoder }));
     }
-    // A batch has one dimension more.
-    if b.shape().len() >= MAX_RANK {
+    // A batch has one dimension more. Integers need a connector that flattens or scales them.
+    if b.shape().len() >= MAX_RANK || b.dtype().is_int() {
         return Err(CatalogError::NoEncoder { space: space.to_string() });
     }
     let encoder = MlpEncoder::new(&fcnet(cx.config, b.size()), cx.builder);

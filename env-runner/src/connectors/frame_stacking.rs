@@ -68,6 +68,7 @@ impl Connector for FrameStacking {
                 high.into_iter().map(|high| high.max(0.0)).collect::<Vec<_>>(),
                 &shape,
             )?),
+            _ => return Err(refuse("only Boxes of float32 or uint8 can be stacked")),
         })
     }
 

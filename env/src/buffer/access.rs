@@ -4,46 +4,74 @@ use std::collections::BTreeMap;
 
 use super::leaf::Element;
 use super::{Buffer, Contents};
-use crate::{EnvError, Result};
+use crate::error::{EnvError, Result};
 
 impl Buffer {
-    /// The data of a `float32` leaf, `[rows, ..shape]`.
+    /// Returns the data of a `float32` leaf, `[rows, ..shape]`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] if the buffer is of another kind.
     #[inline]
     pub fn as_f32(&self) -> Result<&[f32]> {
         Ok(&f32::leaf(&self.column)?.data)
     }
 
-    /// The data of a `float32` leaf, to be overwritten.
+    /// Returns the data of a `float32` leaf for changes.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] if the buffer is of another kind.
     #[inline]
     pub fn as_f32_mut(&mut self) -> Result<&mut [f32]> {
         Ok(&mut f32::leaf_mut(&mut self.column)?.data)
     }
 
-    /// The data of a `uint8` or `MultiBinary` leaf, `[rows, ..shape]`.
+    /// Returns the data of a leaf of bytes or bits, `[rows, ..shape]`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] if the buffer is of another kind.
     #[inline]
     pub fn as_u8(&self) -> Result<&[u8]> {
         Ok(&u8::leaf(&self.column)?.data)
     }
 
-    /// The data of a `uint8` or `MultiBinary` leaf, to be overwritten.
+    /// Returns the data of a leaf of bytes or bits for changes.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] if the buffer is of another kind.
     #[inline]
     pub fn as_u8_mut(&mut self) -> Result<&mut [u8]> {
         Ok(&mut u8::leaf_mut(&mut self.column)?.data)
     }
 
-    /// The data of a `Discrete` or `MultiDiscrete` leaf, `[rows, ..shape]`.
+    /// Returns the data of a leaf of choices or integers, `[rows, ..shape]`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] if the buffer is of another kind.
     #[inline]
     pub fn as_i64(&self) -> Result<&[i64]> {
         Ok(&i64::leaf(&self.column)?.data)
     }
 
-    /// The data of a `Discrete` or `MultiDiscrete` leaf, to be overwritten.
+    /// Returns the data of a leaf of choices or integers for changes.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] if the buffer is of another kind.
     #[inline]
     pub fn as_i64_mut(&mut self) -> Result<&mut [i64]> {
         Ok(&mut i64::leaf_mut(&mut self.column)?.data)
     }
 
-    /// The shape of one row of a leaf; empty for `Discrete`.
+    /// Returns the shape of one row of a leaf: `[]` for a `Discrete`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] if the buffer is of another kind.
     pub fn shape(&self) -> Result<&[usize]> {
         match &self.column {
             Contents::Float(leaf) => Ok(&leaf.shape),
@@ -53,7 +81,11 @@ impl Buffer {
         }
     }
 
-    /// The parts of a `Dict`.
+    /// Returns the parts of a `Dict`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] if the buffer is of another kind.
     pub fn as_dict(&self) -> Result<&BTreeMap<String, Self>> {
         match &self.column {
             Contents::Dict(parts) => Ok(parts),
@@ -61,7 +93,11 @@ impl Buffer {
         }
     }
 
-    /// The parts of a `Tuple`.
+    /// Returns the parts of a `Tuple`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] if the buffer is of another kind.
     pub fn as_tuple(&self) -> Result<&[Self]> {
         match &self.column {
             Contents::Tuple(parts) => Ok(parts),
@@ -69,24 +105,35 @@ impl Buffer {
         }
     }
 
-    /// One part of a `Dict`.
+    /// Returns one part of a `Dict`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::MissingKey`] if there is none, [`EnvError::WrongKind`] for another kind of
+    /// buffer.
     #[inline]
     pub fn get(&self, key: &str) -> Result<&Self> {
         let parts = self.as_dict()?;
         parts.get(key).ok_or_else(|| EnvError::missing_key(key, parts.keys()))
     }
 
-    /// One part of a `Tuple`.
+    /// Returns one part of a `Tuple`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::MissingKey`] if there is none, [`EnvError::WrongKind`] for another kind of
+    /// buffer.
     #[inline]
     pub fn index(&self, position: usize) -> Result<&Self> {
         let parts = self.as_tuple()?;
         parts.get(position).ok_or_else(|| EnvError::missing_part(position, parts.len()))
     }
 
-    /// Every leaf with its path, in canonical order: `Dict` keys sorted, `Tuple` parts in order.
+    /// Returns every leaf with its path: parts of a `Dict` sorted by key, those of a `Tuple` in
+    /// order.
     ///
-    /// A path joins keys and positions with dots, as in `arm.joints.0`; a leaf by itself has the
-    /// empty path.
+    /// A path joins keys and positions with dots, as in `arm.joints.0`. The path of a buffer that
+    /// is a leaf itself is empty.
     #[must_use]
     pub fn leaves(&self) -> Vec<(String, &Self)> {
         let mut leaves = Vec::new();

@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Contents;
-use crate::Result;
+use crate::error::Result;
 
 /// Rows of one shape and element type, row-major: `[rows, ..shape]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,13 +50,14 @@ impl<T: Element> Leaf<T> {
         self.data.resize(rows * self.width(), T::default());
     }
 
-    /// Appends the rows which `source` has among `rows`.
+    /// Appends the `rows` of `source`, without those that do not exist.
     pub(super) fn append(&mut self, source: &Self, rows: &Rows<'_>) {
         match rows {
             Rows::Range(range) => {
                 self.data.extend_from_slice(source.rows(range.clone()).unwrap_or_default());
             }
-            // Rows of a few elements are copied as arrays: a call for each costs more than the copy.
+            // Short rows are copied as arrays: for them, a call of `memcpy` costs more than the
+            // copy.
             Rows::At(indices) => match self.width() {
                 1 => self.append_arrays::<1>(source, indices),
                 2 => self.append_arrays::<2>(source, indices),
@@ -92,25 +93,25 @@ impl<T: Element> Leaf<T> {
         }
     }
 
-    /// Whether `rows` rows of this shape are what is stored.
+    /// Whether the data is exactly `rows` rows of the shape.
     pub(super) fn holds(&self, rows: usize) -> bool {
         let cells = checked_width(&self.shape).and_then(|width| width.checked_mul(rows));
         cells == Some(self.data.len())
     }
 }
 
-/// Elements per row, if a shape out of foreign hands has a number of them.
+/// Elements per row of an untrusted shape, unless their number overflows.
 pub(super) fn checked_width(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1_usize, |width, &size| width.checked_mul(size))
 }
 
-/// A choice of rows.
+/// A selection of rows.
 pub(super) enum Rows<'a> {
     Range(Range<usize>),
     At(&'a [usize]),
 }
 
-/// An element type that a leaf may have.
+/// An element type of a leaf.
 pub(super) trait Element: Copy + Default + PartialEq + Debug {
     fn leaf(column: &Contents) -> Result<&Leaf<Self>>;
     fn leaf_mut(column: &mut Contents) -> Result<&mut Leaf<Self>>;

@@ -1,4 +1,4 @@
-//! A buffer taken apart, to hand its storage on without a copy.
+//! The storage of a buffer, to be passed on without a copy.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use super::{Buffer, Contents};
 /// The storage of a [`Buffer`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Parts {
-    /// A `float32` leaf: row-major data and the shape of one row.
+    /// A leaf of `f32`: row-major data and the shape of one row.
     Float(Vec<f32>, Vec<usize>),
-    /// A `uint8` or `MultiBinary` leaf: row-major data and the shape of one row.
+    /// A leaf of bytes or bits: row-major data and the shape of one row.
     Byte(Vec<u8>, Vec<usize>),
-    /// A `Discrete` or `MultiDiscrete` leaf: row-major data and the shape of one row.
+    /// A leaf of choices or integers: row-major data and the shape of one row.
     Int(Vec<i64>, Vec<usize>),
     /// One buffer per key.
     Dict(BTreeMap<String, Buffer>),
@@ -20,7 +20,7 @@ pub enum Parts {
 }
 
 impl Buffer {
-    /// Takes the buffer apart; nothing is copied.
+    /// Returns the storage without copying it.
     #[must_use]
     pub fn into_parts(self) -> Parts {
         match self.column {
@@ -31,13 +31,16 @@ impl Buffer {
             Contents::Tuple(parts) => Parts::Tuple(parts),
         }
     }
-}
 
-impl Buffer {
-    /// One part of a `Dict` by key, or of a `Tuple` by position, to be changed.
+    /// Returns one part of a `Dict` by its key, or of a `Tuple` by its position, for changes.
     ///
     /// The caller keeps the parts equally long.
-    pub fn part_mut(&mut self, key: &str) -> crate::Result<&mut Self> {
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::MissingKey`](crate::EnvError::MissingKey) if there is no such part,
+    /// [`EnvError::WrongKind`](crate::EnvError::WrongKind) for a leaf.
+    pub fn part_mut(&mut self, key: &str) -> crate::error::Result<&mut Self> {
         let is_dict = matches!(self.column, Contents::Dict(_));
         // Asked first, because the error needs the buffer while the borrow of the part lives on.
         if is_dict {
@@ -50,6 +53,6 @@ impl Buffer {
             Contents::Tuple(parts) => parts.get_mut(key.parse().unwrap_or(usize::MAX)),
             _ => None,
         }
-        .ok_or_else(|| crate::EnvError::wrong_kind("a Dict or Tuple", "a leaf"))
+        .ok_or_else(|| crate::error::EnvError::wrong_kind("a Dict or Tuple", "a leaf"))
     }
 }

@@ -1,12 +1,13 @@
-//! Cursors to one element of a buffer.
+//! Cursors to the elements of a buffer.
 
 use std::fmt;
 
 use super::leaf::Element;
 use super::{Buffer, Contents};
-use crate::{EnvError, Result, Value};
+use crate::error::{EnvError, Result};
+use crate::value::Value;
 
-/// One element of a [`Buffer`], to be read.
+/// A cursor that reads one element of a [`Buffer`].
 #[derive(Clone, Copy)]
 pub struct Row<'a> {
     pub(super) buffer: &'a Buffer,
@@ -19,37 +20,64 @@ impl<'a> Row<'a> {
         Self { buffer, index }
     }
 
-    /// The buffer it is a row of.
+    /// Returns the buffer that holds the row.
     #[inline]
     #[must_use]
     pub fn buffer(self) -> &'a Buffer {
         self.buffer
     }
 
-    /// Whether it is a leaf of this shape.
+    /// The same row of a part of its buffer.
+    #[inline]
+    pub(crate) fn of(self, part: &'a Buffer) -> Self {
+        Self::new(part, self.index)
+    }
+
+    /// Whether the row is a leaf of this shape.
     pub(crate) fn has_shape(self, shape: &[usize]) -> bool {
         self.buffer.shape().is_ok_and(|found| found == shape)
     }
 
-    /// The numbers of a `float32` `Box`.
+    /// Returns the numbers of a `float32` `Box`, row-major.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
+    /// not exist.
     #[inline]
     pub fn f32s(self) -> Result<&'a [f32]> {
         self.cells()
     }
 
-    /// The bytes of a `uint8` `Box` or the bits of a `MultiBinary`.
+    /// Returns the bytes of a `uint8` `Box` or the bits of a `MultiBinary`, row-major.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
+    /// not exist.
     #[inline]
     pub fn bytes(self) -> Result<&'a [u8]> {
         self.cells()
     }
 
-    /// The integers of a `MultiDiscrete`; of a `Discrete`, its one integer.
+    /// Returns the integers of a `MultiDiscrete` or an integer `Box`, or the single one of a
+    /// `Discrete`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
+    /// not exist.
     #[inline]
     pub fn ints(self) -> Result<&'a [i64]> {
         self.cells()
     }
 
-    /// The integer of a `Discrete`.
+    /// Returns the integer of a `Discrete`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
+    /// not exist.
     #[inline]
     pub fn discrete(self) -> Result<i64> {
         match (i64::leaf(&self.buffer.column)?.shape.as_slice(), self.ints()?) {
@@ -58,19 +86,32 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// One part of a `Dict`.
+    /// Returns one part of a `Dict`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::MissingKey`] if there is none, [`EnvError::WrongKind`] for another kind of row.
     #[inline]
     pub fn get(self, key: &str) -> Result<Self> {
         Ok(Self::new(self.buffer.get(key)?, self.index))
     }
 
-    /// One part of a `Tuple`.
+    /// Returns one part of a `Tuple`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::MissingKey`] if there is none, [`EnvError::WrongKind`] for another kind of row.
     #[inline]
     pub fn index(self, position: usize) -> Result<Self> {
         Ok(Self::new(self.buffer.index(position)?, self.index))
     }
 
-    /// An owned copy.
+    /// Returns an owned copy.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
+    /// not exist.
     pub fn to_value(self) -> Result<Value> {
         Ok(match &self.buffer.column {
             Contents::Float(_) => Value::Float(self.f32s()?.to_vec()),
@@ -98,7 +139,7 @@ impl<'a> Row<'a> {
 }
 
 impl fmt::Debug for Row<'_> {
-    /// Shows the element, as in `2`, `[0.5, 0.0]` or `{"door": 1}`, or why there is none.
+    /// Shows the element, as in `2`, `[0.5, 0.0]` or `{"door": 1}`, or the error of reading it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fn show(cells: Result<impl fmt::Debug>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             match cells {
@@ -121,9 +162,9 @@ impl fmt::Debug for Row<'_> {
     }
 }
 
-/// One element of a [`Buffer`], to be written.
+/// A cursor that writes one element of a [`Buffer`].
 ///
-/// A write that fails part of the way through a nested element leaves the parts before it written.
+/// A write that fails within a nested element leaves the parts before the failure written.
 pub struct RowMut<'a> {
     buffer: &'a mut Buffer,
     index: usize,
@@ -135,57 +176,94 @@ impl<'a> RowMut<'a> {
         Self { buffer, index }
     }
 
-    /// The same row, to be read.
+    /// Returns the same row for reading.
     #[inline]
     #[must_use]
     pub fn as_row(&self) -> Row<'_> {
         Row::new(self.buffer, self.index)
     }
 
-    /// The same row for a shorter time, so that it can be handed on and used again.
+    /// Returns the same row for a shorter lifetime, so that the cursor can be passed on and used
+    /// again.
     #[inline]
     #[must_use]
     pub fn reborrow(&mut self) -> RowMut<'_> {
         RowMut::new(self.buffer, self.index)
     }
 
-    /// The numbers of a `float32` `Box`.
+    /// Returns the numbers of a `float32` `Box` for changes.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
+    /// not exist.
     #[inline]
     pub fn f32s_mut(self) -> Result<&'a mut [f32]> {
         self.cells()
     }
 
-    /// The bytes of a `uint8` `Box` or the bits of a `MultiBinary`.
+    /// Returns the bytes of a `uint8` `Box` or the bits of a `MultiBinary` for changes.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
+    /// not exist.
     #[inline]
     pub fn bytes_mut(self) -> Result<&'a mut [u8]> {
         self.cells()
     }
 
-    /// The integers of a `MultiDiscrete`; of a `Discrete`, its one integer.
+    /// Returns the integers of a `MultiDiscrete` or an integer `Box`, or the single one of a
+    /// `Discrete`, for changes.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
+    /// not exist.
     #[inline]
     pub fn ints_mut(self) -> Result<&'a mut [i64]> {
         self.cells()
     }
 
-    /// Writes a `float32` `Box`.
+    /// Writes a `float32` `Box`, row-major.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
+    /// not exist, [`EnvError::ShapeMismatch`] if the number of values differs.
     #[inline]
     pub fn write_f32(&mut self, numbers: &[f32]) -> Result<()> {
         self.write_cells(numbers)
     }
 
-    /// Writes a `uint8` `Box` or a `MultiBinary`.
+    /// Writes a `uint8` `Box` or a `MultiBinary`, row-major.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
+    /// not exist, [`EnvError::ShapeMismatch`] if the number of values differs.
     #[inline]
     pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.write_cells(bytes)
     }
 
-    /// Writes a `MultiDiscrete`.
+    /// Writes a `MultiDiscrete` or an integer `Box`, row-major.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
+    /// not exist, [`EnvError::ShapeMismatch`] if the number of values differs.
     #[inline]
     pub fn write_ints(&mut self, numbers: &[i64]) -> Result<()> {
         self.write_cells(numbers)
     }
 
     /// Writes a `Discrete`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
+    /// not exist.
     #[inline]
     pub fn set_discrete(&mut self, number: i64) -> Result<()> {
         if !i64::leaf(&self.buffer.column)?.shape.is_empty() {
@@ -194,9 +272,13 @@ impl<'a> RowMut<'a> {
         self.write_cells(&[number])
     }
 
-    /// One part of a `Dict`.
+    /// Returns one part of a `Dict` for changes.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::MissingKey`] if there is none, [`EnvError::WrongKind`] for another kind of row.
     pub fn get_mut(&mut self, key: &str) -> Result<RowMut<'_>> {
-        self.buffer.get(key)?; // Knows what there is, where this key is missing.
+        self.buffer.get(key)?; // Its error lists the keys that exist.
         match &mut self.buffer.column {
             Contents::Dict(parts) => parts.get_mut(key).map(|part| part.row_mut(self.index)),
             _ => None,
@@ -204,9 +286,13 @@ impl<'a> RowMut<'a> {
         .ok_or_else(|| EnvError::missing_key(key, [].iter()))
     }
 
-    /// One part of a `Tuple`.
+    /// Returns one part of a `Tuple` for changes.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::MissingKey`] if there is none, [`EnvError::WrongKind`] for another kind of row.
     pub fn index_mut(&mut self, position: usize) -> Result<RowMut<'_>> {
-        self.buffer.index(position)?; // Knows what there is, where this position is missing.
+        self.buffer.index(position)?; // Its error lists the positions that exist.
         match &mut self.buffer.column {
             Contents::Tuple(parts) => parts.get_mut(position).map(|part| part.row_mut(self.index)),
             _ => None,
@@ -215,6 +301,11 @@ impl<'a> RowMut<'a> {
     }
 
     /// Writes an owned element.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
+    /// not exist, [`EnvError::ShapeMismatch`] if the number of values differs.
     pub fn write(&mut self, value: &Value) -> Result<()> {
         match (&self.buffer.column, value) {
             (Contents::Float(_), Value::Float(numbers)) => self.write_f32(numbers),
@@ -235,6 +326,11 @@ impl<'a> RowMut<'a> {
     }
 
     /// Copies a row of the same layout.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] if the layouts differ, [`EnvError::RowOutOfRange`] if a row does not
+    /// exist.
     #[inline]
     pub fn copy_from(&mut self, row: Row<'_>) -> Result<()> {
         self.buffer.copy_row(self.index, row.buffer, row.index)

@@ -1,10 +1,10 @@
-//! The operations that know how rows are stored.
+//! Operations on the rows of all leaves.
 
 use std::ops::Range;
 
 use super::leaf::{Leaf, Rows};
 use super::{Buffer, Contents};
-use crate::{EnvError, Result};
+use crate::error::{EnvError, Result};
 
 impl Buffer {
     pub(super) fn empty_like(&self, rows: usize) -> Self {
@@ -33,7 +33,7 @@ impl Buffer {
         self.rows = rows;
     }
 
-    /// Appends `count` rows of a buffer whose layout and rows have been checked.
+    /// Appends `count` rows. The caller has checked the layout of `source` and the rows.
     pub(super) fn append(&mut self, source: &Self, rows: &Rows<'_>, count: usize) {
         match (&mut self.column, &source.column) {
             (Contents::Float(to), Contents::Float(from)) => to.append(from, rows),
@@ -52,7 +52,7 @@ impl Buffer {
         self.rows += count;
     }
 
-    /// Copies one row of a buffer whose layout has been checked, as have both rows.
+    /// Copies one row. The caller has checked the layout of `source` and both rows.
     pub(super) fn copy_checked_row(&mut self, row: usize, source: &Self, source_row: usize) {
         match (&mut self.column, &source.column) {
             (Contents::Float(to), Contents::Float(from)) => to.copy_row(row, from, source_row),
@@ -85,7 +85,7 @@ impl Buffer {
         }
     }
 
-    /// The first difference in kind or shape to a buffer which this one should resemble.
+    /// Fails on the first difference in kind or shape to the `expected` buffer.
     pub(super) fn check_layout(&self, expected: &Self) -> Result<()> {
         match (&self.column, &expected.column) {
             (Contents::Dict(ours), Contents::Dict(theirs)) => {

@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::{discrete_action, reset_bounds};
+use crate::buffer::{Row, RowMut};
+use crate::env::{Env, ResetOptions, Step, load_state, save_state};
+use crate::error::Result;
 use crate::np_random::Generator;
-use crate::{
-    Env, EnvConfig, ResetOptions, Result, Row, RowMut, Space, Step, load_state, save_state,
-};
+use crate::options::EnvConfig;
+use crate::spaces::Space;
 
 /// Seconds between two states.
 const DT: f64 = 0.2;
@@ -30,8 +32,8 @@ const MAX_VELOCITY_2: f64 = 9.0 * PI;
 /// - Actions: 0, 1 and 2 apply a torque of -1, 0 and 1 at the elbow.
 /// - Reward: -1 per step, and 0 for the step that reaches the goal.
 /// - Terminates when the tip is above the line, one link's length above the upper joint.
-/// - Starts with all angles and velocities uniform in `[-0.1, 0.1]`; the reset options `low` and `high`
-///   change these bounds.
+/// - Starts with all angles and velocities uniform in `[-0.1, 0.1]`; the reset options `low` and
+///   `high` change these bounds.
 #[derive(Clone, Debug)]
 pub struct Acrobot {
     observation_space: Space,

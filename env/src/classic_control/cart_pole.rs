@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::{discrete_action, reset_bounds};
+use crate::buffer::{Row, RowMut};
+use crate::env::{Env, ResetOptions, Step, load_state, save_state};
+use crate::error::Result;
 use crate::np_random::Generator;
-use crate::{
-    Env, EnvConfig, ResetOptions, Result, Row, RowMut, Space, Step, load_state, save_state,
-};
+use crate::options::EnvConfig;
+use crate::spaces::Space;
 
 const GRAVITY: f64 = 9.8;
 const MASS_POLE: f64 = 0.1;
@@ -27,10 +29,10 @@ const THETA_THRESHOLD: f64 = 12.0 * 2.0 * std::f64::consts::PI / 360.0;
 /// - Observation: cart position, cart velocity, pole angle (radians), pole angular velocity.
 /// - Actions: 0 pushes to the left, 1 to the right.
 /// - Reward: 1 per step. With the option `sutton_barto_reward`, 0 per step and -1 at the end.
-/// - Terminates when the pole leans by more than 12 degrees, or when the cart is more than 2.4 from the
-///   center.
-/// - Starts with all four numbers uniform in `[-0.05, 0.05]`; the reset options `low` and `high` change
-///   these bounds.
+/// - Terminates when the pole leans by more than 12 degrees, or when the cart is more than 2.4 from
+///   the center.
+/// - Starts with all four numbers uniform in `[-0.05, 0.05]`; the reset options `low` and `high`
+///   change these bounds.
 #[derive(Clone, Debug)]
 pub struct CartPole {
     observation_space: Space,

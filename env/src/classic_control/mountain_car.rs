@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::{discrete_action, reset_bounds};
+use crate::buffer::{Row, RowMut};
+use crate::env::{Env, ResetOptions, Step, load_state, save_state};
+use crate::error::Result;
 use crate::np_random::Generator;
-use crate::{
-    Env, EnvConfig, ResetOptions, Result, Row, RowMut, Space, Step, load_state, save_state,
-};
+use crate::options::EnvConfig;
+use crate::spaces::Space;
 
 pub(super) const MIN_POSITION: f64 = -1.2;
 pub(super) const MAX_POSITION: f64 = 0.6;
@@ -22,7 +24,8 @@ pub(super) const GRAVITY: f64 = 0.0025;
 /// - Actions: 0 accelerates to the left, 1 does nothing, 2 accelerates to the right.
 /// - Reward: -1 per step.
 /// - Terminates at position 0.5 with a velocity of at least the option `goal_velocity` (0).
-/// - Starts at rest, uniform in `[-0.6, -0.4]`; the reset options `low` and `high` change these bounds.
+/// - Starts at rest, uniform in `[-0.6, -0.4]`; the reset options `low` and `high` change these
+///   bounds.
 #[derive(Clone, Debug)]
 pub struct MountainCar {
     observation_space: Space,

@@ -5,10 +5,12 @@ use serde_json::Value as Json;
 
 use super::mountain_car::{GRAVITY, MAX_POSITION, MAX_SPEED, MIN_POSITION, observation_space};
 use super::{continuous_action, reset_bounds};
+use crate::buffer::{Row, RowMut};
+use crate::env::{Env, ResetOptions, Step, load_state, save_state};
+use crate::error::Result;
 use crate::np_random::Generator;
-use crate::{
-    Env, EnvConfig, ResetOptions, Result, Row, RowMut, Space, Step, load_state, save_state,
-};
+use crate::options::EnvConfig;
+use crate::spaces::Space;
 
 const GOAL_POSITION: f64 = 0.45;
 const POWER: f64 = 0.0015;
@@ -19,7 +21,8 @@ const POWER: f64 = 0.0015;
 /// - Action: the force, clipped to `[-1, 1]`.
 /// - Reward: `-0.1 action²` per step, with the unclipped action, and 100 for reaching the goal.
 /// - Terminates at position 0.45 with a velocity of at least the option `goal_velocity` (0).
-/// - Starts at rest, uniform in `[-0.6, -0.4]`; the reset options `low` and `high` change these bounds.
+/// - Starts at rest, uniform in `[-0.6, -0.4]`; the reset options `low` and `high` change these
+///   bounds.
 #[derive(Clone, Debug)]
 pub struct MountainCarContinuous {
     observation_space: Space,

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::continuous_action;
+use crate::buffer::{Row, RowMut};
+use crate::env::{Env, ResetOptions, Step, load_state, save_state};
+use crate::error::{EnvError, Result};
 use crate::np_random::Generator;
-use crate::{
-    Env, EnvConfig, EnvError, ResetOptions, Result, Row, RowMut, Space, Step, load_state,
-    save_state,
-};
+use crate::options::EnvConfig;
+use crate::spaces::Space;
 
 const MASS: f64 = 1.0;
 const LENGTH: f64 = 1.0;
@@ -25,8 +26,8 @@ const MAX_TORQUE: f32 = 2.0;
 /// - Action: the torque, clipped to `[-2, 2]`.
 /// - Reward: `-(angle² + 0.1 velocity² + 0.001 torque²)` with the state before the step.
 /// - Never terminates.
-/// - Starts with the angle uniform in `[-x_init, x_init]` and the velocity in `[-y_init, y_init]`; these
-///   are the reset options (pi and 1).
+/// - Starts with the angle uniform in `[-x_init, x_init]` and the velocity in `[-y_init, y_init]`;
+///   these are the reset options (pi and 1).
 /// - Option: `g` (10), the gravity in m/s².
 #[derive(Clone, Debug)]
 pub struct Pendulum {

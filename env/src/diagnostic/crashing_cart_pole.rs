@@ -1,15 +1,16 @@
 //! A pole on a cart whose simulator crashes.
 
 use crate::classic_control::CartPole;
+use crate::error::Result;
+use crate::options::EnvConfig;
 use crate::wrappers::{Faults, Faulty};
-use crate::{EnvConfig, Result};
 
 /// Creates `CrashingCartPole-v1`: [`CartPole`] that crashes and stalls at random. RLlib's
 /// `CartPoleCrashing`.
 ///
-/// Options: those of [`Faults`], by default crashes in one of 10 000 steps and one of 1000 resets, and
-/// those of [`CartPole::new`]. Without faults, episodes equal those of [`CartPole`] from the same
-/// seeds.
+/// Options: those of [`Faults`], by default crashes in one of 10 000 steps and one of 1000 resets,
+/// and those of [`CartPole::new`]. Without faults, episodes equal those of [`CartPole`] from the
+/// same seeds.
 ///
 /// ```
 /// use rekindle_env::{EnvConfig, make_with};

@@ -2,20 +2,24 @@
 
 use serde_json::Value as Json;
 
+use crate::buffer::{Buffer, Row, RowMut};
 use crate::classic_control::CartPole;
-use crate::{Buffer, Env, EnvConfig, EnvError, ResetOptions, Result, Row, RowMut, Space, Step};
+use crate::env::{Env, ResetOptions, Step};
+use crate::error::{EnvError, Result};
+use crate::options::EnvConfig;
+use crate::spaces::Space;
 
 /// `NestedCartPole-v1`: [`CartPole`] whose observation is spread over a nested space.
 ///
-/// The observation holds the same information as the flat one, so that an agent that reads every part
-/// learns as well as in [`CartPole`], and one that loses a part does not:
+/// The observation holds the same information as the flat one, so that an agent that reads every
+/// part learns as well as in [`CartPole`], and one that loses a part does not:
 ///
 /// - `cart`, a `Dict`: `position` and `velocity`, a `Box` of one number each.
-/// - `pole`, a `Tuple`: the angle as a `Box` of one number (radians), and the side to which the pole
-///   leans as a `Discrete`, 0 for left and 1 for right.
+/// - `pole`, a `Tuple`: the angle as a `Box` of one number (radians), and the side to which the
+///   pole leans as a `Discrete`, 0 for left and 1 for right.
 /// - `angular_velocity`, a `Box` of one number.
-/// - `moves`, a `MultiDiscrete`: the directions in which the cart and the pole move, 0 for left and 1
-///   for right.
+/// - `moves`, a `MultiDiscrete`: the directions in which the cart and the pole move, 0 for left and
+///   1 for right.
 ///
 /// Everything else, including options and random streams, is as in [`CartPole`].
 #[derive(Clone, Debug)]

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::env::invalid_action;
+use crate::buffer::{Row, RowMut};
+use crate::env::{Env, ResetOptions, Step, invalid_action, load_state, save_state};
+use crate::error::{EnvError, Result};
 use crate::np_random::Generator;
-use crate::{
-    Env, EnvError, ResetOptions, Result, Row, RowMut, Space, Step, load_state, save_state,
-};
+use crate::spaces::Space;
 
 /// Random observations and rewards, regardless of the actions: RLlib's `RandomEnv`.
 ///
@@ -39,8 +39,8 @@ struct State {
 }
 
 impl RandomEnv {
-    /// Creates an environment with these spaces. Rewards are uniform in `[-1, 1)`, and each step ends
-    /// its episode with probability 0.1.
+    /// Creates an environment with these spaces. Rewards are uniform in `[-1, 1)`, and each step
+    /// ends its episode with probability 0.1.
     #[must_use]
     pub fn new(observation_space: Space, action_space: Space) -> Self {
         Self {

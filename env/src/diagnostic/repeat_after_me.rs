@@ -5,18 +5,19 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::env::{discrete_action, invalid_state};
+use crate::buffer::{Row, RowMut};
+use crate::env::{Env, ResetOptions, Step, discrete_action, invalid_state, load_state, save_state};
+use crate::error::{EnvError, Result};
 use crate::np_random::Generator;
-use crate::{
-    Env, EnvConfig, EnvError, ResetOptions, Result, Row, RowMut, Space, Step, load_state,
-    save_state,
-};
+use crate::options::EnvConfig;
+use crate::spaces::Space;
 
-/// `RepeatAfterMe-v0`: repeat an observation some steps later. RLlib's environment of the same name.
+/// `RepeatAfterMe-v0`: repeat an observation some steps later. RLlib's environment of the same
+/// name.
 ///
 /// - Observation: a random 0 or 1 in each step.
-/// - Action: the observation `repeat_delay` steps before the current one. It counts as 0 if it would be
-///   before the start of the episode.
+/// - Action: the observation `repeat_delay` steps before the current one. It counts as 0 if it
+///   would be before the start of the episode.
 /// - Reward: 1 if right, -1 if wrong.
 /// - Truncates after `episode_len` steps.
 /// - Options: `repeat_delay` (1), where 0 is the current observation, and `episode_len` (100).

@@ -2,11 +2,15 @@
 
 use serde_json::Value as Json;
 
+use crate::buffer::{Buffer, Row, RowMut};
 use crate::classic_control::CartPole;
-use crate::{Buffer, Env, EnvConfig, ResetOptions, Result, Row, RowMut, Space, Step};
+use crate::env::{Env, ResetOptions, Step};
+use crate::error::Result;
+use crate::options::EnvConfig;
+use crate::spaces::Space;
 
-/// `StatelessCartPole-v1`: [`CartPole`] without velocities, so that an agent needs a memory. RLlib's
-/// environment of the same name.
+/// `StatelessCartPole-v1`: [`CartPole`] without velocities, so that an agent needs a memory.
+/// RLlib's environment of the same name.
 ///
 /// - Observation: cart position, pole angle (radians).
 /// - Everything else, including options and random streams, is as in [`CartPole`].

@@ -5,11 +5,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::env::{discrete_action, invalid_state};
+use crate::buffer::{Row, RowMut};
+use crate::env::{Env, ResetOptions, Step, discrete_action, invalid_state, load_state, save_state};
+use crate::error::Result;
 use crate::np_random::Generator;
-use crate::{
-    Env, EnvConfig, ResetOptions, Result, Row, RowMut, Space, Step, load_state, save_state,
-};
+use crate::options::EnvConfig;
+use crate::spaces::Space;
 
 const SIZE: i64 = 10;
 const BOTTOM: i64 = SIZE - 1;
@@ -26,28 +27,30 @@ const CHANNELS: usize = 4;
 /// description leaves some cases open, for which the rules here are our own, so results are not
 /// comparable with MinAtar's.
 ///
-/// - Observation: an image of 10 rows, 10 columns and 4 channels of 0 or 1: paddle, ball, trail, bricks.
+/// - Observation: an image of 10 rows, 10 columns and 4 channels of 0 or 1: paddle, ball, trail,
+///   bricks.
 /// - Actions: 0 leaves the paddle, 1 moves it to the left, 2 to the right; walls stop it.
 /// - Reward: 1 for each brick.
 /// - Terminates when the ball reaches the bottom row.
 ///
 /// Rows count from the top, 0 to 9. Bricks fill rows 1 to 3. The paddle is one cell of row 9 and
 /// starts in column 4. The ball starts in row 4 in a random column, and falls to the left or to the
-/// right at random. In each step, the paddle moves first. Then the ball moves by one cell diagonally:
+/// right at random. In each step, the paddle moves first. Then the ball moves by one cell
+/// diagonally:
 ///
-/// 1. If the ball would leave the grid at a side or at the top, it turns around in that direction, and
-///    moves in the new direction in the same step.
+/// 1. If the ball would leave the grid at a side or at the top, it turns around in that direction,
+///    and moves in the new direction in the same step.
 /// 2. If the cell ahead is a brick, the brick breaks and the ball turns around vertically. It only
 ///    moves sideways in this step, or stays if another brick is in the way.
-/// 3. If the cell ahead is in row 9, there are three cases. If the paddle is directly below the ball,
-///    the ball turns up and only moves sideways in this step. If the paddle is in the cell ahead, the
-///    ball stays and turns around in both directions. Otherwise the ball moves into row 9, and the
-///    episode ends.
+/// 3. If the cell ahead is in row 9, there are three cases. If the paddle is directly below the
+///    ball, the ball turns up and only moves sideways in this step. If the paddle is in the cell
+///    ahead, the ball stays and turns around in both directions. Otherwise the ball moves into row
+///    9, and the episode ends.
 /// 4. When no brick is left, all bricks return as soon as the ball is below them.
 ///
 /// A ball that only moves sideways changes the color of its cell on a chess board, so that it can
-/// reach every brick. The trail is the cell behind the ball against its direction, clamped to the grid:
-/// ball and trail show the direction.
+/// reach every brick. The trail is the cell behind the ball against its direction, clamped to the
+/// grid: ball and trail show the direction.
 #[derive(Clone, Debug)]
 pub struct Breakout {
     observation_space: Space,

@@ -5,11 +5,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::env::{discrete_action, invalid_state};
+use crate::buffer::{Row, RowMut};
+use crate::env::{Env, ResetOptions, Step, discrete_action, invalid_state, load_state, save_state};
+use crate::error::Result;
 use crate::np_random::Generator;
-use crate::{
-    Env, EnvConfig, ResetOptions, Result, Row, RowMut, Space, Step, load_state, save_state,
-};
+use crate::options::EnvConfig;
+use crate::spaces::Space;
 
 const ROWS: usize = 10;
 const COLUMNS: usize = 5;
@@ -17,11 +18,13 @@ const COLUMNS: usize = 5;
 /// `Catch-v0`: move a paddle under a falling ball, as in `catch` of the behavior suite *bsuite*
 /// (Osband et al. 2020).
 ///
-/// - Observation: an image of 10 rows, 5 columns and 1 channel, which is 1 at the ball and the paddle.
+/// - Observation: an image of 10 rows, 5 columns and 1 channel, which is 1 at the ball and the
+///   paddle.
 /// - Actions: 0 moves the paddle to the left, 1 leaves it, 2 moves it to the right; walls stop it.
 /// - Starts with the ball in a random column of the top row and the paddle in the middle of the
 ///   bottom row. Each step moves the paddle first; then the ball falls by one row.
-/// - Reward: 1 if the ball reaches the bottom row at the paddle, -1 if it does so elsewhere, and 0 before.
+/// - Reward: 1 if the ball reaches the bottom row at the paddle, -1 if it does so elsewhere, and 0
+///   before.
 /// - Terminates when the ball reaches the bottom row, after 9 steps.
 #[derive(Clone, Debug)]
 pub struct Catch {

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::env::{discrete_action, invalid_state};
-use crate::{
-    AgentSpec, EnvConfig, EnvError, MultiAgentActions, MultiAgentEnv, MultiAgentStep, ResetOptions,
-    Result, Space, load_state, save_state,
-};
+use crate::env::{ResetOptions, discrete_action, invalid_state, load_state, save_state};
+use crate::error::{EnvError, Result};
+use crate::multi_agent::{AgentSpec, MultiAgentActions, MultiAgentEnv, MultiAgentStep};
+use crate::options::EnvConfig;
+use crate::spaces::Space;
 
 /// For each hand, the two it beats: rock, paper, scissors, lizard, Spock.
 const BEATS: [[i64; 2]; 5] = [[2, 3], [0, 4], [1, 3], [1, 4], [0, 2]];
@@ -19,8 +19,8 @@ const BEATS: [[i64; 2]; 5] = [[2, 3], [0, 4], [1, 3], [1, 4], [0, 2]];
 /// - Observation: the last hand of the opponent, or 3 in the first round.
 /// - Reward: 1 for the winner of a round and -1 for the loser; 0 for both if the hands are equal.
 /// - Terminates for both after `num_rounds` (10) rounds.
-/// - Option `sheldon_cooper_mode` (false): two more hands, 3 lizard and 4 Spock; the observation of the
-///   first round is 5. Lizard beats paper and Spock, and Spock beats rock and scissors.
+/// - Option `sheldon_cooper_mode` (false): two more hands, 3 lizard and 4 Spock; the observation of
+///   the first round is 5. Lizard beats paper and Spock, and Spock beats rock and scissors.
 ///
 /// In RLlib's example, the first observation is a hand, too.
 #[derive(Clone, Debug)]

@@ -5,12 +5,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::env::{discrete_action, invalid_state};
+use crate::env::{ResetOptions, discrete_action, invalid_state, load_state, save_state};
+use crate::error::{EnvError, Result};
+use crate::multi_agent::{AgentSpec, MultiAgentActions, MultiAgentEnv, MultiAgentStep};
 use crate::np_random::Generator;
-use crate::{
-    AgentSpec, EnvConfig, EnvError, MultiAgentActions, MultiAgentEnv, MultiAgentStep, ResetOptions,
-    Result, Space, load_state, save_state,
-};
+use crate::options::EnvConfig;
+use crate::spaces::Space;
 
 const CELLS: usize = 9;
 const LINES: [[usize; 3]; 8] =
@@ -20,14 +20,15 @@ const LINES: [[usize; 3]; 8] =
 ///
 /// - Agents: `player1` and `player2`. The player to move is observed; at the end, both are.
 /// - Actions: the cell to mark, 0 to 8, row by row.
-/// - Observation: the cells from the player's point of view: 0 empty, 1 its own mark, 2 the opponent's.
+/// - Observation: the cells from the player's point of view: 0 empty, 1 its own mark, 2 the
+///   opponent's.
 /// - Reward, at the end: 1 for the winner and -1 for the loser, or 0 for both in a draw.
-/// - Terminates for both with three in a row, with a full board, or when a player marks a cell that is
-///   taken. That player has lost, and the board does not change.
+/// - Terminates for both with three in a row, with a full board, or when a player marks a cell that
+///   is taken. That player has lost, and the board does not change.
 /// - Option `first_player` (`random`): `player1`, `player2`, or a random one of them.
-/// - Option `action_mask` (false): whether the observation is a `Dict` of the cells, as `observations`,
-///   and of an `action_mask`, which is 1 for the empty cells. On a full board, where the game is over,
-///   it is 1 for all cells.
+/// - Option `action_mask` (false): whether the observation is a `Dict` of the cells, as
+///   `observations`, and of an `action_mask`, which is 1 for the empty cells. On a full board,
+///   where the game is over, it is 1 for all cells.
 ///
 /// In RLlib's example, a player that marks a taken cell goes on; here, such a game ends.
 #[derive(Clone, Debug)]

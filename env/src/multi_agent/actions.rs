@@ -1,13 +1,15 @@
-//! The actions of several agents.
+//! Actions of several agents.
 
 use serde::{Deserialize, Serialize};
 
 use super::{AgentSpec, check_agents, unknown_agent};
-use crate::{Buffer, Result, Row, RowMut};
+use crate::buffer::{Buffer, Row, RowMut};
+use crate::error::Result;
 
 /// The actions for one step of a [`MultiAgentEnv`](super::MultiAgentEnv), one slot per agent.
 ///
-/// It is made once; [`clear`](Self::clear) it and let the agents [`act`](Self::act) for each step.
+/// A caller creates it once. For each step, it [clears](Self::clear) all actions and writes those
+/// of the agents that [act](Self::act).
 ///
 /// ```
 /// use rekindle_env::{AgentSpec, MultiAgentActions, Space};
@@ -33,7 +35,7 @@ struct Slot {
 }
 
 impl MultiAgentActions {
-    /// Room for these agents, none of which acts yet.
+    /// Creates slots for these agents, without actions.
     #[must_use]
     pub fn new(agents: &[AgentSpec]) -> Self {
         let slot =
@@ -41,12 +43,17 @@ impl MultiAgentActions {
         Self { slots: agents.iter().map(slot).collect() }
     }
 
-    /// Takes all actions back.
+    /// Removes all actions.
     pub fn clear(&mut self) {
         self.slots.iter_mut().for_each(|slot| slot.acts = false);
     }
 
-    /// The action of an agent, to be written at once.
+    /// Lets an agent act, and returns its action for writing. Write it at once: until then, it is
+    /// the agent's previous action.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::UnknownAgent`](crate::EnvError::UnknownAgent) if there is no such agent.
     #[inline]
     pub fn act(&mut self, agent: usize) -> Result<RowMut<'_>> {
         let agents = self.slots.len();
@@ -55,21 +62,21 @@ impl MultiAgentActions {
         Ok(slot.action.row_mut(0))
     }
 
-    /// The number of agents, whether they act or not.
+    /// Returns the number of agents, including those that do not act.
     #[inline]
     #[must_use]
     pub fn num_agents(&self) -> usize {
         self.slots.len()
     }
 
-    /// Whether an agent acts.
+    /// Returns whether an agent acts.
     #[inline]
     #[must_use]
     pub fn acts(&self, agent: usize) -> bool {
         self.slots.get(agent).is_some_and(|slot| slot.acts)
     }
 
-    /// The action of an agent, if it acts.
+    /// Returns the action of an agent, if it acts.
     #[inline]
     #[must_use]
     pub fn action(&self, agent: usize) -> Option<Row<'_>> {
@@ -77,7 +84,12 @@ impl MultiAgentActions {
         Some(slot.action.row(0))
     }
 
-    /// Fails unless this was made for these agents.
+    /// Fails unless these slots were created for these agents.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::ShapeMismatch`](crate::EnvError::ShapeMismatch) for another number of agents,
+    /// [`EnvError::Agent`](crate::EnvError::Agent) for an agent with another action space.
     pub fn check(&self, agents: &[AgentSpec]) -> Result<()> {
         let rows = self.slots.iter().map(|slot| &slot.action);
         check_agents(rows, agents, |agent| &agent.action_space)

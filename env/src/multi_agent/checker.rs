@@ -1,30 +1,43 @@
-//! The rules between several agents and their environment.
+//! The rules of multi-agent environments.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::{AgentSpec, MultiAgentActions, MultiAgentEnv, MultiAgentStep};
+use crate::buffer::Row;
+use crate::env::{Info, ResetOptions, load_state, save_state};
+use crate::error::{EnvError, Result};
+use crate::spaces::Space;
 use crate::wrappers::Nested;
-use crate::{EnvError, Info, ResetOptions, Result, load_state, save_state};
 
-/// Steps in a row without an agent to act, after which an episode counts as stuck.
+/// The number of consecutive steps without an agent to act that is an error.
 const MAX_IDLE_STEPS: usize = 1_000;
 
-/// Enforces the rules of [`MultiAgentEnv`] on its user and on its author.
+/// Enforces the rules of [`MultiAgentEnv`] on environments and their users.
 ///
-/// Refused are: steps before the first reset, after the end of an episode and after a breakdown;
-/// actions of agents that must not act, and missing ones of agents that must; data for an agent that
-/// is done; a truncated agent without a final observation; the end of an agent that never appeared;
-/// agents that are done, or observations outside their space, in a reset; and 1000 steps in a row in
-/// which nobody may act.
+/// It refuses:
 ///
-/// What the environment reports becomes complete: when every agent that was observed in the episode
-/// is done, the episode is (truncated if one of them was, else terminated); and when the episode ends
-/// for all, every agent in it that was not done gets the flags of the episode. It also clears the
-/// slots that an environment writes to.
+/// - steps before the first reset, after the end of an episode and after a failure;
+/// - actions of agents that must not act, and missing actions of agents that must act;
+/// - observations, rewards or flags for an agent that is done, and the end of an agent that was
+///   never observed;
+/// - truncated agents without a final observation;
+/// - agents that are done in a reset;
+/// - observations outside their space in a reset, and choices that do not exist in any step;
+/// - 1000 consecutive steps in which no agent may act.
+///
+/// It completes what an environment reports. When every agent that was observed in the episode is
+/// done, it ends the episode, truncated if one of them was, else terminated. When the episode ends
+/// for all, every agent that was not done gets the flags of the episode. It also clears the slots
+/// before the environment writes to them.
 #[derive(Clone, Debug)]
 pub struct MultiAgentChecker<E> {
     env: E,
+    name: Option<Arc<str>>,
+    /// Whether an agent observes choices, which are checked.
+    has_choices: bool,
     state: State,
 }
 
@@ -47,7 +60,7 @@ enum Phase {
     Failed,
 }
 
-/// What became of an agent in this episode.
+/// The status of an agent in the current episode.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Agent {
@@ -59,14 +72,25 @@ enum Agent {
 }
 
 impl<E: MultiAgentEnv> MultiAgentChecker<E> {
-    /// Watches over `env`.
+    /// Wraps `env`.
+    #[must_use]
     pub fn new(env: E) -> Self {
         let agents = vec![Agent::Absent; env.possible_agents().len()];
         let state = State { phase: Phase::New, agents, any_truncated: false, idle_steps: 0 };
-        Self { env, state }
+        let mut spaces = env.possible_agents().iter().map(|agent| &agent.observation_space);
+        let has_choices = spaces.any(Space::has_choices);
+        Self { env, name: None, has_choices, state }
     }
 
-    /// The environment it watches over.
+    /// Sets the name of the environment in error messages: the id under which it is registered.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Returns the wrapped environment.
+    #[must_use]
     pub fn env(&self) -> &E {
         &self.env
     }
@@ -93,8 +117,7 @@ impl<E: MultiAgentEnv> MultiAgentChecker<E> {
         Ok(())
     }
 
-    /// Takes down what became of the agents, completes what was reported, and fails on what cannot
-    /// be.
+    /// Updates the status of the agents, completes the report, and fails on a broken rule.
     fn settle(&mut self, out: &mut MultiAgentStep) -> Result<()> {
         for i in 0..self.state.agents.len() {
             let (observed, ends) = (out.observed(i), out.is_agent_done(i));
@@ -105,7 +128,7 @@ impl<E: MultiAgentEnv> MultiAgentChecker<E> {
                     "end it later, or leave it out",
                 )),
                 Agent::Absent if ends && !observed => Some((
-                    "an end though it was never observed in this episode",
+                    "an end although it was never observed in this episode",
                     "observe it first, or leave it out",
                 )),
                 _ if out.truncated(i) && !observed => Some((
@@ -116,6 +139,9 @@ impl<E: MultiAgentEnv> MultiAgentChecker<E> {
             };
             if let Some((report, remedy)) = wrong {
                 return Err(self.invalid(i, report, remedy));
+            }
+            if self.has_choices && observed {
+                self.check_observation(i, out, Space::contains_choices)?;
             }
             self.state.any_truncated |= out.truncated(i);
             self.state.agents[i] = match agent {
@@ -155,22 +181,40 @@ impl<E: MultiAgentEnv> MultiAgentChecker<E> {
         Ok(())
     }
 
-    /// What must not happen in a reset. Only there, since it would cost too much in every step, are
-    /// observations compared with their spaces.
+    /// Fails if an agent is done in a reset, or if an observation is outside its space: every
+    /// number is checked here, which would be too slow in every step.
     fn check_reset(&self, out: &MultiAgentStep) -> Result<()> {
-        for (i, agent) in self.env.possible_agents().iter().enumerate() {
+        for i in 0..self.state.agents.len() {
             if out.is_agent_done(i) || out.is_done() {
                 let report = "the end of an episode in a reset";
                 return Err(self.invalid(i, report, "end it in a step, or do not start it"));
             }
-            let Some(row) = out.observation(i) else { continue };
-            if !agent.observation_space.contains_row(row) {
-                let space = agent.observation_space.to_string();
-                let source = EnvError::NotInSpace { space, value: format!("{row:?}") };
-                return Err(EnvError::Agent { agent: agent.id.clone(), source: Box::new(source) });
-            }
+            self.check_observation(i, out, Space::contains_row)?;
         }
         Ok(())
+    }
+
+    /// Fails if an agent is observed and `contains` does not hold for its observation.
+    fn check_observation(
+        &self,
+        i: usize,
+        out: &MultiAgentStep,
+        contains: fn(&Space, Row<'_>) -> bool,
+    ) -> Result<()> {
+        let agent = self.env.possible_agents().get(i);
+        let (Some(agent), Some(row)) = (agent, out.observation(i)) else { return Ok(()) };
+        if contains(&agent.observation_space, row) {
+            return Ok(());
+        }
+        let source = EnvError::invalid_observation(self.name(), &agent.observation_space, row);
+        Err(EnvError::Agent { agent: agent.id.clone(), source: Box::new(source) })
+    }
+
+    fn named(&self, error: EnvError) -> EnvError {
+        match &self.name {
+            Some(name) => error.with_env(name),
+            None => error,
+        }
     }
 
     fn id(&self, agent: usize) -> String {
@@ -214,7 +258,7 @@ impl<E: MultiAgentEnv> MultiAgentEnv for MultiAgentChecker<E> {
     fn reset(&mut self, options: &ResetOptions, out: &mut MultiAgentStep) -> Result<()> {
         let started = self.start(options, out);
         self.state.phase = if started.is_ok() { Phase::Running } else { Phase::Failed };
-        started
+        started.map_err(|error| self.named(error))
     }
 
     fn step(&mut self, actions: &MultiAgentActions, out: &mut MultiAgentStep) -> Result<()> {
@@ -226,9 +270,12 @@ impl<E: MultiAgentEnv> MultiAgentEnv for MultiAgentChecker<E> {
             out.check(self.env.possible_agents())?;
         }
         out.clear();
-        // Even a refused action may come after others have been performed: there is no way on.
+        // When one action is refused, those of other agents may already have been performed.
         let stepped = self.env.step(actions, out).and_then(|()| self.settle(out));
-        stepped.inspect_err(|_| self.state.phase = Phase::Failed)
+        stepped.map_err(|error| {
+            self.state.phase = Phase::Failed;
+            self.named(error)
+        })
     }
 
     fn info(&self) -> Info {
@@ -236,7 +283,7 @@ impl<E: MultiAgentEnv> MultiAgentEnv for MultiAgentChecker<E> {
     }
 
     fn state(&self) -> Result<Option<Json>> {
-        match self.env.state()? {
+        match self.env.state().map_err(|error| self.named(error))? {
             Some(env) => save_state(&Nested { wrapper: &self.state, env }),
             None => Ok(None),
         }
@@ -248,12 +295,12 @@ impl<E: MultiAgentEnv> MultiAgentEnv for MultiAgentChecker<E> {
         if expected != found {
             return Err(EnvError::length("agents in the state", expected, found));
         }
-        self.env.set_state(&env)?;
+        self.env.set_state(&env).map_err(|error| self.named(error))?;
         self.state = wrapper;
         Ok(())
     }
 
     fn name(&self) -> &str {
-        self.env.name()
+        self.name.as_deref().unwrap_or_else(|| self.env.name())
     }
 }

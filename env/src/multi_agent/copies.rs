@@ -1,20 +1,23 @@
-//! Several agents, each in an environment of its own.
+//! Several agents, each in its own copy of an environment.
 
 use serde_json::Value as Json;
 
 #[cfg(doc)]
 use super::MultiAgentChecker;
 use super::{AgentSpec, MultiAgentActions, MultiAgentEnv, MultiAgentStep};
+use crate::env::{Env, Info, ResetOptions, load_state};
+use crate::error::{EnvError, Result};
 use crate::np_random::Generator;
+use crate::options::EnvConfig;
+use crate::registry::EnvSpec;
 use crate::vector::check_len;
-use crate::{Env, EnvConfig, EnvError, EnvSpec, Info, ResetOptions, Result, load_state};
 
-/// Copies of an environment, each played by an agent of its own: RLlib's `make_multi_agent`.
+/// Copies of an environment, one per agent: RLlib's `make_multi_agent`.
 ///
-/// The agents are called `0`, `1`, ... and know nothing of each other. All begin in a reset; each
-/// ends when its environment does, and the episode when all have ([`MultiAgentChecker`] sees to it). The seed of a reset gives every
-/// agent a seed of its own; reset options go to every copy. The [`info`](MultiAgentEnv::info) of the
-/// copies carries the agent's name in front, as in `0.episode.r`.
+/// The agents are called `0`, `1`, ... and do not interact. All start in a reset. Each is done when
+/// its environment is, and the episode ends when all are ([`MultiAgentChecker`] ends it). The seed
+/// of a reset determines a different seed for each agent; reset options go to every copy. Keys of
+/// the [`info`](MultiAgentEnv::info) start with the agent's name, as in `0.episode.r`.
 #[derive(Debug)]
 pub struct MultiAgentCopies<E = Box<dyn Env>> {
     envs: Vec<E>,
@@ -23,7 +26,13 @@ pub struct MultiAgentCopies<E = Box<dyn Env>> {
 }
 
 impl MultiAgentCopies {
-    /// As many copies of `spec` as the option `num_agents` (1) says, with the other options for each.
+    /// Makes copies of `spec`. The option `num_agents` (1) is their number; the other options go to
+    /// each copy.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::InvalidOption`] if `num_agents` is not a number of at least 1, and the errors of
+    /// [`EnvSpec::make`].
     pub fn make(spec: &EnvSpec, config: &EnvConfig) -> Result<Self> {
         let num_agents = config.get_i64("num_agents")?.unwrap_or(1);
         let count = usize::try_from(num_agents).ok().filter(|&count| count > 0);
@@ -38,7 +47,11 @@ impl MultiAgentCopies {
 }
 
 impl<E: Env> MultiAgentCopies<E> {
-    /// An agent for each of `envs`, of which there must be at least one. Their spaces may differ.
+    /// Creates one agent for each of `envs`, whose spaces may differ.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::ShapeMismatch`] without environments.
     pub fn new(envs: Vec<E>) -> Result<Self> {
         let Some(first) = envs.first() else {
             return Err(EnvError::length("environments for agents", 1, 0));
@@ -51,13 +64,13 @@ impl<E: Env> MultiAgentCopies<E> {
         Ok(Self { agents: agents.collect(), name, envs })
     }
 
-    /// The environments, in the order of their agents.
+    /// Returns the environments in the order of their agents.
     #[must_use]
     pub fn envs(&self) -> &[E] {
         &self.envs
     }
 
-    /// Adds to an error which agent it is about.
+    /// Wraps an error with the name of its agent.
     fn of(agent: usize) -> impl FnOnce(EnvError) -> EnvError {
         move |source| EnvError::Agent { agent: agent.to_string(), source: Box::new(source) }
     }
@@ -72,7 +85,7 @@ impl<E: Env> MultiAgentEnv for MultiAgentCopies<E> {
         let mut options = options.clone();
         let seed = options.seed;
         for (agent, env) in self.envs.iter_mut().enumerate() {
-            // Not `seed + agent`: the next environment of a vector has `seed + 1`.
+            // `seed + agent` would repeat seeds: the next environment of a vector has `seed + 1`.
             options.seed = seed.map(|seed| Generator::from_key(&[seed, agent as u64]).next_u64());
             env.reset(&options, out.observe(agent)?).map_err(Self::of(agent))?;
         }

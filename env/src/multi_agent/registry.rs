@@ -1,4 +1,4 @@
-//! Multi-agent environments by name.
+//! Multi-agent environments by id.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,13 +7,16 @@ use super::{
     MultiAgentChecker, MultiAgentCopies, MultiAgentEnv, MultiAgentTimeLimit, MultiAgentVectorEnv,
     SyncMultiAgentVectorEnv,
 };
+use crate::error::{EnvError, Result};
 use crate::games::{RockPaperScissors, TicTacToe};
-use crate::registry::{Entry, entry, ids, register_entry};
-use crate::{EnvConfig, EnvError, EnvSpec, Result, classic_control, diagnostic};
+use crate::options::EnvConfig;
+use crate::registry::{Entry, EnvSpec, entry, ids, register_entry};
+use crate::{classic_control, diagnostic};
 
-/// How to make a multi-agent environment, and what is known about it.
+/// The specification of a multi-agent environment: its id, its constructor, and the limit of its
+/// episodes.
 ///
-/// What [`EnvSpec`] is to an environment with one agent. Cloning is cheap.
+/// The counterpart of [`EnvSpec`]. Cloning is cheap.
 ///
 /// ```
 /// use rekindle_env::games::TicTacToe;
@@ -32,45 +35,52 @@ pub struct MultiAgentEnvSpec {
     make_vec: Arc<MakeVec>,
 }
 
-/// Makes an environment whose episodes have at most so many steps.
+/// Makes an environment whose episodes have at most `max_episode_steps` steps.
 type Make = dyn Fn(&EnvConfig, Option<usize>) -> Result<Box<dyn MultiAgentEnv>> + Send + Sync;
-/// Makes a vector of so many environments whose episodes have at most so many steps.
+/// Makes a vector of `num_envs` environments whose episodes have at most `max_episode_steps` steps.
 type MakeVec =
     dyn Fn(usize, &EnvConfig, Option<usize>) -> Result<Box<dyn MultiAgentVectorEnv>> + Send + Sync;
 
 impl MultiAgentEnvSpec {
-    /// An environment called `id` (`[namespace/]name-vN`), made by `entry_point`.
+    /// Creates the specification of environment `id` (`[namespace/]name-vN`), made by
+    /// `entry_point`.
+    ///
+    /// [`register_multi_agent`] checks the form of the id.
+    #[must_use]
     pub fn new<E, F>(id: impl Into<Arc<str>>, entry_point: F) -> Self
     where
         E: MultiAgentEnv + 'static,
         F: Fn(&EnvConfig) -> Result<E> + Send + Sync + 'static,
     {
-        let entry_point = Arc::new(entry_point);
+        let id = id.into();
+        let name = Arc::clone(&id);
+        let entry_point = Arc::new(move |config: &EnvConfig| {
+            entry_point(config).map_err(|error| error.with_env(&name))
+        });
         let single = Arc::clone(&entry_point);
+        let (name, vector_name) = (Arc::clone(&id), Arc::clone(&id));
         Self {
-            id: id.into(),
+            id,
             max_episode_steps: None,
             make: Arc::new(move |config, limit| {
                 let env = single(config)?;
                 Ok(match limit {
-                    Some(steps) => {
-                        Box::new(MultiAgentChecker::new(MultiAgentTimeLimit::new(env, steps)?))
-                    }
-                    None => Box::new(MultiAgentChecker::new(env)),
+                    Some(steps) => Box::new(checked(MultiAgentTimeLimit::new(env, steps)?, &name)),
+                    None => Box::new(checked(env, &name)),
                 })
             }),
             make_vec: Arc::new(move |num_envs, config, limit| {
                 let envs = (0..num_envs).map(|_| entry_point(config));
                 Ok(match limit {
                     Some(steps) => {
-                        let limited = |env: Result<E>| {
-                            MultiAgentTimeLimit::new(env?, steps).map(MultiAgentChecker::new)
-                        };
-                        let envs = envs.map(limited).collect::<Result<_>>()?;
-                        Box::new(SyncMultiAgentVectorEnv::new(envs)?)
+                        let envs = envs.map(|env| {
+                            let env = MultiAgentTimeLimit::new(env?, steps)?;
+                            Ok(checked(env, &vector_name))
+                        });
+                        Box::new(SyncMultiAgentVectorEnv::new(envs.collect::<Result<_>>()?)?)
                     }
                     None => {
-                        let envs = envs.map(|env| env.map(MultiAgentChecker::new));
+                        let envs = envs.map(|env| env.map(|env| checked(env, &vector_name)));
                         Box::new(SyncMultiAgentVectorEnv::new(envs.collect::<Result<_>>()?)?)
                     }
                 })
@@ -78,11 +88,11 @@ impl MultiAgentEnvSpec {
         }
     }
 
-    /// An environment called `id` in which every agent plays a copy of `copied` by itself: RLlib's
-    /// `make_multi_agent`.
+    /// Creates the specification of environment `id`, in which every agent plays its own copy of
+    /// `copied`: RLlib's `make_multi_agent`.
     ///
-    /// The option `num_agents` (1) says how many there are, called `0`, `1`, ...; all other options
-    /// go to the copies. See [`MultiAgentCopies`].
+    /// The option `num_agents` (1) is the number of agents, which are called `0`, `1`, and so on.
+    /// All other options go to the copies. See [`MultiAgentCopies`].
     ///
     /// ```
     /// use rekindle_env::{EnvConfig, MultiAgentEnvSpec, spec};
@@ -92,36 +102,49 @@ impl MultiAgentEnvSpec {
     /// assert_eq!(env.possible_agents()[2].id, "2");
     /// # Ok::<(), rekindle_env::EnvError>(())
     /// ```
+    #[must_use]
     pub fn copies(id: impl Into<Arc<str>>, copied: EnvSpec) -> Self {
         Self::new(id, move |config| MultiAgentCopies::make(&copied, config))
     }
 
-    /// Truncates episodes for all agents after so many steps; `None` leaves them unlimited.
+    /// Sets the number of steps after which an episode is truncated for all agents; `None` is no
+    /// limit.
     #[must_use]
     pub fn with_max_episode_steps(mut self, steps: impl Into<Option<usize>>) -> Self {
         self.max_episode_steps = steps.into();
         self
     }
 
-    /// The environment's id.
+    /// Returns the environment's id.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The longest episode in steps, if there is a limit for all agents.
+    /// Returns the number of steps after which an episode is truncated for all agents, if there is
+    /// a limit.
     #[must_use]
     pub fn max_episode_steps(&self) -> Option<usize> {
         self.max_episode_steps
     }
 
-    /// One environment, wrapped in [`MultiAgentTimeLimit`] and [`MultiAgentChecker`].
+    /// Makes one environment, wrapped in [`MultiAgentTimeLimit`] and [`MultiAgentChecker`].
+    ///
+    /// # Errors
+    ///
+    /// The errors of the environment's constructor, and [`EnvError::InvalidOption`] for a limit of
+    /// 0 steps.
     pub fn make(&self, config: &EnvConfig) -> Result<Box<dyn MultiAgentEnv>> {
         (self.make)(config, self.max_episode_steps)
     }
 
-    /// A vector of `num_envs` environments, each wrapped in [`MultiAgentTimeLimit`] and
+    /// Makes a vector of `num_envs` environments, each wrapped in [`MultiAgentTimeLimit`] and
     /// [`MultiAgentChecker`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`make`](Self::make), [`EnvError::ShapeMismatch`] for 0 environments, and
+    /// [`EnvError::InvalidSpace`] if their agents differ.
     pub fn make_vec(
         &self,
         num_envs: usize,
@@ -140,9 +163,14 @@ impl fmt::Debug for MultiAgentEnvSpec {
     }
 }
 
+/// An environment that knows the id under which it is registered.
+fn checked<E: MultiAgentEnv>(env: E, id: &Arc<str>) -> MultiAgentChecker<E> {
+    MultiAgentChecker::new(env).with_name(Arc::clone(id))
+}
+
 /// The multi-agent environments of this crate.
 pub(crate) fn specs() -> Vec<MultiAgentEnvSpec> {
-    // Copies of the very specifications that make the environments with one agent.
+    // Copies use the specifications of the single-agent environments.
     let single = classic_control::specs().into_iter().chain(diagnostic::specs());
     let copies = single.filter_map(|spec| {
         let id = match spec.id() {
@@ -161,46 +189,74 @@ pub(crate) fn specs() -> Vec<MultiAgentEnvSpec> {
     copies.chain(games).collect()
 }
 
-/// Makes a multi-agent environment available under its id, in the whole program.
+/// Makes a multi-agent environment available under its id in the whole program.
+///
+/// # Errors
+///
+/// [`EnvError::InvalidId`] if the id is not of the form `[namespace/]name-vN`,
+/// [`EnvError::DuplicateId`] if it is already registered.
 pub fn register_multi_agent(spec: MultiAgentEnvSpec) -> Result<()> {
     register_entry(spec.id().to_owned(), Entry::Multi(spec))
 }
 
-/// The specification of the multi-agent environment registered under `id`.
+/// Returns the specification of the multi-agent environment registered under `id`.
+///
+/// # Errors
+///
+/// [`EnvError::UnknownEnv`] with the closest ids, or [`EnvError::WrongKindOfEnv`] for a
+/// single-agent environment.
 pub fn multi_agent_spec(id: &str) -> Result<MultiAgentEnvSpec> {
     match entry(id)? {
         Entry::Multi(spec) => Ok(spec),
         Entry::Single(_) => Err(EnvError::WrongKindOfEnv {
             id: id.to_owned(),
             kind: "single-agent",
-            remedy: "make it with `make` or `make_vec`, or let several agents play copies of it \
-                     with `MultiAgentEnvSpec::copies`",
+            remedy: "to train in it, leave out `.multi_agent(..)`; to step it yourself, make it \
+                     with `make` or `make_vec`; for several agents in copies of it, register \
+                     `MultiAgentEnvSpec::copies`",
         }),
     }
 }
 
-/// The ids of all registered multi-agent environments, sorted.
+/// Returns the ids of all registered multi-agent environments, sorted.
 #[must_use]
 pub fn registered_multi_agent_ids() -> Vec<String> {
     ids(|entry| matches!(entry, Entry::Multi(_)))
 }
 
-/// One multi-agent environment by its id.
+/// Makes one multi-agent environment by its id.
+///
+/// # Errors
+///
+/// As for [`multi_agent_spec`] and [`MultiAgentEnvSpec::make`].
 pub fn make_multi_agent(id: &str) -> Result<Box<dyn MultiAgentEnv>> {
     make_multi_agent_with(id, &EnvConfig::new())
 }
 
-/// One multi-agent environment by its id, with options for its constructor.
+/// Makes one multi-agent environment by its id, with options for its constructor.
+///
+/// # Errors
+///
+/// As for [`multi_agent_spec`] and [`MultiAgentEnvSpec::make`].
 pub fn make_multi_agent_with(id: &str, config: &EnvConfig) -> Result<Box<dyn MultiAgentEnv>> {
     multi_agent_spec(id)?.make(config)
 }
 
-/// A vector of `num_envs` multi-agent environments by their id.
+/// Makes a vector of `num_envs` multi-agent environments by their id.
+///
+/// # Errors
+///
+/// As for [`multi_agent_spec`] and [`MultiAgentEnvSpec::make_vec`].
 pub fn make_multi_agent_vec(id: &str, num_envs: usize) -> Result<Box<dyn MultiAgentVectorEnv>> {
     make_multi_agent_vec_with(id, num_envs, &EnvConfig::new())
 }
 
-/// A vector of `num_envs` multi-agent environments by their id, with options for their constructor.
+/// Makes a vector of `num_envs` multi-agent environments by their id, with options for their
+/// constructor.
+///
+/// # Errors
+///
+/// As for [`multi_agent_spec`] and [`MultiAgentEnvSpec::make_vec`].
 pub fn make_multi_agent_vec_with(
     id: &str,
     num_envs: usize,

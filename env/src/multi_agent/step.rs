@@ -1,13 +1,15 @@
-//! What a multi-agent environment reports.
+//! Results of multi-agent environments.
 
 use serde::{Deserialize, Serialize};
 
 use super::{AgentSpec, check_agents, unknown_agent};
-use crate::{Buffer, Result, Row, RowMut};
+use crate::buffer::{Buffer, Row, RowMut};
+use crate::error::Result;
 
-/// What a reset or a step of a [`MultiAgentEnv`](super::MultiAgentEnv) led to, one slot per agent.
+/// The results of a reset or a step of a [`MultiAgentEnv`](super::MultiAgentEnv), one slot per
+/// agent.
 ///
-/// It is made once and overwritten by every step. Agents are addressed by their index in
+/// A caller creates it once; every step overwrites it. Agents are addressed by their index in
 /// [`possible_agents`](super::MultiAgentEnv::possible_agents). An environment writes:
 ///
 /// ```
@@ -17,17 +19,16 @@ use crate::{Buffer, Result, Row, RowMut};
 /// let agents = ["left", "right"].map(|id| AgentSpec::new(id, space.clone(), space.clone()));
 /// let mut out = MultiAgentStep::new(&agents);
 ///
-/// out.observe(0)?.write_f32(&[0.5, -0.5])?; // `left` sees this, and acts next
-/// out.add_reward(1, -1.0)?; // `right` is punished without seeing anything
-/// out.terminate(1)?; // and plays no more in this episode
+/// out.observe(0)?.write_f32(&[0.5, -0.5])?; // `left` observes this, and acts next
+/// out.add_reward(1, -1.0)?; // `right` gets a reward without an observation
+/// out.terminate(1)?; // and is done for this episode
 ///
 /// assert_eq!(out.observation(0).map(|row| row.f32s()).transpose()?, Some(&[0.5, -0.5][..]));
 /// assert!(out.acts_next(0) && !out.acts_next(1) && !out.is_done());
 /// # Ok::<(), rekindle_env::EnvError>(())
 /// ```
 ///
-/// Flags and rewards are those of this one step. They say what has just happened, not what has been
-/// the case since some earlier step.
+/// Flags and rewards are those of this step only. An agent that was done earlier has no flags.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MultiAgentStep {
     slots: Vec<Slot>,
@@ -40,13 +41,14 @@ struct Slot {
     /// One row: the last observation, from whichever step.
     observation: Buffer,
     observed: bool,
+    #[serde(with = "crate::float")]
     reward: f64,
     terminated: bool,
     truncated: bool,
 }
 
 impl MultiAgentStep {
-    /// Room for these agents.
+    /// Creates slots for these agents.
     #[must_use]
     pub fn new(agents: &[AgentSpec]) -> Self {
         let slot = |agent: &AgentSpec| Slot {
@@ -63,9 +65,9 @@ impl MultiAgentStep {
         }
     }
 
-    /// Forgets what the last step reported, except for what the agents saw last.
+    /// Clears the results of the last step, except for the agents' last observations.
     ///
-    /// Whoever calls an environment does this before each reset and step. Environments made by id
+    /// The caller of an environment does this before each reset and step. Environments made by id
     /// do it themselves.
     pub fn clear(&mut self) {
         for slot in &mut self.slots {
@@ -75,18 +77,28 @@ impl MultiAgentStep {
         (self.all_terminated, self.all_truncated) = (false, false);
     }
 
-    /// Fails unless this was made for these agents.
+    /// Fails unless these slots were created for these agents.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::ShapeMismatch`](crate::EnvError::ShapeMismatch) for another number of agents,
+    /// [`EnvError::Agent`](crate::EnvError::Agent) for an agent with another observation space.
     pub fn check(&self, agents: &[AgentSpec]) -> Result<()> {
         let rows = self.slots.iter().map(|slot| &slot.observation);
         check_agents(rows, agents, |agent| &agent.observation_space)
     }
 }
 
-/// What the environment writes.
+/// Methods for environments, which write the results.
 impl MultiAgentStep {
-    /// The observation of an agent in this step, to be written at once.
+    /// Observes an agent in this step, and returns its observation for writing. Write it at once:
+    /// until then, it is the agent's previous observation.
     ///
-    /// Unless the agent or everybody is done, it acts next.
+    /// The agent acts next, unless it or the episode is done.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::UnknownAgent`](crate::EnvError::UnknownAgent) if there is no such agent.
     #[inline]
     pub fn observe(&mut self, agent: usize) -> Result<RowMut<'_>> {
         let slot = self.slot_mut(agent)?;
@@ -94,39 +106,50 @@ impl MultiAgentStep {
         Ok(slot.observation.row_mut(0))
     }
 
-    /// Adds to the reward of an agent, whether it is observed in this step or not.
+    /// Adds to the reward of an agent, which need not be observed in this step.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::UnknownAgent`](crate::EnvError::UnknownAgent) if there is no such agent.
     #[inline]
     pub fn add_reward(&mut self, agent: usize, reward: f64) -> Result<()> {
         self.slot_mut(agent)?.reward += reward;
         Ok(())
     }
 
-    /// An agent has reached a terminal state. Without an observation in this step, its last one
-    /// stands.
+    /// Ends the episode of one agent in a terminal state. Without an observation in this step, its
+    /// last one counts.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::UnknownAgent`](crate::EnvError::UnknownAgent) if there is no such agent.
     #[inline]
     pub fn terminate(&mut self, agent: usize) -> Result<()> {
         self.slot_mut(agent)?.terminated = true;
         Ok(())
     }
 
-    /// An agent is cut short. It must be observed in this step, so that the value of going on can
-    /// be estimated.
+    /// Cuts the episode of one agent short. The agent must be observed in this step, because the
+    /// value of its last state is estimated.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::UnknownAgent`](crate::EnvError::UnknownAgent) if there is no such agent.
     #[inline]
     pub fn truncate(&mut self, agent: usize) -> Result<()> {
         self.slot_mut(agent)?.truncated = true;
         Ok(())
     }
 
-    /// The episode has reached a terminal state for everybody: RLlib's
-    /// `terminateds["__all__"] = True`.
+    /// Ends the episode of all agents in a terminal state: RLlib's `terminateds["__all__"] = True`.
     #[inline]
     pub fn terminate_all(&mut self) {
         self.all_terminated = true;
     }
 
-    /// The episode is cut short for everybody: RLlib's `truncateds["__all__"] = True`.
+    /// Cuts the episode of all agents short: RLlib's `truncateds["__all__"] = True`.
     ///
-    /// Agents that are not observed in this step are judged by what they saw last.
+    /// For agents that are not observed in this step, the last observation counts.
     #[inline]
     pub fn truncate_all(&mut self) {
         self.all_truncated = true;
@@ -139,23 +162,24 @@ impl MultiAgentStep {
     }
 }
 
-/// What the caller reads. An agent that does not exist was not observed, got nothing, and goes on.
+/// Methods for callers, which read the results. An agent that does not exist has no observation, no
+/// reward and no flags.
 impl MultiAgentStep {
-    /// The number of agents, present or not.
+    /// Returns the number of agents, including those that are absent.
     #[inline]
     #[must_use]
     pub fn num_agents(&self) -> usize {
         self.slots.len()
     }
 
-    /// Whether an agent was observed in this step.
+    /// Returns whether an agent was observed in this step.
     #[inline]
     #[must_use]
     pub fn observed(&self, agent: usize) -> bool {
         self.slots.get(agent).is_some_and(|slot| slot.observed)
     }
 
-    /// What an agent saw in this step, if it was observed.
+    /// Returns the observation of an agent in this step, if it was observed.
     #[inline]
     #[must_use]
     pub fn observation(&self, agent: usize) -> Option<Row<'_>> {
@@ -163,73 +187,74 @@ impl MultiAgentStep {
         Some(slot.observation.row(0))
     }
 
-    /// What an agent saw last, in this step or before. If it has not been observed in this episode,
-    /// this is left over from an earlier one, or zeros.
+    /// Returns the last observation of an agent, from this step or an earlier one.
+    ///
+    /// If the agent has not been observed in this episode, the observation is stale, or zeros.
     #[inline]
     #[must_use]
     pub fn last_observation(&self, agent: usize) -> Option<Row<'_>> {
         self.slots.get(agent).map(|slot| slot.observation.row(0))
     }
 
-    /// The reward an agent got in this step.
+    /// Returns the reward of an agent in this step.
     #[inline]
     #[must_use]
     pub fn reward(&self, agent: usize) -> f64 {
         self.slots.get(agent).map_or(0.0, |slot| slot.reward)
     }
 
-    /// Whether an agent reached a terminal state in this step.
+    /// Returns whether an agent reached a terminal state in this step.
     #[inline]
     #[must_use]
     pub fn terminated(&self, agent: usize) -> bool {
         self.slots.get(agent).is_some_and(|slot| slot.terminated)
     }
 
-    /// Whether an agent was cut short in this step.
+    /// Returns whether the episode of an agent was cut short in this step.
     #[inline]
     #[must_use]
     pub fn truncated(&self, agent: usize) -> bool {
         self.slots.get(agent).is_some_and(|slot| slot.truncated)
     }
 
-    /// Whether an agent's own part ended in this step.
+    /// Returns whether the episode of an agent ended in this step.
     #[inline]
     #[must_use]
     pub fn is_agent_done(&self, agent: usize) -> bool {
         self.terminated(agent) || self.truncated(agent)
     }
 
-    /// Whether the episode reached a terminal state: RLlib's `terminateds["__all__"]`.
+    /// Returns whether the episode reached a terminal state: RLlib's `terminateds["__all__"]`.
     #[inline]
     #[must_use]
     pub fn all_terminated(&self) -> bool {
         self.all_terminated
     }
 
-    /// Whether the episode was cut short: RLlib's `truncateds["__all__"]`.
+    /// Returns whether the episode was cut short: RLlib's `truncateds["__all__"]`.
     #[inline]
     #[must_use]
     pub fn all_truncated(&self) -> bool {
         self.all_truncated
     }
 
-    /// Whether the episode is over.
+    /// Returns whether the episode is over.
     #[inline]
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.all_terminated || self.all_truncated
     }
 
-    /// Whether an agent must act in the next step: it was observed, and neither it nor the episode
-    /// is done.
+    /// Returns whether an agent must act in the next step: it was observed, and neither it nor the
+    /// episode is done.
     #[inline]
     #[must_use]
     pub fn acts_next(&self, agent: usize) -> bool {
         !self.is_done() && self.observed(agent) && !self.is_agent_done(agent)
     }
 
-    /// The agents that must act in the next step, in order. There may be none: the environment is
-    /// stepped without actions then.
+    /// Iterates over the agents that must act in the next step, in order. If there are none, the
+    /// environment is stepped without actions.
     pub fn agents_to_act(&self) -> impl Iterator<Item = usize> {
         (0..self.num_agents()).filter(|&agent| self.acts_next(agent))
     }

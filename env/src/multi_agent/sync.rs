@@ -1,4 +1,4 @@
-//! A vector of multi-agent environments on one thread.
+//! Vectors of multi-agent environments on one thread.
 
 use std::mem;
 
@@ -7,13 +7,15 @@ use serde_json::{Map, Value as Json};
 use super::{
     AgentSpec, MultiAgentActions, MultiAgentEnv, MultiAgentVectorEnv, MultiAgentVectorStep,
 };
+use crate::env::{Info, ResetOptions, load_state};
+use crate::error::{EnvError, Result};
 use crate::vector::{check_len, no_env};
-use crate::{EnvError, Info, ResetOptions, Result, load_state};
 
-/// A vector of multi-agent environments stepped one after the other on the calling thread.
+/// A vector of multi-agent environments that are stepped one after the other on the calling thread.
 ///
-/// Unlike those that [`make_multi_agent_vec`](crate::make_multi_agent_vec) builds, environments
-/// given to it should be wrapped in [`MultiAgentChecker`](super::MultiAgentChecker) first.
+/// [`make_multi_agent_vec`](crate::make_multi_agent_vec) builds vectors whose environments are
+/// wrapped in [`MultiAgentChecker`](super::MultiAgentChecker). Wrap the environments that you pass
+/// to [`new`](Self::new) as well.
 #[derive(Debug)]
 pub struct SyncMultiAgentVectorEnv<E = Box<dyn MultiAgentEnv>> {
     envs: Vec<E>,
@@ -23,7 +25,12 @@ pub struct SyncMultiAgentVectorEnv<E = Box<dyn MultiAgentEnv>> {
 }
 
 impl<E: MultiAgentEnv> SyncMultiAgentVectorEnv<E> {
-    /// Takes at least one environment; all must have the same agents.
+    /// Creates a vector of one or more environments with the same agents.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::ShapeMismatch`] without environments, [`EnvError::InvalidSpace`] if their agents
+    /// or the agents' spaces differ.
     pub fn new(envs: Vec<E>) -> Result<Self> {
         let Some(first) = envs.first() else {
             return Err(EnvError::length("environments in a vector", 1, 0));
@@ -47,7 +54,7 @@ impl<E: MultiAgentEnv> SyncMultiAgentVectorEnv<E> {
         Ok(Self { envs, agents, final_infos })
     }
 
-    /// The environments.
+    /// Returns the environments.
     #[must_use]
     pub fn envs(&self) -> &[E] {
         &self.envs
@@ -110,7 +117,7 @@ impl<E: MultiAgentEnv> MultiAgentVectorEnv for SyncMultiAgentVectorEnv<E> {
     ) -> Result<()> {
         check_len("environments in `actions`", self.envs.len(), actions.len())?;
         out.check(self.envs.len())?;
-        // Holds nothing, and so allocates nothing, until an environment fails.
+        // Allocates nothing until an environment fails.
         let mut failures = Vec::new();
         let steps = out.current.iter_mut().zip(&mut out.ended).zip(&mut out.done);
         for (i, ((env, actions), ((current, ended), done))) in
@@ -149,7 +156,8 @@ impl<E: MultiAgentEnv> MultiAgentVectorEnv for SyncMultiAgentVectorEnv<E> {
     }
 
     fn set_state(&mut self, state: &Json) -> Result<()> {
-        let states: Vec<Json> = load_state("SyncMultiAgentVectorEnv", state)?;
+        let name = self.envs.first().map_or("SyncMultiAgentVectorEnv", |env| env.name());
+        let states: Vec<Json> = load_state(name, state)?;
         check_len("states", self.envs.len(), states.len())?;
         for (i, (env, state)) in self.envs.iter_mut().zip(&states).enumerate() {
             env.set_state(state).map_err(EnvError::at(i))?;

@@ -3,13 +3,14 @@
 use serde_json::Value as Json;
 
 use super::{AgentSpec, MultiAgentActions, MultiAgentEnv, MultiAgentStep};
+use crate::env::{Info, ResetOptions, load_state, save_state};
+use crate::error::Result;
 use crate::wrappers::{Nested, at_least_one_step};
-use crate::{Info, ResetOptions, Result, load_state, save_state};
 
-/// Truncates an episode for all of its agents when it reaches `max_episode_steps` steps of the
-/// environment, however many agents acted in them.
+/// Truncates each episode for all of its agents when it reaches `max_episode_steps` steps of the
+/// environment, regardless of the number of agents that acted in them.
 ///
-/// Agents that wait for their turn then are judged by what they saw last.
+/// The last observation of an agent that waits for its turn then counts as its final one.
 #[derive(Clone, Debug)]
 pub struct MultiAgentTimeLimit<E> {
     env: E,
@@ -18,13 +19,17 @@ pub struct MultiAgentTimeLimit<E> {
 }
 
 impl<E: MultiAgentEnv> MultiAgentTimeLimit<E> {
-    /// Limits the episodes of `env` to `max_episode_steps` steps, at least one.
+    /// Wraps `env` and limits its episodes to `max_episode_steps` steps.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::InvalidOption`](crate::EnvError::InvalidOption) for a limit of 0 steps.
     pub fn new(env: E, max_episode_steps: usize) -> Result<Self> {
         at_least_one_step(max_episode_steps)?;
         Ok(Self { env, max_episode_steps, elapsed_steps: 0 })
     }
 
-    /// The longest episode, in steps of the environment.
+    /// Returns the maximum length of an episode in steps of the environment.
     #[must_use]
     pub fn max_episode_steps(&self) -> usize {
         self.max_episode_steps

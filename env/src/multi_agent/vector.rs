@@ -1,4 +1,4 @@
-//! Many multi-agent environments stepped as one.
+//! Vectors of multi-agent environments that are stepped together.
 
 use std::fmt;
 
@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::{AgentSpec, MultiAgentActions, MultiAgentStep, debug_agents};
+use crate::env::Info;
 #[cfg(doc)]
-use crate::EnvError;
+use crate::error::EnvError;
+use crate::error::Result;
 use crate::vector::{check_len, unsupported};
-use crate::{Info, Result};
 
-/// What a vector of multi-agent environments reports after a reset or a step.
+/// The results of a reset or a step of a [`MultiAgentVectorEnv`].
 ///
-/// It is made once and overwritten by every step.
+/// A caller creates it once; every step overwrites it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MultiAgentVectorStep {
     pub(super) current: Vec<MultiAgentStep>,
@@ -22,42 +23,43 @@ pub struct MultiAgentVectorStep {
 }
 
 impl MultiAgentVectorStep {
-    /// Room for `num_envs` environments with these agents.
+    /// Creates results for `num_envs` environments with these agents.
     #[must_use]
     pub fn new(agents: &[AgentSpec], num_envs: usize) -> Self {
         let steps = vec![MultiAgentStep::new(agents); num_envs];
         Self { current: steps.clone(), ended: steps, done: vec![false; num_envs] }
     }
 
-    /// The number of environments.
+    /// Returns the number of environments.
     #[must_use]
     pub fn num_envs(&self) -> usize {
         self.current.len()
     }
 
-    /// Whether environment `index` finished an episode in this step.
+    /// Returns whether environment `index` ended an episode in this step.
     #[inline]
     #[must_use]
     pub fn is_done(&self, index: usize) -> bool {
         self.done.get(index) == Some(&true)
     }
 
-    /// What the last actions led to in every environment: rewards, flags, and observations. Of an
-    /// episode that ended these are its last ones.
+    /// Iterates over the outcomes of the last actions, one per environment: rewards, flags and
+    /// observations. If an episode ended, its outcome is the last step of that episode.
     pub fn outcomes(&self) -> impl ExactSizeIterator<Item = &MultiAgentStep> {
         let steps = self.current.iter().zip(&self.ended).zip(&self.done);
         steps.map(|((current, ended), &done)| if done { ended } else { current })
     }
 
-    /// What the last actions led to in environment `index`, as in [`outcomes`](Self::outcomes).
+    /// Returns the outcome of the last actions in environment `index`, as in
+    /// [`outcomes`](Self::outcomes).
     #[inline]
     #[must_use]
     pub fn outcome(&self, index: usize) -> Option<&MultiAgentStep> {
         if self.is_done(index) { self.ended.get(index) } else { self.current.get(index) }
     }
 
-    /// What the agents of every environment see now, and who must act. Where an episode ended, this
-    /// is the beginning of the next.
+    /// Returns the current step of every environment: what its agents observe now, and who must
+    /// act. Where an episode ended, this is the start of the next episode.
     #[inline]
     #[must_use]
     pub fn current(&self) -> &[MultiAgentStep] {
@@ -74,41 +76,50 @@ impl MultiAgentVectorStep {
 
 /// Multi-agent environments with the same agents, reset and stepped together.
 ///
-/// Episodes follow each other without a gap, as in [`VectorEnv`](crate::VectorEnv): the step that
-/// ends an episode also resets its environment. [`outcome`](MultiAgentVectorStep::outcome) is the
-/// last step of the ended episode then, [`current`](MultiAgentVectorStep::current) the beginning of
-/// the next. Where no episode ended, the two are the same.
+/// As in a [`VectorEnv`](crate::VectorEnv), the step that ends an episode also resets its
+/// environment. [`outcome`](MultiAgentVectorStep::outcome) is then the last step of the ended
+/// episode, and [`current`](MultiAgentVectorStep::current) the start of the next. Otherwise the two
+/// are the same.
 ///
 /// # Errors
 ///
 /// An environment that fails does not stop the others. [`reset`](Self::reset),
-/// [`reset_with`](Self::reset_with) and [`step`](Self::step) serve every environment and then return
-/// [`EnvError::SubEnv`], or [`EnvError::SubEnvs`] if several failed;
-/// [`EnvError::failed_envs`] lists them. Of such a call,
+/// [`reset_with`](Self::reset_with) and [`step`](Self::step) run every environment and then return
+/// [`EnvError::SubEnv`], or [`EnvError::SubEnvs`] if several failed.
+/// [`EnvError::failed_envs`] lists the failures. After such a call:
 ///
-/// - all other environments are what they would have been without the failure;
-/// - a failed environment whose step failed reports nothing: no observations, rewards or flags. Its
-///   episode is lost;
-/// - a failed environment that [`is_done`](MultiAgentVectorStep::is_done) had ended its episode,
-///   whose outcome is good, and failed to begin the next one.
+/// - All other environments are valid.
+/// - An environment whose step failed reports no observations, rewards or flags. Its episode is
+///   lost.
+/// - A failed environment that [`is_done`](MultiAgentVectorStep::is_done) ended its episode, whose
+///   outcome is valid, and then failed to start the next one.
 ///
-/// [`reset_one`](Self::reset_one) starts a failed environment again; steps go on as if nothing had
-/// happened then. [`EnvError::is_recoverable`] tells breakdowns from mistakes in a program. Any other
-/// error, such as one about a wrong number of actions, comes before anything was done.
+/// [`reset_one`](Self::reset_one) restarts a failed environment. [`EnvError::is_recoverable`]
+/// distinguishes failures of environments from mistakes in a program. Any other error, such as a
+/// wrong number of actions, is returned before anything is done.
 pub trait MultiAgentVectorEnv: Send {
-    /// The number of environments.
+    /// Returns the number of environments.
     fn num_envs(&self) -> usize;
 
-    /// Every agent that may ever appear in an environment, in the order of their indices.
+    /// Returns every agent that may appear in an environment, in the order of their indices.
     fn possible_agents(&self) -> &[AgentSpec];
 
-    /// Starts an episode in every environment, with one seed each (see
+    /// Starts an episode in every environment, with one seed for each (see
     /// [`seeds_from`](crate::seeds_from)).
+    ///
+    /// # Errors
+    ///
+    /// As for [`reset_with`](Self::reset_with).
     fn reset(&mut self, seeds: &[Option<u64>], out: &mut MultiAgentVectorStep) -> Result<()> {
         self.reset_with(seeds, &Map::new(), out)
     }
 
-    /// Starts an episode in every environment, with one seed each and the same reset options.
+    /// Starts an episode in every environment, with one seed for each and the same reset options.
+    ///
+    /// # Errors
+    ///
+    /// See the trait, and [`EnvError::ShapeMismatch`] if the number of seeds or the size of `out`
+    /// is wrong.
     fn reset_with(
         &mut self,
         seeds: &[Option<u64>],
@@ -116,16 +127,17 @@ pub trait MultiAgentVectorEnv: Send {
         out: &mut MultiAgentVectorStep,
     ) -> Result<()>;
 
-    /// Starts an episode in environment `index` alone, after it failed or for any other reason.
+    /// Starts an episode in environment `index` only, for example after a failure.
     ///
-    /// It is not [done](MultiAgentVectorStep::is_done) any more, and its
-    /// [`current`](MultiAgentVectorStep::current) step is the first of the new episode; everything
-    /// about the other environments stays as it is.
+    /// The environment is no longer [done](MultiAgentVectorStep::is_done), and its
+    /// [`current`](MultiAgentVectorStep::current) step is the first of the new episode. Other
+    /// environments are unchanged.
     ///
     /// # Errors
     ///
-    /// [`EnvError::SubEnv`] if the environment fails again, [`EnvError::RowOutOfRange`] if there is
-    /// none at `index`, [`EnvError::Unsupported`] if this kind of vector cannot do it.
+    /// [`EnvError::SubEnv`] if the environment fails, [`EnvError::RowOutOfRange`] if `index` is not
+    /// below [`num_envs`](Self::num_envs), [`EnvError::Unsupported`] if the vector cannot reset
+    /// environments one by one.
     fn reset_one(
         &mut self,
         _index: usize,
@@ -136,6 +148,11 @@ pub trait MultiAgentVectorEnv: Send {
     }
 
     /// Performs the actions of every environment's agents: `actions[i]` in environment `i`.
+    ///
+    /// # Errors
+    ///
+    /// See the trait, and [`EnvError::ShapeMismatch`] if the number of actions or the size of `out`
+    /// is wrong.
     fn step(&mut self, actions: &[MultiAgentActions], out: &mut MultiAgentVectorStep)
     -> Result<()>;
 
@@ -159,14 +176,25 @@ pub trait MultiAgentVectorEnv: Send {
         Info::new()
     }
 
-    /// Everything needed to go on exactly from here, or `None` where an environment cannot tell.
+    /// Returns everything needed to continue exactly from here, or `None` if an environment does
+    /// not support that.
     ///
-    /// What the agents see now is in the [`MultiAgentVectorStep`], to be saved beside this.
+    /// The current observations are in the [`MultiAgentVectorStep`]; save it as well.
+    ///
+    /// # Errors
+    ///
+    /// The errors of its environments.
     fn state(&self) -> Result<Option<Json>> {
         Ok(None)
     }
 
-    /// Goes on from a state that [`state`](Self::state) returned.
+    /// Continues from a state that [`state`](Self::state) returned.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::Unsupported`] if the vector does not save its state, [`EnvError::InvalidState`]
+    /// or [`EnvError::ShapeMismatch`] if the state is not one of this vector, and the errors of its
+    /// environments.
     fn set_state(&mut self, _state: &Json) -> Result<()> {
         Err(unsupported::<Self>("set_state"))
     }

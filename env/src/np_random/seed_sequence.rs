@@ -26,7 +26,8 @@ impl SeedSequence {
         Self { pool: mix_entropy(entropy) }
     }
 
-    /// Creates `SeedSequence(entropy, spawn_key=spawn_key)`, an independent pool for each spawn key.
+    /// Creates `SeedSequence(entropy, spawn_key=spawn_key)`, an independent pool for each spawn
+    /// key.
     #[must_use]
     pub fn with_spawn_key(entropy: &[u32], spawn_key: &[u32]) -> Self {
         let mut words = entropy.to_vec();

@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::MAX_CHOICE;
+use crate::error::{EnvError, Result};
 use crate::np_random::Generator;
-use crate::{EnvError, Result};
 
 /// The integers `start..start + n`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,34 +17,47 @@ pub struct Discrete {
 }
 
 impl Discrete {
-    /// The integers `0..n`.
+    /// Creates the set of the integers `0..n`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`with_start`](Self::with_start).
     pub fn new(n: usize) -> Result<Self> {
         Self::with_start(n, 0)
     }
 
-    /// The integers `start..start + n`.
+    /// Creates the set of the integers `start..start + n`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::InvalidSpace`] if the set is empty, or if an element does not fit into 32 bits:
+    /// devices hold no wider integers.
     pub fn with_start(n: usize, start: i64) -> Result<Self> {
-        let fits = i64::try_from(n).ok().and_then(|n| start.checked_add(n)).is_some();
+        let last = i64::try_from(n).ok().and_then(|n| start.checked_add(n)?.checked_sub(1));
+        let fits = start >= -MAX_CHOICE - 1 && last.is_some_and(|last| last <= MAX_CHOICE);
         if n == 0 || !fits {
-            let reason = format!("Discrete({n}, start={start}) needs n >= 1 and start + n < 2^63");
+            let reason = format!(
+                "Discrete({n}, start={start}) needs n >= 1 and elements between -2^31 and \
+                 2^31 - 1, the integers that devices hold; count from a smaller start"
+            );
             return Err(EnvError::invalid_space(reason));
         }
         Ok(Self { n, start })
     }
 
-    /// How many integers there are.
+    /// Returns the number of elements.
     #[must_use]
     pub fn n(&self) -> usize {
         self.n
     }
 
-    /// The smallest of them.
+    /// Returns the smallest element.
     #[must_use]
     pub fn start(&self) -> i64 {
         self.start
     }
 
-    /// Whether `number` is one of them.
+    /// Returns whether `number` is an element.
     #[inline]
     #[must_use]
     pub fn contains(&self, number: i64) -> bool {

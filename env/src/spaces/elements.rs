@@ -1,17 +1,22 @@
-//! Making and recognising elements.
+//! Creating and recognizing elements.
 
 use super::{BoxDType, Space, SpaceSampler};
+use crate::buffer::{Row, RowMut};
+use crate::error::Result;
 use crate::np_random::Generator;
-use crate::{Result, Row, RowMut, Value};
+use crate::value::Value;
 
 impl Space {
-    /// The element of zeros, which a space whose bounds exclude zero does not contain.
+    /// Returns the value of zeros, which is not an element if the bounds exclude zero.
     #[must_use]
     pub fn zeros(&self) -> Value {
         match self {
             Self::Box(space) => match space.dtype() {
                 BoxDType::Float32 => Value::Float(vec![0.0; space.size()]),
                 BoxDType::Uint8 => Value::Byte(vec![0; space.size()]),
+                // A buffer holds a single integer as it holds the one of a `Discrete`.
+                BoxDType::Int32 | BoxDType::Int64 if space.shape().is_empty() => Value::Discrete(0),
+                BoxDType::Int32 | BoxDType::Int64 => Value::Int(vec![0; space.size()]),
             },
             Self::Discrete(_) => Value::Discrete(0),
             Self::MultiDiscrete(space) => Value::Int(vec![0; space.nvec().len()]),
@@ -21,18 +26,23 @@ impl Space {
         }
     }
 
-    /// A random element.
+    /// Draws a random element.
     ///
-    /// Numbers of a `Box` are uniform between two bounds, exponential beyond a single one, and
-    /// normal without any; everything else is uniform. A single space draws Gymnasium's elements
-    /// from the same stream, unless it is a `Box` with an infinite bound. To the parts of a `Dict`
-    /// or `Tuple` Gymnasium gives a stream each, as [`sampler`](Self::sampler) does.
+    /// Numbers of a `Box` are uniform between two bounds, exponential beyond a single bound, and
+    /// normal without bounds, rounded down if the elements are integers. Everything else is
+    /// uniform. A leaf draws Gymnasium's elements from the same stream, unless it is a `Box` with
+    /// an infinite bound. Gymnasium gives each part of a `Dict` or `Tuple` a stream of its own, as
+    /// [`sampler`](Self::sampler) does.
     #[must_use]
     pub fn sample(&self, rng: &mut Generator) -> Value {
         let mut value = self.zeros();
         match (self, &mut value) {
             (Self::Box(space), Value::Float(numbers)) => space.sample_f32(rng, numbers),
             (Self::Box(space), Value::Byte(bytes)) => space.sample_bytes(rng, bytes),
+            (Self::Box(space), Value::Int(numbers)) => space.sample_ints(rng, numbers),
+            (Self::Box(space), Value::Discrete(number)) => {
+                space.sample_ints(rng, std::slice::from_mut(number));
+            }
             (Self::Discrete(space), Value::Discrete(number)) => *number = space.sample(rng),
             (Self::MultiDiscrete(space), Value::Int(numbers)) => space.sample(rng, numbers),
             (Self::MultiBinary(space), Value::Byte(bits)) => space.sample(rng, bits),
@@ -47,12 +57,17 @@ impl Space {
         value
     }
 
-    /// Writes the element that [`sample`](Self::sample) would give.
+    /// Draws a random element into `row`: the one that [`sample`](Self::sample) would return.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError`](crate::EnvError) if the row has another layout than the space.
     pub fn sample_into(&self, rng: &mut Generator, mut row: RowMut<'_>) -> Result<()> {
         match self {
             Self::Box(space) => match space.dtype() {
                 BoxDType::Float32 => space.sample_f32(rng, row.f32s_mut()?),
                 BoxDType::Uint8 => space.sample_bytes(rng, row.bytes_mut()?),
+                BoxDType::Int32 | BoxDType::Int64 => space.sample_ints(rng, row.ints_mut()?),
             },
             Self::Discrete(space) => row.set_discrete(space.sample(rng))?,
             Self::MultiDiscrete(space) => space.sample(rng, row.ints_mut()?),
@@ -71,19 +86,26 @@ impl Space {
         Ok(())
     }
 
-    /// A source of random elements with a seed of its own: Gymnasium's `space.seed(seed)` followed
-    /// by calls of `space.sample()`.
+    /// Creates a source of random elements with its own seed: Gymnasium's `space.seed(seed)`
+    /// followed by calls of `space.sample()`.
     #[must_use]
     pub fn sampler(&self, seed: u64) -> SpaceSampler {
         SpaceSampler::new(self, seed)
     }
 
-    /// Whether `value` is an element: its kind, its shape and every number in it.
+    /// Returns whether `value` is an element: it has the kind and the shape, and every number is
+    /// within the bounds.
     #[must_use]
     pub fn contains(&self, value: &Value) -> bool {
         match (self, value) {
             (Self::Box(space), Value::Float(numbers)) => space.contains_f32(numbers),
             (Self::Box(space), Value::Byte(bytes)) => space.contains_bytes(bytes),
+            (Self::Box(space), Value::Int(numbers)) => {
+                !space.shape().is_empty() && space.contains_ints(numbers)
+            }
+            (Self::Box(space), Value::Discrete(number)) => {
+                space.shape().is_empty() && space.contains_ints(&[*number])
+            }
             (Self::Discrete(space), Value::Discrete(number)) => space.contains(*number),
             (Self::MultiDiscrete(space), Value::Int(numbers)) => space.contains(numbers),
             (Self::MultiBinary(space), Value::Byte(bits)) => space.contains(bits),
@@ -99,7 +121,8 @@ impl Space {
         }
     }
 
-    /// Whether `row` is an element: its kind, its shape and every number in it.
+    /// Returns whether `row` is an element: it has the kind and the shape, and every number is
+    /// within the bounds.
     #[must_use]
     pub fn contains_row(&self, row: Row<'_>) -> bool {
         match self {
@@ -107,6 +130,9 @@ impl Space {
             Self::Box(space) => match space.dtype() {
                 BoxDType::Float32 => row.f32s().is_ok_and(|numbers| space.contains_f32(numbers)),
                 BoxDType::Uint8 => row.bytes().is_ok_and(|bytes| space.contains_bytes(bytes)),
+                BoxDType::Int32 | BoxDType::Int64 => {
+                    row.ints().is_ok_and(|numbers| space.contains_ints(numbers))
+                }
             },
             Self::Discrete(space) => row.discrete().is_ok_and(|number| space.contains(number)),
             Self::MultiDiscrete(space) => {
@@ -125,6 +151,57 @@ impl Space {
                 row.buffer().as_tuple().is_ok_and(|rows| rows.len() == space.spaces().len())
                     && parts.all(|(i, s)| row.index(i).is_ok_and(|r| s.contains_row(r)))
             }
+        }
+    }
+
+    /// Returns the space with every `Box` of bytes or integers as the `float32` `Box` with the same
+    /// bounds: the actions of a network before they are rounded.
+    ///
+    /// ```
+    /// use rekindle_env::Space;
+    ///
+    /// let orders = Space::tuple([Space::int_box(0, 20, &[4])?, Space::discrete(3)?])?;
+    /// let raw = orders.with_float_boxes();
+    /// assert_eq!(raw.to_string(), "Tuple(Box(0.0, 20.0, (4,), float32), Discrete(3))");
+    /// # Ok::<(), rekindle_env::EnvError>(())
+    /// ```
+    #[must_use]
+    pub fn with_float_boxes(&self) -> Self {
+        match self {
+            Self::Box(space) => Self::Box(space.to_float()),
+            Self::Dict(space) => Self::Dict(space.map(Self::with_float_boxes)),
+            Self::Tuple(space) => Self::Tuple(space.map(Self::with_float_boxes)),
+            other => other.clone(),
+        }
+    }
+
+    /// Whether a part of the space is a choice: `Discrete`, `MultiDiscrete` or `MultiBinary`.
+    pub(crate) fn has_choices(&self) -> bool {
+        match self {
+            Self::Box(_) => false,
+            Self::Discrete(_) | Self::MultiDiscrete(_) | Self::MultiBinary(_) => true,
+            Self::Dict(space) => space.spaces().values().any(Self::has_choices),
+            Self::Tuple(space) => space.spaces().iter().any(Self::has_choices),
+        }
+    }
+
+    /// Whether every choice in `row` exists. Boxes are not looked at.
+    ///
+    /// Networks look choices up, so one outside its space would be taken for another. The check is
+    /// cheap enough for every step, unlike one of all numbers.
+    pub(crate) fn contains_choices(&self, row: Row<'_>) -> bool {
+        let of = |space: &Self, part| space.contains_choices(row.of(part));
+        match self {
+            Self::Box(_) => true,
+            Self::Discrete(space) => row.discrete().is_ok_and(|number| space.contains(number)),
+            Self::MultiDiscrete(space) => row.ints().is_ok_and(|numbers| space.contains(numbers)),
+            Self::MultiBinary(space) => row.bytes().is_ok_and(|bits| space.contains(bits)),
+            Self::Dict(space) => row.buffer().as_dict().is_ok_and(|parts| {
+                space.spaces().values().zip(parts.values()).all(|(space, part)| of(space, part))
+            }),
+            Self::Tuple(space) => row.buffer().as_tuple().is_ok_and(|parts| {
+                space.spaces().iter().zip(parts).all(|(space, part)| of(space, part))
+            }),
         }
     }
 }

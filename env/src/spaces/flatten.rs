@@ -1,11 +1,13 @@
 //! Elements as plain numbers.
 
 use super::{BoxDType, BoxSpace, Space};
-use crate::{Buffer, EnvError, Result, Row, RowMut, Value};
+use crate::buffer::{Buffer, Row, RowMut};
+use crate::error::{EnvError, Result};
+use crate::value::Value;
 
 impl Space {
-    /// How many numbers an element flattens into: the elements of a `Box`, one per choice of a
-    /// `Discrete` or `MultiDiscrete`, one per bit of a `MultiBinary`.
+    /// Returns the number of numbers that an element flattens into: one for each element of a
+    /// `Box`, each choice of a `Discrete` or `MultiDiscrete`, and each bit of a `MultiBinary`.
     #[must_use]
     pub fn flat_dim(&self) -> usize {
         match self {
@@ -18,8 +20,8 @@ impl Space {
         }
     }
 
-    /// Writes an element as `flat_dim` numbers: boxes and bits as they are, choices one-hot, parts
-    /// one after the other.
+    /// Writes an element as [`flat_dim`](Self::flat_dim) numbers: boxes and bits unchanged, choices
+    /// one-hot, and parts one after the other.
     ///
     /// ```
     /// use rekindle_env::{Buffer, Space};
@@ -31,6 +33,12 @@ impl Space {
     /// assert_eq!(flat, [0.0, 0.0, 1.0, 0.0]);
     /// # Ok::<(), rekindle_env::EnvError>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::ShapeMismatch`] if `out` has another length, [`EnvError::NotInSpace`] if the row
+    /// holds a choice that does not exist or another number of numbers, [`EnvError::WrongKind`] if
+    /// the row has another layout.
     pub fn flatten(&self, row: Row<'_>, out: &mut [f32]) -> Result<()> {
         if out.len() != self.flat_dim() {
             return Err(EnvError::length("a flattened element", self.flat_dim(), out.len()));
@@ -43,6 +51,9 @@ impl Space {
         match self {
             Self::Box(space) if space.dtype() == BoxDType::Float32 => {
                 copy_numbers(row.f32s()?, out, |x| x).ok_or_else(foreign)?;
+            }
+            Self::Box(space) if space.dtype().is_int() => {
+                copy_numbers(row.ints()?, out, |x| x as f32).ok_or_else(foreign)?;
             }
             Self::Box(_) | Self::MultiBinary(_) => {
                 copy_numbers(row.bytes()?, out, f32::from).ok_or_else(foreign)?;
@@ -74,16 +85,26 @@ impl Space {
         Ok(())
     }
 
-    /// The element that [`flatten`](Self::flatten) wrote as these numbers.
+    /// Returns the element that [`flatten`](Self::flatten) wrote as these numbers.
     ///
-    /// A choice is the first nonzero number among its own; there must be one.
+    /// A choice is the position of the first nonzero number among those of the choice.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::ShapeMismatch`] if there are not [`flat_dim`](Self::flat_dim) numbers,
+    /// [`EnvError::NotInSpace`] if all numbers of a choice are zero.
     pub fn unflatten(&self, flat: &[f32]) -> Result<Value> {
         let mut element = Buffer::zeros(self, 1);
         self.unflatten_into(flat, element.row_mut(0))?;
         element.row(0).to_value()
     }
 
-    /// Writes the element that [`flatten`](Self::flatten) wrote as these numbers.
+    /// Writes the element that [`flatten`](Self::flatten) wrote as these numbers into `row`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`unflatten`](Self::unflatten), and [`EnvError::WrongKind`] if the row has another
+    /// layout than the space.
     pub fn unflatten_into(&self, flat: &[f32], row: RowMut<'_>) -> Result<()> {
         if flat.len() != self.flat_dim() {
             return Err(EnvError::length("a flattened element", self.flat_dim(), flat.len()));
@@ -100,7 +121,12 @@ impl Space {
         };
         match self {
             Self::Box(space) if space.dtype() == BoxDType::Float32 => row.write_f32(flat)?,
-            Self::Box(_) | Self::MultiBinary(_) => write_bytes(flat, row)?,
+            Self::Box(space) if space.dtype().is_int() => {
+                write_numbers(flat, row.ints_mut()?, |x| x as i64)?;
+            }
+            Self::Box(_) | Self::MultiBinary(_) => {
+                write_numbers(flat, row.bytes_mut()?, |x| x as u8)?;
+            }
             Self::Discrete(space) => row.set_discrete(space.start() + hot(flat)? as i64)?,
             Self::MultiDiscrete(space) => {
                 for (number, &n) in row.ints_mut()?.iter_mut().zip(space.nvec()) {
@@ -121,7 +147,8 @@ impl Space {
         Ok(())
     }
 
-    /// The `float32` `Box` of the flattened elements.
+    /// Returns the `float32` `Box` of the flattened elements: the bounds of boxes, and 0 to 1 for
+    /// everything else.
     #[must_use]
     pub fn flatten_space(&self) -> Self {
         let (mut low, mut high) = (Vec::new(), Vec::new());
@@ -153,19 +180,18 @@ impl Space {
     }
 }
 
-/// Converts all numbers, or none where the counts differ.
+/// Converts all numbers, or none if the counts differ.
 fn copy_numbers<T: Copy>(from: &[T], to: &mut [f32], convert: fn(T) -> f32) -> Option<()> {
     (from.len() == to.len()).then(|| {
         to.iter_mut().zip(from).for_each(|(to, &from)| *to = convert(from));
     })
 }
 
-fn write_bytes(flat: &[f32], row: RowMut<'_>) -> Result<()> {
-    let bytes = row.bytes_mut()?;
-    if bytes.len() != flat.len() {
-        return Err(EnvError::length("bytes of a row", flat.len(), bytes.len()));
+fn write_numbers<T>(flat: &[f32], cells: &mut [T], convert: fn(f32) -> T) -> Result<()> {
+    if cells.len() != flat.len() {
+        return Err(EnvError::length("numbers of a row", flat.len(), cells.len()));
     }
-    bytes.iter_mut().zip(flat).for_each(|(byte, &number)| *byte = number as u8);
+    cells.iter_mut().zip(flat).for_each(|(cell, &number)| *cell = convert(number));
     Ok(())
 }
 
@@ -173,14 +199,14 @@ fn one_hot(hot: usize, out: &mut [f32]) {
     out.iter_mut().enumerate().for_each(|(i, x)| *x = f32::from(u8::from(i == hot)));
 }
 
-/// Splits off the first `n` numbers, all of them where there are fewer.
+/// Splits off the first `n` numbers, none if there are fewer.
 fn take<'a>(rest: &mut &'a mut [f32], n: usize) -> &'a mut [f32] {
     let (first, others) = std::mem::take(rest).split_at_mut_checked(n).unwrap_or_default();
     *rest = others;
     first
 }
 
-/// Splits off the first `n` numbers, none where there are fewer.
+/// Splits off the first `n` numbers, none if there are fewer.
 fn split<'a>(rest: &mut &'a [f32], n: usize) -> &'a [f32] {
     let (first, others) = rest.split_at_checked(n).unwrap_or_default();
     *rest = others;

@@ -5,10 +5,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::MAX_SIZE;
+use crate::error::{EnvError, Result};
 use crate::np_random::Generator;
-use crate::{EnvError, Result};
 
-/// `n` bits, each 0 or 1.
+/// Lists of `n` bits, each 0 or 1.
+///
+/// Gymnasium's multi-dimensional shapes have no counterpart: flatten the array, or observe a
+/// [`BoxSpace::bytes`](super::BoxSpace::bytes) from 0 to 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Repr")]
 pub struct MultiBinary {
@@ -16,7 +19,11 @@ pub struct MultiBinary {
 }
 
 impl MultiBinary {
-    /// Lists of `n` bits.
+    /// Creates the set of the lists of `n` bits.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::InvalidSpace`] if `n` is 0 or above 2³¹ − 1.
     pub fn new(n: usize) -> Result<Self> {
         if !(1..=MAX_SIZE).contains(&n) {
             let reason = format!("MultiBinary({n}) needs 1 to {MAX_SIZE} bits");
@@ -25,13 +32,13 @@ impl MultiBinary {
         Ok(Self { n })
     }
 
-    /// The number of bits.
+    /// Returns the number of bits.
     #[must_use]
     pub fn n(&self) -> usize {
         self.n
     }
 
-    /// Whether `bits` are `n` zeros and ones.
+    /// Returns whether `bits` are `n` zeros and ones.
     #[must_use]
     pub fn contains(&self, bits: &[u8]) -> bool {
         bits.len() == self.n && bits.iter().all(|&bit| bit <= 1)

@@ -4,10 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::MAX_CHOICE;
+use crate::error::{EnvError, Result};
 use crate::np_random::Generator;
-use crate::{EnvError, Result};
 
-/// One integer below each entry of `nvec`.
+/// Lists of integers whose entry `i` is in `0..nvec[i]`.
+///
+/// Gymnasium's `start` and multi-dimensional `nvec` have no counterpart. An environment adds its
+/// offsets itself, or uses a `Tuple` of [`Discrete::with_start`](super::Discrete::with_start), and
+/// flattens its array of choices.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Repr")]
 pub struct MultiDiscrete {
@@ -15,26 +20,32 @@ pub struct MultiDiscrete {
 }
 
 impl MultiDiscrete {
-    /// The lists whose entry `i` is in `0..nvec[i]`.
+    /// Creates the set of the lists whose entry `i` is in `0..nvec[i]`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::InvalidSpace`] if there are no entries, an entry has no choice, or an entry has
+    /// choices that do not fit into 32 bits.
     pub fn new(nvec: impl Into<Vec<usize>>) -> Result<Self> {
         let nvec = nvec.into();
-        // Numbers of choices are added up and held as `i64`, so neither may overflow.
+        let fits = |n: &usize| i64::try_from(*n).is_ok_and(|n| (1..=MAX_CHOICE + 1).contains(&n));
+        // The numbers of choices are added up, for example by `Space::flat_dim`.
         let total = nvec.iter().try_fold(0_usize, |total, &n| total.checked_add(n));
-        let fits = total.is_some_and(|total| i64::try_from(total).is_ok());
-        if nvec.is_empty() || nvec.contains(&0) || !fits {
-            let reason = format!("MultiDiscrete({nvec:?}) needs entries, each at least 1");
+        if nvec.is_empty() || !nvec.iter().all(fits) || total.is_none() {
+            let reason =
+                format!("MultiDiscrete({nvec:?}) needs one or more entries, each from 1 to 2^31");
             return Err(EnvError::invalid_space(reason));
         }
         Ok(Self { nvec })
     }
 
-    /// The number of choices of each entry.
+    /// Returns the number of choices of each entry.
     #[must_use]
     pub fn nvec(&self) -> &[usize] {
         &self.nvec
     }
 
-    /// Whether `numbers` has one entry below each of `nvec`.
+    /// Returns whether `numbers` has one entry for each of `nvec`, and each entry is a choice.
     #[must_use]
     pub fn contains(&self, numbers: &[i64]) -> bool {
         numbers.len() == self.nvec.len()

@@ -1,4 +1,4 @@
-//! Spaces made of spaces.
+//! Spaces of several parts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Space;
-use crate::{EnvError, Result};
+use crate::error::{EnvError, Result};
 
 /// Named spaces, sorted by name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,8 +16,12 @@ pub struct DictSpace {
 }
 
 impl DictSpace {
-    /// A space of named parts. Names must be unique and may not contain a dot, which separates
-    /// the names in the path of a leaf.
+    /// Creates a space of named parts.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::InvalidSpace`] if there are no parts, or if a name is used twice, is empty, or
+    /// contains a dot: dots separate the names in the path of a leaf.
     pub fn new<K: Into<String>>(entries: impl IntoIterator<Item = (K, Space)>) -> Result<Self> {
         let mut spaces = BTreeMap::new();
         for (key, space) in entries {
@@ -30,17 +34,27 @@ impl DictSpace {
         Self::try_from(spaces)
     }
 
-    /// The space called `key`.
+    /// Returns the space called `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::MissingKey`] if there is none.
     pub fn get(&self, key: &str) -> Result<&Space> {
         self.spaces.get(key).ok_or_else(|| EnvError::missing_key(key, self.spaces.keys()))
     }
 
-    /// The names and their spaces, sorted by name.
+    /// The space with each part replaced.
+    pub(super) fn map(&self, change: impl Fn(&Space) -> Space) -> Self {
+        let parts = self.spaces.iter().map(|(key, part)| (key.clone(), change(part)));
+        Self { spaces: parts.collect() }
+    }
+
+    /// Iterates over the names and their spaces, sorted by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Space)> {
         self.spaces.iter().map(|(key, space)| (key.as_str(), space))
     }
 
-    /// The spaces by name.
+    /// Returns the spaces by name.
     #[must_use]
     pub fn spaces(&self) -> &BTreeMap<String, Space> {
         &self.spaces
@@ -55,7 +69,10 @@ impl TryFrom<BTreeMap<String, Space>> for DictSpace {
             return Err(EnvError::invalid_space("a Dict space needs at least one entry"));
         }
         if let Some(key) = spaces.keys().find(|key| key.is_empty() || key.contains('.')) {
-            let reason = format!("the key `{key}` of a Dict space is empty or contains a dot");
+            let reason = format!(
+                "the key `{key}` of a Dict space is empty or contains a dot, which separates keys \
+                 in the paths of leaves; rename it, for example with `_`"
+            );
             return Err(EnvError::invalid_space(reason));
         }
         Ok(Self { spaces })
@@ -84,17 +101,30 @@ pub struct TupleSpace {
 }
 
 impl TupleSpace {
-    /// A space of parts in order.
+    /// Creates a space of parts in order.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::InvalidSpace`] if there are no parts.
     pub fn new(spaces: impl Into<Vec<Space>>) -> Result<Self> {
         Self::try_from(spaces.into())
     }
 
-    /// The space at `position`.
+    /// Returns the space at `position`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::MissingKey`] if there is none.
     pub fn get(&self, position: usize) -> Result<&Space> {
         self.spaces.get(position).ok_or_else(|| EnvError::missing_part(position, self.spaces.len()))
     }
 
-    /// The spaces in order.
+    /// The space with each part replaced.
+    pub(super) fn map(&self, change: impl Fn(&Space) -> Space) -> Self {
+        Self { spaces: self.spaces.iter().map(change).collect() }
+    }
+
+    /// Returns the spaces in order.
     #[must_use]
     pub fn spaces(&self) -> &[Space] {
         &self.spaces

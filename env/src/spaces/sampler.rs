@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Space;
+use crate::buffer::RowMut;
+use crate::error::Result;
 use crate::np_random::Generator;
-use crate::{Result, RowMut, Value};
+use crate::value::Value;
 
-/// A space together with its own random stream, made by [`Space::sampler`].
+/// A space with its own random stream, created by [`Space::sampler`].
 ///
-/// As in Gymnasium, every part of a `Dict` or `Tuple` has a stream of its own, seeded from the
-/// stream of the whole. A sampler serialises, streams included.
+/// As in Gymnasium, each part of a `Dict` or `Tuple` has a stream of its own, seeded from the
+/// stream of the whole. Serializing a sampler includes its streams.
 ///
 /// ```
 /// use rekindle_env::{Space, Value};
@@ -46,7 +48,7 @@ impl SpaceSampler {
         })
     }
 
-    /// The next random element.
+    /// Draws the next random element.
     pub fn sample(&mut self) -> Value {
         match &mut self.0 {
             Node::Leaf { space, rng } => space.sample(rng),
@@ -57,7 +59,11 @@ impl SpaceSampler {
         }
     }
 
-    /// Writes the next random element.
+    /// Draws the next random element into `row`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError`](crate::EnvError) if the row has another layout than the space.
     pub fn sample_into(&mut self, mut row: RowMut<'_>) -> Result<()> {
         match &mut self.0 {
             Node::Leaf { space, rng } => space.sample_into(rng, row),

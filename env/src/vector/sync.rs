@@ -1,13 +1,19 @@
-//! A vector of environments on one thread.
+//! Vectors of environments on one thread.
 
 use serde_json::{Map, Value as Json};
 
 use super::{VectorEnv, VectorStep, check_len, no_env};
-use crate::{Buffer, Env, EnvError, Info, ResetOptions, Result, Space, Step, load_state};
+use crate::buffer::Buffer;
+use crate::env::{Env, Info, ResetOptions, Step, load_state};
+use crate::error::{EnvError, Result};
+use crate::spaces::Space;
 
-/// A vector of environments stepped one after the other on the calling thread.
+/// A vector of environments that are stepped one after the other on the calling thread.
 ///
-/// With a concrete `E` the steps are direct calls; [`make_vec`](crate::make_vec) builds that.
+/// With a concrete `E`, steps are direct calls; [`make_vec`](crate::make_vec) builds such a vector,
+/// with each environment wrapped in [`OrderEnforcing`](crate::wrappers::OrderEnforcing). Wrap the
+/// environments that you pass to [`new`](Self::new) as well: the vector itself checks no order of
+/// calls and no observations.
 #[derive(Debug)]
 pub struct SyncVectorEnv<E = Box<dyn Env>> {
     envs: Vec<E>,
@@ -18,7 +24,12 @@ pub struct SyncVectorEnv<E = Box<dyn Env>> {
 }
 
 impl<E: Env> SyncVectorEnv<E> {
-    /// Takes at least one environment; all must have the same spaces.
+    /// Creates a vector of one or more environments with the same spaces.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::ShapeMismatch`] without environments, [`EnvError::InvalidSpace`] if their spaces
+    /// differ.
     pub fn new(envs: Vec<E>) -> Result<Self> {
         let Some(first) = envs.first() else {
             return Err(EnvError::length("environments in a vector", 1, 0));
@@ -42,7 +53,7 @@ impl<E: Env> SyncVectorEnv<E> {
         Ok(Self { envs, observation_space, action_space, final_infos })
     }
 
-    /// The environments.
+    /// Returns the environments.
     #[must_use]
     pub fn envs(&self) -> &[E] {
         &self.envs
@@ -99,7 +110,7 @@ impl<E: Env> VectorEnv for SyncVectorEnv<E> {
     fn step(&mut self, actions: &Buffer, out: &mut VectorStep) -> Result<()> {
         check_len("rows of `actions`", self.envs.len(), actions.rows())?;
         out.check(self.envs.len())?;
-        // Holds nothing, and so allocates nothing, until an environment fails.
+        // Allocates nothing until an environment fails.
         let mut failures = Vec::new();
         let options = ResetOptions::new();
         let results = out.rewards.iter_mut().zip(&mut out.terminated).zip(&mut out.truncated);
@@ -139,7 +150,8 @@ impl<E: Env> VectorEnv for SyncVectorEnv<E> {
     }
 
     fn set_state(&mut self, state: &Json) -> Result<()> {
-        let states: Vec<Json> = load_state("SyncVectorEnv", state)?;
+        let name = self.envs.first().map_or("SyncVectorEnv", |env| env.name());
+        let states: Vec<Json> = load_state(name, state)?;
         check_len("states", self.envs.len(), states.len())?;
         for (i, (env, state)) in self.envs.iter_mut().zip(&states).enumerate() {
             env.set_state(state).map_err(EnvError::at(i))?;
@@ -148,7 +160,7 @@ impl<E: Env> VectorEnv for SyncVectorEnv<E> {
     }
 }
 
-/// Notes down which environment failed with what; apart, to keep the loop over the others small.
+/// Records a failure. A function of its own keeps the loop over the environments small.
 #[cold]
 fn fail(failures: &mut Vec<EnvError>, index: usize, error: EnvError) {
     failures.push(EnvError::at(index)(error));

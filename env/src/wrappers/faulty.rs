@@ -1,4 +1,4 @@
-//! Environments that break down.
+//! Environments that crash and stall.
 
 use std::thread;
 use std::time::Duration;
@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::{load_nested, save_nested};
+use crate::buffer::{Row, RowMut};
+use crate::env::{Env, Info, ResetOptions, Step};
+use crate::error::{EnvError, Result};
 use crate::np_random::Generator;
-use crate::options::{probability, typed};
-use crate::{Env, EnvConfig, EnvError, Info, ResetOptions, Result, Row, RowMut, Space, Step};
+use crate::options::{EnvConfig, probability, typed};
+use crate::spaces::Space;
 
-/// How often an environment is to break down or to hang.
+/// The frequency of simulated crashes and stalls.
 ///
-/// Names and defaults of RLlib's `CartPoleCrashing` example.
+/// Names and defaults are those of RLlib's `CartPoleCrashing` example.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
@@ -21,28 +24,28 @@ pub struct Faults {
     pub p_crash: f64,
     /// The probability of a crash in each reset.
     pub p_crash_reset: f64,
-    /// Crashes in the step after so many since the last reset: a number drawn anew in each reset,
-    /// from the first to the second, both included.
+    /// The number of steps after a reset before the step that crashes. Each reset draws it anew
+    /// from this range, both ends included.
     pub crash_after_n_steps: Option<(u64, u64)>,
     /// The probability of a stall in each step.
     pub p_stall: f64,
     /// The probability of a stall in each reset.
     pub p_stall_reset: f64,
-    /// Stalls in the step after so many since the last reset, drawn as for crashes.
+    /// The number of steps after a reset before the step that stalls, drawn in the same way.
     pub stall_after_n_steps: Option<(u64, u64)>,
-    /// How long a stall takes, in seconds: uniform between the two.
+    /// The duration of a stall in seconds, uniform in this range.
     pub stall_time_sec: (f64, f64),
 }
 
 impl Default for Faults {
-    /// A crash in every 10 000th step and in every 1000th reset, no stalls.
+    /// Crashes in one of 10 000 steps and one of 1000 resets, and no stalls.
     fn default() -> Self {
         Self { p_crash: 1e-4, p_crash_reset: 1e-3, ..Self::none() }
     }
 }
 
 impl Faults {
-    /// The options that [`with_config`](Self::with_config) reads.
+    /// The names of the options that [`with_config`](Self::with_config) reads.
     pub const OPTIONS: [&'static str; 7] = [
         "p_crash",
         "p_crash_reset",
@@ -53,7 +56,7 @@ impl Faults {
         "stall_time_sec",
     ];
 
-    /// No crashes and no stalls.
+    /// Creates settings without crashes and stalls.
     #[must_use]
     pub fn none() -> Self {
         Self {
@@ -67,7 +70,13 @@ impl Faults {
         }
     }
 
-    /// Overrides what `config` names: probabilities, and numbers or pairs of them for the rest.
+    /// Returns these settings, overridden by the options in `config`.
+    ///
+    /// Probabilities are numbers; the other options are numbers or pairs of numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::InvalidOption`] for an option of another type or outside its range.
     pub fn with_config(self, config: &EnvConfig) -> Result<Self> {
         let p = |option: &str, default: f64| Ok(config.get_f64(option)?.unwrap_or(default));
         let steps = |option: &str, default| {
@@ -106,15 +115,17 @@ impl Faults {
             None => Ok(()),
             Some((option, _)) => Err(EnvError::InvalidOption {
                 option: (*option).to_owned(),
-                expected: "from a number to one at least as large (of seconds, at most a day)"
-                    .to_owned(),
+                expected:
+                    "a range of non-negative numbers, the smaller one first (seconds: at most \
+                           86400)"
+                        .to_owned(),
                 found: format!("{self:?}"),
             }),
         }
     }
 }
 
-/// An option that is a number, or a pair of numbers to draw from.
+/// Reads an option that is a number or a range of numbers.
 fn pair<T: Copy>(
     config: &EnvConfig,
     option: &str,
@@ -128,15 +139,15 @@ fn pair<T: Copy>(
     })
 }
 
-/// Lets an environment crash and stall by chance, to see how a program copes.
+/// Lets an environment crash and stall at random, to test how a program handles it.
 ///
-/// A crash is [`EnvError::Crashed`]; what the environment does in that step or reset is not done.
-/// Steps after it fail as well, until a reset succeeds, where
-/// [`OrderEnforcing`](super::OrderEnforcing) is around. A stall puts the thread to sleep.
+/// A crash returns [`EnvError::Crashed`] instead of running the step or reset. Within
+/// [`OrderEnforcing`](super::OrderEnforcing), steps after it fail as well, until a reset succeeds.
+/// A stall puts the thread to sleep.
 ///
-/// Faults come from a random stream of their own, so that the environment's stream is that of the
-/// same environment without faults. The seed of a reset restarts it, differently with each reset, so
-/// that an environment that crashed on a seed can be reset with the same seed.
+/// Faults are drawn from a random stream of their own, so that the environment behaves as it does
+/// without faults. The seed of a reset restarts the stream together with the number of resets: an
+/// environment that crashed on a seed can be reset with the same seed.
 #[derive(Clone, Debug)]
 pub struct Faulty<E> {
     env: E,
@@ -156,7 +167,11 @@ struct State {
 }
 
 impl<E: Env> Faulty<E> {
-    /// Lets `env` fail as `faults` say.
+    /// Wraps `env` and lets it fail as `faults` says.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::InvalidOption`] for a probability or a range that is invalid.
     pub fn new(env: E, faults: Faults) -> Result<Self> {
         faults.check()?;
         let rng = Generator::from_entropy();
@@ -164,9 +179,9 @@ impl<E: Env> Faulty<E> {
         Ok(Self { env, faults, state })
     }
 
-    /// Stalls, then crashes, as chance will have it.
+    /// Stalls, then crashes, each if drawn or due.
     fn suffer(&mut self, during: &str, crash: (f64, bool), stall: (f64, bool)) -> Result<()> {
-        // Both are drawn in every case, so that a change of one setting leaves the other's draws.
+        // Both are always drawn, so that a change of one setting keeps the draws of the other.
         let [crashes, stalls] = [crash, stall].map(|(p, now)| self.state.rng.random() < p || now);
         if stalls {
             let (low, high) = self.faults.stall_time_sec;

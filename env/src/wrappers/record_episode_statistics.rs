@@ -1,4 +1,4 @@
-//! Return, length and duration of episodes.
+//! Returns, lengths and durations of episodes.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,24 +7,27 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::{load_nested, save_nested};
-use crate::{Env, Info, ResetOptions, Result, Row, RowMut, Space, Step};
+use crate::buffer::{Row, RowMut};
+use crate::env::{Env, Info, ResetOptions, Step};
+use crate::error::Result;
+use crate::spaces::Space;
 
-/// A finished episode.
+/// The statistics of a finished episode.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EpisodeStatistics {
-    /// The undiscounted sum of its rewards.
+    /// The undiscounted sum of rewards.
     pub episode_return: f64,
-    /// Its length in steps.
+    /// The number of steps.
     pub length: usize,
-    /// How long it took, in seconds.
+    /// The duration in seconds.
     pub seconds: f64,
 }
 
 /// Records the statistics of the last finished episodes.
 ///
-/// The most recent one is in [`info`](Env::info) as `episode.r` (return), `episode.l` (length) and
-/// `episode.t` (seconds). It stays there until the next episode ends, so that it can be read after
-/// a vector of environments has already reset this one.
+/// [`info`](Env::info) has those of the most recent one as `episode.r` (return), `episode.l`
+/// (length in steps) and `episode.t` (seconds), until the next episode ends.
 #[derive(Clone, Debug)]
 pub struct RecordEpisodeStatistics<E> {
     env: E,
@@ -38,24 +41,26 @@ pub struct RecordEpisodeStatistics<E> {
 struct Record {
     episode_return: f64,
     length: usize,
-    /// Time spent before the state was restored, which the clock does not know.
+    /// The duration of the episode before its state was restored.
     earlier: Duration,
     finished: VecDeque<EpisodeStatistics>,
 }
 
 impl<E: Env> RecordEpisodeStatistics<E> {
-    /// Records the last 100 episodes of `env`.
+    /// Wraps `env` and records its last 100 episodes.
+    #[must_use]
     pub fn new(env: E) -> Self {
         Self::with_capacity(env, 100)
     }
 
-    /// Records the last `capacity` episodes of `env`, at least one.
+    /// Wraps `env` and records its last `capacity` episodes; 0 counts as 1.
+    #[must_use]
     pub fn with_capacity(env: E, capacity: usize) -> Self {
         let capacity = capacity.max(1);
         Self { env, capacity, started: Instant::now(), record: Record::default() }
     }
 
-    /// The last finished episodes, oldest first.
+    /// Returns the last finished episodes, oldest first.
     #[must_use]
     pub fn episodes(&self) -> &VecDeque<EpisodeStatistics> {
         &self.record.finished

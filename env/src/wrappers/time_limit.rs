@@ -3,9 +3,12 @@
 use serde_json::Value as Json;
 
 use super::{at_least_one_step, load_nested, save_nested};
-use crate::{Env, Info, ResetOptions, Result, Row, RowMut, Space, Step};
+use crate::buffer::{Row, RowMut};
+use crate::env::{Env, Info, ResetOptions, Step};
+use crate::error::Result;
+use crate::spaces::Space;
 
-/// Truncates an episode that reaches `max_episode_steps` steps.
+/// Truncates each episode that reaches `max_episode_steps` steps.
 #[derive(Clone, Debug)]
 pub struct TimeLimit<E> {
     env: E,
@@ -14,13 +17,17 @@ pub struct TimeLimit<E> {
 }
 
 impl<E: Env> TimeLimit<E> {
-    /// Limits the episodes of `env` to `max_episode_steps` steps, at least one.
+    /// Wraps `env` and limits its episodes to `max_episode_steps` steps.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::InvalidOption`](crate::EnvError::InvalidOption) for a limit of 0 steps.
     pub fn new(env: E, max_episode_steps: usize) -> Result<Self> {
         at_least_one_step(max_episode_steps)?;
         Ok(Self { env, max_episode_steps, elapsed_steps: 0 })
     }
 
-    /// The longest episode, in steps.
+    /// Returns the maximum length of an episode in steps.
     #[must_use]
     pub fn max_episode_steps(&self) -> usize {
         self.max_episode_steps
