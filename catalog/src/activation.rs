@@ -30,6 +30,7 @@ pub enum Activation {
 
 impl Activation {
     /// Applies the function to every element.
+    #[must_use]
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Linear => x,

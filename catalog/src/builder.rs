@@ -23,16 +23,19 @@ pub struct ModelBuilder {
 
 impl ModelBuilder {
     /// Creates a builder that draws from `rng`.
+    #[must_use]
     pub fn new(device: &Device, rng: Generator) -> Self {
         Self { device: device.clone(), rng: RefCell::new(rng) }
     }
 
     /// Returns the device of the parameters.
+    #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
     }
 
     /// Draws a seed for initializers that do not draw from this stream, such as Burn's own.
+    #[must_use]
     pub fn next_seed(&self) -> u64 {
         self.rng.borrow_mut().next_u64()
     }
@@ -41,6 +44,7 @@ impl ModelBuilder {
     ///
     /// # Shapes
     /// `[…, fan_in]` to `[…, fan_out]`.
+    #[must_use]
     pub fn linear(
         &self,
         fan_in: usize,
@@ -62,6 +66,7 @@ impl ModelBuilder {
     /// # Shapes
     /// `[B, channels_in, height, width]` to `[B, out_channels, height', width']` with the height and
     /// width of [`ConvFilter::output_size`].
+    #[must_use]
     pub fn conv2d(
         &self,
         channels_in: usize,
@@ -93,6 +98,7 @@ impl ModelBuilder {
     /// # Shapes
     /// `[B, channels_in, height, width]` to
     /// `[B, out_channels, (height - 1) * stride + kernel, (width - 1) * stride + kernel]`.
+    #[must_use]
     pub fn conv_transpose2d(
         &self,
         channels_in: usize,
@@ -123,6 +129,7 @@ impl ModelBuilder {
     ///
     /// # Shapes
     /// Indices `[B, n]` to `[B, n, width]`.
+    #[must_use]
     pub fn embedding(&self, entries: usize, width: usize) -> Embedding {
         let normal = Initializer::Normal { mean: 0.0, std: 1.0 };
         let weight = normal.weight(entries, width, &mut self.rng.borrow_mut());
@@ -133,6 +140,7 @@ impl ModelBuilder {
     ///
     /// # Shapes
     /// Result `[fan_out, fan_in]`.
+    #[must_use]
     pub fn matrix(
         &self,
         fan_out: usize,
@@ -149,6 +157,7 @@ impl ModelBuilder {
     ///
     /// # Shapes
     /// Result `[fan_out]`.
+    #[must_use]
     pub fn vector(
         &self,
         fan_in: usize,
@@ -160,11 +169,13 @@ impl ModelBuilder {
     }
 
     /// Creates a trainable parameter from its values, row-major.
+    #[must_use]
     pub fn param<const D: usize>(&self, data: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
         Param::from_data(TensorData::new(data, shape), &self.device)
     }
 
     /// Creates a layer normalization over the last dimension (ε = 1e-3, as in RLlib).
+    #[must_use]
     pub fn layer_norm(&self, dim: usize) -> LayerNorm {
         LayerNormConfig::new(dim).with_epsilon(1e-3).init(&self.device)
     }

@@ -6,6 +6,7 @@ use burn::prelude::*;
 ///
 /// # Shapes
 /// `advantages`: `[B, actions]`; `values`: `[B]`; result: `[B, actions]`.
+#[must_use]
 pub fn dueling(advantages: Tensor<2>, values: Tensor<1>) -> Tensor<2> {
     let mean = advantages.clone().mean_dim(1);
     advantages - mean + values.unsqueeze_dim(1)
@@ -19,6 +20,7 @@ pub fn dueling(advantages: Tensor<2>, values: Tensor<1>) -> Tensor<2> {
 ///
 /// # Shapes
 /// `advantages`: `[B, actions, atoms]`; `values`: `[B, atoms]`; result: `[B, actions, atoms]`.
+#[must_use]
 pub fn dueling_logits(advantages: Tensor<3>, values: Tensor<2>) -> Tensor<3> {
     let mean = advantages.clone().mean_dim(1);
     advantages - mean + values.unsqueeze_dim(1)

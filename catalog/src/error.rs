@@ -97,7 +97,7 @@ pub enum CatalogError {
     ActionShape {
         /// The distribution.
         distribution: &'static str,
-        /// Expected shape. Of several actions, the number of rows is its first element.
+        /// Expected shape. For a batch, its first element is the number of rows.
         expected: Vec<usize>,
         /// Description of the given actions.
         found: String,

@@ -117,6 +117,7 @@ impl PolicyHead {
     ///
     /// # Shapes
     /// `[B, features]` to `[B, inputs]`.
+    #[must_use]
     pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
         self.bound(self.mlp.forward(features))
     }

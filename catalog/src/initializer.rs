@@ -96,6 +96,7 @@ impl<'de> Deserialize<'de> for Initializer {
 
 impl Initializer {
     /// Draws the values of a weight matrix `[fan_in, fan_out]`, row-major.
+    #[must_use]
     pub fn weight(&self, fan_in: usize, fan_out: usize, rng: &mut Generator) -> Vec<f32> {
         match *self {
             Self::Orthogonal { gain } => orthogonal(fan_in, fan_out, gain, rng),
@@ -123,6 +124,7 @@ impl Initializer {
 
     /// Draws the values of a bias `[fan_out]`. `Orthogonal` is not defined for vectors and returns
     /// zeros.
+    #[must_use]
     pub fn bias(&self, fan_in: usize, fan_out: usize, rng: &mut Generator) -> Vec<f32> {
         match self {
             Self::Orthogonal { .. } => vec![0.0; fan_out],

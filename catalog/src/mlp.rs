@@ -75,6 +75,7 @@ impl MlpConfig {
     }
 
     /// Builds the network, with parameters drawn from the builder's stream.
+    #[must_use]
     pub fn build(&self, builder: &ModelBuilder) -> Mlp {
         let mut fan_in = self.input_dim;
         let (mut layers, mut norms) = (Vec::new(), Vec::new());
@@ -120,6 +121,7 @@ impl Mlp {
     ///
     /// # Shapes
     /// `[B, input_dim]` to `[B, output_dim]`.
+    #[must_use]
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         // Layers of the wrong size go through Burn's own, whose error names both shapes.
         if let Some(layers) = self.dense_layers()
@@ -165,6 +167,7 @@ impl Mlp {
 
     /// Returns the layers for [`rekindle_kernels::mlp`]; `None` if the kernel lacks one of the
     /// activations or the normalization between them.
+    #[must_use]
     pub fn dense_layers(&self) -> Option<Vec<DenseLayer>> {
         if !self.norms.is_empty() {
             return None;

@@ -22,6 +22,7 @@ const CELL: &str = "c";
 /// Kind of recurrent layer; RLlib's `recurrent_layer_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum RecurrentLayerType {
     /// Long short-term memory (Hochreiter and Schmidhuber, 1997), as PyTorch computes it.
     #[default]
@@ -81,6 +82,7 @@ impl RecurrentConfig {
     }
 
     /// Builds the layers, with parameters drawn from the builder's stream.
+    #[must_use]
     pub fn build(&self, builder: &ModelBuilder) -> Recurrent {
         let layer = |index| {
             let input_dim = if index == 0 { self.input_dim } else { self.hidden_dim };
@@ -107,6 +109,7 @@ pub struct Recurrent {
 
 impl Recurrent {
     /// Returns the number of output features.
+    #[must_use]
     pub fn output_dim(&self) -> usize {
         self.hidden_dim
     }

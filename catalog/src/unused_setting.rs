@@ -23,11 +23,13 @@ pub struct UnusedSetting {
 
 impl UnusedSetting {
     /// Creates a setting that has no effect on a model for the spaces at hand.
+    #[must_use]
     pub fn for_spaces(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { field: field.into(), reason: reason.into(), depends_on_spaces: true }
     }
 
     /// Creates a setting that another setting rules out.
+    #[must_use]
     pub fn ruled_out(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { field: field.into(), reason: reason.into(), depends_on_spaces: false }
     }

@@ -60,6 +60,7 @@ const MAX_SEQ_LEN: usize = 20;
 
 impl ActorCritic {
     /// Creates a module that acts, without a value function.
+    #[must_use]
     pub fn new(encoder: BoxEncoder, pi: PolicyHead) -> Self {
         Self {
             // An encoder whose state cannot be created fails in `initial_state`.

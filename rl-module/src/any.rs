@@ -43,27 +43,32 @@ impl AnyRLModule {
     }
 
     /// Returns the spec it was built from.
+    #[must_use]
     pub fn spec(&self) -> &RLModuleSpec {
         &self.spec
     }
 
     /// Returns the action distribution. The module's outputs are its parameters.
+    #[must_use]
     pub fn distribution(&self) -> &Arc<dyn Distribution> {
         &self.distribution
     }
 
     /// Returns the module itself.
+    #[must_use]
     pub fn module(&self) -> &dyn RLModule {
         &*self.module
     }
 
     /// Returns the module as its concrete type, if it is of type `M`.
+    #[must_use]
     pub fn downcast_ref<M: RLModule>(&self) -> Option<&M> {
         let module: &dyn Any = self.module();
         module.downcast_ref()
     }
 
     /// Returns the shared module, if this module is a part of one.
+    #[must_use]
     pub fn shared(&self) -> Option<&dyn SharedRLModule> {
         self.view().map(|view| &***view.shared())
     }
@@ -123,6 +128,7 @@ impl AnyRLModule {
     }
 
     /// Returns [`RLModule::max_seq_len`].
+    #[must_use]
     pub fn max_seq_len(&self) -> usize {
         self.module.max_seq_len()
     }

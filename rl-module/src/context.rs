@@ -34,31 +34,37 @@ pub struct ModuleContext<'a> {
 
 impl<'a> ModuleContext<'a> {
     /// Returns the space of the module's observations, after all connectors.
+    #[must_use]
     pub fn observation_space(&self) -> &'a Space {
         self.observation_space
     }
 
     /// Returns the space of the actions.
+    #[must_use]
     pub fn action_space(&self) -> &'a Space {
         self.action_space
     }
 
     /// Whether the module will only act. Parts for training may then be omitted.
+    #[must_use]
     pub fn inference_only(&self) -> bool {
         self.inference_only
     }
 
     /// Returns the device of the parameters.
+    #[must_use]
     pub fn device(&self) -> &'a Device {
         self.builder.device()
     }
 
     /// Returns the catalog that builds encoders and heads and chooses distributions.
+    #[must_use]
     pub fn catalog(&self) -> &'a dyn Catalog {
         self.catalog
     }
 
     /// Returns the builder of layers, which draws parameters from the module's own stream.
+    #[must_use]
     pub fn builder(&self) -> &'a ModelBuilder {
         self.builder
     }
@@ -131,6 +137,7 @@ impl<'a> ModuleContext<'a> {
     }
 
     /// Returns the argument of the catalog's methods.
+    #[must_use]
     pub fn catalog_context<'b>(&'b self, config: &'b DefaultModelConfig) -> CatalogContext<'b> {
         CatalogContext::new(self.builder, config)
     }
@@ -139,6 +146,7 @@ impl<'a> ModuleContext<'a> {
     ///
     /// # Shapes
     /// `[B, input_dim]` to `[B, output_dim]`.
+    #[must_use]
     pub fn mlp(&self, input_dim: usize, hidden: &[usize], output_dim: usize) -> Mlp {
         MlpConfig::new(input_dim, hidden, Some(output_dim)).build(self.builder)
     }

@@ -226,6 +226,7 @@ impl ModuleError {
     }
 
     /// Wraps an error from a user's module.
+    #[must_use]
     pub fn custom(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Custom(error.into())
     }

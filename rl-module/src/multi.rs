@@ -49,6 +49,7 @@ pub struct MultiRLModule {
 
 impl MultiRLModule {
     /// Creates a container without modules.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
@@ -87,6 +88,7 @@ impl MultiRLModule {
     }
 
     /// Returns the struct that owns the shared parameters, if there are any.
+    #[must_use]
     pub fn shared(&self) -> Option<&dyn SharedRLModule> {
         self.views.first().and_then(|id| self.modules.get(id)).and_then(AnyRLModule::shared)
     }
@@ -109,31 +111,37 @@ impl MultiRLModule {
     }
 
     /// Returns a module, or `None` if there is none with this id.
+    #[must_use]
     pub fn get(&self, id: &str) -> Option<&AnyRLModule> {
         self.modules.get(id)
     }
 
     /// Whether there is a module with this id.
+    #[must_use]
     pub fn contains(&self, id: &str) -> bool {
         self.modules.contains_key(id)
     }
 
     /// Returns the ids, sorted.
+    #[must_use]
     pub fn keys(&self) -> impl Iterator<Item = &ModuleId> {
         self.modules.keys()
     }
 
     /// Returns ids and modules, sorted by id.
+    #[must_use]
     pub fn iter(&self) -> impl Iterator<Item = (&ModuleId, &AnyRLModule)> {
         self.modules.iter()
     }
 
     /// Returns the number of modules.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.modules.len()
     }
 
     /// Whether there are no modules.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.modules.is_empty()
     }

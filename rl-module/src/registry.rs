@@ -123,7 +123,12 @@ pub fn register_shared_module<M: SharedRLModule + Module + 'static>() {
 ///
 /// [`RLModuleSpec::catalog`](crate::RLModuleSpec::catalog) registers it too. Call this function in
 /// programs that only load checkpoints.
-pub fn register_catalog<C: Catalog + 'static>(catalog: C) -> Arc<dyn Catalog> {
+pub fn register_catalog<C: Catalog + 'static>(catalog: C) {
+    add_catalog(catalog);
+}
+
+/// Registers a catalog under its type name and returns it.
+pub(crate) fn add_catalog<C: Catalog + 'static>(catalog: C) -> Arc<dyn Catalog> {
     let catalog: Arc<dyn Catalog> = Arc::new(catalog);
     let mut table = CATALOGS.write().unwrap_or_else(PoisonError::into_inner);
     table.insert(catalog_name::<C>(), catalog.clone());

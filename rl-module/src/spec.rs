@@ -74,6 +74,7 @@ impl Default for RLModuleSpec {
 
 impl RLModuleSpec {
     /// Creates the spec of a module type.
+    #[must_use]
     pub fn of<M: RLModule + Module + 'static>() -> Self {
         let constructor = Constructor::of::<M>();
         registry::register_constructor(M::type_name(), constructor.clone());
@@ -84,6 +85,7 @@ impl RLModuleSpec {
     ///
     /// [`MultiRLModuleSpec::shared`] creates the specs of all of them. Use this one to add another
     /// module to them later.
+    #[must_use]
     pub fn of_shared<M: SharedRLModule + Module + 'static>() -> Self {
         let constructor = Constructor::of_shared::<M>();
         registry::register_constructor(M::type_name(), constructor.clone());
@@ -106,6 +108,7 @@ impl RLModuleSpec {
     }
 
     /// Returns the spec of a built module.
+    #[must_use]
     pub fn from_module(module: &AnyRLModule) -> Self {
         module.spec().clone()
     }
@@ -183,7 +186,7 @@ impl RLModuleSpec {
     /// Sets the catalog, and registers it by its type name.
     #[must_use]
     pub fn catalog<C: Catalog + 'static>(mut self, catalog: C) -> Self {
-        self.catalog = (catalog_name::<C>(), registry::register_catalog(catalog));
+        self.catalog = (catalog_name::<C>(), registry::add_catalog(catalog));
         self
     }
 
@@ -198,36 +201,43 @@ impl RLModuleSpec {
     }
 
     /// Returns the type name of the module.
+    #[must_use]
     pub fn module(&self) -> &str {
         &self.module
     }
 
     /// Returns the observation space, if set.
+    #[must_use]
     pub fn get_observation_space(&self) -> Option<&Space> {
         self.observation_space.as_ref()
     }
 
     /// Returns the action space, if set.
+    #[must_use]
     pub fn get_action_space(&self) -> Option<&Space> {
         self.action_space.as_ref()
     }
 
     /// Returns the model config; null if none is set.
+    #[must_use]
     pub fn get_model_config(&self) -> &Value {
         &self.model_config
     }
 
     /// Returns the checkpoint with the first weights, if set.
+    #[must_use]
     pub fn get_load_state_path(&self) -> Option<&PathBuf> {
         self.load_state_path.as_ref()
     }
 
     /// Whether the module is built without the parts for training.
+    #[must_use]
     pub fn is_inference_only(&self) -> bool {
         self.inference_only
     }
 
     /// Whether the module exists on learners only.
+    #[must_use]
     pub fn is_learner_only(&self) -> bool {
         self.learner_only
     }
@@ -295,6 +305,7 @@ impl RLModuleSpec {
     }
 
     /// Returns a multi-module spec with this spec as its only entry.
+    #[must_use]
     pub fn as_multi_rl_module_spec(&self) -> MultiRLModuleSpec {
         MultiRLModuleSpec::from(self.clone())
     }

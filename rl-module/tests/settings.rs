@@ -1,13 +1,17 @@
 //! Every setting of a model has an effect or is refused, and the message says what to do.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
+use burn::module::Module;
 use burn::prelude::*;
+use rekindle_catalog::Mlp;
 use rekindle_checkpoint::Checkpointable;
 use rekindle_core::any_tensor::to_f32;
 use rekindle_core::host_batch::upload;
 use rekindle_core::{Batch, Columns, Generator};
 use rekindle_env::{BoxSpace, Buffer, Discrete, Space};
-use rekindle_rl_module::{AnyRLModule, ModuleError, MultiRLModuleSpec, RLModuleSpec};
+use rekindle_rl_module::{
+    AnyRLModule, ModuleError, MultiRLModuleSpec, RLModuleSpec, SharedContext, SharedRLModule,
+};
 use serde_json::{Value, json};
 
 fn vector() -> Space {
@@ -205,4 +209,52 @@ fn the_default_module_and_the_default_model_config_agree_on_sharing() {
     let module = build(&vector(), &Space::discrete(2).unwrap(), Value::Null).unwrap();
     // PPO's default, and so everybody's: an encoder each.
     assert!(module.state_dict().unwrap().keys().any(|name| name.starts_with("critic_encoder.")));
+}
+
+/// Modules that read their settings from the first of them.
+#[derive(Module, Debug)]
+struct Shared {
+    layer: Mlp,
+}
+
+impl SharedRLModule for Shared {
+    fn setup(cx: &SharedContext<'_>) -> Result<Self, ModuleError> {
+        let first = cx.first()?;
+        let config: Value = first.model_config()?;
+        let hidden = config["hidden"].as_u64().unwrap_or(1) as usize;
+        Ok(Self { layer: first.mlp(4, &[hidden], 2) })
+    }
+
+    fn forward_train(&self, _: &str, batch: &Batch) -> Result<Batch, ModuleError> {
+        let logits = self.layer.forward(batch.float::<2>(Columns::OBS)?);
+        Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
+    }
+}
+
+#[test]
+fn settings_of_one_of_several_modules_that_nothing_reads_are_refused() {
+    let part =
+        |hidden: usize| spec(vector(), Space::discrete(2).unwrap(), json!({ "hidden": hidden }));
+    let device = Device::flex();
+    let equal = MultiRLModuleSpec::shared::<Shared>([("a", part(3)), ("b", part(3))]);
+    equal.build(&device, 0).unwrap();
+    let differ = MultiRLModuleSpec::shared::<Shared>([("a", part(3)), ("b", part(5))]);
+    let message = differ.build(&device, 0).unwrap_err().to_string();
+    assert!(message.contains("was given a model config"), "{message}");
+}
+
+#[test]
+fn parts_of_a_shared_module_are_not_restored_into_ones_for_other_spaces() {
+    let part = |start| {
+        let actions = Space::Discrete(Discrete::with_start(2, start).unwrap());
+        spec(vector(), actions, json!({ "hidden": 3 }))
+    };
+    let build = |start| {
+        let specs = [("a", part(start)), ("b", part(start))];
+        MultiRLModuleSpec::shared::<Shared>(specs).build(&Device::flex(), 0).unwrap()
+    };
+    let message = build(0).set_state(&build(7).get_state().unwrap()).unwrap_err().to_string();
+    assert!(message.contains("action_space"), "{message}");
+    let mut same = build(7);
+    same.set_state(&build(7).get_state().unwrap()).unwrap();
 }

@@ -115,6 +115,7 @@ impl Cnn {
     ///
     /// # Shapes
     /// `[B, height, width, channels]` to `[B, features]`.
+    #[must_use]
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         match self.compute_dtype {
             ComputeDType::F32 => self.convolve(&self.layers, images),

@@ -124,6 +124,7 @@ impl CnnTransposeHead {
     ///
     /// # Shapes
     /// `[B, input_dim]` to `[B, height, width, channels]`.
+    #[must_use]
     pub fn forward(&self, features: Tensor<2>) -> Tensor<4> {
         let [height, width, channels] = self.initial_image_dims;
         let rows = features.dims()[0];

@@ -7,6 +7,7 @@ use crate::error::{CatalogError, Result};
 /// Padding of an image before a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ConvPadding {
     /// Zeros around the image, so that each side becomes ⌈side / stride⌉. If the number of zeros
     /// is odd, the larger half goes to the bottom and right, as in TensorFlow.

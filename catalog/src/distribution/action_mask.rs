@@ -14,6 +14,7 @@ use burn::prelude::*;
 ///
 /// # Shapes
 /// `logits` and `mask`: `[B, n]`, 1 for an allowed action and 0 for a masked one; result `[B, n]`.
+#[must_use]
 pub fn mask_logits(logits: Tensor<2>, mask: Tensor<2>) -> Tensor<2> {
     // The sum is bounded again, because a very negative logit would make it −∞.
     (logits + mask.detach().log().clamp_min(f32::MIN)).clamp_min(f32::MIN)

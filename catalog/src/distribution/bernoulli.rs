@@ -23,6 +23,7 @@ pub struct Bernoulli {
 
 impl Bernoulli {
     /// Creates the distribution over a `MultiBinary` space.
+    #[must_use]
     pub fn new(space: &MultiBinary) -> Self {
         Self { n: space.n() }
     }

@@ -17,6 +17,7 @@ pub struct Categorical {
 
 impl Categorical {
     /// Creates the distribution over a `Discrete` space.
+    #[must_use]
     pub fn new(space: &Discrete) -> Self {
         Self { n: space.n(), start: space.start() }
     }

@@ -18,6 +18,7 @@ pub struct Deterministic {
 
 impl Deterministic {
     /// Creates the distribution over vectors of `dim` numbers.
+    #[must_use]
     pub fn new(dim: usize) -> Self {
         Self { dim }
     }

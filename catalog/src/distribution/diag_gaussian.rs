@@ -20,6 +20,7 @@ pub struct DiagGaussian {
 
 impl DiagGaussian {
     /// Creates the distribution over vectors of `dim` numbers.
+    #[must_use]
     pub fn new(dim: usize) -> Self {
         Self { dim }
     }

@@ -21,6 +21,7 @@ pub struct MultiCategorical {
 
 impl MultiCategorical {
     /// Creates the distribution over a `MultiDiscrete` space.
+    #[must_use]
     pub fn new(space: &MultiDiscrete) -> Self {
         let mut start = 0;
         let inputs = space.nvec().iter().map(|n| {

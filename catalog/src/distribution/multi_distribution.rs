@@ -58,11 +58,13 @@ impl Part {
 
 impl MultiDistribution {
     /// Creates the distribution over a `Dict` space.
+    #[must_use]
     pub fn dict(parts: BTreeMap<String, Arc<dyn Distribution>>) -> Self {
         Self::new(parts.into_iter().map(|(key, part)| (Place::Key, key, part)))
     }
 
     /// Creates the distribution over a `Tuple` space.
+    #[must_use]
     pub fn tuple(parts: impl IntoIterator<Item = Arc<dyn Distribution>>) -> Self {
         let parts = parts.into_iter().enumerate();
         Self::new(parts.map(|(i, part)| (Place::Position(i), i.to_string(), part)))

@@ -41,6 +41,7 @@ impl DiscreteEncoderConfig {
     }
 
     /// Builds the encoder.
+    #[must_use]
     pub fn build(&self, builder: &ModelBuilder) -> DiscreteEncoder {
         let large = self.nvec.iter().filter(|&&n| n > EMBEDDING_WIDTH);
         let embeddings = large.map(|&n| builder.embedding(n, EMBEDDING_WIDTH)).collect();

@@ -35,6 +35,7 @@ impl MlpEncoderConfig {
     }
 
     /// Builds the encoder.
+    #[must_use]
     pub fn build(&self, builder: &ModelBuilder) -> MlpEncoder {
         MlpEncoder {
             mlp: self.mlp.build(builder),

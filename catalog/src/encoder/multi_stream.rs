@@ -38,6 +38,7 @@ impl MultiStreamEncoderConfig {
 
     /// Builds the encoder over the encoders of the named parts. Their features are concatenated in
     /// this order.
+    #[must_use]
     pub fn build(
         &self,
         streams: Vec<(String, BoxEncoder)>,

@@ -27,6 +27,7 @@ impl RecurrentEncoderConfig {
     }
 
     /// Builds the encoder on top of `tokenizer`, which encodes single steps.
+    #[must_use]
     pub fn build(&self, tokenizer: BoxEncoder, builder: &ModelBuilder) -> RecurrentEncoder {
         self.build_beside(tokenizer, Vec::new(), builder)
     }

@@ -15,12 +15,14 @@ impl MultiRLModule {
     /// [`ALL_MODULES`](rekindle_core::ALL_MODULES) for a part of a shared module.
     ///
     /// It is the key of gradients, optimizers and their checkpoints.
+    #[must_use]
     pub fn parameter_group<'a>(&self, id: &'a str) -> &'a str {
         if self.views.contains(id) { ALL_MODULES } else { id }
     }
 
     /// Returns every parameter exactly once: the names of [`parameter_group`](Self::parameter_group),
     /// each with one module that holds these parameters.
+    #[must_use]
     pub fn parameter_groups(&self) -> impl Iterator<Item = (&str, &AnyRLModule)> {
         let first_view = self.views.first();
         self.modules.iter().filter_map(move |(id, module)| {

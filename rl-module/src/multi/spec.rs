@@ -19,6 +19,7 @@ use crate::spec::RLModuleSpec;
 /// Specs by module id; RLlib's `MultiRLModuleSpec`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct MultiRLModuleSpec {
     /// Specs of the modules.
     pub rl_module_specs: BTreeMap<ModuleId, RLModuleSpec>,
@@ -42,6 +43,7 @@ impl From<RLModuleSpec> for MultiRLModuleSpec {
 
 impl MultiRLModuleSpec {
     /// Creates specs of several modules by id.
+    #[must_use]
     pub fn new<I: Into<ModuleId>>(specs: impl IntoIterator<Item = (I, RLModuleSpec)>) -> Self {
         let rl_module_specs = specs.into_iter().map(|(id, spec)| (id.into(), spec)).collect();
         Self { rl_module_specs, ..Self::default() }
@@ -50,6 +52,7 @@ impl MultiRLModuleSpec {
     /// Creates specs of modules that share parameters in one `M`; RLlib's `multi_rl_module_class`.
     ///
     /// The module type of each spec is replaced by `M`.
+    #[must_use]
     pub fn shared<M: SharedRLModule + Module + 'static>(
         specs: impl IntoIterator<Item = (impl Into<ModuleId>, RLModuleSpec)>,
     ) -> Self {
@@ -58,6 +61,7 @@ impl MultiRLModuleSpec {
     }
 
     /// Returns the specs of built modules, for a shared module those of all its parts.
+    #[must_use]
     pub fn from_module(module: &MultiRLModule) -> Self {
         let mut specs = Self::new(module.iter().map(|(id, m)| (id.clone(), m.spec().clone())));
         if let Some(shared) = module.shared_specs() {

@@ -9,6 +9,7 @@ use crate::roles::{QNet, Role, ValueFunction};
 
 impl AnyRLModule {
     /// Whether the module has a role.
+    #[must_use]
     pub fn has_role(&self, role: Role) -> bool {
         match role {
             Role::ValueFunction => self.module().as_value_function().is_some(),

@@ -19,6 +19,7 @@ pub struct SharedContext<'a> {
 
 impl<'a> SharedContext<'a> {
     /// Returns the context of each module, sorted by id.
+    #[must_use]
     pub fn modules(&self) -> &BTreeMap<ModuleId, ModuleContext<'a>> {
         &self.modules
     }
@@ -42,16 +43,19 @@ impl<'a> SharedContext<'a> {
     }
 
     /// Whether all modules will only act. Parts for training may then be omitted.
+    #[must_use]
     pub fn inference_only(&self) -> bool {
         self.modules.values().all(ModuleContext::inference_only)
     }
 
     /// Returns the device of the parameters.
+    #[must_use]
     pub fn device(&self) -> &'a Device {
         self.builder.device()
     }
 
     /// Returns the builder of layers, which draws parameters from the common stream.
+    #[must_use]
     pub fn builder(&self) -> &'a ModelBuilder {
         self.builder
     }
