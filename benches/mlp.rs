@@ -19,7 +19,7 @@ fn forward(c: &mut Criterion) -> Outcome {
                 ..MlpConfig::new(4, &[hidden, hidden], Some(2))
             };
             let builder = ModelBuilder::new(&device, stream(0, 0, 0, Purpose::Init));
-            let mlp = builder.mlp(&config);
+            let mlp = config.build(&builder);
             let mut group = c.benchmark_group(format!("mlp_forward/{hidden}_{name}"));
             for batch in [1, 8, 64, 1024] {
                 let inputs = Tensor::<2>::ones([batch, 4], &device);

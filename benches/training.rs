@@ -26,7 +26,7 @@ fn step(c: &mut Criterion) -> Outcome {
             let mut group = c.benchmark_group(format!("training_step/{hidden}_{name}"));
             for batch in [64, 128, 512, 4096] {
                 let builder = ModelBuilder::new(&device, stream(0, 0, 0, Purpose::Init));
-                let mut mlp = Some(builder.mlp(&config).train());
+                let mut mlp = Some(config.build(&builder).train());
                 let mut optimizer = Optimizer::new(OptimizerConfig::default());
                 let inputs = Tensor::<2>::ones([batch, 4], &device);
                 group.throughput(Throughput::Elements(batch as u64));

@@ -35,7 +35,7 @@ impl Catalog for MirrorCatalog {
         match space {
             Space::Box(b) if b.shape().len() == 1 => {
                 let config = MlpConfig::new(b.shape()[0], &[64], Some(64));
-                let mlp = cx.builder.mlp(&config);
+                let mlp = config.build(cx.builder);
                 Ok(BoxEncoder::new(MirrorEncoder { mlp, features: 64 }))
             }
             _ => self.default_encoder(cx, space),

@@ -46,7 +46,7 @@ impl Catalog for GraphCatalog {
         match space {
             Space::Dict(graph) if graph.get("edges").is_ok() => {
                 let shape = graph.get("nodes")?.as_box()?.shape();
-                let round = |width| cx.builder.mlp(&MlpConfig::new(2 * width, &[WIDTH], None));
+                let round = |width| MlpConfig::new(2 * width, &[WIDTH], None).build(cx.builder);
                 let rounds = vec![round(shape[1]), round(WIDTH)];
                 Ok(BoxEncoder::new(GraphEncoder { rounds, nodes: shape[0] }))
             }

@@ -90,3 +90,8 @@ pub mod prelude {
         SharedRLModule, SharedValueFunction, TargetNetwork, ValueFunction,
     };
 }
+
+/// Compiles and runs the programs in `docs/catalog.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/catalog.md")]
+struct CatalogGuide;

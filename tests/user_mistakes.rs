@@ -190,7 +190,11 @@ fn settings_of_the_default_model() {
         ("fcnet_hiddens", json!("8"), &["invalid type: string"]),
         ("fcnet_hiddens", json!([0]), &["`fcnet_hiddens` is [0], but every layer needs"]),
         ("fcnet_activation", json!("rellu"), &["unknown variant `rellu`, expected one of"]),
-        ("conv_filters", json!([[8, 4, 2]]), &["`conv_filters` does not apply", "leave it out"]),
+        (
+            "conv_filters",
+            json!([[8, 4, 2]]),
+            &["`conv_filters` does not apply", "remove the setting"],
+        ),
         ("free_log_std", json!(true), &["`free_log_std` does not apply here"]),
         ("max_seq_len", json!(8), &["`max_seq_len` does not apply", "set `use_lstm`"]),
     ] {
@@ -240,7 +244,7 @@ impl Catalog for MyCatalog {
         _: &Space,
     ) -> rekindle::catalog::Result<BoxEncoder> {
         let inputs = if self.0 == Slip::Width { 8 } else { 4 };
-        let mlp = cx.builder.mlp(&MlpConfig::new(inputs, &[], Some(32)));
+        let mlp = MlpConfig::new(inputs, &[], Some(32)).build(cx.builder);
         Ok(BoxEncoder::new(MyEncoder { mlp, slip: self.0 }))
     }
 }
@@ -248,7 +252,7 @@ impl Catalog for MyCatalog {
 #[test]
 fn mistakes_in_the_encoder_of_a_catalog_are_found_when_the_module_is_built() {
     for (slip, parts) in [
-        (Slip::OutputDim, &["puts out 32 features a row, but its `output_dim` is 64"][..]),
+        (Slip::OutputDim, &["returns 32 features per row, but its `output_dim` is 64"][..]),
         (Slip::Width, &["`setup` of module", "expected 8, got 4", "built for other inputs"]),
         (Slip::Kind, &["expected a int tensor of rank 2, found a float tensor of shape [1, 4]"]),
         (Slip::Part, &["expected a nested batch, found a float tensor of shape [1, 4]"]),
@@ -323,7 +327,10 @@ fn weights_of_another_size_or_name() {
     assert_says(&error, &["has shape [16]", "has [8]", "build the module with the settings"]);
     let deep = module(json!([8, 8])).state_dict().unwrap();
     let error = narrow.load_state_dict(&deep).unwrap_err().to_string();
-    assert_says(&error, &["unexpected [encoder.mlp.layers.1.bias", "save and restore the same"]);
+    assert_says(
+        &error,
+        &["unexpected [", " encoder.mlp.layers.1.bias", "save and restore the same"],
+    );
 }
 
 #[test]

@@ -188,6 +188,41 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self
     }
 
+    /// Returns the settings of the default module: the algorithm's defaults, and those set by
+    /// [`model`](Self::model); RLlib's `config.model_config`.
+    ///
+    /// A module that is built with them outside the algorithm has the same parameters as the
+    /// algorithm's own.
+    #[must_use]
+    pub fn model_config(&self) -> Map<String, Value> {
+        let mut config = T::default_model_config();
+        config.extend(self.model_config.clone());
+        config
+    }
+
+    /// Returns [`model_config`](Self::model_config) with other values for some fields; RLlib's
+    /// `config.model_config | {…}`.
+    ///
+    /// ```
+    /// use rekindle_algorithms::PpoConfig;
+    /// use serde_json::json;
+    ///
+    /// let config = PpoConfig::new().model("fcnet_activation", "relu");
+    /// let narrow = config.model_config_with([("fcnet_hiddens", json!([32]))]);
+    /// assert_eq!(narrow["fcnet_hiddens"], json!([32]));
+    /// assert_eq!(narrow["fcnet_activation"], "relu");
+    /// assert_eq!(narrow["vf_share_layers"], false);
+    /// ```
+    #[must_use]
+    pub fn model_config_with<K: Into<String>, V: Into<Value>>(
+        &self,
+        fields: impl IntoIterator<Item = (K, V)>,
+    ) -> Map<String, Value> {
+        let mut config = self.model_config();
+        config.extend(fields.into_iter().map(|(field, value)| (field.into(), value.into())));
+        config
+    }
+
     /// Sets the policies of a multi-agent environment and who plays with them.
     #[must_use]
     pub fn multi_agent(mut self, f: impl FnOnce(MultiAgentSection) -> MultiAgentSection) -> Self {

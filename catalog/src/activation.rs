@@ -5,12 +5,12 @@ use burn::tensor::activation;
 use rekindle_kernels::DenseActivation;
 use serde::{Deserialize, Serialize};
 
-/// An activation function; `Linear` is none.
+/// An activation function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Activation {
-    /// `x`.
+    /// No activation: `x`.
     Linear,
     /// `max(0, x)`.
     Relu,
@@ -30,6 +30,7 @@ pub enum Activation {
 
 impl Activation {
     /// Applies the function to every element.
+    #[must_use]
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Linear => x,
@@ -42,7 +43,7 @@ impl Activation {
         }
     }
 
-    /// The function as fused layers know it.
+    /// Returns the function for fused layers; `None` if the kernel lacks it.
     pub(crate) fn dense(self) -> Option<DenseActivation> {
         match self {
             Self::Linear => Some(DenseActivation::Linear),
@@ -53,8 +54,10 @@ impl Activation {
     }
 }
 
-/// `x·Φ(x)`. Burn's own has it too, but on most backends with the gradient of an approximation by
-/// `tanh`, which is off by 1e-4; this one has the same gradient everywhere.
+/// Returns `x·Φ(x)`.
+///
+/// On most backends, the gradient of Burn's own is that of an approximation by `tanh`, which is off
+/// by 1e-4. This one has the exact gradient on all of them.
 fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let twice_phi = (x.clone() * std::f32::consts::FRAC_1_SQRT_2).erf() + 1.0;
     x * twice_phi * 0.5

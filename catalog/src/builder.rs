@@ -1,4 +1,4 @@
-//! Builds layers whose initial parameters are drawn on the host.
+//! Creation of layers with initial parameters that are drawn on the host.
 
 use std::cell::RefCell;
 
@@ -8,9 +8,13 @@ use burn::nn::{Embedding, LayerNorm, LayerNormConfig, Linear, PaddingConfig2d};
 use burn::prelude::*;
 use rekindle_core::Generator;
 
-use crate::{Cnn, CnnConfig, ConvFilter, ConvPadding, Initializer, Mlp, MlpConfig, Result};
+use crate::conv::{ConvFilter, ConvPadding};
+use crate::initializer::Initializer;
 
-/// A device and a random stream: what it takes to create parameters.
+/// Creates layers on a device, with initial parameters from a random stream.
+///
+/// The configurations of all parts take one: [`MlpConfig::build`](crate::MlpConfig::build),
+/// [`CnnConfig::build`](crate::CnnConfig::build).
 #[derive(Debug)]
 pub struct ModelBuilder {
     device: Device,
@@ -18,25 +22,29 @@ pub struct ModelBuilder {
 }
 
 impl ModelBuilder {
-    /// A builder that draws from `rng`.
+    /// Creates a builder that draws from `rng`.
+    #[must_use]
     pub fn new(device: &Device, rng: Generator) -> Self {
         Self { device: device.clone(), rng: RefCell::new(rng) }
     }
 
-    /// Where the parameters are created.
+    /// Returns the device of the parameters.
+    #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// The next number of the stream, to seed what draws elsewhere.
+    /// Draws a seed for initializers that do not draw from this stream, such as Burn's own.
+    #[must_use]
     pub fn next_seed(&self) -> u64 {
         self.rng.borrow_mut().next_u64()
     }
 
-    /// A linear layer.
+    /// Creates a linear layer.
     ///
     /// # Shapes
     /// `[…, fan_in]` to `[…, fan_out]`.
+    #[must_use]
     pub fn linear(
         &self,
         fan_in: usize,
@@ -53,11 +61,12 @@ impl ModelBuilder {
         }
     }
 
-    /// A convolution.
+    /// Creates a convolution.
     ///
     /// # Shapes
-    /// `[B, channels_in, height, width]` to `[B, out_channels, height', width']`, see
-    /// [`ConvFilter::output_size`].
+    /// `[B, channels_in, height, width]` to `[B, out_channels, height', width']` with the height and
+    /// width of [`ConvFilter::output_size`].
+    #[must_use]
     pub fn conv2d(
         &self,
         channels_in: usize,
@@ -84,11 +93,12 @@ impl ModelBuilder {
         }
     }
 
-    /// A transposed convolution without padding.
+    /// Creates a transposed convolution without padding.
     ///
     /// # Shapes
     /// `[B, channels_in, height, width]` to
     /// `[B, out_channels, (height - 1) * stride + kernel, (width - 1) * stride + kernel]`.
+    #[must_use]
     pub fn conv_transpose2d(
         &self,
         channels_in: usize,
@@ -97,7 +107,7 @@ impl ModelBuilder {
         bias: Option<&Initializer>,
     ) -> ConvTranspose2d {
         let (channels_out, [height, width]) = (filter.out_channels, filter.kernel);
-        // PyTorch takes the second dimension for the inputs, here as in a convolution.
+        // PyTorch computes the fan from the second dimension of the weights, as for convolutions.
         let fan_in = channels_out * height * width;
         let mut rng = self.rng.borrow_mut();
         let weight = weight.conv_weight(channels_in, channels_out, filter.kernel, &mut rng);
@@ -115,20 +125,22 @@ impl ModelBuilder {
         }
     }
 
-    /// A table of `entries` vectors, normal with standard deviation 1 as PyTorch's.
+    /// Creates a table of `entries` vectors, drawn from the standard normal as in PyTorch.
     ///
     /// # Shapes
-    /// `[B, n]` indices to `[B, n, width]`.
+    /// Indices `[B, n]` to `[B, n, width]`.
+    #[must_use]
     pub fn embedding(&self, entries: usize, width: usize) -> Embedding {
         let normal = Initializer::Normal { mean: 0.0, std: 1.0 };
         let weight = normal.weight(entries, width, &mut self.rng.borrow_mut());
         Embedding { weight: self.param(weight, [entries, width]) }
     }
 
-    /// A weight matrix in PyTorch's layout: a row per output.
+    /// Creates a weight matrix in PyTorch's layout: a row per output.
     ///
     /// # Shapes
-    /// `[fan_out, fan_in]`.
+    /// Result `[fan_out, fan_in]`.
+    #[must_use]
     pub fn matrix(
         &self,
         fan_out: usize,
@@ -141,10 +153,11 @@ impl ModelBuilder {
         self.param(by_output.collect(), [fan_out, fan_in])
     }
 
-    /// A bias.
+    /// Creates a bias.
     ///
     /// # Shapes
-    /// `[fan_out]`.
+    /// Result `[fan_out]`.
+    #[must_use]
     pub fn vector(
         &self,
         fan_in: usize,
@@ -155,26 +168,15 @@ impl ModelBuilder {
         self.param(bias, [fan_out])
     }
 
-    /// A trainable parameter with the given values, row-major.
+    /// Creates a trainable parameter from its values, row-major.
+    #[must_use]
     pub fn param<const D: usize>(&self, data: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
         Param::from_data(TensorData::new(data, shape), &self.device)
     }
 
-    /// A layer normalisation over the last dimension (ε = 1e-3, as RLlib's).
+    /// Creates a layer normalization over the last dimension (ε = 1e-3, as in RLlib).
+    #[must_use]
     pub fn layer_norm(&self, dim: usize) -> LayerNorm {
         LayerNormConfig::new(dim).with_epsilon(1e-3).init(&self.device)
-    }
-
-    /// A multi-layer perceptron.
-    pub fn mlp(&self, config: &MlpConfig) -> Mlp {
-        Mlp::new(config, self)
-    }
-
-    /// A convolutional network.
-    ///
-    /// # Errors
-    /// As [`CnnConfig::output_dims`].
-    pub fn cnn(&self, config: &CnnConfig) -> Result<Cnn> {
-        Cnn::new(config, self)
     }
 }

@@ -1,32 +1,46 @@
-//! The catalog: a decision tree from spaces to models that can be edited branch by branch.
+//! The catalog: the decisions that lead from spaces to models, each of which can be replaced.
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use rekindle_env::{BoxDType, Space};
 
-use crate::{
-    Bernoulli, BoxEncoder, CatalogError, Categorical, DefaultModelConfig, DiagGaussian,
-    Distribution, Mlp, MlpConfig, ModelBuilder, MultiCategorical, MultiDistribution, PolicyHead,
-    Result, encoder,
+use crate::builder::ModelBuilder;
+use crate::distribution::{
+    Bernoulli, Categorical, DiagGaussian, Distribution, MultiCategorical, MultiDistribution,
 };
+use crate::encoder::{self, ActorCriticEncoder, BoxEncoder};
+use crate::error::{CatalogError, Result};
+use crate::head::{PolicyHead, PolicyHeadConfig, head_layers};
+use crate::mlp::Mlp;
+use crate::model_config::DefaultModelConfig;
+use crate::unused_setting::{UnusedSetting, unused_settings};
 
-/// What a catalog builds with.
+/// Settings of a model, and the builder of its parameters.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct CatalogContext<'a> {
-    /// Creates parameters on the right device from the right stream.
+    /// Builder of the parameters: the device, and the stream of their initial values.
     pub builder: &'a ModelBuilder,
-    /// The model's settings.
+    /// Settings of the model.
     pub config: &'a DefaultModelConfig,
 }
 
-/// Decides which models read a space and which distribution draws from it.
+impl<'a> CatalogContext<'a> {
+    /// Creates a context.
+    #[must_use]
+    pub fn new(builder: &'a ModelBuilder, config: &'a DefaultModelConfig) -> Self {
+        Self { builder, config }
+    }
+}
+
+/// A map from spaces to networks and action distributions.
 ///
-/// Every method has a default: override one decision and keep the others.
+/// Every method has a default. Override one decision and keep the others.
 ///
 /// ```
 /// use std::sync::Arc;
-/// use rekindle_catalog::{Catalog, CatalogContext, BoxEncoder, MlpConfig, MlpEncoder, Result};
+/// use rekindle_catalog::{Catalog, CatalogContext, BoxEncoder, MlpConfig, MlpEncoderConfig, Result};
 /// use rekindle_env::Space;
 ///
 /// /// Narrow encoders for short observations, the default ones otherwise.
@@ -37,8 +51,8 @@ pub struct CatalogContext<'a> {
 ///     fn build_encoder(&self, cx: CatalogContext<'_>, space: &Space) -> Result<BoxEncoder> {
 ///         match space {
 ///             Space::Box(b) if b.shape() == [2] => {
-///                 let config = MlpConfig::new(2, &[8], None);
-///                 Ok(BoxEncoder::new(MlpEncoder::new(&config, cx.builder)))
+///                 let config = MlpEncoderConfig::new(MlpConfig::new(2, &[8], None));
+///                 Ok(BoxEncoder::new(config.build(cx.builder)))
 ///             }
 ///             _ => self.default_encoder(cx, space),
 ///         }
@@ -51,74 +65,103 @@ pub struct CatalogContext<'a> {
     note = "implement `Catalog` for `{Self}`: every method has a default, override those to change"
 )]
 pub trait Catalog: Debug + Send + Sync {
-    /// The encoder of an observation space, and of every part of a Dict or Tuple in it.
+    /// Builds the encoder of an observation space, or of a part of a Dict or Tuple.
     ///
     /// # Errors
-    /// As [`Catalog::default_encoder`].
+    /// The errors of [`Catalog::default_encoder`].
     fn build_encoder(&self, cx: CatalogContext<'_>, space: &Space) -> Result<BoxEncoder> {
         self.default_encoder(cx, space)
     }
 
-    /// The encoder with memory of an observation space, which modules take in place of
+    /// Builds the encoder with memory of an observation space. Modules call it instead of
     /// [`Catalog::build_encoder`] when `use_lstm` is set.
     ///
     /// # Errors
-    /// As [`Catalog::default_recurrent_encoder`].
+    /// The errors of [`Catalog::default_recurrent_encoder`].
     fn build_recurrent_encoder(&self, cx: CatalogContext<'_>, space: &Space) -> Result<BoxEncoder> {
         self.default_recurrent_encoder(cx, space)
     }
 
-    /// The distribution over the actions of a space.
+    /// Builds the encoders of an actor-critic, and decides whether the two share one.
+    ///
+    /// By default `vf_share_layers` decides, and each encoder is that of
+    /// [`Catalog::build_recurrent_encoder`] if `use_lstm` is set, else of
+    /// [`Catalog::build_encoder`]. The critic's own encoder has the settings of
+    /// [`DefaultModelConfig::of_value_function`].
     ///
     /// # Errors
-    /// [`CatalogError::NoDistribution`] where there is no default.
+    /// The errors of these two methods.
+    fn build_actor_critic_encoder<'a>(
+        &'a self,
+        cx: CatalogContext<'a>,
+        space: &'a Space,
+    ) -> Result<ActorCriticEncoder<'a>> {
+        let build = move |config: &DefaultModelConfig| {
+            let cx = CatalogContext { config, ..cx };
+            match config.use_lstm {
+                true => self.build_recurrent_encoder(cx, space),
+                false => self.build_encoder(cx, space),
+            }
+        };
+        let actor = build(cx.config)?;
+        Ok(match cx.config.vf_share_layers {
+            true => ActorCriticEncoder::shared(actor),
+            false => {
+                ActorCriticEncoder::separate(actor, move || build(&cx.config.of_value_function()))
+            }
+        })
+    }
+
+    /// Returns the distribution over the actions of a space.
+    ///
+    /// # Errors
+    /// [`CatalogError::NoDistribution`] if there is no default.
     fn action_distribution(&self, space: &Space) -> Result<Arc<dyn Distribution>> {
         self.default_action_distribution(space)
     }
 
-    /// The head from features to the inputs of the action distribution.
+    /// Builds the head that maps features to the inputs of the action distribution.
     ///
     /// # Errors
-    /// [`CatalogError::Inapplicable`] if a setting means nothing for the distribution.
+    /// [`CatalogError::Inapplicable`] if a setting has no effect with the distribution.
     fn build_pi_head(
         &self,
         cx: CatalogContext<'_>,
         features: usize,
         distribution: &dyn Distribution,
     ) -> Result<PolicyHead> {
-        let (outputs, gaussian) = (distribution.required_input_dim(), distribution.is_gaussian());
-        PolicyHead::new(cx.config, features, outputs, gaussian, cx.builder)
+        PolicyHeadConfig::new(cx.config, features, distribution)?.build(cx.builder)
     }
 
-    /// The head from features to one value.
+    /// Builds the head that maps features to one value.
     ///
     /// # Errors
     /// None by default.
     fn build_vf_head(&self, cx: CatalogContext<'_>, features: usize) -> Result<Mlp> {
         let config = cx.config;
-        Ok(cx.builder.mlp(&MlpConfig {
-            hidden_layer_activation: config.head_fcnet_activation,
-            hidden_layer_use_layernorm: config.head_fcnet_use_layernorm,
-            hidden_layer_weights: config.head_fcnet_kernel_initializer,
-            hidden_layer_bias: config.head_fcnet_bias_initializer,
-            output_layer_weights: config.head_fcnet_kernel_initializer,
-            output_layer_bias: config.head_fcnet_bias_initializer,
-            ..MlpConfig::new(features, &config.head_fcnet_hiddens, Some(1))
-        }))
+        let hiddens = config.vf_head_fcnet_hiddens.as_ref().unwrap_or(&config.head_fcnet_hiddens);
+        Ok(head_layers(config, features, hiddens, 1).build(cx.builder))
     }
 
-    /// Checks that every setting which was changed has an effect on the encoders of a space.
+    /// Returns the settings that differ from their defaults and have no effect on a model for
+    /// these spaces. Modules refuse them.
     ///
-    /// The default knows the default encoders: a vector has no use for `conv_filters`. Override it
-    /// in a catalog whose own encoders read settings that the default ones would not.
+    /// The default describes the default encoders and heads: a vector does not use `conv_filters`.
+    /// Override it in a catalog whose own encoders use other settings.
     ///
     /// # Errors
-    /// [`CatalogError::Inapplicable`] naming the first setting that has none.
-    fn check_model_config(&self, config: &DefaultModelConfig, space: &Space) -> Result<()> {
-        encoder::check_applies(config, space)
+    /// The errors of [`Catalog::action_distribution`].
+    fn unused_settings(
+        &self,
+        config: &DefaultModelConfig,
+        observations: &Space,
+        actions: &Space,
+    ) -> Result<Vec<UnusedSetting>> {
+        unused_settings(config, observations, &*self.action_distribution(actions)?)
     }
 
-    /// The default branch of [`Catalog::build_encoder`]; call it for the spaces you do not change.
+    /// Builds the default encoder of a space. Call it in [`Catalog::build_encoder`] for the spaces
+    /// that you do not change.
     ///
     /// | space | encoder |
     /// |---|---|
@@ -128,25 +171,27 @@ pub trait Catalog: Debug + Send + Sync {
     /// | Discrete, MultiDiscrete | [`DiscreteEncoder`](crate::DiscreteEncoder): one-hot vectors or embeddings |
     /// | Dict, Tuple | [`MultiStreamEncoder`](crate::MultiStreamEncoder) over [`Catalog::build_encoder`] of every part |
     ///
-    /// A `uint8` Box is divided by 255 (RLlib leaves that to its users): raw bytes saturate the
-    /// first layer. A `float32` Box is read as it is.
+    /// The elements of a `uint8` Box are mapped from its bounds to `[0, 1]` by
+    /// `(x − low)/(high − low)`, because raw bytes saturate the first layer. (RLlib leaves that to
+    /// its users.) A `float32` Box is read as it is.
     ///
     /// # Errors
-    /// [`CatalogError::NoEncoder`] for a Box of more dimensions than tensors have here and for
-    /// choices among more than 2²⁰; [`CatalogError::InvalidConfig`] if the filters do not fit.
+    /// [`CatalogError::NoEncoder`] for a Box with more dimensions than tensors support and for
+    /// choices among more than 2²⁰; [`CatalogError::ChannelsFirst`] for a Box of the shape
+    /// `[channels, height, width]` (1, 3 or 4 channels, at least 32 × 32 pixels); [`CatalogError::InvalidConfig`] if a filter exceeds the image.
     fn default_encoder(&self, cx: CatalogContext<'_>, space: &Space) -> Result<BoxEncoder> {
         encoder::default_encoder(self, cx, space)
     }
 
-    /// The default branch of [`Catalog::build_recurrent_encoder`]: an LSTM or GRU on top of what
-    /// [`Catalog::build_encoder`] says of the space.
+    /// Builds the default encoder with memory: an LSTM or GRU on top of the encoder of
+    /// [`Catalog::build_encoder`].
     ///
-    /// With `lstm_use_prev_action` or `lstm_use_prev_reward` the space is that of the connector
-    /// `PrevActionsPrevRewards`, whose additions go to the recurrent layer directly.
+    /// With `lstm_use_prev_action` or `lstm_use_prev_reward`, the space must be that of the
+    /// connector `PrevActionsPrevRewards`. Its additions go to the recurrent layer directly.
     ///
     /// # Errors
-    /// [`CatalogError::Inapplicable`] if the space lacks previous actions or rewards that the
-    /// settings ask for; otherwise as [`Catalog::build_encoder`].
+    /// [`CatalogError::Inapplicable`] if the space lacks the previous actions or rewards that the
+    /// settings require; the errors of [`Catalog::build_encoder`].
     fn default_recurrent_encoder(
         &self,
         cx: CatalogContext<'_>,
@@ -155,7 +200,8 @@ pub trait Catalog: Debug + Send + Sync {
         encoder::default_recurrent_encoder(self, cx, space)
     }
 
-    /// The default branch of [`Catalog::action_distribution`].
+    /// Returns the default distribution of a space. Call it in [`Catalog::action_distribution`] for
+    /// the spaces that you do not change.
     ///
     /// | space | distribution |
     /// |---|---|
@@ -163,10 +209,10 @@ pub trait Catalog: Debug + Send + Sync {
     /// | `Box` of floats, any shape | [`DiagGaussian`] |
     /// | `MultiDiscrete` | [`MultiCategorical`] |
     /// | `MultiBinary` | [`Bernoulli`] |
-    /// | `Dict`, `Tuple` | [`MultiDistribution`] of what [`Catalog::action_distribution`] says of the parts |
+    /// | `Dict`, `Tuple` | [`MultiDistribution`] over [`Catalog::action_distribution`] of every part |
     ///
     /// # Errors
-    /// [`CatalogError::NoDistribution`] where there is no default: a `Box` of bytes.
+    /// [`CatalogError::NoDistribution`] for a `Box` of bytes.
     fn default_action_distribution(&self, space: &Space) -> Result<Arc<dyn Distribution>> {
         Ok(match space {
             Space::Discrete(discrete) => Arc::new(Categorical::new(discrete)),
@@ -196,7 +242,7 @@ pub trait Catalog: Debug + Send + Sync {
     }
 }
 
-/// The catalog that keeps every default.
+/// The catalog that keeps every default decision.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DefaultCatalog;
 

@@ -1,4 +1,4 @@
-//! Convolutional networks: from images to features and back.
+//! Convolutional networks: encoders of images, and decoders.
 
 mod cnn;
 mod cnn_transpose;

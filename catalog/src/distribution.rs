@@ -18,7 +18,7 @@ use burn::prelude::*;
 use rekindle_core::{Column, CoreError, Generator};
 use rekindle_env::{Row, RowMut};
 
-use crate::{CatalogError, Result};
+use crate::error::{CatalogError, Result};
 
 pub use action_mask::mask_logits;
 pub use bernoulli::Bernoulli;
@@ -31,14 +31,19 @@ pub use squashed_gaussian::SquashedGaussian;
 
 /// A family of distributions over the actions of one space.
 ///
-/// A module's outputs (`action_dist_inputs`, `inputs` numbers a row) pick the member. Acting works
-/// on host rows, because all randomness lives on the host; learning works on tensors and is
-/// differentiable. This is RLlib's distribution *class*, not its instance.
+/// A module's outputs (`action_dist_inputs`, one row per observation) are the parameters of one
+/// distribution each. Acting uses rows in host memory, because all randomness lives on the host.
+/// Learning uses tensors and is differentiable. This is RLlib's distribution *class*, not its
+/// instance.
+///
+/// The methods on rows refuse inputs and actions that are not finite, except for the −∞ that masks
+/// a choice. The methods on tensors do not look at the values, which may be on a device: there,
+/// NaN in is NaN out.
 pub trait Distribution: Debug + Send + Sync {
-    /// The name, for messages.
+    /// Returns the name, for messages.
     fn name(&self) -> &'static str;
 
-    /// How many inputs a row has.
+    /// Returns the number of inputs per row.
     fn required_input_dim(&self) -> usize;
 
     /// Draws one action.
@@ -47,17 +52,19 @@ pub trait Distribution: Debug + Send + Sync {
     /// `inputs`: `[inputs]`; `action`: one row of the action space.
     ///
     /// # Errors
-    /// If the number of inputs or the kind of the action row does not fit.
+    /// [`CatalogError::InputDim`] or [`CatalogError::ActionShape`] if inputs or action row have the
+    /// wrong size; an error of the row if it is of another kind;
+    /// [`CatalogError::InvalidInput`] or [`CatalogError::InvalidAction`] if an input or the drawn
+    /// action is not finite; [`CatalogError::AllMasked`] if no choice is left.
     fn sample(&self, inputs: &[f32], rng: &mut Generator, action: RowMut<'_>) -> Result<()>;
 
     /// Draws one action and returns its log-probability (or log-density).
     ///
-    /// The same as [`Distribution::sample`] and then [`Distribution::row_logp`], unless the
-    /// distribution knows more about an action it drew itself than the action shows: squashing
-    /// rounds different draws to one bound.
+    /// Equals [`Distribution::sample`] followed by [`Distribution::row_logp`], unless the draw
+    /// determines more than the action shows: squashing rounds different draws to one bound.
     ///
     /// # Errors
-    /// As [`Distribution::sample`].
+    /// The errors of [`Distribution::sample`].
     fn sample_and_logp(
         &self,
         inputs: &[f32],
@@ -68,56 +75,58 @@ pub trait Distribution: Debug + Send + Sync {
         self.row_logp(inputs, action.as_row())
     }
 
-    /// The action of the deterministic twin (RLlib's `to_deterministic().sample()`): the mode.
+    /// Writes the action of the deterministic twin (RLlib's `to_deterministic().sample()`): the
+    /// mode.
     ///
     /// # Errors
-    /// As [`Distribution::sample`].
+    /// The errors of [`Distribution::sample`].
     fn deterministic(&self, inputs: &[f32], action: RowMut<'_>) -> Result<()>;
 
-    /// The log-probability (or log-density) of one action.
+    /// Returns the log-probability (or log-density) of one action.
     ///
     /// # Errors
-    /// As [`Distribution::sample`].
+    /// The errors of [`Distribution::sample`], and an error if a choice is outside its space.
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32>;
 
-    /// Log-probabilities of a batch of actions.
+    /// Computes the log-probabilities of a batch of actions.
     ///
     /// # Shapes
-    /// `inputs`: `[B, inputs]`; `actions`: `[B]` or `[B, …]`, nested where the space is; result
+    /// `inputs`: `[B, inputs]`; `actions`: `[B]` or `[B, …]`, nested for a Dict or Tuple; result
     /// `[B]`.
     ///
     /// # Errors
-    /// If the kind or shape of the actions does not fit.
+    /// [`CatalogError::InputDim`] or [`CatalogError::ActionShape`] if a shape is wrong.
     fn logp(&self, inputs: Tensor<2>, actions: &Column) -> Result<Tensor<1>>;
 
-    /// Entropies.
+    /// Computes the entropies.
     ///
     /// # Shapes
     /// `[B, inputs]` to `[B]`.
     ///
     /// # Errors
-    /// [`CatalogError::NoClosedForm`] if the distribution has no entropy in closed form.
+    /// [`CatalogError::InputDim`]; [`CatalogError::Undefined`] if the distribution has no entropy.
     fn entropy(&self, inputs: Tensor<2>) -> Result<Tensor<1>>;
 
-    /// Kullback–Leibler divergences `KL(p ‖ q)`.
+    /// Computes the Kullback–Leibler divergences `KL(p ‖ q)`.
     ///
     /// # Shapes
     /// Both `[B, inputs]`; result `[B]`.
     ///
     /// # Errors
-    /// [`CatalogError::NoClosedForm`] if the distribution has no divergence in closed form.
+    /// [`CatalogError::InputDim`]; [`CatalogError::Undefined`] if the distribution has no
+    /// divergence.
     fn kl(&self, p: Tensor<2>, q: Tensor<2>) -> Result<Tensor<1>>;
 
-    /// What policy-gradient losses are made of in one pass: log-probabilities of `actions`,
-    /// entropies, and divergences `KL(old ‖ new)` from the distributions of `old_inputs`, which get
-    /// no gradient. `None` if the distribution has no such kernel for the device: the methods above
-    /// say the same.
+    /// Computes the terms of policy-gradient losses in one pass: the log-probabilities of `actions`,
+    /// the entropies, and the divergences `KL(old ‖ new)` from the distributions of `old_inputs`,
+    /// which get no gradient. `None` if the distribution has no such kernel for the device. The
+    /// methods above then compute the same terms.
     ///
     /// # Shapes
     /// Both inputs `[B, inputs]`, actions as in [`Distribution::logp`]; result `[B, 3]`.
     ///
     /// # Errors
-    /// As [`Distribution::logp`].
+    /// The errors of [`Distribution::logp`].
     fn fused_logp_entropy_kl(
         &self,
         _inputs: &Tensor<2>,
@@ -127,23 +136,60 @@ pub trait Distribution: Debug + Send + Sync {
         Ok(None)
     }
 
-    /// Whether the inputs are means and log standard deviations, `[means, log_stds]`, so that the
-    /// policy head may clip or free the latter.
+    /// Whether the inputs are means and log standard deviations, `[means, log_stds]`.
     ///
-    /// `log_std_clip_param` and `free_log_std` of the model's settings apply to such distributions
-    /// only: a Gaussian inside a [`MultiDistribution`] keeps to its own bounds.
+    /// The settings `log_std_clip_param` and `free_log_std` of a model apply to such distributions
+    /// only. A Gaussian inside a [`MultiDistribution`] has its own bounds.
     fn is_gaussian(&self) -> bool {
         false
     }
 }
 
-/// Checks the number of inputs of a row.
+/// Checks the number of inputs.
 fn check_inputs(distribution: &dyn Distribution, found: usize) -> Result<()> {
     let expected = distribution.required_input_dim();
     if found == expected {
         return Ok(());
     }
     Err(CatalogError::InputDim { distribution: distribution.name().into(), expected, found })
+}
+
+/// Checks that a row has the right number of inputs and that all are finite.
+fn check_input_row(distribution: &dyn Distribution, inputs: &[f32]) -> Result<()> {
+    check_inputs(distribution, inputs.len())?;
+    find_input(distribution, inputs, |input| !input.is_finite())
+}
+
+/// Checks that a row has the right number of logits and that all are finite, or −∞ for a mask.
+fn check_logit_row(distribution: &dyn Distribution, logits: &[f32]) -> Result<()> {
+    check_inputs(distribution, logits.len())?;
+    find_input(distribution, logits, |logit| logit.is_nan() || logit == f32::INFINITY)
+}
+
+fn find_input(
+    distribution: &dyn Distribution,
+    inputs: &[f32],
+    is_invalid: impl Fn(f32) -> bool,
+) -> Result<()> {
+    match inputs.iter().position(|&input| is_invalid(input)) {
+        Some(index) => {
+            let (distribution, value) = (distribution.name(), inputs[index]);
+            Err(CatalogError::InvalidInput { distribution, index, value })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Checks that an action has the right number of elements and that all are finite.
+fn check_action(distribution: &dyn Distribution, expected: usize, action: &[f32]) -> Result<()> {
+    check_row(distribution, expected, action.len())?;
+    match action.iter().position(|element| !element.is_finite()) {
+        Some(index) => {
+            let (distribution, value) = (distribution.name(), action[index]);
+            Err(CatalogError::InvalidAction { distribution, index, value })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Checks the number of elements of an action row.
@@ -172,7 +218,7 @@ fn check_actions(
     Err(CatalogError::ActionShape { distribution: distribution.name(), expected, found })
 }
 
-/// Float actions of any shape as one vector a row.
+/// Flattens float actions of any shape to one vector per row.
 ///
 /// # Shapes
 /// `[B, …]` to `[B, dim]`.
@@ -198,12 +244,12 @@ fn float_actions(
     }
 }
 
-/// `log σ(x)` without overflow.
+/// Computes `log σ(x)` without overflow.
 fn row_log_sigmoid(x: f32) -> f32 {
     x.min(0.0) - (-x.abs()).exp().ln_1p()
 }
 
-/// The error of a distribution that lacks a formula.
-fn no_closed_form<T>(distribution: &dyn Distribution, quantity: &'static str) -> Result<T> {
-    Err(CatalogError::NoClosedForm { distribution: distribution.name(), quantity })
+/// Returns the error of a distribution that lacks a quantity.
+fn undefined<T>(distribution: &dyn Distribution, quantity: &'static str) -> Result<T> {
+    Err(CatalogError::Undefined { distribution: distribution.name(), quantity })
 }

@@ -1,24 +1,26 @@
-//! The two streams of a dueling network in one.
+//! The outputs of dueling networks.
 
 use burn::prelude::*;
 
-/// Q-values of a dueling network: `V + A − mean(A)` (Wang et al., 2016, equation 9).
+/// Returns the Q-values of a dueling network: `V + A − mean(A)` (Wang et al., 2016, equation 9).
 ///
 /// # Shapes
 /// `advantages`: `[B, actions]`; `values`: `[B]`; result: `[B, actions]`.
+#[must_use]
 pub fn dueling(advantages: Tensor<2>, values: Tensor<1>) -> Tensor<2> {
     let mean = advantages.clone().mean_dim(1);
     advantages - mean + values.unsqueeze_dim(1)
 }
 
-/// The logits of a distributional dueling network, over atoms of return for every action.
+/// Returns the logits of a distributional dueling network: one per action and return atom.
 ///
-/// Advantages are centred over actions, and the value stream has a logit per atom: both reach the
-/// probabilities of the atoms, so both learn. (RLlib centres over atoms and adds one value to all of
-/// them, which a softmax over atoms does not see.)
+/// Advantages are centered over actions, and the value stream has a logit per atom. Both affect the
+/// probabilities of the atoms, so both learn. (RLlib centers over atoms and adds one value to all
+/// of them. A softmax over atoms cancels that value.)
 ///
 /// # Shapes
 /// `advantages`: `[B, actions, atoms]`; `values`: `[B, atoms]`; result: `[B, actions, atoms]`.
+#[must_use]
 pub fn dueling_logits(advantages: Tensor<3>, values: Tensor<2>) -> Tensor<3> {
     let mean = advantages.clone().mean_dim(1);
     advantages - mean + values.unsqueeze_dim(1)
@@ -32,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a21_dueling_q_values_are_centred_advantages_around_the_value() {
+    fn a21_dueling_q_values_are_centered_advantages_around_the_value() {
         let device = Device::flex();
         let advantages = Tensor::<2>::from_floats([[1.0, 2.0, 6.0]], &device);
         let q = dueling(advantages, Tensor::from_floats([10.0], &device));

@@ -1,8 +1,10 @@
-//! Encoders: from observations to features.
+//! Encoders: networks that map observations to features.
 
+mod actor_critic;
 mod cnn;
 mod default;
 mod discrete;
+mod input_scale;
 mod mlp;
 mod multi_stream;
 mod recurrent;
@@ -16,18 +18,20 @@ use rekindle_core::{
 use rekindle_env::{Buffer, Space};
 use rekindle_kernels::DenseLayer;
 
-use crate::{CatalogError, Result};
+use crate::error::{CatalogError, Result};
 
-pub use cnn::CnnEncoder;
-pub use discrete::DiscreteEncoder;
-pub use mlp::MlpEncoder;
-pub use multi_stream::{MultiStreamEncoder, Streams};
-pub use recurrent::RecurrentEncoder;
+pub use actor_critic::ActorCriticEncoder;
+pub use cnn::{CnnEncoder, CnnEncoderConfig};
+pub use discrete::{DiscreteEncoder, DiscreteEncoderConfig};
+pub use input_scale::InputScale;
+pub use mlp::{MlpEncoder, MlpEncoderConfig};
+pub use multi_stream::{MultiStreamEncoder, MultiStreamEncoderConfig, Streams};
+pub use recurrent::{RecurrentEncoder, RecurrentEncoderConfig};
 
-pub(crate) use default::{check_applies, default_encoder};
+pub(crate) use default::{default_encoder, image_dims, parts};
 pub(crate) use recurrent::default_recurrent_encoder;
 
-/// The family of erased encoders.
+/// Marker of erased encoders for [`Erased`].
 #[derive(Debug, Clone, Copy)]
 pub enum EncoderFamily {}
 
@@ -35,12 +39,12 @@ impl Family for EncoderFamily {
     type Dyn = dyn Encoder;
 }
 
-/// A boxed encoder; itself a Burn module.
+/// A boxed encoder of any type. It is itself a Burn module.
 pub type BoxEncoder = Erased<EncoderFamily>;
 
-/// Reads observations of one space into a feature vector.
+/// A network that maps observations of one space to features.
 ///
-/// Derive [`Module`] on a struct, implement this, and return it from
+/// Derive [`Module`] on a struct, implement this trait for it, and return it boxed from
 /// [`Catalog::build_encoder`](crate::Catalog::build_encoder).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an encoder",
@@ -48,50 +52,51 @@ pub type BoxEncoder = Erased<EncoderFamily>;
     note = "implement `Encoder` for `{Self}`: `forward` and `output_dim`"
 )]
 pub trait Encoder: ErasedModule<EncoderFamily> {
-    /// Features of each observation.
+    /// Computes the features of each observation.
     ///
     /// # Shapes
-    /// `[B, …]` (or nested columns of it) to `[B, output_dim]`.
+    /// `[B, …]`, nested for a Dict or Tuple, to `[B, output_dim]`.
     ///
     /// # Errors
-    /// If the observations are of another kind or shape than the encoder was built for.
+    /// If kind or shape of the observations differs from those the encoder was built for.
     fn forward(&self, observations: &Column) -> Result<Tensor<2>>;
 
-    /// The number of features.
+    /// Returns the number of features.
     fn output_dim(&self) -> usize;
 
-    /// The rows and the layers that make features of them, if fully connected layers are all that
-    /// the encoder does; a head of such layers is then computed with them in one pass
-    /// ([`Mlp::forward_from`](crate::Mlp::forward_from)).
+    /// Returns the flattened observations and the layers, if the encoder consists of linear layers
+    /// only. A head then runs in one fused operation with them
+    /// ([`Mlp::forward_from`](crate::Mlp::forward_from)). `None` by default.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward).
+    /// The errors of [`forward`](Self::forward).
     fn as_dense(&self, _observations: &Column) -> Result<Option<(Tensor<2>, Vec<DenseLayer>)>> {
         Ok(None)
     }
 
-    /// The state before the first step of an episode, one row; `None` for an encoder without
-    /// memory.
+    /// Returns the state before the first step of an episode, one row; `None` (the default) for an
+    /// encoder without memory.
     ///
     /// # Errors
-    /// If the state cannot be made.
+    /// If the state cannot be created.
     fn initial_state(&self) -> Result<Option<Buffer>> {
         Ok(None)
     }
 
-    /// Features of each step of some sequences, and the state after the last step of each.
+    /// Computes the features of each step of some sequences, and the state after the last step of
+    /// each sequence.
     ///
-    /// An encoder with memory implements it; its [`forward`](Self::forward) takes every row for the
-    /// first step of an episode.
+    /// Encoders with memory implement this method. Their [`forward`](Self::forward) treats every
+    /// row as the first step of an episode.
     ///
     /// # Shapes
     /// - `observations`: `[S·T, …]`, one sequence of `T` steps after the other
-    /// - `state`, and the state returned: `[S, …]`, in the layout of
+    /// - `state`, and the returned state: `[S, …]`, in the layout of
     ///   [`initial_state`](Self::initial_state)
     /// - features: `[S·T, output_dim]`
     ///
     /// # Errors
-    /// If observations or state are of another kind or shape than the encoder was built for.
+    /// If kind or shape of observations or state differs from those the encoder was built for.
     fn forward_recurrent(
         &self,
         observations: &Column,
@@ -107,10 +112,10 @@ impl<M: Encoder + Module + Sync + 'static> Erase<M> for EncoderFamily {
     }
 }
 
-/// Checks that an encoder reads a space and puts out as many features as it says, on one sample.
+/// Checks on one sample that an encoder reads a space and returns `output_dim` features.
 ///
 /// # Errors
-/// [`CatalogError::OutputDim`], or what the encoder says to the sample.
+/// [`CatalogError::OutputDim`], or the encoder's own error.
 pub fn check_encoder(encoder: &dyn Encoder, space: &Space, device: &Device) -> Result<()> {
     let mut sample = Buffer::zeros(space, 1);
     space.sample_into(&mut Generator::from_seed(0), sample.row_mut(0))?;
@@ -122,13 +127,14 @@ pub fn check_encoder(encoder: &dyn Encoder, space: &Space, device: &Device) -> R
     Err(CatalogError::OutputDim { space: space.to_string(), announced, found })
 }
 
-/// The rows of an observation of floats, flattened.
+/// Flattens each row of a column of floats.
 ///
 /// # Shapes
 /// `[B, …]` to `[B, features]`.
 ///
 /// # Errors
-/// A [`CoreError`] if it is nested or not of floats, or if the numbers of a row are not `features`.
+/// A [`CoreError`] if the column is nested or not of floats, or if a row does not have `features`
+/// numbers.
 fn flat_rows(observations: &Column, features: usize) -> Result<Tensor<2>> {
     let tensor = observations.tensor()?;
     let (rows, numbers) = (tensor.rows(), tensor.shape().iter().product::<usize>());
@@ -141,6 +147,3 @@ fn flat_rows(observations: &Column, features: usize) -> Result<Tensor<2>> {
     }
     Ok(tensor.flatten()?.reshape([rows, features]))
 }
-
-/// What bytes are divided by, so that layers read numbers between 0 and 1.
-const MAX_BYTE: f64 = 255.0;

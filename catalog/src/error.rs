@@ -4,11 +4,11 @@ use rekindle_core::CoreError;
 use rekindle_env::EnvError;
 use thiserror::Error;
 
-/// What can go wrong between a space and a model; every message says what to do.
+/// An error of the catalog crate. Every message says what to do.
 #[non_exhaustive]
 #[derive(Debug, Error)]
 pub enum CatalogError {
-    /// No default encoder reads this observation space.
+    /// An observation space without a default encoder.
     #[error(
         "there is no default encoder for the observation space {space}; override `Catalog::build_encoder` for it, or flatten it with a connector"
     )]
@@ -16,126 +16,146 @@ pub enum CatalogError {
         /// The space.
         space: String,
     },
-    /// No default distribution draws from this action space.
+    /// An observation space that looks like images `[channels, height, width]`.
+    #[error(
+        "the observation space {space} looks like images with their channels first, but encoders read [height, width, channels]; transpose the images in the environment or with a connector, or override `Catalog::build_encoder` for the space"
+    )]
+    ChannelsFirst {
+        /// The space.
+        space: String,
+    },
+    /// An action space without a default distribution.
     #[error(
         "there is no default action distribution for the action space {space}: {reason}; override `Catalog::action_distribution` for it"
     )]
     NoDistribution {
         /// The space.
         space: String,
-        /// Why not, and what to use instead.
+        /// Reason, and what to use instead.
         reason: &'static str,
     },
-    /// Bounds that a distribution cannot squash its samples into.
+    /// Bounds that samples cannot be squashed into.
     #[error(
-        "{distribution} needs finite bounds with low < high, element {element} has [{low:?}, {high:?}]; bound the Box, or use DiagGaussian"
+        "{distribution} needs finite bounds with low < high, but element {element} has [{low:?}, {high:?}]; bound the Box, or use DiagGaussian"
     )]
     InvalidBounds {
         /// The distribution.
         distribution: &'static str,
-        /// The first element whose bounds do not do.
+        /// Index of the first element with invalid bounds.
         element: usize,
         /// Its lower bound.
         low: f32,
         /// Its upper bound.
         high: f32,
     },
-    /// A quantity for which a distribution has no formula.
+    /// A quantity that a distribution does not have.
     #[error(
-        "{distribution} has no {quantity} in closed form; estimate it from log-probabilities of samples, or choose another distribution in `Catalog::action_distribution`"
+        "{distribution} has no {quantity}; choose another distribution in `Catalog::action_distribution`, or an algorithm that does not need it"
     )]
-    NoClosedForm {
+    Undefined {
         /// The distribution.
         distribution: &'static str,
-        /// What was asked for.
+        /// The quantity, such as `entropy`.
         quantity: &'static str,
     },
-    /// A choice among actions none of which is allowed.
+    /// A choice among actions that are all masked.
     #[error(
-        "{distribution} cannot choose: all {choices} actions are masked; every mask has to leave at least one action"
+        "{distribution} cannot choose: all {choices} actions are masked; every mask must allow at least one action"
     )]
     AllMasked {
         /// The distribution.
         distribution: &'static str,
-        /// The number of actions.
+        /// Number of actions.
         choices: usize,
     },
-    /// A logit from which no probability follows.
+    /// An input of a distribution that is not finite.
     #[error(
-        "{distribution} cannot choose: logit {index} is {value}; the policy has diverged, or its observations are not finite"
+        "{distribution} cannot choose: input {index} is {value}; the policy has diverged, or its observations are not finite"
     )]
-    InvalidLogit {
+    InvalidInput {
         /// The distribution.
         distribution: &'static str,
-        /// The place of the logit.
+        /// Index of the input in the row.
         index: usize,
-        /// The logit.
+        /// The input.
         value: f32,
     },
-    /// Actions of another shape or kind than a distribution is over.
+    /// An action that is not finite.
+    #[error(
+        "{distribution} has no such action: element {index} of the action is {value}; the policy has diverged, or its observations are not finite"
+    )]
+    InvalidAction {
+        /// The distribution.
+        distribution: &'static str,
+        /// Index of the element.
+        index: usize,
+        /// The element.
+        value: f32,
+    },
+    /// Actions of another shape or kind than those of a distribution.
     #[error("{distribution} takes actions of shape {expected:?}, got {found}")]
     ActionShape {
         /// The distribution.
         distribution: &'static str,
-        /// The shape, rows first where there are several.
+        /// Expected shape. For a batch, its first element is the number of rows.
         expected: Vec<usize>,
-        /// What was given, in words.
+        /// Description of the given actions.
         found: String,
     },
-    /// A value that a model configuration does not allow.
+    /// A setting with an invalid value.
     #[error("model config: `{field}` is {value}, but {constraint}")]
     InvalidConfig {
         /// The field.
         field: &'static str,
         /// Its value.
         value: String,
-        /// What it must be.
+        /// Constraint that the value violates.
         constraint: String,
     },
-    /// A setting that has no meaning together with the spaces or other settings.
+    /// A setting that has no effect with the spaces or the other settings.
     #[error("model config: `{field}` does not apply here: {reason}")]
     Inapplicable {
         /// The field.
         field: String,
-        /// Why not.
+        /// Reason, and what to do.
         reason: String,
     },
-    /// A number of distribution inputs that does not fit.
-    #[error("{distribution} takes {expected} inputs a row, got {found}")]
+    /// The wrong number of inputs for a distribution.
+    #[error("{distribution} takes {expected} inputs per row, got {found}")]
     InputDim {
         /// The distribution.
         distribution: String,
-        /// Inputs needed.
+        /// Expected number of inputs.
         expected: usize,
-        /// Inputs given.
+        /// Given number of inputs.
         found: usize,
     },
-    /// An encoder that puts out another number of features than it says.
+    /// An encoder whose output width differs from its `output_dim`.
     #[error(
-        "the encoder of the observation space {space} puts out {found} features a row, but its `output_dim` is {announced}; make the two agree"
+        "the encoder of the observation space {space} returns {found} features per row, but its `output_dim` is {announced}; make the two agree"
     )]
     OutputDim {
         /// The space.
         space: String,
-        /// What `Encoder::output_dim` says.
+        /// Result of `Encoder::output_dim`.
         announced: usize,
-        /// What `Encoder::forward` puts out.
+        /// Number of features that `Encoder::forward` returned.
         found: usize,
     },
-    /// Actions without parts for a distribution over parts.
+    /// Actions that are not nested, for a distribution over a Dict or Tuple.
     #[error(
         "MultiDistribution takes nested actions with the columns [{}], got {found}", columns.join(", ")
     )]
     NotNested {
-        /// The columns needed.
+        /// The expected columns.
         columns: Vec<String>,
-        /// What was given, in words.
+        /// Description of the given actions.
         found: String,
     },
-    /// A batch, tensor or device failed.
+    /// An error of a batch, tensor or device.
     #[error(transparent)]
     Core(#[from] CoreError),
-    /// A space or buffer failed.
+    /// An error of a space or buffer.
     #[error(transparent)]
     Env(#[from] EnvError),
 }

@@ -1,88 +1,140 @@
-//! The head that turns features into the inputs of an action distribution.
+//! The policy head: from features to the inputs of an action distribution.
 
 use burn::module::{Module, Param};
 use burn::prelude::*;
 use rekindle_core::Column;
 
-use crate::{CatalogError, DefaultModelConfig, Encoder, Mlp, MlpConfig, ModelBuilder, Result};
+use crate::builder::ModelBuilder;
+use crate::distribution::Distribution;
+use crate::encoder::Encoder;
+use crate::error::{CatalogError, Result};
+use crate::mlp::{Mlp, MlpConfig};
+use crate::model_config::DefaultModelConfig;
+use crate::unused_setting::unused_std_setting;
 
-/// A policy head: an [`Mlp`], with the two specialities of Gaussian policies.
+/// Returns the layers of a head: hidden layers and a linear output.
+pub(crate) fn head_layers(
+    config: &DefaultModelConfig,
+    input_dim: usize,
+    hiddens: &[usize],
+    output_dim: usize,
+) -> MlpConfig {
+    MlpConfig {
+        hidden_layer_activation: config.head_fcnet_activation,
+        hidden_layer_use_layernorm: config.head_fcnet_use_layernorm,
+        hidden_layer_weights: config.head_fcnet_kernel_initializer,
+        hidden_layer_bias: config.head_fcnet_bias_initializer,
+        output_layer_weights: config.head_fcnet_kernel_initializer,
+        output_layer_bias: config.head_fcnet_bias_initializer,
+        ..MlpConfig::new(input_dim, hiddens, Some(output_dim))
+    }
+}
+
+/// Settings of a [`PolicyHead`]; RLlib's `MLPHeadConfig` and `FreeLogStdMLPHeadConfig`.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct PolicyHeadConfig {
+    /// Layers. Their outputs are the inputs of the action distribution; with `free_log_std` they
+    /// are the means only.
+    pub mlp: MlpConfig,
+    /// Whether the log standard deviations are parameters of their own, initially 0, instead of
+    /// outputs of the layers.
+    pub free_log_std: bool,
+    /// Bound on the absolute log standard deviations; `None` for none.
+    pub log_std_clip: Option<f64>,
+}
+
+impl PolicyHeadConfig {
+    /// Creates a configuration of layers whose outputs are the inputs of the action distribution.
+    #[must_use]
+    pub fn from_layers(mlp: MlpConfig) -> Self {
+        Self { mlp, free_log_std: false, log_std_clip: None }
+    }
+
+    /// Creates the configuration of the default policy head.
+    ///
+    /// # Errors
+    /// [`CatalogError::Inapplicable`] if `free_log_std` or `log_std_clip_param` is set and the
+    /// distribution is not Gaussian.
+    pub fn new(
+        config: &DefaultModelConfig,
+        input_dim: usize,
+        distribution: &dyn Distribution,
+    ) -> Result<Self> {
+        if let Some(unused) = unused_std_setting(config, distribution)? {
+            return Err(unused.into());
+        }
+        let inputs = distribution.required_input_dim();
+        let outputs = if config.free_log_std { inputs / 2 } else { inputs };
+        let mut mlp = head_layers(config, input_dim, &config.head_fcnet_hiddens, outputs);
+        if let Some(weights) = config.pi_output_kernel_initializer {
+            mlp.output_layer_weights = weights;
+        }
+        let clips = distribution.is_gaussian() && config.log_std_clip_param.is_finite();
+        Ok(Self {
+            mlp,
+            free_log_std: config.free_log_std,
+            log_std_clip: clips.then_some(config.log_std_clip_param),
+        })
+    }
+
+    /// Builds the head, with parameters drawn from the builder's stream.
+    ///
+    /// # Errors
+    /// [`CatalogError::InvalidConfig`] if the outputs of the layers must be means and log standard
+    /// deviations and their number is odd.
+    pub fn build(&self, builder: &ModelBuilder) -> Result<PolicyHead> {
+        let outputs = self.mlp.output_dim();
+        if self.log_std_clip.is_some() && !self.free_log_std && !outputs.is_multiple_of(2) {
+            return Err(CatalogError::InvalidConfig {
+                field: "output_layer_dim",
+                value: outputs.to_string(),
+                constraint: "a mean and a log standard deviation per action need an even number"
+                    .into(),
+            });
+        }
+        let mlp = self.mlp.build(builder);
+        let log_std = self.free_log_std.then(|| builder.param(vec![0.0; outputs], [outputs]));
+        Ok(PolicyHead { mlp, log_std, log_std_clip: self.log_std_clip })
+    }
+}
+
+/// A policy head: an [`Mlp`], and the log standard deviations of Gaussian policies.
 ///
 /// # Shapes
-/// `[B, features]` to `[B, inputs]`, for a Gaussian policy `inputs = [means, log_stds]`.
+/// `[B, features]` to `[B, inputs]`. For a Gaussian policy, `inputs = [means, log_stds]`.
 #[derive(Module, Debug)]
 pub struct PolicyHead {
     mlp: Mlp,
     /// Log standard deviations that do not depend on the observation, `[actions]`.
     log_std: Option<Param<Tensor<1>>>,
-    /// Bound on the absolute log standard deviation, for Gaussian policies.
+    /// Bound on the absolute log standard deviation of Gaussian policies.
     log_std_clip: Option<f64>,
 }
 
 impl PolicyHead {
-    /// Builds a head with `output_dim` outputs; `gaussian` says that they are means and log
-    /// standard deviations.
-    ///
-    /// # Errors
-    /// [`CatalogError::Inapplicable`] if `free_log_std` is set and the policy is not Gaussian.
-    pub fn new(
-        config: &DefaultModelConfig,
-        input_dim: usize,
-        output_dim: usize,
-        gaussian: bool,
-        builder: &ModelBuilder,
-    ) -> Result<Self> {
-        if config.free_log_std && !gaussian {
-            return Err(CatalogError::Inapplicable {
-                field: "free_log_std".into(),
-                reason: "the action distribution has no standard deviation (it is not Gaussian)"
-                    .into(),
-            });
-        }
-        let free = config.free_log_std.then_some(output_dim / 2);
-        let weights = config.head_fcnet_kernel_initializer;
-        let mlp = builder.mlp(&MlpConfig {
-            hidden_layer_activation: config.head_fcnet_activation,
-            hidden_layer_use_layernorm: config.head_fcnet_use_layernorm,
-            hidden_layer_weights: weights,
-            hidden_layer_bias: config.head_fcnet_bias_initializer,
-            output_layer_weights: config.pi_output_kernel_initializer.unwrap_or(weights),
-            output_layer_bias: config.head_fcnet_bias_initializer,
-            ..MlpConfig::new(
-                input_dim,
-                &config.head_fcnet_hiddens,
-                Some(free.unwrap_or(output_dim)),
-            )
-        });
-        Ok(Self {
-            mlp,
-            log_std: free.map(|dim| builder.param(vec![0.0; dim], [dim])),
-            log_std_clip: (gaussian && config.log_std_clip_param.is_finite())
-                .then_some(config.log_std_clip_param),
-        })
-    }
-
-    /// The inputs of the action distribution.
+    /// Computes the inputs of the action distribution.
     ///
     /// # Shapes
     /// `[B, features]` to `[B, inputs]`.
+    #[must_use]
     pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
         self.bound(self.mlp.forward(features))
     }
 
-    /// The inputs of the action distribution, from what an encoder makes of observations
-    /// ([`Mlp::forward_from`]).
+    /// Computes the inputs of the action distribution from observations, if possible in one fused
+    /// operation with the encoder ([`Mlp::forward_from`]).
     ///
     /// # Shapes
     /// `[B, …]` to `[B, inputs]`.
     ///
     /// # Errors
-    /// As [`Encoder::forward`].
+    /// The errors of [`Encoder::forward`].
     pub fn forward_from(&self, encoder: &dyn Encoder, observations: &Column) -> Result<Tensor<2>> {
         Ok(self.bound(self.mlp.forward_from(encoder, observations)?))
     }
 
-    /// Adds free log standard deviations and clips them.
+    /// Appends free log standard deviations, and clips log standard deviations.
     fn bound(&self, out: Tensor<2>) -> Tensor<2> {
         let [rows, outputs] = out.dims();
         let clip = |log_std: Tensor<2>| match self.log_std_clip {
@@ -109,18 +161,28 @@ impl PolicyHead {
 mod tests {
     use rekindle_core::Generator;
     use rekindle_core::any_tensor::to_f32;
+    use rekindle_env::Discrete;
 
     use super::*;
+    use crate::distribution::{Categorical, DiagGaussian};
 
-    fn head(config: &DefaultModelConfig, gaussian: bool) -> Result<PolicyHead> {
+    fn head(config: &DefaultModelConfig, distribution: &dyn Distribution) -> Result<PolicyHead> {
         let builder = ModelBuilder::new(&Device::flex(), Generator::from_seed(0));
-        PolicyHead::new(config, 3, 4, gaussian, &builder)
+        PolicyHeadConfig::new(config, 3, distribution)?.build(&builder)
+    }
+
+    fn gaussian() -> DiagGaussian {
+        DiagGaussian::new(2)
+    }
+
+    fn four() -> Categorical {
+        Categorical::new(&Discrete::new(4).unwrap())
     }
 
     #[test]
     fn a_free_log_std_is_the_same_for_every_observation_and_trained_alone() {
         let config = DefaultModelConfig { free_log_std: true, ..Default::default() };
-        let head = head(&config, true).unwrap();
+        let head = head(&config, &gaussian()).unwrap();
         assert_eq!(head.num_params(), 3 * 2 + 2 + 2);
         let x = Tensor::<2>::from_floats([[1.0, 2.0, 3.0], [-4.0, 0.0, 9.0]], &Device::flex());
         let out = to_f32(head.forward(x)).unwrap();
@@ -132,16 +194,33 @@ mod tests {
     fn log_stds_are_clipped_and_means_are_not() {
         let config = DefaultModelConfig { log_std_clip_param: 0.5, ..Default::default() };
         let x = Tensor::<2>::from_floats([[100.0, -100.0, 100.0]], &Device::flex());
-        let out = to_f32(head(&config, true).unwrap().forward(x.clone())).unwrap();
+        let out = to_f32(head(&config, &gaussian()).unwrap().forward(x.clone())).unwrap();
         assert!(out[2].abs() <= 0.5 && out[3].abs() <= 0.5 && out[0].abs() > 0.5, "{out:?}");
-        let out = to_f32(head(&config, false).unwrap().forward(x)).unwrap();
+        let unbounded = DefaultModelConfig { log_std_clip_param: f64::INFINITY, ..config };
+        let out = to_f32(head(&unbounded, &gaussian()).unwrap().forward(x)).unwrap();
         assert!(out[2].abs() > 0.5, "{out:?}");
     }
 
     #[test]
-    fn a_free_log_std_is_refused_where_there_is_no_gaussian() {
-        let config = DefaultModelConfig { free_log_std: true, ..Default::default() };
-        let message = head(&config, false).unwrap_err().to_string();
-        assert!(message.contains("`free_log_std` does not apply"), "{message}");
+    fn settings_of_standard_deviations_are_refused_where_there_are_none() {
+        for (field, config) in [
+            ("free_log_std", DefaultModelConfig { free_log_std: true, ..Default::default() }),
+            (
+                "log_std_clip_param",
+                DefaultModelConfig { log_std_clip_param: 0.5, ..Default::default() },
+            ),
+        ] {
+            let message = head(&config, &four()).unwrap_err().to_string();
+            assert!(message.contains(&format!("`{field}` does not apply")), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_odd_number_of_outputs_is_no_mean_and_log_standard_deviation_each() {
+        let builder = ModelBuilder::new(&Device::flex(), Generator::from_seed(0));
+        let mut config = PolicyHeadConfig::from_layers(MlpConfig::new(3, &[], Some(3)));
+        assert!(config.build(&builder).is_ok());
+        config.log_std_clip = Some(1.0);
+        assert!(config.build(&builder).unwrap_err().to_string().contains("even number"));
     }
 }

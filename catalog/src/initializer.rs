@@ -1,70 +1,102 @@
 //! Initial values of weights and biases, drawn on the host.
 //!
-//! Burn's own initialisers draw from the device's generator, which cannot be saved and is shared by
-//! the whole process. These draw from a stream of the caller, so a seed gives the same parameters
+//! Burn's own initializers draw from the device's generator, which cannot be saved and is shared by
+//! the whole process. These draw from the caller's stream, so that a seed gives the same parameters
 //! on every device.
 
 use rekindle_core::Generator;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
-/// How a weight matrix or a bias is initialised; named after `torch.nn.init`.
+/// Distribution of the initial values of a weight matrix or a bias; named after `torch.nn.init`.
+///
+/// Serialized with its name as `type`: `{"type": "orthogonal", "gain": 1.0}`, `{"type": "zeros"}`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields, remote = "Self")]
 #[non_exhaustive]
 pub enum Initializer {
-    /// PyTorch's default for a linear layer: uniform in ±1/√fan_in, weights and biases alike.
+    /// PyTorch's default for linear layers: uniform in ±1/√fan_in, for weights and biases.
     #[default]
     TorchDefault,
     /// Orthonormal rows or columns times `gain` (Saxe et al., 2014).
     Orthogonal {
-        /// The scale.
+        /// Factor of the values.
         gain: f32,
     },
     /// Uniform in ±gain·√(6/(fan_in+fan_out)) (Glorot and Bengio, 2010).
     XavierUniform {
-        /// The scale.
+        /// Factor of the values.
         gain: f32,
     },
     /// Normal with standard deviation gain·√(2/(fan_in+fan_out)).
     XavierNormal {
-        /// The scale.
+        /// Factor of the values.
         gain: f32,
     },
-    /// Uniform in ±gain·√(3/fan_in) (He et al., 2015); the gain of ReLU is √2.
+    /// Uniform in ±gain·√(3/fan_in) (He et al., 2015). The gain for ReLU is √2.
     KaimingUniform {
-        /// The scale.
+        /// Factor of the values.
         gain: f32,
     },
     /// Normal with standard deviation gain/√fan_in.
     KaimingNormal {
-        /// The scale.
+        /// Factor of the values.
         gain: f32,
     },
     /// Uniform in `[low, high)`.
     Uniform {
-        /// The lower bound.
+        /// Lower bound.
         low: f32,
-        /// The upper bound.
+        /// Upper bound.
         high: f32,
     },
     /// Normal.
     Normal {
-        /// The mean.
+        /// Mean.
         mean: f32,
-        /// The standard deviation.
+        /// Standard deviation.
         std: f32,
     },
     /// One value everywhere.
     Constant {
-        /// The value.
+        /// Value.
         value: f32,
     },
     /// Zero everywhere.
     Zeros,
 }
 
+/// The forms of an initializer as data, for the error about any other.
+const FORMS: &str = r#"{"type": "torch_default"}, {"type": "zeros"}, {"type": "constant", "value": 0.1}, {"type": "orthogonal", "gain": 1.0}, {"type": "xavier_uniform", "gain": 1.0}, {"type": "xavier_normal", "gain": 1.0}, {"type": "kaiming_uniform", "gain": 1.0}, {"type": "kaiming_normal", "gain": 1.0}, {"type": "uniform", "low": -0.1, "high": 0.1}, {"type": "normal", "mean": 0.0, "std": 0.1}"#;
+
+// `remote = "Self"` derives inherent functions, so that the error can be ours: serde's would talk
+// about "internally tagged enums".
+impl Serialize for Initializer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Initializer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let refuse =
+            || D::Error::custom(format!("{value} is not an initializer; use one of {FORMS}"));
+        let initializer = Self::deserialize(&value).map_err(|_| refuse())?;
+        // The derived function ignores further fields of variants without any.
+        let fields =
+            Self::serialize(&initializer, serde_json::value::Serializer).map_err(|_| refuse())?;
+        match value.as_object().map(|o| o.len()) == fields.as_object().map(|o| o.len()) {
+            true => Ok(initializer),
+            false => Err(refuse()),
+        }
+    }
+}
+
 impl Initializer {
-    /// Values of a weight matrix `[fan_in, fan_out]`, row-major.
+    /// Draws the values of a weight matrix `[fan_in, fan_out]`, row-major.
+    #[must_use]
     pub fn weight(&self, fan_in: usize, fan_out: usize, rng: &mut Generator) -> Vec<f32> {
         match *self {
             Self::Orthogonal { gain } => orthogonal(fan_in, fan_out, gain, rng),
@@ -72,10 +104,10 @@ impl Initializer {
         }
     }
 
-    /// Values of the kernels of a convolution `[rows, cols, height, width]`, row-major.
+    /// Draws the kernels of a convolution `[rows, cols, height, width]`, row-major.
     ///
     /// As in PyTorch, the fans are `cols` and `rows` times the size of the kernel, and `Orthogonal`
-    /// makes the matrix `[rows, cols · height · width]` orthogonal.
+    /// applies to the matrix `[rows, cols · height · width]`.
     pub fn conv_weight(
         &self,
         rows: usize,
@@ -90,7 +122,9 @@ impl Initializer {
         }
     }
 
-    /// Values of a bias `[fan_out]`. `Orthogonal` has no meaning for a vector and gives zeros.
+    /// Draws the values of a bias `[fan_out]`. `Orthogonal` is not defined for vectors and returns
+    /// zeros.
+    #[must_use]
     pub fn bias(&self, fan_in: usize, fan_out: usize, rng: &mut Generator) -> Vec<f32> {
         match self {
             Self::Orthogonal { .. } => vec![0.0; fan_out],
@@ -189,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn uniform_initialisers_stay_in_their_bounds_and_fill_them() {
+    fn uniform_initializers_stay_in_their_bounds_and_fill_them() {
         for (init, bound) in [
             (Initializer::TorchDefault, 0.1),
             (Initializer::XavierUniform { gain: 1.0 }, (6.0f32 / 200.0).sqrt()),
@@ -212,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn normal_initialisers_have_their_standard_deviation() {
+    fn normal_initializers_have_their_standard_deviation() {
         for (init, std) in [
             (Initializer::XavierNormal { gain: 1.0 }, 0.1f64),
             (Initializer::KaimingNormal { gain: 1.0 }, 0.1),
@@ -225,10 +259,16 @@ mod tests {
     }
 
     #[test]
-    fn names_of_initialisers_are_refused_when_unknown() {
+    fn other_forms_are_refused_with_the_valid_ones() {
         let json = r#"{"type":"orthogonal","gain":0.01}"#;
         let init: Initializer = serde_json::from_str(json).unwrap();
         assert_eq!(init, Initializer::Orthogonal { gain: 0.01 });
-        assert!(serde_json::from_str::<Initializer>(r#"{"type":"magic"}"#).is_err());
+        assert_eq!(serde_json::to_string(&init).unwrap(), json);
+        for other in [r#""zeros""#, r#"{"type":"magic"}"#, r#"{"type":"zeros","gain":1}"#] {
+            let message = serde_json::from_str::<Initializer>(other).unwrap_err().to_string();
+            assert!(message.contains(other) && message.contains(FORMS), "{message}");
+        }
+        let forms: Vec<Initializer> = serde_json::from_str(&format!("[{FORMS}]")).unwrap();
+        assert_eq!(forms.len(), 10);
     }
 }

@@ -1,8 +1,8 @@
-//! From spaces to models and action distributions.
+//! Networks and action distributions for observation and action spaces.
 //!
-//! A [`Catalog`] answers two questions: which encoder reads this observation space, and which
-//! [`Distribution`] draws from this action space. [`DefaultCatalog`] answers both from a
-//! [`DefaultModelConfig`]; a custom catalog overrides one method and keeps the others.
+//! A [`Catalog`] decides which encoder reads an observation space and which [`Distribution`] draws
+//! from an action space. [`DefaultCatalog`] decides by a [`DefaultModelConfig`]. A custom catalog
+//! overrides one method and keeps the others.
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
@@ -20,6 +20,7 @@ mod mlp;
 mod model_config;
 mod precision;
 mod recurrent;
+mod unused_setting;
 
 pub use activation::Activation;
 pub use builder::ModelBuilder;
@@ -31,13 +32,16 @@ pub use distribution::{
 };
 pub use dueling::{dueling, dueling_logits};
 pub use encoder::{
-    BoxEncoder, CnnEncoder, DiscreteEncoder, Encoder, EncoderFamily, MlpEncoder,
-    MultiStreamEncoder, RecurrentEncoder, Streams, check_encoder,
+    ActorCriticEncoder, BoxEncoder, CnnEncoder, CnnEncoderConfig, DiscreteEncoder,
+    DiscreteEncoderConfig, Encoder, EncoderFamily, InputScale, MlpEncoder, MlpEncoderConfig,
+    MultiStreamEncoder, MultiStreamEncoderConfig, RecurrentEncoder, RecurrentEncoderConfig,
+    Streams, check_encoder,
 };
 pub use error::{CatalogError, Result};
-pub use head::PolicyHead;
+pub use head::{PolicyHead, PolicyHeadConfig};
 pub use initializer::Initializer;
 pub use mlp::{Mlp, MlpConfig};
 pub use model_config::DefaultModelConfig;
 pub use precision::ComputeDType;
 pub use recurrent::{Recurrent, RecurrentConfig, RecurrentLayerType};
+pub use unused_setting::UnusedSetting;

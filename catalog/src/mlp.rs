@@ -6,35 +6,51 @@ use burn::prelude::*;
 use rekindle_core::Column;
 use rekindle_kernels::DenseLayer;
 
-use crate::{Activation, Encoder, Initializer, ModelBuilder, Result};
+use crate::activation::Activation;
+use crate::builder::ModelBuilder;
+use crate::encoder::Encoder;
+use crate::error::Result;
+use crate::initializer::Initializer;
 
-/// What a [`Mlp`] is made of; RLlib's `MLPEncoderConfig` and `MLPHeadConfig`.
+/// Settings of an [`Mlp`]; RLlib's `MLPHeadConfig`.
+///
+/// ```
+/// use burn::prelude::Device;
+/// use rekindle_catalog::{MlpConfig, ModelBuilder};
+/// use rekindle_core::Generator;
+///
+/// let builder = ModelBuilder::new(&Device::flex(), Generator::from_seed(0));
+/// let value_head = MlpConfig::new(64, &[32], Some(1)).build(&builder);
+/// assert_eq!(value_head.forward(burn::prelude::Tensor::zeros([5, 64], &Device::flex())).dims(), [5, 1]);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct MlpConfig {
-    /// Features in.
+    /// Number of input features.
     pub input_dim: usize,
-    /// Width of each hidden layer.
+    /// Widths of the hidden layers.
     pub hidden_layer_dims: Vec<usize>,
-    /// Applied after each hidden layer.
+    /// Activation after each hidden layer.
     pub hidden_layer_activation: Activation,
-    /// Whether each hidden layer is normalised before its activation.
+    /// Whether each hidden layer is normalized before its activation.
     pub hidden_layer_use_layernorm: bool,
-    /// Weights of the hidden layers.
+    /// Initial weights of the hidden layers.
     pub hidden_layer_weights: Initializer,
-    /// Biases of the hidden layers.
+    /// Initial biases of the hidden layers.
     pub hidden_layer_bias: Initializer,
-    /// Features out; `None` ends with the last hidden layer.
+    /// Width of the output layer; `None` for a network that ends with its last hidden layer.
     pub output_layer_dim: Option<usize>,
-    /// Applied after the output layer.
+    /// Activation after the output layer.
     pub output_layer_activation: Activation,
-    /// Weights of the output layer.
+    /// Initial weights of the output layer.
     pub output_layer_weights: Initializer,
-    /// Bias of the output layer.
+    /// Initial bias of the output layer.
     pub output_layer_bias: Initializer,
 }
 
 impl MlpConfig {
-    /// `tanh` hidden layers and a linear output, initialised as PyTorch does.
+    /// Creates a configuration with `tanh` hidden layers and a linear output, initialized as
+    /// PyTorch does.
+    #[must_use]
     pub fn new(input_dim: usize, hidden: &[usize], output: Option<usize>) -> Self {
         Self {
             input_dim,
@@ -50,19 +66,45 @@ impl MlpConfig {
         }
     }
 
-    /// Features out.
+    /// Returns the number of output features.
+    #[must_use]
     pub fn output_dim(&self) -> usize {
         self.output_layer_dim
             .or_else(|| self.hidden_layer_dims.last().copied())
             .unwrap_or(self.input_dim)
     }
+
+    /// Builds the network, with parameters drawn from the builder's stream.
+    #[must_use]
+    pub fn build(&self, builder: &ModelBuilder) -> Mlp {
+        let mut fan_in = self.input_dim;
+        let (mut layers, mut norms) = (Vec::new(), Vec::new());
+        for &dim in &self.hidden_layer_dims {
+            let (weight, bias) = (&self.hidden_layer_weights, &self.hidden_layer_bias);
+            layers.push(builder.linear(fan_in, dim, weight, bias));
+            if self.hidden_layer_use_layernorm {
+                norms.push(builder.layer_norm(dim));
+            }
+            fan_in = dim;
+        }
+        if let Some(dim) = self.output_layer_dim {
+            let (weight, bias) = (&self.output_layer_weights, &self.output_layer_bias);
+            layers.push(builder.linear(fan_in, dim, weight, bias));
+        }
+        Mlp {
+            layers,
+            norms,
+            hidden_activation: self.hidden_layer_activation,
+            output_activation: self.output_layer_activation,
+            has_output_layer: self.output_layer_dim.is_some(),
+        }
+    }
 }
 
-/// Linear layers, each followed by an optional normalisation and an activation.
+/// Linear layers, each followed by an optional normalization and an activation.
 ///
 /// # Shapes
-/// - input: `[B, input_dim]`
-/// - output: `[B, output_dim]`
+/// `[B, input_dim]` to `[B, output_dim]`.
 #[derive(Module, Debug)]
 pub struct Mlp {
     layers: Vec<Linear>,
@@ -75,36 +117,13 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    pub(crate) fn new(config: &MlpConfig, builder: &ModelBuilder) -> Self {
-        let mut fan_in = config.input_dim;
-        let (mut layers, mut norms) = (Vec::new(), Vec::new());
-        for &dim in &config.hidden_layer_dims {
-            let (weight, bias) = (&config.hidden_layer_weights, &config.hidden_layer_bias);
-            layers.push(builder.linear(fan_in, dim, weight, bias));
-            if config.hidden_layer_use_layernorm {
-                norms.push(builder.layer_norm(dim));
-            }
-            fan_in = dim;
-        }
-        if let Some(dim) = config.output_layer_dim {
-            let (weight, bias) = (&config.output_layer_weights, &config.output_layer_bias);
-            layers.push(builder.linear(fan_in, dim, weight, bias));
-        }
-        Self {
-            layers,
-            norms,
-            hidden_activation: config.hidden_layer_activation,
-            output_activation: config.output_layer_activation,
-            has_output_layer: config.output_layer_dim.is_some(),
-        }
-    }
-
     /// Applies all layers.
     ///
     /// # Shapes
     /// `[B, input_dim]` to `[B, output_dim]`.
+    #[must_use]
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        // Of layers that do not fit, Burn's own say so best.
+        // Layers of the wrong size go through Burn's own, whose error names both shapes.
         if let Some(layers) = self.dense_layers()
             && rekindle_kernels::fit(x.dims()[1], &layers)
         {
@@ -126,14 +145,14 @@ impl Mlp {
         x
     }
 
-    /// Applies all layers to the features of an encoder, in one pass with the encoder's own layers
-    /// where it has only such.
+    /// Applies all layers to the features of an encoder. If the encoder consists of linear layers
+    /// too, all of them run as one fused operation.
     ///
     /// # Shapes
     /// `[B, …]` to `[B, output_dim]`.
     ///
     /// # Errors
-    /// As [`Encoder::forward`].
+    /// The errors of [`Encoder::forward`].
     pub fn forward_from(&self, encoder: &dyn Encoder, observations: &Column) -> Result<Tensor<2>> {
         if let Some(head) = self.dense_layers()
             && let Some((x, mut layers)) = encoder.as_dense(observations)?
@@ -146,7 +165,9 @@ impl Mlp {
         Ok(self.forward(encoder.forward(observations)?))
     }
 
-    /// The layers as [`rekindle_kernels::mlp`] takes them, if it knows all that happens between them.
+    /// Returns the layers for [`rekindle_kernels::mlp`]; `None` if the kernel lacks one of the
+    /// activations or the normalization between them.
+    #[must_use]
     pub fn dense_layers(&self) -> Option<Vec<DenseLayer>> {
         if !self.norms.is_empty() {
             return None;
@@ -174,7 +195,7 @@ mod tests {
         let builder = ModelBuilder::new(&device, Generator::from_seed(0));
         let config =
             MlpConfig { hidden_layer_use_layernorm: true, ..MlpConfig::new(4, &[8, 6], Some(2)) };
-        let mlp = builder.mlp(&config);
+        let mlp = config.build(&builder);
         assert_eq!(mlp.forward(Tensor::zeros([5, 4], &device)).dims(), [5, 2]);
         let names: Vec<_> = state_dict(&mlp).unwrap().into_keys().collect();
         assert_eq!(names.len(), 3 * 2 + 2 * 2);
@@ -189,7 +210,7 @@ mod tests {
         let device = Device::flex();
         let build = |seed| {
             let builder = ModelBuilder::new(&device, Generator::from_seed(seed));
-            state_dict(&builder.mlp(&MlpConfig::new(3, &[4], Some(1)))).unwrap()
+            state_dict(&MlpConfig::new(3, &[4], Some(1)).build(&builder)).unwrap()
         };
         assert_eq!(build(5), build(5));
         assert_ne!(build(5), build(6));

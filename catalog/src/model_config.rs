@@ -1,47 +1,61 @@
-//! The settings from which the default catalog builds models.
+//! The settings of the default models.
 
 use rekindle_core::CoreError;
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::activation::Activation;
+use crate::conv::ConvFilter;
 use crate::conv::validate_filters;
-use crate::{
-    Activation, CatalogError, ComputeDType, ConvFilter, Initializer, RecurrentLayerType, Result,
-};
+use crate::error::{CatalogError, Result};
+use crate::initializer::Initializer;
+use crate::precision::ComputeDType;
+use crate::recurrent::RecurrentLayerType;
 
-/// RLlib's `DefaultModelConfig`: what the default encoders and heads are made of.
+/// Settings of the default encoders and heads; RLlib's `DefaultModelConfig`.
 ///
-/// Every field has an effect; a field that differs from its default and has none for the spaces at
-/// hand is refused when the model is built. Unknown fields are refused when it is read.
+/// Unknown fields are refused when the configuration is read. A field that differs from its default
+/// and has no effect with the spaces or the other fields is refused when the model is built
+/// ([`Catalog::unused_settings`](crate::Catalog::unused_settings)). An algorithm's `model` settings
+/// serve all its modules: one of them must use the setting. Of these, the `fcnet_*` settings may
+/// even be unused, with a warning, so that one configuration serves images and vectors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DefaultModelConfig {
-    /// Widths of the layers of the encoder of a vector, choice or bits.
+    /// Widths of the layers of the encoders of vectors, choices and bits.
     pub fcnet_hiddens: Vec<usize>,
-    /// Activation after each of them.
+    /// Activation after each layer of these encoders.
     pub fcnet_activation: Activation,
-    /// Initial weights of the encoder.
+    /// Initial weights of these encoders.
     pub fcnet_kernel_initializer: Initializer,
-    /// Initial biases of the encoder.
+    /// Initial biases of these encoders.
     pub fcnet_bias_initializer: Initializer,
-    /// Whether each encoder layer is normalised before its activation.
+    /// Whether each layer of these encoders is normalized before its activation.
     pub fcnet_use_layernorm: bool,
-    /// Layers of the encoder of an image. `None`: RLlib's where it has some for the size, else
-    /// layers that halve the image until its longer side is at most 4.
+    /// Widths of `fcnet_hiddens` in the value function's own encoder; `None` for the policy's.
+    /// Requires `vf_share_layers: false`.
+    pub vf_fcnet_hiddens: Option<Vec<usize>>,
+    /// Layers of the encoder of images. `None` for the defaults: RLlib's if it has some for the
+    /// size, else layers that halve the image until its longer side is at most 4.
     pub conv_filters: Option<Vec<ConvFilter>>,
-    /// Activation after each of them.
+    /// Activation after each convolution.
     pub conv_activation: Activation,
-    /// Initial weights of the encoder of an image.
+    /// Initial weights of the convolutions.
     pub conv_kernel_initializer: Initializer,
-    /// Initial biases of the encoder of an image.
+    /// Initial biases of the convolutions.
     pub conv_bias_initializer: Initializer,
-    /// Whether each of its layers is normalised over the channels before its activation.
+    /// Whether each convolution is normalized over its channels before its activation.
     pub conv_use_layernorm: bool,
-    /// What the convolutions compute in: `"f32"`, `"bf16"` or `"f16"`. The lower precisions are faster
-    /// on GPUs that have matrix units for them; parameters and optimizer keep single precision.
+    /// Number format of the convolutions: `"f32"`, `"bf16"` or `"f16"`. The lower precisions are
+    /// faster on GPUs with matrix units for them. Parameters and optimizer keep single precision.
     pub conv_compute_dtype: ComputeDType,
-    /// Widths of the layers that fuse the encoded parts of a Dict or Tuple.
+    /// Widths of fully connected layers between the convolutions and the heads (NatureCNN has
+    /// `[512]`). Activation, normalization and initializers are those of the convolutions.
+    pub conv_fcnet_hiddens: Vec<usize>,
+    /// Widths of the layers that fuse the features of the parts of a Dict or Tuple.
     pub fusionnet_hiddens: Vec<usize>,
-    /// Activation after each of them.
+    /// Activation after each of these layers.
     pub fusionnet_activation: Activation,
     /// Initial weights of the fusing layers.
     pub fusionnet_kernel_initializer: Initializer,
@@ -49,38 +63,41 @@ pub struct DefaultModelConfig {
     pub fusionnet_bias_initializer: Initializer,
     /// Widths of the hidden layers of the policy and value heads.
     pub head_fcnet_hiddens: Vec<usize>,
-    /// Activation after each of them.
+    /// Widths of the hidden layers of the value head; `None` for `head_fcnet_hiddens`.
+    pub vf_head_fcnet_hiddens: Option<Vec<usize>>,
+    /// Activation after each hidden layer of a head.
     pub head_fcnet_activation: Activation,
-    /// Initial weights of the hidden layers of the heads, and of the value head's output.
+    /// Initial weights of the heads, except for the policy head's output layer if
+    /// `pi_output_kernel_initializer` is set.
     pub head_fcnet_kernel_initializer: Initializer,
     /// Initial biases of the heads.
     pub head_fcnet_bias_initializer: Initializer,
-    /// Initial weights of the policy head's output; small values start near a uniform policy.
-    /// `None`: as `head_fcnet_kernel_initializer`.
+    /// Initial weights of the policy head's output layer; `None` for
+    /// `head_fcnet_kernel_initializer`. Small values start near a uniform policy.
     pub pi_output_kernel_initializer: Option<Initializer>,
-    /// Whether each hidden layer of a head is normalised before its activation.
+    /// Whether each hidden layer of a head is normalized before its activation.
     pub head_fcnet_use_layernorm: bool,
     /// Whether the standard deviations of a Gaussian policy are parameters of their own instead of
     /// outputs of the policy head.
     pub free_log_std: bool,
-    /// Bound on the absolute log standard deviation of a Gaussian policy; infinity disables it.
+    /// Bound on the absolute log standard deviation of a Gaussian policy; infinity for none.
     #[serde(with = "infinite")]
     pub log_std_clip_param: f64,
-    /// Whether policy and value function share one encoder.
+    /// Whether policy and value function share one encoder. `false` by default, as in RLlib's PPO.
     pub vf_share_layers: bool,
-    /// Whether a recurrent layer sits on top of every encoder.
+    /// Whether the encoders have a recurrent layer on top.
     pub use_lstm: bool,
-    /// What kind of layer, LSTM or GRU.
+    /// Kind of the recurrent layer, LSTM or GRU.
     pub recurrent_layer_type: RecurrentLayerType,
-    /// Recurrent layers on top of each other.
+    /// Number of stacked recurrent layers.
     pub recurrent_num_layers: usize,
-    /// The longest sequence, in steps, that gradients flow through in training.
+    /// Longest sequence that gradients flow through in training, in steps.
     pub max_seq_len: usize,
-    /// Features of the recurrent layer, and the size of its state.
+    /// Number of features of the recurrent layer, and the size of its state.
     pub lstm_cell_size: usize,
-    /// Whether the recurrent layer reads the previous action as well.
+    /// Whether the recurrent layer also reads the previous action.
     pub lstm_use_prev_action: bool,
-    /// Whether the recurrent layer reads the previous reward as well.
+    /// Whether the recurrent layer also reads the previous reward.
     pub lstm_use_prev_reward: bool,
     /// Initial weights of the recurrent layer.
     pub lstm_kernel_initializer: Initializer,
@@ -96,17 +113,20 @@ impl Default for DefaultModelConfig {
             fcnet_kernel_initializer: Initializer::TorchDefault,
             fcnet_bias_initializer: Initializer::TorchDefault,
             fcnet_use_layernorm: false,
+            vf_fcnet_hiddens: None,
             conv_filters: None,
             conv_activation: Activation::Relu,
             conv_kernel_initializer: Initializer::TorchDefault,
             conv_bias_initializer: Initializer::TorchDefault,
             conv_use_layernorm: false,
             conv_compute_dtype: ComputeDType::F32,
+            conv_fcnet_hiddens: Vec::new(),
             fusionnet_hiddens: vec![256, 256],
             fusionnet_activation: Activation::Tanh,
             fusionnet_kernel_initializer: Initializer::TorchDefault,
             fusionnet_bias_initializer: Initializer::TorchDefault,
             head_fcnet_hiddens: Vec::new(),
+            vf_head_fcnet_hiddens: None,
             head_fcnet_activation: Activation::Relu,
             head_fcnet_kernel_initializer: Initializer::TorchDefault,
             head_fcnet_bias_initializer: Initializer::TorchDefault,
@@ -114,7 +134,7 @@ impl Default for DefaultModelConfig {
             head_fcnet_use_layernorm: false,
             free_log_std: false,
             log_std_clip_param: 20.0,
-            vf_share_layers: true,
+            vf_share_layers: false,
             use_lstm: false,
             recurrent_layer_type: RecurrentLayerType::Lstm,
             recurrent_num_layers: 1,
@@ -129,7 +149,24 @@ impl Default for DefaultModelConfig {
 }
 
 impl DefaultModelConfig {
-    /// Checks every field on its own.
+    /// Reads a configuration from data. Missing fields take their defaults.
+    ///
+    /// # Errors
+    /// An error that names the first field that is unknown or has a value of the wrong type.
+    pub fn from_value(value: &Value) -> serde_json::Result<Self> {
+        let fields = value.as_object().into_iter().flatten();
+        for (name, value) in fields {
+            // One by one, because serde's error about a value does not name its field.
+            let field = Value::Object([(name.clone(), value.clone())].into_iter().collect());
+            Self::deserialize(&field).map_err(|error| match error.to_string() {
+                text if text.contains(&format!("`{name}`")) => error,
+                text => serde_json::Error::custom(format!("`{name}`: {text}")),
+            })?;
+        }
+        Self::deserialize(value)
+    }
+
+    /// Checks the value of each field.
     ///
     /// # Errors
     /// [`CatalogError::InvalidConfig`] with field, value and constraint.
@@ -142,9 +179,15 @@ impl DefaultModelConfig {
             }),
             None => Ok(()),
         };
+        fn given(dims: &Option<Vec<usize>>) -> &[usize] {
+            dims.as_deref().unwrap_or_default()
+        }
         positive("fcnet_hiddens", &self.fcnet_hiddens)?;
+        positive("vf_fcnet_hiddens", given(&self.vf_fcnet_hiddens))?;
+        positive("conv_fcnet_hiddens", &self.conv_fcnet_hiddens)?;
         positive("fusionnet_hiddens", &self.fusionnet_hiddens)?;
         positive("head_fcnet_hiddens", &self.head_fcnet_hiddens)?;
+        positive("vf_head_fcnet_hiddens", given(&self.vf_head_fcnet_hiddens))?;
         for (field, value) in [
             ("recurrent_num_layers", self.recurrent_num_layers),
             ("max_seq_len", self.max_seq_len),
@@ -168,12 +211,23 @@ impl DefaultModelConfig {
         Ok(())
     }
 
-    /// The names of the fields that differ from their defaults, sorted.
+    /// Returns the settings of the value function's own encoder, in which `vf_fcnet_hiddens` takes
+    /// the place of `fcnet_hiddens`.
+    #[must_use]
+    pub fn of_value_function(&self) -> Self {
+        let mut config = self.clone();
+        if let Some(hiddens) = config.vf_fcnet_hiddens.take() {
+            config.fcnet_hiddens = hiddens;
+        }
+        config
+    }
+
+    /// Returns the names of the fields that differ from their defaults, sorted.
     ///
     /// # Errors
-    /// None in practice: every field serialises.
+    /// None in practice: every field serializes.
     pub(crate) fn changed_fields(&self) -> Result<Vec<String>> {
-        // As JSON, so that no field can be forgotten here.
+        // As JSON, so that no field can be forgotten.
         let json = |config: &Self| {
             let what = "the model config";
             serde_json::to_value(config)
@@ -186,7 +240,7 @@ impl DefaultModelConfig {
     }
 }
 
-/// JSON has no infinity: it is written as `null`.
+/// Serializes infinity as `null`, because JSON has none.
 mod infinite {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -223,6 +277,23 @@ mod tests {
             message,
             "model config: `fcnet_hiddens` is [64, 0], but every layer needs at least one unit"
         );
+    }
+
+    #[test]
+    fn no_network_has_a_layer_without_units() {
+        for field in [
+            "fcnet_hiddens",
+            "vf_fcnet_hiddens",
+            "conv_fcnet_hiddens",
+            "fusionnet_hiddens",
+            "head_fcnet_hiddens",
+            "vf_head_fcnet_hiddens",
+        ] {
+            let config = serde_json::json!({ field: [4, 0] });
+            let config = DefaultModelConfig::from_value(&config).unwrap();
+            let message = config.validate().unwrap_err().to_string();
+            assert!(message.contains(&format!("`{field}` is [4, 0]")), "{message}");
+        }
     }
 
     #[test]

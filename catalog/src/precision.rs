@@ -1,14 +1,14 @@
-//! The precision that layers compute in.
+//! Number formats of layers.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use serde::{Deserialize, Serialize};
 
-use crate::{CatalogError, Result};
+use crate::error::{CatalogError, Result};
 
-/// The floating-point format that layers compute in. Parameters, their gradients and the optimizer
-/// keep single precision, as in PyTorch's `autocast`.
+/// Floating-point format of the computations of a layer. Parameters, their gradients and the
+/// optimizer keep single precision, as in PyTorch's `autocast`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -18,7 +18,8 @@ pub enum ComputeDType {
     F32,
     /// Brain floating point: the range of single precision with 8 bits of mantissa.
     Bf16,
-    /// Half precision: 11 bits of mantissa, no number above 65 504, and gradients below 6e-8 are 0.
+    /// Half precision: 11 bits of mantissa. The largest number is 65 504, and gradients below 6e-8
+    /// become 0.
     F16,
 }
 
@@ -31,23 +32,26 @@ impl ComputeDType {
         }
     }
 
-    /// Refuses a format that the device does not compute in.
+    /// Checks that the device supports the format.
+    ///
+    /// # Errors
+    /// [`CatalogError::InvalidConfig`] that names `field`.
     pub(crate) fn check(self, field: &'static str, device: &Device) -> Result<()> {
         if self == Self::F32 || device.supports_dtype(self.dtype()) {
             return Ok(());
         }
         let value = serde_json::to_string(&self).unwrap_or_default();
-        let constraint = format!("{device:?} does not compute in it; use \"f32\"");
+        let constraint = format!("{device:?} does not support it; use \"f32\"");
         Err(CatalogError::InvalidConfig { field, value, constraint })
     }
 
-    /// The tensor in this format.
+    /// Converts a tensor to this format.
     pub(crate) fn convert<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         let dtype = self.dtype();
         if x.dtype() == dtype.into() { x } else { x.cast(dtype) }
     }
 
-    /// A copy of layers that compute in this format; gradients reach the parameters of `layers`.
+    /// Copies layers into this format. Gradients reach the parameters of `layers`.
     pub(crate) fn convert_module<M: Module>(self, layers: &M) -> M {
         layers.clone().map(&mut Caster(self))
     }

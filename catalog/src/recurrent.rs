@@ -9,7 +9,9 @@ use rekindle_core::{Batch, Column, CoreError};
 use rekindle_env::{Buffer, Space};
 use serde::{Deserialize, Serialize};
 
-use crate::{Initializer, ModelBuilder, Result};
+use crate::builder::ModelBuilder;
+use crate::error::Result;
+use crate::initializer::Initializer;
 use layer::Layer;
 
 /// The key of the hidden state `h` in a state.
@@ -17,9 +19,10 @@ const HIDDEN: &str = "h";
 /// The key of the cell state `c` in the state of an LSTM.
 const CELL: &str = "c";
 
-/// Which recurrent layer; RLlib's `recurrent_layer_type`.
+/// Kind of recurrent layer; RLlib's `recurrent_layer_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum RecurrentLayerType {
     /// Long short-term memory (Hochreiter and Schmidhuber, 1997), as PyTorch computes it.
     #[default]
@@ -44,27 +47,28 @@ impl RecurrentLayerType {
     }
 }
 
-/// What a [`Recurrent`] is made of; RLlib's `RecurrentEncoderConfig`.
+/// Settings of a [`Recurrent`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecurrentConfig {
-    /// Features in.
+    /// Number of input features.
     pub input_dim: usize,
     /// LSTM or GRU.
     pub layer_type: RecurrentLayerType,
-    /// Features out, and the size of the state of each layer.
+    /// Number of output features, and the size of the state of each layer.
     pub hidden_dim: usize,
-    /// Layers on top of each other.
+    /// Number of stacked layers.
     pub num_layers: usize,
     /// Whether the gates have biases.
     pub use_bias: bool,
-    /// Weights of the gates; [`Initializer::TorchDefault`] is uniform in ±1/√hidden_dim.
+    /// Initial weights of the gates. [`Initializer::TorchDefault`] is uniform in ±1/√hidden_dim.
     pub weights: Initializer,
-    /// Biases of the gates; likewise.
+    /// Initial biases of the gates. [`Initializer::TorchDefault`] is uniform in ±1/√hidden_dim.
     pub bias: Initializer,
 }
 
 impl RecurrentConfig {
-    /// One LSTM layer with biases, initialised as PyTorch does.
+    /// Creates a configuration of one LSTM layer with biases, initialized as PyTorch does.
+    #[must_use]
     pub fn new(input_dim: usize, hidden_dim: usize) -> Self {
         Self {
             input_dim,
@@ -76,9 +80,23 @@ impl RecurrentConfig {
             bias: Initializer::TorchDefault,
         }
     }
+
+    /// Builds the layers, with parameters drawn from the builder's stream.
+    #[must_use]
+    pub fn build(&self, builder: &ModelBuilder) -> Recurrent {
+        let layer = |index| {
+            let input_dim = if index == 0 { self.input_dim } else { self.hidden_dim };
+            Layer::new(&Self { input_dim, ..self.clone() }, builder)
+        };
+        Recurrent {
+            layer_type: self.layer_type,
+            hidden_dim: self.hidden_dim,
+            layers: (0..self.num_layers).map(layer).collect(),
+        }
+    }
 }
 
-/// Layers of an LSTM or GRU over sequences.
+/// Stacked layers of an LSTM or GRU over sequences.
 ///
 /// Parameters have PyTorch's names and layout: `weight_ih_l0`, `weight_hh_l0`, `bias_ih_l0`,
 /// `bias_hh_l0` for the first layer.
@@ -90,31 +108,19 @@ pub struct Recurrent {
 }
 
 impl Recurrent {
-    /// Builds the layers.
-    pub fn new(config: &RecurrentConfig, builder: &ModelBuilder) -> Self {
-        let layer = |index| {
-            let input_dim = if index == 0 { config.input_dim } else { config.hidden_dim };
-            Layer::new(&RecurrentConfig { input_dim, ..config.clone() }, builder)
-        };
-        Self {
-            layer_type: config.layer_type,
-            hidden_dim: config.hidden_dim,
-            layers: (0..config.num_layers).map(layer).collect(),
-        }
-    }
-
-    /// Features out.
+    /// Returns the number of output features.
+    #[must_use]
     pub fn output_dim(&self) -> usize {
         self.hidden_dim
     }
 
-    /// The state before the first step of an episode: one row of zeros.
+    /// Returns the state before the first step of an episode: one row of zeros.
     ///
     /// # Shapes
-    /// `{"h": [1, num_layers, hidden_dim]}`, for an LSTM `"c"` of that shape as well.
+    /// `{"h": [1, num_layers, hidden_dim]}`. An LSTM also has `"c"` of the same shape.
     ///
     /// # Errors
-    /// None in practice: the dimensions are positive.
+    /// [`CatalogError::Env`](crate::CatalogError::Env) if a dimension is zero.
     pub fn initial_state(&self) -> Result<Buffer> {
         let part = || Space::unbounded(&[self.layers.len(), self.hidden_dim]);
         let keys = self.layer_type.state_keys().iter();
@@ -122,16 +128,17 @@ impl Recurrent {
         Ok(Buffer::zeros(&Space::dict(parts.collect::<Result<Vec<_>>>()?)?, 1))
     }
 
-    /// Runs every sequence from its state.
+    /// Runs every sequence from its state. Returns the features of each step, and the state after
+    /// the last step of each sequence.
     ///
     /// # Shapes
     /// - `x`: `[S·T, input_dim]`, one sequence of `T` steps after the other
-    /// - `state`, and the state returned: nested tensors `[S, num_layers, hidden_dim]`, see
-    ///   [`initial_state`](Self::initial_state)
-    /// - features returned: `[S·T, hidden_dim]`
+    /// - `state`, and the returned state: nested tensors `[S, num_layers, hidden_dim]` with the keys
+    ///   of [`initial_state`](Self::initial_state)
+    /// - returned features: `[S·T, hidden_dim]`
     ///
     /// # Errors
-    /// A [`CoreError`] if the state lacks a part, or the rows are not a multiple of its rows.
+    /// A [`CoreError`] if the state lacks a part, or if the number of rows is not a multiple of `S`.
     pub fn forward(&self, x: Tensor<2>, state: &Column) -> Result<(Tensor<2>, Column)> {
         let Column::Nested(state) = state else {
             let expected = "a nested batch of recurrent states".into();
@@ -192,7 +199,7 @@ impl Recurrent {
     }
 }
 
-// Burn derives the trait with `layers.0.weight_ih`; these parameters have PyTorch's names.
+// Burn would derive names such as `layers.0.weight_ih`. These parameters have PyTorch's names.
 impl Module for Recurrent {
     fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
         self.layers.iter().fold(devices, |devices, layer| layer.collect_devices(devices))
@@ -226,7 +233,7 @@ impl Module for Recurrent {
     }
 }
 
-// `#[derive(Module)]` asks its fields for a display.
+// `#[derive(Module)]` requires a display from each field.
 impl burn::module::ModuleDisplayDefault for Recurrent {
     fn content(&self, content: burn::module::Content) -> Option<burn::module::Content> {
         let content = content.set_top_level_type("Recurrent");

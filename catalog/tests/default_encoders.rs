@@ -5,7 +5,7 @@ use burn::prelude::*;
 use burn::tensor::Int;
 use rekindle_catalog::{
     Activation, BoxEncoder, Catalog, CatalogContext, ConvFilter, DefaultCatalog,
-    DefaultModelConfig, Initializer, MlpConfig, MlpEncoder, ModelBuilder, Result,
+    DefaultModelConfig, Initializer, MlpConfig, MlpEncoderConfig, ModelBuilder, Result,
 };
 use rekindle_core::any_tensor::to_f32;
 use rekindle_core::host_batch::upload;
@@ -20,8 +20,11 @@ fn build_with(
 ) -> Result<BoxEncoder> {
     let builder = ModelBuilder::new(&Device::flex(), Generator::from_seed(0));
     config.validate()?;
-    catalog.check_model_config(config, space)?;
-    catalog.build_encoder(CatalogContext { builder: &builder, config }, space)
+    let unused = catalog.unused_settings(config, space, &Space::discrete(2)?)?;
+    if let Some(unused) = unused.into_iter().next() {
+        return Err(unused.into());
+    }
+    catalog.build_encoder(CatalogContext::new(&builder, config), space)
 }
 
 fn build(space: &Space, config: &DefaultModelConfig) -> Result<BoxEncoder> {
@@ -218,6 +221,7 @@ fn changes() -> Vec<(&'static str, DefaultModelConfig)> {
             DefaultModelConfig { conv_bias_initializer: uniform, ..base() }
         }),
         ("conv_use_layernorm", DefaultModelConfig { conv_use_layernorm: true, ..base() }),
+        ("conv_fcnet_hiddens", DefaultModelConfig { conv_fcnet_hiddens: vec![8], ..base() }),
         ("fusionnet_hiddens", DefaultModelConfig { fusionnet_hiddens: vec![8], ..base() }),
         ("fusionnet_activation", DefaultModelConfig { fusionnet_activation: elu, ..base() }),
         ("fusionnet_kernel_initializer", {
@@ -258,7 +262,7 @@ fn every_setting_that_has_no_effect_is_refused_by_name() {
                 let message = built.unwrap_err().to_string();
                 let expected = format!("`{field}` does not apply here");
                 assert!(message.contains(&expected), "{message}");
-                assert!(message.contains("Catalog::check_model_config"), "{message}");
+                assert!(message.contains("Catalog::unused_settings"), "{message}");
             }
         }
     }
@@ -282,8 +286,8 @@ impl Catalog for TenFeatures {
     fn build_encoder(&self, cx: CatalogContext<'_>, space: &Space) -> Result<BoxEncoder> {
         match space {
             Space::Box(b) if b.shape().len() == 1 => {
-                let config = MlpConfig::new(b.size(), &[], Some(10));
-                Ok(BoxEncoder::new(MlpEncoder::new(&config, cx.builder)))
+                let config = MlpEncoderConfig::new(MlpConfig::new(b.size(), &[], Some(10)));
+                Ok(BoxEncoder::new(config.build(cx.builder)))
             }
             _ => self.default_encoder(cx, space),
         }

@@ -8,7 +8,7 @@ use rekindle::rl_module::Result as ModuleResult;
 use serde::Deserialize;
 use serde_json::json;
 
-/// The settings of [`DiscreteBc`]: a module reads a model config of its own.
+/// The settings of [`DiscreteBc`].
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DiscreteBcConfig {
@@ -35,7 +35,7 @@ impl RLModule for DiscreteBc {
     }
 }
 
-/// Modules need no enabling here: two training steps of PPO with the default module.
+/// RL modules are always enabled. Two training steps of PPO with the default module.
 pub(crate) fn enabling() -> Result<(), Box<dyn Error>> {
     let config = PpoConfig::new()
         .environment("CartPole-v1")
@@ -77,27 +77,25 @@ pub(crate) fn a_multi_spec() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// `config.rl_module(model_config=…, rl_module_spec=…)`: what the spec leaves open is filled from
-/// the environment and the algorithm's configuration.
+/// `config.rl_module(model_config=…, rl_module_spec=…)`: missing fields of the spec are filled in
+/// from the environment and the algorithm's configuration.
 pub(crate) fn a_spec_in_an_algorithm() -> Result<(), Box<dyn Error>> {
     let config = PpoConfig::new()
         .environment("CartPole-v1")
         .rl_module(RLModuleSpec::of::<DiscreteBc>())
         .model("fcnet_hiddens", vec![32, 32])
-        // The module has no value function, so PPO is told to do without.
+        // The module has no value function, so PPO must not use a critic.
         .training(|t| t.use_critic(false).train_batch_size(256).minibatch_size(64).num_epochs(2));
     config.build(&DeviceSpec::Cpu.open()?)?.train()?;
     Ok(())
 }
 
-/// The same with several agents: `config.rl_module(rl_module_spec=MultiRLModuleSpec(…))`.
+/// The same with several agents: `config.rl_module(rl_module_spec=MultiRLModuleSpec(…))`. Missing
+/// fields of every spec are filled in.
 ///
-/// RLlib's block gives one module to both agents; a mapping says who plays with which.
+/// In RLlib's block, both agents play with one module. A mapping says so here.
 pub(crate) fn several_agents_in_an_algorithm() -> Result<(), Box<dyn Error>> {
-    let specs = MultiRLModuleSpec::new([(
-        "p0",
-        RLModuleSpec::of::<DiscreteBc>().model_config(json!({"fcnet_hiddens": [32, 32]})),
-    )]);
+    let specs = MultiRLModuleSpec::new([("p0", RLModuleSpec::of::<DiscreteBc>())]);
     let config = PpoConfig::new()
         .environment("MultiAgentCartPole-v1")
         .env_config(EnvConfig::new().with("num_agents", 2))
@@ -106,6 +104,7 @@ pub(crate) fn several_agents_in_an_algorithm() -> Result<(), Box<dyn Error>> {
                 .policy_mapping(PolicyMapping::All("p0".into()))
                 .rl_module_specs(specs)
         })
+        .model("fcnet_hiddens", vec![32, 32])
         .training(|t| t.use_critic(false).train_batch_size(256).minibatch_size(64).num_epochs(2));
     config.build(&DeviceSpec::Cpu.open()?)?.train()?;
     Ok(())

@@ -1,15 +1,15 @@
-//! "Extending Existing RLlib RL Modules": a module with an image encoder of its own, which bypasses
-//! the catalog. (For replacing one branch of the catalog see the example `custom_catalog`.)
+//! "Extending Existing RLlib RL Modules": PPO's module with another encoder, without a catalog.
+//! (The example `custom_catalog` replaces one decision of the catalog instead.)
 
 use std::error::Error;
 
-use burn::module::Module;
-use burn::prelude::*;
-use rekindle::catalog::{Cnn, CnnConfig, ConvFilter};
+use rekindle::catalog::{MlpConfig, PolicyHeadConfig};
 use rekindle::prelude::*;
-use rekindle::rl_module::Result as ModuleResult;
+use rekindle::rl_module::{ActorCritic, Result as ModuleResult};
 
-/// An environment of random images, as RLlib's `RandomEnv`.
+use super::mobilenet::MobileNetV2Config;
+
+/// An environment of random images; RLlib's `RandomEnv`.
 struct RandomImages {
     observations: Space,
     actions: Space,
@@ -38,62 +38,25 @@ impl Env for RandomImages {
     }
 }
 
-/// A small convolutional network stands for MobileNet.
-#[derive(Module, Debug)]
-struct ImageActorCritic {
-    encoder: Cnn,
-    pi: Mlp,
-    vf: Mlp,
+/// RLlib's `MobileNetTorchPPORLModule`: PPO's module with a MobileNetV2 that policy and value
+/// function share, and new heads on top of it.
+pub(crate) fn mobilenet_actor_critic(cx: &ModuleContext<'_>) -> ModuleResult<ActorCritic> {
+    let encoder_config = MobileNetV2Config::default();
+    let channels = cx.observation_space().as_box()?.shape()[2];
+    let encoder = encoder_config.build(channels, cx.device());
+    let logits = cx.action_space().as_discrete()?.n();
+    let pi =
+        PolicyHeadConfig::from_layers(MlpConfig::new(encoder_config.output_dim, &[], Some(logits)));
+    let vf = MlpConfig::new(encoder_config.output_dim, &[], Some(1));
+    Ok(ActorCritic::new(BoxEncoder::new(encoder), pi.build(cx.builder())?)
+        .with_vf(vf.build(cx.builder())))
 }
 
-impl ImageActorCritic {
-    fn features(&self, batch: &Batch) -> ModuleResult<Tensor<2>> {
-        Ok(self.encoder.forward(batch.float::<4>(Columns::OBS)?))
-    }
-}
-
-impl RLModule for ImageActorCritic {
-    fn setup(cx: &ModuleContext<'_>) -> ModuleResult<Self> {
-        let shape = cx.observation_space().as_box()?.shape();
-        let filters = [ConvFilter::new(8, 4, 2), ConvFilter::new(16, 4, 2)];
-        let config = CnnConfig::new([shape[0], shape[1], shape[2]], &filters);
-        let features = config.output_dims()?.iter().product();
-        let actions = cx.action_space().as_discrete()?.n();
-        Ok(Self {
-            encoder: cx.builder().cnn(&config)?,
-            pi: cx.mlp(features, &[], actions),
-            vf: cx.mlp(features, &[], 1),
-        })
-    }
-
-    fn forward_train(&self, batch: &Batch) -> ModuleResult<Batch> {
-        let features = self.features(batch)?;
-        let logits = self.pi.forward(features.clone());
-        Ok(Batch::new()
-            .with(Columns::ACTION_DIST_INPUTS, logits)
-            .with(Columns::EMBEDDINGS, features))
-    }
-
-    fn as_value_function(&self) -> Option<&dyn ValueFunction> {
-        Some(self)
-    }
-}
-
-impl ValueFunction for ImageActorCritic {
-    fn compute_values(&self, batch: &Batch, shared: Option<Tensor<2>>) -> ModuleResult<Tensor<1>> {
-        let features = match shared {
-            Some(features) => features,
-            None => self.features(batch)?,
-        };
-        Ok(self.vf.forward(features).squeeze_dim(1))
-    }
-}
-
-/// One quick iteration of PPO on random images; nothing is learned from noise.
-pub(crate) fn an_image_encoder_of_ones_own() -> Result<(), Box<dyn Error>> {
+/// One quick iteration of PPO on random images. There is nothing to learn from noise.
+pub(crate) fn a_mobilenet_in_ppos_module() -> Result<(), Box<dyn Error>> {
     let images = EnvSpec::new("Example/RandomImages-v0", |_: &EnvConfig| {
         Ok(RandomImages {
-            observations: Space::boxed(0.0, 1.0, &[24, 24, 3])?,
+            observations: Space::boxed(0.0, 1.0, &[32, 32, 3])?,
             actions: Space::discrete(2)?,
             rng: Generator::from_entropy(),
         })
@@ -101,8 +64,13 @@ pub(crate) fn an_image_encoder_of_ones_own() -> Result<(), Box<dyn Error>> {
     register(images.with_max_episode_steps(16))?;
     let config = PpoConfig::new()
         .environment("Example/RandomImages-v0")
-        .rl_module(RLModuleSpec::of::<ImageActorCritic>())
+        .rl_module(RLModuleSpec::from_fn("MobileNetActorCritic", mobilenet_actor_critic))
         .training(|t| t.train_batch_size(32).minibatch_size(16).num_epochs(1));
-    config.build(&DeviceSpec::Cpu.open()?)?.train()?;
+    let mut algorithm = config.build(&DeviceSpec::Cpu.open()?)?;
+    let before = algorithm.module(DEFAULT_MODULE_ID)?.state_dict()?;
+    algorithm.train()?;
+    let after = algorithm.module(DEFAULT_MODULE_ID)?.state_dict()?;
+    let stem = "encoder.stem.weight";
+    assert_ne!(before.get(stem), after.get(stem));
     Ok(())
 }

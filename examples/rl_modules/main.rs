@@ -4,7 +4,8 @@
 
 mod checkpointing;
 mod constructing;
-mod custom_encoder;
+pub(crate) mod custom_encoder;
+pub(crate) mod mobilenet;
 mod returning_actions;
 mod shared_encoder;
 
@@ -18,6 +19,6 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     constructing::several_agents_in_an_algorithm()?;
     returning_actions::with_and_without_the_actions_key()?;
     shared_encoder::a_multi_module_with_a_shared_encoder()?;
-    custom_encoder::an_image_encoder_of_ones_own()?;
+    custom_encoder::a_mobilenet_in_ppos_module()?;
     checkpointing::a_module_outside_and_inside_an_algorithm()
 }

@@ -7,8 +7,8 @@ use burn::prelude::*;
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
 
-/// Puts out `action_dist_inputs`: actions are sampled from them when exploring, and taken from the
-/// deterministic twin in inference; log-probabilities are computed.
+/// Returns `action_dist_inputs`. The runner samples actions from them when it explores, and takes
+/// those of the deterministic twin in inference. It also computes their log-probabilities.
 #[derive(Module, Debug)]
 struct WithoutActions {
     policy: Mlp,
@@ -26,8 +26,8 @@ impl RLModule for WithoutActions {
     }
 }
 
-/// Puts out `actions`: they are used as they are. With `action_dist_inputs` beside them,
-/// exploration also computes their log-probabilities.
+/// Returns `actions`, which are used as they are. If `action_dist_inputs` are returned too,
+/// exploration also computes the log-probabilities of the actions.
 #[derive(Module, Debug)]
 struct WithActions {
     policy: Mlp,
@@ -51,7 +51,7 @@ impl RLModule for WithActions {
     }
 }
 
-/// Both modules act in CartPole.
+/// Lets both modules act in CartPole.
 pub(crate) fn with_and_without_the_actions_key() -> Result<(), Box<dyn Error>> {
     let device = DeviceSpec::Cpu.open()?;
     for spec in [RLModuleSpec::of::<WithoutActions>(), RLModuleSpec::of::<WithActions>()] {

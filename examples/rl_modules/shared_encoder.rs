@@ -15,8 +15,8 @@ struct Config {
     fcnet_hiddens: Vec<usize>,
 }
 
-/// One encoder of what all agents see, and a policy head per agent that also reads what only this
-/// agent sees.
+/// One encoder of the observations that all agents share, and a policy head per agent that also
+/// reads the agent's own observations.
 #[derive(Module, Debug)]
 struct BcWithSharedEncoder {
     encoder: Mlp,
@@ -61,7 +61,7 @@ pub(crate) fn a_multi_module_with_a_shared_encoder() -> Result<(), Box<dyn Error
     let device = DeviceSpec::Cpu.open()?;
     let module = spec.build(&device, 0)?;
 
-    // Each agent acts by its own module; the encoder is there once.
+    // Each agent acts with its own module. There is one encoder.
     let obs = Batch::new()
         .with("global", Tensor::<2>::zeros([3, 2], &device))
         .with("local", Tensor::<2>::zeros([3, 5], &device));

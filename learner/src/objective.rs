@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use burn::prelude::{Device, Tensor};
+use rekindle_catalog::Distribution;
 use rekindle_core::{Batch, ModuleId};
 use rekindle_env_runner::Rollout;
 use rekindle_rl_module::{AnyRLModule, Role};
@@ -57,6 +58,15 @@ pub trait Objective: Debug + Send {
     /// bring their own loss.
     fn required_roles(&self) -> Vec<Role> {
         Vec::new()
+    }
+
+    /// Checks that the loss is defined for the module's action distribution. Called when the learner
+    /// is built and when a module is added, before the first experience is collected.
+    ///
+    /// # Errors
+    /// If the distribution lacks a quantity that the loss needs.
+    fn check_distribution(&self, _distribution: &dyn Distribution, _device: &Device) -> Result<()> {
+        Ok(())
     }
 
     /// Called when a module is added, before its first update.

@@ -6,23 +6,47 @@ use rekindle_catalog::{BoxEncoder, Mlp, PolicyHead, check_encoder};
 use rekindle_core::{Batch, Column, Columns};
 use rekindle_env::Buffer;
 
-use crate::{ModuleContext, ModuleError, RLModule, Result, ValueFunction};
+use crate::context::ModuleContext;
+use crate::error::{ModuleError, Result};
+use crate::module::RLModule;
+use crate::roles::{Role, ValueFunction};
 
-/// Encoders and heads of a policy and a value function, from the catalog.
+/// Encoders and heads of a policy and a value function; RLlib's `DefaultPPOTorchRLModule`.
 ///
-/// RLlib's `DefaultPPOTorchRLModule`, used by PPO and other actor-critic algorithms. Reads a
-/// `DefaultModelConfig`. With `vf_share_layers` one encoder serves both; without, each has its own.
-/// Built for inference only, it has no value head and no critic encoder.
+/// As a module type it reads a `DefaultModelConfig` and builds its parts by the catalog, which also
+/// decides whether policy and value function share an encoder
+/// ([`Catalog::build_actor_critic_encoder`](rekindle_catalog::Catalog::build_actor_critic_encoder)).
+/// Built for inference only, it has no value head and no encoder of the critic.
 ///
-/// With `use_lstm` the encoders have memory. Two encoders have two states: the state is then a Dict
-/// of `"actor"` and `"critic"`.
+/// To replace one part, build it yourself and put the module together with [`ActorCritic::new`]:
+///
+/// ```
+/// use rekindle_catalog::{BoxEncoder, MlpConfig, MlpEncoderConfig, PolicyHeadConfig};
+/// use rekindle_env::Space;
+/// use rekindle_rl_module::{ActorCritic, RLModuleSpec};
+///
+/// let spec = RLModuleSpec::from_fn("NarrowActorCritic", |cx| {
+///     let encoder = MlpEncoderConfig::new(MlpConfig::new(4, &[16], None)).build(cx.builder());
+///     let logits = cx.action_space().as_discrete()?.n();
+///     let pi = PolicyHeadConfig::from_layers(MlpConfig::new(16, &[], Some(logits)));
+///     let vf = MlpConfig::new(16, &[], Some(1)).build(cx.builder());
+///     Ok(ActorCritic::new(BoxEncoder::new(encoder), pi.build(cx.builder())?).with_vf(vf))
+/// });
+/// let module = spec
+///     .observation_space(Space::boxed(-1.0, 1.0, &[4])?)
+///     .action_space(Space::discrete(2)?)
+///     .build(&burn::prelude::Device::flex())?;
+/// # Ok::<(), rekindle_rl_module::ModuleError>(())
+/// ```
+///
+/// Encoders with memory make the module stateful. With two of them, the state is a Dict of `"actor"`
+/// and `"critic"`.
 #[derive(Module, Debug)]
 pub struct ActorCritic {
     encoder: BoxEncoder,
     critic_encoder: Option<BoxEncoder>,
     pi: PolicyHead,
     vf: Option<Mlp>,
-    shares_encoder: bool,
     is_stateful: bool,
     max_seq_len: usize,
 }
@@ -31,9 +55,53 @@ pub struct ActorCritic {
 const ACTOR: &str = "actor";
 const CRITIC: &str = "critic";
 
+/// Longest training sequence unless set, in steps; RLlib's default.
+const MAX_SEQ_LEN: usize = 20;
+
 impl ActorCritic {
-    /// Features of the policy, and the state of the module after them if it is stateful. Without
-    /// `critic`, the state of a critic's own encoder stays as it is.
+    /// Creates a module that acts, without a value function.
+    #[must_use]
+    pub fn new(encoder: BoxEncoder, pi: PolicyHead) -> Self {
+        Self {
+            // An encoder whose state cannot be created fails in `initial_state`.
+            is_stateful: !matches!(encoder.initial_state(), Ok(None)),
+            encoder,
+            critic_encoder: None,
+            pi,
+            vf: None,
+            max_seq_len: MAX_SEQ_LEN,
+        }
+    }
+
+    /// Adds the value head. It reads the features of the critic's own encoder if there is one, else
+    /// those of the policy's. Its output is one value per row.
+    #[must_use]
+    pub fn with_vf(mut self, vf: Mlp) -> Self {
+        self.vf = Some(vf);
+        self
+    }
+
+    /// Adds the critic's own encoder. It must have memory if and only if the policy's encoder has.
+    #[must_use]
+    pub fn with_critic_encoder(mut self, encoder: BoxEncoder) -> Self {
+        self.critic_encoder = Some(encoder);
+        self
+    }
+
+    /// Sets the longest sequence that a stateful module is trained on, in steps.
+    #[must_use]
+    pub fn with_max_seq_len(mut self, max_seq_len: usize) -> Self {
+        self.max_seq_len = max_seq_len;
+        self
+    }
+
+    /// Whether the value head reads the features of the policy's encoder.
+    fn shares_encoder(&self) -> bool {
+        self.vf.is_some() && self.critic_encoder.is_none()
+    }
+
+    /// Computes the features of the policy, and the state after them if the module is stateful.
+    /// Without `critic`, the state of the critic's own encoder is unchanged.
     fn encode(&self, batch: &Batch, critic: bool) -> Result<(Tensor<2>, Option<Column>)> {
         let observations = batch.column(Columns::OBS)?;
         if !self.is_stateful {
@@ -72,51 +140,44 @@ impl ActorCritic {
 impl RLModule for ActorCritic {
     fn setup(cx: &ModuleContext<'_>) -> Result<Self> {
         let config = cx.default_model_config()?;
+        cx.check_model_config(&config)?;
         let build = cx.catalog_context(&config);
         let catalog = cx.catalog();
-        catalog.check_model_config(&config, cx.observation_space())?;
-        let build_encoder = || -> Result<_> {
-            let encoder = match config.use_lstm {
-                true => catalog.build_recurrent_encoder(build, cx.observation_space()),
-                false => catalog.build_encoder(build, cx.observation_space()),
-            }?;
-            // Told here, a custom encoder's mistake is not found in the heads.
+        // Check encoders here, so that a custom encoder's mistake is not reported by a head.
+        let check = |encoder: BoxEncoder| -> Result<_> {
             check_encoder(&*encoder, cx.observation_space(), cx.device())?;
             Ok(encoder)
         };
-        let encoder = build_encoder()?;
+        let encoders = catalog.build_actor_critic_encoder(build, cx.observation_space())?;
+        let (encoder, build_critic) = encoders.into_parts();
+        let encoder = check(encoder)?;
+        let mut features = encoder.output_dim();
         let distribution = catalog.action_distribution(cx.action_space())?;
-        let pi = catalog.build_pi_head(build, encoder.output_dim(), &*distribution)?;
-        let own_critic = !cx.inference_only() && !config.vf_share_layers;
-        let critic_encoder = if own_critic { Some(build_encoder()?) } else { None };
-        let vf = if cx.inference_only() {
-            None
-        } else {
-            let features = critic_encoder.as_ref().unwrap_or(&encoder).output_dim();
-            Some(catalog.build_vf_head(build, features)?)
+        let pi = catalog.build_pi_head(build, features, &*distribution)?;
+        let module = Self::new(encoder, pi).with_max_seq_len(config.max_seq_len);
+        if cx.inference_only() {
+            return Ok(module);
+        }
+        let critic_encoder = match build_critic {
+            Some(build) => Some(check(build()?)?),
+            None => None,
         };
-        Ok(Self {
-            is_stateful: encoder.initial_state()?.is_some(),
-            encoder,
-            critic_encoder,
-            pi,
-            vf,
-            shares_encoder: config.vf_share_layers,
-            max_seq_len: config.max_seq_len,
-        })
+        features = critic_encoder.as_ref().map_or(features, |encoder| encoder.output_dim());
+        let vf = catalog.build_vf_head(build, features)?;
+        Ok(Self { critic_encoder, ..module }.with_vf(vf))
     }
 
     fn forward_train(&self, batch: &Batch) -> Result<Batch> {
-        if !self.shares_encoder && !self.is_stateful {
+        if !self.shares_encoder() && !self.is_stateful {
             return self.act(batch, false);
         }
         let (features, _) = self.encode(batch, false)?;
         let inputs = self.pi.forward(features.clone());
         let out = Batch::new().with(Columns::ACTION_DIST_INPUTS, inputs);
-        Ok(if self.shares_encoder { out.with(Columns::EMBEDDINGS, features) } else { out })
+        Ok(if self.shares_encoder() { out.with(Columns::EMBEDDINGS, features) } else { out })
     }
 
-    /// The critic's memory goes along: training starts sequences from it.
+    /// Updates the critic's memory as well, because training sequences start from it.
     fn forward_exploration(&self, batch: &Batch) -> Result<Batch> {
         self.act(batch, true)
     }
@@ -126,14 +187,17 @@ impl RLModule for ActorCritic {
     }
 
     fn initial_state(&self) -> Result<Option<Buffer>> {
-        let Some(actor) = self.encoder.initial_state()? else { return Ok(None) };
-        let critic = match &self.critic_encoder {
-            Some(critic) => critic.initial_state()?,
-            None => return Ok(Some(actor)),
-        };
-        let parts = [(ACTOR, Some(actor)), (CRITIC, critic)];
-        let parts = parts.into_iter().filter_map(|(key, part)| Some((key, part?)));
-        Ok(Some(Buffer::from_dict(parts)?))
+        let actor = self.encoder.initial_state()?;
+        let Some(critic) = &self.critic_encoder else { return Ok(actor) };
+        match (actor, critic.initial_state()?) {
+            (Some(actor), Some(critic)) => {
+                Ok(Some(Buffer::from_dict([(ACTOR, actor), (CRITIC, critic)])?))
+            }
+            (None, None) => Ok(None),
+            _ => Err(ModuleError::Mismatch(
+                "only one of the encoders of an actor-critic has memory; give the critic's encoder memory if the policy's has it, or let the two share one encoder".into(),
+            )),
+        }
     }
 
     fn max_seq_len(&self) -> usize {
@@ -141,7 +205,7 @@ impl RLModule for ActorCritic {
     }
 
     fn as_value_function(&self) -> Option<&dyn ValueFunction> {
-        Some(self)
+        self.vf.is_some().then_some(self)
     }
 
     fn non_inference_attributes(&self) -> &'static [&'static str] {
@@ -156,7 +220,11 @@ impl RLModule for ActorCritic {
 impl ValueFunction for ActorCritic {
     fn compute_values(&self, batch: &Batch, embeddings: Option<Tensor<2>>) -> Result<Tensor<1>> {
         let Some(vf) = &self.vf else {
-            return Err(ModuleError::InferenceOnly { module: Self::type_name() });
+            return Err(ModuleError::MissingRole {
+                module: Self::type_name(),
+                role: Role::ValueFunction,
+                needed_by: "compute_values".into(),
+            });
         };
         let features = match (&self.critic_encoder, embeddings) {
             (None, Some(features)) => features,

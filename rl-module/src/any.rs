@@ -1,4 +1,4 @@
-//! A built module of any type.
+//! Built modules of any type.
 
 use std::any::Any;
 use std::path::Path;
@@ -12,17 +12,20 @@ use rekindle_core::Batch;
 use rekindle_core::weights::{self, LoadReport, Weights};
 use rekindle_env::Buffer;
 
+use crate::compatible::SavedSpaces;
+use crate::error::{ModuleError, Result};
 use crate::guard::guard;
+use crate::module::{BoxRLModule, RLModule};
+use crate::multi::MultiRLModule;
+use crate::roles::sync_targets;
+use crate::shared::SharedRLModule;
 use crate::shared::SharedView;
-use crate::{
-    BoxRLModule, ModuleError, MultiRLModule, RLModule, RLModuleSpec, Result, SharedRLModule,
-    sync_targets,
-};
+use crate::spec::RLModuleSpec;
 
-/// A module together with the spec it was built from and its action distribution.
+/// A built module of any type, with its spec and its action distribution.
 ///
-/// What RLlib calls an `RLModule` object: it can act, train, be saved, and be restored without
-/// naming its type. It is itself a Burn module. Cloning shares the parameters.
+/// It corresponds to an `RLModule` object in RLlib: it acts, trains, and is saved and restored
+/// without naming its type. It is itself a Burn module. Clones share the parameters.
 #[derive(Debug, Clone)]
 pub struct AnyRLModule {
     spec: Arc<RLModuleSpec>,
@@ -39,28 +42,33 @@ impl AnyRLModule {
         Self { spec: Arc::new(spec), distribution, module }
     }
 
-    /// The spec it was built from.
+    /// Returns the spec it was built from.
+    #[must_use]
     pub fn spec(&self) -> &RLModuleSpec {
         &self.spec
     }
 
-    /// The distribution its outputs parameterise.
+    /// Returns the action distribution. The module's outputs are its parameters.
+    #[must_use]
     pub fn distribution(&self) -> &Arc<dyn Distribution> {
         &self.distribution
     }
 
-    /// The module itself.
+    /// Returns the module itself.
+    #[must_use]
     pub fn module(&self) -> &dyn RLModule {
         &*self.module
     }
 
-    /// The module as the type it was written as, if it is of that type.
+    /// Returns the module as its concrete type, if it is of type `M`.
+    #[must_use]
     pub fn downcast_ref<M: RLModule>(&self) -> Option<&M> {
         let module: &dyn Any = self.module();
         module.downcast_ref()
     }
 
-    /// The whole that it shares parameters in, if it is a part of one.
+    /// Returns the shared module, if this module is a part of one.
+    #[must_use]
     pub fn shared(&self) -> Option<&dyn SharedRLModule> {
         self.view().map(|view| &***view.shared())
     }
@@ -69,15 +77,16 @@ impl AnyRLModule {
         self.downcast_ref()
     }
 
-    /// Lets go of the parameters: what remains to build the module on others again.
+    /// Splits off the parameters and returns what is needed to rebuild the module.
     pub(crate) fn detach(self) -> Detached {
         Detached { spec: self.spec, distribution: self.distribution }
     }
 
-    /// [`RLModule::forward_train`].
+    /// Runs [`RLModule::forward_train`].
     ///
     /// # Errors
-    /// [`ModuleError::InferenceOnly`] if it was built for inference only, or the module's error.
+    /// [`ModuleError::InferenceOnly`] if the module was built for inference only;
+    /// [`ModuleError::Panicked`]; the module's error.
     pub fn forward_train(&self, batch: &Batch) -> Result<Batch> {
         if self.spec.is_inference_only() {
             return Err(ModuleError::InferenceOnly { module: self.spec.module().into() });
@@ -85,23 +94,23 @@ impl AnyRLModule {
         self.guard("forward_train", || self.module.forward_train(batch))
     }
 
-    /// [`RLModule::forward_exploration`].
+    /// Runs [`RLModule::forward_exploration`].
     ///
     /// # Errors
-    /// The module's error.
+    /// [`ModuleError::Panicked`]; the module's error.
     pub fn forward_exploration(&self, batch: &Batch) -> Result<Batch> {
         self.guard("forward_exploration", || self.module.forward_exploration(batch))
     }
 
-    /// [`RLModule::forward_inference`].
+    /// Runs [`RLModule::forward_inference`].
     ///
     /// # Errors
-    /// The module's error.
+    /// [`ModuleError::Panicked`]; the module's error.
     pub fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
         self.guard("forward_inference", || self.module.forward_inference(batch))
     }
 
-    /// [`guard()`] for a method of this module.
+    /// Runs a method of this module under [`guard()`].
     pub(crate) fn guard<T>(
         &self,
         method: &'static str,
@@ -110,7 +119,7 @@ impl AnyRLModule {
         guard(self.spec.module(), method, run)
     }
 
-    /// [`RLModule::initial_state`].
+    /// Returns [`RLModule::initial_state`].
     ///
     /// # Errors
     /// The module's error.
@@ -118,12 +127,13 @@ impl AnyRLModule {
         self.module.initial_state()
     }
 
-    /// [`RLModule::max_seq_len`].
+    /// Returns [`RLModule::max_seq_len`].
+    #[must_use]
     pub fn max_seq_len(&self) -> usize {
         self.module.max_seq_len()
     }
 
-    /// The module as the only one of a multi-module, sharing its parameters.
+    /// Returns a multi-module with this module as its only one. They share the parameters.
     ///
     /// # Errors
     /// None in practice: the default id is valid.
@@ -133,29 +143,31 @@ impl AnyRLModule {
         Ok(multi)
     }
 
-    /// The parameters by name, in PyTorch's layout.
+    /// Returns the parameters by name, in PyTorch's layout.
     ///
     /// # Errors
-    /// If two parameters share a name or the device fails.
+    /// A [`CoreError`](rekindle_core::CoreError) if two parameters have the same name or the device
+    /// fails.
     pub fn state_dict(&self) -> Result<Weights> {
         Ok(weights::state_dict(&self.module)?)
     }
 
-    /// The parameters that an inference-only module of the same spec has.
+    /// Returns the parameters of an inference-only module of the same spec.
     ///
     /// # Errors
-    /// As [`AnyRLModule::state_dict`].
+    /// The errors of [`AnyRLModule::state_dict`].
     pub fn inference_state_dict(&self) -> Result<Weights> {
         let mut weights = self.state_dict()?;
         self.keep_inference(&mut weights);
         Ok(weights)
     }
 
-    /// Replaces all parameters. Strict; an inference-only module skips the parameters that only
-    /// the full module has.
+    /// Replaces all parameters. Names and shapes must match exactly, except that an inference-only
+    /// module skips the parameters of the full module.
     ///
     /// # Errors
-    /// If names or shapes do not match; the module is then unchanged.
+    /// A [`CoreError`](rekindle_core::CoreError) if names or shapes do not match. The module is then
+    /// unchanged.
     pub fn load_state_dict(&mut self, weights: &Weights) -> Result<()> {
         self.module = if self.spec.is_inference_only() {
             let mut weights = weights.clone();
@@ -167,21 +179,21 @@ impl AnyRLModule {
         Ok(())
     }
 
-    /// Replaces the parameters that `weights` has a fitting value for, and reports the others.
+    /// Replaces the parameters whose names and shapes are in `weights`, and reports the others.
     ///
     /// # Errors
-    /// If two parameters of the module share a name.
+    /// A [`CoreError`](rekindle_core::CoreError) if two parameters of the module have the same name.
     pub fn load_matching(&mut self, weights: &Weights) -> Result<LoadReport> {
         let (module, report) = weights::load_matching(&self.module, weights)?;
         self.module = module;
         Ok(report)
     }
 
-    /// Moves target networks towards their main networks by `tau`; see [`sync_targets`]. A module
-    /// without the role is left as it is.
+    /// Moves target networks towards their main networks by `tau`; see [`sync_targets`]. Does
+    /// nothing for a module without target networks.
     ///
     /// # Errors
-    /// As [`sync_targets`]; the module is then unchanged.
+    /// The errors of [`sync_targets`]. The module is then unchanged.
     pub fn sync_targets(&mut self, tau: f64) -> Result<()> {
         if let Some(role) = self.module.as_target_network() {
             self.module = sync_targets(&self.module, role.target_network_pairs(), tau)?;
@@ -199,21 +211,22 @@ impl AnyRLModule {
         });
     }
 
-    /// Builds the module that a checkpoint describes and gives it the checkpoint's parameters.
+    /// Builds the module of a checkpoint, with its parameters.
     ///
     /// `path` is the directory of the module itself, alone or inside a larger checkpoint.
     ///
     /// # Errors
     /// [`ModuleError::NotRegistered`] if this program does not know the module's type or catalog;
-    /// otherwise if the checkpoint is damaged or does not fit.
+    /// [`ModuleError::NotAModule`] for a checkpoint of something else; a checkpoint error if it is
+    /// damaged; the errors of [`RLModuleSpec::build`] and [`AnyRLModule::load_state_dict`].
     pub fn from_checkpoint(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         Self::from_state(&checkpoint::read(path)?, device)
     }
 
-    /// Builds the module that a state describes.
+    /// Builds the module of a state, with its parameters.
     ///
     /// # Errors
-    /// As [`AnyRLModule::from_checkpoint`].
+    /// The errors of [`AnyRLModule::from_checkpoint`].
     pub fn from_state(state: &State, device: &Device) -> Result<Self> {
         let mut module = RLModuleSpec::from_state(state)?.build(device)?;
         module.load_state_dict(&state.tensors)?;
@@ -258,7 +271,10 @@ impl Checkpointable for AnyRLModule {
         Ok(state)
     }
 
+    /// Replaces all parameters by those of a module for the same spaces. On an error, nothing
+    /// changes.
     fn set_state(&mut self, state: &State) -> Result<()> {
+        SavedSpaces::of_state(state)?.check(&self.spec)?;
         self.load_state_dict(&state.tensors)
     }
 }

@@ -1,96 +1,153 @@
-//! What a module is built from.
+//! The context of a module's construction.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use burn::prelude::Device;
-use rekindle_catalog::{Catalog, CatalogContext, DefaultModelConfig, Mlp, MlpConfig, ModelBuilder};
+use rekindle_catalog::{
+    Catalog, CatalogContext, CatalogError, DefaultModelConfig, Mlp, MlpConfig, ModelBuilder,
+    UnusedSetting,
+};
 use rekindle_env::Space;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{ModuleError, Result};
+use crate::config_use::ConfigUse;
+use crate::error::{ModuleError, Result};
 
-/// Spaces, settings, device and random stream: everything [`RLModule::setup`] may read.
-///
-/// [`RLModule::setup`]: crate::RLModule::setup
+/// Spaces, settings, device and random stream for [`RLModule::setup`](crate::RLModule::setup).
 #[derive(Debug)]
 pub struct ModuleContext<'a> {
     pub(crate) module: &'a str,
     pub(crate) observation_space: &'a Space,
     pub(crate) action_space: &'a Space,
     pub(crate) model_config: &'a Value,
+    /// Whether the model config was filled in and serves other modules too.
+    pub(crate) is_config_filled: bool,
     pub(crate) inference_only: bool,
     pub(crate) catalog: &'a dyn Catalog,
     pub(crate) builder: &'a ModelBuilder,
-    /// Whether `setup` asked for the model config: one that nobody reads is refused.
+    /// Whether `setup` read the model config. A config that is not read is refused.
     pub(crate) config_read: Cell<bool>,
+    /// Settings of a filled config that have no effect on this module.
+    pub(crate) unused: RefCell<Vec<UnusedSetting>>,
 }
 
 impl<'a> ModuleContext<'a> {
-    /// The space of the observations as the module sees them.
+    /// Returns the space of the module's observations, after all connectors.
+    #[must_use]
     pub fn observation_space(&self) -> &'a Space {
         self.observation_space
     }
 
-    /// The space of the actions.
+    /// Returns the space of the actions.
+    #[must_use]
     pub fn action_space(&self) -> &'a Space {
         self.action_space
     }
 
-    /// Whether the module will only act: parts that serve training may be left out.
+    /// Whether the module will only act. Parts for training may then be omitted.
+    #[must_use]
     pub fn inference_only(&self) -> bool {
         self.inference_only
     }
 
-    /// Where the parameters are created.
+    /// Returns the device of the parameters.
+    #[must_use]
     pub fn device(&self) -> &'a Device {
         self.builder.device()
     }
 
-    /// The catalog that picks encoders, heads and distributions.
+    /// Returns the catalog that builds encoders and heads and chooses distributions.
+    #[must_use]
     pub fn catalog(&self) -> &'a dyn Catalog {
         self.catalog
     }
 
-    /// Creates layers whose parameters are drawn from the module's own stream.
+    /// Returns the builder of layers, which draws parameters from the module's own stream.
+    #[must_use]
     pub fn builder(&self) -> &'a ModelBuilder {
         self.builder
     }
 
-    /// The model config as a type of the module's own (`#[serde(deny_unknown_fields)]` is wise).
+    /// Reads the model config as a type of the module's own. Give the type
+    /// `#[serde(deny_unknown_fields)]`, so that misspelled settings are errors.
     ///
     /// # Errors
-    /// [`ModuleError::ModelConfig`] if it does not have that form.
+    /// [`ModuleError::ModelConfig`] if the config does not have this form.
     pub fn model_config<T: DeserializeOwned>(&self) -> Result<T> {
-        self.config_read.set(true);
-        let config = match self.model_config {
-            Value::Null => Value::Object(serde_json::Map::new()),
-            config => config.clone(),
-        };
-        serde_json::from_value(config)
-            .map_err(|source| ModuleError::ModelConfig { module: self.module.into(), source })
+        self.read_config(|config| serde_json::from_value(config.clone()))
     }
 
-    /// The model config as RLlib's `DefaultModelConfig`, checked.
+    /// Reads the model config as a [`DefaultModelConfig`] and checks its values.
     ///
     /// # Errors
-    /// [`ModuleError::ModelConfig`] for unknown fields, a catalog error for values out of range.
+    /// [`ModuleError::ModelConfig`] for an unknown field or a value of the wrong type; a catalog
+    /// error for a value out of range.
     pub fn default_model_config(&self) -> Result<DefaultModelConfig> {
-        let config: DefaultModelConfig = self.model_config()?;
+        let config = self.read_config(DefaultModelConfig::from_value)?;
         config.validate()?;
         Ok(config)
     }
 
-    /// What the catalog's methods take.
-    pub fn catalog_context<'b>(&'b self, config: &'b DefaultModelConfig) -> CatalogContext<'b> {
-        CatalogContext { builder: self.builder, config }
+    fn read_config<T>(&self, read: impl FnOnce(&Value) -> serde_json::Result<T>) -> Result<T> {
+        self.config_read.set(true);
+        let config = match self.model_config {
+            Value::Null => &Value::Object(serde_json::Map::new()),
+            config => config,
+        };
+        read(config)
+            .map_err(|source| ModuleError::ModelConfig { module: self.module.into(), source })
     }
 
-    /// A perceptron with `tanh` hidden layers and a linear output.
+    /// Checks that each setting that differs from its default has an effect on the module
+    /// ([`Catalog::unused_settings`]).
+    ///
+    /// A setting that an algorithm's configuration filled in may be unused for the spaces of this
+    /// module, if another module uses it.
+    ///
+    /// # Errors
+    /// [`CatalogError::Inapplicable`] that names the setting; the errors of
+    /// [`Catalog::action_distribution`].
+    pub fn check_model_config(&self, config: &DefaultModelConfig) -> Result<()> {
+        let unused =
+            self.catalog.unused_settings(config, self.observation_space, self.action_space)?;
+        for setting in unused {
+            if !self.is_config_filled || !setting.depends_on_spaces {
+                return Err(CatalogError::from(setting).into());
+            }
+            self.unused.borrow_mut().push(setting);
+        }
+        Ok(())
+    }
+
+    /// Returns the use of the model config if it was filled in.
+    ///
+    /// # Errors
+    /// [`ModuleError::UnusedModelConfig`] if it was not filled in but given, and not read.
+    pub(crate) fn config_use(&self, was_read: bool) -> Result<Option<ConfigUse>> {
+        let module = self.module.to_owned();
+        if self.is_config_filled {
+            let unused = self.unused.borrow().clone();
+            return Ok(Some(ConfigUse { module, was_read, unused }));
+        }
+        match self.model_config.is_null() || was_read {
+            true => Ok(None),
+            false => Err(ModuleError::UnusedModelConfig { module }),
+        }
+    }
+
+    /// Returns the argument of the catalog's methods.
+    #[must_use]
+    pub fn catalog_context<'b>(&'b self, config: &'b DefaultModelConfig) -> CatalogContext<'b> {
+        CatalogContext::new(self.builder, config)
+    }
+
+    /// Builds a perceptron with `tanh` hidden layers and a linear output.
     ///
     /// # Shapes
     /// `[B, input_dim]` to `[B, output_dim]`.
+    #[must_use]
     pub fn mlp(&self, input_dim: usize, hidden: &[usize], output_dim: usize) -> Mlp {
-        self.builder.mlp(&MlpConfig::new(input_dim, hidden, Some(output_dim)))
+        MlpConfig::new(input_dim, hidden, Some(output_dim)).build(self.builder)
     }
 }

@@ -8,100 +8,100 @@ use rekindle_core::{CoreError, ModuleId};
 use rekindle_env::EnvError;
 use thiserror::Error;
 
-use crate::Role;
+use crate::roles::Role;
 
-/// What can go wrong with a module; every message says what to do.
+/// An error of the rl-module crate. Every message says what to do.
 #[non_exhaustive]
 #[derive(Debug, Error)]
 pub enum ModuleError {
-    /// A spec that lacks a space.
+    /// A spec without a space.
     #[error(
-        "the spec of module `{module}` has no {field}; set it with `RLModuleSpec::{field}`, or pass the spec to an algorithm, which fills it from the environment"
+        "the spec of module `{module}` has no {field}; set it with `RLModuleSpec::{field}`, or pass the spec to an algorithm, which fills it in from the environment for each module that an agent is mapped to"
     )]
     MissingSpace {
-        /// The type of the module.
+        /// Type of the module.
         module: String,
         /// `observation_space` or `action_space`.
         field: &'static str,
     },
-    /// A model configuration that is not what the module reads.
-    #[error("the model config of module `{module}` cannot be read: {source}")]
+    /// A model config that the module cannot read.
+    #[error("the model config of module `{module}` is invalid: {source}")]
     ModelConfig {
-        /// The type of the module.
+        /// Type of the module.
         module: String,
-        /// The cause.
+        /// Cause.
         source: serde_json::Error,
     },
-    /// A model configuration that the module never read.
+    /// A model config that the module did not read.
     #[error(
         "module `{module}` was given a model config, but its `setup` does not read one; remove the config, or read it with `cx.model_config()`"
     )]
     UnusedModelConfig {
-        /// The type of the module.
+        /// Type of the module.
         module: String,
     },
     /// A training pass on a module built for inference only.
     #[error(
-        "`forward_train` was called on module `{module}`, which was built with `inference_only`; build it without to train it"
+        "`forward_train` was called on module `{module}`, which was built with `inference_only`; build it without `inference_only` to train it"
     )]
     InferenceOnly {
-        /// The type of the module.
+        /// Type of the module.
         module: String,
     },
-    /// A method of a module that panicked, as Burn's operations do if shapes do not fit.
+    /// A panic in a method of a module. Burn's operations panic if shapes do not match.
     #[error(
-        "`{method}` of module `{module}` panicked: {message}; if that is about shapes, some layer was built for other inputs than it reads: compare `setup` with the passes"
+        "`{method}` of module `{module}` panicked: {message}; if this is about shapes, a layer was built for other inputs than it reads: compare `setup` with the passes"
     )]
     Panicked {
-        /// The type of the module.
+        /// Type of the module.
         module: String,
-        /// The method.
+        /// Method.
         method: &'static str,
-        /// What it said.
+        /// Message of the panic.
         message: String,
     },
-    /// A value function with more or fewer values than observations.
+    /// The wrong number of values from a value function.
     #[error(
-        "`compute_values` of module `{module}` put out {found} values for {expected} observations; return one for each, of shape `[B]`"
+        "`compute_values` of module `{module}` returned {found} values for {expected} observations; return one for each, of shape `[B]`"
     )]
     ValueCount {
-        /// The type of the module.
+        /// Type of the module.
         module: String,
-        /// The number of observations.
+        /// Number of observations.
         expected: usize,
-        /// The number of values.
+        /// Number of values.
         found: usize,
     },
-    /// A module that lacks a role a learner needs.
+    /// A module without a role that a learner requires.
     #[error(
-        "module `{module}` lacks the role {role}, which {needed_by} needs; implement `{role}` for it and return it from `RLModule::{accessor}`",
+        "module `{module}` lacks the role {role}, which {needed_by} requires; implement `{role}` for it and return it from `RLModule::{accessor}`",
         accessor = role.accessor()
     )]
     MissingRole {
-        /// The type of the module.
+        /// Type of the module.
         module: String,
-        /// The role.
+        /// Role.
         role: Role,
-        /// Who needs it.
+        /// What requires the role.
         needed_by: String,
     },
-    /// A type name that nothing was registered under.
+    /// A type name that is not registered.
     #[error(
         "the {kind} `{name}` is not registered in this program; call `{register}` before loading (registered: [{known}])"
     )]
     NotRegistered {
         /// `module type` or `catalog`.
         kind: &'static str,
-        /// The name in the file.
+        /// Name in the checkpoint.
         name: String,
-        /// The function to call.
+        /// Function to call.
         register: &'static str,
-        /// The names there are.
+        /// Registered names.
         known: String,
     },
-    /// A checkpoint of something that is not a module.
+    /// A checkpoint that is not one of a module.
     #[error(
-        "the checkpoint is not one of a module; give the directory of one, inside a checkpoint of an algorithm `learner/rl_module/<module_id>`"
+        "the checkpoint is not one of a module; pass the directory of a module, which is `learner/rl_module/<module_id>` in a checkpoint of an algorithm"
     )]
     NotAModule,
     /// A checkpoint of another module type.
@@ -109,25 +109,47 @@ pub enum ModuleError {
         "the checkpoint holds a module of type `{found}`, not `{expected}`; restore it as that type"
     )]
     WrongType {
-        /// The type asked for.
+        /// Requested type.
         expected: String,
-        /// The type in the file.
+        /// Type in the checkpoint.
         found: String,
     },
-    /// A module id that is taken.
-    #[error("there is a module `{0}` already; remove it first, or add with `override_existing`")]
+    /// A checkpoint of a module for another space.
+    #[error(
+        "the checkpoint holds a module for the {field} {saved}, but this module is for {here}; restore it into a module for the same space, or take its weights alone with `load_state_dict`"
+    )]
+    OtherSpace {
+        /// `observation_space` or `action_space`.
+        field: &'static str,
+        /// Space in the checkpoint.
+        saved: String,
+        /// Space of the module.
+        here: String,
+    },
+    /// A module of several that cannot be built.
+    #[error("module `{id}` cannot be built: {source}")]
+    Build {
+        /// Id of the module.
+        id: ModuleId,
+        /// Cause.
+        source: Box<Self>,
+    },
+    /// A module id that already exists.
+    #[error(
+        "there already is a module `{0}`; remove it first, or set `override_existing` to replace it"
+    )]
     DuplicateModule(String),
-    /// A module id that is not there.
+    /// An unknown module id.
     #[error("there is no module `{id}`; available: [{available}]")]
     UnknownModule {
-        /// The id asked for.
+        /// Requested id.
         id: String,
-        /// The ids there are.
+        /// Existing ids.
         available: String,
     },
     /// A module id that cannot name a directory.
     #[error(
-        "`{0}` is no module id: it must not be empty, contain any of `< > : \" / \\ | ? *` or control characters, begin with a dot, end with a dot or a space, or be `{all}`, which stands for all modules",
+        "invalid module id `{0}`: an id must not be empty, contain any of `< > : \" / \\ | ? *` or control characters, begin with a dot, end with a dot or a space, or be `{all}`, which stands for all modules",
         all = rekindle_core::ALL_MODULES
     )]
     InvalidModuleId(String),
@@ -150,45 +172,45 @@ pub enum ModuleError {
         /// The second weight that got it, by its name in the other library.
         from: String,
     },
-    /// Target parameters that have no counterpart to follow.
+    /// A target network without a matching main network.
     #[error(
         "the target network `{target}` cannot follow `{main}`: {reason}; `TargetNetwork::target_network_pairs` must name equal parts of the module, the main one first"
     )]
     TargetPair {
-        /// The prefix of the main network's parameters.
+        /// Prefix of the main network's parameters.
         main: String,
-        /// The prefix of the target network's parameters.
+        /// Prefix of the target network's parameters.
         target: String,
-        /// Why not.
+        /// Reason.
         reason: String,
     },
-    /// A share of the main network that is none.
-    #[error("`tau` is {0}, but it must be between 0 (targets stay) and 1 (targets are copies)")]
+    /// An invalid step of target networks.
+    #[error("`tau` is {0}, but it must be between 0 (targets stay) and 1 (targets become copies)")]
     InvalidTau(f64),
-    /// Weights that a spec names and that could not be loaded.
+    /// Weights of a spec that could not be loaded.
     #[error("the weights at `{}` could not be loaded: {source}", path.display())]
     LoadState {
-        /// The `load_state_path`.
+        /// `load_state_path` of the spec.
         path: PathBuf,
-        /// The cause.
+        /// Cause.
         source: Box<Self>,
     },
-    /// A single module where a multi-module was meant, or the other way round.
+    /// A combination of modules, or of modules and checkpoints, that is not possible.
     #[error("{0}")]
     Mismatch(String),
-    /// A model or distribution could not be built.
+    /// An error of a model or distribution.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// A batch, tensor, device or set of weights failed.
+    /// An error of a batch, tensor, device or set of weights.
     #[error(transparent)]
     Core(#[from] CoreError),
-    /// A space failed.
+    /// An error of a space.
     #[error(transparent)]
     Env(#[from] EnvError),
-    /// A checkpoint could not be written or read.
+    /// An error of a checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// An error of a user's module.
+    /// An error from a user's module.
     #[error(transparent)]
     Custom(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -203,7 +225,8 @@ impl ModuleError {
         Self::LoadState { path: path.into(), source: Box::new(source) }
     }
 
-    /// Wraps an error of a user's own.
+    /// Wraps an error from a user's module.
+    #[must_use]
     pub fn custom(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Custom(error.into())
     }

@@ -1,22 +1,21 @@
-//! The wall between a user's module and the library: what panics there is an error here.
+//! Conversion of panics in user modules into errors.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::{ModuleError, Result};
+use crate::error::{ModuleError, Result};
 
-/// Runs a method of a module.
+/// Runs a method of a module and converts a panic into an error.
 ///
-/// Burn's operations panic if shapes do not fit, which is the most frequent mistake in a module:
-/// the error names the module, and the program decides what becomes of it.
+/// Burn's operations panic if shapes do not match, the most frequent mistake in a module.
 ///
 /// # Errors
-/// The method's, or [`ModuleError::Panicked`].
+/// The error of the method, or [`ModuleError::Panicked`].
 pub(crate) fn guard<T>(
     module: &str,
     method: &'static str,
     run: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    // Unwinding leaves nothing half-done: passes only read the module, and `setup` owns its parts.
+    // Unwinding leaves no broken state: passes only read the module, and `setup` owns its parts.
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<String>().map(String::as_str);
         let message = message.or_else(|| panic.downcast_ref::<&str>().copied());

@@ -1,13 +1,13 @@
-//! RL modules: neural networks with the three passes that reinforcement learning needs.
+//! RL modules: neural networks with passes for training, exploration and inference.
 //!
 //! | item | RLlib's |
 //! |---|---|
-//! | [`RLModule`] | `RLModule`: what a user implements |
-//! | [`RLModuleSpec`] | `RLModuleSpec`: how a module is built |
-//! | [`AnyRLModule`] | a built module of any type with its spec and its action distribution |
-//! | [`MultiRLModule`], [`MultiRLModuleSpec`] | the container that learners and runners see |
+//! | [`RLModule`] | an `RLModule` subclass |
+//! | [`RLModuleSpec`] | `RLModuleSpec` |
+//! | [`AnyRLModule`] | an `RLModule` object, with its spec and its action distribution |
+//! | [`MultiRLModule`], [`MultiRLModuleSpec`] | the same names |
 //! | [`SharedRLModule`], [`PerModule`] | a `MultiRLModule` subclass whose modules share parts |
-//! | [`ValueFunction`], [`QNet`], [`TargetNetwork`], [`SelfSupervisedLoss`], [`Role`] | `ValueFunctionAPI` and its kin |
+//! | [`ValueFunction`], [`QNet`], [`TargetNetwork`], [`SelfSupervisedLoss`], [`Role`] | `ValueFunctionAPI`, `QNetAPI`, `TargetNetworkAPI`, `SelfSupervisedLossAPI` |
 //! | [`ActorCritic`] | `DefaultPPOTorchRLModule` |
 //! | [`NameMap`] | loads weights of RLlib's and Stable-Baselines3's policies |
 #![forbid(unsafe_code)]
@@ -15,6 +15,8 @@
 
 mod actor_critic;
 mod any;
+mod compatible;
+mod config_use;
 mod context;
 mod error;
 mod guard;

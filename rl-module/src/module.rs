@@ -1,4 +1,4 @@
-//! The trait that users implement.
+//! The trait of RL modules.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,9 +10,11 @@ use rekindle_checkpoint as checkpoint;
 use rekindle_core::{Batch, Erase, Erased, ErasedModule, Family};
 use rekindle_env::Buffer;
 
-use crate::{ModuleContext, QNet, Result, SelfSupervisedLoss, TargetNetwork, ValueFunction};
+use crate::context::ModuleContext;
+use crate::error::Result;
+use crate::roles::{QNet, SelfSupervisedLoss, TargetNetwork, ValueFunction};
 
-/// The family of erased RL modules.
+/// Marker of erased RL modules for [`Erased`].
 #[derive(Debug, Clone, Copy)]
 pub enum RLModuleFamily {}
 
@@ -20,16 +22,16 @@ impl Family for RLModuleFamily {
     type Dyn = dyn RLModule;
 }
 
-/// A boxed RL module; itself a Burn module.
+/// A boxed RL module of any type. It is itself a Burn module.
 pub type BoxRLModule = Erased<RLModuleFamily>;
 
 /// A neural network with a pass for training, one for exploration and one for inference.
 ///
 /// Derive [`Module`] on a plain struct and implement [`setup`](Self::setup) and
-/// [`forward_train`](Self::forward_train). The two acting passes must put out
+/// [`forward_train`](Self::forward_train). The two acting passes must return
 /// [`Columns::ACTION_DIST_INPUTS`](rekindle_core::Columns::ACTION_DIST_INPUTS),
-/// [`Columns::ACTIONS`](rekindle_core::Columns::ACTIONS), or both: actions are used as they are,
-/// otherwise they are sampled (exploration) or taken from the deterministic twin (inference).
+/// [`Columns::ACTIONS`](rekindle_core::Columns::ACTIONS), or both. Returned actions are used as they
+/// are. Otherwise they are sampled (exploration) or taken from the deterministic twin (inference).
 ///
 /// ```
 /// use burn::module::Module;
@@ -63,84 +65,89 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
     /// Builds the network for the spaces and settings of the context.
     ///
     /// # Errors
-    /// If a space or setting does not fit.
+    /// If the module does not support a space or setting.
     fn setup(cx: &ModuleContext<'_>) -> Result<Self>
     where
         Self: Sized;
 
-    /// The pass that losses are computed from; gradients flow through it.
+    /// Computes the outputs for the loss, with gradients.
     ///
     /// # Errors
-    /// If a column is missing or of another shape than the module was built for.
+    /// If a column is missing or has the wrong kind or shape.
     fn forward_train(&self, batch: &Batch) -> Result<Batch>;
 
-    /// The pass that collects experience; called without gradients.
+    /// Computes the outputs for collecting experience, without gradients. Defaults to
+    /// [`forward_train`](Self::forward_train).
     ///
     /// # Errors
-    /// As [`RLModule::forward_train`].
+    /// The errors of [`RLModule::forward_train`].
     fn forward_exploration(&self, batch: &Batch) -> Result<Batch> {
         self.forward_train(batch)
     }
 
-    /// The pass of a deployed policy; called without gradients.
+    /// Computes the outputs of a deployed policy, without gradients. Defaults to
+    /// [`forward_exploration`](Self::forward_exploration).
     ///
     /// # Errors
-    /// As [`RLModule::forward_train`].
+    /// The errors of [`RLModule::forward_train`].
     fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
         self.forward_exploration(batch)
     }
 
-    /// The state of the module's memory before the first step of an episode, one row; `None` for a
-    /// module without memory. RLlib's `get_initial_state`.
+    /// Returns the state of the module's memory before the first step of an episode, one row; `None`
+    /// for a module without memory. RLlib's `get_initial_state`.
     ///
-    /// A module with memory is *stateful*. Every pass then reads the column
+    /// The state is one array, or a Dict of several named ones of any shape and kind
+    /// ([`Buffer::from_dict`]; RLlib's `state_in_0`, `state_in_1`).
+    ///
+    /// A module with memory is *stateful*. Its passes read the column
     /// [`Columns::STATE_IN`](rekindle_core::Columns::STATE_IN), `[S, …]` in the layout of this
-    /// state, beside `S·T` rows of observations: `S` sequences of `T` steps, one after the other,
-    /// each starting from its row of the state (`T` is 1 while acting). The acting passes put out
-    /// [`Columns::STATE_OUT`](rekindle_core::Columns::STATE_OUT), the state after the last step of
-    /// each sequence. All other columns have `S·T` rows, so that heads and losses need not know.
+    /// state, nested if the state is a Dict. All other columns have `S·T` rows: `S` sequences of `T`
+    /// steps, one after the other (`T` is 1 while acting). Each sequence starts from its row of the
+    /// state. The acting passes return [`Columns::STATE_OUT`](rekindle_core::Columns::STATE_OUT),
+    /// the state after the last step of each sequence.
     ///
     /// # Errors
-    /// If the state cannot be made.
+    /// If the state cannot be created.
     fn initial_state(&self) -> Result<Option<Buffer>> {
         Ok(None)
     }
 
-    /// The longest sequence, in steps, that a stateful module is trained on.
+    /// Returns the longest sequence that a stateful module is trained on, in steps.
     fn max_seq_len(&self) -> usize {
         20
     }
 
-    /// The module as a value function, if it is one.
+    /// Returns the module as a value function, if it is one.
     fn as_value_function(&self) -> Option<&dyn ValueFunction> {
         None
     }
 
-    /// The module as a network of action values, if it is one.
+    /// Returns the module as a network of action values, if it is one.
     fn as_q_net(&self) -> Option<&dyn QNet> {
         None
     }
 
-    /// The module as one with target networks, if it has them.
+    /// Returns the module as one with target networks, if it has them.
     fn as_target_network(&self) -> Option<&dyn TargetNetwork> {
         None
     }
 
-    /// The module as one with a loss of its own, if it has one.
+    /// Returns the module as one with its own loss, if it has one.
     fn as_self_supervised_loss(&self) -> Option<&dyn SelfSupervisedLoss> {
         None
     }
 
-    /// Prefixes of the names of the parameters that an inference-only module lacks, dots between
-    /// levels: `["vf", "critic_encoder"]`. RLlib's `get_non_inference_attributes`.
+    /// Returns prefixes of the names of the parameters that an inference-only module lacks, with dots
+    /// between levels: `["vf", "critic_encoder"]`. RLlib's `get_non_inference_attributes`.
     fn non_inference_attributes(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// The distribution that actions are drawn from; the catalog's choice by default.
+    /// Returns the distribution of the actions, by default the catalog's.
     ///
     /// # Errors
-    /// If the action space has no default distribution.
+    /// The errors of [`Catalog::action_distribution`](rekindle_catalog::Catalog::action_distribution).
     fn action_distribution(cx: &ModuleContext<'_>) -> Result<Arc<dyn Distribution>>
     where
         Self: Sized,
@@ -148,7 +155,8 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
         Ok(cx.catalog().action_distribution(cx.action_space())?)
     }
 
-    /// The name that checkpoints record the type under. Override it to survive a renamed type.
+    /// Returns the name of the type in checkpoints. Override it so that checkpoints survive when the
+    /// type is renamed.
     fn type_name() -> String
     where
         Self: Sized,
@@ -156,12 +164,14 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
         std::any::type_name::<Self>().into()
     }
 
-    /// Builds the module that a checkpoint describes and gives it the checkpoint's parameters.
+    /// Builds the module of a checkpoint, with its parameters.
     ///
     /// `path` is the directory of the module itself, alone or inside a larger checkpoint.
     ///
     /// # Errors
-    /// If the checkpoint is damaged, holds another type, or does not fit.
+    /// [`ModuleError::WrongType`](crate::ModuleError::WrongType) if the checkpoint is of another
+    /// type; otherwise the errors of
+    /// [`AnyRLModule::from_checkpoint`](crate::AnyRLModule::from_checkpoint).
     fn from_checkpoint(path: impl AsRef<Path>, device: &Device) -> Result<Self>
     where
         Self: Sized + Module + 'static,

@@ -1,4 +1,4 @@
-//! Several modules in one container.
+//! A container of several modules.
 
 mod burn_module;
 mod change;
@@ -10,14 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_core::{ALL_MODULES, Batch, ModuleId};
 
-use crate::{AnyRLModule, ModuleError, Result, SharedRLModule};
+use crate::any::AnyRLModule;
+use crate::error::{ModuleError, Result};
+use crate::shared::SharedRLModule;
 
 pub use spec::MultiRLModuleSpec;
 
-/// A batch per module.
+/// Batches by module id.
 pub type MultiBatch = BTreeMap<ModuleId, Batch>;
 
-/// Checks that an id can name a module and the directory of its checkpoint.
+/// Checks that an id is a valid name of a module and of the directory of its checkpoint.
 ///
 /// # Errors
 /// [`ModuleError::InvalidModuleId`].
@@ -34,28 +36,29 @@ pub fn validate_module_id(id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Modules by id: what learners and runners see, also for a single agent.
+/// Modules by id. Learners and runners use it for a single agent, too.
 ///
-/// Itself a Burn module: one visitor or optimizer runs over all of them. Modules that share
-/// parameters ([`SharedRLModule`]) stand in it once each, their parameters stand in it once.
+/// It is itself a Burn module: one visitor or optimizer covers all modules. Modules that share
+/// parameters ([`SharedRLModule`]) are one entry each, and visitors see their parameters once.
 #[derive(Debug, Clone, Default)]
 pub struct MultiRLModule {
     modules: BTreeMap<ModuleId, AnyRLModule>,
-    /// Those of the modules that are parts of one shared module.
+    /// Ids of the modules that are parts of one shared module.
     views: BTreeSet<ModuleId>,
 }
 
 impl MultiRLModule {
-    /// A container without modules.
+    /// Creates a container without modules.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a module with parameters of its own: a part of another container's shared module
-    /// brings a copy along.
+    /// Adds a module with its own parameters. A part of another container's shared module gets a
+    /// copy of them.
     ///
     /// # Errors
-    /// [`ModuleError::DuplicateModule`] if the id is taken and `override_existing` is false,
+    /// [`ModuleError::DuplicateModule`] if the id exists and `override_existing` is false;
     /// [`ModuleError::InvalidModuleId`].
     pub fn add_module(
         &mut self,
@@ -73,23 +76,24 @@ impl MultiRLModule {
         Ok(())
     }
 
-    /// Takes a module out. A part of a shared module no longer shares: what it returns has a copy
-    /// of the parameters, and the others go on without it.
+    /// Removes and returns a module. A part of a shared module gets a copy of the parameters and
+    /// stops sharing them. The other parts are unchanged.
     ///
     /// # Errors
-    /// [`ModuleError::UnknownModule`] with the ids there are.
+    /// [`ModuleError::UnknownModule`] that lists the ids.
     pub fn remove_module(&mut self, id: &str) -> Result<AnyRLModule> {
         let module = self.modules.remove(id).ok_or_else(|| self.unknown(id))?;
         self.views.remove(id);
         Ok(module)
     }
 
-    /// The struct that owns the shared parameters, if some modules share any.
+    /// Returns the struct that owns the shared parameters, if there are any.
+    #[must_use]
     pub fn shared(&self) -> Option<&dyn SharedRLModule> {
         self.views.first().and_then(|id| self.modules.get(id)).and_then(AnyRLModule::shared)
     }
 
-    /// The container without the modules that only learners have: what runners act with.
+    /// Returns the modules of runners: all except those that are for learners only.
     #[must_use]
     pub fn without_learner_only(&self) -> Self {
         let mut acting = self.clone();
@@ -98,64 +102,72 @@ impl MultiRLModule {
         acting
     }
 
-    /// The module.
+    /// Returns a module.
     ///
     /// # Errors
-    /// [`ModuleError::UnknownModule`] with the ids there are.
+    /// [`ModuleError::UnknownModule`] that lists the ids.
     pub fn module(&self, id: &str) -> Result<&AnyRLModule> {
         self.get(id).ok_or_else(|| self.unknown(id))
     }
 
-    /// The module, if there.
+    /// Returns a module, or `None` if there is none with this id.
+    #[must_use]
     pub fn get(&self, id: &str) -> Option<&AnyRLModule> {
         self.modules.get(id)
     }
 
-    /// Whether the module is there.
+    /// Whether there is a module with this id.
+    #[must_use]
     pub fn contains(&self, id: &str) -> bool {
         self.modules.contains_key(id)
     }
 
-    /// The ids, sorted.
+    /// Returns the ids, sorted.
+    #[must_use]
     pub fn keys(&self) -> impl Iterator<Item = &ModuleId> {
         self.modules.keys()
     }
 
-    /// Ids and modules, sorted by id.
+    /// Returns ids and modules, sorted by id.
+    #[must_use]
     pub fn iter(&self) -> impl Iterator<Item = (&ModuleId, &AnyRLModule)> {
         self.modules.iter()
     }
 
-    /// The number of modules.
+    /// Returns the number of modules.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.modules.len()
     }
 
     /// Whether there are no modules.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.modules.is_empty()
     }
 
-    /// The training pass of every module that has a batch; batches of unknown ids are skipped.
+    /// Runs the training pass of each module that has a batch. Batches with unknown ids are skipped.
     ///
     /// # Errors
-    /// The first module's error.
+    /// The first error of a module.
     pub fn forward_train(&self, batch: &MultiBatch) -> Result<MultiBatch> {
         self.forward(batch, AnyRLModule::forward_train)
     }
 
-    /// The exploration pass of every module that has a batch.
+    /// Runs the exploration pass of each module that has a batch. Batches with unknown ids are
+    /// skipped.
     ///
     /// # Errors
-    /// The first module's error.
+    /// The first error of a module.
     pub fn forward_exploration(&self, batch: &MultiBatch) -> Result<MultiBatch> {
         self.forward(batch, AnyRLModule::forward_exploration)
     }
 
-    /// The inference pass of every module that has a batch.
+    /// Runs the inference pass of each module that has a batch. Batches with unknown ids are
+    /// skipped.
     ///
     /// # Errors
-    /// The first module's error.
+    /// The first error of a module.
     pub fn forward_inference(&self, batch: &MultiBatch) -> Result<MultiBatch> {
         self.forward(batch, AnyRLModule::forward_inference)
     }

@@ -1,4 +1,4 @@
-//! Module types and catalogs by name, so that checkpoints can name them.
+//! Registered module types and catalogs, which checkpoints refer to by name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,20 +8,21 @@ use burn::module::Module;
 use rekindle_catalog::{Catalog, DefaultCatalog, Distribution};
 use rekindle_core::ModuleId;
 
-use crate::{
-    ActorCritic, BoxRLModule, BoxSharedRLModule, ModuleContext, ModuleError, RLModule, Result,
-    SharedContext, SharedRLModule,
-};
+use crate::actor_critic::ActorCritic;
+use crate::context::ModuleContext;
+use crate::error::{ModuleError, Result};
+use crate::module::{BoxRLModule, RLModule};
+use crate::shared::{BoxSharedRLModule, SharedContext, SharedRLModule};
 
-/// A module and the distribution that its outputs parameterise.
+/// A module and its action distribution.
 type Built = (BoxRLModule, Arc<dyn Distribution>);
 
 type Build = dyn Fn(&ModuleContext<'_>) -> Result<Built> + Send + Sync;
 
-/// Modules that share parameters and the distribution of each.
+/// Modules that share parameters, and the action distribution of each.
 type BuiltShared = (BoxSharedRLModule, BTreeMap<ModuleId, Arc<dyn Distribution>>);
 
-/// Creates a module of one type.
+/// Function that builds a module of one type.
 #[derive(Clone)]
 pub(crate) enum Constructor {
     Module(Arc<Build>),
@@ -63,7 +64,7 @@ impl Constructor {
         match self {
             Self::Module(build) => build(cx),
             Self::Shared(_) => Err(ModuleError::Mismatch(format!(
-                "`{}` shares parameters between modules and is not built alone; build the specs of all modules together with `MultiRLModuleSpec::shared`",
+                "`{}` shares parameters between modules and cannot be built alone; build the specs of all modules together with `MultiRLModuleSpec::shared`",
                 cx.module
             ))),
         }
@@ -73,7 +74,7 @@ impl Constructor {
         match self {
             Self::Shared(build) => build(cx),
             Self::Module(_) => Err(ModuleError::Mismatch(
-                "the spec of a part of a shared module has the type of a module that stands alone; make it with `RLModuleSpec::of_shared`".into(),
+                "the spec of a part of a shared module has the type of a single module; create it with `RLModuleSpec::of_shared`".into(),
             )),
         }
     }
@@ -97,29 +98,37 @@ static CATALOGS: Table<Arc<dyn Catalog>> = LazyLock::new(|| {
     RwLock::new(BTreeMap::from([(catalog_name::<DefaultCatalog>(), catalog)]))
 });
 
-/// The name that checkpoints record a catalog under.
+/// Returns the name of a catalog in checkpoints.
 pub(crate) fn catalog_name<C: Catalog>() -> String {
     std::any::type_name::<C>().into()
 }
 
-/// Makes a module type known by its [`RLModule::type_name`].
+/// Registers a module type under its [`RLModule::type_name`].
 ///
-/// `RLModuleSpec::of` does this by itself; call it in programs that only load checkpoints.
+/// [`RLModuleSpec::of`](crate::RLModuleSpec::of) registers it too. Call this function in programs
+/// that only load checkpoints.
 pub fn register_module<M: RLModule + Module + 'static>() {
     register_constructor(M::type_name(), Constructor::of::<M>());
 }
 
-/// Makes a type of modules that share parameters known by its [`SharedRLModule::type_name`].
+/// Registers a type of modules that share parameters under its [`SharedRLModule::type_name`].
 ///
-/// `MultiRLModuleSpec::shared` does this by itself; call it in programs that only load checkpoints.
+/// [`MultiRLModuleSpec::shared`](crate::MultiRLModuleSpec::shared) registers it too. Call this
+/// function in programs that only load checkpoints.
 pub fn register_shared_module<M: SharedRLModule + Module + 'static>() {
     register_constructor(M::type_name(), Constructor::of_shared::<M>());
 }
 
-/// Makes a catalog known by its type name.
+/// Registers a catalog under its type name.
 ///
-/// `RLModuleSpec::catalog` does this by itself; call it in programs that only load checkpoints.
-pub fn register_catalog<C: Catalog + 'static>(catalog: C) -> Arc<dyn Catalog> {
+/// [`RLModuleSpec::catalog`](crate::RLModuleSpec::catalog) registers it too. Call this function in
+/// programs that only load checkpoints.
+pub fn register_catalog<C: Catalog + 'static>(catalog: C) {
+    add_catalog(catalog);
+}
+
+/// Registers a catalog under its type name and returns it.
+pub(crate) fn add_catalog<C: Catalog + 'static>(catalog: C) -> Arc<dyn Catalog> {
     let catalog: Arc<dyn Catalog> = Arc::new(catalog);
     let mut table = CATALOGS.write().unwrap_or_else(PoisonError::into_inner);
     table.insert(catalog_name::<C>(), catalog.clone());

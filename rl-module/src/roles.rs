@@ -1,4 +1,4 @@
-//! Roles: what a learner may need from a module beyond its three passes.
+//! Roles: capabilities of a module beyond its three passes that a learner may require.
 
 mod any;
 mod target;
@@ -8,7 +8,7 @@ use std::fmt;
 use burn::prelude::Tensor;
 use rekindle_core::Batch;
 
-use crate::Result;
+use crate::error::Result;
 
 pub use target::sync_targets;
 
@@ -18,16 +18,16 @@ pub use target::sync_targets;
     note = "implement `ValueFunction` for `{Self}` and return `Some(self)` from `RLModule::as_value_function`"
 )]
 pub trait ValueFunction {
-    /// Values `V(o)` of the observations of a batch.
+    /// Computes the values `V(o)` of the observations of a batch.
     ///
-    /// `embeddings` is the column of that name of the training pass over the same batch, if the
-    /// module put one out: a shared encoder need not run twice.
+    /// `embeddings` is the column of that name in the output of the training pass over the same
+    /// batch, if there is one. With it, a shared encoder need not run twice.
     ///
     /// # Shapes
     /// Observations `[B, …]`; embeddings `[B, features]`; result `[B]`.
     ///
     /// # Errors
-    /// If a column is missing or of another shape than the module was built for.
+    /// If a column is missing or has the wrong kind or shape.
     fn compute_values(&self, batch: &Batch, embeddings: Option<Tensor<2>>) -> Result<Tensor<1>>;
 }
 
@@ -37,57 +37,59 @@ pub trait ValueFunction {
     note = "implement `QNet` for `{Self}` and return `Some(self)` from `RLModule::as_q_net`"
 )]
 pub trait QNet {
-    /// Values `Q(o, ·)` of the observations of a batch, in the column
-    /// [`Columns::QF_PREDS`](rekindle_core::Columns::QF_PREDS); a distributional one adds its own.
+    /// Computes the values `Q(o, ·)` of the observations of a batch, in the column
+    /// [`Columns::QF_PREDS`](rekindle_core::Columns::QF_PREDS). A distributional network adds its
+    /// own columns.
     ///
     /// # Shapes
     /// Observations `[B, …]`; result `[B, actions]`.
     ///
     /// # Errors
-    /// If a column is missing or of another shape than the module was built for.
+    /// If a column is missing or has the wrong kind or shape.
     fn compute_q_values(&self, batch: &Batch) -> Result<Batch>;
 }
 
 /// A module with target networks: slow copies of some of its parts; RLlib's `TargetNetworkAPI`.
 ///
-/// A built module's targets are copies. The learner moves them (`Learner::sync_targets`).
+/// In a newly built module, the targets equal the main networks. The learner updates them
+/// (`Learner::sync_targets`).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no target networks",
     note = "implement `TargetNetwork` for `{Self}` and return `Some(self)` from `RLModule::as_target_network`"
 )]
 pub trait TargetNetwork {
-    /// Prefixes of parameter names, the main network first, dots between levels:
+    /// Returns pairs of parameter prefixes, the main network first, with dots between levels:
     /// `[("encoder", "target_encoder"), ("qf", "target_qf")]`.
     fn target_network_pairs(&self) -> &'static [(&'static str, &'static str)];
 
-    /// The pass of the target networks.
+    /// Computes the outputs of the target networks.
     ///
-    /// [`AnyRLModule::forward_target`](crate::AnyRLModule::forward_target) cuts gradients.
+    /// [`AnyRLModule::forward_target`](crate::AnyRLModule::forward_target) detaches them.
     ///
     /// # Errors
-    /// If a column is missing or of another shape than the module was built for.
+    /// If a column is missing or has the wrong kind or shape.
     fn forward_target(&self, batch: &Batch) -> Result<Batch>;
 }
 
-/// A module that brings its own loss; RLlib's `SelfSupervisedLossAPI`.
+/// A module with its own loss; RLlib's `SelfSupervisedLossAPI`.
 ///
-/// The learner takes it instead of the objective's, and asks such a module for no other role.
+/// The learner uses it instead of the algorithm's loss, and requires no other role of the module.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no loss of its own",
     note = "implement `SelfSupervisedLoss` for `{Self}` and return `Some(self)` from `RLModule::as_self_supervised_loss`"
 )]
 pub trait SelfSupervisedLoss {
-    /// The loss of one minibatch, given the outputs of the training pass over it.
+    /// Computes the loss of one minibatch from the outputs of the training pass over it.
     ///
     /// # Shapes
     /// Result `[1]`.
     ///
     /// # Errors
-    /// If a column is missing or of another shape than the module was built for.
+    /// If a column is missing or has the wrong kind or shape.
     fn compute_self_supervised_loss(&self, batch: &Batch, outputs: &Batch) -> Result<Tensor<1>>;
 }
 
-/// A role by name, for the requirements of learners.
+/// The name of a role, for the requirements of learners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Role {
@@ -102,7 +104,8 @@ pub enum Role {
 }
 
 impl Role {
-    /// The method of `RLModule` that gives the role out.
+    /// Returns the name of the method of `RLModule` that returns the role.
+    #[must_use]
     pub fn accessor(self) -> &'static str {
         match self {
             Self::ValueFunction => "as_value_function",

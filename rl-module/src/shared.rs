@@ -1,4 +1,4 @@
-//! Several modules with common parts in one struct.
+//! Modules that share parameters.
 
 mod context;
 mod per_module;
@@ -12,13 +12,14 @@ use rekindle_catalog::Distribution;
 use rekindle_core::{Batch, Erase, Erased, ErasedModule, Family};
 use rekindle_env::Buffer;
 
-use crate::{ModuleContext, Result};
+use crate::context::ModuleContext;
+use crate::error::Result;
 
 pub use context::SharedContext;
 pub use per_module::PerModule;
 pub(crate) use view::{PartOf, SharedView, build_views};
 
-/// The family of erased modules that share parameters.
+/// Marker of erased modules that share parameters for [`Erased`].
 #[derive(Debug, Clone, Copy)]
 pub enum SharedFamily {}
 
@@ -26,17 +27,17 @@ impl Family for SharedFamily {
     type Dyn = dyn SharedRLModule;
 }
 
-/// A boxed module that shares parameters; itself a Burn module.
+/// A boxed shared module of any type. It is itself a Burn module.
 pub type BoxSharedRLModule = Erased<SharedFamily>;
 
-/// Several modules that share parameters: a common encoder, a centralised critic.
+/// Several modules that share parameters, such as a common encoder or a centralized critic.
 ///
-/// RLlib's way to this is to override `MultiRLModule.setup()`. Here one struct owns every part
-/// once, and each pass is told for which module it runs. So a shared part has one copy, one
-/// gradient (the sum over the modules) and one optimizer state, by construction.
+/// In RLlib, one overrides `MultiRLModule.setup()` for it. Here, one struct owns every part once, and
+/// each pass takes the id of its module. A shared part therefore has one copy, one gradient (the sum
+/// over the modules) and one optimizer state.
 ///
-/// [`MultiRLModuleSpec::shared`](crate::MultiRLModuleSpec::shared) builds it; runners and
-/// objectives see an ordinary [`AnyRLModule`](crate::AnyRLModule) per id.
+/// [`MultiRLModuleSpec::shared`](crate::MultiRLModuleSpec::shared) builds it. Runners and learners
+/// see an ordinary [`AnyRLModule`](crate::AnyRLModule) per id.
 ///
 /// ```
 /// use burn::module::Module;
@@ -69,60 +70,60 @@ pub trait SharedRLModule: ErasedModule<SharedFamily> {
     /// Builds all parts for the modules of the context.
     ///
     /// # Errors
-    /// If a space or setting does not fit.
+    /// If the module does not support a space or setting.
     fn setup(cx: &SharedContext<'_>) -> Result<Self>
     where
         Self: Sized;
 
-    /// [`RLModule::forward_train`](crate::RLModule::forward_train) of one module.
+    /// Runs [`RLModule::forward_train`](crate::RLModule::forward_train) of one module.
     ///
     /// # Errors
-    /// If a column is missing or of another shape than the module was built for.
+    /// If a column is missing or has the wrong kind or shape.
     fn forward_train(&self, module_id: &str, batch: &Batch) -> Result<Batch>;
 
-    /// [`RLModule::forward_exploration`](crate::RLModule::forward_exploration) of one module.
+    /// Runs [`RLModule::forward_exploration`](crate::RLModule::forward_exploration) of one module.
     ///
     /// # Errors
-    /// As [`SharedRLModule::forward_train`].
+    /// The errors of [`SharedRLModule::forward_train`].
     fn forward_exploration(&self, module_id: &str, batch: &Batch) -> Result<Batch> {
         self.forward_train(module_id, batch)
     }
 
-    /// [`RLModule::forward_inference`](crate::RLModule::forward_inference) of one module.
+    /// Runs [`RLModule::forward_inference`](crate::RLModule::forward_inference) of one module.
     ///
     /// # Errors
-    /// As [`SharedRLModule::forward_train`].
+    /// The errors of [`SharedRLModule::forward_train`].
     fn forward_inference(&self, module_id: &str, batch: &Batch) -> Result<Batch> {
         self.forward_exploration(module_id, batch)
     }
 
-    /// [`RLModule::initial_state`](crate::RLModule::initial_state) of one module.
+    /// Returns [`RLModule::initial_state`](crate::RLModule::initial_state) of one module.
     ///
     /// # Errors
-    /// If the state cannot be made.
+    /// If the state cannot be created.
     fn initial_state(&self, _module_id: &str) -> Result<Option<Buffer>> {
         Ok(None)
     }
 
-    /// [`RLModule::max_seq_len`](crate::RLModule::max_seq_len) of one module.
+    /// Returns [`RLModule::max_seq_len`](crate::RLModule::max_seq_len) of one module.
     fn max_seq_len(&self, _module_id: &str) -> usize {
         20
     }
 
-    /// The modules as value functions, if they are.
+    /// Returns the modules as value functions, if they are.
     fn as_value_function(&self) -> Option<&dyn SharedValueFunction> {
         None
     }
 
-    /// Prefixes of the names of the parameters that an inference-only module lacks.
+    /// Returns prefixes of the names of the parameters that an inference-only module lacks.
     fn non_inference_attributes(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// The distribution that the actions of one module are drawn from; the catalog's by default.
+    /// Returns the action distribution of one module, by default the catalog's.
     ///
     /// # Errors
-    /// If the action space has no default distribution.
+    /// The errors of [`Catalog::action_distribution`](rekindle_catalog::Catalog::action_distribution).
     fn action_distribution(
         _module_id: &str,
         cx: &ModuleContext<'_>,
@@ -133,7 +134,8 @@ pub trait SharedRLModule: ErasedModule<SharedFamily> {
         Ok(cx.catalog().action_distribution(cx.action_space())?)
     }
 
-    /// The name that checkpoints record the type under. Override it to survive a renamed type.
+    /// Returns the name of the type in checkpoints. Override it so that checkpoints survive when the
+    /// type is renamed.
     fn type_name() -> String
     where
         Self: Sized,
@@ -144,16 +146,16 @@ pub trait SharedRLModule: ErasedModule<SharedFamily> {
 
 /// Modules that share parameters and estimate state values.
 ///
-/// A centralised critic is one network that reads the part of the observations that every module
-/// has; separate ones are a [`PerModule`].
+/// A centralized critic is one network that reads the common part of the observations. Separate
+/// critics are a [`PerModule`].
 pub trait SharedValueFunction {
-    /// [`ValueFunction::compute_values`](crate::ValueFunction::compute_values) of one module.
+    /// Runs [`ValueFunction::compute_values`](crate::ValueFunction::compute_values) of one module.
     ///
     /// # Shapes
     /// Observations `[B, …]`; embeddings `[B, features]`; result `[B]`.
     ///
     /// # Errors
-    /// If a column is missing or of another shape than the module was built for.
+    /// If a column is missing or has the wrong kind or shape.
     fn compute_values(
         &self,
         module_id: &str,

@@ -1,4 +1,4 @@
-//! How a module is built: type, spaces and settings.
+//! Specs: type, spaces and settings of a module.
 
 mod build;
 mod data;
@@ -12,19 +12,23 @@ use rekindle_env::Space;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::actor_critic::ActorCritic;
+use crate::any::AnyRLModule;
+use crate::context::ModuleContext;
+use crate::error::Result;
+use crate::module::RLModule;
+use crate::multi::MultiRLModuleSpec;
 use crate::registry::{self, Constructor, catalog_name};
 use crate::shared::PartOf;
-use crate::{
-    ActorCritic, AnyRLModule, ModuleContext, MultiRLModuleSpec, RLModule, Result, SharedRLModule,
-};
+use crate::shared::SharedRLModule;
 
 pub(crate) use build::seeded;
 use data::SpecData;
 
-/// What a module is built from: RLlib's `RLModuleSpec`.
+/// Type, spaces and settings of a module; RLlib's `RLModuleSpec`.
 ///
-/// Spaces may be left out when the spec goes into an algorithm: they are filled from the
-/// environment. Serialises as data; the module type and the catalog are recorded by name.
+/// An algorithm fills in missing spaces from the environment and missing settings from its
+/// configuration. A spec serializes as data, with the names of the module type and the catalog.
 ///
 /// ```
 /// use rekindle_env::Space;
@@ -48,6 +52,8 @@ pub struct RLModuleSpec {
     inference_only: bool,
     learner_only: bool,
     model_config: Value,
+    /// Whether the model config was filled in, and so serves other modules too.
+    is_config_filled: bool,
     catalog: (String, Arc<dyn Catalog>),
     load_state_path: Option<PathBuf>,
     part_of: Option<Arc<PartOf>>,
@@ -60,33 +66,36 @@ impl PartialEq for RLModuleSpec {
 }
 
 impl Default for RLModuleSpec {
-    /// The default [`ActorCritic`].
+    /// Creates the spec of an [`ActorCritic`].
     fn default() -> Self {
         Self::of::<ActorCritic>()
     }
 }
 
 impl RLModuleSpec {
-    /// The spec of a module type.
+    /// Creates the spec of a module type.
+    #[must_use]
     pub fn of<M: RLModule + Module + 'static>() -> Self {
         let constructor = Constructor::of::<M>();
         registry::register_constructor(M::type_name(), constructor.clone());
         Self::new(M::type_name(), constructor)
     }
 
-    /// The spec of one of the modules that share parameters in a `M`.
+    /// Creates the spec of one of the modules that share parameters in an `M`.
     ///
-    /// [`MultiRLModuleSpec::shared`] makes specs of this type; this is for one that is added to
-    /// them later.
+    /// [`MultiRLModuleSpec::shared`] creates the specs of all of them. Use this one to add another
+    /// module to them later.
+    #[must_use]
     pub fn of_shared<M: SharedRLModule + Module + 'static>() -> Self {
         let constructor = Constructor::of_shared::<M>();
         registry::register_constructor(M::type_name(), constructor.clone());
         Self::new(M::type_name(), constructor)
     }
 
-    /// The spec of a module that a closure builds; `name` is what checkpoints record.
+    /// Creates the spec of a module that a closure builds. Checkpoints record its `name`.
     ///
-    /// The closure is registered under `name` in this program, so that checkpoints restore here.
+    /// The closure is registered under `name`, so that this program can restore checkpoints. Another
+    /// program must call `from_fn` with the same name before it loads one.
     pub fn from_fn<M, F>(name: impl Into<String>, build: F) -> Self
     where
         M: RLModule + Module + 'static,
@@ -98,7 +107,8 @@ impl RLModuleSpec {
         Self::new(name, constructor)
     }
 
-    /// The spec of a module that was built.
+    /// Returns the spec of a built module.
+    #[must_use]
     pub fn from_module(module: &AnyRLModule) -> Self {
         module.spec().clone()
     }
@@ -112,13 +122,14 @@ impl RLModuleSpec {
             inference_only: false,
             learner_only: false,
             model_config: Value::Null,
+            is_config_filled: false,
             catalog: (catalog_name::<DefaultCatalog>(), Arc::new(DefaultCatalog)),
             load_state_path: None,
             part_of: None,
         }
     }
 
-    /// Sets the space of the observations as the module sees them.
+    /// Sets the space of the module's observations, after all connectors.
     #[must_use]
     pub fn observation_space(mut self, space: Space) -> Self {
         self.observation_space = Some(space);
@@ -132,85 +143,110 @@ impl RLModuleSpec {
         self
     }
 
-    /// Builds the module without the parts that only training needs.
+    /// Sets whether the module is built without the parts for training.
     #[must_use]
     pub fn inference_only(mut self, inference_only: bool) -> Self {
         self.inference_only = inference_only;
         self
     }
 
-    /// Keeps the module on learners and away from runners.
+    /// Sets whether the module exists on learners only, and not on runners.
     #[must_use]
     pub fn learner_only(mut self, learner_only: bool) -> Self {
         self.learner_only = learner_only;
         self
     }
 
-    /// Sets the model config: a `DefaultModelConfig`, or whatever the module's `setup` reads.
+    /// Sets the model config: a `DefaultModelConfig`, or the type that the module's `setup` reads.
+    /// Each setting must have an effect on the module.
     #[must_use]
     pub fn model_config(mut self, config: impl Serialize) -> Self {
-        // A value that does not serialise becomes a string that no module config accepts, so the
+        // A value that does not serialize becomes a string that no module accepts, so that the
         // mistake surfaces with the module's name when the module is built.
         self.model_config =
             serde_json::to_value(config).unwrap_or_else(|e| Value::String(e.to_string()));
+        self.is_config_filled = false;
         self
+    }
+
+    /// Sets the model config if none is set, to settings that serve other modules too. A setting
+    /// that has no effect with the spaces of this module is ignored if another module uses it.
+    ///
+    /// Algorithms fill in their `model` settings by it.
+    #[must_use]
+    pub fn fill_model_config(self, config: impl Serialize) -> Self {
+        if !self.model_config.is_null() {
+            return self;
+        }
+        let mut spec = self.model_config(config);
+        spec.is_config_filled = !spec.model_config.is_null();
+        spec
     }
 
     /// Sets the catalog, and registers it by its type name.
     #[must_use]
     pub fn catalog<C: Catalog + 'static>(mut self, catalog: C) -> Self {
-        self.catalog = (catalog_name::<C>(), registry::register_catalog(catalog));
+        self.catalog = (catalog_name::<C>(), registry::add_catalog(catalog));
         self
     }
 
-    /// Builds the module with the weights of a checkpoint: that of a module, alone or inside a
-    /// larger one. Strict, as [`AnyRLModule::load_state_dict`].
+    /// Sets a checkpoint whose weights the module starts with: the directory of a module, alone or
+    /// inside a larger checkpoint. Strict, as in [`Checkpointable::set_state`](rekindle_checkpoint::Checkpointable::set_state).
     ///
-    /// The spec of a built module has no such path: its weights are its own from then on.
+    /// The spec of a built module does not have this path.
     #[must_use]
     pub fn load_state_path(mut self, path: impl Into<PathBuf>) -> Self {
         self.load_state_path = Some(path.into());
         self
     }
 
-    /// The type name of the module.
+    /// Returns the type name of the module.
+    #[must_use]
     pub fn module(&self) -> &str {
         &self.module
     }
 
-    /// The observation space, if set.
+    /// Returns the observation space, if set.
+    #[must_use]
     pub fn get_observation_space(&self) -> Option<&Space> {
         self.observation_space.as_ref()
     }
 
-    /// The action space, if set.
+    /// Returns the action space, if set.
+    #[must_use]
     pub fn get_action_space(&self) -> Option<&Space> {
         self.action_space.as_ref()
     }
 
-    /// The model config; null if none was set.
+    /// Returns the model config; null if none is set.
+    #[must_use]
     pub fn get_model_config(&self) -> &Value {
         &self.model_config
     }
 
-    /// Where the first weights come from, if not from a random stream.
+    /// Returns the checkpoint with the first weights, if set.
+    #[must_use]
     pub fn get_load_state_path(&self) -> Option<&PathBuf> {
         self.load_state_path.as_ref()
     }
 
-    /// Whether the module is built without the parts that only training needs.
+    /// Whether the module is built without the parts for training.
+    #[must_use]
     pub fn is_inference_only(&self) -> bool {
         self.inference_only
     }
 
-    /// Whether the module is kept away from runners.
+    /// Whether the module exists on learners only.
+    #[must_use]
     pub fn is_learner_only(&self) -> bool {
         self.learner_only
     }
 
-    /// Takes from `other` what it sets (`override_existing`), or only what is unset here.
+    /// Takes over the settings of `other`: all that it sets (`override_existing`), or those that are
+    /// not set here.
     ///
-    /// With `override_existing` the type, the catalog and the flags are `other`'s too.
+    /// With `override_existing`, type, catalog and flags become those of `other`. Without, a model
+    /// config is taken over as by [`fill_model_config`](Self::fill_model_config).
     pub fn update(&mut self, other: &Self, override_existing: bool) {
         fn merge<T: Clone>(mine: &mut Option<T>, theirs: &Option<T>, replace: bool) {
             if theirs.is_some() && (replace || mine.is_none()) {
@@ -221,6 +257,7 @@ impl RLModuleSpec {
         merge(&mut self.action_space, &other.action_space, override_existing);
         if !other.model_config.is_null() && (override_existing || self.model_config.is_null()) {
             self.model_config.clone_from(&other.model_config);
+            self.is_config_filled = !override_existing || other.is_config_filled;
         }
         merge(&mut self.load_state_path, &other.load_state_path, override_existing);
         if override_existing {
@@ -233,12 +270,12 @@ impl RLModuleSpec {
         }
     }
 
-    /// Whether it is built together with others that share its parameters.
+    /// Whether the module is built together with others that share its parameters.
     pub(crate) fn is_shared_part(&self) -> bool {
         self.constructor.is_shared() && self.part_of.is_none()
     }
 
-    /// Gives it the type of another spec.
+    /// Replaces the module type by that of another spec.
     pub(crate) fn with_type_of(self, other: &Self) -> Self {
         let (module, constructor) = (other.module.clone(), other.constructor.clone());
         Self { module, constructor, part_of: None, ..self }
@@ -248,13 +285,13 @@ impl RLModuleSpec {
         &self.constructor
     }
 
-    /// The spec as a built module records it.
+    /// Returns the spec without the checkpoint of the first weights, as a built module records it.
     #[must_use]
     pub fn built(&self) -> Self {
         Self { load_state_path: None, ..self.clone() }
     }
 
-    /// The spec without the modules that share its parameters.
+    /// Returns the spec without the modules that share its parameters.
     pub(crate) fn alone(self) -> Self {
         Self { part_of: None, ..self }
     }
@@ -267,7 +304,8 @@ impl RLModuleSpec {
         self.part_of.as_deref()
     }
 
-    /// The spec as the only entry of a multi-module spec.
+    /// Returns a multi-module spec with this spec as its only entry.
+    #[must_use]
     pub fn as_multi_rl_module_spec(&self) -> MultiRLModuleSpec {
         MultiRLModuleSpec::from(self.clone())
     }

@@ -132,7 +132,10 @@ fn each_mistake_says_what_to_do() {
     assert!(typo.contains("unknown field `fcnet_hidden`"), "{typo}");
 
     let role = bc().require(Role::ValueFunction, "the PPO learner").unwrap_err().to_string();
-    assert!(role.contains("lacks the role ValueFunction, which the PPO learner needs"), "{role}");
+    assert!(
+        role.contains("lacks the role ValueFunction, which the PPO learner requires"),
+        "{role}"
+    );
     assert!(role.contains("RLModule::as_value_function"), "{role}");
 
     let column = bc().forward_train(&Batch::new()).unwrap_err().to_string();

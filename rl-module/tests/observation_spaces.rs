@@ -6,7 +6,7 @@ use burn::optim::GradientsParams;
 use burn::prelude::*;
 use proptest::prelude::*;
 use rekindle_catalog::{
-    BoxEncoder, Catalog, CatalogContext, MlpConfig, MlpEncoder, Result as CatalogResult,
+    BoxEncoder, Catalog, CatalogContext, MlpConfig, MlpEncoderConfig, Result as CatalogResult,
 };
 use rekindle_core::any_tensor::to_f32;
 use rekindle_core::host_batch::upload;
@@ -58,8 +58,8 @@ struct TenFeatures;
 
 impl Catalog for TenFeatures {
     fn build_encoder(&self, cx: CatalogContext<'_>, space: &Space) -> CatalogResult<BoxEncoder> {
-        let config = MlpConfig::new(space.flat_dim(), &[], Some(10));
-        Ok(BoxEncoder::new(MlpEncoder::new(&config, cx.builder)))
+        let config = MlpEncoderConfig::new(MlpConfig::new(space.flat_dim(), &[], Some(10)));
+        Ok(BoxEncoder::new(config.build(cx.builder)))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Recorded by `scripts/parity/record_recurrent.py` and `record_rllib.py`.
 
 use burn::prelude::*;
-use rekindle::catalog::{ModelBuilder, Recurrent, RecurrentConfig, RecurrentLayerType};
+use rekindle::catalog::{ModelBuilder, RecurrentConfig, RecurrentLayerType};
 use rekindle::core::weights::load_state_dict;
 use rekindle::prelude::*;
 use serde_json::json;
@@ -26,7 +26,7 @@ fn lstms_and_grus_have_the_outputs_states_and_gradients_of_pytorch() {
 
 fn check_layer(config: &RecurrentConfig, recorded: &Recorded) {
     let device = cpu().autodiff();
-    let rnn = Recurrent::new(config, &ModelBuilder::new(&device, Generator::from_seed(0)));
+    let rnn = config.build(&ModelBuilder::new(&device, Generator::from_seed(0)));
     let rnn = load_state_dict(&rnn, &recorded.part("state")).unwrap();
     let leaf = |name: &str| recorded.float::<3>(name, &device).require_grad();
 

@@ -59,8 +59,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     ) -> MultiRLModuleSpec {
         let multi_agent = self.multi_agent.clone().unwrap_or_default();
         let mut specs = multi_agent.rl_module_specs.unwrap_or_default();
-        let default = RLModuleSpec::default();
-        for spec in specs.rl_module_specs.values_mut().filter(|s| s.module() == default.module()) {
+        for spec in specs.rl_module_specs.values_mut() {
             *spec = self.complete(spec.clone());
         }
         for (id, (observations, actions)) in spaces {
@@ -120,17 +119,11 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self.complete(self.rl_module_spec.clone().unwrap_or_default())
     }
 
-    /// A spec with the model config that it leaves open: this configuration's, over the algorithm's
-    /// defaults for the default module.
+    /// Fills in the model config of a spec that has none: this configuration's, for the default
+    /// module over the algorithm's defaults.
     fn complete(&self, spec: RLModuleSpec) -> RLModuleSpec {
-        if !spec.get_model_config().is_null() {
-            return spec;
-        }
-        if spec.module() == RLModuleSpec::default().module() {
-            let mut config = T::default_model_config();
-            config.extend(self.model_config.clone());
-            return spec.model_config(config);
-        }
-        if self.model_config.is_empty() { spec } else { spec.model_config(&self.model_config) }
+        let is_default = spec.module() == RLModuleSpec::default().module();
+        let config = if is_default { self.model_config() } else { self.model_config.clone() };
+        if config.is_empty() { spec } else { spec.fill_model_config(config) }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use burn::prelude::Tensor;
+use burn::prelude::{Device, Tensor};
+use rekindle_catalog::Distribution;
 use rekindle_core::{Batch, Columns, ModuleId};
 use rekindle_env_runner::Rollout;
 use rekindle_learner::ops::{explained_variance, gae, returns_to_go, standardize};
@@ -109,6 +110,14 @@ impl Objective for PpoObjective {
 
     fn required_roles(&self) -> Vec<Role> {
         if self.config.use_critic { vec![Role::ValueFunction] } else { Vec::new() }
+    }
+
+    /// The loss has an entropy bonus and a KL penalty.
+    fn check_distribution(&self, distribution: &dyn Distribution, device: &Device) -> Result<()> {
+        let inputs = Tensor::<2>::zeros([1, distribution.required_input_dim()], device);
+        distribution.entropy(inputs.clone())?;
+        distribution.kl(inputs.clone(), inputs)?;
+        Ok(())
     }
 
     fn add_module(&mut self, module_id: &str) {

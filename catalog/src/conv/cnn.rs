@@ -6,29 +6,34 @@ use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 
 use super::{ConvFilter, validate_filters};
-use crate::{Activation, CatalogError, ComputeDType, Initializer, ModelBuilder, Result};
+use crate::activation::Activation;
+use crate::builder::ModelBuilder;
+use crate::error::{CatalogError, Result};
+use crate::initializer::Initializer;
+use crate::precision::ComputeDType;
 
-/// What a [`Cnn`] is made of; RLlib's `CNNEncoderConfig`.
+/// Settings of a [`Cnn`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct CnnConfig {
     /// Height, width and channels of the images.
     pub input_dims: [usize; 3],
-    /// One layer each.
+    /// Layers, in order.
     pub filters: Vec<ConvFilter>,
-    /// Applied after each layer.
+    /// Activation after each layer.
     pub activation: Activation,
-    /// Whether each layer is normalised over its channels before its activation.
+    /// Whether each layer is normalized over its channels before its activation.
     pub use_layernorm: bool,
-    /// Weights of the layers.
+    /// Initial weights of the layers.
     pub weights: Initializer,
-    /// Biases of the layers.
+    /// Initial biases of the layers.
     pub bias: Initializer,
-    /// What the convolutions compute in.
+    /// Number format of the convolutions.
     pub compute_dtype: ComputeDType,
 }
 
 impl CnnConfig {
-    /// Layers with ReLU, initialised as PyTorch does.
+    /// Creates a configuration with ReLU after each layer, initialized as PyTorch does.
+    #[must_use]
     pub fn new(input_dims: [usize; 3], filters: &[ConvFilter]) -> Self {
         Self {
             input_dims,
@@ -41,11 +46,11 @@ impl CnnConfig {
         }
     }
 
-    /// Height, width and channels of the last layer.
+    /// Returns height, width and channels of the last layer.
     ///
     /// # Errors
-    /// [`CatalogError::InvalidConfig`] without filters, for a zero in one, or if a kernel without
-    /// padding is larger than what it reads.
+    /// [`CatalogError::InvalidConfig`] if there are no filters, if a filter contains a zero, or if
+    /// a kernel without padding is larger than its input.
     pub fn output_dims(&self) -> Result<[usize; 3]> {
         validate_filters("conv_filters", &self.filters)?;
         let [height, width, channels] = self.input_dims;
@@ -64,11 +69,32 @@ impl CnnConfig {
         }
         Ok([size[0], size[1], channels])
     }
+
+    /// Builds the network, with parameters drawn from the builder's stream.
+    ///
+    /// # Errors
+    /// The errors of [`output_dims`](Self::output_dims), and [`CatalogError::InvalidConfig`] if the
+    /// device does not support `compute_dtype`.
+    pub fn build(&self, builder: &ModelBuilder) -> Result<Cnn> {
+        self.output_dims()?;
+        self.compute_dtype.check("conv_compute_dtype", builder.device())?;
+        let mut channels = self.input_dims[2];
+        let (mut layers, mut norms) = (Vec::new(), Vec::new());
+        for filter in &self.filters {
+            layers.push(builder.conv2d(channels, filter, &self.weights, &self.bias));
+            if self.use_layernorm {
+                norms.push(builder.layer_norm(filter.out_channels));
+            }
+            channels = filter.out_channels;
+        }
+        let (activation, compute_dtype) = (self.activation, self.compute_dtype);
+        Ok(Cnn { layers, norms, activation, compute_dtype })
+    }
 }
 
-/// Convolutions, each followed by an optional normalisation and an activation, then flattened.
+/// Convolutions, each followed by an optional normalization and an activation, then flattened.
 ///
-/// Images come and go channels-last, as Gymnasium has them; the weights are PyTorch's
+/// Images have their channels last, as in Gymnasium. Weights have PyTorch's layout
 /// `[out_channels, in_channels, kernel height, kernel width]`.
 ///
 /// # Shapes
@@ -85,26 +111,11 @@ pub struct Cnn {
 }
 
 impl Cnn {
-    pub(crate) fn new(config: &CnnConfig, builder: &ModelBuilder) -> Result<Self> {
-        config.output_dims()?;
-        config.compute_dtype.check("conv_compute_dtype", builder.device())?;
-        let mut channels = config.input_dims[2];
-        let (mut layers, mut norms) = (Vec::new(), Vec::new());
-        for filter in &config.filters {
-            layers.push(builder.conv2d(channels, filter, &config.weights, &config.bias));
-            if config.use_layernorm {
-                norms.push(builder.layer_norm(filter.out_channels));
-            }
-            channels = filter.out_channels;
-        }
-        let (activation, compute_dtype) = (config.activation, config.compute_dtype);
-        Ok(Self { layers, norms, activation, compute_dtype })
-    }
-
     /// Applies all layers.
     ///
     /// # Shapes
     /// `[B, height, width, channels]` to `[B, features]`.
+    #[must_use]
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         match self.compute_dtype {
             ComputeDType::F32 => self.convolve(&self.layers, images),
@@ -117,7 +128,7 @@ impl Cnn {
         for (index, layer) in layers.iter().enumerate() {
             x = layer.forward(x);
             if let Some(norm) = self.norms.get(index) {
-                // Means and variances of few bits are no help.
+                // Keep means and variances in full precision.
                 let whole = ComputeDType::F32.convert(channels_last(x));
                 x = self.compute_dtype.convert(channels_first(norm.forward(whole)));
             }
@@ -154,7 +165,7 @@ mod tests {
         let filters =
             [ConvFilter::new(8, 4, 2), ConvFilter { kernel: [3, 2], ..ConvFilter::new(5, 3, 1) }];
         let config = CnnConfig { use_layernorm: true, ..CnnConfig::new([10, 9, 4], &filters) };
-        let cnn = builder().cnn(&config).unwrap();
+        let cnn = config.build(&builder()).unwrap();
         let weights = state_dict(&cnn).unwrap();
         let shape = |name: &str| weights[name].shape().to_vec();
         assert_eq!(weights.len(), 8);
@@ -174,7 +185,7 @@ mod tests {
             ([9, 12, 2], ConvFilter::new(3, 4, 2).valid()),
         ] {
             let config = CnnConfig::new(size, &[filter]);
-            let cnn = builder().cnn(&config).unwrap();
+            let cnn = config.build(&builder()).unwrap();
             let images = Tensor::zeros([2, size[0], size[1], size[2]], &Device::flex());
             let features = config.output_dims().unwrap().iter().product::<usize>();
             assert_eq!(cnn.forward(images).dims(), [2, features], "{size:?} {filter:?}");
@@ -190,7 +201,7 @@ mod tests {
             ..CnnConfig::new([2, 2, 1], &[ConvFilter::new(1, 2, 1)])
         };
         let image = Tensor::<1>::from_floats([1.0, 2.0, 4.0, 8.0], &Device::flex());
-        let out = builder().cnn(&config).unwrap().forward(image.reshape([1, 2, 2, 1]));
+        let out = config.build(&builder()).unwrap().forward(image.reshape([1, 2, 2, 1]));
         assert_eq!(to_f32(out).unwrap(), [15.0, 10.0, 12.0, 8.0]);
     }
 
@@ -202,7 +213,7 @@ mod tests {
             ..CnnConfig::new([1, 2, 1], &[ConvFilter::new(2, 1, 1)])
         };
         let image = Tensor::<1>::from_floats([3.0, 5.0], &Device::flex());
-        let out = builder().cnn(&config).unwrap().forward(image.reshape([1, 1, 2, 1]));
+        let out = config.build(&builder()).unwrap().forward(image.reshape([1, 1, 2, 1]));
         assert_eq!(to_f32(out).unwrap(), [3.0, 3.0, 5.0, 5.0]);
     }
 
@@ -214,7 +225,7 @@ mod tests {
             ..CnnConfig::new([3, 3, 2], &[ConvFilter::new(4, 3, 1)])
         };
         let images = Tensor::<1, Int>::arange(0..18, &Device::flex()).float() * 100.0;
-        let out = builder().cnn(&config).unwrap().forward(images.reshape([1, 3, 3, 2]));
+        let out = config.build(&builder()).unwrap().forward(images.reshape([1, 3, 3, 2]));
         for pixel in to_f32(out).unwrap().chunks(4) {
             assert!(pixel.iter().sum::<f32>().abs() < 1e-4, "{pixel:?}");
         }
@@ -233,10 +244,8 @@ mod tests {
                     use_layernorm,
                     ..CnnConfig::new([6, 6, 4], &filters)
                 };
-                let cnn = ModelBuilder::new(&device, Generator::from_seed(0))
-                    .cnn(&config)
-                    .unwrap()
-                    .train();
+                let builder = ModelBuilder::new(&device, Generator::from_seed(0));
+                let cnn = config.build(&builder).unwrap().train();
                 let out = cnn.forward(images.clone());
                 let gradients = out.clone().square().mean().backward();
                 let weight = cnn.layers[0].weight.val();
@@ -261,10 +270,11 @@ mod tests {
     #[test]
     fn kernels_that_exceed_their_image_say_which_and_what_to_do() {
         let filters = [ConvFilter::new(8, 4, 2).valid(), ConvFilter::new(8, 4, 2).valid()];
-        let message = builder().cnn(&CnnConfig::new([8, 8, 1], &filters)).unwrap_err().to_string();
+        let message =
+            CnnConfig::new([8, 8, 1], &filters).build(&builder()).unwrap_err().to_string();
         assert!(message.contains("`conv_filters` is [[8,4,2,\"valid\"]"), "{message}");
         assert!(message.contains("layer 1 exceeds the 3x3 image"), "{message}");
-        let message = builder().cnn(&CnnConfig::new([8, 8, 1], &[])).unwrap_err().to_string();
+        let message = CnnConfig::new([8, 8, 1], &[]).build(&builder()).unwrap_err().to_string();
         assert!(message.contains("at least one filter"), "{message}");
     }
 }

@@ -7,31 +7,35 @@ use burn::prelude::*;
 
 use super::cnn::{channels_first, channels_last};
 use super::{ConvFilter, ConvPadding, validate_filters};
-use crate::{Activation, CatalogError, Initializer, ModelBuilder, Result};
+use crate::activation::Activation;
+use crate::builder::ModelBuilder;
+use crate::error::{CatalogError, Result};
+use crate::initializer::Initializer;
 
 /// What a [`CnnTransposeHead`] is made of; RLlib's `CNNTransposeHeadConfig`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CnnTransposeHeadConfig {
-    /// Features in.
+    /// Number of input features.
     pub input_dim: usize,
-    /// Height, width and channels of the image that the dense layer makes of them.
+    /// Height, width and channels of the dense layer's output.
     pub initial_image_dims: [usize; 3],
-    /// One transposed convolution each; the stride multiplies height and width.
+    /// Transposed convolutions, in order. The stride multiplies height and width.
     pub filters: Vec<ConvFilter>,
-    /// Whether layers but the last have a bias; the last always has one.
+    /// Whether all layers except the last have a bias. The last layer always has one.
     pub use_bias: bool,
-    /// Applied after each layer but the last.
+    /// Activation after each layer except the last.
     pub activation: Activation,
-    /// Whether each layer but the last is normalised over its channels before its activation.
+    /// Whether each layer except the last is normalized over its channels before its activation.
     pub use_layernorm: bool,
-    /// Weights of all layers.
+    /// Initial weights of all layers.
     pub weights: Initializer,
-    /// Biases of all layers.
+    /// Initial biases of all layers.
     pub bias: Initializer,
 }
 
 impl CnnTransposeHeadConfig {
-    /// Layers with ReLU and biases, initialised as PyTorch does.
+    /// Creates a configuration with ReLU and biases, initialized as PyTorch does.
+    #[must_use]
     pub fn new(input_dim: usize, initial_image_dims: [usize; 3], filters: &[ConvFilter]) -> Self {
         Self {
             input_dim,
@@ -45,7 +49,8 @@ impl CnnTransposeHeadConfig {
         }
     }
 
-    /// Height, width and channels of the image.
+    /// Returns height, width and channels of the final image.
+    #[must_use]
     pub fn output_dims(&self) -> [usize; 3] {
         let multiply = |[height, width, _]: [usize; 3], filter: &ConvFilter| {
             [height * filter.stride[0], width * filter.stride[1], filter.out_channels]
@@ -53,13 +58,38 @@ impl CnnTransposeHeadConfig {
         self.filters.iter().fold(self.initial_image_dims, multiply)
     }
 
+    /// Builds the layers, with parameters drawn from the builder's stream.
+    ///
+    /// # Errors
+    /// [`CatalogError::InvalidConfig`] if there are no filters, or if a filter has a zero, "valid"
+    /// padding or a kernel shorter than its stride.
+    pub fn build(&self, builder: &ModelBuilder) -> Result<CnnTransposeHead> {
+        self.validate()?;
+        let (weights, bias) = (&self.weights, &self.bias);
+        let pixels = self.initial_image_dims.iter().product();
+        let dense = builder.linear(self.input_dim, pixels, weights, bias);
+        let mut channels = self.initial_image_dims[2];
+        let (mut layers, mut norms) = (Vec::new(), Vec::new());
+        for (index, filter) in self.filters.iter().enumerate() {
+            let last = index + 1 == self.filters.len();
+            let bias = (last || self.use_bias).then_some(bias);
+            layers.push(builder.conv_transpose2d(channels, filter, weights, bias));
+            if self.use_layernorm && !last {
+                norms.push(builder.layer_norm(filter.out_channels));
+            }
+            channels = filter.out_channels;
+        }
+        let (activation, initial_image_dims) = (self.activation, self.initial_image_dims);
+        Ok(CnnTransposeHead { dense, layers, norms, activation, initial_image_dims })
+    }
+
     fn validate(&self) -> Result<()> {
         validate_filters("filters", &self.filters)?;
         let short = |f: &ConvFilter| f.kernel[0] < f.stride[0] || f.kernel[1] < f.stride[1];
         let constraint = if self.filters.iter().any(|f| f.padding == ConvPadding::Valid) {
-            "a transposed convolution has \"same\" padding here"
+            "transposed convolutions support \"same\" padding only"
         } else if self.filters.iter().any(short) {
-            "a kernel shorter than its stride leaves pixels that nothing is written to"
+            "a kernel shorter than its stride would leave pixels unwritten"
         } else {
             return Ok(());
         };
@@ -71,10 +101,10 @@ impl CnnTransposeHeadConfig {
     }
 }
 
-/// A dense layer that makes a small image, and transposed convolutions that enlarge it.
+/// A dense layer whose output is a small image, and transposed convolutions that enlarge it.
 ///
-/// The decoder of world models such as DreamerV3's (Hafner et al., 2023). The last layer is linear
-/// and its output is shifted by 0.5, the middle of the pixels of an image scaled to `[0, 1]`.
+/// The decoder of world models such as DreamerV3's (Hafner et al., 2023). The last layer is linear.
+/// Its output is shifted by 0.5, the middle of pixels in `[0, 1]`.
 ///
 /// # Shapes
 /// `[B, input_dim]` to `[B, height, width, channels]`.
@@ -90,35 +120,11 @@ pub struct CnnTransposeHead {
 }
 
 impl CnnTransposeHead {
-    /// Builds the layers.
-    ///
-    /// # Errors
-    /// [`CatalogError::InvalidConfig`] without filters, or if one has a zero, "valid" padding or a
-    /// kernel shorter than its stride.
-    pub fn new(config: &CnnTransposeHeadConfig, builder: &ModelBuilder) -> Result<Self> {
-        config.validate()?;
-        let (weights, bias) = (&config.weights, &config.bias);
-        let pixels = config.initial_image_dims.iter().product();
-        let dense = builder.linear(config.input_dim, pixels, weights, bias);
-        let mut channels = config.initial_image_dims[2];
-        let (mut layers, mut norms) = (Vec::new(), Vec::new());
-        for (index, filter) in config.filters.iter().enumerate() {
-            let last = index + 1 == config.filters.len();
-            let bias = (last || config.use_bias).then_some(bias);
-            layers.push(builder.conv_transpose2d(channels, filter, weights, bias));
-            if config.use_layernorm && !last {
-                norms.push(builder.layer_norm(filter.out_channels));
-            }
-            channels = filter.out_channels;
-        }
-        let (activation, initial_image_dims) = (config.activation, config.initial_image_dims);
-        Ok(Self { dense, layers, norms, activation, initial_image_dims })
-    }
-
-    /// The images.
+    /// Decodes features into images.
     ///
     /// # Shapes
     /// `[B, input_dim]` to `[B, height, width, channels]`.
+    #[must_use]
     pub fn forward(&self, features: Tensor<2>) -> Tensor<4> {
         let [height, width, channels] = self.initial_image_dims;
         let rows = features.dims()[0];
@@ -137,10 +143,10 @@ impl CnnTransposeHead {
     }
 }
 
-/// A transposed convolution with "same" padding: each side becomes side · stride.
+/// Applies a transposed convolution with "same" padding: each side becomes side · stride.
 ///
-/// Without padding a side becomes (side − 1) · stride + kernel. Of the kernel − stride pixels that
-/// are too many, the smaller half is cut at the top and left. That equals spreading the image with
+/// Without padding a side becomes (side − 1) · stride + kernel. The surplus of kernel − stride
+/// pixels is cut off, its smaller half at the top and left. This equals spreading the image with
 /// zeros and convolving it with the larger half of the padding at the top and left.
 fn upscale(layer: &ConvTranspose2d, x: Tensor<4>) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
@@ -185,7 +191,7 @@ mod tests {
                             ..CnnTransposeHeadConfig::new(input_dim, [4, 4, 96], filters)
                         };
                         assert_eq!(config.output_dims(), [height, width, channels]);
-                        let head = CnnTransposeHead::new(&config, &builder()).unwrap();
+                        let head = config.build(&builder()).unwrap();
                         let hidden = filters.len() - 1;
                         let norms = if use_layernorm { 2 * hidden } else { 0 };
                         let biases = if use_bias { hidden } else { 0 };
@@ -209,7 +215,7 @@ mod tests {
             bias: Initializer::Zeros,
             ..CnnTransposeHeadConfig::new(1, [4, 1, 1], &[filter])
         };
-        let head = CnnTransposeHead::new(&config, &builder()).unwrap();
+        let head = config.build(&builder()).unwrap();
         let images = head.forward(Tensor::ones([1, 1], &Device::flex()));
         assert_eq!(images.dims(), [1, 8, 1, 1]);
         // The full result counts the pixels that reach each place: 1 1 2 2 3 2 3 2 2 1 1.
@@ -219,19 +225,19 @@ mod tests {
     #[test]
     fn a_stride_of_one_keeps_the_size() {
         let config = CnnTransposeHeadConfig::new(3, [5, 4, 2], &[ConvFilter::new(2, 3, 1)]);
-        let head = CnnTransposeHead::new(&config, &builder()).unwrap();
+        let head = config.build(&builder()).unwrap();
         assert_eq!(head.forward(Tensor::ones([1, 3], &Device::flex())).dims(), [1, 5, 4, 2]);
     }
 
     #[test]
-    fn filters_that_mean_nothing_here_are_refused() {
+    fn filters_that_a_transposed_convolution_cannot_have_are_refused() {
         for (filter, expected) in [
-            (ConvFilter::new(1, 4, 2).valid(), "has \"same\" padding here"),
+            (ConvFilter::new(1, 4, 2).valid(), "support \"same\" padding only"),
             (ConvFilter::new(1, 1, 2), "a kernel shorter than its stride"),
             (ConvFilter::new(0, 4, 2), "at least 1"),
         ] {
             let config = CnnTransposeHeadConfig::new(3, [4, 4, 2], &[filter]);
-            let message = CnnTransposeHead::new(&config, &builder()).unwrap_err().to_string();
+            let message = config.build(&builder()).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         }
     }

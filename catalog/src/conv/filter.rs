@@ -2,22 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CatalogError, Result};
+use crate::error::{CatalogError, Result};
 
-/// How the border of an image is treated.
+/// Padding of an image before a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ConvPadding {
-    /// Zeros around the image, so that each side becomes ⌈side / stride⌉; of an odd number of
-    /// zeros, the larger half goes to the bottom and right (TensorFlow's rule).
+    /// Zeros around the image, so that each side becomes ⌈side / stride⌉. If the number of zeros
+    /// is odd, the larger half goes to the bottom and right, as in TensorFlow.
     #[default]
     Same,
     /// No zeros: each side becomes ⌊(side − kernel) / stride⌋ + 1.
     Valid,
 }
 
-/// One convolutional layer, as RLlib writes it: `[out_channels, kernel, stride]`, with an optional
-/// fourth `"same"` (the default) or `"valid"`. Kernel and stride are numbers or `[height, width]`.
+/// One convolutional layer.
+///
+/// Serialized as in RLlib: `[out_channels, kernel, stride]`, with an optional fourth element
+/// `"same"` (the default) or `"valid"`. Kernel and stride are numbers or `[height, width]`.
 ///
 /// ```
 /// use rekindle_catalog::ConvFilter;
@@ -30,30 +33,33 @@ pub enum ConvPadding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Repr", into = "Repr")]
 pub struct ConvFilter {
-    /// Channels out.
+    /// Number of output channels.
     pub out_channels: usize,
     /// Height and width of the kernel.
     pub kernel: [usize; 2],
     /// Vertical and horizontal stride.
     pub stride: [usize; 2],
-    /// How the border is treated.
+    /// Padding of the image.
     pub padding: ConvPadding,
 }
 
 impl ConvFilter {
-    /// A square kernel with "same" padding.
+    /// Creates a layer with a square kernel and "same" padding.
+    #[must_use]
     pub fn new(out_channels: usize, kernel: usize, stride: usize) -> Self {
         let padding = ConvPadding::Same;
         Self { out_channels, kernel: [kernel; 2], stride: [stride; 2], padding }
     }
 
-    /// The same layer without padding.
+    /// Returns the layer without padding.
     #[must_use]
     pub fn valid(self) -> Self {
         Self { padding: ConvPadding::Valid, ..self }
     }
 
-    /// Height and width after the layer; `None` if a kernel without padding exceeds the image.
+    /// Returns height and width after the layer; `None` if a kernel without padding exceeds the
+    /// image.
+    #[must_use]
     pub fn output_size(&self, [height, width]: [usize; 2]) -> Option<[usize; 2]> {
         let side = |side: usize, axis: usize| match self.padding {
             ConvPadding::Same => Some(side.div_ceil(self.stride[axis])),
@@ -65,10 +71,10 @@ impl ConvFilter {
     }
 }
 
-/// Checks that there are filters and that none of their numbers is zero.
+/// Checks that there is a filter and that no filter contains a zero.
 ///
 /// # Errors
-/// [`CatalogError::InvalidConfig`] naming `field`.
+/// [`CatalogError::InvalidConfig`] that names `field`.
 pub(crate) fn validate_filters(field: &'static str, filters: &[ConvFilter]) -> Result<()> {
     let zero = |f: &ConvFilter| f.out_channels == 0 || [f.kernel, f.stride].concat().contains(&0);
     let constraint = if filters.is_empty() {
@@ -82,11 +88,11 @@ pub(crate) fn validate_filters(field: &'static str, filters: &[ConvFilter]) -> R
     Err(CatalogError::InvalidConfig { field, value, constraint: constraint.into() })
 }
 
-/// The filters for images of this height and width.
+/// Returns the default filters for images of a height and width.
 ///
-/// The sizes of RLlib's table (96, 84, 64, 42 and 10 squared) get RLlib's filters. Any other image
-/// is treated as the 64 × 64 one: kernels of 4 with stride 2 and 16, 32, 64, then 128 channels,
-/// until no side is longer than 4. An image which is that small gets one 3 × 3 layer of 16.
+/// The sizes in RLlib's table (96, 84, 64, 42 and 10 squared) get RLlib's filters. All other images
+/// follow the pattern of 64 × 64: kernels of 4 with stride 2 and 16, 32, 64, then 128 channels,
+/// until no side is longer than 4. Images of at most 4 × 4 get one 3 × 3 layer with 16 channels.
 pub(crate) fn default_filters(size: [usize; 2]) -> Vec<ConvFilter> {
     let table: &[(usize, usize, usize)] = match size {
         [96, 96] => &[(16, 8, 4), (32, 4, 2), (256, 11, 2)],
@@ -115,7 +121,7 @@ fn halving_filters([height, width]: [usize; 2]) -> Vec<ConvFilter> {
     filters
 }
 
-/// The serialised form; the padding is left out where it is the default.
+/// Serialized form of a filter. The default padding is omitted.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(
     untagged,

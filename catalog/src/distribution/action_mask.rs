@@ -1,21 +1,22 @@
-//! Actions that are not allowed in a state.
+//! Action masks.
 
 use burn::prelude::*;
 
-/// Masks actions by adding `log(mask)`, at least float-min, to their logits.
+/// Masks actions by adding `log(mask)` to their logits, bounded below by float-min.
 ///
-/// A masked action has probability 0: it is never drawn, never the deterministic choice, and adds
-/// nothing to entropies, divergences and gradients. Float-min in place of −∞ keeps gradients
-/// finite. Acting fails with [`CatalogError::AllMasked`](crate::CatalogError::AllMasked) where no
-/// action is left.
+/// A masked action has probability 0. It is never drawn, never the deterministic choice, and
+/// contributes nothing to entropies, divergences and gradients. Float-min instead of −∞ keeps
+/// gradients finite. Acting fails with [`CatalogError::AllMasked`](crate::CatalogError::AllMasked)
+/// if all actions are masked.
 ///
-/// This is the idiom of RLlib's action-masking example; a module calls it on the logits it puts
-/// out, with the mask it finds in its observation.
+/// A module calls it on its logits, with the mask from its observation, as in RLlib's example of
+/// action masking.
 ///
 /// # Shapes
-/// `logits` and `mask` `[B, n]`, 1 for an allowed action and 0 for a masked one; result `[B, n]`.
+/// `logits` and `mask`: `[B, n]`, 1 for an allowed action and 0 for a masked one; result `[B, n]`.
+#[must_use]
 pub fn mask_logits(logits: Tensor<2>, mask: Tensor<2>) -> Tensor<2> {
-    // The sum is bounded again because a very negative logit would take it to −∞.
+    // The sum is bounded again, because a very negative logit would make it −∞.
     (logits + mask.detach().log().clamp_min(f32::MIN)).clamp_min(f32::MIN)
 }
 
@@ -26,7 +27,7 @@ mod tests {
     use rekindle_env::{Buffer, Space};
 
     use super::*;
-    use crate::{Catalog, DefaultCatalog};
+    use crate::catalog::{Catalog, DefaultCatalog};
 
     fn masked(logits: [f32; 4], mask: [f32; 4], device: &Device) -> Tensor<2> {
         mask_logits(Tensor::from_floats([logits], device), Tensor::from_floats([mask], device))

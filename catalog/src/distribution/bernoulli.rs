@@ -6,32 +6,36 @@ use rekindle_core::{Column, Generator};
 use rekindle_env::{MultiBinary, Row, RowMut};
 
 use super::logits::LOG_ZERO;
-use super::{Distribution, check_inputs, check_row, float_actions, row_log_sigmoid};
-use crate::Result;
+use super::{
+    Distribution, check_inputs, check_logit_row, check_row, float_actions, row_log_sigmoid,
+};
+use crate::error::Result;
 
-/// Independent bits; inputs are their logits, `ln(p/(1 − p))` for the probability `p` of a 1.
+/// Independent bits. The inputs are their logits, `ln(p/(1 − p))` for the probability `p` of a 1.
 ///
-/// Log-probabilities, entropies and divergences are sums over the bits. All go through
-/// `log σ(±logit)`, never through the logarithm of a rounded probability.
+/// Log-probabilities, entropies and divergences are sums over the bits. They are computed from
+/// `log σ(±logit)`, never from the logarithm of a rounded probability. A bit whose logit is −∞ is
+/// masked: it is always 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bernoulli {
     n: usize,
 }
 
 impl Bernoulli {
-    /// The distribution over a `MultiBinary` space.
+    /// Creates the distribution over a `MultiBinary` space.
+    #[must_use]
     pub fn new(space: &MultiBinary) -> Self {
         Self { n: space.n() }
     }
 
-    /// Fills an action with the bit that `choose` gives for each logit.
+    /// Fills an action with the result of `choose` for each logit.
     fn fill(
         &self,
         inputs: &[f32],
         action: RowMut<'_>,
         mut choose: impl FnMut(f32) -> bool,
     ) -> Result<()> {
-        check_inputs(self, inputs.len())?;
+        check_logit_row(self, inputs)?;
         let action = action.bytes_mut()?;
         check_row(self, self.n, action.len())?;
         action.iter_mut().zip(inputs).for_each(|(bit, logit)| *bit = choose(*logit).into());
@@ -39,7 +43,7 @@ impl Bernoulli {
     }
 }
 
-/// `log σ(x)`, the log-probability of a bit, [`LOG_ZERO`] where it is impossible.
+/// Computes `log σ(x)`, the log-probability of a bit, [`LOG_ZERO`] for an impossible one.
 fn log_sigmoid(logits: Tensor<2>) -> Tensor<2> {
     activation::log_sigmoid(logits).clamp_min(LOG_ZERO)
 }
@@ -57,13 +61,13 @@ impl Distribution for Bernoulli {
         self.fill(inputs, action, |logit| rng.random() < 1.0 / (1.0 + (-f64::from(logit)).exp()))
     }
 
-    /// A bit is 1 where that is more probable than 0.
+    /// A bit is 1 if that is more probable than 0.
     fn deterministic(&self, inputs: &[f32], action: RowMut<'_>) -> Result<()> {
         self.fill(inputs, action, |logit| logit > 0.0)
     }
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {
-        check_inputs(self, inputs.len())?;
+        check_logit_row(self, inputs)?;
         let bits = action.bytes()?;
         check_row(self, self.n, bits.len())?;
         let signed = bits.iter().zip(inputs).map(|(bit, l)| if *bit == 0 { -l } else { *l });
@@ -72,7 +76,7 @@ impl Distribution for Bernoulli {
 
     fn logp(&self, inputs: Tensor<2>, actions: &Column) -> Result<Tensor<1>> {
         check_inputs(self, inputs.dims()[1])?;
-        // Bits are floats on a device: 0 turns the sign of a logit, 1 keeps it.
+        // Bits are floats on a device: 0 flips the sign of a logit, 1 keeps it.
         let signs = float_actions(self, actions, inputs.dims())? * 2.0 - 1.0;
         Ok(log_sigmoid(inputs * signs).sum_dim(1).squeeze_dim(1))
     }

@@ -6,9 +6,9 @@ use rekindle_core::{Column, Generator};
 use rekindle_env::{Discrete, Row, RowMut};
 
 use super::{Distribution, categorical_terms, check_actions, check_inputs, logits};
-use crate::{CatalogError, Result};
+use crate::error::{CatalogError, Result};
 
-/// A categorical distribution given by unnormalised log-probabilities (logits).
+/// A categorical distribution. The inputs are unnormalized log-probabilities (logits).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Categorical {
     n: usize,
@@ -16,19 +16,20 @@ pub struct Categorical {
 }
 
 impl Categorical {
-    /// The distribution over a `Discrete` space.
+    /// Creates the distribution over a `Discrete` space.
+    #[must_use]
     pub fn new(space: &Discrete) -> Self {
         Self { n: space.n(), start: space.start() }
     }
 
-    /// Drawn actions as one-hot vectors with the gradient of the softmax: the straight-through
-    /// estimator (Bengio, Léonard and Courville, 2013), RLlib's `rsample`.
+    /// Returns drawn actions as one-hot vectors with the gradient of the softmax: the
+    /// straight-through estimator (Bengio, Léonard and Courville, 2013), RLlib's `rsample`.
     ///
     /// # Shapes
     /// `inputs`: `[B, n]`; `actions`: `[B]`; result `[B, n]`.
     ///
     /// # Errors
-    /// If the number of inputs or rows does not fit.
+    /// [`CatalogError::InputDim`] or [`CatalogError::ActionShape`] if a shape is wrong.
     pub fn rsample(&self, inputs: Tensor<2>, actions: Tensor<1, Int>) -> Result<Tensor<2>> {
         let [rows, found] = inputs.dims();
         check_inputs(self, found)?;
@@ -38,7 +39,7 @@ impl Categorical {
         Ok(one_hot + probs.clone() - probs.detach())
     }
 
-    /// The index of an action among the logits.
+    /// Returns the index of an action among the logits.
     fn index(&self, action: i64) -> Result<usize> {
         usize::try_from(action - self.start).ok().filter(|&i| i < self.n).ok_or_else(|| {
             CatalogError::Env(rekindle_env::EnvError::InvalidAction {
@@ -193,11 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn logits_that_are_no_numbers_are_named() {
+    fn logits_that_are_not_finite_are_named() {
         let mut action = Buffer::zeros(&Space::discrete(3).unwrap(), 1);
         for bad in [f32::NAN, f32::INFINITY] {
             let error = three().deterministic(&[0.0, bad, 1.0], action.row_mut(0)).unwrap_err();
-            assert!(error.to_string().contains("logit 1"), "{error}");
+            assert!(error.to_string().contains("input 1"), "{error}");
         }
     }
 
@@ -217,6 +218,6 @@ mod tests {
         three().deterministic(&[0.0, 5.0, 5.0], action.row_mut(0)).unwrap();
         assert_eq!(action.row(0).discrete().unwrap(), 1);
         let error = three().deterministic(&[0.0], action.row_mut(0)).unwrap_err();
-        assert_eq!(error.to_string(), "Categorical takes 3 inputs a row, got 1");
+        assert_eq!(error.to_string(), "Categorical takes 3 inputs per row, got 1");
     }
 }

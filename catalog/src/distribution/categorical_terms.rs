@@ -1,4 +1,4 @@
-//! What losses need of categorical distributions, in one pass over host memory.
+//! The terms of losses of categorical distributions, in one pass over host memory.
 
 use burn::prelude::*;
 use rekindle_core::AnyTensor;
@@ -8,11 +8,11 @@ use rekindle_kernels::{exp, ln};
 
 use super::logits::LOG_ZERO;
 
-/// Log-probabilities, entropies and divergences from `old`; `None` where tensors are not in host
-/// memory or an action is none of the choices.
+/// Computes log-probabilities, entropies and divergences from `old`. `None` if the tensors are not
+/// in host memory or an action is not one of the choices.
 ///
 /// # Shapes
-/// `logits`, `old`: `[B, n]`; `actions`: `[B]`, the first choice being `start`; result `[B, 3]`.
+/// `logits`, `old`: `[B, n]`; `actions`: `[B]`, counted from `start`; result `[B, 3]`.
 ///
 /// # Errors
 /// If the device fails.
@@ -37,11 +37,11 @@ pub(super) fn fused(
 #[derive(Debug)]
 struct Terms {
     n: usize,
-    /// The index of the action of each row.
+    /// Index of the action of each row.
     choices: Vec<usize>,
 }
 
-/// Rows that are worth another thread.
+/// Smallest number of rows per thread.
 const GRAIN: usize = 1 << 11;
 
 /// Log-probabilities of all choices and their exponentials, `[B, n]`.
@@ -56,7 +56,7 @@ impl LogProbs {
         Self { log: vec![0.0; len], probs: vec![0.0; len] }
     }
 
-    /// Parts of `len` elements, to be filled, and the logits of each.
+    /// Splits into parts of `len` elements and copies the logits into them.
     fn parts_mut<'a>(
         &'a mut self,
         logits: &'a [f32],
@@ -100,7 +100,7 @@ fn normalize(log: &mut [f32], probs: &mut [f32], n: usize) {
 }
 
 impl HostOp<2> for Terms {
-    /// Of the logits and of the old ones.
+    /// Those of the logits and of the old logits.
     type Saved = [LogProbs; 2];
 
     fn forward(&self, [logits, old]: [&[f32]; 2], _tracked: bool) -> (Vec<f32>, Self::Saved) {
@@ -137,7 +137,7 @@ impl HostOp<2> for Terms {
     }
 }
 
-/// Log-probability of the choice, entropy, and divergence from `old`, of each row.
+/// Computes log-probability of the choice, entropy, and divergence from `old` for each row.
 fn terms_of(
     terms: &mut [f32],
     choices: &[usize],
@@ -159,9 +159,11 @@ fn terms_of(
     }
 }
 
-/// With the gradients `a`, `h` and `k` of the three terms, `∂L/∂log p` is
-/// `a·[chosen] − h·p·(1 + log p) − k·p_old`, and through the softmax
-/// `∂L/∂logit = g − p·Σg`. A log-probability at its bound has no gradient.
+/// Computes the gradients of the logits.
+///
+/// With the gradients `a`, `h` and `k` of the three terms, `g = ∂L/∂log p` is
+/// `a·[chosen] − h·p·(1 + log p) − k·p_old`, and `∂L/∂logit = g − p·Σg` through the softmax. A
+/// log-probability at its bound has no gradient.
 fn gradients_of(
     gradients: &mut [f32],
     above: &[f32],

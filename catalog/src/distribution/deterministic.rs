@@ -1,23 +1,24 @@
-//! The distribution of a policy that does not explore by itself.
+//! The distribution of a deterministic policy.
 
 use burn::prelude::*;
 use rekindle_core::{Column, Generator};
 use rekindle_env::{Row, RowMut};
 
-use super::{Distribution, check_inputs, check_row, float_actions, no_closed_form};
-use crate::Result;
+use super::{Distribution, check_action, check_input_row, check_inputs, float_actions, undefined};
+use crate::error::Result;
 
-/// The actions themselves, as of DDPG and TD3; inputs are the actions, one number a dimension.
+/// A point mass, as in DDPG and TD3. The inputs are the action, one number per dimension.
 ///
-/// Every action counts as certain, with log-probability 0, as in RLlib: there is no density, and
-/// neither entropy nor divergence.
+/// Every action has log-probability 0, as in RLlib. There is no density, and neither entropy nor
+/// divergence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deterministic {
     dim: usize,
 }
 
 impl Deterministic {
-    /// The distribution over vectors of `dim` numbers.
+    /// Creates the distribution over vectors of `dim` numbers.
+    #[must_use]
     pub fn new(dim: usize) -> Self {
         Self { dim }
     }
@@ -37,13 +38,13 @@ impl Distribution for Deterministic {
     }
 
     fn deterministic(&self, inputs: &[f32], mut action: RowMut<'_>) -> Result<()> {
-        check_inputs(self, inputs.len())?;
+        check_input_row(self, inputs)?;
         Ok(action.write_f32(inputs)?)
     }
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {
-        check_inputs(self, inputs.len())?;
-        check_row(self, self.dim, action.f32s()?.len())?;
+        check_input_row(self, inputs)?;
+        check_action(self, self.dim, action.f32s()?)?;
         Ok(0.0)
     }
 
@@ -55,11 +56,11 @@ impl Distribution for Deterministic {
     }
 
     fn entropy(&self, _: Tensor<2>) -> Result<Tensor<1>> {
-        no_closed_form(self, "entropy")
+        undefined(self, "entropy")
     }
 
     fn kl(&self, _: Tensor<2>, _: Tensor<2>) -> Result<Tensor<1>> {
-        no_closed_form(self, "divergence")
+        undefined(self, "divergence")
     }
 }
 
@@ -88,7 +89,7 @@ mod tests {
         let dist = Deterministic::new(1);
         let inputs = || Tensor::<2>::zeros([1, 1], &Device::flex());
         let message = dist.entropy(inputs()).unwrap_err().to_string();
-        assert!(message.contains("Deterministic has no entropy in closed form"), "{message}");
+        assert!(message.contains("Deterministic has no entropy"), "{message}");
         assert!(dist.kl(inputs(), inputs()).unwrap_err().to_string().contains("divergence"));
     }
 }

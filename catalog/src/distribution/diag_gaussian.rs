@@ -5,21 +5,22 @@ use rekindle_core::{Column, Generator};
 use rekindle_env::{Row, RowMut};
 
 use super::normal::{self, MAX_LOG_STD};
-use super::{Distribution, check_inputs, check_row, float_actions};
-use crate::Result;
+use super::{Distribution, check_action, check_input_row, check_inputs, check_row, float_actions};
+use crate::error::Result;
 
-/// Independent normal distributions, one a dimension; inputs are `[means, log_stds]`.
+/// Independent normal distributions, one per dimension. The inputs are `[means, log_stds]`.
 ///
-/// Log-densities, entropies and divergences are sums over the dimensions. Samples know no bounds:
+/// Log-densities, entropies and divergences are sums over the dimensions. Samples are not bounded:
 /// the runner's action connector scales or clips them. Log standard deviations are clamped to
-/// [−40, 40], where single precision ends; the policy head usually bounds them more tightly.
+/// [−40, 40], the limit of single precision. The policy head usually bounds them more tightly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiagGaussian {
     dim: usize,
 }
 
 impl DiagGaussian {
-    /// The distribution over vectors of `dim` numbers.
+    /// Creates the distribution over vectors of `dim` numbers.
+    #[must_use]
     pub fn new(dim: usize) -> Self {
         Self { dim }
     }
@@ -33,9 +34,9 @@ impl DiagGaussian {
         Ok((loc, log_std.clamp(-MAX_LOG_STD, MAX_LOG_STD)))
     }
 
-    /// Mean and log standard deviation of each dimension of a row.
+    /// Returns mean and bounded log standard deviation of each dimension of a row.
     fn split_row<'a>(&self, inputs: &'a [f32]) -> Result<impl Iterator<Item = (f32, f32)> + 'a> {
-        check_inputs(self, inputs.len())?;
+        check_input_row(self, inputs)?;
         let (loc, log_std) = inputs.split_at(self.dim);
         let log_std = log_std.iter().map(|log_std| log_std.clamp(-MAX_LOG_STD, MAX_LOG_STD));
         Ok(loc.iter().copied().zip(log_std))
@@ -58,18 +59,18 @@ impl Distribution for DiagGaussian {
         for (a, (loc, log_std)) in action.iter_mut().zip(parameters) {
             *a = loc + log_std.exp() * rng.standard_normal() as f32;
         }
-        Ok(())
+        check_action(self, self.dim, action)
     }
 
     fn deterministic(&self, inputs: &[f32], mut action: RowMut<'_>) -> Result<()> {
-        check_inputs(self, inputs.len())?;
+        check_input_row(self, inputs)?;
         Ok(action.write_f32(&inputs[..self.dim])?)
     }
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {
         let parameters = self.split_row(inputs)?;
         let action = action.f32s()?;
-        check_row(self, self.dim, action.len())?;
+        check_action(self, self.dim, action)?;
         let logp = action.iter().zip(parameters).map(|(a, (loc, log_std))| {
             normal::row_log_density(normal::row_score(*a, loc, log_std), log_std)
         });
@@ -89,12 +90,7 @@ impl Distribution for DiagGaussian {
     }
 
     fn kl(&self, p: Tensor<2>, q: Tensor<2>) -> Result<Tensor<1>> {
-        let (p_loc, p_log_std) = self.split(p)?;
-        let (q_loc, q_log_std) = self.split(q)?;
-        let score = normal::score(p_loc, q_loc, q_log_std.clone());
-        let log_ratio = q_log_std - p_log_std;
-        let variances = (log_ratio.clone() * -2.0).exp();
-        Ok((log_ratio + (variances + score.square()) * 0.5 - 0.5).sum_dim(1).squeeze_dim(1))
+        Ok(normal::kl(self.split(p)?, self.split(q)?).sum_dim(1).squeeze_dim(1))
     }
 
     fn is_gaussian(&self) -> bool {

@@ -1,24 +1,24 @@
-//! What the distributions over finite choices share: the softmax over logits, on rows and tensors.
+//! The softmax over logits, on rows and on tensors, for the distributions over finite choices.
 //!
-//! A choice whose logit is −∞ or about float-min (see [`mask_logits`](super::mask_logits)) is
-//! masked: it has probability 0, is never drawn and never the mode.
+//! A choice is masked if its logit is −∞ or about float-min (see
+//! [`mask_logits`](super::mask_logits)). It has probability 0, is never drawn and never the mode.
 
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
 use rekindle_core::Generator;
 
-use crate::{CatalogError, Result};
+use crate::error::{CatalogError, Result};
 
-/// The log-probability of what is impossible.
+/// Log-probability of an impossible choice.
 ///
-/// It stands for −∞, whose products with probability 0 and whose gradients would not be numbers,
-/// and leaves room for sums and scaled gradients in single precision.
+/// It replaces −∞, whose products with probability 0 and whose gradients would be NaN. It leaves
+/// room for sums and scaled gradients in single precision.
 pub(super) const LOG_ZERO: f32 = -1e30;
 
-/// Logits at or below this are masked. Half of float-min, because the mask is added to a logit.
+/// Largest masked logit: half of float-min, because the mask is added to a logit.
 const MASKED: f32 = f32::MIN / 2.0;
 
-/// The largest logit and the sum of the exponentials relative to it.
+/// The largest logit, and the sum of the exponentials relative to it.
 struct Softmax {
     max: f32,
     total: f32,
@@ -28,7 +28,7 @@ impl Softmax {
     fn of(distribution: &'static str, logits: &[f32]) -> Result<Self> {
         if let Some(index) = logits.iter().position(|l| l.is_nan() || *l == f32::INFINITY) {
             let value = logits[index];
-            return Err(CatalogError::InvalidLogit { distribution, index, value });
+            return Err(CatalogError::InvalidInput { distribution, index, value });
         }
         let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         if max <= MASKED {
@@ -41,7 +41,7 @@ impl Softmax {
 /// Draws a choice by inverting the cumulative distribution at one uniform number.
 ///
 /// # Errors
-/// [`CatalogError::AllMasked`] or [`CatalogError::InvalidLogit`].
+/// [`CatalogError::AllMasked`] or [`CatalogError::InvalidInput`].
 pub(super) fn draw(
     distribution: &'static str,
     logits: &[f32],
@@ -49,7 +49,7 @@ pub(super) fn draw(
 ) -> Result<usize> {
     let Softmax { max, total } = Softmax::of(distribution, logits)?;
     let mut left = rng.random() as f32 * total;
-    // Rounding may leave a rest after the last choice: the last possible one is drawn then.
+    // Rounding may leave a remainder after the last choice. Draw the last possible choice then.
     let mut drawn = 0;
     for (index, logit) in logits.iter().enumerate() {
         let weight = (logit - max).exp();
@@ -64,19 +64,19 @@ pub(super) fn draw(
     Ok(drawn)
 }
 
-/// The most probable choice; the first of equals, as NumPy and PyTorch choose.
+/// Returns the most probable choice, the first of equals as in NumPy and PyTorch.
 ///
 /// # Errors
-/// As [`draw`].
+/// The errors of [`draw`].
 pub(super) fn mode(distribution: &'static str, logits: &[f32]) -> Result<usize> {
     let max = Softmax::of(distribution, logits)?.max;
     Ok(logits.iter().position(|logit| *logit == max).unwrap_or(0))
 }
 
-/// The log-probability of choice `index`.
+/// Returns the log-probability of choice `index`.
 ///
 /// # Errors
-/// As [`draw`].
+/// The errors of [`draw`].
 pub(super) fn row_log_prob(
     distribution: &'static str,
     logits: &[f32],
@@ -86,7 +86,7 @@ pub(super) fn row_log_prob(
     Ok((logits[index] - max - total.ln()).max(LOG_ZERO))
 }
 
-/// The log-probabilities of all choices, [`LOG_ZERO`] where impossible.
+/// Computes the log-probabilities of all choices, [`LOG_ZERO`] for impossible ones.
 ///
 /// # Shapes
 /// `[B, n]` to `[B, n]`.
@@ -94,7 +94,7 @@ fn log_probs(logits: Tensor<2>) -> Tensor<2> {
     log_softmax(logits, 1).clamp_min(LOG_ZERO)
 }
 
-/// The log-probabilities of one choice a row.
+/// Computes the log-probability of one choice per row.
 ///
 /// # Shapes
 /// `[B, n]` and `[B]` to `[B]`.
@@ -102,7 +102,7 @@ pub(super) fn log_prob(logits: Tensor<2>, choices: Tensor<1, Int>) -> Tensor<1> 
     log_probs(logits).gather(1, choices.unsqueeze_dim(1)).squeeze_dim(1)
 }
 
-/// `−Σ p·log p`.
+/// Computes the entropies `−Σ p·log p`.
 ///
 /// # Shapes
 /// `[B, n]` to `[B]`.
@@ -111,10 +111,10 @@ pub(super) fn entropy(logits: Tensor<2>) -> Tensor<1> {
     (logp.clone().exp() * logp).sum_dim(1).neg().squeeze_dim(1)
 }
 
-/// `Σ p·(log p − log q)`.
+/// Computes the divergences `Σ p·(log p − log q)`.
 ///
 /// # Shapes
-/// `[B, n]` twice to `[B]`.
+/// Both `[B, n]`; result `[B]`.
 pub(super) fn kl(p: Tensor<2>, q: Tensor<2>) -> Tensor<1> {
     let (p, q) = (log_probs(p), log_probs(q));
     (p.clone().exp() * (p - q)).sum_dim(1).squeeze_dim(1)

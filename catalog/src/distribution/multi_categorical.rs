@@ -7,20 +7,21 @@ use rekindle_core::{Column, Generator};
 use rekindle_env::{EnvError, MultiDiscrete, Row, RowMut};
 
 use super::{Distribution, check_actions, check_inputs, check_row, logits};
-use crate::Result;
+use crate::error::Result;
 
-/// Independent categorical distributions, one a component; inputs are their logits in a row.
+/// Independent categorical distributions, one per component. The inputs are the concatenated logits.
 ///
 /// Log-probabilities, entropies and divergences are sums over the components.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MultiCategorical {
     space: MultiDiscrete,
-    /// Where the logits of each component are among the inputs.
+    /// Range of each component's logits in the inputs.
     inputs: Vec<Range<usize>>,
 }
 
 impl MultiCategorical {
-    /// The distribution over a `MultiDiscrete` space.
+    /// Creates the distribution over a `MultiDiscrete` space.
+    #[must_use]
     pub fn new(space: &MultiDiscrete) -> Self {
         let mut start = 0;
         let inputs = space.nvec().iter().map(|n| {
@@ -31,7 +32,7 @@ impl MultiCategorical {
         Self { inputs: inputs.collect(), space: space.clone() }
     }
 
-    /// Fills an action with what `choose` picks from the logits of each component.
+    /// Fills an action with the result of `choose` for the logits of each component.
     fn fill(
         &self,
         inputs: &[f32],
@@ -47,7 +48,7 @@ impl MultiCategorical {
         Ok(())
     }
 
-    /// The sum over the components of `term`, which gets a component's place and logits.
+    /// Sums `term` over the components. It takes the index and the logits of a component.
     fn sum(
         &self,
         inputs: &Tensor<2>,

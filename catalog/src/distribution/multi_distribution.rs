@@ -9,13 +9,13 @@ use rekindle_core::{Batch, Column, Generator};
 use rekindle_env::{Row, RowMut};
 
 use super::{Distribution, check_inputs};
-use crate::{CatalogError, Result};
+use crate::error::{CatalogError, Result};
 
-/// Independent distributions, one for each part of a nested space; inputs are those of the parts
-/// in a row, `Dict` keys sorted.
+/// Independent distributions, one for each part of a nested space. The inputs are the concatenated
+/// inputs of the parts, by sorted key for a `Dict`.
 ///
-/// Log-probabilities, entropies and divergences are sums over the parts, and fail where one part
-/// has none. A part may itself be a `MultiDistribution`.
+/// Log-probabilities, entropies and divergences are sums over the parts. If a part lacks one, so
+/// does the whole. A part may be a `MultiDistribution` too.
 #[derive(Debug, Clone)]
 pub struct MultiDistribution {
     parts: Vec<Part>,
@@ -24,19 +24,19 @@ pub struct MultiDistribution {
 #[derive(Debug, Clone)]
 struct Part {
     place: Place,
-    /// The name of the part's column; positions of a `Tuple` are `"0"`, `"1"`, ….
+    /// Name of the part's column. Positions of a `Tuple` are `"0"`, `"1"`, ….
     column: String,
-    /// Where its inputs are among the inputs.
+    /// Range of the part's inputs.
     inputs: Range<usize>,
     distribution: Arc<dyn Distribution>,
 }
 
-/// Where a part is in its action.
+/// Place of a part in an action.
 #[derive(Debug, Clone, Copy)]
 enum Place {
-    /// Under the name of its column.
+    /// The key with the name of the column.
     Key,
-    /// At a position of a `Tuple`.
+    /// A position in a `Tuple`.
     Position(usize),
 }
 
@@ -57,12 +57,14 @@ impl Part {
 }
 
 impl MultiDistribution {
-    /// The distribution over a `Dict` space, from those of its parts.
+    /// Creates the distribution over a `Dict` space.
+    #[must_use]
     pub fn dict(parts: BTreeMap<String, Arc<dyn Distribution>>) -> Self {
         Self::new(parts.into_iter().map(|(key, part)| (Place::Key, key, part)))
     }
 
-    /// The distribution over a `Tuple` space, from those of its parts.
+    /// Creates the distribution over a `Tuple` space.
+    #[must_use]
     pub fn tuple(parts: impl IntoIterator<Item = Arc<dyn Distribution>>) -> Self {
         let parts = parts.into_iter().enumerate();
         Self::new(parts.map(|(i, part)| (Place::Position(i), i.to_string(), part)))
@@ -78,7 +80,7 @@ impl MultiDistribution {
         Self { parts: parts.collect() }
     }
 
-    /// The nested columns of a batch of actions.
+    /// Returns the columns of the parts of a batch of actions.
     fn columns<'a>(&self, actions: &'a Column) -> Result<&'a Batch> {
         match actions {
             Column::Nested(batch) => Ok(batch),
@@ -89,7 +91,7 @@ impl MultiDistribution {
         }
     }
 
-    /// The sum over the parts of `term`, which gets a part and its inputs.
+    /// Sums `term` over the parts. It takes a part and its inputs.
     fn sum(
         &self,
         inputs: &Tensor<2>,
@@ -177,9 +179,9 @@ mod tests {
     use rekindle_core::host_batch::upload;
     use rekindle_env::{Buffer, Space};
 
-    use super::super::SquashedGaussian;
+    use super::super::Deterministic;
     use super::*;
-    use crate::{Catalog, DefaultCatalog};
+    use crate::catalog::{Catalog, DefaultCatalog};
 
     fn space() -> Space {
         let tuple = Space::tuple([Space::multi_binary(2).unwrap(), Space::discrete(2).unwrap()]);
@@ -255,10 +257,9 @@ mod tests {
 
     #[test]
     fn what_one_part_lacks_the_whole_lacks_and_the_part_is_named() {
-        let squashed: Arc<dyn Distribution> =
-            Arc::new(SquashedGaussian::new([0.0], [1.0]).unwrap());
-        let dist = MultiDistribution::tuple([squashed]);
+        let point: Arc<dyn Distribution> = Arc::new(Deterministic::new(2));
+        let dist = MultiDistribution::tuple([point]);
         let message = dist.entropy(Tensor::zeros([1, 2], &Device::flex())).unwrap_err().to_string();
-        assert!(message.contains("SquashedGaussian has no entropy"), "{message}");
+        assert!(message.contains("Deterministic has no entropy"), "{message}");
     }
 }

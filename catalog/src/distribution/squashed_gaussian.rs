@@ -7,27 +7,37 @@ use rekindle_env::{Row, RowMut};
 
 use super::normal;
 use super::{
-    Distribution, check_inputs, check_row, float_actions, no_closed_form, row_log_sigmoid,
+    Distribution, check_action, check_input_row, check_inputs, check_row, float_actions,
+    row_log_sigmoid,
 };
-use crate::{CatalogError, Result};
+use crate::error::{CatalogError, Result};
 
 /// Bounds of the log standard deviations (RLlib's).
 const LOG_STD: [f32; 2] = [-5.0, 2.0];
 
-/// How close to ±1 an action counts, when it is given and not drawn (RLlib's).
+/// Smallest distance from ±1 of the squashed value of a given action (RLlib's).
 const MARGIN: f32 = 1e-6;
 
-/// Independent normal distributions squashed by `a = centre + half · tanh(u)` with
-/// `centre = (low + high)/2` and `half = (high − low)/2` (Haarnoja et al., 2018, appendix C);
-/// inputs are `[means, log_stds]`.
+/// Number of points of the entropy's quadrature.
+const POINTS: usize = 33;
+
+/// Distance of these points, in standard deviations. The outermost are 4.8 from the mean.
+const POINT_DISTANCE: f32 = 0.3;
+
+/// Independent normal distributions squashed by `a = center + half · tanh(u)` with
+/// `center = (low + high)/2` and `half = (high − low)/2` (Haarnoja et al., 2018, appendix C). The
+/// inputs are `[means, log_stds]`, the latter clamped to [−5, 2].
 ///
-/// `log p(a) = log N(u) − log(1 − tanh² u) − log half`, summed over the dimensions: unlike RLlib's,
-/// the density has the term of the affine map and integrates to 1 over any bounds. Two forms of it
-/// stay finite where the tanh is saturated: drawn actions ([`Distribution::sample_and_logp`],
-/// [`SquashedGaussian::rsample_and_logp`]) use the `u` they come from; of given actions the
-/// squashed value is clamped 10⁻⁶ from ±1 first, so that both may differ close to the bounds.
-///
-/// Entropy and divergence have no closed form.
+/// - **Density**: `log p(a) = log N(u) − log(1 − tanh² u) − log half`, summed over the dimensions.
+///   Unlike RLlib's, it has the term of the affine map and integrates to 1 between any bounds. Drawn
+///   actions ([`Distribution::sample_and_logp`], [`SquashedGaussian::rsample_and_logp`]) use the `u`
+///   of the draw. For given actions, the squashed value is first clamped to a distance of 10⁻⁶ from
+///   ±1. Both stay finite where the tanh is saturated, and may differ close to the bounds.
+/// - **Divergence**: that of the normal distributions. An invertible map does not change it.
+/// - **Entropy**: `H(N) + E[log(1 − tanh² u)] + log half`. The expectation has no closed form. It is
+///   estimated by a quadrature of 33 points, without randomness and with its gradient: within 10⁻⁴
+///   for standard deviations up to 3, and within 0.007 per dimension for the largest, e² ≈ 7.4.
+///   (RLlib has neither divergence nor entropy.)
 #[derive(Debug, Clone, PartialEq)]
 pub struct SquashedGaussian {
     low: Vec<f32>,
@@ -35,11 +45,11 @@ pub struct SquashedGaussian {
 }
 
 impl SquashedGaussian {
-    /// The distribution over vectors between bounds, one pair an element.
+    /// Creates the distribution over vectors between bounds, one pair per element.
     ///
     /// # Errors
-    /// [`CatalogError::InvalidBounds`] unless all bounds are finite and `low < high`,
-    /// [`CatalogError::ActionShape`] if there are not as many lower as upper bounds.
+    /// [`CatalogError::InvalidBounds`] unless all bounds are finite and `low < high`;
+    /// [`CatalogError::ActionShape`] if the numbers of lower and upper bounds differ.
     pub fn new(low: impl Into<Vec<f32>>, high: impl Into<Vec<f32>>) -> Result<Self> {
         let squashed = Self { low: low.into(), high: high.into() };
         check_row(&squashed, squashed.low.len(), squashed.high.len())?;
@@ -52,15 +62,16 @@ impl SquashedGaussian {
         Ok(squashed)
     }
 
-    /// Draws differentiable actions: `u = mean + std · noise`, squashed (the reparameterisation
-    /// trick); with their log-densities. The noise is standard normal and drawn by the caller,
+    /// Computes differentiable actions and their log-densities from noise: `u = mean + std · noise`,
+    /// squashed (the reparameterization trick). The caller draws the noise from the standard normal,
     /// because all randomness lives on the host.
     ///
     /// # Shapes
     /// `inputs`: `[B, 2·dim]`; `noise`: `[B, dim]`; results `[B, dim]` and `[B]`.
     ///
     /// # Errors
-    /// If the number of inputs or the shape of the noise does not fit.
+    /// [`CatalogError::InputDim`] or [`CatalogError::ActionShape`] if inputs or noise have the wrong
+    /// shape.
     pub fn rsample_and_logp(
         &self,
         inputs: Tensor<2>,
@@ -69,10 +80,9 @@ impl SquashedGaussian {
         let (loc, log_std) = self.split(inputs)?;
         let noise = float_actions(self, &noise.into(), loc.dims())?;
         let u = loc + log_std.clone().exp() * noise.clone();
-        let [centre, half] = self.affine(&u.device());
-        let actions = centre + half.clone() * u.clone().tanh();
-        // 1 − tanh² u = 4·σ(2u)·σ(−2u), which does not cancel.
-        let squash = log_sigmoid(u.clone() * 2.0) + log_sigmoid(u * -2.0) + 4f32.ln();
+        let [center, half] = self.affine(&u.device());
+        let actions = center + half.clone() * u.clone().tanh();
+        let squash = log_one_minus_tanh_squared(u);
         let logp = normal::log_density(noise, log_std) - squash - half.log();
         Ok((actions, logp.sum_dim(1).squeeze_dim(1)))
     }
@@ -87,11 +97,11 @@ impl SquashedGaussian {
         Ok((loc, log_std.clamp(LOG_STD[0], LOG_STD[1])))
     }
 
-    /// Centre and half width of the bounds, `[1, dim]` each.
+    /// Returns center and half width of the bounds, `[1, dim]` each.
     fn affine(&self, device: &Device) -> [Tensor<2>; 2] {
-        let (centre, half): (Vec<f32>, Vec<f32>) =
-            self.elements().map(|element| (element.centre(), element.half())).unzip();
-        [centre, half].map(|data| {
+        let (center, half): (Vec<f32>, Vec<f32>) =
+            self.elements().map(|element| (element.center(), element.half())).unzip();
+        [center, half].map(|data| {
             let shape = [1, data.len()];
             Tensor::from_data(TensorData::new(data, shape), device)
         })
@@ -101,12 +111,12 @@ impl SquashedGaussian {
         self.low.iter().zip(&self.high).map(|(&low, &high)| Bounds { low, high })
     }
 
-    /// Bounds, mean and bounded log standard deviation of each element of a row.
+    /// Returns bounds, mean and bounded log standard deviation of each element of a row.
     fn split_row<'a>(
         &'a self,
         inputs: &'a [f32],
     ) -> Result<impl Iterator<Item = (Bounds, f32, f32)> + 'a> {
-        check_inputs(self, inputs.len())?;
+        check_input_row(self, inputs)?;
         let (loc, log_std) = inputs.split_at(self.low.len());
         let elements = self.elements().zip(loc).zip(log_std);
         Ok(elements
@@ -114,7 +124,22 @@ impl SquashedGaussian {
     }
 }
 
-/// The bounds of one element.
+/// Computes `log(1 − tanh² u)` as the logarithm of `4·σ(2u)·σ(−2u)`, which does not cancel.
+fn log_one_minus_tanh_squared<const D: usize>(u: Tensor<D>) -> Tensor<D> {
+    log_sigmoid(u.clone() * 2.0) + log_sigmoid(u * -2.0) + 4f32.ln()
+}
+
+/// Returns points in standard deviations from the mean, and their weights, for the expectation of a
+/// function of a normal variable. Equidistant points converge exponentially for smooth functions.
+fn quadrature() -> ([f32; POINTS], [f32; POINTS]) {
+    let points: [f32; POINTS] =
+        std::array::from_fn(|i| (i as f32 - (POINTS / 2) as f32) * POINT_DISTANCE);
+    let weights = points.map(|point| (-0.5 * point * point).exp());
+    let total: f32 = weights.iter().sum();
+    (points, weights.map(|weight| weight / total))
+}
+
+/// Bounds of one element.
 #[derive(Clone, Copy)]
 struct Bounds {
     low: f32,
@@ -122,7 +147,7 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn centre(self) -> f32 {
+    fn center(self) -> f32 {
         0.5 * self.low + 0.5 * self.high
     }
 
@@ -130,14 +155,14 @@ impl Bounds {
         0.5 * self.high - 0.5 * self.low
     }
 
-    /// Rounding must not lead out of the bounds.
+    /// Squashes a number. The result is clamped, because rounding may leave the bounds.
     fn squash(self, u: f32) -> f32 {
-        (self.centre() + self.half() * u.tanh()).clamp(self.low, self.high)
+        (self.center() + self.half() * u.tanh()).clamp(self.low, self.high)
     }
 
-    /// The inverse of [`Bounds::squash`], before the `atanh`.
+    /// Computes the inverse of [`Bounds::squash`], without the `atanh`.
     fn unscale(self, action: f32) -> f32 {
-        ((action - self.centre()) / self.half()).clamp(MARGIN - 1.0, 1.0 - MARGIN)
+        ((action - self.center()) / self.half()).clamp(MARGIN - 1.0, 1.0 - MARGIN)
     }
 }
 
@@ -188,7 +213,7 @@ impl Distribution for SquashedGaussian {
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {
         let parameters = self.split_row(inputs)?;
         let action = action.f32s()?;
-        check_row(self, self.low.len(), action.len())?;
+        check_action(self, self.low.len(), action)?;
         let logp = action.iter().zip(parameters).map(|(a, (bounds, loc, log_std))| {
             let y = bounds.unscale(*a);
             // log(1 − y²) and atanh y, from the same two logarithms.
@@ -202,8 +227,8 @@ impl Distribution for SquashedGaussian {
     fn logp(&self, inputs: Tensor<2>, actions: &Column) -> Result<Tensor<1>> {
         let (loc, log_std) = self.split(inputs)?;
         let actions = float_actions(self, actions, loc.dims())?;
-        let [centre, half] = self.affine(&actions.device());
-        let y = ((actions - centre) / half.clone()).clamp(MARGIN - 1.0, 1.0 - MARGIN);
+        let [center, half] = self.affine(&actions.device());
+        let y = ((actions - center) / half.clone()).clamp(MARGIN - 1.0, 1.0 - MARGIN);
         let (above, below) = (y.clone().log1p(), y.neg().log1p());
         let u = (above.clone() - below.clone()) * 0.5;
         let score = normal::score(u, loc, log_std.clone());
@@ -211,12 +236,27 @@ impl Distribution for SquashedGaussian {
         Ok(logp.sum_dim(1).squeeze_dim(1))
     }
 
-    fn entropy(&self, _: Tensor<2>) -> Result<Tensor<1>> {
-        no_closed_form(self, "entropy")
+    fn entropy(&self, inputs: Tensor<2>) -> Result<Tensor<1>> {
+        let (loc, log_std) = self.split(inputs)?;
+        let device = loc.device();
+        let row = |numbers: [f32; POINTS]| {
+            Tensor::<3>::from_data(TensorData::new(numbers.to_vec(), [1, 1, POINTS]), &device)
+        };
+        let (points, weights) = quadrature();
+        let std = log_std.clone().exp().unsqueeze_dim::<3>(2);
+        let u = loc.unsqueeze_dim::<3>(2) + std * row(points);
+        let squash = (log_one_minus_tanh_squared(u) * row(weights)).sum_dim(2).squeeze_dim::<2>(2);
+        let [_, half] = self.affine(&device);
+        let entropy = normal::entropy(log_std) + squash + half.log();
+        Ok(entropy.sum_dim(1).squeeze_dim(1))
     }
 
-    fn kl(&self, _: Tensor<2>, _: Tensor<2>) -> Result<Tensor<1>> {
-        no_closed_form(self, "divergence")
+    fn kl(&self, p: Tensor<2>, q: Tensor<2>) -> Result<Tensor<1>> {
+        Ok(normal::kl(self.split(p)?, self.split(q)?).sum_dim(1).squeeze_dim(1))
+    }
+
+    fn is_gaussian(&self) -> bool {
+        true
     }
 }
 

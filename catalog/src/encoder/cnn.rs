@@ -4,40 +4,79 @@ use burn::module::Module;
 use burn::prelude::*;
 use rekindle_core::{Column, CoreError};
 
-use super::{Encoder, MAX_BYTE, flat_rows};
-use crate::{Cnn, CnnConfig, ModelBuilder, Result};
+use super::{Encoder, InputScale, flat_rows};
+use crate::builder::ModelBuilder;
+use crate::conv::{Cnn, CnnConfig};
+use crate::error::Result;
+use crate::mlp::{Mlp, MlpConfig};
+
+/// Settings of a [`CnnEncoder`]; RLlib's `CNNEncoderConfig`.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct CnnEncoderConfig {
+    /// Convolutions. `input_dims` is the shape of an observation.
+    pub cnn: CnnConfig,
+    /// Fully connected layers after the convolutions. The encoder sets `input_dim`.
+    pub mlp: Option<MlpConfig>,
+    /// Map of the pixels before the first layer.
+    pub scale: InputScale,
+}
+
+impl CnnEncoderConfig {
+    /// Creates a configuration of convolutions that read pixels as they are.
+    #[must_use]
+    pub fn new(cnn: CnnConfig) -> Self {
+        Self { cnn, mlp: None, scale: InputScale::Identity }
+    }
+
+    /// Adds fully connected layers after the convolutions.
+    #[must_use]
+    pub fn with_mlp(mut self, mlp: MlpConfig) -> Self {
+        self.mlp = Some(mlp);
+        self
+    }
+
+    /// Sets the map of the pixels before the first layer.
+    #[must_use]
+    pub fn with_scale(mut self, scale: InputScale) -> Self {
+        self.scale = scale;
+        self
+    }
+
+    /// Builds the encoder.
+    ///
+    /// # Errors
+    /// The errors of [`CnnConfig::build`].
+    pub fn build(&self, builder: &ModelBuilder) -> Result<CnnEncoder> {
+        let cnn = self.cnn.build(builder)?;
+        let input_dim = self.cnn.output_dims()?.iter().product();
+        let mlp = self.mlp.as_ref().map(|mlp| MlpConfig { input_dim, ..mlp.clone() });
+        Ok(CnnEncoder {
+            cnn,
+            mlp: mlp.as_ref().map(|mlp| mlp.build(builder)),
+            input_dims: self.cnn.input_dims,
+            output_dim: mlp.as_ref().map_or(input_dim, MlpConfig::output_dim),
+            scale: self.scale.clone(),
+        })
+    }
+}
 
 /// A convolutional network over images `[height, width, channels]`; RLlib's `CNNEncoder`.
 ///
-/// Images of one channel may come without their last dimension.
+/// Images of one channel may lack their last dimension. Fully connected layers may follow the
+/// convolutions.
+///
+/// # Shapes
+/// `[B, height, width, channels]` to `[B, output_dim]`.
 #[derive(Module, Debug)]
 pub struct CnnEncoder {
     cnn: Cnn,
+    mlp: Option<Mlp>,
     #[module(skip)]
     input_dims: [usize; 3],
     output_dim: usize,
-    bytes: bool,
-}
-
-impl CnnEncoder {
-    /// Builds the layers.
-    ///
-    /// # Errors
-    /// As [`CnnConfig::output_dims`].
-    pub fn new(config: &CnnConfig, builder: &ModelBuilder) -> Result<Self> {
-        Ok(Self {
-            cnn: builder.cnn(config)?,
-            input_dims: config.input_dims,
-            output_dim: config.output_dims()?.iter().product(),
-            bytes: false,
-        })
-    }
-
-    /// Reads bytes: divides what it reads by 255.
-    #[must_use]
-    pub fn of_bytes(self) -> Self {
-        Self { bytes: true, ..self }
-    }
+    #[module(skip)]
+    scale: InputScale,
 }
 
 impl Encoder for CnnEncoder {
@@ -50,9 +89,12 @@ impl Encoder for CnnEncoder {
             let expected = format!("a float tensor of shape [_, {height}, {width}, {channels}]");
             return Err(CoreError::TensorKind { expected, found: tensor.describe() }.into());
         }
-        let images = flat_rows(observations, height * width * channels)?
-            .reshape([rows, height, width, channels]);
-        Ok(self.cnn.forward(if self.bytes { images / MAX_BYTE } else { images }))
+        let pixels = self.scale.apply(flat_rows(observations, height * width * channels)?);
+        let features = self.cnn.forward(pixels.reshape([rows, height, width, channels]));
+        Ok(match &self.mlp {
+            Some(mlp) => mlp.forward(features),
+            None => features,
+        })
     }
 
     fn output_dim(&self) -> usize {

@@ -1,19 +1,22 @@
 //! The default encoder of every space.
 
-use rekindle_core::Columns;
 use rekindle_core::any_tensor::MAX_RANK;
-use rekindle_env::{BoxDType, BoxSpace, Space};
+use rekindle_env::{BoxSpace, Space};
 
-use super::{BoxEncoder, CnnEncoder, DiscreteEncoder, MlpEncoder, MultiStreamEncoder};
-use crate::conv::default_filters;
-use crate::{
-    Catalog, CatalogContext, CatalogError, CnnConfig, DefaultModelConfig, MlpConfig, Result,
+use super::{
+    BoxEncoder, CnnEncoderConfig, DiscreteEncoderConfig, InputScale, MlpEncoderConfig,
+    MultiStreamEncoderConfig,
 };
+use crate::catalog::{Catalog, CatalogContext};
+use crate::conv::{CnnConfig, default_filters};
+use crate::error::{CatalogError, Result};
+use crate::mlp::MlpConfig;
+use crate::model_config::DefaultModelConfig;
 
-/// A Box of two dimensions is an image if neither side is shorter, else a list of numbers.
+/// Shortest side of a Box of two dimensions that is taken for an image.
 const SHORTEST_IMAGE_SIDE: usize = 32;
 
-/// The most choices a default encoder makes an embedding for (256 MiB of parameters).
+/// Largest number of choices that a default encoder has an embedding for (256 MiB of parameters).
 const MAX_CHOICES: usize = 1 << 20;
 
 /// Builds [`Catalog::default_encoder`].
@@ -25,7 +28,8 @@ pub(crate) fn default_encoder<C: Catalog + ?Sized>(
     match space {
         Space::Box(b) => box_encoder(cx, b, space),
         Space::MultiBinary(bits) => {
-            Ok(BoxEncoder::new(MlpEncoder::new(&fcnet(cx.config, bits.n()), cx.builder)))
+            let config = MlpEncoderConfig::new(fcnet(cx.config, bits.n()));
+            Ok(BoxEncoder::new(config.build(cx.builder)))
         }
         Space::Discrete(choice) => discrete_encoder(cx, &[choice.n()], choice.start(), space),
         Space::MultiDiscrete(choices) => discrete_encoder(cx, choices.nvec(), 0, space),
@@ -33,24 +37,29 @@ pub(crate) fn default_encoder<C: Catalog + ?Sized>(
             let build =
                 |(name, part): (String, &Space)| Ok((name, catalog.build_encoder(cx, part)?));
             let streams = parts(space).into_iter().map(build).collect::<Result<_>>()?;
-            let encoder = MultiStreamEncoder::new(streams, fusionnet(cx.config), cx.builder);
-            Ok(BoxEncoder::new(encoder))
+            let config = MultiStreamEncoderConfig::new(fusionnet(cx.config));
+            Ok(BoxEncoder::new(config.build(streams, cx.builder)))
         }
     }
 }
 
 fn box_encoder(cx: CatalogContext<'_>, b: &BoxSpace, space: &Space) -> Result<BoxEncoder> {
-    let bytes = b.dtype() == BoxDType::Uint8;
     if let Some(dims) = image_dims(b).filter(|_| !b.dtype().is_int()) {
-        let encoder = CnnEncoder::new(&cnn(cx.config, dims), cx.builder)?;
-        return Ok(BoxEncoder::new(if bytes { encoder.of_bytes() } else { encoder }));
+        if has_channels_first(dims) {
+            return Err(CatalogError::ChannelsFirst { space: space.to_string() });
+        }
+        let mut config = CnnEncoderConfig::new(cnn(cx.config, dims)).with_scale(InputScale::of(b));
+        if !cx.config.conv_fcnet_hiddens.is_empty() {
+            config = config.with_mlp(conv_fcnet(cx.config));
+        }
+        return Ok(BoxEncoder::new(config.build(cx.builder)?));
     }
     // A batch has one dimension more. Integers need a connector that flattens or scales them.
     if b.shape().len() >= MAX_RANK || b.dtype().is_int() {
         return Err(CatalogError::NoEncoder { space: space.to_string() });
     }
-    let encoder = MlpEncoder::new(&fcnet(cx.config, b.size()), cx.builder);
-    Ok(BoxEncoder::new(if bytes { encoder.of_bytes() } else { encoder }))
+    let config = MlpEncoderConfig::new(fcnet(cx.config, b.size())).with_scale(InputScale::of(b));
+    Ok(BoxEncoder::new(config.build(cx.builder)))
 }
 
 fn discrete_encoder(
@@ -62,11 +71,12 @@ fn discrete_encoder(
     if nvec.iter().any(|&n| n > MAX_CHOICES) {
         return Err(CatalogError::NoEncoder { space: space.to_string() });
     }
-    Ok(BoxEncoder::new(DiscreteEncoder::new(nvec, start, fcnet(cx.config, 0), cx.builder)))
+    let config = DiscreteEncoderConfig::new(nvec, fcnet(cx.config, 0)).with_start(start);
+    Ok(BoxEncoder::new(config.build(cx.builder)))
 }
 
-/// The parts of a Dict by key or of a Tuple by position, in the order of the space.
-fn parts(space: &Space) -> Vec<(String, &Space)> {
+/// Returns the parts of a Dict by key or of a Tuple by position, in the order of the space.
+pub(crate) fn parts(space: &Space) -> Vec<(String, &Space)> {
     match space {
         Space::Dict(dict) => dict.iter().map(|(key, part)| (key.into(), part)).collect(),
         Space::Tuple(tuple) => {
@@ -76,13 +86,19 @@ fn parts(space: &Space) -> Vec<(String, &Space)> {
     }
 }
 
-/// Height, width and channels, if the box is an image.
-fn image_dims(b: &BoxSpace) -> Option<[usize; 3]> {
+/// Returns height, width and channels if the box is an image.
+pub(crate) fn image_dims(b: &BoxSpace) -> Option<[usize; 3]> {
     match *b.shape() {
         [height, width, channels] => Some([height, width, channels]),
         [height, width] if height.min(width) >= SHORTEST_IMAGE_SIDE => Some([height, width, 1]),
         _ => None,
     }
+}
+
+/// Whether a shape looks like `[channels, height, width]`: as few rows as an image has channels, and
+/// more channels than pixels have in practice.
+fn has_channels_first([height, width, channels]: [usize; 3]) -> bool {
+    matches!(height, 1 | 3 | 4) && width.min(channels) >= SHORTEST_IMAGE_SIDE
 }
 
 fn fcnet(config: &DefaultModelConfig, input_dim: usize) -> MlpConfig {
@@ -117,60 +133,13 @@ fn cnn(config: &DefaultModelConfig, dims: [usize; 3]) -> CnnConfig {
     }
 }
 
-/// Checks [`Catalog::check_model_config`] for the default encoders.
-pub(crate) fn check_applies(config: &DefaultModelConfig, space: &Space) -> Result<()> {
-    let changed = config.changed_fields()?;
-    let find = |groups: &[&str]| {
-        changed.iter().find(|field| groups.iter().any(|group| field.starts_with(group))).cloned()
-    };
-    let recurrent = find(&["recurrent_", "lstm_", "max_seq_len"]);
-    if let (Some(field), false) = (recurrent, config.use_lstm) {
-        let reason = "the model has no recurrent layer; set `use_lstm`, or leave it out".into();
-        return Err(CatalogError::Inapplicable { field, reason });
-    }
-    let mut used = Used::default();
-    used.collect(observed(config, space));
-    for (group, used, reads) in [
-        ("fcnet_", used.fcnet, "is a vector, a choice or bits, and only those are read by an MLP"),
-        ("conv_", used.cnn, "is an image"),
-        ("fusionnet_", used.fusionnet, "is a Dict or Tuple, whose parts would be fused"),
-    ] {
-        if let (Some(field), false) = (find(&[group]), used) {
-            let reason = format!(
-                "no part of the observation space {space} {reads}; leave it out, or override \
-                 `Catalog::check_model_config` in a catalog that reads it"
-            );
-            return Err(CatalogError::Inapplicable { field, reason });
-        }
-    }
-    Ok(())
-}
-
-/// The part of the observations that the encoders read: with previous actions or rewards, these go
-/// to the recurrent layer.
-fn observed<'a>(config: &DefaultModelConfig, space: &'a Space) -> &'a Space {
-    let beside = config.lstm_use_prev_action || config.lstm_use_prev_reward;
-    let original = parts(space).into_iter().find(|(name, _)| beside && name == Columns::ORIG_OBS);
-    original.map_or(space, |(_, part)| part)
-}
-
-/// Which networks the default encoders of a space consist of.
-#[derive(Debug, Default)]
-struct Used {
-    fcnet: bool,
-    cnn: bool,
-    fusionnet: bool,
-}
-
-impl Used {
-    fn collect(&mut self, space: &Space) {
-        match space {
-            Space::Box(b) if image_dims(b).is_some() => self.cnn = true,
-            Space::Dict(_) | Space::Tuple(_) => {
-                self.fusionnet = true;
-                parts(space).into_iter().for_each(|(_, part)| self.collect(part));
-            }
-            _ => self.fcnet = true,
-        }
+/// Returns the layers after the convolutions. The encoder sets their `input_dim`.
+fn conv_fcnet(config: &DefaultModelConfig) -> MlpConfig {
+    MlpConfig {
+        hidden_layer_activation: config.conv_activation,
+        hidden_layer_use_layernorm: config.conv_use_layernorm,
+        hidden_layer_weights: config.conv_kernel_initializer,
+        hidden_layer_bias: config.conv_bias_initializer,
+        ..MlpConfig::new(0, &config.conv_fcnet_hiddens, None)
     }
 }

@@ -7,44 +7,74 @@ use burn::tensor::Int;
 use rekindle_core::{Column, CoreError};
 
 use super::Encoder;
-use crate::{Mlp, MlpConfig, ModelBuilder, Result};
+use crate::builder::ModelBuilder;
+use crate::error::Result;
+use crate::mlp::{Mlp, MlpConfig};
 
-/// The width of an embedding. A choice among no more than this many is a one-hot vector instead.
+/// Width of an embedding, and the largest number of choices that is encoded as a one-hot vector.
 const EMBEDDING_WIDTH: usize = 64;
 
-/// Choices as one-hot vectors or embeddings, side by side, read by a perceptron.
+/// Settings of a [`DiscreteEncoder`].
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct DiscreteEncoderConfig {
+    /// Number of choices of each entry.
+    pub nvec: Vec<usize>,
+    /// Smallest element of each entry: an entry with `n` choices is in `start..start + n`.
+    pub start: i64,
+    /// Layers over the encoded choices. The encoder sets `input_dim`.
+    pub mlp: MlpConfig,
+}
+
+impl DiscreteEncoderConfig {
+    /// Creates a configuration for entries that count from 0.
+    #[must_use]
+    pub fn new(nvec: impl Into<Vec<usize>>, mlp: MlpConfig) -> Self {
+        Self { nvec: nvec.into(), start: 0, mlp }
+    }
+
+    /// Sets the smallest element of each entry.
+    #[must_use]
+    pub fn with_start(mut self, start: i64) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// Builds the encoder.
+    #[must_use]
+    pub fn build(&self, builder: &ModelBuilder) -> DiscreteEncoder {
+        let large = self.nvec.iter().filter(|&&n| n > EMBEDDING_WIDTH);
+        let embeddings = large.map(|&n| builder.embedding(n, EMBEDDING_WIDTH)).collect();
+        let input_dim = self.nvec.iter().map(|&n| n.min(EMBEDDING_WIDTH)).sum();
+        let config = MlpConfig { input_dim, ..self.mlp.clone() };
+        let (mlp, output_dim) = (config.build(builder), config.output_dim());
+        DiscreteEncoder { embeddings, mlp, nvec: self.nvec.clone(), start: self.start, output_dim }
+    }
+}
+
+/// One-hot vectors or embeddings of choices, concatenated and read by a perceptron.
 ///
-/// A choice among at most 64 is a one-hot vector; a choice among more is looked up in an embedding
-/// of width 64 (PyTorch's: normal, standard deviation 1), since the first layer's weights would
-/// otherwise grow with the number of choices times the layer's width. Numbers outside the space
-/// count as the nearest inside.
+/// An entry with at most 64 choices becomes a one-hot vector. An entry with more is looked up in an
+/// embedding of width 64 (initialized as PyTorch's, standard normal): with one-hot vectors, the
+/// weights of the first layer would grow with the number of choices times the layer's width.
+/// Numbers outside the space are clamped to it.
+///
+/// # Shapes
+/// `[B]` or `[B, entries]` to `[B, output_dim]`.
 #[derive(Module, Debug)]
 pub struct DiscreteEncoder {
-    /// The tables of the choices among more than 64, in order.
+    /// Tables of the entries with more than 64 choices, in order.
     embeddings: Vec<Embedding>,
     mlp: Mlp,
-    /// The number of choices of each entry.
     #[module(skip)]
     nvec: Vec<usize>,
-    /// What the first choice is called.
     #[module(skip)]
     start: i64,
     output_dim: usize,
 }
 
 impl DiscreteEncoder {
-    /// An encoder of one entry `start..start + n` for each `n` of `nvec`; the MLP's `input_dim` is
-    /// set by it.
-    pub fn new(nvec: &[usize], start: i64, mlp: MlpConfig, builder: &ModelBuilder) -> Self {
-        let large = nvec.iter().filter(|&&n| n > EMBEDDING_WIDTH);
-        let embeddings = large.map(|&n| builder.embedding(n, EMBEDDING_WIDTH)).collect();
-        let input_dim = nvec.iter().map(|&n| n.min(EMBEDDING_WIDTH)).sum();
-        let config = MlpConfig { input_dim, ..mlp };
-        let (mlp, output_dim) = (builder.mlp(&config), config.output_dim());
-        Self { embeddings, mlp, nvec: nvec.to_vec(), start, output_dim }
-    }
-
-    /// The entries as integers from zero.
+    /// Returns the entries, counted from 0.
     ///
     /// # Shapes
     /// `[B]` or `[B, entries]` to `[B, entries]`.
@@ -83,7 +113,7 @@ impl Encoder for DiscreteEncoder {
     }
 }
 
-/// One where the choice is, zero elsewhere; unlike Burn's, without reading the device.
+/// Returns one-hot vectors. Unlike Burn's own, it does not read from the device.
 ///
 /// # Shapes
 /// `[B, 1]` to `[B, n]`.

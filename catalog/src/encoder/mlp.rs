@@ -5,36 +5,64 @@ use burn::prelude::*;
 use rekindle_core::Column;
 use rekindle_kernels::DenseLayer;
 
-use super::{Encoder, MAX_BYTE, flat_rows};
-use crate::{Mlp, MlpConfig, ModelBuilder, Result};
+use super::{Encoder, InputScale, flat_rows};
+use crate::builder::ModelBuilder;
+use crate::error::Result;
+use crate::mlp::{Mlp, MlpConfig};
 
-/// A perceptron over observations of numbers, flattened if they have several dimensions or none.
+/// Settings of an [`MlpEncoder`]; RLlib's `MLPEncoderConfig`.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct MlpEncoderConfig {
+    /// Layers. `input_dim` is the number of elements of an observation.
+    pub mlp: MlpConfig,
+    /// Map of the observations before the first layer.
+    pub scale: InputScale,
+}
+
+impl MlpEncoderConfig {
+    /// Creates a configuration whose layers read observations as they are.
+    #[must_use]
+    pub fn new(mlp: MlpConfig) -> Self {
+        Self { mlp, scale: InputScale::Identity }
+    }
+
+    /// Sets the map of the observations before the first layer.
+    #[must_use]
+    pub fn with_scale(mut self, scale: InputScale) -> Self {
+        self.scale = scale;
+        self
+    }
+
+    /// Builds the encoder.
+    #[must_use]
+    pub fn build(&self, builder: &ModelBuilder) -> MlpEncoder {
+        MlpEncoder {
+            mlp: self.mlp.build(builder),
+            input_dim: self.mlp.input_dim,
+            output_dim: self.mlp.output_dim(),
+            scale: self.scale.clone(),
+        }
+    }
+}
+
+/// A perceptron over observations of numbers. Observations with several dimensions, or none, are
+/// flattened.
+///
+/// # Shapes
+/// `[B, …]` to `[B, output_dim]`.
 #[derive(Module, Debug)]
 pub struct MlpEncoder {
     mlp: Mlp,
     input_dim: usize,
     output_dim: usize,
-    bytes: bool,
-}
-
-impl MlpEncoder {
-    /// Builds the layers.
-    pub fn new(config: &MlpConfig, builder: &ModelBuilder) -> Self {
-        let (input_dim, output_dim) = (config.input_dim, config.output_dim());
-        Self { mlp: builder.mlp(config), input_dim, output_dim, bytes: false }
-    }
-
-    /// Reads bytes: divides what it reads by 255.
-    #[must_use]
-    pub fn of_bytes(self) -> Self {
-        Self { bytes: true, ..self }
-    }
+    #[module(skip)]
+    scale: InputScale,
 }
 
 impl MlpEncoder {
     fn rows(&self, observations: &Column) -> Result<Tensor<2>> {
-        let x = flat_rows(observations, self.input_dim)?;
-        Ok(if self.bytes { x / MAX_BYTE } else { x })
+        Ok(self.scale.apply(flat_rows(observations, self.input_dim)?))
     }
 }
 

@@ -1,14 +1,16 @@
-//! The encoder of observations with parts.
+//! The encoder of Dict and Tuple observations.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::prelude::*;
 use rekindle_core::{Column, CoreError};
 
 use super::{BoxEncoder, Encoder};
-use crate::{Mlp, MlpConfig, ModelBuilder, Result};
+use crate::builder::ModelBuilder;
+use crate::error::Result;
+use crate::mlp::{Mlp, MlpConfig};
 
-/// An encoder for each part of a Dict or Tuple, concatenated and fused by a perceptron; after
-/// RLlib's `MultiStreamEncoder`.
+/// An encoder for each part of a Dict or Tuple, and a perceptron that fuses their features; RLlib's
+/// `MultiStreamEncoder`.
 ///
 /// # Shapes
 /// Nested columns, one per part, to `[B, output_dim]`.
@@ -19,17 +21,33 @@ pub struct MultiStreamEncoder {
     output_dim: usize,
 }
 
-impl MultiStreamEncoder {
-    /// Fuses the streams of the named parts, in this order; the MLP's `input_dim` is set by them.
-    pub fn new(
+/// Settings of a [`MultiStreamEncoder`].
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct MultiStreamEncoderConfig {
+    /// Layers over the concatenated features. The encoder sets `input_dim`.
+    pub fusion: MlpConfig,
+}
+
+impl MultiStreamEncoderConfig {
+    /// Creates a configuration with these layers over the concatenated features.
+    #[must_use]
+    pub fn new(fusion: MlpConfig) -> Self {
+        Self { fusion }
+    }
+
+    /// Builds the encoder over the encoders of the named parts. Their features are concatenated in
+    /// this order.
+    #[must_use]
+    pub fn build(
+        &self,
         streams: Vec<(String, BoxEncoder)>,
-        fusion: MlpConfig,
         builder: &ModelBuilder,
-    ) -> Self {
+    ) -> MultiStreamEncoder {
         let input_dim = streams.iter().map(|(_, encoder)| encoder.output_dim()).sum();
-        let config = MlpConfig { input_dim, ..fusion };
-        let (fusion, output_dim) = (builder.mlp(&config), config.output_dim());
-        Self { streams: Streams(streams), fusion, output_dim }
+        let config = MlpConfig { input_dim, ..self.fusion.clone() };
+        let (fusion, output_dim) = (config.build(builder), config.output_dim());
+        MultiStreamEncoder { streams: Streams(streams), fusion, output_dim }
     }
 }
 
@@ -50,7 +68,7 @@ impl Encoder for MultiStreamEncoder {
     }
 }
 
-/// Encoders by the name of the part they read, which is also the name of their parameters.
+/// Encoders by the name of their part. The names are also those of their parameters.
 #[derive(Debug, Clone)]
 pub struct Streams(Vec<(String, BoxEncoder)>);
 
@@ -64,7 +82,7 @@ impl Streams {
     }
 }
 
-// Burn derives the trait for structs and lists; these parameters are named by the parts.
+// Burn derives the trait for structs and lists. These parameters are named after the parts.
 impl Module for Streams {
     fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
         self.0.iter().fold(devices, |devices, (_, encoder)| encoder.collect_devices(devices))
@@ -101,7 +119,7 @@ impl Module for Streams {
     }
 }
 
-// `#[derive(Module)]` asks its fields for a display.
+// `#[derive(Module)]` requires a display from each field.
 impl burn::module::ModuleDisplayDefault for Streams {
     fn content(&self, content: burn::module::Content) -> Option<burn::module::Content> {
         let content = content.set_top_level_type("Streams");

@@ -6,41 +6,60 @@ use rekindle_core::{Column, Columns, CoreError};
 use rekindle_env::{Buffer, Space};
 
 use super::{BoxEncoder, Encoder, flat_rows};
-use crate::{
-    Catalog, CatalogContext, CatalogError, ModelBuilder, Recurrent, RecurrentConfig, Result,
-};
+use crate::builder::ModelBuilder;
+use crate::catalog::{Catalog, CatalogContext};
+use crate::error::{CatalogError, Result};
+use crate::recurrent::{Recurrent, RecurrentConfig};
 
-/// An LSTM or GRU on top of any encoder; RLlib's `RecurrentEncoder`.
+/// Settings of a [`RecurrentEncoder`]; RLlib's `RecurrentEncoderConfig`.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct RecurrentEncoderConfig {
+    /// Recurrent layers. The encoder sets `input_dim`.
+    pub recurrent: RecurrentConfig,
+}
+
+impl RecurrentEncoderConfig {
+    /// Creates a configuration with these recurrent layers.
+    #[must_use]
+    pub fn new(recurrent: RecurrentConfig) -> Self {
+        Self { recurrent }
+    }
+
+    /// Builds the encoder on top of `tokenizer`, which encodes single steps.
+    #[must_use]
+    pub fn build(&self, tokenizer: BoxEncoder, builder: &ModelBuilder) -> RecurrentEncoder {
+        self.build_beside(tokenizer, Vec::new(), builder)
+    }
+
+    fn build_beside(
+        &self,
+        tokenizer: BoxEncoder,
+        beside: Vec<(&'static str, usize)>,
+        builder: &ModelBuilder,
+    ) -> RecurrentEncoder {
+        let widths: usize = beside.iter().map(|(_, width)| width).sum();
+        let input_dim = tokenizer.output_dim() + widths;
+        let config = RecurrentConfig { input_dim, ..self.recurrent.clone() };
+        RecurrentEncoder { tokenizer, rnn: config.build(builder), beside }
+    }
+}
+
+/// An LSTM or GRU on top of another encoder; RLlib's `RecurrentEncoder`.
 ///
-/// The encoder under it (RLlib's tokenizer) reads single steps; previous actions and rewards, where
-/// the layer takes them, bypass it.
+/// The encoder under it (RLlib's tokenizer) reads single steps. Previous actions and rewards go to
+/// the recurrent layer directly.
 #[derive(Module, Debug)]
 pub struct RecurrentEncoder {
     tokenizer: BoxEncoder,
     rnn: Recurrent,
-    /// Keys and widths of what the layer reads beside the features; with any, the tokenizer reads
-    /// [`Columns::ORIG_OBS`].
+    /// Keys and widths of the recurrent layer's inputs beside the features. If there are any, the
+    /// tokenizer reads [`Columns::ORIG_OBS`].
     #[module(skip)]
     beside: Vec<(&'static str, usize)>,
 }
 
 impl RecurrentEncoder {
-    /// A recurrent layer over the features of `tokenizer`; its `input_dim` is set by them.
-    pub fn new(tokenizer: BoxEncoder, config: RecurrentConfig, builder: &ModelBuilder) -> Self {
-        Self::with_beside(tokenizer, Vec::new(), config, builder)
-    }
-
-    fn with_beside(
-        tokenizer: BoxEncoder,
-        beside: Vec<(&'static str, usize)>,
-        config: RecurrentConfig,
-        builder: &ModelBuilder,
-    ) -> Self {
-        let widths: usize = beside.iter().map(|(_, width)| width).sum();
-        let config = RecurrentConfig { input_dim: tokenizer.output_dim() + widths, ..config };
-        Self { tokenizer, rnn: Recurrent::new(&config, builder), beside }
-    }
-
     fn features(&self, observations: &Column) -> Result<Tensor<2>> {
         if self.beside.is_empty() {
             return self.tokenizer.forward(observations);
@@ -111,11 +130,11 @@ pub(crate) fn default_recurrent_encoder<C: Catalog + ?Sized>(
         false => part(space, "lstm_use_prev_action", Columns::ORIG_OBS)?,
     };
     let tokenizer = catalog.build_encoder(cx, observed)?;
-    let encoder = RecurrentEncoder::with_beside(tokenizer, beside, recurrent, cx.builder);
-    Ok(BoxEncoder::new(encoder))
+    let config = RecurrentEncoderConfig::new(recurrent);
+    Ok(BoxEncoder::new(config.build_beside(tokenizer, beside, cx.builder)))
 }
 
-/// A part of the observations that the connector `PrevActionsPrevRewards` puts out.
+/// Returns a part of the observations of the connector `PrevActionsPrevRewards`.
 fn part<'a>(space: &'a Space, field: &'static str, key: &str) -> Result<&'a Space> {
     let part = match space {
         Space::Dict(dict) => dict.iter().find(|(name, _)| *name == key).map(|(_, part)| part),
@@ -124,9 +143,9 @@ fn part<'a>(space: &'a Space, field: &'static str, key: &str) -> Result<&'a Spac
     part.ok_or_else(|| CatalogError::Inapplicable {
         field: field.into(),
         reason: format!(
-            "the observation space {space} has no part `{key}`; put the connector \
-             `PrevActionsPrevRewards` into the env-to-module pipeline (algorithms do it by \
-             themselves), or leave the setting out"
+            "the observation space {space} has no part `{key}`; add the connector \
+             `PrevActionsPrevRewards` to the env-to-module pipeline (algorithms add it \
+             automatically), or remove the setting"
         ),
     })
 }

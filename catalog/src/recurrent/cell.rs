@@ -3,16 +3,16 @@
 use burn::prelude::*;
 use rekindle_kernels::tanh;
 
-/// The logistic function by the fast `tanh`: `σ(x) = (tanh(x/2) + 1) / 2`.
+/// Computes the logistic function by the fast `tanh`: `σ(x) = (tanh(x/2) + 1) / 2`.
 fn sigmoid(x: Tensor<2>) -> Tensor<2> {
     tanh(x * 0.5) * 0.5 + 0.5
 }
 
-/// New hidden and cell state of an LSTM (PyTorch's `LSTMCell`).
+/// Computes the new hidden and cell state of an LSTM (PyTorch's `LSTMCell`).
 ///
 /// # Shapes
-/// `gates`: `[S, 4·hidden]`, input, forget, cell and output gate before their activations; `cell`
-/// and results: `[S, hidden]`.
+/// - `gates`: `[S, 4·hidden]`, input, forget, cell and output gate before their activations
+/// - `cell`, and both results: `[S, hidden]`
 pub(super) fn lstm_cell(gates: Tensor<2>, cell: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
     let hidden = cell.dims()[1];
     let gate = |index| gates.clone().narrow(1, index * hidden, hidden);
@@ -21,11 +21,12 @@ pub(super) fn lstm_cell(gates: Tensor<2>, cell: Tensor<2>) -> (Tensor<2>, Tensor
     (output * tanh(cell.clone()), cell)
 }
 
-/// New hidden state of a GRU (PyTorch's `GRUCell`).
+/// Computes the new hidden state of a GRU (PyTorch's `GRUCell`).
 ///
 /// # Shapes
-/// `input`, `recurrent`: `[S, 3·hidden]`, what input and state contribute to reset, update and new
-/// gate; `hidden` and result: `[S, hidden]`.
+/// - `input`, `recurrent`: `[S, 3·hidden]`, the contributions of input and state to reset, update
+///   and new gate
+/// - `hidden`, and the result: `[S, hidden]`
 pub(super) fn gru_cell(input: Tensor<2>, recurrent: Tensor<2>, hidden: Tensor<2>) -> Tensor<2> {
     let width = hidden.dims()[1];
     let gate = |of: &Tensor<2>, index| of.clone().narrow(1, index * width, width);

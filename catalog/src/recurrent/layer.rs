@@ -5,7 +5,8 @@ use burn::prelude::*;
 
 use super::RecurrentConfig;
 use super::cell::{gru_cell, lstm_cell};
-use crate::{Initializer, ModelBuilder};
+use crate::builder::ModelBuilder;
+use crate::initializer::Initializer;
 
 /// The container that visitors see around the parameters.
 const CONTAINER: &str = "Struct:Recurrent";

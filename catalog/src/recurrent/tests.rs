@@ -5,7 +5,7 @@ use rekindle_core::{Generator, host_batch};
 use super::*;
 
 fn build(config: &RecurrentConfig) -> Recurrent {
-    Recurrent::new(config, &ModelBuilder::new(&Device::flex(), Generator::from_seed(0)))
+    config.build(&ModelBuilder::new(&Device::flex(), Generator::from_seed(0)))
 }
 
 fn zero_state(rnn: &Recurrent, sequences: usize) -> Column {

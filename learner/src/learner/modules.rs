@@ -152,7 +152,7 @@ impl Learner {
         for role in self.objective.required_roles() {
             module.require(role, &format!("the {} learner", self.objective.name()))?;
         }
-        Ok(())
+        self.objective.check_distribution(&**module.distribution(), &self.device)
     }
 
     /// Drops optimizers of parameters that are gone and makes those that are missing.

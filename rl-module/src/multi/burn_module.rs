@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::prelude::Device;
 
 use super::MultiRLModule;
-use crate::AnyRLModule;
+use crate::any::AnyRLModule;
 
 impl Module for MultiRLModule {
     fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
@@ -47,7 +47,7 @@ impl MultiRLModule {
     fn each(mut self, mut f: impl FnMut(&str, AnyRLModule) -> AnyRLModule) -> Self {
         let groups: Vec<String> = self.parameter_groups().map(|(g, _)| g.to_owned()).collect();
         for group in groups {
-            // The groups are there and their modules stay what they are: nothing can fail.
+            // Cannot fail: the groups exist, and the modules keep their types.
             if let Err(error) = self.change_parameters(&group, |module| (f(&group, module), ())) {
                 tracing::error!(%error, "a group of parameters was lost");
             }

@@ -1,24 +1,28 @@
-//! Changing parameters, shared ones once.
+//! Changes of parameters.
 
 use rekindle_checkpoint::{Checkpointable, State};
 use rekindle_core::ALL_MODULES;
 use rekindle_core::weights::{LoadReport, Weights};
 
 use super::MultiRLModule;
+use crate::any::AnyRLModule;
+use crate::error::{ModuleError, Result};
+use crate::module::BoxRLModule;
 use crate::shared::SharedView;
-use crate::{AnyRLModule, BoxRLModule, ModuleError, Result};
 
 impl MultiRLModule {
-    /// The name of the parameters of a module: its id, or
+    /// Returns the name of a module's parameters: its id, or
     /// [`ALL_MODULES`](rekindle_core::ALL_MODULES) for a part of a shared module.
     ///
-    /// Gradients, optimizers and their checkpoints go by this name.
+    /// It is the key of gradients, optimizers and their checkpoints.
+    #[must_use]
     pub fn parameter_group<'a>(&self, id: &'a str) -> &'a str {
         if self.views.contains(id) { ALL_MODULES } else { id }
     }
 
-    /// Every parameter exactly once: the names of [`parameter_group`](Self::parameter_group), each
-    /// with one module that holds these parameters.
+    /// Returns every parameter exactly once: the names of [`parameter_group`](Self::parameter_group),
+    /// each with one module that holds these parameters.
+    #[must_use]
     pub fn parameter_groups(&self) -> impl Iterator<Item = (&str, &AnyRLModule)> {
         let first_view = self.views.first();
         self.modules.iter().filter_map(move |(id, module)| {
@@ -27,14 +31,15 @@ impl MultiRLModule {
         })
     }
 
-    /// Changes the parameters of a group, by one module that holds them.
+    /// Changes the parameters of a group through one module that holds them.
     ///
-    /// `change` gives back the module it is given with other parameters. No other copy of them is
-    /// held meanwhile, so they may be updated in place.
+    /// `change` must return the module that it takes, with other parameters. No other copy of the
+    /// parameters exists in the meantime, so that they may be updated in place.
     ///
     /// # Errors
-    /// [`ModuleError::UnknownModule`] if nothing has that name; [`ModuleError::Mismatch`] if
-    /// `change` gave back something else than a part of the shared module, which then falls apart.
+    /// [`ModuleError::UnknownModule`] if there is no such group; [`ModuleError::Mismatch`] if
+    /// `change` returned another module for a part of a shared module. The other parts are then
+    /// gone.
     pub fn change_parameters<T>(
         &mut self,
         group: &str,
@@ -62,7 +67,7 @@ impl MultiRLModule {
             let Some(shared) = shared else {
                 self.views.clear();
                 return Err(ModuleError::Mismatch(
-                    "a part of a shared module was replaced while its parameters were changed; give back the module that `change` was called with".into(),
+                    "a part of a shared module was replaced while its parameters were changed; return the module that `change` takes".into(),
                 ));
             };
             for (other, part, detached) in others {
@@ -73,26 +78,27 @@ impl MultiRLModule {
         Ok(out)
     }
 
-    /// Replaces all parameters of a module, and so those that others share with it. Strict.
+    /// Replaces all parameters of a module, including those that it shares with others.
     ///
     /// # Errors
-    /// [`ModuleError::UnknownModule`], or as [`AnyRLModule::load_state_dict`].
+    /// [`ModuleError::UnknownModule`]; the errors of [`AnyRLModule::load_state_dict`].
     pub fn load_state_dict(&mut self, id: &str, weights: &Weights) -> Result<()> {
         self.try_change(id, |module| module.load_state_dict(weights))
     }
 
-    /// Replaces the parameters of a module that `weights` has a fitting value for.
+    /// Replaces the parameters of a module whose names and shapes are in `weights`.
     ///
     /// # Errors
-    /// [`ModuleError::UnknownModule`], or as [`AnyRLModule::load_matching`].
+    /// [`ModuleError::UnknownModule`]; the errors of [`AnyRLModule::load_matching`].
     pub fn load_matching(&mut self, id: &str, weights: &Weights) -> Result<LoadReport> {
         self.try_change(id, |module| module.load_matching(weights))
     }
 
-    /// Replaces the state of one module by one that was saved of a module of any id.
+    /// Replaces the state of one module by the saved state of a module with any id.
     ///
     /// # Errors
-    /// [`ModuleError::UnknownModule`], or as [`AnyRLModule::load_state_dict`].
+    /// [`ModuleError::UnknownModule`]; [`ModuleError::OtherSpace`] if the state is that of a module
+    /// for other spaces; the errors of [`AnyRLModule::load_state_dict`].
     pub fn set_module_state(&mut self, id: &str, state: &State) -> Result<()> {
         self.try_change(id, |module| module.set_state(state))
     }
@@ -100,7 +106,7 @@ impl MultiRLModule {
     /// Moves the target networks of all modules towards their main networks by `tau`.
     ///
     /// # Errors
-    /// As [`sync_targets`](crate::sync_targets).
+    /// The errors of [`sync_targets`](crate::sync_targets).
     pub fn sync_targets(&mut self, tau: f64) -> Result<()> {
         self.modules.values_mut().try_for_each(|module| module.sync_targets(tau))
     }

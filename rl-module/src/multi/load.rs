@@ -1,4 +1,4 @@
-//! The weights that modules begin with.
+//! The first weights of several modules.
 
 use std::path::Path;
 
@@ -6,16 +6,16 @@ use rekindle_checkpoint::{self as checkpoint, Checkpointable, State};
 use rekindle_core::ModuleId;
 
 use super::{MultiRLModule, MultiRLModuleSpec};
-use crate::{ModuleError, Result};
+use crate::error::{ModuleError, Result};
 
 impl MultiRLModuleSpec {
-    /// Gives freshly built modules the weights that the spec names.
+    /// Loads the weights that the spec names into freshly built modules.
     pub(super) fn load(&self, multi: &mut MultiRLModule) -> Result<()> {
         let choice = self.modules_to_load.is_some() || !self.saved_ids.is_empty();
         let Some(path) = &self.load_state_path else {
             return match choice {
                 true => Err(ModuleError::Mismatch(
-                    "the spec chooses or renames modules to load, but names no checkpoint; set `load_state_path`".into(),
+                    "the spec selects or renames modules to load, but names no checkpoint; set `load_state_path`".into(),
                 )),
                 false => Ok(()),
             };
@@ -29,7 +29,7 @@ impl MultiRLModuleSpec {
         if multi.shared().is_some() {
             return match choice || own_paths {
                 true => Err(ModuleError::Mismatch(
-                    "modules that share parameters are loaded together: leave out `modules_to_load`, `load_renamed` and the `load_state_path` of single specs".into(),
+                    "modules that share parameters are loaded together; remove `modules_to_load`, `load_renamed` and the `load_state_path` of single specs".into(),
                 )),
                 false => multi.set_state(&state),
             };
@@ -39,7 +39,7 @@ impl MultiRLModuleSpec {
             return Err(ModuleError::unknown(id, self.rl_module_specs.keys()));
         }
         if self.modules_to_load.is_none() {
-            self.refuse_what_nobody_takes(&state)?;
+            self.check_all_are_loaded(&state)?;
         }
         for (id, spec) in &self.rl_module_specs {
             let wanted = self.modules_to_load.as_ref().is_none_or(|ids| ids.contains(id));
@@ -55,7 +55,7 @@ impl MultiRLModuleSpec {
         Ok(())
     }
 
-    fn refuse_what_nobody_takes(&self, state: &State) -> Result<()> {
+    fn check_all_are_loaded(&self, state: &State) -> Result<()> {
         let taken =
             |saved: &ModuleId| self.rl_module_specs.keys().any(|id| self.saved_id(id) == saved);
         let left: Vec<_> = state.components.keys().filter(|saved| !taken(saved)).cloned().collect();
@@ -63,7 +63,7 @@ impl MultiRLModuleSpec {
             return Ok(());
         }
         Err(ModuleError::Mismatch(format!(
-            "the checkpoint also has [{}], which the spec has not; name what to load with `modules_to_load`",
+            "the checkpoint also has the modules [{}], which the spec does not have; select the modules to load with `modules_to_load`",
             left.join(", ")
         )))
     }

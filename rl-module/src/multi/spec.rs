@@ -1,4 +1,4 @@
-//! How several modules are built.
+//! Specs of several modules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -10,43 +10,49 @@ use rekindle_core::{DEFAULT_MODULE_ID, ModuleId};
 use serde::{Deserialize, Serialize};
 
 use super::MultiRLModule;
+use crate::config_use::ConfigUse;
+use crate::error::{ModuleError, Result};
+use crate::shared::SharedRLModule;
 use crate::shared::build_views;
-use crate::{ModuleError, RLModuleSpec, Result, SharedRLModule};
+use crate::spec::RLModuleSpec;
 
-/// Specs by module id: RLlib's `MultiRLModuleSpec`.
+/// Specs by module id; RLlib's `MultiRLModuleSpec`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct MultiRLModuleSpec {
-    /// The specs.
+    /// Specs of the modules.
     pub rl_module_specs: BTreeMap<ModuleId, RLModuleSpec>,
-    /// The checkpoint of a multi-module whose weights the modules begin with.
+    /// Checkpoint of a multi-module whose weights the modules start with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_state_path: Option<PathBuf>,
-    /// The modules that begin with weights of that checkpoint; `None` means all.
+    /// Modules that start with weights of that checkpoint; `None` for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modules_to_load: Option<BTreeSet<ModuleId>>,
-    /// For modules of another id in the checkpoint: that id, by the id here.
+    /// Ids in the checkpoint, by id of the module, for modules whose ids differ.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub saved_ids: BTreeMap<ModuleId, ModuleId>,
 }
 
 impl From<RLModuleSpec> for MultiRLModuleSpec {
-    /// One module under the default id.
+    /// Creates specs of one module under the default id.
     fn from(spec: RLModuleSpec) -> Self {
         Self::new([(DEFAULT_MODULE_ID, spec)])
     }
 }
 
 impl MultiRLModuleSpec {
-    /// Specs by id.
+    /// Creates specs of several modules by id.
+    #[must_use]
     pub fn new<I: Into<ModuleId>>(specs: impl IntoIterator<Item = (I, RLModuleSpec)>) -> Self {
         let rl_module_specs = specs.into_iter().map(|(id, spec)| (id.into(), spec)).collect();
         Self { rl_module_specs, ..Self::default() }
     }
 
-    /// Specs by id of modules that share parameters in one `M`; RLlib's `multi_rl_module_class`.
+    /// Creates specs of modules that share parameters in one `M`; RLlib's `multi_rl_module_class`.
     ///
-    /// Only spaces, model config, catalog and flags of the specs count: the type is `M`.
+    /// The module type of each spec is replaced by `M`.
+    #[must_use]
     pub fn shared<M: SharedRLModule + Module + 'static>(
         specs: impl IntoIterator<Item = (impl Into<ModuleId>, RLModuleSpec)>,
     ) -> Self {
@@ -54,7 +60,8 @@ impl MultiRLModuleSpec {
         Self::new(specs.into_iter().map(|(id, spec)| (id.into(), spec.with_type_of(&part))))
     }
 
-    /// The specs of built modules; of a shared module those of all its parts.
+    /// Returns the specs of built modules, for a shared module those of all its parts.
+    #[must_use]
     pub fn from_module(module: &MultiRLModule) -> Self {
         let mut specs = Self::new(module.iter().map(|(id, m)| (id.clone(), m.spec().clone())));
         if let Some(shared) = module.shared_specs() {
@@ -63,31 +70,32 @@ impl MultiRLModuleSpec {
         specs
     }
 
-    /// Lets the modules begin with the weights of a checkpoint of a multi-module.
+    /// Sets a checkpoint of a multi-module whose weights the modules start with.
     ///
-    /// Strict, unless [`modules_to_load`](Self::modules_to_load) chooses: the checkpoint has
-    /// exactly these modules. A spec with a `load_state_path` of its own goes by that one.
+    /// The checkpoint must have exactly these modules, unless
+    /// [`modules_to_load`](Self::modules_to_load) selects some. A spec's own `load_state_path` takes
+    /// precedence.
     #[must_use]
     pub fn load_state_path(mut self, path: impl Into<PathBuf>) -> Self {
         self.load_state_path = Some(path.into());
         self
     }
 
-    /// Loads only these modules; the others begin with random weights.
+    /// Selects the modules to load. The others start with random weights.
     #[must_use]
     pub fn modules_to_load<I: Into<ModuleId>>(mut self, ids: impl IntoIterator<Item = I>) -> Self {
         self.modules_to_load = Some(ids.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Loads the module `id` from the one that the checkpoint has as `saved_id`.
+    /// Loads module `id` from module `saved_id` of the checkpoint.
     #[must_use]
     pub fn load_renamed(mut self, id: impl Into<ModuleId>, saved_id: impl Into<ModuleId>) -> Self {
         self.saved_ids.insert(id.into(), saved_id.into());
         self
     }
 
-    /// Adds specs; an existing one is replaced, or updated where `override_existing` is false.
+    /// Adds specs. An existing spec is replaced if `override_existing` is true, else updated.
     pub fn add_modules(
         &mut self,
         specs: impl IntoIterator<Item = (ModuleId, RLModuleSpec)>,
@@ -103,48 +111,59 @@ impl MultiRLModuleSpec {
         }
     }
 
-    /// Removes specs; ids that are not there are left alone.
+    /// Removes specs. Unknown ids are ignored.
     pub fn remove_modules<'a>(&mut self, ids: impl IntoIterator<Item = &'a str>) {
         for id in ids {
             self.rl_module_specs.remove(id);
         }
     }
 
-    /// The specs as they are once the modules have their weights: without files to load.
+    /// Returns the specs without checkpoints to load, as built modules record them.
     #[must_use]
     pub fn built(&self) -> Self {
         let specs = self.rl_module_specs.iter();
         Self::new(specs.map(|(id, spec)| (id.clone(), spec.built())))
     }
 
-    /// Fills what every spec leaves open from `defaults`.
+    /// Fills in the missing settings of every spec from `defaults`.
     pub fn fill(&mut self, defaults: &RLModuleSpec) {
         for spec in self.rl_module_specs.values_mut() {
             spec.update(defaults, false);
         }
     }
 
-    /// Builds all modules; each draws its parameters from its own stream of `seed`, modules that
-    /// share parameters from one.
+    /// Builds all modules. Each draws its parameters from its own stream of `seed`. Modules that
+    /// share parameters draw from one stream.
     ///
     /// # Errors
-    /// The first module's error; [`ModuleError::LoadState`] if the weights to load do not fit.
+    /// [`ModuleError::Build`] with the id and the error of the first module that cannot be built;
+    /// [`ModuleError::LoadState`] if the weights do not match; an error for a setting that was
+    /// filled in and that no module uses.
     pub fn build(&self, device: &Device, seed: u64) -> Result<MultiRLModule> {
         let mut multi = MultiRLModule::new();
         let parts = self.shared_parts()?;
+        let mut uses = Vec::new();
         for (index, (id, spec)) in self.rl_module_specs.iter().enumerate() {
             let rng = stream(seed, index as u64, 0, Purpose::Init);
+            let of_module =
+                |source| ModuleError::Build { id: id.clone(), source: Box::new(source) };
             if !spec.is_shared_part() {
-                multi.add_module(id, spec.build_seeded(device, rng)?, false)?;
+                let (module, config_use) =
+                    spec.build_one_of_several(device, rng).map_err(of_module)?;
+                multi.add_module(id, module, false)?;
+                uses.extend(config_use);
             } else if parts.keys().next() == Some(id) {
-                multi.add_views(build_views(&parts, device, rng)?)?;
+                let (views, config_uses) = build_views(&parts, device, rng).map_err(of_module)?;
+                multi.add_views(views)?;
+                uses.extend(config_uses);
             }
         }
+        ConfigUse::check(&uses)?;
         self.load(&mut multi)?;
         Ok(multi)
     }
 
-    /// The specs of the modules that share parameters.
+    /// Returns the specs of the modules that share parameters.
     fn shared_parts(&self) -> Result<BTreeMap<ModuleId, RLModuleSpec>> {
         let all = self.rl_module_specs.iter();
         let parts: BTreeMap<_, _> = all
@@ -155,12 +174,12 @@ impl MultiRLModuleSpec {
         let first = types.next();
         if let (Some(first), Some(other)) = (first, types.find(|name| Some(*name) != first)) {
             return Err(ModuleError::Mismatch(format!(
-                "the specs name two shared modules, `{first}` and `{other}`; one container has one"
+                "the specs name two shared modules, `{first}` and `{other}`, but a container can have one only"
             )));
         }
         if let Some((id, _)) = parts.iter().find(|(_, s)| s.get_load_state_path().is_some()) {
             return Err(ModuleError::Mismatch(format!(
-                "`{id}` shares parameters, which cannot be loaded for one module alone; set `load_state_path` on the `MultiRLModuleSpec`"
+                "module `{id}` shares its parameters, which cannot be loaded for one module alone; set `load_state_path` on the `MultiRLModuleSpec`"
             )));
         }
         Ok(parts)

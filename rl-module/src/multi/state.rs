@@ -1,4 +1,4 @@
-//! The state of the container.
+//! Saving and restoring several modules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,21 +8,24 @@ use rekindle_core::{ALL_MODULES, Generator, ModuleId};
 use serde::{Deserialize, Serialize};
 
 use super::MultiRLModule;
+use crate::any::AnyRLModule;
+use crate::compatible::SavedSpaces;
+use crate::error::{ModuleError, Result};
 use crate::shared::build_views;
-use crate::{AnyRLModule, ModuleError, RLModuleSpec, Result};
+use crate::spec::RLModuleSpec;
 
-/// The plain part if some modules share parameters; those are the tensors beside it.
+/// The data of the state if some modules share parameters. The parameters are its tensors.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SharedState {
-    /// The specs that the shared module was built from.
+    /// Specs that the shared module was built from.
     rl_module_specs: BTreeMap<ModuleId, RLModuleSpec>,
-    /// The modules that are there: those of the specs without the ones removed since.
+    /// Ids of the modules that have not been removed since.
     modules: BTreeSet<ModuleId>,
 }
 
 impl MultiRLModule {
-    /// The specs that the shared module was built from.
+    /// Returns the specs that the shared module was built from.
     pub(super) fn shared_specs(&self) -> Option<&BTreeMap<ModuleId, RLModuleSpec>> {
         let first = self.views.first().and_then(|id| self.get(id))?;
         first.spec().get_part_of().map(|part| &part.rl_module_specs)
@@ -37,15 +40,16 @@ impl MultiRLModule {
         Ok(())
     }
 
-    /// Builds all modules that a state describes.
+    /// Builds all modules of a state.
     ///
     /// # Errors
-    /// As [`AnyRLModule::from_state`].
+    /// The errors of [`AnyRLModule::from_state`].
     pub fn from_state(state: &State, device: &Device) -> Result<Self> {
         let mut multi = Self::new();
         if !state.data.is_null() {
             let saved: SharedState = state.data_as()?;
-            let mut views = build_views(&saved.rl_module_specs, device, Generator::from_seed(0))?;
+            let (mut views, _) =
+                build_views(&saved.rl_module_specs, device, Generator::from_seed(0))?;
             views.retain(|id, _| saved.modules.contains(id));
             multi.add_views(views)?;
             multi.try_change(ALL_MODULES, |module| module.load_state_dict(&state.tensors))?;
@@ -59,7 +63,7 @@ impl MultiRLModule {
     /// Builds all modules of a checkpoint.
     ///
     /// # Errors
-    /// As [`AnyRLModule::from_checkpoint`].
+    /// The errors of [`AnyRLModule::from_checkpoint`].
     pub fn from_checkpoint(path: impl AsRef<std::path::Path>, device: &Device) -> Result<Self> {
         Self::from_state(&rekindle_checkpoint::read(path)?, device)
     }
@@ -68,7 +72,7 @@ impl MultiRLModule {
 impl Checkpointable for MultiRLModule {
     type Error = ModuleError;
 
-    /// A component per module with parameters of its own; shared parameters once, beside them.
+    /// Returns a component per module with its own parameters, and shared parameters as tensors.
     fn get_state(&self) -> Result<State> {
         let mut state = State::new();
         if let (Some(specs), Some(first)) = (self.shared_specs(), self.views.first()) {
@@ -83,7 +87,8 @@ impl Checkpointable for MultiRLModule {
         Ok(state)
     }
 
-    /// Strict: the state has exactly the modules that are here.
+    /// Replaces the parameters. The state must have exactly the modules of this container, for the
+    /// same spaces. On an error, nothing changes.
     fn set_state(&mut self, state: &State) -> Result<()> {
         let own = |id: &&ModuleId| !self.views.contains(*id);
         if let Some(id) = state
@@ -93,20 +98,28 @@ impl Checkpointable for MultiRLModule {
         {
             return Err(ModuleError::unknown(id, self.modules.keys().filter(own)));
         }
-        let saved = match state.data.is_null() {
-            true => BTreeSet::new(),
-            false => state.data_as::<SharedState>()?.modules,
+        let (saved, saved_specs) = match state.data.is_null() {
+            true => (BTreeSet::new(), BTreeMap::new()),
+            false => {
+                let saved = state.data_as::<SharedState>()?;
+                (saved.modules, saved.rl_module_specs)
+            }
         };
         if saved != self.views {
             let list =
                 |ids: &BTreeSet<ModuleId>| ids.iter().cloned().collect::<Vec<_>>().join(", ");
             return Err(ModuleError::Mismatch(format!(
-                "in the checkpoint the modules [{}] share parameters, here it is [{}]; build the container with `MultiRLModule::from_checkpoint`, or from the same spec",
+                "the modules [{}] share parameters in the checkpoint, but [{}] share parameters here; build the container with `MultiRLModule::from_checkpoint`, or from the same spec",
                 list(&saved),
                 list(&self.views)
             )));
         }
-        // All states are loaded before the first module is replaced.
+        for (id, spec) in &saved_specs {
+            if let Some(module) = self.get(id) {
+                SavedSpaces::of_spec(spec).check(module.spec())?;
+            }
+        }
+        // Load all states before the first module is replaced.
         let mut loaded = self.clone();
         if !self.views.is_empty() {
             loaded.load_state_dict(ALL_MODULES, &state.tensors)?;

@@ -3,10 +3,13 @@
 use burn::prelude::Tensor;
 use rekindle_core::{Batch, Column, Columns, TensorKind};
 
-use crate::{AnyRLModule, ModuleError, QNet, Result, Role, ValueFunction};
+use crate::any::AnyRLModule;
+use crate::error::{ModuleError, Result};
+use crate::roles::{QNet, Role, ValueFunction};
 
 impl AnyRLModule {
-    /// Whether it has a role.
+    /// Whether the module has a role.
+    #[must_use]
     pub fn has_role(&self, role: Role) -> bool {
         match role {
             Role::ValueFunction => self.module().as_value_function().is_some(),
@@ -16,28 +19,28 @@ impl AnyRLModule {
         }
     }
 
-    /// The module as a value function.
+    /// Returns the module as a value function.
     ///
     /// # Errors
-    /// [`ModuleError::MissingRole`] naming role, module and `needed_by`.
+    /// [`ModuleError::MissingRole`] that names role, module and `needed_by`.
     pub fn value_function(&self, needed_by: &str) -> Result<&dyn ValueFunction> {
         self.module()
             .as_value_function()
             .ok_or_else(|| self.missing_role(Role::ValueFunction, needed_by))
     }
 
-    /// The module as a network of action values.
+    /// Returns the module as a network of action values.
     ///
     /// # Errors
-    /// [`ModuleError::MissingRole`] naming role, module and `needed_by`.
+    /// [`ModuleError::MissingRole`] that names role, module and `needed_by`.
     pub fn q_net(&self, needed_by: &str) -> Result<&dyn QNet> {
         self.module().as_q_net().ok_or_else(|| self.missing_role(Role::QNet, needed_by))
     }
 
-    /// The pass of the target networks, as constants: no gradient flows through it.
+    /// Computes the outputs of the target networks as constants, without gradients.
     ///
     /// # Errors
-    /// [`ModuleError::MissingRole`] without target networks, or the module's error.
+    /// [`ModuleError::MissingRole`] without target networks; the module's error.
     pub fn forward_target(&self, batch: &Batch) -> Result<Batch> {
         let Some(role) = self.module().as_target_network() else {
             return Err(self.missing_role(Role::TargetNetwork, "forward_target"));
@@ -45,10 +48,10 @@ impl AnyRLModule {
         constants(self.guard("forward_target", || role.forward_target(batch))?)
     }
 
-    /// Checks that it has a role.
+    /// Checks that the module has a role.
     ///
     /// # Errors
-    /// [`ModuleError::MissingRole`] naming role, module and `needed_by`.
+    /// [`ModuleError::MissingRole`] that names role, module and `needed_by`.
     pub fn require(&self, role: Role, needed_by: &str) -> Result<()> {
         if self.has_role(role) { Ok(()) } else { Err(self.missing_role(role, needed_by)) }
     }
@@ -58,11 +61,14 @@ impl AnyRLModule {
         ModuleError::MissingRole { module, role, needed_by }
     }
 
-    /// Values of the observations of a batch, `[B]`.
+    /// Computes the values of the observations of a batch; see [`ValueFunction::compute_values`].
+    ///
+    /// # Shapes
+    /// Result `[B]`.
     ///
     /// # Errors
-    /// [`ModuleError::MissingRole`] without a value function, [`ModuleError::ValueCount`] if there is
-    /// not one value for each observation, or the module's error.
+    /// [`ModuleError::MissingRole`] without a value function; [`ModuleError::ValueCount`] unless
+    /// there is one value for each observation; the module's error.
     pub fn compute_values(
         &self,
         batch: &Batch,
@@ -81,7 +87,7 @@ impl AnyRLModule {
     }
 }
 
-/// Cuts the float columns of a batch off the graph of gradients.
+/// Detaches the float columns of a batch.
 fn constants(batch: Batch) -> Result<Batch> {
     let mut cut = Batch::new();
     for (name, column) in batch.iter() {

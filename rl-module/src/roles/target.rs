@@ -1,4 +1,4 @@
-//! Target networks follow main networks.
+//! Updates of target networks.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::prelude::*;
 use rekindle_core::AnyTensor;
 
-use crate::{ModuleError, Result};
+use crate::error::{ModuleError, Result};
 
-/// A copy of the module whose target networks came closer to their main networks:
+/// Returns a copy of the module with its target networks moved towards their main networks:
 /// `θ⁻ ← τ·θ + (1 − τ)·θ⁻` (Lillicrap et al., 2016).
 ///
-/// `pairs` are prefixes of parameter names, main first: `("encoder", "target_encoder")`. With
-/// `tau` 1 the targets become exact copies.
+/// `pairs` are prefixes of parameter names, the main network first: `("encoder",
+/// "target_encoder")`. With `tau` 1 the targets become exact copies.
 ///
 /// # Errors
-/// [`ModuleError::InvalidTau`], or [`ModuleError::TargetPair`] if a target parameter has no main
-/// parameter of the same name and shape, or a prefix names none.
+/// [`ModuleError::InvalidTau`]; [`ModuleError::TargetPair`] if a target parameter has no main
+/// parameter of the same name and shape, or if there is no parameter with a prefix.
 pub fn sync_targets<M: Module>(module: &M, pairs: &[(&str, &str)], tau: f64) -> Result<M> {
     if !(0.0..=1.0).contains(&tau) {
         return Err(ModuleError::InvalidTau(tau));
@@ -50,12 +50,12 @@ pub fn sync_targets<M: Module>(module: &M, pairs: &[(&str, &str)], tau: f64) -> 
     Ok(module.clone().map(&mut Follower { path: Vec::new(), followed, tau }))
 }
 
-/// What comes after a prefix, if the name is below it.
+/// Returns the rest of a name after a prefix of whole levels.
 fn below<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
     name.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// Float parameters by the paths of their fields.
+/// Float parameters by path.
 #[derive(Default)]
 struct Values {
     path: Vec<String>,
@@ -74,12 +74,12 @@ impl ModuleVisitor for Values {
     }
 }
 
-/// The value alone: what is computed from it has no part in gradients.
+/// Returns the value without gradients.
 fn untracked<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     tensor.detach().set_require_grad(false)
 }
 
-/// Moves every target towards what it follows.
+/// Moves each target towards its main parameter.
 struct Follower {
     path: Vec<String>,
     followed: BTreeMap<String, AnyTensor>,

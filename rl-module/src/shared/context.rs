@@ -1,4 +1,4 @@
-//! What modules that share parameters are built from.
+//! The context of the construction of modules that share parameters.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,11 @@ use burn::prelude::Device;
 use rekindle_catalog::ModelBuilder;
 use rekindle_core::ModuleId;
 
-use crate::{ModuleContext, ModuleError, Result};
+use crate::config_use::ConfigUse;
+use crate::context::ModuleContext;
+use crate::error::{ModuleError, Result};
 
-/// The context of each module, on one device and one random stream.
+/// The contexts of several modules, with one device and one random stream.
 #[derive(Debug)]
 pub struct SharedContext<'a> {
     pub(super) modules: BTreeMap<ModuleId, ModuleContext<'a>>,
@@ -16,47 +18,66 @@ pub struct SharedContext<'a> {
 }
 
 impl<'a> SharedContext<'a> {
-    /// The context of each module, sorted by id.
+    /// Returns the context of each module, sorted by id.
+    #[must_use]
     pub fn modules(&self) -> &BTreeMap<ModuleId, ModuleContext<'a>> {
         &self.modules
     }
 
-    /// The context of one module.
+    /// Returns the context of one module.
     ///
     /// # Errors
-    /// [`ModuleError::UnknownModule`] with the ids there are.
+    /// [`ModuleError::UnknownModule`] that lists the ids.
     pub fn module(&self, id: &str) -> Result<&ModuleContext<'a>> {
         self.modules.get(id).ok_or_else(|| ModuleError::unknown(id, self.modules.keys()))
     }
 
-    /// The context of the first module: where settings of the shared parts are read from if all
-    /// modules have the same.
+    /// Returns the context of the first module. Read the settings of the shared parts from it if
+    /// they are equal for all modules.
     ///
     /// # Errors
-    /// None in practice: nothing is built for no modules.
+    /// [`ModuleError::Mismatch`] if there are no modules.
     pub fn first(&self) -> Result<&ModuleContext<'a>> {
         let none = || ModuleError::Mismatch("a shared module needs at least one spec".into());
         self.modules.values().next().ok_or_else(none)
     }
 
-    /// Whether all modules will only act: parts that serve training may be left out.
+    /// Whether all modules will only act. Parts for training may then be omitted.
+    #[must_use]
     pub fn inference_only(&self) -> bool {
         self.modules.values().all(ModuleContext::inference_only)
     }
 
-    /// Where the parameters are created.
+    /// Returns the device of the parameters.
+    #[must_use]
     pub fn device(&self) -> &'a Device {
         self.builder.device()
     }
 
-    /// Creates layers whose parameters are drawn from the common stream.
+    /// Returns the builder of layers, which draws parameters from the common stream.
+    #[must_use]
     pub fn builder(&self) -> &'a ModelBuilder {
         self.builder
     }
 
-    /// Whether any module was given a model config that `setup` may read, and none was read.
-    pub(super) fn config_unread(&self) -> bool {
-        let given = self.modules.values().any(|cx| !cx.model_config.is_null());
-        given && !self.modules.values().any(|cx| cx.config_read.get())
+    /// Returns the use of each model config that was filled in, by module.
+    ///
+    /// A config counts as read if `setup` read an equal one, because settings of shared parts are
+    /// read from one module.
+    ///
+    /// # Errors
+    /// [`ModuleError::UnusedModelConfig`] for a config that was given and not read.
+    pub(super) fn config_uses(&self) -> Result<BTreeMap<ModuleId, ConfigUse>> {
+        let was_read = |cx: &ModuleContext<'_>| {
+            let mut others = self.modules.values();
+            others.any(|other| other.config_read.get() && other.model_config == cx.model_config)
+        };
+        let mut uses = BTreeMap::new();
+        for (id, cx) in &self.modules {
+            if let Some(config_use) = cx.config_use(was_read(cx))? {
+                uses.insert(id.clone(), config_use);
+            }
+        }
+        Ok(uses)
     }
 }

@@ -1,4 +1,4 @@
-//! One part per module.
+//! Parts that each module has one of.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,17 @@ use burn::module::{
 use burn::prelude::Device;
 use rekindle_core::ModuleId;
 
-use crate::{ModuleContext, ModuleError, Result, SharedContext};
+use crate::context::ModuleContext;
+use crate::error::{ModuleError, Result};
+use crate::shared::SharedContext;
 
-/// A part that each module has of its own inside a [`SharedRLModule`](crate::SharedRLModule): its
-/// parameters are named by the module's id.
+/// One part per module inside a [`SharedRLModule`](crate::SharedRLModule). The ids of the modules
+/// are the names of the parts' parameters.
 #[derive(Debug, Clone)]
 pub struct PerModule<M>(BTreeMap<ModuleId, M>);
 
 impl<M> PerModule<M> {
-    /// Builds the part of every module.
+    /// Builds the part of each module.
     ///
     /// # Errors
     /// The first error of `build`.
@@ -28,10 +30,10 @@ impl<M> PerModule<M> {
         Ok(Self(parts.collect::<Result<_>>()?))
     }
 
-    /// The part of a module.
+    /// Returns the part of a module.
     ///
     /// # Errors
-    /// [`ModuleError::UnknownModule`] with the ids there are.
+    /// [`ModuleError::UnknownModule`] that lists the ids.
     pub fn get(&self, module_id: &str) -> Result<&M> {
         self.0.get(module_id).ok_or_else(|| ModuleError::unknown(module_id, self.0.keys()))
     }

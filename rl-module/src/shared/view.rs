@@ -1,4 +1,4 @@
-//! One of the modules that share parameters, as a module of its own.
+//! A single module's view of modules that share parameters.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,13 +11,17 @@ use rekindle_env::Buffer;
 use serde::{Deserialize, Serialize};
 
 use super::{BoxSharedRLModule, SharedContext};
+use crate::any::AnyRLModule;
+use crate::config_use::ConfigUse;
+use crate::context::ModuleContext;
+use crate::error::{ModuleError, Result};
+use crate::module::{BoxRLModule, RLModule};
+use crate::roles::ValueFunction;
+use crate::spec::RLModuleSpec;
 use crate::spec::seeded;
-use crate::{
-    AnyRLModule, BoxRLModule, ModuleContext, ModuleError, RLModule, RLModuleSpec, Result,
-    ValueFunction,
-};
 
-/// Passes every call on with the id of its module. Its parameters are those of the whole.
+/// A module that forwards every call to a shared module with its id. Its parameters are all of the
+/// shared module's.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedView {
     module_id: ModuleId,
@@ -37,7 +41,7 @@ impl SharedView {
         &self.shared
     }
 
-    /// Changes the whole; without a copy if no other view holds it.
+    /// Changes the shared module, without a copy if no other view holds it.
     fn change(self, f: impl FnOnce(BoxSharedRLModule) -> BoxSharedRLModule) -> Self {
         Self { shared: Arc::new(f(Arc::unwrap_or_clone(self.shared))), ..self }
     }
@@ -45,7 +49,7 @@ impl SharedView {
 
 impl RLModule for SharedView {
     fn setup(_: &ModuleContext<'_>) -> Result<Self> {
-        let message = "a part of a shared module is built by `MultiRLModuleSpec::shared`";
+        let message = "a part of a shared module is not built alone; build all parts with `MultiRLModuleSpec::shared`";
         Err(ModuleError::Mismatch(message.into()))
     }
 
@@ -83,7 +87,7 @@ impl ValueFunction for SharedView {
         match self.shared.as_value_function() {
             Some(values) => values.compute_values(&self.module_id, batch, embeddings),
             None => Err(ModuleError::Mismatch(format!(
-                "the shared module of `{}` has no value function",
+                "the shared module of `{}` has no value function; return one from `SharedRLModule::as_value_function`",
                 self.module_id
             ))),
         }
@@ -117,17 +121,17 @@ impl Module for SharedView {
     }
 }
 
-/// Where a module belongs: what its spec carries, so that it can be built again alone.
+/// The shared module of a view. A spec records it, so that the view can be rebuilt alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PartOf {
     pub(crate) module_id: ModuleId,
-    /// The specs of all modules of the whole.
+    /// The specs of all modules.
     pub(crate) rl_module_specs: BTreeMap<ModuleId, RLModuleSpec>,
 }
 
 impl PartOf {
-    /// The module that `spec` describes: the whole is built and seen from this one.
+    /// Builds the shared module, and returns the view that `spec` describes.
     pub(crate) fn build(
         &self,
         spec: &RLModuleSpec,
@@ -139,35 +143,35 @@ impl PartOf {
         if spec.is_inference_only() {
             specs = specs.into_iter().map(|(id, s)| (id, s.inference_only(true))).collect();
         }
-        let mut views = build_views(&specs, device, rng)?;
+        let (mut views, _) = build_views(&specs, device, rng)?;
         views
             .remove(&self.module_id)
             .ok_or_else(|| ModuleError::unknown(&self.module_id, views.keys()))
     }
 }
 
-/// Builds the whole and gives out its modules; all specs have the same type.
+/// Builds a shared module and returns its views, and the uses of the model configs that were filled
+/// in. All specs have the same type.
 pub(crate) fn build_views(
     specs: &BTreeMap<ModuleId, RLModuleSpec>,
     device: &Device,
     rng: Generator,
-) -> Result<BTreeMap<ModuleId, AnyRLModule>> {
-    let Some(first) = specs.values().next() else { return Ok(BTreeMap::new()) };
+) -> Result<(BTreeMap<ModuleId, AnyRLModule>, Vec<ConfigUse>)> {
+    let Some(first) = specs.values().next() else { return Ok((BTreeMap::new(), Vec::new())) };
     let builder = ModelBuilder::new(device, rng);
     let contexts = specs.iter().map(|(id, spec)| Ok((id.clone(), spec.context(&builder)?)));
     let cx = SharedContext { modules: contexts.collect::<Result<_>>()?, builder: &builder };
     let (shared, distributions) = seeded(&builder, || first.constructor().build_shared(&cx))?;
-    if cx.config_unread() {
-        return Err(ModuleError::UnusedModelConfig { module: first.module().into() });
-    }
+    let uses = cx.config_uses()?;
     let shared = Arc::new(shared.materialize());
-    let rl_module_specs: BTreeMap<_, _> =
-        specs.iter().map(|(id, spec)| (id.clone(), spec.built())).collect();
-    let views = distributions.into_iter().zip(specs.values()).map(|((id, distribution), spec)| {
+    let rl_module_specs: BTreeMap<ModuleId, RLModuleSpec> =
+        specs.iter().map(|(id, spec)| (id.clone(), spec.recorded(uses.get(id)))).collect();
+    let recorded = rl_module_specs.values();
+    let views = distributions.into_iter().zip(recorded).map(|((id, distribution), spec)| {
         let (module_id, rl_module_specs) = (id.clone(), rl_module_specs.clone());
-        let spec = spec.built().part_of(PartOf { module_id, rl_module_specs });
+        let spec = spec.clone().part_of(PartOf { module_id, rl_module_specs });
         let view = SharedView::new(id.clone(), shared.clone());
         (id, AnyRLModule::new(spec, distribution, BoxRLModule::new(view)))
     });
-    Ok(views.collect())
+    Ok((views.collect(), uses.into_values().collect()))
 }

@@ -1,20 +1,24 @@
-//! From a spec to a module.
+//! Building modules from specs.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Mutex, PoisonError};
 
 use burn::module::Module;
 use burn::prelude::Device;
 use rekindle_catalog::ModelBuilder;
-use rekindle_checkpoint as checkpoint;
+use rekindle_checkpoint::{self as checkpoint, Checkpointable};
 use rekindle_core::Generator;
 
 use super::RLModuleSpec;
+use crate::any::AnyRLModule;
+use crate::config_use::ConfigUse;
+use crate::context::ModuleContext;
+use crate::error::{ModuleError, Result};
 use crate::guard::guard;
-use crate::{AnyRLModule, ModuleContext, ModuleError, RLModule, Result};
+use crate::module::RLModule;
 
-/// Burn's own initialisers draw from a generator that the whole process shares: modules that use
-/// them are built one at a time, right after it was seeded.
+/// Serializes the use of Burn's own initializers. They draw from a generator that the whole process
+/// shares, so modules are built one at a time, each right after seeding it.
 static BURN_INIT: Mutex<()> = Mutex::new(());
 
 /// Runs `build` alone, on a freshly seeded device.
@@ -25,38 +29,53 @@ pub(crate) fn seeded<T>(builder: &ModelBuilder, build: impl FnOnce() -> Result<T
 }
 
 impl RLModuleSpec {
-    /// Builds the module with parameters drawn from a fresh random stream.
+    /// Builds the module with parameters from a fresh random stream.
     ///
     /// # Errors
-    /// [`ModuleError::MissingSpace`], [`ModuleError::UnusedModelConfig`], what `setup` returns, or
-    /// [`ModuleError::LoadState`] if the weights at `load_state_path` do not fit.
+    /// [`ModuleError::MissingSpace`] if a space is not set; [`ModuleError::UnusedModelConfig`] or
+    /// [`CatalogError::Inapplicable`](rekindle_catalog::CatalogError::Inapplicable) if settings have
+    /// no effect; the error of `setup`; [`ModuleError::LoadState`] if the weights at
+    /// `load_state_path` do not match.
     pub fn build(&self, device: &Device) -> Result<AnyRLModule> {
         self.build_seeded(device, Generator::from_entropy())
     }
 
-    /// Builds the module with parameters drawn from `rng`: the same stream gives the same module.
-    /// Target networks begin as copies of their main networks.
+    /// Builds the module with parameters drawn from `rng`. The same stream gives the same module.
+    /// Target networks start as copies of their main networks.
     ///
     /// # Errors
-    /// As [`RLModuleSpec::build`].
+    /// The errors of [`RLModuleSpec::build`].
     pub fn build_seeded(&self, device: &Device, rng: Generator) -> Result<AnyRLModule> {
-        let mut module = match self.get_part_of() {
-            Some(part_of) => part_of.build(self, device, rng)?,
+        let (module, config_use) = self.build_one_of_several(device, rng)?;
+        ConfigUse::check(config_use.as_slice())?;
+        Ok(module)
+    }
+
+    /// Builds the module. Returns the use of its model config if that was filled in, for
+    /// [`ConfigUse::check`] over all modules.
+    pub(crate) fn build_one_of_several(
+        &self,
+        device: &Device,
+        rng: Generator,
+    ) -> Result<(AnyRLModule, Option<ConfigUse>)> {
+        let (mut module, config_use) = match self.get_part_of() {
+            Some(part_of) => (part_of.build(self, device, rng)?, None),
             None => {
                 let builder = ModelBuilder::new(device, rng);
-                let (module, distribution) =
+                let ((module, distribution), config_use) =
                     self.with_context(&builder, |cx| self.constructor.build(cx))?;
-                let mut module = AnyRLModule::new(self.built(), distribution, module.materialize());
+                let spec = self.recorded(config_use.as_ref());
+                let mut module = AnyRLModule::new(spec, distribution, module.materialize());
                 module.sync_targets(1.0)?;
-                module
+                (module, config_use)
             }
         };
         if let Some(path) = &self.load_state_path {
             let load = checkpoint::read(path).map_err(ModuleError::from);
-            load.and_then(|state| module.load_state_dict(&state.tensors))
+            load.and_then(|state| module.set_state(&state))
                 .map_err(|source| ModuleError::load_state(path, source))?;
         }
-        Ok(module)
+        Ok((module, config_use))
     }
 
     /// Builds a module of a type known at compile time.
@@ -68,7 +87,7 @@ impl RLModuleSpec {
             });
         }
         let builder = ModelBuilder::new(device, Generator::from_seed(0));
-        self.with_context(&builder, |cx| M::setup(cx))
+        Ok(self.with_context(&builder, |cx| M::setup(cx))?.0)
     }
 
     pub(crate) fn context<'a>(&'a self, builder: &'a ModelBuilder) -> Result<ModuleContext<'a>> {
@@ -81,23 +100,33 @@ impl RLModuleSpec {
                 .ok_or_else(|| missing("observation_space"))?,
             action_space: self.action_space.as_ref().ok_or_else(|| missing("action_space"))?,
             model_config: &self.model_config,
+            is_config_filled: self.is_config_filled,
             inference_only: self.inference_only,
             catalog: &*self.catalog.1,
             builder,
             config_read: Cell::new(false),
+            unused: RefCell::default(),
         })
+    }
+
+    /// The spec as a built module records it, with the settings that the module uses.
+    pub(crate) fn recorded(&self, config_use: Option<&ConfigUse>) -> Self {
+        let mut spec = self.built();
+        if let Some(config_use) = config_use {
+            spec.model_config = config_use.used(&self.model_config);
+            spec.is_config_filled = false;
+        }
+        spec
     }
 
     fn with_context<T>(
         &self,
         builder: &ModelBuilder,
         build: impl FnOnce(&ModuleContext<'_>) -> Result<T>,
-    ) -> Result<T> {
+    ) -> Result<(T, Option<ConfigUse>)> {
         let cx = self.context(builder)?;
         let built = seeded(builder, || guard(&self.module, "setup", || build(&cx)))?;
-        if !self.model_config.is_null() && !cx.config_read.get() {
-            return Err(ModuleError::UnusedModelConfig { module: self.module.clone() });
-        }
-        Ok(built)
+        let config_use = cx.config_use(cx.config_read.get())?;
+        Ok((built, config_use))
     }
 }

@@ -1,4 +1,4 @@
-//! Specs as data.
+//! The serialized form of specs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::RLModuleSpec;
+use crate::error::{ModuleError, Result};
+use crate::registry;
 use crate::shared::PartOf;
-use crate::{ModuleError, Result, registry};
 
-/// The serialised form of a spec.
+/// The serialized form of a spec.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SpecData {
@@ -28,7 +29,8 @@ pub(super) struct SpecData {
     catalog: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     load_state_path: Option<PathBuf>,
-    /// For a module that shares parameters and was taken out of its multi-module.
+    /// The other modules, for a module that shares parameters and was taken out of its
+    /// multi-module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     part_of: Option<PartOf>,
 }
@@ -62,6 +64,7 @@ impl TryFrom<SpecData> for RLModuleSpec {
             inference_only: data.inference_only,
             learner_only: data.learner_only,
             model_config: data.model_config,
+            is_config_filled: false,
             load_state_path: data.load_state_path,
             part_of: data.part_of.map(Arc::new),
         })
@@ -69,17 +72,17 @@ impl TryFrom<SpecData> for RLModuleSpec {
 }
 
 impl RLModuleSpec {
-    /// The spec that the state of a module holds.
+    /// Reads the spec in the state of a module.
     pub(crate) fn from_state(state: &State) -> Result<Self> {
         if state.data.get("rl_module_specs").is_some() {
             return Err(ModuleError::Mismatch(
-                "the checkpoint holds several modules that share parameters; load it with `MultiRLModule::from_checkpoint` and take the module out of that".into(),
+                "the checkpoint holds several modules that share parameters; load it with `MultiRLModule::from_checkpoint` and take the module from there".into(),
             ));
         }
         if state.data.get("module").is_none() {
             return Err(ModuleError::NotAModule);
         }
-        // In two steps, so that an unknown type is not taken for malformed data.
+        // In two steps, so that an unknown type is not reported as malformed data.
         Self::try_from(state.data_as::<SpecData>()?)
     }
 }

@@ -74,7 +74,7 @@ pub(super) fn all() -> Vec<Case> {
 
 fn build(space: &Space, config: &DefaultModelConfig, device: &Device) -> BoxEncoder {
     let builder = builder(device);
-    let cx = CatalogContext { builder: &builder, config };
+    let cx = CatalogContext::new(&builder, config);
     DefaultCatalog.build_encoder(cx, space).unwrap()
 }
 
@@ -91,7 +91,7 @@ fn encoder(name: &str, space: Space, config: DefaultModelConfig, tolerance: f32)
 fn recurrent(name: &str, space: Space, config: DefaultModelConfig) -> Case {
     Case::new(format!("encoder: {name}"), DEEP, move |device| {
         let builder = builder(device);
-        let cx = CatalogContext { builder: &builder, config: &config };
+        let cx = CatalogContext::new(&builder, &config);
         let encoder = DefaultCatalog.build_recurrent_encoder(cx, &space).unwrap();
         let device = &device.clone().autodiff();
         let observations = samples(&space, ROWS, device);

@@ -1,9 +1,10 @@
 //! Heads, and what is built from them.
 
 use rekindle::catalog::{
-    CnnTransposeHead, CnnTransposeHeadConfig, ConvFilter, DefaultModelConfig, MlpConfig,
-    PolicyHead, dueling, dueling_logits,
+    Categorical, CnnTransposeHeadConfig, ConvFilter, DefaultModelConfig, DiagGaussian,
+    Distribution, MlpConfig, PolicyHeadConfig, dueling, dueling_logits,
 };
+use rekindle::env::Discrete;
 
 use super::{DEEP, TOLERANCE, builder, of_function, of_module};
 use crate::normal;
@@ -16,18 +17,18 @@ pub(super) fn all() -> Vec<Case> {
     let clipped = DefaultModelConfig { log_std_clip_param: 0.1, ..hidden() };
     let free = DefaultModelConfig { free_log_std: true, ..hidden() };
     vec![
-        policy("logits", hidden(), false),
-        policy("Gaussian, clipped log std", clipped, true),
-        policy("Gaussian, free log std", free, true),
+        policy("logits", hidden(), Categorical::new(&Discrete::new(6).unwrap())),
+        policy("Gaussian, clipped log std", clipped, DiagGaussian::new(3)),
+        policy("Gaussian, free log std", free, DiagGaussian::new(3)),
         Case::new("head: value", TOLERANCE, |device| {
-            let head = builder(device).mlp(&MlpConfig::new(5, &[7], Some(1)));
+            let head = MlpConfig::new(5, &[7], Some(1)).build(&builder(device));
             let features = normal(1, [ROWS, 5], &device.clone().autodiff());
             of_module(head, device, |head| head.forward(features))
         }),
         Case::new("head: transposed CNN", DEEP, |device| {
             let filters = [ConvFilter::new(4, 3, 2), ConvFilter::new(2, 3, 1)];
             let config = CnnTransposeHeadConfig::new(5, [3, 3, 4], &filters);
-            let head = CnnTransposeHead::new(&config, &builder(device)).unwrap();
+            let head = config.build(&builder(device)).unwrap();
             let features = normal(1, [2, 5], &device.clone().autodiff());
             of_module(head, device, |head| head.forward(features).reshape([2, 72]))
         }),
@@ -50,9 +51,10 @@ pub(super) fn all() -> Vec<Case> {
     ]
 }
 
-fn policy(name: &str, config: DefaultModelConfig, gaussian: bool) -> Case {
+fn policy(name: &str, config: DefaultModelConfig, actions: impl Distribution + 'static) -> Case {
     Case::new(format!("head: policy, {name}"), TOLERANCE, move |device| {
-        let head = PolicyHead::new(&config, 5, 6, gaussian, &builder(device)).unwrap();
+        let head = PolicyHeadConfig::new(&config, 5, &actions).unwrap();
+        let head = head.build(&builder(device)).unwrap();
         let features = normal(1, [ROWS, 5], &device.clone().autodiff());
         of_module(head, device, |head| head.forward(features))
     })
