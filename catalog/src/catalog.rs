@@ -96,6 +96,7 @@ pub trait Catalog: Debug + Send + Sync {
     /// None by default.
     fn build_vf_head(&self, cx: CatalogContext<'_>, features: usize) -> Result<Mlp> {
         let config = cx.config;
+        let hiddens = config.vf_head_fcnet_hiddens.as_ref().unwrap_or(&config.head_fcnet_hiddens);
         Ok(cx.builder.mlp(&MlpConfig {
             hidden_layer_activation: config.head_fcnet_activation,
             hidden_layer_use_layernorm: config.head_fcnet_use_layernorm,
@@ -103,7 +104,7 @@ pub trait Catalog: Debug + Send + Sync {
             hidden_layer_bias: config.head_fcnet_bias_initializer,
             output_layer_weights: config.head_fcnet_kernel_initializer,
             output_layer_bias: config.head_fcnet_bias_initializer,
-            ..MlpConfig::new(features, &config.head_fcnet_hiddens, Some(1))
+            ..MlpConfig::new(features, hiddens, Some(1))
         }))
     }
 

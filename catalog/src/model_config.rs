@@ -25,6 +25,9 @@ pub struct DefaultModelConfig {
     pub fcnet_bias_initializer: Initializer,
     /// Whether each encoder layer is normalised before its activation.
     pub fcnet_use_layernorm: bool,
+    /// Widths of the `fcnet_hiddens` of the value function's own encoder. `None`: as the policy's.
+    /// Needs `vf_share_layers: false`.
+    pub vf_fcnet_hiddens: Option<Vec<usize>>,
     /// Layers of the encoder of an image. `None`: RLlib's where it has some for the size, else
     /// layers that halve the image until its longer side is at most 4.
     pub conv_filters: Option<Vec<ConvFilter>>,
@@ -39,6 +42,9 @@ pub struct DefaultModelConfig {
     /// What the convolutions compute in: `"f32"`, `"bf16"` or `"f16"`. The lower precisions are faster
     /// on GPUs that have matrix units for them; parameters and optimizer keep single precision.
     pub conv_compute_dtype: ComputeDType,
+    /// Widths of fully connected layers between the convolutions and the heads (NatureCNN has
+    /// `[512]`). Activation, normalization and initializers are those of the convolutions.
+    pub conv_fcnet_hiddens: Vec<usize>,
     /// Widths of the layers that fuse the encoded parts of a Dict or Tuple.
     pub fusionnet_hiddens: Vec<usize>,
     /// Activation after each of them.
@@ -49,6 +55,8 @@ pub struct DefaultModelConfig {
     pub fusionnet_bias_initializer: Initializer,
     /// Widths of the hidden layers of the policy and value heads.
     pub head_fcnet_hiddens: Vec<usize>,
+    /// Widths of the hidden layers of the value head. `None`: as `head_fcnet_hiddens`.
+    pub vf_head_fcnet_hiddens: Option<Vec<usize>>,
     /// Activation after each of them.
     pub head_fcnet_activation: Activation,
     /// Initial weights of the hidden layers of the heads, and of the value head's output.
@@ -96,17 +104,20 @@ impl Default for DefaultModelConfig {
             fcnet_kernel_initializer: Initializer::TorchDefault,
             fcnet_bias_initializer: Initializer::TorchDefault,
             fcnet_use_layernorm: false,
+            vf_fcnet_hiddens: None,
             conv_filters: None,
             conv_activation: Activation::Relu,
             conv_kernel_initializer: Initializer::TorchDefault,
             conv_bias_initializer: Initializer::TorchDefault,
             conv_use_layernorm: false,
             conv_compute_dtype: ComputeDType::F32,
+            conv_fcnet_hiddens: Vec::new(),
             fusionnet_hiddens: vec![256, 256],
             fusionnet_activation: Activation::Tanh,
             fusionnet_kernel_initializer: Initializer::TorchDefault,
             fusionnet_bias_initializer: Initializer::TorchDefault,
             head_fcnet_hiddens: Vec::new(),
+            vf_head_fcnet_hiddens: None,
             head_fcnet_activation: Activation::Relu,
             head_fcnet_kernel_initializer: Initializer::TorchDefault,
             head_fcnet_bias_initializer: Initializer::TorchDefault,
@@ -143,8 +154,14 @@ impl DefaultModelConfig {
             None => Ok(()),
         };
         positive("fcnet_hiddens", &self.fcnet_hiddens)?;
+        positive("vf_fcnet_hiddens", self.vf_fcnet_hiddens.as_deref().unwrap_or_default())?;
+        positive("conv_fcnet_hiddens", &self.conv_fcnet_hiddens)?;
         positive("fusionnet_hiddens", &self.fusionnet_hiddens)?;
         positive("head_fcnet_hiddens", &self.head_fcnet_hiddens)?;
+        positive(
+            "vf_head_fcnet_hiddens",
+            self.vf_head_fcnet_hiddens.as_deref().unwrap_or_default(),
+        )?;
         for (field, value) in [
             ("recurrent_num_layers", self.recurrent_num_layers),
             ("max_seq_len", self.max_seq_len),
@@ -166,6 +183,17 @@ impl DefaultModelConfig {
             });
         }
         Ok(())
+    }
+
+    /// Returns the settings of the value function's own encoder, which `vf_fcnet_hiddens` may give
+    /// other widths than the policy's.
+    #[must_use]
+    pub fn of_value_function(&self) -> Self {
+        let mut config = self.clone();
+        if let Some(hiddens) = config.vf_fcnet_hiddens.take() {
+            config.fcnet_hiddens = hiddens;
+        }
+        config
     }
 
     /// The names of the fields that differ from their defaults, sorted.
@@ -223,6 +251,26 @@ mod tests {
             message,
             "model config: `fcnet_hiddens` is [64, 0], but every layer needs at least one unit"
         );
+    }
+
+    #[test]
+    fn no_network_has_a_layer_without_units() {
+        for field in [
+            "fcnet_hiddens",
+            "vf_fcnet_hiddens",
+            "conv_fcnet_hiddens",
+            "fusionnet_hiddens",
+            "head_fcnet_hiddens",
+            "vf_head_fcnet_hiddens",
+        ] {
+            let config = serde_json::json!({ field: [4, 0] });
+            let config: DefaultModelConfig = serde_json::from_value(config).unwrap();
+            let message = config.validate().unwrap_err().to_string();
+            assert!(
+                message.starts_with(&format!("model config: `{field}` is [4, 0]")),
+                "{message}"
+            );
+        }
     }
 
     #[test]

@@ -218,6 +218,7 @@ fn changes() -> Vec<(&'static str, DefaultModelConfig)> {
             DefaultModelConfig { conv_bias_initializer: uniform, ..base() }
         }),
         ("conv_use_layernorm", DefaultModelConfig { conv_use_layernorm: true, ..base() }),
+        ("conv_fcnet_hiddens", DefaultModelConfig { conv_fcnet_hiddens: vec![8], ..base() }),
         ("fusionnet_hiddens", DefaultModelConfig { fusionnet_hiddens: vec![8], ..base() }),
         ("fusionnet_activation", DefaultModelConfig { fusionnet_activation: elu, ..base() }),
         ("fusionnet_kernel_initializer", {

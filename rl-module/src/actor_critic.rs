@@ -11,7 +11,8 @@ use crate::{ModuleContext, ModuleError, RLModule, Result, ValueFunction};
 /// Encoders and heads of a policy and a value function, from the catalog.
 ///
 /// RLlib's `DefaultPPOTorchRLModule`, used by PPO and other actor-critic algorithms. Reads a
-/// `DefaultModelConfig`. With `vf_share_layers` one encoder serves both; without, each has its own.
+/// `DefaultModelConfig`. With `vf_share_layers` one encoder serves both; without, each has its own,
+/// and `vf_fcnet_hiddens` may give the value function's other widths.
 /// Built for inference only, it has no value head and no critic encoder.
 ///
 /// With `use_lstm` the encoders have memory. Two encoders have two states: the state is then a Dict
@@ -75,7 +76,8 @@ impl RLModule for ActorCritic {
         let build = cx.catalog_context(&config);
         let catalog = cx.catalog();
         catalog.check_model_config(&config, cx.observation_space())?;
-        let build_encoder = || -> Result<_> {
+        let build_encoder = |config| -> Result<_> {
+            let build = cx.catalog_context(config);
             let encoder = match config.use_lstm {
                 true => catalog.build_recurrent_encoder(build, cx.observation_space()),
                 false => catalog.build_encoder(build, cx.observation_space()),
@@ -84,11 +86,12 @@ impl RLModule for ActorCritic {
             check_encoder(&*encoder, cx.observation_space(), cx.device())?;
             Ok(encoder)
         };
-        let encoder = build_encoder()?;
+        let encoder = build_encoder(&config)?;
         let distribution = catalog.action_distribution(cx.action_space())?;
         let pi = catalog.build_pi_head(build, encoder.output_dim(), &*distribution)?;
         let own_critic = !cx.inference_only() && !config.vf_share_layers;
-        let critic_encoder = if own_critic { Some(build_encoder()?) } else { None };
+        let critic_encoder =
+            if own_critic { Some(build_encoder(&config.of_value_function())?) } else { None };
         let vf = if cx.inference_only() {
             None
         } else {

@@ -5,14 +5,16 @@ use burn::prelude::*;
 use rekindle_core::{Column, CoreError};
 
 use super::{Encoder, MAX_BYTE, flat_rows};
-use crate::{Cnn, CnnConfig, ModelBuilder, Result};
+use crate::{Cnn, CnnConfig, Mlp, MlpConfig, ModelBuilder, Result};
 
 /// A convolutional network over images `[height, width, channels]`; RLlib's `CNNEncoder`.
 ///
-/// Images of one channel may come without their last dimension.
+/// Images of one channel may come without their last dimension. Fully connected layers may follow
+/// the convolutions.
 #[derive(Module, Debug)]
 pub struct CnnEncoder {
     cnn: Cnn,
+    mlp: Option<Mlp>,
     #[module(skip)]
     input_dims: [usize; 3],
     output_dim: usize,
@@ -27,10 +29,19 @@ impl CnnEncoder {
     pub fn new(config: &CnnConfig, builder: &ModelBuilder) -> Result<Self> {
         Ok(Self {
             cnn: builder.cnn(config)?,
+            mlp: None,
             input_dims: config.input_dims,
             output_dim: config.output_dims()?.iter().product(),
             bytes: false,
         })
+    }
+
+    /// Adds fully connected layers after the convolutions. Their `input_dim` is set to the number
+    /// of features so far.
+    #[must_use]
+    pub fn with_mlp(self, config: MlpConfig, builder: &ModelBuilder) -> Self {
+        let config = MlpConfig { input_dim: self.output_dim, ..config };
+        Self { mlp: Some(builder.mlp(&config)), output_dim: config.output_dim(), ..self }
     }
 
     /// Reads bytes: divides what it reads by 255.
@@ -52,7 +63,11 @@ impl Encoder for CnnEncoder {
         }
         let images = flat_rows(observations, height * width * channels)?
             .reshape([rows, height, width, channels]);
-        Ok(self.cnn.forward(if self.bytes { images / MAX_BYTE } else { images }))
+        let features = self.cnn.forward(if self.bytes { images / MAX_BYTE } else { images });
+        Ok(match &self.mlp {
+            Some(mlp) => mlp.forward(features),
+            None => features,
+        })
     }
 
     fn output_dim(&self) -> usize {

@@ -42,7 +42,10 @@ pub(crate) fn default_encoder<C: Catalog + ?Sized>(
 fn box_encoder(cx: CatalogContext<'_>, b: &BoxSpace, space: &Space) -> Result<BoxEncoder> {
     let bytes = b.dtype() == BoxDType::Uint8;
     if let Some(dims) = image_dims(b) {
-        let encoder = CnnEncoder::new(&cnn(cx.config, dims), cx.builder)?;
+        let mut encoder = CnnEncoder::new(&cnn(cx.config, dims), cx.builder)?;
+        if !cx.config.conv_fcnet_hiddens.is_empty() {
+            encoder = encoder.with_mlp(conv_fcnet(cx.config), cx.builder);
+        }
         return Ok(BoxEncoder::new(if bytes { encoder.of_bytes() } else { encoder }));
     }
     // A batch has one dimension more.
@@ -117,6 +120,17 @@ fn cnn(config: &DefaultModelConfig, dims: [usize; 3]) -> CnnConfig {
     }
 }
 
+/// The layers after the convolutions; the number of their inputs is not known yet.
+fn conv_fcnet(config: &DefaultModelConfig) -> MlpConfig {
+    MlpConfig {
+        hidden_layer_activation: config.conv_activation,
+        hidden_layer_use_layernorm: config.conv_use_layernorm,
+        hidden_layer_weights: config.conv_kernel_initializer,
+        hidden_layer_bias: config.conv_bias_initializer,
+        ..MlpConfig::new(0, &config.conv_fcnet_hiddens, None)
+    }
+}
+
 /// Checks [`Catalog::check_model_config`] for the default encoders.
 pub(crate) fn check_applies(config: &DefaultModelConfig, space: &Space) -> Result<()> {
     let changed = config.changed_fields()?;
@@ -128,14 +142,26 @@ pub(crate) fn check_applies(config: &DefaultModelConfig, space: &Space) -> Resul
         let reason = "the model has no recurrent layer; set `use_lstm`, or leave it out".into();
         return Err(CatalogError::Inapplicable { field, reason });
     }
+    if config.vf_share_layers && config.vf_fcnet_hiddens.is_some() {
+        let reason = "policy and value function share one encoder; set `vf_share_layers` to false, \
+                      or size the value head with `vf_head_fcnet_hiddens`";
+        return Err(CatalogError::Inapplicable {
+            field: "vf_fcnet_hiddens".into(),
+            reason: reason.into(),
+        });
+    }
     let mut used = Used::default();
     used.collect(observed(config, space));
-    for (group, used, reads) in [
-        ("fcnet_", used.fcnet, "is a vector, a choice or bits, and only those are read by an MLP"),
-        ("conv_", used.cnn, "is an image"),
-        ("fusionnet_", used.fusionnet, "is a Dict or Tuple, whose parts would be fused"),
+    for (groups, used, reads) in [
+        (
+            &["fcnet_", "vf_fcnet_"][..],
+            used.fcnet,
+            "is a vector, a choice or bits, and only those are read by an MLP",
+        ),
+        (&["conv_"][..], used.cnn, "is an image"),
+        (&["fusionnet_"][..], used.fusionnet, "is a Dict or Tuple, whose parts would be fused"),
     ] {
-        if let (Some(field), false) = (find(&[group]), used) {
+        if let (Some(field), false) = (find(groups), used) {
             let reason = format!(
                 "no part of the observation space {space} {reads}; leave it out, or override \
                  `Catalog::check_model_config` in a catalog that reads it"
