@@ -155,21 +155,31 @@ pub enum ModuleError {
     InvalidModuleId(String),
     /// Weights of another library that a name map does not cover.
     #[error(
-        "the name map has no rule for [{}]; add one with `NameMap::rename` or `NameMap::mlp`, or leave them out with `NameMap::ignore` if the module does not need them",
+        "the name map has no rule for [{}]; add one with `NameMap::rename`, `NameMap::mlp` or `NameMap::cnn`, or leave them out with `NameMap::ignore` if the module does not need them",
         names.join(", ")
     )]
     UnmappedWeights {
         /// Their names in the other library.
         names: Vec<String>,
     },
-    /// Weights of another library that a name map gives the same name.
+    /// A weight of another library whose values a name map cannot change as it says.
     #[error(
-        "the name map gives `{from}` the name `{name}`, which another weight has already; leave one of them out with `NameMap::ignore`, or rename it elsewhere"
+        "the name map cannot convert the weight `{name}`: {reason}; check the file and the rules of the map that name it"
+    )]
+    UnconvertibleWeight {
+        /// Its name in the other library.
+        name: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// Two weights of another library that a name map gives the same name.
+    #[error(
+        "the name map gives `{from}` the name `{name}`, which another weight already has; leave one of them out with `NameMap::ignore`, or give it another name with `NameMap::rename`"
     )]
     ClashingWeights {
-        /// The name given twice.
+        /// The name of both.
         name: String,
-        /// The second weight that got it, by its name in the other library.
+        /// The second one's name in the other library.
         from: String,
     },
     /// A target network without a matching main network.

@@ -1,15 +1,34 @@
-//! Weights of other libraries' policies, under the names of our parameters.
+//! Weights of other libraries, renamed to the parameters of a module.
+
+mod edit;
+mod libraries;
+mod rule;
+
+use std::collections::BTreeSet;
 
 use rekindle_core::weights::Weights;
 
 use crate::{ModuleError, Result};
+use edit::Edit;
+use rule::{Rule, Sequence, below};
 
-/// Renames the parameters of another library's state dict to those of a module here.
+/// Renames the parameters of another library's state dict to those of a module.
 ///
-/// Values stay as they are: the layout here is PyTorch's. Every foreign name must be covered by a
-/// rule or by [`ignore`](Self::ignore), and loading the result is as strict, so that nothing is
-/// lost or left at its initial value in silence. Of several rules that cover a name the first one
-/// counts.
+/// The layout of parameters is PyTorch's, so most values stay as they are. Every foreign name must
+/// be covered by a rule or by [`ignore`](Self::ignore), and
+/// [`load_state_dict`](crate::AnyRLModule::load_state_dict) refuses missing and unexpected names,
+/// so no weight is lost and none keeps its initial value in silence. If several rules cover a name,
+/// the first one applies. Rules that cover no name do nothing, so one map serves several networks.
+///
+/// | map | policies |
+/// |---|---|
+/// | [`rllib_default_ppo`](Self::rllib_default_ppo) | RLlib's default PPO module: MLP, CNN, LSTM |
+/// | [`sb3_ppo_mlp_policy`](Self::sb3_ppo_mlp_policy) | `MlpPolicy` of Stable-Baselines3, with equal or unequal networks |
+/// | [`sb3_ppo_cnn_policy`](Self::sb3_ppo_cnn_policy) | `CnnPolicy` of Stable-Baselines3 |
+/// | [`sb3_recurrent_ppo_mlp_lstm_policy`](Self::sb3_recurrent_ppo_mlp_lstm_policy) | `MlpLstmPolicy` of sb3-contrib's RecurrentPPO |
+/// | [`cleanrl_ppo`](Self::cleanrl_ppo) | CleanRL's PPO agents without memory |
+///
+/// For other networks, start from [`NameMap::new`] or add rules to one of these maps.
 ///
 /// ```no_run
 /// use rekindle_checkpoint::read_safetensors;
@@ -28,225 +47,167 @@ use crate::{ModuleError, Result};
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NameMap {
-    rules: Vec<Rule>,
+    removed_levels: Vec<String>,
     ignored: Vec<String>,
-}
-
-/// What happens to the names at and below `from`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Rule {
-    from: String,
-    to: String,
-    /// Whether `from` is an `nn.Sequential` that becomes an [`Mlp`](rekindle_catalog::Mlp).
-    mlp: bool,
+    edits: Vec<(String, Edit)>,
+    rules: Vec<Rule>,
 }
 
 impl NameMap {
-    /// A map that covers nothing yet.
+    /// Creates a map without rules.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// PPO or A2C with `MlpPolicy` of Stable-Baselines3, for [`ActorCritic`](crate::ActorCritic).
-    ///
-    /// The file is `save_file(model.policy.state_dict(), path)`. The model config that fits has
-    /// `vf_share_layers: false`, `fcnet_hiddens` as `net_arch` (by default `[64, 64]`, the same for
-    /// policy and value function), `fcnet_activation` as `activation_fn` (by default `"tanh"`),
-    /// and for `Box` actions `free_log_std: true`. What `VecNormalize` did to observations is not
-    /// in the state dict.
-    pub fn sb3_ppo_mlp_policy() -> Self {
-        Self::new()
-            .mlp("mlp_extractor.policy_net", "encoder.mlp")
-            .mlp("mlp_extractor.value_net", "critic_encoder.mlp")
-            .rename("action_net", "pi.mlp.layers.0")
-            .rename("value_net", "vf.layers.0")
-            .rename("log_std", "pi.log_std")
-    }
-
-    /// RLlib's `DefaultPPOTorchRLModule` with MLP encoders, under an LSTM or not, for
-    /// [`ActorCritic`](crate::ActorCritic).
-    ///
-    /// The file is `save_file(module.state_dict(), path)`. The model config that fits has the
-    /// values of RLlib's `DefaultModelConfig`; mind that PPO there trains with
-    /// `vf_share_layers=False` unless told otherwise. RLlib keeps `log_std_clip_param` among the
-    /// weights of its heads; here it is the model config's alone.
-    pub fn rllib_default_ppo() -> Self {
-        Self::new()
-            .mlp("encoder.encoder.net.mlp", "encoder.mlp")
-            .mlp("encoder.actor_encoder.net.mlp", "encoder.mlp")
-            .mlp("encoder.critic_encoder.net.mlp", "critic_encoder.mlp")
-            .mlp("encoder.encoder.tokenizer.net.mlp", "encoder.tokenizer.mlp")
-            .mlp("encoder.actor_encoder.tokenizer.net.mlp", "encoder.tokenizer.mlp")
-            .mlp("encoder.critic_encoder.tokenizer.net.mlp", "critic_encoder.tokenizer.mlp")
-            .rename("encoder.encoder.lstm", "encoder.rnn")
-            .rename("encoder.actor_encoder.lstm", "encoder.rnn")
-            .rename("encoder.critic_encoder.lstm", "critic_encoder.rnn")
-            .mlp("pi.net.mlp", "pi.mlp")
-            .mlp("vf.net.mlp", "vf")
-            .rename("pi.log_std", "pi.log_std")
-            .ignore("pi.log_std_clip_param_const")
-            .ignore("vf.log_std_clip_param_const")
-    }
-
-    /// Renames the parameter `from`, or all parameters below it: `from.weight` to `to.weight`.
+    /// Renames the parameter `from` and all parameters below it: `from.weight` to `to.weight`.
     #[must_use]
     pub fn rename(self, from: impl Into<String>, to: impl Into<String>) -> Self {
-        self.rule(from.into(), to.into(), false)
+        self.rule(Rule::Rename { from: from.into(), to: to.into() })
     }
 
-    /// Renames an `nn.Sequential` of linear and normalisation layers to an
+    /// Renames an `nn.Sequential` of linear and normalization layers to an
     /// [`Mlp`](rekindle_catalog::Mlp).
     ///
-    /// PyTorch counts activations: of `from.0`, `from.2`, … the linear layers (their weight has two
-    /// dimensions) become `to.layers.0`, `to.layers.1`, …, the normalisation layers (one dimension)
-    /// `to.norms.0`, ….
+    /// PyTorch counts activations: among `from.0`, `from.2`, …, the linear layers (two-dimensional
+    /// weights) become `to.layers.0`, `to.layers.1`, …, and the normalization layers
+    /// (one-dimensional weights) become `to.norms.0`, ….
     #[must_use]
     pub fn mlp(self, from: impl Into<String>, to: impl Into<String>) -> Self {
-        self.rule(from.into(), to.into(), true)
+        self.rule(Rule::Sequence(Sequence::mlp([from.into()], to.into())))
     }
 
-    /// Leaves out the parameter `name`, or all parameters below it, whatever the rules say.
+    /// Renames an `nn.Sequential` and the output layer after it to one
+    /// [`Mlp`](rekindle_catalog::Mlp), as [`mlp`](Self::mlp) does.
+    #[must_use]
+    pub fn join_mlp(
+        self,
+        hidden: impl Into<String>,
+        output: impl Into<String>,
+        to: impl Into<String>,
+    ) -> Self {
+        self.rule(Rule::Sequence(Sequence::mlp([hidden.into(), output.into()], to.into())))
+    }
+
+    /// Renames an `nn.Sequential` whose last linear layer belongs to another part of the module.
+    ///
+    /// The last linear layer gets the name `output`. The layers before it become an
+    /// [`Mlp`](rekindle_catalog::Mlp) named `hidden`, as in [`mlp`](Self::mlp).
+    #[must_use]
+    pub fn split_mlp(
+        self,
+        from: impl Into<String>,
+        hidden: impl Into<String>,
+        output: impl Into<String>,
+    ) -> Self {
+        let sequence = Sequence::mlp([from.into()], hidden.into()).with_output(output.into());
+        self.rule(Rule::Sequence(sequence))
+    }
+
+    /// Renames convolutions, and the linear layers after them, to a
+    /// [`CnnEncoder`](rekindle_catalog::CnnEncoder).
+    ///
+    /// All layers below `from` count, in the order of their names. Convolutions (four-dimensional
+    /// weights) become `to.cnn.layers.0`, …, linear layers `to.mlp.layers.0`, …, and normalization
+    /// layers `to.cnn.norms.0`, … or `to.mlp.norms.0`, …. The first linear layer must read what
+    /// `nn.Flatten` makes of channels-first images: [`apply`](Self::apply) reorders its columns for
+    /// the channels-last features of a `CnnEncoder`.
+    #[must_use]
+    pub fn cnn(self, from: impl Into<String>, to: impl Into<String>) -> Self {
+        self.rule(Rule::Sequence(Sequence::cnn(from.into(), &to.into())))
+    }
+
+    /// Leaves out the parameter `name` and all parameters below it, whatever the rules say.
     #[must_use]
     pub fn ignore(mut self, name: impl Into<String>) -> Self {
         self.ignored.push(name.into());
         self
     }
 
-    fn rule(mut self, from: String, to: String, mlp: bool) -> Self {
-        self.rules.push(Rule { from, to, mlp });
+    /// Removes a level from all names, at the front or between two dots: without `_orig_mod`, which
+    /// `torch.compile` adds, `_orig_mod.pi.weight` and `pi._orig_mod.weight` are both `pi.weight`.
+    ///
+    /// Every other part of the map sees the shorter names.
+    #[must_use]
+    pub fn remove_level(mut self, level: impl Into<String>) -> Self {
+        self.removed_levels.push(level.into());
         self
     }
 
-    /// The weights under their new names.
+    /// Changes the shape of the parameter with the foreign name `name`, and keeps its elements in
+    /// row-major order. One axis may be −1, as in PyTorch: its length follows from the others.
+    #[must_use]
+    pub fn reshape(mut self, name: impl Into<String>, shape: impl Into<Vec<isize>>) -> Self {
+        self.edits.push((name.into(), Edit::Reshape(shape.into())));
+        self
+    }
+
+    fn rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// Returns the weights under their new names.
     ///
     /// # Errors
-    /// [`ModuleError::UnmappedWeights`] listing all names that nothing covers,
-    /// [`ModuleError::ClashingWeights`] if two weights get the same name.
+    /// - [`ModuleError::UnmappedWeights`] with all names that no rule covers
+    /// - [`ModuleError::ClashingWeights`] if two weights get the same name
+    /// - [`ModuleError::UnconvertibleWeight`] if a weight cannot be reshaped or reordered
     pub fn apply(&self, weights: &Weights) -> Result<Weights> {
-        let prefixes: Vec<_> = self.rules.iter().flat_map(|rule| rule.prefixes(weights)).collect();
-        let (mut renamed, mut unmapped) = (Weights::new(), Vec::new());
-        for (name, array) in weights {
-            if self.ignored.iter().any(|ignored| below(name, ignored).is_some()) {
+        let weights = self.without_levels(weights)?;
+        let mut targets = Vec::new();
+        let mut edits = self.edits.clone();
+        for rule in &self.rules {
+            targets.extend(rule.targets(&weights));
+            edits.extend(rule.edits(&weights));
+        }
+        let (mut renamed, mut unmapped) = (Weights::new(), BTreeSet::new());
+        for (name, mut array) in weights {
+            let new = targets.iter().find_map(|(from, to)| Some(to.clone() + below(&name, from)?));
+            let Some(new) = new else {
+                unmapped.insert(name);
                 continue;
+            };
+            for (_, edit) in edits.iter().filter(|(edited, _)| *edited == name) {
+                array = edit.apply(&name, array)?;
             }
-            let new = prefixes.iter().find_map(|(from, to)| Some(to.clone() + below(name, from)?));
-            match new {
-                Some(new) if renamed.contains_key(&new) => {
-                    return Err(ModuleError::ClashingWeights { name: new, from: name.clone() });
-                }
-                Some(new) => drop(renamed.insert(new, array.clone())),
-                None => unmapped.push(name.clone()),
-            }
+            insert(&mut renamed, new, &name, array)?;
         }
         if unmapped.is_empty() {
             Ok(renamed)
         } else {
-            Err(ModuleError::UnmappedWeights { names: unmapped })
+            Err(ModuleError::UnmappedWeights { names: unmapped.into_iter().collect() })
         }
+    }
+
+    /// The weights that are not ignored, under names without the removed levels.
+    fn without_levels(&self, weights: &Weights) -> Result<Weights> {
+        let mut shorter = Weights::new();
+        for (name, array) in weights {
+            let levels = name.split('.');
+            let kept =
+                levels.filter(|level| !self.removed_levels.iter().any(|other| other == level));
+            let short = kept.collect::<Vec<_>>().join(".");
+            if !self.ignored.iter().any(|ignored| below(&short, ignored).is_some()) {
+                insert(&mut shorter, short, name, array.clone())?;
+            }
+        }
+        Ok(shorter)
     }
 }
 
-impl Rule {
-    /// The prefixes to replace in the names of these weights, old and new.
-    fn prefixes(&self, weights: &Weights) -> Vec<(String, String)> {
-        if !self.mlp {
-            return vec![(self.from.clone(), self.to.clone())];
-        }
-        let children = weights.iter().filter_map(|(name, array)| {
-            let child = below(name, &self.from)?.strip_prefix('.')?.strip_suffix(".weight")?;
-            Some((child.parse::<usize>().ok()?, array.shape().len()))
-        });
-        let mut children: Vec<_> = children.collect();
-        children.sort_unstable();
-        let (mut layers, mut norms) = (0.., 0..);
-        let to = children.into_iter().filter_map(|(child, dimensions)| {
-            let (kind, index) = match dimensions {
-                2 => ("layers", layers.next()?),
-                1 => ("norms", norms.next()?),
-                _ => return None,
-            };
-            Some((format!("{}.{child}", self.from), format!("{}.{kind}.{index}", self.to)))
-        });
-        to.collect()
+/// Inserts a weight under a name that no other weight may have.
+fn insert(
+    weights: &mut Weights,
+    name: String,
+    from: &str,
+    array: rekindle_checkpoint::Array,
+) -> Result<()> {
+    if weights.contains_key(&name) {
+        return Err(ModuleError::ClashingWeights { name, from: from.into() });
     }
-}
-
-/// What follows `prefix` in a name at or below it: nothing, or a dot and the rest.
-fn below<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
-    name.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('.'))
+    weights.insert(name, array);
+    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use rekindle_checkpoint::Array;
-
-    use super::*;
-
-    fn weights(names: &[(&str, &[usize])]) -> Weights {
-        let array =
-            |shape: &[usize]| Array::new(shape, vec![0f32; shape.iter().product()]).unwrap();
-        names.iter().map(|(name, shape)| ((*name).into(), array(shape))).collect()
-    }
-
-    #[test]
-    fn layers_are_counted_in_the_order_of_numbers_and_by_kind() {
-        let foreign = weights(&[
-            ("net.0.weight", &[3, 2]),
-            ("net.0.bias", &[3]),
-            ("net.1.weight", &[3]),
-            ("net.1.bias", &[3]),
-            ("net.10.weight", &[1, 3]),
-            ("net.10.bias", &[1]),
-            ("net.9.weight", &[3, 3]),
-        ]);
-        let map = NameMap::new().mlp("net", "mlp");
-        let expected = weights(&[
-            ("mlp.layers.0.weight", &[3, 2]),
-            ("mlp.layers.0.bias", &[3]),
-            ("mlp.norms.0.weight", &[3]),
-            ("mlp.norms.0.bias", &[3]),
-            ("mlp.layers.1.weight", &[3, 3]),
-            ("mlp.layers.2.weight", &[1, 3]),
-            ("mlp.layers.2.bias", &[1]),
-        ]);
-        assert_eq!(map.apply(&foreign).unwrap(), expected);
-    }
-
-    #[test]
-    fn names_are_split_at_dots_only() {
-        let foreign = weights(&[("pi.weight", &[1]), ("pi_old.weight", &[1])]);
-        let map = NameMap::new().rename("pi", "policy").ignore("pi_ol");
-        let message = map.apply(&foreign).unwrap_err().to_string();
-        assert!(message.contains("no rule for [pi_old.weight]"), "{message}");
-        let renamed = map.ignore("pi_old").apply(&foreign).unwrap();
-        assert!(renamed.keys().eq(["policy.weight"]));
-    }
-
-    #[test]
-    fn all_uncovered_names_are_listed() {
-        let foreign = weights(&[
-            ("action_net.weight", &[1, 1]),
-            ("features_extractor.cnn.0.weight", &[1, 1, 1, 1]),
-            ("lstm_actor.weight_ih_l0", &[1, 1]),
-            ("mlp_extractor.policy_net.0.weight", &[1, 1, 1]),
-        ]);
-        let error = NameMap::sb3_ppo_mlp_policy().apply(&foreign).unwrap_err();
-        let ModuleError::UnmappedWeights { names } = error else { panic!("{error}") };
-        let expected = [
-            "features_extractor.cnn.0.weight",
-            "lstm_actor.weight_ih_l0",
-            "mlp_extractor.policy_net.0.weight",
-        ];
-        assert_eq!(names, expected);
-    }
-
-    #[test]
-    fn two_weights_of_one_name_are_refused() {
-        let foreign = weights(&[
-            ("encoder.actor_encoder.net.mlp.0.weight", &[1, 1]),
-            ("encoder.encoder.net.mlp.0.weight", &[1, 1]),
-        ]);
-        let message = NameMap::rllib_default_ppo().apply(&foreign).unwrap_err().to_string();
-        assert!(message.contains("`encoder.mlp.layers.0.weight`"), "{message}");
-    }
-}
+mod tests;

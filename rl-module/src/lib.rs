@@ -9,7 +9,7 @@
 //! | [`SharedRLModule`], [`PerModule`] | a `MultiRLModule` subclass whose modules share parts |
 //! | [`ValueFunction`], [`QNet`], [`TargetNetwork`], [`SelfSupervisedLoss`], [`Role`] | `ValueFunctionAPI`, `QNetAPI`, `TargetNetworkAPI`, `SelfSupervisedLossAPI` |
 //! | [`ActorCritic`] | `DefaultPPOTorchRLModule` |
-//! | [`NameMap`] | loads weights of RLlib's and Stable-Baselines3's policies |
+//! | [`NameMap`] | weights of policies of RLlib, Stable-Baselines3 and CleanRL |
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 

@@ -5,9 +5,9 @@
 
 Writes to tests/parity/data:
   sb3_policy.safetensors    the state dict of the policy, under SB3's names
-  sb3_recorded.safetensors  1000 observations and what the policy makes of them
+  sb3_recorded.safetensors  1000 observations, with log-probabilities, values and actions
 
-Hyper-parameters are those that the RL Zoo gives for CartPole-v1. CPU, about a minute.
+Hyper-parameters are the RL Zoo's for CartPole-v1. CPU, about a minute.
 """
 
 import json
@@ -27,7 +27,7 @@ TARGET = 475.0
 
 
 def train():
-    """The policy, and its mean return over 100 greedy episodes."""
+    """Return the trained policy and its mean return over 100 greedy episodes."""
     env = make_vec_env("CartPole-v1", n_envs=8, seed=SEED)
     model = sb3.PPO(
         "MlpPolicy",
@@ -49,7 +49,7 @@ def train():
 
 
 def observations(policy, count=1000):
-    """Observations from greedy play in which every fourth action is random, so that they vary."""
+    """Return observations of greedy play; every fourth action is random, so that they vary."""
     env = gym.make("CartPole-v1")
     rng = np.random.default_rng(SEED)
     obs, _ = env.reset(seed=2000)

@@ -1,12 +1,12 @@
-"""Run one of our policies in plain PyTorch.
+"""Run a policy of rekindle in plain PyTorch.
 
     pip install torch safetensors packaging numpy
     python scripts/parity/load_in_torch.py [MODULE_CHECKPOINT [RECORDED]]
 
 MODULE_CHECKPOINT is the directory of a default actor-critic with tanh units, such as
 `<algorithm checkpoint>/learner/rl_module/default_policy`. RECORDED is a safetensors file with
-`obs`, `logits` and `values` that we computed; without it, only the network is printed. Without
-arguments both are those in the repository.
+`obs`, `logits` and `values` computed by rekindle; without it, only the network is printed. Without
+arguments, both files are those in the repository.
 """
 
 import sys

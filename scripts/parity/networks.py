@@ -1,6 +1,6 @@
-"""Our actor-critics in plain PyTorch: the names of their parameters are ours.
+"""Actor-critics in plain PyTorch with the parameter names of rekindle.
 
-(Those of the recurrent one are torch.nn.LSTM's.)
+The recurrent one has the parameter names of torch.nn.LSTM.
 
 Depends on torch alone. `ActorCritic.from_state_dict` builds the network that a
 `tensors.safetensors` of a module checkpoint describes.
@@ -61,7 +61,7 @@ class Cnn(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """The level `cnn` that our image encoders have in their parameters' names."""
+    """Adds the level `cnn` that image encoders have in their parameter names."""
 
     def __init__(self, shape, filters):
         super().__init__()
@@ -72,7 +72,7 @@ class ImageEncoder(nn.Module):
 
 
 class ImageActorCritic(nn.Module):
-    """One image encoder and the heads of a policy and a value function."""
+    """An image encoder shared by a policy head and a value head."""
 
     def __init__(self, shape, filters, actions):
         super().__init__()
@@ -88,7 +88,7 @@ class ImageActorCritic(nn.Module):
 
 
 class RecurrentActorCritic(nn.Module):
-    """A tokenizer, an LSTM of one layer and the two heads; PyTorch's own layers throughout."""
+    """A tokenizer, an LSTM of one layer and the two heads, made of PyTorch's own layers."""
 
     def __init__(self, obs, tokens, cells, actions):
         super().__init__()
@@ -103,7 +103,7 @@ class RecurrentActorCritic(nn.Module):
 
 
 class Wrapped(nn.Module):
-    """The level `mlp` that our encoders and policy heads have in their parameters' names."""
+    """Adds the level `mlp` that encoders and policy heads have in their parameter names."""
 
     def __init__(self, mlp):
         super().__init__()
@@ -132,7 +132,7 @@ class ActorCritic(nn.Module):
 
     @classmethod
     def from_state_dict(cls, state, act=nn.functional.tanh):
-        """The network of these parameters; strict, as `load_state_dict` is."""
+        """Build the network that has these parameters; strict, as `load_state_dict` is."""
         name = "encoder.mlp.layers.{}.weight".format
         layers = [state[name(i)] for i in range(len(state)) if name(i) in state]
         net = cls(

@@ -1,4 +1,4 @@
-"""Record what PyTorch computes with image encoders, and with constants for parameters.
+"""Record what PyTorch computes with image encoders, and with constant parameters.
 
     pip install torch==2.9.1 safetensors==0.8.0 numpy
     python scripts/parity/record_cnn.py
@@ -11,7 +11,7 @@ torch_cnn_same, torch_cnn_mixed .safetensors
     loss = sum(logits * weights) + 0.5 * mean(values ** 2)
 torch_dummy_mlp, torch_dummy_cnn .safetensors
     obs [B, ...], logits [B, A], values [B] of the default networks whose i-th parameter, in the
-    order of the parameters' names, is all DUMMY[i % 4]: what is written is the outputs alone
+    order of the parameters' names, is filled with DUMMY[i % 4]; parameters are not recorded
 
 The filters are in the metadata. The first is RLlib's default for 10 x 10 with fewer channels; the
 second has an odd shape, a kernel that is not square and a layer without padding.

@@ -18,10 +18,10 @@ torch_lstm_1, torch_lstm_2, torch_gru_1, torch_gru_2 .safetensors (the number is
     weights.output, weights.hn, weights.cn: shaped as those; the loss is the sum over them of
         sum(figure * weights)
     loss    [1]
-    grad.<parameter>, grad.input, grad.h0, grad.c0: its gradients, shaped as what they belong to
+    grad.<parameter>, grad.input, grad.h0, grad.c0: its gradients, each shaped as its tensor
 
 torch_recurrent_ppo.safetensors: obs -> Linear(4, 8), tanh -> LSTM(8, 6) -> Linear(6, 2) and (6, 1);
-B = 4 sequences of T = 6 steps, of which the first 6, 4, 1 and 5 count and the rest is padding
+B = 4 sequences of T = 6 steps; the first 6, 4, 1 and 5 steps count, the others are padding
     state.tokenizer.weight [8, 4], state.tokenizer.bias [8]
     state.lstm.weight_ih_l0 [24, 8], .weight_hh_l0 [24, 6], .bias_ih_l0, .bias_hh_l0 [24]
     state.pi.weight [2, 6], state.pi.bias [2], state.vf.weight [1, 6], state.vf.bias [1]
@@ -71,7 +71,7 @@ def record_layer(name, make, layers):
 
 
 def make_batch(net, state):
-    """Columns of padded sequences, `[B, T, ...]`; rows on both sides of every clip."""
+    """Return padded sequences, `[B, T, ...]`, with steps on both sides of every clip."""
     rows = len(LENGTHS)
     mask = torch.arange(STEPS) < torch.tensor(LENGTHS).unsqueeze(1)
     obs = torch.randn(rows, STEPS, 4) * mask.unsqueeze(2)
@@ -94,7 +94,7 @@ def make_batch(net, state):
 
 
 def ppo_terms(logits, values, batch):
-    """Those of record_torch.py, as means over the steps that count."""
+    """Return the terms of record_torch.py, as means over the steps that count."""
     mask = batch["loss_mask"]
     mean = lambda x: (x * mask).sum() / mask.sum()  # noqa: E731
     dist, old = Categorical(logits=logits), Categorical(logits=batch["action_dist_inputs"])
@@ -133,7 +133,7 @@ def record_ppo():
 
 
 def print_clips(logits, values, batch):
-    """How many steps each clip catches: none of them should be 0."""
+    """Return the number of steps that each clip changes; none should be 0."""
     mask = batch["loss_mask"]
     logp = Categorical(logits=logits).log_prob(batch["actions"])
     ratio, advantages = torch.exp(logp - batch["action_logp"])[mask], batch["advantages"][mask]

@@ -1,4 +1,4 @@
-"""Record what RLlib's default PPO module and PPO learner compute, for tests/parity_rllib.rs.
+"""Record what RLlib's default PPO module and PPO learner compute, for tests/parity/rllib.rs.
 
     pip install "ray[rllib]==2.60.0" torch==2.9.1 safetensors==0.8.0
     python scripts/parity/record_rllib.py
@@ -15,6 +15,16 @@ default module with an LSTM:
     actions [B, T] (integers), action_dist_inputs [B, T, 2] (of the old policy),
     action_logp, advantages, value_targets [B, T]: the batch;
     logits [B, T, 2], values [B, T], total [1], grad.<parameter>: what RLlib computes from it
+
+and the default module for images, with outputs alone:
+  rllib_cnn            RLlib's default filters for 10 x 10, one encoder for both networks
+    obs [B, 10, 10, 3], logits [B, 3], values [B]
+  rllib_cnn_separate   two filters, one without padding, and an encoder for each network
+    obs [B, 12, 9, 2], logits [B, 3], values [B]
+  rllib_cnn_lstm       an LSTM of 5 cells above each network's encoder
+    obs [B * T, 9, 9, 1], B = 3 sequences of T = 4 steps one after the other;
+    logits [B * T, 3], values [B * T],
+    state_in.<actor|critic>.<h|c>, state_out.<actor|critic>.<h|c> [B, 1, 5]
 
 No Ray cluster is started. CPU, one thread; the versions are in the metadata of every file.
 """
@@ -48,7 +58,7 @@ SETTINGS = dict(
 
 
 def build_learner(model):
-    """A PPO learner of its own, without an Algorithm around it."""
+    """Build a PPO learner without an Algorithm."""
     env = gym.make("CartPole-v1")
     config = (
         PPOConfig()
@@ -63,7 +73,7 @@ def build_learner(model):
 
 
 def make_batch(module, rows=64):
-    """Rows on both sides of every clip: of the ratio above and below, and of the value error."""
+    """Return rows on both sides of every clip: the ratio's two, and the value error's."""
     obs = torch.randn(rows, 4)
     actions = torch.randint(2, (rows,))
     with torch.no_grad():
@@ -90,7 +100,7 @@ def record(share):
 
 
 def make_sequences(module, lengths=(4, 2, 3), steps=4):
-    """The columns of `make_batch` as padded sequences, and the states before them."""
+    """Return the columns of `make_batch` as padded sequences, and their initial states."""
     rows = len(lengths)
     mask = torch.arange(steps) < torch.tensor(lengths).unsqueeze(1)
     obs = torch.randn(rows, steps, 4) * mask.unsqueeze(2)
@@ -123,7 +133,7 @@ def record_lstm():
 
 
 def flat(batch):
-    """The columns with the states under `state_in.h`, ..., without nesting."""
+    """Replace nested columns by columns with dotted names, one level deep."""
     columns = {}
     for key, column in batch.items():
         if isinstance(column, dict):
@@ -163,7 +173,7 @@ def record_learner(name, config, learner, batch):
 
 
 def record_gaussian():
-    """Everything else that has a name: LayerNorms, hidden layers of heads, a free log_std."""
+    """Record the other named parts: LayerNorms, hidden layers of heads, a free log_std."""
     torch.manual_seed(7)
     module = RLModuleSpec(
         module_class=DefaultPPOTorchRLModule,
@@ -180,7 +190,7 @@ def record_gaussian():
             vf_share_layers=False,
         ),
     ).build()
-    for parameter in module.parameters():  # LayerNorms begin as ones and zeros, log_std as zeros
+    for parameter in module.parameters():  # LayerNorms start as ones and zeros, log_std as zeros
         torch.nn.init.uniform_(parameter, -0.5, 0.5)
     batch = {Columns.OBS: torch.randn(16, 4)}
     outputs = module.forward_train(batch)
@@ -189,6 +199,42 @@ def record_gaussian():
     about = {"ray": ray.__version__, "torch": torch.__version__}
     save("rllib_gaussian", module.state_dict(), about)
     save("rllib_gaussian_recorded", recorded, about)
+
+
+def record_images(name, shape, model, lead=(4,)):
+    torch.manual_seed(13)
+    module = RLModuleSpec(
+        module_class=DefaultPPOTorchRLModule,
+        catalog_class=PPOCatalog,
+        observation_space=gym.spaces.Box(0.0, 1.0, shape),
+        action_space=gym.spaces.Discrete(3),
+        model_config=DefaultModelConfig(**model),
+    ).build()
+    batch = {Columns.OBS: torch.rand(*lead, *shape)}
+    if module.is_stateful():
+        rows = lead[0]
+        batch[Columns.STATE_IN] = {
+            net: {key: 0.5 * torch.randn(rows, 1, 5) for key in "hc"} for net in ("actor", "critic")
+        }
+    outputs = module.forward_train(batch)
+    values = module.compute_values(batch, embeddings=outputs.get(Columns.EMBEDDINGS))
+    recorded = {**batch, "logits": outputs[Columns.ACTION_DIST_INPUTS], "values": values}
+    if module.is_stateful():
+        for key in (Columns.OBS, "logits", "values"):
+            recorded[key] = recorded[key].flatten(0, 1)
+        recorded[Columns.STATE_OUT] = outputs[Columns.STATE_OUT]
+    about = {"ray": ray.__version__, "torch": torch.__version__}
+    save(f"rllib_{name}", module.state_dict(), about)
+    save(f"rllib_{name}_recorded", flat(flat(recorded)), about)
+
+
+def record_cnns():
+    record_images("cnn", (10, 10, 3), dict(vf_share_layers=True))
+    filters = [[4, [4, 3], 2], [5, 3, 1, "valid"]]
+    model = dict(conv_filters=filters, conv_activation="tanh", head_fcnet_hiddens=[6])
+    record_images("cnn_separate", (12, 9, 2), dict(**model, vf_share_layers=False))
+    model = dict(conv_filters=[[3, 4, 3]], use_lstm=True, lstm_cell_size=5, max_seq_len=4)
+    record_images("cnn_lstm", (9, 9, 1), dict(**model, vf_share_layers=False), lead=(3, 4))
 
 
 def save(name, tensors, about):
@@ -202,3 +248,4 @@ if __name__ == "__main__":
     record(share=False)
     record_gaussian()
     record_lstm()
+    record_cnns()

@@ -1,4 +1,4 @@
-"""Record what PyTorch computes, for tests/parity_torch.rs to compare with.
+"""Record what PyTorch computes, for tests/parity/torch.rs.
 
     pip install torch==2.9.1 safetensors==0.8.0 numpy
     python scripts/parity/record_torch.py
@@ -46,7 +46,7 @@ def scalar_loss(net, obs, weights):
 def record_mlp(name, act, layernorm, share):
     torch.manual_seed(1)
     net = ActorCritic(4, [16, 16], 2, act, layernorm, share)
-    if layernorm:  # away from ones and zeros, so that exchanging the two shows
+    if layernorm:  # neither ones nor zeros, so that exchanged weights and biases show
         for p in (p for n, p in net.named_parameters() if ".norms." in n):
             torch.nn.init.uniform_(p, -1.5, 1.5)
     obs, weights = 2 * torch.randn(16, 4), torch.randn(16, 2)
@@ -59,7 +59,7 @@ def record_mlp(name, act, layernorm, share):
 
 
 def record_distribution(name, make, p, q, actions):
-    """Figures and the gradient of a weighted sum of them with respect to the inputs `p`, `q`."""
+    """Record numbers, and gradients of their weighted sum with respect to the inputs `p`, `q`."""
     p, q = p.requires_grad_(), q.requires_grad_()
     dist, other = make(p), make(q)
     logp, entropy = dist.log_prob(actions), dist.entropy()
@@ -78,7 +78,7 @@ def record_categorical():
     record_distribution("categorical", make, p, q, actions)
     # In double precision, because torch's own figures for large logits are rounded: it normalises
     # by subtracting log-sum-exp, which leaves 4 digits of five logits of -1e4. Without KL, which
-    # torch calls infinite once a probability of q underflows; ours is finite.
+    # torch returns infinity for once a probability of q underflows; rekindle's is finite.
     least = torch.finfo(torch.float32).min
     logits = torch.tensor([
         [1e4, 0.0, -1e4, 1.0, 2.0],
@@ -110,7 +110,7 @@ def record_normal():
 
 
 def ppo_terms(net, batch):
-    """The terms of PPO's loss as RLlib defines them, each a mean over the rows."""
+    """Return the terms of PPO's loss as RLlib defines them, each a mean over the rows."""
     logits, values = net(batch["obs"])
     dist, old = Categorical(logits=logits), Categorical(logits=batch["action_dist_inputs"])
     ratio = torch.exp(dist.log_prob(batch["actions"]) - batch["action_logp"])
@@ -132,7 +132,7 @@ def ppo_total(terms):
 
 
 def ppo_batch(net, rows=64):
-    """Rows on both sides of every clip: of the ratio above and below, and of the value error."""
+    """Return rows on both sides of every clip: the ratio's two, and the value error's."""
     obs = torch.randn(rows, 4)
     old = net(obs)[0].detach() + torch.randn(rows, 2)
     actions = torch.randint(2, (rows,))

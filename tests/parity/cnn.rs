@@ -1,4 +1,4 @@
-//! Image encoders, and whole networks with constants for parameters. Assertion 20.
+//! Image encoders, and default networks whose parameters are constants (assertion 20).
 //!
 //! Recorded by `scripts/parity/record_cnn.py`.
 
@@ -10,7 +10,7 @@ use crate::support::{
     Recorded, actor_critic_on, assert_weights_close, cpu, forward_any, gradients_of,
 };
 
-/// An actor-critic for images.
+/// Builds an actor-critic for images.
 fn image_actor_critic(shape: [usize; 3], actions: usize, model_config: Value) -> AnyRLModule {
     let images = Space::boxed(0.0, 1.0, &shape).unwrap();
     actor_critic_on(images, Space::discrete(actions).unwrap(), model_config)
@@ -44,9 +44,8 @@ fn image_encoders_have_the_outputs_and_gradients_of_pytorch() {
     }
 }
 
-/// Fills the i-th parameter in the order of their names with the i-th of four constants, around
-/// and around: networks of two libraries compare without exchanging a weight. After RLlib's
-/// `_set_to_dummy_weights`.
+/// Sets the i-th parameter, in the order of names, to one of four constants in turn. Networks of
+/// two libraries then compare without an exchange of weights. RLlib's `_set_to_dummy_weights`.
 fn set_to_dummy_weights(module: &mut AnyRLModule) {
     const DUMMY: [f32; 4] = [-0.02, -0.01, 0.01, 0.02];
     let mut weights = module.state_dict().unwrap();

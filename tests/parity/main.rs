@@ -1,8 +1,9 @@
-//! Parity with PyTorch, RLlib and Stable-Baselines3: their figures and policies, recorded from
-//! their own runs by `scripts/parity`, and ours.
+//! Parity with PyTorch, RLlib, Stable-Baselines3 and CleanRL: outputs and weights that their own
+//! runs recorded (`scripts/parity`), and a checkpoint of ours.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
 #![recursion_limit = "256"]
 
+mod cleanrl;
 mod cnn;
 mod ours;
 mod ppo_loss;

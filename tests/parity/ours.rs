@@ -1,7 +1,7 @@
-//! Our checkpoints elsewhere and later: a module checkpoint kept in the repository.
+//! A module checkpoint kept in the repository: later versions must read it.
 //!
-//! `scripts/parity/load_in_torch.py` loads the same checkpoint in plain PyTorch. To write it anew
-//! after a change of the format: `cargo test --workspace --test parity -- --ignored`.
+//! `scripts/parity/load_in_torch.py` loads the same checkpoint in plain PyTorch. To rewrite it
+//! after a change of the format: `cargo test --test parity -- --ignored`.
 
 use burn::prelude::*;
 use rekindle::checkpoint::{self, Array};
@@ -26,10 +26,10 @@ fn a90_the_checkpoint_kept_here_still_loads_and_computes_the_same() {
     assert_eq!(weights, module.state_dict().unwrap());
 }
 
-/// Trains for a moment, so that no parameter has a value that a fresh module could have.
+/// Trains briefly, so that no parameter keeps its initial value.
 #[test]
-#[ignore = "checks nothing: it rewrites the golden checkpoint after a deliberate change of the format; \
-            only by hand, `cargo test --workspace --test parity -- --ignored`"]
+#[ignore = "rewrites the golden checkpoint after a deliberate change of the format; run it with \
+            `cargo test --test parity -- --ignored`"]
 fn write_the_checkpoint() {
     let config = PpoConfig::new()
         .environment("CartPole-v1")

@@ -1,4 +1,4 @@
-//! The loss of our PPO objective on a recorded batch.
+//! The loss of the PPO objective on a recorded batch.
 
 use burn::prelude::*;
 use rekindle::algorithms::ppo::PpoObjective;
@@ -17,7 +17,7 @@ pub(crate) const COLUMNS: [&str; 6] = [
     Columns::VALUE_TARGETS,
 ];
 
-/// The loss of a recorded batch with the settings that the scripts record.
+/// Returns the loss of a recorded batch with the settings of the recording scripts.
 pub(crate) fn loss(module: &AnyRLModule, recorded: &Recorded) -> Loss {
     let device = cpu().autodiff();
     let column = |name| (name, recorded.tensor(name, &device));
@@ -25,7 +25,7 @@ pub(crate) fn loss(module: &AnyRLModule, recorded: &Recorded) -> Loss {
     loss_of(module, &batch.fold(Batch::new(), |batch, (name, column)| batch.with(name, column)))
 }
 
-/// The loss of any batch.
+/// Returns the loss of any batch with the settings of the recording scripts.
 pub(crate) fn loss_of(module: &AnyRLModule, batch: &Batch) -> Loss {
     let device = cpu().autodiff();
     let mut objective = PpoObjective::new(PpoTraining {
@@ -48,7 +48,7 @@ pub(crate) fn loss_of(module: &AnyRLModule, batch: &Batch) -> Loss {
     objective.compute_loss(cx, batch, &outputs).unwrap()
 }
 
-/// A term of a loss by the name under which it is reported.
+/// Returns a term of a loss by its metric name.
 pub(crate) fn term(loss: &Loss, name: &str) -> Tensor<1> {
     loss.metrics.iter().find(|(key, _)| *key == name).unwrap().1.clone()
 }

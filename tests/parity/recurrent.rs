@@ -1,4 +1,4 @@
-//! Recurrent layers, and actor-critics with memory: outputs, states, losses and all gradients.
+//! Recurrent layers and actor-critics with memory: outputs, states, losses and gradients.
 //!
 //! Recorded by `scripts/parity/record_recurrent.py` and `record_rllib.py`.
 
@@ -65,7 +65,7 @@ fn check_layer(config: &RecurrentConfig, recorded: &Recorded) {
     assert_weights_close(&gradients_of(&rnn, &mut tape), &expected);
 }
 
-/// A perceptron of 8 units, an LSTM of 6 and linear heads, with foreign weights.
+/// Builds a layer of 8 units, an LSTM of 6 cells and linear heads, with foreign weights.
 fn load(weights: &Recorded, names: &NameMap) -> AnyRLModule {
     let mut module = actor_critic(json!({
         "fcnet_hiddens": [8],
@@ -77,7 +77,7 @@ fn load(weights: &Recorded, names: &NameMap) -> AnyRLModule {
     module
 }
 
-/// Outputs, states, the loss of padded sequences and its gradients.
+/// Checks outputs, states, the loss of padded sequences and its gradients.
 fn check_sequences(module: &AnyRLModule, recorded: &Recorded, names: &NameMap) {
     let device = cpu().autodiff();
     let mut batch = Batch::new();

@@ -7,10 +7,10 @@ use serde_json::json;
 
 use crate::ppo_loss;
 use crate::support::{
-    Recorded, actor_critic, actor_critic_for, assert_weights_close, cpu, forward, gradients,
+    Recorded, actor_critic, actor_critic_for, assert_weights_close, cpu, forward, gradients, import,
 };
 
-/// RLlib's module, and what RLlib computed with it.
+/// RLlib's module with its recorded outputs.
 fn load(sharing: &str) -> (AnyRLModule, Recorded) {
     let weights = Recorded::read(&format!("rllib_{sharing}")).0;
     let mut module = actor_critic(json!({
@@ -63,4 +63,37 @@ fn the_ppo_loss_and_its_gradients_are_those_of_rllibs_learner() {
         let expected = NameMap::rllib_default_ppo().apply(&recorded.part("grad")).unwrap();
         assert_weights_close(&gradients(&module, &loss.total), &expected);
     }
+}
+
+/// RLlib's module for images `[height, width, channels]` and three actions.
+fn import_cnn(name: &str, shape: &[usize], config: serde_json::Value) -> AnyRLModule {
+    let spaces = [Space::boxed(0.0, 1.0, shape).unwrap(), Space::discrete(3).unwrap()];
+    import(name, &NameMap::rllib_default_ppo(), spaces, config)
+}
+
+#[test]
+fn rllibs_cnn_loads_and_computes_the_same_with_one_encoder_or_two() {
+    let module = import_cnn("rllib_cnn", &[10, 10, 3], json!({}));
+    Recorded::read("rllib_cnn_recorded").check_outputs::<4>(&module);
+
+    let config = json!({
+        "conv_filters": [[4, [4, 3], 2], [5, 3, 1, "valid"]],
+        "conv_activation": "tanh",
+        "head_fcnet_hiddens": [6],
+        "vf_share_layers": false,
+    });
+    let module = import_cnn("rllib_cnn_separate", &[12, 9, 2], config);
+    Recorded::read("rllib_cnn_separate_recorded").check_outputs::<4>(&module);
+}
+
+#[test]
+fn rllibs_cnns_below_lstms_load_and_compute_the_same() {
+    let config = json!({
+        "conv_filters": [[3, 4, 3]],
+        "use_lstm": true,
+        "lstm_cell_size": 5,
+        "vf_share_layers": false,
+    });
+    let module = import_cnn("rllib_cnn_lstm", &[9, 9, 1], config);
+    Recorded::read("rllib_cnn_lstm_recorded").check_memory(&module);
 }

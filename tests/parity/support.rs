@@ -1,5 +1,6 @@
-//! What the parity tests share: recorded figures, and comparing with them.
+//! Reads recorded arrays and compares results with them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use burn::module::{Module, ModuleMapper, Param};
@@ -11,8 +12,8 @@ use rekindle::learner::Gradients;
 use rekindle::prelude::*;
 use serde_json::Value;
 
-/// The largest difference that passes, relative to the figure or, if that is smaller, to the
-/// largest figure of its array or one.
+/// The largest accepted difference, relative to the recorded number. For numbers close to zero it
+/// is relative to the largest number of the array or to one, whichever is smaller.
 const TOLERANCE: f32 = 1e-5;
 
 /// The path of a file of recorded data.
@@ -25,7 +26,7 @@ pub(crate) fn cpu() -> Device {
     DeviceSpec::Cpu.open().unwrap()
 }
 
-/// Named arrays of a file.
+/// The named arrays of a file.
 pub(crate) struct Recorded(pub(crate) Weights);
 
 impl Recorded {
@@ -34,25 +35,29 @@ impl Recorded {
         Self(read_safetensors(path(&format!("{name}.safetensors"))).unwrap())
     }
 
-    /// The arrays whose names begin with `prefix` and a dot, without it.
+    /// The arrays whose names begin with `prefix` and a dot, under the rest of their names.
     pub(crate) fn part(&self, prefix: &str) -> Weights {
         let strip = |name: &str| Some(name.strip_prefix(prefix)?.strip_prefix('.')?.to_owned());
         self.0.iter().filter_map(|(name, array)| Some((strip(name)?, array.clone()))).collect()
     }
 
-    /// One array as a tensor on a device.
+    /// One array as a tensor on a device; bytes become floats.
     pub(crate) fn tensor(&self, name: &str, device: &Device) -> AnyTensor {
         let array = &self.0[name];
         let shape = array.shape().to_vec();
         let data = match array.data() {
             ArrayData::F32(values) => TensorData::new(values.clone(), shape),
             ArrayData::I64(values) => TensorData::new(values.clone(), shape),
+            ArrayData::U8(values) => {
+                TensorData::new(values.iter().map(|&x| f32::from(x)).collect::<Vec<_>>(), shape)
+            }
             other => panic!("{name}: {other:?}"),
         };
         AnyTensor::from_data(data, device).unwrap()
     }
 
-    /// The steps of sequences `[B, T, …]` one after the other, `[B * T, …]`; truths become ones.
+    /// The steps of sequences `[B, T, …]` one after the other, `[B * T, …]`; booleans become
+    /// floats.
     pub(crate) fn steps(&self, name: &str, device: &Device) -> AnyTensor {
         let array = &self.0[name];
         let shape = [&[array.shape()[..2].iter().product()], &array.shape()[2..]].concat();
@@ -70,6 +75,49 @@ impl Recorded {
     /// One array as a float tensor on a device.
     pub(crate) fn float<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D> {
         self.tensor(name, device).into_float().unwrap()
+    }
+
+    /// The states under `<column>.<key>` or `<column>.<network>.<key>`.
+    fn state(&self, column: &str, device: &Device) -> Batch {
+        let (mut state, mut networks) = (Batch::new(), BTreeMap::<String, Batch>::new());
+        for name in self.part(column).keys() {
+            let tensor = self.tensor(&format!("{column}.{name}"), device);
+            match name.split_once('.') {
+                Some((network, key)) => {
+                    let part = networks.entry(network.into()).or_insert_with(Batch::new);
+                    part.insert(key.to_owned(), tensor);
+                }
+                None => state.insert(name.clone(), tensor),
+            }
+        }
+        networks.into_iter().fold(state, |state, (network, part)| state.with(network, part))
+    }
+
+    /// Checks outputs, values and states of a module with memory.
+    pub(crate) fn check_memory(&self, module: &AnyRLModule) {
+        let device = cpu().autodiff();
+        let batch = Batch::new()
+            .with(Columns::OBS, self.tensor("obs", &device))
+            .with(Columns::STATE_IN, self.state("state_in", &device));
+        let out = module.forward_exploration(&batch).unwrap();
+        self.check("logits", out.float::<2>(Columns::ACTION_DIST_INPUTS).unwrap());
+        self.check("values", module.compute_values(&batch, None).unwrap());
+        let after = out.nested(Columns::STATE_OUT).unwrap();
+        for name in self.part("state_out").keys() {
+            let found = match name.split_once('.') {
+                Some((network, key)) => after.nested(network).unwrap().float::<3>(key),
+                None => after.float::<3>(name),
+            };
+            self.check(&format!("state_out.{name}"), found.unwrap());
+        }
+    }
+
+    /// Checks outputs and values of a module for observations of `D` dimensions.
+    pub(crate) fn check_outputs<const D: usize>(&self, module: &AnyRLModule) {
+        let obs = self.float::<D>("obs", &cpu().autodiff());
+        let (logits, values) = forward_any(module, obs);
+        self.check("logits", logits);
+        self.check("values", values);
     }
 
     /// Checks a tensor against the array of that name.
@@ -111,9 +159,9 @@ pub(crate) fn gradients(module: &AnyRLModule, loss: &Tensor<1>) -> Weights {
     gradients_of(module, &mut loss.backward())
 }
 
-/// The same from a backward pass that was made, of which other gradients may be read, too.
+/// The same gradients, from a tape of which the caller reads others too.
 pub(crate) fn gradients_of<M: Module>(module: &M, tape: &mut burn::tensor::Gradients) -> Weights {
-    /// Puts its gradient in the place of every parameter, so that the state dict names them.
+    /// Replaces every parameter by its gradient, so that the state dict names the gradients.
     struct Replacer(Gradients);
     impl ModuleMapper for Replacer {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -125,18 +173,18 @@ pub(crate) fn gradients_of<M: Module>(module: &M, tape: &mut burn::tensor::Gradi
     state_dict(&module.clone().map(&mut Replacer(gradients))).unwrap()
 }
 
-/// An actor-critic for vectors of four numbers and two actions, with autodiff.
+/// Builds an actor-critic for vectors of four numbers and two actions, with autodiff.
 pub(crate) fn actor_critic(model_config: Value) -> AnyRLModule {
     actor_critic_for(Space::discrete(2).unwrap(), model_config)
 }
 
-/// An actor-critic for vectors of four numbers, with autodiff.
+/// Builds an actor-critic for vectors of four numbers, with autodiff.
 pub(crate) fn actor_critic_for(actions: Space, model_config: Value) -> AnyRLModule {
     let vectors = Space::boxed(f32::NEG_INFINITY, f32::INFINITY, &[4]).unwrap();
     actor_critic_on(vectors, actions, model_config)
 }
 
-/// An actor-critic with autodiff.
+/// Builds an actor-critic with autodiff.
 pub(crate) fn actor_critic_on(
     observations: Space,
     actions: Space,
@@ -150,12 +198,24 @@ pub(crate) fn actor_critic_on(
         .unwrap()
 }
 
-/// Inputs of the action distribution and values for recorded vectors.
+/// Builds an actor-critic with the recorded weights of another library.
+pub(crate) fn import(
+    weights: &str,
+    names: &NameMap,
+    [observations, actions]: [Space; 2],
+    model_config: Value,
+) -> AnyRLModule {
+    let mut module = actor_critic_on(observations, actions, model_config);
+    module.load_state_dict(&names.apply(&Recorded::read(weights).0).unwrap()).unwrap();
+    module
+}
+
+/// Returns the inputs of the action distribution, and the values, for vectors.
 pub(crate) fn forward(module: &AnyRLModule, obs: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
     forward_any(module, obs)
 }
 
-/// Inputs of the action distribution and values for recorded observations of any shape.
+/// Returns the inputs of the action distribution, and the values, for observations of any shape.
 pub(crate) fn forward_any<const D: usize>(
     module: &AnyRLModule,
     obs: Tensor<D>,

@@ -1,4 +1,4 @@
-//! Models, distributions, PPO's loss and Adam compute what PyTorch computes.
+//! Models, distributions, PPO's loss and Adam against PyTorch.
 //!
 //! Recorded by `scripts/parity/record_torch.py`.
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::ppo_loss;
 use crate::support::{Recorded, actor_critic, assert_weights_close, cpu, forward, gradients};
 
-/// An actor-critic with two hidden layers of 16 units and the recorded parameters.
+/// Builds an actor-critic with two hidden layers of 16 units and the recorded parameters.
 fn load(recorded: &Recorded, shared: bool, activation: &str, layernorm: bool) -> AnyRLModule {
     load_with(
         recorded,
@@ -31,7 +31,7 @@ fn load_with(recorded: &Recorded, model_config: Value) -> AnyRLModule {
     module
 }
 
-/// The loss that the script takes gradients of.
+/// The loss whose gradients the script records.
 fn scalar_loss(module: &AnyRLModule, recorded: &Recorded) -> Tensor<1> {
     let device = cpu().autodiff();
     let (logits, values) = forward(module, recorded.float("obs", &device));
@@ -59,7 +59,7 @@ fn actor_critics_have_the_outputs_and_gradients_of_pytorch() {
     }
 }
 
-/// Log-probability and entropy; and the divergence and all gradients where they are recorded.
+/// Checks log-probability and entropy, and the KL divergence and all gradients if recorded.
 fn check_distribution(name: &str, distribution: &dyn Distribution) {
     println!("{name}");
     let recorded = Recorded::read(&format!("torch_{name}"));
