@@ -113,7 +113,7 @@ pub enum CheckpointError {
     /// A file of another program cannot be read as safetensors.
     #[error(
         "cannot read tensors from `{}`: {reason}; write it with `safetensors.torch.save_file`, \
-         parameters as 32-bit floats",
+         with parameters of 16, 32 or 64-bit floats",
         path.display()
     )]
     NotSafetensors {

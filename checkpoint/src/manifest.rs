@@ -11,11 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::{CheckpointError, Result};
-use crate::name::check_component;
-
-pub(super) const MANIFEST_FILE: &str = "manifest.json";
-pub(super) const STATE_FILE: &str = "state.json";
-pub(super) const TENSORS_FILE: &str = "tensors.safetensors";
+use crate::name::{STATE_FILE, TENSORS_FILE, check_component};
 
 /// The most bytes of a manifest, and of the header of a tensor file: some 100 000 entries.
 pub(super) const MAX_HEADER_BYTES: usize = 16 * 1024 * 1024;

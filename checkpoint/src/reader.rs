@@ -1,18 +1,18 @@
 //! Reading.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
 use crate::digest::{Digest, HashingReader, is_absent, regular_file_len};
 use crate::error::{CheckpointError, Result};
 use crate::json;
-use crate::lock::is_same;
-use crate::manifest::{FileEntry, FileName, MANIFEST_FILE, MAX_DEPTH, MAX_HEADER_BYTES, Manifest};
+use crate::manifest::{FileEntry, FileName, MAX_DEPTH, MAX_HEADER_BYTES, Manifest};
+use crate::name::MANIFEST_FILE;
+use crate::place::{Place, resolve};
 use crate::state::State;
-use crate::target::{is_vacant, previous};
 use crate::tensor_file;
 
 /// How often a read starts again because a save has replaced the checkpoint under it.
@@ -79,7 +79,7 @@ pub(super) fn check_root(dir: &Path) -> Result<()> {
 fn settle<T>(path: &Path, attempt: impl Fn(&Path) -> Result<T>) -> Result<T> {
     for _ in 0..MAX_RESTARTS {
         let place = Place::find(path);
-        match attempt(&place.dir) {
+        match attempt(place.dir()) {
             Err(error) if !place.is_current(path) => {
                 tracing::debug!(%error, "the checkpoint was replaced while it was read");
             }
@@ -87,47 +87,6 @@ fn settle<T>(path: &Path, attempt: impl Fn(&Path) -> Result<T>) -> Result<T> {
         }
     }
     attempt(&resolve(path))
-}
-
-/// A directory that may hold a checkpoint, and what tells it from its successor.
-#[derive(Debug)]
-struct Place {
-    dir: PathBuf,
-    /// Kept open for comparison only.
-    manifest: Option<File>,
-}
-
-impl Place {
-    fn find(path: &Path) -> Self {
-        let dir = resolve(path);
-        let manifest = dir.join(MANIFEST_FILE);
-        let manifest = regular_file_len(&manifest).ok().and_then(|_| File::open(manifest).ok());
-        Self { dir, manifest }
-    }
-
-    /// Whether the checkpoint at `path` is still the one that was found.
-    fn is_current(&self, path: &Path) -> bool {
-        let manifest = self.dir.join(MANIFEST_FILE);
-        resolve(path) == self.dir
-            && match &self.manifest {
-                Some(file) => is_same(file, &manifest),
-                None => regular_file_len(&manifest).is_err(),
-            }
-    }
-}
-
-/// The path, or, if a save was interrupted in the middle of the swap, the same path within the
-/// previous checkpoint.
-fn resolve(path: &Path) -> PathBuf {
-    // An empty directory too: scripts create the directory before they look into it.
-    let is_vacant = |path: &&Path| is_vacant(path).unwrap_or(false);
-    for ancestor in path.ancestors().take_while(is_vacant) {
-        let previous = previous(ancestor).filter(|previous| previous.join(MANIFEST_FILE).is_file());
-        if let (Some(previous), Ok(rest)) = (previous, path.strip_prefix(ancestor)) {
-            return previous.join(rest);
-        }
-    }
-    path.to_path_buf()
 }
 
 /// Reads a manifest and compares it with the digest that the parent's manifest has, if any.

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::array::Array;
 use crate::error::{CheckpointError, Result};
-use crate::finite::check_finite;
 use crate::manifest::MAX_DEPTH;
+use crate::value::{from_value, to_value};
 use crate::{name, tensor_file};
 
 /// The state of one component: plain data, named tensors and the states of its parts.
@@ -44,16 +44,18 @@ impl State {
         Self::default()
     }
 
-    /// A state with data only.
+    /// Builds a state that has data and neither tensors nor components.
+    ///
+    /// Every float is kept, NaN and the infinities included; see [`to_value`].
     ///
     /// # Errors
-    /// [`CheckpointError::Unrepresentable`] if JSON cannot hold the data exactly: it has a NaN or
-    /// an infinity (which belong in tensors), or a map with keys that are not text.
+    /// [`CheckpointError::Unrepresentable`] if JSON cannot hold the data, for example a map whose
+    /// keys are not text. The message names the place in the data.
     pub fn from_data<T: Serialize + ?Sized>(data: &T) -> Result<Self> {
-        let unrepresentable =
-            |reason| CheckpointError::Unrepresentable { type_name: type_name::<T>(), reason };
-        check_finite(data).map_err(|e| unrepresentable(e.to_string()))?;
-        let data = serde_json::to_value(data).map_err(|e| unrepresentable(e.to_string()))?;
+        let data = to_value(data).map_err(|error| CheckpointError::Unrepresentable {
+            type_name: type_name::<T>(),
+            reason: error.to_string(),
+        })?;
         Ok(Self { data, ..Self::default() })
     }
 
@@ -62,7 +64,7 @@ impl State {
     /// # Errors
     /// [`CheckpointError::UnexpectedData`] if the data does not describe a `T`.
     pub fn data_as<T: DeserializeOwned>(&self) -> Result<T> {
-        T::deserialize(&self.data).map_err(|source| CheckpointError::UnexpectedData {
+        from_value(&self.data).map_err(|source| CheckpointError::UnexpectedData {
             expected: type_name::<T>(),
             source,
         })
@@ -175,9 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn data_that_json_would_change_is_refused() {
-        let error = State::from_data(&[f64::NAN]).unwrap_err();
-        assert!(error.to_string().contains("NaN"), "{error}");
+    fn infinities_in_the_data_survive() {
+        let best = (1_u32, f64::NEG_INFINITY);
+        let state = State::from_data(&best).unwrap();
+        assert_eq!(state.data_as::<(u32, f64)>().unwrap(), best);
+    }
+
+    #[test]
+    fn data_that_json_cannot_hold_is_refused() {
         let map = BTreeMap::from([([1, 2], 3)]);
         assert!(matches!(State::from_data(&map), Err(CheckpointError::Unrepresentable { .. })));
     }

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::digest::is_absent;
 use crate::error::{CheckpointError, Result};
 use crate::lock::Lock;
-use crate::manifest::MANIFEST_FILE;
+use crate::name::MANIFEST_FILE;
+use crate::place::{is_vacant, previous};
 use crate::{reader, tree};
 
 /// Where a checkpoint is to be saved, locked against other saves.
@@ -196,24 +197,6 @@ impl Drop for Staging<'_> {
         {
             tracing::warn!(%error, "left an unfinished save in place");
         }
-    }
-}
-
-/// Where a save keeps the old checkpoint while it swaps; `None` for paths without a name.
-pub(super) fn previous(path: &Path) -> Option<PathBuf> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name()?);
-    name.push(".previous");
-    Some(path.with_file_name(name))
-}
-
-/// Whether there is nothing at the path, or an empty directory.
-pub(super) fn is_vacant(path: &Path) -> io::Result<bool> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Ok(fs::read_dir(path)?.next().is_none()),
-        Ok(_) => Ok(false),
-        Err(error) if is_absent(&error) => Ok(true),
-        Err(error) => Err(error),
     }
 }
 

@@ -103,7 +103,8 @@ fn write_elements<T: Copy, const N: usize>(
 
 /// Reads the arrays from `input`, the `len` bytes of the file at `path`.
 ///
-/// No more than `len` bytes are allocated for elements, whatever the header claims.
+/// Floats of 16 bits are widened to 32 bits. No more than twice `len` bytes are allocated for
+/// elements, whatever the header claims.
 pub(super) fn decode(
     path: &Path,
     input: &mut impl Read,
@@ -147,6 +148,15 @@ fn read_data(
     let data = match dtype {
         Dtype::F32 => read_elements(len, f32::from_le_bytes, input).map(ArrayData::F32),
         Dtype::F64 => read_elements(len, f64::from_le_bytes, input).map(ArrayData::F64),
+        // Every 16-bit float is a 32-bit float, so nothing is rounded.
+        Dtype::F16 => {
+            let widen = |bytes| half::f16::from_le_bytes(bytes).to_f32();
+            read_elements(len, widen, input).map(ArrayData::F32)
+        }
+        Dtype::BF16 => {
+            let widen = |bytes| half::bf16::from_le_bytes(bytes).to_f32();
+            read_elements(len, widen, input).map(ArrayData::F32)
+        }
         Dtype::I64 => read_elements(len, i64::from_le_bytes, input).map(ArrayData::I64),
         Dtype::I32 => read_elements(len, i32::from_le_bytes, input).map(ArrayData::I32),
         Dtype::U8 => read_elements(len, |[byte]| byte, input).map(ArrayData::U8),
@@ -164,7 +174,10 @@ fn read_data(
             values.map(ArrayData::Bool)
         }
         other => {
-            let reason = format!("tensor `{name}` is of type {other}, which is not supported");
+            let reason = format!(
+                "tensor `{name}` is of type {other}; supported are F16, BF16, F32, F64, I32, I64, U8 \
+                 and BOOL"
+            );
             return Err(CheckpointError::malformed(path, reason));
         }
     };
@@ -253,7 +266,8 @@ mod tests {
             format!(r#"{{"x":{{"dtype":"{dtype}","shape":[1],"data_offsets":[0,{bytes}]}}}}"#)
         };
         for bytes in [
-            with_header(&info("BF16", 2), &[0; 2]),
+            with_header(&info("F8_E4M3", 1), &[0]),
+            with_header(&info("U16", 2), &[0; 2]),
             with_header(&info("BOOL", 1), &[2]),
             with_header(&info("F32", 4), &[0; 5]),
             with_header(&info("F32", 8), &[0; 8]),
@@ -279,6 +293,22 @@ mod tests {
         let bytes = with_header(&format!("{{{}}}", entries.join(",")), b"");
         let error = decode_bytes(&bytes).unwrap_err();
         assert!(error.to_string().contains("does not describe all"), "{error}");
+    }
+
+    /// The bits are those of IEEE 754 binary16 and of the upper half of binary32.
+    #[test]
+    fn floats_of_16_bits_are_widened() {
+        let values = [1.0f32, -2.5, 65504.0, 6.103_515_6e-5, 5.960_464_5e-8, f32::INFINITY];
+        let f16 = [0x3c00u16, 0xc100, 0x7bff, 0x0400, 0x0001, 0x7c00];
+        let bf16 = [0x3f80u16, 0xc020, 0x477f, 0x3880, 0x3380, 0x7f80];
+        let exact_bf16 = [1.0f32, -2.5, 65280.0, 6.103_515_6e-5, 5.960_464_5e-8, f32::INFINITY];
+        for (dtype, bits, expected) in [("F16", f16, values), ("BF16", bf16, exact_bf16)] {
+            let data: Vec<u8> = bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+            let header =
+                format!(r#"{{"x":{{"dtype":"{dtype}","shape":[2,3],"data_offsets":[0,12]}}}}"#);
+            let read = decode_bytes(&with_header(&header, &data)).unwrap();
+            assert_eq!(read["x"], Array::new([2, 3], expected.to_vec()).unwrap(), "{dtype}");
+        }
     }
 
     proptest! {

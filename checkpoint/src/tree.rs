@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::is_absent;
 use crate::error::{CheckpointError, Result};
-use crate::manifest::{MANIFEST_FILE, MAX_DEPTH, STATE_FILE, TENSORS_FILE};
-use crate::name::check_component;
+use crate::manifest::MAX_DEPTH;
+use crate::name::{MANIFEST_FILE, STATE_FILE, TENSORS_FILE, check_component};
 
 /// An entry of a directory, by whether a save could have made it.
 enum Entry {

@@ -6,9 +6,8 @@ use std::path::Path;
 
 use crate::digest::{Digest, HashingWriter};
 use crate::error::{CheckpointError, Result};
-use crate::manifest::{
-    ComponentEntry, FileEntry, FileName, MANIFEST_FILE, MAX_HEADER_BYTES, Manifest,
-};
+use crate::manifest::{ComponentEntry, FileEntry, FileName, MAX_HEADER_BYTES, Manifest};
+use crate::name::MANIFEST_FILE;
 use crate::state::State;
 use crate::target::{Target, sync_dir};
 use crate::{json, tensor_file};
