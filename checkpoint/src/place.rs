@@ -1,4 +1,4 @@
-//! Where a checkpoint is while saves replace it.
+//! The directory that holds a checkpoint, also while a save replaces it.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,7 +12,7 @@ use crate::name::MANIFEST_FILE;
 #[derive(Debug)]
 pub(super) struct Place {
     dir: PathBuf,
-    /// Kept open for comparison only.
+    /// Kept open only for comparison.
     manifest: Option<File>,
 }
 
@@ -54,7 +54,7 @@ pub(super) fn resolve(path: &Path) -> PathBuf {
     path.to_path_buf()
 }
 
-/// Where a save keeps the old checkpoint while it swaps; `None` for paths without a name.
+/// Returns the path of the old checkpoint during a swap, or `None` for paths without a name.
 pub(super) fn previous(path: &Path) -> Option<PathBuf> {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name()?);
@@ -62,7 +62,7 @@ pub(super) fn previous(path: &Path) -> Option<PathBuf> {
     Some(path.with_file_name(name))
 }
 
-/// Whether there is nothing at the path, or an empty directory.
+/// Whether there is nothing at the path or an empty directory.
 pub(super) fn is_vacant(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => Ok(fs::read_dir(path)?.next().is_none()),

@@ -1,8 +1,7 @@
 //! `tensors.safetensors`: the named arrays of one component.
 //!
-//! The header is that of the `safetensors` crate, which also checks shapes, types and offsets;
-//! the elements are streamed here, a chunk at a time, so that neither saving nor reading holds
-//! a second copy of the tensors in memory.
+//! The `safetensors` crate reads and writes the header, and checks shapes, types and offsets. The elements
+//! are streamed in chunks here, so neither saving nor reading holds a second copy of the tensors in memory.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -15,10 +14,10 @@ use crate::digest::CHUNK;
 use crate::error::{CheckpointError, Result};
 use crate::manifest::MAX_HEADER_BYTES;
 
-/// The key that safetensors keeps for itself.
+/// The key that safetensors reserves.
 const RESERVED_NAME: &str = "__metadata__";
 
-/// Checks the name of a tensor: any text that the format does not use itself.
+/// Checks that the name of a tensor is not reserved by the format.
 pub(super) fn check_name(name: &str) -> Result<()> {
     if name == RESERVED_NAME {
         let reason = "safetensors keeps it for itself";
@@ -27,13 +26,13 @@ pub(super) fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Writes the arrays to the file at `path`, which is used for messages only.
+/// Writes the arrays to `output`. The `path` appears only in messages.
 pub(super) fn encode(
     path: &Path,
     tensors: &BTreeMap<String, Array>,
     output: &mut impl Write,
 ) -> Result<()> {
-    // Wide types first keeps every array aligned in the file; names are sorted already.
+    // Wide types come first, so that every array is aligned in the file. Names are sorted already.
     let mut ordered: Vec<_> = tensors.iter().collect();
     ordered.sort_by_key(|(_, array)| std::cmp::Reverse(dtype(array)));
 
@@ -56,7 +55,7 @@ fn header(path: &Path, ordered: &[(&String, &Array)]) -> Result<Vec<u8>> {
     let malformed = |reason| CheckpointError::malformed(path, reason);
     let metadata = Metadata::new(None, infos.collect()).map_err(|e| malformed(e.to_string()))?;
     let mut header = serde_json::to_vec(&metadata).map_err(|e| malformed(e.to_string()))?;
-    // The elements begin at a multiple of eight bytes; the length before the header has eight.
+    // The elements begin at a multiple of eight bytes. The length before the header takes eight.
     header.resize(header.len().next_multiple_of(8), b' ');
     if header.len() > MAX_HEADER_BYTES {
         let what = "the list of a component's tensors, in bytes";
@@ -101,7 +100,7 @@ fn write_elements<T: Copy, const N: usize>(
     Ok(())
 }
 
-/// Reads the arrays from `input`, the `len` bytes of the file at `path`.
+/// Reads the arrays from `input`, which has `len` bytes. The `path` appears only in messages.
 ///
 /// Floats of 16 bits are widened to 32 bits. No more than twice `len` bytes are allocated for
 /// elements, whatever the header claims.
@@ -122,7 +121,7 @@ pub(super) fn decode(
     let mut header = vec![0; header_len as usize];
     input.read_exact(&mut header).map_err(CheckpointError::io("read", path))?;
 
-    // Metadata rejects overflowing shapes, and offsets with gaps, overlaps or a wrong length.
+    // `Metadata` rejects shapes that overflow, and offsets with gaps, overlaps or a wrong length.
     let metadata: Metadata =
         serde_json::from_slice(&header).map_err(|e| malformed(e.to_string()))?;
     if metadata.data_len() as u64 != data_len {

@@ -129,7 +129,7 @@ fn surplus_and_missing_elements_are_errors() {
 
 proptest! {
     #[test]
-    fn finite_values_are_what_serde_json_makes_of_them(x in -1e300..1e300f64) {
+    fn finite_values_are_what_serde_json_makes_of_them(x in -1e30..1e30f64) {
         let everything = everything(x);
         let value = to_value(&everything).unwrap();
         prop_assert_eq!(&value, &serde_json::to_value(&everything).unwrap());

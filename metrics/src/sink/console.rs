@@ -1,4 +1,4 @@
-//! One line per iteration, for people.
+//! One line per iteration on a console.
 
 #[cfg(test)]
 mod tests;

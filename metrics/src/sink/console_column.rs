@@ -112,7 +112,7 @@ impl Format {
     }
 }
 
-/// The percentages of the parts; `None` without a positive total.
+/// Returns the percentages of the parts, or `None` without a positive total.
 fn shares(parts: &[Vec<String>], metrics: &Metrics) -> Option<String> {
     // Not `sum()`: the sum of no floats is -0.
     let seconds = |keys: &Vec<String>| {

@@ -152,7 +152,7 @@ fn io_error(path: &Path, source: io::Error) -> MetricsError {
     MetricsError::Io { path: path.to_owned(), source }
 }
 
-/// The iteration first, then the metrics in their order.
+/// A line: the iteration first, then the metrics in their order.
 struct Line<'a> {
     iteration: u64,
     metrics: &'a Metrics,
@@ -162,7 +162,7 @@ impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry(ITERATION, &self.iteration)?;
-        // A metric of the same name would be a second key.
+        // A metric with the name of the iteration would repeat the key.
         for (key, value) in self.metrics.iter().filter(|(key, _)| *key != ITERATION) {
             map.serialize_entry(key, &finite(value))?;
         }
