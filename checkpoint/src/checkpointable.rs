@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use crate::error::CheckpointError;
+use crate::reader::read;
 use crate::state::State;
-use crate::{read, write};
+use crate::writer::write;
 
 /// A component whose state can be saved and restored.
 ///

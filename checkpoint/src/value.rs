@@ -32,8 +32,8 @@ const FLOAT: &str = "$float";
 /// ```
 ///
 /// # Errors
-/// If JSON cannot hold the value: a map with keys that are not text or integers, a map with the key
-/// `$float`, an integer beyond 64 bits, or a value whose own `Serialize` fails. The message begins with
+/// If JSON cannot hold the value: a map with keys that are not text or integers, a map with the reserved
+/// key `$float`, an integer beyond 64 bits, or a value whose own `Serialize` fails. The message begins with
 /// the fields and keys that lead to the place.
 pub fn to_value<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Value> {
     value.serialize(write::ToValue)

@@ -8,7 +8,7 @@ mod tests;
 use std::{fs, path::Path};
 
 use self::band::Band;
-use crate::{MetricsError, Result};
+use crate::error::{MetricsError, Result};
 
 /// The smallest size of a plot with room for its labels, in pixels.
 const MIN_SIZE: (u32, u32) = (320, 200);

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::Reducer;
+use crate::reducer::Reducer;
 
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, MetricsError>;

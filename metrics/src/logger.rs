@@ -12,7 +12,11 @@ use std::{
 
 pub use self::state::MetricsState;
 use self::throughput::Throughput;
-use crate::{Metrics, MetricsError, Reducer, Result, Stats, path};
+use crate::error::{MetricsError, Result};
+use crate::path;
+use crate::reducer::Reducer;
+use crate::results::Metrics;
+use crate::stats::Stats;
 
 /// Collects values under keys and reduces them once per iteration (RLlib's `MetricsLogger`).
 ///

@@ -1,6 +1,6 @@
 //! Metric keys: paths of non-empty segments separated by `/`.
 
-use crate::{MetricsError, Result};
+use crate::error::{MetricsError, Result};
 
 /// Separates the segments of a key.
 pub(super) const SEPARATOR: char = '/';

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{MetricsError, Result};
+use crate::error::{MetricsError, Result};
 
 /// The rule that reduces the values of a series to one number.
 ///

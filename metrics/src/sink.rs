@@ -11,7 +11,8 @@ pub use self::{
     jsonl::{ITERATION, JsonlSink, read_jsonl},
     or_warn::OrWarn,
 };
-use crate::{Metrics, Result};
+use crate::error::Result;
+use crate::results::Metrics;
 
 /// Receives the metrics of each training iteration.
 pub trait Sink: Send {

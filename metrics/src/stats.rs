@@ -10,7 +10,9 @@ use std::{collections::VecDeque, mem};
 use serde::{Deserialize, Serialize};
 
 use self::running::Running;
-use crate::{MetricsError, Reducer, Result, exact};
+use crate::error::{MetricsError, Result};
+use crate::exact;
+use crate::reducer::Reducer;
 
 /// A series of values under one [`Reducer`], in bounded memory.
 ///

@@ -6,6 +6,14 @@
 //!
 //! The environment variable `REKINDLE_NUM_THREADS` bounds the number of threads, the caller's included.
 //! Without it there is one thread per available core. Results of the library do not depend on it.
+//!
+//! The protocol between a caller and its workers is checked in every interleaving by `loom`, and for
+//! undefined behavior and data races by Miri:
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" cargo test --release --package rekindle-parallel --lib --target-dir target/loom
+//! cargo +nightly miri test --package rekindle-parallel --lib
+//! ```
 // One exception, in `crew::gate`: threads that borrow from the caller they work for.
 #![deny(unsafe_code)]
 

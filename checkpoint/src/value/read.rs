@@ -31,8 +31,8 @@ impl<'de> Deserializer<'de> for FromValue<'de> {
                 }
             }
             Value::Object(entries) => match float(entries) {
-                Some(float) => visitor.visit_f64(float),
-                None => visit_map(entries, visitor),
+                Some(float) if !is_json::<V::Value>() => visitor.visit_f64(float),
+                _ => visit_map(entries, visitor),
             },
             // Leaves are what they are for `serde_json`.
             leaf => leaf.deserialize_any(visitor),
@@ -72,10 +72,24 @@ impl<'de> Deserializer<'de> for FromValue<'de> {
         }
     }
 
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        match self.0 {
+            Value::Object(entries) => visit_map(entries, visitor),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map struct identifier ignored_any
+        unit_struct seq tuple tuple_struct struct identifier ignored_any
     }
+}
+
+/// Whether the result is a JSON value itself, for example the state of an environment inside that of its
+/// runner. It keeps the objects that stand for floats, for the one who converts it later; as a float each
+/// of them would become `null`.
+fn is_json<T>() -> bool {
+    std::any::type_name::<T>() == std::any::type_name::<Value>()
 }
 
 fn visit_map<'a, V: Visitor<'a>>(entries: &'a Map<String, Value>, visitor: V) -> Result<V::Value> {

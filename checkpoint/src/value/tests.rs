@@ -108,6 +108,26 @@ fn a_value_is_not_taken_for_a_float_or_a_float_for_nothing() {
     assert!(from_value::<(u32, f64)>(&json!([1, null])).is_err());
 }
 
+/// The state of an environment, say, inside that of a runner inside that of an algorithm.
+#[test]
+fn values_that_were_converted_before_are_kept() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Outer {
+        inner: Value,
+        list: Vec<Option<Value>>,
+    }
+    let inner = to_value(&(1, f64::NEG_INFINITY)).unwrap();
+    let outer = Outer { inner: inner.clone(), list: vec![Some(inner), None] };
+    let value = to_value(&to_value(&outer).unwrap()).unwrap();
+    let restored: Outer = from_value(&from_value::<Value>(&value).unwrap()).unwrap();
+    assert_eq!(restored, outer);
+    let inner: (u8, f64) = from_value(&restored.inner).unwrap();
+    assert_eq!(inner, (1, f64::NEG_INFINITY));
+    let map = BTreeMap::from([("$float".to_owned(), "inf".to_owned())]);
+    let value = to_value(&map).unwrap();
+    assert_eq!(from_value::<BTreeMap<String, String>>(&value).unwrap(), map);
+}
+
 #[test]
 fn errors_name_the_place_in_the_value() {
     let bad = BTreeMap::from([("filters", vec![(1, BTreeMap::from([([1, 2], 3)]))])]);

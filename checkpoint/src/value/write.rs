@@ -5,7 +5,7 @@ use std::fmt::Display;
 use serde::ser::{self, Error as _, Serialize, Serializer};
 use serde_json::{Error, Map, Value};
 
-use super::FLOAT;
+use super::{FLOAT, float};
 
 type Result<T> = serde_json::Result<T>;
 
@@ -211,20 +211,21 @@ pub(super) struct Entries {
 
 impl Entries {
     fn insert<T: Serialize + ?Sized>(&mut self, key: String, value: &T) -> Result<()> {
-        if key == FLOAT {
-            return Err(Error::custom(format_args!("the key `{FLOAT}` stands for a float")));
-        }
         let value = value.serialize(ToValue).map_err(|error| within(error, &key))?;
         self.values.insert(key, value);
         Ok(())
     }
 
-    fn finish(self) -> Value {
+    fn finish(self) -> Result<Value> {
+        // A JSON value that was converted before may hold floats already.
+        if self.values.contains_key(FLOAT) && float(&self.values).is_none() {
+            return Err(Error::custom(format_args!("the key `{FLOAT}` is reserved for floats")));
+        }
         let object = Value::Object(self.values);
-        match self.variant {
+        Ok(match self.variant {
             Some(variant) => entry(variant, object),
             None => object,
-        }
+        })
     }
 }
 
@@ -248,7 +249,7 @@ impl ser::SerializeMap for Entries {
     }
 
     fn end(self) -> Result<Value> {
-        Ok(self.finish())
+        self.finish()
     }
 }
 
@@ -267,7 +268,7 @@ macro_rules! insert_fields {
             }
 
             fn end(self) -> Result<Value> {
-                Ok(self.finish())
+                self.finish()
             }
         })*
     };

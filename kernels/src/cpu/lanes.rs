@@ -53,7 +53,9 @@ fn sum_of_products<S: Simd, const N: usize, const REST_LAST: bool>(
     // Two sums, so that an addition need not wait for the one before it.
     let mut even = [simd.splat_f32s(0.0); N];
     let mut odd = even;
-    if !REST_LAST {
+    // With one vector a masked load is cheaper than a branch.
+    let has_rest = N == 1 || !a_rest.is_empty();
+    if !REST_LAST && has_rest {
         for n in 0..N {
             even[n] = simd.mul_f32s(part(simd, a_rest, n), part(simd, b_rest, n));
         }
@@ -72,7 +74,7 @@ fn sum_of_products<S: Simd, const N: usize, const REST_LAST: bool>(
         }
     }
     for n in 0..N {
-        if REST_LAST {
+        if REST_LAST && has_rest {
             let (a, b) = (part(simd, a_rest, n), part(simd, b_rest, n));
             even[n] = simd.mul_add_e_f32s(a, b, even[n]);
         }

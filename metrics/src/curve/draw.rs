@@ -15,7 +15,9 @@ use plotters::{
 };
 
 use self::legend::{Entry, Legend};
-use super::{super::humanize::humanize, Band, LearningCurve};
+use super::LearningCurve;
+use super::band::Band;
+use crate::humanize::humanize;
 
 /// Colors that color-blind readers can distinguish (Okabe and Ito, without yellow).
 const PALETTE: [RGBColor; 7] = [

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, btree_map};
 
 use serde::{Deserialize, Serialize};
 
-use super::Stats;
+use crate::stats::Stats;
 
 /// The series of a logger as plain data, for checkpoints and for reports of a leaf to its root.
 ///

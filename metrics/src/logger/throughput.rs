@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use super::{Reducer, Stats, path};
+use crate::path;
+use crate::reducer::Reducer;
+use crate::stats::Stats;
 
 /// The lifetime sums at the last reduction.
 #[derive(Clone, Debug, Default)]

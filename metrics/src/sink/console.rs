@@ -8,7 +8,10 @@ use std::{
     io::{self, Write},
 };
 
-use super::{super::MetricsError, ConsoleColumn, Metrics, Result, Sink};
+use super::Sink;
+use super::console_column::ConsoleColumn;
+use crate::error::{MetricsError, Result};
+use crate::results::Metrics;
 
 /// The number of lines between two headers.
 const LINES_PER_HEADER: usize = 20;

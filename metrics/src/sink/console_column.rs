@@ -1,6 +1,7 @@
 //! The columns of the console.
 
-use super::{super::humanize::humanize, Metrics};
+use crate::humanize::humanize;
+use crate::results::Metrics;
 
 /// The narrowest column, in characters; wide enough for `-0.0123` and `12.3k`.
 const MIN_WIDTH: usize = 7;

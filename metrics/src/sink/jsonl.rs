@@ -11,10 +11,9 @@ use std::{
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{
-    super::{MetricsError, results::finite},
-    Metrics, Result, Sink,
-};
+use super::Sink;
+use crate::error::{MetricsError, Result};
+use crate::results::{Metrics, finite};
 
 /// The key of the iteration in a JSONL line (RLlib's name).
 pub const ITERATION: &str = "training_iteration";

@@ -1,6 +1,8 @@
 //! A sink that does not fail, because metrics matter less than the run.
 
-use super::{Metrics, Result, Sink};
+use super::Sink;
+use crate::error::Result;
+use crate::results::Metrics;
 
 /// A sink whose failures are logged as warnings instead of returned; see [`Sink::or_warn`].
 #[derive(Debug)]

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{super::exact, Reducer};
+use crate::exact;
+use crate::reducer::Reducer;
 
 /// A summary of all values, which can be continued with a value or another summary, and combined with
 /// summaries that were recorded in parallel.

@@ -1,7 +1,7 @@
 //! The crew in every interleaving, by `loom`:
 //!
 //! ```text
-//! RUSTFLAGS="--cfg loom" cargo test --release --package rekindle-parallel --lib
+//! RUSTFLAGS="--cfg loom" cargo test --release --package rekindle-parallel --lib --target-dir target/loom
 //! ```
 //!
 //! `loom` runs each model under every schedule of its threads, up to a number of preemptions, and under

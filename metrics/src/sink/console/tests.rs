@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::Format;
+use crate::sink::Format;
 
 /// A writer whose text can be read while a sink owns it.
 #[derive(Clone, Default)]
