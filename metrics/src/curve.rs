@@ -7,7 +7,6 @@ mod tests;
 
 use std::{fs, path::Path};
 
-use self::band::Band;
 use crate::error::{MetricsError, Result};
 
 /// The smallest size of a plot with room for its labels, in pixels.
