@@ -6,6 +6,7 @@ mod rule;
 
 use std::collections::BTreeSet;
 
+use rekindle_core::named::below;
 use rekindle_core::weights::Weights;
 
 use crate::{ModuleError, Result};
