@@ -121,6 +121,31 @@ pub enum RunnerError {
         /// Why not.
         reason: String,
     },
+    /// A connector that cannot be undone.
+    #[error(
+        "connector `{0}` has no inverse, which random actions and log-probabilities of given actions need; implement `Connector::invert`"
+    )]
+    NotInvertible(String),
+    /// An action with a NaN or an infinity.
+    #[error(
+        "module `{module}` acts with {value}, which is not finite; the policy has diverged, or its observations are not finite"
+    )]
+    NonFiniteAction {
+        /// The type of the module.
+        module: String,
+        /// The first number that is not finite.
+        value: f32,
+    },
+    /// A policy whose actions have no probabilities.
+    #[error(
+        "the exploration pass of module `{module}` put out no `action_dist_inputs`, only [{found}]: its actions have no log-probabilities"
+    )]
+    NoDistribution {
+        /// The type of the module.
+        module: String,
+        /// The columns it put out.
+        found: String,
+    },
     /// A saved state that is not one of this component.
     #[error("the saved state of the {component} does not fit: {reason}")]
     InvalidState {
@@ -131,11 +156,22 @@ pub enum RunnerError {
     },
     /// A bundle whose policy does not act as it did when it was saved.
     #[error(
-        "the restored policy does not repeat its recorded actions (largest difference {difference}); the device or this version computes differently"
+        "the restored policy does not repeat its recorded actions (largest relative difference {difference}); the device or this version computes differently"
     )]
     TestVector {
-        /// The largest difference of an action.
+        /// The largest difference of an action, relative to half the width of its bounds, or to its
+        /// size where it is unbounded. Infinite if a choice differs or a number is NaN.
         difference: f32,
+    },
+    /// A policy that cannot act on random observations, which a bundle is tested with.
+    #[error(
+        "the policy cannot act on observations drawn from {space}: {source}; give observations with `save_with_test_observations`"
+    )]
+    NoTestObservations {
+        /// The observation space.
+        space: String,
+        /// The error of the last one.
+        source: Box<Self>,
     },
     /// An environment that was restarted and failed again and again.
     #[error(

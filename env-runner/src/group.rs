@@ -102,6 +102,8 @@ impl EnvRunnerGroup {
             recreated: Vec::new(),
         };
         group.spaces = group.first()?.module_spaces();
+        let modules: Vec<_> = group.spaces.keys().map(String::as_str).collect();
+        config.check_connectors(&modules)?;
         Ok(group)
     }
 

@@ -91,7 +91,8 @@ impl MultiAgentEnvRunner {
         let env = make_multi_agent_vec_with(&config.env, config.num_envs, &config.env_config)?;
         let agents = env.possible_agents().to_vec();
         let lanes = multi_agent.spaces(&agents)?.into_iter().map(|(id, observations, actions)| {
-            Ok((id, Lane::new(&observations, &actions, &config)?))
+            let lane = Lane::new(&id, &observations, &actions, &config)?;
+            Ok((id, lane))
         });
         let streams = config.num_envs * agents.len();
         let rng = |agent| stream(config.seed, index as u64, agent as u64, Purpose::Action);
@@ -136,7 +137,8 @@ impl MultiAgentEnvRunner {
     pub fn set_multi_agent(&mut self, multi_agent: MultiAgentConfig) -> Result<()> {
         let mut lanes = BTreeMap::new();
         for (id, observations, actions) in multi_agent.spaces(&self.agents)? {
-            lanes.insert(id, Lane::new(&observations, &actions, &self.config)?);
+            let lane = Lane::new(&id, &observations, &actions, &self.config)?;
+            lanes.insert(id, lane);
         }
         // What goes on keeps its connectors; what agents still play with stays.
         for (id, lane) in std::mem::take(&mut self.lanes) {

@@ -11,8 +11,8 @@ mod step;
 use std::time::Instant;
 
 use burn::prelude::Device;
-use rekindle_core::Generator;
 use rekindle_core::rng::{Purpose, stream};
+use rekindle_core::{DEFAULT_MODULE_ID, Generator};
 use rekindle_env::{Buffer, Space, VectorEnv, VectorStep, make_vec_with};
 use rekindle_metrics::{MetricsLogger, MetricsState};
 use rekindle_rl_module::AnyRLModule;
@@ -49,6 +49,8 @@ pub struct SingleAgentEnvRunner {
     memory: Option<Memory>,
     /// Which environments began an episode in the last step.
     starts: Vec<bool>,
+    /// The rewards of the last step as losses see them.
+    rewards: Vec<f64>,
     episodes: Vec<EpisodeTracker>,
     /// When the episodes began, by the clock.
     began: Vec<Instant>,
@@ -87,8 +89,10 @@ impl SingleAgentEnvRunner {
     /// If the environment is unknown or a connector cannot work on its space.
     pub fn new(config: EnvRunnerConfig, index: usize, device: &Device) -> Result<Self> {
         config.validate()?;
+        config.check_connectors(&[DEFAULT_MODULE_ID])?;
         let env = make_vec_with(&config.env, config.num_envs, &config.env_config)?;
         let (env_to_module, module_to_env) = pipelines(
+            DEFAULT_MODULE_ID,
             env.observation_space(),
             env.action_space(),
             [&config.env_to_module, &config.module_to_env],
@@ -104,9 +108,10 @@ impl SingleAgentEnvRunner {
             device: device.clone(),
             step: VectorStep::new(env.observation_space(), config.num_envs),
             observations: Buffer::zeros(env_to_module.output_space(), config.num_envs),
-            sampler: ActionSampler::new(Buffer::zeros(env.action_space(), config.num_envs)),
+            sampler: ActionSampler::new(&module_to_env, config.num_envs),
             memory: None,
             starts: vec![true; config.num_envs],
+            rewards: vec![0.0; config.num_envs],
             env: EnvBox(env),
             env_to_module,
             module_to_env,
@@ -132,9 +137,9 @@ impl SingleAgentEnvRunner {
         self.env_to_module.output_space()
     }
 
-    /// The space of the actions.
+    /// The space of the actions as a module samples them.
     pub fn action_space(&self) -> &Space {
-        self.env.0.action_space()
+        self.module_to_env.input_space()
     }
 
     /// The number of environments.
@@ -179,16 +184,14 @@ impl SingleAgentEnvRunner {
     /// [`RunnerError::NoModule`] without a module.
     pub fn policy_bundle(&self) -> Result<PolicyBundle> {
         let acting = self.module.as_ref().ok_or(RunnerError::NoModule)?;
-        let config = BundleConfig {
-            observation_space: self.env.0.observation_space().clone(),
-            action_space: self.env.0.action_space().clone(),
-            env_to_module: self.config.env_to_module.clone(),
-            module_to_env: self.config.module_to_env.clone(),
-            normalize_actions: self.config.normalize_actions,
-            clip_actions: self.config.clip_actions,
-        };
+        let [observations, actions] = [self.env.0.observation_space(), self.env.0.action_space()];
+        let config =
+            BundleConfig::of_runner(&self.config, DEFAULT_MODULE_ID, observations, actions);
         let mut bundle = PolicyBundle::new(acting.module.clone(), config, &self.device)?;
-        bundle.set_connector_state(&self.env_to_module.get_state()?)?;
+        bundle.set_connector_states([
+            &self.env_to_module.get_state()?,
+            &self.module_to_env.get_state()?,
+        ])?;
         Ok(bundle)
     }
 
@@ -228,7 +231,7 @@ impl SingleAgentEnvRunner {
         let at: Vec<_> = self.episodes.iter().map(|e| (e.id, e.t)).collect();
         let mut recorder = Recorder::new(
             self.env_to_module.output_space(),
-            self.env.0.action_space(),
+            self.module_to_env.input_space(),
             steps,
             &at,
             self.memory.as_ref().filter(|_| !options.random_actions),

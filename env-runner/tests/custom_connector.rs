@@ -2,14 +2,18 @@
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use burn::prelude::Device;
+use rekindle_core::Generator;
 use rekindle_env::{Buffer, Space};
 use rekindle_env_runner::connectors::{
     Connector, ConnectorConfig, ConnectorContext, register_connector,
 };
-use rekindle_env_runner::{Amount, EnvRunnerConfig, Result, SampleOptions, SingleAgentEnvRunner};
+use rekindle_env_runner::{
+    Amount, EnvRunnerConfig, Result, Rollout, SampleOptions, SingleAgentEnvRunner,
+};
+use rekindle_rl_module::RLModuleSpec;
 
 /// Multiplies observations.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Scale(f32);
 
 impl Connector for Scale {
@@ -73,36 +77,76 @@ fn connectors_of_actions_come_before_scaling_and_keep_the_space() {
     let message = SingleAgentEnvRunner::new(config, 0, &Device::flex()).unwrap_err().to_string();
     assert!(message.contains("must be of its action space"), "{message}");
 
-    /// The opposite of every action.
-    #[derive(Debug)]
-    struct Negate;
-    impl Connector for Negate {
-        fn name(&self) -> &'static str {
-            "Negate"
-        }
-        fn output_space(&self, input: &Space) -> Result<Space> {
-            Ok(input.clone())
-        }
-        fn transform(
-            &mut self,
-            input: &Buffer,
-            out: &mut Buffer,
-            _: ConnectorContext<'_>,
-        ) -> Result<()> {
-            let pairs = out.as_f32_mut()?.iter_mut().zip(input.as_f32()?);
-            pairs.for_each(|(out, action)| *out = -action);
-            Ok(())
-        }
-    }
     register_connector("Negate", |_, _| Ok(Box::new(Negate)));
-    let observations = |times| {
-        let negate = ConnectorConfig::custom("Negate", serde_json::Value::Null);
-        let module_to_env = vec![negate; times];
+    let negate = ConnectorConfig::custom("Negate", serde_json::Value::Null);
+    let sample = |times| {
+        let module_to_env = vec![negate.clone(); times];
         let config = EnvRunnerConfig { module_to_env, ..EnvRunnerConfig::new("Pendulum-v1") };
         let mut runner = SingleAgentEnvRunner::new(config, 0, &Device::flex()).unwrap();
-        let options = SampleOptions { random_actions: true, ..SampleOptions::default() };
-        runner.sample(Amount::Timesteps(5), options).unwrap().observations
+        let spec = RLModuleSpec::default()
+            .observation_space(runner.observation_space().clone())
+            .action_space(runner.action_space().clone());
+        let module = spec.build_seeded(&Device::flex(), Generator::from_seed(0)).unwrap();
+        runner.set_module(&module, 0).unwrap();
+        let rollout = runner.sample(Amount::Timesteps(5), SampleOptions::default()).unwrap();
+        let random =
+            SampleOptions { random_actions: true, force_reset: true, ..SampleOptions::default() };
+        (rollout, runner.sample(Amount::Timesteps(5), random).unwrap())
     };
-    assert_ne!(observations(0), observations(1));
-    assert_eq!(observations(0), observations(2));
+    let [(none, none_random), (once, once_random), (twice, _)] = [0, 1, 2].map(sample);
+    assert_eq!(none.actions.row(0).f32s().unwrap(), once.actions.row(0).f32s().unwrap());
+    assert_ne!(none.observations, once.observations);
+    assert_eq!(none.observations, twice.observations);
+    // Random actions are executed as drawn, and recorded as the module would have sampled them.
+    let negated = |rollout: &Rollout| -> Vec<_> {
+        rollout.actions.as_f32().unwrap().iter().map(|action| -action).collect()
+    };
+    assert_eq!(negated(&none_random), once_random.actions.as_f32().unwrap());
+}
+
+/// The opposite of every action.
+#[derive(Debug, Clone)]
+struct Negate;
+
+impl Connector for Negate {
+    fn name(&self) -> &'static str {
+        "Negate"
+    }
+
+    fn transform(
+        &mut self,
+        input: &Buffer,
+        out: &mut Buffer,
+        _: ConnectorContext<'_>,
+    ) -> Result<()> {
+        let pairs = out.as_f32_mut()?.iter_mut().zip(input.as_f32()?);
+        pairs.for_each(|(out, action)| *out = -action);
+        Ok(())
+    }
+
+    fn invert(&self, output: &Buffer, input: &mut Buffer) -> Result<()> {
+        self.clone().transform(output, input, ConnectorContext::rows(false))
+    }
+}
+
+#[test]
+fn random_actions_need_the_inverse_of_every_connector_of_actions() {
+    /// Passes everything, but does not say how to go back.
+    #[derive(Debug, Clone)]
+    struct OneWay;
+    impl Connector for OneWay {
+        fn name(&self) -> &'static str {
+            "OneWay"
+        }
+    }
+    register_connector("OneWay", |_, _| Ok(Box::new(OneWay)));
+    let config = EnvRunnerConfig {
+        module_to_env: vec![ConnectorConfig::custom("OneWay", serde_json::Value::Null)],
+        ..EnvRunnerConfig::new("Pendulum-v1")
+    };
+    let mut runner = SingleAgentEnvRunner::new(config, 0, &Device::flex()).unwrap();
+    let random = SampleOptions { random_actions: true, ..SampleOptions::default() };
+    let message = runner.sample(Amount::Timesteps(1), random).unwrap_err().to_string();
+    assert!(message.contains("`OneWay` has no inverse"), "{message}");
+    assert!(message.contains("implement `Connector::invert`"), "{message}");
 }

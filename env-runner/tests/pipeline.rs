@@ -8,7 +8,7 @@ use rekindle_env_runner::connectors::{
 };
 
 fn filter() -> Box<dyn Connector> {
-    Box::new(MeanStdFilter::new(true, true, None))
+    Box::new(MeanStdFilter::new(true, true, None).unwrap())
 }
 
 fn space() -> Space {
@@ -31,7 +31,7 @@ fn a78_edits_by_an_unknown_name_are_errors() {
 }
 
 #[test]
-fn a78_two_pieces_of_one_kind_keep_separate_state() {
+fn a78_two_connectors_of_one_kind_keep_separate_state() {
     let mut pipeline = ConnectorPipeline::with(space(), vec![filter(), filter()]).unwrap();
     assert_eq!(pipeline.names().collect::<Vec<_>>(), ["MeanStdFilter", "MeanStdFilter_1"]);
     let rows = Buffer::from_f32(vec![1.0, 2.0, 6.0], &[1]).unwrap();
@@ -64,4 +64,37 @@ fn an_empty_pipeline_passes_its_input_through() {
     pipeline.append(filter()).unwrap();
     pipeline.remove("MeanStdFilter").unwrap();
     assert!(pipeline.is_empty());
+}
+
+#[test]
+fn a_state_that_does_not_fit_changes_no_connector() {
+    let mut pipeline = ConnectorPipeline::with(space(), vec![filter(), filter()]).unwrap();
+    let rows = Buffer::from_f32(vec![1.0, 2.0, 6.0], &[1]).unwrap();
+    pipeline.transform(&rows, ConnectorContext::rows(true)).unwrap();
+    let good = pipeline.get_state().unwrap();
+    pipeline.transform(&rows, ConnectorContext::rows(true)).unwrap();
+    let before = pipeline.get_state().unwrap();
+    let mut second_is_damaged = good.clone();
+    second_is_damaged["MeanStdFilter_1"] = serde_json::json!({"n": 1});
+    let mut unknown = good;
+    unknown["Nobody"] = serde_json::json!({});
+    for state in [second_is_damaged, unknown, serde_json::json!("no")] {
+        pipeline.set_state(&state).unwrap_err();
+        assert_eq!(pipeline.get_state().unwrap(), before);
+    }
+}
+
+#[test]
+fn a_filter_of_other_observations_is_refused() {
+    let mut one = ConnectorPipeline::with(space(), vec![filter()]).unwrap();
+    let rows = Buffer::from_f32(vec![1.0, 2.0], &[1]).unwrap();
+    one.transform(&rows, ConnectorContext::rows(true)).unwrap();
+    let two = Space::unbounded(&[2]).unwrap();
+    let mut two = ConnectorPipeline::with(two, vec![filter()]).unwrap();
+    let message = two.set_state(&one.get_state().unwrap()).unwrap_err().to_string();
+    assert!(message.contains("1 elements, not 2"), "{message}");
+    // One that has seen nothing fits everywhere.
+    let mut fresh = ConnectorPipeline::with(space(), vec![filter()]).unwrap();
+    two.set_state(&fresh.get_state().unwrap()).unwrap();
+    fresh.set_state(&one.get_state().unwrap()).unwrap();
 }

@@ -11,7 +11,7 @@ use rekindle_core::weights::Weights;
 
 use crate::{ModuleError, Result};
 use edit::Edit;
-use rule::{Rule, Sequence, below};
+use rule::{Rule, Sequence};
 
 /// Renames the parameters of another library's state dict to those of a module.
 ///

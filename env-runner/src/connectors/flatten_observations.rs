@@ -1,37 +1,42 @@
 //! Observations of any space as one vector.
 
-use rekindle_env::{Buffer, Space};
+use rekindle_env::{BoxDType, BoxSpace, Buffer, Space};
 
 use super::{Connector, ConnectorContext};
 use crate::{Result, RunnerError};
 
 /// Flattens observations into a vector; RLlib's `FlattenObservations`.
 ///
-/// Boxes are flattened, choices become one-hot vectors, bits numbers; the parts of a Dict (sorted by
-/// key) or Tuple follow one another.
+/// Float Boxes keep their values, choices become one-hot vectors, and bits become 0 and 1. Bytes
+/// are scaled to `(x − low) / (high − low)`, as encoders of images do; RLlib leaves them as they
+/// are. The parts of a Dict (sorted by key) or Tuple follow one another.
+///
+/// # Shapes
+/// Any space to an unbounded `float32` Box `[n]`, where `n` is the sum of the flattened parts.
+///
+/// # State
+/// None.
 #[derive(Debug, Clone)]
 pub struct FlattenObservations {
     keys_to_remove: Vec<String>,
-    /// The space of the input, known with the output space.
+    /// The space of the input, known once the connector is in a pipeline.
     input: Option<Space>,
 }
 
 impl FlattenObservations {
-    /// Flattens everything but the parts of a Dict with these keys, which are dropped.
+    /// Flattens everything except the parts of a Dict with these keys, which are dropped.
+    #[must_use]
     pub fn new(keys_to_remove: Vec<String>) -> Self {
         Self { keys_to_remove, input: None }
     }
 
-    /// The parts that are kept, in order, by key; the whole space if it is no Dict.
-    fn kept<'a>(&self, space: &'a Space) -> Vec<(Option<&'a str>, &'a Space)> {
-        match space {
-            Space::Dict(dict) => {
-                let kept =
-                    dict.iter().filter(|(key, _)| !self.keys_to_remove.iter().any(|k| k == key));
-                kept.map(|(key, part)| (Some(key), part)).collect()
-            }
-            _ => vec![(None, space)],
-        }
+    /// The parts that are kept, in order, by key; the whole space if it is not a Dict.
+    fn kept<'a>(&self, space: &'a Space) -> impl Iterator<Item = (Option<&'a str>, &'a Space)> {
+        let dict = space.as_dict().ok();
+        let parts = dict.into_iter().flat_map(|dict| dict.iter());
+        let kept = parts.filter(|(key, _)| !self.keys_to_remove.iter().any(|k| k == key));
+        let whole = dict.is_none().then_some((None, space));
+        whole.into_iter().chain(kept.map(|(key, part)| (Some(key), part)))
     }
 }
 
@@ -51,9 +56,9 @@ impl Connector for FlattenObservations {
         if let Some(key) = self.keys_to_remove.iter().find(|key| !there(key)) {
             return Err(refuse(format!("it has no part `{key}` to remove")));
         }
-        let width: usize = self.kept(input).iter().map(|(_, part)| part.flat_dim()).sum();
+        let width: usize = self.kept(input).map(|(_, part)| part.flat_dim()).sum();
         if width == 0 {
-            return Err(refuse("nothing is left of it".into()));
+            return Err(refuse("`keys_to_remove` leaves no part of it".into()));
         }
         Ok(Space::unbounded(&[width])?)
     }
@@ -73,21 +78,64 @@ impl Connector for FlattenObservations {
             space: "unknown".into(),
             reason: "it works inside a pipeline only".into(),
         })?;
-        let parts = self.kept(space);
-        let rows = input.rows().max(1);
+        let width = output.shape()?.iter().product();
         let data = output.as_f32_mut()?;
-        let width = data.len() / rows;
-        for (row, mut flat) in data.chunks_exact_mut(width.max(1)).enumerate() {
-            for (key, part) in &parts {
-                let (head, rest) = flat.split_at_mut(part.flat_dim());
-                match key {
-                    Some(key) => part.flatten(input.row(row).get(key)?, head)?,
-                    None => part.flatten(input.row(row), head)?,
-                }
-                flat = rest;
-            }
+        let mut start = 0;
+        for (key, part) in self.kept(space) {
+            let column = match key {
+                Some(key) => input.get(key)?,
+                None => input,
+            };
+            start = flatten(part, column, data, width, start)?;
         }
         Ok(())
+    }
+}
+
+/// Writes a column into elements `start..` of rows of `width` elements. Returns where it ends.
+fn flatten(
+    space: &Space,
+    column: &Buffer,
+    data: &mut [f32],
+    width: usize,
+    start: usize,
+) -> Result<usize> {
+    let end = start + space.flat_dim();
+    match space {
+        Space::Dict(dict) => {
+            let mut parts = dict.iter();
+            parts.try_fold(start, |start, (key, part)| {
+                flatten(part, column.get(key)?, data, width, start)
+            })
+        }
+        Space::Tuple(tuple) => {
+            let mut parts = tuple.spaces().iter().enumerate();
+            parts.try_fold(start, |start, (position, part)| {
+                flatten(part, column.index(position)?, data, width, start)
+            })
+        }
+        Space::Box(space) if space.dtype() == BoxDType::Uint8 => {
+            let rows = data.chunks_exact_mut(width);
+            for (row, bytes) in rows.zip(column.as_u8()?.chunks_exact(space.size())) {
+                scale(space, bytes, &mut row[start..end]);
+            }
+            Ok(end)
+        }
+        _ => {
+            for (row, flat) in data.chunks_exact_mut(width).enumerate() {
+                space.flatten(column.row(row), &mut flat[start..end])?;
+            }
+            Ok(end)
+        }
+    }
+}
+
+/// Scales bytes to [0, 1] by their bounds; 0 where the bounds are equal.
+fn scale(space: &BoxSpace, bytes: &[u8], out: &mut [f32]) {
+    let bounds = space.low().iter().zip(space.high());
+    for ((out, byte), (low, high)) in out.iter_mut().zip(bytes).zip(bounds) {
+        let range = if high > low { high - low } else { 1.0 };
+        *out = (f32::from(*byte) - low) / range;
     }
 }
 
@@ -95,6 +143,11 @@ impl Connector for FlattenObservations {
 mod tests {
     use super::super::ConnectorPipeline;
     use super::*;
+
+    fn pipeline(space: &Space, keys: &[&str]) -> Result<ConnectorPipeline> {
+        let keys = keys.iter().map(|key| (*key).to_string()).collect();
+        ConnectorPipeline::with(space.clone(), vec![Box::new(FlattenObservations::new(keys))])
+    }
 
     #[test]
     fn a77_parts_follow_one_another_and_choices_are_one_hot() {
@@ -108,14 +161,31 @@ mod tests {
         input.row_mut(1).get_mut("a").unwrap().write_f32(&[0.5, -1.0]).unwrap();
         input.row_mut(1).get_mut("b").unwrap().set_discrete(2).unwrap();
         let flatten = |keys: &[&str]| {
-            let keys = keys.iter().map(|key| (*key).to_string()).collect();
-            let piece = Box::new(FlattenObservations::new(keys));
-            let mut pipeline = ConnectorPipeline::with(space.clone(), vec![piece])?;
+            let mut pipeline = pipeline(&space, keys)?;
             let out = pipeline.transform(&input, ConnectorContext::rows(true))?;
             Ok::<_, RunnerError>(out.row(1).f32s()?.to_vec())
         };
         assert_eq!(flatten(&[]).unwrap(), [0.5, -1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
         assert_eq!(flatten(&["mask", "b"]).unwrap(), [0.5, -1.0]);
         assert!(flatten(&["nothing"]).unwrap_err().to_string().contains("no part `nothing`"));
+    }
+
+    #[test]
+    fn bytes_are_scaled_by_their_bounds_at_any_depth() {
+        let bytes = |low, high| Space::Box(BoxSpace::bytes(low, high, &[2]).unwrap());
+        let space = Space::dict([
+            ("choice", Space::discrete(2).unwrap()),
+            ("images", Space::tuple([bytes(0, 255), bytes(10, 20), bytes(7, 7)]).unwrap()),
+        ])
+        .unwrap();
+        let mut input = Buffer::zeros(&space, 1);
+        let mut row = input.row_mut(0);
+        let mut images = row.get_mut("images").unwrap();
+        images.index_mut(0).unwrap().write_bytes(&[0, 255]).unwrap();
+        images.index_mut(1).unwrap().write_bytes(&[15, 20]).unwrap();
+        images.index_mut(2).unwrap().write_bytes(&[7, 7]).unwrap();
+        let mut pipeline = pipeline(&space, &[]).unwrap();
+        let out = pipeline.transform(&input, ConnectorContext::rows(true)).unwrap();
+        assert_eq!(out.as_f32().unwrap(), [1.0, 0.0, 0.0, 1.0, 0.5, 1.0, 0.0, 0.0]);
     }
 }

@@ -4,22 +4,29 @@ use rekindle_env::{BoxDType, BoxSpace, Buffer, Space};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::history::History;
+use super::history::{Entry, History};
+use super::saved::{invalid, load_state, save_state};
 use super::{Connector, ConnectorContext};
 use crate::{Result, RunnerError};
 
-/// Stacks the last observations of the episode along the last axis, oldest first; RLlib's
-/// `FrameStacking`, for images and vectors. Before the start of an episode there are zeros.
+/// Stacks the last `num_frames` observations of the episode along the channel axis, oldest first;
+/// RLlib's `FrameStacking`, for images and vectors.
+///
+/// Before the start of an episode there are zeros.
 ///
 /// # Shapes
-/// `[…, channels]` to `[…, num_frames · channels]`.
+/// A `float32` or `uint8` Box of shape `[…, channels]` to `[…, num_frames · channels]`, with the
+/// bounds extended to include 0. Bytes stay bytes.
+///
+/// # State
+/// The last frames of each running episode, which belong to one runner.
 #[derive(Debug, Clone)]
 pub struct FrameStacking {
     num_frames: usize,
     frames: Frames,
 }
 
-/// What the running episodes showed.
+/// The last frames of the running episodes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Frames {
     /// Nothing yet.
@@ -28,48 +35,67 @@ enum Frames {
     Byte(History<u8>),
 }
 
+const NAME: &str = "FrameStacking";
+
+/// The most values of an observation, as of a Box.
+const MAX_SIZE: usize = i32::MAX as usize;
+
 impl FrameStacking {
-    /// Stacks so many frames.
-    pub fn new(num_frames: usize) -> Self {
-        Self { num_frames, frames: Frames::None }
+    /// Stacks `num_frames` frames.
+    ///
+    /// # Errors
+    /// [`RunnerError::InvalidConfig`] for 0 frames.
+    pub fn new(num_frames: usize) -> Result<Self> {
+        if num_frames == 0 {
+            return Err(RunnerError::InvalidConfig {
+                field: "FrameStacking: num_frames",
+                value: "0".into(),
+                constraint: "it must be at least 1".into(),
+            });
+        }
+        Ok(Self { num_frames, frames: Frames::None })
     }
 }
 
 impl Connector for FrameStacking {
     fn name(&self) -> &'static str {
-        "FrameStacking"
+        NAME
     }
 
     fn output_space(&self, input: &Space) -> Result<Space> {
-        let refuse = |reason: &str| RunnerError::ConnectorSpace {
-            connector: self.name().into(),
+        let n = self.num_frames;
+        let refuse = |reason: String| RunnerError::ConnectorSpace {
+            connector: NAME.into(),
             space: input.to_string(),
-            reason: reason.into(),
+            reason,
         };
-        if self.num_frames == 0 {
-            return Err(refuse("`num_frames` is 0; stack at least one"));
-        }
         let (Space::Box(space), Some((channels, rest))) =
             (input, input.as_box().ok().and_then(|b| b.shape().split_last()))
         else {
-            return Err(refuse("only Boxes of one or more dimensions can be stacked"));
+            let reason = "only Boxes of one or more dimensions can be stacked; flatten the \
+                          observations first, or name a part with `on_part`";
+            return Err(refuse(reason.into()));
         };
-        let shape = [rest, &[channels * self.num_frames]].concat();
-        let stack = |bounds: &[f32]| -> Vec<f32> {
+        if space.size().checked_mul(n).is_none_or(|size| size > MAX_SIZE) {
+            return Err(refuse(format!("{n} frames are more than {MAX_SIZE} values")));
+        }
+        let shape = [rest, &[channels * n]].concat();
+        let stack = |bounds: &[f32], with_zero: fn(f32, f32) -> f32| -> Vec<f32> {
             let pixels = bounds.chunks_exact((*channels).max(1));
-            pixels.flat_map(|pixel| pixel.repeat(self.num_frames)).collect()
+            pixels.flat_map(|pixel| pixel.repeat(n)).map(|bound| with_zero(bound, 0.0)).collect()
         };
-        // Zeros stand before the start of an episode.
-        let (low, high) = (stack(space.low()), stack(space.high()));
-        Ok(match space.dtype() {
-            BoxDType::Uint8 => Space::image(&shape)?,
-            BoxDType::Float32 => Space::Box(BoxSpace::new(
-                low.into_iter().map(|low| low.min(0.0)).collect::<Vec<_>>(),
-                high.into_iter().map(|high| high.max(0.0)).collect::<Vec<_>>(),
-                &shape,
-            )?),
-            _ => return Err(refuse("only Boxes of float32 or uint8 can be stacked")),
-        })
+        let (low, high) = (stack(space.low(), f32::min), stack(space.high(), f32::max));
+        let space = if space.dtype() == BoxDType::Float32 {
+            BoxSpace::new(low, high, &shape)?
+        } else if space.dtype() == BoxDType::Uint8 {
+            // Bounds of bytes are the same for all elements.
+            let low = low.into_iter().fold(f32::MAX, f32::min) as u8;
+            let high = high.into_iter().fold(0.0, f32::max) as u8;
+            BoxSpace::bytes(low, high, &shape)?
+        } else {
+            return Err(refuse("only float32 and uint8 observations can be stacked".into()));
+        };
+        Ok(Space::Box(space))
     }
 
     fn transform(
@@ -78,37 +104,37 @@ impl Connector for FrameStacking {
         output: &mut Buffer,
         cx: ConnectorContext<'_>,
     ) -> Result<()> {
-        let channels = input.shape()?.last().copied().unwrap_or(1).max(1);
+        let shape = input.shape()?;
+        let channels = shape.last().copied().unwrap_or(1).max(1);
+        let width = shape.iter().product();
         let (rows, n) = (input.rows(), self.num_frames);
         if let Ok(data) = input.as_f32() {
-            let width = data.len() / rows.max(1);
             if !matches!(&self.frames, Frames::Float(h) if h.row_len() == n * width) {
                 self.frames = Frames::Float(History::new(n, width));
             }
             if let Frames::Float(history) = &mut self.frames {
-                stack(history, data, output.as_f32_mut()?, [rows, channels, n], cx);
+                stack(history, data, output.as_f32_mut()?, [rows, width, channels], cx);
             }
         } else {
             let data = input.as_u8()?;
-            let width = data.len() / rows.max(1);
             if !matches!(&self.frames, Frames::Byte(h) if h.row_len() == n * width) {
                 self.frames = Frames::Byte(History::new(n, width));
             }
             if let Frames::Byte(history) = &mut self.frames {
-                stack(history, data, output.as_u8_mut()?, [rows, channels, n], cx);
+                stack(history, data, output.as_u8_mut()?, [rows, width, channels], cx);
             }
         }
         Ok(())
     }
 
     fn get_memory(&self) -> Result<Value> {
-        serde_json::to_value(&self.frames).map_err(|error| invalid(error.to_string()))
+        save_state(&self.frames)
     }
 
     fn set_memory(&mut self, memory: &Value) -> Result<()> {
         let frames = match memory.is_null() {
             true => Frames::None,
-            false => serde_json::from_value(memory.clone()).map_err(|e| invalid(e.to_string()))?,
+            false => load_state(NAME, memory)?,
         };
         let fits = match &frames {
             Frames::None => true,
@@ -116,26 +142,21 @@ impl Connector for FrameStacking {
             Frames::Byte(history) => history.n() == self.num_frames && history.is_whole(),
         };
         if !fits {
-            return Err(invalid(format!("the frames are not {} a row", self.num_frames)));
+            return Err(invalid(NAME, format!("a row does not hold {} frames", self.num_frames)));
         }
         self.frames = frames;
         Ok(())
     }
 }
 
-fn invalid(reason: String) -> RunnerError {
-    RunnerError::InvalidState { component: "FrameStacking", reason }
-}
-
 /// Appends the frames of all rows and writes the stacks, pixel by pixel.
-fn stack<T: Copy + Default>(
+fn stack<T: Entry>(
     history: &mut History<T>,
     data: &[T],
     output: &mut [T],
-    [rows, channels, num_frames]: [usize; 3],
+    [rows, width, channels]: [usize; 3],
     cx: ConnectorContext<'_>,
 ) {
-    let before = cx.step.is_some_and(|step| step.is_final).then(|| history.clone());
     match cx.step {
         None => history.forget_all(rows),
         Some(step) => {
@@ -145,20 +166,25 @@ fn stack<T: Copy + Default>(
             });
         }
     }
-    let width = data.len() / rows.max(1);
-    for (row, frame) in data.chunks_exact(width.max(1)).enumerate() {
+    let is_final = cx.step.is_some_and(|step| step.is_final);
+    let mut before = Vec::new();
+    let stacks = output.chunks_exact_mut((history.n() * width).max(1));
+    for (row, (frame, stacked)) in data.chunks_exact(width.max(1)).zip(stacks).enumerate() {
         let slot = cx.step.map_or(row, |step| step.slot(row));
+        if is_final {
+            before.clear();
+            before.extend_from_slice(history.row(slot));
+        }
         history.push(slot).copy_from_slice(frame);
-        let stacked = &mut output[row * width * num_frames..(row + 1) * width * num_frames];
         for (index, frame) in history.entries(slot).enumerate() {
-            let pixels = stacked.chunks_exact_mut(channels * num_frames);
+            let pixels = stacked.chunks_exact_mut(channels * history.n());
             for (pixel, from) in pixels.zip(frame.chunks_exact(channels)) {
                 pixel[index * channels..(index + 1) * channels].copy_from_slice(from);
             }
         }
-    }
-    if let Some(before) = before {
-        *history = before;
+        if is_final {
+            history.restore(slot, &before);
+        }
     }
 }
 
@@ -179,7 +205,7 @@ mod tests {
 
     #[test]
     fn a75_frames_stack_on_the_channel_axis_oldest_first() {
-        let mut connector = FrameStacking::new(3);
+        let mut connector = FrameStacking::new(3).unwrap();
         let space = Space::boxed(1.0, 99.0, &[1, 2, 2]).unwrap();
         let out_space = connector.output_space(&space).unwrap();
         assert_eq!(out_space.as_box().unwrap().shape(), [1, 2, 6]);
@@ -212,23 +238,49 @@ mod tests {
 
     #[test]
     fn bytes_stay_bytes_and_the_memory_can_be_saved() {
-        let mut one = FrameStacking::new(2);
+        let mut one = FrameStacking::new(2).unwrap();
         let out_space = one.output_space(&Space::image(&[2, 1]).unwrap()).unwrap();
         let mut out = Buffer::zeros(&out_space, 1);
         let image = |a, b| Buffer::from_u8(vec![a, b], &[2, 1]).unwrap();
         let actions = Buffer::from_i64(vec![0], &[]).unwrap();
         one.transform(&image(1, 2), &mut out, ConnectorContext::rows(true)).unwrap();
-        let mut two = FrameStacking::new(2);
+        let mut two = FrameStacking::new(2).unwrap();
         two.set_memory(&one.get_memory().unwrap()).unwrap();
         two.transform(&image(3, 4), &mut out, step(&actions, &[false], false)).unwrap();
         assert_eq!(out.as_u8().unwrap(), [1, 3, 2, 4]);
-        assert!(FrameStacking::new(3).set_memory(&one.get_memory().unwrap()).is_err());
+        assert!(FrameStacking::new(3).unwrap().set_memory(&one.get_memory().unwrap()).is_err());
     }
 
     #[test]
     fn what_cannot_be_stacked_is_refused() {
-        let discrete = Space::discrete(3).unwrap();
-        assert!(FrameStacking::new(2).output_space(&discrete).is_err());
-        assert!(FrameStacking::new(0).output_space(&Space::image(&[2]).unwrap()).is_err());
+        let stack = |n: usize, space: Space| FrameStacking::new(n)?.output_space(&space);
+        assert!(stack(2, Space::discrete(3).unwrap()).is_err());
+        assert!(stack(2, Space::unbounded(&[]).unwrap()).is_err());
+        let zero = stack(0, Space::image(&[2]).unwrap()).unwrap_err().to_string();
+        assert!(zero.contains("`FrameStacking: num_frames` is 0"), "{zero}");
+        let many = stack(usize::MAX, Space::image(&[2]).unwrap()).unwrap_err().to_string();
+        assert!(many.contains("`FrameStacking`"), "{many}");
+    }
+
+    #[test]
+    fn bounds_of_bytes_are_kept() {
+        let bits = Space::Box(BoxSpace::bytes(0, 1, &[2]).unwrap());
+        let stacked = FrameStacking::new(3).unwrap().output_space(&bits).unwrap();
+        assert_eq!(stacked, Space::Box(BoxSpace::bytes(0, 1, &[6]).unwrap()));
+    }
+
+    #[test]
+    fn a_memory_with_infinities_survives_saving() {
+        let space = Space::unbounded(&[1]).unwrap();
+        let mut one = FrameStacking::new(2).unwrap();
+        let mut out = Buffer::zeros(&one.output_space(&space).unwrap(), 2);
+        let rows = |a, b| Buffer::from_f32(vec![a, b], &[1]).unwrap();
+        let first = rows(f32::INFINITY, f32::NEG_INFINITY);
+        one.transform(&first, &mut out, ConnectorContext::rows(true)).unwrap();
+        let mut two = FrameStacking::new(2).unwrap();
+        two.set_memory(&one.get_memory().unwrap()).unwrap();
+        let actions = Buffer::from_i64(vec![0, 0], &[]).unwrap();
+        two.transform(&rows(1.0, 2.0), &mut out, step(&actions, &[false; 2], false)).unwrap();
+        assert_eq!(out.as_f32().unwrap(), [f32::INFINITY, 1.0, f32::NEG_INFINITY, 2.0]);
     }
 }

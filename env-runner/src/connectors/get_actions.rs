@@ -6,33 +6,90 @@ use rekindle_core::{Batch, Columns, Generator};
 use rekindle_env::Buffer;
 use rekindle_rl_module::AnyRLModule;
 
+use super::ConnectorPipeline;
 use crate::{Result, RunnerError};
 
-/// RLlib's `GetActions`, with the memory it needs between steps.
+/// The first number of a column that is not finite.
+fn non_finite(column: &Buffer) -> Option<f32> {
+    if let Ok(numbers) = column.as_f32() {
+        return numbers.iter().copied().find(|number| !number.is_finite());
+    }
+    if let Ok(parts) = column.as_dict() {
+        return parts.values().find_map(non_finite);
+    }
+    column.as_tuple().ok()?.iter().find_map(non_finite)
+}
+
+/// The sampling rule, with the buffers it reuses between steps; RLlib's `GetActions`.
 ///
 /// 1. `actions` in the outputs are used as they are.
-/// 2. Otherwise actions come from the distribution that `action_dist_inputs` parameterise: sampled
+/// 2. Otherwise actions come from the distribution that `action_dist_inputs` parameterize: sampled
 ///    when exploring, from the deterministic twin when not.
 /// 3. With `action_dist_inputs`, exploration also gives the log-probability of the actions, unless
-///    the module put `action_logp` out itself. Of actions drawn here the distribution says it while
-///    drawing, when it knows them before any rounding.
-#[derive(Debug)]
+///    the module returned `action_logp` itself. For actions drawn here the distribution computes it
+///    while drawing, before any rounding.
+#[derive(Debug, Clone)]
 pub(crate) struct ActionSampler {
-    /// The actions, a row per environment.
+    /// The actions as the module samples them, one row per environment or agent.
     pub(crate) actions: Buffer,
-    /// `action_dist_inputs`, row-major; empty if the module put none out.
+    /// `action_dist_inputs`, row-major; empty if the module returned none.
     pub(crate) inputs: Vec<f32>,
     /// `action_logp`; empty if unknown.
     pub(crate) logp: Vec<f32>,
+    /// Uniform actions as the environments receive them.
+    uniform: Buffer,
 }
 
 impl ActionSampler {
-    pub(crate) fn new(actions: Buffer) -> Self {
-        Self { actions, inputs: Vec::new(), logp: Vec::new() }
+    /// Creates a sampler for actions that pass `module_to_env`, with room for `rows` of them.
+    pub(crate) fn new(module_to_env: &ConnectorPipeline, rows: usize) -> Self {
+        Self {
+            actions: Buffer::zeros(module_to_env.input_space(), rows),
+            inputs: Vec::new(),
+            logp: Vec::new(),
+            uniform: Buffer::zeros(module_to_env.output_space(), 0),
+        }
     }
 
-    /// Fills the buffers from the outputs of a pass, a row per row of `actions`. With `rngs`, one
-    /// stream per row, it explores; without, it takes the actions of the deterministic twin.
+    /// Sets the number of rows to act for. The actions of other rows are forgotten.
+    pub(crate) fn set_rows(&mut self, rows: usize) {
+        if self.actions.rows() != rows {
+            self.actions.clear();
+            self.actions.extend_zeros(rows);
+        }
+    }
+
+    /// Draws actions that are uniform in the environment's action space, one per stream, and keeps
+    /// them as the module would have sampled them: `module_to_env` turns them back.
+    ///
+    /// # Errors
+    /// [`RunnerError::NotInvertible`] if a connector of `module_to_env` has no inverse.
+    pub(crate) fn sample_uniform(
+        &mut self,
+        module_to_env: &mut ConnectorPipeline,
+        rngs: &mut [Generator],
+    ) -> Result<()> {
+        self.inputs.clear();
+        self.logp.clear();
+        self.set_rows(rngs.len());
+        if self.uniform.rows() != rngs.len() {
+            self.uniform.clear();
+            self.uniform.extend_zeros(rngs.len());
+        }
+        let space = module_to_env.output_space();
+        for (row, rng) in rngs.iter_mut().enumerate() {
+            space.sample_into(rng, self.uniform.row_mut(row))?;
+        }
+        module_to_env.invert(&self.uniform, &mut self.actions)
+    }
+
+    /// Fills the buffers from the outputs of a forward pass, one row per row of `actions`. With
+    /// `rngs`, one stream per row, actions are sampled; without, they come from the deterministic
+    /// twin.
+    ///
+    /// # Errors
+    /// If the outputs have neither actions nor inputs of the distribution, have another number of
+    /// values than there are rows, or lead to an action that is not finite.
     pub(crate) fn sample(
         &mut self,
         module: &AnyRLModule,
@@ -59,6 +116,10 @@ impl ActionSampler {
             download_into(outputs.column(Columns::ACTIONS)?, &mut self.actions)?;
         } else {
             self.draw(distribution, rngs)?;
+        }
+        if let Some(value) = non_finite(&self.actions) {
+            let module = module.spec().module().into();
+            return Err(RunnerError::NonFiniteAction { module, value });
         }
         if !explore {
             return Ok(());

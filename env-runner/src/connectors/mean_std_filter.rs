@@ -1,134 +1,124 @@
 //! Observations with mean 0 and standard deviation 1.
 
-use rekindle_env::{Buffer, Space};
-use serde::{Deserialize, Serialize};
+use rekindle_env::{BoxDType, BoxSpace, Buffer, Space};
 use serde_json::Value;
 
+use super::running_stats::SharedStats;
 use super::{Connector, ConnectorContext};
 use crate::{Result, RunnerError};
 
-/// Count, mean and sum of squared deviations of every element of a row (Welford).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RunningStats {
-    count: f64,
-    mean: Vec<f64>,
-    m2: Vec<f64>,
-}
-
-impl RunningStats {
-    fn reserve(&mut self, width: usize) {
-        self.mean.resize(width, 0.0);
-        self.m2.resize(width, 0.0);
-    }
-
-    fn push(&mut self, row: &[f32]) {
-        self.count += 1.0;
-        for ((x, mean), m2) in row.iter().zip(&mut self.mean).zip(&mut self.m2) {
-            let x = f64::from(*x);
-            let delta = x - *mean;
-            *mean += delta / self.count;
-            *m2 += delta * (x - *mean);
-        }
-    }
-
-    /// The statistics of both sets of rows together (Chan et al., 1979).
-    fn merge(&mut self, other: &Self) {
-        if other.count == 0.0 {
-            return;
-        }
-        self.reserve(other.mean.len());
-        let count = self.count + other.count;
-        for (i, (mean, m2)) in self.mean.iter_mut().zip(&mut self.m2).enumerate() {
-            let delta = other.mean[i] - *mean;
-            *mean += delta * other.count / count;
-            *m2 += other.m2[i] + delta * delta * self.count * other.count / count;
-        }
-        self.count = count;
-    }
-
-    /// The sample standard deviation; 1 until two rows were seen.
-    fn std(&self, index: usize) -> f64 {
-        if self.count < 2.0 { 1.0 } else { (self.m2[index] / (self.count - 1.0)).sqrt() }
-    }
-
-    fn is_consistent(&self) -> bool {
-        self.mean.len() == self.m2.len() && self.count >= 0.0
-    }
-}
-
-/// Standardises float observations by their running mean and standard deviation:
-/// `clip((x − μ) / (σ + 1e-6), ±clip_by_value)`.
+/// Standardizes float observations by their running mean and standard deviation:
+/// `clip((x − μ) / (σ + 1e-6), ±clip_by_value)`; RLlib's `MeanStdFilter`.
 ///
-/// Runners learn separately and merge what they learnt between samples, by the parallel form of
-/// Welford's algorithm: merging equals one filter that saw everything.
+/// # Shapes
+/// A `float32` Box of any shape to one of the same shape. Every element has statistics of its own.
+///
+/// # State
+/// Count, mean and sum of squared deviations. Runners learn separately and merge what they learned
+/// between samples, by the parallel form of Welford's algorithm: merging equals one filter that saw
+/// everything.
+///
+/// # Non-finite observations
+/// The statistics skip observations with a NaN or an infinity, and count them
+/// ([`skipped`](Self::skipped)). The result for an infinity is the bound, if there is one; a NaN
+/// stays NaN.
 #[derive(Debug, Clone)]
 pub struct MeanStdFilter {
     de_mean_to_zero: bool,
     de_std_to_one: bool,
     clip_by_value: Option<f32>,
-    /// As of the last merge.
-    merged: RunningStats,
-    /// Learnt since.
-    delta: RunningStats,
-    /// `merged` and `delta` together: what rows are standardised with.
-    current: RunningStats,
+    /// Elements of a row.
+    width: usize,
+    stats: SharedStats,
+    /// `σ + 1e-6` of every element, while rows are transformed.
+    divisors: Vec<f64>,
 }
 
+const NAME: &str = "MeanStdFilter";
+
 impl MeanStdFilter {
-    /// A filter that has seen nothing.
-    pub fn new(de_mean_to_zero: bool, de_std_to_one: bool, clip_by_value: Option<f32>) -> Self {
-        Self {
+    /// Creates a filter that has seen nothing.
+    ///
+    /// `de_mean_to_zero` subtracts the mean, `de_std_to_one` divides by the standard deviation, and
+    /// `clip_by_value` bounds the absolute result.
+    ///
+    /// # Errors
+    /// [`RunnerError::InvalidConfig`] if `clip_by_value` is not above 0, or if all three are off.
+    pub fn new(
+        de_mean_to_zero: bool,
+        de_std_to_one: bool,
+        clip_by_value: Option<f32>,
+    ) -> Result<Self> {
+        if let Some(bound) = clip_by_value
+            && (bound.is_nan() || bound <= 0.0)
+        {
+            return Err(RunnerError::InvalidConfig {
+                field: "MeanStdFilter: clip_by_value",
+                value: bound.to_string(),
+                constraint: "it must be above 0; leave it out (`None`) for no bound".into(),
+            });
+        }
+        if !de_mean_to_zero && !de_std_to_one && clip_by_value.is_none() {
+            return Err(RunnerError::InvalidConfig {
+                field: "MeanStdFilter: de_std_to_one",
+                value: "false".into(),
+                constraint:
+                    "`de_mean_to_zero` and `clip_by_value` are off too, so that the filter \
+                             changes nothing; turn one on, or remove the filter"
+                        .into(),
+            });
+        }
+        Ok(Self {
             de_mean_to_zero,
             de_std_to_one,
             clip_by_value,
-            merged: RunningStats::default(),
-            delta: RunningStats::default(),
-            current: RunningStats::default(),
-        }
+            width: 0,
+            stats: SharedStats::default(),
+            divisors: Vec::new(),
+        })
     }
-}
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FilterState {
-    merged: RunningStats,
-    delta: RunningStats,
-    current: RunningStats,
-}
-
-fn parse<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T> {
-    serde_json::from_value(value.clone()).map_err(|e| invalid(e.to_string()))
-}
-
-fn invalid(reason: String) -> RunnerError {
-    RunnerError::InvalidState { component: "MeanStdFilter", reason }
+    /// Returns the number of observations that the statistics skipped because they were not
+    /// finite.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        self.stats.skipped()
+    }
 }
 
 impl Connector for MeanStdFilter {
     fn name(&self) -> &'static str {
-        "MeanStdFilter"
+        NAME
     }
 
     fn output_space(&self, input: &Space) -> Result<Space> {
         let refuse = |reason: &str| RunnerError::ConnectorSpace {
-            connector: self.name().into(),
+            connector: NAME.into(),
             space: input.to_string(),
             reason: reason.into(),
         };
         let Space::Box(space) = input else {
-            return Err(refuse("only Box observations can be standardised"));
+            return Err(refuse(
+                "only Boxes can be standardized; flatten the observations first, or name a part \
+                 with `on_part`",
+            ));
         };
-        let width: usize = space.shape().iter().product();
+        if space.dtype() != BoxDType::Float32 {
+            return Err(refuse(
+                "only float32 observations can be standardized; integers are scaled by the \
+                 encoder, or by `FlattenObservations` before the filter",
+            ));
+        }
         let bound = match self.clip_by_value {
             Some(bound) if self.de_std_to_one && self.de_mean_to_zero => bound,
             _ => f32::INFINITY,
         };
-        Ok(Space::Box(rekindle_env::BoxSpace::new(
-            vec![-bound; width],
-            vec![bound; width],
-            space.shape(),
-        )?))
+        let size = space.size();
+        Ok(Space::Box(BoxSpace::new(vec![-bound; size], vec![bound; size], space.shape())?))
+    }
+
+    fn set_input_space(&mut self, input: &Space) {
+        self.width = input.flat_dim();
     }
 
     fn transform(
@@ -137,68 +127,46 @@ impl Connector for MeanStdFilter {
         output: &mut Buffer,
         cx: ConnectorContext<'_>,
     ) -> Result<()> {
-        let rows = input.rows().max(1);
-        let data = input.as_f32()?;
-        let width = data.len() / rows;
-        for stats in [&mut self.delta, &mut self.current] {
-            stats.reserve(width);
-        }
-        if cx.update && width > 0 {
+        self.width = input.shape()?.iter().product();
+        let (data, width) = (input.as_f32()?, self.width.max(1));
+        self.stats.reserve(self.width);
+        if cx.update {
             for row in data.chunks_exact(width) {
-                self.delta.push(row);
-                self.current.push(row);
+                self.stats.push(NAME, row.iter().map(|x| f64::from(*x)));
             }
         }
-        for (i, (out, x)) in output.as_f32_mut()?.iter_mut().zip(data).enumerate() {
-            let (mut y, i) = (f64::from(*x), i % width);
-            if self.de_mean_to_zero {
-                y -= self.current.mean[i];
+        let stats = self.stats.current();
+        self.divisors.clear();
+        self.divisors.extend((0..self.width).map(|i| match self.de_std_to_one {
+            true => stats.std(i) + 1e-6,
+            false => 1.0,
+        }));
+        let rows = output.as_f32_mut()?.chunks_exact_mut(width).zip(data.chunks_exact(width));
+        for (out, row) in rows {
+            for (i, ((out, x), divisor)) in out.iter_mut().zip(row).zip(&self.divisors).enumerate()
+            {
+                let mean = if self.de_mean_to_zero { stats.mean(i) } else { 0.0 };
+                let y = ((f64::from(*x) - mean) / divisor) as f32;
+                *out = self.clip_by_value.map_or(y, |bound| y.clamp(-bound, bound));
             }
-            if self.de_std_to_one {
-                y /= self.current.std(i) + 1e-6;
-            }
-            let y = y as f32;
-            *out = self.clip_by_value.map_or(y, |bound| y.clamp(-bound, bound));
         }
         Ok(())
     }
 
     fn get_state(&self) -> Result<Value> {
-        let state = FilterState {
-            merged: self.merged.clone(),
-            delta: self.delta.clone(),
-            current: self.current.clone(),
-        };
-        serde_json::to_value(state).map_err(|e| invalid(e.to_string()))
+        self.stats.save()
     }
 
     fn set_state(&mut self, state: &Value) -> Result<()> {
-        let state: FilterState = parse(state)?;
-        if ![&state.merged, &state.delta, &state.current].iter().all(|s| s.is_consistent()) {
-            return Err(invalid("mean and deviation differ in length".into()));
-        }
-        self.merged = state.merged;
-        self.delta = state.delta;
-        self.current = state.current;
-        Ok(())
+        self.stats.load(NAME, state, self.width)
     }
 
     fn take_delta(&mut self) -> Result<Value> {
-        let delta = std::mem::take(&mut self.delta);
-        serde_json::to_value(delta).map_err(|e| invalid(e.to_string()))
+        self.stats.take_delta()
     }
 
     fn merge(&mut self, deltas: &[Value]) -> Result<()> {
-        for delta in deltas {
-            let delta: RunningStats = parse(delta)?;
-            if !delta.is_consistent() {
-                return Err(invalid("mean and deviation differ in length".into()));
-            }
-            self.merged.merge(&delta);
-        }
-        self.current = self.merged.clone();
-        self.delta = RunningStats::default();
-        Ok(())
+        self.stats.merge(NAME, deltas, self.width)
     }
 }
 
@@ -210,67 +178,102 @@ mod tests {
         Buffer::from_f32(data.to_vec(), &[1]).unwrap()
     }
 
+    fn filter(clip_by_value: Option<f32>) -> MeanStdFilter {
+        let mut filter = MeanStdFilter::new(true, true, clip_by_value).unwrap();
+        filter.set_input_space(&Space::unbounded(&[1]).unwrap());
+        filter
+    }
+
+    fn transform(filter: &mut MeanStdFilter, data: &[f32], update: bool) -> Vec<f32> {
+        let mut out = column(&vec![0.0; data.len()]);
+        filter.transform(&column(data), &mut out, ConnectorContext::rows(update)).unwrap();
+        out.as_f32().unwrap().to_vec()
+    }
+
     #[test]
     fn a76_statistics_over_1_2_3_4_are_mean_2_5_and_variance_5_thirds() {
-        let mut filter = MeanStdFilter::new(true, true, Some(10.0));
-        let mut out = column(&[0.0; 4]);
-        filter
-            .transform(&column(&[1.0, 2.0, 3.0, 4.0]), &mut out, ConnectorContext::rows(true))
-            .unwrap();
-        assert_eq!(filter.current.mean, [2.5]);
-        assert!((filter.current.std(0) - 1.290994).abs() < 1e-6);
+        let mut filter = filter(Some(10.0));
+        let out = transform(&mut filter, &[1.0, 2.0, 3.0, 4.0], true);
+        assert_eq!(filter.stats.current().mean(0), 2.5);
+        assert!((filter.stats.current().std(0) - 1.290994).abs() < 1e-6);
         let expected = (4.0 - 2.5) / (1.290994 + 1e-6);
-        assert!((out.as_f32().unwrap()[3] - expected).abs() < 1e-5);
+        assert!((out[3] - expected).abs() < 1e-5);
     }
 
     #[test]
     fn merging_the_deltas_of_two_filters_equals_one_filter_over_the_union() {
         let data: Vec<f32> = (0..40).map(|i| (i as f32 * 1.7).sin() * 5.0 + 2.0).collect();
-        let mut one = MeanStdFilter::new(true, true, None);
-        let mut out = column(&[0.0; 40]);
-        one.transform(&column(&data), &mut out, ConnectorContext::rows(true)).unwrap();
-
-        let mut two: Vec<_> = (0..2).map(|_| MeanStdFilter::new(true, true, None)).collect();
+        let mut one = filter(None);
+        transform(&mut one, &data, true);
+        let mut two = [filter(None), filter(None)];
         for round in 0..2 {
             for (i, filter) in two.iter_mut().enumerate() {
                 let from = round * 20 + i * 10;
-                let mut out = column(&[0.0; 10]);
-                filter
-                    .transform(
-                        &column(&data[from..from + 10]),
-                        &mut out,
-                        ConnectorContext::rows(true),
-                    )
-                    .unwrap();
+                transform(filter, &data[from..from + 10], true);
             }
             let deltas: Vec<_> = two.iter_mut().map(|f| f.take_delta().unwrap()).collect();
             two.iter_mut().for_each(|f| f.merge(&deltas).unwrap());
         }
-        assert_eq!(two[0].current, two[1].current);
-        assert_eq!(two[0].current.count, 40.0);
-        assert!((two[0].current.mean[0] - one.current.mean[0]).abs() < 1e-12);
-        assert!((two[0].current.std(0) - one.current.std(0)).abs() < 1e-12);
+        assert_eq!(two[0].stats, two[1].stats);
+        assert_eq!(two[0].get_state().unwrap()["current"]["count"], 40.0);
+        let [one, two] = [one.stats.current(), two[0].stats.current()];
+        assert!((two.mean(0) - one.mean(0)).abs() < 1e-12);
+        assert!((two.std(0) - one.std(0)).abs() < 1e-12);
     }
 
     #[test]
     fn frozen_filters_transform_without_learning_and_states_round_trip() {
-        let mut filter = MeanStdFilter::new(true, true, Some(10.0));
-        let mut out = column(&[0.0; 3]);
-        filter
-            .transform(&column(&[1.0, 2.0, 6.0]), &mut out, ConnectorContext::rows(true))
-            .unwrap();
+        let mut filter = filter(Some(10.0));
+        transform(&mut filter, &[1.0, 2.0, 6.0], true);
         let state = filter.get_state().unwrap();
-        filter
-            .transform(&column(&[9.0, 9.0, 9.0]), &mut out, ConnectorContext::rows(false))
-            .unwrap();
+        let out = transform(&mut filter, &[9.0, 9.0, 9.0], false);
         assert_eq!(filter.get_state().unwrap(), state);
-        let mut restored = MeanStdFilter::new(true, true, Some(10.0));
+        let mut restored = self::filter(Some(10.0));
         restored.set_state(&state).unwrap();
-        let mut again = column(&[0.0; 3]);
-        restored
-            .transform(&column(&[9.0, 9.0, 9.0]), &mut again, ConnectorContext::rows(false))
-            .unwrap();
-        assert_eq!(out, again);
+        assert_eq!(out, transform(&mut restored, &[9.0, 9.0, 9.0], false));
         assert!(restored.set_state(&serde_json::json!({"n": 1})).is_err());
+        assert_eq!(restored.get_state().unwrap(), state);
+    }
+
+    #[test]
+    fn an_observation_that_is_not_finite_leaves_the_filter_finite_and_loadable() {
+        for bad in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+            let mut with = filter(Some(10.0));
+            let out = transform(&mut with, &[1.0, 2.0, bad, 6.0], true);
+            assert!(out[2].is_nan() == bad.is_nan() && !(out[2].abs() > 10.0), "{out:?}");
+            let mut without = filter(Some(10.0));
+            transform(&mut without, &[1.0, 2.0, 6.0], true);
+            let next = transform(&mut with, &[3.0], false);
+            assert_eq!(next, transform(&mut without, &[3.0], false));
+            assert_eq!((with.skipped(), without.skipped()), (1, 0));
+            let mut restored = filter(Some(10.0));
+            restored.set_state(&with.get_state().unwrap()).unwrap();
+            assert_eq!(restored.stats, with.stats);
+        }
+    }
+
+    #[test]
+    fn no_rows_leave_the_statistics_as_they_are() {
+        let mut filter = filter(None);
+        transform(&mut filter, &[1.0, 2.0, 6.0], true);
+        let state = filter.get_state().unwrap();
+        transform(&mut filter, &[], true);
+        assert_eq!(filter.get_state().unwrap(), state);
+    }
+
+    #[test]
+    fn spaces_and_settings_that_cannot_work_are_refused_by_name() {
+        let filter = MeanStdFilter::new(true, true, None).unwrap();
+        let bytes = filter.output_space(&Space::image(&[4]).unwrap()).unwrap_err().to_string();
+        assert!(bytes.contains("`MeanStdFilter`") && bytes.contains("only float32"), "{bytes}");
+        for bound in [-1.0, 0.0, f32::NAN] {
+            let error = MeanStdFilter::new(true, true, Some(bound)).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("`MeanStdFilter: clip_by_value` is {bound}")),
+                "{error}"
+            );
+        }
+        assert!(MeanStdFilter::new(false, false, None).is_err());
+        assert!(MeanStdFilter::new(false, false, Some(f32::INFINITY)).is_ok());
     }
 }

@@ -1,25 +1,42 @@
 //! From the policy's actions to the environment's.
 
-use rekindle_env::{BoxDType, Buffer, Space};
+use rekindle_env::{BoxDType, BoxSpace, Buffer, Space};
 
 use super::{Connector, ConnectorContext};
 use crate::Result;
 
-/// Maps actions from [−1, 1] to the bounds of bounded float Boxes, or clips them to the bounds.
+/// Scales actions from [−1, 1] to the bounds of bounded Boxes, or clips them to the bounds; RLlib's
+/// `NormalizeAndClipActions`.
 ///
-/// With `normalize_actions` the module acts in [−1, 1]: `low + (a + 1)·(high − low)/2`, then
-/// clipped. Otherwise, with `clip_actions`, actions are clipped to the bounds. In a Dict or Tuple
-/// this holds for each float Box at any depth; actions of other spaces pass unchanged. The sampled
-/// actions, which losses use, are not changed.
+/// | Box | `normalize_actions` (default) | `clip_actions` alone | neither |
+/// |---|---|---|---|
+/// | bounded | `low + (a + 1)·(high − low)/2`, clipped | clipped | unchanged |
+/// | some bounds infinite | not scaled; clipped to the finite ones | clipped | unchanged |
+/// | unbounded | unchanged | unchanged | unchanged |
+/// | of integers | as above, then rounded | rounded, clipped | rounded, clipped |
+///
+/// RLlib leaves a Box with some infinite bounds unclipped under `normalize_actions`, so that its
+/// actions leave the space. In a Dict or Tuple the table holds for each Box at any depth; actions of
+/// other spaces pass unchanged. The sampled actions, which losses use, are not changed.
+///
+/// # Shapes
+/// The [`module_space`](Self::module_space), where Boxes of integers are `float32`, to the action
+/// space of the environment.
+///
+/// # State
+/// None.
 #[derive(Debug, Clone)]
-pub struct NormalizeAndClipActions(Rule);
+pub struct NormalizeAndClipActions {
+    space: Space,
+    rule: Rule,
+}
 
 /// What happens to the actions of a space.
 #[derive(Debug, Clone)]
 enum Rule {
     /// They pass.
     Keep,
-    /// They are scaled to the bounds of each element, or only clipped.
+    /// They are scaled to the bounds of each element and clipped, or only clipped.
     Bound { low: Vec<f32>, high: Vec<f32>, normalize: bool },
     /// Each part of a Dict has a rule of its own.
     Dict(Vec<(String, Self)>),
@@ -28,21 +45,45 @@ enum Rule {
 }
 
 impl NormalizeAndClipActions {
-    /// The connector for an action space.
+    /// Creates the connector for the action space of an environment.
+    #[must_use]
     pub fn new(space: &Space, normalize_actions: bool, clip_actions: bool) -> Self {
-        Self(Rule::new(space, normalize_actions, clip_actions))
+        Self { space: space.clone(), rule: Rule::new(space, normalize_actions, clip_actions) }
     }
+
+    /// Returns the space that the module acts in: the environment's, with Boxes of integers as
+    /// `float32`.
+    #[must_use]
+    pub fn module_space(&self) -> Space {
+        module_space(&self.space)
+    }
+}
+
+fn module_space(space: &Space) -> Space {
+    let float = match space {
+        Space::Box(b) if b.dtype() != BoxDType::Float32 => {
+            BoxSpace::new(b.low(), b.high(), b.shape()).map(Space::Box)
+        }
+        Space::Dict(dict) => Space::dict(dict.iter().map(|(key, part)| (key, module_space(part)))),
+        Space::Tuple(tuple) => {
+            Space::tuple(tuple.spaces().iter().map(module_space).collect::<Vec<_>>())
+        }
+        _ => Ok(space.clone()),
+    };
+    // Valid because the space was: nothing but the element type differs.
+    float.unwrap_or_else(|_| space.clone())
 }
 
 impl Rule {
     fn new(space: &Space, normalize_actions: bool, clip_actions: bool) -> Self {
         let rule = |part: &Space| Self::new(part, normalize_actions, clip_actions);
         match space {
-            Space::Box(b) if b.dtype() == BoxDType::Float32 => {
-                let normalize = normalize_actions && b.is_bounded();
-                if !normalize && !clip_actions {
+            Space::Box(b) => {
+                let is_float = b.dtype() == BoxDType::Float32;
+                if is_float && !normalize_actions && !clip_actions {
                     return Self::Keep;
                 }
+                let normalize = normalize_actions && b.is_bounded();
                 Self::Bound { low: b.low().to_vec(), high: b.high().to_vec(), normalize }
             }
             Space::Dict(dict) => {
@@ -53,18 +94,25 @@ impl Rule {
         }
     }
 
+    /// Transforms the module's actions to the environment's.
     fn apply(&self, input: &Buffer, output: &mut Buffer) -> Result<()> {
         match self {
-            Self::Keep => {
-                output.clear();
-                output.extend_from(input, 0..input.rows())?;
-            }
+            Self::Keep => copy(input, output)?,
             Self::Bound { low, high, normalize } => {
+                let bound = |a: f32, low: f32, high: f32| {
+                    let a = if *normalize { low + (a + 1.0) * (high - low) / 2.0 } else { a };
+                    a.clamp(low, high)
+                };
                 let bounds = low.iter().zip(high).cycle();
-                let actions = output.as_f32_mut()?.iter_mut().zip(input.as_f32()?);
-                for ((out, a), (low, high)) in actions.zip(bounds) {
-                    let a = if *normalize { low + (a + 1.0) * (high - low) / 2.0 } else { *a };
-                    *out = a.clamp(*low, *high);
+                let actions = input.as_f32()?.iter().zip(bounds);
+                let actions = actions.map(|(a, (low, high))| bound(*a, *low, *high));
+                if let Ok(floats) = output.as_f32_mut() {
+                    floats.iter_mut().zip(actions).for_each(|(out, a)| *out = a);
+                } else if let Ok(bytes) = output.as_u8_mut() {
+                    bytes.iter_mut().zip(actions).for_each(|(out, a)| *out = a.round() as u8);
+                } else {
+                    let integers = output.as_i64_mut()?.iter_mut().zip(actions);
+                    integers.for_each(|(out, a)| *out = a.round() as i64);
                 }
             }
             Self::Dict(parts) => {
@@ -80,6 +128,47 @@ impl Rule {
         }
         Ok(())
     }
+
+    /// Transforms the environment's actions to the module's.
+    fn invert(&self, output: &Buffer, input: &mut Buffer) -> Result<()> {
+        match self {
+            Self::Keep => copy(output, input)?,
+            Self::Bound { low, high, normalize } => {
+                let scale = |a: f32, low: f32, high: f32| match *normalize {
+                    true if high > low => 2.0 * (a - low) / (high - low) - 1.0,
+                    true => 0.0,
+                    false => a,
+                };
+                let bounds = low.iter().zip(high).cycle();
+                let actions = input.as_f32_mut()?.iter_mut().zip(bounds);
+                let actions = actions.map(|(out, (low, high))| (out, *low, *high));
+                if let Ok(floats) = output.as_f32() {
+                    actions.zip(floats).for_each(|((x, l, h), a)| *x = scale(*a, l, h));
+                } else if let Ok(bytes) = output.as_u8() {
+                    actions.zip(bytes).for_each(|((x, l, h), a)| *x = scale(f32::from(*a), l, h));
+                } else {
+                    let integers = actions.zip(output.as_i64()?);
+                    integers.for_each(|((x, l, h), a)| *x = scale(*a as f32, l, h));
+                }
+            }
+            Self::Dict(parts) => {
+                for (key, rule) in parts {
+                    rule.invert(output.get(key)?, input.part_mut(key)?)?;
+                }
+            }
+            Self::Tuple(parts) => {
+                for (position, rule) in parts.iter().enumerate() {
+                    rule.invert(output.index(position)?, input.part_mut(&position.to_string())?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn copy(from: &Buffer, to: &mut Buffer) -> Result<()> {
+    to.clear();
+    Ok(to.extend_from(from, 0..from.rows())?)
 }
 
 impl Connector for NormalizeAndClipActions {
@@ -87,8 +176,8 @@ impl Connector for NormalizeAndClipActions {
         "NormalizeAndClipActions"
     }
 
-    fn output_space(&self, input: &Space) -> Result<Space> {
-        Ok(input.clone())
+    fn output_space(&self, _input: &Space) -> Result<Space> {
+        Ok(self.space.clone())
     }
 
     fn transform(
@@ -97,7 +186,13 @@ impl Connector for NormalizeAndClipActions {
         output: &mut Buffer,
         _cx: ConnectorContext<'_>,
     ) -> Result<()> {
-        self.0.apply(input, output)
+        self.rule.apply(input, output)
+    }
+
+    /// Scales the environment's actions to [−1, 1], or copies those that are not scaled. What was
+    /// clipped or rounded stays so.
+    fn invert(&self, output: &Buffer, input: &mut Buffer) -> Result<()> {
+        self.rule.invert(output, input)
     }
 }
 
@@ -187,5 +282,72 @@ mod tests {
         let mut output = Buffer::zeros(&space, 1);
         let mut connector = NormalizeAndClipActions::new(&space, true, false);
         assert!(connector.transform(&flat, &mut output, ConnectorContext::rows(true)).is_err());
+    }
+
+    #[test]
+    fn boxes_with_some_infinite_bounds_are_clipped_to_the_finite_ones() {
+        let inf = f32::INFINITY;
+        let space = Space::box_between([-1.0, -inf, 0.0], [inf, 2.0, 4.0]).unwrap();
+        let input = Buffer::from_f32(vec![-3.0, 3.0, -3.0, 9.0, -9.0, 3.0], &[3]).unwrap();
+        for (normalize, clip) in [(true, false), (true, true), (false, true)] {
+            let mut output = Buffer::zeros(&space, 2);
+            let mut connector = NormalizeAndClipActions::new(&space, normalize, clip);
+            connector.transform(&input, &mut output, ConnectorContext::rows(true)).unwrap();
+            assert_eq!(output.as_f32().unwrap(), [-1.0, 2.0, 0.0, 9.0, -9.0, 3.0]);
+            assert!((0..2).all(|row| space.contains_row(output.row(row))));
+        }
+    }
+
+    #[test]
+    fn actions_of_integers_are_scaled_rounded_and_clipped() {
+        let space = Space::Box(BoxSpace::bytes(10, 20, &[1]).unwrap());
+        let connector = |normalize| NormalizeAndClipActions::new(&space, normalize, false);
+        assert_eq!(connector(true).module_space(), Space::boxed(10.0, 20.0, &[1]).unwrap());
+        let actions = [-7.0, -1.0, -0.29, 0.5, 1.0, 7.0];
+        let transform = |mut connector: NormalizeAndClipActions, actions: &[f32]| {
+            let input = Buffer::from_f32(actions.to_vec(), &[1]).unwrap();
+            let mut output = Buffer::zeros(&space, actions.len());
+            connector.transform(&input, &mut output, ConnectorContext::rows(true)).unwrap();
+            output
+        };
+        let scaled = transform(connector(true), &actions);
+        assert_eq!(scaled.as_u8().unwrap(), [10, 10, 14, 18, 20, 20]);
+        let kept = transform(connector(false), &[12.4, 12.6, 300.0, -5.0]);
+        assert_eq!(kept.as_u8().unwrap(), [12, 13, 20, 10]);
+        // Every integer has actions that lead to it.
+        let all = Buffer::from_u8((10..=20).collect(), &[1]).unwrap();
+        for normalize in [true, false] {
+            let connector = connector(normalize);
+            let mut units = Buffer::zeros(&connector.module_space(), 11);
+            connector.invert(&all, &mut units).unwrap();
+            assert_eq!(transform(connector, units.as_f32().unwrap()), all);
+        }
+    }
+
+    #[test]
+    fn inverting_gives_the_actions_that_the_module_would_have_sampled() {
+        let (space, _) = nested();
+        for (normalize, expected) in [(true, [-0.5, 0.75]), (false, [1.0, 1.5])] {
+            let mut connector = NormalizeAndClipActions::new(&space, normalize, false);
+            let mut executed = Buffer::zeros(&space, 2);
+            for row in 0..2 {
+                let mut action = executed.row_mut(row);
+                action.get_mut("stick").unwrap().write_f32(&[1.0, 1.5]).unwrap();
+                action.get_mut("button").unwrap().set_discrete(2).unwrap();
+            }
+            let mut units = Buffer::zeros(&connector.module_space(), 2);
+            connector.invert(&executed, &mut units).unwrap();
+            let sticks = [expected, expected].concat();
+            assert_eq!(units.get("stick").unwrap().as_f32().unwrap(), sticks);
+            let mut again = Buffer::zeros(&space, 2);
+            connector.transform(&units, &mut again, ConnectorContext::rows(true)).unwrap();
+            assert_eq!(again, executed);
+        }
+        // Where only one action exists, the module may sample any.
+        let point =
+            NormalizeAndClipActions::new(&Space::boxed(3.0, 3.0, &[1]).unwrap(), true, false);
+        let mut units = Buffer::from_f32(vec![9.0], &[1]).unwrap();
+        point.invert(&Buffer::from_f32(vec![3.0], &[1]).unwrap(), &mut units).unwrap();
+        assert_eq!(units.as_f32().unwrap(), [0.0]);
     }
 }

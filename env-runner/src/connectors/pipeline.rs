@@ -3,36 +3,42 @@
 use rekindle_env::{Buffer, Space};
 use serde_json::{Map, Value};
 
-use super::{Connector, ConnectorContext};
+use super::saved::invalid;
+use super::{Connector, ConnectorContext, RewardContext};
 use crate::{Result, RunnerError};
 
-/// A list of connectors that feed one another, each under a name of its own.
+/// A list of connectors, each with a name of its own, that rows pass one after the other; RLlib's
+/// `ConnectorPipelineV2`.
 ///
-/// Two connectors of one kind are `Name` and `Name_1`, and keep separate state.
-#[derive(Debug)]
+/// Two connectors of one kind are called `Name` and `Name_1`, and keep separate state.
+#[derive(Debug, Clone)]
 pub struct ConnectorPipeline {
     input_space: Space,
     stages: Vec<Stage>,
 }
 
-#[derive(Debug)]
+/// A connector in its place.
+#[derive(Debug, Clone)]
 struct Stage {
     name: String,
     connector: Box<dyn Connector>,
     output_space: Space,
     output: Buffer,
+    /// What [`ConnectorPipeline::invert`] finds that goes in.
+    inverted: Buffer,
 }
 
 impl ConnectorPipeline {
-    /// A pipeline that passes its input through.
+    /// Creates a pipeline without connectors, which rows pass unchanged.
+    #[must_use]
     pub fn new(input_space: Space) -> Self {
         Self { input_space, stages: Vec::new() }
     }
 
-    /// A pipeline of connectors.
+    /// Creates a pipeline of connectors.
     ///
     /// # Errors
-    /// [`RunnerError::ConnectorSpace`] if one cannot work on what comes before it.
+    /// [`RunnerError::ConnectorSpace`] if a connector cannot work on the outputs of the one before.
     pub fn with(input_space: Space, connectors: Vec<Box<dyn Connector>>) -> Result<Self> {
         let mut pipeline = Self::new(input_space);
         for connector in connectors {
@@ -41,27 +47,31 @@ impl ConnectorPipeline {
         Ok(pipeline)
     }
 
-    /// The space of what goes in.
+    /// Returns the space of the inputs.
+    #[must_use]
     pub fn input_space(&self) -> &Space {
         &self.input_space
     }
 
-    /// The space of what comes out.
+    /// Returns the space of the outputs.
+    #[must_use]
     pub fn output_space(&self) -> &Space {
         self.stages.last().map_or(&self.input_space, |stage| &stage.output_space)
     }
 
-    /// The names of the connectors, in order.
+    /// Returns the names of the connectors, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.stages.iter().map(|stage| stage.name.as_str())
     }
 
-    /// The number of connectors.
+    /// Returns the number of connectors.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.stages.len()
     }
 
-    /// Whether it passes its input through.
+    /// Whether there are no connectors.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.stages.is_empty()
     }
@@ -69,7 +79,7 @@ impl ConnectorPipeline {
     /// Adds a connector at the end.
     ///
     /// # Errors
-    /// [`RunnerError::ConnectorSpace`]; the pipeline is then unchanged.
+    /// [`RunnerError::ConnectorSpace`] if it cannot work there. The pipeline is then unchanged.
     pub fn append(&mut self, connector: Box<dyn Connector>) -> Result<()> {
         self.insert(self.stages.len(), connector)
     }
@@ -98,11 +108,11 @@ impl ConnectorPipeline {
         self.insert(self.position(name)? + 1, connector)
     }
 
-    /// Takes out the connector called `name`.
+    /// Removes the connector called `name`.
     ///
     /// # Errors
-    /// [`RunnerError::UnknownConnector`], or [`RunnerError::ConnectorSpace`] if a later one cannot
-    /// work without it; the pipeline is then unchanged.
+    /// [`RunnerError::UnknownConnector`], or [`RunnerError::ConnectorSpace`] if a later connector
+    /// cannot work without it. The pipeline is then unchanged.
     pub fn remove(&mut self, name: &str) -> Result<()> {
         let index = self.position(name)?;
         let spaces = self.spaces_without(index)?;
@@ -137,7 +147,8 @@ impl ConnectorPipeline {
             .unwrap_or_default();
         let output_space = spaces[0].clone();
         let output = Buffer::zeros(&output_space, 0);
-        self.stages.insert(index, Stage { name, connector, output_space, output });
+        let inverted = Buffer::zeros(before, 0);
+        self.stages.insert(index, Stage { name, connector, output_space, output, inverted });
         let before = self.stages[..index].iter().map(|stage| stage.output_space.clone());
         self.set_spaces(before.chain(spaces).collect());
         Ok(())
@@ -158,6 +169,7 @@ impl ConnectorPipeline {
         let inputs = std::iter::once(&self.input_space).chain(&spaces);
         for (stage, input) in self.stages.iter_mut().zip(inputs) {
             stage.connector.set_input_space(input);
+            stage.inverted = Buffer::zeros(input, 0);
         }
         for (stage, space) in self.stages.iter_mut().zip(spaces) {
             stage.output = Buffer::zeros(&space, 0);
@@ -165,10 +177,10 @@ impl ConnectorPipeline {
         }
     }
 
-    /// Passes rows through all connectors.
+    /// Passes rows through all connectors, and returns the outputs of the last one.
     ///
     /// # Errors
-    /// If the rows are not of the input space.
+    /// If the rows are not of the input space, or a connector fails.
     pub fn transform<'a>(
         &'a mut self,
         input: &'a Buffer,
@@ -176,47 +188,84 @@ impl ConnectorPipeline {
     ) -> Result<&'a Buffer> {
         let mut current = input;
         for stage in &mut self.stages {
-            if stage.output.rows() != current.rows() {
-                stage.output.clear();
-                stage.output.extend_zeros(current.rows());
+            if stage.connector.transforms_rewards() {
+                continue;
             }
+            resize(&mut stage.output, current.rows());
             stage.connector.transform(current, &mut stage.output, cx)?;
             current = &stage.output;
         }
         Ok(current)
     }
 
-    /// What came out last, if `input` went in.
-    pub(crate) fn last_output<'a>(&'a self, input: &'a Buffer) -> &'a Buffer {
-        self.stages.last().map_or(input, |stage| &stage.output)
-    }
-
-    /// What the connectors have learnt, by their names.
+    /// Passes rewards through all connectors of rewards, in place. They come before the
+    /// observations of the same step.
     ///
     /// # Errors
-    /// If a state does not serialise.
+    /// If a connector fails.
+    pub fn transform_rewards(&mut self, rewards: &mut [f64], cx: RewardContext<'_>) -> Result<()> {
+        let stages = self.stages.iter_mut().filter(|stage| stage.connector.transforms_rewards());
+        stages.into_iter().try_for_each(|stage| stage.connector.transform_rewards(rewards, cx))
+    }
+
+    /// Whether a connector transforms rewards.
+    #[must_use]
+    pub fn transforms_rewards(&self) -> bool {
+        self.stages.iter().any(|stage| stage.connector.transforms_rewards())
+    }
+
+    /// Fills `input` with rows that [`transform`](Self::transform) would turn into `output`.
+    ///
+    /// # Errors
+    /// [`RunnerError::NotInvertible`] if a connector has no inverse, or an error if the rows are not
+    /// of the output space.
+    pub fn invert(&mut self, output: &Buffer, input: &mut Buffer) -> Result<()> {
+        let mut current = output;
+        for stage in self.stages.iter_mut().rev() {
+            if stage.connector.transforms_rewards() {
+                continue;
+            }
+            resize(&mut stage.inverted, current.rows());
+            stage.connector.invert(current, &mut stage.inverted)?;
+            current = &stage.inverted;
+        }
+        input.clear();
+        Ok(input.extend_from(current, 0..current.rows())?)
+    }
+
+    /// Returns the outputs of the last call of [`transform`](Self::transform) with `input`.
+    pub(crate) fn last_output<'a>(&'a self, input: &'a Buffer) -> &'a Buffer {
+        let mut stages = self.stages.iter().rev();
+        let last = stages.find(|stage| !stage.connector.transforms_rewards());
+        last.map_or(input, |stage| &stage.output)
+    }
+
+    /// Returns what the connectors have learned, by name.
+    ///
+    /// # Errors
+    /// If a state does not serialize.
     pub fn get_state(&self) -> Result<Value> {
         self.collect(|connector| connector.get_state())
     }
 
-    /// Replaces what the connectors have learnt.
+    /// Replaces what the connectors have learned; all or nothing.
     ///
     /// # Errors
-    /// [`RunnerError::UnknownConnector`] for a state of a connector that is not here, or the
-    /// connector's error.
+    /// [`RunnerError::UnknownConnector`] for the state of a connector that is not in the pipeline,
+    /// or the connector's error.
     pub fn set_state(&mut self, state: &Value) -> Result<()> {
         self.distribute(state, |connector, state| connector.set_state(state))
     }
 
-    /// What the connectors remember of the running episodes, by their names.
+    /// Returns what the connectors remember of the running episodes, by name.
     ///
     /// # Errors
-    /// If a memory does not serialise.
+    /// If a memory does not serialize.
     pub fn get_memory(&self) -> Result<Value> {
         self.collect(|connector| connector.get_memory())
     }
 
-    /// Replaces what the connectors remember of the running episodes.
+    /// Replaces what the connectors remember of the running episodes; all or nothing.
     ///
     /// # Errors
     /// As [`ConnectorPipeline::set_state`].
@@ -240,33 +289,50 @@ impl ConnectorPipeline {
         values: &Value,
         set: impl Fn(&mut dyn Connector, &Value) -> Result<()>,
     ) -> Result<()> {
-        let values = values.as_object().cloned().unwrap_or_default();
+        let values = match values {
+            Value::Null => Map::new(),
+            Value::Object(values) => values.clone(),
+            other => return Err(invalid("connector pipeline", format!("it is {other}"))),
+        };
         for name in values.keys() {
             self.position(name)?;
         }
-        for stage in &mut self.stages {
-            set(&mut *stage.connector, values.get(&stage.name).unwrap_or(&Value::Null))?;
+        let mut connectors: Vec<_> =
+            self.stages.iter().map(|stage| stage.connector.clone()).collect();
+        for (stage, connector) in self.stages.iter().zip(&mut connectors) {
+            set(&mut **connector, values.get(&stage.name).unwrap_or(&Value::Null))?;
+        }
+        for (stage, connector) in self.stages.iter_mut().zip(connectors) {
+            stage.connector = connector;
         }
         Ok(())
     }
 
-    /// What every connector has learnt since the last merge, in order.
+    /// Takes what every connector has learned since the last merge, in order.
     ///
     /// # Errors
-    /// If a delta does not serialise.
+    /// If a delta does not serialize.
     pub fn take_deltas(&mut self) -> Result<Vec<Value>> {
         self.stages.iter_mut().map(|stage| stage.connector.take_delta()).collect()
     }
 
-    /// Adds the deltas of all runners, one list each.
+    /// Adds the deltas of all runners, one list per runner.
     ///
     /// # Errors
-    /// If a delta is not one of these connectors.
+    /// If a delta does not belong to the connector in its place.
     pub fn merge(&mut self, runners: &[Vec<Value>]) -> Result<()> {
         for (index, stage) in self.stages.iter_mut().enumerate() {
             let deltas = runners.iter().filter_map(|deltas| deltas.get(index)).cloned();
             stage.connector.merge(&deltas.collect::<Vec<_>>())?;
         }
         Ok(())
+    }
+}
+
+/// Sets the number of rows; their values are to be overwritten.
+fn resize(buffer: &mut Buffer, rows: usize) {
+    if buffer.rows() != rows {
+        buffer.clear();
+        buffer.extend_zeros(rows);
     }
 }

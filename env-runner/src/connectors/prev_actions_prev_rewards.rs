@@ -5,15 +5,23 @@ use rekindle_env::{Buffer, Space};
 use serde_json::Value;
 
 use super::history::History;
+use super::saved::{invalid, load_state, save_state};
 use super::{Connector, ConnectorContext};
 use crate::{Result, RunnerError};
 
 /// Adds the last actions and rewards of the episode to the observation; RLlib's
 /// `PrevActionsPrevRewards`, for any action space.
 ///
-/// The output is a Dict of the observation (`_orig_obs`), the last actions (`prev_n_actions`, oldest
-/// first, one-hot where discrete) and the last rewards (`prev_n_rewards`, oldest first). Before the
-/// first step of an episode both are zero.
+/// Before the first step of an episode both are zero. Rewards are those that losses see, after
+/// [`ScaleRewards`](super::ScaleRewards) and its like.
+///
+/// # Shapes
+/// Any space to a Dict of the observation (`_orig_obs`), the last actions (`prev_n_actions`,
+/// `[n_prev_actions · flattened action]`, oldest first, one-hot where discrete) and the last rewards
+/// (`prev_n_rewards`, `[n_prev_rewards]`, oldest first).
+///
+/// # State
+/// The last actions and rewards of each running episode, which belong to one runner.
 #[derive(Debug, Clone)]
 pub struct PrevActionsPrevRewards {
     action_space: Space,
@@ -21,39 +29,59 @@ pub struct PrevActionsPrevRewards {
     rewards: History<f32>,
 }
 
+const NAME: &str = "PrevActionsPrevRewards";
+
 impl PrevActionsPrevRewards {
-    /// Adds the last `n_prev_actions` actions, of this space, and the last `n_prev_rewards` rewards.
-    pub fn new(action_space: Space, n_prev_actions: usize, n_prev_rewards: usize) -> Self {
+    /// Adds the last `n_prev_actions` actions, which are of `action_space`, and the last
+    /// `n_prev_rewards` rewards.
+    ///
+    /// # Errors
+    /// [`RunnerError::InvalidConfig`] if both numbers are 0.
+    pub fn new(action_space: Space, n_prev_actions: usize, n_prev_rewards: usize) -> Result<Self> {
+        if n_prev_actions == 0 && n_prev_rewards == 0 {
+            return Err(RunnerError::InvalidConfig {
+                field: "PrevActionsPrevRewards: n_prev_actions",
+                value: "0".into(),
+                constraint:
+                    "`n_prev_rewards` is 0 too, so that nothing is added; set one of them, \
+                             or remove the connector"
+                        .into(),
+            });
+        }
         let width = action_space.flat_dim();
-        Self {
+        Ok(Self {
             action_space,
             actions: History::new(n_prev_actions, width),
             rewards: History::new(n_prev_rewards, 1),
-        }
+        })
     }
 
-    /// The histories after the step that led to the rows.
-    fn advance(&mut self, rows: usize, cx: ConnectorContext<'_>) -> Result<()> {
+    /// Resizes the histories, and forgets those of episodes that start.
+    fn prepare(&mut self, rows: usize, cx: ConnectorContext<'_>) {
         let Some(step) = cx.step else {
             self.actions.forget_all(rows);
             self.rewards.forget_all(rows);
-            return Ok(());
+            return;
         };
         self.actions.set_rows(step.num_slots(rows));
         self.rewards.set_rows(step.num_slots(rows));
-        for row in 0..rows {
-            let slot = step.slot(row);
-            if step.starts.get(row) == Some(&true) {
-                self.actions.forget(slot);
-                self.rewards.forget(slot);
-                continue;
-            }
-            if self.actions.n() > 0 {
-                self.action_space.flatten(step.actions.row(row), self.actions.push(slot))?;
-            }
-            if let Some(newest) = self.rewards.push(slot).first_mut() {
-                *newest = step.rewards.get(row).copied().unwrap_or(0.0) as f32;
-            }
+        for row in (0..rows).filter(|&row| step.starts.get(row) == Some(&true)) {
+            self.actions.forget(step.slot(row));
+            self.rewards.forget(step.slot(row));
+        }
+    }
+
+    /// Appends the action and reward of the step that led to a row.
+    fn advance(&mut self, row: usize, cx: ConnectorContext<'_>) -> Result<()> {
+        let Some(step) = cx.step.filter(|step| step.starts.get(row) != Some(&true)) else {
+            return Ok(());
+        };
+        let slot = step.slot(row);
+        if self.actions.n() > 0 {
+            self.action_space.flatten(step.actions.row(row), self.actions.push(slot))?;
+        }
+        if let Some(newest) = self.rewards.push(slot).first_mut() {
+            *newest = step.rewards.get(row).copied().unwrap_or(0.0) as f32;
         }
         Ok(())
     }
@@ -61,7 +89,7 @@ impl PrevActionsPrevRewards {
 
 impl Connector for PrevActionsPrevRewards {
     fn name(&self) -> &'static str {
-        "PrevActionsPrevRewards"
+        NAME
     }
 
     fn output_space(&self, input: &Space) -> Result<Space> {
@@ -84,29 +112,37 @@ impl Connector for PrevActionsPrevRewards {
     ) -> Result<()> {
         let rows = input.rows();
         let original = output.part_mut(Columns::ORIG_OBS)?;
+        original.clear();
+        original.extend_from(input, 0..rows)?;
+        self.prepare(rows, cx);
+        let is_final = cx.step.is_some_and(|step| step.is_final);
+        let (mut actions, mut rewards) = (Vec::new(), Vec::new());
         for row in 0..rows {
-            original.copy_row(row, input, row)?;
-        }
-        let before = cx.step.is_some_and(|step| step.is_final).then(|| self.clone());
-        self.advance(rows, cx)?;
-        for (key, history) in
-            [(Columns::PREV_N_ACTIONS, &self.actions), (Columns::PREV_N_REWARDS, &self.rewards)]
-        {
-            if history.n() > 0 {
-                let part = output.part_mut(key)?.as_f32_mut()?;
-                for (row, part) in part.chunks_exact_mut(history.row_len()).enumerate() {
-                    part.copy_from_slice(history.row(cx.step.map_or(row, |step| step.slot(row))));
+            let slot = cx.step.map_or(row, |step| step.slot(row));
+            if is_final {
+                actions.clear();
+                actions.extend_from_slice(self.actions.row(slot));
+                rewards.clear();
+                rewards.extend_from_slice(self.rewards.row(slot));
+            }
+            self.advance(row, cx)?;
+            for (key, history) in
+                [(Columns::PREV_N_ACTIONS, &self.actions), (Columns::PREV_N_REWARDS, &self.rewards)]
+            {
+                if history.n() > 0 {
+                    output.row_mut(row).get_mut(key)?.write_f32(history.row(slot))?;
                 }
             }
-        }
-        if let Some(before) = before {
-            *self = before;
+            if is_final {
+                self.actions.restore(slot, &actions);
+                self.rewards.restore(slot, &rewards);
+            }
         }
         Ok(())
     }
 
     fn get_memory(&self) -> Result<Value> {
-        serde_json::to_value([&self.actions, &self.rewards]).map_err(|e| invalid(e.to_string()))
+        save_state(&[&self.actions, &self.rewards])
     }
 
     fn set_memory(&mut self, memory: &Value) -> Result<()> {
@@ -115,18 +151,13 @@ impl Connector for PrevActionsPrevRewards {
             self.rewards.forget_all(0);
             return Ok(());
         }
-        let [actions, rewards]: [History<f32>; 2] =
-            serde_json::from_value(memory.clone()).map_err(|e| invalid(e.to_string()))?;
+        let [actions, rewards]: [History<f32>; 2] = load_state(NAME, memory)?;
         if !self.actions.accepts(&actions) || !self.rewards.accepts(&rewards) {
-            return Err(invalid("it remembers other numbers of actions or rewards".into()));
+            return Err(invalid(NAME, "it remembers other numbers of actions or rewards"));
         }
         (self.actions, self.rewards) = (actions, rewards);
         Ok(())
     }
-}
-
-fn invalid(reason: String) -> RunnerError {
-    RunnerError::InvalidState { component: "PrevActionsPrevRewards", reason }
 }
 
 #[cfg(test)]
@@ -135,7 +166,7 @@ mod tests {
     use super::*;
 
     fn connector() -> (PrevActionsPrevRewards, Buffer) {
-        let connector = PrevActionsPrevRewards::new(Space::discrete(3).unwrap(), 2, 1);
+        let connector = PrevActionsPrevRewards::new(Space::discrete(3).unwrap(), 2, 1).unwrap();
         let space = connector.output_space(&Space::unbounded(&[1]).unwrap()).unwrap();
         (connector, Buffer::zeros(&space, 2))
     }
@@ -196,8 +227,35 @@ mod tests {
 
     #[test]
     fn nothing_is_added_where_nothing_is_asked_for() {
-        let connector = PrevActionsPrevRewards::new(Space::discrete(3).unwrap(), 0, 3);
-        let space = connector.output_space(&Space::unbounded(&[1]).unwrap()).unwrap();
+        let connector = |n_actions, n_rewards| {
+            PrevActionsPrevRewards::new(Space::discrete(3).unwrap(), n_actions, n_rewards)
+        };
+        let input = Space::unbounded(&[1]).unwrap();
+        let space = connector(0, 3).unwrap().output_space(&input).unwrap();
         assert_eq!(space.flat_dim(), 1 + 3);
+        let error = connector(0, 0).unwrap_err().to_string();
+        assert!(error.contains("`PrevActionsPrevRewards: n_prev_actions`"), "{error}");
+        assert!(connector(usize::MAX, 1).unwrap().output_space(&input).is_err());
+    }
+
+    #[test]
+    fn a_memory_with_infinite_rewards_survives_saving() {
+        let (mut one, mut out) = connector();
+        let obs = Buffer::from_f32(vec![7.0, 8.0], &[1]).unwrap();
+        let actions = Buffer::from_i64(vec![2, 1], &[]).unwrap();
+        one.transform(&obs, &mut out, ConnectorContext::rows(true)).unwrap();
+        let rewards = [f64::INFINITY, f64::NEG_INFINITY];
+        let step = LastStep {
+            actions: &actions,
+            rewards: &rewards,
+            starts: &[false; 2],
+            is_final: false,
+            slots: None,
+        };
+        one.transform(&obs, &mut out, ConnectorContext::after(step, true)).unwrap();
+        let (mut two, _) = connector();
+        two.set_memory(&one.get_memory().unwrap()).unwrap();
+        assert_eq!(two.rewards, one.rewards);
+        assert_eq!(two.rewards.row(0), [f32::INFINITY]);
     }
 }

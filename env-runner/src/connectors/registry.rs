@@ -1,4 +1,4 @@
-//! Connectors of users by name, so that configurations can name them.
+//! Users' connectors by name, so that configurations can name them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
@@ -13,10 +13,11 @@ type Build = dyn Fn(&Value, &Space) -> Result<Box<dyn Connector>> + Send + Sync;
 
 static CONNECTORS: LazyLock<RwLock<BTreeMap<String, Arc<Build>>>> = LazyLock::new(Default::default);
 
-/// Makes a connector known under a name, for
-/// [`ConnectorConfig::custom`](super::ConnectorConfig::custom).
+/// Registers a connector under a name, for
+/// [`ConnectorConfig::custom`](super::ConnectorConfig::custom). A later one of the same name replaces
+/// it.
 ///
-/// `build` gets the settings of the configuration and the policy's action space.
+/// `build` receives the settings of the configuration and the space that the module acts in.
 pub fn register_connector<F>(name: impl Into<String>, build: F)
 where
     F: Fn(&Value, &Space) -> Result<Box<dyn Connector>> + Send + Sync + 'static,

@@ -7,7 +7,7 @@ use rekindle_rl_module::AnyRLModule;
 
 use super::stream::Stream;
 use crate::connectors::{
-    ActionSampler, ConnectorContext, ConnectorPipeline, LastStep, Slots, pipelines,
+    ActionSampler, ConnectorContext, ConnectorPipeline, LastStep, RewardContext, Slots, pipelines,
 };
 use crate::{EnvRunnerConfig, Result};
 
@@ -16,6 +16,7 @@ use crate::{EnvRunnerConfig, Result};
 pub(super) struct Lane {
     pub(super) env_to_module: ConnectorPipeline,
     pub(super) module_to_env: ConnectorPipeline,
+    /// The space of the actions as the module samples them.
     pub(super) action_space: Space,
     pub(super) module: Option<AnyRLModule>,
     /// The state of a stateful module before the first step.
@@ -32,11 +33,13 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(
+        id: &str,
         observation_space: &Space,
         action_space: &Space,
         config: &EnvRunnerConfig,
     ) -> Result<Self> {
         let (env_to_module, module_to_env) = pipelines(
+            id,
             observation_space,
             action_space,
             [&config.env_to_module, &config.module_to_env],
@@ -44,17 +47,17 @@ impl Lane {
             config.clip_actions,
         )?;
         Ok(Self {
-            env_to_module,
-            module_to_env,
-            action_space: action_space.clone(),
+            sampler: ActionSampler::new(&module_to_env, 0),
+            last_actions: Buffer::zeros(module_to_env.input_space(), 0),
+            action_space: module_to_env.input_space().clone(),
             module: None,
             initial_state: None,
-            sampler: ActionSampler::new(Buffer::zeros(action_space, 0)),
             rows: Vec::new(),
             observations: Buffer::zeros(observation_space, 0),
-            last_actions: Buffer::zeros(action_space, 0),
             last_rewards: Vec::new(),
             starts: Vec::new(),
+            env_to_module,
+            module_to_env,
         })
     }
 
@@ -99,6 +102,25 @@ impl Lane {
         };
         let cx = ConnectorContext { update, step: Some(step) };
         self.env_to_module.transform(&self.observations, cx)
+    }
+
+    /// Transforms the reward of one step of an agent; `starts` says whether it is its first one.
+    pub(super) fn transform_reward(
+        &mut self,
+        reward: f64,
+        starts: bool,
+        update: bool,
+        [slot, slots]: [usize; 2],
+    ) -> Result<f64> {
+        if !self.env_to_module.transforms_rewards() {
+            return Ok(reward);
+        }
+        let mut rewards = [reward];
+        let slots = Slots { of_rows: &[slot], count: slots };
+        let cx = RewardContext { update, starts: &[starts], slots: Some(slots) };
+        self.env_to_module.transform_rewards(&mut rewards, cx)?;
+        let [reward] = rewards;
+        Ok(reward)
     }
 
     /// An observation of one agent that it does not act on, as the module would see it.
@@ -153,14 +175,7 @@ impl Lane {
 
     /// Draws uniform actions instead.
     pub(super) fn act_randomly(&mut self, rngs: &mut [Generator]) -> Result<()> {
-        self.sampler.actions.clear();
-        self.sampler.actions.extend_zeros(rngs.len());
-        self.sampler.inputs.clear();
-        self.sampler.logp.clear();
-        for (row, rng) in rngs.iter_mut().enumerate() {
-            self.action_space.sample_into(rng, self.sampler.actions.row_mut(row))?;
-        }
-        Ok(())
+        self.sampler.sample_uniform(&mut self.module_to_env, rngs)
     }
 
     /// The actions as they were sampled, with what losses need of them.

@@ -81,16 +81,13 @@ impl EnvRunner for MultiAgentEnvRunner {
     fn policy_bundle_of(&self, module_id: &str) -> Result<PolicyBundle> {
         let lane = self.lanes.get(module_id).ok_or(RunnerError::NoModule)?;
         let module = lane.module.as_ref().ok_or(RunnerError::NoModule)?;
-        let config = BundleConfig {
-            observation_space: lane.env_to_module.input_space().clone(),
-            action_space: lane.action_space.clone(),
-            env_to_module: self.config.env_to_module.clone(),
-            module_to_env: self.config.module_to_env.clone(),
-            normalize_actions: self.config.normalize_actions,
-            clip_actions: self.config.clip_actions,
-        };
+        let spaces = [lane.env_to_module.input_space(), lane.module_to_env.output_space()];
+        let config = BundleConfig::of_runner(&self.config, module_id, spaces[0], spaces[1]);
         let mut bundle = PolicyBundle::new(module.clone(), config, &self.device)?;
-        bundle.set_connector_state(&lane.env_to_module.get_state()?)?;
+        bundle.set_connector_states([
+            &lane.env_to_module.get_state()?,
+            &lane.module_to_env.get_state()?,
+        ])?;
         Ok(bundle)
     }
 

@@ -70,7 +70,13 @@ impl MultiAgentEnvRunner {
         stream.pay(outcome.reward(agent));
         let ends = outcome.is_agent_done(agent);
         if outcome.observed(agent) || ends {
-            stream.complete();
+            let (starts, update) = (stream.is_first_step(), self.config.update_connectors);
+            let slots = [slot, self.action_rngs.len()];
+            let lane = self.lanes.get_mut(&stream.module);
+            stream.complete(|reward| match lane {
+                Some(lane) => lane.transform_reward(reward, starts, update, slots),
+                None => Ok(reward),
+            })?;
         }
         if !ends {
             return Ok(());

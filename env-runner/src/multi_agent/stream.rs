@@ -131,13 +131,18 @@ impl Stream {
         }
     }
 
-    /// The outcome of the action that waits is known.
-    pub(super) fn complete(&mut self) {
+    /// Whether no outcome of an action has been known in this episode.
+    pub(super) fn is_first_step(&self) -> bool {
+        self.t_started == 0 && self.columns.steps() == 0
+    }
+
+    /// The outcome of the action that waits is known; `connect` makes of its reward what losses use.
+    pub(super) fn complete(&mut self, connect: impl FnOnce(f64) -> Result<f64>) -> Result<()> {
         if self.columns.is_pending() {
-            self.columns.rewards.push(self.reward as f32);
-            self.last_reward = self.reward;
-            self.reward = 0.0;
+            self.last_reward = connect(std::mem::take(&mut self.reward))?;
+            self.columns.rewards.push(self.last_reward as f32);
         }
+        Ok(())
     }
 
     /// Takes out the steps whose outcome is known; an action that waits stays.

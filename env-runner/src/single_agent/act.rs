@@ -15,7 +15,7 @@ impl SingleAgentEnvRunner {
         let started = Instant::now();
         let step = starts.map(|starts| LastStep {
             actions: &self.sampler.actions,
-            rewards: &self.step.rewards,
+            rewards: &self.rewards,
             starts,
             is_final: false,
             slots: None,
@@ -31,13 +31,7 @@ impl SingleAgentEnvRunner {
     /// Chooses an action for every environment.
     pub(super) fn act(&mut self, options: SampleOptions, timers: &mut Timers) -> Result<()> {
         if options.random_actions {
-            let space = self.env.0.action_space();
-            for (env, rng) in self.action_rngs.iter_mut().enumerate() {
-                space.sample_into(rng, self.sampler.actions.row_mut(env))?;
-            }
-            self.sampler.inputs.clear();
-            self.sampler.logp.clear();
-            return Ok(());
+            return self.sampler.sample_uniform(&mut self.module_to_env, &mut self.action_rngs);
         }
         let acting = self.module.as_ref().ok_or(RunnerError::NoModule)?;
         let started = Instant::now();

@@ -84,6 +84,12 @@ impl EnvRunnerConfig {
         }
         self.fault_tolerance.validate()
     }
+
+    /// Checks that no connector is for a module that does not play.
+    pub(crate) fn check_connectors(&self, modules: &[&str]) -> Result<()> {
+        let mut connectors = self.env_to_module.iter().chain(&self.module_to_env);
+        connectors.try_for_each(|connector| connector.check_modules(modules))
+    }
 }
 
 /// How much a runner collects.

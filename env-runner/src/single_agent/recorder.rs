@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rekindle_core::Columns;
-use rekindle_env::{Buffer, Space};
+use rekindle_env::{Buffer, Row, Space};
 
 use crate::connectors::ActionSampler;
 use crate::memory::Memory;
@@ -99,13 +99,12 @@ impl Recorder {
     }
 
     /// Ends the segment of `env` with the last row; `next` is the number of the episode that
-    /// follows. The final observation is row `env` of `observations`, the state that goes with it
-    /// that row of the memory.
+    /// follows. The state that goes with the final observation is row `env` of the memory.
     pub(super) fn end(
         &mut self,
         env: usize,
         end: SegmentEnd,
-        observations: &Buffer,
+        observation: Row<'_>,
         memory: Option<&Memory>,
         next: u64,
     ) -> Result<()> {
@@ -114,7 +113,7 @@ impl Recorder {
             states.final_states.extend_from(&memory.state, env..env + 1)?;
         }
         let open = self.open[env];
-        self.rollout.final_observations.extend_from(observations, env..env + 1)?;
+        self.rollout.final_observations.push(observation)?;
         self.rollout.segments.push(Segment {
             env,
             agent: None,
@@ -139,7 +138,8 @@ impl Recorder {
     pub(super) fn cut(&mut self, observations: &Buffer, memory: Option<&Memory>) -> Result<()> {
         for env in 0..self.num_envs {
             if self.open[env].since < self.steps() {
-                self.end(env, SegmentEnd::Cut, observations, memory, self.open[env].episode)?;
+                let (observation, next) = (observations.row(env), self.open[env].episode);
+                self.end(env, SegmentEnd::Cut, observation, memory, next)?;
             }
         }
         Ok(())

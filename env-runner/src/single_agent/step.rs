@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Recorder, SingleAgentEnvRunner, Timers};
 use crate::callbacks::{EpisodeHook, counts};
-use crate::connectors::{ConnectorContext, LastStep};
+use crate::connectors::{ConnectorContext, LastStep, RewardContext, Slots};
 use crate::restarts::{Failures, restartable};
 use crate::{Result, SegmentEnd};
 
@@ -26,7 +26,20 @@ impl SingleAgentEnvRunner {
             Err(error) => restartable(self.restarts_envs(), error)?,
         };
         timers.env += connected.elapsed();
-        recorder.push_rewards(&self.step.rewards);
+        self.rewards.copy_from_slice(&self.step.rewards);
+        if self.env_to_module.transforms_rewards() {
+            // Episodes have not counted this step yet.
+            for (start, episode) in self.starts.iter_mut().zip(&self.episodes) {
+                *start = episode.t == 0;
+            }
+            let cx = RewardContext {
+                update: self.config.update_connectors,
+                starts: &self.starts,
+                slots: None,
+            };
+            self.env_to_module.transform_rewards(&mut self.rewards, cx)?;
+        }
+        recorder.push_rewards(&self.rewards);
 
         for (env, episode) in self.episodes.iter_mut().enumerate() {
             episode.t += 1;
@@ -76,22 +89,22 @@ impl SingleAgentEnvRunner {
         timers: &mut Timers,
     ) -> Result<()> {
         let started = Instant::now();
-        // Final observations pass the connectors too, but teach them nothing.
-        let running = vec![false; self.config.num_envs];
+        // Final observations pass the connectors too, but teach them nothing. Those of running
+        // episodes are stale and may be no elements of the space.
+        let ended: Vec<_> = (0..self.config.num_envs).filter(|&e| self.step.is_done(e)).collect();
+        let rewards: Vec<_> = ended.iter().map(|&env| self.rewards[env]).collect();
         let step = LastStep {
-            actions: &self.sampler.actions,
-            rewards: &self.step.rewards,
-            starts: &running,
+            actions: &self.sampler.actions.gather(&ended)?,
+            rewards: &rewards,
+            starts: &vec![false; ended.len()],
             is_final: true,
-            slots: None,
+            slots: Some(Slots { of_rows: &ended, count: self.config.num_envs }),
         };
-        let cx = ConnectorContext { update: false, step: Some(step) };
-        let finals = self.env_to_module.transform(&self.step.final_observations, cx)?.clone();
+        let finals = self.step.final_observations.gather(&ended)?;
+        let cx = ConnectorContext::after(step, false);
+        let finals = self.env_to_module.transform(&finals, cx)?.clone();
         timers.env_to_module += started.elapsed();
-        for env in 0..self.config.num_envs {
-            if !self.step.is_done(env) {
-                continue;
-            }
+        for (row, env) in ended.into_iter().enumerate() {
             let end = if self.step.terminated[env] {
                 SegmentEnd::Terminated
             } else {
@@ -99,7 +112,7 @@ impl SingleAgentEnvRunner {
             };
             if counts(quota, env) {
                 self.log_episode(env)?;
-                recorder.end(env, end, &finals, self.memory.as_ref(), self.next_episode)?;
+                recorder.end(env, end, finals.row(row), self.memory.as_ref(), self.next_episode)?;
                 if let Some(left) = quota.get_mut(env) {
                     *left -= 1;
                 }

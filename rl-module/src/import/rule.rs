@@ -154,11 +154,6 @@ impl Counter {
     }
 }
 
-/// Returns what follows `prefix` in a name at or below it: nothing, or a dot and the rest.
-pub(super) fn below<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
-    name.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
 /// A key that sorts `.2` before `.10`.
 fn natural_order(name: &str) -> Vec<(Option<usize>, String)> {
     name.split('.').map(|level| (level.parse().ok(), level.to_owned())).collect()

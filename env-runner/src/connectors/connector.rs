@@ -1,0 +1,187 @@
+//! The trait that all connectors implement.
+
+use std::fmt::Debug;
+
+use rekindle_env::{Buffer, Space};
+use serde_json::Value;
+
+use super::context::{ConnectorContext, RewardContext};
+use crate::{Result, RunnerError};
+
+/// A transform of one column, one row per environment or agent; RLlib's `ConnectorV2`.
+///
+/// A connector transforms rows (observations, or actions in the module-to-env pipeline) or rewards:
+/// it overrides [`transform`](Self::transform) and [`output_space`](Self::output_space), or
+/// [`transforms_rewards`](Self::transforms_rewards) and
+/// [`transform_rewards`](Self::transform_rewards).
+///
+/// All rows that a pipeline passes are elements of the input space.
+///
+/// ```
+/// use rekindle_env::Buffer;
+/// use rekindle_env_runner::connectors::{Connector, ConnectorContext};
+///
+/// /// Halves float observations.
+/// #[derive(Debug, Clone)]
+/// struct Halve;
+///
+/// impl Connector for Halve {
+///     fn name(&self) -> &'static str {
+///         "Halve"
+///     }
+///
+///     fn transform(
+///         &mut self,
+///         input: &Buffer,
+///         output: &mut Buffer,
+///         _cx: ConnectorContext<'_>,
+///     ) -> rekindle_env_runner::Result<()> {
+///         let pairs = output.as_f32_mut()?.iter_mut().zip(input.as_f32()?);
+///         pairs.for_each(|(half, x)| *half = x / 2.0);
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait Connector: Debug + Send + CloneConnector {
+    /// Returns the name under which a pipeline lists the connector and saves its state.
+    fn name(&self) -> &'static str;
+
+    /// Returns the space of the outputs for inputs of a space. The default is the same space.
+    ///
+    /// # Errors
+    /// [`RunnerError::ConnectorSpace`] if the connector cannot work on that space.
+    fn output_space(&self, input: &Space) -> Result<Space> {
+        Ok(input.clone())
+    }
+
+    /// Sets the space of the inputs, before the first rows and when it changes. Only called with
+    /// spaces that [`output_space`](Self::output_space) accepts.
+    fn set_input_space(&mut self, _input: &Space) {}
+
+    /// Transforms all rows. The default copies them.
+    ///
+    /// # Shapes
+    /// `input` and `output` have the same number of rows. Those of `output` hold elements of the
+    /// output space left over from an earlier call, or zeros.
+    ///
+    /// # Errors
+    /// If the rows are not of the input space.
+    fn transform(
+        &mut self,
+        input: &Buffer,
+        output: &mut Buffer,
+        _cx: ConnectorContext<'_>,
+    ) -> Result<()> {
+        output.clear();
+        Ok(output.extend_from(input, 0..input.rows())?)
+    }
+
+    /// Whether the connector transforms rewards. Rows then pass it unchanged:
+    /// [`transform`](Self::transform) is not called.
+    fn transforms_rewards(&self) -> bool {
+        false
+    }
+
+    /// Transforms rewards in place, one per row, before the observations that came with them pass
+    /// the pipeline. Reported returns of episodes stay those of the environment.
+    ///
+    /// # Errors
+    /// If a reward cannot be transformed.
+    fn transform_rewards(&mut self, _rewards: &mut [f64], _cx: RewardContext<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Undoes [`transform`](Self::transform): fills `input` with rows that would be transformed to
+    /// `output`. Needed of connectors of actions, for random actions and for log-probabilities of
+    /// given actions; both are recorded as the module would have sampled them.
+    ///
+    /// # Errors
+    /// [`RunnerError::NotInvertible`] unless the connector implements it.
+    fn invert(&self, _output: &Buffer, _input: &mut Buffer) -> Result<()> {
+        Err(RunnerError::NotInvertible(self.name().into()))
+    }
+
+    /// Returns what the connector remembers of the running episodes; null if nothing. It belongs
+    /// to one runner, unlike the [state](Self::get_state).
+    ///
+    /// JSON has no infinities and no NaN: [`save_state`](super::save_state) refuses them.
+    ///
+    /// # Errors
+    /// If the memory does not serialize.
+    fn get_memory(&self) -> Result<Value> {
+        Ok(Value::Null)
+    }
+
+    /// Replaces what the connector remembers of the running episodes; null forgets them.
+    ///
+    /// # Errors
+    /// [`RunnerError::InvalidState`] if the memory does not belong to such a connector.
+    fn set_memory(&mut self, memory: &Value) -> Result<()> {
+        if memory.is_null() {
+            return Ok(());
+        }
+        let reason = format!("connector `{}` has no memory", self.name());
+        Err(RunnerError::InvalidState { component: "connector pipeline", reason })
+    }
+
+    /// Returns what the connector has learned, such as running statistics; null if nothing.
+    ///
+    /// JSON has no infinities and no NaN: [`save_state`](super::save_state) refuses them.
+    ///
+    /// # Errors
+    /// If the state does not serialize.
+    fn get_state(&self) -> Result<Value> {
+        Ok(Value::Null)
+    }
+
+    /// Replaces what the connector has learned.
+    ///
+    /// # Errors
+    /// [`RunnerError::InvalidState`] if the state does not belong to such a connector.
+    fn set_state(&mut self, state: &Value) -> Result<()> {
+        if state.is_null() {
+            return Ok(());
+        }
+        let reason = format!("connector `{}` has no state", self.name());
+        Err(RunnerError::InvalidState { component: "connector pipeline", reason })
+    }
+
+    /// Takes what the connector has learned since the last [`merge`](Self::merge); null if nothing.
+    ///
+    /// # Errors
+    /// If it does not serialize.
+    fn take_delta(&mut self) -> Result<Value> {
+        Ok(Value::Null)
+    }
+
+    /// Adds what all runners, this one included, have learned since the last merge. Afterwards the
+    /// connectors of all runners are equal.
+    ///
+    /// # Errors
+    /// [`RunnerError::InvalidState`] if a delta does not belong to such a connector.
+    fn merge(&mut self, _deltas: &[Value]) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Cloning of boxed connectors, implemented for every [`Connector`] that is [`Clone`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not implement `Clone`, which every `Connector` needs",
+    note = "add `#[derive(Clone)]` to `{Self}`"
+)]
+pub trait CloneConnector {
+    /// Returns a boxed copy.
+    fn clone_box(&self) -> Box<dyn Connector>;
+}
+
+impl<T: Connector + Clone + 'static> CloneConnector for T {
+    fn clone_box(&self) -> Box<dyn Connector> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn Connector> {
+    fn clone(&self) -> Self {
+        (**self).clone_box()
+    }
+}
