@@ -1,5 +1,6 @@
 //! Rules that give foreign parameters new names.
 
+use rekindle_core::named::below;
 use rekindle_core::weights::Weights;
 
 use super::edit::Edit;
