@@ -7,6 +7,7 @@
 //! | [`erased`] | Burn modules behind `dyn` traits that are themselves Burn modules |
 //! | [`weights`] | a module's parameters by name, in PyTorch's layout |
 //! | [`device`] | fallible device selection (`"auto"`, `"cpu"`, `"wgpu:0"`, `"cuda:1"`) |
+//! | [`mod@settings`] | [`ConfigError`], and one declaration for a setting, its default and its check |
 //! | [`rng`] | host random streams keyed by (seed, runner, env, purpose) |
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
@@ -19,6 +20,7 @@ pub mod erased;
 mod error;
 pub mod host_batch;
 pub mod rng;
+pub mod settings;
 pub mod weights;
 
 pub use any_tensor::{AnyTensor, TensorKind};
@@ -28,6 +30,7 @@ pub use erased::{Erase, Erased, ErasedModule, Family};
 pub use error::{CoreError, Result};
 pub use host_batch::HostBatch;
 pub use rekindle_env::np_random::Generator;
+pub use settings::ConfigError;
 
 /// Names one module of a multi-module, e.g. `"default_policy"`.
 pub type ModuleId = String;

@@ -135,6 +135,14 @@ impl PolicyBundle {
         self.env_to_module.set_state(state)
     }
 
+    /// Returns what the connectors between the observations and the module have learned.
+    ///
+    /// # Errors
+    /// If the state of a connector does not serialize.
+    pub fn connector_state(&self) -> Result<Value> {
+        self.env_to_module.get_state()
+    }
+
     /// What surrounds the module.
     pub fn config(&self) -> &BundleConfig {
         &self.config

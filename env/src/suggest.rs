@@ -1,7 +1,9 @@
 //! Hints for mistyped names in error messages.
 
-/// The names close to `wanted`, then all of them: `did you mean ..? known: ..`.
-pub(crate) fn did_you_mean(wanted: &str, known: &[String]) -> String {
+/// Returns a hint for an unknown name: the known names close to `wanted`, then all of them, as
+/// `did you mean ..? known: ..`.
+#[must_use]
+pub fn did_you_mean(wanted: &str, known: &[String]) -> String {
     if known.is_empty() {
         return "there are none".to_owned();
     }

@@ -84,7 +84,8 @@ pub(crate) fn a_spec_in_an_algorithm() -> Result<(), Box<dyn Error>> {
         .environment("CartPole-v1")
         .rl_module(RLModuleSpec::of::<DiscreteBc>())
         .model("fcnet_hiddens", vec![32, 32])
-        // The module has no value function, so PPO is told to do without.
+        // The module has no value function. Without one, PPO learns from complete episodes.
+        .env_runners(|e| e.batch_mode(BatchMode::CompleteEpisodes))
         .training(|t| t.use_critic(false).train_batch_size(256).minibatch_size(64).num_epochs(2));
     config.build(&DeviceSpec::Cpu.open()?)?.train()?;
     Ok(())
@@ -106,6 +107,7 @@ pub(crate) fn several_agents_in_an_algorithm() -> Result<(), Box<dyn Error>> {
                 .policy_mapping(PolicyMapping::All("p0".into()))
                 .rl_module_specs(specs)
         })
+        .env_runners(|e| e.batch_mode(BatchMode::CompleteEpisodes))
         .training(|t| t.use_critic(false).train_batch_size(256).minibatch_size(64).num_epochs(2));
     config.build(&DeviceSpec::Cpu.open()?)?.train()?;
     Ok(())

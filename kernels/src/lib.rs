@@ -12,7 +12,7 @@ pub mod host_op;
 mod mlp;
 mod tanh;
 
-pub use adam::{AdamStep, StepGuard, adam, square_sum};
+pub use adam::{AdamStep, StepGuard, adam, sgd, square_sum};
 pub use cpu::{exp, ln};
 pub use mlp::{DenseActivation, DenseLayer, fit, mlp};
 pub use tanh::tanh;
