@@ -385,11 +385,12 @@ fn a_state_that_does_not_fit_changes_nothing() {
     let mut damaged = state.clone();
     let runners = damaged.components.get_mut("env_runners").unwrap();
     runners.components.get_mut("runner_1").unwrap().data = json!({"surprise": 1});
+    let runners = runners.clone();
     target.set_state(&damaged).unwrap_err();
     assert_eq!(target.get_state().unwrap(), before);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("runners");
-    rekindle::checkpoint::write(&path, runners).unwrap();
+    rekindle::checkpoint::write(&path, &runners).unwrap();
     target.restore_component(&path, "env_runners").unwrap_err();
     assert_eq!(target.get_state().unwrap(), before);
     target.set_state(&state).unwrap();

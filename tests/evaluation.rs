@@ -328,7 +328,7 @@ fn a_module_is_evaluated_in_its_own_spaces_only() {
     let one = || Space::unbounded(&[1]).unwrap();
     let two = || Space::discrete(2).unwrap();
     let from = |start| Space::Discrete(Discrete::with_start(2, start).unwrap());
-    let boxed = |bound| Space::boxed(-bound, bound, &[1]).unwrap();
+    let boxed = |bound: f32| Space::boxed(-bound, bound, &[1]).unwrap();
     let pair = Space::Box(BoxSpace::unbounded(&[2]).unwrap());
     let cases = [
         ("test/Five-v0", [one(), Space::discrete(5).unwrap()], two(), "action space"),
