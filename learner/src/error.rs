@@ -56,7 +56,7 @@ pub enum LearnerError {
         /// The objective.
         objective: &'static str,
         /// What the distribution lacks.
-        source: CatalogError,
+        source: Box<CatalogError>,
     },
     /// A path that names no component.
     #[error(

@@ -131,7 +131,7 @@ impl Objective for PpoObjective {
             id: cx.module_id.into(),
             distribution: distribution.name(),
             objective: self.name(),
-            source,
+            source: Box::new(source),
         })
     }
 
