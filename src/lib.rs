@@ -1,4 +1,4 @@
-//! RL modules and learners on [Burn](https://burn.dev): what Ray RLlib calls its new API stack
+//! RL modules and learners on [Burn](https://burn.dev): the concepts of Ray RLlib's new API stack
 //! (RLModule, Catalog, Learner, EnvRunner, ConnectorV2, Checkpointable) as a native Rust library.
 //!
 //! # Train, save, restore, act
@@ -25,7 +25,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Where things are
+//! # Modules
 //!
 //! | module | holds |
 //! |---|---|
@@ -54,11 +54,12 @@ pub use rekindle_metrics as metrics;
 pub use rekindle_parallel as parallel;
 pub use rekindle_rl_module as rl_module;
 
-/// What most programs need, to be imported with a `*`.
+/// The items that most programs need, for `use rekindle::prelude::*`.
 pub mod prelude {
     pub use rekindle_algorithms::{
-        Algorithm, CallbackResult, Callbacks, DurationUnit, EnvironmentEvent, EpisodeEvent,
-        Evaluation, PpoConfig, PpoTraining, SampleEvent, evaluate,
+        Algorithm, BatchMode, CallbackResult, Callbacks, CountStepsBy, DurationUnit,
+        EnvironmentEvent, EpisodeEvent, Evaluation, PpoConfig, PpoTraining, SampleEvent, evaluate,
+        evaluate_policy,
     };
     pub use rekindle_catalog::{
         BoxEncoder, Catalog, CatalogContext, DefaultCatalog, Distribution, Encoder, Mlp, MlpConfig,
@@ -66,7 +67,7 @@ pub mod prelude {
     pub use rekindle_checkpoint::read_safetensors;
     pub use rekindle_checkpoint::{Checkpointable, State};
     pub use rekindle_core::device::DeviceSpec;
-    pub use rekindle_core::{Batch, Column, Columns, DEFAULT_MODULE_ID, Generator};
+    pub use rekindle_core::{Batch, Column, Columns, ConfigError, DEFAULT_MODULE_ID, Generator};
     pub use rekindle_env::{
         AgentId, AgentSpec, Buffer, Env, EnvConfig, EnvSpec, MultiAgentActions, MultiAgentEnv,
         MultiAgentEnvSpec, MultiAgentStep, ResetOptions, Row, RowMut, Space, Step, VectorEnv, make,
@@ -74,12 +75,12 @@ pub mod prelude {
     };
     pub use rekindle_env_runner::connectors::ConnectorConfig;
     pub use rekindle_env_runner::{
-        Amount, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, Experience, FaultToleranceConfig,
-        MultiAgentConfig, MultiAgentEnvRunner, PolicyBundle, PolicyMapping, SampleOptions,
-        SingleAgentEnvRunner, SingleAgentEpisode,
+        Amount, BundleConfig, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, Experience,
+        FaultToleranceConfig, MultiAgentConfig, MultiAgentEnvRunner, PolicyBundle, PolicyMapping,
+        Rollout, SampleOptions, Segment, SingleAgentEnvRunner, SingleAgentEpisode,
     };
     pub use rekindle_learner::{
-        Learner, LearnerConfig, Objective, OptimizerConfig, Schedule, UpdateContext,
+        Learner, LearnerConfig, Objective, OptimizerConfig, Schedule, TrainBatch, UpdateContext,
     };
     pub use rekindle_metrics::{
         ConsoleSink, JsonlSink, LearningCurve, Metrics, MetricsLogger, Reducer, Sink,

@@ -70,7 +70,7 @@ impl Callbacks for Curriculum {
 fn config() -> PpoConfig {
     PpoConfig::new()
         .environment("test/Lock-v0")
-        .env_runners(|e| e.num_envs_per_env_runner(8))
+        .env_runners(|e| e.num_envs_per_env_runner(8).batch_mode(BatchMode::CompleteEpisodes))
         .model("fcnet_hiddens", vec![16])
         .training(|t| {
             t.lr(1e-2)

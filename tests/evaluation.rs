@@ -3,14 +3,20 @@
 
 #[path = "support/counter.rs"]
 mod counter;
+#[path = "support/scripted.rs"]
+mod scripted;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use burn::module::Module;
 use burn::prelude::*;
 use counter::counting;
+use rekindle::env::{BoxSpace, Discrete};
 use rekindle::prelude::*;
+use rekindle::rl_module::Result as ModuleResult;
+use scripted::Script;
 
 fn device() -> Device {
     DeviceSpec::Cpu.open().unwrap()
@@ -309,4 +315,138 @@ fn a_custom_function_evaluates_instead() {
     let failing = counting().evaluation(|e| e.custom_evaluation_function(|_, _| Err("no".into())));
     let message = failing.build(&device()).unwrap().evaluate().unwrap_err().to_string();
     assert_eq!(message, "the callback `custom_evaluation_function` failed: no");
+}
+
+/// Ends its episodes after three steps.
+const THREE_STEPS: Script = |t, _, mut observation| {
+    observation.write_f32(&[0.0])?;
+    Ok(Step { reward: 1.0, terminated: t == 3, truncated: false })
+};
+
+#[test]
+fn a_module_is_evaluated_in_its_own_spaces_only() {
+    let one = || Space::unbounded(&[1]).unwrap();
+    let two = || Space::discrete(2).unwrap();
+    let from = |start| Space::Discrete(Discrete::with_start(2, start).unwrap());
+    let boxed = |bound: f32| Space::boxed(-bound, bound, &[1]).unwrap();
+    let pair = Space::Box(BoxSpace::unbounded(&[2]).unwrap());
+    let cases = [
+        ("test/Five-v0", [one(), Space::discrete(5).unwrap()], two(), "action space"),
+        ("test/FromSeven-v0", [one(), from(7)], two(), "action space"),
+        ("test/Wide-v0", [one(), boxed(100.0)], boxed(1.0), "action space"),
+        ("test/Pairs-v0", [pair, two()], two(), "observation space"),
+    ];
+    for (id, spaces, actions, field) in cases {
+        scripted::env(id, spaces.clone(), THREE_STEPS);
+        let spec = RLModuleSpec::default().observation_space(one()).action_space(actions.clone());
+        let module = spec.build(&device()).unwrap();
+        let runner = EnvRunnerConfig::new(id);
+        let found = evaluate(&module, &runner, 1, SampleOptions::greedy(), &device());
+        let message = found.unwrap_err().to_string();
+        let (expected, found) = match field {
+            "action space" => (spaces[1].to_string(), actions.to_string()),
+            _ => (spaces[0].to_string(), one().to_string()),
+        };
+        let start = format!("module `default_policy` was built for the {field} {found}");
+        assert!(message.starts_with(&start), "{message}");
+        assert!(message.contains(&format!("`{id}`")) && message.contains(&expected), "{message}");
+        // The same for a policy as it is deployed, and for a module that is to be trained there.
+        let config = BundleConfig {
+            observation_space: one(),
+            action_space: actions,
+            env_to_module: Vec::new(),
+            module_to_env: Vec::new(),
+            normalize_actions: true,
+            clip_actions: false,
+        };
+        let policy = PolicyBundle::new(module.clone(), config, &device()).unwrap();
+        let found = evaluate_policy(&policy, &runner, 1, SampleOptions::greedy(), &device());
+        assert!(found.unwrap_err().to_string().starts_with(&start));
+        let config = PpoConfig::new().environment(id).rl_module(module.spec().clone());
+        assert!(config.build(&device()).unwrap_err().to_string().contains(&start));
+    }
+}
+
+/// Chooses 1 where what it sees is positive.
+#[derive(Module, Debug)]
+struct Sign {
+    bias: burn::module::Param<Tensor<1>>,
+}
+
+impl RLModule for Sign {
+    fn setup(cx: &ModuleContext<'_>) -> ModuleResult<Self> {
+        let zero = Tensor::zeros([1], cx.device());
+        Ok(Self { bias: burn::module::Param::from_tensor(zero) })
+    }
+
+    fn forward_train(&self, batch: &Batch) -> ModuleResult<Batch> {
+        let seen = batch.float::<2>(Columns::OBS)?.squeeze_dim::<1>(1) + self.bias.val();
+        Ok(Batch::new().with(Columns::ACTIONS, seen.greater_elem(0.1).int()))
+    }
+}
+
+#[test]
+fn a_policy_is_evaluated_with_what_its_filter_has_learned() {
+    // 1 and 9 by turns, or always 9: a filter that has learned nothing sees 9 as 0.
+    let spaces = [Space::unbounded(&[1]).unwrap(), Space::discrete(2).unwrap()];
+    scripted::env("test/ByTurns-v0", spaces.clone(), |t, _, mut observation| {
+        observation.write_f32(&[if t % 2 == 0 { 1.0 } else { 9.0 }])?;
+        Ok(Step { reward: 0.0, terminated: t == 10, truncated: false })
+    });
+    scripted::env("test/AlwaysHigh-v0", spaces.clone(), |t, action, mut observation| {
+        observation.write_f32(&[9.0])?;
+        let reward = action.map_or(Ok(0), Row::discrete)? as f64;
+        Ok(Step { reward, terminated: t == 10, truncated: false })
+    });
+    let [observations, actions] = spaces;
+    let module = RLModuleSpec::of::<Sign>()
+        .observation_space(observations)
+        .action_space(actions)
+        .build(&device())
+        .unwrap();
+    let with_filter = |id: &str| EnvRunnerConfig {
+        env_to_module: vec![ConnectorConfig::mean_std_filter()],
+        ..EnvRunnerConfig::new(id)
+    };
+    let mut runners =
+        EnvRunnerGroup::new(&with_filter("test/ByTurns-v0"), 1, 1, &device()).unwrap();
+    runners.set_modules(&module.as_multi_rl_module().unwrap(), 0).unwrap();
+    runners.sample(Amount::Timesteps(100), SampleOptions::greedy()).unwrap();
+    let policy = runners.policy_bundle_of(DEFAULT_MODULE_ID).unwrap();
+    let learned = policy.connector_state().unwrap();
+
+    let there = with_filter("test/AlwaysHigh-v0");
+    let (greedy, device) = (SampleOptions::greedy(), device());
+    let fresh = evaluate(&module, &there, 2, greedy, &device).unwrap();
+    assert_eq!(fresh.returns, [0.0, 0.0]);
+    // The connectors are those of the policy, whatever the configuration says.
+    for config in [there, EnvRunnerConfig::new("test/AlwaysHigh-v0")] {
+        let found = evaluate_policy(&policy, &config, 2, greedy, &device).unwrap();
+        assert_eq!(found.returns, [10.0, 10.0]);
+    }
+    assert_eq!(policy.connector_state().unwrap(), learned);
+}
+
+#[test]
+fn an_evaluation_that_never_ends_is_ended_by_its_time_limit() {
+    let spaces = [Space::unbounded(&[1]).unwrap(), Space::discrete(2).unwrap()];
+    scripted::env("test/Endless-v0", spaces, |t, _, mut observation| {
+        observation.write_f32(&[0.0])?;
+        // It ends with the process, so that no thread outlives the test for long.
+        Ok(Step { reward: 1.0, terminated: t == 2_000_000, truncated: false })
+    });
+    let config = PpoConfig::new()
+        .environment("test/Endless-v0")
+        .training(|t| t.train_batch_size(5).minibatch_size(None).num_epochs(1))
+        .evaluation(|e| e.evaluation_duration(3).evaluation_sample_timeout_s(0.3));
+    let mut algo = config.build(&device()).unwrap();
+    for _ in 0..2 {
+        let message = algo.evaluate().unwrap_err().to_string();
+        assert!(message.contains("within 0.3 s (`evaluation_sample_timeout_s`)"), "{message}");
+        assert!(message.contains("0 of 3 episodes"), "{message}");
+        algo.train().unwrap();
+    }
+    let custom = config.evaluation(|e| e.custom_evaluation_function(|_, _| Err("no".into())));
+    let message = custom.build(&device()).unwrap_err().to_string();
+    assert!(message.contains("`evaluation_sample_timeout_s` is 0.3"), "{message}");
 }

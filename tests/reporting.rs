@@ -117,3 +117,13 @@ fn one_thing_has_one_name_for_one_agent_and_for_several() {
         assert!(one.contains(&format!("env_runners/{key}")), "{key} is not in {one:?}");
     }
 }
+
+#[test]
+fn seconds_have_a_total_and_no_rate() {
+    let mut algo = config().build(&device()).unwrap();
+    algo.train().unwrap();
+    let result = algo.train().unwrap();
+    assert!(result.get("time_total_s").is_some_and(|seconds| seconds > 0.0));
+    assert_eq!(result.get("time_total_s_throughput"), None);
+    assert!(result.get("env_runners/num_env_steps_sampled_lifetime_throughput").is_some());
+}

@@ -91,7 +91,7 @@ impl Objective for QLearning {
         "Q-learning"
     }
 
-    fn required_roles(&self) -> Vec<Role> {
+    fn required_roles(&self, _: &str) -> Vec<Role> {
         vec![Role::QNet, Role::TargetNetwork]
     }
 

@@ -287,9 +287,15 @@ fn checkpoints_that_are_not_there_or_not_what_was_meant() {
     let error = Configured::from_checkpoint(&policy, &cpu()).unwrap_err().to_string();
     assert_says(&error, &["holds a module of type `tests.None`, not `", "restore it as that type"]);
     let error = algo.restore_component(&policy, "learner/policy").unwrap_err().to_string();
-    assert_says(&error, &["`learner/policy` is no component", "`learner/rl_module/<module_id>`"]);
+    assert_says(
+        &error,
+        &["`learner/policy` is not a component", "`learner/rl_module/<module_id>`"],
+    );
     let error = Algorithm::from_checkpoint::<PpoTraining>(&policy, &cpu()).unwrap_err().to_string();
-    assert_says(&error, &["is not one of an algorithm", "`Algorithm::restore_component`"]);
+    assert_says(
+        &error,
+        &["is not the checkpoint of an algorithm", "`Algorithm::restore_component`"],
+    );
 }
 
 #[test]
@@ -357,4 +363,108 @@ fn damaged_checkpoints() {
     let module = AnyRLModule::from_checkpoint(&path, &cpu()).unwrap();
     let error = module.save_to_path(&path).unwrap_err().to_string();
     assert_says(&error, &["will not save over", "choose another path or move it away"]);
+}
+
+/// Two agents with a module each, `player1` and `player2`.
+fn players() -> PpoConfig {
+    let table = [("0", "player1"), ("1", "player2")].map(|(a, m)| (a.into(), m.into()));
+    config()
+        .environment("MultiAgentCartPole-v1")
+        .env_config(EnvConfig::new().with("num_agents", 2))
+        .multi_agent(|m| m.policy_mapping(PolicyMapping::Table(table.into())))
+}
+
+#[test]
+fn settings_for_a_module_that_does_not_exist_are_refused_with_the_nearest_name() {
+    for listed in [true, false] {
+        let config = match listed {
+            true => players().multi_agent(|m| m.policies(["player1", "player2"])),
+            false => players(),
+        };
+        assert_says(&answer(&config), &["no error"]);
+        let hint = "did you mean `player1`? known: `player1`, `player2`";
+        let overrides = config.clone().multi_agent(|m| m.override_module("playr1", "lr", 0.1));
+        let field = "`algorithm_config_overrides_per_module` is set for `playr1`";
+        assert_says(&answer(&overrides), &[field, hint]);
+        let trained = config.clone().multi_agent(|m| m.policies_to_train(["playr1"]));
+        assert_says(&answer(&trained), &["`policies_to_train` is set for `playr1`", hint]);
+        let specs = MultiRLModuleSpec::new([("playr1", RLModuleSpec::default())]);
+        let spec = config.clone().multi_agent(|m| m.rl_module_specs(specs));
+        assert_says(&answer(&spec), &["`rl_module_specs` is set for `playr1`", hint]);
+    }
+}
+
+#[test]
+fn policies_and_environments_that_do_not_go_together() {
+    let forgotten = config().environment("MultiAgentCartPole-v1");
+    let message = answer(&forgotten);
+    assert_says(
+        &message,
+        &["`MultiAgentCartPole-v1` is a multi-agent environment", "`multi_agent`"],
+    );
+    assert!(!message.contains("make_multi_agent"), "{message}");
+    let superfluous = config().multi_agent(|m| m);
+    assert_says(&answer(&superfluous), &["`CartPole-v1`", "one agent"]);
+    let evaluated = config().evaluation(|e| {
+        e.evaluation_interval(1).evaluation_config(|o| o.env("MultiAgentCartPole-v1"))
+    });
+    assert_says(&answer(&evaluated), &["`MultiAgentCartPole-v1` is a multi-agent environment"]);
+}
+
+#[test]
+fn a_policy_bundle_of_several_modules_needs_a_name() {
+    let algo = players().build(&cpu()).unwrap();
+    let message = algo.policy_bundle().unwrap_err().to_string();
+    assert_says(&message, &["`default_policy`", "[player1, player2]", "`policy_bundle_of`"]);
+    algo.policy_bundle_of("player2").unwrap();
+}
+
+#[test]
+fn ppo_without_exploration() {
+    let greedy = config().env_runners(|e| e.explore(false));
+    assert_says(&answer(&greedy), &["`env_runners.explore` is false", "PPO learns from sampled"]);
+}
+
+/// A catalog whose policies are not random.
+#[derive(Debug)]
+struct Certain;
+
+impl Catalog for Certain {
+    fn action_distribution(
+        &self,
+        _: &Space,
+    ) -> rekindle::catalog::Result<std::sync::Arc<dyn Distribution>> {
+        Ok(std::sync::Arc::new(rekindle::catalog::Deterministic::new(1)))
+    }
+}
+
+#[test]
+fn a_distribution_that_ppo_cannot_learn_with_is_refused_when_the_algorithm_is_built() {
+    let spec = RLModuleSpec::default().catalog(Certain);
+    let config = config().environment("Pendulum-v1").rl_module(spec);
+    let message = config.build(&cpu()).unwrap_err().to_string();
+    assert_says(
+        &message,
+        &["module `default_policy` cannot learn with PPO", "Deterministic", "entropy"],
+    );
+}
+
+#[test]
+fn values_of_the_wrong_form_in_a_configuration_as_data() {
+    let message = |json: &str| PpoConfig::from_json(json).unwrap_err().to_string();
+    for (json, expected) in [
+        (r#"{"training": {"lr": "fast"}}"#, "a number or a list of points `[step, value]`"),
+        (r#"{"training": {"entropy_coeff": {}}}"#, "a number or a list of points"),
+        (r#"{"training": {"optimizer": "adam"}}"#, r#"`{"type": "adam"}`"#),
+        (
+            r#"{"env_runners": {"rollout_fragment_length": "sometimes"}}"#,
+            r#""auto" or a number of steps"#,
+        ),
+        (r#"{"env_runners": {"batch_mode": "whole"}}"#, "expected `truncate_episodes` or"),
+        (r#"{"multi_agent": {"count_steps_by": "agents"}}"#, "expected `env_steps` or"),
+    ] {
+        let message = message(json);
+        assert_says(&message, &["config: ", expected]);
+        assert!(!message.contains("untagged") && !message.contains("tagged enum"), "{message}");
+    }
 }

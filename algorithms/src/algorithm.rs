@@ -10,6 +10,7 @@ use std::time::Instant;
 use burn::prelude::Device;
 use rekindle_core::device::DeviceSpec;
 use rekindle_core::{DEFAULT_MODULE_ID, Generator};
+use rekindle_env::make_multi_agent_with;
 use rekindle_env_runner::{
     Amount, EnvRunnerConfig, EnvRunnerGroup, Experience, PolicyBundle, SampleOptions,
 };
@@ -19,12 +20,13 @@ use rekindle_rl_module::AnyRLModule;
 use serde_json::Value;
 
 use crate::config::fragment_length;
+use crate::spaces::{check_kind, check_spaces};
 use crate::{
-    AlgorithmConfig, BatchMode, CallbackList, EvaluationConfig, ReportingConfig, Result,
-    RolloutFragmentLength, TrainingConfig,
+    AlgorithmConfig, AlgorithmError, BatchMode, CallbackList, CountStepsBy, EvaluationConfig,
+    ReportingConfig, Result, RolloutFragmentLength, TrainingConfig,
 };
 
-/// An algorithm at work: runners, a learner, and the loop between them.
+/// A running algorithm: environment runners, a learner, and the training loop that connects them.
 ///
 /// ```no_run
 /// use burn::prelude::Device;
@@ -42,16 +44,16 @@ pub struct Algorithm {
     /// The configuration as data, seed included.
     config: Value,
     settings: Settings,
-    /// Where the runners act, those of evaluation too.
+    /// The device of all runners, including those of evaluation.
     runner_device: Device,
     env_runners: EnvRunnerGroup,
-    /// Built with the algorithm if it evaluates at an interval, else at the first evaluation.
+    /// Built with the algorithm if it evaluates at an interval, otherwise at the first evaluation.
     eval_env_runners: Option<EnvRunnerGroup>,
     learner: Learner,
     iteration: u64,
     env_steps: u64,
     metrics: MetricsLogger,
-    /// What evaluations reported; reduced with each of them, not with each iteration.
+    /// Metrics of evaluations, reduced with each evaluation instead of each iteration.
     eval_metrics: MetricsLogger,
     callbacks: CallbackList,
 }
@@ -63,14 +65,17 @@ impl std::fmt::Debug for Algorithm {
     }
 }
 
-/// The settings that the loop reads.
+/// The settings that the training loop reads.
 #[derive(Debug, Clone)]
 struct Settings {
     seed: u64,
     /// Steps per environment and sample; `None` if they follow from the batch size.
     fragment: Option<usize>,
+    num_env_runners: usize,
     num_envs: usize,
     train_batch_size: usize,
+    /// The number of agents, if `train_batch_size` counts their steps.
+    count_agents: Option<usize>,
     batch_mode: BatchMode,
     explore: bool,
     num_threads: usize,
@@ -79,8 +84,10 @@ struct Settings {
     runner: EnvRunnerConfig,
 }
 
-/// The key of the number of the iteration in results.
+/// The key of the iteration's number in results.
 const TRAINING_ITERATION: &str = "training_iteration";
+/// The key of the seconds that all iterations took.
+const TIME_TOTAL: &str = "time_total_s";
 
 impl Algorithm {
     /// Builds runners, module and learner.
@@ -90,7 +97,7 @@ impl Algorithm {
     ) -> Result<Self> {
         config.validate()?;
         let mut config = config.clone();
-        // A drawn seed is recorded, so that every run can be repeated. JSON keeps 53 bits.
+        // A seed that was drawn is recorded, so that every run can be repeated. JSON keeps 53 bits.
         let seed =
             config.debugging.seed.unwrap_or_else(|| Generator::from_entropy().next_u64() >> 11);
         config.debugging.seed = Some(seed);
@@ -105,15 +112,32 @@ impl Algorithm {
         let runners = &config.env_runners;
         let threads = runners.threads();
         let count = runners.num_env_runners;
+        check_kind(&runner)?;
         let env_runners = EnvRunnerGroup::new(&runner, count, threads, &runner_device)?;
-        let module =
-            config.multi_rl_module_spec(env_runners.module_spaces()).build(&device, seed)?;
+        let spaces = env_runners.module_spaces();
+        if let Some(multi_agent) = &config.multi_agent {
+            let listed = multi_agent.policies.iter();
+            multi_agent.check_ids(&spaces.keys().chain(listed).cloned().collect())?;
+        }
+        let module = config.multi_rl_module_spec(spaces)?.build(&device, seed)?;
+        check_spaces(&runner, &env_runners, &module)?;
         let training = &config.training;
         let of_modules = config.training_of_modules()?;
         let mut settings = training.learner(seed);
         settings.modules =
             of_modules.iter().map(|(id, training)| (id.clone(), training.learner(seed))).collect();
         let multi_agent = config.multi_agent.as_ref();
+        let all_differ = module.keys().all(|id| of_modules.contains_key(id));
+        if !all_differ {
+            training.check_sampling(runners)?;
+        }
+        let count_agents = match multi_agent.map(|m| m.count_steps_by) {
+            Some(CountStepsBy::AgentSteps) => {
+                let env = make_multi_agent_with(&runner.env, &runner.env_config)?;
+                Some(env.possible_agents().len().max(1))
+            }
+            _ => None,
+        };
         settings.policies_to_train = multi_agent
             .and_then(|m| m.policies_to_train.as_ref())
             .map(|ids| ids.iter().cloned().collect());
@@ -123,11 +147,13 @@ impl Algorithm {
             settings: Settings {
                 seed,
                 fragment: match runners.rollout_fragment_length {
-                    RolloutFragmentLength::Auto(_) => None,
+                    RolloutFragmentLength::Auto => None,
                     RolloutFragmentLength::Steps(steps) => Some(steps),
                 },
+                num_env_runners: count,
                 num_envs: runners.num_envs_per_env_runner,
                 train_batch_size: training.train_batch_size(),
+                count_agents,
                 batch_mode: runners.batch_mode,
                 explore: runners.explore,
                 num_threads: threads,
@@ -160,17 +186,17 @@ impl Algorithm {
         self.name
     }
 
-    /// The configuration as data, with the seed that was drawn if none was set.
+    /// The configuration as data, including the seed that was drawn if none was set.
     pub fn config(&self) -> &Value {
         &self.config
     }
 
-    /// Iterations so far.
+    /// The number of iterations so far.
     pub fn iteration(&self) -> u64 {
         self.iteration
     }
 
-    /// Environment steps sampled so far.
+    /// The number of environment steps sampled so far.
     pub fn env_steps(&self) -> u64 {
         self.env_steps
     }
@@ -180,39 +206,46 @@ impl Algorithm {
         &self.learner
     }
 
-    /// What an iteration reports; for callbacks that log metrics of their own.
+    /// The logger of the next iteration's result, for callbacks that log metrics of their own.
     pub fn metrics_logger(&mut self) -> &mut MetricsLogger {
         &mut self.metrics
     }
 
-    /// A module that learns, by id; `"default_policy"` for a single agent.
+    /// Returns a module by its id: `"default_policy"` for a single agent.
     ///
     /// # Errors
-    /// If there is no such module; the message has the ids there are.
+    /// If there is no such module. The message lists the ids.
     pub fn module(&self, id: &str) -> Result<&AnyRLModule> {
         Ok(self.learner.module().module(id)?)
     }
 
-    /// The policy as it acts, ready to be deployed without the training stack.
+    /// Returns the policy of the default module as the runners act with it, ready to be deployed
+    /// without the training stack.
     ///
     /// # Errors
-    /// None in practice: the runners always have a module.
+    /// [`AlgorithmError::NotPlayed`] if other modules play: name one with
+    /// [`policy_bundle_of`](Self::policy_bundle_of).
     pub fn policy_bundle(&self) -> Result<PolicyBundle> {
         self.policy_bundle_of(DEFAULT_MODULE_ID)
     }
 
-    /// The policy of one module as it acts, ready to be deployed.
+    /// Returns the policy of one module as the runners act with it, ready to be deployed.
     ///
     /// # Errors
-    /// If no such module plays.
+    /// [`AlgorithmError::NotPlayed`] if no agent plays with such a module.
     pub fn policy_bundle_of(&self, module_id: &str) -> Result<PolicyBundle> {
+        let playing = self.env_runners.module_spaces();
+        if !playing.contains_key(module_id) {
+            let known = playing.into_keys().collect::<Vec<_>>().join(", ");
+            return Err(AlgorithmError::NotPlayed { id: module_id.into(), known });
+        }
         Ok(self.env_runners.policy_bundle_of(module_id)?)
     }
 
-    /// One iteration: collects batches and learns from them until the minima of the reporting
-    /// settings are reached (once, if none is set), and evaluates if due.
+    /// Runs one iteration: collects batches and learns from them until the minima of the reporting
+    /// settings are reached (once, if none is set), and evaluates if an evaluation is due.
     ///
-    /// The result has RLlib's names: `env_runners/episode_return_mean`,
+    /// The metrics have RLlib's names: `env_runners/episode_return_mean`,
     /// `learners/default_policy/policy_loss`, `timers/…`, `evaluation/env_runners/…`.
     ///
     /// # Errors
@@ -237,8 +270,15 @@ impl Algorithm {
         };
         self.metrics.log_time("timers/training_iteration", started.elapsed())?;
         let total = started.elapsed().as_secs_f64();
-        self.metrics.log_value("time_total_s", total, Reducer::LifetimeSum)?;
-        let mut result = self.metrics.reduce();
+        self.metrics.log_value(TIME_TOTAL, total, Reducer::LifetimeSum)?;
+        // A rate of seconds per second says nothing.
+        let rate = format!("{TIME_TOTAL}_throughput");
+        let metrics = self.metrics.reduce();
+        let mut result: Metrics = metrics
+            .iter()
+            .filter(|(key, _)| *key != rate)
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect();
         result.insert(TRAINING_ITERATION, self.iteration as f64);
         for (key, value) in [
             ("num_healthy_workers", self.env_runners.num_healthy() as u64),
@@ -255,7 +295,7 @@ impl Algorithm {
         Ok(result)
     }
 
-    /// Training steps until an iteration is long enough.
+    /// Runs training steps until an iteration is long enough.
     fn collect_and_learn(&mut self) -> Result<()> {
         let (started, mut steps) = (Instant::now(), 0);
         loop {
@@ -268,7 +308,8 @@ impl Algorithm {
         }
     }
 
-    /// Collects a batch, learns from it and publishes the weights; the environment steps of it.
+    /// Collects a batch, updates the learner, and publishes the weights. Returns the number of
+    /// environment steps.
     fn training_step(&mut self) -> Result<usize> {
         let started = Instant::now();
         let experience = self.sample_batch()?;
@@ -288,34 +329,47 @@ impl Algorithm {
     }
 
     fn sample_batch(&mut self) -> Result<Experience> {
-        let settings = &self.settings;
-        let options = SampleOptions { explore: settings.explore, ..SampleOptions::default() };
-        let wanted = settings.train_batch_size;
+        let (fragment, num_envs) = (self.settings.fragment, self.settings.num_envs);
+        let options = SampleOptions { explore: self.settings.explore, ..SampleOptions::default() };
         let mut experience = Experience::default();
-        while experience.env_steps < wanted {
-            let more = match settings.batch_mode {
+        // After a failure only what is missing is collected once more.
+        while let Some(missing) = self.missing_steps(&experience) {
+            let more = match self.settings.batch_mode {
                 BatchMode::TruncateEpisodes => {
-                    let (fragment, envs) = (settings.fragment, settings.num_envs);
-                    // After a failure only what is missing is collected once more.
-                    let missing = wanted - experience.env_steps;
                     let healthy = self.env_runners.num_healthy();
                     let amount = |runner, runners| {
                         let automatic = || match healthy == runners {
-                            true => fragment_length(missing, envs, runners, runner),
-                            // On one that failed before nobody relies.
-                            false => missing.div_ceil(healthy.max(1) * envs),
+                            true => fragment_length(missing, num_envs, runners, runner),
+                            // Ignore runners that have failed.
+                            false => missing.div_ceil(healthy.max(1) * num_envs),
                         };
-                        Amount::Timesteps(fragment.unwrap_or_else(automatic) * envs)
+                        Amount::Timesteps(fragment.unwrap_or_else(automatic) * num_envs)
                     };
                     self.env_runners.sample_each(amount, options)?
                 }
                 BatchMode::CompleteEpisodes => {
-                    self.env_runners.sample(Amount::Episodes(settings.num_envs), options)?
+                    self.env_runners.sample(Amount::Episodes(num_envs), options)?
                 }
             };
             experience.extend(more);
         }
         Ok(experience)
+    }
+
+    /// The environment steps that a batch still needs; `None` if it is complete.
+    fn missing_steps(&self, so_far: &Experience) -> Option<usize> {
+        let wanted = self.settings.train_batch_size;
+        let missing = match self.settings.count_agents {
+            None => wanted.saturating_sub(so_far.env_steps),
+            // The steps of agents in a step of the environment are as many as so far, at first as
+            // there are agents. Where nobody acts, environment steps count, so that there is an end.
+            Some(num_agents) => match (so_far.agent_steps(), so_far.env_steps) {
+                (_, 0) => wanted.div_ceil(num_agents),
+                (0, env_steps) => wanted.saturating_sub(env_steps),
+                (steps, env_steps) => (wanted.saturating_sub(steps) * env_steps).div_ceil(steps),
+            },
+        };
+        (missing > 0).then_some(missing)
     }
 
     /// Gives the runners the learner's weights.

@@ -10,9 +10,9 @@ use rekindle_metrics::Metrics;
 
 use crate::{Algorithm, AlgorithmError, Result};
 
-/// What happens in an algorithm and its runners, told while it happens; RLlib's `RLlibCallback`.
+/// Hooks that an algorithm and its runners call; RLlib's `RLlibCallback`.
 ///
-/// Every hook does nothing unless it is written, so one is enough:
+/// Every hook has a default that does nothing, so that it is enough to write one:
 ///
 /// ```
 /// use rekindle_algorithms::{Algorithm, CallbackResult, Callbacks, PpoConfig};
@@ -30,89 +30,99 @@ use crate::{Algorithm, AlgorithmError, Result};
 /// let config = PpoConfig::new().environment("CartPole-v1").callbacks(Report);
 /// ```
 ///
-/// Hooks of episodes and samples are called by the runners, which may work on several threads, those
-/// of evaluation too (the events say which): what they remember stands in atomics, behind a mutex, or
-/// in the logger of the event, whose metrics reach the results as `env_runners/<name>` and
-/// `evaluation/env_runners/<name>`. [`RunnerCallbacks`] says their order. The others get the whole
-/// algorithm, to log ([`Algorithm::metrics_logger`]) and to change: modules, mapping, environments.
+/// # Hooks of runners
 ///
-/// An error ends what was under way and is returned from there, as
+/// Runners call the hooks of environments, episodes and samples, in the order that [`RunnerCallbacks`]
+/// documents. They may do so on several threads, and runners of evaluation call them too
+/// (`in_evaluation` of the event). State that such hooks keep belongs in atomics, behind a mutex, or in
+/// the logger of the event. Metrics in that logger are reported as `env_runners/<name>` and
+/// `evaluation/env_runners/<name>`.
+///
+/// # Hooks of the algorithm
+///
+/// All other hooks get the whole algorithm. They may log ([`Algorithm::metrics_logger`]) and change it:
+/// its modules, mapping and environments.
+///
+/// # Errors
+///
+/// An error of a hook ends the call that it happened in, which returns it as
 /// [`AlgorithmError::Callback`] or
 /// [`RunnerError::Callback`](rekindle_env_runner::RunnerError::Callback).
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not callbacks",
-    label = "this type does not implement `Callbacks`",
+    message = "`{Self}` does not implement `Callbacks`",
+    label = "not an implementation of `Callbacks`",
     note = "implement `Callbacks` for `{Self}`: every hook has a default, write those you need"
 )]
 pub trait Callbacks: Send + Sync {
-    /// The algorithm is built: environments, modules, learner.
+    /// Called when the algorithm has been built: environments, modules, learner.
     ///
     /// # Errors
-    /// Any, as in all hooks.
+    /// Any error of the hook.
     fn on_algorithm_init(&self, _algorithm: &mut Algorithm) -> CallbackResult {
         Ok(())
     }
 
-    /// Environments of a runner were made.
+    /// Called when the environments of a runner have been created.
     ///
     /// # Errors
-    /// Any, as in all hooks.
+    /// Any error of the hook.
     fn on_environment_created(&self, _event: &mut EnvironmentEvent<'_>) -> CallbackResult {
         Ok(())
     }
 
-    /// An episode begins; there is no observation yet.
+    /// Called when an episode begins, before its first observation.
     ///
     /// # Errors
-    /// Any, as in all hooks.
+    /// Any error of the hook.
     fn on_episode_created(&self, _event: &mut EpisodeEvent<'_>) -> CallbackResult {
         Ok(())
     }
 
-    /// The first observation of an episode is there.
+    /// Called after the first observation of an episode.
     ///
     /// # Errors
-    /// Any, as in all hooks.
+    /// Any error of the hook.
     fn on_episode_start(&self, _event: &mut EpisodeEvent<'_>) -> CallbackResult {
         Ok(())
     }
 
-    /// An episode made a step.
+    /// Called after every step of an episode.
     ///
     /// # Errors
-    /// Any, as in all hooks.
+    /// Any error of the hook.
     fn on_episode_step(&self, _event: &mut EpisodeEvent<'_>) -> CallbackResult {
         Ok(())
     }
 
-    /// An episode ended with the step that was told last.
+    /// Called when an episode has ended, after `on_episode_step` for its last step.
     ///
     /// # Errors
-    /// Any, as in all hooks.
+    /// Any error of the hook.
     fn on_episode_end(&self, _event: &mut EpisodeEvent<'_>) -> CallbackResult {
         Ok(())
     }
 
-    /// A runner collected what it was asked for.
+    /// Called when a runner has collected the amount it was asked for.
     ///
     /// # Errors
-    /// Any, as in all hooks.
+    /// Any error of the hook.
     fn on_sample_end(&self, _event: &mut SampleEvent<'_>) -> CallbackResult {
         Ok(())
     }
 
-    /// An evaluation begins; what is changed here counts in it.
+    /// Called before an evaluation, which sees the changes that the hook makes.
     ///
     /// # Errors
-    /// Any, as in all hooks.
+    /// Any error of the hook.
     fn on_evaluate_start(&self, _algorithm: &mut Algorithm) -> CallbackResult {
         Ok(())
     }
 
-    /// An evaluation ended. Its metrics may be changed, and are reported under `evaluation/`.
+    /// Called after an evaluation. The hook may change its metrics, which are reported under
+    /// `evaluation/`.
     ///
     /// # Errors
-    /// Any, as in all hooks.
+    /// Any error of the hook.
     fn on_evaluate_end(
         &self,
         _algorithm: &mut Algorithm,
@@ -121,18 +131,19 @@ pub trait Callbacks: Send + Sync {
         Ok(())
     }
 
-    /// An iteration ended. Its result may be changed; what is logged now is in the next one.
+    /// Called after an iteration. The hook may change its result. Metrics that it logs are part of the
+    /// next result.
     ///
     /// # Errors
-    /// Any, as in all hooks.
+    /// Any error of the hook.
     fn on_train_result(&self, _algorithm: &mut Algorithm, _result: &mut Metrics) -> CallbackResult {
         Ok(())
     }
 
-    /// Runners that failed were replaced by new ones, these by index.
+    /// Called when runners that failed have been recreated. `env_runner_indices` are their indices.
     ///
     /// # Errors
-    /// Any, as in all hooks.
+    /// Any error of the hook.
     fn on_env_runners_recreated(
         &self,
         _algorithm: &mut Algorithm,
@@ -142,23 +153,26 @@ pub trait Callbacks: Send + Sync {
         Ok(())
     }
 
-    /// The algorithm goes on from a checkpoint; for one that was built for it, this comes after
-    /// `on_algorithm_init`. Parts that are restored alone are not told.
+    /// Called when the algorithm has been restored from a checkpoint. For an algorithm that was built
+    /// from the checkpoint, this is after `on_algorithm_init`. Restoring a single component does not
+    /// call it.
     ///
     /// # Errors
-    /// Any, as in all hooks.
+    /// Any error of the hook.
     fn on_checkpoint_loaded(&self, _algorithm: &mut Algorithm) -> CallbackResult {
         Ok(())
     }
 }
 
-/// The callbacks of a configuration, called in this order. They are code: configurations as data
-/// leave them out, and they do not count when configurations are compared.
+/// The callbacks of a configuration, in the order in which they are called.
+///
+/// They are code: configurations as data leave them out, and comparisons of configurations ignore
+/// them.
 #[derive(Clone, Default)]
 pub struct CallbackList(Vec<Arc<dyn Callbacks>>);
 
 impl CallbackList {
-    /// Adds callbacks after those that are there.
+    /// Appends callbacks, which are called after the existing ones.
     pub fn push(&mut self, callbacks: impl Callbacks + 'static) {
         self.0.push(Arc::new(callbacks));
     }
@@ -168,12 +182,12 @@ impl CallbackList {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no callbacks.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Calls one hook of all.
+    /// Calls one hook of all callbacks, until one fails.
     pub(crate) fn tell(
         &self,
         hook: &'static str,

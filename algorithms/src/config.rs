@@ -1,4 +1,4 @@
-//! Configurations: code and data.
+//! Configurations, as code and as data.
 
 mod derived;
 mod evaluation;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use burn::prelude::Device;
-use rekindle_core::ModuleId;
+use rekindle_core::{ConfigError, ModuleId};
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::FaultToleranceConfig;
 use rekindle_learner::{LearnerConfig, Objective};
@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 use crate::{Algorithm, AlgorithmError, CallbackList, Callbacks, Result};
 
 pub use evaluation::{DurationUnit, EvaluationConfig, EvaluationOverrides};
-pub use multi_agent::MultiAgentSection;
+pub use multi_agent::{CountStepsBy, MultiAgentSection};
 pub use reporting::ReportingConfig;
 pub(crate) use sections::fragment_length;
 pub use sections::{
@@ -30,7 +30,7 @@ pub use sections::{
     RolloutFragmentLength,
 };
 
-/// The part of a configuration that is an algorithm's own.
+/// The section of a configuration that only one algorithm has.
 pub trait TrainingConfig:
     Clone + Debug + Default + PartialEq + Serialize + DeserializeOwned + 'static
 {
@@ -40,27 +40,36 @@ pub trait TrainingConfig:
     /// Checks every field.
     ///
     /// # Errors
-    /// If a field is out of range.
-    fn validate(&self) -> Result<()>;
+    /// The first field out of range.
+    fn validate(&self) -> Result<(), ConfigError>;
 
-    /// Environment steps of one update.
+    /// Checks whether the algorithm can learn from what the runners collect.
+    ///
+    /// # Errors
+    /// The setting that does not go with those of the runners.
+    fn check_sampling(&self, _env_runners: &EnvRunnersConfig) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
+    /// Returns the steps per update.
     fn train_batch_size(&self) -> usize;
 
-    /// The settings of the learner.
+    /// Returns the settings of the learner.
     fn learner(&self, seed: u64) -> LearnerConfig;
 
-    /// What the learner optimises; `modules` are the settings of modules for which they differ.
+    /// Builds the objective of the learner. `modules` holds the settings of the modules that have
+    /// some of their own.
     fn objective(&self, modules: BTreeMap<ModuleId, Self>) -> Box<dyn Objective>;
 
-    /// Model settings that differ from `DefaultModelConfig` in this algorithm.
+    /// Returns the model settings in which this algorithm differs from `DefaultModelConfig`.
     fn default_model_config() -> Map<String, Value> {
         Map::new()
     }
 }
 
-/// Everything an algorithm is made of; `T` holds what only this algorithm has.
+/// The configuration of an algorithm. `T` is the section that only this algorithm has.
 ///
-/// Builder methods take closures, so that settings read in groups as in RLlib:
+/// Builder methods take closures, so that settings are grouped as in RLlib:
 ///
 /// ```
 /// use rekindle_algorithms::PpoConfig;
@@ -76,62 +85,44 @@ pub trait TrainingConfig:
 /// assert_eq!(PpoConfig::from_json(&json)?, config);
 /// # Ok::<(), rekindle_algorithms::AlgorithmError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, bound = "T: TrainingConfig")]
 pub struct AlgorithmConfig<T> {
     /// The environment.
     pub environment: EnvironmentConfig,
-    /// How experience is collected.
+    /// Collection of experience.
     pub env_runners: EnvRunnersConfig,
-    /// Where it is learned from.
+    /// The learner.
     pub learners: LearnersConfig,
-    /// How it is learned from.
+    /// The algorithm's own settings.
     pub training: T,
-    /// How the module is built; `None` builds the default actor-critic.
+    /// Spec of the module; `None` builds the default actor-critic.
     pub rl_module_spec: Option<RLModuleSpec>,
     /// Settings of the default module, a part of `DefaultModelConfig`.
     pub model_config: Map<String, Value>,
     /// The policies of a multi-agent environment; `None` for one agent.
     pub multi_agent: Option<MultiAgentSection>,
-    /// How the policy is evaluated during training.
+    /// Evaluation during training.
     pub evaluation: EvaluationConfig,
-    /// What happens when environments or runners fail.
+    /// Recovery of environments and runners that fail.
     pub fault_tolerance: FaultToleranceConfig,
-    /// How long an iteration is at least, and what its result is about.
+    /// Minimum length of an iteration, and the window of its statistics.
     pub reporting: ReportingConfig,
     /// Hooks; not part of the configuration as data.
     #[serde(skip)]
     pub callbacks: CallbackList,
-    /// Seed.
+    /// Reproducibility.
     pub debugging: DebuggingConfig,
 }
 
-impl<T: TrainingConfig> Default for AlgorithmConfig<T> {
-    fn default() -> Self {
-        Self {
-            environment: EnvironmentConfig::default(),
-            env_runners: EnvRunnersConfig::default(),
-            learners: LearnersConfig::default(),
-            training: T::default(),
-            rl_module_spec: None,
-            model_config: Map::new(),
-            multi_agent: None,
-            evaluation: EvaluationConfig::default(),
-            fault_tolerance: FaultToleranceConfig::default(),
-            reporting: ReportingConfig::default(),
-            callbacks: CallbackList::default(),
-            debugging: DebuggingConfig::default(),
-        }
-    }
-}
-
 impl<T: TrainingConfig> AlgorithmConfig<T> {
-    /// The algorithm's defaults, without an environment.
+    /// Creates the algorithm's defaults, without an environment.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads a configuration; what it leaves out takes its default.
+    /// Reads a configuration. Settings that it leaves out take their defaults.
     ///
     /// # Errors
     /// [`AlgorithmError::ConfigFormat`] for unknown keys and wrong values.
@@ -146,35 +137,51 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self
     }
 
-    /// Sets settings of the environment by name, as its constructor takes them.
+    /// Sets the settings of the environment by name, as its constructor takes them.
     #[must_use]
     pub fn env_config(mut self, config: EnvConfig) -> Self {
         self.environment.env_config = config;
         self
     }
 
-    /// Changes how experience is collected.
+    /// Sets whether the module acts in [−1, 1], from where bounded continuous actions are scaled to
+    /// their space. Defaults to `true`.
+    #[must_use]
+    pub fn normalize_actions(mut self, normalize_actions: bool) -> Self {
+        self.environment.normalize_actions = normalize_actions;
+        self
+    }
+
+    /// Sets whether continuous actions are clipped to the bounds of their space. Defaults to
+    /// `false`.
+    #[must_use]
+    pub fn clip_actions(mut self, clip_actions: bool) -> Self {
+        self.environment.clip_actions = clip_actions;
+        self
+    }
+
+    /// Changes the collection of experience.
     #[must_use]
     pub fn env_runners(mut self, f: impl FnOnce(EnvRunnersConfig) -> EnvRunnersConfig) -> Self {
         self.env_runners = f(self.env_runners);
         self
     }
 
-    /// Changes where experience is learned from.
+    /// Changes the settings of the learner.
     #[must_use]
     pub fn learners(mut self, f: impl FnOnce(LearnersConfig) -> LearnersConfig) -> Self {
         self.learners = f(self.learners);
         self
     }
 
-    /// Changes how experience is learned from.
+    /// Changes the algorithm's own settings.
     #[must_use]
     pub fn training(mut self, f: impl FnOnce(T) -> T) -> Self {
         self.training = f(self.training);
         self
     }
 
-    /// Sets how the module is built. Spaces are filled from the environment.
+    /// Sets the spec of the module. Spaces that it leaves open are those of the environment.
     #[must_use]
     pub fn rl_module(mut self, spec: RLModuleSpec) -> Self {
         self.rl_module_spec = Some(spec);
@@ -223,21 +230,21 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         config
     }
 
-    /// Sets the policies of a multi-agent environment and who plays with them.
+    /// Changes the policies of a multi-agent environment and which agents play with them.
     #[must_use]
     pub fn multi_agent(mut self, f: impl FnOnce(MultiAgentSection) -> MultiAgentSection) -> Self {
         self.multi_agent = Some(f(self.multi_agent.unwrap_or_default()));
         self
     }
 
-    /// Changes how the policy is evaluated during training.
+    /// Changes the evaluation during training.
     #[must_use]
     pub fn evaluation(mut self, f: impl FnOnce(EvaluationConfig) -> EvaluationConfig) -> Self {
         self.evaluation = f(self.evaluation);
         self
     }
 
-    /// Changes what happens when environments or runners fail.
+    /// Changes the recovery of environments and runners that fail.
     #[must_use]
     pub fn fault_tolerance(
         mut self,
@@ -247,16 +254,16 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self
     }
 
-    /// Changes how long an iteration is at least, and what its result is about.
+    /// Changes the minimum length of an iteration, and the window of its statistics.
     #[must_use]
     pub fn reporting(mut self, f: impl FnOnce(ReportingConfig) -> ReportingConfig) -> Self {
         self.reporting = f(self.reporting);
         self
     }
 
-    /// Adds hooks, which are called after those that are there.
+    /// Appends hooks, which are called after the existing ones.
     ///
-    /// They are code, and code is not in checkpoints: give them again with
+    /// Checkpoints do not hold code: give hooks again with
     /// [`Algorithm::from_checkpoint_with`].
     #[must_use]
     pub fn callbacks(mut self, callbacks: impl Callbacks + 'static) -> Self {
@@ -264,7 +271,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self
     }
 
-    /// Sets the seed of everything.
+    /// Sets the seed of environments, actions, parameters and minibatches.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.debugging.seed = Some(seed);
@@ -274,52 +281,71 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     /// Checks all settings, each and together.
     ///
     /// # Errors
-    /// The first that is out of range, with field, value and constraint.
+    /// The first setting out of range, with its name, value and constraint.
     pub fn validate(&self) -> Result<()> {
         if self.environment.env.is_none() {
-            return Err(AlgorithmError::InvalidConfig {
-                field: "env",
-                value: "not set".into(),
-                constraint:
-                    "an algorithm needs an environment: call `.environment(\"CartPole-v1\")`".into(),
-            });
+            let constraint =
+                "an algorithm needs an environment: call `.environment(\"CartPole-v1\")`";
+            return Err(ConfigError::new("env", "not set", constraint).into());
         }
-        self.env_runners.validate()?;
+        self.env_runners.check_fields()?;
+        self.check_fragment()?;
         self.evaluation.validate()?;
         self.fault_tolerance.validate()?;
-        self.reporting.validate()?;
+        self.reporting.check_fields()?;
         self.training.validate()?;
-        if let Some(multi_agent) = &self.multi_agent {
-            multi_agent.validate()?;
-            self.training_of_modules()?;
+        match &self.multi_agent {
+            Some(multi_agent) => {
+                multi_agent.validate()?;
+                self.training_of_modules()?;
+            }
+            None => self.training.check_sampling(&self.env_runners)?,
         }
         if let Some(spec) = &self.rl_module_spec
             && !self.model_config.is_empty()
             && !spec.get_model_config().is_null()
         {
-            return Err(AlgorithmError::InvalidConfig {
-                field: "model_config",
-                value: Value::Object(self.model_config.clone()).to_string(),
-                constraint: "`rl_module_spec` has a model config of its own; set only one".into(),
-            });
+            let config = Value::Object(self.model_config.clone());
+            let constraint = "`rl_module_spec` has a model config of its own; set only one";
+            return Err(ConfigError::new("model_config", config, constraint).into());
         }
         Ok(())
     }
 
-    /// Builds the algorithm; the learner and the runners work on `device`, unless the settings
-    /// `learners.device` and `env_runners.device` say otherwise.
+    /// Checks that one fragment of all environments is not larger than the batch.
+    fn check_fragment(&self) -> Result<(), ConfigError> {
+        let EnvRunnersConfig { num_env_runners, num_envs_per_env_runner, batch_mode, .. } =
+            self.env_runners;
+        let RolloutFragmentLength::Steps(steps) = self.env_runners.rollout_fragment_length else {
+            return Ok(());
+        };
+        let all = steps.saturating_mul(num_env_runners).saturating_mul(num_envs_per_env_runner);
+        let batch = self.training.train_batch_size();
+        let counts_agents =
+            self.multi_agent.as_ref().is_some_and(|m| m.count_steps_by != CountStepsBy::EnvSteps);
+        if all <= batch || counts_agents || batch_mode == BatchMode::CompleteEpisodes {
+            return Ok(());
+        }
+        let constraint = format!(
+            "all environments together then collect {all} steps for a batch of {batch}; lower it, raise `train_batch_size`, or leave it at \"auto\""
+        );
+        Err(ConfigError::new("rollout_fragment_length", steps, constraint))
+    }
+
+    /// Builds the algorithm. The learner and the runners work on `device`, unless the settings
+    /// `learners.device` and `env_runners.device` name others.
     ///
     /// # Errors
-    /// If a setting is out of range, a device is not there, the environment is unknown, or the module cannot be built or
-    /// lacks a role that the algorithm needs.
+    /// If a setting is out of range, a device is missing, the environment is unknown, or the module
+    /// cannot be built or does not fit the environment or the algorithm.
     pub fn build(&self, device: &Device) -> Result<Algorithm> {
         Algorithm::new(self, device)
     }
 
-    /// Steps per environment that a runner, counted from 0, collects for one update.
+    /// Returns the steps per environment that a runner, counted from 0, collects for one update.
     pub fn rollout_fragment_length(&self, runner: usize) -> usize {
         match self.env_runners.rollout_fragment_length {
-            RolloutFragmentLength::Auto(_) => fragment_length(
+            RolloutFragmentLength::Auto => fragment_length(
                 self.training.train_batch_size(),
                 self.env_runners.num_envs_per_env_runner,
                 self.env_runners.num_env_runners,

@@ -1,8 +1,8 @@
-//! Errors of the algorithms crate.
+//! Errors of algorithms.
 
 use rekindle_catalog::CatalogError;
 use rekindle_checkpoint::CheckpointError;
-use rekindle_core::CoreError;
+use rekindle_core::{ConfigError, CoreError};
 use rekindle_env::EnvError;
 use rekindle_env_runner::RunnerError;
 use rekindle_learner::LearnerError;
@@ -10,26 +10,19 @@ use rekindle_metrics::MetricsError;
 use rekindle_rl_module::ModuleError;
 use thiserror::Error;
 
-/// What can go wrong with an algorithm; every message says what to do.
+/// An error of an algorithm. Every message says what to do.
 #[non_exhaustive]
 #[derive(Debug, Error)]
 pub enum AlgorithmError {
-    /// A value that a setting does not allow.
-    #[error("config: `{field}` is {value}, but {constraint}")]
-    InvalidConfig {
-        /// The setting.
-        field: &'static str,
-        /// Its value.
-        value: String,
-        /// What it must be.
-        constraint: String,
-    },
-    /// Settings of one module that cannot be.
-    #[error("config: the overrides for module `{id}` cannot be used: {reason}")]
+    /// A setting whose value is not allowed.
+    #[error("config: {0}")]
+    Config(#[from] ConfigError),
+    /// Settings of one module that are invalid.
+    #[error("config: the overrides for module `{id}` are invalid: {reason}")]
     ModuleOverrides {
         /// The module.
         id: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// A configuration that cannot be read: an unknown key, a missing or a wrong value.
@@ -37,7 +30,7 @@ pub enum AlgorithmError {
     ConfigFormat(#[source] serde_json::Error),
     /// A checkpoint of something that is not an algorithm.
     #[error(
-        "the checkpoint is not one of an algorithm; give the directory that `Algorithm::save_to_path` made, or restore a part of one with `Algorithm::restore_component`"
+        "this is not the checkpoint of an algorithm; give the directory that `Algorithm::save_to_path` made, or restore a part of one with `Algorithm::restore_component`"
     )]
     NotAnAlgorithm,
     /// A checkpoint of another algorithm.
@@ -50,21 +43,21 @@ pub enum AlgorithmError {
         /// The algorithm in the file.
         found: String,
     },
-    /// A component path that leads nowhere.
+    /// A path that names no component.
     #[error(
-        "`{0}` is no component of an algorithm that can be restored alone: use `learner`, `learner/rl_module`, `learner/rl_module/<module_id>`, `learner/optimizer`, `learner/optimizer/<module_id>` or `env_runners`"
+        "`{0}` is not a component of an algorithm that can be restored alone: use `learner`, `learner/rl_module`, `learner/rl_module/<module_id>`, `learner/optimizer`, `learner/optimizer/<module_id>` or `env_runners`"
     )]
     UnknownComponent(String),
-    /// A module for other observations or actions than those of the environment.
+    /// A module with other spaces than the one it is to replace.
     #[error(
         "a module with the {field} {found} cannot replace `{id}`, whose {field} is {expected}; build it from the spec of `{id}` or with that space"
     )]
     OtherSpace {
-        /// The module to replace.
+        /// The id of the module to replace.
         id: String,
         /// `observation space` or `action space`.
         field: &'static str,
-        /// The space of the module that is there.
+        /// The space of the present module.
         expected: String,
         /// The space of the new one.
         found: String,
@@ -77,19 +70,19 @@ pub enum AlgorithmError {
         /// What it returned.
         source: CallbackError,
     },
-    /// A module that evaluation asks for and training does not have.
+    /// A module that agents play with in evaluation and that training does not have.
     #[error(
         "evaluation maps agents to module `{id}`, which is not one of the policies [{known}]; map them to one of those in `evaluation_config`"
     )]
     NoModuleToEvaluate {
         /// The module.
         id: String,
-        /// The modules there are.
+        /// The ids of the modules.
         known: String,
     },
-    /// An evaluation environment of other spaces than that of training.
+    /// An evaluation environment with other spaces than the training environment.
     #[error(
-        "in evaluation, module `{id}` would see {found}, and it was made to see {expected}; evaluate in an environment of the same spaces"
+        "in evaluation, module `{id}` would see {found}, but it was built to see {expected}; evaluate in an environment with the same spaces"
     )]
     OtherSpacesInEvaluation {
         /// The module.
@@ -98,6 +91,57 @@ pub enum AlgorithmError {
         expected: String,
         /// Those in evaluation.
         found: String,
+    },
+    /// A module with other spaces than those it would act in.
+    #[error(
+        "module `{id}` was built for the {field} {found}, but in `{env}` it would have {expected}; build the module for that space, or choose an environment with the module's space"
+    )]
+    SpacesDiffer {
+        /// The id of the module.
+        id: String,
+        /// The id of the environment.
+        env: String,
+        /// `observation space` or `action space`.
+        field: &'static str,
+        /// The space in the environment, as the module would see it.
+        expected: String,
+        /// The space of the module.
+        found: String,
+    },
+    /// A module that no agent plays with, and whose spaces nothing says.
+    #[error(
+        "no agent plays with module `{id}`, and agents differ in their spaces; set the spaces in its spec with `rl_module_specs`"
+    )]
+    NoSpaces {
+        /// The id of the module.
+        id: String,
+    },
+    /// A module that does not play.
+    #[error("no agent plays with a module `{id}`; choose one of [{known}] with `policy_bundle_of`")]
+    NotPlayed {
+        /// The id asked for.
+        id: String,
+        /// The ids of the modules that play.
+        known: String,
+    },
+    /// A multi-agent environment without policies.
+    #[error(
+        "`{0}` is a multi-agent environment, and the configuration has no policies; set `multi_agent`, as in `config.multi_agent(|m| m.policies([\"default_policy\"]))`"
+    )]
+    NoPolicies(String),
+    /// An evaluation that took too long.
+    #[error(
+        "the evaluation was not done within {seconds} s (`evaluation_sample_timeout_s`): {played} of {wanted} {unit}; raise the limit, lower `evaluation_duration`, or end episodes with `max_episode_steps`"
+    )]
+    EvaluationTimeout {
+        /// The limit.
+        seconds: f64,
+        /// Episodes or steps that were complete.
+        played: usize,
+        /// Episodes or steps that were asked for.
+        wanted: usize,
+        /// `episodes` or `environment steps`.
+        unit: &'static str,
     },
     /// The learner failed.
     #[error(transparent)]

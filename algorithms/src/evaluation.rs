@@ -1,24 +1,31 @@
-//! Evaluation of a policy.
+//! Results of evaluations, and evaluation without a training stack.
 
 use std::fmt;
 use std::sync::Arc;
 
 use burn::prelude::Device;
-use rekindle_env_runner::{EnvRunnerConfig, EnvRunnerGroup, Experience, SampleOptions};
+use rekindle_core::DEFAULT_MODULE_ID;
+use rekindle_env_runner::{
+    EnvRunnerConfig, EnvRunnerGroup, Experience, PolicyBundle, SampleOptions,
+};
 use rekindle_metrics::{Metrics, MetricsLogger};
 use rekindle_rl_module::AnyRLModule;
+use serde_json::Value;
 
+use crate::spaces::{check_kind, check_spaces};
 use crate::{Algorithm, CallbackError, Result};
 
-/// What an evaluation found. Two are equal if the same was played; metrics hold times of the clock.
+/// The result of an evaluation.
+///
+/// Two are equal if their episodes are: metrics, which hold wall-clock times, do not count.
 #[derive(Debug, Clone, Default)]
 pub struct Evaluation {
-    /// The sum of rewards of each episode.
+    /// Sum of the rewards of each episode.
     pub returns: Vec<f64>,
-    /// The steps of each episode.
+    /// Number of steps of each episode.
     pub lengths: Vec<usize>,
-    /// Everything that the runners reported, under `env_runners/` (as training results do), and what
-    /// else was measured.
+    /// Metrics of the runners, under `env_runners/` as in training results, and of a custom
+    /// evaluation function.
     pub metrics: Metrics,
 }
 
@@ -29,12 +36,14 @@ impl PartialEq for Evaluation {
 }
 
 impl Evaluation {
-    /// What a custom evaluation function measured.
+    /// Creates the result of a custom evaluation function that has measured only metrics.
+    #[must_use]
     pub fn from_metrics<K: Into<String>>(metrics: impl IntoIterator<Item = (K, f64)>) -> Self {
         Self { metrics: metrics.into_iter().collect(), ..Self::default() }
     }
 
-    /// The returns and lengths of the episodes in what runners collected.
+    /// Creates the result that has the returns and lengths of the episodes that runners collected.
+    #[must_use]
     pub fn of(experience: &Experience) -> Self {
         let episodes = experience.episodes.iter();
         Self {
@@ -44,38 +53,42 @@ impl Evaluation {
         }
     }
 
-    /// The mean return; NaN without episodes.
+    /// Returns the mean return, or NaN without episodes.
     pub fn mean_return(&self) -> f64 {
         self.returns.iter().sum::<f64>() / self.returns.len() as f64
     }
 
-    /// The standard deviation of the returns; NaN without episodes.
+    /// Returns the population standard deviation of the returns, or NaN without episodes.
     pub fn std_return(&self) -> f64 {
         let mean = self.mean_return();
         let squares = self.returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>();
         (squares / self.returns.len() as f64).sqrt()
     }
 
-    /// The smallest return; infinity without episodes.
+    /// Returns the smallest return, or infinity without episodes.
     pub fn min_return(&self) -> f64 {
         self.returns.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
-    /// The largest return; −infinity without episodes.
+    /// Returns the largest return, or negative infinity without episodes.
     pub fn max_return(&self) -> f64 {
         self.returns.iter().copied().fold(f64::NEG_INFINITY, f64::max)
     }
 
-    /// The mean number of steps; NaN without episodes.
+    /// Returns the mean number of steps, or NaN without episodes.
     pub fn mean_length(&self) -> f64 {
         self.lengths.iter().sum::<usize>() as f64 / self.lengths.len() as f64
     }
 }
 
-/// Plays `episodes` whole episodes with a module, without a training stack.
+/// Plays exactly `episodes` complete episodes with a module, without a training stack.
+///
+/// The connectors of `config` begin without statistics. To evaluate a policy whose filter has learned
+/// some, use [`evaluate_policy`].
 ///
 /// # Errors
-/// If the environment is unknown or does not fit the module.
+/// If the environment is unknown, or is not one of the spaces that the module was built for
+/// ([`AlgorithmError::SpacesDiffer`](crate::AlgorithmError::SpacesDiffer)).
 pub fn evaluate(
     module: &AnyRLModule,
     config: &EnvRunnerConfig,
@@ -83,9 +96,53 @@ pub fn evaluate(
     options: SampleOptions,
     device: &Device,
 ) -> Result<Evaluation> {
+    play(module, config, None, episodes, options, device)
+}
+
+/// Plays exactly `episodes` complete episodes with a policy as it is deployed: its module, its
+/// connectors with what they have learned, which stays as it is, and its action transform.
+///
+/// `config` says the rest: environment, number of environments, seed.
+///
+/// # Errors
+/// If the environment is unknown, or is not one of the spaces that the policy was built for.
+pub fn evaluate_policy(
+    policy: &PolicyBundle,
+    config: &EnvRunnerConfig,
+    episodes: usize,
+    options: SampleOptions,
+    device: &Device,
+) -> Result<Evaluation> {
+    let transform = policy.config();
+    let config = EnvRunnerConfig {
+        env_to_module: transform.env_to_module.clone(),
+        module_to_env: transform.module_to_env.clone(),
+        normalize_actions: transform.normalize_actions,
+        clip_actions: transform.clip_actions,
+        update_connectors: false,
+        ..config.clone()
+    };
+    let connectors = policy.connector_state()?;
+    play(policy.module(), &config, Some(connectors), episodes, options, device)
+}
+
+fn play(
+    module: &AnyRLModule,
+    config: &EnvRunnerConfig,
+    connectors: Option<Value>,
+    episodes: usize,
+    options: SampleOptions,
+    device: &Device,
+) -> Result<Evaluation> {
     let config = EnvRunnerConfig { metrics_num_episodes_for_smoothing: None, ..config.clone() };
+    check_kind(&config)?;
     let mut group = EnvRunnerGroup::new(&config, 1, 1, device)?;
-    group.set_modules(&module.as_multi_rl_module()?, 0)?;
+    let modules = module.as_multi_rl_module()?;
+    check_spaces(&config, &group, &modules)?;
+    group.set_modules(&modules, 0)?;
+    if let Some(connectors) = connectors {
+        group.set_connector_states(&[(DEFAULT_MODULE_ID.into(), connectors)].into())?;
+    }
     let mut evaluation = Evaluation::of(&group.sample_episodes(episodes, options)?);
     let mut metrics = MetricsLogger::new();
     metrics.aggregate("env_runners", group.take_metrics())?;
@@ -93,8 +150,9 @@ pub fn evaluate(
     Ok(evaluation)
 }
 
-/// The function that evaluates in the place of the algorithm, if there is one. It is code:
-/// configurations as data leave it out, and it does not count when configurations are compared.
+/// A custom evaluation function, if there is one.
+///
+/// It is code: configurations as data leave it out, and comparisons of configurations ignore it.
 #[derive(Clone, Default)]
 pub struct EvaluationFunction(Option<Arc<Function>>);
 

@@ -6,7 +6,7 @@
 //! | [`Algorithm`] | `Algorithm`: `train`, `evaluate`, `save_to_path`, `restore_from_path` |
 //! | [`PpoConfig`], [`ppo`] | `PPOConfig`, PPO |
 //! | [`Callbacks`] | `RLlibCallback`: hooks |
-//! | [`evaluate`] | evaluation of a module without a training stack |
+//! | [`evaluate`], [`evaluate_policy`] | evaluation of a module or a deployed policy, without a training stack |
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
@@ -16,17 +16,18 @@ mod config;
 mod error;
 mod evaluation;
 pub mod ppo;
+mod spaces;
 
 pub use algorithm::Algorithm;
 pub use callbacks::{CallbackList, Callbacks};
 pub use config::{
-    AlgorithmConfig, BatchMode, DebuggingConfig, DurationUnit, EnvRunnersConfig, EnvironmentConfig,
-    EvaluationConfig, EvaluationOverrides, LearnersConfig, MultiAgentSection, ReportingConfig,
-    RolloutFragmentLength, TrainingConfig,
+    AlgorithmConfig, BatchMode, CountStepsBy, DebuggingConfig, DurationUnit, EnvRunnersConfig,
+    EnvironmentConfig, EvaluationConfig, EvaluationOverrides, LearnersConfig, MultiAgentSection,
+    ReportingConfig, RolloutFragmentLength, TrainingConfig,
 };
 pub use error::{AlgorithmError, CallbackError, Result};
-pub use evaluation::{Evaluation, EvaluationFunction, evaluate};
-// What hooks are told and return, so that a program names one crate.
+pub use evaluation::{Evaluation, EvaluationFunction, evaluate, evaluate_policy};
+// The arguments and results of hooks, so that a program names one crate.
 pub use ppo::{PpoConfig, PpoTraining};
 pub use rekindle_env_runner::{
     AgentStep, CallbackResult, EnvRunnerGroup, EnvironmentEvent, EpisodeEvent, SampleEvent,

@@ -1,8 +1,13 @@
-//! Proximal policy optimisation (Schulman et al., 2017), as RLlib's new stack computes it.
+//! Proximal policy optimization (Schulman et al., 2017), as RLlib's new API stack computes it.
 //!
-//! Two choices differ from RLlib, on purpose: advantages are standardised over real steps only
-//! (there are no filler steps), and the KL coefficient adapts to the mean divergence over the last
-//! epoch instead of that of the last minibatch. The coefficient is part of checkpoints.
+//! What differs from RLlib or from other parts of this library:
+//!
+//! - Advantages are standardized over real steps only, because there are no filler steps.
+//! - The KL coefficient adapts to the mean divergence of the last epoch, not to that of the last
+//!   minibatch. It stays between 1e-6 and 1e6, and checkpoints hold it.
+//! - The default module has separate networks for policy and values (`vf_share_layers` is `false`, as
+//!   in RLlib's PPO), unlike `RLModuleSpec::default()` on its own.
+//! - [`target_kl`](PpoTraining::target_kl) ends an update early, which RLlib does not offer.
 
 mod config;
 mod console;

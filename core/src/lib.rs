@@ -8,6 +8,7 @@
 //! | [`named`] | visiting and mapping a module's parameters by name |
 //! | [`weights`] | a module's parameters by name, in PyTorch's layout |
 //! | [`device`] | fallible device selection (`"auto"`, `"cpu"`, `"wgpu:0"`, `"cuda:1"`) |
+//! | [`mod@settings`] | [`ConfigError`], and one declaration for a setting, its default and its check |
 //! | [`rng`] | host random streams keyed by (seed, runner, env, purpose) |
 //! | [`panics`] | the message of a caught panic |
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ pub mod host_batch;
 pub mod named;
 pub mod panics;
 pub mod rng;
+pub mod settings;
 pub mod weights;
 
 pub use any_tensor::{AnyTensor, TensorKind};
@@ -32,6 +34,7 @@ pub use erased::{Erase, Erased, ErasedModule, Family};
 pub use error::{CoreError, Result};
 pub use host_batch::HostBatch;
 pub use rekindle_env::np_random::Generator;
+pub use settings::ConfigError;
 
 /// The name of a module in a `MultiRLModule`, for example `"default_policy"`.
 pub type ModuleId = String;

@@ -268,6 +268,14 @@ impl EnvRunnerGroup {
         self.runners_mut().try_for_each(|runner| runner.set_connector_states(&states))
     }
 
+    /// Gives all runners a state of their connectors, by module.
+    ///
+    /// # Errors
+    /// If a state is not one of these connectors.
+    pub fn set_connector_states(&mut self, states: &BTreeMap<ModuleId, Value>) -> Result<()> {
+        self.runners_mut().try_for_each(|runner| runner.set_connector_states(states))
+    }
+
     /// The indices of the runners that were built anew since the last call.
     pub fn take_recreated(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.recreated)

@@ -214,6 +214,14 @@ impl PolicyBundle {
         self.module_to_env.set_state(actions)
     }
 
+    /// Returns what the connectors between the observations and the module have learned.
+    ///
+    /// # Errors
+    /// If the state of a connector does not serialize.
+    pub fn connector_state(&self) -> Result<Value> {
+        self.env_to_module.get_state()
+    }
+
     /// Returns the surroundings of the module.
     #[must_use]
     pub fn config(&self) -> &BundleConfig {

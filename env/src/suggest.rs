@@ -1,7 +1,8 @@
 //! Suggestions for mistyped names in error messages.
 
 /// Lists the names close to `wanted`, then all names: `did you mean ..? known: ..`.
-pub(crate) fn did_you_mean(wanted: &str, known: &[String]) -> String {
+#[must_use]
+pub fn did_you_mean(wanted: &str, known: &[String]) -> String {
     if known.is_empty() {
         return "there are none".to_owned();
     }

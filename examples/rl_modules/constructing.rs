@@ -84,7 +84,8 @@ pub(crate) fn a_spec_in_an_algorithm() -> Result<(), Box<dyn Error>> {
         .environment("CartPole-v1")
         .rl_module(RLModuleSpec::of::<DiscreteBc>())
         .model("fcnet_hiddens", vec![32, 32])
-        // The module has no value function, so PPO must not use a critic.
+        // The module has no value function. Without one, PPO learns from complete episodes.
+        .env_runners(|e| e.batch_mode(BatchMode::CompleteEpisodes))
         .training(|t| t.use_critic(false).train_batch_size(256).minibatch_size(64).num_epochs(2));
     config.build(&DeviceSpec::Cpu.open()?)?.train()?;
     Ok(())
@@ -105,6 +106,7 @@ pub(crate) fn several_agents_in_an_algorithm() -> Result<(), Box<dyn Error>> {
                 .rl_module_specs(specs)
         })
         .model("fcnet_hiddens", vec![32, 32])
+        .env_runners(|e| e.batch_mode(BatchMode::CompleteEpisodes))
         .training(|t| t.use_critic(false).train_batch_size(256).minibatch_size(64).num_epochs(2));
     config.build(&DeviceSpec::Cpu.open()?)?.train()?;
     Ok(())

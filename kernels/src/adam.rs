@@ -4,6 +4,9 @@ use burn::prelude::*;
 
 use rekindle_core::AnyTensor;
 
+/// Squares of gradients count up to this, so that a second moment is always finite.
+pub(crate) const LARGEST_SQUARE: f32 = 1e38;
+
 /// The settings of a step of Adam (Kingma and Ba, 2015, algorithm 1).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamStep {
@@ -20,11 +23,14 @@ pub struct AdamStep {
 }
 
 impl AdamStep {
-    /// Returns `√(1 − β₂ᵗ)` and the factor of the first moment, `√(1 − β₂ᵗ) / (1 − β₁ᵗ)`.
-    fn corrections(&self) -> (f32, f32) {
+    /// Returns the learning rate and `epsilon`, corrected for the bias of the moments:
+    /// `lr·√(1 − β₂ᵗ) / (1 − β₁ᵗ)` and `ε·√(1 − β₂ᵗ)`.
+    fn corrected(&self) -> [f32; 2] {
         let time = i32::try_from(self.time).unwrap_or(i32::MAX);
         let root = (1.0 - self.beta_2.powi(time)).sqrt();
-        (root, root / (1.0 - self.beta_1.powi(time)))
+        let factor = root / (1.0 - self.beta_1.powi(time));
+        // A product that rounds to 0 would make the step of a parameter without a gradient 0 / 0.
+        [factor * self.lr as f32, (self.epsilon * root).max(f32::MIN_POSITIVE)]
     }
 }
 
@@ -58,6 +64,9 @@ impl StepGuard {
 ///
 /// The step is in place for tensors in host memory whose storage has one owner.
 ///
+/// Finite values stay finite: squares of gradients count up to 1e38, and an element whose step is
+/// not finite keeps its value and its moments (with a guard it gets the nearest finite value).
+///
 /// # Shapes
 /// Parameter, gradient and moments have the same shape.
 pub fn adam<const D: usize>(
@@ -89,7 +98,7 @@ fn plain<const D: usize>(
     gradient: Tensor<D>,
     [first, second]: [Tensor<D>; 2],
 ) -> [Tensor<D>; 3] {
-    let (root, factor) = step.corrections();
+    let [rate, epsilon] = step.corrected();
     let guarded = |change: Tensor<D>| match guard {
         Some(guard) => guard.change(change),
         None => change,
@@ -101,11 +110,47 @@ fn plain<const D: usize>(
     let towards = |moment: Tensor<D>, value: Tensor<D>, decay: f32| {
         moment.clone() + guarded((value - moment) * (1.0 - decay))
     };
-    let first = towards(first, gradient.clone(), step.beta_1);
-    let second = towards(second, gradient.square(), step.beta_2);
-    let divisor = second.clone().sqrt() + step.epsilon * root;
-    let change = first.clone() * (factor * step.lr as f32) / divisor;
-    [parameter - guarded(change), first, second]
+    let next_first = towards(first.clone(), gradient.clone(), step.beta_1);
+    let square = gradient.square().clamp_max(LARGEST_SQUARE);
+    let next_second = towards(second.clone(), square, step.beta_2);
+    let divisor = next_second.clone().sqrt() + epsilon;
+    let change = next_first.clone() * rate / divisor;
+    let next = parameter.clone() - guarded(change);
+    if guard.is_some() {
+        // Whether all is finite would take a device several passes.
+        return [next.clamp(-f32::MAX, f32::MAX), next_first, next_second];
+    }
+    let finite = next.clone().is_finite();
+    [
+        parameter.mask_where(finite.clone(), next),
+        first.mask_where(finite.clone(), next_first),
+        second.mask_where(finite, next_second),
+    ]
+}
+
+/// One step of gradient descent, `p − lr·g`, if `guard` takes it.
+///
+/// An element whose step is not finite keeps its value, or, with a guard, gets the nearest finite
+/// one.
+///
+/// # Shapes
+/// All of one shape.
+pub fn sgd<const D: usize>(
+    lr: f64,
+    guard: Option<&StepGuard>,
+    parameter: Tensor<D>,
+    gradient: Tensor<D>,
+) -> Tensor<D> {
+    match guard {
+        Some(guard) => {
+            let next = parameter - guard.gradient(gradient).mul_scalar(lr);
+            next.clamp(-f32::MAX, f32::MAX)
+        }
+        None => {
+            let next = parameter.clone() - gradient.mul_scalar(lr);
+            parameter.mask_where(next.clone().is_finite(), next)
+        }
+    }
 }
 
 /// Returns the sum of the squares of all elements of the tensors, in double precision.
@@ -144,10 +189,9 @@ mod host {
             && let of_gradient = gradient.layout().shape()
             && [&*parameter, first, second].iter().all(|t| t.layout().shape() == of_gradient)
         {
-            let (root, factor) = step.corrections();
             cpu::adam(
                 step,
-                [factor * step.lr as f32, step.epsilon * root],
+                step.corrected(),
                 parameter.storage_mut(),
                 gradient.as_slice().unwrap_or_default(),
                 [first.storage_mut(), second.storage_mut()],
@@ -216,6 +260,60 @@ mod tests {
         assert!(both.into_iter().all(|(a, b)| (a - b).abs() < 1e-6), "{taken:?} {plain:?}");
         let refused = run(Some(&guard(false)), [f32::NAN, f32::INFINITY]);
         assert_eq!(refused, [[1.0, 2.0], [0.1, 0.2], [0.3, 0.4]]);
+    }
+
+    /// Steps of 9 elements (a vector and a rest on every CPU) by one gradient each.
+    fn extremes(step: &AdamStep, gradients: &[f32], is_plain: bool) -> [Vec<f32>; 3] {
+        let device = Device::flex();
+        let full = |value| Tensor::<1>::full([9], value, &device);
+        let mut state = [full(1.0), full(0.0), full(0.0)];
+        for (time, gradient) in (1..).zip(gradients) {
+            let [parameter, first, second] = state;
+            let step = AdamStep { time, ..*step };
+            state = match is_plain {
+                true => plain(&step, None, parameter, full(*gradient), [first, second]),
+                false => adam(&step, None, parameter, full(*gradient), [first, second]),
+            };
+        }
+        state.map(|tensor| to_f32(tensor).unwrap())
+    }
+
+    #[test]
+    fn no_step_leaves_an_element_or_a_moment_that_is_not_finite() {
+        let usual = AdamStep { lr: 0.1, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, time: 1 };
+        let wild = AdamStep { lr: 3e38, ..usual };
+        let no_epsilon = AdamStep { epsilon: 1e-45, ..usual };
+        for (step, gradients) in [
+            (usual, &[2e19, 1.0][..]),
+            (usual, &[-f32::MAX, 0.0]),
+            (usual, &[f32::INFINITY, 1.0]),
+            (usual, &[f32::NAN, 1.0]),
+            (wild, &[1.0, 1.0, 1.0, 1.0, 1.0]),
+            (no_epsilon, &[0.0, 0.0]),
+        ] {
+            for is_plain in [false, true] {
+                let all = extremes(&step, gradients, is_plain);
+                let finite = all.iter().flatten().all(|value| value.is_finite());
+                assert!(finite, "{step:?} {gradients:?} {is_plain}: {all:?}");
+            }
+        }
+        // What was refused leaves no trace, and a huge gradient does not stop a parameter for good.
+        let after = extremes(&usual, &[f32::NAN, 1.0], false);
+        assert!(after[0][0] < 1.0 && after[2][0] < 0.01, "{after:?}");
+        let after = extremes(&usual, &[2e19; 4], false);
+        assert!(after[0][0] < 0.5, "{after:?}");
+    }
+
+    #[test]
+    fn gradient_descent_leaves_no_element_that_is_not_finite() {
+        let device = Device::flex();
+        let tensor = |values: [f32; 4]| Tensor::<1>::from_floats(values, &device);
+        let gradients = [1.0, f32::MAX, f32::NAN, f32::NEG_INFINITY];
+        let next = to_f32(sgd(2.0, None, tensor([1.0, -1.0, 2.0, 3.0]), tensor(gradients)));
+        assert_eq!(next.unwrap(), [-1.0, -1.0, 2.0, 3.0]);
+        let guard = StepGuard::new(Tensor::from_data([true], &device));
+        let next = sgd(2.0, Some(&guard), tensor([1.0; 4]), tensor([1.0, f32::MAX, 0.0, 0.0]));
+        assert_eq!(to_f32(next).unwrap(), [-1.0, -f32::MAX, 1.0, 1.0]);
     }
 
     #[cfg(feature = "flex")]

@@ -1,81 +1,88 @@
-//! Errors of the learner crate.
+//! Errors of learners.
 
 use rekindle_catalog::CatalogError;
 use rekindle_checkpoint::CheckpointError;
-use rekindle_core::CoreError;
+use rekindle_core::{ConfigError, CoreError};
 use rekindle_env::EnvError;
 use rekindle_metrics::MetricsError;
 use rekindle_rl_module::ModuleError;
 use thiserror::Error;
 
-/// What can go wrong while learning; every message says what to do.
+/// An error of a learner. Every message says what to do.
 #[non_exhaustive]
 #[derive(Debug, Error)]
 pub enum LearnerError {
-    /// A value that a setting does not allow.
-    #[error("`{field}` is {value}, but {constraint}")]
-    InvalidConfig {
-        /// The setting.
-        field: &'static str,
-        /// Its value.
-        value: String,
-        /// What it must be.
-        constraint: String,
-    },
-    /// Slices that belong together differ in length.
-    #[error("{what}: {expected} values were expected, got {found}")]
+    /// A setting whose value is not allowed.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Slices that belong together and differ in length.
+    #[error("{what}: expected {expected} values, found {found}")]
     Length {
-        /// What the values are.
+        /// Meaning of the values.
         what: &'static str,
-        /// Values needed.
+        /// Number of values expected.
         expected: usize,
-        /// Values given.
+        /// Number of values found.
         found: usize,
     },
-    /// An update without a single rollout.
+    /// A batch without a rollout.
     #[error("there are no rollouts to learn from; sample before updating")]
     NoRollouts,
-    /// Rollouts of which some have recurrent states and some do not.
+    /// Rollouts with and without recurrent states in one batch.
     #[error("some rollouts of a stateful module lack its states; sample all of them with it")]
     MissingStates,
-    /// A module without experience to learn from.
+    /// A module without rows to learn from.
     #[error("module `{0}` has no rows to learn from; sample more, or leave it out of the update")]
     EmptyBatch(String),
-    /// A module that was built to act only.
+    /// A module that was built without the parts that training needs.
     #[error(
-        "module `{id}` (`{module}`) was built with `inference_only`, so it cannot learn; build it without"
+        "module `{id}` (`{module}`) was built with `inference_only` and cannot learn; build it without"
     )]
     InferenceOnly {
-        /// Its id.
+        /// The id of the module.
         id: String,
-        /// Its type.
+        /// The type of the module.
         module: String,
     },
-    /// A component path that leads nowhere.
+    /// A module whose action distribution lacks what a loss needs.
     #[error(
-        "`{0}` is no component of a learner that can be restored alone: use `rl_module`, `rl_module/<module_id>`, `optimizer` or `optimizer/<module_id>` (`optimizer/__all_modules__` if modules share parameters)"
+        "module `{id}` cannot learn with {objective}: its action distribution {distribution} does not fit: {source}; use another action distribution, or leave the module out of `policies_to_train`"
+    )]
+    Distribution {
+        /// The id of the module.
+        id: String,
+        /// The name of the distribution.
+        distribution: &'static str,
+        /// The objective.
+        objective: &'static str,
+        /// What the distribution lacks.
+        source: Box<CatalogError>,
+    },
+    /// A path that names no component.
+    #[error(
+        "`{0}` is not a component of a learner that can be restored alone: use `rl_module`, `rl_module/<module_id>`, `optimizer` or `optimizer/<module_id>` (`optimizer/__all_modules__` if modules share parameters)"
     )]
     UnknownComponent(String),
-    /// A module that was recorded without what the loss needs.
+    /// Experience without a column that the loss needs.
     #[error(
         "the experience of module `{module}` has no column `{column}`, which the {objective} loss needs; {hint}"
     )]
     MissingColumn {
-        /// The module.
+        /// The type of the module.
         module: String,
         /// The column.
         column: &'static str,
         /// The objective.
         objective: &'static str,
-        /// What to do.
+        /// Advice for the user.
         hint: &'static str,
     },
-    /// A saved state that is not one of this learner.
+    /// A saved state that does not fit.
     #[error("the saved state of the {component} does not fit: {reason}")]
     InvalidState {
         /// The component.
         component: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// A module failed.
@@ -102,11 +109,11 @@ pub enum LearnerError {
 }
 
 impl LearnerError {
-    /// Wraps an error of a user's own.
+    /// Wraps an error of a user's objective.
     pub fn custom(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Custom(error.into())
     }
 }
 
-/// A result of the learner crate.
+/// The result of a fallible operation of this crate.
 pub type Result<T, E = LearnerError> = std::result::Result<T, E>;

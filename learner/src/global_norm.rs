@@ -1,4 +1,4 @@
-//! The norm that gradients are clipped by, and that decides whether a step is taken.
+//! The norm of gradients: it scales clipped gradients, and decides whether a step is taken.
 
 use burn::prelude::*;
 use rekindle_core::AnyTensor;
@@ -6,21 +6,21 @@ use rekindle_core::any_tensor::to_f32;
 
 use crate::Result;
 
-/// The 2-norm of some gradients together.
+/// The 2-norm of several gradients together.
 ///
-/// On the CPU it is a number. On other devices reading it would make the host wait for the device
-/// in every minibatch, so there it stays a tensor that later operations take.
+/// On the CPU it is a number. On other devices it stays a tensor for later operations, because
+/// reading it would make the host wait for the device in every minibatch.
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum GlobalNorm {
-    /// Computed in double precision: finite whenever the gradients are.
+    /// Computed in double precision: finite for all finite gradients.
     Known(f64),
-    /// `[1]`, on the device, in single precision: infinite for gradients beyond 1e19.
+    /// `[1]`, on the device, in single precision: infinite for a norm beyond 1e19.
     OnDevice(Tensor<1>),
 }
 
 impl GlobalNorm {
-    /// Of gradients; `None` without any.
+    /// Computes the norm of gradients, or `None` without gradients.
     ///
     /// # Errors
     /// If a gradient is of an unsupported rank.
@@ -33,12 +33,12 @@ impl GlobalNorm {
         if let Some(sum) = rekindle_kernels::square_sum(gradients.clone()) {
             return Ok(Some(Self::Known(sum.sqrt())));
         }
-        // One sum over all: a sum for each would launch three times as many kernels.
+        // One sum over all gradients: a sum for each would launch three times as many kernels.
         let flat: rekindle_core::Result<Vec<_>> = gradients.map(AnyTensor::flatten).collect();
         Ok(Some(Self::OnDevice(Tensor::cat(flat?, 0).square().sum().sqrt())))
     }
 
-    /// The number; waits for the device.
+    /// Returns the number. Waits for the device.
     ///
     /// # Errors
     /// If the device fails.
@@ -51,12 +51,12 @@ impl GlobalNorm {
         }
     }
 
-    /// What gradients of this norm are scaled by to have one of at most `bound`.
+    /// The factor that scales gradients of this norm to a norm of at most `bound`.
     pub(crate) fn scale_to(&self, bound: f64) -> Scale {
         match self {
             Self::Known(norm) if *norm > bound => Scale::Known(bound / norm),
             Self::Known(_) => Scale::Known(1.0),
-            // Without a branch, which the host would have to decide.
+            // A branch would make the host wait for the device.
             Self::OnDevice(norm) => {
                 Scale::OnDevice(norm.clone().recip().mul_scalar(bound).clamp_max(1.0))
             }
@@ -64,7 +64,7 @@ impl GlobalNorm {
     }
 }
 
-/// A factor, known or on the device.
+/// A factor, on the host or on the device.
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(crate) enum Scale {
     Known(f64),

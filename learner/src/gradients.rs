@@ -1,4 +1,4 @@
-//! Gradients of one module, by parameter.
+//! Gradients of one module by parameter, and their clipping.
 
 use std::collections::HashMap;
 
@@ -10,20 +10,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::{GlobalNorm, Result};
 
-/// How gradients are clipped; RLlib's `grad_clip_by`.
+/// The quantity that `grad_clip` bounds; RLlib's `grad_clip_by`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GradClipBy {
-    /// Every element to ±`grad_clip`.
+    /// Every element, to ±`grad_clip`.
     Value,
-    /// Every parameter's gradient to a 2-norm of at most `grad_clip`.
+    /// The 2-norm of every parameter's gradient.
     Norm,
-    /// All gradients of one optimizer together to a 2-norm of at most `grad_clip`.
+    /// The 2-norm of all gradients of one optimizer together.
     #[default]
     GlobalNorm,
 }
 
-/// The gradients of the parameters of one module, in the order in which a visitor meets them.
+/// The gradients of one module's parameters, in the order of a visitor.
 #[derive(Debug, Default)]
 pub struct Gradients {
     order: Vec<ParamId>,
@@ -31,7 +31,7 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// Takes the gradients of a module's parameters out of the result of a backward pass.
+    /// Takes the gradients of a module's parameters from the result of a backward pass.
     pub fn take<M: Module>(module: &M, gradients: &mut AutodiffGradients) -> Self {
         struct Taker<'a> {
             from: &'a mut AutodiffGradients,
@@ -59,12 +59,12 @@ impl Gradients {
         }
     }
 
-    /// Takes a gradient out.
+    /// Removes and returns a gradient.
     pub fn remove(&mut self, param: ParamId) -> Option<AnyTensor> {
         self.by_param.remove(&param)
     }
 
-    /// The gradient of a parameter.
+    /// Returns the gradient of a parameter.
     pub fn get(&self, param: ParamId) -> Option<&AnyTensor> {
         self.by_param.get(&param)
     }
@@ -74,7 +74,7 @@ impl Gradients {
         self.by_param.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no gradients.
     pub fn is_empty(&self) -> bool {
         self.by_param.is_empty()
     }
@@ -88,7 +88,7 @@ impl Gradients {
         self.order.iter().filter_map(|id| self.by_param.get(id))
     }
 
-    /// The 2-norm of all gradients together; `None` without gradients.
+    /// Returns the 2-norm of all gradients together, or `None` without gradients.
     ///
     /// # Errors
     /// If a gradient has an unsupported rank.
@@ -96,7 +96,7 @@ impl Gradients {
         GlobalNorm::of(self.iter())
     }
 
-    /// Clips. `global_norm` is [`Gradients::global_norm`].
+    /// Clips the gradients. `global_norm` is the result of [`Gradients::global_norm`].
     ///
     /// # Errors
     /// If a gradient has an unsupported rank.

@@ -19,13 +19,13 @@ use crate::{Objective, Optimizer, Result};
 
 pub use config::LearnerConfig;
 
-/// The experience of each module.
+/// Experience by module.
 pub type ModuleRollouts = BTreeMap<ModuleId, Vec<Rollout>>;
 
 /// Updates the weights of a multi-module by an [`Objective`].
 ///
-/// Owns the trainable module, an optimizer per module (one for all modules that share parameters),
-/// and the random order of the rows.
+/// It owns the trainable modules, one optimizer for each (one together for modules that share
+/// parameters), and the random stream that orders the rows.
 #[derive(Debug)]
 pub struct Learner {
     config: LearnerConfig,
@@ -33,9 +33,9 @@ pub struct Learner {
     /// On an autodiff device.
     module: MultiRLModule,
     device: Device,
-    /// By the name of the parameters; see [`MultiRLModule::parameter_group`].
+    /// Keyed by the name of the parameters; see [`MultiRLModule::parameter_group`].
     optimizers: BTreeMap<String, Optimizer>,
-    /// `None` means all.
+    /// `None` for all.
     policies_to_train: Option<BTreeSet<ModuleId>>,
     shuffle_rng: Generator,
     weights_seq_no: u64,
@@ -43,11 +43,11 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// A learner of `module` on `device`.
+    /// Creates a learner of `module` on `device`.
     ///
     /// # Errors
-    /// If a setting is out of range, a module that learns lacks a role that the objective requires
-    /// (the message names both), or was built for inference only.
+    /// If a setting is out of range, or a module that learns lacks a role that the objective requires
+    /// (the message names both), does not pass its check, or was built for inference only.
     pub fn new(
         config: LearnerConfig,
         objective: Box<dyn Objective>,
@@ -71,16 +71,17 @@ impl Learner {
         let ids: Vec<ModuleId> = learner.module.keys().cloned().collect();
         ids.iter().for_each(|id| learner.objective.add_module(id));
         learner.fit_optimizers();
+        learner.optimizers.values().try_for_each(|optimizer| optimizer.config().validate())?;
         Ok(learner)
     }
 
-    /// The module that learns.
+    /// The modules.
     pub fn module(&self) -> &MultiRLModule {
         &self.module
     }
 
-    /// The module, to change its parameters: weights loaded here are what the next update starts
-    /// from. Modules themselves come and go by the learner's own methods, with their optimizers.
+    /// The modules, to change their parameters: the next update starts from the changed weights.
+    /// Modules are added and removed by the learner's own methods, together with their optimizers.
     pub fn module_mut(&mut self) -> &mut MultiRLModule {
         &mut self.module
     }
@@ -95,12 +96,12 @@ impl Learner {
         &self.config
     }
 
-    /// The version of the weights: the number of updates.
+    /// The version of the weights: the number of updates so far.
     pub fn weights_seq_no(&self) -> u64 {
         self.weights_seq_no
     }
 
-    /// What was logged since the last call.
+    /// Returns what was logged since the last call.
     pub fn take_metrics(&mut self) -> MetricsState {
         self.metrics.take()
     }

@@ -1,4 +1,4 @@
-//! Learners: from recorded experience to better weights.
+//! Learners: they update weights from recorded experience.
 //!
 //! | item | RLlib's |
 //! |---|---|

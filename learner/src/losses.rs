@@ -2,19 +2,22 @@
 
 use burn::prelude::*;
 
-/// The mean of a loss term over the rows that count.
+/// Computes the mean of a loss term over the rows that count.
 ///
 /// # Shapes
-/// `values`, `mask`: `[B]`; `mask` is 1 where a row counts and 0 where it is padding, `None` if all
-/// rows count. Result: `[1]`.
+/// `values`, `mask`: `[B]`. `mask` is 1 where a row counts and 0 where it is padding, which need not be
+/// finite; `None` if all rows count. Result: `[1]`.
 pub fn mean(values: Tensor<1>, mask: Option<&Tensor<1>>) -> Tensor<1> {
     match mask {
-        Some(mask) => (values * mask.clone()).sum() / mask.clone().sum(),
+        // Left out, not multiplied by 0: padding need not be finite.
+        Some(mask) => {
+            values.mask_fill(mask.clone().equal_elem(0.0), 0.0).sum() / mask.clone().sum()
+        }
         None => values.mean(),
     }
 }
 
-/// PPO's clipped surrogate, to be maximised: `min(A·r, A·clip(r, 1 ± clip_param))` with
+/// Computes PPO's clipped surrogate, which is to be maximized: `min(A·r, A·clip(r, 1 ± clip_param))` with
 /// `r = exp(logp − old_logp)` (Schulman et al., 2017).
 ///
 /// # Shapes
@@ -30,12 +33,13 @@ pub fn ppo_surrogate(
     (ratio * advantages.clone()).min_pair(clipped * advantages)
 }
 
-/// Squared errors of the value function, and the same clipped to `[0, clip_param]`.
+/// Computes the squared errors of the value function, and these errors clipped to `[0, clip_param]`.
 ///
-/// RLlib clips the squared error, not the change of the value: large errors get no gradient.
+/// As in RLlib, the squared error is clipped, not the change of the value: large errors have no
+/// gradient.
 ///
 /// # Shapes
-/// `values`, `targets`: `[B]`; both results `[B]`.
+/// `values`, `targets`: `[B]`. Both results: `[B]`.
 pub fn value_loss(
     values: Tensor<1>,
     targets: Tensor<1>,
@@ -69,8 +73,10 @@ mod tests {
     #[test]
     fn padding_does_not_count_in_a_mean() {
         let values = t(&[1.0, 2.0, 30.0, 6.0]);
+        let infinite = t(&[1.0, 2.0, f32::NAN, 6.0]);
         let mask = t(&[1.0, 1.0, 0.0, 1.0]);
         assert_eq!(to_f32(mean(values.clone(), Some(&mask))).unwrap(), [3.0]);
+        assert_eq!(to_f32(mean(infinite, Some(&mask))).unwrap(), [3.0]);
         assert_eq!(to_f32(mean(values, None)).unwrap(), [9.75]);
     }
 

@@ -2,32 +2,32 @@
 
 use std::collections::BTreeMap;
 
-use rekindle_core::{Generator, ModuleId};
+use rekindle_core::{ConfigError, Generator, ModuleId};
 
 use crate::{LearnerError, Result};
 
-/// How an update goes through its rows.
+/// The passes of an update over its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Epochs {
-    /// Passes over the module that needs the most minibatches for one.
+    /// Passes over the module that needs the most minibatches per pass.
     pub num_epochs: usize,
-    /// Whether the rows are in a new random order at each pass.
+    /// Whether each pass visits the rows in a new random order.
     pub shuffle: bool,
 }
 
-/// What the minibatches of a module are cut from: rows, or sequences of rows.
+/// The units that the minibatches of a module consist of: rows, or sequences of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Units {
-    /// How many there are.
+    /// Number of units.
     pub count: usize,
-    /// How many a minibatch has.
+    /// Units per minibatch.
     pub minibatch: usize,
 }
 
 /// Unit indices of minibatches; RLlib's `MiniBatchCyclicIterator`.
 ///
-/// Each minibatch has exactly `minibatch` units of every module. The module that takes longest is
-/// passed over `num_epochs` times; others start again when they are through, in a new order if
+/// Each minibatch has exactly `minibatch` units of every module. The module with the most minibatches
+/// is passed over `num_epochs` times. Other modules start over after each pass, in a new order if
 /// shuffled.
 #[derive(Debug)]
 pub struct MinibatchCyclicIterator<'a> {
@@ -45,10 +45,10 @@ struct Cycle {
 }
 
 impl<'a> MinibatchCyclicIterator<'a> {
-    /// An iterator over modules with the given units.
+    /// Creates an iterator over modules with the given units.
     ///
     /// # Errors
-    /// [`LearnerError::EmptyBatch`] for a module without units, [`LearnerError::InvalidConfig`] for
+    /// [`LearnerError::EmptyBatch`] for a module without units, [`ConfigError`] for
     /// empty minibatches.
     pub fn new(
         epochs: Epochs,
@@ -59,11 +59,8 @@ impl<'a> MinibatchCyclicIterator<'a> {
             return Err(LearnerError::EmptyBatch(id.clone()));
         }
         if modules.values().any(|units| units.minibatch == 0) {
-            return Err(LearnerError::InvalidConfig {
-                field: "minibatch_size",
-                value: "0".into(),
-                constraint: "a minibatch has at least one row".into(),
-            });
+            let constraint = "a minibatch has at least one row";
+            return Err(ConfigError::new("minibatch_size", 0, constraint).into());
         }
         let minibatches =
             |units: &Units| (epochs.num_epochs * units.count).div_ceil(units.minibatch);

@@ -49,23 +49,23 @@ pub struct Loss {
 /// | [`postprocess_gradients`](Self::postprocess_gradients) | `postprocess_gradients_for_module` |
 /// | [`before_update`](Self::before_update), [`after_update`](Self::after_update) | `before_gradient_based_update`, `after_gradient_based_update` |
 ///
-/// To change one decision of an algorithm, wrap its objective and pass the other calls on.
+/// To change one decision of an objective in a [`Learner`](crate::Learner) of your own, wrap it and
+/// pass the other calls on.
 pub trait Objective: Debug + Send {
     /// The name, for messages.
     fn name(&self) -> &'static str;
 
-    /// Roles that modules must have; checked when the learner is built. Not asked of modules that
-    /// bring their own loss.
-    fn required_roles(&self) -> Vec<Role> {
+    /// Returns the roles that a module must have to learn. They are checked when the learner is
+    /// built and when a module is added, and not for modules with a loss of their own.
+    fn required_roles(&self, _module_id: &str) -> Vec<Role> {
         Vec::new()
     }
 
-    /// Checks that the loss is defined for the module's action distribution. Called when the learner
-    /// is built and when a module is added, before the first experience is collected.
+    /// Checks whether a module can learn, beyond its roles: at the same times as those.
     ///
     /// # Errors
-    /// If the distribution lacks a quantity that the loss needs.
-    fn check_distribution(&self, _distribution: &dyn Distribution, _device: &Device) -> Result<()> {
+    /// If it cannot, for example because its action distribution lacks a formula.
+    fn check_module(&self, _cx: UpdateContext<'_>) -> Result<()> {
         Ok(())
     }
 
@@ -104,6 +104,15 @@ pub trait Objective: Debug + Send {
         batch: &Batch,
         outputs: &Batch,
     ) -> Result<Loss>;
+
+    /// Whether a module stops learning in this update, given its loss on the next minibatch. That
+    /// minibatch and the later ones of the update do not step it.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn stops_early(&mut self, _cx: UpdateContext<'_>, _loss: &Loss) -> Result<bool> {
+        Ok(false)
+    }
 
     /// Changes gradients before they are applied; clips them by default.
     ///

@@ -1,5 +1,5 @@
-//! Returns, advantages and statistics: pure functions over slices, one episode (or part) at a time;
-//! in [`tensors`] over many environments at once, on their device.
+//! Returns, advantages and statistics: pure functions over the slices of one episode or part of one,
+//! and in [`tensors`] over many environments at once, on their device.
 
 mod advantages;
 mod bootstrap;

@@ -1,4 +1,6 @@
-//! Optimizers and their state, by the names of the parameters.
+//! Optimizers and their state, keyed by parameter names.
+
+mod config;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,44 +10,15 @@ use rekindle_checkpoint::Array;
 use rekindle_checkpoint::State;
 use rekindle_core::AnyTensor;
 use rekindle_core::named::{self, ModulePath, NamedVisitor};
-use rekindle_kernels::{AdamStep, StepGuard, adam};
+use rekindle_kernels::{AdamStep, StepGuard, adam, sgd};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{Gradients, LearnerError, Result};
 
-/// The rule that turns gradients into steps.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum OptimizerConfig {
-    /// Adam (Kingma and Ba, 2015), as Burn and PyTorch compute it.
-    Adam {
-        /// Decay of the first moment.
-        beta_1: f32,
-        /// Decay of the second moment.
-        beta_2: f32,
-        /// Added to the root of the second moment.
-        epsilon: f32,
-    },
-    /// `p − lr·g`.
-    Sgd,
-}
+pub use config::OptimizerConfig;
 
-impl Default for OptimizerConfig {
-    /// Adam with PyTorch's defaults.
-    fn default() -> Self {
-        Self::adam(1e-8)
-    }
-}
-
-impl OptimizerConfig {
-    /// Adam with the usual decays.
-    pub fn adam(epsilon: f32) -> Self {
-        Self::Adam { beta_1: 0.9, beta_2: 0.999, epsilon }
-    }
-}
-
-/// Adam's memory of one parameter.
+/// Adam's state of one parameter.
 #[derive(Debug, Clone, Default)]
 struct Moments {
     /// Steps taken.
@@ -54,12 +27,12 @@ struct Moments {
     tensors: Option<[AnyTensor; 2]>,
 }
 
-/// An optimizer of one module, with the state of its parameters.
+/// An optimizer of one module, and the state of its parameters.
 #[derive(Clone)]
 pub struct Optimizer {
     config: OptimizerConfig,
     moments: BTreeMap<String, Moments>,
-    /// Of the parameters that were stepped before.
+    /// The names of the parameters that were stepped before.
     names: HashMap<ParamId, String>,
 }
 
@@ -70,14 +43,21 @@ impl std::fmt::Debug for Optimizer {
 }
 
 impl Optimizer {
-    /// An optimizer without state.
+    /// Creates an optimizer without state.
+    #[must_use]
     pub fn new(config: OptimizerConfig) -> Self {
         Self { config, moments: BTreeMap::new(), names: HashMap::new() }
     }
 
-    /// One step of all parameters that have a gradient, by learning rate `lr`, if `guard` takes it.
+    /// The rule.
+    pub fn config(&self) -> &OptimizerConfig {
+        &self.config
+    }
+
+    /// Steps all parameters that have a gradient, at learning rate `lr`, if `guard` takes the step.
     ///
-    /// The module comes back in any case; a parameter that could not be stepped is unchanged.
+    /// Returns the module in any case: a parameter that could not be stepped is unchanged. Finite
+    /// parameters stay finite, whatever the gradients.
     ///
     /// # Errors
     /// If a gradient has another rank than its parameter.
@@ -95,14 +75,14 @@ impl Optimizer {
         (module, stepper.outcome)
     }
 
-    /// Takes back that a step counted which its guard turned out to have refused.
+    /// Undoes the count of a step that the guard rejected.
     pub fn forget_step(&mut self) {
         for memory in self.moments.values_mut() {
             memory.time = memory.time.saturating_sub(1);
         }
     }
 
-    /// The parameter after its step; as it was if its moments are of another rank.
+    /// Steps a parameter. It is returned unchanged if its moments have another rank.
     fn apply<const D: usize>(
         &mut self,
         id: ParamId,
@@ -112,11 +92,7 @@ impl Optimizer {
         gradient: Tensor<D>,
     ) -> (Tensor<D>, Result<()>) {
         let OptimizerConfig::Adam { beta_1, beta_2, epsilon } = self.config else {
-            let gradient = match guard {
-                Some(guard) => guard.gradient(gradient),
-                None => gradient,
-            };
-            return (tensor - gradient.mul_scalar(lr), Ok(()));
+            return (sgd(lr, guard, tensor, gradient), Ok(()));
         };
         let Some(name) = self.names.get(&id) else { return (tensor, Ok(())) };
         if !self.moments.contains_key(name) {
@@ -144,12 +120,19 @@ impl Optimizer {
     /// Replaces the state by a saved one, after checking it against the parameters of `module`.
     ///
     /// # Errors
-    /// [`LearnerError::InvalidState`] if the state is of another module.
+    /// [`LearnerError::InvalidState`] if the state is that of another module or of a later version,
+    /// or has a moment that is not finite.
     pub fn load_state<M: Module>(&mut self, state: &State, module: &M) -> Result<()> {
         let mut shapes = Shapes::default();
         named::visit(module, &mut shapes);
-        let saved: SavedOptimizer = state.data_as()?;
         let invalid = |reason| LearnerError::InvalidState { component: "optimizer".into(), reason };
+        let version = state.data.get("version").and_then(Value::as_u64).unwrap_or_default();
+        if version > VERSION {
+            return Err(invalid(format!(
+                "it has version {version}, and this release reads versions up to {VERSION}; load it with the release that saved it"
+            )));
+        }
+        let saved: SavedOptimizer = state.data_as()?;
         let mut moments = BTreeMap::new();
         for (name, time) in saved.time {
             let Some((shape, device)) = shapes.by_name.get(&name) else {
@@ -163,7 +146,11 @@ impl Optimizer {
                         "the moments of `{name}` have shape {found:?}, the parameter has {shape:?}"
                     )));
                 }
-                let data = TensorData::new(array.as_slice::<f32>()?.to_vec(), shape.clone());
+                let values = array.as_slice::<f32>()?;
+                if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                    return Err(invalid(format!("a moment of `{name}` is {value}")));
+                }
+                let data = TensorData::new(values.to_vec(), shape.clone());
                 Ok(AnyTensor::from_data(data, device)?)
             };
             let (first, second) = (load("moment_1")?, load("moment_2")?);
@@ -174,22 +161,35 @@ impl Optimizer {
     }
 }
 
+/// The version of the saved state.
+///
+/// Version 0, which is not written: moments `<parameter>.moment_1` and `.moment_2` under Burn's
+/// names of the parameters, in Burn's layout (`[in, out]` for a linear layer).
+const VERSION: u64 = 0;
+
 /// The plain part of an optimizer's state: steps taken, by parameter.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SavedOptimizer {
+    #[serde(default, skip_serializing_if = "is_first")]
+    version: u64,
     optimizer: OptimizerConfig,
     time: BTreeMap<String, usize>,
 }
 
+fn is_first(version: &u64) -> bool {
+    *version == 0
+}
+
 impl Optimizer {
-    /// The state of all parameters.
+    /// Returns the state of all parameters.
     ///
     /// # Errors
-    /// If the device fails.
+    /// If a moment cannot be read from its device.
     pub fn get_state(&self) -> Result<State> {
         let time = self.moments.iter().map(|(name, m)| (name.clone(), m.time)).collect();
-        let mut state = State::from_data(&SavedOptimizer { optimizer: self.config, time })?;
+        let mut state =
+            State::from_data(&SavedOptimizer { version: VERSION, optimizer: self.config, time })?;
         for (name, m) in &self.moments {
             for (moment, tensor) in
                 ["moment_1", "moment_2"].into_iter().zip(m.tensors.iter().flatten())
@@ -208,7 +208,7 @@ struct Stepper<'a> {
     lr: f64,
     guard: Option<&'a StepGuard>,
     gradients: Gradients,
-    /// Where it is in the module; `None` if it need not know.
+    /// The path to the current part of the module; `None` if all names are known.
     path: Option<Vec<String>>,
     outcome: Result<()>,
 }

@@ -1,18 +1,21 @@
-//! Values that change with the number of environment steps.
+//! Settings that change with the number of environment steps.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
 
-use crate::{LearnerError, Result};
+use rekindle_core::ConfigError;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// A constant, or points `(step, value)` with straight lines between them; RLlib's `Scheduler`.
+/// A constant, or points `(step, value)` with linear interpolation between them; RLlib's `Scheduler`.
 ///
-/// After the last point the last value stays. In JSON: `0.1` or `[[0, 1.0], [10000, 0.05]]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The last value holds after the last point. In JSON: `0.1` or `[[0, 1.0], [10000, 0.05]]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Schedule {
-    /// The same value always.
+    /// The same value at every step.
     Constant(f64),
-    /// Points in order of the step; the first step is 0.
+    /// Points in the order of their steps, of which the first is 0.
     Piecewise(Vec<(u64, f64)>),
 }
 
@@ -28,8 +31,36 @@ impl<const N: usize> From<[(u64, f64); N]> for Schedule {
     }
 }
 
-impl std::fmt::Display for Schedule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// Written out, because the message of a derived implementation names no form that is expected.
+impl<'de> Deserialize<'de> for Schedule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl<'de> Visitor<'de> for Form {
+            type Value = Schedule;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number or a list of points `[step, value]`")
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Schedule, E> {
+                Ok(Schedule::Constant(value))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Schedule, E> {
+                Ok(Schedule::Constant(value as f64))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Schedule, E> {
+                Ok(Schedule::Constant(value as f64))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, points: A) -> Result<Schedule, A::Error> {
+                Deserialize::deserialize(SeqAccessDeserializer::new(points))
+                    .map(Schedule::Piecewise)
+            }
+        }
+        deserializer.deserialize_any(Form)
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Constant(value) => write!(f, "{value}"),
             Self::Piecewise(points) => write!(f, "{points:?}"),
@@ -38,7 +69,7 @@ impl std::fmt::Display for Schedule {
 }
 
 impl Schedule {
-    /// The value after `step` environment steps.
+    /// Returns the value after `step` environment steps.
     pub fn value(&self, step: u64) -> f64 {
         match self {
             Self::Constant(value) => *value,
@@ -46,19 +77,19 @@ impl Schedule {
         }
     }
 
-    /// Checks the points; `field` names the setting. Rates and weights are never negative.
+    /// Checks the points; `field` names the setting. Rates and weights are never negative, and at
+    /// most 1e18: their products with finite gradients stay finite in single precision.
     ///
     /// # Errors
-    /// [`LearnerError::InvalidConfig`] for fewer than two points, a first step other than 0, steps
-    /// out of order, or a value that is negative or not finite.
-    pub fn validate(&self, field: &'static str) -> Result<()> {
-        let is_bad = |value: &f64| !(value.is_finite() && *value >= 0.0);
-        let refuse = |constraint: &str| {
-            let (value, constraint) = (self.to_string(), constraint.into());
-            Err(LearnerError::InvalidConfig { field, value, constraint })
-        };
+    /// [`ConfigError`] for fewer than two points, a first step other than 0, steps out of order, or
+    /// a value out of range.
+    pub fn validate(&self, field: &'static str) -> Result<(), ConfigError> {
+        let is_bad = |value: &f64| !(0.0..=LARGEST).contains(value);
+        let refuse = |constraint: &'static str| Err(ConfigError::new(field, self, constraint));
         match self {
-            Self::Constant(value) if is_bad(value) => refuse("it must be finite and not negative"),
+            Self::Constant(value) if is_bad(value) => {
+                refuse("it must be finite, not negative, and at most 1e18")
+            }
             Self::Constant(_) => Ok(()),
             Self::Piecewise(points) if points.len() < 2 => {
                 refuse("a schedule needs at least two points; give a number for a constant")
@@ -70,12 +101,15 @@ impl Schedule {
                 refuse("the steps of a schedule must increase")
             }
             Self::Piecewise(points) if points.iter().any(|(_, value)| is_bad(value)) => {
-                refuse("the values of a schedule must be finite and not negative")
+                refuse("the values of a schedule must be finite, not negative, and at most 1e18")
             }
             Self::Piecewise(_) => Ok(()),
         }
     }
 }
+
+/// The largest value.
+const LARGEST: f64 = 1e18;
 
 fn interpolate(points: &[(u64, f64)], step: u64) -> f64 {
     for pair in points.windows(2) {
@@ -109,6 +143,8 @@ mod tests {
             (Schedule::Piecewise(vec![(0, 1.0), (0, 0.5)]), "must increase"),
             (Schedule::Constant(f64::NAN), "finite"),
             (Schedule::Constant(-0.1), "not negative"),
+            (Schedule::Constant(1e39), "at most 1e18"),
+            (Schedule::Piecewise(vec![(0, 1.0), (1, f64::INFINITY)]), "finite"),
         ] {
             let message = bad.validate("lr").unwrap_err().to_string();
             assert!(message.starts_with("`lr` is") && message.contains(reason), "{message}");
@@ -119,6 +155,18 @@ mod tests {
     fn schedules_read_as_a_number_or_as_points() {
         let read = |json| serde_json::from_str::<Schedule>(json).unwrap();
         assert_eq!(read("0.5"), Schedule::Constant(0.5));
+        assert_eq!(read("1"), Schedule::Constant(1.0));
         assert_eq!(read("[[0, 1.0], [10, 0.0]]"), Schedule::from([(0, 1.0), (10, 0.0)]));
+    }
+
+    #[test]
+    fn what_is_no_schedule_is_refused_with_the_forms_that_are_expected() {
+        for json in ["\"fast\"", "{\"start\": 1}", "null", "true"] {
+            let message = serde_json::from_str::<Schedule>(json).unwrap_err().to_string();
+            let expected = "expected a number or a list of points `[step, value]`";
+            assert!(message.contains(expected), "{message}");
+        }
+        let message = serde_json::from_str::<Schedule>("[[0, \"a\"]]").unwrap_err().to_string();
+        assert!(message.contains("invalid type: string \"a\", expected f64"), "{message}");
     }
 }

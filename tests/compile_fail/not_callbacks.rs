@@ -1,6 +1,6 @@
 // Something that has no hooks in the place of callbacks.
 //
-// expect: `MyCallbacks` is not callbacks
+// expect: `MyCallbacks` does not implement `Callbacks`
 // expect: implement `Callbacks` for `MyCallbacks`: every hook has a default
 
 use rekindle::prelude::*;

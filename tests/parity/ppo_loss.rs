@@ -28,14 +28,13 @@ pub(crate) fn loss(module: &AnyRLModule, recorded: &Recorded) -> Loss {
 /// Returns the loss of any batch with the settings of the recording scripts.
 pub(crate) fn loss_of(module: &AnyRLModule, batch: &Batch) -> Loss {
     let device = cpu().autodiff();
-    let mut objective = PpoObjective::new(PpoTraining {
-        clip_param: 0.2,
-        vf_clip_param: 10.0,
-        vf_loss_coeff: 0.5,
-        entropy_coeff: Schedule::Constant(0.01),
-        kl_coeff: 0.2,
-        ..PpoTraining::default()
-    });
+    let settings = PpoTraining::default()
+        .clip_param(0.2)
+        .vf_clip_param(10.0)
+        .vf_loss_coeff(0.5)
+        .entropy_coeff(0.01)
+        .kl_coeff(0.2);
+    let mut objective = PpoObjective::new(settings);
     let config = LearnerConfig::default();
     let cx = UpdateContext {
         module_id: DEFAULT_MODULE_ID,

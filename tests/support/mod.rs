@@ -68,7 +68,7 @@ impl Objective for Cloning {
         "cloning"
     }
 
-    fn required_roles(&self) -> Vec<Role> {
+    fn required_roles(&self, _: &str) -> Vec<Role> {
         self.roles.clone()
     }
 

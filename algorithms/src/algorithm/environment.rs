@@ -1,4 +1,4 @@
-//! Changing the environments of an algorithm at work.
+//! Changing the environments of a running algorithm.
 
 use rekindle_env::EnvConfig;
 use serde_json::Value;
@@ -12,14 +12,14 @@ impl Algorithm {
         &self.settings.runner.env_config
     }
 
-    /// Goes on in environments with other settings: the way to a curriculum.
+    /// Switches to new environment settings, for example in a curriculum.
     ///
-    /// All environments are made anew and begin new episodes; those of evaluation too, unless it has
-    /// settings of its own. Checkpoints record the settings, and restore them. Without a difference
-    /// nothing happens.
+    /// All environments are recreated and begin new episodes, including those of evaluation unless
+    /// it has settings of its own. Checkpoints record the settings. Equal settings change nothing.
     ///
     /// # Errors
-    /// If the environment refuses the settings, or its spaces change with them. Nothing changes then.
+    /// If the environment refuses the settings, or its spaces change with them. The algorithm is then
+    /// unchanged.
     pub fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
         if env_config == self.env_config() {
             return Ok(());

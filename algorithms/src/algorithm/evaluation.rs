@@ -1,4 +1,4 @@
-//! Evaluation during training: after an iteration, or beside it.
+//! Evaluation during training: after an iteration, or in parallel with it.
 
 use std::panic::resume_unwind;
 use std::time::Instant;
@@ -7,13 +7,14 @@ use rekindle_core::rng::{Purpose, stream};
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::{
     EnvRunnerConfig, EnvRunnerGroup, FaultToleranceConfig, MultiAgentConfig, PolicyMapping,
-    SampleOptions,
+    RunnerError, SampleOptions,
 };
 
 use super::Algorithm;
+use crate::spaces::check_kind;
 use crate::{AlgorithmError, DurationUnit, Evaluation, EvaluationConfig, Result};
 
-/// An evaluation that has been played and is not reported yet.
+/// An evaluation that is complete and not yet reported.
 pub(super) struct Played {
     runners: EnvRunnerGroup,
     outcome: Result<Evaluation>,
@@ -21,11 +22,14 @@ pub(super) struct Played {
 }
 
 impl Algorithm {
-    /// Evaluates the weights as they are, on environments of its own and with the connectors'
-    /// statistics as training left them: plays `evaluation_duration`, or calls the custom function.
+    /// Evaluates the current weights: plays `evaluation_duration`, or calls the custom function.
+    ///
+    /// Evaluation has environments of its own, and takes the statistics of the connectors from
+    /// training.
     ///
     /// # Errors
-    /// If an environment, connector, forward pass, the custom function or a callback fails.
+    /// [`AlgorithmError::EvaluationTimeout`] after `evaluation_sample_timeout_s`; otherwise if an
+    /// environment, connector, forward pass, the custom function or a callback fails.
     pub fn evaluate(&mut self) -> Result<Evaluation> {
         let started = Instant::now();
         let mut runners = self.begin_evaluation()?;
@@ -41,7 +45,7 @@ impl Algorithm {
         self.end_evaluation(Played { runners, outcome, started })
     }
 
-    /// Collects and learns while the weights of before are evaluated on a thread of their own.
+    /// Collects and learns while another thread evaluates the weights from before.
     pub(super) fn train_and_evaluate(&mut self) -> Result<Played> {
         let started = Instant::now();
         let mut runners = self.begin_evaluation()?;
@@ -61,7 +65,7 @@ impl Algorithm {
         }
     }
 
-    /// The evaluation runners, with the weights and connectors of now.
+    /// The evaluation runners, with the current weights and connectors.
     fn begin_evaluation(&mut self) -> Result<EnvRunnerGroup> {
         let callbacks = self.callbacks.clone();
         callbacks.tell("on_evaluate_start", |c| c.on_evaluate_start(self))?;
@@ -80,10 +84,21 @@ impl Algorithm {
         let Played { mut runners, outcome, started } = played;
         let reports = runners.take_metrics();
         let recreated = runners.take_recreated();
-        self.eval_env_runners = Some(runners);
+        // After a time-out, runners may still be in episodes that never end.
+        let is_late = matches!(outcome, Err(AlgorithmError::EvaluationTimeout { .. }));
+        self.eval_env_runners = (!is_late).then_some(runners);
         self.tell_recreated(&recreated, true)?;
         let mut evaluation = outcome?;
         self.eval_metrics.aggregate("env_runners", reports)?;
+        let settings = &self.settings.evaluation;
+        let is_custom = settings.custom_evaluation_function.get().is_some();
+        if evaluation.returns.is_empty() && !is_custom {
+            tracing::warn!(
+                steps = settings.evaluation_duration,
+                "no episode ended in the evaluation, so it has no mean return; raise \
+                 `evaluation_duration`, or count episodes"
+            );
+        }
         let measured = std::mem::replace(&mut evaluation.metrics, self.eval_metrics.reduce());
         evaluation.metrics.extend(measured);
         self.metrics.log_time("timers/evaluation_iteration", started.elapsed())?;
@@ -92,12 +107,12 @@ impl Algorithm {
         Ok(evaluation)
     }
 
-    /// Runners on environments and seeds of their own, whose connectors do not learn.
+    /// Runners with environments and seeds of their own, whose connectors do not learn.
     pub(super) fn new_eval_env_runners(&self) -> Result<EnvRunnerGroup> {
         self.eval_env_runners_of(self.settings.runner.multi_agent.as_ref())
     }
 
-    /// The same for other policies than there are now.
+    /// Such runners for other policies than the present ones.
     pub(super) fn eval_env_runners_of(
         &self,
         multi_agent: Option<&MultiAgentConfig>,
@@ -118,24 +133,26 @@ impl Algorithm {
             clip_actions: overrides.clip_actions.unwrap_or(training.clip_actions),
             update_connectors: false,
             multi_agent: multi_agent.map(|m| with_mapping(m, overrides.policy_mapping)),
-            // An evaluation reports all that it played, and nothing of the last one.
+            // An evaluation reports all of its episodes, and none of the previous evaluation.
             metrics_num_episodes_for_smoothing: None,
             in_evaluation: true,
-            // Episodes of older weights would be counted for those that are evaluated.
+            // The time-out of training is not that of evaluation, which does not wait for episodes
+            // that were played with older weights.
             fault_tolerance: FaultToleranceConfig {
-                sample_timeout_s: None,
+                sample_timeout_s: evaluation.evaluation_sample_timeout_s,
                 ..training.fault_tolerance.clone()
             },
             ..training
         };
         let threads = overrides.num_threads.unwrap_or(settings.num_threads);
         let runners = evaluation.evaluation_num_env_runners;
+        check_kind(&config)?;
         let group = EnvRunnerGroup::new(&config, runners, threads, &self.runner_device)?;
         self.check_eval_spaces(&group, multi_agent)?;
         Ok(group)
     }
 
-    /// Modules see in evaluation what they see in training.
+    /// Checks that modules have the same spaces in evaluation as in training.
     fn check_eval_spaces(
         &self,
         group: &EnvRunnerGroup,
@@ -159,7 +176,7 @@ impl Algorithm {
         Ok(())
     }
 
-    /// Tells callbacks of runners that were replaced.
+    /// Calls the hooks for runners that were recreated.
     pub(super) fn tell_recreated(&mut self, indices: &[usize], is_evaluation: bool) -> Result<()> {
         if indices.is_empty() {
             return Ok(());
@@ -171,7 +188,7 @@ impl Algorithm {
     }
 }
 
-/// Plays what the configuration asks for.
+/// Plays `evaluation_duration`.
 fn play(runners: &mut EnvRunnerGroup, config: &EvaluationConfig) -> Result<Evaluation> {
     let options = SampleOptions {
         explore: config.evaluation_config.explore,
@@ -179,18 +196,34 @@ fn play(runners: &mut EnvRunnerGroup, config: &EvaluationConfig) -> Result<Evalu
         ..SampleOptions::default()
     };
     let duration = config.evaluation_duration;
-    let experience = match config.evaluation_duration_unit {
-        DurationUnit::Episodes => runners.sample_episodes(duration, options)?,
-        DurationUnit::Timesteps => runners.sample_timesteps(duration, options)?,
+    let (experience, unit) = match config.evaluation_duration_unit {
+        DurationUnit::Episodes => (runners.sample_episodes(duration, options), "episodes"),
+        DurationUnit::Timesteps => {
+            (runners.sample_timesteps(duration, options), "environment steps")
+        }
     };
-    Ok(Evaluation::of(&experience))
+    let Some(seconds) = config.evaluation_sample_timeout_s else {
+        return Ok(Evaluation::of(&experience?));
+    };
+    let played = match &experience {
+        Ok(experience) if config.evaluation_duration_unit == DurationUnit::Episodes => {
+            experience.episodes.len()
+        }
+        Ok(experience) => experience.env_steps,
+        Err(RunnerError::NoHealthyRunner | RunnerError::AllLate { .. }) => 0,
+        Err(_) => duration,
+    };
+    if played < duration {
+        return Err(AlgorithmError::EvaluationTimeout { seconds, played, wanted: duration, unit });
+    }
+    Ok(Evaluation::of(&experience?))
 }
 
-/// The policies of training under another mapping.
+/// The policies of training with another mapping.
 fn with_mapping(training: &MultiAgentConfig, mapping: Option<PolicyMapping>) -> MultiAgentConfig {
     let Some(policy_mapping) = mapping else { return training.clone() };
-    // A function may map to any policy. Of the others the policies are known, and those that sit
-    // out need no spaces.
+    // A function may map to any policy. Other mappings name their policies, and those that do not
+    // play need no spaces.
     let policies = match policy_mapping {
         PolicyMapping::Function(_) => training.policies.clone(),
         _ => Vec::new(),

@@ -1,4 +1,4 @@
-//! Changing the module of an algorithm at work.
+//! Changing the modules of a running algorithm.
 
 use std::collections::BTreeSet;
 
@@ -9,18 +9,18 @@ use rekindle_rl_module::AnyRLModule;
 use serde_json::{Map, Value};
 
 use super::Algorithm;
+use crate::spaces::check_spaces;
 use crate::{AlgorithmError, Result};
 
 impl Algorithm {
-    /// Goes on with another module, of any type and size, in the place of `id`.
+    /// Replaces module `id` with one of any type or size.
     ///
-    /// It begins with a fresh optimizer, the runners act with it at once, and checkpoints describe
-    /// it from now on.
+    /// The new module starts with a fresh optimizer. The runners act with it at once, and checkpoints
+    /// record its spec.
     ///
     /// # Errors
-    /// If there is no such module, the new one is for other spaces
-    /// ([`AlgorithmError::OtherSpace`]), or it lacks a role that the algorithm needs. Nothing
-    /// changes then.
+    /// If there is no such module, the new one has other spaces ([`AlgorithmError::OtherSpace`]), or
+    /// it does not fit the algorithm. The algorithm is then unchanged.
     pub fn replace_module(&mut self, id: &str, module: AnyRLModule) -> Result<()> {
         let (old, new) = (self.module(id)?.spec(), module.spec());
         for (field, expected, found) in [
@@ -35,6 +35,8 @@ impl Algorithm {
             }
         }
         let spec = serde_json::to_value(new).map_err(AlgorithmError::ConfigFormat)?;
+        // The runners will ask for it: an error must come before anything changes.
+        module.initial_state()?;
         self.learner.add_module(id, module, true)?;
         if self.settings.runner.multi_agent.is_some() {
             self.record_spec(id, Some(spec));
@@ -45,14 +47,14 @@ impl Algorithm {
         self.publish_weights()
     }
 
-    /// Adds a module to a multi-agent algorithm while it trains; RLlib's `add_module`.
+    /// Adds a module to a multi-agent algorithm during training; RLlib's `add_module`.
     ///
-    /// Agents play with it from the episodes on that begin after this, if `policy_mapping` (or the
-    /// mapping as it is) says so. The module learns, unless `policies_to_train` says which do.
+    /// Agents play with it in episodes that begin afterwards, as `policy_mapping` says (`None` keeps
+    /// the present mapping). The module learns, unless `policies_to_train` is given and leaves it out.
     ///
     /// # Errors
-    /// If the id is taken, the algorithm has one agent, the module lacks a role, or the mapping does
-    /// not fit the modules. Nothing changes then.
+    /// If the id is taken, the algorithm has one agent, the module does not fit the algorithm or the
+    /// spaces of its agents, or the mapping does not fit the modules. The algorithm is then unchanged.
     pub fn add_module(
         &mut self,
         id: &str,
@@ -72,12 +74,19 @@ impl Algorithm {
         let trained_before = self.learner.policies_to_train().cloned();
         let learns = policies_to_train.as_ref().is_none_or(|ids| ids.contains(id));
         if !learns {
-            // Of a module that does not learn, no role is asked.
+            // Roles are not asked of a module that does not learn.
             self.learner.set_policies_to_train(policies_to_train.clone())?;
         }
         let mut changed = self.learner.add_module(id, module, false).map_err(Into::into);
         if changed.is_ok() {
+            let before = self.multi_agent()?;
             changed = self.set_multi_agent(multi_agent).and_then(|()| {
+                let modules = self.learner.module();
+                if let Err(error) = check_spaces(&self.settings.runner, &self.env_runners, modules)
+                {
+                    self.set_multi_agent(before)?;
+                    return Err(error);
+                }
                 let ids = policies_to_train.filter(|_| learns);
                 Ok(ids.map_or(Ok(()), |ids| self.learner.set_policies_to_train(Some(ids)))?)
             });
@@ -93,13 +102,14 @@ impl Algorithm {
         self.publish_weights()
     }
 
-    /// Takes a module out of a multi-agent algorithm; RLlib's `remove_module`.
+    /// Removes a module from a multi-agent algorithm and returns it; RLlib's `remove_module`.
     ///
-    /// All environments begin new episodes: agents that played with it play with another module
-    /// then, which `policy_mapping` (or the mapping as it is) must say.
+    /// All environments begin new episodes. Agents that played with the module then play with the one
+    /// that `policy_mapping` names (`None` keeps the present mapping).
     ///
     /// # Errors
-    /// If there is no such module, or agents are still mapped to it. Nothing changes then.
+    /// If there is no such module, or agents are still mapped to it. The algorithm is then unchanged,
+    /// and episodes continue.
     pub fn remove_module(
         &mut self,
         id: &str,
@@ -111,49 +121,59 @@ impl Algorithm {
         if let Some(mapping) = policy_mapping {
             multi_agent.policy_mapping = mapping;
         }
+        // Refused before episodes are dropped. Runners then keep the module for agents that still play
+        // with it, until the second call.
+        self.set_multi_agent(multi_agent.clone())?;
         self.env_runners.reset_episodes()?;
-        self.set_multi_agent(multi_agent)?;
+        self.env_runners.set_multi_agent(&multi_agent)?;
         let module = self.learner.remove_module(id)?;
         self.record_spec(id, None);
         self.publish_weights()?;
         Ok(module)
     }
 
-    /// Changes which module each agent plays with, from the next episodes on, and which modules
-    /// learn.
+    /// Changes which module each agent plays with in episodes that begin afterwards.
     ///
     /// # Errors
-    /// If the algorithm has one agent, or the mapping does not fit the modules.
+    /// If the algorithm has one agent, or the mapping does not fit the modules. The algorithm is then
+    /// unchanged.
     pub fn set_policy_mapping(&mut self, policy_mapping: PolicyMapping) -> Result<()> {
         let multi_agent = MultiAgentConfig { policy_mapping, ..self.multi_agent()? };
         self.set_multi_agent(multi_agent)?;
         self.publish_weights()
     }
 
-    /// Chooses the modules that learn, `None` for all.
+    /// Sets the modules that learn; `None` for all.
     ///
     /// # Errors
-    /// If there is no module of an id.
+    /// If an id names no module, or a module that is to learn does not fit the algorithm.
     pub fn set_policies_to_train(&mut self, ids: Option<BTreeSet<ModuleId>>) -> Result<()> {
         Ok(self.learner.set_policies_to_train(ids)?)
     }
 
-    /// The policies as they are, all of them by name.
+    /// The present policies, with all ids: those that play, and those in reserve.
     fn multi_agent(&self) -> Result<MultiAgentConfig> {
         let Some(multi_agent) = &self.settings.runner.multi_agent else {
             return Err(RunnerError::SingleAgent(self.settings.runner.env.clone()).into());
         };
-        let policies = self.env_runners.module_spaces().into_keys().collect();
+        let mut policies: BTreeSet<_> = self.env_runners.module_spaces().into_keys().collect();
+        policies.extend(multi_agent.policies.iter().cloned());
+        let policies = policies.into_iter().collect();
         Ok(MultiAgentConfig { policies, ..multi_agent.clone() })
     }
 
     fn set_multi_agent(&mut self, multi_agent: MultiAgentConfig) -> Result<()> {
-        // Evaluation has a mapping of its own, perhaps, and refuses what does not go with it.
+        // Evaluation may have a mapping of its own, which these policies must fit.
         let evaluates = self.eval_env_runners.is_some();
         let eval_env_runners =
             evaluates.then(|| self.eval_env_runners_of(Some(&multi_agent))).transpose()?;
         self.env_runners.set_multi_agent(&multi_agent)?;
         self.eval_env_runners = eval_env_runners;
+        self.record_policies(multi_agent)
+    }
+
+    /// Records the policies in the settings and in the saved configuration.
+    pub(super) fn record_policies(&mut self, multi_agent: MultiAgentConfig) -> Result<()> {
         if let Some(section) = self.config.get_mut("multi_agent").and_then(Value::as_object_mut) {
             for (field, value) in [
                 ("policies", serde_json::to_value(&multi_agent.policies)),
@@ -166,7 +186,7 @@ impl Algorithm {
         Ok(())
     }
 
-    /// Takes down how a module is built, or that it is gone, for checkpoints.
+    /// Records a module's spec, or its removal, in the saved configuration.
     fn record_spec(&mut self, id: &str, spec: Option<Value>) {
         let Some(section) = self.config.get_mut("multi_agent") else { return };
         let specs = &mut section["rl_module_specs"];
@@ -180,8 +200,8 @@ impl Algorithm {
         };
     }
 
-    /// Replaces the parameters of a module that `weights` has a fitting value for, and reports the
-    /// others. The runners act with the result at once.
+    /// Loads those parameters of a module for which `weights` has a value of the same name and shape,
+    /// and reports the others. The runners act with the result at once.
     ///
     /// # Errors
     /// If there is no such module.

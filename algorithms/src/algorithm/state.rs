@@ -1,18 +1,19 @@
-//! The state of an algorithm, whole and in parts.
+//! Saving and restoring an algorithm, whole and in parts.
 
 use std::path::Path;
 
 use burn::prelude::Device;
 use rekindle_checkpoint::{self as checkpoint, Checkpointable, State};
+use rekindle_env_runner::EnvRunnerGroup;
 use rekindle_learner::LearnerError;
 use rekindle_metrics::MetricsState;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Algorithm;
-use crate::{AlgorithmConfig, AlgorithmError, Result, TrainingConfig};
+use super::{Algorithm, Settings};
+use crate::{AlgorithmConfig, AlgorithmError, MultiAgentSection, Result, TrainingConfig};
 
-/// The plain part; learner and runners are components.
+/// The plain data of the state. Learner and runners are components.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AlgorithmState {
@@ -58,15 +59,36 @@ impl Checkpointable for Algorithm {
         Ok(state)
     }
 
-    /// Training continues exactly where it was saved: weights, optimizers, connectors, random
+    /// Continues training exactly where it was saved: weights, optimizers, connectors, random
     /// streams, environments with their settings, and counters.
+    ///
+    /// # Errors
+    /// If the state is that of another algorithm or does not fit. The algorithm is then unchanged.
     fn set_state(&mut self, state: &State) -> Result<()> {
-        self.load_state(state)?;
+        // The state goes into new runners. The present ones come back if a part of it does not fit.
+        let learner = self.learner.get_state()?;
+        let (settings, config) = (self.settings.clone(), self.config.clone());
+        let new_runners = self.new_env_runners()?;
+        let runners = std::mem::replace(&mut self.env_runners, new_runners);
+        let eval_runners = self.eval_env_runners.take();
+        if let Err(error) = self.load_state(state) {
+            (self.settings, self.config) = (settings, config);
+            (self.env_runners, self.eval_env_runners) = (runners, eval_runners);
+            self.learner.set_state(&learner)?;
+            return Err(error);
+        }
         self.tell_checkpoint_loaded()
     }
 }
 
 impl Algorithm {
+    /// Runners of the present configuration, without modules.
+    fn new_env_runners(&self) -> Result<EnvRunnerGroup> {
+        let Settings { runner, num_env_runners, num_threads, .. } = &self.settings;
+        Ok(EnvRunnerGroup::new(runner, *num_env_runners, *num_threads, &self.runner_device)?)
+    }
+
+    /// Replaces the state, perhaps in part if it does not fit.
     fn load_state(&mut self, state: &State) -> Result<()> {
         let data = AlgorithmState::of(state)?;
         if data.algorithm != self.name {
@@ -77,6 +99,13 @@ impl Algorithm {
         let env_config = env_config.map(serde_json::from_value).transpose();
         if let Some(env_config) = env_config.map_err(AlgorithmError::ConfigFormat)? {
             self.set_env_config(&env_config)?;
+        }
+        // Runners restore their policies themselves; those of evaluation follow from these.
+        let saved = data.config.get("multi_agent").cloned().unwrap_or_default();
+        let saved: Option<MultiAgentSection> =
+            serde_json::from_value(saved).map_err(AlgorithmError::ConfigFormat)?;
+        if let Some(saved) = saved.filter(|_| self.settings.runner.multi_agent.is_some()) {
+            self.record_policies(saved.runner_config())?;
         }
         self.learner.set_state(state.component(LEARNER)?)?;
         self.env_runners.set_state(state.component(ENV_RUNNERS)?)?;
@@ -91,11 +120,12 @@ impl Algorithm {
             }
             None => None,
         };
+        self.publish_weights()?;
         self.iteration = data.iteration;
         self.env_steps = data.env_steps;
         self.metrics.set_state(data.metrics);
         self.eval_metrics.set_state(data.eval_metrics);
-        self.publish_weights()
+        Ok(())
     }
 
     fn tell_checkpoint_loaded(&mut self) -> Result<()> {
@@ -103,14 +133,12 @@ impl Algorithm {
         callbacks.tell("on_checkpoint_loaded", |c| c.on_checkpoint_loaded(self))
     }
 
-    /// Builds the algorithm that a checkpoint describes and continues where it was saved.
-    ///
-    /// All of it works on `device`, wherever it was before: devices are of a machine, and those of
-    /// the saved configuration may not be there. [`from_checkpoint_with`] sets others.
-    ///
-    /// [`from_checkpoint_with`]: Self::from_checkpoint_with
+    /// Builds the algorithm of a checkpoint and continues where it was saved.
     ///
     /// `T` is the training section of its configuration: `Algorithm::from_checkpoint::<PpoTraining>`.
+    ///
+    /// Learner and runners work on `device`, because devices of the saved configuration may be
+    /// missing on this machine. [`from_checkpoint_with`](Self::from_checkpoint_with) sets others.
     ///
     /// # Errors
     /// [`AlgorithmError::WrongAlgorithm`] for a checkpoint of another algorithm; otherwise if the
@@ -122,14 +150,16 @@ impl Algorithm {
         Self::from_checkpoint_with::<T>(path, device, |config| config)
     }
 
-    /// The same with a configuration that `adapt` has changed: given its callbacks again, which
-    /// checkpoints do not hold, evaluated otherwise, or on other devices for learner and runners.
+    /// Builds the algorithm of a checkpoint with a configuration changed by `adapt`, and continues
+    /// where it was saved.
     ///
-    /// What the saved state depends on must stay: modules, connectors, numbers of runners and
-    /// environments. Other settings of the environment begin with new episodes.
+    /// For example, `adapt` adds callbacks, which checkpoints do not hold, changes the evaluation, or
+    /// sets devices. Settings that the saved state depends on must stay: modules, connectors, and the
+    /// numbers of runners and environments. With other settings of the environment, new episodes
+    /// begin.
     ///
     /// # Errors
-    /// As [`from_checkpoint`](Self::from_checkpoint), or if the configuration is refused.
+    /// As [`from_checkpoint`](Self::from_checkpoint), or if the configuration is invalid.
     pub fn from_checkpoint_with<T: TrainingConfig>(
         path: impl AsRef<Path>,
         device: &Device,
@@ -146,7 +176,7 @@ impl Algorithm {
         (saved.learners.device, saved.env_runners.device) = (None, None);
         let config = adapt(saved.clone());
         if config.evaluation != saved.evaluation {
-            // Other runners than those that were saved.
+            // The runners differ from those that were saved.
             state.components.remove(EVAL_ENV_RUNNERS);
         }
         let mut algorithm = config.build(device)?;
@@ -160,18 +190,23 @@ impl Algorithm {
     ///
     /// `component` is `"learner"`, `"env_runners"`, `"learner/rl_module"`,
     /// `"learner/rl_module/<module_id>"`, `"learner/optimizer"` or
-    /// `"learner/optimizer/<module_id>"`; `path` is a checkpoint of such a component, saved on its
-    /// own or a directory inside a larger checkpoint. A module may have been saved under another
+    /// `"learner/optimizer/<module_id>"`. `path` is a checkpoint of such a component: saved on its
+    /// own, or a directory inside a larger checkpoint. A module may have been saved under another
     /// id. The runners act with restored weights at once.
     ///
     /// # Errors
     /// [`AlgorithmError::UnknownComponent`]; otherwise if the checkpoint is damaged or does not fit.
-    /// Nothing changes then.
+    /// The algorithm is then unchanged.
     pub fn restore_component(&mut self, path: impl AsRef<Path>, component: &str) -> Result<()> {
         match component.split_once('/') {
             None if component == LEARNER => self.learner.restore_from_path(path)?,
             None if component == ENV_RUNNERS => {
-                return Ok(self.env_runners.restore_from_path(path)?);
+                let mut runners = self.new_env_runners()?;
+                runners.restore_from_path(path)?;
+                let modules = self.learner.module().without_learner_only();
+                runners.set_modules(&modules, self.learner.weights_seq_no())?;
+                self.env_runners = runners;
+                return Ok(());
             }
             Some((LEARNER, part)) => match self.learner.restore_component(path, part) {
                 Err(LearnerError::UnknownComponent(_)) => {

@@ -1,4 +1,4 @@
-//! What runners, modules and learners are built from, as a configuration says.
+//! The settings of runners, modules and learners that follow from a configuration.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         }
     }
 
-    /// The connectors asked for, and at their end the one that a module with
+    /// The connectors of the configuration, followed by the one that a module with
     /// `lstm_use_prev_action` or `lstm_use_prev_reward` reads from.
     fn env_to_module(&self) -> Vec<ConnectorConfig> {
         let mut connectors = self.env_runners.env_to_module_connector.clone();
@@ -52,11 +52,15 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         connectors
     }
 
-    /// The specs of all modules, completed from the environment and this configuration.
+    /// The specs of all modules. Settings that they leave open come from the environment and from
+    /// this configuration.
+    ///
+    /// # Errors
+    /// [`AlgorithmError::NoSpaces`] for a module in reserve whose spaces are unknown.
     pub(crate) fn multi_rl_module_spec(
         &self,
         spaces: BTreeMap<ModuleId, (Space, Space)>,
-    ) -> MultiRLModuleSpec {
+    ) -> Result<MultiRLModuleSpec> {
         let multi_agent = self.multi_agent.clone().unwrap_or_default();
         let mut specs = multi_agent.rl_module_specs.unwrap_or_default();
         for spec in specs.rl_module_specs.values_mut() {
@@ -73,14 +77,21 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
                 *spec = spec.clone().action_space(actions);
             }
         }
-        specs
+        let has_spaces = |spec: &RLModuleSpec| {
+            spec.get_observation_space().is_some() && spec.get_action_space().is_some()
+        };
+        let mut reserve = multi_agent.policies.iter();
+        match reserve.find(|id| !specs.rl_module_specs.get(*id).is_some_and(has_spaces)) {
+            Some(id) => Err(AlgorithmError::NoSpaces { id: id.clone() }),
+            None => Ok(specs),
+        }
     }
 
-    /// The training settings of modules for which some differ.
+    /// The training settings of the modules that override some.
     ///
     /// # Errors
     /// [`AlgorithmError::ModuleOverrides`] for unknown fields, for values out of range, and for
-    /// fields that only all modules together can have.
+    /// fields that all modules have in common.
     pub(crate) fn training_of_modules(&self) -> Result<BTreeMap<ModuleId, T>> {
         let Some(multi_agent) = &self.multi_agent else { return Ok(BTreeMap::new()) };
         let overrides = multi_agent.algorithm_config_overrides_per_module.iter();
@@ -99,12 +110,13 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             all.extend(fields.clone());
         }
         let training: T = serde_json::from_value(all).map_err(|e| refuse(e.to_string()))?;
-        training.validate().map_err(|error| refuse(error.to_string()))?;
+        let valid = training.validate().and_then(|()| training.check_sampling(&self.env_runners));
+        valid.map_err(|error| refuse(error.to_string()))?;
         Ok(training)
     }
 
-    /// This configuration as a checkpoint records it: the weights are part of that, so modules do
-    /// not look for the files that they once came from.
+    /// This configuration as a checkpoint records it: without the files that modules took their
+    /// first weights from, because the checkpoint holds the weights.
     pub(crate) fn recorded(&self) -> Result<Value> {
         let mut config = self.clone();
         config.rl_module_spec = config.rl_module_spec.map(|spec| spec.built());
@@ -114,7 +126,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         serde_json::to_value(&config).map_err(AlgorithmError::ConfigFormat)
     }
 
-    /// The spec of a module of which nothing else is said, without spaces.
+    /// The spec used when a module has none of its own. Its spaces are left unset.
     fn module_spec(&self) -> RLModuleSpec {
         self.complete(self.rl_module_spec.clone().unwrap_or_default())
     }

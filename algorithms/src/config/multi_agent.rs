@@ -1,29 +1,51 @@
 //! The policies of a multi-agent environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_core::ModuleId;
+use rekindle_core::{ConfigError, ModuleId, settings};
+use rekindle_env::did_you_mean;
 use rekindle_env_runner::{MultiAgentConfig, PolicyMapping};
-use rekindle_rl_module::MultiRLModuleSpec;
+use rekindle_rl_module::{MultiRLModuleSpec, RLModuleSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{AlgorithmError, Result};
+/// The steps that `train_batch_size` counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CountStepsBy {
+    /// Steps of the environment, in which several agents may act.
+    #[default]
+    EnvSteps,
+    /// Steps of agents: the rows that modules learn from.
+    AgentSteps,
+}
 
-/// Which modules there are, who plays with them, and which of them learn.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MultiAgentSection {
-    /// The ids of the modules; empty for those that the mapping names.
-    pub policies: Vec<ModuleId>,
-    /// Which module each agent plays with; all with the default module if nothing is set.
-    pub policy_mapping: PolicyMapping,
-    /// The modules that learn; `None` for all.
-    pub policies_to_train: Option<Vec<ModuleId>>,
-    /// How modules are built, by id; what is left out is built as one module would be.
-    pub rl_module_specs: Option<MultiRLModuleSpec>,
-    /// Training settings that differ for a module.
-    pub algorithm_config_overrides_per_module: BTreeMap<ModuleId, Map<String, Value>>,
+impl CountStepsBy {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+settings! {
+    /// The modules of a multi-agent environment: which agents play with them, and which of them
+    /// learn.
+    pub struct MultiAgentSection {
+        /// Ids of the modules; empty for those that the mapping names.
+        field policies: Vec<ModuleId> = Vec::new();
+        /// Which module each agent plays with. By default all play with the default module.
+        set policy_mapping: PolicyMapping = PolicyMapping::default();
+        /// Ids of the modules that learn; `None` for all. The others keep their weights.
+        field policies_to_train: Option<Vec<ModuleId>> = None;
+        /// Specs of modules by id. A module without one is built as a single module would be. A
+        /// module that no agent plays with needs one with spaces if agents differ in theirs.
+        into rl_module_specs: Option<MultiRLModuleSpec> = None;
+        /// Training settings that differ for a module.
+        field algorithm_config_overrides_per_module: BTreeMap<ModuleId, Map<String, Value>> =
+            BTreeMap::new();
+        /// Unit of `train_batch_size`.
+        #[serde(skip_serializing_if = "CountStepsBy::is_default")]
+        set count_steps_by: CountStepsBy = CountStepsBy::EnvSteps;
+    }
 }
 
 impl MultiAgentSection {
@@ -34,27 +56,13 @@ impl MultiAgentSection {
         self
     }
 
-    /// Sets which module each agent plays with.
-    #[must_use]
-    pub fn policy_mapping(mut self, mapping: PolicyMapping) -> Self {
-        self.policy_mapping = mapping;
-        self
-    }
-
-    /// Sets the modules that learn; the others keep their weights.
+    /// Sets the ids of the modules that learn. The others keep their weights.
     #[must_use]
     pub fn policies_to_train<I: Into<ModuleId>>(
         mut self,
         ids: impl IntoIterator<Item = I>,
     ) -> Self {
         self.policies_to_train = Some(ids.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Sets how modules are built.
-    #[must_use]
-    pub fn rl_module_specs(mut self, specs: MultiRLModuleSpec) -> Self {
-        self.rl_module_specs = Some(specs);
         self
     }
 
@@ -71,38 +79,47 @@ impl MultiAgentSection {
         self
     }
 
-    pub(super) fn runner_config(&self) -> MultiAgentConfig {
+    pub(crate) fn runner_config(&self) -> MultiAgentConfig {
         MultiAgentConfig {
             policies: self.policies.clone(),
             policy_mapping: self.policy_mapping.clone(),
         }
     }
 
-    /// Every id that is named somewhere must be one of the policies, if those are listed.
-    pub(super) fn validate(&self) -> Result<()> {
-        let specs = self.rl_module_specs.iter().flat_map(|specs| specs.rl_module_specs.keys());
-        let learner_only = |id: &ModuleId| {
-            let specs = self.rl_module_specs.as_ref();
-            specs.and_then(|s| s.rl_module_specs.get(id)).is_some_and(|s| s.is_learner_only())
+    /// Checks the ids before environments are made, as far as the policies are listed.
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        match self.policies.is_empty() {
+            true => Ok(()),
+            false => self.check_ids(&self.policies.iter().cloned().collect()),
+        }
+    }
+
+    /// Checks that every id that a setting names is one of the modules: of those that agents play
+    /// with (`played`), or of those that only the learner has.
+    pub(crate) fn check_ids(&self, played: &BTreeSet<ModuleId>) -> Result<(), ConfigError> {
+        let specs = || self.rl_module_specs.iter().flat_map(|specs| &specs.rl_module_specs);
+        // A spec that says its spaces needs no agent: without a list of policies it is one of them.
+        let is_module = |spec: &RLModuleSpec| {
+            let has_spaces =
+                spec.get_observation_space().is_some() && spec.get_action_space().is_some();
+            spec.is_learner_only() || self.policies.is_empty() && has_spaces
         };
+        let mut known: Vec<ModuleId> = played.iter().cloned().collect();
+        known.extend(specs().filter(|(_, spec)| is_module(spec)).map(|(id, _)| id.clone()));
+        let overrides = self.algorithm_config_overrides_per_module.keys();
         let named = [
             ("policies_to_train", self.policies_to_train.iter().flatten().collect::<Vec<_>>()),
-            ("rl_module_specs", specs.collect()),
-            (
-                "algorithm_config_overrides_per_module",
-                self.algorithm_config_overrides_per_module.keys().collect(),
-            ),
+            ("rl_module_specs", specs().map(|(id, _)| id).collect()),
+            ("algorithm_config_overrides_per_module", overrides.collect()),
         ];
         for (field, ids) in named {
-            for id in ids {
-                let known = self.policies.contains(id) || learner_only(id);
-                if !self.policies.is_empty() && !known {
-                    return Err(AlgorithmError::InvalidConfig {
-                        field,
-                        value: format!("`{id}`"),
-                        constraint: format!("the policies are [{}]", self.policies.join(", ")),
-                    });
-                }
+            if let Some(id) = ids.into_iter().find(|id| !known.contains(id)) {
+                let value = format!("set for `{id}`");
+                let constraint = format!(
+                    "no agent plays with a module of that id; {}",
+                    did_you_mean(id, &known)
+                );
+                return Err(ConfigError::new(field, value, constraint));
             }
         }
         Ok(())

@@ -1,179 +1,135 @@
 //! The sections of a configuration that all algorithms share.
 
+use std::fmt;
+
 use rekindle_core::device::DeviceSpec;
+use rekindle_core::settings;
+use rekindle_core::settings::{at_least_one, if_set};
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::connectors::ConnectorConfig;
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{AlgorithmError, Result};
-
-pub(super) fn at_least_one(field: &'static str, value: usize) -> Result<()> {
-    if value > 0 {
-        return Ok(());
-    }
-    let constraint = "it must be at least 1".into();
-    Err(AlgorithmError::InvalidConfig { field, value: "0".into(), constraint })
-}
-
-/// Which environment, and what it receives.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EnvironmentConfig {
-    /// The id of a registered environment.
-    pub env: Option<String>,
-    /// Settings of the environment by name.
-    pub env_config: EnvConfig,
-    /// Whether the module acts in [−1, 1] and bounded continuous actions are scaled from there.
-    pub normalize_actions: bool,
-    /// Whether continuous actions are clipped to the bounds of their space.
-    pub clip_actions: bool,
-}
-
-impl Default for EnvironmentConfig {
-    fn default() -> Self {
-        Self {
-            env: None,
-            env_config: EnvConfig::new(),
-            normalize_actions: true,
-            clip_actions: false,
-        }
+settings! {
+    /// The environment, and the actions it receives.
+    pub struct EnvironmentConfig {
+        /// Id of a registered environment.
+        field env: Option<String> = None;
+        /// Settings of the environment by name, as its constructor takes them.
+        set env_config: EnvConfig = EnvConfig::new();
+        /// Whether the module acts in [−1, 1], from where bounded continuous actions are scaled to
+        /// their space.
+        set normalize_actions: bool = true;
+        /// Whether continuous actions are clipped to the bounds of their space.
+        set clip_actions: bool = false;
     }
 }
 
-/// How long the parts of episodes are that a runner returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+/// Length of the parts of episodes that a runner returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RolloutFragmentLength {
     /// `"auto"`: the batch size divided by the number of environments, rounded up.
-    Auto(Auto),
+    #[default]
+    Auto,
     /// Steps per environment.
     Steps(usize),
 }
 
-/// The word `"auto"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Auto {
-    /// Chosen from the other settings.
-    Auto,
+impl From<usize> for RolloutFragmentLength {
+    fn from(steps: usize) -> Self {
+        Self::Steps(steps)
+    }
 }
 
-/// Whether runners cut episodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BatchMode {
-    /// A batch is a number of steps; episodes go on in the next one.
-    #[default]
-    TruncateEpisodes,
-    /// A batch is whole episodes, at least as many steps as the batch size.
-    CompleteEpisodes,
-}
-
-/// How experience is collected.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EnvRunnersConfig {
-    /// Independent runners, each with environments and random streams of its own.
-    pub num_env_runners: usize,
-    /// Environments that a runner steps as one vector.
-    pub num_envs_per_env_runner: usize,
-    /// Runners that work at a time; `None` uses all cores. Changes speed only, not results.
-    pub num_threads: Option<usize>,
-    /// Steps per environment and sample.
-    pub rollout_fragment_length: RolloutFragmentLength,
-    /// Whether episodes are cut.
-    pub batch_mode: BatchMode,
-    /// Whether actions are sampled during training.
-    pub explore: bool,
-    /// Connectors between the environments and the module.
-    pub env_to_module_connector: Vec<ConnectorConfig>,
-    /// Connectors between the sampled actions and the environments.
-    pub module_to_env_connector: Vec<ConnectorConfig>,
-    /// Where modules act; `None` is the device that the algorithm is built on.
-    pub device: Option<DeviceSpec>,
-}
-
-impl Default for EnvRunnersConfig {
-    fn default() -> Self {
-        Self {
-            num_env_runners: 1,
-            num_envs_per_env_runner: 1,
-            num_threads: None,
-            rollout_fragment_length: RolloutFragmentLength::Auto(Auto::Auto),
-            batch_mode: BatchMode::TruncateEpisodes,
-            explore: true,
-            env_to_module_connector: Vec::new(),
-            module_to_env_connector: Vec::new(),
-            device: None,
+impl Serialize for RolloutFragmentLength {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Steps(steps) => serializer.serialize_u64(*steps as u64),
         }
     }
 }
 
+impl<'de> Deserialize<'de> for RolloutFragmentLength {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl Visitor<'_> for Form {
+            type Value = RolloutFragmentLength;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"auto\" or a number of steps")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                match text {
+                    "auto" => Ok(RolloutFragmentLength::Auto),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+            fn visit_u64<E: serde::de::Error>(self, steps: u64) -> Result<Self::Value, E> {
+                match usize::try_from(steps) {
+                    Ok(steps) => Ok(RolloutFragmentLength::Steps(steps)),
+                    Err(_) => Err(E::invalid_value(serde::de::Unexpected::Unsigned(steps), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Form)
+    }
+}
+
+/// Whether runners cut episodes off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchMode {
+    /// A batch has a number of steps. Episodes continue in the next one.
+    #[default]
+    TruncateEpisodes,
+    /// A batch has complete episodes, with at least as many steps as the batch size.
+    CompleteEpisodes,
+}
+
+settings! {
+    /// Collection of experience.
+    pub struct EnvRunnersConfig {
+        /// Number of independent runners, each with environments and random streams of its own.
+        set num_env_runners: usize = 1, at_least_one;
+        /// Environments that each runner steps as one vector.
+        set num_envs_per_env_runner: usize = 1, at_least_one;
+        /// Number of runners that work at the same time; `None` uses all cores. It changes the
+        /// speed, not the results.
+        into num_threads: Option<usize> = None, if_set(at_least_one);
+        /// Steps per environment and sample.
+        into rollout_fragment_length: RolloutFragmentLength = RolloutFragmentLength::Auto,
+            |field, length: &RolloutFragmentLength| match length {
+                RolloutFragmentLength::Auto => Ok(()),
+                RolloutFragmentLength::Steps(steps) => at_least_one(field, steps),
+            };
+        /// Whether runners cut episodes off.
+        set batch_mode: BatchMode = BatchMode::TruncateEpisodes;
+        /// Whether actions are sampled during training.
+        set explore: bool = true;
+        /// Connectors between the environments and the module.
+        field env_to_module_connector: Vec<ConnectorConfig> = Vec::new();
+        /// Connectors between the sampled actions and the environments.
+        field module_to_env_connector: Vec<ConnectorConfig> = Vec::new();
+        /// Device where modules act; `None` is the device that the algorithm is built on.
+        /// [`DeviceSpec::Cpu`] suits small modules while the learner has an accelerator.
+        into device: Option<DeviceSpec> = None;
+    }
+}
+
 impl EnvRunnersConfig {
-    /// Sets the number of runners.
-    #[must_use]
-    pub fn num_env_runners(mut self, n: usize) -> Self {
-        self.num_env_runners = n;
-        self
-    }
-
-    /// Sets the number of environments of each runner.
-    #[must_use]
-    pub fn num_envs_per_env_runner(mut self, n: usize) -> Self {
-        self.num_envs_per_env_runner = n;
-        self
-    }
-
-    /// Sets how many runners work at a time.
-    #[must_use]
-    pub fn num_threads(mut self, n: usize) -> Self {
-        self.num_threads = Some(n);
-        self
-    }
-
-    /// Sets the steps per environment and sample.
-    #[must_use]
-    pub fn rollout_fragment_length(mut self, steps: usize) -> Self {
-        self.rollout_fragment_length = RolloutFragmentLength::Steps(steps);
-        self
-    }
-
-    /// Sets whether episodes are cut.
-    #[must_use]
-    pub fn batch_mode(mut self, mode: BatchMode) -> Self {
-        self.batch_mode = mode;
-        self
-    }
-
-    /// Adds a connector between the sampled actions and the environments.
-    #[must_use]
-    pub fn module_to_env_connector(mut self, connector: ConnectorConfig) -> Self {
-        self.module_to_env_connector.push(connector);
-        self
-    }
-
-    /// Adds a connector between the environments and the module.
+    /// Appends a connector between the environments and the module.
     #[must_use]
     pub fn env_to_module_connector(mut self, connector: ConnectorConfig) -> Self {
         self.env_to_module_connector.push(connector);
         self
     }
 
-    /// Sets where modules act: [`DeviceSpec::Cpu`] while the learner has an accelerator.
+    /// Appends a connector between the sampled actions and the environments.
     #[must_use]
-    pub fn device(mut self, device: impl Into<Option<DeviceSpec>>) -> Self {
-        self.device = device.into();
+    pub fn module_to_env_connector(mut self, connector: ConnectorConfig) -> Self {
+        self.module_to_env_connector.push(connector);
         self
-    }
-
-    pub(super) fn validate(&self) -> Result<()> {
-        at_least_one("num_env_runners", self.num_env_runners)?;
-        at_least_one("num_envs_per_env_runner", self.num_envs_per_env_runner)?;
-        at_least_one("num_threads", self.num_threads.unwrap_or(1))?;
-        if let RolloutFragmentLength::Steps(steps) = self.rollout_fragment_length {
-            at_least_one("rollout_fragment_length", steps)?;
-        }
-        Ok(())
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -182,43 +138,49 @@ impl EnvRunnersConfig {
     }
 }
 
-/// How the learner works.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LearnersConfig {
-    /// Where modules learn; `None` is the device that the algorithm is built on.
-    pub device: Option<DeviceSpec>,
-}
-
-impl LearnersConfig {
-    /// Sets where modules learn: an accelerator while the runners act on the CPU.
-    #[must_use]
-    pub fn device(mut self, device: impl Into<Option<DeviceSpec>>) -> Self {
-        self.device = device.into();
-        self
+settings! {
+    /// The learner.
+    pub struct LearnersConfig {
+        /// Device where modules learn; `None` is the device that the algorithm is built on.
+        into device: Option<DeviceSpec> = None;
     }
 }
 
-/// Steps per environment that a runner collects for a batch of so many steps over `runners` runners
-/// of `envs` environments: the first runners do one more where it does not divide (RLlib's
+/// Steps per environment that a runner collects for a batch of `batch` steps over `runners` runners
+/// with `envs` environments each: one more for the first runners where it does not divide (RLlib's
 /// `get_rollout_fragment_length`).
 pub(crate) fn fragment_length(batch: usize, envs: usize, runners: usize, runner: usize) -> usize {
     let all = (envs * runners).max(1);
     batch / all + usize::from(runner * envs < batch % all)
 }
 
-/// Reproducibility.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DebuggingConfig {
-    /// Seeds environments, actions, parameters and minibatches; `None` draws a seed, which the
-    /// checkpoint records.
-    pub seed: Option<u64>,
+settings! {
+    /// Reproducibility.
+    pub struct DebuggingConfig {
+        /// Seed of environments, actions, parameters and minibatches; `None` draws a seed, which
+        /// checkpoints record.
+        into seed: Option<u64> = None;
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fragment_lengths_read_as_a_number_or_auto() {
+        let read = serde_json::from_str::<RolloutFragmentLength>;
+        for (json, value) in
+            [("\"auto\"", RolloutFragmentLength::Auto), ("7", RolloutFragmentLength::Steps(7))]
+        {
+            assert_eq!(read(json).unwrap(), value);
+            assert_eq!(serde_json::to_string(&value).unwrap(), json);
+        }
+        for json in ["\"sometimes\"", "-1", "1.5", "null", "[7]"] {
+            let message = read(json).unwrap_err().to_string();
+            assert!(message.contains("expected \"auto\" or a number of steps"), "{message}");
+        }
+    }
 
     #[test]
     fn a54_fragment_lengths_equal_rllibs() {

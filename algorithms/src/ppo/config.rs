@@ -1,185 +1,107 @@
-//! The settings that only PPO has.
+//! PPO's settings.
 
 use std::collections::BTreeMap;
 
-use rekindle_core::ModuleId;
+use rekindle_core::settings::{
+    at_least_one, between_0_and_1, finite_and_not_negative, if_set, positive,
+};
+use rekindle_core::{ConfigError, ModuleId, settings};
 use rekindle_learner::{GradClipBy, LearnerConfig, Objective, OptimizerConfig, Schedule};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::PpoObjective;
-use crate::{AlgorithmError, Result, TrainingConfig};
+use crate::config::{BatchMode, EnvRunnersConfig, TrainingConfig};
 
-/// PPO's settings; defaults are RLlib's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PpoTraining {
-    /// Learning rate, over environment steps.
-    pub lr: Schedule,
-    /// Discount per step.
-    pub gamma: f64,
-    /// λ of generalised advantage estimation: 0 trusts the value function, 1 the returns.
-    pub lambda_: f64,
-    /// Environment steps of an update.
-    pub train_batch_size: usize,
-    /// Passes over the batch.
-    pub num_epochs: usize,
-    /// Rows of a minibatch; `None` takes the whole batch at once.
-    pub minibatch_size: Option<usize>,
-    /// Whether each pass goes through the rows in a new random order.
-    pub shuffle_batch_per_epoch: bool,
-    /// Whether a value function serves as baseline. Without, advantages are returns, and the
-    /// module needs no value function.
-    pub use_critic: bool,
-    /// Whether advantages are generalised advantage estimates; otherwise returns minus values.
-    pub use_gae: bool,
-    /// Whether the divergence from the old policy is penalised.
-    pub use_kl_loss: bool,
-    /// Initial weight of that penalty; it adapts to `kl_target`.
-    pub kl_coeff: f64,
-    /// Divergence that the weight of the penalty adapts to.
-    pub kl_target: f64,
-    /// Weight of the value loss.
-    pub vf_loss_coeff: f64,
-    /// Weight of the entropy bonus, over environment steps.
-    pub entropy_coeff: Schedule,
-    /// The ratio of new to old probability counts up to 1 ± this.
-    pub clip_param: f64,
-    /// Bound on the squared error of the value function; infinity (`null` in JSON) for none. Scale
-    /// it with the squared scale of the returns.
-    #[serde(with = "infinite")]
-    pub vf_clip_param: f64,
-    /// Bound on gradients; `None` does not clip.
-    pub grad_clip: Option<f64>,
-    /// What `grad_clip` bounds.
-    pub grad_clip_by: GradClipBy,
-    /// The rule that turns gradients into steps.
-    pub optimizer: OptimizerConfig,
-}
-
-impl Default for PpoTraining {
-    fn default() -> Self {
-        Self {
-            lr: Schedule::Constant(5e-5),
-            gamma: 0.99,
-            lambda_: 1.0,
-            train_batch_size: 4000,
-            num_epochs: 30,
-            minibatch_size: Some(128),
-            shuffle_batch_per_epoch: true,
-            use_critic: true,
-            use_gae: true,
-            use_kl_loss: true,
-            kl_coeff: 0.2,
-            kl_target: 0.01,
-            vf_loss_coeff: 1.0,
-            entropy_coeff: Schedule::Constant(0.0),
-            clip_param: 0.3,
-            vf_clip_param: 10.0,
-            grad_clip: None,
-            grad_clip_by: GradClipBy::GlobalNorm,
-            optimizer: OptimizerConfig::default(),
-        }
-    }
-}
-
-/// Builder methods named after their fields.
-macro_rules! setters {
-    ($($doc:literal $field:ident: $ty:ty;)*) => {
-        $(#[doc = $doc]
-        #[must_use]
-        pub fn $field(mut self, $field: $ty) -> Self {
-            self.$field = $field.into();
-            self
-        })*
-    };
-}
-
-#[allow(clippy::useless_conversion, reason = "some setters convert, all share one macro")]
-impl PpoTraining {
-    setters! {
-        "Sets the learning rate: a number, or points over environment steps."
-        lr: impl Into<Schedule>;
-        "Sets the discount per step."
-        gamma: f64;
-        "Sets λ of generalised advantage estimation."
-        lambda_: f64;
-        "Sets the environment steps of an update."
-        train_batch_size: usize;
-        "Sets the passes over the batch."
-        num_epochs: usize;
-        "Sets the rows of a minibatch; `None` takes the whole batch at once."
-        minibatch_size: impl Into<Option<usize>>;
-        "Sets whether each pass goes through the rows in a new random order."
-        shuffle_batch_per_epoch: bool;
-        "Sets whether a value function serves as baseline."
-        use_critic: bool;
-        "Sets whether advantages are generalised advantage estimates."
-        use_gae: bool;
-        "Sets whether the divergence from the old policy is penalised."
-        use_kl_loss: bool;
-        "Sets the initial weight of that penalty."
-        kl_coeff: f64;
-        "Sets the divergence that the weight adapts to."
-        kl_target: f64;
-        "Sets the weight of the value loss."
-        vf_loss_coeff: f64;
-        "Sets the weight of the entropy bonus: a number, or points over environment steps."
-        entropy_coeff: impl Into<Schedule>;
-        "Sets how far the ratio of probabilities counts."
-        clip_param: f64;
-        "Sets the bound on the squared error of the value function."
-        vf_clip_param: f64;
-        "Sets the bound on gradients; `None` does not clip."
-        grad_clip: impl Into<Option<f64>>;
-        "Sets what `grad_clip` bounds."
-        grad_clip_by: GradClipBy;
-        "Sets the rule that turns gradients into steps."
-        optimizer: OptimizerConfig;
+settings! {
+    /// PPO's settings. The defaults are RLlib's.
+    pub struct PpoTraining {
+        /// Learning rate over environment steps: a number, or points `(step, rate)`.
+        into lr: Schedule = Schedule::Constant(5e-5);
+        /// Discount factor per step.
+        set gamma: f64 = 0.99, between_0_and_1;
+        /// λ of generalized advantage estimation: 0 trusts the value function, 1 the returns.
+        set lambda_: f64 = 1.0, between_0_and_1;
+        /// Environment steps per update; agent steps if
+        /// [`count_steps_by`](crate::MultiAgentSection::count_steps_by) says so.
+        set train_batch_size: usize = 4000, at_least_one;
+        /// Passes over the batch per update.
+        set num_epochs: usize = 30;
+        /// Rows per minibatch; `None` takes the whole batch at once.
+        into minibatch_size: Option<usize> = Some(128);
+        /// Whether each pass visits the rows in a new random order.
+        set shuffle_batch_per_epoch: bool = true;
+        /// Whether a value function serves as baseline.
+        ///
+        /// Without one, advantages are the discounted rewards until the end of the episode, and the
+        /// module needs no value function. A part of an episode that is cut off has no such sum, so
+        /// that [`BatchMode::CompleteEpisodes`](crate::BatchMode::CompleteEpisodes) is needed. A time limit then counts as an end.
+        set use_critic: bool = true;
+        /// Whether advantages are generalized advantage estimates. Otherwise they are returns minus
+        /// values.
+        set use_gae: bool = true;
+        /// Whether the loss penalizes the divergence from the old policy.
+        set use_kl_loss: bool = true;
+        /// Initial weight of that penalty, which adapts to `kl_target` between 1e-6 and 1e6.
+        set kl_coeff: f64 = 0.2, finite_and_not_negative;
+        /// Divergence per update that the weight of the penalty adapts to.
+        set kl_target: f64 = 0.01, positive;
+        /// Divergence from the old policy that ends an update early, as in Stable-Baselines3: the
+        /// first minibatch whose mean divergence exceeds 1.5 times this value, and all later ones of
+        /// the update, are skipped. `None` never ends an update early. On an accelerator every
+        /// minibatch then waits for the device.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        into target_kl: Option<f64> = None, if_set(positive);
+        /// Weight of the value loss.
+        set vf_loss_coeff: f64 = 1.0, finite_and_not_negative;
+        /// Weight of the entropy bonus over environment steps: a number, or points `(step, weight)`.
+        into entropy_coeff: Schedule = Schedule::Constant(0.0);
+        /// Bound on the policy's change: the ratio of new to old probability counts up to 1 ± this.
+        set clip_param: f64 = 0.3, positive;
+        /// Bound on the squared error of the value function. Infinity (`null` in JSON) does not
+        /// clip. Scale it with the squared scale of the returns.
+        #[serde(with = "infinite")]
+        set vf_clip_param: f64 = 10.0, positive;
+        /// Bound on gradients; `None` does not clip.
+        into grad_clip: Option<f64> = None;
+        /// Quantity that `grad_clip` bounds.
+        set grad_clip_by: GradClipBy = GradClipBy::GlobalNorm;
+        /// Rule that turns gradients into steps.
+        set optimizer: OptimizerConfig = OptimizerConfig::default();
     }
 }
 
 impl TrainingConfig for PpoTraining {
     const NAME: &'static str = "PPO";
 
-    fn validate(&self) -> Result<()> {
-        let refuse = |field, value: f64, constraint: &str| {
-            let (value, constraint) = (value.to_string(), constraint.into());
-            Err(AlgorithmError::InvalidConfig { field, value, constraint })
-        };
-        for (field, value) in [("gamma", self.gamma), ("lambda_", self.lambda_)] {
-            if !(0.0..=1.0).contains(&value) {
-                return refuse(field, value, "it must be between 0 and 1");
-            }
-        }
-        for (field, value) in [
-            ("clip_param", self.clip_param),
-            ("kl_target", self.kl_target),
-            ("vf_clip_param", self.vf_clip_param),
-        ] {
-            if value.is_nan() || value <= 0.0 {
-                return refuse(field, value, "it must be positive");
-            }
-        }
-        for (field, value) in [("kl_coeff", self.kl_coeff), ("vf_loss_coeff", self.vf_loss_coeff)] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return refuse(field, value, "it must be finite and not negative");
-            }
-        }
-        if self.train_batch_size == 0 {
-            return refuse("train_batch_size", 0.0, "an update needs at least one step");
-        }
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.check_fields()?;
         if let Some(size) = self.minibatch_size
             && size > self.train_batch_size
         {
-            return refuse(
-                "minibatch_size",
-                size as f64,
-                &format!("a minibatch is at most the batch of {} steps", self.train_batch_size),
-            );
+            let batch = self.train_batch_size;
+            let constraint = format!("a minibatch is at most the batch of {batch} steps");
+            return Err(ConfigError::new("minibatch_size", size, constraint));
         }
         self.entropy_coeff.validate("entropy_coeff")?;
-        Ok(self.learner(0).validate()?)
+        self.learner(0).validate()
+    }
+
+    fn check_sampling(&self, env_runners: &EnvRunnersConfig) -> Result<(), ConfigError> {
+        if !env_runners.explore {
+            return Err(ConfigError::new(
+                "env_runners.explore",
+                false,
+                "PPO learns from sampled actions and their probabilities; set it to true, and `evaluation_config.explore` for evaluation",
+            ));
+        }
+        if !self.use_critic && env_runners.batch_mode == BatchMode::TruncateEpisodes {
+            return Err(ConfigError::new(
+                "use_critic",
+                false,
+                "episodes that `batch_mode` cuts off need the value of their last observation; set `batch_mode` to `complete_episodes`, or use a critic",
+            ));
+        }
+        Ok(())
     }
 
     fn train_batch_size(&self) -> usize {
@@ -210,7 +132,7 @@ impl TrainingConfig for PpoTraining {
     }
 }
 
-/// JSON has no infinity: it is written as `null`.
+/// Reads and writes infinity as `null`, because JSON has no infinity.
 mod infinite {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

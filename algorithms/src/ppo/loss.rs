@@ -204,6 +204,10 @@ impl PpoLoss {
         let mut sums = [0.0; 6];
         for row in rows {
             let weight = self.weight(row);
+            if weight == 0.0 {
+                // Padding, which need not be finite.
+                continue;
+            }
             let [logp, entropy, kl] = [0, 1, 2].map(|i| terms[3 * row + i]);
             let [surrogate, _] = surrogate(logp, old_logp[row], advantages[row], clip_param);
             let error = (values[row] - targets[row]).powi(2);
@@ -222,6 +226,9 @@ impl PpoLoss {
         let [terms, old_logp, advantages, values, targets] = inputs;
         let Coefficients { clip_param, vf_clip_param, vf_loss, entropy, kl } = self.coefficients;
         let weight = (share * self.weight(row)) as f32;
+        if weight == 0.0 {
+            return ([0.0; 3], 0.0);
+        }
         let [_, slope] = surrogate(terms[3 * row], old_logp[row], advantages[row], clip_param);
         let (entropy, kl) = (entropy.max(0.0) as f32, kl.max(0.0) as f32);
         let of_terms = [-weight * slope, -weight * entropy, weight * kl];
@@ -286,7 +293,47 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_makes_the_loss_none() {
+    fn padding_need_not_be_finite() {
+        let device = Device::flex().autodiff();
+        let column = |values: [f32; 2]| Tensor::<1>::from_floats(values, &device);
+        let loss = |padding: f32, in_one_pass: bool| {
+            let terms = Tensor::<2>::from_floats([[0.1, 0.2, 0.3], [padding; 3]], &device);
+            let terms = terms.require_grad();
+            let columns = LossColumns {
+                old_logp: column([0.2, padding]),
+                advantages: column([1.5, padding]),
+                critic: Some([column([0.5, padding]), column([1.0, padding])]),
+                mask: Some(column([1.0, 0.0])),
+            };
+            let coefficients = Coefficients {
+                clip_param: 0.2,
+                vf_clip_param: 10.0,
+                vf_loss: 0.5,
+                entropy: 0.01,
+                kl: 0.2,
+            };
+            if in_one_pass {
+                let loss = fused(&terms, &columns, &coefficients).unwrap().unwrap();
+                let gradients = loss.total.backward();
+                let gradient = to_f32(terms.grad(&gradients).unwrap()).unwrap();
+                assert!(gradient.iter().all(|x| x.is_finite()), "{gradient:?}");
+                return to_f32(loss.total.inner()).unwrap();
+            }
+            let term = |i| terms.clone().slice([0..2, i..i + 1]).squeeze_dim::<1>(1);
+            let loss = composed([term(0), term(1), term(2)], columns, &coefficients);
+            to_f32(loss.total.inner()).unwrap()
+        };
+        for in_one_pass in [true, false] {
+            let expected = loss(0.0, in_one_pass);
+            assert!(expected[0].is_finite());
+            for padding in [f32::NAN, f32::INFINITY] {
+                assert_eq!(loss(padding, in_one_pass), expected, "{in_one_pass}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_ratio_or_an_advantage_that_is_nan_makes_the_surrogate_nan() {
         for [logp, advantage] in [[f32::NAN, 1.0], [0.0, f32::NAN]] {
             assert!(surrogate(logp, 0.0, advantage, 0.2).iter().all(|x| x.is_nan()));
         }

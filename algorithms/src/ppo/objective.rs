@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use burn::prelude::{Device, Tensor};
-use rekindle_catalog::Distribution;
+use burn::prelude::Tensor;
+use rekindle_core::any_tensor::to_f32;
 use rekindle_core::{Batch, Columns, ModuleId};
 use rekindle_env_runner::Rollout;
 use rekindle_learner::ops::{explained_variance, gae, returns_to_go, standardize};
@@ -87,17 +87,26 @@ impl PpoObjective {
     }
 }
 
+/// How far the divergence may exceed `target_kl`, as in Stable-Baselines3.
+const TARGET_KL_TOLERANCE: f64 = 1.5;
+
 /// A column that may be absent.
 fn optional<const D: usize>(batch: &Batch, name: &str) -> Result<Option<Tensor<D>>> {
     Ok(if batch.contains(name) { Some(batch.float::<D>(name)?) } else { None })
 }
 
-/// The weight of the KL penalty after an update (Schulman et al., 2017, section 4).
+/// The range in which the weight of the KL penalty adapts. Without a floor it would round to 0 after
+/// a thousand quiet updates and never rise again.
+const KL_COEFF_RANGE: [f64; 2] = [1e-6, 1e6];
+
+/// The weight of the KL penalty after an update (Schulman et al., 2017, section 4). It does not leave
+/// [`KL_COEFF_RANGE`], unless it is outside already.
 fn adapt_kl_coeff(coeff: f64, kl: f64, target: f64) -> f64 {
+    let [floor, ceiling] = KL_COEFF_RANGE;
     if kl > 2.0 * target {
-        coeff * 1.5
+        (coeff * 1.5).min(ceiling.max(coeff))
     } else if kl < 0.5 * target {
-        coeff * 0.5
+        (coeff * 0.5).max(floor.min(coeff))
     } else {
         coeff
     }
@@ -108,16 +117,22 @@ impl Objective for PpoObjective {
         "PPO"
     }
 
-    fn required_roles(&self) -> Vec<Role> {
-        if self.config.use_critic { vec![Role::ValueFunction] } else { Vec::new() }
+    fn required_roles(&self, module_id: &str) -> Vec<Role> {
+        if self.config(module_id).use_critic { vec![Role::ValueFunction] } else { Vec::new() }
     }
 
-    /// The loss has an entropy bonus and a KL penalty.
-    fn check_distribution(&self, distribution: &dyn Distribution, device: &Device) -> Result<()> {
-        let inputs = Tensor::<2>::zeros([1, distribution.required_input_dim()], device);
-        distribution.entropy(inputs.clone())?;
-        distribution.kl(inputs.clone(), inputs)?;
-        Ok(())
+    /// PPO needs the entropies and divergences of the action distribution.
+    fn check_module(&self, cx: UpdateContext<'_>) -> Result<()> {
+        let distribution = cx.module.distribution();
+        let inputs = Tensor::zeros([1, distribution.required_input_dim()], cx.device);
+        let entropy = distribution.entropy(inputs.clone());
+        let divergence = entropy.and_then(|_| distribution.kl(inputs.clone(), inputs));
+        divergence.map(|_| ()).map_err(|source| LearnerError::Distribution {
+            id: cx.module_id.into(),
+            distribution: distribution.name(),
+            objective: self.name(),
+            source: Box::new(source),
+        })
     }
 
     fn add_module(&mut self, module_id: &str) {
@@ -196,6 +211,14 @@ impl Objective for PpoObjective {
         Ok(composed(terms, columns, &coefficients))
     }
 
+    fn stops_early(&mut self, cx: UpdateContext<'_>, loss: &Loss) -> Result<bool> {
+        let Some(target) = self.config(cx.module_id).target_kl else { return Ok(false) };
+        let kl = loss.metrics.iter().find(|(name, _)| *name == keys::MEAN_KL_LOSS);
+        let Some((_, kl)) = kl else { return Ok(false) };
+        let kl = to_f32(kl.clone().inner())?;
+        Ok(kl.iter().any(|kl| f64::from(*kl) > TARGET_KL_TOLERANCE * target))
+    }
+
     fn after_update(
         &mut self,
         last_epoch: &BTreeMap<ModuleId, BTreeMap<&'static str, f64>>,
@@ -245,6 +268,20 @@ mod tests {
         for (kl, expected) in [(0.021, 0.3), (0.02, 0.2), (0.005, 0.2), (0.0049, 0.1)] {
             assert!((adapt_kl_coeff(0.2, kl, 0.01) - expected).abs() < 1e-12, "{kl}");
         }
+    }
+
+    #[test]
+    fn the_kl_coefficient_comes_back_after_any_number_of_quiet_or_loud_updates() {
+        let after = |coeff, kl, updates| {
+            (0..updates).fold(coeff, |coeff, _| adapt_kl_coeff(coeff, kl, 0.01))
+        };
+        let quiet = after(0.2, 0.0, 5000);
+        assert!(quiet > 0.0 && after(quiet, 1.0, 100) > 0.2, "{quiet}");
+        let loud = after(0.2, 1.0, 5000);
+        assert!(loud.is_finite() && after(loud, 0.0, 100) < 0.2, "{loud}");
+        // What is outside the range was asked for.
+        assert_eq!([after(0.0, 0.0, 9), after(0.0, 1.0, 9)], [0.0, 0.0]);
+        assert_eq!([after(1e-9, 0.0, 9), after(1e9, 1.0, 9)], [1e-9, 1e9]);
     }
 
     #[test]

@@ -1,27 +1,28 @@
-//! What PPO learns from, where the environments are tensor programs.
+//! PPO's learning batch where the environments are tensor programs.
 
 use burn::module::Module;
 use burn::prelude::*;
-use rekindle_core::{Batch, Columns};
+use rekindle_core::{Batch, Columns, ConfigError};
 use rekindle_env_runner::TensorRollout;
 use rekindle_learner::{LearnerError, ops};
 use rekindle_rl_module::{AnyRLModule, Role};
 
 use super::PpoTraining;
-use crate::{AlgorithmError, Result};
+use crate::Result;
 
-/// The columns that PPO learns from, made of a rollout without leaving its device: what
-/// [`Objective::build_batch`](rekindle_learner::Objective::build_batch) makes of experience on the
-/// host. [`Learner::update_from_batches`](rekindle_learner::Learner::update_from_batches) takes them.
+/// Builds PPO's learning batch from a rollout on its device, as
+/// [`Objective::build_batch`](rekindle_learner::Objective::build_batch) does from experience on the
+/// host. The batch is for
+/// [`Learner::update_from_batches`](rekindle_learner::Learner::update_from_batches).
 ///
-/// `module` is the learner's, on the device of the rollout.
+/// `module` is the learner's module, on the device of the rollout.
 ///
 /// # Shapes
 /// `T·N` rows, in the order of the rollout.
 ///
 /// # Errors
-/// For settings without a critic or without generalised advantages, which need a
-/// `SingleAgentEnvRunner`; otherwise if the module has no value function or its pass fails.
+/// [`ConfigError`] for settings without a critic or without generalized advantages, which need a
+/// `SingleAgentEnvRunner`. Otherwise if the module has no value function or its pass fails.
 pub fn batch_of_tensors(
     config: &PpoTraining,
     module: &AnyRLModule,
@@ -29,9 +30,8 @@ pub fn batch_of_tensors(
 ) -> Result<Batch> {
     for (field, value) in [("use_critic", config.use_critic), ("use_gae", config.use_gae)] {
         if !value {
-            let constraint = "rollouts of tensors are learnt from by generalised advantages only";
-            let (value, constraint) = ("false".into(), constraint.into());
-            return Err(AlgorithmError::InvalidConfig { field, value, constraint });
+            let constraint = "rollouts of tensors need generalized advantages; set it to true";
+            return Err(ConfigError::new(field, false, constraint).into());
         }
     }
     let module = module.valid();

@@ -21,8 +21,9 @@ pub struct MultiAgentConfig {
 const PROBES: u64 = 64;
 
 impl MultiAgentConfig {
-    /// All modules with their spaces, those of the agents that play with them. A module that no
-    /// agent is seen to play with has the spaces that all agents share.
+    /// Returns the modules with their spaces: those of the agents that play with them. A module in
+    /// reserve, with which no agent is seen to play, has the spaces that all agents share, and is left
+    /// out if they differ.
     ///
     /// # Errors
     /// [`RunnerError::AmbiguousSpaces`] if the agents of a module have different spaces,
@@ -49,7 +50,8 @@ impl MultiAgentConfig {
             }
         }
         let with_spaces = |(id, players): (ModuleId, Vec<&AgentSpec>)| {
-            let players = if players.is_empty() { agents.iter().collect() } else { players };
+            let is_reserve = players.is_empty();
+            let players = if is_reserve { agents.iter().collect() } else { players };
             let spaces =
                 |agent: &AgentSpec| (agent.observation_space.clone(), agent.action_space.clone());
             let mut all = players.iter().map(|agent| spaces(agent));
@@ -58,15 +60,16 @@ impl MultiAgentConfig {
                 Some((observations, actions))
                     if all.all(|s| s == (observations.clone(), actions.clone())) =>
                 {
-                    Ok((id, observations, actions))
+                    Some(Ok((id, observations, actions)))
                 }
-                _ => Err(RunnerError::AmbiguousSpaces {
+                _ if is_reserve => None,
+                _ => Some(Err(RunnerError::AmbiguousSpaces {
                     module: id,
                     agents: players.iter().map(|a| a.id.clone()).collect::<Vec<_>>().join(", "),
-                }),
+                })),
             }
         };
-        ids.into_iter().zip(players).map(with_spaces).collect()
+        ids.into_iter().zip(players).filter_map(with_spaces).collect()
     }
 
     pub(super) fn unknown(&self, agent: &str, module: &str) -> RunnerError {
@@ -101,6 +104,17 @@ mod tests {
         let ids: Vec<_> =
             found.iter().map(|(id, space, _)| (id.as_str(), space.flat_dim())).collect();
         assert_eq!(ids, [("ab", 1), ("c", 2)]);
+    }
+
+    #[test]
+    fn a_module_in_reserve_is_left_out_where_agents_differ_in_spaces() {
+        let policies = ["a", "b", "c", "later"].map(Into::into).to_vec();
+        let config = MultiAgentConfig { policies, policy_mapping: PolicyMapping::ByAgent };
+        let ids = |agents: &[AgentSpec]| -> Vec<_> {
+            config.spaces(agents).unwrap().into_iter().map(|(id, ..)| id).collect()
+        };
+        assert_eq!(ids(&agents()), ["a", "b", "c"]);
+        assert_eq!(ids(&agents()[..2]), ["a", "b", "c", "later"]);
     }
 
     #[test]

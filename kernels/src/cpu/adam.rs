@@ -4,12 +4,14 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::arch::arch;
 use super::lanes::{self, LANES};
-use crate::adam::AdamStep;
+use crate::adam::{AdamStep, LARGEST_SQUARE};
 
 /// Fewest elements that are worth another thread.
 const GRAIN: usize = 1 << 13;
 
-/// Takes one step in place. `rate` and `epsilon` are corrected for the bias of the moments.
+/// Takes one step in place; `rate` and `epsilon` are corrected for the bias of the moments.
+///
+/// An element whose step is not finite keeps its value and its moments.
 pub(crate) fn adam(
     step: &AdamStep,
     [rate, epsilon]: [f32; 2],
@@ -51,9 +53,10 @@ impl WithSimd for Step<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let [beta_1, beta_2] = self.decays;
         let one = |p: f32, g: f32, m: f32, v: f32| {
-            let m = m * beta_1 + g * (1.0 - beta_1);
-            let v = v * beta_2 + g * g * (1.0 - beta_2);
-            (p - m * self.rate / (v.sqrt() + self.epsilon), m, v)
+            let next_m = m * beta_1 + g * (1.0 - beta_1);
+            let next_v = v * beta_2 + (g * g).min(LARGEST_SQUARE) * (1.0 - beta_2);
+            let next_p = p - next_m * self.rate / (next_v.sqrt() + self.epsilon);
+            if next_p.is_finite() { (next_p, next_m, next_v) } else { (p, m, v) }
         };
         let splat = |value| simd.splat_f32s(value);
         let (beta, rest) =
@@ -67,12 +70,19 @@ impl WithSimd for Step<'_> {
         let (v, v_rest) = self.second.split_at_mut(whole);
         let ((p, _), (g, _)) = (S::as_mut_simd_f32s(p), S::as_simd_f32s(g));
         let ((m, _), (v, _)) = (S::as_mut_simd_f32s(m), S::as_mut_simd_f32s(v));
+        let (largest, infinity) = (splat(LARGEST_SQUARE), splat(f32::INFINITY));
         for i in 0..p.len() {
-            m[i] = simd.mul_add_e_f32s(m[i], beta[0], simd.mul_f32s(g[i], rest[0]));
-            let square = simd.mul_f32s(g[i], g[i]);
-            v[i] = simd.mul_add_e_f32s(v[i], beta[1], simd.mul_f32s(square, rest[1]));
-            let divisor = simd.add_f32s(simd.sqrt_f32s(v[i]), epsilon);
-            p[i] = simd.sub_f32s(p[i], simd.div_f32s(simd.mul_f32s(m[i], rate), divisor));
+            let square = simd.min_f32s(simd.mul_f32s(g[i], g[i]), largest);
+            let next_m = simd.mul_add_e_f32s(m[i], beta[0], simd.mul_f32s(g[i], rest[0]));
+            let next_v = simd.mul_add_e_f32s(v[i], beta[1], simd.mul_f32s(square, rest[1]));
+            let divisor = simd.add_f32s(simd.sqrt_f32s(next_v), epsilon);
+            let change = simd.div_f32s(simd.mul_f32s(next_m, rate), divisor);
+            let next_p = simd.sub_f32s(p[i], change);
+            // False for NaN, too.
+            let finite = simd.less_than_f32s(simd.abs_f32s(next_p), infinity);
+            p[i] = simd.select_f32s(finite, next_p, p[i]);
+            m[i] = simd.select_f32s(finite, next_m, m[i]);
+            v[i] = simd.select_f32s(finite, next_v, v[i]);
         }
         for i in 0..p_rest.len() {
             (p_rest[i], m_rest[i], v_rest[i]) = one(p_rest[i], g_rest[i], m_rest[i], v_rest[i]);

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_core::ModuleId;
+use rekindle_core::{ConfigError, ModuleId};
 use serde::{Deserialize, Serialize};
 
 use crate::minibatch::Epochs;
-use crate::{GradClipBy, LearnerError, OptimizerConfig, Result, Schedule};
+use crate::{GradClipBy, OptimizerConfig, Schedule};
 
-/// Learning rate, clipping, epochs and minibatches.
+/// The settings of a learner: learning rate, clipping, epochs and minibatches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LearnerConfig {
@@ -16,30 +16,30 @@ pub struct LearnerConfig {
     pub lr: Schedule,
     /// Bound on gradients; `None` does not clip.
     pub grad_clip: Option<f64>,
-    /// What `grad_clip` bounds.
+    /// Quantity that `grad_clip` bounds.
     pub grad_clip_by: GradClipBy,
-    /// Passes over the rows of an update.
+    /// Passes over the rows per update.
     pub num_epochs: usize,
-    /// Rows of a minibatch; `None` takes all rows at once.
+    /// Rows per minibatch; `None` takes all rows at once.
     pub minibatch_size: Option<usize>,
-    /// Whether each pass goes through the rows in a new random order.
+    /// Whether each pass visits the rows in a new random order.
     pub shuffle_batch_per_epoch: bool,
-    /// The rule that turns gradients into steps.
+    /// Rule that turns gradients into steps.
     pub optimizer: OptimizerConfig,
-    /// Seeds the order of the rows.
+    /// Seed of the order of the rows.
     pub seed: u64,
-    /// The modules that learn, `None` for all; only these need the roles that the objective asks for.
-    /// [`Learner::set_policies_to_train`](crate::Learner::set_policies_to_train) changes it later.
+    /// Modules that learn; `None` for all. Only these need the roles that the objective requires.
+    /// [`Learner::set_policies_to_train`](crate::Learner::set_policies_to_train) changes them later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies_to_train: Option<BTreeSet<ModuleId>>,
-    /// Settings of modules that learn at another rate, with other clipping or another optimizer;
-    /// epochs and minibatches are those of all.
+    /// Settings of modules with a learning rate, clipping or optimizer of their own. Epochs and
+    /// minibatches are common to all modules.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub modules: BTreeMap<ModuleId, Self>,
 }
 
 impl Default for LearnerConfig {
-    /// RLlib's base defaults: lr 1e-3, no clipping, one epoch, one batch, Adam.
+    /// RLlib's defaults: a learning rate of 1e-3, no clipping, one epoch, one batch, Adam.
     fn default() -> Self {
         Self {
             lr: Schedule::Constant(1e-3),
@@ -60,27 +60,25 @@ impl LearnerConfig {
     /// Checks every field on its own.
     ///
     /// # Errors
-    /// [`LearnerError::InvalidConfig`] with field, value and constraint.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |field, value: String, constraint: &str| {
-            Err(LearnerError::InvalidConfig { field, value, constraint: constraint.into() })
-        };
+    /// [`ConfigError`] with field, value and constraint.
+    pub fn validate(&self) -> Result<(), ConfigError> {
         self.lr.validate("lr")?;
         if let Some(clip) = self.grad_clip
             && !(clip > 0.0 && clip.is_finite())
         {
-            return refuse("grad_clip", clip.to_string(), "it must be positive and finite");
+            return Err(ConfigError::new("grad_clip", clip, "it must be positive and finite"));
         }
         if self.num_epochs == 0 {
-            return refuse("num_epochs", "0".into(), "an update needs at least one epoch");
+            return Err(ConfigError::new("num_epochs", 0, "an update needs at least one epoch"));
         }
         if self.minibatch_size == Some(0) {
-            return refuse("minibatch_size", "0".into(), "a minibatch has at least one row");
+            return Err(ConfigError::new("minibatch_size", 0, "a minibatch has at least one row"));
         }
+        self.optimizer.validate()?;
         self.modules.values().try_for_each(Self::validate)
     }
 
-    /// The settings of a module, or of modules that share parameters under that name.
+    /// Returns the settings of a module, or of modules that share parameters under this name.
     pub fn of_module(&self, id: &str) -> &Self {
         self.modules.get(id).unwrap_or(self)
     }

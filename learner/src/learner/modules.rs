@@ -1,4 +1,4 @@
-//! Which modules a learner has and which of them learn.
+//! The modules of a learner, and which of them learn.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,13 +10,14 @@ use rekindle_core::weights::{LoadReport, Weights};
 use rekindle_rl_module::{AnyRLModule, Role};
 
 use super::Learner;
-use crate::{LearnerError, Optimizer, Result};
+use crate::{LearnerError, Optimizer, Result, UpdateContext};
 
 impl Learner {
-    /// Adds a module with a fresh optimizer; with `override_existing` in the place of another one.
+    /// Adds a module with a fresh optimizer. `override_existing` allows it to replace another one.
     ///
     /// # Errors
-    /// If the id is taken, or the module learns and lacks a role or was built for inference only.
+    /// If the id is taken, or the module is to learn and does not fit the objective. The learner is
+    /// then unchanged.
     pub fn add_module(
         &mut self,
         id: &str,
@@ -26,6 +27,7 @@ impl Learner {
         if self.should_module_be_updated(id) {
             self.check(id, &module)?;
         }
+        self.objective.optimizer(id, self.config.of_module(id)).validate()?;
         let module = module.fork(&self.device).train();
         let replaces = self.module.contains(id);
         self.module.add_module(id, module, override_existing)?;
@@ -38,7 +40,7 @@ impl Learner {
         Ok(())
     }
 
-    /// Takes a module out, with its optimizer.
+    /// Removes a module and its optimizer, and returns the module.
     ///
     /// # Errors
     /// If there is no such module.
@@ -52,17 +54,16 @@ impl Learner {
         Ok(module)
     }
 
-    /// The modules that learn; `None` means all.
+    /// The ids of the modules that learn; `None` for all.
     pub fn policies_to_train(&self) -> Option<&BTreeSet<ModuleId>> {
         self.policies_to_train.as_ref()
     }
 
-    /// Chooses the modules that learn, `None` for all. Experience of the others is ignored and
-    /// their weights stay as they are, but for parts that they share with one that learns.
+    /// Sets the modules that learn; `None` for all. Experience of the others is ignored. Their weights
+    /// do not change, except for parts shared with a module that learns.
     ///
     /// # Errors
-    /// If there is no module of an id, or one that is to learn lacks a role or was built for
-    /// inference only.
+    /// If an id names no module, or a module that is to learn does not fit the objective.
     pub fn set_policies_to_train(&mut self, ids: Option<BTreeSet<ModuleId>>) -> Result<()> {
         match &ids {
             Some(ids) => {
@@ -79,8 +80,8 @@ impl Learner {
         self.policies_to_train.as_ref().is_none_or(|ids| ids.contains(id))
     }
 
-    /// Moves the target networks of all modules that have some towards their main networks:
-    /// `θ⁻ ← τ·θ + (1 − τ)·θ⁻`. Objectives say when; RLlib's `update_target_network`.
+    /// Moves all target networks towards their main networks: `θ⁻ ← τ·θ + (1 − τ)·θ⁻`. Updates do not
+    /// call it; the program that trains does. RLlib's `update_target_network`.
     ///
     /// # Errors
     /// If `tau` is not between 0 and 1.
@@ -88,8 +89,8 @@ impl Learner {
         Ok(self.module.sync_targets(tau)?)
     }
 
-    /// Replaces the parameters of a module that `weights` has a fitting value for, and reports the
-    /// others. The optimizer keeps its state.
+    /// Loads those parameters of a module for which `weights` has a value of the same name and shape,
+    /// and reports the others. The optimizer keeps its state.
     ///
     /// # Errors
     /// If there is no such module.
@@ -100,11 +101,11 @@ impl Learner {
     /// Restores one component from a checkpoint of that component alone.
     ///
     /// `component` is `"rl_module"`, `"rl_module/<module_id>"`, `"optimizer"` or
-    /// `"optimizer/<module_id>"`. The checkpoint may be one of a module of another id.
+    /// `"optimizer/<module_id>"`. The module may have been saved under another id.
     ///
     /// # Errors
     /// [`LearnerError::UnknownComponent`]; otherwise if the checkpoint is damaged or does not fit.
-    /// Nothing changes then.
+    /// The learner is then unchanged.
     pub fn restore_component(&mut self, path: impl AsRef<Path>, component: &str) -> Result<()> {
         let state = checkpoint::read(path)?;
         match component.split('/').collect::<Vec<_>>()[..] {
@@ -123,7 +124,7 @@ impl Learner {
         }
     }
 
-    /// Optimizers of all parameters that a state describes.
+    /// The optimizers that a state describes.
     pub(super) fn read_optimizers(&self, state: &State) -> Result<BTreeMap<String, Optimizer>> {
         let groups = self.module.parameter_groups().map(|(group, _)| {
             Ok((group.to_owned(), self.read_optimizer(group, state.component(group)?)?))
@@ -140,7 +141,7 @@ impl Learner {
         Ok(optimizer)
     }
 
-    /// Whether the objective can train the module.
+    /// Checks whether the objective can train a module.
     pub(super) fn check(&self, id: &str, module: &AnyRLModule) -> Result<()> {
         if module.spec().is_inference_only() {
             let (id, module) = (id.into(), module.spec().module().into());
@@ -149,13 +150,19 @@ impl Learner {
         if module.has_role(Role::SelfSupervisedLoss) {
             return Ok(());
         }
-        for role in self.objective.required_roles() {
+        for role in self.objective.required_roles(id) {
             module.require(role, &format!("the {} learner", self.objective.name()))?;
         }
-        self.objective.check_distribution(&**module.distribution(), &self.device)
+        self.objective.check_module(UpdateContext {
+            module_id: id,
+            module,
+            device: &self.device.clone().inner(),
+            config: self.config.of_module(id),
+            env_steps: 0,
+        })
     }
 
-    /// Drops optimizers of parameters that are gone and makes those that are missing.
+    /// Drops the optimizers of removed parameters and creates those that are missing.
     pub(super) fn fit_optimizers(&mut self) {
         let groups: BTreeSet<String> =
             self.module.parameter_groups().map(|(group, _)| group.to_owned()).collect();

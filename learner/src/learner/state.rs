@@ -1,4 +1,4 @@
-//! The state of a learner.
+//! Saving and restoring a learner.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Learner;
 use crate::{LearnerError, Result};
 
-/// The plain part; modules and optimizers are components.
+/// The plain data of the state. Modules and optimizers are components.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LearnerState {
@@ -40,7 +40,7 @@ impl Checkpointable for Learner {
         Ok(state)
     }
 
-    /// All parts are read and checked before the first is replaced.
+    /// Replaces the state. All parts are read and checked before the first one is replaced.
     fn set_state(&mut self, state: &State) -> Result<()> {
         let data: LearnerState = state.data_as()?;
         let mut module = self.module.clone();

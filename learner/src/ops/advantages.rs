@@ -2,13 +2,13 @@
 
 use crate::{LearnerError, Result};
 
-/// Generalised advantage estimates and value targets (Schulman et al., 2016).
+/// Computes generalized advantage estimates and value targets (Schulman et al., 2016).
 ///
 /// `δ_t = r_t + γ·V(o_{t+1}) − V(o_t)`, `A_t = δ_t + γλ·A_{t+1}`, targets `A + V`.
 ///
-/// The segment ends in one of two ways, and `bootstrap` says which: 0 where the environment
-/// terminated the episode, `V(final observation)` where time ran out or the episode goes on.
-/// Nothing leaks from one segment into another, because each is a call of its own.
+/// `bootstrap` is the value after the segment: 0 if the environment terminated the episode,
+/// `V(final observation)` if the episode was truncated or continues. Each segment is a separate call,
+/// so that nothing leaks from one into another.
 ///
 /// # Shapes
 /// `rewards`, `values`: `[T]`; both results `[T]`.
@@ -37,7 +37,8 @@ pub fn gae(
     Ok((advantages, targets))
 }
 
-/// Discounted sums of the rewards to come: `R_t = r_t + γ·R_{t+1}`, after the end `bootstrap`.
+/// Computes discounted sums of future rewards: `R_t = r_t + γ·R_{t+1}`, where `bootstrap` follows the
+/// last reward.
 ///
 /// # Shapes
 /// `[T]` to `[T]`.
@@ -103,6 +104,6 @@ mod tests {
     #[test]
     fn slices_of_different_length_are_refused() {
         let message = gae(&REWARDS, &VALUES[..2], 0.0, 0.99, 0.95).unwrap_err().to_string();
-        assert_eq!(message, "values of a segment: 3 values were expected, got 2");
+        assert_eq!(message, "values of a segment: expected 3 values, found 2");
     }
 }

@@ -2,18 +2,18 @@
 
 use crate::{LearnerError, Result};
 
-/// The value after each row of `row_len` steps, where the steps of all episodes are laid out one
-/// after the other and cut into such rows: what IMPALA-like losses bootstrap from.
+/// Returns the value that follows each row of `row_len` steps, where the steps of all episodes are
+/// concatenated and cut into such rows, as for losses like IMPALA's.
 ///
-/// A row may end within an episode, and is followed by the value of its next step then, or with one:
-/// then `after` says what follows (0 where the environment terminated it).
+/// A row that ends within an episode is followed by the value of the next step. A row that ends with
+/// an episode is followed by that episode's entry of `after`: 0 if the environment terminated it.
 ///
 /// # Shapes
 /// `values`: the values of each episode's steps; `after`: `[episodes]`; result: `[steps / row_len]`.
 ///
 /// # Errors
-/// [`LearnerError::Length`] if `after` has not an entry for every episode, or if the steps do not
-/// make whole rows.
+/// [`LearnerError::Length`] if `after` does not have one entry per episode, or if the steps are not a
+/// multiple of `row_len`.
 pub fn bootstrap_values<V: AsRef<[f32]>>(
     values: &[V],
     after: &[f32],
@@ -29,7 +29,7 @@ pub fn bootstrap_values<V: AsRef<[f32]>>(
         let what = "steps of whole rows";
         return Err(LearnerError::Length { what, expected, found: steps });
     }
-    // For every step, the value that follows it; the rows' last steps have what is asked for.
+    // For every step the value that follows it, of which those after the last step of a row are kept.
     let following = values.iter().zip(after).flat_map(|(episode, after)| {
         episode.as_ref().iter().skip(1).chain(std::iter::once(after)).take(episode.as_ref().len())
     });
@@ -40,8 +40,8 @@ pub fn bootstrap_values<V: AsRef<[f32]>>(
 mod tests {
     use super::*;
 
-    /// Episodes in words: digits are the values of steps, what follows them a letter for the value
-    /// after a truncation or `-` for nothing.
+    /// Episodes as words. Their characters are the values of steps, and the last one is the value after
+    /// a truncation, or `-` for a terminated episode.
     fn rows(words: &str, row_len: usize) -> Result<String> {
         let words: Vec<_> = words.split_whitespace().collect();
         let number = |c: char| if c == '-' { 0.0 } else { f32::from(c as u8) };

@@ -1,13 +1,13 @@
 //! Statistics of a batch.
 
-/// Mean and population variance, in double precision.
+/// The mean and population variance, in double precision.
 fn moments(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     let n = values.clone().count().max(1) as f64;
     let mean = values.clone().sum::<f64>() / n;
     (mean, values.map(|v| (v - mean).powi(2)).sum::<f64>() / n)
 }
 
-/// Shifts and scales values to mean 0 and standard deviation 1 (at least 1e-4 is divided by).
+/// Shifts and scales values to mean 0 and standard deviation 1. The divisor is at least 1e-4.
 ///
 /// # Shapes
 /// `[B]`, in place.
@@ -17,13 +17,13 @@ pub fn standardize(values: &mut [f32]) {
     values.iter_mut().for_each(|v| *v = ((f64::from(*v) - mean) / scale) as f32);
 }
 
-/// How much of the variance of `targets` the `predictions` explain:
+/// Returns the share of the variance of `targets` that `predictions` explain:
 /// `max(−1, 1 − Var(y − ŷ) / (Var(y) + 1e-6))`.
 ///
-/// 1 is a perfect prediction, 0 that of a constant, below that worse than a constant.
+/// 1 is a perfect prediction, 0 a constant one, and a negative value is worse than a constant.
 ///
 /// # Shapes
-/// Both `[B]`; the longer is cut.
+/// Both `[B]`. The longer one is cut.
 pub fn explained_variance(targets: &[f32], predictions: &[f32]) -> f64 {
     let pairs = targets.iter().zip(predictions).map(|(y, p)| (f64::from(*y), f64::from(*p)));
     let (_, total) = moments(pairs.clone().map(|(y, _)| y));

@@ -1,17 +1,17 @@
-//! The same for many environments at once, where their tensors are.
+//! Advantages of many environments at once, on the device of their tensors.
 
 use burn::prelude::*;
 
-/// Generalised advantage estimates and value targets of `N` environments over `T` steps, as
-/// [`gae`](super::gae) computes them for one segment.
+/// Computes generalized advantage estimates and value targets of `N` environments over `T` steps, as
+/// [`gae`](super::gae) does for one segment.
 ///
-/// Episodes may end anywhere. Where one is terminated no value follows; where one is truncated or
-/// goes on, the value of `next_values` does: that of the observation to which the step led, which is
-/// the final one where the episode ended.
+/// Episodes may end at any step. No value follows a terminated step. Every other step is followed by
+/// its entry of `next_values`, the value of the observation that the step led to: the final one where
+/// the episode was truncated. Entries that do not count need not be finite.
 ///
 /// # Shapes
-/// All `[T, N]`. `terminated` is 1 where the environment ended the episode, `done` where it ended for
-/// any reason, both 0 elsewhere.
+/// All `[T, N]`. `terminated` is 1 where the environment ended the episode, `done` is 1 where it ended
+/// for any reason, and both are 0 elsewhere.
 pub fn gae(
     rewards: Tensor<2>,
     values: Tensor<2>,
@@ -22,13 +22,15 @@ pub fn gae(
     lambda: f32,
 ) -> (Tensor<2>, Tensor<2>) {
     let [steps, envs] = rewards.dims();
-    let goes_on = terminated.neg() + 1.0;
-    let delta = rewards + next_values * goes_on * gamma - values.clone();
-    let decay = (done.neg() + 1.0) * (gamma * lambda);
+    // Values that do not count are left out, not multiplied by 0: they need not be finite.
+    let following = next_values.mask_fill(terminated.greater_elem(0.5), 0.0);
+    let delta = rewards + following * gamma - values.clone();
+    let ends = done.greater_elem(0.5);
     let mut next = Tensor::zeros([1, envs], &values.device());
     let mut advantages = Vec::with_capacity(steps);
     for t in (0..steps).rev() {
-        next = delta.clone().narrow(0, t, 1) + decay.clone().narrow(0, t, 1) * next;
+        let carried = next.mask_fill(ends.clone().narrow(0, t, 1), 0.0);
+        next = delta.clone().narrow(0, t, 1) + carried * (gamma * lambda);
         advantages.push(next.clone());
     }
     advantages.reverse();
@@ -36,7 +38,7 @@ pub fn gae(
     (advantages.clone(), advantages + values)
 }
 
-/// Shifts and scales values to mean 0 and standard deviation 1 (at least 1e-4 is divided by), as
+/// Shifts and scales values to mean 0 and standard deviation 1, as
 /// [`standardize`](super::standardize).
 ///
 /// # Shapes
@@ -65,7 +67,7 @@ mod tests {
         }
     }
 
-    /// The same episodes by the function over slices.
+    /// The advantages and targets of the same episodes by the function over slices.
     fn by_slices(columns: &[Vec<f32>; 5], [steps, envs]: [usize; 2]) -> [Vec<f32>; 2] {
         let [rewards, values, next_values, terminated, done] = columns;
         let mut results = [vec![0.0; steps * envs], vec![0.0; steps * envs]];
@@ -112,6 +114,34 @@ mod tests {
         let expected = by_slices(&columns, shape);
         close(&to_f32(advantages).unwrap(), &expected[0]);
         close(&to_f32(targets).unwrap(), &expected[1]);
+    }
+
+    #[test]
+    fn what_follows_an_end_need_not_be_finite() {
+        let device = Device::flex();
+        let column = |values: [f32; 3]| Tensor::<1>::from_floats(values, &device).reshape([3, 1]);
+        let gae = |values, next_values, terminated, done| {
+            let (advantages, targets) = gae(
+                column([1.0; 3]),
+                column(values),
+                column(next_values),
+                column(terminated),
+                column(done),
+                0.9,
+                0.8,
+            );
+            [advantages, targets].map(|tensor| to_f32(tensor).unwrap())
+        };
+        let end = [0.0, 1.0, 0.0];
+        for value in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+            let [advantages, targets] = gae([0.5; 3], [0.5, value, 0.7], end, end);
+            close(&advantages, &[1.31, 0.5, 1.13]);
+            close(&targets, &[1.81, 1.0, 1.63]);
+            // The next episode is not finite; the one before it does not see that.
+            let [advantages, _] = gae([0.5, 0.5, value], [0.5, 0.7, 0.7], [0.0; 3], end);
+            close(&advantages[..2], &[1.7636, 1.13]);
+            assert!(!advantages[2].is_finite());
+        }
     }
 
     #[test]

@@ -104,3 +104,80 @@ fn a_saved_optimizer_continues_exactly_and_refuses_another_modules_state() {
     let message = restored.load_state(&state, &other).unwrap_err().to_string();
     assert!(message.contains("no parameter `a."), "{message}");
 }
+
+#[test]
+fn settings_that_make_weights_not_finite_are_refused() {
+    let adam = |beta_1, beta_2, epsilon| OptimizerConfig::Adam { beta_1, beta_2, epsilon };
+    for (config, expected) in [
+        (adam(1.0, 0.999, 1e-8), "`optimizer.beta_1` is 1, but it must be at least 0 and below 1"),
+        (adam(0.9, 1.0, 1e-8), "`optimizer.beta_2` is 1,"),
+        (adam(0.9, 1.5, 1e-8), "`optimizer.beta_2` is 1.5,"),
+        (adam(-0.1, 0.999, 1e-8), "`optimizer.beta_1` is -0.1,"),
+        (adam(f32::NAN, 0.999, 1e-8), "`optimizer.beta_1` is NaN,"),
+        (adam(0.9, 0.999, -1e-8), "`optimizer.epsilon` is -0.00000001, but it must be positive"),
+        (adam(0.9, 0.999, 0.0), "`optimizer.epsilon` is 0,"),
+        (adam(0.9, 0.999, f32::INFINITY), "`optimizer.epsilon` is inf,"),
+    ] {
+        let message = config.validate().unwrap_err().to_string();
+        assert!(message.starts_with(expected), "{message}");
+    }
+    // 0.99999999 is 1 in single precision.
+    let rounded: OptimizerConfig =
+        serde_json::from_str(r#"{"type": "adam", "beta_2": 0.99999999}"#).unwrap();
+    assert!(rounded.validate().is_err());
+    adam(0.0, 0.0, 1e-8).validate().unwrap();
+    OptimizerConfig::Sgd.validate().unwrap();
+}
+
+#[test]
+fn rules_are_read_by_their_type_and_other_forms_are_refused_with_an_example() {
+    let read = |json: &str| serde_json::from_str::<OptimizerConfig>(json);
+    assert_eq!(read(r#"{"type": "adam"}"#).unwrap(), OptimizerConfig::default());
+    assert_eq!(read(r#"{"type": "adam", "epsilon": 0.5}"#).unwrap(), OptimizerConfig::adam(0.5));
+    for config in [OptimizerConfig::Sgd, OptimizerConfig::adam(1e-5)] {
+        assert_eq!(read(&serde_json::to_string(&config).unwrap()).unwrap(), config);
+    }
+    for (json, expected) in [
+        (r#""adam""#, r#"an optimizer is an object with a type, `{"type": "adam"}`"#),
+        (r#"{"type": 1}"#, "an optimizer is an object with a type"),
+        (r#"{"type": "adamw"}"#, "unknown variant `adamw`, expected `adam` or `sgd`"),
+        (r#"{"type": "adam", "beta": 1}"#, "unknown field `beta`"),
+        (r#"{"type": "sgd", "epsilon": 1}"#, "unknown field `epsilon`"),
+    ] {
+        let message = read(json).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn the_saved_state_has_a_version_and_a_later_one_is_refused() {
+    let gradients = |net: &Net| Gradients::take(net, &mut loss(net).backward());
+    let first = net();
+    let mut optimizer = Optimizer::new(OptimizerConfig::default());
+    let (first, _) = optimizer.step(1e-2, None, first.clone(), gradients(&first));
+    let mut state = optimizer.get_state().unwrap();
+    // Version 0 is the one without a version.
+    assert!(state.data.get("version").is_none());
+    state.data["version"] = 0.into();
+    optimizer.load_state(&state, &first).unwrap();
+    state.data["version"] = 1.into();
+    state.data["what_comes_later"] = true.into();
+    let message = optimizer.load_state(&state, &first).unwrap_err().to_string();
+    assert!(
+        message.contains("it has version 1, and this release reads versions up to 0"),
+        "{message}"
+    );
+}
+
+#[test]
+fn moments_that_are_not_finite_are_not_loaded() {
+    let net = net();
+    let mut optimizer = Optimizer::new(OptimizerConfig::default());
+    let gradients = Gradients::take(&net, &mut loss(&net).backward());
+    let (net, _) = optimizer.step(1e-2, None, net, gradients);
+    let mut state = optimizer.get_state().unwrap();
+    let moment = Array::new([4], vec![0.0, f32::INFINITY, 0.0, 0.0]).unwrap();
+    state.insert_tensor("a.bias.moment_2", moment);
+    let message = optimizer.load_state(&state, &net).unwrap_err().to_string();
+    assert!(message.contains("a moment of `a.bias` is inf"), "{message}");
+}

@@ -6,7 +6,7 @@ use burn::prelude::*;
 use rekindle_core::{Batch, ModuleId};
 
 use crate::minibatch::Units;
-use crate::{Learner, LearnerError, Result};
+use crate::{Learner, Result};
 
 impl Learner {
     /// Learns from batches on the learner's device: epochs of minibatches, gathered there.
@@ -19,8 +19,7 @@ impl Learner {
     /// [`Objective::build_batch`]: crate::Objective::build_batch
     ///
     /// # Errors
-    /// [`LearnerError::NoRollouts`] if no module has a row, or if the objective or a forward pass
-    /// fails. Steps taken before stay.
+    /// If the objective or a forward pass fails. Steps taken before stay.
     pub fn update_from_batches(
         &mut self,
         batches: &BTreeMap<ModuleId, Batch>,
@@ -33,7 +32,7 @@ impl Learner {
         let rows: BTreeMap<_, _> =
             batches.iter().filter(learns).map(|(id, batch)| (id.clone(), batch.rows())).collect();
         if rows.is_empty() {
-            return Err(LearnerError::NoRollouts);
+            return self.count_skipped();
         }
         let size = self.config.minibatch_size;
         let of_rows = |(id, &count): (&ModuleId, &usize)| {

@@ -18,6 +18,7 @@ pub(super) struct Readings {
     /// On the device: `[1]` each.
     scalars: Vec<(ModuleId, &'static str, Tensor<1>)>,
     guarded: BTreeSet<String>,
+    refused: BTreeSet<String>,
 }
 
 /// The metrics of one minibatch.
@@ -25,6 +26,8 @@ pub(super) struct Minibatch {
     pub(super) metrics: MinibatchMetrics,
     /// The names of the parameters whose step only the device knows to be taken.
     pub(super) guarded: BTreeSet<String>,
+    /// The names of the parameters whose gradients were too large to be applied.
+    pub(super) refused: BTreeSet<String>,
 }
 
 impl Readings {
@@ -44,6 +47,11 @@ impl Readings {
         }
     }
 
+    /// Records that the gradients of a group were too large to be applied.
+    pub(super) fn refuse(&mut self, group: String) {
+        self.refused.insert(group);
+    }
+
     /// Reads all minibatches; waits once for the device.
     pub(super) fn read(all: Vec<Self>) -> Result<Vec<Minibatch>> {
         let mut transaction = Transaction::default();
@@ -53,7 +61,7 @@ impl Readings {
         let values = transaction.try_execute();
         let values = values.map_err(|error| CoreError::DeviceRead(format!("{error:?}")))?;
         let mut values = values.into_iter();
-        let read = |Self { known, scalars, guarded }: Self| {
+        let read = |Self { known, scalars, guarded, refused }: Self| {
             let mut metrics = known;
             for ((id, name, _), value) in scalars.into_iter().zip(&mut values) {
                 let value =
@@ -63,7 +71,7 @@ impl Readings {
                 let value = value.first().copied().unwrap_or(f32::NAN);
                 metrics.entry(id).or_default().insert(name, f64::from(value));
             }
-            Ok(Minibatch { metrics, guarded })
+            Ok(Minibatch { metrics, guarded, refused })
         };
         all.into_iter().map(read).collect()
     }

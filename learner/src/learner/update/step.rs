@@ -1,6 +1,6 @@
 //! One minibatch: losses, gradients and the steps they ask for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::prelude::*;
 use rekindle_core::ModuleId;
@@ -14,6 +14,8 @@ use crate::{GlobalNorm, Gradients, Learner, Loss, Result, UpdateContext};
 
 const TOTAL_LOSS: &str = "total_loss";
 const GLOBAL_NORM: &str = "gradients_default_optimizer_global_norm";
+/// Gradients of a larger norm have squares beyond single precision, and are not applied.
+const LARGEST_NORM: f64 = 1.8e19;
 
 /// What a minibatch asks of the parameters of a group.
 struct Step {
@@ -25,15 +27,18 @@ struct Step {
 }
 
 impl Learner {
-    /// One optimizer step of all parameters on one minibatch.
+    /// One optimizer step of all parameters on one minibatch, without the modules in `stopped`.
+    /// Modules that stop early here are added to it.
     pub(super) fn step(
         &mut self,
         gather: &Gather<'_>,
         minibatch: &BTreeMap<ModuleId, Vec<usize>>,
         env_steps: u64,
+        stopped: &mut BTreeSet<ModuleId>,
     ) -> Result<Readings> {
         let mut losses = BTreeMap::new();
-        for (id, units) in minibatch {
+        let learning = minibatch.iter().filter(|(id, _)| !stopped.contains(*id));
+        for (id, units) in learning.collect::<Vec<_>>() {
             let Some(batch) = gather(id, units, &self.device).transpose()? else { continue };
             let module = self.module.module(id)?;
             let outputs = module.forward_train(&batch)?;
@@ -49,11 +54,16 @@ impl Learner {
                 config: self.config.of_module(id),
                 env_steps,
             };
-            losses.insert(id.clone(), self.objective.compute_loss(cx, &batch, &outputs)?);
+            let loss = self.objective.compute_loss(cx, &batch, &outputs)?;
+            if self.objective.stops_early(cx, &loss)? {
+                stopped.insert(id.clone());
+            } else {
+                losses.insert(id.clone(), loss);
+            }
         }
         let mut readings = Readings::default();
         for step in self.backward(losses, &mut readings)? {
-            self.apply(step, env_steps)?;
+            self.apply(step, env_steps, &mut readings)?;
         }
         Ok(readings)
     }
@@ -97,7 +107,7 @@ impl Learner {
 
     /// Takes a step if loss and gradients are finite. On the CPU the host looks; on another device
     /// it would have to wait for that, and the device decides.
-    fn apply(&mut self, step: Step, env_steps: u64) -> Result<()> {
+    fn apply(&mut self, step: Step, env_steps: u64, readings: &mut Readings) -> Result<()> {
         let Step { group, loss, norm, gradients } = step;
         let guard = match &norm {
             GlobalNorm::Known(norm) => {
@@ -111,6 +121,13 @@ impl Learner {
         };
         let config = self.config.of_module(&group);
         let gradients = self.objective.postprocess_gradients(&group, config, gradients, &norm)?;
+        if let GlobalNorm::Known(norm) = norm
+            && norm > LARGEST_NORM
+            && !matches!(gradients.global_norm()?, Some(GlobalNorm::Known(n)) if n <= LARGEST_NORM)
+        {
+            readings.refuse(group);
+            return Ok(());
+        }
         let lr = config.lr.value(env_steps);
         let Some(optimizer) = self.optimizers.get_mut(&group) else { return Ok(()) };
         self.module.change_parameters(&group, |module| {
@@ -125,7 +142,7 @@ impl Learner {
             let of_group =
                 minibatch.metrics.iter().filter(|(id, _)| self.module.parameter_group(id) == group);
             let loss: f64 = of_group.filter_map(|(_, metrics)| metrics.get(TOTAL_LOSS)).sum();
-            if loss.is_finite() && norm.is_finite() {
+            if loss.is_finite() && norm.is_finite() && !minibatch.refused.contains(group) {
                 continue;
             }
             tracing::warn!(

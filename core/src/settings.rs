@@ -1,0 +1,193 @@
+//! Settings: one declaration for a field, its documentation, default, setter and check.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use thiserror::Error;
+
+/// A setting whose value is not allowed.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{field}` is {value}, but {constraint}")]
+pub struct ConfigError {
+    /// The name of the setting.
+    pub field: Cow<'static, str>,
+    /// Its value.
+    pub value: String,
+    /// What it must be, as a clause.
+    pub constraint: Cow<'static, str>,
+}
+
+impl ConfigError {
+    /// The error of setting `field`; `constraint` is a clause, such as `it must be positive`.
+    pub fn new(
+        field: impl Into<Cow<'static, str>>,
+        value: impl Display,
+        constraint: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { field: field.into(), value: value.to_string(), constraint: constraint.into() }
+    }
+
+    /// The error of a setting in a group: `group.field`.
+    #[must_use]
+    pub fn within(self, group: &str) -> Self {
+        Self { field: format!("{group}.{}", self.field).into(), ..self }
+    }
+}
+
+/// Declares a struct of settings, which serializes, with unknown keys refused and defaults for
+/// missing ones.
+///
+/// A field is declared as `kind name: Type = default, check;` after its documentation, which its
+/// setter repeats. The kind says what the setter takes:
+///
+/// | kind | setter |
+/// |---|---|
+/// | `set` | the type itself |
+/// | `into` | anything that converts into the type |
+/// | `field` | none is generated |
+///
+/// The check is optional: a function of the field's name and a reference to its value, which returns
+/// a [`ConfigError`]. `check_fields` applies all checks in order.
+///
+/// ```
+/// use rekindle_core::settings;
+/// use rekindle_core::settings::{at_least_one, if_set};
+///
+/// settings! {
+///     /// Settings of a buffer.
+///     pub struct BufferConfig {
+///         /// Number of rows.
+///         set capacity: usize = 1000, at_least_one;
+///         /// Rows of a sample; `None` takes all.
+///         into sample: Option<usize> = None, if_set(at_least_one);
+///     }
+/// }
+///
+/// let config = BufferConfig::default().capacity(0).sample(8);
+/// let message = config.check_fields().unwrap_err().to_string();
+/// assert_eq!(message, "`capacity` is 0, but it must be at least 1");
+/// ```
+#[macro_export]
+macro_rules! settings {
+    (@setter field $field:ident $ty:ty, $($doc:literal)+) => {};
+    (@setter set $field:ident $ty:ty, $($doc:literal)+) => {
+        #[doc = concat!("Sets `", stringify!($field), "`.")]
+        #[doc = ""]
+        $(#[doc = $doc])+
+        #[must_use]
+        pub fn $field(mut self, $field: $ty) -> Self {
+            self.$field = $field;
+            self
+        }
+    };
+    (@setter into $field:ident $ty:ty, $($doc:literal)+) => {
+        #[doc = concat!("Sets `", stringify!($field), "`.")]
+        #[doc = ""]
+        $(#[doc = $doc])+
+        #[must_use]
+        pub fn $field(mut self, $field: impl Into<$ty>) -> Self {
+            self.$field = $field.into();
+            self
+        }
+    };
+    (
+        $(#[doc = $about:literal])+
+        pub struct $name:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $(#[serde($($serde:tt)*)])?
+                $kind:ident $field:ident: $ty:ty = $default:expr $(, $check:expr)?;
+            )+
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        #[non_exhaustive]
+        pub struct $name {
+            $(
+                $(#[doc = $doc])+
+                $(#[serde($($serde)*)])?
+                pub $field: $ty,
+            )+
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        impl $name {
+            $($crate::settings!(@setter $kind $field $ty, $($doc)+);)+
+
+            /// Checks every field on its own.
+            ///
+            /// # Errors
+            /// The first field out of range, with its name, value and constraint.
+            pub fn check_fields(&self) -> Result<(), $crate::settings::ConfigError> {
+                $($($check(stringify!($field), &self.$field)?;)?)+
+                Ok(())
+            }
+        }
+    };
+}
+
+/// Checks that a number is not 0.
+///
+/// # Errors
+/// If it is.
+pub fn at_least_one(field: &'static str, value: &usize) -> Result<(), ConfigError> {
+    refuse_unless(*value > 0, field, value, "it must be at least 1")
+}
+
+/// Checks that a number is positive; infinity is.
+///
+/// # Errors
+/// If it is not.
+pub fn positive(field: &'static str, value: &f64) -> Result<(), ConfigError> {
+    refuse_unless(*value > 0.0, field, value, "it must be positive")
+}
+
+/// Checks that a number is positive and finite.
+///
+/// # Errors
+/// If it is not.
+pub fn positive_and_finite(field: &'static str, value: &f64) -> Result<(), ConfigError> {
+    let holds = *value > 0.0 && value.is_finite();
+    refuse_unless(holds, field, value, "it must be positive and finite")
+}
+
+/// Checks that a number is finite and not negative.
+///
+/// # Errors
+/// If it is not.
+pub fn finite_and_not_negative(field: &'static str, value: &f64) -> Result<(), ConfigError> {
+    let holds = *value >= 0.0 && value.is_finite();
+    refuse_unless(holds, field, value, "it must be finite and not negative")
+}
+
+/// Checks that a number is between 0 and 1, both included.
+///
+/// # Errors
+/// If it is not.
+pub fn between_0_and_1(field: &'static str, value: &f64) -> Result<(), ConfigError> {
+    refuse_unless((0.0..=1.0).contains(value), field, value, "it must be between 0 and 1")
+}
+
+/// Applies a check to a value that need not be set.
+pub fn if_set<T>(
+    check: impl Fn(&'static str, &T) -> Result<(), ConfigError>,
+) -> impl Fn(&'static str, &Option<T>) -> Result<(), ConfigError> {
+    move |field, value| value.as_ref().map_or(Ok(()), |value| check(field, value))
+}
+
+fn refuse_unless(
+    holds: bool,
+    field: &'static str,
+    value: impl Display,
+    constraint: &'static str,
+) -> Result<(), ConfigError> {
+    if holds { Ok(()) } else { Err(ConfigError::new(field, value, constraint)) }
+}
