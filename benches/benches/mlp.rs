@@ -1,14 +1,12 @@
 //! Forward passes of MLPs 4 → H → H → 2, by width, activation and batch.
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
 
-mod common;
-
 use burn::prelude::*;
-use common::Outcome;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rekindle::catalog::{Activation, ModelBuilder};
 use rekindle::core::rng::{Purpose, stream};
 use rekindle::prelude::*;
+use rekindle_benches::{Outcome, run};
 
 fn forward(c: &mut Criterion) -> Outcome {
     let device = DeviceSpec::Cpu.open()?;
@@ -35,7 +33,7 @@ fn forward(c: &mut Criterion) -> Outcome {
 }
 
 fn all(c: &mut Criterion) {
-    common::run(c, &[("forward", forward)]);
+    run(c, &[("forward", forward)]);
 }
 
 criterion_group!(benches, all);

@@ -1,12 +1,10 @@
 //! Pipelines of connectors over the observations of a vector of environments.
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
 
-mod common;
-
-use common::Outcome;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rekindle::env_runner::connectors::{ConnectorContext, ConnectorPipeline};
 use rekindle::prelude::*;
+use rekindle_benches::{Outcome, run};
 
 fn pipelines(c: &mut Criterion) -> Outcome {
     let filter = ConnectorConfig::mean_std_filter;
@@ -44,7 +42,7 @@ fn pipelines(c: &mut Criterion) -> Outcome {
 }
 
 fn all(c: &mut Criterion) {
-    common::run(c, &[("pipelines", pipelines)]);
+    run(c, &[("pipelines", pipelines)]);
 }
 
 criterion_group!(benches, all);

@@ -1,14 +1,10 @@
-//! Updates of PPO on recorded experience: our side of `ppo-update` in `cargo xtask compare`.
-
-mod common;
+//! Updates of PPO on recorded experience: rekindle's side of `ppo-update` in `cargo xtask compare`.
 
 use std::collections::BTreeMap;
 
-use clap::Parser;
-use common::{Outcome, rate, report};
 use rekindle::algorithms::ppo::PpoObjective;
 use rekindle::prelude::*;
-use serde_json::json;
+use rekindle_benches::{Outcome, cartpole, rate, report};
 
 const ROWS: usize = 4000;
 const EPOCHS: usize = 10;
@@ -17,32 +13,23 @@ const MINIBATCH: usize = 128;
 /// Updates PPO on 4000 recorded rows of CartPole-v1 and prints rows per second as JSON.
 ///
 /// RLlib's defaults: 10 epochs, minibatches of 128. Every epoch sees every row.
-#[derive(Parser)]
-struct Args {
-    /// Widths of the two hidden layers of policy and value network.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Width of the two hidden layers of policy and value network, of each case
     #[arg(long, value_delimiter = ',', default_value = "256")]
     cases: Vec<usize>,
-    /// How long to measure each case.
+    /// Seconds to measure each case
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// The seed.
+    /// Seed of environments, actions, parameters and minibatches
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
-fn main() -> Outcome {
-    let args = Args::parse();
+pub(crate) fn run(args: &Args) -> Outcome {
     let device = DeviceSpec::Cpu.open()?;
-    for hidden in args.cases {
-        let runner =
-            EnvRunnerConfig { num_envs: 8, seed: args.seed, ..EnvRunnerConfig::new("CartPole-v1") };
-        let mut runner = SingleAgentEnvRunner::new(runner, 0, &device)?;
-        let module = RLModuleSpec::default()
-            .observation_space(runner.observation_space().clone())
-            .action_space(runner.action_space().clone())
-            .model_config(json!({"fcnet_hiddens": [hidden, hidden], "vf_share_layers": false}))
-            .build(&device)?;
-        runner.set_module(&module, 0)?;
+    for &hidden in &args.cases {
+        let (mut runner, module) = cartpole(8, hidden, args.seed)?;
         let rollout = runner.sample(Amount::Timesteps(ROWS), SampleOptions::default())?;
         let data = BTreeMap::from([(DEFAULT_MODULE_ID.to_string(), vec![rollout])]);
 

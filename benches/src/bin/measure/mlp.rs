@@ -1,43 +1,40 @@
-//! Forward passes and training steps of MLPs: our side of `mlp-forward` and `mlp-train` in
+//! Forward passes and training steps of MLPs: rekindle's side of `mlp-forward` and `mlp-train` in
 //! `cargo xtask compare`.
 
-mod common;
-
 use burn::prelude::*;
-use clap::{Parser, ValueEnum};
-use common::{Outcome, rate, report, sizes};
+use clap::ValueEnum;
 use rekindle::catalog::ModelBuilder;
 use rekindle::core::rng::{Purpose, stream};
 use rekindle::learner::{Gradients, Optimizer};
 use rekindle::prelude::*;
+use rekindle_benches::{Outcome, rate, report, sizes};
 
 /// Runs MLPs 4 → H → H → 2 (tanh) and prints rows per second as JSON.
-#[derive(Parser)]
-struct Args {
-    /// What to do with a batch.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What to do with each batch
     #[arg(long, default_value = "forward")]
     what: What,
-    /// HIDDENxBATCH: width of the hidden layers, rows of a batch.
+    /// HIDDENxBATCH of each case: width of the hidden layers, rows per batch
     #[arg(long, value_delimiter = ',', default_value = "64x1,64x128")]
     cases: Vec<String>,
-    /// How long to measure each case.
+    /// Seconds to measure each case
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
-    /// The seed.
+    /// Seed of the parameters
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum What {
-    /// A forward pass, outputs read by the host.
+    /// A forward pass whose outputs the host reads
     Forward,
-    /// Forward pass, mean square, backward pass, and a step of Adam.
+    /// Forward pass, mean square, backward pass and a step of Adam
     Train,
 }
 
-fn main() -> Outcome {
-    let args = Args::parse();
+pub(crate) fn run(args: &Args) -> Outcome {
     let device = DeviceSpec::Cpu.open()?;
     for case in &args.cases {
         let [hidden, batch] = sizes(case)?;
@@ -60,7 +57,7 @@ fn main() -> Outcome {
                 let inputs = Tensor::<2>::from_data(inputs, &device);
                 let mut optimizer = Optimizer::new(OptimizerConfig::default());
                 measure(args.seconds, batch, || {
-                    let module = mlp.take().ok_or("the step before failed")?;
+                    let module = mlp.take().ok_or("the previous step failed")?;
                     let loss = module.forward(inputs.clone()).square().mean();
                     let gradients = Gradients::take(&module, &mut loss.backward());
                     let (module, outcome) = optimizer.step(1e-4, None, module, gradients);
@@ -74,9 +71,9 @@ fn main() -> Outcome {
     Ok(())
 }
 
-/// Rows per second, after a tenth of a second to warm up.
+/// Measures rows per second, after a warm-up of a tenth of a second.
 fn measure(seconds: f64, batch: usize, mut step: impl FnMut() -> Outcome) -> Outcome<f64> {
-    // Several at a time, so that reading the clock costs nothing.
+    // Several steps per reading of the clock, so that reading it costs nothing.
     let count = usize::max(1, 1024 / batch);
     let mut steps = || {
         for _ in 0..count {

@@ -1,12 +1,10 @@
 //! Saving and loading an algorithm.
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
 
-mod common;
-
-use common::Outcome;
 use criterion::{Criterion, criterion_group, criterion_main};
 use rekindle::checkpoint;
 use rekindle::prelude::*;
+use rekindle_benches::{Outcome, run};
 
 fn checkpoints(c: &mut Criterion) -> Outcome {
     let device = DeviceSpec::Cpu.open()?;
@@ -26,7 +24,7 @@ fn checkpoints(c: &mut Criterion) -> Outcome {
 }
 
 fn all(c: &mut Criterion) {
-    common::run(c, &[("checkpoints", checkpoints)]);
+    run(c, &[("checkpoints", checkpoints)]);
 }
 
 criterion_group!(benches, all);

@@ -1,15 +1,13 @@
 //! Loops of the host: advantages, and the gathering of minibatches.
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
 
-mod common;
-
 use std::hint::black_box;
 
-use common::Outcome;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rekindle::core::HostBatch;
 use rekindle::learner::ops::gae;
 use rekindle::prelude::*;
+use rekindle_benches::{Outcome, run};
 
 fn advantages(c: &mut Criterion) -> Outcome {
     let mut group = c.benchmark_group("gae");
@@ -44,7 +42,7 @@ fn gather(c: &mut Criterion) -> Outcome {
 }
 
 fn all(c: &mut Criterion) {
-    common::run(c, &[("advantages", advantages), ("gather", gather)]);
+    run(c, &[("advantages", advantages), ("gather", gather)]);
 }
 
 criterion_group!(benches, all);

@@ -1,49 +1,49 @@
-//! How many rows a second PPO's update learns from, with all rows on the device before it begins.
+//! Measures PPO's update on a device that already holds all rows.
 //!
-//! `cargo run --release --example bench_update -- --network mlp --minibatch-size 4096`; prints one
-//! line of JSON. `scripts/gpu-check.d/update_torch.py` is the same in eager PyTorch.
+//! `cargo run --release -p rekindle-benches -- update-on-device --minibatch-size 4096` prints one
+//! line of JSON. `scripts/gpu-check.d/update_torch.py` does the same in eager PyTorch.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::time::Instant;
 
 use burn::prelude::*;
 use burn::tensor::Int;
-use clap::{Parser, ValueEnum};
+use clap::ValueEnum;
 use rekindle::algorithms::TrainingConfig as _;
 use rekindle::core::weights;
 use rekindle::prelude::*;
+use rekindle_benches::Outcome;
 use serde_json::{Value, json};
 
-/// Measures updates and prints one line of JSON.
-#[derive(Parser)]
-struct Args {
-    /// `auto`, `cpu`, `wgpu`, `wgpu:N`, `cuda` or `cuda:N`.
+/// Measures rows per second of PPO's update and prints one line of JSON.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Device: `auto`, `cpu`, `wgpu`, `wgpu:N`, `cuda` or `cuda:N`
     #[arg(long, default_value = "cpu")]
     device: DeviceSpec,
-    /// What learns.
+    /// Networks of policy and value function
     #[arg(long, default_value = "mlp")]
     network: Network,
-    /// What the convolutions compute in.
+    /// Number format in which convolutions compute
     #[arg(long, default_value = "f32")]
     compute_dtype: ComputeDType,
-    /// Rows of a minibatch.
+    /// Rows per minibatch
     #[arg(long, default_value_t = 4096)]
     minibatch_size: usize,
-    /// Minibatches of an update.
+    /// Minibatches per update
     #[arg(long, default_value_t = 32)]
     minibatches: usize,
-    /// Updates that are measured, after one that warms up.
+    /// Updates to measure, after one that warms up
     #[arg(long, default_value_t = 3)]
     updates: u64,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Network {
-    /// Policy and value function with two tanh layers of 256 each, 64 numbers in, 4 actions.
+    /// Two tanh layers of 256 each for policy and value function; 64 inputs, 4 actions
     Mlp,
-    /// 84x84x4 bytes through the network of DQN's Nature paper and 512 features, shared by policy
-    /// and value function, 6 actions.
+    /// The network of DQN's Nature paper with 512 features, shared by policy and value function;
+    /// 84x84x4 bytes, 6 actions
     Cnn,
 }
 
@@ -65,7 +65,7 @@ impl ComputeDType {
 }
 
 impl Network {
-    fn observation_space(self) -> Result<Space, Box<dyn Error>> {
+    fn observation_space(self) -> Outcome<Space> {
         Ok(match self {
             Self::Mlp => Space::unbounded(&[64])?,
             Self::Cnn => Space::image(&[84, 84, 4])?,
@@ -91,11 +91,12 @@ impl Network {
         }
     }
 
-    /// Floating-point operations of one row, forward and backward: twice that of the forward pass
-    /// for each of the two gradients, of which the first layer needs one. Two a weight and position.
+    /// Floating-point operations per row, forward and backward. The forward pass does two per weight
+    /// and position. The backward pass does as many for each of two gradients (inputs and weights);
+    /// the first layer has no gradient of its inputs.
     fn flops_per_row(self) -> f64 {
         let layers: &[(f64, f64)] = match self {
-            // Weights, and how often each is applied to a row.
+            // Weights of a layer, and the number of positions in a row that it is applied to.
             Self::Mlp => &[(2.0 * 64.0 * 256.0, 1.0), (2.0 * 256.0 * 256.0, 1.0), (1280.0, 1.0)],
             Self::Cnn => &[
                 (4.0 * 32.0 * 64.0, 400.0),
@@ -111,9 +112,8 @@ impl Network {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let args = Args::parse();
-    let device = args.device.open().map_err(|error| error.to_string())?;
+pub(crate) fn run(args: &Args) -> Outcome {
+    let device = args.device.open()?;
     let network = args.network;
     let rows = args.minibatch_size * args.minibatches;
     let training = PpoTraining::default()
@@ -159,14 +159,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             "rows_per_s": rate,
             "flops_per_row": network.flops_per_row(),
             "tflop_per_s": rate * network.flops_per_row() / 1e12,
-            // Weights, gradients and Adam's two moments are read, and all but the gradients written.
+            // Weights, gradients and Adam's two moments are read; all but the gradients are written.
             "optimizer_bytes_per_row": 28.0 * parameters as f64 / args.minibatch_size as f64,
         })
     );
     Ok(())
 }
 
-/// Rows of random numbers.
+/// Builds a batch of random rows.
 fn batch(network: Network, rows: usize, device: &Device) -> Batch {
     let mut rng = Generator::from_seed(1);
     let mut floats = |columns: usize| {
@@ -179,7 +179,7 @@ fn batch(network: Network, rows: usize, device: &Device) -> Batch {
         .with(Columns::ADVANTAGES, advantages)
         .with(Columns::VALUE_TARGETS, targets)
         .with(Columns::ACTION_DIST_INPUTS, inputs)
-        .with(Columns::ACTION_LOGP, Tensor::<1>::zeros([rows], device) - network.actions_ln());
+        .with(Columns::ACTION_LOGP, Tensor::<1>::zeros([rows], device) - (network.actions() as f32).ln());
     let actions: Vec<i32> =
         (0..rows).map(|_| rng.integers(0, network.actions() as i64) as i32).collect();
     let actions = Tensor::<1, Int>::from_data(TensorData::new(actions, [rows]), device);
@@ -196,10 +196,4 @@ fn batch(network: Network, rows: usize, device: &Device) -> Batch {
         }
     };
     batch.with(Columns::ACTIONS, actions).with(Columns::OBS, observations)
-}
-
-impl Network {
-    fn actions_ln(self) -> f32 {
-        (self.actions() as f32).ln()
-    }
 }

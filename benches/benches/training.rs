@@ -1,18 +1,16 @@
 //! Training steps of MLPs, by width, activation and batch, and a whole update of PPO.
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
 
-mod common;
-
 use std::collections::BTreeMap;
 
 use burn::prelude::*;
-use common::Outcome;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rekindle::algorithms::ppo::PpoObjective;
 use rekindle::catalog::{Activation, ModelBuilder};
 use rekindle::core::rng::{Purpose, stream};
 use rekindle::learner::{Gradients, Optimizer};
 use rekindle::prelude::*;
+use rekindle_benches::{Outcome, cartpole, run};
 
 /// Forward pass, mean square, backward pass, and a step of Adam.
 fn step(c: &mut Criterion) -> Outcome {
@@ -53,7 +51,7 @@ fn update(c: &mut Criterion) -> Outcome {
     let mut group = c.benchmark_group("ppo_update_1024x4");
     group.throughput(Throughput::Elements(4 * 1024));
     for hidden in [64, 256] {
-        let (mut runner, module) = common::cartpole(8, hidden)?;
+        let (mut runner, module) = cartpole(8, hidden, 0)?;
         let rollout = runner.sample(Amount::Timesteps(1024), SampleOptions::default())?;
         let data = BTreeMap::from([(DEFAULT_MODULE_ID.to_string(), vec![rollout])]);
         let training = PpoTraining::default().num_epochs(4).minibatch_size(256).lr(1e-5);
@@ -74,7 +72,7 @@ fn update(c: &mut Criterion) -> Outcome {
 }
 
 fn all(c: &mut Criterion) {
-    common::run(c, &[("step", step), ("update", update)]);
+    run(c, &[("step", step), ("update", update)]);
 }
 
 criterion_group!(benches, all);

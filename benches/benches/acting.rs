@@ -1,17 +1,15 @@
 //! Acting: forward pass, sampling of actions, stepping and recording, by the width of the vector.
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
 
-mod common;
-
-use common::Outcome;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rekindle::prelude::*;
+use rekindle_benches::{Outcome, cartpole, run};
 
 /// 64 steps of every environment.
 fn sample(c: &mut Criterion) -> Outcome {
     let mut group = c.benchmark_group("sample_cartpole");
     for num_envs in [1, 8, 64, 1024] {
-        let (mut runner, _module) = common::cartpole(num_envs, 64)?;
+        let (mut runner, _module) = cartpole(num_envs, 64, 0)?;
         group.throughput(Throughput::Elements(64 * num_envs as u64));
         group.bench_function(BenchmarkId::from_parameter(num_envs), |b| {
             b.iter(|| runner.sample(Amount::Timesteps(64 * num_envs), SampleOptions::default()));
@@ -22,7 +20,7 @@ fn sample(c: &mut Criterion) -> Outcome {
 }
 
 fn all(c: &mut Criterion) {
-    common::run(c, &[("sample", sample)]);
+    run(c, &[("sample", sample)]);
 }
 
 criterion_group!(benches, all);

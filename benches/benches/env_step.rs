@@ -1,12 +1,10 @@
-//! Steps of environments, by the width of the vector: `cargo bench --bench env_step`.
+//! Steps of environments, by the width of the vector: `cargo bench -p rekindle-benches --bench env_step`.
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
 
-mod common;
-
-use common::Outcome;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rekindle::env::{VectorStep, seeds_from};
 use rekindle::prelude::*;
+use rekindle_benches::{Outcome, run};
 
 const ENVS: [&str; 7] = [
     "CartPole-v1",
@@ -37,7 +35,7 @@ fn env_step(c: &mut Criterion) -> Outcome {
 }
 
 fn all(c: &mut Criterion) {
-    common::run(c, &[("env_step", env_step)]);
+    run(c, &[("env_step", env_step)]);
 }
 
 criterion_group!(benches, all);

@@ -1,33 +1,30 @@
-//! PPO on CartPole-v1: our side of `ppo-cartpole`, `memory` and `scaling` in `cargo xtask compare`.
+//! PPO on CartPole-v1: rekindle's side of `ppo-cartpole`, `memory` and `scaling` in `cargo xtask compare`.
 
-mod common;
-
-use clap::Parser;
-use common::{Outcome, rate, report, sizes};
 use rekindle::prelude::*;
+use rekindle_benches::{Outcome, rate, report, sizes};
 use serde_json::json;
 
 /// Trains PPO on CartPole-v1 and prints environment steps per second as a line of JSON.
 ///
 /// 4 epochs over 4 minibatches, separate tanh networks with two hidden layers.
-#[derive(Parser)]
-struct Args {
-    /// ENVSxROLLOUTxHIDDEN: environments, steps of each per iteration, width of hidden layers.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// ENVSxROLLOUTxHIDDEN of each case: environments, steps of each environment per iteration,
+    /// width of the hidden layers
     #[arg(long, value_delimiter = ',', default_value = "8x128x64")]
     cases: Vec<String>,
-    /// How long to measure each case.
+    /// Seconds to measure each case
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// Train for so many steps from the beginning, not for seconds.
+    /// Environment steps to train for, instead of `--seconds`
     #[arg(long)]
     steps: Option<u64>,
-    /// The seed.
+    /// Seed of environments, actions, parameters and minibatches
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
-fn main() -> Outcome {
-    let args = Args::parse();
+pub(crate) fn run(args: &Args) -> Outcome {
     for case in &args.cases {
         let mut algo = algorithm(sizes(case)?, args.seed)?;
         let mut mean = None;
@@ -45,7 +42,7 @@ fn main() -> Outcome {
                 Ok(done)
             })?
         } else {
-            // The first iteration warms caches up and is not counted.
+            // The first iteration warms up caches and is not counted.
             train()?;
             rate(args.seconds, train)?
         };
@@ -59,7 +56,7 @@ fn algorithm([num_envs, rollout, hidden]: [usize; 3], seed: u64) -> Outcome<Algo
         .environment("CartPole-v1")
         .env_runners(|e| e.num_envs_per_env_runner(num_envs))
         .model("fcnet_hiddens", vec![hidden, hidden])
-        // Initial weights and Adam's epsilon of Stable-Baselines3.
+        // The initial weights and Adam's epsilon are those of Stable-Baselines3.
         .model("fcnet_kernel_initializer", orthogonal(std::f64::consts::SQRT_2))
         .model("fcnet_bias_initializer", json!({"type": "constant", "value": 0.0}))
         .model("head_fcnet_bias_initializer", json!({"type": "constant", "value": 0.0}))
