@@ -26,11 +26,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let mut plot =
-        LearningCurve::new(&args.title).x_label(&args.x_label).y_label(&args.y_label).size(800, 420);
+    let mut plot = LearningCurve::new(&args.title)
+        .x_label(&args.x_label)
+        .y_label(&args.y_label)
+        .size(800, 420);
     for series in &args.series {
-        let (label, points) =
-            series.split_once('=').ok_or_else(|| format!("invalid series `{series}`: expected LABEL=X:Y,X:Y"))?;
+        let (label, points) = series
+            .split_once('=')
+            .ok_or_else(|| format!("invalid series `{series}`: expected LABEL=X:Y,X:Y"))?;
         let points = points.split(',').map(point).collect::<Result<Vec<_>, _>>()?;
         plot = plot.series(label, &points);
     }
@@ -39,6 +42,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 fn point(text: &str) -> Outcome<(f64, f64)> {
-    let (x, y) = text.split_once(':').ok_or_else(|| format!("invalid point `{text}`: expected X:Y"))?;
+    let (x, y) =
+        text.split_once(':').ok_or_else(|| format!("invalid point `{text}`: expected X:Y"))?;
     Ok((x.parse()?, y.parse()?))
 }

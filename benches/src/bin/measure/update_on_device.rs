@@ -179,7 +179,10 @@ fn batch(network: Network, rows: usize, device: &Device) -> Batch {
         .with(Columns::ADVANTAGES, advantages)
         .with(Columns::VALUE_TARGETS, targets)
         .with(Columns::ACTION_DIST_INPUTS, inputs)
-        .with(Columns::ACTION_LOGP, Tensor::<1>::zeros([rows], device) - (network.actions() as f32).ln());
+        .with(
+            Columns::ACTION_LOGP,
+            Tensor::<1>::zeros([rows], device) - (network.actions() as f32).ln(),
+        );
     let actions: Vec<i32> =
         (0..rows).map(|_| rng.integers(0, network.actions() as i64) as i32).collect();
     let actions = Tensor::<1, Int>::from_data(TensorData::new(actions, [rows]), device);

@@ -1,7 +1,6 @@
 //! The Rust twins of RLlib's page "RL Modules" run.
-#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
-#[path = "../examples/rl_modules/main.rs"]
+#[path = "../../examples/rl_modules/main.rs"]
 mod example;
 
 #[test]

@@ -1,8 +1,6 @@
 //! What learners may need of modules: action values, target networks, a loss of their own.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
-mod support;
-
+use crate::support::{Cloning, data, device, experience, metrics, weights};
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle::core::weights::Weights;
@@ -10,7 +8,6 @@ use rekindle::env_runner::Rollout;
 use rekindle::learner::{LearnerBatch, LearnerError, Loss, TrainBatch};
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
-use support::{Cloning, data, device, experience, metrics, weights};
 
 fn space() -> Space {
     Space::boxed(-1.0, 1.0, &[4]).unwrap()

@@ -1,5 +1,4 @@
 //! Short learning tests of fixed seeds; `cargo xtask learn` runs the full ones.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use std::collections::BTreeMap;
 
@@ -7,6 +6,8 @@ use rekindle::algorithms::TrainingConfig as _;
 use rekindle::algorithms::ppo::batch_of_tensors;
 use rekindle::env_runner::{TensorCartPole, TensorEnv, TensorEnvRunner, TensorPendulum};
 use rekindle::prelude::*;
+
+use crate::settings::ppo_settings;
 
 fn best_return(mut algo: Algorithm, steps: u64, enough: f64) -> f64 {
     let mut best = f64::NEG_INFINITY;
@@ -50,17 +51,12 @@ fn ppo_learns_pendulum_to_minus_500_within_100_000_steps() {
         })
         .model("fcnet_hiddens", vec![64, 64])
         .training(|t| {
-            t.lr(1e-3)
+            training(t)
                 .gamma(0.9)
-                .lambda_(0.95)
+                .entropy_coeff(0.0)
                 .train_batch_size(2000)
                 .minibatch_size(64)
                 .num_epochs(10)
-                .clip_param(0.2)
-                .vf_clip_param(f64::INFINITY)
-                .vf_loss_coeff(0.5)
-                .use_kl_loss(false)
-                .grad_clip(0.5)
         })
         .seed(0);
     let algo = config.build(&DeviceSpec::Cpu.open().unwrap()).unwrap();
@@ -70,17 +66,7 @@ fn ppo_learns_pendulum_to_minus_500_within_100_000_steps() {
 
 /// The settings that most tasks here share.
 fn training(t: PpoTraining) -> PpoTraining {
-    t.lr(1e-3)
-        .lambda_(0.95)
-        .train_batch_size(1024)
-        .minibatch_size(256)
-        .num_epochs(6)
-        .clip_param(0.2)
-        .vf_clip_param(f64::INFINITY)
-        .vf_loss_coeff(0.5)
-        .entropy_coeff(0.01)
-        .use_kl_loss(false)
-        .grad_clip(0.5)
+    ppo_settings(t).lr(1e-3).train_batch_size(1024).minibatch_size(256).num_epochs(6)
 }
 
 fn learns(config: PpoConfig, steps: u64, enough: f64) {

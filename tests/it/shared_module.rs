@@ -1,8 +1,8 @@
 //! Modules that share parameters: a common encoder and a centralised critic.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
-mod support;
-
+use crate::support::{
+    Cloning, data, device, experience, ids, learner, logits, metrics, saved, weights,
+};
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle::checkpoint::Array;
@@ -11,7 +11,6 @@ use rekindle::core::weights::Weights;
 use rekindle::env_runner::BundleConfig;
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
-use support::{Cloning, data, device, experience, ids, learner, logits, metrics, saved, weights};
 
 /// A shared encoder of the global part of observations, a head per module that also reads the
 /// local part, and one critic that reads the global part of every module.

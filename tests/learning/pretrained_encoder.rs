@@ -1,7 +1,6 @@
 //! The example's pretrained encoder reaches the policy, and stays as it is if it is frozen.
-#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
-#[path = "../examples/pretrained_encoder.rs"]
+#[path = "../../examples/pretrained_encoder.rs"]
 mod example;
 
 use rekindle::core::weights::Weights;

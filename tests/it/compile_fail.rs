@@ -8,7 +8,6 @@
 //! Names of libraries end in a hash that is not told to tests, and the folder may hold those of
 //! other features or of older sources. Cargo has just brought ours up to date; so the newest pair
 //! with which the control compiles is taken. It takes a tenth of a second a file.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

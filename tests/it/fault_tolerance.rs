@@ -1,5 +1,4 @@
 //! Training goes on while environments and runners fail: assertions 70 and 72 for `Algorithm`.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

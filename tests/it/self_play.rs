@@ -1,5 +1,4 @@
 //! A league by a callback: whenever the main policy wins, a frozen copy of it joins its opponents.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

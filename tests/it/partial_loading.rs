@@ -1,12 +1,9 @@
 //! Loading a part, under another name, or by choice; changing modules while training.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
-mod support;
-
+use crate::support::{data, device, experience, ids, learner, logits, metrics, saved, weights};
 use rekindle::core::weights::Weights;
 use rekindle::prelude::*;
 use serde_json::json;
-use support::{data, device, experience, ids, learner, logits, metrics, saved, weights};
 
 fn space() -> Space {
     Space::boxed(-1.0, 1.0, &[4]).unwrap()
@@ -190,7 +187,7 @@ fn a_copy_of_a_module_learns_on_its_own() {
     let module = spec().build(&device()).unwrap();
     twins.add_module("one", module.clone(), false).unwrap();
     twins.add_module("two", module, false).unwrap();
-    let mut learner = support::learner(LearnerConfig::default(), twins);
+    let mut learner = crate::support::learner(LearnerConfig::default(), twins);
     learner.update(&data(&[("one", rows(0)), ("two", rows(0))]), 0).unwrap();
     assert_eq!(weights(&learner, "one"), weights(&learner, "two"));
     learner.update(&data(&[("one", rows(0)), ("two", rows(1))]), 0).unwrap();

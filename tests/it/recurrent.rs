@@ -1,5 +1,4 @@
 //! Stateful modules: what they remember reaches actions, losses and learning.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use rekindle::core::any_tensor::to_f32;
 use rekindle::env::Result as EnvResult;

@@ -1,5 +1,4 @@
 //! PPO on environments whose actions are not one choice or one vector.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use rekindle::core::host_batch::upload;
 use rekindle::env::Result as EnvResult;

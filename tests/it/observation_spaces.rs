@@ -1,5 +1,4 @@
 //! PPO trains on images and on nested observations without a connector or a custom encoder.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use rekindle::env::EnvError;
 use rekindle::prelude::*;

@@ -1,5 +1,4 @@
 //! Several agents: independent, sharing, frozen and heuristic modules, coming and going.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use burn::module::Module;
 use burn::prelude::*;
