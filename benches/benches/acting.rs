@@ -1,11 +1,11 @@
-//! Acting: forward pass, sampling of actions, stepping and recording, by the width of the vector.
+//! Acting: forward pass, sampling of actions, stepping and recording, by number of environments.
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rekindle::prelude::*;
 use rekindle_benches::{Outcome, cartpole, run};
 
-/// 64 steps of every environment.
+/// Samples 64 steps of each environment.
 fn sample(c: &mut Criterion) -> Outcome {
     let mut group = c.benchmark_group("sample_cartpole");
     for num_envs in [1, 8, 64, 1024] {

@@ -9,7 +9,7 @@ use rekindle_benches::{Outcome, run};
 fn checkpoints(c: &mut Criterion) -> Outcome {
     let device = DeviceSpec::Cpu.open()?;
     let mut algo = PpoConfig::new().environment("CartPole-v1").seed(0).build(&device)?;
-    // Only then is there anything to save of the optimizer.
+    // The optimizer has no state before the first update.
     algo.train()?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("checkpoint");

@@ -1,4 +1,4 @@
-//! Pipelines of connectors over the observations of a vector of environments.
+//! Connector pipelines on the observations of a vector of environments.
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

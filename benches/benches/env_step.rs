@@ -1,4 +1,4 @@
-//! Steps of environments, by the width of the vector: `cargo bench -p rekindle-benches --bench env_step`.
+//! Stepping environments, by their number: `cargo bench -p rekindle-benches --bench env_step`.
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

@@ -1,4 +1,4 @@
-//! Loops of the host: advantages, and the gathering of minibatches.
+//! Loops on the host: advantages and gathering of minibatches.
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
 
 use std::hint::black_box;
@@ -22,7 +22,7 @@ fn advantages(c: &mut Criterion) -> Outcome {
     Ok(())
 }
 
-/// Shuffled rows of a batch of 4096.
+/// Gathers shuffled rows of a batch of 4096.
 fn gather(c: &mut Criterion) -> Outcome {
     const ROWS: usize = 4096;
     let device = DeviceSpec::Cpu.open()?;

@@ -1,4 +1,4 @@
-//! Training steps of MLPs, by width, activation and batch, and a whole update of PPO.
+//! Training steps of MLPs by width, activation and batch, and a complete update of PPO.
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
 
 use std::collections::BTreeMap;

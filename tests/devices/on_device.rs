@@ -1,4 +1,4 @@
-//! Environments on the device, and learning from them there.
+//! Environments on the device, and learning on the device.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::{cpu, difference, subject};
 
 const STEPS: usize = 12;
 
-/// What was observed and what was learnt from it.
+/// Observations of a rollout and the weights learned from it.
 fn run(env: impl TensorEnv, config: &PpoConfig, device: &Device) -> (Vec<f32>, Vec<f32>) {
     let algo = config.build(device).unwrap();
     let before = weights(&algo);

@@ -1,10 +1,10 @@
-//! PPO on environments whose actions are not one choice or one vector.
+//! PPO on environments with actions other than one `Discrete` or one `Box`.
 
 use rekindle::core::host_batch::upload;
 use rekindle::env::Result as EnvResult;
 use rekindle::prelude::*;
 
-/// Every action is worth the same; an episode has eight steps.
+/// Pays the same for every action. Episodes have eight steps.
 struct Anything {
     observations: Space,
     actions: Space,
@@ -43,7 +43,7 @@ impl Env for Anything {
     }
 }
 
-/// Registers the environment and trains one iteration on it.
+/// Registers the environment and trains for one iteration.
 fn train(id: &'static str, actions: fn() -> Space) -> Algorithm {
     register(EnvSpec::new(id, move |_: &EnvConfig| Anything::new(actions()))).unwrap();
     let mut algo = PpoConfig::new()
@@ -64,7 +64,7 @@ fn train(id: &'static str, actions: fn() -> Space) -> Algorithm {
     algo
 }
 
-/// The actions that a runner records with the trained module.
+/// Returns the actions that a runner records with the trained module.
 fn record(id: &str, algo: &Algorithm) -> Buffer {
     let device = DeviceSpec::Cpu.open().unwrap();
     let config = EnvRunnerConfig { num_envs: 2, ..EnvRunnerConfig::new(id) };

@@ -1,13 +1,13 @@
-//! What the compiler says to those who write modules, encoders, catalogs and environments.
+//! Compiler errors for mistakes in modules, encoders, catalogs and environments.
 //!
 //! Each file of `tests/compile_fail` holds one mistake and, in lines that begin with `// expect:`,
-//! what the compiler's answer must contain; `control.rs` holds none and must compile.
+//! texts that the compiler's output must contain. `control.rs` holds no mistake and must compile.
 //!
-//! The files are given to `rustc` directly, beside the libraries that this test itself was linked
-//! with: a second Cargo project, as crates for such tests make one, would build Burn once more.
-//! Names of libraries end in a hash that is not told to tests, and the folder may hold those of
-//! other features or of older sources. Cargo has just brought ours up to date; so the newest pair
-//! with which the control compiles is taken. It takes a tenth of a second a file.
+//! The test runs `rustc` with the libraries that it is linked with itself. A second Cargo project, which
+//! crates for such tests create, would build Burn again. File names of libraries end in a hash that tests
+//! do not know, and the folder may hold libraries with other features or of older sources. The newest pair
+//! of libraries that compiles the control is the right one, because Cargo has just built it. Each file takes
+//! a tenth of a second.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// A compiler that knows this library and Burn.
+/// A compiler call that links this library and Burn.
 struct Rustc {
     libraries: PathBuf,
     rekindle: PathBuf,
@@ -42,7 +42,7 @@ impl Rustc {
         panic!("the control compiles with none of the libraries in {libraries:?}\n{answers}")
     }
 
-    /// Checks a file; the error is what the compiler says.
+    /// Compiles a file. The error is the compiler's output.
     fn compile(&self, source: &Path) -> Result<(), String> {
         let library = |name: &str, path: &Path| format!("{name}={}", path.display());
         let output = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
@@ -63,7 +63,7 @@ impl Rustc {
     }
 }
 
-/// The builds of a library in a folder.
+/// Returns the builds of a library in a folder, the newest first.
 fn newest_first(folder: &Path, name: &str) -> Vec<PathBuf> {
     let is_build = |path: &PathBuf| {
         let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Training goes on while environments and runners fail: assertions 70 and 72 for `Algorithm`.
+//! Training continues while environments and runners fail: assertions 70 and 72 for `Algorithm`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,7 +11,7 @@ fn device() -> Device {
     DeviceSpec::Cpu.open().unwrap()
 }
 
-/// PPO on a CartPole that crashes in so many steps, and in every tenth reset.
+/// PPO on a CartPole that crashes with probability `p_crash` per step and 0.1 per reset.
 fn crashing(p_crash: f64) -> PpoConfig {
     let config = PpoConfig::new().environment("CrashingCartPole-v1");
     small(config.env_config(EnvConfig::new().with("p_crash", p_crash).with("p_crash_reset", 0.1)))
@@ -80,7 +80,7 @@ fn a70a_without_any_policy_training_ends_with_the_error() {
     assert!(error.contains("a simulated crash"), "{error}");
 }
 
-/// A CartPole of which one copy is broken after 300 steps.
+/// A CartPole whose copy breaks down after 300 steps.
 struct BreaksDown {
     env: CartPole,
     steps_left: usize,
@@ -125,7 +125,7 @@ fn a70b_of_two_runners_one_is_ignored_and_training_goes_on() {
         healthy.push(result.get("fault_tolerance/num_healthy_workers").unwrap());
         assert!(result.get("learners/default_policy/policy_loss").unwrap().is_finite());
         assert_eq!(algo.env_steps(), 200 * iteration, "one runner collects what both should");
-        // Evaluation has environments of its own.
+        // Evaluation has its own environments.
         assert_eq!(algo.evaluate().unwrap().returns.len(), 5);
     }
     assert_eq!(healthy, [[2.0; 6].as_slice(), &[1.0; 4]].concat());
@@ -142,7 +142,7 @@ fn training_resumes_exactly_after_restarts_of_both_kinds() {
         let half = (0..6).map(|_| restarts(&straight.train().unwrap())).last().unwrap();
         assert!(half > 0.0);
         let state = straight.get_state().unwrap();
-        // Another number of threads, to show that it makes no difference.
+        // Results must not depend on the number of threads.
         let mut resumed = config.env_runners(|e| e.num_threads(1)).build(&device()).unwrap();
         resumed.set_state(&state).unwrap();
         for _ in 0..4 {
@@ -201,8 +201,8 @@ fn settings_are_data_and_contradictions_are_refused() {
     assert!(unknown.contains("unknown field"), "{unknown}");
 }
 
-/// RLlib's probabilities, and stalls as often as crashes. `cargo xtask learn crashing_cartpole`
-/// trains until 450.
+/// RLlib's probabilities of crashes, and the same for stalls. `cargo xtask learn crashing-cartpole` trains
+/// until 450.
 #[test]
 fn ppo_learns_crashing_and_stalling_cartpole_to_150_within_40_000_steps() {
     let faults = EnvConfig::new()
@@ -240,7 +240,7 @@ fn ppo_learns_crashing_and_stalling_cartpole_to_150_within_40_000_steps() {
     assert!(restarts > 0.0, "nothing crashed");
 }
 
-/// Counts the runners that callbacks hear of, in training and in evaluation.
+/// Counts the recreated runners reported to callbacks, in training and in evaluation.
 #[derive(Clone, Default)]
 struct Recreated(std::sync::Arc<[AtomicUsize; 2]>);
 

@@ -1,4 +1,4 @@
-//! Several agents: independent, sharing, frozen and heuristic modules, coming and going.
+//! Several agents: independent, shared, frozen and heuristic modules, and modules added and removed.
 
 use burn::module::Module;
 use burn::prelude::*;
@@ -93,7 +93,7 @@ fn settings_of_one_module_can_differ() {
 fn modules_come_and_go_while_training_and_checkpoints_know() {
     let mut algo = cartpoles().build(&device()).unwrap();
     algo.train().unwrap();
-    // A copy of one policy takes over from the other, and does not learn.
+    // A frozen copy of one policy replaces the other.
     let copy = algo.module("0").unwrap().clone();
     let to_copy =
         PolicyMapping::Table([("0", "0"), ("1", "copy")].map(|(a, m)| (a.into(), m.into())).into());
@@ -146,7 +146,7 @@ fn n_plus_n_iterations_equal_2n_with_several_agents() {
     }
 }
 
-/// Answers the opponent's last move with what would have beaten it: RLlib's heuristic.
+/// Plays the move that beats the opponent's last one: RLlib's heuristic.
 #[derive(Module, Debug)]
 struct BeatLast {
     moves: usize,
@@ -158,7 +158,7 @@ impl RLModule for BeatLast {
     }
 
     fn forward_train(&self, batch: &Batch) -> ModuleResult<Batch> {
-        // Rock, paper, scissors and, in the first round, nothing.
+        // Rock, paper, scissors, or no move in the first round.
         let last = batch.int::<1>(Columns::OBS)?;
         let first = last.clone().equal_elem(self.moves as i64);
         let answer = (last + 1).remainder_scalar(self.moves as i64);

@@ -3,7 +3,7 @@
 use rekindle::env::EnvError;
 use rekindle::prelude::*;
 
-/// Shows a random element of its space for ten steps; pays for the action 1.
+/// Shows random elements of its space for ten steps. Pays for action 1.
 #[derive(Debug)]
 struct Kaleidoscope {
     observation_space: Space,
@@ -44,7 +44,7 @@ impl Env for Kaleidoscope {
     }
 }
 
-/// One iteration of PPO; asserts that it updated the weights and that all losses are finite.
+/// Trains one iteration of PPO. Asserts that weights changed and that all losses are finite.
 fn train(id: &'static str, space: Space) {
     register(EnvSpec::new(id, move |_| Kaleidoscope::new(space.clone()))).unwrap();
     let config = PpoConfig::new()

@@ -1,4 +1,4 @@
-//! Loading a part, under another name, or by choice; changing modules while training.
+//! Loading some modules, components or renamed weights; changing modules during training.
 
 use crate::support::{data, device, experience, ids, learner, logits, metrics, saved, weights};
 use rekindle::core::weights::Weights;
@@ -76,7 +76,7 @@ fn a86_two_of_four_modules_are_restored_by_choice_and_act_the_same() {
 
     let restored = two.modules_to_load(["policy_1", "policy_3"]).build(&device(), 1).unwrap();
     for id in ["policy_1", "policy_3"] {
-        // Assertion 88: what is restored acts as what was saved.
+        // Assertion 88: a restored module acts like the saved one.
         assert_eq!(logits(restored.module(id).unwrap()), logits(source.module(id).unwrap()));
     }
 }

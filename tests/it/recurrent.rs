@@ -1,4 +1,4 @@
-//! Stateful modules: what they remember reaches actions, losses and learning.
+//! Stateful modules: their memory reaches actions, losses and learning.
 
 use rekindle::core::any_tensor::to_f32;
 use rekindle::env::Result as EnvResult;
@@ -6,11 +6,11 @@ use rekindle::env_runner::{EnvRunnerConfig, SingleAgentEnvRunner};
 use rekindle::learner::{LearnerBatch, TrainBatch};
 use rekindle::prelude::*;
 
-/// Steps between the cue and the answer.
+/// Number of steps between the cue and the answer.
 const DELAY: usize = 4;
 
-/// A probe of memory: the first observation shows which of two actions is right, the others show
-/// nothing, and only the last action counts.
+/// A memory probe: the first observation shows which of two actions is right, later ones show nothing,
+/// and only the last action counts.
 struct Recall {
     observations: Space,
     actions: Space,
@@ -109,8 +109,8 @@ fn a_module_without_memory_does_not() {
     assert!(best < 0.6, "{best}");
 }
 
-/// With the weights that acted, the sequences that are trained on give the probabilities that were
-/// acted with: states, masks and padding are right.
+/// States, masks and padding are right if training sequences reproduce the recorded action probabilities
+/// with the weights that acted.
 #[test]
 fn sequences_repeat_what_was_acted() {
     let device = DeviceSpec::Cpu.open().unwrap();

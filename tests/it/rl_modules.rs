@@ -1,4 +1,4 @@
-//! The Rust twins of RLlib's page "RL Modules" run.
+//! The Rust versions of the code blocks of RLlib's page "RL Modules" run.
 
 #[path = "../../examples/rl_modules/main.rs"]
 mod example;

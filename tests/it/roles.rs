@@ -1,4 +1,4 @@
-//! What learners may need of modules: action values, target networks, a loss of their own.
+//! Roles that learners may require of modules: action values, target networks, a loss of their own.
 
 use crate::support::{Cloning, data, device, experience, metrics, weights};
 use burn::module::Module;
@@ -31,7 +31,7 @@ fn cloning(roles: Vec<Role>) -> Cloning {
     Cloning { roles, ..Cloning::default() }
 }
 
-/// A Q network and its target.
+/// A Q network and its target network.
 #[derive(Module, Debug)]
 struct Dqn {
     qf: Mlp,
@@ -79,7 +79,7 @@ impl TargetNetwork for Dqn {
     }
 }
 
-/// The squared error to `r + γ·max Q⁻`, on the same observations.
+/// Squared error to `r + γ·max Q⁻`, on the same observations.
 #[derive(Debug)]
 struct QLearning;
 
@@ -181,7 +181,7 @@ fn a_learner_refuses_modules_that_lack_a_role_or_only_act() {
     }
 }
 
-/// Predicts where the environment goes; its error is how curious it is.
+/// Predicts the next observation. The prediction error is the curiosity.
 #[derive(Module, Debug)]
 struct Curiosity {
     forward_model: Mlp,
@@ -210,7 +210,7 @@ impl SelfSupervisedLoss for Curiosity {
         batch: &Batch,
         outputs: &Batch,
     ) -> ModuleResult<Tensor<1>> {
-        // The environment turns observations round and moves them by the action.
+        // The environment negates observations and adds the action.
         let action = batch.int::<1>(Columns::ACTIONS)?.float().unsqueeze_dim::<2>(1);
         let next = batch.float::<2>(Columns::OBS)?.neg() + action;
         Ok((outputs.float::<2>(Columns::NEXT_OBS)? - next).square().mean())

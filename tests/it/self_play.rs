@@ -1,4 +1,4 @@
-//! A league by a callback: whenever the main policy wins, a frozen copy of it joins its opponents.
+//! Self-play by a callback: whenever the main policy wins, a frozen copy of it joins its opponents.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rekindle::prelude::*;
 const WIN_RATE: f64 = 0.8;
 const LEAGUE: u64 = 3;
 
-/// Shares with the mapping how many frozen opponents, `v0` and on, there are.
+/// Shares the number of frozen opponents (`v0`, `v1`, …) with the policy mapping.
 #[derive(Clone)]
 struct SelfPlay {
     opponents: Arc<AtomicU64>,
@@ -20,7 +20,7 @@ impl SelfPlay {
         Self { opponents: Arc::new(AtomicU64::new(1)) }
     }
 
-    /// The main policy plays either side by turns, against an opponent picked by the episode.
+    /// The main policy alternates sides, against an opponent chosen by the episode number.
     fn mapping(&self) -> PolicyMapping {
         let opponents = self.opponents.clone();
         PolicyMapping::from_fn("test/league", move |agent, info| {
@@ -52,13 +52,13 @@ impl Callbacks for SelfPlay {
             let learns = Some(BTreeSet::from(["main".to_string()]));
             algorithm.add_module(&format!("v{opponents}"), frozen, None, learns)?;
             self.opponents.store(opponents + 1, Ordering::Relaxed);
-            // The win rate against those that come.
+            // Restart the win rate against the new opponents.
             algorithm.metrics_logger().delete("env_runners/win_rate")?;
         }
         Ok(())
     }
 
-    /// Checkpoints hold the modules; how many there are is counted again.
+    /// Checkpoints hold the modules, so the number of opponents is counted again.
     fn on_checkpoint_loaded(&self, algorithm: &mut Algorithm) -> CallbackResult {
         let frozen = algorithm.learner().module().keys().filter(|id| id.starts_with('v'));
         self.opponents.store(frozen.count() as u64, Ordering::Relaxed);

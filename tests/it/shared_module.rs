@@ -1,4 +1,4 @@
-//! Modules that share parameters: a common encoder and a centralised critic.
+//! Modules that share parameters: a common encoder and a centralized critic.
 
 use crate::support::{
     Cloning, data, device, experience, ids, learner, logits, metrics, saved, weights,
@@ -12,8 +12,8 @@ use rekindle::env_runner::BundleConfig;
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
 
-/// A shared encoder of the global part of observations, a head per module that also reads the
-/// local part, and one critic that reads the global part of every module.
+/// A shared encoder for the global part of observations, one head per module that also reads the local
+/// part, and one critic that reads the global part of every module.
 #[derive(Module, Debug)]
 struct SharedEncoder {
     encoder: Mlp,
@@ -89,7 +89,7 @@ fn build(seed: u64) -> MultiRLModule {
     spec().build(&device(), seed).unwrap()
 }
 
-/// Experience of both modules, or of one.
+/// Returns experience of both modules.
 fn both() -> rekindle::learner::ModuleRollouts {
     let (a, b) = (experience(&space(16), 2, 12, 1), experience(&space(32), 4, 20, 2));
     data(&[("a", a), ("b", b)])
@@ -182,7 +182,7 @@ fn one_optimizer_has_one_moment_per_shared_parameter() {
 #[test]
 fn training_one_module_moves_the_encoder_and_its_own_head_only() {
     let mut learner = learner(LearnerConfig::default(), build(0));
-    learner.update(&both(), 0).unwrap(); // the other head has moments now
+    learner.update(&both(), 0).unwrap(); // now the other head has moments
     learner.set_policies_to_train(Some(["a".to_string()].into())).unwrap();
     let before = weights(&learner, "a");
     learner.update(&both(), 0).unwrap();
@@ -215,7 +215,7 @@ fn the_centralised_critic_learns_the_values_of_all_modules() {
 
 #[test]
 fn a_loss_that_is_not_finite_skips_all_modules_that_share() {
-    // The gradients are finite: only the loss of one module tells.
+    // All gradients are finite; only the loss of one module is not.
     let objective = Cloning { rewards_are_constants: true, ..Cloning::default() };
     let config = LearnerConfig::default();
     let mut learner = Learner::new(config, Box::new(objective), build(0), &device()).unwrap();
@@ -361,7 +361,7 @@ fn modules_leave_the_whole_and_independent_ones_join_it() {
     assert_eq!(optimizers.components.keys().collect::<Vec<_>>(), ["c"]);
 }
 
-/// Modules with memory, each from a state of its own.
+/// Modules with memory, each with its own initial state.
 #[derive(Module, Debug)]
 struct Remembers {
     policy: Mlp,

@@ -1,4 +1,4 @@
-//! The example's encoder of graphs learns, and the catalog around it is the default one.
+//! The example's graph encoder learns, and the rest of the catalog is the default.
 
 #[path = "../../examples/custom_graph_encoder.rs"]
 mod example;
@@ -6,7 +6,7 @@ mod example;
 #[test]
 fn the_graph_encoder_of_the_example_learns_to_read_the_map() {
     let (algo, mean) = example::train(25_000).unwrap();
-    // One place in six is right, and one of the two that wait for a parcel.
+    // A random choice is right once in six, a choice between the parcels every second time.
     assert!(mean > 0.8, "{mean}");
 
     let weights = algo.module("default_policy").unwrap().state_dict().unwrap();

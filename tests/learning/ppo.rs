@@ -1,4 +1,4 @@
-//! Short learning tests of fixed seeds; `cargo xtask learn` runs the full ones.
+//! Short training runs of PPO with fixed seeds.
 
 use std::collections::BTreeMap;
 
@@ -64,7 +64,7 @@ fn ppo_learns_pendulum_to_minus_500_within_100_000_steps() {
     assert!(best >= -500.0, "reached {best}, a random policy has about -1250");
 }
 
-/// The settings that most tasks here share.
+/// Applies the settings that most tasks here share.
 fn training(t: PpoTraining) -> PpoTraining {
     ppo_settings(t).lr(1e-3).train_batch_size(1024).minibatch_size(256).num_epochs(6)
 }
@@ -143,8 +143,8 @@ fn two_pendulums_learn_side_by_side() {
     learns(config, 80_000, 2.0 * -900.0);
 }
 
-/// The best mean return of the episodes of a rollout, of `num_envs` environments as tensor programs;
-/// the host reads nothing of a rollout before it is learnt from.
+/// Trains on `num_envs` environments as tensor programs. Returns the best mean return of the episodes of a
+/// rollout. The host reads a rollout only after the update.
 fn best_return_on_device(
     env: impl TensorEnv,
     training: &PpoTraining,
@@ -172,7 +172,7 @@ fn best_return_on_device(
         let batch = batch_of_tensors(training, module, &rollout).unwrap();
         let batches = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), batch)]);
         learner.update_from_batches(&batches, done).unwrap();
-        // Long episodes do not end within a rollout of 32 steps: all that end are averaged.
+        // A rollout of 32 steps sees the end of few long episodes; all that end are averaged.
         best = best.max(rollout.finished_episodes().unwrap().mean_return());
     }
     best

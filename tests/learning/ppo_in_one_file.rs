@@ -1,4 +1,4 @@
-//! The PPO of one example file learns.
+//! The example with PPO in one file learns.
 
 #[path = "../../examples/ppo_in_one_file.rs"]
 mod example;
@@ -17,7 +17,7 @@ fn ppo_in_one_file_learns_cartpole_to_150_within_40_000_steps() {
     assert!(greedy >= 150.0, "{greedy}");
 }
 
-/// A reader should be able to read it in one go.
+/// The example is there to be read in one go.
 #[test]
 fn ppo_in_one_file_has_at_most_280_lines() {
     let lines = include_str!("../../examples/ppo_in_one_file.rs").lines().count();

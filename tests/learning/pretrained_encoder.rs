@@ -1,4 +1,4 @@
-//! The example's pretrained encoder reaches the policy, and stays as it is if it is frozen.
+//! The example's pretrained weights reach the policy, and do not change if frozen.
 
 #[path = "../../examples/pretrained_encoder.rs"]
 mod example;
@@ -6,7 +6,7 @@ mod example;
 use rekindle::core::weights::Weights;
 use rekindle::prelude::*;
 
-/// Trains PPO, and gives the weights of the encoder before and after.
+/// Trains PPO. Returns the weights of the encoder before and after, and the last mean return.
 fn train(frozen: bool, steps: u64) -> (Weights, Weights, f64) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("classifier");
@@ -17,7 +17,7 @@ fn train(frozen: bool, steps: u64) -> (Weights, Weights, f64) {
     (before, state.into_iter().filter_map(encoder).collect(), mean)
 }
 
-/// One test, because Burn's initial weights come from a stream that the whole process shares.
+/// One test, because Burn draws initial weights from one stream per process.
 #[test]
 fn a_pretrained_encoder_reaches_the_policy_and_stays_as_it_is_if_it_is_frozen() {
     example::register_signs().unwrap();
