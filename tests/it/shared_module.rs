@@ -194,7 +194,7 @@ fn training_one_module_moves_the_encoder_and_its_own_head_only() {
 }
 
 #[test]
-fn the_centralised_critic_learns_the_values_of_all_modules() {
+fn the_centralized_critic_learns_the_values_of_all_modules() {
     let config = LearnerConfig { lr: Schedule::Constant(1e-2), ..LearnerConfig::default() };
     let mut learner = learner(config, build(0));
     let mut both = both();
