@@ -1,8 +1,7 @@
-//! PPO learns CartPole; its policy is saved, restored alone, and evaluated.
+//! PPO learns CartPole. Its policy is saved, restored on its own, and evaluated.
 //!
 //! `cargo run --release --example cartpole_ppo` (see `--help`)
 
-use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,16 +13,16 @@ use rekindle::prelude::*;
 /// Trains PPO on CartPole-v1 until the mean return of the last 100 episodes is at least 475.
 #[derive(Parser)]
 struct Args {
-    /// Seeds environments, actions, parameters and minibatches.
+    /// Seed of environments, actions, parameters and minibatches
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Environments stepped as one vector.
+    /// Number of environments stepped as one vector
     #[arg(long, default_value_t = 8)]
     num_envs: usize,
-    /// `auto`, `cpu`, `wgpu`, `wgpu:N`, `cuda` or `cuda:N`.
+    /// Device: `auto`, `cpu`, `wgpu`, `wgpu:N`, `cuda` or `cuda:N`
     #[arg(long, default_value = "cpu")]
     device: DeviceSpec,
-    /// The folder for metrics.jsonl, learning_curve.svg and checkpoint/.
+    /// Folder for metrics.jsonl, learning_curve.svg and checkpoint/
     #[arg(long, default_value = "runs/cartpole_ppo")]
     out: PathBuf,
 }
@@ -32,13 +31,13 @@ const ENV: &str = "CartPole-v1";
 const TARGET_RETURN: f64 = 475.0;
 const MAX_STEPS: u64 = 300_000;
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
+fn main() -> Result<ExitCode, MainError> {
     let args = Args::parse();
-    let device = args.device.open().map_err(|error| error.to_string())?;
+    let device = args.device.open()?;
     fs::create_dir_all(&args.out)?;
     let checkpoint = args.out.join("checkpoint");
 
-    // 1. The configuration: every setting that is not named here has RLlib's default.
+    // 1. The configuration. Settings that are not named here have RLlib's defaults.
     let config = PpoConfig::new()
         .environment(ENV)
         .env_runners(|e| e.num_envs_per_env_runner(args.num_envs))
@@ -59,12 +58,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         .seed(args.seed);
     let mut algo = config.build(&device)?;
 
-    // 2. Training, with a line per iteration and a progress bar below.
+    // 2. Training, with one line per iteration above a progress bar.
     let mut console = ConsoleSink::stdout().columns(rekindle::algorithms::ppo::console_columns());
     let mut jsonl = JsonlSink::create(args.out.join("metrics.jsonl"))?;
     let bar = ProgressBar::with_draw_target(Some(MAX_STEPS), ProgressDrawTarget::stderr())
         .with_style(ProgressStyle::with_template(
-            "{wide_bar} {human_pos}/{human_len} steps, {eta} left at most",
+            "{wide_bar} {human_pos}/{human_len} steps, at most {eta} left",
         )?);
     let mut curve = Vec::new();
     let solved = loop {
@@ -90,13 +89,13 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         .series("PPO", &curve)
         .save(args.out.join("learning_curve.svg"))?;
 
-    // 3. The whole algorithm is saved; the policy is restored alone.
+    // 3. Save the whole algorithm, restore the policy alone.
     algo.save_to_path(&checkpoint)?;
     drop(algo);
     let policy =
         AnyRLModule::from_checkpoint(checkpoint.join("learner/rl_module/default_policy"), &device)?;
 
-    // 4. Greedy evaluation on seeds that training has not seen.
+    // 4. Evaluate greedily on seeds that training has not seen.
     let runner =
         EnvRunnerConfig { num_envs: 10, seed: args.seed + 1_000_000, ..EnvRunnerConfig::new(ENV) };
     let evaluation = evaluate(&policy, &runner, 100, SampleOptions::greedy(), &device)?;

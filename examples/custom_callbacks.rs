@@ -1,4 +1,4 @@
-//! Callbacks: a metric of one's own from every step, and the best policy kept.
+//! Callbacks: a custom metric logged at every step, and a copy of the best policy.
 //!
 //! `cargo run --release --example custom_callbacks`
 
@@ -6,11 +6,11 @@ use std::sync::Mutex;
 
 use rekindle::prelude::*;
 
-/// How far the pole leans, on average over episodes of the last iterations.
+/// Logs the mean angle of the pole.
 struct PoleAngle;
 
 impl Callbacks for PoleAngle {
-    // Called by the runners, maybe from several threads: what is logged here is reported as
+    // Runners call this hook, possibly from several threads. The metric is reported as
     // `env_runners/pole_angle`.
     fn on_episode_step(&self, event: &mut EpisodeEvent<'_>) -> CallbackResult {
         let Some(observation) = event.observation() else { return Ok(()) };
@@ -19,13 +19,13 @@ impl Callbacks for PoleAngle {
     }
 }
 
-/// Keeps the best policy that training came by. Hooks are shared: what changes stands behind a lock.
+/// Saves the best policy so far. Threads share callbacks, so their state is behind a lock.
 struct KeepBest {
     best: Mutex<f64>,
 }
 
 impl Callbacks for KeepBest {
-    // Called after every iteration, with the whole algorithm: to read, to save, to change.
+    // Called after every iteration. The hook may read, save and change the algorithm.
     fn on_train_result(&self, algorithm: &mut Algorithm, result: &mut Metrics) -> CallbackResult {
         let mean = result.get("env_runners/episode_return_mean").unwrap_or(f64::NEG_INFINITY);
         let mut best = self.best.lock().map_err(|error| error.to_string())?;
@@ -42,7 +42,7 @@ fn keep_best() -> KeepBest {
     KeepBest { best: Mutex::new(f64::NEG_INFINITY) }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), MainError> {
     let config = PpoConfig::new()
         .environment("CartPole-v1")
         .env_runners(|e| e.num_envs_per_env_runner(8))
@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
     }
 
-    // Callbacks are code, and checkpoints hold none: they are given again.
+    // Checkpoints hold no code, so callbacks are passed again on restore.
     algo.save_to_path("runs/custom_callbacks/algorithm")?;
     let mut resumed = Algorithm::from_checkpoint_with::<PpoTraining>(
         "runs/custom_callbacks/algorithm",

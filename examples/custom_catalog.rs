@@ -1,4 +1,4 @@
-//! A catalog of one's own: one decision replaced, all others kept.
+//! A custom catalog: one decision replaced, all others kept.
 //!
 //! `cargo run --release --example custom_catalog`
 
@@ -7,8 +7,8 @@ use burn::prelude::*;
 use rekindle::catalog::Result;
 use rekindle::prelude::*;
 
-/// CartPole is symmetric: mirroring an observation must mirror the features. This encoder sees the
-/// observation and its mirror image and subtracts, so that it cannot learn anything else.
+/// An encoder for CartPole's symmetry: mirrored observations have mirrored features. It subtracts the
+/// features of the mirror image from those of the observation, so it cannot learn anything else.
 #[derive(Module, Debug)]
 struct MirrorEncoder {
     mlp: Mlp,
@@ -26,7 +26,7 @@ impl Encoder for MirrorEncoder {
     }
 }
 
-/// Mirror encoders for vector observations; distributions, heads and other spaces as ever.
+/// Mirror encoders for vector observations; everything else unchanged.
 #[derive(Debug)]
 struct MirrorCatalog;
 
@@ -43,7 +43,7 @@ impl Catalog for MirrorCatalog {
     }
 }
 
-fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+fn main() -> std::result::Result<(), MainError> {
     let spec = RLModuleSpec::default().catalog(MirrorCatalog);
     let mut algo = PpoConfig::new()
         .environment("CartPole-v1")

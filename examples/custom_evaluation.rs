@@ -1,12 +1,12 @@
-//! An evaluation of one's own: how a policy copes with gravity that it was not trained in.
+//! A custom evaluation: the returns of a policy under gravity that it was not trained with.
 //!
 //! `cargo run --release --example custom_evaluation`
 
 use rekindle::algorithms::CallbackError;
 use rekindle::prelude::*;
 
-/// Called in the place of the built-in evaluation. The runners have the weights and connectors of
-/// the algorithm, and environments and random streams of their own.
+/// Replaces the built-in evaluation. The runners have the algorithm's weights and connectors, but
+/// environments and random streams of their own.
 fn gravities(_: &mut Algorithm, runners: &mut EnvRunnerGroup) -> Result<Evaluation, CallbackError> {
     let mut metrics = Vec::new();
     for g in [5.0, 10.0, 15.0] {
@@ -17,7 +17,7 @@ fn gravities(_: &mut Algorithm, runners: &mut EnvRunnerGroup) -> Result<Evaluati
     Ok(Evaluation::from_metrics(metrics))
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), MainError> {
     let config = PpoConfig::new()
         .environment("Pendulum-v1")
         .env_runners(|e| {

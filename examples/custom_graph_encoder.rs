@@ -1,4 +1,4 @@
-//! A graph among the observations: one branch of the catalog replaced by a message-passing encoder.
+//! A graph as one part of the observation: a message-passing encoder replaces one branch of the catalog.
 //!
 //! `cargo run --release --example custom_graph_encoder`
 
@@ -9,10 +9,10 @@ use rekindle::env::Result as EnvResult;
 use rekindle::prelude::*;
 
 // A user's encoder and catalog start here …
-/// Features of each node.
+/// Features per node.
 const WIDTH: usize = 16;
 
-/// In every round each node reads its own features and the sum of its neighbours'.
+/// Message passing: in each round, a node reads its own features and the sum of its neighbors'.
 #[derive(Module, Debug)]
 struct GraphEncoder {
     rounds: Vec<Mlp>,
@@ -37,7 +37,7 @@ impl Encoder for GraphEncoder {
     }
 }
 
-/// Message passing for graphs; every other space, and what fuses the parts, as ever.
+/// Message passing for graphs; other spaces and the fusion of the parts unchanged.
 #[derive(Debug)]
 struct GraphCatalog;
 
@@ -56,11 +56,11 @@ impl Catalog for GraphCatalog {
 }
 // … and end here.
 
-/// Places on the map.
+/// Number of places on the map.
 const PLACES: usize = 6;
 
-/// A courier on a random road map. Parcels wait at two places, of which a road leads to one: that is
-/// the place to go to, unless there is a boat; then it is the other. A right choice is worth 1.
+/// A courier on a random road map. Parcels wait at two places, and a road leads to one of them. The
+/// courier must go to that place, or to the other one if there is a boat. The right choice pays 1.
 struct Courier {
     observations: Space,
     actions: Space,
@@ -132,10 +132,8 @@ impl Env for Courier {
     }
 }
 
-/// PPO for so many environment steps; the algorithm and the mean return at the end.
-pub(crate) fn train(
-    steps: u64,
-) -> std::result::Result<(Algorithm, f64), Box<dyn std::error::Error>> {
+/// Trains PPO for `steps` environment steps. Returns the algorithm and its last mean return.
+pub(crate) fn train(steps: u64) -> std::result::Result<(Algorithm, f64), MainError> {
     register(EnvSpec::new("Example/Courier-v0", |_: &EnvConfig| Courier::new()))?;
     let mut algo = PpoConfig::new()
         .environment("Example/Courier-v0")
@@ -153,8 +151,8 @@ pub(crate) fn train(
     Ok((algo, mean))
 }
 
-#[allow(dead_code, reason = "the encoder is also trained by a test")]
-fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+#[allow(dead_code, reason = "a test calls `train` instead")]
+fn main() -> std::result::Result<(), MainError> {
     train(40_000)?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A module of one's own, trained by PPO, saved and restored as its own type.
+//! A custom module: trained by PPO, saved, and restored as its own type.
 //!
 //! `cargo run --release --example custom_module`
 
@@ -50,11 +50,9 @@ impl ValueFunction for MyActorCritic {
 }
 // … and ends here.
 
-/// PPO with the module, for so many environment steps; the mean return at the end.
-pub(crate) fn train(
-    steps: u64,
-    seed: u64,
-) -> std::result::Result<(Algorithm, f64), Box<dyn std::error::Error>> {
+/// Trains the module by PPO for `steps` environment steps. Returns the algorithm and its last mean
+/// return.
+pub(crate) fn train(steps: u64, seed: u64) -> std::result::Result<(Algorithm, f64), MainError> {
     let config = PpoConfig::new()
         .environment("CartPole-v1")
         .env_runners(|e| e.num_envs_per_env_runner(8))
@@ -79,8 +77,8 @@ pub(crate) fn train(
     Ok((algo, mean))
 }
 
-#[allow(dead_code, reason = "the module is also trained by a test")]
-fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+#[allow(dead_code, reason = "a test calls `train` instead")]
+fn main() -> std::result::Result<(), MainError> {
     let (algo, mean) = train(60_000, 0)?;
     println!("mean return after {} steps: {mean:.1}", algo.env_steps());
 

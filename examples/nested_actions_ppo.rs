@@ -1,18 +1,17 @@
-//! An action with parts: a gear (a choice), switches (several choices) and a wheel (bounded
-//! numbers), each of which has to follow what the observation shows.
+//! A nested action: a gear (`Discrete`), switches (`MultiDiscrete`) and a wheel (`Box`). Each part has
+//! to follow the observation.
 //!
 //! `cargo run --release --example nested_actions_ppo` (see `--help`)
 
 mod common;
 
-use std::error::Error;
 use std::process::ExitCode;
 
-use common::{EPISODE_RETURN, Experiment};
+use common::tasks;
 use rekindle::env::Result as EnvResult;
 use rekindle::prelude::*;
 
-/// Shows a gear, two switches and an angle; pays 1 for each part that the action repeats.
+/// Shows a gear, two switches and an angle. Pays up to 1 for each part that the action repeats.
 struct Follow {
     observations: Space,
     actions: Space,
@@ -78,7 +77,7 @@ impl Env for Follow {
     }
 }
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
+fn main() -> Result<ExitCode, MainError> {
     register(EnvSpec::new("Example/Follow-v0", |_: &EnvConfig| Follow::new()))?;
     let config = PpoConfig::new()
         .environment("Example/Follow-v0")
@@ -86,7 +85,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         .model("fcnet_hiddens", vec![64, 64])
         .training(|t| {
             t.lr(1e-3)
-                // What comes next does not depend on the action.
+                // The next observation does not depend on the action.
                 .gamma(0.0)
                 .train_batch_size(1024)
                 .minibatch_size(128)
@@ -94,12 +93,5 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
                 .clip_param(0.2)
                 .use_kl_loss(false)
         });
-    Experiment {
-        name: "nested_actions_ppo",
-        metric: EPISODE_RETURN,
-        // Of 60: the noise of an exploring wheel costs a part.
-        target: 54.0,
-        max_steps: 400_000,
-    }
-    .run(config)
+    common::learn(&tasks::NESTED_ACTIONS, config)
 }

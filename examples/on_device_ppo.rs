@@ -1,11 +1,13 @@
-//! PPO learns CartPole or Pendulum with environments that are tensor programs: observations, actions,
-//! rewards, advantages and minibatches stay on the device; the host only says what is to be computed.
+//! PPO learns CartPole or Pendulum with environments that are tensor programs. Observations, actions,
+//! rewards, advantages and minibatches stay on the device; the host only issues operations.
 //!
-//! `cargo run --release --example on_device_ppo -- --env pendulum` (see `--help`); with `--iterations`
+//! `cargo run --release --example on_device_ppo -- --env pendulum` (see `--help`). With `--iterations`,
 //! it measures and prints one line of JSON.
 
+#[path = "common/settings.rs"]
+mod settings;
+
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -17,36 +19,36 @@ use rekindle::env_runner::{TensorCartPole, TensorEnv, TensorEnvRunner, TensorPen
 use rekindle::prelude::*;
 use serde_json::json;
 
-/// Trains PPO on the device until the mean return of a rollout's episodes reaches the target: 475 for
-/// CartPole, -200 for Pendulum.
+/// Trains PPO on the device until the mean return of the episodes of a rollout reaches 475 (CartPole)
+/// or -200 (Pendulum).
 #[derive(Parser)]
 struct Args {
-    /// What is to be learnt.
+    /// Environment to learn
     #[arg(long, default_value = "cartpole")]
     env: Task,
-    /// `auto`, `cpu`, `wgpu`, `wgpu:N`, `cuda` or `cuda:N`.
+    /// Device: `auto`, `cpu`, `wgpu`, `wgpu:N`, `cuda` or `cuda:N`
     #[arg(long, default_value = "cpu")]
     device: DeviceSpec,
-    /// Copies of the environment.
+    /// Number of copies of the environment
     #[arg(long, default_value_t = 128)]
     num_envs: usize,
-    /// Steps of every copy between two updates.
+    /// Steps of each copy per iteration
     #[arg(long, default_value_t = 32)]
     rollout: usize,
-    /// Rows of a minibatch [default: 1024 for CartPole, 256 for Pendulum].
+    /// Rows per minibatch [default: 1024 for CartPole, 256 for Pendulum]
     #[arg(long)]
     minibatch_size: Option<usize>,
-    /// Passes over the rows of an update.
+    /// Passes over the rows of each update
     #[arg(long, default_value_t = 8)]
     num_epochs: usize,
-    /// Seeds environments, actions, parameters and minibatches.
+    /// Seed of environments, actions, parameters and minibatches
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// When to give up, in environment steps.
+    /// Environment steps after which to give up
     #[arg(long, default_value_t = 1_500_000)]
     max_steps: u64,
-    /// Runs so many iterations, however much is learnt, and prints what a second brings. The first
-    /// one warms up and is not counted.
+    /// Measure this many iterations instead of training to the target, and print the speed as JSON; one
+    /// more iteration before them warms up
     #[arg(long)]
     iterations: Option<u64>,
 }
@@ -73,8 +75,8 @@ impl Task {
         })
     }
 
-    /// The mean returns that count as learnt, in training and of 100 episodes played greedily. Those
-    /// of Pendulum vary with where it begins.
+    /// Mean returns that count as learned: in training, and over 100 greedy episodes. The bar for
+    /// greedy episodes of Pendulum is lower because returns vary with the first state.
     fn target_returns(self) -> [f64; 2] {
         match self {
             Self::CartPole => [475.0, 475.0],
@@ -83,26 +85,20 @@ impl Task {
     }
 
     fn training(self, args: &Args) -> PpoTraining {
-        let training = PpoTraining::default()
+        let training = settings::ppo_settings(PpoTraining::default())
             .minibatch_size(self.minibatch_size(args))
             .num_epochs(args.num_epochs)
-            .lambda_(0.95)
-            .clip_param(0.2)
-            .vf_clip_param(f64::INFINITY)
-            .vf_loss_coeff(0.5)
-            .use_kl_loss(false)
-            .grad_clip(0.5)
             .train_batch_size(args.num_envs * args.rollout);
         match self {
-            Self::CartPole => {
-                training.lr([(0, 2.5e-3), (args.max_steps, 0.0)]).gamma(0.99).entropy_coeff(0.01)
+            Self::CartPole => training.lr([(0, 2.5e-3), (args.max_steps, 0.0)]).gamma(0.99),
+            Self::Pendulum => {
+                training.lr([(0, 1e-3), (args.max_steps, 0.0)]).gamma(0.9).entropy_coeff(0.0)
             }
-            Self::Pendulum => training.lr([(0, 1e-3), (args.max_steps, 0.0)]).gamma(0.9),
         }
     }
 }
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
+fn main() -> Result<ExitCode, MainError> {
     let args = Args::parse();
     match args.env {
         Task::CartPole => train(TensorCartPole::new()?, &args),
@@ -110,8 +106,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-fn train(env: impl TensorEnv, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    let device = args.device.open().map_err(|error| error.to_string())?;
+fn train(env: impl TensorEnv, args: &Args) -> Result<ExitCode, MainError> {
+    let device = args.device.open()?;
 
     // 1. Settings, environments, module and learner.
     let training = args.env.training(args);
@@ -141,12 +137,12 @@ fn train(env: impl TensorEnv, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         let sampled = started.elapsed();
         let batches = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), batch)]);
         learner.update_from_batches(&batches, env_steps)?;
-        // The first read of the rollout, after the update.
+        // The host reads the rollout for the first time here, after the update.
         let finished = rollout.finished_episodes()?;
         iteration += 1;
         meter.add(iteration, rollout.env_steps(), sampled, started.elapsed());
 
-        // Copies of Pendulum all end at once: most rollouts see no end.
+        // All copies of Pendulum end in the same step, so most rollouts see no episode end.
         if finished.count > 0.0 {
             last = finished.mean_return();
         }
@@ -162,12 +158,12 @@ fn train(env: impl TensorEnv, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         }
     }
 
-    // 3. What came of it.
+    // 3. Results.
     if args.iterations.is_some() {
         println!("{}", meter.report(args));
         return Ok(ExitCode::SUCCESS);
     }
-    // A rollout is too short to see long episodes: the policy plays whole ones, on the CPU.
+    // A rollout is too short for long episodes, so the policy plays complete ones on the CPU.
     let policy = learner.module().module(DEFAULT_MODULE_ID)?;
     let config = EnvRunnerConfig {
         num_envs: 10,
@@ -180,18 +176,18 @@ fn train(env: impl TensorEnv, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     println!("training return           {last:>10.1}");
     println!("greedy return, mean 100   {:>10.1}", played.mean_return());
     if last >= target && played.mean_return() >= bar {
-        println!("learnt: at least {target} in training and {bar} in evaluation");
+        println!("learned: at least {target} in training and {bar} in evaluation");
         return Ok(ExitCode::SUCCESS);
     }
-    println!("not learnt: {target} in training or {bar} in evaluation was not reached");
+    println!("not learned: below {target} in training or {bar} in evaluation");
     Ok(ExitCode::FAILURE)
 }
 
-/// Steps and seconds of all iterations but the first.
+/// Steps and time of all iterations except the first.
 #[derive(Default)]
 struct Meter {
     steps: usize,
-    /// Until a rollout was asked for; the device may still be at work.
+    /// Time until all operations of a rollout were issued. The device may still be computing.
     sampling: Duration,
     total: Duration,
 }
@@ -215,7 +211,7 @@ impl Meter {
             "num_epochs": args.num_epochs,
             "minibatch_size": args.env.minibatch_size(args),
             "env_steps_per_s": self.steps as f64 / self.total.as_secs_f64(),
-            "share_of_time_until_the_rollout_was_asked_for":
+            "share_of_time_until_the_rollout_was_issued":
                 self.sampling.as_secs_f64() / self.total.as_secs_f64(),
         })
     }

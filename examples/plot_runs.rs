@@ -1,35 +1,34 @@
-//! Draws the learning curves of several runs, for example of several seeds, as one SVG.
+//! Plots the learning curves of several runs, for example one per seed, as one SVG.
 //!
 //! `cargo run --release --example plot_runs -- --out curve.svg runs/seed-0 runs/seed-1`
 
-use std::error::Error;
 use std::path::PathBuf;
 
 use clap::Parser;
 use rekindle::metrics::read_jsonl;
 use rekindle::prelude::*;
 
-/// Draws the learning curves of several runs as one SVG.
+/// Plots the learning curves of several runs as one SVG.
 #[derive(Parser)]
 struct Args {
-    /// The title of the plot.
+    /// Title of the plot
     #[arg(long, default_value = "Learning curves")]
     title: String,
-    /// The return from which the task counts as solved; drawn as a line.
+    /// Value at which the task counts as solved, drawn as a line
     #[arg(long, allow_negative_numbers = true)]
     threshold: Option<f64>,
-    /// What is drawn, by its key in metrics.jsonl.
+    /// Metric to plot: a key of metrics.jsonl
     #[arg(long, default_value = "env_runners/episode_return_mean")]
     metric: String,
-    /// The SVG file to write.
+    /// SVG file to write
     #[arg(long, default_value = "learning_curves.svg")]
     out: PathBuf,
-    /// Folders of runs, with a metrics.jsonl in each.
+    /// Run folders, each with a metrics.jsonl
     #[arg(required = true)]
     runs: Vec<PathBuf>,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), MainError> {
     let args = Args::parse();
     let label = match args.metric.as_str() {
         "env_runners/episode_return_mean" => "mean return of the last 100 training episodes",

@@ -1,9 +1,8 @@
-//! An encoder with weights from elsewhere: a small MobileNet is trained to tell signs apart, saved,
-//! and put into an actor-critic by the names of its weights, frozen or not.
+//! A pretrained encoder: a small convolutional network learns to classify signs, is saved, and is loaded
+//! into an actor-critic by the names of its weights, frozen or not.
 //!
 //! `cargo run --release --example pretrained_encoder`
 
-use std::error::Error;
 use std::path::Path;
 
 use burn::module::Module;
@@ -20,12 +19,12 @@ use rekindle::prelude::*;
 
 /// Height and width of the images.
 const SIDE: usize = 16;
-/// Kinds of signs.
+/// Number of kinds of signs.
 const SIGNS: usize = 4;
-/// Features that the network makes of an image.
+/// Features per image.
 const FEATURES: usize = 32;
 
-/// A 3 × 3 convolution of each channel alone, then a 1 × 1 convolution across channels.
+/// A depthwise separable convolution: 3 × 3 per channel, then 1 × 1 across channels.
 #[derive(Module, Debug)]
 struct Separable {
     depthwise: Conv2d,
@@ -49,7 +48,7 @@ fn convolution(channels: [usize; 2]) -> Conv2dConfig {
     Conv2dConfig::new(channels, [3, 3]).with_padding(PaddingConfig2d::Same)
 }
 
-/// A convolution and two separable ones; of each feature the largest value in the image.
+/// A convolution, two depthwise separable ones, and the maximum of each feature over the image.
 #[derive(Module, Debug)]
 struct MobileNet {
     stem: Conv2d,
@@ -62,7 +61,7 @@ impl MobileNet {
         Self { stem: convolution([1, 16]).init(device), blocks: blocks.into() }
     }
 
-    /// `[B, SIDE, SIDE, 1]` to `[B, FEATURES]`.
+    /// Images `[B, SIDE, SIDE, 1]` to features `[B, FEATURES]`.
     fn features(&self, images: Tensor<4>) -> Tensor<2> {
         let x = relu(self.stem.forward(images.permute([0, 3, 1, 2])));
         let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
@@ -80,7 +79,7 @@ impl Encoder for MobileNet {
     }
 }
 
-/// Encodes images by a network with the given weights; everything else as ever.
+/// Encodes images by a network with the given weights; everything else unchanged.
 #[derive(Debug)]
 struct PretrainedCatalog {
     weights: Weights,
@@ -99,15 +98,15 @@ impl Catalog for PretrainedCatalog {
     }
 }
 
-/// What is trained on labelled images: the network and a layer that the policy has no use for.
+/// The classifier trained on labeled images: the network and a layer that the policy does not use.
 #[derive(Module, Debug)]
 struct Classifier {
     backbone: MobileNet,
     classifier: Linear,
 }
 
-/// Trains a classifier and saves its weights as safetensors, as `safetensors.torch.save_file` would elsewhere.
-fn pretrain(folder: &Path) -> std::result::Result<(), Box<dyn Error>> {
+/// Trains a classifier and saves its weights as safetensors, like `safetensors.torch.save_file`.
+fn pretrain(folder: &Path) -> std::result::Result<(), MainError> {
     let device = DeviceSpec::Cpu.open()?.autodiff();
     device.seed(0);
     let mut rng = Generator::from_seed(0);
@@ -137,7 +136,7 @@ fn pretrain(folder: &Path) -> std::result::Result<(), Box<dyn Error>> {
     Ok(rekindle::checkpoint::write(folder, &state)?)
 }
 
-/// Draws a line of one of four directions somewhere, over noise, and says which direction it has.
+/// Draws a line at a random place over noise. Returns its direction, one of four.
 fn draw_sign(rng: &mut Generator, image: &mut [f32]) -> i64 {
     image.iter_mut().for_each(|pixel| *pixel = rng.uniform(0.0, 0.4) as f32);
     let (sign, length) = (rng.integers(0, SIGNS as i64), 8);
@@ -155,7 +154,7 @@ fn draw_sign(rng: &mut Generator, image: &mut [f32]) -> i64 {
     sign
 }
 
-/// Shows one sign after the other; to obey it is worth 1.
+/// Shows one sign after the other. Obeying a sign pays 1.
 struct Signs {
     observations: Space,
     actions: Space,
@@ -193,16 +192,16 @@ impl Env for Signs {
     }
 }
 
-/// Trains a classifier, and then PPO with its network; that network's weights before and after, and
-/// the share of signs that were obeyed at the end.
+/// Trains a classifier, then PPO with its network for `steps` environment steps. Returns the pretrained
+/// weights, the algorithm, and the share of signs obeyed at the end.
 pub(crate) fn train(
     folder: &Path,
     frozen: bool,
     steps: u64,
-) -> std::result::Result<(Weights, Algorithm, f64), Box<dyn Error>> {
+) -> std::result::Result<(Weights, Algorithm, f64), MainError> {
     pretrain(folder)?;
     let file = read_safetensors(folder.join("tensors.safetensors"))?;
-    // Names that no rule covers are refused: nothing is lost in silence.
+    // A weight that no rule covers is an error, so nothing is lost silently.
     let names = NameMap::new()
         .rename("backbone.stem", "stem")
         .rename("backbone.blocks", "blocks")
@@ -229,13 +228,13 @@ pub(crate) fn train(
     Ok((weights, algo, mean))
 }
 
-/// Makes the environment known.
+/// Registers the environment.
 pub(crate) fn register_signs() -> EnvResult<()> {
     register(EnvSpec::new("Example/Signs-v0", |_: &EnvConfig| Signs::new()))
 }
 
-#[allow(dead_code, reason = "the example is also run by a test")]
-fn main() -> std::result::Result<(), Box<dyn Error>> {
+#[allow(dead_code, reason = "a test calls `train` instead")]
+fn main() -> std::result::Result<(), MainError> {
     register_signs()?;
     train(Path::new("runs/pretrained_encoder"), true, 10_240)?;
     Ok(())

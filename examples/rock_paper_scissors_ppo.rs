@@ -1,19 +1,18 @@
-//! Rock, paper, scissors against a heuristic that answers the opponent's last move with what would
-//! have beaten it. A policy with memory finds that out and beats it.
+//! Rock, paper, scissors against a heuristic that plays the move that beats its opponent's last one. A
+//! policy with memory learns to predict and beat it.
 //!
 //! `cargo run --release --example rock_paper_scissors_ppo` (see `--help`)
 
 mod common;
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use burn::module::Module;
-use common::Experiment;
+use common::tasks;
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
 
-/// A heuristic is a module without parameters: it puts out actions.
+/// The heuristic: a module without parameters that returns actions.
 #[derive(Module, Debug)]
 struct BeatLast {
     moves: usize,
@@ -25,7 +24,7 @@ impl RLModule for BeatLast {
     }
 
     fn forward_train(&self, batch: &Batch) -> ModuleResult<Batch> {
-        // The observation is the opponent's last move; one more than the moves in the first round.
+        // The observation is the opponent's last move, or the number of moves in the first round.
         let last = batch.int::<1>(Columns::OBS)?;
         let first_round = last.clone().equal_elem(self.moves as i64);
         let answer = (last + 1).remainder_scalar(self.moves as i64);
@@ -33,7 +32,7 @@ impl RLModule for BeatLast {
     }
 }
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
+fn main() -> Result<ExitCode, MainError> {
     let players = [("player1", "learned"), ("player2", "heuristic")];
     let players = players.map(|(agent, module)| (agent.into(), module.into()));
     let heuristic = MultiRLModuleSpec::new([("heuristic", RLModuleSpec::of::<BeatLast>())]);
@@ -57,12 +56,5 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
                 .num_epochs(6)
                 .use_kl_loss(false)
         });
-    Experiment {
-        name: "rock_paper_scissors_ppo",
-        metric: "env_runners/module_episode_returns_mean/learned",
-        // Rounds won less rounds lost, of 10.
-        target: 7.0,
-        max_steps: 200_000,
-    }
-    .run(config)
+    common::learn(&tasks::ROCK_PAPER_SCISSORS, config)
 }

@@ -1,20 +1,19 @@
-//! Two agents balance a pole each, with heads of their own on one shared encoder: there is one copy
-//! of it, and it learns from what both see.
+//! Two agents balance one pole each, with their own heads on one shared encoder. There is one copy of
+//! the encoder, and it learns from the observations of both.
 //!
 //! `cargo run --release --example shared_encoder_cartpole_ppo` (see `--help`)
 
 mod common;
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use burn::module::Module;
 use burn::prelude::*;
-use common::{EPISODE_RETURN, Experiment};
+use common::{ppo_settings, tasks};
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
 
-/// The encoder of all agents, and a policy and a value head for each.
+/// One encoder for all agents, and a policy and a value head for each.
 #[derive(Module, Debug)]
 struct SharedEncoder {
     encoder: Mlp,
@@ -71,7 +70,7 @@ impl SharedValueFunction for SharedEncoder {
     }
 }
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
+fn main() -> Result<ExitCode, MainError> {
     let agents = ["0", "1"];
     let specs =
         MultiRLModuleSpec::shared::<SharedEncoder>(agents.map(|id| (id, RLModuleSpec::default())));
@@ -83,23 +82,13 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             m.policies(agents).policy_mapping(PolicyMapping::ByAgent).rl_module_specs(specs)
         })
         .training(|t| {
-            t.lr(1e-3)
-                .lambda_(0.95)
+            ppo_settings(t)
+                .lr(1e-3)
                 .train_batch_size(1024)
                 .minibatch_size(256)
                 .num_epochs(10)
-                .clip_param(0.2)
                 .vf_clip_param(10_000.0)
                 .vf_loss_coeff(0.01)
-                .entropy_coeff(0.01)
-                .use_kl_loss(false)
-                .grad_clip(0.5)
         });
-    Experiment {
-        name: "shared_encoder_cartpole_ppo",
-        metric: EPISODE_RETURN,
-        target: 2.0 * 450.0,
-        max_steps: 400_000,
-    }
-    .run(config)
+    common::learn(&tasks::SHARED_ENCODER, config)
 }

@@ -1,28 +1,27 @@
-//! Tic-tac-toe against a player that marks free cells at random: a custom module masks the cells
-//! that are taken, so that no illegal move is ever made.
+//! Tic-tac-toe against a player that marks free cells at random. A custom module masks taken cells, so
+//! no illegal move is ever made.
 //!
 //! `cargo run --release --example tic_tac_toe_action_mask_ppo` (see `--help`)
 
 mod common;
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use burn::module::Module;
 use burn::prelude::*;
-use common::Experiment;
+use common::tasks;
 use rekindle::catalog::mask_logits;
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
 
-/// A policy and a value function over the cells; the policy knows which are free.
+/// A policy and a value function over the cells. The policy masks the cells that are taken.
 #[derive(Module, Debug)]
 struct MaskedPolicy {
     pi: Mlp,
     vf: Mlp,
 }
 
-/// The cells as the player sees them, one-hot: `[B, 9]` to `[B, 27]`.
+/// The cells as the player sees them, one-hot encoded: `[B, 9]` to `[B, 27]`.
 fn cells(batch: &Batch) -> ModuleResult<Tensor<2>> {
     let cells = batch.nested(Columns::OBS)?.int::<2>("observations")?;
     let states = (0..3).map(|state| cells.clone().equal_elem(state).float());
@@ -52,7 +51,7 @@ impl ValueFunction for MaskedPolicy {
     }
 }
 
-/// Marks a free cell at random: all of them are equally likely.
+/// Marks a free cell at random, all of them with equal probability.
 #[derive(Module, Debug)]
 struct RandomPlayer {
     cells: usize,
@@ -70,7 +69,7 @@ impl RLModule for RandomPlayer {
     }
 }
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
+fn main() -> Result<ExitCode, MainError> {
     let specs = MultiRLModuleSpec::new([
         ("learned", RLModuleSpec::of::<MaskedPolicy>()),
         ("random", RLModuleSpec::of::<RandomPlayer>()),
@@ -97,12 +96,5 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
                 .entropy_coeff(0.01)
                 .use_kl_loss(false)
         });
-    Experiment {
-        name: "tic_tac_toe_action_mask_ppo",
-        metric: "env_runners/module_episode_returns_mean/learned",
-        // 1 for a game won, 0 for a draw, -1 for one lost.
-        target: 0.9,
-        max_steps: 400_000,
-    }
-    .run(config)
+    common::learn(&tasks::TIC_TAC_TOE, config)
 }

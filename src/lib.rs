@@ -42,6 +42,9 @@
 //! | [`algorithms`] | `Algorithm`, configurations, PPO |
 #![forbid(unsafe_code)]
 
+mod main_error;
+
+pub use main_error::MainError;
 pub use rekindle_algorithms as algorithms;
 pub use rekindle_catalog as catalog;
 pub use rekindle_checkpoint as checkpoint;
@@ -56,6 +59,7 @@ pub use rekindle_rl_module as rl_module;
 
 /// The items that most programs need, for `use rekindle::prelude::*`.
 pub mod prelude {
+    pub use crate::MainError;
     pub use rekindle_algorithms::{
         Algorithm, BatchMode, CallbackResult, Callbacks, CountStepsBy, DurationUnit,
         EnvironmentEvent, EpisodeEvent, Evaluation, PpoConfig, PpoTraining, SampleEvent, evaluate,

@@ -9,9 +9,9 @@ pub(crate) mod mobilenet;
 mod returning_actions;
 mod shared_encoder;
 
-use std::error::Error;
+use rekindle::prelude::*;
 
-pub(crate) fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), MainError> {
     constructing::enabling()?;
     constructing::a_single_spec()?;
     constructing::a_multi_spec()?;
@@ -20,5 +20,6 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     returning_actions::with_and_without_the_actions_key()?;
     shared_encoder::a_multi_module_with_a_shared_encoder()?;
     custom_encoder::a_mobilenet_in_ppos_module()?;
-    checkpointing::a_module_outside_and_inside_an_algorithm()
+    checkpointing::a_module_outside_and_inside_an_algorithm()?;
+    Ok(())
 }

@@ -1,4 +1,4 @@
-"""The update of `examples/bench_update.rs` in eager PyTorch: same networks, loss, optimizer, clipping
+"""The update of `benches/src/bin/measure/update_on_device.rs` in eager PyTorch: same networks, loss, optimizer, clipping
 and minibatches, all rows on the device before it begins. Prints one line of JSON.
 
 Needs PyTorch (any 2.x); `scripts/gpu-check` calls it.

@@ -1,4 +1,4 @@
-// What users write, without a mistake: it has to compile.
+// Correct user code, which must compile.
 
 use burn::module::Module;
 use burn::prelude::*;

@@ -1,4 +1,4 @@
-// An encoder that is no Burn module.
+// An encoder that is not a Burn module.
 //
 // expect: `MyEncoder` is not a Burn module
 // expect: #[derive(Module, Debug)]` on `MyEncoder`

@@ -1,4 +1,4 @@
-// A module that gives itself out as a value function and is none.
+// A module that returns itself as a value function without implementing it.
 //
 // expect: `Policy` has no value function
 // expect: implement `ValueFunction` for `Policy`

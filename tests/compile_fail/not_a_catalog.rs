@@ -1,4 +1,4 @@
-// Something that is no catalog in the place of one.
+// A type that does not implement `Catalog`, used as a catalog.
 //
 // expect: `MyCatalog` is not a catalog
 // expect: implement `Catalog` for `MyCatalog`: every method has a default

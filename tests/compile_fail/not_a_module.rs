@@ -1,4 +1,4 @@
-// A Burn module in the place of an RL module.
+// A Burn module used as an RL module.
 //
 // expect: `Policy` is not an RL module
 // expect: implement `RLModule` for `Policy`: `setup` and `forward_train`

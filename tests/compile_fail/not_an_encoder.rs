@@ -1,4 +1,4 @@
-// A Burn module in the place of an encoder.
+// A Burn module used as an encoder.
 //
 // expect: `MyEncoder` is not an encoder
 // expect: implement `Encoder` for `MyEncoder`: `forward` and `output_dim`

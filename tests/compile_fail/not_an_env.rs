@@ -1,4 +1,4 @@
-// Something that is no environment, registered as one.
+// A type that does not implement `Env`, registered as an environment.
 //
 // expect: `Maze` is not an environment
 // expect: implement `Env`: `observation_space`, `action_space`, `reset` and `step`

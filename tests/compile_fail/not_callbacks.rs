@@ -1,4 +1,4 @@
-// Something that has no hooks in the place of callbacks.
+// A type without hooks, used as callbacks.
 //
 // expect: `MyCallbacks` does not implement `Callbacks`
 // expect: implement `Callbacks` for `MyCallbacks`: every hook has a default

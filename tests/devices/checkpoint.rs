@@ -9,7 +9,7 @@ fn crosses(from: DeviceSpec, to: DeviceSpec) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoint");
     let config = ppo("CartPole-v1").training(|t| t.optimizer(OptimizerConfig::default()).lr(1e-3));
-    // The devices of a configuration are of the machine that wrote it.
+    // Devices in a configuration belong to the machine that wrote it.
     let config = config.learners(|l| l.device(from)).env_runners(|e| e.device(from));
     let mut written = config.build(&from.open().unwrap()).unwrap();
     written.train().unwrap();

@@ -1,13 +1,13 @@
-//! The same program, the same numbers, on any device.
+//! The same numbers on any device.
 //!
-//! Everything is computed on the CPU and on the device under test, and compared. That device is
-//! `REKINDLE_TEST_DEVICE`, or the accelerator that is compiled in:
+//! These tests compute everything on the CPU and on the device under test, and compare the results. The
+//! device is `REKINDLE_TEST_DEVICE`, or the accelerator that is compiled in:
 //!
 //! ```sh
 //! cargo test --features wgpu --test devices -- --nocapture    # prints the table of differences
 //! ```
 //!
-//! Without an accelerator the CPU is compared with itself: what is computed twice must be equal.
+//! Without an accelerator the CPU is compared with itself, and the results must be equal.
 #![recursion_limit = "256"]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
@@ -22,7 +22,7 @@ mod training;
 use burn::prelude::*;
 use rekindle::prelude::*;
 
-/// What is compared with.
+/// The device to compare with.
 fn cpu() -> Device {
     DeviceSpec::Cpu.open().unwrap()
 }
@@ -41,14 +41,14 @@ fn subject() -> Device {
     subject_spec().open().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// `rows × columns` numbers, the same on every device.
+/// Returns `rows × columns` numbers, the same on every device.
 fn normal(seed: u64, [rows, columns]: [usize; 2], device: &Device) -> Tensor<2> {
     let mut rng = Generator::from_seed(seed);
     let values: Vec<f32> = (0..rows * columns).map(|_| rng.standard_normal() as f32).collect();
     Tensor::from_data(TensorData::new(values, [rows, columns]), device)
 }
 
-/// Rows drawn from a space, the same on every device.
+/// Returns rows drawn from a space, the same on every device.
 fn samples(space: &Space, rows: usize, device: &Device) -> Column {
     let mut rng = Generator::from_seed(1);
     let mut buffer = Buffer::zeros(space, rows);
@@ -56,7 +56,7 @@ fn samples(space: &Space, rows: usize, device: &Device) -> Column {
     rekindle::core::host_batch::upload(&buffer, device).unwrap()
 }
 
-/// The largest difference, relative to 1 + the expected size.
+/// Returns the largest difference, relative to 1 + the absolute expected value.
 fn difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let pairs = found.iter().zip(expected);
@@ -64,6 +64,6 @@ fn difference(found: &[f32], expected: &[f32]) -> f32 {
         true => 0.0,
         false => (f - e).abs() / (1.0 + e.abs()),
     };
-    // A difference that is not a number is the largest of all.
+    // NaN counts as the largest difference.
     pairs.map(of).fold(0.0, |most, d| if d.is_nan() || d > most { d } else { most })
 }

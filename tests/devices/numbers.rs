@@ -1,4 +1,4 @@
-//! Numbers at the edge: what is relied on everywhere, and where backends differ.
+//! NaN and infinity: behavior that the library relies on, and behavior that differs between backends.
 
 use std::collections::BTreeMap;
 
@@ -27,14 +27,14 @@ fn numbers_at_the_edge_are_the_same_everywhere() {
         let edge = [NAN, INF, -INF, f32::MIN, 0.0];
         assert_eq!(to_i64(t(&edge).is_nan().int()).unwrap(), [1, 0, 0, 0, 0]);
         assert_eq!(to_i64(t(&edge).is_finite().int()).unwrap(), [0, 0, 0, 1, 1]);
-        // What the guard against updates that are not finite reads.
+        // The guard against non-finite updates reads this.
         assert!(to_f32(t(&[1.0, NAN, 2.0]).sum()).unwrap()[0].is_nan());
         assert!(to_f32(t(&[1.0, INF, -INF]).sum()).unwrap()[0].is_nan());
         assert!(to_f32(t(&[NAN, 1.0]).square().sum()).unwrap()[0].is_nan());
 
         let clamped = to_f32(t(&[-INF, -3.0, -1.0, 0.5, 7.0, INF]).clamp(-1.0, 2.0)).unwrap();
         assert_eq!(clamped, [-1.0, -1.0, -1.0, 0.5, 2.0, 2.0]);
-        // Nothing is below, above or inside of what is not a number.
+        // Comparisons with NaN are false.
         assert_eq!(to_i64(t(&[NAN]).lower_equal_elem(1.0).int()).unwrap(), [0]);
         assert_eq!(to_i64(t(&[NAN]).greater_equal_elem(1.0).int()).unwrap(), [0]);
 
@@ -47,8 +47,8 @@ fn numbers_at_the_edge_are_the_same_everywhere() {
     }
 }
 
-/// Where backends may differ. The CPU is pinned; of other devices it is only known that they give
-/// NaN or take the operation for a choice among its other arguments, and nothing may rely on either.
+/// Operations in which backends may differ. The CPU's results are pinned. Other devices return NaN or one of
+/// the other arguments, and nothing may rely on either.
 #[test]
 fn what_is_not_a_number_may_be_lost_in_clamps_and_choices() {
     let one = |device: &Device| {
@@ -72,7 +72,7 @@ fn what_is_not_a_number_may_be_lost_in_clamps_and_choices() {
     }
 }
 
-/// Eight rows, made worse by `spoil`.
+/// Returns eight rows after `spoil` has changed them.
 fn batch(device: &Device, spoil: impl FnOnce(&mut [Vec<f32>; 3])) -> BTreeMap<String, Batch> {
     let mut columns = [vec![0.1f32; 32], vec![1.0; 8], vec![0.5; 8]];
     spoil(&mut columns);
@@ -87,7 +87,7 @@ fn batch(device: &Device, spoil: impl FnOnce(&mut [Vec<f32>; 3])) -> BTreeMap<St
     BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), batch)])
 }
 
-/// Whatever clamps do: an update that is not finite changes nothing, and is counted.
+/// A non-finite update changes nothing and is counted, whatever a device's clamp does with NaN.
 #[test]
 fn updates_that_are_not_finite_are_skipped_on_every_device() {
     let config = PpoConfig::new()
@@ -116,7 +116,7 @@ fn updates_that_are_not_finite_are_skipped_on_every_device() {
             assert_eq!(bits(&now(&learner)), bits(&good), "column {column} on {spec}");
             let metrics = format!("{:?}", learner.take_metrics());
             assert!(metrics.contains("num_non_finite_updates_lifetime"), "{metrics}");
-            // What comes after it is as if it had not been.
+            // Later updates are as if it had not happened.
             learner.update_from_batches(&batch(&device, |_| ()), 24).unwrap();
             later.push(flat(&now(&learner)));
         }

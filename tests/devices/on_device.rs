@@ -1,4 +1,4 @@
-//! Environments on the device, and learning from them there.
+//! Environments on the device, and learning on the device.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::{cpu, difference, subject};
 
 const STEPS: usize = 12;
 
-/// What was observed and what was learnt from it.
+/// Observations of a rollout and the weights learned from it.
 fn run(env: impl TensorEnv, config: &PpoConfig, device: &Device) -> (Vec<f32>, Vec<f32>) {
     let algo = config.build(device).unwrap();
     let before = weights(&algo);
@@ -44,20 +44,20 @@ fn run(env: impl TensorEnv, config: &PpoConfig, device: &Device) -> (Vec<f32>, V
 }
 
 fn compare<E: TensorEnv>(env: impl Fn() -> E, config: &PpoConfig) {
-    let (seen, learnt) = run(env(), config, &cpu());
-    let (seen_there, learnt_there) = run(env(), config, &subject());
-    let (seen, learnt) = (difference(&seen_there, &seen), difference(&learnt_there, &learnt));
-    println!("rollouts differ by {seen:.1e}, weights by {learnt:.1e}");
+    let (seen, learned) = run(env(), config, &cpu());
+    let (seen_there, learned_there) = run(env(), config, &subject());
+    let (seen, learned) = (difference(&seen_there, &seen), difference(&learned_there, &learned));
+    println!("rollouts differ by {seen:.1e}, weights by {learned:.1e}");
     assert!(seen < 2e-3, "{seen}");
-    assert!(learnt < 1e-3, "{learnt}");
+    assert!(learned < 1e-3, "{learned}");
 }
 
 #[test]
-fn cart_pole_is_played_and_learnt_the_same() {
+fn cart_pole_is_played_and_learned_the_same() {
     compare(|| TensorCartPole::new().unwrap(), &ppo("CartPole-v1"));
 }
 
 #[test]
-fn pendulum_is_played_and_learnt_the_same() {
+fn pendulum_is_played_and_learned_the_same() {
     compare(|| TensorPendulum::new().unwrap(), &ppo("Pendulum-v1"));
 }

@@ -1,4 +1,4 @@
-//! Which device does what.
+//! Placement of runners and learners on devices.
 
 use burn::module::Module;
 use burn::prelude::*;
@@ -14,7 +14,7 @@ fn on(module: &AnyRLModule, device: &Device) -> bool {
 #[test]
 fn learners_and_runners_sit_where_the_settings_say() {
     let (cpu, subject) = (cpu(), subject());
-    // One setting: runners on the CPU, all else on the accelerator.
+    // One setting: runners on the CPU, everything else on the accelerator.
     let config = ppo("CartPole-v1").env_runners(|e| e.device(DeviceSpec::Cpu));
     let mut algo = config.build(&subject).unwrap();
     algo.train().unwrap();
@@ -23,7 +23,7 @@ fn learners_and_runners_sit_where_the_settings_say() {
     algo.policy_bundle().unwrap().save_to_path(folder.path().join("bundle")).unwrap();
     assert_eq!(algo.evaluate().unwrap().returns.len(), 10);
 
-    // The same by the other setting.
+    // The same placement by the other setting.
     let json = format!(
         r#"{{"environment": {{"env": "CartPole-v1"}}, "learners": {{"device": "{}"}}}}"#,
         subject_spec()

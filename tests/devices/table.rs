@@ -7,16 +7,16 @@ use burn::prelude::*;
 
 use crate::{cases, cpu, difference, subject, subject_spec};
 
-/// What a case computes on a device.
+/// Results of a case on a device.
 pub(crate) struct Computed {
     pub(crate) forward: Vec<f32>,
     pub(crate) gradient: Vec<f32>,
 }
 
-/// Something that is computed on both devices.
+/// A computation to compare between devices.
 pub(crate) struct Case {
     pub(crate) name: String,
-    /// The largest difference allowed, relative to 1 + the size of the number.
+    /// Largest allowed difference, relative to 1 + the absolute value.
     pub(crate) tolerance: f32,
     pub(crate) run: Box<dyn Fn(&Device) -> Computed>,
 }
@@ -53,7 +53,7 @@ fn everything_computes_the_same_numbers() {
             "| {name} | {numbers} | {forward:.1e} | {gradient:.1e} | {tolerance:.0e} |"
         )
         .unwrap();
-        // Comparisons are false where a difference is not a number.
+        // A comparison with NaN is false, so NaN fails.
         if !(finite && varied && forward <= tolerance && gradient <= tolerance) {
             failed.push(name);
         }

@@ -1,16 +1,16 @@
-//! Training steps: the same experience, learnt from on both devices.
+//! Training steps on the same experience on both devices.
 
 use rekindle::core::weights::Weights;
 use rekindle::prelude::*;
 
 use crate::{difference, subject, subject_spec};
 
-/// All parameters of a module, by name.
+/// Parameters of a module, by name.
 pub(crate) fn weights(algo: &Algorithm) -> Weights {
     algo.module(DEFAULT_MODULE_ID).unwrap().state_dict().unwrap()
 }
 
-/// The exact contents of weights.
+/// Returns the exact bits of weights.
 pub(crate) fn bits(weights: &Weights) -> Vec<(String, Vec<u32>)> {
     let of = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect();
     weights.iter().map(|(name, w)| (name.clone(), of(w.as_slice::<f32>().unwrap()))).collect()
@@ -34,13 +34,13 @@ pub(crate) fn ppo(env: &str) -> PpoConfig {
                 .vf_clip_param(f64::INFINITY)
                 .entropy_coeff(0.01)
                 .grad_clip(0.5)
-                // Adam makes steps of one size of gradients that are rounding errors.
+                // Adam turns gradients that are rounding errors into full steps.
                 .optimizer(OptimizerConfig::Sgd)
         })
         .seed(3)
 }
 
-/// Learns on `device` from experience that is collected on the CPU.
+/// Trains on `device` with experience that is collected on the CPU.
 fn learn(config: &PpoConfig, device: DeviceSpec) -> (Weights, Weights) {
     let cpu = DeviceSpec::Cpu.open().unwrap();
     let mut algo = config.clone().learners(|l| l.device(device)).build(&cpu).unwrap();
@@ -59,7 +59,7 @@ fn compare(config: &PpoConfig) {
     let difference = difference(&flat(&found), &flat(&expected));
     println!("weights after training differ by {difference:.1e}");
     assert!(difference < 1e-4, "{difference}");
-    // All of it on the device, runners too.
+    // Everything on the device, including runners.
     let mut algo = config.build(&subject()).unwrap();
     assert_eq!(bits(&weights(&algo)), bits(&first));
     algo.train().unwrap();
@@ -92,7 +92,7 @@ fn ppo_with_a_cnn_learns_the_same() {
         .model("conv_filters", serde_json::json!([[4, 3, 2], [8, 3, 2]]))
         .model("head_fcnet_hiddens", vec![16])
         .model("vf_share_layers", true);
-    // No part of an image is read by an MLP.
+    // No MLP reads images.
     config.model_config.remove("fcnet_hiddens");
     compare(&config);
 }
@@ -104,7 +104,7 @@ fn adam_takes_the_same_steps() {
     let ((_, expected), (_, found)) =
         (learn(&config, DeviceSpec::Cpu), learn(&config, subject_spec()));
     let (expected, found) = (flat(&expected), flat(&found));
-    // Two steps of at most the learning rate each, and nearly all of them the same.
+    // Two steps of at most the learning rate each; nearly all are equal.
     let apart = found.iter().zip(&expected).filter(|(f, e)| (*f - *e).abs() > 1e-5).count();
     assert!(apart * 50 < expected.len(), "{apart} of {} parameters", expected.len());
     assert!(difference(&found, &expected) < 4e-3);

@@ -1,9 +1,9 @@
-//! An environment that counts: what happens in it is known beforehand.
+//! An environment that counts steps, so that results are known in advance.
 
 use rekindle::env::Result;
 use rekindle::prelude::*;
 
-/// Shows the steps of the episode and pays their number. Ends after `length` (3) steps.
+/// Shows and pays the number of steps in the episode. An episode ends after `length` steps (default 3).
 #[derive(Debug)]
 struct Counter {
     spaces: [Space; 2],
@@ -51,9 +51,9 @@ impl Env for Counter {
     }
 }
 
-/// PPO on the environment, five steps of one environment at a time.
+/// PPO on the environment, with five steps of one environment per iteration.
 pub(crate) fn counting() -> PpoConfig {
-    // Every test of a program registers; the first one does it.
+    // Every test registers the environment; all but the first are refused.
     drop(register(EnvSpec::new("test/Counter-v0", Counter::new)));
     PpoConfig::new()
         .environment("test/Counter-v0")

@@ -1,5 +1,5 @@
-//! What the tests of learners share: experience made by hand and a small objective.
-#![allow(dead_code, reason = "every test takes what it needs")]
+//! Shared parts of learner tests: handmade experience and a small objective.
+#![allow(dead_code, reason = "every test uses some of it")]
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(crate) fn device() -> Device {
     DeviceSpec::Cpu.open().unwrap()
 }
 
-/// One terminated episode.
+/// Returns one terminated episode.
 pub(crate) fn rollout(observations: Buffer, actions: Vec<i64>, rewards: Vec<f32>) -> Rollout {
     let segment = Segment {
         agent: None,
@@ -40,7 +40,7 @@ pub(crate) fn rollout(observations: Buffer, actions: Vec<i64>, rewards: Vec<f32>
     }
 }
 
-/// `rows` random observations of a space, an action and a reward for each.
+/// Returns `rows` random observations of a space, with actions and rewards.
 pub(crate) fn experience(space: &Space, actions: i64, rows: usize, seed: u64) -> Vec<Rollout> {
     let mut rng = Generator::from_seed(seed);
     let mut observations = Buffer::zeros(space, rows);
@@ -55,11 +55,11 @@ pub(crate) fn data(of: &[(&str, Vec<Rollout>)]) -> ModuleRollouts {
     of.iter().map(|(id, rollouts)| ((*id).to_string(), rollouts.clone())).collect()
 }
 
-/// Behaviour cloning; modules with a value function also learn to predict rewards.
+/// Behavior cloning. Modules with a value function also learn to predict rewards.
 #[derive(Debug, Default)]
 pub(crate) struct Cloning {
     pub(crate) roles: Vec<Role>,
-    /// Adds the mean reward to losses instead of learning from it: gradients do not see it.
+    /// Whether the mean reward is added to the loss as a constant, without a gradient.
     pub(crate) rewards_are_constants: bool,
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn learner(config: LearnerConfig, module: MultiRLModule) -> Learner {
     Learner::new(config, Box::new(Cloning::default()), module, &device()).unwrap()
 }
 
-/// What the learner logged since the last call.
+/// Returns the learner's metrics since the last call.
 pub(crate) fn metrics(learner: &mut Learner) -> Metrics {
     let mut logger = MetricsLogger::new();
     logger.aggregate("learner", [learner.take_metrics()]).unwrap();
@@ -117,7 +117,7 @@ pub(crate) fn weights(learner: &Learner, id: &str) -> Weights {
     learner.module().module(id).unwrap().state_dict().unwrap()
 }
 
-/// Outputs of the inference pass over 8 observations of the module's space.
+/// Returns the outputs of the inference pass on 8 observations of the module's space.
 pub(crate) fn logits(module: &AnyRLModule) -> Vec<f32> {
     let space = module.spec().get_observation_space().unwrap();
     let observations = experience(space, 1, 8, 7).remove(0).observations;
@@ -126,7 +126,7 @@ pub(crate) fn logits(module: &AnyRLModule) -> Vec<f32> {
     to_f32(out.float::<2>(Columns::ACTION_DIST_INPUTS).unwrap()).unwrap()
 }
 
-/// A state saved to a folder of its own.
+/// Saves a state to a new folder.
 pub(crate) fn saved(state: &State) -> (tempfile::TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("saved");

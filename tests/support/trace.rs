@@ -1,10 +1,10 @@
-//! Callbacks that write down what they are told.
+//! Callbacks that record their calls.
 
 use std::sync::{Arc, Mutex};
 
 use rekindle::prelude::*;
 
-/// A line for every call of a hook, shared by all clones.
+/// One line per call of a hook, shared by all clones.
 #[derive(Clone, Default)]
 pub(crate) struct Trace {
     pub(crate) name: &'static str,
@@ -12,12 +12,12 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Another one that writes to the same lines under its name.
+    /// Returns callbacks that record to the same lines under another name.
     pub(crate) fn named(&self, name: &'static str) -> Self {
         Self { name, ..self.clone() }
     }
 
-    /// What was written since the last call.
+    /// Returns the lines recorded since the last call.
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.lines.lock().unwrap())
     }

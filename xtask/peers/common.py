@@ -1,4 +1,4 @@
-"""What the peers' programs share: arguments, threads, timing, and the lines of JSON they print."""
+"""Shared parts of the peers' programs: arguments, threads, timing, and the JSON lines they print."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ import time
 
 
 def parser(description, cases):
-    """The arguments of every program; a program may add its own."""
+    """Returns the parser of the arguments that all programs have."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--cases", default=cases, help="what to measure, with commas between")
     parser.add_argument("--seconds", type=float, default=10.0, help="for each case")
@@ -18,19 +18,19 @@ def parser(description, cases):
 
 def parse(parser):
     args = parser.parse_args()
-    # Read when NumPy and PyTorch are imported, so this comes before.
+    # NumPy and PyTorch read these when they are imported.
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
     args.cases = args.cases.split(",")
     return args
 
 
 def sizes(case):
-    """The numbers of a case: 8x128x64 is 8, 128 and 64."""
+    """Returns the numbers of a case: 8x128x64 is 8, 128 and 64."""
     return [int(size) for size in case.split("x")]
 
 
 def rate(seconds, work):
-    """What `work` does per second; it returns how much it did, and runs at least once."""
+    """Repeats `work`, at least once, and returns the amount done per second. `work` returns the amount per call."""
     done, start = 0, time.perf_counter()
     while True:
         done += work()

@@ -41,7 +41,7 @@ for case in args.cases:
     step = forward if args.what == "forward" else train
 
     def steps(count=max(1, 1024 // batch)):
-        # Several at a time, so that reading the clock costs nothing.
+        # Several steps per reading of the clock, so that reading it costs nothing.
         for _ in range(count):
             step()
         return count * batch

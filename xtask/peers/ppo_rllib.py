@@ -31,7 +31,7 @@ def algorithm(num_envs, rollout, hidden):
             num_env_runners=args.env_runners,
             num_envs_per_env_runner=num_envs // max(args.env_runners, 1),
             rollout_fragment_length=rollout,
-            # On a small machine there are fewer processors than processes.
+            # A small machine has fewer processors than processes.
             num_cpus_per_env_runner=0.5,
         )
         .rl_module(

@@ -13,7 +13,7 @@ arguments.add_argument("--system", choices=["sb3", "sbx"], default="sb3")
 arguments.add_argument("--steps", type=int, help="train for so many steps, not for seconds")
 args = parse(arguments)
 if args.system == "sbx" and args.threads == 1:
-    # JAX takes all processors unless it is told otherwise before it is imported.
+    # JAX uses all processors unless this is set before it is imported.
     os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 import torch
@@ -53,7 +53,7 @@ def algorithm(num_envs, rollout, hidden):
         seed=args.seed,
         **options,
     )
-    # Without one, every call of `learn` sets a logger up.
+    # Without a logger, every call of `learn` creates one.
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model
 
@@ -70,7 +70,7 @@ for case in args.cases:
     if args.steps:
         value = rate(0, lambda: train(args.steps))
     else:
-        # The second iteration compiles what the first did not.
+        # The second iteration compiles the rest.
         train()
         train()
         value = rate(args.seconds, train)

@@ -48,7 +48,7 @@ for case in args.cases:
     rows = sum(len(episode) for episode in episodes)
 
     def update():
-        # An update changes the episodes that it is given; copying them is not its work.
+        # An update changes its episodes, so they are copied outside the measured time.
         batch = copy.deepcopy(episodes)
         start = time.perf_counter()
         learner.update(

@@ -1,26 +1,26 @@
-//! `cargo xtask audit`: may we use what we depend on, and is it safe?
+//! `cargo xtask audit`: licenses, sources and known vulnerabilities of dependencies.
 
 use crate::cargo::cargo;
 use crate::error::{Error, Result};
 use crate::process;
 
-/// What to check.
+/// Dependency checks to run.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Leave known vulnerabilities out: their database is a Git repository, which needs a network.
+    /// Skip known vulnerabilities, whose database is a Git repository on the network
     #[arg(long)]
     no_advisories: bool,
 }
 
-/// Runs cargo-deny, which is installed first if it is missing.
+/// Runs cargo-deny, and installs it first if it is missing.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if !process::succeeds(&mut cargo(&["deny", "--version"])) {
-        eprintln!("cargo-deny is missing; it is built and installed, which takes minutes");
+        eprintln!("cargo-deny is missing; building and installing it takes minutes");
         process::run(&mut cargo(&["install", "cargo-deny", "--locked"]))?;
     }
     process::run(&mut cargo(&["deny", "check", "licenses", "sources", "bans"]))?;
     if args.no_advisories {
-        eprintln!("warning: known vulnerabilities were not checked (--no-advisories)");
+        eprintln!("warning: skipped known vulnerabilities (--no-advisories)");
         return Ok(());
     }
     process::run(&mut cargo(&["deny", "fetch", "db"]))

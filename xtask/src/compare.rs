@@ -1,8 +1,8 @@
-//! `cargo xtask compare`: how fast are we beside other libraries, on one machine and in one run?
+//! `cargo xtask compare`: speed beside other libraries, on one machine and in one run.
 //!
-//! A peer and our program take turns (A B A B …) after a warm-up that finds the peer's best
-//! setting. Medians count, and the ratio within each pair. A figure from another machine or another
-//! run means nothing.
+//! A peer and rekindle take turns (A B A B …) after a warm-up that finds the peer's best setting. The
+//! results are medians, and the median of the ratios within each pair. Figures of different machines or
+//! different runs cannot be compared.
 
 mod learning;
 mod measurement;
@@ -25,28 +25,28 @@ use self::python::Environment;
 use self::turns::{Comparison, Turns};
 use self::workload::{Case, Workload};
 use self::workloads::workloads;
-use crate::cargo::build_examples;
+use crate::cargo::build_measure;
 use crate::error::{Error, Result};
 use crate::{document, machine};
 
-/// What to compare with, and how carefully.
+/// Workloads, peers and number of repetitions.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// One pair of shorter runs without a warm-up, fewer cases: a first look in less than five
-    /// minutes; docs/compare.md stays.
+    /// Compare fewer cases in one pair of shorter runs without a warm-up, in less than five minutes;
+    /// docs/compare.md is unchanged
     #[arg(long)]
     quick: bool,
-    /// Print one JSON object per case instead of tables.
+    /// Print one JSON object per case instead of tables
     #[arg(long)]
     json: bool,
-    /// Pairs that count [default: 5, with --quick 1].
+    /// Number of pairs [default: 5, with --quick 1]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: Option<u32>,
-    /// Workloads or cases of them, with commas between, such as `acting,mlp-train-64-128,learning`;
-    /// their sections of docs/compare.md then hold those cases alone [default: all].
+    /// Workloads or cases, separated by commas, such as `acting,mlp-train-64-128,learning`; their
+    /// sections of docs/compare.md will hold these cases only [default: all]
     #[arg(long, value_delimiter = ',')]
     workloads: Vec<String>,
-    /// The libraries to compare with; they are installed on first use.
+    /// Libraries to compare with, installed on first use
     #[arg(
         long, value_enum, value_delimiter = ',',
         default_values_t = [Peer::Sb3, Peer::Rllib, Peer::Sbx, Peer::Torch, Peer::Thrust],
@@ -59,7 +59,7 @@ impl Args {
         self.pairs.unwrap_or(if self.quick { 1 } else { 5 })
     }
 
-    /// Refuses names that no workload has.
+    /// Returns an error for unknown workloads.
     fn check(&self, workloads: &[Workload]) -> Result<()> {
         let known = |name: &String| {
             name == learning::NAME
@@ -73,14 +73,14 @@ impl Args {
         Err(Error::UnknownWorkload { name: name.clone(), known: known.join(", ") })
     }
 
-    /// Whether final returns are compared, which a quick look leaves out unless asked for.
+    /// Returns whether to compare final returns. `--quick` leaves them out unless they are named.
     fn compares_learning(&self) -> bool {
         let asked = self.workloads.iter().any(|name| name == learning::NAME);
         let all = self.workloads.is_empty() && !self.quick;
         self.peers.contains(&Peer::Sb3) && (asked || all)
     }
 
-    /// Shows a section, and keeps it unless the look was quick.
+    /// Prints a section, and writes it to the page unless `--quick` is set.
     fn publish(&self, title: &str, body: &str, json: &[String]) -> Result<()> {
         if self.json {
             json.iter().for_each(|line| println!("{line}"));
@@ -97,13 +97,13 @@ impl Args {
 const DOCS: &str = "docs";
 const PAGE: &str = "compare.md";
 const INTRODUCTION: &str = "# Speed beside other libraries\n\n\
-    A peer and rekindle take turns on one machine with nothing beside them, each peer with the\n\
-    number of threads or env runners that was best in a warm-up, rekindle as it comes. Start-up is\n\
-    excluded. Figures are medians (minimum – maximum). The ratio is taken within each pair: how many\n\
-    times as fast rekindle is, or how many times as lean. Only ratios mean something elsewhere.\n\
-    `cargo xtask compare` makes this page.\n";
+    A peer and rekindle take turns on one otherwise idle machine. Each peer uses the number of threads\n\
+    or env runners that was best in a warm-up; rekindle uses its defaults. Start-up is excluded. Figures\n\
+    are medians (minimum – maximum). The ratio is taken within each pair: rekindle's speed divided by the\n\
+    peer's, or the peer's memory divided by rekindle's. Only ratios carry over to other machines.\n\
+    `cargo xtask compare` writes this page.\n";
 
-/// Measures every workload that was asked for.
+/// Measures the chosen workloads.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let workloads = workloads();
     args.check(&workloads)?;
@@ -133,7 +133,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Measures a workload beside each of the chosen peers.
+/// Measures one workload beside each of the chosen peers.
 fn compare(workload: &Workload, args: &Args, python: &Environment) -> Result<Vec<Comparison>> {
     let cases = workload.select(&args.workloads, args.quick);
     let chosen = workload.peers.iter().filter(|entry| args.peers.contains(&entry.peer));
@@ -141,7 +141,7 @@ fn compare(workload: &Workload, args: &Args, python: &Environment) -> Result<Vec
     if cases.is_empty() || entries.is_empty() {
         return Ok(Vec::new());
     }
-    let [example] = build_examples([workload.example])?;
+    let measure_program = build_measure()?;
     let keys: Vec<&str> = cases.iter().map(|case| case.key.as_str()).collect();
     let seconds = workload.seconds[usize::from(args.quick)].to_string();
     let prepare = |command: &mut Command| {
@@ -152,8 +152,8 @@ fn compare(workload: &Workload, args: &Args, python: &Environment) -> Result<Vec
     for entry in entries {
         let mut theirs = entry.command(python)?;
         prepare(&mut theirs);
-        let mut ours = Command::new(&example);
-        prepare(&mut ours);
+        let mut ours = Command::new(&measure_program);
+        prepare(ours.arg(workload.program));
         let turns = Turns {
             peer: entry.peer,
             metric: workload.metric,
@@ -170,13 +170,13 @@ fn compare(workload: &Workload, args: &Args, python: &Environment) -> Result<Vec
             || measure(&mut ours, workload.metric, &keys),
         )?);
     }
-    // Tables list the peers of a case together.
+    // Tables group the peers of a case.
     let position = |name: &str| cases.iter().position(|case: &&Case| case.name == name);
     comparisons.sort_by_key(|comparison| position(&comparison.case));
     Ok(comparisons)
 }
 
-/// A command to which arguments may be added.
+/// Copies program and arguments of a command.
 fn copy(command: &Command) -> Command {
     let mut copy = Command::new(command.get_program());
     copy.args(command.get_args());

@@ -1,4 +1,4 @@
-//! Pages that are made again one section at a time.
+//! Generated pages, rewritten one section at a time.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -6,9 +6,9 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Writes the section under a second-level heading of a Markdown page; the other sections stay.
+/// Writes one section of a Markdown page, under a second-level heading. Other sections are unchanged.
 ///
-/// A page that does not exist begins with `introduction`.
+/// A new page begins with `introduction`.
 pub(crate) fn write_section(
     page: &Path,
     introduction: &str,
@@ -28,7 +28,7 @@ pub(crate) fn write_section(
     Ok(())
 }
 
-/// The page with the section replaced, or added at the end.
+/// Replaces the section of a page, or appends it.
 fn with_section(page: &str, heading: &str, body: &str) -> String {
     let section = format!("{heading}\n\n{}", body.trim());
     let mut parts: Vec<&str> = page.split("\n## ").map(str::trim_end).collect();

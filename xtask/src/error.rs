@@ -1,4 +1,4 @@
-//! What can stop a chore.
+//! Errors of chores.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,52 +7,52 @@ use std::process::ExitStatus;
 /// The result of a chore.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a chore stopped.
+/// An error that ends a chore.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// A program is missing or may not be executed.
+    /// A program is missing or not executable.
     #[error("cannot start `{program}`: {source}; is it installed and on the PATH?")]
     Start { program: String, source: io::Error },
-    /// A program ran and failed; it has said why.
+    /// A program failed. It has printed its own message.
     #[error("`{command}` failed ({status})")]
     Failed { command: String, status: ExitStatus },
-    /// A file or folder cannot be used.
+    /// A file or folder cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
-    /// A program's output or a file does not hold what it should.
-    #[error("{origin}: {problem}")]
+    /// A program's output or a file has the wrong content.
+    #[error("unexpected content of {origin}: {problem}")]
     Malformed { origin: String, problem: String },
-    /// Training ran, but not all seeds got there.
-    #[error("not every seed of {} reached the threshold; see the table", tasks.join(" and "))]
+    /// Not every seed reached the threshold.
+    #[error("not every seed of {} reached the threshold (see the table above)", tasks.join(" and "))]
     NotSolved { tasks: Vec<String> },
     /// No workload has this name.
-    #[error("there is no workload `{name}`; choose from {known}, or name a case of one")]
+    #[error("unknown workload `{name}`: expected one of {known}, or one of their cases")]
     UnknownWorkload { name: String, known: String },
-    /// The system does not tell how much memory a program held.
+    /// The system does not report the peak memory of a program.
     #[error(
-        "how much memory a program held can be seen on Linux alone; leave the workload `memory` \
-             out: name the others with --workloads"
+        "the peak memory of a program is known on Linux only; leave out the workload `memory` by naming \
+         the others with --workloads"
     )]
     NoPeakMemory,
-    /// There is no place for the peers.
-    #[error("there is no cache folder for the peers: set XDG_CACHE_HOME to an absolute path")]
+    /// There is no folder to install the peers into.
+    #[error("no cache folder for the peers: set XDG_CACHE_HOME to an absolute path")]
     NoCacheFolder,
     /// The advisory database cannot be fetched.
     #[error(
-        "{source}: known vulnerabilities were not checked; without a network, check the rest \
-             alone with `cargo xtask audit --no-advisories`"
+        "{source}: known vulnerabilities were not checked; without a network, check everything else \
+         with `cargo xtask audit --no-advisories`"
     )]
     NoAdvisories { source: Box<Self> },
 }
 
 impl Error {
-    /// Names the file or folder of an I/O error.
+    /// Adds the file or folder to an I/O error.
     pub(crate) fn io(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Self::Io { path, source }
     }
 
-    /// Says what is wrong with an output or a file.
+    /// Builds [`Error::Malformed`].
     pub(crate) fn malformed(origin: impl ToString, problem: impl ToString) -> Self {
         Self::Malformed { origin: origin.to_string(), problem: problem.to_string() }
     }

@@ -1,23 +1,24 @@
-//! `cargo xtask fuzz`: broken checkpoints by the million.
+//! `cargo xtask fuzz`: millions of broken checkpoints.
 
 use crate::cargo::cargo;
 use crate::error::Result;
 use crate::process;
 
-/// How much to try.
+/// Number and seed of the inputs.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Inputs for each kind of file; a million takes about two minutes.
+    /// Number of inputs per kind of file; a million takes about two minutes
     #[arg(long, default_value_t = 1_000_000)]
     inputs: u64,
-    /// Another seed tries other inputs.
+    /// Seed of the inputs
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
-/// Runs the fuzzer of `checkpoint/tests/fuzz`, of which `cargo test` runs a short version.
+/// Runs the fuzzer of `checkpoint/tests/fuzz`. `cargo test` runs it with fewer inputs.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut test = cargo(&["test", "--workspace", "--test", "fuzz", "--", "--nocapture"]);
+    let mut test =
+        cargo(&["test", "--package", "rekindle-checkpoint", "--test", "fuzz", "--", "--nocapture"]);
     test.env("REKINDLE_FUZZ_INPUTS", args.inputs.to_string());
     test.env("REKINDLE_FUZZ_SEED", args.seed.to_string());
     process::run(&mut test)

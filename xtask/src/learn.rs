@@ -1,7 +1,9 @@
-//! `cargo xtask learn`: do the examples learn, how fast, and how reliably over seeds?
+//! `cargo xtask learn`: whether the examples learn, how fast, and how reliably over seeds.
 
 mod report;
 mod seeds;
+#[path = "../../examples/common/tasks.rs"]
+mod tasks;
 mod training;
 
 use std::fs;
@@ -11,172 +13,44 @@ use std::process::Command;
 use clap::builder::PossibleValuesParser;
 
 use self::seeds::Seeds;
+use self::tasks::{ALL as TASKS, Task};
 use self::training::Training;
 use crate::cargo::build_examples;
 use crate::error::{Error, Result};
 use crate::{document, machine, process};
 
-/// What to train.
+/// What to train, and how often.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The environment to learn.
+    /// Task to learn
     #[arg(default_value = ALL, value_parser = PossibleValuesParser::new(names()))]
     task: String,
-    /// Seeds, one run after the other: `0..5` is 0, 1, 2, 3 and 4; `3` is 3 alone.
+    /// Seeds, one run after the other: `0..5` is 0 to 4, `3` is 3 alone
     #[arg(long, default_value = "0..5")]
     seeds: Seeds,
-    /// The folder for the runs, relative to the workspace: a folder per task and seed.
+    /// Folder for the runs, relative to the workspace, with one folder per task and seed
     #[arg(long, default_value = "runs/learn")]
     out: PathBuf,
 }
 
-/// An environment that an example learns.
-struct Task {
-    /// The name on the command line.
-    name: &'static str,
-    /// What the example trains and where.
-    algorithm: &'static str,
-    env: &'static str,
-    /// It takes `--seed` and `--out`, writes `metrics.jsonl` and prints its greedy return.
-    example: &'static str,
-    /// What is measured in training, by its key in `metrics.jsonl`.
-    metric: &'static str,
-    /// The value that counts as learnt.
-    threshold: f64,
-    /// When it gives up, in environment steps.
-    max_steps: u64,
-}
-
-/// One line per learning figure of the project.
-const TASKS: [Task; 12] = [
-    Task {
-        name: "cartpole",
-        algorithm: "PPO",
-        env: "CartPole-v1",
-        example: "cartpole_ppo",
-        metric: EPISODE_RETURN,
-        threshold: 475.0,
-        max_steps: 300_000,
-    },
-    Task {
-        name: "pendulum",
-        algorithm: "PPO",
-        env: "Pendulum-v1",
-        example: "pendulum_ppo",
-        metric: EPISODE_RETURN,
-        threshold: -300.0,
-        max_steps: 400_000,
-    },
-    Task {
-        name: "multi-agent-cartpole",
-        algorithm: "Independent PPO",
-        env: "MultiAgentCartPole-v1, 2 agents",
-        example: "multi_agent_cartpole_ppo",
-        metric: EPISODE_RETURN,
-        threshold: 900.0,
-        max_steps: 400_000,
-    },
-    Task {
-        name: "shared-encoder",
-        algorithm: "PPO with a shared encoder",
-        env: "MultiAgentCartPole-v1, 2 agents, shared encoder",
-        example: "shared_encoder_cartpole_ppo",
-        metric: EPISODE_RETURN,
-        threshold: 900.0,
-        max_steps: 400_000,
-    },
-    Task {
-        name: "stateless-cartpole",
-        algorithm: "PPO with an LSTM",
-        env: "StatelessCartPole-v1",
-        example: "stateless_cartpole_lstm_ppo",
-        metric: EPISODE_RETURN,
-        threshold: 350.0,
-        max_steps: 300_000,
-    },
-    Task {
-        name: "multi-agent-pendulum",
-        algorithm: "Independent PPO",
-        env: "MultiAgentPendulum-v1, 2 agents",
-        example: "multi_agent_pendulum_ppo",
-        metric: EPISODE_RETURN,
-        threshold: -600.0,
-        max_steps: 400_000,
-    },
-    Task {
-        name: "catch",
-        algorithm: "PPO with a CNN",
-        env: "Catch-v0",
-        example: "catch_ppo",
-        metric: EPISODE_RETURN,
-        threshold: 0.95,
-        max_steps: 200_000,
-    },
-    Task {
-        name: "breakout",
-        algorithm: "PPO with a CNN",
-        env: "Breakout-v0",
-        example: "breakout_ppo",
-        metric: EPISODE_RETURN,
-        threshold: 10.0,
-        max_steps: 3_000_000,
-    },
-    Task {
-        name: "nested-cartpole",
-        algorithm: "PPO",
-        env: "NestedCartPole-v1",
-        example: "nested_cartpole_ppo",
-        metric: EPISODE_RETURN,
-        threshold: 450.0,
-        max_steps: 300_000,
-    },
-    Task {
-        name: "crashing-cartpole",
-        algorithm: "PPO",
-        env: "CrashingCartPole-v1",
-        example: "crashing_cartpole_ppo",
-        metric: EPISODE_RETURN,
-        threshold: 450.0,
-        max_steps: 300_000,
-    },
-    Task {
-        name: "truncated-cartpole",
-        algorithm: "PPO, trained on 50 steps, evaluated on 500",
-        env: "CartPole-v1, truncated",
-        example: "truncated_cartpole_ppo",
-        metric: "evaluation/env_runners/episode_return_mean",
-        threshold: 490.0,
-        max_steps: 500_000,
-    },
-    Task {
-        name: "rock-paper-scissors",
-        algorithm: "PPO with an LSTM against a heuristic",
-        env: "RockPaperScissors-v0",
-        example: "rock_paper_scissors_ppo",
-        metric: "env_runners/module_episode_returns_mean/learned",
-        threshold: 7.0,
-        max_steps: 200_000,
-    },
-];
-
-/// The mean return of the last 100 training episodes, summed over agents.
-const EPISODE_RETURN: &str = "env_runners/episode_return_mean";
+/// The name of all tasks together.
 const ALL: &str = "all";
-/// Draws `metrics.jsonl` of several runs as one SVG.
+/// The example that plots `metrics.jsonl` of several runs.
 const PLOT_EXAMPLE: &str = "plot_runs";
 const DOCS: &str = "docs";
 const PAGE: &str = "results.md";
 const INTRODUCTION: &str = "# What the examples learn\n\n\
-    Training stops when the mean return of the last 100 training episodes (summed over agents, if\n\
-    nothing else is said) reaches the threshold. The policy is then saved and plays 100 greedy\n\
-    episodes on seeds that training has not seen. Wall time is that of the whole program, evaluation included; seeds run one after\n\
-    the other with nothing beside them. `cargo xtask learn` makes this page.\n";
+    Training stops when the metric of the task reaches the threshold: the mean return of the last 100\n\
+    training episodes, summed over agents, unless stated otherwise. The policy is then saved and plays\n\
+    100 greedy episodes on seeds that training has not seen. Wall time is that of the whole program,\n\
+    evaluation included. Seeds run one after the other on an otherwise idle machine.\n\
+    `cargo xtask learn` writes this page.\n";
 
 fn names() -> impl Iterator<Item = &'static str> {
     TASKS.iter().map(|task| task.name).chain([ALL])
 }
 
-/// Trains all seeds of the chosen tasks and writes a section and a plot for each.
+/// Trains all seeds of the chosen tasks, and writes a section and a plot for each task.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut unsolved = Vec::new();
     for task in TASKS.iter().filter(|task| args.task == ALL || args.task == task.name) {
@@ -187,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if unsolved.is_empty() { Ok(()) } else { Err(Error::NotSolved { tasks: unsolved }) }
 }
 
-/// Whether all seeds reached the threshold.
+/// Trains all seeds of a task. Returns whether all of them reached the threshold.
 fn learn(task: &Task, args: &Args) -> Result<bool> {
     let [example, plot] = build_examples([task.example, PLOT_EXAMPLE])?;
     let folder = |seed: u64| args.out.join(task.name).join(format!("seed-{seed}"));
@@ -221,4 +95,35 @@ fn learn(task: &Task, args: &Args) -> Result<bool> {
     println!("\n{body}");
     document::write_section(&docs.join(PAGE), INTRODUCTION, task.env, &body)?;
     Ok(trainings.iter().all(|training| training.steps_to_threshold.is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(example: &str) -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+        fs::read_to_string(path.join(format!("{example}.rs"))).unwrap()
+    }
+
+    #[test]
+    fn every_task_is_learned_by_an_example_that_reads_this_table() {
+        for task in TASKS {
+            let source = source(task.example);
+            // Examples of one file repeat their line of the table.
+            let repeats = source.contains(&format!(": f64 = {:.1};", task.threshold))
+                && source.contains(&format!(": u64 = {}_000;", task.max_steps / 1000));
+            assert!(source.contains("common::learn(&tasks::") || repeats, "{}", task.example);
+        }
+    }
+
+    #[test]
+    fn names_of_tasks_and_headings_are_unique() {
+        for (index, task) in TASKS.iter().enumerate() {
+            for other in &TASKS[..index] {
+                assert_ne!(task.name, other.name);
+                assert_ne!(task.env, other.env, "sections of docs/results.md");
+            }
+        }
+    }
 }

@@ -1,9 +1,9 @@
-//! Where and when a figure was measured.
+//! The machine and the date of a measurement.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, fs, thread};
 
-/// The processor, its cores, and the system, for example `AMD EPYC 9B14, 2 cores, linux x86_64`.
+/// Describes the processor, its cores and the system, for example `AMD EPYC 9B14, 2 cores, linux x86_64`.
 pub(crate) fn describe() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = cpu_model(&cpuinfo).unwrap_or("unknown processor");
@@ -12,7 +12,7 @@ pub(crate) fn describe() -> String {
     format!("{cpu}, {cores} core{plural}, {} {}", env::consts::OS, env::consts::ARCH)
 }
 
-/// Today's date in UTC, for example `2026-03-01`.
+/// Returns today's date in UTC, for example `2026-03-01`.
 pub(crate) fn today() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     date(seconds / 86_400)
@@ -23,9 +23,9 @@ fn cpu_model(cpuinfo: &str) -> Option<&str> {
     Some(line.split_once(':')?.1.trim())
 }
 
-/// The date some days after 1970-01-01.
+/// Returns the date `days` days after 1970-01-01.
 ///
-/// Years are counted from March, so that the leap day is the last one (H. Hinnant,
+/// Years begin in March, so that the leap day is their last day (H. Hinnant,
 /// "chrono-compatible low-level date algorithms", `civil_from_days`).
 fn date(days: u64) -> String {
     let days = days + 719_468;

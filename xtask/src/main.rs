@@ -1,6 +1,6 @@
-//! The project's chores. `cargo xtask --help` tells what there is.
+//! The project's chores. `cargo xtask --help` lists them.
 //!
-//! Commands are echoed to the standard error as they run; reports go to the standard output.
+//! Commands are echoed to the standard error as they run. Reports go to the standard output.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
@@ -10,6 +10,8 @@ mod compare;
 mod document;
 mod error;
 mod fuzz;
+#[cfg(test)]
+mod layout;
 mod learn;
 mod machine;
 mod process;
@@ -24,7 +26,7 @@ use clap::{Parser, Subcommand};
 
 use crate::error::{Error, Result};
 
-/// The project's chores.
+/// Runs the project's chores.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
@@ -34,15 +36,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Format, lints, documentation, tests: what must pass before a change goes in.
-    Test,
-    /// Trains the learning examples over several seeds; writes docs/results.md and its plots.
+    /// Checks format, lints, documentation and tests: what every change must pass
+    Test(test::Args),
+    /// Trains the learning examples over several seeds; writes docs/results.md and its plots
     Learn(learn::Args),
-    /// Measures our speed against other libraries on this machine; writes docs/compare.md.
+    /// Measures speed beside other libraries on this machine; writes docs/compare.md
     Compare(compare::Args),
-    /// Feeds broken files to what reads checkpoints; `test` does so, too, for a moment.
+    /// Feeds broken files to the readers of checkpoints for minutes; `test` does so for seconds
     Fuzz(fuzz::Args),
-    /// Licences, sources and known vulnerabilities of all dependencies (see deny.toml).
+    /// Checks licenses, sources and known vulnerabilities of all dependencies (see deny.toml)
     Audit(audit::Args),
 }
 
@@ -56,12 +58,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a chore from the root of the workspace, wherever it was called.
+/// Runs a chore from the root of the workspace, whatever the current folder.
 fn run(chore: &Chore) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     std::env::set_current_dir(&root).map_err(Error::io(&root))?;
     match chore {
-        Chore::Test => test::run(),
+        Chore::Test(args) => test::run(args),
         Chore::Learn(args) => learn::run(args),
         Chore::Compare(args) => compare::run(args),
         Chore::Fuzz(args) => fuzz::run(args),

@@ -1,4 +1,4 @@
-//! Running programs: each one is echoed first, and a failure names it.
+//! Running other programs. Each command is echoed first, and errors name it.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 
-/// How often the memory of an observed program is read.
+/// Interval between readings of a program's memory.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Runs a program whose output goes where ours goes.
+/// Runs a program with inherited output.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     announce(command);
     let status = command.status().map_err(|source| cannot_start(command, source))?;
     check(command, status)
 }
 
-/// Runs a program and returns what it wrote to the standard output.
+/// Runs a program and returns its standard output.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
     announce(command);
     let output = command
@@ -31,31 +31,31 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).map_err(|error| Error::malformed(display(command), error))
 }
 
-/// Whether a program exists and succeeds, in silence.
+/// Returns whether a program exists and succeeds. Its output is discarded.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
 
-/// What a program did and cost.
+/// Output and cost of a program.
 #[derive(Debug)]
 pub(crate) struct Observation {
-    /// How it ended; a failure is not an error here.
+    /// Exit status; a failure is not an error here.
     pub(crate) status: ExitStatus,
-    /// What it wrote to the standard output.
+    /// Standard output.
     pub(crate) stdout: String,
-    /// Its life time.
+    /// Duration from start to exit.
     pub(crate) wall: Duration,
-    /// The most memory it held, in bytes; `None` where the system does not tell (only Linux does).
+    /// Peak memory in bytes, or `None` on systems other than Linux.
     pub(crate) peak_memory: Option<u64>,
 }
 
-/// Runs a program, passes its standard output on line by line, and measures it.
+/// Runs and measures a program, and passes on its standard output line by line.
 pub(crate) fn observe(command: &mut Command) -> Result<Observation> {
     observe_with(command, pass_on)
 }
 
-/// Runs a program and measures it; its standard output stays unseen.
+/// Runs and measures a program without showing its standard output.
 pub(crate) fn observe_silently(command: &mut Command) -> Result<Observation> {
     observe_with(command, |mut stdout| {
         let mut text = String::new();
@@ -76,7 +76,7 @@ fn observe_with(
         let reader = scope.spawn(move || stdout.map_or(Ok(String::new()), read));
         let mut peak_memory = None;
         let status = loop {
-            // The high-water mark never falls, so the last one read is the highest.
+            // The high-water mark never falls, so the last reading is the highest.
             peak_memory = read_peak_memory(child.id()).or(peak_memory);
             match child.try_wait().map_err(|source| cannot_start(command, source))? {
                 Some(status) => break status,
@@ -92,7 +92,7 @@ fn observe_with(
     })
 }
 
-/// The error of a program that ended badly, if it did.
+/// Returns an error if a program failed.
 pub(crate) fn check(command: &Command, status: ExitStatus) -> Result<()> {
     if status.success() {
         return Ok(());
@@ -100,7 +100,7 @@ pub(crate) fn check(command: &Command, status: ExitStatus) -> Result<()> {
     Err(Error::Failed { command: display(command), status })
 }
 
-/// The command line as a person would type it.
+/// Formats a command as a person would type it.
 pub(crate) fn display(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let name = program.file_stem().unwrap_or(program.as_os_str());
@@ -141,7 +141,7 @@ fn read_peak_memory(process: u32) -> Option<u64> {
     parse_peak_memory(&fs::read_to_string(format!("/proc/{process}/status")).ok()?)
 }
 
-/// The line `VmHWM:   1234 kB` of a process's status, in bytes.
+/// Reads the line `VmHWM:   1234 kB` of a process's status, in bytes.
 fn parse_peak_memory(status: &str) -> Option<u64> {
     let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;

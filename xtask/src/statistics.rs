@@ -1,18 +1,18 @@
-//! Means, medians, and how they are written.
+//! Means and medians, and their formatting.
 
-/// The arithmetic mean; not a number without values.
+/// Returns the arithmetic mean, or NaN without values.
 pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The sample standard deviation; not a number for fewer than two values.
+/// Returns the sample standard deviation, or NaN for fewer than two values.
 pub(crate) fn standard_deviation(values: &[f64]) -> f64 {
     let mean = mean(values);
     let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
     if values.len() < 2 { f64::NAN } else { (squares / (values.len() - 1) as f64).sqrt() }
 }
 
-/// The middle value and the range of values.
+/// Median and range of several values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -21,7 +21,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Summarises values; not a number without any.
+    /// Summarizes values. All three numbers are NaN without values.
     pub(crate) fn of(values: &[f64]) -> Self {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -31,13 +31,13 @@ impl Spread {
         Self { median, min: at(0), max: at(last) }
     }
 
-    /// `median (min – max)`, each written by `format`.
+    /// Writes `median (min – max)`, each formatted by `format`.
     pub(crate) fn write(&self, format: impl Fn(f64) -> String) -> String {
         format!("{} ({} – {})", format(self.median), format(self.min), format(self.max))
     }
 }
 
-/// `mean ± deviation`, each written by `format`; the mean alone for a single value, `–` for none.
+/// Writes `mean ± deviation`, each formatted by `format`; only the mean for one value, `–` for none.
 pub(crate) fn mean_and_deviation(values: &[f64], format: impl Fn(f64) -> String) -> String {
     match values.len() {
         0 => "–".to_owned(),
@@ -46,7 +46,7 @@ pub(crate) fn mean_and_deviation(values: &[f64], format: impl Fn(f64) -> String)
     }
 }
 
-/// A whole number with spaces between thousands: `102 400`.
+/// Writes a whole number with spaces between thousands: `102 400`.
 pub(crate) fn grouped(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let sign = if value.round() < 0.0 { "-" } else { "" };

@@ -1,10 +1,11 @@
-//! `cargo xtask test`: what must pass before a change goes in.
+//! `cargo xtask test`: the checks that every change must pass.
 //!
-//! All steps share one profile and one target folder, and nothing is built twice but what the last
-//! two need. Two things would: other `RUSTFLAGS` in one of the steps, and other features. Features
-//! of dependencies depend on whether development dependencies count; in lints and tests they do, in
-//! `cargo doc` only if it documents examples, too. Without `--examples` it would check Burn a second
-//! time. The last two steps have other features on purpose: they are about other devices.
+//! The steps share one profile and one target folder, so that no crate is built twice. Two things would
+//! build crates again: other `RUSTFLAGS`, and other features. Features of dependencies depend on whether
+//! development dependencies count. They do for lints and tests, and for `cargo doc` only if it documents
+//! an example, which is why it documents one.
+//!
+//! Checks that need other features, and so build Burn again, run with `--all` only.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -13,21 +14,36 @@ use crate::cargo::cargo;
 use crate::error::Result;
 use crate::{process, vulkan};
 
+/// Checks to run.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Also run the checks that take long: GPU backends, benchmarks, model checking, more fuzzing
+    #[arg(long)]
+    all: bool,
+}
+
 /// A call of Cargo.
 struct Step {
     name: &'static str,
     args: &'static [&'static str],
     environment: Option<(&'static str, &'static str)>,
+    /// Whether the step takes long and runs with `--all` only.
+    slow: bool,
     needs_vulkan: bool,
 }
 
 impl Step {
     const fn new(name: &'static str, args: &'static [&'static str]) -> Self {
-        Self { name, args, environment: None, needs_vulkan: false }
+        Self { name, args, environment: None, slow: false, needs_vulkan: false }
     }
 
     const fn with_env(mut self, key: &'static str, value: &'static str) -> Self {
         self.environment = Some((key, value));
+        self
+    }
+
+    const fn slow(mut self) -> Self {
+        self.slow = true;
         self
     }
 
@@ -43,44 +59,63 @@ impl Step {
     }
 }
 
-/// The cheap ones first.
-const STEPS: [Step; 7] = [
+/// All steps, the cheapest first.
+const STEPS: [Step; 10] = [
     Step::new("format", &["fmt", "--all", "--check"]),
     Step::new("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     Step::new(
         "documentation",
-        &["doc", "--workspace", "--no-deps", "--lib", "--bins", "--examples"],
+        &["doc", "--workspace", "--no-deps", "--lib", "--bins", "--example", "cartpole_ppo"],
     )
     .with_env("RUSTDOCFLAGS", "-D warnings -D missing_docs"),
-    Step::new("tests", &["test", "--workspace", "--tests", "--no-fail-fast"]),
-    Step::new("documentation tests", &["test", "--workspace", "--doc", "--no-fail-fast"]),
-    // Also that they compile, of which CUDA has nothing else to show here.
+    // Without the benchmarks, whose dependencies are not built otherwise.
+    Step::new(
+        "tests",
+        &["test", "--workspace", "--exclude", "rekindle-benches", "--tests", "--no-fail-fast"],
+    ),
+    Step::new(
+        "documentation tests",
+        &["test", "--workspace", "--exclude", "rekindle-benches", "--doc", "--no-fail-fast"],
+    ),
+    Step::new("tests of benchmarks", &["test", "--package", "rekindle-benches", "--all-targets"])
+        .slow(),
+    Step::new("more fuzzing", &["test", "--package", "rekindle-checkpoint", "--test", "fuzz"])
+        .with_env("REKINDLE_FUZZ_INPUTS", "200000")
+        .slow(),
+    Step::new("model checking", &["test", "--package", "rekindle-parallel", "--lib"])
+        .with_env("RUSTFLAGS", "--cfg loom")
+        .slow(),
+    // Compiles CUDA, which cannot run without a GPU.
     Step::new(
         "lints with GPUs",
         &["clippy", "--workspace", "--lib", "--features", "cuda,wgpu", "--", "-D", "warnings"],
-    ),
+    )
+    .slow(),
     Step::new(
         "numbers on WGPU",
         &["test", "--workspace", "--features", "wgpu", "--test", "devices", "--", "--nocapture"],
     )
+    .slow()
     .with_vulkan(),
 ];
 
-/// Runs the steps in order, up to the first that fails.
-pub(crate) fn run() -> Result<()> {
+/// Runs the steps in order and stops at the first that fails.
+pub(crate) fn run(args: &Args) -> Result<()> {
     provide("fmt", "rustfmt")?;
     provide("clippy", "clippy")?;
-    let mut times = Vec::new();
+    let (mut times, mut left_out) = (Vec::new(), Vec::new());
     for step in &STEPS {
-        if step.needs_vulkan && !vulkan::provide() {
-            eprintln!("left out: {}", step.name);
-            continue;
+        if step.slow && !args.all {
+            left_out.push(format!("{} (--all)", step.name));
+        } else if step.needs_vulkan && !vulkan::provide() {
+            left_out.push(format!("{} (no Vulkan driver)", step.name));
+        } else {
+            let start = Instant::now();
+            process::run(&mut step.command())?;
+            times.push((step.name, start.elapsed()));
         }
-        let start = Instant::now();
-        process::run(&mut step.command())?;
-        times.push((step.name, start.elapsed()));
     }
-    print!("\n{}", table(&times));
+    print!("\n{}", table(&times, &left_out));
     Ok(())
 }
 
@@ -93,11 +128,16 @@ fn provide(subcommand: &str, component: &str) -> Result<()> {
     process::run(Command::new("rustup").args(["component", "add", component]))
 }
 
-/// How long each step took.
-fn table(times: &[(&str, Duration)]) -> String {
+/// The time of each step, their sum, and the steps that were left out.
+fn table(times: &[(&str, Duration)], left_out: &[String]) -> String {
     let total = times.iter().map(|(_, time)| *time).sum();
     let rows = times.iter().copied().chain([("all passed", total)]);
-    rows.map(|(name, time)| format!("{name:<20} {:>7.1} s\n", time.as_secs_f64())).collect()
+    let mut text: String =
+        rows.map(|(name, time)| format!("{name:<20} {:>7.1} s\n", time.as_secs_f64())).collect();
+    if !left_out.is_empty() {
+        text += &format!("left out: {}\n", left_out.join(", "));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -105,19 +145,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_ends_with_the_sum() {
+    fn the_table_ends_with_the_sum_and_the_steps_left_out() {
         let times = [("format", Duration::from_millis(1500)), ("tests", Duration::from_secs(60))];
         let expected = "format                   1.5 s\n\
                         tests                   60.0 s\n\
                         all passed              61.5 s\n";
-        assert_eq!(table(&times), expected);
+        assert_eq!(table(&times, &[]), expected);
+        let left_out = ["lints with GPUs (--all)", "numbers on WGPU (--all)"].map(str::to_owned);
+        let last = "left out: lints with GPUs (--all), numbers on WGPU (--all)\n";
+        assert_eq!(table(&times, &left_out), format!("{expected}{last}"));
     }
 
     #[test]
-    fn only_rustdoc_gets_flags() {
-        for step in STEPS.iter().filter(|step| step.environment.is_some()) {
-            assert_eq!(step.args.first(), Some(&"doc"));
-            assert_eq!(step.environment.map(|(key, _)| key), Some("RUSTDOCFLAGS"));
+    fn steps_that_build_dependencies_again_are_slow() {
+        let rebuilds = |step: &&Step| {
+            let flags = step.environment.is_some_and(|(key, _)| key == "RUSTFLAGS");
+            flags || step.args.contains(&"--features")
+        };
+        for step in STEPS.iter().filter(rebuilds) {
+            assert!(step.slow, "{}", step.name);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A Vulkan driver for the tests on WGPU: Mesa has one in software.
+//! A Vulkan driver for the tests on WGPU, such as Mesa's software driver.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,25 +6,24 @@ use std::{env, fs};
 
 use crate::process;
 
-/// Where the Vulkan loader looks for drivers.
+/// Folders in which the Vulkan loader looks for drivers.
 const FOLDERS: [&str; 3] =
     ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
 const PACKAGE: &str = "mesa-vulkan-drivers";
 
-/// Whether there is a driver, which is installed if it is missing and may be installed; says so if
-/// there is none.
+/// Returns whether there is a driver. Installs one where possible, and prints a warning otherwise.
 pub(crate) fn provide() -> bool {
     if !cfg!(target_os = "linux") || has_driver() {
-        // Other systems bring what WGPU needs.
+        // Other systems come with a driver for WGPU.
         return true;
     }
     if may_install() && install() && has_driver() {
         return true;
     }
     eprintln!(
-        "\nwarning: there is no Vulkan driver here and none could be installed: the tests on WGPU \
-         are left out. As root, `apt-get install {PACKAGE}` (or what your system calls it) brings \
-         one in software."
+        "\nwarning: skipping the tests on WGPU: no Vulkan driver found, and none could be installed. \
+         `apt-get install {PACKAGE}` (as root; other systems have a similar package) installs a \
+         software driver."
     );
     false
 }
@@ -35,7 +34,7 @@ fn has_driver() -> bool {
     named || FOLDERS.iter().any(|folder| has_manifest(Path::new(folder)))
 }
 
-/// Whether a folder has the description of a driver.
+/// Returns whether a folder contains the manifest of a driver.
 fn has_manifest(folder: &Path) -> bool {
     let Ok(mut entries) = fs::read_dir(folder) else { return false };
     entries.any(|entry| {
@@ -43,7 +42,7 @@ fn has_manifest(folder: &Path) -> bool {
     })
 }
 
-/// Only root may, and only where `apt-get` is.
+/// Returns whether this user can install packages: root, where there is `apt-get`.
 fn may_install() -> bool {
     let user = Command::new("id").arg("-u").output();
     user.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
@@ -53,7 +52,7 @@ fn may_install() -> bool {
 fn install() -> bool {
     let apt = |args: &[&str]| process::run(Command::new("apt-get").args(args)).is_ok();
     let install = ["install", "--yes", "--no-install-recommends", PACKAGE];
-    // Lists of packages may be missing or old.
+    // The package lists may be missing or outdated.
     apt(&install) || (apt(&["update"]) && apt(&install))
 }
 

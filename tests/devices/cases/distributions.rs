@@ -63,7 +63,7 @@ fn squashed() -> Case {
     })
 }
 
-/// Its log-probability is constant; the actions themselves are what has a gradient.
+/// The log-probability is constant, so the gradient is that of the actions.
 fn deterministic() -> Case {
     Case::new("distribution: Deterministic", TOLERANCE, |device| {
         let device = &device.clone().autodiff();
@@ -88,7 +88,7 @@ fn rsample() -> Case {
     })
 }
 
-/// Masked logits are the smallest number there is: what is compared is made of probabilities.
+/// Masked logits are the smallest finite number, so probabilities are compared instead.
 fn masked() -> Case {
     Case::new("distribution: Categorical, action mask", TOLERANCE, |device| {
         let device = &device.clone().autodiff();

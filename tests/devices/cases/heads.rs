@@ -1,4 +1,4 @@
-//! Heads, and what is built from them.
+//! Heads, and compositions of them.
 
 use rekindle::catalog::{
     Categorical, CnnTransposeHeadConfig, ConvFilter, DefaultModelConfig, DiagGaussian,

@@ -1,4 +1,4 @@
-//! What is compared.
+//! The cases of the comparison.
 
 mod distributions;
 mod encoders;
@@ -15,9 +15,9 @@ use rekindle::prelude::*;
 use crate::normal;
 use crate::table::{Case, Computed};
 
-/// Of sums over a layer or two.
+/// Allowed difference for sums over a layer or two.
 const TOLERANCE: f32 = 1e-5;
-/// Of sums over many layers, pixels or steps.
+/// Allowed difference for sums over many layers, pixels or steps.
 const DEEP: f32 = 1e-4;
 
 pub(crate) fn all() -> Vec<Case> {
@@ -32,7 +32,7 @@ fn builder(device: &Device) -> ModelBuilder {
     ModelBuilder::new(device, Generator::from_seed(0))
 }
 
-/// What a module computes, and the gradients of a sum of it with random weights.
+/// Returns the output of a module, and the gradients of its sum with random weights.
 fn of_module<M: Module>(
     module: M,
     device: &Device,
@@ -54,7 +54,7 @@ fn of_module<M: Module>(
     Computed { forward, gradient: collect.1 }
 }
 
-/// What a function computes of tensors, and the gradients of a sum of it with random weights.
+/// Returns the output of a function of tensors, and the gradients of its sum with random weights.
 fn of_function(
     inputs: &[Tensor<2>],
     function: impl FnOnce(&[Tensor<2>]) -> Vec<Tensor<1>>,

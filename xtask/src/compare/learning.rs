@@ -1,4 +1,4 @@
-//! Final returns over seeds: speed is worth nothing if less is learnt.
+//! Final returns over seeds: speed counts only if as much is learned.
 
 use std::process::Command;
 
@@ -9,16 +9,16 @@ use super::measurement::{Measurement, measure};
 use super::peer::Entry;
 use super::python::Environment;
 use super::workload::Metric;
-use crate::cargo::build_examples;
+use crate::cargo::build_measure;
 use crate::error::Result;
 use crate::statistics::{mean, mean_and_deviation};
 
-/// Its name among the workloads.
+/// The name on the command line.
 pub(super) const NAME: &str = "learning";
-pub(super) const TITLE: &str = "What is learnt";
-/// What the mean return is to be, in those of the peer.
+pub(super) const TITLE: &str = "Learning";
+/// Smallest acceptable ratio of the mean returns.
 const GOAL: f64 = 1.0;
-/// Of five seeds the mean has a standard error of 15 to 25, of these one of 7.
+/// With five seeds the standard error of the mean is 15 to 25, with these it is 7.
 const SEEDS: u64 = 30;
 const CASE: &str = "8x128x64";
 const STEPS: &str = "102400";
@@ -27,19 +27,21 @@ const STEPS: &str = "102400";
 pub(super) struct Learning {
     peer: Vec<f64>,
     ours: Vec<f64>,
-    /// Names and versions.
+    /// Names and versions of the peer and of rekindle.
     systems: [String; 2],
 }
 
 impl Learning {
-    /// Trains Stable-Baselines3 and us on the first workload, in turns.
+    /// Trains Stable-Baselines3 and rekindle on the first workload, in turns.
     pub(super) fn run(python: &Environment) -> Result<Self> {
-        let [example] = build_examples(["compare_ppo"])?;
+        let measure_program = build_measure()?;
         let peer = Entry::new(Peer::Sb3, "ppo_sb3.py");
         let (mut peers, mut ours) = (Vec::new(), Vec::new());
         for seed in 0..SEEDS {
             peers.push(train(peer.command(python)?, seed)?);
-            ours.push(train(Command::new(&example), seed)?);
+            let mut program = Command::new(&measure_program);
+            program.arg("ppo");
+            ours.push(train(program, seed)?);
         }
         let system = |lines: &[Measurement]| {
             lines.last().map(|line| format!("{} {}", line.system, line.version)).unwrap_or_default()
@@ -60,9 +62,9 @@ impl Learning {
         let verdict = if self.ratio() >= GOAL { "reached" } else { "not reached" };
         let [peer, ours] = &self.systems;
         format!(
-            "The mean return of the last 100 episodes after {STEPS} steps of the first workload, \
+            "Mean return of the last 100 episodes after {STEPS} steps of the first workload, \
              {SEEDS} seeds.\n\n| | return, mean ± std |\n|:---|---:|\n| {peer} | {} |\n| {ours} | \
-             {} |\n\nThe goal, a mean no less than the peer's, is {verdict}: ratio {:.3}.\n\n{made}\n",
+             {} |\n\nThe goal, at least the peer's mean, is {verdict}: ratio {:.3}.\n\n{made}\n",
             write(&self.peer),
             write(&self.ours),
             self.ratio(),

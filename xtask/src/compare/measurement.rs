@@ -1,4 +1,4 @@
-//! What one run of a program says.
+//! Measurements printed by programs.
 
 use std::process::Command;
 
@@ -8,20 +8,20 @@ use super::workload::Metric;
 use crate::error::{Error, Result};
 use crate::process;
 
-/// A JSON line that programs print for each case; libraries may print other lines.
+/// The JSON line that a program prints per case. Other lines are ignored.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 pub(super) struct Measurement {
     pub(super) case: String,
     pub(super) system: String,
     pub(super) version: String,
-    /// Units of the metric; programs themselves print work per second.
+    /// Value in the unit of the metric. Programs print work per second, which is converted.
     pub(super) value: f64,
-    /// Of the last 100 episodes, from programs that train.
+    /// Mean return of the last 100 episodes, from programs that train.
     #[serde(default)]
     pub(super) episode_return_mean: Option<f64>,
 }
 
-/// Runs a program and reads what it measured, a line for each of `cases` and in their order.
+/// Runs a program and reads one measurement per case, in the order of `cases`.
 pub(super) fn measure(
     command: &mut Command,
     metric: Metric,
@@ -47,14 +47,15 @@ fn parse(stdout: &str, cases: &[&str]) -> Result<Vec<Measurement>, String> {
         stdout.lines().filter_map(|line| serde_json::from_str(line.trim()).ok()).collect();
     let find = |case: &&str| {
         let index = lines.iter().position(|line| line.case == *case);
-        let line = lines.swap_remove(index.ok_or_else(|| {
-            format!("it printed no line of JSON with a measurement of the case `{case}`")
-        })?);
+        let line =
+            lines.swap_remove(index.ok_or_else(|| {
+                format!("expected a JSON line with a measurement of case `{case}`")
+            })?);
         let speed = line.value;
         if speed.is_finite() && speed > 0.0 {
             Ok(line)
         } else {
-            Err(format!("{speed} is no speed (case `{case}`)"))
+            Err(format!("invalid speed {speed} of case `{case}`: expected a positive number"))
         }
     };
     cases.iter().map(find).collect()
@@ -87,10 +88,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_measurement_is_refused() {
+    fn malformed_measurements_are_refused() {
         let refused = |output: &str| parse(output, &["8"]).unwrap_err();
-        assert!(refused("no json").contains("the case `8`"));
-        assert!(refused(&line("64", 2.0)).contains("the case `8`"));
-        assert!(refused(&line("8", 0.0)).contains("0 is no speed"));
+        assert!(refused("no json").contains("of case `8`"));
+        assert!(refused(&line("64", 2.0)).contains("of case `8`"));
+        assert!(refused(&line("8", 0.0)).contains("invalid speed 0 of case `8`"));
     }
 }

@@ -1,4 +1,4 @@
-//! The libraries to compare with.
+//! Libraries to compare with.
 
 use std::process::Command;
 
@@ -11,20 +11,20 @@ use crate::error::Result;
 /// A library to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Peer {
-    /// Stable-Baselines3: PyTorch.
+    /// Stable-Baselines3 (PyTorch)
     Sb3,
-    /// Ray RLlib, new API stack: PyTorch.
+    /// Ray RLlib, new API stack (PyTorch)
     Rllib,
-    /// SBX: Stable-Baselines3's algorithms on JAX.
+    /// SBX: Stable-Baselines3's algorithms on JAX
     Sbx,
-    /// PyTorch alone, eager.
+    /// Eager PyTorch without an RL library
     Torch,
-    /// thrust-rl: Rust, Burn.
+    /// thrust-rl (Rust, Burn)
     Thrust,
 }
 
 impl Peer {
-    /// What pip installs, a file of `xtask/peers/`; `None` for peers in Rust.
+    /// The pip requirements file in `xtask/peers/`, or `None` for peers in Rust.
     pub(super) fn requirements(self) -> Option<&'static str> {
         match self {
             Self::Sb3 => Some("requirements_sb3.txt"),
@@ -36,18 +36,18 @@ impl Peer {
     }
 }
 
-/// A peer's program and the settings among which it gets its best one.
+/// A peer's program, and the settings to choose the best one from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) peer: Peer,
     /// A script of `xtask/peers/`, or the folder of a Rust project there.
     pub(super) program: &'static str,
     pub(super) args: &'static [&'static str],
-    /// The likeliest to be best first; `--quick` tries no other.
+    /// Settings, the most promising first. `--quick` uses the first only.
     pub(super) settings: &'static [Setting],
 }
 
-/// How many processors a peer may use, and how.
+/// Number of threads or processes of a peer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Setting {
     pub(super) label: &'static str,
@@ -59,13 +59,13 @@ const TWO: Setting = Setting { label: "2 threads", args: &["--threads", "2"] };
 const ONE_RUNNER: Setting = Setting { label: "1 env runner", args: &["--env-runners", "1"] };
 const TWO_RUNNERS: Setting = Setting { label: "2 env runners", args: &["--env-runners", "2"] };
 
-/// Settings of peers without processes of their own.
+/// Settings of peers that run in one process.
 pub(super) const THREADS: &[Setting] = &[ONE, TWO];
 /// Settings of SBX: JAX gains from a second thread.
 pub(super) const JAX_THREADS: &[Setting] = &[TWO, ONE];
-/// Settings of RLlib's algorithms; without env runners the driver samples.
+/// Settings of RLlib's algorithms. Without env runners, the driver samples.
 pub(super) const RUNNERS: &[Setting] = &[ONE, TWO, ONE_RUNNER, TWO_RUNNERS];
-/// The least memory.
+/// The setting with the least memory.
 pub(super) const LEAN: &[Setting] = &[ONE];
 
 impl Entry {
@@ -83,7 +83,7 @@ impl Entry {
         self
     }
 
-    /// The program, ready for a setting and cases; builds it if it is in Rust.
+    /// Returns the command without setting and cases. Builds the program if it is in Rust.
     pub(super) fn command(&self, python: &Environment) -> Result<Command> {
         let mut command = match self.peer.requirements() {
             Some(_) => python.script(self.program),

@@ -1,4 +1,4 @@
-//! The peers' Python environment: outside the repository, with pinned versions.
+//! The Python environment of the peers: outside the repository, with pinned versions.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,16 +8,16 @@ use super::Peer;
 use crate::error::{Error, Result};
 use crate::process;
 
-/// A virtual environment with the peers in it.
+/// A virtual environment with the peers installed.
 pub(super) struct Environment {
     folder: PathBuf,
 }
 
 impl Environment {
-    /// Creates the environment and installs the peers, unless that was done before.
+    /// Creates the environment and installs the peers, unless they are installed already.
     ///
-    /// pip's own settings count (`PIP_EXTRA_INDEX_URL`, `PIP_FIND_LINKS`, …): with PyTorch's index
-    /// of CPU builds, the download is a small part of the default one.
+    /// pip's settings apply (`PIP_EXTRA_INDEX_URL`, `PIP_FIND_LINKS`, …). PyTorch's index of CPU builds
+    /// makes the download much smaller.
     pub(super) fn prepare(peers: &[Peer]) -> Result<Self> {
         let environment = Self { folder: cache_folder()?.join("peers") };
         if environment.is_current(peers) {
@@ -30,7 +30,7 @@ impl Environment {
         for file in requirements(peers) {
             install.arg("-r").arg(scripts().join(file));
         }
-        // The standard output is for reports.
+        // The standard output is reserved for reports.
         process::run(install.stdout(io::stderr()))?;
         for file in requirements(peers) {
             let stamp = environment.stamp(file);
@@ -39,7 +39,7 @@ impl Environment {
         Ok(environment)
     }
 
-    /// A peer's script, ready for its arguments.
+    /// Returns the command of a peer's script, without arguments.
     pub(super) fn script(&self, name: &str) -> Command {
         let mut command = self.python();
         command.arg(scripts().join(name));
@@ -51,7 +51,7 @@ impl Environment {
         Command::new(self.folder.join(program))
     }
 
-    /// Whether the pinned versions of all peers were installed.
+    /// Returns whether the pinned versions of all peers are installed.
     fn is_current(&self, peers: &[Peer]) -> bool {
         requirements(peers).all(|file| {
             let installed = fs::read(self.stamp(file)).ok();
@@ -59,13 +59,13 @@ impl Environment {
         })
     }
 
-    /// A copy of the requirements that were installed.
+    /// The copy of the requirements that were installed.
     fn stamp(&self, file: &str) -> PathBuf {
         self.folder.join(file)
     }
 }
 
-/// The folder of the peers' programs and requirements.
+/// The folder with the peers' programs and requirements.
 pub(super) fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }
@@ -74,7 +74,7 @@ fn requirements(peers: &[Peer]) -> impl Iterator<Item = &'static str> {
     peers.iter().filter_map(|peer| peer.requirements())
 }
 
-/// `$XDG_CACHE_HOME/rekindle`, by default under `~/.cache`.
+/// Returns `$XDG_CACHE_HOME/rekindle`, by default `~/.cache/rekindle`.
 pub(super) fn cache_folder() -> Result<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = cache.or_else(|| Some(env::home_dir()?.join(".cache")));

@@ -1,4 +1,4 @@
-//! Comparisons for people and for programs.
+//! Comparisons as Markdown and as JSON.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::turns::Comparison;
 use super::workload::{Goal, Metric, Workload};
 use crate::statistics::grouped;
 
-/// The section of the comparison page about a workload.
+/// Writes the section of a workload.
 pub(super) fn section(workload: &Workload, comparisons: &[Comparison], made: &str) -> String {
     let unit = workload.metric.unit();
     let mut text = format!(
@@ -54,8 +54,8 @@ fn verdict(comparison: &Comparison) -> String {
     format!("{goal}: {missed}")
 }
 
-/// One line for each case. Its figures are those beside the peer whose goal is the hardest to
-/// reach, or beside the best peer if there is none; `peers` has those of all.
+/// Writes one JSON line per case, with the figures beside the peer whose goal is the hardest to reach,
+/// or beside the fastest peer without goals. `peers` holds the figures of all.
 pub(super) fn json(comparisons: &[Comparison]) -> Vec<String> {
     let mut names: Vec<&str> = Vec::new();
     for comparison in comparisons {
@@ -90,7 +90,7 @@ fn object(comparison: &Comparison) -> Value {
     })
 }
 
-/// How far a comparison is over its goal; those without a goal come after those that have one.
+/// The ratio of a result to its goal. Comparisons without a goal sort after all others.
 fn margin(comparison: &Comparison) -> f64 {
     match comparison.goal {
         Some(Goal::Ratio(goal)) => comparison.ratio.median / goal,

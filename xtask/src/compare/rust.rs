@@ -1,4 +1,4 @@
-//! Peers in Rust: small projects beside the workspace, for they need versions of their own.
+//! Peers in Rust: small projects outside the workspace, because they need other versions of crates.
 
 use std::env;
 use std::io;
@@ -14,7 +14,7 @@ pub(super) fn build(project: &str) -> Result<PathBuf> {
     let target = cache_folder()?.join(project);
     let mut build = cargo(&["build", "--release", "--locked", "--manifest-path"]);
     build.arg(scripts().join(project).join("Cargo.toml"));
-    // The peer is built as its authors recommend, whatever is set for our own programs.
+    // The peer is built as its authors recommend, regardless of profile settings for this workspace.
     for (key, _) in env::vars_os() {
         if key.to_string_lossy().starts_with("CARGO_PROFILE_") {
             build.env_remove(key);

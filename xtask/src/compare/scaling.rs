@@ -5,18 +5,18 @@ use std::process::Command;
 
 use super::turns::Comparison;
 use super::workloads::{SCALING, scaling_case};
-use crate::cargo::build_examples;
+use crate::cargo::build_measure;
 use crate::error::Result;
 use crate::process;
 
-/// The name of the plot beside the page.
+/// File name of the plot, beside the page.
 pub(super) const FIGURE: &str = "scaling.svg";
 
-/// Draws our cost of an environment step into a folder.
+/// Plots rekindle's cost of an environment step into a folder.
 pub(super) fn plot(comparisons: &[Comparison], folder: &Path) -> Result<()> {
-    let [program] = build_examples(["plot_scaling"])?;
-    let mut plot = Command::new(program);
-    plot.args(["--title", "Cost of an environment step in PPO on CartPole-v1"])
+    let mut plot = Command::new(build_measure()?);
+    plot.arg("plot-scaling")
+        .args(["--title", "Cost of an environment step in PPO on CartPole-v1"])
         .args(["--x-label", "log₂ of growth over 8 environments, width 64, 1024 rows"])
         .args(["--y-label", "µs"])
         .arg("--out")
@@ -25,7 +25,7 @@ pub(super) fn plot(comparisons: &[Comparison], folder: &Path) -> Result<()> {
     process::run(&mut plot)
 }
 
-/// `LABEL=X:Y,X:Y` for each size that grows; sizes that were not measured are left out.
+/// Returns `LABEL=X:Y,X:Y` for each size that grows, without the sizes that were not measured.
 fn series(comparisons: &[Comparison]) -> Vec<String> {
     let cost = |sizes: [usize; 3]| {
         let name = scaling_case(sizes);

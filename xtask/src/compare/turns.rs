@@ -1,4 +1,4 @@
-//! A peer and us, measured in turns.
+//! A peer and rekindle, measured in turns.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::{Peer, Setting};
 use crate::error::Result;
 use crate::statistics::Spread;
 
-/// A case, as a peer and we did it.
+/// Results of a peer and rekindle on one case.
 #[derive(Debug)]
 pub(super) struct Comparison {
     /// The name of the case.
@@ -16,18 +16,18 @@ pub(super) struct Comparison {
     pub(super) metric: Metric,
     /// The peer and its version.
     pub(super) system: String,
-    /// The setting with which the peer was best.
+    /// The peer's best setting.
     pub(super) setting: &'static str,
     pub(super) our_version: String,
     pub(super) peer: Spread,
     pub(super) ours: Spread,
-    /// How many times as good we are, pair by pair.
+    /// Factor by which rekindle is better, pair by pair.
     pub(super) ratio: Spread,
     pub(super) goal: Option<Goal>,
 }
 
 impl Comparison {
-    /// Whether we are where we want to be; `None` without a goal.
+    /// Whether the goal is reached, or `None` without a goal.
     pub(super) fn reached(&self) -> Option<bool> {
         self.goal.map(|goal| match goal {
             Goal::Ratio(ratio) => self.ratio.median >= ratio,
@@ -36,22 +36,22 @@ impl Comparison {
     }
 }
 
-/// How a peer and we are measured.
+/// A plan of measurements of a peer and rekindle.
 pub(super) struct Turns<'a> {
     pub(super) peer: Peer,
     pub(super) metric: Metric,
     pub(super) cases: &'a [&'a Case],
     pub(super) settings: &'a [Setting],
-    /// Pairs that count.
+    /// Number of pairs.
     pub(super) pairs: u32,
-    /// Whether everybody runs once before, to find the peer's settings and to warm caches up.
+    /// Whether both run once before, to find the peer's best setting and to warm up caches.
     pub(super) warm_up: bool,
 }
 
 impl Turns<'_> {
-    /// Measures a peer and us in turns; both return a measurement per case, in order.
+    /// Measures a peer and rekindle in turns. Both closures return one measurement per case, in order.
     ///
-    /// A peer takes part with the setting that was best in the warm-up, case by case.
+    /// In each case the peer has the setting that was best in the warm-up.
     pub(super) fn alternate(
         &self,
         mut peer: impl FnMut(Setting) -> Result<Vec<Measurement>>,

@@ -1,22 +1,22 @@
-//! What a comparison is made of.
+//! Workloads, cases, goals and metrics.
 
 use super::peer::{Entry, Peer};
 
-/// Work that our program and the peers' do alike.
+/// Work that rekindle and its peers do alike.
 #[derive(Debug)]
 pub(super) struct Workload {
     /// The name on the command line; names of cases begin with it.
     pub(super) name: &'static str,
     /// The heading of its section.
     pub(super) title: &'static str,
-    /// What everybody does, for the reader.
+    /// Description of the work, for the report.
     pub(super) description: &'static str,
     pub(super) metric: Metric,
-    /// Our program; it takes `--cases A,B --seconds S` and prints a measurement for each case.
-    pub(super) example: &'static str,
-    /// What all programs of the workload are told, ours too.
+    /// Subcommand of `measure`. It takes `--cases A,B --seconds S` and prints a measurement per case.
+    pub(super) program: &'static str,
+    /// Further arguments of all programs of the workload.
     pub(super) args: &'static [&'static str],
-    /// How long each case runs, and with `--quick`.
+    /// Seconds per case, without and with `--quick`.
     pub(super) seconds: [f64; 2],
     pub(super) cases: Vec<Case>,
     pub(super) peers: Vec<Entry>,
@@ -25,26 +25,26 @@ pub(super) struct Workload {
 /// One line of a workload's table.
 #[derive(Clone, Debug)]
 pub(super) struct Case {
-    /// The name in reports.
+    /// Name in reports.
     pub(super) name: String,
-    /// What programs call it.
+    /// Name on the command line of programs.
     pub(super) key: String,
-    /// What we want to reach, by peer.
+    /// Goals, by peer.
     pub(super) goals: Vec<(Peer, Goal)>,
-    /// Whether `--quick` measures it.
+    /// Whether `--quick` includes it.
     pub(super) quick: bool,
 }
 
-/// What we want to reach.
+/// A goal of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Goal {
-    /// So many times as good as the peer.
+    /// Smallest factor by which rekindle is better than the peer.
     Ratio(f64),
-    /// A figure of our own that is not exceeded.
+    /// Largest value of rekindle's own figure.
     AtMost(f64),
 }
 
-/// What is measured.
+/// A measured quantity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Metric {
     /// Environment steps per second.
@@ -53,7 +53,7 @@ pub(super) enum Metric {
     Rows,
     /// Microseconds per environment step.
     StepCost,
-    /// Most memory held, in MB.
+    /// Peak memory in MB.
     Memory,
 }
 
@@ -67,7 +67,7 @@ impl Metric {
         }
     }
 
-    /// How many times as good `ours` is.
+    /// Returns the factor by which `ours` is better.
     pub(super) fn ratio(self, ours: f64, peer: f64) -> f64 {
         match self {
             Self::EnvSteps | Self::Rows => ours / peer,
@@ -77,7 +77,7 @@ impl Metric {
 }
 
 impl Workload {
-    /// The cases that are measured, given the names that were asked for (none means all).
+    /// Returns the cases to measure for the given names. No names means all cases.
     pub(super) fn select(&self, names: &[String], quick: bool) -> Vec<&Case> {
         let asked =
             |case: &&Case| names.iter().any(|name| *name == self.name || *name == case.name);

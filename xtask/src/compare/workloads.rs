@@ -1,4 +1,4 @@
-//! What is compared, and how fast we want to be.
+//! The workloads of the comparison and their goals.
 
 use super::peer::{Entry, JAX_THREADS, LEAN, Peer, RUNNERS};
 use super::workload::{Case, Goal, Metric, Workload};
@@ -13,7 +13,7 @@ const PPO_SBX: Entry =
     Entry::new(Peer::Sbx, "ppo_sb3.py").args(&["--system", "sbx"]).settings(JAX_THREADS);
 const PPO_THRUST: Entry = Entry::new(Peer::Thrust, "thrust_rl");
 
-/// All workloads; a new one is one more entry, and a program for each peer and for us.
+/// Returns all workloads. A new one needs an entry here, a program per peer, and one in `benches/`.
 pub(super) fn workloads() -> Vec<Workload> {
     vec![
         ppo(),
@@ -39,11 +39,11 @@ fn ppo() -> Workload {
         name: "ppo-cartpole",
         title: "PPO on CartPole-v1",
         description: "8 environments × 128 steps, 4 epochs, minibatches of 256, separate 64 × 64 tanh \
-                      networks for policy and value (thrust-rl has a shared one only), Adam at 2.5e-4, \
+                      networks for policy and value (thrust-rl: one shared network), Adam at 2.5e-4, \
                       γ 0.99, λ 0.95, clip 0.2, entropy 0.01, value loss 0.5, gradient norm 0.5; CPU. \
-                      rlevo 0.6 cannot take part: its PPO refuses more than one environment.",
+                      rlevo 0.6 is not compared: its PPO supports one environment only.",
         metric: Metric::EnvSteps,
-        example: "compare_ppo",
+        program: "ppo",
         args: &[],
         seconds: [5.0, 2.0],
         cases: vec![case("ppo-cartpole", "8x128x64", &goals)],
@@ -62,7 +62,7 @@ fn wide_ppo() -> Workload {
         seconds: [5.0, 0.0],
         cases: vec![
             case("ppo-cartpole-64", "64x128x64", &goals),
-            // One iteration of the peer takes too long for a quick look.
+            // One iteration of the peer takes too long for `--quick`.
             Case { quick: false, ..widest },
         ],
         peers: vec![PPO_SB3],
@@ -82,7 +82,7 @@ fn acting() -> Workload {
         description: "Sampling alone: CartPole-v1 in vectors of 1, 8, 64 and 1024 environments, a \
                       64 × 64 tanh policy with exploration, one env runner in the process.",
         metric: Metric::EnvSteps,
-        example: "compare_acting",
+        program: "acting",
         args: &[],
         seconds: [2.0, 0.5],
         cases: cases.to_vec(),
@@ -95,10 +95,10 @@ fn update() -> Workload {
         name: "ppo-update",
         title: "PPO's update alone",
         description: "A recorded batch of 4000 rows, 10 epochs, minibatches of 128, separate \
-                      256 × 256 tanh networks: RLlib's defaults. Advantages, shuffling and Adam \
-                      included; every epoch counts every row.",
+                      256 × 256 tanh networks (RLlib's defaults), including advantages, shuffling and \
+                      Adam. A row counts once per epoch.",
         metric: Metric::Rows,
-        example: "compare_update",
+        program: "update",
         args: &[],
         seconds: [5.0, 0.0],
         cases: vec![case("ppo-update", "256", &[(Peer::Rllib, Goal::Ratio(4.0))])],
@@ -107,8 +107,8 @@ fn update() -> Workload {
 }
 
 const MLP_FORWARD: (&str, &[&str]) = (
-    "MLPs 4 → H → H → 2 with tanh, H 64 and 256, beside eager PyTorch in inference mode. Cases are \
-     named H-batch; the outputs are read by the host.",
+    "MLPs 4 → H → H → 2 with tanh, H 64 and 256, beside eager PyTorch in inference mode. The host reads \
+     the outputs. Cases are named H-batch.",
     &["--what", "forward"],
 );
 const MLP_TRAIN: (&str, &[&str]) = (
@@ -134,7 +134,7 @@ fn mlp(
         title,
         description,
         metric: Metric::Rows,
-        example: "compare_mlp",
+        program: "mlp",
         args,
         seconds: [1.0, 0.1],
         cases: cases.collect(),
@@ -148,10 +148,10 @@ fn memory() -> Workload {
     Workload {
         name: "memory",
         title: "Memory of PPO on CartPole-v1",
-        description: "The most memory that the program of the first workload holds at a time \
-                      (resident; of RLlib the driver process alone).",
+        description: "Peak resident memory of the program of the first workload (for RLlib, of the \
+                      driver process only).",
         metric: Metric::Memory,
-        // Long enough for memory to be read more than once, and after the first iteration.
+        // Long enough for several readings of the memory after the first iteration.
         seconds: [3.0, 1.0],
         cases: vec![case("memory", "8x128x64", &goals)],
         peers: peers.map(|entry| entry.settings(LEAN)).to_vec(),
@@ -159,7 +159,7 @@ fn memory() -> Workload {
     }
 }
 
-/// One size grows at a time, from 8 environments × 128 steps and hidden layers of 64.
+/// Sizes that grow one at a time, from 8 environments × 128 steps and hidden layers of width 64.
 pub(super) const SCALING: [(&str, [[usize; 3]; 3]); 3] = [
     ("environments", [[8, 128, 64], [64, 128, 64], [512, 128, 64]]),
     ("width of hidden layers", [[8, 128, 64], [8, 128, 128], [8, 128, 256]]),
@@ -179,9 +179,10 @@ fn scaling() -> Workload {
     Workload {
         name: "scaling",
         title: "Scaling",
-        description: "The cost of an environment step in training, as the number of environments, the \
-                      width of the hidden layers and the batch grow. Cases are named environments-steps \
-                      of each-width; minibatches are a quarter of the batch, epochs four.",
+        description: "Cost of an environment step in training for growing numbers of environments, \
+                      widths of the hidden layers and batches. Cases are named \
+                      environments-steps-width, with steps per environment; minibatches are a quarter \
+                      of the batch, with four epochs.",
         metric: Metric::StepCost,
         seconds: [2.0, 0.0],
         cases,

@@ -1,10 +1,10 @@
-//! The section of the results page about one task.
+//! The section of the results page on one task.
 
 use super::Task;
 use super::training::Training;
 use crate::statistics::{grouped, mean_and_deviation};
 
-/// Figure, a row per seed, and their mean ± standard deviation.
+/// Writes the plot, one row per seed, and the mean ± standard deviation over seeds.
 pub(super) fn section(task: &Task, trainings: &[Training], figure: &str, made: &str) -> String {
     let column = |value: fn(&Training) -> Option<f64>| -> Vec<f64> {
         trainings.iter().filter_map(value).collect()
@@ -17,7 +17,7 @@ pub(super) fn section(task: &Task, trainings: &[Training], figure: &str, made: &
     let max_steps = grouped(*max_steps as f64);
 
     let mut text = format!(
-        "{algorithm}, `examples/{example}.rs`: threshold {threshold}, given up after {max_steps} \
+        "{algorithm}, `examples/{example}.rs`: threshold {threshold}, at most {max_steps} \
          steps.\n{} of {} seeds reached it.\n\n![{algorithm} on {env}]({figure})\n\n\
          | seed | steps to {threshold} | greedy return | wall time | peak memory |\n\
          |:---|---:|---:|---:|---:|\n",
@@ -74,7 +74,7 @@ mod tests {
         let trainings = [training(0, Some(90_112)), training(1, Some(110_592)), training(2, None)];
         let text = section(&TASKS[0], &trainings, "cartpole_ppo.svg", "Made by a test.");
         let expected = "\
-PPO, `examples/cartpole_ppo.rs`: threshold 475, given up after 300 000 steps.
+PPO, `examples/cartpole_ppo.rs`: threshold 475, at most 300 000 steps.
 2 of 3 seeds reached it.
 
 ![PPO on CartPole-v1](cartpole_ppo.svg)

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-/// Seeds that follow each other: `0..5` or `3`.
+/// Consecutive seeds: `0..5` or `3`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Seeds(Range<u64>);
 
@@ -20,14 +20,14 @@ impl FromStr for Seeds {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |digits: &str| {
-            digits.parse::<u64>().map_err(|_| format!("`{digits}` is not a seed; write 0..5 or 3"))
+            digits.parse::<u64>().map_err(|_| format!("invalid seed `{digits}`: write 0..5 or 3"))
         };
         let range = match text.split_once("..") {
             Some((start, end)) => number(start)?..number(end)?,
             None => number(text)?..number(text)?.saturating_add(1),
         };
         if range.is_empty() {
-            return Err(format!("{text} holds no seed; the end is exclusive, as in 0..5"));
+            return Err(format!("{text} contains no seed: the end is exclusive, as in 0..5"));
         }
         Ok(Self(range))
     }

@@ -1,4 +1,4 @@
-//! One run of a learning example and what came of it.
+//! One run of a learning example and its results.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,32 +10,32 @@ use super::Task;
 use crate::error::{Error, Result};
 use crate::process;
 
-/// How the line with the result of the greedy evaluation begins.
+/// Beginning of the line with the result of the greedy evaluation.
 const GREEDY: &str = "greedy return";
 const STEPS: &str = "env_runners/num_env_steps_sampled_lifetime";
 
-/// What one seed came to.
+/// The results of one seed.
 #[derive(Debug)]
 pub(super) struct Training {
     pub(super) seed: u64,
-    /// Environment steps until the threshold was reached; `None` if it was not.
+    /// Environment steps until the threshold was reached, or `None` if it was not.
     pub(super) steps_to_threshold: Option<u64>,
-    /// Mean of the return over the greedy episodes, and their standard deviation if it was printed.
+    /// Mean return of the greedy episodes, and the standard deviation if the example prints it.
     pub(super) greedy_return: (f64, Option<f64>),
     pub(super) wall: Duration,
-    /// In bytes, where the system tells.
+    /// Peak memory in bytes, or `None` where the system does not report it.
     pub(super) peak_memory: Option<u64>,
 }
 
 impl Training {
-    /// Runs an example. Not reaching the threshold is a result; ending without one is an error.
+    /// Runs an example. Missing the threshold is a result; ending without results is an error.
     pub(super) fn run(task: &Task, example: &Path, seed: u64, folder: &Path) -> Result<Self> {
         let mut command = Command::new(example);
         command.arg("--seed").arg(seed.to_string()).arg("--out").arg(folder);
         let seen = process::observe(&mut command)?;
         let Some(greedy_return) = parse_greedy_return(&seen.stdout) else {
             process::check(&command, seen.status)?;
-            let problem = format!("printed no line `{GREEDY}, mean 100  MEAN ± DEVIATION`");
+            let problem = format!("expected a line `{GREEDY}, mean 100  MEAN ± DEVIATION`");
             return Err(Error::malformed(task.example, problem));
         };
         let path = folder.join("metrics.jsonl");
@@ -52,9 +52,8 @@ impl Training {
     }
 }
 
-/// The figures in the line of the greedy evaluation, for example
-/// `greedy return, mean 100        498.2  ± 7.1, min 455, max 500`; `±` and what follows may be
-/// missing.
+/// Reads the line of the greedy evaluation, for example
+/// `greedy return, mean 100        498.2  ± 7.1, min 455, max 500`. The part from `±` is optional.
 fn parse_greedy_return(stdout: &str) -> Option<(f64, Option<f64>)> {
     let line = stdout.lines().rev().find(|line| line.starts_with(GREEDY))?;
     let (before, after) = line.split_once('±').unwrap_or((line, ""));
@@ -62,9 +61,10 @@ fn parse_greedy_return(stdout: &str) -> Option<(f64, Option<f64>)> {
     Some((mean, after.split(',').next()?.trim().parse().ok()))
 }
 
-/// The environment steps of the first line of `metrics.jsonl` whose metric is high enough.
+/// Returns the environment steps of the first line of `metrics.jsonl` whose metric is at least
+/// `threshold`.
 fn steps_to_threshold(metrics: &str, metric: &str, threshold: f64) -> Result<Option<u64>, String> {
-    /// A metric is null or absent before there is a value, before the first episode has ended.
+    /// A metric is null or absent until its first value, for example until the first episode ends.
     type Iteration = BTreeMap<String, Option<f64>>;
     for (index, line) in metrics.lines().enumerate() {
         let iteration: Iteration =

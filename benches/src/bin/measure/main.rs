@@ -1,0 +1,44 @@
+//! Rekindle's programs in `cargo xtask compare` and `scripts/gpu-check`, one per subcommand.
+//!
+//! One program, because link-time optimization takes minutes per program.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "programs report on the standard output")]
+
+mod acting;
+mod mlp;
+mod plot_scaling;
+mod ppo;
+mod update;
+mod update_on_device;
+
+use clap::{Parser, Subcommand};
+use rekindle::prelude::*;
+
+/// Measures rekindle.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    program: Program,
+}
+
+#[derive(Subcommand)]
+enum Program {
+    Ppo(ppo::Args),
+    Acting(acting::Args),
+    Update(update::Args),
+    Mlp(mlp::Args),
+    UpdateOnDevice(update_on_device::Args),
+    PlotScaling(plot_scaling::Args),
+}
+
+fn main() -> Result<(), MainError> {
+    match Cli::parse().program {
+        Program::Ppo(args) => ppo::run(&args)?,
+        Program::Acting(args) => acting::run(&args)?,
+        Program::Update(args) => update::run(&args)?,
+        Program::Mlp(args) => mlp::run(&args)?,
+        Program::UpdateOnDevice(args) => update_on_device::run(&args)?,
+        Program::PlotScaling(args) => plot_scaling::run(&args)?,
+    }
+    Ok(())
+}

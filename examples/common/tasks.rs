@@ -1,0 +1,186 @@
+//! What each learning example must reach. `cargo xtask learn` reads this table, too.
+
+/// What one example learns, and when it has learned it.
+#[derive(Debug)]
+pub(crate) struct Task {
+    /// Name in `cargo xtask learn`.
+    pub(crate) name: &'static str,
+    /// Name of the example.
+    pub(crate) example: &'static str,
+    /// What is trained, for reports.
+    pub(crate) algorithm: &'static str,
+    /// Where it is trained, for reports.
+    pub(crate) env: &'static str,
+    /// Key of the metric that is compared with the threshold.
+    pub(crate) metric: &'static str,
+    /// Smallest value of the metric that counts as learned.
+    pub(crate) threshold: f64,
+    /// Environment steps after which the example gives up.
+    pub(crate) max_steps: u64,
+}
+
+/// Mean return of the last 100 training episodes, summed over agents.
+const EPISODE_RETURN: &str = "env_runners/episode_return_mean";
+/// Mean return of module `learned` alone, in games against an opponent.
+const LEARNED_RETURN: &str = "env_runners/module_episode_returns_mean/learned";
+
+macro_rules! tasks {
+    ($($task:ident = $value:expr;)*) => {
+        $(pub(crate) const $task: Task = $value;)*
+        /// All tasks, in the order of `docs/results.md`.
+        pub(crate) const ALL: &[Task] = &[$($task),*];
+    };
+}
+
+tasks! {
+    CARTPOLE = Task {
+        name: "cartpole",
+        example: "cartpole_ppo",
+        algorithm: "PPO",
+        env: "CartPole-v1",
+        metric: EPISODE_RETURN,
+        threshold: 475.0,
+        max_steps: 300_000,
+    };
+    CARTPOLE_IN_ONE_FILE = Task {
+        name: "cartpole-in-one-file",
+        example: "ppo_in_one_file",
+        algorithm: "PPO on primitives",
+        env: "CartPole-v1, in one file",
+        metric: EPISODE_RETURN,
+        threshold: 475.0,
+        max_steps: 300_000,
+    };
+    PENDULUM = Task {
+        name: "pendulum",
+        example: "pendulum_ppo",
+        algorithm: "PPO",
+        env: "Pendulum-v1",
+        metric: EPISODE_RETURN,
+        threshold: -300.0,
+        max_steps: 400_000,
+    };
+    MULTI_AGENT_CARTPOLE = Task {
+        name: "multi-agent-cartpole",
+        example: "multi_agent_cartpole_ppo",
+        algorithm: "Independent PPO",
+        env: "MultiAgentCartPole-v1, 2 agents",
+        metric: EPISODE_RETURN,
+        // 450 per agent.
+        threshold: 900.0,
+        max_steps: 400_000,
+    };
+    SHARED_ENCODER = Task {
+        name: "shared-encoder",
+        example: "shared_encoder_cartpole_ppo",
+        algorithm: "PPO with a shared encoder",
+        env: "MultiAgentCartPole-v1, 2 agents, shared encoder",
+        metric: EPISODE_RETURN,
+        // 450 per agent.
+        threshold: 900.0,
+        max_steps: 400_000,
+    };
+    STATELESS_CARTPOLE = Task {
+        name: "stateless-cartpole",
+        example: "stateless_cartpole_lstm_ppo",
+        algorithm: "PPO with an LSTM",
+        env: "StatelessCartPole-v1",
+        metric: EPISODE_RETURN,
+        threshold: 350.0,
+        max_steps: 300_000,
+    };
+    FRAME_STACKING = Task {
+        name: "frame-stacking",
+        example: "frame_stacking_ppo",
+        algorithm: "PPO on stacked frames",
+        env: "StatelessCartPole-v1, stacked frames",
+        metric: EPISODE_RETURN,
+        threshold: 350.0,
+        max_steps: 300_000,
+    };
+    MULTI_AGENT_PENDULUM = Task {
+        name: "multi-agent-pendulum",
+        example: "multi_agent_pendulum_ppo",
+        algorithm: "Independent PPO",
+        env: "MultiAgentPendulum-v1, 2 agents",
+        metric: EPISODE_RETURN,
+        // -300 per agent.
+        threshold: -600.0,
+        max_steps: 400_000,
+    };
+    CATCH = Task {
+        name: "catch",
+        example: "catch_ppo",
+        algorithm: "PPO with a CNN",
+        env: "Catch-v0",
+        metric: EPISODE_RETURN,
+        threshold: 0.95,
+        max_steps: 200_000,
+    };
+    BREAKOUT = Task {
+        name: "breakout",
+        example: "breakout_ppo",
+        algorithm: "PPO with a CNN",
+        env: "Breakout-v0",
+        metric: EPISODE_RETURN,
+        threshold: 10.0,
+        max_steps: 3_000_000,
+    };
+    NESTED_CARTPOLE = Task {
+        name: "nested-cartpole",
+        example: "nested_cartpole_ppo",
+        algorithm: "PPO",
+        env: "NestedCartPole-v1",
+        metric: EPISODE_RETURN,
+        threshold: 450.0,
+        max_steps: 300_000,
+    };
+    NESTED_ACTIONS = Task {
+        name: "nested-actions",
+        example: "nested_actions_ppo",
+        algorithm: "PPO with nested actions",
+        env: "Follow",
+        metric: EPISODE_RETURN,
+        // Of 60. The noise of an exploring wheel costs some of it.
+        threshold: 54.0,
+        max_steps: 400_000,
+    };
+    CRASHING_CARTPOLE = Task {
+        name: "crashing-cartpole",
+        example: "crashing_cartpole_ppo",
+        algorithm: "PPO",
+        env: "CrashingCartPole-v1",
+        metric: EPISODE_RETURN,
+        threshold: 450.0,
+        max_steps: 300_000,
+    };
+    TRUNCATED_CARTPOLE = Task {
+        name: "truncated-cartpole",
+        example: "truncated_cartpole_ppo",
+        algorithm: "PPO, trained on 50 steps, evaluated on 500",
+        env: "CartPole-v1, truncated",
+        metric: "evaluation/env_runners/episode_return_mean",
+        threshold: 490.0,
+        max_steps: 500_000,
+    };
+    ROCK_PAPER_SCISSORS = Task {
+        name: "rock-paper-scissors",
+        example: "rock_paper_scissors_ppo",
+        algorithm: "PPO with an LSTM against a heuristic",
+        env: "RockPaperScissors-v0",
+        metric: LEARNED_RETURN,
+        // Rounds won minus rounds lost, of 10.
+        threshold: 7.0,
+        max_steps: 200_000,
+    };
+    TIC_TAC_TOE = Task {
+        name: "tic-tac-toe",
+        example: "tic_tac_toe_action_mask_ppo",
+        algorithm: "PPO with an action mask against a random player",
+        env: "TicTacToe-v0",
+        metric: LEARNED_RETURN,
+        // 1 for a game won, 0 for a draw, -1 for a game lost.
+        threshold: 0.9,
+        max_steps: 400_000,
+    };
+}

@@ -1,0 +1,23 @@
+//! Examples and benchmarks print errors for people.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &str) -> impl Iterator<Item = PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { path.join("main.rs") } else { path })
+}
+
+/// Rust prints the error of `main` in its `Debug` form, which for `MainError` is its message.
+#[test]
+fn every_main_that_can_fail_returns_a_main_error() {
+    let mut programs = 0;
+    for path in sources("examples").chain(sources("benches/src/bin")) {
+        let Ok(source) = fs::read_to_string(&path) else { continue };
+        let Some(main) = source.lines().find(|line| line.contains("fn main()")) else { continue };
+        assert!(main.contains("MainError") || !main.contains("->"), "{path:?}: `{main}`");
+        programs += 1;
+    }
+    assert!(programs > 20, "{programs} programs found");
+}

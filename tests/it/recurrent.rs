@@ -1,0 +1,181 @@
+//! Stateful modules: their memory reaches actions, losses and learning.
+
+use rekindle::core::any_tensor::to_f32;
+use rekindle::env::Result as EnvResult;
+use rekindle::env_runner::{EnvRunnerConfig, SingleAgentEnvRunner};
+use rekindle::learner::{LearnerBatch, TrainBatch};
+use rekindle::prelude::*;
+
+/// Number of steps between the cue and the answer.
+const DELAY: usize = 4;
+
+/// A memory probe: the first observation shows which of two actions is right, later ones show nothing,
+/// and only the last action counts.
+struct Recall {
+    observations: Space,
+    actions: Space,
+    rng: Generator,
+    cue: i64,
+    t: usize,
+}
+
+impl Recall {
+    fn new() -> EnvResult<Self> {
+        Ok(Self {
+            observations: Space::boxed(-1.0, 1.0, &[1])?,
+            actions: Space::discrete(2)?,
+            rng: Generator::from_seed(0),
+            cue: 0,
+            t: 0,
+        })
+    }
+}
+
+impl Env for Recall {
+    fn observation_space(&self) -> &Space {
+        &self.observations
+    }
+
+    fn action_space(&self) -> &Space {
+        &self.actions
+    }
+
+    fn reset(&mut self, options: &ResetOptions, mut out: RowMut<'_>) -> EnvResult<()> {
+        if options.seed.is_some() {
+            self.rng.reseed(options.seed);
+        }
+        self.cue = self.rng.integers(0, 2);
+        self.t = 0;
+        out.write_f32(&[if self.cue == 1 { 1.0 } else { -1.0 }])
+    }
+
+    fn step(&mut self, action: Row<'_>, mut out: RowMut<'_>) -> EnvResult<Step> {
+        self.t += 1;
+        out.write_f32(&[0.0])?;
+        if self.t < DELAY {
+            return Ok(Step::running(0.0));
+        }
+        let reward = if action.discrete()? == self.cue { 1.0 } else { -1.0 };
+        Ok(Step { reward, terminated: true, truncated: false })
+    }
+}
+
+fn recall() -> PpoConfig {
+    register(EnvSpec::new("Test/Recall-v0", |_: &EnvConfig| Recall::new())).ok();
+    PpoConfig::new()
+        .environment("Test/Recall-v0")
+        .env_runners(|e| e.num_envs_per_env_runner(16))
+        .model("fcnet_hiddens", vec![16])
+        .model("max_seq_len", 4)
+        .model("lstm_cell_size", 16)
+        .training(|t| {
+            t.lr(5e-3)
+                .train_batch_size(512)
+                .minibatch_size(128)
+                .num_epochs(6)
+                .use_kl_loss(false)
+                .vf_clip_param(f64::INFINITY)
+        })
+        .seed(3)
+}
+
+fn best_return(config: &PpoConfig) -> f64 {
+    let mut algo = config.build(&DeviceSpec::Cpu.open().unwrap()).unwrap();
+    let mut best = f64::NEG_INFINITY;
+    while algo.env_steps() < 15_000 && best < 0.95 {
+        let result = algo.train().unwrap();
+        best = best.max(result.get("env_runners/episode_return_mean").unwrap());
+    }
+    best
+}
+
+#[test]
+fn an_lstm_and_a_gru_learn_what_needs_memory() {
+    for (layer, share) in [("lstm", false), ("lstm", true), ("gru", false)] {
+        let config = recall()
+            .model("use_lstm", true)
+            .model("recurrent_layer_type", layer)
+            .model("vf_share_layers", share);
+        let best = best_return(&config);
+        assert!(best >= 0.95, "{layer}, shared: {share}: {best}");
+    }
+}
+
+#[test]
+fn a_module_without_memory_does_not() {
+    let mut config = recall();
+    config.model_config.retain(|field, _| field == "fcnet_hiddens");
+    let best = best_return(&config);
+    assert!(best < 0.6, "{best}");
+}
+
+/// States, masks and padding are right if training sequences reproduce the recorded action probabilities
+/// with the weights that acted.
+#[test]
+fn sequences_repeat_what_was_acted() {
+    let device = DeviceSpec::Cpu.open().unwrap();
+    for share in [true, false] {
+        let mut runner = SingleAgentEnvRunner::new(
+            EnvRunnerConfig { num_envs: 3, ..EnvRunnerConfig::new("CartPole-v1") },
+            0,
+            &device,
+        )
+        .unwrap();
+        let module = RLModuleSpec::default()
+            .observation_space(runner.observation_space().clone())
+            .action_space(runner.action_space().clone())
+            .model_config(serde_json::json!({
+                "use_lstm": true, "lstm_cell_size": 8, "max_seq_len": 7, "recurrent_num_layers": 2,
+                "fcnet_hiddens": [8], "vf_share_layers": share,
+            }))
+            .build(&device)
+            .unwrap();
+        runner.set_module(&module, 0).unwrap();
+        // The second rollout begins in the middle of episodes.
+        let rollouts: Vec<_> = (0..2)
+            .map(|_| runner.sample(Amount::Timesteps(90), SampleOptions::default()).unwrap())
+            .collect();
+        let batch = TrainBatch::from_rollouts(&rollouts, module.max_seq_len()).unwrap();
+        let (values, after) = batch.values(&module, &device).unwrap();
+        assert_eq!((values.len(), after.len()), (batch.rows(), batch.segments.len()));
+
+        let sequences = batch.states.as_ref().unwrap().sequences.clone();
+        assert!(sequences.len == 7 && sequences.rows.iter().any(|rows| rows.len() < 7));
+        let all: Vec<_> = (0..sequences.rows.len()).collect();
+        let batch = LearnerBatch { columns: batch.columns, sequences: Some(sequences) };
+        let batch = batch.gather_to_device(&all, &device).unwrap();
+        let outputs = module.forward_train(&batch).unwrap();
+        let inputs = outputs.float::<2>(Columns::ACTION_DIST_INPUTS).unwrap();
+        let actions = batch.column(Columns::ACTIONS).unwrap();
+        let logp = to_f32(module.distribution().logp(inputs, actions).unwrap()).unwrap();
+        let acted = to_f32(batch.float::<1>(Columns::ACTION_LOGP).unwrap()).unwrap();
+        let mask = to_f32(batch.float::<1>(Columns::LOSS_MASK).unwrap()).unwrap();
+        let real = logp.iter().zip(&acted).zip(&mask).filter(|(_, mask)| **mask > 0.0);
+        let worst = real.map(|((a, b), _)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-5, "{worst}");
+        assert_eq!(mask.iter().sum::<f32>(), 180.0);
+    }
+}
+
+#[test]
+fn previous_actions_and_rewards_reach_the_recurrent_layer() {
+    let inputs = |config: &PpoConfig| {
+        let algo = config.build(&DeviceSpec::Cpu.open().unwrap()).unwrap();
+        let weights = algo.module("default_policy").unwrap().state_dict().unwrap();
+        weights["encoder.rnn.weight_ih_l0"].shape()[1]
+    };
+    let config = recall().model("use_lstm", true);
+    assert_eq!(inputs(&config), 16);
+    assert_eq!(inputs(&config.clone().model("lstm_use_prev_action", true)), 16 + 2);
+    assert_eq!(inputs(&config.clone().model("lstm_use_prev_reward", true)), 16 + 1);
+    let both = config.model("lstm_use_prev_action", true).model("lstm_use_prev_reward", true);
+    assert_eq!(inputs(&both), 16 + 3);
+    both.build(&DeviceSpec::Cpu.open().unwrap()).unwrap().train().unwrap();
+}
+
+#[test]
+fn recurrent_settings_without_a_recurrent_layer_are_refused() {
+    let config = recall().model("lstm_cell_size", 8);
+    let message = config.build(&DeviceSpec::Cpu.open().unwrap()).unwrap_err().to_string();
+    assert!(message.contains("set `use_lstm`"), "{message}");
+}

@@ -1,0 +1,10 @@
+//! Training until something is learned, with fixed seeds. `cargo xtask learn` trains longer, over seeds.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
+
+mod custom_graph_encoder;
+mod custom_module;
+mod ppo;
+mod ppo_in_one_file;
+mod pretrained_encoder;
+#[path = "../../examples/common/settings.rs"]
+mod settings;

@@ -1,0 +1,75 @@
+//! The shape of the workspace: small files, one style of modules, and crates that depend downwards only.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The crates from the lowest to the highest. Each depends only on crates before it.
+const CRATES: [&str; 13] = [
+    "env",
+    "checkpoint",
+    "metrics",
+    "parallel",
+    "core",
+    "kernels",
+    "catalog",
+    "rl-module",
+    "env-runner",
+    "learner",
+    "algorithms",
+    "benches",
+    "xtask",
+];
+const MAX_LINES: usize = 600;
+const MAX_MEDIAN: usize = 170;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// All Rust files under a folder.
+fn rust_files(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, into);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+#[test]
+fn files_are_short_and_modules_are_not_named_mod() {
+    let mut files = Vec::new();
+    for name in CRATES {
+        rust_files(&root().join(name).join("src"), &mut files);
+    }
+    for file in &files {
+        assert!(!file.ends_with("mod.rs"), "{file:?}: name it after its folder, beside the folder");
+    }
+    rust_files(&root().join("tests"), &mut files);
+    rust_files(&root().join("examples"), &mut files);
+    let mut lengths: Vec<_> = files
+        .iter()
+        .map(|file| (fs::read_to_string(file).unwrap().lines().count(), file))
+        .collect();
+    lengths.sort();
+    let (longest, file) = lengths.last().unwrap();
+    assert!(*longest <= MAX_LINES, "{file:?} has {longest} lines: split it");
+    let median = lengths[lengths.len() / 2].0;
+    assert!(median <= MAX_MEDIAN, "half of the files have more than {median} lines");
+}
+
+#[test]
+fn crates_depend_only_on_crates_below() {
+    for (floor, name) in CRATES.iter().enumerate() {
+        let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();
+        let dependencies = manifest.split("[dependencies]").nth(1).unwrap_or_default();
+        let dependencies = dependencies.split("\n[").next().unwrap_or_default();
+        for line in dependencies.lines().filter_map(|line| line.strip_prefix("rekindle-")) {
+            let dependency = line.split(['.', ' ', '=']).next().unwrap_or_default();
+            let below = CRATES[..floor].contains(&dependency);
+            assert!(below, "`{name}` depends on `{dependency}`, which is not below it");
+        }
+    }
+}
