@@ -61,8 +61,7 @@ pub(crate) fn learn(task: &Task, config: PpoConfig) -> Result<ExitCode, MainErro
         .evaluation(|e| e.evaluation_duration(100));
     let mut algo = config.build(&args.device.open()?)?;
 
-    let mut console =
-        ConsoleSink::stdout().columns(rekindle::algorithms::ppo::console_columns());
+    let mut console = ConsoleSink::stdout().columns(rekindle::algorithms::ppo::console_columns());
     let mut jsonl = JsonlSink::create(out.join("metrics.jsonl"))?;
     let bar = ProgressBar::with_draw_target(Some(task.max_steps), ProgressDrawTarget::stderr())
         .with_style(ProgressStyle::with_template(

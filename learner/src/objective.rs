@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use burn::prelude::{Device, Tensor};
-use rekindle_catalog::Distribution;
 use rekindle_core::{Batch, ModuleId};
 use rekindle_env_runner::Rollout;
 use rekindle_rl_module::{AnyRLModule, Role};

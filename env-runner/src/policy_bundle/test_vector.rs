@@ -50,7 +50,7 @@ fn is_about_values(error: &RunnerError) -> bool {
         error,
         RunnerError::NonFiniteAction { .. }
             | RunnerError::Catalog(
-                CatalogError::AllMasked { .. } | CatalogError::InvalidLogit { .. }
+                CatalogError::AllMasked { .. } | CatalogError::InvalidInput { .. }
             )
     )
 }

@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         let config = MlpConfig::new(4, &[hidden, hidden], Some(2));
         let value = match args.what {
             What::Forward => {
-                let mlp = ModelBuilder::new(&device, rng).mlp(&config);
+                let mlp = config.build(&ModelBuilder::new(&device, rng));
                 let inputs = Tensor::<2>::from_data(inputs, &device);
                 measure(args.seconds, batch, || {
                     let _read = mlp.forward(inputs.clone()).into_data();
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
             }
             What::Train => {
                 let device = device.clone().autodiff();
-                let mut mlp = Some(ModelBuilder::new(&device, rng).mlp(&config).train());
+                let mut mlp = Some(config.build(&ModelBuilder::new(&device, rng)).train());
                 let inputs = Tensor::<2>::from_data(inputs, &device);
                 let mut optimizer = Optimizer::new(OptimizerConfig::default());
                 measure(args.seconds, batch, || {
