@@ -174,7 +174,6 @@ struct Saved {
     nan_count: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
