@@ -4,8 +4,8 @@ use crate::error::{CheckpointError, Result};
 
 /// A typed n-dimensional array on the host, in row-major order.
 ///
-/// The shape always describes exactly the elements that are there; a scalar has the empty shape.
-/// Two arrays are equal when shapes and elements are, so an array with a NaN equals nothing.
+/// The product of the shape is always the number of elements. A scalar has the empty shape. Two arrays are
+/// equal if their shapes and elements are, so an array that contains NaN equals no array.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Array {
     shape: Vec<usize>,
@@ -35,7 +35,7 @@ pub trait Element: Copy + sealed::Sealed {
     /// The name of the type in safetensors.
     const DTYPE: &'static str;
 
-    /// The elements, if they are of this type.
+    /// Returns the elements if they have this type.
     fn slice(data: &ArrayData) -> Option<&[Self]>;
 
     /// Wraps elements of this type.
@@ -75,7 +75,8 @@ element!(u8, U8, "U8");
 element!(bool, Bool, "BOOL");
 
 impl ArrayData {
-    /// The number of elements.
+    /// Returns the number of elements.
+    #[must_use]
     pub fn len(&self) -> usize {
         match self {
             Self::F32(values) => values.len(),
@@ -88,11 +89,13 @@ impl ArrayData {
     }
 
     /// Whether there are no elements.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The name of the element type in safetensors.
+    /// Returns the name of the element type in safetensors.
+    #[must_use]
     pub fn dtype(&self) -> &'static str {
         match self {
             Self::F32(_) => f32::DTYPE,
@@ -119,7 +122,7 @@ impl<T: Element> From<Vec<T>> for Array {
 }
 
 impl Array {
-    /// An array of the given shape; the elements are moved, not copied.
+    /// Creates an array of the given shape without copying the elements.
     ///
     /// # Errors
     /// [`CheckpointError::ShapeMismatch`] if the product of the shape is not the number of
@@ -133,26 +136,29 @@ impl Array {
         }
     }
 
-    /// The length of every axis.
+    /// Returns the length of every axis.
+    #[must_use]
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// The elements.
+    /// Returns the elements.
+    #[must_use]
     pub fn data(&self) -> &ArrayData {
         &self.data
     }
 
-    /// The elements as a slice.
+    /// Returns the elements as a slice, without conversion.
     ///
     /// # Errors
-    /// [`CheckpointError::DtypeMismatch`] if they are not of type `T`; nothing is converted.
+    /// [`CheckpointError::DtypeMismatch`] if they are not of type `T`.
     pub fn as_slice<T: Element>(&self) -> Result<&[T]> {
         T::slice(&self.data)
             .ok_or(CheckpointError::DtypeMismatch { expected: T::DTYPE, found: self.data.dtype() })
     }
 
-    /// Takes the array apart without copying.
+    /// Splits the array into shape and elements without copying.
+    #[must_use]
     pub fn into_parts(self) -> (Vec<usize>, ArrayData) {
         (self.shape, self.data)
     }

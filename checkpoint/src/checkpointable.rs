@@ -3,36 +3,37 @@
 use std::path::Path;
 
 use crate::error::CheckpointError;
+use crate::reader::read;
 use crate::state::State;
-use crate::{read, write};
+use crate::writer::write;
 
-/// A component whose state can be taken, put back, saved and restored.
+/// A component whose state can be saved and restored.
 ///
-/// A component with parts puts their states under [`State::components`]; the directory tree of
-/// the checkpoint mirrors it, and every directory of it is a checkpoint of its own.
+/// A component with parts puts their states into [`State::components`]. The directory tree of the
+/// checkpoint mirrors them, and each of its directories is a checkpoint.
 ///
 /// A `Box` of a trait object has the provided methods as well. Behind a plain reference, use
-/// [`write()`] with [`get_state`](Self::get_state) and [`read()`] with
-/// [`set_state`](Self::set_state), which is all that they do.
+/// [`write()`] with [`get_state`](Self::get_state) and [`read()`] with [`set_state`](Self::set_state), as
+/// the provided methods do.
 pub trait Checkpointable {
-    /// The error of this component; that of its crate, usually.
+    /// The error type of this component, usually that of its crate.
     type Error: From<CheckpointError>;
 
-    /// The complete state: a component that [`set_state`](Self::set_state) is given this goes on
+    /// Returns the complete state. A component whose [`set_state`](Self::set_state) receives it continues
     /// exactly as this one would.
     ///
     /// # Errors
-    /// If the state cannot be taken.
+    /// If the state cannot be read, for example from a device, or does not fit into a [`State`].
     fn get_state(&self) -> Result<State, Self::Error>;
 
     /// Replaces the state.
     ///
     /// # Errors
-    /// If the state is not one of such a component. Implementations check before they change
-    /// anything, as far as they can.
+    /// If the state does not belong to such a component. Implementations check the state before they change
+    /// anything, as far as possible.
     fn set_state(&mut self, state: &State) -> Result<(), Self::Error>;
 
-    /// Saves the state to a directory; see [`write()`] for what is promised about a crash.
+    /// Saves the state to a directory. See [`write()`] for its guarantees.
     ///
     /// # Errors
     /// Those of [`get_state`](Self::get_state) and of [`write()`].
@@ -43,8 +44,8 @@ pub trait Checkpointable {
         Ok(write(path, &self.get_state()?)?)
     }
 
-    /// Restores the state from a directory: that of a checkpoint of such a component, or that
-    /// of the component within a larger checkpoint.
+    /// Restores the state from a directory, which is the checkpoint of such a component or the component's
+    /// directory inside a larger checkpoint.
     ///
     /// # Errors
     /// Those of [`read()`] and of [`set_state`](Self::set_state). The component is unchanged if

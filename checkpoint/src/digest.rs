@@ -1,4 +1,4 @@
-//! SHA-256 digests, and files that are hashed while they are written or read.
+//! SHA-256 digests, and files that compute theirs during writing and reading.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use crate::error::{CheckpointError, Result};
 /// Bytes moved at once between a file and memory.
 pub(super) const CHUNK: usize = 64 * 1024;
 
-/// A SHA-256 digest; in text, 64 lower-case hexadecimal digits.
+/// A SHA-256 digest. Its text form has 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub(super) struct Digest([u8; 32]);
@@ -39,7 +39,8 @@ impl Digest {
     }
 }
 
-/// Upper-case digits are refused: one digest has one text, so a flipped bit cannot hide.
+/// Returns the value of a digit. Upper-case digits are refused: with one text form per digest, every
+/// flipped bit is noticed.
 fn nibble(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -83,7 +84,7 @@ impl HashingWriter {
         Ok(Self { file, hasher: Sha256::new(), bytes: 0 })
     }
 
-    /// Forces the file to the disk, which is also where deferred write errors surface.
+    /// Forces the file to the disk, which also reports deferred errors of writing.
     pub(super) fn finish(self) -> io::Result<(u64, Digest)> {
         self.file.into_inner()?.sync_all()?;
         Ok((self.bytes, Digest(self.hasher.finalize().into())))
@@ -105,7 +106,7 @@ impl Write for HashingWriter {
 
 /// A file of known length that is hashed while it is read.
 ///
-/// Nothing made of its contents may be handed out before [`finish`](Self::finish) agrees.
+/// Its contents must not be used before [`finish`](Self::finish) has succeeded.
 #[derive(Debug)]
 pub(super) struct HashingReader {
     path: PathBuf,
@@ -125,7 +126,7 @@ impl HashingReader {
         Ok(Self { path: path.to_path_buf(), file, hasher: Sha256::new() })
     }
 
-    /// Reads what is left and compares the digest of the whole file.
+    /// Reads the remaining bytes and compares the digest of the whole file.
     pub(super) fn finish(mut self, expected: Digest) -> Result<()> {
         let copied = io::copy(&mut self, &mut io::sink());
         copied.map_err(CheckpointError::io("read", &self.path))?;
@@ -145,9 +146,9 @@ impl Read for HashingReader {
     }
 }
 
-/// The length of a file that must be there and be a plain file.
+/// Returns the length of a regular file.
 ///
-/// Checked before opening, because opening a pipe would wait for a writer for ever.
+/// Called before opening, because opening a pipe would wait for a writer forever.
 pub(super) fn regular_file_len(path: &Path) -> Result<u64> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
@@ -163,7 +164,7 @@ pub(super) fn regular_file_len(path: &Path) -> Result<u64> {
     }
 }
 
-/// Whether an error says that there is nothing at a path.
+/// Whether an error means that there is nothing at a path.
 pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with a checkpoint.
+//! The error type of this crate.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,33 +10,33 @@ pub(super) type Result<T, E = CheckpointError> = std::result::Result<T, E>;
 
 /// An error of saving, reading or interpreting a checkpoint.
 ///
-/// Every variant that concerns a file names it, and every message ends in what to do about it.
+/// Variants that concern a file name it, and every message says what to do.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
     /// The operating system refused an operation.
     #[error("cannot {action} `{}`: {source}", path.display())]
     Io {
-        /// What was tried, as a verb: `read`, `write`, `rename`, ….
+        /// The operation as a verb: `read`, `write`, `rename`, ….
         action: &'static str,
-        /// The file or directory it was tried on.
+        /// The file or directory of the operation.
         path: PathBuf,
-        /// The operating system's answer.
+        /// The error of the operating system.
         source: io::Error,
     },
 
-    /// There is no checkpoint at the path.
+    /// The path does not hold a checkpoint.
     #[error(
         "no checkpoint at `{}` (no `manifest.json` there): give the directory that was saved to, \
          or the directory of one of its components",
         path.display()
     )]
     NotFound {
-        /// The path that was asked for.
+        /// The given path.
         path: PathBuf,
     },
 
-    /// The manifest belongs to some other program.
+    /// The manifest belongs to another program.
     #[error(
         "`{}` says its format is `{found}`, which is not that of a rekindle checkpoint: \
          check the path",
@@ -49,7 +49,7 @@ pub enum CheckpointError {
         found: String,
     },
 
-    /// The checkpoint was written in a format version that this library cannot read.
+    /// The checkpoint has a format version that this library cannot read.
     #[error(
         "`{}` is in format version {found} and this library reads version {supported}: \
          use the version of rekindle that wrote it, or a newer one",
@@ -64,14 +64,14 @@ pub enum CheckpointError {
         supported: u64,
     },
 
-    /// A file that the manifest lists is not there.
+    /// A file of the manifest's list is missing.
     #[error("`{}` is missing: the checkpoint is incomplete, use another copy", path.display())]
     MissingFile {
         /// The missing file.
         path: PathBuf,
     },
 
-    /// A file is longer or shorter than the manifest says.
+    /// The length of a file differs from the manifest.
     #[error(
         "`{}` has {found} bytes where the manifest says {expected}: it was truncated or replaced, \
          use another copy of the checkpoint",
@@ -86,7 +86,7 @@ pub enum CheckpointError {
         found: u64,
     },
 
-    /// A file does not have the bytes that were saved.
+    /// The bytes of a file differ from those that were saved.
     #[error(
         "the SHA-256 of `{}` is not the recorded one: the file is damaged or belongs to another \
          checkpoint, use another copy",
@@ -97,7 +97,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
 
-    /// A file cannot be understood.
+    /// A file has invalid contents.
     #[error(
         "`{}` is not valid: {reason}; the file is damaged or was not written by rekindle, \
          use another copy of the checkpoint",
@@ -106,40 +106,40 @@ pub enum CheckpointError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong with its contents.
+        /// What is invalid in its contents.
         reason: String,
     },
 
     /// A file of another program cannot be read as safetensors.
     #[error(
         "cannot read tensors from `{}`: {reason}; write it with `safetensors.torch.save_file`, \
-         parameters as 32-bit floats",
+         with parameters of 16, 32 or 64-bit floats",
         path.display()
     )]
     NotSafetensors {
         /// The file.
         path: PathBuf,
-        /// What is wrong with its contents.
+        /// What is invalid in its contents.
         reason: String,
     },
 
-    /// A symbolic link, pipe or device stands where a file or directory of a checkpoint belongs.
+    /// A symbolic link, pipe or device is in the place of a file or directory of a checkpoint.
     #[error(
         "`{}` is not a regular {expected}: symbolic links and special files inside a checkpoint \
          are not followed, copy the real {expected} there",
         path.display()
     )]
     Irregular {
-        /// What was found.
+        /// The link or special file.
         path: PathBuf,
-        /// What belongs there: `file` or `directory`.
+        /// What is expected there: `file` or `directory`.
         expected: &'static str,
     },
 
-    /// Something at the target of a save is not ours to replace.
+    /// The target of a save holds something that no save has created.
     #[error("will not save over `{}`: {reason}; choose another path or move it away", path.display())]
     Occupied {
-        /// What stands in the way.
+        /// The file or directory in the way.
         path: PathBuf,
         /// Why it is not replaced.
         reason: String,
@@ -148,9 +148,9 @@ pub enum CheckpointError {
     /// The path cannot be saved to.
     #[error("cannot save to `{}`: {reason}", path.display())]
     InvalidPath {
-        /// The path that was asked for.
+        /// The given path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is invalid in it.
         reason: &'static str,
     },
 
@@ -172,28 +172,30 @@ pub enum CheckpointError {
         limit: usize,
     },
 
-    /// A component is not in the state or checkpoint.
+    /// A state or checkpoint does not have the component.
     #[error("no component `{name}` in {within}; it has {}", list(available))]
     NoSuchComponent {
-        /// The name that was looked for.
+        /// The given name.
         name: String,
-        /// Where it was looked for.
+        /// Where the name was looked up.
         within: String,
-        /// The components that are there.
+        /// The available components.
         available: Vec<String>,
     },
 
-    /// A tensor is not in the state.
+    /// A state does not have the tensor.
     #[error("no tensor `{name}` in the state; it has {}", list(available))]
     NoSuchTensor {
-        /// The name that was looked for.
+        /// The given name.
         name: String,
-        /// The tensors that are there.
+        /// The available tensors.
         available: Vec<String>,
     },
 
-    /// A shape does not describe as many elements as there are.
-    #[error("shape {shape:?} does not describe {len} elements")]
+    /// The product of a shape is not the number of elements.
+    #[error(
+        "shape {shape:?} does not describe {len} elements; pass as many elements as the product of the shape"
+    )]
     ShapeMismatch {
         /// The shape.
         shape: Vec<usize>,
@@ -201,12 +203,12 @@ pub enum CheckpointError {
         len: usize,
     },
 
-    /// An array holds another element type than was asked for.
+    /// An array has another element type than requested.
     #[error("the array holds {found} elements, not {expected}")]
     DtypeMismatch {
-        /// The element type that was asked for.
+        /// The requested element type.
         expected: &'static str,
-        /// The element type it holds.
+        /// The element type of the array.
         found: &'static str,
     },
 
@@ -219,12 +221,12 @@ pub enum CheckpointError {
         reason: String,
     },
 
-    /// The data of a state is not what was expected.
+    /// The data of a state do not describe the expected type.
     #[error("the state's data is not a `{expected}`: {source}")]
     UnexpectedData {
         /// The Rust type that was expected.
         expected: &'static str,
-        /// Where the data departs from it.
+        /// How the data differ from it.
         source: serde_json::Error,
     },
 }

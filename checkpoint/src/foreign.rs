@@ -9,18 +9,20 @@ use crate::array::Array;
 use crate::error::{CheckpointError, Result};
 use crate::tensor_file;
 
-/// Reads all tensors of one `.safetensors` file of any origin.
+/// Reads all tensors of a `.safetensors` file that any program wrote.
 ///
-/// Metadata in the file is ignored. The file may be reached through a symbolic link, as model
-/// caches have them. Whatever the bytes, this does not panic and allocates no more than the file
-/// is long. Nothing is compared with a digest: that is what checkpoints are for.
+/// Floats of 16 bits (`F16` and `BF16`) are widened to 32 bits. Metadata in the file is ignored. The
+/// path may be a symbolic link, as in the caches of model hubs. Whatever the bytes, this function does
+/// not panic and allocates at most twice the length of the file. There is no digest to compare with:
+/// only checkpoints have one.
 ///
 /// # Errors
 /// [`CheckpointError::Io`] if the file cannot be read, [`CheckpointError::NotSafetensors`] if it is
-/// damaged, of another format, or holds a type of numbers that [`Array`] does not.
+/// damaged, has another format, or holds an element type other than `F16`, `BF16`, `F32`, `F64`,
+/// `I32`, `I64`, `U8` and `BOOL`.
 pub fn read_safetensors(path: impl AsRef<Path>) -> Result<BTreeMap<String, Array>> {
     let path = path.as_ref();
-    // Asked before opening, because opening a pipe would wait for its writer.
+    // Checked before opening: opening a pipe would wait for its writer.
     let metadata = fs::metadata(path).map_err(CheckpointError::io("read", path))?;
     if !metadata.is_file() {
         let reason = "it is not a regular file".to_owned();
@@ -72,13 +74,25 @@ mod tests {
     }
 
     #[test]
+    fn tensors_of_16_bits_are_read_as_the_same_numbers() {
+        let header = r#"{"h":{"dtype":"F16","shape":[1],"data_offsets":[0,2]},
+            "b":{"dtype":"BF16","shape":[1],"data_offsets":[2,4]}}"#;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("half.safetensors");
+        fs::write(&path, file(header, &[0x00, 0xc1, 0x20, 0xc0])).unwrap();
+        let read = read_safetensors(&path).unwrap();
+        assert_eq!(read["h"], Array::from(vec![-2.5f32]));
+        assert_eq!(read["b"], Array::from(vec![-2.5f32]));
+    }
+
+    #[test]
     fn what_cannot_be_read_is_named_with_the_reason() {
         for bytes in [&b""[..], b"short", b"PK\x03\x04 a pickle in a zip file"] {
             error_of(bytes);
         }
-        let header = r#"{"w":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}}"#;
-        let message = error_of(&file(header, &[0, 0]));
-        assert!(message.contains("F16") && message.contains("save_file"), "{message}");
+        let header = r#"{"w":{"dtype":"F8_E5M2","shape":[1],"data_offsets":[0,1]}}"#;
+        let message = error_of(&file(header, &[0]));
+        assert!(message.contains("F8_E5M2") && message.contains("save_file"), "{message}");
 
         let folder = tempfile::tempdir().unwrap();
         let error = read_safetensors(folder.path()).unwrap_err();

@@ -5,22 +5,22 @@ use std::io::Write;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value;
 
-/// The most levels of arrays and objects; the parser of `serde_json` stops at 128.
+/// Most levels of arrays and objects. The parser of `serde_json` stops at 128.
 const MAX_NESTING: usize = 100;
 
-/// Writes a value as text that is the same for equal values.
+/// Writes a value as text. Equal values give equal text.
 pub(super) fn encode(value: &Value, output: &mut impl Write) -> serde_json::Result<()> {
     serde_json::to_writer_pretty(&mut *output, &Canonical { value, nesting: 0 })?;
     output.write_all(b"\n").map_err(serde_json::Error::io)
 }
 
-/// Reads a value; one that could not be written again is refused.
+/// Reads a value, and refuses one that could not be written again.
 pub(super) fn decode(bytes: &[u8]) -> serde_json::Result<Value> {
     let value = serde_json::from_slice(bytes)?;
     if nesting(&value) > MAX_NESTING { Err(too_deep()) } else { Ok(value) }
 }
 
-/// The most arrays and objects around a value in this one.
+/// Returns the depth of nested arrays and objects.
 fn nesting(value: &Value) -> usize {
     let inner = match value {
         Value::Array(values) => values.iter().map(nesting).max(),
@@ -44,7 +44,7 @@ struct Canonical<'a> {
 
 impl Serialize for Canonical<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Refused here because the checkpoint could not be read again.
+        // Refused because the checkpoint could not be read again.
         if self.nesting > MAX_NESTING {
             return Err(too_deep());
         }

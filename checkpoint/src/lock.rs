@@ -1,4 +1,4 @@
-//! One save at a time per path.
+//! The lock that lets one save at a time write to a path.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,7 +8,7 @@ use crate::error::{CheckpointError, Result};
 
 /// An exclusive advisory lock on a file, held by at most one save on this machine.
 ///
-/// The operating system drops it when its process dies, so a crash never leaves it locked.
+/// The operating system releases it when the process dies, so a crash never leaves it locked.
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
@@ -31,8 +31,8 @@ impl Lock {
                 }
                 Err(error) => return Err(CheckpointError::io("lock", path)(error)),
             }
-            // The previous holder removed its lock file: what was locked may be that one, while
-            // a third save locks a new file of the same name.
+            // The previous holder has removed its lock file. If that file was locked here, a third save may
+            // lock a new file of the same name.
             if is_same(&file, path) {
                 return Ok(Self { path: path.to_path_buf(), file: Some(file) });
             }
@@ -46,13 +46,13 @@ impl Lock {
 }
 
 impl Drop for Lock {
-    /// Removes the file while it is still locked; one with contents is not ours and stays.
+    /// Removes the file while it is still locked, unless it has contents, which no save writes.
     ///
-    /// Windows has no way to tell afterwards which file was locked, so there it always stays.
+    /// On Windows the file always remains, because one cannot find out there which file was locked.
     fn drop(&mut self) {
         let is_empty = |file: &File| file.metadata().is_ok_and(|metadata| metadata.len() == 0);
         if cfg!(unix) && self.file.as_ref().is_some_and(is_empty) {
-            // A file that stays is harmless: the next save locks it.
+            // A remaining file is harmless: the next save locks it.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -64,13 +64,13 @@ pub(super) fn is_same(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
 
     match (file.metadata(), fs::metadata(path)) {
-        // Exact: the number of an open file is not given to another one.
+        // Exact: the inode number of an open file is not used again.
         (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
         _ => false,
     }
 }
 
-/// Whether the file at the path is the open one, going by the time it was written.
+/// Whether the file at the path is the open one, judged by the time of its last change.
 #[cfg(not(unix))]
 pub(super) fn is_same(file: &File, path: &Path) -> bool {
     let modified = |metadata: io::Result<fs::Metadata>| metadata.and_then(|m| m.modified()).ok();

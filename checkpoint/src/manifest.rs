@@ -1,9 +1,9 @@
-//! `manifest.json`: what belongs to one component's directory.
+//! `manifest.json`: the contents of one component's directory.
 //!
-//! A manifest lists the component's own files by length and SHA-256, and its sub-components by
-//! the SHA-256 of their manifests, so the root manifest covers every byte of the tree (a Merkle
-//! tree) while each directory stays loadable alone. Nothing covers the manifest of the directory
-//! one loads, so a manifest also ends in a digest of itself.
+//! A manifest lists the component's own files by length and SHA-256, and its components by the SHA-256 of
+//! their manifests. So the root manifest covers every byte of the tree (a Merkle tree), and each directory
+//! can be loaded alone. A manifest ends with a digest of itself, because no other file covers the manifest
+//! of the directory that is loaded.
 
 use std::path::Path;
 
@@ -11,22 +11,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::{CheckpointError, Result};
-use crate::name::check_component;
+use crate::name::{STATE_FILE, TENSORS_FILE, check_component};
 
-pub(super) const MANIFEST_FILE: &str = "manifest.json";
-pub(super) const STATE_FILE: &str = "state.json";
-pub(super) const TENSORS_FILE: &str = "tensors.safetensors";
-
-/// The most bytes of a manifest, and of the header of a tensor file: some 100 000 entries.
+/// Most bytes of a manifest, and of the header of a tensor file: some 100 000 entries.
 pub(super) const MAX_HEADER_BYTES: usize = 16 * 1024 * 1024;
 
-/// The most levels of components below a root.
+/// Most levels of components below a root.
 pub(super) const MAX_DEPTH: usize = 32;
 
 const FORMAT: &str = "rekindle-checkpoint";
 const FORMAT_VERSION: u64 = 1;
 
-/// The last entry of a manifest: the digest of all lines before it.
+/// The text around the last entry of a manifest, the digest of all lines before it.
 const SEAL_START: &str = "  \"sha256\": \"";
 const SEAL_END: &str = "\"\n}\n";
 
@@ -34,13 +30,13 @@ const SEAL_END: &str = "\"\n}\n";
 pub(super) struct Manifest {
     format: String,
     format_version: u64,
-    /// For people; reading does not depend on it.
+    /// For information; reading does not depend on it.
     library_version: String,
     pub(super) files: Vec<FileEntry>,
     pub(super) components: Vec<ComponentEntry>,
 }
 
-/// The part of a manifest that every version of the format has.
+/// The entries that the manifests of every format version have.
 #[derive(Deserialize)]
 struct Header {
     format: String,
@@ -54,7 +50,7 @@ pub(super) struct FileEntry {
     pub(super) sha256: Digest,
 }
 
-/// The files that a component may have; a manifest can name no others.
+/// The files that a component may have. A manifest cannot name others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum FileName {
     #[serde(rename = "state.json")]
@@ -80,7 +76,7 @@ pub(super) struct ComponentEntry {
 }
 
 impl Manifest {
-    /// A manifest of this version of the library; both lists must be sorted by name.
+    /// Creates a manifest of this library version. Both lists must be sorted by name.
     pub(super) fn new(files: Vec<FileEntry>, components: Vec<ComponentEntry>) -> Self {
         Self {
             format: FORMAT.to_owned(),
@@ -95,7 +91,7 @@ impl Manifest {
         self.components.iter().find(|entry| entry.name == name)
     }
 
-    /// The manifest as the bytes of its file.
+    /// Returns the bytes of the manifest's file.
     pub(super) fn encode(&self) -> serde_json::Result<Vec<u8>> {
         let mut bytes = serde_json::to_vec_pretty(self)?;
         // Reopen the object to append the digest as its last entry.
@@ -106,7 +102,7 @@ impl Manifest {
         Ok(bytes)
     }
 
-    /// Reads the bytes of the file at `path`, which is used for messages only.
+    /// Parses the bytes of a manifest's file. The `path` appears only in messages.
     pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Self> {
         let malformed = |reason| CheckpointError::malformed(path, reason);
 
@@ -130,7 +126,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Strictly ascending lists rule out duplicates as well.
+    /// Checks names and order. Strictly ascending lists exclude duplicates as well.
     fn check(&self, path: &Path) -> Result<()> {
         for entry in &self.components {
             check_component(&entry.name).map_err(|e| CheckpointError::malformed(path, e))?;
@@ -145,7 +141,7 @@ impl Manifest {
     }
 }
 
-/// Whether the bytes end in the digest of what precedes it.
+/// Whether the bytes end with the digest of the lines before it.
 fn is_sealed(bytes: &[u8]) -> bool {
     let Some(rest) = bytes.strip_suffix(SEAL_END.as_bytes()) else { return false };
     let Some((rest, digest)) = rest.split_last_chunk::<{ Digest::HEX_LEN }>() else { return false };

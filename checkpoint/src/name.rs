@@ -1,11 +1,14 @@
-//! Which names a component may have.
+//! The names of a checkpoint's files, and the rule for names of components.
 //!
-//! A component's name is a directory's name on whatever machine the checkpoint is copied to, and
-//! a manifest is untrusted, so names that mean something to a file system are refused both when
-//! saving and when reading. The rule is that of RLlib's `ModuleID`, and stricter on dots.
+//! A component's name is the name of a directory on every machine the checkpoint is copied to, and a
+//! manifest is untrusted. Names that mean something to a file system are therefore refused both when
+//! saving and when reading. The rule is that of RLlib's `ModuleID`, but stricter on dots.
 
 use crate::error::{CheckpointError, Result};
-use crate::manifest::{MANIFEST_FILE, STATE_FILE, TENSORS_FILE};
+
+pub(super) const MANIFEST_FILE: &str = "manifest.json";
+pub(super) const STATE_FILE: &str = "state.json";
+pub(super) const TENSORS_FILE: &str = "tensors.safetensors";
 
 /// Device names of Windows; they are reserved with any extension and in any case.
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];

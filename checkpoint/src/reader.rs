@@ -1,31 +1,30 @@
 //! Reading.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
 use crate::digest::{Digest, HashingReader, is_absent, regular_file_len};
 use crate::error::{CheckpointError, Result};
 use crate::json;
-use crate::lock::is_same;
-use crate::manifest::{FileEntry, FileName, MANIFEST_FILE, MAX_DEPTH, MAX_HEADER_BYTES, Manifest};
+use crate::manifest::{FileEntry, FileName, MAX_DEPTH, MAX_HEADER_BYTES, Manifest};
+use crate::name::MANIFEST_FILE;
+use crate::place::{Place, resolve};
 use crate::state::State;
-use crate::target::{is_vacant, previous};
 use crate::tensor_file;
 
-/// How often a read starts again because a save has replaced the checkpoint under it.
+/// Most restarts of a read whose checkpoint is replaced by a save.
 const MAX_RESTARTS: usize = 100;
 
 /// Reads the checkpoint at `path`, or that of the component whose directory `path` is.
 ///
-/// Every byte that is returned has been compared with the digests of the manifests. Other files
-/// in the directories are ignored.
+/// Every byte is checked against the digests of the manifests. Other files in the directories are ignored.
 ///
 /// # Errors
-/// [`CheckpointError::NotFound`] if there is no checkpoint; one of the variants that name a file
-/// if it cannot be used.
+/// [`CheckpointError::NotFound`] if there is no checkpoint. If a file is missing, damaged or unreadable, the
+/// variant that describes it, with its path.
 pub fn read(path: impl AsRef<Path>) -> Result<State> {
     settle(path.as_ref(), |dir| {
         let manifest = read_manifest(dir, None)?;
@@ -33,14 +32,13 @@ pub fn read(path: impl AsRef<Path>) -> Result<State> {
     })
 }
 
-/// Reads one component, `learner/rl_module/default_policy` say, of the checkpoint at `path`.
+/// Reads one component of the checkpoint at `path`, for example `learner/rl_module/default_policy`.
 ///
-/// Of the rest of the checkpoint only the manifests on the way are read. Unlike
-/// [`read()`] of the component's directory, this checks that the component belongs to the
-/// checkpoint.
+/// Of the other components only the manifests of the parents are read. Unlike [`read()`] of the component's
+/// directory, this function checks that the component belongs to the checkpoint.
 ///
 /// # Errors
-/// As [`read()`]; [`CheckpointError::NoSuchComponent`] if the checkpoint has none of that name.
+/// As [`read()`], and [`CheckpointError::NoSuchComponent`] if the checkpoint has no component of that name.
 pub fn read_component(path: impl AsRef<Path>, component: &str) -> Result<State> {
     settle(path.as_ref(), |dir| {
         let mut dir = dir.to_path_buf();
@@ -61,8 +59,8 @@ pub fn read_component(path: impl AsRef<Path>, component: &str) -> Result<State> 
     })
 }
 
-/// Whether there is a checkpoint at `path` that this library may read; the manifest is checked,
-/// the rest is not.
+/// Whether there is a checkpoint at `path` with a valid manifest. The other files are not checked.
+#[must_use]
 pub fn exists(path: impl AsRef<Path>) -> bool {
     settle(path.as_ref(), check_root).is_ok()
 }
@@ -72,14 +70,14 @@ pub(super) fn check_root(dir: &Path) -> Result<()> {
     read_manifest(dir, None).map(|_| ())
 }
 
-/// Runs `attempt` on the directory that holds the checkpoint now.
+/// Runs `attempt` on the directory that holds the checkpoint.
 ///
-/// A save may replace that directory meanwhile, so that files are missing or of two checkpoints.
-/// An error therefore counts only if the directory is still the same one.
+/// A save may replace that directory meanwhile, so that files are missing or belong to two checkpoints. An
+/// error therefore counts only if the directory is still the same.
 fn settle<T>(path: &Path, attempt: impl Fn(&Path) -> Result<T>) -> Result<T> {
     for _ in 0..MAX_RESTARTS {
         let place = Place::find(path);
-        match attempt(&place.dir) {
+        match attempt(place.dir()) {
             Err(error) if !place.is_current(path) => {
                 tracing::debug!(%error, "the checkpoint was replaced while it was read");
             }
@@ -89,48 +87,7 @@ fn settle<T>(path: &Path, attempt: impl Fn(&Path) -> Result<T>) -> Result<T> {
     attempt(&resolve(path))
 }
 
-/// A directory that may hold a checkpoint, and what tells it from its successor.
-#[derive(Debug)]
-struct Place {
-    dir: PathBuf,
-    /// Kept open for comparison only.
-    manifest: Option<File>,
-}
-
-impl Place {
-    fn find(path: &Path) -> Self {
-        let dir = resolve(path);
-        let manifest = dir.join(MANIFEST_FILE);
-        let manifest = regular_file_len(&manifest).ok().and_then(|_| File::open(manifest).ok());
-        Self { dir, manifest }
-    }
-
-    /// Whether the checkpoint at `path` is still the one that was found.
-    fn is_current(&self, path: &Path) -> bool {
-        let manifest = self.dir.join(MANIFEST_FILE);
-        resolve(path) == self.dir
-            && match &self.manifest {
-                Some(file) => is_same(file, &manifest),
-                None => regular_file_len(&manifest).is_err(),
-            }
-    }
-}
-
-/// The path, or, if a save was interrupted in the middle of the swap, the same path within the
-/// previous checkpoint.
-fn resolve(path: &Path) -> PathBuf {
-    // An empty directory too: scripts create the directory before they look into it.
-    let is_vacant = |path: &&Path| is_vacant(path).unwrap_or(false);
-    for ancestor in path.ancestors().take_while(is_vacant) {
-        let previous = previous(ancestor).filter(|previous| previous.join(MANIFEST_FILE).is_file());
-        if let (Some(previous), Ok(rest)) = (previous, path.strip_prefix(ancestor)) {
-            return previous.join(rest);
-        }
-    }
-    path.to_path_buf()
-}
-
-/// Reads a manifest and compares it with the digest that the parent's manifest has, if any.
+/// Reads a manifest and checks it against the digest in the parent's manifest, if there is one.
 fn read_manifest(dir: &Path, expected: Option<Digest>) -> Result<Manifest> {
     let path = dir.join(MANIFEST_FILE);
     if expected.is_some() {
@@ -155,12 +112,12 @@ fn read_manifest(dir: &Path, expected: Option<Digest>) -> Result<Manifest> {
     Manifest::decode(&path, &bytes)
 }
 
-/// A symbolic link may lead to a checkpoint but not from one part of it to another.
+/// Refuses symbolic links between the parts of a checkpoint; one may lead to the checkpoint itself.
 fn check_is_directory(dir: &Path) -> Result<()> {
     match fs::symlink_metadata(dir) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
         Ok(_) => Err(CheckpointError::Irregular { path: dir.to_path_buf(), expected: "directory" }),
-        // Reported as the missing manifest.
+        // The missing manifest is reported instead.
         Err(error) if is_absent(&error) => Ok(()),
         Err(error) => Err(CheckpointError::io("read", dir)(error)),
     }
@@ -175,7 +132,7 @@ fn read_state(dir: &Path, manifest: &Manifest, levels: usize) -> Result<State> {
             FileName::Tensors => {
                 let mut file = HashingReader::open(&path, entry.bytes)?;
                 let tensors = tensor_file::decode(&path, &mut file, entry.bytes);
-                // Before looking at `tensors`: a wrong digest explains any error in them.
+                // Checked before `tensors`: a wrong digest explains any error in them.
                 file.finish(entry.sha256)?;
                 state.tensors = tensors?;
             }

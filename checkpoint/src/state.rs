@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::array::Array;
 use crate::error::{CheckpointError, Result};
-use crate::finite::check_finite;
 use crate::manifest::MAX_DEPTH;
+use crate::value::{from_value, to_value};
 use crate::{name, tensor_file};
 
 /// The state of one component: plain data, named tensors and the states of its parts.
@@ -26,52 +26,54 @@ use crate::{name, tensor_file};
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
-    /// Everything that is not a tensor: counters, configurations, random-number streams.
-    /// `Null` means none.
+    /// Everything that is not a tensor: counters, configurations, random-number streams. `Null` if there
+    /// is none.
     pub data: Value,
-    /// Tensors by name; any text is a name but `__metadata__`, which safetensors reserves.
+    /// Tensors by name. Any text is a valid name except `__metadata__`, which safetensors reserves.
     pub tensors: BTreeMap<String, Array>,
-    /// The states of the parts by name. A name becomes a directory: it is not empty, holds none
-    /// of `< > : " / \ | ? *` and no control character, does not begin with a dot or end in a
-    /// dot or a space, and is neither a Windows device nor a file of the checkpoint. This is
-    /// checked when the state is saved.
+    /// The states of the parts by name. A name becomes that of a directory: it is not empty, contains none
+    /// of `< > : " / \ | ? *` and no control character, does not begin with a dot or end in a dot or a
+    /// space, and is neither a Windows device nor a file of the checkpoint. Saving checks it.
     pub components: BTreeMap<String, Self>,
 }
 
 impl State {
-    /// A state with nothing in it.
+    /// Creates an empty state.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A state with data only.
+    /// Builds a state that has data and neither tensors nor components.
+    ///
+    /// Every float is kept, NaN and the infinities included; see [`to_value`].
     ///
     /// # Errors
-    /// [`CheckpointError::Unrepresentable`] if JSON cannot hold the data exactly: it has a NaN or
-    /// an infinity (which belong in tensors), or a map with keys that are not text.
+    /// [`CheckpointError::Unrepresentable`] if JSON cannot hold the data, for example a map whose
+    /// keys are not text. The message names the place in the data.
     pub fn from_data<T: Serialize + ?Sized>(data: &T) -> Result<Self> {
-        let unrepresentable =
-            |reason| CheckpointError::Unrepresentable { type_name: type_name::<T>(), reason };
-        check_finite(data).map_err(|e| unrepresentable(e.to_string()))?;
-        let data = serde_json::to_value(data).map_err(|e| unrepresentable(e.to_string()))?;
+        let data = to_value(data).map_err(|error| CheckpointError::Unrepresentable {
+            type_name: type_name::<T>(),
+            reason: error.to_string(),
+        })?;
         Ok(Self { data, ..Self::default() })
     }
 
-    /// The data as a value of type `T`.
+    /// Converts the data into a value of type `T`; see [`from_value`].
     ///
     /// # Errors
     /// [`CheckpointError::UnexpectedData`] if the data does not describe a `T`.
     pub fn data_as<T: DeserializeOwned>(&self) -> Result<T> {
-        T::deserialize(&self.data).map_err(|source| CheckpointError::UnexpectedData {
+        from_value(&self.data).map_err(|source| CheckpointError::UnexpectedData {
             expected: type_name::<T>(),
             source,
         })
     }
 
-    /// The state of a part, or of a part of a part: `learner/rl_module/default_policy`.
+    /// Returns the state of a part, by a path such as `learner/rl_module/default_policy`.
     ///
     /// # Errors
-    /// [`CheckpointError::NoSuchComponent`], which lists the components that are there.
+    /// [`CheckpointError::NoSuchComponent`], which lists the available components.
     pub fn component(&self, path: &str) -> Result<&Self> {
         let mut state = self;
         for (depth, name) in path.split('/').enumerate() {
@@ -87,10 +89,10 @@ impl State {
         Ok(state)
     }
 
-    /// A tensor of this component.
+    /// Returns a tensor of this component.
     ///
     /// # Errors
-    /// [`CheckpointError::NoSuchTensor`], which lists the tensors that are there.
+    /// [`CheckpointError::NoSuchTensor`], which lists the available tensors.
     pub fn tensor(&self, name: &str) -> Result<&Array> {
         self.tensors.get(name).ok_or_else(|| CheckpointError::NoSuchTensor {
             name: name.to_owned(),
@@ -110,21 +112,21 @@ impl State {
         self
     }
 
-    /// Adds or replaces the state of a part.
+    /// Adds or replaces the state of a part and returns the whole.
     #[must_use]
     pub fn with_component(mut self, name: impl Into<String>, state: Self) -> Self {
         self.insert_component(name, state);
         self
     }
 
-    /// Adds or replaces a tensor.
+    /// Adds or replaces a tensor and returns the state.
     #[must_use]
     pub fn with_tensor(mut self, name: impl Into<String>, array: impl Into<Array>) -> Self {
         self.insert_tensor(name, array);
         self
     }
 
-    /// Checks what the format demands of names and nesting.
+    /// Checks the names and the nesting against the rules of the format.
     pub(super) fn check(&self) -> Result<()> {
         self.check_below(MAX_DEPTH)
     }
@@ -175,9 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn data_that_json_would_change_is_refused() {
-        let error = State::from_data(&[f64::NAN]).unwrap_err();
-        assert!(error.to_string().contains("NaN"), "{error}");
+    fn infinities_in_the_data_survive() {
+        let best = (1_u32, f64::NEG_INFINITY);
+        let state = State::from_data(&best).unwrap();
+        assert_eq!(state.data_as::<(u32, f64)>().unwrap(), best);
+    }
+
+    #[test]
+    fn data_that_json_cannot_hold_is_refused() {
         let map = BTreeMap::from([([1, 2], 3)]);
         assert!(matches!(State::from_data(&map), Err(CheckpointError::Unrepresentable { .. })));
     }

@@ -1,4 +1,4 @@
-//! The path that a save goes to, and the swap of the old checkpoint for the new one.
+//! The target of a save, and the exchange of the old checkpoint for the new one.
 //!
 //! Beside `<name>` a save uses `.<name>.tmp-<pid>-<n>` for the new checkpoint until it is
 //! complete, `.<name>.previous` for the old one while the new one takes its place, and
@@ -13,10 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::digest::is_absent;
 use crate::error::{CheckpointError, Result};
 use crate::lock::Lock;
-use crate::manifest::MANIFEST_FILE;
+use crate::name::MANIFEST_FILE;
+use crate::place::{is_vacant, previous};
 use crate::{reader, tree};
 
-/// Where a checkpoint is to be saved, locked against other saves.
+/// The path of a save, locked against other saves.
 #[derive(Debug)]
 pub(super) struct Target {
     path: PathBuf,
@@ -27,8 +28,8 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Prepares to save to `path`: creates missing parents, waits for other saves to the same
-    /// path, tidies up after dead ones, and makes sure that what is there may be replaced.
+    /// Prepares a save to `path`: creates missing parents, waits for other saves to the same path, removes
+    /// the remains of dead ones, and checks that the contents of the path may be replaced.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let invalid = |reason| CheckpointError::InvalidPath { path: path.to_path_buf(), reason };
         let name = path.file_name().ok_or_else(|| invalid("it does not end in a name"))?;
@@ -54,17 +55,17 @@ impl Target {
         Ok(target)
     }
 
-    /// Finishes what a save that died has left.
+    /// Completes or undoes a save that died.
     fn recover(&self) -> Result<()> {
         let has_manifest = |dir: &Path| exists(&dir.join(MANIFEST_FILE));
         if exists(&self.previous)? {
             if has_manifest(&self.path)? {
-                // It died after the swap, but perhaps before the swap was on the disk.
+                // The save died after the swap, but perhaps before the swap was on the disk.
                 sync_dir(&self.parent)?;
                 tree::remove(&self.previous)?;
             } else if has_manifest(&self.previous)? {
                 if exists(&self.path)? {
-                    // An empty directory that somebody has made since.
+                    // Another process has created an empty directory meanwhile.
                     fs::remove_dir(&self.path)
                         .map_err(CheckpointError::io("remove", &self.path))?;
                 }
@@ -72,18 +73,18 @@ impl Target {
                 sync_dir(&self.parent)?;
                 self.check_replaceable()?;
             } else {
-                // It was being removed, or was an empty directory to begin with.
+                // It was being removed, or was empty before the save.
                 tree::remove(&self.previous)?;
             }
         }
-        // Only under the lock is a temporary directory known to be a dead one.
+        // Only the lock makes sure that a temporary directory belongs to a dead save.
         if self.lock.is_exclusive() {
             self.remove_stale()?;
         }
         Ok(())
     }
 
-    /// Removes the temporary directories of dead saves; those with foreign contents stay.
+    /// Removes the temporary directories of dead saves, except those with foreign contents.
     fn remove_stale(&self) -> Result<()> {
         let cannot_list = || CheckpointError::io("list", &self.parent);
         for entry in fs::read_dir(&self.parent).map_err(cannot_list())? {
@@ -110,7 +111,7 @@ impl Target {
             .is_some_and(|(pid, n)| is_number(pid) && is_number(n))
     }
 
-    /// Nothing, an empty directory and an unaltered checkpoint may be replaced; nothing else.
+    /// Checks that there is nothing at the path, or only an empty directory or an unaltered checkpoint.
     fn check_replaceable(&self) -> Result<()> {
         let occupied = |path: &Path, reason: &str| {
             Err(CheckpointError::Occupied { path: path.to_path_buf(), reason: reason.to_owned() })
@@ -134,7 +135,7 @@ impl Target {
         }
     }
 
-    /// Makes an empty directory beside the target.
+    /// Creates an empty directory beside the target.
     pub(super) fn stage(&self) -> Result<Staging<'_>> {
         static SAVES: AtomicU64 = AtomicU64::new(0);
         loop {
@@ -143,7 +144,7 @@ impl Target {
             let dir = self.parent.join(name);
             match fs::create_dir(&dir) {
                 Ok(()) => return Ok(Staging { target: self, dir, committed: false }),
-                // Left by a dead process of the same number, or another machine's.
+                // It belongs to a dead process with the same id, or to another machine.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(CheckpointError::io("create", &dir)(error)),
             }
@@ -151,7 +152,7 @@ impl Target {
     }
 }
 
-/// A directory in which a checkpoint is put together; removed on drop unless committed.
+/// A directory in which a checkpoint is built. Dropping it removes the directory unless it is committed.
 #[derive(Debug)]
 pub(super) struct Staging<'a> {
     target: &'a Target,
@@ -164,7 +165,7 @@ impl Staging<'_> {
         &self.dir
     }
 
-    /// Puts the checkpoint, which must be complete and on the disk, into its place.
+    /// Moves the checkpoint, which must be complete and on the disk, to its path.
     pub(super) fn commit(mut self) -> Result<()> {
         let Target { path, parent, previous, .. } = self.target;
         // Directories cannot be exchanged portably, so for a moment there is nothing at `path`;
@@ -181,7 +182,7 @@ impl Staging<'_> {
         }
         self.committed = true;
         sync_dir(parent)?;
-        // The new checkpoint is in place; what cannot be removed is left to the next save.
+        // The new checkpoint is in place. The next save removes what cannot be removed now.
         if replaces && let Err(error) = tree::remove(previous) {
             tracing::warn!(%error, "left the previous checkpoint in place");
         }
@@ -199,27 +200,9 @@ impl Drop for Staging<'_> {
     }
 }
 
-/// Where a save keeps the old checkpoint while it swaps; `None` for paths without a name.
-pub(super) fn previous(path: &Path) -> Option<PathBuf> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name()?);
-    name.push(".previous");
-    Some(path.with_file_name(name))
-}
-
-/// Whether there is nothing at the path, or an empty directory.
-pub(super) fn is_vacant(path: &Path) -> io::Result<bool> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Ok(fs::read_dir(path)?.next().is_none()),
-        Ok(_) => Ok(false),
-        Err(error) if is_absent(&error) => Ok(true),
-        Err(error) => Err(error),
-    }
-}
-
 /// Makes the entries of a directory durable.
 ///
-/// Windows cannot open directories for this; there, a power cut may undo the last renames.
+/// Windows cannot open directories to sync them. There a power cut may undo the last renames.
 pub(super) fn sync_dir(dir: &Path) -> Result<()> {
     if cfg!(unix) {
         let synced = File::open(dir).and_then(|file| file.sync_all());
@@ -228,7 +211,7 @@ pub(super) fn sync_dir(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `create_dir_all` that makes every new directory durable.
+/// As `create_dir_all`, but makes every new directory durable.
 fn create_dirs(dir: &Path) -> Result<()> {
     if dir == Path::new("") || dir.is_dir() {
         return Ok(());
@@ -236,7 +219,7 @@ fn create_dirs(dir: &Path) -> Result<()> {
     let parent = dir.parent().unwrap_or(Path::new(""));
     create_dirs(parent)?;
     match fs::create_dir(dir) {
-        // Another save was faster.
+        // Another save has created it meanwhile.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
         result => result.map_err(CheckpointError::io("create", dir))?,
     }
@@ -247,7 +230,7 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(CheckpointError::io("rename", from))
 }
 
-/// Whether anything is at the path; a dangling symbolic link is something.
+/// Whether there is anything at the path, including a dangling symbolic link.
 fn exists(path: &Path) -> Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),

@@ -1,8 +1,7 @@
 //! `tensors.safetensors`: the named arrays of one component.
 //!
-//! The header is that of the `safetensors` crate, which also checks shapes, types and offsets;
-//! the elements are streamed here, a chunk at a time, so that neither saving nor reading holds
-//! a second copy of the tensors in memory.
+//! The `safetensors` crate reads and writes the header, and checks shapes, types and offsets. The elements
+//! are streamed in chunks here, so neither saving nor reading holds a second copy of the tensors in memory.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -15,10 +14,10 @@ use crate::digest::CHUNK;
 use crate::error::{CheckpointError, Result};
 use crate::manifest::MAX_HEADER_BYTES;
 
-/// The key that safetensors keeps for itself.
+/// The key that safetensors reserves.
 const RESERVED_NAME: &str = "__metadata__";
 
-/// Checks the name of a tensor: any text that the format does not use itself.
+/// Checks that the name of a tensor is not reserved by the format.
 pub(super) fn check_name(name: &str) -> Result<()> {
     if name == RESERVED_NAME {
         let reason = "safetensors keeps it for itself";
@@ -27,13 +26,13 @@ pub(super) fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Writes the arrays to the file at `path`, which is used for messages only.
+/// Writes the arrays to `output`. The `path` appears only in messages.
 pub(super) fn encode(
     path: &Path,
     tensors: &BTreeMap<String, Array>,
     output: &mut impl Write,
 ) -> Result<()> {
-    // Wide types first keeps every array aligned in the file; names are sorted already.
+    // Wide types come first, so that every array is aligned in the file. Names are sorted already.
     let mut ordered: Vec<_> = tensors.iter().collect();
     ordered.sort_by_key(|(_, array)| std::cmp::Reverse(dtype(array)));
 
@@ -56,7 +55,7 @@ fn header(path: &Path, ordered: &[(&String, &Array)]) -> Result<Vec<u8>> {
     let malformed = |reason| CheckpointError::malformed(path, reason);
     let metadata = Metadata::new(None, infos.collect()).map_err(|e| malformed(e.to_string()))?;
     let mut header = serde_json::to_vec(&metadata).map_err(|e| malformed(e.to_string()))?;
-    // The elements begin at a multiple of eight bytes; the length before the header has eight.
+    // The elements begin at a multiple of eight bytes. The length before the header takes eight.
     header.resize(header.len().next_multiple_of(8), b' ');
     if header.len() > MAX_HEADER_BYTES {
         let what = "the list of a component's tensors, in bytes";
@@ -101,9 +100,10 @@ fn write_elements<T: Copy, const N: usize>(
     Ok(())
 }
 
-/// Reads the arrays from `input`, the `len` bytes of the file at `path`.
+/// Reads the arrays from `input`, which has `len` bytes. The `path` appears only in messages.
 ///
-/// No more than `len` bytes are allocated for elements, whatever the header claims.
+/// Floats of 16 bits are widened to 32 bits. No more than twice `len` bytes are allocated for
+/// elements, whatever the header claims.
 pub(super) fn decode(
     path: &Path,
     input: &mut impl Read,
@@ -121,7 +121,7 @@ pub(super) fn decode(
     let mut header = vec![0; header_len as usize];
     input.read_exact(&mut header).map_err(CheckpointError::io("read", path))?;
 
-    // Metadata rejects overflowing shapes, and offsets with gaps, overlaps or a wrong length.
+    // `Metadata` rejects shapes that overflow, and offsets with gaps, overlaps or a wrong length.
     let metadata: Metadata =
         serde_json::from_slice(&header).map_err(|e| malformed(e.to_string()))?;
     if metadata.data_len() as u64 != data_len {
@@ -147,6 +147,15 @@ fn read_data(
     let data = match dtype {
         Dtype::F32 => read_elements(len, f32::from_le_bytes, input).map(ArrayData::F32),
         Dtype::F64 => read_elements(len, f64::from_le_bytes, input).map(ArrayData::F64),
+        // Every 16-bit float is a 32-bit float, so nothing is rounded.
+        Dtype::F16 => {
+            let widen = |bytes| half::f16::from_le_bytes(bytes).to_f32();
+            read_elements(len, widen, input).map(ArrayData::F32)
+        }
+        Dtype::BF16 => {
+            let widen = |bytes| half::bf16::from_le_bytes(bytes).to_f32();
+            read_elements(len, widen, input).map(ArrayData::F32)
+        }
         Dtype::I64 => read_elements(len, i64::from_le_bytes, input).map(ArrayData::I64),
         Dtype::I32 => read_elements(len, i32::from_le_bytes, input).map(ArrayData::I32),
         Dtype::U8 => read_elements(len, |[byte]| byte, input).map(ArrayData::U8),
@@ -164,7 +173,10 @@ fn read_data(
             values.map(ArrayData::Bool)
         }
         other => {
-            let reason = format!("tensor `{name}` is of type {other}, which is not supported");
+            let reason = format!(
+                "tensor `{name}` is of type {other}; supported are F16, BF16, F32, F64, I32, I64, U8 \
+                 and BOOL"
+            );
             return Err(CheckpointError::malformed(path, reason));
         }
     };
@@ -253,7 +265,8 @@ mod tests {
             format!(r#"{{"x":{{"dtype":"{dtype}","shape":[1],"data_offsets":[0,{bytes}]}}}}"#)
         };
         for bytes in [
-            with_header(&info("BF16", 2), &[0; 2]),
+            with_header(&info("F8_E4M3", 1), &[0]),
+            with_header(&info("U16", 2), &[0; 2]),
             with_header(&info("BOOL", 1), &[2]),
             with_header(&info("F32", 4), &[0; 5]),
             with_header(&info("F32", 8), &[0; 8]),
@@ -279,6 +292,22 @@ mod tests {
         let bytes = with_header(&format!("{{{}}}", entries.join(",")), b"");
         let error = decode_bytes(&bytes).unwrap_err();
         assert!(error.to_string().contains("does not describe all"), "{error}");
+    }
+
+    /// The bits are those of IEEE 754 binary16 and of the upper half of binary32.
+    #[test]
+    fn floats_of_16_bits_are_widened() {
+        let values = [1.0f32, -2.5, 65504.0, 6.103_515_6e-5, 5.960_464_5e-8, f32::INFINITY];
+        let f16 = [0x3c00u16, 0xc100, 0x7bff, 0x0400, 0x0001, 0x7c00];
+        let bf16 = [0x3f80u16, 0xc020, 0x477f, 0x3880, 0x3380, 0x7f80];
+        let exact_bf16 = [1.0f32, -2.5, 65280.0, 6.103_515_6e-5, 5.960_464_5e-8, f32::INFINITY];
+        for (dtype, bits, expected) in [("F16", f16, values), ("BF16", bf16, exact_bf16)] {
+            let data: Vec<u8> = bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+            let header =
+                format!(r#"{{"x":{{"dtype":"{dtype}","shape":[2,3],"data_offsets":[0,12]}}}}"#);
+            let read = decode_bytes(&with_header(&header, &data)).unwrap();
+            assert_eq!(read["x"], Array::new([2, 3], expected.to_vec()).unwrap(), "{dtype}");
+        }
     }
 
     proptest! {

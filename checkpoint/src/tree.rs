@@ -1,22 +1,22 @@
-//! Telling our directories from other people's, and removing ours.
+//! Recognizing and removing the directories of checkpoints.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::digest::is_absent;
 use crate::error::{CheckpointError, Result};
-use crate::manifest::{MANIFEST_FILE, MAX_DEPTH, STATE_FILE, TENSORS_FILE};
-use crate::name::check_component;
+use crate::manifest::MAX_DEPTH;
+use crate::name::{MANIFEST_FILE, STATE_FILE, TENSORS_FILE, check_component};
 
-/// An entry of a directory, by whether a save could have made it.
+/// An entry of a directory, classified by whether a save could have created it.
 enum Entry {
     File(PathBuf),
     Component(PathBuf),
     Foreign(PathBuf),
 }
 
-/// A save makes regular files of three names, and directories with the names of components.
-/// Symbolic links are never ours and never followed.
+/// Classifies the entries of a directory. A save creates regular files of three names, and directories with
+/// the names of components. It creates no symbolic links, and none is followed.
 fn entries(dir: &Path) -> Result<Vec<Entry>> {
     let classify = |entry: fs::DirEntry| {
         let (path, name, kind) = (entry.path(), entry.file_name(), entry.file_type()?);
@@ -34,7 +34,7 @@ fn entries(dir: &Path) -> Result<Vec<Entry>> {
         .map_err(CheckpointError::io("list", dir))
 }
 
-/// The first thing in a directory tree that no save would have put there, if any.
+/// Returns the first entry of a directory tree that no save would have created.
 pub(super) fn find_foreign(dir: &Path) -> Result<Option<PathBuf>> {
     find_foreign_below(dir, MAX_DEPTH)
 }
@@ -53,16 +53,16 @@ fn find_foreign_below(dir: &Path, levels: usize) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Removes a directory that a save has made; one with anything else in it is left as it is.
+/// Removes a directory that a save has created.
 ///
 /// # Errors
-/// [`CheckpointError::Occupied`] if there is anything else in it.
+/// [`CheckpointError::Occupied`] if it contains anything else; then nothing is removed.
 pub(super) fn remove(dir: &Path) -> Result<()> {
     if let Some(path) = find_foreign(dir)? {
         let reason = "it is not part of the checkpoint that is to be removed".to_owned();
         return Err(CheckpointError::Occupied { path, reason });
     }
-    // First, so that no half-removed directory passes for a checkpoint.
+    // The manifest first, so that a half-removed directory is not taken for a checkpoint.
     let manifest = dir.join(MANIFEST_FILE);
     match fs::remove_file(&manifest) {
         Err(error) if !is_absent(&error) => Err(CheckpointError::io("remove", &manifest)(error)),
@@ -70,8 +70,8 @@ pub(super) fn remove(dir: &Path) -> Result<()> {
     }
 }
 
-/// Not `remove_dir_all`: a foreign file that has appeared since the check stays, and with it the
-/// directories that lead to it.
+/// Removes files and directories of a checkpoint. Unlike `remove_dir_all` this keeps a foreign file that has
+/// appeared since the check, and its parent directories.
 fn remove_ours(dir: &Path) -> Result<()> {
     for entry in entries(dir)? {
         match entry {

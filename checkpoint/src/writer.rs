@@ -6,28 +6,26 @@ use std::path::Path;
 
 use crate::digest::{Digest, HashingWriter};
 use crate::error::{CheckpointError, Result};
-use crate::manifest::{
-    ComponentEntry, FileEntry, FileName, MANIFEST_FILE, MAX_HEADER_BYTES, Manifest,
-};
+use crate::manifest::{ComponentEntry, FileEntry, FileName, MAX_HEADER_BYTES, Manifest};
+use crate::name::MANIFEST_FILE;
 use crate::state::State;
 use crate::target::{Target, sync_dir};
 use crate::{json, tensor_file};
 
-/// Saves a state to a directory, replacing the checkpoint that is there.
+/// Saves a state to a directory and replaces the checkpoint there.
 ///
-/// At every moment, and after a crash at any moment, [`read()`](super::read()) finds the old or
-/// the new checkpoint, whole; the [module documentation](super) states what that rests on. When
-/// this returns `Ok`, the new one is on the disk. Equal states give equal bytes. Missing parent
-/// directories are created.
+/// At every moment, and after a crash at any moment, [`read()`](super::read()) finds the complete old or new
+/// checkpoint; the [crate documentation](super) lists the conditions. After `Ok` the new one is on the disk.
+/// Equal states give equal bytes. Missing parent directories are created.
 ///
 /// # Errors
 /// * [`CheckpointError::InvalidName`], [`LimitExceeded`](CheckpointError::LimitExceeded) or
 ///   [`Unrepresentable`](CheckpointError::Unrepresentable): the state does not fit the format.
-/// * [`CheckpointError::Occupied`]: there is something at `path` that no save has put there.
+/// * [`CheckpointError::Occupied`]: there is something at `path` that no save has created.
 /// * [`CheckpointError::InvalidPath`]: `path` does not end in the name of a directory.
-/// * [`CheckpointError::Io`]: the file system refused. The old checkpoint is still in place,
-///   unless it was the last step that failed (to `sync` the parent directory): then the new one
-///   is, but may not survive a power cut.
+/// * [`CheckpointError::Io`]: the file system refused an operation. The old checkpoint is still in place,
+///   unless the last step failed, the `sync` of the parent directory: then the new one is in place but may
+///   not survive a power cut.
 pub fn write(path: impl AsRef<Path>, state: &State) -> Result<()> {
     state.check()?;
     let target = Target::open(path.as_ref())?;
@@ -36,9 +34,9 @@ pub fn write(path: impl AsRef<Path>, state: &State) -> Result<()> {
     staging.commit()
 }
 
-/// Writes a component into an empty directory; returns the digest of its manifest.
+/// Writes a component into an empty directory and returns the digest of its manifest.
 ///
-/// The manifest comes last, so a directory with a manifest is complete.
+/// The manifest is written last, so a directory with a manifest is complete.
 fn write_component(dir: &Path, state: &State) -> Result<Digest> {
     let mut components = Vec::with_capacity(state.components.len());
     for (name, component) in &state.components {

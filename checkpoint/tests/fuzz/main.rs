@@ -23,7 +23,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use rekindle_checkpoint::{Array, ArrayData, CheckpointError, State, read_safetensors};
-use safetensors::SafeTensors;
+use safetensors::{Dtype, SafeTensors};
 use tempfile::TempDir;
 
 use crate::inputs::{DataFile, Input, ManifestFile, TensorFile};
@@ -57,6 +57,13 @@ fn assert_same(ours: &BTreeMap<String, Array>, theirs: &SafeTensors<'_>) {
         let view = theirs.tensor(name).unwrap();
         assert_eq!(array.shape(), view.shape());
         let bytes: Vec<u8> = match array.data() {
+            // Widened when read.
+            ArrayData::F32(values) if view.dtype() != Dtype::F32 => {
+                let bits = values.iter().map(|x| x.to_bits());
+                let halves = view.data().as_chunks().0.iter();
+                assert!(bits.eq(halves.map(|half| widen(view.dtype(), *half).to_bits())));
+                continue;
+            }
             ArrayData::F32(values) => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
             ArrayData::F64(values) => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
             ArrayData::I64(values) => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
@@ -66,6 +73,14 @@ fn assert_same(ours: &BTreeMap<String, Array>, theirs: &SafeTensors<'_>) {
             other => panic!("{other:?}"),
         };
         assert_eq!(bytes, view.data());
+    }
+}
+
+fn widen(dtype: Dtype, half: [u8; 2]) -> f32 {
+    match dtype {
+        Dtype::F16 => half::f16::from_le_bytes(half).to_f32(),
+        Dtype::BF16 => half::bf16::from_le_bytes(half).to_f32(),
+        other => panic!("{other:?}"),
     }
 }
 
