@@ -250,7 +250,7 @@ fn mistakes_in_the_encoder_of_a_catalog_are_found_when_the_module_is_built() {
     for (slip, parts) in [
         (Slip::OutputDim, &["puts out 32 features a row, but its `output_dim` is 64"][..]),
         (Slip::Width, &["`setup` of module", "expected 8, got 4", "built for other inputs"]),
-        (Slip::Kind, &["expected a int tensor of rank 2, found a float tensor of shape [1, 4]"]),
+        (Slip::Kind, &["expected an int tensor of rank 2, found a float tensor of shape [1, 4]"]),
         (Slip::Part, &["expected a nested batch, found a float tensor of shape [1, 4]"]),
     ] {
         let spec = RLModuleSpec::default().catalog(MyCatalog(slip));

@@ -1,11 +1,11 @@
-//! Tensors whose rank and kind are known at run time only.
+//! Tensors whose rank and kind are known only at run time.
 
 use burn::backend::DispatchTensor;
 use burn::prelude::*;
 use burn::tensor::kind::{Basic, BridgeTensor};
-use burn::tensor::{Bool, DType, Int};
+use burn::tensor::{Bool, DType, Int, IntDType};
 
-use crate::{CoreError, Result};
+use crate::error::{CoreError, Result};
 
 /// The most dimensions an [`AnyTensor`] may have.
 pub const MAX_RANK: usize = 6;
@@ -54,6 +54,17 @@ pub enum TensorKind {
     Bool,
 }
 
+impl TensorKind {
+    /// Returns the name of the kind after its indefinite article: `an int`.
+    fn with_article(self) -> &'static str {
+        match self {
+            Self::Float => "a float",
+            Self::Int => "an int",
+            Self::Bool => "a bool",
+        }
+    }
+}
+
 impl std::fmt::Display for TensorKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -66,7 +77,7 @@ impl std::fmt::Display for TensorKind {
 
 /// A tensor of any rank (1 to [`MAX_RANK`]) and kind.
 ///
-/// It is the tensor itself, not a copy: erasing and restoring the type costs nothing and keeps the
+/// It holds the tensor itself, not a copy. Erasing and restoring the type costs nothing and keeps the
 /// autodiff graph.
 #[derive(Debug, Clone)]
 pub struct AnyTensor(BridgeTensor);
@@ -81,8 +92,10 @@ impl AnyTensor {
     /// Uploads host data; its element type decides the kind.
     ///
     /// # Errors
-    /// [`CoreError::Rank`] if the data has no or more than [`MAX_RANK`] dimensions.
+    /// [`CoreError::Rank`] if the data has no or more than [`MAX_RANK`] dimensions,
+    /// [`CoreError::IntRange`] if an integer does not fit into the integers of the device.
     pub fn from_data(data: TensorData, device: &Device) -> Result<Self> {
+        check_range(&data, device)?;
         let shape = data.shape().to_vec();
         let dtype = data.dtype();
         with_rank!(shape.len(), shape, D => Ok(match dtype {
@@ -92,17 +105,20 @@ impl AnyTensor {
         }))
     }
 
-    /// The shape, rows first.
+    /// Returns the shape, rows first.
+    #[must_use]
     pub fn shape(&self) -> Vec<usize> {
         self.0.shape().to_vec()
     }
 
-    /// The length of the first dimension.
+    /// Returns the length of the first dimension.
+    #[must_use]
     pub fn rows(&self) -> usize {
         self.0.shape().to_vec().first().copied().unwrap_or(0)
     }
 
-    /// The kind of the elements.
+    /// Returns the kind of the elements.
+    #[must_use]
     pub fn kind(&self) -> TensorKind {
         if self.0.is_int() {
             TensorKind::Int
@@ -113,12 +129,13 @@ impl AnyTensor {
         }
     }
 
-    /// Kind and shape in words, for messages.
+    /// Returns kind and shape in words, for messages: `a float tensor of shape [3, 4]`.
+    #[must_use]
     pub fn describe(&self) -> String {
-        format!("a {} tensor of shape {:?}", self.kind(), self.shape())
+        format!("{} tensor of shape {:?}", self.kind().with_article(), self.shape())
     }
 
-    /// The tensor as a float tensor of rank `D`.
+    /// Returns the tensor as a float tensor of rank `D`.
     ///
     /// # Errors
     /// [`CoreError::TensorKind`] with the expected and the found kind and shape.
@@ -127,7 +144,7 @@ impl AnyTensor {
         Ok(Tensor::from_bridge(self.0.clone()))
     }
 
-    /// The tensor as an int tensor of rank `D`.
+    /// Returns the tensor as an int tensor of rank `D`.
     ///
     /// # Errors
     /// [`CoreError::TensorKind`] with the expected and the found kind and shape.
@@ -136,7 +153,7 @@ impl AnyTensor {
         Ok(Tensor::from_bridge(self.0.clone()))
     }
 
-    /// The tensor as a bool tensor of rank `D`.
+    /// Returns the tensor as a bool tensor of rank `D`.
     ///
     /// # Errors
     /// [`CoreError::TensorKind`] with the expected and the found kind and shape.
@@ -145,7 +162,7 @@ impl AnyTensor {
         Ok(Tensor::from_bridge(self.0.clone()))
     }
 
-    /// The tensor as a float tensor of rank `D`, without a second owner of its storage.
+    /// Converts into a float tensor of rank `D`, without a second owner of its storage.
     ///
     /// # Errors
     /// As [`AnyTensor::float`].
@@ -154,10 +171,10 @@ impl AnyTensor {
         Ok(Tensor::from_bridge(self.0))
     }
 
-    /// The elements of a float tensor in one dimension.
+    /// Returns the elements of a float tensor in one dimension.
     ///
     /// # Errors
-    /// [`CoreError::TensorKind`] if it is no float tensor.
+    /// [`CoreError::TensorKind`] if it is not a float tensor.
     pub fn flatten(&self) -> Result<Tensor<1>> {
         let shape = self.shape();
         with_rank!(shape.len(), shape, D => {
@@ -167,10 +184,10 @@ impl AnyTensor {
         })
     }
 
-    /// The float tensor with every element transformed.
+    /// Applies `f` to the elements of the float tensor, in one dimension, and restores its shape.
     ///
     /// # Errors
-    /// [`CoreError::TensorKind`] if it is no float tensor.
+    /// [`CoreError::TensorKind`] if it is not a float tensor.
     pub fn map_flat(self, f: impl FnOnce(Tensor<1>) -> Tensor<1>) -> Result<Self> {
         let shape = self.shape();
         let flat = with_rank!(shape.len(), shape.clone(), D => {
@@ -186,19 +203,19 @@ impl AnyTensor {
         })
     }
 
-    /// The float tensor times a number; in place if nobody else has its storage.
+    /// Multiplies the float tensor by a number, in place if its storage has one owner.
     ///
     /// # Errors
-    /// [`CoreError::TensorKind`] if it is no float tensor.
+    /// [`CoreError::TensorKind`] if it is not a float tensor.
     pub fn scale(self, factor: f64) -> Result<Self> {
         let shape = self.shape();
         with_rank!(shape.len(), shape, D => Ok(self.into_float::<D>()?.mul_scalar(factor).into()))
     }
 
-    /// The float tensor times a number that is on its device, `[1]`.
+    /// Multiplies the float tensor by a number that is on its device, `[1]`.
     ///
     /// # Errors
-    /// [`CoreError::TensorKind`] if it is no float tensor.
+    /// [`CoreError::TensorKind`] if it is not a float tensor.
     pub fn scale_by(self, factor: &Tensor<1>) -> Result<Self> {
         let (shape, factor) = (self.shape(), factor.clone());
         with_rank!(shape.len(), shape, D => {
@@ -206,7 +223,7 @@ impl AnyTensor {
         })
     }
 
-    /// Rows of the tensor, in that order, gathered where it is.
+    /// Gathers rows of the tensor in the given order, on its device.
     ///
     /// # Shapes
     /// `rows`: `[R]`; result `[R, …]`.
@@ -222,10 +239,10 @@ impl AnyTensor {
         }))
     }
 
-    /// Tensors of one kind one after the other along the first dimension.
+    /// Concatenates tensors of one kind along the first dimension.
     ///
     /// # Errors
-    /// [`CoreError::Rank`] without a tensor, [`CoreError::TensorKind`] if they differ in kind or
+    /// [`CoreError::Rank`] for an empty list, [`CoreError::TensorKind`] if they differ in kind or
     /// rank.
     pub fn cat(tensors: &[Self]) -> Result<Self> {
         let (shape, kind) = tensors
@@ -238,7 +255,8 @@ impl AnyTensor {
         }))
     }
 
-    /// The backend's tensor, for kernels that work on its memory.
+    /// Returns the backend's tensor, for kernels that work on its memory.
+    #[must_use]
     pub fn as_dispatch(&self) -> &DispatchTensor {
         self.0.as_parts().1
     }
@@ -265,22 +283,22 @@ impl AnyTensor {
             return Ok(());
         }
         Err(CoreError::TensorKind {
-            expected: format!("a {kind} tensor of rank {rank}"),
+            expected: format!("{} tensor of rank {rank}", kind.with_article()),
             found: self.describe(),
         })
     }
 
-    /// The elements as floats in row-major order; waits for the device.
+    /// Reads the elements as floats in row-major order. Waits for the device.
     ///
     /// # Errors
-    /// [`CoreError::TensorKind`] if it is no float tensor, [`CoreError::DeviceRead`] if the device
+    /// [`CoreError::TensorKind`] if it is not a float tensor, [`CoreError::DeviceRead`] if the device
     /// fails.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
         let shape = self.shape();
         with_rank!(shape.len(), shape, D => to_f32(self.float::<D>()?))
     }
 
-    /// The elements as integers in row-major order; waits for the device.
+    /// Reads the elements as integers in row-major order. Waits for the device.
     ///
     /// # Errors
     /// [`CoreError::TensorKind`] if it is a float tensor, [`CoreError::DeviceRead`] if the device
@@ -296,6 +314,18 @@ impl AnyTensor {
     }
 }
 
+/// Checks that integers fit into those of the device, where Burn would panic.
+fn check_range(data: &TensorData, device: &Device) -> Result<()> {
+    // Other integers of the host have at most 32 bits.
+    let Ok(values) = data.as_slice::<i64>() else { return Ok(()) };
+    match values.iter().find(|value| i32::try_from(**value).is_err()) {
+        Some(&value) if device.settings().int_dtype != IntDType::I64 => {
+            Err(CoreError::IntRange { value })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn cat<const D: usize, K: Basic>(
     tensors: &[AnyTensor],
     typed: impl Fn(&AnyTensor) -> Result<Tensor<D, K>>,
@@ -304,7 +334,7 @@ fn cat<const D: usize, K: Basic>(
     Ok(Tensor::cat(tensors, 0).into())
 }
 
-/// The elements of a float tensor in row-major order; waits for the device.
+/// Reads the elements of a float tensor in row-major order. Waits for the device.
 ///
 /// # Errors
 /// [`CoreError::DeviceRead`] if the device fails.
@@ -314,7 +344,7 @@ pub fn to_f32<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
     data.try_into_vec::<f32>().map_err(|e| CoreError::DeviceRead(format!("{e:?}")))
 }
 
-/// The elements of an int tensor in row-major order; waits for the device.
+/// Reads the elements of an int tensor in row-major order. Waits for the device.
 ///
 /// # Errors
 /// [`CoreError::DeviceRead`] if the device fails.
@@ -335,7 +365,7 @@ mod tests {
         assert_eq!(any.shape(), [2, 2]);
         assert_eq!(any.to_f32().unwrap(), [1.0, 2.0, 3.0, 4.0]);
         let error = any.int::<2>().unwrap_err().to_string();
-        assert_eq!(error, "expected a int tensor of rank 2, found a float tensor of shape [2, 2]");
+        assert_eq!(error, "expected an int tensor of rank 2, found a float tensor of shape [2, 2]");
         assert!(any.float::<3>().is_err());
     }
 
@@ -349,6 +379,19 @@ mod tests {
         assert_eq!(bools.kind(), TensorKind::Bool);
         let scalar = TensorData::new(vec![1.0f32], Vec::<usize>::new());
         assert!(matches!(AnyTensor::from_data(scalar, &device), Err(CoreError::Rank { .. })));
+    }
+
+    #[test]
+    fn integers_beyond_those_of_the_device_are_an_error() {
+        let device = Device::flex();
+        for value in [1i64 << 31, i64::MIN, i64::from(i32::MIN) - 1] {
+            let error = AnyTensor::from_data(TensorData::new(vec![0, value], [2]), &device);
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(&value.to_string()) && error.contains("32-bit"), "{error}");
+        }
+        let extremes = vec![i64::from(i32::MIN), i64::from(i32::MAX)];
+        let tensor = AnyTensor::from_data(TensorData::new(extremes.clone(), [2]), &device).unwrap();
+        assert_eq!(tensor.to_i64().unwrap(), extremes);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Batches: what goes into a module's forward pass and what comes out of it.
+//! Batches: the inputs and outputs of a module's forward pass.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,9 +7,10 @@ use burn::prelude::*;
 use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, Int};
 
-use crate::{AnyTensor, CoreError, Result};
+use crate::any_tensor::AnyTensor;
+use crate::error::{CoreError, Result};
 
-/// One column: a tensor, or a batch of columns of its own (Dict and Tuple observations).
+/// A column of a [`Batch`]: a tensor, or a nested batch (Dict and Tuple observations).
 #[derive(Debug, Clone)]
 #[allow(
     clippy::large_enum_variant,
@@ -41,7 +42,8 @@ impl From<Batch> for Column {
 }
 
 impl Column {
-    /// The number of rows.
+    /// Returns the number of rows.
+    #[must_use]
     pub fn rows(&self) -> usize {
         match self {
             Self::Tensor(tensor) => tensor.rows(),
@@ -49,7 +51,8 @@ impl Column {
         }
     }
 
-    /// Kind and shape in words, for messages.
+    /// Returns kind and shape in words, for messages.
+    #[must_use]
     pub fn describe(&self) -> String {
         match self {
             Self::Tensor(tensor) => tensor.describe(),
@@ -57,7 +60,7 @@ impl Column {
         }
     }
 
-    /// The tensor of a column that is not nested.
+    /// Returns the tensor of a column that is not nested.
     ///
     /// # Errors
     /// [`CoreError::TensorKind`] if the column is nested.
@@ -70,7 +73,7 @@ impl Column {
         }
     }
 
-    /// The batch of a column that is nested.
+    /// Returns the batch of a nested column.
     ///
     /// # Errors
     /// [`CoreError::TensorKind`] if the column is a tensor.
@@ -87,7 +90,7 @@ impl Column {
 
 /// Named columns of tensors with the same number of rows.
 ///
-/// The names are those of [`Columns`](crate::Columns) and any other string.
+/// Names are the constants of [`Columns`](crate::Columns) or any other string.
 ///
 /// ```
 /// use burn::prelude::*;
@@ -106,12 +109,13 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch without columns.
+    /// Creates a batch without columns.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds or replaces a column, by value.
+    /// Adds or replaces a column and returns the batch.
     #[must_use]
     pub fn with(mut self, name: impl Into<Cow<'static, str>>, column: impl Into<Column>) -> Self {
         self.insert(name, column);
@@ -123,42 +127,47 @@ impl Batch {
         self.columns.insert(name.into(), column.into());
     }
 
-    /// Takes a column out.
+    /// Removes a column and returns it, if it was there.
     pub fn remove(&mut self, name: &str) -> Option<Column> {
         self.columns.remove(name)
     }
 
-    /// The column, if there.
+    /// Returns the column, if there is one of this name.
+    #[must_use]
     pub fn get(&self, name: &str) -> Option<&Column> {
         self.columns.get(name)
     }
 
-    /// Whether the column is there.
+    /// Whether the batch has a column of this name.
+    #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.columns.contains_key(name)
     }
 
-    /// Names and columns, sorted by name.
+    /// Returns names and columns, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Column)> {
         self.columns.iter().map(|(name, column)| (name.as_ref(), column))
     }
 
-    /// The number of columns.
+    /// Returns the number of columns.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.columns.len()
     }
 
     /// Whether there are no columns.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.columns.is_empty()
     }
 
-    /// The number of rows (0 without columns).
+    /// Returns the number of rows; 0 without columns.
+    #[must_use]
     pub fn rows(&self) -> usize {
         self.columns.values().next().map_or(0, Column::rows)
     }
 
-    /// Rows of all columns, in that order, gathered where they are.
+    /// Gathers rows of all columns in the given order, on their device.
     ///
     /// # Shapes
     /// `rows`: `[R]`; columns `[R, …]`.
@@ -176,10 +185,10 @@ impl Batch {
         Ok(Self { columns: columns.collect::<Result<_>>()? })
     }
 
-    /// The column.
+    /// Returns the column.
     ///
     /// # Errors
-    /// [`CoreError::MissingColumn`] with the columns there are.
+    /// [`CoreError::MissingColumn`], which lists the columns of the batch.
     pub fn column(&self, name: &str) -> Result<&Column> {
         self.get(name).ok_or_else(|| CoreError::MissingColumn {
             column: name.into(),
@@ -187,7 +196,7 @@ impl Batch {
         })
     }
 
-    /// The column as a float tensor of rank `D`.
+    /// Returns the column as a float tensor of rank `D`.
     ///
     /// # Errors
     /// [`CoreError::MissingColumn`], or [`CoreError::ColumnKind`] with the expected and the found
@@ -196,7 +205,7 @@ impl Batch {
         self.typed(name, AnyTensor::float)
     }
 
-    /// The column as an int tensor of rank `D`.
+    /// Returns the column as an int tensor of rank `D`.
     ///
     /// # Errors
     /// As [`Batch::float`].
@@ -204,7 +213,7 @@ impl Batch {
         self.typed(name, AnyTensor::int)
     }
 
-    /// The column as a bool tensor of rank `D`.
+    /// Returns the column as a bool tensor of rank `D`.
     ///
     /// # Errors
     /// As [`Batch::float`].
@@ -212,7 +221,7 @@ impl Batch {
         self.typed(name, AnyTensor::bool)
     }
 
-    /// The column as a batch of its own.
+    /// Returns the nested batch of a column.
     ///
     /// # Errors
     /// [`CoreError::MissingColumn`], or [`CoreError::ColumnKind`] if it is a tensor.
@@ -261,7 +270,7 @@ mod tests {
             "column `obs`: expected a float tensor of rank 1, found a float tensor of shape [3, 4]"
         );
         let message = batch().int::<2>("obs").unwrap_err().to_string();
-        assert!(message.contains("expected a int tensor of rank 2"), "{message}");
+        assert!(message.contains("expected an int tensor of rank 2"), "{message}");
         let message = batch().float::<1>("nested").unwrap_err().to_string();
         assert!(message.contains("a nested batch of [a]"), "{message}");
     }

@@ -2,24 +2,24 @@
 
 /// Column names: RLlib's `Columns`.
 ///
-/// Plain strings, so that a user's own column needs no registration.
+/// They are plain strings: a user's own column needs no registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Columns;
 
 impl Columns {
-    /// Observations `o_t` as the module sees them (after the env-to-module pipeline).
+    /// Observations `o_t` as the module sees them, after the env-to-module pipeline.
     pub const OBS: &'static str = "obs";
     /// Next observations `o_{t+1}`.
     pub const NEXT_OBS: &'static str = "new_obs";
-    /// Actions as the distribution sampled them; losses use these.
+    /// Actions as sampled from the distribution, which losses use.
     pub const ACTIONS: &'static str = "actions";
-    /// Actions as the environment received them (normalised, clipped).
+    /// Actions as the environment received them, unsquashed or clipped.
     pub const ACTIONS_FOR_ENV: &'static str = "actions_for_env";
     /// Rewards `r_t`.
     pub const REWARDS: &'static str = "rewards";
     /// Whether the step ended the episode by the environment's own rules.
     pub const TERMINATEDS: &'static str = "terminateds";
-    /// Whether the step ended the episode from outside (a time limit).
+    /// Whether the episode was cut off at the step, for example by a time limit.
     pub const TRUNCATEDS: &'static str = "truncateds";
     /// Inputs (logits, means and scales) of the action distribution, `[B, inputs]`.
     pub const ACTION_DIST_INPUTS: &'static str = "action_dist_inputs";
@@ -27,7 +27,7 @@ impl Columns {
     pub const ACTION_LOGP: &'static str = "action_logp";
     /// Probability (or density) of the action at the time it was sampled, `[B]`.
     pub const ACTION_PROB: &'static str = "action_prob";
-    /// Features that a forward pass shares with the value function, `[B, features]`.
+    /// Features that the policy and the value function share, `[B, features]`.
     pub const EMBEDDINGS: &'static str = "embeddings";
     /// Value estimates `V(o_t)`, `[B]`.
     pub const VF_PREDS: &'static str = "vf_preds";
@@ -37,18 +37,18 @@ impl Columns {
     pub const ADVANTAGES: &'static str = "advantages";
     /// Targets of the value function, `[B]`.
     pub const VALUE_TARGETS: &'static str = "value_targets";
-    /// Discounted sums of the rewards to come, `[B]`.
+    /// Discounted sums of the following rewards, `[B]`.
     pub const RETURNS_TO_GO: &'static str = "returns_to_go";
-    /// The observation itself, in observations that the connector `PrevActionsPrevRewards` made.
+    /// The original observation inside those that the connector `PrevActionsPrevRewards` builds.
     pub const ORIG_OBS: &'static str = "_orig_obs";
-    /// The last actions, one-hot where discrete, in such observations, `[B, n · action_dim]`.
+    /// The last `n` actions inside those observations, one-hot where discrete, `[B, n · action_dim]`.
     pub const PREV_N_ACTIONS: &'static str = "prev_n_actions";
-    /// The last rewards in such observations, `[B, n]`.
+    /// The last `n` rewards inside those observations, `[B, n]`.
     pub const PREV_N_REWARDS: &'static str = "prev_n_rewards";
-    /// Recurrent state that goes into the module.
+    /// Recurrent state before the step, an input of the module.
     pub const STATE_IN: &'static str = "state_in";
-    /// Recurrent state that comes out of the module.
+    /// Recurrent state after the step, an output of the module.
     pub const STATE_OUT: &'static str = "state_out";
-    /// `true` where a row counts in a loss, `[B]`.
+    /// 1 for rows that count in a loss and 0 for the others, float, `[B]`.
     pub const LOSS_MASK: &'static str = "loss_mask";
 }

@@ -1,8 +1,7 @@
 //! Device selection that returns errors.
 //!
-//! `Device::default()` takes CUDA first when it is compiled in and panics without a driver. Here a
-//! device is named by a string, and a name that cannot be served is an error that says how to get
-//! what it asks for.
+//! `Device::default()` prefers CUDA if it is compiled in, and panics without a driver. Here a device is
+//! named by a string, and a device that cannot be used is an error that says what is missing.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +9,7 @@ use std::str::FromStr;
 use burn::prelude::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::{CoreError, Result};
+use crate::error::{CoreError, Result};
 
 #[cfg(any(feature = "wgpu", feature = "cuda-llvm"))]
 mod probe;
@@ -20,13 +19,13 @@ mod probe;
 #[serde(try_from = "String", into = "String")]
 #[non_exhaustive]
 pub enum DeviceSpec {
-    /// The fastest that is compiled in and works: CUDA, a GPU through WGPU, the CPU. Vulkan in
-    /// software is slower than the CPU backend and is taken only by name.
+    /// The first of CUDA, a GPU through WGPU, and the CPU that is compiled in and works. Vulkan in
+    /// software is slower than the CPU backend and is used only by name.
     Auto,
     /// Burn's CPU backend.
     #[default]
     Cpu,
-    /// What WGPU finds, by position: discrete GPUs, then other GPUs, then Vulkan in software.
+    /// A device of WGPU, by position: discrete GPUs, then other GPUs, then Vulkan in software.
     Wgpu(usize),
     /// An NVIDIA GPU, by index.
     Cuda(usize),
@@ -48,7 +47,8 @@ impl DeviceSpec {
     }
 }
 
-/// Whether what is on the device lies in host memory, so that reading it waits for nothing.
+/// Whether the memory of the device is host memory, so that reading a tensor does not wait.
+#[must_use]
 pub fn is_host(device: &Device) -> bool {
     #[cfg(feature = "flex")]
     return device.clone().inner() == Device::flex();

@@ -66,14 +66,14 @@ use visitor::{DynVisitor, ErasedVisitor, RestoredVisitor};
 
 /// A family of erased modules: a marker type that names a trait object.
 ///
-/// The marker stands where `dyn Trait` cannot: Rust rejects a trait whose supertrait names the
-/// trait's own object type.
+/// The marker is needed because Rust rejects a trait whose supertrait names the trait's own object
+/// type.
 pub trait Family: 'static {
     /// The trait object, `dyn Encoder` for example.
     type Dyn: ?Sized;
 }
 
-/// How a concrete module becomes the trait object of a family.
+/// Conversion of a concrete module into the trait object of a family.
 pub trait Erase<M>: Family {
     /// Boxes the module.
     fn erase(module: M) -> Box<Self::Dyn>;
@@ -196,7 +196,7 @@ impl<F: Family<Dyn: ErasedModule<F>>> Module for Erased<F> {
     }
 }
 
-// `#[derive(Module)]` asks its fields for a display; the erased value shows its `Debug` form.
+// `#[derive(Module)]` requires a display of every field; the erased value shows its `Debug` form.
 impl<F: Family<Dyn: ErasedModule<F>>> burn::module::ModuleDisplayDefault for Erased<F> {
     fn content(&self, content: burn::module::Content) -> Option<burn::module::Content> {
         Some(content.set_top_level_type("Erased").add_formatted(&format!("{:?}", self.0)))
@@ -205,7 +205,7 @@ impl<F: Family<Dyn: ErasedModule<F>>> burn::module::ModuleDisplayDefault for Era
 
 impl<F: Family<Dyn: ErasedModule<F>>> burn::module::ModuleDisplay for Erased<F> {}
 
-/// A parameter of a rank that cannot cross the wall was met: it is left as it is.
+/// Reports a parameter whose rank is not supported; the parameter is left unchanged.
 fn rank_not_supported() {
     tracing::error!("a parameter with more than {MAX_RANK} dimensions was skipped");
 }

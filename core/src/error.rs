@@ -1,10 +1,12 @@
-//! Errors of the core crate.
+//! The error type of this crate.
 
 use thiserror::Error;
 
 use rekindle_checkpoint::CheckpointError;
 
-/// What can go wrong in the core crate; every message says what to do.
+use crate::any_tensor::TensorKind;
+
+/// An error of batches, tensors, weights or devices. Every message says what to do.
 #[non_exhaustive]
 #[derive(Debug, Error)]
 pub enum CoreError {
@@ -16,7 +18,7 @@ pub enum CoreError {
         /// The columns there are, comma separated.
         available: String,
     },
-    /// A column is there, but of another kind or rank.
+    /// A column has another kind or rank than asked for.
     #[error("column `{column}`: expected {expected}, found {found}")]
     ColumnKind {
         /// The column asked for.
@@ -34,22 +36,22 @@ pub enum CoreError {
         /// The kind and shape found.
         found: String,
     },
-    /// Two columns of one batch differ in their number of rows.
+    /// A column has another number of rows than its batch.
     #[error(
-        "column `{column}` has {found} rows, the batch has {expected}: columns of a batch are equally long"
+        "column `{column}` has {found} rows, the batch has {expected}; all columns of a batch need the same number of rows"
     )]
     RowCount {
-        /// The column that does not fit.
+        /// The column.
         column: String,
         /// The rows of the batch.
         expected: usize,
         /// The rows of the column.
         found: usize,
     },
-    /// A tensor of more dimensions than Burn modules use here.
+    /// A tensor with no dimensions or more than are supported.
     #[error("a tensor of shape {shape:?} has {} dimensions; 1 to {max} are supported", shape.len())]
     Rank {
-        /// The shape met.
+        /// The shape of the tensor.
         shape: Vec<usize>,
         /// The most dimensions supported.
         max: usize,
@@ -57,9 +59,9 @@ pub enum CoreError {
     /// Values could not be read back from a device.
     #[error("could not read a tensor back from its device: {0}")]
     DeviceRead(String),
-    /// A device string that means nothing.
+    /// A device name that does not exist.
     #[error(
-        "`{0}` is no device: use `auto`, `cpu` (also `flex`), `wgpu`, `wgpu:N`, `cuda` or `cuda:N`"
+        "unknown device `{0}`: use `auto`, `cpu` (also `flex`), `wgpu`, `wgpu:N`, `cuda` or `cuda:N`"
     )]
     UnknownDevice(String),
     /// A device whose backend is not part of this build.
@@ -69,18 +71,18 @@ pub enum CoreError {
     DeviceNotCompiledIn {
         /// The device asked for.
         device: String,
-        /// The feature that brings it.
+        /// The Cargo feature that compiles its backend in.
         feature: &'static str,
     },
-    /// A device that is compiled in but cannot be used on this machine.
+    /// A device whose backend is compiled in but that this machine cannot use.
     #[error("device `{device}` cannot be used here: {reason}")]
     DeviceUnavailable {
         /// The device asked for.
         device: String,
-        /// What the probe met.
+        /// Why opening it failed.
         reason: String,
     },
-    /// Parameter names that do not match between a module and a set of weights.
+    /// Weights whose names differ from the module's parameters.
     #[error(
         "the weights do not fit the module: missing [{}], unexpected [{}]; save and restore the same module, or rename the weights",
         missing.join(", "), unexpected.join(", ")
@@ -103,6 +105,39 @@ pub enum CoreError {
         /// The shape in the file.
         found: Vec<usize>,
     },
+    /// A weight whose elements are of another kind than its parameter.
+    #[error(
+        "weight `{name}` has elements of type {found}, which a {expected} parameter cannot take; save it as {}",
+        match expected { TensorKind::Float => "floats", TensorKind::Int => "integers", TensorKind::Bool => "booleans" }
+    )]
+    WeightKind {
+        /// The parameter.
+        name: String,
+        /// The kind of the parameter.
+        expected: TensorKind,
+        /// The element type in the file, by its safetensors name.
+        found: &'static str,
+    },
+    /// A weight with a value that its parameter cannot hold.
+    #[error(
+        "weight `{name}` has the value {value} at {index:?}; parameters hold finite 32-bit numbers, so repair the weights or save them again"
+    )]
+    WeightValue {
+        /// The parameter.
+        name: String,
+        /// The coordinates of the value.
+        index: Vec<usize>,
+        /// The value.
+        value: String,
+    },
+    /// An integer that tensors of the device cannot hold.
+    #[error(
+        "the integer {value} does not fit into the device's 32-bit integers; subtract an offset, or pass it as a float"
+    )]
+    IntRange {
+        /// The first integer that does not fit.
+        value: i64,
+    },
     /// Two parameters of a module carry the same name.
     #[error("two parameters of the module are called `{0}`; give the fields different names")]
     DuplicateParameter(String),
@@ -112,7 +147,7 @@ pub enum CoreError {
     /// A space, buffer or environment failed.
     #[error(transparent)]
     Env(#[from] rekindle_env::EnvError),
-    /// Data that does not have the expected form.
+    /// JSON data that does not have the expected form.
     #[error("{what}: {source}")]
     Json {
         /// What was being read or written.
@@ -122,5 +157,5 @@ pub enum CoreError {
     },
 }
 
-/// A result of the core crate.
+/// The result of an operation of this crate.
 pub type Result<T, E = CoreError> = std::result::Result<T, E>;

@@ -1,4 +1,4 @@
-//! Batches on the host: what runners record and learners cut into minibatches.
+//! Batches on the host, which runners record and learners cut into minibatches.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use burn::prelude::*;
 use rekindle_env::{Buffer, Parts};
 
-use crate::{AnyTensor, Batch, Column, CoreError, Result};
+use crate::any_tensor::AnyTensor;
+use crate::batch::{Batch, Column};
+use crate::error::{CoreError, Result};
 
 /// Named columns in host memory, each a contiguous [`Buffer`] of the same number of rows.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -15,12 +17,14 @@ pub struct HostBatch {
 }
 
 impl HostBatch {
-    /// A batch without columns.
+    /// Creates a batch without columns.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The number of rows (0 without columns).
+    /// Returns the number of rows; 0 without columns.
+    #[must_use]
     pub fn rows(&self) -> usize {
         self.columns.values().next().map_or(0, Buffer::rows)
     }
@@ -28,7 +32,7 @@ impl HostBatch {
     /// Adds or replaces a column.
     ///
     /// # Errors
-    /// [`CoreError::RowCount`] if it is longer or shorter than the others.
+    /// [`CoreError::RowCount`] if it has more or fewer rows than the other columns.
     pub fn insert(&mut self, name: impl Into<Cow<'static, str>>, column: Buffer) -> Result<()> {
         let name = name.into();
         let others = self.columns.iter().find(|(other, _)| **other != name);
@@ -45,7 +49,7 @@ impl HostBatch {
         Ok(())
     }
 
-    /// Adds or replaces a column of one float a row.
+    /// Adds or replaces a column of one float per row.
     ///
     /// # Errors
     /// As [`HostBatch::insert`].
@@ -53,10 +57,10 @@ impl HostBatch {
         self.insert(name, Buffer::from_f32(data, &[])?)
     }
 
-    /// The column.
+    /// Returns the column.
     ///
     /// # Errors
-    /// [`CoreError::MissingColumn`] with the columns there are.
+    /// [`CoreError::MissingColumn`], which lists the columns of the batch.
     pub fn column(&self, name: &str) -> Result<&Buffer> {
         self.columns.get(name).ok_or_else(|| CoreError::MissingColumn {
             column: name.into(),
@@ -64,25 +68,26 @@ impl HostBatch {
         })
     }
 
-    /// The column as one slice of floats, row-major.
+    /// Returns the elements of a float column, row-major.
     ///
     /// # Errors
-    /// [`CoreError::MissingColumn`], or an environment error if it holds no floats.
+    /// [`CoreError::MissingColumn`], or [`CoreError::Env`] if the column does not hold floats.
     pub fn f32s(&self, name: &str) -> Result<&[f32]> {
         Ok(self.column(name)?.as_f32()?)
     }
 
-    /// Whether the column is there.
+    /// Whether the batch has a column of this name.
+    #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.columns.contains_key(name)
     }
 
-    /// Takes a column out.
+    /// Removes a column and returns it, if it was there.
     pub fn remove(&mut self, name: &str) -> Option<Buffer> {
         self.columns.remove(name)
     }
 
-    /// Names and columns, sorted by name.
+    /// Returns names and columns, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Buffer)> {
         self.columns.iter().map(|(name, column)| (name.as_ref(), column))
     }
@@ -90,7 +95,7 @@ impl HostBatch {
     /// Uploads all rows.
     ///
     /// # Errors
-    /// [`CoreError::Rank`] for columns of more dimensions than tensors have here.
+    /// As [`upload`].
     pub fn to_device(&self, device: &Device) -> Result<Batch> {
         let mut batch = Batch::new();
         for (name, column) in &self.columns {
@@ -99,12 +104,12 @@ impl HostBatch {
         Ok(batch)
     }
 
-    /// Gathers `rows`, in that order, and uploads them: one minibatch.
+    /// Gathers rows in the given order and uploads them as a minibatch.
     ///
     /// # Errors
-    /// An environment error if a row is out of range; [`CoreError::Rank`] as above.
+    /// [`CoreError::Env`] if a row is out of range; otherwise as [`upload`].
     pub fn gather_to_device(&self, rows: &[usize], device: &Device) -> Result<Batch> {
-        /// Fewer rows are gathered before another thread has begun.
+        /// Fewer rows are gathered before a second thread has started.
         const GRAIN: usize = 4096;
         let mut gathered: Vec<_> = self.columns.iter().map(|(name, c)| (name, c, None)).collect();
         let gather = |(_, column, gathered): &mut (_, &Buffer, Option<_>)| {
@@ -124,12 +129,13 @@ impl HostBatch {
     }
 }
 
-/// Uploads a buffer: leaves become tensors `[rows, …]`, Dict and Tuple nested batches.
+/// Uploads a buffer. Leaves become tensors `[rows, …]`, Dict and Tuple become nested batches.
 ///
 /// Bytes (images, MultiBinary) become floats with the same values.
 ///
 /// # Errors
-/// [`CoreError::Rank`] for leaves of more dimensions than tensors have here.
+/// [`CoreError::Rank`] for a leaf with more dimensions than tensors may have,
+/// [`CoreError::IntRange`] for an integer that does not fit into the integers of the device.
 pub fn upload(buffer: &Buffer, device: &Device) -> Result<Column> {
     upload_owned(buffer.clone(), device)
 }
@@ -235,6 +241,19 @@ mod tests {
         let mut back = Buffer::zeros(&dict(), 2);
         download_into(&column, &mut back).unwrap();
         assert_eq!(back, buffer);
+    }
+
+    #[test]
+    fn an_integer_beyond_those_of_the_device_is_an_error() {
+        let start = i64::from(i32::MAX) + 1;
+        let buffer = Buffer::from_i64(vec![0, start], &[]).unwrap();
+        let error = upload(&buffer, &Device::flex()).unwrap_err();
+        assert!(matches!(error, CoreError::IntRange { value, .. } if value == start), "{error}");
+        let mut batch = HostBatch::new();
+        batch.insert("actions", buffer).unwrap();
+        assert!(batch.to_device(&Device::flex()).is_err());
+        assert!(batch.gather_to_device(&[0], &Device::flex()).is_ok());
+        assert!(batch.gather_to_device(&[1], &Device::flex()).is_err());
     }
 
     #[test]

@@ -1,13 +1,15 @@
-//! The ground floor of rekindle that knows Burn.
+//! Batches, erased Burn modules, weights, devices and random streams.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`batch`] | [`Batch`]: named, rank-erased columns of tensors, nested for Dict and Tuple |
-//! | [`host_batch`] | [`HostBatch`]: the same columns on the host, before they are uploaded |
+//! | [`host_batch`] | [`HostBatch`]: the same columns on the host |
 //! | [`erased`] | Burn modules behind `dyn` traits that are themselves Burn modules |
+//! | [`named`] | visiting and mapping a module's parameters by name |
 //! | [`weights`] | a module's parameters by name, in PyTorch's layout |
 //! | [`device`] | fallible device selection (`"auto"`, `"cpu"`, `"wgpu:0"`, `"cuda:1"`) |
 //! | [`rng`] | host random streams keyed by (seed, runner, env, purpose) |
+//! | [`panics`] | the message of a caught panic |
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
@@ -18,6 +20,8 @@ pub mod device;
 pub mod erased;
 mod error;
 pub mod host_batch;
+pub mod named;
+pub mod panics;
 pub mod rng;
 pub mod weights;
 
@@ -29,11 +33,11 @@ pub use error::{CoreError, Result};
 pub use host_batch::HostBatch;
 pub use rekindle_env::np_random::Generator;
 
-/// Names one module of a multi-module, e.g. `"default_policy"`.
+/// The name of a module in a `MultiRLModule`, for example `"default_policy"`.
 pub type ModuleId = String;
 
 /// The id of the only module of a single-agent setup (RLlib's `DEFAULT_MODULE_ID`).
 pub const DEFAULT_MODULE_ID: &str = "default_policy";
 
-/// Stands for all modules that share parameters (RLlib's `ALL_MODULES`); no module has this id.
+/// Stands for all modules that share parameters (RLlib's `ALL_MODULES`). No module has this name.
 pub const ALL_MODULES: &str = "__all_modules__";

@@ -1,13 +1,14 @@
 //! Random streams that live on the host and can be saved.
 //!
-//! Every draw that shapes training (action noise, permutations, environment seeds) comes from a
-//! stream keyed by *(seed, runner, env, purpose)*. A key fixes its stream: the number of threads,
-//! the order in which runners work and what other streams draw change nothing. Streams are PCG64,
-//! seeded by NumPy's `SeedSequence`, and serialise with their exact position.
+//! Every random number that influences training (action noise, permutations, environment seeds) comes
+//! from a stream keyed by *(seed, runner, env, purpose)*. The key alone decides the numbers of a stream:
+//! the number of threads, the order in which runners work and the use of other streams have no influence.
+//! Streams are PCG64 generators seeded by NumPy's `SeedSequence`. They are serialized with their exact
+//! position.
 
 use rekindle_env::np_random::Generator;
 
-/// What a stream is used for; part of its key.
+/// The purpose of a stream, which is part of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Purpose {
@@ -21,17 +22,18 @@ pub enum Purpose {
     Shuffle = 4,
     /// Initial parameters of modules.
     Init = 5,
-    /// Everything an evaluation draws.
+    /// All random numbers of an evaluation.
     Evaluation = 6,
-    /// Seeds of environments that are started again after they failed.
+    /// Seeds of environments that are restarted after a failure.
     EnvRestart = 7,
-    /// Seeds of runners that are built anew after they failed; `env` is how often.
+    /// Seeds of runners that are recreated after a failure; `env` is the number of restarts.
     RunnerRestart = 8,
 }
 
-/// The stream of a key. `runner` and `env` are 0 where a stream has none.
+/// Returns the stream of a key. `runner` and `env` are 0 for streams without them.
+#[must_use]
 pub fn stream(seed: u64, runner: u64, env: u64, purpose: Purpose) -> Generator {
-    // A constant first word keeps these streams apart from `Generator::from_seed(seed)`, which
+    // The constant first word separates these streams from `Generator::from_seed(seed)`, which
     // environments use for themselves.
     Generator::from_key(&[0x7265_6b69, seed, runner, env, purpose as u64])
 }

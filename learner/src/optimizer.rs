@@ -7,6 +7,7 @@ use burn::prelude::*;
 use rekindle_checkpoint::Array;
 use rekindle_checkpoint::State;
 use rekindle_core::AnyTensor;
+use rekindle_core::named::{self, ModulePath, NamedVisitor};
 use rekindle_kernels::{AdamStep, StepGuard, adam};
 use serde::{Deserialize, Serialize};
 
@@ -146,7 +147,7 @@ impl Optimizer {
     /// [`LearnerError::InvalidState`] if the state is of another module.
     pub fn load_state<M: Module>(&mut self, state: &State, module: &M) -> Result<()> {
         let mut shapes = Shapes::default();
-        module.visit(&mut shapes);
+        named::visit(module, &mut shapes);
         let saved: SavedOptimizer = state.data_as()?;
         let invalid = |reason| LearnerError::InvalidState { component: "optimizer".into(), reason };
         let mut moments = BTreeMap::new();
@@ -249,20 +250,13 @@ impl ModuleMapper for Stepper<'_> {
 /// Shapes and devices of parameters, by name.
 #[derive(Default)]
 struct Shapes {
-    path: Vec<String>,
     by_name: BTreeMap<String, (Vec<usize>, Device)>,
 }
 
-impl burn::module::ModuleVisitor for Shapes {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.into());
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+impl NamedVisitor for Shapes {
+    fn float<const D: usize>(&mut self, path: &ModulePath, param: &Param<Tensor<D>>) {
         let device = param.val().inner().device();
-        self.by_name.insert(self.path.join("."), (param.lazy_shape().to_vec(), device));
+        self.by_name.insert(path.name(), (param.lazy_shape().to_vec(), device));
     }
 }
 

@@ -9,6 +9,7 @@ use burn::prelude::Device;
 use rekindle_catalog::Distribution;
 use rekindle_checkpoint::{self as checkpoint, Checkpointable, State};
 use rekindle_core::Batch;
+use rekindle_core::named::below;
 use rekindle_core::weights::{self, LoadReport, Weights};
 use rekindle_env::Buffer;
 
@@ -191,12 +192,7 @@ impl AnyRLModule {
 
     fn keep_inference(&self, weights: &mut Weights) {
         let training_only = self.module.non_inference_attributes();
-        weights.retain(|name, _| {
-            !training_only.iter().any(|prefix| {
-                name.strip_prefix(prefix)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            })
-        });
+        weights.retain(|name, _| !training_only.iter().any(|prefix| below(name, prefix).is_some()));
     }
 
     /// Builds the module that a checkpoint describes and gives it the checkpoint's parameters.

@@ -2,6 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use rekindle_core::panics;
+
 use crate::{ModuleError, Result};
 
 /// Runs a method of a module.
@@ -18,9 +20,7 @@ pub(crate) fn guard<T>(
 ) -> Result<T> {
     // Unwinding leaves nothing half-done: passes only read the module, and `setup` owns its parts.
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<String>().map(String::as_str);
-        let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
-        let message = message.unwrap_or("no message").trim().into();
+        let message = panics::message(&*panic).into();
         Err(ModuleError::Panicked { module: module.into(), method, message })
     })
 }

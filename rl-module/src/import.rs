@@ -1,5 +1,6 @@
 //! Weights of other libraries' policies, under the names of our parameters.
 
+use rekindle_core::named::below;
 use rekindle_core::weights::Weights;
 
 use crate::{ModuleError, Result};
@@ -169,11 +170,6 @@ impl Rule {
         });
         to.collect()
     }
-}
-
-/// What follows `prefix` in a name at or below it: nothing, or a dot and the rest.
-fn below<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
-    name.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 #[cfg(test)]

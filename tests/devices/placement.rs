@@ -67,7 +67,7 @@ fn a_device_that_is_not_there_is_an_error_and_says_how_to_get_it() {
         }
     }
     let error = PpoConfig::from_json(r#"{"env_runners": {"device": "gpu"}}"#).unwrap_err();
-    assert!(error.to_string().contains("`gpu` is no device"), "{error}");
+    assert!(error.to_string().contains("unknown device `gpu`"), "{error}");
 }
 
 #[test]

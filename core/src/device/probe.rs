@@ -1,7 +1,7 @@
 //! Finding accelerators and trying them.
 //!
-//! Backends report a missing driver by a panic at first use. What there is is asked for first, which
-//! does not panic, and then one operation runs; should that panic after all, it becomes an error.
+//! Backends panic at first use if a driver is missing. Listing devices does not panic, so that comes
+//! first. Then one operation runs on the device, and a panic of that becomes an error.
 
 use std::panic::{UnwindSafe, catch_unwind};
 
@@ -11,15 +11,16 @@ use burn::tensor::DeviceType;
 use burn::tensor::{Device, Tensor};
 
 use super::DeviceSpec;
-use crate::{CoreError, Result};
+use crate::error::{CoreError, Result};
+use crate::panics;
 
-/// The device at a position among those of [`adapters`].
+/// Opens the device at a position among those of [`adapters`].
 #[cfg(feature = "wgpu")]
 pub(super) fn wgpu(index: usize) -> Result<Device> {
     open(DeviceSpec::Wgpu(index), adapters, index, VULKAN)
 }
 
-/// The first device of WGPU that is not Vulkan in software.
+/// Opens the first device of WGPU that is not Vulkan in software.
 #[cfg(feature = "wgpu")]
 pub(super) fn wgpu_gpu() -> Result<Device> {
     let gpus = || adapters().into_iter().filter(|device| !is_software(device)).collect();
@@ -39,7 +40,7 @@ const VULKAN: &str = "install a driver for Vulkan (Metal and DirectX come with t
 const NVIDIA: &str = "it needs an NVIDIA GPU, its driver (`nvidia-smi` shows both) and, at run \
                       time, NVRTC and the CUDA headers, found by `CUDA_PATH`";
 
-/// What WGPU finds, Vulkan in software last.
+/// Returns the devices of WGPU, Vulkan in software last.
 #[cfg(feature = "wgpu")]
 fn adapters() -> Vec<Device> {
     let mut devices: Vec<Device> = Device::enumerate(DeviceType::Wgpu).into_iter().collect();
@@ -52,7 +53,7 @@ fn is_software(device: &Device) -> bool {
     *device == Device::wgpu(DeviceKind::Cpu)
 }
 
-/// Opens the `index`-th of the devices there are and runs one operation on it.
+/// Opens one of the devices, by index, and runs one operation on it.
 fn open(
     spec: DeviceSpec,
     devices: impl FnOnce() -> Vec<Device> + UnwindSafe,
@@ -73,11 +74,7 @@ fn open(
     let reason = match tried {
         Ok(Ok(device)) => return Ok(device),
         Ok(Err(reason)) => reason,
-        Err(panic) => panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
-            .unwrap_or_else(|| "the backend could not start".into()),
+        Err(panic) => format!("the backend could not start: {}", panics::message(&*panic)),
     };
     Err(CoreError::DeviceUnavailable {
         device: spec.to_string(),

@@ -1,8 +1,8 @@
-//! Mappers through a `dyn` wall.
+//! Mappers behind a `dyn` trait.
 //!
-//! A parameter crosses by `&mut dyn Any` and is replaced in place. While the real mapper holds it,
-//! a placeholder that is never initialised stands in its stead, so the parameter keeps a single
-//! owner and Burn may update its storage without a copy.
+//! A parameter is passed as `&mut dyn Any` and replaced in place. While the generic mapper holds it, a
+//! placeholder that is never initialized takes its place. So the parameter keeps a single owner, and Burn
+//! may update its storage without a copy.
 
 use std::any::Any;
 use std::sync::OnceLock;
@@ -27,7 +27,7 @@ pub trait DynMapper {
     fn exit(&mut self, name: &str, container: &str);
 }
 
-/// Inside the wall: what the concrete module is mapped with.
+/// The mapper that the concrete module sees.
 pub(super) struct ErasedMapper<'a>(pub(super) &'a mut dyn DynMapper);
 
 impl ModuleMapper for ErasedMapper<'_> {
@@ -60,7 +60,7 @@ impl ModuleMapper for ErasedMapper<'_> {
     }
 }
 
-/// Outside the wall: gives the parameters their rank back and hands them to the real mapper.
+/// Restores the rank of the parameters and passes them to the generic mapper.
 pub(super) struct RestoredMapper<'a, M>(pub(super) &'a mut M);
 
 macro_rules! map_as {
@@ -75,8 +75,7 @@ macro_rules! map_as {
     };
 }
 
-/// A parameter that nobody reads, and so is never made: it keeps a slot filled for the time of a
-/// call.
+/// Returns a parameter that is never read and therefore never initialized. It fills a slot during a call.
 fn placeholder<const D: usize, K>(device: Device) -> Param<Tensor<D, K>>
 where
     K: burn::tensor::kind::Basic,

@@ -1,4 +1,4 @@
-//! Visitors through a `dyn` wall.
+//! Visitors behind a `dyn` trait.
 
 use std::any::Any;
 
@@ -6,15 +6,15 @@ use burn::module::{Flag, ModuleVisitor, Param};
 use burn::prelude::*;
 use burn::tensor::{Bool, Int};
 
-/// The object-safe side of a [`ModuleVisitor`]; parameters cross as [`Any`].
+/// The object-safe side of a [`ModuleVisitor`]. Parameters are passed as [`Any`].
 pub trait DynVisitor {
-    /// A `Param<Tensor<D>>`.
+    /// Visits a `Param<Tensor<D>>`.
     fn float(&mut self, param: &dyn Any);
-    /// A `Param<Tensor<D, Int>>`.
+    /// Visits a `Param<Tensor<D, Int>>`.
     fn int(&mut self, param: &dyn Any);
-    /// A `Param<Tensor<D, Bool>>`.
+    /// Visits a `Param<Tensor<D, Bool>>`.
     fn bool(&mut self, param: &dyn Any);
-    /// A training flag.
+    /// Visits a training flag.
     fn flag(&mut self, flag: &Param<Flag>);
     /// [`ModuleVisitor::enter_module`].
     fn enter(&mut self, name: &str, container: &str);
@@ -22,7 +22,7 @@ pub trait DynVisitor {
     fn exit(&mut self, name: &str, container: &str);
 }
 
-/// Inside the wall: what the concrete module is visited with.
+/// The visitor that the concrete module sees.
 pub(super) struct ErasedVisitor<'a>(pub(super) &'a mut dyn DynVisitor);
 
 impl ModuleVisitor for ErasedVisitor<'_> {
@@ -46,7 +46,7 @@ impl ModuleVisitor for ErasedVisitor<'_> {
     }
 }
 
-/// Outside the wall: gives the parameters their rank back and hands them to the real visitor.
+/// Restores the rank of the parameters and passes them to the generic visitor.
 pub(super) struct RestoredVisitor<'a, V>(pub(super) &'a mut V);
 
 macro_rules! visit_as {

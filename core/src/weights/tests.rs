@@ -1,3 +1,4 @@
+use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 
 use super::*;
@@ -97,4 +98,100 @@ fn missing_unexpected_and_misshapen_weights_are_named() {
     weights.insert("layers.0.bias".into(), wrong);
     let message = load_state_dict(&net, &weights).unwrap_err().to_string();
     assert!(message.contains("`layers.0.bias` has shape [5]"), "{message}");
+}
+
+/// Integers, bytes and booleans are not weights, whatever their values.
+#[test]
+fn integers_bytes_and_booleans_are_refused_as_float_weights() {
+    let net = net(&Device::flex());
+    let wrong: [(ArrayData, &str); 4] = [
+        (ArrayData::Bool(vec![true; 3]), "BOOL"),
+        (ArrayData::U8(vec![1; 3]), "U8"),
+        (ArrayData::I32(vec![1; 3]), "I32"),
+        (ArrayData::I64(vec![1; 3]), "I64"),
+    ];
+    for (data, dtype) in wrong {
+        let mut weights = state_dict(&net).unwrap();
+        weights.insert("layers.0.bias".into(), Array::new([3], data).unwrap());
+        let message = load_state_dict(&net, &weights).unwrap_err().to_string();
+        let expected = format!("weight `layers.0.bias` has elements of type {dtype}");
+        assert!(message.contains(&expected) && message.contains("float parameter"), "{message}");
+        let (loaded, report) = load_matching(&net, &weights).unwrap();
+        assert_eq!(report.mistyped, ["layers.0.bias"]);
+        assert!(!report.is_complete());
+        assert_eq!(state_dict(&loaded).unwrap(), state_dict(&net).unwrap());
+    }
+}
+
+#[test]
+fn weights_that_are_not_finite_or_too_large_are_refused_with_their_place() {
+    let net = net(&Device::flex());
+    let at = |value: f64| {
+        let mut values = vec![0.25; 12];
+        values[7] = value;
+        values
+    };
+    let narrow = |value: f32| ArrayData::F32(at(value.into()).iter().map(|x| *x as f32).collect());
+    for (data, value) in [
+        (narrow(f32::NAN), "NaN"),
+        (narrow(f32::INFINITY), "inf"),
+        (narrow(f32::NEG_INFINITY), "-inf"),
+        (ArrayData::F64(at(f64::NAN)), "NaN"),
+        (ArrayData::F64(at(-f64::INFINITY)), "-inf"),
+        (ArrayData::F64(at(1e300)), "1000000000"),
+    ] {
+        let mut weights = state_dict(&net).unwrap();
+        weights.insert("layers.0.weight".into(), Array::new([3, 4], data).unwrap());
+        for error in [
+            load_state_dict(&net, &weights).map(|_| ()).unwrap_err(),
+            load_matching(&net, &weights).map(|_| ()).unwrap_err(),
+        ] {
+            let message = error.to_string();
+            let expected = format!("weight `layers.0.weight` has the value {value}");
+            assert!(message.contains(&expected) && message.contains("[1, 3]"), "{message}");
+        }
+    }
+    // The largest of 32 bits, and what rounds to nothing, are weights.
+    let mut weights = state_dict(&net).unwrap();
+    let values = vec![f64::from(f32::MAX), -f64::from(f32::MAX), 1e-300];
+    weights.insert("layers.0.bias".into(), Array::new([3], values).unwrap());
+    let loaded = load_state_dict(&net, &weights).unwrap();
+    assert_eq!(
+        to_f32(loaded.layers[0].bias.as_ref().unwrap().val()).unwrap(),
+        [f32::MAX, f32::MIN, 0.0]
+    );
+}
+
+#[derive(Module, Debug)]
+struct Counter {
+    count: Param<Tensor<1, Int>>,
+    done: Param<Tensor<1, Bool>>,
+}
+
+fn counter() -> Counter {
+    let device = Device::flex();
+    Counter {
+        count: Param::initialized(Default::default(), Tensor::from_ints([1, 2], &device)),
+        done: Param::initialized(Default::default(), Tensor::from_bool([true], &device)),
+    }
+}
+
+#[test]
+fn integer_and_boolean_parameters_take_their_own_kind_only() {
+    let counter = counter();
+    let weights = state_dict(&counter).unwrap();
+    assert_eq!(state_dict(&load_state_dict(&counter, &weights).unwrap()).unwrap(), weights);
+    let refused = |name: &str, data: ArrayData| {
+        let mut weights = weights.clone();
+        let len = data.len();
+        weights.insert(name.into(), Array::new([len], data).unwrap());
+        load_state_dict(&counter, &weights).unwrap_err()
+    };
+    let error = refused("count", ArrayData::F32(vec![1.0, 2.0]));
+    assert!(matches!(error, CoreError::WeightKind { .. }), "{error}");
+    let error = refused("done", ArrayData::U8(vec![1]));
+    assert!(matches!(error, CoreError::WeightKind { .. }), "{error}");
+    // Burn panics on integers beyond 32 bits.
+    let error = refused("count", ArrayData::I64(vec![1, 1 << 31]));
+    assert!(error.to_string().contains("2147483648"), "{error}");
 }

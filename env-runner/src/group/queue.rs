@@ -45,12 +45,7 @@ impl Job {
 }
 
 fn panicked(runner: usize, panic: &(dyn std::any::Any + Send)) -> RunnerError {
-    let message = panic
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
-        .unwrap_or_else(|| "no message".into());
-    RunnerError::Panicked { runner, message }
+    RunnerError::Panicked { runner, message: rekindle_core::panics::message(panic).into() }
 }
 
 /// Jobs that no thread has taken yet. A thread that is done takes the next, so that a slow runner

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, Param};
 use burn::prelude::*;
 use rekindle_core::AnyTensor;
+use rekindle_core::named::{self, ModulePath, NamedMapper, NamedVisitor, below};
 
 use crate::{ModuleError, Result};
 
@@ -22,7 +23,7 @@ pub fn sync_targets<M: Module>(module: &M, pairs: &[(&str, &str)], tau: f64) -> 
         return Err(ModuleError::InvalidTau(tau));
     }
     let mut values = Values::default();
-    module.visit(&mut values);
+    named::visit(module, &mut values);
     let mut followed = BTreeMap::new();
     for (main, target) in pairs {
         let refuse = |reason: String| ModuleError::TargetPair {
@@ -47,30 +48,18 @@ pub fn sync_targets<M: Module>(module: &M, pairs: &[(&str, &str)], tau: f64) -> 
             return Err(refuse(format!("there is no parameter below `{target}`")));
         }
     }
-    Ok(module.clone().map(&mut Follower { path: Vec::new(), followed, tau }))
-}
-
-/// What comes after a prefix, if the name is below it.
-fn below<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
-    name.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('.'))
+    Ok(named::map(module.clone(), &mut Follower { followed, tau }))
 }
 
 /// Float parameters by the paths of their fields.
 #[derive(Default)]
 struct Values {
-    path: Vec<String>,
     by_name: BTreeMap<String, AnyTensor>,
 }
 
-impl ModuleVisitor for Values {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.by_name.insert(self.path.join("."), untracked(param.val()).into());
-    }
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.into());
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
+impl NamedVisitor for Values {
+    fn float<const D: usize>(&mut self, path: &ModulePath, param: &Param<Tensor<D>>) {
+        self.by_name.insert(path.name(), untracked(param.val()).into());
     }
 }
 
@@ -81,16 +70,18 @@ fn untracked<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
 
 /// Moves every target towards what it follows.
 struct Follower {
-    path: Vec<String>,
     followed: BTreeMap<String, AnyTensor>,
     tau: f64,
 }
 
-impl ModuleMapper for Follower {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+impl NamedMapper for Follower {
+    fn float<const D: usize>(
+        &mut self,
+        path: &ModulePath,
+        param: Param<Tensor<D>>,
+    ) -> Param<Tensor<D>> {
         // Names and shapes were compared before: a tensor found here has rank `D`.
-        let Some(Ok(main)) = self.followed.remove(&self.path.join(".")).map(AnyTensor::into_float)
-        else {
+        let Some(Ok(main)) = self.followed.remove(&path.name()).map(AnyTensor::into_float) else {
             return param;
         };
         let (id, target, mapper) = param.consume();
@@ -102,12 +93,6 @@ impl ModuleMapper for Follower {
         };
         let new = new.detach();
         Param::from_mapped_value(id, if trains { new.require_grad() } else { new }, mapper)
-    }
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.into());
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
     }
 }
 
