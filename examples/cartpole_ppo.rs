@@ -60,7 +60,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut algo = config.build(&device)?;
 
     // 2. Training, with a line per iteration and a progress bar below.
-    let mut console = ConsoleSink::stdout();
+    let mut console = ConsoleSink::stdout().columns(rekindle::algorithms::ppo::console_columns());
     let mut jsonl = JsonlSink::create(args.out.join("metrics.jsonl"))?;
     let bar = ProgressBar::with_draw_target(Some(MAX_STEPS), ProgressDrawTarget::stderr())
         .with_style(ProgressStyle::with_template(

@@ -5,11 +5,13 @@
 //! epoch instead of that of the last minibatch. The coefficient is part of checkpoints.
 
 mod config;
+mod console;
 mod loss;
 mod objective;
 mod on_device;
 
 pub use config::PpoTraining;
+pub use console::console_columns;
 pub use objective::PpoObjective;
 pub use on_device::batch_of_tensors;
 

@@ -56,7 +56,8 @@ impl Experiment {
             .evaluation(|e| e.evaluation_duration(100));
         let mut algo = config.build(&args.device.open().map_err(|error| error.to_string())?)?;
 
-        let mut console = ConsoleSink::stdout();
+        let mut console =
+            ConsoleSink::stdout().columns(rekindle::algorithms::ppo::console_columns());
         let mut jsonl = JsonlSink::create(out.join("metrics.jsonl"))?;
         let bar = ProgressBar::with_draw_target(Some(self.max_steps), ProgressDrawTarget::stderr())
             .with_style(ProgressStyle::with_template(

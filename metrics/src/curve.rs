@@ -7,16 +7,15 @@ mod tests;
 
 use std::{fs, path::Path};
 
-use self::band::Band;
-use crate::{MetricsError, Result};
+use crate::error::{MetricsError, Result};
 
-/// The smallest plot which has room for its labels, in pixels.
+/// The smallest size of a plot with room for its labels, in pixels.
 const MIN_SIZE: (u32, u32) = (320, 200);
 
-/// A plot of one or several runs, for example of the return over environment steps.
+/// A plot of one or several runs, for example of returns over environment steps.
 ///
-/// A single run is one line. Several runs (seeds) are thin lines behind their bold mean and the
-/// band from their minimum to their maximum, both over the range that all runs cover.
+/// A single run is one line. Several runs (seeds) are thin lines, with a bold mean and a band from the
+/// minimum to the maximum over the range that all runs cover.
 ///
 /// ```no_run
 /// use rekindle_metrics::LearningCurve;
@@ -46,7 +45,7 @@ struct Run {
 }
 
 impl LearningCurve {
-    /// An empty plot of 900 × 500 pixels of the episode return over environment steps.
+    /// Creates an empty plot of 900 × 500 pixels, of episode returns over environment steps.
     #[must_use]
     pub fn new(title: impl Into<String>) -> Self {
         Self {
@@ -59,35 +58,35 @@ impl LearningCurve {
         }
     }
 
-    /// What the horizontal axis shows.
+    /// Sets the label of the horizontal axis.
     #[must_use]
     pub fn x_label(mut self, label: impl Into<String>) -> Self {
         self.x_label = label.into();
         self
     }
 
-    /// What the vertical axis shows.
+    /// Sets the label of the vertical axis.
     #[must_use]
     pub fn y_label(mut self, label: impl Into<String>) -> Self {
         self.y_label = label.into();
         self
     }
 
-    /// Marks the value from which the task counts as solved. Ignored unless finite.
+    /// Marks the value from which a task counts as solved. A value that is not finite marks nothing.
     #[must_use]
     pub fn threshold(mut self, value: f64) -> Self {
         self.threshold = value.is_finite().then_some(value);
         self
     }
 
-    /// The size of the plot in pixels, at least 320 × 200.
+    /// Sets the size of the plot in pixels, at least 320 × 200.
     #[must_use]
     pub fn size(mut self, width: u32, height: u32) -> Self {
         self.size = (width.max(MIN_SIZE.0), height.max(MIN_SIZE.1));
         self
     }
 
-    /// Adds a run of `(x, y)` points in any order. Points that are not finite are left out.
+    /// Adds a run of `(x, y)` points in any order. Points that are not finite are omitted.
     #[must_use]
     pub fn series(mut self, label: impl Into<String>, points: &[(f64, f64)]) -> Self {
         let mut points: Vec<_> =
@@ -97,7 +96,7 @@ impl LearningCurve {
         self
     }
 
-    /// The plot as an SVG document.
+    /// Returns the plot as an SVG document.
     ///
     /// # Errors
     /// [`MetricsError::Plot`] if there is no point to draw or the points lie too far apart.

@@ -1,13 +1,13 @@
-//! The errors of this module.
+//! The error type of this crate.
 
 use std::{io, path::PathBuf};
 
-use crate::Reducer;
+use crate::reducer::Reducer;
 
-/// The result of a metrics operation.
+/// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, MetricsError>;
 
-/// Why a metric could not be logged, merged, written, read or plotted.
+/// An error of logging, merging, writing, reading or plotting metrics.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetricsError {
@@ -16,7 +16,7 @@ pub enum MetricsError {
     InvalidReducer {
         /// The reducer as given.
         reducer: Reducer,
-        /// What its settings must satisfy.
+        /// The condition that its settings must satisfy.
         constraint: &'static str,
     },
     /// Statistics of different reducers cannot be merged.
@@ -27,18 +27,20 @@ pub enum MetricsError {
         /// The reducer of the statistics to merge.
         found: Reducer,
     },
-    /// A series was used with another reducer than the one it was created with.
+    /// A series was used with another reducer than at its creation.
     #[error("metric `{key}` is reduced by {expected:?}, not by {found:?}; use one reducer per key")]
     ReducerConflict {
         /// The path of the series.
         key: String,
-        /// The reducer which the first use fixed.
+        /// The reducer of the first use.
         expected: Reducer,
         /// The reducer of this use.
         found: Reducer,
     },
-    /// A saved series does not hold what its reducer needs.
-    #[error("saved statistics do not fit their reducer {reducer:?}")]
+    /// A saved series does not have the data that its reducer needs.
+    #[error(
+        "saved statistics do not fit their reducer {reducer:?}; use another copy of the checkpoint"
+    )]
     InvalidState {
         /// The reducer of the saved series.
         reducer: Reducer,
@@ -49,7 +51,7 @@ pub enum MetricsError {
         /// The key as given.
         key: String,
     },
-    /// No series lies at or under a path.
+    /// There is no series at or under a path.
     #[error("no metric at or under `{key}`")]
     UnknownKey {
         /// The path as given.
@@ -60,7 +62,7 @@ pub enum MetricsError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A line of a JSONL file is not a flat object of numbers.
@@ -70,13 +72,13 @@ pub enum MetricsError {
         path: PathBuf,
         /// The line, counted from one.
         line: usize,
-        /// What the parser said.
+        /// The error of the parser.
         source: serde_json::Error,
     },
     /// The console could not be written.
     #[error("could not write metrics to the console: {source}")]
     Console {
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A learning curve cannot be drawn.
@@ -84,7 +86,7 @@ pub enum MetricsError {
     Plot {
         /// The title of the plot.
         title: String,
-        /// What stands in the way.
+        /// The reason.
         reason: String,
     },
 }

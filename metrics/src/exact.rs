@@ -1,10 +1,10 @@
-//! Serde adapters which keep every `f64`, where JSON alone would turn infinities and NaN into null.
+//! Serde adapters that keep every `f64`. JSON alone would turn infinities and NaN into null.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-/// A finite number as it is, any other by name (`"inf"`, `"-inf"`, `"NaN"`).
+/// A finite number, or the name of another one (`"inf"`, `"-inf"`, `"NaN"`).
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Repr {
@@ -35,7 +35,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     Repr::deserialize(deserializer)?.value()
 }
 
-/// The same for a window of values.
+/// The adapters for a window of values.
 pub(super) mod window {
     use super::*;
 

@@ -1,9 +1,9 @@
-//! Short numbers for people.
+//! Short text forms of numbers.
 
 /// Magnitudes and their suffixes, largest first.
 const SUFFIXES: [(f64, &str); 4] = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
 
-/// `value` with at most `digits` significant digits and a suffix for its magnitude: `12.3k`.
+/// Formats `value` with at most `digits` significant digits and a suffix for its magnitude: `12.3k`.
 pub(super) fn humanize(value: f64, digits: usize) -> String {
     if value == 0.0 || !value.is_finite() {
         // Adding zero turns -0 into 0.
@@ -26,7 +26,7 @@ pub(super) fn humanize(value: f64, digits: usize) -> String {
     format!("{short}{suffix}")
 }
 
-/// `value` rounded to so many significant digits.
+/// Rounds `value` to `digits` significant digits.
 fn round(value: f64, digits: usize) -> f64 {
     // The decimal formatter rounds exactly, which scaling by powers of ten does not.
     format!("{value:.*e}", digits - 1).parse().unwrap_or(value)

@@ -5,9 +5,8 @@
 //! Once per training iteration the root logger is reduced to [`Metrics`], an ordered map from path
 //! to number, which [`Sink`]s write and [`LearningCurve`] plots.
 //!
-//! Parallel components (environment runners, learners) each own a logger. They hand over what they
-//! logged with [`MetricsLogger::take`], and the root folds it in with
-//! [`MetricsLogger::aggregate`]. Averages are weighted by the number of values behind them, a
+//! Parallel components (environment runners, learners) each own a logger. They hand over their values
+//! with [`MetricsLogger::take`], and the root merges them with [`MetricsLogger::aggregate`]. Averages are weighted by the number of values behind them, a
 //! window is applied once (at the root), and memory does not grow with the number of values.
 //!
 //! ```
@@ -43,5 +42,7 @@ pub use error::{MetricsError, Result};
 pub use logger::{MetricsLogger, MetricsState};
 pub use reducer::Reducer;
 pub use results::Metrics;
-pub use sink::{ConsoleColumn, ConsoleSink, Format, ITERATION, JsonlSink, Sink, read_jsonl};
+pub use sink::{
+    ConsoleColumn, ConsoleSink, Format, ITERATION, JsonlSink, OrWarn, Sink, read_jsonl,
+};
 pub use stats::Stats;

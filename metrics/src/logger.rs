@@ -12,13 +12,17 @@ use std::{
 
 pub use self::state::MetricsState;
 use self::throughput::Throughput;
-use crate::{Metrics, MetricsError, Reducer, Result, Stats, path};
+use crate::error::{MetricsError, Result};
+use crate::path;
+use crate::reducer::Reducer;
+use crate::results::Metrics;
+use crate::stats::Stats;
 
 /// Collects values under keys and reduces them once per iteration (RLlib's `MetricsLogger`).
 ///
 /// A key is a path such as `learners/default_policy/entropy`. Its first use fixes its reducer.
-/// Any logger can be a leaf, which hands over what it logged ([`take`](Self::take)), or a root,
-/// which gathers it ([`aggregate`](Self::aggregate)) and reports it ([`reduce`](Self::reduce)).
+/// A logger is a leaf, which hands over its values ([`take`](Self::take)), or a root, which gathers the
+/// values of leaves ([`aggregate`](Self::aggregate)) and reports them ([`reduce`](Self::reduce)).
 #[derive(Clone, Debug, Default)]
 pub struct MetricsLogger {
     series: BTreeMap<String, Stats>,
@@ -26,13 +30,15 @@ pub struct MetricsLogger {
 }
 
 impl MetricsLogger {
-    /// A logger without series.
+    /// Creates a logger without series.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a value to the series at `key`, which is created by its first value. NaN is ignored.
+    /// Adds a value to the series at `key`, which is created by its first value.
+    ///
+    /// NaN does not enter the reduction; [`reduce`](Self::reduce) reports how often it occurred.
     ///
     /// # Errors
     /// [`MetricsError::InvalidKey`] or [`MetricsError::InvalidReducer`] on the first use,
@@ -68,7 +74,7 @@ impl MetricsLogger {
         self.log_value(key, time.as_secs_f64(), Reducer::SUM)
     }
 
-    /// Runs `work`, which may log too, and [logs the time](Self::log_time) it took.
+    /// Runs `work`, which may also log, and [logs its duration](Self::log_time).
     ///
     /// # Errors
     /// As [`log_value`](Self::log_value), before `work` is run.
@@ -80,13 +86,13 @@ impl MetricsLogger {
         Ok(result)
     }
 
-    /// The current reduction of the series at `key`; `None` if it has no value.
+    /// Returns the current reduction of the series at `key`; `None` if it has no value.
     #[must_use]
     pub fn peek(&self, key: &str) -> Option<f64> {
         self.series.get(key)?.peek()
     }
 
-    /// The current reduction of the series at `key`, or `default` if it has no value.
+    /// Returns the current reduction of the series at `key`, or `default` if it has no value.
     #[must_use]
     pub fn peek_or(&self, key: &str, default: f64) -> f64 {
         self.peek(key).unwrap_or(default)
@@ -95,8 +101,11 @@ impl MetricsLogger {
     /// Ends an iteration: reports every series that has a value and clears those that describe
     /// one iteration.
     ///
-    /// Each lifetime sum is joined by `<key>_throughput`, its growth per second since the previous
-    /// reduction or since the state was restored; it is absent before there was one.
+    /// Two metrics are added to those that were logged:
+    /// * `<key>_throughput` for each lifetime sum: its growth per second since the previous reduction
+    ///   or since the state was restored; absent before the first of them. Sums of seconds, whose keys
+    ///   end in `_s`, have none.
+    /// * `<key>_nan_count` for each series to which NaN was logged: how often, in this iteration.
     pub fn reduce(&mut self) -> Metrics {
         self.reduce_at(Instant::now())
     }
@@ -105,6 +114,9 @@ impl MetricsLogger {
         let mut metrics: Metrics = self.throughput.since_last(&self.series, now).collect();
         self.throughput = Throughput::starting(&self.series, now);
         for (key, stats) in &mut self.series {
+            if stats.nan_count() > 0 {
+                metrics.insert(format!("{key}_nan_count"), stats.nan_count() as f64);
+            }
             if let Some(value) = stats.reduce() {
                 metrics.insert(key.as_str(), value);
             }
@@ -113,14 +125,16 @@ impl MetricsLogger {
     }
 
     /// Moves out everything logged since the last call, for [`aggregate`](Self::aggregate) on
-    /// another logger. The series stay, empty; lifetime sums continue there, not here.
+    /// another logger.
+    ///
+    /// The series remain but are empty. Lifetime sums continue in the other logger.
     #[must_use]
     pub fn take(&mut self) -> MetricsState {
         self.throughput = Throughput::default();
         self.series.iter_mut().map(|(key, stats)| (key.clone(), stats.take())).collect()
     }
 
-    /// Folds what parallel components logged into the series under `prefix` (the top level if
+    /// Merges the reports of parallel components into the series under `prefix` (the top level if
     /// empty). See [`Stats::merge`] for the arithmetic.
     ///
     /// # Errors
@@ -168,19 +182,19 @@ impl MetricsLogger {
         *self = Self::default();
     }
 
-    /// Everything a checkpoint has to keep.
+    /// Returns the state that a checkpoint saves.
     #[must_use]
     pub fn state(&self) -> MetricsState {
         self.series.iter().map(|(key, stats)| (key.clone(), stats.clone())).collect()
     }
 
-    /// Continues from a saved state. Throughput is measured from now on.
+    /// Replaces the series by those of a saved state. Throughput is measured from this moment on.
     pub fn set_state(&mut self, state: MetricsState) {
         self.series = state.into_iter().collect();
         self.throughput = Throughput::starting(&self.series, Instant::now());
     }
 
-    /// The series at `key`, created on its first use.
+    /// Returns the series at `key` and creates it on its first use.
     fn series(&mut self, key: &str, reducer: Reducer) -> Result<&mut Stats> {
         match self.series.entry(key.to_owned()) {
             Entry::Occupied(entry) => {

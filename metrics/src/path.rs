@@ -1,11 +1,11 @@
 //! Metric keys: paths of non-empty segments separated by `/`.
 
-use crate::{MetricsError, Result};
+use crate::error::{MetricsError, Result};
 
 /// Separates the segments of a key.
 pub(super) const SEPARATOR: char = '/';
 
-/// Fails unless `key` is a path of non-empty segments.
+/// Checks that `key` is a path of non-empty segments.
 pub(super) fn check(key: &str) -> Result<()> {
     if key.split(SEPARATOR).any(str::is_empty) {
         return Err(MetricsError::InvalidKey { key: key.to_owned() });
@@ -13,7 +13,7 @@ pub(super) fn check(key: &str) -> Result<()> {
     Ok(())
 }
 
-/// The path of `key` under `prefix`, where an empty prefix is the top level.
+/// Returns the path of `key` under `prefix`, where an empty prefix is the top level.
 pub(super) fn join(prefix: &str, key: &str) -> String {
     if prefix.is_empty() { key.to_owned() } else { format!("{prefix}{SEPARATOR}{key}") }
 }

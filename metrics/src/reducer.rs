@@ -1,54 +1,54 @@
-//! How a series of values becomes one number.
+//! The reduction of a series to one number.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{MetricsError, Result};
+use crate::error::{MetricsError, Result};
 
-/// How the values of a series are reduced to one number.
+/// The rule that reduces the values of a series to one number.
 ///
-/// Without a window a reducer keeps a few numbers, however many values it has seen; with one it
-/// keeps the last `window` values. `mean`, `min`, `max` and `sum` without a window, as well as
-/// `item`, describe one iteration: [`Stats::reduce`](super::Stats::reduce) starts them afresh. All
-/// others carry over from one iteration to the next.
+/// Without a window a reducer keeps a few numbers, regardless of the number of values. With one it keeps the
+/// last `window` values. `mean`, `min`, `max` and `sum` without a window, and `item`, describe one iteration:
+/// [`Stats::reduce`](super::Stats::reduce) clears them. All others continue in the next iteration.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Reducer {
-    /// The exponential moving average `(1 - coeff) * average + coeff * value`, which starts at the
-    /// first value.
+    /// The exponential moving average `(1 - coeff) * average + coeff * value`, starting with the first
+    /// value.
     Ema {
         /// The weight of a new value, in `(0, 1]`. RLlib's default is 0.01.
         coeff: f64,
     },
     /// The arithmetic mean.
     Mean {
-        /// How many of the latest values count; `None` for all values of the iteration.
+        /// Number of latest values that count; `None` for all values of the iteration.
         window: Option<usize>,
     },
     /// The smallest value.
     Min {
-        /// How many of the latest values count; `None` for all values of the iteration.
+        /// Number of latest values that count; `None` for all values of the iteration.
         window: Option<usize>,
     },
     /// The largest value.
     Max {
-        /// How many of the latest values count; `None` for all values of the iteration.
+        /// Number of latest values that count; `None` for all values of the iteration.
         window: Option<usize>,
     },
     /// The sum.
     Sum {
-        /// How many of the latest values count; `None` for all values of the iteration.
+        /// Number of latest values that count; `None` for all values of the iteration.
         window: Option<usize>,
     },
-    /// The sum of all values ever logged. The logger also reports its rate as
-    /// `<key>_throughput`, per second.
+    /// The sum of all values ever logged. The logger also reports its growth per second as
+    /// `<key>_throughput`, unless it is a sum of seconds.
     LifetimeSum,
     /// The last value of the iteration.
     Item,
     /// A percentile of the latest values, linearly interpolated.
     Percentile {
-        /// Which percentile, in `[0, 100]`; 50 is the median.
+        /// Rank of the percentile, in `[0, 100]`; 50 is the median.
         rank: f64,
-        /// How many of the latest values count.
+        /// Number of latest values that count.
         window: usize,
     },
 }
@@ -65,25 +65,25 @@ impl Reducer {
     /// The sum of an iteration.
     pub const SUM: Self = Self::Sum { window: None };
 
-    /// The mean of the last `window` values.
+    /// Returns the reducer to the mean of the last `window` values.
     #[must_use]
     pub const fn mean_over(window: usize) -> Self {
         Self::Mean { window: Some(window) }
     }
 
-    /// The minimum of the last `window` values.
+    /// Returns the reducer to the minimum of the last `window` values.
     #[must_use]
     pub const fn min_over(window: usize) -> Self {
         Self::Min { window: Some(window) }
     }
 
-    /// The maximum of the last `window` values.
+    /// Returns the reducer to the maximum of the last `window` values.
     #[must_use]
     pub const fn max_over(window: usize) -> Self {
         Self::Max { window: Some(window) }
     }
 
-    /// How many of the latest values are kept, if the reducer has a window.
+    /// Returns the size of the window, if the reducer has one.
     #[must_use]
     pub const fn window(&self) -> Option<usize> {
         match *self {
@@ -96,12 +96,12 @@ impl Reducer {
         }
     }
 
-    /// Whether the reducer describes one iteration and starts afresh after each.
+    /// Whether the reducer describes one iteration and is cleared after each.
     pub(super) const fn clears_on_reduce(&self) -> bool {
         self.window().is_none() && !matches!(self, Self::Ema { .. } | Self::LifetimeSum)
     }
 
-    /// Fails if a setting is out of its range.
+    /// Checks that every setting is in its range.
     pub(super) fn validate(self) -> Result<Self> {
         let constraint = match self {
             Self::Ema { coeff } if !(coeff > 0.0 && coeff <= 1.0) => "coeff must be in (0, 1]",

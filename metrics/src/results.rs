@@ -1,4 +1,4 @@
-//! The numbers of one iteration.
+//! The metrics of one iteration.
 
 use std::{
     collections::{BTreeMap, btree_map},
@@ -11,22 +11,22 @@ use crate::path;
 
 /// The reduced metrics of one training iteration: an ordered map from path to number.
 ///
-/// Displayed, it is an indented tree; `{:.3}` rounds the numbers to three decimals. Serialised, it
-/// is one flat object, which tools such as pandas read as a row; numbers that JSON cannot express
-/// (NaN and the infinities) become null, and null is read back as NaN.
+/// `Display` shows an indented tree; `{:.3}` rounds the numbers to three decimals. Serialization gives one
+/// flat object, which tools such as pandas read as a row. NaN and the infinities, which JSON lacks, become
+/// null, and null is read as NaN.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics {
     values: BTreeMap<String, f64>,
 }
 
 impl Metrics {
-    /// No metrics.
+    /// Creates an empty map.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The number at `key`, for example at `env_runners/episode_return_mean`.
+    /// Returns the number at `key`, for example at `env_runners/episode_return_mean`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<f64> {
         self.values.get(key).copied()
@@ -42,18 +42,18 @@ impl Metrics {
         self.extend(other.into_iter().map(|(key, value)| (path::join(prefix, &key), value)));
     }
 
-    /// The paths and numbers, in the order of the paths.
+    /// Returns paths and numbers, in the order of the paths.
     pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
         self.values.iter().map(|(key, value)| (key.as_str(), *value))
     }
 
-    /// How many numbers there are.
+    /// Returns the number of metrics.
     #[must_use]
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Whether there is no number.
+    /// Whether there are no metrics.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
@@ -95,7 +95,7 @@ impl fmt::Display for Metrics {
                 writeln!(f, "{:indent$}{group}", "", indent = 2 * depth)?;
             }
             write!(f, "{:indent$}{name}: ", "", indent = 2 * groups.len())?;
-            // Passes the precision of `{:.3}` on.
+            // Passes on the precision of `{:.3}`.
             fmt::Display::fmt(value, f)?;
             open = groups;
         }
@@ -116,7 +116,7 @@ impl<'de> Deserialize<'de> for Metrics {
     }
 }
 
-/// `None`, which serialises to null, in place of what JSON cannot express.
+/// Returns `None`, which becomes null, for a number that JSON lacks.
 pub(super) fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }

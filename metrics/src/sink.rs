@@ -1,15 +1,18 @@
-//! Where the metrics of an iteration go.
+//! Destinations of the metrics of an iteration.
 
 mod console;
 mod console_column;
 mod jsonl;
+mod or_warn;
 
 pub use self::{
     console::ConsoleSink,
     console_column::{ConsoleColumn, Format},
     jsonl::{ITERATION, JsonlSink, read_jsonl},
+    or_warn::OrWarn,
 };
-use crate::{Metrics, Result};
+use crate::error::Result;
+use crate::results::Metrics;
 
 /// Receives the metrics of each training iteration.
 pub trait Sink: Send {
@@ -19,9 +22,26 @@ pub trait Sink: Send {
     /// If the destination could not be written; the error names it.
     fn write(&mut self, iteration: u64, metrics: &Metrics) -> Result<()>;
 
-    /// Makes sure that nothing which was written is still held in memory.
+    /// Hands everything that is still held in memory to the operating system.
     ///
     /// # Errors
     /// If the destination could not be written; the error names it.
     fn flush(&mut self) -> Result<()>;
+
+    /// Turns errors of this sink into warnings of `tracing`, so that a full disk or a removed folder
+    /// does not end a training run.
+    ///
+    /// ```no_run
+    /// use rekindle_metrics::{JsonlSink, Metrics, Sink};
+    ///
+    /// let mut sink = JsonlSink::create("metrics.jsonl")?.or_warn();
+    /// sink.write(1, &Metrics::new())?; // Never an error.
+    /// # Ok::<(), rekindle_metrics::MetricsError>(())
+    /// ```
+    fn or_warn(self) -> OrWarn<Self>
+    where
+        Self: Sized,
+    {
+        OrWarn::new(self)
+    }
 }

@@ -10,7 +10,9 @@ use std::{collections::VecDeque, mem};
 use serde::{Deserialize, Serialize};
 
 use self::running::Running;
-use crate::{MetricsError, Reducer, Result, exact};
+use crate::error::{MetricsError, Result};
+use crate::exact;
+use crate::reducer::Reducer;
 
 /// A series of values under one [`Reducer`], in bounded memory.
 ///
@@ -21,9 +23,12 @@ use crate::{MetricsError, Reducer, Result, exact};
 pub struct Stats {
     reducer: Reducer,
     state: State,
+    /// The values since the last reduction that were NaN.
+    #[serde(skip_serializing_if = "is_zero")]
+    nan_count: u64,
 }
 
-/// What a series remembers. Which of the two follows from the reducer.
+/// The memory of a series. The reducer decides which of the two it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum State {
@@ -34,7 +39,7 @@ enum State {
 }
 
 impl Stats {
-    /// An empty series.
+    /// Creates an empty series.
     ///
     /// # Errors
     /// [`MetricsError::InvalidReducer`] if a setting of `reducer` is out of its range.
@@ -47,19 +52,23 @@ impl Stats {
             None => State::Running(Running::default()),
             Some(_) => State::Window(VecDeque::new()),
         };
-        Self { reducer, state }
+        Self { reducer, state, nan_count: 0 }
     }
 
-    /// How this series is reduced.
+    /// Returns the reducer of this series.
     #[must_use]
     pub fn reducer(&self) -> Reducer {
         self.reducer
     }
 
-    /// Adds a value. NaN is ignored; an infinity counts, and an average which has seen one stays
-    /// non-finite until it is cleared or the window has moved on.
+    /// Adds a value.
+    ///
+    /// NaN does not enter the reduction, as in RLlib and in NumPy's `nanmean`; it is
+    /// [counted](Self::nan_count) instead. An infinity enters it: an average that includes one stays
+    /// non-finite until the series is cleared or the window has moved on.
     pub fn push(&mut self, value: f64) {
         if value.is_nan() {
+            self.nan_count = self.nan_count.saturating_add(1);
             return;
         }
         let capacity = self.capacity();
@@ -69,7 +78,13 @@ impl Stats {
         }
     }
 
-    /// The current reduction; `None` before the first value, except that a sum of nothing is 0.
+    /// Returns how many values since the last reduction were NaN.
+    #[must_use]
+    pub fn nan_count(&self) -> u64 {
+        self.nan_count
+    }
+
+    /// Returns the current reduction; `None` before the first value, except that a sum of nothing is 0.
     #[must_use]
     pub fn peek(&self) -> Option<f64> {
         match (&self.state, self.reducer) {
@@ -81,27 +96,28 @@ impl Stats {
         }
     }
 
-    /// Ends an iteration: returns what [`peek`](Self::peek) returns, then clears the series if its
-    /// reducer describes one iteration.
+    /// Ends an iteration: returns what [`peek`](Self::peek) returns, then clears the count of NaN, and
+    /// the series if its reducer describes one iteration.
     pub fn reduce(&mut self) -> Option<f64> {
         let value = self.peek();
+        self.nan_count = 0;
         if self.reducer.clears_on_reduce() {
             *self = Self::empty(self.reducer);
         }
         value
     }
 
-    /// Moves everything out and leaves an empty series.
+    /// Moves the contents out and leaves an empty series.
     #[must_use]
     pub fn take(&mut self) -> Self {
         mem::replace(self, Self::empty(self.reducer))
     }
 
-    /// Adds what `parts` recorded side by side (one per environment runner or learner) after what
-    /// this series already holds.
+    /// Appends the values of `parts`, which were recorded in parallel (one part per environment runner
+    /// or learner).
     ///
     /// Averages are weighted by the number of values in each part. RLlib takes the plain mean of
-    /// the averages instead, which favours runners with few episodes. A window takes the latest
+    /// the averages instead, which favors runners with few episodes. A window takes the latest
     /// values of the parts in turns, so that no part is pushed out by another.
     ///
     /// # Errors
@@ -113,6 +129,8 @@ impl Stats {
                 found: other.reducer,
             });
         }
+        let nan_count = parts.iter().map(|part| part.nan_count);
+        self.nan_count = nan_count.fold(self.nan_count, u64::saturating_add);
         let capacity = self.capacity();
         match &mut self.state {
             State::Running(running) => {
@@ -127,7 +145,7 @@ impl Stats {
         Ok(())
     }
 
-    /// How many values the window holds; 0 without one.
+    /// Returns the size of the window; 0 without one.
     fn capacity(&self) -> usize {
         self.reducer.window().unwrap_or_default()
     }
@@ -152,17 +170,27 @@ impl Stats {
 struct Saved {
     reducer: Reducer,
     state: State,
+    #[serde(default)]
+    nan_count: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl TryFrom<Saved> for Stats {
     type Error = MetricsError;
 
-    fn try_from(Saved { reducer, state }: Saved) -> Result<Self> {
+    fn try_from(Saved { reducer, state, nan_count }: Saved) -> Result<Self> {
         let fits = match (&state, reducer.validate()?.window()) {
             (State::Running(_), None) => true,
             (State::Window(values), Some(window)) => values.len() <= window,
             _ => false,
         };
-        if fits { Ok(Self { reducer, state }) } else { Err(MetricsError::InvalidState { reducer }) }
+        if fits {
+            Ok(Self { reducer, state, nan_count })
+        } else {
+            Err(MetricsError::InvalidState { reducer })
+        }
     }
 }

@@ -1,8 +1,8 @@
-//! Several runs on a common grid.
+//! The mean and range of several runs.
 
 use super::Run;
 
-/// How many grid points a band has; more than a plot can resolve helps nobody.
+/// Grid points of a band; a plot cannot resolve more.
 const POINTS: usize = 256;
 
 /// The mean, minimum and maximum of several runs over the range of x that all of them cover.
@@ -14,7 +14,7 @@ pub(super) struct Band {
 }
 
 impl Band {
-    /// `None` for fewer than two runs and for runs without a common range.
+    /// Computes the band. Returns `None` for fewer than two runs and for runs without a common range.
     pub(super) fn of(runs: &[Run]) -> Option<Self> {
         let runs: Vec<&[(f64, f64)]> =
             runs.iter().map(|run| run.points.as_slice()).filter(|run| !run.is_empty()).collect();
@@ -36,17 +36,17 @@ impl Band {
         Some(band)
     }
 
-    /// The outline, along the maximum and back along the minimum.
+    /// Returns the outline, along the maximum and back along the minimum.
     pub(super) fn outline(&self) -> Vec<(f64, f64)> {
         self.max.iter().chain(self.min.iter().rev()).copied().collect()
     }
 }
 
-/// The value at `x` on the straight lines between sorted points, level beyond their ends.
+/// Returns the value at `x` on the straight lines between sorted points. Beyond the ends it is constant.
 fn interpolate(points: &[(f64, f64)], x: f64) -> Option<f64> {
     let next = points.partition_point(|point| point.0 <= x);
     match (next.checked_sub(1).and_then(|before| points.get(before)), points.get(next)) {
-        // `next` lies strictly right of x and `before` does not, so they are apart.
+        // `next` lies strictly to the right of x and `before` does not, so they differ.
         (Some(a), Some(b)) => Some(a.1 + (b.1 - a.1) * ((x - a.0) / (b.0 - a.0))),
         (Some(end), None) | (None, Some(end)) => Some(end.1),
         (None, None) => None,

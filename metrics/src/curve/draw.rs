@@ -15,9 +15,11 @@ use plotters::{
 };
 
 use self::legend::{Entry, Legend};
-use super::{super::humanize::humanize, Band, LearningCurve};
+use super::LearningCurve;
+use super::band::Band;
+use crate::humanize::humanize;
 
-/// Colours which stay apart for colour-blind readers (Okabe and Ito, without yellow).
+/// Colors that color-blind readers can distinguish (Okabe and Ito, without yellow).
 const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -33,7 +35,7 @@ const MEAN: RGBColor = RGBColor(20, 50, 90);
 const THRESHOLD: RGBColor = RGBColor(190, 60, 60);
 
 const FONT: &str = "sans-serif";
-// Nominal sizes: plotters writes about four fifths of them as pixels.
+// Nominal sizes; plotters draws about four fifths of them, in pixels.
 const TITLE_SIZE: u32 = 22;
 const TEXT_SIZE: u32 = 16;
 
@@ -43,7 +45,7 @@ const TICK_DIGITS: usize = 4;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
-/// The SVG document, or why there is none.
+/// Returns the SVG document, or the reason why it cannot be drawn.
 pub(super) fn svg(curve: &LearningCurve) -> Result<String, String> {
     let mut document = String::new();
     let root = SVGBackend::with_string(&mut document, curve.size).into_drawing_area();
@@ -112,13 +114,13 @@ fn draw_axes(curve: &LearningCurve, chart: &mut Chart<'_, '_>) -> Result<(), Str
         .map_err(text)
 }
 
-/// Labels the ticks of an axis. They come from repeated addition, so zero may miss zero by a little.
+/// Returns the labels of ticks. Ticks come from repeated addition, so the one at zero may be slightly off.
 fn tick_label(range: &Range<f64>) -> impl Fn(&f64) -> String + use<> {
     let negligible = 1e-9 * (range.end - range.start);
     move |value| humanize(if value.abs() < negligible { 0.0 } else { *value }, TICK_DIGITS)
 }
 
-/// What the legend lists, in the order of importance.
+/// Returns the entries of the legend, in the order of importance.
 fn entries(curve: &LearningCurve, has_band: bool) -> Vec<Entry> {
     let mut entries = Vec::new();
     if has_band {
@@ -134,7 +136,7 @@ fn entries(curve: &LearningCurve, has_band: bool) -> Vec<Entry> {
     entries
 }
 
-/// Runs step back behind their mean.
+/// Returns the style of a run, which is thin and pale if there is a mean.
 fn run_style(index: usize, has_band: bool) -> ShapeStyle {
     let color = PALETTE[index % PALETTE.len()];
     if has_band { stroke(&color.mix(0.6), 1) } else { stroke(&color, 2) }
@@ -148,12 +150,12 @@ fn font(size: u32) -> TextStyle<'static> {
     (FONT, size).into_font().color(&INK)
 }
 
-/// The range of `values`, widened by `margin` of its length on both sides, never empty.
+/// Returns the range of `values`, widened by `margin` of its length on both sides. It is never empty.
 fn range(values: impl Iterator<Item = f64> + Clone, margin: f64) -> Result<Range<f64>, String> {
     let low = values.clone().reduce(f64::min).ok_or("no finite point to draw")?;
     let high = values.reduce(f64::max).unwrap_or(low);
     let magnitude = low.abs().max(high.abs());
-    // Ticks closer than floats can tell apart would never reach the end of the axis.
+    // Ticks closer than the resolution of floats would never reach the end of the axis.
     let flat = high - low <= 1e-9 * magnitude;
     let pad = if flat { 0.5 * magnitude.max(1.0) } else { margin * (high - low) };
     let range = low - pad..high + pad;

@@ -1,14 +1,14 @@
-//! What a logger hands over, to another logger or to a checkpoint.
+//! The data that a logger passes to another logger or to a checkpoint.
 
 use std::collections::{BTreeMap, btree_map};
 
 use serde::{Deserialize, Serialize};
 
-use super::Stats;
+use crate::stats::Stats;
 
-/// The series of a logger as plain data: its checkpoint, and what a leaf reports to a root.
+/// The series of a logger as plain data, for checkpoints and for reports of a leaf to its root.
 ///
-/// It serialises to a map from key to [`Stats`] and restores every number exactly.
+/// It is serialized as a map from key to [`Stats`], and restores every number exactly.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MetricsState {
@@ -16,7 +16,7 @@ pub struct MetricsState {
 }
 
 impl MetricsState {
-    /// The series at `key`.
+    /// Returns the series at `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Stats> {
         self.series.get(key)

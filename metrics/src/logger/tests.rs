@@ -75,6 +75,37 @@ fn lifetime_counters_of_three_runners_add_up_and_have_a_throughput() {
     assert_eq!(iterate(50.0, 2), (Some(95.0), Some(25.0)));
 }
 
+#[test]
+fn a_sum_of_seconds_has_no_throughput() {
+    let mut logger = logger(&[("time_total_s", 2.0), (STEPS, 10.0)], Reducer::LifetimeSum);
+    let start = Instant::now();
+    logger.reduce_at(start);
+    logger.log_value("time_total_s", 3.0, Reducer::LifetimeSum).unwrap();
+    let metrics = logger.reduce_at(start + Duration::from_secs(3));
+    assert_eq!(metrics.get("time_total_s"), Some(5.0));
+    assert_eq!(metrics.get("time_total_s_throughput"), None);
+    assert_eq!(metrics.get(RATE), Some(0.0));
+}
+
+#[test]
+fn a_nan_return_is_reported_by_its_count() {
+    let mut root = MetricsLogger::new();
+    let mut runner = MetricsLogger::new();
+    for value in [10.0, f64::NAN, 30.0] {
+        runner.log_value("return", value, Reducer::mean_over(100)).unwrap();
+    }
+    root.aggregate("env_runners", [runner.take()]).unwrap();
+    let metrics = root.reduce();
+    // NumPy's nanmean.
+    assert_eq!(metrics.get("env_runners/return"), Some(20.0));
+    assert_eq!(metrics.get("env_runners/return_nan_count"), Some(1.0));
+    assert_eq!(root.reduce().get("env_runners/return_nan_count"), None);
+
+    let mut logger = logger(&[("loss", f64::NAN)], Reducer::MEAN);
+    let metrics = logger.reduce();
+    assert_eq!((metrics.get("loss"), metrics.get("loss_nan_count")), (None, Some(1.0)));
+}
+
 // Reduction and state.
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use super::{Reducer, Stats, path};
+use crate::path;
+use crate::reducer::Reducer;
+use crate::stats::Stats;
 
 /// The lifetime sums at the last reduction.
 #[derive(Clone, Debug, Default)]
@@ -13,13 +15,13 @@ pub(super) struct Throughput {
 }
 
 impl Throughput {
-    /// Measures from `now` on.
+    /// Starts measuring at `now`.
     pub(super) fn starting(series: &BTreeMap<String, Stats>, now: Instant) -> Self {
         let totals = lifetime_sums(series).map(|(key, total)| (key.to_owned(), total)).collect();
         Self { start: Some(now), totals }
     }
 
-    /// `<key>_throughput` and growth per second of every sum which was there at the start.
+    /// Returns `<key>_throughput` and the growth per second of every sum that existed at the start.
     pub(super) fn since_last<'a>(
         &'a self,
         series: &'a BTreeMap<String, Stats>,
@@ -33,15 +35,19 @@ impl Throughput {
         })
     }
 
-    /// Drops the sums at and under `key`, which may start again from zero.
+    /// Forgets the sums at and under `key`, which may start again from zero.
     pub(super) fn forget(&mut self, key: &str) {
         self.totals.retain(|other, _| !path::is_at_or_under(other, key));
     }
 }
 
+/// Seconds per second mean nothing.
+const SECONDS: &str = "_s";
+
+/// The lifetime sums that have a throughput.
 fn lifetime_sums(series: &BTreeMap<String, Stats>) -> impl Iterator<Item = (&str, f64)> {
     series
         .iter()
-        .filter(|(_, stats)| stats.reducer() == Reducer::LifetimeSum)
+        .filter(|(key, stats)| stats.reducer() == Reducer::LifetimeSum && !key.ends_with(SECONDS))
         .filter_map(|(key, stats)| Some((key.as_str(), stats.peek()?)))
 }

@@ -1,4 +1,4 @@
-//! One line per iteration, for people.
+//! One line per iteration on a console.
 
 #[cfg(test)]
 mod tests;
@@ -8,14 +8,17 @@ use std::{
     io::{self, Write},
 };
 
-use super::{super::MetricsError, ConsoleColumn, Metrics, Result, Sink};
+use super::Sink;
+use super::console_column::ConsoleColumn;
+use crate::error::{MetricsError, Result};
+use crate::results::Metrics;
 
-/// After how many lines the header is repeated.
+/// The number of lines between two headers.
 const LINES_PER_HEADER: usize = 20;
 /// The width of the first column, which holds the iteration.
 const ITERATION_WIDTH: usize = 6;
 
-/// Writes one aligned line per iteration: the iteration, then the chosen [`ConsoleColumn`]s.
+/// A sink that writes one aligned line per iteration: its number, then the [`ConsoleColumn`]s.
 pub struct ConsoleSink {
     writer: Box<dyn Write + Send>,
     columns: Vec<ConsoleColumn>,
@@ -23,16 +26,24 @@ pub struct ConsoleSink {
 }
 
 impl ConsoleSink {
-    /// Writes `columns` to `writer`.
+    /// Creates a sink that writes `columns` to `writer`.
     #[must_use]
     pub fn new(writer: Box<dyn Write + Send>, columns: Vec<ConsoleColumn>) -> Self {
         Self { writer, columns, lines: 0 }
     }
 
-    /// Writes the [columns of PPO](ConsoleColumn::ppo) to the standard output.
+    /// Creates a sink that writes the [columns of progress](ConsoleColumn::progress) to the standard
+    /// output.
     #[must_use]
     pub fn stdout() -> Self {
-        Self::new(Box::new(io::stdout()), ConsoleColumn::ppo())
+        Self::new(Box::new(io::stdout()), ConsoleColumn::progress())
+    }
+
+    /// Replaces the columns.
+    #[must_use]
+    pub fn columns(mut self, columns: Vec<ConsoleColumn>) -> Self {
+        self.columns = columns;
+        self
     }
 
     fn write_line(&mut self, iteration: u64, metrics: &Metrics) -> io::Result<()> {

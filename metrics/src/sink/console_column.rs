@@ -1,23 +1,24 @@
 //! The columns of the console.
 
-use super::{super::humanize::humanize, Metrics};
+use crate::humanize::humanize;
+use crate::results::Metrics;
 
 /// The narrowest column, in characters; wide enough for `-0.0123` and `12.3k`.
 const MIN_WIDTH: usize = 7;
-/// What a cell without a value shows.
+/// The text of a cell without a value.
 const MISSING: &str = "-";
 
 /// How a number is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
-    /// At most so many significant digits and a suffix: `12.3k`.
+    /// At most this many significant digits, and a suffix for the magnitude: `12.3k`.
     Short(usize),
-    /// Exactly so many decimals: `0.250`.
+    /// Exactly this many decimals: `0.250`.
     Fixed(usize),
 }
 
-/// A column of [`ConsoleSink`](super::ConsoleSink): a label and what to show under it.
+/// A column of [`ConsoleSink`](super::ConsoleSink): a label and the metric below it.
 #[derive(Clone, Debug)]
 pub struct ConsoleColumn {
     label: String,
@@ -35,25 +36,25 @@ enum Content {
 }
 
 impl ConsoleColumn {
-    /// The metric at `key`.
+    /// Creates a column that shows the metric at `key`.
     #[must_use]
     pub fn new(label: impl Into<String>, key: impl Into<String>, format: Format) -> Self {
         Self { label: label.into(), content: Content::Value { key: key.into(), format } }
     }
 
-    /// How parts share their total, in per cent: `62/20/8/10`. Each part is the sum of the metrics
-    /// at its keys.
+    /// Creates a column that shows the shares of several parts in their total, in percent:
+    /// `62/20/8/10`. Each part is the sum of the metrics at its keys.
     #[must_use]
     pub fn shares(label: impl Into<String>, parts: &[&[&str]]) -> Self {
         let owned = |keys: &&[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
         Self { label: label.into(), content: Content::Shares(parts.iter().map(owned).collect()) }
     }
 
-    /// The columns for PPO with the default module: progress, returns, losses, and where the time
-    /// goes (environment, inference, connectors, learner).
+    /// Returns columns that every algorithm fills: steps, returns, episode lengths, and the shares of
+    /// the time that environments, inference, connectors and learner take.
     #[must_use]
-    pub fn ppo() -> Vec<Self> {
-        use Format::{Fixed, Short};
+    pub fn progress() -> Vec<Self> {
+        use Format::Short;
         vec![
             Self::new("steps", "env_runners/num_env_steps_sampled_lifetime", Short(3)),
             Self::new("steps/s", "env_runners/num_env_steps_sampled_lifetime_throughput", Short(3)),
@@ -61,32 +62,35 @@ impl ConsoleColumn {
             Self::new("min", "env_runners/episode_return_min", Short(4)),
             Self::new("max", "env_runners/episode_return_max", Short(4)),
             Self::new("ep len", "env_runners/episode_len_mean", Short(4)),
-            Self::new("pi loss", "learners/default_policy/policy_loss", Short(3)),
-            Self::new("vf loss", "learners/default_policy/vf_loss", Short(3)),
-            Self::new("kl", "learners/default_policy/mean_kl_loss", Fixed(4)),
-            Self::new("entropy", "learners/default_policy/entropy", Fixed(3)),
-            Self::shares(
-                "env/inf/con/lrn %",
-                &[
-                    &["env_runners/env_step_timer", "env_runners/env_reset_timer"],
-                    &["env_runners/rlmodule_inference_timer"],
-                    &[
-                        "env_runners/env_to_module_connector_timer",
-                        "env_runners/module_to_env_connector_timer",
-                        "learners/learner_connector_timer",
-                    ],
-                    &["timers/learner_update_timer"],
-                ],
-            ),
+            Self::time(),
         ]
     }
 
-    /// The header, aligned with the cells.
+    /// Returns the column of the shares of the time that environments, inference, connectors and
+    /// learner take.
+    #[must_use]
+    pub fn time() -> Self {
+        Self::shares(
+            "env/inf/con/lrn %",
+            &[
+                &["env_runners/env_step_timer", "env_runners/env_reset_timer"],
+                &["env_runners/rlmodule_inference_timer"],
+                &[
+                    "env_runners/env_to_module_connector_timer",
+                    "env_runners/module_to_env_connector_timer",
+                    "learners/learner_connector_timer",
+                ],
+                &["timers/learner_update_timer"],
+            ],
+        )
+    }
+
+    /// Returns the header, aligned with the cells.
     pub(super) fn header(&self) -> String {
         self.align(&self.label)
     }
 
-    /// The aligned cell for `metrics`.
+    /// Returns the aligned cell for `metrics`.
     pub(super) fn cell(&self, metrics: &Metrics) -> String {
         let text = match &self.content {
             Content::Value { key, format } => metrics.get(key).map(|value| format.apply(value)),
@@ -109,7 +113,7 @@ impl Format {
     }
 }
 
-/// The percentages of the parts; `None` without a positive total.
+/// Returns the percentages of the parts, or `None` without a positive total.
 fn shares(parts: &[Vec<String>], metrics: &Metrics) -> Option<String> {
     // Not `sum()`: the sum of no floats is -0.
     let seconds = |keys: &Vec<String>| {

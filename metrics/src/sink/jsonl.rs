@@ -4,66 +4,94 @@
 mod tests;
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, BufWriter, Seek, SeekFrom, Write},
+    fs::{self, File},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{
-    super::{MetricsError, results::finite},
-    Metrics, Result, Sink,
-};
+use super::Sink;
+use crate::error::{MetricsError, Result};
+use crate::results::{Metrics, finite};
 
 /// The key of the iteration in a JSONL line (RLlib's name).
 pub const ITERATION: &str = "training_iteration";
 
-/// Writes metrics to a file, one flat JSON object per line.
+/// A sink that writes metrics to a file, one flat JSON object per line.
 ///
 /// Each line is handed to the operating system before [`write`](Sink::write) returns, so a killed
 /// process loses none. `pandas.read_json(path, lines=True)` reads the file.
+///
+/// A line that cannot be written whole, for example on a full disk, leaves no part of it in the file,
+/// and the next line is tried again. Several writers may append to one file: their lines do not mix. If
+/// the file is removed or replaced meanwhile, the next line goes to a new file at the same path. To go
+/// on training whatever happens to the file, use [`or_warn`](Sink::or_warn).
 #[derive(Debug)]
 pub struct JsonlSink {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: File,
 }
 
 impl JsonlSink {
-    /// Writes to a new file; an existing one is replaced.
+    /// Creates a new file at `path`, and replaces an existing one.
     ///
     /// # Errors
     /// [`MetricsError::Io`] if the file cannot be created.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        Ok(Self::over(path, File::create(path).map_err(|source| io_error(path, source))?))
+        Self::open(path.as_ref(), |file| file.set_len(0))
     }
 
-    /// Writes after the lines of an existing file, or to a new file. A last line which a crash has
-    /// cut short is dropped.
+    /// Opens the file at `path` to append lines, and creates it if it does not exist. A last line that
+    /// a crash has cut short is dropped.
     ///
     /// # Errors
     /// [`MetricsError::Io`] if the file cannot be opened.
     pub fn append(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Ok(Self::over(path, open_at_end(path).map_err(|source| io_error(path, source))?))
+        Self::open(path, |file| drop_incomplete_line(path, file))
     }
 
-    fn over(path: &Path, file: File) -> Self {
-        Self { path: path.to_owned(), file: BufWriter::new(file) }
+    fn open(path: &Path, prepare: impl FnOnce(&File) -> io::Result<()>) -> Result<Self> {
+        let prepared = open(path).and_then(|file| {
+            // Pipes and devices have no length.
+            if file.metadata()?.is_file() {
+                prepare(&file)?;
+            }
+            Ok(file)
+        });
+        match prepared {
+            Ok(file) => Ok(Self { path: path.to_owned(), file }),
+            Err(source) => Err(io_error(path, source)),
+        }
+    }
+
+    /// Appends a line, whole or not at all.
+    fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
+        if !is_same(&self.file, &self.path) {
+            self.file = open(&self.path)?;
+        }
+        let before = self.file.metadata()?.len();
+        self.file.write_all(line).inspect_err(|_| {
+            // Only what this call has added; where that is unknown, readers report the line.
+            if self.file.metadata().is_ok_and(|now| now.len() < before + line.len() as u64) {
+                let _ = self.file.set_len(before);
+            }
+        })
     }
 }
 
 impl Sink for JsonlSink {
     fn write(&mut self, iteration: u64, metrics: &Metrics) -> Result<()> {
-        serde_json::to_writer(&mut self.file, &Line { iteration, metrics })
+        let mut line = serde_json::to_vec(&Line { iteration, metrics })
             .map_err(|source| io_error(&self.path, source.into()))?;
-        self.file.write_all(b"\n").map_err(|source| io_error(&self.path, source))?;
-        self.flush()
+        line.push(b'\n');
+        self.write_line(&line).map_err(|source| io_error(&self.path, source))
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.file.flush().map_err(|source| io_error(&self.path, source))
+        // Nothing is held back.
+        Ok(())
     }
 }
 
@@ -90,22 +118,40 @@ pub fn read_jsonl(path: impl AsRef<Path>) -> Result<Vec<Metrics>> {
     lines.split(|byte| *byte == b'\n').enumerate().map(parse).collect()
 }
 
-/// Opens a file behind its last complete line.
-fn open_at_end(path: &Path) -> io::Result<File> {
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+/// Opens a file so that every write goes to its end, also behind what others have written.
+fn open(path: &Path) -> io::Result<File> {
+    File::options().append(true).create(true).open(path)
+}
+
+/// Cuts a file behind its last complete line.
+fn drop_incomplete_line(path: &Path, file: &File) -> io::Result<()> {
     let bytes = fs::read(path)?;
     let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    file.set_len(complete as u64)?;
-    file.seek(SeekFrom::End(0))?;
-    Ok(file)
+    if complete < bytes.len() { file.set_len(complete as u64) } else { Ok(()) }
+}
+
+/// Whether the file at the path is the open one.
+#[cfg(unix)]
+fn is_same(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
+}
+
+/// An open file cannot be removed or replaced.
+#[cfg(not(unix))]
+fn is_same(_: &File, _: &Path) -> bool {
+    true
 }
 
 fn io_error(path: &Path, source: io::Error) -> MetricsError {
     MetricsError::Io { path: path.to_owned(), source }
 }
 
-/// The iteration first, then the metrics in their order.
+/// A line: the iteration first, then the metrics in their order.
 struct Line<'a> {
     iteration: u64,
     metrics: &'a Metrics,
@@ -115,7 +161,7 @@ impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry(ITERATION, &self.iteration)?;
-        // A metric of the same name would be a second key.
+        // A metric with the name of the iteration would repeat the key.
         for (key, value) in self.metrics.iter().filter(|(key, _)| *key != ITERATION) {
             map.serialize_entry(key, &finite(value))?;
         }

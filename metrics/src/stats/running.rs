@@ -1,30 +1,31 @@
-//! Reduction in constant memory.
+//! Reductions in constant memory.
 
 use serde::{Deserialize, Serialize};
 
-use super::{super::exact, Reducer};
+use crate::exact;
+use crate::reducer::Reducer;
 
-/// A summary of all values seen: enough to add a value, to continue one summary with another, and
-/// to combine summaries recorded side by side.
+/// A summary of all values, which can be continued with a value or another summary, and combined with
+/// summaries that were recorded in parallel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Running {
-    /// How many values were seen.
+    /// Number of values.
     count: u64,
-    /// The first value, which an average needs to be continued: it entered with full weight.
+    /// The first value. It entered the average with full weight, which must be known to continue it.
     #[serde(with = "exact")]
     first: f64,
-    /// The sum (of `Mean` too), the average, the extremum or the last value.
+    /// The sum (also for `Mean`), the average, the extremum or the last value.
     #[serde(with = "exact")]
     value: f64,
 }
 
 impl Running {
-    /// The summary of one value.
+    /// Creates the summary of one value.
     pub(super) fn of(value: f64) -> Self {
         Self { count: 1, first: value, value }
     }
 
-    /// The summary of `values` in their order.
+    /// Creates the summary of `values` in their order.
     pub(super) fn over<'a>(values: impl IntoIterator<Item = &'a f64>, reducer: Reducer) -> Self {
         values.into_iter().fold(Self::default(), |mut summary, value| {
             summary.append(reducer, &Self::of(*value));
@@ -32,7 +33,7 @@ impl Running {
         })
     }
 
-    /// The reduced number.
+    /// Returns the reduced number.
     pub(super) fn value(&self, reducer: Reducer) -> Option<f64> {
         match reducer {
             Reducer::Sum { .. } | Reducer::LifetimeSum => Some(self.value),
@@ -42,7 +43,7 @@ impl Running {
         }
     }
 
-    /// Continues with what was seen later.
+    /// Continues with the summary of later values.
     pub(super) fn append(&mut self, reducer: Reducer, later: &Self) {
         if later.count == 0 {
             return;
@@ -52,8 +53,8 @@ impl Running {
             return;
         }
         self.value = match reducer {
-            // `later` started from its own first value as if that were all the past. Replacing
-            // this start by the actual past is exact: n values leave (1 - coeff)^n of it.
+            // `later` starts with its own first value in the place of the past. Replacing this start by the
+            // actual past is exact: n values leave (1 - coeff)^n of it.
             Reducer::Ema { coeff } => {
                 let kept = (1.0 - coeff).powf(later.count as f64);
                 kept * self.value + (later.value - kept * later.first)
@@ -69,7 +70,7 @@ impl Running {
         self.count = self.count.saturating_add(later.count);
     }
 
-    /// Combines summaries of values seen at the same time.
+    /// Combines summaries that were recorded in parallel.
     pub(super) fn side_by_side<'a>(
         reducer: Reducer,
         parts: impl Iterator<Item = &'a Self>,
@@ -85,7 +86,7 @@ impl Running {
         })
     }
 
-    /// The mean of two moving averages, weighted by how many values each has seen.
+    /// Takes the mean of two moving averages, weighted by their numbers of values.
     fn average_with(&mut self, other: &Self) {
         let count = self.count.saturating_add(other.count);
         if other.count == 0 {

@@ -96,9 +96,17 @@ fn reduction_clears_what_describes_one_iteration() {
 }
 
 #[test]
-fn nan_is_ignored() {
+fn nan_does_not_enter_a_reduction_and_is_counted() {
     for reducer in EVERY_REDUCER {
-        assert_eq!(of(reducer, &[1.0, f64::NAN]), of(reducer, &[1.0]), "{reducer:?}");
+        let mut stats = of(reducer, &[1.0, f64::NAN, f64::NAN]);
+        assert_eq!(stats.peek(), of(reducer, &[1.0]).peek(), "{reducer:?}");
+        assert_eq!(stats.nan_count(), 2);
+        stats.merge(&[of(reducer, &[f64::NAN])]).unwrap();
+        assert_eq!(stats.nan_count(), 3);
+        let json = serde_json::to_string(&stats).unwrap();
+        assert_eq!(serde_json::from_str::<Stats>(&json).unwrap(), stats);
+        let _ = stats.reduce();
+        assert_eq!(stats.nan_count(), 0);
     }
 }
 

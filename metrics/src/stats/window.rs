@@ -1,4 +1,4 @@
-//! Reduction over the latest values.
+//! Reductions over the latest values.
 
 use std::collections::VecDeque;
 
@@ -16,9 +16,9 @@ pub(super) fn extend(
     }
 }
 
-/// The latest `limit` values of windows recorded side by side, oldest first.
+/// Returns the latest `limit` values of windows that were recorded in parallel, oldest first.
 ///
-/// The windows contribute in turns, newest values first, until the limit is reached: appending one
+/// The windows contribute in turns, newest values first, until the limit is reached. Appending them one
 /// after the other would keep only the last of them.
 pub(super) fn in_turns(windows: &[&VecDeque<f64>], limit: usize) -> Vec<f64> {
     let longest = windows.iter().map(|window| window.len()).max().unwrap_or_default();
@@ -33,7 +33,7 @@ pub(super) fn in_turns(windows: &[&VecDeque<f64>], limit: usize) -> Vec<f64> {
     latest
 }
 
-/// The percentile at `rank` in `[0, 100]`, linear between neighbours; `None` of no values.
+/// Returns the percentile at `rank` in `[0, 100]`, linear between neighbors, or `None` without values.
 pub(super) fn percentile(window: &VecDeque<f64>, rank: f64) -> Option<f64> {
     let mut sorted: Vec<f64> = window.iter().copied().collect();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -42,6 +42,6 @@ pub(super) fn percentile(window: &VecDeque<f64>, rank: f64) -> Option<f64> {
     let below = *sorted.get(position.floor() as usize)?;
     let above = *sorted.get(position.ceil() as usize)?;
     let fraction = position.fract();
-    // An exact hit must not touch its neighbour: 0 * infinity is NaN.
+    // An exact hit must not use its neighbor: 0 * infinity is NaN.
     Some(if fraction == 0.0 { below } else { (1.0 - fraction) * below + fraction * above })
 }

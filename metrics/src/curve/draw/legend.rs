@@ -1,4 +1,4 @@
-//! The legend, in a column of its own: it cannot hide a line.
+//! The legend, in a separate column, where it cannot hide a line.
 
 use plotters::{
     drawing::DrawingAreaErrorKind,
@@ -11,19 +11,19 @@ use super::{Area, TEXT_SIZE, font};
 
 /// The height of an entry, in pixels.
 const ROW: i32 = 22;
-/// Where the first entry is centred, in pixels from the top.
+/// The center of the first entry, in pixels from the top.
 const TOP: i32 = 22;
 /// The length of a sample line, in pixels.
 const SAMPLE: i32 = 24;
 /// The space between sample and label, and at the right edge, in pixels.
 const GAP: i32 = 8;
-/// The longest label, in characters; the rest is cut off.
+/// Most characters of a label; longer ones are cut off.
 const MAX_LABEL: usize = 24;
 
 type DrawResult<'a> =
     Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
 
-/// A label beside a sample of what it names.
+/// A label beside a sample of its line or area.
 pub(super) struct Entry {
     label: String,
     sample: Sample,
@@ -80,14 +80,14 @@ impl Legend {
         Self { entries }
     }
 
-    /// The width in pixels which the longest label needs, estimated: no font is at hand.
+    /// Estimates the width of the longest label in pixels, because no font is available.
     pub(super) fn width(&self) -> u32 {
         let longest =
             self.entries.iter().map(|entry| entry.label.chars().count()).max().unwrap_or(0);
         longest as u32 * TEXT_SIZE / 2 + (SAMPLE + 2 * GAP) as u32
     }
 
-    /// Draws the entries that fit, and how many do not.
+    /// Draws the entries that fit, and the number of the others.
     pub(super) fn draw<'a>(&self, area: &Area<'a>) -> DrawResult<'a> {
         let height = area.dim_in_pixel().1 as i32;
         let rows = ((height - TOP) / ROW).max(1) as usize;

@@ -72,3 +72,69 @@ fn an_empty_file_holds_no_metrics_and_a_missing_one_is_named() {
     drop(JsonlSink::create(&path).unwrap());
     assert!(read_jsonl(&path).unwrap().is_empty());
 }
+
+/// The lines of a file, by iteration.
+fn iterations(path: &Path) -> Vec<f64> {
+    read_jsonl(path).unwrap().iter().map(|line| line.get(ITERATION).unwrap()).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error_or_a_warning() {
+    let mut sink = JsonlSink::append("/dev/full").unwrap();
+    let error = sink.write(1, &metrics(1.0)).unwrap_err();
+    assert!(matches!(&error, MetricsError::Io { path, .. } if path == Path::new("/dev/full")));
+    let mut sink = sink.or_warn();
+    sink.write(2, &metrics(1.0)).unwrap();
+    sink.write(3, &metrics(1.0)).unwrap();
+    sink.flush().unwrap();
+    assert_eq!(sink.failures(), 2);
+}
+
+#[test]
+fn lines_of_two_writers_do_not_mix() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("result.jsonl");
+    let mut writers = [JsonlSink::create(&path).unwrap(), JsonlSink::append(&path).unwrap()];
+    std::thread::scope(|scope| {
+        for (first, writer) in writers.iter_mut().enumerate() {
+            scope.spawn(move || {
+                for iteration in 0..200 {
+                    writer.write(2 * iteration + first as u64, &metrics(1.0)).unwrap();
+                }
+            });
+        }
+    });
+    let mut found = iterations(&path);
+    found.sort_by(f64::total_cmp);
+    assert_eq!(found, (0..400).map(f64::from).collect::<Vec<_>>());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_removed_file_is_made_again_and_a_removed_folder_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("run");
+    fs::create_dir(&folder).unwrap();
+    let path = folder.join("result.jsonl");
+    let mut sink = JsonlSink::create(&path).unwrap();
+    sink.write(1, &metrics(1.0)).unwrap();
+    fs::remove_file(&path).unwrap();
+    sink.write(2, &metrics(1.0)).unwrap();
+    assert_eq!(iterations(&path), [2.0]);
+
+    fs::remove_dir_all(&folder).unwrap();
+    let error = sink.write(3, &metrics(1.0)).unwrap_err();
+    assert!(error.to_string().contains("result.jsonl"), "{error}");
+    // And goes on when the folder is there again.
+    fs::create_dir(&folder).unwrap();
+    sink.write(4, &metrics(1.0)).unwrap();
+    assert_eq!(iterations(&path), [4.0]);
+}
+
+#[test]
+fn a_file_in_a_folder_that_does_not_exist_is_an_error_of_opening() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = JsonlSink::create(dir.path().join("none/result.jsonl")).unwrap_err();
+    assert!(error.to_string().contains("result.jsonl"), "{error}");
+}
