@@ -1,10 +1,10 @@
-//! Adam, in place where the parameters are in host memory.
+//! Steps of Adam, in place for parameters in host memory.
 
 use burn::prelude::*;
 
 use rekindle_core::AnyTensor;
 
-/// The constants of a step of Adam (Kingma and Ba, 2015, algorithm 1).
+/// The settings of a step of Adam (Kingma and Ba, 2015, algorithm 1).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamStep {
     /// The learning rate.
@@ -15,12 +15,12 @@ pub struct AdamStep {
     pub beta_2: f32,
     /// Added to the root of the corrected second moment.
     pub epsilon: f32,
-    /// Which step it is, from 1 on.
+    /// Number of the step, from 1.
     pub time: usize,
 }
 
 impl AdamStep {
-    /// `√(1 − β₂ᵗ)` and the factor of the first moment, `√(1 − β₂ᵗ) / (1 − β₁ᵗ)`.
+    /// Returns `√(1 − β₂ᵗ)` and the factor of the first moment, `√(1 − β₂ᵗ) / (1 − β₁ᵗ)`.
     fn corrections(&self) -> (f32, f32) {
         let time = i32::try_from(self.time).unwrap_or(i32::MAX);
         let root = (1.0 - self.beta_2.powi(time)).sqrt();
@@ -28,8 +28,8 @@ impl AdamStep {
     }
 }
 
-/// Whether a step is taken, where only the device knows: the host issues the step either way, and
-/// one that is refused changes nothing.
+/// A decision of the device whether a step is taken. The host issues the step either way, and a refused
+/// step changes nothing.
 #[derive(Debug)]
 pub struct StepGuard {
     refused: Tensor<1, Bool>,
@@ -37,12 +37,13 @@ pub struct StepGuard {
 }
 
 impl StepGuard {
-    /// A guard that takes the step where `taken` (`[1]`) is true.
+    /// Creates a guard that takes the step if `taken` (`[1]`) is true.
+    #[must_use]
     pub fn new(taken: Tensor<1, Bool>) -> Self {
         Self { refused: taken.clone().bool_not(), weight: taken.float() }
     }
 
-    /// The gradient of a step that is taken, and zero, whatever it was, of one that is not.
+    /// Returns the gradient if the step is taken, and zeros otherwise, also in place of NaN.
     pub fn gradient<const D: usize>(&self, gradient: Tensor<D>) -> Tensor<D> {
         gradient.mask_fill(self.refused.clone().reshape([1; D]), 0.0)
     }
@@ -52,10 +53,13 @@ impl StepGuard {
     }
 }
 
-/// One step of a parameter, if `guard` takes it; returns it and its first and second moment.
+/// Takes one step of Adam, if there is no `guard` or it agrees. Returns the parameter and its first and
+/// second moment.
+///
+/// The step is in place for tensors in host memory whose storage has one owner.
 ///
 /// # Shapes
-/// All of one shape.
+/// Parameter, gradient and moments have the same shape.
 pub fn adam<const D: usize>(
     step: &AdamStep,
     guard: Option<&StepGuard>,
@@ -104,8 +108,10 @@ fn plain<const D: usize>(
     [parameter - guarded(change), first, second]
 }
 
-/// The sum of the squares of all elements of some tensors, in double precision; `None` if one of
-/// them is not of 32-bit floats in host memory without gradients.
+/// Returns the sum of the squares of all elements of the tensors, in double precision.
+///
+/// `None` if a tensor is not in host memory, does not have 32-bit floats, or tracks gradients.
+#[must_use]
 pub fn square_sum<'a>(tensors: impl Iterator<Item = &'a AnyTensor>) -> Option<f64> {
     #[cfg(feature = "flex")]
     return host::square_sum(tensors);
@@ -123,9 +129,9 @@ mod host {
     use crate::host_op::flex::{Plain, as_plain, from_plain, into_plain, row_major};
     use rekindle_core::AnyTensor;
 
-    /// The step of a parameter and its moments, in place where nobody else has the storage; the
-    /// tensors as they were if they are not all in host memory and of one shape.
-    #[expect(clippy::result_large_err, reason = "it is no error: the tensors go back")]
+    /// Takes a step in place where a storage has one owner. Returns the tensors unchanged as an error if
+    /// they are not all in host memory and of one shape.
+    #[expect(clippy::result_large_err, reason = "the tensors themselves are the error")]
     pub(super) fn adam(
         step: &AdamStep,
         changed: [AnyTensor; 3],

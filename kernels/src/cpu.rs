@@ -1,10 +1,14 @@
 //! Kernels for host memory.
+//!
+//! Results do not depend on the number of threads, nor on the length of vectors where the processor
+//! multiplies and adds in one rounding: sums run over a fixed number of lanes (`lanes`), and work whose
+//! parts are summed is cut by its size alone.
 
 mod adam;
+mod arch;
+mod lanes;
 mod matmul;
 mod mlp;
-mod mlp_gradient;
-
 mod scratch;
 mod tanh;
 mod vector_math;
@@ -13,3 +17,6 @@ pub(super) use adam::{adam, square_sum};
 pub(super) use mlp::{Layer, MlpOp};
 pub(super) use tanh::Tanh;
 pub use vector_math::{exp, ln};
+
+#[cfg(test)]
+mod tests;

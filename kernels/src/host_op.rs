@@ -1,9 +1,9 @@
-//! Operations computed on host memory in one pass, with a gradient written by hand.
+//! Custom operations on host memory, each with a handwritten gradient.
 //!
-//! Burn's CPU backend runs a composition of operations one by one, each with its own buffer, and
-//! its own node of the autodiff graph. What a policy does thousands of times a second is one
-//! operation instead: implement [`HostOp`] and call [`apply`], which says `None` where the tensors
-//! are on another device, so that the composition remains for those.
+//! Burn's CPU backend runs the operations of a composition one by one, each with its own buffer and its
+//! own node in the autodiff graph. For code that runs thousands of times per second, one fused operation
+//! is faster: implement [`HostOp`] and call [`apply`]. It returns `None` for tensors on other devices, where
+//! the composition remains the fallback.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -17,33 +17,34 @@ pub(super) mod flex;
 
 /// An operation over `N` tensors in host memory.
 pub trait HostOp<const N: usize>: Debug + Send + Sync + 'static {
-    /// What the forward pass leaves for the backward pass.
+    /// Data that the forward pass saves for the backward pass.
     type Saved: Debug + Send + Sync + 'static;
 
-    /// The result in row-major order; `tracked` says whether a backward pass may follow.
+    /// Computes the result in row-major order. `tracked` is whether a backward pass may follow.
     fn forward(&self, inputs: [&[f32]; N], tracked: bool) -> (Vec<f32>, Self::Saved);
 
-    /// The gradients of the inputs that need one.
+    /// Computes the gradients of the inputs that need one.
     fn backward(&self, pass: Pass<'_, Self::Saved, N>) -> [Option<Vec<f32>>; N];
 }
 
-/// What a backward pass starts from; all elements in row-major order.
+/// The inputs of a backward pass. All elements are in row-major order.
 #[derive(Debug)]
 pub struct Pass<'a, S, const N: usize> {
-    /// As in the forward pass.
+    /// The inputs of the forward pass.
     pub inputs: [&'a [f32]; N],
-    /// What the forward pass gave.
+    /// The output of the forward pass.
     pub output: &'a [f32],
-    /// What the forward pass left.
+    /// The data that the forward pass saved.
     pub saved: &'a S,
     /// The gradient of the output.
     pub gradient: &'a [f32],
-    /// Which inputs need a gradient.
+    /// Whether each input needs a gradient.
     pub needs: [bool; N],
 }
 
-/// Whether [`apply`] takes these tensors: 32-bit floats in host memory, all with gradients (but not
-/// of checkpointed autodiff) or all without.
+/// Whether [`apply`] accepts these tensors: 32-bit floats in host memory, either all with gradients or
+/// all without. Gradients with checkpointing are not supported.
+#[must_use]
 pub fn applies<const N: usize>(operands: [&AnyTensor; N]) -> bool {
     #[cfg(feature = "flex")]
     return flex::applies(operands);
@@ -54,11 +55,12 @@ pub fn applies<const N: usize>(operands: [&AnyTensor; N]) -> bool {
     }
 }
 
-/// Applies an operation, and says what its forward pass left; `None` where it does not apply to
-/// these tensors ([`applies`]).
+/// Applies an operation. Returns the result and the data saved for the backward pass, or `None` if the
+/// tensors are not accepted (see [`applies`]).
 ///
 /// # Shapes
 /// The result has shape `shape`.
+#[must_use]
 pub fn apply<O: HostOp<N>, const N: usize, const D: usize>(
     op: O,
     operands: [&AnyTensor; N],

@@ -4,30 +4,10 @@ use std::array;
 
 use burn::prelude::*;
 
+use crate::activation::DenseActivation;
 use crate::cpu::{Layer, MlpOp};
 use crate::host_op::apply;
 use rekindle_core::AnyTensor;
-
-/// An activation that the gradient of a fused layer knows; it follows from the output alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DenseActivation {
-    /// None.
-    Linear,
-    /// `max(0, x)`.
-    Relu,
-    /// `tanh(x)`.
-    Tanh,
-}
-
-impl DenseActivation {
-    fn forward(self, x: Tensor<2>) -> Tensor<2> {
-        match self {
-            Self::Linear => x,
-            Self::Relu => burn::tensor::activation::relu(x),
-            Self::Tanh => super::tanh(x),
-        }
-    }
-}
 
 /// A fully connected layer and its activation.
 #[derive(Debug, Clone)]
@@ -40,10 +20,12 @@ pub struct DenseLayer {
 }
 
 impl DenseLayer {
-    /// The layer `activation(x·weight + bias)`; `None` if the bias is of another width.
+    /// Creates the layer `activation(x·weight + bias)`. Returns `None` if the width of the bias differs from
+    /// that of the weight.
     ///
     /// # Shapes
     /// `weight`: `[inputs, outputs]`, as Burn's `Linear` keeps it; `bias`: `[outputs]`.
+    #[must_use]
     pub fn new(weight: Tensor<2>, bias: Tensor<1>, activation: DenseActivation) -> Option<Self> {
         let [inputs, outputs] = weight.dims();
         let (fits, weight, bias) = (bias.dims() == [outputs], weight.into(), bias.into());
@@ -57,8 +39,9 @@ impl DenseLayer {
     }
 }
 
-/// Whether rows of `width` features can go through the layers, each taking what the one before it
-/// gives.
+/// Whether the layers apply to rows of `width` features: the inputs of each layer are the outputs of the
+/// one before it.
+#[must_use]
 pub fn fit(width: usize, layers: &[DenseLayer]) -> bool {
     let mut width = width;
     layers.iter().all(|layer| layer.inputs == std::mem::replace(&mut width, layer.outputs))
@@ -70,7 +53,8 @@ pub fn fit(width: usize, layers: &[DenseLayer]) -> bool {
 /// `[B, inputs]` to `[B, outputs]` of the last layer.
 ///
 /// # Panics
-/// As Burn's matrix product does, if the layers do not [`fit`].
+/// If the layers do not [`fit`] together, as Burn's matrix product panics.
+#[must_use]
 pub fn mlp(x: Tensor<2>, layers: &[DenseLayer]) -> Tensor<2> {
     let [rows, width] = x.dims();
     let empty = layers.iter().any(|layer| layer.inputs * layer.outputs == 0);
@@ -87,10 +71,10 @@ pub fn mlp(x: Tensor<2>, layers: &[DenseLayer]) -> Tensor<2> {
     })
 }
 
-/// Longer chains are several operations.
+/// Most layers of one operation; longer chains are split.
 const LONGEST: usize = 6;
 
-/// A chain whose rows and parameters are `N` tensors.
+/// Applies a chain whose rows and parameters are `N` tensors.
 fn chain_of<const N: usize>(x: Tensor<2>, rows: usize, chain: &[DenseLayer]) -> Tensor<2> {
     let x = AnyTensor::from(x);
     let operands =

@@ -6,13 +6,14 @@ use crate::cpu::Tanh;
 use crate::host_op::apply;
 use rekindle_core::AnyTensor;
 
-/// Hyperbolic tangent of every element.
+/// Returns the hyperbolic tangent of every element.
 ///
-/// Burn's CPU backend calls the scalar `tanh` of the C library; here the CPU evaluates a rational
-/// function that vectorises, within 1e-6 of it.
+/// Burn's CPU backend calls the scalar `tanh` of the C library. On the CPU this function evaluates a
+/// rational approximation with vector instructions instead, with an error below 1e-6.
 ///
 /// # Shapes
-/// Any; the result has the same.
+/// Any shape; the result has the same.
+#[must_use]
 pub fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let (shape, x) = (x.dims(), AnyTensor::from(x));
     match apply(Tanh, [&x], shape) {

@@ -1,13 +1,15 @@
-//! Adam and sums of squares over slices.
+//! Steps of Adam and sums of squares over slices.
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::AdamStep;
+use super::arch::arch;
+use super::lanes::{self, LANES};
+use crate::adam::AdamStep;
 
-/// Fewer elements than these are not worth another thread.
+/// Fewest elements that are worth another thread.
 const GRAIN: usize = 1 << 13;
 
-/// One step in place; `rate` and `epsilon` are corrected for the bias of the moments.
+/// Takes one step in place. `rate` and `epsilon` are corrected for the bias of the moments.
 pub(crate) fn adam(
     step: &AdamStep,
     [rate, epsilon]: [f32; 2],
@@ -28,7 +30,7 @@ pub(crate) fn adam(
         first,
         second,
     });
-    let arch = Arch::new();
+    let arch = arch();
     rekindle_parallel::for_each(tasks.collect(), |task| arch.dispatch(task));
 }
 
@@ -57,10 +59,14 @@ impl WithSimd for Step<'_> {
         let (beta, rest) =
             ([splat(beta_1), splat(beta_2)], [splat(1.0 - beta_1), splat(1.0 - beta_2)]);
         let (rate, epsilon) = (splat(self.rate), splat(self.epsilon));
-        let (p, p_rest) = S::as_mut_simd_f32s(self.parameters);
-        let (g, g_rest) = S::as_simd_f32s(self.gradients);
-        let (m, m_rest) = S::as_mut_simd_f32s(self.first);
-        let (v, v_rest) = S::as_mut_simd_f32s(self.second);
+        // The rest is computed with other roundings: it begins at the same element for all vectors.
+        let whole = self.parameters.len() / LANES * LANES;
+        let (p, p_rest) = self.parameters.split_at_mut(whole);
+        let (g, g_rest) = self.gradients.split_at(whole);
+        let (m, m_rest) = self.first.split_at_mut(whole);
+        let (v, v_rest) = self.second.split_at_mut(whole);
+        let ((p, _), (g, _)) = (S::as_mut_simd_f32s(p), S::as_simd_f32s(g));
+        let ((m, _), (v, _)) = (S::as_mut_simd_f32s(m), S::as_mut_simd_f32s(v));
         for i in 0..p.len() {
             m[i] = simd.mul_add_e_f32s(m[i], beta[0], simd.mul_f32s(g[i], rest[0]));
             let square = simd.mul_f32s(g[i], g[i]);
@@ -74,25 +80,26 @@ impl WithSimd for Step<'_> {
     }
 }
 
-/// The sum of the squares, in double precision.
+/// Returns the sum of the squares, in double precision.
 pub(crate) fn square_sum(values: &[f32]) -> f64 {
+    let arch = arch();
     // In pieces of one length, so that the result does not depend on the number of threads.
     if values.len() <= GRAIN {
-        return square_sum_of(values);
+        return square_sum_of(arch, values);
     }
     let mut sums = vec![0.0; values.len().div_ceil(GRAIN)];
     let share = rekindle_parallel::share(sums.len(), 1);
     let tasks = sums.chunks_mut(share).zip(values.chunks(share * GRAIN));
     rekindle_parallel::for_each(tasks.collect(), |(sums, values)| {
         for (sum, values) in sums.iter_mut().zip(values.chunks(GRAIN)) {
-            *sum = square_sum_of(values);
+            *sum = square_sum_of(arch, values);
         }
     });
     sums.iter().sum()
 }
 
-fn square_sum_of(values: &[f32]) -> f64 {
-    Arch::new().dispatch(Squares(values))
+fn square_sum_of(arch: Arch, values: &[f32]) -> f64 {
+    arch.dispatch(Squares(values))
 }
 
 /// Squares of a block are added in single precision, and those sums in double precision.
@@ -106,14 +113,7 @@ impl WithSimd for Squares<'_> {
         const BLOCK: usize = 256;
         let mut sum = 0.0;
         for block in self.0.chunks(BLOCK) {
-            let (vectors, rest) = S::as_simd_f32s(block);
-            let mut sums = [simd.splat_f32s(0.0); 2];
-            for i in 0..vectors.len() {
-                sums[i % 2] = simd.mul_add_e_f32s(vectors[i], vectors[i], sums[i % 2]);
-            }
-            let rest = simd.partial_load_f32s(rest);
-            sums[0] = simd.mul_add_e_f32s(rest, rest, sums[0]);
-            let part = simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1]));
+            let part = lanes::square_sum(simd, block);
             // Squares beyond single precision are rare, and then slower.
             sum += match part.is_finite() && part > 1e-30 {
                 true => f64::from(part),

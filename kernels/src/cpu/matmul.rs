@@ -1,15 +1,17 @@
-//! Matrix products of the sizes of policies: a tile of the result stays in registers while the
-//! reduction runs over it.
+//! Matrix products for the sizes of policies. A tile of the result stays in registers during the whole
+//! reduction, so each element is one sum in the order of the reduction, whatever the tiles.
 
-// What the standard library does not mark as inline (`copy_from_slice`, `Zip`) may end in another
-// codegen unit, and then the sums of a tile leave the registers: plain loops do not.
+// Functions of the standard library that are not marked as inline (`copy_from_slice`, `Zip`) may be
+// compiled in another codegen unit. Then the sums of a tile leave the registers, which plain loops avoid.
 #![allow(clippy::needless_range_loop, clippy::manual_memcpy)]
 
 use pulp::Simd;
 
+use super::lanes::scalar_product;
+
 /// The left factor of a product.
 pub(super) trait Left: Copy {
-    /// For `M` rows of the result from `first` on: their factors at step `p` of the reduction.
+    /// Returns a function from step `p` of the reduction to the factors of `M` rows, beginning at `first`.
     fn at<const M: usize>(self, first: usize) -> impl Fn(usize) -> [f32; M];
 }
 
@@ -60,17 +62,17 @@ impl Left for Columns<'_> {
     }
 }
 
-/// What the products are added to.
+/// The initial value of the sums.
 #[derive(Clone, Copy)]
 pub(super) enum Start<'a> {
     Zero,
     /// The same for every row, `[columns]`.
     Row(&'a [f32]),
-    /// What the result holds.
+    /// The present contents of the result.
     Result,
 }
 
-/// `out = start + left · right`.
+/// Computes `out = start + left · right`.
 ///
 /// # Shapes
 /// `left`: `[rows, reduction]`; `right`: `[reduction, columns]`; `out`: `[rows, columns]`.
@@ -86,7 +88,7 @@ pub(super) fn matmul<S: Simd>(
     let product = Product { simd, left, right, columns, start };
     let rows = out.len() / columns;
     let mut row = 0;
-    // Tiles that fill the registers, and smaller ones for the rest.
+    // Tiles that fill the registers first, then smaller ones for the remaining rows.
     if S::REGISTER_COUNT >= 32 {
         row = product.rows::<8>(row, rows, out);
     }
@@ -104,7 +106,7 @@ struct Product<'a, S, L> {
 }
 
 impl<S: Simd, L: Left> Product<'_, S, L> {
-    /// Tiles of `M` rows from `row` on; returns the first row that is left.
+    /// Computes tiles of `M` rows from `row` on. Returns the first remaining row.
     #[inline(always)]
     fn rows<const M: usize>(&self, mut row: usize, rows: usize, out: &mut [f32]) -> usize {
         while row + M <= rows {
@@ -126,7 +128,7 @@ impl<S: Simd, L: Left> Product<'_, S, L> {
         row
     }
 
-    /// `M` rows by `N` vectors.
+    /// Computes a tile of `M` rows by `N` vectors.
     #[inline(always)]
     fn tile<const M: usize, const N: usize>(&self, row: usize, column: usize, out: &mut [f32]) {
         let (simd, columns) = (self.simd, self.columns);
@@ -159,7 +161,7 @@ impl<S: Simd, L: Left> Product<'_, S, L> {
         }
     }
 
-    /// `M` rows of the last columns, which do not fill a vector.
+    /// Computes `M` rows of the last columns, which do not fill a vector.
     #[inline(always)]
     fn edge<const M: usize>(&self, row: usize, column: usize, out: &mut [f32]) {
         let (simd, columns) = (self.simd, self.columns);
@@ -196,7 +198,7 @@ fn vectors<S: Simd, const N: usize>(simd: S, values: &[f32]) -> [S::f32s; N] {
     vectors
 }
 
-/// `out = start + x · wᵀ` for a few columns, as scalar products of rows.
+/// Computes `out = start + x · wᵀ` for a few columns, as scalar products of rows.
 ///
 /// # Shapes
 /// `x`: `[rows, len]`; `transposed`: `[columns, len]`; `start`: `[columns]`; `out`:
@@ -219,25 +221,9 @@ pub(super) fn scalar_products<S: Simd>(
     }
 }
 
-#[inline(always)]
-fn scalar_product<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
-    let rest = (simd.partial_load_f32s(a_rest), simd.partial_load_f32s(b_rest));
-    let mut sums = [simd.mul_f32s(rest.0, rest.1), simd.splat_f32s(0.0)];
-    let len = a.len().min(b.len());
-    for i in 0..len / 2 {
-        sums[0] = simd.mul_add_e_f32s(a[2 * i], b[2 * i], sums[0]);
-        sums[1] = simd.mul_add_e_f32s(a[2 * i + 1], b[2 * i + 1], sums[1]);
-    }
-    if len % 2 == 1 {
-        sums[0] = simd.mul_add_e_f32s(a[len - 1], b[len - 1], sums[0]);
-    }
-    simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1]))
-}
-
-/// Writes columns of a row-major matrix of `columns` columns, from `first_column` on, as rows.
+/// Writes columns of a row-major matrix as rows, beginning with `first_column`.
 pub(super) fn transpose(matrix: &[f32], columns: usize, first_column: usize, out: &mut [f32]) {
-    /// Rows and columns of a block: it writes whole cache lines, and reads stay in the cache.
+    /// Rows and columns of a block: writes fill whole cache lines, and reads stay in the cache.
     const BLOCK: usize = 16;
     let rows = matrix.len() / columns.max(1);
     for first in (0..rows).step_by(BLOCK) {
@@ -252,7 +238,7 @@ pub(super) fn transpose(matrix: &[f32], columns: usize, first_column: usize, out
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use pulp::{Arch, WithSimd};
+    use pulp::WithSimd;
 
     use super::*;
 
@@ -311,7 +297,9 @@ mod tests {
     proptest! {
         #[test]
         fn products_equal_the_definition(rows in 1usize..20, len in 1usize..40, columns in 1usize..70) {
-            Arch::new().dispatch(Check([rows, len, columns]));
+            for arch in super::super::arch::fused() {
+                arch.dispatch(Check([rows, len, columns]));
+            }
             Check([rows, len, columns]).with_simd(pulp::Scalar::new());
         }
     }

@@ -1,16 +1,16 @@
-//! Buffers that are used again.
+//! Reuse of buffers.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-/// Memory between two steps of a kernel, which another kernel of the same thread gets afterwards.
+/// A temporary buffer of a kernel. A later kernel on the same thread reuses it.
 ///
-/// Fresh memory of a training step costs as much as the arithmetic: it is zeroed, its pages are
-/// mapped and unmapped, and it is in no cache.
+/// Fresh memory would cost a training step as much as the arithmetic: it is zeroed, its pages are mapped
+/// and unmapped, and it is not in the cache.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch(Vec<f32>);
 
-/// What a thread keeps at most: buffers, and their elements in all.
+/// Limits of what a thread keeps: the number of buffers, and of their elements together.
 const MOST_BUFFERS: usize = 32;
 const MOST_ELEMENTS: usize = 1 << 23;
 
@@ -19,7 +19,7 @@ thread_local! {
 }
 
 impl Scratch {
-    /// A buffer of which every element is to be written before it is read.
+    /// Returns a buffer with unspecified elements, each of which must be written before it is read.
     pub(crate) fn new(len: usize) -> Self {
         let fits = |buffer: &Vec<f32>| (len..=2 * len).contains(&buffer.capacity());
         let found = POOL.try_with(|pool| {
@@ -39,7 +39,7 @@ impl Drop for Scratch {
         if buffer.capacity() == 0 {
             return;
         }
-        // A thread that ends has no pool any more; then the buffer is freed.
+        // The pool of a thread that is ending is gone; then the buffer is freed.
         let _ = POOL.try_with(|pool| {
             let Ok(mut pool) = pool.try_borrow_mut() else { return };
             let kept: usize = pool.iter().map(Vec::capacity).sum();

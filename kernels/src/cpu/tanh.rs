@@ -1,7 +1,8 @@
 //! `tanh`, element by element.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
+use super::arch::arch;
 use super::vector_math;
 use crate::host_op::{HostOp, Pass};
 
@@ -13,7 +14,7 @@ impl HostOp<1> for Tanh {
 
     fn forward(&self, [x]: [&[f32]; 1], _tracked: bool) -> (Vec<f32>, ()) {
         let mut y = x.to_vec();
-        Arch::new().dispatch(Forward(&mut y));
+        arch().dispatch(Forward(&mut y));
         (y, ())
     }
 

@@ -1,9 +1,11 @@
-//! Elementary functions of many elements at once.
+//! Elementary functions of slices.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
-/// Numerator and denominator of the rational function for tanh, highest power first, in powers of
-/// x²; the numerator is multiplied by x once more. Minimax coefficients for f32 as used by Eigen.
+use super::arch::arch;
+
+/// Numerator and denominator of the rational approximation of tanh, in powers of x² from the highest. The
+/// numerator has another factor x. These are the minimax coefficients for f32 that Eigen uses.
 const TANH_NUMERATOR: [f32; 7] = [
     -2.760_768_5e-16,
     2.000_188e-13,
@@ -15,7 +17,7 @@ const TANH_NUMERATOR: [f32; 7] = [
 ];
 const TANH_DENOMINATOR: [f32; 4] = [1.198_258_4e-6, 1.185_347e-4, 2.268_434_6e-3, 4.893_525e-3];
 
-/// Beyond this tanh is ±1 to the precision of f32.
+/// Beyond this value tanh is ±1 in the precision of f32.
 const TANH_SATURATION: f32 = 7.905_311;
 
 #[inline(always)]
@@ -27,21 +29,21 @@ fn horner<S: Simd, const N: usize>(simd: S, coefficients: [f32; N], x: S::f32s) 
     sum
 }
 
-/// `max(x, bound)`; NaN stays NaN.
+/// Returns `max(x, bound)`; NaN stays NaN.
 #[inline(always)]
 pub(super) fn at_least<S: Simd>(simd: S, x: S::f32s, bound: f32) -> S::f32s {
     let bound = simd.splat_f32s(bound);
     simd.select_f32s(simd.less_than_f32s(x, bound), bound, x)
 }
 
-/// `min(x, bound)`; NaN stays NaN.
+/// Returns `min(x, bound)`; NaN stays NaN.
 #[inline(always)]
 fn at_most<S: Simd>(simd: S, x: S::f32s, bound: f32) -> S::f32s {
     let bound = simd.splat_f32s(bound);
     simd.select_f32s(simd.less_than_f32s(bound, x), bound, x)
 }
 
-/// Hyperbolic tangent within 1e-6; NaN stays NaN.
+/// Returns the hyperbolic tangent with an error below 1e-6; NaN stays NaN.
 #[inline(always)]
 pub(super) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let x = at_most(simd, at_least(simd, x, -TANH_SATURATION), TANH_SATURATION);
@@ -50,7 +52,7 @@ pub(super) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.div_f32s(numerator, horner(simd, TANH_DENOMINATOR, square))
 }
 
-/// Replaces every element of a slice by the function of it.
+/// Applies a function to every element in place.
 #[inline(always)]
 pub(super) fn map<S: Simd>(simd: S, values: &mut [f32], f: impl Fn(S::f32s) -> S::f32s) {
     let (vectors, rest) = S::as_mut_simd_f32s(values);
@@ -63,7 +65,8 @@ pub(super) fn map<S: Simd>(simd: S, values: &mut [f32], f: impl Fn(S::f32s) -> S
     }
 }
 
-/// Replaces every element of `values` by the function of it and that of `others`, of equal length.
+/// Replaces every element of `values` by a function of it and the element of `others`, which is equally
+/// long.
 #[inline(always)]
 pub(super) fn zip<S: Simd>(
     simd: S,
@@ -82,9 +85,11 @@ pub(super) fn zip<S: Simd>(
     }
 }
 
-/// `eˣ` of every element within 3e-7 of it, 0 where it is less than 2e-38; NaN stays NaN.
+/// Replaces every element `x` by `eˣ`, with a relative error below 3e-7.
+///
+/// Results below 2e-38 are 0. NaN stays NaN.
 pub fn exp(values: &mut [f32]) {
-    Arch::new().dispatch(Exp(values));
+    arch().dispatch(Exp(values));
 }
 
 struct Exp<'a>(&'a mut [f32]);
@@ -103,10 +108,11 @@ impl WithSimd for Exp<'_> {
     }
 }
 
-/// Natural logarithm of every element that is a normal positive number, to single precision; NaN
-/// stays NaN. Of other numbers the result means nothing.
+/// Replaces every element by its natural logarithm, in single precision.
+///
+/// The elements must be normal positive numbers; results for other numbers are unspecified. NaN stays NaN.
 pub fn ln(values: &mut [f32]) {
-    Arch::new().dispatch(Ln(values));
+    arch().dispatch(Ln(values));
 }
 
 struct Ln<'a>(&'a mut [f32]);
@@ -125,7 +131,7 @@ impl WithSimd for Ln<'_> {
     }
 }
 
-/// `2ⁿ·eʳ` with `|r| ≤ ln 2 / 2` and a Taylor polynomial for `eʳ`.
+/// Computes `eˣ` as `2ⁿ·eʳ` with `|r| ≤ ln 2 / 2` and a Taylor polynomial for `eʳ`.
 #[inline(always)]
 fn exponential<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     /// Adding and subtracting it rounds to the nearest integer.
@@ -134,7 +140,7 @@ fn exponential<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     const TAYLOR: [f32; 8] =
         [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
-    /// Below, the half would be too small for the exponent field: the result is 0.
+    /// Below this value the exponent field could not hold half of the result: the result is 0.
     const LOWEST: f32 = -86.98;
     const HIGHEST: f32 = 88.722_83;
     let clamped = at_most(simd, at_least(simd, x, LOWEST), HIGHEST);
@@ -146,7 +152,7 @@ fn exponential<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let n = simd.sub_f32s(shifted, simd.splat_f32s(ROUNDING));
     let rest = simd.negate_mul_add_e_f32s(n, simd.splat_f32s(LN_2[0]), clamped);
     let rest = simd.negate_mul_add_e_f32s(n, simd.splat_f32s(LN_2[1]), rest);
-    // Half of 2ⁿ from the exponent field, because n may be 128, and 2 times it.
+    // Half of 2ⁿ by the exponent field, because n may be 128, and then twice the result.
     let bits = simd.transmute_u32s_f32s(shifted);
     let biased = simd.add_u32s(bits, simd.splat_u32s(126));
     let power = simd.wrapping_dyn_shl_u32s(biased, simd.splat_u32s(23));
@@ -158,10 +164,10 @@ fn exponential<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.select_f32s(infinite, simd.splat_f32s(f32::INFINITY), result)
 }
 
-/// `n·ln 2 + ln m` with `m` in `[√½, √2)`, and `ln m = 2·artanh((m − 1)/(m + 1))`.
+/// Computes `ln x` as `n·ln 2 + ln m` with `m` in `[√½, √2)` and `ln m = 2·artanh((m − 1)/(m + 1))`.
 #[inline(always)]
 fn logarithm<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    /// The bits of √½: what lies between it and x in the exponent field is n.
+    /// The bits of √½. The difference to those of x has n in its exponent field.
     const ROOT: u32 = 0x3f35_04f3;
     const ARTANH: [f32; 5] = [2.0 / 9.0, 2.0 / 7.0, 2.0 / 5.0, 2.0 / 3.0, 2.0];
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
@@ -169,7 +175,7 @@ fn logarithm<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let offset = simd.sub_u32s(bits, simd.splat_u32s(ROOT));
     let exponent = simd.and_u32s(offset, simd.splat_u32s(0xff80_0000));
     let mantissa = simd.transmute_f32s_u32s(simd.sub_u32s(bits, exponent));
-    // The signed exponent as a float: biased into the mantissa of 2²³, and the bias taken off.
+    // The signed exponent as a float: shifted into the mantissa of 2²³, from which the bias is subtracted.
     let biased = simd.add_u32s(
         simd.wrapping_dyn_shr_u32s(
             simd.add_u32s(exponent, simd.splat_u32s(0x4000_0000)),

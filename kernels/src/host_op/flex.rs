@@ -1,4 +1,4 @@
-//! Host operations as operations of Burn's CPU backend, with and without gradients.
+//! Host operations on tensors of Burn's CPU backend, with and without gradients.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ type Tape = Autodiff<Flex, NoCheckpointing>;
 pub(crate) type Plain = FloatTensor<Flex>;
 type Tracked = FloatTensor<Tape>;
 
-/// The tensor, if it is of 32-bit floats in host memory without gradients.
+/// Returns the backend's tensor if it has 32-bit floats in host memory and tracks no gradients.
 pub(crate) fn as_plain(tensor: &AnyTensor) -> Option<&Plain> {
     match &tensor.as_dispatch().kind {
         DispatchTensorKind::Flex(BackendTensor::Float(plain)) if plain.dtype() == DType::F32 => {
@@ -32,8 +32,8 @@ pub(crate) fn as_plain(tensor: &AnyTensor) -> Option<&Plain> {
     }
 }
 
-/// As [`as_plain`], by value, with its elements in row-major order.
-#[expect(clippy::result_large_err, reason = "it is no error: the tensor goes back")]
+/// As [`as_plain`], by value, with the elements in row-major order.
+#[expect(clippy::result_large_err, reason = "the tensor itself is the error")]
 pub(crate) fn into_plain(tensor: AnyTensor) -> Result<Plain, AnyTensor> {
     if as_plain(&tensor).is_none() {
         return Err(tensor);
@@ -55,7 +55,7 @@ pub(crate) fn from_plain(tensor: Plain) -> AnyTensor {
     })
 }
 
-/// The tensor, if it is of 32-bit floats in host memory with gradients.
+/// Returns the backend's tensor if it has 32-bit floats in host memory and tracks gradients.
 fn as_tracked(tensor: &AnyTensor) -> Option<&Tracked> {
     let tensor = tensor.as_dispatch();
     let strategy = DispatchAutodiffContext::Enabled(GradientCheckpointingStrategy::Disabled);
@@ -88,7 +88,7 @@ pub(super) fn apply<O: HostOp<N>, const N: usize, const D: usize>(
     Some((Tensor::from_primitive::<Tape>(tensor), saved))
 }
 
-/// All of some options, or none.
+/// Returns the values of the options if all have one.
 fn all<T: Copy, const N: usize>(options: [Option<T>; N]) -> Option<[T; N]> {
     let mut all = [options.first().copied()??; N];
     for (slot, option) in all.iter_mut().zip(options) {
@@ -97,7 +97,7 @@ fn all<T: Copy, const N: usize>(options: [Option<T>; N]) -> Option<[T; N]> {
     Some(all)
 }
 
-/// The tensor with its elements in row-major order.
+/// Returns the tensor with its elements in row-major order.
 fn contiguous(tensor: Plain) -> Plain {
     if tensor.as_slice::<f32>().is_some() { tensor } else { tensor.to_contiguous() }
 }
@@ -110,7 +110,7 @@ pub(crate) fn row_major(tensor: &Plain) -> Cow<'_, Plain> {
     }
 }
 
-/// The elements of a contiguous tensor.
+/// Returns the elements of a contiguous tensor.
 fn elements(tensor: &Plain) -> &[f32] {
     tensor.as_slice().unwrap_or_default()
 }
@@ -119,11 +119,11 @@ fn host(elements: Vec<f32>, shape: impl Into<Shape>) -> Plain {
     Plain::from_data(TensorData::new(elements, shape))
 }
 
-/// The operation as a step of the backward pass.
+/// The backward step of an operation.
 #[derive(Debug)]
 struct Step<O>(Arc<O>);
 
-/// What the step finds then.
+/// State saved for the backward pass.
 #[derive(Debug)]
 struct Kept<S, const N: usize> {
     inputs: [Plain; N],

@@ -1,44 +1,45 @@
-//! The backward pass of a perceptron.
+//! The backward pass.
 //!
-//! Rows are dealt out in parts. What a part needs is with the thread that took these rows forward,
-//! and stays there: activations and gradients of hidden units never change cores. Each part has its
-//! own sums for the gradients of the parameters, which are then added up in the order of the parts.
-//! How many parts there are depends on the sizes alone, so the result does not depend on the number
-//! of threads.
+//! The rows are split into parts. The data of a part are in the cache of the thread that ran these rows
+//! forward, and stay there: activations and gradients of hidden units never change cores. Each part has
+//! its own sums for the gradients of the parameters, which are added up in the order of the parts. The
+//! number of parts depends on the sizes alone, so results do not depend on the number of threads.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
-use super::matmul::{Columns, Rows, Start, matmul, transpose};
-use super::mlp::{BLOCK, GRAIN, Layer, LayerParameters, MlpOp, cost, transposed};
-use super::scratch::Scratch;
-use super::vector_math;
-use crate::DenseActivation;
+use super::layers::{BLOCK, GRAIN, Layer, LayerParameters, cost, transposed};
+use crate::activation::DenseActivation;
+use crate::cpu::arch::arch;
+use crate::cpu::matmul::{Columns, Rows, Start, matmul, transpose};
+use crate::cpu::scratch::Scratch;
+use crate::cpu::vector_math;
 use crate::host_op::Pass;
 
-/// The most parts: each has gradients of its own, which cost memory and are added up.
+/// Most parts: each has its own gradients, which cost memory and must be added up.
 const MOST_PARTS: usize = 16;
 
-/// Rows of a part at least, so that adding its gradients up costs little beside making them.
+/// Fewest rows of a part, so that adding up its gradients costs little compared with computing them.
 const LEAST_ROWS: usize = 64;
 
-/// Rows that are added to the gradients of weights at a time, so that they stay in the cache.
+/// Rows that are added to the gradients of the weights at a time, so that they stay in the cache.
 const REDUCTION: usize = 256;
 
-/// Adding up fewer parameters than these is not worth another thread.
+/// Fewest parameters whose sums are worth another thread.
 const ADDED: usize = 1 << 13;
 
+/// Returns the gradients of the rows `x` and of the parameters of each layer, where they are needed.
 pub(super) fn backward<const N: usize>(
-    mlp: &MlpOp,
+    x: &[f32],
+    layers: &[LayerParameters<'_>],
     pass: Pass<'_, Vec<Scratch>, N>,
 ) -> [Option<Vec<f32>>; N] {
-    let (x, layers) = mlp.split(pass.inputs);
     let width = layers.first().map_or(1, |dense| dense.layer.inputs);
     let rows = x.len() / width;
     let [needs_x, needs @ ..] = &pass.needs[..] else { return [const { None }; N] };
-    let transposed = transposed(&layers, |index, _| index > 0 || *needs_x);
+    let transposed = transposed(layers, |index, _| index > 0 || *needs_x);
     let lens: Vec<usize> = pass.inputs[1..].iter().map(|parameter| parameter.len()).collect();
 
-    let step = rows_per_part(rows, cost(&layers));
+    let step = rows_per_part(rows, cost(layers));
     let mut of_x = vec![0.0; if *needs_x { x.len() } else { 0 }];
     let mut of_x_parts = of_x.chunks_mut(step * width);
     let mut sums: Vec<Scratch> =
@@ -48,7 +49,7 @@ pub(super) fn backward<const N: usize>(
         let of_part = |matrix| of_rows(matrix, rows, first..rows.min(first + step));
         let outputs = pass.saved.iter().map(|saved| &saved[..]).chain([pass.output]);
         Part {
-            layers: &layers,
+            layers,
             transposed: &transposed,
             x: of_part(x),
             outputs: outputs.map(of_part).collect(),
@@ -58,7 +59,7 @@ pub(super) fn backward<const N: usize>(
         }
     };
     let tasks = sums.iter_mut().map(|sums| &mut sums[..]).enumerate().map(part).collect();
-    let arch = Arch::new();
+    let arch = arch();
     rekindle_parallel::for_each(tasks, |task: Part<'_>| arch.dispatch(task));
 
     let mut of_parameters = add_up(&lens, needs, &sums).into_iter();
@@ -69,31 +70,31 @@ pub(super) fn backward<const N: usize>(
     })
 }
 
-/// How many of `rows` a part has, given the multiplications that one costs forward.
+/// Returns the rows of a part, given the multiplications of a row in the forward pass.
 fn rows_per_part(rows: usize, cost: usize) -> usize {
     let parts = (rows * cost / GRAIN).clamp(1, MOST_PARTS);
     let least = LEAST_ROWS.min(rows.div_ceil(2));
     rows.div_ceil(parts).max(least).next_multiple_of(8).max(8)
 }
 
-/// Some rows of a matrix of `all` rows.
+/// Returns some rows of a matrix of `all` rows.
 fn of_rows(matrix: &[f32], all: usize, rows: std::ops::Range<usize>) -> &[f32] {
     let width = matrix.len() / all.max(1);
     &matrix[rows.start * width..rows.end * width]
 }
 
-/// Some rows back through all layers.
+/// The backward pass of some rows.
 struct Part<'a> {
     layers: &'a [LayerParameters<'a>],
     transposed: &'a [Scratch],
     x: &'a [f32],
-    /// Of each layer.
+    /// The output of each layer.
     outputs: Vec<&'a [f32]>,
-    /// Of the last output.
+    /// The gradient of the last output.
     gradient: &'a [f32],
-    /// Where the gradients of the rows go, if they are needed.
+    /// The gradient of the rows, if it is needed.
     of_x: Option<&'a mut [f32]>,
-    /// Where the gradients of all parameters go, one after the other.
+    /// The gradients of all parameters, one after the other.
     sums: &'a mut [f32],
 }
 
@@ -124,7 +125,7 @@ impl WithSimd for Part<'_> {
 }
 
 impl Part<'_> {
-    /// The gradients of what each layer's activation is applied to, for some rows.
+    /// Computes the gradients of the inputs of each layer's activation, for some rows.
     #[inline(always)]
     fn between_layers<S: Simd>(
         &mut self,
@@ -153,7 +154,7 @@ impl Part<'_> {
     }
 }
 
-/// From the gradient of an activation's output `y` to that of its input.
+/// Turns the gradient of an activation's output `y` into that of its input.
 #[inline(always)]
 fn through_activation<S: Simd>(simd: S, by: DenseActivation, y: &[f32], gradient: &mut [f32]) {
     let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));
@@ -176,7 +177,7 @@ fn through_activation<S: Simd>(simd: S, by: DenseActivation, y: &[f32], gradient
     }
 }
 
-/// `xᵀ · gradient`.
+/// Computes `xᵀ · gradient`.
 #[inline(always)]
 fn of_weights<S: Simd>(simd: S, layer: Layer, x: &[f32], gradient: &[f32], weights: &mut [f32]) {
     let Layer { inputs, outputs, .. } = layer;
@@ -209,7 +210,8 @@ fn column_sums<S: Simd>(simd: S, rows: &[f32], sums: &mut [f32]) {
     }
 }
 
-/// The sums of all parts, cut into parameters of `lens` elements; of those that need them.
+/// Adds up the sums of all parts and splits them into the gradients of parameters of `lens` elements, for
+/// those that need one.
 fn add_up(lens: &[usize], needs: &[bool], parts: &[Scratch]) -> Vec<Option<Vec<f32>>> {
     let mut totals: Vec<Option<Vec<f32>>> =
         lens.iter().zip(needs).map(|(&len, needs)| needs.then(|| vec![0.0; len])).collect();

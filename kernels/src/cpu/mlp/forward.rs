@@ -1,0 +1,134 @@
+//! The forward pass.
+
+use pulp::{Simd, WithSimd};
+
+use super::layers::{BLOCK, GRAIN, LayerParameters, cost, transposed};
+use crate::activation::DenseActivation;
+use crate::cpu::arch::arch;
+use crate::cpu::matmul::{Rows, Start, matmul, scalar_products};
+use crate::cpu::scratch::Scratch;
+use crate::cpu::vector_math;
+
+/// Applies the layers to the rows of `x`. Returns the output of the last layer, and those of all others
+/// if they are to be kept.
+pub(super) fn forward(
+    x: &[f32],
+    layers: &[LayerParameters<'_>],
+    keeps: bool,
+) -> (Vec<f32>, Vec<Scratch>) {
+    let transposed = transposed(layers, |_, layer| layer.is_narrow());
+    let inputs = layers.first().map_or(1, |dense| dense.layer.inputs);
+    let rows = x.len() / inputs;
+    let (last, hidden) =
+        layers.split_last().map_or((0, &[][..]), |(last, hidden)| (last.layer.outputs, hidden));
+    let hidden = if keeps { hidden } else { &[] };
+    let mut saved: Vec<_> =
+        hidden.iter().map(|dense| Scratch::new(rows * dense.layer.outputs)).collect();
+    let mut output = vec![0.0; rows * last];
+    let step = rows_per_task(rows, cost(layers));
+    let mut tasks: Vec<_> = x
+        .chunks(step * inputs)
+        .map(|x| Forward { x, layers, transposed: &transposed, outputs: Vec::new() })
+        .collect();
+    for output in saved.iter_mut().map(|saved| &mut saved[..]).chain([&mut output[..]]) {
+        let width = output.len() / rows.max(1);
+        for (task, output) in tasks.iter_mut().zip(output.chunks_mut(step * width)) {
+            task.outputs.push(output);
+        }
+    }
+    let arch = arch();
+    rekindle_parallel::for_each(tasks, |task| arch.dispatch(task));
+    (output, saved)
+}
+
+/// Returns the rows of a task, given the multiplications that a row costs. The result of a row does not
+/// depend on the task it is in.
+fn rows_per_task(rows: usize, cost: usize) -> usize {
+    let tasks = (rows * cost / GRAIN).clamp(1, 2 * rekindle_parallel::num_threads());
+    rows.div_ceil(tasks).next_multiple_of(8).max(8)
+}
+
+/// The forward pass of some rows.
+struct Forward<'a> {
+    x: &'a [f32],
+    layers: &'a [LayerParameters<'a>],
+    transposed: &'a [Scratch],
+    /// The outputs of the layers, or only of the last layer if the others are not kept.
+    outputs: Vec<&'a mut [f32]>,
+}
+
+impl WithSimd for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let widest = self.layers.iter().map(|l| l.layer.outputs).max().unwrap_or(0);
+        let keeps = self.outputs.len() == self.layers.len();
+        // The values between the layers, if they are not kept.
+        let mut between = match keeps {
+            true => [Scratch::default(), Scratch::default()],
+            false => [Scratch::new(BLOCK * widest), Scratch::new(BLOCK * widest)],
+        };
+        let Some(first) = self.layers.first() else { return };
+        let last = self.layers.len() - 1;
+        for (block, x) in self.x.chunks(BLOCK * first.layer.inputs).enumerate() {
+            let rows = x.len() / first.layer.inputs;
+            for (index, (dense, transposed)) in self.layers.iter().zip(self.transposed).enumerate()
+            {
+                let width = dense.layer.outputs;
+                let of_block = block * BLOCK * width..(block * BLOCK + rows) * width;
+                let [even, odd] = &mut between;
+                let (before, scratch) = if index % 2 == 0 { (odd, even) } else { (even, odd) };
+                let kept = if keeps { index } else { 0 };
+                let (earlier, output) = self.outputs.split_at_mut(kept);
+                let inputs = dense.layer.inputs;
+                let x = match earlier.last() {
+                    _ if index == 0 => x,
+                    Some(earlier) => &earlier[block * BLOCK * inputs..][..rows * inputs],
+                    None => &before[..rows * inputs],
+                };
+                let out = match index == last || keeps {
+                    true => &mut output[0][of_block],
+                    false => &mut scratch[..rows * width],
+                };
+                apply(simd, dense, transposed, x, out);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn apply<S: Simd>(
+    simd: S,
+    dense: &LayerParameters<'_>,
+    transposed: &[f32],
+    x: &[f32],
+    out: &mut [f32],
+) {
+    let LayerParameters { layer, weights, bias } = *dense;
+    let rows = Rows { data: x, len: layer.inputs };
+    if layer.is_narrow() {
+        scalar_products(simd, rows, transposed, bias, out);
+    } else {
+        matmul(simd, rows, weights, layer.outputs, Start::Row(bias), out);
+    }
+    match layer.activation {
+        DenseActivation::Linear => {}
+        DenseActivation::Relu => {
+            vector_math::map(
+                simd,
+                out,
+                #[inline(always)]
+                |x| vector_math::at_least(simd, x, 0.0),
+            );
+        }
+        DenseActivation::Tanh => {
+            vector_math::map(
+                simd,
+                out,
+                #[inline(always)]
+                |x| vector_math::tanh(simd, x),
+            );
+        }
+    }
+}
