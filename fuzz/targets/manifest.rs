@@ -1,0 +1,38 @@
+//! Any text as a manifest, with the right digest behind it, beside valid files.
+#![no_main]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use rekindle_checkpoint::{State, exists, read, read_component, write};
+
+static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = rekindle_fuzz::folder("manifest");
+    let part = State::from_data(&7).expect("a number is data");
+    let state = State::from_data("text")
+        .expect("text is data")
+        .with_tensor("w", vec![1f32, 2.0])
+        .with_component("policy", part);
+    let checkpoint = folder.join("checkpoint");
+    write(&checkpoint, &state).expect("a save to a folder of our own");
+    checkpoint
+});
+
+fuzz_target!(|text: &[u8]| {
+    let path = FOLDER.join("manifest.json");
+    // A valid one has its digest already; otherwise it is added, because nothing is read without it.
+    let mut bytes = text.to_vec();
+    if !text.ends_with(b"\"\n}\n") {
+        bytes.extend(rekindle_fuzz::seal(text));
+    }
+    fs::write(&path, &bytes).expect("a file in a folder of our own");
+    let _ = exists(&*FOLDER);
+    let _ = read_component(&*FOLDER, "policy");
+    if let Ok(state) = read(&*FOLDER) {
+        let again = FOLDER.with_file_name("again");
+        write(&again, &state).expect("what was read can be saved");
+        assert_eq!(read(&again).expect("what was saved can be read"), state);
+    }
+});
