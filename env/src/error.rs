@@ -4,6 +4,9 @@ use crate::buffer::Row;
 use crate::spaces::Space;
 use crate::suggest::did_you_mean;
 
+/// The number of characters of an observation that a message shows.
+const MAX_SHOWN: usize = 200;
+
 /// A result whose error is an [`EnvError`].
 pub type Result<T, E = EnvError> = std::result::Result<T, E>;
 
@@ -387,7 +390,12 @@ impl EnvError {
 
     #[cold]
     pub(crate) fn invalid_observation(env: &str, space: &Space, row: Row<'_>) -> Self {
-        let (space, observation) = (space.to_string(), format!("{row:?}"));
+        let (space, mut observation) = (space.to_string(), format!("{row:?}"));
+        // An image has thousands of numbers.
+        if let Some((end, _)) = observation.char_indices().nth(MAX_SHOWN) {
+            observation.truncate(end);
+            observation.push_str("..");
+        }
         Self::InvalidObservation { env: env.to_owned(), space, observation }
     }
 

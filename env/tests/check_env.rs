@@ -50,6 +50,16 @@ fn a_number_outside_its_box_fails() {
 }
 
 #[test]
+fn an_observation_of_many_numbers_is_shown_in_part() {
+    let mut env = Scripted::new(Space::boxed(0.0, 1.0, &[84, 84]).unwrap(), |_, o| {
+        o.f32s_mut()?.fill(2.0);
+        Ok(done(false))
+    });
+    let error = check_env(&mut env).unwrap_err().to_string();
+    assert!(error.len() < 500 && error.contains(".., which is not"), "{error}");
+}
+
+#[test]
 fn a_reward_that_is_not_finite_fails() {
     let mut env = Scripted::new(Space::discrete(1).unwrap(), |t, _| {
         Ok(Step::running(if t == 9 { f64::NAN } else { 0.0 }))
