@@ -71,7 +71,7 @@ fn a86_two_of_four_modules_are_restored_by_choice_and_act_the_same() {
     let (_folder, path) = saved(&source.get_state().unwrap());
     let two = specs(&["policy_1", "policy_3"]).load_state_path(&path);
     let message = two.build(&device(), 1).unwrap_err().to_string();
-    assert!(message.contains("also has [policy_0, policy_2]"), "{message}");
+    assert!(message.contains("also has the modules [policy_0, policy_2]"), "{message}");
     assert!(message.contains("modules_to_load"), "{message}");
 
     let restored = two.modules_to_load(["policy_1", "policy_3"]).build(&device(), 1).unwrap();

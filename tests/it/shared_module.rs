@@ -252,7 +252,10 @@ fn the_whole_is_saved_once_and_restored_by_its_type_name() {
     assert!(message.contains("`MultiRLModule::from_checkpoint`"), "{message}");
     let mut plain = MultiRLModule::new();
     let message = plain.set_state(&state).unwrap_err().to_string();
-    assert!(message.contains("[a, b] share parameters, here it is []"), "{message}");
+    assert!(
+        message.contains("[a, b] share parameters in the checkpoint, but [] share"),
+        "{message}"
+    );
     let choosing = spec().load_state_path(&path).modules_to_load(["a"]);
     assert!(choosing.build(&device(), 0).unwrap_err().to_string().contains("loaded together"));
 }
@@ -263,7 +266,7 @@ fn specs_are_data_and_build_only_together() {
     assert_eq!(serde_json::from_str::<MultiRLModuleSpec>(&json).unwrap(), spec());
     let alone = spec().rl_module_specs["a"].clone();
     let message = alone.build(&device()).unwrap_err().to_string();
-    assert!(message.contains("is not built alone"), "{message}");
+    assert!(message.contains("cannot be built alone"), "{message}");
 }
 
 #[test]

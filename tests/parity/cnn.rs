@@ -24,7 +24,11 @@ fn image_encoders_have_the_outputs_and_gradients_of_pytorch() {
     ] {
         println!("{name}");
         let recorded = Recorded::read(&format!("torch_cnn_{name}"));
-        let mut module = image_actor_critic(shape, 3, json!({ "conv_filters": filters }));
+        let mut module = image_actor_critic(
+            shape,
+            3,
+            json!({ "conv_filters": filters, "vf_share_layers": true }),
+        );
         module.load_state_dict(&recorded.part("state")).unwrap();
 
         let device = cpu().autodiff();
