@@ -34,7 +34,8 @@ const MAX_STEPS: u64 = 300_000;
 fn main() -> Result<ExitCode, MainError> {
     let args = Args::parse();
     let device = args.device.open()?;
-    fs::create_dir_all(&args.out)?;
+    fs::create_dir_all(&args.out)
+        .map_err(|error| format!("cannot create folder {}: {error}", args.out.display()))?;
     let checkpoint = args.out.join("checkpoint");
 
     // 1. The configuration. Settings that are not named here have RLlib's defaults.

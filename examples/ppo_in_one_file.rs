@@ -254,7 +254,8 @@ struct Args {
 #[allow(dead_code, reason = "a test calls `train` and `play_greedily` instead")]
 fn main() -> Result<ExitCode, MainError> {
     let args = Args::parse();
-    std::fs::create_dir_all(&args.out)?;
+    std::fs::create_dir_all(&args.out)
+        .map_err(|error| format!("cannot create folder {}: {error}", args.out.display()))?;
     let mut jsonl = JsonlSink::create(args.out.join("metrics.jsonl"))?;
     let mut iteration = 0;
     let (agent, mean) = train(args.seed, TARGET_RETURN, MAX_STEPS, |steps, mean| {

@@ -54,7 +54,8 @@ impl Args {
 pub(crate) fn learn(task: &Task, config: PpoConfig) -> Result<ExitCode, MainError> {
     let args = Args::parse_for(task);
     let out = args.out.unwrap_or_else(|| ["runs", task.example].iter().collect());
-    fs::create_dir_all(&out)?;
+    fs::create_dir_all(&out)
+        .map_err(|error| format!("cannot create folder {}: {error}", out.display()))?;
     let config = config
         .env_runners(|e| e.device(args.env_runner_device))
         .seed(args.seed)
