@@ -115,6 +115,7 @@ impl Algorithm {
         self.set_multi_agent(multi_agent)?;
         let module = self.learner.remove_module(id)?;
         self.record_spec(id, None);
+        self.forget_connectors_of(id)?;
         self.publish_weights()?;
         Ok(module)
     }
