@@ -1,5 +1,5 @@
-//! A bundle acts as evaluation does, in another place, and proves it.
-#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+//! A bundle acts as evaluation does, in another process, and proves it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use rekindle::checkpoint;
 use rekindle::env_runner::RunnerError;
@@ -40,7 +40,7 @@ fn acts_as_evaluated(config: &PpoConfig) {
     algo.policy_bundle().unwrap().save_to_path(&path).unwrap();
     let mut policy = PolicyBundle::from_checkpoint(&path, &device).unwrap();
 
-    // The evaluation's own episodes, replayed: same start, same actions, same return.
+    // Replays the evaluation's episodes: same start, same actions, same return.
     let expected = algo.evaluate().unwrap();
     let seed = rekindle::core::rng::stream(1, 0, 0, rekindle::core::rng::Purpose::Evaluation);
     let mut seeds = rekindle::core::rng::stream(
@@ -55,7 +55,7 @@ fn acts_as_evaluated(config: &PpoConfig) {
     envs.reset(&start, &mut step).unwrap();
     let mut returns = [0.0; 10];
     for _ in 0..200 {
-        let actions = policy.act(&step.observations).unwrap().clone();
+        let actions = policy.compute_actions(&step.observations, false).unwrap().clone();
         envs.step(&actions, &mut step).unwrap();
         policy.set_rewards(&step.rewards);
         returns.iter_mut().zip(&step.rewards).for_each(|(r, reward)| *r += reward);
@@ -83,4 +83,44 @@ fn a_bundle_that_acts_differently_is_refused() {
     checkpoint::write(&path, &mixed).unwrap();
     let error = PolicyBundle::from_checkpoint(&path, &device).unwrap_err();
     assert!(matches!(error, RunnerError::TestVector { .. }), "{error}");
+}
+
+#[test]
+fn a_bundle_with_nan_for_a_recorded_action_is_refused() {
+    let device = DeviceSpec::Cpu.open().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bundle");
+    config().build(&device).unwrap().policy_bundle().unwrap().save_to_path(&path).unwrap();
+    let mut state = checkpoint::read(&path).unwrap();
+    let action = &mut state.data["test_actions"]["column"]["Float"]["data"][3];
+    assert!(action.is_number());
+    *action = "NaN".into();
+    let damaged = folder.path().join("damaged");
+    checkpoint::write(&damaged, &state).unwrap();
+    let error = PolicyBundle::from_checkpoint(&damaged, &device).unwrap_err();
+    let RunnerError::TestVector { difference } = error else { panic!("{error}") };
+    assert_eq!(difference, f32::INFINITY);
+}
+
+#[test]
+fn exploration_and_likelihoods_survive_saving() {
+    let device = DeviceSpec::Cpu.open().unwrap();
+    let mut algo = config().build(&device).unwrap();
+    algo.train().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bundle");
+    let mut ours = algo.policy_bundle().unwrap();
+    ours.save_to_path(&path).unwrap();
+    let mut restored = PolicyBundle::from_checkpoint(&path, &device).unwrap();
+    let space = &ours.config().observation_space.clone();
+    let seen = rekindle::env::Buffer::zeros(space, 3);
+    ours.set_seed(7);
+    restored.set_seed(7);
+    for _ in 0..2 {
+        let actions = ours.compute_actions(&seen, true).unwrap().clone();
+        assert_eq!(&actions, restored.compute_actions(&seen, true).unwrap());
+        let likelihoods = ours.compute_log_likelihoods(&seen, &actions).unwrap();
+        assert_eq!(likelihoods, restored.compute_log_likelihoods(&seen, &actions).unwrap());
+        assert!(likelihoods.iter().all(|logp| logp.is_finite()));
+    }
 }

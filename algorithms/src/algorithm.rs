@@ -1,5 +1,6 @@
 //! The training loop.
 
+mod connectors;
 mod environment;
 mod evaluation;
 mod modules;

@@ -138,12 +138,12 @@ pub enum RunnerError {
     },
     /// A policy whose actions have no probabilities.
     #[error(
-        "the exploration pass of module `{module}` put out no `action_dist_inputs`, only [{found}]: its actions have no log-probabilities"
+        "the exploration pass of module `{module}` returned no `action_dist_inputs`, only [{found}]; return them, so that actions have log-probabilities"
     )]
     NoDistribution {
         /// The type of the module.
         module: String,
-        /// The columns it put out.
+        /// The columns it returned.
         found: String,
     },
     /// A saved state that is not one of this component.

@@ -6,7 +6,7 @@ mod recover;
 mod state;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use burn::module::Module;
@@ -102,8 +102,13 @@ impl EnvRunnerGroup {
             recreated: Vec::new(),
         };
         group.spaces = group.first()?.module_spaces();
-        let modules: Vec<_> = group.spaces.keys().map(String::as_str).collect();
-        config.check_connectors(&modules)?;
+        // Training has checked the connectors that evaluation shares with it.
+        if !config.in_evaluation {
+            let reserve = config.multi_agent.iter().flat_map(|multi_agent| &multi_agent.policies);
+            let modules: BTreeSet<_> = group.spaces.keys().chain(reserve).collect();
+            config
+                .check_connectors(&modules.into_iter().map(String::as_str).collect::<Vec<_>>())?;
+        }
         Ok(group)
     }
 

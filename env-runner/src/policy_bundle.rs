@@ -114,7 +114,7 @@ impl BundleConfig {
 /// Acts greedily, as an evaluation does, or explores with random streams of its own. A policy with
 /// memory (recurrent layers, previous actions as input) follows one episode per row;
 /// [`reset`](Self::reset) and [`reset_row`](Self::reset_row) begin new ones. A clone has the same
-/// weights and goes on from the same episodes and streams.
+/// weights and continues the same episodes and streams.
 ///
 /// ```
 /// use burn::prelude::Device;
@@ -147,14 +147,14 @@ pub struct PolicyBundle {
     env_to_module: ConnectorPipeline,
     module_to_env: ConnectorPipeline,
     sampler: ActionSampler,
-    /// What a stateful module remembers.
+    /// The state of a stateful module.
     memory: Option<Memory>,
-    /// Which rows begin an episode with the next observation; empty if all do.
+    /// Whether the next observation of each row is the first of an episode; empty if all are.
     starts: Vec<bool>,
     /// The rewards for the last actions.
     rewards: Vec<f64>,
     seed: u64,
-    /// A stream of exploration for each row; made when rows need them.
+    /// The exploration stream of each row, created when first needed.
     rngs: Vec<Generator>,
 }
 
@@ -165,11 +165,12 @@ struct BundleState {
     config: BundleConfig,
     /// What the connectors of observations have learned.
     connectors: Value,
-    /// What those of actions have learned.
+    /// What the connectors of actions have learned.
     #[serde(default)]
     action_connectors: Value,
-    /// Observations, and the actions that the policy answered with when it was saved.
+    /// Observations of the test vector.
     test_observations: Buffer,
+    /// The greedy actions for them when the bundle was saved.
     test_actions: Buffer,
 }
 
@@ -182,6 +183,8 @@ impl PolicyBundle {
     /// # Errors
     /// If a connector cannot work on its space, or a setting is invalid.
     pub fn new(module: AnyRLModule, config: BundleConfig, device: &Device) -> Result<Self> {
+        let mut connectors = config.env_to_module.iter().chain(&config.module_to_env);
+        connectors.try_for_each(|connector| connector.check_modules(&[DEFAULT_MODULE_ID]))?;
         let (env_to_module, module_to_env) = pipelines(
             DEFAULT_MODULE_ID,
             &config.observation_space,
@@ -241,8 +244,8 @@ impl PolicyBundle {
     /// the [seed](Self::set_seed), and [`action_logp`](Self::action_logp) has their
     /// log-probabilities. Without, they come from the deterministic twin of the inference pass.
     ///
-    /// The episode of each row goes on from the last call. With another number of rows than then,
-    /// and after an error, all episodes begin anew.
+    /// Each row continues its episode from the previous call. All episodes start over when the
+    /// number of rows changes, and after an error.
     ///
     /// # Shapes
     /// `observations`: `[rows, …]` of the observation space; the result: `[rows, …]` of the
@@ -395,7 +398,7 @@ impl PolicyBundle {
         }
     }
 
-    /// Begins the exploration streams anew, from a seed. New and loaded bundles have seed 0.
+    /// Restarts the exploration streams from a seed. New and loaded bundles have seed 0.
     pub fn set_seed(&mut self, seed: u64) {
         self.seed = seed;
         self.rngs.clear();

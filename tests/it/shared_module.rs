@@ -278,15 +278,8 @@ fn one_module_is_saved_and_deployed_alone() {
     assert_eq!(logits(&alone), logits(b));
     assert_eq!(alone.spec(), b.spec());
 
-    let config = BundleConfig {
-        observation_space: space(32),
-        action_space: Space::discrete(4).unwrap(),
-        env_to_module: Vec::new(),
-        module_to_env: Vec::new(),
-        normalize_actions: true,
-        clip_actions: false,
-    };
-    let mut bundle = PolicyBundle::new(b.clone(), config, &device()).unwrap();
+    let config = BundleConfig::new(space(32), Space::discrete(4).unwrap());
+    let bundle = PolicyBundle::new(b.clone(), config, &device()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     bundle.save_to_path(folder.path().join("bundle")).unwrap();
     PolicyBundle::from_checkpoint(folder.path().join("bundle"), &device()).unwrap();

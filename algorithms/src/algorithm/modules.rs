@@ -128,6 +128,7 @@ impl Algorithm {
         self.env_runners.set_multi_agent(&multi_agent)?;
         let module = self.learner.remove_module(id)?;
         self.record_spec(id, None);
+        self.forget_connectors_of(id)?;
         self.publish_weights()?;
         Ok(module)
     }

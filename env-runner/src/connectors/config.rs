@@ -215,6 +215,15 @@ impl ConnectorConfig {
         }
     }
 
+    /// Returns the connector for the modules other than this one; `None` if there are none.
+    #[must_use]
+    pub fn without_module(self, module_id: &str) -> Option<Self> {
+        let Self::ForModules { mut modules, connector } = self else { return Some(self) };
+        modules.retain(|id| id != module_id);
+        let connector = Box::new(connector.without_module(module_id)?);
+        (!modules.is_empty()).then_some(Self::ForModules { modules, connector })
+    }
+
     /// Checks that [`ForModules`](Self::ForModules) names no module but these.
     ///
     /// # Errors
@@ -331,5 +340,15 @@ mod tests {
         let error = config(&["a", "playr"]).check_modules(&["a", "b"]).unwrap_err().to_string();
         assert!(error.contains("no module `playr`") && error.contains("[\"a\", \"b\"]"), "{error}");
         assert!(config(&[]).check_modules(&["a"]).is_err());
+    }
+
+    #[test]
+    fn a_module_that_is_gone_leaves_the_connectors_of_the_others() {
+        let config = |ids: &[&str]| ConnectorConfig::clip_rewards(1.0).for_modules(ids.to_vec());
+        assert_eq!(config(&["a", "b"]).without_module("a"), Some(config(&["b"])));
+        assert_eq!(config(&["b"]).without_module("a"), Some(config(&["b"])));
+        assert_eq!(config(&["a"]).without_module("a"), None);
+        let all = ConnectorConfig::mean_std_filter();
+        assert_eq!(all.clone().without_module("a"), Some(all));
     }
 }

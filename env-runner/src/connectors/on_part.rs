@@ -10,10 +10,10 @@ use crate::{Result, RunnerError};
 /// [`ConnectorConfig::on_part`](super::ConnectorConfig::on_part).
 ///
 /// # Shapes
-/// The space of the part becomes what the connector makes of it.
+/// The part changes to the output space of the connector.
 ///
 /// # State
-/// That of the connector, under its name.
+/// The state of the connector, under its name.
 #[derive(Debug, Clone)]
 pub struct OnPart {
     path: Vec<String>,
@@ -55,7 +55,7 @@ impl OnPart {
     }
 }
 
-/// The space with another one in the place of the part at `path`.
+/// Returns the space with `part` in place of the part at `path`.
 fn replace(space: &Space, path: &[String], part: Space) -> Result<Space> {
     let Some((key, rest)) = path.split_first() else { return Ok(part) };
     let child = |name: &str, old: &Space| match name == key {
@@ -76,7 +76,7 @@ fn replace(space: &Space, path: &[String], part: Space) -> Result<Space> {
     })
 }
 
-/// Copies all parts but the one at `path`, which `f` fills.
+/// Copies all parts except the one at `path`, which `f` fills.
 fn apply(
     input: &Buffer,
     output: &mut Buffer,

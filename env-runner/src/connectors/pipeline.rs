@@ -24,7 +24,7 @@ struct Stage {
     connector: Box<dyn Connector>,
     output_space: Space,
     output: Buffer,
-    /// What [`ConnectorPipeline::invert`] finds that goes in.
+    /// The inputs that [`ConnectorPipeline::invert`] finds.
     inverted: Buffer,
 }
 
@@ -198,8 +198,8 @@ impl ConnectorPipeline {
         Ok(current)
     }
 
-    /// Passes rewards through all connectors of rewards, in place. They come before the
-    /// observations of the same step.
+    /// Passes rewards through all connectors of rewards, in place. The rewards of a step come before
+    /// its observations.
     ///
     /// # Errors
     /// If a connector fails.
@@ -292,7 +292,10 @@ impl ConnectorPipeline {
         let values = match values {
             Value::Null => Map::new(),
             Value::Object(values) => values.clone(),
-            other => return Err(invalid("connector pipeline", format!("it is {other}"))),
+            other => {
+                let reason = format!("it is {other}, not an object with connector names as keys");
+                return Err(invalid("connector pipeline", reason));
+            }
         };
         for name in values.keys() {
             self.position(name)?;
@@ -329,7 +332,7 @@ impl ConnectorPipeline {
     }
 }
 
-/// Sets the number of rows; their values are to be overwritten.
+/// Sets the number of rows. The caller overwrites their values.
 fn resize(buffer: &mut Buffer, rows: usize) {
     if buffer.rows() != rows {
         buffer.clear();

@@ -104,7 +104,7 @@ impl Lane {
         self.env_to_module.transform(&self.observations, cx)
     }
 
-    /// Transforms the reward of one step of an agent; `starts` says whether it is its first one.
+    /// Transforms the reward of one step of an agent. `starts`: whether the step is its first.
     pub(super) fn transform_reward(
         &mut self,
         reward: f64,

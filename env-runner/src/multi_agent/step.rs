@@ -72,7 +72,10 @@ impl MultiAgentEnvRunner {
         if outcome.observed(agent) || ends {
             let (starts, update) = (stream.is_first_step(), self.config.update_connectors);
             let slots = [slot, self.action_rngs.len()];
-            let lane = self.lanes.get_mut(&stream.module);
+            let lane = match self.config.env_to_module.is_empty() {
+                true => None,
+                false => self.lanes.get_mut(&stream.module),
+            };
             stream.complete(|reward| match lane {
                 Some(lane) => lane.transform_reward(reward, starts, update, slots),
                 None => Ok(reward),

@@ -131,12 +131,12 @@ impl Stream {
         }
     }
 
-    /// Whether no outcome of an action has been known in this episode.
+    /// Whether the pending action is the first of the episode.
     pub(super) fn is_first_step(&self) -> bool {
         self.t_started == 0 && self.columns.steps() == 0
     }
 
-    /// The outcome of the action that waits is known; `connect` makes of its reward what losses use.
+    /// Records the outcome of the pending action. `connect` transforms its reward for losses.
     pub(super) fn complete(&mut self, connect: impl FnOnce(f64) -> Result<f64>) -> Result<()> {
         if self.columns.is_pending() {
             self.last_reward = connect(std::mem::take(&mut self.reward))?;

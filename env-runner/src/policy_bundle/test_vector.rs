@@ -1,4 +1,4 @@
-//! Observations with the actions that a policy answers: the proof that a bundle acts as it did.
+//! Observations with the actions of a policy, which show that a loaded bundle acts as it did.
 
 use rekindle_catalog::CatalogError;
 use rekindle_core::Generator;
@@ -9,7 +9,7 @@ use crate::{Result, RunnerError};
 
 /// Rows of a test vector.
 const ROWS: usize = 16;
-/// Observations drawn for a row before the policy is said to act on none.
+/// Attempts to draw an observation that the policy can act on.
 const TRIES: usize = 100;
 /// Relative difference of continuous actions between devices that is tolerated.
 const TOLERANCE: f32 = 1e-4;
@@ -44,7 +44,7 @@ pub(super) fn draw(policy: &PolicyBundle) -> Result<Buffer> {
     Ok(drawn)
 }
 
-/// Whether another observation may do better.
+/// Whether the error comes from the values of an observation, so that another may do better.
 fn is_about_values(error: &RunnerError) -> bool {
     matches!(
         error,
@@ -61,7 +61,6 @@ fn is_about_values(error: &RunnerError) -> bool {
 /// [`RunnerError::TestVector`] with the largest difference.
 pub(super) fn check(space: &Space, found: &Buffer, expected: &Buffer) -> Result<()> {
     let difference = difference(space, found, expected);
-    // A NaN is no difference that could be tolerated.
     if difference <= TOLERANCE { Ok(()) } else { Err(RunnerError::TestVector { difference }) }
 }
 

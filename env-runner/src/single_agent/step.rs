@@ -90,7 +90,7 @@ impl SingleAgentEnvRunner {
     ) -> Result<()> {
         let started = Instant::now();
         // Final observations pass the connectors too, but teach them nothing. Those of running
-        // episodes are stale and may be no elements of the space.
+        // episodes are stale and need not be elements of the space.
         let ended: Vec<_> = (0..self.config.num_envs).filter(|&e| self.step.is_done(e)).collect();
         let rewards: Vec<_> = ended.iter().map(|&env| self.rewards[env]).collect();
         let step = LastStep {

@@ -170,6 +170,15 @@ fn saving_leaves_the_running_episodes_alone() {
 }
 
 #[test]
+fn connectors_of_other_modules_are_refused_in_a_bundle() {
+    let module = build(RLModuleSpec::of::<Echo>(), &numbers(1), &numbers(1));
+    let config = BundleConfig::new(numbers(1), numbers(1))
+        .env_to_module([ConnectorConfig::mean_std_filter().for_modules(["hunter"])]);
+    let error = PolicyBundle::new(module, config, &Device::flex()).unwrap_err().to_string();
+    assert!(error.contains("no module `hunter`"), "{error}");
+}
+
+#[test]
 fn an_error_starts_all_episodes_anew() {
     let module = build(RLModuleSpec::of::<Echo>(), &numbers(2), &numbers(2));
     let config = BundleConfig::new(numbers(1), numbers(2))
