@@ -384,13 +384,13 @@ fn settings_for_a_module_that_does_not_exist_are_refused_with_the_nearest_name()
         assert_says(&answer(&config), &["no error"]);
         let hint = "did you mean `player1`? known: `player1`, `player2`";
         let overrides = config.clone().multi_agent(|m| m.override_module("playr1", "lr", 0.1));
-        let field = "`algorithm_config_overrides_per_module` is set for `playr1`";
+        let field = "`algorithm_config_overrides_per_module` is `playr1`";
         assert_says(&answer(&overrides), &[field, hint]);
         let trained = config.clone().multi_agent(|m| m.policies_to_train(["playr1"]));
-        assert_says(&answer(&trained), &["`policies_to_train` is set for `playr1`", hint]);
+        assert_says(&answer(&trained), &["`policies_to_train` is `playr1`", hint]);
         let specs = MultiRLModuleSpec::new([("playr1", RLModuleSpec::default())]);
         let spec = config.clone().multi_agent(|m| m.rl_module_specs(specs));
-        assert_says(&answer(&spec), &["`rl_module_specs` is set for `playr1`", hint]);
+        assert_says(&answer(&spec), &["`rl_module_specs` is `playr1`", hint]);
     }
 }
 

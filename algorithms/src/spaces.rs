@@ -1,7 +1,7 @@
 //! Checks that modules fit the environments they play in.
 
 use rekindle_core::ModuleId;
-use rekindle_env::{multi_agent_spec, spec};
+use rekindle_env::{BoxDType, Space, multi_agent_spec, spec};
 use rekindle_env_runner::{EnvRunnerConfig, EnvRunnerGroup, PolicyMapping, RunnerError};
 use rekindle_rl_module::MultiRLModule;
 
@@ -33,11 +33,16 @@ pub(crate) fn check_spaces(
             continue;
         };
         let of_module = module.spec();
-        for (field, expected, found) in [
-            ("observation space", &observations, of_module.get_observation_space()),
-            ("action space", &actions, of_module.get_action_space()),
+        for (field, expected, found, fits) in [
+            (
+                "observation space",
+                &observations,
+                of_module.get_observation_space(),
+                reads as fn(&Space, &Space) -> bool,
+            ),
+            ("action space", &actions, of_module.get_action_space(), Space::eq),
         ] {
-            if let Some(found) = found.filter(|found| *found != expected) {
+            if let Some(found) = found.filter(|found| !fits(found, expected)) {
                 return Err(AlgorithmError::SpacesDiffer {
                     id,
                     env: config.env.clone(),
@@ -49,6 +54,25 @@ pub(crate) fn check_spaces(
         }
     }
     Ok(())
+}
+
+/// Whether a module for one space reads observations of the other: bounds of float Boxes, which filters
+/// change, may differ.
+fn reads(built: &Space, seen: &Space) -> bool {
+    match (built, seen) {
+        (Space::Box(a), Space::Box(b)) if a.dtype() == BoxDType::Float32 => {
+            a.dtype() == b.dtype() && a.shape() == b.shape()
+        }
+        (Space::Dict(a), Space::Dict(b)) => {
+            a.iter().count() == b.iter().count()
+                && a.iter().zip(b.iter()).all(|((a, x), (b, y))| a == b && reads(x, y))
+        }
+        (Space::Tuple(a), Space::Tuple(b)) => {
+            a.spaces().len() == b.spaces().len()
+                && a.spaces().iter().zip(b.spaces()).all(|(x, y)| reads(x, y))
+        }
+        _ => built == seen,
+    }
 }
 
 /// Whether some agent plays with a module. A module in reserve, with which none does, may have spaces

@@ -60,7 +60,7 @@ impl Checkpointable for Algorithm {
     }
 
     /// Continues training exactly where it was saved: weights, optimizers, connectors, random
-    /// streams, environments with their settings, and counters.
+    /// streams, environments with their settings, and counters. The environments are new ones.
     ///
     /// # Errors
     /// If the state is that of another algorithm or does not fit. The algorithm is then unchanged.

@@ -114,7 +114,7 @@ impl MultiAgentSection {
         ];
         for (field, ids) in named {
             if let Some(id) = ids.into_iter().find(|id| !known.contains(id)) {
-                let value = format!("set for `{id}`");
+                let value = format!("`{id}`");
                 let constraint = format!(
                     "no agent plays with a module of that id; {}",
                     did_you_mean(id, &known)

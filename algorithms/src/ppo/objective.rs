@@ -1,4 +1,4 @@
-//! PPO's loss and what it needs.
+//! PPO's objective: its learning batch, loss and adaptive coefficient.
 
 use std::collections::BTreeMap;
 
@@ -20,19 +20,19 @@ const VF_EXPLAINED_VAR: &str = "vf_explained_var";
 const CURR_KL_COEFF: &str = "curr_kl_coeff";
 const CURR_ENTROPY_COEFF: &str = "curr_entropy_coeff";
 
-/// What PPO optimises: the clipped surrogate, the value loss, an entropy bonus, and a penalty on
-/// the divergence from the old policy whose weight adapts.
+/// PPO's objective: the clipped surrogate, the value loss, an entropy bonus, and a penalty with an
+/// adaptive weight on the divergence from the old policy.
 #[derive(Debug, Clone)]
 pub struct PpoObjective {
     config: PpoTraining,
-    /// Of modules whose settings differ.
+    /// Settings of the modules that have some of their own.
     modules: BTreeMap<ModuleId, PpoTraining>,
     kl_coeffs: BTreeMap<ModuleId, f64>,
     explained_variance: BTreeMap<ModuleId, f64>,
 }
 
 impl PpoObjective {
-    /// The objective of a configuration.
+    /// Creates the objective of a configuration.
     pub fn new(config: PpoTraining) -> Self {
         Self {
             config,
@@ -42,7 +42,7 @@ impl PpoObjective {
         }
     }
 
-    /// Sets what differs for some modules.
+    /// Sets the settings of modules that have some of their own.
     #[must_use]
     pub fn with_modules(mut self, modules: BTreeMap<ModuleId, PpoTraining>) -> Self {
         self.modules = modules;
