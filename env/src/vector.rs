@@ -131,8 +131,22 @@ pub trait VectorEnv: Send {
     /// Performs one action in every environment: row `i` of `actions` in environment `i`.
     fn step(&mut self, actions: &Buffer, out: &mut VectorStep) -> Result<()>;
 
-    /// More about environment `index`; see [`Env::info`](crate::Env::info).
+    /// Returns the info of environment `index`; see [`Env::info`](crate::Env::info).
+    ///
+    /// If the last step ended an episode, the environment has been reset since, and this describes
+    /// the new episode. The info of the step that ended the old one is
+    /// [`final_info`](Self::final_info).
     fn info(&self, _index: usize) -> Info {
+        Info::new()
+    }
+
+    /// Returns the info of the step that ended an episode of environment `index`, such as
+    /// `is_success`: Gymnasium's `infos["final_info"]`.
+    ///
+    /// It belongs to the same episode as row `index` of
+    /// [`final_observations`](VectorStep::final_observations), and is only meaningful if that
+    /// environment [`is_done`](VectorStep::is_done). A vector without infos returns an empty one.
+    fn final_info(&self, _index: usize) -> Info {
         Info::new()
     }
 
@@ -190,6 +204,10 @@ impl<V: VectorEnv + ?Sized> VectorEnv for Box<V> {
 
     fn info(&self, index: usize) -> Info {
         (**self).info(index)
+    }
+
+    fn final_info(&self, index: usize) -> Info {
+        (**self).final_info(index)
     }
 
     fn state(&self) -> Result<Option<Json>> {

@@ -18,6 +18,8 @@ use crate::{EnvError, Info, ResetOptions, Result, load_state};
 pub struct SyncMultiAgentVectorEnv<E = Box<dyn MultiAgentEnv>> {
     envs: Vec<E>,
     agents: Vec<AgentSpec>,
+    /// The info of each environment's last step of an episode, taken before its reset.
+    final_infos: Vec<Info>,
 }
 
 impl<E: MultiAgentEnv> SyncMultiAgentVectorEnv<E> {
@@ -41,7 +43,8 @@ impl<E: MultiAgentEnv> SyncMultiAgentVectorEnv<E> {
                 return Err(EnvError::invalid_space(reason));
             }
         }
-        Ok(Self { envs, agents })
+        let final_infos = vec![Info::new(); envs.len()];
+        Ok(Self { envs, agents, final_infos })
     }
 
     /// The environments.
@@ -117,6 +120,7 @@ impl<E: MultiAgentEnv> MultiAgentVectorEnv for SyncMultiAgentVectorEnv<E> {
             let stepped = env.step(actions, current);
             *done = stepped.is_ok() && current.is_done();
             let failed = if *done {
+                self.final_infos[i] = env.info();
                 mem::swap(current, ended);
                 current.clear();
                 env.reset(&ResetOptions::new(), current)
@@ -133,6 +137,10 @@ impl<E: MultiAgentEnv> MultiAgentVectorEnv for SyncMultiAgentVectorEnv<E> {
 
     fn info(&self, index: usize) -> Info {
         self.envs.get(index).map(MultiAgentEnv::info).unwrap_or_default()
+    }
+
+    fn final_info(&self, index: usize) -> Info {
+        self.final_infos.get(index).cloned().unwrap_or_default()
     }
 
     fn state(&self) -> Result<Option<Json>> {

@@ -139,8 +139,23 @@ pub trait MultiAgentVectorEnv: Send {
     fn step(&mut self, actions: &[MultiAgentActions], out: &mut MultiAgentVectorStep)
     -> Result<()>;
 
-    /// More about environment `index`; see [`MultiAgentEnv::info`](super::MultiAgentEnv::info).
+    /// Returns the info of environment `index`; see
+    /// [`MultiAgentEnv::info`](super::MultiAgentEnv::info).
+    ///
+    /// If the last step ended an episode, the environment has been reset since, and this describes
+    /// the new episode. The info of the step that ended the old one is
+    /// [`final_info`](Self::final_info).
     fn info(&self, _index: usize) -> Info {
+        Info::new()
+    }
+
+    /// Returns the info of the step that ended an episode of environment `index`, such as
+    /// `is_success`.
+    ///
+    /// It belongs to the same step as [`outcome`](MultiAgentVectorStep::outcome), and is only
+    /// meaningful if that environment [`is_done`](MultiAgentVectorStep::is_done). A vector without
+    /// infos returns an empty one.
+    fn final_info(&self, _index: usize) -> Info {
         Info::new()
     }
 
@@ -203,6 +218,10 @@ impl<V: MultiAgentVectorEnv + ?Sized> MultiAgentVectorEnv for Box<V> {
 
     fn info(&self, index: usize) -> Info {
         (**self).info(index)
+    }
+
+    fn final_info(&self, index: usize) -> Info {
+        (**self).final_info(index)
     }
 
     fn state(&self) -> Result<Option<Json>> {

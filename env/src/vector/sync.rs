@@ -13,6 +13,8 @@ pub struct SyncVectorEnv<E = Box<dyn Env>> {
     envs: Vec<E>,
     observation_space: Space,
     action_space: Space,
+    /// The info of each environment's last step of an episode, taken before its reset.
+    final_infos: Vec<Info>,
 }
 
 impl<E: Env> SyncVectorEnv<E> {
@@ -36,7 +38,8 @@ impl<E: Env> SyncVectorEnv<E> {
                 }
             }
         }
-        Ok(Self { envs, observation_space, action_space })
+        let final_infos = vec![Info::new(); envs.len()];
+        Ok(Self { envs, observation_space, action_space, final_infos })
     }
 
     /// The environments.
@@ -113,6 +116,7 @@ impl<E: Env> VectorEnv for SyncVectorEnv<E> {
             (*reward, *terminated, *truncated) = (step.reward, step.terminated, step.truncated);
             if step.is_done() {
                 out.final_observations.copy_row(i, &out.observations, i)?;
+                self.final_infos[i] = env.info();
                 if let Err(error) = env.reset(&options, out.observations.row_mut(i)) {
                     fail(&mut failures, i, error);
                 }
@@ -123,6 +127,10 @@ impl<E: Env> VectorEnv for SyncVectorEnv<E> {
 
     fn info(&self, index: usize) -> Info {
         self.envs.get(index).map(Env::info).unwrap_or_default()
+    }
+
+    fn final_info(&self, index: usize) -> Info {
+        self.final_infos.get(index).cloned().unwrap_or_default()
     }
 
     fn state(&self) -> Result<Option<Json>> {
