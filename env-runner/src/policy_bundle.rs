@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::connectors::{
     ActionSampler, ConnectorConfig, ConnectorContext, ConnectorPipeline, LastStep, pipelines,
 };
-use crate::memory::Memory;
+use crate::env_runner::memory::Memory;
 use crate::{Result, RunnerError};
 
 /// What surrounds the module of a bundle.

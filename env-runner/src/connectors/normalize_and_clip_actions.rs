@@ -32,6 +32,14 @@ impl NormalizeAndClipActions {
     pub fn new(space: &Space, normalize_actions: bool, clip_actions: bool) -> Self {
         Self(Rule::new(space, normalize_actions, clip_actions))
     }
+
+    /// Scales the environment's actions to [−1, 1], or copies those that are not scaled.
+    ///
+    /// # Errors
+    /// If the actions are not of the action space.
+    pub fn invert(&self, output: &Buffer, input: &mut Buffer) -> Result<()> {
+        self.0.invert(output, input)
+    }
 }
 
 impl Rule {
@@ -76,6 +84,33 @@ impl Rule {
                 for (position, rule) in parts.iter().enumerate() {
                     rule.apply(input.index(position)?, output.part_mut(&position.to_string())?)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    fn invert(&self, output: &Buffer, input: &mut Buffer) -> Result<()> {
+        match self {
+            Self::Bound { low, high, normalize: true } => {
+                let bounds = low.iter().zip(high).cycle();
+                let actions = input.as_f32_mut()?.iter_mut().zip(output.as_f32()?);
+                for ((out, a), (low, high)) in actions.zip(bounds) {
+                    *out = if high > low { 2.0 * (a - low) / (high - low) - 1.0 } else { 0.0 };
+                }
+            }
+            Self::Dict(parts) => {
+                for (key, rule) in parts {
+                    rule.invert(output.get(key)?, input.part_mut(key)?)?;
+                }
+            }
+            Self::Tuple(parts) => {
+                for (position, rule) in parts.iter().enumerate() {
+                    rule.invert(output.index(position)?, input.part_mut(&position.to_string())?)?;
+                }
+            }
+            Self::Keep | Self::Bound { .. } => {
+                input.clear();
+                input.extend_from(output, 0..output.rows())?;
             }
         }
         Ok(())
