@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use burn::prelude::Device;
+use rekindle_core::Generator;
 use rekindle_env::{Buffer, Space};
 use rekindle_env_runner::connectors::{
     Connector, ConnectorConfig, ConnectorContext, register_connector,
 };
 use rekindle_env_runner::{Amount, EnvRunnerConfig, Result, SampleOptions, SingleAgentEnvRunner};
+use rekindle_rl_module::RLModuleSpec;
 
 /// Multiplies observations.
 #[derive(Debug)]
@@ -95,14 +97,22 @@ fn connectors_of_actions_come_before_scaling_and_keep_the_space() {
         }
     }
     register_connector("Negate", |_, _| Ok(Box::new(Negate)));
-    let observations = |times| {
+    let observations = |times, options| {
         let negate = ConnectorConfig::custom("Negate", serde_json::Value::Null);
         let module_to_env = vec![negate; times];
         let config = EnvRunnerConfig { module_to_env, ..EnvRunnerConfig::new("Pendulum-v1") };
         let mut runner = SingleAgentEnvRunner::new(config, 0, &Device::flex()).unwrap();
-        let options = SampleOptions { random_actions: true, ..SampleOptions::default() };
+        let spec = RLModuleSpec::default()
+            .observation_space(runner.observation_space().clone())
+            .action_space(runner.action_space().clone());
+        let module = spec.build_seeded(&Device::flex(), Generator::from_seed(0)).unwrap();
+        runner.set_module(&module, 0).unwrap();
         runner.sample(Amount::Timesteps(5), options).unwrap().observations
     };
-    assert_ne!(observations(0), observations(1));
-    assert_eq!(observations(0), observations(2));
+    let explore = SampleOptions::default();
+    assert_ne!(observations(0, explore), observations(1, explore));
+    assert_eq!(observations(0, explore), observations(2, explore));
+    // Random actions are the environment's: they go past all connectors.
+    let random = SampleOptions::random();
+    assert_eq!(observations(0, random), observations(1, random));
 }

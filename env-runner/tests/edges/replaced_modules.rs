@@ -1,4 +1,4 @@
-//! Another module, of any type and size, in the place of one whose agents are in mid-episode.
+//! Replacing a module by one of any type and size while its agents are in mid-episode.
 
 use burn::module::Module;
 use burn::prelude::*;
@@ -97,7 +97,7 @@ fn rows_of_another_module_are_cut_cleanly() {
     }
 }
 
-/// A heuristic's moves whose outcome was open are not learnt from by the network that follows.
+/// A heuristic's moves whose outcome was open are not learned from by the network that follows.
 #[test]
 fn open_actions_of_a_replaced_module_are_not_recorded() {
     use crate::support::{bin, game};
@@ -118,6 +118,6 @@ fn open_actions_of_a_replaced_module_are_not_recorded() {
         let rollout = &experience.rollouts["p"][0];
         // Seven actions, the last of each agent open; the open ones of the first call are gone.
         let steps: Vec<_> = rollout.segments.iter().map(|s| (s.t_started, s.len)).collect();
-        assert_eq!(steps, [(4, 2), (3, 3)]);
+        assert_eq!(steps, [(4, 3), (3, 3)]);
     }
 }

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use burn::prelude::Device;
 use rekindle_core::Generator;
 use rekindle_env::{
-    AgentSpec, Env, EnvConfig, EnvSpec, MultiAgentActions, MultiAgentEnv, MultiAgentEnvSpec,
-    MultiAgentStep, ResetOptions, Result, Row, RowMut, Space, Step, register, register_multi_agent,
+    AgentSpec, Env, EnvConfig, EnvSpec, Info, MultiAgentActions, MultiAgentEnv, MultiAgentEnvSpec,
+    MultiAgentStep, ResetOptions, Result, Row, RowMut, Space, Step, load_state, register,
+    register_multi_agent, save_state,
 };
 use rekindle_env_runner::{
     EnvRunner, EnvRunnerConfig, MultiAgentConfig, MultiAgentEnvRunner, PolicyMapping,
@@ -14,6 +15,7 @@ use rekindle_env_runner::{
 };
 use rekindle_metrics::{Metrics, MetricsLogger, MetricsState};
 use rekindle_rl_module::{MultiRLModule, RLModuleSpec};
+use serde_json::Value;
 
 /// One reset (`t` is 0, no action) or step of copy `n`.
 pub(crate) type Play = fn(n: usize, t: usize, Option<Row<'_>>, &mut RowMut<'_>) -> Result<Step>;
@@ -43,6 +45,19 @@ impl Env for Scripted {
     fn step(&mut self, action: Row<'_>, mut observation: RowMut<'_>) -> Result<Step> {
         self.t += 1;
         (self.play)(self.n, self.t, Some(action), &mut observation)
+    }
+
+    fn info(&self) -> Info {
+        Info::from([("t".into(), self.t as f64)])
+    }
+
+    fn state(&self) -> Result<Option<Value>> {
+        save_state(&self.t)
+    }
+
+    fn set_state(&mut self, state: &Value) -> Result<()> {
+        self.t = load_state("Scripted", state)?;
+        Ok(())
     }
 }
 
@@ -82,6 +97,19 @@ impl MultiAgentEnv for Game {
     fn step(&mut self, actions: &MultiAgentActions, out: &mut MultiAgentStep) -> Result<()> {
         self.t += 1;
         (self.turn)(self.n, self.t, actions, out)
+    }
+
+    fn info(&self) -> Info {
+        Info::from([("t".into(), self.t as f64)])
+    }
+
+    fn state(&self) -> Result<Option<Value>> {
+        save_state(&self.t)
+    }
+
+    fn set_state(&mut self, state: &Value) -> Result<()> {
+        self.t = load_state("Game", state)?;
+        Ok(())
     }
 }
 
@@ -126,7 +154,7 @@ pub(crate) fn ended(reward: f64) -> Step {
 }
 
 pub(crate) fn random() -> SampleOptions {
-    SampleOptions { random_actions: true, ..SampleOptions::default() }
+    SampleOptions::random()
 }
 
 /// A runner of either kind, as the configuration says.
@@ -137,7 +165,7 @@ pub(crate) fn open(config: EnvRunnerConfig) -> Box<dyn EnvRunner> {
     }
 }
 
-/// A module of this spec for each id that plays.
+/// Returns a module of this spec for each id.
 pub(crate) fn modules(runner: &dyn EnvRunner, spec: &RLModuleSpec) -> MultiRLModule {
     let mut multi = MultiRLModule::new();
     for (index, (id, (observations, actions))) in runner.module_spaces().into_iter().enumerate() {
