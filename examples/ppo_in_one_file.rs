@@ -45,7 +45,7 @@ pub(crate) struct Agent {
 impl Agent {
     fn new(observations: usize, actions: usize, seed: u64, device: &Device) -> Self {
         let builder = ModelBuilder::new(device, stream(seed, 0, 0, Purpose::Init));
-        let mlp = |outputs| builder.mlp(&MlpConfig::new(observations, &[64, 64], Some(outputs)));
+        let mlp = |outputs| MlpConfig::new(observations, &[64, 64], Some(outputs)).build(&builder);
         Self { policy: mlp(actions), value: mlp(1) }
     }
 

@@ -6,47 +6,53 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Result, RunnerError};
+use crate::error::{Result, RunnerError};
 
 pub use event::{AgentStep, EnvironmentEvent, EpisodeEvent, SampleEvent, VectorEnvRef};
 
-/// What a hook returns: any error ends the call that it was made from.
+/// What a hook returns. An error ends the call in which the hook ran.
 pub type CallbackResult = std::result::Result<(), Box<dyn Error + Send + Sync>>;
 
-/// What happens in a runner, told while it happens; every hook does nothing unless it is written.
+/// Hooks into environment runners. Each does nothing by default.
 ///
-/// Order: `on_environment_created` when environments are made. Then for each episode
-/// `on_episode_created`, `on_episode_start` with the first observation, `on_episode_step` after every
-/// step (also the last) and `on_episode_end`; at the end of a call `on_sample_end`. Episodes that go
-/// on in the next call begin only once. When a number of whole episodes is asked for, episodes beyond
-/// that number are played while others end, and hooks are not told of them. An episode whose
+/// Order of the calls:
+///
+/// 1. [`on_environment_created`](Self::on_environment_created) when environments are created;
+/// 2. for each episode [`on_episode_created`](Self::on_episode_created),
+///    [`on_episode_start`](Self::on_episode_start) with the first observation,
+///    [`on_episode_step`](Self::on_episode_step) after every step including the last, and
+///    [`on_episode_end`](Self::on_episode_end);
+/// 3. [`on_sample_end`](Self::on_sample_end) at the end of a call.
+///
+/// An episode that continues in the next call begins only once. When a number of complete episodes
+/// is asked for, surplus episodes of faster environments are not reported. An episode whose
 /// environment fails has no end: the next one begins.
 ///
-/// Hooks are shared by all runners, which may work on several threads: what a hook remembers stands
-/// in atomics, behind a mutex, or in the logger of the event.
+/// All runners share the hooks, and may run on several threads. A hook keeps its state in atomics,
+/// behind a mutex, or in the logger of the event.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not callbacks",
+    message = "`{Self}` does not implement `RunnerCallbacks`",
     label = "this type does not implement `RunnerCallbacks`",
     note = "implement `RunnerCallbacks` for `{Self}`: every hook has a default, write those you need"
 )]
 pub trait RunnerCallbacks: Send + Sync {
-    /// Environments were made, at the start or with other settings.
+    /// Called after environments were created, at the start or with other settings.
     ///
     /// # Errors
-    /// Any; it is returned from where the environments are made.
+    /// Any. The call that creates the environments returns it.
     fn on_environment_created(&self, _event: &mut EnvironmentEvent<'_>) -> CallbackResult {
         Ok(())
     }
 
-    /// An episode begins; there is no observation yet.
+    /// Called when an episode begins, before its first observation.
     ///
     /// # Errors
-    /// Any; it is returned by the call that collects, and episodes begin anew with the next one.
+    /// Any. The call that collects returns it, and the next one begins new episodes.
     fn on_episode_created(&self, _event: &mut EpisodeEvent<'_>) -> CallbackResult {
         Ok(())
     }
 
-    /// The first observation of an episode is there.
+    /// Called with the first observation of an episode.
     ///
     /// # Errors
     /// As [`on_episode_created`](Self::on_episode_created).
@@ -54,7 +60,7 @@ pub trait RunnerCallbacks: Send + Sync {
         Ok(())
     }
 
-    /// An episode made a step.
+    /// Called after every step of an episode.
     ///
     /// # Errors
     /// As [`on_episode_created`](Self::on_episode_created).
@@ -62,7 +68,7 @@ pub trait RunnerCallbacks: Send + Sync {
         Ok(())
     }
 
-    /// An episode ended with the step that was told last.
+    /// Called after the last step of an episode was reported.
     ///
     /// # Errors
     /// As [`on_episode_created`](Self::on_episode_created).
@@ -70,17 +76,20 @@ pub trait RunnerCallbacks: Send + Sync {
         Ok(())
     }
 
-    /// A call collected what it was asked for ([`EnvRunner::collect`](crate::EnvRunner::collect)).
+    /// Called when a call of [`EnvRunner::collect`](crate::EnvRunner::collect) has collected
+    /// everything.
     ///
     /// # Errors
-    /// Any; it is returned by that call.
+    /// Any. That call returns it.
     fn on_sample_end(&self, _event: &mut SampleEvent<'_>) -> CallbackResult {
         Ok(())
     }
 }
 
-/// Callbacks in a configuration. They are code: configurations as data leave them out, and they do
-/// not count when configurations are compared.
+/// Callbacks in a configuration.
+///
+/// They are code: serialized configurations leave them out, and they do not count when
+/// configurations are compared.
 #[derive(Clone, Default)]
 pub struct SharedCallbacks(Option<Arc<dyn RunnerCallbacks>>);
 
@@ -94,12 +103,14 @@ pub(crate) enum EpisodeHook {
 }
 
 impl SharedCallbacks {
-    /// These callbacks.
+    /// Wraps callbacks.
+    #[must_use]
     pub fn new(callbacks: impl RunnerCallbacks + 'static) -> Self {
         Self(Some(Arc::new(callbacks)))
     }
 
-    /// Whether there is anybody to tell.
+    /// Whether there are any.
+    #[must_use]
     pub fn is_some(&self) -> bool {
         self.0.is_some()
     }

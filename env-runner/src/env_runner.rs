@@ -1,4 +1,26 @@
-//! What runners of any kind have in common.
+//! What environment runners of both kinds have in common.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `config` | [`EnvRunnerConfig`]: environment, connectors, seed |
+//! | `sample` | [`Amount`] and [`SampleOptions`]: what a call collects, and how |
+//! | `fault_tolerance` | [`FaultToleranceConfig`]: what happens when environments or runners fail |
+//! | `base` | the fields and hooks that both kinds share |
+//! | `checks` | refusal of actions and rewards that are not finite, and of modules for other spaces |
+//! | `memory` | the states of a stateful module |
+//! | `restarts` | restarting single environments of a vector |
+//! | `tracking` | running episodes and timers |
+//! | `metrics` | the names under which runners report |
+
+pub(crate) mod base;
+pub(crate) mod checks;
+mod config;
+mod fault_tolerance;
+pub(crate) mod memory;
+pub(crate) mod metrics;
+pub(crate) mod restarts;
+mod sample;
+pub(crate) mod tracking;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -10,85 +32,95 @@ use rekindle_metrics::MetricsState;
 use rekindle_rl_module::MultiRLModule;
 use serde_json::Value;
 
-use crate::{
-    Amount, Experience, MultiAgentConfig, PolicyBundle, Result, RunnerError, SampleOptions,
-};
+use crate::error::{Result, RunnerError};
+use crate::experience::Experience;
+use crate::multi_agent::MultiAgentConfig;
+use crate::policy_bundle::PolicyBundle;
 
-/// What the connectors of each module have learnt since the last merge.
+pub use config::EnvRunnerConfig;
+pub use fault_tolerance::FaultToleranceConfig;
+pub(crate) use sample::share;
+pub use sample::{Amount, SampleOptions};
+
+/// What the connectors of each module have learned since the last merge.
 pub type ConnectorDeltas = BTreeMap<ModuleId, Vec<Value>>;
 
 /// Steps environments with modules and records what happens; RLlib's `EnvRunner`.
 ///
 /// A [`SingleAgentEnvRunner`](crate::SingleAgentEnvRunner) has one module, under the default id.
 pub trait EnvRunner: Checkpointable<Error = RunnerError> + Debug + Send {
-    /// The index that keys its random streams.
+    /// The index that keys the runner's random streams.
     fn index(&self) -> usize;
 
-    /// The modules that play, with the space of the observations as each sees them and the space of
-    /// its actions.
+    /// The modules that act, each with the space of its observations (after the connectors) and the
+    /// space of its actions.
     fn module_spaces(&self) -> BTreeMap<ModuleId, (Space, Space)>;
 
-    /// Gives the runner the weights it acts with from now on; nothing is copied.
+    /// Sets the weights that the runner acts with from now on. Nothing is copied.
     ///
     /// # Errors
-    /// If a module that plays is missing, or cannot say its initial state.
+    /// If a module that acts is missing, was built for other spaces
+    /// ([`RunnerError::ModuleSpaces`]), or fails to give its initial state.
     fn set_modules(&mut self, modules: &MultiRLModule, weights_seq_no: u64) -> Result<()>;
 
-    /// Changes which modules play and which agents play with them; agents keep their module until
-    /// the end of the episode they are in.
+    /// Changes which modules act and which agents they act for. Agents keep their module until the
+    /// end of their running episode.
     ///
     /// # Errors
-    /// If the modules do not fit the agents, or there is one agent only. Nothing changes then.
+    /// If the modules do not fit the agents, or the environment has a single agent. The runner is
+    /// then unchanged.
     fn set_multi_agent(&mut self, multi_agent: MultiAgentConfig) -> Result<()>;
 
-    /// Makes all environments anew with other settings, in which episodes begin with the next call;
-    /// the way to a curriculum.
+    /// Recreates all environments with other settings, for example in a curriculum. The next call
+    /// begins new episodes in them.
     ///
     /// # Errors
     /// If the environment refuses the settings, or its spaces change with them
-    /// ([`RunnerError::OtherSpaces`]). Nothing changes then.
+    /// ([`RunnerError::OtherSpaces`]). The runner is then unchanged.
     fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()>;
 
-    /// Lets all environments begin a new episode with the next call.
+    /// Makes the next call begin new episodes in all environments.
     fn reset_episodes(&mut self);
 
-    /// Acts and records.
+    /// Steps the environments until `amount` is collected.
     ///
     /// # Errors
     /// [`RunnerError::NoModule`] without a module (unless actions are random), or the error of an
-    /// environment, connector or forward pass. Environments are reset by the next call then.
+    /// environment, connector, callback or forward pass. After an error the next call begins new
+    /// episodes.
     fn collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience>;
 
-    /// The policy of a module as it acts, ready to be deployed.
+    /// Returns the policy of a module, with its connectors, ready to be deployed.
     ///
     /// # Errors
-    /// [`RunnerError::NoModule`] without that module.
+    /// [`RunnerError::UnknownModule`] if no such module acts here, [`RunnerError::NoModule`] before
+    /// the first [`set_modules`](Self::set_modules).
     fn policy_bundle_of(&self, module_id: &str) -> Result<PolicyBundle>;
 
-    /// What was logged since the last call.
+    /// Returns what was logged since the last call.
     fn take_metrics(&mut self) -> MetricsState;
 
-    /// Takes what the connectors have learnt since the last merge.
+    /// Returns what the connectors have learned since the last merge, and forgets it.
     ///
     /// # Errors
-    /// If it does not serialise.
+    /// If it does not serialize.
     fn take_connector_deltas(&mut self) -> Result<ConnectorDeltas>;
 
-    /// Adds what the connectors of all runners have learnt.
+    /// Adds what the connectors of all runners have learned.
     ///
     /// # Errors
-    /// If a delta is not one of these connectors.
+    /// If a delta does not belong to these connectors.
     fn merge_connector_deltas(&mut self, deltas: &[ConnectorDeltas]) -> Result<()>;
 
-    /// What the connectors of each module have learnt.
+    /// Returns everything that the connectors of each module have learned.
     ///
     /// # Errors
-    /// If it does not serialise.
+    /// If it does not serialize.
     fn connector_states(&self) -> Result<BTreeMap<ModuleId, Value>>;
 
-    /// Replaces what the connectors of each module have learnt.
+    /// Replaces what the connectors of each module have learned.
     ///
     /// # Errors
-    /// If a state is not one of these connectors.
+    /// If a state does not belong to these connectors.
     fn set_connector_states(&mut self, states: &BTreeMap<ModuleId, Value>) -> Result<()>;
 }

@@ -24,11 +24,11 @@ pub use error::EpisodeError;
 pub use index::{Index, Slice};
 pub use view::ColumnView;
 
-/// What one agent saw, did and was rewarded with, from a reset or a cut onwards.
+/// The observations, actions and rewards of one agent, from a reset or a cut onwards.
 ///
-/// Every kind of data is one column. The first `len_lookback` steps are the *look-back buffer*:
-/// the end of the piece before, kept for whoever looks at past steps (frame stacking, previous
-/// actions). They do not count as steps of this episode. Two steps of look-back and three of the
+/// Each kind of data is one column. The first `len_lookback` steps are the *look-back buffer*: the end
+/// of the previous piece, kept for connectors that read past steps (frame stacking, previous
+/// actions). They do not count as steps of this episode. With two steps of look-back and three of the
 /// episode:
 ///
 /// ```text
@@ -42,7 +42,7 @@ pub use view::ColumnView;
 ///
 /// Action `i` was chosen on observation `i` and led to reward `i` and observation `i + 1`. The
 /// last observation has no action yet, or is the final one of a finished episode. An episode may
-/// be terminated and truncated at once: as in Gymnasium, the two flags are independent.
+/// be both terminated and truncated: as in Gymnasium, the two flags are independent.
 ///
 /// ```
 /// use rekindle_env::{Buffer, Space};
@@ -58,7 +58,7 @@ pub use view::ColumnView;
 /// episode.add_env_step(observations.row(2), actions.row(1), 2.0, false, false, &[])?;
 /// assert_eq!((episode.len(), episode.t(), episode.get_return()), (2, 2, 3.0));
 ///
-/// // Training goes on with the first piece, sampling with the second.
+/// // Training takes the first piece, and sampling continues with the second.
 /// let successor = episode.cut(1)?;
 /// assert_eq!((successor.len(), successor.t_started()), (0, 2));
 /// assert_eq!(successor.get_rewards(-1, None)?, [2.0]);
@@ -70,9 +70,9 @@ pub struct SingleAgentEpisode {
     columns: EpisodeColumns,
 }
 
-/// Building and taking apart.
+/// Constructors and conversions.
 impl SingleAgentEpisode {
-    /// An episode before its reset, from t = 0, under an id of its own.
+    /// Creates an episode before its reset, from t = 0, with a fresh id.
     #[must_use]
     pub fn new(observation_space: &Space, action_space: &Space) -> Self {
         let observations = Buffer::with_capacity(observation_space, 0);
@@ -80,7 +80,7 @@ impl SingleAgentEpisode {
         Self { columns: EpisodeColumns::new(observations, actions, Vec::new()) }
     }
 
-    /// The episode of these columns.
+    /// Creates an episode from columns.
     ///
     /// # Errors
     /// If the columns differ in length, or the look-back or the flags do not fit them.
@@ -89,13 +89,13 @@ impl SingleAgentEpisode {
         Ok(Self { columns })
     }
 
-    /// The columns of the episode, look-back included.
+    /// Returns the columns of the episode, including the look-back.
     #[must_use]
     pub fn into_columns(self) -> EpisodeColumns {
         self.columns
     }
 
-    /// Sets the name that all pieces of the episode share.
+    /// Sets the id, which all pieces of an episode share.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.columns.id = id.into();
@@ -109,14 +109,14 @@ impl SingleAgentEpisode {
         self
     }
 
-    /// Names the agent that acts.
+    /// Sets the agent that acts.
     #[must_use]
     pub fn with_agent_id(mut self, agent_id: impl Into<String>) -> Self {
         self.columns.agent_id = Some(agent_id.into());
         self
     }
 
-    /// Names the module that chooses the actions.
+    /// Sets the module that chooses the actions.
     #[must_use]
     pub fn with_module_id(mut self, module_id: impl Into<String>) -> Self {
         self.columns.module_id = Some(module_id.into());
@@ -124,39 +124,39 @@ impl SingleAgentEpisode {
     }
 }
 
-/// What it is and how far it got.
+/// Identity and progress.
 impl SingleAgentEpisode {
-    /// The name that all pieces of the episode share.
+    /// The id, which all pieces of an episode share.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.columns.id
     }
 
-    /// The agent that acts, where one was named.
+    /// The agent that acts, if set.
     #[must_use]
     pub fn agent_id(&self) -> Option<&str> {
         self.columns.agent_id.as_deref()
     }
 
-    /// The module that chooses the actions, where one was named.
+    /// The module that chooses the actions, if set.
     #[must_use]
     pub fn module_id(&self) -> Option<&str> {
         self.columns.module_id.as_deref()
     }
 
-    /// Steps after the look-back.
+    /// The number of steps after the look-back.
     #[must_use]
     pub fn len(&self) -> usize {
         self.columns.steps() - self.columns.len_lookback
     }
 
-    /// Whether there is no step after the look-back.
+    /// Whether there are no steps after the look-back.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Steps of look-back.
+    /// The number of steps of the look-back.
     #[must_use]
     pub fn len_lookback(&self) -> usize {
         self.columns.len_lookback
@@ -186,13 +186,13 @@ impl SingleAgentEpisode {
         self.columns.is_terminated
     }
 
-    /// Whether the episode was cut short after the last step, by a time limit for example.
+    /// Whether the episode was truncated after the last step, for example by a time limit.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         self.columns.is_truncated
     }
 
-    /// Whether the episode is over, one way or the other.
+    /// Whether the episode is terminated or truncated.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.is_terminated() || self.is_truncated()
@@ -204,14 +204,14 @@ impl SingleAgentEpisode {
         self.rewards().iter().sum()
     }
 
-    /// Steps of the environment after the look-back: for one agent, [`len`](Self::len).
+    /// The number of environment steps after the look-back: for one agent, [`len`](Self::len).
     #[must_use]
     pub fn env_steps(&self) -> usize {
         self.len()
     }
 }
 
-/// Whole columns, borrowed.
+/// Borrowed columns.
 impl SingleAgentEpisode {
     /// The observations after the look-back, `[len + 1, ...]`.
     #[must_use]
@@ -234,19 +234,19 @@ impl SingleAgentEpisode {
     /// One of the extra model outputs after the look-back, `[len, ...]`.
     ///
     /// # Errors
-    /// If there is none of this name.
+    /// If there is none with this name.
     pub fn extra(&self, key: &str) -> Result<ColumnView<'_>, EpisodeError> {
         Ok(ColumnView::new(self.columns.extra(key)?, self.columns.len_lookback))
     }
 
-    /// The last observation, on which the next action is chosen; none before the reset.
+    /// The last observation, on which the next action is chosen; `None` before the reset.
     #[must_use]
     pub fn last_observation(&self) -> Option<Row<'_>> {
         let observations = &self.columns.observations;
         observations.rows().checked_sub(1).map(|last| observations.row(last))
     }
 
-    /// All columns, look-back included.
+    /// All columns, including the look-back.
     #[must_use]
     pub fn columns(&self) -> &EpisodeColumns {
         &self.columns

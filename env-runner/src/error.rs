@@ -1,4 +1,4 @@
-//! Errors of the env-runner crate.
+//! The error of this crate.
 
 use rekindle_catalog::CatalogError;
 use rekindle_checkpoint::CheckpointError;
@@ -10,68 +10,131 @@ use thiserror::Error;
 
 use crate::episode::EpisodeError;
 
-/// What can go wrong while acting; every message says what to do.
+/// What can go wrong while acting. Every message says what to do.
 #[non_exhaustive]
 #[derive(Debug, Error)]
 pub enum RunnerError {
-    /// A forward pass that put out nothing to act with.
+    /// A forward pass that returned nothing to act with.
     #[error(
-        "the {pass} pass of module `{module}` put out neither `actions` nor `action_dist_inputs`, only [{found}]; return one of them"
+        "the {pass} pass of module `{module}` returned neither `actions` nor `action_dist_inputs`, only [{found}]; return one of them"
     )]
     NoActions {
         /// `forward_exploration` or `forward_inference`.
         pass: &'static str,
         /// The type of the module.
         module: String,
-        /// The columns it put out.
+        /// The columns it returned.
         found: String,
     },
-    /// A column of another number of rows or values than environments ask for.
+    /// A column with the wrong number of values.
     #[error(
-        "module `{module}` put out `{column}` with {found} values, {expected} were expected; return one row for each observation, as wide as the action distribution asks"
+        "module `{module}` returned `{column}` with {found} values, expected {expected}; return one row per observation, as wide as the action distribution requires"
     )]
     ColumnSize {
         /// The type of the module.
         module: String,
         /// The column.
         column: &'static str,
-        /// Values needed.
+        /// The number of values expected.
         expected: usize,
-        /// Values found.
+        /// The number of values found.
         found: usize,
     },
-    /// A runner that was asked to act before it was given a module.
+    /// A runner without a module was asked to act.
     #[error("the runner has no module to act with; call `set_module` first")]
     NoModule,
-    /// A value that a setting does not allow.
+    /// A module id that does not act in this runner.
+    #[error("no module `{module}` acts here; the modules are [{known}]")]
+    UnknownModule {
+        /// The id asked for.
+        module: String,
+        /// The ids of the modules.
+        known: String,
+    },
+    /// A module that was built for other spaces than those it would act in.
+    #[error(
+        "module `{module}` was built for the {field} {expected}, but `{env}` has {found}; build it for this environment, or choose the environment that it was built for"
+    )]
+    ModuleSpaces {
+        /// The id of the environment.
+        env: String,
+        /// The id of the module.
+        module: String,
+        /// `observation space` (after the connectors) or `action space`.
+        field: &'static str,
+        /// The space in the module's spec.
+        expected: String,
+        /// The space in the runner.
+        found: String,
+    },
+    /// An action that is not finite. The environment has not received it.
+    #[error(
+        "{origin} chose {value} as an action in environment {index} of `{env}`; the policy has diverged, or its observations are not finite"
+    )]
+    InvalidAction {
+        /// The id of the environment.
+        env: String,
+        /// Its index in the vector.
+        index: usize,
+        /// The number in the action.
+        value: f32,
+        /// The module or connector that the action comes from.
+        origin: String,
+    },
+    /// A reward that is not finite, or too large for single precision.
+    #[error(
+        "environment {index} of `{env}` gave {}the reward {reward:?}, and rewards have to be finite numbers of single precision; repair the environment, or replace the value in a wrapper",
+        agent.as_ref().map(|agent| format!("agent `{agent}` ")).unwrap_or_default()
+    )]
+    InvalidReward {
+        /// The id of the environment.
+        env: String,
+        /// Its index in the vector.
+        index: usize,
+        /// The agent; `None` in single-agent environments.
+        agent: Option<String>,
+        /// The reward.
+        reward: f64,
+    },
+    /// An invalid value of a setting.
     #[error("`{field}` is {value}, but {constraint}")]
     InvalidConfig {
         /// The setting.
         field: &'static str,
         /// Its value.
         value: String,
-        /// What it must be.
+        /// The constraint that it violates.
         constraint: String,
     },
-    /// Policies for an environment with one agent.
+    /// Policies for a single-agent environment.
     #[error(
-        "the environment `{0}` has one agent, and its module is `default_policy`; several policies need a multi-agent environment"
+        "the environment `{0}` has a single agent, whose module is `default_policy`; leave out `multi_agent`, or choose a multi-agent environment"
     )]
     SingleAgent(String),
+    /// A multi-agent environment without policies.
+    #[error(
+        "the environment `{0}` has several agents; say which module each acts with: `.multi_agent(…)` in an algorithm's configuration, `multi_agent` in an `EnvRunnerConfig`"
+    )]
+    MultiAgentEnv(String),
+    /// Steps of agents were asked for where there are no agents.
+    #[error(
+        "the environment `{0}` has no agents whose steps could be counted; count environment steps"
+    )]
+    NoAgents(String),
     /// An agent that the policy mapping has no module for.
     #[error("the policy mapping has no module for agent `{0}`; add it to the table")]
     UnmappedAgent(String),
-    /// A policy mapping function that this program does not know.
+    /// A policy mapping function that is not registered in this program.
     #[error(
         "the policy mapping function `{name}` is not registered in this program; call `PolicyMapping::from_fn` with that name first (registered: [{known}])"
     )]
     UnregisteredMapping {
         /// The name in the configuration.
         name: String,
-        /// The names there are.
+        /// The registered names.
         known: String,
     },
-    /// An agent that is mapped to a module which does not play.
+    /// An agent that is mapped to a module that is not one of the policies.
     #[error(
         "agent `{agent}` is mapped to module `{module}`, which is not one of the policies [{known}]; add it to them, or map the agent to one of them"
     )]
@@ -80,12 +143,22 @@ pub enum RunnerError {
         agent: String,
         /// Its module.
         module: String,
-        /// The modules there are.
+        /// The policies.
         known: String,
     },
-    /// A module for agents of different spaces.
+    /// An agent that is mapped to a module in reserve whose spaces are not known.
     #[error(
-        "module `{module}` plays the agents [{agents}], whose spaces differ; map agents with different spaces to different modules"
+        "agent `{agent}` is mapped to module `{module}`, to which no agent was mapped in the first episodes, so that its spaces are unknown; map an agent to it in one of the first 64 episodes of environment 0"
+    )]
+    ReservePolicy {
+        /// The agent.
+        agent: String,
+        /// Its module.
+        module: String,
+    },
+    /// A module for agents with different spaces.
+    #[error(
+        "module `{module}` acts for the agents [{agents}], whose spaces differ; map agents with different spaces to different modules"
     )]
     AmbiguousSpaces {
         /// The module.
@@ -98,20 +171,20 @@ pub enum RunnerError {
     UnknownConnector {
         /// The name asked for.
         name: String,
-        /// The names there are.
+        /// The registered names.
         available: String,
     },
-    /// A connector name that a configuration uses and this program does not know.
+    /// A connector in a configuration that is not registered in this program.
     #[error(
         "the connector `{name}` is not registered in this program; call `register_connector` first (registered: [{known}])"
     )]
     UnregisteredConnector {
         /// The name in the configuration.
         name: String,
-        /// The names there are.
+        /// The registered names.
         known: String,
     },
-    /// A connector that cannot work on a space.
+    /// A connector that does not work on a space.
     #[error("connector `{connector}` cannot work on the space {space}: {reason}")]
     ConnectorSpace {
         /// The connector.
@@ -146,7 +219,7 @@ pub enum RunnerError {
         /// The columns it returned.
         found: String,
     },
-    /// A saved state that is not one of this component.
+    /// A saved state that does not belong to this component.
     #[error("the saved state of the {component} does not fit: {reason}")]
     InvalidState {
         /// The component.
@@ -154,7 +227,7 @@ pub enum RunnerError {
         /// Why not.
         reason: String,
     },
-    /// A bundle whose policy does not act as it did when it was saved.
+    /// A bundle whose policy does not act as when it was saved.
     #[error(
         "the restored policy does not repeat its recorded actions (largest relative difference {difference}); the device or this version computes differently"
     )]
@@ -173,43 +246,45 @@ pub enum RunnerError {
         /// The error of the last one.
         source: Box<Self>,
     },
-    /// An environment that was restarted and failed again and again.
+    /// An environment that kept failing although it was restarted.
     #[error(
-        "environment {env} failed {failures} times in a row without a step that could be used; the last time: {failure}; repair the environment, which restarts do not bring back"
+        "environment {index} of `{env}` failed {failures} times in a row without a usable step, last with: {failure}; repair the environment, since restarting it does not help"
     )]
     EnvKeepsFailing {
-        /// Its place in the vector.
-        env: usize,
-        /// How often it failed.
+        /// The id of the environment.
+        env: String,
+        /// Its index in the vector.
+        index: usize,
+        /// The number of failures.
         failures: usize,
-        /// What it failed with last.
+        /// The last failure.
         failure: String,
     },
-    /// A runner that was restarted and failed again and again.
+    /// A runner that kept failing although it was recreated.
     #[error(
-        "runner {runner} failed, after {failures} failures that were tolerated, and `{setting}` allows no more; the last time: {source}; repair what fails, or raise `{setting}`"
+        "runner {runner} failed after {failures} tolerated failures, and `{setting}` allows no more; the last failure: {source}; repair the cause, or raise `{setting}`"
     )]
     RunnerKeepsFailing {
-        /// The index of the runner.
+        /// Index of the runner.
         runner: usize,
-        /// The failures that were tolerated.
+        /// The number of failures that were tolerated.
         failures: u64,
-        /// The setting that says how many are.
+        /// The setting that limits them.
         setting: &'static str,
-        /// What it failed with last.
+        /// The last failure.
         source: Box<Self>,
     },
-    /// No runner is left to ask.
+    /// All runners have failed or are late.
     #[error(
-        "no runner is left: all have failed, or work on after `sample_timeout_s`; repair what fails, raise the time-out, or set `restart_failed_env_runners`"
+        "no runner is available: all have failed, or are late for `sample_timeout_s`; repair the cause, raise the time-out, or set `restart_failed_env_runners`"
     )]
     NoHealthyRunner,
-    /// Runners that bring nothing in time, again and again.
+    /// Runners that were late in every call.
     #[error(
-        "in {calls} calls in a row no runner brought anything within `sample_timeout_s`; find out why the environments are so slow, or raise it"
+        "in {calls} consecutive calls no runner finished within `sample_timeout_s`; find out why the environments are slow, or raise it"
     )]
     AllLate {
-        /// The calls in a row.
+        /// The number of consecutive calls.
         calls: u64,
     },
     /// A callback that returned an error.
@@ -217,32 +292,32 @@ pub enum RunnerError {
     Callback {
         /// The hook.
         hook: &'static str,
-        /// What it returned.
+        /// The error that it returned.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Settings that make environments of other spaces than those the runner has.
+    /// Settings that change the spaces of the environments.
     #[error(
-        "with these settings `{env}` has the {field} {found}, and the modules are made for {expected}; use settings that keep the spaces"
+        "with these settings `{env}` has the {field} {found}, but the modules were built for {expected}; use settings that keep the spaces"
     )]
     OtherSpaces {
         /// The environment.
         env: String,
         /// `observation space`, `action space` or `agents`.
         field: &'static str,
-        /// What the runner has.
+        /// What the modules were built for.
         expected: String,
-        /// What the settings make.
+        /// What the environments have with these settings.
         found: String,
     },
     /// A runner that panicked.
     #[error("runner {runner} panicked: {message}")]
     Panicked {
-        /// The index of the runner.
+        /// Index of the runner.
         runner: usize,
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
-    /// An episode was put together wrongly.
+    /// The parts of an episode do not fit together.
     #[error(transparent)]
     Episode(#[from] EpisodeError),
     /// The module failed.
@@ -254,7 +329,15 @@ pub enum RunnerError {
     /// A batch, tensor or device failed.
     #[error(transparent)]
     Core(#[from] CoreError),
-    /// The environment failed.
+    /// An environment failed.
+    #[error("`{env}`: {source}")]
+    Environment {
+        /// The id of the environment.
+        env: String,
+        /// What happened.
+        source: EnvError,
+    },
+    /// A space or buffer failed.
     #[error(transparent)]
     Env(#[from] EnvError),
     /// A metric failed.
@@ -266,17 +349,18 @@ pub enum RunnerError {
 }
 
 impl RunnerError {
-    /// Whether something broke down though it was used as it should be, so that a new runner may do
-    /// better: an environment ([`EnvError::is_recoverable`]) or a panic. Everything else is a
-    /// mistake in a program, which a restart would only hide.
+    /// Whether a new runner may succeed where this one failed: after a breakdown of an environment
+    /// ([`EnvError::is_recoverable`]) or a panic. Everything else is a mistake in a program, which a
+    /// restart would only hide.
+    #[must_use]
     pub fn is_recoverable(&self) -> bool {
         match self {
-            Self::Env(error) => error.is_recoverable(),
+            Self::Environment { source, .. } | Self::Env(source) => source.is_recoverable(),
             Self::Panicked { .. } | Self::EnvKeepsFailing { .. } => true,
             _ => false,
         }
     }
 }
 
-/// A result of the env-runner crate.
+/// A result with the error of this crate.
 pub type Result<T, E = RunnerError> = std::result::Result<T, E>;

@@ -1,42 +1,62 @@
-//! What runners of any kind bring back.
+//! What runners collect.
+//!
+//! | item | is |
+//! |---|---|
+//! | [`Experience`] | everything that a call collected |
+//! | [`Rollout`] | the recorded steps of one module, as columns |
+//! | [`Segment`] | one episode, or part of one, in a rollout |
+
+mod rollout;
 
 use std::collections::BTreeMap;
 
 use rekindle_core::ModuleId;
 
-use crate::Rollout;
+pub use rollout::{Rollout, RolloutStates, Segment, SegmentEnd};
 
 /// What a call of a runner collected.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Experience {
-    /// What each module experienced.
+    /// The recorded steps of each module; empty if the call did
+    /// [not record](crate::SampleOptions::record).
+    ///
+    /// A module has several rollouts if several runners recorded it, or if the rows of one runner do
+    /// not have the same columns: an agent that waits for the outcome of a greedy or random action
+    /// while the next call explores has one row without log-probability, which is recorded apart.
     pub rollouts: BTreeMap<ModuleId, Vec<Rollout>>,
-    /// Steps of environments; several agents may act in one.
+    /// Number of environment steps. Several agents may act in one.
     pub env_steps: usize,
     /// The episodes that ended, in order.
     pub episodes: Vec<EpisodeSummary>,
+    /// Whether the [time limit](crate::SampleOptions::time_limit) ended the call before everything
+    /// was collected.
+    pub timed_out: bool,
 }
 
 /// An episode that ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct EpisodeSummary {
-    /// The sum of the rewards of all its agents.
+    /// Sum of the rewards of all agents.
     pub episode_return: f64,
-    /// Its steps.
+    /// Number of steps.
     pub len: usize,
 }
 
 impl Experience {
-    /// Adds what another call or runner collected.
+    /// Appends what another call or runner collected.
     pub fn extend(&mut self, other: Self) {
         for (id, rollouts) in other.rollouts {
             self.rollouts.entry(id).or_default().extend(rollouts);
         }
         self.env_steps += other.env_steps;
         self.episodes.extend(other.episodes);
+        self.timed_out |= other.timed_out;
     }
 
-    /// Steps of agents: the rows that modules can learn from.
+    /// Returns the number of recorded steps of agents, which are the rows that modules learn from.
+    #[must_use]
     pub fn agent_steps(&self) -> usize {
         self.rollouts.values().flatten().map(Rollout::env_steps).sum()
     }

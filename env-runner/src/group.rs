@@ -1,4 +1,4 @@
-//! Runners side by side.
+//! Several runners that work in parallel.
 
 mod collect;
 mod queue;
@@ -17,20 +17,22 @@ use rekindle_metrics::MetricsState;
 use rekindle_rl_module::MultiRLModule;
 use serde_json::Value;
 
-use crate::single_agent::share;
-use crate::{
-    Amount, ConnectorDeltas, EnvRunner, EnvRunnerConfig, Experience, MultiAgentConfig,
-    PolicyBundle, Result, RunnerError, SampleOptions,
+use crate::env_runner::{
+    Amount, ConnectorDeltas, EnvRunner, EnvRunnerConfig, SampleOptions, share,
 };
+use crate::error::{Result, RunnerError};
+use crate::experience::Experience;
+use crate::multi_agent::MultiAgentConfig;
+use crate::policy_bundle::PolicyBundle;
 use queue::Done;
 use worker::{Worker, build};
 
-/// Several runners of one configuration; RLlib's `EnvRunnerGroup`.
+/// Several runners with one configuration; RLlib's `EnvRunnerGroup`.
 ///
-/// Runners are independent streams of experience; threads only decide how many work at a time. The
-/// same seed gives the same experience for any number of threads, unless a call does not wait for
-/// all runners: [`sample_timeout_s`]. What happens when runners fail is said by
-/// [`FaultToleranceConfig`] too.
+/// Runners are independent streams of experience, and threads only decide how many work at a time.
+/// The same seed gives the same experience with any number of threads, unless a call does not wait
+/// for all runners ([`sample_timeout_s`]). [`FaultToleranceConfig`] describes what happens when
+/// runners fail.
 ///
 /// [`sample_timeout_s`]: crate::FaultToleranceConfig::sample_timeout_s
 /// [`FaultToleranceConfig`]: crate::FaultToleranceConfig
@@ -40,35 +42,35 @@ pub struct EnvRunnerGroup {
     device: Device,
     workers: Vec<Worker>,
     num_threads: usize,
-    /// The modules that play, with what each sees and does.
+    /// The modules that act, with the spaces of their observations and actions.
     spaces: BTreeMap<ModuleId, (Space, Space)>,
-    /// What the runners act with, for those that are built anew or were away.
+    /// The current modules, for runners that are recreated or were late.
     modules: Option<(MultiRLModule, u64)>,
-    /// What threads send the runners back through.
+    /// The channel through which threads return the runners.
     results: (Sender<Done>, Receiver<Done>),
-    /// The number of the call, to tell what earlier ones did not wait for.
+    /// The number of the current call, which identifies results of earlier ones.
     call: u64,
-    /// What earlier calls did not wait for.
+    /// Experience that arrived after its call had ended.
     late: Vec<Experience>,
     num_late: u64,
-    /// Calls in a row that brought nothing.
+    /// Consecutive calls without any experience.
     empty_calls: u64,
-    /// What the connectors have learnt as of the last merge, kept if runners may miss one.
+    /// What the connectors have learned as of the last merge, kept if runners may miss one.
     merged_connectors: Option<BTreeMap<ModuleId, Value>>,
-    /// What the connectors of runners that were away have learnt.
+    /// What the connectors of late runners have learned.
     deltas: Vec<ConnectorDeltas>,
     /// What runners logged before they were replaced.
     metrics: Vec<MetricsState>,
-    /// Runners that were built anew since the last call of `take_recreated`.
+    /// Runners recreated since the last call of `take_recreated`.
     recreated: Vec<usize>,
 }
 
 impl EnvRunnerGroup {
-    /// `num_runners` runners that work on up to `num_threads` threads and act on `device`:
-    /// multi-agent ones if the configuration has policies.
+    /// Creates `num_runners` runners that work on up to `num_threads` threads and act on `device`.
+    /// They are multi-agent runners if the configuration has policies.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] for no runner or no thread, or as a runner's `new`.
+    /// [`RunnerError::InvalidConfig`] if either number is 0, or the error of a runner's `new`.
     pub fn new(
         config: &EnvRunnerConfig,
         num_runners: usize,
@@ -112,13 +114,14 @@ impl EnvRunnerGroup {
         Ok(group)
     }
 
-    /// The modules that play, with the space of the observations as each sees them and the space of
-    /// its actions.
+    /// The modules that act, each with the space of its observations (after the connectors) and the
+    /// space of its actions.
+    #[must_use]
     pub fn module_spaces(&self) -> BTreeMap<ModuleId, (Space, Space)> {
         self.spaces.clone()
     }
 
-    /// The runners that are ready: all, unless some failed or are late.
+    /// The available runners: all except those that failed for good or are late.
     pub fn runners(&self) -> impl Iterator<Item = &dyn EnvRunner> {
         self.workers.iter().filter_map(Worker::here)
     }
@@ -127,27 +130,50 @@ impl EnvRunnerGroup {
         self.workers.iter_mut().filter_map(Worker::here_mut)
     }
 
+    /// Changes a setting of all runners, and changes it back if one refuses.
+    fn change_all<T>(
+        &mut self,
+        setting: &T,
+        before: &T,
+        set: impl Fn(&mut dyn EnvRunner, &T) -> Result<()>,
+    ) -> Result<()> {
+        let mut changed = Vec::new();
+        for runner in self.runners_mut() {
+            if let Err(error) = set(&mut **runner, setting) {
+                for runner in changed {
+                    set(runner, before)?;
+                }
+                return Err(error);
+            }
+            changed.push(&mut **runner);
+        }
+        Ok(())
+    }
+
     fn first(&self) -> Result<&dyn EnvRunner> {
         self.runners().next().ok_or(RunnerError::NoHealthyRunner)
     }
 
-    /// Runners that did what they were asked for last.
+    /// The number of runners whose last call succeeded.
+    #[must_use]
     pub fn num_healthy(&self) -> usize {
         self.workers.iter().filter(|worker| worker.is_healthy()).count()
     }
 
-    /// How often runners were built anew.
+    /// The number of times runners were recreated.
+    #[must_use]
     pub fn num_restarts(&self) -> u64 {
         self.workers.iter().map(|worker| worker.health.restarts).sum()
     }
 
-    /// How often a call did not wait for a runner.
+    /// The number of times a call ended without a runner.
+    #[must_use]
     pub fn num_late(&self) -> u64 {
         self.num_late
     }
 
-    /// Gives all runners the weights they act with from now on. Nothing is copied, but for weights
-    /// on another device: those are, once for all runners.
+    /// Sets the weights that all runners act with from now on. Nothing is copied, except weights on
+    /// another device, which are copied once for all runners.
     ///
     /// # Errors
     /// As [`EnvRunner::set_modules`].
@@ -156,55 +182,58 @@ impl EnvRunnerGroup {
             true => modules.clone(),
             false => modules.valid().to_device(&self.device),
         };
-        self.modules = Some((modules.clone(), weights_seq_no));
-        self.runners_mut().try_for_each(|runner| runner.set_modules(&modules, weights_seq_no))
+        self.runners_mut().try_for_each(|runner| runner.set_modules(&modules, weights_seq_no))?;
+        self.modules = Some((modules, weights_seq_no));
+        Ok(())
     }
 
-    /// Changes which modules play and which agents play with them, after waiting for runners that
-    /// are late.
+    /// Changes which modules act and which agents they act for. Waits for late runners first.
     ///
     /// # Errors
     /// As [`EnvRunner::set_multi_agent`].
     pub fn set_multi_agent(&mut self, multi_agent: &MultiAgentConfig) -> Result<()> {
         self.wait_for_all()?;
-        self.runners_mut().try_for_each(|runner| runner.set_multi_agent(multi_agent.clone()))?;
+        let before = self.config.multi_agent.clone().unwrap_or_default();
+        self.change_all(multi_agent, &before, |runner, setting| {
+            runner.set_multi_agent(setting.clone())
+        })?;
         self.config.multi_agent = Some(multi_agent.clone());
         self.spaces = self.first()?.module_spaces();
         Ok(())
     }
 
-    /// Makes all environments anew with other settings, in which episodes begin with the next sample,
-    /// after waiting for runners that are late.
+    /// Recreates all environments with other settings, in which the next call begins new episodes.
+    /// Waits for late runners first.
     ///
     /// # Errors
     /// As [`EnvRunner::set_env_config`].
     pub fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
         self.wait_for_all()?;
-        self.runners_mut().try_for_each(|runner| runner.set_env_config(env_config))?;
+        let before = self.config.env_config.clone();
+        self.change_all(env_config, &before, |runner, setting| runner.set_env_config(setting))?;
         self.config.env_config = env_config.clone();
         Ok(())
     }
 
-    /// Lets all environments begin a new episode with the next sample, after waiting for runners
-    /// that are late.
+    /// Makes the next call begin new episodes in all environments. Waits for late runners first.
     ///
     /// # Errors
-    /// If one of those failed.
+    /// The error of a late runner that failed.
     pub fn reset_episodes(&mut self) -> Result<()> {
         self.wait_for_all()?;
         self.runners_mut().for_each(|runner| runner.reset_episodes());
         Ok(())
     }
 
-    /// The policy of a module as the runners act with it, ready to be deployed.
+    /// Returns the policy of a module, with its connectors, ready to be deployed.
     ///
     /// # Errors
-    /// As [`EnvRunner::policy_bundle_of`]; [`RunnerError::NoHealthyRunner`] if none is ready.
+    /// As [`EnvRunner::policy_bundle_of`]; [`RunnerError::NoHealthyRunner`] if none is available.
     pub fn policy_bundle_of(&self, module_id: &str) -> Result<PolicyBundle> {
         self.first()?.policy_bundle_of(module_id)
     }
 
-    /// Every runner collects `amount`; what they bring comes in order of the runners.
+    /// Collects `amount` with every available runner. Experience is in order of the runners.
     ///
     /// # Errors
     /// The first failure of a runner that is not tolerated, after all are done.
@@ -212,7 +241,7 @@ impl EnvRunnerGroup {
         self.collect(|_, _| amount, options)
     }
 
-    /// The `i`-th of the `n` runners that are ready collects `share(i, n)`.
+    /// Collects `share(i, n)` with the `i`-th of the `n` available runners.
     ///
     /// # Errors
     /// As [`EnvRunnerGroup::sample`].
@@ -224,8 +253,8 @@ impl EnvRunnerGroup {
         self.collect(share, options)
     }
 
-    /// Exactly `count` whole episodes, spread evenly over the runners; less if failures are ignored
-    /// or runners are late.
+    /// Collects exactly `count` complete episodes, split evenly across runners; fewer if failures are
+    /// ignored, runners are late or the time is over.
     ///
     /// # Errors
     /// As [`EnvRunnerGroup::sample`].
@@ -233,8 +262,8 @@ impl EnvRunnerGroup {
         self.collect(|i, n| Amount::Episodes(share(count, i, n)), options)
     }
 
-    /// At least `count` steps, spread evenly over the runners and rounded up to whole steps of their
-    /// vectors.
+    /// Collects at least `count` environment steps, split evenly across runners and rounded up to
+    /// whole vector steps.
     ///
     /// # Errors
     /// As [`EnvRunnerGroup::sample`].
@@ -242,13 +271,25 @@ impl EnvRunnerGroup {
         self.collect(|i, n| Amount::Timesteps(share(count, i, n)), options)
     }
 
-    /// Shares what the connectors of all runners have learnt: afterwards they are equal.
+    /// Collects at least `count` steps of agents, split evenly across runners.
     ///
     /// # Errors
-    /// If a connector's state does not serialise.
+    /// As [`EnvRunnerGroup::sample`].
+    pub fn sample_agent_steps(
+        &mut self,
+        count: usize,
+        options: SampleOptions,
+    ) -> Result<Experience> {
+        self.collect(|i, n| Amount::AgentSteps(share(count, i, n)), options)
+    }
+
+    /// Merges what the connectors of all runners have learned. Afterwards their states are equal.
+    ///
+    /// # Errors
+    /// If the state of a connector does not serialize.
     pub fn sync_connectors(&mut self) -> Result<()> {
         if self.runners().next().is_none() {
-            // Nobody to tell: what was learnt waits for the next time.
+            // No available runner: keep the deltas for the next sync.
             return Ok(());
         }
         let deltas = self.runners_mut().map(|runner| runner.take_connector_deltas());
@@ -261,10 +302,11 @@ impl EnvRunnerGroup {
         Ok(())
     }
 
-    /// Gives all runners the connector state of another group (evaluation follows training).
+    /// Copies the connector states of another group to all runners, as evaluation does from
+    /// training.
     ///
     /// # Errors
-    /// If the other group has other connectors, or no runner that is ready.
+    /// If the other group has other connectors, or no available runner.
     pub fn copy_connectors_from(&mut self, other: &Self) -> Result<()> {
         let states = match &other.merged_connectors {
             Some(states) => states.clone(),
@@ -281,12 +323,12 @@ impl EnvRunnerGroup {
         self.runners_mut().try_for_each(|runner| runner.set_connector_states(states))
     }
 
-    /// The indices of the runners that were built anew since the last call.
+    /// Returns the indices of the runners recreated since the last call.
     pub fn take_recreated(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.recreated)
     }
 
-    /// What every runner logged since the last call.
+    /// Returns what every runner logged since the last call.
     pub fn take_metrics(&mut self) -> Vec<MetricsState> {
         let mut metrics: Vec<_> = self.runners_mut().map(|runner| runner.take_metrics()).collect();
         metrics.append(&mut self.metrics);

@@ -22,8 +22,9 @@ use crate::connectors::{
     ActionSampler, ConnectorConfig, ConnectorContext, ConnectorPipeline, LastStep, RewardContext,
     pipelines,
 };
-use crate::memory::Memory;
-use crate::single_agent::EnvRunnerConfig;
+use crate::env_runner::EnvRunnerConfig;
+use crate::env_runner::checks::find_non_finite;
+use crate::env_runner::memory::Memory;
 use crate::{Result, RunnerError};
 
 /// The surroundings of a bundle's module.
@@ -270,7 +271,14 @@ impl PolicyBundle {
             self.rngs.push(stream(self.seed, 0, self.rngs.len() as u64, Purpose::Action));
         }
         let rngs = explore.then_some(&mut self.rngs[..rows]);
-        self.sampler.sample(&self.module, &outputs, rngs)
+        self.sampler.sample(&self.module, &outputs, rngs)?;
+        match find_non_finite(self.module_to_env.input_space(), &self.sampler.actions) {
+            Some((_, value)) => {
+                let module = self.module.spec().module().into();
+                Err(RunnerError::NonFiniteAction { module, value })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Runs a forward pass and advances the episodes.

@@ -1,7 +1,6 @@
 //! The runner of single-agent environments.
 
 mod act;
-mod config;
 mod hooks;
 mod recorder;
 mod runner;
@@ -11,32 +10,32 @@ mod step;
 use std::time::Instant;
 
 use burn::prelude::Device;
-use rekindle_core::rng::{Purpose, stream};
-use rekindle_core::{DEFAULT_MODULE_ID, Generator};
+use rekindle_core::DEFAULT_MODULE_ID;
 use rekindle_env::{Buffer, Space, VectorEnv, VectorStep, make_vec_with};
-use rekindle_metrics::{MetricsLogger, MetricsState};
+use rekindle_metrics::MetricsState;
 use rekindle_rl_module::AnyRLModule;
 
+use crate::callbacks::VectorEnvRef;
 use crate::connectors::{ActionSampler, ConnectorPipeline, pipelines};
-use crate::memory::Memory;
-use crate::restarts::{Failures, Restarts, restartable};
-use crate::tracking::{EpisodeTracker, Timers, acting};
-use crate::{BundleConfig, EpisodeSummary, PolicyBundle, Result, Rollout, RunnerError};
-
-pub(crate) use config::share;
-pub use config::{Amount, EnvRunnerConfig, SampleOptions};
+use crate::env_runner::base::RunnerBase;
+use crate::env_runner::checks::{check_module, of_env};
+use crate::env_runner::memory::Memory;
+use crate::env_runner::tracking::{Deadline, Timers, acting};
+use crate::env_runner::{Amount, EnvRunnerConfig, SampleOptions};
+use crate::error::{Result, RunnerError};
+use crate::experience::{EpisodeSummary, Rollout};
+use crate::policy_bundle::{BundleConfig, PolicyBundle};
 use recorder::Recorder;
 
-/// Steps a vector of environments with a module and records what happens.
+/// Steps a vector of environments with a module and records what happens; RLlib's
+/// `SingleAgentEnvRunner`.
 ///
-/// Deterministic: what it does depends on the configuration, its index and the weights it is given,
-/// on nothing else.
+/// Deterministic: what it does depends only on its configuration, its index and the weights it is
+/// given (and on the clock, if a call has a [time limit](SampleOptions::time_limit)).
 #[derive(Debug)]
 pub struct SingleAgentEnvRunner {
-    config: EnvRunnerConfig,
-    index: usize,
-    device: Device,
-    env: EnvBox,
+    base: RunnerBase,
+    env: Box<dyn VectorEnv>,
     env_to_module: ConnectorPipeline,
     module_to_env: ConnectorPipeline,
     module: Option<ActingModule>,
@@ -45,34 +44,12 @@ pub struct SingleAgentEnvRunner {
     step: VectorStep,
     /// The current observations as the module sees them.
     observations: Buffer,
-    /// What a stateful module remembers of the running episodes.
+    /// The states of a stateful module.
     memory: Option<Memory>,
     /// Which environments began an episode in the last step.
     starts: Vec<bool>,
     /// The rewards of the last step as losses see them.
     rewards: Vec<f64>,
-    episodes: Vec<EpisodeTracker>,
-    /// When the episodes began, by the clock.
-    began: Vec<Instant>,
-    next_episode: u64,
-    action_rngs: Vec<Generator>,
-    seeds: Generator,
-    restarts: Restarts,
-    needs_reset: bool,
-    /// Whether the first reset has happened, which is the one that seeds the environments.
-    seeded: bool,
-    metrics: MetricsLogger,
-    /// The episodes that ended in this call.
-    finished: Vec<EpisodeSummary>,
-}
-
-/// The environments; they have no `Debug` of their own.
-struct EnvBox(Box<dyn VectorEnv>);
-
-impl std::fmt::Debug for EnvBox {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} environments", self.0.num_envs())
-    }
 }
 
 #[derive(Debug)]
@@ -81,75 +58,75 @@ struct ActingModule {
     weights_seq_no: u64,
 }
 
+/// What one call collected.
+struct Collected {
+    rollout: Rollout,
+    env_steps: usize,
+    episodes: Vec<EpisodeSummary>,
+    timed_out: bool,
+}
+
 impl SingleAgentEnvRunner {
-    /// A runner with fresh environments; `index` keys its random streams, and forward passes run
+    /// Creates a runner with fresh environments. `index` keys its random streams; forward passes run
     /// on `device`.
     ///
     /// # Errors
-    /// If the environment is unknown or a connector cannot work on its space.
+    /// If the environment is unknown or has several agents ([`RunnerError::MultiAgentEnv`]), a
+    /// setting is invalid, or a connector does not work on its space.
     pub fn new(config: EnvRunnerConfig, index: usize, device: &Device) -> Result<Self> {
         config.validate()?;
         config.check_connectors(&[DEFAULT_MODULE_ID])?;
-        let env = make_vec_with(&config.env, config.num_envs, &config.env_config)?;
+        let env = make_vec_with(&config.env, config.num_envs, &config.env_config)
+            .map_err(of_env(&config.env))?;
+        let (observations, actions) = (env.observation_space(), env.action_space());
         let (env_to_module, module_to_env) = pipelines(
             DEFAULT_MODULE_ID,
-            env.observation_space(),
-            env.action_space(),
+            observations,
+            actions,
             [&config.env_to_module, &config.module_to_env],
             config.normalize_actions,
             config.clip_actions,
         )?;
-        let streams = |purpose| {
-            let (seed, runner) = (config.seed, index as u64);
-            (0..config.num_envs as u64).map(move |env| stream(seed, runner, env, purpose))
-        };
+        let n = config.num_envs;
         let mut runner = Self {
-            index,
-            device: device.clone(),
-            step: VectorStep::new(env.observation_space(), config.num_envs),
-            observations: Buffer::zeros(env_to_module.output_space(), config.num_envs),
-            sampler: ActionSampler::new(&module_to_env, config.num_envs),
+            step: VectorStep::new(observations, n),
+            observations: Buffer::zeros(env_to_module.output_space(), n),
+            sampler: ActionSampler::new(&module_to_env, n),
             memory: None,
-            starts: vec![true; config.num_envs],
-            rewards: vec![0.0; config.num_envs],
-            env: EnvBox(env),
+            starts: vec![true; n],
+            rewards: vec![0.0; n],
+            env,
             env_to_module,
             module_to_env,
             module: None,
-            episodes: vec![EpisodeTracker::default(); config.num_envs],
-            began: vec![Instant::now(); config.num_envs],
-            next_episode: 0,
-            action_rngs: streams(Purpose::Action).collect(),
-            seeds: stream(config.seed, index as u64, 0, Purpose::EnvSeed),
-            restarts: Restarts::new(config.seed, index, config.num_envs),
-            needs_reset: true,
-            seeded: false,
-            metrics: MetricsLogger::new(),
-            finished: Vec::new(),
-            config,
+            base: RunnerBase::new(config, index, device, 1),
         };
         runner.tell_environment_created()?;
         Ok(runner)
     }
 
     /// The space of the observations as a module sees them.
+    #[must_use]
     pub fn observation_space(&self) -> &Space {
         self.env_to_module.output_space()
     }
 
     /// The space of the actions as a module samples them.
+    #[must_use]
     pub fn action_space(&self) -> &Space {
         self.module_to_env.input_space()
     }
 
     /// The number of environments.
+    #[must_use]
     pub fn num_envs(&self) -> usize {
-        self.config.num_envs
+        self.base.num_envs()
     }
 
-    /// The index that keys its random streams.
+    /// The index that keys the runner's random streams.
+    #[must_use]
     pub fn index(&self) -> usize {
-        self.index
+        self.base.index
     }
 
     /// The connectors between environments and module.
@@ -157,37 +134,50 @@ impl SingleAgentEnvRunner {
         &mut self.env_to_module
     }
 
-    /// Gives the runner the weights it acts with from now on; nothing is copied.
+    /// Sets the weights that the runner acts with from now on. Nothing is copied.
     ///
-    /// Parameters on another device than the runner's are moved to it. A stateful module goes on
-    /// with what the last one remembered, unless their states differ in shape.
+    /// Parameters on another device are moved to the runner's. Running episodes keep the states of a
+    /// stateful module if those of the new one have the same shapes; otherwise they continue from
+    /// its initial state.
     ///
     /// # Errors
-    /// If the module cannot say its initial state.
+    /// [`RunnerError::ModuleSpaces`] if the module was built for other spaces; otherwise if it fails
+    /// to give its initial state. The runner then keeps its module.
     pub fn set_module(&mut self, module: &AnyRLModule, weights_seq_no: u64) -> Result<()> {
-        let module = acting(module, &self.device);
-        self.memory = match module.initial_state()? {
-            Some(initial) => {
-                let fresh = Memory::new(initial, self.config.num_envs)?;
-                self.memory.take().filter(|memory| memory.fits(&fresh)).or(Some(fresh))
+        let known = self.module.as_ref().map(|acting| acting.module.spec());
+        if !known.is_some_and(|spec| std::ptr::eq(spec, module.spec())) {
+            let spaces = [self.observation_space(), self.action_space()];
+            check_module(&self.base.config.env, DEFAULT_MODULE_ID, module, spaces)?;
+        }
+        let module = acting(module, &self.base.device);
+        let fresh = module.initial_state()?;
+        let fresh = fresh.map(|initial| Memory::new(initial, self.base.num_envs())).transpose()?;
+        self.memory = match (self.memory.take(), fresh) {
+            (Some(mut memory), Some(fresh)) if memory.fits(&fresh) => {
+                memory.set_initial(fresh);
+                // Episodes without a step have nothing to remember.
+                for env in (0..self.base.num_envs()).filter(|&env| self.base.episodes[env].t == 0) {
+                    memory.reset(env)?;
+                }
+                Some(memory)
             }
-            None => None,
+            (_, fresh) => fresh,
         };
         self.module = Some(ActingModule { module, weights_seq_no });
         Ok(())
     }
 
-    /// The policy that the runner acts with, ready to be deployed: module, connectors and what
-    /// they have learnt, action transform.
+    /// Returns the policy that the runner acts with, ready to be deployed: module, connectors with
+    /// what they have learned, and the scaling of actions.
     ///
     /// # Errors
     /// [`RunnerError::NoModule`] without a module.
     pub fn policy_bundle(&self) -> Result<PolicyBundle> {
         let acting = self.module.as_ref().ok_or(RunnerError::NoModule)?;
-        let [observations, actions] = [self.env.0.observation_space(), self.env.0.action_space()];
+        let [observations, actions] = [self.env.observation_space(), self.env.action_space()];
         let config =
-            BundleConfig::of_runner(&self.config, DEFAULT_MODULE_ID, observations, actions);
-        let mut bundle = PolicyBundle::new(acting.module.clone(), config, &self.device)?;
+            BundleConfig::of_runner(&self.base.config, DEFAULT_MODULE_ID, observations, actions);
+        let mut bundle = PolicyBundle::new(acting.module.clone(), config, &self.base.device)?;
         bundle.set_connector_states([
             &self.env_to_module.get_state()?,
             &self.module_to_env.get_state()?,
@@ -195,103 +185,106 @@ impl SingleAgentEnvRunner {
         Ok(bundle)
     }
 
-    /// What was logged since the last call.
+    /// Returns what was logged since the last call.
     pub fn take_metrics(&mut self) -> MetricsState {
-        self.metrics.take()
+        self.base.metrics.take()
     }
 
-    /// Acts and records.
+    /// Steps the environments until `amount` is collected. The rollout has no rows if the call does
+    /// [not record](SampleOptions::record).
     ///
     /// # Errors
     /// [`RunnerError::NoModule`] without a module (unless actions are random), or the error of an
-    /// environment, connector or forward pass. Environments are reset by the next call then.
+    /// environment, connector, callback or forward pass. After an error the next call begins new
+    /// episodes.
     pub fn sample(&mut self, amount: Amount, options: SampleOptions) -> Result<Rollout> {
-        let started = Instant::now();
-        let result = self.try_sample(amount, options);
-        if result.is_err() || matches!(amount, Amount::Episodes(_)) {
-            self.needs_reset = true;
-        }
-        let rollout = result?;
-        self.metrics.log_time("sample", started.elapsed())?;
-        Ok(rollout)
+        Ok(self.call(amount, options)?.rollout)
     }
 
-    fn try_sample(&mut self, amount: Amount, options: SampleOptions) -> Result<Rollout> {
-        let mut timers = Timers::default();
-        self.finished.clear();
-        let whole_episodes = matches!(amount, Amount::Episodes(_));
-        let resets = self.needs_reset || options.force_reset || whole_episodes;
+    fn call(&mut self, amount: Amount, options: SampleOptions) -> Result<Collected> {
+        let started = Instant::now();
+        let result = self.try_call(amount, options);
+        self.base.end_call(started, amount, result)
+    }
+
+    fn try_call(&mut self, amount: Amount, options: SampleOptions) -> Result<Collected> {
+        self.base.timers = Timers::default();
+        let deadline = Deadline::of(options);
+        let n = self.base.num_envs();
+        let resets = self.base.begins_with_reset(amount, options);
         if resets {
-            self.reset(&mut timers)?;
+            self.reset()?;
         }
-        let (steps, mut quota) = amount.of_vector(self.config.num_envs);
+        let steps = match amount {
+            Amount::Timesteps(steps) | Amount::AgentSteps(steps) => steps.div_ceil(n),
+            Amount::Episodes(_) => 0,
+        };
+        let mut quota = amount.quota(n);
         if resets {
             self.tell_starts(&quota, |_| true)?;
         }
-        let at: Vec<_> = self.episodes.iter().map(|e| (e.id, e.t)).collect();
+        let at: Vec<_> = self.base.episodes.iter().map(|e| (e.id, e.t)).collect();
         let mut recorder = Recorder::new(
-            self.env_to_module.output_space(),
-            self.module_to_env.input_space(),
-            steps,
+            [self.env_to_module.output_space(), self.module_to_env.input_space()],
+            // Without limits, room for all steps; the clock may leave most of it unused.
+            if options.record && options.time_limit.is_none() { steps } else { 0 },
             &at,
             self.memory.as_ref().filter(|_| !options.random_actions),
             self.module.as_ref().map_or(0, |module| module.weights_seq_no),
+            options.record,
         )?;
-        let mut step = 0;
-        while if whole_episodes { quota.iter().any(|&q| q > 0) } else { step < steps } {
-            self.act(options, &mut timers)?;
+        let mut episodes = Vec::new();
+        let (mut step, mut timed_out) = (0, false);
+        while if amount.is_episodes() { quota.iter().any(|&q| q > 0) } else { step < steps } {
+            if deadline.has_passed() {
+                timed_out = true;
+                break;
+            }
+            self.act(options)?;
             recorder.push_actions(&self.observations, &self.sampler, self.memory.as_ref())?;
             if let Some(memory) = self.memory.as_mut().filter(|_| !options.random_actions) {
                 memory.advance();
             }
-            self.step_envs(&mut recorder, &mut quota, &mut timers)?;
+            self.step_envs(options, &mut recorder, &mut quota, &mut episodes)?;
             step += 1;
         }
-        if !whole_episodes {
+        if !amount.is_episodes() {
             recorder.cut(&self.observations, self.memory.as_ref())?;
         }
-        let rollout = recorder.finish()?;
-        rollout.segments.iter().for_each(|segment| self.restarts.delivered(segment.env));
-        self.log(&rollout, &timers)?;
-        Ok(rollout)
+        recorder.delivered().for_each(|env| self.base.restarts.delivered(env));
+        let (rollout, env_steps) = recorder.finish()?;
+        self.log(env_steps, rollout.weights_seq_no)?;
+        Ok(Collected { rollout, env_steps, episodes, timed_out })
     }
 
-    /// Starts a new episode everywhere. The first time environments are seeded; later resets go on
-    /// with their own streams.
-    fn reset(&mut self, timers: &mut Timers) -> Result<()> {
+    /// Begins a new episode in every environment.
+    fn reset(&mut self) -> Result<()> {
         let started = Instant::now();
-        let seeds: Vec<_> = (0..self.config.num_envs)
-            .map(|_| (!self.seeded).then(|| u64::from(self.seeds.next_u32())))
-            .collect();
-        let failures = match self.env.0.reset(&seeds, &mut self.step) {
-            Ok(()) => Failures::default(),
-            Err(error) => restartable(self.restarts_envs(), error)?,
-        };
-        self.seeded = true;
+        let seeds = self.base.reset_seeds();
+        let failures = self.base.failures(self.env.reset(&seeds, &mut self.step))?;
+        self.base.seeded = true;
         for (env, failure) in failures.iter() {
-            let reset = |seed| self.env.0.reset_one(env, Some(seed), &mut self.step);
-            self.restarts.restart(env, failure, reset)?;
+            let reset = |seed| self.env.reset_one(env, Some(seed), &mut self.step);
+            self.base.restarts.restart(&self.base.config.env, env, failure, reset)?;
         }
-        timers.reset += started.elapsed();
-        for env in 0..self.config.num_envs {
+        self.base.timers.reset += started.elapsed();
+        for env in 0..self.base.num_envs() {
             self.start_episode(env)?;
         }
-        self.observe(None, timers)?;
-        self.needs_reset = false;
+        self.observe(None)?;
+        self.base.needs_reset = false;
         Ok(())
     }
 
-    fn restarts_envs(&self) -> bool {
-        self.config.fault_tolerance.restart_failed_sub_environments
-    }
-
     fn start_episode(&mut self, env: usize) -> Result<()> {
-        self.episodes[env] = EpisodeTracker::new(self.next_episode);
-        self.began[env] = Instant::now();
-        self.next_episode += 1;
+        self.base.start_episode(env);
         match &mut self.memory {
             Some(memory) => memory.reset(env),
             None => Ok(()),
         }
+    }
+
+    fn tell_environment_created(&mut self) -> Result<()> {
+        self.base.tell_environment_created(VectorEnvRef::Single(&*self.env))
     }
 }

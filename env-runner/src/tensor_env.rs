@@ -1,19 +1,19 @@
-//! Environments as tensor programs: thousands of copies stepped at once where the module is.
+//! Environments as tensor programs: thousands of copies stepped at once on the module's device.
 //!
-//! | item | is |
+//! | item | description |
 //! |---|---|
 //! | [`TensorEnv`] | the dynamics of an environment, as functions over the states of all copies |
-//! | [`TensorVectorEnv`] | copies that are counted, truncated and reset by themselves |
-//! | [`TensorEnvRunner`] | acts with a module and records; the host waits for nothing in between |
-//! | [`TensorRollout`] | what it recorded, still on the device |
+//! | [`TensorVectorEnv`] | copies with time limits and automatic resets |
+//! | [`TensorEnvRunner`] | acts with a module and records, without waiting for the device |
+//! | [`TensorRollout`] | the recorded steps, still on the device |
 //! | [`TensorCartPole`], [`TensorPendulum`] | the environments of the same name |
 //!
-//! They live beside the other runners, not in `rekindle-env`, which knows no tensors.
+//! They are part of this crate because `rekindle-env` does not depend on tensors.
 //!
-//! Random numbers are drawn on the host, from streams of their own, and uploaded once per rollout:
-//! a seed gives the same numbers on every device. What differs between devices is arithmetic in
-//! single precision. The environments of `rekindle-env` compute in double precision; the two agree
-//! step by step to about 1e-6, and over whole episodes only as far as chaos lets them.
+//! Random numbers are drawn on the host, from their own streams, and uploaded once per rollout. A seed
+//! therefore gives the same numbers on every device; only arithmetic in single precision differs. The
+//! environments of `rekindle-env` compute in double precision. Single steps of both agree to about
+//! 1e-6; over whole episodes, chaotic dynamics let them diverge.
 
 mod cart_pole;
 mod noise;
@@ -36,11 +36,11 @@ pub use rollout::{FinishedEpisodes, TensorRollout};
 pub use runner::TensorEnvRunner;
 pub use vector::{TensorVectorEnv, TensorVectorStep};
 
-/// The dynamics of an environment over all its copies: pure functions of their states.
+/// The dynamics of an environment as pure functions of the states of all copies.
 ///
 /// # Shapes
-/// `N` copies, `S` numbers of a state, `O` of an observation, `A` of an action, `R` that a reset
-/// draws.
+/// `N` copies; `S` numbers per state, `O` per observation, `A` per action; `R` random numbers per
+/// reset.
 pub trait TensorEnv: Debug + Send {
     /// The space of observations, `[O]`.
     fn observation_space(&self) -> &Space;
@@ -48,30 +48,30 @@ pub trait TensorEnv: Debug + Send {
     /// The space of actions: `Discrete`, or a bounded `Box` of shape `[A]`.
     fn action_space(&self) -> &Space;
 
-    /// Steps after which an episode is truncated.
+    /// Number of steps after which an episode is truncated.
     fn max_episode_steps(&self) -> usize;
 
-    /// `R`: the random numbers that an initial state is made of.
+    /// `R`, the number of random numbers that an initial state depends on.
     fn reset_draws(&self) -> usize;
 
-    /// Initial states, `[N, S]`, from numbers uniform in [0, 1), `[N, R]`.
+    /// Returns initial states, `[N, S]`, given numbers uniform in [0, 1), `[N, R]`.
     fn reset(&self, uniform: Tensor<2>) -> Tensor<2>;
 
-    /// What is seen of states: `[N, S]` to `[N, O]`.
+    /// Returns the observations of states: `[N, S]` to `[N, O]`.
     fn observe(&self, state: Tensor<2>) -> Tensor<2>;
 
-    /// Steps all copies from their states, `[N, S]`, by actions of the action space, `[N, A]`;
-    /// those of a `Discrete` space are numbers, `[N, 1]`.
+    /// Steps all copies from their states, `[N, S]`, with actions of the action space, `[N, A]`.
+    /// Actions of a `Discrete` space are numbers, `[N, 1]`.
     fn step(&self, state: Tensor<2>, actions: Tensor<2>) -> TensorStep;
 }
 
-/// What a step of [`TensorEnv`] leads to.
+/// The outcome of a step of a [`TensorEnv`].
 #[derive(Debug, Clone)]
 pub struct TensorStep {
-    /// The states after it, `[N, S]`.
+    /// The states after the step, `[N, S]`.
     pub state: Tensor<2>,
     /// The rewards, `[N]`.
     pub rewards: Tensor<1>,
-    /// Which episodes it ended by the rules of the environment, `[N]`; `None` if they never do.
+    /// Which episodes reached a terminal state, `[N]`; `None` if the environment has none.
     pub terminated: Option<Tensor<1, Bool>>,
 }

@@ -42,9 +42,6 @@ impl RunnerCallbacks for Counts {
     }
 }
 
-const RANDOM: SampleOptions =
-    SampleOptions { explore: true, random_actions: true, force_reset: false };
-
 fn config(counts: &Counts) -> EnvRunnerConfig {
     EnvRunnerConfig {
         num_envs: 3,
@@ -57,7 +54,7 @@ fn config(counts: &Counts) -> EnvRunnerConfig {
 fn runners_on_threads_share_callbacks() {
     let counts = Counts::default();
     let mut group = EnvRunnerGroup::new(&config(&counts), 4, 4, &Device::flex()).unwrap();
-    group.sample(Amount::Timesteps(30), RANDOM).unwrap();
+    group.sample(Amount::Timesteps(30), SampleOptions::random()).unwrap();
     let read = |count: &AtomicUsize| count.load(Ordering::Relaxed);
     assert_eq!(read(&counts.environments), 12);
     assert_eq!([read(&counts.steps), read(&counts.samples)], [120, 120]);
@@ -66,15 +63,16 @@ fn runners_on_threads_share_callbacks() {
     assert_eq!(metrics.peek("env_runners/told"), Some(120.0));
 
     group.set_env_config(&EnvConfig::new()).unwrap();
-    assert_eq!(read(&counts.environments), 24, "made anew");
+    assert_eq!(read(&counts.environments), 24, "recreated");
 }
 
 #[test]
-fn after_an_error_of_a_callback_episodes_begin_anew() {
+fn after_an_error_of_a_callback_new_episodes_begin() {
     let counts = Counts { fails_at: Some(10), ..Counts::default() };
     let mut runner = SingleAgentEnvRunner::new(config(&counts), 0, &Device::flex()).unwrap();
-    let error = runner.collect(Amount::Timesteps(30), RANDOM).unwrap_err().to_string();
+    let error =
+        runner.collect(Amount::Timesteps(30), SampleOptions::random()).unwrap_err().to_string();
     assert_eq!(error, "the callback `on_episode_step` failed: enough");
-    let rollout = runner.sample(Amount::Timesteps(3), RANDOM).unwrap();
+    let rollout = runner.sample(Amount::Timesteps(3), SampleOptions::random()).unwrap();
     assert!(rollout.segments.iter().all(|segment| segment.t_started == 0));
 }

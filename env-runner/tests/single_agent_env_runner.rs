@@ -6,6 +6,7 @@ use burn::prelude::*;
 use rekindle_catalog::Mlp;
 use rekindle_checkpoint::Checkpointable;
 use rekindle_core::{Batch, Columns, Generator};
+use rekindle_env::{Discrete, Space};
 use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_env_runner::{
     Amount, EnvRunnerConfig, EnvRunnerGroup, Experience, Rollout, RunnerError, SampleOptions,
@@ -227,9 +228,6 @@ fn a_restored_runner_continues_exactly() {
         let amount = Amount::Timesteps(300);
         assert_eq!(sample(&mut first, amount), sample(&mut second, amount));
     }
-    let mut other = runner(EnvRunnerConfig { num_envs: 3, ..config });
-    let message = other.set_state(&state).unwrap_err().to_string();
-    assert!(message.contains("saved with 2 environments"), "{message}");
 }
 
 #[test]
@@ -239,4 +237,30 @@ fn unknown_environments_and_empty_vectors_are_refused() {
     assert!(message.contains("CartPole-v9") && message.contains("CartPole-v1"), "{message}");
     let message = open(config("CartPole-v1", 0)).unwrap_err().to_string();
     assert!(message.contains("num_envs_per_env_runner"), "{message}");
+    let message = open(config("TicTacToe-v0", 1)).unwrap_err().to_string();
+    assert!(message.contains("`TicTacToe-v0` has several agents"), "{message}");
+    assert!(message.contains(".multi_agent("), "{message}");
+}
+
+#[test]
+fn modules_for_other_spaces_are_refused_by_name() {
+    let mut runner = runner(config("CartPole-v1", 1));
+    let before = runner.get_state().unwrap();
+    let spec = RLModuleSpec::default().observation_space(runner.observation_space().clone());
+    let spaces = [
+        spec.clone().action_space(Space::discrete(5).unwrap()),
+        spec.clone().action_space(Space::Discrete(Discrete::with_start(2, 7).unwrap())),
+        spec.observation_space(Space::unbounded(&[3]).unwrap())
+            .action_space(Space::discrete(2).unwrap()),
+    ];
+    for spec in spaces {
+        let module = spec.build(&Device::flex()).unwrap();
+        let error = runner.set_module(&module, 0).unwrap_err();
+        assert!(matches!(error, RunnerError::ModuleSpaces { .. }), "{error}");
+        for part in ["`CartPole-v1`", "`default_policy`", "space"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+    assert_eq!(runner.get_state().unwrap(), before);
+    sample(&mut runner, Amount::Timesteps(4));
 }

@@ -1,16 +1,17 @@
-//! What callbacks of runners are told.
+//! What the hooks of runners are told.
 
 use rekindle_env::{AgentId, EnvConfig, Info, MultiAgentVectorEnv, Row, VectorEnv};
 use rekindle_metrics::MetricsLogger;
 
-use crate::Experience;
+use crate::experience::Experience;
 
 /// The environments of a runner.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum VectorEnvRef<'a> {
-    /// With one agent each.
+    /// Environments with a single agent.
     Single(&'a dyn VectorEnv),
-    /// With several agents each.
+    /// Environments with several agents.
     MultiAgent(&'a dyn MultiAgentVectorEnv),
 }
 
@@ -24,7 +25,10 @@ impl VectorEnvRef<'_> {
         }
     }
 
-    /// More about an environment, as it says itself.
+    /// Returns the info of an environment, as its last reset or step left it.
+    ///
+    /// A step that ends an episode also begins the next one, which this describes;
+    /// [`final_info`](Self::final_info) describes the old one.
     #[must_use]
     pub fn info(&self, index: usize) -> Info {
         match self {
@@ -32,18 +36,28 @@ impl VectorEnvRef<'_> {
             Self::MultiAgent(env) => env.info(index),
         }
     }
+
+    /// Returns the info of the step that ended the last episode of an environment.
+    #[must_use]
+    pub fn final_info(&self, index: usize) -> Info {
+        match self {
+            Self::Single(env) => env.final_info(index),
+            Self::MultiAgent(env) => env.final_info(index),
+        }
+    }
 }
 
-/// Environments were made.
+/// Environments were created.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct EnvironmentEvent<'a> {
-    /// The index of the runner.
+    /// Index of the runner.
     pub runner: usize,
     /// Whether the runner evaluates.
     pub in_evaluation: bool,
     /// The environments.
     pub env: VectorEnvRef<'a>,
-    /// The settings they were made with.
+    /// The settings they were created with.
     pub env_config: &'a EnvConfig,
     /// Custom metrics: a key `k` is reported as `env_runners/k`.
     pub metrics: &'a mut MetricsLogger,
@@ -51,83 +65,96 @@ pub struct EnvironmentEvent<'a> {
 
 /// Something happened in an episode.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct EpisodeEvent<'a> {
-    /// The index of the runner.
+    /// Index of the runner.
     pub runner: usize,
     /// Whether the runner evaluates.
     pub in_evaluation: bool,
-    /// The environments of the runner. The step that ends an episode also begins the next one: after
-    /// it they show that one.
+    /// The environments of the runner.
     pub env: VectorEnvRef<'a>,
-    /// Which of them plays the episode.
+    /// Index of the environment that the episode is in.
     pub env_index: usize,
-    /// The number of the episode, counted over all environments of the runner.
+    /// Number of the episode, counted over all environments of the runner.
     pub episode: u64,
-    /// Steps so far.
+    /// Number of steps so far.
     pub step: usize,
-    /// The sum of the rewards of all agents so far.
+    /// Sum of the rewards of all agents so far.
     pub episode_return: f64,
     /// Whether the episode reached a terminal state.
     pub terminated: bool,
-    /// Whether the episode was cut short.
+    /// Whether the episode was truncated.
     pub truncated: bool,
-    /// What the agents did and saw: one entry for a single agent, none before the first observation;
-    /// with several agents one for each that takes part, in the order of the environment.
+    /// What the agents did and saw; empty before the first observation. One entry for a single
+    /// agent; with several agents one for each that takes part, in the order of the environment.
     pub agents: &'a [AgentStep<'a>],
     /// Custom metrics: a key `k` is reported as `env_runners/k`.
     pub metrics: &'a mut MetricsLogger,
 }
 
-/// One agent in a step, as the environment sees it: observations before connectors, actions after.
+/// One agent in a step, as the environment sees it: observations before connectors, actions after
+/// them.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct AgentStep<'a> {
-    /// Its name; `None` where there is one agent only.
+    /// The name of the agent; `None` in single-agent environments.
     pub agent: Option<&'a AgentId>,
-    /// The module that it plays with; `None` before its first action.
+    /// The module that it acts with; `None` before its first action.
     pub module: Option<&'a str>,
-    /// The action that the environment received, if the agent acted in this step.
+    /// The action that the environment received; `None` if the agent did not act in this step.
     pub action: Option<Row<'a>>,
-    /// What the environment showed it in this step, if anything.
+    /// The observation of this step; `None` if the agent was not observed.
     pub observation: Option<Row<'a>>,
     /// The reward of this step.
     pub reward: f64,
-    /// The sum of its rewards so far, from its first action on.
+    /// Sum of its rewards so far, from its first action on.
     pub episode_return: f64,
 }
 
 impl<'a> EpisodeEvent<'a> {
-    /// The observation of the only, or the first, agent.
+    /// Returns the info of the environment after this step, such as `is_success`. After the last step
+    /// of an episode it still describes that episode.
+    #[must_use]
+    pub fn info(&self) -> Info {
+        match self.terminated || self.truncated {
+            true => self.env.final_info(self.env_index),
+            false => self.env.info(self.env_index),
+        }
+    }
+
+    /// Returns the observation of the first or only agent.
     #[must_use]
     pub fn observation(&self) -> Option<Row<'a>> {
         self.agents.first()?.observation
     }
 
-    /// The action of the only, or the first, agent; `None` before the first step.
+    /// Returns the action of the first or only agent; `None` before the first step.
     #[must_use]
     pub fn action(&self) -> Option<Row<'a>> {
         self.agents.first()?.action
     }
 
-    /// The rewards of all agents in this step.
+    /// Returns the sum of the rewards of all agents in this step.
     #[must_use]
     pub fn reward(&self) -> f64 {
         self.agents.iter().map(|agent| agent.reward).sum()
     }
 
-    /// The agents that play with a module.
+    /// Returns the agents that act with a module.
     pub fn agents_of(&self, module: &str) -> impl Iterator<Item = &'a AgentStep<'a>> {
         self.agents.iter().filter(move |agent| agent.module == Some(module))
     }
 }
 
-/// A runner collected what it was asked for.
+/// A runner has collected everything that a call asked for.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct SampleEvent<'a> {
-    /// The index of the runner.
+    /// Index of the runner.
     pub runner: usize,
     /// Whether the runner evaluates.
     pub in_evaluation: bool,
-    /// What it collected.
+    /// What the runner collected.
     pub experience: &'a Experience,
     /// Custom metrics: a key `k` is reported as `env_runners/k`.
     pub metrics: &'a mut MetricsLogger,

@@ -9,17 +9,6 @@ use rekindle_rl_module::AnyRLModule;
 use super::ConnectorPipeline;
 use crate::{Result, RunnerError};
 
-/// The first number of a column that is not finite.
-fn non_finite(column: &Buffer) -> Option<f32> {
-    if let Ok(numbers) = column.as_f32() {
-        return numbers.iter().copied().find(|number| !number.is_finite());
-    }
-    if let Ok(parts) = column.as_dict() {
-        return parts.values().find_map(non_finite);
-    }
-    column.as_tuple().ok()?.iter().find_map(non_finite)
-}
-
 /// The sampling rule, with the buffers it reuses between steps; RLlib's `GetActions`.
 ///
 /// 1. `actions` in the outputs are used as they are.
@@ -59,6 +48,12 @@ impl ActionSampler {
         }
     }
 
+    /// The actions of the last call of [`sample_uniform`](Self::sample_uniform) as the environments
+    /// receive them.
+    pub(crate) fn uniform(&self) -> &Buffer {
+        &self.uniform
+    }
+
     /// Draws actions that are uniform in the environment's action space, one per stream, and keeps
     /// them as the module would have sampled them: `module_to_env` turns them back.
     ///
@@ -88,8 +83,8 @@ impl ActionSampler {
     /// twin.
     ///
     /// # Errors
-    /// If the outputs have neither actions nor inputs of the distribution, have another number of
-    /// values than there are rows, or lead to an action that is not finite.
+    /// If the outputs have neither actions nor inputs of the distribution, or have another number of
+    /// values than there are rows.
     pub(crate) fn sample(
         &mut self,
         module: &AnyRLModule,
@@ -116,10 +111,6 @@ impl ActionSampler {
             download_into(outputs.column(Columns::ACTIONS)?, &mut self.actions)?;
         } else {
             self.draw(distribution, rngs)?;
-        }
-        if let Some(value) = non_finite(&self.actions) {
-            let module = module.spec().module().into();
-            return Err(RunnerError::NonFiniteAction { module, value });
         }
         if !explore {
             return Ok(());

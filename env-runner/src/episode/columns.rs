@@ -9,7 +9,7 @@ use super::EpisodeError;
 use super::id::unique_id;
 use super::reward;
 
-/// Everything an episode consists of, unchecked.
+/// The unchecked parts of an episode.
 ///
 /// [`SingleAgentEpisode::from_columns`](super::SingleAgentEpisode::from_columns) turns it into an
 /// episode, [`into_columns`](super::SingleAgentEpisode::into_columns) takes one apart; neither
@@ -17,7 +17,7 @@ use super::reward;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EpisodeColumns {
-    /// The name that all pieces of the episode share.
+    /// The id, which all pieces of an episode share.
     pub id: String,
     /// The agent that acted.
     // A plain `Option` would read as `None` where a damaged state lacks the field.
@@ -33,15 +33,15 @@ pub struct EpisodeColumns {
     /// Rewards, one per step.
     #[serde(with = "reward")]
     pub rewards: Vec<f64>,
-    /// What else the module computed, by column name; one row per step.
+    /// Other outputs of the module by column name, one row per step.
     pub extra_model_outputs: BTreeMap<String, Buffer>,
-    /// How many of the first steps are look-back.
+    /// Number of steps of look-back at the start.
     pub len_lookback: usize,
     /// The time step of the first observation after the look-back.
     pub t_started: usize,
     /// Whether the last step led to a terminal state.
     pub is_terminated: bool,
-    /// Whether the episode was cut short after the last step.
+    /// Whether the episode was truncated after the last step.
     pub is_truncated: bool,
 }
 

@@ -8,18 +8,18 @@ use rekindle_env::EnvError;
 pub enum EpisodeError {
     // ---- appending ----
     /// The first observation was added a second time.
-    #[error("episode `{id}` has its first observation already; go on with `add_env_step`")]
+    #[error("episode `{id}` already has its first observation; continue with `add_env_step`")]
     AlreadyReset {
         /// The episode.
         id: String,
     },
-    /// Something that needs the first observation was asked of an episode without one.
+    /// An operation that needs the first observation, on an episode without one.
     #[error("episode `{id}` has no observation yet; call `add_env_reset` first")]
     NotReset {
         /// The episode.
         id: String,
     },
-    /// Something that would continue a finished episode.
+    /// An operation that would continue a finished episode.
     #[error(
         "episode `{id}` ended at t = {t} (terminated: {terminated}, truncated: {truncated}) \
          and cannot go on"
@@ -31,7 +31,7 @@ pub enum EpisodeError {
         t: usize,
         /// Whether it ended in a terminal state.
         terminated: bool,
-        /// Whether it was cut short.
+        /// Whether it was truncated.
         truncated: bool,
     },
     /// Other extra model outputs than in the steps before.
@@ -62,7 +62,7 @@ pub enum EpisodeError {
         /// Where the second piece starts.
         t_started: usize,
     },
-    /// Pieces which disagree about the observation that they share.
+    /// Pieces that disagree about the observation that they share.
     #[error(
         "the pieces of episode `{id}` have different observations at t = {t}; the last \
          observation of a piece is the first of the next"

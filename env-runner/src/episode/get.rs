@@ -32,7 +32,7 @@ use super::{EpisodeError, Index, SingleAgentEpisode};
 /// # Ok::<(), rekindle_env_runner::episode::EpisodeError>(())
 /// ```
 impl SingleAgentEpisode {
-    /// Observations, of which there is one more than steps.
+    /// Returns observations. There is one more than there are steps.
     ///
     /// # Errors
     /// If an index is out of range and there is no `fill`, or `fill` is no number of the space.
@@ -74,7 +74,7 @@ impl SingleAgentEpisode {
     /// One of the extra model outputs.
     ///
     /// # Errors
-    /// If there is none of this name, and as [`get_observations`](Self::get_observations).
+    /// If there is none with this name, and as [`get_observations`](Self::get_observations).
     pub fn get_extra_model_outputs(
         &self,
         key: &str,

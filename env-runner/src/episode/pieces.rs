@@ -6,11 +6,11 @@ use super::columns::EpisodeColumns;
 use super::{EpisodeError, SingleAgentEpisode, Slice};
 
 impl SingleAgentEpisode {
-    /// The successor that goes on where this episode stands.
+    /// Returns the successor, which continues where this episode stands.
     ///
     /// It has the same id, starts at this episode's `t` with a copy of its last observation, and
-    /// looks back on up to `len_lookback` of its last steps. What is added to it leaves this
-    /// episode as it is; [`concat_episode`](Self::concat_episode) joins the two again.
+    /// looks back on up to `len_lookback` of its last steps. Steps added to it do not change this
+    /// episode; [`concat_episode`](Self::concat_episode) joins the two again.
     ///
     /// # Errors
     /// If this episode is not reset, or is over and so has no successor.

@@ -1,4 +1,4 @@
-//! Collecting with all runners that are ready, and taking back those that are done.
+//! Collecting with all available runners, and taking back those that are done.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -6,22 +6,24 @@ use std::time::Instant;
 use super::EnvRunnerGroup;
 use super::queue::{Done, Job, Queue};
 use super::worker::Place;
-use crate::{Amount, Experience, Result, RunnerError, SampleOptions};
+use crate::env_runner::{Amount, SampleOptions};
+use crate::error::{Result, RunnerError};
+use crate::experience::Experience;
 
-/// What came of a call so far.
+/// The results of a call so far.
 #[derive(Debug, Default)]
 pub(super) struct Call {
-    /// By runner.
-    brought: BTreeMap<usize, Experience>,
-    /// Runners that were built anew and are asked again.
+    /// Experience by runner.
+    collected: BTreeMap<usize, Experience>,
+    /// Runners that were recreated and are asked again.
     again: Vec<(usize, Amount)>,
     /// The last failure that was ignored.
     ignored: Option<RunnerError>,
 }
 
 impl EnvRunnerGroup {
-    /// Lets all runners that are ready collect; `share` says how much the `i`-th of `n` does. What
-    /// they bring comes in order of the runners, after what earlier calls did not wait for.
+    /// Collects `share(i, n)` with the `i`-th of the `n` available runners. Experience is in order of
+    /// the runners, after that of earlier calls which arrived late.
     pub(super) fn collect(
         &mut self,
         share: impl Fn(usize, usize) -> Amount,
@@ -41,18 +43,18 @@ impl EnvRunnerGroup {
                 break;
             }
         }
-        if call.brought.is_empty() && self.late.is_empty() {
+        if call.collected.is_empty() && self.late.is_empty() {
             self.check_patience(call.ignored)?;
         } else {
             self.empty_calls = 0;
         }
         let mut all = Experience::default();
         let late = std::mem::take(&mut self.late);
-        late.into_iter().chain(call.brought.into_values()).for_each(|part| all.extend(part));
+        late.into_iter().chain(call.collected.into_values()).for_each(|part| all.extend(part));
         Ok(all)
     }
 
-    /// Takes back the runners that earlier calls did not wait for and that are done by now.
+    /// Takes back the late runners of earlier calls that are done by now.
     fn begin_call(&mut self) -> Result<Call> {
         self.call += 1;
         let mut call = Call::default();
@@ -61,7 +63,7 @@ impl EnvRunnerGroup {
         Ok(call)
     }
 
-    /// Waits for all runners that are away.
+    /// Waits for all late runners.
     pub(super) fn wait_for_all(&mut self) -> Result<()> {
         self.call += 1;
         while self.workers.iter().any(|worker| worker.is_away()) {
@@ -71,8 +73,8 @@ impl EnvRunnerGroup {
         Ok(())
     }
 
-    /// Hands jobs to threads and waits, up to the time-out. What came of them is returned in order
-    /// of the runners, after what came of earlier calls.
+    /// Hands jobs to threads and waits, up to the time-out. Returns the results in order of the
+    /// runners, after those of earlier calls.
     fn work(&mut self, amounts: &[(usize, Amount)], options: SampleOptions) -> Vec<Done> {
         let call = self.call;
         let jobs = amounts.iter().filter_map(|&(worker, amount)| {
@@ -87,7 +89,7 @@ impl EnvRunnerGroup {
         }
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let mut missing = jobs.len();
-        // With nobody to ask, the first that comes back ends the wait.
+        // If no runner is available, wait for the first one to return.
         let nobody = jobs.is_empty() && self.late.is_empty();
         let mut waits_for_any = nobody && self.workers.iter().any(|worker| worker.is_away());
         let queue = Queue::new(jobs);
@@ -104,14 +106,14 @@ impl EnvRunnerGroup {
                 self.workers[job.worker].place = Place::Here(job.runner);
                 missing -= 1;
             }
-            tracing::warn!(runners = missing, "runners are late and work on");
+            tracing::warn!(runners = missing, "runners are late and continue their work");
             self.num_late += missing as u64;
         }
         results.sort_by_key(|done| (done.call, done.worker));
         results
     }
 
-    /// The next runner that is done, unless the deadline comes first.
+    /// Returns the next runner that is done; `None` if the deadline comes first.
     fn receive(&self, deadline: Option<Instant>) -> Option<Done> {
         let results = &self.results.1;
         match deadline {
@@ -122,7 +124,7 @@ impl EnvRunnerGroup {
         }
     }
 
-    /// Takes runners back, keeps what they bring, and sees to those that failed.
+    /// Takes runners back, keeps their experience, and recovers those that failed.
     ///
     /// # Errors
     /// The first failure that is not tolerated, after all runners are back.
@@ -141,11 +143,14 @@ impl EnvRunnerGroup {
             health.healthy = result.is_ok();
             match result {
                 Ok(experience) => {
-                    health.failures = 0;
+                    // Without a step that counts, the row of failures goes on.
+                    if experience.env_steps > 0 {
+                        health.failures = 0;
+                    }
                     if is_late {
                         self.late.push(experience);
                     } else {
-                        call.brought.insert(index, experience);
+                        call.collected.insert(index, experience);
                     }
                 }
                 Err(error) => failed.push((index, (!is_late).then_some(amount), error)),
@@ -162,7 +167,7 @@ impl EnvRunnerGroup {
         fatal
     }
 
-    /// Decides about a call that brought nothing.
+    /// Decides whether a call without experience is an error.
     fn check_patience(&mut self, ignored: Option<RunnerError>) -> Result<()> {
         if !self.workers.iter().any(|worker| worker.is_away()) {
             return Err(ignored.unwrap_or(RunnerError::NoHealthyRunner));

@@ -1,4 +1,4 @@
-//! Threads that take one runner after the other.
+//! Threads that run the runners.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,21 +6,23 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use crate::{Amount, EnvRunner, Experience, Result, RunnerError, SampleOptions};
+use crate::env_runner::{Amount, EnvRunner, SampleOptions};
+use crate::error::{Result, RunnerError};
+use crate::experience::Experience;
 
-/// What a runner is asked for.
+/// A runner with what it is asked to collect.
 #[derive(Debug)]
 pub(super) struct Job {
-    /// The call that asks.
+    /// The number of the call.
     pub(super) call: u64,
-    /// The place of the runner in the group.
+    /// Index of the runner in the group.
     pub(super) worker: usize,
     pub(super) runner: Box<dyn EnvRunner>,
     pub(super) amount: Amount,
     pub(super) options: SampleOptions,
 }
 
-/// What came of it.
+/// A runner with its result.
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) call: u64,
@@ -31,12 +33,12 @@ pub(super) struct Done {
 }
 
 impl Job {
-    /// Collects on the calling thread. A panic is an error of this runner alone.
+    /// Collects on the calling thread. Converts a panic into an error of this runner.
     pub(super) fn run(self) -> Done {
         let Self { call, worker, mut runner, amount, options } = self;
         let collect = AssertUnwindSafe(|| runner.collect(amount, options));
         let result = catch_unwind(collect).unwrap_or_else(|panic| {
-            // Nothing is known of the episodes it was in.
+            // The running episodes are in an unknown state.
             runner.reset_episodes();
             Err(panicked(worker, &*panic))
         });
@@ -48,8 +50,8 @@ fn panicked(runner: usize, panic: &(dyn std::any::Any + Send)) -> RunnerError {
     RunnerError::Panicked { runner, message: rekindle_core::panics::message(panic).into() }
 }
 
-/// Jobs that no thread has taken yet. A thread that is done takes the next, so that a slow runner
-/// holds up one thread and no other runner.
+/// Jobs that no thread has taken yet. A thread that is done takes the next one, so that a slow runner
+/// blocks one thread and no other runner.
 #[derive(Debug, Clone)]
 pub(super) struct Queue(Arc<Mutex<VecDeque<Job>>>);
 
@@ -62,13 +64,13 @@ impl Queue {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
-    /// Takes back what no thread has begun.
+    /// Takes back the jobs that no thread has begun.
     pub(super) fn drain(&self) -> impl Iterator<Item = Job> + '_ {
         std::iter::from_fn(|| self.next())
     }
 
-    /// Lets threads work the jobs off and send what comes of them. They end with the jobs; a runner
-    /// that takes long goes on after the group is gone, and what it brings is dropped.
+    /// Spawns threads that run the jobs and send back the results. They end when no job is left. A
+    /// slow runner continues after the group is dropped, and its result is discarded.
     pub(super) fn start(&self, threads: usize, results: &Sender<Done>) {
         let mut started = 0;
         for _ in 0..threads {
@@ -82,11 +84,13 @@ impl Queue {
             };
             match thread::Builder::new().name("env runner".into()).spawn(work) {
                 Ok(_) => started += 1,
-                Err(error) => tracing::warn!(%error, "no thread for an environment runner"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot spawn a thread for an environment runner")
+                }
             }
         }
         if started == 0 {
-            // Without threads, this one does the work.
+            // No thread could be spawned: run the jobs on this one.
             for job in self.drain() {
                 if results.send(job.run()).is_err() {
                     return;

@@ -1,12 +1,12 @@
-//! What becomes of runners that failed or were away.
+//! Recovery of failed or late runners.
 
 use super::EnvRunnerGroup;
 use super::worker::{Place, build};
-use crate::{Result, RunnerError};
+use crate::error::{Result, RunnerError};
 
 impl EnvRunnerGroup {
-    /// Sees to a runner that failed: it is built anew (`None`), or its failure is ignored (the
-    /// error).
+    /// Handles the failure of a runner: recreates the runner (returning `None`), or ignores the
+    /// failure (returning it).
     ///
     /// # Errors
     /// The failure, if it is not tolerated, or [`RunnerError::RunnerKeepsFailing`].
@@ -49,7 +49,7 @@ impl EnvRunnerGroup {
                     });
                 }
             }
-            tracing::warn!(runner = index, %error, "a runner failed and is built anew");
+            tracing::warn!(runner = index, %error, "a runner failed and is recreated");
             match self.rebuild(index) {
                 Ok(()) => return Ok(None),
                 Err(again) => error = again,
@@ -67,18 +67,18 @@ impl EnvRunnerGroup {
         Ok(Some(error))
     }
 
-    /// Puts a new runner in the place of one: with fresh environments and random streams, and the
-    /// modules and connectors that the others have.
+    /// Replaces a runner by a new one with fresh environments and random streams, and the modules and
+    /// connector states of the others.
     pub(super) fn rebuild(&mut self, index: usize) -> Result<()> {
         self.workers[index].health.restarts += 1;
         let restarts = self.workers[index].health.restarts;
         let mut runner = build(&self.config, index, restarts, &self.device)?;
-        // Without another one, what the connectors of the old runner have learnt is still good.
+        // Without another healthy runner, the connector states of the old one are still valid.
         let mut healthy = self.workers.iter().filter(|worker| worker.is_healthy());
         let source = healthy.next().unwrap_or(&self.workers[index]);
         if let Some(source) = source.here() {
             runner.set_connector_states(&source.connector_states()?)?;
-            // What the other one learnt since the last merge is that one's to tell.
+            // The other runner reports what it has learned since the last merge.
             runner.take_connector_deltas()?;
         } else if let Some(states) = &self.merged_connectors {
             runner.set_connector_states(states)?;
@@ -95,8 +95,8 @@ impl EnvRunnerGroup {
         Ok(())
     }
 
-    /// Gives a runner that was away what it has missed: weights, and what the connectors of the
-    /// others have learnt. What its own have learnt goes into the next merge.
+    /// Updates a runner that was late: with the current weights, and with what the connectors of the
+    /// others have learned. What its own connectors have learned joins the next merge.
     pub(super) fn catch_up(&mut self, index: usize) -> Result<()> {
         let Some(runner) = self.workers[index].here_mut() else { return Ok(()) };
         if let Some(states) = &self.merged_connectors {

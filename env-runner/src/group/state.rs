@@ -1,25 +1,28 @@
-//! The state of a group: that of its runners, and how they are doing.
+//! The saved state of a group: that of its runners, and their health.
+
+use std::mem;
 
 use rekindle_checkpoint::{Checkpointable, State};
 use serde::{Deserialize, Serialize};
 
 use super::EnvRunnerGroup;
 use super::worker::{Health, Place, build};
-use crate::{MultiAgentConfig, Result, RunnerError};
+use crate::error::{Result, RunnerError};
+use crate::multi_agent::MultiAgentConfig;
 
-/// The plain part; runners are components.
+/// The plain part. Runners are components.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GroupState {
     runners: Vec<Health>,
-    /// Runners that are away or gone, which are not saved: they start anew.
+    /// Runners that were late or had failed for good. They are not saved and are recreated.
     missing: Vec<usize>,
     num_late: u64,
     multi_agent: Option<MultiAgentConfig>,
 }
 
 impl EnvRunnerGroup {
-    /// The runners that are not here.
+    /// The indices of the runners that are not available.
     fn missing(&self) -> Vec<usize> {
         let workers = self.workers.iter().enumerate();
         workers.filter(|(_, worker)| worker.here().is_none()).map(|(index, _)| index).collect()
@@ -48,42 +51,106 @@ impl Checkpointable for EnvRunnerGroup {
         Ok(state)
     }
 
+    /// Continues from a saved state, exactly if it was saved with as many runners and environments.
+    ///
+    /// A group with fewer runners drops the surplus ones. In a group with more, the additional
+    /// runners begin new episodes on streams of their own, with the connector states of the first
+    /// one. For other numbers of environments see the runners' `set_state`.
+    ///
+    /// # Errors
+    /// [`RunnerError::InvalidState`] if a state does not belong to such a runner. All runners are then
+    /// unchanged.
     fn set_state(&mut self, state: &State) -> Result<()> {
         let saved: GroupState = state.data_as()?;
-        if saved.runners.len() != self.workers.len() {
-            return Err(RunnerError::InvalidState {
-                component: "env runner group",
-                reason: format!(
-                    "it was saved with {} runners, there are {}",
-                    saved.runners.len(),
-                    self.workers.len()
-                ),
-            });
+        if saved.multi_agent.is_some() != self.config.multi_agent.is_some() {
+            let kind = if saved.multi_agent.is_some() { "multi" } else { "single" };
+            let reason = format!("it was saved with {kind}-agent runners");
+            return Err(RunnerError::InvalidState { component: "env runner group", reason });
         }
         self.wait_for_all()?;
+        let before =
+            self.workers.iter().map(|worker| worker.here().map(|runner| runner.get_state()));
+        let before: Vec<_> = before.collect();
+        let multi_agent = mem::replace(&mut self.config.multi_agent, saved.multi_agent.clone());
+        let mut changed = Vec::new();
+        if let Err(error) = self.restore_runners(state, &saved, &mut changed) {
+            self.config.multi_agent = multi_agent;
+            for (index, worker) in self.workers.iter_mut().enumerate() {
+                match (worker.here_mut(), &before[index]) {
+                    (Some(runner), Some(Ok(before))) if changed.contains(&index) => {
+                        runner.set_state(before)?;
+                    }
+                    (Some(runner), Some(Err(_))) if changed.contains(&index) => {
+                        runner.reset_episodes();
+                    }
+                    // It was built for this state.
+                    (Some(_), None) => worker.place = Place::Gone,
+                    _ => {}
+                }
+            }
+            return Err(error);
+        }
         self.late.clear();
         self.deltas.clear();
         self.merged_connectors = None;
-        self.config.multi_agent = saved.multi_agent;
         self.num_late = saved.num_late;
-        for (index, health) in saved.runners.into_iter().enumerate() {
-            let worker = &mut self.workers[index];
-            worker.health = health;
+        for (index, worker) in self.workers.iter_mut().enumerate() {
+            worker.health = saved.runners.get(index).copied().unwrap_or_default();
             if saved.missing.contains(&index) {
                 worker.place = Place::Gone;
-                continue;
-            }
-            let saved = state.component(&component(index))?;
-            if worker.here().is_none() {
-                let runner = build(&self.config, index, health.restarts, &self.device)?;
-                worker.place = Place::Here(runner);
-            }
-            if let Some(runner) = worker.here_mut() {
-                runner.set_state(saved)?;
             }
         }
         self.missing().into_iter().try_for_each(|index| self.rebuild(index))?;
         self.spaces = self.first()?.module_spaces();
+        Ok(())
+    }
+}
+
+impl EnvRunnerGroup {
+    /// Passes the saved states to the runners, and notes which have changed.
+    fn restore_runners(
+        &mut self,
+        state: &State,
+        saved: &GroupState,
+        changed: &mut Vec<usize>,
+    ) -> Result<()> {
+        let present = |index: &usize| !saved.missing.contains(index);
+        let connectors = (0..saved.runners.len()).find(present);
+        if saved.runners.len() != self.workers.len() {
+            tracing::warn!(
+                saved = saved.runners.len(),
+                runners = self.workers.len(),
+                "another number of runners was saved"
+            );
+        }
+        for index in (0..self.workers.len()).filter(present) {
+            let health = saved.runners.get(index);
+            let worker = &mut self.workers[index];
+            if worker.here().is_none() {
+                let restarts = health.map_or(0, |health| health.restarts);
+                let runner = build(&self.config, index, restarts, &self.device)?;
+                worker.place = Place::Here(runner);
+            }
+            let Some(runner) = worker.here_mut() else { continue };
+            if health.is_some() {
+                runner.set_state(state.component(&component(index))?)?;
+                changed.push(index);
+                continue;
+            }
+            changed.push(index);
+            runner.reset_episodes();
+            if let Some(multi_agent) = &saved.multi_agent {
+                runner.set_multi_agent(multi_agent.clone())?;
+            }
+            let source = connectors.filter(|first| *first < index);
+            if let Some(source) = source.and_then(|source| self.workers[source].here()) {
+                let states = source.connector_states()?;
+                if let Some(runner) = self.workers[index].here_mut() {
+                    runner.set_connector_states(&states)?;
+                    runner.take_connector_deltas()?;
+                }
+            }
+        }
         Ok(())
     }
 }

@@ -1,12 +1,15 @@
-//! One runner of a group and how it is doing.
+//! One runner of a group and its health.
 
 use burn::prelude::Device;
 use rekindle_core::rng::{Purpose, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::{EnvRunner, EnvRunnerConfig, MultiAgentEnvRunner, Result, SingleAgentEnvRunner};
+use crate::env_runner::{EnvRunner, EnvRunnerConfig};
+use crate::error::Result;
+use crate::multi_agent::MultiAgentEnvRunner;
+use crate::single_agent::SingleAgentEnvRunner;
 
-/// A runner, wherever it is.
+/// A runner with its health.
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) place: Place,
@@ -16,23 +19,23 @@ pub(super) struct Worker {
 /// Where a runner is.
 #[derive(Debug)]
 pub(super) enum Place {
-    /// Ready to work.
+    /// It is available.
     Here(Box<dyn EnvRunner>),
-    /// At work for a call that did not wait for it.
+    /// It works, perhaps for a call that did not wait for it.
     Away,
     /// It failed for good.
     Gone,
 }
 
-/// How a runner is doing.
+/// The health of a runner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Health {
-    /// Whether it did what it was asked for last.
+    /// Whether its last call succeeded.
     pub(super) healthy: bool,
-    /// Failures since it last did.
+    /// Failures since it last delivered a step.
     pub(super) failures: u64,
-    /// How often it was built anew.
+    /// Number of times it was recreated.
     pub(super) restarts: u64,
 }
 
@@ -47,7 +50,7 @@ impl Worker {
         Self { place: Place::Here(runner), health: Health::default() }
     }
 
-    /// The runner, if it is ready to work.
+    /// The runner, if it is available.
     pub(super) fn here(&self) -> Option<&dyn EnvRunner> {
         match &self.place {
             Place::Here(runner) => Some(&**runner),
@@ -55,7 +58,7 @@ impl Worker {
         }
     }
 
-    /// The runner, if it is ready to work.
+    /// The runner, if it is available.
     pub(super) fn here_mut(&mut self) -> Option<&mut Box<dyn EnvRunner>> {
         match &mut self.place {
             Place::Here(runner) => Some(runner),
@@ -71,7 +74,7 @@ impl Worker {
         self.health.healthy && self.here().is_some()
     }
 
-    /// Takes the runner, if it is ready; it counts as away then.
+    /// Takes the runner out, if it is available.
     pub(super) fn take(&mut self) -> Option<Box<dyn EnvRunner>> {
         match std::mem::replace(&mut self.place, Place::Away) {
             Place::Here(runner) => Some(runner),
@@ -83,10 +86,10 @@ impl Worker {
     }
 }
 
-/// The runner of an index after so many restarts, each of which has random streams of its own.
+/// Builds runner `index`. Each restart gets new random streams.
 ///
 /// # Errors
-/// As the runner's `new`.
+/// The error of the runner's `new`.
 pub(super) fn build(
     config: &EnvRunnerConfig,
     index: usize,

@@ -5,25 +5,26 @@ use rekindle_env::{AgentSpec, Space};
 use serde::{Deserialize, Serialize};
 
 use super::{EpisodeInfo, PolicyMapping};
-use crate::{Result, RunnerError};
+use crate::error::{Result, RunnerError};
 
-/// Which modules play, and which agents play with them.
+/// Which modules act, and which agents they act for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MultiAgentConfig {
-    /// The ids of the modules; empty for those that the mapping gives the agents in a first episode.
+    /// The ids of the modules; empty for those that the mapping gives the agents.
     pub policies: Vec<ModuleId>,
-    /// Which module each agent plays with.
+    /// Which module each agent acts with.
     pub policy_mapping: PolicyMapping,
 }
 
-/// Episodes that are looked at to find out which agents a module plays.
+/// Number of episodes in which the mapping is asked which module each agent acts with.
 const PROBES: u64 = 64;
 
 impl MultiAgentConfig {
-    /// Returns the modules with their spaces: those of the agents that play with them. A module in
-    /// reserve, with which no agent is seen to play, has the spaces that all agents share, and is left
-    /// out if they differ.
+    /// Returns the modules with the spaces of the agents that they act for.
+    ///
+    /// A module in reserve, to which no agent is mapped, has the spaces that all agents share. It is
+    /// left out where agents have different spaces, and cannot act then.
     ///
     /// # Errors
     /// [`RunnerError::AmbiguousSpaces`] if the agents of a module have different spaces,
@@ -49,36 +50,38 @@ impl MultiAgentConfig {
                 }
             }
         }
-        let with_spaces = |(id, players): (ModuleId, Vec<&AgentSpec>)| {
-            let is_reserve = players.is_empty();
-            let players = if is_reserve { agents.iter().collect() } else { players };
-            let spaces =
-                |agent: &AgentSpec| (agent.observation_space.clone(), agent.action_space.clone());
-            let mut all = players.iter().map(|agent| spaces(agent));
-            let first = all.next();
-            match first {
-                Some((observations, actions))
-                    if all.all(|s| s == (observations.clone(), actions.clone())) =>
-                {
-                    Some(Ok((id, observations, actions)))
+        let mut all = Vec::new();
+        for (id, players) in ids.into_iter().zip(players) {
+            let in_reserve = players.is_empty();
+            let players = if in_reserve { agents.iter().collect() } else { players };
+            match shared_spaces(&players) {
+                Some((observations, actions)) => all.push((id, observations, actions)),
+                None if in_reserve => {}
+                None => {
+                    let agents = players.iter().map(|agent| agent.id.clone());
+                    let agents = agents.collect::<Vec<_>>().join(", ");
+                    return Err(RunnerError::AmbiguousSpaces { module: id, agents });
                 }
-                _ if is_reserve => None,
-                _ => Some(Err(RunnerError::AmbiguousSpaces {
-                    module: id,
-                    agents: players.iter().map(|a| a.id.clone()).collect::<Vec<_>>().join(", "),
-                })),
             }
-        };
-        ids.into_iter().zip(players).filter_map(with_spaces).collect()
+        }
+        Ok(all)
     }
 
-    pub(super) fn unknown(&self, agent: &str, module: &str) -> RunnerError {
+    fn unknown(&self, agent: &str, module: &str) -> RunnerError {
         RunnerError::UnknownPolicy {
             agent: agent.into(),
             module: module.into(),
             known: self.policies.join(", "),
         }
     }
+}
+
+/// Returns the observation and action space of all these agents, if they are the same.
+fn shared_spaces(agents: &[&AgentSpec]) -> Option<(Space, Space)> {
+    let spaces = |agent: &AgentSpec| (agent.observation_space.clone(), agent.action_space.clone());
+    let mut all = agents.iter().map(|agent| spaces(agent));
+    let first = all.next()?;
+    all.all(|other| other == first).then_some(first)
 }
 
 #[cfg(test)]
@@ -131,5 +134,19 @@ mod tests {
         };
         let message = config.spaces(&agents()).unwrap_err().to_string();
         assert!(message.contains("agent `c`") && message.contains("[a, b]"), "{message}");
+    }
+
+    #[test]
+    fn a_module_in_reserve_is_left_out_where_agents_differ() {
+        let config = MultiAgentConfig {
+            policies: ["a", "b", "c", "spare"].map(Into::into).to_vec(),
+            policy_mapping: PolicyMapping::ByAgent,
+        };
+        let ids = |agents: &[AgentSpec]| -> Vec<_> {
+            config.spaces(agents).unwrap().into_iter().map(|(id, ..)| id).collect()
+        };
+        assert_eq!(ids(&agents()), ["a", "b", "c"]);
+        assert_eq!(ids(&agents()[..2]), ["a", "b", "c", "spare"]);
+        assert!(ids(&[]).is_empty());
     }
 }

@@ -1,21 +1,22 @@
-//! From the segments of agents to rollouts of modules.
+//! From the segments of agents to the rollouts of modules.
 
 use std::collections::BTreeMap;
 
 use rekindle_core::{Columns, ModuleId};
 use rekindle_env::{AgentSpec, Buffer};
 
-use super::stream::EndedSegment;
-use crate::{Result, Rollout, RolloutStates, Segment};
+use super::stream::{EndedSegment, Layout, RecordedSegment};
+use crate::error::Result;
+use crate::experience::{Rollout, RolloutStates, Segment};
 
-/// Complete segments, by module, in the order in which they ended.
+/// Complete segments by module, in the order in which they ended.
 #[derive(Debug, Default)]
 pub(super) struct Fragment(BTreeMap<ModuleId, Vec<EndedSegment>>);
 
 impl Fragment {
     /// Adds a segment, unless it has no steps.
     pub(super) fn push(&mut self, module: &ModuleId, segment: EndedSegment) {
-        if segment.columns.steps() == 0 {
+        if segment.len == 0 {
             return;
         }
         match self.0.get_mut(module) {
@@ -31,23 +32,56 @@ impl Fragment {
         self.0.values().flatten().map(|segment| segment.env)
     }
 
-    /// Drops the segments that a condition does not hold for.
-    pub(super) fn retain(&mut self, keep: impl Fn(&EndedSegment) -> bool) {
-        self.0.values_mut().for_each(|segments| segments.retain(&keep));
-        self.0.retain(|_, segments| !segments.is_empty());
+    /// Returns the number of steps of each agent with each module.
+    pub(super) fn agent_steps(&self) -> BTreeMap<(usize, &ModuleId), usize> {
+        let mut steps = BTreeMap::new();
+        for (id, segments) in &self.0 {
+            for segment in segments {
+                *steps.entry((segment.agent, id)).or_default() += segment.len;
+            }
+        }
+        steps
     }
 
-    /// A rollout for every module, segments in order of environment and agent, then of time.
+    /// Drops the segments that do not satisfy a condition. Returns the number of their steps.
+    pub(super) fn retain(&mut self, keep: impl Fn(&EndedSegment) -> bool) -> usize {
+        let mut dropped = 0;
+        for segments in self.0.values_mut() {
+            segments.retain(|segment| {
+                let keep = keep(segment);
+                dropped += if keep { 0 } else { segment.len };
+                keep
+            });
+        }
+        self.0.retain(|_, segments| !segments.is_empty());
+        dropped
+    }
+
+    /// Returns the rollouts of every module, one for each kind of rows, richest first. Segments are in
+    /// order of environment and agent, then of time.
     pub(super) fn finish(
         self,
         agents: &[AgentSpec],
         weights_seq_no: u64,
     ) -> Result<BTreeMap<ModuleId, Vec<Rollout>>> {
-        let rollouts = self.0.into_iter().map(|(id, mut segments)| {
+        let mut all = BTreeMap::new();
+        for (id, mut segments) in self.0 {
             segments.sort_by_key(|s| (s.env, s.agent, s.episode, s.t_started));
-            Ok((id, vec![rollout(segments, agents, weights_seq_no)?]))
-        });
-        rollouts.collect()
+            let mut by_layout: BTreeMap<Layout, Vec<_>> = BTreeMap::new();
+            for mut segment in segments {
+                if let Some(recorded) = segment.recorded.take() {
+                    let layout = recorded.columns.layout();
+                    by_layout.entry(layout).or_default().push((segment, recorded));
+                }
+            }
+            let rollouts = by_layout.into_values().rev();
+            let rollouts = rollouts.map(|segments| rollout(segments, agents, weights_seq_no));
+            let rollouts: Vec<_> = rollouts.collect::<Result<_>>()?;
+            if !rollouts.is_empty() {
+                all.insert(id, rollouts);
+            }
+        }
+        Ok(all)
     }
 }
 
@@ -61,20 +95,23 @@ fn append(all: &mut Option<Buffer>, part: Buffer) -> Result<()> {
     }
 }
 
-fn rollout(ended: Vec<EndedSegment>, agents: &[AgentSpec], weights_seq_no: u64) -> Result<Rollout> {
+fn rollout(
+    ended: Vec<(EndedSegment, RecordedSegment)>,
+    agents: &[AgentSpec],
+    weights_seq_no: u64,
+) -> Result<Rollout> {
     let (mut observations, mut actions, mut finals) = (None, None, None);
     let (mut state_in, mut final_states) = (None, None);
     let (mut rewards, mut inputs, mut logp) = (Vec::new(), Vec::new(), Vec::new());
     let mut segments = Vec::with_capacity(ended.len());
-    for segment in ended {
-        let columns = segment.columns;
+    for (segment, RecordedSegment { columns, final_observation, final_state }) in ended {
         segments.push(Segment {
             env: segment.env,
             agent: agents.get(segment.agent).map(|agent| agent.id.clone()),
             episode: segment.episode,
             start: rewards.len(),
             stride: 1,
-            len: columns.steps(),
+            len: segment.len,
             t_started: segment.t_started,
             end: segment.end,
         });
@@ -83,8 +120,8 @@ fn rollout(ended: Vec<EndedSegment>, agents: &[AgentSpec], weights_seq_no: u64) 
         logp.extend(columns.logp);
         append(&mut observations, columns.observations)?;
         append(&mut actions, columns.actions)?;
-        append(&mut finals, segment.final_observation)?;
-        if let (Some(states), Some(last)) = (columns.state_in, segment.final_state) {
+        append(&mut finals, final_observation)?;
+        if let (Some(states), Some(last)) = (columns.state_in, final_state) {
             append(&mut state_in, states)?;
             append(&mut final_states, last)?;
         }

@@ -1,39 +1,39 @@
-//! What others are told: callbacks and metrics.
+//! Callbacks and metrics of the multi-agent runner.
 
 use std::collections::BTreeMap;
 
 use rekindle_core::ModuleId;
-use rekindle_metrics::Reducer;
+use serde::{Deserialize, Serialize};
 
-use super::{EpisodeTracker, MultiAgentEnvRunner};
-use crate::callbacks::{EpisodeHook, counts};
-use crate::metrics::{log_agent_steps, log_env_steps, log_episode};
-use crate::restarts::Failures;
-use crate::{
-    AgentStep, EnvironmentEvent, EpisodeEvent, Experience, Result, SampleEvent, VectorEnvRef,
-};
+use super::MultiAgentEnvRunner;
+use super::fragment::Fragment;
+use crate::callbacks::{AgentStep, EpisodeHook, VectorEnvRef, counts};
+use crate::env_runner::base::Told;
+use crate::env_runner::metrics::{log_agent_return, log_agent_steps, log_module_return};
+use crate::env_runner::restarts::Failures;
+use crate::error::Result;
+use crate::experience::EpisodeSummary;
 
-/// An agent as callbacks know it: until the end of the episode, even if its own comes before.
-#[derive(Debug, Clone)]
+/// An agent that acted in the running episode. It stays until the episode ends, even if the agent's
+/// own part ends before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Player {
     module: ModuleId,
-    episode_return: f64,
+    /// Sum of its rewards from its first action on.
+    pub(super) episode_return: f64,
+}
+
+impl Player {
+    pub(super) fn new(module: ModuleId) -> Self {
+        Self { module, episode_return: 0.0 }
+    }
 }
 
 impl MultiAgentEnvRunner {
-    pub(super) fn tell_environment_created(&mut self) -> Result<()> {
-        self.config.callbacks.environment_created(&mut EnvironmentEvent {
-            runner: self.index,
-            in_evaluation: self.config.in_evaluation,
-            env: VectorEnvRef::MultiAgent(&*self.env),
-            env_config: &self.config.env_config,
-            metrics: &mut self.metrics,
-        })
-    }
-
-    /// Episodes began in these environments; clears what it told of.
+    /// Reports the episodes that began in these environments, and clears `began`.
     pub(super) fn tell_starts(&mut self, quota: &[usize], began: &mut [bool]) -> Result<()> {
-        if !self.config.callbacks.is_some() {
+        if !self.base.config.callbacks.is_some() {
             return Ok(());
         }
         for (env, began) in began.iter_mut().enumerate() {
@@ -45,9 +45,12 @@ impl MultiAgentEnvRunner {
         Ok(())
     }
 
-    /// All environments made a step, but those that failed in it: their episodes are lost.
+    /// Reports a step of all environments except those that failed, whose episodes are lost.
     pub(super) fn tell_steps(&mut self, quota: &[usize], failures: &Failures) -> Result<()> {
-        for env in (0..self.config.num_envs).filter(|&env| counts(quota, env)) {
+        if !self.base.config.callbacks.is_some() {
+            return Ok(());
+        }
+        for env in (0..self.base.num_envs()).filter(|&env| counts(quota, env)) {
             if self.step.is_done(env) || !failures.contains(env) {
                 self.tell(EpisodeHook::Step, env)?;
             }
@@ -55,22 +58,8 @@ impl MultiAgentEnvRunner {
         Ok(())
     }
 
-    /// Takes down who plays with what, after a step and before agents that ended are forgotten.
-    pub(super) fn note_players(&mut self, env: usize) {
-        let Some(outcome) = self.step.outcome(env) else { return };
-        for agent in 0..self.agents.len() {
-            let slot = env * self.agents.len() + agent;
-            let Some(stream) = &self.streams[slot] else { continue };
-            let episode_return = stream.episode_return + outcome.reward(agent);
-            match &mut self.players[slot] {
-                Some(player) => player.episode_return = episode_return,
-                none => *none = Some(Player { module: stream.module.clone(), episode_return }),
-            }
-        }
-    }
-
     pub(super) fn tell(&mut self, hook: EpisodeHook, env: usize) -> Result<()> {
-        if !self.config.callbacks.is_some() {
+        if !self.base.config.callbacks.is_some() {
             return Ok(());
         }
         let stepped = matches!(hook, EpisodeHook::Step | EpisodeHook::End);
@@ -90,59 +79,40 @@ impl MultiAgentEnvRunner {
             })
         });
         let agents: Vec<_> = agents.collect();
-        let EpisodeTracker { id, t, episode_return } = self.episodes[env];
-        self.config.callbacks.episode(
-            hook,
-            &mut EpisodeEvent {
-                runner: self.index,
-                in_evaluation: self.config.in_evaluation,
-                env: VectorEnvRef::MultiAgent(&*self.env),
-                env_index: env,
-                episode: id,
-                step: t,
-                episode_return,
-                terminated: stepped && seen.is_some_and(|step| step.all_terminated()),
-                truncated: stepped && seen.is_some_and(|step| step.all_truncated()),
-                agents: &agents,
-                metrics: &mut self.metrics,
-            },
-        )
+        let told = Told {
+            agents: &agents,
+            terminated: stepped && seen.is_some_and(|step| step.all_terminated()),
+            truncated: stepped && seen.is_some_and(|step| step.all_truncated()),
+        };
+        self.base.tell_episode(hook, VectorEnvRef::MultiAgent(&*self.env), env, told)
     }
 
-    pub(super) fn tell_sample_end(&mut self, experience: &Experience) -> Result<()> {
-        self.config.callbacks.sample_end(&mut SampleEvent {
-            runner: self.index,
-            in_evaluation: self.config.in_evaluation,
-            experience,
-            metrics: &mut self.metrics,
-        })
-    }
-
-    /// Logs the episode of an environment, which ended and counts.
-    pub(super) fn log_episode(&mut self, env: usize) -> Result<()> {
-        let episode = self.episodes[env].summary();
-        let window = self.config.metrics_num_episodes_for_smoothing;
-        log_episode(&mut self.metrics, &episode, self.began[env].elapsed(), window)
+    /// Logs the episode of an environment, which ended and counts, and the returns of its agents and
+    /// modules.
+    pub(super) fn log_episode(&mut self, env: usize) -> Result<EpisodeSummary> {
+        let episode = self.base.log_episode(env)?;
+        let window = self.base.config.metrics_num_episodes_for_smoothing;
+        let metrics = &mut self.base.metrics;
+        let n = self.agents.len();
+        let players = self.agents.iter().zip(&self.players[env * n..(env + 1) * n]);
+        let mut modules: BTreeMap<&str, f64> = BTreeMap::new();
+        for (agent, player) in players {
+            let Some(player) = player else { continue };
+            log_agent_return(metrics, &agent.id, player.episode_return, window)?;
+            *modules.entry(&player.module).or_default() += player.episode_return;
+        }
+        for (module, value) in modules {
+            log_module_return(metrics, module, value, window)?;
+        }
+        Ok(episode)
     }
 
     /// Logs what a call collected and where its time went.
-    pub(super) fn log(&mut self, experience: &Experience) -> Result<()> {
-        let metrics = &mut self.metrics;
-        log_env_steps(metrics, experience.env_steps)?;
-        let mut steps: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-        for (id, rollouts) in &experience.rollouts {
-            for segment in rollouts.iter().flat_map(|rollout| &rollout.segments) {
-                let agent = segment.agent.as_deref().unwrap_or_default();
-                *steps.entry((agent, id)).or_default() += segment.len;
-            }
+    pub(super) fn log(&mut self, env_steps: usize, fragment: &Fragment) -> Result<()> {
+        for ((agent, module), steps) in fragment.agent_steps() {
+            let Some(agent) = self.agents.get(agent) else { continue };
+            log_agent_steps(&mut self.base.metrics, &agent.id, module, steps)?;
         }
-        for ((agent, module), steps) in steps {
-            log_agent_steps(metrics, agent, module, steps)?;
-        }
-        metrics.log_value("weights_seq_no", self.weights_seq_no as f64, Reducer::Item)?;
-        if self.config.fault_tolerance.restart_failed_sub_environments {
-            self.restarts.log(metrics)?;
-        }
-        self.timers.log(metrics)
+        self.base.log_call(env_steps, self.weights_seq_no)
     }
 }

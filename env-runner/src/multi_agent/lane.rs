@@ -1,4 +1,4 @@
-//! What surrounds one module while it acts for several agents at once.
+//! One module with its connectors while it acts for several agents at once.
 
 use burn::prelude::Device;
 use rekindle_core::{Batch, Columns, Generator, host_batch};
@@ -9,9 +9,12 @@ use super::stream::Stream;
 use crate::connectors::{
     ActionSampler, ConnectorContext, ConnectorPipeline, LastStep, RewardContext, Slots, pipelines,
 };
-use crate::{EnvRunnerConfig, Result};
+use crate::env_runner::checks::find_non_finite;
+use crate::env_runner::memory::same_layout;
+use crate::env_runner::{EnvRunnerConfig, SampleOptions};
+use crate::error::{Result, RunnerError};
 
-/// Connectors, module and scratch memory of one module id.
+/// Connectors, module and buffers of one module id.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) env_to_module: ConnectorPipeline,
@@ -22,9 +25,9 @@ pub(super) struct Lane {
     /// The state of a stateful module before the first step.
     pub(super) initial_state: Option<Buffer>,
     sampler: ActionSampler,
-    /// The numbers of the agents that act now, a row each.
+    /// The numbers of the agents that act now, one row each.
     pub(super) rows: Vec<usize>,
-    /// What they see, as the environment shows it.
+    /// Their observations as the environment shows them.
     observations: Buffer,
     last_actions: Buffer,
     last_rewards: Vec<f64>,
@@ -38,22 +41,24 @@ impl Lane {
         action_space: &Space,
         config: &EnvRunnerConfig,
     ) -> Result<Self> {
+        let (normalize, clip) = (config.normalize_actions, config.clip_actions);
         let (env_to_module, module_to_env) = pipelines(
             id,
             observation_space,
             action_space,
             [&config.env_to_module, &config.module_to_env],
-            config.normalize_actions,
-            config.clip_actions,
+            normalize,
+            clip,
         )?;
+        let module_actions = module_to_env.input_space();
         Ok(Self {
             sampler: ActionSampler::new(&module_to_env, 0),
-            last_actions: Buffer::zeros(module_to_env.input_space(), 0),
-            action_space: module_to_env.input_space().clone(),
+            action_space: module_actions.clone(),
             module: None,
             initial_state: None,
             rows: Vec::new(),
             observations: Buffer::zeros(observation_space, 0),
+            last_actions: Buffer::zeros(module_actions, 0),
             last_rewards: Vec::new(),
             starts: Vec::new(),
             env_to_module,
@@ -61,13 +66,24 @@ impl Lane {
         })
     }
 
-    pub(super) fn set_module(&mut self, module: AnyRLModule) -> Result<()> {
-        self.initial_state = module.initial_state()?;
+    /// Sets the module. Returns whether it is another one rather than the same with other weights.
+    pub(super) fn set_module(&mut self, module: AnyRLModule) -> Result<bool> {
+        let initial = module.initial_state()?;
+        let same_states = match (&self.initial_state, &initial) {
+            (Some(before), Some(now)) => same_layout(before, now),
+            (None, None) => true,
+            _ => false,
+        };
+        let replaced = self.module.as_ref().is_some_and(|before| {
+            let specs = (before.spec(), module.spec());
+            !same_states || !(std::ptr::eq(specs.0, specs.1) || specs.0 == specs.1)
+        });
+        self.initial_state = initial;
         self.module = Some(module);
-        Ok(())
+        Ok(replaced)
     }
 
-    /// Forgets who acts.
+    /// Forgets which agents act.
     pub(super) fn clear(&mut self) {
         self.rows.clear();
         self.observations.clear();
@@ -91,7 +107,7 @@ impl Lane {
         Ok(())
     }
 
-    /// What the agents see, as the module sees it.
+    /// Returns the agents' observations as the module sees them.
     pub(super) fn observe(&mut self, update: bool, slots: usize) -> Result<&Buffer> {
         let step = LastStep {
             actions: &self.last_actions,
@@ -123,7 +139,7 @@ impl Lane {
         Ok(reward)
     }
 
-    /// An observation of one agent that it does not act on, as the module would see it.
+    /// Returns an observation of one agent that it does not act on, as the module would see it.
     pub(super) fn peek(
         &mut self,
         slot: usize,
@@ -145,46 +161,68 @@ impl Lane {
         Ok(self.env_to_module.transform(&row, cx)?.clone())
     }
 
-    /// Chooses an action for every row of `observations`; `states` are what a stateful module acts
-    /// from, and come back as what it put out. With `rngs`, one per row, it explores.
+    /// Chooses an action for every row of `observations`. `states` are the states that a stateful
+    /// module acts from, and become the states that it returns. `rngs` has one stream per row.
     pub(super) fn act(
         &mut self,
         observations: &Buffer,
         states: Option<&mut Buffer>,
-        rngs: Option<&mut [Generator]>,
+        rngs: &mut [Generator],
+        options: SampleOptions,
         device: &Device,
     ) -> Result<()> {
         let rows = observations.rows();
         self.sampler.actions.clear();
         self.sampler.actions.extend_zeros(rows);
-        let Some(module) = &self.module else { return Err(crate::RunnerError::NoModule) };
+        if options.random_actions {
+            return self.act_randomly(rngs);
+        }
+        let Some(module) = &self.module else { return Err(RunnerError::NoModule) };
         let column = host_batch::upload(observations, device)?;
         let mut batch = Batch::new().with(Columns::OBS, column);
         if let Some(states) = &states {
             batch.insert(Columns::STATE_IN, host_batch::upload(states, device)?);
         }
-        let outputs = match rngs {
-            Some(_) => module.forward_exploration(&batch)?,
-            None => module.forward_inference(&batch)?,
+        let outputs = match options.explore {
+            true => module.forward_exploration(&batch)?,
+            false => module.forward_inference(&batch)?,
         };
         if let Some(states) = states {
             host_batch::download_into(outputs.column(Columns::STATE_OUT)?, states)?;
         }
-        self.sampler.sample(module, &outputs, rngs)
+        self.sampler.sample(module, &outputs, options.explore.then_some(rngs))
     }
 
-    /// Draws uniform actions instead.
-    pub(super) fn act_randomly(&mut self, rngs: &mut [Generator]) -> Result<()> {
+    /// Draws the environments' actions, and expresses them in the module's units.
+    fn act_randomly(&mut self, rngs: &mut [Generator]) -> Result<()> {
         self.sampler.sample_uniform(&mut self.module_to_env, rngs)
     }
 
-    /// The actions as they were sampled, with what losses need of them.
+    /// The actions as they were sampled, with the outputs that losses need.
     pub(super) fn sampled(&self) -> &ActionSampler {
         &self.sampler
     }
 
-    /// The actions as the environment receives them.
-    pub(super) fn actions_for_env(&mut self) -> Result<&Buffer> {
-        self.module_to_env.transform(&self.sampler.actions, ConnectorContext::rows(true))
+    /// Returns the row of a sampled action that is not finite, with its value.
+    pub(super) fn find_invalid(&self) -> Option<(usize, f32)> {
+        find_non_finite(&self.action_space, &self.sampler.actions)
+    }
+
+    /// Returns the actions as the environment receives them, or the row of one that is not finite
+    /// with its value.
+    pub(super) fn actions_for_env(
+        &mut self,
+        options: SampleOptions,
+    ) -> Result<Result<&Buffer, (usize, f32)>> {
+        if options.random_actions {
+            return Ok(Ok(self.sampler.uniform()));
+        }
+        let cx = ConnectorContext::rows(true);
+        self.module_to_env.transform(&self.sampler.actions, cx)?;
+        let actions = self.module_to_env.last_output(&self.sampler.actions);
+        Ok(match find_non_finite(self.module_to_env.output_space(), actions) {
+            Some(invalid) => Err(invalid),
+            None => Ok(actions),
+        })
     }
 }

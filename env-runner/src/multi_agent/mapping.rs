@@ -1,4 +1,4 @@
-//! Which policy an agent plays with.
+//! Which module an agent acts with.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,39 +8,40 @@ use rekindle_core::{DEFAULT_MODULE_ID, ModuleId};
 use rekindle_env::AgentId;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, RunnerError};
+use crate::error::{Result, RunnerError};
 
-/// The episode that an agent is mapped for.
+/// The episode in which an agent is mapped to a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EpisodeInfo {
-    /// The index of the runner.
+    /// Index of the runner.
     pub runner: usize,
-    /// The environment within the runner.
+    /// Index of the environment within the runner.
     pub env: usize,
-    /// The number of the episode, counted over all environments of the runner.
+    /// Number of the episode, counted over all environments of the runner.
     pub episode: u64,
 }
 
-/// Says which module an agent plays with in an episode.
+/// Returns the module that an agent acts with in an episode.
 type Mapping = dyn Fn(&AgentId, &EpisodeInfo) -> ModuleId + Send + Sync;
 
-/// Which module each agent plays with; RLlib's `policy_mapping_fn`.
+/// Which module each agent acts with; RLlib's `policy_mapping_fn`.
 ///
-/// An agent is mapped when it first appears in an episode, and keeps its module until the end.
+/// An agent is mapped when it first acts in an episode, and keeps its module until the episode ends.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "Data", into = "Data")]
 pub enum PolicyMapping {
-    /// All agents play with one module.
+    /// All agents act with one module.
     All(ModuleId),
-    /// Each agent plays with the module of its own name.
+    /// Each agent acts with the module of its own name.
     ByAgent,
-    /// Each agent plays with the module that a table says.
+    /// Each agent acts with its module in a table.
     Table(BTreeMap<AgentId, ModuleId>),
-    /// A function decides, registered under a name.
+    /// A registered function decides.
     Function(MappingFunction),
 }
 
-/// A function under the name that configurations record.
+/// A mapping function with the name that configurations record.
 #[derive(Clone)]
 pub struct MappingFunction {
     name: String,
@@ -60,8 +61,8 @@ static FUNCTIONS: LazyLock<RwLock<BTreeMap<String, Arc<Mapping>>>> =
     LazyLock::new(Default::default);
 
 impl PolicyMapping {
-    /// A function that decides for each agent and episode; it is registered in this program under
-    /// `name`, which is what configurations and checkpoints record.
+    /// Creates a mapping by a function of the agent and the episode, and registers the function in
+    /// this program under `name`. Configurations and checkpoints record the name.
     pub fn from_fn<F>(name: impl Into<String>, function: F) -> Self
     where
         F: Fn(&AgentId, &EpisodeInfo) -> ModuleId + Send + Sync + 'static,
@@ -72,7 +73,7 @@ impl PolicyMapping {
         Self::Function(MappingFunction { name, function })
     }
 
-    /// The module of an agent in an episode.
+    /// Returns the module of an agent in an episode.
     ///
     /// # Errors
     /// [`RunnerError::UnmappedAgent`] for an agent that the table lacks.
@@ -89,7 +90,7 @@ impl PolicyMapping {
 }
 
 impl Default for PolicyMapping {
-    /// All agents play with the default module.
+    /// All agents act with the default module.
     fn default() -> Self {
         Self::All(DEFAULT_MODULE_ID.into())
     }

@@ -1,4 +1,4 @@
-//! What the multi-agent runner has in common with others.
+//! The multi-agent runner as an [`EnvRunner`].
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -9,15 +9,16 @@ use rekindle_metrics::MetricsState;
 use rekindle_rl_module::MultiRLModule;
 use serde_json::Value;
 
-use super::MultiAgentEnvRunner;
-use crate::{
-    Amount, BundleConfig, ConnectorDeltas, EnvRunner, Experience, MultiAgentConfig, PolicyBundle,
-    Result, RunnerError, SampleOptions,
-};
+use super::{MultiAgentConfig, MultiAgentEnvRunner};
+use crate::env_runner::checks::of_env;
+use crate::env_runner::{Amount, ConnectorDeltas, EnvRunner, SampleOptions};
+use crate::error::{Result, RunnerError};
+use crate::experience::Experience;
+use crate::policy_bundle::{BundleConfig, PolicyBundle};
 
 impl EnvRunner for MultiAgentEnvRunner {
     fn index(&self) -> usize {
-        self.index
+        self.base.index
     }
 
     fn module_spaces(&self) -> BTreeMap<ModuleId, (Space, Space)> {
@@ -37,7 +38,9 @@ impl EnvRunner for MultiAgentEnvRunner {
     }
 
     fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
-        let env = make_multi_agent_vec_with(&self.config.env, self.config.num_envs, env_config)?;
+        let id = &self.base.config.env;
+        let env =
+            make_multi_agent_vec_with(id, self.base.num_envs(), env_config).map_err(of_env(id))?;
         if env.possible_agents() != self.agents {
             let text = |agents: &[AgentSpec]| {
                 let agent = |a: &AgentSpec| {
@@ -46,44 +49,42 @@ impl EnvRunner for MultiAgentEnvRunner {
                 agents.iter().map(agent).collect::<Vec<_>>().join(", ")
             };
             return Err(RunnerError::OtherSpaces {
-                env: self.config.env.clone(),
+                env: id.clone(),
                 field: "agents",
                 expected: text(&self.agents),
                 found: text(env.possible_agents()),
             });
         }
         self.env = env;
-        self.config.env_config = env_config.clone();
+        self.base.config.env_config = env_config.clone();
         self.reset_episodes();
-        // Environments that were never seeded: the next reset does it, on the stream of seeds.
-        self.seeded = false;
+        self.base.envs_replaced();
         self.tell_environment_created()
     }
 
     fn reset_episodes(&mut self) {
-        self.needs_reset = true;
-        // No agent plays on with a module that may be gone.
+        self.base.needs_reset = true;
+        // No agent continues with a module that may be removed next.
         self.streams.fill_with(|| None);
     }
 
     fn collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
         let started = Instant::now();
         let result = self.try_collect(amount, options);
-        if result.is_err() || matches!(amount, Amount::Episodes(_)) {
-            self.needs_reset = true;
-        }
-        let experience = result?;
-        self.metrics.log_time("sample", started.elapsed())?;
-        self.tell_sample_end(&experience)?;
+        let experience = self.base.end_call(started, amount, result)?;
+        self.base.tell_sample_end(&experience)?;
         Ok(experience)
     }
 
     fn policy_bundle_of(&self, module_id: &str) -> Result<PolicyBundle> {
-        let lane = self.lanes.get(module_id).ok_or(RunnerError::NoModule)?;
+        let lane = self.lanes.get(module_id).ok_or_else(|| RunnerError::UnknownModule {
+            module: module_id.into(),
+            known: self.lanes.keys().cloned().collect::<Vec<_>>().join(", "),
+        })?;
         let module = lane.module.as_ref().ok_or(RunnerError::NoModule)?;
         let spaces = [lane.env_to_module.input_space(), lane.module_to_env.output_space()];
-        let config = BundleConfig::of_runner(&self.config, module_id, spaces[0], spaces[1]);
-        let mut bundle = PolicyBundle::new(module.clone(), config, &self.device)?;
+        let config = BundleConfig::of_runner(&self.base.config, module_id, spaces[0], spaces[1]);
+        let mut bundle = PolicyBundle::new(module.clone(), config, &self.base.device)?;
         bundle.set_connector_states([
             &lane.env_to_module.get_state()?,
             &lane.module_to_env.get_state()?,
@@ -92,7 +93,7 @@ impl EnvRunner for MultiAgentEnvRunner {
     }
 
     fn take_metrics(&mut self) -> MetricsState {
-        self.metrics.take()
+        self.base.metrics.take()
     }
 
     fn take_connector_deltas(&mut self) -> Result<ConnectorDeltas> {

@@ -1,4 +1,4 @@
-//! The state of a runner: everything that decides what it does next.
+//! The saved state of the multi-agent runner.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,23 @@ use rekindle_env::MultiAgentVectorStep;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::stream::Stream;
-use super::{EpisodeTracker, MultiAgentEnvRunner};
-use crate::restarts::Restarts;
-use crate::{MultiAgentConfig, Result, RunnerError};
+use super::{MultiAgentConfig, MultiAgentEnvRunner, Player, Stream, lanes};
+use crate::env_runner::base::SavedBase;
+use crate::env_runner::restarts::Restarts;
+use crate::env_runner::tracking::EpisodeTracker;
+use crate::error::{Result, RunnerError};
 
-/// The serialised form. The weights belong to the learner and are not part of it.
+/// The serialized form: everything that decides what the runner does next, except the weights, which
+/// belong to the learner.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RunnerState {
-    /// `None` if an environment cannot be saved: the runner starts new episodes then.
+    /// `None` if an environment cannot be saved. The runner then begins new episodes.
     env: Option<Value>,
     multi_agent: MultiAgentConfig,
     step: MultiAgentVectorStep,
     streams: Vec<Option<Stream>>,
+    players: Vec<Option<Player>>,
     episodes: Vec<EpisodeTracker>,
     next_episode: u64,
     action_rngs: Vec<Generator>,
@@ -29,8 +32,8 @@ struct RunnerState {
     restarts: Restarts,
     needs_reset: bool,
     seeded: bool,
-    /// What the connectors of each module have learnt, and what they remember of episodes; what
-    /// those of its actions have learnt.
+    /// For each module, what its connectors have learned, what they remember of episodes, and what
+    /// the connectors of its actions have learned.
     connectors: BTreeMap<ModuleId, [Value; 3]>,
 }
 
@@ -43,69 +46,108 @@ impl Checkpointable for MultiAgentEnvRunner {
             let actions = lane.module_to_env.get_state()?;
             Ok((id.clone(), [pipeline.get_state()?, pipeline.get_memory()?, actions]))
         });
+        let base = &self.base;
         Ok(State::from_data(&RunnerState {
-            env: if self.seeded { self.env.state()? } else { None },
+            env: if base.seeded { self.env.state()? } else { None },
             multi_agent: self.multi_agent.clone(),
             step: self.step.clone(),
             streams: self.streams.clone(),
-            episodes: self.episodes.clone(),
-            next_episode: self.next_episode,
-            action_rngs: self.action_rngs.clone(),
-            seeds: self.seeds.clone(),
-            restarts: self.restarts.clone(),
-            needs_reset: self.needs_reset,
-            seeded: self.seeded,
+            players: self.players.clone(),
+            episodes: base.episodes.clone(),
+            next_episode: base.next_episode,
+            action_rngs: base.action_rngs.clone(),
+            seeds: base.seeds.clone(),
+            restarts: base.restarts.clone(),
+            needs_reset: base.needs_reset,
+            seeded: base.seeded,
             connectors: connectors.collect::<Result<_>>()?,
         })?)
     }
 
-    /// Environments that could not be saved start new episodes, on fresh seeds of the same stream.
+    /// Continues from a saved state, exactly if it was saved with as many environments.
+    ///
+    /// With another number of environments, or if an environment could not be saved, new episodes
+    /// begin on the streams that were saved; what connectors have learned is kept.
+    ///
+    /// # Errors
+    /// [`RunnerError::InvalidState`] for other agents or connectors, or the error of an environment
+    /// that refuses its state. The runner is then unchanged.
     fn set_state(&mut self, state: &State) -> Result<()> {
         let state: RunnerState = state.data_as()?;
-        let n = self.config.num_envs;
-        let slots = n * self.agents.len();
-        let fits = state.episodes.len() == n
-            && state.restarts.num_envs() == n
-            && state.step.num_envs() == n
-            && state.streams.len() == slots
-            && state.action_rngs.len() == slots
-            && state.step.current().iter().all(|step| step.check(&self.agents).is_ok());
-        if !fits {
-            return Err(RunnerError::InvalidState {
-                component: "multi-agent env runner",
-                reason: format!(
-                    "it was saved with {} environments or other agents; this runner has {n}",
-                    state.episodes.len()
-                ),
-            });
-        }
-        self.set_multi_agent(state.multi_agent)?;
-        match &state.env {
-            Some(env) => {
-                self.env.set_state(env)?;
-                self.needs_reset = state.needs_reset;
-                self.seeded = state.seeded;
-            }
-            None => {
-                self.needs_reset = true;
-                self.seeded = false;
-            }
-        }
-        for (id, [learnt, memory, actions]) in &state.connectors {
-            if let Some(lane) = self.lanes.get_mut(id) {
-                lane.env_to_module.set_state(learnt)?;
-                lane.env_to_module.set_memory(memory)?;
+        let saved_envs = state.episodes.len();
+        self.check(&state)?;
+        let continues = state.env.as_ref().filter(|_| saved_envs == self.base.num_envs());
+        let mut lanes = lanes(&state.multi_agent, &self.agents, &self.base.config)?;
+        for (id, [learned, memory, actions]) in &state.connectors {
+            if let Some(lane) = lanes.get_mut(id) {
+                lane.env_to_module.set_state(learned)?;
+                if continues.is_some() {
+                    lane.env_to_module.set_memory(memory)?;
+                }
                 lane.module_to_env.set_state(actions)?;
             }
         }
-        self.step = state.step;
-        self.streams = state.streams;
-        self.players.fill_with(|| None);
-        self.episodes = state.episodes;
-        self.next_episode = state.next_episode;
-        self.action_rngs = state.action_rngs;
-        self.seeds = state.seeds;
-        self.restarts = state.restarts;
+        for stream in state.streams.iter().flatten().filter(|_| continues.is_some()) {
+            let fits = lanes.get(&stream.module).is_some_and(|lane| {
+                stream.is_consistent(lane.env_to_module.output_space(), &lane.action_space)
+            });
+            if !fits {
+                return Err(invalid(format!(
+                    "an agent acts with `{}`, whose recorded steps do not fit this runner",
+                    stream.module
+                )));
+            }
+        }
+        if let Some(saved) = continues {
+            let before = self.env.state().unwrap_or_default();
+            self.base.restore_envs(saved, before, |state| self.env.set_state(state))?;
+        }
+        // From here on nothing fails.
+        for (id, lane) in &mut lanes {
+            if let Some(old) = self.lanes.get_mut(id) {
+                (lane.module, lane.initial_state) = (old.module.take(), old.initial_state.take());
+            }
+        }
+        self.lanes = lanes;
+        self.multi_agent = state.multi_agent.clone();
+        self.base.config.multi_agent = Some(state.multi_agent);
+        if continues.is_some() {
+            self.step = state.step;
+            self.streams = state.streams;
+            self.players = state.players;
+            (self.base.needs_reset, self.base.seeded) = (state.needs_reset, state.seeded);
+        } else {
+            if state.seeded {
+                self.base.warn_of_new_episodes(saved_envs);
+            }
+            self.streams.fill_with(|| None);
+            self.base.envs_replaced();
+        }
+        self.base.restore(SavedBase {
+            episodes: state.episodes,
+            next_episode: state.next_episode,
+            action_rngs: state.action_rngs,
+            seeds: state.seeds,
+            restarts: state.restarts,
+        });
         Ok(())
     }
+}
+
+impl MultiAgentEnvRunner {
+    /// Checks that a state is one of such a runner, for some number of environments.
+    fn check(&self, state: &RunnerState) -> Result<()> {
+        let n = state.episodes.len();
+        let slots = n * self.agents.len();
+        let whole = state.step.num_envs() == n
+            && state.streams.len() == slots
+            && state.players.len() == slots
+            && state.action_rngs.len() == slots
+            && state.step.current().iter().all(|step| step.check(&self.agents).is_ok());
+        if whole { Ok(()) } else { Err(invalid("it was saved with other agents".into())) }
+    }
+}
+
+fn invalid(reason: String) -> RunnerError {
+    RunnerError::InvalidState { component: "multi-agent env runner", reason }
 }

@@ -1,151 +1,153 @@
-//! What the agents' actions lead to.
+//! Stepping the environments and recording the outcomes.
 
 use std::time::Instant;
 
-use super::MultiAgentEnvRunner;
+use rekindle_core::ModuleId;
+
 use super::fragment::Fragment;
-use super::stream::EndedSegment;
-use crate::metrics::log_agent_episode;
-use crate::restarts::{Failures, restartable};
-use crate::{Result, SegmentEnd};
+use super::stream::{At, EndedSegment};
+use super::{Counters, MultiAgentEnvRunner};
+use crate::callbacks::counts;
+use crate::env_runner::checks::check_reward;
+use crate::env_runner::restarts::Failures;
+use crate::error::Result;
+use crate::experience::SegmentEnd;
 
 impl MultiAgentEnvRunner {
-    /// Steps the environments and books what comes of it.
-    /// Returns what failed.
-    pub(super) fn step_envs(&mut self, fragment: &mut Fragment) -> Result<Failures> {
+    /// Steps the environments and records the outcomes in the episodes that count. Returns the
+    /// failures that are tolerated.
+    pub(super) fn step_envs(
+        &mut self,
+        quota: &[usize],
+        fragment: &mut Fragment,
+        counters: &mut Counters,
+    ) -> Result<Failures> {
         let started = Instant::now();
-        let failures = match self.env.step(&self.actions, &mut self.step) {
-            Ok(()) => Failures::default(),
-            Err(error) => restartable(self.restarts_envs(), error)?,
-        };
-        self.timers.env += started.elapsed();
-        for env in 0..self.config.num_envs {
-            // Of a step that failed nothing is known.
+        let failures = self.base.failures(self.env.step(&self.actions, &mut self.step))?;
+        self.base.timers.env += started.elapsed();
+        for env in 0..self.base.num_envs() {
+            // A failed step yields no data.
             if failures.contains(env) && !self.step.is_done(env) {
                 continue;
             }
-            self.episodes[env].t += 1;
-            if self.config.callbacks.is_some() {
-                self.note_players(env);
-            }
+            self.base.episodes[env].t += 1;
             for agent in 0..self.agents.len() {
-                self.settle(env, agent, fragment)?;
+                if let Some((module, segment)) = self.settle(env, agent, counters)?
+                    && counts(quota, env)
+                {
+                    fragment.push(&module, segment);
+                }
             }
         }
         Ok(failures)
     }
 
-    /// Begins new episodes in the environments that failed; what their old ones brought in this
-    /// call does not count, unless they had ended. Returns the steps that do not count; `step` is
-    /// how many were done in this call before.
+    /// Begins new episodes in the environments that failed. The steps of their old episodes in this
+    /// call do not count, unless the episode had ended.
     pub(super) fn restart_envs(
         &mut self,
         failures: &Failures,
         fragment: &mut Fragment,
-        step: usize,
-    ) -> Result<usize> {
+        counters: &mut Counters,
+    ) -> Result<()> {
         let started = Instant::now();
-        let mut lost_steps = 0;
         for (env, failure) in failures.iter() {
             if !self.step.is_done(env) {
-                let episode = self.episodes[env];
-                fragment.retain(|segment| segment.episode != episode.id);
-                // The step that failed, and those of this call that the episode had lasted.
-                lost_steps += 1 + episode.t.min(step);
+                let episode = self.base.episodes[env];
+                let agents = self.agents.len();
+                let open = &self.streams[env * agents..(env + 1) * agents];
+                let open: usize = open.iter().flatten().map(|stream| stream.steps()).sum();
+                let ended = fragment.retain(|segment| segment.episode != episode.id);
+                counters.agent_steps -= (open + ended).min(counters.agent_steps);
+                // The failed step, and those of the episode in this call.
+                counters.lost_env_steps += 1 + episode.t.min(counters.vector_steps);
                 self.start_episode(env);
             }
             let reset = |seed| self.env.reset_one(env, Some(seed), &mut self.step);
-            self.restarts.restart(env, failure, reset)?;
+            self.base.restarts.restart(&self.base.config.env, env, failure, reset)?;
         }
-        self.timers.reset += started.elapsed();
-        Ok(lost_steps)
+        self.base.timers.reset += started.elapsed();
+        Ok(())
     }
 
-    /// Books what a step brought to one agent.
-    fn settle(&mut self, env: usize, agent: usize, fragment: &mut Fragment) -> Result<()> {
-        let Some(outcome) = self.step.outcome(env) else { return Ok(()) };
+    /// Records the outcome of a step for one agent. Returns its segment with the module if its part
+    /// of the episode ended.
+    fn settle(
+        &mut self,
+        env: usize,
+        agent: usize,
+        counters: &mut Counters,
+    ) -> Result<Option<(ModuleId, EndedSegment)>> {
+        let Some(outcome) = self.step.outcome(env) else { return Ok(None) };
         let slot = env * self.agents.len() + agent;
-        self.episodes[env].episode_return += outcome.reward(agent);
-        let Some(stream) = &mut self.streams[slot] else { return Ok(()) };
-        stream.pay(outcome.reward(agent));
+        let (id, reward) = (&self.base.config.env, outcome.reward(agent));
+        let name = || Some(self.agents[agent].id.as_str());
+        check_reward(id, env, name(), reward)?;
+        self.base.episodes[env].episode_return += reward;
+        let (Some(stream), Some(player)) = (&mut self.streams[slot], &mut self.players[slot])
+        else {
+            return Ok(None);
+        };
+        player.episode_return += reward;
+        stream.pay(reward);
         let ends = outcome.is_agent_done(agent);
         if outcome.observed(agent) || ends {
-            let (starts, update) = (stream.is_first_step(), self.config.update_connectors);
-            let slots = [slot, self.action_rngs.len()];
-            let lane = match self.config.env_to_module.is_empty() {
-                true => None,
-                false => self.lanes.get_mut(&stream.module),
+            let (starts, update) = (stream.is_first_step(), self.base.config.update_connectors);
+            let slots = [slot, self.base.action_rngs.len()];
+            let lane = self.lanes.get_mut(&stream.module);
+            // Rewards that are finite one by one can add up to more than single precision holds.
+            let connect = |sum| {
+                check_reward(id, env, name(), sum)?;
+                match lane {
+                    Some(lane) => lane.transform_reward(sum, starts, update, slots),
+                    None => Ok(sum),
+                }
             };
-            stream.complete(|reward| match lane {
-                Some(lane) => lane.transform_reward(reward, starts, update, slots),
-                None => Ok(reward),
-            })?;
+            counters.agent_steps += usize::from(stream.complete(connect)?);
         }
         if !ends {
-            return Ok(());
+            return Ok(None);
         }
         let end = match outcome.terminated(agent) {
             true => SegmentEnd::Terminated,
             false => SegmentEnd::Truncated,
         };
-        // Of an agent that ends unseen, what it saw last stands.
-        let Some(observation) = outcome.last_observation(agent) else { return Ok(()) };
-        let Some(mut stream) = self.streams[slot].take() else { return Ok(()) };
-        let Some(lane) = self.lanes.get_mut(&stream.module) else { return Ok(()) };
-        let final_observation = lane.peek(slot, self.action_rngs.len(), observation, &stream)?;
-        let (module, t_started) = (stream.module.clone(), stream.t_started);
-        let episode_return = stream.episode_return;
-        let segment = EndedSegment {
-            env,
-            agent,
-            episode: self.episodes[env].id,
-            t_started,
-            end,
-            columns: stream.take_columns()?,
-            final_observation,
-            final_state: stream.state.take(),
-        };
-        fragment.push(&module, segment);
-        let window = self.config.metrics_num_episodes_for_smoothing;
-        let agent = &self.agents[agent].id;
-        log_agent_episode(&mut self.metrics, agent, &module, episode_return, window)
+        let Some(mut stream) = self.streams[slot].take() else { return Ok(None) };
+        // An agent that ends without a new observation keeps its last one.
+        let Some(observation) = outcome.last_observation(agent) else { return Ok(None) };
+        let Some(lane) = self.lanes.get_mut(&stream.module) else { return Ok(None) };
+        let at = At { env, agent, episode: self.base.episodes[env].id };
+        let slots = self.streams.len();
+        let segment = stream.end_segment(at, end, |stream| {
+            Ok((lane.peek(slot, slots, observation, stream)?, stream.state.clone()))
+        })?;
+        Ok(Some((stream.module, segment)))
     }
 
-    /// Ends the segments of all agents: their episodes go on in the next call. An action that waits
-    /// for its outcome waits on.
+    /// Ends the segments of all agents, whose episodes continue in the next call. An action that
+    /// waits for its outcome waits on.
     pub(super) fn cut(&mut self, fragment: &mut Fragment) -> Result<()> {
         let slots = self.streams.len();
         for slot in 0..slots {
-            let Some(stream) = &mut self.streams[slot] else { continue };
-            if stream.columns.steps() == 0 {
+            let Some(stream) = self.streams[slot].as_mut().filter(|s| s.steps() > 0) else {
                 continue;
-            }
+            };
             let (env, agent) = (slot / self.agents.len(), slot % self.agents.len());
-            let last = stream.columns.observations.rows() - 1;
-            let (final_observation, final_state) = if stream.columns.is_pending() {
-                let states = stream.columns.state_in.as_ref();
-                let state = states.map(|states| states.slice(last..last + 1)).transpose()?;
-                (stream.columns.observations.slice(last..last + 1)?, state)
-            } else {
-                let current = self.step.current().get(env);
-                let observation = current.and_then(|current| current.last_observation(agent));
-                let (Some(observation), Some(lane)) =
-                    (observation, self.lanes.get_mut(&stream.module))
-                else {
-                    continue;
-                };
-                (lane.peek(slot, slots, observation, stream)?, stream.state.clone())
+            let (Some(current), Some(lane)) =
+                (self.step.current().get(env), self.lanes.get_mut(&stream.module))
+            else {
+                continue;
             };
-            let segment = EndedSegment {
-                env,
-                agent,
-                episode: self.episodes[env].id,
-                t_started: stream.t_started,
-                end: SegmentEnd::Cut,
-                columns: stream.take_columns()?,
-                final_observation,
-                final_state,
-            };
+            let Some(observation) = current.last_observation(agent) else { continue };
+            let at = At { env, agent, episode: self.base.episodes[env].id };
+            let segment = stream.end_segment(at, SegmentEnd::Cut, |stream| {
+                if let Some((columns, row)) = stream.open_row() {
+                    let at = row..row + 1;
+                    let state = columns.state_in.as_ref().map(|states| states.slice(at.clone()));
+                    return Ok((columns.observations.slice(at)?, state.transpose()?));
+                }
+                Ok((lane.peek(slot, slots, observation, stream)?, stream.state.clone()))
+            })?;
             fragment.push(&stream.module, segment);
         }
         Ok(())

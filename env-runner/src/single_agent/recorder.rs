@@ -1,4 +1,4 @@
-//! Columns and segments of the rollout under way.
+//! Columns and segments of the rollout that a call records.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,28 @@ use rekindle_core::Columns;
 use rekindle_env::{Buffer, Row, Space};
 
 use crate::connectors::ActionSampler;
-use crate::memory::Memory;
-use crate::{Result, Rollout, RolloutStates, Segment, SegmentEnd};
+use crate::env_runner::memory::Memory;
+use crate::error::Result;
+use crate::experience::{Rollout, RolloutStates, Segment, SegmentEnd};
 
-/// Appends one row per environment and step; knows where each environment's episode is.
+/// Appends one row per environment and step, and tracks where each environment's episode is.
 #[derive(Debug)]
 pub(super) struct Recorder {
     num_envs: usize,
+    /// Whether rows and segments are kept; steps are counted either way.
+    records: bool,
+    /// Steps of the vector so far.
+    steps: usize,
+    /// Steps of the segments that ended.
+    env_steps: usize,
+    /// Which environments have a segment that ended.
+    delivered: Vec<bool>,
     rollout: Rollout,
-    /// `action_dist_inputs` of all rows, row-major; empty if the module puts none out.
+    /// `action_dist_inputs` of all rows, row-major; empty if the module returns none.
     inputs: Vec<f32>,
     /// `action_logp` of all rows; empty if unknown.
     logp: Vec<f32>,
-    /// The segment each environment is in.
+    /// The open segment of each environment.
     open: Vec<Open>,
 }
 
@@ -32,21 +41,21 @@ struct Open {
 }
 
 impl Recorder {
-    /// A recorder with room for `steps` vector steps; `episodes` are number and age of the
-    /// episodes that the environments are in.
+    /// Creates a recorder with room for `steps` vector steps. `episodes` are number and age of the
+    /// running episodes.
     pub(super) fn new(
-        observations: &Space,
-        actions: &Space,
+        [observations, actions]: [&Space; 2],
         steps: usize,
         episodes: &[(u64, usize)],
         memory: Option<&Memory>,
         weights_seq_no: u64,
+        records: bool,
     ) -> Result<Self> {
         let num_envs = episodes.len();
         let rows = steps * num_envs;
         let open =
             episodes.iter().map(|&(episode, t_started)| Open { episode, since: 0, t_started });
-        let states = memory.map(|memory| {
+        let states = memory.filter(|_| records).map(|memory| {
             let none = memory.state.slice(0..0)?;
             Ok::<_, crate::RunnerError>(RolloutStates {
                 state_in: none.clone(),
@@ -55,6 +64,10 @@ impl Recorder {
         });
         Ok(Self {
             num_envs,
+            records,
+            steps: 0,
+            env_steps: 0,
+            delivered: vec![false; num_envs],
             inputs: Vec::new(),
             logp: Vec::with_capacity(rows),
             rollout: Rollout {
@@ -71,18 +84,16 @@ impl Recorder {
         })
     }
 
-    /// Vector steps so far.
-    fn steps(&self) -> usize {
-        self.rollout.rewards.len() / self.num_envs.max(1)
-    }
-
-    /// Appends what was seen and done, before the environments answer.
+    /// Appends observations and actions, before the environments answer.
     pub(super) fn push_actions(
         &mut self,
         observations: &Buffer,
         sampler: &ActionSampler,
         memory: Option<&Memory>,
     ) -> Result<()> {
+        if !self.records {
+            return Ok(());
+        }
         if let (Some(states), Some(memory)) = (&mut self.rollout.states, memory) {
             states.state_in.extend_from(&memory.state, 0..self.num_envs)?;
         }
@@ -93,9 +104,12 @@ impl Recorder {
         Ok(())
     }
 
-    /// Appends the environments' rewards.
+    /// Appends the environments' rewards, which completes the step.
     pub(super) fn push_rewards(&mut self, rewards: &[f64]) {
-        self.rollout.rewards.extend(rewards.iter().map(|&r| r as f32));
+        self.steps += 1;
+        if self.records {
+            self.rollout.rewards.extend(rewards.iter().map(|&r| r as f32));
+        }
     }
 
     /// Ends the segment of `env` with the last row; `next` is the number of the episode that
@@ -108,11 +122,16 @@ impl Recorder {
         memory: Option<&Memory>,
         next: u64,
     ) -> Result<()> {
-        let now = self.steps();
+        let open = self.open[env];
+        self.open[env] = Open { episode: next, since: self.steps, t_started: 0 };
+        self.env_steps += self.steps - open.since;
+        self.delivered[env] = true;
+        if !self.records {
+            return Ok(());
+        }
         if let (Some(states), Some(memory)) = (&mut self.rollout.states, memory) {
             states.final_states.extend_from(&memory.state, env..env + 1)?;
         }
-        let open = self.open[env];
         self.rollout.final_observations.push(observation)?;
         self.rollout.segments.push(Segment {
             env,
@@ -120,24 +139,23 @@ impl Recorder {
             episode: open.episode,
             start: open.since * self.num_envs + env,
             stride: self.num_envs,
-            len: now - open.since,
+            len: self.steps - open.since,
             t_started: open.t_started,
             end,
         });
-        self.open[env] = Open { episode: next, since: now, t_started: 0 };
         Ok(())
     }
 
     /// Drops the open segment of `env`, whose episode is lost; `next` is the number of the episode
-    /// that follows. No segment will refer to its rows.
+    /// that follows. No segment refers to its rows.
     pub(super) fn discard(&mut self, env: usize, next: u64) {
-        self.open[env] = Open { episode: next, since: self.steps(), t_started: 0 };
+        self.open[env] = Open { episode: next, since: self.steps, t_started: 0 };
     }
 
-    /// Ends all open segments that have steps: their episodes go on in the next rollout.
+    /// Ends all open segments that have steps. Their episodes continue in the next rollout.
     pub(super) fn cut(&mut self, observations: &Buffer, memory: Option<&Memory>) -> Result<()> {
         for env in 0..self.num_envs {
-            if self.open[env].since < self.steps() {
+            if self.open[env].since < self.steps {
                 let (observation, next) = (observations.row(env), self.open[env].episode);
                 self.end(env, SegmentEnd::Cut, observation, memory, next)?;
             }
@@ -145,8 +163,14 @@ impl Recorder {
         Ok(())
     }
 
-    /// The finished rollout, segments in order of the environment, then of time.
-    pub(super) fn finish(self) -> Result<Rollout> {
+    /// The environments with a segment that ended.
+    pub(super) fn delivered(&self) -> impl Iterator<Item = usize> {
+        (0..self.num_envs).filter(|&env| self.delivered[env])
+    }
+
+    /// Returns the rollout, segments in order of the environment, then of time, and the number of
+    /// steps in its segments.
+    pub(super) fn finish(self) -> Result<(Rollout, usize)> {
         let mut rollout = self.rollout;
         let mut order: Vec<usize> = (0..rollout.segments.len()).collect();
         order.sort_by_key(|&i| (rollout.segments[i].env, rollout.segments[i].start));
@@ -165,6 +189,6 @@ impl Recorder {
             rollout.extras.insert(Columns::ACTION_PROB, Buffer::from_f32(prob, &[])?);
             rollout.extras.insert(Columns::ACTION_LOGP, Buffer::from_f32(self.logp, &[])?);
         }
-        Ok(rollout)
+        Ok((rollout, self.env_steps))
     }
 }

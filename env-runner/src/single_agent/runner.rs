@@ -1,4 +1,4 @@
-//! What the single-agent runner has in common with others: its module has the default id.
+//! The single-agent runner as an [`EnvRunner`]: its module has the default id.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,13 @@ use rekindle_metrics::MetricsState;
 use rekindle_rl_module::MultiRLModule;
 use serde_json::Value;
 
-use super::{EnvBox, SingleAgentEnvRunner};
-use crate::{
-    Amount, ConnectorDeltas, EnvRunner, Experience, MultiAgentConfig, PolicyBundle, Result,
-    RunnerError, SampleOptions,
-};
+use super::{Collected, SingleAgentEnvRunner};
+use crate::env_runner::checks::of_env;
+use crate::env_runner::{Amount, ConnectorDeltas, EnvRunner, SampleOptions};
+use crate::error::{Result, RunnerError};
+use crate::experience::Experience;
+use crate::multi_agent::MultiAgentConfig;
+use crate::policy_bundle::PolicyBundle;
 
 fn of_module<T>(value: T) -> BTreeMap<ModuleId, T> {
     BTreeMap::from([(DEFAULT_MODULE_ID.into(), value)])
@@ -20,7 +22,7 @@ fn of_module<T>(value: T) -> BTreeMap<ModuleId, T> {
 
 impl EnvRunner for SingleAgentEnvRunner {
     fn index(&self) -> usize {
-        self.index
+        self.base.index
     }
 
     fn module_spaces(&self) -> BTreeMap<ModuleId, (Space, Space)> {
@@ -32,52 +34,54 @@ impl EnvRunner for SingleAgentEnvRunner {
     }
 
     fn set_multi_agent(&mut self, _multi_agent: MultiAgentConfig) -> Result<()> {
-        Err(RunnerError::SingleAgent(self.config.env.clone()))
+        Err(RunnerError::SingleAgent(self.base.config.env.clone()))
     }
 
     fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
-        let env = make_vec_with(&self.config.env, self.config.num_envs, env_config)?;
+        let id = &self.base.config.env;
+        let env = make_vec_with(id, self.base.num_envs(), env_config).map_err(of_env(id))?;
         for (field, expected, found) in [
-            ("observation space", self.env.0.observation_space(), env.observation_space()),
-            ("action space", self.env.0.action_space(), env.action_space()),
+            ("observation space", self.env.observation_space(), env.observation_space()),
+            ("action space", self.env.action_space(), env.action_space()),
         ] {
             if expected != found {
                 let (expected, found) = (expected.to_string(), found.to_string());
-                let env = self.config.env.clone();
-                return Err(RunnerError::OtherSpaces { env, field, expected, found });
+                return Err(RunnerError::OtherSpaces { env: id.clone(), field, expected, found });
             }
         }
-        self.env = EnvBox(env);
-        self.config.env_config = env_config.clone();
-        // Environments that were never seeded: the next reset does it, on the stream of seeds.
-        (self.needs_reset, self.seeded) = (true, false);
+        self.env = env;
+        self.base.config.env_config = env_config.clone();
+        self.base.envs_replaced();
         self.tell_environment_created()
     }
 
     fn reset_episodes(&mut self) {
-        self.needs_reset = true;
+        self.base.needs_reset = true;
     }
 
     fn collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
-        let rollout = self.sample(amount, options)?;
-        let env_steps = rollout.env_steps();
-        let episodes = std::mem::take(&mut self.finished);
-        // Nothing was asked for, or nothing is left of it after failures: there is no experience.
-        let rollouts = if env_steps > 0 { vec![rollout] } else { Vec::new() };
-        let experience = Experience { rollouts: of_module(rollouts), env_steps, episodes };
-        self.tell_sample_end(&experience)?;
+        let Collected { rollout, env_steps, episodes, timed_out } = self.call(amount, options)?;
+        // Nothing was asked for or recorded, or failures left nothing.
+        let rollouts = match rollout.segments.is_empty() {
+            true => Vec::new(),
+            false => vec![rollout],
+        };
+        let rollouts = of_module(rollouts);
+        let experience = Experience { rollouts, env_steps, episodes, timed_out };
+        self.base.tell_sample_end(&experience)?;
         Ok(experience)
     }
 
     fn policy_bundle_of(&self, module_id: &str) -> Result<PolicyBundle> {
         if module_id != DEFAULT_MODULE_ID {
-            return Err(RunnerError::NoModule);
+            let (module, known) = (module_id.into(), DEFAULT_MODULE_ID.into());
+            return Err(RunnerError::UnknownModule { module, known });
         }
         self.policy_bundle()
     }
 
     fn take_metrics(&mut self) -> MetricsState {
-        self.metrics.take()
+        self.base.metrics.take()
     }
 
     fn take_connector_deltas(&mut self) -> Result<ConnectorDeltas> {

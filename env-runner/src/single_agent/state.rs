@@ -1,4 +1,4 @@
-//! The state of a runner: everything that decides what it does next.
+//! The saved state of the single-agent runner.
 
 use rekindle_checkpoint::{Checkpointable, State};
 use rekindle_core::Generator;
@@ -6,20 +6,23 @@ use rekindle_env::{Buffer, VectorStep};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{EpisodeTracker, SingleAgentEnvRunner};
-use crate::memory::Memory;
-use crate::restarts::Restarts;
-use crate::{Result, RunnerError};
+use super::SingleAgentEnvRunner;
+use crate::env_runner::base::SavedBase;
+use crate::env_runner::memory::Memory;
+use crate::env_runner::restarts::Restarts;
+use crate::env_runner::tracking::EpisodeTracker;
+use crate::error::{Result, RunnerError};
 
-/// The serialised form. The weights belong to the learner and are not part of it.
+/// The serialized form: everything that decides what the runner does next, except the weights, which
+/// belong to the learner.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RunnerState {
-    /// `None` if an environment cannot be saved: the runner starts new episodes then.
+    /// `None` if an environment cannot be saved. The runner then begins new episodes.
     env: Option<Value>,
     step: VectorStep,
     observations: Buffer,
-    /// The state of a stateful module.
+    /// The states of a stateful module.
     #[serde(default)]
     memory: Option<Memory>,
     episodes: Vec<EpisodeTracker>,
@@ -40,18 +43,19 @@ impl Checkpointable for SingleAgentEnvRunner {
     type Error = RunnerError;
 
     fn get_state(&self) -> Result<State> {
+        let base = &self.base;
         let state = RunnerState {
-            env: if self.seeded { self.env.0.state()? } else { None },
+            env: if base.seeded { self.env.state()? } else { None },
             step: self.step.clone(),
             observations: self.observations.clone(),
             memory: self.memory.clone(),
-            episodes: self.episodes.clone(),
-            next_episode: self.next_episode,
-            action_rngs: self.action_rngs.clone(),
-            seeds: self.seeds.clone(),
-            restarts: self.restarts.clone(),
-            needs_reset: self.needs_reset,
-            seeded: self.seeded,
+            episodes: base.episodes.clone(),
+            next_episode: base.next_episode,
+            action_rngs: base.action_rngs.clone(),
+            seeds: base.seeds.clone(),
+            restarts: base.restarts.clone(),
+            needs_reset: base.needs_reset,
+            seeded: base.seeded,
             env_to_module: self.env_to_module.get_state()?,
             module_to_env: self.module_to_env.get_state()?,
             connector_memory: self.env_to_module.get_memory()?,
@@ -59,61 +63,90 @@ impl Checkpointable for SingleAgentEnvRunner {
         Ok(State::from_data(&state)?)
     }
 
-    /// Environments that could not be saved start new episodes, on fresh seeds of the same stream.
+    /// Continues from a saved state, exactly if it was saved with as many environments.
+    ///
+    /// With another number of environments, or if an environment could not be saved, new episodes
+    /// begin on the streams that were saved; what connectors have learned is kept.
+    ///
+    /// # Errors
+    /// [`RunnerError::InvalidState`] for another observation space or other connectors, or the error
+    /// of an environment that refuses its state. The runner is then unchanged.
     fn set_state(&mut self, state: &State) -> Result<()> {
         let state: RunnerState = state.data_as()?;
-        let n = self.config.num_envs;
-        let fits = state.episodes.len() == n
-            && state.action_rngs.len() == n
-            && state.restarts.num_envs() == n
+        let saved_envs = state.episodes.len();
+        self.check(&state)?;
+        let continues = state.env.as_ref().filter(|_| saved_envs == self.base.num_envs());
+        let connectors = self.connector_snapshot()?;
+        let restored = self
+            .restore_connectors([
+                &state.env_to_module,
+                &state.module_to_env,
+                if continues.is_some() { &state.connector_memory } else { &Value::Null },
+            ])
+            .and_then(|()| match continues {
+                Some(saved) => {
+                    let before = self.env.state().unwrap_or_default();
+                    self.base.restore_envs(saved, before, |state| self.env.set_state(state))
+                }
+                None => Ok(()),
+            });
+        if let Err(error) = restored {
+            self.restore_connectors([&connectors[0], &connectors[1], &connectors[2]])?;
+            return Err(error);
+        }
+        if continues.is_some() {
+            self.memory = match (state.memory, &self.module) {
+                // Weights come later: `set_module` checks whether they fit.
+                (Some(saved), None) => Some(saved),
+                (Some(saved), Some(_)) if self.memory.as_ref().is_some_and(|m| m.fits(&saved)) => {
+                    Some(saved)
+                }
+                _ => self.memory.take(),
+            };
+            self.step = state.step;
+            self.observations = state.observations;
+            (self.base.needs_reset, self.base.seeded) = (state.needs_reset, state.seeded);
+        } else {
+            if state.seeded {
+                self.base.warn_of_new_episodes(saved_envs);
+            }
+            self.base.envs_replaced();
+        }
+        self.base.restore(SavedBase {
+            episodes: state.episodes,
+            next_episode: state.next_episode,
+            action_rngs: state.action_rngs,
+            seeds: state.seeds,
+            restarts: state.restarts,
+        });
+        Ok(())
+    }
+}
+
+impl SingleAgentEnvRunner {
+    /// Checks that a state is one of such a runner, for some number of environments.
+    fn check(&self, state: &RunnerState) -> Result<()> {
+        let n = state.episodes.len();
+        let whole = state.action_rngs.len() == n
             && state.step.num_envs() == n
             && state.observations.rows() == n
-            && state.memory.as_ref().is_none_or(|memory| memory.rows() == n)
-            && state.observations.is_compatible(self.env_to_module.output_space());
-        if !fits {
-            return Err(RunnerError::InvalidState {
-                component: "env runner",
-                reason: format!(
-                    "it was saved with {} environments or another observation space; this runner has {n}",
-                    state.episodes.len()
-                ),
-            });
-        }
-        match &state.env {
-            Some(env) => {
-                self.env.0.set_state(env)?;
-                self.needs_reset = state.needs_reset;
-                self.seeded = state.seeded;
-            }
-            None => {
-                if state.seeded {
-                    tracing::warn!(
-                        env = self.config.env,
-                        "the environment cannot be saved: episodes start anew"
-                    );
-                }
-                self.needs_reset = true;
-                self.seeded = false;
-            }
-        }
-        self.env_to_module.set_state(&state.env_to_module)?;
-        self.module_to_env.set_state(&state.module_to_env)?;
-        self.env_to_module.set_memory(&state.connector_memory)?;
-        self.memory = match (state.memory, &self.module) {
-            // Weights come later: `set_module` checks whether they go with it.
-            (Some(saved), None) => Some(saved),
-            (Some(saved), Some(_)) if self.memory.as_ref().is_some_and(|m| m.fits(&saved)) => {
-                Some(saved)
-            }
-            _ => self.memory.take(),
+            && state.memory.as_ref().is_none_or(|memory| memory.rows() == n);
+        let reason = match state.observations.is_compatible(self.observation_space()) {
+            true if whole => return Ok(()),
+            true => format!("its parts are for different numbers of environments, not {n} each"),
+            false => "it was saved with another observation space".into(),
         };
-        self.step = state.step;
-        self.observations = state.observations;
-        self.episodes = state.episodes;
-        self.next_episode = state.next_episode;
-        self.action_rngs = state.action_rngs;
-        self.seeds = state.seeds;
-        self.restarts = state.restarts;
-        Ok(())
+        Err(RunnerError::InvalidState { component: "env runner", reason })
+    }
+
+    fn connector_snapshot(&self) -> Result<[Value; 3]> {
+        let (seen, done) = (&self.env_to_module, &self.module_to_env);
+        Ok([seen.get_state()?, done.get_state()?, seen.get_memory()?])
+    }
+
+    fn restore_connectors(&mut self, [seen, done, memory]: [&Value; 3]) -> Result<()> {
+        self.env_to_module.set_state(seen)?;
+        self.module_to_env.set_state(done)?;
+        self.env_to_module.set_memory(memory)
     }
 }

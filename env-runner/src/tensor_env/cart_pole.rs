@@ -4,7 +4,7 @@ use burn::prelude::*;
 use rekindle_env::Space;
 
 use super::{TensorEnv, TensorStep};
-use crate::Result;
+use crate::error::Result;
 
 const GRAVITY: f32 = 9.8;
 const MASS_POLE: f32 = 0.1;
@@ -21,7 +21,7 @@ const THETA_THRESHOLD: f32 = 12.0 * 2.0 * std::f32::consts::PI / 360.0;
 const MAX_EPISODE_STEPS: usize = 500;
 
 /// [`CartPole`](rekindle_env::classic_control::CartPole) with the time limit of `CartPole-v1`, 500
-/// steps. A state is an observation: position, velocity, angle, angular velocity.
+/// steps. States are observations: position, velocity, angle, angular velocity.
 #[derive(Debug, Clone)]
 pub struct TensorCartPole {
     observation_space: Space,
@@ -29,10 +29,10 @@ pub struct TensorCartPole {
 }
 
 impl TensorCartPole {
-    /// The environment with the spaces of `CartPole-v1`.
+    /// Creates the environment with the spaces of `CartPole-v1`.
     ///
     /// # Errors
-    /// None in practice: the environment is built in.
+    /// If `CartPole-v1` is not registered. It is built in.
     pub fn new() -> Result<Self> {
         let env = rekindle_env::make("CartPole-v1")?;
         let observation_space = env.observation_space().clone();
@@ -80,7 +80,7 @@ impl TensorEnv for TensorCartPole {
         // Explicit Euler: positions move with the velocities before the step.
         let x = x + x_dot.clone() * TAU;
         let theta = theta + theta_dot.clone() * TAU;
-        // What is not a number has fallen, too: only what is inside the bounds stands.
+        // A pole whose state is NaN counts as fallen: only a pole inside the bounds stands.
         let inside = x.clone().abs().lower_equal_elem(X_THRESHOLD);
         let stands = inside.bool_and(theta.clone().abs().lower_equal_elem(THETA_THRESHOLD));
         let state =

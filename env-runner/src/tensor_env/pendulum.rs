@@ -6,7 +6,7 @@ use burn::prelude::*;
 use rekindle_env::Space;
 
 use super::{TensorEnv, TensorStep};
-use crate::Result;
+use crate::error::Result;
 
 /// Seconds between two states.
 const DT: f32 = 0.05;
@@ -16,7 +16,7 @@ const MAX_TORQUE: f32 = 2.0;
 const MAX_EPISODE_STEPS: usize = 200;
 
 /// [`Pendulum`](rekindle_env::classic_control::Pendulum) with the time limit of `Pendulum-v1`, 200
-/// steps; mass and length are 1. A state is the angle in [−π, π), 0 upright, and the angular
+/// steps. Mass and length are 1. A state consists of the angle in [−π, π), 0 upright, and the angular
 /// velocity.
 #[derive(Debug, Clone)]
 pub struct TensorPendulum {
@@ -25,10 +25,10 @@ pub struct TensorPendulum {
 }
 
 impl TensorPendulum {
-    /// The environment with the spaces of `Pendulum-v1`.
+    /// Creates the environment with the spaces of `Pendulum-v1`.
     ///
     /// # Errors
-    /// None in practice: the environment is built in.
+    /// If `Pendulum-v1` is not registered. It is built in.
     pub fn new() -> Result<Self> {
         let env = rekindle_env::make("Pendulum-v1")?;
         let observation_space = env.observation_space().clone();
@@ -75,7 +75,7 @@ impl TensorEnv for TensorPendulum {
         let acceleration = theta.clone().sin() * (1.5 * GRAVITY) + torque * 3.0;
         let theta_dot = (theta_dot + acceleration * DT).clamp(-MAX_SPEED, MAX_SPEED);
         let theta = theta + theta_dot.clone() * DT;
-        // Single precision would lose digits of an angle that grows with every turn.
+        // Keep the angle small: single precision loses digits of one that grows with every turn.
         let turns = ((theta.clone() + PI) / TAU).floor();
         let state = Tensor::cat(vec![theta - turns * TAU, theta_dot], 1);
         TensorStep { state, rewards: cost.neg().squeeze_dim(1), terminated: None }

@@ -1,60 +1,62 @@
-//! What was recorded on the device.
+//! Recorded steps on the device.
 
 use burn::prelude::*;
 use rekindle_core::AnyTensor;
 use rekindle_core::any_tensor::to_f32;
 
-use crate::Result;
+use crate::error::Result;
 
-/// `T` steps of `N` copies on their device; nothing in it was read by the host.
+/// `T` steps of `N` copies, on their device.
 ///
 /// # Shapes
 /// Rows are time-major: row `t·N + n` is step `t` of copy `n`.
 #[derive(Debug, Clone)]
 pub struct TensorRollout {
-    /// What actions were chosen from, `[T·N, O]`.
+    /// The observations that actions were chosen on, `[T·N, O]`.
     pub observations: Tensor<2>,
-    /// What they led to, `[T·N, O]`: the final observation where an episode ended.
+    /// The observations that actions led to, `[T·N, O]`. Where an episode ended, its final one.
     pub next_observations: Tensor<2>,
-    /// Actions as they were sampled, `[T·N]` or `[T·N, A]`.
+    /// Actions as the module sampled them, `[T·N]` or `[T·N, A]`.
     pub actions: AnyTensor,
-    /// What they were drawn from, `[T·N, inputs]`.
+    /// Inputs of the distributions that the actions were drawn from, `[T·N, inputs]`.
     pub action_dist_inputs: Tensor<2>,
-    /// Their log-probabilities or log-densities, `[T·N]`.
+    /// Log-probabilities or log-densities of the actions, `[T·N]`.
     pub action_logp: Tensor<1>,
-    /// `[T, N]`.
+    /// Rewards, `[T, N]`.
     pub rewards: Tensor<2>,
-    /// 1 where the environment ended the episode, else 0, `[T, N]`.
+    /// 1 where the episode reached a terminal state, else 0, `[T, N]`.
     pub terminated: Tensor<2>,
-    /// 1 where the episode ended, for either reason, else 0, `[T, N]`.
+    /// 1 where the episode was terminated or truncated, else 0, `[T, N]`.
     pub done: Tensor<2>,
-    /// The sums of rewards of the running episodes, this step included, `[T, N]`.
+    /// Sums of the rewards of the running episodes, including this step, `[T, N]`.
     pub episode_returns: Tensor<2>,
 }
 
 /// The episodes that ended within a rollout.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FinishedEpisodes {
-    /// How many.
+    /// Number of episodes.
     pub count: f64,
-    /// The sum of their returns.
+    /// Sum of their returns.
     pub return_sum: f64,
 }
 
 impl FinishedEpisodes {
-    /// The mean return; not a number without an episode.
+    /// Returns the mean return; NaN without episodes.
+    #[must_use]
     pub fn mean_return(&self) -> f64 {
         self.return_sum / self.count
     }
 }
 
 impl TensorRollout {
-    /// Steps of all copies together.
+    /// Returns the number of steps of all copies.
+    #[must_use]
     pub fn env_steps(&self) -> usize {
         self.rewards.dims().iter().product()
     }
 
-    /// The episodes that ended; waits for the device.
+    /// Returns the episodes that ended. Waits for the device.
     ///
     /// # Errors
     /// If the device fails.

@@ -1,4 +1,4 @@
-//! Acting and recording without the host.
+//! Acting and recording without waiting for the device.
 
 use burn::prelude::*;
 use rekindle_core::rng::{Purpose, stream};
@@ -7,30 +7,31 @@ use rekindle_rl_module::AnyRLModule;
 
 use super::sampler::Sampler;
 use super::{TensorEnv, TensorRollout, TensorVectorEnv, TensorVectorStep, noise};
-use crate::tracking::acting;
-use crate::{Result, RunnerError};
+use crate::env_runner::tracking::acting;
+use crate::error::{Result, RunnerError};
 
 /// Steps copies of a [`TensorEnv`] with a module, all on one device.
 ///
-/// Where [`SingleAgentEnvRunner`](crate::SingleAgentEnvRunner) reads every action back, here the
-/// host only says what is to be computed: nothing is read before a rollout is complete. There are
-/// no connectors, no callbacks and no memory of modules. Continuous actions are scaled from [−1, 1]
-/// to their bounds and clipped, as `normalize_actions` does by default.
+/// A [`SingleAgentEnvRunner`](crate::SingleAgentEnvRunner) reads every action back; here the host only
+/// submits work, and nothing is read before a rollout is complete. There are no connectors, no
+/// callbacks and no stateful modules, and actions and rewards that are not finite are not detected.
+/// Continuous actions are scaled from [−1, 1] to their bounds and clipped, as `normalize_actions` does
+/// by default.
 #[derive(Debug)]
 pub struct TensorEnvRunner<E> {
     pub(super) env: TensorVectorEnv<E>,
     pub(super) num_envs: usize,
     pub(super) device: Device,
     sampler: Sampler,
-    /// What the next actions are chosen from, `[N, O]`.
+    /// The observations that the next actions are chosen on, `[N, O]`.
     pub(super) observations: Tensor<2>,
-    /// The sums of rewards of the running episodes, `[N]`.
+    /// Sums of the rewards of the running episodes, `[N]`.
     pub(super) returns: Tensor<1>,
     pub(super) action_rng: Generator,
     pub(super) reset_rng: Generator,
 }
 
-/// What is recorded of each step.
+/// The columns of each step.
 #[derive(Default)]
 struct Recorded {
     observations: Vec<Tensor<2>>,
@@ -45,10 +46,11 @@ struct Recorded {
 }
 
 impl<E: TensorEnv> TensorEnvRunner<E> {
-    /// A runner of `num_envs` copies on `device`, in their first states.
+    /// Creates a runner of `num_envs` copies on `device`, in their initial states.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] without a copy, or for actions that are not drawn on a device.
+    /// [`RunnerError::InvalidConfig`] if `num_envs` is 0, or the action space has no sampler for
+    /// devices.
     pub fn new(env: E, num_envs: usize, seed: u64, device: &Device) -> Result<Self> {
         at_least_one("num_envs", num_envs)?;
         let sampler = Sampler::new(env.action_space())?;
@@ -62,16 +64,17 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
         Ok(Self { env, num_envs, device, sampler, observations, returns, action_rng, reset_rng })
     }
 
-    /// The environment.
+    /// The dynamics.
+    #[must_use]
     pub fn env(&self) -> &E {
         self.env.env()
     }
 
-    /// `steps` steps of every copy with sampled actions. Episodes go on in the next call.
+    /// Records `steps` steps of every copy with sampled actions. Episodes continue in the next call.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] without a step, for a module with memory or with another
-    /// distribution than the action space has by default; otherwise if a forward pass fails.
+    /// [`RunnerError::InvalidConfig`] if `steps` is 0, for a stateful module, or for one with another
+    /// distribution than the default of its action space; otherwise if a forward pass fails.
     pub fn sample(&mut self, module: &AnyRLModule, steps: usize) -> Result<TensorRollout> {
         at_least_one("steps", steps)?;
         let module = acting(module, &self.device);
@@ -122,7 +125,7 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
             return refuse("action distribution", found, constraint);
         }
         if module.initial_state()?.is_some() {
-            let constraint = "a `TensorEnvRunner` keeps no state of modules; use a \
+            let constraint = "a `TensorEnvRunner` does not support stateful modules; use a \
                               `SingleAgentEnvRunner`";
             return refuse("module", module.spec().module(), constraint.into());
         }
@@ -131,7 +134,7 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
 }
 
 impl Recorded {
-    /// The columns of all steps, each in one tensor.
+    /// Joins the steps of each column in one tensor.
     fn finish(self, shape: [usize; 2]) -> Result<TensorRollout> {
         let flat = |tensors: Vec<Tensor<1>>| Tensor::cat(tensors, 0);
         let by_step = |tensors| flat(tensors).reshape(shape);

@@ -6,29 +6,31 @@ use rekindle_core::{AnyTensor, Generator};
 use rekindle_env::Space;
 
 use super::noise;
-use crate::{Result, RunnerError};
+use crate::error::{Result, RunnerError};
 
-/// Draws actions of a space from the inputs of its distribution and random numbers.
+/// Draws actions of a space, given the inputs of its distribution and random numbers.
 #[derive(Debug, Clone)]
 pub(super) enum Sampler {
-    /// By inversion of the cumulative distribution: one uniform number an action.
+    /// Inverts the cumulative distribution at one uniform number per action.
     Categorical { n: usize, start: i64 },
-    /// Means plus scaled normal numbers, which the environment receives scaled from [−1, 1] to its
-    /// bounds and clipped.
+    /// Adds scaled normal numbers to means. The environment receives the sum scaled from [−1, 1] to
+    /// its bounds and clipped.
     DiagGaussian { low: Vec<f32>, high: Vec<f32> },
 }
 
-/// Actions in two forms.
+/// Actions in the units of the module and of the environment.
 pub(super) struct Actions {
-    /// As losses want them: `[N]` or `[N, A]`.
+    /// Actions as losses need them, `[N]` or `[N, A]`.
     pub(super) sampled: AnyTensor,
-    /// As the environment wants them, `[N, A]`.
+    /// Actions as the environment needs them, `[N, A]`.
     pub(super) for_env: Tensor<2>,
 }
 
 impl Sampler {
+    /// Creates the sampler of an action space.
+    ///
     /// # Errors
-    /// For a space without a sampler.
+    /// [`RunnerError::InvalidConfig`] for a space without a sampler.
     pub(super) fn new(space: &Space) -> Result<Self> {
         match space {
             Space::Discrete(discrete) => {
@@ -48,7 +50,7 @@ impl Sampler {
         }
     }
 
-    /// The distribution whose inputs are understood.
+    /// The name of the distribution that the sampler implements.
     pub(super) fn distribution(&self) -> &'static str {
         match self {
             Self::Categorical { .. } => "Categorical",
@@ -56,7 +58,7 @@ impl Sampler {
         }
     }
 
-    /// Random numbers for `T` steps of `N` copies, `[T, N, numbers]`.
+    /// Draws random numbers for `T` steps of `N` copies, `[T, N, numbers]`.
     pub(super) fn noise(
         &self,
         rng: &mut Generator,
@@ -69,6 +71,8 @@ impl Sampler {
         }
     }
 
+    /// Draws one action per copy.
+    ///
     /// # Shapes
     /// `inputs`: `[N, inputs]`; `noise`: `[N, numbers]`.
     pub(super) fn sample(&self, inputs: Tensor<2>, noise: Tensor<2>) -> Actions {
@@ -76,7 +80,7 @@ impl Sampler {
             Self::Categorical { n, start } => {
                 let cumulative = softmax(inputs, 1).cumsum(1);
                 let bound = noise * cumulative.clone().narrow(1, n - 1, 1);
-                // The last bound is never passed but by rounding.
+                // Only rounding can pass the last bound; the clamp below undoes it.
                 let passed = cumulative.lower_equal(bound.expand([-1, *n as i64]));
                 let index = passed.int().sum_dim(1).clamp(0, *n as i64 - 1);
                 let actions = index + *start;
@@ -86,7 +90,7 @@ impl Sampler {
             Self::DiagGaussian { low, high } => {
                 let dim = low.len();
                 let mean = inputs.clone().narrow(1, 0, dim);
-                // The bounds of the distribution itself.
+                // The bounds that the distribution itself uses.
                 let log_std = inputs.narrow(1, dim, dim).clamp(-40.0, 40.0);
                 let actions = mean + log_std.exp() * noise;
                 let row = |values: Vec<f32>| {

@@ -1,4 +1,4 @@
-//! The state of a runner on a device: everything that decides what it does next.
+//! The saved state of a runner on a device.
 
 use burn::prelude::*;
 use rekindle_checkpoint::Array;
@@ -8,9 +8,9 @@ use rekindle_core::any_tensor::to_f32;
 use serde::{Deserialize, Serialize};
 
 use super::{TensorEnv, TensorEnvRunner};
-use crate::{Result, RunnerError};
+use crate::error::{Result, RunnerError};
 
-/// The serialised form; what is on the device goes with it as tensors.
+/// The plain part. Everything on the device is saved as tensors.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RunnerState {
@@ -25,7 +25,7 @@ const RETURNS: &str = "returns";
 impl<E: TensorEnv> Checkpointable for TensorEnvRunner<E> {
     type Error = RunnerError;
 
-    /// Waits for the device.
+    /// Returns everything that decides what the runner does next. Waits for the device.
     fn get_state(&self) -> Result<State> {
         let (action_rng, reset_rng) = (self.action_rng.clone(), self.reset_rng.clone());
         Ok(State::from_data(&RunnerState { action_rng, reset_rng })?

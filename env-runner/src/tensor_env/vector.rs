@@ -1,39 +1,39 @@
-//! Copies of an environment that end and begin by themselves.
+//! Copies of an environment with time limits and automatic resets.
 
 use burn::prelude::*;
 use burn::tensor::Bool;
 
 use super::TensorEnv;
 
-/// Copies of a [`TensorEnv`], each in an episode of its own. A copy whose episode ends is reset in
-/// the same step, as in [`VectorEnv`](rekindle_env::VectorEnv).
+/// Copies of a [`TensorEnv`], each in its own episode. A copy whose episode ends is reset in the same
+/// step, as in a [`VectorEnv`](rekindle_env::VectorEnv).
 #[derive(Debug, Clone)]
 pub struct TensorVectorEnv<E> {
     env: E,
     /// `[N, S]`.
     state: Tensor<2>,
-    /// Steps of the running episodes, `[N]`.
+    /// Number of steps of the running episodes, `[N]`.
     elapsed: Tensor<1>,
 }
 
-/// What a step of [`TensorVectorEnv`] leads to.
+/// The outcome of a step of a [`TensorVectorEnv`].
 #[derive(Debug, Clone)]
 pub struct TensorVectorStep {
-    /// What the next actions are chosen from, `[N, O]`: where an episode ended, the first
-    /// observation of the next one.
+    /// The observations that the next actions are chosen on, `[N, O]`. Where an episode ended, the
+    /// first one of the next episode.
     pub observations: Tensor<2>,
-    /// What the actions led to, `[N, O]`: where an episode ended, its final observation.
+    /// The observations that the actions led to, `[N, O]`. Where an episode ended, its final one.
     pub next_observations: Tensor<2>,
-    /// `[N]`.
+    /// Rewards, `[N]`.
     pub rewards: Tensor<1>,
-    /// Which episodes ended by the rules of the environment, `[N]`.
+    /// Which episodes reached a terminal state, `[N]`.
     pub terminated: Tensor<1, Bool>,
-    /// Which episodes came to their time limit, `[N]`.
+    /// Which episodes reached their time limit, `[N]`.
     pub truncated: Tensor<1, Bool>,
 }
 
 impl<E: TensorEnv> TensorVectorEnv<E> {
-    /// As many copies as `uniform` has rows, on its device, in their first states.
+    /// Creates one copy per row of `uniform`, on its device, in their initial states.
     ///
     /// # Shapes
     /// `uniform`: `[N, R]`, numbers in [0, 1).
@@ -43,22 +43,25 @@ impl<E: TensorEnv> TensorVectorEnv<E> {
         Self { env, state, elapsed }
     }
 
-    /// The environment.
+    /// The dynamics.
+    #[must_use]
     pub fn env(&self) -> &E {
         &self.env
     }
 
     /// The states of all copies, `[N, S]`.
+    #[must_use]
     pub fn state(&self) -> Tensor<2> {
         self.state.clone()
     }
 
-    /// Steps of the running episodes, `[N]`.
+    /// Number of steps of the running episodes, `[N]`.
+    #[must_use]
     pub fn elapsed(&self) -> Tensor<1> {
         self.elapsed.clone()
     }
 
-    /// Replaces the states and the steps of the running episodes.
+    /// Replaces the states and the numbers of steps of the running episodes.
     ///
     /// # Shapes
     /// `state`: `[N, S]`; `elapsed`: `[N]`.
@@ -67,12 +70,13 @@ impl<E: TensorEnv> TensorVectorEnv<E> {
         self.elapsed = elapsed;
     }
 
-    /// What is seen now, `[N, O]`.
+    /// The current observations, `[N, O]`.
+    #[must_use]
     pub fn observations(&self) -> Tensor<2> {
         self.env.observe(self.state.clone())
     }
 
-    /// Steps all copies. Those whose episode ends begin another one from `uniform`.
+    /// Steps all copies. Those whose episode ends begin another one, drawn with `uniform`.
     ///
     /// # Shapes
     /// `actions`: `[N, A]`; `uniform`: `[N, R]`, numbers in [0, 1).

@@ -111,7 +111,7 @@ pub(crate) fn config(env: &str, num_envs: usize) -> EnvRunnerConfig {
     config
 }
 
-/// A module for each that plays.
+/// Returns a module for each id.
 pub(crate) fn modules(runner: &dyn EnvRunner, settings: serde_json::Value) -> MultiRLModule {
     let mut multi = MultiRLModule::new();
     for (index, (id, (observations, actions))) in runner.module_spaces().into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Slow environments hold up nobody else.
+//! Slow environments do not delay other runners.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ fn sample(group: &mut EnvRunnerGroup) -> usize {
     steps
 }
 
-/// RLlib's #58681: nobody waits behind a slow runner while a thread is free.
+/// RLlib's #58681: no runner waits for a slow one while a thread is free.
 #[test]
 fn a_thread_that_is_done_takes_the_next_runner() {
     let done = Arc::new(AtomicUsize::new(0));
@@ -66,8 +66,8 @@ fn a_late_runner_delivers_with_a_later_call() {
     let state = group.get_state().unwrap();
     assert_eq!(state.components.len(), 2);
     let started = Instant::now();
-    assert_eq!(sample(&mut group), 40, "it is still away");
-    assert!(started.elapsed() < Duration::from_millis(400), "nobody waits for it again");
+    assert_eq!(sample(&mut group), 40, "it is still late");
+    assert!(started.elapsed() < Duration::from_millis(400), "the call does not wait for it again");
 
     gate.store(1, Ordering::SeqCst);
     let mut total = 80;
@@ -81,7 +81,7 @@ fn a_late_runner_delivers_with_a_later_call() {
     // 20 steps from before, and what it is asked for in the call that finds it done.
     assert_eq!(total, 80 + calls * 40 + 40);
     let filters: Vec<_> = group.runners().map(|r| r.connector_states().unwrap()).collect();
-    assert_eq!(filters[0], filters[1], "it has what the others learnt, and they what it did");
+    assert_eq!(filters[0], filters[1], "it has what the others learned, and they what it did");
     let count = filters[0]["default_policy"]["MeanStdFilter"]["merged"]["count"].as_f64();
     assert_eq!(count, Some(3.0 + total as f64), "three first observations and one of each step");
     let metrics = reduced(group.take_metrics());
@@ -127,7 +127,7 @@ fn endless_waiting_is_an_error() {
 }
 
 #[test]
-fn a_time_out_that_nobody_exceeds_changes_nothing() {
+fn a_time_out_that_is_not_exceeded_changes_nothing() {
     let run = |timeout| {
         let mut config = config("CartPole-v1", 2);
         config.fault_tolerance.sample_timeout_s = timeout;

@@ -38,7 +38,7 @@ fn of_env(rollout: &Rollout, env: usize) -> Vec<String> {
     text.collect()
 }
 
-/// A module with memory behind connectors with memory.
+/// A stateful module with stateful connectors.
 fn recurrent(env: &str) -> (EnvRunnerConfig, serde_json::Value) {
     let env_to_module = vec![
         ConnectorConfig::FrameStacking { num_frames: 2 },
@@ -102,7 +102,7 @@ fn a69_the_lost_episode_leaves_nothing_in_the_fragment_and_the_restart_is_counte
     // Steps 1 to 6 are lost, 7 and 8 count.
     assert_eq!(pieces(&first), [(0, 0, 2, SegmentEnd::Cut), (1, 0, 8, SegmentEnd::Cut)]);
     assert_eq!(first.segments[0].start, 6 * 2);
-    // Of an episode that goes on over calls, what was delivered stays; steps 9 to 13 are lost.
+    // Delivered steps of an episode that spans calls stay; steps 9 to 13 are lost.
     let second = runner.sample(Amount::Timesteps(2 * 6), SampleOptions::default()).unwrap();
     assert_eq!(pieces(&second)[0], (0, 0, 1, SegmentEnd::Cut));
     assert_ne!(second.segments[0].episode, first.segments[0].episode);
@@ -129,9 +129,9 @@ fn a69_without_restarts_and_for_mistakes_the_error_is_returned() {
         let mut runner = runner(config, small());
         let result = runner.sample(Amount::Timesteps(20), SampleOptions::default());
         let error = result.unwrap_err();
-        assert!(matches!(error, RunnerError::Env(_)), "{error}");
+        assert!(matches!(error, RunnerError::Environment { .. }), "{error}");
         assert!(error.to_string().contains(text), "{error}");
-        // The next call begins with a reset, as ever.
+        // The next call begins with a reset.
         runner.sample(Amount::Timesteps(20), SampleOptions::default()).unwrap();
     }
 }
@@ -163,7 +163,7 @@ fn environments_that_do_not_come_back_are_an_error_that_says_so() {
     for (id, call) in [(dead, Amount::Timesteps(200)), (hopeless, Amount::Episodes(1))] {
         let error = runner(config(&id, 1), small()).sample(call, SampleOptions::default());
         let error = error.unwrap_err();
-        assert!(matches!(error, RunnerError::EnvKeepsFailing { env: 0, .. }), "{error}");
+        assert!(matches!(error, RunnerError::EnvKeepsFailing { index: 0, .. }), "{error}");
         assert!(error.to_string().contains("told to crash"), "{error}");
     }
 }

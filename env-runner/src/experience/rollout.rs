@@ -1,67 +1,68 @@
-//! What a runner recorded, as columns.
+//! Recorded steps as columns.
 
 use std::collections::BTreeMap;
 
 use rekindle_core::Columns;
 use rekindle_env::{AgentId, Buffer};
 
-use crate::episode::EpisodeColumns;
-use crate::{Result, SingleAgentEpisode};
+use crate::episode::{EpisodeColumns, SingleAgentEpisode};
+use crate::error::Result;
 
 /// How the part of an episode in a [`Segment`] ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SegmentEnd {
-    /// The environment ended the episode: no value follows.
+    /// The environment ended the episode. No value follows.
     Terminated,
-    /// Something outside ended the episode (a time limit): the value of the final observation
+    /// Something outside ended the episode, such as a time limit. The value of the final observation
     /// follows.
     Truncated,
-    /// The episode goes on in the next rollout: the value of the final observation follows.
+    /// The episode continues in a later segment. The value of the final observation follows.
     Cut,
 }
 
-/// One episode, or the part of one, inside a rollout.
+/// One episode, or part of one, in a rollout.
 ///
 /// Its steps are the rows `start, start + stride, …` of the rollout's columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
-    /// The environment that played it.
+    /// Index of the environment within its runner.
     pub env: usize,
-    /// The agent that played it; `None` where there is one only.
+    /// The agent that acted; `None` in single-agent environments.
     pub agent: Option<AgentId>,
-    /// The number of the episode, counted over all environments of the runner.
+    /// Number of the episode, counted over all environments of the runner.
     pub episode: u64,
     /// The row of the first step.
     pub start: usize,
     /// The distance between the rows of two steps.
     pub stride: usize,
-    /// The number of steps.
+    /// Number of steps.
     pub len: usize,
-    /// Steps of the episode before this segment.
+    /// Number of steps of the episode before this segment.
     pub t_started: usize,
-    /// How it ends.
+    /// How the segment ends.
     pub end: SegmentEnd,
 }
 
 impl Segment {
-    /// The rows of its steps, in time order.
+    /// Returns the rows of the steps, in time order.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = usize> + use<> {
         let (start, stride) = (self.start, self.stride);
         (0..self.len).map(move |t| start + t * stride)
     }
 }
 
-/// Steps of all environments of a runner: time-major columns, cut into segments of episodes.
+/// Recorded steps: time-major columns, cut into segments of episodes.
 ///
 /// # Shapes
-/// Columns are `[rows, …]` with `rows = T · N` in time-major order for `T` steps of `N`
-/// environments. Rows that no segment refers to (unfinished episodes when whole episodes were
-/// asked for) do not count.
+/// Columns are `[rows, …]`. For a single agent `rows = T · N`, in time-major order, for `T` steps of
+/// `N` environments; with several agents the segments follow one another. Rows that no segment
+/// refers to do not count: unfinished episodes when complete episodes were asked for, and episodes
+/// that were lost to a failure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rollout {
     /// Observations `o_t` as the module saw them.
     pub observations: Buffer,
-    /// Actions `a_t` as they were sampled.
+    /// Actions `a_t` as the module sampled them, before scaling.
     pub actions: Buffer,
     /// Rewards `r_t`.
     pub rewards: Vec<f32>,
@@ -69,33 +70,34 @@ pub struct Rollout {
     pub extras: BTreeMap<&'static str, Buffer>,
     /// Segments in order of the environment, then of time.
     pub segments: Vec<Segment>,
-    /// For each segment the observation after its last step, as the module would see it.
+    /// For each segment, the observation after its last step, as the module would see it.
     pub final_observations: Buffer,
-    /// The states of a stateful module; `None` for one without memory.
+    /// The states of a stateful module; `None` for a stateless one.
     pub states: Option<RolloutStates>,
     /// The version of the weights that acted.
     pub weights_seq_no: u64,
 }
 
-/// What a stateful module remembered.
+/// The states of a stateful module in a rollout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RolloutStates {
     /// For each row, the state that the module acted from.
     pub state_in: Buffer,
-    /// For each segment, the state after its last step: that of its final observation.
+    /// For each segment, the state after its last step, which belongs to its final observation.
     pub final_states: Buffer,
 }
 
 impl Rollout {
-    /// The number of steps that count.
+    /// Returns the number of steps that count.
+    #[must_use]
     pub fn env_steps(&self) -> usize {
         self.segments.iter().map(|segment| segment.len).sum()
     }
 
-    /// Every segment as an episode object, with all its columns copied.
+    /// Returns each segment as an episode, with copies of all its columns.
     ///
     /// # Errors
-    /// None for a rollout of a runner; an episode error for one put together inconsistently.
+    /// If columns and segments do not fit together. Those that a runner recorded do.
     pub fn episodes(&self) -> Result<Vec<SingleAgentEpisode>> {
         self.segments.iter().enumerate().map(|(index, s)| self.episode(index, s)).collect()
     }

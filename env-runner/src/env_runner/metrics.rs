@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use rekindle_metrics::{MetricsLogger, Reducer};
 
-use crate::{EpisodeSummary, Result};
+use crate::error::Result;
+use crate::experience::EpisodeSummary;
 
-/// Episodes over which the mean return and length are reported (RLlib's default smoothing).
+/// Number of episodes in the reported statistics (RLlib's default smoothing).
 pub(crate) const SMOOTHING: usize = 100;
 
-/// The name of the agent where there is one only.
+/// The name of the agent in single-agent environments.
 pub(crate) const DEFAULT_AGENT_ID: &str = "default_agent";
 
-/// Logs an episode that ended; `window` is the number of episodes that statistics are about.
+/// Logs an episode that ended. `window` is the number of episodes that the statistics cover.
 pub(crate) fn log_episode(
     metrics: &mut MetricsLogger,
     episode: &EpisodeSummary,
@@ -36,21 +37,26 @@ pub(crate) fn log_episode(
     Ok(())
 }
 
-/// Logs the return of one agent in an episode that it ended.
-pub(crate) fn log_agent_episode(
+/// Logs the return of one agent in an episode that ended.
+pub(crate) fn log_agent_return(
     metrics: &mut MetricsLogger,
     agent: &str,
-    module: &str,
-    episode_return: f64,
+    value: f64,
     window: Option<usize>,
 ) -> Result<()> {
-    for key in [
-        format!("agent_episode_returns_mean/{agent}"),
-        format!("module_episode_returns_mean/{module}"),
-    ] {
-        metrics.log_value(&key, episode_return, Reducer::Mean { window })?;
-    }
-    Ok(())
+    let key = format!("agent_episode_returns_mean/{agent}");
+    Ok(metrics.log_value(&key, value, Reducer::Mean { window })?)
+}
+
+/// Logs the return of one module in an episode that ended: the sum over its agents.
+pub(crate) fn log_module_return(
+    metrics: &mut MetricsLogger,
+    module: &str,
+    value: f64,
+    window: Option<usize>,
+) -> Result<()> {
+    let key = format!("module_episode_returns_mean/{module}");
+    Ok(metrics.log_value(&key, value, Reducer::Mean { window })?)
 }
 
 /// Logs steps of environments.
@@ -58,7 +64,7 @@ pub(crate) fn log_env_steps(metrics: &mut MetricsLogger, steps: usize) -> Result
     log_steps(metrics, "num_env_steps_sampled", "", steps)
 }
 
-/// Logs steps of an agent, which its module can learn from.
+/// Logs steps of an agent, which are steps of its module too.
 pub(crate) fn log_agent_steps(
     metrics: &mut MetricsLogger,
     agent: &str,

@@ -1,46 +1,50 @@
-//! What to do when environments or runners fail.
+//! What happens when environments or runners fail.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, RunnerError};
+use crate::error::{Result, RunnerError};
 
-/// What to do when environments or runners fail; names and defaults of RLlib's `fault_tolerance()`.
+/// What happens when environments or runners fail, with the names and defaults of RLlib's
+/// `fault_tolerance()`.
 ///
 /// Only breakdowns are tolerated: environments that crash ([`EnvError::is_recoverable`]) and panics.
-/// A mistake in a program, such as an action outside its space, is always returned as an error.
+/// A mistake in a program, such as an action outside its space or a reward that is not a number, is
+/// always returned as an error.
 ///
-/// RLlib's delays between restarts and its time-outs for probing and restoring workers have no place
-/// in one process, where a runner that failed is known and replaced at once; they are unknown
-/// settings here.
+/// RLlib's delays between restarts, and its time-outs for probing and restoring workers, are unknown
+/// settings here: within one process a failed runner is known and replaced at once.
 ///
 /// [`EnvError::is_recoverable`]: rekindle_env::EnvError::is_recoverable
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FaultToleranceConfig {
-    /// Whether an environment of a vector that fails is reset alone, on a fresh seed. The episode it
-    /// was in is dropped from the fragment under way; all other environments go on untouched.
+    /// Whether an environment of a vector that fails is reset alone, with a fresh seed. The steps of
+    /// its episode in the current call are dropped; all other environments continue unchanged.
     pub restart_failed_sub_environments: bool,
-    /// Whether a runner that fails is built anew, with the weights and connectors of the others and
-    /// random streams that it has not used before. What it collected in that call is lost, and it
-    /// collects again.
+    /// Whether a runner that fails is recreated, with the weights and connectors of the others and
+    /// random streams that it has not used before. What it collected in the current call is lost,
+    /// and the new one collects it again.
     pub restart_failed_env_runners: bool,
-    /// Whether a runner that fails is left out of that call and asked again in the next one. Only
-    /// without `restart_failed_env_runners`.
+    /// Whether a runner that fails is left out of the current call and asked again in the next one.
+    /// Requires `restart_failed_env_runners = false`.
     pub ignore_env_runner_failures: bool,
-    /// How often each runner is built anew.
+    /// Number of times that each runner is recreated at most.
     pub max_num_env_runner_restarts: u64,
-    /// How often a runner may fail in a row: after that a restart is not tried again and the error
-    /// is returned; a runner whose failures are ignored is not asked again. Also the number of calls
-    /// in a row in which every runner is late.
+    /// Consecutive failures of a runner that are tolerated. One more is returned as an error, or, if
+    /// failures are ignored, the runner is not asked again.
+    ///
+    /// A failure ends the row only when the runner delivers a step: a call in which all steps were
+    /// lost to restarts of environments does not. This is also the number of consecutive calls in
+    /// which every runner may be late.
     pub num_consecutive_env_runner_failures_tolerance: u64,
-    /// Seconds that a call waits for its runners; `None`, the default, waits for all of them, which
+    /// Seconds that a call waits for its runners. `None`, the default, waits for all of them, which
     /// makes runs repeatable.
     ///
-    /// A runner that is late works on, and what it brings is delivered by the call that finds it
-    /// done (RLlib, whose default is 60 s, throws it away). A run then depends on the speed of the
-    /// machine, and a checkpoint does not hold the runners that are late: they start anew.
+    /// A late runner continues its work, and the call that finds it done delivers its experience
+    /// (RLlib, whose default is 60 s, drops it). A run then depends on the speed of the machine, and
+    /// a checkpoint does not hold the late runners: they are recreated.
     pub sample_timeout_s: Option<f64>,
 }
 
@@ -58,49 +62,49 @@ impl Default for FaultToleranceConfig {
 }
 
 impl FaultToleranceConfig {
-    /// Sets whether an environment that fails is reset alone.
+    /// Sets whether a failed environment is reset alone.
     #[must_use]
     pub fn restart_failed_sub_environments(mut self, restart: bool) -> Self {
         self.restart_failed_sub_environments = restart;
         self
     }
 
-    /// Sets whether a runner that fails is built anew.
+    /// Sets whether a failed runner is recreated.
     #[must_use]
     pub fn restart_failed_env_runners(mut self, restart: bool) -> Self {
         self.restart_failed_env_runners = restart;
         self
     }
 
-    /// Sets whether training goes on without a runner that fails.
+    /// Sets whether training continues without a failed runner.
     #[must_use]
     pub fn ignore_env_runner_failures(mut self, ignore: bool) -> Self {
         self.ignore_env_runner_failures = ignore;
         self
     }
 
-    /// Sets how often each runner is built anew.
+    /// Sets the number of times that each runner is recreated at most.
     #[must_use]
     pub fn max_num_env_runner_restarts(mut self, restarts: u64) -> Self {
         self.max_num_env_runner_restarts = restarts;
         self
     }
 
-    /// Sets how often a runner may fail in a row.
+    /// Sets the number of consecutive failures that are tolerated.
     #[must_use]
     pub fn num_consecutive_env_runner_failures_tolerance(mut self, failures: u64) -> Self {
         self.num_consecutive_env_runner_failures_tolerance = failures;
         self
     }
 
-    /// Sets the seconds that a call waits for its runners.
+    /// Sets the number of seconds that a call waits for its runners.
     #[must_use]
     pub fn sample_timeout_s(mut self, seconds: f64) -> Self {
         self.sample_timeout_s = Some(seconds);
         self
     }
 
-    /// Checks all settings, each and together.
+    /// Checks the settings, alone and in combination.
     ///
     /// # Errors
     /// [`RunnerError::InvalidConfig`] with field, value and constraint.
@@ -112,7 +116,7 @@ impl FaultToleranceConfig {
             return invalid(
                 "ignore_env_runner_failures",
                 "true".into(),
-                "a runner that is restarted is not ignored; set `restart_failed_env_runners` to false, or leave this out",
+                "a runner that is recreated is not ignored; set `restart_failed_env_runners` to false, or leave this out",
             );
         }
         match self.sample_timeout_s {
@@ -125,7 +129,7 @@ impl FaultToleranceConfig {
         }
     }
 
-    /// How long a call waits, if not for all runners.
+    /// Returns how long a call waits; `None` for as long as its runners work.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         self.sample_timeout_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
     }
@@ -136,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_that_cannot_be_are_refused() {
+    fn invalid_settings_are_refused() {
         FaultToleranceConfig::default().validate().unwrap();
         let message = |config: FaultToleranceConfig| config.validate().unwrap_err().to_string();
         let both = FaultToleranceConfig::default().ignore_env_runner_failures(true);

@@ -1,6 +1,6 @@
-//! What every runner does with its module, episodes and time.
+//! The running episodes and the time that a call takes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::prelude::Device;
@@ -8,16 +8,18 @@ use rekindle_metrics::MetricsLogger;
 use rekindle_rl_module::AnyRLModule;
 use serde::{Deserialize, Serialize};
 
-use crate::{EpisodeSummary, Result};
+use super::SampleOptions;
+use crate::error::Result;
+use crate::experience::EpisodeSummary;
 
-/// A module as runners act with it: without gradients, on the runner's device.
+/// Returns a module as runners act with it: without gradients, on the runner's device.
 pub(crate) fn acting(module: &AnyRLModule, device: &Device) -> AnyRLModule {
     let module = module.valid();
     let moves = module.devices().iter().any(|other| other != device);
     if moves { module.to_device(device) } else { module }
 }
 
-/// The episode an environment is in.
+/// The running episode of an environment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EpisodeTracker {
     pub(crate) id: u64,
@@ -37,7 +39,23 @@ impl EpisodeTracker {
     }
 }
 
-/// Where the time of a call went.
+/// The end of a call that has a time limit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    pub(crate) fn of(options: SampleOptions) -> Self {
+        // A limit beyond what the clock can express is none.
+        Self(options.time_limit.and_then(|limit| Instant::now().checked_add(limit)))
+    }
+
+    /// Whether the time is over. The clock is read only if there is a limit.
+    pub(crate) fn has_passed(self) -> bool {
+        self.0.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+}
+
+/// The time that the parts of a call took.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     pub(crate) reset: Duration,

@@ -1,4 +1,4 @@
-//! Starting environments of a vector again after they failed.
+//! Restarting environments of a vector after they failed.
 
 use rekindle_core::Generator;
 use rekindle_core::rng::{Purpose, stream};
@@ -6,22 +6,23 @@ use rekindle_env::EnvError;
 use rekindle_metrics::{MetricsLogger, Reducer};
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, RunnerError};
+use super::checks::of_env;
+use crate::error::{Result, RunnerError};
 
-/// How often a reset is tried: environments that crash in resets too come back, dead ones end.
+/// Resets that one restart tries. Environments that crash in resets now and then come back; dead
+/// ones do not.
 const RESET_ATTEMPTS: usize = 10;
 
-/// After so many restarts in a row of which nothing counted, an environment is taken for broken.
+/// Consecutive restarts without a usable step after which an environment is considered broken.
 const MAX_RESTARTS_IN_VAIN: usize = 100;
 
-/// What a runner knows about the restarts of its environments.
+/// The restarts of a runner's environments.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Restarts {
-    /// A stream of seeds for each environment, so that the restarts of one change nothing for the
-    /// others.
+    /// A stream of seeds for each environment, so that the restarts of one do not affect the others.
     seeds: Vec<Generator>,
-    /// Restarts of each environment since something that it did was delivered.
+    /// Restarts of each environment since it last delivered a step.
     in_vain: Vec<usize>,
     /// Restarts that are not in the metrics yet.
     unlogged: u64,
@@ -33,46 +34,51 @@ impl Restarts {
         Self { seeds: (0..num_envs).map(seeds).collect(), in_vain: vec![0; num_envs], unlogged: 0 }
     }
 
-    pub(crate) fn num_envs(&self) -> usize {
-        self.seeds.len().min(self.in_vain.len())
+    /// Replaces the state of the environments that `saved` has.
+    pub(crate) fn restore(&mut self, saved: Self) {
+        self.seeds.iter_mut().zip(saved.seeds).for_each(|(own, saved)| *own = saved);
+        self.in_vain.iter_mut().zip(saved.in_vain).for_each(|(own, saved)| *own = saved);
+        self.unlogged = saved.unlogged;
     }
 
-    /// Something that an environment did is delivered.
+    /// Notes that an environment delivered a step.
     pub(crate) fn delivered(&mut self, env: usize) {
         if let Some(restarts) = self.in_vain.get_mut(env) {
             *restarts = 0;
         }
     }
 
-    /// Starts an environment again; `reset` does it on a seed.
+    /// Restarts environment `index` of the registered environment `env`; `reset` resets it with a
+    /// seed.
     ///
     /// # Errors
-    /// [`RunnerError::EnvKeepsFailing`] if it does not come back, or breaks down again and again.
+    /// [`RunnerError::EnvKeepsFailing`] if it does not come back, or fails again and again.
     pub(crate) fn restart(
         &mut self,
-        env: usize,
+        env: &str,
+        index: usize,
         failure: &EnvError,
         mut reset: impl FnMut(u64) -> rekindle_env::Result<()>,
     ) -> Result<()> {
-        tracing::warn!(env, %failure, "an environment failed and is restarted");
-        let Some(restarts) = self.in_vain.get_mut(env) else { return Ok(()) };
+        tracing::warn!(env, index, %failure, "an environment failed and is restarted");
+        let Some(restarts) = self.in_vain.get_mut(index) else { return Ok(()) };
         *restarts += 1;
         let failures = *restarts;
         let mut last = None;
         if failures <= MAX_RESTARTS_IN_VAIN {
             for _ in 0..RESET_ATTEMPTS {
-                match reset(u64::from(self.seeds[env].next_u32())) {
+                match reset(u64::from(self.seeds[index].next_u32())) {
                     Ok(()) => {
                         self.unlogged += 1;
                         return Ok(());
                     }
                     Err(error) if error.is_recoverable() => last = Some(error),
-                    Err(error) => return Err(error.into()),
+                    Err(error) => return Err(of_env(env)(error)),
                 }
             }
         }
         let failure = last.as_ref().unwrap_or(failure).to_string();
-        Err(RunnerError::EnvKeepsFailing { env, failures, failure })
+        Err(RunnerError::EnvKeepsFailing { env: env.into(), index, failures, failure })
     }
 
     /// Logs the restarts since the last call.
@@ -83,23 +89,24 @@ impl Restarts {
     }
 }
 
-/// The environments that an error of a vector is about, with what each failed with, if they may be
-/// restarted.
-///
-/// # Errors
-/// The error itself, if restarts are off, it is a mistake in a program, or one of the whole vector.
-pub(crate) fn restartable(enabled: bool, error: EnvError) -> Result<Failures> {
-    if enabled && error.is_recoverable() && error.failed_envs().next().is_some() {
-        return Ok(Failures(Some(error)));
-    }
-    Err(error.into())
-}
-
-/// The environments that failed in a step; most often none.
+/// The environments that failed in one call of a vector. Usually none.
 #[derive(Debug, Default)]
 pub(crate) struct Failures(Option<EnvError>);
 
 impl Failures {
+    /// Returns the environments of the vector `env` that failed and may be restarted.
+    ///
+    /// # Errors
+    /// The error itself, if restarts are off, or it is a mistake in a program or concerns the whole
+    /// vector.
+    pub(crate) fn of(env: &str, restarts: bool, result: rekindle_env::Result<()>) -> Result<Self> {
+        let Err(error) = result else { return Ok(Self::default()) };
+        if restarts && error.is_recoverable() && error.failed_envs().next().is_some() {
+            return Ok(Self(Some(error)));
+        }
+        Err(of_env(env)(error))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &EnvError)> {
         self.0.iter().flat_map(EnvError::failed_envs)
     }

@@ -1,0 +1,252 @@
+//! The fields and hooks that single- and multi-agent runners share.
+
+use std::time::Instant;
+
+use burn::prelude::Device;
+use rekindle_core::Generator;
+use rekindle_core::rng::{Purpose, stream};
+use rekindle_metrics::{MetricsLogger, Reducer};
+use serde_json::Value;
+
+use super::checks::of_env;
+use super::metrics::{log_env_steps, log_episode};
+use super::restarts::{Failures, Restarts};
+use super::tracking::{EpisodeTracker, Timers};
+use super::{Amount, EnvRunnerConfig, SampleOptions};
+use crate::callbacks::{
+    AgentStep, EnvironmentEvent, EpisodeEvent, EpisodeHook, SampleEvent, VectorEnvRef,
+};
+use crate::error::Result;
+use crate::experience::{EpisodeSummary, Experience};
+
+/// Everything about a runner except its environments, modules and connectors.
+#[derive(Debug)]
+pub(crate) struct RunnerBase {
+    pub(crate) config: EnvRunnerConfig,
+    pub(crate) index: usize,
+    pub(crate) device: Device,
+    /// The running episode of each environment.
+    pub(crate) episodes: Vec<EpisodeTracker>,
+    /// When the running episodes began, by the clock.
+    began: Vec<Instant>,
+    pub(crate) next_episode: u64,
+    /// A stream of random numbers for each agent of each environment.
+    pub(crate) action_rngs: Vec<Generator>,
+    pub(crate) seeds: Generator,
+    pub(crate) restarts: Restarts,
+    pub(crate) needs_reset: bool,
+    /// Whether the environments were seeded, which their first reset does.
+    pub(crate) seeded: bool,
+    pub(crate) metrics: MetricsLogger,
+    /// The time that the running call has taken so far.
+    pub(crate) timers: Timers,
+}
+
+/// The part of a saved runner that both kinds share.
+pub(crate) struct SavedBase {
+    pub(crate) episodes: Vec<EpisodeTracker>,
+    pub(crate) next_episode: u64,
+    pub(crate) action_rngs: Vec<Generator>,
+    pub(crate) seeds: Generator,
+    pub(crate) restarts: Restarts,
+}
+
+/// What a hook is told of a step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Told<'a> {
+    pub(crate) agents: &'a [AgentStep<'a>],
+    pub(crate) terminated: bool,
+    pub(crate) truncated: bool,
+}
+
+impl RunnerBase {
+    /// Creates the base of a runner with `agents` agents in each environment.
+    pub(crate) fn new(
+        config: EnvRunnerConfig,
+        index: usize,
+        device: &Device,
+        agents: usize,
+    ) -> Self {
+        let (seed, runner, n) = (config.seed, index as u64, config.num_envs);
+        let rng = |agent| stream(seed, runner, agent as u64, Purpose::Action);
+        Self {
+            index,
+            device: device.clone(),
+            episodes: vec![EpisodeTracker::default(); n],
+            began: vec![Instant::now(); n],
+            next_episode: 0,
+            action_rngs: (0..n * agents).map(rng).collect(),
+            seeds: stream(seed, runner, 0, Purpose::EnvSeed),
+            restarts: Restarts::new(seed, index, n),
+            needs_reset: true,
+            seeded: false,
+            metrics: MetricsLogger::new(),
+            timers: Timers::default(),
+            config,
+        }
+    }
+
+    pub(crate) fn num_envs(&self) -> usize {
+        self.config.num_envs
+    }
+
+    /// Whether the call begins with a reset of all environments.
+    pub(crate) fn begins_with_reset(&self, amount: Amount, options: SampleOptions) -> bool {
+        self.needs_reset || options.force_reset || amount.is_episodes()
+    }
+
+    /// Returns the seeds of a reset. Only the first reset has any: later ones continue the
+    /// environments' own streams.
+    pub(crate) fn reset_seeds(&mut self) -> Vec<Option<u64>> {
+        (0..self.num_envs())
+            .map(|_| (!self.seeded).then(|| u64::from(self.seeds.next_u32())))
+            .collect()
+    }
+
+    /// Notes that environments were created, which the next reset seeds.
+    pub(crate) fn envs_replaced(&mut self) {
+        (self.needs_reset, self.seeded) = (true, false);
+    }
+
+    /// Returns the environments that failed and are to be restarted.
+    ///
+    /// # Errors
+    /// The error, if it does not allow a restart.
+    pub(crate) fn failures(&self, result: rekindle_env::Result<()>) -> Result<Failures> {
+        let restarts = self.config.fault_tolerance.restart_failed_sub_environments;
+        Failures::of(&self.config.env, restarts, result)
+    }
+
+    /// Begins the next episode of an environment.
+    pub(crate) fn start_episode(&mut self, env: usize) {
+        self.episodes[env] = EpisodeTracker::new(self.next_episode);
+        self.began[env] = Instant::now();
+        self.next_episode += 1;
+    }
+
+    /// Notes the outcome of a call: after an error, and after complete episodes, the next one begins
+    /// new episodes. Logs the duration.
+    pub(crate) fn end_call<T>(
+        &mut self,
+        started: Instant,
+        amount: Amount,
+        result: Result<T>,
+    ) -> Result<T> {
+        if result.is_err() || amount.is_episodes() {
+            self.needs_reset = true;
+        }
+        let collected = result?;
+        self.metrics.log_time("sample", started.elapsed())?;
+        Ok(collected)
+    }
+
+    /// Logs the episode of an environment, which ended and counts.
+    pub(crate) fn log_episode(&mut self, env: usize) -> Result<EpisodeSummary> {
+        let episode = self.episodes[env].summary();
+        let window = self.config.metrics_num_episodes_for_smoothing;
+        log_episode(&mut self.metrics, &episode, self.began[env].elapsed(), window)?;
+        Ok(episode)
+    }
+
+    /// Logs what a call collected and where its time went.
+    pub(crate) fn log_call(&mut self, env_steps: usize, weights_seq_no: u64) -> Result<()> {
+        log_env_steps(&mut self.metrics, env_steps)?;
+        self.metrics.log_value("weights_seq_no", weights_seq_no as f64, Reducer::Item)?;
+        if self.config.fault_tolerance.restart_failed_sub_environments {
+            self.restarts.log(&mut self.metrics)?;
+        }
+        self.timers.log(&mut self.metrics)
+    }
+
+    pub(crate) fn tell_environment_created(&mut self, env: VectorEnvRef<'_>) -> Result<()> {
+        self.config.callbacks.environment_created(&mut EnvironmentEvent {
+            runner: self.index,
+            in_evaluation: self.config.in_evaluation,
+            env,
+            env_config: &self.config.env_config,
+            metrics: &mut self.metrics,
+        })
+    }
+
+    pub(crate) fn tell_episode(
+        &mut self,
+        hook: EpisodeHook,
+        env: VectorEnvRef<'_>,
+        env_index: usize,
+        told: Told<'_>,
+    ) -> Result<()> {
+        let EpisodeTracker { id, t, episode_return } = self.episodes[env_index];
+        self.config.callbacks.episode(
+            hook,
+            &mut EpisodeEvent {
+                runner: self.index,
+                in_evaluation: self.config.in_evaluation,
+                env,
+                env_index,
+                episode: id,
+                step: t,
+                episode_return,
+                terminated: told.terminated,
+                truncated: told.truncated,
+                agents: told.agents,
+                metrics: &mut self.metrics,
+            },
+        )
+    }
+
+    pub(crate) fn tell_sample_end(&mut self, experience: &Experience) -> Result<()> {
+        self.config.callbacks.sample_end(&mut SampleEvent {
+            runner: self.index,
+            in_evaluation: self.config.in_evaluation,
+            experience,
+            metrics: &mut self.metrics,
+        })
+    }
+
+    /// Passes a saved state to the environments.
+    ///
+    /// `before` is their present state; `set` replaces it.
+    ///
+    /// # Errors
+    /// If the environments refuse the state. They then continue from `before`, or begin new episodes
+    /// if they cannot.
+    pub(crate) fn restore_envs(
+        &mut self,
+        saved: &Value,
+        before: Option<Value>,
+        mut set: impl FnMut(&Value) -> rekindle_env::Result<()>,
+    ) -> Result<()> {
+        let Err(error) = set(saved) else { return Ok(()) };
+        if !before.is_some_and(|before| set(&before).is_ok()) {
+            self.envs_replaced();
+        }
+        Err(of_env(&self.config.env)(error))
+    }
+
+    /// Continues from a saved base. Streams of agents that were not saved stay as they are.
+    pub(crate) fn restore(&mut self, saved: SavedBase) {
+        let own = self.action_rngs.iter_mut();
+        own.zip(saved.action_rngs).for_each(|(own, saved)| *own = saved);
+        if saved.episodes.len() == self.episodes.len() {
+            self.episodes = saved.episodes;
+        }
+        self.next_episode = saved.next_episode;
+        self.seeds = saved.seeds;
+        self.restarts.restore(saved.restarts);
+    }
+
+    /// Says in the log that episodes do not continue from a checkpoint, and why.
+    pub(crate) fn warn_of_new_episodes(&self, saved_envs: usize) {
+        let (env, num_envs) = (&self.config.env, self.num_envs());
+        if saved_envs == num_envs {
+            tracing::warn!(env, "the environments cannot be saved: new episodes begin");
+        } else {
+            tracing::warn!(
+                env,
+                num_envs,
+                saved_envs,
+                "other environments were saved: new episodes begin"
+            );
+        }
+    }
+}

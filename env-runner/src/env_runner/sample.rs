@@ -1,0 +1,126 @@
+//! What one call collects, and how it acts.
+
+use std::time::Duration;
+
+/// How much one call of a runner collects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Amount {
+    /// At least this many environment steps, rounded up to whole steps of the vector. Episodes
+    /// continue in the next call.
+    Timesteps(usize),
+    /// At least this many steps of agents, counted when their outcome is known, in whole steps of
+    /// the vector; RLlib's `count_steps_by="agent_steps"`. Episodes continue in the next call. With
+    /// a single agent the same as [`Timesteps`](Self::Timesteps).
+    AgentSteps(usize),
+    /// Exactly this many complete episodes, split evenly across the environments (so that short
+    /// episodes are not preferred). Begins with a reset of all environments, as does the next call.
+    Episodes(usize),
+}
+
+impl Amount {
+    /// Whether complete episodes are asked for.
+    pub(crate) fn is_episodes(self) -> bool {
+        matches!(self, Self::Episodes(_))
+    }
+
+    /// Returns how many episodes each of `num_envs` environments plays; empty unless complete
+    /// episodes are asked for.
+    pub(crate) fn quota(self, num_envs: usize) -> Vec<usize> {
+        match self {
+            Self::Episodes(count) => (0..num_envs).map(|i| share(count, i, num_envs)).collect(),
+            Self::Timesteps(_) | Self::AgentSteps(_) => Vec::new(),
+        }
+    }
+}
+
+/// Returns the part that the `i`-th of `n` takes of a whole. The first ones take the remainder.
+pub(crate) fn share(whole: usize, i: usize, n: usize) -> usize {
+    whole / n + usize::from(i < whole % n)
+}
+
+/// How a runner acts, and what it keeps.
+///
+/// ```
+/// use std::time::Duration;
+/// use rekindle_env_runner::SampleOptions;
+///
+/// // An evaluation: greedy, returns only, for at most a minute.
+/// let options = SampleOptions::greedy().record(false).time_limit(Duration::from_secs(60));
+/// assert!(!options.explore && !options.record);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SampleOptions {
+    /// Whether actions are sampled (`forward_exploration`) or taken from the deterministic twin
+    /// (`forward_inference`).
+    pub explore: bool,
+    /// Whether actions are drawn uniformly from the action space, without a module.
+    ///
+    /// The environments receive the drawn actions as they are, past the module-to-env connectors.
+    /// They are recorded in the module's units: scaled to [−1, 1] where `normalize_actions` applies.
+    pub random_actions: bool,
+    /// Whether all environments are reset first.
+    pub force_reset: bool,
+    /// Whether steps are recorded. Without, a call returns [`episodes`](crate::Experience::episodes)
+    /// and step counts but no rollouts, in memory that does not grow with the steps.
+    pub record: bool,
+    /// Longest duration of a call; `None` for no limit.
+    ///
+    /// The clock is read after each step of the vector. A call that runs out of time returns what it
+    /// has, marked as [`timed_out`](crate::Experience::timed_out): fewer steps, or the episodes that
+    /// ended. A single step that hangs is not interrupted.
+    pub time_limit: Option<Duration>,
+}
+
+impl Default for SampleOptions {
+    /// Exploration, recorded, without a time limit.
+    fn default() -> Self {
+        Self {
+            explore: true,
+            random_actions: false,
+            force_reset: false,
+            record: true,
+            time_limit: None,
+        }
+    }
+}
+
+impl SampleOptions {
+    /// Options for greedy actions, those of the deterministic twin.
+    #[must_use]
+    pub fn greedy() -> Self {
+        Self { explore: false, ..Self::default() }
+    }
+
+    /// Options for actions that are drawn uniformly from the action space.
+    #[must_use]
+    pub fn random() -> Self {
+        Self { random_actions: true, ..Self::default() }
+    }
+
+    /// Sets whether steps are recorded.
+    #[must_use]
+    pub fn record(mut self, record: bool) -> Self {
+        self.record = record;
+        self
+    }
+
+    /// Sets the longest duration of a call.
+    #[must_use]
+    pub fn time_limit(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.time_limit = limit.into();
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn episodes_are_split_evenly_and_the_first_environments_take_the_remainder() {
+        assert_eq!(Amount::Episodes(7).quota(3), [3, 2, 2]);
+        assert_eq!(Amount::Episodes(1).quota(2), [1, 0]);
+        assert!(Amount::Timesteps(7).quota(3).is_empty());
+    }
+}

@@ -1,0 +1,13 @@
+//! Unusual environments and modules: what is recorded, counted, refused and restored.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
+
+mod actions;
+mod idle;
+mod means;
+mod memory;
+mod modes;
+mod options;
+mod replaced_modules;
+mod restoring;
+mod rewards;
+mod support;

@@ -1,0 +1,190 @@
+//! Restoring checkpoints: all of them or nothing, and into other numbers of environments.
+
+use burn::prelude::Device;
+use rekindle_checkpoint::{Checkpointable, State};
+use rekindle_env::{EnvError, Step};
+use rekindle_env_runner::connectors::ConnectorConfig;
+use rekindle_env_runner::{Amount, EnvRunnerConfig, EnvRunnerGroup, SampleOptions};
+use serde_json::Value;
+
+use crate::support::{all, bin, env, game, mlp, modules, one, open, random, set_modules};
+
+fn kinds(single: &'static str, several: &'static str) -> [EnvRunnerConfig; 2] {
+    let single = env(single, bin(), |_, t, _, out| {
+        out.write_f32(&[t as f32])?;
+        Ok(Step { reward: 1.0, terminated: t == 9, truncated: false })
+    });
+    let several = game(several, &["a", "b"], bin(), all("p"), |_, t, _, out| {
+        for agent in 0..2 {
+            out.observe(agent)?.write_f32(&[t as f32])?;
+        }
+        if t == 9 {
+            out.terminate_all();
+        }
+        Ok(())
+    });
+    [single, several].map(|config| EnvRunnerConfig {
+        num_envs: 3,
+        env_to_module: vec![ConnectorConfig::mean_std_filter()],
+        ..config
+    })
+}
+
+fn with_envs(config: &EnvRunnerConfig, num_envs: usize) -> EnvRunnerConfig {
+    EnvRunnerConfig { num_envs, ..config.clone() }
+}
+
+#[test]
+fn another_number_of_environments_begins_new_episodes_and_keeps_filters_and_streams() {
+    for config in kinds("edges/Resized-v0", "edges/AllResized-v0") {
+        let mut saved = open(config.clone());
+        set_modules(&mut *saved, &mlp());
+        saved.collect(Amount::Timesteps(12), SampleOptions::default()).unwrap();
+        let state = saved.get_state().unwrap();
+        for num_envs in [1, 2, 5] {
+            let restore = || {
+                let mut runner = open(with_envs(&config, num_envs));
+                set_modules(&mut *runner, &mlp());
+                runner.set_state(&state).unwrap();
+                runner
+            };
+            let mut runner = restore();
+            assert_eq!(runner.connector_states().unwrap(), saved.connector_states().unwrap());
+            let [before, after] = [&state, &runner.get_state().unwrap()]
+                .map(|state| state.data["action_rngs"].as_array().unwrap().clone());
+            let kept = before.len().min(after.len());
+            assert_eq!(before[..kept], after[..kept]);
+            let amount = Amount::Timesteps(10 * num_envs);
+            let experience = runner.collect(amount, SampleOptions::default()).unwrap();
+            assert_eq!(experience.env_steps, 10 * num_envs);
+            assert_eq!(experience.episodes.len(), num_envs);
+            for rollout in experience.rollouts.values().flatten() {
+                assert!(rollout.segments.iter().all(|s| s.episode >= 3 && s.t_started % 9 == 0));
+            }
+            let again = restore().collect(amount, SampleOptions::default()).unwrap();
+            assert_eq!(experience, again, "repeatable");
+        }
+    }
+}
+
+#[test]
+fn another_number_of_runners_shares_the_filters() {
+    for config in kinds("edges/Regrouped-v0", "edges/AllRegrouped-v0") {
+        let group = |runners| {
+            let mut group = EnvRunnerGroup::new(&config, runners, 1, &Device::flex()).unwrap();
+            let modules = modules(group.runners().next().unwrap(), &mlp());
+            group.set_modules(&modules, 0).unwrap();
+            group
+        };
+        let mut saved = group(2);
+        saved.sample(Amount::Timesteps(12), SampleOptions::default()).unwrap();
+        saved.sync_connectors().unwrap();
+        let state = saved.get_state().unwrap();
+        let expected = saved.sample(Amount::Timesteps(12), SampleOptions::default()).unwrap();
+        let filters = saved.runners().next().unwrap().connector_states().unwrap();
+        for runners in [1, 3] {
+            let mut group = group(runners);
+            group.set_state(&state).unwrap();
+            let experience = group.sample(Amount::Timesteps(12), SampleOptions::default()).unwrap();
+            assert_eq!(experience.env_steps, 12 * runners);
+            // Those that were saved continue exactly.
+            let rollouts = |experience: &rekindle_env_runner::Experience| {
+                experience.rollouts.values().next().unwrap().clone()
+            };
+            let both = runners.min(2);
+            assert_eq!(rollouts(&experience)[..both], rollouts(&expected)[..both]);
+            group.set_state(&state).unwrap();
+            for runner in group.runners() {
+                let states = runner.connector_states().unwrap();
+                assert_eq!(learned(&states), learned(&filters));
+            }
+        }
+    }
+}
+
+/// What all runners of a group share.
+fn learned(states: &std::collections::BTreeMap<String, Value>) -> Vec<Value> {
+    states.values().map(|state| state["MeanStdFilter"]["merged"].clone()).collect()
+}
+
+/// Replaces a value in the state of runner 1.
+fn damaged(state: &State, key: &str, value: Value) -> State {
+    let mut state = state.clone();
+    state.components.get_mut("runner_1").unwrap().data[key] = value;
+    state
+}
+
+#[test]
+fn a_state_that_does_not_fit_changes_no_runner() {
+    for config in kinds("edges/Whole-v0", "edges/AllWhole-v0") {
+        let group = || EnvRunnerGroup::new(&config, 2, 1, &Device::flex()).unwrap();
+        let mut saved = group();
+        saved.sample(Amount::Timesteps(12), random()).unwrap();
+        let state = saved.get_state().unwrap();
+        let mut target = group();
+        target.sample(Amount::Timesteps(6), random()).unwrap();
+        let before = target.get_state().unwrap();
+        let connectors = if config.multi_agent.is_some() { "connectors" } else { "env_to_module" };
+        let filter = serde_json::json!({"MeanStdFilter": 7});
+        let filter = match config.multi_agent {
+            Some(_) => serde_json::json!({"p": [filter, null, null]}),
+            None => filter,
+        };
+        for (key, value) in [
+            ("env", serde_json::json!(["no", "state", "of it"])),
+            ("episodes", serde_json::json!([])),
+            (connectors, filter),
+        ] {
+            let error = target.set_state(&damaged(&state, key, value)).unwrap_err();
+            assert_eq!(target.get_state().unwrap(), before, "{key}: {error}");
+        }
+        let mut absent = state.clone();
+        absent.components.remove("runner_1");
+        target.set_state(&absent).unwrap_err();
+        assert_eq!(target.get_state().unwrap(), before);
+        target.set_state(&state).unwrap();
+        assert_eq!(target.get_state().unwrap(), state);
+    }
+}
+
+#[test]
+fn settings_that_one_runner_refuses_change_no_runner() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    struct Fussy(rekindle_env::Space, rekindle_env::Space);
+    impl rekindle_env::Env for Fussy {
+        fn observation_space(&self) -> &rekindle_env::Space {
+            &self.0
+        }
+        fn action_space(&self) -> &rekindle_env::Space {
+            &self.1
+        }
+        fn reset(
+            &mut self,
+            _: &rekindle_env::ResetOptions,
+            mut out: rekindle_env::RowMut<'_>,
+        ) -> rekindle_env::Result<()> {
+            out.write_f32(&[0.0])
+        }
+        fn step(
+            &mut self,
+            _: rekindle_env::Row<'_>,
+            mut out: rekindle_env::RowMut<'_>,
+        ) -> rekindle_env::Result<Step> {
+            out.write_f32(&[0.0])?;
+            Ok(Step::running(0.0))
+        }
+    }
+    let make = |_: &rekindle_env::EnvConfig| match MADE.fetch_add(1, Ordering::Relaxed) {
+        3 => Err(EnvError::custom("not this one")),
+        _ => Ok(Fussy(one(), bin())),
+    };
+    rekindle_env::register(rekindle_env::EnvSpec::new("edges/Fussy-v0", make)).unwrap();
+    let config = EnvRunnerConfig::new("edges/Fussy-v0");
+    let mut group = EnvRunnerGroup::new(&config, 2, 1, &Device::flex()).unwrap();
+    let error = group.set_env_config(&rekindle_env::EnvConfig::new().with("x", 1)).unwrap_err();
+    assert!(error.to_string().contains("`edges/Fussy-v0`: not this one"), "{error}");
+    // Recreated with the settings they had.
+    assert_eq!(MADE.load(Ordering::Relaxed), 5);
+    group.sample(Amount::Timesteps(2), random()).unwrap();
+}
