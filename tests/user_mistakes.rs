@@ -123,7 +123,7 @@ fn mistakes_in_the_passes_of_a_module() {
         (Mistake::ForeignColumn, &["column `goal` is not in the batch; available: [obs]"]),
         (Mistake::NoActions, &["neither `actions` nor", "only [logits]; return one of them"]),
         (Mistake::NoDistInputs, &["return `action_dist_inputs` from `forward_exploration`"]),
-        (Mistake::Logits, &["`action_dist_inputs` with 3 values, 2 were expected; return one row"]),
+        (Mistake::Logits, &["`action_dist_inputs` with 3 values", "expected", "return one row"]),
         (Mistake::Width, &["forward_exploration", "expected 8, got 4", "built for other inputs"]),
         (Mistake::Values, &["128 values for 64 observations; return one for each"]),
     ] {

@@ -123,13 +123,11 @@ impl MultiRLModule {
     }
 
     /// Returns the ids, sorted.
-    #[must_use]
     pub fn keys(&self) -> impl Iterator<Item = &ModuleId> {
         self.modules.keys()
     }
 
     /// Returns ids and modules, sorted by id.
-    #[must_use]
     pub fn iter(&self) -> impl Iterator<Item = (&ModuleId, &AnyRLModule)> {
         self.modules.iter()
     }

@@ -22,7 +22,6 @@ impl MultiRLModule {
 
     /// Returns every parameter exactly once: the names of [`parameter_group`](Self::parameter_group),
     /// each with one module that holds these parameters.
-    #[must_use]
     pub fn parameter_groups(&self) -> impl Iterator<Item = (&str, &AnyRLModule)> {
         let first_view = self.views.first();
         self.modules.iter().filter_map(move |(id, module)| {
