@@ -351,14 +351,7 @@ fn a_module_is_evaluated_in_its_own_spaces_only() {
         assert!(message.starts_with(&start), "{message}");
         assert!(message.contains(&format!("`{id}`")) && message.contains(&expected), "{message}");
         // The same for a policy as it is deployed, and for a module that is to be trained there.
-        let config = BundleConfig {
-            observation_space: one(),
-            action_space: actions,
-            env_to_module: Vec::new(),
-            module_to_env: Vec::new(),
-            normalize_actions: true,
-            clip_actions: false,
-        };
+        let config = BundleConfig::new(one(), actions);
         let policy = PolicyBundle::new(module.clone(), config, &device()).unwrap();
         let found = evaluate_policy(&policy, &runner, 1, SampleOptions::greedy(), &device());
         assert!(found.unwrap_err().to_string().starts_with(&start));

@@ -398,17 +398,14 @@ fn settings_for_a_module_that_does_not_exist_are_refused_with_the_nearest_name()
 fn policies_and_environments_that_do_not_go_together() {
     let forgotten = config().environment("MultiAgentCartPole-v1");
     let message = answer(&forgotten);
-    assert_says(
-        &message,
-        &["`MultiAgentCartPole-v1` is a multi-agent environment", "`multi_agent`"],
-    );
+    assert_says(&message, &["`MultiAgentCartPole-v1` has several agents", "multi_agent"]);
     assert!(!message.contains("make_multi_agent"), "{message}");
     let superfluous = config().multi_agent(|m| m);
-    assert_says(&answer(&superfluous), &["`CartPole-v1`", "one agent"]);
+    assert_says(&answer(&superfluous), &["`CartPole-v1`", "a single agent"]);
     let evaluated = config().evaluation(|e| {
         e.evaluation_interval(1).evaluation_config(|o| o.env("MultiAgentCartPole-v1"))
     });
-    assert_says(&answer(&evaluated), &["`MultiAgentCartPole-v1` is a multi-agent environment"]);
+    assert_says(&answer(&evaluated), &["`MultiAgentCartPole-v1` has several agents"]);
 }
 
 #[test]

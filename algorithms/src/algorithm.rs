@@ -11,7 +11,6 @@ use std::time::Instant;
 use burn::prelude::Device;
 use rekindle_core::device::DeviceSpec;
 use rekindle_core::{DEFAULT_MODULE_ID, Generator};
-use rekindle_env::make_multi_agent_with;
 use rekindle_env_runner::{
     Amount, EnvRunnerConfig, EnvRunnerGroup, Experience, PolicyBundle, SampleOptions,
 };
@@ -21,7 +20,6 @@ use rekindle_rl_module::AnyRLModule;
 use serde_json::Value;
 
 use crate::config::fragment_length;
-use crate::spaces::{check_kind, check_spaces};
 use crate::{
     AlgorithmConfig, AlgorithmError, BatchMode, CallbackList, CountStepsBy, EvaluationConfig,
     ReportingConfig, Result, RolloutFragmentLength, TrainingConfig,
@@ -75,8 +73,8 @@ struct Settings {
     num_env_runners: usize,
     num_envs: usize,
     train_batch_size: usize,
-    /// The number of agents, if `train_batch_size` counts their steps.
-    count_agents: Option<usize>,
+    /// Unit of `train_batch_size`.
+    count_steps_by: CountStepsBy,
     batch_mode: BatchMode,
     explore: bool,
     num_threads: usize,
@@ -113,7 +111,6 @@ impl Algorithm {
         let runners = &config.env_runners;
         let threads = runners.threads();
         let count = runners.num_env_runners;
-        check_kind(&runner)?;
         let env_runners = EnvRunnerGroup::new(&runner, count, threads, &runner_device)?;
         let spaces = env_runners.module_spaces();
         if let Some(multi_agent) = &config.multi_agent {
@@ -121,7 +118,6 @@ impl Algorithm {
             multi_agent.check_ids(&spaces.keys().chain(listed).cloned().collect())?;
         }
         let module = config.multi_rl_module_spec(spaces)?.build(&device, seed)?;
-        check_spaces(&runner, &env_runners, &module)?;
         let training = &config.training;
         let of_modules = config.training_of_modules()?;
         let mut settings = training.learner(seed);
@@ -132,13 +128,6 @@ impl Algorithm {
         if !all_differ {
             training.check_sampling(runners)?;
         }
-        let count_agents = match multi_agent.map(|m| m.count_steps_by) {
-            Some(CountStepsBy::AgentSteps) => {
-                let env = make_multi_agent_with(&runner.env, &runner.env_config)?;
-                Some(env.possible_agents().len().max(1))
-            }
-            _ => None,
-        };
         settings.policies_to_train = multi_agent
             .and_then(|m| m.policies_to_train.as_ref())
             .map(|ids| ids.iter().cloned().collect());
@@ -154,7 +143,7 @@ impl Algorithm {
                 num_env_runners: count,
                 num_envs: runners.num_envs_per_env_runner,
                 train_batch_size: training.train_batch_size(),
-                count_agents,
+                count_steps_by: multi_agent.map(|m| m.count_steps_by).unwrap_or_default(),
                 batch_mode: runners.batch_mode,
                 explore: runners.explore,
                 num_threads: threads,
@@ -272,14 +261,7 @@ impl Algorithm {
         self.metrics.log_time("timers/training_iteration", started.elapsed())?;
         let total = started.elapsed().as_secs_f64();
         self.metrics.log_value(TIME_TOTAL, total, Reducer::LifetimeSum)?;
-        // A rate of seconds per second says nothing.
-        let rate = format!("{TIME_TOTAL}_throughput");
-        let metrics = self.metrics.reduce();
-        let mut result: Metrics = metrics
-            .iter()
-            .filter(|(key, _)| *key != rate)
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect();
+        let mut result = self.metrics.reduce();
         result.insert(TRAINING_ITERATION, self.iteration as f64);
         for (key, value) in [
             ("num_healthy_workers", self.env_runners.num_healthy() as u64),
@@ -330,7 +312,7 @@ impl Algorithm {
     }
 
     fn sample_batch(&mut self) -> Result<Experience> {
-        let (fragment, num_envs) = (self.settings.fragment, self.settings.num_envs);
+        let Settings { fragment, num_envs, count_steps_by, .. } = self.settings;
         let options = SampleOptions { explore: self.settings.explore, ..SampleOptions::default() };
         let mut experience = Experience::default();
         // After a failure only what is missing is collected once more.
@@ -344,7 +326,11 @@ impl Algorithm {
                             // Ignore runners that have failed.
                             false => missing.div_ceil(healthy.max(1) * num_envs),
                         };
-                        Amount::Timesteps(fragment.unwrap_or_else(automatic) * num_envs)
+                        let steps = fragment.unwrap_or_else(automatic) * num_envs;
+                        match count_steps_by {
+                            CountStepsBy::EnvSteps => Amount::Timesteps(steps),
+                            CountStepsBy::AgentSteps => Amount::AgentSteps(steps),
+                        }
                     };
                     self.env_runners.sample_each(amount, options)?
                 }
@@ -357,19 +343,14 @@ impl Algorithm {
         Ok(experience)
     }
 
-    /// The environment steps that a batch still needs; `None` if it is complete.
+    /// The steps that a batch still needs; `None` if it is complete. Where nobody acts, steps of the
+    /// environment count, so that there is an end.
     fn missing_steps(&self, so_far: &Experience) -> Option<usize> {
-        let wanted = self.settings.train_batch_size;
-        let missing = match self.settings.count_agents {
-            None => wanted.saturating_sub(so_far.env_steps),
-            // The steps of agents in a step of the environment are as many as so far, at first as
-            // there are agents. Where nobody acts, environment steps count, so that there is an end.
-            Some(num_agents) => match (so_far.agent_steps(), so_far.env_steps) {
-                (_, 0) => wanted.div_ceil(num_agents),
-                (0, env_steps) => wanted.saturating_sub(env_steps),
-                (steps, env_steps) => (wanted.saturating_sub(steps) * env_steps).div_ceil(steps),
-            },
+        let steps = match (self.settings.count_steps_by, so_far.agent_steps()) {
+            (CountStepsBy::AgentSteps, steps) if steps > 0 => steps,
+            _ => so_far.env_steps,
         };
+        let missing = self.settings.train_batch_size.saturating_sub(steps);
         (missing > 0).then_some(missing)
     }
 

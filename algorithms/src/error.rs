@@ -92,22 +92,6 @@ pub enum AlgorithmError {
         /// Those in evaluation.
         found: String,
     },
-    /// A module with other spaces than those it would act in.
-    #[error(
-        "module `{id}` was built for the {field} {found}, but in `{env}` it would have {expected}; build the module for that space, or choose an environment with the module's space"
-    )]
-    SpacesDiffer {
-        /// The id of the module.
-        id: String,
-        /// The id of the environment.
-        env: String,
-        /// `observation space` or `action space`.
-        field: &'static str,
-        /// The space in the environment, as the module would see it.
-        expected: String,
-        /// The space of the module.
-        found: String,
-    },
     /// A module that no agent plays with, and whose spaces nothing says.
     #[error(
         "no agent plays with module `{id}`, and agents differ in their spaces; set the spaces in its spec with `rl_module_specs`"
@@ -124,11 +108,6 @@ pub enum AlgorithmError {
         /// The ids of the modules that play.
         known: String,
     },
-    /// A multi-agent environment without policies.
-    #[error(
-        "`{0}` is a multi-agent environment, and the configuration has no policies; set `multi_agent`, as in `config.multi_agent(|m| m.policies([\"default_policy\"]))`"
-    )]
-    NoPolicies(String),
     /// An evaluation that took too long.
     #[error(
         "the evaluation was not done within {seconds} s (`evaluation_sample_timeout_s`): {played} of {wanted} {unit}; raise the limit, lower `evaluation_duration`, or end episodes with `max_episode_steps`"

@@ -12,8 +12,7 @@ use rekindle_metrics::{Metrics, MetricsLogger};
 use rekindle_rl_module::AnyRLModule;
 use serde_json::Value;
 
-use crate::spaces::{check_kind, check_spaces};
-use crate::{Algorithm, CallbackError, Result};
+use crate::{Algorithm, AlgorithmError, CallbackError, Result};
 
 /// The result of an evaluation.
 ///
@@ -88,7 +87,8 @@ impl Evaluation {
 ///
 /// # Errors
 /// If the environment is unknown, or is not one of the spaces that the module was built for
-/// ([`AlgorithmError::SpacesDiffer`](crate::AlgorithmError::SpacesDiffer)).
+/// ([`RunnerError::ModuleSpaces`](rekindle_env_runner::RunnerError::ModuleSpaces)), or if it takes longer
+/// than the time limit of `options`.
 pub fn evaluate(
     module: &AnyRLModule,
     config: &EnvRunnerConfig,
@@ -135,15 +135,22 @@ fn play(
     device: &Device,
 ) -> Result<Evaluation> {
     let config = EnvRunnerConfig { metrics_num_episodes_for_smoothing: None, ..config.clone() };
-    check_kind(&config)?;
     let mut group = EnvRunnerGroup::new(&config, 1, 1, device)?;
     let modules = module.as_multi_rl_module()?;
-    check_spaces(&config, &group, &modules)?;
     group.set_modules(&modules, 0)?;
     if let Some(connectors) = connectors {
         group.set_connector_states(&[(DEFAULT_MODULE_ID.into(), connectors)].into())?;
     }
-    let mut evaluation = Evaluation::of(&group.sample_episodes(episodes, options)?);
+    let experience = group.sample_episodes(episodes, options.record(false))?;
+    if let Some(limit) = options.time_limit.filter(|_| experience.timed_out) {
+        return Err(AlgorithmError::EvaluationTimeout {
+            seconds: limit.as_secs_f64(),
+            played: experience.episodes.len(),
+            wanted: episodes,
+            unit: "episodes",
+        });
+    }
+    let mut evaluation = Evaluation::of(&experience);
     let mut metrics = MetricsLogger::new();
     metrics.aggregate("env_runners", group.take_metrics())?;
     evaluation.metrics = metrics.reduce();

@@ -16,7 +16,6 @@ mod config;
 mod error;
 mod evaluation;
 pub mod ppo;
-mod spaces;
 
 pub use algorithm::Algorithm;
 pub use callbacks::{CallbackList, Callbacks};

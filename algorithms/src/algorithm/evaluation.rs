@@ -1,17 +1,16 @@
 //! Evaluation during training: after an iteration, or in parallel with it.
 
 use std::panic::resume_unwind;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::{
     EnvRunnerConfig, EnvRunnerGroup, FaultToleranceConfig, MultiAgentConfig, PolicyMapping,
-    RunnerError, SampleOptions,
+    SampleOptions,
 };
 
 use super::Algorithm;
-use crate::spaces::check_kind;
 use crate::{AlgorithmError, DurationUnit, Evaluation, EvaluationConfig, Result};
 
 /// An evaluation that is complete and not yet reported.
@@ -84,9 +83,7 @@ impl Algorithm {
         let Played { mut runners, outcome, started } = played;
         let reports = runners.take_metrics();
         let recreated = runners.take_recreated();
-        // After a time-out, runners may still be in episodes that never end.
-        let is_late = matches!(outcome, Err(AlgorithmError::EvaluationTimeout { .. }));
-        self.eval_env_runners = (!is_late).then_some(runners);
+        self.eval_env_runners = Some(runners);
         self.tell_recreated(&recreated, true)?;
         let mut evaluation = outcome?;
         self.eval_metrics.aggregate("env_runners", reports)?;
@@ -136,17 +133,16 @@ impl Algorithm {
             // An evaluation reports all of its episodes, and none of the previous evaluation.
             metrics_num_episodes_for_smoothing: None,
             in_evaluation: true,
-            // The time-out of training is not that of evaluation, which does not wait for episodes
-            // that were played with older weights.
+            // An evaluation waits for its runners: episodes that arrive late would be those of older
+            // weights.
             fault_tolerance: FaultToleranceConfig {
-                sample_timeout_s: evaluation.evaluation_sample_timeout_s,
+                sample_timeout_s: None,
                 ..training.fault_tolerance.clone()
             },
             ..training
         };
         let threads = overrides.num_threads.unwrap_or(settings.num_threads);
         let runners = evaluation.evaluation_num_env_runners;
-        check_kind(&config)?;
         let group = EnvRunnerGroup::new(&config, runners, threads, &self.runner_device)?;
         self.check_eval_spaces(&group, multi_agent)?;
         Ok(group)
@@ -188,35 +184,31 @@ impl Algorithm {
     }
 }
 
-/// Plays `evaluation_duration`.
+/// Plays `evaluation_duration`. Nothing is recorded but returns and lengths.
 fn play(runners: &mut EnvRunnerGroup, config: &EvaluationConfig) -> Result<Evaluation> {
+    let limit = config.evaluation_sample_timeout_s;
     let options = SampleOptions {
         explore: config.evaluation_config.explore,
         force_reset: config.evaluation_force_reset_envs_before_iteration,
+        record: false,
+        time_limit: limit.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         ..SampleOptions::default()
     };
-    let duration = config.evaluation_duration;
-    let (experience, unit) = match config.evaluation_duration_unit {
-        DurationUnit::Episodes => (runners.sample_episodes(duration, options), "episodes"),
-        DurationUnit::Timesteps => {
-            (runners.sample_timesteps(duration, options), "environment steps")
+    let (wanted, unit) = (config.evaluation_duration, config.evaluation_duration_unit);
+    let experience = match unit {
+        DurationUnit::Episodes => runners.sample_episodes(wanted, options)?,
+        DurationUnit::Timesteps => runners.sample_timesteps(wanted, options)?,
+    };
+    match limit {
+        Some(seconds) if experience.timed_out => {
+            let (played, unit) = match unit {
+                DurationUnit::Episodes => (experience.episodes.len(), "episodes"),
+                DurationUnit::Timesteps => (experience.env_steps, "environment steps"),
+            };
+            Err(AlgorithmError::EvaluationTimeout { seconds, played, wanted, unit })
         }
-    };
-    let Some(seconds) = config.evaluation_sample_timeout_s else {
-        return Ok(Evaluation::of(&experience?));
-    };
-    let played = match &experience {
-        Ok(experience) if config.evaluation_duration_unit == DurationUnit::Episodes => {
-            experience.episodes.len()
-        }
-        Ok(experience) => experience.env_steps,
-        Err(RunnerError::NoHealthyRunner | RunnerError::AllLate { .. }) => 0,
-        Err(_) => duration,
-    };
-    if played < duration {
-        return Err(AlgorithmError::EvaluationTimeout { seconds, played, wanted: duration, unit });
+        _ => Ok(Evaluation::of(&experience)),
     }
-    Ok(Evaluation::of(&experience?))
 }
 
 /// The policies of training with another mapping.

@@ -9,7 +9,6 @@ use rekindle_rl_module::AnyRLModule;
 use serde_json::{Map, Value};
 
 use super::Algorithm;
-use crate::spaces::check_spaces;
 use crate::{AlgorithmError, Result};
 
 impl Algorithm {
@@ -81,9 +80,8 @@ impl Algorithm {
         if changed.is_ok() {
             let before = self.multi_agent()?;
             changed = self.set_multi_agent(multi_agent).and_then(|()| {
-                let modules = self.learner.module();
-                if let Err(error) = check_spaces(&self.settings.runner, &self.env_runners, modules)
-                {
+                // Runners refuse a module for other spaces than those of its agents.
+                if let Err(error) = self.publish_weights() {
                     self.set_multi_agent(before)?;
                     return Err(error);
                 }
@@ -99,7 +97,7 @@ impl Algorithm {
             return Err(error);
         }
         self.record_spec(id, Some(spec));
-        self.publish_weights()
+        Ok(())
     }
 
     /// Removes a module from a multi-agent algorithm and returns it; RLlib's `remove_module`.
