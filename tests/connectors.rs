@@ -32,7 +32,10 @@ fn normalized_rewards_are_learned_from_and_continue_exactly_from_a_checkpoint() 
     let mut restored = Algorithm::from_checkpoint::<PpoTraining>(&path, &device()).unwrap();
     algo.train().unwrap();
     restored.train().unwrap();
-    assert_eq!(algo.get_state().unwrap(), restored.get_state().unwrap());
+    // Everything but the metrics, which hold times.
+    let parts = |algo: &Algorithm| algo.get_state().unwrap().components;
+    assert_eq!(parts(&algo), parts(&restored));
+    assert_eq!(parts(&algo).len(), 2);
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl Recorded {
             let tensor = self.tensor(&format!("{column}.{name}"), device);
             match name.split_once('.') {
                 Some((network, key)) => {
-                    let part = networks.entry(network.into()).or_insert_with(Batch::new);
+                    let part = networks.entry(network.into()).or_default();
                     part.insert(key.to_owned(), tensor);
                 }
                 None => state.insert(name.clone(), tensor),

@@ -207,7 +207,8 @@ mod tests {
         let sensors = out.get("sensors").unwrap();
         assert_eq!(sensors.index(0).unwrap().as_u8().unwrap(), [0, 0, 7, 8, 0, 0, 7, 8]);
         let speeds = sensors.index(1).unwrap().as_f32().unwrap();
-        assert!((speeds[0] + 0.707_106).abs() < 1e-5 && (speeds[1] - 0.707_106).abs() < 1e-5);
+        let expected = [-1.0, 1.0].map(|sign| sign * std::f32::consts::FRAC_1_SQRT_2);
+        assert!(speeds.iter().zip(expected).all(|(x, y)| (x - y).abs() < 1e-5), "{speeds:?}");
         assert_eq!(pipeline.get_state().unwrap()["MeanStdFilter"]["current"]["mean"][0], 2.0);
     }
 

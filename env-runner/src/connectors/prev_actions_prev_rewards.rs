@@ -115,28 +115,25 @@ impl Connector for PrevActionsPrevRewards {
         original.clear();
         original.extend_from(input, 0..rows)?;
         self.prepare(rows, cx);
-        let is_final = cx.step.is_some_and(|step| step.is_final);
-        let (mut actions, mut rewards) = (Vec::new(), Vec::new());
-        for row in 0..rows {
-            let slot = cx.step.map_or(row, |step| step.slot(row));
-            if is_final {
-                actions.clear();
-                actions.extend_from_slice(self.actions.row(slot));
-                rewards.clear();
-                rewards.extend_from_slice(self.rewards.row(slot));
-            }
-            self.advance(row, cx)?;
-            for (key, history) in
-                [(Columns::PREV_N_ACTIONS, &self.actions), (Columns::PREV_N_REWARDS, &self.rewards)]
-            {
-                if history.n() > 0 {
-                    output.row_mut(row).get_mut(key)?.write_f32(history.row(slot))?;
+        let slot = |row| cx.step.map_or(row, |step| step.slot(row));
+        let looks_only = cx.step.is_some_and(|step| step.is_final);
+        let before: Vec<_> = (0..if looks_only { rows } else { 0 })
+            .map(|row| [&self.actions, &self.rewards].map(|h| h.row(slot(row)).to_vec()))
+            .collect();
+        (0..rows).try_for_each(|row| self.advance(row, cx))?;
+        for (key, history) in
+            [(Columns::PREV_N_ACTIONS, &self.actions), (Columns::PREV_N_REWARDS, &self.rewards)]
+        {
+            if history.n() > 0 {
+                let part = output.part_mut(key)?.as_f32_mut()?;
+                for (row, part) in part.chunks_exact_mut(history.row_len()).enumerate() {
+                    part.copy_from_slice(history.row(slot(row)));
                 }
             }
-            if is_final {
-                self.actions.restore(slot, &actions);
-                self.rewards.restore(slot, &rewards);
-            }
+        }
+        for (row, [actions, rewards]) in before.into_iter().enumerate() {
+            self.actions.restore(slot(row), &actions);
+            self.rewards.restore(slot(row), &rewards);
         }
         Ok(())
     }

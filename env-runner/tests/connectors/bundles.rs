@@ -16,7 +16,7 @@ fn bundle(spec: RLModuleSpec, config: BundleConfig) -> PolicyBundle {
 }
 
 fn small() -> RLModuleSpec {
-    RLModuleSpec::default().model_config(&serde_json::json!({"fcnet_hiddens": [8]}))
+    RLModuleSpec::default().model_config(serde_json::json!({"fcnet_hiddens": [8]}))
 }
 
 fn observations(rows: usize) -> Buffer {
@@ -80,7 +80,7 @@ fn exploration_draws_from_streams_of_the_seed_and_the_row() {
 fn a_clone_goes_on_from_the_same_episodes_and_streams() {
     let config = BundleConfig::new(numbers(2), numbers(1));
     let recurrent = RLModuleSpec::default().model_config(
-        &serde_json::json!({"fcnet_hiddens": [4], "use_lstm": true, "lstm_cell_size": 4}),
+        serde_json::json!({"fcnet_hiddens": [4], "use_lstm": true, "lstm_cell_size": 4}),
     );
     let mut policy = bundle(recurrent, config);
     let seen = observations(3);
@@ -99,7 +99,7 @@ fn a_clone_goes_on_from_the_same_episodes_and_streams() {
 fn log_likelihoods_are_those_of_the_actions_drawn_and_leave_no_trace() {
     let stacked = BundleConfig::new(numbers(2), Space::boxed(0.0, 100.0, &[1]).unwrap());
     let recurrent = RLModuleSpec::default().model_config(
-        &serde_json::json!({"fcnet_hiddens": [4], "use_lstm": true, "lstm_cell_size": 4}),
+        serde_json::json!({"fcnet_hiddens": [4], "use_lstm": true, "lstm_cell_size": 4}),
     );
     let module = build(recurrent, &numbers(4), &stacked.action_space);
     let config = stacked.env_to_module([ConnectorConfig::frame_stacking(2)]);

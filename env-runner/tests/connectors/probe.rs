@@ -140,7 +140,7 @@ pub(crate) fn build(spec: RLModuleSpec, observations: &Space, actions: &Space) -
 
 /// A small network for what a runner's module sees and does.
 pub(crate) fn network(runner: &SingleAgentEnvRunner) -> AnyRLModule {
-    let spec = RLModuleSpec::default().model_config(&serde_json::json!({"fcnet_hiddens": [4]}));
+    let spec = RLModuleSpec::default().model_config(serde_json::json!({"fcnet_hiddens": [4]}));
     build(spec, runner.observation_space(), runner.action_space())
 }
 
