@@ -9,8 +9,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::buffer::{Row, RowMut};
 use crate::error::{EnvError, Result};
+use crate::options;
 use crate::spaces::Space;
-use crate::{json, options};
 
 /// An environment: the process that an agent observes and acts on.
 ///
@@ -134,7 +134,7 @@ impl<E: Env + ?Sized> Env for Box<E> {
 
 /// Converts the fields of an environment to JSON, for its [`state`](Env::state).
 ///
-/// NaN and infinities are kept; see [`json`].
+/// NaN and infinities are kept; see [`rekindle_checkpoint::to_value`].
 ///
 /// ```
 /// use rekindle_env::{load_state, save_state};
@@ -149,7 +149,7 @@ impl<E: Env + ?Sized> Env for Box<E> {
 ///
 /// [`EnvError::Custom`] if the data has no form in JSON, such as a map whose keys are structs.
 pub fn save_state<T: Serialize>(state: &T) -> Result<Option<Json>> {
-    json::to_value(state).map(Some).map_err(EnvError::custom)
+    rekindle_checkpoint::to_value(state).map(Some).map_err(EnvError::custom)
 }
 
 /// Reads data that [`save_state`] converted, for the [`set_state`](Env::set_state) of the
@@ -159,7 +159,7 @@ pub fn save_state<T: Serialize>(state: &T) -> Result<Option<Json>> {
 ///
 /// [`EnvError::InvalidState`] if the JSON does not have the form of a `T`.
 pub fn load_state<T: DeserializeOwned>(env: &str, state: &Json) -> Result<T> {
-    json::from_value(state)
+    rekindle_checkpoint::from_value(state)
         .map_err(|error| EnvError::InvalidState { env: env.to_owned(), reason: error.to_string() })
 }
 

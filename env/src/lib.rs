@@ -107,7 +107,6 @@ mod env;
 mod error;
 mod float;
 pub mod games;
-pub mod json;
 pub mod multi_agent;
 pub mod np_random;
 mod options;

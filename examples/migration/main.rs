@@ -9,13 +9,14 @@ mod compute_log_likelihoods;
 mod make_model;
 mod make_model_and_action_dist;
 
-use std::error::Error;
+use rekindle::prelude::*;
 
-pub(crate) fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), MainError> {
     make_model::a_model_of_ones_own()?;
     make_model_and_action_dist::a_model_and_a_distribution()?;
     action_sampler_fn::a_rule_that_samples()?;
     action_distribution_fn::a_distribution_per_phase()?;
     compute_actions::with_and_without_exploration()?;
-    compute_log_likelihoods::of_given_actions()
+    compute_log_likelihoods::of_given_actions()?;
+    Ok(())
 }

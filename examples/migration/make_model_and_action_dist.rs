@@ -1,7 +1,6 @@
 //! `make_model_and_action_dist`: `setup` builds the model, `action_distribution` chooses the
 //! distribution.
 
-use std::error::Error;
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -34,10 +33,11 @@ impl RLModule for Squashed {
 }
 
 /// Trains the model with PPO for one quick iteration.
-pub(crate) fn a_model_and_a_distribution() -> Result<(), Box<dyn Error>> {
+pub(crate) fn a_model_and_a_distribution() -> Result<(), MainError> {
     let config = PpoConfig::new()
         .environment("Pendulum-v1")
         .rl_module(RLModuleSpec::of::<Squashed>())
+        .env_runners(|e| e.batch_mode(BatchMode::CompleteEpisodes))
         .training(|t| t.use_critic(false).train_batch_size(128).minibatch_size(64).num_epochs(1));
     let mut algorithm = config.build(&DeviceSpec::Cpu.open()?)?;
     assert_eq!(algorithm.module(DEFAULT_MODULE_ID)?.distribution().name(), "SquashedGaussian");

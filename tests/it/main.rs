@@ -5,16 +5,34 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 mod action_spaces;
+mod algorithm;
+mod callbacks;
 mod compile_fail;
+mod connectors;
+#[path = "../support/counter.rs"]
+mod counter;
+mod curriculum;
+mod evaluation;
+mod exact_resume;
 mod fault_tolerance;
+mod golden_algorithm;
+mod migration;
+mod model_settings;
 mod multi_agent;
 mod observation_spaces;
 mod partial_loading;
+mod policy_bundle;
 mod programs;
 mod recurrent;
+mod reporting;
 mod rl_modules;
 mod roles;
+#[path = "../support/scripted.rs"]
+mod scripted;
 mod self_play;
 mod shared_module;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/trace.rs"]
+mod trace;
+mod user_mistakes;

@@ -33,6 +33,7 @@ fn cleanrls_agent_for_atari_computes_the_same_from_bytes() {
     let config = json!({
         "conv_filters": [[5, 8, 4, "valid"], [6, 4, 2, "valid"], [4, 3, 1, "valid"]],
         "conv_fcnet_hiddens": [7],
+        "vf_share_layers": true,
     });
     let spaces = [Space::image(&[44, 44, 4]).unwrap(), Space::discrete(3).unwrap()];
     let module = import("cleanrl_atari", &NameMap::cleanrl_ppo(), spaces, config);

@@ -73,7 +73,7 @@ fn import_cnn(name: &str, shape: &[usize], config: serde_json::Value) -> AnyRLMo
 
 #[test]
 fn rllibs_cnn_loads_and_computes_the_same_with_one_encoder_or_two() {
-    let module = import_cnn("rllib_cnn", &[10, 10, 3], json!({}));
+    let module = import_cnn("rllib_cnn", &[10, 10, 3], json!({ "vf_share_layers": true }));
     Recorded::read("rllib_cnn_recorded").check_outputs::<4>(&module);
 
     let config = json!({

@@ -66,6 +66,7 @@ fn sb3s_cnn_policy_computes_the_same_from_bytes() {
     let config = json!({
         "conv_filters": [[4, 8, 4, "valid"], [6, 4, 2, "valid"], [5, 3, 1, "valid"]],
         "conv_fcnet_hiddens": [8],
+        "vf_share_layers": true,
     });
     let module = import("sb3_cnn", &NameMap::sb3_ppo_cnn_policy(), image_spaces(), config);
     Recorded::read("sb3_cnn_recorded").check_outputs::<4>(&module);
@@ -101,6 +102,7 @@ fn the_documented_config_has_the_shapes_of_sb3s_default_cnn_policy() {
     let config = json!({
         "conv_filters": [[32, 8, 4, "valid"], [64, 4, 2, "valid"], [64, 3, 1, "valid"]],
         "conv_fcnet_hiddens": [512],
+        "vf_share_layers": true,
     });
     let mut module = actor_critic_on(images, Space::discrete(3).unwrap(), config);
     module.load_state_dict(&NameMap::sb3_ppo_cnn_policy().apply(&weights).unwrap()).unwrap();

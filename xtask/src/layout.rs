@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 /// The crates from the lowest to the highest. Each depends only on crates before it.
 const CRATES: [&str; 13] = [
-    "env",
     "checkpoint",
     "metrics",
     "parallel",
+    "env",
     "core",
     "kernels",
     "catalog",

@@ -104,7 +104,7 @@ pub trait Connector: Debug + Send + CloneConnector {
     /// Returns what the connector remembers of the running episodes; null if nothing. It belongs
     /// to one runner, unlike the [state](Self::get_state).
     ///
-    /// JSON has no infinities and no NaN: [`save_state`](super::save_state) refuses them.
+    /// JSON has no infinities and no NaN: [`save_state`](super::save_state) keeps them.
     ///
     /// # Errors
     /// If the memory does not serialize.
@@ -126,7 +126,7 @@ pub trait Connector: Debug + Send + CloneConnector {
 
     /// Returns what the connector has learned, such as running statistics; null if nothing.
     ///
-    /// JSON has no infinities and no NaN: [`save_state`](super::save_state) refuses them.
+    /// JSON has no infinities and no NaN: [`save_state`](super::save_state) keeps them.
     ///
     /// # Errors
     /// If the state does not serialize.

@@ -88,7 +88,7 @@ fn an_action_that_is_not_finite_reaches_no_environment() {
         let error =
             runner.sample(Amount::Timesteps(1), SampleOptions { force_reset: false, ..options });
         let error = error.unwrap_err();
-        assert!(matches!(error, RunnerError::NonFiniteAction { .. }), "{error}");
+        assert!(matches!(error, RunnerError::InvalidAction { .. }), "{error}");
         assert!(error.to_string().contains("Echo") && error.to_string().contains("NaN"), "{error}");
     }
 
@@ -103,7 +103,7 @@ fn an_action_that_is_not_finite_reaches_no_environment() {
     runner.set_modules(&modules, 0).unwrap();
     runner.collect(Amount::Timesteps(2), SampleOptions::default()).unwrap();
     let error = runner.collect(Amount::Timesteps(1), SampleOptions::default()).unwrap_err();
-    assert!(matches!(error, RunnerError::NonFiniteAction { .. }), "{error}");
+    assert!(matches!(error, RunnerError::InvalidAction { .. }), "{error}");
 }
 
 #[test]

@@ -47,6 +47,7 @@ fn recurrent(env: &str) -> (EnvRunnerConfig, serde_json::Value) {
     ];
     let settings = serde_json::json!({
         "fcnet_hiddens": [8], "fusionnet_hiddens": [8], "use_lstm": true, "lstm_cell_size": 4,
+        "vf_share_layers": true,
     });
     (EnvRunnerConfig { env_to_module, ..config(env, 3) }, settings)
 }

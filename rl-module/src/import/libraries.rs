@@ -38,7 +38,7 @@ impl NameMap {
     /// |---|---|
     /// | `NatureCNN` | `conv_filters: [[32, 8, 4, "valid"], [64, 4, 2, "valid"], [64, 3, 1, "valid"]]` |
     /// | `features_dim=512` (the default) | `conv_fcnet_hiddens: [512]` |
-    /// | `share_features_extractor=False` | `vf_share_layers: false` |
+    /// | `share_features_extractor=True` (the default) | `vf_share_layers: true` |
     /// | `net_arch=dict(pi=[64], vf=[32])` (the default is none) | `head_fcnet_hiddens: [64], vf_head_fcnet_hiddens: [32], head_fcnet_activation: "tanh"` |
     /// | `Box` actions | `free_log_std: true` |
     ///
@@ -92,8 +92,8 @@ impl NameMap {
     /// [`ActorCritic`](crate::ActorCritic): MLP or CNN encoders, alone or below an LSTM.
     ///
     /// Save the weights with `save_file(module.state_dict(), path)`. The model config has the
-    /// values of RLlib's `DefaultModelConfig`; PPO there trains with `vf_share_layers=False` by
-    /// default. RLlib keeps `log_std_clip_param` among the weights of its heads; here it is only in
+    /// values of RLlib's `DefaultModelConfig`; `vf_share_layers` is `true` there unless it is set, and
+    /// `false` here. RLlib keeps `log_std_clip_param` among the weights of its heads; here it is only in
     /// the model config.
     ///
     /// RLlib's CNN reads floats only. Give the module the `float32` Box that RLlib's module had,
@@ -130,7 +130,7 @@ impl NameMap {
     /// |---|---|
     /// | `ppo.py` | `fcnet_hiddens: [64, 64], vf_share_layers: false` |
     /// | `ppo_continuous_action.py` | the same and `free_log_std: true` |
-    /// | `ppo_atari.py` | `conv_filters` of [`sb3_ppo_cnn_policy`](Self::sb3_ppo_cnn_policy), `conv_fcnet_hiddens: [512]` |
+    /// | `ppo_atari.py` | `conv_filters` of [`sb3_ppo_cnn_policy`](Self::sb3_ppo_cnn_policy), `conv_fcnet_hiddens: [512]`, `vf_share_layers: true` |
     ///
     /// CleanRL acts in the units of the Box and clips: set `normalize_actions: false` and
     /// `clip_actions: true` for the runner. The statistics of Gymnasium's `NormalizeObservation`

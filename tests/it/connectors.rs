@@ -1,5 +1,4 @@
 //! Connectors in an algorithm: rewards that losses see, modules that come and go, checkpoints.
-#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use rekindle::prelude::*;
 

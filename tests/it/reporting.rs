@@ -1,5 +1,4 @@
 //! What an iteration is, and the names and windows of its result.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

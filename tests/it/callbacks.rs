@@ -1,15 +1,9 @@
 //! Hooks: their order, their arguments, and that they change nothing by themselves.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
-#[path = "support/counter.rs"]
-mod counter;
-#[path = "support/trace.rs"]
-mod trace;
-
+use crate::counter::counting;
+use crate::trace::Trace;
 use burn::prelude::*;
-use counter::counting;
 use rekindle::prelude::*;
-use trace::Trace;
 
 fn device() -> Device {
     DeviceSpec::Cpu.open().unwrap()

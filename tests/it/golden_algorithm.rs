@@ -1,6 +1,5 @@
 //! A checkpoint of a whole algorithm, kept in the repository: later versions load it and continue
 //! training from it.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use std::path::PathBuf;
 

@@ -1,5 +1,4 @@
 //! Every mistake that the examples invite: a custom module, a custom catalog, checkpoints.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use std::fs;
 use std::path::Path;

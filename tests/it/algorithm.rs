@@ -1,9 +1,4 @@
 //! The algorithm as users drive it: results, components, threads, roles, hostile updates.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
-
-#[path = "support/scripted.rs"]
-mod scripted;
-mod support;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +8,8 @@ use rekindle::catalog::Mlp;
 use rekindle::core::weights::Weights;
 use rekindle::prelude::*;
 use serde_json::json;
+
+use crate::{scripted, support};
 
 fn config() -> PpoConfig {
     PpoConfig::new()

@@ -1,5 +1,4 @@
 //! A curriculum by a callback: a task that is out of reach at once is reached step by step.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use rekindle::env::Result as EnvResult;
 use rekindle::prelude::*;

@@ -1,5 +1,4 @@
 //! Settings of models and action distributions, through an algorithm.
-#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use std::sync::Arc;
 
@@ -160,6 +159,7 @@ fn two_agents(specs: MultiRLModuleSpec) -> PpoConfig {
                 .policies_to_train(["a"])
                 .rl_module_specs(specs)
         })
+        .env_runners(|e| e.batch_mode(BatchMode::CompleteEpisodes))
         .training(|t| t.use_critic(false))
 }
 

@@ -1,22 +1,16 @@
 //! Evaluation: exact amounts, settings of its own, beside training.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
-
-#[path = "support/counter.rs"]
-mod counter;
-#[path = "support/scripted.rs"]
-mod scripted;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use crate::counter::counting;
+use crate::scripted::{self, Script};
 use burn::module::Module;
 use burn::prelude::*;
-use counter::counting;
 use rekindle::env::{BoxSpace, Discrete};
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
-use scripted::Script;
 
 fn device() -> Device {
     DeviceSpec::Cpu.open().unwrap()

@@ -1,5 +1,4 @@
 //! Train 2N = train N, save, restore in a new process, train N: bit for bit. Assertion 89.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -60,7 +59,7 @@ fn continue_in_a_new_process() {
 
 fn resume_in_a_new_process(folder: &Path) {
     let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "continue_in_a_new_process"])
+        .args(["--exact", "exact_resume::continue_in_a_new_process"])
         .env("REKINDLE_RESUME", folder)
         .stdout(std::process::Stdio::null())
         .status()

@@ -1,5 +1,4 @@
 //! A bundle acts as evaluation does, in another process, and proves it.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use rekindle::checkpoint;
 use rekindle::env_runner::RunnerError;
