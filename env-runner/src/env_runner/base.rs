@@ -217,7 +217,7 @@ impl RunnerBase {
         mut set: impl FnMut(&Value) -> rekindle_env::Result<()>,
     ) -> Result<()> {
         let Err(error) = set(saved) else { return Ok(()) };
-        if !before.is_some_and(|before| set(&before).is_ok()) {
+        if before.is_none_or(|before| set(&before).is_err()) {
             self.envs_replaced();
         }
         Err(of_env(&self.config.env)(error))

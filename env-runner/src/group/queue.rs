@@ -85,7 +85,7 @@ impl Queue {
             match thread::Builder::new().name("env runner".into()).spawn(work) {
                 Ok(_) => started += 1,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot spawn a thread for an environment runner")
+                    tracing::warn!(%error, "cannot spawn a thread for an environment runner");
                 }
             }
         }
