@@ -52,7 +52,7 @@ pub struct Algorithm {
     iteration: u64,
     env_steps: u64,
     metrics: MetricsLogger,
-    /// Metrics of evaluations, reduced with each evaluation instead of each iteration.
+    /// Metrics of evaluations. They are reduced after each evaluation, not after each iteration.
     eval_metrics: MetricsLogger,
     callbacks: CallbackList,
 }
@@ -85,7 +85,7 @@ struct Settings {
 
 /// The key of the iteration's number in results.
 const TRAINING_ITERATION: &str = "training_iteration";
-/// The key of the seconds that all iterations took.
+/// The key of the total duration of all iterations, in seconds.
 const TIME_TOTAL: &str = "time_total_s";
 
 impl Algorithm {
@@ -96,7 +96,8 @@ impl Algorithm {
     ) -> Result<Self> {
         config.validate()?;
         let mut config = config.clone();
-        // A seed that was drawn is recorded, so that every run can be repeated. JSON keeps 53 bits.
+        // Record a drawn seed, so that every run can be repeated. JSON numbers hold 53 bits
+        // exactly.
         let seed =
             config.debugging.seed.unwrap_or_else(|| Generator::from_entropy().next_u64() >> 11);
         config.debugging.seed = Some(seed);
@@ -196,7 +197,7 @@ impl Algorithm {
         &self.learner
     }
 
-    /// The logger of the next iteration's result, for callbacks that log metrics of their own.
+    /// The logger of the next iteration's result, for callbacks that log custom metrics.
     pub fn metrics_logger(&mut self) -> &mut MetricsLogger {
         &mut self.metrics
     }
@@ -209,20 +210,20 @@ impl Algorithm {
         Ok(self.learner.module().module(id)?)
     }
 
-    /// Returns the policy of the default module as the runners act with it, ready to be deployed
-    /// without the training stack.
+    /// Returns the policy of the default module with the runners' connectors, as a bundle that can
+    /// be deployed without the training stack.
     ///
     /// # Errors
-    /// [`AlgorithmError::NotPlayed`] if other modules play: name one with
+    /// [`AlgorithmError::NotPlayed`] if agents act with other modules. Choose one of them with
     /// [`policy_bundle_of`](Self::policy_bundle_of).
     pub fn policy_bundle(&self) -> Result<PolicyBundle> {
         self.policy_bundle_of(DEFAULT_MODULE_ID)
     }
 
-    /// Returns the policy of one module as the runners act with it, ready to be deployed.
+    /// Returns the policy of one module with the runners' connectors, as a bundle for deployment.
     ///
     /// # Errors
-    /// [`AlgorithmError::NotPlayed`] if no agent plays with such a module.
+    /// [`AlgorithmError::NotPlayed`] if no agent is mapped to the module.
     pub fn policy_bundle_of(&self, module_id: &str) -> Result<PolicyBundle> {
         let playing = self.env_runners.module_spaces();
         if !playing.contains_key(module_id) {
@@ -283,7 +284,7 @@ impl Algorithm {
         let (started, mut steps) = (Instant::now(), 0);
         loop {
             steps += self.training_step()?;
-            // What is collected is learned from at once: the two counts are one.
+            // Each batch is trained on immediately, so sampled and trained steps are equal.
             let seconds = started.elapsed().as_secs_f64();
             if self.settings.reporting.is_met(seconds, steps, steps) {
                 return Ok(());

@@ -45,7 +45,7 @@ use crate::{Algorithm, AlgorithmError, Result};
 ///
 /// # Errors
 ///
-/// An error of a hook ends the call that it happened in, which returns it as
+/// An error of a hook ends the call that triggered the hook. The call returns the error as
 /// [`AlgorithmError::Callback`] or
 /// [`RunnerError::Callback`](rekindle_env_runner::RunnerError::Callback).
 #[diagnostic::on_unimplemented(
@@ -166,8 +166,8 @@ pub trait Callbacks: Send + Sync {
 
 /// The callbacks of a configuration, in the order in which they are called.
 ///
-/// They are code: configurations as data leave them out, and comparisons of configurations ignore
-/// them.
+/// Callbacks are code, so serialized configurations omit them and comparisons of configurations
+/// ignore them.
 #[derive(Clone, Default)]
 pub struct CallbackList(Vec<Arc<dyn Callbacks>>);
 

@@ -46,7 +46,7 @@ pub trait TrainingConfig:
     /// Checks whether the algorithm can learn from what the runners collect.
     ///
     /// # Errors
-    /// The setting that does not go with those of the runners.
+    /// The first setting that conflicts with the runners' settings.
     fn check_sampling(&self, _env_runners: &EnvRunnersConfig) -> Result<(), ConfigError> {
         Ok(())
     }
@@ -57,8 +57,8 @@ pub trait TrainingConfig:
     /// Returns the settings of the learner.
     fn learner(&self, seed: u64) -> LearnerConfig;
 
-    /// Builds the objective of the learner. `modules` holds the settings of the modules that have
-    /// some of their own.
+    /// Builds the objective of the learner. `modules` holds the settings of modules that override
+    /// the common ones.
     fn objective(&self, modules: BTreeMap<ModuleId, Self>) -> Box<dyn Objective>;
 
     /// Returns the model settings in which this algorithm differs from `DefaultModelConfig`.
@@ -144,8 +144,8 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self
     }
 
-    /// Sets whether the module acts in [−1, 1], from where bounded continuous actions are scaled to
-    /// their space. Defaults to `true`.
+    /// Sets whether the module acts in [−1, 1]. Bounded continuous actions are then scaled to their
+    /// space. Defaults to `true`.
     #[must_use]
     pub fn normalize_actions(mut self, normalize_actions: bool) -> Self {
         self.environment.normalize_actions = normalize_actions;
@@ -181,7 +181,8 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self
     }
 
-    /// Sets the spec of the module. Spaces that it leaves open are those of the environment.
+    /// Sets the spec of the module. Spaces that the spec leaves unset are taken from the
+    /// environment.
     #[must_use]
     pub fn rl_module(mut self, spec: RLModuleSpec) -> Self {
         self.rl_module_spec = Some(spec);
@@ -230,7 +231,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         config
     }
 
-    /// Changes the policies of a multi-agent environment and which agents play with them.
+    /// Changes the policies of a multi-agent environment and the mapping from agents to policies.
     #[must_use]
     pub fn multi_agent(mut self, f: impl FnOnce(MultiAgentSection) -> MultiAgentSection) -> Self {
         self.multi_agent = Some(f(self.multi_agent.unwrap_or_default()));

@@ -30,12 +30,12 @@ pub enum AlgorithmError {
     ConfigFormat(#[source] serde_json::Error),
     /// A checkpoint of something that is not an algorithm.
     #[error(
-        "this is not the checkpoint of an algorithm; give the directory that `Algorithm::save_to_path` made, or restore a part of one with `Algorithm::restore_component`"
+        "this is not the checkpoint of an algorithm; pass the directory that `Algorithm::save_to_path` wrote, or restore a part of one with `Algorithm::restore_component`"
     )]
     NotAnAlgorithm,
     /// A checkpoint of another algorithm.
     #[error(
-        "the checkpoint is of the algorithm `{found}`, not `{expected}`; restore it with the config of `{found}`"
+        "the checkpoint belongs to the algorithm `{found}`, not `{expected}`; restore it with the config of `{found}`"
     )]
     WrongAlgorithm {
         /// The algorithm asked for.
@@ -48,7 +48,7 @@ pub enum AlgorithmError {
         "`{0}` is not a component of an algorithm that can be restored alone: use `learner`, `learner/rl_module`, `learner/rl_module/<module_id>`, `learner/optimizer`, `learner/optimizer/<module_id>` or `env_runners`"
     )]
     UnknownComponent(String),
-    /// A module with other spaces than the one it is to replace.
+    /// A module whose spaces differ from those of the module to replace.
     #[error(
         "a module with the {field} {found} cannot replace `{id}`, whose {field} is {expected}; build it from the spec of `{id}` or with that space"
     )]
@@ -57,7 +57,7 @@ pub enum AlgorithmError {
         id: String,
         /// `observation space` or `action space`.
         field: &'static str,
-        /// The space of the present module.
+        /// The space of the current module.
         expected: String,
         /// The space of the new one.
         found: String,
@@ -70,7 +70,7 @@ pub enum AlgorithmError {
         /// What it returned.
         source: CallbackError,
     },
-    /// A module that agents play with in evaluation and that training does not have.
+    /// A module that agents are mapped to in evaluation and that does not exist in training.
     #[error(
         "evaluation maps agents to module `{id}`, which is not one of the policies [{known}]; map them to one of those in `evaluation_config`"
     )]
@@ -89,10 +89,10 @@ pub enum AlgorithmError {
         id: String,
         /// Observation and action space in training.
         expected: String,
-        /// Those in evaluation.
+        /// Observation and action space in evaluation.
         found: String,
     },
-    /// A module that no agent plays with, and whose spaces nothing says.
+    /// A module without agents whose spaces are unknown.
     #[error(
         "no agent plays with module `{id}`, and agents differ in their spaces; set the spaces in its spec with `rl_module_specs`"
     )]
@@ -100,24 +100,24 @@ pub enum AlgorithmError {
         /// The id of the module.
         id: String,
     },
-    /// A module that does not play.
-    #[error("no agent plays with a module `{id}`; choose one of [{known}] with `policy_bundle_of`")]
+    /// A module that no agent is mapped to.
+    #[error("no agent is mapped to module `{id}`; choose one of [{known}] with `policy_bundle_of`")]
     NotPlayed {
         /// The id asked for.
         id: String,
-        /// The ids of the modules that play.
+        /// The ids of the modules that agents are mapped to.
         known: String,
     },
     /// An evaluation that took too long.
     #[error(
-        "the evaluation was not done within {seconds} s (`evaluation_sample_timeout_s`): {played} of {wanted} {unit}; raise the limit, lower `evaluation_duration`, or end episodes with `max_episode_steps`"
+        "the evaluation did not finish within {seconds} s (`evaluation_sample_timeout_s`): {played} of {wanted} {unit}; raise the limit, lower `evaluation_duration`, or end episodes with `max_episode_steps`"
     )]
     EvaluationTimeout {
         /// The limit.
         seconds: f64,
-        /// Episodes or steps that were complete.
+        /// Number of completed episodes or steps.
         played: usize,
-        /// Episodes or steps that were asked for.
+        /// Number of requested episodes or steps.
         wanted: usize,
         /// `episodes` or `environment steps`.
         unit: &'static str,

@@ -16,7 +16,8 @@ use crate::{Algorithm, AlgorithmError, CallbackError, Result};
 
 /// The result of an evaluation.
 ///
-/// Two are equal if their episodes are: metrics, which hold wall-clock times, do not count.
+/// Two evaluations are equal if their episodes are equal. Metrics hold wall-clock times and are not
+/// compared.
 #[derive(Debug, Clone, Default)]
 pub struct Evaluation {
     /// Sum of the rewards of each episode.
@@ -41,7 +42,7 @@ impl Evaluation {
         Self { metrics: metrics.into_iter().collect(), ..Self::default() }
     }
 
-    /// Creates the result that has the returns and lengths of the episodes that runners collected.
+    /// Creates a result from the returns and lengths of the collected episodes.
     #[must_use]
     pub fn of(experience: &Experience) -> Self {
         let episodes = experience.episodes.iter();
@@ -82,13 +83,13 @@ impl Evaluation {
 
 /// Plays exactly `episodes` complete episodes with a module, without a training stack.
 ///
-/// The connectors of `config` begin without statistics. To evaluate a policy whose filter has learned
-/// some, use [`evaluate_policy`].
+/// The connectors of `config` begin without statistics. To evaluate a policy with the statistics of
+/// its filter, use [`evaluate_policy`].
 ///
 /// # Errors
-/// If the environment is unknown, or is not one of the spaces that the module was built for
-/// ([`RunnerError::ModuleSpaces`](rekindle_env_runner::RunnerError::ModuleSpaces)), or if it takes longer
-/// than the time limit of `options`.
+/// If the environment is unknown, has other spaces than the module was built for
+/// ([`RunnerError::ModuleSpaces`](rekindle_env_runner::RunnerError::ModuleSpaces)), or if the
+/// evaluation takes longer than the time limit of `options`.
 pub fn evaluate(
     module: &AnyRLModule,
     config: &EnvRunnerConfig,
@@ -99,13 +100,13 @@ pub fn evaluate(
     play(module, config, None, episodes, options, device)
 }
 
-/// Plays exactly `episodes` complete episodes with a policy as it is deployed: its module, its
-/// connectors with what they have learned, which stays as it is, and its action transform.
+/// Plays exactly `episodes` complete episodes with a deployable policy: its module, its connectors
+/// with frozen statistics, and its action transform.
 ///
-/// `config` says the rest: environment, number of environments, seed.
+/// `config` sets the environment, the number of environments and the seed.
 ///
 /// # Errors
-/// If the environment is unknown, or is not one of the spaces that the policy was built for.
+/// If the environment is unknown, or has other spaces than the policy was built for.
 pub fn evaluate_policy(
     policy: &PolicyBundle,
     config: &EnvRunnerConfig,
@@ -159,7 +160,8 @@ fn play(
 
 /// A custom evaluation function, if there is one.
 ///
-/// It is code: configurations as data leave it out, and comparisons of configurations ignore it.
+/// The function is code, so serialized configurations omit it and comparisons of configurations
+/// ignore it.
 #[derive(Clone, Default)]
 pub struct EvaluationFunction(Option<Arc<Function>>);
 

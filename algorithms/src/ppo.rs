@@ -3,8 +3,8 @@
 //! What differs from RLlib or from other parts of this library:
 //!
 //! - Advantages are standardized over real steps only, because there are no filler steps.
-//! - The KL coefficient adapts to the mean divergence of the last epoch, not to that of the last
-//!   minibatch. It stays between 1e-6 and 1e6, and checkpoints hold it.
+//! - The KL coefficient adapts to the mean divergence of the last epoch, not of the last minibatch.
+//!   It stays between 1e-6 and 1e6, and checkpoints save it.
 //! - The default module has separate networks for policy and values (`vf_share_layers` is `false`, as
 //!   in RLlib's PPO), unlike `RLModuleSpec::default()` on its own.
 //! - [`target_kl`](PpoTraining::target_kl) ends an update early, which RLlib does not offer.

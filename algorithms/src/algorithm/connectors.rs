@@ -7,8 +7,9 @@ use super::Algorithm;
 use crate::{AlgorithmError, Result};
 
 impl Algorithm {
-    /// Removes a module from the connectors that are for some modules only, here and in the saved
-    /// configuration: a restored algorithm would refuse the id of a module that is gone.
+    /// Removes a module from the connectors that are limited to certain modules, here and in the
+    /// saved configuration. Otherwise a restored algorithm would reject the id of the removed
+    /// module.
     pub(super) fn forget_connectors_of(&mut self, id: &str) -> Result<()> {
         let forget = |connectors: &mut Vec<ConnectorConfig>| {
             let kept = connectors.drain(..).filter_map(|connector| connector.without_module(id));

@@ -14,8 +14,9 @@ impl Algorithm {
 
     /// Switches to new environment settings, for example in a curriculum.
     ///
-    /// All environments are recreated and begin new episodes, including those of evaluation unless
-    /// it has settings of its own. Checkpoints record the settings. Equal settings change nothing.
+    /// All environments are recreated and begin new episodes, including the evaluation
+    /// environments, unless evaluation has its own settings. Checkpoints record the settings. Equal
+    /// settings change nothing.
     ///
     /// # Errors
     /// If the environment refuses the settings, or its spaces change with them. The algorithm is then

@@ -13,7 +13,7 @@ use rekindle_env_runner::{
 use super::Algorithm;
 use crate::{AlgorithmError, DurationUnit, Evaluation, EvaluationConfig, Result};
 
-/// An evaluation that is complete and not yet reported.
+/// A completed evaluation that has not been reported.
 pub(super) struct Played {
     runners: EnvRunnerGroup,
     outcome: Result<Evaluation>,
@@ -21,10 +21,9 @@ pub(super) struct Played {
 }
 
 impl Algorithm {
-    /// Evaluates the current weights: plays `evaluation_duration`, or calls the custom function.
+    /// Evaluates the current weights for `evaluation_duration`, or with the custom function.
     ///
-    /// Evaluation has environments of its own, and takes the statistics of the connectors from
-    /// training.
+    /// Evaluation has its own environments and uses the connector statistics of training.
     ///
     /// # Errors
     /// [`AlgorithmError::EvaluationTimeout`] after `evaluation_sample_timeout_s`; otherwise if an
@@ -44,7 +43,8 @@ impl Algorithm {
         self.end_evaluation(Played { runners, outcome, started })
     }
 
-    /// Collects and learns while another thread evaluates the weights from before.
+    /// Collects and trains while another thread evaluates the weights from the start of the
+    /// iteration.
     pub(super) fn train_and_evaluate(&mut self) -> Result<Played> {
         let started = Instant::now();
         let mut runners = self.begin_evaluation()?;
@@ -64,7 +64,7 @@ impl Algorithm {
         }
     }
 
-    /// The evaluation runners, with the current weights and connectors.
+    /// Returns the evaluation runners with the current weights and connectors.
     fn begin_evaluation(&mut self) -> Result<EnvRunnerGroup> {
         let callbacks = self.callbacks.clone();
         callbacks.tell("on_evaluate_start", |c| c.on_evaluate_start(self))?;
@@ -78,7 +78,7 @@ impl Algorithm {
         Ok(runners)
     }
 
-    /// Puts the runners back and reports.
+    /// Stores the runners for the next evaluation and reports the result.
     pub(super) fn end_evaluation(&mut self, played: Played) -> Result<Evaluation> {
         let Played { mut runners, outcome, started } = played;
         let reports = runners.take_metrics();
@@ -104,12 +104,13 @@ impl Algorithm {
         Ok(evaluation)
     }
 
-    /// Runners with environments and seeds of their own, whose connectors do not learn.
+    /// Builds evaluation runners with their own environments and seeds. Their connector statistics
+    /// are frozen.
     pub(super) fn new_eval_env_runners(&self) -> Result<EnvRunnerGroup> {
         self.eval_env_runners_of(self.settings.runner.multi_agent.as_ref())
     }
 
-    /// Such runners for other policies than the present ones.
+    /// Builds evaluation runners for other policies than the current ones.
     pub(super) fn eval_env_runners_of(
         &self,
         multi_agent: Option<&MultiAgentConfig>,
@@ -133,8 +134,7 @@ impl Algorithm {
             // An evaluation reports all of its episodes, and none of the previous evaluation.
             metrics_num_episodes_for_smoothing: None,
             in_evaluation: true,
-            // An evaluation waits for its runners: episodes that arrive late would be those of older
-            // weights.
+            // Wait for all runners, because late episodes would come from older weights.
             fault_tolerance: FaultToleranceConfig {
                 sample_timeout_s: None,
                 ..training.fault_tolerance.clone()
@@ -184,7 +184,7 @@ impl Algorithm {
     }
 }
 
-/// Plays `evaluation_duration`. Nothing is recorded but returns and lengths.
+/// Runs `evaluation_duration` episodes or steps. Only returns and lengths are recorded.
 fn play(runners: &mut EnvRunnerGroup, config: &EvaluationConfig) -> Result<Evaluation> {
     let limit = config.evaluation_sample_timeout_s;
     let options = SampleOptions {
@@ -211,11 +211,11 @@ fn play(runners: &mut EnvRunnerGroup, config: &EvaluationConfig) -> Result<Evalu
     }
 }
 
-/// The policies of training with another mapping.
+/// Returns the training policies with another mapping.
 fn with_mapping(training: &MultiAgentConfig, mapping: Option<PolicyMapping>) -> MultiAgentConfig {
     let Some(policy_mapping) = mapping else { return training.clone() };
-    // A function may map to any policy. Other mappings name their policies, and those that do not
-    // play need no spaces.
+    // A function may map to any policy. Other mappings name their policies, and policies without
+    // agents need no spaces.
     let policies = match policy_mapping {
         PolicyMapping::Function(_) => training.policies.clone(),
         _ => Vec::new(),

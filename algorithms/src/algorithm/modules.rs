@@ -34,7 +34,7 @@ impl Algorithm {
             }
         }
         let spec = serde_json::to_value(new).map_err(AlgorithmError::ConfigFormat)?;
-        // The runners will ask for it: an error must come before anything changes.
+        // Check the initial state before anything changes, because the runners need it.
         module.initial_state()?;
         self.learner.add_module(id, module, true)?;
         if self.settings.runner.multi_agent.is_some() {
@@ -48,8 +48,8 @@ impl Algorithm {
 
     /// Adds a module to a multi-agent algorithm during training; RLlib's `add_module`.
     ///
-    /// Agents play with it in episodes that begin afterwards, as `policy_mapping` says (`None` keeps
-    /// the present mapping). The module learns, unless `policies_to_train` is given and leaves it out.
+    /// `policy_mapping` applies to episodes that begin afterwards; `None` keeps the current
+    /// mapping. The module learns, unless `policies_to_train` is given and leaves it out.
     ///
     /// # Errors
     /// If the id is taken, the algorithm has one agent, the module does not fit the algorithm or the
@@ -73,14 +73,14 @@ impl Algorithm {
         let trained_before = self.learner.policies_to_train().cloned();
         let learns = policies_to_train.as_ref().is_none_or(|ids| ids.contains(id));
         if !learns {
-            // Roles are not asked of a module that does not learn.
+            // A module that does not learn needs no roles.
             self.learner.set_policies_to_train(policies_to_train.clone())?;
         }
         let mut changed = self.learner.add_module(id, module, false).map_err(Into::into);
         if changed.is_ok() {
             let before = self.multi_agent()?;
             changed = self.set_multi_agent(multi_agent).and_then(|()| {
-                // Runners refuse a module for other spaces than those of its agents.
+                // Runners reject a module whose spaces differ from its agents' spaces.
                 if let Err(error) = self.publish_weights() {
                     self.set_multi_agent(before)?;
                     return Err(error);
@@ -102,8 +102,8 @@ impl Algorithm {
 
     /// Removes a module from a multi-agent algorithm and returns it; RLlib's `remove_module`.
     ///
-    /// All environments begin new episodes. Agents that played with the module then play with the one
-    /// that `policy_mapping` names (`None` keeps the present mapping).
+    /// All environments begin new episodes. In these, `policy_mapping` assigns other modules to the
+    /// agents of the removed one; `None` keeps the current mapping.
     ///
     /// # Errors
     /// If there is no such module, or agents are still mapped to it. The algorithm is then unchanged,
@@ -119,8 +119,8 @@ impl Algorithm {
         if let Some(mapping) = policy_mapping {
             multi_agent.policy_mapping = mapping;
         }
-        // Refused before episodes are dropped. Runners then keep the module for agents that still play
-        // with it, until the second call.
+        // The first call checks the mapping before episodes are dropped. Agents in mid-episode keep
+        // the module until the second call.
         self.set_multi_agent(multi_agent.clone())?;
         self.env_runners.reset_episodes()?;
         self.env_runners.set_multi_agent(&multi_agent)?;
@@ -131,7 +131,7 @@ impl Algorithm {
         Ok(module)
     }
 
-    /// Changes which module each agent plays with in episodes that begin afterwards.
+    /// Changes the mapping from agents to modules for episodes that begin afterwards.
     ///
     /// # Errors
     /// If the algorithm has one agent, or the mapping does not fit the modules. The algorithm is then
@@ -150,7 +150,7 @@ impl Algorithm {
         Ok(self.learner.set_policies_to_train(ids)?)
     }
 
-    /// The present policies, with all ids: those that play, and those in reserve.
+    /// Returns the current policies with the ids of all modules, including modules without agents.
     fn multi_agent(&self) -> Result<MultiAgentConfig> {
         let Some(multi_agent) = &self.settings.runner.multi_agent else {
             return Err(RunnerError::SingleAgent(self.settings.runner.env.clone()).into());
@@ -162,7 +162,7 @@ impl Algorithm {
     }
 
     fn set_multi_agent(&mut self, multi_agent: MultiAgentConfig) -> Result<()> {
-        // Evaluation may have a mapping of its own, which these policies must fit.
+        // Evaluation may have its own mapping, which must fit these policies.
         let evaluates = self.eval_env_runners.is_some();
         let eval_env_runners =
             evaluates.then(|| self.eval_env_runners_of(Some(&multi_agent))).transpose()?;

@@ -63,9 +63,9 @@ impl Checkpointable for Algorithm {
     /// streams, environments with their settings, and counters. The environments are new ones.
     ///
     /// # Errors
-    /// If the state is that of another algorithm or does not fit. The algorithm is then unchanged.
+    /// If the state belongs to another algorithm or does not fit. The algorithm is then unchanged.
     fn set_state(&mut self, state: &State) -> Result<()> {
-        // The state goes into new runners. The present ones come back if a part of it does not fit.
+        // Load the state into new runners. If a part does not fit, the current runners are kept.
         let learner = self.learner.get_state()?;
         let (settings, config) = (self.settings.clone(), self.config.clone());
         let new_runners = self.new_env_runners()?;
@@ -82,7 +82,7 @@ impl Checkpointable for Algorithm {
 }
 
 impl Algorithm {
-    /// Runners of the present configuration, without modules.
+    /// Builds runners from the current configuration, without modules.
     fn new_env_runners(&self) -> Result<EnvRunnerGroup> {
         let Settings { runner, num_env_runners, num_threads, .. } = &self.settings;
         Ok(EnvRunnerGroup::new(runner, *num_env_runners, *num_threads, &self.runner_device)?)
@@ -100,7 +100,7 @@ impl Algorithm {
         if let Some(env_config) = env_config.map_err(AlgorithmError::ConfigFormat)? {
             self.set_env_config(&env_config)?;
         }
-        // Runners restore their policies themselves; those of evaluation follow from these.
+        // Runners restore their own policies. The evaluation policies are derived from them.
         let saved = data.config.get("multi_agent").cloned().unwrap_or_default();
         let saved: Option<MultiAgentSection> =
             serde_json::from_value(saved).map_err(AlgorithmError::ConfigFormat)?;
@@ -176,7 +176,7 @@ impl Algorithm {
         (saved.learners.device, saved.env_runners.device) = (None, None);
         let config = adapt(saved.clone());
         if config.evaluation != saved.evaluation {
-            // The runners differ from those that were saved.
+            // The runners differ from the saved ones.
             state.components.remove(EVAL_ENV_RUNNERS);
         }
         let mut algorithm = config.build(device)?;

@@ -52,11 +52,11 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         connectors
     }
 
-    /// The specs of all modules. Settings that they leave open come from the environment and from
-    /// this configuration.
+    /// Returns the specs of all modules. Settings that they leave unset come from the environment
+    /// and from this configuration.
     ///
     /// # Errors
-    /// [`AlgorithmError::NoSpaces`] for a module in reserve whose spaces are unknown.
+    /// [`AlgorithmError::NoSpaces`] for a module without agents whose spaces are unknown.
     pub(crate) fn multi_rl_module_spec(
         &self,
         spaces: BTreeMap<ModuleId, (Space, Space)>,
@@ -87,11 +87,11 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         }
     }
 
-    /// The training settings of the modules that override some.
+    /// Returns the training settings of each module that overrides some.
     ///
     /// # Errors
     /// [`AlgorithmError::ModuleOverrides`] for unknown fields, for values out of range, and for
-    /// fields that all modules have in common.
+    /// fields that are common to all modules.
     pub(crate) fn training_of_modules(&self) -> Result<BTreeMap<ModuleId, T>> {
         let Some(multi_agent) = &self.multi_agent else { return Ok(BTreeMap::new()) };
         let overrides = multi_agent.algorithm_config_overrides_per_module.iter();
@@ -115,8 +115,8 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         Ok(training)
     }
 
-    /// This configuration as a checkpoint records it: without the files that modules took their
-    /// first weights from, because the checkpoint holds the weights.
+    /// Returns the configuration that a checkpoint records. Paths of initial weights are left out,
+    /// because the checkpoint holds the weights.
     pub(crate) fn recorded(&self) -> Result<Value> {
         let mut config = self.clone();
         config.rl_module_spec = config.rl_module_spec.map(|spec| spec.built());
@@ -131,8 +131,8 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self.complete(self.rl_module_spec.clone().unwrap_or_default())
     }
 
-    /// Fills in the model config of a spec that has none: this configuration's, for the default
-    /// module over the algorithm's defaults.
+    /// Fills in this configuration's model config if the spec has none. The default module also
+    /// gets the algorithm's defaults.
     fn complete(&self, spec: RLModuleSpec) -> RLModuleSpec {
         let is_default = spec.module() == RLModuleSpec::default().module();
         let config = if is_default { self.model_config() } else { self.model_config.clone() };

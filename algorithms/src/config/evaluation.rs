@@ -26,7 +26,7 @@ pub enum DurationUnit {
 }
 
 settings! {
-    /// Evaluation of the policy, on environments and with random streams of its own.
+    /// Evaluation of the policy, with its own environments and random streams.
     pub struct EvaluationConfig {
         /// Iterations between evaluations; `None` evaluates only on request.
         into evaluation_interval: Option<usize> = None, if_set(at_least_one);
@@ -59,7 +59,7 @@ settings! {
 settings! {
     /// Evaluation settings that override the training settings.
     pub struct EvaluationOverrides {
-        /// Id of another environment with the same spaces. Its settings are `env_config` alone.
+        /// Id of another environment with the same spaces. Only `env_config` applies to it.
         field env: Option<String> = None;
         /// Settings of the environment.
         into env_config: Option<EnvConfig> = None;
@@ -67,11 +67,11 @@ settings! {
         set explore: bool = false;
         /// Environments that each runner steps as one vector.
         set num_envs_per_env_runner: usize = 10, at_least_one;
-        /// Number of runners that work at the same time; `None` takes the training setting.
+        /// Number of threads that the runners share; `None` uses the training setting.
         into num_threads: Option<usize> = None, if_set(at_least_one);
         /// Whether continuous actions are clipped to the bounds of their space.
         into clip_actions: Option<bool> = None;
-        /// Which module each agent plays with.
+        /// Mapping from agents to modules.
         into policy_mapping: Option<PolicyMapping> = None;
     }
 }
@@ -87,11 +87,11 @@ impl EvaluationConfig {
         self
     }
 
-    /// Sets a function that evaluates instead of playing `evaluation_duration`.
+    /// Sets a custom evaluation function, which replaces the built-in evaluation.
     ///
-    /// It gets the algorithm and the evaluation runners, which have the algorithm's weights. What
-    /// the runners collect is reported in the metrics, and the metrics that the function returns are
-    /// added to them.
+    /// The function receives the algorithm and the evaluation runners, which have the algorithm's
+    /// weights. The result contains the metrics of the runners and the metrics that the function
+    /// returns.
     #[must_use]
     pub fn custom_evaluation_function<F>(mut self, function: F) -> Self
     where
@@ -133,9 +133,9 @@ impl EvaluationConfig {
 }
 
 impl EvaluationOverrides {
-    /// Sets `env`.
+    /// Sets the id of another environment for evaluation.
     ///
-    /// Id of another environment with the same spaces. Its settings are `env_config` alone.
+    /// Id of another environment with the same spaces. Only `env_config` applies to it.
     #[must_use]
     pub fn env(mut self, env: impl Into<String>) -> Self {
         self.env = Some(env.into());

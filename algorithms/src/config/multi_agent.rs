@@ -27,19 +27,19 @@ impl CountStepsBy {
 }
 
 settings! {
-    /// The modules of a multi-agent environment: which agents play with them, and which of them
-    /// learn.
+    /// The modules of a multi-agent environment, the mapping from agents to modules, and the
+    /// modules that learn.
     pub struct MultiAgentSection {
-        /// Ids of the modules; empty for those that the mapping names.
+        /// Ids of the modules. If empty, the modules are those that the mapping names.
         field policies: Vec<ModuleId> = Vec::new();
-        /// Which module each agent plays with. By default all play with the default module.
+        /// Mapping from agents to modules. By default, all agents act with the default module.
         set policy_mapping: PolicyMapping = PolicyMapping::default();
         /// Ids of the modules that learn; `None` for all. The others keep their weights.
         field policies_to_train: Option<Vec<ModuleId>> = None;
-        /// Specs of modules by id. A module without one is built as a single module would be. A
-        /// module that no agent plays with needs one with spaces if agents differ in theirs.
+        /// Specs by module id. A module without a spec is built like the module of a single agent.
+        /// A module without agents needs a spec with spaces if the agents' spaces differ.
         into rl_module_specs: Option<MultiRLModuleSpec> = None;
-        /// Training settings that differ for a module.
+        /// Training settings that modules override.
         field algorithm_config_overrides_per_module: BTreeMap<ModuleId, Map<String, Value>> =
             BTreeMap::new();
         /// Unit of `train_batch_size`.
@@ -66,7 +66,7 @@ impl MultiAgentSection {
         self
     }
 
-    /// Sets a training setting that differs for a module, by the name of its field.
+    /// Overrides a training setting for one module, by the name of the field.
     #[must_use]
     pub fn override_module(
         mut self,
@@ -94,11 +94,12 @@ impl MultiAgentSection {
         }
     }
 
-    /// Checks that every id that a setting names is one of the modules: of those that agents play
-    /// with (`played`), or of those that only the learner has.
+    /// Checks that every id in a setting names a module: one that agents act with (`played`), or
+    /// one that only the learner has.
     pub(crate) fn check_ids(&self, played: &BTreeSet<ModuleId>) -> Result<(), ConfigError> {
         let specs = || self.rl_module_specs.iter().flat_map(|specs| &specs.rl_module_specs);
-        // A spec that says its spaces needs no agent: without a list of policies it is one of them.
+        // A module whose spec has spaces needs no agent. Without a list of policies, it counts as a
+        // policy.
         let is_module = |spec: &RLModuleSpec| {
             let has_spaces =
                 spec.get_observation_space().is_some() && spec.get_action_space().is_some();

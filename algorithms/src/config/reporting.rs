@@ -9,10 +9,10 @@ settings! {
     /// An iteration repeats collecting and learning until all minima are reached: once, if none is
     /// set.
     pub struct ReportingConfig {
-        /// Episodes in the window of the mean, smallest and largest return and length: the latest of
-        /// all runners together. (RLlib gives each runner a share of the window, rounded up. Here the
-        /// results have the window, so that no episode is missing when a runner finishes fewer than
-        /// the others.)
+        /// Number of most recent episodes, over all runners, in the mean, minimum and maximum of
+        /// returns and lengths. (RLlib gives each runner a share of the window, rounded up. Here
+        /// one window covers all runners, so no episode is missing when a runner finishes fewer
+        /// than the others.)
         set metrics_num_episodes_for_smoothing: usize = 100, at_least_one;
         /// Minimum duration of an iteration in seconds. How much is learned in it then depends on
         /// the speed of the machine.

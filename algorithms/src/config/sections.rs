@@ -17,15 +17,15 @@ settings! {
         field env: Option<String> = None;
         /// Settings of the environment by name, as its constructor takes them.
         set env_config: EnvConfig = EnvConfig::new();
-        /// Whether the module acts in [−1, 1], from where bounded continuous actions are scaled to
-        /// their space.
+        /// Whether the module acts in [−1, 1]. Bounded continuous actions are then scaled to their
+        /// space.
         set normalize_actions: bool = true;
         /// Whether continuous actions are clipped to the bounds of their space.
         set clip_actions: bool = false;
     }
 }
 
-/// Length of the parts of episodes that a runner returns.
+/// Length of the episode fragments that a runner returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RolloutFragmentLength {
     /// `"auto"`: the batch size divided by the number of environments, rounded up.
@@ -80,22 +80,22 @@ impl<'de> Deserialize<'de> for RolloutFragmentLength {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BatchMode {
-    /// A batch has a number of steps. Episodes continue in the next one.
+    /// A batch has a fixed number of steps. Episodes continue in the next batch.
     #[default]
     TruncateEpisodes,
-    /// A batch has complete episodes, with at least as many steps as the batch size.
+    /// A batch consists of complete episodes and has at least the batch size in steps.
     CompleteEpisodes,
 }
 
 settings! {
     /// Collection of experience.
     pub struct EnvRunnersConfig {
-        /// Number of independent runners, each with environments and random streams of its own.
+        /// Number of independent runners, each with its own environments and random streams.
         set num_env_runners: usize = 1, at_least_one;
         /// Environments that each runner steps as one vector.
         set num_envs_per_env_runner: usize = 1, at_least_one;
-        /// Number of runners that work at the same time; `None` uses all cores. It changes the
-        /// speed, not the results.
+        /// Number of threads that the runners share; `None` uses all cores. It affects speed, not
+        /// results.
         into num_threads: Option<usize> = None, if_set(at_least_one);
         /// Steps per environment and sample.
         into rollout_fragment_length: RolloutFragmentLength = RolloutFragmentLength::Auto,

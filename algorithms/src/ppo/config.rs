@@ -32,18 +32,19 @@ settings! {
         set shuffle_batch_per_epoch: bool = true;
         /// Whether a value function serves as baseline.
         ///
-        /// Without one, advantages are the discounted rewards until the end of the episode, and the
-        /// module needs no value function. A part of an episode that is cut off has no such sum, so
-        /// that [`BatchMode::CompleteEpisodes`](crate::BatchMode::CompleteEpisodes) is needed. A time limit then counts as an end.
+        /// Without a baseline, advantages are the discounted rewards until the end of the episode,
+        /// and the module needs no value function. A fragment of an episode has no such sum, so
+        /// [`BatchMode::CompleteEpisodes`](crate::BatchMode::CompleteEpisodes) is required. A time
+        /// limit then counts as the end of the episode.
         set use_critic: bool = true;
         /// Whether advantages are generalized advantage estimates. Otherwise they are returns minus
         /// values.
         set use_gae: bool = true;
         /// Whether the loss penalizes the divergence from the old policy.
         set use_kl_loss: bool = true;
-        /// Initial weight of that penalty, which adapts to `kl_target` between 1e-6 and 1e6.
+        /// Initial weight of the KL penalty. It adapts to `kl_target` between 1e-6 and 1e6.
         set kl_coeff: f64 = 0.2, finite_and_not_negative;
-        /// Divergence per update that the weight of the penalty adapts to.
+        /// Target divergence per update, to which the weight of the KL penalty adapts.
         set kl_target: f64 = 0.01, positive;
         /// Divergence from the old policy that ends an update early, as in Stable-Baselines3: the
         /// first minibatch whose mean divergence exceeds 1.5 times this value, and all later ones of
@@ -55,7 +56,8 @@ settings! {
         set vf_loss_coeff: f64 = 1.0, finite_and_not_negative;
         /// Weight of the entropy bonus over environment steps: a number, or points `(step, weight)`.
         into entropy_coeff: Schedule = Schedule::Constant(0.0);
-        /// Bound on the policy's change: the ratio of new to old probability counts up to 1 ± this.
+        /// Clip range of the surrogate: the ratio of new to old probability is clipped to 1 ± this
+        /// value.
         set clip_param: f64 = 0.3, positive;
         /// Bound on the squared error of the value function. Infinity (`null` in JSON) does not
         /// clip. Scale it with the squared scale of the returns.

@@ -17,26 +17,26 @@ pub(super) mod keys {
     pub(in crate::ppo) const MEAN_KL_LOSS: &str = "mean_kl_loss";
 }
 
-/// What weighs and bounds the terms.
+/// Weights and bounds of the loss terms.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Coefficients {
     pub(super) clip_param: f32,
     pub(super) vf_clip_param: f32,
     pub(super) vf_loss: f64,
-    /// 0 or less leaves the term out.
+    /// A value of 0 or less leaves the term out.
     pub(super) entropy: f64,
-    /// 0 leaves the term out.
+    /// A value of 0 leaves the term out.
     pub(super) kl: f64,
 }
 
-/// The columns of a minibatch that the loss is made of, `[B]` each.
+/// The columns of a minibatch that the loss reads, `[B]` each.
 #[derive(Debug)]
 pub(super) struct LossColumns {
     pub(super) old_logp: Tensor<1>,
     pub(super) advantages: Tensor<1>,
     /// Values and their targets; `None` without a critic.
     pub(super) critic: Option<[Tensor<1>; 2]>,
-    /// 1 where a row counts; `None` if all do.
+    /// 1 for rows that count and 0 for padding; `None` if all rows count.
     pub(super) mask: Option<Tensor<1>>,
 }
 
@@ -73,7 +73,8 @@ pub(super) fn composed(
     Loss { total, metrics }
 }
 
-/// The loss in one pass; `None` without a critic, or where tensors are not in host memory.
+/// Computes the loss in one pass. Returns `None` without a critic, or if the tensors are not in
+/// host memory.
 ///
 /// # Shapes
 /// `terms`: `[B, 3]`, log-probabilities, entropies and divergences.
@@ -125,7 +126,7 @@ struct PpoLoss {
 /// Means over the rows that count.
 #[derive(Debug, Default)]
 struct Means {
-    /// How many rows count.
+    /// Number of rows that count.
     count: f64,
     surrogate: f64,
     entropy: f64,
@@ -134,7 +135,7 @@ struct Means {
     clipped_error: f64,
 }
 
-/// The surrogate of a row, and its derivative by the log-probability.
+/// Returns the surrogate of a row, and its derivative with respect to the log-probability.
 fn surrogate(logp: f32, old_logp: f32, advantage: f32, clip_param: f32) -> [f32; 2] {
     let ratio = (logp - old_logp).exp();
     let free = ratio * advantage;
@@ -221,7 +222,7 @@ impl PpoLoss {
         sums
     }
 
-    /// The derivatives by the terms and the value of a row.
+    /// Returns the derivatives with respect to the terms and the value of a row.
     fn slopes(&self, inputs: [&[f32]; 5], row: usize, share: f64) -> ([f32; 3], f32) {
         let [terms, old_logp, advantages, values, targets] = inputs;
         let Coefficients { clip_param, vf_clip_param, vf_loss, entropy, kl } = self.coefficients;

@@ -25,7 +25,7 @@ const CURR_ENTROPY_COEFF: &str = "curr_entropy_coeff";
 #[derive(Debug, Clone)]
 pub struct PpoObjective {
     config: PpoTraining,
-    /// Settings of the modules that have some of their own.
+    /// Settings of modules that override the common ones.
     modules: BTreeMap<ModuleId, PpoTraining>,
     kl_coeffs: BTreeMap<ModuleId, f64>,
     explained_variance: BTreeMap<ModuleId, f64>,
@@ -42,7 +42,7 @@ impl PpoObjective {
         }
     }
 
-    /// Sets the settings of modules that have some of their own.
+    /// Sets the settings of modules that override the common ones.
     #[must_use]
     pub fn with_modules(mut self, modules: BTreeMap<ModuleId, PpoTraining>) -> Self {
         self.modules = modules;
@@ -87,7 +87,7 @@ impl PpoObjective {
     }
 }
 
-/// How far the divergence may exceed `target_kl`, as in Stable-Baselines3.
+/// Factor by which the divergence may exceed `target_kl`, as in Stable-Baselines3.
 const TARGET_KL_TOLERANCE: f64 = 1.5;
 
 /// A column that may be absent.
@@ -279,7 +279,7 @@ mod tests {
         assert!(quiet > 0.0 && after(quiet, 1.0, 100) > 0.2, "{quiet}");
         let loud = after(0.2, 1.0, 5000);
         assert!(loud.is_finite() && after(loud, 0.0, 100) < 0.2, "{loud}");
-        // What is outside the range was asked for.
+        // An initial weight outside the range is the user's choice and stays there.
         assert_eq!([after(0.0, 0.0, 9), after(0.0, 1.0, 9)], [0.0, 0.0]);
         assert_eq!([after(1e-9, 0.0, 9), after(1e9, 1.0, 9)], [1e-9, 1e9]);
     }
