@@ -10,7 +10,7 @@ use crate::error::{Result, RunnerError};
 
 pub use event::{AgentStep, EnvironmentEvent, EpisodeEvent, SampleEvent, VectorEnvRef};
 
-/// What a hook returns. An error ends the call in which the hook ran.
+/// The result of a hook. An error ends the call that triggered the hook.
 pub type CallbackResult = std::result::Result<(), Box<dyn Error + Send + Sync>>;
 
 /// Hooks into environment runners. Each does nothing by default.
@@ -36,7 +36,7 @@ pub type CallbackResult = std::result::Result<(), Box<dyn Error + Send + Sync>>;
     note = "implement `RunnerCallbacks` for `{Self}`: every hook has a default, write those you need"
 )]
 pub trait RunnerCallbacks: Send + Sync {
-    /// Called after environments were created, at the start or with other settings.
+    /// Called after environments are created, at the start or with new settings.
     ///
     /// # Errors
     /// Any. The call that creates the environments returns it.
@@ -68,7 +68,7 @@ pub trait RunnerCallbacks: Send + Sync {
         Ok(())
     }
 
-    /// Called after the last step of an episode was reported.
+    /// Called after the last step of an episode has been reported.
     ///
     /// # Errors
     /// As [`on_episode_created`](Self::on_episode_created).
@@ -76,8 +76,8 @@ pub trait RunnerCallbacks: Send + Sync {
         Ok(())
     }
 
-    /// Called when a call of [`EnvRunner::collect`](crate::EnvRunner::collect) has collected
-    /// everything.
+    /// Called when a call of [`EnvRunner::collect`](crate::EnvRunner::collect) has collected the
+    /// requested amount.
     ///
     /// # Errors
     /// Any. That call returns it.
@@ -88,8 +88,8 @@ pub trait RunnerCallbacks: Send + Sync {
 
 /// Callbacks in a configuration.
 ///
-/// They are code: serialized configurations leave them out, and they do not count when
-/// configurations are compared.
+/// Callbacks are code, so serialized configurations omit them and comparisons of configurations
+/// ignore them.
 #[derive(Clone, Default)]
 pub struct SharedCallbacks(Option<Arc<dyn RunnerCallbacks>>);
 
@@ -109,7 +109,7 @@ impl SharedCallbacks {
         Self(Some(Arc::new(callbacks)))
     }
 
-    /// Whether there are any.
+    /// Whether any callbacks are set.
     #[must_use]
     pub fn is_some(&self) -> bool {
         self.0.is_some()
@@ -160,7 +160,7 @@ impl fmt::Debug for SharedCallbacks {
     }
 }
 
-/// Whether an episode of an environment counts; without quotas all do.
+/// Whether an episode of an environment counts. Without quotas, all episodes count.
 pub(crate) fn counts(quota: &[usize], env: usize) -> bool {
     quota.get(env).is_none_or(|&left| left > 0)
 }

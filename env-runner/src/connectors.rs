@@ -1,8 +1,8 @@
 //! Connectors: transforms between environments and module.
 //!
-//! The env-to-module pipeline turns the environments' observations into what the module sees, and
-//! their rewards into what the module learns from. The module-to-env pipeline turns sampled actions
-//! into what the environments receive. Losses use the actions as the module sampled them.
+//! The env-to-module pipeline transforms observations for the module and rewards for the loss. The
+//! module-to-env pipeline transforms sampled actions for the environments. Losses use the actions
+//! as the module sampled them.
 //!
 //! | connector | pipeline | does |
 //! |---|---|---|

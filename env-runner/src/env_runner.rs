@@ -1,12 +1,12 @@
-//! What environment runners of both kinds have in common.
+//! The parts that single- and multi-agent runners share.
 //!
 //! | module | holds |
 //! |---|---|
 //! | `config` | [`EnvRunnerConfig`]: environment, connectors, seed |
-//! | `sample` | [`Amount`] and [`SampleOptions`]: what a call collects, and how |
-//! | `fault_tolerance` | [`FaultToleranceConfig`]: what happens when environments or runners fail |
+//! | `sample` | [`Amount`] and [`SampleOptions`]: the amount and the options of a call |
+//! | `fault_tolerance` | [`FaultToleranceConfig`]: handling of failed environments and runners |
 //! | `base` | the fields and hooks that both kinds share |
-//! | `checks` | refusal of actions and rewards that are not finite, and of modules for other spaces |
+//! | `checks` | rejection of non-finite actions and rewards, and of modules for other spaces |
 //! | `memory` | the states of a stateful module |
 //! | `restarts` | restarting single environments of a vector |
 //! | `tracking` | running episodes and timers |
@@ -42,7 +42,7 @@ pub use fault_tolerance::FaultToleranceConfig;
 pub(crate) use sample::share;
 pub use sample::{Amount, SampleOptions};
 
-/// What the connectors of each module have learned since the last merge.
+/// The changes of the connectors' learned states since the last merge, by module.
 pub type ConnectorDeltas = BTreeMap<ModuleId, Vec<Value>>;
 
 /// Steps environments with modules and records what happens; RLlib's `EnvRunner`.
@@ -60,7 +60,7 @@ pub trait EnvRunner: Checkpointable<Error = RunnerError> + Debug + Send {
     ///
     /// # Errors
     /// If a module that acts is missing, was built for other spaces
-    /// ([`RunnerError::ModuleSpaces`]), or fails to give its initial state.
+    /// ([`RunnerError::ModuleSpaces`]), or fails to return its initial state.
     fn set_modules(&mut self, modules: &MultiRLModule, weights_seq_no: u64) -> Result<()>;
 
     /// Changes which modules act and which agents they act for. Agents keep their module until the
@@ -90,37 +90,37 @@ pub trait EnvRunner: Checkpointable<Error = RunnerError> + Debug + Send {
     /// episodes.
     fn collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience>;
 
-    /// Returns the policy of a module, with its connectors, ready to be deployed.
+    /// Returns the policy of a module with its connectors, as a bundle for deployment.
     ///
     /// # Errors
     /// [`RunnerError::UnknownModule`] if no such module acts here, [`RunnerError::NoModule`] before
     /// the first [`set_modules`](Self::set_modules).
     fn policy_bundle_of(&self, module_id: &str) -> Result<PolicyBundle>;
 
-    /// Returns what was logged since the last call.
+    /// Returns the metrics logged since the last call.
     fn take_metrics(&mut self) -> MetricsState;
 
-    /// Returns what the connectors have learned since the last merge, and forgets it.
+    /// Takes the changes of the connectors' learned states since the last merge.
     ///
     /// # Errors
     /// If it does not serialize.
     fn take_connector_deltas(&mut self) -> Result<ConnectorDeltas>;
 
-    /// Adds what the connectors of all runners have learned.
+    /// Merges the changes of the connectors' learned states from all runners.
     ///
     /// # Errors
-    /// If a delta does not belong to these connectors.
+    /// If a change does not fit these connectors.
     fn merge_connector_deltas(&mut self, deltas: &[ConnectorDeltas]) -> Result<()>;
 
-    /// Returns everything that the connectors of each module have learned.
+    /// Returns the learned states of the connectors of each module.
     ///
     /// # Errors
     /// If it does not serialize.
     fn connector_states(&self) -> Result<BTreeMap<ModuleId, Value>>;
 
-    /// Replaces what the connectors of each module have learned.
+    /// Replaces the learned states of the connectors of each module.
     ///
     /// # Errors
-    /// If a state does not belong to these connectors.
+    /// If a state does not fit these connectors.
     fn set_connector_states(&mut self, states: &BTreeMap<ModuleId, Value>) -> Result<()>;
 }

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::episode::EpisodeError;
 
-/// What can go wrong while acting. Every message says what to do.
+/// An error of a runner. Every message says what to do.
 #[non_exhaustive]
 #[derive(Debug, Error)]
 pub enum RunnerError {
@@ -116,9 +116,9 @@ pub enum RunnerError {
         "the environment `{0}` has several agents; say which module each acts with: `.multi_agent(…)` in an algorithm's configuration, `multi_agent` in an `EnvRunnerConfig`"
     )]
     MultiAgentEnv(String),
-    /// Steps of agents were asked for where there are no agents.
+    /// A number of agent steps, requested of an environment without agents.
     #[error(
-        "the environment `{0}` has no agents whose steps could be counted; count environment steps"
+        "the environment `{0}` has no agents, so it has no agent steps; count environment steps"
     )]
     NoAgents(String),
     /// An agent that the policy mapping has no module for.
@@ -146,7 +146,7 @@ pub enum RunnerError {
         /// The policies.
         known: String,
     },
-    /// An agent that is mapped to a module in reserve whose spaces are not known.
+    /// An agent that is mapped to a module whose spaces are unknown.
     #[error(
         "agent `{agent}` is mapped to module `{module}`, to which no agent was mapped in the first episodes, so that its spaces are unknown; map an agent to it in one of the first 64 episodes of environment 0"
     )]
@@ -227,9 +227,9 @@ pub enum RunnerError {
         /// Why not.
         reason: String,
     },
-    /// A bundle whose policy does not act as when it was saved.
+    /// A bundle whose policy does not reproduce its recorded actions.
     #[error(
-        "the restored policy does not repeat its recorded actions (largest relative difference {difference}); the device or this version computes differently"
+        "the restored policy does not reproduce its recorded actions (largest relative difference {difference}); the device or this version computes differently"
     )]
     TestVector {
         /// The largest difference of an action, relative to half the width of its bounds, or to its

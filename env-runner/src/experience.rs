@@ -1,4 +1,4 @@
-//! What runners collect.
+//! The experience that runners collect.
 //!
 //! | item | is |
 //! |---|---|
@@ -14,16 +14,16 @@ use rekindle_core::ModuleId;
 
 pub use rollout::{Rollout, RolloutStates, Segment, SegmentEnd};
 
-/// What a call of a runner collected.
+/// The experience that a call of a runner collected.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Experience {
     /// The recorded steps of each module; empty if the call did
     /// [not record](crate::SampleOptions::record).
     ///
-    /// A module has several rollouts if several runners recorded it, or if the rows of one runner do
-    /// not have the same columns: an agent that waits for the outcome of a greedy or random action
-    /// while the next call explores has one row without log-probability, which is recorded apart.
+    /// A module has several rollouts if several runners recorded it, or if the rows of one runner
+    /// differ in their columns. For example, an agent's greedy or random action may still be open
+    /// when the next call explores. Its row has no log-probability and is recorded separately.
     pub rollouts: BTreeMap<ModuleId, Vec<Rollout>>,
     /// Number of environment steps. Several agents may act in one.
     pub env_steps: usize,
@@ -45,7 +45,7 @@ pub struct EpisodeSummary {
 }
 
 impl Experience {
-    /// Appends what another call or runner collected.
+    /// Appends the experience of another call or runner.
     pub fn extend(&mut self, other: Self) {
         for (id, rollouts) in other.rollouts {
             self.rollouts.entry(id).or_default().extend(rollouts);

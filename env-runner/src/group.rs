@@ -1,4 +1,4 @@
-//! Several runners that work in parallel.
+//! Runners that work in parallel.
 
 mod collect;
 mod queue;
@@ -55,11 +55,11 @@ pub struct EnvRunnerGroup {
     num_late: u64,
     /// Consecutive calls without any experience.
     empty_calls: u64,
-    /// What the connectors have learned as of the last merge, kept if runners may miss one.
+    /// The connector states of the last merge, kept if runners may miss a merge.
     merged_connectors: Option<BTreeMap<ModuleId, Value>>,
-    /// What the connectors of late runners have learned.
+    /// The changes of the connector states of late runners.
     deltas: Vec<ConnectorDeltas>,
-    /// What runners logged before they were replaced.
+    /// Metrics of runners that were replaced.
     metrics: Vec<MetricsState>,
     /// Runners recreated since the last call of `take_recreated`.
     recreated: Vec<usize>,
@@ -104,7 +104,7 @@ impl EnvRunnerGroup {
             recreated: Vec::new(),
         };
         group.spaces = group.first()?.module_spaces();
-        // Training has checked the connectors that evaluation shares with it.
+        // Training has already checked the connectors that it shares with evaluation.
         if !config.in_evaluation {
             let reserve = config.multi_agent.iter().flat_map(|multi_agent| &multi_agent.policies);
             let modules: BTreeSet<_> = group.spaces.keys().chain(reserve).collect();
@@ -130,7 +130,7 @@ impl EnvRunnerGroup {
         self.workers.iter_mut().filter_map(Worker::here_mut)
     }
 
-    /// Changes a setting of all runners, and changes it back if one refuses.
+    /// Changes a setting of all runners, and reverts the change if one runner rejects it.
     fn change_all<T>(
         &mut self,
         setting: &T,
@@ -225,7 +225,7 @@ impl EnvRunnerGroup {
         Ok(())
     }
 
-    /// Returns the policy of a module, with its connectors, ready to be deployed.
+    /// Returns the policy of a module with its connectors, as a bundle for deployment.
     ///
     /// # Errors
     /// As [`EnvRunner::policy_bundle_of`]; [`RunnerError::NoHealthyRunner`] if none is available.
@@ -236,7 +236,7 @@ impl EnvRunnerGroup {
     /// Collects `amount` with every available runner. Experience is in order of the runners.
     ///
     /// # Errors
-    /// The first failure of a runner that is not tolerated, after all are done.
+    /// The first failure of a runner that is not tolerated, after all runners have finished.
     pub fn sample(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
         self.collect(|_, _| amount, options)
     }
@@ -253,8 +253,8 @@ impl EnvRunnerGroup {
         self.collect(share, options)
     }
 
-    /// Collects exactly `count` complete episodes, split evenly across runners; fewer if failures are
-    /// ignored, runners are late or the time is over.
+    /// Collects exactly `count` complete episodes, split evenly across runners; fewer if failures
+    /// are ignored, runners are late or the time limit passes.
     ///
     /// # Errors
     /// As [`EnvRunnerGroup::sample`].
@@ -283,7 +283,7 @@ impl EnvRunnerGroup {
         self.collect(|i, n| Amount::AgentSteps(share(count, i, n)), options)
     }
 
-    /// Merges what the connectors of all runners have learned. Afterwards their states are equal.
+    /// Merges the connector states of all runners. Afterwards, the states are equal.
     ///
     /// # Errors
     /// If the state of a connector does not serialize.
@@ -315,10 +315,10 @@ impl EnvRunnerGroup {
         self.runners_mut().try_for_each(|runner| runner.set_connector_states(&states))
     }
 
-    /// Gives all runners a state of their connectors, by module.
+    /// Sets the connector states of all runners, by module.
     ///
     /// # Errors
-    /// If a state is not one of these connectors.
+    /// If a state does not fit these connectors.
     pub fn set_connector_states(&mut self, states: &BTreeMap<ModuleId, Value>) -> Result<()> {
         self.runners_mut().try_for_each(|runner| runner.set_connector_states(states))
     }
@@ -328,7 +328,7 @@ impl EnvRunnerGroup {
         std::mem::take(&mut self.recreated)
     }
 
-    /// Returns what every runner logged since the last call.
+    /// Returns the metrics that every runner logged since the last call.
     pub fn take_metrics(&mut self) -> Vec<MetricsState> {
         let mut metrics: Vec<_> = self.runners_mut().map(|runner| runner.take_metrics()).collect();
         metrics.append(&mut self.metrics);

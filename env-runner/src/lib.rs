@@ -3,7 +3,7 @@
 //! | item | RLlib's |
 //! |---|---|
 //! | [`SingleAgentEnvRunner`] | `SingleAgentEnvRunner`: steps a vector of environments |
-//! | [`MultiAgentEnvRunner`] | `MultiAgentEnvRunner`: the same for several agents and modules |
+//! | [`MultiAgentEnvRunner`] | `MultiAgentEnvRunner`: steps a vector of multi-agent environments |
 //! | [`EnvRunnerGroup`] | `EnvRunnerGroup`: runners on threads |
 //! | [`EnvRunnerConfig`], [`FaultToleranceConfig`] | `env_runners()`, `fault_tolerance()` |
 //! | [`RunnerCallbacks`] | the hooks of `RLlibCallback` that runners call |

@@ -40,13 +40,13 @@ pub use mapping::{EpisodeInfo, MappingFunction, PolicyMapping};
 /// Steps a vector of multi-agent environments with several modules and records what happens; RLlib's
 /// `MultiAgentEnvRunner`.
 ///
-/// Agents that act in the same step with the same module share one forward pass, whatever
-/// environment they are in. A step of an agent lasts from one of its actions to its next
-/// observation; its reward is the sum of the rewards in between. The steps of each module form a
-/// [`Rollout`], whose segments are the agents' parts of episodes.
+/// Agents that act in the same step with the same module share one forward pass across
+/// environments. A step of an agent lasts from one of its actions to its next observation; its
+/// reward is the sum of the rewards in between. The steps of each module form a [`Rollout`], whose
+/// segments are the agents' parts of episodes.
 ///
-/// Deterministic: what it does depends only on its configuration, its index and the weights it is
-/// given (and on the clock, if a call has a [time limit](SampleOptions::time_limit)).
+/// Deterministic: results depend only on the configuration, the index and the weights (and on the
+/// clock, if a call has a [time limit](SampleOptions::time_limit)).
 ///
 /// [`Rollout`]: crate::Rollout
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub struct MultiAgentEnvRunner {
     players: Vec<Option<Player>>,
 }
 
-/// What a call has counted so far.
+/// The counts of the current call.
 #[derive(Debug, Default)]
 struct Counters {
     /// Steps of the vector.

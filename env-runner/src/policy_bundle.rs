@@ -27,7 +27,7 @@ use crate::env_runner::checks::find_non_finite;
 use crate::env_runner::memory::Memory;
 use crate::{Result, RunnerError};
 
-/// The surroundings of a bundle's module.
+/// Spaces, connectors and action transform around a bundle's module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -38,7 +38,7 @@ pub struct BundleConfig {
     pub action_space: Space,
     /// Connectors between the observations and the module.
     pub env_to_module: Vec<ConnectorConfig>,
-    /// Connectors between the sampled actions and those of the environment.
+    /// Connectors between the sampled actions and the environment's actions.
     #[serde(default)]
     pub module_to_env: Vec<ConnectorConfig>,
     /// Whether bounded continuous actions are scaled from [−1, 1].
@@ -88,7 +88,7 @@ impl BundleConfig {
         self
     }
 
-    /// Sets the connectors between the sampled actions and those of the environment.
+    /// Sets the connectors between the sampled actions and the environment's actions.
     #[must_use]
     pub fn module_to_env(mut self, connectors: impl Into<Vec<ConnectorConfig>>) -> Self {
         self.module_to_env = connectors.into();
@@ -110,9 +110,9 @@ impl BundleConfig {
     }
 }
 
-/// A deployable policy: module, connectors with what they have learned, action transform.
+/// A deployable policy: a module, connectors with their learned states, and the action transform.
 ///
-/// Acts greedily, as an evaluation does, or explores with random streams of its own. A policy with
+/// Acts greedily, as an evaluation does, or explores with its own random streams. A policy with
 /// memory (recurrent layers, previous actions as input) follows one episode per row;
 /// [`reset`](Self::reset) and [`reset_row`](Self::reset_row) begin new ones. A clone has the same
 /// weights and continues the same episodes and streams.
@@ -164,9 +164,9 @@ pub struct PolicyBundle {
 #[serde(deny_unknown_fields)]
 struct BundleState {
     config: BundleConfig,
-    /// What the connectors of observations have learned.
+    /// Learned states of the observation connectors.
     connectors: Value,
-    /// What the connectors of actions have learned.
+    /// Learned states of the action connectors.
     #[serde(default)]
     action_connectors: Value,
     /// Observations of the test vector.
@@ -179,7 +179,7 @@ struct BundleState {
 const MODULE: &str = "rl_module";
 
 impl PolicyBundle {
-    /// Creates a bundle whose connectors have learned nothing.
+    /// Creates a bundle whose connectors have no learned state.
     ///
     /// # Errors
     /// If a connector cannot work on its space, or a setting is invalid.
@@ -209,7 +209,7 @@ impl PolicyBundle {
         })
     }
 
-    /// Sets what the connectors of observations and of actions have learned.
+    /// Sets the learned states of the observation and action connectors.
     pub(crate) fn set_connector_states(
         &mut self,
         [observations, actions]: [&Value; 2],
@@ -218,7 +218,7 @@ impl PolicyBundle {
         self.module_to_env.set_state(actions)
     }
 
-    /// Returns what the connectors between the observations and the module have learned.
+    /// Returns the learned states of the connectors between the observations and the module.
     ///
     /// # Errors
     /// If the state of a connector does not serialize.
@@ -226,7 +226,7 @@ impl PolicyBundle {
         self.env_to_module.get_state()
     }
 
-    /// Returns the surroundings of the module.
+    /// Returns the spaces, connectors and action transform around the module.
     #[must_use]
     pub fn config(&self) -> &BundleConfig {
         &self.config
@@ -337,12 +337,12 @@ impl PolicyBundle {
     /// Returns the log-probabilities (or log-densities) of given actions under the exploration
     /// policy, if they were taken at these observations; RLlib's `Policy.compute_log_likelihoods`.
     ///
-    /// Actions are given as the environment receives them. A density is that of the action before
-    /// scaling, as losses use it. Scaled actions are turned back to it; an action that was clipped
-    /// or rounded has the density of its clipped or rounded value.
+    /// Actions are in the environment's units. As in losses, a density refers to the action before
+    /// scaling, so scaling is inverted first. A clipped or rounded action has the density of its
+    /// clipped or rounded value.
     ///
     /// The observations continue the running episodes (or start new ones, as in
-    /// [`compute_actions`](Self::compute_actions)), and leave no trace in them.
+    /// [`compute_actions`](Self::compute_actions)), and do not advance them.
     ///
     /// # Shapes
     /// `observations`: `[rows, …]`; `actions`: `[rows, …]`; the result: `[rows]`.
@@ -386,20 +386,20 @@ impl PolicyBundle {
         rows.map(|(row, inputs)| Ok(distribution.row_logp(inputs, units.row(row))?)).collect()
     }
 
-    /// Forgets all episodes: the next observations are first ones.
+    /// Ends all episodes: the next observations start new ones.
     pub fn reset(&mut self) {
         self.starts.clear();
     }
 
-    /// Forgets the episode of a row: its next observation is a first one.
+    /// Ends the episode of a row: its next observation starts a new one.
     pub fn reset_row(&mut self, row: usize) {
         if let Some(start) = self.starts.get_mut(row) {
             *start = true;
         }
     }
 
-    /// Sets the rewards for the last actions, for policies that read previous rewards. Without it
-    /// they are 0.
+    /// Sets the rewards for the last actions, for policies that read previous rewards. They are 0
+    /// unless set.
     pub fn set_rewards(&mut self, rewards: &[f64]) {
         for (kept, reward) in self.rewards.iter_mut().zip(rewards) {
             *kept = *reward;
@@ -425,7 +425,7 @@ impl PolicyBundle {
         self.save_with_test_observations(path, &observations)
     }
 
-    /// Saves the bundle with these observations, all the first ones of an episode, and the greedy
+    /// Saves the bundle with the given observations, each the first of an episode, and the greedy
     /// actions for them. Running episodes and exploration streams are not saved.
     ///
     /// # Errors

@@ -30,8 +30,8 @@ use recorder::Recorder;
 /// Steps a vector of environments with a module and records what happens; RLlib's
 /// `SingleAgentEnvRunner`.
 ///
-/// Deterministic: what it does depends only on its configuration, its index and the weights it is
-/// given (and on the clock, if a call has a [time limit](SampleOptions::time_limit)).
+/// Deterministic: results depend only on the configuration, the index and the weights (and on the
+/// clock, if a call has a [time limit](SampleOptions::time_limit)).
 #[derive(Debug)]
 pub struct SingleAgentEnvRunner {
     base: RunnerBase,
@@ -40,7 +40,7 @@ pub struct SingleAgentEnvRunner {
     module_to_env: ConnectorPipeline,
     module: Option<ActingModule>,
     sampler: ActionSampler,
-    /// What the environments reported last.
+    /// The last results of the environments.
     step: VectorStep,
     /// The current observations as the module sees them.
     observations: Buffer,
@@ -58,7 +58,7 @@ struct ActingModule {
     weights_seq_no: u64,
 }
 
-/// What one call collected.
+/// The results of one call.
 struct Collected {
     rollout: Rollout,
     env_steps: usize,
@@ -136,13 +136,13 @@ impl SingleAgentEnvRunner {
 
     /// Sets the weights that the runner acts with from now on. Nothing is copied.
     ///
-    /// Parameters on another device are moved to the runner's. Running episodes keep the states of a
-    /// stateful module if those of the new one have the same shapes; otherwise they continue from
-    /// its initial state.
+    /// Parameters on another device are moved to the runner's. Running episodes keep their states
+    /// if the states of the new module have the same shapes. Otherwise, they continue from its
+    /// initial state.
     ///
     /// # Errors
-    /// [`RunnerError::ModuleSpaces`] if the module was built for other spaces; otherwise if it fails
-    /// to give its initial state. The runner then keeps its module.
+    /// [`RunnerError::ModuleSpaces`] if the module was built for other spaces; otherwise if it
+    /// fails to return its initial state. The runner then keeps its module.
     pub fn set_module(&mut self, module: &AnyRLModule, weights_seq_no: u64) -> Result<()> {
         let known = self.module.as_ref().map(|acting| acting.module.spec());
         if !known.is_some_and(|spec| std::ptr::eq(spec, module.spec())) {
@@ -155,7 +155,7 @@ impl SingleAgentEnvRunner {
         self.memory = match (self.memory.take(), fresh) {
             (Some(mut memory), Some(fresh)) if memory.fits(&fresh) => {
                 memory.set_initial(fresh);
-                // Episodes without a step have nothing to remember.
+                // Episodes without a step have no state to keep.
                 for env in (0..self.base.num_envs()).filter(|&env| self.base.episodes[env].t == 0) {
                     memory.reset(env)?;
                 }
@@ -167,8 +167,8 @@ impl SingleAgentEnvRunner {
         Ok(())
     }
 
-    /// Returns the policy that the runner acts with, ready to be deployed: module, connectors with
-    /// what they have learned, and the scaling of actions.
+    /// Returns the runner's policy as a bundle for deployment: the module, the connectors with
+    /// their learned states, and the action transform.
     ///
     /// # Errors
     /// [`RunnerError::NoModule`] without a module.
@@ -185,7 +185,7 @@ impl SingleAgentEnvRunner {
         Ok(bundle)
     }
 
-    /// Returns what was logged since the last call.
+    /// Returns the metrics logged since the last call.
     pub fn take_metrics(&mut self) -> MetricsState {
         self.base.metrics.take()
     }
@@ -226,7 +226,7 @@ impl SingleAgentEnvRunner {
         let at: Vec<_> = self.base.episodes.iter().map(|e| (e.id, e.t)).collect();
         let mut recorder = Recorder::new(
             [self.env_to_module.output_space(), self.module_to_env.input_space()],
-            // Without limits, room for all steps; the clock may leave most of it unused.
+            // Reserve room for all steps, unless a time limit may leave most of it unused.
             if options.record && options.time_limit.is_none() { steps } else { 0 },
             &at,
             self.memory.as_ref().filter(|_| !options.random_actions),

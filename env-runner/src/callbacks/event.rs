@@ -1,4 +1,4 @@
-//! What the hooks of runners are told.
+//! Events that runners pass to hooks.
 
 use rekindle_env::{AgentId, EnvConfig, Info, MultiAgentVectorEnv, Row, VectorEnv};
 use rekindle_metrics::MetricsLogger;
@@ -25,10 +25,10 @@ impl VectorEnvRef<'_> {
         }
     }
 
-    /// Returns the info of an environment, as its last reset or step left it.
+    /// Returns the info of the last reset or step of an environment.
     ///
-    /// A step that ends an episode also begins the next one, which this describes;
-    /// [`final_info`](Self::final_info) describes the old one.
+    /// A step that ends an episode also begins the next one. The info then describes the new
+    /// episode, and [`final_info`](Self::final_info) the ended one.
     #[must_use]
     pub fn info(&self, index: usize) -> Info {
         match self {
@@ -85,8 +85,9 @@ pub struct EpisodeEvent<'a> {
     pub terminated: bool,
     /// Whether the episode was truncated.
     pub truncated: bool,
-    /// What the agents did and saw; empty before the first observation. One entry for a single
-    /// agent; with several agents one for each that takes part, in the order of the environment.
+    /// Actions, observations and rewards of the agents; empty before the first observation. A
+    /// single agent has one entry. With several agents, each agent that takes part has one, in the
+    /// order of the environment.
     pub agents: &'a [AgentStep<'a>],
     /// Custom metrics: a key `k` is reported as `env_runners/k`.
     pub metrics: &'a mut MetricsLogger,

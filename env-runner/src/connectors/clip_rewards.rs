@@ -6,7 +6,7 @@ use crate::{Result, RunnerError};
 /// Clips the rewards that losses see to `±limit`, or takes their signs if there is no limit;
 /// RLlib's `clip_rewards` setting and Gymnasium's `ClipReward`.
 ///
-/// A NaN stays NaN. Has no state. Reported returns stay those of the environment.
+/// A NaN stays NaN. The connector has no state. Reported episode returns are not clipped.
 #[derive(Debug, Clone)]
 pub struct ClipRewards {
     limit: Option<f64>,

@@ -88,7 +88,7 @@ pub enum ConnectorConfig {
         /// The connector.
         connector: Box<Self>,
     },
-    /// Another connector for some modules only; the pipelines of other modules leave it out.
+    /// Another connector for some modules only. The pipelines of other modules omit it.
     ForModules {
         /// Ids of the modules.
         modules: Vec<ModuleId>,

@@ -61,8 +61,8 @@ pub trait Connector: Debug + Send + CloneConnector {
     /// Transforms all rows. The default copies them.
     ///
     /// # Shapes
-    /// `input` and `output` have the same number of rows. Those of `output` hold elements of the
-    /// output space left over from an earlier call, or zeros.
+    /// `input` and `output` have the same number of rows. The rows of `output` hold zeros, or
+    /// elements of the output space that an earlier call left there.
     ///
     /// # Errors
     /// If the rows are not of the input space.
@@ -83,7 +83,7 @@ pub trait Connector: Debug + Send + CloneConnector {
     }
 
     /// Transforms rewards in place, one per row, before the observations that came with them pass
-    /// the pipeline. Reported returns of episodes stay those of the environment.
+    /// the pipeline. Reported episode returns use the environment's rewards.
     ///
     /// # Errors
     /// If a reward cannot be transformed.
@@ -91,9 +91,9 @@ pub trait Connector: Debug + Send + CloneConnector {
         Ok(())
     }
 
-    /// Undoes [`transform`](Self::transform): fills `input` with rows that would be transformed to
-    /// `output`. Needed of connectors of actions, for random actions and for log-probabilities of
-    /// given actions; both are recorded as the module would have sampled them.
+    /// Inverts [`transform`](Self::transform): fills `input` with rows that `transform` maps to
+    /// `output`. Connectors of actions need an inverse for random actions and for log-probabilities
+    /// of given actions, because both are recorded in the module's units.
     ///
     /// # Errors
     /// [`RunnerError::NotInvertible`] unless the connector implements it.
@@ -101,8 +101,8 @@ pub trait Connector: Debug + Send + CloneConnector {
         Err(RunnerError::NotInvertible(self.name().into()))
     }
 
-    /// Returns what the connector remembers of the running episodes; null if nothing. It belongs
-    /// to one runner, unlike the [state](Self::get_state).
+    /// Returns the connector's memory of the running episodes; null if it has none. The memory
+    /// belongs to one runner, unlike the [state](Self::get_state).
     ///
     /// JSON has no infinities and no NaN: [`save_state`](super::save_state) keeps them.
     ///
@@ -112,10 +112,10 @@ pub trait Connector: Debug + Send + CloneConnector {
         Ok(Value::Null)
     }
 
-    /// Replaces what the connector remembers of the running episodes; null forgets them.
+    /// Replaces the connector's memory of the running episodes; null clears it.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidState`] if the memory does not belong to such a connector.
+    /// [`RunnerError::InvalidState`] if the memory does not fit the connector.
     fn set_memory(&mut self, memory: &Value) -> Result<()> {
         if memory.is_null() {
             return Ok(());
@@ -124,7 +124,7 @@ pub trait Connector: Debug + Send + CloneConnector {
         Err(RunnerError::InvalidState { component: "connector pipeline", reason })
     }
 
-    /// Returns what the connector has learned, such as running statistics; null if nothing.
+    /// Returns the learned state of the connector, such as running statistics; null if it has none.
     ///
     /// JSON has no infinities and no NaN: [`save_state`](super::save_state) keeps them.
     ///
@@ -134,10 +134,10 @@ pub trait Connector: Debug + Send + CloneConnector {
         Ok(Value::Null)
     }
 
-    /// Replaces what the connector has learned.
+    /// Replaces the learned state of the connector.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidState`] if the state does not belong to such a connector.
+    /// [`RunnerError::InvalidState`] if the state does not fit the connector.
     fn set_state(&mut self, state: &Value) -> Result<()> {
         if state.is_null() {
             return Ok(());
@@ -146,19 +146,20 @@ pub trait Connector: Debug + Send + CloneConnector {
         Err(RunnerError::InvalidState { component: "connector pipeline", reason })
     }
 
-    /// Takes what the connector has learned since the last [`merge`](Self::merge); null if nothing.
+    /// Takes the change of the learned state since the last [`merge`](Self::merge); null if there
+    /// is none.
     ///
     /// # Errors
-    /// If it does not serialize.
+    /// If the change does not serialize.
     fn take_delta(&mut self) -> Result<Value> {
         Ok(Value::Null)
     }
 
-    /// Adds what all runners, this one included, have learned since the last merge. Afterwards the
-    /// connectors of all runners are equal.
+    /// Merges the changes of all runners, including this one, since the last merge. Afterwards the
+    /// connectors of all runners have the same state.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidState`] if a delta does not belong to such a connector.
+    /// [`RunnerError::InvalidState`] if a change does not fit the connector.
     fn merge(&mut self, _deltas: &[Value]) -> Result<()> {
         Ok(())
     }

@@ -1,8 +1,8 @@
-//! What connectors know about the rows they transform.
+//! The context of the rows that connectors transform.
 
 use rekindle_env::Buffer;
 
-/// What a connector knows besides the rows.
+/// The context of the rows that a connector transforms.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct ConnectorContext<'a> {
@@ -36,8 +36,8 @@ pub struct LastStep<'a> {
     pub rewards: &'a [f64],
     /// Whether each observation is the first of its episode.
     pub starts: &'a [bool],
-    /// Whether the observations are looked at without acting on them, such as the last ones of
-    /// ended episodes. What a connector remembers of the episodes then stays unchanged.
+    /// Whether no action follows the observations, as for the final observations of episodes. The
+    /// connector's memory of the episodes then stays unchanged.
     pub is_final: bool,
     /// The episodes that the rows belong to; `None` if row `i` belongs to episode `i`.
     pub slots: Option<Slots<'a>>,
@@ -66,7 +66,7 @@ impl LastStep<'_> {
     }
 }
 
-/// What a connector knows besides the rewards.
+/// The context of the rewards that a connector transforms.
 #[derive(Debug, Clone, Copy)]
 pub struct RewardContext<'a> {
     /// Whether running statistics learn from the rewards; `false` in evaluation.

@@ -1,4 +1,4 @@
-//! The last observations in one.
+//! Stacking of consecutive observations.
 
 use rekindle_env::{BoxDType, BoxSpace, Buffer, Space};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::{Result, RunnerError};
 /// Stacks the last `num_frames` observations of the episode along the channel axis, oldest first;
 /// RLlib's `FrameStacking`, for images and vectors.
 ///
-/// Before the start of an episode there are zeros.
+/// Frames before the start of an episode are zero.
 ///
 /// # Shapes
 /// A `float32` or `uint8` Box of shape `[…, channels]` to `[…, num_frames · channels]`, with the
@@ -29,7 +29,7 @@ pub struct FrameStacking {
 /// The last frames of the running episodes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Frames {
-    /// Nothing yet.
+    /// No frame has been seen.
     None,
     Float(History<f32>),
     Byte(History<u8>),
@@ -37,7 +37,7 @@ enum Frames {
 
 const NAME: &str = "FrameStacking";
 
-/// The most values of an observation, as of a Box.
+/// Maximum number of values in an observation, the same as in a Box.
 const MAX_SIZE: usize = i32::MAX as usize;
 
 impl FrameStacking {
@@ -221,7 +221,7 @@ mod tests {
         let second = [0., 0., 10., 11., 20., 21., 0., 0., 12., 13., 22., 23.];
         assert_eq!(out.as_f32().unwrap()[..12], second);
 
-        // The last observation of an ended episode is stacked, and leaves no trace.
+        // The last observation of an ended episode is stacked, but not remembered.
         let memory = connector.get_memory().unwrap();
         connector.transform(&frames(30.0), &mut out, step(&actions, &[false; 2], true)).unwrap();
         let last = [10., 11., 20., 21., 30., 31., 12., 13., 22., 23., 32., 33.];

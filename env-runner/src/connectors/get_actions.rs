@@ -54,8 +54,8 @@ impl ActionSampler {
         &self.uniform
     }
 
-    /// Draws actions that are uniform in the environment's action space, one per stream, and keeps
-    /// them as the module would have sampled them: `module_to_env` turns them back.
+    /// Draws one action per stream, uniformly from the environment's action space, and stores it in
+    /// the module's units by the inverse of `module_to_env`.
     ///
     /// # Errors
     /// [`RunnerError::NotInvertible`] if a connector of `module_to_env` has no inverse.

@@ -88,7 +88,7 @@ impl<T: Entry> History<T> {
         &self.data[row * self.row_len()..(row + 1) * self.row_len()]
     }
 
-    /// Puts back the values of a row.
+    /// Restores the values of a row.
     pub(super) fn restore(&mut self, row: usize, values: &[T]) {
         let start = row * self.row_len();
         self.data[start..start + values.len()].copy_from_slice(values);

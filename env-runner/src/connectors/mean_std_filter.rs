@@ -11,12 +11,12 @@ use crate::{Result, RunnerError};
 /// `clip((x − μ) / (σ + 1e-6), ±clip_by_value)`; RLlib's `MeanStdFilter`.
 ///
 /// # Shapes
-/// A `float32` Box of any shape to one of the same shape. Every element has statistics of its own.
+/// A `float32` Box of any shape to one of the same shape. Every element has its own statistics.
 ///
 /// # State
-/// Count, mean and sum of squared deviations. Runners learn separately and merge what they learned
-/// between samples, by the parallel form of Welford's algorithm: merging equals one filter that saw
-/// everything.
+/// Count, mean and sum of squared deviations. Each runner updates its own statistics, and the
+/// runners merge them between samples by the parallel form of Welford's algorithm. The result
+/// equals that of one filter over all observations.
 ///
 /// # Non-finite observations
 /// The statistics skip observations with a NaN or an infinity, and count them
@@ -37,7 +37,7 @@ pub struct MeanStdFilter {
 const NAME: &str = "MeanStdFilter";
 
 impl MeanStdFilter {
-    /// Creates a filter that has seen nothing.
+    /// Creates a filter without statistics.
     ///
     /// `de_mean_to_zero` subtracts the mean, `de_std_to_one` divides by the standard deviation, and
     /// `clip_by_value` bounds the absolute result.

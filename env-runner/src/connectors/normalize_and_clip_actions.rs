@@ -1,4 +1,4 @@
-//! From the policy's actions to the environment's.
+//! Scaling and clipping of actions.
 
 use rekindle_env::{BoxDType, BoxSpace, Buffer, Space};
 
@@ -31,16 +31,16 @@ pub struct NormalizeAndClipActions {
     rule: Rule,
 }
 
-/// What happens to the actions of a space.
+/// The transformation of the actions of a space.
 #[derive(Debug, Clone)]
 enum Rule {
-    /// They pass.
+    /// Actions pass unchanged.
     Keep,
-    /// They are scaled to the bounds of each element and clipped, or only clipped.
+    /// Actions are scaled to the bounds of each element and clipped, or only clipped.
     Bound { low: Vec<f32>, high: Vec<f32>, normalize: bool },
-    /// Each part of a Dict has a rule of its own.
+    /// Each part of a Dict has its own rule.
     Dict(Vec<(String, Self)>),
-    /// Each part of a Tuple has a rule of its own.
+    /// Each part of a Tuple has its own rule.
     Tuple(Vec<Self>),
 }
 
@@ -70,7 +70,7 @@ fn module_space(space: &Space) -> Space {
         }
         _ => Ok(space.clone()),
     };
-    // Valid because the space was: nothing but the element type differs.
+    // The space stays valid, because only the element type changes.
     float.unwrap_or_else(|_| space.clone())
 }
 
@@ -189,8 +189,8 @@ impl Connector for NormalizeAndClipActions {
         self.rule.apply(input, output)
     }
 
-    /// Scales the environment's actions to [−1, 1], or copies those that are not scaled. What was
-    /// clipped or rounded stays so.
+    /// Scales the environment's actions to [−1, 1], or copies those that are not scaled. Clipping
+    /// and rounding are not undone.
     fn invert(&self, output: &Buffer, input: &mut Buffer) -> Result<()> {
         self.rule.invert(output, input)
     }

@@ -1,4 +1,4 @@
-//! Rewards by the deviation of the discounted return.
+//! Rewards divided by the deviation of the discounted return.
 
 use serde_json::Value;
 
@@ -11,17 +11,17 @@ use crate::{Result, RunnerError};
 /// `NormalizeReward`, SB3's `VecNormalize`.
 ///
 /// With `G ← γ·G + r` along each episode (0 before its first reward), a reward becomes
-/// `clip(r / √(Var[G] + ε), ±clip_by_value)`. The variance is that of all `G` so far, this step
-/// included; it is 1 until two rewards were seen. The mean is not subtracted, which would change
-/// what the task rewards.
+/// `clip(r / √(Var[G] + ε), ±clip_by_value)`. `Var[G]` covers all values of `G` so far, including
+/// this step, and is 1 before the second reward. The mean is not subtracted, because that would
+/// change the task.
 ///
-/// `G` starts anew with each episode, terminated or truncated, as in `VecNormalize`. Gymnasium
-/// resets it one step earlier, and not after a truncation.
+/// `G` is reset after each episode, terminated or truncated, as in `VecNormalize`. Gymnasium resets
+/// it one step earlier, and not after a truncation.
 ///
 /// # State
 /// The statistics of `G`, which runners merge between samples, and for each running episode its
 /// `G`. Rewards that are not finite are skipped and counted ([`skipped`](Self::skipped)); they pass
-/// without being divided. Evaluation divides by the trained deviation and learns nothing.
+/// unchanged. Evaluation divides by the trained deviation and does not update it.
 #[derive(Debug, Clone)]
 pub struct NormalizeRewards {
     gamma: f64,
@@ -35,8 +35,8 @@ pub struct NormalizeRewards {
 const NAME: &str = "NormalizeRewards";
 
 impl NormalizeRewards {
-    /// Creates a connector that has seen nothing. `gamma` is the discount factor per step, usually
-    /// the one of the algorithm.
+    /// Creates a connector without statistics. `gamma` is the discount factor per step, usually the
+    /// one of the algorithm.
     ///
     /// # Errors
     /// [`RunnerError::InvalidConfig`] if `gamma` is outside [0, 1], or `epsilon` or `clip_by_value`
@@ -183,13 +183,13 @@ mod tests {
         // Returns 1 and 3: mean 2, variance 1.
         let first = step(&mut connector, &[1.0, 3.0], &[true, true], true);
         assert!((first[0] - 1.0).abs() < 1e-6 && (first[1] - 3.0).abs() < 1e-6, "{first:?}");
-        // Returns 0.5 + 1.5 = 2 and 7, which starts anew: of 1, 3, 2, 7 the mean is 3.25, and the
+        // Returns 0.5 + 1.5 = 2 and 7 (after a reset). The mean of 1, 3, 2, 7 is 3.25, and the
         // variance (5.0625 + 0.0625 + 1.5625 + 14.0625) / 4.
         let second = step(&mut connector, &[1.5, 7.0], &[false, true], true);
         let deviation = 5.1875_f64.sqrt();
         assert!((second[0] - 1.5 / deviation).abs() < 1e-8, "{second:?}");
         assert!((second[1] - 7.0 / deviation).abs() < 1e-8, "{second:?}");
-        // Evaluation learns nothing.
+        // Evaluation does not update the statistics.
         let state = connector.get_state().unwrap();
         let frozen = step(&mut connector, &[1.5, 7.0], &[false, false], false);
         assert_eq!((frozen, connector.get_state().unwrap()), (second, state));

@@ -1,4 +1,4 @@
-//! Connectors in a row.
+//! Pipelines of connectors.
 
 use rekindle_env::{Buffer, Space};
 use serde_json::{Map, Value};
@@ -7,7 +7,7 @@ use super::saved::invalid;
 use super::{Connector, ConnectorContext, RewardContext};
 use crate::{Result, RunnerError};
 
-/// A list of connectors, each with a name of its own, that rows pass one after the other; RLlib's
+/// A sequence of connectors with unique names, which rows pass through in order; RLlib's
 /// `ConnectorPipelineV2`.
 ///
 /// Two connectors of one kind are called `Name` and `Name_1`, and keep separate state.
@@ -17,7 +17,7 @@ pub struct ConnectorPipeline {
     stages: Vec<Stage>,
 }
 
-/// A connector in its place.
+/// A connector of a pipeline, with its name and outputs.
 #[derive(Debug, Clone)]
 struct Stage {
     name: String,
@@ -240,7 +240,7 @@ impl ConnectorPipeline {
         last.map_or(input, |stage| &stage.output)
     }
 
-    /// Returns what the connectors have learned, by name.
+    /// Returns the learned states of the connectors, by name.
     ///
     /// # Errors
     /// If a state does not serialize.
@@ -248,7 +248,7 @@ impl ConnectorPipeline {
         self.collect(|connector| connector.get_state())
     }
 
-    /// Replaces what the connectors have learned; all or nothing.
+    /// Replaces the learned states of the connectors, all or none.
     ///
     /// # Errors
     /// [`RunnerError::UnknownConnector`] for the state of a connector that is not in the pipeline,
@@ -257,7 +257,7 @@ impl ConnectorPipeline {
         self.distribute(state, |connector, state| connector.set_state(state))
     }
 
-    /// Returns what the connectors remember of the running episodes, by name.
+    /// Returns the connectors' memories of the running episodes, by name.
     ///
     /// # Errors
     /// If a memory does not serialize.
@@ -265,7 +265,7 @@ impl ConnectorPipeline {
         self.collect(|connector| connector.get_memory())
     }
 
-    /// Replaces what the connectors remember of the running episodes; all or nothing.
+    /// Replaces the connectors' memories of the running episodes, all or none.
     ///
     /// # Errors
     /// As [`ConnectorPipeline::set_state`].
@@ -311,7 +311,7 @@ impl ConnectorPipeline {
         Ok(())
     }
 
-    /// Takes what every connector has learned since the last merge, in order.
+    /// Takes the changes of all learned states since the last merge, in order.
     ///
     /// # Errors
     /// If a delta does not serialize.
@@ -322,7 +322,7 @@ impl ConnectorPipeline {
     /// Adds the deltas of all runners, one list per runner.
     ///
     /// # Errors
-    /// If a delta does not belong to the connector in its place.
+    /// If a delta does not fit its connector.
     pub fn merge(&mut self, runners: &[Vec<Value>]) -> Result<()> {
         for (index, stage) in self.stages.iter_mut().enumerate() {
             let deltas = runners.iter().filter_map(|deltas| deltas.get(index)).cloned();

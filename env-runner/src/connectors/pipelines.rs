@@ -11,8 +11,8 @@ use crate::{Result, RunnerError};
 /// The input space of the second one is the space that the module acts in.
 ///
 /// # Errors
-/// [`RunnerError::ConnectorSpace`] if a connector cannot work on what comes before it, or the error
-/// of a setting.
+/// [`RunnerError::ConnectorSpace`] if a connector cannot work on the outputs of the one before, or
+/// the error of a setting.
 pub(crate) fn pipelines(
     module_id: &str,
     observations: &Space,

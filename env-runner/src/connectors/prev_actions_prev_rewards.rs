@@ -12,8 +12,8 @@ use crate::{Result, RunnerError};
 /// Adds the last actions and rewards of the episode to the observation; RLlib's
 /// `PrevActionsPrevRewards`, for any action space.
 ///
-/// Before the first step of an episode both are zero. Rewards are those that losses see, after
-/// [`ScaleRewards`](super::ScaleRewards) and its like.
+/// Before the first step of an episode both are zero. Rewards are those that losses use, after
+/// connectors such as [`ScaleRewards`](super::ScaleRewards).
 ///
 /// # Shapes
 /// Any space to a Dict of the observation (`_orig_obs`), the last actions (`prev_n_actions`,
@@ -32,8 +32,8 @@ pub struct PrevActionsPrevRewards {
 const NAME: &str = "PrevActionsPrevRewards";
 
 impl PrevActionsPrevRewards {
-    /// Adds the last `n_prev_actions` actions, which are of `action_space`, and the last
-    /// `n_prev_rewards` rewards.
+    /// Creates a connector that adds the last `n_prev_actions` actions (elements of `action_space`)
+    /// and the last `n_prev_rewards` rewards.
     ///
     /// # Errors
     /// [`RunnerError::InvalidConfig`] if both numbers are 0.
@@ -56,7 +56,7 @@ impl PrevActionsPrevRewards {
         })
     }
 
-    /// Resizes the histories, and forgets those of episodes that start.
+    /// Resizes the histories and clears those of new episodes.
     fn prepare(&mut self, rows: usize, cx: ConnectorContext<'_>) {
         let Some(step) = cx.step else {
             self.actions.forget_all(rows);
@@ -192,12 +192,12 @@ mod tests {
         assert_eq!(part(&out, "prev_n_rewards"), [0.5, -1.0]);
 
         let memory = connector.get_memory().unwrap();
-        // What an ended episode would have seen leaves no trace …
+        // The final observation of an episode does not enter the history …
         connector.transform(&obs, &mut out, step(&actions, &[false, false], true)).unwrap();
         let last = [0., 0., 1., 0., 0., 1., 0., 1., 0., 0., 1., 0.];
         assert_eq!(part(&out, "prev_n_actions"), last);
         assert_eq!(connector.get_memory().unwrap(), memory);
-        // … and the next one starts with nothing.
+        // … and the next episode starts with an empty one.
         connector.transform(&obs, &mut out, step(&actions, &[false, true], false)).unwrap();
         assert_eq!(part(&out, "prev_n_actions")[..6], last[..6]);
         assert_eq!(part(&out, "prev_n_actions")[6..], [0.0; 6]);

@@ -54,7 +54,8 @@ impl RunningStats {
         self.count = count;
     }
 
-    /// Returns why these cannot be statistics of rows of `width` elements, if they cannot.
+    /// Returns the reason why these are not valid statistics of rows of `width` elements; `None` if
+    /// they are.
     fn fault(&self, width: usize) -> Option<String> {
         if self.mean.len() != self.m2.len() {
             return Some("mean and deviation differ in length".into());
@@ -70,12 +71,12 @@ impl RunningStats {
         self.mean[index]
     }
 
-    /// The sample standard deviation; 1 until two rows were seen.
+    /// The sample standard deviation; 1 before the second row.
     pub(super) fn std(&self, index: usize) -> f64 {
         if self.count < 2.0 { 1.0 } else { (self.m2[index] / (self.count - 1.0)).sqrt() }
     }
 
-    /// The population variance; 1 until two rows were seen.
+    /// The population variance; 1 before the second row.
     pub(super) fn variance(&self, index: usize) -> f64 {
         if self.count < 2.0 { 1.0 } else { self.m2[index] / self.count }
     }
@@ -83,17 +84,17 @@ impl RunningStats {
 
 /// Statistics that several runners learn together.
 ///
-/// Each runner learns on its own and merges between samples; merging equals one runner that saw all
-/// rows. Rows that are not finite are skipped and counted: a single one would make every later
-/// result NaN.
+/// Each runner learns on its own and merges between samples. The result equals that of one runner
+/// over all rows. Rows that are not finite are skipped and counted: a single one would make every
+/// later result NaN.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SharedStats {
-    /// As of the last merge.
+    /// Statistics as of the last merge.
     merged: RunningStats,
-    /// Learned since the last merge.
+    /// Statistics since the last merge.
     delta: RunningStats,
-    /// Both together.
+    /// Both combined.
     current: RunningStats,
 }
 
@@ -153,7 +154,7 @@ impl SharedStats {
         save_state(&std::mem::take(&mut self.delta))
     }
 
-    /// Adds what all runners have learned; all or nothing.
+    /// Adds the statistics of all runners, all or none.
     pub(super) fn merge(
         &mut self,
         name: &'static str,

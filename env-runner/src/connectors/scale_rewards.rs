@@ -6,7 +6,7 @@ use crate::{Result, RunnerError};
 /// Multiplies the rewards that losses see by a constant, as Gymnasium's `TransformReward` does with
 /// `lambda r: factor * r`.
 ///
-/// Has no state. Reported returns stay those of the environment.
+/// The connector has no state. Reported episode returns are not scaled.
 #[derive(Debug, Clone)]
 pub struct ScaleRewards {
     factor: f64,

@@ -27,7 +27,7 @@ pub(crate) struct RunnerBase {
     pub(crate) device: Device,
     /// The running episode of each environment.
     pub(crate) episodes: Vec<EpisodeTracker>,
-    /// When the running episodes began, by the clock.
+    /// The times at which the running episodes began.
     began: Vec<Instant>,
     pub(crate) next_episode: u64,
     /// A stream of random numbers for each agent of each environment.
@@ -51,7 +51,7 @@ pub(crate) struct SavedBase {
     pub(crate) restarts: Restarts,
 }
 
-/// What a hook is told of a step.
+/// The data of a step that a hook receives.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Told<'a> {
     pub(crate) agents: &'a [AgentStep<'a>],
@@ -103,7 +103,7 @@ impl RunnerBase {
             .collect()
     }
 
-    /// Notes that environments were created, which the next reset seeds.
+    /// Records that environments were created, so that the next reset seeds them.
     pub(crate) fn envs_replaced(&mut self) {
         (self.needs_reset, self.seeded) = (true, false);
     }
@@ -124,8 +124,8 @@ impl RunnerBase {
         self.next_episode += 1;
     }
 
-    /// Notes the outcome of a call: after an error, and after complete episodes, the next one begins
-    /// new episodes. Logs the duration.
+    /// Records the outcome of a call and logs its duration. After an error or complete episodes,
+    /// the next call begins new episodes.
     pub(crate) fn end_call<T>(
         &mut self,
         started: Instant,
@@ -140,7 +140,7 @@ impl RunnerBase {
         Ok(collected)
     }
 
-    /// Logs the episode of an environment, which ended and counts.
+    /// Logs the finished episode of an environment, if it counts.
     pub(crate) fn log_episode(&mut self, env: usize) -> Result<EpisodeSummary> {
         let episode = self.episodes[env].summary();
         let window = self.config.metrics_num_episodes_for_smoothing;
@@ -148,7 +148,7 @@ impl RunnerBase {
         Ok(episode)
     }
 
-    /// Logs what a call collected and where its time went.
+    /// Logs the steps that a call collected and the time of its parts.
     pub(crate) fn log_call(&mut self, env_steps: usize, weights_seq_no: u64) -> Result<()> {
         log_env_steps(&mut self.metrics, env_steps)?;
         self.metrics.log_value("weights_seq_no", weights_seq_no as f64, Reducer::Item)?;
@@ -205,7 +205,7 @@ impl RunnerBase {
 
     /// Passes a saved state to the environments.
     ///
-    /// `before` is their present state; `set` replaces it.
+    /// `before` is their current state; `set` replaces it.
     ///
     /// # Errors
     /// If the environments refuse the state. They then continue from `before`, or begin new episodes
@@ -235,7 +235,7 @@ impl RunnerBase {
         self.restarts.restore(saved.restarts);
     }
 
-    /// Says in the log that episodes do not continue from a checkpoint, and why.
+    /// Logs that episodes do not continue from a checkpoint, with the reason.
     pub(crate) fn warn_of_new_episodes(&self, saved_envs: usize) {
         let (env, num_envs) = (&self.config.env, self.num_envs());
         if saved_envs == num_envs {

@@ -1,4 +1,4 @@
-//! Refusal of what must not reach an environment, a learner or a module.
+//! Checks of values and modules before environments, learners or runners use them.
 
 use rekindle_env::{BoxDType, Buffer, EnvError, Space};
 use rekindle_rl_module::AnyRLModule;
@@ -94,7 +94,7 @@ pub(crate) fn of_env(env: &str) -> impl FnOnce(EnvError) -> RunnerError {
             RunnerError::MultiAgentEnv(env.into())
         }
         EnvError::WrongKindOfEnv { .. } => RunnerError::SingleAgent(env.into()),
-        // These name what was asked for.
+        // These errors already name the requested id.
         EnvError::UnknownEnv { .. } | EnvError::InvalidId { .. } => source.into(),
         source => RunnerError::Environment { env: env.into(), source },
     }

@@ -28,7 +28,7 @@ pub struct EnvRunnerConfig {
     /// them.
     #[serde(default)]
     pub module_to_env: Vec<ConnectorConfig>,
-    /// Whether the module acts in [−1, 1], from where bounded continuous actions are scaled to their
+    /// Whether the module acts in [−1, 1]. Bounded continuous actions are then scaled to their
     /// space.
     pub normalize_actions: bool,
     /// Whether continuous actions are clipped to the bounds of their space.
@@ -38,17 +38,17 @@ pub struct EnvRunnerConfig {
     /// The policies of a multi-agent environment; `None` for a single agent.
     #[serde(default)]
     pub multi_agent: Option<MultiAgentConfig>,
-    /// What happens when environments or runners fail.
+    /// Handling of failed environments and runners.
     #[serde(default)]
     pub fault_tolerance: FaultToleranceConfig,
     /// Number of the most recent episodes that the reported means, minima and maxima of returns and
     /// lengths cover; `None` for all episodes since the last report.
     #[serde(default)]
     pub metrics_num_episodes_for_smoothing: Option<usize>,
-    /// Whether the runner evaluates. Callbacks are told.
+    /// Whether the runner evaluates. Events report this to callbacks.
     #[serde(default)]
     pub in_evaluation: bool,
-    /// Hooks. They are code and not serialized.
+    /// Hooks. Not serialized, because they are code.
     #[serde(skip)]
     pub callbacks: SharedCallbacks,
 }
@@ -90,7 +90,7 @@ impl EnvRunnerConfig {
         self.fault_tolerance.validate()
     }
 
-    /// Checks that no connector is for a module that does not act.
+    /// Checks that connectors name only modules that act.
     ///
     /// # Errors
     /// The error of a connector for an unknown module.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, RunnerError};
 
-/// What happens when environments or runners fail, with the names and defaults of RLlib's
+/// Handling of failed environments and runners, with the names and defaults of RLlib's
 /// `fault_tolerance()`.
 ///
 /// Only breakdowns are tolerated: environments that crash ([`EnvError::is_recoverable`]) and panics.
@@ -23,28 +23,28 @@ pub struct FaultToleranceConfig {
     /// Whether an environment of a vector that fails is reset alone, with a fresh seed. The steps of
     /// its episode in the current call are dropped; all other environments continue unchanged.
     pub restart_failed_sub_environments: bool,
-    /// Whether a runner that fails is recreated, with the weights and connectors of the others and
-    /// random streams that it has not used before. What it collected in the current call is lost,
-    /// and the new one collects it again.
+    /// Whether a failed runner is recreated, with the weights and connectors of the other runners
+    /// and fresh random streams. Its experience of the current call is lost, and the new runner
+    /// collects the amount again.
     pub restart_failed_env_runners: bool,
-    /// Whether a runner that fails is left out of the current call and asked again in the next one.
+    /// Whether a failed runner is skipped in the current call and used again in the next one.
     /// Requires `restart_failed_env_runners = false`.
     pub ignore_env_runner_failures: bool,
-    /// Number of times that each runner is recreated at most.
+    /// Maximum number of times that each runner is recreated.
     pub max_num_env_runner_restarts: u64,
-    /// Consecutive failures of a runner that are tolerated. One more is returned as an error, or, if
-    /// failures are ignored, the runner is not asked again.
+    /// Number of consecutive failures of a runner that are tolerated. The next failure is returned
+    /// as an error or, if failures are ignored, excludes the runner for good.
     ///
-    /// A failure ends the row only when the runner delivers a step: a call in which all steps were
-    /// lost to restarts of environments does not. This is also the number of consecutive calls in
+    /// The count restarts when the runner delivers a step. A call whose steps were all lost to
+    /// restarts of environments does not reset it. This is also the number of consecutive calls in
     /// which every runner may be late.
     pub num_consecutive_env_runner_failures_tolerance: u64,
     /// Seconds that a call waits for its runners. `None`, the default, waits for all of them, which
     /// makes runs repeatable.
     ///
-    /// A late runner continues its work, and the call that finds it done delivers its experience
-    /// (RLlib, whose default is 60 s, drops it). A run then depends on the speed of the machine, and
-    /// a checkpoint does not hold the late runners: they are recreated.
+    /// A late runner keeps running, and a later call delivers its experience. (RLlib's default is
+    /// 60 s, and it drops this experience.) Results then depend on the speed of the machine.
+    /// Checkpoints do not hold late runners, which are recreated on restore.
     pub sample_timeout_s: Option<f64>,
 }
 
@@ -83,7 +83,7 @@ impl FaultToleranceConfig {
         self
     }
 
-    /// Sets the number of times that each runner is recreated at most.
+    /// Sets the maximum number of times that each runner is recreated.
     #[must_use]
     pub fn max_num_env_runner_restarts(mut self, restarts: u64) -> Self {
         self.max_num_env_runner_restarts = restarts;
@@ -129,7 +129,7 @@ impl FaultToleranceConfig {
         }
     }
 
-    /// Returns how long a call waits; `None` for as long as its runners work.
+    /// Returns how long a call waits for its runners; `None` for no limit.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         self.sample_timeout_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
     }

@@ -28,13 +28,13 @@ impl Memory {
         self.state.rows()
     }
 
-    /// Whether the states of both have the same shapes. Values do not matter.
+    /// Whether the states of both memories have the same shapes.
     pub(crate) fn fits(&self, other: &Self) -> bool {
         same_layout(&self.initial, &other.initial)
     }
 
-    /// Replaces the initial state by that of a memory that [`fits`](Self::fits). Running episodes
-    /// keep their states.
+    /// Replaces the initial state with the one of a memory that [`fits`](Self::fits). Running
+    /// episodes keep their states.
     pub(crate) fn set_initial(&mut self, other: Self) {
         self.initial = other.initial;
     }

@@ -1,4 +1,4 @@
-//! What every runner logs, under RLlib's names.
+//! Metrics that all runners log, under RLlib's names.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ pub(crate) fn log_env_steps(metrics: &mut MetricsLogger, steps: usize) -> Result
     log_steps(metrics, "num_env_steps_sampled", "", steps)
 }
 
-/// Logs steps of an agent, which are steps of its module too.
+/// Logs steps of an agent, which also count for its module.
 pub(crate) fn log_agent_steps(
     metrics: &mut MetricsLogger,
     agent: &str,

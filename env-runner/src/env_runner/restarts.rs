@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::checks::of_env;
 use crate::error::{Result, RunnerError};
 
-/// Resets that one restart tries. Environments that crash in resets now and then come back; dead
-/// ones do not.
+/// Number of resets that one restart attempts. Environments that sometimes crash in resets recover;
+/// dead ones do not.
 const RESET_ATTEMPTS: usize = 10;
 
 /// Consecutive restarts without a usable step after which an environment is considered broken.
@@ -41,7 +41,7 @@ impl Restarts {
         self.unlogged = saved.unlogged;
     }
 
-    /// Notes that an environment delivered a step.
+    /// Records that an environment delivered a step.
     pub(crate) fn delivered(&mut self, env: usize) {
         if let Some(restarts) = self.in_vain.get_mut(env) {
             *restarts = 0;
@@ -52,7 +52,7 @@ impl Restarts {
     /// seed.
     ///
     /// # Errors
-    /// [`RunnerError::EnvKeepsFailing`] if it does not come back, or fails again and again.
+    /// [`RunnerError::EnvKeepsFailing`] if the environment cannot be reset, or keeps failing.
     pub(crate) fn restart(
         &mut self,
         env: &str,

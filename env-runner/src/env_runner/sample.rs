@@ -1,8 +1,8 @@
-//! What one call collects, and how it acts.
+//! The amount that a call collects, and its options.
 
 use std::time::Duration;
 
-/// How much one call of a runner collects.
+/// The amount that one call of a runner collects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Amount {
@@ -19,13 +19,13 @@ pub enum Amount {
 }
 
 impl Amount {
-    /// Whether complete episodes are asked for.
+    /// Whether complete episodes are requested.
     pub(crate) fn is_episodes(self) -> bool {
         matches!(self, Self::Episodes(_))
     }
 
     /// Returns how many episodes each of `num_envs` environments plays; empty unless complete
-    /// episodes are asked for.
+    /// episodes are requested.
     pub(crate) fn quota(self, num_envs: usize) -> Vec<usize> {
         match self {
             Self::Episodes(count) => (0..num_envs).map(|i| share(count, i, num_envs)).collect(),
@@ -34,12 +34,12 @@ impl Amount {
     }
 }
 
-/// Returns the part that the `i`-th of `n` takes of a whole. The first ones take the remainder.
+/// Returns the share of the `i`-th of `n` parts. The first parts take the remainder.
 pub(crate) fn share(whole: usize, i: usize, n: usize) -> usize {
     whole / n + usize::from(i < whole % n)
 }
 
-/// How a runner acts, and what it keeps.
+/// The options of a call: how to act, and what to record.
 ///
 /// ```
 /// use std::time::Duration;
@@ -61,14 +61,15 @@ pub struct SampleOptions {
     pub random_actions: bool,
     /// Whether all environments are reset first.
     pub force_reset: bool,
-    /// Whether steps are recorded. Without, a call returns [`episodes`](crate::Experience::episodes)
-    /// and step counts but no rollouts, in memory that does not grow with the steps.
+    /// Whether steps are recorded. Otherwise, a call returns
+    /// [`episodes`](crate::Experience::episodes) and step counts but no rollouts, and its memory
+    /// does not grow with the steps.
     pub record: bool,
     /// Longest duration of a call; `None` for no limit.
     ///
-    /// The clock is read after each step of the vector. A call that runs out of time returns what it
-    /// has, marked as [`timed_out`](crate::Experience::timed_out): fewer steps, or the episodes that
-    /// ended. A single step that hangs is not interrupted.
+    /// The clock is read after each step of the vector. A call that runs out of time returns a
+    /// partial result, marked as [`timed_out`](crate::Experience::timed_out): fewer steps, or the
+    /// episodes that ended. A single step that hangs is not interrupted.
     pub time_limit: Option<Duration>,
 }
 
@@ -86,7 +87,7 @@ impl Default for SampleOptions {
 }
 
 impl SampleOptions {
-    /// Options for greedy actions, those of the deterministic twin.
+    /// Options for greedy actions, taken from the deterministic twin.
     #[must_use]
     pub fn greedy() -> Self {
         Self { explore: false, ..Self::default() }

@@ -12,7 +12,7 @@ use super::SampleOptions;
 use crate::error::Result;
 use crate::experience::EpisodeSummary;
 
-/// Returns a module as runners act with it: without gradients, on the runner's device.
+/// Returns a module prepared for acting: without gradients, on the runner's device.
 pub(crate) fn acting(module: &AnyRLModule, device: &Device) -> AnyRLModule {
     let module = module.valid();
     let moves = module.devices().iter().any(|other| other != device);
@@ -45,11 +45,11 @@ pub(crate) struct Deadline(Option<Instant>);
 
 impl Deadline {
     pub(crate) fn of(options: SampleOptions) -> Self {
-        // A limit beyond what the clock can express is none.
+        // A limit that the clock cannot represent is no limit.
         Self(options.time_limit.and_then(|limit| Instant::now().checked_add(limit)))
     }
 
-    /// Whether the time is over. The clock is read only if there is a limit.
+    /// Whether the time limit has passed. The clock is read only if there is a limit.
     pub(crate) fn has_passed(self) -> bool {
         self.0.is_some_and(|deadline| Instant::now() >= deadline)
     }

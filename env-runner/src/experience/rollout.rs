@@ -97,7 +97,7 @@ impl Rollout {
     /// Returns each segment as an episode, with copies of all its columns.
     ///
     /// # Errors
-    /// If columns and segments do not fit together. Those that a runner recorded do.
+    /// If columns and segments do not fit together. Rollouts that a runner recorded always do.
     pub fn episodes(&self) -> Result<Vec<SingleAgentEpisode>> {
         self.segments.iter().enumerate().map(|(index, s)| self.episode(index, s)).collect()
     }

@@ -1,4 +1,4 @@
-//! Collecting with all available runners, and taking back those that are done.
+//! Collecting with all available runners, and taking back those that have finished.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -15,15 +15,15 @@ use crate::experience::Experience;
 pub(super) struct Call {
     /// Experience by runner.
     collected: BTreeMap<usize, Experience>,
-    /// Runners that were recreated and are asked again.
+    /// Recreated runners, which collect again.
     again: Vec<(usize, Amount)>,
     /// The last failure that was ignored.
     ignored: Option<RunnerError>,
 }
 
 impl EnvRunnerGroup {
-    /// Collects `share(i, n)` with the `i`-th of the `n` available runners. Experience is in order of
-    /// the runners, after that of earlier calls which arrived late.
+    /// Collects `share(i, n)` with the `i`-th of the `n` available runners. Late experience of
+    /// earlier calls comes first, then experience in order of the runners.
     pub(super) fn collect(
         &mut self,
         share: impl Fn(usize, usize) -> Amount,
@@ -54,7 +54,7 @@ impl EnvRunnerGroup {
         Ok(all)
     }
 
-    /// Takes back the late runners of earlier calls that are done by now.
+    /// Takes back the late runners of earlier calls that have finished.
     fn begin_call(&mut self) -> Result<Call> {
         self.call += 1;
         let mut call = Call::default();
@@ -73,8 +73,8 @@ impl EnvRunnerGroup {
         Ok(())
     }
 
-    /// Hands jobs to threads and waits, up to the time-out. Returns the results in order of the
-    /// runners, after those of earlier calls.
+    /// Hands jobs to threads and waits, up to the time-out. Returns late results of earlier calls,
+    /// then results in order of the runners.
     fn work(&mut self, amounts: &[(usize, Amount)], options: SampleOptions) -> Vec<Done> {
         let call = self.call;
         let jobs = amounts.iter().filter_map(|&(worker, amount)| {
@@ -113,7 +113,7 @@ impl EnvRunnerGroup {
         results
     }
 
-    /// Returns the next runner that is done; `None` if the deadline comes first.
+    /// Returns the next runner that finishes; `None` if the deadline comes first.
     fn receive(&self, deadline: Option<Instant>) -> Option<Done> {
         let results = &self.results.1;
         match deadline {
@@ -143,7 +143,7 @@ impl EnvRunnerGroup {
             health.healthy = result.is_ok();
             match result {
                 Ok(experience) => {
-                    // Without a step that counts, the row of failures goes on.
+                    // Without a step that counts, the streak of failures continues.
                     if experience.env_steps > 0 {
                         health.failures = 0;
                     }

@@ -10,7 +10,7 @@ use crate::env_runner::{Amount, EnvRunner, SampleOptions};
 use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
 
-/// A runner with what it is asked to collect.
+/// A runner with the amount that it must collect.
 #[derive(Debug)]
 pub(super) struct Job {
     /// The number of the call.
@@ -50,7 +50,7 @@ fn panicked(runner: usize, panic: &(dyn std::any::Any + Send)) -> RunnerError {
     RunnerError::Panicked { runner, message: rekindle_core::panics::message(panic).into() }
 }
 
-/// Jobs that no thread has taken yet. A thread that is done takes the next one, so that a slow runner
+/// Jobs that no thread has taken yet. A free thread takes the next job, so that a slow runner
 /// blocks one thread and no other runner.
 #[derive(Debug, Clone)]
 pub(super) struct Queue(Arc<Mutex<VecDeque<Job>>>);

@@ -78,7 +78,7 @@ impl EnvRunnerGroup {
         let source = healthy.next().unwrap_or(&self.workers[index]);
         if let Some(source) = source.here() {
             runner.set_connector_states(&source.connector_states()?)?;
-            // The other runner reports what it has learned since the last merge.
+            // The other runner reports its own changes since the last merge.
             runner.take_connector_deltas()?;
         } else if let Some(states) = &self.merged_connectors {
             runner.set_connector_states(states)?;
@@ -95,8 +95,8 @@ impl EnvRunnerGroup {
         Ok(())
     }
 
-    /// Updates a runner that was late: with the current weights, and with what the connectors of the
-    /// others have learned. What its own connectors have learned joins the next merge.
+    /// Updates a late runner with the current weights and with the connector states of the other
+    /// runners. The changes of its own connectors join the next merge.
     pub(super) fn catch_up(&mut self, index: usize) -> Result<()> {
         let Some(runner) = self.workers[index].here_mut() else { return Ok(()) };
         if let Some(states) = &self.merged_connectors {

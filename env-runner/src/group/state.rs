@@ -1,4 +1,4 @@
-//! The saved state of a group: that of its runners, and their health.
+//! The saved state of a group: the states and the health of its runners.
 
 use std::mem;
 
@@ -51,14 +51,15 @@ impl Checkpointable for EnvRunnerGroup {
         Ok(state)
     }
 
-    /// Continues from a saved state, exactly if it was saved with as many runners and environments.
+    /// Continues from a saved state. The continuation is exact if the numbers of runners and
+    /// environments are the same.
     ///
     /// A group with fewer runners drops the surplus ones. In a group with more, the additional
     /// runners begin new episodes on streams of their own, with the connector states of the first
     /// one. For other numbers of environments see the runners' `set_state`.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidState`] if a state does not belong to such a runner. All runners are then
+    /// [`RunnerError::InvalidState`] if a state does not fit a runner. All runners are then
     /// unchanged.
     fn set_state(&mut self, state: &State) -> Result<()> {
         let saved: GroupState = state.data_as()?;
@@ -83,7 +84,7 @@ impl Checkpointable for EnvRunnerGroup {
                     (Some(runner), Some(Err(_))) if changed.contains(&index) => {
                         runner.reset_episodes();
                     }
-                    // It was built for this state.
+                    // The runner was built for this state only.
                     (Some(_), None) => worker.place = Place::Gone,
                     _ => {}
                 }

@@ -16,14 +16,14 @@ pub(super) struct Worker {
     pub(super) health: Health,
 }
 
-/// Where a runner is.
+/// The status of a runner.
 #[derive(Debug)]
 pub(super) enum Place {
-    /// It is available.
+    /// Available.
     Here(Box<dyn EnvRunner>),
-    /// It works, perhaps for a call that did not wait for it.
+    /// Running, possibly for an earlier call that did not wait for it.
     Away,
-    /// It failed for good.
+    /// Failed for good.
     Gone,
 }
 

@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 use super::{EpisodeInfo, PolicyMapping};
 use crate::error::{Result, RunnerError};
 
-/// Which modules act, and which agents they act for.
+/// The modules that act, and the mapping from agents to modules.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MultiAgentConfig {
-    /// The ids of the modules; empty for those that the mapping gives the agents.
+    /// Ids of the modules. If empty, the modules are those that the mapping names.
     pub policies: Vec<ModuleId>,
-    /// Which module each agent acts with.
+    /// Mapping from agents to modules.
     pub policy_mapping: PolicyMapping,
 }
 
-/// Number of episodes in which the mapping is asked which module each agent acts with.
+/// Number of episodes for which the mapping is evaluated to find the agents of each module.
 const PROBES: u64 = 64;
 
 impl MultiAgentConfig {
     /// Returns the modules with the spaces of the agents that they act for.
     ///
-    /// A module in reserve, to which no agent is mapped, has the spaces that all agents share. It is
-    /// left out where agents have different spaces, and cannot act then.
+    /// A module without agents gets the spaces that all agents share. If the agents' spaces differ,
+    /// it is left out and cannot act.
     ///
     /// # Errors
     /// [`RunnerError::AmbiguousSpaces`] if the agents of a module have different spaces,

@@ -1,4 +1,4 @@
-//! From the segments of agents to the rollouts of modules.
+//! Conversion of agents' segments to modules' rollouts.
 
 use std::collections::BTreeMap;
 

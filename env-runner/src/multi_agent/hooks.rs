@@ -87,7 +87,7 @@ impl MultiAgentEnvRunner {
         self.base.tell_episode(hook, VectorEnvRef::MultiAgent(&*self.env), env, told)
     }
 
-    /// Logs the episode of an environment, which ended and counts, and the returns of its agents and
+    /// Logs the finished episode of an environment, if it counts, and the returns of its agents and
     /// modules.
     pub(super) fn log_episode(&mut self, env: usize) -> Result<EpisodeSummary> {
         let episode = self.base.log_episode(env)?;
@@ -107,7 +107,7 @@ impl MultiAgentEnvRunner {
         Ok(episode)
     }
 
-    /// Logs what a call collected and where its time went.
+    /// Logs the steps that a call collected and the time of its parts.
     pub(super) fn log(&mut self, env_steps: usize, fragment: &Fragment) -> Result<()> {
         for ((agent, module), steps) in fragment.agent_steps() {
             let Some(agent) = self.agents.get(agent) else { continue };

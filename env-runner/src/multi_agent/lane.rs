@@ -27,7 +27,7 @@ pub(super) struct Lane {
     sampler: ActionSampler,
     /// The numbers of the agents that act now, one row each.
     pub(super) rows: Vec<usize>,
-    /// Their observations as the environment shows them.
+    /// Their observations as the environment reports them.
     observations: Buffer,
     last_actions: Buffer,
     last_rewards: Vec<f64>,
@@ -66,7 +66,7 @@ impl Lane {
         })
     }
 
-    /// Sets the module. Returns whether it is another one rather than the same with other weights.
+    /// Sets the module. Returns whether it differs from the previous one in more than its weights.
     pub(super) fn set_module(&mut self, module: AnyRLModule) -> Result<bool> {
         let initial = module.initial_state()?;
         let same_states = match (&self.initial_state, &initial) {
@@ -139,7 +139,7 @@ impl Lane {
         Ok(reward)
     }
 
-    /// Returns an observation of one agent that it does not act on, as the module would see it.
+    /// Transforms an observation that its agent does not act on, as the module would see it.
     pub(super) fn peek(
         &mut self,
         slot: usize,

@@ -1,4 +1,4 @@
-//! Which module an agent acts with.
+//! The mapping from agents to modules.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +25,7 @@ pub struct EpisodeInfo {
 /// Returns the module that an agent acts with in an episode.
 type Mapping = dyn Fn(&AgentId, &EpisodeInfo) -> ModuleId + Send + Sync;
 
-/// Which module each agent acts with; RLlib's `policy_mapping_fn`.
+/// A mapping from agents to modules; RLlib's `policy_mapping_fn`.
 ///
 /// An agent is mapped when it first acts in an episode, and keeps its module until the episode ends.
 #[derive(Clone, Serialize, Deserialize)]
@@ -33,9 +33,9 @@ type Mapping = dyn Fn(&AgentId, &EpisodeInfo) -> ModuleId + Send + Sync;
 pub enum PolicyMapping {
     /// All agents act with one module.
     All(ModuleId),
-    /// Each agent acts with the module of its own name.
+    /// Each agent acts with the module of the same name.
     ByAgent,
-    /// Each agent acts with its module in a table.
+    /// A table gives the module of each agent.
     Table(BTreeMap<AgentId, ModuleId>),
     /// A registered function decides.
     Function(MappingFunction),

@@ -32,8 +32,8 @@ struct RunnerState {
     restarts: Restarts,
     needs_reset: bool,
     seeded: bool,
-    /// For each module, what its connectors have learned, what they remember of episodes, and what
-    /// the connectors of its actions have learned.
+    /// For each module: the learned states of its connectors, their memories of episodes, and the
+    /// learned states of its action connectors.
     connectors: BTreeMap<ModuleId, [Value; 3]>,
 }
 
@@ -64,10 +64,11 @@ impl Checkpointable for MultiAgentEnvRunner {
         })?)
     }
 
-    /// Continues from a saved state, exactly if it was saved with as many environments.
+    /// Continues from a saved state. The continuation is exact if the number of environments is the
+    /// same.
     ///
     /// With another number of environments, or if an environment could not be saved, new episodes
-    /// begin on the streams that were saved; what connectors have learned is kept.
+    /// begin on the saved random streams. The learned states of connectors are kept.
     ///
     /// # Errors
     /// [`RunnerError::InvalidState`] for other agents or connectors, or the error of an environment
@@ -135,7 +136,7 @@ impl Checkpointable for MultiAgentEnvRunner {
 }
 
 impl MultiAgentEnvRunner {
-    /// Checks that a state is one of such a runner, for some number of environments.
+    /// Checks that a state fits this runner, for any number of environments.
     fn check(&self, state: &RunnerState) -> Result<()> {
         let n = state.episodes.len();
         let slots = n * self.agents.len();

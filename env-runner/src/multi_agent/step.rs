@@ -59,7 +59,7 @@ impl MultiAgentEnvRunner {
                 let open: usize = open.iter().flatten().map(|stream| stream.steps()).sum();
                 let ended = fragment.retain(|segment| segment.episode != episode.id);
                 counters.agent_steps -= (open + ended).min(counters.agent_steps);
-                // The failed step, and those of the episode in this call.
+                // The failed step and the earlier steps of the episode in this call.
                 counters.lost_env_steps += 1 + episode.t.min(counters.vector_steps);
                 self.start_episode(env);
             }
@@ -124,8 +124,8 @@ impl MultiAgentEnvRunner {
         Ok(Some((stream.module, segment)))
     }
 
-    /// Ends the segments of all agents, whose episodes continue in the next call. An action that
-    /// waits for its outcome waits on.
+    /// Ends the segments of all agents, whose episodes continue in the next call. An action without
+    /// an outcome stays open.
     pub(super) fn cut(&mut self, fragment: &mut Fragment) -> Result<()> {
         let slots = self.streams.len();
         for slot in 0..slots {

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::experience::SegmentEnd;
 
 /// Recorded steps of one agent, one row each. While an action waits for its outcome, there is one
-/// reward less.
+/// reward fewer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StreamColumns {
@@ -104,7 +104,7 @@ impl StreamColumns {
         self.state_in = None;
     }
 
-    /// Splits off the rows whose outcome is open, of which there is at most one.
+    /// Splits off the row whose outcome is open, if there is one.
     fn split_open(&mut self) -> Result<Self> {
         let (rows, steps) = (self.rows(), self.rewards.len());
         let Layout { inputs, has_logp, .. } = self.layout();
@@ -175,7 +175,7 @@ pub(super) struct RecordedSegment {
     pub(super) final_state: Option<Buffer>,
 }
 
-/// The place of a stream.
+/// The environment and agent of a stream.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct At {
     pub(super) env: usize,
@@ -358,7 +358,7 @@ mod tests {
             states: None,
         };
         stream.act(Some(row(None))).unwrap();
-        // The call ends; the action waits on.
+        // The call ends while the action is open.
         let cut = stream.end_segment(AT, SegmentEnd::Cut, last).unwrap();
         assert_eq!((cut.len, cut.recorded.is_some()), (0, false));
         stream.pay(2.0);

@@ -1,4 +1,4 @@
-//! Observations with the actions of a policy, which show that a loaded bundle acts as it did.
+//! Recorded observations and actions, which verify that a loaded bundle acts as before.
 
 use rekindle_catalog::CatalogError;
 use rekindle_core::Generator;
@@ -17,7 +17,7 @@ const TOLERANCE: f32 = 1e-4;
 /// Draws observations that the policy can act on.
 ///
 /// # Errors
-/// [`RunnerError::NoTestObservations`] with the reason of the last one, if there are none.
+/// [`RunnerError::NoTestObservations`] with the reason of the last attempt, if all attempts fail.
 pub(super) fn draw(policy: &PolicyBundle) -> Result<Buffer> {
     let space = &policy.config.observation_space;
     let mut probe = policy.clone();
@@ -44,7 +44,8 @@ pub(super) fn draw(policy: &PolicyBundle) -> Result<Buffer> {
     Ok(drawn)
 }
 
-/// Whether the error comes from the values of an observation, so that another may do better.
+/// Whether the error comes from the values of an observation, so that another observation may
+/// succeed.
 fn is_about_values(error: &RunnerError) -> bool {
     matches!(
         error,

@@ -1,4 +1,4 @@
-//! From observations to actions.
+//! Computation of actions from observations.
 
 use std::time::Instant;
 

@@ -80,7 +80,7 @@ impl SingleAgentEnvRunner {
         self.base.tell_episode(hook, VectorEnvRef::Single(&*self.env), env, told)
     }
 
-    /// Logs the episode of an environment, which ended and counts.
+    /// Logs the finished episode of an environment, if it counts.
     pub(super) fn log_episode(&mut self, env: usize) -> Result<EpisodeSummary> {
         let episode = self.base.log_episode(env)?;
         let window = self.base.config.metrics_num_episodes_for_smoothing;
@@ -90,7 +90,7 @@ impl SingleAgentEnvRunner {
         Ok(episode)
     }
 
-    /// Logs what a call collected and where its time went.
+    /// Logs the steps that a call collected and the time of its parts.
     pub(super) fn log(&mut self, env_steps: usize, weights_seq_no: u64) -> Result<()> {
         log_agent_steps(&mut self.base.metrics, DEFAULT_AGENT_ID, DEFAULT_MODULE_ID, env_steps)?;
         self.base.log_call(env_steps, weights_seq_no)

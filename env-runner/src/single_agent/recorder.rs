@@ -84,7 +84,7 @@ impl Recorder {
         })
     }
 
-    /// Appends observations and actions, before the environments answer.
+    /// Appends observations and actions, before the environments step.
     pub(super) fn push_actions(
         &mut self,
         observations: &Buffer,

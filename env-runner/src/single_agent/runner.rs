@@ -61,7 +61,7 @@ impl EnvRunner for SingleAgentEnvRunner {
 
     fn collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
         let Collected { rollout, env_steps, episodes, timed_out } = self.call(amount, options)?;
-        // Nothing was asked for or recorded, or failures left nothing.
+        // Nothing was requested or recorded, or failures left no steps.
         let rollouts = match rollout.segments.is_empty() {
             true => Vec::new(),
             false => vec![rollout],

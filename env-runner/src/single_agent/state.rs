@@ -34,7 +34,7 @@ struct RunnerState {
     seeded: bool,
     env_to_module: Value,
     module_to_env: Value,
-    /// What connectors remember of the running episodes.
+    /// The connectors' memories of the running episodes.
     #[serde(default)]
     connector_memory: Value,
 }
@@ -63,10 +63,11 @@ impl Checkpointable for SingleAgentEnvRunner {
         Ok(State::from_data(&state)?)
     }
 
-    /// Continues from a saved state, exactly if it was saved with as many environments.
+    /// Continues from a saved state. The continuation is exact if the number of environments is the
+    /// same.
     ///
     /// With another number of environments, or if an environment could not be saved, new episodes
-    /// begin on the streams that were saved; what connectors have learned is kept.
+    /// begin on the saved random streams. The learned states of connectors are kept.
     ///
     /// # Errors
     /// [`RunnerError::InvalidState`] for another observation space or other connectors, or the error
@@ -124,7 +125,7 @@ impl Checkpointable for SingleAgentEnvRunner {
 }
 
 impl SingleAgentEnvRunner {
-    /// Checks that a state is one of such a runner, for some number of environments.
+    /// Checks that a state fits this runner, for any number of environments.
     fn check(&self, state: &RunnerState) -> Result<()> {
         let n = state.episodes.len();
         let whole = state.action_rngs.len() == n

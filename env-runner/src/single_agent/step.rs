@@ -94,8 +94,8 @@ impl SingleAgentEnvRunner {
         ended: &mut Vec<EpisodeSummary>,
     ) -> Result<()> {
         let started = Instant::now();
-        // Final observations pass the connectors too, but teach them nothing. Those of running
-        // episodes are stale and need not be elements of the space.
+        // Final observations pass through the connectors without updating their statistics. Rows of
+        // running episodes are stale and need not be elements of the space.
         let done: Vec<_> = (0..self.base.num_envs()).filter(|&e| self.step.is_done(e)).collect();
         let rewards: Vec<_> = done.iter().map(|&env| self.rewards[env]).collect();
         let step = LastStep {
