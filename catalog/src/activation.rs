@@ -56,8 +56,8 @@ impl Activation {
 
 /// Returns `x·Φ(x)`.
 ///
-/// On most backends, the gradient of Burn's own is that of an approximation by `tanh`, which is off
-/// by 1e-4. This one has the exact gradient on all of them.
+/// On most backends, Burn's GELU has the gradient of a `tanh` approximation, which is off by 1e-4.
+/// This function has the exact gradient on all backends.
 fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let twice_phi = (x.clone() * std::f32::consts::FRAC_1_SQRT_2).erf() + 1.0;
     x * twice_phi * 0.5

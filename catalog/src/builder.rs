@@ -13,8 +13,8 @@ use crate::initializer::Initializer;
 
 /// Creates layers on a device, with initial parameters from a random stream.
 ///
-/// The configurations of all parts take one: [`MlpConfig::build`](crate::MlpConfig::build),
-/// [`CnnConfig::build`](crate::CnnConfig::build).
+/// The configurations of all parts are built with a builder, for example by
+/// [`MlpConfig::build`](crate::MlpConfig::build) and [`CnnConfig::build`](crate::CnnConfig::build).
 #[derive(Debug)]
 pub struct ModelBuilder {
     device: Device,

@@ -1,4 +1,4 @@
-//! The catalog: the decisions that lead from spaces to models, each of which can be replaced.
+//! The catalog: replaceable decisions that map spaces to models.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -84,8 +84,8 @@ pub trait Catalog: Debug + Send + Sync {
 
     /// Builds the encoders of an actor-critic, and decides whether the two share one.
     ///
-    /// By default `vf_share_layers` decides, and each encoder is that of
-    /// [`Catalog::build_recurrent_encoder`] if `use_lstm` is set, else of
+    /// By default, `vf_share_layers` decides. Each encoder comes from
+    /// [`Catalog::build_recurrent_encoder`] if `use_lstm` is set, otherwise from
     /// [`Catalog::build_encoder`]. The critic's own encoder has the settings of
     /// [`DefaultModelConfig::of_value_function`].
     ///
@@ -186,8 +186,9 @@ pub trait Catalog: Debug + Send + Sync {
     /// Builds the default encoder with memory: an LSTM or GRU on top of the encoder of
     /// [`Catalog::build_encoder`].
     ///
-    /// With `lstm_use_prev_action` or `lstm_use_prev_reward`, the space must be that of the
-    /// connector `PrevActionsPrevRewards`. Its additions go to the recurrent layer directly.
+    /// With `lstm_use_prev_action` or `lstm_use_prev_reward`, the space must be the output space of
+    /// the connector `PrevActionsPrevRewards`. The previous actions and rewards go directly to the
+    /// recurrent layer.
     ///
     /// # Errors
     /// [`CatalogError::Inapplicable`] if the space lacks the previous actions or rewards that the
@@ -276,7 +277,7 @@ mod tests {
         assert_eq!(squashed.required_input_dim(), 14);
     }
 
-    /// Coins in place of every two-way choice, wherever it is.
+    /// Replaces every two-way choice, at any depth, by a Bernoulli distribution.
     #[derive(Debug)]
     struct Coins;
 

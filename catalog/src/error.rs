@@ -92,7 +92,7 @@ pub enum CatalogError {
         /// The element.
         value: f32,
     },
-    /// Actions of another shape or kind than those of a distribution.
+    /// Actions whose shape or kind does not fit the distribution.
     #[error("{distribution} takes actions of shape {expected:?}, got {found}")]
     ActionShape {
         /// The distribution.

@@ -37,8 +37,8 @@ pub struct PolicyHeadConfig {
     /// Layers. Their outputs are the inputs of the action distribution; with `free_log_std` they
     /// are the means only.
     pub mlp: MlpConfig,
-    /// Whether the log standard deviations are parameters of their own, initially 0, instead of
-    /// outputs of the layers.
+    /// Whether the log standard deviations are free parameters, initially 0, instead of outputs of
+    /// the layers.
     pub free_log_std: bool,
     /// Bound on the absolute log standard deviations; `None` for none.
     pub log_std_clip: Option<f64>,

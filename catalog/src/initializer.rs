@@ -70,8 +70,8 @@ pub enum Initializer {
 /// The forms of an initializer as data, for the error about any other.
 const FORMS: &str = r#"{"type": "torch_default"}, {"type": "zeros"}, {"type": "constant", "value": 0.1}, {"type": "orthogonal", "gain": 1.0}, {"type": "xavier_uniform", "gain": 1.0}, {"type": "xavier_normal", "gain": 1.0}, {"type": "kaiming_uniform", "gain": 1.0}, {"type": "kaiming_normal", "gain": 1.0}, {"type": "uniform", "low": -0.1, "high": 0.1}, {"type": "normal", "mean": 0.0, "std": 0.1}"#;
 
-// `remote = "Self"` derives inherent functions, so that the error can be ours: serde's would talk
-// about "internally tagged enums".
+// `remote = "Self"` derives inherent functions, so that the error message can be our own: serde's
+// mentions "internally tagged enums".
 impl Serialize for Initializer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Self::serialize(self, serializer)

@@ -18,8 +18,9 @@ use crate::recurrent::RecurrentLayerType;
 /// Unknown fields are refused when the configuration is read. A field that differs from its default
 /// and has no effect with the spaces or the other fields is refused when the model is built
 /// ([`Catalog::unused_settings`](crate::Catalog::unused_settings)). An algorithm's `model` settings
-/// serve all its modules: one of them must use the setting. Of these, the `fcnet_*` settings may
-/// even be unused, with a warning, so that one configuration serves images and vectors.
+/// are shared by all its modules: at least one module must use each setting. Of these, the
+/// `fcnet_*` settings may even be unused, with a warning, so that one configuration serves images
+/// and vectors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DefaultModelConfig {
@@ -51,7 +52,7 @@ pub struct DefaultModelConfig {
     /// faster on GPUs with matrix units for them. Parameters and optimizer keep single precision.
     pub conv_compute_dtype: ComputeDType,
     /// Widths of fully connected layers between the convolutions and the heads (NatureCNN has
-    /// `[512]`). Activation, normalization and initializers are those of the convolutions.
+    /// `[512]`). They have the activation, normalization and initializers of the convolutions.
     pub conv_fcnet_hiddens: Vec<usize>,
     /// Widths of the layers that fuse the features of the parts of a Dict or Tuple.
     pub fusionnet_hiddens: Vec<usize>,
@@ -77,8 +78,8 @@ pub struct DefaultModelConfig {
     pub pi_output_kernel_initializer: Option<Initializer>,
     /// Whether each hidden layer of a head is normalized before its activation.
     pub head_fcnet_use_layernorm: bool,
-    /// Whether the standard deviations of a Gaussian policy are parameters of their own instead of
-    /// outputs of the policy head.
+    /// Whether the standard deviations of a Gaussian policy are free parameters instead of outputs
+    /// of the policy head.
     pub free_log_std: bool,
     /// Bound on the absolute log standard deviation of a Gaussian policy; infinity for none.
     #[serde(with = "infinite")]
@@ -240,7 +241,7 @@ impl DefaultModelConfig {
     }
 }
 
-/// Serializes infinity as `null`, because JSON has none.
+/// Serializes infinity as `null`, because JSON has no infinity.
 mod infinite {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

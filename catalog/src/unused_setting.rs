@@ -68,7 +68,8 @@ pub(crate) fn unused_settings(
     Ok(unused.collect())
 }
 
-/// Returns the first changed setting of standard deviations if the distribution has none.
+/// Returns the first changed setting of standard deviations, if the distribution has no standard
+/// deviations.
 ///
 /// # Errors
 /// None in practice: every field serializes.
@@ -83,7 +84,7 @@ pub(crate) fn unused_std_setting(
     }))
 }
 
-/// Returns why a field has no effect beside the other settings, whatever the spaces.
+/// Returns why a field has no effect with the other settings, for all spaces.
 fn ruled_out(config: &DefaultModelConfig, field: &str) -> Option<String> {
     let is_recurrent = ["recurrent_", "lstm_", "max_seq_len"].iter().any(|p| field.starts_with(p));
     if is_recurrent && !config.use_lstm {

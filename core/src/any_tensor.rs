@@ -7,7 +7,7 @@ use burn::tensor::{Bool, DType, Int, IntDType};
 
 use crate::error::{CoreError, Result};
 
-/// The most dimensions an [`AnyTensor`] may have.
+/// Maximum number of dimensions of an [`AnyTensor`].
 pub const MAX_RANK: usize = 6;
 
 /// Runs `$body` with the constant `$d` equal to the run-time rank `$rank`.
@@ -314,7 +314,7 @@ impl AnyTensor {
     }
 }
 
-/// Checks that integers fit into those of the device, where Burn would panic.
+/// Checks that integers fit into the integers of the device. Burn would panic otherwise.
 fn check_range(data: &TensorData, device: &Device) -> Result<()> {
     // Other integers of the host have at most 32 bits.
     let Ok(values) = data.as_slice::<i64>() else { return Ok(()) };

@@ -15,10 +15,10 @@ pub enum CoreError {
     MissingColumn {
         /// The column asked for.
         column: String,
-        /// The columns there are, comma separated.
+        /// The available columns, comma separated.
         available: String,
     },
-    /// A column has another kind or rank than asked for.
+    /// A column has another kind or rank than requested.
     #[error("column `{column}`: expected {expected}, found {found}")]
     ColumnKind {
         /// The column asked for.
@@ -28,7 +28,7 @@ pub enum CoreError {
         /// The kind and shape found.
         found: String,
     },
-    /// A tensor is of another kind or rank than asked for.
+    /// A tensor is of another kind or rank than requested.
     #[error("expected {expected}, found {found}")]
     TensorKind {
         /// The kind and rank asked for.

@@ -109,7 +109,7 @@ impl HostBatch {
     /// # Errors
     /// [`CoreError::Env`] if a row is out of range; otherwise as [`upload`].
     pub fn gather_to_device(&self, rows: &[usize], device: &Device) -> Result<Batch> {
-        /// Fewer rows are gathered before a second thread has started.
+        /// With fewer rows, gathering is done before a second thread has started.
         const GRAIN: usize = 4096;
         let mut gathered: Vec<_> = self.columns.iter().map(|(name, c)| (name, c, None)).collect();
         let gather = |(_, column, gathered): &mut (_, &Buffer, Option<_>)| {

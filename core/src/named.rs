@@ -100,7 +100,7 @@ pub fn visit<M: Module>(module: &M, visitor: &mut impl NamedVisitor) {
     module.visit(&mut Tracked { path: ModulePath::default(), inner: visitor });
 }
 
-/// Replaces every parameter of `module` by what `mapper` makes of it.
+/// Replaces every parameter of `module` with the result of `mapper`.
 pub fn map<M: Module>(module: M, mapper: &mut impl NamedMapper) -> M {
     module.map(&mut Tracked { path: ModulePath::default(), inner: mapper })
 }
@@ -119,7 +119,7 @@ pub fn below<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
     name.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// A visitor or mapper of Burn that knows where it is.
+/// A visitor or mapper of Burn that tracks its path.
 struct Tracked<'a, T> {
     path: ModulePath,
     inner: &'a mut T,

@@ -1,4 +1,4 @@
-//! What a caught panic said.
+//! Messages of caught panics.
 
 use std::any::Any;
 

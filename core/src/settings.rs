@@ -19,7 +19,8 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// The error of setting `field`; `constraint` is a clause, such as `it must be positive`.
+    /// Creates the error of setting `field`. `constraint` is a clause, such as
+    /// `it must be positive`.
     pub fn new(
         field: impl Into<Cow<'static, str>>,
         value: impl Display,

@@ -47,10 +47,10 @@ pub struct LoadReport {
     pub missing: Vec<String>,
     /// Weights without a parameter.
     pub unexpected: Vec<String>,
-    /// Weights whose shape differs from that of their parameter, which keeps its value.
+    /// Weights whose shape differs from their parameter's. The parameter keeps its value.
     pub misshapen: Vec<String>,
-    /// Weights whose kind differs from that of their parameter, which keeps its value: integers for a
-    /// float parameter, for example.
+    /// Weights whose kind differs from their parameter's, such as integers for a float parameter.
+    /// The parameter keeps its value.
     pub mistyped: Vec<String>,
 }
 
@@ -95,8 +95,7 @@ pub fn load_state_dict<M: Module>(module: &M, weights: &Weights) -> Result<M> {
     fill(module, weights)
 }
 
-/// Returns a copy of the module with those of the given parameters that fit, and a report of the
-/// others.
+/// Returns a copy of the module with the given parameters that fit, and a report of the others.
 ///
 /// # Errors
 /// [`CoreError::DuplicateParameter`] if two parameters of the module share a name,

@@ -73,8 +73,8 @@ impl ActorCritic {
         }
     }
 
-    /// Adds the value head. It reads the features of the critic's own encoder if there is one, else
-    /// those of the policy's. Its output is one value per row.
+    /// Adds the value head. It reads the features of the critic's own encoder if there is one,
+    /// otherwise those of the policy's encoder. Its output is one value per row.
     #[must_use]
     pub fn with_vf(mut self, vf: Mlp) -> Self {
         self.vf = Some(vf);

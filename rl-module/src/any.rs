@@ -267,7 +267,7 @@ impl Checkpointable for AnyRLModule {
         Ok(state)
     }
 
-    /// Replaces all parameters by those of a module for the same spaces. On an error, nothing
+    /// Replaces all parameters with those of a module for the same spaces. On an error, nothing
     /// changes.
     fn set_state(&mut self, state: &State) -> Result<()> {
         SavedSpaces::of_state(state)?.check(&self.spec)?;

@@ -54,8 +54,8 @@ impl SavedSpaces {
     }
 }
 
-/// Whether a network reads the observations of both spaces alike. The bounds of floats are not part
-/// of what it computes. Those of bytes are ([`InputScale`]).
+/// Whether a network reads the observations of both spaces in the same way. The bounds of floats do
+/// not affect its outputs. The bounds of bytes do ([`InputScale`]).
 fn reads_alike(one: &Space, other: &Space) -> bool {
     match (one, other) {
         (Space::Box(one), Space::Box(other)) => {

@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use crate::error::{ModuleError, Result};
 
-/// The use that a module made of a model config that was filled in
+/// A module's use of a model config that was filled in
 /// ([`RLModuleSpec::fill_model_config`](crate::RLModuleSpec::fill_model_config)).
 ///
-/// Such settings serve all modules of an algorithm, so that one module may leave some unused.
+/// Such settings are shared by all modules of an algorithm, so one module may leave some unused.
 #[derive(Debug, Clone)]
 pub(crate) struct ConfigUse {
     /// Type name of the module.
@@ -31,8 +31,8 @@ impl ConfigUse {
 
     /// Checks that at least one of several modules uses each setting that was filled in.
     ///
-    /// The sizes of perceptrons may be left unused, with a warning: they are set for environments in
-    /// general, and those with images have no use for them.
+    /// The sizes of perceptrons may be left unused, with a warning: they may be set for
+    /// environments of all kinds, and image environments do not use them.
     ///
     /// # Errors
     /// [`ModuleError::UnusedModelConfig`] if no module read the config;

@@ -21,7 +21,7 @@ pub struct ModuleContext<'a> {
     pub(crate) observation_space: &'a Space,
     pub(crate) action_space: &'a Space,
     pub(crate) model_config: &'a Value,
-    /// Whether the model config was filled in and serves other modules too.
+    /// Whether the model config was filled in and is shared with other modules.
     pub(crate) is_config_filled: bool,
     pub(crate) inference_only: bool,
     pub(crate) catalog: &'a dyn Catalog,
@@ -45,7 +45,7 @@ impl<'a> ModuleContext<'a> {
         self.action_space
     }
 
-    /// Whether the module will only act. Parts for training may then be omitted.
+    /// Whether the module will only act, so that parts for training may be omitted.
     #[must_use]
     pub fn inference_only(&self) -> bool {
         self.inference_only
@@ -69,8 +69,8 @@ impl<'a> ModuleContext<'a> {
         self.builder
     }
 
-    /// Reads the model config as a type of the module's own. Give the type
-    /// `#[serde(deny_unknown_fields)]`, so that misspelled settings are errors.
+    /// Reads the model config as a custom type. Add `#[serde(deny_unknown_fields)]` to the type, so
+    /// that misspelled settings are errors.
     ///
     /// # Errors
     /// [`ModuleError::ModelConfig`] if the config does not have this form.
@@ -123,7 +123,7 @@ impl<'a> ModuleContext<'a> {
     /// Returns the use of the model config if it was filled in.
     ///
     /// # Errors
-    /// [`ModuleError::UnusedModelConfig`] if it was not filled in but given, and not read.
+    /// [`ModuleError::UnusedModelConfig`] if it was set explicitly and not read.
     pub(crate) fn config_use(&self, was_read: bool) -> Result<Option<ConfigUse>> {
         let module = self.module.to_owned();
         if self.is_config_filled {

@@ -99,7 +99,7 @@ pub enum ModuleError {
         /// Registered names.
         known: String,
     },
-    /// A checkpoint that is not one of a module.
+    /// A checkpoint of something other than a module.
     #[error(
         "the checkpoint is not one of a module; pass the directory of a module, which is `learner/rl_module/<module_id>` in a checkpoint of an algorithm"
     )]
@@ -126,7 +126,7 @@ pub enum ModuleError {
         /// Space of the module.
         here: String,
     },
-    /// A module of several that cannot be built.
+    /// One of several modules, which cannot be built.
     #[error("module `{id}` cannot be built: {source}")]
     Build {
         /// Id of the module.

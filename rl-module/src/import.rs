@@ -18,8 +18,8 @@ use rule::{Rule, Sequence};
 /// The layout of parameters is PyTorch's, so most values stay as they are. Every foreign name must
 /// be covered by a rule or by [`ignore`](Self::ignore), and
 /// [`load_state_dict`](crate::AnyRLModule::load_state_dict) refuses missing and unexpected names,
-/// so no weight is lost and none keeps its initial value in silence. If several rules cover a name,
-/// the first one applies. Rules that cover no name do nothing, so one map serves several networks.
+/// so no weight is lost or silently keeps its initial value. If several rules cover a name, the
+/// first one applies. Rules that cover no name do nothing, so one map serves several networks.
 ///
 /// | map | policies |
 /// |---|---|
@@ -117,7 +117,7 @@ impl NameMap {
         self.rule(Rule::Sequence(Sequence::cnn(from.into(), &to.into())))
     }
 
-    /// Leaves out the parameter `name` and all parameters below it, whatever the rules say.
+    /// Leaves out the parameter `name` and all parameters below it, regardless of the rules.
     #[must_use]
     pub fn ignore(mut self, name: impl Into<String>) -> Self {
         self.ignored.push(name.into());

@@ -93,7 +93,7 @@ impl MultiRLModule {
         self.views.first().and_then(|id| self.modules.get(id)).and_then(AnyRLModule::shared)
     }
 
-    /// Returns the modules of runners: all except those that are for learners only.
+    /// Returns the modules of runners: all modules except learner-only ones.
     #[must_use]
     pub fn without_learner_only(&self) -> Self {
         let mut acting = self.clone();

@@ -32,9 +32,9 @@ pub type BoxSharedRLModule = Erased<SharedFamily>;
 
 /// Several modules that share parameters, such as a common encoder or a centralized critic.
 ///
-/// In RLlib, one overrides `MultiRLModule.setup()` for it. Here, one struct owns every part once, and
-/// each pass takes the id of its module. A shared part therefore has one copy, one gradient (the sum
-/// over the modules) and one optimizer state.
+/// RLlib's counterpart is an override of `MultiRLModule.setup()`. Here, one struct owns every part
+/// once, and each pass takes the id of its module. A shared part therefore has one copy, one
+/// gradient (the sum over the modules) and one optimizer state.
 ///
 /// [`MultiRLModuleSpec::shared`](crate::MultiRLModuleSpec::shared) builds it. Runners and learners
 /// see an ordinary [`AnyRLModule`](crate::AnyRLModule) per id.

@@ -52,7 +52,7 @@ pub struct RLModuleSpec {
     inference_only: bool,
     learner_only: bool,
     model_config: Value,
-    /// Whether the model config was filled in, and so serves other modules too.
+    /// Whether the model config was filled in and is shared with other modules.
     is_config_filled: bool,
     catalog: (String, Arc<dyn Catalog>),
     load_state_path: Option<PathBuf>,
@@ -169,10 +169,11 @@ impl RLModuleSpec {
         self
     }
 
-    /// Sets the model config if none is set, to settings that serve other modules too. A setting
-    /// that has no effect with the spaces of this module is ignored if another module uses it.
+    /// Sets the model config, if none is set, to settings that are shared with other modules. A
+    /// setting that has no effect with the spaces of this module is ignored if another module uses
+    /// it.
     ///
-    /// Algorithms fill in their `model` settings by it.
+    /// Algorithms fill in their `model` settings with this method.
     #[must_use]
     pub fn fill_model_config(self, config: impl Serialize) -> Self {
         if !self.model_config.is_null() {
@@ -190,8 +191,9 @@ impl RLModuleSpec {
         self
     }
 
-    /// Sets a checkpoint whose weights the module starts with: the directory of a module, alone or
-    /// inside a larger checkpoint. Strict, as in [`Checkpointable::set_state`](rekindle_checkpoint::Checkpointable::set_state).
+    /// Sets a checkpoint with the initial weights of the module: the directory of a module, alone
+    /// or inside a larger checkpoint. Strict, as in
+    /// [`Checkpointable::set_state`](rekindle_checkpoint::Checkpointable::set_state).
     ///
     /// The spec of a built module does not have this path.
     #[must_use]
@@ -224,7 +226,7 @@ impl RLModuleSpec {
         &self.model_config
     }
 
-    /// Returns the checkpoint with the first weights, if set.
+    /// Returns the checkpoint with the initial weights, if set.
     #[must_use]
     pub fn get_load_state_path(&self) -> Option<&PathBuf> {
         self.load_state_path.as_ref()
@@ -242,11 +244,11 @@ impl RLModuleSpec {
         self.learner_only
     }
 
-    /// Takes over the settings of `other`: all that it sets (`override_existing`), or those that are
-    /// not set here.
+    /// Merges the settings of `other` into this spec: all that `other` sets with
+    /// `override_existing`, otherwise only those that are unset here.
     ///
-    /// With `override_existing`, type, catalog and flags become those of `other`. Without, a model
-    /// config is taken over as by [`fill_model_config`](Self::fill_model_config).
+    /// With `override_existing`, type, catalog and flags are taken from `other`, too. Otherwise, a
+    /// missing model config is filled in as by [`fill_model_config`](Self::fill_model_config).
     pub fn update(&mut self, other: &Self, override_existing: bool) {
         fn merge<T: Clone>(mine: &mut Option<T>, theirs: &Option<T>, replace: bool) {
             if theirs.is_some() && (replace || mine.is_none()) {
@@ -275,7 +277,7 @@ impl RLModuleSpec {
         self.constructor.is_shared() && self.part_of.is_none()
     }
 
-    /// Replaces the module type by that of another spec.
+    /// Replaces the module type with that of another spec.
     pub(crate) fn with_type_of(self, other: &Self) -> Self {
         let (module, constructor) = (other.module.clone(), other.constructor.clone());
         Self { module, constructor, part_of: None, ..self }
@@ -285,7 +287,8 @@ impl RLModuleSpec {
         &self.constructor
     }
 
-    /// Returns the spec without the checkpoint of the first weights, as a built module records it.
+    /// Returns the spec without the checkpoint of the initial weights, as a built module records
+    /// it.
     #[must_use]
     pub fn built(&self) -> Self {
         Self { load_state_path: None, ..self.clone() }

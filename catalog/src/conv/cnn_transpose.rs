@@ -12,7 +12,7 @@ use crate::builder::ModelBuilder;
 use crate::error::{CatalogError, Result};
 use crate::initializer::Initializer;
 
-/// What a [`CnnTransposeHead`] is made of; RLlib's `CNNTransposeHeadConfig`.
+/// Settings of a [`CnnTransposeHead`]; RLlib's `CNNTransposeHeadConfig`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CnnTransposeHeadConfig {
     /// Number of input features.

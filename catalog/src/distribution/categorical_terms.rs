@@ -100,7 +100,7 @@ fn normalize(log: &mut [f32], probs: &mut [f32], n: usize) {
 }
 
 impl HostOp<2> for Terms {
-    /// Those of the logits and of the old logits.
+    /// The log-probabilities of the logits and of the old logits.
     type Saved = [LogProbs; 2];
 
     fn forward(&self, [logits, old]: [&[f32]; 2], _tracked: bool) -> (Vec<f32>, Self::Saved) {

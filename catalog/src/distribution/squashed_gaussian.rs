@@ -33,7 +33,8 @@ const POINT_DISTANCE: f32 = 0.3;
 ///   actions ([`Distribution::sample_and_logp`], [`SquashedGaussian::rsample_and_logp`]) use the `u`
 ///   of the draw. For given actions, the squashed value is first clamped to a distance of 10⁻⁶ from
 ///   ±1. Both stay finite where the tanh is saturated, and may differ close to the bounds.
-/// - **Divergence**: that of the normal distributions. An invertible map does not change it.
+/// - **Divergence**: equal to the divergence of the normal distributions, because an invertible map
+///   does not change it.
 /// - **Entropy**: `H(N) + E[log(1 − tanh² u)] + log half`. The expectation has no closed form. It is
 ///   estimated by a quadrature of 33 points, without randomness and with its gradient: within 10⁻⁴
 ///   for standard deviations up to 3, and within 0.007 per dimension for the largest, e² ≈ 7.4.

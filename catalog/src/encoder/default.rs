@@ -54,7 +54,7 @@ fn box_encoder(cx: CatalogContext<'_>, b: &BoxSpace, space: &Space) -> Result<Bo
         }
         return Ok(BoxEncoder::new(config.build(cx.builder)?));
     }
-    // A batch has one dimension more. Integers need a connector that flattens or scales them.
+    // A batch has one more dimension. Integers need a connector that flattens or scales them.
     if b.shape().len() >= MAX_RANK || b.dtype().is_int() {
         return Err(CatalogError::NoEncoder { space: space.to_string() });
     }

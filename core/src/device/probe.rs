@@ -1,7 +1,7 @@
 //! Finding accelerators and trying them.
 //!
-//! Backends panic at first use if a driver is missing. Listing devices does not panic, so that comes
-//! first. Then one operation runs on the device, and a panic of that becomes an error.
+//! Backends panic at first use if a driver is missing. Listing devices does not panic, so that
+//! comes first. Then one operation runs on the device, and a panic in it becomes an error.
 
 use std::panic::{UnwindSafe, catch_unwind};
 
@@ -14,7 +14,7 @@ use super::DeviceSpec;
 use crate::error::{CoreError, Result};
 use crate::panics;
 
-/// Opens the device at a position among those of [`adapters`].
+/// Opens the device at a position in [`adapters`].
 #[cfg(feature = "wgpu")]
 pub(super) fn wgpu(index: usize) -> Result<Device> {
     open(DeviceSpec::Wgpu(index), adapters, index, VULKAN)

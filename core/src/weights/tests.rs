@@ -100,7 +100,7 @@ fn missing_unexpected_and_misshapen_weights_are_named() {
     assert!(message.contains("`layers.0.bias` has shape [5]"), "{message}");
 }
 
-/// Integers, bytes and booleans are not weights, whatever their values.
+/// Integers, bytes and booleans are not weights, regardless of their values.
 #[test]
 fn integers_bytes_and_booleans_are_refused_as_float_weights() {
     let net = net(&Device::flex());
@@ -151,7 +151,7 @@ fn weights_that_are_not_finite_or_too_large_are_refused_with_their_place() {
             assert!(message.contains(&expected) && message.contains("[1, 3]"), "{message}");
         }
     }
-    // The largest of 32 bits, and what rounds to nothing, are weights.
+    // The largest 32-bit float, and numbers that round to zero, are valid weights.
     let mut weights = state_dict(&net).unwrap();
     let values = vec![f64::from(f32::MAX), -f64::from(f32::MAX), 1e-300];
     weights.insert("layers.0.bias".into(), Array::new([3], values).unwrap());

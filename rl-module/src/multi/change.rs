@@ -93,10 +93,10 @@ impl MultiRLModule {
         self.try_change(id, |module| module.load_matching(weights))
     }
 
-    /// Replaces the state of one module by the saved state of a module with any id.
+    /// Replaces the state of one module with the saved state of a module with any id.
     ///
     /// # Errors
-    /// [`ModuleError::UnknownModule`]; [`ModuleError::OtherSpace`] if the state is that of a module
+    /// [`ModuleError::UnknownModule`]; [`ModuleError::OtherSpace`] if the state belongs to a module
     /// for other spaces; the errors of [`AnyRLModule::load_state_dict`].
     pub fn set_module_state(&mut self, id: &str, state: &State) -> Result<()> {
         self.try_change(id, |module| module.set_state(state))

@@ -1,4 +1,4 @@
-//! The first weights of several modules.
+//! The initial weights of several modules.
 
 use std::path::Path;
 

@@ -23,7 +23,7 @@ use crate::spec::RLModuleSpec;
 pub struct MultiRLModuleSpec {
     /// Specs of the modules.
     pub rl_module_specs: BTreeMap<ModuleId, RLModuleSpec>,
-    /// Checkpoint of a multi-module whose weights the modules start with.
+    /// Checkpoint of a multi-module with the initial weights of the modules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_state_path: Option<PathBuf>,
     /// Modules that start with weights of that checkpoint; `None` for all.
@@ -60,7 +60,7 @@ impl MultiRLModuleSpec {
         Self::new(specs.into_iter().map(|(id, spec)| (id.into(), spec.with_type_of(&part))))
     }
 
-    /// Returns the specs of built modules, for a shared module those of all its parts.
+    /// Returns the specs of built modules, including all parts of a shared module.
     #[must_use]
     pub fn from_module(module: &MultiRLModule) -> Self {
         let mut specs = Self::new(module.iter().map(|(id, m)| (id.clone(), m.spec().clone())));
@@ -70,7 +70,7 @@ impl MultiRLModuleSpec {
         specs
     }
 
-    /// Sets a checkpoint of a multi-module whose weights the modules start with.
+    /// Sets a checkpoint of a multi-module with the initial weights of the modules.
     ///
     /// The checkpoint must have exactly these modules, unless
     /// [`modules_to_load`](Self::modules_to_load) selects some. A spec's own `load_state_path` takes

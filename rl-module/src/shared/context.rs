@@ -42,7 +42,7 @@ impl<'a> SharedContext<'a> {
         self.modules.values().next().ok_or_else(none)
     }
 
-    /// Whether all modules will only act. Parts for training may then be omitted.
+    /// Whether all modules will only act, so that parts for training may be omitted.
     #[must_use]
     pub fn inference_only(&self) -> bool {
         self.modules.values().all(ModuleContext::inference_only)
@@ -66,7 +66,7 @@ impl<'a> SharedContext<'a> {
     /// read from one module.
     ///
     /// # Errors
-    /// [`ModuleError::UnusedModelConfig`] for a config that was given and not read.
+    /// [`ModuleError::UnusedModelConfig`] for a config that was set explicitly and not read.
     pub(super) fn config_uses(&self) -> Result<BTreeMap<ModuleId, ConfigUse>> {
         let was_read = |cx: &ModuleContext<'_>| {
             let mut others = self.modules.values();

@@ -1,4 +1,4 @@
-//! Parts that each module has one of.
+//! Parts of a shared module, one per module.
 
 use std::collections::BTreeMap;
 

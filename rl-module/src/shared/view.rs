@@ -20,8 +20,8 @@ use crate::roles::ValueFunction;
 use crate::spec::RLModuleSpec;
 use crate::spec::seeded;
 
-/// A module that forwards every call to a shared module with its id. Its parameters are all of the
-/// shared module's.
+/// A module that forwards every call to a shared module with its id. Its parameters are all
+/// parameters of the shared module.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedView {
     module_id: ModuleId,
