@@ -102,7 +102,7 @@ pub trait Callbacks: Send + Sync {
         Ok(())
     }
 
-    /// Called when a runner has collected the amount it was asked for.
+    /// Called when a runner has collected the requested amount.
     ///
     /// # Errors
     /// Any error of the hook.

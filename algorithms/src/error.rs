@@ -38,7 +38,7 @@ pub enum AlgorithmError {
         "the checkpoint belongs to the algorithm `{found}`, not `{expected}`; restore it with the config of `{found}`"
     )]
     WrongAlgorithm {
-        /// The algorithm asked for.
+        /// The requested algorithm.
         expected: String,
         /// The algorithm in the file.
         found: String,
@@ -103,7 +103,7 @@ pub enum AlgorithmError {
     /// A module that no agent is mapped to.
     #[error("no agent is mapped to module `{id}`; choose one of [{known}] with `policy_bundle_of`")]
     NotPlayed {
-        /// The id asked for.
+        /// The requested id.
         id: String,
         /// The ids of the modules that agents are mapped to.
         known: String,

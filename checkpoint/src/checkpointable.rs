@@ -29,14 +29,14 @@ pub trait Checkpointable {
     /// Replaces the state.
     ///
     /// # Errors
-    /// If the state does not belong to such a component. Implementations check the state before they change
+    /// If the state does not fit the component. Implementations check the state before they change
     /// anything, as far as possible.
     fn set_state(&mut self, state: &State) -> Result<(), Self::Error>;
 
     /// Saves the state to a directory. See [`write()`] for its guarantees.
     ///
     /// # Errors
-    /// Those of [`get_state`](Self::get_state) and of [`write()`].
+    /// The errors of [`get_state`](Self::get_state) and of [`write()`].
     fn save_to_path(&self, path: impl AsRef<Path>) -> Result<(), Self::Error>
     where
         Self: Sized,
@@ -44,12 +44,12 @@ pub trait Checkpointable {
         Ok(write(path, &self.get_state()?)?)
     }
 
-    /// Restores the state from a directory, which is the checkpoint of such a component or the component's
+    /// Restores the state from a directory: a checkpoint of this component, or the component's
     /// directory inside a larger checkpoint.
     ///
     /// # Errors
-    /// Those of [`read()`] and of [`set_state`](Self::set_state). The component is unchanged if
-    /// reading fails.
+    /// The errors of [`read()`] and of [`set_state`](Self::set_state). The component is unchanged
+    /// if reading fails.
     fn restore_from_path(&mut self, path: impl AsRef<Path>) -> Result<(), Self::Error>
     where
         Self: Sized,

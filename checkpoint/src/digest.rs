@@ -39,8 +39,8 @@ impl Digest {
     }
 }
 
-/// Returns the value of a digit. Upper-case digits are refused: with one text form per digest, every
-/// flipped bit is noticed.
+/// Returns the value of a digit. Upper-case digits are rejected: with one text form per digest,
+/// every flipped bit is noticed.
 fn nibble(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),

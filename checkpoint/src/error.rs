@@ -123,7 +123,7 @@ pub enum CheckpointError {
         reason: String,
     },
 
-    /// A symbolic link, pipe or device is in the place of a file or directory of a checkpoint.
+    /// There is a symbolic link, pipe or device where a checkpoint has a file or directory.
     #[error(
         "`{}` is not a regular {expected}: symbolic links and special files inside a checkpoint \
          are not followed, copy the real {expected} there",

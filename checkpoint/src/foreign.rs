@@ -11,10 +11,10 @@ use crate::tensor_file;
 
 /// Reads all tensors of a `.safetensors` file that any program wrote.
 ///
-/// Floats of 16 bits (`F16` and `BF16`) are widened to 32 bits. Metadata in the file is ignored. The
-/// path may be a symbolic link, as in the caches of model hubs. Whatever the bytes, this function does
-/// not panic and allocates at most twice the length of the file. There is no digest to compare with:
-/// only checkpoints have one.
+/// Floats of 16 bits (`F16` and `BF16`) are widened to 32 bits. Metadata in the file is ignored.
+/// The path may be a symbolic link, as in the caches of model hubs. For any content, this function
+/// does not panic and allocates at most twice the length of the file. There is no digest to compare
+/// with: only checkpoints have one.
 ///
 /// # Errors
 /// [`CheckpointError::Io`] if the file cannot be read, [`CheckpointError::NotSafetensors`] if it is

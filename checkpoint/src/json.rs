@@ -5,7 +5,7 @@ use std::io::Write;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value;
 
-/// Most levels of arrays and objects. The parser of `serde_json` stops at 128.
+/// Maximum depth of nested arrays and objects. The parser of `serde_json` stops at 128.
 const MAX_NESTING: usize = 100;
 
 /// Writes a value as text. Equal values give equal text.

@@ -4,8 +4,8 @@
 //! states of its parts) and can be restored from one. [`write()`] saves a state to a directory, [`read()`]
 //! reads it, and [`read_component`] reads one part of it.
 //!
-//! Reading runs no code of the checkpoint and never panics, whatever the bytes. Anything that cannot be
-//! used is a [`CheckpointError`] that names the file and says what to do.
+//! Reading runs no code of the checkpoint and never panics, for any content. Anything that cannot
+//! be used is a [`CheckpointError`] that names the file and says what to do.
 //!
 //! # Layout
 //! The directory tree mirrors the tree of components:

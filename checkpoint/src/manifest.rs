@@ -13,10 +13,10 @@ use crate::digest::Digest;
 use crate::error::{CheckpointError, Result};
 use crate::name::{STATE_FILE, TENSORS_FILE, check_component};
 
-/// Most bytes of a manifest, and of the header of a tensor file: some 100 000 entries.
+/// Maximum size in bytes of a manifest, and of the header of a tensor file: some 100 000 entries.
 pub(super) const MAX_HEADER_BYTES: usize = 16 * 1024 * 1024;
 
-/// Most levels of components below a root.
+/// Maximum depth of components below a root.
 pub(super) const MAX_DEPTH: usize = 32;
 
 const FORMAT: &str = "rekindle-checkpoint";

@@ -1,8 +1,8 @@
 //! The names of a checkpoint's files, and the rule for names of components.
 //!
-//! A component's name is the name of a directory on every machine the checkpoint is copied to, and a
-//! manifest is untrusted. Names that mean something to a file system are therefore refused both when
-//! saving and when reading. The rule is that of RLlib's `ModuleID`, but stricter on dots.
+//! A component's name is the name of a directory on every machine the checkpoint is copied to, and
+//! a manifest is untrusted. Names that mean something to a file system are therefore refused both
+//! when saving and when reading. The rule follows RLlib's `ModuleID`, but is stricter on dots.
 
 use crate::error::{CheckpointError, Result};
 

@@ -15,10 +15,10 @@ use crate::place::{Place, resolve};
 use crate::state::State;
 use crate::tensor_file;
 
-/// Most restarts of a read whose checkpoint is replaced by a save.
+/// Maximum number of times that a read restarts because a save has replaced the checkpoint.
 const MAX_RESTARTS: usize = 100;
 
-/// Reads the checkpoint at `path`, or that of the component whose directory `path` is.
+/// Reads the checkpoint at `path`, which may also be the directory of a component.
 ///
 /// Every byte is checked against the digests of the manifests. Other files in the directories are ignored.
 ///

@@ -31,9 +31,10 @@ pub struct State {
     pub data: Value,
     /// Tensors by name. Any text is a valid name except `__metadata__`, which safetensors reserves.
     pub tensors: BTreeMap<String, Array>,
-    /// The states of the parts by name. A name becomes that of a directory: it is not empty, contains none
-    /// of `< > : " / \ | ? *` and no control character, does not begin with a dot or end in a dot or a
-    /// space, and is neither a Windows device nor a file of the checkpoint. Saving checks it.
+    /// The states of the parts by name. A name becomes the name of a directory: it is not empty,
+    /// contains none of `< > : " / \ | ? *` and no control character, does not begin with a dot or
+    /// end in a dot or a space, and is neither a Windows device nor a file of the checkpoint.
+    /// Saving checks it.
     pub components: BTreeMap<String, Self>,
 }
 

@@ -102,8 +102,8 @@ fn write_elements<T: Copy, const N: usize>(
 
 /// Reads the arrays from `input`, which has `len` bytes. The `path` appears only in messages.
 ///
-/// Floats of 16 bits are widened to 32 bits. No more than twice `len` bytes are allocated for
-/// elements, whatever the header claims.
+/// Floats of 16 bits are widened to 32 bits. At most twice `len` bytes are allocated for elements,
+/// regardless of the header.
 pub(super) fn decode(
     path: &Path,
     input: &mut impl Read,

@@ -1,9 +1,9 @@
 //! Rust values as JSON values, with every float kept.
 //!
-//! JSON has no NaN and no infinities, and `serde_json` turns them into `null` without a word: a
-//! checkpoint that holds one is written and can never be restored. Here a float that JSON lacks
-//! becomes an object with the single key `$float`, `{"$float": "-inf"}`, and is a float again when it
-//! is read. Everything else becomes what `serde_json` makes of it.
+//! JSON has no NaN and no infinities, and `serde_json` silently turns them into `null`. A
+//! checkpoint with such a number could be written but never restored. Here, a float that JSON lacks
+//! becomes an object with the single key `$float`, such as `{"$float": "-inf"}`, and a float again
+//! on reading. All other values are converted as by `serde_json`.
 
 mod read;
 mod write;
@@ -39,7 +39,7 @@ pub fn to_value<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Value> {
     value.serialize(write::ToValue)
 }
 
-/// Restores a value from what [`to_value`] or `serde_json::to_value` made of it.
+/// Restores a value that [`to_value`] or `serde_json::to_value` converted.
 ///
 /// # Errors
 /// If the JSON value does not describe a `T`.
@@ -47,7 +47,7 @@ pub fn from_value<T: DeserializeOwned>(value: &Value) -> serde_json::Result<T> {
     T::deserialize(read::FromValue(value))
 }
 
-/// The float that a JSON object stands for, if it stands for one.
+/// The float that a JSON object represents, if it represents one.
 fn float(entries: &serde_json::Map<String, Value>) -> Option<f64> {
     match entries.get(FLOAT)?.as_str()? {
         _ if entries.len() != 1 => None,

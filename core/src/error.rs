@@ -13,7 +13,7 @@ pub enum CoreError {
     /// A column is not in the batch.
     #[error("column `{column}` is not in the batch; available: [{available}]")]
     MissingColumn {
-        /// The column asked for.
+        /// The requested column.
         column: String,
         /// The available columns, comma separated.
         available: String,
@@ -21,9 +21,9 @@ pub enum CoreError {
     /// A column has another kind or rank than requested.
     #[error("column `{column}`: expected {expected}, found {found}")]
     ColumnKind {
-        /// The column asked for.
+        /// The requested column.
         column: String,
-        /// The kind and rank asked for.
+        /// The requested kind and rank.
         expected: String,
         /// The kind and shape found.
         found: String,
@@ -31,7 +31,7 @@ pub enum CoreError {
     /// A tensor is of another kind or rank than requested.
     #[error("expected {expected}, found {found}")]
     TensorKind {
-        /// The kind and rank asked for.
+        /// The requested kind and rank.
         expected: String,
         /// The kind and shape found.
         found: String,
@@ -69,7 +69,7 @@ pub enum CoreError {
         "device `{device}` needs the Cargo feature `{feature}`, which this build lacks; rebuild with `--features {feature}`"
     )]
     DeviceNotCompiledIn {
-        /// The device asked for.
+        /// The requested device.
         device: String,
         /// The Cargo feature that compiles its backend in.
         feature: &'static str,
@@ -77,7 +77,7 @@ pub enum CoreError {
     /// A device whose backend is compiled in but that this machine cannot use.
     #[error("device `{device}` cannot be used here: {reason}")]
     DeviceUnavailable {
-        /// The device asked for.
+        /// The requested device.
         device: String,
         /// Why opening it failed.
         reason: String,

@@ -25,7 +25,7 @@ pub type CallbackResult = std::result::Result<(), Box<dyn Error + Send + Sync>>;
 /// 3. [`on_sample_end`](Self::on_sample_end) at the end of a call.
 ///
 /// An episode that continues in the next call begins only once. When a number of complete episodes
-/// is asked for, surplus episodes of faster environments are not reported. An episode whose
+/// is requested, surplus episodes of faster environments are not reported. An episode whose
 /// environment fails has no end: the next one begins.
 ///
 /// All runners share the hooks, and may run on several threads. A hook keeps its state in atomics,

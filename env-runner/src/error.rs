@@ -46,7 +46,7 @@ pub enum RunnerError {
     /// A module id that does not act in this runner.
     #[error("no module `{module}` acts here; the modules are [{known}]")]
     UnknownModule {
-        /// The id asked for.
+        /// The requested id.
         module: String,
         /// The ids of the modules.
         known: String,
@@ -169,7 +169,7 @@ pub enum RunnerError {
     /// A connector name that is not in the pipeline.
     #[error("there is no connector `{name}` in the pipeline; it has [{available}]")]
     UnknownConnector {
-        /// The name asked for.
+        /// The requested name.
         name: String,
         /// The registered names.
         available: String,

@@ -29,7 +29,7 @@ impl AdamStep {
         let time = i32::try_from(self.time).unwrap_or(i32::MAX);
         let root = (1.0 - self.beta_2.powi(time)).sqrt();
         let factor = root / (1.0 - self.beta_1.powi(time));
-        // A product that rounds to 0 would make the step of a parameter without a gradient 0 / 0.
+        // If the product rounded to 0, the step of a parameter with zero gradient would be 0 / 0.
         [factor * self.lr as f32, (self.epsilon * root).max(f32::MIN_POSITIVE)]
     }
 }
@@ -117,7 +117,7 @@ fn plain<const D: usize>(
     let change = next_first.clone() * rate / divisor;
     let next = parameter.clone() - guarded(change);
     if guard.is_some() {
-        // Whether all is finite would take a device several passes.
+        // A check that all elements are finite would take several passes on a device.
         return [next.clamp(-f32::MAX, f32::MAX), next_first, next_second];
     }
     let finite = next.clone().is_finite();
@@ -128,7 +128,7 @@ fn plain<const D: usize>(
     ]
 }
 
-/// One step of gradient descent, `p − lr·g`, if `guard` takes it.
+/// One step of gradient descent, `p − lr·g`, if `guard` accepts it.
 ///
 /// An element whose step is not finite keeps its value, or, with a guard, gets the nearest finite
 /// one.
@@ -297,7 +297,8 @@ mod tests {
                 assert!(finite, "{step:?} {gradients:?} {is_plain}: {all:?}");
             }
         }
-        // What was refused leaves no trace, and a huge gradient does not stop a parameter for good.
+        // A rejected step changes nothing, and a huge gradient does not freeze a parameter for
+        // good.
         let after = extremes(&usual, &[f32::NAN, 1.0], false);
         assert!(after[0][0] < 1.0 && after[2][0] < 0.01, "{after:?}");
         let after = extremes(&usual, &[2e19; 4], false);

@@ -71,7 +71,7 @@ pub fn mlp(x: Tensor<2>, layers: &[DenseLayer]) -> Tensor<2> {
     })
 }
 
-/// Most layers of one operation; longer chains are split.
+/// Maximum number of layers per operation. Longer chains are split.
 const LONGEST: usize = 6;
 
 /// Applies a chain whose rows and parameters are `N` tensors.

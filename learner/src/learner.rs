@@ -24,7 +24,7 @@ pub type ModuleRollouts = BTreeMap<ModuleId, Vec<Rollout>>;
 
 /// Updates the weights of a multi-module by an [`Objective`].
 ///
-/// It owns the trainable modules, one optimizer for each (one together for modules that share
+/// It owns the trainable modules, one optimizer for each (or one for all modules that share
 /// parameters), and the random stream that orders the rows.
 #[derive(Debug)]
 pub struct Learner {
@@ -35,7 +35,7 @@ pub struct Learner {
     device: Device,
     /// Keyed by the name of the parameters; see [`MultiRLModule::parameter_group`].
     optimizers: BTreeMap<String, Optimizer>,
-    /// `None` for all.
+    /// Modules that learn; `None` for all.
     policies_to_train: Option<BTreeSet<ModuleId>>,
     shuffle_rng: Generator,
     weights_seq_no: u64,
@@ -101,7 +101,7 @@ impl Learner {
         self.weights_seq_no
     }
 
-    /// Returns what was logged since the last call.
+    /// Returns the metrics logged since the last call.
     pub fn take_metrics(&mut self) -> MetricsState {
         self.metrics.take()
     }

@@ -54,10 +54,11 @@ impl Optimizer {
         &self.config
     }
 
-    /// Steps all parameters that have a gradient, at learning rate `lr`, if `guard` takes the step.
+    /// Steps all parameters that have a gradient, at learning rate `lr`, if `guard` accepts the
+    /// step.
     ///
     /// Returns the module in any case: a parameter that could not be stepped is unchanged. Finite
-    /// parameters stay finite, whatever the gradients.
+    /// parameters stay finite for all gradients.
     ///
     /// # Errors
     /// If a gradient has another rank than its parameter.
@@ -101,7 +102,8 @@ impl Optimizer {
         let Some(memory) = self.moments.get_mut(name) else { return (tensor, Ok(())) };
         let moments = match memory.tensors.take() {
             None => Ok([tensor.zeros_like(), tensor.zeros_like()]),
-            // Taken out, so that their storage has one owner and is updated in place.
+            // Take the moments out of the map, so that their storage has one owner and is updated
+            // in place.
             Some([first, second]) => {
                 first.into_float::<D>().and_then(|first| Ok([first, second.into_float()?]))
             }
@@ -117,11 +119,11 @@ impl Optimizer {
         (tensor, Ok(()))
     }
 
-    /// Replaces the state by a saved one, after checking it against the parameters of `module`.
+    /// Replaces the state with a saved one, after checking it against the parameters of `module`.
     ///
     /// # Errors
-    /// [`LearnerError::InvalidState`] if the state is that of another module or of a later version,
-    /// or has a moment that is not finite.
+    /// [`LearnerError::InvalidState`] if the state belongs to another module or a later version, or
+    /// has a moment that is not finite.
     pub fn load_state<M: Module>(&mut self, state: &State, module: &M) -> Result<()> {
         let mut shapes = Shapes::default();
         named::visit(module, &mut shapes);

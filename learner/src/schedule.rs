@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub enum Schedule {
     /// The same value at every step.
     Constant(f64),
-    /// Points in the order of their steps, of which the first is 0.
+    /// Points in the order of their steps. The first step is 0.
     Piecewise(Vec<(u64, f64)>),
 }
 
@@ -31,7 +31,8 @@ impl<const N: usize> From<[(u64, f64); N]> for Schedule {
     }
 }
 
-/// Written out, because the message of a derived implementation names no form that is expected.
+/// Written by hand, because the message of a derived implementation does not name the expected
+/// forms.
 impl<'de> Deserialize<'de> for Schedule {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Form;

@@ -16,7 +16,7 @@ use crate::reducer::Reducer;
 
 /// A series of values under one [`Reducer`], in bounded memory.
 ///
-/// The serialised form holds every number exactly, infinities included, so that a resumed run
+/// The serialized form holds every number exactly, infinities included, so that a resumed run
 /// reports what an uninterrupted one would.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Saved")]

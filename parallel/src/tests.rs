@@ -6,7 +6,7 @@ use super::*;
 /// Fewer rounds under Miri, which interprets every instruction.
 const ROUNDS: usize = if cfg!(miri) { 5 } else { 500 };
 
-/// Crews of several sizes, whatever the number of cores.
+/// Crews of several sizes, regardless of the number of cores.
 fn crews() -> [Crew; 3] {
     [1, 2, 4].map(Crew::new)
 }

@@ -34,7 +34,7 @@ impl<'de> Deserializer<'de> for FromValue<'de> {
                 Some(float) if !is_json::<V::Value>() => visitor.visit_f64(float),
                 _ => visit_map(entries, visitor),
             },
-            // Leaves are what they are for `serde_json`.
+            // Leaves are read as by `serde_json`.
             leaf => leaf.deserialize_any(visitor),
         }
     }
@@ -85,9 +85,9 @@ impl<'de> Deserializer<'de> for FromValue<'de> {
     }
 }
 
-/// Whether the result is a JSON value itself, for example the state of an environment inside that of its
-/// runner. It keeps the objects that stand for floats, for the one who converts it later; as a float each
-/// of them would become `null`.
+/// Whether the result is a JSON value itself, for example the state of an environment inside its
+/// runner's state. It keeps the objects that represent floats for a later conversion. As floats,
+/// they would become `null`.
 fn is_json<T>() -> bool {
     std::any::type_name::<T>() == std::any::type_name::<Value>()
 }
@@ -147,7 +147,7 @@ struct Key<'a>(&'a str);
 macro_rules! parse_keys {
     ($($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-            // A number or a boolean as text is JSON; what is neither stays text.
+            // A number or a boolean as text is JSON. All other keys stay text.
             match serde_json::from_str::<Value>(self.0) {
                 Ok(value @ (Value::Number(_) | Value::Bool(_))) => value.$method(visitor),
                 _ => visitor.visit_borrowed_str(self.0),
@@ -198,7 +198,7 @@ impl<'de> Deserializer<'de> for Key<'de> {
     }
 }
 
-/// A variant of an enum and what it holds.
+/// A variant of an enum and its content.
 struct Variant<'a> {
     name: &'a str,
     value: Option<&'a Value>,

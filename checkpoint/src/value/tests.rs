@@ -104,11 +104,11 @@ fn a_value_is_not_taken_for_a_float_or_a_float_for_nothing() {
     {
         assert!(from_value::<f64>(&json).is_err(), "{json}");
     }
-    // What `serde_json` would have made of an infinity.
+    // The result of `serde_json` for an infinity.
     assert!(from_value::<(u32, f64)>(&json!([1, null])).is_err());
 }
 
-/// The state of an environment, say, inside that of a runner inside that of an algorithm.
+/// For example, the state of an environment inside a runner's state inside an algorithm's state.
 #[test]
 fn values_that_were_converted_before_are_kept() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]

@@ -147,7 +147,7 @@ impl<'a> EpisodeEvent<'a> {
     }
 }
 
-/// A runner has collected everything that a call asked for.
+/// A runner has collected the amount that a call requested.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SampleEvent<'a> {

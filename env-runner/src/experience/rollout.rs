@@ -54,9 +54,9 @@ impl Segment {
 /// Recorded steps: time-major columns, cut into segments of episodes.
 ///
 /// # Shapes
-/// Columns are `[rows, …]`. For a single agent `rows = T · N`, in time-major order, for `T` steps of
-/// `N` environments; with several agents the segments follow one another. Rows that no segment
-/// refers to do not count: unfinished episodes when complete episodes were asked for, and episodes
+/// Columns are `[rows, …]`. For a single agent `rows = T · N`, in time-major order, for `T` steps
+/// of `N` environments; with several agents the segments follow one another. Rows that no segment
+/// refers to do not count: unfinished episodes when complete episodes were requested, and episodes
 /// that were lost to a failure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rollout {

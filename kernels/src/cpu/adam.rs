@@ -6,7 +6,7 @@ use super::arch::arch;
 use super::lanes::{self, LANES};
 use crate::adam::{AdamStep, LARGEST_SQUARE};
 
-/// Fewest elements that are worth another thread.
+/// Minimum number of elements that justifies another thread.
 const GRAIN: usize = 1 << 13;
 
 /// Takes one step in place; `rate` and `epsilon` are corrected for the bias of the moments.

@@ -1,5 +1,6 @@
-//! Matrix products for the sizes of policies. A tile of the result stays in registers during the whole
-//! reduction, so each element is one sum in the order of the reduction, whatever the tiles.
+//! Matrix products for the sizes of policies. A tile of the result stays in registers during the
+//! whole reduction, so each element is one sum in the order of the reduction, regardless of the
+//! tiles.
 
 // Functions of the standard library that are not marked as inline (`copy_from_slice`, `Zip`) may be
 // compiled in another codegen unit. Then the sums of a tile leave the registers, which plain loops avoid.
@@ -66,9 +67,9 @@ impl Left for Columns<'_> {
 #[derive(Clone, Copy)]
 pub(super) enum Start<'a> {
     Zero,
-    /// The same for every row, `[columns]`.
+    /// One value per column, the same for every row, `[columns]`.
     Row(&'a [f32]),
-    /// The present contents of the result.
+    /// The current contents of the result.
     Result,
 }
 

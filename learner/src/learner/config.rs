@@ -32,7 +32,7 @@ pub struct LearnerConfig {
     /// [`Learner::set_policies_to_train`](crate::Learner::set_policies_to_train) changes them later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies_to_train: Option<BTreeSet<ModuleId>>,
-    /// Settings of modules with a learning rate, clipping or optimizer of their own. Epochs and
+    /// Settings of modules that override the learning rate, clipping or optimizer. Epochs and
     /// minibatches are common to all modules.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub modules: BTreeMap<ModuleId, Self>,

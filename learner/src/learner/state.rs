@@ -40,7 +40,7 @@ impl Checkpointable for Learner {
         Ok(state)
     }
 
-    /// Replaces the state. All parts are read and checked before the first one is replaced.
+    /// Replaces the state. All parts are read and checked before any is replaced.
     fn set_state(&mut self, state: &State) -> Result<()> {
         let data: LearnerState = state.data_as()?;
         let mut module = self.module.clone();

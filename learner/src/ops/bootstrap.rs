@@ -29,7 +29,7 @@ pub fn bootstrap_values<V: AsRef<[f32]>>(
         let what = "steps of whole rows";
         return Err(LearnerError::Length { what, expected, found: steps });
     }
-    // For every step the value that follows it, of which those after the last step of a row are kept.
+    // The value that follows each step. Only the values after the last step of a row are kept.
     let following = values.iter().zip(after).flat_map(|(episode, after)| {
         episode.as_ref().iter().skip(1).chain(std::iter::once(after)).take(episode.as_ref().len())
     });

@@ -101,7 +101,7 @@ mod tests {
         let ends = draw(3);
         let terminated: Vec<f32> = ends.iter().map(|&x| f32::from(u8::from(x > 0.7))).collect();
         let done: Vec<f32> = ends.iter().map(|&x| f32::from(u8::from(x > 0.4))).collect();
-        // Within an episode the value that follows is that of the next step.
+        // Within an episode, the value of the next step follows.
         for row in (0..30).filter(|&row| done[row] == 0.0) {
             next_values[row] = values[row + 5];
         }
@@ -137,7 +137,7 @@ mod tests {
             let [advantages, targets] = gae([0.5; 3], [0.5, value, 0.7], end, end);
             close(&advantages, &[1.31, 0.5, 1.13]);
             close(&targets, &[1.81, 1.0, 1.63]);
-            // The next episode is not finite; the one before it does not see that.
+            // Values of the next episode are not finite, which must not affect the one before it.
             let [advantages, _] = gae([0.5, 0.5, value], [0.5, 0.7, 0.7], [0.0; 3], end);
             close(&advantages[..2], &[1.7636, 1.13]);
             assert!(!advantages[2].is_finite());

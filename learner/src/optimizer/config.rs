@@ -66,7 +66,7 @@ impl OptimizerConfig {
 impl TryFrom<Value> for OptimizerConfig {
     type Error = String;
 
-    /// Reads the form that is documented; messages of a derived implementation name Rust's types.
+    /// Written by hand, because the messages of a derived implementation name Rust's types.
     fn try_from(value: Value) -> Result<Self, String> {
         #[derive(Deserialize)]
         #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]

@@ -159,7 +159,7 @@ fn the_state_round_trips_through_json() {
 fn a_window_is_applied_once() {
     let mut root = MetricsLogger::new();
     let mut runner = MetricsLogger::new();
-    // A leaf which reported its window again each time would let old values count twice.
+    // If a leaf reported its whole window each time, old values would count twice.
     for value in [1.0, 2.0, 6.0] {
         runner.log_value("return", value, Reducer::mean_over(100)).unwrap();
         root.aggregate("env_runners", [runner.take()]).unwrap();

@@ -23,10 +23,10 @@ pub const ITERATION: &str = "training_iteration";
 /// Each line is handed to the operating system before [`write`](Sink::write) returns, so a killed
 /// process loses none. `pandas.read_json(path, lines=True)` reads the file.
 ///
-/// A line that cannot be written whole, for example on a full disk, leaves no part of it in the file,
-/// and the next line is tried again. Several writers may append to one file: their lines do not mix. If
-/// the file is removed or replaced meanwhile, the next line goes to a new file at the same path. To go
-/// on training whatever happens to the file, use [`or_warn`](Sink::or_warn).
+/// A line that cannot be written whole, for example on a full disk, leaves no part of it in the
+/// file, and the next line is tried again. Several writers may append to one file: their lines do
+/// not mix. If the file is removed or replaced meanwhile, the next line goes to a new file at the
+/// same path. To continue training when the file cannot be written, use [`or_warn`](Sink::or_warn).
 #[derive(Debug)]
 pub struct JsonlSink {
     path: PathBuf,
@@ -73,7 +73,8 @@ impl JsonlSink {
         }
         let before = self.file.metadata()?.len();
         self.file.write_all(line).inspect_err(|_| {
-            // Only what this call has added; where that is unknown, readers report the line.
+            // Remove only the bytes that this call has added. If their number is unknown, readers
+            // report the line.
             if self.file.metadata().is_ok_and(|now| now.len() < before + line.len() as u64) {
                 let _ = self.file.set_len(before);
             }
@@ -118,7 +119,7 @@ pub fn read_jsonl(path: impl AsRef<Path>) -> Result<Vec<Metrics>> {
     lines.split(|byte| *byte == b'\n').enumerate().map(parse).collect()
 }
 
-/// Opens a file so that every write goes to its end, also behind what others have written.
+/// Opens a file so that every write appends to it, also after writes of other processes.
 fn open(path: &Path) -> io::Result<File> {
     File::options().append(true).create(true).open(path)
 }

@@ -53,8 +53,8 @@ impl Running {
             return;
         }
         self.value = match reducer {
-            // `later` starts with its own first value in the place of the past. Replacing this start by the
-            // actual past is exact: n values leave (1 - coeff)^n of it.
+            // `later` starts with its own first value instead of the past average. Replacing this
+            // start with the past average is exact: its weight after n values is (1 - coeff)^n.
             Reducer::Ema { coeff } => {
                 let kept = (1.0 - coeff).powf(later.count as f64);
                 kept * self.value + (later.value - kept * later.first)

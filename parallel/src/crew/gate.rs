@@ -1,17 +1,18 @@
 //! How a job passes from its caller to the workers, and back.
 //!
-//! A job borrows from its caller's stack, so the caller must not return before every worker has left
-//! it. One word of state, shared by all, sees to that. It says how many workers are inside, whether
+//! A job borrows from its caller's stack, so the caller must not return before every worker has
+//! left it. One shared word of state ensures this. It holds how many workers are inside, whether
 //! others may enter, and the number of the job:
 //!
 //! 1. The caller takes the crew, stores a pointer to the job, and opens the gate under a new number.
 //! 2. A worker that sees an open gate with a number it has not served enters by one compare-and-swap on
 //!    the whole word. The swap fails if the caller has closed the gate meanwhile.
-//! 3. The caller works itself, closes the gate, and waits until nobody is inside.
+//! 3. The caller works itself, closes the gate, and waits until no worker is inside.
 //!
-//! A worker sleeps if there is no job for a while. It announces that before it looks at the state for
-//! the last time, and the caller looks at the announcement after it has opened the gate. Sequentially
-//! consistent fences between the two steps, on both sides, make sure that one of them sees the other.
+//! A worker sleeps if there is no job for a while. It announces its sleep before it reads the state
+//! for the last time, and the caller reads the announcement after it has opened the gate.
+//! Sequentially consistent fences between the two steps, on both sides, make sure that one of them
+//! sees the other.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
@@ -35,7 +36,7 @@ pub(super) struct Gate {
     state: AtomicU64,
     job: AtomicPtr<Job<'static>>,
     panicked: AtomicBool,
-    /// Of each thread by its number.
+    /// Whether each thread has announced its sleep, by its number.
     asleep: Vec<AtomicBool>,
 }
 
@@ -114,7 +115,8 @@ impl Gate {
             }
             asleep.store(true, Ordering::Relaxed);
             fence(Ordering::SeqCst);
-            // Whoever has opened the gate since the last look may not have seen the announcement.
+            // A caller that has opened the gate since the last look may have missed the
+            // announcement.
             if news(self.state.load(Ordering::Acquire), seen).is_none() {
                 thread::park();
             }
@@ -147,7 +149,7 @@ fn news(state: u64, seen: u64) -> Option<News> {
     }
 }
 
-/// Looks for news for as long as it is cheaper to stay awake than to sleep.
+/// Polls the state for as long as it is cheaper to stay awake than to sleep.
 #[cfg(not(loom))]
 fn spin(look: impl Fn() -> Option<News>) -> Option<News> {
     use std::time::{Duration, Instant};

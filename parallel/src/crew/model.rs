@@ -4,9 +4,9 @@
 //! RUSTFLAGS="--cfg loom" cargo test --release --package rekindle-parallel --lib --target-dir target/loom
 //! ```
 //!
-//! `loom` runs each model under every schedule of its threads, up to a number of preemptions, and under
-//! every value that an atomic load may return. It reports deadlocks (a worker that nobody wakes), accesses
-//! to a job that its caller has taken back, and failed assertions.
+//! `loom` runs each model under every schedule of its threads, up to a number of preemptions, and
+//! under every value that an atomic load may return. It reports deadlocks (a worker that is never
+//! woken), accesses to a job that its caller has taken back, and failed assertions.
 
 use loom::cell::UnsafeCell;
 use loom::model::Builder;
@@ -94,7 +94,7 @@ fn a_crew_without_jobs_ends() {
     explore(3, || drop(Crew::new(3)));
 }
 
-/// The caller waits for help here, which a worker that was not woken would never give.
+/// The caller waits for a worker here, so a worker that is never woken is a deadlock.
 #[test]
 fn a_worker_that_falls_asleep_is_woken() {
     explore(3, || {

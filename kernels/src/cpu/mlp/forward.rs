@@ -9,8 +9,8 @@ use crate::cpu::matmul::{Rows, Start, matmul, scalar_products};
 use crate::cpu::scratch::Scratch;
 use crate::cpu::vector_math;
 
-/// Applies the layers to the rows of `x`. Returns the output of the last layer, and those of all others
-/// if they are to be kept.
+/// Applies the layers to the rows of `x`. Returns the output of the last layer, and the outputs of
+/// the other layers if they are to be kept.
 pub(super) fn forward(
     x: &[f32],
     layers: &[LayerParameters<'_>],

@@ -15,16 +15,18 @@ use crate::cpu::scratch::Scratch;
 use crate::cpu::vector_math;
 use crate::host_op::Pass;
 
-/// Most parts: each has its own gradients, which cost memory and must be added up.
+/// Maximum number of parts. Each part has its own gradients, which cost memory and must be added
+/// up.
 const MOST_PARTS: usize = 16;
 
-/// Fewest rows of a part, so that adding up its gradients costs little compared with computing them.
+/// Minimum number of rows per part, so that adding up its gradients costs little compared with
+/// computing them.
 const LEAST_ROWS: usize = 64;
 
 /// Rows that are added to the gradients of the weights at a time, so that they stay in the cache.
 const REDUCTION: usize = 256;
 
-/// Fewest parameters whose sums are worth another thread.
+/// Minimum number of parameters that justifies another thread for the sums.
 const ADDED: usize = 1 << 13;
 
 /// Returns the gradients of the rows `x` and of the parameters of each layer, where they are needed.
@@ -154,7 +156,7 @@ impl Part<'_> {
     }
 }
 
-/// Turns the gradient of an activation's output `y` into that of its input.
+/// Turns the gradient of an activation's output `y` into the gradient of its input.
 #[inline(always)]
 fn through_activation<S: Simd>(simd: S, by: DenseActivation, y: &[f32], gradient: &mut [f32]) {
     let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));

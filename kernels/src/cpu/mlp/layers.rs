@@ -7,7 +7,7 @@ use crate::cpu::scratch::Scratch;
 /// Rows that pass all layers together, so that the values between the layers stay in the cache.
 pub(super) const BLOCK: usize = 32;
 
-/// Fewest multiplications that are worth another thread (some five microseconds).
+/// Minimum number of multiplications that justifies another thread (some five microseconds).
 pub(super) const GRAIN: usize = 1 << 18;
 
 /// The widths and activation of a layer.

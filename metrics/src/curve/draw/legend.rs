@@ -17,7 +17,7 @@ const TOP: i32 = 22;
 const SAMPLE: i32 = 24;
 /// The space between sample and label, and at the right edge, in pixels.
 const GAP: i32 = 8;
-/// Most characters of a label; longer ones are cut off.
+/// Maximum number of characters of a label. Longer labels are cut off.
 const MAX_LABEL: usize = 24;
 
 type DrawResult<'a> =
