@@ -1,4 +1,4 @@
-//! Environments that test one part of an agent each: its memory, its handling of nested or
+//! Environments that each test one part of an agent: its memory, its handling of nested or
 //! arbitrary spaces, or its tolerance of simulators that crash.
 
 mod crashing_cart_pole;

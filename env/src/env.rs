@@ -43,15 +43,16 @@ pub trait Env: Send {
     ///
     /// # Errors
     ///
-    /// The environment's own, for example [`EnvError::UnknownOption`] for a reset option that it
-    /// does not have, or [`EnvError::Crashed`].
+    /// Any error of the environment, for example [`EnvError::UnknownOption`] for a reset option
+    /// that it does not have, or [`EnvError::Crashed`].
     fn reset(&mut self, options: &ResetOptions, observation: RowMut<'_>) -> Result<()>;
 
     /// Performs one action and writes the next observation.
     ///
     /// # Errors
     ///
-    /// The environment's own, for example [`EnvError::InvalidAction`] or [`EnvError::Crashed`].
+    /// Any error of the environment, for example [`EnvError::InvalidAction`] or
+    /// [`EnvError::Crashed`].
     fn step(&mut self, action: Row<'_>, observation: RowMut<'_>) -> Result<Step>;
 
     /// Returns additional numbers about the last reset or step, for logs and callbacks.
@@ -66,7 +67,7 @@ pub trait Env: Send {
     ///
     /// # Errors
     ///
-    /// The environment's own, if its state cannot be saved now.
+    /// Any error of the environment, if its state cannot be saved now.
     fn state(&self) -> Result<Option<Json>> {
         Ok(None)
     }
@@ -168,9 +169,9 @@ pub fn load_state<T: DeserializeOwned>(env: &str, state: &Json) -> Result<T> {
 pub struct Step {
     /// The reward for the action.
     pub reward: f64,
-    /// Whether a terminal state was reached, whose value is zero.
+    /// Whether the episode reached a terminal state. The value of a terminal state is zero.
     pub terminated: bool,
-    /// Whether the episode was cut short in a state that is not terminal.
+    /// Whether the episode was truncated in a state that is not terminal.
     pub truncated: bool,
 }
 
@@ -238,7 +239,7 @@ impl ResetOptions {
         options::number(&self.options, option)
     }
 
-    /// Fails if an option is set that is not among `known`.
+    /// Checks that all options that are set are among `known`.
     ///
     /// # Errors
     ///

@@ -334,7 +334,8 @@ impl EnvError {
 
     /// Iterates over the failed environments of a vector, with their indices and errors.
     ///
-    /// There are none if the error is about the vector as a whole, which has not been stepped then.
+    /// The iterator is empty if the error is about the vector as a whole. The vector has then not
+    /// been stepped.
     pub fn failed_envs(&self) -> impl Iterator<Item = (usize, &Self)> {
         let failures = match self {
             Self::SubEnvs { failures } => failures.as_slice(),

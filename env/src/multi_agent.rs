@@ -1,7 +1,7 @@
 //! Environments with several agents.
 //!
-//! A [`MultiAgentEnv`] is RLlib's class of the same name on preallocated slots. Agents have names
-//! for people, indices for programs, and spaces of their own. The agents that an environment
+//! A [`MultiAgentEnv`] is RLlib's class of the same name on preallocated slots. Each agent has a
+//! name for people, an index for programs, and its own spaces. The agents that an environment
 //! observes in a step act in the next one, and no others. Games with simultaneous moves
 //! (PettingZoo's parallel API) observe all agents in every step, turn-based games observe one at a
 //! time, and agents may join and leave.
@@ -121,15 +121,16 @@ pub trait MultiAgentEnv: Send {
     ///
     /// # Errors
     ///
-    /// The environment's own, for example [`EnvError::UnknownOption`] for a reset option that it
-    /// does not have, or [`EnvError::Crashed`].
+    /// Any error of the environment, for example [`EnvError::UnknownOption`] for a reset option
+    /// that it does not have, or [`EnvError::Crashed`].
     fn reset(&mut self, options: &ResetOptions, out: &mut MultiAgentStep) -> Result<()>;
 
     /// Performs the actions of the agents that were observed in the last reset or step.
     ///
     /// # Errors
     ///
-    /// The environment's own, for example [`EnvError::InvalidAction`] or [`EnvError::Crashed`].
+    /// Any error of the environment, for example [`EnvError::InvalidAction`] or
+    /// [`EnvError::Crashed`].
     fn step(&mut self, actions: &MultiAgentActions, out: &mut MultiAgentStep) -> Result<()>;
 
     /// Returns additional numbers about the last reset or step, for logs and callbacks.
@@ -145,7 +146,7 @@ pub trait MultiAgentEnv: Send {
     ///
     /// # Errors
     ///
-    /// The environment's own, if its state cannot be saved now.
+    /// Any error of the environment, if its state cannot be saved now.
     fn state(&self) -> Result<Option<Json>> {
         Ok(None)
     }

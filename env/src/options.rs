@@ -83,7 +83,7 @@ impl EnvConfig {
         rest
     }
 
-    /// Fails if an option is set that is not among `known`.
+    /// Checks that all options that are set are among `known`.
     ///
     /// Constructors call this first, so that no mistyped option is ignored.
     ///

@@ -4,7 +4,7 @@
 //! [`sample`](Space::sample) an element, tell whether it [`contains`](Space::contains) one, and
 //! [`flatten`](Space::flatten) it into numbers for a network.
 //!
-//! # What Gymnasium has beyond this
+//! # Spaces that only Gymnasium has
 //!
 //! | Gymnasium | here |
 //! |---|---|

@@ -1,6 +1,6 @@
 //! Suggestions for mistyped names in error messages.
 
-/// Lists the names close to `wanted`, then all names: `did you mean ..? known: ..`.
+/// Lists the names that are close to `wanted`, then all names: `did you mean ..? known: ..`.
 #[must_use]
 pub fn did_you_mean(wanted: &str, known: &[String]) -> String {
     if known.is_empty() {

@@ -129,7 +129,7 @@ impl Buffer {
         parts.get(position).ok_or_else(|| EnvError::missing_part(position, parts.len()))
     }
 
-    /// Returns every leaf with its path: parts of a `Dict` sorted by key, those of a `Tuple` in
+    /// Returns every leaf with its path: parts of a `Dict` sorted by key, parts of a `Tuple` in
     /// order.
     ///
     /// A path joins keys and positions with dots, as in `arm.joints.0`. The path of a buffer that

@@ -42,7 +42,7 @@ impl Buffer {
     /// [`EnvError::WrongKind`](crate::EnvError::WrongKind) for a leaf.
     pub fn part_mut(&mut self, key: &str) -> crate::error::Result<&mut Self> {
         let is_dict = matches!(self.column, Contents::Dict(_));
-        // Asked first, because the error needs the buffer while the borrow of the part lives on.
+        // Check for the part first, because the error needs the buffer while the part is borrowed.
         if is_dict {
             self.get(key)?;
         } else {

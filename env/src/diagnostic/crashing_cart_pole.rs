@@ -1,4 +1,4 @@
-//! A pole on a cart whose simulator crashes.
+//! A pole on a cart, in a simulator that crashes.
 
 use crate::classic_control::CartPole;
 use crate::error::Result;
@@ -8,9 +8,9 @@ use crate::wrappers::{Faults, Faulty};
 /// Creates `CrashingCartPole-v1`: [`CartPole`] that crashes and stalls at random. RLlib's
 /// `CartPoleCrashing`.
 ///
-/// Options: those of [`Faults`], by default crashes in one of 10 000 steps and one of 1000 resets,
-/// and those of [`CartPole::new`]. Without faults, episodes equal those of [`CartPole`] from the
-/// same seeds.
+/// Takes the options of [`Faults`] (by default crashes in one of 10 000 steps and one of 1000
+/// resets) and of [`CartPole::new`]. Without faults, the same seeds give the same episodes as in
+/// [`CartPole`].
 ///
 /// ```
 /// use rekindle_env::{EnvConfig, make_with};

@@ -31,7 +31,7 @@ pub struct NestedCartPole {
 }
 
 impl NestedCartPole {
-    /// Creates the environment. Options: those of [`CartPole::new`].
+    /// Creates the environment, with the options of [`CartPole::new`].
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A pole on a cart whose speeds are hidden.
+//! A pole on a cart with hidden velocities.
 
 use serde_json::Value as Json;
 
@@ -23,7 +23,7 @@ pub struct StatelessCartPole {
 }
 
 impl StatelessCartPole {
-    /// Creates the environment. Options: those of [`CartPole::new`].
+    /// Creates the environment, with the options of [`CartPole::new`].
     ///
     /// # Errors
     ///

@@ -30,7 +30,7 @@ const LINES: [[usize; 3]; 8] =
 ///   `observations`, and of an `action_mask`, which is 1 for the empty cells. On a full board,
 ///   where the game is over, it is 1 for all cells.
 ///
-/// In RLlib's example, a player that marks a taken cell goes on; here, such a game ends.
+/// In RLlib's example, a player that marks a taken cell keeps playing. Here, the game ends.
 #[derive(Clone, Debug)]
 pub struct TicTacToe {
     agents: [AgentSpec; 2],

@@ -8,8 +8,8 @@ use crate::error::Result;
 
 /// The actions for one step of a [`MultiAgentEnv`](super::MultiAgentEnv), one slot per agent.
 ///
-/// A caller creates it once. For each step, it [clears](Self::clear) all actions and writes those
-/// of the agents that [act](Self::act).
+/// A caller creates it once. For each step, it [clears](Self::clear) all actions and writes the
+/// actions of the agents that [act](Self::act).
 ///
 /// ```
 /// use rekindle_env::{AgentSpec, MultiAgentActions, Space};

@@ -270,7 +270,7 @@ impl<E: MultiAgentEnv> MultiAgentEnv for MultiAgentChecker<E> {
             out.check(self.env.possible_agents())?;
         }
         out.clear();
-        // When one action is refused, those of other agents may already have been performed.
+        // When one action is refused, the actions of other agents may already have been performed.
         let stepped = self.env.step(actions, out).and_then(|()| self.settle(out));
         stepped.map_err(|error| {
             self.state.phase = Phase::Failed;

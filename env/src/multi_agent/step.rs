@@ -28,7 +28,7 @@ use crate::error::Result;
 /// # Ok::<(), rekindle_env::EnvError>(())
 /// ```
 ///
-/// Flags and rewards are those of this step only. An agent that was done earlier has no flags.
+/// Flags and rewards describe this step only. An agent that was done earlier has no flags.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MultiAgentStep {
     slots: Vec<Slot>,
@@ -38,7 +38,7 @@ pub struct MultiAgentStep {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Slot {
-    /// One row: the last observation, from whichever step.
+    /// One row: the most recent observation, from any step.
     observation: Buffer,
     observed: bool,
     #[serde(with = "crate::float")]

@@ -14,7 +14,7 @@ impl Space {
             Self::Box(space) => match space.dtype() {
                 BoxDType::Float32 => Value::Float(vec![0.0; space.size()]),
                 BoxDType::Uint8 => Value::Byte(vec![0; space.size()]),
-                // A buffer holds a single integer as it holds the one of a `Discrete`.
+                // A buffer stores a single integer in the same way as the integer of a `Discrete`.
                 BoxDType::Int32 | BoxDType::Int64 if space.shape().is_empty() => Value::Discrete(0),
                 BoxDType::Int32 | BoxDType::Int64 => Value::Int(vec![0; space.size()]),
             },
@@ -31,7 +31,7 @@ impl Space {
     /// Numbers of a `Box` are uniform between two bounds, exponential beyond a single bound, and
     /// normal without bounds, rounded down if the elements are integers. Everything else is
     /// uniform. A leaf draws Gymnasium's elements from the same stream, unless it is a `Box` with
-    /// an infinite bound. Gymnasium gives each part of a `Dict` or `Tuple` a stream of its own, as
+    /// an infinite bound. Gymnasium gives each part of a `Dict` or `Tuple` its own stream, as
     /// [`sampler`](Self::sampler) does.
     #[must_use]
     pub fn sample(&self, rng: &mut Generator) -> Value {
@@ -185,10 +185,10 @@ impl Space {
         }
     }
 
-    /// Whether every choice in `row` exists. Boxes are not looked at.
+    /// Whether every choice in `row` exists. Boxes are not checked.
     ///
     /// Networks look choices up, so one outside its space would be taken for another. The check is
-    /// cheap enough for every step, unlike one of all numbers.
+    /// cheap enough for every step, unlike a check of all numbers.
     pub(crate) fn contains_choices(&self, row: Row<'_>) -> bool {
         let of = |space: &Self, part| space.contains_choices(row.of(part));
         match self {

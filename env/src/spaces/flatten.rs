@@ -6,8 +6,8 @@ use crate::error::{EnvError, Result};
 use crate::value::Value;
 
 impl Space {
-    /// Returns the number of numbers that an element flattens into: one for each element of a
-    /// `Box`, each choice of a `Discrete` or `MultiDiscrete`, and each bit of a `MultiBinary`.
+    /// Returns the length of a flattened element: one for each element of a `Box`, each choice of a
+    /// `Discrete` or `MultiDiscrete`, and each bit of a `MultiBinary`.
     #[must_use]
     pub fn flat_dim(&self) -> usize {
         match self {
@@ -87,7 +87,7 @@ impl Space {
 
     /// Returns the element that [`flatten`](Self::flatten) wrote as these numbers.
     ///
-    /// A choice is the position of the first nonzero number among those of the choice.
+    /// A choice is the position of the first nonzero number among its numbers.
     ///
     /// # Errors
     ///

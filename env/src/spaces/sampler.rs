@@ -12,8 +12,8 @@ use crate::value::Value;
 
 /// A space with its own random stream, created by [`Space::sampler`].
 ///
-/// As in Gymnasium, each part of a `Dict` or `Tuple` has a stream of its own, seeded from the
-/// stream of the whole. Serializing a sampler includes its streams.
+/// As in Gymnasium, each part of a `Dict` or `Tuple` has its own stream, seeded from the stream of
+/// the whole. Serializing a sampler includes its streams.
 ///
 /// ```
 /// use rekindle_env::{Space, Value};

@@ -12,7 +12,7 @@ use crate::spaces::Space;
 
 /// Checks what a user's vector observes, and names its errors by the registered id.
 ///
-/// Vectors of single environments need no such wrapper: each environment has one of its own.
+/// Vectors of single environments need no such wrapper, because each environment has its own.
 pub(crate) struct CheckedVectorEnv<V> {
     env: V,
     id: Arc<str>,
@@ -30,7 +30,7 @@ impl<V: VectorEnv> CheckedVectorEnv<V> {
         result.map_err(|error| error.with_env(&self.id))
     }
 
-    /// Fails on the first row with a choice that does not exist. Final observations are looked at
+    /// Fails on the first row with a choice that does not exist. Final observations are checked
     /// only where an episode ended: the others are stale.
     fn check(&self, rows: std::ops::Range<usize>, out: &VectorStep) -> Result<()> {
         if !self.has_choices {

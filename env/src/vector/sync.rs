@@ -160,7 +160,7 @@ impl<E: Env> VectorEnv for SyncVectorEnv<E> {
     }
 }
 
-/// Records a failure. A function of its own keeps the loop over the environments small.
+/// Records a failure. A separate function keeps the loop over the environments small.
 #[cold]
 fn fail(failures: &mut Vec<EnvError>, index: usize, error: EnvError) {
     failures.push(EnvError::at(index)(error));

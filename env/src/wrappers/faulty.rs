@@ -16,7 +16,7 @@ use crate::spaces::Space;
 
 /// The frequency of simulated crashes and stalls.
 ///
-/// Names and defaults are those of RLlib's `CartPoleCrashing` example.
+/// Names and defaults follow RLlib's `CartPoleCrashing` example.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
@@ -24,8 +24,8 @@ pub struct Faults {
     pub p_crash: f64,
     /// The probability of a crash in each reset.
     pub p_crash_reset: f64,
-    /// The number of steps after a reset before the step that crashes. Each reset draws it anew
-    /// from this range, both ends included.
+    /// The number of steps after a reset before the step that crashes. Each reset draws it from
+    /// this range, both ends included.
     pub crash_after_n_steps: Option<(u64, u64)>,
     /// The probability of a stall in each step.
     pub p_stall: f64,
@@ -145,7 +145,7 @@ fn pair<T: Copy>(
 /// [`OrderEnforcing`](super::OrderEnforcing), steps after it fail as well, until a reset succeeds.
 /// A stall puts the thread to sleep.
 ///
-/// Faults are drawn from a random stream of their own, so that the environment behaves as it does
+/// Faults are drawn from a separate random stream, so that the environment behaves as it does
 /// without faults. The seed of a reset restarts the stream together with the number of resets: an
 /// environment that crashed on a seed can be reset with the same seed.
 #[derive(Clone, Debug)]
@@ -167,7 +167,7 @@ struct State {
 }
 
 impl<E: Env> Faulty<E> {
-    /// Wraps `env` and lets it fail as `faults` says.
+    /// Wraps `env` in an environment that fails as `faults` specifies.
     ///
     /// # Errors
     ///
@@ -179,7 +179,7 @@ impl<E: Env> Faulty<E> {
         Ok(Self { env, faults, state })
     }
 
-    /// Stalls, then crashes, each if drawn or due.
+    /// Stalls, then crashes, each if it was drawn or is due.
     fn suffer(&mut self, during: &str, crash: (f64, bool), stall: (f64, bool)) -> Result<()> {
         // Both are always drawn, so that a change of one setting keeps the draws of the other.
         let [crashes, stalls] = [crash, stall].map(|(p, now)| self.state.rng.random() < p || now);

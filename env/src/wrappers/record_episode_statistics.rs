@@ -26,8 +26,8 @@ pub struct EpisodeStatistics {
 
 /// Records the statistics of the last finished episodes.
 ///
-/// [`info`](Env::info) has those of the most recent one as `episode.r` (return), `episode.l`
-/// (length in steps) and `episode.t` (seconds), until the next episode ends.
+/// [`info`](Env::info) has the statistics of the most recent episode as `episode.r` (return),
+/// `episode.l` (length in steps) and `episode.t` (seconds), until the next episode ends.
 #[derive(Clone, Debug)]
 pub struct RecordEpisodeStatistics<E> {
     env: E,
