@@ -47,8 +47,8 @@ struct Args {
     /// Environment steps after which to give up
     #[arg(long, default_value_t = 1_500_000)]
     max_steps: u64,
-    /// Measure this many iterations instead of training to the target, and print the speed as JSON; one
-    /// more iteration before them warms up
+    /// Measure this many iterations, after one to warm up, instead of training to the target, and
+    /// print the speed as JSON
     #[arg(long)]
     iterations: Option<u64>,
 }

@@ -60,7 +60,7 @@ fn upload(observations: &Buffer, device: &Device) -> Result<Tensor<2>, MainError
     Ok(rekindle::core::host_batch::upload(observations, device)?.tensor()?.float::<2>()?)
 }
 
-/// What one environment went through since its episode or the rollout began.
+/// The trajectory of one environment since the start of its episode or of the rollout.
 #[derive(Clone, Default)]
 struct Trajectory {
     observations: Vec<f32>,
@@ -81,7 +81,8 @@ struct Rows {
 }
 
 impl Rows {
-    /// Adds a trajectory. `bootstrap` is the value of what follows it: 0 after a terminal state.
+    /// Adds a trajectory. `bootstrap` is the value of the observation that follows, or 0 after a
+    /// terminal state.
     fn add(&mut self, trajectory: &mut Trajectory, bootstrap: f32) -> Result<(), MainError> {
         let trajectory = std::mem::take(trajectory);
         let (advantages, value_targets) =
@@ -184,7 +185,7 @@ pub(crate) fn train(
                 }
             }
         }
-        // 3. Where the rollout ends, episodes go on.
+        // 3. Where the rollout ends, episodes continue.
         let values = to_f32(actor.values(upload(&step.observations, &plain)?))?;
         for (trajectory, value) in trajectories.iter_mut().zip(values) {
             rows.add(trajectory, value)?;
@@ -216,7 +217,8 @@ pub(crate) fn train(
     Ok((agent.valid(), mean))
 }
 
-/// Plays one episode in each of 100 environments by the likeliest actions. Returns the mean return.
+/// Plays one episode in each of 100 environments with the most probable actions. Returns the mean
+/// return.
 pub(crate) fn play_greedily(agent: &Agent, seed: u64) -> Result<f64, MainError> {
     const EPISODES: usize = 100;
     let device = DeviceSpec::Cpu.open()?;

@@ -51,7 +51,7 @@ impl ValueFunction for MaskedPolicy {
     }
 }
 
-/// Marks a free cell at random, all of them with equal probability.
+/// Marks a random free cell, each with equal probability.
 #[derive(Module, Debug)]
 struct RandomPlayer {
     cells: usize,

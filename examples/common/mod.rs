@@ -95,7 +95,7 @@ pub(crate) fn learn(task: &Task, config: PpoConfig) -> Result<ExitCode, MainErro
     println!("steps trained             {:>10}", algo.env_steps());
     println!("{}  {last:.2}", task.metric);
     match task.metric.strip_prefix("env_runners/module_") {
-        // The return of one module; that of the episode sums over all players.
+        // Print the module's return, because an episode's return sums over all players.
         Some(_) => {
             let mean = greedy.metrics.get(task.metric).unwrap_or(f64::NAN);
             println!("greedy return, mean 100   {mean:>10.2}");

@@ -2,7 +2,7 @@
 
 use rekindle::prelude::*;
 
-/// Applies the PPO settings that most examples have in common: those of Stable-Baselines3 and CleanRL.
+/// Applies the PPO settings that most examples share. They follow Stable-Baselines3 and CleanRL.
 /// Learning rate, batch sizes and epochs are left to each example.
 pub(crate) fn ppo_settings(training: PpoTraining) -> PpoTraining {
     training

@@ -1,15 +1,15 @@
-//! What each learning example must reach. `cargo xtask learn` reads this table, too.
+//! The tasks and thresholds of the learning examples. `cargo xtask learn` reads this table, too.
 
-/// What one example learns, and when it has learned it.
+/// The task of one learning example, and the threshold that counts as learned.
 #[derive(Debug)]
 pub(crate) struct Task {
     /// Name in `cargo xtask learn`.
     pub(crate) name: &'static str,
     /// Name of the example.
     pub(crate) example: &'static str,
-    /// What is trained, for reports.
+    /// The method, for reports.
     pub(crate) algorithm: &'static str,
-    /// Where it is trained, for reports.
+    /// The environment, for reports.
     pub(crate) env: &'static str,
     /// Key of the metric that is compared with the threshold.
     pub(crate) metric: &'static str,

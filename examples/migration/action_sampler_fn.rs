@@ -2,8 +2,8 @@
 //!
 //! The old function returned actions, log-probabilities, distribution inputs and state. Here, the
 //! pass returns `actions`, `action_dist_inputs` or both, and `state_out`. The runner computes the
-//! log-probabilities. A module has no random numbers of its own, so that runs can be repeated: a
-//! random rule is a distribution.
+//! log-probabilities. A module draws no random numbers, so that runs can be repeated. A random rule
+//! is expressed as a distribution.
 
 use std::error::Error;
 

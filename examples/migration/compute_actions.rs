@@ -2,7 +2,7 @@
 //! module.
 //!
 //! A `PolicyBundle` does this behind the connectors of its environment, with memory and random
-//! streams. This is the same on a bare module.
+//! streams. This example uses a bare module.
 
 use std::error::Error;
 
@@ -11,7 +11,7 @@ use rekindle::core::any_tensor::to_f32;
 use rekindle::core::host_batch::upload;
 use rekindle::prelude::*;
 
-/// Returns an action for each observation: sampled with `explore`, else that of the deterministic
+/// Returns an action for each observation: sampled with `explore`, otherwise from the deterministic
 /// twin.
 pub(crate) fn compute_actions(
     module: &AnyRLModule,

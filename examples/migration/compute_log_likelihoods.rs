@@ -1,6 +1,6 @@
 //! `compute_log_likelihoods`: the distribution of the module on the outputs of a pass.
 //!
-//! A `PolicyBundle` does this behind the connectors of its environment. This is the same on a bare
+//! A `PolicyBundle` does this behind the connectors of its environment. This example uses a bare
 //! module.
 
 use std::error::Error;

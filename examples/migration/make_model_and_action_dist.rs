@@ -8,7 +8,7 @@ use rekindle::catalog::SquashedGaussian;
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
 
-/// A policy whose actions never leave [−1, 1], which the runner scales to the bounds of the space.
+/// A policy with actions in [−1, 1], which the runner scales to the bounds of the space.
 #[derive(Module, Debug)]
 struct Squashed {
     policy: Mlp,

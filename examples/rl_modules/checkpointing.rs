@@ -25,8 +25,8 @@ pub(crate) fn a_module_outside_and_inside_an_algorithm() -> Result<(), Box<dyn E
     let loaded = AnyRLModule::from_checkpoint(&path, &device)?;
     assert_eq!(loaded.state_dict()?, module.state_dict()?);
 
-    // An algorithm whose module has the same settings restores the weights, in the learner and in
-    // the runners. `path` is a checkpoint of this component, not of the algorithm.
+    // An algorithm with the same module settings restores the weights, in the learner and in the
+    // runners. `path` is a checkpoint of this component, not of the algorithm.
     let mut algorithm = config.model("fcnet_hiddens", vec![32]).build(&device)?;
     algorithm.restore_component(&path, "learner/rl_module/default_policy")?;
     assert_eq!(algorithm.module(DEFAULT_MODULE_ID)?.state_dict()?, module.state_dict()?);

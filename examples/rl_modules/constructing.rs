@@ -94,7 +94,7 @@ pub(crate) fn a_spec_in_an_algorithm() -> Result<(), Box<dyn Error>> {
 /// The same with several agents: `config.rl_module(rl_module_spec=MultiRLModuleSpec(…))`. Missing
 /// fields of every spec are filled in.
 ///
-/// In RLlib's block, both agents play with one module. A mapping says so here.
+/// In RLlib's block, both agents act with one module. Here, a mapping specifies this.
 pub(crate) fn several_agents_in_an_algorithm() -> Result<(), Box<dyn Error>> {
     let specs = MultiRLModuleSpec::new([("p0", RLModuleSpec::of::<DiscreteBc>())]);
     let config = PpoConfig::new()

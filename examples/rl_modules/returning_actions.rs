@@ -7,8 +7,8 @@ use burn::prelude::*;
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
 
-/// Returns `action_dist_inputs`. The runner samples actions from them when it explores, and takes
-/// those of the deterministic twin in inference. It also computes their log-probabilities.
+/// Returns `action_dist_inputs`. The runner samples actions from them when it explores, and uses
+/// the deterministic twin in inference. It also computes their log-probabilities.
 #[derive(Module, Debug)]
 struct WithoutActions {
     policy: Mlp,

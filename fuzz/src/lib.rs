@@ -1,4 +1,4 @@
-//! What the fuzz targets share.
+//! Functions that the fuzz targets share.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ pub fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// Returns the last lines of a manifest: without the right digest nothing else of it is looked at.
+/// Returns the last lines of a manifest. Without the right digest, readers ignore the rest.
 pub fn seal(text: &[u8]) -> Vec<u8> {
     format!("  \"sha256\": \"{}\"\n}}\n", sha256(text)).into_bytes()
 }

@@ -22,7 +22,7 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
 
 fuzz_target!(|text: &[u8]| {
     let path = FOLDER.join("manifest.json");
-    // A valid one has its digest already; otherwise it is added, because nothing is read without it.
+    // A valid manifest already has its digest. Otherwise it is added, because readers require it.
     let mut bytes = text.to_vec();
     if !text.ends_with(b"\"\n}\n") {
         bytes.extend(rekindle_fuzz::seal(text));

@@ -1,4 +1,5 @@
-//! The shape of the workspace: small files, one style of modules, and crates that depend downwards only.
+//! The layout of the workspace: small files, one style of modules, and crates that depend downwards
+//! only.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -27,16 +27,16 @@ const LAMBDA: f32 = 0.95;
 /// Measures PPO on CartPole-v1 and prints one line of JSON per case.
 #[derive(Parser)]
 struct Args {
-    /// ENVSxROLLOUTxHIDDEN, several with commas between.
+    /// ENVSxROLLOUTxHIDDEN of each case, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "8x128x64")]
     cases: Vec<String>,
-    /// Seconds to measure each case for.
+    /// Seconds to measure each case.
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
     /// Threads that step environments.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// The seed.
+    /// Seed of environments and parameters.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }

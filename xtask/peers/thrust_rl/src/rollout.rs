@@ -11,14 +11,14 @@ use crate::Backend;
 
 const OBS_DIM: usize = 4;
 
-/// Environments and where they are.
+/// Environments and their current observations.
 pub(crate) struct Sampler {
     pool: EnvPool<CartPole>,
     observations: Vec<Vec<f32>>,
     steps: usize,
 }
 
-/// What was seen, one row per step and environment, in the order of time.
+/// The recorded steps, one row per step and environment, in the order of time.
 pub(crate) struct Rollout {
     envs: usize,
     observations: Vec<f32>,
@@ -47,7 +47,7 @@ impl Sampler {
         Self { pool, observations, steps }
     }
 
-    /// `steps` steps of every environment.
+    /// Records `steps` steps of every environment.
     pub(crate) fn sample(
         &mut self,
         policy: &MlpBurnPolicy<Backend>,
