@@ -195,7 +195,7 @@ fn observations_of_another_kind_or_shape_are_named() {
     assert!(message.contains("column `camera` is not in the batch"), "{message}");
 }
 
-/// Every field of the encoders changed alone.
+/// Each field of the encoders, changed alone.
 fn changes() -> Vec<(&'static str, DefaultModelConfig)> {
     let base = DefaultModelConfig::default;
     let uniform = Initializer::Uniform { low: -0.1, high: 0.1 };
@@ -278,7 +278,7 @@ fn filters_that_do_not_fit_name_the_field() {
     assert!(config.validate().unwrap_err().to_string().contains("at least one filter"));
 }
 
-/// Ten features for every vector, wherever it is.
+/// Encodes every vector, at any depth, into ten features.
 #[derive(Debug)]
 struct TenFeatures;
 

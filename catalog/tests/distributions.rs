@@ -120,7 +120,7 @@ fn leaves() -> Vec<Space> {
     ]
 }
 
-/// One space of each kind, the last of them of all others.
+/// One space of each kind. The last space contains all others.
 fn one_of_each() -> Vec<Space> {
     let all = Space::tuple(leaves()).unwrap();
     [leaves(), vec![Space::dict([("all", all), ("one", Space::discrete(2).unwrap())]).unwrap()]]
@@ -152,7 +152,7 @@ fn a15_batches_of_1_to_32_rows_are_sampled_inside_every_leaf_of_every_space() {
             for (i, row) in inputs.chunks_exact(dim).enumerate() {
                 dist.sample(row, &mut rng, actions.row_mut(i)).unwrap();
             }
-            // All rows are looked at when all are there: none may have touched another.
+            // Rows are checked after all are written, because no row may change another.
             for i in 0..rows {
                 let action = actions.row(i);
                 assert!(space.contains_row(action), "{space}: row {i} of {rows}: {action:?}");
@@ -190,7 +190,7 @@ fn a26_log_probabilities_and_their_gradients_are_finite_for_extreme_inputs() {
         let (mut rng, dim) = (Generator::from_seed(9), dist.required_input_dim());
         let mut action = Buffer::zeros(&space, 1);
         for _ in 0..300 {
-            // Every other mask is lifted; a choice that is masked all the same has no action.
+            // Lift every other mask. Inputs whose choices are still all masked have no action.
             let mut inputs: Vec<f32> =
                 (0..dim).map(|_| extremes[rng.integers(0, 10) as usize]).collect();
             inputs.iter_mut().filter(|x| **x == f32::MIN).step_by(2).for_each(|x| *x = 0.0);
@@ -199,7 +199,7 @@ fn a26_log_probabilities_and_their_gradients_are_finite_for_extreme_inputs() {
             }
             let row = dist.row_logp(&inputs, action.row(0)).unwrap();
             assert!(row.is_finite() && space.contains_row(action.row(0)), "{space}: {inputs:?}");
-            // Actions that are not likely, too.
+            // Improbable actions, too.
             space.sample_into(&mut rng, action.row_mut(0)).unwrap();
             let tensor = Tensor::<1>::from_floats(&inputs[..], &device).require_grad();
             let column = upload(&action, &device).unwrap();

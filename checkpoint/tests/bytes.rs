@@ -1,4 +1,4 @@
-//! What the file system may do to a save: full disks, read-only and removed folders, two writers.
+//! Saves on a difficult file system: full disks, read-only and removed folders, two writers.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
@@ -28,8 +28,8 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// Saves a checkpoint of 4 MiB over the one at the path, and shows that it fails: in a process of its
-/// own, whose limits and user the tests below choose.
+/// Saves a checkpoint of 4 MiB over the one at the path, which must fail. Runs in a separate
+/// process, whose limits and user the tests below choose.
 #[test]
 #[ignore = "the child process of the tests below, which start it in every test run"]
 fn child_writer() {

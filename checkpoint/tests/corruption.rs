@@ -128,7 +128,7 @@ fn a_missing_component_is_found() {
     }
 }
 
-/// Another checkpoint's files are valid in themselves; only the tree of digests tells.
+/// Another checkpoint's files are valid on their own. Only the tree of digests reveals them.
 #[test]
 fn files_of_another_checkpoint_are_found() {
     let mut other = example();
@@ -309,7 +309,7 @@ fn a_component_can_be_read_alone() {
     copy(&path.join(POLICY), &elsewhere.path().join("policy"));
     assert_eq!(read(elsewhere.path().join("policy")).unwrap(), policy);
 
-    // Damage elsewhere in the checkpoint does not matter to it.
+    // Damage elsewhere in the checkpoint does not affect the component.
     fs::write(path.join("state.json"), "damaged").unwrap();
     fs::remove_dir_all(path.join("metrics")).unwrap();
     assert_eq!(read_component(&path, POLICY).unwrap(), policy);
@@ -351,11 +351,11 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-/// One checkpoint is damaged thousands of times and mended in between; saving it anew each time
-/// would spend the test's time in `fsync`.
+/// One checkpoint is damaged thousands of times and repaired in between. Saving it each time would
+/// spend the test's time in `fsync`.
 ///
-/// Swaps can put all files of a component in the place of the root's, which is then that
-/// component's checkpoint, and whole.
+/// Swaps can replace all files of the root with a component's. The root is then a complete
+/// checkpoint of that component.
 #[test]
 fn random_damage_is_an_error_and_never_a_panic() {
     let (_dir, path) = saved(&example());

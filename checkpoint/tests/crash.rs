@@ -1,4 +1,4 @@
-//! Kills processes in the middle of saves, and reads what they leave.
+//! Kills processes in the middle of saves, and reads the files that remain.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::hash_map::RandomState;
@@ -14,7 +14,7 @@ use rekindle_checkpoint::{Array, CheckpointError, State, exists, read, read_comp
 const PATH_VARIABLE: &str = "REKINDLE_TEST_CHECKPOINT_PATH";
 const VERSION_VARIABLE: &str = "REKINDLE_TEST_CHECKPOINT_VERSION";
 
-/// A tree whose every part tells the version.
+/// A tree in which every part records the version.
 fn versioned(version: u32) -> State {
     let part = |len: usize| {
         let tensor = Array::from(vec![version as f32; len]);

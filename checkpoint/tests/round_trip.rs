@@ -1,4 +1,4 @@
-//! What is saved is what is read.
+//! Reading a checkpoint returns the saved state.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;

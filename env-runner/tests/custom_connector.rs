@@ -1,4 +1,4 @@
-//! A connector of a user's own, by name in a configuration.
+//! A custom connector, named in a configuration.
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use burn::prelude::Device;
@@ -73,7 +73,7 @@ fn connectors_of_actions_come_before_scaling_and_keep_the_space() {
         module_to_env: vec![ConnectorConfig::custom("Halve", serde_json::Value::Null)],
         ..EnvRunnerConfig::new("Pendulum-v1")
     };
-    // The torque is unbounded after `Scale`, which is no torque of a pendulum.
+    // After `Scale`, the torque is unbounded and does not fit the pendulum.
     let message = SingleAgentEnvRunner::new(config, 0, &Device::flex()).unwrap_err().to_string();
     assert!(message.contains("must be of its action space"), "{message}");
 
@@ -131,7 +131,7 @@ impl Connector for Negate {
 
 #[test]
 fn random_actions_need_the_inverse_of_every_connector_of_actions() {
-    /// Passes everything, but does not say how to go back.
+    /// Passes everything unchanged, but has no inverse.
     #[derive(Debug, Clone)]
     struct OneWay;
     impl Connector for OneWay {

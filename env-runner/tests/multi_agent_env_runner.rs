@@ -73,7 +73,7 @@ fn a65_rewards_that_come_while_an_agent_waits_belong_to_its_last_action() {
     }
     let games: Vec<_> = paid.into_iter().filter(|game| *game != [None; 2]).collect();
     assert_eq!(games.len(), 40);
-    // A player that never got to move lost its part of the game, and nothing else did.
+    // Only a player that never moved has no part in a game.
     assert!(
         games
             .iter()

@@ -93,7 +93,7 @@ fn a_filter_of_other_observations_is_refused() {
     let mut two = ConnectorPipeline::with(two, vec![filter()]).unwrap();
     let message = two.set_state(&one.get_state().unwrap()).unwrap_err().to_string();
     assert!(message.contains("1 elements, not 2"), "{message}");
-    // One that has seen nothing fits everywhere.
+    // A state without statistics fits every space.
     let mut fresh = ConnectorPipeline::with(space(), vec![filter()]).unwrap();
     two.set_state(&fresh.get_state().unwrap()).unwrap();
     fresh.set_state(&one.get_state().unwrap()).unwrap();

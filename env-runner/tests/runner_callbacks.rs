@@ -13,7 +13,7 @@ use rekindle_env_runner::{
 };
 use rekindle_metrics::{MetricsLogger, Reducer};
 
-/// Counts what it is told, over all runners; fails in a step when told to.
+/// Counts calls over all runners. Can fail in a step.
 #[derive(Clone, Default)]
 struct Counts {
     environments: Arc<AtomicUsize>,

@@ -38,7 +38,7 @@ fn set_states<E: Env>(envs: &mut SyncVectorEnv<E>, states: &[f32]) {
     envs.set_state(&saved).unwrap();
 }
 
-/// Steps both from the same states with the same actions, many times, and compares what follows.
+/// Steps both from the same states with the same actions, many times, and compares the results.
 fn compare<E: Env, T: TensorEnv>(
     host: Vec<E>,
     env: T,
@@ -168,7 +168,8 @@ fn a_rollout_is_a_record_of_what_happened() {
         Categorical::new(&space).logp(inputs, &Column::from(rollout.actions.clone())).unwrap();
     assert_eq!(to_f32(logp).unwrap(), to_f32(rollout.action_logp.clone()).unwrap());
 
-    // What a step led to is what the next one begins with, unless the episode ended.
+    // The next observation of a step is the observation of the following step, unless the episode
+    // ended.
     let seen = to_f32(rollout.observations.clone()).unwrap();
     let next = to_f32(rollout.next_observations.clone()).unwrap();
     let done = to_f32(rollout.done.clone()).unwrap();

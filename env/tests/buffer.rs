@@ -1,5 +1,5 @@
 //! Columnar storage.
-#![allow(clippy::unwrap_used)] // A test that cannot go on should say so at once.
+#![allow(clippy::unwrap_used)] // Tests panic on unexpected errors.
 
 use rekindle_env::{Buffer, EnvError, Parts, Space, Value};
 use serde_json::json;

@@ -1,5 +1,5 @@
 //! The check of single-agent environments.
-#![allow(clippy::unwrap_used)] // A test that cannot go on should say so at once.
+#![allow(clippy::unwrap_used)] // Tests panic on unexpected errors.
 
 #[path = "common/scripted.rs"]
 mod scripted;

@@ -1,5 +1,5 @@
 //! Environments that crash and stall, single and in vectors.
-#![allow(clippy::unwrap_used)] // A test that cannot go on should say so at once.
+#![allow(clippy::unwrap_used)] // Tests panic on unexpected errors.
 
 mod common;
 

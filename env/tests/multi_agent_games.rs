@@ -1,8 +1,8 @@
 //! Games for two players, played to the end.
-#![allow(clippy::unwrap_used)] // A test that cannot go on should say so at once.
+#![allow(clippy::unwrap_used)] // Tests panic on unexpected errors.
 
 #[path = "common/multi_agent.rs"]
-#[allow(dead_code)] // Every test file uses its own share of this.
+#[allow(dead_code)] // Each test file uses only a part of this.
 mod table;
 
 use rekindle_env::games::{RockPaperScissors, TicTacToe};
@@ -146,7 +146,7 @@ fn boards_print_as_text() {
     let env = TicTacToe::new(&EnvConfig::new().with("first_player", "player2")).unwrap();
     let mut table = Table::new(env);
     table.reset(&ResetOptions::new()).unwrap();
-    table.out.clear(); // there is no checker that does it
+    table.out.clear(); // without a checker, the test clears the slots
     table.step(&[(1, 0)]).unwrap();
     table.step(&[(0, 4)]).unwrap();
     assert_eq!(table.env.to_string(), "o..\n.x.\n...\n");

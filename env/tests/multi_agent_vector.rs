@@ -1,8 +1,8 @@
 //! Multi-agent environments by id, in vectors, as copies, and restored.
-#![allow(clippy::unwrap_used)] // A test that cannot go on should say so at once.
+#![allow(clippy::unwrap_used)] // Tests panic on unexpected errors.
 
 #[path = "common/multi_agent.rs"]
-#[allow(dead_code)] // Every test file uses its own share of this.
+#[allow(dead_code)] // Each test file uses only a part of this.
 mod table;
 
 use rekindle_env::classic_control::CartPole;

@@ -1,5 +1,5 @@
 //! Errors of registered environments carry the id that users know, not the name of a Rust type.
-#![allow(clippy::unwrap_used)] // A test that cannot go on should say so at once.
+#![allow(clippy::unwrap_used)] // Tests panic on unexpected errors.
 
 #[path = "common/scripted.rs"]
 mod scripted;
@@ -11,7 +11,7 @@ use rekindle_env::{
 use scripted::{Scripted, ScriptedGame, done};
 use serde_json::json;
 
-/// Crashes under a name of its own in the second step.
+/// Crashes in the second step, under its own name.
 fn crash() -> EnvError {
     EnvError::Crashed { env: "simulator".to_owned(), reason: "it hung up".to_owned() }
 }

@@ -1,5 +1,5 @@
 //! Observations with choices that do not exist, in every kind of space and vector.
-#![allow(clippy::panic, clippy::unwrap_used)] // A test that cannot go on should say so at once.
+#![allow(clippy::panic, clippy::unwrap_used)] // Tests panic on unexpected errors.
 
 #[path = "common/scripted.rs"]
 mod scripted;
@@ -102,7 +102,8 @@ fn choices_are_checked_in_every_kind_of_space_and_at_any_depth() {
 #[test]
 fn vectors_with_their_own_entry_point_are_checked_and_stale_rows_are_not() {
     let make = |_: usize, _: &EnvConfig, _: Option<usize>| {
-        // Zeros, which final observations hold until an episode ends, are no element.
+        // Final observations are zero until an episode ends, and zero is not an element of the
+        // space.
         let env = Scripted::new(Space::discrete_with_start(3, 5)?, |t, mut o| {
             o.set_discrete(if t == 4 { 8 } else { 7 })?;
             Ok(done(t == 4))

@@ -1,5 +1,5 @@
 //! Properties of all spaces, values and buffers, on random spaces nested up to three deep.
-#![allow(clippy::unwrap_used)] // A test that cannot go on should say so at once.
+#![allow(clippy::unwrap_used)] // Tests panic on unexpected errors.
 
 use proptest::prelude::*;
 use rekindle_env::np_random::Generator;

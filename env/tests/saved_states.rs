@@ -1,5 +1,5 @@
 //! States with numbers that JSON does not have.
-#![allow(clippy::unwrap_used)] // A test that cannot go on should say so at once.
+#![allow(clippy::unwrap_used)] // Tests panic on unexpected errors.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! Spaces, partly against recordings of Gymnasium.
-#![allow(clippy::panic, clippy::unwrap_used)] // A test that cannot go on should say so at once.
+#![allow(clippy::panic, clippy::unwrap_used)] // Tests panic on unexpected errors.
 
 mod common;
 

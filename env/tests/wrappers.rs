@@ -1,5 +1,5 @@
 //! Wrappers, also around environments that are saved and restored.
-#![allow(clippy::unwrap_used)] // A test that cannot go on should say so at once.
+#![allow(clippy::unwrap_used)] // Tests panic on unexpected errors.
 
 mod common;
 

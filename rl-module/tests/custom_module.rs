@@ -31,7 +31,7 @@ impl RLModule for DiscreteBc {
     }
 }
 
-/// A module that uses Burn's own layers and initialisers.
+/// A module that uses Burn's own layers and initializers.
 #[derive(Module, Debug)]
 struct BurnLinear {
     layer: Linear,

@@ -99,7 +99,7 @@ fn gradients_reach_every_parameter() {
     let logits = module.forward_train(&batch).unwrap();
     let logits = logits.float::<2>(Columns::ACTION_DIST_INPUTS).unwrap();
     let values = module.compute_values(&batch, None).unwrap();
-    // Squares: the sum of a normalised row does not depend on the row.
+    // Squares: the sum of a normalized row does not depend on the row.
     let loss = logits.powi_scalar(2).sum() + values.powi_scalar(2).sum();
     let gradients = GradientsParams::from_grads(loss.backward(), &module);
     assert_eq!(gradients.len(), parameters);

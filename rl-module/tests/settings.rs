@@ -207,7 +207,7 @@ fn images_with_their_channels_first_are_refused_with_what_to_do() {
 #[test]
 fn the_default_module_and_the_default_model_config_agree_on_sharing() {
     let module = build(&vector(), &Space::discrete(2).unwrap(), Value::Null).unwrap();
-    // PPO's default, and so everybody's: an encoder each.
+    // PPO's default, which applies everywhere: separate encoders.
     assert!(module.state_dict().unwrap().keys().any(|name| name.starts_with("critic_encoder.")));
 }
 

@@ -87,7 +87,7 @@ fn batch(device: &Device, spoil: impl FnOnce(&mut [Vec<f32>; 3])) -> BTreeMap<St
     BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), batch)])
 }
 
-/// A non-finite update changes nothing and is counted, whatever a device's clamp does with NaN.
+/// A non-finite update changes nothing and is counted, even if a device's clamp loses NaN.
 #[test]
 fn updates_that_are_not_finite_are_skipped_on_every_device() {
     let config = PpoConfig::new()

@@ -4,7 +4,7 @@ use rekindle::core::host_batch::upload;
 use rekindle::env::Result as EnvResult;
 use rekindle::prelude::*;
 
-/// Pays the same for every action. Episodes have eight steps.
+/// Gives the same reward for every action. Episodes have eight steps.
 struct Anything {
     observations: Space,
     actions: Space,

@@ -235,7 +235,7 @@ fn episodes_that_are_cut_off_need_a_critic() {
     let without = config().training(|t| t.use_critic(false));
     refused(&without, &[reason, "`complete_episodes`"]);
     complete(without).build(&device()).unwrap();
-    // The same for each module of several.
+    // The same rule holds for each of several modules.
     let one = cartpoles().multi_agent(|m| m.override_module("1", "use_critic", false));
     refused(&one, &["module `1`", reason]);
     complete(one).build(&device()).unwrap();
@@ -370,7 +370,7 @@ fn a_policy_in_reserve_has_the_spaces_of_its_spec() {
     algo.train().unwrap();
     let found = algo.module("later").unwrap().spec().get_observation_space().cloned();
     assert_eq!(found, Some(Space::unbounded(&[2]).unwrap()));
-    // It can be called in, and takes the place of the other one.
+    // An agent can be mapped to the spare module, which replaces its former one.
     let table = |b: &str| [("a", "a"), ("b", b)].map(|(agent, id)| (agent.into(), id.into()));
     algo.set_policy_mapping(PolicyMapping::Table(table("later").into())).unwrap();
     let result = algo.train().unwrap();

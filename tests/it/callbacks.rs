@@ -52,7 +52,7 @@ fn hooks_of_one_agent_come_in_order_with_their_arguments() {
     expected.extend(["sample_end 0: 5", "train_result Some(1.0)"].map(String::from));
     assert_eq!(trace.take(), expected);
 
-    // The episode goes on, and the evaluation tells of the one episode that counts.
+    // The episode continues, and the evaluation reports the one episode that counts.
     algo.train().unwrap();
     let mut expected: Vec<String> = Vec::new();
     expected.extend(last(1));
@@ -103,7 +103,7 @@ fn hooks_of_several_agents_know_agents_modules_actions_and_rewards() {
     assert_eq!(lines[9..], ["sample_end 0: 2", "train_result Some(1.0)"]);
 }
 
-/// Of agents that end at different times.
+/// Checks the returns of agents that end at different times.
 struct SumOfReturns;
 
 impl Callbacks for SumOfReturns {
@@ -267,7 +267,7 @@ fn callbacks_change_nothing_and_checkpoints_go_on_with_and_without_them() {
     assert_eq!(parts(&straight), parts(&resumed));
     assert!(trace.take().len() > 10);
 
-    // The state goes into new environments.
+    // The state is restored into new environments.
     resumed.restore_from_path(&path).unwrap();
     let created = [0, 1].map(|runner| format!("environment_created {runner}: 2 {{}}"));
     assert_eq!(trace.take(), [&created[..], &["checkpoint_loaded 2".into()]].concat());
@@ -340,7 +340,7 @@ fn an_episode_that_fails_has_no_end_and_the_next_one_begins() {
         let mut algo = config.build(&device()).unwrap();
         let result = (0..3).map(|_| algo.train().unwrap()).last().unwrap();
         assert!(result.get("env_runners/num_env_restarts_lifetime").unwrap() > 3.0);
-        // The hook and the step that each episode was told of last.
+        // The last hook and step of each episode.
         let mut episodes = std::collections::BTreeMap::new();
         for line in trace.take() {
             let eval = line.starts_with("eval ");

@@ -59,7 +59,7 @@ impl Callbacks for Curriculum {
         let mastered = result.get("env_runners/episode_return_mean").is_some_and(|m| m > 0.8);
         if mastered && length < LONGEST {
             algorithm.set_env_config(&EnvConfig::new().with("length", length + 2))?;
-            // What comes is about the new task.
+            // Later results are about the new task.
             algorithm.metrics_logger().delete("env_runners/episode_return_mean")?;
         }
         Ok(())
@@ -76,7 +76,7 @@ fn config() -> PpoConfig {
                 .train_batch_size(320)
                 .minibatch_size(80)
                 .num_epochs(4)
-                // A critic that knows nothing yet draws a policy to places it has not seen.
+                // An untrained critic draws the policy to states that it has not visited.
                 .use_critic(false)
                 .use_kl_loss(false)
         })

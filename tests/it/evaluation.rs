@@ -1,4 +1,4 @@
-//! Evaluation: exact amounts, settings of its own, beside training.
+//! Evaluation: exact amounts, its own settings, in parallel with training.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex};
@@ -45,7 +45,7 @@ fn exactly_the_episodes_asked_for_over_several_runners() {
         let reported = metrics.get(&format!("env_runners/{key}")).unwrap();
         assert!((reported - value).abs() < 1e-9, "{key}: {reported}, not {value}");
     }
-    // The next one reports itself alone, but what counts for life.
+    // The next evaluation reports only its own episodes, except for lifetime metrics.
     let second = algo.evaluate().unwrap();
     assert_eq!(second.metrics.get("env_runners/num_episodes"), Some(7.0));
     assert_eq!(second.metrics.get("env_runners/num_episodes_lifetime"), Some(14.0));
@@ -121,7 +121,7 @@ fn beside_training_it_finds_what_it_finds_before_it() {
     assert_eq!(parts(&beside), parts(&before));
 }
 
-/// Two sides that go on when both are there.
+/// Two sides that continue when both have arrived.
 #[derive(Clone, Default)]
 struct Meeting(Arc<(Mutex<[bool; 2]>, Condvar)>);
 
@@ -171,12 +171,12 @@ fn settings_of_its_own_stay_its_own() {
     let result = algo.train().unwrap();
     assert_eq!(result.get("env_runners/episode_len_mean"), Some(3.0));
     assert_eq!(result.get("evaluation/env_runners/episode_len_mean"), Some(5.0));
-    // Neither does it follow when training goes on elsewhere.
+    // Evaluation keeps its settings when the training environments change.
     algo.set_env_config(&length(4)).unwrap();
     let result = algo.train().unwrap();
     assert_eq!(result.get("env_runners/episode_len_max"), Some(4.0));
     assert_eq!(result.get("evaluation/env_runners/episode_len_mean"), Some(5.0));
-    // Without settings of its own it does, and checkpoints know.
+    // Without its own settings, evaluation follows training, also after a restore.
     let config = counting().env_config(length(3));
     let mut algo = config.build(&device()).unwrap();
     assert_eq!(algo.evaluate().unwrap().lengths, [3; 10]);
@@ -202,7 +202,7 @@ fn settings_of_its_own_stay_its_own() {
     assert_eq!(fresh.evaluate().unwrap().lengths, [6; 10]);
 }
 
-/// Writes down which modules play in evaluation.
+/// Records which modules act in evaluation.
 #[derive(Clone, Default)]
 struct Players(Arc<Mutex<BTreeSet<String>>>);
 
@@ -254,7 +254,7 @@ fn a70c_evaluation_keeps_its_mapping_when_policies_change_and_runners_are_restor
     restored.evaluate().unwrap();
     assert_eq!(seen(), only("1"));
 
-    // What evaluation plays with cannot be taken away.
+    // A module that evaluation uses cannot be removed.
     let message = algo.remove_module("1", None).unwrap_err().to_string();
     assert!(message.contains("evaluation maps agents to module `1`"), "{message}");
     algo.train().unwrap();
@@ -344,7 +344,7 @@ fn a_module_is_evaluated_in_its_own_spaces_only() {
         let start = format!("module `default_policy` was built for the {field} {found}");
         assert!(message.starts_with(&start), "{message}");
         assert!(message.contains(&format!("`{id}`")) && message.contains(&expected), "{message}");
-        // The same for a policy as it is deployed, and for a module that is to be trained there.
+        // The same holds for a deployable policy, and for a module that is to be trained there.
         let config = BundleConfig::new(one(), actions);
         let policy = PolicyBundle::new(module.clone(), config, &device()).unwrap();
         let found = evaluate_policy(&policy, &runner, 1, SampleOptions::greedy(), &device());
@@ -354,7 +354,7 @@ fn a_module_is_evaluated_in_its_own_spaces_only() {
     }
 }
 
-/// Chooses 1 where what it sees is positive.
+/// Chooses 1 where its observation is positive.
 #[derive(Module, Debug)]
 struct Sign {
     bias: burn::module::Param<Tensor<1>>,
@@ -374,7 +374,7 @@ impl RLModule for Sign {
 
 #[test]
 fn a_policy_is_evaluated_with_what_its_filter_has_learned() {
-    // 1 and 9 by turns, or always 9: a filter that has learned nothing sees 9 as 0.
+    // Observes 1 and 9 in turns, or always 9. A filter without statistics maps 9 to 0.
     let spaces = [Space::unbounded(&[1]).unwrap(), Space::discrete(2).unwrap()];
     scripted::env("test/ByTurns-v0", spaces.clone(), |t, _, mut observation| {
         observation.write_f32(&[if t % 2 == 0 { 1.0 } else { 9.0 }])?;
@@ -406,7 +406,7 @@ fn a_policy_is_evaluated_with_what_its_filter_has_learned() {
     let (greedy, device) = (SampleOptions::greedy(), device());
     let fresh = evaluate(&module, &there, 2, greedy, &device).unwrap();
     assert_eq!(fresh.returns, [0.0, 0.0]);
-    // The connectors are those of the policy, whatever the configuration says.
+    // The connectors come from the policy, regardless of the configuration.
     for config in [there, EnvRunnerConfig::new("test/AlwaysHigh-v0")] {
         let found = evaluate_policy(&policy, &config, 2, greedy, &device).unwrap();
         assert_eq!(found.returns, [10.0, 10.0]);
@@ -419,7 +419,7 @@ fn an_evaluation_that_never_ends_is_ended_by_its_time_limit() {
     let spaces = [Space::unbounded(&[1]).unwrap(), Space::discrete(2).unwrap()];
     scripted::env("test/Endless-v0", spaces, |t, _, mut observation| {
         observation.write_f32(&[0.0])?;
-        // It ends with the process, so that no thread outlives the test for long.
+        // The episode ends after a while, so that no thread outlives the test for long.
         Ok(Step { reward: 1.0, terminated: t == 2_000_000, truncated: false })
     });
     let config = PpoConfig::new()

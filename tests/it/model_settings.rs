@@ -59,7 +59,7 @@ fn ppo_trains_with_a_squashed_gaussian() {
         let key = format!("learners/default_policy/{key}");
         assert!(result.get(&key).is_some_and(f64::is_finite), "{key}: {result}");
     }
-    // Below that of the uniform distribution over [−1, 1], ln 2.
+    // The entropy is below ln 2, the entropy of the uniform distribution over [−1, 1].
     let entropy = result.get("learners/default_policy/entropy").unwrap();
     assert!(entropy > 0.5 && entropy < 0.6932, "{entropy}");
     let after = algo.module(DEFAULT_MODULE_ID).unwrap().state_dict().unwrap();

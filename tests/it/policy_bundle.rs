@@ -1,4 +1,4 @@
-//! A bundle acts as evaluation does, in another process, and proves it.
+//! A bundle acts as evaluation does, also in another process, and verifies this.
 
 use rekindle::checkpoint;
 use rekindle::env_runner::RunnerError;
@@ -74,7 +74,7 @@ fn a_bundle_that_acts_differently_is_refused() {
     algo.train().unwrap();
     algo.policy_bundle().unwrap().save_to_path(&other).unwrap();
 
-    // The weights of one with the test vector of the other.
+    // Combines the weights of one bundle with the test vector of the other.
     let mut mixed = checkpoint::read(&ours).unwrap();
     let trained = checkpoint::read(&other).unwrap();
     mixed.components = trained.components;

@@ -1,4 +1,4 @@
-//! What an iteration is, and the names and windows of its result.
+//! The length of an iteration, and the names and windows of its result.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

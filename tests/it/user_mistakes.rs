@@ -11,7 +11,7 @@ use rekindle::rl_module::Result as ModuleResult;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// What is wrong with [`Policy`].
+/// The mistakes of [`Policy`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Mistake {
     None,
@@ -99,7 +99,7 @@ fn config() -> PpoConfig {
         .seed(0)
 }
 
-/// What building and one training step answer.
+/// Returns the error of building the algorithm or of one training step.
 fn answer(config: &PpoConfig) -> String {
     match config.build(&cpu()).and_then(|mut algo| algo.train().map(|_| ())) {
         Ok(()) => "no error".into(),
@@ -201,7 +201,7 @@ fn settings_of_the_default_model() {
     }
 }
 
-/// What is wrong with [`MyEncoder`].
+/// The mistakes of [`MyEncoder`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Slip {
     OutputDim,

@@ -159,7 +159,7 @@ pub(crate) fn gradients(module: &AnyRLModule, loss: &Tensor<1>) -> Weights {
     gradients_of(module, &mut loss.backward())
 }
 
-/// The same gradients, from a tape of which the caller reads others too.
+/// Returns the gradients from a tape that the caller also reads other gradients from.
 pub(crate) fn gradients_of<M: Module>(module: &M, tape: &mut burn::tensor::Gradients) -> Weights {
     /// Replaces every parameter by its gradient, so that the state dict names the gradients.
     struct Replacer(Gradients);

@@ -3,7 +3,8 @@
 use rekindle::env::Result;
 use rekindle::prelude::*;
 
-/// Shows and pays the number of steps in the episode. An episode ends after `length` steps (default 3).
+/// Observations and rewards are the number of steps in the episode. An episode ends after `length`
+/// steps (default 3).
 #[derive(Debug)]
 struct Counter {
     spaces: [Space; 2],

@@ -11,10 +11,10 @@ use crate::mutate::Mutator;
 
 /// A file, in parts that are mutated each in its own way.
 pub(crate) trait Input: Clone {
-    /// What it is called in the report.
+    /// Name in the report.
     const NAME: &'static str;
 
-    /// Valid files to begin with. Whatever else belongs to them is put into `dir`, which is new.
+    /// Valid files to start from. Other files that they need are written to `dir`, which is new.
     fn examples(dir: &Path) -> Vec<Self>;
 
     /// Changes something.
@@ -42,7 +42,7 @@ fn state() -> State {
 /// A safetensors file: the length of the header, the header, the elements.
 #[derive(Clone)]
 pub(crate) struct TensorFile {
-    /// What the file claims; `None`: the truth.
+    /// Length of the header as the file states it; `None` for the true length.
     claim: Option<u64>,
     header: Vec<u8>,
     elements: Vec<u8>,
@@ -90,7 +90,7 @@ impl Input for TensorFile {
 pub(crate) struct ManifestFile {
     /// All lines but the last two.
     text: Vec<u8>,
-    /// Whether the digest of the text follows, which readers ask for first.
+    /// Whether the digest of the text follows, which readers check first.
     sealed: bool,
     /// What else follows.
     rest: Vec<u8>,

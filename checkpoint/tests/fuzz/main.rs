@@ -1,4 +1,4 @@
-//! Fuzzes what reads files of unknown origin: manifests, data and tensors of checkpoints.
+//! Fuzzes the readers of files of unknown origin: manifests, data and tensors of checkpoints.
 //!
 //! A plain deterministic fuzzer without instrumentation: it mutates valid files with an eye for
 //! their structure and keeps an input to mutate further if reading it gave an answer that was not
@@ -29,7 +29,7 @@ use tempfile::TempDir;
 use crate::inputs::{DataFile, Input, ManifestFile, TensorFile};
 use crate::mutate::Mutator;
 
-/// The most inputs that are kept to be mutated further.
+/// Maximum number of inputs that are kept to be mutated further.
 const CORPUS: usize = 256;
 
 /// The memory that reading may hold: parsed JSON is larger than its text, and buffers have a size.
@@ -50,7 +50,7 @@ fn tensor_files() {
     });
 }
 
-/// Checks our reading of a file against that of the `safetensors` crate, byte for byte.
+/// Compares our reading of a file with the `safetensors` crate's, byte for byte.
 fn assert_same(ours: &BTreeMap<String, Array>, theirs: &SafeTensors<'_>) {
     assert_eq!(ours.len(), theirs.len());
     for (name, array) in ours {
@@ -122,7 +122,7 @@ fn fuzz<I: Input>(read: impl Fn(&Path, &[u8]) -> Read) {
         let mut input = if number < examples as u64 {
             corpus[number as usize].clone()
         } else {
-            // What was kept is broken as a rule: half of the inputs start from a valid one.
+            // Kept inputs are usually broken, so half of the inputs start from a valid file.
             let known = if mutator.one_in(2) { examples } else { corpus.len() };
             mutator.pick(&corpus[..known]).clone()
         };
@@ -161,14 +161,14 @@ fn fuzz<I: Input>(read: impl Fn(&Path, &[u8]) -> Read) {
     assert!(accepted > 0 && answers > 10, "the mutations reach nothing");
 }
 
-/// What tells inputs apart that take different ways: the error without what it quotes and without
-/// numbers, or the number of things that were read.
+/// Returns a key that differs between inputs with different results: the error without quoted text
+/// and numbers, or the numbers of tensors and components.
 fn answer(result: &Result<State, CheckpointError>) -> String {
     match result {
         Ok(state) => format!("{} {}", state.tensors.len(), state.components.len()),
         Err(error) => {
             let message = error.to_string();
-            // The beginning: what is quoted may hold quotes of its own.
+            // Only the beginning, because quoted text may contain quotes.
             let said = message.split(['`', '"']).step_by(2).take(2);
             said.flat_map(str::chars).filter(|c| !c.is_ascii_digit()).collect()
         }

@@ -50,7 +50,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Runs a function and says how many bytes more than before this thread held meanwhile.
+/// Runs a function and returns the peak number of additional bytes that this thread held.
 pub(crate) fn peak_of<T>(f: impl FnOnce() -> T) -> (T, usize) {
     let before = LIVE.get();
     PEAK.set(before);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rekindle_env::np_random::Generator;
 
-/// Numbers at the edges of types, of exactness, and of what memory there is.
+/// Numbers at the limits of types, of exactness and of memory.
 const NUMBERS: [&str; 22] = [
     "0",
     "1",
@@ -30,7 +30,7 @@ const NUMBERS: [&str; 22] = [
     "00",
 ];
 
-/// Names and words that mean something to a file system, to the formats or to a parser.
+/// Names and words with a meaning for a file system, the formats or a parser.
 const STRINGS: [&str; 30] = [
     "",
     ".",

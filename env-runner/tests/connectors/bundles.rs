@@ -1,4 +1,4 @@
-//! Bundles: what they prove, how they explore, what they know of probabilities.
+//! Policy bundles: verification, exploration and log-probabilities.
 
 use burn::prelude::Device;
 use rekindle_catalog::CatalogError;
@@ -70,7 +70,7 @@ fn exploration_draws_from_streams_of_the_seed_and_the_row() {
     assert_eq!(&greedy, policy.compute_actions(&seen, false).unwrap());
     policy.set_seed(1);
     assert_ne!(draw(&mut policy), first);
-    // A row draws the same whatever rows are beside it.
+    // A row draws the same actions regardless of the other rows.
     policy.set_seed(0);
     let one = policy.compute_actions(&seen.slice(0..1).unwrap(), true).unwrap();
     assert_eq!(one.as_f32().unwrap(), &first[..1]);
@@ -119,7 +119,7 @@ fn log_likelihoods_are_those_of_the_actions_drawn_and_leave_no_trace() {
         }
         let again = before.compute_log_likelihoods(&seen, &actions).unwrap();
         assert_eq!(likelihoods, again);
-        // Another number of rows starts anew, and the running episodes go on.
+        // Another number of rows starts new episodes here, and the running episodes continue.
         let first = policy
             .compute_log_likelihoods(&seen.slice(0..1).unwrap(), &actions.slice(0..1).unwrap());
         assert_eq!(first.unwrap().len(), 1);

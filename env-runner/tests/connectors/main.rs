@@ -1,5 +1,5 @@
-//! Connectors and policy bundles in runners: what the module sees, what it learns from, what the
-//! environments receive.
+//! Connectors and policy bundles in runners: inputs of the module and the loss, and actions for the
+//! environments.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 mod actions;

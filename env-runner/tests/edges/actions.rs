@@ -48,8 +48,8 @@ fn pairs(rollout: &Rollout) -> Vec<(f32, f32)> {
     pairs.collect()
 }
 
-/// They are drawn in the action space and go past the scaling, as in RLlib; what is recorded is what
-/// a module would have had to say.
+/// Random actions are drawn from the action space and skip the scaling, as in RLlib. They are
+/// recorded in the module's units.
 #[test]
 fn random_actions_are_uniform_in_the_box_and_recorded_in_module_units() {
     for config in echoes(&["edges/Echo-v0", "edges/Echoes-v0"]) {
@@ -83,7 +83,7 @@ fn without_scaling_random_actions_are_recorded_as_they_are() {
     }
 }
 
-/// Says one number, as an action or as the mean of the action's distribution.
+/// Returns one number, as an action or as the mean of the action's distribution.
 #[derive(Module, Debug)]
 struct Says {
     unused: Mlp,

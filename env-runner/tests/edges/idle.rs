@@ -1,4 +1,4 @@
-//! Steps in which nobody acts, and modules that nobody acts with.
+//! Steps without acting agents, and modules without agents.
 
 use rekindle_env_runner::{Amount, MultiAgentConfig, PolicyMapping, RunnerError, SampleOptions};
 
@@ -45,7 +45,7 @@ fn an_environment_without_agents_is_stepped() {
         assert!(experience.rollouts.is_empty());
         let metrics = reduced([runner.take_metrics()]);
         assert_eq!(metrics.get("env_runners/num_env_steps_sampled"), Some(7.0));
-        // There are none to wait for.
+        // The environment has no agents, so there are no agent steps.
         let error = runner.collect(Amount::AgentSteps(1), random()).unwrap_err();
         assert!(matches!(error, RunnerError::NoAgents(_)), "{error}");
     }

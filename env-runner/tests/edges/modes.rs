@@ -5,8 +5,8 @@ use rekindle_env_runner::{Amount, Experience, MultiAgentConfig, SampleOptions};
 
 use crate::support::{all, mlp, open, random, set_modules};
 
-/// The largest difference between a recorded log-probability and that of the recorded inputs and
-/// action, and the number of rows that have one.
+/// Returns the largest difference between a recorded log-probability and the one computed from the
+/// recorded inputs and action, and the number of rows with a log-probability.
 fn compare(experience: &Experience) -> (f32, usize) {
     let (mut worst, mut rows) = (0f32, 0);
     for rollout in experience.rollouts.values().flatten() {

@@ -9,7 +9,7 @@ use rekindle_rl_module::{ModuleContext, RLModule, RLModuleSpec, Result};
 
 use crate::support::{all, mlp, open, set_modules};
 
-/// Plays the first action, and says so without a distribution.
+/// Returns the first action, without a distribution.
 #[derive(Module, Debug)]
 struct Heuristic {
     unused: Mlp,
@@ -37,7 +37,7 @@ fn collect(runner: &mut dyn EnvRunner) -> Experience {
     runner.collect(Amount::Timesteps(7), SampleOptions::default()).unwrap()
 }
 
-/// What a learner needs: one kind of rows for each module, with all their columns.
+/// Checks for a learner's needs: one kind of rows per module, with all columns.
 fn check(experience: &Experience, probabilities: bool, cells: Option<usize>) {
     for rollout in experience.rollouts.values().flatten() {
         let rows = rollout.rewards.len();
@@ -97,7 +97,7 @@ fn rows_of_another_module_are_cut_cleanly() {
     }
 }
 
-/// A heuristic's moves whose outcome was open are not learned from by the network that follows.
+/// The network does not learn from moves of the replaced heuristic whose outcome was open.
 #[test]
 fn open_actions_of_a_replaced_module_are_not_recorded() {
     use crate::support::{bin, game};

@@ -1,4 +1,4 @@
-//! Restoring checkpoints: all of them or nothing, and into other numbers of environments.
+//! Restoring checkpoints: all or nothing, and into other numbers of environments.
 
 use burn::prelude::Device;
 use rekindle_checkpoint::{Checkpointable, State};
@@ -102,7 +102,7 @@ fn another_number_of_runners_shares_the_filters() {
     }
 }
 
-/// What all runners of a group share.
+/// The merged filter state of each runner, which all runners share.
 fn learned(states: &std::collections::BTreeMap<String, Value>) -> Vec<Value> {
     states.values().map(|state| state["MeanStdFilter"]["merged"].clone()).collect()
 }
@@ -184,7 +184,7 @@ fn settings_that_one_runner_refuses_change_no_runner() {
     let mut group = EnvRunnerGroup::new(&config, 2, 1, &Device::flex()).unwrap();
     let error = group.set_env_config(&rekindle_env::EnvConfig::new().with("x", 1)).unwrap_err();
     assert!(error.to_string().contains("`edges/Fussy-v0`: not this one"), "{error}");
-    // Recreated with the settings they had.
+    // The runners are recreated with their former settings.
     assert_eq!(MADE.load(Ordering::Relaxed), 5);
     group.sample(Amount::Timesteps(2), random()).unwrap();
 }

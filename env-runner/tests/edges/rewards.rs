@@ -5,7 +5,7 @@ use rekindle_env_runner::Amount;
 
 use crate::support::{all, bin, env, game, open, random};
 
-/// What goes into `f32` columns has to fit there.
+/// Values of `f32` columns must fit into `f32`.
 #[test]
 fn a_reward_that_is_not_finite_is_an_error_that_names_environment_and_value() {
     macro_rules! cases {
@@ -34,7 +34,7 @@ fn a_reward_that_is_not_finite_is_an_error_that_names_environment_and_value() {
                     assert!(message.contains(part), "{part}: {message}");
                 }
                 assert!(!error.is_recoverable());
-                // The runner goes on with new episodes.
+                // The runner continues with new episodes.
                 runner.collect(Amount::Timesteps(4), random()).unwrap();
             }
         )*};

@@ -1,4 +1,4 @@
-//! Environments whose every step a test writes itself, and what tests do with them.
+//! Environments whose steps a test writes itself, and functions to run them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -113,7 +113,7 @@ impl MultiAgentEnv for Game {
     }
 }
 
-/// Registers an environment with these agents, each of which sees one number.
+/// Registers an environment with these agents. Each agent sees one number.
 pub(crate) fn game(
     id: &'static str,
     agents: &[&str],

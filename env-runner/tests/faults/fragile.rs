@@ -1,4 +1,4 @@
-//! CartPole that fails when it is told to, and what tests do with it.
+//! CartPole that fails according to a plan, and functions to run it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,14 +18,14 @@ use rekindle_env_runner::{
 use rekindle_metrics::{Metrics, MetricsLogger, MetricsState};
 use rekindle_rl_module::{MultiRLModule, RLModuleSpec};
 
-/// What an environment is about to do: its n-th reset or step, counted over its life.
+/// The next operation of an environment: its n-th reset or step, counted over its life.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Event {
     Reset(usize),
     Step(usize),
 }
 
-/// What happens instead.
+/// The fault that happens instead.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
     None,
@@ -84,7 +84,7 @@ impl Env for Fragile {
     }
 }
 
-/// Registers a CartPole whose n-th copy does what the plan says, and tells its id.
+/// Registers a CartPole whose n-th copy follows the plan. Returns its id.
 pub(crate) fn fragile(
     name: &str,
     plan: impl Fn(usize, Event) -> Fault + Send + Sync + 'static,

@@ -23,7 +23,7 @@ fn a_thread_that_is_done_takes_the_next_runner() {
     let done = Arc::new(AtomicUsize::new(0));
     let id = fragile("WaitsForOthers", move |env, event| {
         match (env, event) {
-            // Goes on when the others are through.
+            // Continues when the others have finished.
             (0, Event::Step(10)) => {
                 let started = Instant::now();
                 while done.load(Ordering::SeqCst) < 3 {
@@ -78,7 +78,8 @@ fn a_late_runner_delivers_with_a_later_call() {
         calls += 1;
     }
     assert_eq!((group.num_late(), group.num_restarts()), (1, 0));
-    // 20 steps from before, and what it is asked for in the call that finds it done.
+    // The late runner delivers 20 steps of the earlier call, and its share of the call that finds
+    // it done.
     assert_eq!(total, 80 + calls * 40 + 40);
     let filters: Vec<_> = group.runners().map(|r| r.connector_states().unwrap()).collect();
     assert_eq!(filters[0], filters[1], "it has what the others learned, and they what it did");

@@ -77,7 +77,7 @@ fn a70b_an_ignored_runner_is_left_out_and_training_goes_on() {
             assert_eq!(sample(&mut group, 20).unwrap().env_steps, 20);
             assert_eq!((group.num_healthy(), group.num_restarts()), (1, 0));
         }
-        // After three more chances, or at once after a panic, it is not asked any more.
+        // After three more failures, or at once after a panic, the runner is no longer used.
         assert_eq!(group.runners().count(), 1);
     }
 }
@@ -170,8 +170,8 @@ fn restarts_end_where_the_settings_say() {
     assert!(matches!(error, RunnerError::Environment { .. }), "mistakes are not hidden: {error}");
 }
 
-/// A runner whose environments are restarted in vain fails now and then; the calls in between bring
-/// nothing and are no success.
+/// A runner whose environments cannot be restarted fails in some calls. The calls in between
+/// collect nothing and do not count as successes.
 #[test]
 fn restarts_of_environments_in_vain_do_not_end_a_row_of_failures() {
     let resets = Arc::new(AtomicUsize::new(0));

@@ -11,8 +11,8 @@ use rekindle_env_runner::{
 
 use crate::fragile::{Event, Fault, collect, config, fragile, modules, reduced, runner, small};
 
-/// Everything that an environment experienced in a rollout, but for the numbers of its episodes,
-/// which are counted over all environments.
+/// The experience of an environment in a rollout, except the numbers of its episodes, which are
+/// counted over all environments.
 fn of_env(rollout: &Rollout, env: usize) -> Vec<String> {
     let segments = rollout.segments.iter().enumerate().filter(|(_, s)| s.env == env);
     let text = segments.map(|(index, segment)| {
@@ -74,7 +74,7 @@ fn all_others_go_on_as_if_nothing_had_happened() {
             assert_eq!(of_env(with, env), of_env(without, env), "environment {env}");
         }
     }
-    // Until the fragment of the crash environment 1 is the same too; then its episode is gone.
+    // Environment 1 is the same, too, until the fragment of the crash. Its episode is then lost.
     assert_ne!(of_env(&with[0], 1), of_env(&without[0], 1));
     let mut going_on = Vec::new();
     for rollout in &with {

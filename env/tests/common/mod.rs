@@ -1,5 +1,5 @@
 //! Helpers shared by the tests.
-#![allow(dead_code)] // Every test file uses its own share of this.
+#![allow(dead_code)] // Each test file uses only a part of this.
 
 use rekindle_env::{Buffer, Env, ResetOptions, Space, Step, Value};
 use serde_json::Value as Json;

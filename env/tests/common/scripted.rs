@@ -1,5 +1,5 @@
-//! Environments whose every step is written down by a test.
-#![allow(dead_code)] // Every test file uses its own share of this.
+//! Environments whose steps are scripted by a test.
+#![allow(dead_code)] // Each test file uses only a part of this.
 
 use rekindle_env::{
     AgentSpec, Env, Info, MultiAgentActions, MultiAgentEnv, MultiAgentStep, ResetOptions, Result,

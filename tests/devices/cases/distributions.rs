@@ -63,7 +63,7 @@ fn squashed() -> Case {
     })
 }
 
-/// The log-probability is constant, so the gradient is that of the actions.
+/// The log-probability is constant, so only the actions have a gradient.
 fn deterministic() -> Case {
     Case::new("distribution: Deterministic", TOLERANCE, |device| {
         let device = &device.clone().autodiff();
