@@ -7,8 +7,9 @@ use burn::prelude::*;
 use rekindle::catalog::Result;
 use rekindle::prelude::*;
 
-/// An encoder for CartPole's symmetry: mirrored observations have mirrored features. It subtracts the
-/// features of the mirror image from those of the observation, so it cannot learn anything else.
+/// An encoder for CartPole's symmetry: mirrored observations have mirrored features. It subtracts
+/// the features of the mirror image from the features of the observation, so it can learn nothing
+/// but symmetric policies.
 #[derive(Module, Debug)]
 struct MirrorEncoder {
     mlp: Mlp,

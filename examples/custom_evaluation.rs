@@ -6,7 +6,7 @@ use rekindle::algorithms::CallbackError;
 use rekindle::prelude::*;
 
 /// Replaces the built-in evaluation. The runners have the algorithm's weights and connectors, but
-/// environments and random streams of their own.
+/// their own environments and random streams.
 fn gravities(_: &mut Algorithm, runners: &mut EnvRunnerGroup) -> Result<Evaluation, CallbackError> {
     let mut metrics = Vec::new();
     for g in [5.0, 10.0, 15.0] {

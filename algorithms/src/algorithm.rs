@@ -43,7 +43,7 @@ pub struct Algorithm {
     /// The configuration as data, seed included.
     config: Value,
     settings: Settings,
-    /// The device of all runners, including those of evaluation.
+    /// The device of all runners, including the evaluation runners.
     runner_device: Device,
     env_runners: EnvRunnerGroup,
     /// Built with the algorithm if it evaluates at an interval, otherwise at the first evaluation.

@@ -14,9 +14,9 @@ pub fn dueling(advantages: Tensor<2>, values: Tensor<1>) -> Tensor<2> {
 
 /// Returns the logits of a distributional dueling network: one per action and return atom.
 ///
-/// Advantages are centered over actions, and the value stream has a logit per atom. Both affect the
-/// probabilities of the atoms, so both learn. (RLlib centers over atoms and adds one value to all
-/// of them. A softmax over atoms cancels that value.)
+/// Advantages are centered over actions, and the value stream has a logit per atom. Both streams
+/// affect the probabilities of the atoms, so both learn. (RLlib centers over atoms and adds one
+/// value to all of them. A softmax over atoms cancels that value.)
 ///
 /// # Shapes
 /// `advantages`: `[B, actions, atoms]`; `values`: `[B, atoms]`; result: `[B, actions, atoms]`.

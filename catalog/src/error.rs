@@ -60,7 +60,7 @@ pub enum CatalogError {
     },
     /// A choice among actions that are all masked.
     #[error(
-        "{distribution} cannot choose: all {choices} actions are masked; every mask must allow at least one action"
+        "{distribution} cannot choose an action: all {choices} actions are masked; every mask must allow at least one action"
     )]
     AllMasked {
         /// The distribution.
@@ -70,7 +70,7 @@ pub enum CatalogError {
     },
     /// An input of a distribution that is not finite.
     #[error(
-        "{distribution} cannot choose: input {index} is {value}; the policy has diverged, or its observations are not finite"
+        "{distribution} cannot choose an action: input {index} is {value}; the policy has diverged, or its observations are not finite"
     )]
     InvalidInput {
         /// The distribution.
@@ -82,7 +82,7 @@ pub enum CatalogError {
     },
     /// An action that is not finite.
     #[error(
-        "{distribution} has no such action: element {index} of the action is {value}; the policy has diverged, or its observations are not finite"
+        "{distribution} got an invalid action: element {index} is {value}; the policy has diverged, or its observations are not finite"
     )]
     InvalidAction {
         /// The distribution.

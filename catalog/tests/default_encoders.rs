@@ -1,4 +1,4 @@
-//! The default encoder of every space, and the settings that shape it. Assertions 14 and 16.
+//! The default encoder of every space, and the settings that change it. Assertions 14 and 16.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use burn::prelude::*;

@@ -16,7 +16,7 @@ use crate::writer::write;
 /// [`write()`] with [`get_state`](Self::get_state) and [`read()`] with [`set_state`](Self::set_state), as
 /// the provided methods do.
 pub trait Checkpointable {
-    /// The error type of this component, usually that of its crate.
+    /// The error type of this component, usually its crate's.
     type Error: From<CheckpointError>;
 
     /// Returns the complete state. A component whose [`set_state`](Self::set_state) receives it continues

@@ -294,7 +294,7 @@ mod tests {
         assert!(error.to_string().contains("does not describe all"), "{error}");
     }
 
-    /// The bits are those of IEEE 754 binary16 and of the upper half of binary32.
+    /// The bits of IEEE 754 binary16, and of the upper half of binary32.
     #[test]
     fn floats_of_16_bits_are_widened() {
         let values = [1.0f32, -2.5, 65504.0, 6.103_515_6e-5, 5.960_464_5e-8, f32::INFINITY];

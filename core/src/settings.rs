@@ -177,7 +177,7 @@ pub fn between_0_and_1(field: &'static str, value: &f64) -> Result<(), ConfigErr
     refuse_unless((0.0..=1.0).contains(value), field, value, "it must be between 0 and 1")
 }
 
-/// Applies a check to a value that need not be set.
+/// Applies a check to a value if it is set.
 pub fn if_set<T>(
     check: impl Fn(&'static str, &T) -> Result<(), ConfigError>,
 ) -> impl Fn(&'static str, &Option<T>) -> Result<(), ConfigError> {

@@ -83,7 +83,7 @@ pub enum RunnerError {
     },
     /// A reward that is not finite, or too large for single precision.
     #[error(
-        "environment {index} of `{env}` gave {}the reward {reward:?}, and rewards have to be finite numbers of single precision; repair the environment, or replace the value in a wrapper",
+        "environment {index} of `{env}` returned {}the reward {reward:?}, but rewards must be finite in single precision; repair the environment, or replace the value in a wrapper",
         agent.as_ref().map(|agent| format!("agent `{agent}` ")).unwrap_or_default()
     )]
     InvalidReward {
@@ -113,7 +113,7 @@ pub enum RunnerError {
     SingleAgent(String),
     /// A multi-agent environment without policies.
     #[error(
-        "the environment `{0}` has several agents; say which module each acts with: `.multi_agent(…)` in an algorithm's configuration, `multi_agent` in an `EnvRunnerConfig`"
+        "the environment `{0}` has several agents; map them to modules with `.multi_agent(…)` in an algorithm's configuration, or `multi_agent` in an `EnvRunnerConfig`"
     )]
     MultiAgentEnv(String),
     /// A number of agent steps, requested of an environment without agents.
@@ -148,7 +148,7 @@ pub enum RunnerError {
     },
     /// An agent that is mapped to a module whose spaces are unknown.
     #[error(
-        "agent `{agent}` is mapped to module `{module}`, to which no agent was mapped in the first episodes, so that its spaces are unknown; map an agent to it in one of the first 64 episodes of environment 0"
+        "agent `{agent}` is mapped to module `{module}`, whose spaces are unknown because no agent was mapped to it in the first episodes; map an agent to it in one of the first 64 episodes of environment 0"
     )]
     ReservePolicy {
         /// The agent.
@@ -201,7 +201,7 @@ pub enum RunnerError {
     NotInvertible(String),
     /// An action with a NaN or an infinity.
     #[error(
-        "module `{module}` acts with {value}, which is not finite; the policy has diverged, or its observations are not finite"
+        "module `{module}` returned {value} in an action, which is not finite; the policy has diverged, or its observations are not finite"
     )]
     NonFiniteAction {
         /// The type of the module.

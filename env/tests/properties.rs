@@ -9,7 +9,7 @@ fn shape() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(1_usize..4, 0..3)
 }
 
-/// A float box, in which every element has finite or infinite bounds of its own.
+/// A float box with its own finite or infinite bounds for every element.
 fn float_box() -> impl Strategy<Value = Space> {
     let bound = || prop_oneof![3 => (-100.0_f32..100.0).prop_map(Some), 1 => Just(None)];
     prop::collection::vec((bound(), bound()), 1..5).prop_map(|bounds| {

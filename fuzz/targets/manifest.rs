@@ -1,4 +1,4 @@
-//! Any text as a manifest, with the right digest behind it, beside valid files.
+//! Any text as a manifest, followed by the right digest, next to valid files.
 #![no_main]
 
 use std::fs;

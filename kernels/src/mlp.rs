@@ -20,8 +20,8 @@ pub struct DenseLayer {
 }
 
 impl DenseLayer {
-    /// Creates the layer `activation(x·weight + bias)`. Returns `None` if the width of the bias differs from
-    /// that of the weight.
+    /// Creates the layer `activation(x·weight + bias)`. Returns `None` if the widths of bias and
+    /// weight differ.
     ///
     /// # Shapes
     /// `weight`: `[inputs, outputs]`, as Burn's `Linear` keeps it; `bias`: `[outputs]`.

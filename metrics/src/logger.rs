@@ -188,7 +188,7 @@ impl MetricsLogger {
         self.series.iter().map(|(key, stats)| (key.clone(), stats.clone())).collect()
     }
 
-    /// Replaces the series with those of a saved state. Throughput is measured from this moment on.
+    /// Replaces the series with those of a saved state. Throughput is measured from this call on.
     pub fn set_state(&mut self, state: MetricsState) {
         self.series = state.into_iter().collect();
         self.throughput = Throughput::starting(&self.series, Instant::now());

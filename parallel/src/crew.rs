@@ -29,7 +29,7 @@ impl Crew {
         Self { gate, workers }
     }
 
-    /// Returns the number of threads, the caller's included.
+    /// Returns the number of threads, including the caller's.
     pub(crate) fn num_threads(&self) -> usize {
         self.workers.len() + 1
     }

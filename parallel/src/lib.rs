@@ -30,7 +30,7 @@ const NUM_THREADS: &str = "REKINDLE_NUM_THREADS";
 /// Free memory at the end of the heap that is kept, in bytes.
 const HEAP_KEPT: usize = 16 << 20;
 
-/// Returns the number of threads that work on one operation, the caller's included.
+/// Returns the number of threads that share one operation, including the caller's.
 #[must_use]
 pub fn num_threads() -> usize {
     crew().num_threads()

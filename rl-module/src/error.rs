@@ -184,7 +184,7 @@ pub enum ModuleError {
     },
     /// A target network without a matching main network.
     #[error(
-        "the target network `{target}` cannot follow `{main}`: {reason}; `TargetNetwork::target_network_pairs` must name equal parts of the module, the main one first"
+        "the target network `{target}` cannot be updated from `{main}`: {reason}; `TargetNetwork::target_network_pairs` must name equal parts of the module, the main one first"
     )]
     TargetPair {
         /// Prefix of the main network's parameters.

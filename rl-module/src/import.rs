@@ -13,7 +13,7 @@ use crate::{ModuleError, Result};
 use edit::Edit;
 use rule::{Rule, Sequence};
 
-/// Renames the parameters of another library's state dict to those of a module.
+/// Renames the parameters of another library's state dict to a module's parameters.
 ///
 /// The layout of parameters is PyTorch's, so most values stay as they are. Every foreign name must
 /// be covered by a rule or by [`ignore`](Self::ignore), and

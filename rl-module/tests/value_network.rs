@@ -1,4 +1,4 @@
-//! A value function with layers of its own sizes.
+//! A value function with its own layer sizes.
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use burn::prelude::*;

@@ -1,4 +1,4 @@
-//! A curriculum by a callback: a task that is out of reach at once is reached step by step.
+//! A curriculum by a callback: a task that is too hard at first is learned step by step.
 
 use rekindle::env::Result as EnvResult;
 use rekindle::prelude::*;

@@ -201,8 +201,8 @@ fn settings_are_data_and_contradictions_are_refused() {
     assert!(unknown.contains("unknown field"), "{unknown}");
 }
 
-/// RLlib's probabilities of crashes, and the same for stalls. `cargo xtask learn crashing-cartpole` trains
-/// until 450.
+/// RLlib's probabilities of crashes, also used for stalls. `cargo xtask learn crashing-cartpole`
+/// trains until 450.
 #[test]
 fn ppo_learns_crashing_and_stalling_cartpole_to_150_within_40_000_steps() {
     let faults = EnvConfig::new()

@@ -110,7 +110,7 @@ struct LinearConfig {
     fcnet_hiddens: Vec<usize>,
 }
 
-/// A policy without a value function, with a model config of its own type.
+/// A policy without a value function, with its own type of model config.
 #[derive(Module, Debug)]
 struct Policy {
     policy: Mlp,

@@ -1,4 +1,4 @@
-//! Roles that learners may require of modules: action values, target networks, a loss of their own.
+//! Roles that learners may require of modules: action values, target networks, custom losses.
 
 use crate::support::{Cloning, data, device, experience, metrics, weights};
 use burn::module::Module;

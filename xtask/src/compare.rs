@@ -1,4 +1,4 @@
-//! `cargo xtask compare`: speed beside other libraries, on one machine and in one run.
+//! `cargo xtask compare`: speed compared with other libraries, on one machine and in one run.
 //!
 //! A peer and rekindle take turns (A B A B …) after a warm-up that finds the peer's best setting. The
 //! results are medians, and the median of the ratios within each pair. Figures of different machines or
@@ -133,7 +133,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Measures one workload beside each of the chosen peers.
+/// Measures one workload in turns with each of the chosen peers.
 fn compare(workload: &Workload, args: &Args, python: &Environment) -> Result<Vec<Comparison>> {
     let cases = workload.select(&args.workloads, args.quick);
     let chosen = workload.peers.iter().filter(|entry| args.peers.contains(&entry.peer));

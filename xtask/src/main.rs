@@ -40,9 +40,9 @@ enum Chore {
     Test(test::Args),
     /// Trains the learning examples over several seeds; writes docs/results.md and its plots
     Learn(learn::Args),
-    /// Measures speed beside other libraries on this machine; writes docs/compare.md
+    /// Compares speed with other libraries on this machine; writes docs/compare.md
     Compare(compare::Args),
-    /// Feeds broken files to the readers of checkpoints for minutes; `test` does so for seconds
+    /// Feeds broken files to the readers of checkpoints for minutes (`test` does so for seconds)
     Fuzz(fuzz::Args),
     /// Checks licenses, sources and known vulnerabilities of all dependencies (see deny.toml)
     Audit(audit::Args),

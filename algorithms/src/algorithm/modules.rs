@@ -14,8 +14,8 @@ use crate::{AlgorithmError, Result};
 impl Algorithm {
     /// Replaces module `id` with one of any type or size.
     ///
-    /// The new module starts with a fresh optimizer. The runners act with it at once, and checkpoints
-    /// record its spec.
+    /// The new module starts with a fresh optimizer. The runners immediately act with it, and
+    /// checkpoints record its spec.
     ///
     /// # Errors
     /// If there is no such module, the new one has other spaces ([`AlgorithmError::OtherSpace`]), or
@@ -199,8 +199,8 @@ impl Algorithm {
         };
     }
 
-    /// Loads those parameters of a module for which `weights` has a value of the same name and shape,
-    /// and reports the others. The runners act with the result at once.
+    /// Loads those parameters of a module for which `weights` has a value of the same name and
+    /// shape, and reports the others. The runners immediately act with the result.
     ///
     /// # Errors
     /// If there is no such module.

@@ -192,7 +192,7 @@ impl Algorithm {
     /// `"learner/rl_module/<module_id>"`, `"learner/optimizer"` or
     /// `"learner/optimizer/<module_id>"`. `path` is a checkpoint of such a component: saved on its
     /// own, or a directory inside a larger checkpoint. A module may have been saved under another
-    /// id. The runners act with restored weights at once.
+    /// id. The runners immediately act with the restored weights.
     ///
     /// # Errors
     /// [`AlgorithmError::UnknownComponent`]; otherwise if the checkpoint is damaged or does not fit.

@@ -117,7 +117,7 @@ impl MultiAgentSection {
             if let Some(id) = ids.into_iter().find(|id| !known.contains(id)) {
                 let value = format!("`{id}`");
                 let constraint = format!(
-                    "no agent plays with a module of that id; {}",
+                    "no agent is mapped to a module of that id; {}",
                     did_you_mean(id, &known)
                 );
                 return Err(ConfigError::new(field, value, constraint));

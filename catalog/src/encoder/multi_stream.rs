@@ -68,7 +68,7 @@ impl Encoder for MultiStreamEncoder {
     }
 }
 
-/// Encoders by the name of their part. The names are also those of their parameters.
+/// Encoders by the name of their part, which is also the name of their parameters.
 #[derive(Debug, Clone)]
 pub struct Streams(Vec<(String, BoxEncoder)>);
 

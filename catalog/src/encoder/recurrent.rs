@@ -53,7 +53,7 @@ impl RecurrentEncoderConfig {
 pub struct RecurrentEncoder {
     tokenizer: BoxEncoder,
     rnn: Recurrent,
-    /// Keys and widths of the recurrent layer's inputs beside the features. If there are any, the
+    /// Keys and widths of the recurrent layer's inputs besides the features. If there are any, the
     /// tokenizer reads [`Columns::ORIG_OBS`].
     #[module(skip)]
     beside: Vec<(&'static str, usize)>,

@@ -85,7 +85,7 @@ impl Input for TensorFile {
     }
 }
 
-/// A manifest beside the files it lists.
+/// A manifest next to the files that it lists.
 #[derive(Clone)]
 pub(crate) struct ManifestFile {
     /// All lines but the last two.

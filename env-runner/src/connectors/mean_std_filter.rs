@@ -15,8 +15,8 @@ use crate::{Result, RunnerError};
 ///
 /// # State
 /// Count, mean and sum of squared deviations. Each runner updates its own statistics, and the
-/// runners merge them between samples by the parallel form of Welford's algorithm. The result
-/// equals that of one filter over all observations.
+/// runners merge them between samples by the parallel form of Welford's algorithm. The merged
+/// statistics equal those of one filter over all observations.
 ///
 /// # Non-finite observations
 /// The statistics skip observations with a NaN or an infinity, and count them

@@ -84,9 +84,9 @@ impl RunningStats {
 
 /// Statistics that several runners learn together.
 ///
-/// Each runner learns on its own and merges between samples. The result equals that of one runner
-/// over all rows. Rows that are not finite are skipped and counted: a single one would make every
-/// later result NaN.
+/// Each runner learns on its own and merges between samples. The merged statistics equal those of
+/// one runner over all rows. Rows that are not finite are skipped and counted: a single one would
+/// make every later result NaN.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SharedStats {

@@ -13,8 +13,8 @@ use crate::error::{Result, RunnerError};
 /// A mistake in a program, such as an action outside its space or a reward that is not a number, is
 /// always returned as an error.
 ///
-/// RLlib's delays between restarts, and its time-outs for probing and restoring workers, are unknown
-/// settings here: within one process a failed runner is known and replaced at once.
+/// RLlib's delays between restarts, and its time-outs for probing and restoring workers, are
+/// unknown settings here: within one process, a failed runner is detected and replaced immediately.
 ///
 /// [`EnvError::is_recoverable`]: rekindle_env::EnvError::is_recoverable
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

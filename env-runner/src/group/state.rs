@@ -55,8 +55,8 @@ impl Checkpointable for EnvRunnerGroup {
     /// environments are the same.
     ///
     /// A group with fewer runners drops the surplus ones. In a group with more, the additional
-    /// runners begin new episodes on streams of their own, with the connector states of the first
-    /// one. For other numbers of environments see the runners' `set_state`.
+    /// runners begin new episodes on their own streams, with the connector states of the first one.
+    /// For other numbers of environments see the runners' `set_state`.
     ///
     /// # Errors
     /// [`RunnerError::InvalidState`] if a state does not fit a runner. All runners are then

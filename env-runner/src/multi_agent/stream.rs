@@ -36,7 +36,7 @@ pub(super) struct NewRow<'a> {
     pub(super) states: Option<&'a Buffer>,
 }
 
-/// The columns that rows have beside observations, actions and rewards. Rows are recorded together
+/// The columns that rows have besides observations, actions and rewards. Rows are recorded together
 /// only if these agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Layout {

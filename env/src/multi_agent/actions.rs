@@ -48,8 +48,8 @@ impl MultiAgentActions {
         self.slots.iter_mut().for_each(|slot| slot.acts = false);
     }
 
-    /// Lets an agent act, and returns its action for writing. Write it at once: until then, it is
-    /// the agent's previous action.
+    /// Lets an agent act, and returns its action for writing. Write it immediately: until then, it
+    /// holds the agent's previous action.
     ///
     /// # Errors
     ///

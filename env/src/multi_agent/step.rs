@@ -91,8 +91,8 @@ impl MultiAgentStep {
 
 /// Methods for environments, which write the results.
 impl MultiAgentStep {
-    /// Observes an agent in this step, and returns its observation for writing. Write it at once:
-    /// until then, it is the agent's previous observation.
+    /// Observes an agent in this step, and returns its observation for writing. Write it
+    /// immediately: until then, it holds the agent's previous observation.
     ///
     /// The agent acts next, unless it or the episode is done.
     ///

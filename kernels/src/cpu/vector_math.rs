@@ -167,7 +167,7 @@ fn exponential<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 /// Computes `ln x` as `n·ln 2 + ln m` with `m` in `[√½, √2)` and `ln m = 2·artanh((m − 1)/(m + 1))`.
 #[inline(always)]
 fn logarithm<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    /// The bits of √½. The difference to those of x has n in its exponent field.
+    /// The bits of √½. Subtracted from the bits of x, they leave n in the exponent field.
     const ROOT: u32 = 0x3f35_04f3;
     const ARTANH: [f32; 5] = [2.0 / 9.0, 2.0 / 7.0, 2.0 / 5.0, 2.0 / 3.0, 2.0];
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];

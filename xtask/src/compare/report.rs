@@ -54,8 +54,8 @@ fn verdict(comparison: &Comparison) -> String {
     format!("{goal}: {missed}")
 }
 
-/// Writes one JSON line per case, with the figures beside the peer whose goal is the hardest to reach,
-/// or beside the fastest peer without goals. `peers` holds the figures of all.
+/// Writes one JSON line per case. It compares with the peer whose goal is the hardest to reach, or
+/// with the fastest peer if there are no goals. `peers` holds the figures of all peers.
 pub(super) fn json(comparisons: &[Comparison]) -> Vec<String> {
     let mut names: Vec<&str> = Vec::new();
     for comparison in comparisons {

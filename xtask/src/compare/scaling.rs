@@ -9,7 +9,7 @@ use crate::cargo::build_measure;
 use crate::error::Result;
 use crate::process;
 
-/// File name of the plot, beside the page.
+/// File name of the plot, in the folder of the page.
 pub(super) const FIGURE: &str = "scaling.svg";
 
 /// Plots rekindle's cost of an environment step into a folder.

@@ -56,7 +56,7 @@ fn algorithm([num_envs, rollout, hidden]: [usize; 3], seed: u64) -> Outcome<Algo
         .environment("CartPole-v1")
         .env_runners(|e| e.num_envs_per_env_runner(num_envs))
         .model("fcnet_hiddens", vec![hidden, hidden])
-        // The initial weights and Adam's epsilon are those of Stable-Baselines3.
+        // Initial weights and Adam's epsilon follow Stable-Baselines3.
         .model("fcnet_kernel_initializer", orthogonal(std::f64::consts::SQRT_2))
         .model("fcnet_bias_initializer", json!({"type": "constant", "value": 0.0}))
         .model("head_fcnet_bias_initializer", json!({"type": "constant", "value": 0.0}))

@@ -15,7 +15,7 @@ const MINIBATCH: usize = 128;
 /// RLlib's defaults: 10 epochs, minibatches of 128. Every epoch sees every row.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Width of the two hidden layers of policy and value network, of each case
+    /// Width of the two hidden layers of policy and value network, for each case
     #[arg(long, value_delimiter = ',', default_value = "256")]
     cases: Vec<usize>,
     /// Seconds to measure each case

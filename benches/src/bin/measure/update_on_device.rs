@@ -91,9 +91,9 @@ impl Network {
         }
     }
 
-    /// Floating-point operations per row, forward and backward. The forward pass does two per weight
-    /// and position. The backward pass does as many for each of two gradients (inputs and weights);
-    /// the first layer has no gradient of its inputs.
+    /// Floating-point operations per row, forward and backward. The forward pass does two per
+    /// weight and position. The backward pass does the same number for each of two gradients
+    /// (inputs and weights), except that the first layer has no gradient of its inputs.
     fn flops_per_row(self) -> f64 {
         let layers: &[(f64, f64)] = match self {
             // Weights of a layer, and the number of positions in a row that it is applied to.
