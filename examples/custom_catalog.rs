@@ -7,9 +7,8 @@ use burn::prelude::*;
 use rekindle::catalog::Result;
 use rekindle::prelude::*;
 
-/// An encoder for CartPole's symmetry: mirrored observations have mirrored features. It subtracts
-/// the features of the mirror image from the features of the observation, so it can learn nothing
-/// but symmetric policies.
+/// An encoder for CartPole's symmetry: the features of a mirrored observation are the negated
+/// features. It subtracts the features of the mirror image, so this holds for all weights.
 #[derive(Module, Debug)]
 struct MirrorEncoder {
     mlp: Mlp,
