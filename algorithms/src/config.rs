@@ -43,7 +43,7 @@ pub trait TrainingConfig:
     /// The first field out of range.
     fn validate(&self) -> Result<(), ConfigError>;
 
-    /// Checks whether the algorithm can learn from what the runners collect.
+    /// Checks whether the algorithm can learn from the runners' experience.
     ///
     /// # Errors
     /// The first setting that conflicts with the runners' settings.

@@ -144,7 +144,7 @@ pub trait Catalog: Debug + Send + Sync {
     }
 
     /// Returns the settings that differ from their defaults and have no effect on a model for
-    /// these spaces. Modules refuse them.
+    /// these spaces. Modules reject them.
     ///
     /// The default describes the default encoders and heads: a vector does not use `conv_filters`.
     /// Override it in a catalog whose own encoders use other settings.

@@ -36,9 +36,9 @@ pub use squashed_gaussian::SquashedGaussian;
 /// Learning uses tensors and is differentiable. This is RLlib's distribution *class*, not its
 /// instance.
 ///
-/// The methods on rows refuse inputs and actions that are not finite, except for the −∞ that masks
-/// a choice. The methods on tensors do not look at the values, which may be on a device: there,
-/// NaN in is NaN out.
+/// The methods on rows reject inputs and actions that are not finite, except for the −∞ that masks
+/// a choice. The methods on tensors do not look at the values, which may be on a device: there, NaN
+/// in is NaN out.
 pub trait Distribution: Debug + Send + Sync {
     /// Returns the name, for messages.
     fn name(&self) -> &'static str;

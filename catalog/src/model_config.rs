@@ -15,10 +15,10 @@ use crate::recurrent::RecurrentLayerType;
 
 /// Settings of the default encoders and heads; RLlib's `DefaultModelConfig`.
 ///
-/// Unknown fields are refused when the configuration is read. A field that differs from its default
-/// and has no effect with the spaces or the other fields is refused when the model is built
-/// ([`Catalog::unused_settings`](crate::Catalog::unused_settings)). An algorithm's `model` settings
-/// are shared by all its modules: at least one module must use each setting. Of these, the
+/// Unknown fields are rejected when the configuration is read. A field that differs from its
+/// default and has no effect with the spaces or the other fields is rejected when the model is
+/// built ([`Catalog::unused_settings`](crate::Catalog::unused_settings)). An algorithm's `model`
+/// settings are shared by all its modules: at least one module must use each setting. Of these, the
 /// `fcnet_*` settings may even be unused, with a warning, so that one configuration serves images
 /// and vectors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

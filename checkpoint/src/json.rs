@@ -14,7 +14,7 @@ pub(super) fn encode(value: &Value, output: &mut impl Write) -> serde_json::Resu
     output.write_all(b"\n").map_err(serde_json::Error::io)
 }
 
-/// Reads a value, and refuses one that could not be written again.
+/// Reads a value, and rejects one that could not be written again.
 pub(super) fn decode(bytes: &[u8]) -> serde_json::Result<Value> {
     let value = serde_json::from_slice(bytes)?;
     if nesting(&value) > MAX_NESTING { Err(too_deep()) } else { Ok(value) }

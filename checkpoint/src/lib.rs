@@ -22,8 +22,8 @@
 //! the library versions are equal.
 //!
 //! Files that the manifest does not list are ignored. Symbolic links may lead *to* a checkpoint,
-//! but links and special files inside one are refused. The format version changes whenever an
-//! older library would misread a checkpoint; a library refuses versions that it does not know.
+//! but links and special files inside one are rejected. The format version changes whenever an
+//! older library would misread a checkpoint; a library rejects versions that it does not know.
 //!
 //! # Guarantees
 //! A save builds the new checkpoint in `.<name>.tmp-<pid>-<n>` beside the old one, forces

@@ -1,7 +1,7 @@
 //! The names of a checkpoint's files, and the rule for names of components.
 //!
 //! A component's name is the name of a directory on every machine the checkpoint is copied to, and
-//! a manifest is untrusted. Names that mean something to a file system are therefore refused both
+//! a manifest is untrusted. Names that mean something to a file system are therefore rejected both
 //! when saving and when reading. The rule follows RLlib's `ModuleID`, but is stricter on dots.
 
 use crate::error::{CheckpointError, Result};

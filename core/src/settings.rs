@@ -36,8 +36,8 @@ impl ConfigError {
     }
 }
 
-/// Declares a struct of settings, which serializes, with unknown keys refused and defaults for
-/// missing ones.
+/// Declares a serializable struct of settings. Unknown keys are rejected, and missing keys take
+/// their defaults.
 ///
 /// A field is declared as `kind name: Type = default, check;` after its documentation, which its
 /// setter repeats. The kind says what the setter takes:

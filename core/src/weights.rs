@@ -275,8 +275,8 @@ fn arrange<T: Element>(data: &[T], shape: &[usize], transposed: bool) -> TensorD
 
 /// Transposes a matrix on the host.
 ///
-/// Burn could transpose a view on the device, but kernels round differently on views, and a restored
-/// module must compute bit for bit what the saved one did.
+/// Burn could transpose a view on the device, but kernels round differently on views, and a
+/// restored module must compute the same results as the saved one, bit for bit.
 fn transpose<T: Element>(data: &[T], shape: &[usize]) -> TensorData {
     let [rows, cols] = [shape.first(), shape.last()].map(|n| n.copied().unwrap_or(1));
     let transposed = (0..cols).flat_map(|c| (0..rows).map(move |r| data[r * cols + c]));

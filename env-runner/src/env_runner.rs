@@ -75,7 +75,7 @@ pub trait EnvRunner: Checkpointable<Error = RunnerError> + Debug + Send {
     /// begins new episodes in them.
     ///
     /// # Errors
-    /// If the environment refuses the settings, or its spaces change with them
+    /// If the environment rejects the settings, or its spaces change with them
     /// ([`RunnerError::OtherSpaces`]). The runner is then unchanged.
     fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()>;
 

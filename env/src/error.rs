@@ -204,7 +204,7 @@ pub enum EnvError {
         /// Why it must not act.
         reason: &'static str,
     },
-    /// A multi-agent environment broke a rule in what it reported about an agent.
+    /// A multi-agent environment broke a rule in its report about an agent.
     #[error("agent `{agent}` of `{env}`: {report}; {remedy}")]
     InvalidReport {
         /// The environment.

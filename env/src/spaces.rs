@@ -13,7 +13,7 @@
 //! | `MultiDiscrete` with a `start` | add the offset in the environment, or a `Tuple` of [`Space::discrete_with_start`] |
 //! | `MultiDiscrete` of two dimensions | flatten `nvec`, row-major |
 //! | `MultiBinary` of two dimensions | flatten it, or a [`Space::bytes`] from 0 to 1 |
-//! | a dot in a key of a `Dict` | refused: dots separate the keys in the path of a leaf |
+//! | a dot in a key of a `Dict` | rejected: dots separate the keys in the path of a leaf |
 //! | `Text`, `Graph`, `Sequence`, `OneOf` | none; a network needs a fixed layout |
 
 mod box_space;

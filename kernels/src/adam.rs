@@ -34,8 +34,8 @@ impl AdamStep {
     }
 }
 
-/// A decision of the device whether a step is taken. The host issues the step either way, and a refused
-/// step changes nothing.
+/// A decision of the device whether a step is taken. The host issues the step in either case, and a
+/// rejected step changes nothing.
 #[derive(Debug)]
 pub struct StepGuard {
     refused: Tensor<1, Bool>,

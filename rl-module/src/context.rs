@@ -26,7 +26,7 @@ pub struct ModuleContext<'a> {
     pub(crate) inference_only: bool,
     pub(crate) catalog: &'a dyn Catalog,
     pub(crate) builder: &'a ModelBuilder,
-    /// Whether `setup` read the model config. A config that is not read is refused.
+    /// Whether `setup` read the model config. A config that is not read is rejected.
     pub(crate) config_read: Cell<bool>,
     /// Settings of a filled config that have no effect on this module.
     pub(crate) unused: RefCell<Vec<UnusedSetting>>,

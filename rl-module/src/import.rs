@@ -17,7 +17,7 @@ use rule::{Rule, Sequence};
 ///
 /// The layout of parameters is PyTorch's, so most values stay as they are. Every foreign name must
 /// be covered by a rule or by [`ignore`](Self::ignore), and
-/// [`load_state_dict`](crate::AnyRLModule::load_state_dict) refuses missing and unexpected names,
+/// [`load_state_dict`](crate::AnyRLModule::load_state_dict) rejects missing and unexpected names,
 /// so no weight is lost or silently keeps its initial value. If several rules cover a name, the
 /// first one applies. Rules that cover no name do nothing, so one map serves several networks.
 ///
@@ -109,9 +109,9 @@ impl NameMap {
     ///
     /// All layers below `from` count, in the order of their names. Convolutions (four-dimensional
     /// weights) become `to.cnn.layers.0`, …, linear layers `to.mlp.layers.0`, …, and normalization
-    /// layers `to.cnn.norms.0`, … or `to.mlp.norms.0`, …. The first linear layer must read what
-    /// `nn.Flatten` makes of channels-first images: [`apply`](Self::apply) reorders its columns for
-    /// the channels-last features of a `CnnEncoder`.
+    /// layers `to.cnn.norms.0`, … or `to.mlp.norms.0`, …. The first linear layer must read
+    /// channels-first images flattened by `nn.Flatten`: [`apply`](Self::apply) reorders its columns
+    /// for the channels-last features of a `CnnEncoder`.
     #[must_use]
     pub fn cnn(self, from: impl Into<String>, to: impl Into<String>) -> Self {
         self.rule(Rule::Sequence(Sequence::cnn(from.into(), &to.into())))

@@ -1,4 +1,4 @@
-//! Every setting of a model has an effect or is refused, and the message says what to do.
+//! Every setting of a model has an effect or is rejected, and the message says what to do.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use burn::module::Module;

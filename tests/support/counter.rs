@@ -54,7 +54,7 @@ impl Env for Counter {
 
 /// PPO on the environment, with five steps of one environment per iteration.
 pub(crate) fn counting() -> PpoConfig {
-    // Every test registers the environment; all but the first are refused.
+    // Every test registers the environment; all but the first are rejected.
     drop(register(EnvSpec::new("test/Counter-v0", Counter::new)));
     PpoConfig::new()
         .environment("test/Counter-v0")

@@ -19,8 +19,8 @@ impl Algorithm {
     /// settings change nothing.
     ///
     /// # Errors
-    /// If the environment refuses the settings, or its spaces change with them. The algorithm is then
-    /// unchanged.
+    /// If the environment rejects the settings, or its spaces change with them. The algorithm is
+    /// then unchanged.
     pub fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
         if env_config == self.env_config() {
             return Ok(());

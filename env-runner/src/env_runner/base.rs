@@ -208,8 +208,8 @@ impl RunnerBase {
     /// `before` is their current state; `set` replaces it.
     ///
     /// # Errors
-    /// If the environments refuse the state. They then continue from `before`, or begin new episodes
-    /// if they cannot.
+    /// If the environments reject the state. They then continue from `before`, or begin new
+    /// episodes if they cannot.
     pub(crate) fn restore_envs(
         &mut self,
         saved: &Value,

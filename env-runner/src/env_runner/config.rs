@@ -33,7 +33,8 @@ pub struct EnvRunnerConfig {
     pub normalize_actions: bool,
     /// Whether continuous actions are clipped to the bounds of their space.
     pub clip_actions: bool,
-    /// Whether running statistics of connectors learn from what the runner sees.
+    /// Whether running statistics of connectors are updated with the runner's observations and
+    /// rewards.
     pub update_connectors: bool,
     /// The policies of a multi-agent environment; `None` for a single agent.
     #[serde(default)]

@@ -14,8 +14,8 @@ use crate::env_runner::restarts::Restarts;
 use crate::env_runner::tracking::EpisodeTracker;
 use crate::error::{Result, RunnerError};
 
-/// The serialized form: everything that decides what the runner does next, except the weights, which
-/// belong to the learner.
+/// The serialized form: everything that determines the next steps of the runner, except the
+/// weights, which belong to the learner.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RunnerState {
@@ -72,7 +72,7 @@ impl Checkpointable for MultiAgentEnvRunner {
     ///
     /// # Errors
     /// [`RunnerError::InvalidState`] for other agents or connectors, or the error of an environment
-    /// that refuses its state. The runner is then unchanged.
+    /// that rejects its state. The runner is then unchanged.
     fn set_state(&mut self, state: &State) -> Result<()> {
         let state: RunnerState = state.data_as()?;
         let saved_envs = state.episodes.len();

@@ -25,7 +25,7 @@ const RETURNS: &str = "returns";
 impl<E: TensorEnv> Checkpointable for TensorEnvRunner<E> {
     type Error = RunnerError;
 
-    /// Returns everything that decides what the runner does next. Waits for the device.
+    /// Returns everything that determines the next steps of the runner. Waits for the device.
     fn get_state(&self) -> Result<State> {
         let (action_rng, reset_rng) = (self.action_rng.clone(), self.reset_rng.clone());
         Ok(State::from_data(&RunnerState { action_rng, reset_rng })?

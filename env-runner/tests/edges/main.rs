@@ -1,4 +1,4 @@
-//! Unusual environments and modules: what is recorded, counted, refused and restored.
+//! Unusual environments and modules: what is recorded, counted, rejected and restored.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 mod actions;

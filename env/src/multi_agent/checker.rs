@@ -17,7 +17,7 @@ const MAX_IDLE_STEPS: usize = 1_000;
 
 /// Enforces the rules of [`MultiAgentEnv`] on environments and their users.
 ///
-/// It refuses:
+/// It rejects:
 ///
 /// - steps before the first reset, after the end of an episode and after a failure;
 /// - actions of agents that must not act, and missing actions of agents that must act;
@@ -270,7 +270,7 @@ impl<E: MultiAgentEnv> MultiAgentEnv for MultiAgentChecker<E> {
             out.check(self.env.possible_agents())?;
         }
         out.clear();
-        // When one action is refused, the actions of other agents may already have been performed.
+        // When one action is rejected, the actions of other agents may already have been performed.
         let stepped = self.env.step(actions, out).and_then(|()| self.settle(out));
         stepped.map_err(|error| {
             self.state.phase = Phase::Failed;

@@ -11,7 +11,7 @@ use crate::env::{Env, Info, ResetOptions, Step};
 use crate::error::{EnvError, Result};
 use crate::spaces::Space;
 
-/// Refuses steps before the first reset, after the end of an episode and after a failure, and
+/// Rejects steps before the first reset, after the end of an episode and after a failure, and
 /// observations with a choice that does not exist.
 ///
 /// Gymnasium warns or leaves such cases undefined; here they are errors. The choices of `Discrete`,
@@ -51,7 +51,8 @@ impl<E: Env> OrderEnforcing<E> {
         self
     }
 
-    /// A refused action leaves the episode as it is. After any other failure, its state is unknown.
+    /// A rejected action leaves the episode unchanged. After any other failure, its state is
+    /// unknown.
     #[cold]
     fn fail(&mut self, error: EnvError) -> EnvError {
         if error.is_recoverable() || matches!(error, EnvError::InvalidObservation { .. }) {

@@ -140,7 +140,7 @@ impl News {
     }
 }
 
-/// Returns what the state says to a worker that has served the job `seen`.
+/// Returns the instruction of the state for a worker that has served the job `seen`.
 fn news(state: u64, seen: u64) -> Option<News> {
     match state {
         _ if state & RETIRED != 0 => Some(News::Retired),

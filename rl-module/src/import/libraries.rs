@@ -72,8 +72,8 @@ impl NameMap {
     ///
     /// A shared LSTM computes the same here, but trains differently: sb3-contrib stops the
     /// gradients of the value function before it. A critic without memory beside an actor with
-    /// memory (`enable_critic_lstm=False` alone) has no counterpart and is refused as unmapped. For
-    /// `Box` actions see [`sb3_ppo_mlp_policy`](Self::sb3_ppo_mlp_policy).
+    /// memory (`enable_critic_lstm=False` alone) has no counterpart and is rejected as unmapped.
+    /// For `Box` actions see [`sb3_ppo_mlp_policy`](Self::sb3_ppo_mlp_policy).
     pub fn sb3_recurrent_ppo_mlp_lstm_policy() -> Self {
         Self::new()
             .rename("lstm_actor", "encoder.rnn")
