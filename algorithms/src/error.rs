@@ -67,7 +67,7 @@ pub enum AlgorithmError {
     Callback {
         /// The hook.
         hook: &'static str,
-        /// What it returned.
+        /// The error that it returned.
         source: CallbackError,
     },
     /// A module that agents are mapped to in evaluation and that does not exist in training.

@@ -1,6 +1,6 @@
 //! Proximal policy optimization (Schulman et al., 2017), as RLlib's new API stack computes it.
 //!
-//! What differs from RLlib or from other parts of this library:
+//! Differences from RLlib and from other parts of this library:
 //!
 //! - Advantages are standardized over real steps only, because there are no filler steps.
 //! - The KL coefficient adapts to the mean divergence of the last epoch, not of the last minibatch.

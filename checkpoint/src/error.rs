@@ -226,7 +226,7 @@ pub enum CheckpointError {
     UnexpectedData {
         /// The Rust type that was expected.
         expected: &'static str,
-        /// How the data differ from it.
+        /// How the data differ from that type.
         source: serde_json::Error,
     },
 }

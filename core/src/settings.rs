@@ -14,7 +14,7 @@ pub struct ConfigError {
     pub field: Cow<'static, str>,
     /// Its value.
     pub value: String,
-    /// What it must be, as a clause.
+    /// The constraint that it violates, as a clause.
     pub constraint: Cow<'static, str>,
 }
 

@@ -304,9 +304,9 @@ pub enum RunnerError {
         env: String,
         /// `observation space`, `action space` or `agents`.
         field: &'static str,
-        /// What the modules were built for.
+        /// The space or agents that the modules were built for.
         expected: String,
-        /// What the environments have with these settings.
+        /// The space or agents of the environments with these settings.
         found: String,
     },
     /// A runner that panicked.

@@ -161,7 +161,7 @@ impl Objective for PpoObjective {
         let mut columns = batch.columns;
         columns.insert_f32(Columns::ADVANTAGES, advantages)?;
         columns.insert_f32(Columns::VALUE_TARGETS, targets)?;
-        // What the loss does not read is not uploaded.
+        // Columns that the loss does not read are not uploaded.
         columns.remove(Columns::REWARDS);
         columns.remove(Columns::ACTION_PROB);
         Ok(LearnerBatch { columns, sequences: batch.states.map(|states| states.sequences) })

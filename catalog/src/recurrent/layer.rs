@@ -62,7 +62,7 @@ impl Layer {
             Some(bias) => x + bias.val().unsqueeze(),
             None => x,
         };
-        // What the inputs contribute does not depend on the state: one product for all steps.
+        // The contribution of the inputs does not depend on the state: one product for all steps.
         let inputs = x.reshape([sequences * steps, features]);
         let inputs = inputs.matmul(self.weight_ih.val().transpose());
         let gates = inputs.dims()[1];

@@ -155,7 +155,7 @@ pub struct SampleEvent<'a> {
     pub runner: usize,
     /// Whether the runner evaluates.
     pub in_evaluation: bool,
-    /// What the runner collected.
+    /// The experience that the runner collected.
     pub experience: &'a Experience,
     /// Custom metrics: a key `k` is reported as `env_runners/k`.
     pub metrics: &'a mut MetricsLogger,

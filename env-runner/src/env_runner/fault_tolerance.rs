@@ -1,4 +1,4 @@
-//! What happens when environments or runners fail.
+//! Handling of failed environments and runners.
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use rekindle_benches::{Outcome, rate, report, sizes};
 /// Runs MLPs 4 → H → H → 2 (tanh) and prints rows per second as JSON.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What to do with each batch
+    /// Operation on each batch
     #[arg(long, default_value = "forward")]
     what: What,
     /// HIDDENxBATCH of each case: width of the hidden layers, rows per batch
