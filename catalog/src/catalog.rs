@@ -178,7 +178,7 @@ pub trait Catalog: Debug + Send + Sync {
     /// # Errors
     /// [`CatalogError::NoEncoder`] for a Box with more dimensions than tensors support and for
     /// choices among more than 2²⁰; [`CatalogError::ChannelsFirst`] for a Box of the shape
-    /// `[channels, height, width]` (1, 3 or 4 channels, at least 32 × 32 pixels); [`CatalogError::InvalidConfig`] if a filter exceeds the image.
+    /// `[channels, height, width]` (1, 3 or 4 channels, at least 32 × 32 pixels); [`CatalogError::Config`] if a filter exceeds the image.
     fn default_encoder(&self, cx: CatalogContext<'_>, space: &Space) -> Result<BoxEncoder> {
         encoder::default_encoder(self, cx, space)
     }

@@ -1,6 +1,6 @@
 //! Errors of the catalog crate.
 
-use rekindle_core::CoreError;
+use rekindle_core::{ConfigError, CoreError};
 use rekindle_env::EnvError;
 use thiserror::Error;
 
@@ -103,15 +103,8 @@ pub enum CatalogError {
         found: String,
     },
     /// A setting with an invalid value.
-    #[error("model config: `{field}` is {value}, but {constraint}")]
-    InvalidConfig {
-        /// The field.
-        field: &'static str,
-        /// Its value.
-        value: String,
-        /// Constraint that the value violates.
-        constraint: String,
-    },
+    #[error("model config: {0}")]
+    Config(#[from] ConfigError),
     /// A setting that has no effect with the spaces or the other settings.
     #[error("model config: `{field}` does not apply here: {reason}")]
     Inapplicable {

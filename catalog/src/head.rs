@@ -3,6 +3,7 @@
 use burn::module::{Module, Param};
 use burn::prelude::*;
 use rekindle_core::Column;
+use rekindle_core::ConfigError;
 
 use crate::builder::ModelBuilder;
 use crate::distribution::Distribution;
@@ -81,17 +82,17 @@ impl PolicyHeadConfig {
     /// Builds the head, with parameters drawn from the builder's stream.
     ///
     /// # Errors
-    /// [`CatalogError::InvalidConfig`] if the outputs of the layers must be means and log standard
+    /// [`CatalogError::Config`] if the outputs of the layers must be means and log standard
     /// deviations and their number is odd.
     pub fn build(&self, builder: &ModelBuilder) -> Result<PolicyHead> {
         let outputs = self.mlp.output_dim();
         if self.log_std_clip.is_some() && !self.free_log_std && !outputs.is_multiple_of(2) {
-            return Err(CatalogError::InvalidConfig {
-                field: "output_layer_dim",
-                value: outputs.to_string(),
-                constraint: "a mean and a log standard deviation per action need an even number"
-                    .into(),
-            });
+            return Err(ConfigError::new(
+                "output_layer_dim",
+                outputs.to_string(),
+                "a mean and a log standard deviation per action need an even number",
+            )
+            .into());
         }
         let mlp = self.mlp.build(builder);
         let log_std = self.free_log_std.then(|| builder.param(vec![0.0; outputs], [outputs]));

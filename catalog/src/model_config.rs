@@ -1,5 +1,6 @@
 //! The settings of the default models.
 
+use rekindle_core::ConfigError;
 use rekindle_core::CoreError;
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
@@ -170,14 +171,15 @@ impl DefaultModelConfig {
     /// Checks the value of each field.
     ///
     /// # Errors
-    /// [`CatalogError::InvalidConfig`] with field, value and constraint.
+    /// [`CatalogError::Config`] with field, value and constraint.
     pub fn validate(&self) -> Result<()> {
         let positive = |field, dims: &[usize]| match dims.iter().find(|&&d| d == 0) {
-            Some(_) => Err(CatalogError::InvalidConfig {
+            Some(_) => Err(ConfigError::new(
                 field,
-                value: format!("{dims:?}"),
-                constraint: "every layer needs at least one unit".into(),
-            }),
+                format!("{dims:?}"),
+                "every layer needs at least one unit",
+            )
+            .into()),
             None => Ok(()),
         };
         fn given(dims: &Option<Vec<usize>>) -> &[usize] {
@@ -196,18 +198,19 @@ impl DefaultModelConfig {
         ] {
             if value == 0 {
                 let constraint = "it must be at least 1".into();
-                return Err(CatalogError::InvalidConfig { field, value: "0".into(), constraint });
+                return Err(ConfigError::new(field, "0", constraint).into());
             }
         }
         if let Some(filters) = &self.conv_filters {
             validate_filters("conv_filters", filters)?;
         }
         if self.log_std_clip_param.is_nan() || self.log_std_clip_param <= 0.0 {
-            return Err(CatalogError::InvalidConfig {
-                field: "log_std_clip_param",
-                value: self.log_std_clip_param.to_string(),
-                constraint: "it must be positive (infinity disables clipping)".into(),
-            });
+            return Err(ConfigError::new(
+                "log_std_clip_param",
+                self.log_std_clip_param.to_string(),
+                "it must be positive (infinity disables clipping)",
+            )
+            .into());
         }
         Ok(())
     }

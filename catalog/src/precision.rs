@@ -3,6 +3,7 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
+use rekindle_core::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CatalogError, Result};
@@ -35,14 +36,14 @@ impl ComputeDType {
     /// Checks that the device supports the format.
     ///
     /// # Errors
-    /// [`CatalogError::InvalidConfig`] that names `field`.
+    /// [`CatalogError::Config`] that names `field`.
     pub(crate) fn check(self, field: &'static str, device: &Device) -> Result<()> {
         if self == Self::F32 || device.supports_dtype(self.dtype()) {
             return Ok(());
         }
         let value = serde_json::to_string(&self).unwrap_or_default();
         let constraint = format!("{device:?} does not support it; use \"f32\"");
-        Err(CatalogError::InvalidConfig { field, value, constraint })
+        Err(ConfigError::new(field, value, constraint).into())
     }
 
     /// Converts a tensor to this format.

@@ -2,7 +2,7 @@
 
 use rekindle_catalog::CatalogError;
 use rekindle_checkpoint::CheckpointError;
-use rekindle_core::CoreError;
+use rekindle_core::{ConfigError, CoreError};
 use rekindle_env::EnvError;
 use rekindle_metrics::MetricsError;
 use rekindle_rl_module::ModuleError;
@@ -97,15 +97,8 @@ pub enum RunnerError {
         reward: f64,
     },
     /// An invalid value of a setting.
-    #[error("`{field}` is {value}, but {constraint}")]
-    InvalidConfig {
-        /// The setting.
-        field: &'static str,
-        /// Its value.
-        value: String,
-        /// The constraint that it violates.
-        constraint: String,
-    },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// Policies for a single-agent environment.
     #[error(
         "the environment `{0}` has a single agent, whose module is `default_policy`; leave out `multi_agent`, or choose a multi-agent environment"

@@ -6,6 +6,7 @@ mod recover;
 mod state;
 mod worker;
 
+use rekindle_core::ConfigError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -70,7 +71,7 @@ impl EnvRunnerGroup {
     /// They are multi-agent runners if the configuration has policies.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] if either number is 0, or the error of a runner's `new`.
+    /// [`RunnerError::Config`] if either number is 0, or the error of a runner's `new`.
     pub fn new(
         config: &EnvRunnerConfig,
         num_runners: usize,
@@ -80,7 +81,7 @@ impl EnvRunnerGroup {
         for (field, value) in [("num_env_runners", num_runners), ("num_threads", num_threads)] {
             if value == 0 {
                 let constraint = "it must be at least 1".into();
-                return Err(RunnerError::InvalidConfig { field, value: "0".into(), constraint });
+                return Err(ConfigError::new(field, "0", constraint).into());
             }
         }
         let runners = (0..num_runners).map(|index| build(config, index, 0, device));

@@ -214,7 +214,7 @@ fn what_cannot_be_done_on_the_device_is_refused() {
     assert!(message.contains("`num_envs` is 0"), "{message}");
     let mut runner = TensorEnvRunner::new(env(), ENVS, 0, &device()).unwrap();
     let pendulum = module(&TensorPendulum::new().unwrap());
-    assert!(matches!(runner.sample(&pendulum, 1), Err(RunnerError::InvalidConfig { .. })));
+    assert!(matches!(runner.sample(&pendulum, 1), Err(RunnerError::Config(_))));
     let lstm = RLModuleSpec::default()
         .observation_space(env().observation_space().clone())
         .action_space(env().action_space().clone())

@@ -5,7 +5,9 @@ mod advantages;
 mod bootstrap;
 mod statistics;
 pub mod tensors;
+mod vtrace;
 
 pub use advantages::{gae, returns_to_go};
 pub use bootstrap::bootstrap_values;
 pub use statistics::{explained_variance, standardize};
+pub use vtrace::{VTrace, VTraceConfig, vtrace};

@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
 use burn::prelude::*;
+use rekindle_core::ConfigError;
 
 use super::{ConvFilter, validate_filters};
 use crate::activation::Activation;
@@ -49,7 +50,7 @@ impl CnnConfig {
     /// Returns height, width and channels of the last layer.
     ///
     /// # Errors
-    /// [`CatalogError::InvalidConfig`] if there are no filters, if a filter contains a zero, or if
+    /// [`CatalogError::Config`] if there are no filters, if a filter contains a zero, or if
     /// a kernel without padding is larger than its input.
     pub fn output_dims(&self) -> Result<[usize; 3]> {
         validate_filters("conv_filters", &self.filters)?;
@@ -57,14 +58,10 @@ impl CnnConfig {
         let (mut size, mut channels) = ([height, width], channels);
         for (layer, filter) in self.filters.iter().enumerate() {
             let [height, width] = size;
-            size = filter.output_size(size).ok_or_else(|| CatalogError::InvalidConfig {
-                field: "conv_filters",
-                value: serde_json::to_string(&self.filters).unwrap_or_default(),
-                constraint: format!(
+            size = filter.output_size(size).ok_or_else(|| CatalogError::from(ConfigError::new("conv_filters", serde_json::to_string(&self.filters).unwrap_or_default(), format!(
                     "the kernel of layer {layer} exceeds the {height}x{width} image it reads; use \
                      \"same\" padding, a smaller kernel or fewer layers"
-                ),
-            })?;
+                ))))?;
             channels = filter.out_channels;
         }
         Ok([size[0], size[1], channels])
@@ -73,7 +70,7 @@ impl CnnConfig {
     /// Builds the network, with parameters drawn from the builder's stream.
     ///
     /// # Errors
-    /// The errors of [`output_dims`](Self::output_dims), and [`CatalogError::InvalidConfig`] if the
+    /// The errors of [`output_dims`](Self::output_dims), and [`CatalogError::Config`] if the
     /// device does not support `compute_dtype`.
     pub fn build(&self, builder: &ModelBuilder) -> Result<Cnn> {
         self.output_dims()?;

@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::nn::conv::ConvTranspose2d;
 use burn::nn::{LayerNorm, Linear};
 use burn::prelude::*;
+use rekindle_core::ConfigError;
 
 use super::cnn::{channels_first, channels_last};
 use super::{ConvFilter, ConvPadding, validate_filters};
@@ -61,7 +62,7 @@ impl CnnTransposeHeadConfig {
     /// Builds the layers, with parameters drawn from the builder's stream.
     ///
     /// # Errors
-    /// [`CatalogError::InvalidConfig`] if there are no filters, or if a filter has a zero, "valid"
+    /// [`CatalogError::Config`] if there are no filters, or if a filter has a zero, "valid"
     /// padding or a kernel shorter than its stride.
     pub fn build(&self, builder: &ModelBuilder) -> Result<CnnTransposeHead> {
         self.validate()?;
@@ -93,11 +94,12 @@ impl CnnTransposeHeadConfig {
         } else {
             return Ok(());
         };
-        Err(CatalogError::InvalidConfig {
-            field: "filters",
-            value: serde_json::to_string(&self.filters).unwrap_or_default(),
-            constraint: constraint.into(),
-        })
+        Err(ConfigError::new(
+            "filters",
+            serde_json::to_string(&self.filters).unwrap_or_default(),
+            constraint,
+        )
+        .into())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The layers of a convolutional network as data.
 
+use rekindle_core::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CatalogError, Result};
@@ -74,7 +75,7 @@ impl ConvFilter {
 /// Checks that there is a filter and that no filter contains a zero.
 ///
 /// # Errors
-/// [`CatalogError::InvalidConfig`] that names `field`.
+/// [`CatalogError::Config`] that names `field`.
 pub(crate) fn validate_filters(field: &'static str, filters: &[ConvFilter]) -> Result<()> {
     let zero = |f: &ConvFilter| f.out_channels == 0 || [f.kernel, f.stride].concat().contains(&0);
     let constraint = if filters.is_empty() {
@@ -85,7 +86,7 @@ pub(crate) fn validate_filters(field: &'static str, filters: &[ConvFilter]) -> R
         return Ok(());
     };
     let value = serde_json::to_string(filters).unwrap_or_default();
-    Err(CatalogError::InvalidConfig { field, value, constraint: constraint.into() })
+    Err(ConfigError::new(field, value, constraint).into())
 }
 
 /// Returns the default filters for images of a height and width.

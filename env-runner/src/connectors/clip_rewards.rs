@@ -2,6 +2,7 @@
 
 use super::{Connector, RewardContext};
 use crate::{Result, RunnerError};
+use rekindle_core::ConfigError;
 
 /// Clips the rewards that losses see to `±limit`, or takes their signs if there is no limit;
 /// RLlib's `clip_rewards` setting and Gymnasium's `ClipReward`.
@@ -16,14 +17,15 @@ impl ClipRewards {
     /// Clips to `±limit`; `None` replaces rewards by −1, 0 or 1, as is usual for Atari games.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] if the limit is not above 0 and finite.
+    /// [`RunnerError::Config`] if the limit is not above 0 and finite.
     pub fn new(limit: Option<f64>) -> Result<Self> {
         match limit {
-            Some(limit) if limit <= 0.0 || !limit.is_finite() => Err(RunnerError::InvalidConfig {
-                field: "ClipRewards: limit",
-                value: limit.to_string(),
-                constraint: "it must be above 0 and finite; leave it out (`None`) for signs".into(),
-            }),
+            Some(limit) if limit <= 0.0 || !limit.is_finite() => Err(ConfigError::new(
+                "ClipRewards: limit",
+                limit.to_string(),
+                "it must be above 0 and finite; leave it out (`None`) for signs",
+            )
+            .into()),
             _ => Ok(Self { limit }),
         }
     }

@@ -1,5 +1,6 @@
 //! Connectors as data.
 
+use rekindle_core::ConfigError;
 use rekindle_core::ModuleId;
 use rekindle_env::Space;
 use serde::{Deserialize, Serialize};
@@ -227,7 +228,7 @@ impl ConnectorConfig {
     /// Checks that [`ForModules`](Self::ForModules) names no module but these.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] with the unknown id and those that exist.
+    /// [`RunnerError::Config`] with the unknown id and those that exist.
     pub fn check_modules(&self, known: &[&str]) -> Result<()> {
         let Self::ForModules { modules, connector } = self else { return Ok(()) };
         let unknown = modules.iter().find(|id| !known.contains(&id.as_str()));
@@ -237,13 +238,13 @@ impl ConnectorConfig {
             Some(id) => format!("there is no module `{id}`; the modules are {known:?}"),
         };
         let value = format!("{modules:?}");
-        Err(RunnerError::InvalidConfig { field: "ForModules: modules", value, constraint })
+        Err(ConfigError::new("ForModules: modules", value, constraint).into())
     }
 
     /// Creates the connector, for a policy that acts in this space.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] for a setting that cannot work,
+    /// [`RunnerError::Config`] for a setting that cannot work,
     /// [`RunnerError::UnregisteredConnector`], or the error of a user's connector.
     pub fn build(&self, actions: &Space) -> Result<Box<dyn Connector>> {
         Ok(match self {
@@ -264,11 +265,12 @@ impl ConnectorConfig {
             }
             Self::OnPart { path, connector } => {
                 if let Self::ForModules { .. } = &**connector {
-                    return Err(RunnerError::InvalidConfig {
-                        field: "OnPart: connector",
-                        value: "ForModules".into(),
-                        constraint: "`for_modules` must come after `on_part`".into(),
-                    });
+                    return Err(ConfigError::new(
+                        "OnPart: connector",
+                        "ForModules",
+                        "`for_modules` must come after `on_part`",
+                    )
+                    .into());
                 }
                 Box::new(OnPart::new(path.clone(), connector.build(actions)?)?)
             }

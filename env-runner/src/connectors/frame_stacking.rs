@@ -1,5 +1,6 @@
 //! Stacking of consecutive observations.
 
+use rekindle_core::ConfigError;
 use rekindle_env::{BoxDType, BoxSpace, Buffer, Space};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -44,14 +45,15 @@ impl FrameStacking {
     /// Stacks `num_frames` frames.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] for 0 frames.
+    /// [`RunnerError::Config`] for 0 frames.
     pub fn new(num_frames: usize) -> Result<Self> {
         if num_frames == 0 {
-            return Err(RunnerError::InvalidConfig {
-                field: "FrameStacking: num_frames",
-                value: "0".into(),
-                constraint: "it must be at least 1".into(),
-            });
+            return Err(ConfigError::new(
+                "FrameStacking: num_frames",
+                "0",
+                "it must be at least 1",
+            )
+            .into());
         }
         Ok(Self { num_frames, frames: Frames::None })
     }

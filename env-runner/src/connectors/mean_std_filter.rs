@@ -1,5 +1,6 @@
 //! Observations with mean 0 and standard deviation 1.
 
+use rekindle_core::ConfigError;
 use rekindle_env::{BoxDType, BoxSpace, Buffer, Space};
 use serde_json::Value;
 
@@ -43,7 +44,7 @@ impl MeanStdFilter {
     /// `clip_by_value` bounds the absolute result.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] if `clip_by_value` is not above 0, or if all three are off.
+    /// [`RunnerError::Config`] if `clip_by_value` is not above 0, or if all three are off.
     pub fn new(
         de_mean_to_zero: bool,
         de_std_to_one: bool,
@@ -52,21 +53,21 @@ impl MeanStdFilter {
         if let Some(bound) = clip_by_value
             && (bound.is_nan() || bound <= 0.0)
         {
-            return Err(RunnerError::InvalidConfig {
-                field: "MeanStdFilter: clip_by_value",
-                value: bound.to_string(),
-                constraint: "it must be above 0; leave it out (`None`) for no bound".into(),
-            });
+            return Err(ConfigError::new(
+                "MeanStdFilter: clip_by_value",
+                bound.to_string(),
+                "it must be above 0; leave it out (`None`) for no bound",
+            )
+            .into());
         }
         if !de_mean_to_zero && !de_std_to_one && clip_by_value.is_none() {
-            return Err(RunnerError::InvalidConfig {
-                field: "MeanStdFilter: de_std_to_one",
-                value: "false".into(),
-                constraint:
-                    "`de_mean_to_zero` and `clip_by_value` are off too, so that the filter \
-                             changes nothing; turn one on, or remove the filter"
-                        .into(),
-            });
+            return Err(ConfigError::new(
+                "MeanStdFilter: de_std_to_one",
+                "false",
+                "`de_mean_to_zero` and `clip_by_value` are off too, so that the filter \
+                             changes nothing; turn one on, or remove the filter",
+            )
+            .into());
         }
         Ok(Self {
             de_mean_to_zero,

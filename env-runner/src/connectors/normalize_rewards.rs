@@ -1,5 +1,6 @@
 //! Rewards divided by the deviation of the discounted return.
 
+use rekindle_core::ConfigError;
 use serde_json::Value;
 
 use super::running_stats::SharedStats;
@@ -39,13 +40,11 @@ impl NormalizeRewards {
     /// one of the algorithm.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] if `gamma` is outside [0, 1], or `epsilon` or `clip_by_value`
+    /// [`RunnerError::Config`] if `gamma` is outside [0, 1], or `epsilon` or `clip_by_value`
     /// is not above 0.
     pub fn new(gamma: f64, epsilon: f64, clip_by_value: Option<f64>) -> Result<Self> {
-        let refuse = |field, value: f64, constraint: &str| RunnerError::InvalidConfig {
-            field,
-            value: value.to_string(),
-            constraint: constraint.into(),
+        let refuse = |field, value: f64, constraint: &str| {
+            RunnerError::from(ConfigError::new(field, value.to_string(), constraint))
         };
         if !(0.0..=1.0).contains(&gamma) {
             let constraint = "it must be between 0 and 1";

@@ -1,5 +1,6 @@
 //! A connector for one part of a Dict or Tuple.
 
+use rekindle_core::ConfigError;
 use rekindle_env::{Buffer, Space};
 use serde_json::Value;
 
@@ -25,7 +26,7 @@ impl OnPart {
     /// outside in.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] if the path is empty, or the connector transforms rewards,
+    /// [`RunnerError::Config`] if the path is empty, or the connector transforms rewards,
     /// which have no parts.
     pub fn new(path: Vec<String>, connector: Box<dyn Connector>) -> Result<Self> {
         let constraint = match connector.transforms_rewards() {
@@ -34,7 +35,7 @@ impl OnPart {
             false => return Ok(Self { path, connector }),
         };
         let value = format!("{path:?}");
-        Err(RunnerError::InvalidConfig { field: "OnPart: path", value, constraint })
+        Err(ConfigError::new("OnPart: path", value, constraint).into())
     }
 
     fn refuse(&self, space: &Space, reason: impl Into<String>) -> RunnerError {

@@ -1,5 +1,6 @@
 //! The two pipelines around a module.
 
+use rekindle_core::ConfigError;
 use rekindle_env::Space;
 
 use super::{ConnectorConfig, ConnectorPipeline, NormalizeAndClipActions};
@@ -29,12 +30,12 @@ pub(crate) fn pipelines(
     };
     let to_env = build(module_to_env)?;
     if let Some(connector) = to_env.iter().find(|connector| connector.transforms_rewards()) {
-        return Err(RunnerError::InvalidConfig {
-            field: "module_to_env",
-            value: connector.name().into(),
-            constraint: "no rewards pass this pipeline; put the connector into `env_to_module`"
-                .into(),
-        });
+        return Err(ConfigError::new(
+            "module_to_env",
+            connector.name(),
+            "no rewards pass this pipeline; put the connector into `env_to_module`",
+        )
+        .into());
     }
     let mut to_env = ConnectorPipeline::with(module_actions.clone(), to_env)?;
     if *to_env.output_space() != module_actions {

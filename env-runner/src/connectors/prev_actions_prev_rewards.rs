@@ -1,6 +1,7 @@
 //! Observations with the last actions and rewards.
 
 use rekindle_core::Columns;
+use rekindle_core::ConfigError;
 use rekindle_env::{Buffer, Space};
 use serde_json::Value;
 
@@ -36,17 +37,16 @@ impl PrevActionsPrevRewards {
     /// and the last `n_prev_rewards` rewards.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] if both numbers are 0.
+    /// [`RunnerError::Config`] if both numbers are 0.
     pub fn new(action_space: Space, n_prev_actions: usize, n_prev_rewards: usize) -> Result<Self> {
         if n_prev_actions == 0 && n_prev_rewards == 0 {
-            return Err(RunnerError::InvalidConfig {
-                field: "PrevActionsPrevRewards: n_prev_actions",
-                value: "0".into(),
-                constraint:
-                    "`n_prev_rewards` is 0 too, so that nothing is added; set one of them, \
-                             or remove the connector"
-                        .into(),
-            });
+            return Err(ConfigError::new(
+                "PrevActionsPrevRewards: n_prev_actions",
+                "0",
+                "`n_prev_rewards` is 0 too, so that nothing is added; set one of them, \
+                             or remove the connector",
+            )
+            .into());
         }
         let width = action_space.flat_dim();
         Ok(Self {

@@ -2,6 +2,7 @@
 
 use super::{Connector, RewardContext};
 use crate::{Result, RunnerError};
+use rekindle_core::ConfigError;
 
 /// Multiplies the rewards that losses see by a constant, as Gymnasium's `TransformReward` does with
 /// `lambda r: factor * r`.
@@ -16,14 +17,15 @@ impl ScaleRewards {
     /// Multiplies by `factor`.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] if the factor is 0 or not finite.
+    /// [`RunnerError::Config`] if the factor is 0 or not finite.
     pub fn new(factor: f64) -> Result<Self> {
         if factor == 0.0 || !factor.is_finite() {
-            return Err(RunnerError::InvalidConfig {
-                field: "ScaleRewards: factor",
-                value: factor.to_string(),
-                constraint: "it must be finite and not 0, which would remove all rewards".into(),
-            });
+            return Err(ConfigError::new(
+                "ScaleRewards: factor",
+                factor.to_string(),
+                "it must be finite and not 0, which would remove all rewards",
+            )
+            .into());
         }
         Ok(Self { factor })
     }

@@ -1,5 +1,6 @@
 //! The settings of a runner.
 
+use rekindle_core::ConfigError;
 use rekindle_env::EnvConfig;
 use serde::{Deserialize, Serialize};
 
@@ -79,14 +80,15 @@ impl EnvRunnerConfig {
     /// Checks each field on its own.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] with field, value and constraint.
+    /// [`RunnerError::Config`] with field, value and constraint.
     pub fn validate(&self) -> Result<()> {
         if self.num_envs == 0 {
-            return Err(RunnerError::InvalidConfig {
-                field: "num_envs_per_env_runner",
-                value: "0".into(),
-                constraint: "a runner needs at least one environment".into(),
-            });
+            return Err(ConfigError::new(
+                "num_envs_per_env_runner",
+                "0",
+                "a runner needs at least one environment",
+            )
+            .into());
         }
         self.fault_tolerance.validate()
     }

@@ -1,5 +1,6 @@
 //! Handling of failed environments and runners.
 
+use rekindle_core::ConfigError;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -107,10 +108,10 @@ impl FaultToleranceConfig {
     /// Checks the settings, alone and in combination.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] with field, value and constraint.
+    /// [`RunnerError::Config`] with field, value and constraint.
     pub fn validate(&self) -> Result<()> {
         let invalid = |field, value: String, constraint: &str| {
-            Err(RunnerError::InvalidConfig { field, value, constraint: constraint.into() })
+            Err(ConfigError::new(field, value, constraint).into())
         };
         if self.ignore_env_runner_failures && self.restart_failed_env_runners {
             return invalid(

@@ -1,6 +1,7 @@
 //! Acting and recording without waiting for the device.
 
 use burn::prelude::*;
+use rekindle_core::ConfigError;
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_core::{AnyTensor, Batch, Columns, Generator};
 use rekindle_rl_module::AnyRLModule;
@@ -49,7 +50,7 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
     /// Creates a runner of `num_envs` copies on `device`, in their initial states.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] if `num_envs` is 0, or the action space has no sampler for
+    /// [`RunnerError::Config`] if `num_envs` is 0, or the action space has no sampler for
     /// devices.
     pub fn new(env: E, num_envs: usize, seed: u64, device: &Device) -> Result<Self> {
         at_least_one("num_envs", num_envs)?;
@@ -73,7 +74,7 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
     /// Records `steps` steps of every copy with sampled actions. Episodes continue in the next call.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] if `steps` is 0, for a stateful module, or for one with another
+    /// [`RunnerError::Config`] if `steps` is 0, for a stateful module, or for one with another
     /// distribution than the default of its action space; otherwise if a forward pass fails.
     pub fn sample(&mut self, module: &AnyRLModule, steps: usize) -> Result<TensorRollout> {
         at_least_one("steps", steps)?;
@@ -117,7 +118,7 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
 
     fn check(&self, module: &AnyRLModule) -> Result<()> {
         let refuse = |field, value: &str, constraint: String| {
-            Err(RunnerError::InvalidConfig { field, value: value.into(), constraint })
+            Err(ConfigError::new(field, value, constraint).into())
         };
         let (expected, found) = (self.sampler.distribution(), module.distribution().name());
         if expected != found {
@@ -157,5 +158,5 @@ fn at_least_one(field: &'static str, value: usize) -> Result<()> {
         return Ok(());
     }
     let constraint = "it must be at least 1".into();
-    Err(RunnerError::InvalidConfig { field, value: "0".into(), constraint })
+    Err(ConfigError::new(field, "0", constraint).into())
 }

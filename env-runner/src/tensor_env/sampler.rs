@@ -2,6 +2,7 @@
 
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
+use rekindle_core::ConfigError;
 use rekindle_core::{AnyTensor, Generator};
 use rekindle_env::Space;
 
@@ -30,7 +31,7 @@ impl Sampler {
     /// Creates the sampler of an action space.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidConfig`] for a space without a sampler.
+    /// [`RunnerError::Config`] for a space without a sampler.
     pub(super) fn new(space: &Space) -> Result<Self> {
         match space {
             Space::Discrete(discrete) => {
@@ -39,14 +40,13 @@ impl Sampler {
             Space::Box(space) if space.is_bounded() && space.shape().len() == 1 => {
                 Ok(Self::DiagGaussian { low: space.low().to_vec(), high: space.high().to_vec() })
             }
-            other => Err(RunnerError::InvalidConfig {
-                field: "action_space",
-                value: other.to_string(),
-                constraint:
-                    "actions are drawn on the device for Discrete spaces and bounded Boxes \
-                             of one dimension; other environments need a `SingleAgentEnvRunner`"
-                        .into(),
-            }),
+            other => Err(ConfigError::new(
+                "action_space",
+                other.to_string(),
+                "actions are drawn on the device for Discrete spaces and bounded Boxes \
+                             of one dimension; other environments need a `SingleAgentEnvRunner`",
+            )
+            .into()),
         }
     }
 

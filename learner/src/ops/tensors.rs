@@ -2,6 +2,8 @@
 
 use burn::prelude::*;
 
+use super::VTraceConfig;
+
 /// Computes generalized advantage estimates and value targets of `N` environments over `T` steps, as
 /// [`gae`](super::gae) does for one segment.
 ///
@@ -36,6 +38,60 @@ pub fn gae(
     advantages.reverse();
     let advantages = Tensor::cat(advantages, 0);
     (advantages.clone(), advantages + values)
+}
+
+/// Computes V-trace targets and advantages of `N` environments over `T` steps, as [`vtrace`](super::vtrace())
+/// does for one segment. No gradient flows through either.
+///
+/// # Shapes
+/// All `[T, N]`; see [`gae`] for `next_values`, `terminated` and `done`. Returns targets and
+/// advantages.
+pub fn vtrace(
+    log_ratios: Tensor<2>,
+    rewards: Tensor<2>,
+    values: Tensor<2>,
+    next_values: Tensor<2>,
+    terminated: Tensor<2>,
+    done: Tensor<2>,
+    config: &VTraceConfig,
+) -> (Tensor<2>, Tensor<2>) {
+    let [steps, envs] = rewards.dims();
+    let VTraceConfig { gamma, lambda_, .. } = *config;
+    let ratios = log_ratios.detach().exp();
+    let (values, next_values) = (values.detach(), next_values.detach());
+    let clip = |threshold: f32| {
+        let clipped = match threshold.is_finite() {
+            true => ratios.clone().clamp_max(threshold),
+            false => ratios.clone(),
+        };
+        clipped * config.leak_alpha + ratios.clone() * (1.0 - config.leak_alpha)
+    };
+    // A value after a terminated step does not count, whatever it is.
+    let next_values = next_values.mask_fill(terminated.clone().greater_elem(0.5), 0.0);
+    let goes_on = done.neg() + 1.0;
+    let delta = clip(config.clip_rho_threshold)
+        * (rewards.clone() + next_values.clone() * gamma - values.clone());
+    let decay = goes_on.clone() * clip(1.0) * (gamma * lambda_);
+    let mut next = Tensor::zeros([1, envs], &values.device());
+    let mut errors = Vec::with_capacity(steps);
+    for t in (0..steps).rev() {
+        next = delta.clone().narrow(0, t, 1) + decay.clone().narrow(0, t, 1) * next;
+        errors.push(next.clone());
+    }
+    errors.reverse();
+    let targets = Tensor::cat(errors, 0) + values.clone();
+    let mixed = targets.clone() * lambda_ + values.clone() * (1.0 - lambda_);
+    // The last step, and those that end an episode, bootstrap from the value that follows them.
+    let following = match steps {
+        0 | 1 => next_values.clone(),
+        _ => Tensor::cat(
+            vec![mixed.narrow(0, 1, steps - 1), next_values.clone().narrow(0, steps - 1, 1)],
+            0,
+        ),
+    };
+    let bootstrap = following.mask_where(goes_on.lower_elem(0.5), next_values);
+    let advantages = clip(config.clip_pg_rho_threshold) * (rewards + bootstrap * gamma - values);
+    (targets, advantages)
 }
 
 /// Shifts and scales values to mean 0 and standard deviation 1, as
@@ -142,6 +198,60 @@ mod tests {
             close(&advantages[..2], &[1.7636, 1.13]);
             assert!(!advantages[2].is_finite());
         }
+    }
+
+    #[test]
+    fn vtrace_of_many_environments_equals_that_of_each_segment() {
+        let [steps, envs] = [7, 5];
+        let mut rng = Generator::from_seed(4);
+        let mut draw = |_| (0..35).map(|_| rng.uniform(-1.0, 1.0) as f32).collect::<Vec<_>>();
+        let [log_ratios, rewards, values, mut next_values, ends] = [0, 1, 2, 3, 4].map(&mut draw);
+        let flags = |bound: f32| -> Vec<f32> {
+            ends.iter().map(|&x| f32::from(u8::from(x > bound))).collect()
+        };
+        let (terminated, done) = (flags(0.7), flags(0.4));
+        for row in 0..30 {
+            if done[row] == 0.0 {
+                next_values[row] = values[row + 5];
+            }
+        }
+        let config = VTraceConfig {
+            lambda_: 0.9,
+            clip_rho_threshold: 1.3,
+            clip_pg_rho_threshold: f32::INFINITY,
+            leak_alpha: 0.8,
+            ..VTraceConfig::default()
+        };
+        let mut expected = [vec![0.0; 35], vec![0.0; 35]];
+        for env in 0..envs {
+            let mut start = 0;
+            for t in 0..steps {
+                let end = t * envs + env;
+                if done[end] == 0.0 && t + 1 < steps {
+                    continue;
+                }
+                let rows: Vec<usize> = (start..=t).map(|t| t * envs + env).collect();
+                let of = |column: &[f32]| rows.iter().map(|&row| column[row]).collect::<Vec<_>>();
+                let bootstrap = if terminated[end] == 1.0 { 0.0 } else { next_values[end] };
+                let found =
+                    ops::vtrace(&of(&log_ratios), &of(&rewards), &of(&values), bootstrap, &config)
+                        .unwrap();
+                for (i, row) in rows.into_iter().enumerate() {
+                    (expected[0][row], expected[1][row]) = (found.targets[i], found.advantages[i]);
+                }
+                start = t + 1;
+            }
+        }
+        // What follows a terminated step need not be a number.
+        for row in (0..35).filter(|&row| terminated[row] == 1.0) {
+            next_values[row] = f32::NAN;
+        }
+        let device = Device::flex();
+        let [l, r, v, n, t, d] = [log_ratios, rewards, values, next_values, terminated, done]
+            .map(|column| Tensor::<2>::from_data(TensorData::new(column, [7, 5]), &device));
+        let (targets, advantages) = vtrace(l, r, v, n, t, d, &config);
+        close(&to_f32(targets).unwrap(), &expected[0]);
+        close(&to_f32(advantages).unwrap(), &expected[1]);
     }
 
     #[test]
