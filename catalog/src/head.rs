@@ -8,7 +8,7 @@ use rekindle_core::ConfigError;
 use crate::builder::ModelBuilder;
 use crate::distribution::Distribution;
 use crate::encoder::Encoder;
-use crate::error::{CatalogError, Result};
+use crate::error::Result;
 use crate::mlp::{Mlp, MlpConfig};
 use crate::model_config::DefaultModelConfig;
 use crate::unused_setting::unused_std_setting;
@@ -82,7 +82,7 @@ impl PolicyHeadConfig {
     /// Builds the head, with parameters drawn from the builder's stream.
     ///
     /// # Errors
-    /// [`CatalogError::Config`] if the outputs of the layers must be means and log standard
+    /// [`CatalogError::Config`](crate::CatalogError::Config) if the outputs of the layers must be means and log standard
     /// deviations and their number is odd.
     pub fn build(&self, builder: &ModelBuilder) -> Result<PolicyHead> {
         let outputs = self.mlp.output_dim();

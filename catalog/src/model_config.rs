@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::activation::Activation;
 use crate::conv::ConvFilter;
 use crate::conv::validate_filters;
-use crate::error::{CatalogError, Result};
+use crate::error::Result;
 use crate::initializer::Initializer;
 use crate::precision::ComputeDType;
 use crate::recurrent::RecurrentLayerType;
@@ -171,16 +171,18 @@ impl DefaultModelConfig {
     /// Checks the value of each field.
     ///
     /// # Errors
-    /// [`CatalogError::Config`] with field, value and constraint.
+    /// [`CatalogError::Config`](crate::CatalogError::Config) with field, value and constraint.
     pub fn validate(&self) -> Result<()> {
-        let positive = |field, dims: &[usize]| match dims.iter().find(|&&d| d == 0) {
-            Some(_) => Err(ConfigError::new(
-                field,
-                format!("{dims:?}"),
-                "every layer needs at least one unit",
-            )
-            .into()),
-            None => Ok(()),
+        let positive = |field, dims: &[usize]| -> Result<()> {
+            match dims.iter().find(|&&d| d == 0) {
+                Some(_) => Err(ConfigError::new(
+                    field,
+                    format!("{dims:?}"),
+                    "every layer needs at least one unit",
+                )
+                .into()),
+                None => Ok(()),
+            }
         };
         fn given(dims: &Option<Vec<usize>>) -> &[usize] {
             dims.as_deref().unwrap_or_default()
@@ -197,7 +199,7 @@ impl DefaultModelConfig {
             ("lstm_cell_size", self.lstm_cell_size),
         ] {
             if value == 0 {
-                let constraint = "it must be at least 1".into();
+                let constraint = "it must be at least 1";
                 return Err(ConfigError::new(field, "0", constraint).into());
             }
         }

@@ -6,7 +6,7 @@ use burn::tensor::FloatDType;
 use rekindle_core::ConfigError;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{CatalogError, Result};
+use crate::error::Result;
 
 /// Floating-point format of the computations of a layer. Parameters, their gradients and the
 /// optimizer keep single precision, as in PyTorch's `autocast`.
@@ -36,7 +36,7 @@ impl ComputeDType {
     /// Checks that the device supports the format.
     ///
     /// # Errors
-    /// [`CatalogError::Config`] that names `field`.
+    /// [`CatalogError::Config`](crate::CatalogError::Config) that names `field`.
     pub(crate) fn check(self, field: &'static str, device: &Device) -> Result<()> {
         if self == Self::F32 || device.supports_dtype(self.dtype()) {
             return Ok(());

@@ -80,7 +80,7 @@ impl EnvRunnerGroup {
     ) -> Result<Self> {
         for (field, value) in [("num_env_runners", num_runners), ("num_threads", num_threads)] {
             if value == 0 {
-                let constraint = "it must be at least 1".into();
+                let constraint = "it must be at least 1";
                 return Err(ConfigError::new(field, "0", constraint).into());
             }
         }

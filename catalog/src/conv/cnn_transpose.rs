@@ -10,7 +10,7 @@ use super::cnn::{channels_first, channels_last};
 use super::{ConvFilter, ConvPadding, validate_filters};
 use crate::activation::Activation;
 use crate::builder::ModelBuilder;
-use crate::error::{CatalogError, Result};
+use crate::error::Result;
 use crate::initializer::Initializer;
 
 /// Settings of a [`CnnTransposeHead`]; RLlib's `CNNTransposeHeadConfig`.
@@ -62,7 +62,7 @@ impl CnnTransposeHeadConfig {
     /// Builds the layers, with parameters drawn from the builder's stream.
     ///
     /// # Errors
-    /// [`CatalogError::Config`] if there are no filters, or if a filter has a zero, "valid"
+    /// [`CatalogError::Config`](crate::CatalogError::Config) if there are no filters, or if a filter has a zero, "valid"
     /// padding or a kernel shorter than its stride.
     pub fn build(&self, builder: &ModelBuilder) -> Result<CnnTransposeHead> {
         self.validate()?;

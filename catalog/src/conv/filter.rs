@@ -3,7 +3,7 @@
 use rekindle_core::ConfigError;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{CatalogError, Result};
+use crate::error::Result;
 
 /// Padding of an image before a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -75,7 +75,7 @@ impl ConvFilter {
 /// Checks that there is a filter and that no filter contains a zero.
 ///
 /// # Errors
-/// [`CatalogError::Config`] that names `field`.
+/// [`CatalogError::Config`](crate::CatalogError::Config) that names `field`.
 pub(crate) fn validate_filters(field: &'static str, filters: &[ConvFilter]) -> Result<()> {
     let zero = |f: &ConvFilter| f.out_channels == 0 || [f.kernel, f.stride].concat().contains(&0);
     let constraint = if filters.is_empty() {

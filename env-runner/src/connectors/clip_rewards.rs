@@ -1,7 +1,7 @@
 //! Rewards within bounds.
 
 use super::{Connector, RewardContext};
-use crate::{Result, RunnerError};
+use crate::Result;
 use rekindle_core::ConfigError;
 
 /// Clips the rewards that losses see to `±limit`, or takes their signs if there is no limit;
@@ -17,7 +17,7 @@ impl ClipRewards {
     /// Clips to `±limit`; `None` replaces rewards by −1, 0 or 1, as is usual for Atari games.
     ///
     /// # Errors
-    /// [`RunnerError::Config`] if the limit is not above 0 and finite.
+    /// [`RunnerError::Config`](crate::RunnerError::Config) if the limit is not above 0 and finite.
     pub fn new(limit: Option<f64>) -> Result<Self> {
         match limit {
             Some(limit) if limit <= 0.0 || !limit.is_finite() => Err(ConfigError::new(

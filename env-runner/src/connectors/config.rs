@@ -10,7 +10,7 @@ use super::{
     ClipRewards, Connector, FlattenObservations, FrameStacking, MeanStdFilter, NormalizeRewards,
     OnPart, PrevActionsPrevRewards, ScaleRewards, registry,
 };
-use crate::{Result, RunnerError};
+use crate::Result;
 
 /// A connector in a configuration.
 ///
@@ -228,7 +228,7 @@ impl ConnectorConfig {
     /// Checks that [`ForModules`](Self::ForModules) names no module but these.
     ///
     /// # Errors
-    /// [`RunnerError::Config`] with the unknown id and those that exist.
+    /// [`RunnerError::Config`](crate::RunnerError::Config) with the unknown id and those that exist.
     pub fn check_modules(&self, known: &[&str]) -> Result<()> {
         let Self::ForModules { modules, connector } = self else { return Ok(()) };
         let unknown = modules.iter().find(|id| !known.contains(&id.as_str()));
@@ -244,8 +244,8 @@ impl ConnectorConfig {
     /// Creates the connector, for a policy that acts in this space.
     ///
     /// # Errors
-    /// [`RunnerError::Config`] for a setting that cannot work,
-    /// [`RunnerError::UnregisteredConnector`], or the error of a user's connector.
+    /// [`RunnerError::Config`](crate::RunnerError::Config) for a setting that cannot work,
+    /// [`RunnerError::UnregisteredConnector`](crate::RunnerError::UnregisteredConnector), or the error of a user's connector.
     pub fn build(&self, actions: &Space) -> Result<Box<dyn Connector>> {
         Ok(match self {
             Self::MeanStdFilter { de_mean_to_zero, de_std_to_one, clip_by_value } => {

@@ -43,7 +43,7 @@ impl NormalizeRewards {
     /// [`RunnerError::Config`] if `gamma` is outside [0, 1], or `epsilon` or `clip_by_value`
     /// is not above 0.
     pub fn new(gamma: f64, epsilon: f64, clip_by_value: Option<f64>) -> Result<Self> {
-        let refuse = |field, value: f64, constraint: &str| {
+        let refuse = |field, value: f64, constraint: &'static str| {
             RunnerError::from(ConfigError::new(field, value.to_string(), constraint))
         };
         if !(0.0..=1.0).contains(&gamma) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::history::History;
 use super::saved::{invalid, load_state, save_state};
 use super::{Connector, ConnectorContext};
-use crate::{Result, RunnerError};
+use crate::Result;
 
 /// Adds the last actions and rewards of the episode to the observation; RLlib's
 /// `PrevActionsPrevRewards`, for any action space.
@@ -37,7 +37,7 @@ impl PrevActionsPrevRewards {
     /// and the last `n_prev_rewards` rewards.
     ///
     /// # Errors
-    /// [`RunnerError::Config`] if both numbers are 0.
+    /// [`RunnerError::Config`](crate::RunnerError::Config) if both numbers are 0.
     pub fn new(action_space: Space, n_prev_actions: usize, n_prev_rewards: usize) -> Result<Self> {
         if n_prev_actions == 0 && n_prev_rewards == 0 {
             return Err(ConfigError::new(

@@ -1,7 +1,7 @@
 //! Rewards times a constant.
 
 use super::{Connector, RewardContext};
-use crate::{Result, RunnerError};
+use crate::Result;
 use rekindle_core::ConfigError;
 
 /// Multiplies the rewards that losses see by a constant, as Gymnasium's `TransformReward` does with
@@ -17,7 +17,7 @@ impl ScaleRewards {
     /// Multiplies by `factor`.
     ///
     /// # Errors
-    /// [`RunnerError::Config`] if the factor is 0 or not finite.
+    /// [`RunnerError::Config`](crate::RunnerError::Config) if the factor is 0 or not finite.
     pub fn new(factor: f64) -> Result<Self> {
         if factor == 0.0 || !factor.is_finite() {
             return Err(ConfigError::new(

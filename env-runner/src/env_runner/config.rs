@@ -8,7 +8,7 @@ use super::FaultToleranceConfig;
 use super::metrics::SMOOTHING;
 use crate::callbacks::SharedCallbacks;
 use crate::connectors::ConnectorConfig;
-use crate::error::{Result, RunnerError};
+use crate::error::Result;
 use crate::multi_agent::MultiAgentConfig;
 
 /// The environment, connectors and seed of a runner.
@@ -80,7 +80,7 @@ impl EnvRunnerConfig {
     /// Checks each field on its own.
     ///
     /// # Errors
-    /// [`RunnerError::Config`] with field, value and constraint.
+    /// [`RunnerError::Config`](crate::RunnerError::Config) with field, value and constraint.
     pub fn validate(&self) -> Result<()> {
         if self.num_envs == 0 {
             return Err(ConfigError::new(

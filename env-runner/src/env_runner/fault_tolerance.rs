@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, RunnerError};
+use crate::error::Result;
 
 /// Handling of failed environments and runners, with the names and defaults of RLlib's
 /// `fault_tolerance()`.
@@ -108,9 +108,9 @@ impl FaultToleranceConfig {
     /// Checks the settings, alone and in combination.
     ///
     /// # Errors
-    /// [`RunnerError::Config`] with field, value and constraint.
+    /// [`RunnerError::Config`](crate::RunnerError::Config) with field, value and constraint.
     pub fn validate(&self) -> Result<()> {
-        let invalid = |field, value: String, constraint: &str| {
+        let invalid = |field, value: String, constraint: &'static str| {
             Err(ConfigError::new(field, value, constraint).into())
         };
         if self.ignore_env_runner_failures && self.restart_failed_env_runners {

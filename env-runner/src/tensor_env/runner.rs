@@ -9,7 +9,7 @@ use rekindle_rl_module::AnyRLModule;
 use super::sampler::Sampler;
 use super::{TensorEnv, TensorRollout, TensorVectorEnv, TensorVectorStep, noise};
 use crate::env_runner::tracking::acting;
-use crate::error::{Result, RunnerError};
+use crate::error::Result;
 
 /// Steps copies of a [`TensorEnv`] with a module, all on one device.
 ///
@@ -50,7 +50,7 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
     /// Creates a runner of `num_envs` copies on `device`, in their initial states.
     ///
     /// # Errors
-    /// [`RunnerError::Config`] if `num_envs` is 0, or the action space has no sampler for
+    /// [`RunnerError::Config`](crate::RunnerError::Config) if `num_envs` is 0, or the action space has no sampler for
     /// devices.
     pub fn new(env: E, num_envs: usize, seed: u64, device: &Device) -> Result<Self> {
         at_least_one("num_envs", num_envs)?;
@@ -74,7 +74,7 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
     /// Records `steps` steps of every copy with sampled actions. Episodes continue in the next call.
     ///
     /// # Errors
-    /// [`RunnerError::Config`] if `steps` is 0, for a stateful module, or for one with another
+    /// [`RunnerError::Config`](crate::RunnerError::Config) if `steps` is 0, for a stateful module, or for one with another
     /// distribution than the default of its action space; otherwise if a forward pass fails.
     pub fn sample(&mut self, module: &AnyRLModule, steps: usize) -> Result<TensorRollout> {
         at_least_one("steps", steps)?;
@@ -157,6 +157,6 @@ fn at_least_one(field: &'static str, value: usize) -> Result<()> {
     if value > 0 {
         return Ok(());
     }
-    let constraint = "it must be at least 1".into();
+    let constraint = "it must be at least 1";
     Err(ConfigError::new(field, "0", constraint).into())
 }

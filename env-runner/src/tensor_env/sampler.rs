@@ -7,7 +7,7 @@ use rekindle_core::{AnyTensor, Generator};
 use rekindle_env::Space;
 
 use super::noise;
-use crate::error::{Result, RunnerError};
+use crate::error::Result;
 
 /// Draws actions of a space, given the inputs of its distribution and random numbers.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ impl Sampler {
     /// Creates the sampler of an action space.
     ///
     /// # Errors
-    /// [`RunnerError::Config`] for a space without a sampler.
+    /// [`RunnerError::Config`](crate::RunnerError::Config) for a space without a sampler.
     pub(super) fn new(space: &Space) -> Result<Self> {
         match space {
             Space::Discrete(discrete) => {
