@@ -269,7 +269,7 @@ fn actions_that_are_not_finite_are_an_error_in_every_distribution_over_a_box() {
         for value in [f32::NAN, f32::INFINITY] {
             let action = Buffer::from_f32(vec![0.0, value], &[2]).unwrap();
             let message = distribution.row_logp(&inputs, action.row(0)).unwrap_err().to_string();
-            assert!(message.contains(&format!("element 1 of the action is {value}")), "{message}");
+            assert!(message.contains(&format!("element 1 is {value}")), "{message}");
         }
     }
 }

@@ -265,6 +265,6 @@ mod tests {
     fn slices_of_different_length_are_refused() {
         let config = VTraceConfig::default();
         let message = vtrace(&[0.0; 3], &REWARDS, &VALUES, 0.0, &config).unwrap_err().to_string();
-        assert_eq!(message, "log ratios of a segment: 4 values were expected, got 3");
+        assert_eq!(message, "log ratios of a segment: expected 4 values, found 3");
     }
 }
