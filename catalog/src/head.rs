@@ -55,7 +55,7 @@ impl PolicyHeadConfig {
     /// Creates the configuration of the default policy head.
     ///
     /// # Errors
-    /// [`CatalogError::Inapplicable`] if `free_log_std` or `log_std_clip_param` is set and the
+    /// [`CatalogError::Inapplicable`](crate::CatalogError::Inapplicable) if `free_log_std` or `log_std_clip_param` is set and the
     /// distribution is not Gaussian.
     pub fn new(
         config: &DefaultModelConfig,
