@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use rekindle::algorithms::TrainingConfig as _;
-use rekindle::algorithms::ppo::batch_of_tensors;
 use rekindle::core::rng::{Purpose, stream};
 use rekindle::env_runner::{TensorCartPole, TensorEnv, TensorEnvRunner, TensorPendulum};
 use rekindle::prelude::*;
@@ -118,8 +117,8 @@ fn train(env: impl TensorEnv, args: &Args) -> Result<ExitCode, MainError> {
         .model_config(json!({ "fcnet_hiddens": [64, 64], "vf_share_layers": false }))
         .build_seeded(&device, stream(args.seed, 0, 0, Purpose::Init))?
         .as_multi_rl_module()?;
-    let objective = training.objective(BTreeMap::new());
-    let mut learner = Learner::new(training.learner(args.seed), objective, module, &device)?;
+    let config = LearnerConfig { seed: args.seed, ..training.learner() };
+    let mut learner = Learner::new(config, move |_| training.loss(), module, &device)?;
     let mut runner = TensorEnvRunner::new(env, args.num_envs, args.seed, &device)?;
 
     // 2. Rollouts and updates.
@@ -133,10 +132,10 @@ fn train(env: impl TensorEnv, args: &Args) -> Result<ExitCode, MainError> {
         let module = learner.module().module(DEFAULT_MODULE_ID)?;
         let rollout = runner.sample(module, args.rollout)?;
         env_steps += rollout.env_steps() as u64;
-        let batch = batch_of_tensors(&training, module, &rollout)?;
         let sampled = started.elapsed();
-        let batches = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), batch)]);
-        learner.update_from_batches(&batches, env_steps)?;
+        let data = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), TrainData::from(&rollout))]);
+        let data = learner.prepare(data, env_steps)?;
+        learner.learn(data, env_steps)?;
         // The host reads the rollout for the first time here, after the update.
         let finished = rollout.finished_episodes()?;
         iteration += 1;

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::prelude::*;
@@ -192,11 +193,11 @@ pub(crate) fn train(
         }
 
         // 4. The update: several passes over the rows in shuffled minibatches.
-        let batch = rows.into_batch(width)?;
+        let batch = Arc::new(rows.into_batch(width)?);
         let lr = LEARNING_RATE * (1.0 - steps as f64 / MAX_STEPS as f64).max(0.0);
         for _ in 0..EPOCHS {
             for minibatch in shuffle_rng.permutation(batch.rows()).chunks(MINIBATCH) {
-                let minibatch = batch.gather_to_device(minibatch, &device)?;
+                let minibatch = batch.gather_to_device(minibatch.to_vec(), &device);
                 let mut gradients = loss(&agent, &distribution, &minibatch)?.backward();
                 let mut gradients = Gradients::take(&agent, &mut gradients);
                 if let Some(norm) = gradients.global_norm()? {

@@ -62,8 +62,8 @@ pub mod prelude {
     pub use crate::MainError;
     pub use rekindle_algorithms::{
         Algorithm, BatchMode, CallbackResult, Callbacks, CountStepsBy, DurationUnit,
-        EnvironmentEvent, EpisodeEvent, Evaluation, PpoConfig, PpoTraining, SampleEvent, evaluate,
-        evaluate_policy,
+        EnvironmentEvent, EpisodeEvent, Evaluation, ExecutionPlan, PpoConfig, PpoTraining,
+        SampleEvent, StepReport, TrainingContext, evaluate, evaluate_policy,
     };
     pub use rekindle_catalog::{
         BoxEncoder, Catalog, CatalogContext, DefaultCatalog, Distribution, Encoder, Mlp, MlpConfig,
@@ -84,7 +84,8 @@ pub mod prelude {
         Rollout, SampleOptions, Segment, SingleAgentEnvRunner, SingleAgentEpisode,
     };
     pub use rekindle_learner::{
-        Learner, LearnerConfig, Objective, OptimizerConfig, Schedule, TrainBatch, UpdateContext,
+        Learner, LearnerConfig, Loss, LossContext, Losses, OptimizerConfig, OptimizerGroup,
+        PrepareContext, Schedule, TrainData,
     };
     pub use rekindle_metrics::{
         ConsoleSink, JsonlSink, LearningCurve, Metrics, MetricsLogger, Reducer, Sink,

@@ -6,24 +6,20 @@ mod evaluation;
 mod modules;
 mod state;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use burn::prelude::Device;
 use rekindle_core::device::DeviceSpec;
-use rekindle_core::{DEFAULT_MODULE_ID, Generator};
-use rekindle_env_runner::{
-    Amount, EnvRunnerConfig, EnvRunnerGroup, Experience, PolicyBundle, SampleOptions,
-};
-use rekindle_learner::Learner;
+use rekindle_core::{DEFAULT_MODULE_ID, Generator, ModuleId};
+use rekindle_env_runner::{EnvRunnerGroup, PolicyBundle};
+use rekindle_learner::{Learner, LearnerConfig, Loss};
 use rekindle_metrics::{Metrics, MetricsLogger, Reducer};
 use rekindle_rl_module::AnyRLModule;
 use serde_json::Value;
 
-use crate::config::fragment_length;
-use crate::{
-    AlgorithmConfig, AlgorithmError, BatchMode, CallbackList, CountStepsBy, EvaluationConfig,
-    ReportingConfig, Result, RolloutFragmentLength, TrainingConfig,
-};
+use crate::execution_plan::{ExecutionPlan, TrainingContext};
+use crate::{AlgorithmConfig, AlgorithmError, CallbackList, Result, TrainingConfig};
 
 /// A running algorithm: environment runners, a learner, and the training loop that connects them.
 ///
@@ -40,9 +36,9 @@ use crate::{
 /// ```
 pub struct Algorithm {
     name: &'static str,
-    /// The configuration as data, seed included.
-    config: Value,
-    settings: Settings,
+    /// The current configuration, seed included. Its training section is data.
+    config: AlgorithmConfig<Value>,
+    plan: Box<dyn ExecutionPlan>,
     /// The device of all runners, including the evaluation runners.
     runner_device: Device,
     env_runners: EnvRunnerGroup,
@@ -62,25 +58,6 @@ impl std::fmt::Debug for Algorithm {
         let (name, iteration, steps) = (self.name, self.iteration, self.env_steps);
         write!(f, "{name} after {iteration} iterations and {steps} environment steps")
     }
-}
-
-/// The settings that the training loop reads.
-#[derive(Debug, Clone)]
-struct Settings {
-    seed: u64,
-    /// Steps per environment and sample; `None` if they follow from the batch size.
-    fragment: Option<usize>,
-    num_env_runners: usize,
-    num_envs: usize,
-    train_batch_size: usize,
-    /// Unit of `train_batch_size`.
-    count_steps_by: CountStepsBy,
-    batch_mode: BatchMode,
-    explore: bool,
-    num_threads: usize,
-    evaluation: EvaluationConfig,
-    reporting: ReportingConfig,
-    runner: EnvRunnerConfig,
 }
 
 /// The key of the iteration's number in results.
@@ -108,63 +85,47 @@ impl Algorithm {
         };
         let runner_device = place(config.env_runners.device)?;
         let device = place(config.learners.device)?;
-        let runner = config.runner_config(seed);
+        config.env_runners.env_to_module_connector = config.env_to_module();
         let runners = &config.env_runners;
-        let threads = runners.threads();
-        let count = runners.num_env_runners;
-        let env_runners = EnvRunnerGroup::new(&runner, count, threads, &runner_device)?;
+        let (count, threads) = (runners.num_env_runners, runners.threads());
+        let env_runners =
+            EnvRunnerGroup::new(&config.runner_config(), count, threads, &runner_device)?;
         let spaces = env_runners.module_spaces();
         if let Some(multi_agent) = &config.multi_agent {
             let listed = multi_agent.policies.iter();
             multi_agent.check_ids(&spaces.keys().chain(listed).cloned().collect())?;
         }
         let module = config.multi_rl_module_spec(spaces)?.build(&device, seed)?;
-        let training = &config.training;
+        let training = config.training.clone();
         let of_modules = config.training_of_modules()?;
-        let mut settings = training.learner(seed);
-        settings.modules =
-            of_modules.iter().map(|(id, training)| (id.clone(), training.learner(seed))).collect();
-        let multi_agent = config.multi_agent.as_ref();
-        let all_differ = module.keys().all(|id| of_modules.contains_key(id));
-        if !all_differ {
+        if !module.keys().all(|id| of_modules.contains_key(id)) {
             training.check_sampling(runners)?;
         }
-        settings.policies_to_train = multi_agent
-            .and_then(|m| m.policies_to_train.as_ref())
-            .map(|ids| ids.iter().cloned().collect());
-        let learner = Learner::new(settings, training.objective(of_modules), module, &device)?;
+        let policies_to_train =
+            config.multi_agent.as_ref().and_then(|m| m.policies_to_train.as_ref());
+        let settings = LearnerConfig {
+            seed,
+            policies_to_train: policies_to_train.map(|ids| ids.iter().cloned().collect()),
+            ..training.learner()
+        };
+        let plan = training.execution_plan();
+        let new_loss = losses(training, of_modules);
         let mut algorithm = Self {
             name: T::NAME,
-            settings: Settings {
-                seed,
-                fragment: match runners.rollout_fragment_length {
-                    RolloutFragmentLength::Auto => None,
-                    RolloutFragmentLength::Steps(steps) => Some(steps),
-                },
-                num_env_runners: count,
-                num_envs: runners.num_envs_per_env_runner,
-                train_batch_size: training.train_batch_size(),
-                count_steps_by: multi_agent.map(|m| m.count_steps_by).unwrap_or_default(),
-                batch_mode: runners.batch_mode,
-                explore: runners.explore,
-                num_threads: threads,
-                evaluation: config.evaluation.clone(),
-                reporting: config.reporting.clone(),
-                runner,
-            },
             config: config.recorded()?,
+            plan,
             runner_device,
             env_runners,
             eval_env_runners: None,
-            learner,
+            learner: Learner::new(settings, new_loss, module, &device)?,
             iteration: 0,
             env_steps: 0,
             metrics: MetricsLogger::new(),
             eval_metrics: MetricsLogger::new(),
-            callbacks: config.callbacks.clone(),
+            callbacks: config.callbacks,
         };
         algorithm.publish_weights()?;
-        if algorithm.settings.evaluation.evaluation_interval.is_some() {
+        if algorithm.config.evaluation.evaluation_interval.is_some() {
             algorithm.eval_env_runners = Some(algorithm.new_eval_env_runners()?);
         }
         let callbacks = algorithm.callbacks.clone();
@@ -177,9 +138,15 @@ impl Algorithm {
         self.name
     }
 
-    /// The configuration as data, including the seed that was drawn if none was set.
-    pub fn config(&self) -> &Value {
+    /// The current configuration, including the seed that was drawn if none was set. The section of the
+    /// algorithm is data.
+    pub fn config(&self) -> &AlgorithmConfig<Value> {
         &self.config
+    }
+
+    /// The execution plan.
+    pub fn execution_plan(&self) -> &dyn ExecutionPlan {
+        &*self.plan
     }
 
     /// The number of iterations so far.
@@ -243,7 +210,7 @@ impl Algorithm {
     /// If an environment, connector, forward pass, update or callback fails.
     pub fn train(&mut self) -> Result<Metrics> {
         let started = Instant::now();
-        let config = &self.settings.evaluation;
+        let config = &self.config.evaluation;
         let (due, beside) =
             (config.is_due(self.iteration + 1), config.evaluation_parallel_to_training);
         let played = match due && beside {
@@ -281,78 +248,27 @@ impl Algorithm {
 
     /// Runs training steps until an iteration is long enough.
     fn collect_and_learn(&mut self) -> Result<()> {
-        let (started, mut steps) = (Instant::now(), 0);
+        let (started, mut sampled, mut trained) = (Instant::now(), 0, 0);
         loop {
-            steps += self.training_step()?;
-            // Each batch is trained on immediately, so sampled and trained steps are equal.
+            let mut cx = TrainingContext {
+                env_runners: &mut self.env_runners,
+                learner: &mut self.learner,
+                metrics: &mut self.metrics,
+                config: &self.config,
+                env_steps: &mut self.env_steps,
+                recreated: Vec::new(),
+            };
+            let step = self.plan.training_step(&mut cx);
+            let recreated = cx.recreated;
+            self.tell_recreated(&recreated, false)?;
+            let step = step?;
+            sampled += step.env_steps_sampled;
+            trained += step.env_steps_trained;
             let seconds = started.elapsed().as_secs_f64();
-            if self.settings.reporting.is_met(seconds, steps, steps) {
+            if self.config.reporting.is_met(seconds, sampled, trained) {
                 return Ok(());
             }
         }
-    }
-
-    /// Collects a batch, updates the learner, and publishes the weights. Returns the number of
-    /// environment steps.
-    fn training_step(&mut self) -> Result<usize> {
-        let started = Instant::now();
-        let experience = self.sample_batch()?;
-        self.env_runners.sync_connectors()?;
-        self.metrics.log_time("timers/env_runner_sampling_timer", started.elapsed())?;
-        self.metrics.aggregate("env_runners", self.env_runners.take_metrics())?;
-        let recreated = self.env_runners.take_recreated();
-        self.tell_recreated(&recreated, false)?;
-
-        let started = Instant::now();
-        self.env_steps += experience.env_steps as u64;
-        self.learner.update(&experience.rollouts, self.env_steps)?;
-        self.metrics.log_time("timers/learner_update_timer", started.elapsed())?;
-        self.metrics.aggregate("learners", [self.learner.take_metrics()])?;
-        self.publish_weights()?;
-        Ok(experience.env_steps)
-    }
-
-    fn sample_batch(&mut self) -> Result<Experience> {
-        let Settings { fragment, num_envs, count_steps_by, .. } = self.settings;
-        let options = SampleOptions { explore: self.settings.explore, ..SampleOptions::default() };
-        let mut experience = Experience::default();
-        // After a failure only what is missing is collected once more.
-        while let Some(missing) = self.missing_steps(&experience) {
-            let more = match self.settings.batch_mode {
-                BatchMode::TruncateEpisodes => {
-                    let healthy = self.env_runners.num_healthy();
-                    let amount = |runner, runners| {
-                        let automatic = || match healthy == runners {
-                            true => fragment_length(missing, num_envs, runners, runner),
-                            // Ignore runners that have failed.
-                            false => missing.div_ceil(healthy.max(1) * num_envs),
-                        };
-                        let steps = fragment.unwrap_or_else(automatic) * num_envs;
-                        match count_steps_by {
-                            CountStepsBy::EnvSteps => Amount::Timesteps(steps),
-                            CountStepsBy::AgentSteps => Amount::AgentSteps(steps),
-                        }
-                    };
-                    self.env_runners.sample_each(amount, options)?
-                }
-                BatchMode::CompleteEpisodes => {
-                    self.env_runners.sample(Amount::Episodes(num_envs), options)?
-                }
-            };
-            experience.extend(more);
-        }
-        Ok(experience)
-    }
-
-    /// The steps that a batch still needs; `None` if it is complete. Where nobody acts, steps of the
-    /// environment count, so that there is an end.
-    fn missing_steps(&self, so_far: &Experience) -> Option<usize> {
-        let steps = match (self.settings.count_steps_by, so_far.agent_steps()) {
-            (CountStepsBy::AgentSteps, steps) if steps > 0 => steps,
-            _ => so_far.env_steps,
-        };
-        let missing = self.settings.train_batch_size.saturating_sub(steps);
-        (missing > 0).then_some(missing)
     }
 
     /// Gives the runners the learner's weights.
@@ -360,4 +276,12 @@ impl Algorithm {
         let modules = self.learner.module().without_learner_only();
         Ok(self.env_runners.set_modules(&modules, self.learner.weights_seq_no())?)
     }
+}
+
+/// Returns the function that creates the loss of a module from its settings.
+fn losses<T: TrainingConfig>(
+    training: T,
+    of_modules: BTreeMap<ModuleId, T>,
+) -> impl Fn(&str) -> Box<dyn Loss> + Send + Sync + 'static {
+    move |id| of_modules.get(id).unwrap_or(&training).loss()
 }

@@ -6,19 +6,19 @@ mod multi_agent;
 mod reporting;
 mod sections;
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use burn::prelude::Device;
-use rekindle_core::{ConfigError, ModuleId};
+use rekindle_core::ConfigError;
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::FaultToleranceConfig;
-use rekindle_learner::{LearnerConfig, Objective};
+use rekindle_learner::{LearnerConfig, Loss};
 use rekindle_rl_module::RLModuleSpec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::execution_plan::ExecutionPlan;
 use crate::{Algorithm, AlgorithmError, CallbackList, Callbacks, Result};
 
 pub use evaluation::{DurationUnit, EvaluationConfig, EvaluationOverrides};
@@ -32,10 +32,14 @@ pub use sections::{
 
 /// The section of a configuration that only one algorithm has.
 pub trait TrainingConfig:
-    Clone + Debug + Default + PartialEq + Serialize + DeserializeOwned + 'static
+    Clone + Debug + Default + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
 {
     /// The name of the algorithm.
     const NAME: &'static str;
+
+    /// The fields that are common to all modules. Overrides for one module cannot set them.
+    const COMMON_FIELDS: &'static [&'static str] =
+        &["train_batch_size", "num_epochs", "minibatch_size", "shuffle_batch_per_epoch"];
 
     /// Checks every field.
     ///
@@ -54,12 +58,14 @@ pub trait TrainingConfig:
     /// Returns the steps per update.
     fn train_batch_size(&self) -> usize;
 
-    /// Returns the settings of the learner.
-    fn learner(&self, seed: u64) -> LearnerConfig;
+    /// Returns epochs and minibatches of the learner.
+    fn learner(&self) -> LearnerConfig;
 
-    /// Builds the objective of the learner. `modules` holds the settings of modules that override
-    /// the common ones.
-    fn objective(&self, modules: BTreeMap<ModuleId, Self>) -> Box<dyn Objective>;
+    /// Creates the loss of one module, which has these settings.
+    fn loss(&self) -> Box<dyn Loss>;
+
+    /// Creates the execution plan.
+    fn execution_plan(&self) -> Box<dyn ExecutionPlan>;
 
     /// Returns the model settings in which this algorithm differs from `DefaultModelConfig`.
     fn default_model_config() -> Map<String, Value> {
@@ -86,7 +92,11 @@ pub trait TrainingConfig:
 /// # Ok::<(), rekindle_algorithms::AlgorithmError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, bound = "T: TrainingConfig")]
+#[serde(
+    default,
+    deny_unknown_fields,
+    bound(serialize = "T: Serialize", deserialize = "T: DeserializeOwned + Default")
+)]
 pub struct AlgorithmConfig<T> {
     /// The environment.
     pub environment: EnvironmentConfig,

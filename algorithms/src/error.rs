@@ -43,6 +43,16 @@ pub enum AlgorithmError {
         /// The algorithm in the file.
         found: String,
     },
+    /// A checkpoint of an algorithm with another execution plan.
+    #[error(
+        "the checkpoint was made with the execution plan `{found}`, and the configuration has `{expected}`; give the same plan again (`from_checkpoint_with(…, |config| config.execution_plan(…))`)"
+    )]
+    WrongExecutionPlan {
+        /// The configured plan.
+        expected: String,
+        /// The plan in the file.
+        found: String,
+    },
     /// A path that names no component.
     #[error(
         "`{0}` is not a component of an algorithm that can be restored alone: use `learner`, `learner/rl_module`, `learner/rl_module/<module_id>`, `learner/optimizer`, `learner/optimizer/<module_id>` or `env_runners`"

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`AlgorithmConfig`] | `AlgorithmConfig`: builder, data, validation |
 //! | [`Algorithm`] | `Algorithm`: `train`, `evaluate`, `save_to_path`, `restore_from_path` |
+//! | [`ExecutionPlan`], [`TrainingContext`] | `training_step`, and the execution plans before it |
 //! | [`PpoConfig`], [`ppo`] | `PPOConfig`, PPO |
 //! | [`Callbacks`] | `RLlibCallback`: hooks |
 //! | [`evaluate`], [`evaluate_policy`] | evaluation of a module or a deployed policy, without a training stack |
@@ -15,6 +16,7 @@ mod callbacks;
 mod config;
 mod error;
 mod evaluation;
+mod execution_plan;
 pub mod ppo;
 
 pub use algorithm::Algorithm;
@@ -26,8 +28,9 @@ pub use config::{
 };
 pub use error::{AlgorithmError, CallbackError, Result};
 pub use evaluation::{Evaluation, EvaluationFunction, evaluate, evaluate_policy};
-// The arguments and results of hooks, so that a program names one crate.
+pub use execution_plan::{ExecutionPlan, StepReport, Synchronous, TrainingContext};
 pub use ppo::{PpoConfig, PpoTraining};
+// The arguments and results of hooks, so that a program names one crate.
 pub use rekindle_env_runner::{
     AgentStep, CallbackResult, EnvRunnerGroup, EnvironmentEvent, EpisodeEvent, SampleEvent,
     VectorEnvRef,

@@ -12,13 +12,10 @@
 mod config;
 mod console;
 mod loss;
-mod objective;
-mod on_device;
 
 pub use config::PpoTraining;
 pub use console::console_columns;
-pub use objective::PpoObjective;
-pub use on_device::batch_of_tensors;
+pub use loss::PpoLoss;
 
 /// The configuration of PPO.
 pub type PpoConfig = crate::AlgorithmConfig<PpoTraining>;

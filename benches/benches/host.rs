@@ -29,12 +29,17 @@ fn gather(c: &mut Criterion) -> Outcome {
     let mut batch = HostBatch::new();
     batch.insert(Columns::OBS, Buffer::from_f32(vec![0.0; 4 * ROWS], &[4])?)?;
     batch.insert_f32(Columns::ADVANTAGES, vec![0.0; ROWS])?;
+    let batch = Arc::new(batch);
     let mut group = c.benchmark_group("gather_minibatch");
     for size in [64, 256, 1024] {
         let rows: Vec<usize> = (0..size).map(|i| (i * 37) % ROWS).collect();
         group.throughput(Throughput::Elements(size as u64));
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
-            b.iter(|| batch.gather_to_device(black_box(&rows), &device));
+            b.iter(|| {
+                let minibatch = batch.gather_to_device(black_box(rows.clone()), &device);
+                let obs = minibatch.float::<2>(Columns::OBS)?;
+                Ok::<_, CoreError>((obs, minibatch.float::<1>(Columns::ADVANTAGES)?))
+            });
         });
     }
     group.finish();

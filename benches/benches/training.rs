@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use burn::prelude::*;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use rekindle::algorithms::ppo::PpoObjective;
+use rekindle::algorithms::TrainingConfig as _;
 use rekindle::catalog::{Activation, ModelBuilder};
 use rekindle::core::rng::{Purpose, stream};
 use rekindle::learner::{Gradients, Optimizer};
@@ -61,8 +61,8 @@ fn update(c: &mut Criterion) -> Outcome {
             shuffle_batch_per_epoch: true,
             ..LearnerConfig::default()
         };
-        let objective = Box::new(PpoObjective::new(training));
-        let mut learner = Learner::new(config, objective, module.as_multi_rl_module()?, &device)?;
+        let module = module.as_multi_rl_module()?;
+        let mut learner = Learner::new(config, move |_| training.loss(), module, &device)?;
         group.bench_function(BenchmarkId::from_parameter(hidden), |b| {
             b.iter(|| learner.update(&data, 0));
         });

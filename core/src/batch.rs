@@ -1,5 +1,7 @@
 //! Batches: the inputs and outputs of a module's forward pass.
 
+mod deferred;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -9,6 +11,8 @@ use burn::tensor::{Bool, Int};
 
 use crate::any_tensor::AnyTensor;
 use crate::error::{CoreError, Result};
+
+use deferred::Entry;
 
 /// A column of a [`Batch`]: a tensor, or a nested batch (Dict and Tuple observations).
 #[derive(Debug, Clone)]
@@ -92,6 +96,9 @@ impl Column {
 ///
 /// Names are the constants of [`Columns`](crate::Columns) or any other string.
 ///
+/// The columns of a minibatch are *deferred*: they are gathered and uploaded when they are first read, so
+/// that a column that a loss does not read costs nothing.
+///
 /// ```
 /// use burn::prelude::*;
 /// use rekindle_core::{Batch, Columns};
@@ -105,7 +112,7 @@ impl Column {
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
-    columns: BTreeMap<Cow<'static, str>, Column>,
+    columns: BTreeMap<Cow<'static, str>, Entry>,
 }
 
 impl Batch {
@@ -124,18 +131,35 @@ impl Batch {
 
     /// Adds or replaces a column.
     pub fn insert(&mut self, name: impl Into<Cow<'static, str>>, column: impl Into<Column>) {
-        self.columns.insert(name.into(), column.into());
+        self.columns.insert(name.into(), Entry::Ready(column.into()));
     }
 
-    /// Removes a column and returns it, if it was there.
-    pub fn remove(&mut self, name: &str) -> Option<Column> {
-        self.columns.remove(name)
+    /// Adds or replaces a column of `rows` rows that `load` returns when it is first read.
+    pub fn insert_deferred(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        rows: usize,
+        load: impl Fn() -> Result<Column> + Send + Sync + 'static,
+    ) {
+        self.columns.insert(name.into(), Entry::deferred(rows, load));
     }
 
-    /// Returns the column, if there is one of this name.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Column> {
-        self.columns.get(name)
+    /// Adds the columns of another batch. Columns of the same name are replaced.
+    pub fn extend(&mut self, other: Self) {
+        self.columns.extend(other.columns);
+    }
+
+    /// Removes a column. Returns whether it was there.
+    pub fn remove(&mut self, name: &str) -> bool {
+        self.columns.remove(name).is_some()
+    }
+
+    /// Returns the column, or `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// If a deferred column cannot be loaded.
+    pub fn get(&self, name: &str) -> Result<Option<&Column>> {
+        self.columns.get(name).map(Entry::column).transpose()
     }
 
     /// Whether the batch has a column of this name.
@@ -144,9 +168,9 @@ impl Batch {
         self.columns.contains_key(name)
     }
 
-    /// Returns names and columns, sorted by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Column)> {
-        self.columns.iter().map(|(name, column)| (name.as_ref(), column))
+    /// Returns the names of the columns, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.keys().map(AsRef::as_ref)
     }
 
     /// Returns the number of columns.
@@ -164,33 +188,37 @@ impl Batch {
     /// Returns the number of rows; 0 without columns.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.columns.values().next().map_or(0, Column::rows)
+        self.columns.values().next().map_or(0, Entry::rows)
     }
 
-    /// Gathers rows of all columns in the given order, on their device.
+    /// Returns a batch of the given rows of all columns, in that order. Each column is gathered, on its
+    /// device, when it is first read.
     ///
     /// # Shapes
     /// `rows`: `[R]`; columns `[R, …]`.
-    ///
-    /// # Errors
-    /// [`CoreError::Rank`] for a column of an unsupported rank.
-    pub fn select_rows(&self, rows: &Tensor<1, Int>) -> Result<Self> {
-        let select = |column: &Column| -> Result<Column> {
-            Ok(match column {
-                Column::Tensor(tensor) => Column::Tensor(tensor.select_rows(rows)?),
-                Column::Nested(batch) => Column::Nested(batch.select_rows(rows)?),
+    #[must_use]
+    pub fn select_rows(&self, rows: &Tensor<1, Int>) -> Self {
+        let count = rows.dims()[0];
+        let select = |entry: &Entry| {
+            let (entry, rows) = (entry.clone(), rows.clone());
+            Entry::deferred(count, move || {
+                Ok(match entry.column()? {
+                    Column::Tensor(tensor) => Column::Tensor(tensor.select_rows(&rows)?),
+                    Column::Nested(batch) => Column::Nested(batch.select_rows(&rows)),
+                })
             })
         };
-        let columns = self.columns.iter().map(|(name, column)| Ok((name.clone(), select(column)?)));
-        Ok(Self { columns: columns.collect::<Result<_>>()? })
+        let columns = self.columns.iter().map(|(name, entry)| (name.clone(), select(entry)));
+        Self { columns: columns.collect() }
     }
 
     /// Returns the column.
     ///
     /// # Errors
-    /// [`CoreError::MissingColumn`], which lists the columns of the batch.
+    /// [`CoreError::MissingColumn`], which lists the columns of the batch; otherwise if a deferred column
+    /// cannot be loaded.
     pub fn column(&self, name: &str) -> Result<&Column> {
-        self.get(name).ok_or_else(|| CoreError::MissingColumn {
+        self.get(name)?.ok_or_else(|| CoreError::MissingColumn {
             column: name.into(),
             available: self.available(),
         })
@@ -282,6 +310,34 @@ mod tests {
             message,
             "column `rewards` is not in the batch; available: [actions, nested, obs]"
         );
+    }
+
+    #[test]
+    fn a_deferred_column_is_loaded_once_and_only_if_it_is_read() {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        let loads = Arc::new(AtomicUsize::new(0));
+        let mut batch = batch();
+        for name in ["read", "unread"] {
+            let loads = Arc::clone(&loads);
+            batch.insert_deferred(name, 3, move || {
+                loads.fetch_add(1, Ordering::Relaxed);
+                Ok(Tensor::<1>::from_floats([1.0, 2.0, 3.0], &Device::flex()).into())
+            });
+        }
+        assert_eq!(batch.rows(), 3);
+        assert!(batch.names().any(|name| name == "unread"));
+        let copy = batch.clone();
+        let rows = Tensor::<1, Int>::from_ints([2, 0], &Device::flex());
+        let selected = batch.select_rows(&rows);
+        assert_eq!((selected.rows(), loads.load(Ordering::Relaxed)), (2, 0));
+        let values = crate::any_tensor::to_f32(selected.float::<1>("read").unwrap()).unwrap();
+        assert_eq!(values, [3.0, 1.0]);
+        copy.float::<1>("read").unwrap();
+        assert_eq!(loads.load(Ordering::Relaxed), 1);
+        batch.insert_deferred("broken", 3, || Err(CoreError::DeviceRead("lost".into())));
+        assert!(batch.get("broken").is_err() && batch.get("absent").unwrap().is_none());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::prelude::*;
 use rekindle_env::{Buffer, Parts};
@@ -92,40 +93,36 @@ impl HostBatch {
         self.columns.iter().map(|(name, column)| (name.as_ref(), column))
     }
 
-    /// Uploads all rows.
-    ///
-    /// # Errors
-    /// As [`upload`].
-    pub fn to_device(&self, device: &Device) -> Result<Batch> {
-        let mut batch = Batch::new();
-        for (name, column) in &self.columns {
-            batch.insert(name.clone(), upload(column, device)?);
-        }
-        Ok(batch)
+    /// Returns a batch of all rows. Each column is uploaded when it is first read.
+    #[must_use]
+    pub fn to_device(self: &Arc<Self>, device: &Device) -> Batch {
+        self.deferred(self.rows(), device, |column, device| upload(column, device))
     }
 
-    /// Gathers rows in the given order and uploads them as a minibatch.
-    ///
-    /// # Errors
-    /// [`CoreError::Env`] if a row is out of range; otherwise as [`upload`].
-    pub fn gather_to_device(&self, rows: &[usize], device: &Device) -> Result<Batch> {
-        /// With fewer rows, gathering is done before a second thread has started.
-        const GRAIN: usize = 4096;
-        let mut gathered: Vec<_> = self.columns.iter().map(|(name, c)| (name, c, None)).collect();
-        let gather = |(_, column, gathered): &mut (_, &Buffer, Option<_>)| {
-            *gathered = Some(column.gather(rows));
-        };
-        match rows.len() < GRAIN {
-            true => gathered.iter_mut().for_each(gather),
-            false => rekindle_parallel::for_each(gathered.iter_mut().collect(), gather),
-        }
+    /// Returns a batch of the given rows, in that order. Each column is gathered and uploaded when it
+    /// is first read, with [`CoreError::Env`] if a row is out of range, and otherwise the errors of
+    /// [`upload`].
+    #[must_use]
+    pub fn gather_to_device(self: &Arc<Self>, rows: Vec<usize>, device: &Device) -> Batch {
+        let rows = Arc::new(rows);
+        self.deferred(rows.len(), device, move |column, device| {
+            upload_owned(column.gather(&rows)?, device)
+        })
+    }
+
+    fn deferred(
+        self: &Arc<Self>,
+        rows: usize,
+        device: &Device,
+        load: impl Fn(&Buffer, &Device) -> Result<Column> + Clone + Send + Sync + 'static,
+    ) -> Batch {
         let mut batch = Batch::new();
-        for (name, _, column) in gathered {
-            if let Some(column) = column {
-                batch.insert(name.clone(), upload_owned(column?, device)?);
-            }
+        for name in self.columns.keys() {
+            let (columns, device, load) = (Arc::clone(self), device.clone(), load.clone());
+            let of = name.clone();
+            batch.insert_deferred(name.clone(), rows, move || load(columns.column(&of)?, &device));
         }
-        Ok(batch)
+        batch
     }
 }
 
@@ -176,7 +173,7 @@ fn upload_owned(buffer: Buffer, device: &Device) -> Result<Column> {
 pub fn download_into(column: &Column, buffer: &mut Buffer) -> Result<()> {
     match column {
         Column::Nested(batch) => {
-            let keys: Vec<String> = batch.iter().map(|(key, _)| key.to_string()).collect();
+            let keys: Vec<String> = batch.names().map(str::to_owned).collect();
             for key in keys {
                 let part = buffer.part_mut(&key)?;
                 download_into(batch.column(&key)?, part)?;
@@ -251,19 +248,23 @@ mod tests {
         assert!(matches!(error, CoreError::IntRange { value, .. } if value == start), "{error}");
         let mut batch = HostBatch::new();
         batch.insert("actions", buffer).unwrap();
-        assert!(batch.to_device(&Device::flex()).is_err());
-        assert!(batch.gather_to_device(&[0], &Device::flex()).is_ok());
-        assert!(batch.gather_to_device(&[1], &Device::flex()).is_err());
+        let batch = Arc::new(batch);
+        let read = |batch: Batch| batch.int::<1>("actions").map(|_| ());
+        assert!(read(batch.to_device(&Device::flex())).is_err());
+        assert!(read(batch.gather_to_device(vec![0], &Device::flex())).is_ok());
+        assert!(read(batch.gather_to_device(vec![1], &Device::flex())).is_err());
     }
 
     #[test]
     fn minibatches_are_gathered_in_the_given_order() {
         let mut batch = HostBatch::new();
         batch.insert_f32("rewards", vec![0.0, 1.0, 2.0, 3.0]).unwrap();
-        let minibatch = batch.gather_to_device(&[3, 0, 3], &Device::flex()).unwrap();
+        let batch = Arc::new(batch);
+        let minibatch = batch.gather_to_device(vec![3, 0, 3], &Device::flex());
         let rewards = minibatch.float::<1>("rewards").unwrap();
         assert_eq!(crate::any_tensor::to_f32(rewards).unwrap(), [3.0, 0.0, 3.0]);
-        assert!(batch.gather_to_device(&[4], &Device::flex()).is_err());
+        let beyond = batch.gather_to_device(vec![4], &Device::flex());
+        assert!(beyond.float::<1>("rewards").is_err());
     }
 
     #[test]

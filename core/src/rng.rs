@@ -28,6 +28,8 @@ pub enum Purpose {
     EnvRestart = 7,
     /// Seeds of runners that are recreated after a failure; `env` is the number of restarts.
     RunnerRestart = 8,
+    /// Random numbers of a module's loss; `env` is a hash of the module's id.
+    Loss = 9,
 }
 
 /// Returns the stream of a key. `runner` and `env` are 0 for streams without them.

@@ -151,7 +151,8 @@ fn fill<M: Module>(module: &M, weights: &Weights) -> Result<M> {
 }
 
 /// Returns the name of a parameter in a PyTorch state dict.
-fn torch_name(path: &ModulePath) -> String {
+#[must_use]
+pub fn torch_name(path: &ModulePath) -> String {
     let Some((last, parents)) = path.names().split_last() else { return String::new() };
     let last = match last.as_str() {
         "gamma" if path.container().ends_with("Norm") => "weight",
@@ -163,7 +164,8 @@ fn torch_name(path: &ModulePath) -> String {
 }
 
 /// Whether PyTorch stores a parameter transposed.
-fn is_transposed(path: &ModulePath) -> bool {
+#[must_use]
+pub fn is_transposed(path: &ModulePath) -> bool {
     path.container() == "Linear" && path.names().last().is_some_and(|name| name == "weight")
 }
 

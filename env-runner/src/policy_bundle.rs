@@ -364,10 +364,10 @@ impl PolicyBundle {
         let mut probe = self.clone();
         let outputs = probe.forward(observations, true)?;
         let distribution = &**self.module.distribution();
-        let Some(inputs) = outputs.get(Columns::ACTION_DIST_INPUTS) else {
+        let Some(inputs) = outputs.get(Columns::ACTION_DIST_INPUTS)? else {
             return Err(RunnerError::NoDistribution {
                 module: self.module.spec().module().into(),
-                found: outputs.iter().map(|(name, _)| name).collect::<Vec<_>>().join(", "),
+                found: outputs.names().collect::<Vec<_>>().join(", "),
             });
         };
         let inputs = inputs.tensor()?.to_f32()?;

@@ -5,7 +5,7 @@ use burn::prelude::*;
 use rekindle_core::AnyTensor;
 
 /// Squares of gradients count up to this, so that a second moment is always finite.
-pub(crate) const LARGEST_SQUARE: f32 = 1e38;
+pub const LARGEST_SQUARE: f32 = 1e38;
 
 /// The settings of a step of Adam (Kingma and Ba, 2015, algorithm 1).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,7 +54,8 @@ impl StepGuard {
         gradient.mask_fill(self.refused.clone().reshape([1; D]), 0.0)
     }
 
-    fn change<const D: usize>(&self, change: Tensor<D>) -> Tensor<D> {
+    /// Returns the change if the step is taken, and zeros otherwise.
+    pub fn change<const D: usize>(&self, change: Tensor<D>) -> Tensor<D> {
         change * self.weight.clone().reshape([1; D])
     }
 }

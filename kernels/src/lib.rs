@@ -14,7 +14,7 @@ mod mlp;
 mod tanh;
 
 pub use activation::DenseActivation;
-pub use adam::{AdamStep, StepGuard, adam, sgd, square_sum};
+pub use adam::{AdamStep, LARGEST_SQUARE, StepGuard, adam, sgd, square_sum};
 pub use cpu::{exp, ln};
 pub use mlp::{DenseLayer, fit, mlp};
 pub use tanh::tanh;

@@ -28,9 +28,68 @@ pub enum LearnerError {
     /// A batch without a rollout.
     #[error("there are no rollouts to learn from; sample before updating")]
     NoRollouts,
-    /// Rollouts with and without recurrent states in one batch.
-    #[error("some rollouts of a stateful module lack its states; sample all of them with it")]
-    MissingStates,
+    /// A column that some rollouts of a batch have and others lack.
+    #[error(
+        "some rollouts of the batch have no column `{column}`; sample all of them in the same way (with or without exploration), and return the column in every forward pass"
+    )]
+    ColumnOfSomeRollouts {
+        /// The column.
+        column: String,
+    },
+    /// A column whose layout differs between the rollouts of a batch.
+    #[error(
+        "column `{column}` differs between the rollouts of the batch: {source}; return it with the same shape and kind in every forward pass"
+    )]
+    ColumnLayout {
+        /// The column.
+        column: String,
+        /// The difference.
+        source: Box<EnvError>,
+    },
+    /// A segment that was cut off, where there is no value to bootstrap from.
+    #[error(
+        "the experience of module `{id}` has segments that were cut off, and without a critic there is no value of their last observation; sample complete episodes, or use a critic"
+    )]
+    NoBootstrap {
+        /// The id of the module.
+        id: String,
+    },
+    /// Columns that are needed in host memory and are on an accelerator.
+    #[error(
+        "the columns of this experience are on an accelerator; sample with an environment on the host, or use the operations for tensors"
+    )]
+    OnDevice,
+    /// Columns that are needed on an accelerator and are in host memory.
+    #[error("the columns of this experience are in host memory, not on an accelerator")]
+    OnHost,
+    /// A scalar that no optimizer of a loss owns.
+    #[error(
+        "no optimizer of this loss owns the scalar `{name}`; its scalars: [{known}]; return it from `optimizers` (`OptimizerGroup::scalars`)"
+    )]
+    UnknownScalar {
+        /// The name of the scalar.
+        name: String,
+        /// The scalars of the loss.
+        known: String,
+    },
+    /// Optimizers of a loss that do not fit its module.
+    #[error("the optimizers of module `{id}` do not fit: {reason}")]
+    Optimizers {
+        /// The id of the module.
+        id: String,
+        /// The reason, with what to do.
+        reason: String,
+    },
+    /// A loss of another shape, or one that does not depend on the parameters.
+    #[error("the {loss} loss of module `{id}` {reason}")]
+    InvalidLoss {
+        /// The id of the module.
+        id: String,
+        /// The name of the loss.
+        loss: String,
+        /// The reason, with what to do.
+        reason: String,
+    },
     /// A module without rows to learn from.
     #[error("module `{0}` has no rows to learn from; sample more, or leave it out of the update")]
     EmptyBatch(String),
@@ -46,34 +105,34 @@ pub enum LearnerError {
     },
     /// A module whose action distribution lacks what a loss needs.
     #[error(
-        "module `{id}` cannot learn with {objective}: its action distribution {distribution} does not fit: {source}; use another action distribution, or leave the module out of `policies_to_train`"
+        "module `{id}` cannot learn with the {loss} loss: its action distribution {distribution} does not fit: {source}; use another action distribution, or leave the module out of `policies_to_train`"
     )]
     Distribution {
         /// The id of the module.
         id: String,
         /// The name of the distribution.
         distribution: &'static str,
-        /// The objective.
-        objective: &'static str,
+        /// The name of the loss.
+        loss: String,
         /// What the distribution lacks.
         source: Box<CatalogError>,
     },
     /// A path that names no component.
     #[error(
-        "`{0}` is not a component of a learner that can be restored alone: use `rl_module`, `rl_module/<module_id>`, `optimizer` or `optimizer/<module_id>` (`optimizer/__all_modules__` if modules share parameters)"
+        "`{0}` is not a component of a learner that can be restored alone: use `rl_module`, `rl_module/<module_id>`, `optimizer`, `optimizer/<module_id>` (`optimizer/__all_modules__` if modules share parameters) or `optimizer/<module_id>/<name>`"
     )]
     UnknownComponent(String),
     /// Experience without a column that the loss needs.
     #[error(
-        "the experience of module `{module}` has no column `{column}`, which the {objective} loss needs; {hint}"
+        "the experience of module `{module}` has no column `{column}`, which the {loss} loss needs; {hint}"
     )]
     MissingColumn {
         /// The type of the module.
         module: String,
         /// The column.
         column: &'static str,
-        /// The objective.
-        objective: &'static str,
+        /// The name of the loss.
+        loss: String,
         /// Advice for the user.
         hint: &'static str,
     },
@@ -103,13 +162,13 @@ pub enum LearnerError {
     /// A checkpoint could not be written or read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// An error of a user's objective.
+    /// An error of a user's loss.
     #[error(transparent)]
     Custom(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl LearnerError {
-    /// Wraps an error of a user's objective.
+    /// Wraps an error of a user's loss.
     pub fn custom(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Custom(error.into())
     }

@@ -64,6 +64,18 @@ impl Gradients {
         self.by_param.remove(&param)
     }
 
+    /// Removes and returns the gradients of the parameters that `select` accepts.
+    pub fn extract(&mut self, select: impl Fn(ParamId) -> bool) -> Self {
+        let mut extracted = Self::default();
+        for id in self.order.clone().into_iter().filter(|id| select(*id)) {
+            if let Some(gradient) = self.by_param.remove(&id) {
+                extracted.insert(id, gradient);
+            }
+        }
+        self.order.retain(|id| self.by_param.contains_key(id));
+        extracted
+    }
+
     /// Returns the gradient of a parameter.
     pub fn get(&self, param: ParamId) -> Option<&AnyTensor> {
         self.by_param.get(&param)

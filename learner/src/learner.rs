@@ -1,11 +1,15 @@
-//! The learner: batches, losses, gradients, optimizers, in that order.
+//! The learner: data, losses, gradients, optimizers, in that order.
 
 mod config;
+mod module_loss;
 mod modules;
+mod optimizers;
 mod state;
 mod update;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::prelude::Device;
@@ -15,26 +19,33 @@ use rekindle_env_runner::Rollout;
 use rekindle_metrics::{MetricsLogger, MetricsState};
 use rekindle_rl_module::MultiRLModule;
 
-use crate::{Objective, Optimizer, Result};
+use crate::error::Result;
+use crate::loss::Loss;
+
+use module_loss::ModuleLoss;
+use optimizers::Optimizers;
 
 pub use config::LearnerConfig;
+pub use update::{ModuleData, UpdateReport};
 
 /// Experience by module.
 pub type ModuleRollouts = BTreeMap<ModuleId, Vec<Rollout>>;
 
-/// Updates the weights of a multi-module by an [`Objective`].
+/// Creates the loss of a module from its id.
+pub type LossFactory = Arc<dyn Fn(&str) -> Box<dyn Loss> + Send + Sync>;
+
+/// Updates the weights of a multi-module by a [`Loss`] for each module.
 ///
-/// It owns the trainable modules, one optimizer for each (or one for all modules that share
+/// It owns the trainable modules, their losses and optimizers (common ones for modules that share
 /// parameters), and the random stream that orders the rows.
-#[derive(Debug)]
 pub struct Learner {
     config: LearnerConfig,
-    objective: Box<dyn Objective>,
+    new_loss: LossFactory,
+    losses: BTreeMap<ModuleId, ModuleLoss>,
     /// On an autodiff device.
     module: MultiRLModule,
     device: Device,
-    /// Keyed by the name of the parameters; see [`MultiRLModule::parameter_group`].
-    optimizers: BTreeMap<String, Optimizer>,
+    optimizers: Optimizers,
     /// Modules that learn; `None` for all.
     policies_to_train: Option<BTreeSet<ModuleId>>,
     shuffle_rng: Generator,
@@ -42,15 +53,27 @@ pub struct Learner {
     metrics: MetricsLogger,
 }
 
+impl fmt::Debug for Learner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Learner")
+            .field("config", &self.config)
+            .field("losses", &self.losses)
+            .field("optimizers", &self.optimizers)
+            .field("weights_seq_no", &self.weights_seq_no)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Learner {
-    /// Creates a learner of `module` on `device`.
+    /// Creates a learner of `module` on `device`. `new_loss` creates the loss of a module from its id,
+    /// also for modules that are added later.
     ///
     /// # Errors
-    /// If a setting is out of range, or a module that learns lacks a role that the objective requires
-    /// (the message names both), does not pass its check, or was built for inference only.
+    /// If a setting is out of range, or a module that learns lacks a role that its loss requires (the
+    /// message names both), does not pass its check, or was built for inference only.
     pub fn new(
         config: LearnerConfig,
-        objective: Box<dyn Objective>,
+        new_loss: impl Fn(&str) -> Box<dyn Loss> + Send + Sync + 'static,
         module: MultiRLModule,
         device: &Device,
     ) -> Result<Self> {
@@ -59,19 +82,22 @@ impl Learner {
         let mut learner = Self {
             policies_to_train: config.policies_to_train.clone(),
             config,
-            objective,
+            new_loss: Arc::new(new_loss),
+            losses: BTreeMap::new(),
             module: module.fork(&device.clone().autodiff()).train(),
             device: device.clone().autodiff(),
-            optimizers: BTreeMap::new(),
+            optimizers: Optimizers::default(),
             shuffle_rng,
             weights_seq_no: 0,
             metrics: MetricsLogger::new(),
         };
-        learner.set_policies_to_train(learner.policies_to_train.clone())?;
         let ids: Vec<ModuleId> = learner.module.keys().cloned().collect();
-        ids.iter().for_each(|id| learner.objective.add_module(id));
-        learner.fit_optimizers();
-        learner.optimizers.values().try_for_each(|optimizer| optimizer.config().validate())?;
+        for id in ids {
+            let loss = learner.new_module_loss(&id)?;
+            learner.losses.insert(id, loss);
+        }
+        learner.set_policies_to_train(learner.policies_to_train.clone())?;
+        learner.optimizers = learner.fitting_optimizers(&learner.module, &learner.losses)?;
         Ok(learner)
     }
 
@@ -86,9 +112,9 @@ impl Learner {
         &mut self.module
     }
 
-    /// The objective.
-    pub fn objective(&self) -> &dyn Objective {
-        &*self.objective
+    /// Returns the loss of a module, or `None` if there is no such module.
+    pub fn loss(&self, id: &str) -> Option<&dyn Loss> {
+        self.losses.get(id).map(|of_module| &*of_module.loss)
     }
 
     /// The settings.

@@ -2,9 +2,11 @@
 //!
 //! | item | RLlib's |
 //! |---|---|
-//! | [`Learner`] | `Learner`: batches, losses, gradients, optimizers, in that order |
-//! | [`Objective`] | the methods of `Learner` that an algorithm overrides |
-//! | [`ops`] | GAE, returns, explained variance: pure functions over slices |
+//! | [`Learner`] | `Learner`: data, losses, gradients, optimizers, in that order |
+//! | [`Loss`] | the methods of `Learner` that an algorithm overrides, for one module |
+//! | [`OptimizerGroup`] | `configure_optimizers_for_module` |
+//! | [`TrainData`] | the batch of the learner connector pipeline |
+//! | [`ops`] | GAE, V-trace, returns: pure functions over slices and tensors |
 //! | [`losses`] | loss terms: pure functions over tensors |
 //! | [`Schedule`] | `Scheduler` |
 //! | [`minibatch`] | `MiniBatchCyclicIterator` |
@@ -15,21 +17,22 @@ mod error;
 mod global_norm;
 mod gradients;
 mod learner;
-mod learner_batch;
+mod loss;
 pub mod losses;
 pub mod minibatch;
-mod objective;
 pub mod ops;
 mod optimizer;
+mod optimizer_group;
+mod scalars;
 mod schedule;
-mod train_batch;
+mod train_data;
 
 pub use error::{LearnerError, Result};
 pub use global_norm::GlobalNorm;
 pub use gradients::{GradClipBy, Gradients};
-pub use learner::{Learner, LearnerConfig, ModuleRollouts};
-pub use learner_batch::{LearnerBatch, Sequences};
-pub use objective::{Loss, Objective, UpdateContext};
+pub use learner::{Learner, LearnerConfig, LossFactory, ModuleData, ModuleRollouts, UpdateReport};
+pub use loss::{AfterUpdate, Loss, LossContext, Losses, Phase, PrepareContext};
 pub use optimizer::{Optimizer, OptimizerConfig};
+pub use optimizer_group::{DEFAULT_OPTIMIZER, OptimizerGroup, Parameters};
 pub use schedule::Schedule;
-pub use train_batch::{SegmentRows, TrainBatch, TrainStates};
+pub use train_data::{Sequences, TrainData};

@@ -1,38 +1,41 @@
 //! Optimizers and their state, keyed by parameter names.
 
 mod config;
+mod rules;
+mod state;
 
 use std::collections::{BTreeMap, HashMap};
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::prelude::*;
-use rekindle_checkpoint::Array;
-use rekindle_checkpoint::State;
 use rekindle_core::AnyTensor;
 use rekindle_core::named::{self, ModulePath, NamedVisitor};
-use rekindle_kernels::{AdamStep, StepGuard, adam, sgd};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use rekindle_core::weights::torch_name;
+use rekindle_kernels::StepGuard;
 
-use crate::{Gradients, LearnerError, Result};
+use crate::error::Result;
+use crate::gradients::Gradients;
 
 pub use config::OptimizerConfig;
 
-/// Adam's state of one parameter.
+/// The state of one parameter.
 #[derive(Debug, Clone, Default)]
 struct Moments {
     /// Steps taken.
     time: usize,
-    /// First and second moment; none before the first step.
-    tensors: Option<[AnyTensor; 2]>,
+    /// The moments of the rule, in the order of [`OptimizerConfig::moments`]; empty before the first step.
+    tensors: Vec<AnyTensor>,
 }
 
-/// An optimizer of one module, and the state of its parameters.
+/// An optimizer of some parameters of one module, and the state of these parameters.
+///
+/// Names and layout in saved states are those of the weights: PyTorch's.
 #[derive(Clone)]
 pub struct Optimizer {
     config: OptimizerConfig,
+    /// By the name of the parameter.
     moments: BTreeMap<String, Moments>,
-    /// The names of the parameters that were stepped before.
+    /// The names of the module's parameters.
     names: HashMap<ParamId, String>,
 }
 
@@ -69,9 +72,10 @@ impl Optimizer {
         module: M,
         gradients: Gradients,
     ) -> (M, Result<()>) {
-        let all_named = gradients.params().all(|id| self.names.contains_key(id));
-        let path = (!all_named).then(Vec::new);
-        let mut stepper = Stepper { optimizer: self, lr, guard, gradients, path, outcome: Ok(()) };
+        if !gradients.params().all(|id| self.names.contains_key(id)) {
+            self.names = parameter_names(&module);
+        }
+        let mut stepper = Stepper { optimizer: self, lr, guard, gradients, outcome: Ok(()) };
         let module = module.map(&mut stepper);
         (module, stepper.outcome)
     }
@@ -92,116 +96,43 @@ impl Optimizer {
         tensor: Tensor<D>,
         gradient: Tensor<D>,
     ) -> (Tensor<D>, Result<()>) {
-        let OptimizerConfig::Adam { beta_1, beta_2, epsilon } = self.config else {
-            return (sgd(lr, guard, tensor, gradient), Ok(()));
-        };
         let Some(name) = self.names.get(&id) else { return (tensor, Ok(())) };
         if !self.moments.contains_key(name) {
             self.moments.insert(name.clone(), Moments::default());
         }
         let Some(memory) = self.moments.get_mut(name) else { return (tensor, Ok(())) };
-        let moments = match memory.tensors.take() {
-            None => Ok([tensor.zeros_like(), tensor.zeros_like()]),
-            // Take the moments out of the map, so that their storage has one owner and is updated
-            // in place.
-            Some([first, second]) => {
-                first.into_float::<D>().and_then(|first| Ok([first, second.into_float()?]))
+        // Take the moments out of the map, so that their storage has one owner and is updated in
+        // place.
+        let moments: Result<Vec<Tensor<D>>> = match std::mem::take(&mut memory.tensors) {
+            none if none.is_empty() => {
+                Ok(self.config.moments().iter().map(|_| tensor.zeros_like()).collect())
             }
+            moments => moments.into_iter().map(|moment| Ok(moment.into_float::<D>()?)).collect(),
         };
         let moments = match moments {
             Ok(moments) => moments,
-            Err(error) => return (tensor, Err(error.into())),
+            Err(error) => return (tensor, Err(error)),
         };
         memory.time += 1;
-        let step = AdamStep { lr, beta_1, beta_2, epsilon, time: memory.time };
-        let [tensor, first, second] = adam(&step, guard, tensor, gradient, moments);
-        memory.tensors = Some([first.into(), second.into()]);
+        let step = rules::Step { lr, guard, time: memory.time };
+        let (tensor, moments) = step.take(&self.config, tensor, gradient, moments);
+        memory.tensors = moments.into_iter().map(Into::into).collect();
         (tensor, Ok(()))
     }
+}
 
-    /// Replaces the state with a saved one, after checking it against the parameters of `module`.
-    ///
-    /// # Errors
-    /// [`LearnerError::InvalidState`] if the state belongs to another module or a later version, or
-    /// has a moment that is not finite.
-    pub fn load_state<M: Module>(&mut self, state: &State, module: &M) -> Result<()> {
-        let mut shapes = Shapes::default();
-        named::visit(module, &mut shapes);
-        let invalid = |reason| LearnerError::InvalidState { component: "optimizer".into(), reason };
-        let version = state.data.get("version").and_then(Value::as_u64).unwrap_or_default();
-        if version > VERSION {
-            return Err(invalid(format!(
-                "it has version {version}, and this release reads versions up to {VERSION}; load it with the release that saved it"
-            )));
+/// Returns the names of a module's float parameters in its state dict.
+pub(crate) fn parameter_names<M: Module>(module: &M) -> HashMap<ParamId, String> {
+    #[derive(Default)]
+    struct Names(HashMap<ParamId, String>);
+    impl NamedVisitor for Names {
+        fn float<const D: usize>(&mut self, path: &ModulePath, param: &Param<Tensor<D>>) {
+            self.0.insert(param.id, torch_name(path));
         }
-        let saved: SavedOptimizer = state.data_as()?;
-        let mut moments = BTreeMap::new();
-        for (name, time) in saved.time {
-            let Some((shape, device)) = shapes.by_name.get(&name) else {
-                return Err(invalid(format!("the module has no parameter `{name}`")));
-            };
-            let load = |moment: &str| -> Result<AnyTensor> {
-                let array = state.tensor(&format!("{name}.{moment}"))?;
-                if array.shape() != shape {
-                    let found = array.shape();
-                    return Err(invalid(format!(
-                        "the moments of `{name}` have shape {found:?}, the parameter has {shape:?}"
-                    )));
-                }
-                let values = array.as_slice::<f32>()?;
-                if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-                    return Err(invalid(format!("a moment of `{name}` is {value}")));
-                }
-                let data = TensorData::new(values.to_vec(), shape.clone());
-                Ok(AnyTensor::from_data(data, device)?)
-            };
-            let (first, second) = (load("moment_1")?, load("moment_2")?);
-            moments.insert(name, Moments { time, tensors: Some([first, second]) });
-        }
-        self.moments = moments;
-        Ok(())
     }
-}
-
-/// The version of the saved state.
-///
-/// Version 0, which is not written: moments `<parameter>.moment_1` and `.moment_2` under Burn's
-/// names of the parameters, in Burn's layout (`[in, out]` for a linear layer).
-const VERSION: u64 = 0;
-
-/// The plain part of an optimizer's state: steps taken, by parameter.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SavedOptimizer {
-    #[serde(default, skip_serializing_if = "is_first")]
-    version: u64,
-    optimizer: OptimizerConfig,
-    time: BTreeMap<String, usize>,
-}
-
-fn is_first(version: &u64) -> bool {
-    *version == 0
-}
-
-impl Optimizer {
-    /// Returns the state of all parameters.
-    ///
-    /// # Errors
-    /// If a moment cannot be read from its device.
-    pub fn get_state(&self) -> Result<State> {
-        let time = self.moments.iter().map(|(name, m)| (name.clone(), m.time)).collect();
-        let mut state =
-            State::from_data(&SavedOptimizer { version: VERSION, optimizer: self.config, time })?;
-        for (name, m) in &self.moments {
-            for (moment, tensor) in
-                ["moment_1", "moment_2"].into_iter().zip(m.tensors.iter().flatten())
-            {
-                let array = Array::new(tensor.shape(), tensor.to_f32()?)?;
-                state.insert_tensor(format!("{name}.{moment}"), array);
-            }
-        }
-        Ok(state)
-    }
+    let mut names = Names::default();
+    named::visit(module, &mut names);
+    names.0
 }
 
 /// Applies the rule to every parameter that has a gradient.
@@ -210,22 +141,10 @@ struct Stepper<'a> {
     lr: f64,
     guard: Option<&'a StepGuard>,
     gradients: Gradients,
-    /// The path to the current part of the module; `None` if all names are known.
-    path: Option<Vec<String>>,
     outcome: Result<()>,
 }
 
 impl ModuleMapper for Stepper<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        if let Some(path) = &mut self.path {
-            path.push(name.into());
-        }
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        if let Some(path) = &mut self.path {
-            path.pop();
-        }
-    }
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let gradient = match self.gradients.remove(param.id).map(AnyTensor::into_float::<D>) {
             Some(Ok(gradient)) => gradient,
@@ -235,9 +154,6 @@ impl ModuleMapper for Stepper<'_> {
             }
             None => return param,
         };
-        if let Some(path) = &self.path {
-            self.optimizer.names.entry(param.id).or_insert_with(|| path.join("."));
-        }
         let (id, tensor, mapper) = param.consume();
         let trains = tensor.is_require_grad();
         let (new, outcome) =
@@ -246,19 +162,6 @@ impl ModuleMapper for Stepper<'_> {
             self.outcome = outcome;
         }
         Param::from_mapped_value(id, Tensor::from_inner(new).set_require_grad(trains), mapper)
-    }
-}
-
-/// Shapes and devices of parameters, by name.
-#[derive(Default)]
-struct Shapes {
-    by_name: BTreeMap<String, (Vec<usize>, Device)>,
-}
-
-impl NamedVisitor for Shapes {
-    fn float<const D: usize>(&mut self, path: &ModulePath, param: &Param<Tensor<D>>) {
-        let device = param.val().inner().device();
-        self.by_name.insert(path.name(), (param.lazy_shape().to_vec(), device));
     }
 }
 

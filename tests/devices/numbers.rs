@@ -73,7 +73,7 @@ fn what_is_not_a_number_may_be_lost_in_clamps_and_choices() {
 }
 
 /// Returns eight rows after `spoil` has changed them.
-fn batch(device: &Device, spoil: impl FnOnce(&mut [Vec<f32>; 3])) -> BTreeMap<String, Batch> {
+fn batch(device: &Device, spoil: impl FnOnce(&mut [Vec<f32>; 3])) -> BTreeMap<String, TrainData> {
     let mut columns = [vec![0.1f32; 32], vec![1.0; 8], vec![0.5; 8]];
     spoil(&mut columns);
     let [obs, advantages, targets] = columns.map(|values| tensor(&values, device));
@@ -84,7 +84,7 @@ fn batch(device: &Device, spoil: impl FnOnce(&mut [Vec<f32>; 3])) -> BTreeMap<St
         .with(Columns::ACTION_LOGP, tensor(&[-0.7; 8], device))
         .with(Columns::ADVANTAGES, advantages)
         .with(Columns::VALUE_TARGETS, targets);
-    BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), batch)])
+    BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), TrainData::from(batch))])
 }
 
 /// A non-finite update changes nothing and is counted, even if a device's clamp loses NaN.
@@ -102,22 +102,22 @@ fn updates_that_are_not_finite_are_skipped_on_every_device() {
             let algo = config.build(&device).unwrap();
             let before = weights(&algo);
             let module = algo.learner().module().clone();
-            let objective = config.training.objective(BTreeMap::new());
-            let settings = algo.learner().config().clone();
-            let mut learner = Learner::new(settings, objective, module, &device).unwrap();
+            let (settings, training) = (algo.learner().config().clone(), config.training.clone());
+            let new_loss = move |_: &str| training.loss();
+            let mut learner = Learner::new(settings, new_loss, module, &device).unwrap();
             let now = |learner: &Learner| {
                 learner.module().module(DEFAULT_MODULE_ID).unwrap().state_dict().unwrap()
             };
-            learner.update_from_batches(&batch(&device, |_| ()), 8).unwrap();
+            learner.learn(batch(&device, |_| ()), 8).unwrap();
             let good = now(&learner);
             assert_ne!(bits(&good), bits(&before), "it learns");
             let spoilt = batch(&device, |columns| columns[column][3] = bad);
-            learner.update_from_batches(&spoilt, 16).unwrap();
+            learner.learn(spoilt, 16).unwrap();
             assert_eq!(bits(&now(&learner)), bits(&good), "column {column} on {spec}");
             let metrics = format!("{:?}", learner.take_metrics());
             assert!(metrics.contains("num_non_finite_updates_lifetime"), "{metrics}");
             // Later updates are as if it had not happened.
-            learner.update_from_batches(&batch(&device, |_| ()), 24).unwrap();
+            learner.learn(batch(&device, |_| ()), 24).unwrap();
             later.push(flat(&now(&learner)));
         }
     }

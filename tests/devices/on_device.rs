@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use burn::prelude::*;
 use rekindle::algorithms::TrainingConfig as _;
-use rekindle::algorithms::ppo::batch_of_tensors;
 use rekindle::core::any_tensor::to_f32;
 use rekindle::env_runner::{TensorCartPole, TensorEnv, TensorEnvRunner, TensorPendulum};
 use rekindle::prelude::*;
@@ -18,13 +17,15 @@ const STEPS: usize = 12;
 fn run(env: impl TensorEnv, config: &PpoConfig, device: &Device) -> (Vec<f32>, Vec<f32>) {
     let algo = config.build(device).unwrap();
     let before = weights(&algo);
-    let objective = config.training.objective(BTreeMap::new());
     let (settings, module) = (algo.learner().config().clone(), algo.learner().module().clone());
-    let mut learner = Learner::new(settings, objective, module, device).unwrap();
+    let training = config.training.clone();
+    let mut learner = Learner::new(settings, move |_| training.loss(), module, device).unwrap();
     let mut runner = TensorEnvRunner::new(env, 8, 3, device).unwrap();
     let module = learner.module().module(DEFAULT_MODULE_ID).unwrap();
     let rollout = runner.sample(module, STEPS).unwrap();
-    let batch = batch_of_tensors(&config.training, module, &rollout).unwrap();
+    let data = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), TrainData::from(&rollout))]);
+    let steps = (8 * STEPS) as u64;
+    let data = learner.prepare(data, steps).unwrap();
     let mut seen = Vec::new();
     for tensor in [rollout.observations, rollout.next_observations] {
         seen.extend(to_f32(tensor).unwrap());
@@ -33,11 +34,11 @@ fn run(env: impl TensorEnv, config: &PpoConfig, device: &Device) -> (Vec<f32>, V
         seen.extend(to_f32(tensor).unwrap());
     }
     seen.extend(to_f32(rollout.action_logp).unwrap());
+    let batch = data[DEFAULT_MODULE_ID].device().unwrap();
     for column in [Columns::ADVANTAGES, Columns::VALUE_TARGETS] {
         seen.extend(to_f32(batch.float::<1>(column).unwrap()).unwrap());
     }
-    let batches = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), batch)]);
-    learner.update_from_batches(&batches, (8 * STEPS) as u64).unwrap();
+    learner.learn(data, steps).unwrap();
     let after = learner.module().module(DEFAULT_MODULE_ID).unwrap().state_dict().unwrap();
     assert_ne!(bits(&before), bits(&after), "it learns");
     (seen, flat(&after))

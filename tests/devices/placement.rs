@@ -32,7 +32,7 @@ fn learners_and_runners_sit_where_the_settings_say() {
     assert_eq!(config.learners.device, Some(subject_spec()));
     let algo = config.build(&cpu).unwrap();
     assert!(on(algo.module(DEFAULT_MODULE_ID).unwrap(), &subject));
-    assert_eq!(algo.config()["learners"]["device"], subject_spec().to_string());
+    assert_eq!(algo.config().learners.device, Some(subject_spec()));
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(crate) fn ppo(env: &str) -> PpoConfig {
                 .entropy_coeff(0.01)
                 .grad_clip(0.5)
                 // Adam turns gradients that are rounding errors into full steps.
-                .optimizer(OptimizerConfig::Sgd)
+                .optimizer(OptimizerConfig::sgd())
         })
         .seed(3)
 }

@@ -1,6 +1,8 @@
 //! Loading some modules, components or renamed weights; changing modules during training.
 
-use crate::support::{data, device, experience, ids, learner, logits, metrics, saved, weights};
+use crate::support::{
+    Cloning, data, device, experience, ids, learner, logits, metrics, saved, weights,
+};
 use rekindle::core::weights::Weights;
 use rekindle::prelude::*;
 use serde_json::json;
@@ -125,8 +127,8 @@ fn a87_what_cannot_be_loaded_says_what_there_is() {
 
 #[test]
 fn a48_modules_come_and_go_with_their_optimizers_and_the_rest_is_saved_and_restored() {
-    let sgd = |lr: f64| LearnerConfig { lr: Schedule::Constant(lr), ..LearnerConfig::default() };
-    let mut one = learner(sgd(1e-3), specs(&[DEFAULT_MODULE_ID]).build(&device(), 0).unwrap());
+    let learner = |lr, module| Cloning::lr(lr).learner(LearnerConfig::default(), module);
+    let mut one = learner(1e-3, specs(&[DEFAULT_MODULE_ID]).build(&device(), 0).unwrap());
     let test = spec().model_config(json!({"fcnet_hiddens": [16]}));
     one.add_module("test", test.build(&device()).unwrap(), false).unwrap();
     one.update(&data(&[(DEFAULT_MODULE_ID, rows(0)), ("test", rows(1))]), 0).unwrap();
@@ -138,7 +140,7 @@ fn a48_modules_come_and_go_with_their_optimizers_and_the_rest_is_saved_and_resto
     let optimizers = state.component("optimizer").unwrap();
     assert_eq!(optimizers.components.keys().collect::<Vec<_>>(), ["test"]);
     assert!(
-        optimizers.component("test").unwrap().data["time"]
+        optimizers.component("test").unwrap().component("default_optimizer").unwrap().data["time"]
             .as_object()
             .unwrap()
             .values()
@@ -148,10 +150,10 @@ fn a48_modules_come_and_go_with_their_optimizers_and_the_rest_is_saved_and_resto
     let fresh = MultiRLModuleSpec::new([("test", test.clone())]).build(&device(), 5).unwrap();
     let (_folder, path) = saved(&state);
     for lr in [1e-3, 1e-2] {
-        let mut two = learner(sgd(lr), fresh.clone());
+        let mut two = learner(lr, fresh.clone());
         two.restore_from_path(&path).unwrap();
         assert_eq!(two.get_state().unwrap(), state);
-        let mut again = learner(sgd(1e-3), fresh.clone());
+        let mut again = learner(1e-3, fresh.clone());
         again.restore_from_path(&path).unwrap();
         two.update(&only, 0).unwrap();
         again.update(&only, 0).unwrap();

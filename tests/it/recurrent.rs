@@ -3,7 +3,6 @@
 use rekindle::core::any_tensor::to_f32;
 use rekindle::env::Result as EnvResult;
 use rekindle::env_runner::{EnvRunnerConfig, SingleAgentEnvRunner};
-use rekindle::learner::{LearnerBatch, TrainBatch};
 use rekindle::prelude::*;
 
 /// Number of steps between the cue and the answer.
@@ -135,15 +134,14 @@ fn sequences_repeat_what_was_acted() {
         let rollouts: Vec<_> = (0..2)
             .map(|_| runner.sample(Amount::Timesteps(90), SampleOptions::default()).unwrap())
             .collect();
-        let batch = TrainBatch::from_rollouts(&rollouts, module.max_seq_len()).unwrap();
+        let batch = TrainData::from_rollouts(&rollouts, module.max_seq_len()).unwrap();
         let (values, after) = batch.values(&module, &device).unwrap();
         assert_eq!((values.len(), after.len()), (batch.rows(), batch.segments.len()));
 
-        let sequences = batch.states.as_ref().unwrap().sequences.clone();
+        let sequences = batch.sequences.clone().unwrap();
         assert!(sequences.len == 7 && sequences.rows.iter().any(|rows| rows.len() < 7));
         let all: Vec<_> = (0..sequences.rows.len()).collect();
-        let batch = LearnerBatch { columns: batch.columns, sequences: Some(sequences) };
-        let batch = batch.gather_to_device(&all, &device).unwrap();
+        let batch = batch.minibatch(&all, &device).unwrap();
         let outputs = module.forward_train(&batch).unwrap();
         let inputs = outputs.float::<2>(Columns::ACTION_DIST_INPUTS).unwrap();
         let actions = batch.column(Columns::ACTIONS).unwrap();

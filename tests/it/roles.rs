@@ -4,8 +4,7 @@ use crate::support::{Cloning, data, device, experience, metrics, weights};
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle::core::weights::Weights;
-use rekindle::env_runner::Rollout;
-use rekindle::learner::{LearnerBatch, LearnerError, Loss, TrainBatch};
+use rekindle::learner::LearnerError;
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
 
@@ -21,14 +20,17 @@ fn build<M: RLModule + Module + 'static>() -> AnyRLModule {
     spec::<M>().build_seeded(&device(), Generator::from_seed(0)).unwrap()
 }
 
-fn one(module: AnyRLModule, objective: impl Objective + 'static) -> Result<Learner, LearnerError> {
-    let config = LearnerConfig { lr: Schedule::Constant(1e-2), ..LearnerConfig::default() };
+fn one<L>(module: AnyRLModule, loss: L) -> Result<Learner, LearnerError>
+where
+    L: Loss + Clone + Sync + 'static,
+{
     let module = module.as_multi_rl_module()?;
-    Learner::new(config, Box::new(objective), module, &device())
+    let new_loss = move |_: &str| -> Box<dyn Loss> { Box::new(loss.clone()) };
+    Learner::new(LearnerConfig::default(), new_loss, module, &device())
 }
 
 fn cloning(roles: Vec<Role>) -> Cloning {
-    Cloning { roles, ..Cloning::default() }
+    Cloning { roles, ..Cloning::lr(1e-2) }
 }
 
 /// A Q network and its target network.
@@ -80,38 +82,29 @@ impl TargetNetwork for Dqn {
 }
 
 /// Squared error to `r + γ·max Q⁻`, on the same observations.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct QLearning;
 
-impl Objective for QLearning {
-    fn name(&self) -> &'static str {
+impl Loss for QLearning {
+    fn name(&self) -> &str {
         "Q-learning"
     }
 
-    fn required_roles(&self, _: &str) -> Vec<Role> {
+    fn required_roles(&self) -> Vec<Role> {
         vec![Role::QNet, Role::TargetNetwork]
     }
 
-    fn build_batch(
-        &mut self,
-        cx: UpdateContext<'_>,
-        rollouts: &[Rollout],
-    ) -> Result<LearnerBatch, LearnerError> {
-        Ok(TrainBatch::from_rollouts(rollouts, cx.module.max_seq_len())?.columns.into())
+    fn optimizers(&self) -> Vec<OptimizerGroup> {
+        vec![OptimizerGroup::default().lr(1e-2)]
     }
 
-    fn compute_loss(
-        &mut self,
-        cx: UpdateContext<'_>,
-        batch: &Batch,
-        _: &Batch,
-    ) -> Result<Loss, LearnerError> {
-        let values = cx.module.q_net(self.name())?.compute_q_values(batch)?;
-        let target = cx.module.forward_target(batch)?.float::<2>(Columns::QF_PREDS)?;
+    fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses, LearnerError> {
+        let values = cx.module.q_net(self.name())?.compute_q_values(cx.batch())?;
+        let target = cx.module.forward_target(cx.batch())?.float::<2>(Columns::QF_PREDS)?;
         let error = values.float::<2>(Columns::QF_PREDS)?.max_dim(1)
             - target.max_dim(1).mul_scalar(0.9)
-            - batch.float::<1>(Columns::REWARDS)?.unsqueeze_dim(1);
-        Ok(Loss { total: error.square().mean(), metrics: Vec::new() })
+            - cx.batch().float::<1>(Columns::REWARDS)?.unsqueeze_dim(1);
+        Ok(error.square().mean().into())
     }
 }
 
@@ -175,7 +168,7 @@ fn a_learner_refuses_modules_that_lack_a_role_or_only_act() {
     assert!(message.contains("as_self_supervised_loss"), "{message}");
 
     let acting = spec::<ActorCritic>().inference_only(true).build(&device()).unwrap();
-    let message = one(acting, Cloning::default()).unwrap_err().to_string();
+    let message = one(acting, Cloning::lr(1e-2)).unwrap_err().to_string();
     for expected in ["`default_policy`", "`rekindle.ActorCritic`", "`inference_only`"] {
         assert!(message.contains(expected), "{message}");
     }
@@ -218,7 +211,7 @@ impl SelfSupervisedLoss for Curiosity {
 }
 
 #[test]
-fn a_module_with_its_own_loss_learns_by_it_beside_one_of_the_objective() {
+fn a_module_with_its_own_loss_learns_by_it_beside_one_of_the_algorithm() {
     let mut learner = one(build::<ActorCritic>(), cloning(vec![Role::ValueFunction]));
     let learner = learner.as_mut().unwrap();
     learner.add_module("icm", build::<Curiosity>(), false).unwrap();

@@ -99,12 +99,9 @@ fn only(id: &str) -> rekindle::learner::ModuleRollouts {
     both().into_iter().filter(|(of, _)| of == id).collect()
 }
 
-fn sgd() -> LearnerConfig {
-    LearnerConfig {
-        lr: Schedule::Constant(1.0),
-        optimizer: OptimizerConfig::Sgd,
-        ..LearnerConfig::default()
-    }
+fn sgd(module: MultiRLModule) -> Learner {
+    let optimizer = OptimizerGroup::default().lr(1.0).rule(OptimizerConfig::sgd());
+    Cloning { optimizer, ..Cloning::default() }.learner(LearnerConfig::default(), module)
 }
 
 fn below(weights: &Weights, prefix: &str) -> Vec<f32> {
@@ -140,7 +137,7 @@ fn every_parameter_is_visited_once_and_the_same_stream_draws_the_same() {
 #[test]
 fn the_gradient_of_a_shared_parameter_is_the_sum_over_the_modules() {
     let step = |data: &rekindle::learner::ModuleRollouts| {
-        let mut learner = learner(sgd(), build(0));
+        let mut learner = sgd(build(0));
         let before = weights(&learner, "a");
         learner.update(data, 0).unwrap();
         let after = weights(&learner, "b");
@@ -195,8 +192,7 @@ fn training_one_module_moves_the_encoder_and_its_own_head_only() {
 
 #[test]
 fn the_centralized_critic_learns_the_values_of_all_modules() {
-    let config = LearnerConfig { lr: Schedule::Constant(1e-2), ..LearnerConfig::default() };
-    let mut learner = learner(config, build(0));
+    let mut learner = Cloning::lr(1e-2).learner(LearnerConfig::default(), build(0));
     let mut both = both();
     for rollout in both.values_mut().flatten() {
         let global = rollout.observations.get("global").unwrap().as_f32().unwrap();
@@ -216,9 +212,8 @@ fn the_centralized_critic_learns_the_values_of_all_modules() {
 #[test]
 fn a_loss_that_is_not_finite_skips_all_modules_that_share() {
     // All gradients are finite; only the loss of one module is not.
-    let objective = Cloning { rewards_are_constants: true, ..Cloning::default() };
-    let config = LearnerConfig::default();
-    let mut learner = Learner::new(config, Box::new(objective), build(0), &device()).unwrap();
+    let loss = Cloning { rewards_are_constants: true, ..Cloning::default() };
+    let mut learner = loss.learner(LearnerConfig::default(), build(0));
     let before = weights(&learner, "a");
     let mut both = both();
     both.get_mut("b").unwrap()[0].rewards[3] = f32::NAN;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use rekindle::algorithms::TrainingConfig as _;
-use rekindle::algorithms::ppo::batch_of_tensors;
 use rekindle::env_runner::{TensorCartPole, TensorEnv, TensorEnvRunner, TensorPendulum};
 use rekindle::prelude::*;
 
@@ -161,17 +160,18 @@ fn best_return_on_device(
         .unwrap()
         .as_multi_rl_module()
         .unwrap();
-    let objective = training.objective(BTreeMap::new());
-    let mut learner = Learner::new(training.learner(1), objective, module, &device).unwrap();
+    let of_module = training.clone();
+    let mut learner =
+        Learner::new(training.learner(), move |_| of_module.loss(), module, &device).unwrap();
     let mut runner = TensorEnvRunner::new(env, num_envs, 1, &device).unwrap();
     let (mut done, mut best) = (0, f64::NEG_INFINITY);
     while done < steps && best < enough {
         let module = learner.module().module(DEFAULT_MODULE_ID).unwrap();
         let rollout = runner.sample(module, 32).unwrap();
         done += rollout.env_steps() as u64;
-        let batch = batch_of_tensors(training, module, &rollout).unwrap();
-        let batches = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), batch)]);
-        learner.update_from_batches(&batches, done).unwrap();
+        let data = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), TrainData::from(&rollout))]);
+        let data = learner.prepare(data, done).unwrap();
+        learner.learn(data, done).unwrap();
         // A rollout of 32 steps sees the end of few long episodes; all that end are averaged.
         best = best.max(rollout.finished_episodes().unwrap().mean_return());
     }

@@ -1,8 +1,9 @@
-//! The loss of the PPO objective on a recorded batch.
+//! PPO's loss on a recorded batch.
+
+use std::collections::BTreeMap;
 
 use burn::prelude::*;
-use rekindle::algorithms::ppo::PpoObjective;
-use rekindle::learner::{LearnerConfig, Loss};
+use rekindle::algorithms::ppo::PpoLoss;
 use rekindle::prelude::*;
 
 use crate::support::{Recorded, cpu};
@@ -18,7 +19,7 @@ pub(crate) const COLUMNS: [&str; 6] = [
 ];
 
 /// Returns the loss of a recorded batch with the settings of the recording scripts.
-pub(crate) fn loss(module: &AnyRLModule, recorded: &Recorded) -> Loss {
+pub(crate) fn loss(module: &AnyRLModule, recorded: &Recorded) -> Losses {
     let device = cpu().autodiff();
     let column = |name| (name, recorded.tensor(name, &device));
     let batch = COLUMNS.map(column).into_iter();
@@ -26,7 +27,7 @@ pub(crate) fn loss(module: &AnyRLModule, recorded: &Recorded) -> Loss {
 }
 
 /// Returns the loss of any batch with the settings of the recording scripts.
-pub(crate) fn loss_of(module: &AnyRLModule, batch: &Batch) -> Loss {
+pub(crate) fn loss_of(module: &AnyRLModule, batch: &Batch) -> Losses {
     let device = cpu().autodiff();
     let settings = PpoTraining::default()
         .clip_param(0.2)
@@ -34,20 +35,12 @@ pub(crate) fn loss_of(module: &AnyRLModule, batch: &Batch) -> Loss {
         .vf_loss_coeff(0.5)
         .entropy_coeff(0.01)
         .kl_coeff(0.2);
-    let mut objective = PpoObjective::new(settings);
-    let config = LearnerConfig::default();
-    let cx = UpdateContext {
-        module_id: DEFAULT_MODULE_ID,
-        module,
-        device: &device,
-        config: &config,
-        env_steps: 0,
-    };
-    let outputs = module.forward_train(batch).unwrap();
-    objective.compute_loss(cx, batch, &outputs).unwrap()
+    let at = PrepareContext::new(DEFAULT_MODULE_ID, module, &device);
+    let (scalars, mut rng) = (BTreeMap::new(), Generator::from_seed(0));
+    PpoLoss::new(settings).compute(&LossContext::new(at, batch, &scalars, &mut rng)).unwrap()
 }
 
 /// Returns a term of a loss by its metric name.
-pub(crate) fn term(loss: &Loss, name: &str) -> Tensor<1> {
+pub(crate) fn term(loss: &Losses, name: &str) -> Tensor<1> {
     loss.metrics.iter().find(|(key, _)| *key == name).unwrap().1.clone()
 }

@@ -1,4 +1,4 @@
-//! Shared parts of learner tests: handmade experience and a small objective.
+//! Shared parts of learner tests: handmade experience and a small loss.
 #![allow(dead_code, reason = "every test uses some of it")]
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use rekindle::core::ModuleId;
 use rekindle::core::any_tensor::to_f32;
 use rekindle::core::weights::Weights;
 use rekindle::env_runner::{Rollout, Segment, SegmentEnd};
-use rekindle::learner::{LearnerBatch, LearnerError, Loss, ModuleRollouts, TrainBatch};
+use rekindle::learner::{LearnerError, ModuleRollouts};
 use rekindle::metrics::MetricsLogger;
 use rekindle::prelude::*;
 
@@ -56,54 +56,52 @@ pub(crate) fn data(of: &[(&str, Vec<Rollout>)]) -> ModuleRollouts {
 }
 
 /// Behavior cloning. Modules with a value function also learn to predict rewards.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Cloning {
     pub(crate) roles: Vec<Role>,
     /// Whether the mean reward is added to the loss as a constant, without a gradient.
     pub(crate) rewards_are_constants: bool,
+    pub(crate) optimizer: OptimizerGroup,
 }
 
-impl Objective for Cloning {
-    fn name(&self) -> &'static str {
+impl Cloning {
+    pub(crate) fn lr(lr: f64) -> Self {
+        Self { optimizer: OptimizerGroup::default().lr(lr), ..Self::default() }
+    }
+
+    pub(crate) fn learner(self, config: LearnerConfig, module: MultiRLModule) -> Learner {
+        Learner::new(config, move |_| Box::new(self.clone()), module, &device()).unwrap()
+    }
+}
+
+impl Loss for Cloning {
+    fn name(&self) -> &str {
         "cloning"
     }
 
-    fn required_roles(&self, _: &str) -> Vec<Role> {
+    fn required_roles(&self) -> Vec<Role> {
         self.roles.clone()
     }
 
-    fn build_batch(
-        &mut self,
-        cx: UpdateContext<'_>,
-        rollouts: &[Rollout],
-    ) -> Result<LearnerBatch, LearnerError> {
-        Ok(TrainBatch::from_rollouts(rollouts, cx.module.max_seq_len())?.columns.into())
+    fn optimizers(&self) -> Vec<OptimizerGroup> {
+        vec![self.optimizer.clone()]
     }
 
-    fn compute_loss(
-        &mut self,
-        cx: UpdateContext<'_>,
-        batch: &Batch,
-        outputs: &Batch,
-    ) -> Result<Loss, LearnerError> {
-        let inputs = outputs.float::<2>(Columns::ACTION_DIST_INPUTS)?;
-        let logp = cx.module.distribution().logp(inputs, batch.column(Columns::ACTIONS)?)?;
-        let mut total = logp.mean().neg();
-        let mut metrics = Vec::new();
+    fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses, LearnerError> {
+        let mut total = cx.logp()?.mean().neg();
         if self.rewards_are_constants {
-            total = total + batch.float::<1>(Columns::REWARDS)?.mean();
+            total = total + cx.batch().float::<1>(Columns::REWARDS)?.mean();
         } else if cx.module.has_role(Role::ValueFunction) {
-            let values = cx.module.compute_values(batch, None)?;
-            let vf_loss = (values - batch.float::<1>(Columns::REWARDS)?).square().mean();
-            total = total + vf_loss.clone();
-            metrics.push(("vf_loss", vf_loss));
+            let error = cx.values()? - cx.batch().float::<1>(Columns::REWARDS)?;
+            let vf_loss = error.square().mean();
+            return Ok(Losses::new(total + vf_loss.clone()).metric("vf_loss", vf_loss));
         }
-        Ok(Loss { total, metrics })
+        Ok(total.into())
     }
 }
 
 pub(crate) fn learner(config: LearnerConfig, module: MultiRLModule) -> Learner {
-    Learner::new(config, Box::new(Cloning::default()), module, &device()).unwrap()
+    Cloning::default().learner(config, module)
 }
 
 /// Returns the learner's metrics since the last call.

@@ -1,15 +1,14 @@
 //! Changing the environments of a running algorithm.
 
 use rekindle_env::EnvConfig;
-use serde_json::Value;
 
 use super::Algorithm;
-use crate::{AlgorithmError, Result};
+use crate::Result;
 
 impl Algorithm {
     /// The settings of the training environments.
     pub fn env_config(&self) -> &EnvConfig {
-        &self.settings.runner.env_config
+        &self.config.environment.env_config
     }
 
     /// Switches to new environment settings, for example in a curriculum.
@@ -25,13 +24,9 @@ impl Algorithm {
         if env_config == self.env_config() {
             return Ok(());
         }
-        let record = serde_json::to_value(env_config).map_err(AlgorithmError::ConfigFormat)?;
         self.env_runners.set_env_config(env_config)?;
-        self.settings.runner.env_config = env_config.clone();
-        if let Some(section) = self.config.get_mut("environment").and_then(Value::as_object_mut) {
-            section.insert("env_config".into(), record);
-        }
-        let overrides = &self.settings.evaluation.evaluation_config;
+        self.config.environment.env_config = env_config.clone();
+        let overrides = &self.config.evaluation.evaluation_config;
         match &mut self.eval_env_runners {
             Some(runners) if overrides.env.is_none() && overrides.env_config.is_none() => {
                 Ok(runners.set_env_config(env_config)?)

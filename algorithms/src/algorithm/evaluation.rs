@@ -31,7 +31,7 @@ impl Algorithm {
     pub fn evaluate(&mut self) -> Result<Evaluation> {
         let started = Instant::now();
         let mut runners = self.begin_evaluation()?;
-        let config = self.settings.evaluation.clone();
+        let config = self.config.evaluation.clone();
         let outcome = match config.custom_evaluation_function.get() {
             Some(function) => {
                 let hook = "custom_evaluation_function";
@@ -48,7 +48,7 @@ impl Algorithm {
     pub(super) fn train_and_evaluate(&mut self) -> Result<Played> {
         let started = Instant::now();
         let mut runners = self.begin_evaluation()?;
-        let config = self.settings.evaluation.clone();
+        let config = self.config.evaluation.clone();
         let (trained, outcome) = std::thread::scope(|scope| {
             let worker = scope.spawn(|| play(&mut runners, &config));
             let trained = self.collect_and_learn();
@@ -87,7 +87,7 @@ impl Algorithm {
         self.tell_recreated(&recreated, true)?;
         let mut evaluation = outcome?;
         self.eval_metrics.aggregate("env_runners", reports)?;
-        let settings = &self.settings.evaluation;
+        let settings = &self.config.evaluation;
         let is_custom = settings.custom_evaluation_function.get().is_some();
         if evaluation.returns.is_empty() && !is_custom {
             tracing::warn!(
@@ -107,7 +107,7 @@ impl Algorithm {
     /// Builds evaluation runners with their own environments and seeds. Their connector statistics
     /// are frozen.
     pub(super) fn new_eval_env_runners(&self) -> Result<EnvRunnerGroup> {
-        self.eval_env_runners_of(self.settings.runner.multi_agent.as_ref())
+        self.eval_env_runners_of(self.multi_agent_config().as_ref())
     }
 
     /// Builds evaluation runners for other policies than the current ones.
@@ -115,9 +115,9 @@ impl Algorithm {
         &self,
         multi_agent: Option<&MultiAgentConfig>,
     ) -> Result<EnvRunnerGroup> {
-        let (settings, evaluation) = (&self.settings, &self.settings.evaluation);
+        let evaluation = &self.config.evaluation;
         let overrides = evaluation.evaluation_config.clone();
-        let training = settings.runner.clone();
+        let training = self.config.runner_config();
         let env_config = match (&overrides.env, overrides.env_config) {
             (_, Some(config)) => config,
             (Some(_), None) => EnvConfig::new(),
@@ -127,7 +127,7 @@ impl Algorithm {
             env: overrides.env.unwrap_or(training.env),
             env_config,
             num_envs: overrides.num_envs_per_env_runner,
-            seed: stream(settings.seed, 0, 0, Purpose::Evaluation).next_u64(),
+            seed: stream(training.seed, 0, 0, Purpose::Evaluation).next_u64(),
             clip_actions: overrides.clip_actions.unwrap_or(training.clip_actions),
             update_connectors: false,
             multi_agent: multi_agent.map(|m| with_mapping(m, overrides.policy_mapping)),
@@ -141,7 +141,7 @@ impl Algorithm {
             },
             ..training
         };
-        let threads = overrides.num_threads.unwrap_or(settings.num_threads);
+        let threads = overrides.num_threads.unwrap_or_else(|| self.config.env_runners.threads());
         let runners = evaluation.evaluation_num_env_runners;
         let group = EnvRunnerGroup::new(&config, runners, threads, &self.runner_device)?;
         self.check_eval_spaces(&group, multi_agent)?;

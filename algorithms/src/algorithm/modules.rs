@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use rekindle_core::ModuleId;
 use rekindle_core::weights::{LoadReport, Weights};
 use rekindle_env_runner::{MultiAgentConfig, PolicyMapping, RunnerError};
-use rekindle_rl_module::AnyRLModule;
-use serde_json::{Map, Value};
+use rekindle_rl_module::{AnyRLModule, RLModuleSpec};
+use serde_json::Map;
 
 use super::Algorithm;
-use crate::{AlgorithmError, Result};
+use crate::{AlgorithmError, MultiAgentSection, Result};
 
 impl Algorithm {
     /// Replaces module `id` with one of any type or size.
@@ -33,15 +33,15 @@ impl Algorithm {
                 return Err(AlgorithmError::OtherSpace { id: id.into(), field, expected, found });
             }
         }
-        let spec = serde_json::to_value(new).map_err(AlgorithmError::ConfigFormat)?;
+        let spec = new.clone();
         // Check the initial state before anything changes, because the runners need it.
         module.initial_state()?;
         self.learner.add_module(id, module, true)?;
-        if self.settings.runner.multi_agent.is_some() {
+        if self.config.multi_agent.is_some() {
             self.record_spec(id, Some(spec));
-        } else if let Some(config) = self.config.as_object_mut() {
-            config.insert("rl_module_spec".into(), spec);
-            config.insert("model_config".into(), Value::Object(Map::new()));
+        } else {
+            self.config.rl_module_spec = Some(spec);
+            self.config.model_config = Map::new();
         }
         self.publish_weights()
     }
@@ -61,8 +61,7 @@ impl Algorithm {
         policy_mapping: Option<PolicyMapping>,
         policies_to_train: Option<BTreeSet<ModuleId>>,
     ) -> Result<()> {
-        let spec = serde_json::to_value(module.spec().built());
-        let spec = spec.map_err(AlgorithmError::ConfigFormat)?;
+        let spec = module.spec().built();
         let mut multi_agent = self.multi_agent()?;
         if !module.spec().is_learner_only() {
             multi_agent.policies.push(id.into());
@@ -126,7 +125,7 @@ impl Algorithm {
         self.env_runners.set_multi_agent(&multi_agent)?;
         let module = self.learner.remove_module(id)?;
         self.record_spec(id, None);
-        self.forget_connectors_of(id)?;
+        self.forget_connectors_of(id);
         self.publish_weights()?;
         Ok(module)
     }
@@ -150,15 +149,21 @@ impl Algorithm {
         Ok(self.learner.set_policies_to_train(ids)?)
     }
 
+    /// Returns the current policies; `None` for a single agent.
+    pub(super) fn multi_agent_config(&self) -> Option<MultiAgentConfig> {
+        self.config.multi_agent.as_ref().map(MultiAgentSection::runner_config)
+    }
+
     /// Returns the current policies with the ids of all modules, including modules without agents.
     fn multi_agent(&self) -> Result<MultiAgentConfig> {
-        let Some(multi_agent) = &self.settings.runner.multi_agent else {
-            return Err(RunnerError::SingleAgent(self.settings.runner.env.clone()).into());
+        let Some(multi_agent) = self.multi_agent_config() else {
+            let env = self.config.environment.env.clone().unwrap_or_default();
+            return Err(RunnerError::SingleAgent(env).into());
         };
         let mut policies: BTreeSet<_> = self.env_runners.module_spaces().into_keys().collect();
         policies.extend(multi_agent.policies.iter().cloned());
         let policies = policies.into_iter().collect();
-        Ok(MultiAgentConfig { policies, ..multi_agent.clone() })
+        Ok(MultiAgentConfig { policies, ..multi_agent })
     }
 
     fn set_multi_agent(&mut self, multi_agent: MultiAgentConfig) -> Result<()> {
@@ -168,31 +173,22 @@ impl Algorithm {
             evaluates.then(|| self.eval_env_runners_of(Some(&multi_agent))).transpose()?;
         self.env_runners.set_multi_agent(&multi_agent)?;
         self.eval_env_runners = eval_env_runners;
-        self.record_policies(multi_agent)
-    }
-
-    /// Records the policies in the settings and in the saved configuration.
-    pub(super) fn record_policies(&mut self, multi_agent: MultiAgentConfig) -> Result<()> {
-        if let Some(section) = self.config.get_mut("multi_agent").and_then(Value::as_object_mut) {
-            for (field, value) in [
-                ("policies", serde_json::to_value(&multi_agent.policies)),
-                ("policy_mapping", serde_json::to_value(&multi_agent.policy_mapping)),
-            ] {
-                section.insert(field.into(), value.map_err(AlgorithmError::ConfigFormat)?);
-            }
-        }
-        self.settings.runner.multi_agent = Some(multi_agent);
+        self.record_policies(multi_agent);
         Ok(())
     }
 
-    /// Records a module's spec, or its removal, in the saved configuration.
-    fn record_spec(&mut self, id: &str, spec: Option<Value>) {
-        let Some(section) = self.config.get_mut("multi_agent") else { return };
-        let specs = &mut section["rl_module_specs"];
-        if specs.is_null() {
-            *specs = serde_json::json!({ "rl_module_specs": {} });
+    /// Records the policies in the configuration.
+    pub(super) fn record_policies(&mut self, multi_agent: MultiAgentConfig) {
+        let MultiAgentConfig { policies, policy_mapping } = multi_agent;
+        if let Some(section) = &mut self.config.multi_agent {
+            (section.policies, section.policy_mapping) = (policies, policy_mapping);
         }
-        let Some(specs) = specs["rl_module_specs"].as_object_mut() else { return };
+    }
+
+    /// Records a module's spec, or its removal, in the configuration.
+    fn record_spec(&mut self, id: &str, spec: Option<RLModuleSpec>) {
+        let Some(section) = &mut self.config.multi_agent else { return };
+        let specs = &mut section.rl_module_specs.get_or_insert_default().rl_module_specs;
         match spec {
             Some(spec) => specs.insert(id.into(), spec),
             None => specs.remove(id),

@@ -10,14 +10,17 @@ use rekindle_metrics::MetricsState;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Algorithm, Settings};
-use crate::{AlgorithmConfig, AlgorithmError, MultiAgentSection, Result, TrainingConfig};
+use super::Algorithm;
+use crate::{AlgorithmConfig, AlgorithmError, Result, TrainingConfig};
 
 /// The plain data of the state. Learner and runners are components.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AlgorithmState {
     algorithm: String,
+    /// The name of the execution plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    execution_plan: Option<String>,
     config: Value,
     iteration: u64,
     env_steps: u64,
@@ -36,6 +39,8 @@ impl AlgorithmState {
 }
 
 const LEARNER: &str = "learner";
+/// Absent if the plan keeps nothing.
+const EXECUTION_PLAN: &str = "execution_plan";
 const ENV_RUNNERS: &str = "env_runners";
 const EVAL_ENV_RUNNERS: &str = "eval_env_runners";
 
@@ -45,7 +50,8 @@ impl Checkpointable for Algorithm {
     fn get_state(&self) -> Result<State> {
         let mut state = State::from_data(&AlgorithmState {
             algorithm: self.name.into(),
-            config: self.config.clone(),
+            execution_plan: Some(self.plan.name().into()),
+            config: serde_json::to_value(&self.config).map_err(AlgorithmError::ConfigFormat)?,
             iteration: self.iteration,
             env_steps: self.env_steps,
             metrics: self.metrics.state(),
@@ -53,6 +59,10 @@ impl Checkpointable for Algorithm {
         })?;
         state.insert_component(LEARNER, self.learner.get_state()?);
         state.insert_component(ENV_RUNNERS, self.env_runners.get_state()?);
+        let plan = self.plan.get_state()?;
+        if plan != State::new() {
+            state.insert_component(EXECUTION_PLAN, plan);
+        }
         if let Some(runners) = &self.eval_env_runners {
             state.insert_component(EVAL_ENV_RUNNERS, runners.get_state()?);
         }
@@ -67,14 +77,15 @@ impl Checkpointable for Algorithm {
     fn set_state(&mut self, state: &State) -> Result<()> {
         // Load the state into new runners. If a part does not fit, the current runners are kept.
         let learner = self.learner.get_state()?;
-        let (settings, config) = (self.settings.clone(), self.config.clone());
+        let (plan, config) = (self.plan.get_state()?, self.config.clone());
         let new_runners = self.new_env_runners()?;
         let runners = std::mem::replace(&mut self.env_runners, new_runners);
         let eval_runners = self.eval_env_runners.take();
         if let Err(error) = self.load_state(state) {
-            (self.settings, self.config) = (settings, config);
+            self.config = config;
             (self.env_runners, self.eval_env_runners) = (runners, eval_runners);
             self.learner.set_state(&learner)?;
+            self.plan.set_state(&plan)?;
             return Err(error);
         }
         self.tell_checkpoint_loaded()
@@ -84,8 +95,10 @@ impl Checkpointable for Algorithm {
 impl Algorithm {
     /// Builds runners from the current configuration, without modules.
     fn new_env_runners(&self) -> Result<EnvRunnerGroup> {
-        let Settings { runner, num_env_runners, num_threads, .. } = &self.settings;
-        Ok(EnvRunnerGroup::new(runner, *num_env_runners, *num_threads, &self.runner_device)?)
+        let runners = &self.config.env_runners;
+        let (count, threads) = (runners.num_env_runners, runners.threads());
+        let config = self.config.runner_config();
+        Ok(EnvRunnerGroup::new(&config, count, threads, &self.runner_device)?)
     }
 
     /// Replaces the state, perhaps in part if it does not fit.
@@ -95,17 +108,19 @@ impl Algorithm {
             let (expected, found) = (self.name.into(), data.algorithm);
             return Err(AlgorithmError::WrongAlgorithm { expected, found });
         }
-        let env_config = data.config.pointer("/environment/env_config").cloned();
-        let env_config = env_config.map(serde_json::from_value).transpose();
-        if let Some(env_config) = env_config.map_err(AlgorithmError::ConfigFormat)? {
-            self.set_env_config(&env_config)?;
+        if let Some(found) = data.execution_plan.filter(|plan| plan != self.plan.name()) {
+            let expected = self.plan.name().into();
+            return Err(AlgorithmError::WrongExecutionPlan { expected, found });
         }
+        let saved: AlgorithmConfig<Value> =
+            serde_json::from_value(data.config).map_err(AlgorithmError::ConfigFormat)?;
+        self.set_env_config(&saved.environment.env_config)?;
         // Runners restore their own policies. The evaluation policies are derived from them.
-        let saved = data.config.get("multi_agent").cloned().unwrap_or_default();
-        let saved: Option<MultiAgentSection> =
-            serde_json::from_value(saved).map_err(AlgorithmError::ConfigFormat)?;
-        if let Some(saved) = saved.filter(|_| self.settings.runner.multi_agent.is_some()) {
-            self.record_policies(saved.runner_config())?;
+        if let Some(saved) = saved.multi_agent {
+            self.record_policies(saved.runner_config());
+        }
+        if let Some(plan) = state.components.get(EXECUTION_PLAN) {
+            self.plan.set_state(plan)?;
         }
         self.learner.set_state(state.component(LEARNER)?)?;
         self.env_runners.set_state(state.component(ENV_RUNNERS)?)?;

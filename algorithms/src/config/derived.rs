@@ -9,16 +9,18 @@ use rekindle_env_runner::{EnvRunnerConfig, SharedCallbacks};
 use rekindle_rl_module::{MultiRLModuleSpec, RLModuleSpec};
 use serde_json::{Map, Value};
 
-use super::{AlgorithmConfig, MultiAgentSection, TrainingConfig};
+use super::{AlgorithmConfig, CountStepsBy, MultiAgentSection, TrainingConfig};
 use crate::{AlgorithmError, Result};
 
-impl<T: TrainingConfig> AlgorithmConfig<T> {
-    pub(crate) fn runner_config(&self, seed: u64) -> EnvRunnerConfig {
+impl<T> AlgorithmConfig<T> {
+    /// Returns the settings of the runners. The seed must be set, and the connectors be complete
+    /// ([`env_to_module`](Self::env_to_module)).
+    pub(crate) fn runner_config(&self) -> EnvRunnerConfig {
         EnvRunnerConfig {
             env_config: self.environment.env_config.clone(),
             num_envs: self.env_runners.num_envs_per_env_runner,
-            seed,
-            env_to_module: self.env_to_module(),
+            seed: self.debugging.seed.unwrap_or_default(),
+            env_to_module: self.env_runners.env_to_module_connector.clone(),
             module_to_env: self.env_runners.module_to_env_connector.clone(),
             normalize_actions: self.environment.normalize_actions,
             clip_actions: self.environment.clip_actions,
@@ -35,9 +37,15 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         }
     }
 
+    pub(crate) fn count_steps_by(&self) -> CountStepsBy {
+        self.multi_agent.as_ref().map(|m| m.count_steps_by).unwrap_or_default()
+    }
+}
+
+impl<T: TrainingConfig> AlgorithmConfig<T> {
     /// The connectors of the configuration, followed by the one that a module with
     /// `lstm_use_prev_action` or `lstm_use_prev_reward` reads from.
-    fn env_to_module(&self) -> Vec<ConnectorConfig> {
+    pub(crate) fn env_to_module(&self) -> Vec<ConnectorConfig> {
         let mut connectors = self.env_runners.env_to_module_connector.clone();
         let spec = self.module_spec();
         let asks = |field| usize::from(spec.get_model_config().get(field) == Some(&true.into()));
@@ -100,9 +108,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
 
     fn overridden(&self, id: &str, fields: &Map<String, Value>) -> Result<T> {
         let refuse = |reason: String| AlgorithmError::ModuleOverrides { id: id.into(), reason };
-        let for_all =
-            ["train_batch_size", "num_epochs", "minibatch_size", "shuffle_batch_per_epoch"];
-        if let Some(field) = for_all.iter().find(|field| fields.contains_key(**field)) {
+        if let Some(field) = T::COMMON_FIELDS.iter().find(|field| fields.contains_key(**field)) {
             return Err(refuse(format!("`{field}` is one for all modules; set it in `training`")));
         }
         let mut all = serde_json::to_value(&self.training).map_err(AlgorithmError::ConfigFormat)?;
@@ -115,15 +121,30 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         Ok(training)
     }
 
-    /// Returns the configuration that a checkpoint records. Paths of initial weights are left out,
-    /// because the checkpoint holds the weights.
-    pub(crate) fn recorded(&self) -> Result<Value> {
-        let mut config = self.clone();
-        config.rl_module_spec = config.rl_module_spec.map(|spec| spec.built());
-        if let Some(specs) = config.multi_agent.as_mut().and_then(|m| m.rl_module_specs.as_mut()) {
-            *specs = specs.built();
-        }
-        serde_json::to_value(&config).map_err(AlgorithmError::ConfigFormat)
+    /// Returns the configuration that the algorithm keeps and checkpoints record: with the training
+    /// section as data, and without paths of initial weights, because the checkpoint holds the weights.
+    pub(crate) fn recorded(&self) -> Result<AlgorithmConfig<Value>> {
+        let training =
+            serde_json::to_value(&self.training).map_err(AlgorithmError::ConfigFormat)?;
+        let config = self.clone();
+        Ok(AlgorithmConfig {
+            environment: config.environment,
+            env_runners: config.env_runners,
+            learners: config.learners,
+            training,
+            rl_module_spec: config.rl_module_spec.map(|spec| spec.built()),
+            model_config: config.model_config,
+            multi_agent: config.multi_agent.map(|mut multi_agent| {
+                multi_agent.rl_module_specs =
+                    multi_agent.rl_module_specs.map(|specs| specs.built());
+                multi_agent
+            }),
+            evaluation: config.evaluation,
+            fault_tolerance: config.fault_tolerance,
+            reporting: config.reporting,
+            callbacks: config.callbacks,
+            debugging: config.debugging,
+        })
     }
 
     /// The spec used when a module has none of its own. Its spaces are left unset.

@@ -1,16 +1,17 @@
 //! PPO's settings.
 
-use std::collections::BTreeMap;
-
 use rekindle_core::settings::{
     at_least_one, between_0_and_1, finite_and_not_negative, if_set, positive,
 };
-use rekindle_core::{ConfigError, ModuleId, settings};
-use rekindle_learner::{GradClipBy, LearnerConfig, Objective, OptimizerConfig, Schedule};
+use rekindle_core::{ConfigError, settings};
+use rekindle_learner::{
+    GradClipBy, LearnerConfig, Loss, OptimizerConfig, OptimizerGroup, Schedule,
+};
 use serde_json::{Map, Value};
 
-use super::PpoObjective;
+use super::PpoLoss;
 use crate::config::{BatchMode, EnvRunnersConfig, TrainingConfig};
+use crate::execution_plan::{ExecutionPlan, Synchronous};
 
 settings! {
     /// PPO's settings. The defaults are RLlib's.
@@ -85,7 +86,8 @@ impl TrainingConfig for PpoTraining {
             return Err(ConfigError::new("minibatch_size", size, constraint));
         }
         self.entropy_coeff.validate("entropy_coeff")?;
-        self.learner(0).validate()
+        self.learner().validate()?;
+        self.loss().optimizers().iter().try_for_each(OptimizerGroup::validate)
     }
 
     fn check_sampling(&self, env_runners: &EnvRunnersConfig) -> Result<(), ConfigError> {
@@ -110,23 +112,21 @@ impl TrainingConfig for PpoTraining {
         self.train_batch_size
     }
 
-    fn learner(&self, seed: u64) -> LearnerConfig {
+    fn learner(&self) -> LearnerConfig {
         LearnerConfig {
-            lr: self.lr.clone(),
-            grad_clip: self.grad_clip,
-            grad_clip_by: self.grad_clip_by,
             num_epochs: self.num_epochs,
             minibatch_size: self.minibatch_size,
             shuffle_batch_per_epoch: self.shuffle_batch_per_epoch,
-            optimizer: self.optimizer,
-            seed,
-            policies_to_train: None,
-            modules: BTreeMap::new(),
+            ..LearnerConfig::default()
         }
     }
 
-    fn objective(&self, modules: BTreeMap<ModuleId, Self>) -> Box<dyn Objective> {
-        Box::new(PpoObjective::new(self.clone()).with_modules(modules))
+    fn loss(&self) -> Box<dyn Loss> {
+        Box::new(PpoLoss::new(self.clone()))
+    }
+
+    fn execution_plan(&self) -> Box<dyn ExecutionPlan> {
+        Box::new(Synchronous::new(self.train_batch_size))
     }
 
     fn default_model_config() -> Map<String, Value> {

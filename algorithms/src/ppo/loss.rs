@@ -1,342 +1,251 @@
-//! PPO's loss, as a composition of tensor operations and, in host memory, in one pass.
+//! PPO's loss: its advantages, terms and adaptive coefficient.
 
-use std::ops::Range;
+mod on_device;
+mod terms;
 
-use burn::prelude::*;
-use rekindle_core::AnyTensor;
-use rekindle_kernels::host_op::{HostOp, Pass, apply};
-use rekindle_learner::losses::{mean, ppo_surrogate, value_loss};
-use rekindle_learner::{Loss, Result};
+use rekindle_core::Columns;
+use rekindle_core::any_tensor::to_f32;
+use rekindle_env_runner::SegmentEnd;
+use rekindle_learner::ops::{explained_variance, gae, returns_to_go, standardize};
+use rekindle_learner::{
+    AfterUpdate, LearnerError, Loss, LossContext, Losses, OptimizerGroup, PrepareContext, Result,
+    TrainData,
+};
+use rekindle_rl_module::Role;
+use serde_json::Value;
 
-/// The names under which PPO reports the terms of its loss.
-pub(super) mod keys {
-    pub(in crate::ppo) const POLICY_LOSS: &str = "policy_loss";
-    pub(in crate::ppo) const VF_LOSS: &str = "vf_loss";
-    pub(in crate::ppo) const VF_LOSS_UNCLIPPED: &str = "vf_loss_unclipped";
-    pub(in crate::ppo) const ENTROPY: &str = "entropy";
-    pub(in crate::ppo) const MEAN_KL_LOSS: &str = "mean_kl_loss";
-}
+use burn::prelude::Tensor;
 
-/// Weights and bounds of the loss terms.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Coefficients {
-    pub(super) clip_param: f32,
-    pub(super) vf_clip_param: f32,
-    pub(super) vf_loss: f64,
-    /// A value of 0 or less leaves the term out.
-    pub(super) entropy: f64,
-    /// A value of 0 leaves the term out.
-    pub(super) kl: f64,
-}
+use super::PpoTraining;
+use terms::{Coefficients, LossColumns, composed, fused, keys};
 
-/// The columns of a minibatch that the loss reads, `[B]` each.
-#[derive(Debug)]
-pub(super) struct LossColumns {
-    pub(super) old_logp: Tensor<1>,
-    pub(super) advantages: Tensor<1>,
-    /// Values and their targets; `None` without a critic.
-    pub(super) critic: Option<[Tensor<1>; 2]>,
-    /// 1 for rows that count and 0 for padding; `None` if all rows count.
-    pub(super) mask: Option<Tensor<1>>,
-}
+const VF_EXPLAINED_VAR: &str = "vf_explained_var";
+const CURR_KL_COEFF: &str = "curr_kl_coeff";
+const CURR_ENTROPY_COEFF: &str = "curr_entropy_coeff";
 
-/// The loss composed of its terms. `logp`, `entropy` and `kl`: `[B]`.
-pub(super) fn composed(
-    [logp, entropy, kl]: [Tensor<1>; 3],
-    columns: LossColumns,
-    coefficients: &Coefficients,
-) -> Loss {
-    let LossColumns { old_logp, advantages, critic, mask } = columns;
-    let mean = |term: Tensor<1>| mean(term, mask.as_ref());
-    let surrogate = ppo_surrogate(logp, old_logp, advantages, coefficients.clip_param);
-    let policy_loss = mean(surrogate).neg();
-    let (entropy, kl) = (mean(entropy), mean(kl));
-    let mut total = policy_loss.clone();
-    let mut metrics = vec![
-        (keys::POLICY_LOSS, policy_loss),
-        (keys::ENTROPY, entropy.clone()),
-        (keys::MEAN_KL_LOSS, kl.clone()),
-    ];
-    if let Some([values, targets]) = critic {
-        let (unclipped, clipped) = value_loss(values, targets, coefficients.vf_clip_param);
-        let vf_loss = mean(clipped);
-        total = total + vf_loss.clone().mul_scalar(coefficients.vf_loss);
-        metrics.push((keys::VF_LOSS, vf_loss));
-        metrics.push((keys::VF_LOSS_UNCLIPPED, mean(unclipped)));
-    }
-    if coefficients.entropy > 0.0 {
-        total = total - entropy.mul_scalar(coefficients.entropy);
-    }
-    if coefficients.kl > 0.0 {
-        total = total + kl.mul_scalar(coefficients.kl);
-    }
-    Loss { total, metrics }
-}
-
-/// Computes the loss in one pass. Returns `None` without a critic, or if the tensors are not in
-/// host memory.
-///
-/// # Shapes
-/// `terms`: `[B, 3]`, log-probabilities, entropies and divergences.
-///
-/// # Errors
-/// If the device fails.
-pub(super) fn fused(
-    terms: &Tensor<2>,
-    columns: &LossColumns,
-    coefficients: &Coefficients,
-) -> Result<Option<Loss>> {
-    let LossColumns { old_logp, advantages, critic: Some([values, targets]), mask } = columns
-    else {
-        return Ok(None);
-    };
-    let rows = terms.dims()[0];
-    if [old_logp, advantages, values, targets].into_iter().any(|column| column.dims() != [rows]) {
-        return Ok(None);
-    }
-    let mask = mask.clone().map(rekindle_core::any_tensor::to_f32).transpose()?;
-    let op = PpoLoss { coefficients: *coefficients, mask };
-    let [old_logp, advantages, values, targets] =
-        [old_logp, advantages, values, targets].map(|column| AnyTensor::from(column.clone()));
-    let operands = [&terms.clone().into(), &old_logp, &advantages, &values, &targets];
-    let device = terms.device().inner();
-    Ok(apply(op, operands, [1]).map(|(total, means)| {
-        let metric = |mean: f64| Tensor::from_floats([mean as f32], &device);
-        let metrics = vec![
-            (keys::POLICY_LOSS, metric(-means.surrogate)),
-            (keys::ENTROPY, metric(means.entropy)),
-            (keys::MEAN_KL_LOSS, metric(means.kl)),
-            (keys::VF_LOSS, metric(means.clipped_error)),
-            (keys::VF_LOSS_UNCLIPPED, metric(means.error)),
-        ];
-        Loss { total, metrics }
-    }))
-}
-
-/// Rows that one thread takes at once.
-const BLOCK: usize = 1 << 11;
-
-/// The operation over terms (`[B, 3]`), old log-probabilities, advantages, values and targets.
-#[derive(Debug)]
-struct PpoLoss {
-    coefficients: Coefficients,
-    mask: Option<Vec<f32>>,
-}
-
-/// Means over the rows that count.
-#[derive(Debug, Default)]
-struct Means {
-    /// Number of rows that count.
-    count: f64,
-    surrogate: f64,
-    entropy: f64,
-    kl: f64,
-    error: f64,
-    clipped_error: f64,
-}
-
-/// Returns the surrogate of a row, and its derivative with respect to the log-probability.
-fn surrogate(logp: f32, old_logp: f32, advantage: f32, clip_param: f32) -> [f32; 2] {
-    let ratio = (logp - old_logp).exp();
-    let free = ratio * advantage;
-    let clipped = ratio.clamp(1.0 - clip_param, 1.0 + clip_param) * advantage;
-    // At the bound and beyond, the clipped surrogate is constant.
-    if free <= clipped { [free, free] } else { [clipped, 0.0 * clipped] }
-}
-
-impl HostOp<5> for PpoLoss {
-    type Saved = Means;
-
-    fn forward(&self, inputs: [&[f32]; 5], _tracked: bool) -> (Vec<f32>, Means) {
-        let rows = inputs[3].len();
-        // Sums of blocks of one length, so that the result does not depend on the threads.
-        let mut sums = vec![[0.0; 6]; rows.div_ceil(BLOCK).max(1)];
-        let tasks = sums.iter_mut().enumerate();
-        rekindle_parallel::for_each(tasks.collect(), |(block, sums)| {
-            *sums = self.sums(inputs, block * BLOCK..rows.min((block + 1) * BLOCK));
-        });
-        let total = |i: usize| sums.iter().map(|sums| sums[i]).sum::<f64>();
-        let count = total(0);
-        let mean = |i| total(i) / count;
-        let means = Means {
-            count,
-            surrogate: mean(1),
-            entropy: mean(2),
-            kl: mean(3),
-            error: mean(4),
-            clipped_error: mean(5),
-        };
-        let mut total = self.coefficients.vf_loss * means.clipped_error - means.surrogate;
-        if self.coefficients.entropy > 0.0 {
-            total -= self.coefficients.entropy * means.entropy;
-        }
-        if self.coefficients.kl > 0.0 {
-            total += self.coefficients.kl * means.kl;
-        }
-        (vec![total as f32], means)
-    }
-
-    fn backward(&self, pass: Pass<'_, Means, 5>) -> [Option<Vec<f32>>; 5] {
-        let [terms, .., values, _] = pass.inputs;
-        let share = f64::from(pass.gradient[0]) / pass.saved.count;
-        let (mut of_terms, mut of_values) = (vec![0.0; terms.len()], vec![0.0; values.len()]);
-        let tasks = of_terms.chunks_mut(3 * BLOCK).zip(of_values.chunks_mut(BLOCK)).enumerate();
-        rekindle_parallel::for_each(tasks.collect(), |(block, (of_terms, of_values))| {
-            let of_terms = of_terms.as_chunks_mut::<3>().0;
-            let rows = (block * BLOCK..).zip(of_terms.iter_mut().zip(of_values));
-            for (row, (of_terms, of_value)) in rows {
-                (*of_terms, *of_value) = self.slopes(pass.inputs, row, share);
-            }
-        });
-        let [terms, .., values, _] = pass.needs;
-        [terms.then_some(of_terms), None, None, values.then_some(of_values), None]
-    }
+/// PPO's loss of one module: the clipped surrogate, the value loss, an entropy bonus, and a penalty with
+/// an adaptive weight on the divergence from the old policy.
+#[derive(Debug, Clone)]
+pub struct PpoLoss {
+    config: PpoTraining,
+    kl_coeff: f64,
+    /// Of the values before the update.
+    explained_variance: Option<f64>,
 }
 
 impl PpoLoss {
-    fn weight(&self, row: usize) -> f64 {
-        self.mask.as_ref().map_or(1.0, |mask| f64::from(mask[row]))
+    /// Creates the loss of a module from its settings.
+    #[must_use]
+    pub fn new(config: PpoTraining) -> Self {
+        let kl_coeff = config.kl_coeff;
+        Self { config, kl_coeff, explained_variance: None }
     }
 
-    /// Weight, surrogate, entropy, divergence, error and clipped error, summed over some rows.
-    fn sums(&self, inputs: [&[f32]; 5], rows: Range<usize>) -> [f64; 6] {
-        let [terms, old_logp, advantages, values, targets] = inputs;
-        let Coefficients { clip_param, vf_clip_param, .. } = self.coefficients;
-        let mut sums = [0.0; 6];
-        for row in rows {
-            let weight = self.weight(row);
-            if weight == 0.0 {
-                // Padding, which need not be finite.
-                continue;
+    /// Computes advantages and value targets of all rows.
+    fn advantages(&mut self, cx: &PrepareContext<'_>, data: &TrainData) -> Result<[Vec<f32>; 2]> {
+        let config = &self.config;
+        let gamma = config.gamma as f32;
+        let rewards = data.f32s(Columns::REWARDS)?;
+        let (mut advantages, mut targets) = (Vec::new(), Vec::new());
+        if !config.use_critic {
+            for segment in &data.segments {
+                if segment.end == SegmentEnd::Cut {
+                    return Err(LearnerError::NoBootstrap { id: cx.module_id.into() });
+                }
+                advantages.extend(returns_to_go(&rewards[segment.range()], 0.0, gamma));
             }
-            let [logp, entropy, kl] = [0, 1, 2].map(|i| terms[3 * row + i]);
-            let [surrogate, _] = surrogate(logp, old_logp[row], advantages[row], clip_param);
-            let error = (values[row] - targets[row]).powi(2);
-            // `min` would turn NaN into a number.
-            let clipped = if error > vf_clip_param { vf_clip_param } else { error };
-            sums[0] += weight;
-            for (sum, term) in sums[1..].iter_mut().zip([surrogate, entropy, kl, error, clipped]) {
-                *sum += weight * f64::from(term);
-            }
+            return Ok([advantages.clone(), advantages]);
         }
-        sums
+        let (values, after) = data.values(cx.module, cx.device)?;
+        for (segment, bootstrap) in data.segments.iter().zip(after) {
+            let (rewards, values) = (&rewards[segment.range()], &values[segment.range()]);
+            let (advantage, target) = if config.use_gae {
+                gae(rewards, values, bootstrap, gamma, config.lambda_ as f32)?
+            } else {
+                let returns = returns_to_go(rewards, bootstrap, gamma);
+                (returns.iter().zip(values).map(|(r, v)| r - v).collect(), returns)
+            };
+            advantages.extend(advantage);
+            targets.extend(target);
+        }
+        self.explained_variance = Some(explained_variance(&targets, &values));
+        Ok([advantages, targets])
+    }
+}
+
+/// Factor by which the divergence may exceed `target_kl`, as in Stable-Baselines3.
+const TARGET_KL_TOLERANCE: f64 = 1.5;
+
+/// The range in which the weight of the KL penalty adapts. Without a floor it would round to 0 after
+/// a thousand quiet updates and never rise again.
+const KL_COEFF_RANGE: [f64; 2] = [1e-6, 1e6];
+
+/// The weight of the KL penalty after an update (Schulman et al., 2017, section 4). It does not leave
+/// [`KL_COEFF_RANGE`], unless it is outside already.
+fn adapt_kl_coeff(coeff: f64, kl: f64, target: f64) -> f64 {
+    let [floor, ceiling] = KL_COEFF_RANGE;
+    if kl > 2.0 * target {
+        (coeff * 1.5).min(ceiling.max(coeff))
+    } else if kl < 0.5 * target {
+        (coeff * 0.5).max(floor.min(coeff))
+    } else {
+        coeff
+    }
+}
+
+impl Loss for PpoLoss {
+    fn name(&self) -> &str {
+        "PPO"
     }
 
-    /// Returns the derivatives with respect to the terms and the value of a row.
-    fn slopes(&self, inputs: [&[f32]; 5], row: usize, share: f64) -> ([f32; 3], f32) {
-        let [terms, old_logp, advantages, values, targets] = inputs;
-        let Coefficients { clip_param, vf_clip_param, vf_loss, entropy, kl } = self.coefficients;
-        let weight = (share * self.weight(row)) as f32;
-        if weight == 0.0 {
-            return ([0.0; 3], 0.0);
+    fn required_roles(&self) -> Vec<Role> {
+        if self.config.use_critic { vec![Role::ValueFunction] } else { Vec::new() }
+    }
+
+    /// PPO needs the entropies and divergences of the action distribution.
+    fn check_module(&self, cx: &PrepareContext<'_>) -> Result<()> {
+        let distribution = cx.module.distribution();
+        let inputs = Tensor::zeros([1, distribution.required_input_dim()], cx.device);
+        let entropy = distribution.entropy(inputs.clone());
+        let divergence = entropy.and_then(|_| distribution.kl(inputs.clone(), inputs));
+        divergence.map(|_| ()).map_err(|source| LearnerError::Distribution {
+            id: cx.module_id.into(),
+            distribution: distribution.name(),
+            loss: self.name().into(),
+            source: Box::new(source),
+        })
+    }
+
+    fn optimizers(&self) -> Vec<OptimizerGroup> {
+        let PpoTraining { lr, optimizer, grad_clip, grad_clip_by, .. } = &self.config;
+        let group = OptimizerGroup::default().lr(lr.clone()).rule(*optimizer);
+        vec![group.grad_clip(*grad_clip).grad_clip_by(*grad_clip_by)]
+    }
+
+    fn prepare(&mut self, cx: &PrepareContext<'_>, mut data: TrainData) -> Result<TrainData> {
+        for column in [Columns::ACTION_DIST_INPUTS, Columns::ACTION_LOGP] {
+            if !data.contains(column) {
+                return Err(LearnerError::MissingColumn {
+                    module: cx.module.spec().module().into(),
+                    column,
+                    loss: self.name().into(),
+                    hint: "return `action_dist_inputs` from `forward_exploration`",
+                });
+            }
         }
-        let [_, slope] = surrogate(terms[3 * row], old_logp[row], advantages[row], clip_param);
-        let (entropy, kl) = (entropy.max(0.0) as f32, kl.max(0.0) as f32);
-        let of_terms = [-weight * slope, -weight * entropy, weight * kl];
-        let difference = values[row] - targets[row];
-        let inside = difference * difference <= vf_clip_param;
-        let slope = if inside { 2.0 * difference } else { 0.0 * difference };
-        (of_terms, weight * vf_loss as f32 * slope)
+        if data.device().is_some() {
+            return on_device::prepare(&self.config, cx, data);
+        }
+        let [mut advantages, targets] = self.advantages(cx, &data)?;
+        standardize(&mut advantages);
+        data.insert_f32(Columns::ADVANTAGES, advantages)?;
+        data.insert_f32(Columns::VALUE_TARGETS, targets)?;
+        Ok(data)
+    }
+
+    fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
+        let (config, batch) = (&self.config, cx.batch());
+        let distribution = cx.module.distribution();
+        let inputs = cx.action_dist_inputs()?;
+        let old_inputs = batch.float::<2>(Columns::ACTION_DIST_INPUTS)?;
+        let actions = batch.column(Columns::ACTIONS)?;
+        let columns = LossColumns {
+            old_logp: batch.float::<1>(Columns::ACTION_LOGP)?,
+            advantages: batch.float::<1>(Columns::ADVANTAGES)?,
+            critic: match config.use_critic {
+                true => Some([cx.values()?, batch.float::<1>(Columns::VALUE_TARGETS)?]),
+                false => None,
+            },
+            mask: cx.mask()?,
+        };
+        let coefficients = Coefficients {
+            clip_param: config.clip_param as f32,
+            vf_clip_param: config.vf_clip_param as f32,
+            vf_loss: config.vf_loss_coeff,
+            entropy: config.entropy_coeff.value(cx.env_steps),
+            kl: if config.use_kl_loss { self.kl_coeff } else { 0.0 },
+        };
+        if let Some(terms) = distribution.fused_logp_entropy_kl(&inputs, actions, &old_inputs)?
+            && let Some(loss) = fused(&terms, &columns, &coefficients)?
+        {
+            return Ok(loss);
+        }
+        let terms = [
+            distribution.logp(inputs.clone(), actions)?,
+            distribution.entropy(inputs.clone())?,
+            distribution.kl(old_inputs, inputs)?,
+        ];
+        Ok(composed(terms, columns, &coefficients))
+    }
+
+    fn stops_early(&mut self, losses: &Losses) -> Result<bool> {
+        let Some(target) = self.config.target_kl else { return Ok(false) };
+        let kl = losses.metrics.iter().find(|(name, _)| *name == keys::MEAN_KL_LOSS);
+        let Some((_, kl)) = kl else { return Ok(false) };
+        let kl = to_f32(kl.clone().inner())?;
+        Ok(kl.iter().any(|kl| f64::from(*kl) > TARGET_KL_TOLERANCE * target))
+    }
+
+    fn after_update(&mut self, cx: &mut AfterUpdate<'_>) -> Result<()> {
+        if self.config.use_kl_loss
+            && let Some(kl) = cx.metrics.get(keys::MEAN_KL_LOSS)
+        {
+            self.kl_coeff = adapt_kl_coeff(self.kl_coeff, *kl, self.config.kl_target);
+            cx.report(CURR_KL_COEFF, self.kl_coeff);
+        }
+        if let Some(explained) = self.explained_variance {
+            cx.report(VF_EXPLAINED_VAR, explained);
+        }
+        cx.report(CURR_ENTROPY_COEFF, self.config.entropy_coeff.value(cx.env_steps));
+        Ok(())
+    }
+
+    fn get_state(&self) -> Value {
+        serde_json::json!({ "kl_coeff": self.kl_coeff })
+    }
+
+    fn set_state(&mut self, state: &Value) -> Result<()> {
+        let Some(kl_coeff) = state.get("kl_coeff").and_then(Value::as_f64) else {
+            let reason = "`kl_coeff` is missing or not a number".into();
+            return Err(LearnerError::InvalidState { component: "PPO loss".into(), reason });
+        };
+        self.kl_coeff = kl_coeff;
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Distribution;
-    use rekindle_core::any_tensor::to_f32;
-
     use super::*;
 
-    /// Total, metrics and the gradients of terms and values, in one pass or composed.
-    fn run(in_one_pass: bool, masked: bool, vf_clip_param: f32) -> Vec<f32> {
-        let device = Device::flex().autodiff();
-        device.seed(3);
-        let rows = 97 + BLOCK;
-        let normal = || Tensor::<1>::random([rows], Distribution::Normal(0.0, 1.0), &device);
-        let terms = Tensor::<2>::random([rows, 3], Distribution::Normal(0.0, 0.5), &device);
-        let terms = terms.require_grad();
-        let values = normal().require_grad();
-        let columns = LossColumns {
-            old_logp: normal() * 0.5,
-            advantages: normal(),
-            critic: Some([values.clone(), normal()]),
-            mask: masked.then(|| normal().greater_elem(0.0).float()),
-        };
-        let coefficients =
-            Coefficients { clip_param: 0.2, vf_clip_param, vf_loss: 0.5, entropy: 0.01, kl: 0.2 };
-        let loss = if in_one_pass {
-            fused(&terms, &columns, &coefficients).unwrap().unwrap()
-        } else {
-            let column = |i| terms.clone().slice([0..rows, i..i + 1]).squeeze_dim::<1>(1);
-            composed([column(0), column(1), column(2)], columns, &coefficients)
-        };
-        let gradients = loss.total.backward();
-        let metrics = loss.metrics.into_iter().flat_map(|(_, m)| to_f32(m.inner()).unwrap());
-        to_f32(loss.total.inner())
-            .unwrap()
-            .into_iter()
-            .chain(metrics)
-            .chain(to_f32(terms.grad(&gradients).unwrap()).unwrap())
-            .chain(to_f32(values.grad(&gradients).unwrap()).unwrap())
-            .collect()
-    }
-
     #[test]
-    fn one_pass_equals_the_composition() {
-        for (masked, vf_clip_param) in [(false, f32::INFINITY), (true, 0.5), (false, 1.0)] {
-            let (fused, composed) =
-                (run(true, masked, vf_clip_param), run(false, masked, vf_clip_param));
-            assert_eq!(fused.len(), composed.len());
-            for (index, (a, b)) in fused.iter().zip(&composed).enumerate() {
-                assert!((a - b).abs() < 2e-6, "{index}: {a} and {b}");
-            }
+    fn a39_the_kl_coefficient_adapts_by_strict_inequalities() {
+        for (kl, expected) in [(0.021, 0.3), (0.02, 0.2), (0.005, 0.2), (0.0049, 0.1)] {
+            assert!((adapt_kl_coeff(0.2, kl, 0.01) - expected).abs() < 1e-12, "{kl}");
         }
     }
 
     #[test]
-    fn padding_need_not_be_finite() {
-        let device = Device::flex().autodiff();
-        let column = |values: [f32; 2]| Tensor::<1>::from_floats(values, &device);
-        let loss = |padding: f32, in_one_pass: bool| {
-            let terms = Tensor::<2>::from_floats([[0.1, 0.2, 0.3], [padding; 3]], &device);
-            let terms = terms.require_grad();
-            let columns = LossColumns {
-                old_logp: column([0.2, padding]),
-                advantages: column([1.5, padding]),
-                critic: Some([column([0.5, padding]), column([1.0, padding])]),
-                mask: Some(column([1.0, 0.0])),
-            };
-            let coefficients = Coefficients {
-                clip_param: 0.2,
-                vf_clip_param: 10.0,
-                vf_loss: 0.5,
-                entropy: 0.01,
-                kl: 0.2,
-            };
-            if in_one_pass {
-                let loss = fused(&terms, &columns, &coefficients).unwrap().unwrap();
-                let gradients = loss.total.backward();
-                let gradient = to_f32(terms.grad(&gradients).unwrap()).unwrap();
-                assert!(gradient.iter().all(|x| x.is_finite()), "{gradient:?}");
-                return to_f32(loss.total.inner()).unwrap();
-            }
-            let term = |i| terms.clone().slice([0..2, i..i + 1]).squeeze_dim::<1>(1);
-            let loss = composed([term(0), term(1), term(2)], columns, &coefficients);
-            to_f32(loss.total.inner()).unwrap()
+    fn the_kl_coefficient_comes_back_after_any_number_of_quiet_or_loud_updates() {
+        let after = |coeff, kl, updates| {
+            (0..updates).fold(coeff, |coeff, _| adapt_kl_coeff(coeff, kl, 0.01))
         };
-        for in_one_pass in [true, false] {
-            let expected = loss(0.0, in_one_pass);
-            assert!(expected[0].is_finite());
-            for padding in [f32::NAN, f32::INFINITY] {
-                assert_eq!(loss(padding, in_one_pass), expected, "{in_one_pass}");
-            }
-        }
+        let quiet = after(0.2, 0.0, 5000);
+        assert!(quiet > 0.0 && after(quiet, 1.0, 100) > 0.2, "{quiet}");
+        let loud = after(0.2, 1.0, 5000);
+        assert!(loud.is_finite() && after(loud, 0.0, 100) < 0.2, "{loud}");
+        // An initial weight outside the range is the user's choice and stays there.
+        assert_eq!([after(0.0, 0.0, 9), after(0.0, 1.0, 9)], [0.0, 0.0]);
+        assert_eq!([after(1e-9, 0.0, 9), after(1e9, 1.0, 9)], [1e-9, 1e9]);
     }
 
     #[test]
-    fn a_ratio_or_an_advantage_that_is_nan_makes_the_surrogate_nan() {
-        for [logp, advantage] in [[f32::NAN, 1.0], [0.0, f32::NAN]] {
-            assert!(surrogate(logp, 0.0, advantage, 0.2).iter().all(|x| x.is_nan()));
-        }
+    fn a40_the_kl_coefficient_survives_saving() {
+        let mut loss = PpoLoss::new(PpoTraining::default());
+        loss.kl_coeff = 0.45;
+        let mut restored = PpoLoss::new(PpoTraining::default());
+        restored.set_state(&loss.get_state()).unwrap();
+        assert_eq!(restored.kl_coeff, 0.45);
+        assert!(restored.set_state(&serde_json::json!({"kl_coeff": "no"})).is_err());
     }
 }

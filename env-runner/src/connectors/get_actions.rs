@@ -96,7 +96,7 @@ impl ActionSampler {
         let has_actions = outputs.contains(Columns::ACTIONS);
         self.inputs.clear();
         self.logp.clear();
-        if let Some(column) = outputs.get(Columns::ACTION_DIST_INPUTS) {
+        if let Some(column) = outputs.get(Columns::ACTION_DIST_INPUTS)? {
             self.inputs = column.tensor()?.to_f32()?;
             let expected = rows * distribution.required_input_dim();
             self.check(module, Columns::ACTION_DIST_INPUTS, expected, self.inputs.len())?;
@@ -104,7 +104,7 @@ impl ActionSampler {
             return Err(RunnerError::NoActions {
                 pass: if explore { "forward_exploration" } else { "forward_inference" },
                 module: module.spec().module().into(),
-                found: outputs.iter().map(|(name, _)| name).collect::<Vec<_>>().join(", "),
+                found: outputs.names().collect::<Vec<_>>().join(", "),
             });
         }
         if has_actions {
@@ -115,7 +115,7 @@ impl ActionSampler {
         if !explore {
             return Ok(());
         }
-        if let Some(column) = outputs.get(Columns::ACTION_LOGP) {
+        if let Some(column) = outputs.get(Columns::ACTION_LOGP)? {
             self.logp = column.tensor()?.to_f32()?;
             self.check(module, Columns::ACTION_LOGP, rows, self.logp.len())?;
         } else if has_actions && !self.inputs.is_empty() {

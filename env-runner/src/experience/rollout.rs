@@ -49,6 +49,12 @@ impl Segment {
         let (start, stride) = (self.start, self.stride);
         (0..self.len).map(move |t| start + t * stride)
     }
+
+    /// Returns the rows of the steps as a range, for a segment whose rows follow one another.
+    #[must_use]
+    pub fn range(&self) -> std::ops::Range<usize> {
+        self.start..self.start + self.len
+    }
 }
 
 /// Recorded steps: time-major columns, cut into segments of episodes.

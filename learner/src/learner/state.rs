@@ -1,42 +1,82 @@
 //! Saving and restoring a learner.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_checkpoint::{Checkpointable, State};
+use rekindle_core::weights::{load_state_dict, state_dict};
 use rekindle_core::{Generator, ModuleId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Learner;
-use crate::{LearnerError, Result};
+use super::module_loss::ModuleLoss;
+use crate::error::{LearnerError, Result};
+use crate::scalars::Scalars;
 
-/// The plain data of the state. Modules and optimizers are components.
+/// The plain data of the state. Modules, optimizers and scalars are components.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LearnerState {
     weights_seq_no: u64,
     shuffle_rng: Generator,
-    objective: Value,
+    /// The states of the losses, by module.
+    #[serde(default)]
+    losses: BTreeMap<ModuleId, SavedLoss>,
+    /// The state of PPO for all modules together, in checkpoints without `losses`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    objective: Option<SavedObjective>,
     #[serde(default)]
     policies_to_train: Option<BTreeSet<ModuleId>>,
 }
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SavedLoss {
+    name: String,
+    state: Value,
+    rng: Generator,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedObjective {
+    #[serde(default)]
+    kl_coeffs: BTreeMap<ModuleId, f64>,
+}
+
+const MODULE: &str = "rl_module";
+const OPTIMIZER: &str = "optimizer";
+/// Scalars that optimizers step, by module; absent if there are none.
+const SCALARS: &str = "scalars";
 
 impl Checkpointable for Learner {
     type Error = LearnerError;
 
     fn get_state(&self) -> Result<State> {
+        let losses = self.losses.iter().map(|(id, ModuleLoss { loss, rng, .. })| {
+            let (name, state) = (loss.name().to_owned(), loss.get_state());
+            (id.clone(), SavedLoss { name, state, rng: rng.clone() })
+        });
         let mut state = State::from_data(&LearnerState {
             weights_seq_no: self.weights_seq_no,
             shuffle_rng: self.shuffle_rng.clone(),
-            objective: self.objective.get_state(),
+            losses: losses.collect(),
+            objective: None,
             policies_to_train: self.policies_to_train.clone(),
         })?;
-        let mut optimizers = State::new();
-        for (group, optimizer) in &self.optimizers {
-            optimizers.insert_component(group.clone(), optimizer.get_state()?);
+        state.insert_component(MODULE, self.module.get_state()?);
+        state.insert_component(OPTIMIZER, self.optimizer_state()?);
+        let with_scalars = self.losses.iter().filter(|(_, of)| !of.scalars.is_empty());
+        let mut scalars = State::new();
+        for (id, of_module) in with_scalars {
+            let mut of_id = State::new();
+            for (name, value) in state_dict(&of_module.scalars)? {
+                of_id.insert_tensor(name, value);
+            }
+            scalars.insert_component(id.clone(), of_id);
         }
-        state.insert_component("rl_module", self.module.get_state()?);
-        state.insert_component("optimizer", optimizers);
+        if !scalars.components.is_empty() {
+            state.insert_component(SCALARS, scalars);
+        }
         Ok(state)
     }
 
@@ -44,14 +84,66 @@ impl Checkpointable for Learner {
     fn set_state(&mut self, state: &State) -> Result<()> {
         let data: LearnerState = state.data_as()?;
         let mut module = self.module.clone();
-        module.set_state(state.component("rl_module")?)?;
-        let optimizers = self.read_optimizers(state.component("optimizer")?)?;
-        self.objective.set_state(&data.objective)?;
+        module.set_state(state.component(MODULE)?)?;
+        let optimizers = self.read_optimizers(state.component(OPTIMIZER)?)?;
+        let scalars = self.read_scalars(state)?;
+        let before: Vec<_> =
+            self.losses.iter().map(|(id, of)| (id.clone(), of.loss.get_state())).collect();
+        if let Err(error) = self.set_losses(&data) {
+            for (id, state) in before {
+                if let Some(of_module) = self.losses.get_mut(&id) {
+                    of_module.loss.set_state(&state)?;
+                }
+            }
+            return Err(error);
+        }
+        for (id, scalars) in scalars {
+            if let Some(of_module) = self.losses.get_mut(&id) {
+                of_module.scalars = scalars;
+            }
+        }
         self.module = module;
         self.optimizers = optimizers;
         self.weights_seq_no = data.weights_seq_no;
         self.shuffle_rng = data.shuffle_rng;
         self.policies_to_train = data.policies_to_train;
+        Ok(())
+    }
+}
+
+impl Learner {
+    fn read_scalars(&self, state: &State) -> Result<Vec<(ModuleId, Scalars)>> {
+        let mut all = Vec::new();
+        for (id, of_module) in self.losses.iter().filter(|(_, of)| !of.scalars.is_empty()) {
+            let saved = state.component(SCALARS)?.component(id)?;
+            all.push((id.clone(), load_state_dict(&of_module.scalars, &saved.tensors)?));
+        }
+        Ok(all)
+    }
+
+    /// Replaces the states of the losses, perhaps some of them if one does not fit.
+    fn set_losses(&mut self, data: &LearnerState) -> Result<()> {
+        if let Some(SavedObjective { kl_coeffs }) = &data.objective {
+            for (id, kl_coeff) in kl_coeffs {
+                if let Some(of_module) = self.losses.get_mut(id) {
+                    let state = serde_json::json!({ "kl_coeff": kl_coeff });
+                    of_module.loss.set_state(&state)?;
+                }
+            }
+            return Ok(());
+        }
+        for (id, of_module) in &mut self.losses {
+            let Some(SavedLoss { name, state, rng }) = data.losses.get(id) else { continue };
+            if name != of_module.loss.name() {
+                let (component, here) = (format!("loss of module `{id}`"), of_module.loss.name());
+                let reason = format!(
+                    "it belongs to the {name} loss, and the learner has the {here} loss; give the learner the same loss"
+                );
+                return Err(LearnerError::InvalidState { component, reason });
+            }
+            of_module.loss.set_state(state)?;
+            of_module.rng = rng.clone();
+        }
         Ok(())
     }
 }

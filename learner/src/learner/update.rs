@@ -1,6 +1,5 @@
 //! One update: from experience to new weights.
 
-mod on_device;
 mod readings;
 mod step;
 
@@ -9,23 +8,34 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::prelude::Device;
 use rekindle_core::device::is_host;
-use rekindle_core::{ALL_MODULES, Batch, ModuleId};
+use rekindle_core::{ALL_MODULES, ModuleId};
 use rekindle_env::Buffer;
 use rekindle_env_runner::Rollout;
 use rekindle_metrics::Reducer;
 
-use self::readings::{MinibatchMetrics, Readings};
+use self::readings::{Minibatch, MinibatchMetrics, ModuleMetrics, Readings};
 use super::{Learner, ModuleRollouts};
-use crate::minibatch::{MinibatchCyclicIterator, Units};
-use crate::{LearnerBatch, Result, UpdateContext};
+use crate::error::Result;
+use crate::loss::{AfterUpdate, PrepareContext};
+use crate::minibatch::MinibatchCyclicIterator;
+use crate::train_data::TrainData;
 
-/// The rows of a module that a minibatch is made of, on the device; `None` if it has none.
-type Gather<'a> = dyn Fn(&str, &[usize], &Device) -> Option<Result<Batch>> + 'a;
+/// The data of each module that learns.
+pub type ModuleData = BTreeMap<ModuleId, TrainData>;
 
+const TOTAL_LOSS: &str = "total_loss";
 const NO_ROWS: &str = "num_updates_without_rows_lifetime";
 const FOREIGN_ROWS: &str = "num_rows_of_replaced_modules_lifetime";
+
+/// The result of an update.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct UpdateReport {
+    /// Values by module and name with one entry per row of the data, such as TD errors: those of the last
+    /// minibatch with the row, and NaN for rows that no minibatch had.
+    pub row_values: BTreeMap<ModuleId, BTreeMap<&'static str, Vec<f32>>>,
+}
 
 impl Learner {
     /// Learns from experience: epochs of minibatches, one optimizer step each.
@@ -45,71 +55,94 @@ impl Learner {
     /// If no module that learns has a row, the update is skipped: the weights and their version stay,
     /// and it is counted under that name for [`ALL_MODULES`].
     ///
-    /// A module that [stops early](crate::Objective::stops_early) is counted under
+    /// A module that [stops early](crate::Loss::stops_early) is counted under
     /// `num_early_stops_lifetime`.
     ///
     /// `env_steps` is the number of environment steps sampled since the start of training.
     ///
     /// # Errors
-    /// If the objective or a forward pass fails. Steps taken before stay.
-    pub fn update(&mut self, data: &ModuleRollouts, env_steps: u64) -> Result<()> {
-        self.objective.before_update(env_steps);
-        let batches = self.build_batches(data, env_steps)?;
-        if batches.is_empty() {
-            return self.count_skipped();
+    /// If a loss or a forward pass fails. Steps taken before stay.
+    pub fn update(&mut self, rollouts: &ModuleRollouts, env_steps: u64) -> Result<UpdateReport> {
+        let started = Instant::now();
+        let data = self.gather(rollouts)?;
+        let data = self.prepare(data, env_steps)?;
+        self.metrics.log_time("learner_connector_timer", started.elapsed())?;
+        self.learn(data, env_steps)
+    }
+
+    /// Gathers the experience of the modules that learn, as [`update`](Self::update) does.
+    ///
+    /// # Errors
+    /// If a module is unknown, or the columns of its rollouts do not fit together.
+    pub fn gather(&mut self, rollouts: &ModuleRollouts) -> Result<ModuleData> {
+        let mut data = ModuleData::new();
+        for (id, rollouts) in rollouts {
+            let max_seq_len = self.module.module(id)?.max_seq_len();
+            if !self.should_module_be_updated(id) {
+                continue;
+            }
+            let rollouts = self.with_fitting_states(id, rollouts)?;
+            if rollouts.iter().all(|rollout| rollout.env_steps() == 0) {
+                let key = format!("{id}/{NO_ROWS}");
+                self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
+                continue;
+            }
+            data.insert(id.clone(), TrainData::from_rollouts(&rollouts, max_seq_len)?);
         }
-        let rows = batches.iter().map(|(id, b)| (id.clone(), b.rows())).collect();
+        Ok(data)
+    }
+
+    /// Completes experience with the columns that the losses read, such as advantages; RLlib's learner
+    /// connectors. Modules that do not learn, and those without a row, are left out.
+    ///
+    /// # Errors
+    /// If a module is unknown, the experience lacks a column, or a forward pass fails.
+    pub fn prepare(&mut self, data: ModuleData, env_steps: u64) -> Result<ModuleData> {
+        let plain = self.device.clone().inner();
+        for of_module in self.losses.values_mut() {
+            of_module.loss.before_update(env_steps);
+        }
+        let mut prepared = ModuleData::new();
+        for (id, data) in data {
+            let module = self.module.module(&id)?.valid();
+            if !self.should_module_be_updated(&id) || data.rows() == 0 {
+                continue;
+            }
+            let Some(of_module) = self.losses.get_mut(&id) else { continue };
+            let cx = PrepareContext { module_id: &id, module: &module, device: &plain, env_steps };
+            let data = of_module.loss.prepare(&cx, data)?;
+            prepared.insert(id, data);
+        }
+        Ok(prepared)
+    }
+
+    /// Learns from prepared experience: epochs of minibatches, as [`update`](Self::update) does. Nothing
+    /// waits for an accelerator before the last minibatch; then all metrics are read at once.
+    ///
+    /// # Errors
+    /// If a loss or a forward pass fails. Steps taken before stay.
+    pub fn learn(&mut self, mut data: ModuleData, env_steps: u64) -> Result<UpdateReport> {
+        data.retain(|id, data| self.should_module_be_updated(id) && data.rows() > 0);
+        if data.is_empty() {
+            let key = format!("{ALL_MODULES}/{NO_ROWS}");
+            self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
+            return Ok(UpdateReport::default());
+        }
+        let data: ModuleData = match is_host(&self.device) {
+            true => data,
+            false => data.into_iter().map(|(id, d)| (id, d.resident(&self.device))).collect(),
+        };
         let size = self.config.minibatch_size;
-        let units = batches.iter().map(|(id, batch)| (id.clone(), batch.units(size))).collect();
-        let resident = self.upload(&batches)?;
-        let gather = |id: &str, units: &[usize], device: &Device| match resident.get(id) {
-            Some(batch) => Some(on_device::select(batch, units, device)),
-            None => Some(batches.get(id)?.gather_to_device(units, device)),
-        };
-        self.learn(&rows, &units, &gather, env_steps)
-    }
-
-    /// Counts an update without a row of any module that learns.
-    fn count_skipped(&mut self) -> Result<()> {
-        let key = format!("{ALL_MODULES}/{NO_ROWS}");
-        Ok(self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?)
-    }
-
-    /// The batches whose minibatches are gathered on the device: where it has memory of its own,
-    /// all that are made of single rows.
-    fn upload(
-        &self,
-        batches: &BTreeMap<ModuleId, LearnerBatch>,
-    ) -> Result<BTreeMap<ModuleId, Batch>> {
-        if is_host(&self.device) {
-            return Ok(BTreeMap::new());
-        }
-        let of_rows = batches.iter().filter(|(_, batch)| batch.sequences.is_none());
-        let upload = |(id, batch): (&ModuleId, &LearnerBatch)| {
-            Ok((id.clone(), batch.columns.to_device(&self.device)?))
-        };
-        of_rows.map(upload).collect()
-    }
-
-    /// Epochs of minibatches, and what is reported of them. `rows` are those of each module, `units`
-    /// what its minibatches are made of.
-    fn learn(
-        &mut self,
-        rows: &BTreeMap<ModuleId, usize>,
-        units: &BTreeMap<ModuleId, Units>,
-        gather: &Gather<'_>,
-        env_steps: u64,
-    ) -> Result<()> {
+        let units = data.iter().map(|(id, data)| (id.clone(), data.units(size))).collect();
         let mut rng = self.shuffle_rng.clone();
-        let minibatches = MinibatchCyclicIterator::new(self.config.epochs(), units, &mut rng)?;
+        let minibatches = MinibatchCyclicIterator::new(self.config.epochs(), &units, &mut rng)?;
         let count = minibatches.len();
-        let of_epoch = count.div_ceil(self.config.num_epochs);
         let mut history = Vec::with_capacity(count);
         let mut stopped = BTreeSet::new();
         // For modules that stop early, the minibatches that they learned from.
         let mut lasted = BTreeMap::new();
         for minibatch in minibatches {
-            history.push(self.step(gather, &minibatch, env_steps, &mut stopped)?);
+            history.push(self.step(&data, &minibatch, env_steps, &mut stopped)?);
             for id in &stopped {
                 lasted.entry(id.clone()).or_insert(history.len() - 1);
             }
@@ -123,54 +156,52 @@ impl Learner {
         for minibatch in &history {
             self.count_refused(minibatch)?;
         }
+        let report = report(&data, &history);
         let history: Vec<_> = history.into_iter().map(|minibatch| minibatch.metrics).collect();
-        let mut recent = mean(&history[history.len().saturating_sub(of_epoch)..]);
-        recent.retain(|id, _| rows.contains_key(id));
-        let extra = self.objective.after_update(&recent, env_steps);
         for id in stopped {
             let key = format!("{id}/num_early_stops_lifetime");
             self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
         }
-        let trained = |(id, rows): (&ModuleId, &usize)| {
-            let all = rows * self.config.num_epochs;
-            (id.clone(), lasted.get(id).map_or(all, |steps| all * steps / count))
-        };
-        let trained = rows.iter().map(trained).collect();
-        self.log(&mean(&history), &trained, &extra, env_steps)
+        let of_epoch = count.div_ceil(self.config.num_epochs);
+        let recent = mean(&history[history.len().saturating_sub(of_epoch)..]);
+        self.log(&mean(&history), env_steps)?;
+        self.after_update(&data, &recent, env_steps)?;
+        for (id, data) in &data {
+            let all = data.rows() * self.config.num_epochs;
+            let trained = lasted.get(id).map_or(all, |steps| all * steps / count);
+            let key = format!("{id}/num_module_steps_trained_lifetime");
+            self.metrics.log_value(&key, trained as f64, Reducer::LifetimeSum)?;
+        }
+        Ok(report)
     }
 
-    /// The objective's learner connectors: from rollouts to columns.
-    fn build_batches(
+    /// Tells the losses that the update has ended, and moves the targets that they ask for.
+    fn after_update(
         &mut self,
-        data: &ModuleRollouts,
+        data: &ModuleData,
+        recent: &MinibatchMetrics,
         env_steps: u64,
-    ) -> Result<BTreeMap<ModuleId, LearnerBatch>> {
-        let started = Instant::now();
-        let plain = self.device.clone().inner();
-        let mut batches = BTreeMap::new();
-        for (id, rollouts) in data {
-            self.module.module(id)?;
-            if !self.should_module_be_updated(id) {
-                continue;
+    ) -> Result<()> {
+        let none = ModuleMetrics::new();
+        let mut targets: BTreeMap<String, (ModuleId, f64)> = BTreeMap::new();
+        for id in data.keys() {
+            let Some(of_module) = self.losses.get_mut(id) else { continue };
+            let metrics = recent.get(id).unwrap_or(&none);
+            let mut cx = AfterUpdate::new(id, metrics, env_steps, self.weights_seq_no);
+            of_module.loss.after_update(&mut cx)?;
+            let AfterUpdate { reported, target_tau, .. } = cx;
+            for (name, value) in reported {
+                self.metrics.log_value(&format!("{id}/{name}"), value, Reducer::Item)?;
             }
-            let rollouts = self.with_fitting_states(id, rollouts)?;
-            if rollouts.iter().all(|rollout| rollout.env_steps() == 0) {
-                let key = format!("{id}/{NO_ROWS}");
-                self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
-                continue;
+            if let Some(tau) = target_tau {
+                let group = self.module.parameter_group(id).to_owned();
+                targets.entry(group).or_insert_with(|| (id.clone(), tau));
             }
-            let module = self.module.module(id)?.valid();
-            let cx = UpdateContext {
-                module_id: id,
-                module: &module,
-                device: &plain,
-                config: self.config.of_module(id),
-                env_steps,
-            };
-            batches.insert(id.clone(), self.objective.build_batch(cx, &rollouts)?);
         }
-        self.metrics.log_time("learner_connector_timer", started.elapsed())?;
-        Ok(batches)
+        for (id, tau) in targets.into_values() {
+            self.module.sync_targets_of(&id, tau)?;
+        }
+        Ok(())
     }
 
     /// The rollouts whose recorded states are those of the module. Others were sampled with a module
@@ -192,28 +223,17 @@ impl Learner {
         Ok(fitting.into_iter().cloned().collect())
     }
 
-    fn log(
-        &mut self,
-        means: &MinibatchMetrics,
-        trained: &BTreeMap<ModuleId, usize>,
-        extra: &[(ModuleId, &'static str, f64)],
-        env_steps: u64,
-    ) -> Result<()> {
+    fn log(&mut self, means: &MinibatchMetrics, env_steps: u64) -> Result<()> {
         for (id, metrics) in means {
             for (name, value) in metrics {
                 self.metrics.log_value(&format!("{id}/{name}"), *value, Reducer::Item)?;
             }
-            if self.optimizers.contains_key(id) {
-                let lr = self.config.of_module(id).lr.value(env_steps);
-                let key = format!("{id}/default_optimizer_learning_rate");
+            let optimizers = self.optimizers.0.get(id);
+            for (name, optimizer) in optimizers.iter().flat_map(|of| &of.by_name) {
+                let lr = optimizer.group.lr.value(env_steps);
+                let key = format!("{id}/{name}_learning_rate");
                 self.metrics.log_value(&key, lr, Reducer::Item)?;
             }
-            let Some(rows) = trained.get(id) else { continue };
-            let key = format!("{id}/num_module_steps_trained_lifetime");
-            self.metrics.log_value(&key, *rows as f64, Reducer::LifetimeSum)?;
-        }
-        for (id, name, value) in extra {
-            self.metrics.log_value(&format!("{id}/{name}"), *value, Reducer::Item)?;
         }
         Ok(())
     }
@@ -230,17 +250,34 @@ fn has_states_like(rollout: &Rollout, initial: Option<&Buffer>) -> bool {
     }
 }
 
+/// Collects the values of rows from all minibatches.
+fn report(data: &ModuleData, history: &[Minibatch]) -> UpdateReport {
+    let mut report = UpdateReport::default();
+    for of_rows in history.iter().flat_map(|minibatch| &minibatch.rows) {
+        let Some(data) = data.get(&of_rows.module_id) else { continue };
+        let of_module = report.row_values.entry(of_rows.module_id.clone()).or_default();
+        let values = of_module.entry(of_rows.name).or_insert_with(|| vec![f32::NAN; data.rows()]);
+        for (row, value) in of_rows.rows.iter().zip(&of_rows.values) {
+            if let Some(at) = row.and_then(|row| values.get_mut(row)) {
+                *at = *value;
+            }
+        }
+    }
+    report
+}
+
 /// Means over minibatches; values that are not finite do not count.
 fn mean(history: &[MinibatchMetrics]) -> MinibatchMetrics {
-    let mut sums: BTreeMap<ModuleId, BTreeMap<&'static str, (f64, f64)>> = BTreeMap::new();
+    let mut sums: BTreeMap<ModuleId, BTreeMap<Cow<'static, str>, (f64, f64)>> = BTreeMap::new();
     for (id, metrics) in history.iter().flatten() {
         for (name, value) in metrics.iter().filter(|(_, value)| value.is_finite()) {
-            let (sum, count) = sums.entry(id.clone()).or_default().entry(name).or_default();
+            let of_module = sums.entry(id.clone()).or_default();
+            let (sum, count) = of_module.entry(name.clone()).or_default();
             *sum += value;
             *count += 1.0;
         }
     }
-    let of_module = |metrics: BTreeMap<&'static str, (f64, f64)>| {
+    let of_module = |metrics: BTreeMap<Cow<'static, str>, (f64, f64)>| {
         metrics.into_iter().map(|(name, (sum, count))| (name, sum / count)).collect()
     };
     sums.into_iter().map(|(id, metrics)| (id, of_module(metrics))).collect()

@@ -1,5 +1,6 @@
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
+use rekindle_checkpoint::{Array, State};
 use rekindle_core::weights::{Weights, state_dict};
 
 use super::*;
@@ -46,7 +47,7 @@ fn a45_a_sum_of_parameters_has_gradients_of_one_and_sgd_subtracts_100_lr() {
     assert!(all.iter().all(|g| *g == 1.0));
 
     let before = values(&state_dict(&net).unwrap());
-    let mut optimizer = Optimizer::new(OptimizerConfig::Sgd);
+    let mut optimizer = Optimizer::new(OptimizerConfig::sgd());
     for _ in 0..100 {
         let gradients = gradients_of_ones(&net);
         let outcome;
@@ -93,7 +94,7 @@ fn a_saved_optimizer_continues_exactly_and_refuses_another_modules_state() {
     for _ in 0..3 {
         first = step(first, &mut optimizer);
     }
-    let state = optimizer.get_state().unwrap();
+    let state = optimizer.get_state(&first).unwrap();
     let mut restored = Optimizer::new(OptimizerConfig::default());
     restored.load_state(&state, &first).unwrap();
     let second = step(first.clone(), &mut restored);
@@ -126,7 +127,7 @@ fn settings_that_make_weights_not_finite_are_refused() {
         serde_json::from_str(r#"{"type": "adam", "beta_2": 0.99999999}"#).unwrap();
     assert!(rounded.validate().is_err());
     adam(0.0, 0.0, 1e-8).validate().unwrap();
-    OptimizerConfig::Sgd.validate().unwrap();
+    OptimizerConfig::sgd().validate().unwrap();
 }
 
 #[test]
@@ -134,13 +135,20 @@ fn rules_are_read_by_their_type_and_other_forms_are_refused_with_an_example() {
     let read = |json: &str| serde_json::from_str::<OptimizerConfig>(json);
     assert_eq!(read(r#"{"type": "adam"}"#).unwrap(), OptimizerConfig::default());
     assert_eq!(read(r#"{"type": "adam", "epsilon": 0.5}"#).unwrap(), OptimizerConfig::adam(0.5));
-    for config in [OptimizerConfig::Sgd, OptimizerConfig::adam(1e-5)] {
+    for config in [
+        OptimizerConfig::sgd(),
+        OptimizerConfig::Sgd { momentum: 0.9 },
+        OptimizerConfig::adam(1e-5),
+        OptimizerConfig::adam_w(0.1),
+        OptimizerConfig::r_adam(),
+        OptimizerConfig::rms_prop(1e-5),
+    ] {
         assert_eq!(read(&serde_json::to_string(&config).unwrap()).unwrap(), config);
     }
     for (json, expected) in [
         (r#""adam""#, r#"an optimizer is an object with a type, `{"type": "adam"}`"#),
         (r#"{"type": 1}"#, "an optimizer is an object with a type"),
-        (r#"{"type": "adamw"}"#, "unknown variant `adamw`, expected `adam` or `sgd`"),
+        (r#"{"type": "adamw"}"#, "unknown variant `adamw`, expected one of `adam`, `adam_w`,"),
         (r#"{"type": "adam", "beta": 1}"#, "unknown field `beta`"),
         (r#"{"type": "sgd", "epsilon": 1}"#, "unknown field `epsilon`"),
     ] {
@@ -150,21 +158,53 @@ fn rules_are_read_by_their_type_and_other_forms_are_refused_with_an_example() {
 }
 
 #[test]
-fn the_saved_state_has_a_version_and_a_later_one_is_refused() {
+fn moments_are_saved_in_the_names_and_layout_of_the_weights_and_version_0_is_converted() {
     let gradients = |net: &Net| Gradients::take(net, &mut loss(net).backward());
     let first = net();
     let mut optimizer = Optimizer::new(OptimizerConfig::default());
     let (first, _) = optimizer.step(1e-2, None, first.clone(), gradients(&first));
-    let mut state = optimizer.get_state().unwrap();
-    // Version 0 is the one without a version.
-    assert!(state.data.get("version").is_none());
-    state.data["version"] = 0.into();
-    optimizer.load_state(&state, &first).unwrap();
-    state.data["version"] = 1.into();
+    let state = optimizer.get_state(&first).unwrap();
+    assert_eq!(state.data["version"], 1);
+    for (name, weight) in state_dict(&first).unwrap() {
+        for moment in ["moment_1", "moment_2"] {
+            let found = state.tensor(&format!("{name}.{moment}")).unwrap();
+            assert_eq!(found.shape(), weight.shape(), "{name}");
+        }
+    }
+
+    // Version 0 has no version, and Burn's layout: `[in, out]` for the weights of linear layers.
+    let mut old = State::new();
+    old.data = state.data.clone();
+    old.data.as_object_mut().unwrap().remove("version");
+    for (name, array) in &state.tensors {
+        let (shape, values) = (array.shape(), array.as_slice::<f32>().unwrap());
+        let array = match *shape {
+            [rows, columns] => {
+                let of = |c: usize| (0..rows).map(move |r| values[r * columns + c]);
+                Array::new([columns, rows], (0..columns).flat_map(of).collect::<Vec<_>>()).unwrap()
+            }
+            _ => array.clone(),
+        };
+        old.insert_tensor(name.clone(), array);
+    }
+    let mut restored = Optimizer::new(OptimizerConfig::default());
+    restored.load_state(&old, &first).unwrap();
+    assert_eq!(restored.get_state(&first).unwrap(), state);
+}
+
+#[test]
+fn states_of_a_later_version_and_of_another_rule_are_refused() {
+    let net = net();
+    let mut optimizer = Optimizer::new(OptimizerConfig::default());
+    let mut state = optimizer.get_state(&net).unwrap();
+    let mut other = Optimizer::new(OptimizerConfig::rms_prop(1e-5));
+    let message = other.load_state(&state, &net).unwrap_err().to_string();
+    assert!(message.contains("it belongs to Adam, and this optimizer is RMSprop"), "{message}");
+    state.data["version"] = 2.into();
     state.data["what_comes_later"] = true.into();
-    let message = optimizer.load_state(&state, &first).unwrap_err().to_string();
+    let message = optimizer.load_state(&state, &net).unwrap_err().to_string();
     assert!(
-        message.contains("it has version 1, and this release reads versions up to 0"),
+        message.contains("it has version 2, and this release reads versions up to 1"),
         "{message}"
     );
 }
@@ -175,7 +215,7 @@ fn moments_that_are_not_finite_are_not_loaded() {
     let mut optimizer = Optimizer::new(OptimizerConfig::default());
     let gradients = Gradients::take(&net, &mut loss(&net).backward());
     let (net, _) = optimizer.step(1e-2, None, net, gradients);
-    let mut state = optimizer.get_state().unwrap();
+    let mut state = optimizer.get_state(&net).unwrap();
     let moment = Array::new([4], vec![0.0, f32::INFINITY, 0.0, 0.0]).unwrap();
     state.insert_tensor("a.bias.moment_2", moment);
     let message = optimizer.load_state(&state, &net).unwrap_err().to_string();

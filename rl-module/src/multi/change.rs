@@ -110,6 +110,15 @@ impl MultiRLModule {
         self.modules.values_mut().try_for_each(|module| module.sync_targets(tau))
     }
 
+    /// Moves the target networks of one module towards its main networks by `tau`. Parts that it shares
+    /// with others move for them, too.
+    ///
+    /// # Errors
+    /// [`ModuleError::UnknownModule`]; the errors of [`sync_targets`](crate::sync_targets).
+    pub fn sync_targets_of(&mut self, id: &str, tau: f64) -> Result<()> {
+        self.try_change(id, |module| module.sync_targets(tau))
+    }
+
     pub(super) fn try_change<T>(
         &mut self,
         group: &str,

@@ -77,7 +77,7 @@ impl AnyRLModule {
         let critic = self.value_function("compute_values")?;
         let values = self.guard("compute_values", || critic.compute_values(batch, embeddings))?;
         let found = values.dims()[0];
-        match batch.get(Columns::OBS).map(Column::rows) {
+        match batch.get(Columns::OBS)?.map(Column::rows) {
             Some(expected) if expected != found => {
                 let module = self.spec().module().into();
                 Err(ModuleError::ValueCount { module, expected, found })
@@ -90,8 +90,8 @@ impl AnyRLModule {
 /// Detaches the float columns of a batch.
 fn constants(batch: Batch) -> Result<Batch> {
     let mut cut = Batch::new();
-    for (name, column) in batch.iter() {
-        let column = match column.clone() {
+    for name in batch.names() {
+        let column = match batch.column(name)?.clone() {
             Column::Tensor(tensor) if tensor.kind() == TensorKind::Float => {
                 Column::Tensor(tensor.map_flat(Tensor::detach)?)
             }

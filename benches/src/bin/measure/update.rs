@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rekindle::algorithms::ppo::PpoObjective;
+use rekindle::algorithms::TrainingConfig as _;
 use rekindle::prelude::*;
 use rekindle_benches::{Outcome, cartpole, rate, report};
 
@@ -41,9 +41,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
             seed: args.seed,
             ..LearnerConfig::default()
         };
-        let objective = Box::new(PpoObjective::new(training));
         let module = module.as_multi_rl_module()?;
-        let mut learner = Learner::new(config, objective, module, &device)?;
+        let mut learner = Learner::new(config, move |_| training.loss(), module, &device)?;
         let mut update = || {
             learner.update(&data, 0)?;
             Ok((EPOCHS * ROWS) as u64)

@@ -135,16 +135,16 @@ pub(crate) fn run(args: &Args) -> Outcome {
         .build_seeded(&device, Generator::from_seed(0))?;
     let parameters: usize =
         weights::state_dict(&module)?.values().map(|w| w.shape().iter().product::<usize>()).sum();
-    let objective = training.objective(BTreeMap::new());
     let module = module.as_multi_rl_module()?;
-    let mut learner = Learner::new(training.learner(0), objective, module, &device)?;
-    let batches = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), batch(network, rows, &device))]);
+    let mut learner = Learner::new(training.learner(), move |_| training.loss(), module, &device)?;
+    let data = TrainData::from(batch(network, rows, &device));
+    let data = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), data)]);
 
-    learner.update_from_batches(&batches, 0)?;
+    learner.learn(data.clone(), 0)?;
     let started = Instant::now();
     for _ in 0..args.updates {
         // Every update ends with a read of its metrics.
-        learner.update_from_batches(&batches, 0)?;
+        learner.learn(data.clone(), 0)?;
     }
     let rate = rows as f64 * args.updates as f64 / started.elapsed().as_secs_f64();
     println!(

@@ -1,164 +1,267 @@
-//! One minibatch: losses, gradients and the steps they ask for.
+//! One minibatch: losses, gradients and the steps they ask for, phase by phase.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::prelude::*;
-use rekindle_core::ModuleId;
 use rekindle_core::any_tensor::to_f32;
+use rekindle_core::{Batch, ModuleId};
 use rekindle_kernels::StepGuard;
 use rekindle_metrics::Reducer;
 
-use super::Gather;
-use super::readings::{Minibatch, Readings};
-use crate::{GlobalNorm, Gradients, Learner, Loss, Result, UpdateContext};
+use super::readings::{Minibatch, OptimizerKey, Outcome, Readings, RowValues};
+use super::{ModuleData, TOTAL_LOSS};
+use crate::error::{LearnerError, Result};
+use crate::global_norm::GlobalNorm;
+use crate::gradients::Gradients;
+use crate::learner::Learner;
+use crate::loss::{LossContext, Losses, PrepareContext};
+use crate::optimizer_group::DEFAULT_OPTIMIZER;
 
-const TOTAL_LOSS: &str = "total_loss";
-const GLOBAL_NORM: &str = "gradients_default_optimizer_global_norm";
 /// Gradients of a larger norm have squares beyond single precision, and are not applied.
 const LARGEST_NORM: f64 = 1.8e19;
 
-/// What a minibatch asks of the parameters of a group.
+/// What a phase asks of the parameters of one optimizer.
 struct Step {
-    group: String,
+    optimizer: OptimizerKey,
+    /// The module whose loss decides on the gradients: one of those that have these parameters.
+    module_id: ModuleId,
     /// The sum of the losses of the modules that have these parameters, `[1]`.
     loss: Tensor<1>,
     norm: GlobalNorm,
     gradients: Gradients,
 }
 
+/// The losses of the modules in one phase.
+type PhaseLosses = BTreeMap<ModuleId, Losses>;
+
 impl Learner {
-    /// One optimizer step of all parameters on one minibatch, without the modules in `stopped`.
-    /// Modules that stop early here are added to it.
+    /// Takes the steps of all phases on one minibatch, without the modules in `stopped`. Modules that
+    /// stop early here are added to it.
     pub(super) fn step(
         &mut self,
-        gather: &Gather<'_>,
+        data: &ModuleData,
         minibatch: &BTreeMap<ModuleId, Vec<usize>>,
         env_steps: u64,
         stopped: &mut BTreeSet<ModuleId>,
     ) -> Result<Readings> {
-        let mut losses = BTreeMap::new();
+        let mut batches = BTreeMap::new();
         let learning = minibatch.iter().filter(|(id, _)| !stopped.contains(*id));
-        for (id, units) in learning.collect::<Vec<_>>() {
-            let Some(batch) = gather(id, units, &self.device).transpose()? else { continue };
-            let module = self.module.module(id)?;
-            let outputs = module.forward_train(&batch)?;
-            if let Some(own) = module.module().as_self_supervised_loss() {
-                let total = own.compute_self_supervised_loss(&batch, &outputs)?;
-                losses.insert(id.clone(), Loss { total, metrics: Vec::new() });
-                continue;
-            }
-            let cx = UpdateContext {
-                module_id: id,
-                module,
-                device: &self.device,
-                config: self.config.of_module(id),
-                env_steps,
-            };
-            let loss = self.objective.compute_loss(cx, &batch, &outputs)?;
-            if self.objective.stops_early(cx, &loss)? {
-                stopped.insert(id.clone());
-            } else {
-                losses.insert(id.clone(), loss);
+        for (id, units) in learning {
+            if let Some(data) = data.get(id) {
+                batches.insert(id.clone(), data.minibatch(units, &self.device)?);
             }
         }
+        let of_minibatch = |id: &ModuleId| self.losses.get(id).map_or(0, |of| of.phases.len());
+        let phases = batches.keys().map(of_minibatch).max().unwrap_or(0);
         let mut readings = Readings::default();
-        for step in self.backward(losses, &mut readings)? {
-            self.apply(step, env_steps, &mut readings)?;
+        for phase in 0..phases {
+            let losses = self.phase_losses(phase, &batches, env_steps, stopped)?;
+            for (id, losses) in &losses {
+                for (name, values) in &losses.row_values {
+                    let units = minibatch.get(id).map(Vec::as_slice).unwrap_or_default();
+                    let rows = data.get(id).map(|data| data.rows_of(units)).unwrap_or_default();
+                    let (module_id, values) = (id.clone(), values.clone());
+                    readings.insert_rows(RowValues { module_id, name, rows, values });
+                }
+            }
+            for step in self.backward(phase, losses, &mut readings)? {
+                self.apply(step, env_steps, &mut readings)?;
+            }
         }
         Ok(readings)
     }
 
-    /// What the sum of all losses asks of each group of parameters.
+    /// Computes the losses of one phase.
+    fn phase_losses(
+        &mut self,
+        phase: usize,
+        batches: &BTreeMap<ModuleId, Batch>,
+        env_steps: u64,
+        stopped: &mut BTreeSet<ModuleId>,
+    ) -> Result<PhaseLosses> {
+        let mut all = PhaseLosses::new();
+        for (id, batch) in batches {
+            let Some(of_module) = self.losses.get_mut(id) else { continue };
+            if phase >= of_module.phases.len() || stopped.contains(id) {
+                continue;
+            }
+            let module = self.module.module(id)?;
+            if let Some(own) = module.module().as_self_supervised_loss() {
+                if phase == 0 {
+                    let outputs = module.forward_train(batch)?;
+                    let total = own.compute_self_supervised_loss(batch, &outputs)?;
+                    all.insert(id.clone(), total.into());
+                }
+                continue;
+            }
+            let scalars = of_module.scalars.tensors();
+            let at = PrepareContext { module_id: id, module, device: &self.device, env_steps };
+            let mut cx = LossContext::new(at, batch, &scalars, &mut of_module.rng);
+            cx.phase = phase;
+            let losses = of_module.loss.compute(&cx)?;
+            if losses.total.dims() != [1] {
+                let shape = losses.total.dims();
+                let reason = format!(
+                    "has shape {shape:?}, and a loss is one number: reduce it with `mean` or `sum`"
+                );
+                let (id, loss) = (id.clone(), of_module.loss.name().into());
+                return Err(LearnerError::InvalidLoss { id, loss, reason });
+            }
+            if of_module.loss.stops_early(&losses)? {
+                stopped.insert(id.clone());
+            } else {
+                all.insert(id.clone(), losses);
+            }
+        }
+        Ok(all)
+    }
+
+    /// What the sum of all losses asks of the optimizers of a phase.
     fn backward(
-        &self,
-        losses: BTreeMap<ModuleId, Loss>,
+        &mut self,
+        phase: usize,
+        losses: PhaseLosses,
         readings: &mut Readings,
     ) -> Result<Vec<Step>> {
         let add = |sum: Option<Tensor<1>>, loss: Tensor<1>| match sum {
             Some(sum) => Some(sum + loss),
             None => Some(loss),
         };
-        let mut of_groups: BTreeMap<String, Tensor<1>> = BTreeMap::new();
+        // By the name of parameters: a module that has them, and the sum of the losses of all.
+        let mut of_groups: BTreeMap<String, (ModuleId, Tensor<1>)> = BTreeMap::new();
+        let mut of_modules = BTreeMap::new();
         let mut total = None;
-        for (id, loss) in losses {
-            readings.insert(&id, TOTAL_LOSS, loss.total.clone());
-            for (name, value) in loss.metrics {
+        for (id, losses) in losses {
+            readings.insert(&id, self.loss_name(&id, phase), losses.total.clone());
+            for (name, value) in losses.metrics {
                 readings.insert(&id, name, value);
             }
-            let group = self.module.parameter_group(&id);
-            let of_group = add(of_groups.remove(group), loss.total.clone().inner());
-            of_groups.extend(of_group.map(|loss| (group.to_owned(), loss)));
-            total = add(total, loss.total);
+            let (group, loss) = (self.module.parameter_group(&id), losses.total.clone().inner());
+            let (first, sum) = match of_groups.remove(group) {
+                Some((first, sum)) => (first, sum + loss.clone()),
+                None => (id.clone(), loss.clone()),
+            };
+            of_groups.insert(group.to_owned(), (first, sum));
+            of_modules.insert(id, loss);
+            total = add(total, losses.total);
         }
         let Some(total) = total else { return Ok(Vec::new()) };
         let mut all = total.backward();
         let mut steps = Vec::new();
         for (group, module) in self.module.parameter_groups() {
             let gradients = Gradients::take(module, &mut all);
-            if let Some(norm) = gradients.global_norm()?
-                && let Some(loss) = of_groups.remove(group)
-            {
-                readings.insert_norm(group, GLOBAL_NORM, &norm);
-                steps.push(Step { group: group.to_owned(), loss, norm, gradients });
+            let Some((module_id, loss)) = of_groups.remove(group) else { continue };
+            let of_phase = self.losses.get(&module_id).and_then(|of| of.phases.get(phase));
+            let optimizers = self.optimizers.0.get_mut(group);
+            let (Some(of_phase), Some(optimizers)) = (of_phase, optimizers) else { continue };
+            for (name, gradients) in optimizers.divide(module, gradients, &of_phase.optimizers) {
+                let Some(norm) = gradients.global_norm()? else { continue };
+                let optimizer = OptimizerKey { group: group.to_owned(), name };
+                let (module_id, loss) = (module_id.clone(), loss.clone());
+                steps.push(Step { optimizer, module_id, loss, norm, gradients });
+            }
+        }
+        for (id, loss) in of_modules {
+            let Some(of_module) = self.losses.get(&id) else { continue };
+            let gradients = Gradients::take(&of_module.scalars, &mut all);
+            let Some(norm) = gradients.global_norm()? else { continue };
+            let Some(of_phase) = of_module.phases.get(phase) else { continue };
+            let optimizers = of_module.optimizers.iter().filter(|optimizer| {
+                optimizer.has_scalars() && of_phase.optimizers.contains(&optimizer.name)
+            });
+            if let Some(optimizer) = optimizers.map(|optimizer| optimizer.name.clone()).next() {
+                let optimizer = OptimizerKey { group: id.clone(), name: optimizer };
+                steps.push(Step { optimizer, module_id: id, loss, norm, gradients });
             }
         }
         Ok(steps)
     }
 
+    /// The name under which the loss of a phase is reported.
+    fn loss_name(&self, id: &str, phase: usize) -> Cow<'static, str> {
+        match self.losses.get(id).map(|of_module| &of_module.phases[..]) {
+            Some(phases @ [_, _, ..]) => format!("{}_loss", phases[phase].name).into(),
+            _ => TOTAL_LOSS.into(),
+        }
+    }
+
     /// Takes a step if loss and gradients are finite. On the CPU the host looks; on another device
     /// it would have to wait for that, and the device decides.
     fn apply(&mut self, step: Step, env_steps: u64, readings: &mut Readings) -> Result<()> {
-        let Step { group, loss, norm, gradients } = step;
-        let guard = match &norm {
+        let Step { optimizer: key, module_id, loss, norm, gradients } = step;
+        readings.insert_norm(&key.group, norm_name(&key.name), &norm);
+        let (guard, outcome) = match &norm {
             GlobalNorm::Known(norm) => {
                 let loss = to_f32(loss)?;
                 if !norm.is_finite() || !loss.iter().all(|loss| loss.is_finite()) {
+                    readings.insert_step(key, Outcome::Refused);
                     return Ok(());
                 }
-                None
+                (None, Outcome::Taken)
             }
-            GlobalNorm::OnDevice(norm) => Some(StepGuard::new((loss + norm.clone()).is_finite())),
+            GlobalNorm::OnDevice(norm) => {
+                let sum = loss + norm.clone();
+                (Some(StepGuard::new(sum.clone().is_finite())), Outcome::Guarded(sum))
+            }
         };
-        let config = self.config.of_module(&group);
-        let gradients = self.objective.postprocess_gradients(&group, config, gradients, &norm)?;
+        let of_key = self.optimizers.0.get_mut(&key.group);
+        let Some(optimizer) = of_key.and_then(|of| of.by_name.get_mut(&key.name)) else {
+            return Ok(());
+        };
+        let Some(of_module) = self.losses.get_mut(&module_id) else { return Ok(()) };
+        let gradients = of_module.loss.postprocess_gradients(&optimizer.group, gradients, &norm)?;
         if let GlobalNorm::Known(norm) = norm
             && norm > LARGEST_NORM
             && !matches!(gradients.global_norm()?, Some(GlobalNorm::Known(n)) if n <= LARGEST_NORM)
         {
-            readings.refuse(group);
+            readings.insert_step(key, Outcome::Refused);
             return Ok(());
         }
-        let lr = config.lr.value(env_steps);
-        let Some(optimizer) = self.optimizers.get_mut(&group) else { return Ok(()) };
-        self.module.change_parameters(&group, |module| {
-            optimizer.step(lr, guard.as_ref(), module, gradients)
-        })?
+        let lr = optimizer.group.lr.value(env_steps);
+        let stepped = if optimizer.group.has_scalars() {
+            let scalars = std::mem::take(&mut of_module.scalars);
+            let outcome;
+            (of_module.scalars, outcome) =
+                optimizer.optimizer.step(lr, guard.as_ref(), scalars, gradients);
+            outcome
+        } else {
+            self.module.change_parameters(&key.group, |module| {
+                optimizer.optimizer.step(lr, guard.as_ref(), module, gradients)
+            })?
+        };
+        readings.insert_step(key, outcome);
+        stepped
     }
 
     /// Counts the steps of a minibatch that were not taken.
     pub(super) fn count_refused(&mut self, minibatch: &Minibatch) -> Result<()> {
-        for (group, metrics) in &minibatch.metrics {
-            let Some(&norm) = metrics.get(GLOBAL_NORM) else { continue };
-            let of_group =
-                minibatch.metrics.iter().filter(|(id, _)| self.module.parameter_group(id) == group);
-            let loss: f64 = of_group.filter_map(|(_, metrics)| metrics.get(TOTAL_LOSS)).sum();
-            if loss.is_finite() && norm.is_finite() && !minibatch.refused.contains(group) {
-                continue;
-            }
+        for (OptimizerKey { group, name }, counted) in &minibatch.refused {
+            let norm = minibatch.metrics.get(group).and_then(|of| of.get(&norm_name(name)));
             tracing::warn!(
                 module = group,
-                loss,
-                gradient_norm = norm,
+                optimizer = name,
+                gradient_norm = norm.copied().unwrap_or(f64::NAN),
                 "skipped an update that is not finite"
             );
-            if minibatch.guarded.contains(group)
-                && let Some(optimizer) = self.optimizers.get_mut(group)
+            let of_group = self.optimizers.0.get_mut(group);
+            if let Some(optimizer) = of_group.and_then(|of| of.by_name.get_mut(name))
+                && *counted
             {
-                optimizer.forget_step();
+                optimizer.optimizer.forget_step();
             }
             let key = format!("{group}/num_non_finite_updates_lifetime");
             self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
         }
         Ok(())
+    }
+}
+
+/// The name under which the norm of an optimizer's gradients is reported.
+fn norm_name(optimizer: &str) -> Cow<'static, str> {
+    const DEFAULT: &str = "gradients_default_optimizer_global_norm";
+    match optimizer {
+        DEFAULT_OPTIMIZER => DEFAULT.into(),
+        other => format!("gradients_{other}_global_norm").into(),
     }
 }

@@ -1,0 +1,69 @@
+//! Execution plans: how experience becomes updates.
+
+mod context;
+mod synchronous;
+
+use std::fmt::Debug;
+
+use rekindle_checkpoint::State;
+
+use crate::Result;
+
+pub use context::{StepReport, TrainingContext};
+pub use synchronous::Synchronous;
+
+/// How experience becomes updates: one training step of an algorithm; RLlib's `training_step`, and its
+/// `execution_plan` before.
+///
+/// A plan is made of the operators of [`TrainingContext`]: sample, prepare, learn, publish the weights.
+/// [`Synchronous`] is the plan of PPO:
+///
+/// ```
+/// use rekindle_algorithms::{ExecutionPlan, Result, StepReport, TrainingContext};
+///
+/// #[derive(Debug, Clone)]
+/// struct SampleAndLearn;
+///
+/// impl ExecutionPlan for SampleAndLearn {
+///     fn name(&self) -> &str {
+///         "SampleAndLearn"
+///     }
+///
+///     fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
+///         let experience = cx.sample(512)?;
+///         cx.update(&experience)?;
+///         cx.publish_weights()?;
+///         Ok(StepReport::of(&experience))
+///     }
+/// }
+/// ```
+///
+/// A step leaves nothing in flight: all runners are idle when it returns, and experience that the plan
+/// keeps for the next step is part of its state. An algorithm can therefore be saved, changed or dropped
+/// between any two steps.
+pub trait ExecutionPlan: Debug + Send {
+    /// Returns the name, for messages and checkpoints.
+    fn name(&self) -> &str;
+
+    /// Runs one training step.
+    ///
+    /// # Errors
+    /// If sampling or an update fails.
+    fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport>;
+
+    /// Returns everything that the plan keeps between steps; empty without state.
+    ///
+    /// # Errors
+    /// If it does not serialize.
+    fn get_state(&self) -> Result<State> {
+        Ok(State::new())
+    }
+
+    /// Replaces everything that the plan keeps between steps.
+    ///
+    /// # Errors
+    /// If the state is not one of such a plan.
+    fn set_state(&mut self, _state: &State) -> Result<()> {
+        Ok(())
+    }
+}

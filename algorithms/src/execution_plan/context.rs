@@ -1,0 +1,179 @@
+//! The operators that execution plans are made of.
+
+use std::time::Instant;
+
+use rekindle_env_runner::{Amount, EnvRunnerGroup, Experience, SampleOptions};
+use rekindle_learner::{Learner, ModuleData, UpdateReport};
+use rekindle_metrics::MetricsLogger;
+use serde_json::Value;
+
+use crate::config::fragment_length;
+use crate::{AlgorithmConfig, BatchMode, CountStepsBy, Result, RolloutFragmentLength};
+
+/// The steps of a training step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StepReport {
+    /// Environment steps that were sampled.
+    pub env_steps_sampled: usize,
+    /// Environment steps that the learner learned from.
+    pub env_steps_trained: usize,
+}
+
+impl StepReport {
+    /// Creates a report.
+    #[must_use]
+    pub fn new(env_steps_sampled: usize, env_steps_trained: usize) -> Self {
+        Self { env_steps_sampled, env_steps_trained }
+    }
+
+    /// The report of a step that learned from all that it sampled.
+    #[must_use]
+    pub fn of(experience: &Experience) -> Self {
+        Self::new(experience.env_steps, experience.env_steps)
+    }
+}
+
+/// What an execution plan works with: the runners, the learner and the metrics of an algorithm.
+///
+/// Its methods are the operators of plans. They time themselves and collect the metrics of runners and
+/// learner.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct TrainingContext<'a> {
+    /// The runners.
+    pub env_runners: &'a mut EnvRunnerGroup,
+    /// The learner.
+    pub learner: &'a mut Learner,
+    /// The metrics of the iteration.
+    pub metrics: &'a mut MetricsLogger,
+    /// The configuration. Its training section is data.
+    pub config: &'a AlgorithmConfig<Value>,
+    pub(crate) env_steps: &'a mut u64,
+    /// Indices of the runners that were recreated.
+    pub(crate) recreated: Vec<usize>,
+}
+
+impl TrainingContext<'_> {
+    /// Environment steps sampled since the start of training.
+    #[must_use]
+    pub fn env_steps(&self) -> u64 {
+        *self.env_steps
+    }
+
+    /// Collects at least `batch_size` steps with all runners, in fragments or complete episodes as the
+    /// settings say, and merges the states of the runners' connectors.
+    ///
+    /// # Errors
+    /// If an environment, connector or forward pass fails.
+    pub fn sample(&mut self, batch_size: usize) -> Result<Experience> {
+        let started = Instant::now();
+        let experience = self.collect(batch_size)?;
+        self.env_runners.sync_connectors()?;
+        self.metrics.log_time("timers/env_runner_sampling_timer", started.elapsed())?;
+        self.count(&experience)?;
+        Ok(experience)
+    }
+
+    /// Learns from experience: prepares it, and takes the steps of all minibatches.
+    ///
+    /// # Errors
+    /// If a loss or a forward pass fails.
+    pub fn update(&mut self, experience: &Experience) -> Result<UpdateReport> {
+        let started = Instant::now();
+        let report = self.learner.update(&experience.rollouts, *self.env_steps)?;
+        self.log_update(started)?;
+        Ok(report)
+    }
+
+    /// Gathers the experience of the modules that learn, and completes it with the columns that the losses
+    /// read, such as advantages.
+    ///
+    /// # Errors
+    /// If the columns do not fit together or a forward pass fails.
+    pub fn prepare(&mut self, experience: &Experience) -> Result<ModuleData> {
+        let data = self.learner.gather(&experience.rollouts)?;
+        Ok(self.learner.prepare(data, *self.env_steps)?)
+    }
+
+    /// Learns from prepared experience, in the epochs and minibatches of the settings.
+    ///
+    /// # Errors
+    /// If a loss or a forward pass fails.
+    pub fn learn(&mut self, data: ModuleData) -> Result<UpdateReport> {
+        let started = Instant::now();
+        let report = self.learner.learn(data, *self.env_steps)?;
+        self.log_update(started)?;
+        Ok(report)
+    }
+
+    /// Gives the runners the learner's weights.
+    ///
+    /// # Errors
+    /// If a module does not fit the runners.
+    pub fn publish_weights(&mut self) -> Result<()> {
+        let modules = self.learner.module().without_learner_only();
+        Ok(self.env_runners.set_modules(&modules, self.learner.weights_seq_no())?)
+    }
+
+    /// Counts the steps of experience, and collects the metrics of the runners.
+    pub(crate) fn count(&mut self, experience: &Experience) -> Result<()> {
+        *self.env_steps += experience.env_steps as u64;
+        self.metrics.aggregate("env_runners", self.env_runners.take_metrics())?;
+        self.recreated.extend(self.env_runners.take_recreated());
+        Ok(())
+    }
+
+    fn log_update(&mut self, started: Instant) -> Result<()> {
+        self.metrics.log_time("timers/learner_update_timer", started.elapsed())?;
+        Ok(self.metrics.aggregate("learners", [self.learner.take_metrics()])?)
+    }
+
+    fn collect(&mut self, batch_size: usize) -> Result<Experience> {
+        let settings = &self.config.env_runners;
+        let num_envs = settings.num_envs_per_env_runner;
+        let count_by = self.config.count_steps_by();
+        let options = SampleOptions { explore: settings.explore, ..SampleOptions::default() };
+        let mut experience = Experience::default();
+        // After a failure only what is missing is collected once more.
+        while let Some(missing) = missing_steps(batch_size, count_by, &experience) {
+            let more = match settings.batch_mode {
+                BatchMode::TruncateEpisodes => {
+                    let healthy = self.env_runners.num_healthy();
+                    let amount = |runner, runners| {
+                        let automatic = || match healthy == runners {
+                            true => fragment_length(missing, num_envs, runners, runner),
+                            // Ignore runners that have failed.
+                            false => missing.div_ceil(healthy.max(1) * num_envs),
+                        };
+                        let steps = match settings.rollout_fragment_length {
+                            RolloutFragmentLength::Steps(steps) => steps,
+                            RolloutFragmentLength::Auto => automatic(),
+                        };
+                        match count_by {
+                            CountStepsBy::EnvSteps => Amount::Timesteps(steps * num_envs),
+                            CountStepsBy::AgentSteps => Amount::AgentSteps(steps * num_envs),
+                        }
+                    };
+                    self.env_runners.sample_each(amount, options)?
+                }
+                BatchMode::CompleteEpisodes => {
+                    self.env_runners.sample(Amount::Episodes(num_envs), options)?
+                }
+            };
+            experience.extend(more);
+        }
+        Ok(experience)
+    }
+}
+
+/// The steps that a batch still needs; `None` if it is complete. Where nobody acts, steps of the
+/// environment count, so that there is an end.
+fn missing_steps(batch_size: usize, count_by: CountStepsBy, so_far: &Experience) -> Option<usize> {
+    let steps = match (count_by, so_far.agent_steps()) {
+        (CountStepsBy::AgentSteps, steps) if steps > 0 => steps,
+        _ => so_far.env_steps,
+    };
+    let missing = batch_size.saturating_sub(steps);
+    (missing > 0).then_some(missing)
+}

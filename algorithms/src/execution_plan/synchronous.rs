@@ -1,0 +1,32 @@
+//! The plan of on-policy algorithms.
+
+use super::{ExecutionPlan, StepReport, TrainingContext};
+use crate::Result;
+
+/// Collects a batch with all runners, learns from it, and gives the runners the new weights: the plan of
+/// PPO, A2C and policy gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Synchronous {
+    train_batch_size: usize,
+}
+
+impl Synchronous {
+    /// Creates a plan that collects `train_batch_size` steps per update.
+    #[must_use]
+    pub fn new(train_batch_size: usize) -> Self {
+        Self { train_batch_size }
+    }
+}
+
+impl ExecutionPlan for Synchronous {
+    fn name(&self) -> &str {
+        "Synchronous"
+    }
+
+    fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
+        let experience = cx.sample(self.train_batch_size)?;
+        cx.update(&experience)?;
+        cx.publish_weights()?;
+        Ok(StepReport::of(&experience))
+    }
+}

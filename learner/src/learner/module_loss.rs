@@ -1,0 +1,77 @@
+//! The loss of a module, with what the learner keeps for it.
+
+use rekindle_core::Generator;
+use rekindle_core::rng::{Purpose, stream};
+
+use super::Learner;
+use crate::error::{LearnerError, Result};
+use crate::loss::{Loss, Phase};
+use crate::optimizer_group::{OptimizerGroup, Parameters};
+use crate::scalars::Scalars;
+
+/// The loss of a module, with what the learner keeps for it.
+#[derive(Debug)]
+pub(crate) struct ModuleLoss {
+    pub(crate) loss: Box<dyn Loss>,
+    pub(crate) optimizers: Vec<OptimizerGroup>,
+    pub(crate) phases: Vec<Phase>,
+    /// The scalars that its optimizers step.
+    pub(crate) scalars: Scalars,
+    /// The stream of its random numbers.
+    pub(crate) rng: Generator,
+}
+
+impl Learner {
+    /// Creates the loss of a module, with initial scalars and a stream of its own.
+    pub(super) fn new_module_loss(&self, id: &str) -> Result<ModuleLoss> {
+        let loss = (self.new_loss)(id);
+        let (optimizers, phases) = (loss.optimizers(), loss.phases());
+        check(id, &optimizers, &phases)?;
+        let scalars = optimizers.iter().filter_map(|optimizer| match &optimizer.parameters {
+            Parameters::Scalars(scalars) => Some(scalars.clone()),
+            Parameters::All | Parameters::Prefixes(_) => None,
+        });
+        let scalars = Scalars::new(scalars.flatten(), &self.device);
+        let rng = stream(self.config.seed, 0, hash(id), Purpose::Loss);
+        Ok(ModuleLoss { loss, optimizers, phases, scalars, rng })
+    }
+}
+
+/// Checks the settings of the optimizers, and that the phases name them.
+fn check(id: &str, optimizers: &[OptimizerGroup], phases: &[Phase]) -> Result<()> {
+    let refuse = |reason| Err(LearnerError::Optimizers { id: id.into(), reason });
+    for (index, optimizer) in optimizers.iter().enumerate() {
+        optimizer.validate()?;
+        if optimizers[..index].iter().any(|other| other.name == optimizer.name) {
+            let name = &optimizer.name;
+            return refuse(format!("two are named `{name}`; give each a name of its own"));
+        }
+    }
+    let of_modules = optimizers.iter().filter(|optimizer| !optimizer.has_scalars()).count();
+    let all = optimizers.iter().find(|o| o.parameters == Parameters::All);
+    if let Some(all) = all.filter(|_| of_modules > 1) {
+        let name = &all.name;
+        return refuse(format!(
+            "`{name}` steps all parameters, and another one some of them; give each the prefixes of its own"
+        ));
+    }
+    if phases.is_empty() {
+        return refuse("its loss has no phase; return at least one from `phases`".into());
+    }
+    let known = || optimizers.iter().map(|o| o.name.as_str()).collect::<Vec<_>>().join(", ");
+    for (phase, name) in phases.iter().flat_map(|p| p.optimizers.iter().map(move |name| (p, name)))
+    {
+        if !optimizers.iter().any(|optimizer| optimizer.name == *name) {
+            let (phase, known) = (&phase.name, known());
+            return refuse(format!("phase `{phase}` steps `{name}`, which is none of [{known}]"));
+        }
+    }
+    Ok(())
+}
+
+/// FNV-1a: a hash that is the same on every machine and in every release.
+fn hash(id: &str) -> u64 {
+    id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

@@ -1,0 +1,199 @@
+//! The loss of a module: what an algorithm decides inside a learner.
+
+mod context;
+
+use std::fmt::Debug;
+
+use burn::prelude::Tensor;
+use rekindle_rl_module::Role;
+use serde_json::Value;
+
+use crate::error::{LearnerError, Result};
+use crate::global_norm::GlobalNorm;
+use crate::gradients::Gradients;
+use crate::optimizer_group::OptimizerGroup;
+use crate::train_data::TrainData;
+
+pub use context::{AfterUpdate, LossContext, PrepareContext};
+
+/// One pass over a minibatch: a loss whose gradients reach only the parameters of some optimizers.
+///
+/// A loss with several phases, such as that of an actor-critic with its own optimizers, computes each in
+/// order, on the same minibatch, with the parameters that the phases before it have changed. All other
+/// parameters are constants for a phase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phase {
+    /// The name, for metrics: `total_loss` belongs to a loss with one phase, and `<name>_loss` to each of
+    /// several.
+    pub name: String,
+    /// The names of the optimizers that the phase steps.
+    pub optimizers: Vec<String>,
+}
+
+impl Phase {
+    /// Creates a phase that steps some optimizers.
+    pub fn new<S: Into<String>>(
+        name: impl Into<String>,
+        optimizers: impl IntoIterator<Item = S>,
+    ) -> Self {
+        Self { name: name.into(), optimizers: optimizers.into_iter().map(Into::into).collect() }
+    }
+}
+
+/// The value of a loss on a minibatch, with numbers to report.
+#[derive(Debug)]
+pub struct Losses {
+    /// The loss that gradients are taken of, `[1]`.
+    pub total: Tensor<1>,
+    /// Terms to report by name, `[1]` each.
+    pub metrics: Vec<(&'static str, Tensor<1>)>,
+    /// Values by name with one entry per row of the minibatch, such as TD errors, that the execution plan
+    /// receives.
+    pub row_values: Vec<(&'static str, Tensor<1>)>,
+}
+
+impl Losses {
+    /// Creates a loss that reports only its total.
+    #[must_use]
+    pub fn new(total: Tensor<1>) -> Self {
+        Self { total, metrics: Vec::new(), row_values: Vec::new() }
+    }
+
+    /// Adds a term to report, `[1]`.
+    #[must_use]
+    pub fn metric(mut self, name: &'static str, value: Tensor<1>) -> Self {
+        self.metrics.push((name, value));
+        self
+    }
+
+    /// Adds values that the execution plan receives, one per row of the minibatch.
+    #[must_use]
+    pub fn row_values(mut self, name: &'static str, values: Tensor<1>) -> Self {
+        self.row_values.push((name, values));
+        self
+    }
+}
+
+impl From<Tensor<1>> for Losses {
+    fn from(total: Tensor<1>) -> Self {
+        Self::new(total)
+    }
+}
+
+/// The decisions of an algorithm for one module: the methods of RLlib's `Learner` that are meant to be
+/// overridden. A learner creates one instance for each of its modules.
+///
+/// | here | RLlib |
+/// |---|---|
+/// | [`prepare`](Self::prepare) | the learner connector pipeline |
+/// | [`compute`](Self::compute) | `compute_loss_for_module` |
+/// | [`optimizers`](Self::optimizers) | `configure_optimizers_for_module` |
+/// | [`postprocess_gradients`](Self::postprocess_gradients) | `postprocess_gradients_for_module` |
+/// | [`before_update`](Self::before_update), [`after_update`](Self::after_update) | `before_gradient_based_update`, `after_gradient_based_update` |
+///
+/// To change one decision of a loss, wrap it and pass the other calls on.
+pub trait Loss: Debug + Send {
+    /// Returns the name, for messages and checkpoints.
+    fn name(&self) -> &str;
+
+    /// Returns the roles that the module must have to learn. They are checked when the learner is built
+    /// and when a module is added, and not for modules with a loss of their own.
+    fn required_roles(&self) -> Vec<Role> {
+        Vec::new()
+    }
+
+    /// Checks whether the module can learn, beyond its roles: at the same times as those.
+    ///
+    /// # Errors
+    /// If it cannot, for example because its action distribution lacks a formula.
+    fn check_module(&self, _cx: &PrepareContext<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Returns the optimizers: the parameters that each steps, its rule, learning rate and clipping.
+    /// Defaults to one of all parameters.
+    ///
+    /// Modules that share parameters must agree on the optimizers of these.
+    fn optimizers(&self) -> Vec<OptimizerGroup> {
+        vec![OptimizerGroup::default()]
+    }
+
+    /// Returns the phases. Defaults to one that steps all optimizers.
+    fn phases(&self) -> Vec<Phase> {
+        let names = self.optimizers().into_iter().map(|optimizer| optimizer.name);
+        vec![Phase::new("total", names)]
+    }
+
+    /// Called before an update.
+    fn before_update(&mut self, _env_steps: u64) {}
+
+    /// Completes the experience of the module with the columns that the loss reads, such as advantages.
+    ///
+    /// # Errors
+    /// If the experience lacks a column or a forward pass fails.
+    fn prepare(&mut self, _cx: &PrepareContext<'_>, data: TrainData) -> Result<TrainData> {
+        Ok(data)
+    }
+
+    /// Computes the loss of one phase ([`LossContext::phase`]) on one minibatch ([`LossContext::batch`]).
+    ///
+    /// The minibatch of a stateful module is made of padded sequences: rows whose
+    /// [`Columns::LOSS_MASK`](rekindle_core::Columns::LOSS_MASK) is 0 must not count
+    /// ([`LossContext::mean`]).
+    ///
+    /// # Errors
+    /// If a column is missing or of another shape.
+    fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses>;
+
+    /// Whether the module stops learning in this update, given its loss on the next minibatch. That
+    /// minibatch and the later ones of the update do not step it.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn stops_early(&mut self, _losses: &Losses) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Changes gradients before they are applied. Clips them by default, as the optimizer's settings say.
+    ///
+    /// `global_norm` is that of the gradients as they come in.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn postprocess_gradients(
+        &mut self,
+        optimizer: &OptimizerGroup,
+        gradients: Gradients,
+        global_norm: &GlobalNorm,
+    ) -> Result<Gradients> {
+        match optimizer.grad_clip {
+            Some(clip) => gradients.clip(optimizer.grad_clip_by, clip, global_norm),
+            None => Ok(gradients),
+        }
+    }
+
+    /// Called after an update, with the module's metrics averaged over the last epoch.
+    ///
+    /// # Errors
+    /// If the module cannot be changed.
+    fn after_update(&mut self, _cx: &mut AfterUpdate<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Returns everything that the loss has learned; null without state.
+    fn get_state(&self) -> Value {
+        Value::Null
+    }
+
+    /// Replaces everything that the loss has learned.
+    ///
+    /// # Errors
+    /// [`LearnerError::InvalidState`] if the state is not one of such a loss.
+    fn set_state(&mut self, state: &Value) -> Result<()> {
+        if state.is_null() {
+            return Ok(());
+        }
+        let (component, reason) = (format!("{} loss", self.name()), "it has no state".into());
+        Err(LearnerError::InvalidState { component, reason })
+    }
+}

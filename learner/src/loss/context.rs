@@ -1,0 +1,231 @@
+//! What a loss knows where it is called.
+
+use std::borrow::Cow;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+
+use burn::prelude::*;
+use rekindle_core::{Batch, Columns, Generator};
+use rekindle_rl_module::{AnyRLModule, Role};
+
+use crate::error::{LearnerError, Result};
+use crate::losses;
+
+/// The context in which experience is prepared.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct PrepareContext<'a> {
+    /// The id of the module.
+    pub module_id: &'a str,
+    /// The module, without gradients.
+    pub module: &'a AnyRLModule,
+    /// The device of the module's parameters.
+    pub device: &'a Device,
+    /// Environment steps sampled since the start of training.
+    pub env_steps: u64,
+}
+
+/// The context in which a loss is computed: one phase on one minibatch.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct LossContext<'a> {
+    /// The id of the module.
+    pub module_id: &'a str,
+    /// The module, with gradients.
+    pub module: &'a AnyRLModule,
+    /// The device of the module's parameters.
+    pub device: &'a Device,
+    /// Environment steps sampled since the start of training.
+    pub env_steps: u64,
+    /// The phase, counted from 0.
+    pub phase: usize,
+    batch: &'a Batch,
+    outputs: OnceCell<Batch>,
+    scalars: &'a BTreeMap<String, Tensor<1>>,
+    rng: RefCell<&'a mut Generator>,
+}
+
+impl<'a> PrepareContext<'a> {
+    /// Creates a context at the start of training. `device` is that of the module.
+    #[must_use]
+    pub fn new(module_id: &'a str, module: &'a AnyRLModule, device: &'a Device) -> Self {
+        Self { module_id, module, device, env_steps: 0 }
+    }
+}
+
+impl<'a> LossContext<'a> {
+    /// Creates the context of the first phase on a minibatch, for tests of losses and for loops without a
+    /// learner. `module` and `batch` are on a device with gradients.
+    pub fn new(
+        of: PrepareContext<'a>,
+        batch: &'a Batch,
+        scalars: &'a BTreeMap<String, Tensor<1>>,
+        rng: &'a mut Generator,
+    ) -> Self {
+        let PrepareContext { module_id, module, device, env_steps } = of;
+        Self {
+            module_id,
+            module,
+            device,
+            env_steps,
+            phase: 0,
+            batch,
+            outputs: OnceCell::new(),
+            scalars,
+            rng: RefCell::new(rng),
+        }
+    }
+
+    /// The minibatch.
+    #[must_use]
+    pub fn batch(&self) -> &'a Batch {
+        self.batch
+    }
+
+    /// Returns the outputs of the module's training pass over the minibatch. The pass runs at the first
+    /// call.
+    ///
+    /// # Errors
+    /// If the pass fails.
+    pub fn outputs(&self) -> Result<&Batch> {
+        if let Some(outputs) = self.outputs.get() {
+            return Ok(outputs);
+        }
+        let outputs = self.module.forward_train(self.batch)?;
+        Ok(self.outputs.get_or_init(|| outputs))
+    }
+
+    /// Returns the inputs of the module's action distribution, `[B, inputs]`.
+    ///
+    /// # Errors
+    /// If the training pass does not return [`Columns::ACTION_DIST_INPUTS`].
+    pub fn action_dist_inputs(&self) -> Result<Tensor<2>> {
+        Ok(self.outputs()?.float::<2>(Columns::ACTION_DIST_INPUTS)?)
+    }
+
+    /// Returns the log-probabilities of the minibatch's actions, `[B]`.
+    ///
+    /// # Errors
+    /// If the training pass does not return [`Columns::ACTION_DIST_INPUTS`], or the minibatch has no
+    /// actions.
+    pub fn logp(&self) -> Result<Tensor<1>> {
+        let actions = self.batch.column(Columns::ACTIONS)?;
+        Ok(self.module.distribution().logp(self.action_dist_inputs()?, actions)?)
+    }
+
+    /// Returns the entropies of the action distributions, `[B]`.
+    ///
+    /// # Errors
+    /// If the training pass does not return [`Columns::ACTION_DIST_INPUTS`], or the distribution has no
+    /// entropy.
+    pub fn entropy(&self) -> Result<Tensor<1>> {
+        Ok(self.module.distribution().entropy(self.action_dist_inputs()?)?)
+    }
+
+    /// Returns the values of the minibatch's observations, `[B]`. A shared encoder does not run twice.
+    ///
+    /// # Errors
+    /// If the module has no value function or its pass fails.
+    pub fn values(&self) -> Result<Tensor<1>> {
+        self.module.require(Role::ValueFunction, "the loss")?;
+        let outputs = self.outputs()?;
+        let embeddings = match outputs.contains(Columns::EMBEDDINGS) {
+            true => Some(outputs.float::<2>(Columns::EMBEDDINGS)?),
+            false => None,
+        };
+        Ok(self.module.compute_values(self.batch, embeddings)?)
+    }
+
+    /// Returns the mask of the minibatch's rows, `[B]`: 1 for rows that count and 0 for padding; `None`
+    /// if all rows count.
+    ///
+    /// # Errors
+    /// If the mask cannot be loaded.
+    pub fn mask(&self) -> Result<Option<Tensor<1>>> {
+        match self.batch.contains(Columns::LOSS_MASK) {
+            true => Ok(Some(self.batch.float::<1>(Columns::LOSS_MASK)?)),
+            false => Ok(None),
+        }
+    }
+
+    /// Computes the mean of a loss term over the rows that count.
+    ///
+    /// # Shapes
+    /// `[B]` to `[1]`.
+    ///
+    /// # Errors
+    /// If the mask cannot be loaded.
+    pub fn mean(&self, term: Tensor<1>) -> Result<Tensor<1>> {
+        Ok(losses::mean(term, self.mask()?.as_ref()))
+    }
+
+    /// Returns a scalar that one of the loss's optimizers owns, `[1]`, with gradients.
+    ///
+    /// # Errors
+    /// [`LearnerError::UnknownScalar`] if none of the optimizers has it.
+    pub fn scalar(&self, name: &str) -> Result<Tensor<1>> {
+        self.scalars.get(name).cloned().ok_or_else(|| LearnerError::UnknownScalar {
+            name: name.into(),
+            known: self.scalars.keys().cloned().collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// Draws from the standard normal distribution, from the module's saved stream.
+    pub fn normal<const D: usize>(&self, shape: [usize; D]) -> Tensor<D> {
+        self.draw(shape, |rng| rng.standard_normal() as f32)
+    }
+
+    /// Draws uniformly from [0, 1), from the module's saved stream.
+    pub fn uniform<const D: usize>(&self, shape: [usize; D]) -> Tensor<D> {
+        self.draw(shape, |rng| rng.random() as f32)
+    }
+
+    fn draw<const D: usize>(
+        &self,
+        shape: [usize; D],
+        mut draw: impl FnMut(&mut Generator) -> f32,
+    ) -> Tensor<D> {
+        let mut rng = self.rng.borrow_mut();
+        let values: Vec<f32> = (0..shape.iter().product()).map(|_| draw(&mut rng)).collect();
+        Tensor::from_data(TensorData::new(values, shape), self.device)
+    }
+}
+
+/// What a loss may read and change after an update.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct AfterUpdate<'a> {
+    /// The id of the module.
+    pub module_id: &'a str,
+    /// Metrics of the module, averaged over the last epoch.
+    pub metrics: &'a BTreeMap<Cow<'static, str>, f64>,
+    /// Environment steps sampled since the start of training.
+    pub env_steps: u64,
+    /// The number of the update, counted from 1.
+    pub updates: u64,
+    pub(crate) reported: Vec<(&'static str, f64)>,
+    pub(crate) target_tau: Option<f64>,
+}
+
+impl<'a> AfterUpdate<'a> {
+    pub(crate) fn new(
+        module_id: &'a str,
+        metrics: &'a BTreeMap<Cow<'static, str>, f64>,
+        env_steps: u64,
+        updates: u64,
+    ) -> Self {
+        let reported = Vec::new();
+        Self { module_id, metrics, env_steps, updates, reported, target_tau: None }
+    }
+
+    /// Reports a number as a metric of the module.
+    pub fn report(&mut self, name: &'static str, value: f64) {
+        self.reported.push((name, value));
+    }
+
+    /// Moves the module's target networks towards their main networks after this call:
+    /// `θ⁻ ← τ·θ + (1 − τ)·θ⁻`. Modules that share parameters move their common targets once.
+    pub fn update_targets(&mut self, tau: f64) {
+        self.target_tau = Some(tau);
+    }
+}

@@ -1,0 +1,280 @@
+//! The rules of optimizers: one step of one parameter.
+
+use burn::prelude::*;
+use rekindle_kernels::{AdamStep, LARGEST_SQUARE, StepGuard, adam, sgd};
+
+use super::OptimizerConfig;
+
+/// The circumstances of a step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step<'a> {
+    pub(super) lr: f64,
+    pub(super) guard: Option<&'a StepGuard>,
+    /// Number of the step, from 1.
+    pub(super) time: usize,
+}
+
+impl Step<'_> {
+    /// Returns the parameter and the moments of the rule after the step. `moments` are those before, in
+    /// the order of [`OptimizerConfig::moments`].
+    pub(super) fn take<const D: usize>(
+        &self,
+        rule: &OptimizerConfig,
+        parameter: Tensor<D>,
+        gradient: Tensor<D>,
+        moments: Vec<Tensor<D>>,
+    ) -> (Tensor<D>, Vec<Tensor<D>>) {
+        match (*rule, <[Tensor<D>; 2]>::try_from(moments)) {
+            (OptimizerConfig::Adam { beta_1, beta_2, epsilon }, Ok(moments)) => {
+                self.adam([beta_1, beta_2, epsilon], parameter, gradient, moments)
+            }
+            (OptimizerConfig::AdamW { beta_1, beta_2, epsilon, weight_decay }, Ok(moments)) => {
+                let decay = parameter.clone().mul_scalar(self.lr * f64::from(weight_decay));
+                let decayed = parameter - self.guarded(decay);
+                self.adam([beta_1, beta_2, epsilon], decayed, gradient, moments)
+            }
+            (OptimizerConfig::RAdam { beta_1, beta_2, epsilon }, Ok(moments)) => {
+                self.radam([beta_1, beta_2, epsilon], parameter, gradient, moments)
+            }
+            (OptimizerConfig::RmsProp { alpha, epsilon }, Err(moments)) => {
+                self.rms_prop([alpha, epsilon], parameter, gradient, moments)
+            }
+            (OptimizerConfig::Sgd { momentum }, Err(moments)) if momentum > 0.0 => {
+                self.momentum(momentum, parameter, gradient, moments)
+            }
+            (_, moments) => {
+                let moments = moments.map_or_else(|moments| moments, Vec::from);
+                (sgd(self.lr, self.guard, parameter, gradient), moments)
+            }
+        }
+    }
+
+    fn adam<const D: usize>(
+        &self,
+        [beta_1, beta_2, epsilon]: [f32; 3],
+        parameter: Tensor<D>,
+        gradient: Tensor<D>,
+        moments: [Tensor<D>; 2],
+    ) -> (Tensor<D>, Vec<Tensor<D>>) {
+        let step = AdamStep { lr: self.lr, beta_1, beta_2, epsilon, time: self.time };
+        let [parameter, first, second] = adam(&step, self.guard, parameter, gradient, moments);
+        (parameter, vec![first, second])
+    }
+
+    /// Liu et al. (2020), as in PyTorch: plain momentum until the variance of the second moment is
+    /// tractable, which is from step 6 for a decay of 0.999.
+    fn radam<const D: usize>(
+        &self,
+        [beta_1, beta_2, epsilon]: [f32; 3],
+        parameter: Tensor<D>,
+        gradient: Tensor<D>,
+        [first, second]: [Tensor<D>; 2],
+    ) -> (Tensor<D>, Vec<Tensor<D>>) {
+        let gradient = self.accepted(gradient);
+        let next_first = towards(&first, gradient.clone(), beta_1);
+        let next_second = towards(&second, square(gradient), beta_2);
+        let time = i32::try_from(self.time).unwrap_or(i32::MAX);
+        let corrected = next_first.clone() / (1.0 - beta_1.powi(time));
+        let change = match rectification(beta_2, self.time).1 {
+            Some(factor) => {
+                let root = (1.0 - f64::from(beta_2).powi(time)).sqrt();
+                corrected * (factor * root) as f32 / (next_second.clone().sqrt() + epsilon)
+            }
+            None => corrected,
+        };
+        let next = parameter.clone() - change.mul_scalar(self.lr);
+        self.settle([parameter, first, second], [next, next_first, next_second])
+    }
+
+    /// Tieleman and Hinton (2012), as in PyTorch: `epsilon` is added to the root, and the average
+    /// starts at 0.
+    fn rms_prop<const D: usize>(
+        &self,
+        [alpha, epsilon]: [f32; 2],
+        parameter: Tensor<D>,
+        gradient: Tensor<D>,
+        moments: Vec<Tensor<D>>,
+    ) -> (Tensor<D>, Vec<Tensor<D>>) {
+        let gradient = self.accepted(gradient);
+        let average = moments.into_iter().next().unwrap_or_else(|| parameter.zeros_like());
+        let next_average = towards(&average, square(gradient.clone()), alpha);
+        let change = gradient / (next_average.clone().sqrt() + epsilon);
+        let next = parameter.clone() - change.mul_scalar(self.lr);
+        self.settle([parameter, average], [next, next_average])
+    }
+
+    /// Gradient descent with momentum, as in PyTorch: `v ← μ·v + g`, `p ← p − lr·v`.
+    fn momentum<const D: usize>(
+        &self,
+        momentum: f32,
+        parameter: Tensor<D>,
+        gradient: Tensor<D>,
+        moments: Vec<Tensor<D>>,
+    ) -> (Tensor<D>, Vec<Tensor<D>>) {
+        let velocity = moments.into_iter().next().unwrap_or_else(|| parameter.zeros_like());
+        let next_velocity = velocity.clone() * momentum + self.accepted(gradient);
+        let next = parameter.clone() - next_velocity.clone().mul_scalar(self.lr);
+        self.settle([parameter, velocity], [next, next_velocity])
+    }
+
+    fn accepted<const D: usize>(&self, gradient: Tensor<D>) -> Tensor<D> {
+        match self.guard {
+            Some(guard) => guard.gradient(gradient),
+            None => gradient,
+        }
+    }
+
+    fn guarded<const D: usize>(&self, change: Tensor<D>) -> Tensor<D> {
+        match self.guard {
+            Some(guard) => guard.change(change),
+            None => change,
+        }
+    }
+
+    /// Returns the parameter, which comes first, and its moments after the step. Without a guard, an
+    /// element whose step is not finite keeps its value and its moments; with one, all keep theirs
+    /// where the guard refuses.
+    fn settle<const D: usize, const N: usize>(
+        &self,
+        before: [Tensor<D>; N],
+        after: [Tensor<D>; N],
+    ) -> (Tensor<D>, Vec<Tensor<D>>) {
+        let finite = match self.guard {
+            Some(_) => None,
+            None => after.iter().map(|tensor| tensor.clone().is_finite()).reduce(Tensor::bool_and),
+        };
+        let pairs = before.into_iter().zip(after).map(|(before, after)| match &finite {
+            Some(finite) => before.mask_where(finite.clone(), after),
+            None => {
+                let change = self.guarded(after - before.clone());
+                (before + change).clamp(-f32::MAX, f32::MAX)
+            }
+        });
+        let mut tensors: Vec<_> = pairs.collect();
+        let parameter = tensors.remove(0);
+        (parameter, tensors)
+    }
+}
+
+/// Moves a moment towards a value: `decay·m + (1 − decay)·x`.
+fn towards<const D: usize>(moment: &Tensor<D>, value: Tensor<D>, decay: f32) -> Tensor<D> {
+    moment.clone() * decay + value * (1.0 - decay)
+}
+
+/// Squares a gradient. Squares count up to a bound, so that an average of them is finite.
+fn square<const D: usize>(gradient: Tensor<D>) -> Tensor<D> {
+    gradient.square().clamp_max(LARGEST_SQUARE)
+}
+
+/// Returns the length of the approximated moving average at a step, and the factor by which RAdam
+/// corrects the step; `None` where the variance is not tractable.
+fn rectification(beta_2: f32, time: usize) -> (f64, Option<f64>) {
+    let (beta_2, t) = (f64::from(beta_2), time as f64);
+    let power = beta_2.powf(t);
+    let longest = 2.0 / (1.0 - beta_2) - 1.0;
+    let length = longest - 2.0 * t * power / (1.0 - power);
+    let factor = || {
+        let of = |length: f64| (length - 4.0) * (length - 2.0);
+        (of(length) * longest / (of(longest) * length)).sqrt()
+    };
+    (length, (length > 5.0).then(factor))
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::any_tensor::to_f32;
+
+    use super::*;
+
+    fn tensor(values: &[f32]) -> Tensor<1> {
+        Tensor::from_floats(values, &Device::flex())
+    }
+
+    /// Steps of a parameter that starts at 0, by these gradients.
+    fn run(rule: &OptimizerConfig, lr: f64, gradients: &[f32]) -> Vec<f32> {
+        let mut parameter = tensor(&[0.0]);
+        let mut moments: Vec<_> = rule.moments().iter().map(|_| tensor(&[0.0])).collect();
+        let mut path = Vec::new();
+        for (time, gradient) in (1..).zip(gradients) {
+            let step = Step { lr, guard: None, time };
+            (parameter, moments) = step.take(rule, parameter, tensor(&[*gradient]), moments);
+            path.extend(to_f32(parameter.clone()).unwrap());
+        }
+        path
+    }
+
+    #[track_caller]
+    fn close(found: &[f32], expected: &[f32]) {
+        assert_eq!(found.len(), expected.len());
+        for (a, b) in found.iter().zip(expected) {
+            assert!((a - b).abs() < 2e-6, "{found:?} and {expected:?}");
+        }
+    }
+
+    #[test]
+    fn g13a_g13b_rms_prop_has_pytorchs_form() {
+        let rule = OptimizerConfig::RmsProp { alpha: 0.99, epsilon: 1e-5 };
+        close(&run(&rule, 7e-4, &[0.5]), &[-0.006_999]);
+        let rule = OptimizerConfig::RmsProp { alpha: 0.99, epsilon: 1e-8 };
+        let found = run(&rule, 1.0, &[0.5])[0];
+        assert!((found + 9.999_998).abs() < 1e-4, "{found}");
+    }
+
+    #[test]
+    fn g13c_radam_rectifies_from_step_6() {
+        for (time, length, factor) in [
+            (1, 1.000_000, None),
+            (5, 4.995_998, None),
+            (6, 5.994_164, Some(0.025_821)),
+            (100, 98.332_944, Some(0.215_335)),
+        ] {
+            // The decay 0.999 is rounded to single precision, which moves the length a little.
+            let (found, of_step) = rectification(0.999, time);
+            assert!((found - length).abs() < 1e-3, "{found}");
+            match (of_step, factor) {
+                (Some(a), Some(b)) => assert!((a - b).abs() < 1e-4, "{a}"),
+                (a, b) => assert_eq!(a, b, "step {time}"),
+            }
+        }
+    }
+
+    /// Figures of `torch.optim` 2.9 (`scripts/parity/record_optimizers.py`).
+    #[test]
+    fn paths_equal_those_of_pytorch() {
+        let gradients = [0.5, -1.0, 2.0, 0.25, 0.5, 1.0, -0.5];
+        let rule = OptimizerConfig::Sgd { momentum: 0.9 };
+        close(&run(&rule, 0.1, &gradients[..3]), &[-0.05, 0.005, -0.145_5]);
+        let adam = OptimizerConfig::adam(1e-8);
+        let decoupled =
+            OptimizerConfig::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
+        close(&run(&decoupled, 0.1, &gradients), &run(&adam, 0.1, &gradients));
+    }
+
+    #[test]
+    fn a_guard_takes_a_step_of_any_rule_or_changes_nothing() {
+        let rules = [
+            OptimizerConfig::Sgd { momentum: 0.9 },
+            OptimizerConfig::RmsProp { alpha: 0.99, epsilon: 1e-5 },
+            OptimizerConfig::RAdam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8 },
+            OptimizerConfig::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.1 },
+        ];
+        let device = Device::flex();
+        let guard = |taken: bool| StepGuard::new(Tensor::from_data([taken], &device));
+        for rule in rules {
+            let moments = || rule.moments().iter().map(|_| tensor(&[0.3, 0.4])).collect::<Vec<_>>();
+            let run = |guard: Option<&StepGuard>, gradient: &[f32]| {
+                let step = Step { lr: 0.1, guard, time: 7 };
+                let (parameter, moments) =
+                    step.take(&rule, tensor(&[1.0, 2.0]), tensor(gradient), moments());
+                let all = std::iter::once(parameter).chain(moments);
+                all.flat_map(|tensor| to_f32(tensor).unwrap()).collect::<Vec<_>>()
+            };
+            close(&run(Some(&guard(true)), &[0.5, -0.5]), &run(None, &[0.5, -0.5]));
+            let refused = run(Some(&guard(false)), &[f32::NAN, f32::INFINITY]);
+            let before = moments().into_iter().flat_map(|moment| to_f32(moment).unwrap());
+            close(&refused, &[1.0, 2.0].into_iter().chain(before).collect::<Vec<_>>());
+            let extreme = run(None, &[f32::MAX, f32::NAN]);
+            assert!(extreme.iter().all(|value| value.is_finite()), "{rule:?}: {extreme:?}");
+        }
+    }
+}
