@@ -96,7 +96,8 @@ fn resumes_exactly(config: &PpoConfig, parameters: usize) {
         assert_eq!(straight.data[field], resumed.data[field], "{field}");
     }
     // The comparison would pass on empty states: make sure there is something in them.
-    let optimizer = straight.component("learner/optimizer/default_policy").unwrap();
+    let optimizer =
+        straight.component("learner/optimizer/default_policy/default_optimizer").unwrap();
     assert_eq!(optimizer.tensors.len(), 2 * parameters);
     assert_ne!(straight.component("env_runners/runner_0").unwrap().data["env"], "null");
     assert_ne!(straight.data["env_steps"], 0);

@@ -164,7 +164,8 @@ fn one_optimizer_has_one_moment_per_shared_parameter() {
     let state = learner.get_state().unwrap();
     let optimizers = state.component("optimizer").unwrap();
     assert_eq!(optimizers.components.keys().collect::<Vec<_>>(), [ALL_MODULES]);
-    let moments = &optimizers.component(ALL_MODULES).unwrap().tensors;
+    let all = optimizers.component(ALL_MODULES).unwrap();
+    let moments = &all.component("default_optimizer").unwrap().tensors;
     let expected: Vec<String> = weights(&learner, "a")
         .into_keys()
         .flat_map(|name| [format!("{name}.moment_1"), format!("{name}.moment_2")])

@@ -441,7 +441,7 @@ fn a_distribution_that_ppo_cannot_learn_with_is_refused_when_the_algorithm_is_bu
     let message = config.build(&cpu()).unwrap_err().to_string();
     assert_says(
         &message,
-        &["module `default_policy` cannot learn with PPO", "Deterministic", "entropy"],
+        &["module `default_policy` cannot learn with the PPO loss", "Deterministic", "entropy"],
     );
 }
 

@@ -161,8 +161,8 @@ fn best_return_on_device(
         .as_multi_rl_module()
         .unwrap();
     let of_module = training.clone();
-    let mut learner =
-        Learner::new(training.learner(), move |_| of_module.loss(), module, &device).unwrap();
+    let config = LearnerConfig { seed: 1, ..training.learner() };
+    let mut learner = Learner::new(config, move |_| of_module.loss(), module, &device).unwrap();
     let mut runner = TensorEnvRunner::new(env, num_envs, 1, &device).unwrap();
     let (mut done, mut best) = (0, f64::NEG_INFINITY);
     while done < steps && best < enough {
