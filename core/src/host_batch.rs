@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::prelude::*;
 use rekindle_env::{Buffer, Parts};
 
-use crate::any_tensor::AnyTensor;
+use crate::any_tensor::{AnyTensor, TensorKind};
 use crate::batch::{Batch, Column};
 use crate::error::{CoreError, Result};
 
@@ -165,6 +165,28 @@ fn upload_owned(buffer: Buffer, device: &Device) -> Result<Column> {
     Ok(AnyTensor::from_data(tensor, device)?.into())
 }
 
+/// Reads a column into a new buffer: floats, integers (also for booleans, as 0 and 1), and a Dict for a
+/// nested batch.
+///
+/// # Errors
+/// [`CoreError::Env`] if the parts of a nested batch differ in their rows, [`CoreError::DeviceRead`] if
+/// the device fails.
+pub fn download(column: &Column) -> Result<Buffer> {
+    let tensor = match column {
+        Column::Tensor(tensor) => tensor,
+        Column::Nested(batch) => {
+            let parts = batch.names().map(|name| Ok((name, download(batch.column(name)?)?)));
+            return Ok(Buffer::from_dict(parts.collect::<Result<Vec<_>>>()?)?);
+        }
+    };
+    let shape = tensor.shape();
+    let of_row = shape.get(1..).unwrap_or_default();
+    Ok(match tensor.kind() {
+        TensorKind::Float => Buffer::from_f32(tensor.to_f32()?, of_row)?,
+        TensorKind::Int | TensorKind::Bool => Buffer::from_i64(tensor.to_i64()?, of_row)?,
+    })
+}
+
 /// Reads a column back into a buffer of the same layout and number of rows.
 ///
 /// # Errors
@@ -238,6 +260,7 @@ mod tests {
         let mut back = Buffer::zeros(&dict(), 2);
         download_into(&column, &mut back).unwrap();
         assert_eq!(back, buffer);
+        assert_eq!(download(&column).unwrap(), buffer);
     }
 
     #[test]

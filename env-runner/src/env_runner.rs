@@ -8,6 +8,7 @@
 //! | `base` | the fields and hooks that both kinds share |
 //! | `checks` | rejection of non-finite actions and rewards, and of modules for other spaces |
 //! | `memory` | the states of a stateful module |
+//! | `outputs` | the recorded outputs of a module beside its actions |
 //! | `restarts` | restarting single environments of a vector |
 //! | `tracking` | running episodes and timers |
 //! | `metrics` | the names under which runners report |
@@ -18,6 +19,7 @@ mod config;
 mod fault_tolerance;
 pub(crate) mod memory;
 pub(crate) mod metrics;
+pub(crate) mod outputs;
 pub(crate) mod restarts;
 mod sample;
 pub(crate) mod tracking;

@@ -40,6 +40,28 @@ pub enum RunnerError {
         /// The number of values found.
         found: usize,
     },
+    /// An output of a module with another number of rows than there are observations.
+    #[error(
+        "module `{module}` returned `{column}` with {found} rows for {expected} observations; return one row per observation"
+    )]
+    OutputRows {
+        /// The type of the module.
+        module: String,
+        /// The column.
+        column: String,
+        /// The number of observations.
+        expected: usize,
+        /// The number of rows found.
+        found: usize,
+    },
+    /// An output of a module that appears in some steps only, or changes its layout.
+    #[error(
+        "the column `{column}` of the exploration pass appears in some steps only, or changes its shape or kind; return it in every pass with the same layout"
+    )]
+    OutputColumns {
+        /// The column.
+        column: String,
+    },
     /// A runner without a module was asked to act.
     #[error("the runner has no module to act with; call `set_module` first")]
     NoModule,

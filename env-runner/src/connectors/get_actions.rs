@@ -7,6 +7,7 @@ use rekindle_env::Buffer;
 use rekindle_rl_module::AnyRLModule;
 
 use super::ConnectorPipeline;
+use crate::env_runner::outputs::Outputs;
 use crate::{Result, RunnerError};
 
 /// The sampling rule, with the buffers it reuses between steps; RLlib's `GetActions`.
@@ -25,6 +26,8 @@ pub(crate) struct ActionSampler {
     pub(crate) inputs: Vec<f32>,
     /// `action_logp`; empty if unknown.
     pub(crate) logp: Vec<f32>,
+    /// The other outputs of an exploration pass that is recorded.
+    pub(crate) outputs: Outputs,
     /// Uniform actions as the environments receive them.
     uniform: Buffer,
 }
@@ -36,6 +39,7 @@ impl ActionSampler {
             actions: Buffer::zeros(module_to_env.input_space(), rows),
             inputs: Vec::new(),
             logp: Vec::new(),
+            outputs: Outputs::default(),
             uniform: Buffer::zeros(module_to_env.output_space(), 0),
         }
     }
@@ -66,6 +70,7 @@ impl ActionSampler {
     ) -> Result<()> {
         self.inputs.clear();
         self.logp.clear();
+        self.outputs.clear();
         self.set_rows(rngs.len());
         if self.uniform.rows() != rngs.len() {
             self.uniform.clear();
@@ -96,6 +101,7 @@ impl ActionSampler {
         let has_actions = outputs.contains(Columns::ACTIONS);
         self.inputs.clear();
         self.logp.clear();
+        self.outputs.clear();
         if let Some(column) = outputs.get(Columns::ACTION_DIST_INPUTS)? {
             self.inputs = column.tensor()?.to_f32()?;
             let expected = rows * distribution.required_input_dim();
@@ -124,6 +130,15 @@ impl ActionSampler {
                 self.logp.push(distribution.row_logp(inputs, self.actions.row(i))?);
             }
         }
+        Ok(())
+    }
+
+    /// Keeps the outputs of an exploration pass that are recorded beside the actions.
+    ///
+    /// # Errors
+    /// If an output has another number of rows than there are actions.
+    pub(crate) fn keep_outputs(&mut self, module: &AnyRLModule, outputs: &Batch) -> Result<()> {
+        self.outputs = Outputs::of(module, outputs, self.actions.rows())?;
         Ok(())
     }
 

@@ -72,8 +72,9 @@ pub struct Rollout {
     pub actions: Buffer,
     /// Rewards `r_t`.
     pub rewards: Vec<f32>,
-    /// Outputs of the module that losses need later: `action_logp`, `action_dist_inputs`, ….
-    pub extras: BTreeMap<&'static str, Buffer>,
+    /// Outputs of the exploration pass by name: `action_dist_inputs`, `action_logp`, `action_prob`, and
+    /// every other column that the module returned, except [`Columns::EMBEDDINGS`].
+    pub extras: BTreeMap<String, Buffer>,
     /// Segments in order of the environment, then of time.
     pub segments: Vec<Segment>,
     /// For each segment, the observation after its last step, as the module would see it.
@@ -113,10 +114,8 @@ impl Rollout {
         let mut observations = self.observations.gather(&rows)?;
         observations.extend_from(&self.final_observations, index..index + 1)?;
         let rewards = rows.iter().filter_map(|&row| self.rewards.get(row).copied());
-        let extras = self
-            .extras
-            .iter()
-            .map(|(name, column)| Ok(((*name).to_string(), column.gather(&rows)?)));
+        let extras =
+            self.extras.iter().map(|(name, column)| Ok((name.clone(), column.gather(&rows)?)));
         let mut columns = EpisodeColumns::new(
             observations,
             self.actions.gather(&rows)?,

@@ -63,6 +63,8 @@ impl MultiAgentEnvRunner {
                     actions: &sampled.actions,
                     inputs: &sampled.inputs[row * width..(row + 1) * width],
                     logp: sampled.logp.get(row).copied(),
+                    explores: options.explore && !options.random_actions,
+                    outputs: &sampled.outputs,
                     states: states.as_ref().map(|(before, _)| before),
                 });
                 if !stream.accepts(new) {

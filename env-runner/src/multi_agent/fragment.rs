@@ -6,6 +6,7 @@ use rekindle_core::{Columns, ModuleId};
 use rekindle_env::{AgentSpec, Buffer};
 
 use super::stream::{EndedSegment, Layout, RecordedSegment};
+use crate::env_runner::outputs::Outputs;
 use crate::error::Result;
 use crate::experience::{Rollout, RolloutStates, Segment};
 
@@ -103,6 +104,7 @@ fn rollout(
     let (mut observations, mut actions, mut finals) = (None, None, None);
     let (mut state_in, mut final_states) = (None, None);
     let (mut rewards, mut inputs, mut logp) = (Vec::new(), Vec::new(), Vec::new());
+    let mut outputs = Outputs::default();
     let mut segments = Vec::with_capacity(ended.len());
     for (segment, RecordedSegment { columns, final_observation, final_state }) in ended {
         segments.push(Segment {
@@ -115,6 +117,8 @@ fn rollout(
             t_started: segment.t_started,
             end: segment.end,
         });
+        let rows = columns.rewards.len();
+        outputs.extend_from(&columns.outputs, 0..rows, rewards.is_empty())?;
         rewards.extend(columns.rewards);
         inputs.extend(columns.inputs);
         logp.extend(columns.logp);
@@ -127,15 +131,15 @@ fn rollout(
         }
     }
     let empty = || Buffer::from_f32(Vec::new(), &[]);
-    let mut extras = BTreeMap::new();
+    let mut extras = outputs.into_columns();
     if !inputs.is_empty() {
         let width = inputs.len() / rewards.len().max(1);
-        extras.insert(Columns::ACTION_DIST_INPUTS, Buffer::from_f32(inputs, &[width])?);
+        extras.insert(Columns::ACTION_DIST_INPUTS.into(), Buffer::from_f32(inputs, &[width])?);
     }
     if !logp.is_empty() {
         let prob = logp.iter().map(|logp| logp.exp()).collect();
-        extras.insert(Columns::ACTION_PROB, Buffer::from_f32(prob, &[])?);
-        extras.insert(Columns::ACTION_LOGP, Buffer::from_f32(logp, &[])?);
+        extras.insert(Columns::ACTION_PROB.into(), Buffer::from_f32(prob, &[])?);
+        extras.insert(Columns::ACTION_LOGP.into(), Buffer::from_f32(logp, &[])?);
     }
     let states = state_in.zip(final_states);
     Ok(Rollout {

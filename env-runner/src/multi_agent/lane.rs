@@ -190,7 +190,11 @@ impl Lane {
         if let Some(states) = states {
             host_batch::download_into(outputs.column(Columns::STATE_OUT)?, states)?;
         }
-        self.sampler.sample(module, &outputs, options.explore.then_some(rngs))
+        self.sampler.sample(module, &outputs, options.explore.then_some(rngs))?;
+        match options.explore && options.record {
+            true => self.sampler.keep_outputs(module, &outputs),
+            false => Ok(()),
+        }
     }
 
     /// Draws the environments' actions, and expresses them in the module's units.

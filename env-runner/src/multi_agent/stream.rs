@@ -5,6 +5,7 @@ use rekindle_env::{Buffer, Space};
 use serde::{Deserialize, Serialize};
 
 use crate::env_runner::memory::same_layout;
+use crate::env_runner::outputs::Outputs;
 use crate::error::Result;
 use crate::experience::SegmentEnd;
 
@@ -20,6 +21,12 @@ pub(super) struct StreamColumns {
     pub(super) inputs: Vec<f32>,
     /// `action_logp`; empty if unknown.
     pub(super) logp: Vec<f32>,
+    /// Whether the actions come from the exploration pass.
+    #[serde(default)]
+    explores: bool,
+    /// The other outputs of the exploration pass.
+    #[serde(default)]
+    pub(super) outputs: Outputs,
     /// The states of a stateful module.
     pub(super) state_in: Option<Buffer>,
 }
@@ -33,6 +40,10 @@ pub(super) struct NewRow<'a> {
     /// `action_dist_inputs` of this row; empty if the module returned none.
     pub(super) inputs: &'a [f32],
     pub(super) logp: Option<f32>,
+    /// Whether the action comes from the exploration pass.
+    pub(super) explores: bool,
+    /// The other outputs of that pass, with a row for each agent that acted.
+    pub(super) outputs: &'a Outputs,
     pub(super) states: Option<&'a Buffer>,
 }
 
@@ -40,6 +51,7 @@ pub(super) struct NewRow<'a> {
 /// only if these agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Layout {
+    explores: bool,
     has_logp: bool,
     inputs: usize,
     has_states: bool,
@@ -49,6 +61,7 @@ impl NewRow<'_> {
     fn layout(&self) -> Layout {
         Layout {
             has_logp: self.logp.is_some(),
+            explores: self.explores,
             inputs: self.inputs.len(),
             has_states: self.states.is_some(),
         }
@@ -63,6 +76,8 @@ impl StreamColumns {
             rewards: Vec::new(),
             inputs: Vec::new(),
             logp: Vec::new(),
+            explores: false,
+            outputs: Outputs::default(),
             state_in: None,
         }
     }
@@ -75,6 +90,7 @@ impl StreamColumns {
     pub(super) fn layout(&self) -> Layout {
         Layout {
             has_logp: !self.logp.is_empty(),
+            explores: self.explores,
             inputs: self.inputs.len() / self.rows().max(1),
             has_states: self.state_in.is_some(),
         }
@@ -82,7 +98,9 @@ impl StreamColumns {
 
     fn push(&mut self, row: NewRow<'_>) -> Result<()> {
         let at = row.index..row.index + 1;
-        if self.rows() == 0 {
+        let is_first = self.rows() == 0;
+        if is_first {
+            self.explores = row.explores;
             self.state_in = row.states.map(|states| states.slice(0..0)).transpose()?;
         }
         self.observations.extend_from(row.observations, at.clone())?;
@@ -90,9 +108,9 @@ impl StreamColumns {
         self.inputs.extend_from_slice(row.inputs);
         self.logp.extend(row.logp);
         if let (Some(column), Some(states)) = (&mut self.state_in, row.states) {
-            column.extend_from(states, at)?;
+            column.extend_from(states, at.clone())?;
         }
-        Ok(())
+        self.outputs.extend_from(row.outputs, at, is_first)
     }
 
     fn clear(&mut self) {
@@ -101,6 +119,7 @@ impl StreamColumns {
         self.rewards.clear();
         self.inputs.clear();
         self.logp.clear();
+        self.outputs.clear();
         self.state_in = None;
     }
 
@@ -114,6 +133,8 @@ impl StreamColumns {
             rewards: Vec::new(),
             inputs: self.inputs.split_off(inputs * steps),
             logp: if has_logp { self.logp.split_off(steps) } else { Vec::new() },
+            explores: self.explores,
+            outputs: self.outputs.split_off(steps)?,
             state_in: self.state_in.as_ref().map(|s| s.slice(steps..rows)).transpose()?,
         };
         self.observations.truncate(steps);
@@ -316,6 +337,7 @@ impl Stream {
             && done.rows() == rows
             && self.columns.inputs.len() == inputs * rows
             && (!has_logp || self.columns.logp.len() == rows)
+            && self.columns.outputs.have_rows(rows)
             && self.columns.state_in.as_ref().is_none_or(|states| states.rows() == rows)
             && self.state.as_ref().is_none_or(|state| state.rows() == 1)
             && match self.recorded {
@@ -349,12 +371,15 @@ mod tests {
         let mut stream = stream();
         let seen = Buffer::from_f32(vec![1.0], &[1]).unwrap();
         let done = Buffer::from_i64(vec![0], &[]).unwrap();
+        let none = Outputs::default();
         let row = |logp| NewRow {
             index: 0,
             observations: &seen,
             actions: &done,
             inputs: &[0.5, -0.5],
             logp,
+            explores: true,
+            outputs: &none,
             states: None,
         };
         stream.act(Some(row(None))).unwrap();

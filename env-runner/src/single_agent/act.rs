@@ -57,6 +57,9 @@ impl SingleAgentEnvRunner {
         }
         let rngs = options.explore.then_some(&mut self.base.action_rngs[..]);
         self.sampler.sample(&acting.module, &outputs, rngs)?;
+        if options.explore && options.record {
+            self.sampler.keep_outputs(&acting.module, &outputs)?;
+        }
         self.base.timers.module_to_env += inferred.elapsed();
         let (space, actions) = (self.module_to_env.input_space(), &self.sampler.actions);
         self.check_actions(space, actions, || format!("module `{}`", acting.module.spec().module()))

@@ -7,6 +7,7 @@ use rekindle_env::{Buffer, Row, Space};
 
 use crate::connectors::ActionSampler;
 use crate::env_runner::memory::Memory;
+use crate::env_runner::outputs::Outputs;
 use crate::error::Result;
 use crate::experience::{Rollout, RolloutStates, Segment, SegmentEnd};
 
@@ -27,6 +28,8 @@ pub(super) struct Recorder {
     inputs: Vec<f32>,
     /// `action_logp` of all rows; empty if unknown.
     logp: Vec<f32>,
+    /// The other outputs of the module.
+    outputs: Outputs,
     /// The open segment of each environment.
     open: Vec<Open>,
 }
@@ -70,6 +73,7 @@ impl Recorder {
             delivered: vec![false; num_envs],
             inputs: Vec::new(),
             logp: Vec::with_capacity(rows),
+            outputs: Outputs::default(),
             rollout: Rollout {
                 observations: Buffer::with_capacity(observations, rows),
                 actions: Buffer::with_capacity(actions, rows),
@@ -101,7 +105,7 @@ impl Recorder {
         self.rollout.actions.extend_from(&sampler.actions, 0..self.num_envs)?;
         self.inputs.extend_from_slice(&sampler.inputs);
         self.logp.extend_from_slice(&sampler.logp);
-        Ok(())
+        self.outputs.extend_from(&sampler.outputs, 0..self.num_envs, self.steps == 0)
     }
 
     /// Appends the environments' rewards, which completes the step.
@@ -179,15 +183,16 @@ impl Recorder {
             states.final_states = states.final_states.gather(&order)?;
         }
         rollout.segments = order.into_iter().map(|i| rollout.segments[i].clone()).collect();
+        rollout.extras = self.outputs.into_columns();
         if !self.inputs.is_empty() {
             let width = self.inputs.len() / rollout.rewards.len().max(1);
             let inputs = Buffer::from_f32(self.inputs, &[width])?;
-            rollout.extras.insert(Columns::ACTION_DIST_INPUTS, inputs);
+            rollout.extras.insert(Columns::ACTION_DIST_INPUTS.into(), inputs);
         }
         if !self.logp.is_empty() {
             let prob = self.logp.iter().map(|logp| logp.exp()).collect();
-            rollout.extras.insert(Columns::ACTION_PROB, Buffer::from_f32(prob, &[])?);
-            rollout.extras.insert(Columns::ACTION_LOGP, Buffer::from_f32(self.logp, &[])?);
+            rollout.extras.insert(Columns::ACTION_PROB.into(), Buffer::from_f32(prob, &[])?);
+            rollout.extras.insert(Columns::ACTION_LOGP.into(), Buffer::from_f32(self.logp, &[])?);
         }
         Ok((rollout, self.env_steps))
     }

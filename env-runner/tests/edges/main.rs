@@ -7,6 +7,7 @@ mod means;
 mod memory;
 mod modes;
 mod options;
+mod outputs;
 mod replaced_modules;
 mod restoring;
 mod rewards;
