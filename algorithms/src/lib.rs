@@ -6,11 +6,13 @@
 //! | [`Algorithm`] | `Algorithm`: `train`, `evaluate`, `save_to_path`, `restore_from_path` |
 //! | [`ExecutionPlan`], [`TrainingContext`] | `training_step`, and the execution plans before it |
 //! | [`PpoConfig`], [`ppo`] | `PPOConfig`, PPO |
+//! | [`A2cConfig`], [`a2c`]; [`VpgConfig`], [`vpg`] | A2C and policy gradients, which RLlib's new stack lacks |
 //! | [`Callbacks`] | `RLlibCallback`: hooks |
 //! | [`evaluate`], [`evaluate_policy`] | evaluation of a module or a deployed policy, without a training stack |
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
+pub mod a2c;
 mod algorithm;
 mod callbacks;
 mod config;
@@ -18,7 +20,9 @@ mod error;
 mod evaluation;
 mod execution_plan;
 pub mod ppo;
+pub mod vpg;
 
+pub use a2c::{A2cConfig, A2cTraining};
 pub use algorithm::Algorithm;
 pub use callbacks::{CallbackList, Callbacks};
 pub use config::{
@@ -30,6 +34,7 @@ pub use error::{AlgorithmError, CallbackError, Result};
 pub use evaluation::{Evaluation, EvaluationFunction, evaluate, evaluate_policy};
 pub use execution_plan::{ExecutionPlan, StepReport, Synchronous, TrainingContext};
 pub use ppo::{PpoConfig, PpoTraining};
+pub use vpg::{VpgConfig, VpgTraining};
 // The arguments and results of hooks, so that a program names one crate.
 pub use rekindle_env_runner::{
     AgentStep, CallbackResult, EnvRunnerGroup, EnvironmentEvent, EpisodeEvent, SampleEvent,

@@ -48,20 +48,14 @@ pub enum LearnerError {
     },
     /// A segment that was cut off, where there is no value to bootstrap from.
     #[error(
-        "the experience of module `{id}` has segments that were cut off, and without a critic there is no value of their last observation; sample complete episodes, or use a critic"
+        "the experience has segments of episodes that were cut off, and without a critic there is no value of their last observation; sample complete episodes (`batch_mode`), or use a critic"
     )]
-    NoBootstrap {
-        /// The id of the module.
-        id: String,
-    },
+    NoBootstrap,
     /// Columns that are needed in host memory and are on an accelerator.
     #[error(
         "the columns of this experience are on an accelerator; sample with an environment on the host, or use the operations for tensors"
     )]
     OnDevice,
-    /// Columns that are needed on an accelerator and are in host memory.
-    #[error("the columns of this experience are in host memory, not on an accelerator")]
-    OnHost,
     /// A scalar that no optimizer of a loss owns.
     #[error(
         "no optimizer of this loss owns the scalar `{name}`; its scalars: [{known}]; return it from `optimizers` (`OptimizerGroup::scalars`)"

@@ -1,5 +1,6 @@
 //! The experience of a module as columns, from the runner's recordings to minibatches.
 
+mod advantages;
 mod gather;
 mod sequences;
 mod values;
@@ -138,18 +139,9 @@ impl TrainData {
         self.insert(name, Buffer::from_f32(data, &[])?)
     }
 
-    /// Returns the data with other columns on the device, or with columns added to them.
-    ///
-    /// # Errors
-    /// [`LearnerError::OnHost`] if the columns are in host memory.
-    pub fn map_device(mut self, change: impl FnOnce(Batch) -> Result<Batch>) -> Result<Self> {
-        match self.columns {
-            Storage::Host(_) => Err(LearnerError::OnHost),
-            Storage::Device(columns) => {
-                self.columns = Storage::Device(change(columns)?);
-                Ok(self)
-            }
-        }
+    /// Replaces the columns by some on a device.
+    pub fn set_device(&mut self, columns: Batch) {
+        self.columns = Storage::Device(columns);
     }
 
     /// Returns the observation after each step, one row per step; RLlib's column `new_obs`.

@@ -3,6 +3,7 @@
 
 mod custom_graph_encoder;
 mod custom_module;
+mod policy_gradients;
 mod ppo;
 mod ppo_in_one_file;
 mod pretrained_encoder;

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use rekindle_core::device::DeviceSpec;
-use rekindle_core::settings;
 use rekindle_core::settings::{at_least_one, if_set};
+use rekindle_core::{ConfigError, settings};
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::connectors::ConnectorConfig;
 use serde::de::Visitor;
@@ -130,6 +130,32 @@ impl EnvRunnersConfig {
     pub fn module_to_env_connector(mut self, connector: ConnectorConfig) -> Self {
         self.module_to_env_connector.push(connector);
         self
+    }
+
+    /// Checks that actions are sampled, for algorithms that learn from their probabilities.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if `explore` is false.
+    pub fn check_explores(&self, algorithm: &str) -> Result<(), ConfigError> {
+        if self.explore {
+            return Ok(());
+        }
+        let constraint = format!(
+            "{algorithm} learns from sampled actions and their probabilities; set it to true, and `evaluation_config.explore` for evaluation"
+        );
+        Err(ConfigError::new("env_runners.explore", false, constraint))
+    }
+
+    /// Checks that runners complete episodes, for algorithms without a critic.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if `batch_mode` cuts episodes off.
+    pub fn check_completes_episodes(&self) -> Result<(), ConfigError> {
+        if self.batch_mode == BatchMode::CompleteEpisodes {
+            return Ok(());
+        }
+        let constraint = "episodes that `batch_mode` cuts off need the value of their last observation; set `batch_mode` to `complete_episodes`, or use a critic";
+        Err(ConfigError::new("use_critic", false, constraint))
     }
 
     pub(crate) fn threads(&self) -> usize {

@@ -10,7 +10,7 @@ use rekindle_learner::{
 use serde_json::{Map, Value};
 
 use super::PpoLoss;
-use crate::config::{BatchMode, EnvRunnersConfig, TrainingConfig};
+use crate::config::{EnvRunnersConfig, TrainingConfig};
 use crate::execution_plan::{ExecutionPlan, Synchronous};
 
 settings! {
@@ -91,21 +91,8 @@ impl TrainingConfig for PpoTraining {
     }
 
     fn check_sampling(&self, env_runners: &EnvRunnersConfig) -> Result<(), ConfigError> {
-        if !env_runners.explore {
-            return Err(ConfigError::new(
-                "env_runners.explore",
-                false,
-                "PPO learns from sampled actions and their probabilities; set it to true, and `evaluation_config.explore` for evaluation",
-            ));
-        }
-        if !self.use_critic && env_runners.batch_mode == BatchMode::TruncateEpisodes {
-            return Err(ConfigError::new(
-                "use_critic",
-                false,
-                "episodes that `batch_mode` cuts off need the value of their last observation; set `batch_mode` to `complete_episodes`, or use a critic",
-            ));
-        }
-        Ok(())
+        env_runners.check_explores(Self::NAME)?;
+        if self.use_critic { Ok(()) } else { env_runners.check_completes_episodes() }
     }
 
     fn train_batch_size(&self) -> usize {

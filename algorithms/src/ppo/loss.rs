@@ -1,12 +1,9 @@
 //! PPO's loss: its advantages, terms and adaptive coefficient.
 
-mod on_device;
 mod terms;
 
 use rekindle_core::Columns;
 use rekindle_core::any_tensor::to_f32;
-use rekindle_env_runner::SegmentEnd;
-use rekindle_learner::ops::{explained_variance, gae, returns_to_go, standardize};
 use rekindle_learner::{
     AfterUpdate, LearnerError, Loss, LossContext, Losses, OptimizerGroup, PrepareContext, Result,
     TrainData,
@@ -39,37 +36,6 @@ impl PpoLoss {
     pub fn new(config: PpoTraining) -> Self {
         let kl_coeff = config.kl_coeff;
         Self { config, kl_coeff, explained_variance: None }
-    }
-
-    /// Computes advantages and value targets of all rows.
-    fn advantages(&mut self, cx: &PrepareContext<'_>, data: &TrainData) -> Result<[Vec<f32>; 2]> {
-        let config = &self.config;
-        let gamma = config.gamma as f32;
-        let rewards = data.f32s(Columns::REWARDS)?;
-        let (mut advantages, mut targets) = (Vec::new(), Vec::new());
-        if !config.use_critic {
-            for segment in &data.segments {
-                if segment.end == SegmentEnd::Cut {
-                    return Err(LearnerError::NoBootstrap { id: cx.module_id.into() });
-                }
-                advantages.extend(returns_to_go(&rewards[segment.range()], 0.0, gamma));
-            }
-            return Ok([advantages.clone(), advantages]);
-        }
-        let (values, after) = data.values(cx.module, cx.device)?;
-        for (segment, bootstrap) in data.segments.iter().zip(after) {
-            let (rewards, values) = (&rewards[segment.range()], &values[segment.range()]);
-            let (advantage, target) = if config.use_gae {
-                gae(rewards, values, bootstrap, gamma, config.lambda_ as f32)?
-            } else {
-                let returns = returns_to_go(rewards, bootstrap, gamma);
-                (returns.iter().zip(values).map(|(r, v)| r - v).collect(), returns)
-            };
-            advantages.extend(advantage);
-            targets.extend(target);
-        }
-        self.explained_variance = Some(explained_variance(&targets, &values));
-        Ok([advantages, targets])
     }
 }
 
@@ -108,12 +74,7 @@ impl Loss for PpoLoss {
         let inputs = Tensor::zeros([1, distribution.required_input_dim()], cx.device);
         let entropy = distribution.entropy(inputs.clone());
         let divergence = entropy.and_then(|_| distribution.kl(inputs.clone(), inputs));
-        divergence.map(|_| ()).map_err(|source| LearnerError::Distribution {
-            id: cx.module_id.into(),
-            distribution: distribution.name(),
-            loss: self.name().into(),
-            source: Box::new(source),
-        })
+        divergence.map(|_| ()).map_err(|source| cx.unfit_distribution(self.name(), source))
     }
 
     fn optimizers(&self) -> Vec<OptimizerGroup> {
@@ -133,13 +94,16 @@ impl Loss for PpoLoss {
                 });
             }
         }
-        if data.device().is_some() {
-            return on_device::prepare(&self.config, cx, data);
+        let PpoTraining { gamma, lambda_, use_critic, use_gae, .. } = self.config;
+        if use_critic {
+            let lambda = if use_gae { lambda_ } else { 1.0 };
+            self.explained_variance = data.add_advantages(cx, gamma as f32, lambda as f32)?;
+        } else {
+            data.add_returns_to_go(gamma as f32)?;
+            let returns = data.f32s(Columns::RETURNS_TO_GO)?.to_vec();
+            data.insert_f32(Columns::ADVANTAGES, returns)?;
         }
-        let [mut advantages, targets] = self.advantages(cx, &data)?;
-        standardize(&mut advantages);
-        data.insert_f32(Columns::ADVANTAGES, advantages)?;
-        data.insert_f32(Columns::VALUE_TARGETS, targets)?;
+        data.standardize(Columns::ADVANTAGES)?;
         Ok(data)
     }
 

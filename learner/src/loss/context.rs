@@ -5,6 +5,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 
 use burn::prelude::*;
+use rekindle_catalog::CatalogError;
 use rekindle_core::{Batch, Columns, Generator};
 use rekindle_rl_module::{AnyRLModule, Role};
 
@@ -50,6 +51,30 @@ impl<'a> PrepareContext<'a> {
     #[must_use]
     pub fn new(module_id: &'a str, module: &'a AnyRLModule, device: &'a Device) -> Self {
         Self { module_id, module, device, env_steps: 0 }
+    }
+
+    /// Checks that the module's action distribution has an entropy, for [`Loss::check_module`].
+    ///
+    /// [`Loss::check_module`]: crate::Loss::check_module
+    ///
+    /// # Errors
+    /// [`LearnerError::Distribution`] if it has none.
+    pub fn check_entropy(&self, loss: &str) -> Result<()> {
+        let distribution = self.module.distribution();
+        let inputs = Tensor::zeros([1, distribution.required_input_dim()], self.device);
+        let entropy = distribution.entropy(inputs);
+        entropy.map(|_| ()).map_err(|source| self.unfit_distribution(loss, source))
+    }
+
+    /// The error of a distribution that a loss cannot learn with.
+    #[must_use]
+    pub fn unfit_distribution(&self, loss: &str, source: CatalogError) -> LearnerError {
+        LearnerError::Distribution {
+            id: self.module_id.into(),
+            distribution: self.module.distribution().name(),
+            loss: loss.into(),
+            source: Box::new(source),
+        }
     }
 }
 

@@ -1,0 +1,154 @@
+//! A2C's loss: policy gradient, value loss and entropy bonus.
+
+use rekindle_core::Columns;
+use rekindle_learner::{
+    AfterUpdate, Loss, LossContext, Losses, OptimizerGroup, PrepareContext, Result, TrainData,
+};
+use rekindle_rl_module::Role;
+
+use super::A2cTraining;
+
+/// A2C's loss of one module: `−mean(logp·A) + c_v·mean((V − target)²) − c_e·mean(H)`.
+#[derive(Debug, Clone)]
+pub struct A2cLoss {
+    config: A2cTraining,
+    /// Of the values before the update.
+    explained_variance: Option<f64>,
+}
+
+impl A2cLoss {
+    /// Creates the loss of a module from its settings.
+    #[must_use]
+    pub fn new(config: A2cTraining) -> Self {
+        Self { config, explained_variance: None }
+    }
+}
+
+impl Loss for A2cLoss {
+    fn name(&self) -> &str {
+        "A2C"
+    }
+
+    fn required_roles(&self) -> Vec<Role> {
+        vec![Role::ValueFunction]
+    }
+
+    fn check_module(&self, cx: &PrepareContext<'_>) -> Result<()> {
+        cx.check_entropy(self.name())
+    }
+
+    fn optimizers(&self) -> Vec<OptimizerGroup> {
+        let A2cTraining { lr, optimizer, grad_clip, grad_clip_by, .. } = &self.config;
+        let group = OptimizerGroup::default().lr(lr.clone()).rule(*optimizer);
+        vec![group.grad_clip(*grad_clip).grad_clip_by(*grad_clip_by)]
+    }
+
+    fn prepare(&mut self, cx: &PrepareContext<'_>, mut data: TrainData) -> Result<TrainData> {
+        let A2cTraining { gamma, lambda_, standardize_advantages, .. } = self.config;
+        self.explained_variance = data.add_advantages(cx, gamma as f32, lambda_ as f32)?;
+        if standardize_advantages {
+            data.standardize(Columns::ADVANTAGES)?;
+        }
+        Ok(data)
+    }
+
+    fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
+        let advantages = cx.batch().float::<1>(Columns::ADVANTAGES)?;
+        let targets = cx.batch().float::<1>(Columns::VALUE_TARGETS)?;
+        let policy_loss = cx.mean(cx.logp()? * advantages)?.neg();
+        let vf_loss = cx.mean((cx.values()? - targets).square())?;
+        let entropy = cx.mean(cx.entropy()?)?;
+        let mut total = policy_loss.clone() + vf_loss.clone() * self.config.vf_loss_coeff;
+        let entropy_coeff = self.config.entropy_coeff.value(cx.env_steps);
+        if entropy_coeff > 0.0 {
+            total = total - entropy.clone() * entropy_coeff;
+        }
+        Ok(Losses::new(total)
+            .metric("policy_loss", policy_loss)
+            .metric("vf_loss", vf_loss)
+            .metric("entropy", entropy))
+    }
+
+    fn after_update(&mut self, cx: &mut AfterUpdate<'_>) -> Result<()> {
+        if let Some(explained) = self.explained_variance {
+            cx.report("vf_explained_var", explained);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use burn::prelude::*;
+    use rekindle_core::any_tensor::to_f32;
+    use rekindle_core::{Batch, Generator};
+    use rekindle_env::Space;
+    use rekindle_rl_module::{ModuleContext, RLModule, RLModuleSpec, ValueFunction};
+
+    use super::*;
+
+    /// Returns its observations: two logits and a value.
+    #[derive(Module, Debug)]
+    struct Echo {
+        unused: usize,
+    }
+
+    impl RLModule for Echo {
+        fn setup(_: &ModuleContext<'_>) -> rekindle_rl_module::Result<Self> {
+            Ok(Self { unused: 0 })
+        }
+        fn forward_train(&self, batch: &Batch) -> rekindle_rl_module::Result<Batch> {
+            let logits = batch.float::<2>(Columns::OBS)?.narrow(1, 0, 2);
+            Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
+        }
+        fn as_value_function(&self) -> Option<&dyn ValueFunction> {
+            Some(self)
+        }
+    }
+
+    impl ValueFunction for Echo {
+        fn compute_values(
+            &self,
+            batch: &Batch,
+            _: Option<Tensor<2>>,
+        ) -> rekindle_rl_module::Result<Tensor<1>> {
+            Ok(batch.float::<2>(Columns::OBS)?.narrow(1, 2, 1).squeeze_dim(1))
+        }
+    }
+
+    /// Log-probabilities −0.5, −1, −2 with advantages 1, −0.5, 0.5, and values 1 with targets 2, 0.5, 1.5.
+    /// The reference total has an entropy of 0.69.
+    #[test]
+    fn g14c_the_terms_are_those_of_stable_baselines3() {
+        let device = Device::flex().autodiff();
+        let module = RLModuleSpec::of::<Echo>()
+            .observation_space(Space::unbounded(&[3]).unwrap())
+            .action_space(Space::discrete(2).unwrap())
+            .build(&device)
+            .unwrap();
+        // Logits (0, x) make the log-probability of action 0 −ln(1 + eˣ).
+        let logit = |logp: f32| ((-logp).exp() - 1.0).ln();
+        let obs = [-0.5f32, -1.0, -2.0].map(|logp| [0.0, logit(logp), 1.0]);
+        let batch = Batch::new()
+            .with(Columns::OBS, Tensor::<2>::from_floats(obs, &device))
+            .with(Columns::ACTIONS, Tensor::<1, Int>::zeros([3], &device))
+            .with(Columns::ADVANTAGES, Tensor::<1>::from_floats([1.0, -0.5, 0.5], &device))
+            .with(Columns::VALUE_TARGETS, Tensor::<1>::from_floats([2.0, 0.5, 1.5], &device));
+        let at = PrepareContext::new("a", &module, &device);
+        let (scalars, mut rng) = (BTreeMap::new(), Generator::from_seed(0));
+        let cx = LossContext::new(at, &batch, &scalars, &mut rng);
+        let config = A2cTraining::default().entropy_coeff(0.01);
+        let losses = A2cLoss::new(config).compute(&cx).unwrap();
+        let metric = |name: &str| {
+            let found = losses.metrics.iter().find(|(key, _)| *key == name).unwrap();
+            to_f32(found.1.clone().inner()).unwrap()[0]
+        };
+        assert!((metric("policy_loss") - 0.333_333).abs() < 1e-5);
+        assert!((metric("vf_loss") - 0.5).abs() < 1e-5);
+        let expected = 0.576_433 + 0.01 * (0.69 - metric("entropy"));
+        let total = to_f32(losses.total.inner()).unwrap()[0];
+        assert!((total - expected).abs() < 1e-5, "{total} {expected}");
+    }
+}

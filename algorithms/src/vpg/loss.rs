@@ -1,0 +1,93 @@
+//! The loss of vanilla policy gradients.
+
+use rekindle_core::Columns;
+use rekindle_learner::{
+    AfterUpdate, Loss, LossContext, Losses, OptimizerGroup, PrepareContext, Result, TrainData,
+};
+use rekindle_rl_module::Role;
+
+use super::VpgTraining;
+
+/// The loss of one module: `−mean(logp·A)`, where `A` is the return or the advantage, and the loss of the
+/// value function if there is one.
+#[derive(Debug, Clone)]
+pub struct VpgLoss {
+    config: VpgTraining,
+    /// Of the values before the update.
+    explained_variance: Option<f64>,
+}
+
+impl VpgLoss {
+    /// Creates the loss of a module from its settings.
+    #[must_use]
+    pub fn new(config: VpgTraining) -> Self {
+        Self { config, explained_variance: None }
+    }
+}
+
+impl Loss for VpgLoss {
+    fn name(&self) -> &str {
+        "VPG"
+    }
+
+    fn required_roles(&self) -> Vec<Role> {
+        if self.config.use_critic { vec![Role::ValueFunction] } else { Vec::new() }
+    }
+
+    fn optimizers(&self) -> Vec<OptimizerGroup> {
+        let VpgTraining { lr, optimizer, grad_clip, grad_clip_by, .. } = &self.config;
+        let group = OptimizerGroup::default().lr(lr.clone()).rule(*optimizer);
+        vec![group.grad_clip(*grad_clip).grad_clip_by(*grad_clip_by)]
+    }
+
+    fn prepare(&mut self, cx: &PrepareContext<'_>, mut data: TrainData) -> Result<TrainData> {
+        let VpgTraining { gamma, lambda_, use_critic, standardize_advantages, .. } = self.config;
+        if use_critic {
+            self.explained_variance = data.add_advantages(cx, gamma as f32, lambda_ as f32)?;
+        } else {
+            data.add_returns_to_go(gamma as f32)?;
+            let returns = data.f32s(Columns::RETURNS_TO_GO)?.to_vec();
+            data.insert_f32(Columns::ADVANTAGES, returns)?;
+        }
+        if standardize_advantages {
+            data.standardize(Columns::ADVANTAGES)?;
+        }
+        Ok(data)
+    }
+
+    fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
+        let advantages = cx.batch().float::<1>(Columns::ADVANTAGES)?;
+        let policy_loss = cx.mean(cx.logp()? * advantages)?.neg();
+        if !self.config.use_critic {
+            return Ok(Losses::new(policy_loss.clone()).metric("policy_loss", policy_loss));
+        }
+        let targets = cx.batch().float::<1>(Columns::VALUE_TARGETS)?;
+        let vf_loss = cx.mean((cx.values()? - targets).square())?;
+        let total = policy_loss.clone() + vf_loss.clone() * self.config.vf_loss_coeff;
+        Ok(Losses::new(total).metric("policy_loss", policy_loss).metric("vf_loss", vf_loss))
+    }
+
+    fn after_update(&mut self, cx: &mut AfterUpdate<'_>) -> Result<()> {
+        if let Some(explained) = self.explained_variance {
+            cx.report("vf_explained_var", explained);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_learner::ops::{returns_to_go, standardize};
+
+    #[test]
+    fn g14a_g14b_returns_and_their_loss_are_the_reference_figures() {
+        let returns = returns_to_go(&[1.0; 3], 0.0, 0.9);
+        assert!(returns.iter().zip([2.71, 1.9, 1.0]).all(|(a, b)| (a - b).abs() < 1e-6));
+        let loss: f32 = returns.iter().zip([-0.5, -1.0, -2.0]).map(|(g, logp)| -g * logp).sum();
+        assert!((loss / 3.0 - 1.751_667).abs() < 1e-6);
+        let mut standardized = returns;
+        standardize(&mut standardized);
+        let expected = [1.202_703, 0.042_954, -1.245_657];
+        assert!(standardized.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5));
+    }
+}

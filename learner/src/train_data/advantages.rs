@@ -1,0 +1,109 @@
+//! Advantages and returns of recorded steps.
+
+use burn::prelude::*;
+use rekindle_core::{Batch, Columns};
+use rekindle_env_runner::SegmentEnd;
+
+use super::TrainData;
+use crate::error::{LearnerError, Result};
+use crate::loss::PrepareContext;
+use crate::ops::{self, explained_variance, gae, returns_to_go, standardize};
+
+impl TrainData {
+    /// Adds generalized advantage estimates ([`Columns::ADVANTAGES`]) and value targets
+    /// ([`Columns::VALUE_TARGETS`]). With `lambda` 1, advantages are the returns minus the values.
+    ///
+    /// Returns the variance of the targets that the values explain; `None` on an accelerator, where
+    /// reading it would wait for the device.
+    ///
+    /// # Errors
+    /// If the module has no value function or its pass fails.
+    pub fn add_advantages(
+        &mut self,
+        cx: &PrepareContext<'_>,
+        gamma: f32,
+        lambda: f32,
+    ) -> Result<Option<f64>> {
+        if let Some(columns) = self.device() {
+            let columns = on_device(columns.clone(), self.time_major, cx, [gamma, lambda])?;
+            self.set_device(columns);
+            return Ok(None);
+        }
+        let (values, after) = self.values(cx.module, cx.device)?;
+        let rewards = self.f32s(Columns::REWARDS)?;
+        let (mut advantages, mut targets) = (Vec::new(), Vec::new());
+        for (segment, bootstrap) in self.segments.iter().zip(after) {
+            let rows = segment.range();
+            let (advantage, target) =
+                gae(&rewards[rows.clone()], &values[rows], bootstrap, gamma, lambda)?;
+            advantages.extend(advantage);
+            targets.extend(target);
+        }
+        let explained = explained_variance(&targets, &values);
+        self.insert_f32(Columns::ADVANTAGES, advantages)?;
+        self.insert_f32(Columns::VALUE_TARGETS, targets)?;
+        Ok(Some(explained))
+    }
+
+    /// Adds the discounted sums of the rewards until the end of each episode
+    /// ([`Columns::RETURNS_TO_GO`]). A time limit counts as the end.
+    ///
+    /// # Errors
+    /// [`LearnerError::NoBootstrap`] for a segment that was cut off: its returns are unknown.
+    pub fn add_returns_to_go(&mut self, gamma: f32) -> Result<()> {
+        let rewards = self.f32s(Columns::REWARDS)?;
+        let mut returns = Vec::with_capacity(rewards.len());
+        for segment in &self.segments {
+            if segment.end == SegmentEnd::Cut {
+                return Err(LearnerError::NoBootstrap);
+            }
+            returns.extend(returns_to_go(&rewards[segment.range()], 0.0, gamma));
+        }
+        self.insert_f32(Columns::RETURNS_TO_GO, returns)
+    }
+
+    /// Shifts and scales a column to mean 0 and standard deviation 1.
+    ///
+    /// # Errors
+    /// If there is no such float column.
+    pub fn standardize(&mut self, column: &'static str) -> Result<()> {
+        if let Some(columns) = self.device() {
+            let standardized = ops::tensors::standardize(columns.float::<1>(column)?);
+            let columns = columns.clone().with(column, standardized);
+            self.set_device(columns);
+            return Ok(());
+        }
+        let mut values = self.f32s(column)?.to_vec();
+        standardize(&mut values);
+        self.insert_f32(column, values)
+    }
+}
+
+/// Adds advantages and value targets to time-major columns, on their device.
+fn on_device(
+    columns: Batch,
+    time_major: Option<[usize; 2]>,
+    cx: &PrepareContext<'_>,
+    [gamma, lambda]: [f32; 2],
+) -> Result<Batch> {
+    let rows = columns.rows();
+    let shape = time_major.unwrap_or([1, rows]);
+    let both = vec![columns.float::<2>(Columns::OBS)?, columns.float::<2>(Columns::NEXT_OBS)?];
+    let both = Batch::new().with(Columns::OBS, Tensor::cat(both, 0));
+    let both = cx.module.compute_values(&both, None)?;
+    let of_time = |column: Tensor<1>| column.reshape(shape);
+    let terminated = of_time(columns.float::<1>(Columns::TERMINATEDS)?);
+    let done = terminated.clone() + of_time(columns.float::<1>(Columns::TRUNCATEDS)?);
+    let (advantages, targets) = ops::tensors::gae(
+        of_time(columns.float::<1>(Columns::REWARDS)?),
+        of_time(both.clone().narrow(0, 0, rows)),
+        of_time(both.narrow(0, rows, rows)),
+        terminated,
+        done,
+        gamma,
+        lambda,
+    );
+    Ok(columns
+        .with(Columns::ADVANTAGES, advantages.reshape([rows]))
+        .with(Columns::VALUE_TARGETS, targets.reshape([rows])))
+}
