@@ -1,5 +1,7 @@
 //! Execution plans: how experience becomes updates.
 
+mod asynchronous;
+mod circular_buffer;
 mod context;
 mod synchronous;
 
@@ -9,6 +11,7 @@ use rekindle_checkpoint::State;
 
 use crate::Result;
 
+pub use asynchronous::Asynchronous;
 pub use context::{StepReport, TrainingContext};
 pub use synchronous::Synchronous;
 

@@ -6,6 +6,7 @@
 //! | [`Algorithm`] | `Algorithm`: `train`, `evaluate`, `save_to_path`, `restore_from_path` |
 //! | [`ExecutionPlan`], [`TrainingContext`] | `training_step`, and the execution plans before it |
 //! | [`PpoConfig`], [`ppo`] | `PPOConfig`, PPO |
+//! | [`ImpalaConfig`], [`impala`]; [`AppoConfig`], [`appo`] | IMPALA, APPO |
 //! | [`A2cConfig`], [`a2c`]; [`VpgConfig`], [`vpg`] | A2C and policy gradients, which RLlib's new stack lacks |
 //! | [`Callbacks`] | `RLlibCallback`: hooks |
 //! | [`evaluate`], [`evaluate_policy`] | evaluation of a module or a deployed policy, without a training stack |
@@ -14,16 +15,20 @@
 
 pub mod a2c;
 mod algorithm;
+pub mod appo;
 mod callbacks;
 mod config;
 mod error;
 mod evaluation;
 mod execution_plan;
+pub mod impala;
+mod kl_coeff;
 pub mod ppo;
 pub mod vpg;
 
 pub use a2c::{A2cConfig, A2cTraining};
 pub use algorithm::Algorithm;
+pub use appo::{AppoConfig, AppoTraining};
 pub use callbacks::{CallbackList, Callbacks};
 pub use config::{
     AlgorithmConfig, BatchMode, CountStepsBy, DebuggingConfig, DurationUnit, EnvRunnersConfig,
@@ -32,7 +37,8 @@ pub use config::{
 };
 pub use error::{AlgorithmError, CallbackError, Result};
 pub use evaluation::{Evaluation, EvaluationFunction, evaluate, evaluate_policy};
-pub use execution_plan::{ExecutionPlan, StepReport, Synchronous, TrainingContext};
+pub use execution_plan::{Asynchronous, ExecutionPlan, StepReport, Synchronous, TrainingContext};
+pub use impala::{ImpalaConfig, ImpalaTraining};
 pub use ppo::{PpoConfig, PpoTraining};
 pub use vpg::{VpgConfig, VpgTraining};
 // The arguments and results of hooks, so that a program names one crate.

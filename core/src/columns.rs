@@ -49,6 +49,12 @@ impl Columns {
     pub const STATE_IN: &'static str = "state_in";
     /// Recurrent state after the step, an output of the module.
     pub const STATE_OUT: &'static str = "state_out";
+    /// The observation after the last step of each sequence, `[S, …]`.
+    pub const FINAL_OBS: &'static str = "final_obs";
+    /// The recurrent state after the last step of each sequence, `[S, …]`.
+    pub const FINAL_STATE: &'static str = "final_state";
+    /// 1 for sequences whose last step ended the episode by the environment's own rules, float, `[S]`.
+    pub const FINAL_TERMINATED: &'static str = "final_terminated";
     /// 1 for rows that count in a loss and 0 for the others, float, `[B]`.
     pub const LOSS_MASK: &'static str = "loss_mask";
 }

@@ -30,6 +30,8 @@ pub enum Purpose {
     RunnerRestart = 8,
     /// Random numbers of a module's loss; `env` is a hash of the module's id.
     Loss = 9,
+    /// Draws from a circular buffer of batches.
+    CircularBuffer = 10,
 }
 
 /// Returns the stream of a key. `runner` and `env` are 0 for streams without them.

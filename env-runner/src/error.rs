@@ -62,6 +62,16 @@ pub enum RunnerError {
         /// The column.
         column: String,
     },
+    /// A runner that does not return in time.
+    #[error(
+        "runner {runner} did not return within {seconds} s (`sample_timeout_s`); raise the limit, or find out where its environment hangs"
+    )]
+    Late {
+        /// The index of the runner.
+        runner: usize,
+        /// The limit, in seconds.
+        seconds: f64,
+    },
     /// A runner without a module was asked to act.
     #[error("the runner has no module to act with; call `set_module` first")]
     NoModule,
@@ -371,7 +381,7 @@ impl RunnerError {
     pub fn is_recoverable(&self) -> bool {
         match self {
             Self::Environment { source, .. } | Self::Env(source) => source.is_recoverable(),
-            Self::Panicked { .. } | Self::EnvKeepsFailing { .. } => true,
+            Self::Panicked { .. } | Self::EnvKeepsFailing { .. } | Self::Late { .. } => true,
             _ => false,
         }
     }

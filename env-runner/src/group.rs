@@ -1,6 +1,8 @@
 //! Runners that work in parallel.
 
+mod asynchronous;
 mod collect;
+mod pool;
 mod queue;
 mod recover;
 mod state;
@@ -25,6 +27,8 @@ use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
 use crate::multi_agent::MultiAgentConfig;
 use crate::policy_bundle::PolicyBundle;
+use asynchronous::Started;
+use pool::Pool;
 use queue::Done;
 use worker::{Worker, build};
 
@@ -51,6 +55,12 @@ pub struct EnvRunnerGroup {
     results: (Sender<Done>, Receiver<Done>),
     /// The number of the current call, which identifies results of earlier ones.
     call: u64,
+    /// Threads for runners that work one by one.
+    pool: Option<Pool>,
+    /// Runners that work one by one, by index.
+    started: BTreeMap<usize, Started>,
+    /// Calls whose results are dropped, because the runner was replaced.
+    abandoned: BTreeSet<u64>,
     /// Experience that arrived after its call had ended.
     late: Vec<Experience>,
     num_late: u64,
@@ -96,6 +106,9 @@ impl EnvRunnerGroup {
             modules: None,
             results: channel(),
             call: 0,
+            pool: None,
+            started: BTreeMap::new(),
+            abandoned: BTreeSet::new(),
             late: Vec::new(),
             num_late: 0,
             empty_calls: 0,

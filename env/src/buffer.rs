@@ -136,6 +136,19 @@ impl Buffer {
         Ok(Self { rows, column: Contents::Dict(parts) })
     }
 
+    /// Creates a buffer of elements of a `Tuple` from one buffer per part.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::ShapeMismatch`] if the parts differ in their number of rows.
+    pub fn from_tuple(parts: Vec<Self>) -> Result<Self> {
+        let rows = parts.first().map_or(0, Self::rows);
+        if let Some(other) = parts.iter().find(|part| part.rows != rows) {
+            return Err(EnvError::length("rows of the parts of a Tuple", rows, other.rows));
+        }
+        Ok(Self { rows, column: Contents::Tuple(parts) })
+    }
+
     fn from_leaf<T: Element>(
         column: fn(Leaf<T>) -> Contents,
         data: Vec<T>,

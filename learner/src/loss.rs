@@ -1,12 +1,13 @@
 //! The loss of a module: what an algorithm decides inside a learner.
 
 mod context;
+mod vtrace;
 
 use std::fmt::Debug;
 
 use burn::prelude::Tensor;
+use rekindle_checkpoint::State;
 use rekindle_rl_module::Role;
-use serde_json::Value;
 
 use crate::error::{LearnerError, Result};
 use crate::global_norm::GlobalNorm;
@@ -180,17 +181,20 @@ pub trait Loss: Debug + Send {
         Ok(())
     }
 
-    /// Returns everything that the loss has learned; null without state.
-    fn get_state(&self) -> Value {
-        Value::Null
+    /// Returns everything that the loss has learned; empty without state.
+    ///
+    /// # Errors
+    /// If it does not serialize, or a device fails.
+    fn get_state(&self) -> Result<State> {
+        Ok(State::new())
     }
 
     /// Replaces everything that the loss has learned.
     ///
     /// # Errors
     /// [`LearnerError::InvalidState`] if the state is not one of such a loss.
-    fn set_state(&mut self, state: &Value) -> Result<()> {
-        if state.is_null() {
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        if *state == State::new() {
             return Ok(());
         }
         let (component, reason) = (format!("{} loss", self.name()), "it has no state".into());

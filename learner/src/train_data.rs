@@ -3,6 +3,7 @@
 mod advantages;
 mod gather;
 mod sequences;
+mod state;
 mod values;
 
 use std::borrow::Cow;
@@ -13,6 +14,7 @@ use rekindle_env::Buffer;
 use rekindle_env_runner::{Segment, SegmentEnd};
 
 use crate::error::{LearnerError, Result};
+use crate::loss::PrepareContext;
 use crate::minibatch::Units;
 
 pub use sequences::Sequences;
@@ -90,6 +92,22 @@ impl TrainData {
             Storage::Host(columns) => columns.contains(name),
             Storage::Device(columns) => columns.contains(name),
         }
+    }
+
+    /// Checks that there is a column that an exploration pass records.
+    ///
+    /// # Errors
+    /// [`LearnerError::MissingColumn`] with module, loss and column.
+    pub fn require(&self, cx: &PrepareContext<'_>, loss: &str, column: &'static str) -> Result<()> {
+        if self.contains(column) {
+            return Ok(());
+        }
+        Err(LearnerError::MissingColumn {
+            module: cx.module.spec().module().into(),
+            column,
+            loss: loss.into(),
+            hint: "return `action_dist_inputs` from `forward_exploration`",
+        })
     }
 
     /// Returns the columns in host memory.

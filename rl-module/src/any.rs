@@ -18,7 +18,7 @@ use crate::error::{ModuleError, Result};
 use crate::guard::guard;
 use crate::module::{BoxRLModule, RLModule};
 use crate::multi::MultiRLModule;
-use crate::roles::sync_targets;
+use crate::roles::{follow, sync_targets};
 use crate::shared::SharedRLModule;
 use crate::shared::SharedView;
 use crate::spec::RLModuleSpec;
@@ -199,6 +199,25 @@ impl AnyRLModule {
         if let Some(role) = self.module.as_target_network() {
             self.module = sync_targets(&self.module, role.target_network_pairs(), tau)?;
         }
+        Ok(())
+    }
+
+    /// Moves the parameters towards those of a module of the same type: `θ ← τ·θ_main + (1 − τ)·θ`. For
+    /// losses that keep a slow copy of their module.
+    ///
+    /// # Errors
+    /// [`ModuleError::InvalidTau`] unless `tau` is between 0 and 1; [`ModuleError::WrongType`] for a module
+    /// of another type.
+    pub fn follow(&mut self, main: &Self, tau: f64) -> Result<()> {
+        if !(0.0..=1.0).contains(&tau) {
+            return Err(ModuleError::InvalidTau(tau));
+        }
+        let (expected, found) = (self.spec.module(), main.spec.module());
+        if expected != found {
+            let (expected, found) = (expected.into(), found.into());
+            return Err(ModuleError::WrongType { expected, found });
+        }
+        self.module = follow(&self.module, &main.module, tau);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use rekindle_core::Batch;
 
 use crate::error::Result;
 
+pub(crate) use target::follow;
 pub use target::sync_targets;
 
 /// A module that estimates state values; RLlib's `ValueFunctionAPI`.

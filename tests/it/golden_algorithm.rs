@@ -69,7 +69,8 @@ fn the_saved_state_is_restored_bit_for_bit() {
     let now = &state.component("learner").unwrap().data;
     assert_eq!(now["shuffle_rng"], learner["shuffle_rng"]);
     let kl_coeff = &learner["objective"]["kl_coeffs"]["default_policy"];
-    assert_eq!(&now["losses"]["default_policy"]["state"]["kl_coeff"], kl_coeff);
+    let loss = &state.component("learner/losses/default_policy").unwrap().data;
+    assert_eq!(&loss["kl_coeff"], kl_coeff);
     // The moments are now saved in the layout of the weights.
     let optimizer = state.component("learner/optimizer/default_policy/default_optimizer").unwrap();
     for (name, moment) in moments {

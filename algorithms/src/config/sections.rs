@@ -158,6 +158,20 @@ impl EnvRunnersConfig {
         Err(ConfigError::new("use_critic", false, constraint))
     }
 
+    /// Checks that runners hand over fragments, for algorithms whose runners do not wait.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if `batch_mode` asks for complete episodes.
+    pub fn check_truncates_episodes(&self, algorithm: &str) -> Result<(), ConfigError> {
+        if self.batch_mode == BatchMode::TruncateEpisodes {
+            return Ok(());
+        }
+        let constraint = format!(
+            "the runners of {algorithm} hand over fragments of episodes (`fragment_length`); set `truncate_episodes`"
+        );
+        Err(ConfigError::new("batch_mode", "complete_episodes", constraint))
+    }
+
     pub(crate) fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.num_threads.unwrap_or_else(cores)

@@ -117,16 +117,33 @@ impl TrainingContext<'_> {
     }
 
     /// Counts the steps of experience, and collects the metrics of the runners.
-    pub(crate) fn count(&mut self, experience: &Experience) -> Result<()> {
-        *self.env_steps += experience.env_steps as u64;
+    fn count(&mut self, experience: &Experience) -> Result<()> {
+        self.count_steps(experience.env_steps)
+    }
+
+    /// Counts environment steps that runners sampled, and collects the metrics of the runners. For plans
+    /// that sample by other means than [`sample`](Self::sample).
+    ///
+    /// # Errors
+    /// If a metric of a runner does not fit.
+    pub fn count_steps(&mut self, env_steps: usize) -> Result<()> {
+        *self.env_steps += env_steps as u64;
         self.metrics.aggregate("env_runners", self.env_runners.take_metrics())?;
         self.recreated.extend(self.env_runners.take_recreated());
         Ok(())
     }
 
+    /// Collects the metrics of the learner. For plans that call the learner themselves.
+    ///
+    /// # Errors
+    /// If a metric does not fit.
+    pub fn log_learner(&mut self) -> Result<()> {
+        Ok(self.metrics.aggregate("learners", [self.learner.take_metrics()])?)
+    }
+
     fn log_update(&mut self, started: Instant) -> Result<()> {
         self.metrics.log_time("timers/learner_update_timer", started.elapsed())?;
-        Ok(self.metrics.aggregate("learners", [self.learner.take_metrics()])?)
+        self.log_learner()
     }
 
     fn collect(&mut self, batch_size: usize) -> Result<Experience> {

@@ -2,6 +2,7 @@
 
 mod terms;
 
+use rekindle_checkpoint::State;
 use rekindle_core::Columns;
 use rekindle_core::any_tensor::to_f32;
 use rekindle_learner::{
@@ -9,11 +10,12 @@ use rekindle_learner::{
     TrainData,
 };
 use rekindle_rl_module::Role;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use burn::prelude::Tensor;
 
 use super::PpoTraining;
+use crate::kl_coeff::KlCoeff;
 use terms::{Coefficients, LossColumns, composed, fused, keys};
 
 const VF_EXPLAINED_VAR: &str = "vf_explained_var";
@@ -25,7 +27,7 @@ const CURR_ENTROPY_COEFF: &str = "curr_entropy_coeff";
 #[derive(Debug, Clone)]
 pub struct PpoLoss {
     config: PpoTraining,
-    kl_coeff: f64,
+    kl_coeff: KlCoeff,
     /// Of the values before the update.
     explained_variance: Option<f64>,
 }
@@ -34,30 +36,13 @@ impl PpoLoss {
     /// Creates the loss of a module from its settings.
     #[must_use]
     pub fn new(config: PpoTraining) -> Self {
-        let kl_coeff = config.kl_coeff;
+        let kl_coeff = KlCoeff::new(config.kl_coeff, config.kl_target);
         Self { config, kl_coeff, explained_variance: None }
     }
 }
 
 /// Factor by which the divergence may exceed `target_kl`, as in Stable-Baselines3.
 const TARGET_KL_TOLERANCE: f64 = 1.5;
-
-/// The range in which the weight of the KL penalty adapts. Without a floor it would round to 0 after
-/// a thousand quiet updates and never rise again.
-const KL_COEFF_RANGE: [f64; 2] = [1e-6, 1e6];
-
-/// The weight of the KL penalty after an update (Schulman et al., 2017, section 4). It does not leave
-/// [`KL_COEFF_RANGE`], unless it is outside already.
-fn adapt_kl_coeff(coeff: f64, kl: f64, target: f64) -> f64 {
-    let [floor, ceiling] = KL_COEFF_RANGE;
-    if kl > 2.0 * target {
-        (coeff * 1.5).min(ceiling.max(coeff))
-    } else if kl < 0.5 * target {
-        (coeff * 0.5).max(floor.min(coeff))
-    } else {
-        coeff
-    }
-}
 
 impl Loss for PpoLoss {
     fn name(&self) -> &str {
@@ -85,14 +70,7 @@ impl Loss for PpoLoss {
 
     fn prepare(&mut self, cx: &PrepareContext<'_>, mut data: TrainData) -> Result<TrainData> {
         for column in [Columns::ACTION_DIST_INPUTS, Columns::ACTION_LOGP] {
-            if !data.contains(column) {
-                return Err(LearnerError::MissingColumn {
-                    module: cx.module.spec().module().into(),
-                    column,
-                    loss: self.name().into(),
-                    hint: "return `action_dist_inputs` from `forward_exploration`",
-                });
-            }
+            data.require(cx, self.name(), column)?;
         }
         let PpoTraining { gamma, lambda_, use_critic, use_gae, .. } = self.config;
         if use_critic {
@@ -127,7 +105,7 @@ impl Loss for PpoLoss {
             vf_clip_param: config.vf_clip_param as f32,
             vf_loss: config.vf_loss_coeff,
             entropy: config.entropy_coeff.value(cx.env_steps),
-            kl: if config.use_kl_loss { self.kl_coeff } else { 0.0 },
+            kl: if config.use_kl_loss { self.kl_coeff.value() } else { 0.0 },
         };
         if let Some(terms) = distribution.fused_logp_entropy_kl(&inputs, actions, &old_inputs)?
             && let Some(loss) = fused(&terms, &columns, &coefficients)?
@@ -154,8 +132,8 @@ impl Loss for PpoLoss {
         if self.config.use_kl_loss
             && let Some(kl) = cx.metrics.get(keys::MEAN_KL_LOSS)
         {
-            self.kl_coeff = adapt_kl_coeff(self.kl_coeff, *kl, self.config.kl_target);
-            cx.report(CURR_KL_COEFF, self.kl_coeff);
+            self.kl_coeff.adapt(*kl);
+            cx.report(CURR_KL_COEFF, self.kl_coeff.value());
         }
         if let Some(explained) = self.explained_variance {
             cx.report(VF_EXPLAINED_VAR, explained);
@@ -164,16 +142,16 @@ impl Loss for PpoLoss {
         Ok(())
     }
 
-    fn get_state(&self) -> Value {
-        serde_json::json!({ "kl_coeff": self.kl_coeff })
+    fn get_state(&self) -> Result<State> {
+        Ok(State::from_data(&json!({ "kl_coeff": self.kl_coeff.value() }))?)
     }
 
-    fn set_state(&mut self, state: &Value) -> Result<()> {
-        let Some(kl_coeff) = state.get("kl_coeff").and_then(Value::as_f64) else {
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        let Some(kl_coeff) = state.data.get("kl_coeff").and_then(Value::as_f64) else {
             let reason = "`kl_coeff` is missing or not a number".into();
             return Err(LearnerError::InvalidState { component: "PPO loss".into(), reason });
         };
-        self.kl_coeff = kl_coeff;
+        self.kl_coeff.set(kl_coeff);
         Ok(())
     }
 }
@@ -183,33 +161,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a39_the_kl_coefficient_adapts_by_strict_inequalities() {
-        for (kl, expected) in [(0.021, 0.3), (0.02, 0.2), (0.005, 0.2), (0.0049, 0.1)] {
-            assert!((adapt_kl_coeff(0.2, kl, 0.01) - expected).abs() < 1e-12, "{kl}");
-        }
-    }
-
-    #[test]
-    fn the_kl_coefficient_comes_back_after_any_number_of_quiet_or_loud_updates() {
-        let after = |coeff, kl, updates| {
-            (0..updates).fold(coeff, |coeff, _| adapt_kl_coeff(coeff, kl, 0.01))
-        };
-        let quiet = after(0.2, 0.0, 5000);
-        assert!(quiet > 0.0 && after(quiet, 1.0, 100) > 0.2, "{quiet}");
-        let loud = after(0.2, 1.0, 5000);
-        assert!(loud.is_finite() && after(loud, 0.0, 100) < 0.2, "{loud}");
-        // An initial weight outside the range is the user's choice and stays there.
-        assert_eq!([after(0.0, 0.0, 9), after(0.0, 1.0, 9)], [0.0, 0.0]);
-        assert_eq!([after(1e-9, 0.0, 9), after(1e9, 1.0, 9)], [1e-9, 1e9]);
-    }
-
-    #[test]
     fn a40_the_kl_coefficient_survives_saving() {
         let mut loss = PpoLoss::new(PpoTraining::default());
-        loss.kl_coeff = 0.45;
+        loss.kl_coeff.set(0.45);
         let mut restored = PpoLoss::new(PpoTraining::default());
-        restored.set_state(&loss.get_state()).unwrap();
-        assert_eq!(restored.kl_coeff, 0.45);
-        assert!(restored.set_state(&serde_json::json!({"kl_coeff": "no"})).is_err());
+        restored.set_state(&loss.get_state().unwrap()).unwrap();
+        assert_eq!(restored.kl_coeff.value(), 0.45);
+        let wrong = State::from_data(&json!({ "kl_coeff": "no" })).unwrap();
+        assert!(restored.set_state(&wrong).is_err());
     }
 }

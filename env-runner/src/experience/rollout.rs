@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use rekindle_core::Columns;
 use rekindle_env::{AgentId, Buffer};
+use serde::{Deserialize, Serialize};
 
 use crate::episode::{EpisodeColumns, SingleAgentEpisode};
 use crate::error::Result;
 
 /// How the part of an episode in a [`Segment`] ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SegmentEnd {
     /// The environment ended the episode. No value follows.
     Terminated,
@@ -23,7 +25,8 @@ pub enum SegmentEnd {
 /// One episode, or part of one, in a rollout.
 ///
 /// Its steps are the rows `start, start + stride, …` of the rollout's columns.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Segment {
     /// Index of the environment within its runner.
     pub env: usize,

@@ -114,7 +114,7 @@ impl EnvRunnerGroup {
     }
 
     /// Returns the next runner that finishes; `None` if the deadline comes first.
-    fn receive(&self, deadline: Option<Instant>) -> Option<Done> {
+    pub(super) fn receive(&self, deadline: Option<Instant>) -> Option<Done> {
         let results = &self.results.1;
         match deadline {
             None => results.recv().ok(),
@@ -132,6 +132,10 @@ impl EnvRunnerGroup {
         let mut failed = Vec::new();
         for done in results {
             let Done { call: of_call, worker: index, runner, amount, result } = done;
+            if self.abandoned.remove(&of_call) {
+                continue;
+            }
+            self.started.remove(&index);
             let is_late = of_call != self.call;
             let worker = &mut self.workers[index];
             worker.place = Place::Here(runner);

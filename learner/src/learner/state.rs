@@ -6,7 +6,6 @@ use rekindle_checkpoint::{Checkpointable, State};
 use rekindle_core::weights::{load_state_dict, state_dict};
 use rekindle_core::{Generator, ModuleId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::Learner;
 use super::module_loss::ModuleLoss;
@@ -33,7 +32,6 @@ struct LearnerState {
 #[serde(deny_unknown_fields)]
 struct SavedLoss {
     name: String,
-    state: Value,
     rng: Generator,
 }
 
@@ -45,6 +43,8 @@ struct SavedObjective {
 
 const MODULE: &str = "rl_module";
 const OPTIMIZER: &str = "optimizer";
+/// What losses have learned, by module; absent if they have learned nothing.
+const LOSSES: &str = "losses";
 /// Scalars that optimizers step, by module; absent if there are none.
 const SCALARS: &str = "scalars";
 
@@ -53,8 +53,7 @@ impl Checkpointable for Learner {
 
     fn get_state(&self) -> Result<State> {
         let losses = self.losses.iter().map(|(id, ModuleLoss { loss, rng, .. })| {
-            let (name, state) = (loss.name().to_owned(), loss.get_state());
-            (id.clone(), SavedLoss { name, state, rng: rng.clone() })
+            (id.clone(), SavedLoss { name: loss.name().to_owned(), rng: rng.clone() })
         });
         let mut state = State::from_data(&LearnerState {
             weights_seq_no: self.weights_seq_no,
@@ -65,6 +64,16 @@ impl Checkpointable for Learner {
         })?;
         state.insert_component(MODULE, self.module.get_state()?);
         state.insert_component(OPTIMIZER, self.optimizer_state()?);
+        let mut of_losses = State::new();
+        for (id, of_module) in &self.losses {
+            let of_loss = of_module.loss.get_state()?;
+            if of_loss != State::new() {
+                of_losses.insert_component(id.clone(), of_loss);
+            }
+        }
+        if !of_losses.components.is_empty() {
+            state.insert_component(LOSSES, of_losses);
+        }
         let with_scalars = self.losses.iter().filter(|(_, of)| !of.scalars.is_empty());
         let mut scalars = State::new();
         for (id, of_module) in with_scalars {
@@ -87,9 +96,9 @@ impl Checkpointable for Learner {
         module.set_state(state.component(MODULE)?)?;
         let optimizers = self.read_optimizers(state.component(OPTIMIZER)?)?;
         let scalars = self.read_scalars(state)?;
-        let before: Vec<_> =
-            self.losses.iter().map(|(id, of)| (id.clone(), of.loss.get_state())).collect();
-        if let Err(error) = self.set_losses(&data) {
+        let before = self.losses.iter().map(|(id, of)| Ok((id.clone(), of.loss.get_state()?)));
+        let before = before.collect::<Result<Vec<_>>>()?;
+        if let Err(error) = self.set_losses(&data, state.components.get(LOSSES)) {
             for (id, state) in before {
                 if let Some(of_module) = self.losses.get_mut(&id) {
                     of_module.loss.set_state(&state)?;
@@ -122,18 +131,18 @@ impl Learner {
     }
 
     /// Replaces the states of the losses, perhaps some of them if one does not fit.
-    fn set_losses(&mut self, data: &LearnerState) -> Result<()> {
+    fn set_losses(&mut self, data: &LearnerState, states: Option<&State>) -> Result<()> {
         if let Some(SavedObjective { kl_coeffs }) = &data.objective {
             for (id, kl_coeff) in kl_coeffs {
                 if let Some(of_module) = self.losses.get_mut(id) {
-                    let state = serde_json::json!({ "kl_coeff": kl_coeff });
+                    let state = State::from_data(&BTreeMap::from([("kl_coeff", kl_coeff)]))?;
                     of_module.loss.set_state(&state)?;
                 }
             }
             return Ok(());
         }
         for (id, of_module) in &mut self.losses {
-            let Some(SavedLoss { name, state, rng }) = data.losses.get(id) else { continue };
+            let Some(SavedLoss { name, rng }) = data.losses.get(id) else { continue };
             if name != of_module.loss.name() {
                 let (component, here) = (format!("loss of module `{id}`"), of_module.loss.name());
                 let reason = format!(
@@ -141,7 +150,9 @@ impl Learner {
                 );
                 return Err(LearnerError::InvalidState { component, reason });
             }
-            of_module.loss.set_state(state)?;
+            if let Some(state) = states.and_then(|states| states.components.get(id)) {
+                of_module.loss.set_state(state)?;
+            }
             of_module.rng = rng.clone();
         }
         Ok(())

@@ -187,7 +187,8 @@ impl Learner {
         for id in data.keys() {
             let Some(of_module) = self.losses.get_mut(id) else { continue };
             let metrics = recent.get(id).unwrap_or(&none);
-            let mut cx = AfterUpdate::new(id, metrics, env_steps, self.weights_seq_no);
+            let module = self.module.module(id)?;
+            let mut cx = AfterUpdate::new(id, module, metrics, env_steps, self.weights_seq_no);
             of_module.loss.after_update(&mut cx)?;
             let AfterUpdate { reported, target_tau, .. } = cx;
             for (name, value) in reported {

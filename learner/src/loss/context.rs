@@ -184,6 +184,20 @@ impl<'a> LossContext<'a> {
         Ok(losses::mean(term, self.mask()?.as_ref()))
     }
 
+    /// Computes the sum of a loss term over the rows that count.
+    ///
+    /// # Shapes
+    /// `[B]` to `[1]`.
+    ///
+    /// # Errors
+    /// If the mask cannot be loaded.
+    pub fn sum(&self, term: Tensor<1>) -> Result<Tensor<1>> {
+        Ok(match self.mask()? {
+            Some(mask) => term.mask_fill(mask.equal_elem(0.0), 0.0).sum(),
+            None => term.sum(),
+        })
+    }
+
     /// Returns a scalar that one of the loss's optimizers owns, `[1]`, with gradients.
     ///
     /// # Errors
@@ -224,6 +238,8 @@ pub struct AfterUpdate<'a> {
     pub module_id: &'a str,
     /// Metrics of the module, averaged over the last epoch.
     pub metrics: &'a BTreeMap<Cow<'static, str>, f64>,
+    /// The module after the update, with gradients.
+    pub module: &'a AnyRLModule,
     /// Environment steps sampled since the start of training.
     pub env_steps: u64,
     /// The number of the update, counted from 1.
@@ -235,12 +251,13 @@ pub struct AfterUpdate<'a> {
 impl<'a> AfterUpdate<'a> {
     pub(crate) fn new(
         module_id: &'a str,
+        module: &'a AnyRLModule,
         metrics: &'a BTreeMap<Cow<'static, str>, f64>,
         env_steps: u64,
         updates: u64,
     ) -> Self {
         let reported = Vec::new();
-        Self { module_id, metrics, env_steps, updates, reported, target_tau: None }
+        Self { module_id, module, metrics, env_steps, updates, reported, target_tau: None }
     }
 
     /// Reports a number as a metric of the module.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::prelude::*;
 use rekindle_core::{Batch, Columns, HostBatch};
-use rekindle_env_runner::Segment;
+use rekindle_env_runner::{Segment, SegmentEnd};
 
 use super::{Storage, TrainData};
 use crate::error::Result;
@@ -63,6 +63,52 @@ impl Sequences {
 }
 
 impl TrainData {
+    /// Makes sequences of at most `max_len` steps, unless a stateful module already has some, and adds
+    /// what follows each: [`Columns::FINAL_OBS`], [`Columns::FINAL_TERMINATED`], and for a stateful module
+    /// [`Columns::FINAL_STATE`]. For losses that look along time, such as V-trace.
+    ///
+    /// # Errors
+    /// If the columns do not fit together, or are on an accelerator.
+    pub fn add_sequence_ends(&mut self, max_len: usize) -> Result<()> {
+        let mut sequences =
+            self.sequences.take().unwrap_or_else(|| Sequences::cut(&self.segments, max_len));
+        let observations = self.host()?.column(Columns::OBS)?;
+        let mut final_obs = observations.slice(0..0)?;
+        let states = sequences.is_stateful().then(|| sequences.columns.column(Columns::STATE_IN));
+        let states = states.transpose()?;
+        let mut final_states = states.map(|states| states.slice(0..0)).transpose()?;
+        let mut terminated = Vec::with_capacity(sequences.rows.len());
+        let mut segments = self.segments.iter().enumerate().filter(|(_, s)| s.len > 0);
+        let mut segment = segments.next();
+        for (index, rows) in sequences.rows.iter().enumerate() {
+            while segment.is_some_and(|(_, s)| s.range().end < rows.end) {
+                segment = segments.next();
+            }
+            let Some((number, of)) = segment else { break };
+            let is_last = of.range().end == rows.end;
+            match (is_last, &self.final_observations) {
+                (true, Some(finals)) => final_obs.extend_from(finals, number..number + 1)?,
+                _ => final_obs.extend_from(observations, rows.end..rows.end + 1)?,
+            }
+            if let (Some(states), Some(all)) = (states, &mut final_states) {
+                match (is_last, &self.final_states) {
+                    (true, Some(finals)) => all.extend_from(finals, number..number + 1)?,
+                    _ => all.extend_from(states, index + 1..index + 2)?,
+                }
+            }
+            let ends = is_last && of.end == SegmentEnd::Terminated;
+            terminated.push(if ends { 1.0 } else { 0.0 });
+        }
+        let columns = Arc::make_mut(&mut sequences.columns);
+        columns.insert(Columns::FINAL_OBS, final_obs)?;
+        columns.insert_f32(Columns::FINAL_TERMINATED, terminated)?;
+        if let Some(states) = final_states {
+            columns.insert(Columns::FINAL_STATE, states)?;
+        }
+        self.sequences = Some(sequences);
+        Ok(())
+    }
+
     /// Returns the minibatch of some units, in that order. Columns in host memory are gathered and
     /// uploaded when they are first read.
     ///

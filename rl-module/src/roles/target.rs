@@ -51,6 +51,14 @@ pub fn sync_targets<M: Module>(module: &M, pairs: &[(&str, &str)], tau: f64) -> 
     Ok(named::map(module.clone(), &mut Follower { followed, tau }))
 }
 
+/// Returns a copy of a module moved towards another one of the same parameters:
+/// `θ⁻ ← τ·θ + (1 − τ)·θ⁻`.
+pub(crate) fn follow<M: Module>(target: &M, main: &M, tau: f64) -> M {
+    let mut values = Values::default();
+    named::visit(main, &mut values);
+    named::map(target.clone(), &mut Follower { followed: values.by_name, tau })
+}
+
 /// Float parameters by path.
 #[derive(Default)]
 struct Values {

@@ -1,0 +1,227 @@
+//! The plan of IMPALA and APPO: runners and learner do not wait for each other.
+
+mod free_running;
+mod rounds;
+
+use rekindle_checkpoint::State;
+use rekindle_env_runner::{Amount, Experience, SampleOptions};
+use rekindle_learner::{Learner, ModuleData};
+use rekindle_metrics::{MetricsLogger, Reducer};
+use serde::{Deserialize, Serialize};
+
+use super::circular_buffer::{CircularBuffer, data_from, data_state};
+use super::{ExecutionPlan, StepReport, TrainingContext};
+use crate::{CountStepsBy, Result};
+
+/// Learns on one thread while runners collect on others: the plan of IMPALA and APPO.
+///
+/// Each runner starts its next fragment as soon as it has handed over the last one, with the newest
+/// weights that were published. The learner's thread receives batches of fragments through a bounded
+/// queue: if it falls behind, runners wait; if they fall behind, it sleeps. The policy that acted is a few
+/// updates older than the one that learns, which the loss must correct (V-trace).
+///
+/// A training step learns from several batches and then lets all runners finish, so that a checkpoint
+/// loses nothing. With [`deterministic`](Self::deterministic), the order in which experience is handed
+/// over is fixed, and equal seeds give equal runs.
+#[derive(Debug, Clone)]
+pub struct Asynchronous {
+    settings: Settings,
+    /// Batches that are learned from several times; made in the first step, when the seed is known.
+    buffer: Option<CircularBuffer>,
+    /// Experience that the next step learns from, with the environment steps sampled until then. Only in
+    /// the deterministic mode.
+    pending: Option<(ModuleData, u64)>,
+    saved_buffer: Option<State>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    train_batch_size: usize,
+    fragment: usize,
+    queue_size: usize,
+    broadcast_interval: u64,
+    batches_per_step: usize,
+    /// Capacity and iterations of the circular buffer.
+    circular_buffer: Option<[usize; 2]>,
+    deterministic: bool,
+}
+
+/// The state between steps.
+#[derive(Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    pending_env_steps: Option<u64>,
+}
+
+const PENDING: &str = "pending";
+const BUFFER: &str = "circular_buffer";
+
+impl Asynchronous {
+    /// Creates a plan that learns from batches of at least `train_batch_size` environment steps, which
+    /// runners collect in fragments of `fragment` steps of each environment.
+    #[must_use]
+    pub fn new(train_batch_size: usize, fragment: usize) -> Self {
+        let settings = Settings {
+            train_batch_size,
+            fragment,
+            queue_size: 3,
+            broadcast_interval: 1,
+            batches_per_step: 8,
+            circular_buffer: None,
+            deterministic: false,
+        };
+        Self { settings, buffer: None, pending: None, saved_buffer: None }
+    }
+
+    /// Sets the number of batches that may wait for the learner. Defaults to 3.
+    #[must_use]
+    pub fn queue_size(mut self, queue_size: usize) -> Self {
+        self.settings.queue_size = queue_size;
+        self
+    }
+
+    /// Sets the number of updates after which the runners get new weights. Defaults to 1.
+    #[must_use]
+    pub fn broadcast_interval(mut self, broadcast_interval: u64) -> Self {
+        self.settings.broadcast_interval = broadcast_interval.max(1);
+        self
+    }
+
+    /// Sets the number of batches that a training step collects. Defaults to 8.
+    #[must_use]
+    pub fn batches_per_step(mut self, batches_per_step: usize) -> Self {
+        self.settings.batches_per_step = batches_per_step.max(1);
+        self
+    }
+
+    /// Learns from each batch `iterations` times, mixed with up to `num_batches` others. By default, each
+    /// batch is learned from once, in order.
+    #[must_use]
+    pub fn circular_buffer(mut self, num_batches: usize, iterations: usize) -> Self {
+        self.settings.circular_buffer = Some([num_batches, iterations]);
+        self
+    }
+
+    /// Sets whether experience is handed over in a fixed order: runners collect the next batch while the
+    /// learner learns from the last one, and both wait for each other. Defaults to `false`.
+    #[must_use]
+    pub fn deterministic(mut self, deterministic: bool) -> Self {
+        self.settings.deterministic = deterministic;
+        self
+    }
+
+    /// Creates the circular buffer, or restores it.
+    fn prepare_buffer(&mut self, seed: u64) -> Result<()> {
+        if let (Some([capacity, iterations]), None) = (self.settings.circular_buffer, &self.buffer)
+        {
+            let mut buffer = CircularBuffer::new(capacity, iterations, seed);
+            if let Some(saved) = self.saved_buffer.take() {
+                buffer.set_state(&saved)?;
+            }
+            self.buffer = Some(buffer);
+        }
+        Ok(())
+    }
+}
+
+impl ExecutionPlan for Asynchronous {
+    fn name(&self) -> &str {
+        "Asynchronous"
+    }
+
+    fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
+        self.prepare_buffer(cx.config.debugging.seed.unwrap_or_default())?;
+        match self.settings.deterministic {
+            true => self.rounds(cx),
+            false => self.free_running(cx),
+        }
+    }
+
+    fn get_state(&self) -> Result<State> {
+        let pending_env_steps = self.pending.as_ref().map(|(_, env_steps)| *env_steps);
+        let mut state = State::new();
+        if let Some((data, _)) = &self.pending {
+            state = State::from_data(&Saved { pending_env_steps })?;
+            state.insert_component(PENDING, data_state(data)?);
+        }
+        if let Some(buffer) = &self.buffer {
+            state.insert_component(BUFFER, buffer.get_state()?);
+        }
+        Ok(state)
+    }
+
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        let pending = match state.components.get(PENDING) {
+            Some(data) => {
+                let saved: Saved = state.data_as()?;
+                Some((data_from(data)?, saved.pending_env_steps.unwrap_or_default()))
+            }
+            None => None,
+        };
+        self.pending = pending;
+        self.buffer = None;
+        self.saved_buffer = state.components.get(BUFFER).cloned();
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// The amount of one fragment.
+    fn amount(&self, cx: &TrainingContext<'_>) -> Amount {
+        let steps = self.fragment * cx.config.env_runners.num_envs_per_env_runner;
+        match cx.config.count_steps_by() {
+            CountStepsBy::EnvSteps => Amount::Timesteps(steps),
+            CountStepsBy::AgentSteps => Amount::AgentSteps(steps),
+        }
+    }
+
+    fn options(cx: &TrainingContext<'_>) -> SampleOptions {
+        SampleOptions { explore: cx.config.env_runners.explore, ..SampleOptions::default() }
+    }
+}
+
+/// Learns from a batch, or from draws of the circular buffer after it was added. Returns the number of
+/// updates.
+fn learn(
+    learner: &mut Learner,
+    buffer: Option<&mut CircularBuffer>,
+    data: ModuleData,
+    env_steps: u64,
+) -> Result<usize> {
+    let data = learner.prepare(data, env_steps)?;
+    let Some(buffer) = buffer else {
+        learner.learn(data, env_steps)?;
+        return Ok(1);
+    };
+    buffer.push(data);
+    let mut drawn = 0;
+    while let Some(data) = buffer.draw(drawn) {
+        learner.learn(data, env_steps)?;
+        drawn += 1;
+    }
+    Ok(drawn)
+}
+
+/// How many updates older the weights that acted were than those that the runners could have had.
+#[derive(Debug, Default)]
+struct Lag {
+    sum: u64,
+    rollouts: u64,
+}
+
+impl Lag {
+    fn add(&mut self, experience: &Experience, newest: u64) {
+        for rollout in experience.rollouts.values().flatten() {
+            self.sum += newest.saturating_sub(rollout.weights_seq_no);
+            self.rollouts += 1;
+        }
+    }
+
+    fn log(&self, metrics: &mut MetricsLogger) -> Result<()> {
+        if self.rollouts > 0 {
+            let mean = self.sum as f64 / self.rollouts as f64;
+            metrics.log_value("learners/weights_lag_mean", mean, Reducer::Item)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! Batches that are learned from several times.
+
+use rekindle_checkpoint::State;
+use rekindle_core::Generator;
+use rekindle_core::rng::{Purpose, stream};
+use rekindle_learner::{LearnerError, ModuleData, TrainData};
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
+/// The last batches, each of which is drawn exactly `iterations` times, in random order (Luo et al., 2020;
+/// RLlib's `CircularBuffer`).
+#[derive(Debug, Clone)]
+pub(super) struct CircularBuffer {
+    capacity: usize,
+    iterations: usize,
+    /// Oldest first, each with the number of times that it may still be drawn.
+    batches: Vec<(ModuleData, usize)>,
+    rng: Generator,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    left: Vec<usize>,
+    rng: Generator,
+}
+
+impl CircularBuffer {
+    pub(super) fn new(capacity: usize, iterations: usize, seed: u64) -> Self {
+        let rng = stream(seed, 0, 0, Purpose::CircularBuffer);
+        Self { capacity: capacity.max(1), iterations, batches: Vec::new(), rng }
+    }
+
+    /// Adds a batch. The caller then draws until [`draw`](Self::draw) returns nothing.
+    pub(super) fn push(&mut self, batch: ModuleData) {
+        if self.iterations > 0 {
+            self.batches.push((batch, self.iterations));
+        }
+    }
+
+    /// Draws a batch after a push: one while the buffer fills, and from then on as many as a push adds,
+    /// so that no batch is dropped before its last draw. `drawn` is the number of draws since the push.
+    pub(super) fn draw(&mut self, drawn: usize) -> Option<ModuleData> {
+        let left: usize = self.batches.iter().map(|(_, left)| left).sum();
+        let waits = (self.capacity - 1) * self.iterations;
+        let (due, must) = (left > waits, self.batches.len() > self.capacity);
+        if !due && !must && (drawn > 0 || left == 0) {
+            return None;
+        }
+        // The oldest batch leaves before there are too many.
+        let index = match must {
+            true => 0,
+            false => self.rng.integers(0, self.batches.len() as i64) as usize,
+        };
+        let (batch, left) = self.batches.get_mut(index)?;
+        *left -= 1;
+        if *left > 0 {
+            return Some(batch.clone());
+        }
+        Some(self.batches.remove(index).0)
+    }
+
+    pub(super) fn get_state(&self) -> Result<State> {
+        let left = self.batches.iter().map(|(_, left)| *left).collect();
+        let mut state = State::from_data(&Saved { left, rng: self.rng.clone() })?;
+        for (index, (batch, _)) in self.batches.iter().enumerate() {
+            state.insert_component(index.to_string(), data_state(batch)?);
+        }
+        Ok(state)
+    }
+
+    pub(super) fn set_state(&mut self, state: &State) -> Result<()> {
+        let saved: Saved = state.data_as()?;
+        let mut batches = Vec::with_capacity(saved.left.len());
+        for (index, left) in saved.left.into_iter().enumerate() {
+            batches.push((data_from(state.component(&index.to_string())?)?, left));
+        }
+        (self.batches, self.rng) = (batches, saved.rng);
+        Ok(())
+    }
+}
+
+/// Returns the data of all modules as state.
+pub(super) fn data_state(data: &ModuleData) -> Result<State> {
+    let mut state = State::new();
+    for (id, data) in data {
+        state.insert_component(id.clone(), data.get_state()?);
+    }
+    Ok(state)
+}
+
+/// Returns the data that a state describes.
+pub(super) fn data_from(state: &State) -> Result<ModuleData> {
+    let data = state
+        .components
+        .iter()
+        .map(|(id, state)| Ok::<_, LearnerError>((id.clone(), TrainData::from_state(state)?)));
+    Ok(data.collect::<Result<_, LearnerError>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::HostBatch;
+
+    use super::*;
+
+    fn batch(number: usize) -> ModuleData {
+        let mut columns = HostBatch::new();
+        columns.insert_f32("number", vec![number as f32]).unwrap();
+        ModuleData::from([("a".to_owned(), columns.into())])
+    }
+
+    fn number(batch: &ModuleData) -> usize {
+        batch["a"].f32s("number").unwrap()[0] as usize
+    }
+
+    /// Pushes batches, and returns how often and in which order each was drawn.
+    fn run(buffer: &mut CircularBuffer, batches: std::ops::Range<usize>) -> Vec<usize> {
+        let mut order = Vec::new();
+        for n in batches {
+            buffer.push(batch(n));
+            let mut drawn = 0;
+            while let Some(batch) = buffer.draw(drawn) {
+                order.push(number(&batch));
+                drawn += 1;
+            }
+            assert!(drawn >= 1, "the learner does not wait");
+            assert!(buffer.batches.len() <= buffer.capacity);
+        }
+        order
+    }
+
+    #[test]
+    fn every_batch_is_drawn_exactly_as_often_as_asked_and_in_a_mixed_order() {
+        for (capacity, iterations) in [(1, 1), (1, 3), (4, 2), (8, 2), (3, 5)] {
+            let mut buffer = CircularBuffer::new(capacity, iterations, 0);
+            let order = run(&mut buffer, 0..200);
+            let of = |n: usize| order.iter().filter(|&&drawn| drawn == n).count();
+            // The last ones may still be in the buffer.
+            for n in 0..200 - capacity {
+                let waiting = buffer.batches.iter().any(|(batch, _)| number(batch) == n);
+                assert!(waiting || of(n) == iterations, "{n}: {}", of(n));
+            }
+            let left: usize = buffer.batches.iter().map(|(_, left)| left).sum();
+            assert_eq!(order.len() + left, 200 * iterations);
+            let sorted = order.is_sorted();
+            assert_eq!(sorted, capacity == 1, "{capacity} {iterations}");
+        }
+    }
+
+    #[test]
+    fn a_saved_buffer_continues_exactly() {
+        let mut buffer = CircularBuffer::new(4, 2, 7);
+        run(&mut buffer, 0..20);
+        let mut restored = CircularBuffer::new(4, 2, 8);
+        restored.set_state(&buffer.get_state().unwrap()).unwrap();
+        assert_eq!(run(&mut buffer, 20..60), run(&mut restored, 20..60));
+    }
+}

@@ -1,0 +1,120 @@
+//! Threads that wait for jobs, for plans that never wait for all runners.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::queue::{Done, Job};
+
+/// Longest time that dropping a pool waits for its threads.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Threads that run jobs and send back the results, until the pool is dropped.
+#[derive(Debug)]
+pub(super) struct Pool {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    results: Sender<Done>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    jobs: Mutex<Jobs>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Jobs {
+    waiting: VecDeque<Job>,
+    /// Threads that wait for a job.
+    idle: usize,
+    closed: bool,
+}
+
+impl Shared {
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a job; `None` when the pool is closed.
+    fn next(&self) -> Option<Job> {
+        let mut jobs = self.jobs();
+        jobs.idle += 1;
+        let mut jobs = self
+            .wake
+            .wait_while(jobs, |jobs| jobs.waiting.is_empty() && !jobs.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        jobs.idle -= 1;
+        if jobs.closed { None } else { jobs.waiting.pop_front() }
+    }
+}
+
+impl Pool {
+    pub(super) fn new(results: &Sender<Done>) -> Self {
+        Self { shared: Arc::default(), threads: Vec::new(), results: results.clone() }
+    }
+
+    /// Hands a job to an idle thread, or to a new one while there are fewer than `threads`. If no thread
+    /// can be started, the job runs on this one.
+    pub(super) fn submit(&mut self, job: Job, threads: usize) {
+        let mut jobs = self.shared.jobs();
+        jobs.waiting.push_back(job);
+        let waiting = jobs.waiting.len();
+        let needs_thread = waiting > jobs.idle && self.threads.len() < threads;
+        drop(jobs);
+        if needs_thread {
+            let (shared, results) = (Arc::clone(&self.shared), self.results.clone());
+            let work = move || {
+                while let Some(job) = shared.next() {
+                    if results.send(job.run()).is_err() {
+                        return;
+                    }
+                }
+            };
+            match thread::Builder::new().name("env runner".into()).spawn(work) {
+                Ok(thread) => self.threads.push(thread),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot spawn a thread for an environment runner");
+                    self.run_here();
+                }
+            }
+        }
+        self.shared.wake.notify_one();
+    }
+
+    /// Runs the waiting jobs on this thread, if there is no other.
+    fn run_here(&self) {
+        if !self.threads.is_empty() {
+            return;
+        }
+        let jobs = std::mem::take(&mut self.shared.jobs().waiting);
+        for job in jobs {
+            // The receiver belongs to the group, which is alive.
+            if self.results.send(job.run()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Pool {
+    /// Ends the threads. One that does not return from its environment within a second is left behind.
+    fn drop(&mut self) {
+        {
+            let mut jobs = self.shared.jobs();
+            jobs.closed = true;
+            jobs.waiting.clear();
+        }
+        self.shared.wake.notify_all();
+        let deadline = Instant::now() + PATIENCE;
+        while self.threads.iter().any(|thread| !thread.is_finished()) {
+            if Instant::now() >= deadline {
+                tracing::warn!("an environment does not return; its thread is left behind");
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Saving and restoring experience that waits to be learned from.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use rekindle_checkpoint::{Array, ArrayData, State};
+use rekindle_core::HostBatch;
+use rekindle_env::{Buffer, Parts};
+use rekindle_env_runner::Segment;
+use serde::{Deserialize, Serialize};
+
+use super::{Sequences, TrainData};
+use crate::error::{LearnerError, Result};
+
+/// The plain part. Columns are components.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    segments: Vec<Segment>,
+    sequences: Option<SavedSequences>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SavedSequences {
+    rows: Vec<Range<usize>>,
+    len: usize,
+}
+
+const COLUMNS: &str = "columns";
+const FINAL_OBSERVATIONS: &str = "final_observations";
+const FINAL_STATES: &str = "final_states";
+const SEQUENCES: &str = "sequences";
+
+impl TrainData {
+    /// Returns the data as plain state, for execution plans that keep experience between steps.
+    ///
+    /// # Errors
+    /// [`LearnerError::OnDevice`] if the columns are on an accelerator.
+    pub fn get_state(&self) -> Result<State> {
+        let sequences = self.sequences.as_ref();
+        let saved = sequences.map(|s| SavedSequences { rows: s.rows.clone(), len: s.len });
+        let mut state =
+            State::from_data(&Saved { segments: self.segments.clone(), sequences: saved })?;
+        state.insert_component(COLUMNS, of_columns(self.host()?)?);
+        if let Some(sequences) = sequences {
+            state.insert_component(SEQUENCES, of_columns(&sequences.columns)?);
+        }
+        for (name, buffer) in
+            [(FINAL_OBSERVATIONS, &self.final_observations), (FINAL_STATES, &self.final_states)]
+        {
+            if let Some(buffer) = buffer {
+                state.insert_component(name, of_buffer(buffer.clone())?);
+            }
+        }
+        Ok(state)
+    }
+
+    /// Returns the data that a state describes.
+    ///
+    /// # Errors
+    /// If the state is not one of experience.
+    pub fn from_state(state: &State) -> Result<Self> {
+        let saved: Saved = state.data_as()?;
+        let mut data = Self::from(columns(state.component(COLUMNS)?)?);
+        data.segments = saved.segments;
+        data.sequences = match saved.sequences {
+            None => None,
+            Some(SavedSequences { rows, len }) => {
+                let columns = Arc::new(columns(state.component(SEQUENCES)?)?);
+                Some(Sequences { rows, len, columns })
+            }
+        };
+        let optional = |name| state.components.get(name).map(buffer).transpose();
+        data.final_observations = optional(FINAL_OBSERVATIONS)?;
+        data.final_states = optional(FINAL_STATES)?;
+        Ok(data)
+    }
+}
+
+fn of_columns(columns: &HostBatch) -> Result<State> {
+    let mut state = State::new();
+    for (name, column) in columns.iter() {
+        state.insert_component(name, of_buffer(column.clone())?);
+    }
+    Ok(state)
+}
+
+fn columns(state: &State) -> Result<HostBatch> {
+    let mut columns = HostBatch::new();
+    for (name, column) in &state.components {
+        columns.insert(name.clone(), buffer(column)?)?;
+    }
+    Ok(columns)
+}
+
+/// The name of a leaf.
+const LEAF: &str = "data";
+const TUPLE: &str = "tuple";
+
+/// A leaf is a tensor. A Dict has a component for each part, as has a Tuple, which says so.
+fn of_buffer(buffer: Buffer) -> Result<State> {
+    let rows = buffer.rows();
+    let shaped = |shape: Vec<usize>| [vec![rows], shape].concat();
+    let mut state = State::new();
+    match buffer.into_parts() {
+        Parts::Float(data, shape) => {
+            state.insert_tensor(LEAF, Array::new(shaped(shape), data)?);
+        }
+        Parts::Byte(data, shape) => {
+            state.insert_tensor(LEAF, Array::new(shaped(shape), data)?);
+        }
+        Parts::Int(data, shape) => {
+            state.insert_tensor(LEAF, Array::new(shaped(shape), data)?);
+        }
+        Parts::Dict(parts) => {
+            for (key, part) in parts {
+                state.insert_component(key, of_buffer(part)?);
+            }
+        }
+        Parts::Tuple(parts) => {
+            state = State::from_data(&BTreeMap::from([(TUPLE, parts.len())]))?;
+            for (index, part) in parts.into_iter().enumerate() {
+                state.insert_component(index.to_string(), of_buffer(part)?);
+            }
+        }
+    }
+    Ok(state)
+}
+
+fn buffer(state: &State) -> Result<Buffer> {
+    if let Ok(array) = state.tensor(LEAF) {
+        let shape = array.shape().get(1..).unwrap_or_default();
+        return Ok(match array.data() {
+            ArrayData::F32(data) => Buffer::from_f32(data.clone(), shape)?,
+            ArrayData::U8(data) => Buffer::from_u8(data.clone(), shape)?,
+            ArrayData::I64(data) => Buffer::from_i64(data.clone(), shape)?,
+            other => {
+                let reason = format!("a column holds {}", other.dtype());
+                let component = "experience".into();
+                return Err(LearnerError::InvalidState { component, reason });
+            }
+        });
+    }
+    if state.data.get(TUPLE).is_some() {
+        let parts =
+            (0..state.components.len()).map(|index| buffer(state.component(&index.to_string())?));
+        return Ok(Buffer::from_tuple(parts.collect::<Result<Vec<_>>>()?)?);
+    }
+    let parts = state.components.iter().map(|(key, part)| Ok((key.clone(), buffer(part)?)));
+    Ok(Buffer::from_dict(parts.collect::<Result<Vec<_>>>()?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::Columns;
+    use rekindle_env_runner::SegmentEnd;
+
+    use super::*;
+
+    #[test]
+    fn saved_experience_is_restored_whole() {
+        let leaf = |n: usize| Buffer::from_f32((0..n).map(|i| i as f32).collect(), &[2]).unwrap();
+        let bytes = Buffer::from_u8(vec![0, 1, 255], &[]).unwrap();
+        let pair = Buffer::from_tuple(vec![leaf(6), bytes]).unwrap();
+        let mut columns = HostBatch::new();
+        let obs = Buffer::from_dict([("pair", pair), ("leaf", leaf(6))]).unwrap();
+        columns.insert(Columns::OBS, obs).unwrap();
+        let actions = Buffer::from_i64(vec![3, -1, 2], &[]).unwrap();
+        columns.insert(Columns::ACTIONS, actions).unwrap();
+        let mut data = TrainData::from(columns);
+        data.segments = vec![Segment {
+            env: 1,
+            agent: None,
+            episode: 7,
+            start: 0,
+            stride: 1,
+            len: 3,
+            t_started: 4,
+            end: SegmentEnd::Cut,
+        }];
+        data.final_observations = Some(leaf(2));
+        data.sequences = Some(Sequences::cut(&data.segments, 2));
+        let restored = TrainData::from_state(&data.get_state().unwrap()).unwrap();
+        assert_eq!(restored.host().unwrap(), data.host().unwrap());
+        assert_eq!(restored.segments, data.segments);
+        assert_eq!(restored.final_observations, data.final_observations);
+        let (a, b) = (restored.sequences.unwrap(), data.sequences.unwrap());
+        assert_eq!((a.rows, a.len, a.columns), (b.rows, b.len, b.columns));
+    }
+}
