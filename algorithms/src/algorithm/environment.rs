@@ -26,17 +26,24 @@ impl Algorithm {
             return Ok(());
         }
         let record = serde_json::to_value(env_config).map_err(AlgorithmError::ConfigFormat)?;
-        self.env_runners.set_env_config(env_config)?;
+        let overrides = &self.settings.evaluation.evaluation_config;
+        let follows = overrides.env.is_none() && overrides.env_config.is_none();
+        let mut evaluation = self.eval_env_runners.as_mut().filter(|_| follows);
+        if let Some(runners) = &mut evaluation {
+            runners.set_env_config(env_config)?;
+        }
+        if let Err(error) = self.env_runners.set_env_config(env_config) {
+            let before = &self.settings.runner.env_config;
+            if evaluation.is_some_and(|runners| runners.set_env_config(before).is_err()) {
+                // The next evaluation builds its runners with the former settings.
+                self.eval_env_runners = None;
+            }
+            return Err(error.into());
+        }
         self.settings.runner.env_config = env_config.clone();
         if let Some(section) = self.config.get_mut("environment").and_then(Value::as_object_mut) {
             section.insert("env_config".into(), record);
         }
-        let overrides = &self.settings.evaluation.evaluation_config;
-        match &mut self.eval_env_runners {
-            Some(runners) if overrides.env.is_none() && overrides.env_config.is_none() => {
-                Ok(runners.set_env_config(env_config)?)
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
