@@ -16,6 +16,9 @@ use crate::mlp::Mlp;
 use crate::model_config::DefaultModelConfig;
 use crate::unused_setting::{UnusedSetting, unused_settings};
 
+/// Largest number of choices that a default head has outputs for.
+const MAX_CHOICES: usize = 1 << 20;
+
 /// Settings of a model, and the builder of its parameters.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -213,8 +216,22 @@ pub trait Catalog: Debug + Send + Sync {
     /// | `Dict`, `Tuple` | [`MultiDistribution`] over [`Catalog::action_distribution`] of every part |
     ///
     /// # Errors
-    /// [`CatalogError::NoDistribution`] for a `Box` of bytes.
+    /// [`CatalogError::NoDistribution`] for a `Box` of bytes, or more than 2²⁰ choices in all.
     fn default_action_distribution(&self, space: &Space) -> Result<Arc<dyn Distribution>> {
+        let choices = match space {
+            Space::Discrete(discrete) => discrete.n(),
+            Space::MultiDiscrete(discrete) => {
+                discrete.nvec().iter().fold(0, |sum: usize, n| sum.saturating_add(*n))
+            }
+            _ => 0,
+        };
+        if choices > MAX_CHOICES {
+            return Err(CatalogError::NoDistribution {
+                space: space.to_string(),
+                reason: "a head would have an output for each of more than 2²⁰ choices; divide them \
+                         into smaller choices of a MultiDiscrete space",
+            });
+        }
         Ok(match space {
             Space::Discrete(discrete) => Arc::new(Categorical::new(discrete)),
             Space::MultiDiscrete(discrete) => Arc::new(MultiCategorical::new(discrete)),

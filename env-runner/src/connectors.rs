@@ -48,7 +48,7 @@ pub use normalize_and_clip_actions::NormalizeAndClipActions;
 pub use normalize_rewards::NormalizeRewards;
 pub use on_part::OnPart;
 pub use pipeline::ConnectorPipeline;
-pub(crate) use pipelines::pipelines;
+pub(crate) use pipelines::{merge_deltas, pipelines, set_states, states, take_deltas};
 pub use prev_actions_prev_rewards::PrevActionsPrevRewards;
 pub use registry::register_connector;
 pub use saved::{load_state, save_state};

@@ -6,11 +6,11 @@
 //! | `sample` | [`Amount`] and [`SampleOptions`]: the amount and the options of a call |
 //! | `fault_tolerance` | [`FaultToleranceConfig`]: handling of failed environments and runners |
 //! | `base` | the fields and hooks that both kinds share |
-//! | `checks` | rejection of non-finite actions and rewards, and of modules for other spaces |
+//! | `checks` | rejection of invalid actions and rewards, and of modules for other spaces |
 //! | `memory` | the states of a stateful module |
 //! | `outputs` | the recorded outputs of a module beside its actions |
 //! | `restarts` | restarting single environments of a vector |
-//! | `tracking` | running episodes and timers |
+//! | `tracking` | running episodes, endless calls and timers |
 //! | `metrics` | the names under which runners report |
 
 pub(crate) mod base;
@@ -73,6 +73,17 @@ pub trait EnvRunner: Checkpointable<Error = RunnerError> + Debug + Send {
     /// then unchanged.
     fn set_multi_agent(&mut self, multi_agent: MultiAgentConfig) -> Result<()>;
 
+    /// Checks that [`set_multi_agent`](Self::set_multi_agent), and then
+    /// [`set_modules`](Self::set_modules) with these modules, would succeed. Changes nothing.
+    ///
+    /// # Errors
+    /// Their error.
+    fn check_multi_agent(
+        &self,
+        multi_agent: &MultiAgentConfig,
+        modules: &MultiRLModule,
+    ) -> Result<()>;
+
     /// Recreates all environments with other settings, for example in a curriculum. The next call
     /// begins new episodes in them.
     ///
@@ -102,7 +113,8 @@ pub trait EnvRunner: Checkpointable<Error = RunnerError> + Debug + Send {
     /// Returns the metrics logged since the last call.
     fn take_metrics(&mut self) -> MetricsState;
 
-    /// Takes the changes of the connectors' learned states since the last merge.
+    /// Takes the changes of the connectors' learned states since the last merge: of those between
+    /// environments and module, then of those between module and environments.
     ///
     /// # Errors
     /// If it does not serialize.
@@ -114,7 +126,8 @@ pub trait EnvRunner: Checkpointable<Error = RunnerError> + Debug + Send {
     /// If a change does not fit these connectors.
     fn merge_connector_deltas(&mut self, deltas: &[ConnectorDeltas]) -> Result<()>;
 
-    /// Returns the learned states of the connectors of each module.
+    /// Returns the learned states of the connectors of each module, by name. Those between module
+    /// and environments, if there are any, are under `module_to_env`.
     ///
     /// # Errors
     /// If it does not serialize.

@@ -88,7 +88,7 @@ pub enum RunnerError {
         "module `{module}` was built for the {field} {expected}, but `{env}` has {found}; build it for this environment, or choose the environment that it was built for"
     )]
     ModuleSpaces {
-        /// The id of the environment.
+        /// The id of the environment, the name of a tensor environment, or `BundleConfig`.
         env: String,
         /// The id of the module.
         module: String,
@@ -112,6 +112,44 @@ pub enum RunnerError {
         value: f32,
         /// The module or connector that the action comes from.
         origin: String,
+    },
+    /// An action with a choice that does not exist. The environment has not received it.
+    #[error(
+        "{origin} chose {value} as an action in {place}, which is not an element of {space}; return actions of that space"
+    )]
+    ActionOutsideSpace {
+        /// The environment or row that the action is for.
+        place: String,
+        /// The choice.
+        value: String,
+        /// The space that does not have it: the action space, or a part of it.
+        space: String,
+        /// The module that the action comes from.
+        origin: String,
+    },
+    /// A connector with a choice in its output that does not exist.
+    #[error(
+        "connector `{connector}` returned {value} in row {row}, which is not an element of {space}; correct the connector, or its `output_space`"
+    )]
+    ConnectorOutput {
+        /// The name of the connector.
+        connector: String,
+        /// The row.
+        row: usize,
+        /// The choice.
+        value: String,
+        /// The space that does not have it: the output space, or a part of it.
+        space: String,
+    },
+    /// A connector with a reward that is not finite, or too large for single precision.
+    #[error(
+        "connector `{connector}` turned a reward into {reward:?}, but rewards must be finite in single precision; change its settings, or correct the connector"
+    )]
+    ConnectorReward {
+        /// The name of the connector.
+        connector: String,
+        /// The reward.
+        reward: f64,
     },
     /// A reward that is not finite, or too large for single precision.
     #[error(
@@ -191,6 +229,34 @@ pub enum RunnerError {
         /// Its agents.
         agents: String,
     },
+    /// An agent that is mapped to a module that acts in other spaces.
+    #[error(
+        "module `{module}` acts in the {field} {expected}, but the agents [{agents}] that are mapped to it have {found}; map agents to modules for their spaces"
+    )]
+    OtherAgentSpaces {
+        /// The module.
+        module: String,
+        /// The agents that are mapped to it.
+        agents: String,
+        /// `observation space` or `action space`.
+        field: &'static str,
+        /// The space that the module acts in, as the environment has it.
+        expected: String,
+        /// The space of the agents.
+        found: String,
+    },
+    /// A policy mapping with an agent that the environment does not have.
+    #[error(
+        "the policy mapping names agent `{agent}`, which `{env}` does not have; its agents are [{known}]"
+    )]
+    UnknownAgent {
+        /// The id of the environment.
+        env: String,
+        /// The agent in the mapping.
+        agent: String,
+        /// The agents of the environment.
+        known: String,
+    },
     /// A connector name that is not in the pipeline.
     #[error("there is no connector `{name}` in the pipeline; it has [{available}]")]
     UnknownConnector {
@@ -226,11 +292,11 @@ pub enum RunnerError {
     NotInvertible(String),
     /// An action with a NaN or an infinity.
     #[error(
-        "module `{module}` returned {value} in an action, which is not finite; the policy has diverged, or its observations are not finite"
+        "{origin} chose {value} as an action, which is not finite; the policy has diverged, or its observations are not finite"
     )]
     NonFiniteAction {
-        /// The type of the module.
-        module: String,
+        /// The module or connector that the action comes from.
+        origin: String,
         /// The first number that is not finite.
         value: f32,
     },

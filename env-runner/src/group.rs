@@ -216,6 +216,19 @@ impl EnvRunnerGroup {
         Ok(())
     }
 
+    /// Checks that [`set_multi_agent`](Self::set_multi_agent), and then
+    /// [`set_modules`](Self::set_modules) with these modules, would succeed. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`EnvRunner::check_multi_agent`]; [`RunnerError::NoHealthyRunner`] if none is available.
+    pub fn check_multi_agent(
+        &self,
+        multi_agent: &MultiAgentConfig,
+        modules: &MultiRLModule,
+    ) -> Result<()> {
+        self.first()?.check_multi_agent(multi_agent, modules)
+    }
+
     /// Recreates all environments with other settings, in which the next call begins new episodes.
     /// Waits for late runners first.
     ///

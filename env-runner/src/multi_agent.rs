@@ -25,7 +25,7 @@ use rekindle_rl_module::MultiRLModule;
 use crate::callbacks::{EpisodeHook, VectorEnvRef, counts};
 use crate::env_runner::base::RunnerBase;
 use crate::env_runner::checks::{check_module, of_env};
-use crate::env_runner::tracking::{Deadline, Timers, acting};
+use crate::env_runner::tracking::{Deadline, Timers, Watch, acting};
 use crate::env_runner::{Amount, EnvRunnerConfig, SampleOptions};
 use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
@@ -75,6 +75,19 @@ struct Counters {
     agent_steps: usize,
     /// Environment steps of episodes that were lost to a failure.
     lost_env_steps: usize,
+    /// Steps of the vector since the last step of an agent.
+    idle_steps: usize,
+    /// Whether an episode ended since then in which nobody acted.
+    idle_episode: bool,
+}
+
+impl Counters {
+    /// Whether `wanted` steps of agents are collected in `n` environments. Where episodes end in which
+    /// nobody acts, steps of the environments count, so that there is an end.
+    fn have_agent_steps(&self, wanted: usize, n: usize) -> bool {
+        let idle = if self.idle_episode { self.idle_steps * n } else { 0 };
+        self.agent_steps + idle >= wanted
+    }
 }
 
 impl MultiAgentEnvRunner {
@@ -83,14 +96,16 @@ impl MultiAgentEnvRunner {
     ///
     /// # Errors
     /// If the environment is unknown or has a single agent ([`RunnerError::SingleAgent`]), a setting
-    /// is invalid, agents are mapped to modules that do not fit, or a connector does not work on a
-    /// space.
+    /// is invalid, agents are mapped to modules that do not fit, the mapping names an agent that the
+    /// environment lacks ([`RunnerError::UnknownAgent`], not in evaluation), or a connector does not
+    /// work on a space.
     pub fn new(config: EnvRunnerConfig, index: usize, device: &Device) -> Result<Self> {
         config.validate()?;
         let multi_agent = config.multi_agent.clone().unwrap_or_default();
         let env = make_multi_agent_vec_with(&config.env, config.num_envs, &config.env_config)
             .map_err(of_env(&config.env))?;
         let agents = env.possible_agents().to_vec();
+        check_agents(&multi_agent, &agents, &config)?;
         let slots = config.num_envs * agents.len();
         let mut runner = Self {
             lanes: lanes(&multi_agent, &agents, &config)?,
@@ -118,13 +133,17 @@ impl MultiAgentEnvRunner {
     /// end of their running episode.
     ///
     /// # Errors
-    /// As [`MultiAgentEnvRunner::new`]. The runner is then unchanged.
+    /// As [`MultiAgentEnvRunner::new`], or [`RunnerError::OtherAgentSpaces`] if a module would act in
+    /// other spaces than before. The runner is then unchanged.
     pub fn set_multi_agent(&mut self, multi_agent: MultiAgentConfig) -> Result<()> {
-        let mut lanes = lanes(&multi_agent, &self.agents, &self.base.config)?;
+        let mut lanes = self.new_lanes(&multi_agent)?;
         // Modules that stay keep their connectors, as do those that agents still act with.
         for (id, lane) in std::mem::take(&mut self.lanes) {
-            let acts = self.streams.iter().flatten().any(|stream| stream.module == id);
-            if acts || lanes.contains_key(&id) {
+            let stays = match lanes.get(&id) {
+                Some(new) => new.spaces() == lane.spaces(),
+                None => self.acts(&id),
+            };
+            if stays {
                 lanes.insert(id, lane);
             }
         }
@@ -132,6 +151,31 @@ impl MultiAgentEnvRunner {
         self.multi_agent = multi_agent.clone();
         self.base.config.multi_agent = Some(multi_agent);
         Ok(())
+    }
+
+    /// Creates the lanes of other policies, for a change to them.
+    ///
+    /// # Errors
+    /// As [`set_multi_agent`](Self::set_multi_agent).
+    fn new_lanes(&self, multi_agent: &MultiAgentConfig) -> Result<BTreeMap<ModuleId, Lane>> {
+        check_agents(multi_agent, &self.agents, &self.base.config)?;
+        let lanes = lanes(multi_agent, &self.agents, &self.base.config)?;
+        for (id, lane) in &lanes {
+            let Some(old) = self.lanes.get(id) else { continue };
+            let is_used = old.module.is_some() || self.acts(id);
+            if is_used && old.spaces() != lane.spaces() {
+                let players = multi_agent.players(&self.agents)?;
+                let of_module = players.into_iter().find(|(module, _)| module == id);
+                let agents = of_module.map(|(_, agents)| agents).unwrap_or_default();
+                return Err(other_spaces(id, &agents, old));
+            }
+        }
+        Ok(lanes)
+    }
+
+    /// Whether agents act with a module in the running episodes.
+    fn acts(&self, module: &str) -> bool {
+        self.streams.iter().flatten().any(|stream| stream.module == module)
     }
 
     fn set_lane_modules(&mut self, modules: &MultiRLModule, weights_seq_no: u64) -> Result<()> {
@@ -157,6 +201,7 @@ impl MultiAgentEnvRunner {
     }
 
     fn try_collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
+        let started = Instant::now();
         self.base.timers = Timers::default();
         let deadline = Deadline::of(options);
         let n = self.base.num_envs();
@@ -174,9 +219,10 @@ impl MultiAgentEnvRunner {
         let mut experience = Experience::default();
         let mut wanted = BTreeSet::new();
         let mut counters = Counters::default();
+        let mut watch = Watch::new();
         while match amount {
             Amount::Timesteps(steps) => counters.vector_steps < steps.div_ceil(n),
-            Amount::AgentSteps(steps) => counters.agent_steps < steps,
+            Amount::AgentSteps(steps) => !counters.have_agent_steps(steps, n),
             Amount::Episodes(_) => quota.iter().any(|&q| q > 0),
         } {
             if deadline.has_passed() {
@@ -184,6 +230,7 @@ impl MultiAgentEnvRunner {
                 break;
             }
             self.act(options, &quota, &mut fragment)?;
+            counters.idle_steps += 1;
             let failures = self.step_envs(&quota, &mut fragment, &mut counters)?;
             self.tell_steps(&quota, &failures)?;
             for (env, begins) in began.iter_mut().enumerate() {
@@ -199,6 +246,7 @@ impl MultiAgentEnvRunner {
                     self.tell(EpisodeHook::End, env)?;
                 }
                 self.base.restarts.delivered(env);
+                counters.idle_episode |= !self.has_players(env);
                 self.start_episode(env);
                 *begins = true;
             }
@@ -206,6 +254,9 @@ impl MultiAgentEnvRunner {
             self.restart_envs(&failures, &mut fragment, &mut counters)?;
             self.tell_starts(&quota, &mut began)?;
             counters.vector_steps += 1;
+            if amount.is_episodes() {
+                watch.step(&self.base.config.env, experience.episodes.len());
+            }
         }
         if amount.is_episodes() {
             fragment.retain(|segment| wanted.contains(&segment.episode));
@@ -217,6 +268,8 @@ impl MultiAgentEnvRunner {
         fragment.envs().for_each(|env| self.base.restarts.delivered(env));
         self.log(experience.env_steps, &fragment)?;
         experience.rollouts = fragment.finish(&self.agents, self.weights_seq_no)?;
+        self.base.metrics.log_time("sample", started.elapsed())?;
+        self.base.tell_sample_end(&experience)?;
         Ok(experience)
     }
 
@@ -243,6 +296,12 @@ impl MultiAgentEnvRunner {
         self.players[slots].fill_with(|| None);
     }
 
+    /// Whether an agent acted in the running episode of an environment.
+    fn has_players(&self, env: usize) -> bool {
+        let slots = env * self.agents.len()..(env + 1) * self.agents.len();
+        self.players[slots].iter().any(Option::is_some)
+    }
+
     fn tell_environment_created(&mut self) -> Result<()> {
         self.base.tell_environment_created(VectorEnvRef::MultiAgent(&*self.env))
     }
@@ -267,8 +326,51 @@ fn lanes(
     let spaces = multi_agent.spaces(agents)?.into_iter();
     spaces
         .map(|(id, observations, actions)| {
-            let lane = Lane::new(&id, &observations, &actions, config)?;
+            let lane = Lane::new(&id, &observations, &actions, agents, config)?;
             Ok((id, lane))
         })
         .collect()
+}
+
+/// Checks that a mapping names only agents of the environment. Evaluation may have fewer agents than
+/// training, whose mapping it uses.
+///
+/// # Errors
+/// [`RunnerError::UnknownAgent`].
+fn check_agents(
+    multi_agent: &MultiAgentConfig,
+    agents: &[AgentSpec],
+    config: &EnvRunnerConfig,
+) -> Result<()> {
+    let PolicyMapping::Table(table) = &multi_agent.policy_mapping else { return Ok(()) };
+    let unknown = table.keys().find(|id| !agents.iter().any(|agent| agent.id == **id));
+    match unknown.filter(|_| !config.in_evaluation) {
+        None => Ok(()),
+        Some(agent) => Err(RunnerError::UnknownAgent {
+            env: config.env.clone(),
+            agent: agent.clone(),
+            known: names(agents),
+        }),
+    }
+}
+
+/// The error about agents that are mapped to the module of a lane for other spaces.
+fn other_spaces(id: &str, agents: &[&AgentSpec], lane: &Lane) -> RunnerError {
+    let [observations, actions] = lane.spaces();
+    let found = agents.first().map(|agent| (&agent.observation_space, &agent.action_space));
+    let (field, expected, found) = match found {
+        Some((seen, _)) if seen != observations => ("observation space", observations, Some(seen)),
+        found => ("action space", actions, found.map(|(_, done)| done)),
+    };
+    RunnerError::OtherAgentSpaces {
+        module: id.into(),
+        agents: names(agents.iter().copied()),
+        field,
+        expected: expected.to_string(),
+        found: found.map_or_else(String::new, ToString::to_string),
+    }
+}
+
+fn names<'a>(agents: impl IntoIterator<Item = &'a AgentSpec>) -> String {
+    agents.into_iter().map(|agent| agent.id.as_str()).collect::<Vec<_>>().join(", ")
 }

@@ -20,10 +20,12 @@ use serde_json::Value;
 
 use crate::connectors::{
     ActionSampler, ConnectorConfig, ConnectorContext, ConnectorPipeline, LastStep, RewardContext,
-    pipelines,
+    pipelines, set_states, states,
 };
 use crate::env_runner::EnvRunnerConfig;
-use crate::env_runner::checks::find_non_finite;
+use crate::env_runner::checks::{
+    ACTION_CONNECTOR, InvalidAction, check_module, check_reward, check_rows, find_non_finite,
+};
 use crate::env_runner::memory::Memory;
 use crate::{Result, RunnerError};
 
@@ -182,7 +184,8 @@ impl PolicyBundle {
     /// Creates a bundle whose connectors have no learned state.
     ///
     /// # Errors
-    /// If a connector cannot work on its space, or a setting is invalid.
+    /// If a connector cannot work on its space, a setting is invalid, or the module was built for
+    /// other spaces ([`RunnerError::ModuleSpaces`]).
     pub fn new(module: AnyRLModule, config: BundleConfig, device: &Device) -> Result<Self> {
         let mut connectors = config.env_to_module.iter().chain(&config.module_to_env);
         connectors.try_for_each(|connector| connector.check_modules(&[DEFAULT_MODULE_ID]))?;
@@ -194,6 +197,8 @@ impl PolicyBundle {
             config.normalize_actions,
             config.clip_actions,
         )?;
+        let spaces = [env_to_module.output_space(), module_to_env.input_space()];
+        check_module("BundleConfig", DEFAULT_MODULE_ID, &module, spaces)?;
         Ok(Self {
             sampler: ActionSampler::new(&module_to_env, 0),
             env_to_module,
@@ -209,21 +214,18 @@ impl PolicyBundle {
         })
     }
 
-    /// Sets the learned states of the observation and action connectors.
-    pub(crate) fn set_connector_states(
-        &mut self,
-        [observations, actions]: [&Value; 2],
-    ) -> Result<()> {
-        self.env_to_module.set_state(observations)?;
-        self.module_to_env.set_state(actions)
+    /// Sets the [learned states](Self::connector_state) of the connectors.
+    pub(crate) fn set_connector_states(&mut self, state: &Value) -> Result<()> {
+        set_states(&mut self.env_to_module, &mut self.module_to_env, state)
     }
 
-    /// Returns the learned states of the connectors between the observations and the module.
+    /// Returns the learned states of the connectors, by name. Those between the module and the
+    /// environments, if there are any, are under `module_to_env`.
     ///
     /// # Errors
     /// If the state of a connector does not serialize.
     pub fn connector_state(&self) -> Result<Value> {
-        self.env_to_module.get_state()
+        states(&self.env_to_module, &self.module_to_env)
     }
 
     /// Returns the spaces, connectors and action transform around the module.
@@ -254,13 +256,14 @@ impl PolicyBundle {
     ///
     /// # Errors
     /// If the observations are not of the observation space, the forward pass fails, or an action
-    /// is not finite ([`RunnerError::NonFiniteAction`]).
+    /// is not finite ([`RunnerError::NonFiniteAction`]) or a choice that does not exist
+    /// ([`RunnerError::ActionOutsideSpace`]).
     pub fn compute_actions(&mut self, observations: &Buffer, explore: bool) -> Result<&Buffer> {
         if let Err(error) = self.act(observations, explore) {
             self.reset();
             return Err(error);
         }
-        self.module_to_env.transform(&self.sampler.actions, ConnectorContext::rows(false))
+        Ok(self.module_to_env.last_output(&self.sampler.actions))
     }
 
     fn act(&mut self, observations: &Buffer, explore: bool) -> Result<()> {
@@ -271,18 +274,30 @@ impl PolicyBundle {
             self.rngs.push(stream(self.seed, 0, self.rngs.len() as u64, Purpose::Action));
         }
         let rngs = explore.then_some(&mut self.rngs[..rows]);
+        let space = self.module_to_env.input_space();
+        let mut invalid = InvalidAction::find_bits(space, outputs.get(Columns::ACTIONS)?);
         self.sampler.sample(&self.module, &outputs, rngs)?;
-        match find_non_finite(self.module_to_env.input_space(), &self.sampler.actions) {
-            Some((_, value)) => {
-                let module = self.module.spec().module().into();
-                Err(RunnerError::NonFiniteAction { module, value })
-            }
+        invalid = invalid.or_else(|| InvalidAction::find(space, &self.sampler.actions));
+        if let Some(invalid) = invalid {
+            let origin = format!("module `{}`", self.module.spec().module());
+            return Err(invalid.error_of_row(origin));
+        }
+        let cx = ConnectorContext::rows(false);
+        self.module_to_env.transform(&self.sampler.actions, cx)?;
+        // Rounding to integers would hide NaN, so what goes into the last connector is checked.
+        let (connected, space) =
+            (self.module_to_env.last_input(), self.module_to_env.input_space());
+        match connected.and_then(|rows| find_non_finite(space, rows)) {
             None => Ok(()),
+            Some((_, value)) => {
+                Err(RunnerError::NonFiniteAction { origin: ACTION_CONNECTOR.into(), value })
+            }
         }
     }
 
     /// Runs a forward pass and advances the episodes.
     fn forward(&mut self, observations: &Buffer, explore: bool) -> Result<Batch> {
+        check_rows(&self.config.observation_space, observations)?;
         let rows = observations.rows();
         if self.starts.len() != rows {
             self.reset();
@@ -293,6 +308,9 @@ impl PolicyBundle {
             self.memory = initial.map(|initial| Memory::new(initial, rows)).transpose()?;
             self.starts = vec![false; rows];
             self.rewards = vec![0.0; rows];
+        }
+        for (row, reward) in self.rewards.iter().enumerate() {
+            check_reward("PolicyBundle", row, None, *reward)?;
         }
         let cx = RewardContext { update: false, starts: &self.starts, slots: None };
         self.env_to_module.transform_rewards(&mut self.rewards, cx)?;
@@ -361,6 +379,7 @@ impl PolicyBundle {
             let (what, expected, found) = ("rows of actions", vec![rows], vec![actions.rows()]);
             return Err(EnvError::ShapeMismatch { what, expected, found }.into());
         }
+        check_rows(&self.config.action_space, actions)?;
         let mut probe = self.clone();
         let outputs = probe.forward(observations, true)?;
         let distribution = &**self.module.distribution();
@@ -460,7 +479,8 @@ impl PolicyBundle {
         let saved: BundleState = state.data_as()?;
         let module = AnyRLModule::from_state(state.component(MODULE)?, device)?;
         let mut bundle = Self::new(module, saved.config, device)?;
-        bundle.set_connector_states([&saved.connectors, &saved.action_connectors])?;
+        bundle.env_to_module.set_state(&saved.connectors)?;
+        bundle.module_to_env.set_state(&saved.action_connectors)?;
         let mut probe = bundle.clone();
         let found = probe.compute_actions(&saved.test_observations, false)?;
         test_vector::check(&bundle.config.action_space, found, &saved.test_actions)?;

@@ -16,11 +16,11 @@ use rekindle_metrics::MetricsState;
 use rekindle_rl_module::AnyRLModule;
 
 use crate::callbacks::VectorEnvRef;
-use crate::connectors::{ActionSampler, ConnectorPipeline, pipelines};
+use crate::connectors::{ActionSampler, ConnectorPipeline, pipelines, states};
 use crate::env_runner::base::RunnerBase;
 use crate::env_runner::checks::{check_module, of_env};
 use crate::env_runner::memory::Memory;
-use crate::env_runner::tracking::{Deadline, Timers, acting};
+use crate::env_runner::tracking::{Deadline, Timers, Watch, acting};
 use crate::env_runner::{Amount, EnvRunnerConfig, SampleOptions};
 use crate::error::{Result, RunnerError};
 use crate::experience::{EpisodeSummary, Rollout};
@@ -178,16 +178,13 @@ impl SingleAgentEnvRunner {
         let config =
             BundleConfig::of_runner(&self.base.config, DEFAULT_MODULE_ID, observations, actions);
         let mut bundle = PolicyBundle::new(acting.module.clone(), config, &self.base.device)?;
-        bundle.set_connector_states([
-            &self.env_to_module.get_state()?,
-            &self.module_to_env.get_state()?,
-        ])?;
+        bundle.set_connector_states(&states(&self.env_to_module, &self.module_to_env)?)?;
         Ok(bundle)
     }
 
     /// Returns the metrics logged since the last call.
     pub fn take_metrics(&mut self) -> MetricsState {
-        self.base.metrics.take()
+        self.base.take_metrics()
     }
 
     /// Steps the environments until `amount` is collected. The rollout has no rows if the call does
@@ -198,16 +195,13 @@ impl SingleAgentEnvRunner {
     /// environment, connector, callback or forward pass. After an error the next call begins new
     /// episodes.
     pub fn sample(&mut self, amount: Amount, options: SampleOptions) -> Result<Rollout> {
-        Ok(self.call(amount, options)?.rollout)
-    }
-
-    fn call(&mut self, amount: Amount, options: SampleOptions) -> Result<Collected> {
-        let started = Instant::now();
-        let result = self.try_call(amount, options);
-        self.base.end_call(started, amount, result)
+        self.base.begin_call();
+        let collected = self.try_call(amount, options);
+        Ok(self.base.end_call(amount, collected)?.rollout)
     }
 
     fn try_call(&mut self, amount: Amount, options: SampleOptions) -> Result<Collected> {
+        let started = Instant::now();
         self.base.timers = Timers::default();
         let deadline = Deadline::of(options);
         let n = self.base.num_envs();
@@ -234,7 +228,7 @@ impl SingleAgentEnvRunner {
             options.record,
         )?;
         let mut episodes = Vec::new();
-        let (mut step, mut timed_out) = (0, false);
+        let (mut step, mut timed_out, mut watch) = (0, false, Watch::new());
         while if amount.is_episodes() { quota.iter().any(|&q| q > 0) } else { step < steps } {
             if deadline.has_passed() {
                 timed_out = true;
@@ -246,6 +240,9 @@ impl SingleAgentEnvRunner {
                 memory.advance();
             }
             self.step_envs(options, &mut recorder, &mut quota, &mut episodes)?;
+            if amount.is_episodes() {
+                watch.step(&self.base.config.env, episodes.len());
+            }
             step += 1;
         }
         if !amount.is_episodes() {
@@ -254,6 +251,7 @@ impl SingleAgentEnvRunner {
         recorder.delivered().for_each(|env| self.base.restarts.delivered(env));
         let (rollout, env_steps) = recorder.finish()?;
         self.log(env_steps, rollout.weights_seq_no)?;
+        self.base.metrics.log_time("sample", started.elapsed())?;
         Ok(Collected { rollout, env_steps, episodes, timed_out })
     }
 

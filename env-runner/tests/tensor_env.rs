@@ -301,3 +301,31 @@ fn a_restored_runner_goes_on_exactly() {
     let message = wider.set_state(&state).unwrap_err().to_string();
     assert!(message.contains("`state` has shape [3, 2], this runner's has [4, 2]"), "{message}");
 }
+
+#[test]
+fn a_module_for_other_spaces_is_refused() {
+    let built = |observations: &Space, actions: Space| {
+        let spec = RLModuleSpec::default().observation_space(observations.clone());
+        spec.action_space(actions).build(&device()).unwrap()
+    };
+    let refused = |error: RunnerError, parts: &[&str]| {
+        assert!(matches!(error, RunnerError::ModuleSpaces { .. }), "{error}");
+        for part in parts {
+            assert!(error.to_string().contains(part), "no `{part}` in: {error}");
+        }
+    };
+    let pendulum = TensorPendulum::new().unwrap();
+    let seen = pendulum.observation_space().clone();
+    let mut runner = TensorEnvRunner::new(pendulum, 2, 0, &device()).unwrap();
+    let narrow = built(&seen, Space::boxed(-1.0, 1.0, &[1]).unwrap());
+    refused(runner.sample(&narrow, 1).unwrap_err(), &["TensorPendulum", "action space"]);
+
+    let cart_pole = TensorCartPole::new().unwrap();
+    let seen = cart_pole.observation_space().clone();
+    let mut runner = TensorEnvRunner::new(cart_pole, 2, 0, &device()).unwrap();
+    let five = built(&seen, Space::discrete(5).unwrap());
+    refused(runner.sample(&five, 1).unwrap_err(), &["TensorCartPole", "action space"]);
+    let wide = built(&Space::unbounded(&[9]).unwrap(), Space::discrete(2).unwrap());
+    refused(runner.sample(&wide, 1).unwrap_err(), &["TensorCartPole", "observation space"]);
+    runner.sample(&built(&seen, Space::discrete(2).unwrap()), 1).unwrap();
+}

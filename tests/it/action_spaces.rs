@@ -107,3 +107,15 @@ fn ppo_trains_on_several_choices_at_once() {
     let algo = train("MultiDiscreteActions-v0", || Space::multi_discrete([3, 2]).unwrap());
     assert_eq!(record("MultiDiscreteActions-v0", &algo).shape().unwrap(), [2]);
 }
+
+/// A head for so many choices could not be allocated.
+#[test]
+fn choices_too_many_for_a_default_head_say_what_to_override() {
+    use rekindle::catalog::{Catalog as _, DefaultCatalog};
+    let huge = (1 << 31) - 1;
+    for space in [Space::discrete((1 << 20) + 1), Space::multi_discrete([huge, huge])] {
+        let error = DefaultCatalog.action_distribution(&space.unwrap()).unwrap_err();
+        assert!(error.to_string().contains("override `Catalog::action_distribution`"), "{error}");
+    }
+    DefaultCatalog.action_distribution(&Space::discrete(1 << 20).unwrap()).unwrap();
+}

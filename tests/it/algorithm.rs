@@ -382,6 +382,88 @@ fn a_policy_in_reserve_has_the_spaces_of_its_spec() {
     assert!(result.get("env_runners/num_module_steps_sampled/later").unwrap() > 0.0);
 }
 
+/// Two agents with observations of different widths, and a policy in reserve for the first width.
+fn unequal(id: &'static str) -> PpoConfig {
+    scripted::game(id, &[("a", 1), ("b", 2)], |t, out| {
+        out.observe(0)?.write_f32(&[0.0])?;
+        out.observe(1)?.write_f32(&[0.0, 1.0])?;
+        if t == 5 {
+            out.terminate_all();
+        }
+        Ok(())
+    });
+    let spec = RLModuleSpec::default()
+        .observation_space(Space::unbounded(&[1]).unwrap())
+        .action_space(Space::discrete(2).unwrap());
+    let specs = MultiRLModuleSpec::new([("later", spec)]);
+    config()
+        .environment(id)
+        .env_runners(|e| e.env_to_module_connector(ConnectorConfig::mean_std_filter()))
+        .multi_agent(|m| m.policies(["a", "b", "later"]).policy_mapping(PolicyMapping::ByAgent))
+        .multi_agent(|m| m.rl_module_specs(specs))
+}
+
+#[test]
+fn a_mapping_that_does_not_fit_leaves_everything_as_it_is() {
+    let mut algo = unequal("test/Misfit-v0").build(&device()).unwrap();
+    algo.train().unwrap();
+    let before = algo.get_state().unwrap();
+    let table = |a: &str, b: &str| {
+        let pairs = [("a", a), ("b", b)].map(|(agent, id)| (agent.into(), id.into()));
+        PolicyMapping::Table(pairs.into())
+    };
+    for (mapping, parts) in [
+        (table("a", "later"), ["`later`", "observation space"]),
+        (table("b", "a"), ["[b]", "observation space"]),
+        (table("a", "nobody"), ["`nobody`", "agent `b`"]),
+    ] {
+        let error = algo.set_policy_mapping(mapping.clone()).unwrap_err().to_string();
+        for part in parts {
+            assert!(error.contains(part), "no `{part}` in: {error}");
+        }
+        assert_eq!(algo.get_state().unwrap(), before);
+        algo.remove_module("a", Some(mapping)).unwrap_err();
+        assert_eq!(algo.get_state().unwrap(), before);
+    }
+    let width = |n| Space::unbounded(&[n]).unwrap();
+    let spec = RLModuleSpec::default().observation_space(width(3));
+    let spec = spec.action_space(Space::discrete(2).unwrap());
+    let module = spec.build(&device()).unwrap();
+    algo.add_module("wide", module, Some(table("a", "wide")), None).unwrap_err();
+    assert_eq!(algo.get_state().unwrap(), before);
+    // Training goes on as if nothing had happened.
+    let mut other = unequal("test/MisfitToo-v0").build(&device()).unwrap();
+    other.train().unwrap();
+    algo.train().unwrap();
+    other.train().unwrap();
+    for id in ["a", "b"] {
+        assert_eq!(weights(&algo, id), weights(&other, id));
+    }
+}
+
+#[test]
+fn a_batch_of_agent_steps_ends_where_nobody_acts() {
+    scripted::game("test/Idle-v0", &[("a", 1)], |t, out| {
+        if t == 3 {
+            out.terminate_all();
+        }
+        Ok(())
+    });
+    let mut algo = PpoConfig::new()
+        .environment("test/Idle-v0")
+        .multi_agent(|m| m.count_steps_by(CountStepsBy::AgentSteps))
+        .training(|t| t.train_batch_size(20).minibatch_size(None).num_epochs(1))
+        .seed(0)
+        .build(&device())
+        .unwrap();
+    for iteration in 1..=2 {
+        let result = algo.train().unwrap();
+        assert_eq!(result.get("env_runners/num_env_steps_sampled"), Some(20.0));
+        let skipped = result.get("learners/__all_modules__/num_updates_without_rows_lifetime");
+        assert_eq!(skipped, Some(f64::from(iteration)));
+    }
+}
+
 #[test]
 fn a_module_that_cannot_be_removed_leaves_everything_as_it_is() {
     let mut algo = cartpoles().build(&device()).unwrap();

@@ -1,5 +1,7 @@
 //! A curriculum by a callback: a task that is too hard at first is learned step by step.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rekindle::env::Result as EnvResult;
 use rekindle::prelude::*;
 
@@ -105,4 +107,39 @@ fn a_curriculum_leads_where_training_alone_does_not_get() {
     let (led, tasks) = train(&config().env_config(easy).callbacks(Curriculum));
     assert_eq!(tasks, [2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 18.0]);
     assert_eq!(led, 1.0);
+}
+
+/// Environments of training and of evaluation are recreated together or not at all.
+#[test]
+fn settings_that_training_or_evaluation_refuses_change_nothing() {
+    // The environments with the setting `x` that are made before one fails.
+    static LEFT: AtomicUsize = AtomicUsize::new(0);
+    let make = |config: &EnvConfig| {
+        let takes = |left: usize| left.checked_sub(1);
+        let is_out = || LEFT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, takes).is_err();
+        match config.get("x").is_some() && is_out() {
+            true => Err(rekindle::env::EnvError::custom("no more")),
+            false => Lock::new(&EnvConfig::new().with("length", 2)),
+        }
+    };
+    register(EnvSpec::new("test/Few-v0", make).with_max_episode_steps(20)).unwrap();
+    let config = config()
+        .environment("test/Few-v0")
+        .env_runners(|e| e.num_envs_per_env_runner(1))
+        .evaluation(|e| e.evaluation_interval(1).evaluation_duration(2));
+    let mut algo = config.build(&DeviceSpec::Cpu.open().unwrap()).unwrap();
+    algo.train().unwrap();
+    let settings = EnvConfig::new().with("x", 1);
+    for made in [0, 1] {
+        LEFT.store(made, Ordering::Relaxed);
+        let before = algo.config().clone();
+        let error = algo.set_env_config(&settings).unwrap_err().to_string();
+        assert!(error.contains("no more"), "{error}");
+        assert_eq!((algo.env_config(), algo.config()), (&EnvConfig::new(), &before));
+        algo.train().unwrap();
+        algo.evaluate().unwrap();
+    }
+    LEFT.store(100, Ordering::Relaxed);
+    algo.set_env_config(&settings).unwrap();
+    algo.train().unwrap();
 }

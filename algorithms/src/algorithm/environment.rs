@@ -24,14 +24,21 @@ impl Algorithm {
         if env_config == self.env_config() {
             return Ok(());
         }
-        self.env_runners.set_env_config(env_config)?;
-        self.config.environment.env_config = env_config.clone();
         let overrides = &self.config.evaluation.evaluation_config;
-        match &mut self.eval_env_runners {
-            Some(runners) if overrides.env.is_none() && overrides.env_config.is_none() => {
-                Ok(runners.set_env_config(env_config)?)
-            }
-            _ => Ok(()),
+        let follows = overrides.env.is_none() && overrides.env_config.is_none();
+        let mut evaluation = self.eval_env_runners.as_mut().filter(|_| follows);
+        if let Some(runners) = &mut evaluation {
+            runners.set_env_config(env_config)?;
         }
+        if let Err(error) = self.env_runners.set_env_config(env_config) {
+            let before = &self.config.environment.env_config;
+            if evaluation.is_some_and(|runners| runners.set_env_config(before).is_err()) {
+                // The next evaluation builds its runners with the former settings.
+                self.eval_env_runners = None;
+            }
+            return Err(error.into());
+        }
+        self.config.environment.env_config = env_config.clone();
+        Ok(())
     }
 }

@@ -133,8 +133,9 @@ impl Algorithm {
     /// Changes the mapping from agents to modules for episodes that begin afterwards.
     ///
     /// # Errors
-    /// If the algorithm has one agent, or the mapping does not fit the modules. The algorithm is then
-    /// unchanged.
+    /// If the algorithm has one agent, or the mapping does not fit the modules: it names an agent or a
+    /// module that does not exist, or a module would act in other spaces than it was built for. The
+    /// algorithm is then unchanged.
     pub fn set_policy_mapping(&mut self, policy_mapping: PolicyMapping) -> Result<()> {
         let multi_agent = MultiAgentConfig { policy_mapping, ..self.multi_agent()? };
         self.set_multi_agent(multi_agent)?;
@@ -166,7 +167,11 @@ impl Algorithm {
         Ok(MultiAgentConfig { policies, ..multi_agent })
     }
 
+    /// Changes the policies and their mapping, if the learner's modules fit them.
     fn set_multi_agent(&mut self, multi_agent: MultiAgentConfig) -> Result<()> {
+        // Runners reject a module for other spaces only when it is set, which would be too late.
+        let modules = self.learner.module().without_learner_only();
+        self.env_runners.check_multi_agent(&multi_agent, &modules)?;
         // Evaluation may have its own mapping, which must fit these policies.
         let evaluates = self.eval_env_runners.is_some();
         let eval_env_runners =

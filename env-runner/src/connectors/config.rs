@@ -3,7 +3,8 @@
 use rekindle_core::ConfigError;
 use rekindle_core::ModuleId;
 use rekindle_env::Space;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::{
@@ -24,7 +25,7 @@ use crate::Result;
 /// assert!(filter.applies_to("prey") && !filter.applies_to("tree"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", deny_unknown_fields)]
+#[serde(tag = "type", deny_unknown_fields, remote = "Self")]
 #[non_exhaustive]
 pub enum ConnectorConfig {
     /// [`MeanStdFilter`].
@@ -104,6 +105,27 @@ pub enum ConnectorConfig {
         #[serde(default)]
         config: Value,
     },
+}
+
+/// The form of a connector as data, for the error about any other.
+const FORM: &str = r#"an object with its name as `type` and its settings, such as {"type": "MeanStdFilter"} or {"type": "FrameStacking", "num_frames": 4}"#;
+
+// `remote = "Self"` derives inherent functions, so that the error message can be our own: serde's
+// mentions "internally tagged enums".
+impl Serialize for ConnectorConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ConnectorConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        if !value.get("type").is_some_and(Value::is_string) {
+            return Err(D::Error::custom(format!("{value} is not a connector; use {FORM}")));
+        }
+        Self::deserialize(value).map_err(D::Error::custom)
+    }
 }
 
 fn one() -> usize {
@@ -328,11 +350,34 @@ mod tests {
             (normalize(-0.1, 1e-8, None), "NormalizeRewards: gamma"),
             (normalize(0.9, -1.0, None), "NormalizeRewards: epsilon"),
             (normalize(0.9, 1e-8, Some(0.0)), "NormalizeRewards: clip_by_value"),
+            // JSON has no infinity: it would be saved as no bound.
+            (filter(Some(f32::INFINITY)), "MeanStdFilter: clip_by_value"),
+            (normalize(0.9, 1e-8, Some(f64::INFINITY)), "NormalizeRewards: clip_by_value"),
             (filter(None).for_modules(["a"]).on_part(["x"]), "OnPart: connector"),
         ] {
             let error = config.build(&Space::discrete(2).unwrap()).unwrap_err().to_string();
             assert!(error.contains(&format!("`{field}` is ")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_connector_of_another_form_is_answered_with_the_form_that_is_expected() {
+        let refused = |json: &str, parts: &[&str]| {
+            let error = serde_json::from_str::<ConnectorConfig>(json).unwrap_err().to_string();
+            for part in parts {
+                assert!(error.contains(part), "no `{part}` in: {error}");
+            }
+            assert!(!error.contains("tagged"), "{error}");
+        };
+        let form = r#"{"type": "MeanStdFilter"}"#;
+        refused(r#""MeanStdFilter""#, &[r#""MeanStdFilter" is not a connector"#, form]);
+        refused("7", &["7 is not a connector", form]);
+        refused(r#"{"name": "MeanStdFilter"}"#, &["type", form]);
+        refused(r#"{"type": "MeanStdFiltr"}"#, &["MeanStdFiltr", "NormalizeRewards"]);
+        refused(r#"{"type": "FrameStacking"}"#, &["num_frames"]);
+        refused(r#"{"type": "ClipRewards", "limt": 1.0}"#, &["limt", "limit"]);
+        let nested = r#"{"type": "OnPart", "path": ["x"], "connector": "MeanStdFilter"}"#;
+        refused(nested, &[r#""MeanStdFilter" is not a connector"#, form]);
     }
 
     #[test]

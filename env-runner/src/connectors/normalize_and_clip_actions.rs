@@ -100,7 +100,12 @@ impl Rule {
             Self::Keep => copy(input, output)?,
             Self::Bound { low, high, normalize } => {
                 let bound = |a: f32, low: f32, high: f32| {
-                    let a = if *normalize { low + (a + 1.0) * (high - low) / 2.0 } else { a };
+                    let width = high - low;
+                    let a = match *normalize {
+                        true if width.is_finite() => low + (a + 1.0) * width / 2.0,
+                        true => wide(a, low, high),
+                        false => a,
+                    };
                     a.clamp(low, high)
                 };
                 let bounds = low.iter().zip(high).cycle();
@@ -135,6 +140,7 @@ impl Rule {
             Self::Keep => copy(output, input)?,
             Self::Bound { low, high, normalize } => {
                 let scale = |a: f32, low: f32, high: f32| match *normalize {
+                    true if (high - low).is_infinite() => wide_inverse(a, low, high),
                     true if high > low => 2.0 * (a - low) / (high - low) - 1.0,
                     true => 0.0,
                     false => a,
@@ -164,6 +170,20 @@ impl Rule {
         }
         Ok(())
     }
+}
+
+/// Scales an action to bounds whose width is beyond single precision.
+#[cold]
+fn wide(a: f32, low: f32, high: f32) -> f32 {
+    let (low, high) = (f64::from(low), f64::from(high));
+    (low + (f64::from(a) + 1.0) * (high - low) / 2.0) as f32
+}
+
+/// Undoes [`wide`].
+#[cold]
+fn wide_inverse(a: f32, low: f32, high: f32) -> f32 {
+    let (low, high) = (f64::from(low), f64::from(high));
+    (2.0 * (f64::from(a) - low) / (high - low) - 1.0) as f32
 }
 
 fn copy(from: &Buffer, to: &mut Buffer) -> Result<()> {
@@ -212,6 +232,19 @@ mod tests {
     fn a76_minus_one_half_in_0_to_4_becomes_1() {
         let space = Space::boxed(0.0, 4.0, &[1]).unwrap();
         assert_eq!(apply(&space, true, false, &[-0.5, -7.0, 1.0]), [1.0, 0.0, 4.0]);
+    }
+
+    /// The width of these bounds is beyond single precision.
+    #[test]
+    fn bounds_may_be_as_wide_as_single_precision() {
+        let space = Space::boxed(-3e38, 3e38, &[1]).unwrap();
+        let scaled = apply(&space, true, false, &[-1.0, -0.5, 0.0, 0.5, 1.0, 7.0]);
+        assert_eq!(scaled, [-3e38, -1.5e38, 0.0, 1.5e38, 3e38, 3e38]);
+        let connector = NormalizeAndClipActions::new(&space, true, false);
+        let mut units = Buffer::zeros(&space, 4);
+        let actions = Buffer::from_f32(vec![-3e38, 0.0, 1.5e38, 3e38], &[1]).unwrap();
+        connector.invert(&actions, &mut units).unwrap();
+        assert_eq!(units.as_f32().unwrap(), [-1.0, 0.0, 0.5, 1.0]);
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl NormalizeRewards {
     ///
     /// # Errors
     /// [`RunnerError::Config`] if `gamma` is outside [0, 1], or `epsilon` or `clip_by_value`
-    /// is not above 0.
+    /// is not above 0 and finite.
     pub fn new(gamma: f64, epsilon: f64, clip_by_value: Option<f64>) -> Result<Self> {
         let refuse = |field, value: f64, constraint: &'static str| {
             RunnerError::from(ConfigError::new(field, value.to_string(), constraint))
@@ -55,9 +55,9 @@ impl NormalizeRewards {
             return Err(refuse("NormalizeRewards: epsilon", epsilon, constraint));
         }
         if let Some(bound) = clip_by_value
-            && (bound.is_nan() || bound <= 0.0)
+            && (!bound.is_finite() || bound <= 0.0)
         {
-            let constraint = "it must be above 0; leave it out (`None`) for no bound";
+            let constraint = "it must be above 0 and finite; leave it out (`None`) for no bound";
             return Err(refuse("NormalizeRewards: clip_by_value", bound, constraint));
         }
         Ok(Self {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::saved::invalid;
 use super::{Connector, ConnectorContext, RewardContext};
+use crate::env_runner::checks::{Outside, find_outside, has_choices};
 use crate::{Result, RunnerError};
 
 /// A sequence of connectors with unique names, which rows pass through in order; RLlib's
@@ -23,6 +24,8 @@ struct Stage {
     name: String,
     connector: Box<dyn Connector>,
     output_space: Space,
+    /// Whether the outputs have choices, which are checked.
+    has_choices: bool,
     output: Buffer,
     /// The inputs that [`ConnectorPipeline::invert`] finds.
     inverted: Buffer,
@@ -148,7 +151,9 @@ impl ConnectorPipeline {
         let output_space = spaces[0].clone();
         let output = Buffer::zeros(&output_space, 0);
         let inverted = Buffer::zeros(before, 0);
-        self.stages.insert(index, Stage { name, connector, output_space, output, inverted });
+        let has_choices = has_choices(&output_space);
+        let stage = Stage { name, connector, output_space, has_choices, output, inverted };
+        self.stages.insert(index, stage);
         let before = self.stages[..index].iter().map(|stage| stage.output_space.clone());
         self.set_spaces(before.chain(spaces).collect());
         Ok(())
@@ -173,6 +178,7 @@ impl ConnectorPipeline {
         }
         for (stage, space) in self.stages.iter_mut().zip(spaces) {
             stage.output = Buffer::zeros(&space, 0);
+            stage.has_choices = has_choices(&space);
             stage.output_space = space;
         }
     }
@@ -180,7 +186,8 @@ impl ConnectorPipeline {
     /// Passes rows through all connectors, and returns the outputs of the last one.
     ///
     /// # Errors
-    /// If the rows are not of the input space, or a connector fails.
+    /// If the rows are not of the input space, a connector fails, or it outputs a choice that does
+    /// not exist ([`RunnerError::ConnectorOutput`]).
     pub fn transform<'a>(
         &'a mut self,
         input: &'a Buffer,
@@ -193,6 +200,13 @@ impl ConnectorPipeline {
             }
             resize(&mut stage.output, current.rows());
             stage.connector.transform(current, &mut stage.output, cx)?;
+            if stage.has_choices
+                && let Some(outside) = find_outside(&stage.output_space, &stage.output)
+            {
+                let Outside { row, value, space } = outside;
+                let connector = stage.name.clone();
+                return Err(RunnerError::ConnectorOutput { connector, row, value, space });
+            }
             current = &stage.output;
         }
         Ok(current)
@@ -202,10 +216,20 @@ impl ConnectorPipeline {
     /// its observations.
     ///
     /// # Errors
-    /// If a connector fails.
+    /// If a connector fails, or a reward is then not finite in single precision
+    /// ([`RunnerError::ConnectorReward`]).
     pub fn transform_rewards(&mut self, rewards: &mut [f64], cx: RewardContext<'_>) -> Result<()> {
-        let stages = self.stages.iter_mut().filter(|stage| stage.connector.transforms_rewards());
-        stages.into_iter().try_for_each(|stage| stage.connector.transform_rewards(rewards, cx))
+        let mut stages = self.stages.iter_mut().filter(|s| s.connector.transforms_rewards());
+        stages.try_for_each(|stage| {
+            stage.connector.transform_rewards(rewards, cx)?;
+            match rewards.iter().find(|reward| !(**reward as f32).is_finite()) {
+                None => Ok(()),
+                Some(&reward) => {
+                    let connector = stage.name.clone();
+                    Err(RunnerError::ConnectorReward { connector, reward })
+                }
+            }
+        })
     }
 
     /// Whether a connector transforms rewards.
@@ -238,6 +262,13 @@ impl ConnectorPipeline {
         let mut stages = self.stages.iter().rev();
         let last = stages.find(|stage| !stage.connector.transforms_rewards());
         last.map_or(input, |stage| &stage.output)
+    }
+
+    /// Returns the inputs of the last connector in the last call of [`transform`](Self::transform);
+    /// `None` if there is no connector before it.
+    pub(crate) fn last_input(&self) -> Option<&Buffer> {
+        let stages = self.stages.iter().rev().filter(|s| !s.connector.transforms_rewards());
+        stages.into_iter().nth(1).map(|stage| &stage.output)
     }
 
     /// Returns the learned states of the connectors, by name.

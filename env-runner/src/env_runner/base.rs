@@ -5,7 +5,7 @@ use std::time::Instant;
 use burn::prelude::Device;
 use rekindle_core::Generator;
 use rekindle_core::rng::{Purpose, stream};
-use rekindle_metrics::{MetricsLogger, Reducer};
+use rekindle_metrics::{MetricsLogger, MetricsState, Reducer};
 use serde_json::Value;
 
 use super::checks::of_env;
@@ -38,6 +38,8 @@ pub(crate) struct RunnerBase {
     /// Whether the environments were seeded, which their first reset does.
     pub(crate) seeded: bool,
     pub(crate) metrics: MetricsLogger,
+    /// The metrics before the running call, which they return to if it fails.
+    metrics_before: Option<MetricsLogger>,
     /// The time that the running call has taken so far.
     pub(crate) timers: Timers,
 }
@@ -81,6 +83,7 @@ impl RunnerBase {
             needs_reset: true,
             seeded: false,
             metrics: MetricsLogger::new(),
+            metrics_before: None,
             timers: Timers::default(),
             config,
         }
@@ -124,20 +127,36 @@ impl RunnerBase {
         self.next_episode += 1;
     }
 
-    /// Records the outcome of a call and logs its duration. After an error or complete episodes,
-    /// the next call begins new episodes.
-    pub(crate) fn end_call<T>(
-        &mut self,
-        started: Instant,
-        amount: Amount,
-        result: Result<T>,
-    ) -> Result<T> {
+    /// Begins a call. Its metrics count only if it [succeeds](Self::end_call).
+    pub(crate) fn begin_call(&mut self) {
+        self.forget_call();
+        self.metrics_before = Some(self.metrics.clone());
+    }
+
+    /// Ends a call. After an error, nothing that the call logged is kept: its experience is lost.
+    /// After an error or complete episodes, the next call begins new episodes.
+    pub(crate) fn end_call<T>(&mut self, amount: Amount, result: Result<T>) -> Result<T> {
         if result.is_err() || amount.is_episodes() {
             self.needs_reset = true;
         }
-        let collected = result?;
-        self.metrics.log_time("sample", started.elapsed())?;
-        Ok(collected)
+        match &result {
+            Ok(_) => self.metrics_before = None,
+            Err(_) => self.forget_call(),
+        }
+        result
+    }
+
+    /// Returns to the metrics before a call that failed, or that panicked and did not end.
+    fn forget_call(&mut self) {
+        if let Some(before) = self.metrics_before.take() {
+            self.metrics = before;
+        }
+    }
+
+    /// Returns the metrics logged since the last call of this function.
+    pub(crate) fn take_metrics(&mut self) -> MetricsState {
+        self.forget_call();
+        self.metrics.take()
     }
 
     /// Logs the finished episode of an environment, if it counts.

@@ -107,6 +107,10 @@ impl Failures {
         Err(of_env(env)(error))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &EnvError)> {
         self.0.iter().flat_map(EnvError::failed_envs)
     }

@@ -12,6 +12,9 @@ pub enum Amount {
     /// At least this many steps of agents, counted when their outcome is known, in whole steps of
     /// the vector; RLlib's `count_steps_by="agent_steps"`. Episodes continue in the next call. With
     /// a single agent the same as [`Timesteps`](Self::Timesteps).
+    ///
+    /// After an episode in which no agent acted, environment steps count too until an agent acts
+    /// again. A call therefore ends, with fewer steps of agents, where nobody acts.
     AgentSteps(usize),
     /// Exactly this many complete episodes, split evenly across the environments (so that short
     /// episodes are not preferred). Begins with a reset of all environments, as does the next call.

@@ -55,6 +55,54 @@ impl Deadline {
     }
 }
 
+/// Number of steps of a vector without the end of an episode after which a call for complete
+/// episodes warns for the first time.
+const LONG: usize = 100_000;
+
+/// Watches a call for complete episodes, which does not end if the environment never ends one.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// The episodes that ended so far.
+    episodes: usize,
+    /// Steps of the vector since the last one.
+    steps: usize,
+    /// The number of steps at which the next warning is due.
+    limit: usize,
+}
+
+impl Watch {
+    pub(crate) fn new() -> Self {
+        Self { episodes: 0, steps: 0, limit: LONG }
+    }
+
+    /// Counts a step of the vector, after which `episodes` have ended in the call. Warns when none has
+    /// ended for long, each time after twice as many steps.
+    pub(crate) fn step(&mut self, env: &str, episodes: usize) {
+        if self.is_long(episodes) {
+            tracing::warn!(
+                env,
+                steps = self.steps,
+                "no episode ends, and a call for complete episodes waits for them; register the \
+                 environment with a limit (`with_max_episode_steps`), collect steps instead of \
+                 episodes, or set a time limit"
+            );
+        }
+    }
+
+    fn is_long(&mut self, episodes: usize) -> bool {
+        if episodes != self.episodes {
+            *self = Self { episodes, ..Self::new() };
+            return false;
+        }
+        self.steps += 1;
+        let is_long = self.steps == self.limit;
+        if is_long {
+            self.limit = self.limit.saturating_mul(2);
+        }
+        is_long
+    }
+}
+
 /// The time that the parts of a call took.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
@@ -77,5 +125,21 @@ impl Timers {
             metrics.log_time(key, time)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_without_the_end_of_an_episode_are_long_after_ever_more_of_them() {
+        let mut watch = Watch::new();
+        let mut long =
+            |steps: usize, episodes| (1..=steps).filter(|_| watch.is_long(episodes)).count();
+        assert_eq!((long(LONG - 1, 0), long(1, 0)), (0, 1));
+        assert_eq!((long(LONG - 1, 0), long(1, 0), long(LONG, 0)), (0, 1, 0));
+        // An episode that ends begins a new count.
+        assert_eq!((long(LONG, 1), long(1, 1)), (0, 1));
     }
 }

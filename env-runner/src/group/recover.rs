@@ -1,7 +1,13 @@
 //! Recovery of failed or late runners.
 
+use std::collections::BTreeMap;
+
+use rekindle_core::ModuleId;
+use serde_json::Value;
+
 use super::EnvRunnerGroup;
 use super::worker::{Place, build};
+use crate::env_runner::EnvRunner;
 use crate::error::{Result, RunnerError};
 
 impl EnvRunnerGroup {
@@ -72,20 +78,14 @@ impl EnvRunnerGroup {
     pub(super) fn rebuild(&mut self, index: usize) -> Result<()> {
         self.workers[index].health.restarts += 1;
         let restarts = self.workers[index].health.restarts;
-        let mut runner = build(&self.config, index, restarts, &self.device)?;
         // Without another healthy runner, the connector states of the old one are still valid.
         let mut healthy = self.workers.iter().filter(|worker| worker.is_healthy());
         let source = healthy.next().unwrap_or(&self.workers[index]);
-        if let Some(source) = source.here() {
-            runner.set_connector_states(&source.connector_states()?)?;
-            // The other runner reports its own changes since the last merge.
-            runner.take_connector_deltas()?;
-        } else if let Some(states) = &self.merged_connectors {
-            runner.set_connector_states(states)?;
-        }
-        if let Some((modules, weights_seq_no)) = &self.modules {
-            runner.set_modules(modules, *weights_seq_no)?;
-        }
+        let states = match source.here() {
+            Some(source) => Some(source.connector_states()?),
+            None => self.merged_connectors.clone(),
+        };
+        let runner = self.fresh(index, restarts, states.as_ref())?;
         let worker = &mut self.workers[index];
         if let Some(old) = worker.here_mut() {
             self.metrics.push(old.take_metrics());
@@ -93,6 +93,25 @@ impl EnvRunnerGroup {
         worker.place = Place::Here(runner);
         self.recreated.push(index);
         Ok(())
+    }
+
+    /// Builds runner `index` with the modules of the group and the connector states of other runners.
+    pub(super) fn fresh(
+        &self,
+        index: usize,
+        restarts: u64,
+        states: Option<&BTreeMap<ModuleId, Value>>,
+    ) -> Result<Box<dyn EnvRunner>> {
+        let mut runner = build(&self.config, index, restarts, &self.device)?;
+        if let Some(states) = states {
+            runner.set_connector_states(states)?;
+            // The other runners report their own changes since the last merge.
+            runner.take_connector_deltas()?;
+        }
+        if let Some((modules, weights_seq_no)) = &self.modules {
+            runner.set_modules(modules, *weights_seq_no)?;
+        }
+        Ok(runner)
     }
 
     /// Updates a late runner with the current weights and with the connector states of the other

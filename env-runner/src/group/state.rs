@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::EnvRunnerGroup;
 use super::worker::{Health, Place, build};
+use crate::env_runner::EnvRunner;
 use crate::error::{Result, RunnerError};
 use crate::multi_agent::MultiAgentConfig;
 
@@ -59,8 +60,8 @@ impl Checkpointable for EnvRunnerGroup {
     /// For other numbers of environments see the runners' `set_state`.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidState`] if a state does not fit a runner. All runners are then
-    /// unchanged.
+    /// [`RunnerError::InvalidState`] if a state does not fit a runner, or an error if a runner that was
+    /// not saved cannot be recreated. All runners are then unchanged.
     fn set_state(&mut self, state: &State) -> Result<()> {
         let saved: GroupState = state.data_as()?;
         if saved.multi_agent.is_some() != self.config.multi_agent.is_some() {
@@ -74,40 +75,65 @@ impl Checkpointable for EnvRunnerGroup {
         let before: Vec<_> = before.collect();
         let multi_agent = mem::replace(&mut self.config.multi_agent, saved.multi_agent.clone());
         let mut changed = Vec::new();
-        if let Err(error) = self.restore_runners(state, &saved, &mut changed) {
-            self.config.multi_agent = multi_agent;
-            for (index, worker) in self.workers.iter_mut().enumerate() {
-                match (worker.here_mut(), &before[index]) {
-                    (Some(runner), Some(Ok(before))) if changed.contains(&index) => {
-                        runner.set_state(before)?;
+        let restored = self.restore_runners(state, &saved, &mut changed);
+        let fresh = match restored.and_then(|()| self.recreate_missing(&saved)) {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                self.config.multi_agent = multi_agent;
+                for (index, worker) in self.workers.iter_mut().enumerate() {
+                    match (worker.here_mut(), &before[index]) {
+                        (Some(runner), Some(Ok(before))) if changed.contains(&index) => {
+                            runner.set_state(before)?;
+                        }
+                        (Some(runner), Some(Err(_))) if changed.contains(&index) => {
+                            runner.reset_episodes();
+                        }
+                        // The runner was built for this state only.
+                        (Some(_), None) => worker.place = Place::Gone,
+                        _ => {}
                     }
-                    (Some(runner), Some(Err(_))) if changed.contains(&index) => {
-                        runner.reset_episodes();
-                    }
-                    // The runner was built for this state only.
-                    (Some(_), None) => worker.place = Place::Gone,
-                    _ => {}
                 }
+                return Err(error);
             }
-            return Err(error);
-        }
+        };
         self.late.clear();
         self.deltas.clear();
         self.merged_connectors = None;
         self.num_late = saved.num_late;
         for (index, worker) in self.workers.iter_mut().enumerate() {
             worker.health = saved.runners.get(index).copied().unwrap_or_default();
-            if saved.missing.contains(&index) {
-                worker.place = Place::Gone;
-            }
         }
-        self.missing().into_iter().try_for_each(|index| self.rebuild(index))?;
+        for (index, runner) in fresh {
+            let worker = &mut self.workers[index];
+            worker.health.restarts += 1;
+            if let Some(old) = worker.here_mut() {
+                self.metrics.push(old.take_metrics());
+            }
+            worker.place = Place::Here(runner);
+            self.recreated.push(index);
+        }
         self.spaces = self.first()?.module_spaces();
         Ok(())
     }
 }
 
 impl EnvRunnerGroup {
+    /// Builds the runners that were not saved, with the connector states of the first healthy one that
+    /// was.
+    fn recreate_missing(&self, saved: &GroupState) -> Result<Vec<(usize, Box<dyn EnvRunner>)>> {
+        let present = |index: &usize| !saved.missing.contains(index);
+        let healthy = |index: &usize| saved.runners.get(*index).is_none_or(|h| h.healthy);
+        let mut sources = (0..self.workers.len()).filter(present).filter(healthy);
+        let source = sources.find_map(|index| self.workers[index].here());
+        let states = source.map(EnvRunner::connector_states).transpose()?;
+        let missing = saved.missing.iter().filter(|index| **index < self.workers.len());
+        let recreate = |&index: &usize| {
+            let restarts = saved.runners.get(index).map_or(0, |health| health.restarts);
+            Ok((index, self.fresh(index, restarts + 1, states.as_ref())?))
+        };
+        missing.map(recreate).collect()
+    }
+
     /// Passes the saved states to the runners, and notes which have changed.
     fn restore_runners(
         &mut self,

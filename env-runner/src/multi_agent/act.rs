@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use super::fragment::Fragment;
 use super::stream::{At, NewRow, Stream};
-use super::{EpisodeInfo, MultiAgentEnvRunner, Player};
+use super::{EpisodeInfo, MultiAgentEnvRunner, Player, other_spaces};
 use crate::callbacks::counts;
 use crate::env_runner::SampleOptions;
+use crate::env_runner::checks::ACTION_CONNECTOR;
 use crate::error::{Result, RunnerError};
 use crate::experience::SegmentEnd;
 
@@ -22,10 +23,6 @@ impl MultiAgentEnvRunner {
         let slots = self.streams.len();
         let num_agents = self.agents.len();
         let base = &mut self.base;
-        let invalid = |slot: usize, value, origin| {
-            let env = base.config.env.clone();
-            RunnerError::InvalidAction { env, index: slot / num_agents, value, origin }
-        };
         for (id, lane) in self.lanes.iter_mut().filter(|(_, lane)| !lane.rows.is_empty()) {
             let started = Instant::now();
             let seen = lane.observe(base.config.update_connectors, slots)?.clone();
@@ -48,8 +45,9 @@ impl MultiAgentEnvRunner {
             lane.act(&seen, next, &mut rngs, options, &base.device)?;
             let inferred = Instant::now();
             base.timers.inference += inferred - connected;
-            if let Some((row, value)) = lane.find_invalid() {
-                return Err(invalid(rows[row], value, format!("module `{id}`")));
+            if let Some(invalid) = lane.find_invalid() {
+                let index = rows[invalid.row()] / num_agents;
+                return Err(invalid.error(&base.config.env, index, format!("module `{id}`")));
             }
 
             let sampled = lane.sampled();
@@ -84,7 +82,7 @@ impl MultiAgentEnvRunner {
                     stream.state = Some(after.slice(row..row + 1)?);
                 }
             }
-            match lane.actions_for_env(options)? {
+            match lane.actions_for_env(options, base.config.update_connectors)? {
                 Ok(actions) => {
                     for (row, &slot) in rows.iter().enumerate() {
                         let (env, agent) = (slot / num_agents, slot % num_agents);
@@ -92,7 +90,9 @@ impl MultiAgentEnvRunner {
                     }
                 }
                 Err((row, value)) => {
-                    return Err(invalid(rows[row], value, "a module-to-env connector".into()));
+                    let (env, index) = (base.config.env.clone(), rows[row] / num_agents);
+                    let origin = ACTION_CONNECTOR.into();
+                    return Err(RunnerError::InvalidAction { env, index, value, origin });
                 }
             }
             lane.rows = rows;
@@ -135,6 +135,10 @@ impl MultiAgentEnvRunner {
         let Some(lane) = self.lanes.get(&id) else {
             return Err(self.unknown_policy(agent, &id));
         };
+        if !lane.fits[agent] {
+            let agents = [&self.agents[agent]];
+            return Err(other_spaces(&id, &agents, lane));
+        }
         let observations = lane.env_to_module.output_space();
         Ok(Stream::new(id, observations, &lane.action_space, lane.initial_state.as_ref()))
     }

@@ -30,8 +30,33 @@ impl MultiAgentConfig {
     /// [`RunnerError::AmbiguousSpaces`] if the agents of a module have different spaces,
     /// [`RunnerError::UnknownPolicy`] if an agent is mapped to a module that is not listed.
     pub fn spaces(&self, agents: &[AgentSpec]) -> Result<Vec<(ModuleId, Space, Space)>> {
+        let mut all = Vec::new();
+        for (id, players) in self.players(agents)? {
+            let in_reserve = players.is_empty();
+            let players = if in_reserve { agents.iter().collect() } else { players };
+            match shared_spaces(&players) {
+                Some((observations, actions)) => all.push((id, observations, actions)),
+                None if in_reserve => {}
+                None => {
+                    let agents = players.iter().map(|agent| agent.id.clone());
+                    let agents = agents.collect::<Vec<_>>().join(", ");
+                    return Err(RunnerError::AmbiguousSpaces { module: id, agents });
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Returns the modules with the agents that they act for in the first episodes.
+    ///
+    /// # Errors
+    /// [`RunnerError::UnknownPolicy`] if an agent is mapped to a module that is not listed.
+    pub(super) fn players<'a>(
+        &self,
+        agents: &'a [AgentSpec],
+    ) -> Result<Vec<(ModuleId, Vec<&'a AgentSpec>)>> {
         let mut ids = self.policies.clone();
-        let mut players: Vec<Vec<&AgentSpec>> = vec![Vec::new(); ids.len()];
+        let mut players: Vec<Vec<&'a AgentSpec>> = vec![Vec::new(); ids.len()];
         for episode in 0..PROBES {
             for agent in agents {
                 let info = EpisodeInfo { runner: 0, env: 0, episode };
@@ -50,21 +75,7 @@ impl MultiAgentConfig {
                 }
             }
         }
-        let mut all = Vec::new();
-        for (id, players) in ids.into_iter().zip(players) {
-            let in_reserve = players.is_empty();
-            let players = if in_reserve { agents.iter().collect() } else { players };
-            match shared_spaces(&players) {
-                Some((observations, actions)) => all.push((id, observations, actions)),
-                None if in_reserve => {}
-                None => {
-                    let agents = players.iter().map(|agent| agent.id.clone());
-                    let agents = agents.collect::<Vec<_>>().join(", ");
-                    return Err(RunnerError::AmbiguousSpaces { module: id, agents });
-                }
-            }
-        }
-        Ok(all)
+        Ok(ids.into_iter().zip(players).collect())
     }
 
     fn unknown(&self, agent: &str, module: &str) -> RunnerError {

@@ -2,14 +2,14 @@
 
 use burn::prelude::Device;
 use rekindle_core::{Batch, Columns, Generator, host_batch};
-use rekindle_env::{Buffer, Row, Space};
+use rekindle_env::{AgentSpec, Buffer, Row, Space};
 use rekindle_rl_module::AnyRLModule;
 
 use super::stream::Stream;
 use crate::connectors::{
     ActionSampler, ConnectorContext, ConnectorPipeline, LastStep, RewardContext, Slots, pipelines,
 };
-use crate::env_runner::checks::find_non_finite;
+use crate::env_runner::checks::{InvalidAction, find_non_finite};
 use crate::env_runner::memory::same_layout;
 use crate::env_runner::{EnvRunnerConfig, SampleOptions};
 use crate::error::{Result, RunnerError};
@@ -24,7 +24,11 @@ pub(super) struct Lane {
     pub(super) module: Option<AnyRLModule>,
     /// The state of a stateful module before the first step.
     pub(super) initial_state: Option<Buffer>,
+    /// Which agents have the spaces that the lane acts in.
+    pub(super) fits: Vec<bool>,
     sampler: ActionSampler,
+    /// A bit in the actions that the module returned, if it is neither 0 nor 1.
+    invalid_bits: Option<InvalidAction>,
     /// The numbers of the agents that act now, one row each.
     pub(super) rows: Vec<usize>,
     /// Their observations as the environment reports them.
@@ -39,6 +43,7 @@ impl Lane {
         id: &str,
         observation_space: &Space,
         action_space: &Space,
+        agents: &[AgentSpec],
         config: &EnvRunnerConfig,
     ) -> Result<Self> {
         let (normalize, clip) = (config.normalize_actions, config.clip_actions);
@@ -56,6 +61,14 @@ impl Lane {
             action_space: module_actions.clone(),
             module: None,
             initial_state: None,
+            fits: agents
+                .iter()
+                .map(|agent| {
+                    agent.observation_space == *observation_space
+                        && agent.action_space == *action_space
+                })
+                .collect(),
+            invalid_bits: None,
             rows: Vec::new(),
             observations: Buffer::zeros(observation_space, 0),
             last_actions: Buffer::zeros(module_actions, 0),
@@ -64,6 +77,11 @@ impl Lane {
             env_to_module,
             module_to_env,
         })
+    }
+
+    /// The spaces of its agents: their observations and their actions.
+    pub(super) fn spaces(&self) -> [&Space; 2] {
+        [self.env_to_module.input_space(), self.module_to_env.output_space()]
     }
 
     /// Sets the module. Returns whether it differs from the previous one in more than its weights.
@@ -174,6 +192,7 @@ impl Lane {
         let rows = observations.rows();
         self.sampler.actions.clear();
         self.sampler.actions.extend_zeros(rows);
+        self.invalid_bits = None;
         if options.random_actions {
             return self.act_randomly(rngs);
         }
@@ -190,6 +209,8 @@ impl Lane {
         if let Some(states) = states {
             host_batch::download_into(outputs.column(Columns::STATE_OUT)?, states)?;
         }
+        let actions = outputs.get(Columns::ACTIONS)?;
+        self.invalid_bits = InvalidAction::find_bits(&self.action_space, actions);
         self.sampler.sample(module, &outputs, options.explore.then_some(rngs))?;
         match options.explore && options.record {
             true => self.sampler.keep_outputs(module, &outputs),
@@ -207,26 +228,29 @@ impl Lane {
         &self.sampler
     }
 
-    /// Returns the row of a sampled action that is not finite, with its value.
-    pub(super) fn find_invalid(&self) -> Option<(usize, f32)> {
-        find_non_finite(&self.action_space, &self.sampler.actions)
+    /// Returns the first sampled action that is invalid.
+    pub(super) fn find_invalid(&mut self) -> Option<InvalidAction> {
+        let find = || InvalidAction::find(&self.action_space, &self.sampler.actions);
+        self.invalid_bits.take().or_else(find)
     }
 
-    /// Returns the actions as the environment receives them, or the row of one that is not finite
-    /// with its value.
+    /// Returns the actions as the environment receives them, or the row of one that a connector made
+    /// not finite, with its value. `update`: whether connectors learn from the actions.
     pub(super) fn actions_for_env(
         &mut self,
         options: SampleOptions,
+        update: bool,
     ) -> Result<Result<&Buffer, (usize, f32)>> {
         if options.random_actions {
             return Ok(Ok(self.sampler.uniform()));
         }
-        let cx = ConnectorContext::rows(true);
+        let cx = ConnectorContext::rows(update);
         self.module_to_env.transform(&self.sampler.actions, cx)?;
-        let actions = self.module_to_env.last_output(&self.sampler.actions);
-        Ok(match find_non_finite(self.module_to_env.output_space(), actions) {
+        // Rounding to integers would hide NaN, so what goes into the last connector is checked.
+        let connected = self.module_to_env.last_input();
+        Ok(match connected.and_then(|rows| find_non_finite(&self.action_space, rows)) {
             Some(invalid) => Err(invalid),
-            None => Ok(actions),
+            None => Ok(self.module_to_env.last_output(&self.sampler.actions)),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The multi-agent runner as an [`EnvRunner`].
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::mem;
 
 use rekindle_core::ModuleId;
 use rekindle_env::{AgentSpec, EnvConfig, Space, make_multi_agent_vec_with};
@@ -9,8 +9,9 @@ use rekindle_metrics::MetricsState;
 use rekindle_rl_module::MultiRLModule;
 use serde_json::Value;
 
-use super::{MultiAgentConfig, MultiAgentEnvRunner};
-use crate::env_runner::checks::of_env;
+use super::{Lane, MultiAgentConfig, MultiAgentEnvRunner};
+use crate::connectors::{merge_deltas, set_states, states, take_deltas};
+use crate::env_runner::checks::{check_module, of_env};
 use crate::env_runner::{Amount, ConnectorDeltas, EnvRunner, SampleOptions};
 use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
@@ -37,6 +38,20 @@ impl EnvRunner for MultiAgentEnvRunner {
         Self::set_multi_agent(self, multi_agent)
     }
 
+    fn check_multi_agent(
+        &self,
+        multi_agent: &MultiAgentConfig,
+        modules: &MultiRLModule,
+    ) -> Result<()> {
+        for (id, lane) in &self.new_lanes(multi_agent)? {
+            let module = modules.module(id)?;
+            let spaces = [lane.env_to_module.output_space(), &lane.action_space];
+            check_module(&self.base.config.env, id, module, spaces)?;
+            module.initial_state()?;
+        }
+        Ok(())
+    }
+
     fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
         let id = &self.base.config.env;
         let env =
@@ -55,11 +70,15 @@ impl EnvRunner for MultiAgentEnvRunner {
                 found: text(env.possible_agents()),
             });
         }
-        self.env = env;
-        self.base.config.env_config = env_config.clone();
+        let old_env = mem::replace(&mut self.env, env);
+        let old_config = mem::replace(&mut self.base.config.env_config, env_config.clone());
+        if let Err(error) = self.tell_environment_created() {
+            (self.env, self.base.config.env_config) = (old_env, old_config);
+            return Err(error);
+        }
         self.reset_episodes();
         self.base.envs_replaced();
-        self.tell_environment_created()
+        Ok(())
     }
 
     fn reset_episodes(&mut self) {
@@ -69,11 +88,9 @@ impl EnvRunner for MultiAgentEnvRunner {
     }
 
     fn collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
-        let started = Instant::now();
-        let result = self.try_collect(amount, options);
-        let experience = self.base.end_call(started, amount, result)?;
-        self.base.tell_sample_end(&experience)?;
-        Ok(experience)
+        self.base.begin_call();
+        let experience = self.try_collect(amount, options);
+        self.base.end_call(amount, experience)
     }
 
     fn policy_bundle_of(&self, module_id: &str) -> Result<PolicyBundle> {
@@ -82,41 +99,43 @@ impl EnvRunner for MultiAgentEnvRunner {
             known: self.lanes.keys().cloned().collect::<Vec<_>>().join(", "),
         })?;
         let module = lane.module.as_ref().ok_or(RunnerError::NoModule)?;
-        let spaces = [lane.env_to_module.input_space(), lane.module_to_env.output_space()];
-        let config = BundleConfig::of_runner(&self.base.config, module_id, spaces[0], spaces[1]);
+        let [observations, actions] = lane.spaces();
+        let config = BundleConfig::of_runner(&self.base.config, module_id, observations, actions);
         let mut bundle = PolicyBundle::new(module.clone(), config, &self.base.device)?;
-        bundle.set_connector_states([
-            &lane.env_to_module.get_state()?,
-            &lane.module_to_env.get_state()?,
-        ])?;
+        bundle.set_connector_states(&states(&lane.env_to_module, &lane.module_to_env)?)?;
         Ok(bundle)
     }
 
     fn take_metrics(&mut self) -> MetricsState {
-        self.base.metrics.take()
+        self.base.take_metrics()
     }
 
     fn take_connector_deltas(&mut self) -> Result<ConnectorDeltas> {
         let lanes = self.lanes.iter_mut();
-        lanes.map(|(id, lane)| Ok((id.clone(), lane.env_to_module.take_deltas()?))).collect()
+        let deltas = lanes.map(|(id, lane)| {
+            let deltas = take_deltas(&mut lane.env_to_module, &mut lane.module_to_env)?;
+            Ok((id.clone(), deltas))
+        });
+        deltas.collect()
     }
 
     fn merge_connector_deltas(&mut self, deltas: &[ConnectorDeltas]) -> Result<()> {
         self.lanes.iter_mut().try_for_each(|(id, lane)| {
             let of_module: Vec<_> =
                 deltas.iter().filter_map(|runner| runner.get(id)).cloned().collect();
-            lane.env_to_module.merge(&of_module)
+            merge_deltas(&mut lane.env_to_module, &mut lane.module_to_env, &of_module)
         })
     }
 
     fn connector_states(&self) -> Result<BTreeMap<ModuleId, Value>> {
         let lanes = self.lanes.iter();
-        lanes.map(|(id, lane)| Ok((id.clone(), lane.env_to_module.get_state()?))).collect()
+        let states = |lane: &Lane| states(&lane.env_to_module, &lane.module_to_env);
+        lanes.map(|(id, lane)| Ok((id.clone(), states(lane)?))).collect()
     }
 
     fn set_connector_states(&mut self, states: &BTreeMap<ModuleId, Value>) -> Result<()> {
         self.lanes.iter_mut().try_for_each(|(id, lane)| match states.get(id) {
-            Some(state) => lane.env_to_module.set_state(state),
+            Some(state) => set_states(&mut lane.env_to_module, &mut lane.module_to_env, state),
             None => Ok(()),
         })
     }

@@ -105,7 +105,9 @@ impl Checkpointable for MultiAgentEnvRunner {
         }
         // From here on nothing fails.
         for (id, lane) in &mut lanes {
-            if let Some(old) = self.lanes.get_mut(id) {
+            // A module that now acts in other spaces is checked when it is set again.
+            let old = self.lanes.get_mut(id);
+            if let Some(old) = old.filter(|old| old.spaces() == lane.spaces()) {
                 (lane.module, lane.initial_state) = (old.module.take(), old.initial_state.take());
             }
         }

@@ -103,7 +103,10 @@ impl MultiAgentEnvRunner {
                     None => Ok(sum),
                 }
             };
-            counters.agent_steps += usize::from(stream.complete(connect)?);
+            if stream.complete(connect)? {
+                counters.agent_steps += 1;
+                (counters.idle_steps, counters.idle_episode) = (0, false);
+            }
         }
         if !ends {
             return Ok(None);

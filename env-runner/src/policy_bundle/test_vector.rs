@@ -105,7 +105,8 @@ fn relative(found: f32, expected: f32, low: f32, high: f32) -> f32 {
     if found == expected {
         return 0.0;
     }
-    let half = (high - low) / 2.0;
+    // The width of wide bounds is beyond single precision.
+    let half = high / 2.0 - low / 2.0;
     let scale = if half.is_finite() && half > 0.0 { half } else { expected.abs().max(1.0) };
     let difference = (found - expected).abs() / scale;
     if difference.is_nan() { f32::INFINITY } else { difference }
@@ -153,6 +154,10 @@ mod tests {
         let free = Space::unbounded(&[1]).unwrap();
         assert!(differ(&free, &[50_001.0], &[50_000.0]) <= TOLERANCE);
         assert!(differ(&free, &[0.501], &[0.5]) > TOLERANCE);
+        let wide = Space::boxed(-3e38, 3e38, &[1]).unwrap();
+        assert!(differ(&wide, &[1.500_01e38], &[1.5e38]) <= TOLERANCE);
+        assert!(differ(&wide, &[1e30], &[0.0]) <= TOLERANCE);
+        assert!(differ(&wide, &[-3e38], &[3e38]) > TOLERANCE);
         let half = Space::boxed(0.0, f32::INFINITY, &[1]).unwrap();
         assert!(differ(&half, &[50_100.0], &[50_000.0]) > TOLERANCE);
     }

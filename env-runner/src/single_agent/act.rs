@@ -3,12 +3,11 @@
 use std::time::Instant;
 
 use rekindle_core::{Batch, Columns, host_batch};
-use rekindle_env::{Buffer, Space};
 
 use super::SingleAgentEnvRunner;
 use crate::connectors::{ConnectorContext, LastStep};
 use crate::env_runner::SampleOptions;
-use crate::env_runner::checks::find_non_finite;
+use crate::env_runner::checks::InvalidAction;
 use crate::error::{Result, RunnerError};
 
 impl SingleAgentEnvRunner {
@@ -56,27 +55,20 @@ impl SingleAgentEnvRunner {
             host_batch::download_into(outputs.column(Columns::STATE_OUT)?, &mut memory.next)?;
         }
         let rngs = options.explore.then_some(&mut self.base.action_rngs[..]);
+        let space = self.module_to_env.input_space();
+        let mut invalid = InvalidAction::find_bits(space, outputs.get(Columns::ACTIONS)?);
         self.sampler.sample(&acting.module, &outputs, rngs)?;
         if options.explore && options.record {
             self.sampler.keep_outputs(&acting.module, &outputs)?;
         }
         self.base.timers.module_to_env += inferred.elapsed();
-        let (space, actions) = (self.module_to_env.input_space(), &self.sampler.actions);
-        self.check_actions(space, actions, || format!("module `{}`", acting.module.spec().module()))
-    }
-
-    /// Fails on an action that is not finite; `origin` says where it comes from.
-    pub(super) fn check_actions(
-        &self,
-        space: &Space,
-        actions: &Buffer,
-        origin: impl FnOnce() -> String,
-    ) -> Result<()> {
-        match find_non_finite(space, actions) {
+        invalid = invalid.or_else(|| InvalidAction::find(space, &self.sampler.actions));
+        match invalid {
             None => Ok(()),
-            Some((index, value)) => {
-                let env = self.base.config.env.clone();
-                Err(RunnerError::InvalidAction { env, index, value, origin: origin() })
+            Some(invalid) => {
+                let origin = format!("module `{}`", acting.module.spec().module());
+                let row = invalid.row();
+                Err(invalid.error(&self.base.config.env, row, origin))
             }
         }
     }

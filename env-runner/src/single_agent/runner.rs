@@ -1,6 +1,7 @@
 //! The single-agent runner as an [`EnvRunner`]: its module has the default id.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use rekindle_core::{DEFAULT_MODULE_ID, ModuleId};
 use rekindle_env::{EnvConfig, Space, make_vec_with};
@@ -9,6 +10,7 @@ use rekindle_rl_module::MultiRLModule;
 use serde_json::Value;
 
 use super::{Collected, SingleAgentEnvRunner};
+use crate::connectors::{merge_deltas, set_states, states, take_deltas};
 use crate::env_runner::checks::of_env;
 use crate::env_runner::{Amount, ConnectorDeltas, EnvRunner, SampleOptions};
 use crate::error::{Result, RunnerError};
@@ -37,6 +39,10 @@ impl EnvRunner for SingleAgentEnvRunner {
         Err(RunnerError::SingleAgent(self.base.config.env.clone()))
     }
 
+    fn check_multi_agent(&self, _: &MultiAgentConfig, _: &MultiRLModule) -> Result<()> {
+        Err(RunnerError::SingleAgent(self.base.config.env.clone()))
+    }
+
     fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
         let id = &self.base.config.env;
         let env = make_vec_with(id, self.base.num_envs(), env_config).map_err(of_env(id))?;
@@ -49,10 +55,14 @@ impl EnvRunner for SingleAgentEnvRunner {
                 return Err(RunnerError::OtherSpaces { env: id.clone(), field, expected, found });
             }
         }
-        self.env = env;
-        self.base.config.env_config = env_config.clone();
+        let old_env = mem::replace(&mut self.env, env);
+        let old_config = mem::replace(&mut self.base.config.env_config, env_config.clone());
+        if let Err(error) = self.tell_environment_created() {
+            (self.env, self.base.config.env_config) = (old_env, old_config);
+            return Err(error);
+        }
         self.base.envs_replaced();
-        self.tell_environment_created()
+        Ok(())
     }
 
     fn reset_episodes(&mut self) {
@@ -60,16 +70,9 @@ impl EnvRunner for SingleAgentEnvRunner {
     }
 
     fn collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
-        let Collected { rollout, env_steps, episodes, timed_out } = self.call(amount, options)?;
-        // Nothing was requested or recorded, or failures left no steps.
-        let rollouts = match rollout.segments.is_empty() {
-            true => Vec::new(),
-            false => vec![rollout],
-        };
-        let rollouts = of_module(rollouts);
-        let experience = Experience { rollouts, env_steps, episodes, timed_out };
-        self.base.tell_sample_end(&experience)?;
-        Ok(experience)
+        self.base.begin_call();
+        let experience = self.try_collect(amount, options);
+        self.base.end_call(amount, experience)
     }
 
     fn policy_bundle_of(&self, module_id: &str) -> Result<PolicyBundle> {
@@ -81,26 +84,42 @@ impl EnvRunner for SingleAgentEnvRunner {
     }
 
     fn take_metrics(&mut self) -> MetricsState {
-        self.base.metrics.take()
+        self.base.take_metrics()
     }
 
     fn take_connector_deltas(&mut self) -> Result<ConnectorDeltas> {
-        Ok(of_module(self.env_to_module.take_deltas()?))
+        Ok(of_module(take_deltas(&mut self.env_to_module, &mut self.module_to_env)?))
     }
 
     fn merge_connector_deltas(&mut self, deltas: &[ConnectorDeltas]) -> Result<()> {
         let all: Vec<_> = deltas.iter().flat_map(BTreeMap::values).cloned().collect();
-        self.env_to_module.merge(&all)
+        merge_deltas(&mut self.env_to_module, &mut self.module_to_env, &all)
     }
 
     fn connector_states(&self) -> Result<BTreeMap<ModuleId, Value>> {
-        Ok(of_module(self.env_to_module.get_state()?))
+        Ok(of_module(states(&self.env_to_module, &self.module_to_env)?))
     }
 
     fn set_connector_states(&mut self, states: &BTreeMap<ModuleId, Value>) -> Result<()> {
         match states.get(DEFAULT_MODULE_ID) {
-            Some(state) => self.env_to_module.set_state(state),
+            Some(state) => set_states(&mut self.env_to_module, &mut self.module_to_env, state),
             None => Ok(()),
         }
+    }
+}
+
+impl SingleAgentEnvRunner {
+    fn try_collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
+        let collected = self.try_call(amount, options)?;
+        let Collected { rollout, env_steps, episodes, timed_out } = collected;
+        // Nothing was requested or recorded, or failures left no steps.
+        let rollouts = match rollout.segments.is_empty() {
+            true => Vec::new(),
+            false => vec![rollout],
+        };
+        let rollouts = of_module(rollouts);
+        let experience = Experience { rollouts, env_steps, episodes, timed_out };
+        self.base.tell_sample_end(&experience)?;
+        Ok(experience)
     }
 }

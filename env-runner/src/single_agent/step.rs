@@ -6,9 +6,9 @@ use super::{Recorder, SingleAgentEnvRunner};
 use crate::callbacks::{EpisodeHook, counts};
 use crate::connectors::{ConnectorContext, LastStep, RewardContext, Slots};
 use crate::env_runner::SampleOptions;
-use crate::env_runner::checks::check_reward;
+use crate::env_runner::checks::{ACTION_CONNECTOR, check_reward, find_non_finite};
 use crate::env_runner::restarts::Failures;
-use crate::error::Result;
+use crate::error::{Result, RunnerError};
 use crate::experience::{EpisodeSummary, SegmentEnd};
 
 impl SingleAgentEnvRunner {
@@ -25,28 +25,29 @@ impl SingleAgentEnvRunner {
         let started = Instant::now();
         let mut actions = self.sampler.uniform();
         if !random {
-            let cx = ConnectorContext::rows(true);
+            let cx = ConnectorContext::rows(self.base.config.update_connectors);
             self.module_to_env.transform(&self.sampler.actions, cx)?;
+            // Rounding to integers would hide NaN, so what goes into the last connector is checked.
+            let connected = self.module_to_env.last_input();
+            let space = self.module_to_env.input_space();
+            if let Some((index, value)) = connected.and_then(|rows| find_non_finite(space, rows)) {
+                let (env, origin) = (self.base.config.env.clone(), ACTION_CONNECTOR.into());
+                return Err(RunnerError::InvalidAction { env, index, value, origin });
+            }
             actions = self.module_to_env.last_output(&self.sampler.actions);
-            let space = self.module_to_env.output_space();
-            self.check_actions(space, actions, || "a module-to-env connector".into())?;
         }
         let connected = Instant::now();
         self.base.timers.module_to_env += connected - started;
         let failures = self.base.failures(self.env.step(actions, &mut self.step))?;
         self.base.timers.env += connected.elapsed();
         for (env, &reward) in self.step.rewards.iter().enumerate() {
-            check_reward(&self.base.config.env, env, None, reward)?;
+            if !self.is_lost(env, &failures) {
+                check_reward(&self.base.config.env, env, None, reward)?;
+            }
         }
         self.rewards.copy_from_slice(&self.step.rewards);
         if self.env_to_module.transforms_rewards() {
-            // Episodes have not counted this step yet.
-            for (start, episode) in self.starts.iter_mut().zip(&self.base.episodes) {
-                *start = episode.t == 0;
-            }
-            let update = self.base.config.update_connectors;
-            let cx = RewardContext { update, starts: &self.starts, slots: None };
-            self.env_to_module.transform_rewards(&mut self.rewards, cx)?;
+            self.transform_rewards(&failures)?;
         }
         recorder.push_rewards(&self.rewards);
 
@@ -67,6 +68,34 @@ impl SingleAgentEnvRunner {
         let observed = self.observe(Some(&starts));
         self.starts = starts;
         told.and(observed)
+    }
+
+    /// Whether an environment failed before its step, so that there is no outcome.
+    fn is_lost(&self, env: usize, failures: &Failures) -> bool {
+        failures.contains(env) && !self.step.is_done(env)
+    }
+
+    /// Passes the rewards of the last step through the connectors, without those of failed
+    /// environments.
+    fn transform_rewards(&mut self, failures: &Failures) -> Result<()> {
+        // Episodes have not counted this step yet.
+        for (start, episode) in self.starts.iter_mut().zip(&self.base.episodes) {
+            *start = episode.t == 0;
+        }
+        let update = self.base.config.update_connectors;
+        if failures.is_empty() {
+            let cx = RewardContext { update, starts: &self.starts, slots: None };
+            return self.env_to_module.transform_rewards(&mut self.rewards, cx);
+        }
+        let count = self.base.num_envs();
+        let kept: Vec<_> = (0..count).filter(|&env| !self.is_lost(env, failures)).collect();
+        let starts: Vec<_> = kept.iter().map(|&env| self.starts[env]).collect();
+        let mut rewards: Vec<_> = kept.iter().map(|&env| self.rewards[env]).collect();
+        let slots = Some(Slots { of_rows: &kept, count });
+        let cx = RewardContext { update, starts: &starts, slots };
+        self.env_to_module.transform_rewards(&mut rewards, cx)?;
+        kept.iter().zip(rewards).for_each(|(&env, reward)| self.rewards[env] = reward);
+        Ok(())
     }
 
     /// Begins new episodes in the environments that failed. The steps of their old episodes in this

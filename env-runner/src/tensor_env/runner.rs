@@ -3,11 +3,12 @@
 use burn::prelude::*;
 use rekindle_core::ConfigError;
 use rekindle_core::rng::{Purpose, stream};
-use rekindle_core::{AnyTensor, Batch, Columns, Generator};
+use rekindle_core::{AnyTensor, Batch, Columns, DEFAULT_MODULE_ID, Generator};
 use rekindle_rl_module::AnyRLModule;
 
 use super::sampler::Sampler;
 use super::{TensorEnv, TensorRollout, TensorVectorEnv, TensorVectorStep, noise};
+use crate::env_runner::checks::check_module;
 use crate::env_runner::tracking::acting;
 use crate::error::Result;
 
@@ -75,7 +76,9 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
     ///
     /// # Errors
     /// [`RunnerError::Config`](crate::RunnerError::Config) if `steps` is 0, for a stateful module, or for one with another
-    /// distribution than the default of its action space; otherwise if a forward pass fails.
+    /// distribution than the default of its action space,
+    /// [`RunnerError::ModuleSpaces`](crate::RunnerError::ModuleSpaces) for one that was built for other
+    /// spaces; otherwise if a forward pass fails.
     pub fn sample(&mut self, module: &AnyRLModule, steps: usize) -> Result<TensorRollout> {
         at_least_one("steps", steps)?;
         let module = acting(module, &self.device);
@@ -125,6 +128,11 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
             let constraint = format!("a `TensorEnvRunner` draws from {expected} for this space");
             return refuse("action distribution", found, constraint);
         }
+        let env = self.env();
+        let name = std::any::type_name::<E>();
+        let name = name.rsplit("::").next().unwrap_or(name);
+        let spaces = [env.observation_space(), env.action_space()];
+        check_module(name, DEFAULT_MODULE_ID, module, spaces)?;
         if module.initial_state()?.is_some() {
             let constraint = "a `TensorEnvRunner` does not support stateful modules; use a \
                               `SingleAgentEnvRunner`";

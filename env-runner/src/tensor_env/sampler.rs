@@ -96,12 +96,39 @@ impl Sampler {
                 let row = |values: Vec<f32>| {
                     Tensor::<1>::from_floats(&values[..], &actions.device()).unsqueeze::<2>()
                 };
-                let half = low.iter().zip(high).map(|(low, high)| (high - low) / 2.0).collect();
+                let bounds = || low.iter().zip(high);
+                let scaled = match bounds().all(|(low, high)| (high - low).is_finite()) {
+                    true => {
+                        let half = bounds().map(|(low, high)| (high - low) / 2.0).collect();
+                        (actions.clone() + 1.0) * row(half) + row(low.clone())
+                    }
+                    // From the middle, because the width is beyond single precision.
+                    false => {
+                        let half = bounds().map(|(low, high)| high / 2.0 - low / 2.0).collect();
+                        let middle = bounds().map(|(low, high)| high / 2.0 + low / 2.0).collect();
+                        actions.clone() * row(half) + row(middle)
+                    }
+                };
                 let (low, high) = (row(low.clone()), row(high.clone()));
-                let scaled = (actions.clone() + 1.0) * row(half) + low.clone();
                 let for_env = scaled.max_pair(low).min_pair(high);
                 Actions { sampled: actions.into(), for_env }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::any_tensor::to_f32;
+
+    use super::*;
+
+    #[test]
+    fn bounds_may_be_as_wide_as_single_precision() {
+        let device = Device::flex();
+        let sampler = Sampler::new(&Space::boxed(-3e38, 3e38, &[1]).unwrap()).unwrap();
+        let means = Tensor::<2>::from_floats([[-1.0, -99.0], [0.5, -99.0], [7.0, -99.0]], &device);
+        let actions = sampler.sample(means, Tensor::zeros([3, 1], &device));
+        assert_eq!(to_f32(actions.for_env).unwrap(), [-3e38, 1.5e38, 3e38]);
     }
 }

@@ -3,11 +3,11 @@
 use burn::prelude::Device;
 use rekindle_catalog::CatalogError;
 use rekindle_env::{Buffer, Space};
-use rekindle_env_runner::connectors::ConnectorConfig;
+use rekindle_env_runner::connectors::{ConnectorConfig, register_connector};
 use rekindle_env_runner::{BundleConfig, PolicyBundle, RunnerError};
 use rekindle_rl_module::{RLModuleSpec, register_module};
 
-use super::probe::{Echo, Masked, build, bytes, choice, numbers};
+use super::probe::{Echo, Masked, Shift, Spoil, build, bytes, choice, numbers};
 
 fn bundle(spec: RLModuleSpec, config: BundleConfig) -> PolicyBundle {
     // The same spaces on both sides of the connectors.
@@ -192,4 +192,101 @@ fn an_error_starts_all_episodes_anew() {
     assert_eq!(act(2.0).unwrap(), [1.0, 2.0]);
     act(f32::NAN).unwrap_err();
     assert_eq!(act(3.0).unwrap(), [0.0, 3.0]);
+}
+
+#[test]
+fn a_module_for_other_spaces_is_refused_in_a_bundle() {
+    let module = || build(small(), &numbers(2), &choice(2));
+    for (config, field) in [
+        (BundleConfig::new(numbers(2), choice(5)), "action space"),
+        (BundleConfig::new(numbers(3), choice(2)), "observation space"),
+        (
+            BundleConfig::new(numbers(2), choice(2))
+                .env_to_module([ConnectorConfig::frame_stacking(2)]),
+            "observation space",
+        ),
+    ] {
+        let error = PolicyBundle::new(module(), config, &Device::flex()).unwrap_err();
+        assert!(matches!(error, RunnerError::ModuleSpaces { .. }), "{error}");
+        assert!(error.to_string().contains(field), "{error}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bundle");
+    bundle(small(), BundleConfig::new(numbers(2), choice(2))).save_to_path(&path).unwrap();
+    let state = rekindle_checkpoint::read(&path).unwrap();
+    let mut edited = state.clone();
+    edited.data["config"] = serde_json::to_value(BundleConfig::new(numbers(2), choice(5))).unwrap();
+    let other = folder.path().join("edited");
+    rekindle_checkpoint::write(&other, &edited).unwrap();
+    let error = PolicyBundle::from_checkpoint(&other, &Device::flex()).unwrap_err();
+    assert!(matches!(error, RunnerError::ModuleSpaces { .. }), "{error}");
+}
+
+/// The encoder of choices would take a choice that does not exist for another.
+#[test]
+fn an_observation_that_does_not_exist_is_refused_by_a_bundle() {
+    let mut policy = bundle(small(), BundleConfig::new(choice(5), choice(2)));
+    let column = |choices: &[i64]| Buffer::from_i64(choices.to_vec(), &[]).unwrap();
+    policy.compute_actions(&column(&[0, 4]), false).unwrap();
+    for (seen, value) in [([0, 7], "7"), ([-1, 0], "-1")] {
+        let error = policy.compute_actions(&column(&seen), false).unwrap_err().to_string();
+        assert!(error.contains("Discrete(5)") && error.contains(value), "{error}");
+        let actions = column(&[0, 0]);
+        let error = policy.compute_log_likelihoods(&column(&seen), &actions).unwrap_err();
+        assert!(error.to_string().contains("Discrete(5)"), "{error}");
+    }
+    let (seen, actions) = (column(&[0, 4]), column(&[0, 7]));
+    let error = policy.compute_log_likelihoods(&seen, &actions).unwrap_err().to_string();
+    assert!(error.contains("Discrete(2)") && error.contains('7'), "{error}");
+    // Rows of another space are refused before the module sees them.
+    let error = policy.compute_actions(&observations(2), false).unwrap_err().to_string();
+    assert!(error.contains("Discrete(5)"), "{error}");
+}
+
+#[test]
+fn a_connector_that_spoils_the_actions_of_a_bundle_is_an_error() {
+    register_connector("Connectors/Spoil", |_, _| Ok(Box::new(Spoil)));
+    let spoil = ConnectorConfig::custom("Connectors/Spoil", serde_json::Value::Null);
+    for (actions, text) in [
+        (numbers(1), "a module-to-env connector chose NaN"),
+        (bytes(0, 255, 1), "a module-to-env connector chose NaN"),
+        (choice(5), "`Spoil` returned 7"),
+    ] {
+        let config = BundleConfig::new(numbers(2), actions).module_to_env([spoil.clone()]);
+        let units = config.action_space.with_float_boxes();
+        let module = build(small(), &numbers(2), &units);
+        let mut policy = PolicyBundle::new(module, config, &Device::flex()).unwrap();
+        let error = policy.compute_actions(&observations(2), false).unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+    }
+}
+
+#[test]
+fn a_module_that_returns_actions_that_do_not_exist_is_named_by_a_bundle() {
+    let space = Space::multi_discrete([3, 3]).unwrap();
+    let config = BundleConfig::new(space.clone(), space.clone());
+    let mut policy = bundle(RLModuleSpec::of::<Shift>(), config);
+    let seen = Buffer::from_i64(vec![1, 2], &[2]).unwrap();
+    let error = policy.compute_actions(&seen, false).unwrap_err().to_string();
+    for part in ["Shift", "[2, 3]", "MultiDiscrete([3 3])"] {
+        assert!(error.contains(part), "no `{part}` in: {error}");
+    }
+    let seen = Buffer::from_i64(vec![1, 1], &[2]).unwrap();
+    assert_eq!(policy.compute_actions(&seen, false).unwrap().as_i64().unwrap(), [2, 2]);
+}
+
+/// A reward that is not a number must not reach the module as a part of its observation.
+#[test]
+fn rewards_given_to_a_bundle_must_be_finite() {
+    let previous = ConnectorConfig::prev_actions_prev_rewards(0, 1);
+    let seen = previous.build(&numbers(1)).unwrap().output_space(&numbers(1)).unwrap();
+    let config = BundleConfig::new(numbers(1), numbers(1)).env_to_module([previous]);
+    let module = build(small(), &seen, &numbers(1));
+    let mut policy = PolicyBundle::new(module, config, &Device::flex()).unwrap();
+    let seen = Buffer::from_f32(vec![1.0], &[1]).unwrap();
+    policy.compute_actions(&seen, false).unwrap();
+    policy.set_rewards(&[f64::NAN]);
+    let error = policy.compute_actions(&seen, false).unwrap_err().to_string();
+    assert!(error.contains("the reward NaN"), "{error}");
+    policy.compute_actions(&seen, false).unwrap();
 }

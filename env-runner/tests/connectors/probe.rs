@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use burn::prelude::*;
 use rekindle_core::{Batch, Columns, Generator};
 use rekindle_env::{
-    AgentSpec, BoxSpace, Env, EnvConfig, EnvError, EnvSpec, MultiAgentActions, MultiAgentEnv,
-    MultiAgentEnvSpec, MultiAgentStep, ResetOptions, Row, RowMut, Space, Step, register,
-    register_multi_agent,
+    AgentSpec, BoxSpace, Buffer, Env, EnvConfig, EnvError, EnvSpec, MultiAgentActions,
+    MultiAgentEnv, MultiAgentEnvSpec, MultiAgentStep, ResetOptions, Row, RowMut, Space, Step,
+    register, register_multi_agent,
 };
+use rekindle_env_runner::connectors::{Connector, ConnectorContext};
 use rekindle_env_runner::{
     Amount, EnvRunnerConfig, MultiAgentConfig, MultiAgentEnvRunner, Rollout, SampleOptions,
     SingleAgentEnvRunner,
@@ -179,5 +180,45 @@ impl RLModule for Masked {
         let mask = batch.float::<2>(Columns::OBS)?;
         let logits = rekindle_catalog::mask_logits(mask.zeros_like(), mask);
         Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
+    }
+}
+
+/// Chooses one more than it observes.
+#[derive(Module, Debug)]
+pub(crate) struct Shift {
+    unused: usize,
+}
+
+impl RLModule for Shift {
+    fn setup(_: &ModuleContext<'_>) -> Result<Self> {
+        Ok(Self { unused: 0 })
+    }
+
+    fn forward_train(&self, batch: &Batch) -> Result<Batch> {
+        Ok(Batch::new().with(Columns::ACTIONS, batch.int::<2>(Columns::OBS)? + 1))
+    }
+}
+
+/// Replaces numbers by NaN and choices by 7.
+#[derive(Debug, Clone)]
+pub(crate) struct Spoil;
+
+impl Connector for Spoil {
+    fn name(&self) -> &'static str {
+        "Spoil"
+    }
+
+    fn transform(
+        &mut self,
+        _: &Buffer,
+        output: &mut Buffer,
+        _: ConnectorContext<'_>,
+    ) -> rekindle_env_runner::Result<()> {
+        if let Ok(floats) = output.as_f32_mut() {
+            floats.fill(f32::NAN);
+        } else {
+            output.as_i64_mut()?.fill(7);
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,11 @@
 //! Steps without acting agents, and modules without agents.
 
-use rekindle_env_runner::{Amount, MultiAgentConfig, PolicyMapping, RunnerError, SampleOptions};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rekindle_env_runner::{
+    Amount, EnvRunnerConfig, MultiAgentConfig, PolicyMapping, RunnerError, SampleOptions,
+};
 
 use crate::support::{all, bin, game, mlp, open, random, reduced, set_modules};
 
@@ -49,6 +54,56 @@ fn an_environment_without_agents_is_stepped() {
         let error = runner.collect(Amount::AgentSteps(1), random()).unwrap_err();
         assert!(matches!(error, RunnerError::NoAgents(_)), "{error}");
     }
+}
+
+/// No agent is ever observed, so that there are no agent steps: environment steps count instead.
+#[test]
+fn a_call_for_agent_steps_ends_where_nobody_acts() {
+    let config = game("edges/Asleep-v0", &["a"], bin(), all("p"), |_, t, _, out| {
+        if t == 3 {
+            out.terminate_all();
+        }
+        Ok(())
+    });
+    for (num_envs, env_steps) in [(1, 20), (3, 21)] {
+        let mut runner = open(EnvRunnerConfig { num_envs, ..config.clone() });
+        // Should the call not end by itself, the time limit ends it.
+        let options = random().time_limit(Duration::from_secs(5));
+        let experience = runner.collect(Amount::AgentSteps(20), options).unwrap();
+        assert!(!experience.timed_out);
+        assert_eq!((experience.env_steps, experience.agent_steps()), (env_steps, 0));
+    }
+}
+
+/// Agents that act late in their episodes are waited for, and those that stopped acting are not.
+#[test]
+fn agent_steps_are_waited_for_while_agents_act() {
+    static EPISODES: AtomicUsize = AtomicUsize::new(0);
+    let late = game("edges/Drowsy-v0", &["a"], bin(), all("p"), |_, t, _, out| {
+        if t >= 8 {
+            out.observe(0)?.write_f32(&[0.0])?;
+        }
+        if t == 10 {
+            out.terminate_all();
+        }
+        Ok(())
+    });
+    let experience = open(late).collect(Amount::AgentSteps(5), random()).unwrap();
+    assert_eq!((experience.env_steps, experience.agent_steps()), (29, 5));
+    let once = game("edges/Once-v0", &["a"], bin(), all("p"), |_, t, _, out| {
+        let episode = EPISODES.fetch_add(usize::from(t == 0), Ordering::Relaxed);
+        if t < 3 && episode == usize::from(t > 0) {
+            out.observe(0)?.write_f32(&[0.0])?;
+        }
+        if t == 3 {
+            out.terminate_all();
+        }
+        Ok(())
+    });
+    let options = random().time_limit(Duration::from_secs(5));
+    let experience = open(once).collect(Amount::AgentSteps(20), options).unwrap();
+    assert!(!experience.timed_out);
+    assert_eq!((experience.env_steps, experience.agent_steps()), (20, 3));
 }
 
 #[test]

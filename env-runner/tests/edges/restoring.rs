@@ -1,10 +1,15 @@
 //! Restoring checkpoints: all or nothing, and into other numbers of environments.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use burn::prelude::Device;
 use rekindle_checkpoint::{Checkpointable, State};
 use rekindle_env::{EnvError, Step};
 use rekindle_env_runner::connectors::ConnectorConfig;
-use rekindle_env_runner::{Amount, EnvRunnerConfig, EnvRunnerGroup, SampleOptions};
+use rekindle_env_runner::{
+    Amount, CallbackResult, EnvRunnerConfig, EnvRunnerGroup, EnvironmentEvent, RunnerCallbacks,
+    SampleOptions, SharedCallbacks,
+};
 use serde_json::Value;
 
 use crate::support::{all, bin, env, game, mlp, modules, one, open, random, set_modules};
@@ -149,7 +154,7 @@ fn a_state_that_does_not_fit_changes_no_runner() {
 
 #[test]
 fn settings_that_one_runner_refuses_change_no_runner() {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
     static MADE: AtomicUsize = AtomicUsize::new(0);
     struct Fussy(rekindle_env::Space, rekindle_env::Space);
     impl rekindle_env::Env for Fussy {
@@ -187,4 +192,96 @@ fn settings_that_one_runner_refuses_change_no_runner() {
     // The runners are recreated with their former settings.
     assert_eq!(MADE.load(Ordering::Relaxed), 5);
     group.sample(Amount::Timesteps(2), random()).unwrap();
+}
+
+/// Refuses environments with the setting `x`.
+struct Picky;
+
+impl RunnerCallbacks for Picky {
+    fn on_environment_created(&self, event: &mut EnvironmentEvent<'_>) -> CallbackResult {
+        match event.env_config.get("x") {
+            Some(_) => Err("not with x".into()),
+            None => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn environments_that_a_hook_refuses_leave_the_former_ones_in_place() {
+    for config in kinds("edges/Hooked-v0", "edges/AllHooked-v0") {
+        let config = EnvRunnerConfig { callbacks: SharedCallbacks::new(Picky), ..config };
+        let [mut runner, mut other] = [open(config.clone()), open(config)];
+        runner.collect(Amount::Timesteps(12), random()).unwrap();
+        other.collect(Amount::Timesteps(12), random()).unwrap();
+        let settings = rekindle_env::EnvConfig::new().with("x", 1);
+        let error = runner.set_env_config(&settings).unwrap_err().to_string();
+        assert!(error.contains("not with x"), "{error}");
+        let next = runner.collect(Amount::Timesteps(12), random()).unwrap();
+        assert_eq!(next, other.collect(Amount::Timesteps(12), random()).unwrap());
+    }
+}
+
+/// Runners that were not saved are recreated, which can fail like everything else.
+#[test]
+fn a_runner_that_cannot_be_recreated_for_a_state_changes_no_runner() {
+    static FAILS: AtomicBool = AtomicBool::new(false);
+    struct Shy(rekindle_env::Space, rekindle_env::Space);
+    impl rekindle_env::Env for Shy {
+        fn observation_space(&self) -> &rekindle_env::Space {
+            &self.0
+        }
+        fn action_space(&self) -> &rekindle_env::Space {
+            &self.1
+        }
+        fn reset(
+            &mut self,
+            _: &rekindle_env::ResetOptions,
+            mut out: rekindle_env::RowMut<'_>,
+        ) -> rekindle_env::Result<()> {
+            out.write_f32(&[0.0])
+        }
+        fn step(
+            &mut self,
+            _: rekindle_env::Row<'_>,
+            mut out: rekindle_env::RowMut<'_>,
+        ) -> rekindle_env::Result<Step> {
+            out.write_f32(&[0.0])?;
+            Ok(Step::running(0.0))
+        }
+        fn state(&self) -> rekindle_env::Result<Option<Value>> {
+            rekindle_env::save_state(&0)
+        }
+        fn set_state(&mut self, _: &Value) -> rekindle_env::Result<()> {
+            Ok(())
+        }
+    }
+    let make = |_: &rekindle_env::EnvConfig| match FAILS.load(Ordering::Relaxed) {
+        true => Err(EnvError::custom("not now")),
+        false => Ok(Shy(one(), bin())),
+    };
+    rekindle_env::register(rekindle_env::EnvSpec::new("edges/Shy-v0", make)).unwrap();
+    let config = EnvRunnerConfig {
+        env_to_module: vec![ConnectorConfig::mean_std_filter()],
+        ..EnvRunnerConfig::new("edges/Shy-v0")
+    };
+    let group = || EnvRunnerGroup::new(&config, 2, 1, &Device::flex()).unwrap();
+    let mut saved = group();
+    saved.sample(Amount::Timesteps(12), random()).unwrap();
+    let mut state = saved.get_state().unwrap();
+    state.data["missing"] = serde_json::json!([1]);
+    state.components.remove("runner_1");
+    let mut target = group();
+    target.sample(Amount::Timesteps(6), random()).unwrap();
+    let before = target.get_state().unwrap();
+    FAILS.store(true, Ordering::Relaxed);
+    let error = target.set_state(&state).unwrap_err().to_string();
+    assert!(error.contains("not now"), "{error}");
+    assert_eq!(target.get_state().unwrap(), before);
+    FAILS.store(false, Ordering::Relaxed);
+    target.set_state(&state).unwrap();
+    assert_eq!(target.num_restarts(), 1);
+    assert_eq!(target.take_recreated(), [1]);
+    let filters: Vec<_> = target.runners().map(|r| r.connector_states().unwrap()).collect();
+    assert_eq!(filters[0], saved.runners().next().unwrap().connector_states().unwrap());
+    target.sample(Amount::Timesteps(2), random()).unwrap();
 }

@@ -1,7 +1,10 @@
 //! Rewards that are not numbers.
 
 use rekindle_env::Step;
-use rekindle_env_runner::Amount;
+use rekindle_env_runner::connectors::{
+    Connector, ConnectorConfig, RewardContext, register_connector,
+};
+use rekindle_env_runner::{Amount, EnvRunnerConfig, Result};
 
 use crate::support::{all, bin, env, game, open, random};
 
@@ -44,5 +47,53 @@ fn a_reward_that_is_not_finite_is_an_error_that_names_environment_and_value() {
         ("edges/Inf-v0", "edges/Infs-v0", f64::INFINITY, "inf"),
         ("edges/NegInf-v0", "edges/NegInfs-v0", f64::NEG_INFINITY, "-inf"),
         ("edges/Huge-v0", "edges/Huges-v0", 1e300, "1e300"),
+    }
+}
+
+/// The logarithm of every reward.
+#[derive(Debug, Clone)]
+struct Log;
+
+impl Connector for Log {
+    fn name(&self) -> &'static str {
+        "Log"
+    }
+
+    fn transforms_rewards(&self) -> bool {
+        true
+    }
+
+    fn transform_rewards(&mut self, rewards: &mut [f64], _: RewardContext<'_>) -> Result<()> {
+        rewards.iter_mut().for_each(|reward| *reward = reward.ln());
+        Ok(())
+    }
+}
+
+/// The rewards are finite before the connectors and not after them.
+#[test]
+fn a_reward_that_a_connector_makes_not_finite_is_an_error_that_names_the_connector() {
+    register_connector("edges/Log", |_, _| Ok(Box::new(Log)));
+    let single = env("edges/Owes-v0", bin(), |_, _, _, out| {
+        out.write_f32(&[0.0])?;
+        Ok(Step::running(-1.0))
+    });
+    let several = game("edges/AllOwe-v0", &["a"], bin(), all("p"), |_, t, _, out| {
+        out.observe(0)?.write_f32(&[0.0])?;
+        if t > 0 {
+            out.add_reward(0, -1.0)?;
+        }
+        Ok(())
+    });
+    let scale = ConnectorConfig::scale_rewards(1e39);
+    let log = ConnectorConfig::custom("edges/Log", serde_json::Value::Null);
+    for config in [single, several] {
+        for (connector, name, value) in
+            [(&scale, "`ScaleRewards`", "-1e39"), (&log, "`Log`", "NaN")]
+        {
+            let env_to_module = vec![connector.clone()];
+            let mut runner = open(EnvRunnerConfig { env_to_module, ..config.clone() });
+            let error = runner.collect(Amount::Timesteps(4), random()).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(value), "{error}");
+        }
     }
 }
