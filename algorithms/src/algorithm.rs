@@ -12,14 +12,15 @@ use std::time::Instant;
 use burn::prelude::Device;
 use rekindle_core::device::DeviceSpec;
 use rekindle_core::{DEFAULT_MODULE_ID, Generator, ModuleId};
-use rekindle_env_runner::{EnvRunnerGroup, PolicyBundle};
+use rekindle_env_runner::{EnvRunnerGroup, PolicyBundle, SegmentEnd, imagined};
 use rekindle_learner::{Learner, LearnerConfig, Loss};
 use rekindle_metrics::{Metrics, MetricsLogger, Reducer};
 use rekindle_rl_module::AnyRLModule;
 use serde_json::Value;
 
+use crate::custom::Code;
 use crate::execution_plan::{ExecutionPlan, TrainingContext};
-use crate::{AlgorithmConfig, AlgorithmError, CallbackList, Result, TrainingConfig};
+use crate::{AlgorithmConfig, AlgorithmError, BatchMode, CallbackList, Result, TrainingConfig};
 
 /// A running algorithm: environment runners, a learner, and the training loop that connects them.
 ///
@@ -55,7 +56,7 @@ pub struct Algorithm {
 
 impl std::fmt::Debug for Algorithm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (name, iteration, steps) = (self.name, self.iteration, self.env_steps);
+        let (name, iteration, steps) = (self.name(), self.iteration, self.env_steps);
         write!(f, "{name} after {iteration} iterations and {steps} environment steps")
     }
 }
@@ -108,8 +109,11 @@ impl Algorithm {
             policies_to_train: policies_to_train.map(|ids| ids.iter().cloned().collect()),
             ..training.learner()
         };
-        let plan = training.execution_plan();
-        let new_loss = losses(training, of_modules);
+        let plan = match &config.code.plan {
+            Some(plan) => plan(),
+            None => training.execution_plan(),
+        };
+        let new_loss = losses(training, of_modules, config.code.clone());
         let mut algorithm = Self {
             name: T::NAME,
             config: config.recorded()?,
@@ -124,6 +128,7 @@ impl Algorithm {
             eval_metrics: MetricsLogger::new(),
             callbacks: config.callbacks,
         };
+        algorithm.dry_run()?;
         algorithm.publish_weights()?;
         if algorithm.config.evaluation.evaluation_interval.is_some() {
             algorithm.eval_env_runners = Some(algorithm.new_eval_env_runners()?);
@@ -133,9 +138,9 @@ impl Algorithm {
         Ok(algorithm)
     }
 
-    /// The name of the algorithm.
-    pub fn name(&self) -> &'static str {
-        self.name
+    /// The name of the algorithm, or of its variant.
+    pub fn name(&self) -> &str {
+        self.config.code.name.as_deref().unwrap_or(self.name)
     }
 
     /// The current configuration, including the seed that was drawn if none was set. The section of the
@@ -271,6 +276,21 @@ impl Algorithm {
         }
     }
 
+    /// Tries the losses on made-up experience, so that mistakes surface before the first batch.
+    fn dry_run(&self) -> Result<()> {
+        let end = match self.config.env_runners.batch_mode {
+            BatchMode::TruncateEpisodes => SegmentEnd::Cut,
+            BatchMode::CompleteEpisodes => SegmentEnd::Truncated,
+        };
+        let mut rng = Generator::from_seed(0);
+        for (id, module) in self.learner.module().iter() {
+            if let Some(rollout) = imagined(module, end, &mut rng)? {
+                self.learner.dry_run(id, rollout)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives the runners the learner's weights.
     fn publish_weights(&mut self) -> Result<()> {
         let modules = self.learner.module().without_learner_only();
@@ -282,6 +302,7 @@ impl Algorithm {
 fn losses<T: TrainingConfig>(
     training: T,
     of_modules: BTreeMap<ModuleId, T>,
+    code: Code,
 ) -> impl Fn(&str) -> Box<dyn Loss> + Send + Sync + 'static {
-    move |id| of_modules.get(id).unwrap_or(&training).loss()
+    move |id| code.wrap(of_modules.get(id).unwrap_or(&training).loss())
 }

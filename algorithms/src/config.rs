@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::custom::Code;
 use crate::execution_plan::ExecutionPlan;
 use crate::{Algorithm, AlgorithmError, CallbackList, Callbacks, Result};
 
@@ -123,6 +124,9 @@ pub struct AlgorithmConfig<T> {
     pub callbacks: CallbackList,
     /// Reproducibility.
     pub debugging: DebuggingConfig,
+    /// The code of a variant; not part of the configuration as data.
+    #[serde(skip)]
+    pub(crate) code: Code,
 }
 
 impl<T: TrainingConfig> AlgorithmConfig<T> {

@@ -43,6 +43,16 @@ pub enum AlgorithmError {
         /// The algorithm in the file.
         found: String,
     },
+    /// A checkpoint of a variant whose code was not given again.
+    #[error(
+        "the checkpoint belongs to `{name}`, an algorithm with code of yours, which checkpoints do not hold; give it again: `Algorithm::from_checkpoint_with(path, device, |config| config.{part}(…))`"
+    )]
+    MissingCode {
+        /// The name of the variant.
+        name: String,
+        /// The method of the configuration that gave the code.
+        part: String,
+    },
     /// A checkpoint of an algorithm with another execution plan.
     #[error(
         "the checkpoint was made with the execution plan `{found}`, and the configuration has `{expected}`; give the same plan again (`from_checkpoint_with(…, |config| config.execution_plan(…))`)"

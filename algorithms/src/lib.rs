@@ -6,6 +6,7 @@
 //! | [`Algorithm`] | `Algorithm`: `train`, `evaluate`, `save_to_path`, `restore_from_path` |
 //! | [`ExecutionPlan`], [`TrainingContext`] | `training_step`, and the execution plans before it |
 //! | [`PpoConfig`], [`ppo`] | `PPOConfig`, PPO |
+//! | [`AlgorithmConfig::from_loss`], [`Trajectory`] | `build_policy`, `with_updates`: algorithms from functions |
 //! | [`ImpalaConfig`], [`impala`]; [`AppoConfig`], [`appo`] | IMPALA, APPO |
 //! | [`A2cConfig`], [`a2c`]; [`VpgConfig`], [`vpg`] | A2C and policy gradients, which RLlib's new stack lacks |
 //! | [`Callbacks`] | `RLlibCallback`: hooks |
@@ -18,6 +19,7 @@ mod algorithm;
 pub mod appo;
 mod callbacks;
 mod config;
+mod custom;
 mod error;
 mod evaluation;
 mod execution_plan;
@@ -35,6 +37,7 @@ pub use config::{
     EnvironmentConfig, EvaluationConfig, EvaluationOverrides, LearnersConfig, MultiAgentSection,
     ReportingConfig, RolloutFragmentLength, TrainingConfig,
 };
+pub use custom::{CustomTraining, Trajectory};
 pub use error::{AlgorithmError, CallbackError, Result};
 pub use evaluation::{Evaluation, EvaluationFunction, evaluate, evaluate_policy};
 pub use execution_plan::{Asynchronous, ExecutionPlan, StepReport, Synchronous, TrainingContext};

@@ -6,12 +6,14 @@
 //! | [`Rollout`] | the recorded steps of one module, as columns |
 //! | [`Segment`] | one episode, or part of one, in a rollout |
 
+mod imagined;
 mod rollout;
 
 use std::collections::BTreeMap;
 
 use rekindle_core::ModuleId;
 
+pub use imagined::imagined;
 pub use rollout::{Rollout, RolloutStates, Segment, SegmentEnd};
 
 /// The experience that a call of a runner collected.

@@ -36,7 +36,9 @@ pub use env_runner::{
 };
 pub use episode::SingleAgentEpisode;
 pub use error::{Result, RunnerError};
-pub use experience::{EpisodeSummary, Experience, Rollout, RolloutStates, Segment, SegmentEnd};
+pub use experience::{
+    EpisodeSummary, Experience, Rollout, RolloutStates, Segment, SegmentEnd, imagined,
+};
 pub use group::EnvRunnerGroup;
 pub use multi_agent::{
     EpisodeInfo, MappingFunction, MultiAgentConfig, MultiAgentEnvRunner, PolicyMapping,

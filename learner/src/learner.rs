@@ -1,6 +1,7 @@
 //! The learner: data, losses, gradients, optimizers, in that order.
 
 mod config;
+mod dry_run;
 mod module_loss;
 mod modules;
 mod optimizers;

@@ -60,6 +60,19 @@ impl Losses {
         Self { total, metrics: Vec::new(), row_values: Vec::new() }
     }
 
+    /// Checks that the loss is one number and depends on something that gradients reach.
+    pub(crate) fn check(&self, id: &str, loss: &str) -> Result<()> {
+        let shape = self.total.dims();
+        let reason = if shape != [1] {
+            format!("has shape {shape:?}, and a loss is one number: reduce it with `mean` or `sum`")
+        } else if !self.total.is_tracked() {
+            NO_GRADIENT.into()
+        } else {
+            return Ok(());
+        };
+        Err(LearnerError::InvalidLoss { id: id.into(), loss: loss.into(), reason })
+    }
+
     /// Adds a term to report, `[1]`.
     #[must_use]
     pub fn metric(mut self, name: &'static str, value: Tensor<1>) -> Self {
@@ -74,6 +87,9 @@ impl Losses {
         self
     }
 }
+
+/// The reason for refusing a loss without gradients.
+pub(crate) const NO_GRADIENT: &str = "does not depend on the parameters of the module: compute it from the outputs of the training pass (`cx.logp()`, `cx.values()`, `cx.outputs()`), without `detach`";
 
 impl From<Tensor<1>> for Losses {
     fn from(total: Tensor<1>) -> Self {

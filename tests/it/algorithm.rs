@@ -71,8 +71,9 @@ fn a_result_has_rllibs_names() {
 
 #[test]
 fn a_learner_refuses_a_module_without_the_role_it_needs_when_it_is_built() {
-    let config = PpoConfig { model_config: Default::default(), ..config() }
-        .rl_module(RLModuleSpec::of::<PolicyOnly>());
+    let mut config = config();
+    config.model_config = Default::default();
+    let config = config.rl_module(RLModuleSpec::of::<PolicyOnly>());
     let message = config.build(&device()).unwrap_err().to_string();
     assert!(message.contains("lacks the role ValueFunction"), "{message}");
     assert!(message.contains("the PPO learner"), "{message}");
@@ -274,7 +275,8 @@ fn roles_are_asked_of_the_modules_that_need_them() {
     let config = cartpoles()
         .env_runners(|e| e.batch_mode(BatchMode::CompleteEpisodes))
         .multi_agent(|m| m.rl_module_specs(specs));
-    let config = PpoConfig { model_config: Default::default(), ..config };
+    let mut config = config;
+    config.model_config = Default::default();
     refused(&config, &["lacks the role ValueFunction"]);
     let without = config.clone().multi_agent(|m| m.override_module("1", "use_critic", false));
     let result = without.build(&device()).unwrap().train().unwrap();

@@ -12,6 +12,7 @@ mod connectors;
 #[path = "../support/counter.rs"]
 mod counter;
 mod curriculum;
+mod custom_algorithm;
 mod evaluation;
 mod exact_resume;
 mod fault_tolerance;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Algorithm;
+use crate::custom::{Code, RecordedCode};
 use crate::{AlgorithmConfig, AlgorithmError, Result, TrainingConfig};
 
 /// The plain data of the state. Learner and runners are components.
@@ -18,6 +19,9 @@ use crate::{AlgorithmConfig, AlgorithmError, Result, TrainingConfig};
 #[serde(deny_unknown_fields)]
 struct AlgorithmState {
     algorithm: String,
+    /// The code of a variant, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<RecordedCode>,
     /// The name of the execution plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     execution_plan: Option<String>,
@@ -50,6 +54,7 @@ impl Checkpointable for Algorithm {
     fn get_state(&self) -> Result<State> {
         let mut state = State::from_data(&AlgorithmState {
             algorithm: self.name.into(),
+            code: Some(self.config.code.recorded()).filter(|code| *code != RecordedCode::default()),
             execution_plan: Some(self.plan.name().into()),
             config: serde_json::to_value(&self.config).map_err(AlgorithmError::ConfigFormat)?,
             iteration: self.iteration,
@@ -108,6 +113,7 @@ impl Algorithm {
             let (expected, found) = (self.name.into(), data.algorithm);
             return Err(AlgorithmError::WrongAlgorithm { expected, found });
         }
+        check_code(&self.config.code, data.code.as_ref(), &data.algorithm)?;
         if let Some(found) = data.execution_plan.filter(|plan| plan != self.plan.name()) {
             let expected = self.plan.name().into();
             return Err(AlgorithmError::WrongExecutionPlan { expected, found });
@@ -194,6 +200,7 @@ impl Algorithm {
             // The runners differ from the saved ones.
             state.components.remove(EVAL_ENV_RUNNERS);
         }
+        check_code(&config.code, data.code.as_ref(), &data.algorithm)?;
         let mut algorithm = config.build(device)?;
         algorithm.load_state(&state)?;
         algorithm.set_env_config(&config.environment.env_config)?;
@@ -232,5 +239,18 @@ impl Algorithm {
             _ => return Err(AlgorithmError::UnknownComponent(component.into())),
         }
         self.publish_weights()
+    }
+}
+
+/// Checks that the code of a saved variant was given again.
+fn check_code(given: &Code, saved: Option<&RecordedCode>, algorithm: &str) -> Result<()> {
+    let Some(saved) = saved else { return Ok(()) };
+    let given = given.recorded();
+    match saved.parts.iter().find(|part| !given.parts.contains(*part)) {
+        None => Ok(()),
+        Some(part) => {
+            let name = saved.name.clone().unwrap_or_else(|| algorithm.to_owned());
+            Err(AlgorithmError::MissingCode { name, part: part.clone() })
+        }
     }
 }

@@ -144,6 +144,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             reporting: config.reporting,
             callbacks: config.callbacks,
             debugging: config.debugging,
+            code: config.code,
         })
     }
 

@@ -11,7 +11,7 @@ use rekindle_metrics::Reducer;
 
 use super::readings::{Minibatch, OptimizerKey, Outcome, Readings, RowValues};
 use super::{ModuleData, TOTAL_LOSS};
-use crate::error::{LearnerError, Result};
+use crate::error::Result;
 use crate::global_norm::GlobalNorm;
 use crate::gradients::Gradients;
 use crate::learner::Learner;
@@ -100,14 +100,7 @@ impl Learner {
             let mut cx = LossContext::new(at, batch, &scalars, &mut of_module.rng);
             cx.phase = phase;
             let losses = of_module.loss.compute(&cx)?;
-            if losses.total.dims() != [1] {
-                let shape = losses.total.dims();
-                let reason = format!(
-                    "has shape {shape:?}, and a loss is one number: reduce it with `mean` or `sum`"
-                );
-                let (id, loss) = (id.clone(), of_module.loss.name().into());
-                return Err(LearnerError::InvalidLoss { id, loss, reason });
-            }
+            losses.check(id, of_module.loss.name())?;
             if of_module.loss.stops_early(&losses)? {
                 stopped.insert(id.clone());
             } else {

@@ -1,0 +1,142 @@
+//! A loss with parts that a user replaced.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+
+use rekindle_checkpoint::State;
+use rekindle_learner::{
+    AfterUpdate, GlobalNorm, Gradients, LearnerError, Loss, LossContext, Losses, OptimizerGroup,
+    Phase, PrepareContext, Result, TrainData,
+};
+use rekindle_rl_module::Role;
+
+use super::{Code, Trajectory};
+
+/// The loss of an algorithm, with the parts that a user replaced.
+#[derive(Debug)]
+pub(super) struct CustomLoss {
+    inner: Box<dyn Loss>,
+    code: Code,
+    name: String,
+}
+
+impl CustomLoss {
+    pub(super) fn new(inner: Box<dyn Loss>, code: Code) -> Self {
+        let name = code.name.clone().unwrap_or_else(|| inner.name().to_owned());
+        Self { inner, code, name }
+    }
+
+    /// Lets the user's function see each trajectory, and collects the columns that it adds.
+    fn postprocess(&self, cx: &PrepareContext<'_>, mut data: TrainData) -> Result<TrainData> {
+        let Some(postprocess) = &self.code.postprocess else { return Ok(data) };
+        let values = OnceCell::new();
+        let mut added: BTreeMap<&'static str, Vec<f32>> = BTreeMap::new();
+        let mut rows = 0;
+        for index in 0..data.segments.len() {
+            let mut trajectory = Trajectory::new(cx, &data, index, &values);
+            postprocess(&mut trajectory)?;
+            let len = trajectory.len();
+            for (name, column) in trajectory.into_added() {
+                let all = added.entry(name).or_default();
+                if all.len() != rows {
+                    return Err(LearnerError::ColumnOfSomeRollouts { column: name.into() });
+                }
+                all.extend(column);
+            }
+            rows += len;
+            if let Some((name, _)) = added.iter().find(|(_, column)| column.len() != rows) {
+                return Err(LearnerError::ColumnOfSomeRollouts { column: (*name).into() });
+            }
+        }
+        for (name, column) in added {
+            data.insert_f32(name, column)?;
+        }
+        Ok(data)
+    }
+}
+
+impl Loss for CustomLoss {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn required_roles(&self) -> Vec<Role> {
+        match self.code.loss {
+            Some(_) => Vec::new(),
+            None => self.inner.required_roles(),
+        }
+    }
+
+    fn check_module(&self, cx: &PrepareContext<'_>) -> Result<()> {
+        match self.code.loss {
+            Some(_) => Ok(()),
+            None => self.inner.check_module(cx),
+        }
+    }
+
+    fn optimizers(&self) -> Vec<OptimizerGroup> {
+        self.code.optimizers.clone().unwrap_or_else(|| self.inner.optimizers())
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        match (&self.code.loss, &self.code.optimizers) {
+            (None, None) => self.inner.phases(),
+            _ => {
+                let names = self.optimizers().into_iter().map(|optimizer| optimizer.name);
+                vec![Phase::new("total", names)]
+            }
+        }
+    }
+
+    fn before_update(&mut self, env_steps: u64) {
+        self.inner.before_update(env_steps);
+    }
+
+    fn prepare(&mut self, cx: &PrepareContext<'_>, data: TrainData) -> Result<TrainData> {
+        let data = self.postprocess(cx, data)?;
+        match (&self.code.loss, &self.code.postprocess) {
+            // A loss with a postprocessing of its own replaces the preparation of the algorithm.
+            (Some(_), Some(_)) => Ok(data),
+            _ => self.inner.prepare(cx, data),
+        }
+    }
+
+    fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
+        let mut losses = match &self.code.loss {
+            Some(loss) => loss(cx, cx.batch())?,
+            None => self.inner.compute(cx)?,
+        };
+        if let Some(stats) = &self.code.stats {
+            losses.metrics.extend(stats(cx, cx.batch())?);
+        }
+        Ok(losses)
+    }
+
+    fn stops_early(&mut self, losses: &Losses) -> Result<bool> {
+        self.inner.stops_early(losses)
+    }
+
+    fn postprocess_gradients(
+        &mut self,
+        optimizer: &OptimizerGroup,
+        gradients: Gradients,
+        global_norm: &GlobalNorm,
+    ) -> Result<Gradients> {
+        match &self.code.gradients {
+            Some(change) => change(gradients, global_norm),
+            None => self.inner.postprocess_gradients(optimizer, gradients, global_norm),
+        }
+    }
+
+    fn after_update(&mut self, cx: &mut AfterUpdate<'_>) -> Result<()> {
+        self.inner.after_update(cx)
+    }
+
+    fn get_state(&self) -> Result<State> {
+        self.inner.get_state()
+    }
+
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        self.inner.set_state(state)
+    }
+}

@@ -1,0 +1,140 @@
+//! One trajectory, for a postprocessing function.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+
+use rekindle_core::Columns;
+use rekindle_env::{AgentId, Buffer};
+use rekindle_env_runner::{Segment, SegmentEnd};
+use rekindle_learner::ops::{gae, returns_to_go};
+use rekindle_learner::{LearnerError, PrepareContext, Result, TrainData};
+
+/// Values of all rows, and of the observation after each segment.
+pub(super) type Values = OnceCell<(Vec<f32>, Vec<f32>)>;
+
+/// The steps of one agent in one episode, or in the part of it that is in the batch. A postprocessing
+/// function reads its columns and adds others, which the loss reads.
+#[derive(Debug)]
+pub struct Trajectory<'a> {
+    cx: &'a PrepareContext<'a>,
+    data: &'a TrainData,
+    index: usize,
+    segment: &'a Segment,
+    values: &'a Values,
+    added: BTreeMap<&'static str, Vec<f32>>,
+}
+
+impl<'a> Trajectory<'a> {
+    pub(super) fn new(
+        cx: &'a PrepareContext<'a>,
+        data: &'a TrainData,
+        index: usize,
+        values: &'a Values,
+    ) -> Self {
+        let segment = &data.segments[index];
+        Self { cx, data, index, segment, values, added: BTreeMap::new() }
+    }
+
+    pub(super) fn into_added(self) -> BTreeMap<&'static str, Vec<f32>> {
+        self.added
+    }
+
+    /// Returns the number of steps.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.segment.len
+    }
+
+    /// Whether there are no steps.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.segment.len == 0
+    }
+
+    /// Returns how the trajectory ends.
+    #[must_use]
+    pub fn end(&self) -> SegmentEnd {
+        self.segment.end
+    }
+
+    /// Returns the agent; `None` in single-agent environments.
+    #[must_use]
+    pub fn agent(&self) -> Option<&AgentId> {
+        self.segment.agent.as_ref()
+    }
+
+    /// Returns the number of steps of the episode before the first one.
+    #[must_use]
+    pub fn t_started(&self) -> usize {
+        self.segment.t_started
+    }
+
+    /// Returns the rewards, `[T]`.
+    ///
+    /// # Errors
+    /// If the experience is on an accelerator.
+    pub fn rewards(&self) -> Result<&[f32]> {
+        Ok(&self.data.f32s(Columns::REWARDS)?[self.segment.range()])
+    }
+
+    /// Returns the rows of any column, such as observations, actions and recorded outputs of the module.
+    ///
+    /// # Errors
+    /// If there is no such column.
+    pub fn column(&self, name: &str) -> Result<Buffer> {
+        Ok(self.data.host()?.column(name)?.slice(self.segment.range())?)
+    }
+
+    /// Returns the values of the observations, `[T]`, and of the one after the last step, which is 0 where
+    /// the episode was terminated. The module computes them once for all trajectories.
+    ///
+    /// # Errors
+    /// If the module has no value function or its pass fails.
+    pub fn values(&self) -> Result<(&[f32], f32)> {
+        if self.values.get().is_none() {
+            let values = self.data.values(self.cx.module, self.cx.device)?;
+            self.values.get_or_init(|| values);
+        }
+        let none = || LearnerError::custom("values were not computed");
+        let (values, after) = self.values.get().ok_or_else(none)?;
+        Ok((&values[self.segment.range()], after[self.index]))
+    }
+
+    /// Adds a column with one number per step.
+    ///
+    /// # Errors
+    /// [`LearnerError::Length`] unless there is one number for each step.
+    pub fn insert(&mut self, name: &'static str, column: Vec<f32>) -> Result<()> {
+        if column.len() != self.len() {
+            let (expected, found) = (self.len(), column.len());
+            let what = "a column of a postprocessing function";
+            return Err(LearnerError::Length { what, expected, found });
+        }
+        self.added.insert(name, column);
+        Ok(())
+    }
+
+    /// Adds the discounted sums of the rewards until the end ([`Columns::RETURNS_TO_GO`]).
+    ///
+    /// # Errors
+    /// [`LearnerError::NoBootstrap`] if the trajectory was cut off.
+    pub fn add_returns_to_go(&mut self, gamma: f32) -> Result<()> {
+        if self.end() == SegmentEnd::Cut {
+            return Err(LearnerError::NoBootstrap);
+        }
+        let returns = returns_to_go(self.rewards()?, 0.0, gamma);
+        self.insert(Columns::RETURNS_TO_GO, returns)
+    }
+
+    /// Adds generalized advantage estimates ([`Columns::ADVANTAGES`]) and value targets
+    /// ([`Columns::VALUE_TARGETS`]).
+    ///
+    /// # Errors
+    /// If the module has no value function or its pass fails.
+    pub fn add_advantages(&mut self, gamma: f32, lambda: f32) -> Result<()> {
+        let (values, bootstrap) = self.values()?;
+        let (advantages, targets) = gae(self.rewards()?, values, bootstrap, gamma, lambda)?;
+        self.insert(Columns::ADVANTAGES, advantages)?;
+        self.insert(Columns::VALUE_TARGETS, targets)
+    }
+}

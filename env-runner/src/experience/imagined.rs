@@ -1,0 +1,108 @@
+//! Made-up experience, to try losses before there is any.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use rekindle_core::{Batch, Columns, Generator, host_batch};
+use rekindle_env::{Buffer, Space};
+use rekindle_rl_module::AnyRLModule;
+
+use super::{Rollout, RolloutStates, Segment, SegmentEnd};
+use crate::connectors::{ActionSampler, ConnectorPipeline};
+use crate::env_runner::outputs::Outputs;
+use crate::error::Result;
+
+/// Steps of each segment.
+const STEPS: usize = 4;
+/// Draws after which there may be no observation that the module acts on, such as one whose mask allows an
+/// action.
+const TRIES: usize = 32;
+
+/// Returns a rollout of two segments with observations drawn from the module's space, the actions and
+/// outputs of its exploration pass, and random rewards; `None` if the module does not act on them. No
+/// stream but `rng` is touched.
+///
+/// The first segment ends in a terminated step, the second as `end` says.
+///
+/// # Errors
+/// If the columns do not fit together.
+pub fn imagined(
+    module: &AnyRLModule,
+    end: SegmentEnd,
+    rng: &mut Generator,
+) -> Result<Option<Rollout>> {
+    let spec = module.spec();
+    let (Some(observations), Some(actions)) =
+        (spec.get_observation_space(), spec.get_action_space())
+    else {
+        return Ok(None);
+    };
+    for _ in 0..TRIES {
+        if let Ok(rollout) = draw(module, [observations, actions], end, rng) {
+            return Ok(Some(rollout));
+        }
+    }
+    Ok(None)
+}
+
+fn draw(
+    module: &AnyRLModule,
+    [observations, actions]: [&Space; 2],
+    end: SegmentEnd,
+    rng: &mut Generator,
+) -> Result<Rollout> {
+    let rows = 2 * STEPS;
+    let mut seen = Buffer::zeros(observations, rows + 2);
+    for row in 0..rows + 2 {
+        observations.sample_into(rng, seen.row_mut(row))?;
+    }
+    let module = module.valid();
+    let device = module.devices().into_iter().next().unwrap_or_default();
+    let column = host_batch::upload(&seen.slice(0..rows)?, &device)?;
+    let mut batch = Batch::new().with(Columns::OBS, column);
+    let initial = module.initial_state()?;
+    let states = match &initial {
+        Some(initial) => {
+            let states = initial.gather(&vec![0; rows])?;
+            batch.insert(Columns::STATE_IN, host_batch::upload(&states, &device)?);
+            Some(RolloutStates { state_in: states, final_states: initial.gather(&[0, 0])? })
+        }
+        None => None,
+    };
+    let outputs = module.forward_exploration(&batch)?;
+    let mut sampler = ActionSampler::new(&ConnectorPipeline::new(actions.clone()), rows);
+    let mut rngs: Vec<_> = (0..rows).map(|_| Generator::from_seed(rng.next_u64())).collect();
+    sampler.sample(&module, &outputs, Some(&mut rngs))?;
+    let mut extras: BTreeMap<String, Buffer> = Outputs::of(&module, &outputs, rows)?.into_columns();
+    if !sampler.inputs.is_empty() {
+        let width = sampler.inputs.len() / rows;
+        let inputs = Buffer::from_f32(sampler.inputs.clone(), &[width])?;
+        extras.insert(Columns::ACTION_DIST_INPUTS.into(), inputs);
+    }
+    if !sampler.logp.is_empty() {
+        let prob = sampler.logp.iter().map(|logp| logp.exp()).collect();
+        extras.insert(Columns::ACTION_PROB.into(), Buffer::from_f32(prob, &[])?);
+        let logp = Buffer::from_f32(sampler.logp.clone(), &[])?;
+        extras.insert(Columns::ACTION_LOGP.into(), logp);
+    }
+    let segment = |index: usize, end| Segment {
+        env: index,
+        agent: None,
+        episode: index as u64,
+        start: index * STEPS,
+        stride: 1,
+        len: STEPS,
+        t_started: 0,
+        end,
+    };
+    Ok(Rollout {
+        observations: seen.slice(0..rows)?,
+        actions: sampler.actions,
+        rewards: (0..rows).map(|_| rng.random() as f32).collect(),
+        extras,
+        segments: vec![segment(0, SegmentEnd::Terminated), segment(1, end)],
+        final_observations: seen.slice(rows..rows + 2)?,
+        states,
+        weights_seq_no: 0,
+    })
+}

@@ -1,0 +1,54 @@
+//! A trial of losses, so that mistakes surface before there is experience.
+
+use burn::module::Module;
+use rekindle_env_runner::Rollout;
+
+use super::Learner;
+use crate::error::{LearnerError, Result};
+use crate::gradients::Gradients;
+use crate::loss::{LossContext, NO_GRADIENT, PrepareContext};
+use crate::train_data::TrainData;
+
+impl Learner {
+    /// Tries the loss of a module on made-up experience
+    /// ([`imagined`](rekindle_env_runner::imagined)): its preparation, every phase, and whether its
+    /// gradients reach the parameters. Nothing of the learner changes. Modules that do not learn, learn by a
+    /// loss of their own, or have no parameters are not tried.
+    ///
+    /// # Errors
+    /// The error of the loss; [`LearnerError::InvalidLoss`] for a loss that is not one number or does not
+    /// depend on the parameters.
+    pub fn dry_run(&self, id: &str, rollout: Rollout) -> Result<()> {
+        let module = self.module.module(id)?;
+        let own = module.module().as_self_supervised_loss().is_some();
+        if own || module.num_params() == 0 || !self.should_module_be_updated(id) {
+            return Ok(());
+        }
+        let mut of_module = self.new_module_loss(id)?;
+        let data = TrainData::from_rollouts(&[rollout], module.max_seq_len())?;
+        let (valid, plain) = (module.valid(), self.device.clone().inner());
+        let data = of_module.loss.prepare(&PrepareContext::new(id, &valid, &plain), data)?;
+        let units: Vec<usize> = (0..data.units(None).count).collect();
+        let batch = data.minibatch(&units, &self.device)?;
+        let scalars = of_module.scalars.tensors();
+        let mut reached = false;
+        for phase in 0..of_module.phases.len() {
+            let at = PrepareContext::new(id, module, &self.device);
+            let mut cx = LossContext::new(at, &batch, &scalars, &mut of_module.rng);
+            cx.phase = phase;
+            let losses = of_module.loss.compute(&cx)?;
+            losses.check(id, of_module.loss.name())?;
+            let mut all = losses.total.backward();
+            reached |= !Gradients::take(module, &mut all).is_empty()
+                || !Gradients::take(&of_module.scalars, &mut all).is_empty();
+        }
+        if reached {
+            return Ok(());
+        }
+        Err(LearnerError::InvalidLoss {
+            id: id.into(),
+            loss: of_module.loss.name().into(),
+            reason: NO_GRADIENT.into(),
+        })
+    }
+}

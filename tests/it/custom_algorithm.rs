@@ -1,0 +1,157 @@
+//! Algorithms from a loss function, variants, and plans of one's own.
+
+use burn::prelude::*;
+use rekindle::algorithms::{
+    AlgorithmConfig, Asynchronous, CustomTraining, Synchronous, TrainingConfig,
+};
+use rekindle::learner::{LearnerError, OptimizerGroup};
+use rekindle::prelude::*;
+
+fn device() -> Device {
+    DeviceSpec::Cpu.open().unwrap()
+}
+
+/// Policy gradients over returns.
+fn my_pg() -> AlgorithmConfig<CustomTraining> {
+    AlgorithmConfig::from_loss("MyPG", |cx, batch| {
+        Ok((cx.logp()? * batch.float::<1>(Columns::RETURNS_TO_GO)?).mean().neg())
+    })
+    .with_postprocess(|trajectory| trajectory.add_returns_to_go(0.99))
+    .environment("CartPole-v1")
+    .env_runners(|e| e.num_env_runners(2).batch_mode(BatchMode::CompleteEpisodes))
+    .training(|t| t.train_batch_size(64))
+    .seed(3)
+}
+
+fn message<T: TrainingConfig>(config: &AlgorithmConfig<T>) -> String {
+    config.build(&device()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_loss_function_with_postprocessing_is_an_algorithm_that_is_saved_and_resumed() {
+    let mut algo = my_pg().build(&device()).unwrap();
+    assert_eq!(algo.name(), "MyPG");
+    algo.train().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("saved");
+    algo.save_to_path(&path).unwrap();
+
+    // The code is not in the checkpoint.
+    let error = Algorithm::from_checkpoint::<CustomTraining>(&path, &device()).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains("`MyPG`") && message.contains("config.with_loss(…)"), "{message}");
+    let given = |_| my_pg();
+    let mut resumed =
+        Algorithm::from_checkpoint_with::<CustomTraining>(&path, &device(), given).unwrap();
+    assert_eq!(resumed.name(), "MyPG");
+    algo.train().unwrap();
+    resumed.train().unwrap();
+    let learners = [&algo, &resumed].map(|algo| algo.learner().get_state().unwrap());
+    assert!(learners[0] == learners[1], "the continuation is exact");
+}
+
+#[test]
+fn stats_gradients_and_optimizers_of_a_variant_take_effect() {
+    let config = PpoConfig::new()
+        .environment("CartPole-v1")
+        .training(|t| t.train_batch_size(64).minibatch_size(32).num_epochs(1))
+        .with_name("MyPPO")
+        .stats(|cx, _| Ok(vec![("mean_logp", cx.logp()?.mean())]))
+        .gradients(|gradients, _| gradients.clip_by_value(1e-3))
+        .optimizers([
+            OptimizerGroup::prefixes("actor", ["encoder", "pi"]).lr(1e-3),
+            OptimizerGroup::prefixes("critic", ["critic_encoder", "vf"]).lr(0.0),
+        ])
+        .seed(0);
+    let mut algo = config.build(&device()).unwrap();
+    let before = algo.module(DEFAULT_MODULE_ID).unwrap().state_dict().unwrap();
+    let result = algo.train().unwrap();
+    let after = algo.module(DEFAULT_MODULE_ID).unwrap().state_dict().unwrap();
+    let metric = |name: &str| result.get(&format!("learners/default_policy/{name}"));
+    assert!(metric("mean_logp").is_some_and(|logp| logp < 0.0));
+    assert_eq!(metric("actor_learning_rate"), Some(1e-3));
+    assert_eq!(metric("critic_learning_rate"), Some(0.0));
+    assert!(metric("gradients_critic_global_norm").is_some());
+    for (name, weight) in &after {
+        let moves = *weight != before[name];
+        let of_actor = name.starts_with("encoder") || name.starts_with("pi");
+        assert_eq!(moves, of_actor, "{name}");
+    }
+}
+
+#[test]
+fn mistakes_in_a_loss_surface_when_the_algorithm_is_built() {
+    let from = |loss: fn(&LossContext<'_>, &Batch) -> Result<Tensor<1>, LearnerError>| {
+        AlgorithmConfig::from_loss("Wrong", loss).environment("CartPole-v1").seed(0)
+    };
+    for (config, expected) in [
+        (from(|cx, _| cx.logp()), "has shape [8], and a loss is one number: reduce it"),
+        (from(|_, batch| Ok(batch.float::<1>("advantage")?)), "column `advantage` is not in"),
+        (from(|_, batch| Ok(batch.float::<1>(Columns::REWARDS)?.mean())), "does not depend on"),
+        (from(|cx, _| Ok(cx.logp()?.detach().mean())), "does not depend on the parameters"),
+        (from(|cx, _| cx.scalar("log_alpha")), "owns the scalar `log_alpha`"),
+    ] {
+        let message = message(&config);
+        assert!(message.contains(expected), "{message}");
+    }
+    let cut = my_pg().env_runners(|e| e.batch_mode(BatchMode::TruncateEpisodes));
+    assert!(message(&cut).contains("sample complete episodes"), "{}", message(&cut));
+    let short = my_pg().with_postprocess(|t| t.insert(Columns::RETURNS_TO_GO, vec![0.0]));
+    assert!(message(&short).contains("expected 4 values, found 1"), "{}", message(&short));
+    let none = AlgorithmConfig::<CustomTraining>::new().environment("CartPole-v1");
+    assert!(message(&none).contains("`AlgorithmConfig::from_loss`"), "{}", message(&none));
+    let unknown = my_pg().optimizers([OptimizerGroup::prefixes("critic", ["vq"])]);
+    assert!(message(&unknown).contains("`critic` steps"), "{}", message(&unknown));
+}
+
+/// Collects twice for each update.
+#[derive(Debug, Clone)]
+struct Twice;
+
+impl ExecutionPlan for Twice {
+    fn name(&self) -> &str {
+        "Twice"
+    }
+
+    fn training_step(
+        &mut self,
+        cx: &mut TrainingContext<'_>,
+    ) -> Result<StepReport, rekindle::algorithms::AlgorithmError> {
+        let mut experience = cx.sample(32)?;
+        experience.extend(cx.sample(32)?);
+        cx.update(&experience)?;
+        cx.publish_weights()?;
+        Ok(StepReport::of(&experience))
+    }
+}
+
+#[test]
+fn a_plan_is_swapped_and_a_checkpoint_asks_for_the_same_one() {
+    let ppo = || {
+        PpoConfig::new()
+            .environment("CartPole-v1")
+            .training(|t| t.train_batch_size(64).minibatch_size(64).num_epochs(2))
+            .seed(0)
+    };
+    let mut algo = ppo().with_execution_plan(Twice).build(&device()).unwrap();
+    let result = algo.train().unwrap();
+    assert_eq!(result.get("env_runners/num_env_steps_sampled"), Some(64.0));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("saved");
+    algo.save_to_path(&path).unwrap();
+    let error = Algorithm::from_checkpoint::<PpoTraining>(&path, &device()).unwrap_err();
+    assert!(error.to_string().contains("config.with_execution_plan(…)"), "{error}");
+    let other = |config: PpoConfig| config.with_execution_plan(Synchronous::new(64));
+    let error = Algorithm::from_checkpoint_with::<PpoTraining>(&path, &device(), other);
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("`Twice`") && message.contains("`Synchronous`"), "{message}");
+    let same = |config: PpoConfig| config.with_execution_plan(Twice);
+    Algorithm::from_checkpoint_with::<PpoTraining>(&path, &device(), same).unwrap();
+
+    // PPO on the plan of IMPALA.
+    let plan = Asynchronous::new(64, 8).deterministic(true).batches_per_step(2);
+    let mut algo = ppo().with_execution_plan(plan).build(&device()).unwrap();
+    algo.train().unwrap();
+    let result = algo.train().unwrap();
+    assert!(result.get("learners/default_policy/total_loss").is_some_and(f64::is_finite));
+}
