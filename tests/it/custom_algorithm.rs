@@ -155,3 +155,14 @@ fn a_plan_is_swapped_and_a_checkpoint_asks_for_the_same_one() {
     let result = algo.train().unwrap();
     assert!(result.get("learners/default_policy/total_loss").is_some_and(f64::is_finite));
 }
+
+#[path = "../../examples/custom_execution_plan.rs"]
+#[allow(dead_code, reason = "the example has a `main`")]
+mod custom_execution_plan;
+
+#[test]
+fn the_example_of_a_plan_runs_and_continues_exactly() {
+    let plan = Asynchronous::new(256, 32).deterministic(true).batches_per_step(1);
+    let (_, equal) = custom_execution_plan::train(plan, 2).unwrap();
+    assert!(equal);
+}

@@ -4,6 +4,7 @@
 mod asynchronous;
 mod custom_graph_encoder;
 mod custom_module;
+mod from_loss;
 mod policy_gradients;
 mod ppo;
 mod ppo_in_one_file;

@@ -1,0 +1,97 @@
+//! An execution plan of one's own: PPO's, written from operators, with a warning about the scale of rewards.
+//! It is swapped for the asynchronous plan of IMPALA, and both continue exactly from a checkpoint.
+//!
+//! `cargo run --release --example custom_execution_plan`
+
+use rekindle::algorithms::{AlgorithmError, Asynchronous};
+use rekindle::prelude::*;
+
+/// PPO's plan: collect a batch, select what can be trained, standardize, learn, publish, report.
+#[derive(Debug, Clone)]
+struct PpoPlan {
+    train_batch_size: usize,
+}
+
+impl ExecutionPlan for PpoPlan {
+    fn name(&self) -> &str {
+        "PpoPlan"
+    }
+
+    fn training_step(
+        &mut self,
+        cx: &mut TrainingContext<'_>,
+    ) -> Result<StepReport, AlgorithmError> {
+        // 1. Sample until the batch is large enough, and merge the filters of the runners.
+        let experience = cx.sample(self.train_batch_size)?;
+        // 2. Select the modules that learn, and add advantages.
+        let mut data = cx.prepare(&experience)?;
+        // 3. Standardize named columns.
+        for data in data.values_mut() {
+            data.standardize(Columns::ADVANTAGES)?;
+        }
+        warn_about_bad_reward_scales(cx, &data)?;
+        // 4. Epochs of minibatches. The KL coefficient adapts at the end, and metrics are collected.
+        cx.learn(data)?;
+        // 5. Act with the new weights.
+        cx.publish_weights()?;
+        Ok(StepReport::of(&experience))
+    }
+}
+
+/// Reports the largest value target in units of the clipped error, as the plan of RLlib's PPO warns.
+fn warn_about_bad_reward_scales(
+    cx: &mut TrainingContext<'_>,
+    data: &rekindle::learner::ModuleData,
+) -> Result<(), AlgorithmError> {
+    for (id, data) in data {
+        let targets = data.f32s(Columns::VALUE_TARGETS)?;
+        let largest = targets.iter().fold(0f32, |largest, target| largest.max(target.abs()));
+        let key = format!("learners/{id}/largest_value_target");
+        cx.metrics.log_value(&key, f64::from(largest), Reducer::Item)?;
+        if largest > 1e4 {
+            eprintln!("value targets of `{id}` reach {largest}: scale the rewards");
+        }
+    }
+    Ok(())
+}
+
+fn config() -> PpoConfig {
+    PpoConfig::new()
+        .environment("CartPole-v1")
+        .env_runners(|e| e.num_env_runners(2).num_envs_per_env_runner(4))
+        .training(|t| t.lr(1e-3).train_batch_size(1024).minibatch_size(256).num_epochs(6))
+        .seed(0)
+}
+
+/// Trains some iterations, saves, and compares three more with those of the restored algorithm. Returns the
+/// last mean return, and whether both are equal.
+pub(crate) fn train(
+    plan: impl ExecutionPlan + Clone + Sync + 'static,
+    iterations: usize,
+) -> Result<(f64, bool), MainError> {
+    let device = DeviceSpec::Cpu.open()?;
+    let folder = std::path::PathBuf::from("runs/custom_execution_plan");
+    let name = plan.name().to_owned();
+    let with_plan = |config: PpoConfig| config.with_execution_plan(plan);
+    let mut algo = with_plan.clone()(config()).build(&device)?;
+    for _ in 0..iterations {
+        algo.train()?;
+    }
+    algo.save_to_path(folder.join(&name))?;
+    let path = folder.join(&name);
+    let mut resumed = Algorithm::from_checkpoint_with::<PpoTraining>(path, &device, with_plan)?;
+    let mut mean = f64::NAN;
+    for _ in 0..3 {
+        mean = algo.train()?.get("env_runners/episode_return_mean").unwrap_or(mean);
+        resumed.train()?;
+    }
+    let equal = algo.learner().get_state()? == resumed.learner().get_state()?;
+    println!("{name}: mean return {mean:.1} after {} steps, equal: {equal}", algo.env_steps());
+    Ok((mean, equal))
+}
+
+fn main() -> Result<(), MainError> {
+    train(PpoPlan { train_batch_size: 1024 }, 30)?;
+    train(Asynchronous::new(1024, 128).deterministic(true).batches_per_step(4), 10)?;
+    Ok(())
+}
