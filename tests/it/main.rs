@@ -7,6 +7,7 @@
 mod action_spaces;
 mod algorithm;
 mod callbacks;
+mod changed_modules;
 mod compile_fail;
 mod connectors;
 #[path = "../support/counter.rs"]

@@ -24,14 +24,20 @@ impl Algorithm {
         if env_config == self.env_config() {
             return Ok(());
         }
-        self.env_runners.set_env_config(env_config)?;
-        self.config.environment.env_config = env_config.clone();
         let overrides = &self.config.evaluation.evaluation_config;
-        match &mut self.eval_env_runners {
-            Some(runners) if overrides.env.is_none() && overrides.env_config.is_none() => {
-                Ok(runners.set_env_config(env_config)?)
-            }
-            _ => Ok(()),
+        let follows = overrides.env.is_none() && overrides.env_config.is_none();
+        let mut evaluation = self.eval_env_runners.as_mut().filter(|_| follows);
+        // Evaluation first: if it rejects the settings, training episodes continue.
+        if let Some(runners) = &mut evaluation {
+            runners.set_env_config(env_config)?;
         }
+        if let Err(error) = self.env_runners.set_env_config(env_config) {
+            if let Some(runners) = evaluation {
+                runners.set_env_config(&self.config.environment.env_config)?;
+            }
+            return Err(error.into());
+        }
+        self.config.environment.env_config = env_config.clone();
+        Ok(())
     }
 }

@@ -112,6 +112,14 @@ impl Checkpointable for Learner {
 }
 
 impl Learner {
+    /// Returns the ids of the modules that learn in a saved state; `None` for all.
+    ///
+    /// # Errors
+    /// If it is not the state of a learner.
+    pub fn saved_policies_to_train(state: &State) -> Result<Option<BTreeSet<ModuleId>>> {
+        Ok(state.data_as::<LearnerState>()?.policies_to_train)
+    }
+
     fn read_scalars(&self, state: &State) -> Result<Vec<(ModuleId, Scalars)>> {
         let mut all = Vec::new();
         for (id, of_module) in self.losses.iter().filter(|(_, of)| !of.scalars.is_empty()) {
