@@ -36,4 +36,5 @@ mod shared_module;
 mod support;
 #[path = "../support/trace.rs"]
 mod trace;
+mod updates;
 mod user_mistakes;
