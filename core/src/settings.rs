@@ -143,30 +143,62 @@ pub fn at_least_one(field: &'static str, value: &usize) -> Result<(), ConfigErro
     refuse_unless(*value > 0, field, value, "it must be at least 1")
 }
 
-/// Checks that a number is positive; infinity is.
+/// Checks that a number is positive, also in single precision; infinity is. JSON has no infinity, so the
+/// field needs a form of its own for it.
 ///
 /// # Errors
-/// If it is not.
+/// If it is not, or rounds to 0.
 pub fn positive(field: &'static str, value: &f64) -> Result<(), ConfigError> {
-    refuse_unless(*value > 0.0, field, value, "it must be positive")
+    refuse_unless(*value > 0.0, field, number(*value), "it must be positive")?;
+    refuse_unless(*value as f32 > 0.0, field, number(*value), ROUNDS_TO_0)
 }
 
-/// Checks that a number is positive and finite.
+/// Checks that a number is positive and finite, also in single precision.
 ///
 /// # Errors
-/// If it is not.
+/// If it is not, or rounds to 0 or infinity.
 pub fn positive_and_finite(field: &'static str, value: &f64) -> Result<(), ConfigError> {
     let holds = *value > 0.0 && value.is_finite();
-    refuse_unless(holds, field, value, "it must be positive and finite")
+    refuse_unless(holds, field, number(*value), "it must be positive and finite")?;
+    refuse_unless(*value as f32 > 0.0, field, number(*value), ROUNDS_TO_0)?;
+    refuse_unless((*value as f32).is_finite(), field, number(*value), ROUNDS_TO_INFINITY)
 }
 
-/// Checks that a number is finite and not negative.
+/// Checks that a number is finite, also in single precision, and not negative.
+///
+/// # Errors
+/// If it is not, or rounds to infinity.
+pub fn finite_and_not_negative(field: &'static str, value: &f64) -> Result<(), ConfigError> {
+    let holds = *value >= 0.0 && value.is_finite();
+    refuse_unless(holds, field, number(*value), "it must be finite and not negative")?;
+    refuse_unless((*value as f32).is_finite(), field, number(*value), ROUNDS_TO_INFINITY)
+}
+
+/// Checks that a number of seconds is positive and that a clock can measure it: at least a nanosecond, at
+/// most 1e9.
 ///
 /// # Errors
 /// If it is not.
-pub fn finite_and_not_negative(field: &'static str, value: &f64) -> Result<(), ConfigError> {
-    let holds = *value >= 0.0 && value.is_finite();
-    refuse_unless(holds, field, value, "it must be finite and not negative")
+pub fn seconds(field: &'static str, value: &f64) -> Result<(), ConfigError> {
+    let holds = (1e-9..=1e9).contains(value);
+    let constraint = "it must be a number of seconds, at least 1e-9 and at most 1e9";
+    refuse_unless(holds, field, number(*value), constraint)
+}
+
+const ROUNDS_TO_0: &str = "it must not round to 0 in single precision; raise it";
+const ROUNDS_TO_INFINITY: &str = "it must not round to infinity in single precision; lower it";
+
+/// Returns a number for a message. Very large and very small ones have an exponent in the place of hundreds
+/// of digits.
+fn number(value: f64) -> String {
+    match value.abs() {
+        magnitude
+            if magnitude.is_finite() && !(1e-6..1e15).contains(&magnitude) && value != 0.0 =>
+        {
+            format!("{value:e}")
+        }
+        _ => value.to_string(),
+    }
 }
 
 /// Checks that a number is between 0 and 1, both included.
