@@ -40,6 +40,16 @@ pub enum RunnerError {
         /// The number of values found.
         found: usize,
     },
+    /// A column that a module returned in some steps of a call.
+    #[error(
+        "module `{module}` returned `{column}` in some steps and not in others, so that its rows belong to no step; return it in every pass, or in none"
+    )]
+    ColumnOfSomeSteps {
+        /// The type of the module.
+        module: String,
+        /// The column.
+        column: &'static str,
+    },
     /// A runner without a module was asked to act.
     #[error("the runner has no module to act with; call `set_module` first")]
     NoModule,

@@ -15,6 +15,7 @@ mod counter;
 mod curriculum;
 mod evaluation;
 mod exact_resume;
+mod extremes;
 mod fault_tolerance;
 mod golden_algorithm;
 mod migration;
