@@ -300,11 +300,11 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             return Err(ConfigError::new("env", "not set", constraint).into());
         }
         self.env_runners.check_fields()?;
-        self.check_fragment()?;
         self.evaluation.validate()?;
         self.fault_tolerance.validate()?;
         self.reporting.check_fields()?;
         self.training.validate()?;
+        self.check_fragment()?;
         match &self.multi_agent {
             Some(multi_agent) => {
                 multi_agent.validate()?;

@@ -228,7 +228,9 @@ impl DefaultModelConfig {
         if let Some(filters) = &self.conv_filters {
             validate_filters("conv_filters", filters)?;
         }
-        if self.log_std_clip_param.is_nan() || self.log_std_clip_param <= 0.0 {
+        // Also where it rounds to 0 in single precision.
+        let clip = self.log_std_clip_param as f32;
+        if clip.is_nan() || clip <= 0.0 {
             return Err(ConfigError::new(
                 "log_std_clip_param",
                 self.log_std_clip_param.to_string(),

@@ -224,3 +224,45 @@ fn refuse_unless(
 ) -> Result<(), ConfigError> {
     if holds { Ok(()) } else { Err(ConfigError::new(field, value, constraint)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_checked_in_single_precision_and_shown_in_few_digits() {
+        type Check = fn(&'static str, &f64) -> Result<(), ConfigError>;
+        let message = |check: Check, value: f64| check("x", &value).unwrap_err().to_string();
+        for (check, value, expected) in [
+            (positive as Check, 0.0, "`x` is 0, but it must be positive"),
+            (
+                positive,
+                1e-60,
+                "`x` is 1e-60, but it must not round to 0 in single precision; raise it",
+            ),
+            (positive_and_finite, f64::INFINITY, "`x` is inf, but it must be positive and finite"),
+            (
+                positive_and_finite,
+                1e300,
+                "`x` is 1e300, but it must not round to infinity in single precision; lower it",
+            ),
+            (finite_and_not_negative, -2.5, "`x` is -2.5, but it must be finite and not negative"),
+        ] {
+            assert_eq!(message(check, value), expected);
+        }
+        assert!(message(finite_and_not_negative, 1e39).contains("round to infinity"));
+        assert!(
+            message(seconds, 1e-300)
+                .starts_with("`x` is 1e-300, but it must be a number of seconds")
+        );
+        for (check, value) in [
+            (positive as Check, f64::INFINITY),
+            (positive, 1e-44),
+            (positive_and_finite, 3e38),
+            (finite_and_not_negative, 1e-300),
+            (seconds, 1e9),
+        ] {
+            check("x", &value).unwrap();
+        }
+    }
+}

@@ -158,6 +158,20 @@ fn a_frozen_heuristic_of_a_single_agent_is_restored() {
 }
 
 #[test]
+fn modules_of_the_learner_alone_are_restored() {
+    game("test/LearnerOnly-v0", &[("a", 1), ("b", 1)]);
+    let curiosity = || network(1).spec().clone().learner_only(true);
+    let specs = MultiRLModuleSpec::new([("curiosity", curiosity())]);
+    let config = two("test/LearnerOnly-v0").multi_agent(|m| m.rl_module_specs(specs));
+    let mut algo = config.build(&device()).unwrap();
+    assert_survives(&mut algo);
+    algo.remove_module("curiosity", None).unwrap();
+    assert_survives(&mut algo);
+    algo.add_module("curiosity", curiosity().build(&device()).unwrap(), None, None).unwrap();
+    assert_survives(&mut algo);
+}
+
+#[test]
 fn a_removed_module_leaves_no_trace_in_the_configuration() {
     game("test/Removed-v0", &[("a", 1), ("b", 1)]);
     let config = two("test/Removed-v0").multi_agent(|m| {

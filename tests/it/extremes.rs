@@ -141,6 +141,8 @@ fn sizes_that_memory_cannot_hold_are_refused() {
         &["lstm_cell_size", "at most"],
     );
     refused(&recurrent.model("recurrent_num_layers", 1_u64 << 40), &["recurrent_num_layers"]);
+    let clipped = ppo("test/Huge-v0").model("log_std_clip_param", 1e-60);
+    refused(&clipped, &["log_std_clip_param", "positive"]);
 }
 
 #[test]

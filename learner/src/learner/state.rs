@@ -107,6 +107,8 @@ impl Checkpointable for Learner {
         self.weights_seq_no = data.weights_seq_no;
         self.shuffle_rng = data.shuffle_rng;
         self.policies_to_train = data.policies_to_train;
+        // Runners that were late are recreated when they are restored.
+        self.replaced.clear();
         Ok(())
     }
 }
