@@ -3,24 +3,27 @@
 mod connectors;
 mod environment;
 mod evaluation;
+mod module_settings;
 mod modules;
 mod state;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use burn::prelude::Device;
 use rekindle_core::device::DeviceSpec;
 use rekindle_core::{DEFAULT_MODULE_ID, Generator, ModuleId};
 use rekindle_env_runner::{EnvRunnerGroup, PolicyBundle, SegmentEnd, imagined};
-use rekindle_learner::{Learner, LearnerConfig, Loss};
+use rekindle_learner::{Learner, LearnerConfig};
 use rekindle_metrics::{Metrics, MetricsLogger, Reducer};
 use rekindle_rl_module::AnyRLModule;
 use serde_json::Value;
 
-use crate::custom::Code;
 use crate::execution_plan::{ExecutionPlan, TrainingContext};
 use crate::{AlgorithmConfig, AlgorithmError, BatchMode, CallbackList, Result, TrainingConfig};
+
+use module_settings::{ModuleSettings, Settings};
 
 /// A running algorithm: environment runners, a learner, and the training loop that connects them.
 ///
@@ -46,6 +49,9 @@ pub struct Algorithm {
     /// Built with the algorithm if it evaluates at an interval, otherwise at the first evaluation.
     eval_env_runners: Option<EnvRunnerGroup>,
     learner: Learner,
+    settings: Arc<dyn ModuleSettings>,
+    /// Whether it is being built for a saved state, which has not been loaded yet.
+    is_restoring: bool,
     iteration: u64,
     env_steps: u64,
     metrics: MetricsLogger,
@@ -70,6 +76,18 @@ impl Algorithm {
     /// Builds runners, module and learner.
     pub(crate) fn new<T: TrainingConfig>(
         config: &AlgorithmConfig<T>,
+        device: &Device,
+    ) -> Result<Self> {
+        let multi_agent = config.multi_agent.as_ref();
+        let ids = multi_agent.and_then(|m| m.policies_to_train.as_ref());
+        Self::assemble(config, ids.map(|ids| ids.iter().cloned().collect()), false, device)
+    }
+
+    /// Builds runners, module and learner. `policies_to_train` are the modules that learn.
+    fn assemble<T: TrainingConfig>(
+        config: &AlgorithmConfig<T>,
+        policies_to_train: Option<BTreeSet<ModuleId>>,
+        is_restoring: bool,
         device: &Device,
     ) -> Result<Self> {
         config.validate()?;
@@ -102,18 +120,14 @@ impl Algorithm {
         if !module.keys().all(|id| of_modules.contains_key(id)) {
             training.check_sampling(runners)?;
         }
-        let policies_to_train =
-            config.multi_agent.as_ref().and_then(|m| m.policies_to_train.as_ref());
-        let settings = LearnerConfig {
-            seed,
-            policies_to_train: policies_to_train.map(|ids| ids.iter().cloned().collect()),
-            ..training.learner()
-        };
+        let learner_config = LearnerConfig { seed, policies_to_train, ..training.learner() };
         let plan = match &config.code.plan {
             Some(plan) => plan(),
             None => training.execution_plan(),
         };
-        let new_loss = losses(training, of_modules, config.code.clone());
+        let settings: Arc<dyn ModuleSettings> = Arc::new(Settings::new(training, of_modules));
+        let (losses, code) = (settings.clone(), config.code.clone());
+        let new_loss = move |id: &str| code.wrap(losses.loss(id));
         let mut algorithm = Self {
             name: T::NAME,
             config: config.recorded()?,
@@ -121,13 +135,16 @@ impl Algorithm {
             runner_device,
             env_runners,
             eval_env_runners: None,
-            learner: Learner::new(settings, new_loss, module, &device)?,
+            learner: Learner::new(learner_config, new_loss, module, &device)?,
+            settings,
+            is_restoring,
             iteration: 0,
             env_steps: 0,
             metrics: MetricsLogger::new(),
             eval_metrics: MetricsLogger::new(),
             callbacks: config.callbacks,
         };
+        algorithm.record_modules();
         algorithm.dry_run()?;
         algorithm.publish_weights()?;
         if algorithm.config.evaluation.evaluation_interval.is_some() {
@@ -296,13 +313,4 @@ impl Algorithm {
         let modules = self.learner.module().without_learner_only();
         Ok(self.env_runners.set_modules(&modules, self.learner.weights_seq_no())?)
     }
-}
-
-/// Returns the function that creates the loss of a module from its settings.
-fn losses<T: TrainingConfig>(
-    training: T,
-    of_modules: BTreeMap<ModuleId, T>,
-    code: Code,
-) -> impl Fn(&str) -> Box<dyn Loss> + Send + Sync + 'static {
-    move |id| code.wrap(of_modules.get(id).unwrap_or(&training).loss())
 }

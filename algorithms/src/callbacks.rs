@@ -56,6 +56,9 @@ use crate::{Algorithm, AlgorithmError, Result};
 pub trait Callbacks: Send + Sync {
     /// Called when the algorithm has been built: environments, modules, learner.
     ///
+    /// An algorithm that is built from a checkpoint has the modules of the checkpoint, and loads its state
+    /// afterwards. Adding a module that it has already does nothing then.
+    ///
     /// # Errors
     /// Any error of the hook.
     fn on_algorithm_init(&self, _algorithm: &mut Algorithm) -> CallbackResult {

@@ -304,11 +304,11 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             return Err(ConfigError::new("env", "not set", constraint).into());
         }
         self.env_runners.check_fields()?;
-        self.check_fragment()?;
         self.evaluation.validate()?;
         self.fault_tolerance.validate()?;
         self.reporting.check_fields()?;
         self.training.validate()?;
+        self.check_fragment()?;
         match &self.multi_agent {
             Some(multi_agent) => {
                 multi_agent.validate()?;
@@ -327,24 +327,30 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         Ok(())
     }
 
-    /// Checks that one fragment of all environments is not larger than the batch.
+    /// Checks that one fragment of all environments is not larger than the batch, whichever steps the
+    /// batch counts.
     fn check_fragment(&self) -> Result<(), ConfigError> {
         let EnvRunnersConfig { num_env_runners, num_envs_per_env_runner, batch_mode, .. } =
             self.env_runners;
-        let RolloutFragmentLength::Steps(steps) = self.env_runners.rollout_fragment_length else {
-            return Ok(());
-        };
-        let all = steps.saturating_mul(num_env_runners).saturating_mul(num_envs_per_env_runner);
+        let environments = num_env_runners.saturating_mul(num_envs_per_env_runner);
         let batch = self.training.train_batch_size();
-        let counts_agents =
-            self.multi_agent.as_ref().is_some_and(|m| m.count_steps_by != CountStepsBy::EnvSteps);
-        if all <= batch || counts_agents || batch_mode == BatchMode::CompleteEpisodes {
+        let (field, value, steps, remedy) = match self.env_runners.rollout_fragment_length {
+            RolloutFragmentLength::Steps(steps) => {
+                ("rollout_fragment_length", steps, steps, ", or leave it at \"auto\"")
+            }
+            RolloutFragmentLength::Auto => {
+                ("num_envs_per_env_runner", num_envs_per_env_runner, 1, "")
+            }
+        };
+        let all = environments.saturating_mul(steps);
+        if all <= batch || batch_mode == BatchMode::CompleteEpisodes {
             return Ok(());
         }
+        let or = if remedy.is_empty() { " or" } else { "," };
         let constraint = format!(
-            "all environments together then collect {all} steps for a batch of {batch}; lower it, raise `train_batch_size`, or leave it at \"auto\""
+            "all environments together then collect {all} steps for a batch of {batch}; lower it{or} raise `train_batch_size`{remedy}"
         );
-        Err(ConfigError::new("rollout_fragment_length", steps, constraint))
+        Err(ConfigError::new(field, value, constraint))
     }
 
     /// Builds the algorithm. The learner and the runners work on `device`, unless the settings

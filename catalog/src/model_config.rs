@@ -150,6 +150,18 @@ impl Default for DefaultModelConfig {
     }
 }
 
+/// Largest width of a layer. Larger ones are mistakes that memory would not hold.
+const MAX_UNITS: usize = 1 << 16;
+
+/// Largest number of weights between two layers: devices number elements by 32-bit integers.
+const MAX_WEIGHTS: usize = i32::MAX as usize;
+
+/// Largest number of recurrent layers.
+const MAX_LAYERS: usize = 1000;
+
+/// Largest size of a recurrent layer, whose four gates have a square matrix each.
+const MAX_CELLS: usize = 1 << 14;
+
 impl DefaultModelConfig {
     /// Reads a configuration from data. Missing fields take their defaults.
     ///
@@ -174,15 +186,16 @@ impl DefaultModelConfig {
     /// [`CatalogError::Config`](crate::CatalogError::Config) with field, value and constraint.
     pub fn validate(&self) -> Result<()> {
         let positive = |field, dims: &[usize]| -> Result<()> {
-            match dims.iter().find(|&&d| d == 0) {
-                Some(_) => Err(ConfigError::new(
-                    field,
-                    format!("{dims:?}"),
-                    "every layer needs at least one unit",
-                )
-                .into()),
-                None => Ok(()),
-            }
+            let constraint = if dims.contains(&0) {
+                "every layer needs at least one unit"
+            } else if dims.iter().any(|&d| d > MAX_UNITS) {
+                "a layer has at most 65536 units"
+            } else if dims.windows(2).any(|pair| pair[0] * pair[1] > MAX_WEIGHTS) {
+                "a layer has at most 2147483647 weights"
+            } else {
+                return Ok(());
+            };
+            Err(ConfigError::new(field, format!("{dims:?}"), constraint).into())
         };
         fn given(dims: &Option<Vec<usize>>) -> &[usize] {
             dims.as_deref().unwrap_or_default()
@@ -203,10 +216,21 @@ impl DefaultModelConfig {
                 return Err(ConfigError::new(field, "0", constraint).into());
             }
         }
+        for (field, value, most) in [
+            ("recurrent_num_layers", self.recurrent_num_layers, MAX_LAYERS),
+            ("lstm_cell_size", self.lstm_cell_size, MAX_CELLS),
+        ] {
+            if value > most {
+                let constraint = format!("it must be at most {most}");
+                return Err(ConfigError::new(field, value, constraint).into());
+            }
+        }
         if let Some(filters) = &self.conv_filters {
             validate_filters("conv_filters", filters)?;
         }
-        if self.log_std_clip_param.is_nan() || self.log_std_clip_param <= 0.0 {
+        // Also where it rounds to 0 in single precision.
+        let clip = self.log_std_clip_param as f32;
+        if clip.is_nan() || clip <= 0.0 {
             return Err(ConfigError::new(
                 "log_std_clip_param",
                 self.log_std_clip_param.to_string(),

@@ -76,6 +76,7 @@ pub use array::{Array, ArrayData, Element};
 pub use checkpointable::Checkpointable;
 pub use error::CheckpointError;
 pub use foreign::read_safetensors;
+pub use name::check_component;
 pub use reader::{exists, read, read_component};
 pub use state::State;
 pub use value::{from_value, to_value};

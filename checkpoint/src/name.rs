@@ -10,11 +10,18 @@ pub(super) const MANIFEST_FILE: &str = "manifest.json";
 pub(super) const STATE_FILE: &str = "state.json";
 pub(super) const TENSORS_FILE: &str = "tensors.safetensors";
 
+/// Length of the longest name of a directory on common file systems.
+const MAX_BYTES: usize = 255;
+
 /// Device names of Windows; they are reserved with any extension and in any case.
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 
-/// Checks the name of a component.
-pub(super) fn check_component(name: &str) -> Result<()> {
+/// Checks the name of a component: the name of a directory on every machine that the checkpoint may be copied
+/// to.
+///
+/// # Errors
+/// [`CheckpointError::InvalidName`] with the reason.
+pub fn check_component(name: &str) -> Result<()> {
     match broken_rule(name) {
         None => Ok(()),
         Some(reason) => Err(CheckpointError::InvalidName { name: name.to_owned(), reason }),
@@ -27,6 +34,8 @@ fn broken_rule(name: &str) -> Option<&'static str> {
         Some("it is empty")
     } else if name.chars().any(|c| c.is_control() || r#"<>:"/\|?*"#.contains(c)) {
         Some(r#"it contains one of < > : " / \ | ? * or a control character"#)
+    } else if name.len() > MAX_BYTES {
+        Some("it has more than 255 bytes, which file systems refuse")
     } else if name.starts_with('.') {
         Some("it begins with a dot")
     } else if name.ends_with(['.', ' ']) {

@@ -70,6 +70,12 @@ pub(super) fn check_root(dir: &Path) -> Result<()> {
     read_manifest(dir, None).map(|_| ())
 }
 
+/// Returns the names of the components in the manifest of a directory.
+pub(super) fn component_names(dir: &Path) -> Result<Vec<String>> {
+    let components = read_manifest(dir, None)?.components;
+    Ok(components.into_iter().map(|entry| entry.name).collect())
+}
+
 /// Runs `attempt` on the directory that holds the checkpoint.
 ///
 /// A save may replace that directory meanwhile, so that files are missing or belong to two checkpoints. An

@@ -39,6 +39,7 @@ impl Target {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
+        check_outside(parent)?;
         create_dirs(parent)?;
         let lock = Lock::acquire(&parent.join(format!(".{name}.lock")))?;
         let target = Self {
@@ -129,7 +130,10 @@ impl Target {
             }
             Err(error) => return occupied(&self.path, &error.to_string()),
         }
-        match tree::find_foreign(&self.path)? {
+        let not_ours = tree::find_foreign(&self.path)?;
+        // A manifest of a component that cannot be read is no reason to keep the component.
+        let not_ours = not_ours.or_else(|| tree::find_unlisted(&self.path).ok().flatten());
+        match not_ours {
             None => Ok(()),
             Some(path) => occupied(&path, "it lies in the checkpoint but is not part of it"),
         }
@@ -150,6 +154,26 @@ impl Target {
             }
         }
     }
+}
+
+/// Checks that a directory is not part of a checkpoint, whose digests a save would invalidate.
+fn check_outside(dir: &Path) -> Result<()> {
+    let existing =
+        dir.ancestors().map(|dir| if dir == Path::new("") { Path::new(".") } else { dir });
+    // Without symbolic links and `..`, so that its ancestors are the directories that it is in.
+    let Some(dir) = existing.into_iter().find_map(|dir| fs::canonicalize(dir).ok()) else {
+        return Ok(());
+    };
+    for ancestor in dir.ancestors() {
+        let found = reader::check_root(ancestor);
+        if matches!(found, Ok(()) | Err(CheckpointError::UnsupportedVersion { .. })) {
+            let path = ancestor.to_path_buf();
+            let reason =
+                "it is a checkpoint, and a save inside it would make it unreadable".to_owned();
+            return Err(CheckpointError::Occupied { path, reason });
+        }
+    }
+    Ok(())
 }
 
 /// A directory in which a checkpoint is built. Dropping it removes the directory unless it is committed.

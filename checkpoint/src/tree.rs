@@ -7,6 +7,7 @@ use crate::digest::is_absent;
 use crate::error::{CheckpointError, Result};
 use crate::manifest::MAX_DEPTH;
 use crate::name::{MANIFEST_FILE, STATE_FILE, TENSORS_FILE, check_component};
+use crate::reader::component_names;
 
 /// An entry of a directory, classified by whether a save could have created it.
 enum Entry {
@@ -48,6 +49,28 @@ fn find_foreign_below(dir: &Path, levels: usize) -> Result<Option<PathBuf>> {
         };
         if foreign.is_some() {
             return Ok(foreign);
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the first directory in the tree of a checkpoint that its manifests do not list: another
+/// checkpoint that lies in it.
+pub(super) fn find_unlisted(dir: &Path) -> Result<Option<PathBuf>> {
+    find_unlisted_below(dir, MAX_DEPTH)
+}
+
+fn find_unlisted_below(dir: &Path, levels: usize) -> Result<Option<PathBuf>> {
+    let listed = component_names(dir)?;
+    for entry in entries(dir)? {
+        let Entry::Component(path) = entry else { continue };
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some(levels) = levels.checked_sub(1).filter(|_| listed.iter().any(|l| l == name))
+        else {
+            return Ok(Some(path));
+        };
+        if let Some(path) = find_unlisted_below(&path, levels)? {
+            return Ok(Some(path));
         }
     }
     Ok(None)

@@ -143,30 +143,62 @@ pub fn at_least_one(field: &'static str, value: &usize) -> Result<(), ConfigErro
     refuse_unless(*value > 0, field, value, "it must be at least 1")
 }
 
-/// Checks that a number is positive; infinity is.
+/// Checks that a number is positive, also in single precision; infinity is. JSON has no infinity, so the
+/// field needs a form of its own for it.
 ///
 /// # Errors
-/// If it is not.
+/// If it is not, or rounds to 0.
 pub fn positive(field: &'static str, value: &f64) -> Result<(), ConfigError> {
-    refuse_unless(*value > 0.0, field, value, "it must be positive")
+    refuse_unless(*value > 0.0, field, number(*value), "it must be positive")?;
+    refuse_unless(*value as f32 > 0.0, field, number(*value), ROUNDS_TO_0)
 }
 
-/// Checks that a number is positive and finite.
+/// Checks that a number is positive and finite, also in single precision.
 ///
 /// # Errors
-/// If it is not.
+/// If it is not, or rounds to 0 or infinity.
 pub fn positive_and_finite(field: &'static str, value: &f64) -> Result<(), ConfigError> {
     let holds = *value > 0.0 && value.is_finite();
-    refuse_unless(holds, field, value, "it must be positive and finite")
+    refuse_unless(holds, field, number(*value), "it must be positive and finite")?;
+    refuse_unless(*value as f32 > 0.0, field, number(*value), ROUNDS_TO_0)?;
+    refuse_unless((*value as f32).is_finite(), field, number(*value), ROUNDS_TO_INFINITY)
 }
 
-/// Checks that a number is finite and not negative.
+/// Checks that a number is finite, also in single precision, and not negative.
+///
+/// # Errors
+/// If it is not, or rounds to infinity.
+pub fn finite_and_not_negative(field: &'static str, value: &f64) -> Result<(), ConfigError> {
+    let holds = *value >= 0.0 && value.is_finite();
+    refuse_unless(holds, field, number(*value), "it must be finite and not negative")?;
+    refuse_unless((*value as f32).is_finite(), field, number(*value), ROUNDS_TO_INFINITY)
+}
+
+/// Checks that a number of seconds is positive and that a clock can measure it: at least a nanosecond, at
+/// most 1e9.
 ///
 /// # Errors
 /// If it is not.
-pub fn finite_and_not_negative(field: &'static str, value: &f64) -> Result<(), ConfigError> {
-    let holds = *value >= 0.0 && value.is_finite();
-    refuse_unless(holds, field, value, "it must be finite and not negative")
+pub fn seconds(field: &'static str, value: &f64) -> Result<(), ConfigError> {
+    let holds = (1e-9..=1e9).contains(value);
+    let constraint = "it must be a number of seconds, at least 1e-9 and at most 1e9";
+    refuse_unless(holds, field, number(*value), constraint)
+}
+
+const ROUNDS_TO_0: &str = "it must not round to 0 in single precision; raise it";
+const ROUNDS_TO_INFINITY: &str = "it must not round to infinity in single precision; lower it";
+
+/// Returns a number for a message. Very large and very small ones have an exponent in the place of hundreds
+/// of digits.
+fn number(value: f64) -> String {
+    match value.abs() {
+        magnitude
+            if magnitude.is_finite() && !(1e-6..1e15).contains(&magnitude) && value != 0.0 =>
+        {
+            format!("{value:e}")
+        }
+        _ => value.to_string(),
+    }
 }
 
 /// Checks that a number is between 0 and 1, both included.
@@ -191,4 +223,46 @@ fn refuse_unless(
     constraint: &'static str,
 ) -> Result<(), ConfigError> {
     if holds { Ok(()) } else { Err(ConfigError::new(field, value, constraint)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_checked_in_single_precision_and_shown_in_few_digits() {
+        type Check = fn(&'static str, &f64) -> Result<(), ConfigError>;
+        let message = |check: Check, value: f64| check("x", &value).unwrap_err().to_string();
+        for (check, value, expected) in [
+            (positive as Check, 0.0, "`x` is 0, but it must be positive"),
+            (
+                positive,
+                1e-60,
+                "`x` is 1e-60, but it must not round to 0 in single precision; raise it",
+            ),
+            (positive_and_finite, f64::INFINITY, "`x` is inf, but it must be positive and finite"),
+            (
+                positive_and_finite,
+                1e300,
+                "`x` is 1e300, but it must not round to infinity in single precision; lower it",
+            ),
+            (finite_and_not_negative, -2.5, "`x` is -2.5, but it must be finite and not negative"),
+        ] {
+            assert_eq!(message(check, value), expected);
+        }
+        assert!(message(finite_and_not_negative, 1e39).contains("round to infinity"));
+        assert!(
+            message(seconds, 1e-300)
+                .starts_with("`x` is 1e-300, but it must be a number of seconds")
+        );
+        for (check, value) in [
+            (positive as Check, f64::INFINITY),
+            (positive, 1e-44),
+            (positive_and_finite, 3e38),
+            (finite_and_not_negative, 1e-300),
+            (seconds, 1e9),
+        ] {
+            check("x", &value).unwrap();
+        }
+    }
 }

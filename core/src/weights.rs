@@ -5,7 +5,8 @@
 //! names here are the paths of the fields, joined by dots: `policy.layers.0.weight`.
 //!
 //! Loading converts floats of every width to the parameter's, as long as each value is finite and in
-//! range. Kinds are never converted: integers, bytes and booleans do not become floats.
+//! range. Kinds are never converted: integers, bytes and booleans do not become floats. Checkpoints of
+//! modules restore their values as they were ([`restore_state_dict`]).
 
 mod check;
 
@@ -74,6 +75,30 @@ impl LoadReport {
 /// does not fit: [`CoreError::WeightShape`], [`CoreError::WeightKind`], or [`CoreError::WeightValue`]
 /// if a value is not finite or beyond the range of the parameter.
 pub fn load_state_dict<M: Module>(module: &M, weights: &Weights) -> Result<M> {
+    check_fit(module, weights)?;
+    fill(module, weights)
+}
+
+/// Returns a copy of the module with parameters that [`state_dict`] read.
+///
+/// As [`load_state_dict`], except that 32-bit floats need not be finite: a checkpoint of a module with a
+/// mask of −∞ restores the mask.
+///
+/// # Errors
+/// The errors of [`load_state_dict`].
+pub fn restore_state_dict<M: Module>(module: &M, weights: &Weights) -> Result<M> {
+    check_fit(module, weights)?;
+    for (name, weight) in weights {
+        if !matches!(weight.data(), ArrayData::F32(_)) {
+            check::values(name, weight)?;
+        }
+    }
+    Ok(write(module, weights))
+}
+
+/// Checks that every parameter of the module has a weight of its shape and kind, and that there are no
+/// others.
+fn check_fit<M: Module>(module: &M, weights: &Weights) -> Result<()> {
     let (report, parameters) = compare(module, weights)?;
     if !report.missing.is_empty() || !report.unexpected.is_empty() {
         let (missing, unexpected) = (report.missing, report.unexpected);
@@ -92,7 +117,7 @@ pub fn load_state_dict<M: Module>(module: &M, weights: &Weights) -> Result<M> {
         });
         return Err(CoreError::WeightKind { name, expected, found });
     }
-    fill(module, weights)
+    Ok(())
 }
 
 /// Returns a copy of the module with the given parameters that fit, and a report of the others.
@@ -147,7 +172,12 @@ fn fill<M: Module>(module: &M, weights: &Weights) -> Result<M> {
     for (name, weight) in weights {
         check::values(name, weight)?;
     }
-    Ok(named::map(module.clone(), &mut Writer { weights }))
+    Ok(write(module, weights))
+}
+
+/// Returns a copy of the module with weights that were checked.
+fn write<M: Module>(module: &M, weights: &Weights) -> M {
+    named::map(module.clone(), &mut Writer { weights })
 }
 
 /// Returns the name of a parameter in a PyTorch state dict.

@@ -72,6 +72,16 @@ pub enum RunnerError {
         /// The limit, in seconds.
         seconds: f64,
     },
+    /// A column that a module returned in some steps of a call.
+    #[error(
+        "module `{module}` returned `{column}` in some steps and not in others, so that its rows belong to no step; return it in every pass, or in none"
+    )]
+    ColumnOfSomeSteps {
+        /// The type of the module.
+        module: String,
+        /// The column.
+        column: &'static str,
+    },
     /// A runner without a module was asked to act.
     #[error("the runner has no module to act with; call `set_module` first")]
     NoModule,

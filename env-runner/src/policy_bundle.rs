@@ -12,7 +12,7 @@ use std::path::Path;
 use burn::prelude::Device;
 use rekindle_checkpoint::{self as checkpoint, Checkpointable, State};
 use rekindle_core::rng::{Purpose, stream};
-use rekindle_core::{Batch, Columns, DEFAULT_MODULE_ID, Generator, host_batch};
+use rekindle_core::{Batch, Columns, ConfigError, DEFAULT_MODULE_ID, Generator, host_batch};
 use rekindle_env::{Buffer, EnvError, Space};
 use rekindle_rl_module::AnyRLModule;
 use serde::{Deserialize, Serialize};
@@ -248,7 +248,7 @@ impl PolicyBundle {
     /// log-probabilities. Without, they come from the deterministic twin of the inference pass.
     ///
     /// Each row continues its episode from the previous call. All episodes start over when the
-    /// number of rows changes, and after an error.
+    /// number of rows changes, and after an error. There are no actions for no observations.
     ///
     /// # Shapes
     /// `observations`: `[rows, …]` of the observation space; the result: `[rows, …]` of the
@@ -259,7 +259,10 @@ impl PolicyBundle {
     /// is not finite ([`RunnerError::NonFiniteAction`]) or a choice that does not exist
     /// ([`RunnerError::ActionOutsideSpace`]).
     pub fn compute_actions(&mut self, observations: &Buffer, explore: bool) -> Result<&Buffer> {
-        if let Err(error) = self.act(observations, explore) {
+        if observations.rows() == 0 {
+            self.reset();
+            self.sampler.set_rows(0);
+        } else if let Err(error) = self.act(observations, explore) {
             self.reset();
             return Err(error);
         }
@@ -380,6 +383,9 @@ impl PolicyBundle {
             return Err(EnvError::ShapeMismatch { what, expected, found }.into());
         }
         check_rows(&self.config.action_space, actions)?;
+        if rows == 0 {
+            return Ok(Vec::new());
+        }
         let mut probe = self.clone();
         let outputs = probe.forward(observations, true)?;
         let distribution = &**self.module.distribution();
@@ -454,6 +460,10 @@ impl PolicyBundle {
         path: impl AsRef<Path>,
         observations: &Buffer,
     ) -> Result<()> {
+        if observations.rows() == 0 {
+            let constraint = "a bundle is verified by the actions for at least one observation";
+            return Err(ConfigError::new("observations", "0 rows", constraint).into());
+        }
         let mut probe = self.clone();
         probe.reset();
         let test_actions = probe.compute_actions(observations, false)?.clone();

@@ -235,7 +235,9 @@ impl SingleAgentEnvRunner {
                 break;
             }
             self.act(options)?;
-            recorder.push_actions(&self.observations, &self.sampler, self.memory.as_ref())?;
+            let module = self.module.as_ref().map_or("", |module| module.module.spec().module());
+            let memory = self.memory.as_ref();
+            recorder.push_actions(&self.observations, &self.sampler, memory, module)?;
             if let Some(memory) = self.memory.as_mut().filter(|_| !options.random_actions) {
                 memory.advance();
             }

@@ -62,6 +62,14 @@ pub enum EnvError {
         /// The value given.
         found: String,
     },
+    /// An id that an agent cannot have.
+    #[error("invalid agent id `{id}`: {reason}")]
+    InvalidAgentId {
+        /// The id.
+        id: String,
+        /// The rule that it breaks.
+        reason: &'static str,
+    },
     /// A space with invalid bounds, sizes or names.
     #[error("invalid space: {reason}")]
     InvalidSpace {

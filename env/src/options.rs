@@ -26,6 +26,9 @@ impl EnvConfig {
     }
 
     /// Adds an option.
+    ///
+    /// JSON has no infinity and no NaN: such a number becomes null, which is no number for
+    /// [`get_f64`](Self::get_f64).
     #[must_use]
     pub fn with(mut self, option: impl Into<String>, value: impl Into<Json>) -> Self {
         self.0.insert(option.into(), value.into());
@@ -120,7 +123,10 @@ pub(crate) fn typed<'a, T>(
     read(value).map(Some).ok_or_else(|| EnvError::InvalidOption {
         option: option.to_owned(),
         expected: expected.to_owned(),
-        found: value.to_string(),
+        found: match value.is_null() && expected.ends_with("number") {
+            true => "null, which an infinity and a NaN become in JSON".to_owned(),
+            false => value.to_string(),
+        },
     })
 }
 

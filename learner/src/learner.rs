@@ -47,6 +47,9 @@ pub struct Learner {
     module: MultiRLModule,
     device: Device,
     optimizers: Optimizers,
+    /// For modules that were replaced, the version of the weights then. Runners may be late with
+    /// experience of the old module.
+    replaced: BTreeMap<ModuleId, u64>,
     /// Modules that learn; `None` for all.
     policies_to_train: Option<BTreeSet<ModuleId>>,
     shuffle_rng: Generator,
@@ -88,6 +91,7 @@ impl Learner {
             module: module.fork(&device.clone().autodiff()).train(),
             device: device.clone().autodiff(),
             optimizers: Optimizers::default(),
+            replaced: BTreeMap::new(),
             shuffle_rng,
             weights_seq_no: 0,
             metrics: MetricsLogger::new(),

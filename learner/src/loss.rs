@@ -119,6 +119,12 @@ pub trait Loss: Debug + Send {
         Vec::new()
     }
 
+    /// Returns the columns of the module's outputs that the loss reads from experience. Experience without
+    /// them is left out if it is that of a module that was replaced since.
+    fn required_columns(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Checks whether the module can learn, beyond its roles: at the same times as those.
     ///
     /// # Errors

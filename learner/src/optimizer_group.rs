@@ -2,6 +2,7 @@
 
 use rekindle_core::ConfigError;
 use rekindle_core::named::below;
+use rekindle_core::settings::{if_set, positive_and_finite};
 
 use crate::error::Result;
 use crate::gradients::GradClipBy;
@@ -128,11 +129,7 @@ impl OptimizerGroup {
     /// [`ConfigError`] with field, value and constraint.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.lr.validate("lr")?;
-        if let Some(clip) = self.grad_clip
-            && !(clip > 0.0 && clip.is_finite())
-        {
-            return Err(ConfigError::new("grad_clip", clip, "it must be positive and finite"));
-        }
+        if_set(positive_and_finite)("grad_clip", &self.grad_clip)?;
         let name_is_valid = !self.name.is_empty() && !self.name.contains(['/', '\\', '.']);
         if !name_is_valid {
             let constraint = "a name of an optimizer is not empty and has no slash or dot";

@@ -8,9 +8,9 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::prelude::Device;
 use rekindle_catalog::Distribution;
 use rekindle_checkpoint::{self as checkpoint, Checkpointable, State};
-use rekindle_core::Batch;
 use rekindle_core::named::below;
 use rekindle_core::weights::{self, LoadReport, Weights};
+use rekindle_core::{Batch, Result as CoreResult};
 use rekindle_env::Buffer;
 
 use crate::compatible::SavedSpaces;
@@ -170,12 +170,25 @@ impl AnyRLModule {
     /// A [`CoreError`](rekindle_core::CoreError) if names or shapes do not match. The module is then
     /// unchanged.
     pub fn load_state_dict(&mut self, weights: &Weights) -> Result<()> {
+        self.load_with(weights, weights::load_state_dict)
+    }
+
+    /// Replaces all parameters with saved ones, which need not be finite.
+    pub(crate) fn restore_state_dict(&mut self, weights: &Weights) -> Result<()> {
+        self.load_with(weights, weights::restore_state_dict)
+    }
+
+    fn load_with(
+        &mut self,
+        weights: &Weights,
+        load: fn(&BoxRLModule, &Weights) -> CoreResult<BoxRLModule>,
+    ) -> Result<()> {
         self.module = if self.spec.is_inference_only() {
             let mut weights = weights.clone();
             self.keep_inference(&mut weights);
-            weights::load_state_dict(&self.module, &weights)?
+            load(&self.module, &weights)?
         } else {
-            weights::load_state_dict(&self.module, weights)?
+            load(&self.module, weights)?
         };
         Ok(())
     }
@@ -244,7 +257,7 @@ impl AnyRLModule {
     /// The errors of [`AnyRLModule::from_checkpoint`].
     pub fn from_state(state: &State, device: &Device) -> Result<Self> {
         let mut module = RLModuleSpec::from_state(state)?.build(device)?;
-        module.load_state_dict(&state.tensors)?;
+        module.restore_state_dict(&state.tensors)?;
         Ok(module)
     }
 }
@@ -274,7 +287,7 @@ pub(crate) fn concrete_from_state<M: RLModule + Module + 'static>(
     }
     crate::register_module::<M>();
     let module: M = RLModuleSpec::from_state(state)?.build_concrete(device)?;
-    Ok(weights::load_state_dict(&module, &state.tensors)?)
+    Ok(weights::restore_state_dict(&module, &state.tensors)?)
 }
 
 impl Checkpointable for AnyRLModule {
@@ -288,9 +301,14 @@ impl Checkpointable for AnyRLModule {
 
     /// Replaces all parameters with those of a module for the same spaces. On an error, nothing
     /// changes.
+    ///
+    /// The parameters of a saved module need not be finite. Weights without a spec must be.
     fn set_state(&mut self, state: &State) -> Result<()> {
         SavedSpaces::of_state(state)?.check(&self.spec)?;
-        self.load_state_dict(&state.tensors)
+        match state.data.is_null() {
+            true => self.load_state_dict(&state.tensors),
+            false => self.restore_state_dict(&state.tensors),
+        }
     }
 }
 

@@ -149,7 +149,7 @@ pub enum ModuleError {
     },
     /// A module id that cannot name a directory.
     #[error(
-        "invalid module id `{0}`: an id must not be empty, contain any of `< > : \" / \\ | ? *` or control characters, begin with a dot, end with a dot or a space, or be `{all}`, which stands for all modules",
+        "invalid module id `{0}`: an id must not be empty, have more than 255 bytes, contain any of `< > : \" / \\ | ? *` or control characters, begin with a dot, end with a dot or a space, be a name that Windows or a checkpoint reserves, such as `con` or `state.json`, or be `{all}`, which stands for all modules",
         all = rekindle_core::ALL_MODULES
     )]
     InvalidModuleId(String),

@@ -24,13 +24,7 @@ pub type MultiBatch = BTreeMap<ModuleId, Batch>;
 /// # Errors
 /// [`ModuleError::InvalidModuleId`].
 pub fn validate_module_id(id: &str) -> Result<()> {
-    let forbidden = |c: char| "<>:\"/\\|?*".contains(c) || c.is_control();
-    if id.is_empty()
-        || id.contains(forbidden)
-        || id.ends_with(['.', ' '])
-        || id.starts_with('.')
-        || id == ALL_MODULES
-    {
+    if id == ALL_MODULES || rekindle_checkpoint::check_component(id).is_err() {
         return Err(ModuleError::InvalidModuleId(id.into()));
     }
     Ok(())

@@ -7,6 +7,7 @@
 mod action_spaces;
 mod algorithm;
 mod callbacks;
+mod changed_modules;
 mod compile_fail;
 mod connectors;
 #[path = "../support/counter.rs"]
@@ -15,6 +16,7 @@ mod curriculum;
 mod custom_algorithm;
 mod evaluation;
 mod exact_resume;
+mod extremes;
 mod fault_tolerance;
 mod golden_algorithm;
 mod migration;
@@ -36,4 +38,5 @@ mod shared_module;
 mod support;
 #[path = "../support/trace.rs"]
 mod trace;
+mod updates;
 mod user_mistakes;

@@ -72,7 +72,11 @@ pub(crate) fn game(id: &'static str, agents: &[(&str, usize)], game: Game) {
     let agent = |(id, width): &(&str, usize)| {
         AgentSpec::new(*id, Space::unbounded(&[*width]).unwrap(), Space::discrete(2).unwrap())
     };
-    let agents: Vec<_> = agents.iter().map(agent).collect();
+    game_of(id, agents.iter().map(agent).collect(), game);
+}
+
+/// Registers a multi-agent environment of these agents.
+pub(crate) fn game_of(id: &'static str, agents: Vec<AgentSpec>, game: Game) {
     let make = move |_: &EnvConfig| Ok(ScriptedGame { agents: agents.clone(), game, t: 0 });
     register_multi_agent(MultiAgentEnvSpec::new(id, make)).unwrap();
 }

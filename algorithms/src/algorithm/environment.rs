@@ -27,6 +27,7 @@ impl Algorithm {
         let overrides = &self.config.evaluation.evaluation_config;
         let follows = overrides.env.is_none() && overrides.env_config.is_none();
         let mut evaluation = self.eval_env_runners.as_mut().filter(|_| follows);
+        // Evaluation first: if it rejects the settings, training episodes continue.
         if let Some(runners) = &mut evaluation {
             runners.set_env_config(env_config)?;
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use rekindle_core::ModuleId;
 use rekindle_core::weights::{LoadReport, Weights};
-use rekindle_env_runner::{MultiAgentConfig, PolicyMapping, RunnerError};
-use rekindle_rl_module::{AnyRLModule, RLModuleSpec};
+use rekindle_env_runner::{EnvRunner, MultiAgentConfig, PolicyMapping, RunnerError};
+use rekindle_rl_module::{AnyRLModule, MultiRLModuleSpec};
 use serde_json::Map;
 
 use super::Algorithm;
@@ -38,7 +38,7 @@ impl Algorithm {
         module.initial_state()?;
         self.learner.add_module(id, module, true)?;
         if self.config.multi_agent.is_some() {
-            self.record_spec(id, Some(spec));
+            self.record_modules();
         } else {
             self.config.rl_module_spec = Some(spec);
             self.config.model_config = Map::new();
@@ -49,11 +49,13 @@ impl Algorithm {
     /// Adds a module to a multi-agent algorithm during training; RLlib's `add_module`.
     ///
     /// `policy_mapping` applies to episodes that begin afterwards; `None` keeps the current
-    /// mapping. The module learns, unless `policies_to_train` is given and leaves it out.
+    /// mapping. `policies_to_train` are the modules that learn from now on; `None` keeps the current
+    /// ones: the module learns if all modules do.
     ///
     /// # Errors
     /// If the id is taken, the algorithm has one agent, the module does not fit the algorithm or the
-    /// spaces of its agents, or the mapping does not fit the modules. The algorithm is then unchanged.
+    /// spaces of its agents, the mapping does not fit the modules, or a module that is to learn is unknown
+    /// or cannot learn. The algorithm is then unchanged.
     pub fn add_module(
         &mut self,
         id: &str,
@@ -61,7 +63,11 @@ impl Algorithm {
         policy_mapping: Option<PolicyMapping>,
         policies_to_train: Option<BTreeSet<ModuleId>>,
     ) -> Result<()> {
-        let spec = module.spec().built();
+        let known = self.learner.module().get(id);
+        if self.is_restoring && known.is_some_and(|known| has_spaces_of(known, &module)) {
+            // The module, the mapping and the modules that learn are those of the checkpoint.
+            return Ok(());
+        }
         let mut multi_agent = self.multi_agent()?;
         if !module.spec().is_learner_only() {
             multi_agent.policies.push(id.into());
@@ -69,37 +75,52 @@ impl Algorithm {
         if let Some(mapping) = policy_mapping {
             multi_agent.policy_mapping = mapping;
         }
-        let trained_before = self.learner.policies_to_train().cloned();
-        let learns = policies_to_train.as_ref().is_none_or(|ids| ids.contains(id));
-        if !learns {
-            // A module that does not learn needs no roles.
-            self.learner.set_policies_to_train(policies_to_train.clone())?;
-        }
-        let mut changed = self.learner.add_module(id, module, false).map_err(Into::into);
-        if changed.is_ok() {
-            let before = self.multi_agent()?;
-            changed = self.set_multi_agent(multi_agent).and_then(|()| {
-                // Runners reject a module whose spaces differ from its agents' spaces.
-                if let Err(error) = self.publish_weights() {
-                    self.set_multi_agent(before)?;
-                    return Err(error);
-                }
-                let ids = policies_to_train.filter(|_| learns);
-                Ok(ids.map_or(Ok(()), |ids| self.learner.set_policies_to_train(Some(ids)))?)
-            });
-            if changed.is_err() {
-                self.learner.remove_module(id)?;
-            }
-        }
-        if let Err(error) = changed {
-            self.learner.set_policies_to_train(trained_before)?;
+        let before = self.learner.policies_to_train().cloned();
+        self.add_to_learner(id, module, policies_to_train)?;
+        if let Err(error) = self.change_policies(multi_agent) {
+            self.learner.remove_module(id)?;
+            self.learner.set_policies_to_train(before)?;
             return Err(error);
         }
-        self.record_spec(id, Some(spec));
+        self.record_modules();
         Ok(())
     }
 
-    /// Removes a module from a multi-agent algorithm and returns it; RLlib's `remove_module`.
+    /// Adds a module to the learner, and sets the modules that learn. On an error, nothing changes.
+    fn add_to_learner(
+        &mut self,
+        id: &str,
+        module: AnyRLModule,
+        policies_to_train: Option<BTreeSet<ModuleId>>,
+    ) -> Result<()> {
+        let before = self.learner.policies_to_train().cloned();
+        let learns =
+            policies_to_train.as_ref().or(before.as_ref()).is_none_or(|ids| ids.contains(id));
+        if learns {
+            self.settings.check_sampling(id, &self.config.env_runners)?;
+        } else if policies_to_train.is_some() {
+            // A module that does not learn needs no roles.
+            self.learner.set_policies_to_train(policies_to_train.clone())?;
+        }
+        let mut outcome = self.learner.add_module(id, module, false);
+        if outcome.is_ok()
+            && learns
+            && let Some(ids) = policies_to_train
+        {
+            outcome = self.learner.set_policies_to_train(Some(ids));
+            if outcome.is_err() {
+                self.learner.remove_module(id)?;
+            }
+        }
+        if let Err(error) = outcome {
+            self.learner.set_policies_to_train(before)?;
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// Removes a module from a multi-agent algorithm and returns it; RLlib's `remove_module`. Training
+    /// settings that it overrides are removed, too.
     ///
     /// All environments begin new episodes. In these, `policy_mapping` assigns other modules to the
     /// agents of the removed one; `None` keeps the current mapping.
@@ -113,18 +134,26 @@ impl Algorithm {
         policy_mapping: Option<PolicyMapping>,
     ) -> Result<AnyRLModule> {
         self.module(id)?;
-        let mut multi_agent = self.multi_agent()?;
+        let before = self.multi_agent()?;
+        let mut multi_agent = before.clone();
         multi_agent.policies.retain(|policy| policy != id);
         if let Some(mapping) = policy_mapping {
             multi_agent.policy_mapping = mapping;
         }
         // The first call checks the mapping before episodes are dropped. Agents in mid-episode keep
         // the module until the second call.
-        self.set_multi_agent(multi_agent.clone())?;
-        self.env_runners.reset_episodes()?;
+        self.change_policies(multi_agent.clone())?;
+        if let Err(error) = self.env_runners.reset_episodes() {
+            self.change_policies(before)?;
+            return Err(error.into());
+        }
         self.env_runners.set_multi_agent(&multi_agent)?;
         let module = self.learner.remove_module(id)?;
-        self.record_spec(id, None);
+        self.settings.forget(id);
+        if let Some(section) = &mut self.config.multi_agent {
+            section.algorithm_config_overrides_per_module.remove(id);
+        }
+        self.record_modules();
         self.forget_connectors_of(id);
         self.publish_weights()?;
         Ok(module)
@@ -138,16 +167,22 @@ impl Algorithm {
     /// algorithm is then unchanged.
     pub fn set_policy_mapping(&mut self, policy_mapping: PolicyMapping) -> Result<()> {
         let multi_agent = MultiAgentConfig { policy_mapping, ..self.multi_agent()? };
-        self.set_multi_agent(multi_agent)?;
-        self.publish_weights()
+        self.change_policies(multi_agent)
     }
 
     /// Sets the modules that learn; `None` for all.
     ///
     /// # Errors
-    /// If an id names no module, or a module that is to learn does not fit the algorithm.
+    /// If an id names no module, or a module that is to learn does not fit the algorithm. The modules that
+    /// learn are then the same as before.
     pub fn set_policies_to_train(&mut self, ids: Option<BTreeSet<ModuleId>>) -> Result<()> {
-        Ok(self.learner.set_policies_to_train(ids)?)
+        let learns = |id: &&ModuleId| ids.as_ref().is_none_or(|ids| ids.contains(*id));
+        for id in self.learner.module().keys().filter(learns) {
+            self.settings.check_sampling(id, &self.config.env_runners)?;
+        }
+        self.learner.set_policies_to_train(ids)?;
+        self.record_modules();
+        Ok(())
     }
 
     /// Returns the current policies; `None` for a single agent.
@@ -163,21 +198,38 @@ impl Algorithm {
         };
         let mut policies: BTreeSet<_> = self.env_runners.module_spaces().into_keys().collect();
         policies.extend(multi_agent.policies.iter().cloned());
+        let acting = self.learner.module().iter().filter(|(_, m)| !m.spec().is_learner_only());
+        policies.extend(acting.map(|(id, _)| id.clone()));
         let policies = policies.into_iter().collect();
         Ok(MultiAgentConfig { policies, ..multi_agent })
     }
 
-    /// Changes the policies and their mapping, if the learner's modules fit them.
-    fn set_multi_agent(&mut self, multi_agent: MultiAgentConfig) -> Result<()> {
+    /// Changes the policies and gives the runners their modules. On an error, nothing changes.
+    fn change_policies(&mut self, multi_agent: MultiAgentConfig) -> Result<()> {
         // Runners reject a module for other spaces only when it is set, which would be too late.
         let modules = self.learner.module().without_learner_only();
         self.env_runners.check_multi_agent(&multi_agent, &modules)?;
+        let before = self.multi_agent_config().unwrap_or_default();
         // Evaluation may have its own mapping, which must fit these policies.
         let evaluates = self.eval_env_runners.is_some();
         let eval_env_runners =
             evaluates.then(|| self.eval_env_runners_of(Some(&multi_agent))).transpose()?;
+        let connectors = self.env_runners.runners().next().map(EnvRunner::connector_states);
+        let connectors = connectors.transpose()?;
         self.env_runners.set_multi_agent(&multi_agent)?;
-        self.eval_env_runners = eval_env_runners;
+        // Runners reject a module whose spaces differ from its agents' spaces.
+        if let Err(error) = self.publish_weights() {
+            self.env_runners.set_multi_agent(&before)?;
+            self.publish_weights()?;
+            // Modules that had no agent in the meantime have lost their connectors.
+            if let Some(states) = connectors {
+                self.env_runners.set_connector_states(&states)?;
+            }
+            return Err(error);
+        }
+        if evaluates {
+            self.eval_env_runners = eval_env_runners;
+        }
         self.record_policies(multi_agent);
         Ok(())
     }
@@ -190,14 +242,15 @@ impl Algorithm {
         }
     }
 
-    /// Records a module's spec, or its removal, in the configuration.
-    fn record_spec(&mut self, id: &str, spec: Option<RLModuleSpec>) {
+    /// Records in the configuration how the modules of several agents are built, and which of them learn.
+    /// Checkpoints then restore them, whichever modules have joined, left or been replaced.
+    pub(super) fn record_modules(&mut self) {
         let Some(section) = &mut self.config.multi_agent else { return };
-        let specs = &mut section.rl_module_specs.get_or_insert_default().rl_module_specs;
-        match spec {
-            Some(spec) => specs.insert(id.into(), spec),
-            None => specs.remove(id),
-        };
+        let trained = self.learner.policies_to_train();
+        section.policies_to_train = trained.map(|ids| ids.iter().cloned().collect());
+        section.rl_module_specs = Some(MultiRLModuleSpec::from_module(self.learner.module()));
+        // Every spec has its own settings now.
+        self.config.model_config = Map::new();
     }
 
     /// Loads those parameters of a module for which `weights` has a value of the same name and
@@ -210,4 +263,14 @@ impl Algorithm {
         self.publish_weights()?;
         Ok(report)
     }
+}
+
+/// Whether two modules have the same type and spaces.
+fn has_spaces_of(one: &AnyRLModule, other: &AnyRLModule) -> bool {
+    let of = |module: &AnyRLModule| {
+        let spec = module.spec();
+        let spaces = (spec.get_observation_space().cloned(), spec.get_action_space().cloned());
+        (spec.module().to_owned(), spaces)
+    };
+    of(one) == of(other)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::prelude::Device;
 use rekindle_checkpoint::{self as checkpoint, Checkpointable, State};
 use rekindle_env_runner::EnvRunnerGroup;
-use rekindle_learner::LearnerError;
+use rekindle_learner::{Learner, LearnerError};
 use rekindle_metrics::MetricsState;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -129,6 +129,7 @@ impl Algorithm {
             self.plan.set_state(plan)?;
         }
         self.learner.set_state(state.component(LEARNER)?)?;
+        self.record_modules();
         self.env_runners.set_state(state.component(ENV_RUNNERS)?)?;
         self.eval_env_runners = match state.components.get(EVAL_ENV_RUNNERS) {
             Some(saved) => {
@@ -201,8 +202,10 @@ impl Algorithm {
             state.components.remove(EVAL_ENV_RUNNERS);
         }
         check_code(&config.code, data.code.as_ref(), &data.algorithm)?;
-        let mut algorithm = config.build(device)?;
+        let policies_to_train = Learner::saved_policies_to_train(state.component(LEARNER)?)?;
+        let mut algorithm = Self::assemble(&config, policies_to_train, true, device)?;
         algorithm.load_state(&state)?;
+        algorithm.is_restoring = false;
         algorithm.set_env_config(&config.environment.env_config)?;
         algorithm.tell_checkpoint_loaded()?;
         Ok(algorithm)

@@ -1,6 +1,6 @@
 //! Evaluation during training.
 
-use rekindle_core::settings::{at_least_one, if_set, positive_and_finite};
+use rekindle_core::settings::{at_least_one, if_set, seconds};
 use rekindle_core::{ConfigError, settings};
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::PolicyMapping;
@@ -47,7 +47,7 @@ settings! {
         /// An evaluation that takes longer, for example in an environment whose episodes never end,
         /// fails with [`EvaluationTimeout`](crate::AlgorithmError::EvaluationTimeout).
         #[serde(skip_serializing_if = "Option::is_none")]
-        into evaluation_sample_timeout_s: Option<f64> = None, if_set(positive_and_finite);
+        into evaluation_sample_timeout_s: Option<f64> = None, if_set(seconds);
         /// Evaluation settings that override the training settings.
         field evaluation_config: EvaluationOverrides = EvaluationOverrides::default();
         /// Function that evaluates instead; not part of the configuration as data.

@@ -168,8 +168,12 @@ impl TrainingContext<'_> {
                             RolloutFragmentLength::Auto => automatic(),
                         };
                         match count_by {
-                            CountStepsBy::EnvSteps => Amount::Timesteps(steps * num_envs),
-                            CountStepsBy::AgentSteps => Amount::AgentSteps(steps * num_envs),
+                            CountStepsBy::EnvSteps => {
+                                Amount::Timesteps(steps.saturating_mul(num_envs))
+                            }
+                            CountStepsBy::AgentSteps => {
+                                Amount::AgentSteps(steps.saturating_mul(num_envs))
+                            }
                         }
                     };
                     self.env_runners.sample_each(amount, options)?

@@ -1,7 +1,7 @@
 //! PPO's settings.
 
 use rekindle_core::settings::{
-    at_least_one, between_0_and_1, finite_and_not_negative, if_set, positive,
+    at_least_one, between_0_and_1, finite_and_not_negative, if_set, positive, positive_and_finite,
 };
 use rekindle_core::{ConfigError, settings};
 use rekindle_learner::{
@@ -24,7 +24,7 @@ settings! {
         set lambda_: f64 = 1.0, between_0_and_1;
         /// Environment steps per update; agent steps if
         /// [`count_steps_by`](crate::MultiAgentSection::count_steps_by) says so.
-        set train_batch_size: usize = 4000, at_least_one;
+        set train_batch_size: usize = 4000, rows;
         /// Passes over the batch per update.
         set num_epochs: usize = 30;
         /// Rows per minibatch; `None` takes the whole batch at once.
@@ -46,30 +46,39 @@ settings! {
         /// Initial weight of the KL penalty. It adapts to `kl_target` between 1e-6 and 1e6.
         set kl_coeff: f64 = 0.2, finite_and_not_negative;
         /// Target divergence per update, to which the weight of the KL penalty adapts.
-        set kl_target: f64 = 0.01, positive;
+        set kl_target: f64 = 0.01, positive_and_finite;
         /// Divergence from the old policy that ends an update early, as in Stable-Baselines3: the
         /// first minibatch whose mean divergence exceeds 1.5 times this value, and all later ones of
         /// the update, are skipped. `None` never ends an update early. On an accelerator every
         /// minibatch then waits for the device.
         #[serde(skip_serializing_if = "Option::is_none")]
-        into target_kl: Option<f64> = None, if_set(positive);
+        into target_kl: Option<f64> = None, if_set(positive_and_finite);
         /// Weight of the value loss.
         set vf_loss_coeff: f64 = 1.0, finite_and_not_negative;
         /// Weight of the entropy bonus over environment steps: a number, or points `(step, weight)`.
         into entropy_coeff: Schedule = Schedule::Constant(0.0);
         /// Clip range of the surrogate: the ratio of new to old probability is clipped to 1 ± this
         /// value.
-        set clip_param: f64 = 0.3, positive;
+        set clip_param: f64 = 0.3, positive_and_finite;
         /// Bound on the squared error of the value function. Infinity (`null` in JSON) does not
         /// clip. Scale it with the squared scale of the returns.
         #[serde(with = "infinite")]
         set vf_clip_param: f64 = 10.0, positive;
         /// Bound on gradients; `None` does not clip.
-        into grad_clip: Option<f64> = None;
+        into grad_clip: Option<f64> = None, if_set(positive_and_finite);
         /// Quantity that `grad_clip` bounds.
         set grad_clip_by: GradClipBy = GradClipBy::GlobalNorm;
         /// Rule that turns gradients into steps.
         set optimizer: OptimizerConfig = OptimizerConfig::default();
+    }
+}
+
+/// Checks a number of rows. Devices number them by 32-bit integers.
+fn rows(field: &'static str, value: &usize) -> Result<(), ConfigError> {
+    at_least_one(field, value)?;
+    match i32::try_from(*value) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(ConfigError::new(field, value, "it must be at most 2147483647")),
     }
 }
 

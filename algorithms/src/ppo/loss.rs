@@ -53,6 +53,10 @@ impl Loss for PpoLoss {
         if self.config.use_critic { vec![Role::ValueFunction] } else { Vec::new() }
     }
 
+    fn required_columns(&self) -> &'static [&'static str] {
+        &[Columns::ACTION_DIST_INPUTS, Columns::ACTION_LOGP]
+    }
+
     /// PPO needs the entropies and divergences of the action distribution.
     fn check_module(&self, cx: &PrepareContext<'_>) -> Result<()> {
         let distribution = cx.module.distribution();
@@ -69,7 +73,7 @@ impl Loss for PpoLoss {
     }
 
     fn prepare(&mut self, cx: &PrepareContext<'_>, mut data: TrainData) -> Result<TrainData> {
-        for column in [Columns::ACTION_DIST_INPUTS, Columns::ACTION_LOGP] {
+        for &column in self.required_columns() {
             data.require(cx, self.name(), column)?;
         }
         let PpoTraining { gamma, lambda_, use_critic, use_gae, .. } = self.config;

@@ -13,7 +13,7 @@ use crate::error::{CatalogError, Result};
 use crate::mlp::MlpConfig;
 use crate::model_config::DefaultModelConfig;
 
-/// Shortest side of a Box of two dimensions that is taken for an image.
+/// Shortest side of an image whose channels may have been put first by mistake.
 const SHORTEST_IMAGE_SIDE: usize = 32;
 
 /// Largest number of choices that a default encoder has an embedding for (256 MiB of parameters).
@@ -90,7 +90,7 @@ pub(crate) fn parts(space: &Space) -> Vec<(String, &Space)> {
 pub(crate) fn image_dims(b: &BoxSpace) -> Option<[usize; 3]> {
     match *b.shape() {
         [height, width, channels] => Some([height, width, channels]),
-        [height, width] if height.min(width) >= SHORTEST_IMAGE_SIDE => Some([height, width, 1]),
+        [height, width] if BoxSpace::is_gray_image(b.shape()) => Some([height, width, 1]),
         _ => None,
     }
 }

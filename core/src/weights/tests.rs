@@ -162,6 +162,22 @@ fn weights_that_are_not_finite_or_too_large_are_refused_with_their_place() {
     );
 }
 
+#[test]
+fn what_was_saved_is_restored_also_where_it_is_not_finite() {
+    let net = net(&Device::flex());
+    let mut weights = state_dict(&net).unwrap();
+    let values = vec![f32::NEG_INFINITY, 0.5, f32::INFINITY];
+    weights.insert("layers.0.bias".into(), Array::new([3], values).unwrap());
+    let restored = restore_state_dict(&net, &weights).unwrap();
+    assert_eq!(state_dict(&restored).unwrap(), weights);
+    // All else is checked as in other weights.
+    let mut wide = weights.clone();
+    wide.insert("layers.0.bias".into(), Array::new([3], vec![0.0, 1e300, 0.0]).unwrap());
+    assert!(matches!(restore_state_dict(&net, &wide), Err(CoreError::WeightValue { .. })));
+    weights.remove("layers.0.bias");
+    assert!(matches!(restore_state_dict(&net, &weights), Err(CoreError::WeightNames { .. })));
+}
+
 #[derive(Module, Debug)]
 struct Counter {
     count: Param<Tensor<1, Int>>,

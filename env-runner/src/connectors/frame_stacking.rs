@@ -17,7 +17,8 @@ use crate::{Result, RunnerError};
 ///
 /// # Shapes
 /// A `float32` or `uint8` Box of shape `[…, channels]` to `[…, num_frames · channels]`, with the
-/// bounds extended to include 0. Bytes stay bytes.
+/// bounds of each element extended to include 0. Bytes stay bytes. An image `[height, width]` without
+/// channels ([`BoxSpace::is_gray_image`]) becomes `[height, width, num_frames]`.
 ///
 /// # State
 /// The last frames of each running episode, which belong to one runner.
@@ -72,7 +73,7 @@ impl Connector for FrameStacking {
             reason,
         };
         let (Space::Box(space), Some((channels, rest))) =
-            (input, input.as_box().ok().and_then(|b| b.shape().split_last()))
+            (input, input.as_box().ok().and_then(|b| pixels(b.shape())))
         else {
             let reason = "only Boxes of one or more dimensions can be stacked; flatten the \
                           observations first, or name a part with `on_part`";
@@ -83,17 +84,14 @@ impl Connector for FrameStacking {
         }
         let shape = [rest, &[channels * n]].concat();
         let stack = |bounds: &[f32], with_zero: fn(f32, f32) -> f32| -> Vec<f32> {
-            let pixels = bounds.chunks_exact((*channels).max(1));
+            let pixels = bounds.chunks_exact(channels.max(1));
             pixels.flat_map(|pixel| pixel.repeat(n)).map(|bound| with_zero(bound, 0.0)).collect()
         };
         let (low, high) = (stack(space.low(), f32::min), stack(space.high(), f32::max));
         let space = if space.dtype() == BoxDType::Float32 {
             BoxSpace::new(low, high, &shape)?
         } else if space.dtype() == BoxDType::Uint8 {
-            // Bounds of bytes are the same for all elements.
-            let low = low.into_iter().fold(f32::MAX, f32::min) as u8;
-            let high = high.into_iter().fold(0.0, f32::max) as u8;
-            BoxSpace::bytes(low, high, &shape)?
+            BoxSpace::new(low, high, &shape)?.with_dtype(BoxDType::Uint8)?
         } else {
             return Err(refuse("only float32 and uint8 observations can be stacked".into()));
         };
@@ -107,7 +105,7 @@ impl Connector for FrameStacking {
         cx: ConnectorContext<'_>,
     ) -> Result<()> {
         let shape = input.shape()?;
-        let channels = shape.last().copied().unwrap_or(1).max(1);
+        let channels = pixels(shape).map_or(1, |(channels, _)| channels.max(1));
         let width = shape.iter().product();
         let (rows, n) = (input.rows(), self.num_frames);
         if let Ok(data) = input.as_f32() {
@@ -148,6 +146,14 @@ impl Connector for FrameStacking {
         }
         self.frames = frames;
         Ok(())
+    }
+}
+
+/// Returns the channels of a frame and the dimensions before them.
+fn pixels(shape: &[usize]) -> Option<(usize, &[usize])> {
+    match BoxSpace::is_gray_image(shape) {
+        true => Some((1, shape)),
+        false => shape.split_last().map(|(channels, rest)| (*channels, rest)),
     }
 }
 
@@ -269,6 +275,32 @@ mod tests {
         let bits = Space::Box(BoxSpace::bytes(0, 1, &[2]).unwrap());
         let stacked = FrameStacking::new(3).unwrap().output_space(&bits).unwrap();
         assert_eq!(stacked, Space::Box(BoxSpace::bytes(0, 1, &[6]).unwrap()));
+        // Also those of single elements: a bit and a byte.
+        let bytes = |low: Vec<f32>, high: Vec<f32>| {
+            let size = low.len();
+            let space = BoxSpace::new(low, high, &[size]).unwrap();
+            Space::Box(space.with_dtype(BoxDType::Uint8).unwrap())
+        };
+        let mixed = bytes(vec![0.0, 3.0], vec![1.0, 255.0]);
+        let stacked = FrameStacking::new(2).unwrap().output_space(&mixed).unwrap();
+        assert_eq!(stacked, bytes(vec![0.0; 4], vec![1.0, 255.0, 1.0, 255.0]));
+    }
+
+    #[test]
+    fn gray_images_get_an_axis_of_frames() {
+        let mut connector = FrameStacking::new(2).unwrap();
+        let space = Space::image(&[40, 33]).unwrap();
+        let stacked = connector.output_space(&space).unwrap();
+        assert_eq!(stacked, Space::image(&[40, 33, 2]).unwrap());
+        let mut out = Buffer::zeros(&stacked, 1);
+        let frame: Vec<u8> = (0..40 * 33).map(|i| (i % 251) as u8).collect();
+        let image = Buffer::from_u8(frame.clone(), &[40, 33]).unwrap();
+        connector.transform(&image, &mut out, ConnectorContext::rows(true)).unwrap();
+        let pixels = out.as_u8().unwrap();
+        assert!(pixels.chunks(2).zip(&frame).all(|(pixel, byte)| pixel == [0, *byte]));
+        let table =
+            FrameStacking::new(2).unwrap().output_space(&Space::unbounded(&[4, 3]).unwrap());
+        assert_eq!(table.unwrap(), Space::unbounded(&[4, 6]).unwrap());
     }
 
     #[test]

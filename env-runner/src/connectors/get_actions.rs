@@ -50,6 +50,10 @@ impl ActionSampler {
             self.actions.clear();
             self.actions.extend_zeros(rows);
         }
+        if rows == 0 {
+            self.inputs.clear();
+            self.logp.clear();
+        }
     }
 
     /// The actions of the last call of [`sample_uniform`](Self::sample_uniform) as the environments

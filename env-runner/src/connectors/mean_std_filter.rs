@@ -51,7 +51,7 @@ impl MeanStdFilter {
         clip_by_value: Option<f32>,
     ) -> Result<Self> {
         if let Some(bound) = clip_by_value
-            && (!bound.is_finite() || bound <= 0.0)
+            && !(bound > 0.0 && bound.is_finite())
         {
             return Err(ConfigError::new(
                 "MeanStdFilter: clip_by_value",

@@ -63,6 +63,10 @@ impl RunningStats {
         if self.mean.len() != width && !(self.mean.is_empty() && self.count == 0.0) {
             return Some(format!("it is about {} elements, not {width}", self.mean.len()));
         }
+        let mut numbers = self.mean.iter().chain(&self.m2).chain([&self.count]);
+        if numbers.any(|number| !number.is_finite()) {
+            return Some("a count, mean or squared deviation is not finite".into());
+        }
         let negative = self.count < 0.0 || self.m2.iter().any(|m2| *m2 < 0.0);
         negative.then(|| "a count or a squared deviation is negative".into())
     }
@@ -215,6 +219,12 @@ mod tests {
         let mut damaged = state;
         damaged["current"]["m2"] = serde_json::json!([-1.0]);
         assert!(ours.load("test", &damaged, 1).unwrap_err().to_string().contains("negative"));
+        for (field, value) in [("mean", "NaN"), ("m2", "inf"), ("mean", "-inf")] {
+            let mut state = ours.save().unwrap();
+            state["current"][field] = serde_json::json!([{"$float": value}]);
+            let message = ours.load("test", &state, 1).unwrap_err().to_string();
+            assert!(message.contains("not finite"), "{message}");
+        }
         let deltas = [damaged["merged"].clone(), damaged["current"].clone()];
         assert!(ours.merge("test", &deltas, 1).is_err());
         assert_eq!(ours, before);

@@ -1,6 +1,7 @@
 //! Handling of failed environments and runners.
 
 use rekindle_core::ConfigError;
+use rekindle_core::settings::{if_set, seconds};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -120,14 +121,7 @@ impl FaultToleranceConfig {
                 "a runner that is recreated is not ignored; set `restart_failed_env_runners` to false, or leave this out",
             );
         }
-        match self.sample_timeout_s {
-            Some(seconds) if !(seconds > 0.0 && seconds <= 1e9) => invalid(
-                "sample_timeout_s",
-                seconds.to_string(),
-                "it must be a positive number of seconds; leave it out to wait for all runners",
-            ),
-            _ => Ok(()),
-        }
+        Ok(if_set(seconds)("sample_timeout_s", &self.sample_timeout_s)?)
     }
 
     /// Returns how long a call waits for its runners; `None` for no limit.

@@ -8,7 +8,7 @@ use rekindle_env::{Buffer, Row, Space};
 use crate::connectors::ActionSampler;
 use crate::env_runner::memory::Memory;
 use crate::env_runner::outputs::Outputs;
-use crate::error::Result;
+use crate::error::{Result, RunnerError};
 use crate::experience::{Rollout, RolloutStates, Segment, SegmentEnd};
 
 /// Appends one row per environment and step, and tracks where each environment's episode is.
@@ -34,6 +34,9 @@ pub(super) struct Recorder {
     open: Vec<Open>,
 }
 
+/// Largest number of rows for which memory is reserved before the first step.
+const MAX_RESERVED_ROWS: usize = 1 << 20;
+
 /// A segment that has not ended.
 #[derive(Debug, Clone, Copy)]
 struct Open {
@@ -55,15 +58,13 @@ impl Recorder {
         records: bool,
     ) -> Result<Self> {
         let num_envs = episodes.len();
-        let rows = steps * num_envs;
+        // Larger ones grow as they are filled.
+        let rows = steps.saturating_mul(num_envs).min(MAX_RESERVED_ROWS);
         let open =
             episodes.iter().map(|&(episode, t_started)| Open { episode, since: 0, t_started });
         let states = memory.filter(|_| records).map(|memory| {
             let none = memory.state.slice(0..0)?;
-            Ok::<_, crate::RunnerError>(RolloutStates {
-                state_in: none.clone(),
-                final_states: none,
-            })
+            Ok::<_, RunnerError>(RolloutStates { state_in: none.clone(), final_states: none })
         });
         Ok(Self {
             num_envs,
@@ -88,15 +89,34 @@ impl Recorder {
         })
     }
 
-    /// Appends observations and actions, before the environments step.
+    /// Returns the column that the outputs of a step have and those of the steps before lack, or the
+    /// other way round.
+    fn column_of_some_steps(&self, sampler: &ActionSampler) -> Option<&'static str> {
+        if self.steps == 0 {
+            return None;
+        }
+        let differs = |recorded: &[f32], now: &[f32]| recorded.is_empty() != now.is_empty();
+        let columns = [
+            (Columns::ACTION_DIST_INPUTS, differs(&self.inputs, &sampler.inputs)),
+            (Columns::ACTION_LOGP, differs(&self.logp, &sampler.logp)),
+        ];
+        columns.into_iter().find_map(|(name, differs)| differs.then_some(name))
+    }
+
+    /// Appends observations and actions, before the environments step. `module` is the type of the
+    /// module, for errors.
     pub(super) fn push_actions(
         &mut self,
         observations: &Buffer,
         sampler: &ActionSampler,
         memory: Option<&Memory>,
+        module: &str,
     ) -> Result<()> {
         if !self.records {
             return Ok(());
+        }
+        if let Some(column) = self.column_of_some_steps(sampler) {
+            return Err(RunnerError::ColumnOfSomeSteps { module: module.into(), column });
         }
         if let (Some(states), Some(memory)) = (&mut self.rollout.states, memory) {
             states.state_in.extend_from(&memory.state, 0..self.num_envs)?;

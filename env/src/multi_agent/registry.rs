@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{
-    MultiAgentChecker, MultiAgentCopies, MultiAgentEnv, MultiAgentTimeLimit, MultiAgentVectorEnv,
-    SyncMultiAgentVectorEnv,
+    AgentSpec, MultiAgentChecker, MultiAgentCopies, MultiAgentEnv, MultiAgentTimeLimit,
+    MultiAgentVectorEnv, SyncMultiAgentVectorEnv,
 };
 use crate::error::{EnvError, Result};
 use crate::games::{RockPaperScissors, TicTacToe};
@@ -45,7 +45,8 @@ impl MultiAgentEnvSpec {
     /// Creates the specification of environment `id` (`[namespace/]name-vN`), made by
     /// `entry_point`.
     ///
-    /// [`register_multi_agent`] checks the form of the id.
+    /// [`register_multi_agent`] checks the form of the id. The ids of the agents are checked whenever an
+    /// environment is made: each is unique, not empty, and without a slash.
     #[must_use]
     pub fn new<E, F>(id: impl Into<Arc<str>>, entry_point: F) -> Self
     where
@@ -55,7 +56,11 @@ impl MultiAgentEnvSpec {
         let id = id.into();
         let name = Arc::clone(&id);
         let entry_point = Arc::new(move |config: &EnvConfig| {
-            entry_point(config).map_err(|error| error.with_env(&name))
+            let made = entry_point(config).and_then(|env| {
+                check_agents(env.possible_agents())?;
+                Ok(env)
+            });
+            made.map_err(|error| error.with_env(&name))
         });
         let single = Arc::clone(&entry_point);
         let (name, vector_name) = (Arc::clone(&id), Arc::clone(&id));
@@ -161,6 +166,23 @@ impl fmt::Debug for MultiAgentEnvSpec {
             .field("max_episode_steps", &self.max_episode_steps)
             .finish_non_exhaustive()
     }
+}
+
+/// Checks that agents have ids of their own that metrics can name.
+fn check_agents(agents: &[AgentSpec]) -> Result<()> {
+    for (index, agent) in agents.iter().enumerate() {
+        let reason = if agent.id.is_empty() {
+            "an id of an agent must not be empty"
+        } else if agent.id.contains(|c: char| c == '/' || c.is_control()) {
+            "an id of an agent must not contain a slash or control characters, because metrics are named by it"
+        } else if agents[..index].iter().any(|other| other.id == agent.id) {
+            "two agents have this id, and each needs an id of its own"
+        } else {
+            continue;
+        };
+        return Err(EnvError::InvalidAgentId { id: agent.id.clone(), reason });
+    }
+    Ok(())
 }
 
 /// An environment that knows the id under which it is registered.

@@ -12,6 +12,9 @@ use crate::float::Float;
 use crate::np_random::Generator;
 use bounds::check_bounds;
 
+/// Shortest side of a box of two dimensions that is taken for an image.
+const SHORTEST_IMAGE_SIDE: usize = 32;
+
 /// The element type of a [`BoxSpace`].
 ///
 /// | dtype | stored as | bounds |
@@ -131,6 +134,13 @@ impl BoxSpace {
     /// As for [`new`](Self::new).
     pub fn image(shape: &[usize]) -> Result<Self> {
         Self::bytes(0, 255, shape)
+    }
+
+    /// Returns whether a shape is that of an image without channels: two dimensions of at least 32
+    /// each. Smaller ones are tables.
+    #[must_use]
+    pub fn is_gray_image(shape: &[usize]) -> bool {
+        matches!(shape, [height, width] if height.min(width) >= &SHORTEST_IMAGE_SIDE)
     }
 
     /// Returns the same box with elements of another type, for example the `float32` box of the

@@ -38,6 +38,9 @@ impl Learner {
         match self.fitting_optimizers(&all, &self.losses) {
             Ok(optimizers) => {
                 (self.module, self.optimizers) = (all, optimizers);
+                if replaced.is_some() {
+                    self.replaced.insert(id.into(), self.weights_seq_no);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -58,6 +61,8 @@ impl Learner {
     pub fn remove_module(&mut self, id: &str) -> Result<AnyRLModule> {
         let module = self.module.remove_module(id)?;
         self.losses.remove(id);
+        // A module that joins under the id has not recorded what runners are late with.
+        self.replaced.insert(id.into(), self.weights_seq_no);
         self.optimizers = self.fitting_optimizers(&self.module, &self.losses)?;
         if let Some(ids) = &mut self.policies_to_train {
             ids.remove(id);

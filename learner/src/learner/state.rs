@@ -116,11 +116,21 @@ impl Checkpointable for Learner {
         self.weights_seq_no = data.weights_seq_no;
         self.shuffle_rng = data.shuffle_rng;
         self.policies_to_train = data.policies_to_train;
+        // Runners that were late are recreated when they are restored.
+        self.replaced.clear();
         Ok(())
     }
 }
 
 impl Learner {
+    /// Returns the ids of the modules that learn in a saved state; `None` for all.
+    ///
+    /// # Errors
+    /// If it is not the state of a learner.
+    pub fn saved_policies_to_train(state: &State) -> Result<Option<BTreeSet<ModuleId>>> {
+        Ok(state.data_as::<LearnerState>()?.policies_to_train)
+    }
+
     fn read_scalars(&self, state: &State) -> Result<Vec<(ModuleId, Scalars)>> {
         let mut all = Vec::new();
         for (id, of_module) in self.losses.iter().filter(|(_, of)| !of.scalars.is_empty()) {

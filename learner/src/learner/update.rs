@@ -49,14 +49,16 @@ impl Learner {
     /// Experience of modules that do not learn ([`Learner::set_policies_to_train`]) is ignored. A
     /// module without a row is left out, which is counted under `num_updates_without_rows_lifetime`.
     ///
-    /// Rollouts whose recorded states are not those of the module, because it was replaced since, are
-    /// left out, and their rows are counted under `num_rows_of_replaced_modules_lifetime`.
+    /// Rollouts of a module that was replaced since are left out if their states are not those of the new
+    /// one, or columns are missing that its loss reads
+    /// ([`Loss::required_columns`](crate::Loss::required_columns)). Their rows are counted under
+    /// `num_rows_of_replaced_modules_lifetime`.
     ///
     /// If no module that learns has a row, the update is skipped: the weights and their version stay,
     /// and it is counted under that name for [`ALL_MODULES`].
     ///
     /// A module that [stops early](crate::Loss::stops_early) is counted under
-    /// `num_early_stops_lifetime`.
+    /// `num_early_stops_lifetime`. Its metrics include the minibatch that stopped it.
     ///
     /// `env_steps` is the number of environment steps sampled since the start of training.
     ///
@@ -81,7 +83,7 @@ impl Learner {
             if !self.should_module_be_updated(id) {
                 continue;
             }
-            let rollouts = self.with_fitting_states(id, rollouts)?;
+            let rollouts = self.of_current_module(id, rollouts)?;
             if rollouts.iter().all(|rollout| rollout.env_steps() == 0) {
                 let key = format!("{id}/{NO_ROWS}");
                 self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
@@ -163,7 +165,7 @@ impl Learner {
             self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
         }
         let of_epoch = count.div_ceil(self.config.num_epochs);
-        let recent = mean(&history[history.len().saturating_sub(of_epoch)..]);
+        let recent = mean(&last_epoch(&history, of_epoch));
         self.log(&mean(&history), env_steps)?;
         self.after_update(&data, &recent, env_steps)?;
         for (id, data) in &data {
@@ -205,16 +207,24 @@ impl Learner {
         Ok(())
     }
 
-    /// The rollouts whose recorded states are those of the module. Others were sampled with a module
-    /// that was replaced since, by a runner that was late: they are left out and their rows counted.
-    fn with_fitting_states<'a>(
+    /// The rollouts that the module can learn from. Others were sampled with a module that was replaced
+    /// since, by a runner that was late: they are left out and their rows counted.
+    fn of_current_module<'a>(
         &mut self,
         id: &str,
         rollouts: &'a [Rollout],
     ) -> Result<Cow<'a, [Rollout]>> {
         let initial = self.module.module(id)?.initial_state()?;
-        let (fitting, others): (Vec<_>, Vec<_>) =
-            rollouts.iter().partition(|rollout| has_states_like(rollout, initial.as_ref()));
+        // A module that lacks a column in later rollouts lacks it itself, which the loss reports.
+        let replaced = self.replaced.get(id);
+        let required = self.losses.get(id).map_or(&[][..], |of| of.loss.required_columns());
+        let lacks_columns = |rollout: &Rollout| {
+            replaced.is_some_and(|version| rollout.weights_seq_no <= *version)
+                && !required.iter().all(|column| rollout.extras.contains_key(*column))
+        };
+        let (fitting, others): (Vec<_>, Vec<_>) = rollouts.iter().partition(|rollout| {
+            has_states_like(rollout, initial.as_ref()) && !lacks_columns(rollout)
+        });
         if others.is_empty() {
             return Ok(rollouts.into());
         }
@@ -265,6 +275,22 @@ fn report(data: &ModuleData, history: &[Minibatch]) -> UpdateReport {
         }
     }
     report
+}
+
+/// The last `of_epoch` minibatches of each module. A module that stopped early had its last ones before
+/// others.
+fn last_epoch(history: &[MinibatchMetrics], of_epoch: usize) -> Vec<MinibatchMetrics> {
+    let mut left: BTreeMap<&ModuleId, usize> = BTreeMap::new();
+    let recent = history.iter().rev().map(|minibatch| {
+        let of_modules = minibatch.iter().filter(|(id, _)| {
+            let left = left.entry(id).or_insert(of_epoch);
+            let counts = *left > 0;
+            *left = left.saturating_sub(1);
+            counts
+        });
+        of_modules.map(|(id, metrics)| (id.clone(), metrics.clone())).collect()
+    });
+    recent.collect()
 }
 
 /// Means over minibatches; values that are not finite do not count.

@@ -64,18 +64,23 @@ pub fn vtrace(
             true => ratios.clone().clamp_max(threshold),
             false => ratios.clone(),
         };
-        clipped * config.leak_alpha + ratios.clone() * (1.0 - config.leak_alpha)
+        // A ratio may be infinite, and counts only if it leaks.
+        match config.leak_alpha == 1.0 {
+            true => clipped,
+            false => clipped * config.leak_alpha + ratios.clone() * (1.0 - config.leak_alpha),
+        }
     };
     // A value after a terminated step does not count, whatever it is.
     let next_values = next_values.mask_fill(terminated.clone().greater_elem(0.5), 0.0);
-    let goes_on = done.neg() + 1.0;
+    let ends = done.greater_elem(0.5);
     let delta = clip(config.clip_rho_threshold)
         * (rewards.clone() + next_values.clone() * gamma - values.clone());
-    let decay = goes_on.clone() * clip(1.0) * (gamma * lambda_);
+    let decay = clip(1.0) * (gamma * lambda_);
     let mut next = Tensor::zeros([1, envs], &values.device());
     let mut errors = Vec::with_capacity(steps);
     for t in (0..steps).rev() {
-        next = delta.clone().narrow(0, t, 1) + decay.clone().narrow(0, t, 1) * next;
+        let carried = next.mask_fill(ends.clone().narrow(0, t, 1), 0.0);
+        next = delta.clone().narrow(0, t, 1) + decay.clone().narrow(0, t, 1) * carried;
         errors.push(next.clone());
     }
     errors.reverse();
@@ -89,7 +94,7 @@ pub fn vtrace(
             0,
         ),
     };
-    let bootstrap = following.mask_where(goes_on.lower_elem(0.5), next_values);
+    let bootstrap = following.mask_where(ends, next_values);
     let advantages = clip(config.clip_pg_rho_threshold) * (rewards + bootstrap * gamma - values);
     (targets, advantages)
 }
@@ -252,6 +257,32 @@ mod tests {
         let (targets, advantages) = vtrace(l, r, v, n, t, d, &config);
         close(&to_f32(targets).unwrap(), &expected[0]);
         close(&to_f32(advantages).unwrap(), &expected[1]);
+    }
+
+    /// Computes V-trace of one environment: log ratios, rewards, values, next values, terminated, done.
+    fn vtrace_of<const T: usize>(columns: [[f32; T]; 6]) -> [Vec<f32>; 2] {
+        let config = VTraceConfig { gamma: 0.9, lambda_: 0.8, ..VTraceConfig::default() };
+        let device = Device::flex();
+        let [l, r, v, n, t, d] = columns.map(|column| {
+            Tensor::<2>::from_data(TensorData::new(column.to_vec(), [T, 1]), &device)
+        });
+        let (targets, advantages) = vtrace(l, r, v, n, t, d, &config);
+        [to_f32(targets).unwrap(), to_f32(advantages).unwrap()]
+    }
+
+    #[test]
+    fn nothing_leaks_across_an_end_in_vtrace() {
+        let (zero, value) = ([0.0; 2], [0.5, f32::INFINITY]);
+        let [targets, advantages] = vtrace_of([zero, [1.0; 2], value, [0.7; 2], zero, [1.0, 0.0]]);
+        close(&targets[..1], &[1.63]);
+        close(&advantages[..1], &[1.13]);
+    }
+
+    #[test]
+    fn an_infinite_ratio_is_clipped_in_vtrace() {
+        let [targets, advantages] = vtrace_of([[100.0], [1.0], [0.5], [f32::NAN], [1.0], [1.0]]);
+        close(&targets, &[1.0]);
+        close(&advantages, &[0.5]);
     }
 
     #[test]

@@ -32,6 +32,11 @@ pub struct MultiRLModuleSpec {
     /// Ids in the checkpoint, by id of the module, for modules whose ids differ.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub saved_ids: BTreeMap<ModuleId, ModuleId>,
+    /// Parts of the shared module that are no longer modules: their parameters are built, and no module
+    /// has them. [`from_module`](Self::from_module) finds them in a container from which parts were
+    /// removed or replaced.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub removed_parts: BTreeMap<ModuleId, RLModuleSpec>,
 }
 
 impl From<RLModuleSpec> for MultiRLModuleSpec {
@@ -60,12 +65,16 @@ impl MultiRLModuleSpec {
         Self::new(specs.into_iter().map(|(id, spec)| (id.into(), spec.with_type_of(&part))))
     }
 
-    /// Returns the specs of built modules, including all parts of a shared module.
+    /// Returns the specs of built modules. They build a container of the same parameters.
     #[must_use]
     pub fn from_module(module: &MultiRLModule) -> Self {
         let mut specs = Self::new(module.iter().map(|(id, m)| (id.clone(), m.spec().clone())));
-        if let Some(shared) = module.shared_specs() {
-            specs.rl_module_specs.extend(shared.clone());
+        for (id, spec) in module.shared_specs().into_iter().flatten() {
+            let parts = match module.is_part(id) {
+                true => &mut specs.rl_module_specs,
+                false => &mut specs.removed_parts,
+            };
+            parts.insert(id.clone(), spec.clone());
         }
         specs
     }
@@ -121,8 +130,14 @@ impl MultiRLModuleSpec {
     /// Returns the specs without checkpoints to load, as built modules record them.
     #[must_use]
     pub fn built(&self) -> Self {
-        let specs = self.rl_module_specs.iter();
-        Self::new(specs.map(|(id, spec)| (id.clone(), spec.built())))
+        let built = |specs: &BTreeMap<ModuleId, RLModuleSpec>| {
+            specs.iter().map(|(id, spec)| (id.clone(), spec.built())).collect()
+        };
+        Self {
+            rl_module_specs: built(&self.rl_module_specs),
+            removed_parts: built(&self.removed_parts),
+            ..Self::default()
+        }
     }
 
     /// Fills in the missing settings of every spec from `defaults`.
@@ -152,8 +167,10 @@ impl MultiRLModuleSpec {
                     spec.build_one_of_several(device, rng).map_err(of_module)?;
                 multi.add_module(id, module, false)?;
                 uses.extend(config_use);
-            } else if parts.keys().next() == Some(id) {
-                let (views, config_uses) = build_views(&parts, device, rng).map_err(of_module)?;
+            } else if parts.keys().find(|id| self.is_part(id)) == Some(id) {
+                let (mut views, config_uses) =
+                    build_views(&parts, device, rng).map_err(of_module)?;
+                views.retain(|id, _| self.is_part(id));
                 multi.add_views(views)?;
                 uses.extend(config_uses);
             }
@@ -163,9 +180,15 @@ impl MultiRLModuleSpec {
         Ok(multi)
     }
 
-    /// Returns the specs of the modules that share parameters.
+    /// Whether a module shares its parameters with others.
+    fn is_part(&self, id: &str) -> bool {
+        self.rl_module_specs.get(id).is_some_and(RLModuleSpec::is_shared_part)
+    }
+
+    /// Returns the specs of the modules that share parameters, and of parts without a module.
     fn shared_parts(&self) -> Result<BTreeMap<ModuleId, RLModuleSpec>> {
-        let all = self.rl_module_specs.iter();
+        // A module takes precedence over a removed part of its id.
+        let all = self.removed_parts.iter().chain(&self.rl_module_specs);
         let parts: BTreeMap<_, _> = all
             .filter(|(_, spec)| spec.is_shared_part())
             .map(|(id, spec)| (id.clone(), spec.clone()))

@@ -31,6 +31,11 @@ impl MultiRLModule {
         first.spec().get_part_of().map(|part| &part.rl_module_specs)
     }
 
+    /// Whether the module is a part of the shared module.
+    pub(super) fn is_part(&self, id: &str) -> bool {
+        self.views.contains(id)
+    }
+
     /// Adds modules that share the parameters of one shared module.
     pub(super) fn add_views(&mut self, views: BTreeMap<ModuleId, AnyRLModule>) -> Result<()> {
         for (id, view) in views {
@@ -52,7 +57,7 @@ impl MultiRLModule {
                 build_views(&saved.rl_module_specs, device, Generator::from_seed(0))?;
             views.retain(|id, _| saved.modules.contains(id));
             multi.add_views(views)?;
-            multi.try_change(ALL_MODULES, |module| module.load_state_dict(&state.tensors))?;
+            multi.try_change(ALL_MODULES, |module| module.restore_state_dict(&state.tensors))?;
         }
         for (id, state) in &state.components {
             multi.add_module(id, AnyRLModule::from_state(state, device)?, false)?;
@@ -122,7 +127,7 @@ impl Checkpointable for MultiRLModule {
         // Load all states before the first module is replaced.
         let mut loaded = self.clone();
         if !self.views.is_empty() {
-            loaded.load_state_dict(ALL_MODULES, &state.tensors)?;
+            loaded.try_change(ALL_MODULES, |module| module.restore_state_dict(&state.tensors))?;
         }
         for id in self.modules.keys().filter(own) {
             loaded.set_module_state(id, state.component(id)?)?;

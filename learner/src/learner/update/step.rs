@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::global_norm::GlobalNorm;
 use crate::gradients::Gradients;
 use crate::learner::Learner;
-use crate::loss::{LossContext, Losses, PrepareContext};
+use crate::loss::{LossContext, Losses, Phase, PrepareContext};
 use crate::optimizer_group::DEFAULT_OPTIMIZER;
 
 /// Gradients of a larger norm have squares beyond single precision, and are not applied.
@@ -56,7 +56,7 @@ impl Learner {
         let phases = batches.keys().map(of_minibatch).max().unwrap_or(0);
         let mut readings = Readings::default();
         for phase in 0..phases {
-            let losses = self.phase_losses(phase, &batches, env_steps, stopped)?;
+            let losses = self.phase_losses(phase, &batches, env_steps, stopped, &mut readings)?;
             for (id, losses) in &losses {
                 for (name, values) in &losses.row_values {
                     let units = minibatch.get(id).map(Vec::as_slice).unwrap_or_default();
@@ -79,6 +79,7 @@ impl Learner {
         batches: &BTreeMap<ModuleId, Batch>,
         env_steps: u64,
         stopped: &mut BTreeSet<ModuleId>,
+        readings: &mut Readings,
     ) -> Result<PhaseLosses> {
         let mut all = PhaseLosses::new();
         for (id, batch) in batches {
@@ -103,6 +104,11 @@ impl Learner {
             losses.check(id, of_module.loss.name())?;
             if of_module.loss.stops_early(&losses)? {
                 stopped.insert(id.clone());
+                // The loss that ended the update is reported: it says how far the update went.
+                readings.insert(id, loss_name(&of_module.phases, phase), losses.total);
+                for (name, value) in losses.metrics {
+                    readings.insert(id, name, value);
+                }
             } else {
                 all.insert(id.clone(), losses);
             }
@@ -126,7 +132,8 @@ impl Learner {
         let mut of_modules = BTreeMap::new();
         let mut total = None;
         for (id, losses) in losses {
-            readings.insert(&id, self.loss_name(&id, phase), losses.total.clone());
+            let phases = self.losses.get(&id).map_or(&[][..], |of_module| &of_module.phases);
+            readings.insert(&id, loss_name(phases, phase), losses.total.clone());
             for (name, value) in losses.metrics {
                 readings.insert(&id, name, value);
             }
@@ -169,14 +176,6 @@ impl Learner {
             }
         }
         Ok(steps)
-    }
-
-    /// The name under which the loss of a phase is reported.
-    fn loss_name(&self, id: &str, phase: usize) -> Cow<'static, str> {
-        match self.losses.get(id).map(|of_module| &of_module.phases[..]) {
-            Some(phases @ [_, _, ..]) => format!("{}_loss", phases[phase].name).into(),
-            _ => TOTAL_LOSS.into(),
-        }
     }
 
     /// Takes a step if loss and gradients are finite. On the CPU the host looks; on another device
@@ -247,6 +246,14 @@ impl Learner {
             self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
         }
         Ok(())
+    }
+}
+
+/// The name under which the loss of a phase is reported.
+fn loss_name(phases: &[Phase], phase: usize) -> Cow<'static, str> {
+    match phases {
+        [_, _, ..] => format!("{}_loss", phases[phase].name).into(),
+        _ => TOTAL_LOSS.into(),
     }
 }
 

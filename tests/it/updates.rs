@@ -1,0 +1,126 @@
+//! What an update learns from and reports: early stops, and experience of modules that were replaced.
+
+use crate::scripted;
+use crate::support;
+use rekindle::algorithms::ppo::PpoLoss;
+use rekindle::env_runner::Rollout;
+use rekindle::prelude::*;
+use serde_json::json;
+
+fn device() -> burn::prelude::Device {
+    DeviceSpec::Cpu.open().unwrap()
+}
+
+/// Registers a game of ten steps with the agents `a` and `b`, in which later steps pay more.
+fn game(id: &'static str) {
+    scripted::game(id, &[("a", 1), ("b", 1)], |t, out| {
+        for agent in 0..2 {
+            out.observe(agent)?.write_f32(&[t as f32 / 5.0 - 1.0])?;
+            if t > 0 {
+                out.add_reward(agent, (t % 3) as f64)?;
+            }
+        }
+        if t == 10 {
+            out.terminate_all();
+        }
+        Ok(())
+    });
+}
+
+fn ppo(id: &str) -> PpoConfig {
+    PpoConfig::new()
+        .environment(id)
+        .model("fcnet_hiddens", vec![4])
+        .multi_agent(|m| m.policies(["a", "b"]).policy_mapping(PolicyMapping::ByAgent))
+        .training(|t| t.train_batch_size(50).num_epochs(20).lr(0.05).kl_target(1e-3))
+        .seed(0)
+}
+
+#[test]
+fn the_minibatch_that_ends_an_update_counts_for_the_kl_coefficient() {
+    game("test/EarlyStop-v0");
+    // The minibatch that ends the update has a divergence above 0.015, its epoch one above 0.003.
+    for minibatch in [None, Some(10)] {
+        let config =
+            ppo("test/EarlyStop-v0").training(|t| t.minibatch_size(minibatch).target_kl(0.01));
+        let result = config.build(&device()).unwrap().train().unwrap();
+        for id in ["a", "b"] {
+            let of = |key: &str| result.get(&format!("learners/{id}/{key}"));
+            assert_eq!(of("num_early_stops_lifetime"), Some(1.0), "{id} {minibatch:?}");
+            let coeff = of("curr_kl_coeff").unwrap();
+            assert!((coeff - 0.3).abs() < 1e-9, "{id} {minibatch:?}: {coeff}");
+        }
+    }
+}
+
+#[test]
+fn a_module_that_stops_early_reports_its_own_last_minibatches() {
+    game("test/OneStops-v0");
+    let config = ppo("test/OneStops-v0")
+        .training(|t| t.minibatch_size(10))
+        .multi_agent(|m| m.override_module("a", "target_kl", 1e-7));
+    let result = config.build(&device()).unwrap().train().unwrap();
+    let of = |id: &str, key: &str| result.get(&format!("learners/{id}/{key}"));
+    assert_eq!(of("a", "num_early_stops_lifetime"), Some(1.0));
+    assert_eq!(of("b", "num_early_stops_lifetime"), None);
+    // `a` stopped with its second minibatch, and `b` learned for 20 epochs.
+    assert_eq!(of("a", "num_module_steps_trained_lifetime"), Some(10.0));
+    assert_eq!(of("b", "num_module_steps_trained_lifetime"), Some(1000.0));
+    assert!(of("a", "mean_kl_loss").unwrap() > 0.0);
+    assert!(of("a", "curr_kl_coeff").is_some() && of("b", "curr_kl_coeff").is_some());
+}
+
+/// A rollout of six steps with the outputs that PPO reads, recorded with these weights.
+fn recorded(space: &Space, weights_seq_no: u64) -> Rollout {
+    let mut rollout = support::experience(space, 2, 6, 0).remove(0);
+    rollout.weights_seq_no = weights_seq_no;
+    let columns = [
+        (Columns::ACTION_DIST_INPUTS, Buffer::from_f32(vec![0.0; 12], &[2])),
+        (Columns::ACTION_LOGP, Buffer::from_f32(vec![-0.7; 6], &[])),
+    ];
+    rollout.extras = columns.map(|(name, column)| (name.to_owned(), column.unwrap())).into();
+    rollout
+}
+
+#[test]
+fn experience_without_the_columns_of_a_new_module_is_left_out_and_counted() {
+    let space = Space::boxed(-1.0, 1.0, &[4]).unwrap();
+    let network = || {
+        RLModuleSpec::default()
+            .observation_space(space.clone())
+            .action_space(Space::discrete(2).unwrap())
+            .model_config(json!({"fcnet_hiddens": [8]}))
+            .build(&device())
+            .unwrap()
+    };
+    let learner = || {
+        let modules = network().as_multi_rl_module().unwrap();
+        let config = LearnerConfig::default();
+        let loss = |_: &str| Box::new(PpoLoss::new(PpoTraining::default())) as Box<dyn Loss>;
+        Learner::new(config, loss, modules, &device()).unwrap()
+    };
+    // Six steps of a late runner whose module returned actions alone.
+    let late = |weights_seq_no| {
+        let mut rollout = recorded(&space, weights_seq_no);
+        rollout.extras.clear();
+        rollout
+    };
+    let of = |rollouts: Vec<Rollout>| support::data(&[(DEFAULT_MODULE_ID, rollouts)]);
+    let mut other = learner();
+    let message = other.update(&of(vec![late(0)]), 0).unwrap_err().to_string();
+    assert!(message.contains("no column `action_dist_inputs`"), "{message}");
+
+    let mut replaced = learner();
+    replaced.add_module(DEFAULT_MODULE_ID, network(), true).unwrap();
+    let before = support::weights(&replaced, DEFAULT_MODULE_ID);
+    for rollouts in [vec![late(0), recorded(&space, 0)], vec![recorded(&space, 0), late(0)]] {
+        replaced.update(&of(rollouts), 0).unwrap();
+        let metrics = support::metrics(&mut replaced);
+        let key = "learner/default_policy/num_rows_of_replaced_modules_lifetime";
+        assert_eq!(metrics.get(key), Some(6.0));
+    }
+    assert_ne!(support::weights(&replaced, DEFAULT_MODULE_ID), before);
+    // What the new module records has to have the columns.
+    let message = replaced.update(&of(vec![late(1)]), 0).unwrap_err().to_string();
+    assert!(message.contains("no column `action_dist_inputs`"), "{message}");
+}
