@@ -279,10 +279,11 @@ impl SharedValueFunction for Common {
 fn shared(id: &str) -> PpoConfig {
     let spec = || RLModuleSpec::default().observation_space(one()).action_space(bin());
     let specs = MultiRLModuleSpec::shared::<Common>(["a", "b", "c"].map(|id| (id, spec())));
-    let config = ppo(id).multi_agent(|m| {
+    let mut config = ppo(id).multi_agent(|m| {
         m.policies(["a", "b", "c"]).policy_mapping(PolicyMapping::ByAgent).rl_module_specs(specs)
     });
-    PpoConfig { model_config: Default::default(), ..config }
+    config.model_config = Default::default();
+    config
 }
 
 #[test]
@@ -373,8 +374,8 @@ fn a_parameter_that_is_infinite_survives_a_checkpoint() {
         Ok(Step { reward: 1.0, terminated: t == 10, truncated: false })
     });
     register_module::<Masked>();
-    let config = ppo("test/MaskedBandit-v0").rl_module(RLModuleSpec::of::<Masked>());
-    let config = PpoConfig { model_config: Default::default(), ..config };
+    let mut config = ppo("test/MaskedBandit-v0").rl_module(RLModuleSpec::of::<Masked>());
+    config.model_config = Default::default();
     let mut algo = config.build(&device()).unwrap();
     assert_survives(&mut algo);
     let state = algo.get_state().unwrap();
@@ -423,13 +424,13 @@ fn a_refused_change_of_modules_changes_nothing() {
         algo.add_module("c", network(1), None, ids(&["c", "typo"]))
     });
     // The heuristic cannot learn, and learns nothing so far.
-    let frozen = config.clone().multi_agent(|m| {
+    let mut frozen = config.clone().multi_agent(|m| {
         let h = RLModuleSpec::of::<Heuristic>().observation_space(one()).action_space(bin());
         m.policies(["a", "b", "h"])
             .policies_to_train(["a", "b"])
             .rl_module_specs(MultiRLModuleSpec::new([("h", h)]))
     });
-    let frozen = PpoConfig { model_config: Default::default(), ..frozen };
+    frozen.model_config = Default::default();
     assert_unchanged(&frozen, "ValueFunction", |algo| {
         algo.add_module("c", network(1), None, ids(&["a", "b", "c", "h"]))
     });
