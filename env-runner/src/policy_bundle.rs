@@ -262,6 +262,7 @@ impl PolicyBundle {
         if observations.rows() == 0 {
             self.reset();
             self.sampler.set_rows(0);
+            self.module_to_env.transform(&self.sampler.actions, ConnectorContext::rows(false))?;
         } else if let Err(error) = self.act(observations, explore) {
             self.reset();
             return Err(error);

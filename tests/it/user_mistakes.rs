@@ -124,7 +124,7 @@ fn mistakes_in_the_passes_of_a_module() {
         (Mistake::NoDistInputs, &["return `action_dist_inputs` from `forward_exploration`"]),
         (Mistake::Logits, &["`action_dist_inputs` with 3 values", "expected", "return one row"]),
         (Mistake::Width, &["forward_exploration", "expected 8, got 4", "built for other inputs"]),
-        (Mistake::Values, &["128 values for 64 observations; return one for each"]),
+        (Mistake::Values, &["16 values for 8 observations; return one for each"]),
     ] {
         assert_says(&answer(&config().rl_module(Policy::spec(mistake))), parts);
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
+use rekindle_catalog::CatalogError;
 use rekindle_core::{Batch, Columns, Generator, host_batch};
 use rekindle_env::{Buffer, Space};
 use rekindle_rl_module::AnyRLModule;
@@ -10,7 +11,7 @@ use rekindle_rl_module::AnyRLModule;
 use super::{Rollout, RolloutStates, Segment, SegmentEnd};
 use crate::connectors::{ActionSampler, ConnectorPipeline};
 use crate::env_runner::outputs::Outputs;
-use crate::error::Result;
+use crate::error::{Result, RunnerError};
 
 /// Steps of each segment.
 const STEPS: usize = 4;
@@ -19,7 +20,8 @@ const STEPS: usize = 4;
 const TRIES: usize = 32;
 
 /// Returns a rollout of two segments with observations drawn from the module's space, the actions and
-/// outputs of its exploration pass, and random rewards; `None` if the module does not act on them. No
+/// outputs of its exploration pass, and random rewards; `None` if the module does not act on them, which
+/// its environment may explain. No
 /// stream but `rng` is touched.
 ///
 /// The first segment ends in a terminated step, the second as `end` says.
@@ -38,8 +40,11 @@ pub fn imagined(
         return Ok(None);
     };
     for _ in 0..TRIES {
-        if let Ok(rollout) = draw(module, [observations, actions], end, rng) {
-            return Ok(Some(rollout));
+        match draw(module, [observations, actions], end, rng) {
+            Ok(rollout) => return Ok(Some(rollout)),
+            Err(RunnerError::Catalog(CatalogError::AllMasked { .. })) => {}
+            // Observations of the environment may obey rules that those of the space do not.
+            Err(_) => return Ok(None),
         }
     }
     Ok(None)
