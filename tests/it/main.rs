@@ -16,6 +16,7 @@ mod evaluation;
 mod exact_resume;
 mod fault_tolerance;
 mod golden_algorithm;
+mod messages;
 mod migration;
 mod model_settings;
 mod multi_agent;

@@ -56,7 +56,8 @@ impl SingleAgentEnvRunner {
             host_batch::download_into(outputs.column(Columns::STATE_OUT)?, &mut memory.next)?;
         }
         let rngs = options.explore.then_some(&mut self.base.action_rngs[..]);
-        self.sampler.sample(&acting.module, &outputs, rngs)?;
+        let sampled = self.sampler.sample(&acting.module, &outputs, rngs);
+        sampled.map_err(|error| error.in_env(&self.base.config.env, |row| row))?;
         self.base.timers.module_to_env += inferred.elapsed();
         let (space, actions) = (self.module_to_env.input_space(), &self.sampler.actions);
         self.check_actions(space, actions, || format!("module `{}`", acting.module.spec().module()))
