@@ -1,6 +1,7 @@
 //! Training until something is learned, with fixed seeds. `cargo xtask learn` trains longer, over seeds.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
+mod custom_environment;
 mod custom_graph_encoder;
 mod custom_module;
 mod ppo;
