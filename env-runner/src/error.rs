@@ -97,7 +97,7 @@ pub enum RunnerError {
         /// The index of the environment in its vector, or the row of the observations.
         row: usize,
         /// The error of the distribution.
-        source: CatalogError,
+        source: Box<CatalogError>,
     },
     /// A reward that is not finite, or too large for single precision.
     #[error(
@@ -251,7 +251,7 @@ pub enum RunnerError {
         /// The observation space of the environment.
         space: String,
         /// The difference.
-        source: EnvError,
+        source: Box<EnvError>,
     },
     /// A bundle whose policy does not reproduce its recorded actions.
     #[error(

@@ -292,7 +292,10 @@ impl PolicyBundle {
             let mut row = Buffer::zeros(space, 1);
             match (0..observations.rows().min(1)).try_for_each(|_| row.copy_row(0, observations, 0))
             {
-                Err(source) => RunnerError::WrongObservations { space: space.to_string(), source },
+                Err(source) => {
+                    let (space, source) = (space.to_string(), Box::new(source));
+                    RunnerError::WrongObservations { space, source }
+                }
                 Ok(()) => error,
             }
         })

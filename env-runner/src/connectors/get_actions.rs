@@ -133,11 +133,9 @@ impl ActionSampler {
     fn draw(&mut self, module: &AnyRLModule, rngs: Option<&mut [Generator]>) -> Result<()> {
         let distribution = &**module.distribution();
         let at = |row| {
-            move |source| RunnerError::CannotAct {
-                module: module.spec().module().into(),
-                env: None,
-                row,
-                source,
+            move |source| {
+                let (module, source) = (module.spec().module().into(), Box::new(source));
+                RunnerError::CannotAct { module, env: None, row, source }
             }
         };
         let rows = self.inputs.chunks_exact(distribution.required_input_dim()).enumerate();

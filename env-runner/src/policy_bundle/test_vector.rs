@@ -47,14 +47,13 @@ pub(super) fn draw(policy: &PolicyBundle) -> Result<Buffer> {
 /// Whether the error comes from the values of an observation, so that another observation may
 /// succeed.
 fn is_about_values(error: &RunnerError) -> bool {
-    matches!(
-        error,
-        RunnerError::NonFiniteAction { .. }
-            | RunnerError::CannotAct {
-                source: CatalogError::AllMasked { .. } | CatalogError::InvalidInput { .. },
-                ..
-            }
-    )
+    match error {
+        RunnerError::NonFiniteAction { .. } => true,
+        RunnerError::CannotAct { source, .. } => {
+            matches!(**source, CatalogError::AllMasked { .. } | CatalogError::InvalidInput { .. })
+        }
+        _ => false,
+    }
 }
 
 /// Checks that two columns of actions are equal, within the tolerance.
