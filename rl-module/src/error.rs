@@ -68,7 +68,7 @@ pub enum ModuleError {
         /// Method.
         method: &'static str,
         /// Cause.
-        source: CoreError,
+        source: Box<CoreError>,
     },
     /// The wrong number of values from a value function.
     #[error(

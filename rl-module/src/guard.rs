@@ -28,7 +28,8 @@ pub(crate) fn guard<T>(
         ModuleError::Core(source) | ModuleError::Catalog(CatalogError::Core(source))
             if is_about_a_column(&source) =>
         {
-            ModuleError::Column { module: module.into(), method, source }
+            let (module, source) = (module.into(), Box::new(source));
+            ModuleError::Column { module, method, source }
         }
         other => other,
     })

@@ -1,5 +1,6 @@
 //! Training until something is learned, with fixed seeds. `cargo xtask learn` trains longer, over seeds.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
+#![allow(clippy::duplicate_mod, reason = "examples share the start of their programs")]
 
 mod custom_environment;
 mod custom_graph_encoder;
