@@ -2,6 +2,9 @@
 //!
 //! `cargo run --release --example cartpole_ppo` (see `--help`)
 
+#[path = "common/program.rs"]
+mod program;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,9 +15,10 @@ use rekindle::prelude::*;
 
 /// Trains PPO on CartPole-v1 until the mean return of the last 100 episodes is at least 475.
 #[derive(Parser)]
+#[command(after_help = COLUMNS)]
 struct Args {
     /// Seed of environments, actions, parameters and minibatches
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
     /// Number of environments stepped as one vector
     #[arg(long, default_value_t = 8)]
@@ -27,12 +31,18 @@ struct Args {
     out: PathBuf,
 }
 
+const COLUMNS: &str = "\
+Columns: environment steps so far and per second; mean, smallest and largest return, and mean length, of
+the latest 100 episodes; losses, divergence and entropy of the update; env/inf/con/lrn %: the shares of the
+time that environments, inference, connectors and learner take.";
+
 const ENV: &str = "CartPole-v1";
 const TARGET_RETURN: f64 = 475.0;
 const MAX_STEPS: u64 = 300_000;
 
 fn main() -> Result<ExitCode, MainError> {
     let args = Args::parse();
+    program::show_warnings();
     let device = args.device.open()?;
     fs::create_dir_all(&args.out)
         .map_err(|error| format!("cannot create folder {}: {error}", args.out.display()))?;

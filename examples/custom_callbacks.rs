@@ -2,6 +2,9 @@
 //!
 //! `cargo run --release --example custom_callbacks`
 
+#[path = "common/program.rs"]
+mod program;
+
 use std::sync::Mutex;
 
 use rekindle::prelude::*;
@@ -43,6 +46,11 @@ fn keep_best() -> KeepBest {
 }
 
 fn main() -> Result<(), MainError> {
+    program::no_arguments(
+        "custom_callbacks",
+        "Trains PPO on CartPole with callbacks: a custom metric, and a copy of the best policy in runs/custom_callbacks/best.",
+    );
+    program::show_warnings();
     let config = PpoConfig::new()
         .environment("CartPole-v1")
         .env_runners(|e| e.num_envs_per_env_runner(8))

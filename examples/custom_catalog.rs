@@ -2,6 +2,9 @@
 //!
 //! `cargo run --release --example custom_catalog`
 
+#[path = "common/program.rs"]
+mod program;
+
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle::catalog::Result;
@@ -41,9 +44,19 @@ impl Catalog for MirrorCatalog {
             _ => self.default_encoder(cx, space),
         }
     }
+
+    // Its name in checkpoints. The default includes the name of the program.
+    fn type_name() -> String {
+        "my_project.MirrorCatalog".into()
+    }
 }
 
 fn main() -> std::result::Result<(), MainError> {
+    program::no_arguments(
+        "custom_catalog",
+        "Trains PPO on CartPole with a catalog that replaces the encoder of vectors.",
+    );
+    program::show_warnings();
     let spec = RLModuleSpec::default().catalog(MirrorCatalog);
     let mut algo = PpoConfig::new()
         .environment("CartPole-v1")

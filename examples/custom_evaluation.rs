@@ -2,6 +2,9 @@
 //!
 //! `cargo run --release --example custom_evaluation`
 
+#[path = "common/program.rs"]
+mod program;
+
 use rekindle::algorithms::CallbackError;
 use rekindle::prelude::*;
 
@@ -18,6 +21,11 @@ fn gravities(_: &mut Algorithm, runners: &mut EnvRunnerGroup) -> Result<Evaluati
 }
 
 fn main() -> Result<(), MainError> {
+    program::no_arguments(
+        "custom_evaluation",
+        "Trains PPO on Pendulum with a custom evaluation function.",
+    );
+    program::show_warnings();
     let config = PpoConfig::new()
         .environment("Pendulum-v1")
         .env_runners(|e| {

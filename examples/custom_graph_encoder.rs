@@ -2,6 +2,9 @@
 //!
 //! `cargo run --release --example custom_graph_encoder`
 
+#[path = "common/program.rs"]
+mod program;
+
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle::catalog::Result;
@@ -153,6 +156,11 @@ pub(crate) fn train(steps: u64) -> std::result::Result<(Algorithm, f64), MainErr
 
 #[allow(dead_code, reason = "a test calls `train` instead")]
 fn main() -> std::result::Result<(), MainError> {
+    program::no_arguments(
+        "custom_graph_encoder",
+        "Trains PPO with a graph encoder for one part of a Dict.",
+    );
+    program::show_warnings();
     train(40_000)?;
     Ok(())
 }

@@ -2,6 +2,9 @@
 //!
 //! `cargo run --release --example custom_module`
 
+#[path = "common/program.rs"]
+mod program;
+
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle::prelude::*;
@@ -36,6 +39,11 @@ impl RLModule for MyActorCritic {
 
     fn as_value_function(&self) -> Option<&dyn ValueFunction> {
         Some(self)
+    }
+
+    // Its name in checkpoints. The default includes the name of the program.
+    fn type_name() -> String {
+        "my_project.MyActorCritic".into()
     }
 }
 
@@ -79,6 +87,11 @@ pub(crate) fn train(steps: u64, seed: u64) -> std::result::Result<(Algorithm, f6
 
 #[allow(dead_code, reason = "a test calls `train` instead")]
 fn main() -> std::result::Result<(), MainError> {
+    program::no_arguments(
+        "custom_module",
+        "Trains a custom module by PPO on CartPole for 60 000 steps, saves it to runs/custom_module, and restores it.",
+    );
+    program::show_warnings();
     let (algo, mean) = train(60_000, 0)?;
     println!("mean return after {} steps: {mean:.1}", algo.env_steps());
 

@@ -4,6 +4,9 @@
 //! `cargo run --release --example on_device_ppo -- --env pendulum` (see `--help`). With `--iterations`,
 //! it measures and prints one line of JSON.
 
+#[path = "common/program.rs"]
+mod program;
+
 #[path = "common/settings.rs"]
 mod settings;
 
@@ -41,7 +44,7 @@ struct Args {
     #[arg(long, default_value_t = 8)]
     num_epochs: usize,
     /// Seed of environments, actions, parameters and minibatches
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
     /// Environment steps after which to give up
     #[arg(long, default_value_t = 1_500_000)]
@@ -99,6 +102,7 @@ impl Task {
 
 fn main() -> Result<ExitCode, MainError> {
     let args = Args::parse();
+    program::show_warnings();
     match args.env {
         Task::CartPole => train(TensorCartPole::new()?, &args),
         Task::Pendulum => train(TensorPendulum::new()?, &args),

@@ -3,6 +3,9 @@
 //!
 //! `cargo run --release --example ppo_in_one_file` (see `--help`)
 
+#[path = "common/program.rs"]
+mod program;
+
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -247,7 +250,7 @@ pub(crate) fn play_greedily(agent: &Agent, seed: u64) -> Result<f64, MainError> 
 #[derive(Parser)]
 struct Args {
     /// Seed of environments, actions, parameters and minibatches
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
     /// Folder for metrics.jsonl
     #[arg(long, default_value = "runs/ppo_in_one_file")]
@@ -257,6 +260,7 @@ struct Args {
 #[allow(dead_code, reason = "a test calls `train` and `play_greedily` instead")]
 fn main() -> Result<ExitCode, MainError> {
     let args = Args::parse();
+    program::show_warnings();
     std::fs::create_dir_all(&args.out)
         .map_err(|error| format!("cannot create folder {}: {error}", args.out.display()))?;
     let mut jsonl = JsonlSink::create(args.out.join("metrics.jsonl"))?;

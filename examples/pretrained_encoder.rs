@@ -3,6 +3,9 @@
 //!
 //! `cargo run --release --example pretrained_encoder`
 
+#[path = "common/program.rs"]
+mod program;
+
 use std::path::Path;
 
 use burn::module::Module;
@@ -235,6 +238,11 @@ pub(crate) fn register_signs() -> EnvResult<()> {
 
 #[allow(dead_code, reason = "a test calls `train` instead")]
 fn main() -> std::result::Result<(), MainError> {
+    program::no_arguments(
+        "pretrained_encoder",
+        "Trains PPO with a pretrained encoder, which it saves to runs/pretrained_encoder.",
+    );
+    program::show_warnings();
     register_signs()?;
     train(Path::new("runs/pretrained_encoder"), true, 10_240)?;
     Ok(())

@@ -78,7 +78,7 @@ pub mod prelude {
         MultiAgentEnvSpec, MultiAgentStep, ResetOptions, Row, RowMut, Space, Step, VectorEnv, make,
         make_vec, register, register_multi_agent,
     };
-    pub use rekindle_env_runner::connectors::ConnectorConfig;
+    pub use rekindle_env_runner::connectors::{ConnectorConfig, register_connector};
     pub use rekindle_env_runner::{
         Amount, BundleConfig, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, Experience,
         FaultToleranceConfig, MultiAgentConfig, MultiAgentEnvRunner, PolicyBundle, PolicyMapping,
@@ -94,7 +94,8 @@ pub mod prelude {
     pub use rekindle_rl_module::{
         ActorCritic, AnyRLModule, ModuleContext, ModuleError, MultiRLModule, MultiRLModuleSpec,
         NameMap, PerModule, QNet, RLModule, RLModuleSpec, Role, SelfSupervisedLoss, SharedContext,
-        SharedRLModule, SharedValueFunction, TargetNetwork, ValueFunction,
+        SharedRLModule, SharedValueFunction, TargetNetwork, ValueFunction, register_catalog,
+        register_module, register_shared_module,
     };
 }
 

@@ -9,7 +9,7 @@ mod sections;
 use std::fmt::Debug;
 
 use burn::prelude::Device;
-use rekindle_core::ConfigError;
+use rekindle_core::{ConfigError, settings};
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::FaultToleranceConfig;
 use rekindle_learner::{LearnerConfig, Loss};
@@ -141,7 +141,12 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     /// # Errors
     /// [`AlgorithmError::ConfigFormat`] for unknown keys and wrong values.
     pub fn from_json(json: &str) -> Result<Self> {
-        serde_json::from_str(json).map_err(AlgorithmError::ConfigFormat)
+        serde_json::from_str(json).map_err(|error| {
+            // The same mistake with its path, unless the text is not JSON.
+            let value = serde_json::from_str(json).ok();
+            let located = value.and_then(|value| settings::from_value::<Self>(&value).err());
+            AlgorithmError::ConfigFormat(located.unwrap_or(error))
+        })
     }
 
     /// Sets the id of the environment.

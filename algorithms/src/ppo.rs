@@ -5,8 +5,8 @@
 //! - Advantages are standardized over real steps only, because there are no filler steps.
 //! - The KL coefficient adapts to the mean divergence of the last epoch, not of the last minibatch.
 //!   It stays between 1e-6 and 1e6, and checkpoints save it.
-//! - The default module has separate networks for policy and values (`vf_share_layers` is `false`, as
-//!   in RLlib's PPO), unlike `RLModuleSpec::default()` on its own.
+//! - The default module has separate encoders for policy and values (`vf_share_layers` is `false`), as in
+//!   RLlib's PPO and in `RLModuleSpec::default()`. RLlib's `DefaultModelConfig` on its own shares them.
 //! - [`target_kl`](PpoTraining::target_kl) ends an update early, which RLlib does not offer.
 
 mod config;

@@ -163,6 +163,30 @@ pub trait Catalog: Debug + Send + Sync {
         unused_settings(config, observations, &*self.action_distribution(actions)?)
     }
 
+    /// Returns the name of the type in checkpoints, by default its path. The path begins with the name
+    /// of the program or crate, so override the name if another program loads the checkpoints, and to
+    /// keep checkpoints when the type is renamed.
+    ///
+    /// ```
+    /// use rekindle_catalog::Catalog;
+    ///
+    /// #[derive(Debug)]
+    /// struct NarrowCatalog;
+    ///
+    /// impl Catalog for NarrowCatalog {
+    ///     fn type_name() -> String {
+    ///         "my_project.NarrowCatalog".into()
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    fn type_name() -> String
+    where
+        Self: Sized,
+    {
+        std::any::type_name::<Self>().into()
+    }
+
     /// Builds the default encoder of a space. Call it in [`Catalog::build_encoder`] for the spaces
     /// that you do not change.
     ///
@@ -179,9 +203,10 @@ pub trait Catalog: Debug + Send + Sync {
     /// its users.) A `float32` Box is read as it is.
     ///
     /// # Errors
-    /// [`CatalogError::NoEncoder`] for a Box with more dimensions than tensors support and for
-    /// choices among more than 2²⁰; [`CatalogError::ChannelsFirst`] for a Box of the shape
-    /// `[channels, height, width]` (1, 3 or 4 channels, at least 32 × 32 pixels); [`CatalogError::Config`] if a filter exceeds the image.
+    /// [`CatalogError::NoEncoder`] for a Box of `int32` or `int64`, for a Box with more dimensions than
+    /// tensors support, and for choices among more than 2²⁰; [`CatalogError::ChannelsFirst`] for a Box
+    /// of the shape `[channels, height, width]` (1, 3 or 4 channels, at least 32 × 32 pixels);
+    /// [`CatalogError::Config`] if a filter exceeds the image.
     fn default_encoder(&self, cx: CatalogContext<'_>, space: &Space) -> Result<BoxEncoder> {
         encoder::default_encoder(self, cx, space)
     }
@@ -264,7 +289,12 @@ pub trait Catalog: Debug + Send + Sync {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DefaultCatalog;
 
-impl Catalog for DefaultCatalog {}
+impl Catalog for DefaultCatalog {
+    /// Fixed, because checkpoints have it.
+    fn type_name() -> String {
+        "rekindle_catalog::catalog::DefaultCatalog".into()
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -10,11 +10,13 @@ use thiserror::Error;
 pub enum CatalogError {
     /// An observation space without a default encoder.
     #[error(
-        "there is no default encoder for the observation space {space}; override `Catalog::build_encoder` for it, or flatten it with a connector"
+        "there is no default encoder for the observation space {space}: {reason}, or override `Catalog::build_encoder` for it"
     )]
     NoEncoder {
         /// The space.
         space: String,
+        /// Reason, and what to use instead.
+        reason: &'static str,
     },
     /// An observation space that looks like images `[channels, height, width]`.
     #[error(

@@ -1,8 +1,6 @@
 //! The settings of the default models.
 
-use rekindle_core::ConfigError;
-use rekindle_core::CoreError;
-use serde::de::Error as _;
+use rekindle_core::{ConfigError, CoreError, settings};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -26,84 +24,156 @@ use crate::recurrent::RecurrentLayerType;
 #[serde(default, deny_unknown_fields)]
 pub struct DefaultModelConfig {
     /// Widths of the layers of the encoders of vectors, choices and bits.
+    ///
+    /// Default: `vec![256, 256]`.
     pub fcnet_hiddens: Vec<usize>,
     /// Activation after each layer of these encoders.
+    ///
+    /// Default: `Activation::Tanh`.
     pub fcnet_activation: Activation,
     /// Initial weights of these encoders.
+    ///
+    /// Default: `Initializer::TorchDefault`.
     pub fcnet_kernel_initializer: Initializer,
     /// Initial biases of these encoders.
+    ///
+    /// Default: `Initializer::TorchDefault`.
     pub fcnet_bias_initializer: Initializer,
     /// Whether each layer of these encoders is normalized before its activation.
+    ///
+    /// Default: `false`.
     pub fcnet_use_layernorm: bool,
     /// Widths of `fcnet_hiddens` in the value function's own encoder; `None` for the policy's.
     /// Requires `vf_share_layers: false`.
+    ///
+    /// Default: `None`.
     pub vf_fcnet_hiddens: Option<Vec<usize>>,
     /// Layers of the encoder of images. `None` for the defaults: RLlib's if it has some for the
     /// size, else layers that halve the image until its longer side is at most 4.
+    ///
+    /// Default: `None`.
     pub conv_filters: Option<Vec<ConvFilter>>,
     /// Activation after each convolution.
+    ///
+    /// Default: `Activation::Relu`.
     pub conv_activation: Activation,
     /// Initial weights of the convolutions.
+    ///
+    /// Default: `Initializer::TorchDefault`.
     pub conv_kernel_initializer: Initializer,
     /// Initial biases of the convolutions.
+    ///
+    /// Default: `Initializer::TorchDefault`.
     pub conv_bias_initializer: Initializer,
     /// Whether each convolution is normalized over its channels before its activation.
+    ///
+    /// Default: `false`.
     pub conv_use_layernorm: bool,
     /// Number format of the convolutions: `"f32"`, `"bf16"` or `"f16"`. The lower precisions are
     /// faster on GPUs with matrix units for them. Parameters and optimizer keep single precision.
+    ///
+    /// Default: `ComputeDType::F32`.
     pub conv_compute_dtype: ComputeDType,
     /// Widths of fully connected layers between the convolutions and the heads (NatureCNN has
     /// `[512]`). They have the activation, normalization and initializers of the convolutions.
+    ///
+    /// Default: `Vec::new()`.
     pub conv_fcnet_hiddens: Vec<usize>,
     /// Widths of the layers that fuse the features of the parts of a Dict or Tuple.
+    ///
+    /// Default: `vec![256, 256]`.
     pub fusionnet_hiddens: Vec<usize>,
     /// Activation after each of these layers.
+    ///
+    /// Default: `Activation::Tanh`.
     pub fusionnet_activation: Activation,
     /// Initial weights of the fusing layers.
+    ///
+    /// Default: `Initializer::TorchDefault`.
     pub fusionnet_kernel_initializer: Initializer,
     /// Initial biases of the fusing layers.
+    ///
+    /// Default: `Initializer::TorchDefault`.
     pub fusionnet_bias_initializer: Initializer,
     /// Widths of the hidden layers of the policy and value heads.
+    ///
+    /// Default: `Vec::new()`.
     pub head_fcnet_hiddens: Vec<usize>,
     /// Widths of the hidden layers of the value head; `None` for `head_fcnet_hiddens`.
+    ///
+    /// Default: `None`.
     pub vf_head_fcnet_hiddens: Option<Vec<usize>>,
     /// Activation after each hidden layer of a head.
+    ///
+    /// Default: `Activation::Relu`.
     pub head_fcnet_activation: Activation,
     /// Initial weights of the heads, except for the policy head's output layer if
     /// `pi_output_kernel_initializer` is set.
+    ///
+    /// Default: `Initializer::TorchDefault`.
     pub head_fcnet_kernel_initializer: Initializer,
     /// Initial biases of the heads.
+    ///
+    /// Default: `Initializer::TorchDefault`.
     pub head_fcnet_bias_initializer: Initializer,
     /// Initial weights of the policy head's output layer; `None` for
     /// `head_fcnet_kernel_initializer`. Small values start near a uniform policy.
+    ///
+    /// Default: `None`.
     pub pi_output_kernel_initializer: Option<Initializer>,
     /// Whether each hidden layer of a head is normalized before its activation.
+    ///
+    /// Default: `false`.
     pub head_fcnet_use_layernorm: bool,
     /// Whether the standard deviations of a Gaussian policy are free parameters instead of outputs
     /// of the policy head.
+    ///
+    /// Default: `false`.
     pub free_log_std: bool,
     /// Bound on the absolute log standard deviation of a Gaussian policy; infinity for none.
+    ///
+    /// Default: `20.0`.
     #[serde(with = "infinite")]
     pub log_std_clip_param: f64,
-    /// Whether policy and value function share one encoder. `false` by default, as in RLlib's PPO.
+    /// Whether policy and value function share one encoder, which RLlib's PPO does not do either.
+    ///
+    /// Default: `false`.
     pub vf_share_layers: bool,
     /// Whether the encoders have a recurrent layer on top.
+    ///
+    /// Default: `false`.
     pub use_lstm: bool,
     /// Kind of the recurrent layer, LSTM or GRU.
+    ///
+    /// Default: `RecurrentLayerType::Lstm`.
     pub recurrent_layer_type: RecurrentLayerType,
     /// Number of stacked recurrent layers.
+    ///
+    /// Default: `1`.
     pub recurrent_num_layers: usize,
     /// Longest sequence that gradients flow through in training, in steps.
+    ///
+    /// Default: `20`.
     pub max_seq_len: usize,
     /// Number of features of the recurrent layer, and the size of its state.
+    ///
+    /// Default: `256`.
     pub lstm_cell_size: usize,
     /// Whether the recurrent layer also reads the previous action.
+    ///
+    /// Default: `false`.
     pub lstm_use_prev_action: bool,
     /// Whether the recurrent layer also reads the previous reward.
+    ///
+    /// Default: `false`.
     pub lstm_use_prev_reward: bool,
     /// Initial weights of the recurrent layer.
+    ///
+    /// Default: `Initializer::TorchDefault`.
     pub lstm_kernel_initializer: Initializer,
     /// Initial biases of the recurrent layer.
+    ///
+    /// Default: `Initializer::TorchDefault`.
     pub lstm_bias_initializer: Initializer,
 }
 
@@ -168,16 +238,7 @@ impl DefaultModelConfig {
     /// # Errors
     /// An error that names the first field that is unknown or has a value of the wrong type.
     pub fn from_value(value: &Value) -> serde_json::Result<Self> {
-        let fields = value.as_object().into_iter().flatten();
-        for (name, value) in fields {
-            // One by one, because serde's error about a value does not name its field.
-            let field = Value::Object([(name.clone(), value.clone())].into_iter().collect());
-            Self::deserialize(&field).map_err(|error| match error.to_string() {
-                text if text.contains(&format!("`{name}`")) => error,
-                text => serde_json::Error::custom(format!("`{name}`: {text}")),
-            })?;
-        }
-        Self::deserialize(value)
+        settings::from_value(value)
     }
 
     /// Checks the value of each field.

@@ -222,7 +222,9 @@ pub enum CheckpointError {
     },
 
     /// The data of a state do not describe the expected type.
-    #[error("the state's data is not a `{expected}`: {source}")]
+    #[error(
+        "the state's data is not a `{expected}`: {source}; pass the state or the folder that this type saved"
+    )]
     UnexpectedData {
         /// The Rust type that was expected.
         expected: &'static str,

@@ -24,7 +24,7 @@ impl Place {
         Self { dir, manifest }
     }
 
-    /// The directory.
+    /// Returns the directory.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }

@@ -235,7 +235,7 @@ pub(super) fn sync_dir(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// As `create_dir_all`, but makes every new directory durable.
+/// Works like `create_dir_all`, but makes every new directory durable.
 fn create_dirs(dir: &Path) -> Result<()> {
     if dir == Path::new("") || dir.is_dir() {
         return Ok(());

@@ -47,7 +47,7 @@ pub fn from_value<T: DeserializeOwned>(value: &Value) -> serde_json::Result<T> {
     T::deserialize(read::FromValue(value))
 }
 
-/// The float that a JSON object represents, if it represents one.
+/// Returns the float that a JSON object represents, if it represents one.
 fn float(entries: &serde_json::Map<String, Value>) -> Option<f64> {
     match entries.get(FLOAT)?.as_str()? {
         _ if entries.len() != 1 => None,

@@ -86,23 +86,23 @@ pub trait Erase<M>: Family {
     note = "write `use burn::module::Module;` and `#[derive(Module, Debug)]` on `{Self}`"
 )]
 pub trait ErasedModule<F: Family>: Any + Send + Sync + Debug {
-    /// [`Clone::clone`].
+    /// Calls [`Clone::clone`].
     fn clone_erased(&self) -> Box<F::Dyn>;
-    /// [`Module::valid`].
+    /// Calls [`Module::valid`].
     fn valid_erased(&self) -> Box<F::Dyn>;
-    /// [`Module::train`].
+    /// Calls [`Module::train`].
     fn train_erased(self: Box<Self>) -> Box<F::Dyn>;
-    /// [`Module::to_device`].
+    /// Calls [`Module::to_device`].
     fn to_device_erased(self: Box<Self>, device: &Device) -> Box<F::Dyn>;
-    /// [`Module::fork`].
+    /// Calls [`Module::fork`].
     fn fork_erased(self: Box<Self>, device: &Device) -> Box<F::Dyn>;
-    /// [`Module::materialize`].
+    /// Calls [`Module::materialize`].
     fn materialize_erased(self: Box<Self>) -> Box<F::Dyn>;
-    /// [`Module::collect_devices`].
+    /// Calls [`Module::collect_devices`].
     fn devices_erased(&self, devices: Vec<Device>) -> Vec<Device>;
-    /// [`Module::visit`].
+    /// Calls [`Module::visit`].
     fn visit_erased(&self, visitor: &mut dyn DynVisitor);
-    /// [`Module::map`].
+    /// Calls [`Module::map`].
     fn map_erased(self: Box<Self>, mapper: &mut dyn DynMapper) -> Box<F::Dyn>;
 }
 

@@ -84,8 +84,13 @@ pub enum CoreError {
     },
     /// Weights whose names differ from the module's parameters.
     #[error(
-        "the weights do not fit the module: missing [{}], unexpected [{}]; save and restore the same module, or rename the weights",
-        missing.join(", "), unexpected.join(", ")
+        "the weights do not fit the module: {}; build the module with the settings that the weights were saved with (for the default module, `fcnet_hiddens` and its like), or rename the weights",
+        [("missing", missing), ("unexpected", unexpected)]
+            .into_iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(what, names)| format!("{what} [{}]", names.join(", ")))
+            .collect::<Vec<_>>()
+            .join(", ")
     )]
     WeightNames {
         /// Parameters of the module without a weight.

@@ -1,9 +1,13 @@
 //! Settings: one declaration for a field, its documentation, default, setter and check.
 
+mod json;
+
 use std::borrow::Cow;
 use std::fmt::Display;
 
 use thiserror::Error;
+
+pub use json::from_value;
 
 /// A setting whose value is not allowed.
 #[non_exhaustive]
@@ -29,7 +33,7 @@ impl ConfigError {
         Self { field: field.into(), value: value.to_string(), constraint: constraint.into() }
     }
 
-    /// The error of a setting in a group: `group.field`.
+    /// Adds the group of the setting to its name: `group.field`.
     #[must_use]
     pub fn within(self, group: &str) -> Self {
         Self { field: format!("{group}.{}", self.field).into(), ..self }
@@ -39,8 +43,8 @@ impl ConfigError {
 /// Declares a serializable struct of settings. Unknown keys are rejected, and missing keys take
 /// their defaults.
 ///
-/// A field is declared as `kind name: Type = default, check;` after its documentation, which its
-/// setter repeats. The kind says what the setter takes:
+/// A field is declared as `kind name: Type = default, check;` after its documentation. The macro adds
+/// the default to it, and repeats it at the setter. The kind says what the setter takes:
 ///
 /// | kind | setter |
 /// |---|---|
@@ -71,21 +75,25 @@ impl ConfigError {
 /// ```
 #[macro_export]
 macro_rules! settings {
-    (@setter field $field:ident $ty:ty, $($doc:literal)+) => {};
-    (@setter set $field:ident $ty:ty, $($doc:literal)+) => {
+    (@setter field $field:ident $ty:ty, $default:expr, $($doc:literal)+) => {};
+    (@setter set $field:ident $ty:ty, $default:expr, $($doc:literal)+) => {
         #[doc = concat!("Sets `", stringify!($field), "`.")]
         #[doc = ""]
         $(#[doc = $doc])+
+        #[doc = ""]
+        #[doc = concat!("Default: `", stringify!($default), "`.")]
         #[must_use]
         pub fn $field(mut self, $field: $ty) -> Self {
             self.$field = $field;
             self
         }
     };
-    (@setter into $field:ident $ty:ty, $($doc:literal)+) => {
+    (@setter into $field:ident $ty:ty, $default:expr, $($doc:literal)+) => {
         #[doc = concat!("Sets `", stringify!($field), "`.")]
         #[doc = ""]
         $(#[doc = $doc])+
+        #[doc = ""]
+        #[doc = concat!("Default: `", stringify!($default), "`.")]
         #[must_use]
         pub fn $field(mut self, $field: impl Into<$ty>) -> Self {
             self.$field = $field.into();
@@ -94,6 +102,7 @@ macro_rules! settings {
     };
     (
         $(#[doc = $about:literal])+
+        $(#[serde($($outer:tt)*)])?
         pub struct $name:ident {
             $(
                 $(#[doc = $doc:literal])+
@@ -105,10 +114,13 @@ macro_rules! settings {
         $(#[doc = $about])+
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(default, deny_unknown_fields)]
+        $(#[serde($($outer)*)])?
         #[non_exhaustive]
         pub struct $name {
             $(
                 $(#[doc = $doc])+
+                #[doc = ""]
+                #[doc = concat!("Default: `", stringify!($default), "`.")]
                 $(#[serde($($serde)*)])?
                 pub $field: $ty,
             )+
@@ -121,7 +133,7 @@ macro_rules! settings {
         }
 
         impl $name {
-            $($crate::settings!(@setter $kind $field $ty, $($doc)+);)+
+            $($crate::settings!(@setter $kind $field $ty, $default, $($doc)+);)+
 
             /// Checks every field on its own.
             ///
@@ -138,16 +150,16 @@ macro_rules! settings {
 /// Checks that a number is not 0.
 ///
 /// # Errors
-/// If it is.
+/// A [`ConfigError`] with the field for 0.
 pub fn at_least_one(field: &'static str, value: &usize) -> Result<(), ConfigError> {
     refuse_unless(*value > 0, field, value, "it must be at least 1")
 }
 
-/// Checks that a number is positive, also in single precision; infinity is. JSON has no infinity, so the
+/// Checks that a number is positive, also in single precision. Infinity is allowed; JSON has none, so the
 /// field needs a form of its own for it.
 ///
 /// # Errors
-/// If it is not, or rounds to 0.
+/// A [`ConfigError`] with the field for 0, a negative number, NaN, and a number that rounds to 0.
 pub fn positive(field: &'static str, value: &f64) -> Result<(), ConfigError> {
     refuse_unless(*value > 0.0, field, number(*value), "it must be positive")?;
     refuse_unless(*value as f32 > 0.0, field, number(*value), ROUNDS_TO_0)
@@ -156,7 +168,7 @@ pub fn positive(field: &'static str, value: &f64) -> Result<(), ConfigError> {
 /// Checks that a number is positive and finite, also in single precision.
 ///
 /// # Errors
-/// If it is not, or rounds to 0 or infinity.
+/// A [`ConfigError`] with the field for any other number, and for one that rounds to 0 or infinity.
 pub fn positive_and_finite(field: &'static str, value: &f64) -> Result<(), ConfigError> {
     let holds = *value > 0.0 && value.is_finite();
     refuse_unless(holds, field, number(*value), "it must be positive and finite")?;
@@ -167,7 +179,7 @@ pub fn positive_and_finite(field: &'static str, value: &f64) -> Result<(), Confi
 /// Checks that a number is finite, also in single precision, and not negative.
 ///
 /// # Errors
-/// If it is not, or rounds to infinity.
+/// A [`ConfigError`] with the field for any other number, and for one that rounds to infinity.
 pub fn finite_and_not_negative(field: &'static str, value: &f64) -> Result<(), ConfigError> {
     let holds = *value >= 0.0 && value.is_finite();
     refuse_unless(holds, field, number(*value), "it must be finite and not negative")?;
@@ -178,7 +190,7 @@ pub fn finite_and_not_negative(field: &'static str, value: &f64) -> Result<(), C
 /// most 1e9.
 ///
 /// # Errors
-/// If it is not.
+/// A [`ConfigError`] with the field for any other number.
 pub fn seconds(field: &'static str, value: &f64) -> Result<(), ConfigError> {
     let holds = (1e-9..=1e9).contains(value);
     let constraint = "it must be a number of seconds, at least 1e-9 and at most 1e9";
@@ -204,12 +216,12 @@ fn number(value: f64) -> String {
 /// Checks that a number is between 0 and 1, both included.
 ///
 /// # Errors
-/// If it is not.
+/// A [`ConfigError`] with the field for any other number.
 pub fn between_0_and_1(field: &'static str, value: &f64) -> Result<(), ConfigError> {
     refuse_unless((0.0..=1.0).contains(value), field, value, "it must be between 0 and 1")
 }
 
-/// Applies a check to a value if it is set.
+/// Returns a check that applies `check` to a value that is set and accepts `None`.
 pub fn if_set<T>(
     check: impl Fn(&'static str, &T) -> Result<(), ConfigError>,
 ) -> impl Fn(&'static str, &Option<T>) -> Result<(), ConfigError> {

@@ -51,11 +51,11 @@ pub type ConnectorDeltas = BTreeMap<ModuleId, Vec<Value>>;
 ///
 /// A [`SingleAgentEnvRunner`](crate::SingleAgentEnvRunner) has one module, under the default id.
 pub trait EnvRunner: Checkpointable<Error = RunnerError> + Debug + Send {
-    /// The index that keys the runner's random streams.
+    /// Returns the index that keys the runner's random streams.
     fn index(&self) -> usize;
 
-    /// The modules that act, each with the space of its observations (after the connectors) and the
-    /// space of its actions.
+    /// Returns the modules that act, each with the space of its observations (after the connectors)
+    /// and the space of its actions.
     fn module_spaces(&self) -> BTreeMap<ModuleId, (Space, Space)>;
 
     /// Sets the weights that the runner acts with from now on. Nothing is copied.

@@ -126,25 +126,25 @@ impl SingleAgentEpisode {
 
 /// Identity and progress.
 impl SingleAgentEpisode {
-    /// The id, which all pieces of an episode share.
+    /// Returns the id, which all pieces of an episode share.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.columns.id
     }
 
-    /// The agent that acts, if set.
+    /// Returns the agent that acts, if set.
     #[must_use]
     pub fn agent_id(&self) -> Option<&str> {
         self.columns.agent_id.as_deref()
     }
 
-    /// The module that chooses the actions, if set.
+    /// Returns the module that chooses the actions, if set.
     #[must_use]
     pub fn module_id(&self) -> Option<&str> {
         self.columns.module_id.as_deref()
     }
 
-    /// The number of steps after the look-back.
+    /// Returns the number of steps after the look-back.
     #[must_use]
     pub fn len(&self) -> usize {
         self.columns.steps() - self.columns.len_lookback
@@ -156,19 +156,19 @@ impl SingleAgentEpisode {
         self.len() == 0
     }
 
-    /// The number of steps of the look-back.
+    /// Returns the number of steps of the look-back.
     #[must_use]
     pub fn len_lookback(&self) -> usize {
         self.columns.len_lookback
     }
 
-    /// The time step of the first observation after the look-back.
+    /// Returns the time step of the first observation after the look-back.
     #[must_use]
     pub fn t_started(&self) -> usize {
         self.columns.t_started
     }
 
-    /// The time step of the last observation: `t_started + len`.
+    /// Returns the time step of the last observation: `t_started + len`.
     #[must_use]
     pub fn t(&self) -> usize {
         self.columns.t_started.saturating_add(self.len())
@@ -198,13 +198,14 @@ impl SingleAgentEpisode {
         self.is_terminated() || self.is_truncated()
     }
 
-    /// The sum of the rewards after the look-back.
+    /// Returns the sum of the rewards after the look-back.
     #[must_use]
     pub fn get_return(&self) -> f64 {
         self.rewards().iter().sum()
     }
 
-    /// The number of environment steps after the look-back: for one agent, [`len`](Self::len).
+    /// Returns the number of environment steps after the look-back: for one agent,
+    /// [`len`](Self::len).
     #[must_use]
     pub fn env_steps(&self) -> usize {
         self.len()
@@ -213,25 +214,25 @@ impl SingleAgentEpisode {
 
 /// Borrowed columns.
 impl SingleAgentEpisode {
-    /// The observations after the look-back, `[len + 1, ...]`.
+    /// Returns the observations after the look-back, `[len + 1, ...]`.
     #[must_use]
     pub fn observations(&self) -> ColumnView<'_> {
         ColumnView::new(&self.columns.observations, self.columns.len_lookback)
     }
 
-    /// The actions after the look-back, `[len, ...]`.
+    /// Returns the actions after the look-back, `[len, ...]`.
     #[must_use]
     pub fn actions(&self) -> ColumnView<'_> {
         ColumnView::new(&self.columns.actions, self.columns.len_lookback)
     }
 
-    /// The rewards after the look-back, `[len]`.
+    /// Returns the rewards after the look-back, `[len]`.
     #[must_use]
     pub fn rewards(&self) -> &[f64] {
         self.columns.rewards.get(self.columns.len_lookback..).unwrap_or_default()
     }
 
-    /// One of the extra model outputs after the look-back, `[len, ...]`.
+    /// Returns one of the extra model outputs after the look-back, `[len, ...]`.
     ///
     /// # Errors
     /// If there is none with this name.
@@ -239,14 +240,14 @@ impl SingleAgentEpisode {
         Ok(ColumnView::new(self.columns.extra(key)?, self.columns.len_lookback))
     }
 
-    /// The last observation, on which the next action is chosen; `None` before the reset.
+    /// Returns the last observation, on which the next action is chosen; `None` before the reset.
     #[must_use]
     pub fn last_observation(&self) -> Option<Row<'_>> {
         let observations = &self.columns.observations;
         observations.rows().checked_sub(1).map(|last| observations.row(last))
     }
 
-    /// All columns, including the look-back.
+    /// Returns all columns, including the look-back.
     #[must_use]
     pub fn columns(&self) -> &EpisodeColumns {
         &self.columns

@@ -161,6 +161,24 @@ pub enum RunnerError {
         /// The reward.
         reward: f64,
     },
+    /// A row of outputs from which the action distribution cannot choose an action.
+    #[error(
+        "module `{module}` cannot act {}: {source}",
+        match env {
+            Some(env) => format!("in environment {row} of `{env}`"),
+            None => format!("on row {row} of the observations"),
+        }
+    )]
+    CannotAct {
+        /// The type of the module.
+        module: String,
+        /// The id of the environment; `None` outside of environments.
+        env: Option<String>,
+        /// The index of the environment in its vector, or the row of the observations.
+        row: usize,
+        /// The error of the distribution.
+        source: Box<CatalogError>,
+    },
     /// A reward that is not finite, or too large for single precision.
     #[error(
         "environment {index} of `{env}` returned {}the reward {reward:?}, but rewards must be finite in single precision; repair the environment, or replace the value in a wrapper",
@@ -328,6 +346,21 @@ pub enum RunnerError {
         /// Why not.
         reason: String,
     },
+    /// A checkpoint of something other than a policy bundle.
+    #[error(
+        "this is not the checkpoint of a policy bundle; pass a folder that `PolicyBundle::save_to_path` wrote, make a bundle by `Algorithm::policy_bundle`, or load a module alone by `AnyRLModule::from_checkpoint`"
+    )]
+    NotABundle,
+    /// Observations that a bundle cannot read.
+    #[error(
+        "the observations do not fit the observation space {space} of the policy: {source}; pass one row of that space per observation"
+    )]
+    WrongObservations {
+        /// The observation space of the environment.
+        space: String,
+        /// The difference.
+        source: Box<EnvError>,
+    },
     /// A bundle whose policy does not reproduce its recorded actions.
     #[error(
         "the restored policy does not reproduce its recorded actions (largest relative difference {difference}); the device or this version computes differently"
@@ -431,7 +464,7 @@ pub enum RunnerError {
     #[error(transparent)]
     Core(#[from] CoreError),
     /// An environment failed.
-    #[error("`{env}`: {source}")]
+    #[error("{}", with_env(env, source))]
     Environment {
         /// The id of the environment.
         env: String,
@@ -450,6 +483,17 @@ pub enum RunnerError {
 }
 
 impl RunnerError {
+    /// Names the environment in the error of a row that cannot be acted on. `place` maps the row to
+    /// the index of its environment.
+    pub(crate) fn in_env(self, id: &str, place: impl FnOnce(usize) -> usize) -> Self {
+        match self {
+            Self::CannotAct { module, env: None, row, source } => {
+                Self::CannotAct { module, env: Some(id.into()), row: place(row), source }
+            }
+            other => other,
+        }
+    }
+
     /// Whether a new runner may succeed where this one failed: after a breakdown of an environment
     /// ([`EnvError::is_recoverable`]) or a panic. Everything else is a mistake in a program, which a
     /// restart would only hide.
@@ -460,6 +504,15 @@ impl RunnerError {
             Self::Panicked { .. } | Self::EnvKeepsFailing { .. } | Self::Late { .. } => true,
             _ => false,
         }
+    }
+}
+
+/// Names the environment of an error, unless its message does.
+fn with_env(env: &str, source: &EnvError) -> String {
+    let message = source.to_string();
+    match message.contains(&format!("`{env}`")) {
+        true => message,
+        false => format!("`{env}`: {message}"),
     }
 }
 

@@ -128,14 +128,14 @@ impl EnvRunnerGroup {
         Ok(group)
     }
 
-    /// The modules that act, each with the space of its observations (after the connectors) and the
-    /// space of its actions.
+    /// Returns the modules that act, each with the space of its observations (after the connectors)
+    /// and the space of its actions.
     #[must_use]
     pub fn module_spaces(&self) -> BTreeMap<ModuleId, (Space, Space)> {
         self.spaces.clone()
     }
 
-    /// The available runners: all except those that failed for good or are late.
+    /// Returns the available runners: all except those that failed for good or are late.
     pub fn runners(&self) -> impl Iterator<Item = &dyn EnvRunner> {
         self.workers.iter().filter_map(Worker::here)
     }
@@ -168,19 +168,19 @@ impl EnvRunnerGroup {
         self.runners().next().ok_or(RunnerError::NoHealthyRunner)
     }
 
-    /// The number of runners whose last call succeeded.
+    /// Returns the number of runners whose last call succeeded.
     #[must_use]
     pub fn num_healthy(&self) -> usize {
         self.workers.iter().filter(|worker| worker.is_healthy()).count()
     }
 
-    /// The number of times runners were recreated.
+    /// Returns the number of times runners were recreated.
     #[must_use]
     pub fn num_restarts(&self) -> u64 {
         self.workers.iter().map(|worker| worker.health.restarts).sum()
     }
 
-    /// The number of times a call ended without a runner.
+    /// Returns the number of times a call ended without a runner.
     #[must_use]
     pub fn num_late(&self) -> u64 {
         self.num_late

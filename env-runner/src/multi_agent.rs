@@ -123,7 +123,7 @@ impl MultiAgentEnvRunner {
         Ok(runner)
     }
 
-    /// The agents of an environment.
+    /// Returns the agents of an environment.
     #[must_use]
     pub fn agents(&self) -> &[AgentSpec] {
         &self.agents

@@ -64,7 +64,7 @@ impl BundleConfig {
         }
     }
 
-    /// The configuration of a module that acts in a runner.
+    /// Returns the configuration of a module that acts in a runner.
     pub(crate) fn of_runner(
         config: &EnvRunnerConfig,
         module_id: &str,
@@ -300,7 +300,26 @@ impl PolicyBundle {
     }
 
     /// Runs a forward pass and advances the episodes.
+    ///
+    /// # Errors
+    /// [`RunnerError::WrongObservations`] if the pass fails and the observations are not of the
+    /// observation space; otherwise the error of the pass.
     fn forward(&mut self, observations: &Buffer, explore: bool) -> Result<Batch> {
+        self.pass(observations, explore).map_err(|error| {
+            let space = &self.config.observation_space;
+            let mut row = Buffer::zeros(space, 1);
+            match (0..observations.rows().min(1)).try_for_each(|_| row.copy_row(0, observations, 0))
+            {
+                Err(source) => {
+                    let (space, source) = (space.to_string(), Box::new(source));
+                    RunnerError::WrongObservations { space, source }
+                }
+                Ok(()) => error,
+            }
+        })
+    }
+
+    fn pass(&mut self, observations: &Buffer, explore: bool) -> Result<Batch> {
         check_rows(&self.config.observation_space, observations)?;
         let rows = observations.rows();
         if self.starts.len() != rows {
@@ -483,10 +502,14 @@ impl PolicyBundle {
     /// to 1e-4 of half the width of their bounds.
     ///
     /// # Errors
-    /// [`RunnerError::TestVector`] if the policy acts differently here, or an error if the folder is
+    /// [`RunnerError::TestVector`] if the policy acts differently here,
+    /// [`RunnerError::NotABundle`] for the folder of something else, or an error if the folder is
     /// damaged or the module's type is not registered.
     pub fn from_checkpoint(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let state = checkpoint::read(path)?;
+        if state.data.get("test_observations").is_none() {
+            return Err(RunnerError::NotABundle);
+        }
         let saved: BundleState = state.data_as()?;
         let module = AnyRLModule::from_state(state.component(MODULE)?, device)?;
         let mut bundle = Self::new(module, saved.config, device)?;

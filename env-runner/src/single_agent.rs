@@ -105,31 +105,31 @@ impl SingleAgentEnvRunner {
         Ok(runner)
     }
 
-    /// The space of the observations as a module sees them.
+    /// Returns the space of the observations as a module sees them.
     #[must_use]
     pub fn observation_space(&self) -> &Space {
         self.env_to_module.output_space()
     }
 
-    /// The space of the actions as a module samples them.
+    /// Returns the space of the actions as a module samples them.
     #[must_use]
     pub fn action_space(&self) -> &Space {
         self.module_to_env.input_space()
     }
 
-    /// The number of environments.
+    /// Returns the number of environments.
     #[must_use]
     pub fn num_envs(&self) -> usize {
         self.base.num_envs()
     }
 
-    /// The index that keys the runner's random streams.
+    /// Returns the index that keys the runner's random streams.
     #[must_use]
     pub fn index(&self) -> usize {
         self.base.index
     }
 
-    /// The connectors between environments and module.
+    /// Returns the connectors between environments and module.
     pub fn env_to_module(&mut self) -> &mut ConnectorPipeline {
         &mut self.env_to_module
     }

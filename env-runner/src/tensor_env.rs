@@ -42,16 +42,16 @@ pub use vector::{TensorVectorEnv, TensorVectorStep};
 /// `N` copies; `S` numbers per state, `O` per observation, `A` per action; `R` random numbers per
 /// reset.
 pub trait TensorEnv: Debug + Send {
-    /// The space of observations, `[O]`.
+    /// Returns the space of observations, `[O]`.
     fn observation_space(&self) -> &Space;
 
-    /// The space of actions: `Discrete`, or a bounded `Box` of shape `[A]`.
+    /// Returns the space of actions: `Discrete`, or a bounded `Box` of shape `[A]`.
     fn action_space(&self) -> &Space;
 
-    /// Number of steps after which an episode is truncated.
+    /// Returns the number of steps after which an episode is truncated.
     fn max_episode_steps(&self) -> usize;
 
-    /// `R`, the number of random numbers that an initial state depends on.
+    /// Returns `R`, the number of random numbers that an initial state depends on.
     fn reset_draws(&self) -> usize;
 
     /// Returns initial states, `[N, S]`, given numbers uniform in [0, 1), `[N, R]`.

@@ -21,8 +21,10 @@ use crate::spaces::Space;
 ///
 /// An environment need not check that it is reset before it is stepped, nor count its steps:
 /// [`make`](crate::make) wraps it in [`OrderEnforcing`](crate::wrappers::OrderEnforcing) and
-/// [`TimeLimit`](crate::wrappers::TimeLimit). Call [`check_env`](crate::check_env) on a new
-/// environment in a test.
+/// [`TimeLimit`](crate::wrappers::TimeLimit).
+///
+/// Call [`check_env`](crate::check_env) on a new environment in a test: it also finds values outside
+/// the bounds of a Box, which steps do not check.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an environment",
     label = "this type does not implement `Env`",
@@ -60,8 +62,11 @@ pub trait Env: Send {
         Info::new()
     }
 
-    /// Returns everything needed to continue exactly from here, or `None` if the environment does
-    /// not support that.
+    /// Returns everything needed to continue exactly from here, including random streams, or `None` if
+    /// the environment does not support that.
+    ///
+    /// With `None`, the default, a run that is restored from a checkpoint begins new episodes, with a
+    /// warning, instead of continuing exactly.
     ///
     /// Use [`save_state`]: other conversions to JSON turn NaN and infinities into `null`.
     ///

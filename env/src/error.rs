@@ -19,7 +19,10 @@ pub type Result<T, E = EnvError> = std::result::Result<T, E>;
 pub enum EnvError {
     // ---- registry and configuration ----
     /// No environment is registered under this id.
-    #[error("no environment is registered as `{id}`; {}", did_you_mean(id, known))]
+    #[error(
+        "no environment is registered as `{id}`; {}; register your own with `register` first",
+        did_you_mean(id, known)
+    )]
     UnknownEnv {
         /// The requested id.
         id: String,
@@ -154,7 +157,10 @@ pub enum EnvError {
     /// died or its connection was lost.
     ///
     /// A reset may restart it; see [`is_recoverable`](Self::is_recoverable).
-    #[error("`{env}` crashed: {reason}; call `reset` to start it again (`reset_one` of a vector)")]
+    #[error(
+        "`{env}` crashed: {reason}; reset it to start it again \
+         (in an algorithm: set `restart_failed_sub_environments` of `fault_tolerance`)"
+    )]
     Crashed {
         /// The environment.
         env: String,
@@ -163,8 +169,8 @@ pub enum EnvError {
     },
     /// `step` was called on an environment after it had failed.
     #[error(
-        "`{env}` was stepped after it had failed; call `reset` to start it again \
-         (`reset_one` of a vector)"
+        "`{env}` was stepped after it had failed; reset it to start it again \
+         (in an algorithm: set `restart_failed_sub_environments` of `fault_tolerance`)"
     )]
     StepAfterFailure {
         /// The environment.

@@ -32,23 +32,39 @@
 //! # Your own environment
 //!
 //! Implement four methods and register a constructor. A vector of the environment is compiled for
-//! its type. [`check_env`] checks it.
+//! its type.
+//!
+//! - Implement [`Env::state`] and [`Env::set_state`], too. Without them, a run that is restored from a
+//!   checkpoint begins new episodes, with a warning, instead of continuing exactly. The state includes the
+//!   environment's random stream ([`Generator`] is serializable).
+//! - Call [`check_env`] in a test. Steps check the kind and the number of the values of an observation,
+//!   and that choices are in their space. They do not check that the values of a Box are within its
+//!   bounds, which `check_env` does.
 //!
 //! ```
 //! use rekindle_env::{
-//!     Buffer, Env, EnvConfig, EnvSpec, ResetOptions, Result, Row, RowMut, Space, Step, VectorStep,
-//!     check_env, make, make_vec, register, seeds_from,
+//!     Buffer, Env, EnvConfig, EnvSpec, Generator, ResetOptions, Result, Row, RowMut, Space, Step,
+//!     VectorStep, check_env, load_state, make, make_vec, register, save_state, seeds_from,
 //! };
 //!
-//! /// Walk to the right end of a corridor.
-//! struct Corridor { cells: Space, moves: Space, length: i64, cell: i64 }
+//! /// Walk to the right end of a corridor. Now and then, a step slips.
+//! struct Corridor {
+//!     cells: Space,
+//!     moves: Space,
+//!     length: i64,
+//!     slip: f64,
+//!     cell: i64,
+//!     generator: Generator,
+//! }
 //!
 //! impl Corridor {
 //!     fn new(config: &EnvConfig) -> Result<Self> {
-//!         config.deny_unknown("Corridor", &["length"])?;
+//!         config.deny_unknown("Corridor", &["length", "slip"])?;
 //!         let length = config.get_i64("length")?.unwrap_or(5);
-//!         let cells = Space::discrete(length as usize)?;
-//!         Ok(Self { cells, moves: Space::discrete(2)?, length, cell: 0 })
+//!         let slip = config.get_f64("slip")?.unwrap_or(0.0);
+//!         let (cells, moves) = (Space::discrete(length as usize)?, Space::discrete(2)?);
+//!         let generator = Generator::from_entropy();
+//!         Ok(Self { cells, moves, length, slip, cell: 0, generator })
 //!     }
 //! }
 //!
@@ -56,16 +72,28 @@
 //!     fn observation_space(&self) -> &Space { &self.cells }
 //!     fn action_space(&self) -> &Space { &self.moves }
 //!
-//!     fn reset(&mut self, _: &ResetOptions, mut observation: RowMut<'_>) -> Result<()> {
+//!     fn reset(&mut self, options: &ResetOptions, mut observation: RowMut<'_>) -> Result<()> {
+//!         self.generator.reseed(options.seed); // without a seed, the stream continues
 //!         self.cell = 0;
 //!         observation.set_discrete(self.cell)
 //!     }
 //!
 //!     fn step(&mut self, action: Row<'_>, mut observation: RowMut<'_>) -> Result<Step> {
-//!         self.cell = (self.cell + 2 * action.discrete()? - 1).clamp(0, self.length - 1);
+//!         let slips = self.generator.random() < self.slip;
+//!         let to = if slips { self.cell } else { self.cell + 2 * action.discrete()? - 1 };
+//!         self.cell = to.clamp(0, self.length - 1);
 //!         observation.set_discrete(self.cell)?;
 //!         let terminated = self.cell == self.length - 1;
 //!         Ok(Step { reward: if terminated { 1.0 } else { -0.1 }, terminated, truncated: false })
+//!     }
+//!
+//!     fn state(&self) -> Result<Option<serde_json::Value>> {
+//!         save_state(&(self.cell, &self.generator))
+//!     }
+//!
+//!     fn set_state(&mut self, state: &serde_json::Value) -> Result<()> {
+//!         (self.cell, self.generator) = load_state("Corridor", state)?;
+//!         Ok(())
 //!     }
 //! }
 //!

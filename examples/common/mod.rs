@@ -1,6 +1,7 @@
 //! Shared parts of the learning examples: arguments, training loop, files and verdict. The example
 //! `cartpole_ppo` has all of them in one file.
 
+mod program;
 #[allow(dead_code, reason = "some examples have settings of their own")]
 mod settings;
 #[allow(dead_code, reason = "an example uses one task")]
@@ -22,7 +23,7 @@ use self::tasks::Task;
 #[derive(Parser)]
 struct Args {
     /// Seed of environments, actions, parameters and minibatches
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
     /// Device of the learner: `auto`, `cpu`, `wgpu`, `wgpu:N`, `cuda` or `cuda:N`
     #[arg(long, default_value = "cpu")]
@@ -30,10 +31,15 @@ struct Args {
     /// Device of the environment runners [default: the learner's]
     #[arg(long)]
     env_runner_device: Option<DeviceSpec>,
-    /// Folder for metrics.jsonl, learning_curve.svg and checkpoint/ [default: runs/EXAMPLE]
+    /// Folder for metrics.jsonl, learning_curve.svg and checkpoint/
     #[arg(long)]
     out: Option<PathBuf>,
 }
+
+const COLUMNS: &str = "\
+Columns: environment steps so far and per second; mean, smallest and largest return, and mean length, of
+the latest 100 episodes; losses, divergence and entropy of the update (the mean over modules);
+env/inf/con/lrn %: the shares of the time that environments, inference, connectors and learner take.";
 
 impl Args {
     fn parse_for(task: &Task) -> Self {
@@ -42,7 +48,12 @@ impl Args {
             "Trains {algorithm} on {env} until {metric} is at least {threshold}, for at most \
              {max_steps} environment steps."
         );
-        let matches = Self::command().name(task.example).about(about).get_matches();
+        let out = format!(
+            "Folder for metrics.jsonl, learning_curve.svg and checkpoint/ [default: runs/{}]",
+            task.example
+        );
+        let command = Self::command().name(task.example).about(about).after_help(COLUMNS);
+        let matches = command.mut_arg("out", |arg| arg.help(out)).get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 }
@@ -53,6 +64,7 @@ impl Args {
 /// Fails if the threshold is not reached.
 pub(crate) fn learn(task: &Task, config: PpoConfig) -> Result<ExitCode, MainError> {
     let args = Args::parse_for(task);
+    program::show_warnings();
     let out = args.out.unwrap_or_else(|| ["runs", task.example].iter().collect());
     fs::create_dir_all(&out)
         .map_err(|error| format!("cannot create folder {}: {error}", out.display()))?;

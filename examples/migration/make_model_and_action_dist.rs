@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use std::error::Error;
+
 use burn::module::Module;
 use rekindle::catalog::SquashedGaussian;
 use rekindle::prelude::*;
@@ -33,7 +35,7 @@ impl RLModule for Squashed {
 }
 
 /// Trains the model with PPO for one quick iteration.
-pub(crate) fn a_model_and_a_distribution() -> Result<(), MainError> {
+pub(crate) fn a_model_and_a_distribution() -> Result<(), Box<dyn Error>> {
     let config = PpoConfig::new()
         .environment("Pendulum-v1")
         .rl_module(RLModuleSpec::of::<Squashed>())

@@ -12,7 +12,7 @@ pub type Result<T> = std::result::Result<T, MetricsError>;
 #[non_exhaustive]
 pub enum MetricsError {
     /// A reducer has a setting outside its range.
-    #[error("invalid reducer {reducer:?}: {constraint}")]
+    #[error("invalid reducer ({reducer}): {constraint}")]
     InvalidReducer {
         /// The reducer as given.
         reducer: Reducer,
@@ -20,7 +20,9 @@ pub enum MetricsError {
         constraint: &'static str,
     },
     /// Statistics of different reducers cannot be merged.
-    #[error("cannot merge statistics reduced by {found:?} into statistics reduced by {expected:?}")]
+    #[error(
+        "cannot merge statistics that are {found} into statistics that are {expected}; log a key with the same reducer everywhere"
+    )]
     ReducerMismatch {
         /// The reducer of the receiving statistics.
         expected: Reducer,
@@ -28,7 +30,7 @@ pub enum MetricsError {
         found: Reducer,
     },
     /// A series was used with another reducer than at its creation.
-    #[error("metric `{key}` is reduced by {expected:?}, not by {found:?}; use one reducer per key")]
+    #[error("metric `{key}` is {expected}, not {found}; use one reducer per key, or another key")]
     ReducerConflict {
         /// The path of the series.
         key: String,
@@ -39,7 +41,7 @@ pub enum MetricsError {
     },
     /// A saved series does not have the data that its reducer needs.
     #[error(
-        "saved statistics do not fit their reducer {reducer:?}; use another copy of the checkpoint"
+        "saved statistics do not fit their reducer ({reducer}); use another copy of the checkpoint"
     )]
     InvalidState {
         /// The reducer of the saved series.

@@ -6,8 +6,9 @@
 //! to number, which [`Sink`]s write and [`LearningCurve`] plots.
 //!
 //! Parallel components (environment runners, learners) each own a logger. They hand over their values
-//! with [`MetricsLogger::take`], and the root merges them with [`MetricsLogger::aggregate`]. Averages are weighted by the number of values behind them, a
-//! window is applied once (at the root), and memory does not grow with the number of values.
+//! with [`MetricsLogger::take`], and the root merges them with [`MetricsLogger::aggregate`]. Averages
+//! are weighted by the number of values behind them, a window is applied once (at the root), and memory
+//! does not grow with the number of values.
 //!
 //! ```
 //! use rekindle_metrics::{MetricsLogger, Reducer};

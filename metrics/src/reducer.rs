@@ -1,5 +1,7 @@
 //! The reduction of a series to one number.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{MetricsError, Result};
@@ -115,8 +117,32 @@ impl Reducer {
     }
 }
 
+impl fmt::Display for Reducer {
+    /// Writes the reducer in words: `the mean of the last 100 values`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut over = |what: &str, window: &Option<usize>| match window {
+            Some(window) => write!(f, "the {what} of the last {window} values"),
+            None => write!(f, "the {what} of an iteration"),
+        };
+        match self {
+            Self::Mean { window } => over("mean", window),
+            Self::Min { window } => over("minimum", window),
+            Self::Max { window } => over("maximum", window),
+            Self::Sum { window } => over("sum", window),
+            Self::Ema { coeff } => {
+                write!(f, "the exponential moving average with the coefficient {coeff}")
+            }
+            Self::LifetimeSum => f.write_str("the sum of all values"),
+            Self::Item => f.write_str("the last value of an iteration"),
+            Self::Percentile { rank, window } => {
+                write!(f, "the percentile {rank} of the last {window} values")
+            }
+        }
+    }
+}
+
 impl Default for Reducer {
-    /// RLlib's default, [`Reducer::EMA`].
+    /// Returns RLlib's default, [`Reducer::EMA`].
     fn default() -> Self {
         Self::EMA
     }

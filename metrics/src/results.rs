@@ -151,7 +151,7 @@ training_iteration: 3.000";
     }
 
     #[test]
-    fn serialises_to_a_flat_object_with_null_for_non_finite_numbers() {
+    fn serializes_to_a_flat_object_with_null_for_non_finite_numbers() {
         let metrics: Metrics = [("a/b", 1.5), ("a/c", f64::INFINITY)].into_iter().collect();
         let json = serde_json::to_string(&metrics).unwrap();
         assert_eq!(json, r#"{"a/b":1.5,"a/c":null}"#);

@@ -34,8 +34,9 @@ impl Crew {
         self.workers.len() + 1
     }
 
-    /// Runs the job on this thread, whose number is 0, and on up to `helpers` workers if they come in
-    /// time. If another caller has the crew, or this thread has it already, the job runs here alone.
+    /// Runs the job on this thread, whose number is 0, and on those of up to `helpers` workers that
+    /// start before this thread has finished. If another caller uses the crew, or this thread already
+    /// does, the job runs on this thread alone.
     pub(crate) fn run(&self, helpers: usize, job: &(dyn Fn(usize) + Sync)) {
         if self.workers.is_empty() {
             return job(0);

@@ -5,7 +5,8 @@
 //! The crew here spins for a moment before it sleeps, and forks in under a microsecond.
 //!
 //! The environment variable `REKINDLE_NUM_THREADS` bounds the number of threads, the caller's included.
-//! Without it there is one thread per available core. Results of the library do not depend on it.
+//! Without it there is one thread per available core. A value that is not a whole number of at least 1 is
+//! ignored with a warning. Results of the library do not depend on the number of threads.
 //!
 //! The protocol between a caller and its workers is checked in every interleaving by `loom`, and for
 //! undefined behavior and data races by Miri:
@@ -48,7 +49,8 @@ pub fn for_each<T: Send>(tasks: Vec<T>, work: impl Fn(T) + Sync) {
     for_each_on(crew, tasks, work);
 }
 
-/// As [`for_each`], on the crew that `crew` returns; a single task does not ask for it.
+/// Works like [`for_each`], on the crew that `crew` returns. For a single task, `crew` is not
+/// called.
 fn for_each_on<'a, T: Send>(
     crew: impl FnOnce() -> &'a Crew,
     tasks: Vec<T>,
@@ -87,10 +89,31 @@ fn crew() -> &'static Crew {
         // it again for the next buffer. Freeing one large block raises that bound. Without the black
         // box the compiler would remove both the allocation and the release.
         drop(std::hint::black_box(Vec::<u8>::with_capacity(HEAP_KEPT)));
-        let wanted = std::env::var(NUM_THREADS).ok().and_then(|n| n.parse::<usize>().ok());
+        let wanted = std::env::var_os(NUM_THREADS);
         let available = || std::thread::available_parallelism().map_or(1, Into::into);
-        Crew::new(wanted.unwrap_or_else(available))
+        let threads = wanted.as_deref().map_or_else(|| Ok(available()), parse_num_threads);
+        Crew::new(threads.unwrap_or_else(|value| {
+            let threads = available();
+            tracing::warn!(
+                value,
+                threads,
+                "`REKINDLE_NUM_THREADS` is not a whole number of at least 1; all available cores are used"
+            );
+            threads
+        }))
     })
+}
+
+/// Reads the value of [`NUM_THREADS`].
+///
+/// # Errors
+/// The value, if it is not a whole number of at least 1.
+fn parse_num_threads(value: &std::ffi::OsStr) -> Result<usize, String> {
+    let value = value.to_string_lossy();
+    match value.trim().parse() {
+        Ok(threads) if threads > 0 => Ok(threads),
+        _ => Err(value.into_owned()),
+    }
 }
 
 #[cfg(all(test, not(loom)))]

@@ -87,3 +87,17 @@ fn the_crew_of_the_process_works() {
     assert_eq!(share(10, 100), 16);
     assert_eq!(share(1000, 1000), 1008);
 }
+
+#[test]
+fn a_number_of_threads_that_is_none_is_refused_with_its_text() {
+    for (value, expected) in [
+        ("3", Ok(3)),
+        (" 1 ", Ok(1)),
+        ("0", Err("0".to_owned())),
+        ("abc", Err("abc".to_owned())),
+        ("-2", Err("-2".to_owned())),
+        ("", Err(String::new())),
+    ] {
+        assert_eq!(parse_num_threads(value.as_ref()), expected, "{value:?}");
+    }
+}

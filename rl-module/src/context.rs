@@ -7,6 +7,7 @@ use rekindle_catalog::{
     Catalog, CatalogContext, CatalogError, DefaultModelConfig, Mlp, MlpConfig, ModelBuilder,
     UnusedSetting,
 };
+use rekindle_core::settings;
 use rekindle_env::Space;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -75,7 +76,7 @@ impl<'a> ModuleContext<'a> {
     /// # Errors
     /// [`ModuleError::ModelConfig`] if the config does not have this form.
     pub fn model_config<T: DeserializeOwned>(&self) -> Result<T> {
-        self.read_config(|config| serde_json::from_value(config.clone()))
+        self.read_config(settings::from_value)
     }
 
     /// Reads the model config as a [`DefaultModelConfig`] and checks its values.

@@ -60,6 +60,16 @@ pub enum ModuleError {
         /// Message of the panic.
         message: String,
     },
+    /// A column that a method of a module could not read.
+    #[error("`{method}` of module `{module}`: {source}")]
+    Column {
+        /// Type of the module.
+        module: String,
+        /// Method.
+        method: &'static str,
+        /// Cause.
+        source: Box<CoreError>,
+    },
     /// The wrong number of values from a value function.
     #[error(
         "`compute_values` of module `{module}` returned {found} values for {expected} observations; return one for each, of shape `[B]`"
@@ -87,7 +97,7 @@ pub enum ModuleError {
     },
     /// A type name that is not registered.
     #[error(
-        "the {kind} `{name}` is not registered in this program; call `{register}` before loading (registered: [{known}])"
+        "the {kind} `{name}` is not registered in this program; call `{register}` before loading (registered: [{known}]); if it is the same type in another program, override `type_name` so that both return one name"
     )]
     NotRegistered {
         /// `module type` or `catalog`.
@@ -106,7 +116,7 @@ pub enum ModuleError {
     NotAModule,
     /// A checkpoint of another module type.
     #[error(
-        "the checkpoint holds a module of type `{found}`, not `{expected}`; restore it as that type"
+        "the checkpoint holds a module of type `{found}`, not `{expected}`; restore it as that type, or, if it is the same type in another program, override `type_name` so that both return one name"
     )]
     WrongType {
         /// Requested type.

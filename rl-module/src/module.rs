@@ -155,8 +155,9 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
         Ok(cx.catalog().action_distribution(cx.action_space())?)
     }
 
-    /// Returns the name of the type in checkpoints. Override it so that checkpoints survive when the
-    /// type is renamed.
+    /// Returns the name of the type in checkpoints, by default its path. The path begins with the name
+    /// of the program or crate, so override the name if another program loads the checkpoints, and to
+    /// keep checkpoints when the type is renamed.
     fn type_name() -> String
     where
         Self: Sized,

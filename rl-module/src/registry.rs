@@ -95,13 +95,8 @@ static MODULES: Table<Constructor> = LazyLock::new(|| {
 
 static CATALOGS: Table<Arc<dyn Catalog>> = LazyLock::new(|| {
     let catalog: Arc<dyn Catalog> = Arc::new(DefaultCatalog);
-    RwLock::new(BTreeMap::from([(catalog_name::<DefaultCatalog>(), catalog)]))
+    RwLock::new(BTreeMap::from([(DefaultCatalog::type_name(), catalog)]))
 });
-
-/// Returns the name of a catalog in checkpoints.
-pub(crate) fn catalog_name<C: Catalog>() -> String {
-    std::any::type_name::<C>().into()
-}
 
 /// Registers a module type under its [`RLModule::type_name`].
 ///
@@ -119,7 +114,7 @@ pub fn register_shared_module<M: SharedRLModule + Module + 'static>() {
     register_constructor(M::type_name(), Constructor::of_shared::<M>());
 }
 
-/// Registers a catalog under its type name.
+/// Registers a catalog under its [`Catalog::type_name`].
 ///
 /// [`RLModuleSpec::catalog`](crate::RLModuleSpec::catalog) registers it too. Call this function in
 /// programs that only load checkpoints.
@@ -127,11 +122,11 @@ pub fn register_catalog<C: Catalog + 'static>(catalog: C) {
     add_catalog(catalog);
 }
 
-/// Registers a catalog under its type name and returns it.
+/// Registers a catalog under its [`Catalog::type_name`] and returns it.
 pub(crate) fn add_catalog<C: Catalog + 'static>(catalog: C) -> Arc<dyn Catalog> {
     let catalog: Arc<dyn Catalog> = Arc::new(catalog);
     let mut table = CATALOGS.write().unwrap_or_else(PoisonError::into_inner);
-    table.insert(catalog_name::<C>(), catalog.clone());
+    table.insert(C::type_name(), catalog.clone());
     catalog
 }
 

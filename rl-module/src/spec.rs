@@ -18,7 +18,7 @@ use crate::context::ModuleContext;
 use crate::error::Result;
 use crate::module::RLModule;
 use crate::multi::MultiRLModuleSpec;
-use crate::registry::{self, Constructor, catalog_name};
+use crate::registry::{self, Constructor};
 use crate::shared::PartOf;
 use crate::shared::SharedRLModule;
 
@@ -123,7 +123,7 @@ impl RLModuleSpec {
             learner_only: false,
             model_config: Value::Null,
             is_config_filled: false,
-            catalog: (catalog_name::<DefaultCatalog>(), Arc::new(DefaultCatalog)),
+            catalog: (DefaultCatalog::type_name(), Arc::new(DefaultCatalog)),
             load_state_path: None,
             part_of: None,
         }
@@ -184,10 +184,10 @@ impl RLModuleSpec {
         spec
     }
 
-    /// Sets the catalog, and registers it by its type name.
+    /// Sets the catalog, and registers it by its [`Catalog::type_name`].
     #[must_use]
     pub fn catalog<C: Catalog + 'static>(mut self, catalog: C) -> Self {
-        self.catalog = (catalog_name::<C>(), registry::add_catalog(catalog));
+        self.catalog = (C::type_name(), registry::add_catalog(catalog));
         self
     }
 

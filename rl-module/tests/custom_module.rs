@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
-use rekindle_catalog::Mlp;
+use rekindle_catalog::{Catalog, Mlp};
 use rekindle_checkpoint::Checkpointable;
 use rekindle_core::{Batch, Columns, CoreError, Generator};
 use rekindle_env::Space;
@@ -107,7 +107,7 @@ fn a11_loading_is_strict_and_names_what_is_missing_and_unexpected() {
 }
 
 #[test]
-fn burns_own_initialisers_are_reproducible_under_a_seed() {
+fn burns_own_initializers_are_reproducible_under_a_seed() {
     let build = |seed| {
         let spec = with_spaces(RLModuleSpec::of::<BurnLinear>());
         let module = spec.build_seeded(&Device::flex(), Generator::from_seed(seed)).unwrap();
@@ -153,4 +153,23 @@ fn an_unregistered_type_names_the_function_to_call() {
     let error = serde_json::from_value::<RLModuleSpec>(data).unwrap_err().to_string();
     assert!(error.contains("`elsewhere::Policy` is not registered"), "{error}");
     assert!(error.contains("register_module::<YourModule>()"), "{error}");
+}
+
+/// A catalog with a name that does not depend on the program.
+#[derive(Debug)]
+struct Named;
+
+impl Catalog for Named {
+    fn type_name() -> String {
+        "tests.Named".into()
+    }
+}
+
+#[test]
+fn a_catalog_is_saved_and_found_under_its_type_name() {
+    let spec = with_spaces(RLModuleSpec::default().catalog(Named));
+    let data = serde_json::to_value(&spec).unwrap();
+    assert_eq!(data["catalog"], json!("tests.Named"));
+    let read: RLModuleSpec = serde_json::from_value(data).unwrap();
+    assert_eq!(read, spec);
 }

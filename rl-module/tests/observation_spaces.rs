@@ -34,7 +34,7 @@ fn observations(space: &Space, rows: usize, device: &Device) -> Batch {
 }
 
 #[test]
-fn a13_the_number_of_normalisation_layers_follows_the_config() {
+fn a13_the_number_of_normalization_layers_follows_the_config() {
     let norms = |hiddens: &[usize], share: bool, layernorm: bool| {
         let space = Space::boxed(-1.0, 1.0, &[4]).unwrap();
         let config = json!({

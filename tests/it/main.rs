@@ -3,6 +3,7 @@
 //! Tests that train until something is learned are in `learning`, parity with other libraries in
 //! `parity`, comparisons between devices in `devices`. `memory` is alone because it measures its process.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
+#![allow(clippy::duplicate_mod, reason = "examples share the start of their programs")]
 
 mod action_spaces;
 mod algorithm;
@@ -19,6 +20,7 @@ mod exact_resume;
 mod extremes;
 mod fault_tolerance;
 mod golden_algorithm;
+mod messages;
 mod migration;
 mod model_settings;
 mod multi_agent;

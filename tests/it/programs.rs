@@ -21,3 +21,21 @@ fn every_main_that_can_fail_returns_a_main_error() {
     }
     assert!(programs > 20, "{programs} programs found");
 }
+
+/// Warnings go nowhere in a program without a subscriber of `tracing`.
+#[test]
+fn every_example_shows_warnings_and_answers_help() {
+    let mut programs = 0;
+    for path in sources("examples") {
+        let Ok(source) = fs::read_to_string(&path) else { continue };
+        if !source.contains("fn main()") || path.ends_with("plot_runs.rs") {
+            continue;
+        }
+        let learns = source.contains("mod common;");
+        assert!(learns || source.contains("program::show_warnings()"), "{path:?}: no warnings");
+        let helps = ["Args::parse()", "program::no_arguments("];
+        assert!(learns || helps.iter().any(|help| source.contains(help)), "{path:?}: no help");
+        programs += 1;
+    }
+    assert!(programs > 20, "{programs} programs found");
+}

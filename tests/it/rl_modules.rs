@@ -10,7 +10,7 @@ mod example;
 
 #[test]
 fn every_block_of_the_page_runs() {
-    example::main().unwrap();
+    example::run().unwrap();
 }
 
 #[test]

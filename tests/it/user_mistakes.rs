@@ -144,7 +144,7 @@ fn mistakes_in_the_setup_of_a_module() {
     );
     let typo =
         config().rl_module(RLModuleSpec::of::<Configured>().model_config(json!({"hiden": 8})));
-    assert_says(&answer(&typo), &["Configured", "unknown field `hiden`, expected `hidden`"]);
+    assert_says(&answer(&typo), &["Configured", "unknown field `hiden`; did you mean `hidden`?"]);
     let twice = config().rl_module(policy().model_config(json!({}))).model("hidden", 8);
     assert_says(&answer(&twice), &["`rl_module_spec` has a model config of its own; set only one"]);
 }
@@ -185,10 +185,18 @@ fn a_role_that_is_missing() {
 #[test]
 fn settings_of_the_default_model() {
     for (field, value, parts) in [
-        ("fcnet_hidden", json!([8]), &["unknown field `fcnet_hidden`, expected one of"][..]),
+        (
+            "fcnet_hidden",
+            json!([8]),
+            &["unknown field `fcnet_hidden`; did you mean `fcnet_hiddens`"][..],
+        ),
         ("fcnet_hiddens", json!("8"), &["invalid type: string"]),
         ("fcnet_hiddens", json!([0]), &["`fcnet_hiddens` is [0], but every layer needs"]),
-        ("fcnet_activation", json!("rellu"), &["unknown variant `rellu`, expected one of"]),
+        (
+            "fcnet_activation",
+            json!("rellu"),
+            &["`fcnet_activation`: unknown variant `rellu`; did you mean `relu`"],
+        ),
         (
             "conv_filters",
             json!([[8, 4, 2]]),
@@ -334,7 +342,7 @@ fn weights_of_another_size_or_name() {
     let error = narrow.load_state_dict(&deep).unwrap_err().to_string();
     assert_says(
         &error,
-        &["unexpected [", " encoder.mlp.layers.1.bias", "save and restore the same"],
+        &["unexpected [", " encoder.mlp.layers.1.bias", "build the module with the settings"],
     );
 }
 
@@ -456,8 +464,14 @@ fn values_of_the_wrong_form_in_a_configuration_as_data() {
             r#"{"env_runners": {"rollout_fragment_length": "sometimes"}}"#,
             r#""auto" or a number of steps"#,
         ),
-        (r#"{"env_runners": {"batch_mode": "whole"}}"#, "expected `truncate_episodes` or"),
-        (r#"{"multi_agent": {"count_steps_by": "agents"}}"#, "expected `env_steps` or"),
+        (
+            r#"{"env_runners": {"batch_mode": "whole"}}"#,
+            "unknown variant `whole`; known: `truncate_episodes`",
+        ),
+        (
+            r#"{"multi_agent": {"count_steps_by": "agents"}}"#,
+            "unknown variant `agents`; known: `env_steps`",
+        ),
     ] {
         let message = message(json);
         assert_says(&message, &["config: ", expected]);

@@ -1,7 +1,9 @@
 //! Training until something is learned, with fixed seeds. `cargo xtask learn` trains longer, over seeds.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
+#![allow(clippy::duplicate_mod, reason = "examples share the start of their programs")]
 
 mod asynchronous;
+mod custom_environment;
 mod custom_graph_encoder;
 mod custom_module;
 mod from_loss;

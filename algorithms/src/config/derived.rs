@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rekindle_core::ModuleId;
+use rekindle_core::{ModuleId, settings};
 use rekindle_env::Space;
 use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_env_runner::{EnvRunnerConfig, SharedCallbacks};
@@ -43,7 +43,7 @@ impl<T> AlgorithmConfig<T> {
 }
 
 impl<T: TrainingConfig> AlgorithmConfig<T> {
-    /// The connectors of the configuration, followed by the one that a module with
+    /// Returns the connectors of the configuration, followed by the one that a module with
     /// `lstm_use_prev_action` or `lstm_use_prev_reward` reads from.
     pub(crate) fn env_to_module(&self) -> Vec<ConnectorConfig> {
         let mut connectors = self.env_runners.env_to_module_connector.clone();
@@ -115,7 +115,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         if let Some(all) = all.as_object_mut() {
             all.extend(fields.clone());
         }
-        let training: T = serde_json::from_value(all).map_err(|e| refuse(e.to_string()))?;
+        let training: T = settings::from_value(&all).map_err(|e| refuse(e.to_string()))?;
         let valid = training.validate().and_then(|()| training.check_sampling(&self.env_runners));
         valid.map_err(|error| refuse(error.to_string()))?;
         Ok(training)
@@ -148,7 +148,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         })
     }
 
-    /// The spec used when a module has none of its own. Its spaces are left unset.
+    /// Returns the spec used when a module has none of its own. Its spaces are left unset.
     fn module_spec(&self) -> RLModuleSpec {
         self.complete(self.rl_module_spec.clone().unwrap_or_default())
     }

@@ -42,7 +42,7 @@ settings! {
         /// Whether an evaluation of a number of steps begins with new episodes. One of a number of
         /// episodes always does.
         set evaluation_force_reset_envs_before_iteration: bool = true;
-        /// Seconds that an evaluation may take; `None` waits for ever. RLlib's default is 120.
+        /// Seconds that an evaluation may take; `None` sets no limit. RLlib's default is 120.
         ///
         /// An evaluation that takes longer, for example in an environment whose episodes never end,
         /// fails with [`EvaluationTimeout`](crate::AlgorithmError::EvaluationTimeout).

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 settings! {
     /// The environment, and the actions it receives.
+    #[serde(expecting = "an object such as {\"env\": \"CartPole-v1\"}")]
     pub struct EnvironmentConfig {
         /// Id of a registered environment.
         field env: Option<String> = None;
@@ -186,9 +187,9 @@ settings! {
     }
 }
 
-/// Steps per environment that a runner collects for a batch of `batch` steps over `runners` runners
-/// with `envs` environments each: one more for the first runners where it does not divide (RLlib's
-/// `get_rollout_fragment_length`).
+/// Returns the steps per environment that a runner collects for a batch of `batch` steps over
+/// `runners` runners with `envs` environments each: one more for the first runners where it does
+/// not divide (RLlib's `get_rollout_fragment_length`).
 pub(crate) fn fragment_length(batch: usize, envs: usize, runners: usize, runner: usize) -> usize {
     let all = (envs * runners).max(1);
     batch / all + usize::from(runner * envs < batch % all)

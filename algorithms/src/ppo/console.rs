@@ -2,7 +2,14 @@
 
 use rekindle_metrics::{ConsoleColumn, Format};
 
-/// Returns the columns for PPO with the default module: progress, losses, and shares of the time.
+/// Returns the columns for PPO: progress, losses, and shares of the time.
+///
+/// | column | metric |
+/// |---|---|
+/// | `steps`, `steps/s` | environment steps so far, and per second |
+/// | `return`, `min`, `max`, `ep len` | returns and lengths of the latest episodes (100 by default) |
+/// | `pi loss`, `vf loss`, `kl`, `entropy` | losses, divergence and entropy of the last update; the mean over the modules that were trained |
+/// | `env/inf/con/lrn %` | shares of the time: environments, inference (forward passes of acting), connectors, learner |
 ///
 /// ```
 /// use rekindle_algorithms::ppo;
@@ -13,9 +20,8 @@ use rekindle_metrics::{ConsoleColumn, Format};
 #[must_use]
 pub fn console_columns() -> Vec<ConsoleColumn> {
     use Format::{Fixed, Short};
-    let column = |label: &str, name: &str, format| {
-        ConsoleColumn::new(label, format!("learners/default_policy/{name}"), format)
-    };
+    let column =
+        |label: &str, name: &str, format| ConsoleColumn::mean_over(label, "learners", name, format);
     let mut columns = ConsoleColumn::progress();
     let time = columns.pop();
     columns.extend([
@@ -46,6 +52,25 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn losses_of_several_modules_are_averaged() {
+        let terminal = Terminal::default();
+        let mut sink = ConsoleSink::new(Box::new(terminal.clone()), console_columns());
+        let metrics: Metrics = [
+            ("learners/left/policy_loss", 1.0),
+            ("learners/right/policy_loss", 2.0),
+            ("learners/right/vf_loss", 4.0),
+            ("learners/__all_modules__/num_module_steps_trained", 9.0),
+        ]
+        .into_iter()
+        .collect();
+        sink.write(0, &metrics).unwrap();
+        let printed = String::from_utf8(terminal.0.lock().unwrap().clone()).unwrap();
+        let last = printed.lines().last().unwrap().split_whitespace().collect::<Vec<_>>();
+        let dashes = ["-"; 6];
+        assert_eq!(last, [&["0"], &dashes[..], &["1.5", "4", "-", "-", "-"]].concat(), "{printed}");
     }
 
     #[test]

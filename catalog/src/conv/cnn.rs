@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn layernorm_normalises_over_the_channels_of_each_pixel() {
+    fn layernorm_normalizes_over_the_channels_of_each_pixel() {
         let config = CnnConfig {
             use_layernorm: true,
             activation: Activation::Linear,

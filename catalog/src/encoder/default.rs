@@ -54,9 +54,17 @@ fn box_encoder(cx: CatalogContext<'_>, b: &BoxSpace, space: &Space) -> Result<Bo
         }
         return Ok(BoxEncoder::new(config.build(cx.builder)?));
     }
-    // A batch has one more dimension. Integers need a connector that flattens or scales them.
-    if b.shape().len() >= MAX_RANK || b.dtype().is_int() {
-        return Err(CatalogError::NoEncoder { space: space.to_string() });
+    if b.dtype().is_int() {
+        let reason = "its integers may be choices or quantities; declare choices as Discrete or \
+                      MultiDiscrete and quantities as a `float32` Box, convert them with the \
+                      connector `FlattenObservations`";
+        return Err(CatalogError::NoEncoder { space: space.to_string(), reason });
+    }
+    // A batch has one more dimension.
+    if b.shape().len() >= MAX_RANK {
+        let reason = "it has more dimensions than a batch of tensors supports; flatten it with the \
+                      connector `FlattenObservations`";
+        return Err(CatalogError::NoEncoder { space: space.to_string(), reason });
     }
     let config = MlpEncoderConfig::new(fcnet(cx.config, b.size())).with_scale(InputScale::of(b));
     Ok(BoxEncoder::new(config.build(cx.builder)))
@@ -69,7 +77,9 @@ fn discrete_encoder(
     space: &Space,
 ) -> Result<BoxEncoder> {
     if nvec.iter().any(|&n| n > MAX_CHOICES) {
-        return Err(CatalogError::NoEncoder { space: space.to_string() });
+        let reason = "an embedding of more than 2²⁰ choices takes too much memory; observe numbers \
+                      that describe the choice";
+        return Err(CatalogError::NoEncoder { space: space.to_string(), reason });
     }
     let config = DiscreteEncoderConfig::new(nvec, fcnet(cx.config, 0)).with_start(start);
     Ok(BoxEncoder::new(config.build(cx.builder)))

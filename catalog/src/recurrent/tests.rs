@@ -67,7 +67,7 @@ fn parameters_have_pytorchs_names_shapes_and_bounds() {
 }
 
 #[test]
-fn initialisers_apply_to_weights_and_biases() {
+fn initializers_apply_to_weights_and_biases() {
     let config = RecurrentConfig {
         weights: Initializer::Constant { value: 0.25 },
         bias: Initializer::Zeros,

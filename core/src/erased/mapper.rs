@@ -21,9 +21,9 @@ pub trait DynMapper {
     fn bool(&mut self, param: &mut dyn Any);
     /// Maps a training flag.
     fn flag(&mut self, flag: Param<Flag>) -> Param<Flag>;
-    /// [`ModuleMapper::enter_module`].
+    /// Calls [`ModuleMapper::enter_module`].
     fn enter(&mut self, name: &str, container: &str);
-    /// [`ModuleMapper::exit_module`].
+    /// Calls [`ModuleMapper::exit_module`].
     fn exit(&mut self, name: &str, container: &str);
 }
 

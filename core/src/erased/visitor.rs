@@ -16,9 +16,9 @@ pub trait DynVisitor {
     fn bool(&mut self, param: &dyn Any);
     /// Visits a training flag.
     fn flag(&mut self, flag: &Param<Flag>);
-    /// [`ModuleVisitor::enter_module`].
+    /// Calls [`ModuleVisitor::enter_module`].
     fn enter(&mut self, name: &str, container: &str);
-    /// [`ModuleVisitor::exit_module`].
+    /// Calls [`ModuleVisitor::exit_module`].
     fn exit(&mut self, name: &str, container: &str);
 }
 

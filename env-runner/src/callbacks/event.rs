@@ -16,7 +16,7 @@ pub enum VectorEnvRef<'a> {
 }
 
 impl VectorEnvRef<'_> {
-    /// The number of environments.
+    /// Returns the number of environments.
     #[must_use]
     pub fn num_envs(&self) -> usize {
         match self {
@@ -47,7 +47,7 @@ impl VectorEnvRef<'_> {
     }
 }
 
-/// Environments were created.
+/// The event of environments that were created, for `on_environment_created`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct EnvironmentEvent<'a> {
@@ -63,7 +63,7 @@ pub struct EnvironmentEvent<'a> {
     pub metrics: &'a mut MetricsLogger,
 }
 
-/// Something happened in an episode.
+/// An event of an episode: its start, a step, or its end.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct EpisodeEvent<'a> {

@@ -21,7 +21,7 @@ impl ClipRewards {
     pub fn new(limit: Option<f64>) -> Result<Self> {
         match limit {
             Some(limit) if limit <= 0.0 || !limit.is_finite() => Err(ConfigError::new(
-                "ClipRewards: limit",
+                "ClipRewards.limit",
                 limit.to_string(),
                 "it must be above 0 and finite; leave it out (`None`) for signs",
             )
@@ -74,7 +74,7 @@ mod tests {
     fn limits_that_silence_or_flip_rewards_are_refused() {
         for limit in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let error = ClipRewards::new(Some(limit)).unwrap_err().to_string();
-            assert!(error.contains("`ClipRewards: limit`"), "{error}");
+            assert!(error.contains("`ClipRewards.limit`"), "{error}");
         }
     }
 }

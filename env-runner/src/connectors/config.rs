@@ -155,50 +155,50 @@ fn epsilon() -> f64 {
 }
 
 impl ConnectorConfig {
-    /// A [`MeanStdFilter`] with RLlib's defaults: mean 0, deviation 1, bound 10.
+    /// Creates a [`MeanStdFilter`] with RLlib's defaults: mean 0, deviation 1, bound 10.
     #[must_use]
     pub fn mean_std_filter() -> Self {
         Self::MeanStdFilter { de_mean_to_zero: true, de_std_to_one: true, clip_by_value: ten() }
     }
 
-    /// A [`FlattenObservations`] that drops nothing.
+    /// Creates a [`FlattenObservations`] that drops nothing.
     #[must_use]
     pub fn flatten_observations() -> Self {
         Self::FlattenObservations { keys_to_remove: Vec::new() }
     }
 
-    /// A [`FrameStacking`] of `num_frames` observations.
+    /// Creates a [`FrameStacking`] of `num_frames` observations.
     #[must_use]
     pub fn frame_stacking(num_frames: usize) -> Self {
         Self::FrameStacking { num_frames }
     }
 
-    /// A [`PrevActionsPrevRewards`] that adds this many actions and rewards.
+    /// Creates a [`PrevActionsPrevRewards`] that adds this many actions and rewards.
     #[must_use]
     pub fn prev_actions_prev_rewards(n_prev_actions: usize, n_prev_rewards: usize) -> Self {
         Self::PrevActionsPrevRewards { n_prev_actions, n_prev_rewards }
     }
 
-    /// A [`ClipRewards`] to `±limit`; `None` takes the signs of rewards.
+    /// Creates a [`ClipRewards`] to `±limit`; `None` takes the signs of rewards.
     #[must_use]
     pub fn clip_rewards(limit: impl Into<Option<f64>>) -> Self {
         Self::ClipRewards { limit: limit.into() }
     }
 
-    /// A [`ScaleRewards`] by a factor.
+    /// Creates a [`ScaleRewards`] by a factor.
     #[must_use]
     pub fn scale_rewards(factor: f64) -> Self {
         Self::ScaleRewards { factor }
     }
 
-    /// A [`NormalizeRewards`] with discount factor 0.99, ε 1e-8 (Gymnasium's defaults) and bound 10
-    /// (SB3's).
+    /// Creates a [`NormalizeRewards`] with discount factor 0.99, ε 1e-8 (Gymnasium's defaults) and
+    /// bound 10 (SB3's).
     #[must_use]
     pub fn normalize_rewards() -> Self {
         Self::NormalizeRewards { gamma: gamma(), epsilon: epsilon(), clip_by_value: ten_f64() }
     }
 
-    /// A connector known by [`register_connector`](super::register_connector).
+    /// Creates a connector known by [`register_connector`](super::register_connector).
     #[must_use]
     pub fn custom(name: impl Into<String>, config: impl Into<Value>) -> Self {
         Self::Custom { name: name.into(), config: config.into() }
@@ -260,7 +260,7 @@ impl ConnectorConfig {
             Some(id) => format!("there is no module `{id}`; the modules are {known:?}"),
         };
         let value = format!("{modules:?}");
-        Err(ConfigError::new("ForModules: modules", value, constraint).into())
+        Err(ConfigError::new("ForModules.modules", value, constraint).into())
     }
 
     /// Creates the connector, for a policy that acts in this space.
@@ -288,7 +288,7 @@ impl ConnectorConfig {
             Self::OnPart { path, connector } => {
                 if let Self::ForModules { .. } = &**connector {
                     return Err(ConfigError::new(
-                        "OnPart: connector",
+                        "OnPart.connector",
                         "ForModules",
                         "`for_modules` must come after `on_part`",
                     )
@@ -337,23 +337,23 @@ mod tests {
             clip_by_value,
         };
         for (config, field) in [
-            (filter(Some(-1.0)), "MeanStdFilter: clip_by_value"),
-            (filter(Some(0.0)), "MeanStdFilter: clip_by_value"),
-            (filter(Some(f32::NAN)), "MeanStdFilter: clip_by_value"),
-            (ConnectorConfig::frame_stacking(0), "FrameStacking: num_frames"),
+            (filter(Some(-1.0)), "MeanStdFilter.clip_by_value"),
+            (filter(Some(0.0)), "MeanStdFilter.clip_by_value"),
+            (filter(Some(f32::NAN)), "MeanStdFilter.clip_by_value"),
+            (ConnectorConfig::frame_stacking(0), "FrameStacking.num_frames"),
             (
                 ConnectorConfig::prev_actions_prev_rewards(0, 0),
-                "PrevActionsPrevRewards: n_prev_actions",
+                "PrevActionsPrevRewards.n_prev_actions",
             ),
-            (ConnectorConfig::clip_rewards(-1.0), "ClipRewards: limit"),
-            (ConnectorConfig::scale_rewards(0.0), "ScaleRewards: factor"),
-            (normalize(-0.1, 1e-8, None), "NormalizeRewards: gamma"),
-            (normalize(0.9, -1.0, None), "NormalizeRewards: epsilon"),
-            (normalize(0.9, 1e-8, Some(0.0)), "NormalizeRewards: clip_by_value"),
+            (ConnectorConfig::clip_rewards(-1.0), "ClipRewards.limit"),
+            (ConnectorConfig::scale_rewards(0.0), "ScaleRewards.factor"),
+            (normalize(-0.1, 1e-8, None), "NormalizeRewards.gamma"),
+            (normalize(0.9, -1.0, None), "NormalizeRewards.epsilon"),
+            (normalize(0.9, 1e-8, Some(0.0)), "NormalizeRewards.clip_by_value"),
             // JSON has no infinity: it would be saved as no bound.
-            (filter(Some(f32::INFINITY)), "MeanStdFilter: clip_by_value"),
-            (normalize(0.9, 1e-8, Some(f64::INFINITY)), "NormalizeRewards: clip_by_value"),
-            (filter(None).for_modules(["a"]).on_part(["x"]), "OnPart: connector"),
+            (filter(Some(f32::INFINITY)), "MeanStdFilter.clip_by_value"),
+            (normalize(0.9, 1e-8, Some(f64::INFINITY)), "NormalizeRewards.clip_by_value"),
+            (filter(None).for_modules(["a"]).on_part(["x"]), "OnPart.connector"),
         ] {
             let error = config.build(&Space::discrete(2).unwrap()).unwrap_err().to_string();
             assert!(error.contains(&format!("`{field}` is ")), "{error}");

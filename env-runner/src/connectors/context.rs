@@ -14,13 +14,13 @@ pub struct ConnectorContext<'a> {
 }
 
 impl<'a> ConnectorContext<'a> {
-    /// The context of rows that all start an episode.
+    /// Returns the context of rows that all start an episode.
     #[must_use]
     pub fn rows(update: bool) -> Self {
         Self { update, step: None }
     }
 
-    /// The context of rows that follow a step.
+    /// Returns the context of rows that follow a step.
     #[must_use]
     pub fn after(step: LastStep<'a>, update: bool) -> Self {
         Self { update, step: Some(step) }

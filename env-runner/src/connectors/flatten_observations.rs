@@ -30,7 +30,7 @@ impl FlattenObservations {
         Self { keys_to_remove, input: None }
     }
 
-    /// The parts that are kept, in order, by key; the whole space if it is not a Dict.
+    /// Returns the parts that are kept, in order, by key; the whole space if it is not a Dict.
     fn kept<'a>(&self, space: &'a Space) -> impl Iterator<Item = (Option<&'a str>, &'a Space)> {
         let dict = space.as_dict().ok();
         let parts = dict.into_iter().flat_map(|dict| dict.iter());

@@ -49,12 +49,9 @@ impl FrameStacking {
     /// [`RunnerError::Config`] for 0 frames.
     pub fn new(num_frames: usize) -> Result<Self> {
         if num_frames == 0 {
-            return Err(ConfigError::new(
-                "FrameStacking: num_frames",
-                "0",
-                "it must be at least 1",
-            )
-            .into());
+            return Err(
+                ConfigError::new("FrameStacking.num_frames", "0", "it must be at least 1").into()
+            );
         }
         Ok(Self { num_frames, frames: Frames::None })
     }
@@ -265,7 +262,7 @@ mod tests {
         assert!(stack(2, Space::discrete(3).unwrap()).is_err());
         assert!(stack(2, Space::unbounded(&[]).unwrap()).is_err());
         let zero = stack(0, Space::image(&[2]).unwrap()).unwrap_err().to_string();
-        assert!(zero.contains("`FrameStacking: num_frames` is 0"), "{zero}");
+        assert!(zero.contains("`FrameStacking.num_frames` is 0"), "{zero}");
         let many = stack(usize::MAX, Space::image(&[2]).unwrap()).unwrap_err().to_string();
         assert!(many.contains("`FrameStacking`"), "{many}");
     }

@@ -1,6 +1,5 @@
 //! The sampling rule: from a module's outputs to actions.
 
-use rekindle_catalog::Distribution;
 use rekindle_core::host_batch::download_into;
 use rekindle_core::{Batch, Columns, Generator};
 use rekindle_env::Buffer;
@@ -56,8 +55,8 @@ impl ActionSampler {
         }
     }
 
-    /// The actions of the last call of [`sample_uniform`](Self::sample_uniform) as the environments
-    /// receive them.
+    /// Returns the actions of the last call of [`sample_uniform`](Self::sample_uniform) as the
+    /// environments receive them.
     pub(crate) fn uniform(&self) -> &Buffer {
         &self.uniform
     }
@@ -120,7 +119,7 @@ impl ActionSampler {
         if has_actions {
             download_into(outputs.column(Columns::ACTIONS)?, &mut self.actions)?;
         } else {
-            self.draw(distribution, rngs)?;
+            self.draw(module, rngs)?;
         }
         if !explore {
             return Ok(());
@@ -147,22 +146,30 @@ impl ActionSampler {
     }
 
     /// Fills the actions and, when exploring, their log-probabilities.
-    fn draw(
-        &mut self,
-        distribution: &dyn Distribution,
-        rngs: Option<&mut [Generator]>,
-    ) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`RunnerError::CannotAct`] with the row.
+    fn draw(&mut self, module: &AnyRLModule, rngs: Option<&mut [Generator]>) -> Result<()> {
+        let distribution = &**module.distribution();
+        let at = |row| {
+            move |source| {
+                let (module, source) = (module.spec().module().into(), Box::new(source));
+                RunnerError::CannotAct { module, env: None, row, source }
+            }
+        };
         let rows = self.inputs.chunks_exact(distribution.required_input_dim()).enumerate();
         match rngs {
             Some(rngs) => {
                 for ((i, inputs), rng) in rows.zip(rngs) {
                     let action = self.actions.row_mut(i);
-                    self.logp.push(distribution.sample_and_logp(inputs, rng, action)?);
+                    let logp = distribution.sample_and_logp(inputs, rng, action);
+                    self.logp.push(logp.map_err(at(i))?);
                 }
             }
             None => {
                 for (i, inputs) in rows {
-                    distribution.deterministic(inputs, self.actions.row_mut(i))?;
+                    let action = self.actions.row_mut(i);
+                    distribution.deterministic(inputs, action).map_err(at(i))?;
                 }
             }
         }

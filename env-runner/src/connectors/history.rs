@@ -73,17 +73,17 @@ impl<T: Entry> History<T> {
         row_len.is_some_and(|row_len| self.data.len().is_multiple_of(row_len.max(1)))
     }
 
-    /// The number of entries of a row.
+    /// Returns the number of entries of a row.
     pub(super) fn n(&self) -> usize {
         self.n
     }
 
-    /// The number of values of a row.
+    /// Returns the number of values of a row.
     pub(super) fn row_len(&self) -> usize {
         self.n.saturating_mul(self.width)
     }
 
-    /// The values of a row, oldest first.
+    /// Returns the values of a row, oldest first.
     pub(super) fn row(&self, row: usize) -> &[T] {
         &self.data[row * self.row_len()..(row + 1) * self.row_len()]
     }
@@ -94,7 +94,7 @@ impl<T: Entry> History<T> {
         self.data[start..start + values.len()].copy_from_slice(values);
     }
 
-    /// The entries of a row, oldest first.
+    /// Returns the entries of a row, oldest first.
     pub(super) fn entries(&self, row: usize) -> impl Iterator<Item = &[T]> {
         self.row(row).chunks_exact(self.width.max(1))
     }

@@ -54,7 +54,7 @@ impl MeanStdFilter {
             && !(bound > 0.0 && bound.is_finite())
         {
             return Err(ConfigError::new(
-                "MeanStdFilter: clip_by_value",
+                "MeanStdFilter.clip_by_value",
                 bound.to_string(),
                 "it must be above 0 and finite; leave it out (`None`) for no bound",
             )
@@ -62,7 +62,7 @@ impl MeanStdFilter {
         }
         if !de_mean_to_zero && !de_std_to_one && clip_by_value.is_none() {
             return Err(ConfigError::new(
-                "MeanStdFilter: de_std_to_one",
+                "MeanStdFilter.de_std_to_one",
                 "false",
                 "`de_mean_to_zero` and `clip_by_value` are off too, so that the filter \
                              changes nothing; turn one on, or remove the filter",
@@ -273,7 +273,7 @@ mod tests {
         for bound in [-1.0, 0.0, f32::NAN, f32::INFINITY] {
             let error = MeanStdFilter::new(true, true, Some(bound)).unwrap_err().to_string();
             assert!(
-                error.contains(&format!("`MeanStdFilter: clip_by_value` is {bound}")),
+                error.contains(&format!("`MeanStdFilter.clip_by_value` is {bound}")),
                 "{error}"
             );
         }

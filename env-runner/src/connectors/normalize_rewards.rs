@@ -48,17 +48,17 @@ impl NormalizeRewards {
         };
         if !(0.0..=1.0).contains(&gamma) {
             let constraint = "it must be between 0 and 1";
-            return Err(refuse("NormalizeRewards: gamma", gamma, constraint));
+            return Err(refuse("NormalizeRewards.gamma", gamma, constraint));
         }
         if !epsilon.is_finite() || epsilon <= 0.0 {
             let constraint = "it must be above 0 and finite";
-            return Err(refuse("NormalizeRewards: epsilon", epsilon, constraint));
+            return Err(refuse("NormalizeRewards.epsilon", epsilon, constraint));
         }
         if let Some(bound) = clip_by_value
             && (!bound.is_finite() || bound <= 0.0)
         {
             let constraint = "it must be above 0 and finite; leave it out (`None`) for no bound";
-            return Err(refuse("NormalizeRewards: clip_by_value", bound, constraint));
+            return Err(refuse("NormalizeRewards.clip_by_value", bound, constraint));
         }
         Ok(Self {
             gamma,
@@ -254,7 +254,7 @@ mod tests {
         ];
         for (result, field) in refusals {
             let error = result.unwrap_err().to_string();
-            assert!(error.contains(&format!("`NormalizeRewards: {field}`")), "{error}");
+            assert!(error.contains(&format!("`NormalizeRewards.{field}`")), "{error}");
         }
     }
 }

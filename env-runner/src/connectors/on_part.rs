@@ -35,7 +35,7 @@ impl OnPart {
             false => return Ok(Self { path, connector }),
         };
         let value = format!("{path:?}");
-        Err(ConfigError::new("OnPart: path", value, constraint).into())
+        Err(ConfigError::new("OnPart.path", value, constraint).into())
     }
 
     fn refuse(&self, space: &Space, reason: impl Into<String>) -> RunnerError {
@@ -46,7 +46,7 @@ impl OnPart {
         }
     }
 
-    /// The part of a space that the connector works on.
+    /// Returns the part of a space that the connector works on.
     fn part<'a>(&self, space: &'a Space) -> Option<&'a Space> {
         self.path.iter().try_fold(space, |space, key| match space {
             Space::Dict(dict) => dict.get(key).ok(),

@@ -41,7 +41,7 @@ impl PrevActionsPrevRewards {
     pub fn new(action_space: Space, n_prev_actions: usize, n_prev_rewards: usize) -> Result<Self> {
         if n_prev_actions == 0 && n_prev_rewards == 0 {
             return Err(ConfigError::new(
-                "PrevActionsPrevRewards: n_prev_actions",
+                "PrevActionsPrevRewards.n_prev_actions",
                 "0",
                 "`n_prev_rewards` is 0 too, so that nothing is added; set one of them, \
                              or remove the connector",
@@ -231,7 +231,7 @@ mod tests {
         let space = connector(0, 3).unwrap().output_space(&input).unwrap();
         assert_eq!(space.flat_dim(), 1 + 3);
         let error = connector(0, 0).unwrap_err().to_string();
-        assert!(error.contains("`PrevActionsPrevRewards: n_prev_actions`"), "{error}");
+        assert!(error.contains("`PrevActionsPrevRewards.n_prev_actions`"), "{error}");
         assert!(connector(usize::MAX, 1).unwrap().output_space(&input).is_err());
     }
 

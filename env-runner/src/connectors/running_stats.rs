@@ -75,12 +75,12 @@ impl RunningStats {
         self.mean[index]
     }
 
-    /// The sample standard deviation; 1 before the second row.
+    /// Returns the sample standard deviation; 1 before the second row.
     pub(super) fn std(&self, index: usize) -> f64 {
         if self.count < 2.0 { 1.0 } else { (self.m2[index] / (self.count - 1.0)).sqrt() }
     }
 
-    /// The population variance; 1 before the second row.
+    /// Returns the population variance; 1 before the second row.
     pub(super) fn variance(&self, index: usize) -> f64 {
         if self.count < 2.0 { 1.0 } else { self.m2[index] / self.count }
     }
@@ -133,7 +133,8 @@ impl SharedStats {
         &self.current
     }
 
-    /// The number of rows skipped so far, by all runners as of the last merge and by this one.
+    /// Returns the number of rows skipped so far, by all runners as of the last merge and by this
+    /// one.
     pub(super) fn skipped(&self) -> u64 {
         self.current.skipped
     }

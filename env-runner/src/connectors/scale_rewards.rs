@@ -21,7 +21,7 @@ impl ScaleRewards {
     pub fn new(factor: f64) -> Result<Self> {
         if factor == 0.0 || !factor.is_finite() {
             return Err(ConfigError::new(
-                "ScaleRewards: factor",
+                "ScaleRewards.factor",
                 factor.to_string(),
                 "it must be finite and not 0, which would remove all rewards",
             )
@@ -58,7 +58,7 @@ mod tests {
         assert_eq!(rewards, [-2.0, 0.5]);
         for factor in [0.0, f64::NAN, f64::NEG_INFINITY] {
             let error = ScaleRewards::new(factor).unwrap_err().to_string();
-            assert!(error.contains("`ScaleRewards: factor`"), "{error}");
+            assert!(error.contains("`ScaleRewards.factor`"), "{error}");
         }
     }
 }

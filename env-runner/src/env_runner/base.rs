@@ -258,7 +258,11 @@ impl RunnerBase {
     pub(crate) fn warn_of_new_episodes(&self, saved_envs: usize) {
         let (env, num_envs) = (&self.config.env, self.num_envs());
         if saved_envs == num_envs {
-            tracing::warn!(env, "the environments cannot be saved: new episodes begin");
+            tracing::warn!(
+                env,
+                "the checkpoint has no state of the environments, so new episodes begin and the run \
+                 does not continue exactly; implement `state` and `set_state` for the environment"
+            );
         } else {
             tracing::warn!(
                 env,

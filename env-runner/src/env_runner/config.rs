@@ -56,7 +56,8 @@ pub struct EnvRunnerConfig {
 }
 
 impl EnvRunnerConfig {
-    /// Settings for one environment with RLlib's defaults: actions are normalized, not clipped.
+    /// Creates settings for one environment with RLlib's defaults: actions are normalized, not
+    /// clipped.
     #[must_use]
     pub fn new(env: impl Into<String>) -> Self {
         Self {

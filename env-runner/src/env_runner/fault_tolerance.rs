@@ -24,15 +24,23 @@ use crate::error::Result;
 pub struct FaultToleranceConfig {
     /// Whether an environment of a vector that fails is reset alone, with a fresh seed. The steps of
     /// its episode in the current call are dropped; all other environments continue unchanged.
+    ///
+    /// Default: `false`.
     pub restart_failed_sub_environments: bool,
     /// Whether a failed runner is recreated, with the weights and connectors of the other runners
     /// and fresh random streams. Its experience of the current call is lost, and the new runner
     /// collects the amount again.
+    ///
+    /// Default: `true`.
     pub restart_failed_env_runners: bool,
     /// Whether a failed runner is skipped in the current call and used again in the next one.
     /// Requires `restart_failed_env_runners = false`.
+    ///
+    /// Default: `false`.
     pub ignore_env_runner_failures: bool,
     /// Maximum number of times that each runner is recreated.
+    ///
+    /// Default: `1000`.
     pub max_num_env_runner_restarts: u64,
     /// Number of consecutive failures of a runner that are tolerated. The next failure is returned
     /// as an error or, if failures are ignored, excludes the runner for good.
@@ -40,13 +48,17 @@ pub struct FaultToleranceConfig {
     /// The count restarts when the runner delivers a step. A call whose steps were all lost to
     /// restarts of environments does not reset it. This is also the number of consecutive calls in
     /// which every runner may be late.
+    ///
+    /// Default: `100`.
     pub num_consecutive_env_runner_failures_tolerance: u64,
-    /// Seconds that a call waits for its runners. `None`, the default, waits for all of them, which
+    /// Seconds that a call waits for its runners. `None` waits for all of them, which
     /// makes runs repeatable.
     ///
     /// A late runner keeps running, and a later call delivers its experience. (RLlib's default is
     /// 60 s, and it drops this experience.) Results then depend on the speed of the machine.
     /// Checkpoints do not hold late runners, which are recreated on restore.
+    ///
+    /// Default: `None`.
     pub sample_timeout_s: Option<f64>,
 }
 

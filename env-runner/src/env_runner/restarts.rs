@@ -60,10 +60,16 @@ impl Restarts {
         failure: &EnvError,
         mut reset: impl FnMut(u64) -> rekindle_env::Result<()>,
     ) -> Result<()> {
-        tracing::warn!(env, index, %failure, "an environment failed and is restarted");
         let Some(restarts) = self.in_vain.get_mut(index) else { return Ok(()) };
         *restarts += 1;
         let failures = *restarts;
+        tracing::warn!(
+            env,
+            index,
+            failures,
+            failure = reason(failure),
+            "an environment failed and is restarted"
+        );
         let mut last = None;
         if failures <= MAX_RESTARTS_IN_VAIN {
             for _ in 0..RESET_ATTEMPTS {
@@ -77,7 +83,7 @@ impl Restarts {
                 }
             }
         }
-        let failure = last.as_ref().unwrap_or(failure).to_string();
+        let failure = reason(last.as_ref().unwrap_or(failure));
         Err(RunnerError::EnvKeepsFailing { env: env.into(), index, failures, failure })
     }
 
@@ -86,6 +92,15 @@ impl Restarts {
         let restarts = std::mem::take(&mut self.unlogged) as f64;
         metrics.log_value("num_env_restarts", restarts, Reducer::Sum { window: None })?;
         Ok(metrics.log_value("num_env_restarts_lifetime", restarts, Reducer::LifetimeSum)?)
+    }
+}
+
+/// Returns the message of a failure, without the environment and remedy that its reader adds.
+fn reason(failure: &EnvError) -> String {
+    match failure {
+        EnvError::Crashed { reason, .. } => reason.clone(),
+        EnvError::SubEnv { source, .. } => reason(source),
+        other => other.to_string(),
     }
 }
 

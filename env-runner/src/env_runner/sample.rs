@@ -77,7 +77,7 @@ pub struct SampleOptions {
 }
 
 impl Default for SampleOptions {
-    /// Exploration, recorded, without a time limit.
+    /// Returns options for recorded exploration without a time limit.
     fn default() -> Self {
         Self {
             explore: true,
@@ -90,13 +90,13 @@ impl Default for SampleOptions {
 }
 
 impl SampleOptions {
-    /// Options for greedy actions, taken from the deterministic twin.
+    /// Returns options for greedy actions, taken from the deterministic twin.
     #[must_use]
     pub fn greedy() -> Self {
         Self { explore: false, ..Self::default() }
     }
 
-    /// Options for actions that are drawn uniformly from the action space.
+    /// Returns options for actions that are drawn uniformly from the action space.
     #[must_use]
     pub fn random() -> Self {
         Self { random_actions: true, ..Self::default() }

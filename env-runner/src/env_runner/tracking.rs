@@ -45,7 +45,7 @@ pub(crate) struct Deadline(Option<Instant>);
 
 impl Deadline {
     pub(crate) fn of(options: SampleOptions) -> Self {
-        // A limit that the clock cannot represent is no limit.
+        // Without a limit if the end is later than the clock can represent.
         Self(options.time_limit.and_then(|limit| Instant::now().checked_add(limit)))
     }
 

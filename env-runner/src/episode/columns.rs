@@ -46,8 +46,8 @@ pub struct EpisodeColumns {
 }
 
 impl EpisodeColumns {
-    /// An unfinished episode from t = 0, without look-back and extra model outputs, under an id of
-    /// its own.
+    /// Creates an unfinished episode from t = 0, without look-back and extra model outputs, under
+    /// an id of its own.
     #[must_use]
     pub fn new(observations: Buffer, actions: Buffer, rewards: Vec<f64>) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl EpisodeColumns {
         }
     }
 
-    /// Steps, look-back included.
+    /// Returns the number of steps, including the look-back.
     pub(super) fn steps(&self) -> usize {
         self.rewards.len()
     }

@@ -1,8 +1,8 @@
-//! What can go wrong with an episode.
+//! Errors of episodes.
 
 use rekindle_env::EnvError;
 
-/// What can go wrong with an episode.
+/// An error of an episode.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EpisodeError {
@@ -22,7 +22,7 @@ pub enum EpisodeError {
     /// An operation that would continue a finished episode.
     #[error(
         "episode `{id}` ended at t = {t} (terminated: {terminated}, truncated: {truncated}) \
-         and cannot go on"
+         and cannot continue; begin a new episode"
     )]
     Done {
         /// The episode.

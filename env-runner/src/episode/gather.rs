@@ -4,7 +4,7 @@ use rekindle_env::{Buffer, Value};
 
 use super::EpisodeError;
 
-/// The rows of `column`, and rows of `fill` for `None`.
+/// Returns the rows of `column`, and rows of `fill` for `None`.
 pub(super) fn gather(
     column: &Buffer,
     rows: &[Option<usize>],

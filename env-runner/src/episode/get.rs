@@ -35,7 +35,7 @@ impl SingleAgentEpisode {
     /// Returns observations. There is one more than there are steps.
     ///
     /// # Errors
-    /// If an index is out of range and there is no `fill`, or `fill` is no number of the space.
+    /// If an index is out of range and there is no `fill`, or `fill` is not a value of the space's type.
     pub fn get_observations(
         &self,
         index: impl Into<Index>,
@@ -44,7 +44,7 @@ impl SingleAgentEpisode {
         self.get(&self.columns.observations, &index.into(), fill)
     }
 
-    /// Actions.
+    /// Returns actions.
     ///
     /// # Errors
     /// As [`get_observations`](Self::get_observations).
@@ -56,7 +56,7 @@ impl SingleAgentEpisode {
         self.get(&self.columns.actions, &index.into(), fill)
     }
 
-    /// Rewards.
+    /// Returns rewards.
     ///
     /// # Errors
     /// If an index is out of range and there is no `fill`.
@@ -71,7 +71,7 @@ impl SingleAgentEpisode {
         Ok(rows.into_iter().filter_map(reward).collect())
     }
 
-    /// One of the extra model outputs.
+    /// Returns one of the extra model outputs.
     ///
     /// # Errors
     /// If there is none with this name, and as [`get_observations`](Self::get_observations).
@@ -84,10 +84,11 @@ impl SingleAgentEpisode {
         self.get(self.columns.extra(key)?, &index.into(), fill)
     }
 
-    /// Observations with every `Discrete` and `MultiDiscrete` leaf of `space`, the observation
+    /// Returns observations with every `Discrete` and `MultiDiscrete` leaf of `space`, the observation
     /// space, as `float32` one-hot vectors (RLlib's `one_hot_discrete`).
     ///
-    /// A filled item is `fill` throughout: with 0 it is the zero vector, which is no choice.
+    /// Every element of a filled item is `fill`. With 0 it is the zero vector, which stands for none of the
+    /// choices.
     ///
     /// # Errors
     /// If an observation is not in `space`, and as [`get_observations`](Self::get_observations).
@@ -100,8 +101,8 @@ impl SingleAgentEpisode {
         self.get_one_hot(&self.columns.observations, space, &index.into(), fill)
     }
 
-    /// Actions with every `Discrete` and `MultiDiscrete` leaf of `space`, the action space, as
-    /// `float32` one-hot vectors (RLlib's `one_hot_discrete`).
+    /// Returns actions with every `Discrete` and `MultiDiscrete` leaf of `space`, the action space,
+    /// as `float32` one-hot vectors (RLlib's `one_hot_discrete`).
     ///
     /// # Errors
     /// As [`get_observations_one_hot`](Self::get_observations_one_hot).
@@ -135,7 +136,7 @@ impl SingleAgentEpisode {
         gather_one_hot(column, space, &rows, fill)
     }
 
-    /// The size of a column of this many rows.
+    /// Returns the size of a column of this many rows.
     pub(super) fn extent(&self, rows: usize) -> Extent {
         Extent { rows, lookback: self.columns.len_lookback }
     }

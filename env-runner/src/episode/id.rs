@@ -4,7 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// 32 hexadecimal digits that no other episode has: random for the process, counted within it.
+/// Returns 32 hexadecimal digits that no other episode has: random for the process, counted within
+/// it.
 ///
 /// Ids are names, never data: nothing that is computed depends on them, so they need not repeat
 /// with the seed.

@@ -84,7 +84,7 @@ pub struct Slice {
 }
 
 impl Slice {
-    /// The items from `start` up to, but not including, `stop`.
+    /// Returns the items from `start` up to, but not including, `stop`.
     #[must_use]
     pub fn new(start: Option<isize>, stop: Option<isize>) -> Self {
         Self { start, stop, step: 1 }
@@ -96,7 +96,7 @@ impl Slice {
         Self { step, ..self }
     }
 
-    /// The steps it means of an episode of `len` steps.
+    /// Returns the steps that the index selects in an episode of `len` steps.
     pub(super) fn consecutive(self, len: usize) -> Result<Range<usize>, EpisodeError> {
         if self.step != 1 {
             return Err(EpisodeError::SliceStep { step: self.step });

@@ -14,7 +14,7 @@ pub(super) struct Extent {
     pub(super) lookback: usize,
 }
 
-/// The rows that `index` means; `None` for a place outside the column that is to be filled.
+/// Returns the rows that `index` means; `None` for a place outside the column that is to be filled.
 ///
 /// With `fill`, every place has an answer. Without it, an index outside the column is an error, and
 /// a slice is cut to the column.
@@ -40,25 +40,25 @@ pub(super) fn resolve(
     }
 }
 
-/// The rows that `index` means, all of which exist.
+/// Returns the rows that `index` means, all of which exist.
 pub(super) fn resolve_existing(index: &Index, extent: Extent) -> Result<Vec<usize>, EpisodeError> {
     Ok(resolve(index, extent, false)?.into_iter().flatten().collect())
 }
 
 /// A *place* is a row number that may lie outside the column.
 impl Extent {
-    /// The place that a single index means.
+    /// Returns the place that a single index means.
     fn place(self, index: isize, neg_index_as_lookback: bool) -> isize {
         let from_end = index < 0 && !neg_index_as_lookback;
         signed(if from_end { self.rows } else { self.lookback }).saturating_add(index)
     }
 
-    /// The row at a place, where there is one.
+    /// Returns the row at a place, where there is one.
     fn row(self, place: isize) -> Option<usize> {
         usize::try_from(place).ok().filter(|&row| row < self.rows)
     }
 
-    /// The places that a slice means, given what its bounds mean.
+    /// Returns the places that a slice means, given what its bounds mean.
     fn places(
         self,
         slice: Slice,
@@ -91,7 +91,7 @@ impl Extent {
     }
 }
 
-/// No vector is long enough for this to saturate.
+/// Converts a count. No vector is long enough for the conversion to saturate.
 fn signed(count: usize) -> isize {
     isize::try_from(count).unwrap_or(isize::MAX)
 }

@@ -5,8 +5,8 @@ use rekindle_env::{Buffer, Row, RowMut, Space};
 use super::EpisodeError;
 use super::gather::fill_missing;
 
-/// The rows of `column`, which are elements of `space`, with every discrete leaf one-hot encoded;
-/// rows of `fill` for `None`.
+/// Returns the rows of `column`, which are elements of `space`, with every discrete leaf one-hot
+/// encoded; rows of `fill` for `None`.
 pub(super) fn gather_one_hot(
     column: &Buffer,
     space: &Space,
@@ -23,7 +23,7 @@ pub(super) fn gather_one_hot(
     Ok(encoded)
 }
 
-/// The space of the encoded elements.
+/// Returns the space of the encoded elements.
 fn encode_space(space: &Space) -> Result<Space, EpisodeError> {
     Ok(match space {
         Space::Discrete(_) | Space::MultiDiscrete(_) => {

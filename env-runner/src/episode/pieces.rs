@@ -19,7 +19,7 @@ impl SingleAgentEpisode {
         self.piece(self.len()..self.len(), len_lookback)
     }
 
-    /// The steps of `range` as an episode of the same id.
+    /// Returns the steps of `range` as an episode of the same id.
     ///
     /// Negative bounds count from the end and bounds beyond the ends mean the ends, as in Python.
     /// The observation at the end of a piece is also the first of the piece after it. The look-back
@@ -69,7 +69,8 @@ impl SingleAgentEpisode {
         Ok(())
     }
 
-    /// Consecutive steps, counted after the look-back, with up to `len_lookback` before them.
+    /// Returns consecutive steps, counted after the look-back, with up to `len_lookback` before
+    /// them.
     fn piece(&self, steps: Range<usize>, len_lookback: usize) -> Result<Self, EpisodeError> {
         let all = &self.columns;
         let reaches_end = steps.end == self.len();

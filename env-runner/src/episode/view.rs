@@ -16,7 +16,7 @@ impl<'a> ColumnView<'a> {
         Self { buffer, lookback }
     }
 
-    /// The number of rows.
+    /// Returns the number of rows.
     #[must_use]
     pub fn rows(self) -> usize {
         self.buffer.rows().saturating_sub(self.lookback)
@@ -28,13 +28,13 @@ impl<'a> ColumnView<'a> {
         self.rows() == 0
     }
 
-    /// A cursor to row `index`. Reading through it fails where there is no such row.
+    /// Returns a cursor to row `index`. Reading through it fails where there is no such row.
     #[must_use]
     pub fn row(self, index: usize) -> Row<'a> {
         self.buffer.row(self.lookback.saturating_add(index))
     }
 
-    /// The data of a `float32` leaf, `[rows, ..shape]`.
+    /// Returns the data of a `float32` leaf, `[rows, ..shape]`.
     ///
     /// # Errors
     /// If the column is anything else.
@@ -42,7 +42,7 @@ impl<'a> ColumnView<'a> {
         Ok(self.after_lookback(self.buffer.as_f32()?))
     }
 
-    /// The data of a `uint8` or `MultiBinary` leaf, `[rows, ..shape]`.
+    /// Returns the data of a `uint8` or `MultiBinary` leaf, `[rows, ..shape]`.
     ///
     /// # Errors
     /// If the column is anything else.
@@ -50,7 +50,7 @@ impl<'a> ColumnView<'a> {
         Ok(self.after_lookback(self.buffer.as_u8()?))
     }
 
-    /// The data of a `Discrete` or `MultiDiscrete` leaf, `[rows, ..shape]`.
+    /// Returns the data of a `Discrete` or `MultiDiscrete` leaf, `[rows, ..shape]`.
     ///
     /// # Errors
     /// If the column is anything else.
@@ -58,23 +58,23 @@ impl<'a> ColumnView<'a> {
         Ok(self.after_lookback(self.buffer.as_i64()?))
     }
 
-    /// One part of a `Dict`.
+    /// Returns one part of a `Dict`.
     ///
     /// # Errors
-    /// If the column is no `Dict` or has no such part.
+    /// If the column is not a `Dict`, or has no such part.
     pub fn get(self, key: &str) -> Result<Self, EpisodeError> {
         Ok(Self::new(self.buffer.get(key)?, self.lookback))
     }
 
-    /// One part of a `Tuple`.
+    /// Returns one part of a `Tuple`.
     ///
     /// # Errors
-    /// If the column is no `Tuple` or has no such part.
+    /// If the column is not a `Tuple`, or has no such part.
     pub fn index(self, position: usize) -> Result<Self, EpisodeError> {
         Ok(Self::new(self.buffer.index(position)?, self.lookback))
     }
 
-    /// An owned copy.
+    /// Returns an owned copy.
     ///
     /// # Errors
     /// None for a column of an episode, which is at least as long as its look-back.

@@ -42,7 +42,8 @@ pub fn imagined(
     for _ in 0..TRIES {
         match draw(module, [observations, actions], end, rng) {
             Ok(rollout) => return Ok(Some(rollout)),
-            Err(RunnerError::Catalog(CatalogError::AllMasked { .. })) => {}
+            Err(RunnerError::CannotAct { source, .. })
+                if matches!(*source, CatalogError::AllMasked { .. }) => {}
             // Observations of the environment may obey rules that those of the space do not.
             Err(_) => return Ok(None),
         }

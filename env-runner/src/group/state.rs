@@ -23,7 +23,7 @@ struct GroupState {
 }
 
 impl EnvRunnerGroup {
-    /// The indices of the runners that are not available.
+    /// Returns the indices of the runners that are not available.
     fn missing(&self) -> Vec<usize> {
         let workers = self.workers.iter().enumerate();
         workers.filter(|(_, worker)| worker.here().is_none()).map(|(index, _)| index).collect()

@@ -50,7 +50,7 @@ impl Worker {
         Self { place: Place::Here(runner), health: Health::default() }
     }
 
-    /// The runner, if it is available.
+    /// Returns the runner, if it is available.
     pub(super) fn here(&self) -> Option<&dyn EnvRunner> {
         match &self.place {
             Place::Here(runner) => Some(&**runner),
@@ -58,7 +58,7 @@ impl Worker {
         }
     }
 
-    /// The runner, if it is available.
+    /// Returns the runner, if it is available.
     pub(super) fn here_mut(&mut self) -> Option<&mut Box<dyn EnvRunner>> {
         match &mut self.place {
             Place::Here(runner) => Some(runner),

@@ -42,7 +42,8 @@ impl MultiAgentEnvRunner {
                 states = Some((all.clone(), all));
             }
             let next = states.as_mut().map(|(_, next)| next);
-            lane.act(&seen, next, &mut rngs, options, &base.device)?;
+            let acted = lane.act(&seen, next, &mut rngs, options, &base.device);
+            acted.map_err(|error| error.in_env(&base.config.env, |row| rows[row] / num_agents))?;
             let inferred = Instant::now();
             base.timers.inference += inferred - connected;
             if let Some(invalid) = lane.find_invalid() {

@@ -28,7 +28,7 @@ impl Fragment {
         }
     }
 
-    /// The environments that segments come from.
+    /// Returns the environments that segments come from.
     pub(super) fn envs(&self) -> impl Iterator<Item = usize> {
         self.0.values().flatten().map(|segment| segment.env)
     }

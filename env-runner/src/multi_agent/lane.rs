@@ -223,7 +223,7 @@ impl Lane {
         self.sampler.sample_uniform(&mut self.module_to_env, rngs)
     }
 
-    /// The actions as they were sampled, with the outputs that losses need.
+    /// Returns the actions as they were sampled, with the outputs that losses need.
     pub(super) fn sampled(&self) -> &ActionSampler {
         &self.sampler
     }

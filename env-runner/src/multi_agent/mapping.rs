@@ -63,6 +63,10 @@ static FUNCTIONS: LazyLock<RwLock<BTreeMap<String, Arc<Mapping>>>> =
 impl PolicyMapping {
     /// Creates a mapping by a function of the agent and the episode, and registers the function in
     /// this program under `name`. Configurations and checkpoints record the name.
+    ///
+    /// A function that is already registered under `name` is replaced: a configuration or checkpoint
+    /// that is read later gets the new one, and mappings that exist keep theirs. Give different
+    /// functions different names.
     pub fn from_fn<F>(name: impl Into<String>, function: F) -> Self
     where
         F: Fn(&AgentId, &EpisodeInfo) -> ModuleId + Send + Sync + 'static,
@@ -90,7 +94,7 @@ impl PolicyMapping {
 }
 
 impl Default for PolicyMapping {
-    /// All agents act with the default module.
+    /// Maps all agents to the default module.
     fn default() -> Self {
         Self::All(DEFAULT_MODULE_ID.into())
     }

@@ -86,7 +86,7 @@ impl StreamColumns {
         self.observations.rows()
     }
 
-    /// The layout of the rows, if there are any.
+    /// Returns the layout of the rows, if there are any.
     pub(super) fn layout(&self) -> Layout {
         Layout {
             has_logp: !self.logp.is_empty(),
@@ -226,12 +226,12 @@ impl Stream {
         }
     }
 
-    /// Steps since the last segment whose outcome is known.
+    /// Returns the number of steps since the last segment whose outcome is known.
     pub(super) fn steps(&self) -> usize {
         self.steps
     }
 
-    /// The row of an action that waits for its outcome, if it is recorded.
+    /// Returns the row of an action that waits for its outcome, if it is recorded.
     pub(super) fn open_row(&self) -> Option<(&StreamColumns, usize)> {
         let last = self.columns.rows().checked_sub(1)?;
         (self.recorded && self.waits).then_some((&self.columns, last))

@@ -47,13 +47,13 @@ pub(super) fn draw(policy: &PolicyBundle) -> Result<Buffer> {
 /// Whether the error comes from the values of an observation, so that another observation may
 /// succeed.
 fn is_about_values(error: &RunnerError) -> bool {
-    matches!(
-        error,
-        RunnerError::NonFiniteAction { .. }
-            | RunnerError::Catalog(
-                CatalogError::AllMasked { .. } | CatalogError::InvalidInput { .. }
-            )
-    )
+    match error {
+        RunnerError::NonFiniteAction { .. } => true,
+        RunnerError::CannotAct { source, .. } => {
+            matches!(**source, CatalogError::AllMasked { .. } | CatalogError::InvalidInput { .. })
+        }
+        _ => false,
+    }
 }
 
 /// Checks that two columns of actions are equal, within the tolerance.
@@ -65,9 +65,9 @@ pub(super) fn check(space: &Space, found: &Buffer, expected: &Buffer) -> Result<
     if difference <= TOLERANCE { Ok(()) } else { Err(RunnerError::TestVector { difference }) }
 }
 
-/// The largest difference between two columns of actions, relative to half the width of the bounds,
-/// or to the size of the numbers where they are unbounded. Infinite if a choice differs, if numbers
-/// differ in count, or if one is NaN.
+/// Returns the largest difference between two columns of actions, relative to half the width of the
+/// bounds, or to the size of the numbers where they are unbounded. Infinite if a choice differs, if
+/// numbers differ in count, or if one is NaN.
 fn difference(space: &Space, found: &Buffer, expected: &Buffer) -> f32 {
     let largest = |a: f32, b: f32| if a >= b { a } else { b };
     match space {

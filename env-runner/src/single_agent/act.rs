@@ -57,7 +57,8 @@ impl SingleAgentEnvRunner {
         let rngs = options.explore.then_some(&mut self.base.action_rngs[..]);
         let space = self.module_to_env.input_space();
         let mut invalid = InvalidAction::find_bits(space, outputs.get(Columns::ACTIONS)?);
-        self.sampler.sample(&acting.module, &outputs, rngs)?;
+        let sampled = self.sampler.sample(&acting.module, &outputs, rngs);
+        sampled.map_err(|error| error.in_env(&self.base.config.env, |row| row))?;
         if options.explore && options.record {
             self.sampler.keep_outputs(&acting.module, &outputs)?;
         }

@@ -187,7 +187,7 @@ impl Recorder {
         Ok(())
     }
 
-    /// The environments with a segment that ended.
+    /// Returns the environments with a segment that ended.
     pub(super) fn delivered(&self) -> impl Iterator<Item = usize> {
         (0..self.num_envs).filter(|&env| self.delivered[env])
     }

@@ -66,7 +66,7 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
         Ok(Self { env, num_envs, device, sampler, observations, returns, action_rng, reset_rng })
     }
 
-    /// The dynamics.
+    /// Returns the dynamics.
     #[must_use]
     pub fn env(&self) -> &E {
         self.env.env()

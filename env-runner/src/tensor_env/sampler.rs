@@ -50,7 +50,7 @@ impl Sampler {
         }
     }
 
-    /// The name of the distribution that the sampler implements.
+    /// Returns the name of the distribution that the sampler implements.
     pub(super) fn distribution(&self) -> &'static str {
         match self {
             Self::Categorical { .. } => "Categorical",

@@ -43,19 +43,19 @@ impl<E: TensorEnv> TensorVectorEnv<E> {
         Self { env, state, elapsed }
     }
 
-    /// The dynamics.
+    /// Returns the dynamics.
     #[must_use]
     pub fn env(&self) -> &E {
         &self.env
     }
 
-    /// The states of all copies, `[N, S]`.
+    /// Returns the states of all copies, `[N, S]`.
     #[must_use]
     pub fn state(&self) -> Tensor<2> {
         self.state.clone()
     }
 
-    /// Number of steps of the running episodes, `[N]`.
+    /// Returns the number of steps of the running episodes, `[N]`.
     #[must_use]
     pub fn elapsed(&self) -> Tensor<1> {
         self.elapsed.clone()
@@ -70,7 +70,7 @@ impl<E: TensorEnv> TensorVectorEnv<E> {
         self.elapsed = elapsed;
     }
 
-    /// The current observations, `[N, O]`.
+    /// Returns the current observations, `[N, O]`.
     #[must_use]
     pub fn observations(&self) -> Tensor<2> {
         self.env.observe(self.state.clone())

@@ -49,7 +49,8 @@ fn a_policy_that_acts_on_no_random_observation_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let error = policy.save_to_path(folder.path().join("bundle")).unwrap_err();
     let RunnerError::NoTestObservations { source, .. } = &error else { panic!("{error}") };
-    let masked = matches!(**source, RunnerError::Catalog(CatalogError::AllMasked { .. }));
+    let RunnerError::CannotAct { row: 0, source, .. } = &**source else { panic!("{error}") };
+    let masked = matches!(**source, CatalogError::AllMasked { .. });
     assert!(masked && error.to_string().contains("save_with_test_observations"), "{error}");
 }
 

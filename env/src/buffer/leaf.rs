@@ -134,7 +134,7 @@ macro_rules! element {
             fn leaf_mut(column: &mut Contents) -> Result<&mut Leaf<Self>> {
                 match column {
                     Contents::$column(leaf) => Ok(leaf),
-                    other => Err(other.wrong_kind($name)),
+                    other => Err(other.refuse($name)),
                 }
             }
 

@@ -266,10 +266,10 @@ impl<'a> RowMut<'a> {
     /// not exist.
     #[inline]
     pub fn set_discrete(&mut self, number: i64) -> Result<()> {
-        if !i64::leaf(&self.buffer.column)?.shape.is_empty() {
-            return Err(self.buffer.column.wrong_kind("a discrete value"));
+        match &self.buffer.column {
+            Contents::Int(leaf) if leaf.shape.is_empty() => self.write_cells(&[number]),
+            other => Err(other.refuse("a discrete value")),
         }
-        self.write_cells(&[number])
     }
 
     /// Returns one part of a `Dict` for changes.
@@ -321,7 +321,7 @@ impl<'a> RowMut<'a> {
                 let mut values = values.iter().enumerate();
                 values.try_for_each(|(position, value)| self.index_mut(position)?.write(value))
             }
-            _ => Err(EnvError::wrong_kind(self.buffer.column.describe(), value.describe())),
+            _ => Err(self.buffer.column.refuse(&value.describe())),
         }
     }
 
@@ -347,7 +347,8 @@ impl<'a> RowMut<'a> {
     fn write_cells<T: Element>(&mut self, values: &[T]) -> Result<()> {
         let cells = self.reborrow().cells::<T>()?;
         if cells.len() != values.len() {
-            return Err(EnvError::length("elements of a row", cells.len(), values.len()));
+            let what = "numbers written into a row (in `reset` and `step`: the observation)";
+            return Err(EnvError::length(what, cells.len(), values.len()));
         }
         cells.copy_from_slice(values);
         Ok(())

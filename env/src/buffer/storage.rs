@@ -118,6 +118,18 @@ impl Contents {
         EnvError::wrong_kind(expected, self.describe())
     }
 
+    /// The error of writing data of another kind.
+    #[cold]
+    pub(super) fn refuse(&self, written: &str) -> EnvError {
+        EnvError::wrong_kind(
+            format!(
+                "{} in the row that is written (in `reset` and `step`: the observation)",
+                self.describe()
+            ),
+            written,
+        )
+    }
+
     /// The kind and row shape in words: `float32 of shape [4]`.
     pub(super) fn describe(&self) -> String {
         match self {

@@ -50,8 +50,8 @@ fn the_first_use_fixes_the_reducer() {
     let error = logger.log_value("loss", 2.0, Reducer::SUM).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "metric `loss` is reduced by Mean { window: None }, not by Sum { window: None }; \
-         use one reducer per key"
+        "metric `loss` is the mean of an iteration, not the sum of an iteration; \
+         use one reducer per key, or another key"
     );
     assert_eq!(logger.peek("loss"), Some(1.0));
 }

@@ -44,7 +44,7 @@ impl Throughput {
 /// Seconds per second mean nothing.
 const SECONDS: &str = "_s";
 
-/// The lifetime sums that have a throughput.
+/// Returns the lifetime sums that have a throughput.
 fn lifetime_sums(series: &BTreeMap<String, Stats>) -> impl Iterator<Item = (&str, f64)> {
     series
         .iter()

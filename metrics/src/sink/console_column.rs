@@ -31,6 +31,12 @@ enum Content {
         key: String,
         format: Format,
     },
+    /// The mean of the metrics `<group>/<any>/<name>`.
+    MeanOver {
+        group: String,
+        name: String,
+        format: Format,
+    },
     /// The keys of each part.
     Shares(Vec<Vec<String>>),
 }
@@ -42,6 +48,19 @@ impl ConsoleColumn {
         Self { label: label.into(), content: Content::Value { key: key.into(), format } }
     }
 
+    /// Creates a column that shows the mean of the metrics `<group>/<any>/<name>`, such as
+    /// `learners/<module>/policy_loss` over all modules.
+    #[must_use]
+    pub fn mean_over(
+        label: impl Into<String>,
+        group: impl Into<String>,
+        name: impl Into<String>,
+        format: Format,
+    ) -> Self {
+        let (group, name) = (group.into(), name.into());
+        Self { label: label.into(), content: Content::MeanOver { group, name, format } }
+    }
+
     /// Creates a column that shows the shares of several parts in their total, in percent:
     /// `62/20/8/10`. Each part is the sum of the metrics at its keys.
     #[must_use]
@@ -51,7 +70,7 @@ impl ConsoleColumn {
     }
 
     /// Returns columns that every algorithm fills: steps, returns, episode lengths, and the shares of
-    /// the time that environments, inference, connectors and learner take.
+    /// the [time](Self::time) that environments, inference, connectors and learner take.
     #[must_use]
     pub fn progress() -> Vec<Self> {
         use Format::Short;
@@ -66,8 +85,8 @@ impl ConsoleColumn {
         ]
     }
 
-    /// Returns the column of the shares of the time that environments, inference, connectors and
-    /// learner take.
+    /// Returns the column `env/inf/con/lrn %`: the shares of the time that environments, inference
+    /// (forward passes of acting), connectors and learner take, in percent.
     #[must_use]
     pub fn time() -> Self {
         Self::shares(
@@ -94,6 +113,9 @@ impl ConsoleColumn {
     pub(super) fn cell(&self, metrics: &Metrics) -> String {
         let text = match &self.content {
             Content::Value { key, format } => metrics.get(key).map(|value| format.apply(value)),
+            Content::MeanOver { group, name, format } => {
+                mean_over(group, name, metrics).map(|mean| format.apply(mean))
+            }
             Content::Shares(parts) => shares(parts, metrics),
         };
         self.align(text.as_deref().unwrap_or(MISSING))
@@ -111,6 +133,17 @@ impl Format {
             Self::Fixed(decimals) => format!("{value:.decimals$}"),
         }
     }
+}
+
+/// Returns the mean of the metrics `<group>/<any>/<name>`, or `None` if there are none.
+fn mean_over(group: &str, name: &str, metrics: &Metrics) -> Option<f64> {
+    let values = metrics.iter().filter_map(|(key, value)| {
+        let rest = key.strip_prefix(group)?.strip_prefix('/')?;
+        let (_, last) = rest.split_once('/')?;
+        (last == name).then_some(value)
+    });
+    let (count, sum) = values.fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
+    (count > 0.0).then(|| sum / count)
 }
 
 /// Returns the percentages of the parts, or `None` without a positive total.

@@ -142,7 +142,7 @@ fn is_same(file: &File, path: &Path) -> bool {
     }
 }
 
-/// An open file cannot be removed or replaced.
+/// Returns `true`: an open file cannot be removed or replaced on this system.
 #[cfg(not(unix))]
 fn is_same(_: &File, _: &Path) -> bool {
     true

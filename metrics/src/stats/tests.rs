@@ -111,7 +111,7 @@ fn nan_does_not_enter_a_reduction_and_is_counted() {
 }
 
 #[test]
-fn an_exact_percentile_does_not_touch_its_neighbours() {
+fn an_exact_percentile_does_not_touch_its_neighbors() {
     let median = Reducer::Percentile { rank: 50.0, window: 9 };
     assert_eq!(of(median, &[f64::INFINITY, 2.0, 1.0]).peek(), Some(2.0));
     assert_eq!(of(median, &[4.0, 1.0]).peek(), Some(2.5));

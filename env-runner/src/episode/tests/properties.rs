@@ -151,7 +151,7 @@ proptest! {
     }
 
     #[test]
-    fn every_episode_survives_serialisation(
+    fn every_episode_survives_serialization(
         rewards in vec(any::<f64>().prop_filter("equal to itself", |x| !x.is_nan()), 0..20),
         id: String,
         t_started: usize,

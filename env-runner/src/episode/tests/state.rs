@@ -50,7 +50,7 @@ fn read(state: Json) -> Result<SingleAgentEpisode, serde_json::Error> {
 }
 
 #[test]
-fn a60_every_field_survives_serialisation() {
+fn a60_every_field_survives_serialization() {
     for space in every_space() {
         let episode = SingleAgentEpisode::try_from(full(&space)).unwrap();
         let text = serde_json::to_string(&episode).unwrap();
@@ -61,7 +61,7 @@ fn a60_every_field_survives_serialisation() {
 }
 
 #[test]
-fn a60_an_episode_before_its_reset_survives_serialisation() {
+fn a60_an_episode_before_its_reset_survives_serialization() {
     for space in every_space() {
         let episode = SingleAgentEpisode::new(&space, &space).with_t_started(3);
         assert_eq!(read(write(&episode)).unwrap(), episode);
@@ -69,7 +69,7 @@ fn a60_an_episode_before_its_reset_survives_serialisation() {
 }
 
 #[test]
-fn a60_rewards_that_are_no_numbers_survive_serialisation() {
+fn a60_rewards_that_are_no_numbers_survive_serialization() {
     let mut episode = numbered(1, 0);
     episode.set_rewards(&[f64::NAN], 0).unwrap();
     let state = write(&episode);
