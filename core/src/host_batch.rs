@@ -96,7 +96,7 @@ impl HostBatch {
     /// Returns a batch of all rows. Each column is uploaded when it is first read.
     #[must_use]
     pub fn to_device(self: &Arc<Self>, device: &Device) -> Batch {
-        self.deferred(self.rows(), device, |column, device| upload(column, device))
+        self.deferred(self.rows(), device, upload)
     }
 
     /// Returns a batch of the given rows, in that order. Each column is gathered and uploaded when it

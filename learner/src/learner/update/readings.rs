@@ -36,6 +36,7 @@ pub(super) struct OptimizerKey {
 }
 
 /// Whether a step was taken.
+#[expect(clippy::large_enum_variant, reason = "there are a few per minibatch")]
 pub(super) enum Outcome {
     Taken,
     Refused,
