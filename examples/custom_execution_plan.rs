@@ -3,6 +3,9 @@
 //!
 //! `cargo run --release --example custom_execution_plan`
 
+#[path = "common/program.rs"]
+mod program;
+
 use rekindle::algorithms::{AlgorithmError, Asynchronous};
 use rekindle::prelude::*;
 
@@ -91,6 +94,11 @@ pub(crate) fn train(
 }
 
 fn main() -> Result<(), MainError> {
+    program::show_warnings();
+    program::no_arguments(
+        "custom_execution_plan",
+        "Trains PPO on CartPole with a plan of its own, and with an asynchronous one.",
+    );
     train(PpoPlan { train_batch_size: 1024 }, 30)?;
     train(Asynchronous::new(1024, 128).deterministic(true).batches_per_step(4), 10)?;
     Ok(())

@@ -3,6 +3,9 @@
 //!
 //! `cargo run --release --example policy_gradient_from_loss`
 
+#[path = "common/program.rs"]
+mod program;
+
 use rekindle::algorithms::{AlgorithmConfig, CustomTraining};
 use rekindle::prelude::*;
 
@@ -53,6 +56,11 @@ pub(crate) fn train(
 }
 
 fn main() -> Result<(), MainError> {
+    program::show_warnings();
+    program::no_arguments(
+        "policy_gradient_from_loss",
+        "Trains two algorithms from loss functions on CartPole.",
+    );
     train(&reward_only(), STEPS)?;
     train(&with_returns(), STEPS)?;
     Ok(())

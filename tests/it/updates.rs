@@ -124,3 +124,29 @@ fn experience_without_the_columns_of_a_new_module_is_left_out_and_counted() {
     let message = replaced.update(&of(vec![late(1)]), 0).unwrap_err().to_string();
     assert!(message.contains("no column `action_dist_inputs`"), "{message}");
 }
+
+#[test]
+fn experience_of_a_module_that_was_replaced_is_left_out_and_counted() {
+    let space = Space::boxed(-1.0, 1.0, &[4]).unwrap();
+    let module = RLModuleSpec::default()
+        .observation_space(space.clone())
+        .action_space(Space::discrete(2).unwrap())
+        .model_config(json!({"use_lstm": true, "lstm_cell_size": 4, "fcnet_hiddens": [8]}))
+        .build(&device())
+        .unwrap();
+    let module = module.as_multi_rl_module().unwrap();
+    let mut learner = support::learner(LearnerConfig::default(), module);
+    let before = support::weights(&learner, DEFAULT_MODULE_ID);
+    // Six steps of a module without memory.
+    let rollouts = support::experience(&space, 2, 6, 0);
+    learner.update(&support::data(&[(DEFAULT_MODULE_ID, rollouts)]), 0).unwrap();
+    assert_eq!(support::weights(&learner, DEFAULT_MODULE_ID), before);
+    let metrics = support::metrics(&mut learner);
+    for (key, value) in [
+        ("default_policy/num_rows_of_replaced_modules_lifetime", 6.0),
+        ("default_policy/num_updates_without_rows_lifetime", 1.0),
+        ("__all_modules__/num_updates_without_rows_lifetime", 1.0),
+    ] {
+        assert_eq!(metrics.get(&format!("learner/{key}")), Some(value), "{key}");
+    }
+}

@@ -25,6 +25,7 @@ fn a_users_module_is_under_40_lines() {
     let source = include_str!("../../examples/custom_module.rs");
     let module = source.split("// A user's module starts here").nth(1).unwrap();
     let module = module.split("// … and ends here.").next().unwrap();
-    let lines = module.lines().skip(1).filter(|line| !line.trim().is_empty()).count();
+    let is_code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
+    let lines = module.lines().skip(1).filter(is_code).count();
     assert!(lines < 40, "{lines} lines");
 }
