@@ -3,6 +3,9 @@
 mod free_running;
 mod rounds;
 
+use std::panic::resume_unwind;
+use std::thread::{Builder, Scope, ScopedJoinHandle};
+
 use rekindle_checkpoint::State;
 use rekindle_env_runner::{Amount, Experience, SampleOptions};
 use rekindle_learner::{Learner, ModuleData};
@@ -11,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::circular_buffer::{CircularBuffer, data_from, data_state};
 use super::{ExecutionPlan, StepReport, TrainingContext};
-use crate::{CountStepsBy, Result};
+use crate::{AlgorithmError, CountStepsBy, Result};
 
 /// Learns on one thread while runners collect on others: the plan of IMPALA and APPO.
 ///
@@ -28,10 +31,20 @@ pub struct Asynchronous {
     settings: Settings,
     /// Batches that are learned from several times; made in the first step, when the seed is known.
     buffer: Option<CircularBuffer>,
-    /// Experience that the next step learns from, with the environment steps sampled until then. Only in
-    /// the deterministic mode.
-    pending: Option<(ModuleData, u64)>,
+    /// Experience that the next step learns from. Only in the deterministic mode.
+    pending: Option<Pending>,
+    /// The state of a restored buffer, until the buffer is made.
     saved_buffer: Option<State>,
+}
+
+/// A batch that waits for the learner.
+#[derive(Debug, Clone)]
+struct Pending {
+    data: ModuleData,
+    /// Environment steps sampled until then.
+    env_steps: u64,
+    /// Environment steps of the batch.
+    sampled: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +64,8 @@ struct Settings {
 #[serde(deny_unknown_fields)]
 struct Saved {
     pending_env_steps: Option<u64>,
+    #[serde(default)]
+    pending_sampled: usize,
 }
 
 const PENDING: &str = "pending";
@@ -80,7 +95,8 @@ impl Asynchronous {
         self
     }
 
-    /// Sets the number of updates after which the runners get new weights. Defaults to 1.
+    /// Sets the number of updates after which the runners get new weights. They also get them at the end of
+    /// each training step. Defaults to 1.
     #[must_use]
     pub fn broadcast_interval(mut self, broadcast_interval: u64) -> Self {
         self.settings.broadcast_interval = broadcast_interval.max(1);
@@ -138,14 +154,20 @@ impl ExecutionPlan for Asynchronous {
     }
 
     fn get_state(&self) -> Result<State> {
-        let pending_env_steps = self.pending.as_ref().map(|(_, env_steps)| *env_steps);
         let mut state = State::new();
-        if let Some((data, _)) = &self.pending {
-            state = State::from_data(&Saved { pending_env_steps })?;
+        if let Some(Pending { data, env_steps, sampled }) = &self.pending {
+            let (pending_env_steps, pending_sampled) = (Some(*env_steps), *sampled);
+            state = State::from_data(&Saved { pending_env_steps, pending_sampled })?;
             state.insert_component(PENDING, data_state(data)?);
         }
-        if let Some(buffer) = &self.buffer {
-            state.insert_component(BUFFER, buffer.get_state()?);
+        match (&self.buffer, &self.saved_buffer) {
+            (Some(buffer), _) => {
+                state.insert_component(BUFFER, buffer.get_state()?);
+            }
+            (None, Some(saved)) => {
+                state.insert_component(BUFFER, saved.clone());
+            }
+            (None, None) => {}
         }
         Ok(state)
     }
@@ -154,7 +176,11 @@ impl ExecutionPlan for Asynchronous {
         let pending = match state.components.get(PENDING) {
             Some(data) => {
                 let saved: Saved = state.data_as()?;
-                Some((data_from(data)?, saved.pending_env_steps.unwrap_or_default()))
+                Some(Pending {
+                    data: data_from(data)?,
+                    env_steps: saved.pending_env_steps.unwrap_or_default(),
+                    sampled: saved.pending_sampled,
+                })
             }
             None => None,
         };
@@ -180,18 +206,31 @@ impl Settings {
     }
 }
 
-/// Learns from a batch, or from draws of the circular buffer after it was added. Returns the number of
-/// updates.
+/// Starts the learner's thread.
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>> {
+    let thread = Builder::new().name("learner".into());
+    thread.spawn_scoped(scope, work).map_err(AlgorithmError::NoLearnerThread)
+}
+
+/// Waits for the learner's thread. A panic goes on in this one.
+fn join<T>(learner: ScopedJoinHandle<'_, T>) -> T {
+    learner.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Learns from a batch, or from draws of the circular buffer after it was added.
 fn learn(
     learner: &mut Learner,
     buffer: Option<&mut CircularBuffer>,
     data: ModuleData,
     env_steps: u64,
-) -> Result<usize> {
+) -> Result<()> {
     let data = learner.prepare(data, env_steps)?;
     let Some(buffer) = buffer else {
         learner.learn(data, env_steps)?;
-        return Ok(1);
+        return Ok(());
     };
     buffer.push(data);
     let mut drawn = 0;
@@ -199,7 +238,7 @@ fn learn(
         learner.learn(data, env_steps)?;
         drawn += 1;
     }
-    Ok(drawn)
+    Ok(())
 }
 
 /// How many updates older the weights that acted were than those that the runners could have had.
