@@ -6,6 +6,11 @@
 
 mod action_spaces;
 mod algorithm;
+mod asynchronous_cells;
+#[cfg(target_os = "linux")]
+mod asynchronous_faults;
+mod asynchronous_losses;
+mod asynchronous_resume;
 mod callbacks;
 mod compile_fail;
 mod connectors;
