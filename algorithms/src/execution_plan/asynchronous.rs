@@ -220,14 +220,15 @@ fn join<T>(learner: ScopedJoinHandle<'_, T>) -> T {
     learner.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Learns from a batch, or from draws of the circular buffer after it was added.
+/// Learns from a batch, or from draws of the circular buffer after it was added. Experience of modules
+/// that were removed since it was sampled, or replaced by one with another memory, is left out.
 fn learn(
     learner: &mut Learner,
     buffer: Option<&mut CircularBuffer>,
     data: ModuleData,
     env_steps: u64,
 ) -> Result<()> {
-    let data = learner.prepare(data, env_steps)?;
+    let data = learner.prepare(fitting(learner, data)?, env_steps)?;
     let Some(buffer) = buffer else {
         learner.learn(data, env_steps)?;
         return Ok(());
@@ -235,10 +236,34 @@ fn learn(
     buffer.push(data);
     let mut drawn = 0;
     while let Some(data) = buffer.draw(drawn) {
+        let data = fitting(learner, data)?;
         learner.learn(data, env_steps)?;
         drawn += 1;
     }
     Ok(())
+}
+
+/// Returns the experience that the learner's modules can learn from.
+fn fitting(learner: &Learner, mut data: ModuleData) -> Result<ModuleData> {
+    let mut stale = Vec::new();
+    for (id, data) in &data {
+        let fits = match learner.module().module(id) {
+            Ok(module) => data.fits(module)?,
+            Err(_) => false,
+        };
+        if !fits {
+            stale.push(id.clone());
+        }
+    }
+    for id in stale {
+        let rows = data.remove(&id).map_or(0, |data| data.rows());
+        tracing::warn!(
+            module = id,
+            rows,
+            "left out experience of a module that was removed or replaced"
+        );
+    }
+    Ok(data)
 }
 
 /// How many updates older the weights that acted were than those that the runners could have had.
