@@ -1,5 +1,7 @@
 //! IMPALA and APPO train every kind of module, and are saved and restored.
 
+use std::sync::{Arc, Mutex};
+
 use rekindle::algorithms::{
     AlgorithmConfig, AppoConfig, AppoTraining, ImpalaConfig, ImpalaTraining, TrainingConfig,
 };
@@ -165,6 +167,28 @@ fn results_have_the_timers_and_the_lag_of_the_weights_in_both_modes() {
         assert!(sampled >= 320.0 && sampled < algo.env_steps() as f64, "{sampled}");
         let trained = get("learners/default_policy/num_module_steps_trained_lifetime");
         assert!(trained > sampled, "each batch twice: {trained}");
+
+        let terminal = Terminal::default();
+        let columns = rekindle::algorithms::ppo::console_columns();
+        ConsoleSink::new(Box::new(terminal.clone()), columns).write(2, &result).unwrap();
+        let text = String::from_utf8(terminal.0.lock().unwrap().clone()).unwrap();
+        let line: Vec<_> = text.lines().last().unwrap().split_whitespace().collect();
+        assert!(!line.contains(&"-"), "every column has a number: {text}");
+        assert!(!line.last().unwrap().ends_with("/0"), "the learner has a share: {text}");
+    }
+}
+
+/// What a console shows.
+#[derive(Clone, Default)]
+struct Terminal(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Terminal {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
