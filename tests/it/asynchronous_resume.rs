@@ -144,3 +144,16 @@ fn returning_to_the_start_forgets_the_experience_that_waits() {
     assert_eq!(train(&mut algo), first);
     assert_equal(&end, &algo.get_state().unwrap());
 }
+
+#[test]
+fn a_plan_state_that_does_not_fit_is_refused_and_changes_nothing() {
+    let [mut algo, mut control] = [0; 2].map(|_| appo().build(&device()).unwrap());
+    assert_eq!(train(&mut algo), train(&mut control));
+    let mut state = algo.get_state().unwrap();
+    let plan = state.components.get_mut("execution_plan").unwrap();
+    plan.components.get_mut("circular_buffer").unwrap().data["left"][0] = 0.into();
+    let message = algo.set_state(&state).unwrap_err().to_string();
+    assert!(message.contains("circular buffer"), "{message}");
+    assert_eq!(train(&mut algo), train(&mut control));
+    assert_equal(&control.get_state().unwrap(), &algo.get_state().unwrap());
+}

@@ -33,8 +33,6 @@ pub struct Asynchronous {
     buffer: Option<CircularBuffer>,
     /// Experience that the next step learns from. Only in the deterministic mode.
     pending: Option<Pending>,
-    /// The state of a restored buffer, until the buffer is made.
-    saved_buffer: Option<State>,
 }
 
 /// A batch that waits for the learner.
@@ -85,7 +83,7 @@ impl Asynchronous {
             circular_buffer: None,
             deterministic: false,
         };
-        Self { settings, buffer: None, pending: None, saved_buffer: None }
+        Self { settings, buffer: None, pending: None }
     }
 
     /// Sets the number of batches that may wait for the learner. Defaults to 3.
@@ -126,17 +124,10 @@ impl Asynchronous {
         self
     }
 
-    /// Creates the circular buffer, or restores it.
-    fn prepare_buffer(&mut self, seed: u64) -> Result<()> {
-        if let (Some([capacity, iterations]), None) = (self.settings.circular_buffer, &self.buffer)
-        {
-            let mut buffer = CircularBuffer::new(capacity, iterations, seed);
-            if let Some(saved) = self.saved_buffer.take() {
-                buffer.set_state(&saved)?;
-            }
-            self.buffer = Some(buffer);
-        }
-        Ok(())
+    /// Returns an empty circular buffer, if the settings ask for one.
+    fn new_buffer(&self, seed: u64) -> Option<CircularBuffer> {
+        let [capacity, iterations] = self.settings.circular_buffer?;
+        Some(CircularBuffer::new(capacity, iterations, seed))
     }
 }
 
@@ -146,7 +137,9 @@ impl ExecutionPlan for Asynchronous {
     }
 
     fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
-        self.prepare_buffer(cx.config.debugging.seed.unwrap_or_default())?;
+        if self.buffer.is_none() {
+            self.buffer = self.new_buffer(cx.config.debugging.seed.unwrap_or_default());
+        }
         match self.settings.deterministic {
             true => self.rounds(cx),
             false => self.free_running(cx),
@@ -160,14 +153,8 @@ impl ExecutionPlan for Asynchronous {
             state = State::from_data(&Saved { pending_env_steps, pending_sampled })?;
             state.insert_component(PENDING, data_state(data)?);
         }
-        match (&self.buffer, &self.saved_buffer) {
-            (Some(buffer), _) => {
-                state.insert_component(BUFFER, buffer.get_state()?);
-            }
-            (None, Some(saved)) => {
-                state.insert_component(BUFFER, saved.clone());
-            }
-            (None, None) => {}
+        if let Some(buffer) = &self.buffer {
+            state.insert_component(BUFFER, buffer.get_state()?);
         }
         Ok(state)
     }
@@ -184,9 +171,15 @@ impl ExecutionPlan for Asynchronous {
             }
             None => None,
         };
-        self.pending = pending;
-        self.buffer = None;
-        self.saved_buffer = state.components.get(BUFFER).cloned();
+        let mut buffer = None;
+        if let Some(saved) = state.components.get(BUFFER) {
+            // The saved stream replaces that of the seed.
+            buffer = self.new_buffer(0);
+            if let Some(buffer) = &mut buffer {
+                buffer.set_state(saved)?;
+            }
+        }
+        (self.pending, self.buffer) = (pending, buffer);
         Ok(())
     }
 }

@@ -33,7 +33,8 @@ impl EnvRunnerGroup {
         self.started.len()
     }
 
-    /// Sets the weights that one runner acts with from now on. Nothing is copied.
+    /// Sets the weights that one runner acts with from now on. Nothing is copied, except weights on another
+    /// device.
     ///
     /// # Errors
     /// As [`EnvRunner::set_modules`](crate::EnvRunner::set_modules).
