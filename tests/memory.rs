@@ -2,7 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 #![cfg(target_os = "linux")]
 
+use std::sync::{Mutex, PoisonError};
+
+use rekindle::algorithms::{AppoConfig, ImpalaConfig};
 use rekindle::prelude::*;
+
+/// The tests measure their process, so that only one may run at a time.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Returns the resident memory of this process in KiB.
 fn resident() -> u64 {
@@ -11,16 +17,7 @@ fn resident() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-#[test]
-fn memory_is_flat_over_1000_iterations_and_below_200_mb() {
-    let mut algo = PpoConfig::new()
-        .environment("CartPole-v1")
-        .env_runners(|e| e.num_envs_per_env_runner(4))
-        .model("fcnet_hiddens", vec![16])
-        .training(|t| t.train_batch_size(64).minibatch_size(32).num_epochs(1))
-        .seed(0)
-        .build(&DeviceSpec::Cpu.open().unwrap())
-        .unwrap();
+fn is_flat(mut algo: Algorithm) {
     let mut train = |iterations| {
         for _ in 0..iterations {
             algo.train().unwrap();
@@ -31,4 +28,37 @@ fn memory_is_flat_over_1000_iterations_and_below_200_mb() {
     let late = train(800);
     assert!(late < early + 4 * 1024, "{early} KiB grew to {late} KiB");
     assert!(late < 200 * 1024, "{late} KiB");
+}
+
+#[test]
+fn memory_is_flat_over_1000_iterations_and_below_200_mb() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let config = PpoConfig::new()
+        .environment("CartPole-v1")
+        .env_runners(|e| e.num_envs_per_env_runner(4))
+        .model("fcnet_hiddens", vec![16])
+        .training(|t| t.train_batch_size(64).minibatch_size(32).num_epochs(1))
+        .seed(0);
+    is_flat(config.build(&DeviceSpec::Cpu.open().unwrap()).unwrap());
+}
+
+/// Threads that learn come and go, and batches wait in a queue and in the circular buffer.
+#[test]
+fn memory_of_the_asynchronous_plan_is_flat_over_1000_iterations_and_below_200_mb() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let device = DeviceSpec::Cpu.open().unwrap();
+    let impala = ImpalaConfig::new()
+        .environment("CartPole-v1")
+        .env_runners(|e| e.num_env_runners(2))
+        .model("fcnet_hiddens", vec![16])
+        .training(|t| t.train_batch_size(8).fragment_length(4))
+        .seed(0);
+    is_flat(impala.build(&device).unwrap());
+    let appo = AppoConfig::new()
+        .environment("CartPole-v1")
+        .env_runners(|e| e.num_env_runners(2))
+        .model("fcnet_hiddens", vec![16])
+        .training(|t| t.train_batch_size(8).fragment_length(4))
+        .seed(0);
+    is_flat(appo.build(&device).unwrap());
 }

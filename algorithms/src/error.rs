@@ -142,6 +142,11 @@ pub enum AlgorithmError {
         /// `episodes` or `environment steps`.
         unit: &'static str,
     },
+    /// The learner's thread could not be started.
+    #[error(
+        "the thread of the learner could not be started; raise the limit on threads of this process, or use a synchronous algorithm"
+    )]
+    NoLearnerThread(#[source] std::io::Error),
     /// The learner failed.
     #[error(transparent)]
     Learner(#[from] LearnerError),

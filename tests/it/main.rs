@@ -7,6 +7,12 @@
 
 mod action_spaces;
 mod algorithm;
+mod asynchronous_cells;
+#[cfg(target_os = "linux")]
+mod asynchronous_faults;
+mod asynchronous_losses;
+mod asynchronous_modules;
+mod asynchronous_resume;
 mod callbacks;
 mod changed_modules;
 mod compile_fail;

@@ -125,8 +125,9 @@ impl Algorithm {
         if let Some(saved) = saved.multi_agent {
             self.record_policies(saved.runner_config());
         }
-        if let Some(plan) = state.components.get(EXECUTION_PLAN) {
-            self.plan.set_state(plan)?;
+        match state.components.get(EXECUTION_PLAN) {
+            Some(plan) => self.plan.set_state(plan)?,
+            None => self.plan.set_state(&State::new())?,
         }
         self.learner.set_state(state.component(LEARNER)?)?;
         self.record_modules();

@@ -159,11 +159,18 @@ impl EnvRunnersConfig {
         Err(ConfigError::new("use_critic", false, constraint))
     }
 
-    /// Checks that runners hand over fragments, for algorithms whose runners do not wait.
+    /// Checks that runners hand over fragments, for algorithms whose runners do not wait and that have a
+    /// length of fragments of their own.
     ///
     /// # Errors
-    /// [`ConfigError`] if `batch_mode` asks for complete episodes.
+    /// [`ConfigError`] if `batch_mode` asks for complete episodes, or `rollout_fragment_length` is set.
     pub fn check_truncates_episodes(&self, algorithm: &str) -> Result<(), ConfigError> {
+        if let RolloutFragmentLength::Steps(steps) = self.rollout_fragment_length {
+            let constraint = format!(
+                "{algorithm} cuts sequences of the same length and has a setting for both; set `training.fragment_length`"
+            );
+            return Err(ConfigError::new("rollout_fragment_length", steps, constraint));
+        }
         if self.batch_mode == BatchMode::TruncateEpisodes {
             return Ok(());
         }

@@ -3,6 +3,9 @@
 mod free_running;
 mod rounds;
 
+use std::panic::resume_unwind;
+use std::thread::{Builder, Scope, ScopedJoinHandle};
+
 use rekindle_checkpoint::State;
 use rekindle_env_runner::{Amount, Experience, SampleOptions};
 use rekindle_learner::{Learner, ModuleData};
@@ -11,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::circular_buffer::{CircularBuffer, data_from, data_state};
 use super::{ExecutionPlan, StepReport, TrainingContext};
-use crate::{CountStepsBy, Result};
+use crate::{AlgorithmError, CountStepsBy, Result};
 
 /// Learns on one thread while runners collect on others: the plan of IMPALA and APPO.
 ///
@@ -28,10 +31,18 @@ pub struct Asynchronous {
     settings: Settings,
     /// Batches that are learned from several times; made in the first step, when the seed is known.
     buffer: Option<CircularBuffer>,
-    /// Experience that the next step learns from, with the environment steps sampled until then. Only in
-    /// the deterministic mode.
-    pending: Option<(ModuleData, u64)>,
-    saved_buffer: Option<State>,
+    /// Experience that the next step learns from. Only in the deterministic mode.
+    pending: Option<Pending>,
+}
+
+/// A batch that waits for the learner.
+#[derive(Debug, Clone)]
+struct Pending {
+    data: ModuleData,
+    /// Environment steps sampled until then.
+    env_steps: u64,
+    /// Environment steps of the batch.
+    sampled: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +62,8 @@ struct Settings {
 #[serde(deny_unknown_fields)]
 struct Saved {
     pending_env_steps: Option<u64>,
+    #[serde(default)]
+    pending_sampled: usize,
 }
 
 const PENDING: &str = "pending";
@@ -70,7 +83,7 @@ impl Asynchronous {
             circular_buffer: None,
             deterministic: false,
         };
-        Self { settings, buffer: None, pending: None, saved_buffer: None }
+        Self { settings, buffer: None, pending: None }
     }
 
     /// Sets the number of batches that may wait for the learner. Defaults to 3.
@@ -80,7 +93,8 @@ impl Asynchronous {
         self
     }
 
-    /// Sets the number of updates after which the runners get new weights. Defaults to 1.
+    /// Sets the number of updates after which the runners get new weights. They also get them at the end of
+    /// each training step. Defaults to 1.
     #[must_use]
     pub fn broadcast_interval(mut self, broadcast_interval: u64) -> Self {
         self.settings.broadcast_interval = broadcast_interval.max(1);
@@ -110,17 +124,10 @@ impl Asynchronous {
         self
     }
 
-    /// Creates the circular buffer, or restores it.
-    fn prepare_buffer(&mut self, seed: u64) -> Result<()> {
-        if let (Some([capacity, iterations]), None) = (self.settings.circular_buffer, &self.buffer)
-        {
-            let mut buffer = CircularBuffer::new(capacity, iterations, seed);
-            if let Some(saved) = self.saved_buffer.take() {
-                buffer.set_state(&saved)?;
-            }
-            self.buffer = Some(buffer);
-        }
-        Ok(())
+    /// Returns an empty circular buffer, if the settings ask for one.
+    fn new_buffer(&self, seed: u64) -> Option<CircularBuffer> {
+        let [capacity, iterations] = self.settings.circular_buffer?;
+        Some(CircularBuffer::new(capacity, iterations, seed))
     }
 }
 
@@ -130,7 +137,9 @@ impl ExecutionPlan for Asynchronous {
     }
 
     fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
-        self.prepare_buffer(cx.config.debugging.seed.unwrap_or_default())?;
+        if self.buffer.is_none() {
+            self.buffer = self.new_buffer(cx.config.debugging.seed.unwrap_or_default());
+        }
         match self.settings.deterministic {
             true => self.rounds(cx),
             false => self.free_running(cx),
@@ -138,10 +147,10 @@ impl ExecutionPlan for Asynchronous {
     }
 
     fn get_state(&self) -> Result<State> {
-        let pending_env_steps = self.pending.as_ref().map(|(_, env_steps)| *env_steps);
         let mut state = State::new();
-        if let Some((data, _)) = &self.pending {
-            state = State::from_data(&Saved { pending_env_steps })?;
+        if let Some(Pending { data, env_steps, sampled }) = &self.pending {
+            let (pending_env_steps, pending_sampled) = (Some(*env_steps), *sampled);
+            state = State::from_data(&Saved { pending_env_steps, pending_sampled })?;
             state.insert_component(PENDING, data_state(data)?);
         }
         if let Some(buffer) = &self.buffer {
@@ -154,13 +163,23 @@ impl ExecutionPlan for Asynchronous {
         let pending = match state.components.get(PENDING) {
             Some(data) => {
                 let saved: Saved = state.data_as()?;
-                Some((data_from(data)?, saved.pending_env_steps.unwrap_or_default()))
+                Some(Pending {
+                    data: data_from(data)?,
+                    env_steps: saved.pending_env_steps.unwrap_or_default(),
+                    sampled: saved.pending_sampled,
+                })
             }
             None => None,
         };
-        self.pending = pending;
-        self.buffer = None;
-        self.saved_buffer = state.components.get(BUFFER).cloned();
+        let mut buffer = None;
+        if let Some(saved) = state.components.get(BUFFER) {
+            // The saved stream replaces that of the seed.
+            buffer = self.new_buffer(0);
+            if let Some(buffer) = &mut buffer {
+                buffer.set_state(saved)?;
+            }
+        }
+        (self.pending, self.buffer) = (pending, buffer);
         Ok(())
     }
 }
@@ -180,26 +199,64 @@ impl Settings {
     }
 }
 
-/// Learns from a batch, or from draws of the circular buffer after it was added. Returns the number of
-/// updates.
+/// Starts the learner's thread.
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>> {
+    let thread = Builder::new().name("learner".into());
+    thread.spawn_scoped(scope, work).map_err(AlgorithmError::NoLearnerThread)
+}
+
+/// Waits for the learner's thread. A panic goes on in this one.
+fn join<T>(learner: ScopedJoinHandle<'_, T>) -> T {
+    learner.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Learns from a batch, or from draws of the circular buffer after it was added. Experience of modules
+/// that were removed since it was sampled, or replaced by one with another memory, is left out.
 fn learn(
     learner: &mut Learner,
     buffer: Option<&mut CircularBuffer>,
     data: ModuleData,
     env_steps: u64,
-) -> Result<usize> {
-    let data = learner.prepare(data, env_steps)?;
+) -> Result<()> {
+    let data = learner.prepare(fitting(learner, data)?, env_steps)?;
     let Some(buffer) = buffer else {
         learner.learn(data, env_steps)?;
-        return Ok(1);
+        return Ok(());
     };
     buffer.push(data);
     let mut drawn = 0;
     while let Some(data) = buffer.draw(drawn) {
+        let data = fitting(learner, data)?;
         learner.learn(data, env_steps)?;
         drawn += 1;
     }
-    Ok(drawn)
+    Ok(())
+}
+
+/// Returns the experience that the learner's modules can learn from.
+fn fitting(learner: &Learner, mut data: ModuleData) -> Result<ModuleData> {
+    let mut stale = Vec::new();
+    for (id, data) in &data {
+        let fits = match learner.module().module(id) {
+            Ok(module) => data.fits(module)?,
+            Err(_) => false,
+        };
+        if !fits {
+            stale.push(id.clone());
+        }
+    }
+    for id in stale {
+        let rows = data.remove(&id).map_or(0, |data| data.rows());
+        tracing::warn!(
+            module = id,
+            rows,
+            "left out experience of a module that was removed or replaced"
+        );
+    }
+    Ok(data)
 }
 
 /// How many updates older the weights that acted were than those that the runners could have had.

@@ -72,6 +72,11 @@ impl CircularBuffer {
 
     pub(super) fn set_state(&mut self, state: &State) -> Result<()> {
         let saved: Saved = state.data_as()?;
+        if saved.left.contains(&0) {
+            let reason = "a batch has no draw left".into();
+            let component = "circular buffer".into();
+            return Err(LearnerError::InvalidState { component, reason }.into());
+        }
         let mut batches = Vec::with_capacity(saved.left.len());
         for (index, left) in saved.left.into_iter().enumerate() {
             batches.push((data_from(state.component(&index.to_string())?)?, left));
@@ -147,6 +152,17 @@ mod tests {
             let sorted = order.is_sorted();
             assert_eq!(sorted, capacity == 1, "{capacity} {iterations}");
         }
+    }
+
+    #[test]
+    fn a_state_with_a_batch_that_was_used_up_is_refused() {
+        let mut buffer = CircularBuffer::new(4, 2, 7);
+        run(&mut buffer, 0..3);
+        let mut state = buffer.get_state().unwrap();
+        state.data["left"][0] = 0.into();
+        let message = buffer.set_state(&state).unwrap_err().to_string();
+        assert!(message.contains("a batch has no draw left"), "{message}");
+        run(&mut buffer, 3..10);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The operators that execution plans are made of.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rekindle_env_runner::{Amount, EnvRunnerGroup, Experience, SampleOptions};
 use rekindle_learner::{Learner, ModuleData, UpdateReport};
@@ -146,6 +146,12 @@ impl TrainingContext<'_> {
         self.log_learner()
     }
 
+    /// Logs the time of runners and learner that worked side by side.
+    pub(super) fn log_times(&mut self, sampling: Duration, learning: Duration) -> Result<()> {
+        self.metrics.log_time("timers/env_runner_sampling_timer", sampling)?;
+        Ok(self.metrics.log_time("timers/learner_update_timer", learning)?)
+    }
+
     fn collect(&mut self, batch_size: usize) -> Result<Experience> {
         let settings = &self.config.env_runners;
         let num_envs = settings.num_envs_per_env_runner;
@@ -188,13 +194,24 @@ impl TrainingContext<'_> {
     }
 }
 
-/// The steps that a batch still needs; `None` if it is complete. Where nobody acts, steps of the
-/// environment count, so that there is an end.
-fn missing_steps(batch_size: usize, count_by: CountStepsBy, so_far: &Experience) -> Option<usize> {
-    let steps = match (count_by, so_far.agent_steps()) {
-        (CountStepsBy::AgentSteps, steps) if steps > 0 => steps,
-        _ => so_far.env_steps,
-    };
-    let missing = batch_size.saturating_sub(steps);
+/// The steps that a batch still needs; `None` if it is complete.
+pub(super) fn missing_steps(
+    batch_size: usize,
+    count_by: CountStepsBy,
+    so_far: &Experience,
+) -> Option<usize> {
+    let missing = batch_size.saturating_sub(steps_of(count_by, so_far));
     (missing > 0).then_some(missing)
+}
+
+/// The steps of experience in the unit of the settings. Where nobody acts, steps of the environment count,
+/// so that there is an end.
+pub(super) fn steps_of(count_by: CountStepsBy, experience: &Experience) -> usize {
+    match count_by {
+        CountStepsBy::AgentSteps => match experience.agent_steps() {
+            0 => experience.env_steps,
+            steps => steps,
+        },
+        CountStepsBy::EnvSteps => experience.env_steps,
+    }
 }

@@ -33,7 +33,8 @@ impl EnvRunnerGroup {
         self.started.len()
     }
 
-    /// Sets the weights that one runner acts with from now on. Nothing is copied.
+    /// Sets the weights that one runner acts with from now on. Nothing is copied, except weights on another
+    /// device.
     ///
     /// # Errors
     /// As [`EnvRunner::set_modules`](crate::EnvRunner::set_modules).
@@ -53,12 +54,18 @@ impl EnvRunnerGroup {
     /// available. [`next_finished`](Self::next_finished) returns what it collected.
     pub fn start(&mut self, index: usize, amount: Amount, options: SampleOptions) -> bool {
         let runner = self.workers.get_mut(index).and_then(|worker| worker.take());
-        let Some(runner) = runner else { return false };
+        let Some(mut runner) = runner else { return false };
+        if self.config.fault_tolerance.sample_timeout_s.is_some() {
+            // A runner that does not return takes along only what it logs from now on.
+            self.metrics.push(runner.take_metrics());
+        }
         self.call += 1;
         self.started.insert(index, Started { call: self.call, at: Instant::now() });
         let job = Job { call: self.call, worker: index, runner, amount, options };
-        // Abandoned runners may occupy a thread each.
-        let threads = self.num_threads.min(self.workers.len()) + self.abandoned.len();
+        // Runners that nobody waits for may occupy a thread each.
+        let ignored = self.workers.iter().enumerate();
+        let ignored = ignored.filter(|(i, w)| w.is_away() && !self.started.contains_key(i)).count();
+        let threads = self.num_threads.min(self.workers.len()) + self.abandoned.len() + ignored;
         let pool = self.pool.get_or_insert_with(|| Pool::new(&self.results.0));
         pool.submit(job, threads);
         true
@@ -69,7 +76,8 @@ impl EnvRunnerGroup {
     ///
     /// A runner that fails is recreated or ignored, as the settings of fault tolerance say, and is idle
     /// again; its experience is empty. One that works longer than
-    /// [`sample_timeout_s`](crate::FaultToleranceConfig::sample_timeout_s) is abandoned and recreated.
+    /// [`sample_timeout_s`](crate::FaultToleranceConfig::sample_timeout_s) is recreated, or ignored until
+    /// it returns. Runners that have waited so long for a thread are idle again, without a failure.
     ///
     /// # Errors
     /// The failure of a runner, if it is not tolerated.
@@ -86,13 +94,15 @@ impl EnvRunnerGroup {
                 continue;
             }
             let index = done.worker;
-            if self.started.get(&index).is_some_and(|started| started.call == done.call) {
-                self.started.remove(&index);
-            }
+            let in_time = self.started.remove(&index).is_some();
+            self.workers[index].place = Place::Here(done.runner);
+            let result = match in_time {
+                true => done.result,
+                false => self.catch_up(index).and(done.result),
+            };
             let worker = &mut self.workers[index];
-            worker.place = Place::Here(done.runner);
-            worker.health.healthy = done.result.is_ok();
-            return match done.result {
+            worker.health.healthy = result.is_ok();
+            return match result {
                 Ok(experience) => {
                     if experience.env_steps > 0 {
                         worker.health.failures = 0;
@@ -108,18 +118,27 @@ impl EnvRunnerGroup {
         Ok(None)
     }
 
-    /// Recreates the runners that work longer than the time-out. What they return later is dropped.
+    /// Recreates or ignores the runners that work longer than the time-out. What a runner that was
+    /// recreated returns later is dropped.
     fn abandon_late(&mut self) -> Result<()> {
         let Some(timeout) = self.config.fault_tolerance.timeout() else { return Ok(()) };
         let late = self.started.iter().filter(|(_, started)| started.at.elapsed() >= timeout);
         let late: Vec<_> = late.map(|(&index, started)| (index, started.call)).collect();
+        let mut fatal = Ok(());
         for (index, call) in late {
             self.started.remove(&index);
-            self.abandoned.insert(call);
+            if let Some(job) = self.pool.as_ref().and_then(|pool| pool.take_back(call)) {
+                self.workers[index].place = Place::Here(job.runner);
+                continue;
+            }
             self.num_late += 1;
             let seconds = timeout.as_secs_f64();
-            self.tolerate(index, RunnerError::Late { runner: index, seconds })?;
+            let outcome = self.tolerate(index, RunnerError::Late { runner: index, seconds });
+            if !self.workers[index].is_away() {
+                self.abandoned.insert(call);
+            }
+            fatal = fatal.and(outcome.map(|_| ()));
         }
-        Ok(())
+        fatal
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::queue::{Done, Job};
 
 /// Longest time that dropping a pool waits for its threads.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(800);
 
 /// Threads that run jobs and send back the results, until the pool is dropped.
 #[derive(Debug)]
@@ -84,6 +84,13 @@ impl Pool {
         self.shared.wake.notify_one();
     }
 
+    /// Takes back the job of a call, if no thread has begun it.
+    pub(super) fn take_back(&self, call: u64) -> Option<Job> {
+        let mut jobs = self.shared.jobs();
+        let position = jobs.waiting.iter().position(|job| job.call == call)?;
+        jobs.waiting.remove(position)
+    }
+
     /// Runs the waiting jobs on this thread, if there is no other.
     fn run_here(&self) {
         if !self.threads.is_empty() {
@@ -100,7 +107,8 @@ impl Pool {
 }
 
 impl Drop for Pool {
-    /// Ends the threads. One that does not return from its environment within a second is left behind.
+    /// Ends the threads and waits until they are gone. One that does not return from its environment in
+    /// time is left behind, and ends when it does.
     fn drop(&mut self) {
         {
             let mut jobs = self.shared.jobs();
@@ -109,12 +117,15 @@ impl Drop for Pool {
         }
         self.shared.wake.notify_all();
         let deadline = Instant::now() + PATIENCE;
-        while self.threads.iter().any(|thread| !thread.is_finished()) {
-            if Instant::now() >= deadline {
-                tracing::warn!("an environment does not return; its thread is left behind");
-                break;
-            }
+        while self.threads.iter().any(|thread| !thread.is_finished()) && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(1));
+        }
+        for thread in self.threads.drain(..) {
+            if !thread.is_finished() {
+                tracing::warn!("an environment does not return; its thread is left behind");
+            } else if thread.join().is_err() {
+                tracing::warn!("a thread of the environment runners panicked");
+            }
         }
     }
 }

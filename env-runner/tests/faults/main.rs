@@ -4,4 +4,5 @@
 mod fragile;
 mod late;
 mod runners;
+mod started;
 mod sub_environments;

@@ -43,6 +43,8 @@ pub fn gae(
 /// Computes V-trace targets and advantages of `N` environments over `T` steps, as [`vtrace`](super::vtrace())
 /// does for one segment. No gradient flows through either.
 ///
+/// Entries of an episode do not affect those of the episode before it, whatever they are.
+///
 /// # Shapes
 /// All `[T, N]`; see [`gae`] for `next_values`, `terminated` and `done`. Returns targets and
 /// advantages.
@@ -64,11 +66,11 @@ pub fn vtrace(
             true => ratios.clone().clamp_max(threshold),
             false => ratios.clone(),
         };
-        // A ratio may be infinite, and counts only if it leaks.
-        match config.leak_alpha == 1.0 {
-            true => clipped,
-            false => clipped * config.leak_alpha + ratios.clone() * (1.0 - config.leak_alpha),
+        // Without a leak, ratios that overflow do not count.
+        if config.leak_alpha == 1.0 {
+            return clipped;
         }
+        clipped * config.leak_alpha + ratios.clone() * (1.0 - config.leak_alpha)
     };
     // A value after a terminated step does not count, whatever it is.
     let next_values = next_values.mask_fill(terminated.clone().greater_elem(0.5), 0.0);
@@ -79,6 +81,7 @@ pub fn vtrace(
     let mut next = Tensor::zeros([1, envs], &values.device());
     let mut errors = Vec::with_capacity(steps);
     for t in (0..steps).rev() {
+        // Steps after an end are left out, not multiplied by 0: they need not be finite.
         let carried = next.mask_fill(ends.clone().narrow(0, t, 1), 0.0);
         next = delta.clone().narrow(0, t, 1) + decay.clone().narrow(0, t, 1) * carried;
         errors.push(next.clone());
@@ -203,6 +206,51 @@ mod tests {
             close(&advantages[..2], &[1.7636, 1.13]);
             assert!(!advantages[2].is_finite());
         }
+    }
+
+    #[test]
+    fn vtrace_before_an_end_does_not_depend_on_what_follows_it() {
+        let device = Device::flex();
+        let column = |values: [f32; 4]| Tensor::<1>::from_floats(values, &device).reshape([4, 1]);
+        let config = VTraceConfig { lambda_: 0.9, ..VTraceConfig::default() };
+        let first = ops::vtrace(&[0.1, -0.2], &[1.0; 2], &[0.5, 0.6], 0.7, &config).unwrap();
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for [log_ratio, reward, next] in
+                [[value, 1.0, 0.5], [0.0, value, 0.5], [0.0, 1.0, value]]
+            {
+                let (targets, advantages) = vtrace(
+                    column([0.1, -0.2, log_ratio, log_ratio]),
+                    column([1.0, 1.0, reward, reward]),
+                    column([0.5, 0.6, next, next]),
+                    column([0.6, 0.7, next, next]),
+                    column([0.0; 4]),
+                    column([0.0, 1.0, 0.0, 0.0]),
+                    &config,
+                );
+                close(&to_f32(targets).unwrap()[..2], &first.targets);
+                close(&to_f32(advantages).unwrap()[..2], &first.advantages);
+            }
+        }
+    }
+
+    /// `exp` of a large log-ratio overflows. Without a leak, only the clipped ratio counts.
+    #[test]
+    fn a_ratio_that_overflows_is_clipped_as_in_slices() {
+        let device = Device::flex();
+        let column = |values: [f32; 2]| Tensor::<1>::from_floats(values, &device).reshape([2, 1]);
+        let config = VTraceConfig::default();
+        let expected = ops::vtrace(&[200.0, 0.0], &[1.0; 2], &[0.5; 2], 0.7, &config).unwrap();
+        let (targets, advantages) = vtrace(
+            column([200.0, 0.0]),
+            column([1.0; 2]),
+            column([0.5; 2]),
+            column([0.5, 0.7]),
+            column([0.0; 2]),
+            column([0.0, 1.0]),
+            &config,
+        );
+        close(&to_f32(targets).unwrap(), &expected.targets);
+        close(&to_f32(advantages).unwrap(), &expected.advantages);
     }
 
     #[test]

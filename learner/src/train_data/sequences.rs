@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::prelude::*;
 use rekindle_core::{Batch, Columns, HostBatch};
 use rekindle_env_runner::{Segment, SegmentEnd};
+use rekindle_rl_module::AnyRLModule;
 
 use super::{Storage, TrainData};
 use crate::error::Result;
@@ -107,6 +108,23 @@ impl TrainData {
         }
         self.sequences = Some(sequences);
         Ok(())
+    }
+
+    /// Whether the states that the sequences start from are those of a module; `true` if neither has
+    /// any.
+    ///
+    /// # Errors
+    /// If the module fails to create its initial state.
+    pub fn fits(&self, module: &AnyRLModule) -> Result<bool> {
+        let sequences = self.sequences.as_ref().filter(|sequences| sequences.is_stateful());
+        Ok(match (sequences, module.initial_state()?) {
+            (None, None) => true,
+            (Some(sequences), Some(mut initial)) => {
+                let states = sequences.columns.column(Columns::STATE_IN)?;
+                initial.extend_from(states, 0..0).is_ok()
+            }
+            _ => false,
+        })
     }
 
     /// Returns the minibatch of some units, in that order. Columns in host memory are gathered and

@@ -75,7 +75,44 @@ impl TrainData {
         let optional = |name| state.components.get(name).map(buffer).transpose();
         data.final_observations = optional(FINAL_OBSERVATIONS)?;
         data.final_states = optional(FINAL_STATES)?;
-        Ok(data)
+        match data.inconsistency() {
+            None => Ok(data),
+            Some(reason) => {
+                let (component, reason) = ("experience".into(), reason.into());
+                Err(LearnerError::InvalidState { component, reason })
+            }
+        }
+    }
+
+    /// Returns what does not fit together, if anything.
+    fn inconsistency(&self) -> Option<&'static str> {
+        let rows = self.rows();
+        let mut end = 0;
+        for segment in &self.segments {
+            if segment.start != end || segment.stride != 1 {
+                return Some("its segments do not follow one another");
+            }
+            end = end.checked_add(segment.len).filter(|end| *end <= rows).unwrap_or(usize::MAX);
+        }
+        if !self.segments.is_empty() && end != rows {
+            return Some("its segments do not cover its rows");
+        }
+        for finals in [&self.final_observations, &self.final_states].into_iter().flatten() {
+            if finals.rows() != self.segments.len() {
+                return Some("its segments and what follows them differ in number");
+            }
+        }
+        let sequences = self.sequences.as_ref()?;
+        let fits = |range: &Range<usize>| {
+            range.start < range.end && range.end <= rows && range.len() <= sequences.len
+        };
+        if !sequences.rows.iter().all(fits) {
+            return Some("its sequences do not fit its rows");
+        }
+        let of_columns = sequences.columns.rows();
+        let is_empty = sequences.columns.iter().next().is_none();
+        (!is_empty && of_columns != sequences.rows.len())
+            .then_some("its sequences and their columns differ in number")
     }
 }
 
@@ -159,8 +196,7 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn saved_experience_is_restored_whole() {
+    fn data() -> TrainData {
         let leaf = |n: usize| Buffer::from_f32((0..n).map(|i| i as f32).collect(), &[2]).unwrap();
         let bytes = Buffer::from_u8(vec![0, 1, 255], &[]).unwrap();
         let pair = Buffer::from_tuple(vec![leaf(6), bytes]).unwrap();
@@ -182,11 +218,38 @@ mod tests {
         }];
         data.final_observations = Some(leaf(2));
         data.sequences = Some(Sequences::cut(&data.segments, 2));
+        data
+    }
+
+    #[test]
+    fn saved_experience_is_restored_whole() {
+        let data = data();
         let restored = TrainData::from_state(&data.get_state().unwrap()).unwrap();
         assert_eq!(restored.host().unwrap(), data.host().unwrap());
         assert_eq!(restored.segments, data.segments);
         assert_eq!(restored.final_observations, data.final_observations);
         let (a, b) = (restored.sequences.unwrap(), data.sequences.unwrap());
         assert_eq!((a.rows, a.len, a.columns), (b.rows, b.len, b.columns));
+    }
+    #[test]
+    fn a_state_whose_parts_do_not_fit_together_is_refused() {
+        let refused = |change: fn(&mut TrainData), reason: &str| {
+            let mut data = data();
+            change(&mut data);
+            let message =
+                TrainData::from_state(&data.get_state().unwrap()).unwrap_err().to_string();
+            assert!(message.contains(reason), "{message}");
+        };
+        refused(|data| data.segments[0].len = 4, "do not cover its rows");
+        refused(|data| data.segments[0].start = 1, "do not follow one another");
+        refused(|data| data.segments.push(data.segments[0].clone()), "do not follow one another");
+        let finals = |data: &mut TrainData| {
+            data.final_observations = Some(Buffer::from_f32(vec![0.0; 4], &[2]).unwrap());
+        };
+        refused(finals, "differ in number");
+        let sequences = |data: &mut TrainData| {
+            data.sequences.as_mut().unwrap().rows[1] = 2..9;
+        };
+        refused(sequences, "do not fit its rows");
     }
 }

@@ -1,26 +1,28 @@
 //! The free-running mode: a thread that learns, and runners that start again at once.
 
-use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rekindle_env_runner::{Amount, EnvRunnerGroup, Experience, RunnerError, SampleOptions};
-use rekindle_learner::{Learner, ModuleRollouts};
+use rekindle_learner::Learner;
 use rekindle_rl_module::MultiRLModule;
 
-use super::{Asynchronous, CircularBuffer, Lag, Settings, learn};
-use crate::Result;
+use super::{Asynchronous, CircularBuffer, Lag, Settings, join, learn, spawn};
+use crate::execution_plan::context::steps_of;
 use crate::execution_plan::{StepReport, TrainingContext};
+use crate::{AlgorithmError, CountStepsBy, Result};
 
 /// The newest weights for the runners, with their version.
 type Published = Mutex<(MultiRLModule, u64)>;
 
 /// A batch on its way to the learner, with the environment steps sampled until then.
-type Batch = (ModuleRollouts, u64);
+type Batch = (Experience, u64);
 
 impl Asynchronous {
-    /// Collects and learns from several batches, each on threads of their own.
+    /// Collects and learns from several batches, each on threads of their own. Steps that were sampled
+    /// before a failure count.
     pub(super) fn free_running(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
         let settings = self.settings;
         let published = Mutex::new(weights(cx.learner));
@@ -28,30 +30,37 @@ impl Asynchronous {
             settings,
             amount: settings.amount(cx),
             options: Settings::options(cx),
+            count_by: cx.config.count_steps_by(),
             published: &published,
             env_steps: cx.env_steps(),
+            progress: 0,
             sampled: 0,
+            learner_ended: false,
+            blocked: Duration::ZERO,
             lag: Lag::default(),
         };
         let (sender, receiver) = sync_channel(settings.queue_size);
         let buffer = self.buffer.as_mut();
         let (runners, learner) = (&mut *cx.env_runners, &mut *cx.learner);
+        let started = Instant::now();
         let (collected, learned) = thread::scope(|scope| {
             let published = &published;
             let learner =
-                scope.spawn(move || learn_all(learner, buffer, receiver, published, &settings));
+                spawn(scope, move || learn_all(learner, buffer, receiver, published, &settings))?;
             let collected = collector.collect(runners, sender);
-            (collected, learner.join().unwrap_or_else(|panic| resume_unwind(panic)))
-        });
-        let Collector { sampled, lag, .. } = collector;
-        learned?;
-        collected?;
+            let sampling = started.elapsed().saturating_sub(collector.blocked);
+            Ok::<_, AlgorithmError>(((collected, sampling), join(learner)))
+        })?;
+        let (Collector { sampled, lag, .. }, (collected, sampling)) = (collector, collected);
+        cx.log_times(sampling, learned.time)?;
         cx.env_runners.sync_connectors()?;
         cx.count_steps(sampled)?;
         lag.log(cx.metrics)?;
         cx.publish_weights()?;
         cx.log_learner()?;
-        Ok(StepReport::new(sampled, sampled))
+        learned.outcome?;
+        collected?;
+        Ok(StepReport::new(sampled, learned.env_steps))
     }
 }
 
@@ -59,24 +68,41 @@ fn weights(learner: &Learner) -> (MultiRLModule, u64) {
     (learner.module().without_learner_only(), learner.weights_seq_no())
 }
 
-/// Learns from batches until no more are sent, and publishes the weights.
+/// The work of the learner's thread.
+struct Learned {
+    outcome: Result<()>,
+    /// Environment steps that were learned from.
+    env_steps: usize,
+    /// Time spent on learning.
+    time: Duration,
+}
+
+/// Learns from batches until no more are sent or one fails, and publishes the weights.
 fn learn_all(
     learner: &mut Learner,
     mut buffer: Option<&mut CircularBuffer>,
     batches: Receiver<Batch>,
     published: &Published,
     settings: &Settings,
-) -> Result<()> {
+) -> Learned {
     let mut broadcast = learner.weights_seq_no();
-    for (rollouts, env_steps) in batches {
-        let data = learner.gather(&rollouts)?;
-        learn(learner, buffer.as_deref_mut(), data, env_steps)?;
+    let mut learned = Learned { outcome: Ok(()), env_steps: 0, time: Duration::ZERO };
+    for (batch, env_steps) in batches {
+        let started = Instant::now();
+        let data = learner.gather(&batch.rollouts).map_err(AlgorithmError::from);
+        let outcome = data.and_then(|data| learn(learner, buffer.as_deref_mut(), data, env_steps));
+        learned.time += started.elapsed();
+        if outcome.is_err() {
+            learned.outcome = outcome;
+            break;
+        }
+        learned.env_steps += batch.env_steps;
         if learner.weights_seq_no() - broadcast >= settings.broadcast_interval {
             broadcast = learner.weights_seq_no();
             *published.lock().unwrap_or_else(PoisonError::into_inner) = weights(learner);
         }
     }
-    Ok(())
+    learned
 }
 
 /// Keeps the runners at work, and sends what they collect in batches.
@@ -84,47 +110,64 @@ struct Collector<'a> {
     settings: Settings,
     amount: Amount,
     options: SampleOptions,
+    count_by: CountStepsBy,
     published: &'a Published,
     /// Environment steps sampled before.
     env_steps: u64,
+    /// Steps so far, in the unit in which batches are counted.
+    progress: usize,
     /// Environment steps sampled so far.
     sampled: usize,
+    /// Whether the learner has failed and receives nothing more. It reports why.
+    learner_ended: bool,
+    /// Time spent on waiting for the learner.
+    blocked: Duration,
     lag: Lag,
 }
 
 impl Collector<'_> {
-    /// Ends when enough is collected and all runners are idle, or when the learner has failed.
+    /// Ends when all runners are idle after enough is collected, a runner has failed, or the learner has.
     fn collect(&mut self, runners: &mut EnvRunnerGroup, batches: SyncSender<Batch>) -> Result<()> {
         let wanted = self.settings.train_batch_size * self.settings.batches_per_step;
         let mut batch = Experience::default();
+        let mut outcome = Ok(());
         loop {
-            if self.sampled < wanted {
-                self.start(runners)?;
+            let goes_on = outcome.is_ok() && !self.learner_ended && self.progress < wanted;
+            if goes_on {
+                outcome = self.start(runners);
             }
-            let Some((_, experience)) = runners.next_finished()? else {
-                if self.sampled < wanted {
-                    // All runners that had started were abandoned.
+            let experience = match runners.next_finished() {
+                Ok(Some((_, experience))) => experience,
+                // All runners that had started were recreated or ignored.
+                Ok(None) if goes_on && outcome.is_ok() => continue,
+                Ok(None) => break,
+                Err(error) => {
+                    outcome = outcome.and(Err(error.into()));
                     continue;
                 }
-                break;
             };
             self.sampled += experience.env_steps;
+            self.progress += steps_of(self.count_by, &experience);
             let (_, version) = *self.published.lock().unwrap_or_else(PoisonError::into_inner);
             self.lag.add(&experience, version);
             batch.extend(experience);
-            if batch.env_steps >= self.settings.train_batch_size {
-                let full = std::mem::take(&mut batch);
-                if batches.send((full.rollouts, self.env_steps + self.sampled as u64)).is_err() {
-                    // The learner reports why it ended.
-                    self.sampled = self.sampled.max(wanted);
-                }
+            if steps_of(self.count_by, &batch) >= self.settings.train_batch_size {
+                self.send(&batches, std::mem::take(&mut batch));
             }
         }
         if batch.env_steps > 0 {
-            // A smaller batch, so that nothing is left over. The learner may have ended.
-            let _ = batches.send((batch.rollouts, self.env_steps + self.sampled as u64));
+            // A smaller batch, so that nothing is left over.
+            self.send(&batches, batch);
         }
-        Ok(())
+        outcome
+    }
+
+    /// Sends a batch, and waits while the queue is full.
+    fn send(&mut self, batches: &SyncSender<Batch>, batch: Experience) {
+        let started = Instant::now();
+        let sent = batches.send((batch, self.env_steps + self.sampled as u64));
+        self.blocked += started.elapsed();
+        self.learner_ended |= sent.is_err();
     }
 
     /// Starts the idle runners with the newest weights.

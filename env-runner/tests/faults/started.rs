@@ -1,0 +1,156 @@
+//! Runners that work one by one, for plans that do not wait for all of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rekindle_env::EnvConfig;
+use rekindle_env_runner::{Amount, EnvRunnerGroup, RunnerError, SampleOptions};
+
+use crate::fragile::{Event, Fault, config, fragile, group};
+
+/// Starts all idle runners.
+fn start(group: &mut EnvRunnerGroup) -> usize {
+    let idle = group.idle();
+    let started = idle
+        .into_iter()
+        .filter(|&index| group.start(index, Amount::Timesteps(20), SampleOptions::default()));
+    started.count()
+}
+
+/// Waits for all runners that have started. Returns the steps of each that finished.
+fn finish(group: &mut EnvRunnerGroup) -> Vec<(usize, usize)> {
+    let mut all = Vec::new();
+    while let Some((index, experience)) = group.next_finished().unwrap() {
+        all.push((index, experience.env_steps));
+    }
+    all.sort_unstable();
+    all
+}
+
+/// Registers a CartPole whose first copy hangs in its 10th step until the gate is open.
+fn hanging(name: &str) -> (String, Arc<AtomicBool>) {
+    let gate = Arc::new(AtomicBool::new(false));
+    let open = Arc::clone(&gate);
+    let id = fragile(name, move |env, event| {
+        let started = Instant::now();
+        while (env, event) == (0, Event::Step(10))
+            && !open.load(Ordering::SeqCst)
+            && started.elapsed() < Duration::from_secs(30)
+        {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Fault::None
+    });
+    (id, gate)
+}
+
+#[test]
+fn runners_start_and_finish_one_by_one() {
+    for threads in [1, 2, 5] {
+        let mut group = group(&config("CartPole-v1", 1), 3, threads);
+        assert_eq!(group.next_finished().unwrap(), None);
+        for _ in 0..3 {
+            assert_eq!((start(&mut group), group.num_started()), (3, 3));
+            assert!(!group.start(1, Amount::Timesteps(20), SampleOptions::default()), "at work");
+            assert!(!group.start(9, Amount::Timesteps(20), SampleOptions::default()));
+            assert_eq!(finish(&mut group), [(0, 20), (1, 20), (2, 20)]);
+            assert_eq!((group.num_started(), group.idle().len()), (0, 3));
+        }
+    }
+}
+
+#[test]
+fn runners_that_wait_for_a_thread_are_not_late() {
+    let (id, gate) = hanging("HangsBeforeOthers");
+    let mut config = config(&id, 1);
+    config.fault_tolerance.sample_timeout_s = Some(0.3);
+    config.fault_tolerance.restart_failed_env_runners = true;
+    let mut group = group(&config, 3, 1);
+    start(&mut group);
+    let finished = finish(&mut group);
+    assert_eq!((group.num_late(), group.num_restarts()), (1, 1), "{finished:?}");
+    assert_eq!(group.idle(), [0, 1, 2]);
+    // The thread that hangs is replaced.
+    start(&mut group);
+    assert_eq!(finish(&mut group), [(0, 20), (1, 20), (2, 20)]);
+    // What the hanging runner delivers in the end is dropped.
+    gate.store(true, Ordering::SeqCst);
+    thread::sleep(Duration::from_millis(50));
+    start(&mut group);
+    assert_eq!(finish(&mut group), [(0, 20), (1, 20), (2, 20)]);
+    assert_eq!((group.num_late(), group.num_restarts()), (1, 1));
+}
+
+#[test]
+fn a_late_runner_that_is_ignored_takes_part_again_when_it_returns() {
+    for threads in [1, 2] {
+        let (id, gate) = hanging(&format!("HangsAndReturns{threads}"));
+        let mut config = config(&id, 1);
+        config.fault_tolerance.sample_timeout_s = Some(0.2);
+        config.fault_tolerance.ignore_env_runner_failures = true;
+        let mut group = group(&config, 2, threads);
+        start(&mut group);
+        finish(&mut group);
+        assert_eq!((group.num_late(), group.idle()), (1, vec![1]));
+        start(&mut group);
+        assert_eq!(finish(&mut group), [(1, 20)], "the other one works");
+        gate.store(true, Ordering::SeqCst);
+        // Changing the environments waits for all runners.
+        group.set_env_config(&EnvConfig::new()).unwrap();
+        assert_eq!(group.idle(), [0, 1], "{threads} threads");
+        start(&mut group);
+        assert_eq!(finish(&mut group), [(0, 20), (1, 20)]);
+        assert_eq!(group.num_restarts(), 0);
+    }
+}
+
+#[test]
+fn a_late_runner_that_is_not_tolerated_is_an_error_and_returns() {
+    let (id, gate) = hanging("HangsAndIsReported");
+    let mut config = config(&id, 1);
+    config.fault_tolerance.sample_timeout_s = Some(0.2);
+    let mut group = group(&config, 1, 1);
+    start(&mut group);
+    let error = group.next_finished().unwrap_err();
+    assert!(matches!(error, RunnerError::Late { runner: 0, .. }), "{error}");
+    assert!(error.to_string().contains("sample_timeout_s"), "{error}");
+    gate.store(true, Ordering::SeqCst);
+    group.reset_episodes().unwrap();
+    start(&mut group);
+    assert_eq!(finish(&mut group), [(0, 20)]);
+}
+
+#[test]
+fn dropping_a_group_at_work_does_not_wait_for_an_environment_that_hangs() {
+    let (id, gate) = hanging("HangsWhileDropped");
+    let mut group = group(&config(&id, 1), 2, 2);
+    start(&mut group);
+    let started = Instant::now();
+    drop(group);
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    gate.store(true, Ordering::SeqCst);
+}
+
+#[test]
+fn crashes_and_panics_cost_a_fragment_and_recreate_the_runner() {
+    for (name, fault) in [("StartedCrash", Fault::Crash), ("StartedPanic", Fault::Panic)] {
+        let id = fragile(name, move |env, event| match (env, event) {
+            (1, Event::Step(30)) => fault,
+            _ => Fault::None,
+        });
+        let mut config = config(&id, 1);
+        config.fault_tolerance.restart_failed_sub_environments = false;
+        config.fault_tolerance.restart_failed_env_runners = true;
+        let mut group = group(&config, 2, 2);
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            start(&mut group);
+            all.push(finish(&mut group));
+        }
+        let whole = vec![(0, 20), (1, 20)];
+        assert_eq!(all, [whole.clone(), vec![(0, 20), (1, 0)], whole]);
+        assert_eq!((group.num_healthy(), group.num_restarts()), (2, 1));
+    }
+}
