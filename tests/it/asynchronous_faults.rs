@@ -214,9 +214,10 @@ impl ValueFunction for Moody {
 fn a_failing_loss_ends_the_step_and_a_slow_one_holds_the_runners_back() {
     let switches = Arc::new(Switches::default());
     switched("Tests/Counted-v0", &switches);
-    let config = ImpalaConfig { model_config: Default::default(), ..impala("Tests/Counted-v0") }
-        .rl_module(RLModuleSpec::of::<Moody>())
-        .training(|t| t.learner_queue_size(1));
+    let mut config = impala("Tests/Counted-v0");
+    config.model_config = Default::default();
+    let config =
+        config.rl_module(RLModuleSpec::of::<Moody>()).training(|t| t.learner_queue_size(1));
     for deterministic in [false, true] {
         let config = config.clone().training(|t| t.deterministic(deterministic));
         let mut algo = config.build(&device()).unwrap();
