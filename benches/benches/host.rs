@@ -2,9 +2,10 @@
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use rekindle::core::HostBatch;
+use rekindle::core::{CoreError, HostBatch};
 use rekindle::learner::ops::gae;
 use rekindle::prelude::*;
 use rekindle_benches::{Outcome, run};
