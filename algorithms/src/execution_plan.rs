@@ -1,5 +1,6 @@
 //! Execution plans: how experience becomes updates.
 
+mod async_gradients;
 mod asynchronous;
 mod circular_buffer;
 mod context;
@@ -11,6 +12,7 @@ use rekindle_checkpoint::State;
 
 use crate::Result;
 
+pub use async_gradients::AsyncGradients;
 pub use asynchronous::Asynchronous;
 pub use context::{StepReport, TrainingContext};
 pub use synchronous::Synchronous;

@@ -40,7 +40,9 @@ pub use config::{
 pub use custom::{CustomTraining, Trajectory};
 pub use error::{AlgorithmError, CallbackError, Result};
 pub use evaluation::{Evaluation, EvaluationFunction, evaluate, evaluate_policy};
-pub use execution_plan::{Asynchronous, ExecutionPlan, StepReport, Synchronous, TrainingContext};
+pub use execution_plan::{
+    AsyncGradients, Asynchronous, ExecutionPlan, StepReport, Synchronous, TrainingContext,
+};
 pub use impala::{ImpalaConfig, ImpalaTraining};
 pub use ppo::{PpoConfig, PpoTraining};
 pub use vpg::{VpgConfig, VpgTraining};

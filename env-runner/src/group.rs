@@ -27,6 +27,7 @@ use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
 use crate::multi_agent::MultiAgentConfig;
 use crate::policy_bundle::PolicyBundle;
+pub use asynchronous::Finished;
 use asynchronous::Started;
 use pool::Pool;
 use queue::Done;

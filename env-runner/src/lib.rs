@@ -39,7 +39,7 @@ pub use error::{Result, RunnerError};
 pub use experience::{
     EpisodeSummary, Experience, Rollout, RolloutStates, Segment, SegmentEnd, imagined,
 };
-pub use group::EnvRunnerGroup;
+pub use group::{EnvRunnerGroup, Finished};
 pub use multi_agent::{
     EpisodeInfo, MappingFunction, MultiAgentConfig, MultiAgentEnvRunner, PolicyMapping,
 };

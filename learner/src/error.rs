@@ -66,6 +66,16 @@ pub enum LearnerError {
         /// The scalars of the loss.
         known: String,
     },
+    /// A loss with several phases, where gradients are computed apart from their steps.
+    #[error(
+        "the {loss} loss of module `{id}` has several phases, and the gradients of a later one depend on the steps of those before; use another execution plan than asynchronous gradients"
+    )]
+    Phases {
+        /// The id of the module.
+        id: String,
+        /// The name of the loss.
+        loss: String,
+    },
     /// Optimizers of a loss that do not fit its module.
     #[error("the optimizers of module `{id}` do not fit: {reason}")]
     Optimizers {

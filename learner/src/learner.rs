@@ -2,6 +2,7 @@
 
 mod config;
 mod dry_run;
+mod gradients;
 mod module_loss;
 mod modules;
 mod optimizers;
@@ -27,6 +28,7 @@ use module_loss::ModuleLoss;
 use optimizers::Optimizers;
 
 pub use config::LearnerConfig;
+pub use gradients::LearnerGradients;
 pub use update::{ModuleData, UpdateReport};
 
 /// Experience by module.

@@ -30,7 +30,9 @@ mod train_data;
 pub use error::{LearnerError, Result};
 pub use global_norm::GlobalNorm;
 pub use gradients::{GradClipBy, Gradients};
-pub use learner::{Learner, LearnerConfig, LossFactory, ModuleData, ModuleRollouts, UpdateReport};
+pub use learner::{
+    Learner, LearnerConfig, LearnerGradients, LossFactory, ModuleData, ModuleRollouts, UpdateReport,
+};
 pub use loss::{AfterUpdate, Loss, LossContext, Losses, Phase, PrepareContext};
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use optimizer_group::{DEFAULT_OPTIMIZER, OptimizerGroup, Parameters};

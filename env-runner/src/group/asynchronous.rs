@@ -1,12 +1,13 @@
 //! Runners that work one by one: each starts again as soon as it has finished.
 
+use std::any::Any;
 use std::time::Instant;
 
 use rekindle_rl_module::MultiRLModule;
 
 use super::EnvRunnerGroup;
 use super::pool::Pool;
-use super::queue::Job;
+use super::queue::{Job, Work};
 use super::worker::Place;
 use crate::env_runner::{Amount, SampleOptions};
 use crate::error::{Result, RunnerError};
@@ -18,6 +19,18 @@ pub(super) struct Started {
     /// The number of its call.
     call: u64,
     at: Instant,
+}
+
+/// What a runner did that was started alone.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Finished {
+    /// The index of the runner.
+    pub runner: usize,
+    /// What it collected; empty if it failed.
+    pub experience: Experience,
+    /// What the work on the experience returned; `None` without work and if the runner failed.
+    pub output: Option<Box<dyn Any + Send>>,
 }
 
 impl EnvRunnerGroup {
@@ -53,6 +66,28 @@ impl EnvRunnerGroup {
     /// Lets one runner collect on a thread of its own, while this one goes on. Returns whether it was
     /// available. [`next_finished`](Self::next_finished) returns what it collected.
     pub fn start(&mut self, index: usize, amount: Amount, options: SampleOptions) -> bool {
+        self.submit(index, amount, options, None)
+    }
+
+    /// As [`start`](Self::start), and then works on the experience on the same thread. [`Finished::output`]
+    /// is what the work returns.
+    pub fn start_then(
+        &mut self,
+        index: usize,
+        amount: Amount,
+        options: SampleOptions,
+        work: impl FnOnce(&Experience) -> Box<dyn Any + Send> + Send + 'static,
+    ) -> bool {
+        self.submit(index, amount, options, Some(Work(Box::new(work))))
+    }
+
+    fn submit(
+        &mut self,
+        index: usize,
+        amount: Amount,
+        options: SampleOptions,
+        then: Option<Work>,
+    ) -> bool {
         let runner = self.workers.get_mut(index).and_then(|worker| worker.take());
         let Some(mut runner) = runner else { return false };
         if self.config.fault_tolerance.sample_timeout_s.is_some() {
@@ -61,7 +96,7 @@ impl EnvRunnerGroup {
         }
         self.call += 1;
         self.started.insert(index, Started { call: self.call, at: Instant::now() });
-        let job = Job { call: self.call, worker: index, runner, amount, options };
+        let job = Job { call: self.call, worker: index, runner, amount, options, then };
         // Runners that nobody waits for may occupy a thread each.
         let ignored = self.workers.iter().enumerate();
         let ignored = ignored.filter(|(i, w)| w.is_away() && !self.started.contains_key(i)).count();
@@ -71,8 +106,7 @@ impl EnvRunnerGroup {
         true
     }
 
-    /// Waits for the next runner that has started and finishes. Returns its index and what it collected;
-    /// `None` if none has started.
+    /// Waits for the next runner that has started and finishes; `None` if none has started.
     ///
     /// A runner that fails is recreated or ignored, as the settings of fault tolerance say, and is idle
     /// again; its experience is empty. One that works longer than
@@ -81,7 +115,7 @@ impl EnvRunnerGroup {
     ///
     /// # Errors
     /// The failure of a runner, if it is not tolerated.
-    pub fn next_finished(&mut self) -> Result<Option<(usize, Experience)>> {
+    pub fn next_finished(&mut self) -> Result<Option<Finished>> {
         while !self.started.is_empty() {
             let oldest = self.started.values().map(|started| started.at).min();
             let timeout = self.config.fault_tolerance.timeout();
@@ -107,11 +141,12 @@ impl EnvRunnerGroup {
                     if experience.env_steps > 0 {
                         worker.health.failures = 0;
                     }
-                    Ok(Some((index, experience)))
+                    Ok(Some(Finished { runner: index, experience, output: done.output }))
                 }
                 Err(error) => {
                     self.tolerate(index, error)?;
-                    Ok(Some((index, Experience::default())))
+                    let experience = Experience::default();
+                    Ok(Some(Finished { runner: index, experience, output: None }))
                 }
             };
         }

@@ -79,7 +79,7 @@ impl EnvRunnerGroup {
         let call = self.call;
         let jobs = amounts.iter().filter_map(|&(worker, amount)| {
             let runner = self.workers.get_mut(worker)?.take()?;
-            Some(Job { call, worker, runner, amount, options })
+            Some(Job { call, worker, runner, amount, options, then: None })
         });
         let jobs: Vec<_> = jobs.collect();
         let timeout = self.config.fault_tolerance.timeout();
@@ -131,7 +131,7 @@ impl EnvRunnerGroup {
     fn settle(&mut self, results: Vec<Done>, call: &mut Call) -> Result<()> {
         let mut failed = Vec::new();
         for done in results {
-            let Done { call: of_call, worker: index, runner, amount, result } = done;
+            let Done { call: of_call, worker: index, runner, amount, result, .. } = done;
             if self.abandoned.remove(&of_call) {
                 continue;
             }

@@ -1,6 +1,8 @@
 //! Threads that run the runners.
 
+use std::any::Any;
 use std::collections::VecDeque;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +22,17 @@ pub(super) struct Job {
     pub(super) runner: Box<dyn EnvRunner>,
     pub(super) amount: Amount,
     pub(super) options: SampleOptions,
+    /// Work on the experience, on the same thread.
+    pub(super) then: Option<Work>,
+}
+
+/// Work on the experience of a runner, on its thread.
+pub(super) struct Work(pub(super) Box<dyn FnOnce(&Experience) -> Box<dyn Any + Send> + Send>);
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Work")
+    }
 }
 
 /// A runner with its result.
@@ -30,19 +43,29 @@ pub(super) struct Done {
     pub(super) runner: Box<dyn EnvRunner>,
     pub(super) amount: Amount,
     pub(super) result: Result<Experience>,
+    /// What the work on the experience returned.
+    pub(super) output: Option<Box<dyn Any + Send>>,
 }
 
 impl Job {
     /// Collects on the calling thread. Converts a panic into an error of this runner.
     pub(super) fn run(self) -> Done {
-        let Self { call, worker, mut runner, amount, options } = self;
-        let collect = AssertUnwindSafe(|| runner.collect(amount, options));
+        let Self { call, worker, mut runner, amount, options, then } = self;
+        let collect = AssertUnwindSafe(|| {
+            let experience = runner.collect(amount, options)?;
+            let output = then.map(|Work(work)| work(&experience));
+            Ok((experience, output))
+        });
         let result = catch_unwind(collect).unwrap_or_else(|panic| {
             // The running episodes are in an unknown state.
             runner.reset_episodes();
             Err(panicked(worker, &*panic))
         });
-        Done { call, worker, runner, amount, result }
+        let (result, output) = match result {
+            Ok((experience, output)) => (Ok(experience), output),
+            Err(error) => (Err(error), None),
+        };
+        Done { call, worker, runner, amount, result, output }
     }
 }
 

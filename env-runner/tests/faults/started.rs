@@ -22,8 +22,8 @@ fn start(group: &mut EnvRunnerGroup) -> usize {
 /// Waits for all runners that have started. Returns the steps of each that finished.
 fn finish(group: &mut EnvRunnerGroup) -> Vec<(usize, usize)> {
     let mut all = Vec::new();
-    while let Some((index, experience)) = group.next_finished().unwrap() {
-        all.push((index, experience.env_steps));
+    while let Some(finished) = group.next_finished().unwrap() {
+        all.push((finished.runner, finished.experience.env_steps));
     }
     all.sort_unstable();
     all
@@ -50,7 +50,7 @@ fn hanging(name: &str) -> (String, Arc<AtomicBool>) {
 fn runners_start_and_finish_one_by_one() {
     for threads in [1, 2, 5] {
         let mut group = group(&config("CartPole-v1", 1), 3, threads);
-        assert_eq!(group.next_finished().unwrap(), None);
+        assert!(group.next_finished().unwrap().is_none());
         for _ in 0..3 {
             assert_eq!((start(&mut group), group.num_started()), (3, 3));
             assert!(!group.start(1, Amount::Timesteps(20), SampleOptions::default()), "at work");

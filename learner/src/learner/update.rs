@@ -1,7 +1,7 @@
 //! One update: from experience to new weights.
 
-mod readings;
-mod step;
+pub(super) mod readings;
+pub(super) mod step;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -153,40 +153,56 @@ impl Learner {
             }
         }
         self.shuffle_rng = rng;
-        self.weights_seq_no += 1;
         let history = Readings::read(history)?;
-        for minibatch in &history {
-            self.count_refused(minibatch)?;
-        }
         let report = report(&data, &history);
-        let history: Vec<_> = history.into_iter().map(|minibatch| minibatch.metrics).collect();
         for id in stopped {
             let key = format!("{id}/num_early_stops_lifetime");
             self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
         }
-        let of_epoch = count.div_ceil(self.config.num_epochs);
-        let recent = mean(&last_epoch(&history, of_epoch));
-        self.log(&mean(&history), env_steps)?;
-        self.after_update(&data, &recent, env_steps)?;
-        for (id, data) in &data {
+        let trained = data.iter().map(|(id, data)| {
             let all = data.rows() * self.config.num_epochs;
-            let trained = lasted.get(id).map_or(all, |steps| all * steps / count);
-            let key = format!("{id}/num_module_steps_trained_lifetime");
-            self.metrics.log_value(&key, trained as f64, Reducer::LifetimeSum)?;
-        }
+            (id.clone(), lasted.get(id).map_or(all, |steps| all * steps / count))
+        });
+        let trained = trained.collect();
+        let of_epoch = count.div_ceil(self.config.num_epochs);
+        self.finish_update(&trained, history, of_epoch, env_steps)?;
         Ok(report)
     }
 
-    /// Tells the losses that the update has ended, and moves the targets that they ask for.
-    fn after_update(
+    /// Counts an update, logs its metrics and tells the losses. `trained` are the rows that each module
+    /// learned from, `of_epoch` the minibatches of an epoch.
+    pub(super) fn finish_update(
         &mut self,
-        data: &ModuleData,
+        trained: &BTreeMap<ModuleId, usize>,
+        history: Vec<Minibatch>,
+        of_epoch: usize,
+        env_steps: u64,
+    ) -> Result<()> {
+        self.weights_seq_no += 1;
+        for minibatch in &history {
+            self.count_refused(minibatch)?;
+        }
+        let history: Vec<_> = history.into_iter().map(|minibatch| minibatch.metrics).collect();
+        let recent = mean(&last_epoch(&history, of_epoch));
+        self.log(&mean(&history), env_steps)?;
+        self.after_update(trained.keys(), &recent, env_steps)?;
+        for (id, rows) in trained {
+            let key = format!("{id}/num_module_steps_trained_lifetime");
+            self.metrics.log_value(&key, *rows as f64, Reducer::LifetimeSum)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the losses that the update has ended, and moves the targets that they ask for.
+    fn after_update<'a>(
+        &mut self,
+        trained: impl Iterator<Item = &'a ModuleId>,
         recent: &MinibatchMetrics,
         env_steps: u64,
     ) -> Result<()> {
         let none = ModuleMetrics::new();
         let mut targets: BTreeMap<String, (ModuleId, f64)> = BTreeMap::new();
-        for id in data.keys() {
+        for id in trained {
             let Some(of_module) = self.losses.get_mut(id) else { continue };
             let metrics = recent.get(id).unwrap_or(&none);
             let module = self.module.module(id)?;

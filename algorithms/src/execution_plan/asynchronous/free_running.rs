@@ -5,7 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rekindle_env_runner::{Amount, EnvRunnerGroup, Experience, RunnerError, SampleOptions};
+use rekindle_env_runner::{
+    Amount, EnvRunnerGroup, Experience, Finished, RunnerError, SampleOptions,
+};
 use rekindle_learner::Learner;
 use rekindle_rl_module::MultiRLModule;
 
@@ -137,7 +139,7 @@ impl Collector<'_> {
                 outcome = self.start(runners);
             }
             let experience = match runners.next_finished() {
-                Ok(Some((_, experience))) => experience,
+                Ok(Some(Finished { experience, .. })) => experience,
                 // All runners that had started were recreated or ignored.
                 Ok(None) if goes_on && outcome.is_ok() => continue,
                 Ok(None) => break,

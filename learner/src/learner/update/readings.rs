@@ -18,7 +18,7 @@ pub(super) type MinibatchMetrics = BTreeMap<ModuleId, ModuleMetrics>;
 
 /// What one minibatch left on the device, not yet read.
 #[derive(Default)]
-pub(super) struct Readings {
+pub(in crate::learner) struct Readings {
     known: MinibatchMetrics,
     /// `[1]` each.
     scalars: Vec<(ModuleId, Cow<'static, str>, Tensor<1>)>,
@@ -54,7 +54,7 @@ pub(super) struct RowValues<T> {
 }
 
 /// What one minibatch reports.
-pub(super) struct Minibatch {
+pub(in crate::learner) struct Minibatch {
     pub(super) metrics: MinibatchMetrics,
     /// The steps that were not taken, and whether the optimizer counted them.
     pub(super) refused: Vec<(OptimizerKey, bool)>,
@@ -89,7 +89,7 @@ impl Readings {
     }
 
     /// Reads all minibatches; waits once for the device.
-    pub(super) fn read(all: Vec<Self>) -> Result<Vec<Minibatch>> {
+    pub(in crate::learner) fn read(all: Vec<Self>) -> Result<Vec<Minibatch>> {
         let mut transaction = Transaction::default();
         for readings in &all {
             for tensor in readings.tensors() {

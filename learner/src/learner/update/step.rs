@@ -22,7 +22,7 @@ use crate::optimizer_group::DEFAULT_OPTIMIZER;
 const LARGEST_NORM: f64 = 1.8e19;
 
 /// What a phase asks of the parameters of one optimizer.
-struct Step {
+pub(in crate::learner) struct Step {
     optimizer: OptimizerKey,
     /// The module whose loss decides on the gradients: one of those that have these parameters.
     module_id: ModuleId,
@@ -70,6 +70,24 @@ impl Learner {
             }
         }
         Ok(readings)
+    }
+
+    /// Computes what a whole batch asks of each optimizer, for a loss with one phase.
+    pub(in crate::learner) fn whole_batch(
+        &mut self,
+        data: &ModuleData,
+        env_steps: u64,
+    ) -> Result<(Vec<Step>, Readings)> {
+        let mut batches = BTreeMap::new();
+        for (id, data) in data {
+            let units: Vec<usize> = (0..data.units(None).count).collect();
+            batches.insert(id.clone(), data.minibatch(&units, &self.device)?);
+        }
+        let mut readings = Readings::default();
+        let mut stopped = BTreeSet::new();
+        let losses = self.phase_losses(0, &batches, env_steps, &mut stopped, &mut readings)?;
+        let steps = self.backward(0, losses, &mut readings)?;
+        Ok((steps, readings))
     }
 
     /// Computes the losses of one phase.
@@ -180,7 +198,12 @@ impl Learner {
 
     /// Takes a step if loss and gradients are finite. On the CPU the host looks; on another device
     /// it would have to wait for that, and the device decides.
-    fn apply(&mut self, step: Step, env_steps: u64, readings: &mut Readings) -> Result<()> {
+    pub(in crate::learner) fn apply(
+        &mut self,
+        step: Step,
+        env_steps: u64,
+        readings: &mut Readings,
+    ) -> Result<()> {
         let Step { optimizer: key, module_id, loss, norm, gradients } = step;
         readings.insert_norm(&key.group, norm_name(&key.name), &norm);
         let (guard, outcome) = match &norm {

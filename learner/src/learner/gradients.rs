@@ -1,0 +1,106 @@
+//! Gradients that one learner computes and another applies, as in A3C.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rekindle_core::ModuleId;
+
+use super::Learner;
+use super::update::ModuleData;
+use super::update::readings::Readings;
+use super::update::step::Step;
+use crate::error::{LearnerError, Result};
+
+/// The gradients of one batch, with the metrics of its loss.
+pub struct LearnerGradients {
+    steps: Vec<Step>,
+    readings: Readings,
+    rows: BTreeMap<ModuleId, usize>,
+}
+
+impl fmt::Debug for LearnerGradients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "gradients of {:?} rows for {} optimizers", self.rows, self.steps.len())
+    }
+}
+
+impl Learner {
+    /// Creates a learner with the same modules and losses that computes gradients for this one, on another
+    /// thread.
+    ///
+    /// # Errors
+    /// [`LearnerError::Phases`] for a loss with several phases, whose later gradients depend on earlier
+    /// steps.
+    pub fn gradient_worker(&self) -> Result<Self> {
+        for (id, of_module) in &self.losses {
+            if of_module.phases.len() > 1 {
+                let (id, loss) = (id.clone(), of_module.loss.name().into());
+                return Err(LearnerError::Phases { id, loss });
+            }
+        }
+        let mut losses = BTreeMap::new();
+        for id in self.losses.keys() {
+            losses.insert(id.clone(), self.new_module_loss(id)?);
+        }
+        let mut worker = Self {
+            config: self.config.clone(),
+            new_loss: self.new_loss.clone(),
+            losses,
+            module: self.module.clone(),
+            device: self.device.clone(),
+            optimizers: self.optimizers.clone(),
+            policies_to_train: self.policies_to_train.clone(),
+            shuffle_rng: self.shuffle_rng.clone(),
+            replaced: self.replaced.clone(),
+            weights_seq_no: self.weights_seq_no,
+            metrics: rekindle_metrics::MetricsLogger::new(),
+        };
+        self.update_worker(&mut worker)?;
+        Ok(worker)
+    }
+
+    /// Gives a gradient worker the current weights and the state of the losses. Nothing is copied.
+    ///
+    /// # Errors
+    /// If a loss does not take its own state.
+    pub fn update_worker(&self, worker: &mut Self) -> Result<()> {
+        worker.module = self.module.clone();
+        worker.weights_seq_no = self.weights_seq_no;
+        for (id, of_module) in &self.losses {
+            if let Some(of_worker) = worker.losses.get_mut(id) {
+                of_worker.scalars = of_module.scalars.clone();
+                of_worker.loss.set_state(&of_module.loss.get_state()?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes the gradients of prepared experience as one batch, without a step.
+    ///
+    /// # Errors
+    /// If a loss or a forward pass fails.
+    pub fn compute_gradients(
+        &mut self,
+        data: &ModuleData,
+        env_steps: u64,
+    ) -> Result<LearnerGradients> {
+        let rows = data.iter().map(|(id, data)| (id.clone(), data.rows())).collect();
+        let (steps, readings) = self.whole_batch(data, env_steps)?;
+        Ok(LearnerGradients { steps, readings, rows })
+    }
+
+    /// Takes the steps that gradients ask for, which a [worker](Self::gradient_worker) of this learner
+    /// computed: one update, counted and reported as any other. Gradients of modules that were removed are
+    /// dropped.
+    ///
+    /// # Errors
+    /// If a gradient does not fit its parameter.
+    pub fn apply_gradients(&mut self, gradients: LearnerGradients, env_steps: u64) -> Result<()> {
+        let LearnerGradients { steps, mut readings, rows } = gradients;
+        for step in steps {
+            self.apply(step, env_steps, &mut readings)?;
+        }
+        let history = Readings::read(vec![readings])?;
+        self.finish_update(&rows, history, 1, env_steps)
+    }
+}
