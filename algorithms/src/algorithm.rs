@@ -145,6 +145,7 @@ impl Algorithm {
             callbacks: config.callbacks,
         };
         algorithm.record_modules();
+        algorithm.plan.check(&algorithm.learner)?;
         algorithm.dry_run()?;
         algorithm.publish_weights()?;
         if algorithm.config.evaluation.evaluation_interval.is_some() {

@@ -55,13 +55,21 @@ pub enum AlgorithmError {
     },
     /// A checkpoint of an algorithm with another execution plan.
     #[error(
-        "the checkpoint was made with the execution plan `{found}`, and the configuration has `{expected}`; give the same plan again (`from_checkpoint_with(…, |config| config.execution_plan(…))`)"
+        "the checkpoint was made with the execution plan `{found}`, and the configuration has `{expected}`; give the same plan again (`from_checkpoint_with(…, |config| config.with_execution_plan(…))`)"
     )]
     WrongExecutionPlan {
         /// The configured plan.
         expected: String,
         /// The plan in the file.
         found: String,
+    },
+    /// An execution plan that cannot work with a loss.
+    #[error("the execution plan `{plan}` does not fit: {source}")]
+    PlanDoesNotFit {
+        /// The plan.
+        plan: String,
+        /// What does not fit.
+        source: CallbackError,
     },
     /// A path that names no component.
     #[error(

@@ -4,11 +4,13 @@ mod async_gradients;
 mod asynchronous;
 mod circular_buffer;
 mod context;
+mod lag;
 mod synchronous;
 
 use std::fmt::Debug;
 
 use rekindle_checkpoint::State;
+use rekindle_learner::Learner;
 
 use crate::Result;
 
@@ -49,6 +51,14 @@ pub use synchronous::Synchronous;
 pub trait ExecutionPlan: Debug + Send {
     /// Returns the name, for messages and checkpoints.
     fn name(&self) -> &str;
+
+    /// Checks at build that the plan fits the losses of the learner. By default, all do.
+    ///
+    /// # Errors
+    /// [`AlgorithmError::PlanDoesNotFit`](crate::AlgorithmError::PlanDoesNotFit) if one does not.
+    fn check(&self, _learner: &Learner) -> Result<()> {
+        Ok(())
+    }
 
     /// Runs one training step.
     ///

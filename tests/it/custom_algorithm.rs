@@ -2,7 +2,7 @@
 
 use burn::prelude::*;
 use rekindle::algorithms::{
-    AlgorithmConfig, AsyncGradients, Asynchronous, CustomTraining, Synchronous, TrainingConfig,
+    AlgorithmConfig, Asynchronous, CustomTraining, Synchronous, TrainingConfig,
 };
 use rekindle::learner::{LearnerError, OptimizerGroup};
 use rekindle::prelude::*;
@@ -165,37 +165,4 @@ fn the_example_of_a_plan_runs_and_continues_exactly() {
     let plan = Asynchronous::new(256, 32).deterministic(true).batches_per_step(1);
     let (_, equal) = custom_execution_plan::train(plan, 2).unwrap();
     assert!(equal);
-}
-
-#[test]
-fn ppo_takes_the_plan_of_a3c_and_continues_exactly() {
-    let plan = AsyncGradients::new(8).updates_per_step(6);
-    let config = |deterministic| {
-        PpoConfig::new()
-            .environment("CartPole-v1")
-            .env_runners(|e| e.num_env_runners(2).num_envs_per_env_runner(2))
-            .training(|t| t.train_batch_size(64).minibatch_size(64))
-            .with_execution_plan(plan.deterministic(deterministic))
-            .seed(0)
-    };
-    let mut algo = config(true).build(&device()).unwrap();
-    let result = algo.train().unwrap();
-    assert_eq!(result.get("env_runners/num_env_steps_sampled"), Some(6.0 * 16.0));
-    assert_eq!(algo.learner().weights_seq_no(), 6, "an update for each fragment");
-    assert!(result.get("learners/default_policy/policy_loss").is_some_and(f64::is_finite));
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("saved");
-    algo.save_to_path(&path).unwrap();
-    let given = |_| config(true);
-    let mut resumed =
-        Algorithm::from_checkpoint_with::<PpoTraining>(&path, &device(), given).unwrap();
-    let mut other = config(true).build(&device()).unwrap();
-    other.train().unwrap();
-    for algo in [&mut algo, &mut resumed, &mut other] {
-        algo.train().unwrap();
-    }
-    let state = |algo: &Algorithm| algo.learner().get_state().unwrap();
-    assert!(state(&algo) == state(&resumed), "the continuation is exact");
-    assert!(state(&algo) == state(&other), "equal seeds give equal runs");
-    config(false).build(&device()).unwrap().train().unwrap();
 }

@@ -10,6 +10,7 @@ mod algorithm;
 mod asynchronous_cells;
 #[cfg(target_os = "linux")]
 mod asynchronous_faults;
+mod asynchronous_gradients;
 mod asynchronous_losses;
 mod asynchronous_modules;
 mod asynchronous_resume;

@@ -2,21 +2,26 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use rekindle_env_runner::{Amount, Experience, Finished, RunnerError, SampleOptions};
 use rekindle_learner::{Learner, LearnerError, LearnerGradients};
 
+use super::lag::Lag;
 use super::{ExecutionPlan, StepReport, TrainingContext};
 use crate::{AlgorithmError, CountStepsBy, Result};
 
 /// Each runner has a copy of the modules, computes gradients of its own fragments on its thread, and receives
 /// the new weights when its gradients are applied; the other runners go on with theirs (Mnih et al., 2016).
 ///
-/// It takes any loss with one phase: `PpoConfig::new().with_execution_plan(AsyncGradients::new(20))` is PPO
-/// with the plan of A3C. Each fragment is one batch: epochs and minibatches have no effect.
+/// It takes any loss with one phase: `A2cConfig::new().with_execution_plan(AsyncGradients::new(5))` is A3C,
+/// and with `PpoConfig` it is PPO with the plan of A3C. Each fragment is one batch and one update:
+/// `train_batch_size`, epochs and minibatches have no effect. Losses with several phases are refused at
+/// build.
 ///
-/// A training step ends when all runners are idle. With [`deterministic`](Self::deterministic), gradients
-/// are applied in the order of the runners, and equal seeds give equal runs.
+/// A training step ends when all runners are idle. Experience of a runner that fails is lost with its
+/// gradients. With [`deterministic`](Self::deterministic), gradients are applied in the order of the
+/// runners, and equal seeds give equal runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AsyncGradients {
     fragment: usize,
@@ -55,123 +60,190 @@ impl ExecutionPlan for AsyncGradients {
         "AsyncGradients"
     }
 
+    fn check(&self, learner: &Learner) -> Result<()> {
+        learner.check_gradient_worker().map_err(|source| {
+            let plan = self.name().into();
+            AlgorithmError::PlanDoesNotFit { plan, source: Box::new(source) }
+        })?;
+        let config = learner.config();
+        if config.num_epochs > 1 || config.minibatch_size.is_some() {
+            tracing::info!(
+                "asynchronous gradients learn once from each fragment, as a whole: epochs and minibatches have no effect"
+            );
+        }
+        Ok(())
+    }
+
     fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
-        let steps = self.fragment * cx.config.env_runners.num_envs_per_env_runner;
+        let begun = Instant::now();
+        let mut step = TrainingStep::new(*self);
+        step.start_idle(cx);
+        if step.num_started == 0 {
+            return step.outcome.and(Err(RunnerError::NoHealthyRunner.into()));
+        }
+        loop {
+            match cx.env_runners.next_finished() {
+                Ok(Some(finished)) => step.insert(finished),
+                // What was started is done, or late and given up.
+                Ok(None) => {}
+                Err(error) => step.fail(error.into()),
+            }
+            let in_flight = cx.env_runners.started();
+            step.order.retain(|i| in_flight.contains(i) || step.finished.contains_key(i));
+            while let Some(finished) = step.next_turn() {
+                let index = finished.runner;
+                let worker = step.learn(cx, finished);
+                step.start(cx, index, worker);
+            }
+            step.start_idle(cx);
+            if cx.env_runners.started().is_empty() {
+                break;
+            }
+        }
+        cx.env_runners.sync_connectors()?;
+        cx.count_steps(step.sampled)?;
+        cx.log_times(begun.elapsed().saturating_sub(step.learning), step.learning)?;
+        step.lag.log(cx.metrics)?;
+        cx.log_learner()?;
+        cx.publish_weights()?;
+        step.outcome.map(|()| StepReport::new(step.sampled, step.trained))
+    }
+}
+
+/// A training step on its way. After a failure nothing is started, and the step ends when all runners are
+/// idle.
+struct TrainingStep {
+    plan: AsyncGradients,
+    outcome: Result<()>,
+    num_started: usize,
+    /// Runners that have started, in that order.
+    order: VecDeque<usize>,
+    /// Runners that wait for their turn.
+    finished: BTreeMap<usize, Finished>,
+    /// Environment steps, those that were learned from, and the time for that.
+    sampled: usize,
+    trained: usize,
+    learning: Duration,
+    lag: Lag,
+}
+
+impl TrainingStep {
+    fn new(plan: AsyncGradients) -> Self {
+        Self {
+            plan,
+            outcome: Ok(()),
+            num_started: 0,
+            order: VecDeque::new(),
+            finished: BTreeMap::new(),
+            sampled: 0,
+            trained: 0,
+            learning: Duration::ZERO,
+            lag: Lag::default(),
+        }
+    }
+
+    /// Keeps the first failure.
+    fn fail(&mut self, error: AlgorithmError) {
+        if self.outcome.is_ok() {
+            self.outcome = Err(error);
+        }
+    }
+
+    fn insert(&mut self, finished: Finished) {
+        let index = finished.runner;
+        if !self.order.contains(&index) {
+            // It was late, and nobody waited for it.
+            self.order.push_back(index);
+        }
+        self.finished.insert(index, finished);
+    }
+
+    /// Returns the next runner whose turn it is.
+    fn next_turn(&mut self) -> Option<Finished> {
+        let index = match self.plan.deterministic {
+            true => *self.order.front()?,
+            false => *self.finished.keys().next()?,
+        };
+        let finished = self.finished.remove(&index)?;
+        self.order.retain(|other| *other != index);
+        Some(finished)
+    }
+
+    /// Starts the runners that neither work nor wait for their turn.
+    fn start_idle(&mut self, cx: &mut TrainingContext<'_>) {
+        for index in cx.env_runners.idle() {
+            if !self.finished.contains_key(&index) {
+                self.start(cx, index, None);
+            }
+        }
+    }
+
+    /// Starts a runner with the current weights, unless the training step comes to its end.
+    fn start(&mut self, cx: &mut TrainingContext<'_>, index: usize, worker: Option<Learner>) {
+        if self.outcome.is_err() || self.num_started >= self.plan.updates_per_step {
+            return;
+        }
+        match self.try_start(cx, index, worker) {
+            Ok(true) => {
+                self.num_started += 1;
+                self.order.push_back(index);
+            }
+            Ok(false) => {}
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn try_start(
+        &self,
+        cx: &mut TrainingContext<'_>,
+        index: usize,
+        worker: Option<Learner>,
+    ) -> Result<bool> {
+        let mut worker = match worker {
+            Some(mut worker) => {
+                cx.learner.update_worker(&mut worker)?;
+                worker
+            }
+            None => cx.learner.gradient_worker()?,
+        };
+        let modules = cx.learner.module().without_learner_only();
+        cx.env_runners.set_modules_of(index, &modules, cx.learner.weights_seq_no())?;
+        let env_steps = cx.env_steps() + self.sampled as u64;
+        let work = move |experience: &Experience| -> Box<dyn Any + Send> {
+            let gradients = worker
+                .gather(&experience.rollouts)
+                .and_then(|data| worker.prepare(data, env_steps))
+                .and_then(|data| worker.compute_gradients(&data, env_steps));
+            Box::new((worker, gradients))
+        };
+        let steps =
+            self.plan.fragment.saturating_mul(cx.config.env_runners.num_envs_per_env_runner);
         let amount = match cx.config.count_steps_by() {
             CountStepsBy::EnvSteps => Amount::Timesteps(steps),
             CountStepsBy::AgentSteps => Amount::AgentSteps(steps),
         };
         let explore = cx.config.env_runners.explore;
         let options = SampleOptions { explore, ..SampleOptions::default() };
-        let mut started = 0;
-        let mut sampled = 0;
-        let mut outcome = Ok(());
-        let mut turns = Turns::default();
-        for index in cx.env_runners.idle() {
-            let worker = cx.learner.gradient_worker()?;
-            start(cx, index, worker, amount, options)?;
-            turns.expect(index);
-            started += 1;
-        }
-        if started == 0 {
-            return Err(RunnerError::NoHealthyRunner.into());
-        }
-        while let Some(finished) = next(cx, &mut outcome) {
-            turns.arrived.insert(finished.runner, finished);
-            while let Some(finished) = turns.take(self.deterministic) {
-                let (index, env_steps) = (finished.runner, finished.experience.env_steps);
-                sampled += env_steps;
-                let worker = match apply(cx, finished) {
-                    Ok(worker) => worker,
-                    Err(error) => {
-                        outcome = outcome.and(Err(error));
-                        continue;
-                    }
-                };
-                if outcome.is_ok() && started < self.updates_per_step {
-                    let worker = match worker {
-                        Some(worker) => worker,
-                        None => cx.learner.gradient_worker()?,
-                    };
-                    start(cx, index, worker, amount, options)?;
-                    turns.expect(index);
-                    started += 1;
-                }
-            }
-        }
-        cx.env_runners.sync_connectors()?;
-        cx.log_learner()?;
-        cx.publish_weights()?;
-        outcome.map(|()| StepReport::new(sampled, sampled))
-    }
-}
-
-/// The order in which gradients are applied.
-#[derive(Default)]
-struct Turns {
-    /// Runners that have started, in that order.
-    order: VecDeque<usize>,
-    arrived: BTreeMap<usize, Finished>,
-}
-
-impl Turns {
-    fn expect(&mut self, index: usize) {
-        self.order.push_back(index);
+        Ok(cx.env_runners.start_then(index, amount, options, work))
     }
 
-    /// Returns the next result whose turn it is.
-    fn take(&mut self, in_order: bool) -> Option<Finished> {
-        let index = match in_order {
-            true => *self.order.front()?,
-            false => *self.arrived.keys().next()?,
-        };
-        let finished = self.arrived.remove(&index)?;
-        self.order.retain(|other| *other != index);
-        Some(finished)
-    }
-}
-
-/// Waits for the next runner. A failure that is not tolerated is kept until all others are idle.
-fn next(cx: &mut TrainingContext<'_>, outcome: &mut Result<()>) -> Option<Finished> {
-    loop {
-        match cx.env_runners.next_finished() {
-            Ok(finished) => return finished,
-            Err(error) if outcome.is_ok() => *outcome = Err(error.into()),
-            Err(_) => {}
+    /// Applies the gradients of a runner, and returns its copy of the learner.
+    fn learn(&mut self, cx: &mut TrainingContext<'_>, finished: Finished) -> Option<Learner> {
+        let Finished { experience, output, .. } = finished;
+        self.sampled += experience.env_steps;
+        let (mut worker, gradients) = *output?.downcast::<Output>().ok()?;
+        self.lag.add(&experience, cx.learner.weights_seq_no());
+        let begun = Instant::now();
+        let env_steps = cx.env_steps() + self.sampled as u64;
+        let outcome = gradients
+            .and_then(|gradients| cx.learner.apply_gradients(gradients, env_steps))
+            .map_err(AlgorithmError::from)
+            .and_then(|()| Ok(cx.metrics.aggregate("learners", [worker.take_metrics()])?));
+        self.learning += begun.elapsed();
+        match outcome {
+            Ok(()) => self.trained += experience.env_steps,
+            Err(error) => self.fail(error),
         }
+        Some(worker)
     }
-}
-
-/// Lets a runner act with the current weights and compute gradients of what it collects.
-fn start(
-    cx: &mut TrainingContext<'_>,
-    index: usize,
-    mut worker: Learner,
-    amount: Amount,
-    options: SampleOptions,
-) -> Result<()> {
-    let modules = cx.learner.module().without_learner_only();
-    cx.env_runners.set_modules_of(index, &modules, cx.learner.weights_seq_no())?;
-    let env_steps = cx.env_steps();
-    let work = move |experience: &Experience| -> Box<dyn Any + Send> {
-        let gradients = worker
-            .gather(&experience.rollouts)
-            .and_then(|data| worker.prepare(data, env_steps))
-            .and_then(|data| worker.compute_gradients(&data, env_steps));
-        Box::new((worker, gradients))
-    };
-    cx.env_runners.start_then(index, amount, options, work);
-    Ok(())
-}
-
-/// Applies the gradients of a runner. Returns its copy of the learner with the new weights.
-fn apply(cx: &mut TrainingContext<'_>, finished: Finished) -> Result<Option<Learner>> {
-    cx.count_steps(finished.experience.env_steps)?;
-    let output = finished.output.and_then(|output| output.downcast::<Output>().ok());
-    let Some(output) = output else { return Ok(None) };
-    let (mut worker, gradients) = *output;
-    let gradients = gradients.map_err(AlgorithmError::from)?;
-    cx.learner.apply_gradients(gradients, cx.env_steps())?;
-    cx.learner.update_worker(&mut worker)?;
-    Ok(Some(worker))
 }

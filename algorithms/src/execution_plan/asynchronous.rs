@@ -7,9 +7,8 @@ use std::panic::resume_unwind;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use rekindle_checkpoint::State;
-use rekindle_env_runner::{Amount, Experience, SampleOptions};
+use rekindle_env_runner::{Amount, SampleOptions};
 use rekindle_learner::{Learner, ModuleData};
-use rekindle_metrics::{MetricsLogger, Reducer};
 use serde::{Deserialize, Serialize};
 
 use super::circular_buffer::{CircularBuffer, data_from, data_state};
@@ -257,28 +256,4 @@ fn fitting(learner: &Learner, mut data: ModuleData) -> Result<ModuleData> {
         );
     }
     Ok(data)
-}
-
-/// How many updates older the weights that acted were than those that the runners could have had.
-#[derive(Debug, Default)]
-struct Lag {
-    sum: u64,
-    rollouts: u64,
-}
-
-impl Lag {
-    fn add(&mut self, experience: &Experience, newest: u64) {
-        for rollout in experience.rollouts.values().flatten() {
-            self.sum += newest.saturating_sub(rollout.weights_seq_no);
-            self.rollouts += 1;
-        }
-    }
-
-    fn log(&self, metrics: &mut MetricsLogger) -> Result<()> {
-        if self.rollouts > 0 {
-            let mean = self.sum as f64 / self.rollouts as f64;
-            metrics.log_value("learners/weights_lag_mean", mean, Reducer::Item)?;
-        }
-        Ok(())
-    }
 }

@@ -40,10 +40,10 @@ impl EnvRunnerGroup {
         (0..self.workers.len()).filter(|&index| self.workers[index].here().is_some()).collect()
     }
 
-    /// Returns the number of runners that have started and not finished.
+    /// Returns the indices of the runners that have started and not finished.
     #[must_use]
-    pub fn num_started(&self) -> usize {
-        self.started.len()
+    pub fn started(&self) -> Vec<usize> {
+        self.started.keys().copied().collect()
     }
 
     /// Sets the weights that one runner acts with from now on. Nothing is copied, except weights on another

@@ -52,11 +52,11 @@ fn runners_start_and_finish_one_by_one() {
         let mut group = group(&config("CartPole-v1", 1), 3, threads);
         assert!(group.next_finished().unwrap().is_none());
         for _ in 0..3 {
-            assert_eq!((start(&mut group), group.num_started()), (3, 3));
+            assert_eq!((start(&mut group), group.started().len()), (3, 3));
             assert!(!group.start(1, Amount::Timesteps(20), SampleOptions::default()), "at work");
             assert!(!group.start(9, Amount::Timesteps(20), SampleOptions::default()));
             assert_eq!(finish(&mut group), [(0, 20), (1, 20), (2, 20)]);
-            assert_eq!((group.num_started(), group.idle().len()), (0, 3));
+            assert_eq!((group.started().len(), group.idle().len()), (0, 3));
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use rekindle_core::ModuleId;
+use burn::module::Module;
+use rekindle_core::{Generator, ModuleId};
 
 use super::Learner;
 use super::update::ModuleData;
@@ -25,22 +26,36 @@ impl fmt::Debug for LearnerGradients {
 }
 
 impl Learner {
-    /// Creates a learner with the same modules and losses that computes gradients for this one, on another
-    /// thread.
+    /// Checks that gradients can be computed apart from their steps.
     ///
     /// # Errors
     /// [`LearnerError::Phases`] for a loss with several phases, whose later gradients depend on earlier
     /// steps.
-    pub fn gradient_worker(&self) -> Result<Self> {
+    pub fn check_gradient_worker(&self) -> Result<()> {
         for (id, of_module) in &self.losses {
             if of_module.phases.len() > 1 {
                 let (id, loss) = (id.clone(), of_module.loss.name().into());
                 return Err(LearnerError::Phases { id, loss });
             }
         }
+        Ok(())
+    }
+
+    /// Creates a learner with the same modules and losses that computes gradients for this one, on another
+    /// thread. The random numbers of its losses are drawn from those of this one.
+    ///
+    /// # Errors
+    /// As [`check_gradient_worker`](Self::check_gradient_worker).
+    pub fn gradient_worker(&mut self) -> Result<Self> {
+        self.check_gradient_worker()?;
         let mut losses = BTreeMap::new();
         for id in self.losses.keys() {
             losses.insert(id.clone(), self.new_module_loss(id)?);
+        }
+        for (id, of_module) in &mut self.losses {
+            if let Some(of_worker) = losses.get_mut(id) {
+                of_worker.rng = Generator::from_seed(of_module.rng.next_u64());
+            }
         }
         let mut worker = Self {
             config: self.config.clone(),
@@ -59,16 +74,18 @@ impl Learner {
         Ok(worker)
     }
 
-    /// Gives a gradient worker the current weights and the state of the losses. Nothing is copied.
+    /// Gives a gradient worker the current weights and the state of the losses. No number is copied, but
+    /// the parameters are leaves of their own: Burn's graphs of threads that share leaves are merged, and
+    /// may wait for each other forever.
     ///
     /// # Errors
     /// If a loss does not take its own state.
     pub fn update_worker(&self, worker: &mut Self) -> Result<()> {
-        worker.module = self.module.clone();
+        worker.module = self.module.clone().fork(&self.device);
         worker.weights_seq_no = self.weights_seq_no;
         for (id, of_module) in &self.losses {
             if let Some(of_worker) = worker.losses.get_mut(id) {
-                of_worker.scalars = of_module.scalars.clone();
+                of_worker.scalars = of_module.scalars.clone().fork(&self.device);
                 of_worker.loss.set_state(&of_module.loss.get_state()?)?;
             }
         }

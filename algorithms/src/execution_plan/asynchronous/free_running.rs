@@ -11,8 +11,9 @@ use rekindle_env_runner::{
 use rekindle_learner::Learner;
 use rekindle_rl_module::MultiRLModule;
 
-use super::{Asynchronous, CircularBuffer, Lag, Settings, join, learn, spawn};
+use super::{Asynchronous, CircularBuffer, Settings, join, learn, spawn};
 use crate::execution_plan::context::steps_of;
+use crate::execution_plan::lag::Lag;
 use crate::execution_plan::{StepReport, TrainingContext};
 use crate::{AlgorithmError, CountStepsBy, Result};
 
@@ -180,9 +181,9 @@ impl Collector<'_> {
             runners.set_modules_of(index, &modules, version)?;
             runners.start(index, self.amount, self.options);
         }
-        match runners.num_started() {
-            0 => Err(RunnerError::NoHealthyRunner.into()),
-            _ => Ok(()),
+        match runners.started().is_empty() {
+            true => Err(RunnerError::NoHealthyRunner.into()),
+            false => Ok(()),
         }
     }
 }

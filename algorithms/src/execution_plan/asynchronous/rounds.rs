@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use rekindle_env_runner::{Amount, EnvRunnerGroup, Experience, SampleOptions};
 
-use super::{Asynchronous, Lag, Pending, Settings, join, learn, spawn};
+use super::{Asynchronous, Pending, Settings, join, learn, spawn};
 use crate::execution_plan::context::missing_steps;
+use crate::execution_plan::lag::Lag;
 use crate::execution_plan::{StepReport, TrainingContext};
 use crate::{CountStepsBy, Result};
 
