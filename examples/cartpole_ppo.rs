@@ -67,20 +67,20 @@ fn main() -> Result<ExitCode, MainError> {
                 .grad_clip(0.5)
         })
         .seed(args.seed);
-    let mut algo = config.build(&device)?;
 
-    // 2. Training, with one line per iteration above a progress bar.
-    let mut console = ConsoleSink::stdout().columns(rekindle::algorithms::ppo::console_columns());
-    let mut jsonl = JsonlSink::create(args.out.join("metrics.jsonl"))?;
+    // 2. Training, with one line per iteration above a progress bar and another one in a file.
     let bar = ProgressBar::with_draw_target(Some(MAX_STEPS), ProgressDrawTarget::stderr())
         .with_style(ProgressStyle::with_template(
             "{wide_bar} {human_pos}/{human_len} steps, at most {eta} left",
         )?);
+    let columns = rekindle::algorithms::ppo::console_columns();
+    let mut algo = config
+        .build(&device)?
+        .with_sink(ConsoleSink::new(Box::new(program::Above(bar.clone())), columns))
+        .with_sink(JsonlSink::create(args.out.join("metrics.jsonl"))?);
     let mut curve = Vec::new();
     let solved = loop {
         let metrics = algo.train()?;
-        bar.suspend(|| console.write(algo.iteration(), &metrics))?;
-        jsonl.write(algo.iteration(), &metrics)?;
         bar.set_position(algo.env_steps().min(MAX_STEPS));
         let mean = metrics.get("env_runners/episode_return_mean").unwrap_or(f64::NAN);
         curve.push((algo.env_steps() as f64, mean));

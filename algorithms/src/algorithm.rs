@@ -5,6 +5,7 @@ mod environment;
 mod evaluation;
 mod module_settings;
 mod modules;
+mod sinks;
 mod state;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ use crate::execution_plan::{ExecutionPlan, TrainingContext};
 use crate::{AlgorithmConfig, AlgorithmError, BatchMode, CallbackList, Result, TrainingConfig};
 
 use module_settings::{ModuleSettings, Settings};
+use sinks::Sinks;
 
 /// A running algorithm: environment runners, a learner, and the training loop that connects them.
 ///
@@ -58,6 +60,7 @@ pub struct Algorithm {
     /// Metrics of evaluations. They are reduced after each evaluation, not after each iteration.
     eval_metrics: MetricsLogger,
     callbacks: CallbackList,
+    sinks: Sinks,
 }
 
 impl std::fmt::Debug for Algorithm {
@@ -143,6 +146,7 @@ impl Algorithm {
             metrics: MetricsLogger::new(),
             eval_metrics: MetricsLogger::new(),
             callbacks: config.callbacks,
+            sinks: Sinks::default(),
         };
         algorithm.record_modules();
         algorithm.plan.check(&algorithm.learner)?;
@@ -224,7 +228,8 @@ impl Algorithm {
     }
 
     /// Runs one iteration: collects batches and learns from them until the minima of the reporting
-    /// settings are reached (once, if none is set), and evaluates if an evaluation is due.
+    /// settings are reached (once, if none is set), and evaluates if an evaluation is due. The result also
+    /// goes to every [sink](Self::with_sink).
     ///
     /// The metrics have RLlib's names: `env_runners/episode_return_mean`,
     /// `learners/default_policy/policy_loss`, `timers/…`, `evaluation/env_runners/…`.
@@ -266,6 +271,7 @@ impl Algorithm {
         }
         let callbacks = self.callbacks.clone();
         callbacks.tell("on_train_result", |c| c.on_train_result(self, &mut result))?;
+        self.sinks.write(self.iteration, &result);
         Ok(result)
     }
 

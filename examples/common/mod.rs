@@ -72,20 +72,19 @@ pub(crate) fn learn(task: &Task, config: PpoConfig) -> Result<ExitCode, MainErro
         .env_runners(|e| e.device(args.env_runner_device))
         .seed(args.seed)
         .evaluation(|e| e.evaluation_duration(100));
-    let mut algo = config.build(&args.device.open()?)?;
-
-    let mut console = ConsoleSink::stdout().columns(rekindle::algorithms::ppo::console_columns());
-    let mut jsonl = JsonlSink::create(out.join("metrics.jsonl"))?;
     let bar = ProgressBar::with_draw_target(Some(task.max_steps), ProgressDrawTarget::stderr())
         .with_style(ProgressStyle::with_template(
             "{wide_bar} {human_pos}/{human_len} steps, at most {eta} left",
         )?);
+    let columns = rekindle::algorithms::ppo::console_columns();
+    let mut algo = config
+        .build(&args.device.open()?)?
+        .with_sink(ConsoleSink::new(Box::new(program::Above(bar.clone())), columns))
+        .with_sink(JsonlSink::create(out.join("metrics.jsonl"))?);
     let mut curve = Vec::new();
     let mut last = f64::NAN;
     while algo.env_steps() < task.max_steps {
         let metrics = algo.train()?;
-        bar.suspend(|| console.write(algo.iteration(), &metrics))?;
-        jsonl.write(algo.iteration(), &metrics)?;
         bar.set_position(algo.env_steps().min(task.max_steps));
         last = metrics.get(task.metric).unwrap_or(f64::NAN);
         curve.push((algo.env_steps() as f64, last));

@@ -29,7 +29,7 @@ pub trait Sink: Send {
     fn flush(&mut self) -> Result<()>;
 
     /// Turns errors of this sink into warnings of `tracing`, so that a full disk or a removed folder
-    /// does not end a training run.
+    /// does not end a training run. An algorithm does so with all its sinks.
     ///
     /// ```no_run
     /// use rekindle_metrics::{JsonlSink, Metrics, Sink};
@@ -43,5 +43,15 @@ pub trait Sink: Send {
         Self: Sized,
     {
         OrWarn::new(self)
+    }
+}
+
+impl<S: Sink + ?Sized> Sink for Box<S> {
+    fn write(&mut self, iteration: u64, metrics: &Metrics) -> Result<()> {
+        (**self).write(iteration, metrics)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        (**self).flush()
     }
 }

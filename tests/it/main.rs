@@ -43,6 +43,7 @@ mod roles;
 mod scripted;
 mod self_play;
 mod shared_module;
+mod sinks;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/trace.rs"]
