@@ -84,6 +84,14 @@ pub enum LearnerError {
         /// The reason, with what to do.
         reason: String,
     },
+    /// A module that failed to learn from a batch by itself.
+    #[error("module `{id}` failed to learn, and no module has changed: {source}")]
+    LearnOnBatch {
+        /// The id of the module.
+        id: String,
+        /// The reason.
+        source: Box<ModuleError>,
+    },
     /// A module without rows to learn from.
     #[error("module `{0}` has no rows to learn from; sample more, or leave it out of the update")]
     EmptyBatch(String),
