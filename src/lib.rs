@@ -62,17 +62,20 @@ pub mod prelude {
     pub use crate::MainError;
     pub use rekindle_algorithms::{
         A2cConfig, A2cTraining, Algorithm, BatchMode, CallbackResult, Callbacks, CountStepsBy,
-        DurationUnit, EnvironmentEvent, EpisodeEvent, Evaluation, ExecutionPlan, PpoConfig,
-        PpoTraining, SampleEvent, StepReport, TrainingContext, VpgConfig, VpgTraining, evaluate,
-        evaluate_policy,
+        DurationUnit, EnvironmentEvent, EpisodeEvent, Evaluation, ExecutionPlan,
+        LearnOnBatchConfig, LearnOnBatchTraining, PpoConfig, PpoTraining, SampleEvent, StepReport,
+        TrainingContext, VpgConfig, VpgTraining, evaluate, evaluate_policy,
     };
     pub use rekindle_catalog::{
         BoxEncoder, Catalog, CatalogContext, DefaultCatalog, Distribution, Encoder, Mlp, MlpConfig,
     };
     pub use rekindle_checkpoint::read_safetensors;
-    pub use rekindle_checkpoint::{Checkpointable, State};
+    pub use rekindle_checkpoint::{Array, Checkpointable, State};
     pub use rekindle_core::device::DeviceSpec;
-    pub use rekindle_core::{Batch, Column, Columns, ConfigError, DEFAULT_MODULE_ID, Generator};
+    pub use rekindle_core::weights::Weights;
+    pub use rekindle_core::{
+        Batch, Column, Columns, ConfigError, DEFAULT_MODULE_ID, Generator, HostBatch,
+    };
     pub use rekindle_env::{
         AgentId, AgentSpec, Buffer, Env, EnvConfig, EnvSpec, MultiAgentActions, MultiAgentEnv,
         MultiAgentEnvSpec, MultiAgentStep, ResetOptions, Row, RowMut, Space, Step, VectorEnv, make,
@@ -92,10 +95,10 @@ pub mod prelude {
         ConsoleSink, JsonlSink, LearningCurve, Metrics, MetricsLogger, Reducer, Sink,
     };
     pub use rekindle_rl_module::{
-        ActorCritic, AnyRLModule, ModuleContext, ModuleError, MultiRLModule, MultiRLModuleSpec,
-        NameMap, PerModule, QNet, RLModule, RLModuleSpec, Role, SelfSupervisedLoss, SharedContext,
-        SharedRLModule, SharedValueFunction, TargetNetwork, ValueFunction, register_catalog,
-        register_module, register_shared_module,
+        ActorCritic, AnyRLModule, LearnContext, LearnOnBatch, LearnStats, ModuleContext,
+        ModuleError, MultiRLModule, MultiRLModuleSpec, NameMap, PerModule, QNet, RLModule,
+        RLModuleSpec, Role, SelfSupervisedLoss, SharedContext, SharedRLModule, SharedValueFunction,
+        TargetNetwork, ValueFunction, register_catalog, register_module, register_shared_module,
     };
 }
 

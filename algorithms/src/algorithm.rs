@@ -18,13 +18,13 @@ use rekindle_core::{DEFAULT_MODULE_ID, Generator, ModuleId};
 use rekindle_env_runner::{EnvRunnerGroup, PolicyBundle, SegmentEnd, imagined};
 use rekindle_learner::{Learner, LearnerConfig};
 use rekindle_metrics::{Metrics, MetricsLogger, Reducer};
-use rekindle_rl_module::AnyRLModule;
+use rekindle_rl_module::{AnyRLModule, Role};
 use serde_json::Value;
 
 use crate::execution_plan::{ExecutionPlan, TrainingContext};
 use crate::{AlgorithmConfig, AlgorithmError, BatchMode, CallbackList, Result, TrainingConfig};
 
-use module_settings::{ModuleSettings, Settings};
+use module_settings::{ModuleSettings, Settings, check_overrides, warn_without_loss};
 use sinks::Sinks;
 
 /// A running algorithm: environment runners, a learner, and the training loop that connects them.
@@ -122,6 +122,12 @@ impl Algorithm {
         let of_modules = config.training_of_modules()?;
         if !module.keys().all(|id| of_modules.contains_key(id)) {
             training.check_sampling(runners)?;
+        }
+        for id in of_modules.keys() {
+            check_overrides(id, module.get(id))?;
+        }
+        if !module.is_empty() && module.iter().all(|(_, m)| m.has_role(Role::LearnOnBatch)) {
+            warn_without_loss::<T>();
         }
         let learner_config = LearnerConfig { seed, policies_to_train, ..training.learner() };
         let plan = match &config.code.plan {
@@ -307,7 +313,9 @@ impl Algorithm {
             BatchMode::CompleteEpisodes => SegmentEnd::Truncated,
         };
         let mut rng = Generator::from_seed(0);
-        for (id, module) in self.learner.module().iter() {
+        // What learns by itself has no loss.
+        let by_loss = |module: &AnyRLModule| !module.has_role(Role::LearnOnBatch);
+        for (id, module) in self.learner.module().iter().filter(|(_, m)| by_loss(m)) {
             if let Some(rollout) = imagined(module, end, &mut rng)? {
                 self.learner.dry_run(id, rollout)?;
             }

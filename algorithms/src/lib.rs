@@ -9,6 +9,7 @@
 //! | [`AlgorithmConfig::from_loss`], [`Trajectory`] | `build_policy`, `with_updates`: algorithms from functions |
 //! | [`ImpalaConfig`], [`impala`]; [`AppoConfig`], [`appo`] | IMPALA, APPO |
 //! | [`A2cConfig`], [`a2c`]; [`VpgConfig`], [`vpg`] | A2C and policy gradients, which RLlib's new stack lacks |
+//! | [`LearnOnBatchConfig`], [`learn_on_batch`] | `build_trainer` with a `Policy` written from scratch |
 //! | [`Callbacks`] | `RLlibCallback`: hooks |
 //! | [`evaluate`], [`evaluate_policy`] | evaluation of a module or a deployed policy, without a training stack |
 #![forbid(unsafe_code)]
@@ -25,6 +26,7 @@ mod evaluation;
 mod execution_plan;
 pub mod impala;
 mod kl_coeff;
+pub mod learn_on_batch;
 pub mod ppo;
 pub mod vpg;
 
@@ -44,6 +46,7 @@ pub use execution_plan::{
     AsyncGradients, Asynchronous, ExecutionPlan, StepReport, Synchronous, TrainingContext,
 };
 pub use impala::{ImpalaConfig, ImpalaTraining};
+pub use learn_on_batch::{LearnOnBatchConfig, LearnOnBatchTraining};
 pub use ppo::{PpoConfig, PpoTraining};
 pub use vpg::{VpgConfig, VpgTraining};
 // The arguments and results of hooks, so that a program names one crate.

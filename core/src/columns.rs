@@ -21,6 +21,8 @@ impl Columns {
     pub const TERMINATEDS: &'static str = "terminateds";
     /// Whether the episode was cut off at the step, for example by a time limit.
     pub const TRUNCATEDS: &'static str = "truncateds";
+    /// Number of steps of the episode before the step.
+    pub const T: &'static str = "t";
     /// Inputs (logits, means and scales) of the action distribution, `[B, inputs]`.
     pub const ACTION_DIST_INPUTS: &'static str = "action_dist_inputs";
     /// Log-probability of the action at the time it was sampled, `[B]`.

@@ -55,7 +55,7 @@ mod visitor;
 
 use std::any::Any;
 use std::fmt::Debug;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::prelude::Device;
@@ -154,6 +154,12 @@ impl<F: Family> Deref for Erased<F> {
 
     fn deref(&self) -> &F::Dyn {
         &self.0
+    }
+}
+
+impl<F: Family> DerefMut for Erased<F> {
+    fn deref_mut(&mut self) -> &mut F::Dyn {
+        &mut self.0
     }
 }
 

@@ -66,15 +66,15 @@ pub enum LearnerError {
         /// The scalars of the loss.
         known: String,
     },
-    /// A loss with several phases, where gradients are computed apart from their steps.
+    /// A module whose gradients cannot be computed apart from their steps.
     #[error(
-        "the {loss} loss of module `{id}` has several phases, and the gradients of a later one depend on the steps of those before; use another execution plan than asynchronous gradients"
+        "gradients of module `{id}` cannot be computed apart from their steps, because {reason}; use another execution plan than asynchronous gradients"
     )]
-    Phases {
+    NoGradientsApart {
         /// The id of the module.
         id: String,
-        /// The name of the loss.
-        loss: String,
+        /// The reason.
+        reason: String,
     },
     /// Optimizers of a loss that do not fit its module.
     #[error("the optimizers of module `{id}` do not fit: {reason}")]
@@ -93,6 +93,14 @@ pub enum LearnerError {
         loss: String,
         /// The reason, with what to do.
         reason: String,
+    },
+    /// A module that failed to learn from a batch by itself.
+    #[error("module `{id}` failed to learn, and no module has changed: {source}")]
+    LearnOnBatch {
+        /// The id of the module.
+        id: String,
+        /// The reason.
+        source: Box<ModuleError>,
     },
     /// A module without rows to learn from.
     #[error("module `{0}` has no rows to learn from; sample more, or leave it out of the update")]

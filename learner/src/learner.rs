@@ -6,6 +6,7 @@ mod gradients;
 mod module_loss;
 mod modules;
 mod optimizers;
+mod own_learning;
 mod state;
 mod update;
 
@@ -38,6 +39,9 @@ pub type ModuleRollouts = BTreeMap<ModuleId, Vec<Rollout>>;
 pub type LossFactory = Arc<dyn Fn(&str) -> Box<dyn Loss> + Send + Sync>;
 
 /// Updates the weights of a multi-module by a [`Loss`] for each module.
+///
+/// A module with the role [`LearnOnBatch`](rekindle_rl_module::LearnOnBatch) has no loss: it learns from the
+/// experience of each update by itself.
 ///
 /// It owns the trainable modules, their losses and optimizers (common ones for modules that share
 /// parameters), and the random stream that orders the rows.
@@ -100,7 +104,7 @@ impl Learner {
         };
         let ids: Vec<ModuleId> = learner.module.keys().cloned().collect();
         for id in ids {
-            let loss = learner.new_module_loss(&id)?;
+            let loss = learner.new_module_loss(&id, learner.module.module(&id)?)?;
             learner.losses.insert(id, loss);
         }
         learner.set_policies_to_train(learner.policies_to_train.clone())?;
@@ -119,7 +123,8 @@ impl Learner {
         &mut self.module
     }
 
-    /// Returns the loss of a module, or `None` if there is no such module.
+    /// Returns the loss of a module, or `None` if there is no such module. A module that learns from a batch
+    /// by itself has one without optimizers in its place.
     pub fn loss(&self, id: &str) -> Option<&dyn Loss> {
         self.losses.get(id).map(|of_module| &*of_module.loss)
     }

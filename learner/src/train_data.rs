@@ -196,6 +196,27 @@ impl TrainData {
         self.segments.iter().flat_map(of).collect()
     }
 
+    /// Returns the state before and after each step; `None` unless minibatches are made of sequences of one
+    /// step of a stateful module.
+    ///
+    /// # Errors
+    /// If the columns do not fit together.
+    pub fn step_states(&self) -> Result<Option<[Buffer; 2]>> {
+        let stateful = self.sequences.as_ref().filter(|s| s.len == 1 && s.is_stateful());
+        let (Some(sequences), Some(finals)) = (stateful, &self.final_states) else {
+            return Ok(None);
+        };
+        let before = sequences.columns.column(Columns::STATE_IN)?;
+        let mut after = before.slice(0..0)?;
+        for (index, rows) in self.segments.iter().map(Segment::range).enumerate() {
+            after.extend_from(before, (rows.start + 1).min(rows.end)..rows.end)?;
+            if !rows.is_empty() {
+                after.extend_from(finals, index..index + 1)?;
+            }
+        }
+        Ok(Some([before.clone(), after]))
+    }
+
     /// Returns the units that a minibatch of about `minibatch_size` rows is made of; `None` takes all
     /// rows at once.
     #[must_use]

@@ -18,6 +18,7 @@ use crate::error::{ModuleError, Result};
 use crate::guard::guard;
 use crate::module::{BoxRLModule, RLModule};
 use crate::multi::MultiRLModule;
+use crate::own_weights;
 use crate::roles::{follow, sync_targets};
 use crate::shared::SharedRLModule;
 use crate::shared::SharedView;
@@ -59,6 +60,10 @@ impl AnyRLModule {
     #[must_use]
     pub fn module(&self) -> &dyn RLModule {
         &*self.module
+    }
+
+    pub(crate) fn module_mut(&mut self) -> &mut dyn RLModule {
+        &mut *self.module
     }
 
     /// Returns the module as its concrete type, if it is of type `M`.
@@ -144,13 +149,27 @@ impl AnyRLModule {
         Ok(multi)
     }
 
-    /// Returns the parameters by name, in PyTorch's layout.
+    /// Returns the parameters by name, in PyTorch's layout, and the weights of a module that learns from a
+    /// batch by itself ([`LearnOnBatch::get_weights`](crate::LearnOnBatch::get_weights)).
     ///
     /// # Errors
     /// A [`CoreError`](rekindle_core::CoreError) if two parameters have the same name or the device
-    /// fails.
+    /// fails; the errors of `get_weights`.
     pub fn state_dict(&self) -> Result<Weights> {
-        Ok(weights::state_dict(&self.module)?)
+        let mut weights = weights::state_dict(&self.module)?;
+        weights.extend(own_weights::get(self.spec.module(), self.module())?);
+        Ok(weights)
+    }
+
+    /// Checks the roles of a newly built module.
+    pub(crate) fn check_roles(&mut self) -> Result<()> {
+        if self.module.as_learn_on_batch().is_none()
+            && self.module.as_learn_on_batch_mut().is_none()
+        {
+            return Ok(());
+        }
+        let parameters = weights::state_dict(&self.module)?;
+        own_weights::check(self.spec.module(), &mut *self.module, &parameters)
     }
 
     /// Returns the parameters of an inference-only module of the same spec.
@@ -163,12 +182,13 @@ impl AnyRLModule {
         Ok(weights)
     }
 
-    /// Replaces all parameters. Names and shapes must match exactly, except that an inference-only
-    /// module skips the parameters of the full module.
+    /// Replaces all parameters, and the weights of a module that learns from a batch by itself. Names and
+    /// shapes must match exactly, except that an inference-only module skips the parameters of the full
+    /// module.
     ///
     /// # Errors
-    /// A [`CoreError`](rekindle_core::CoreError) if names or shapes do not match. The module is then
-    /// unchanged.
+    /// A [`CoreError`](rekindle_core::CoreError) if names or shapes do not match; the error of
+    /// [`LearnOnBatch::set_weights`](crate::LearnOnBatch::set_weights). The module is then unchanged.
     pub fn load_state_dict(&mut self, weights: &Weights) -> Result<()> {
         self.load_with(weights, weights::load_state_dict)
     }
@@ -183,12 +203,24 @@ impl AnyRLModule {
         weights: &Weights,
         load: fn(&BoxRLModule, &Weights) -> CoreResult<BoxRLModule>,
     ) -> Result<()> {
-        self.module = if self.spec.is_inference_only() {
-            let mut weights = weights.clone();
-            self.keep_inference(&mut weights);
-            load(&self.module, &weights)?
-        } else {
-            load(&self.module, weights)?
+        let mut kept;
+        let weights = match self.spec.is_inference_only() {
+            true => {
+                kept = weights.clone();
+                self.keep_inference(&mut kept);
+                &kept
+            }
+            false => weights,
+        };
+        self.module = match self.module.as_learn_on_batch() {
+            None => load(&self.module, weights)?,
+            Some(_) => {
+                let name = self.spec.module();
+                let (own, parameters) = own_weights::divide(name, &*self.module, weights)?;
+                let mut module = load(&self.module, &parameters)?;
+                own_weights::set(name, &mut *module, &own)?;
+                module
+            }
         };
         Ok(())
     }
@@ -198,7 +230,8 @@ impl AnyRLModule {
     /// # Errors
     /// A [`CoreError`](rekindle_core::CoreError) if two parameters of the module have the same name.
     pub fn load_matching(&mut self, weights: &Weights) -> Result<LoadReport> {
-        let (module, report) = weights::load_matching(&self.module, weights)?;
+        let (mut module, mut report) = weights::load_matching(&self.module, weights)?;
+        own_weights::set_matching(self.spec.module(), &mut *module, weights, &mut report)?;
         self.module = module;
         Ok(report)
     }
@@ -287,7 +320,10 @@ pub(crate) fn concrete_from_state<M: RLModule + Module + 'static>(
     }
     crate::register_module::<M>();
     let module: M = RLModuleSpec::from_state(state)?.build_concrete(device)?;
-    Ok(weights::restore_state_dict(&module, &state.tensors)?)
+    let (own, parameters) = own_weights::divide(name, &module, &state.tensors)?;
+    let mut module = weights::restore_state_dict(&module, &parameters)?;
+    own_weights::set(name, &mut module, &own)?;
+    Ok(module)
 }
 
 impl Checkpointable for AnyRLModule {

@@ -95,6 +95,17 @@ pub enum ModuleError {
         /// What requires the role.
         needed_by: String,
     },
+    /// A module that learns from a batch by itself and does not do what
+    /// [`LearnOnBatch`](crate::LearnOnBatch) asks for.
+    #[error("`{method}` of module `{module}` {reason}")]
+    LearnOnBatch {
+        /// Type of the module.
+        module: String,
+        /// Method.
+        method: &'static str,
+        /// What is wrong, with what to do.
+        reason: String,
+    },
     /// A type name that is not registered.
     #[error(
         "the {kind} `{name}` is not registered in this program; call `{register}` before loading (registered: [{known}]); if it is the same type in another program, override `type_name` so that both return one name"

@@ -8,6 +8,7 @@
 //! | [`MultiRLModule`], [`MultiRLModuleSpec`] | the same names |
 //! | [`SharedRLModule`], [`PerModule`] | a `MultiRLModule` subclass whose modules share parts |
 //! | [`ValueFunction`], [`QNet`], [`TargetNetwork`], [`SelfSupervisedLoss`], [`Role`] | `ValueFunctionAPI`, `QNetAPI`, `TargetNetworkAPI`, `SelfSupervisedLossAPI` |
+//! | [`LearnOnBatch`] | a `Policy` written from scratch: `learn_on_batch`, `get_weights`, `set_weights` |
 //! | [`ActorCritic`] | `DefaultPPOTorchRLModule` |
 //! | [`NameMap`] | weights of policies of RLlib, Stable-Baselines3 and CleanRL |
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ mod guard;
 mod import;
 mod module;
 mod multi;
+mod own_weights;
 mod registry;
 mod roles;
 mod shared;
@@ -36,7 +38,10 @@ pub use import::NameMap;
 pub use module::{BoxRLModule, RLModule, RLModuleFamily};
 pub use multi::{MultiBatch, MultiRLModule, MultiRLModuleSpec, validate_module_id};
 pub use registry::{register_catalog, register_module, register_shared_module};
-pub use roles::{QNet, Role, SelfSupervisedLoss, TargetNetwork, ValueFunction, sync_targets};
+pub use roles::{
+    LearnContext, LearnOnBatch, LearnStats, QNet, Role, SelfSupervisedLoss, TargetNetwork,
+    ValueFunction, sync_targets,
+};
 pub use shared::{
     BoxSharedRLModule, PerModule, SharedContext, SharedFamily, SharedRLModule, SharedValueFunction,
 };

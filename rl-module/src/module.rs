@@ -12,7 +12,7 @@ use rekindle_env::Buffer;
 
 use crate::context::ModuleContext;
 use crate::error::Result;
-use crate::roles::{QNet, SelfSupervisedLoss, TargetNetwork, ValueFunction};
+use crate::roles::{LearnOnBatch, QNet, SelfSupervisedLoss, TargetNetwork, ValueFunction};
 
 /// Marker of erased RL modules for [`Erased`].
 #[derive(Debug, Clone, Copy)]
@@ -135,6 +135,16 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
 
     /// Returns the module as one with its own loss, if it has one.
     fn as_self_supervised_loss(&self) -> Option<&dyn SelfSupervisedLoss> {
+        None
+    }
+
+    /// Returns the module as one that learns from a batch by itself, if it does.
+    fn as_learn_on_batch(&self) -> Option<&dyn LearnOnBatch> {
+        None
+    }
+
+    /// Returns the same as [`as_learn_on_batch`](Self::as_learn_on_batch), to learn.
+    fn as_learn_on_batch_mut(&mut self) -> Option<&mut dyn LearnOnBatch> {
         None
     }
 

@@ -1,6 +1,7 @@
 //! Roles: capabilities of a module beyond its three passes that a learner may require.
 
 mod any;
+mod learn_on_batch;
 mod target;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use rekindle_core::Batch;
 
 use crate::error::Result;
 
+pub use learn_on_batch::{LearnContext, LearnOnBatch, LearnStats};
 pub(crate) use target::follow;
 pub use target::sync_targets;
 
@@ -102,6 +104,8 @@ pub enum Role {
     TargetNetwork,
     /// [`SelfSupervisedLoss`].
     SelfSupervisedLoss,
+    /// [`LearnOnBatch`].
+    LearnOnBatch,
 }
 
 impl Role {
@@ -113,6 +117,7 @@ impl Role {
             Self::QNet => "as_q_net",
             Self::TargetNetwork => "as_target_network",
             Self::SelfSupervisedLoss => "as_self_supervised_loss",
+            Self::LearnOnBatch => "as_learn_on_batch",
         }
     }
 }
@@ -124,6 +129,7 @@ impl fmt::Display for Role {
             Self::QNet => "QNet",
             Self::TargetNetwork => "TargetNetwork",
             Self::SelfSupervisedLoss => "SelfSupervisedLoss",
+            Self::LearnOnBatch => "LearnOnBatch",
         })
     }
 }

@@ -5,8 +5,33 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rekindle_core::{ConfigError, ModuleId};
 use rekindle_learner::Loss;
+use rekindle_rl_module::{AnyRLModule, Role};
 
 use crate::config::{EnvRunnersConfig, TrainingConfig};
+use crate::learn_on_batch::LearnOnBatchTraining;
+use crate::{AlgorithmError, Result};
+
+/// Checks that a module uses the training settings that it overrides.
+///
+/// # Errors
+/// [`AlgorithmError::ModuleOverrides`] if it learns from a batch by itself.
+pub(super) fn check_overrides(id: &str, module: Option<&AnyRLModule>) -> Result<()> {
+    if !module.is_some_and(|module| module.has_role(Role::LearnOnBatch)) {
+        return Ok(());
+    }
+    let reason = "it learns from a batch by itself, and training settings have no effect on it; remove them, and set what it reads in its model config";
+    Err(AlgorithmError::ModuleOverrides { id: id.into(), reason: reason.into() })
+}
+
+/// Warns that no module learns by the loss of the algorithm.
+pub(super) fn warn_without_loss<T: TrainingConfig>() {
+    if T::NAME != LearnOnBatchTraining::NAME {
+        tracing::warn!(
+            algorithm = T::NAME,
+            "all modules learn from batches by themselves, so that the settings of the loss and its optimizers have no effect; `LearnOnBatchConfig` has none"
+        );
+    }
+}
 
 /// The training settings of modules.
 pub(super) trait ModuleSettings: Send + Sync {

@@ -9,6 +9,7 @@ use rekindle_rl_module::{AnyRLModule, MultiRLModuleSpec};
 use serde_json::Map;
 
 use super::Algorithm;
+use super::module_settings::check_overrides;
 use crate::{AlgorithmError, MultiAgentSection, Result};
 
 impl Algorithm {
@@ -32,6 +33,10 @@ impl Algorithm {
                     (expected.map_or_else(String::new, text), found.map_or_else(String::new, text));
                 return Err(AlgorithmError::OtherSpace { id: id.into(), field, expected, found });
             }
+        }
+        let section = self.config.multi_agent.as_ref();
+        if section.is_some_and(|m| m.algorithm_config_overrides_per_module.contains_key(id)) {
+            check_overrides(id, Some(&module))?;
         }
         let spec = new.clone();
         // Check the initial state before anything changes, because the runners need it.

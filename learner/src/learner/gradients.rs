@@ -29,14 +29,17 @@ impl Learner {
     /// Checks that gradients can be computed apart from their steps.
     ///
     /// # Errors
-    /// [`LearnerError::Phases`] for a loss with several phases, whose later gradients depend on earlier
-    /// steps.
+    /// [`LearnerError::NoGradientsApart`] for a loss with several phases, whose later gradients depend on
+    /// earlier steps, and for a module that learns from a batch by itself.
     pub fn check_gradient_worker(&self) -> Result<()> {
         for (id, of_module) in &self.losses {
-            if of_module.phases.len() > 1 {
-                let (id, loss) = (id.clone(), of_module.loss.name().into());
-                return Err(LearnerError::Phases { id, loss });
-            }
+            let loss = of_module.loss.name();
+            let reason = match of_module.phases.len() {
+                1 => continue,
+                _ if of_module.learns_by_itself() => "it learns from a batch by itself".into(),
+                _ => format!("the {loss} loss has several phases"),
+            };
+            return Err(LearnerError::NoGradientsApart { id: id.clone(), reason });
         }
         Ok(())
     }

@@ -3,7 +3,10 @@
 use rekindle_core::Generator;
 use rekindle_core::rng::{Purpose, stream};
 
+use rekindle_rl_module::{AnyRLModule, Role};
+
 use super::Learner;
+use super::own_learning::OwnLearning;
 use crate::error::{LearnerError, Result};
 use crate::loss::{Loss, Phase};
 use crate::optimizer_group::{OptimizerGroup, Parameters};
@@ -21,9 +24,26 @@ pub(crate) struct ModuleLoss {
     pub(crate) rng: Generator,
 }
 
+impl ModuleLoss {
+    /// Whether the module learns from a batch by itself.
+    pub(super) fn learns_by_itself(&self) -> bool {
+        self.phases.is_empty()
+    }
+}
+
 impl Learner {
     /// Creates the loss of a module, with initial scalars and a stream of its own.
-    pub(super) fn new_module_loss(&self, id: &str) -> Result<ModuleLoss> {
+    pub(super) fn new_module_loss(&self, id: &str, module: &AnyRLModule) -> Result<ModuleLoss> {
+        let rng = stream(self.config.seed, 0, hash(id), Purpose::Loss);
+        if module.has_role(Role::LearnOnBatch) {
+            return Ok(ModuleLoss {
+                loss: Box::new(OwnLearning),
+                optimizers: Vec::new(),
+                phases: Vec::new(),
+                scalars: Scalars::default(),
+                rng,
+            });
+        }
         let loss = (self.new_loss)(id);
         let (optimizers, phases) = (loss.optimizers(), loss.phases());
         check(id, &optimizers, &phases)?;
@@ -32,7 +52,6 @@ impl Learner {
             Parameters::All | Parameters::Prefixes(_) => None,
         });
         let scalars = Scalars::new(scalars.flatten(), &self.device);
-        let rng = stream(self.config.seed, 0, hash(id), Purpose::Loss);
         Ok(ModuleLoss { loss, optimizers, phases, scalars, rng })
     }
 }

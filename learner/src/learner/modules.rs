@@ -26,7 +26,7 @@ impl Learner {
         module: AnyRLModule,
         override_existing: bool,
     ) -> Result<()> {
-        let loss = self.new_module_loss(id)?;
+        let loss = self.new_module_loss(id, &module)?;
         if self.should_module_be_updated(id) {
             self.check(id, &module, &*loss.loss)?;
         }
@@ -158,7 +158,7 @@ impl Learner {
             let (id, module) = (id.into(), module.spec().module().into());
             return Err(LearnerError::InferenceOnly { id, module });
         }
-        if module.has_role(Role::SelfSupervisedLoss) {
+        if module.has_role(Role::SelfSupervisedLoss) || module.has_role(Role::LearnOnBatch) {
             return Ok(());
         }
         for role in loss.required_roles() {

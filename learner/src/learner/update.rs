@@ -15,6 +15,7 @@ use rekindle_env_runner::Rollout;
 use rekindle_metrics::Reducer;
 
 use self::readings::{Minibatch, MinibatchMetrics, ModuleMetrics, Readings};
+use super::module_loss::ModuleLoss;
 use super::{Learner, ModuleRollouts};
 use crate::error::Result;
 use crate::loss::{AfterUpdate, PrepareContext};
@@ -60,10 +61,14 @@ impl Learner {
     /// A module that [stops early](crate::Loss::stops_early) is counted under
     /// `num_early_stops_lifetime`. Its metrics include the minibatch that stopped it.
     ///
+    /// Modules with the role [`LearnOnBatch`](rekindle_rl_module::LearnOnBatch) learn first, once, from all
+    /// of their rows.
+    ///
     /// `env_steps` is the number of environment steps sampled since the start of training.
     ///
     /// # Errors
-    /// If a loss or a forward pass fails. Steps taken before stay.
+    /// [`LearnerError::LearnOnBatch`](crate::LearnerError::LearnOnBatch) if a module fails to learn by
+    /// itself; no module has changed then. If a loss or a forward pass fails. Steps taken before stay.
     pub fn update(&mut self, rollouts: &ModuleRollouts, env_steps: u64) -> Result<UpdateReport> {
         let started = Instant::now();
         let data = self.gather(rollouts)?;
@@ -79,7 +84,12 @@ impl Learner {
     pub fn gather(&mut self, rollouts: &ModuleRollouts) -> Result<ModuleData> {
         let mut data = ModuleData::new();
         for (id, rollouts) in rollouts {
-            let max_seq_len = self.module.module(id)?.max_seq_len();
+            let by_itself = self.losses.get(id).is_some_and(ModuleLoss::learns_by_itself);
+            let max_seq_len = match self.module.module(id)?.max_seq_len() {
+                // It sees the state of every step.
+                _ if by_itself => 1,
+                len => len,
+            };
             if !self.should_module_be_updated(id) {
                 continue;
             }
@@ -128,6 +138,11 @@ impl Learner {
         if data.is_empty() {
             let key = format!("{ALL_MODULES}/{NO_ROWS}");
             self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
+            return Ok(UpdateReport::default());
+        }
+        self.learn_on_batches(&mut data, env_steps)?;
+        if data.is_empty() {
+            self.weights_seq_no += 1;
             return Ok(UpdateReport::default());
         }
         let data: ModuleData = match is_host(&self.device) {
@@ -187,8 +202,7 @@ impl Learner {
         self.log(&mean(&history), env_steps)?;
         self.after_update(trained.keys(), &recent, env_steps)?;
         for (id, rows) in trained {
-            let key = format!("{id}/num_module_steps_trained_lifetime");
-            self.metrics.log_value(&key, *rows as f64, Reducer::LifetimeSum)?;
+            self.log_trained(id, *rows)?;
         }
         Ok(())
     }

@@ -1,11 +1,12 @@
 //! The roles of a built module.
 
 use burn::prelude::Tensor;
-use rekindle_core::{Batch, Column, Columns, TensorKind};
+use rekindle_core::{Batch, Column, Columns, HostBatch, TensorKind};
 
 use crate::any::AnyRLModule;
 use crate::error::{ModuleError, Result};
-use crate::roles::{QNet, Role, ValueFunction};
+use crate::own_weights;
+use crate::roles::{LearnContext, LearnStats, QNet, Role, ValueFunction};
 
 impl AnyRLModule {
     /// Whether the module has a role.
@@ -16,6 +17,7 @@ impl AnyRLModule {
             Role::QNet => self.module().as_q_net().is_some(),
             Role::TargetNetwork => self.module().as_target_network().is_some(),
             Role::SelfSupervisedLoss => self.module().as_self_supervised_loss().is_some(),
+            Role::LearnOnBatch => self.module().as_learn_on_batch().is_some(),
         }
     }
 
@@ -46,6 +48,25 @@ impl AnyRLModule {
             return Err(self.missing_role(Role::TargetNetwork, "forward_target"));
         };
         constants(self.guard("forward_target", || role.forward_target(batch))?)
+    }
+
+    /// Returns the module as it is after learning from a batch by itself, and the numbers that it reports.
+    /// This module stays as it is.
+    ///
+    /// # Errors
+    /// [`ModuleError::MissingRole`] without the role; [`ModuleError::LearnOnBatch`] if a weight or a reported
+    /// number is not finite; [`ModuleError::Panicked`]; the module's error.
+    pub fn learn_on_batch(
+        &self,
+        batch: &HostBatch,
+        cx: &mut LearnContext<'_>,
+    ) -> Result<(Self, LearnStats)> {
+        let mut learned = self.clone();
+        let name = self.spec().module();
+        let stats = own_weights::learn(name, learned.module_mut(), |role| {
+            self.guard("learn_on_batch", || role.learn_on_batch(batch, cx))
+        })?;
+        Ok((learned, stats))
     }
 
     /// Checks that the module has a role.

@@ -66,6 +66,7 @@ impl RLModuleSpec {
                     self.with_context(&builder, |cx| self.constructor.build(cx))?;
                 let spec = self.recorded(config_use.as_ref());
                 let mut module = AnyRLModule::new(spec, distribution, module.materialize());
+                module.check_roles()?;
                 module.sync_targets(1.0)?;
                 (module, config_use)
             }

@@ -1,0 +1,30 @@
+//! What takes the place of a loss for modules that cannot learn in such a run.
+
+use rekindle_learner::{LearnerError, Loss, LossContext, Losses, OptimizerGroup, Result};
+use rekindle_rl_module::Role;
+
+use super::LearnOnBatchTraining;
+use crate::config::TrainingConfig;
+
+/// Refuses modules that do not learn by themselves.
+#[derive(Debug)]
+pub(super) struct NoLoss;
+
+impl Loss for NoLoss {
+    fn name(&self) -> &str {
+        LearnOnBatchTraining::NAME
+    }
+
+    fn required_roles(&self) -> Vec<Role> {
+        vec![Role::LearnOnBatch]
+    }
+
+    fn optimizers(&self) -> Vec<OptimizerGroup> {
+        Vec::new()
+    }
+
+    fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
+        cx.module.require(Role::LearnOnBatch, "the LearnOnBatch learner")?;
+        Err(LearnerError::custom("a module that learns from a batch by itself has no loss"))
+    }
+}

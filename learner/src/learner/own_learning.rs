@@ -1,0 +1,108 @@
+//! Modules that learn from a batch by themselves.
+
+use std::ops::Range;
+
+use rekindle_core::{Columns, ModuleId};
+use rekindle_env::Buffer;
+use rekindle_env_runner::{Segment, SegmentEnd};
+use rekindle_metrics::Reducer;
+use rekindle_rl_module::{AnyRLModule, LearnContext, LearnStats};
+
+use super::Learner;
+use super::update::ModuleData;
+use crate::error::{LearnerError, Result};
+use crate::loss::{Loss, LossContext, Losses, Phase, PrepareContext};
+use crate::optimizer_group::OptimizerGroup;
+use crate::train_data::TrainData;
+
+/// Takes the place of the loss of a module that learns by itself: it has no optimizer, and completes the
+/// experience.
+#[derive(Debug)]
+pub(super) struct OwnLearning;
+
+impl Loss for OwnLearning {
+    fn name(&self) -> &'static str {
+        "learn_on_batch"
+    }
+
+    fn optimizers(&self) -> Vec<OptimizerGroup> {
+        Vec::new()
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        Vec::new()
+    }
+
+    /// Adds the columns that [`LearnOnBatch`](rekindle_rl_module::LearnOnBatch) lists.
+    fn prepare(&mut self, _: &PrepareContext<'_>, mut data: TrainData) -> Result<TrainData> {
+        data.insert(Columns::NEXT_OBS, data.next_observations()?)?;
+        for (name, end) in [
+            (Columns::TERMINATEDS, SegmentEnd::Terminated),
+            (Columns::TRUNCATEDS, SegmentEnd::Truncated),
+        ] {
+            let ends = data.ends(end).into_iter().map(|ends| if ends { 1.0 } else { 0.0 });
+            data.insert_f32(name, ends.collect())?;
+        }
+        data.insert(Columns::T, Buffer::from_i64(data.time_steps(), &[])?)?;
+        if let Some([state_in, state_out]) = data.step_states()? {
+            data.insert(Columns::STATE_IN, state_in)?;
+            data.insert(Columns::STATE_OUT, state_out)?;
+        }
+        Ok(data)
+    }
+
+    fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
+        Err(LearnerError::InvalidLoss {
+            id: cx.module_id.into(),
+            loss: self.name().into(),
+            reason: "does not exist: the module learns from a batch by itself".into(),
+        })
+    }
+}
+
+/// What one module has learned, before it takes effect.
+struct Learned {
+    id: ModuleId,
+    module: AnyRLModule,
+    rng: rekindle_core::Generator,
+    stats: LearnStats,
+    rows: usize,
+}
+
+impl Learner {
+    /// Lets the modules learn that do so by themselves, and takes their experience out of `data`. If one of
+    /// them fails, none has changed.
+    pub(super) fn learn_on_batches(&mut self, data: &mut ModuleData, env_steps: u64) -> Result<()> {
+        let mut all = Vec::new();
+        for (id, of_module) in self.losses.iter().filter(|(_, of)| of.learns_by_itself()) {
+            let Some(data) = data.remove(id) else { continue };
+            let trajectories: Vec<Range<usize>> =
+                data.segments.iter().map(Segment::range).filter(|rows| !rows.is_empty()).collect();
+            let mut rng = of_module.rng.clone();
+            let mut cx = LearnContext::new(env_steps, &trajectories, &mut rng);
+            let learned = self.module.module(id)?.learn_on_batch(data.host()?, &mut cx);
+            let (module, stats) = learned.map_err(|source| {
+                let (id, source) = (id.clone(), Box::new(source));
+                LearnerError::LearnOnBatch { id, source }
+            })?;
+            all.push(Learned { id: id.clone(), module, rng, stats, rows: data.rows() });
+        }
+        for Learned { id, module, rng, stats, rows } in all {
+            self.module.add_module(&id, module, true)?;
+            if let Some(of_module) = self.losses.get_mut(&id) {
+                of_module.rng = rng;
+            }
+            for (name, value) in stats {
+                self.metrics.log_value(&format!("{id}/{name}"), value, Reducer::Item)?;
+            }
+            self.log_trained(&id, rows)?;
+        }
+        Ok(())
+    }
+
+    /// Counts rows that a module has learned from.
+    pub(super) fn log_trained(&mut self, id: &str, rows: usize) -> Result<()> {
+        let key = format!("{id}/num_module_steps_trained_lifetime");
+        Ok(self.metrics.log_value(&key, rows as f64, Reducer::LifetimeSum)?)
+    }
+}
