@@ -82,7 +82,7 @@ pub mod prelude {
     pub use rekindle_env_runner::{
         Amount, BundleConfig, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, Experience,
         FaultToleranceConfig, MultiAgentConfig, MultiAgentEnvRunner, PolicyBundle, PolicyMapping,
-        Rollout, SampleOptions, Segment, SingleAgentEnvRunner, SingleAgentEpisode,
+        PublishedAt, Rollout, SampleOptions, Segment, SingleAgentEnvRunner, SingleAgentEpisode,
     };
     pub use rekindle_learner::{
         Learner, LearnerConfig, Loss, LossContext, Losses, OptimizerConfig, OptimizerGroup,
@@ -92,10 +92,10 @@ pub mod prelude {
         ConsoleSink, JsonlSink, LearningCurve, Metrics, MetricsLogger, Reducer, Sink,
     };
     pub use rekindle_rl_module::{
-        ActorCritic, AnyRLModule, ModuleContext, ModuleError, MultiRLModule, MultiRLModuleSpec,
-        NameMap, PerModule, QNet, RLModule, RLModuleSpec, Role, SelfSupervisedLoss, SharedContext,
-        SharedRLModule, SharedValueFunction, TargetNetwork, ValueFunction, register_catalog,
-        register_module, register_shared_module,
+        ActorCritic, AnyRLModule, ExplorationContext, ModuleContext, ModuleError, MultiRLModule,
+        MultiRLModuleSpec, NameMap, PerModule, QNet, RLModule, RLModuleSpec, Role,
+        SelfSupervisedLoss, SharedContext, SharedRLModule, SharedValueFunction, TargetNetwork,
+        ValueFunction, register_catalog, register_module, register_shared_module,
     };
 }
 
