@@ -85,7 +85,7 @@ pub mod prelude {
     pub use rekindle_env_runner::{
         Amount, BundleConfig, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, Experience,
         FaultToleranceConfig, MultiAgentConfig, MultiAgentEnvRunner, PolicyBundle, PolicyMapping,
-        Rollout, SampleOptions, Segment, SingleAgentEnvRunner, SingleAgentEpisode,
+        PublishedAt, Rollout, SampleOptions, Segment, SingleAgentEnvRunner, SingleAgentEpisode,
     };
     pub use rekindle_learner::{
         Learner, LearnerConfig, Loss, LossContext, Losses, OptimizerConfig, OptimizerGroup,
@@ -95,10 +95,11 @@ pub mod prelude {
         ConsoleSink, JsonlSink, LearningCurve, Metrics, MetricsLogger, Reducer, Sink,
     };
     pub use rekindle_rl_module::{
-        ActorCritic, AnyRLModule, LearnContext, LearnOnBatch, LearnStats, ModuleContext,
-        ModuleError, MultiRLModule, MultiRLModuleSpec, NameMap, PerModule, QNet, RLModule,
-        RLModuleSpec, Role, SelfSupervisedLoss, SharedContext, SharedRLModule, SharedValueFunction,
-        TargetNetwork, ValueFunction, register_catalog, register_module, register_shared_module,
+        ActorCritic, AnyRLModule, ExplorationContext, LearnContext, LearnOnBatch, LearnStats,
+        ModuleContext, ModuleError, MultiRLModule, MultiRLModuleSpec, NameMap, PerModule, QNet,
+        RLModule, RLModuleSpec, Role, SelfSupervisedLoss, SharedContext, SharedRLModule,
+        SharedValueFunction, TargetNetwork, ValueFunction, register_catalog, register_module,
+        register_shared_module,
     };
 }
 

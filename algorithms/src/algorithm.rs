@@ -15,7 +15,7 @@ use std::time::Instant;
 use burn::prelude::Device;
 use rekindle_core::device::DeviceSpec;
 use rekindle_core::{DEFAULT_MODULE_ID, Generator, ModuleId};
-use rekindle_env_runner::{EnvRunnerGroup, PolicyBundle, SegmentEnd, imagined};
+use rekindle_env_runner::{EnvRunnerGroup, PolicyBundle, PublishedAt, SegmentEnd, imagined};
 use rekindle_learner::{Learner, LearnerConfig};
 use rekindle_metrics::{Metrics, MetricsLogger, Reducer};
 use rekindle_rl_module::{AnyRLModule, Role};
@@ -323,9 +323,14 @@ impl Algorithm {
         Ok(())
     }
 
-    /// Gives the runners the learner's weights.
+    /// Returns the state of training in which weights are published.
+    fn published_at(&self) -> PublishedAt {
+        PublishedAt::new(self.learner.weights_seq_no(), self.env_steps)
+    }
+
+    /// Gives the runners the learner's weights and the number of environment steps so far.
     fn publish_weights(&mut self) -> Result<()> {
         let modules = self.learner.module().without_learner_only();
-        Ok(self.env_runners.set_modules(&modules, self.learner.weights_seq_no())?)
+        Ok(self.env_runners.set_modules(&modules, self.published_at())?)
     }
 }

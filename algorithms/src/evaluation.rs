@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::prelude::Device;
 use rekindle_core::DEFAULT_MODULE_ID;
 use rekindle_env_runner::{
-    EnvRunnerConfig, EnvRunnerGroup, Experience, PolicyBundle, SampleOptions,
+    EnvRunnerConfig, EnvRunnerGroup, Experience, PolicyBundle, PublishedAt, SampleOptions,
 };
 use rekindle_metrics::{Metrics, MetricsLogger};
 use rekindle_rl_module::AnyRLModule;
@@ -84,7 +84,7 @@ impl Evaluation {
 /// Plays exactly `episodes` complete episodes with a module, without a training stack.
 ///
 /// The connectors of `config` begin without statistics. To evaluate a policy with the statistics of
-/// its filter, use [`evaluate_policy`].
+/// its filter, use [`evaluate_policy`]. If it explores, the module sees 0 environment steps.
 ///
 /// # Errors
 /// If the environment is unknown, has other spaces than the module was built for
@@ -97,7 +97,7 @@ pub fn evaluate(
     options: SampleOptions,
     device: &Device,
 ) -> Result<Evaluation> {
-    play(module, config, None, episodes, options, device)
+    play(module, config, PublishedAt::default(), None, episodes, options, device)
 }
 
 /// Plays exactly `episodes` complete episodes with a deployable policy: its module, its connectors
@@ -124,12 +124,14 @@ pub fn evaluate_policy(
         ..config.clone()
     };
     let connectors = policy.connector_state()?;
-    play(policy.module(), &config, Some(connectors), episodes, options, device)
+    let at = PublishedAt::new(0, policy.env_steps());
+    play(policy.module(), &config, at, Some(connectors), episodes, options, device)
 }
 
 fn play(
     module: &AnyRLModule,
     config: &EnvRunnerConfig,
+    at: PublishedAt,
     connectors: Option<Value>,
     episodes: usize,
     options: SampleOptions,
@@ -138,7 +140,7 @@ fn play(
     let config = EnvRunnerConfig { metrics_num_episodes_for_smoothing: None, ..config.clone() };
     let mut group = EnvRunnerGroup::new(&config, 1, 1, device)?;
     let modules = module.as_multi_rl_module()?;
-    group.set_modules(&modules, 0)?;
+    group.set_modules(&modules, at)?;
     if let Some(connectors) = connectors {
         group.set_connector_states(&[(DEFAULT_MODULE_ID.into(), connectors)].into())?;
     }

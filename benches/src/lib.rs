@@ -78,7 +78,7 @@ pub fn cartpole(
         .action_space(runner.action_space().clone())
         .model_config(json!({"fcnet_hiddens": [hidden, hidden], "vf_share_layers": false}))
         .build(&device)?;
-    runner.set_module(&module, 0)?;
+    runner.set_module(&module, PublishedAt::default())?;
     Ok((runner, module))
 }
 

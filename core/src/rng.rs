@@ -32,6 +32,8 @@ pub enum Purpose {
     Loss = 9,
     /// Draws from a circular buffer of batches.
     CircularBuffer = 10,
+    /// Random numbers of exploration passes; `env` is the number of the environment or agent.
+    Exploration = 11,
 }
 
 /// Returns the stream of a key. `runner` and `env` are 0 for streams without them.

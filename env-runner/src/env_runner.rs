@@ -47,6 +47,25 @@ pub use sample::{Amount, SampleOptions};
 /// The changes of the connectors' learned states since the last merge, by module.
 pub type ConnectorDeltas = BTreeMap<ModuleId, Vec<Value>>;
 
+/// The state of training in which weights are published to runners.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PublishedAt {
+    /// The version of the weights.
+    pub weights_seq_no: u64,
+    /// Environment steps sampled since the start of training by all runners together. Modules read them
+    /// while they explore ([`ExplorationContext`](rekindle_rl_module::ExplorationContext)).
+    pub env_steps: u64,
+}
+
+impl PublishedAt {
+    /// Creates the state of training with this version of the weights after this number of steps.
+    #[must_use]
+    pub fn new(weights_seq_no: u64, env_steps: u64) -> Self {
+        Self { weights_seq_no, env_steps }
+    }
+}
+
 /// Steps environments with modules and records what happens; RLlib's `EnvRunner`.
 ///
 /// A [`SingleAgentEnvRunner`](crate::SingleAgentEnvRunner) has one module, under the default id.
@@ -63,7 +82,7 @@ pub trait EnvRunner: Checkpointable<Error = RunnerError> + Debug + Send {
     /// # Errors
     /// If a module that acts is missing, was built for other spaces
     /// ([`RunnerError::ModuleSpaces`]), or fails to return its initial state.
-    fn set_modules(&mut self, modules: &MultiRLModule, weights_seq_no: u64) -> Result<()>;
+    fn set_modules(&mut self, modules: &MultiRLModule, at: PublishedAt) -> Result<()>;
 
     /// Changes which modules act and which agents they act for. Agents keep their module until the
     /// end of their running episode.

@@ -21,7 +21,7 @@ use rekindle_rl_module::MultiRLModule;
 use serde_json::Value;
 
 use crate::env_runner::{
-    Amount, ConnectorDeltas, EnvRunner, EnvRunnerConfig, SampleOptions, share,
+    Amount, ConnectorDeltas, EnvRunner, EnvRunnerConfig, PublishedAt, SampleOptions, share,
 };
 use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
@@ -51,7 +51,7 @@ pub struct EnvRunnerGroup {
     /// The modules that act, with the spaces of their observations and actions.
     spaces: BTreeMap<ModuleId, (Space, Space)>,
     /// The current modules, for runners that are recreated or were late.
-    modules: Option<(MultiRLModule, u64)>,
+    modules: Option<(MultiRLModule, PublishedAt)>,
     /// The channel through which threads return the runners.
     results: (Sender<Done>, Receiver<Done>),
     /// The number of the current call, which identifies results of earlier ones.
@@ -192,13 +192,13 @@ impl EnvRunnerGroup {
     ///
     /// # Errors
     /// As [`EnvRunner::set_modules`].
-    pub fn set_modules(&mut self, modules: &MultiRLModule, weights_seq_no: u64) -> Result<()> {
+    pub fn set_modules(&mut self, modules: &MultiRLModule, at: PublishedAt) -> Result<()> {
         let modules = match modules.devices().iter().all(|device| *device == self.device) {
             true => modules.clone(),
             false => modules.valid().to_device(&self.device),
         };
-        self.runners_mut().try_for_each(|runner| runner.set_modules(&modules, weights_seq_no))?;
-        self.modules = Some((modules, weights_seq_no));
+        self.runners_mut().try_for_each(|runner| runner.set_modules(&modules, at))?;
+        self.modules = Some((modules, at));
         Ok(())
     }
 

@@ -32,7 +32,8 @@ pub use callbacks::{
     SharedCallbacks, VectorEnvRef,
 };
 pub use env_runner::{
-    Amount, ConnectorDeltas, EnvRunner, EnvRunnerConfig, FaultToleranceConfig, SampleOptions,
+    Amount, ConnectorDeltas, EnvRunner, EnvRunnerConfig, FaultToleranceConfig, PublishedAt,
+    SampleOptions,
 };
 pub use episode::SingleAgentEpisode;
 pub use error::{Result, RunnerError};

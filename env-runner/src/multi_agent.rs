@@ -26,7 +26,7 @@ use crate::callbacks::{EpisodeHook, VectorEnvRef, counts};
 use crate::env_runner::base::RunnerBase;
 use crate::env_runner::checks::{check_module, of_env};
 use crate::env_runner::tracking::{Deadline, Timers, Watch, acting};
-use crate::env_runner::{Amount, EnvRunnerConfig, SampleOptions};
+use crate::env_runner::{Amount, EnvRunnerConfig, PublishedAt, SampleOptions};
 use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
 use fragment::Fragment;
@@ -178,7 +178,7 @@ impl MultiAgentEnvRunner {
         self.streams.iter().flatten().any(|stream| stream.module == module)
     }
 
-    fn set_lane_modules(&mut self, modules: &MultiRLModule, weights_seq_no: u64) -> Result<()> {
+    fn set_lane_modules(&mut self, modules: &MultiRLModule, at: PublishedAt) -> Result<()> {
         for (id, lane) in &self.lanes {
             let module = modules.module(id)?;
             let known = lane.module.as_ref().map(rekindle_rl_module::AnyRLModule::spec);
@@ -196,7 +196,8 @@ impl MultiAgentEnvRunner {
                 }
             }
         }
-        self.weights_seq_no = weights_seq_no;
+        self.weights_seq_no = at.weights_seq_no;
+        self.base.exploration.set_env_steps(at.env_steps);
         Ok(())
     }
 

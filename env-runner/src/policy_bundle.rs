@@ -14,7 +14,7 @@ use rekindle_checkpoint::{self as checkpoint, Checkpointable, State};
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_core::{Batch, Columns, ConfigError, DEFAULT_MODULE_ID, Generator, host_batch};
 use rekindle_env::{Buffer, EnvError, Space};
-use rekindle_rl_module::AnyRLModule;
+use rekindle_rl_module::{AnyRLModule, ExplorationContext};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -159,6 +159,8 @@ pub struct PolicyBundle {
     seed: u64,
     /// The exploration stream of each row, created when first needed.
     rngs: Vec<Generator>,
+    /// The context of exploration passes, with streams of the same seed.
+    exploration: ExplorationContext,
 }
 
 /// The plain part of a saved bundle; the module is a component.
@@ -175,6 +177,9 @@ struct BundleState {
     test_observations: Buffer,
     /// The greedy actions for them when the bundle was saved.
     test_actions: Buffer,
+    /// The environment steps that the exploration pass sees.
+    #[serde(default)]
+    env_steps: u64,
 }
 
 /// The component that holds the module.
@@ -211,7 +216,23 @@ impl PolicyBundle {
             rewards: Vec::new(),
             seed: 0,
             rngs: Vec::new(),
+            exploration: ExplorationContext::default(),
         })
+    }
+
+    /// Sets the environment steps that the module's exploration pass sees
+    /// ([`ExplorationContext::env_steps`]). Bundles of runners have those of the last publication of
+    /// weights, others 0.
+    #[must_use]
+    pub fn with_env_steps(mut self, env_steps: u64) -> Self {
+        self.exploration.set_env_steps(env_steps);
+        self
+    }
+
+    /// Returns the environment steps that the module's exploration pass sees.
+    #[must_use]
+    pub fn env_steps(&self) -> u64 {
+        self.exploration.env_steps()
     }
 
     /// Sets the [learned states](Self::connector_state) of the connectors.
@@ -353,7 +374,7 @@ impl PolicyBundle {
             batch.insert(Columns::STATE_IN, host_batch::upload(&memory.state, &self.device)?);
         }
         let outputs = match explore {
-            true => self.module.forward_exploration(&batch)?,
+            true => self.module.forward_exploration(&batch, &mut self.exploration)?,
             false => self.module.forward_inference(&batch)?,
         };
         if let Some(memory) = &mut self.memory {
@@ -455,6 +476,7 @@ impl PolicyBundle {
     pub fn set_seed(&mut self, seed: u64) {
         self.seed = seed;
         self.rngs.clear();
+        self.exploration = ExplorationContext::from_seed(seed).with_env_steps(self.env_steps());
     }
 
     /// Saves the bundle with observations drawn from the observation space, and the greedy actions
@@ -493,6 +515,7 @@ impl PolicyBundle {
             action_connectors: self.module_to_env.get_state()?,
             test_observations: observations.clone(),
             test_actions,
+            env_steps: self.env_steps(),
         })?
         .with_component(MODULE, self.module.get_state()?);
         Ok(checkpoint::write(path, &state)?)
@@ -512,7 +535,7 @@ impl PolicyBundle {
         }
         let saved: BundleState = state.data_as()?;
         let module = AnyRLModule::from_state(state.component(MODULE)?, device)?;
-        let mut bundle = Self::new(module, saved.config, device)?;
+        let mut bundle = Self::new(module, saved.config, device)?.with_env_steps(saved.env_steps);
         bundle.env_to_module.set_state(&saved.connectors)?;
         bundle.module_to_env.set_state(&saved.action_connectors)?;
         let mut probe = bundle.clone();

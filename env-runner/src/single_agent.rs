@@ -21,7 +21,7 @@ use crate::env_runner::base::RunnerBase;
 use crate::env_runner::checks::{check_module, of_env};
 use crate::env_runner::memory::Memory;
 use crate::env_runner::tracking::{Deadline, Timers, Watch, acting};
-use crate::env_runner::{Amount, EnvRunnerConfig, SampleOptions};
+use crate::env_runner::{Amount, EnvRunnerConfig, PublishedAt, SampleOptions};
 use crate::error::{Result, RunnerError};
 use crate::experience::{EpisodeSummary, Rollout};
 use crate::policy_bundle::{BundleConfig, PolicyBundle};
@@ -88,6 +88,8 @@ impl SingleAgentEnvRunner {
             config.clip_actions,
         )?;
         let n = config.num_envs;
+        let mut base = RunnerBase::new(config, index, device, 1);
+        base.exploration.set_slots(&(0..n).collect::<Vec<_>>());
         let mut runner = Self {
             step: VectorStep::new(observations, n),
             observations: Buffer::zeros(env_to_module.output_space(), n),
@@ -99,7 +101,7 @@ impl SingleAgentEnvRunner {
             env_to_module,
             module_to_env,
             module: None,
-            base: RunnerBase::new(config, index, device, 1),
+            base,
         };
         runner.tell_environment_created()?;
         Ok(runner)
@@ -143,7 +145,7 @@ impl SingleAgentEnvRunner {
     /// # Errors
     /// [`RunnerError::ModuleSpaces`] if the module was built for other spaces; otherwise if it
     /// fails to return its initial state. The runner then keeps its module.
-    pub fn set_module(&mut self, module: &AnyRLModule, weights_seq_no: u64) -> Result<()> {
+    pub fn set_module(&mut self, module: &AnyRLModule, at: PublishedAt) -> Result<()> {
         let known = self.module.as_ref().map(|acting| acting.module.spec());
         if !known.is_some_and(|spec| std::ptr::eq(spec, module.spec())) {
             let spaces = [self.observation_space(), self.action_space()];
@@ -163,7 +165,8 @@ impl SingleAgentEnvRunner {
             }
             (_, fresh) => fresh,
         };
-        self.module = Some(ActingModule { module, weights_seq_no });
+        self.module = Some(ActingModule { module, weights_seq_no: at.weights_seq_no });
+        self.base.exploration.set_env_steps(at.env_steps);
         Ok(())
     }
 
@@ -177,7 +180,9 @@ impl SingleAgentEnvRunner {
         let [observations, actions] = [self.env.observation_space(), self.env.action_space()];
         let config =
             BundleConfig::of_runner(&self.base.config, DEFAULT_MODULE_ID, observations, actions);
-        let mut bundle = PolicyBundle::new(acting.module.clone(), config, &self.base.device)?;
+        let env_steps = self.base.exploration.env_steps();
+        let bundle = PolicyBundle::new(acting.module.clone(), config, &self.base.device)?;
+        let mut bundle = bundle.with_env_steps(env_steps);
         bundle.set_connector_states(&states(&self.env_to_module, &self.module_to_env)?)?;
         Ok(bundle)
     }

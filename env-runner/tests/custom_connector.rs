@@ -8,7 +8,7 @@ use rekindle_env_runner::connectors::{
     Connector, ConnectorConfig, ConnectorContext, register_connector,
 };
 use rekindle_env_runner::{
-    Amount, EnvRunnerConfig, Result, Rollout, SampleOptions, SingleAgentEnvRunner,
+    Amount, EnvRunnerConfig, PublishedAt, Result, Rollout, SampleOptions, SingleAgentEnvRunner,
 };
 use rekindle_rl_module::RLModuleSpec;
 
@@ -87,7 +87,7 @@ fn connectors_of_actions_come_before_scaling_and_keep_the_space() {
             .observation_space(runner.observation_space().clone())
             .action_space(runner.action_space().clone());
         let module = spec.build_seeded(&Device::flex(), Generator::from_seed(0)).unwrap();
-        runner.set_module(&module, 0).unwrap();
+        runner.set_module(&module, PublishedAt::default()).unwrap();
         let rollout = runner.sample(Amount::Timesteps(5), SampleOptions::default()).unwrap();
         let random =
             SampleOptions { random_actions: true, force_reset: true, ..SampleOptions::default() };

@@ -8,9 +8,9 @@ use rekindle_env::EnvConfig;
 use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_env_runner::{
     Amount, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, Experience, MultiAgentConfig,
-    MultiAgentEnvRunner, PolicyMapping, SampleOptions, SegmentEnd,
+    MultiAgentEnvRunner, PolicyMapping, PublishedAt, SampleOptions, SegmentEnd,
 };
-use rekindle_rl_module::{MultiRLModule, RLModuleSpec};
+use rekindle_rl_module::{ExplorationContext, MultiRLModule, RLModuleSpec};
 
 fn config(env: &str, num_envs: usize, mapping: PolicyMapping) -> EnvRunnerConfig {
     let multi_agent = MultiAgentConfig { policy_mapping: mapping, ..Default::default() };
@@ -45,7 +45,7 @@ fn small() -> serde_json::Value {
 fn runner(config: EnvRunnerConfig) -> MultiAgentEnvRunner {
     let mut runner = MultiAgentEnvRunner::new(config, 0, &Device::flex()).unwrap();
     let modules = modules(&runner, small());
-    runner.set_modules(&modules, 0).unwrap();
+    runner.set_modules(&modules, PublishedAt::default()).unwrap();
     runner
 }
 
@@ -138,7 +138,8 @@ fn recorded_probabilities_are_those_of_the_module_that_played() {
         let module = modules.module(id).unwrap();
         let obs = rekindle_core::host_batch::upload(&rollout.observations, &Device::flex());
         let batch = rekindle_core::Batch::new().with(Columns::OBS, obs.unwrap());
-        let outputs = module.forward_exploration(&batch).unwrap();
+        let outputs =
+            module.forward_exploration(&batch, &mut ExplorationContext::default()).unwrap();
         let inputs = outputs.column(Columns::ACTION_DIST_INPUTS).unwrap();
         let inputs = inputs.tensor().unwrap().to_f32().unwrap();
         let recorded = rollout.extras[Columns::ACTION_DIST_INPUTS].as_f32().unwrap();
@@ -185,7 +186,7 @@ fn a_restored_runner_continues_exactly() {
         let config = everything(PolicyMapping::ByAgent);
         let mut runner = MultiAgentEnvRunner::new(config, 0, &Device::flex()).unwrap();
         let modules = modules(&runner, settings.clone());
-        runner.set_modules(&modules, 0).unwrap();
+        runner.set_modules(&modules, PublishedAt::default()).unwrap();
         runner
     };
     let mut one = build();
@@ -205,7 +206,7 @@ fn experience_does_not_depend_on_the_number_of_threads() {
         let mut group = EnvRunnerGroup::new(&config, 2, threads, &Device::flex()).unwrap();
         let settings = serde_json::json!({"fcnet_hiddens": [8], "fusionnet_hiddens": [8]});
         let modules = modules(group.runners().next().unwrap(), settings);
-        group.set_modules(&modules, 0).unwrap();
+        group.set_modules(&modules, PublishedAt::default()).unwrap();
         let mut all = Experience::default();
         for _ in 0..3 {
             all.extend(group.sample(Amount::Timesteps(40), SampleOptions::default()).unwrap());
@@ -226,7 +227,8 @@ fn single_agent_environments_and_missing_modules_are_named() {
     let message = error.unwrap_err().to_string();
     assert!(message.contains("`CartPole-v1` has a single agent"), "{message}");
     let mut runner = runner(cartpoles(1, PolicyMapping::ByAgent));
-    let message = runner.set_modules(&MultiRLModule::new(), 0).unwrap_err().to_string();
+    let message =
+        runner.set_modules(&MultiRLModule::new(), PublishedAt::default()).unwrap_err().to_string();
     assert!(message.contains("no module `0`"), "{message}");
     let message = runner.policy_bundle_of("default_policy").unwrap_err().to_string();
     assert!(message.contains("no module `default_policy` acts here"), "{message}");

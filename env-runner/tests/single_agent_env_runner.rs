@@ -9,8 +9,8 @@ use rekindle_core::{Batch, Columns, Generator};
 use rekindle_env::{Discrete, Space};
 use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_env_runner::{
-    Amount, EnvRunnerConfig, EnvRunnerGroup, Experience, Rollout, RunnerError, SampleOptions,
-    SegmentEnd, SingleAgentEnvRunner,
+    Amount, EnvRunnerConfig, EnvRunnerGroup, Experience, PublishedAt, Rollout, RunnerError,
+    SampleOptions, SegmentEnd, SingleAgentEnvRunner,
 };
 use rekindle_rl_module::{AnyRLModule, ModuleContext, RLModule, RLModuleSpec, Result};
 
@@ -28,7 +28,7 @@ fn module_for(runner: &SingleAgentEnvRunner, spec: RLModuleSpec) -> AnyRLModule 
 fn runner(config: EnvRunnerConfig) -> SingleAgentEnvRunner {
     let mut runner = SingleAgentEnvRunner::new(config, 0, &Device::flex()).unwrap();
     let module = module_for(&runner, RLModuleSpec::default());
-    runner.set_module(&module, 3).unwrap();
+    runner.set_module(&module, PublishedAt::new(3, 0)).unwrap();
     runner
 }
 
@@ -68,7 +68,7 @@ fn a74_the_same_seed_gives_the_same_trajectories_and_runners_differ() {
         let config = EnvRunnerConfig { seed, ..config("CartPole-v1", 3) };
         let mut runner = SingleAgentEnvRunner::new(config, index, &Device::flex()).unwrap();
         let module = module_for(&runner, RLModuleSpec::default());
-        runner.set_module(&module, 0).unwrap();
+        runner.set_module(&module, PublishedAt::default()).unwrap();
         sample(&mut runner, Amount::Timesteps(90))
     };
     assert_eq!(run(0, 1), run(0, 1));
@@ -85,7 +85,7 @@ fn trajectories_do_not_depend_on_the_number_of_threads() {
         };
         let mut group = EnvRunnerGroup::new(&config, 2, threads, &Device::flex()).unwrap();
         let module = module_for(&runner(config.clone()), RLModuleSpec::default());
-        group.set_modules(&module.as_multi_rl_module().unwrap(), 0).unwrap();
+        group.set_modules(&module.as_multi_rl_module().unwrap(), PublishedAt::default()).unwrap();
         let mut all = Experience::default();
         for _ in 0..3 {
             let amount = Amount::Timesteps(100);
@@ -190,13 +190,13 @@ fn actions_that_a_module_puts_out_are_used_as_they_are() {
     let mut runner =
         SingleAgentEnvRunner::new(config("CartPole-v1", 4), 0, &Device::flex()).unwrap();
     let module = module_for(&runner, RLModuleSpec::of::<Fixed>());
-    runner.set_module(&module, 0).unwrap();
+    runner.set_module(&module, PublishedAt::default()).unwrap();
     let rollout = sample(&mut runner, Amount::Timesteps(12));
     assert!(rollout.actions.as_i64().unwrap().iter().all(|a| *a == 1));
     assert!(rollout.extras.is_empty());
 
     let silent = module_for(&runner, RLModuleSpec::of::<Fixed>().inference_only(true));
-    runner.set_module(&silent, 0).unwrap();
+    runner.set_module(&silent, PublishedAt::default()).unwrap();
     let error = runner.sample(Amount::Timesteps(1), SampleOptions::default()).unwrap_err();
     assert!(matches!(error, RunnerError::NoActions { pass: "forward_exploration", .. }), "{error}");
 }
@@ -255,7 +255,7 @@ fn modules_for_other_spaces_are_refused_by_name() {
     ];
     for spec in spaces {
         let module = spec.build(&Device::flex()).unwrap();
-        let error = runner.set_module(&module, 0).unwrap_err();
+        let error = runner.set_module(&module, PublishedAt::default()).unwrap_err();
         assert!(matches!(error, RunnerError::ModuleSpaces { .. }), "{error}");
         for part in ["`CartPole-v1`", "`default_policy`", "space"] {
             assert!(error.to_string().contains(part), "{error}");

@@ -28,7 +28,11 @@ impl RLModule for Tempered {
         Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
     }
 
-    fn forward_exploration(&self, batch: &Batch) -> ModuleResult<Batch> {
+    fn forward_exploration(
+        &self,
+        batch: &Batch,
+        _cx: &mut ExplorationContext,
+    ) -> ModuleResult<Batch> {
         let logits = self.policy.forward(batch.float::<2>(Columns::OBS)?);
         Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits / TEMPERATURE))
     }
@@ -48,7 +52,8 @@ pub(crate) fn a_distribution_per_phase() -> Result<(), Box<dyn Error>> {
     let batch = Batch::new().with(Columns::OBS, Tensor::<2>::ones([1, 4], &device));
     let inputs = |out: Batch| to_f32(out.float::<2>(Columns::ACTION_DIST_INPUTS)?);
     let inference = inputs(module.forward_inference(&batch)?)?;
-    let exploration = inputs(module.forward_exploration(&batch)?)?;
+    let exploration =
+        inputs(module.forward_exploration(&batch, &mut ExplorationContext::default())?)?;
     assert!(inference.iter().zip(exploration).all(|(i, e)| (i / 2.0 - e).abs() < 1e-6));
     Ok(())
 }

@@ -40,7 +40,11 @@ impl RLModule for EpsilonGreedy {
         Ok(Batch::new().with(Columns::QF_PREDS, q))
     }
 
-    fn forward_exploration(&self, batch: &Batch) -> ModuleResult<Batch> {
+    fn forward_exploration(
+        &self,
+        batch: &Batch,
+        _cx: &mut ExplorationContext,
+    ) -> ModuleResult<Batch> {
         let greedy = self.greedy(batch)?.one_hot::<2>(self.actions).float();
         let probabilities = greedy * (1.0 - EPSILON) + EPSILON / self.actions as f64;
         Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, probabilities.log()))
@@ -60,7 +64,7 @@ pub(crate) fn a_rule_that_samples() -> Result<(), Box<dyn Error>> {
         .observation_space(runner.observation_space().clone())
         .action_space(runner.action_space().clone())
         .build(&device)?;
-    runner.set_module(&module, 0)?;
+    runner.set_module(&module, PublishedAt::default())?;
     let rollout = runner.sample(Amount::Timesteps(400), SampleOptions::default())?;
     let logp = rollout.extras[Columns::ACTION_LOGP].as_f32()?;
     // The greedy action has probability 1 − ε/2, the other one ε/2.

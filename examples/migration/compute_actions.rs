@@ -16,19 +16,21 @@ use rekindle::prelude::*;
 pub(crate) fn compute_actions(
     module: &AnyRLModule,
     observations: &Buffer,
-    explore: Option<&mut Generator>,
+    mut explore: Option<&mut Generator>,
     device: &Device,
 ) -> Result<Buffer, Box<dyn Error>> {
     let batch = Batch::new().with(Columns::OBS, upload(observations, device)?);
-    let outputs = match explore {
-        Some(_) => module.forward_exploration(&batch)?,
+    let outputs = match &mut explore {
+        Some(rng) => {
+            let mut cx = ExplorationContext::from_seed(rng.next_u64());
+            module.forward_exploration(&batch, &mut cx)?
+        }
         None => module.forward_inference(&batch)?,
     };
     let inputs = to_f32(outputs.float::<2>(Columns::ACTION_DIST_INPUTS)?)?;
     let distribution = module.distribution();
     let space = module.spec().get_action_space().ok_or("a built module has an action space")?;
     let mut actions = Buffer::zeros(space, observations.rows());
-    let mut explore = explore;
     for (row, inputs) in inputs.chunks(distribution.required_input_dim()).enumerate() {
         match explore.as_deref_mut() {
             Some(rng) => distribution.sample(inputs, rng, actions.row_mut(row))?,

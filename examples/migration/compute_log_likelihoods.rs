@@ -20,7 +20,7 @@ fn compute_log_likelihoods(
     device: &Device,
 ) -> Result<Vec<f32>, Box<dyn Error>> {
     let batch = Batch::new().with(Columns::OBS, upload(observations, device)?);
-    let outputs = module.forward_exploration(&batch)?;
+    let outputs = module.forward_exploration(&batch, &mut ExplorationContext::default())?;
     let inputs = outputs.float::<2>(Columns::ACTION_DIST_INPUTS)?;
     let logp = module.distribution().logp(inputs, &upload(actions, device)?)?;
     Ok(to_f32(logp)?)

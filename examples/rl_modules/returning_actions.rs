@@ -44,7 +44,11 @@ impl RLModule for WithActions {
         Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
     }
 
-    fn forward_exploration(&self, batch: &Batch) -> ModuleResult<Batch> {
+    fn forward_exploration(
+        &self,
+        batch: &Batch,
+        _cx: &mut ExplorationContext,
+    ) -> ModuleResult<Batch> {
         let logits = self.policy.forward(batch.float::<2>(Columns::OBS)?);
         let actions: Tensor<1, Int> = logits.clone().argmax(1).squeeze_dim(1);
         Ok(Batch::new().with(Columns::ACTIONS, actions).with(Columns::ACTION_DIST_INPUTS, logits))
@@ -61,7 +65,7 @@ pub(crate) fn with_and_without_the_actions_key() -> Result<(), Box<dyn Error>> {
             .observation_space(runner.observation_space().clone())
             .action_space(runner.action_space().clone())
             .build(&device)?;
-        runner.set_module(&module, 0)?;
+        runner.set_module(&module, PublishedAt::default())?;
         let rollout = runner.sample(Amount::Timesteps(100), SampleOptions::default())?;
         assert!(rollout.extras.contains_key(Columns::ACTION_LOGP));
         println!("{} acted for {} steps", module.spec().module(), rollout.env_steps());

@@ -8,6 +8,7 @@ use rekindle_env::Buffer;
 
 use crate::context::ModuleContext;
 use crate::error::{ModuleError, Result};
+use crate::exploration::ExplorationContext;
 use crate::module::RLModule;
 use crate::roles::{Role, ValueFunction};
 
@@ -178,7 +179,7 @@ impl RLModule for ActorCritic {
     }
 
     /// Updates the critic's memory as well, because training sequences start from it.
-    fn forward_exploration(&self, batch: &Batch) -> Result<Batch> {
+    fn forward_exploration(&self, batch: &Batch, _cx: &mut ExplorationContext) -> Result<Batch> {
         self.act(batch, true)
     }
 

@@ -15,6 +15,7 @@ use rekindle_env::Buffer;
 
 use crate::compatible::SavedSpaces;
 use crate::error::{ModuleError, Result};
+use crate::exploration::ExplorationContext;
 use crate::guard::guard;
 use crate::module::{BoxRLModule, RLModule};
 use crate::multi::MultiRLModule;
@@ -104,8 +105,8 @@ impl AnyRLModule {
     ///
     /// # Errors
     /// [`ModuleError::Panicked`]; the module's error.
-    pub fn forward_exploration(&self, batch: &Batch) -> Result<Batch> {
-        self.guard("forward_exploration", || self.module.forward_exploration(batch))
+    pub fn forward_exploration(&self, batch: &Batch, cx: &mut ExplorationContext) -> Result<Batch> {
+        self.guard("forward_exploration", || self.module.forward_exploration(batch, cx))
     }
 
     /// Runs [`RLModule::forward_inference`].

@@ -70,6 +70,12 @@ pub enum ModuleError {
         /// Cause.
         source: Box<CoreError>,
     },
+    /// A random number that an exploration pass cannot draw.
+    #[error("no random stream: {reason}")]
+    NoRandomStream {
+        /// Reason, with what to do.
+        reason: String,
+    },
     /// The wrong number of values from a value function.
     #[error(
         "`compute_values` of module `{module}` returned {found} values for {expected} observations; return one for each, of shape `[B]`"

@@ -5,6 +5,7 @@
 //! | [`RLModule`] | an `RLModule` subclass |
 //! | [`RLModuleSpec`] | `RLModuleSpec` |
 //! | [`AnyRLModule`] | an `RLModule` object, with its spec and its action distribution |
+//! | [`ExplorationContext`] | `t` and the `Exploration` of `_forward_exploration` |
 //! | [`MultiRLModule`], [`MultiRLModuleSpec`] | the same names |
 //! | [`SharedRLModule`], [`PerModule`] | a `MultiRLModule` subclass whose modules share parts |
 //! | [`ValueFunction`], [`QNet`], [`TargetNetwork`], [`SelfSupervisedLoss`], [`Role`] | `ValueFunctionAPI`, `QNetAPI`, `TargetNetworkAPI`, `SelfSupervisedLossAPI` |
@@ -20,6 +21,7 @@ mod compatible;
 mod config_use;
 mod context;
 mod error;
+mod exploration;
 mod guard;
 mod import;
 mod module;
@@ -34,6 +36,7 @@ pub use actor_critic::ActorCritic;
 pub use any::AnyRLModule;
 pub use context::ModuleContext;
 pub use error::{ModuleError, Result};
+pub use exploration::ExplorationContext;
 pub use import::NameMap;
 pub use module::{BoxRLModule, RLModule, RLModuleFamily};
 pub use multi::{MultiBatch, MultiRLModule, MultiRLModuleSpec, validate_module_id};

@@ -12,6 +12,7 @@ use rekindle_env::Buffer;
 
 use crate::context::ModuleContext;
 use crate::error::Result;
+use crate::exploration::ExplorationContext;
 use crate::roles::{LearnOnBatch, QNet, SelfSupervisedLoss, TargetNetwork, ValueFunction};
 
 /// Marker of erased RL modules for [`Erased`].
@@ -79,19 +80,26 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
     /// Computes the outputs for collecting experience, without gradients. Defaults to
     /// [`forward_train`](Self::forward_train).
     ///
+    /// The context has the environment steps so far, for schedules, and a saved random stream for each
+    /// row. Draw random numbers from these only: the same seed then gives the same actions, also after a
+    /// checkpoint.
+    ///
     /// # Errors
-    /// The errors of [`RLModule::forward_train`].
-    fn forward_exploration(&self, batch: &Batch) -> Result<Batch> {
+    /// The errors of [`RLModule::forward_train`] and [`ExplorationContext::rng`].
+    fn forward_exploration(&self, batch: &Batch, _cx: &mut ExplorationContext) -> Result<Batch> {
         self.forward_train(batch)
     }
 
     /// Computes the outputs of a deployed policy, without gradients. Defaults to
-    /// [`forward_exploration`](Self::forward_exploration).
+    /// [`forward_exploration`](Self::forward_exploration) at 0 environment steps, without random
+    /// streams: implement it for a module that draws or has a schedule.
     ///
     /// # Errors
-    /// The errors of [`RLModule::forward_train`].
+    /// The errors of [`RLModule::forward_train`]; [`ModuleError::NoRandomStream`] if the default draws.
+    ///
+    /// [`ModuleError::NoRandomStream`]: crate::ModuleError::NoRandomStream
     fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
-        self.forward_exploration(batch)
+        self.forward_exploration(batch, &mut ExplorationContext::of_inference())
     }
 
     /// Returns the state of the module's memory before the first step of an episode, one row; `None`

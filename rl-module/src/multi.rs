@@ -12,6 +12,7 @@ use rekindle_core::{ALL_MODULES, Batch, ModuleId};
 
 use crate::any::AnyRLModule;
 use crate::error::{ModuleError, Result};
+use crate::exploration::ExplorationContext;
 use crate::shared::SharedRLModule;
 
 pub use spec::MultiRLModuleSpec;
@@ -143,16 +144,23 @@ impl MultiRLModule {
     /// # Errors
     /// The first error of a module.
     pub fn forward_train(&self, batch: &MultiBatch) -> Result<MultiBatch> {
-        self.forward(batch, AnyRLModule::forward_train)
+        self.forward(batch, |_, module, batch| module.forward_train(batch))
     }
 
     /// Runs the exploration pass of each module that has a batch. Batches with unknown ids are
-    /// skipped.
+    /// skipped. Each module has a context of its own; one that is missing is that of the start of
+    /// training, with seed 0.
     ///
     /// # Errors
     /// The first error of a module.
-    pub fn forward_exploration(&self, batch: &MultiBatch) -> Result<MultiBatch> {
-        self.forward(batch, AnyRLModule::forward_exploration)
+    pub fn forward_exploration(
+        &self,
+        batch: &MultiBatch,
+        contexts: &mut BTreeMap<ModuleId, ExplorationContext>,
+    ) -> Result<MultiBatch> {
+        self.forward(batch, |id, module, batch| {
+            module.forward_exploration(batch, contexts.entry(id.clone()).or_default())
+        })
     }
 
     /// Runs the inference pass of each module that has a batch. Batches with unknown ids are
@@ -161,16 +169,16 @@ impl MultiRLModule {
     /// # Errors
     /// The first error of a module.
     pub fn forward_inference(&self, batch: &MultiBatch) -> Result<MultiBatch> {
-        self.forward(batch, AnyRLModule::forward_inference)
+        self.forward(batch, |_, module, batch| module.forward_inference(batch))
     }
 
     fn forward(
         &self,
         batch: &MultiBatch,
-        pass: impl Fn(&AnyRLModule, &Batch) -> Result<Batch>,
+        mut pass: impl FnMut(&ModuleId, &AnyRLModule, &Batch) -> Result<Batch>,
     ) -> Result<MultiBatch> {
         let known = batch.iter().filter_map(|(id, batch)| Some((id, self.get(id)?, batch)));
-        known.map(|(id, module, batch)| Ok((id.clone(), pass(module, batch)?))).collect()
+        known.map(|(id, module, batch)| Ok((id.clone(), pass(id, module, batch)?))).collect()
     }
 
     fn unknown(&self, id: &str) -> ModuleError {

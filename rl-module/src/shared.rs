@@ -14,6 +14,7 @@ use rekindle_env::Buffer;
 
 use crate::context::ModuleContext;
 use crate::error::Result;
+use crate::exploration::ExplorationContext;
 
 pub use context::SharedContext;
 pub use per_module::PerModule;
@@ -85,7 +86,12 @@ pub trait SharedRLModule: ErasedModule<SharedFamily> {
     ///
     /// # Errors
     /// The errors of [`SharedRLModule::forward_train`].
-    fn forward_exploration(&self, module_id: &str, batch: &Batch) -> Result<Batch> {
+    fn forward_exploration(
+        &self,
+        module_id: &str,
+        batch: &Batch,
+        _cx: &mut ExplorationContext,
+    ) -> Result<Batch> {
         self.forward_train(module_id, batch)
     }
 
@@ -94,7 +100,7 @@ pub trait SharedRLModule: ErasedModule<SharedFamily> {
     /// # Errors
     /// The errors of [`SharedRLModule::forward_train`].
     fn forward_inference(&self, module_id: &str, batch: &Batch) -> Result<Batch> {
-        self.forward_exploration(module_id, batch)
+        self.forward_exploration(module_id, batch, &mut ExplorationContext::of_inference())
     }
 
     /// Returns [`RLModule::initial_state`](crate::RLModule::initial_state) of one module.

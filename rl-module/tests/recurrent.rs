@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use rekindle_core::host_batch::upload;
 use rekindle_core::{Batch, Columns, Generator};
 use rekindle_env::{Buffer, Space};
-use rekindle_rl_module::{AnyRLModule, RLModuleSpec};
+use rekindle_rl_module::{AnyRLModule, ExplorationContext, RLModuleSpec};
 use serde_json::{Value as Json, json};
 
 fn build(observations: &Space, actions: &Space, config: Json) -> AnyRLModule {
@@ -111,7 +111,10 @@ fn a_state_that_is_missing_is_named() {
     let module = build(&space, &actions, json!({"use_lstm": true, "lstm_cell_size": 6}));
     let mut batch = batch(&module, &space, 2, 3);
     batch.remove(Columns::STATE_IN);
-    let message = module.forward_exploration(&batch).unwrap_err().to_string();
+    let message = module
+        .forward_exploration(&batch, &mut ExplorationContext::default())
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("column `state_in` is not in the batch"), "{message}");
 }
 

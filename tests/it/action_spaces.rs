@@ -69,7 +69,7 @@ fn record(id: &str, algo: &Algorithm) -> Buffer {
     let device = DeviceSpec::Cpu.open().unwrap();
     let config = EnvRunnerConfig { num_envs: 2, ..EnvRunnerConfig::new(id) };
     let mut runner = SingleAgentEnvRunner::new(config, 0, &device).unwrap();
-    runner.set_module(algo.module("default_policy").unwrap(), 0).unwrap();
+    runner.set_module(algo.module("default_policy").unwrap(), PublishedAt::default()).unwrap();
     runner.sample(Amount::Timesteps(10), SampleOptions::default()).unwrap().actions
 }
 

@@ -183,13 +183,17 @@ impl RLModule for Moody {
             return Err(ModuleError::custom("told to fail"));
         }
         thread::sleep(Duration::from_millis(DELAY_MS.load(SeqCst)));
-        let out = self.forward_exploration(batch);
+        let out = self.forward_exploration(batch, &mut ExplorationContext::default());
         let counts = to_f32(batch.float::<1>(Columns::LOSS_MASK)?)?;
         TRAINED.fetch_add(counts.iter().sum::<f32>() as usize, SeqCst);
         out
     }
 
-    fn forward_exploration(&self, batch: &Batch) -> ModuleResult<Batch> {
+    fn forward_exploration(
+        &self,
+        batch: &Batch,
+        _cx: &mut ExplorationContext,
+    ) -> ModuleResult<Batch> {
         let logits = self.policy.forward(batch.float::<2>(Columns::OBS)?);
         Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
     }

@@ -397,7 +397,7 @@ fn a_policy_is_evaluated_with_what_its_filter_has_learned() {
     };
     let mut runners =
         EnvRunnerGroup::new(&with_filter("test/ByTurns-v0"), 1, 1, &device()).unwrap();
-    runners.set_modules(&module.as_multi_rl_module().unwrap(), 0).unwrap();
+    runners.set_modules(&module.as_multi_rl_module().unwrap(), PublishedAt::default()).unwrap();
     runners.sample(Amount::Timesteps(100), SampleOptions::greedy()).unwrap();
     let policy = runners.policy_bundle_of(DEFAULT_MODULE_ID).unwrap();
     let learned = policy.connector_state().unwrap();

@@ -267,7 +267,7 @@ fn a_column_of_some_steps_is_an_error_that_names_the_module() {
         let [observations, actions] = spaces();
         let spec =
             RLModuleSpec::of::<Moody>().observation_space(observations).action_space(actions);
-        runner.set_module(&spec.build(&device()).unwrap(), 0).unwrap();
+        runner.set_module(&spec.build(&device()).unwrap(), PublishedAt::default()).unwrap();
         runner.sample(Amount::Timesteps(steps), SampleOptions::default())
     };
     let rollout = sample(6).unwrap();

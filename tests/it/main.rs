@@ -24,6 +24,7 @@ mod curriculum;
 mod custom_algorithm;
 mod evaluation;
 mod exact_resume;
+mod exploration;
 mod extremes;
 mod fault_tolerance;
 mod golden_algorithm;

@@ -295,7 +295,7 @@ fn a_module_may_have_several_named_states() {
 
     let runner = EnvRunnerConfig { num_envs: 2, ..EnvRunnerConfig::new("CartPole-v1") };
     let mut runner = SingleAgentEnvRunner::new(runner, 0, &cpu()).unwrap();
-    runner.set_module(algo.module(DEFAULT_MODULE_ID).unwrap(), 0).unwrap();
+    runner.set_module(algo.module(DEFAULT_MODULE_ID).unwrap(), PublishedAt::default()).unwrap();
     let rollout = runner.sample(Amount::Timesteps(80), SampleOptions::default()).unwrap();
     let states = rollout.states.as_ref().unwrap().state_in.as_dict().unwrap();
     let steps = states[STEPS].as_f32().unwrap();

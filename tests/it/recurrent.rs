@@ -129,7 +129,7 @@ fn sequences_repeat_what_was_acted() {
             }))
             .build(&device)
             .unwrap();
-        runner.set_module(&module, 0).unwrap();
+        runner.set_module(&module, PublishedAt::default()).unwrap();
         // The second rollout begins in the middle of episodes.
         let rollouts: Vec<_> = (0..2)
             .map(|_| runner.sample(Amount::Timesteps(90), SampleOptions::default()).unwrap())

@@ -49,7 +49,11 @@ impl RLModule for Dqn {
         self.compute_q_values(batch)
     }
 
-    fn forward_exploration(&self, batch: &Batch) -> ModuleResult<Batch> {
+    fn forward_exploration(
+        &self,
+        batch: &Batch,
+        _cx: &mut ExplorationContext,
+    ) -> ModuleResult<Batch> {
         let values = self.qf.forward(batch.float::<2>(Columns::OBS)?);
         Ok(Batch::new().with(Columns::ACTIONS, values.argmax(1).squeeze_dim::<1>(1)))
     }

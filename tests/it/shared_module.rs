@@ -393,7 +393,7 @@ fn modules_with_memory_share_parameters_too() {
         assert_eq!(module.max_seq_len(), id.len());
         let config = EnvRunnerConfig { num_envs: 2, ..EnvRunnerConfig::new("CartPole-v1") };
         let mut runner = SingleAgentEnvRunner::new(config, 0, &device()).unwrap();
-        runner.set_module(module, 0).unwrap();
+        runner.set_module(module, PublishedAt::default()).unwrap();
         let rollout = runner.sample(Amount::Timesteps(8), SampleOptions::default()).unwrap();
         let states = rollout.states.unwrap().state_in.as_f32().unwrap().to_vec();
         let expected = [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0].map(|step| first + step);

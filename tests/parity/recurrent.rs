@@ -89,7 +89,7 @@ fn check_sequences(module: &AnyRLModule, recorded: &Recorded, names: &NameMap) {
     batch.insert(Columns::STATE_IN, state);
 
     let [sequences, steps] = [0, 1].map(|axis| recorded.0["obs"].shape()[axis]);
-    let out = module.forward_exploration(&batch).unwrap();
+    let out = module.forward_exploration(&batch, &mut ExplorationContext::default()).unwrap();
     let logits = out.float::<2>(Columns::ACTION_DIST_INPUTS).unwrap();
     recorded.check("logits", logits.reshape([sequences, steps, 2]));
     let after = out.nested(Columns::STATE_OUT).unwrap();

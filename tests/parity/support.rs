@@ -99,7 +99,7 @@ impl Recorded {
         let batch = Batch::new()
             .with(Columns::OBS, self.tensor("obs", &device))
             .with(Columns::STATE_IN, self.state("state_in", &device));
-        let out = module.forward_exploration(&batch).unwrap();
+        let out = module.forward_exploration(&batch, &mut ExplorationContext::default()).unwrap();
         self.check("logits", out.float::<2>(Columns::ACTION_DIST_INPUTS).unwrap());
         self.check("values", module.compute_values(&batch, None).unwrap());
         let after = out.nested(Columns::STATE_OUT).unwrap();

@@ -73,7 +73,7 @@ impl Algorithm {
             None => self.new_eval_env_runners()?,
         };
         let modules = self.learner.module().without_learner_only();
-        runners.set_modules(&modules, self.learner.weights_seq_no())?;
+        runners.set_modules(&modules, self.published_at())?;
         runners.copy_connectors_from(&self.env_runners)?;
         Ok(runners)
     }

@@ -143,9 +143,13 @@ impl Algorithm {
             }
             None => None,
         };
-        self.publish_weights()?;
+        // Published with the weights.
+        let env_steps = std::mem::replace(&mut self.env_steps, data.env_steps);
+        if let Err(error) = self.publish_weights() {
+            self.env_steps = env_steps;
+            return Err(error);
+        }
         self.iteration = data.iteration;
-        self.env_steps = data.env_steps;
         self.metrics.set_state(data.metrics);
         self.eval_metrics.set_state(data.eval_metrics);
         Ok(())
@@ -230,7 +234,7 @@ impl Algorithm {
                 let mut runners = self.new_env_runners()?;
                 runners.restore_from_path(path)?;
                 let modules = self.learner.module().without_learner_only();
-                runners.set_modules(&modules, self.learner.weights_seq_no())?;
+                runners.set_modules(&modules, self.published_at())?;
                 self.env_runners = runners;
                 return Ok(());
             }

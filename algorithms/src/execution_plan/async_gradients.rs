@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use rekindle_env_runner::{Amount, Experience, Finished, RunnerError, SampleOptions};
+use rekindle_env_runner::{Amount, Experience, Finished, PublishedAt, RunnerError, SampleOptions};
 use rekindle_learner::{Learner, LearnerError, LearnerGradients};
 
 use super::lag::Lag;
@@ -206,9 +206,10 @@ impl TrainingStep {
             }
             None => cx.learner.gradient_worker()?,
         };
-        let modules = cx.learner.module().without_learner_only();
-        cx.env_runners.set_modules_of(index, &modules, cx.learner.weights_seq_no())?;
         let env_steps = cx.env_steps() + self.sampled as u64;
+        let modules = cx.learner.module().without_learner_only();
+        let at = PublishedAt::new(cx.learner.weights_seq_no(), env_steps);
+        cx.env_runners.set_modules_of(index, &modules, at)?;
         let work = move |experience: &Experience| -> Box<dyn Any + Send> {
             let gradients = worker
                 .gather(&experience.rollouts)

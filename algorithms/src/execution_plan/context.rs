@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rekindle_env_runner::{Amount, EnvRunnerGroup, Experience, SampleOptions};
+use rekindle_env_runner::{Amount, EnvRunnerGroup, Experience, PublishedAt, SampleOptions};
 use rekindle_learner::{Learner, ModuleData, UpdateReport};
 use rekindle_metrics::MetricsLogger;
 use serde_json::Value;
@@ -107,13 +107,14 @@ impl TrainingContext<'_> {
         Ok(report)
     }
 
-    /// Gives the runners the learner's weights.
+    /// Gives the runners the learner's weights and the number of environment steps so far.
     ///
     /// # Errors
     /// If a module does not fit the runners.
     pub fn publish_weights(&mut self) -> Result<()> {
         let modules = self.learner.module().without_learner_only();
-        Ok(self.env_runners.set_modules(&modules, self.learner.weights_seq_no())?)
+        let at = PublishedAt::new(self.learner.weights_seq_no(), *self.env_steps);
+        Ok(self.env_runners.set_modules(&modules, at)?)
     }
 
     /// Counts the steps of experience, and collects the metrics of the runners.

@@ -1,11 +1,13 @@
 //! The fields and hooks that single- and multi-agent runners share.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use burn::prelude::Device;
 use rekindle_core::Generator;
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_metrics::{MetricsLogger, MetricsState, Reducer};
+use rekindle_rl_module::ExplorationContext;
 use serde_json::Value;
 
 use super::checks::of_env;
@@ -32,6 +34,8 @@ pub(crate) struct RunnerBase {
     pub(crate) next_episode: u64,
     /// A stream of random numbers for each agent of each environment.
     pub(crate) action_rngs: Vec<Generator>,
+    /// The context of exploration passes, with a stream for each agent of each environment.
+    pub(crate) exploration: ExplorationContext,
     pub(crate) seeds: Generator,
     pub(crate) restarts: Restarts,
     pub(crate) needs_reset: bool,
@@ -49,6 +53,7 @@ pub(crate) struct SavedBase {
     pub(crate) episodes: Vec<EpisodeTracker>,
     pub(crate) next_episode: u64,
     pub(crate) action_rngs: Vec<Generator>,
+    pub(crate) exploration_rngs: BTreeMap<usize, Generator>,
     pub(crate) seeds: Generator,
     pub(crate) restarts: Restarts,
 }
@@ -78,6 +83,7 @@ impl RunnerBase {
             began: vec![Instant::now(); n],
             next_episode: 0,
             action_rngs: (0..n * agents).map(rng).collect(),
+            exploration: ExplorationContext::for_runner(seed, runner),
             seeds: stream(seed, runner, 0, Purpose::EnvSeed),
             restarts: Restarts::new(seed, index, n),
             needs_reset: true,
@@ -246,6 +252,7 @@ impl RunnerBase {
     pub(crate) fn restore(&mut self, saved: SavedBase) {
         let own = self.action_rngs.iter_mut();
         own.zip(saved.action_rngs).for_each(|(own, saved)| *own = saved);
+        self.exploration.set_streams(saved.exploration_rngs);
         if saved.episodes.len() == self.episodes.len() {
             self.episodes = saved.episodes;
         }

@@ -6,7 +6,7 @@ use burn::module::Module;
 use rekindle_catalog::CatalogError;
 use rekindle_core::{Batch, Columns, Generator, host_batch};
 use rekindle_env::{Buffer, Space};
-use rekindle_rl_module::AnyRLModule;
+use rekindle_rl_module::{AnyRLModule, ExplorationContext};
 
 use super::{Rollout, RolloutStates, Segment, SegmentEnd};
 use crate::connectors::{ActionSampler, ConnectorPipeline};
@@ -75,7 +75,8 @@ fn draw(
         }
         None => None,
     };
-    let outputs = module.forward_exploration(&batch)?;
+    let mut cx = ExplorationContext::from_seed(rng.next_u64());
+    let outputs = module.forward_exploration(&batch, &mut cx)?;
     let mut sampler = ActionSampler::new(&ConnectorPipeline::new(actions.clone()), rows);
     let mut rngs: Vec<_> = (0..rows).map(|_| Generator::from_seed(rng.next_u64())).collect();
     sampler.sample(&module, &outputs, Some(&mut rngs))?;

@@ -9,7 +9,7 @@ use super::EnvRunnerGroup;
 use super::pool::Pool;
 use super::queue::{Job, Work};
 use super::worker::Place;
-use crate::env_runner::{Amount, SampleOptions};
+use crate::env_runner::{Amount, PublishedAt, SampleOptions};
 use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
 
@@ -55,10 +55,10 @@ impl EnvRunnerGroup {
         &mut self,
         index: usize,
         modules: &MultiRLModule,
-        weights_seq_no: u64,
+        at: PublishedAt,
     ) -> Result<()> {
         match self.workers.get_mut(index).and_then(|worker| worker.here_mut()) {
-            Some(runner) => runner.set_modules(modules, weights_seq_no),
+            Some(runner) => runner.set_modules(modules, at),
             None => Ok(()),
         }
     }

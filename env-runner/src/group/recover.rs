@@ -108,8 +108,8 @@ impl EnvRunnerGroup {
             // The other runners report their own changes since the last merge.
             runner.take_connector_deltas()?;
         }
-        if let Some((modules, weights_seq_no)) = &self.modules {
-            runner.set_modules(modules, *weights_seq_no)?;
+        if let Some((modules, at)) = &self.modules {
+            runner.set_modules(modules, *at)?;
         }
         Ok(runner)
     }
@@ -123,7 +123,7 @@ impl EnvRunnerGroup {
             runner.set_connector_states(states)?;
         }
         match &self.modules {
-            Some((modules, weights_seq_no)) => runner.set_modules(modules, *weights_seq_no),
+            Some((modules, at)) => runner.set_modules(modules, *at),
             None => Ok(()),
         }
     }

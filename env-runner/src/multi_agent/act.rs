@@ -42,7 +42,9 @@ impl MultiAgentEnvRunner {
                 states = Some((all.clone(), all));
             }
             let next = states.as_mut().map(|(_, next)| next);
-            let acted = lane.act(&seen, next, &mut rngs, options, &base.device);
+            base.exploration.set_slots(&rows);
+            let streams = (&mut rngs[..], &mut base.exploration);
+            let acted = lane.act(&seen, next, streams, options, &base.device);
             acted.map_err(|error| error.in_env(&base.config.env, |row| rows[row] / num_agents))?;
             let inferred = Instant::now();
             base.timers.inference += inferred - connected;

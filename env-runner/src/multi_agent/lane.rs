@@ -3,7 +3,7 @@
 use burn::prelude::Device;
 use rekindle_core::{Batch, Columns, Generator, host_batch};
 use rekindle_env::{AgentSpec, Buffer, Row, Space};
-use rekindle_rl_module::AnyRLModule;
+use rekindle_rl_module::{AnyRLModule, ExplorationContext};
 
 use super::stream::Stream;
 use crate::connectors::{
@@ -180,12 +180,13 @@ impl Lane {
     }
 
     /// Chooses an action for every row of `observations`. `states` are the states that a stateful
-    /// module acts from, and become the states that it returns. `rngs` has one stream per row.
+    /// module acts from, and become the states that it returns. There is one stream per row for the
+    /// sampling of actions, and the context of an exploration pass.
     pub(super) fn act(
         &mut self,
         observations: &Buffer,
         states: Option<&mut Buffer>,
-        rngs: &mut [Generator],
+        (rngs, exploration): (&mut [Generator], &mut ExplorationContext),
         options: SampleOptions,
         device: &Device,
     ) -> Result<()> {
@@ -203,7 +204,7 @@ impl Lane {
             batch.insert(Columns::STATE_IN, host_batch::upload(states, device)?);
         }
         let outputs = match options.explore {
-            true => module.forward_exploration(&batch)?,
+            true => module.forward_exploration(&batch, exploration)?,
             false => module.forward_inference(&batch)?,
         };
         if let Some(states) = states {

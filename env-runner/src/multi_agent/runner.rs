@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Lane, MultiAgentConfig, MultiAgentEnvRunner};
 use crate::connectors::{merge_deltas, set_states, states, take_deltas};
 use crate::env_runner::checks::{check_module, of_env};
-use crate::env_runner::{Amount, ConnectorDeltas, EnvRunner, SampleOptions};
+use crate::env_runner::{Amount, ConnectorDeltas, EnvRunner, PublishedAt, SampleOptions};
 use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
 use crate::policy_bundle::{BundleConfig, PolicyBundle};
@@ -30,8 +30,8 @@ impl EnvRunner for MultiAgentEnvRunner {
         spaces.collect()
     }
 
-    fn set_modules(&mut self, modules: &MultiRLModule, weights_seq_no: u64) -> Result<()> {
-        self.set_lane_modules(modules, weights_seq_no)
+    fn set_modules(&mut self, modules: &MultiRLModule, at: PublishedAt) -> Result<()> {
+        self.set_lane_modules(modules, at)
     }
 
     fn set_multi_agent(&mut self, multi_agent: MultiAgentConfig) -> Result<()> {
@@ -101,7 +101,9 @@ impl EnvRunner for MultiAgentEnvRunner {
         let module = lane.module.as_ref().ok_or(RunnerError::NoModule)?;
         let [observations, actions] = lane.spaces();
         let config = BundleConfig::of_runner(&self.base.config, module_id, observations, actions);
-        let mut bundle = PolicyBundle::new(module.clone(), config, &self.base.device)?;
+        let env_steps = self.base.exploration.env_steps();
+        let bundle = PolicyBundle::new(module.clone(), config, &self.base.device)?;
+        let mut bundle = bundle.with_env_steps(env_steps);
         bundle.set_connector_states(&states(&lane.env_to_module, &lane.module_to_env)?)?;
         Ok(bundle)
     }

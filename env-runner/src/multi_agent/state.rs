@@ -28,6 +28,9 @@ struct RunnerState {
     episodes: Vec<EpisodeTracker>,
     next_episode: u64,
     action_rngs: Vec<Generator>,
+    /// The streams that exploration passes drew from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    exploration_rngs: BTreeMap<usize, Generator>,
     seeds: Generator,
     restarts: Restarts,
     needs_reset: bool,
@@ -56,6 +59,7 @@ impl Checkpointable for MultiAgentEnvRunner {
             episodes: base.episodes.clone(),
             next_episode: base.next_episode,
             action_rngs: base.action_rngs.clone(),
+            exploration_rngs: base.exploration.streams().clone(),
             seeds: base.seeds.clone(),
             restarts: base.restarts.clone(),
             needs_reset: base.needs_reset,
@@ -130,6 +134,7 @@ impl Checkpointable for MultiAgentEnvRunner {
             episodes: state.episodes,
             next_episode: state.next_episode,
             action_rngs: state.action_rngs,
+            exploration_rngs: state.exploration_rngs,
             seeds: state.seeds,
             restarts: state.restarts,
         });

@@ -45,7 +45,7 @@ impl SingleAgentEnvRunner {
             batch.insert(Columns::STATE_IN, host_batch::upload(&memory.state, device)?);
         }
         let outputs = if options.explore {
-            acting.module.forward_exploration(&batch)?
+            acting.module.forward_exploration(&batch, &mut self.base.exploration)?
         } else {
             acting.module.forward_inference(&batch)?
         };

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Collected, SingleAgentEnvRunner};
 use crate::connectors::{merge_deltas, set_states, states, take_deltas};
 use crate::env_runner::checks::of_env;
-use crate::env_runner::{Amount, ConnectorDeltas, EnvRunner, SampleOptions};
+use crate::env_runner::{Amount, ConnectorDeltas, EnvRunner, PublishedAt, SampleOptions};
 use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
 use crate::multi_agent::MultiAgentConfig;
@@ -31,8 +31,8 @@ impl EnvRunner for SingleAgentEnvRunner {
         of_module((self.observation_space().clone(), self.action_space().clone()))
     }
 
-    fn set_modules(&mut self, modules: &MultiRLModule, weights_seq_no: u64) -> Result<()> {
-        self.set_module(modules.module(DEFAULT_MODULE_ID)?, weights_seq_no)
+    fn set_modules(&mut self, modules: &MultiRLModule, at: PublishedAt) -> Result<()> {
+        self.set_module(modules.module(DEFAULT_MODULE_ID)?, at)
     }
 
     fn set_multi_agent(&mut self, _multi_agent: MultiAgentConfig) -> Result<()> {

@@ -1,5 +1,7 @@
 //! The saved state of the single-agent runner.
 
+use std::collections::BTreeMap;
+
 use rekindle_checkpoint::{Checkpointable, State};
 use rekindle_core::Generator;
 use rekindle_env::{Buffer, VectorStep};
@@ -28,6 +30,9 @@ struct RunnerState {
     episodes: Vec<EpisodeTracker>,
     next_episode: u64,
     action_rngs: Vec<Generator>,
+    /// The streams that exploration passes drew from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    exploration_rngs: BTreeMap<usize, Generator>,
     seeds: Generator,
     restarts: Restarts,
     needs_reset: bool,
@@ -52,6 +57,7 @@ impl Checkpointable for SingleAgentEnvRunner {
             episodes: base.episodes.clone(),
             next_episode: base.next_episode,
             action_rngs: base.action_rngs.clone(),
+            exploration_rngs: base.exploration.streams().clone(),
             seeds: base.seeds.clone(),
             restarts: base.restarts.clone(),
             needs_reset: base.needs_reset,
@@ -117,6 +123,7 @@ impl Checkpointable for SingleAgentEnvRunner {
             episodes: state.episodes,
             next_episode: state.next_episode,
             action_rngs: state.action_rngs,
+            exploration_rngs: state.exploration_rngs,
             seeds: state.seeds,
             restarts: state.restarts,
         });

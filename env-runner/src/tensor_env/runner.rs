@@ -4,7 +4,7 @@ use burn::prelude::*;
 use rekindle_core::ConfigError;
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_core::{AnyTensor, Batch, Columns, DEFAULT_MODULE_ID, Generator};
-use rekindle_rl_module::AnyRLModule;
+use rekindle_rl_module::{AnyRLModule, ExplorationContext};
 
 use super::sampler::Sampler;
 use super::{TensorEnv, TensorRollout, TensorVectorEnv, TensorVectorStep, noise};
@@ -31,6 +31,8 @@ pub struct TensorEnvRunner<E> {
     pub(super) returns: Tensor<1>,
     pub(super) action_rng: Generator,
     pub(super) reset_rng: Generator,
+    /// The steps at the start of the last call, and the streams of exploration passes.
+    pub(super) exploration: ExplorationContext,
 }
 
 /// The columns of each step.
@@ -63,7 +65,19 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
         let env = TensorVectorEnv::new(env, first.squeeze_dim(0));
         let observations = env.observations();
         let returns = Tensor::zeros([num_envs], &device);
-        Ok(Self { env, num_envs, device, sampler, observations, returns, action_rng, reset_rng })
+        let mut exploration = ExplorationContext::from_seed(seed);
+        exploration.set_slots(&(0..num_envs).collect::<Vec<_>>());
+        Ok(Self {
+            env,
+            num_envs,
+            device,
+            sampler,
+            observations,
+            returns,
+            action_rng,
+            reset_rng,
+            exploration,
+        })
     }
 
     /// Returns the dynamics.
@@ -93,7 +107,7 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
         for t in 0..steps {
             let at = |tensor: &Tensor<3>| tensor.clone().narrow(0, t, 1).squeeze_dim::<2>(0);
             let batch = Batch::new().with(Columns::OBS, self.observations.clone());
-            let outputs = module.forward_exploration(&batch)?;
+            let outputs = module.forward_exploration(&batch, &mut self.exploration)?;
             let inputs = outputs.float::<2>(Columns::ACTION_DIST_INPUTS)?;
             let actions = self.sampler.sample(inputs.clone(), at(&noise));
             let column = actions.sampled.clone().into();
@@ -103,6 +117,8 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
             let step = self.env.step(actions.for_env, at(&resets));
             self.record(&mut recorded, step);
         }
+        let sampled = self.exploration.env_steps() + (steps * envs) as u64;
+        self.exploration.set_env_steps(sampled);
         recorded.finish(shape)
     }
 

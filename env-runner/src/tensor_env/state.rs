@@ -1,5 +1,7 @@
 //! The saved state of a runner on a device.
 
+use std::collections::BTreeMap;
+
 use burn::prelude::*;
 use rekindle_checkpoint::Array;
 use rekindle_checkpoint::{Checkpointable, State};
@@ -16,6 +18,12 @@ use crate::error::{Result, RunnerError};
 struct RunnerState {
     action_rng: Generator,
     reset_rng: Generator,
+    /// The streams that exploration passes drew from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    exploration_rngs: BTreeMap<usize, Generator>,
+    /// Environment steps so far.
+    #[serde(default)]
+    env_steps: u64,
 }
 
 const STATE: &str = "state";
@@ -28,14 +36,17 @@ impl<E: TensorEnv> Checkpointable for TensorEnvRunner<E> {
     /// Returns everything that determines the next steps of the runner. Waits for the device.
     fn get_state(&self) -> Result<State> {
         let (action_rng, reset_rng) = (self.action_rng.clone(), self.reset_rng.clone());
-        Ok(State::from_data(&RunnerState { action_rng, reset_rng })?
+        let exploration_rngs = self.exploration.streams().clone();
+        let env_steps = self.exploration.env_steps();
+        let plain = RunnerState { action_rng, reset_rng, exploration_rngs, env_steps };
+        Ok(State::from_data(&plain)?
             .with_tensor(STATE, array(self.env.state())?)
             .with_tensor(ELAPSED, array(self.env.elapsed())?)
             .with_tensor(RETURNS, array(self.returns.clone())?))
     }
 
     fn set_state(&mut self, state: &State) -> Result<()> {
-        let RunnerState { action_rng, reset_rng } = state.data_as()?;
+        let RunnerState { action_rng, reset_rng, exploration_rngs, env_steps } = state.data_as()?;
         let (n, device) = (self.num_envs, &self.device);
         let of_env = tensor(state, STATE, self.env.state().dims(), device)?;
         let elapsed = tensor(state, ELAPSED, [n], device)?;
@@ -44,6 +55,8 @@ impl<E: TensorEnv> Checkpointable for TensorEnvRunner<E> {
         self.observations = self.env.observations();
         self.action_rng = action_rng;
         self.reset_rng = reset_rng;
+        self.exploration.set_streams(exploration_rngs);
+        self.exploration.set_env_steps(env_steps);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use rekindle_env::{AgentSpec, Row, Space};
-use rekindle_env_runner::{Amount, EnvRunner, EnvRunnerConfig, MultiAgentConfig};
+use rekindle_env_runner::{Amount, EnvRunner, EnvRunnerConfig, MultiAgentConfig, PublishedAt};
 
 use super::probe::{
     build, bytes, done, env, game, network, numbers, open, open_game, random, sample,
@@ -77,7 +77,7 @@ fn a_box_of_integers_is_acted_in_with_floats_that_are_scaled_and_rounded() {
     }
     RECEIVED.lock().unwrap().clear();
     let module = network(&runner);
-    runner.set_module(&module, 0).unwrap();
+    runner.set_module(&module, PublishedAt::default()).unwrap();
     let rollout = sample(&mut runner, 200);
     let recorded = rollout.actions.as_f32().unwrap();
     for (unit, gear) in recorded.iter().zip(RECEIVED.lock().unwrap().iter()) {
@@ -103,7 +103,7 @@ fn actions_stay_in_a_box_with_one_bound() {
         runner.observation_space(),
         runner.action_space(),
     );
-    runner.set_module(&module, 0).unwrap();
+    runner.set_module(&module, PublishedAt::default()).unwrap();
     let rollout = sample(&mut runner, 200);
     assert!(rollout.actions.as_f32().unwrap().iter().any(|a| *a < 0.0));
     assert!(RECEIVED.lock().unwrap().iter().all(|a| *a >= 0.0));

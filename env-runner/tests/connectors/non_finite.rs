@@ -4,8 +4,8 @@ use rekindle_checkpoint::Checkpointable;
 use rekindle_env::{AgentSpec, Buffer, Space};
 use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_env_runner::{
-    Amount, BundleConfig, EnvRunner, EnvRunnerConfig, MultiAgentConfig, PolicyBundle, RunnerError,
-    SampleOptions,
+    Amount, BundleConfig, EnvRunner, EnvRunnerConfig, MultiAgentConfig, PolicyBundle, PublishedAt,
+    RunnerError, SampleOptions,
 };
 use rekindle_rl_module::{MultiRLModule, RLModuleSpec};
 
@@ -25,13 +25,13 @@ fn one_infinite_observation_does_not_spoil_the_filter_nor_its_checkpoint() {
     };
     let mut runner = open(config.clone());
     let module = network(&runner);
-    runner.set_module(&module, 0).unwrap();
+    runner.set_module(&module, PublishedAt::default()).unwrap();
     let rollout = sample(&mut runner, 30);
     assert!(rollout.observations.as_f32().unwrap().iter().all(|x| x.abs() <= 10.0));
     assert_eq!(rollout.observations.as_f32().unwrap()[7], 10.0);
 
     let mut restored = open(config);
-    restored.set_module(&module, 0).unwrap();
+    restored.set_module(&module, PublishedAt::default()).unwrap();
     restored.set_state(&runner.get_state().unwrap()).unwrap();
     assert_eq!(sample(&mut runner, 30), sample(&mut restored, 30));
     let state = runner.env_to_module().get_state().unwrap();
@@ -81,7 +81,7 @@ fn an_action_that_is_not_finite_reaches_no_environment() {
     let space = nan_env();
     let mut runner = open(EnvRunnerConfig::new("Connectors/Nan-v0"));
     let module = build(RLModuleSpec::of::<Echo>(), &space, &space);
-    runner.set_module(&module, 0).unwrap();
+    runner.set_module(&module, PublishedAt::default()).unwrap();
     for options in [SampleOptions::default(), SampleOptions::greedy()] {
         let options = SampleOptions { force_reset: true, ..options };
         runner.sample(Amount::Timesteps(2), options).unwrap();
@@ -100,7 +100,7 @@ fn an_action_that_is_not_finite_reaches_no_environment() {
     let mut runner = open_game(config, MultiAgentConfig::default());
     let mut modules = MultiRLModule::new();
     modules.add_module("default_policy", module, false).unwrap();
-    runner.set_modules(&modules, 0).unwrap();
+    runner.set_modules(&modules, PublishedAt::default()).unwrap();
     runner.collect(Amount::Timesteps(2), SampleOptions::default()).unwrap();
     let error = runner.collect(Amount::Timesteps(1), SampleOptions::default()).unwrap_err();
     assert!(matches!(error, RunnerError::InvalidAction { .. }), "{error}");

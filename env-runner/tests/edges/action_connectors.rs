@@ -6,7 +6,7 @@ use rekindle_env_runner::connectors::{
     Connector, ConnectorConfig, ConnectorContext, register_connector,
 };
 use rekindle_env_runner::{
-    Amount, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, Result, SampleOptions,
+    Amount, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, PublishedAt, Result, SampleOptions,
 };
 use serde_json::Value;
 
@@ -81,7 +81,7 @@ fn counted(runner: &dyn EnvRunner) -> Value {
 fn group(config: &EnvRunnerConfig, runners: usize) -> EnvRunnerGroup {
     let mut group = EnvRunnerGroup::new(config, runners, 1, &Device::flex()).unwrap();
     let modules = modules(group.runners().next().unwrap(), &mlp());
-    group.set_modules(&modules, 0).unwrap();
+    group.set_modules(&modules, PublishedAt::default()).unwrap();
     group
 }
 

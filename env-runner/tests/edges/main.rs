@@ -4,6 +4,7 @@
 mod action_connectors;
 mod actions;
 mod choices;
+mod exploration;
 mod idle;
 mod lost_calls;
 mod mappings;

@@ -7,7 +7,8 @@ use rekindle_env::{
     ResetOptions, Result, Space, register_multi_agent,
 };
 use rekindle_env_runner::{
-    Amount, EnvRunnerConfig, MultiAgentConfig, PolicyMapping, RunnerError, SampleOptions,
+    Amount, EnvRunnerConfig, MultiAgentConfig, PolicyMapping, PublishedAt, RunnerError,
+    SampleOptions,
 };
 
 use crate::support::{bin, game, mlp, one, open, random, set_modules};
@@ -115,7 +116,7 @@ fn a_restored_mapping_does_not_bring_modules_into_other_spaces() {
     let mut runner = open(config);
     let modules = set_modules(&mut *runner, &mlp());
     runner.set_state(&open(swapped).get_state().unwrap()).unwrap();
-    let error = runner.set_modules(&modules, 1).unwrap_err();
+    let error = runner.set_modules(&modules, PublishedAt::new(1, 0)).unwrap_err();
     assert!(matches!(error, RunnerError::ModuleSpaces { .. }), "{error}");
     let error = runner.collect(Amount::Timesteps(5), SampleOptions::default()).unwrap_err();
     assert!(matches!(error, RunnerError::NoModule), "{error}");

@@ -7,8 +7,8 @@ use rekindle_checkpoint::{Checkpointable, State};
 use rekindle_env::{EnvError, Step};
 use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_env_runner::{
-    Amount, CallbackResult, EnvRunnerConfig, EnvRunnerGroup, EnvironmentEvent, RunnerCallbacks,
-    SampleOptions, SharedCallbacks,
+    Amount, CallbackResult, EnvRunnerConfig, EnvRunnerGroup, EnvironmentEvent, PublishedAt,
+    RunnerCallbacks, SampleOptions, SharedCallbacks,
 };
 use serde_json::Value;
 
@@ -78,7 +78,7 @@ fn another_number_of_runners_shares_the_filters() {
         let group = |runners| {
             let mut group = EnvRunnerGroup::new(&config, runners, 1, &Device::flex()).unwrap();
             let modules = modules(group.runners().next().unwrap(), &mlp());
-            group.set_modules(&modules, 0).unwrap();
+            group.set_modules(&modules, PublishedAt::default()).unwrap();
             group
         };
         let mut saved = group(2);

@@ -10,7 +10,7 @@ use rekindle_env::{
     register_multi_agent, save_state,
 };
 use rekindle_env_runner::{
-    EnvRunner, EnvRunnerConfig, MultiAgentConfig, MultiAgentEnvRunner, PolicyMapping,
+    EnvRunner, EnvRunnerConfig, MultiAgentConfig, MultiAgentEnvRunner, PolicyMapping, PublishedAt,
     SampleOptions, SingleAgentEnvRunner,
 };
 use rekindle_metrics::{Metrics, MetricsLogger, MetricsState};
@@ -178,7 +178,7 @@ pub(crate) fn modules(runner: &dyn EnvRunner, spec: &RLModuleSpec) -> MultiRLMod
 
 pub(crate) fn set_modules(runner: &mut dyn EnvRunner, spec: &RLModuleSpec) -> MultiRLModule {
     let modules = modules(runner, spec);
-    runner.set_modules(&modules, 0).unwrap();
+    runner.set_modules(&modules, PublishedAt::default()).unwrap();
     modules
 }
 

@@ -12,7 +12,7 @@ use rekindle_env::{
     Env, EnvError, EnvSpec, ResetOptions, Result, Row, RowMut, Space, Step, register,
 };
 use rekindle_env_runner::{
-    Amount, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, Experience, SampleOptions,
+    Amount, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, Experience, PublishedAt, SampleOptions,
     SingleAgentEnvRunner,
 };
 use rekindle_metrics::{Metrics, MetricsLogger, MetricsState};
@@ -130,14 +130,14 @@ pub(crate) fn small() -> serde_json::Value {
 pub(crate) fn runner(config: EnvRunnerConfig, settings: serde_json::Value) -> SingleAgentEnvRunner {
     let mut runner = SingleAgentEnvRunner::new(config, 0, &Device::flex()).unwrap();
     let modules = modules(&runner, settings);
-    runner.set_modules(&modules, 0).unwrap();
+    runner.set_modules(&modules, PublishedAt::default()).unwrap();
     runner
 }
 
 pub(crate) fn group(config: &EnvRunnerConfig, runners: usize, threads: usize) -> EnvRunnerGroup {
     let mut group = EnvRunnerGroup::new(config, runners, threads, &Device::flex()).unwrap();
     let modules = modules(group.runners().next().unwrap(), small());
-    group.set_modules(&modules, 0).unwrap();
+    group.set_modules(&modules, PublishedAt::default()).unwrap();
     group
 }
 

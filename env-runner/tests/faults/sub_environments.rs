@@ -6,7 +6,7 @@ use rekindle_env::EnvConfig;
 use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_env_runner::{
     Amount, EnvRunner, EnvRunnerConfig, MultiAgentConfig, MultiAgentEnvRunner, PolicyMapping,
-    Rollout, RunnerError, SampleOptions, SegmentEnd,
+    PublishedAt, Rollout, RunnerError, SampleOptions, SegmentEnd,
 };
 
 use crate::fragile::{Event, Fault, collect, config, fragile, modules, reduced, runner, small};
@@ -230,7 +230,7 @@ fn of_several_agents_those_of_the_failed_environment_lose_their_episode() {
     let new = || {
         let mut runner = MultiAgentEnvRunner::new(config.clone(), 0, &Device::flex()).unwrap();
         let modules = modules(&runner, small());
-        runner.set_modules(&modules, 0).unwrap();
+        runner.set_modules(&modules, PublishedAt::default()).unwrap();
         runner
     };
     let (mut one, mut two) = (new(), new());

@@ -53,7 +53,7 @@ impl Learner {
         self.check_gradient_worker()?;
         let mut losses = BTreeMap::new();
         for id in self.losses.keys() {
-            losses.insert(id.clone(), self.new_module_loss(id)?);
+            losses.insert(id.clone(), self.new_module_loss(id, self.module.module(id)?)?);
         }
         for (id, of_module) in &mut self.losses {
             if let Some(of_worker) = losses.get_mut(id) {

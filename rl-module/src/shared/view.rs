@@ -15,6 +15,7 @@ use crate::any::AnyRLModule;
 use crate::config_use::ConfigUse;
 use crate::context::ModuleContext;
 use crate::error::{ModuleError, Result};
+use crate::exploration::ExplorationContext;
 use crate::module::{BoxRLModule, RLModule};
 use crate::roles::ValueFunction;
 use crate::spec::RLModuleSpec;
@@ -57,8 +58,8 @@ impl RLModule for SharedView {
         self.shared.forward_train(&self.module_id, batch)
     }
 
-    fn forward_exploration(&self, batch: &Batch) -> Result<Batch> {
-        self.shared.forward_exploration(&self.module_id, batch)
+    fn forward_exploration(&self, batch: &Batch, cx: &mut ExplorationContext) -> Result<Batch> {
+        self.shared.forward_exploration(&self.module_id, batch, cx)
     }
 
     fn forward_inference(&self, batch: &Batch) -> Result<Batch> {

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rekindle_env_runner::{
-    Amount, EnvRunnerGroup, Experience, Finished, RunnerError, SampleOptions,
+    Amount, EnvRunnerGroup, Experience, Finished, PublishedAt, RunnerError, SampleOptions,
 };
 use rekindle_learner::Learner;
 use rekindle_rl_module::MultiRLModule;
@@ -168,9 +168,14 @@ impl Collector<'_> {
     /// Sends a batch, and waits while the queue is full.
     fn send(&mut self, batches: &SyncSender<Batch>, batch: Experience) {
         let started = Instant::now();
-        let sent = batches.send((batch, self.env_steps + self.sampled as u64));
+        let sent = batches.send((batch, self.env_steps()));
         self.blocked += started.elapsed();
         self.learner_ended |= sent.is_err();
+    }
+
+    /// Environment steps sampled since the start of training.
+    fn env_steps(&self) -> u64 {
+        self.env_steps + self.sampled as u64
     }
 
     /// Starts the idle runners with the newest weights.
@@ -178,7 +183,7 @@ impl Collector<'_> {
         let (modules, version) =
             self.published.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for index in runners.idle() {
-            runners.set_modules_of(index, &modules, version)?;
+            runners.set_modules_of(index, &modules, PublishedAt::new(version, self.env_steps()))?;
             runners.start(index, self.amount, self.options);
         }
         match runners.started().is_empty() {
