@@ -119,7 +119,11 @@ impl RLModule for QTable {
     }
 
     // ε-greedy, as log-probabilities.
-    fn forward_exploration(&self, batch: &Batch) -> ModuleResult<Batch> {
+    fn forward_exploration(
+        &self,
+        batch: &Batch,
+        _: &mut ExplorationContext,
+    ) -> ModuleResult<Batch> {
         let random = Self::EPSILON / self.actions as f32;
         self.logits(batch, |row| {
             let best = row.iter().position(|value| *value == Self::max(row));

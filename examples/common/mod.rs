@@ -11,8 +11,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rekindle::algorithms::{AlgorithmConfig, TrainingConfig};
 use rekindle::prelude::*;
 
 #[allow(unused_imports, reason = "some examples have settings of their own")]
@@ -42,19 +44,71 @@ the latest 100 episodes; losses, divergence and entropy of the update (the mean 
 env/inf/con/lrn %: the shares of the time that environments, inference, connectors and learner take.";
 
 impl Args {
-    fn parse_for(task: &Task) -> Self {
-        let Task { algorithm, env, metric, threshold, max_steps, .. } = task;
-        let about = format!(
-            "Trains {algorithm} on {env} until {metric} is at least {threshold}, for at most \
-             {max_steps} environment steps."
-        );
-        let out = format!(
-            "Folder for metrics.jsonl, learning_curve.svg and checkpoint/ [default: runs/{}]",
-            task.example
-        );
-        let command = Self::command().name(task.example).about(about).after_help(COLUMNS);
-        let matches = command.mut_arg("out", |arg| arg.help(out)).get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    /// Parses the command line of an example with one task, or with one that an argument chooses.
+    fn parse_for(tasks: &[&'static Task]) -> (&'static Task, Self) {
+        let example = tasks[0].example;
+        let out = "Folder for metrics.jsonl, learning_curve.svg and checkpoint/ [default: runs/";
+        let mut command = Self::command().name(example).after_help(COLUMNS);
+        command = match tasks {
+            [task] => command.about(about(task)),
+            _ => {
+                let choices = tasks
+                    .iter()
+                    .filter_map(|task| Some(PossibleValue::new(task.choice?).help(about(task))));
+                let task = Arg::new(TASK).value_name("TASK").help("The task").required(true);
+                let task = task.value_parser(PossibleValuesParser::new(choices));
+                command.about("Trains one of several tasks.").arg(task)
+            }
+        };
+        let name = match tasks {
+            [task] => task.name_of_run(),
+            _ => format!("{example}_TASK"),
+        };
+        let matches = command.mut_arg("out", |arg| arg.help(format!("{out}{name}]"))).get_matches();
+        let chosen = matches.try_get_one::<String>(TASK).ok().flatten();
+        let task = tasks.iter().find(|task| task.choice == chosen.map(String::as_str));
+        let args = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        (task.unwrap_or(&tasks[0]), args)
+    }
+}
+
+/// The argument that chooses a task.
+const TASK: &str = "task";
+
+fn about(task: &Task) -> String {
+    let Task { algorithm, env, metric, threshold, max_steps, .. } = task;
+    format!(
+        "Trains {algorithm} on {env} until {metric} is at least {threshold}, for at most {max_steps} \
+         environment steps."
+    )
+}
+
+/// A task that was chosen on the command line.
+#[allow(dead_code, reason = "most examples have one task")]
+pub(crate) struct Chosen {
+    task: &'static Task,
+    args: Args,
+}
+
+#[allow(dead_code, reason = "most examples have one task")]
+impl Chosen {
+    /// Parses the command line. The first argument is a [`Task::choice`].
+    pub(crate) fn parse(tasks: &[&'static Task]) -> Self {
+        let (task, args) = Args::parse_for(tasks);
+        Self { task, args }
+    }
+
+    /// The choice.
+    pub(crate) fn name(&self) -> &'static str {
+        self.task.choice.unwrap_or_default()
+    }
+
+    /// Trains as [`learn`] does.
+    pub(crate) fn learn<T: TrainingConfig>(
+        self,
+        config: AlgorithmConfig<T>,
+    ) -> Result<ExitCode, MainError> {
+        train(self.task, self.args, config)
     }
 }
 
@@ -62,10 +116,19 @@ impl Args {
 /// episodes.
 ///
 /// Fails if the threshold is not reached.
-pub(crate) fn learn(task: &Task, config: PpoConfig) -> Result<ExitCode, MainError> {
-    let args = Args::parse_for(task);
+#[allow(dead_code, reason = "some examples have several tasks")]
+pub(crate) fn learn(task: &'static Task, config: PpoConfig) -> Result<ExitCode, MainError> {
+    let (task, args) = Args::parse_for(&[task]);
+    train(task, args, config)
+}
+
+fn train<T: TrainingConfig>(
+    task: &Task,
+    args: Args,
+    config: AlgorithmConfig<T>,
+) -> Result<ExitCode, MainError> {
     program::show_warnings();
-    let out = args.out.unwrap_or_else(|| ["runs", task.example].iter().collect());
+    let out = args.out.unwrap_or_else(|| ["runs", &task.name_of_run()].iter().collect());
     fs::create_dir_all(&out)
         .map_err(|error| format!("cannot create folder {}: {error}", out.display()))?;
     let config = config
@@ -97,7 +160,7 @@ pub(crate) fn learn(task: &Task, config: PpoConfig) -> Result<ExitCode, MainErro
         .x_label("environment steps")
         .y_label(task.metric)
         .threshold(task.threshold)
-        .series("PPO", &curve)
+        .series(task.algorithm, &curve)
         .save(out.join("learning_curve.svg"))?;
     algo.save_to_path(out.join("checkpoint"))?;
 

@@ -7,6 +7,8 @@ pub(crate) struct Task {
     pub(crate) name: &'static str,
     /// Name of the example.
     pub(crate) example: &'static str,
+    /// The argument of the example that chooses the task, if it has several.
+    pub(crate) choice: Option<&'static str>,
     /// The method, for reports.
     pub(crate) algorithm: &'static str,
     /// The environment, for reports.
@@ -17,6 +19,16 @@ pub(crate) struct Task {
     pub(crate) threshold: f64,
     /// Environment steps after which the example gives up.
     pub(crate) max_steps: u64,
+}
+
+impl Task {
+    /// The name of the folder of its runs.
+    pub(crate) fn name_of_run(&self) -> String {
+        match self.choice {
+            Some(choice) => format!("{}_{}", self.example, choice.replace('-', "_")),
+            None => self.example.into(),
+        }
+    }
 }
 
 /// Mean return of the last 100 training episodes, summed over agents.
@@ -36,6 +48,7 @@ tasks! {
     CARTPOLE = Task {
         name: "cartpole",
         example: "cartpole_ppo",
+        choice: None,
         algorithm: "PPO",
         env: "CartPole-v1",
         metric: EPISODE_RETURN,
@@ -45,6 +58,7 @@ tasks! {
     CARTPOLE_IN_ONE_FILE = Task {
         name: "cartpole-in-one-file",
         example: "ppo_in_one_file",
+        choice: None,
         algorithm: "PPO on primitives",
         env: "CartPole-v1, in one file",
         metric: EPISODE_RETURN,
@@ -54,6 +68,7 @@ tasks! {
     PENDULUM = Task {
         name: "pendulum",
         example: "pendulum_ppo",
+        choice: None,
         algorithm: "PPO",
         env: "Pendulum-v1",
         metric: EPISODE_RETURN,
@@ -63,6 +78,7 @@ tasks! {
     MULTI_AGENT_CARTPOLE = Task {
         name: "multi-agent-cartpole",
         example: "multi_agent_cartpole_ppo",
+        choice: None,
         algorithm: "Independent PPO",
         env: "MultiAgentCartPole-v1, 2 agents",
         metric: EPISODE_RETURN,
@@ -73,6 +89,7 @@ tasks! {
     SHARED_ENCODER = Task {
         name: "shared-encoder",
         example: "shared_encoder_cartpole_ppo",
+        choice: None,
         algorithm: "PPO with a shared encoder",
         env: "MultiAgentCartPole-v1, 2 agents, shared encoder",
         metric: EPISODE_RETURN,
@@ -83,6 +100,7 @@ tasks! {
     STATELESS_CARTPOLE = Task {
         name: "stateless-cartpole",
         example: "stateless_cartpole_lstm_ppo",
+        choice: None,
         algorithm: "PPO with an LSTM",
         env: "StatelessCartPole-v1",
         metric: EPISODE_RETURN,
@@ -92,6 +110,7 @@ tasks! {
     FRAME_STACKING = Task {
         name: "frame-stacking",
         example: "frame_stacking_ppo",
+        choice: None,
         algorithm: "PPO on stacked frames",
         env: "StatelessCartPole-v1, stacked frames",
         metric: EPISODE_RETURN,
@@ -101,6 +120,7 @@ tasks! {
     MULTI_AGENT_PENDULUM = Task {
         name: "multi-agent-pendulum",
         example: "multi_agent_pendulum_ppo",
+        choice: None,
         algorithm: "Independent PPO",
         env: "MultiAgentPendulum-v1, 2 agents",
         metric: EPISODE_RETURN,
@@ -111,6 +131,7 @@ tasks! {
     CATCH = Task {
         name: "catch",
         example: "catch_ppo",
+        choice: None,
         algorithm: "PPO with a CNN",
         env: "Catch-v0",
         metric: EPISODE_RETURN,
@@ -120,6 +141,7 @@ tasks! {
     BREAKOUT = Task {
         name: "breakout",
         example: "breakout_ppo",
+        choice: None,
         algorithm: "PPO with a CNN",
         env: "Breakout-v0",
         metric: EPISODE_RETURN,
@@ -129,6 +151,7 @@ tasks! {
     NESTED_CARTPOLE = Task {
         name: "nested-cartpole",
         example: "nested_cartpole_ppo",
+        choice: None,
         algorithm: "PPO",
         env: "NestedCartPole-v1",
         metric: EPISODE_RETURN,
@@ -138,6 +161,7 @@ tasks! {
     NESTED_ACTIONS = Task {
         name: "nested-actions",
         example: "nested_actions_ppo",
+        choice: None,
         algorithm: "PPO with nested actions",
         env: "Follow",
         metric: EPISODE_RETURN,
@@ -148,6 +172,7 @@ tasks! {
     CRASHING_CARTPOLE = Task {
         name: "crashing-cartpole",
         example: "crashing_cartpole_ppo",
+        choice: None,
         algorithm: "PPO",
         env: "CrashingCartPole-v1",
         metric: EPISODE_RETURN,
@@ -157,6 +182,7 @@ tasks! {
     TRUNCATED_CARTPOLE = Task {
         name: "truncated-cartpole",
         example: "truncated_cartpole_ppo",
+        choice: None,
         algorithm: "PPO, trained on 50 steps, evaluated on 500",
         env: "CartPole-v1, truncated",
         metric: "evaluation/env_runners/episode_return_mean",
@@ -166,6 +192,7 @@ tasks! {
     ROCK_PAPER_SCISSORS = Task {
         name: "rock-paper-scissors",
         example: "rock_paper_scissors_ppo",
+        choice: None,
         algorithm: "PPO with an LSTM against a heuristic",
         env: "RockPaperScissors-v0",
         metric: LEARNED_RETURN,
@@ -176,11 +203,144 @@ tasks! {
     TIC_TAC_TOE = Task {
         name: "tic-tac-toe",
         example: "tic_tac_toe_action_mask_ppo",
+        choice: None,
         algorithm: "PPO with an action mask against a random player",
         env: "TicTacToe-v0",
         metric: LEARNED_RETURN,
         // 1 for a game won, 0 for a draw, -1 for a game lost.
         threshold: 0.9,
         max_steps: 400_000,
+    };
+    A2C = Task {
+        name: "a2c-cartpole",
+        example: "policy_gradients",
+        choice: Some("a2c"),
+        algorithm: "A2C",
+        env: "CartPole-v1 with A2C",
+        metric: EPISODE_RETURN,
+        threshold: 475.0,
+        max_steps: 500_000,
+    };
+    VPG = Task {
+        name: "vpg-cartpole",
+        example: "policy_gradients",
+        choice: Some("vpg"),
+        algorithm: "VPG",
+        env: "CartPole-v1 with VPG",
+        metric: EPISODE_RETURN,
+        threshold: 475.0,
+        max_steps: 500_000,
+    };
+    A3C = Task {
+        name: "a3c-cartpole",
+        example: "policy_gradients",
+        choice: Some("a3c"),
+        algorithm: "PPO with the plan of A3C",
+        env: "CartPole-v1 with the plan of A3C",
+        metric: EPISODE_RETURN,
+        threshold: 475.0,
+        max_steps: 300_000,
+    };
+    IMPALA_CARTPOLE = Task {
+        name: "impala-cartpole",
+        example: "impala",
+        choice: Some("cartpole"),
+        algorithm: "IMPALA",
+        env: "CartPole-v1 with IMPALA",
+        metric: EPISODE_RETURN,
+        threshold: 450.0,
+        max_steps: 500_000,
+    };
+    IMPALA_MULTI_AGENT_CARTPOLE = Task {
+        name: "impala-multi-agent-cartpole",
+        example: "impala",
+        choice: Some("multi-agent-cartpole"),
+        algorithm: "Independent IMPALA",
+        env: "MultiAgentCartPole-v1, 2 agents, with IMPALA",
+        metric: EPISODE_RETURN,
+        // 450 per agent.
+        threshold: 900.0,
+        max_steps: 1_000_000,
+    };
+    IMPALA_STATELESS_CARTPOLE = Task {
+        name: "impala-stateless-cartpole",
+        example: "impala",
+        choice: Some("stateless-cartpole"),
+        algorithm: "IMPALA with an LSTM",
+        env: "StatelessCartPole-v1 with IMPALA",
+        metric: EPISODE_RETURN,
+        threshold: 350.0,
+        max_steps: 1_000_000,
+    };
+    IMPALA_CATCH = Task {
+        name: "impala-catch",
+        example: "impala",
+        choice: Some("catch"),
+        algorithm: "IMPALA with a CNN",
+        env: "Catch-v0 with IMPALA",
+        metric: EPISODE_RETURN,
+        threshold: 0.95,
+        max_steps: 200_000,
+    };
+    IMPALA_NESTED_CARTPOLE = Task {
+        name: "impala-nested-cartpole",
+        example: "impala",
+        choice: Some("nested-cartpole"),
+        algorithm: "IMPALA",
+        env: "NestedCartPole-v1 with IMPALA",
+        metric: EPISODE_RETURN,
+        threshold: 450.0,
+        max_steps: 500_000,
+    };
+    APPO_CARTPOLE = Task {
+        name: "appo-cartpole",
+        example: "appo",
+        choice: Some("cartpole"),
+        algorithm: "APPO",
+        env: "CartPole-v1 with APPO",
+        metric: EPISODE_RETURN,
+        threshold: 450.0,
+        max_steps: 500_000,
+    };
+    APPO_MULTI_AGENT_CARTPOLE = Task {
+        name: "appo-multi-agent-cartpole",
+        example: "appo",
+        choice: Some("multi-agent-cartpole"),
+        algorithm: "Independent APPO",
+        env: "MultiAgentCartPole-v1, 2 agents, with APPO",
+        metric: EPISODE_RETURN,
+        // 450 per agent.
+        threshold: 900.0,
+        max_steps: 1_000_000,
+    };
+    APPO_STATELESS_CARTPOLE = Task {
+        name: "appo-stateless-cartpole",
+        example: "appo",
+        choice: Some("stateless-cartpole"),
+        algorithm: "APPO with an LSTM",
+        env: "StatelessCartPole-v1 with APPO",
+        metric: EPISODE_RETURN,
+        threshold: 350.0,
+        max_steps: 1_000_000,
+    };
+    APPO_CATCH = Task {
+        name: "appo-catch",
+        example: "appo",
+        choice: Some("catch"),
+        algorithm: "APPO with a CNN",
+        env: "Catch-v0 with APPO",
+        metric: EPISODE_RETURN,
+        threshold: 0.95,
+        max_steps: 200_000,
+    };
+    APPO_NESTED_CARTPOLE = Task {
+        name: "appo-nested-cartpole",
+        example: "appo",
+        choice: Some("nested-cartpole"),
+        algorithm: "APPO",
+        env: "NestedCartPole-v1 with APPO",
+        metric: EPISODE_RETURN,
+        threshold: 450.0,
+        max_steps: 500_000,
     };
 }

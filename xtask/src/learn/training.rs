@@ -31,7 +31,7 @@ impl Training {
     /// Runs an example. Missing the threshold is a result; ending without results is an error.
     pub(super) fn run(task: &Task, example: &Path, seed: u64, folder: &Path) -> Result<Self> {
         let mut command = Command::new(example);
-        command.arg("--seed").arg(seed.to_string()).arg("--out").arg(folder);
+        command.args(task.choice).arg("--seed").arg(seed.to_string()).arg("--out").arg(folder);
         let seen = process::observe(&mut command)?;
         let Some(greedy_return) = parse_greedy_return(&seen.stdout) else {
             process::check(&command, seen.status)?;
