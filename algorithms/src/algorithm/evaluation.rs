@@ -130,6 +130,7 @@ impl Algorithm {
             seed: stream(training.seed, 0, 0, Purpose::Evaluation).next_u64(),
             clip_actions: overrides.clip_actions.unwrap_or(training.clip_actions),
             update_connectors: false,
+            on_device: false,
             multi_agent: multi_agent.map(|m| with_mapping(m, overrides.policy_mapping)),
             // An evaluation reports all of its episodes, and none of the previous evaluation.
             metrics_num_episodes_for_smoothing: None,

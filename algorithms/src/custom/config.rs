@@ -187,6 +187,17 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self
     }
 
+    /// Names the columns of the module's outputs that the loss reads from experience, such as
+    /// [`ACTION_LOGP`](rekindle_core::Columns::ACTION_LOGP), in place of those of the algorithm.
+    ///
+    /// When a module has been replaced, late experience of the old one that lacks a column is left out and
+    /// counted ([`Loss::required_columns`]). Without the names it is an error.
+    #[must_use]
+    pub fn reads(mut self, columns: &'static [&'static str]) -> Self {
+        self.code.reads = Some(columns);
+        self
+    }
+
     /// Replaces the execution plan.
     #[must_use]
     pub fn with_execution_plan(
