@@ -34,6 +34,7 @@ pub struct Phase {
 
 impl Phase {
     /// Creates a phase that steps some optimizers.
+    #[must_use]
     pub fn new<S: Into<String>>(
         name: impl Into<String>,
         optimizers: impl IntoIterator<Item = S>,

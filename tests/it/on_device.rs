@@ -68,6 +68,27 @@ fn restoring_rewinds_an_algorithm_on_the_device() {
 }
 
 #[test]
+fn another_number_of_copies_begins_new_episodes_on_the_saved_streams() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("saved");
+    let mut algo = config("CartPole-v1").build(&device()).unwrap();
+    algo.train().unwrap();
+    algo.save_to_path(&path).unwrap();
+    let narrower = |config: PpoConfig| {
+        config.env_runners(|e| e.num_envs_per_env_runner(4)).training(|t| t.train_batch_size(128))
+    };
+    let restored =
+        || Algorithm::from_checkpoint_with::<PpoTraining>(&path, &device(), narrower).unwrap();
+    let [a, b] = [restored(), restored()].map(|mut algo| {
+        assert_eq!(algo.module(DEFAULT_MODULE_ID).unwrap().num_params(), 2 * (4 * 16 + 16) + 51);
+        algo.train().unwrap();
+        assert_eq!(algo.env_steps(), 16 * 32 + 128);
+        algo.get_state().unwrap().component("env_runners").unwrap().clone()
+    });
+    assert_eq!(a, b);
+}
+
+#[test]
 fn metrics_are_those_of_the_episodes_that_end_and_evaluation_is_on_the_host() {
     // All episodes of Pendulum have 200 steps: those of all 16 copies end in the seventh rollout.
     let config = config("Pendulum-v1").evaluation(|e| e.evaluation_duration(3));
@@ -183,8 +204,9 @@ fn environments_of_users_learn_and_change_their_settings() {
     let message = algo.set_env_config(&EnvConfig::new().with("stepz", 4)).unwrap_err().to_string();
     assert!(message.contains("stepz"), "{message}");
     // There is no such environment on the host.
+    fails(&config.evaluation(|e| e.evaluation_interval(1)), &["`Test/Point-v0` on the host"]);
     let message = algo.evaluate().unwrap_err().to_string();
-    assert!(message.contains("Test/Point-v0"), "{message}");
+    assert!(message.contains("`Test/Point-v0` on the host"), "{message}");
     assert!(register_tensor_env("Test/Point-v0", Point::new).is_err());
 }
 

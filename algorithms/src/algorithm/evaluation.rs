@@ -4,7 +4,7 @@ use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 
 use rekindle_core::rng::{Purpose, stream};
-use rekindle_env::EnvConfig;
+use rekindle_env::{EnvConfig, EnvError};
 use rekindle_env_runner::{
     EnvRunnerConfig, EnvRunnerGroup, FaultToleranceConfig, MultiAgentConfig, PolicyMapping,
     SampleOptions,
@@ -142,6 +142,11 @@ impl Algorithm {
             },
             ..training
         };
+        if self.config.env_runners.on_device
+            && let Err(EnvError::UnknownEnv { id: env, .. }) = rekindle_env::spec(&config.env)
+        {
+            return Err(AlgorithmError::NoEnvOnHost { env });
+        }
         let threads = overrides.num_threads.unwrap_or_else(|| self.config.env_runners.threads());
         let runners = evaluation.evaluation_num_env_runners;
         let group = EnvRunnerGroup::new(&config, runners, threads, &self.runner_device)?;

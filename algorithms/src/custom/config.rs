@@ -116,6 +116,7 @@ impl AlgorithmConfig<CustomTraining> {
     /// config.validate()?;
     /// # Ok::<(), rekindle_algorithms::AlgorithmError>(())
     /// ```
+    #[must_use]
     pub fn from_loss<L: Into<Losses>>(
         name: impl Into<String>,
         loss: impl Fn(&LossContext<'_>, &Batch) -> Result<L> + Send + Sync + 'static,

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::check::check;
 use super::episodes::Unread;
+use super::state::saved_envs;
 use super::{TensorEnv, TensorEnvRunner, registry};
 use crate::connectors::{ConnectorPipeline, pipelines, set_states, states};
 use crate::env_runner::metrics::{DEFAULT_AGENT_ID, log_agent_steps, log_env_steps};
@@ -258,8 +259,22 @@ impl Checkpointable for OnDeviceEnvRunner {
         self.runner.get_state()
     }
 
+    /// Continues from a saved state, exactly if the number of environments is the same. Otherwise new
+    /// episodes begin on the saved random streams.
     fn set_state(&mut self, state: &State) -> Result<()> {
+        let (saved_envs, num_envs) = (saved_envs(state)?, self.config.num_envs);
+        if saved_envs == num_envs {
+            self.runner.set_state(state)?;
+        } else {
+            self.runner.restore_streams(state)?;
+            tracing::warn!(
+                env = self.config.env,
+                num_envs,
+                saved_envs,
+                "other environments were saved: new episodes begin"
+            );
+        }
         self.unread.clear();
-        self.runner.set_state(state)
+        Ok(())
     }
 }

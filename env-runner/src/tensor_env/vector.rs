@@ -40,6 +40,7 @@ impl<E: TensorEnv> TensorVectorEnv<E> {
     ///
     /// # Shapes
     /// `uniform`: `[N, R]`, numbers in [0, 1).
+    #[must_use]
     pub fn new(env: E, uniform: Tensor<2>) -> Self {
         let elapsed = Tensor::zeros([uniform.dims()[0]], &uniform.device());
         let state = env.reset(uniform);
