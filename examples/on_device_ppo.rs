@@ -10,19 +10,15 @@ mod program;
 #[path = "common/settings.rs"]
 mod settings;
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
-use rekindle::algorithms::TrainingConfig as _;
-use rekindle::core::rng::{Purpose, stream};
-use rekindle::env_runner::{TensorCartPole, TensorEnv, TensorEnvRunner, TensorPendulum};
 use rekindle::prelude::*;
 use serde_json::json;
 
-/// Trains PPO on the device until the mean return of the episodes of a rollout reaches 475 (CartPole)
-/// or -200 (Pendulum).
+/// Trains PPO on the device until the mean return of the latest episodes reaches 475 (CartPole) or -200
+/// (Pendulum).
 #[derive(Parser)]
 struct Args {
     /// Environment to learn
@@ -86,8 +82,8 @@ impl Task {
         }
     }
 
-    fn training(self, args: &Args) -> PpoTraining {
-        let training = settings::ppo_settings(PpoTraining::default())
+    fn training(self, training: PpoTraining, args: &Args) -> PpoTraining {
+        let training = settings::ppo_settings(training)
             .minibatch_size(self.minibatch_size(args))
             .num_epochs(args.num_epochs)
             .train_batch_size(args.num_envs * args.rollout);
@@ -103,82 +99,36 @@ impl Task {
 fn main() -> Result<ExitCode, MainError> {
     let args = Args::parse();
     program::show_warnings();
-    match args.env {
-        Task::CartPole => train(TensorCartPole::new()?, &args),
-        Task::Pendulum => train(TensorPendulum::new()?, &args),
+
+    // 1. The configuration: environments and experience on the device, evaluation on the host.
+    let config = PpoConfig::new()
+        .environment(args.env.id())
+        .env_runners(|e| e.on_device(true).num_envs_per_env_runner(args.num_envs))
+        .model("fcnet_hiddens", vec![64, 64])
+        .training(|training| args.env.training(training, &args))
+        .evaluation(|e| e.evaluation_duration(100))
+        .seed(args.seed);
+    let mut algo = config.build(&args.device.open()?)?;
+    if let Some(iterations) = args.iterations {
+        println!("{}", measure(&mut algo, iterations, &args)?);
+        return Ok(ExitCode::SUCCESS);
     }
-}
 
-fn train(env: impl TensorEnv, args: &Args) -> Result<ExitCode, MainError> {
-    let device = args.device.open()?;
-
-    // 1. Settings, environments, module and learner.
-    let training = args.env.training(args);
-    training.validate()?;
-    let module = RLModuleSpec::default()
-        .observation_space(env.observation_space().clone())
-        .action_space(env.action_space().clone())
-        .model_config(json!({ "fcnet_hiddens": [64, 64], "vf_share_layers": false }))
-        .build_seeded(&device, stream(args.seed, 0, 0, Purpose::Init))?
-        .as_multi_rl_module()?;
-    let config = LearnerConfig { seed: args.seed, ..training.learner() };
-    let mut learner = Learner::new(config, move |_| training.loss(), module, &device)?;
-    let mut runner = TensorEnvRunner::new(env, args.num_envs, args.seed, &device)?;
-
-    // 2. Rollouts and updates.
+    // 2. Training.
     let [target, bar] = args.env.target_returns();
-    let mut meter = Meter::default();
-    let mut env_steps = 0;
-    let mut iteration = 0;
+    let mut algo = algo.with_sink(ConsoleSink::stdout());
     let mut last = f64::NEG_INFINITY;
-    loop {
-        let started = Instant::now();
-        let module = learner.module().module(DEFAULT_MODULE_ID)?;
-        let rollout = runner.sample(module, args.rollout)?;
-        env_steps += rollout.env_steps() as u64;
-        let sampled = started.elapsed();
-        let data = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), TrainData::from(&rollout))]);
-        let data = learner.prepare(data, env_steps)?;
-        learner.learn(data, env_steps)?;
-        // The host reads the rollout for the first time here, after the update.
-        let finished = rollout.finished_episodes()?;
-        iteration += 1;
-        meter.add(iteration, rollout.env_steps(), sampled, started.elapsed());
-
-        // All copies of Pendulum end in the same step, so most rollouts see no episode end.
-        if finished.count > 0.0 {
-            last = finished.mean_return();
-        }
-        if iteration % 10 == 0 || last >= target {
-            eprintln!("iteration {iteration:>4}, {env_steps:>8} steps, mean return {last:>7.1}");
-        }
-        let enough = match args.iterations {
-            Some(iterations) => iteration > iterations,
-            None => last >= target || env_steps >= args.max_steps,
-        };
-        if enough {
-            break;
-        }
+    while last < target && algo.env_steps() < args.max_steps {
+        // All copies of Pendulum end in the same step, so most iterations see no episode end.
+        last = algo.train()?.get("env_runners/episode_return_mean").unwrap_or(last);
     }
 
     // 3. Results.
-    if args.iterations.is_some() {
-        println!("{}", meter.report(args));
-        return Ok(ExitCode::SUCCESS);
-    }
-    // A rollout is too short for long episodes, so the policy plays complete ones on the CPU.
-    let policy = learner.module().module(DEFAULT_MODULE_ID)?;
-    let config = EnvRunnerConfig {
-        num_envs: 10,
-        seed: args.seed + 1_000_000,
-        ..EnvRunnerConfig::new(args.env.id())
-    };
-    let greedy = SampleOptions::greedy();
-    let played = evaluate(policy, &config, 100, greedy, &DeviceSpec::Cpu.open()?)?;
-    println!("steps trained             {env_steps:>10}");
+    let greedy = algo.evaluate()?.mean_return();
+    println!("steps trained             {:>10}", algo.env_steps());
     println!("training return           {last:>10.1}");
-    println!("greedy return, mean 100   {:>10.1}", played.mean_return());
-    if last >= target && played.mean_return() >= bar {
+    println!("greedy return, mean 100   {greedy:>10.1}");
+    if last >= target && greedy >= bar {
         println!("learned: at least {target} in training and {bar} in evaluation");
         return Ok(ExitCode::SUCCESS);
     }
@@ -186,36 +136,30 @@ fn train(env: impl TensorEnv, args: &Args) -> Result<ExitCode, MainError> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Steps and time of all iterations except the first.
-#[derive(Default)]
-struct Meter {
-    steps: usize,
-    /// Time until all operations of a rollout were issued. The device may still be computing.
-    sampling: Duration,
-    total: Duration,
-}
-
-impl Meter {
-    fn add(&mut self, iteration: u64, steps: usize, sampling: Duration, total: Duration) {
-        if iteration > 1 {
-            self.steps += steps;
-            self.sampling += sampling;
-            self.total += total;
-        }
+/// Measures the iterations after the first.
+fn measure(
+    algo: &mut Algorithm,
+    iterations: u64,
+    args: &Args,
+) -> Result<serde_json::Value, MainError> {
+    algo.train()?;
+    let (started, steps) = (Instant::now(), algo.env_steps());
+    // Time until all operations of a rollout were issued. The device may still be computing.
+    let mut sampling = 0.0;
+    for _ in 0..iterations {
+        let result = algo.train()?;
+        sampling += result.get("timers/env_runner_sampling_timer").unwrap_or(f64::NAN);
     }
-
-    fn report(&self, args: &Args) -> serde_json::Value {
-        json!({
-            "workload": format!("on-device PPO, {}", args.env.id()),
-            "system": "rekindle",
-            "device": args.device.to_string(),
-            "num_envs": args.num_envs,
-            "rollout": args.rollout,
-            "num_epochs": args.num_epochs,
-            "minibatch_size": args.env.minibatch_size(args),
-            "env_steps_per_s": self.steps as f64 / self.total.as_secs_f64(),
-            "share_of_time_until_the_rollout_was_issued":
-                self.sampling.as_secs_f64() / self.total.as_secs_f64(),
-        })
-    }
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(json!({
+        "workload": format!("on-device PPO, {}", args.env.id()),
+        "system": "rekindle",
+        "device": args.device.to_string(),
+        "num_envs": args.num_envs,
+        "rollout": args.rollout,
+        "num_epochs": args.num_epochs,
+        "minibatch_size": args.env.minibatch_size(args),
+        "env_steps_per_s": (algo.env_steps() - steps) as f64 / seconds,
+        "share_of_time_until_the_rollout_was_issued": sampling / seconds,
+    }))
 }

@@ -82,6 +82,7 @@ pub mod prelude {
         make_vec, register, register_multi_agent,
     };
     pub use rekindle_env_runner::connectors::{ConnectorConfig, register_connector};
+    pub use rekindle_env_runner::tensor_env::register_tensor_env;
     pub use rekindle_env_runner::{
         Amount, BundleConfig, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, Experience,
         FaultToleranceConfig, MultiAgentConfig, MultiAgentEnvRunner, PolicyBundle, PolicyMapping,

@@ -62,3 +62,15 @@ fn memory_of_the_asynchronous_plan_is_flat_over_1000_iterations_and_below_200_mb
         .seed(0);
     is_flat(appo.build(&device).unwrap());
 }
+
+#[test]
+fn memory_of_runners_on_the_device_is_flat_over_1000_iterations_and_below_200_mb() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let config = PpoConfig::new()
+        .environment("CartPole-v1")
+        .env_runners(|e| e.on_device(true).num_envs_per_env_runner(16))
+        .model("fcnet_hiddens", vec![16])
+        .training(|t| t.train_batch_size(64).minibatch_size(32).num_epochs(1))
+        .seed(0);
+    is_flat(config.build(&DeviceSpec::Cpu.open().unwrap()).unwrap());
+}

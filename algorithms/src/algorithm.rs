@@ -14,15 +14,19 @@ use std::time::Instant;
 
 use burn::prelude::Device;
 use rekindle_core::device::DeviceSpec;
-use rekindle_core::{DEFAULT_MODULE_ID, Generator, ModuleId};
+use rekindle_core::{ALL_MODULES, ConfigError, DEFAULT_MODULE_ID, Generator, ModuleId};
+use rekindle_env_runner::tensor_env::imagined_on_device;
 use rekindle_env_runner::{EnvRunnerGroup, PolicyBundle, PublishedAt, SegmentEnd, imagined};
-use rekindle_learner::{Learner, LearnerConfig};
+use rekindle_learner::{Learner, LearnerConfig, TrainData};
 use rekindle_metrics::{Metrics, MetricsLogger, Reducer};
 use rekindle_rl_module::{AnyRLModule, Role};
 use serde_json::Value;
 
 use crate::execution_plan::{ExecutionPlan, TrainingContext};
-use crate::{AlgorithmConfig, AlgorithmError, BatchMode, CallbackList, Result, TrainingConfig};
+use crate::{
+    AlgorithmConfig, AlgorithmError, BatchMode, CallbackList, EnvRunnersConfig, Result,
+    TrainingConfig,
+};
 
 use module_settings::{ModuleSettings, Settings, check_overrides, warn_without_loss};
 use sinks::Sinks;
@@ -107,6 +111,7 @@ impl Algorithm {
         };
         let runner_device = place(config.env_runners.device)?;
         let device = place(config.learners.device)?;
+        check_devices(&config.env_runners, [&runner_device, &device])?;
         config.env_runners.env_to_module_connector = config.env_to_module();
         let runners = &config.env_runners;
         let (count, threads) = (runners.num_env_runners, runners.threads());
@@ -129,7 +134,8 @@ impl Algorithm {
         if !module.is_empty() && module.iter().all(|(_, m)| m.has_role(Role::LearnOnBatch)) {
             warn_without_loss::<T>();
         }
-        let learner_config = LearnerConfig { seed, policies_to_train, ..training.learner() };
+        let eager = config.debugging.eager;
+        let learner_config = LearnerConfig { seed, policies_to_train, eager, ..training.learner() };
         let plan = match &config.code.plan {
             Some(plan) => plan(),
             None => training.execution_plan(),
@@ -238,7 +244,8 @@ impl Algorithm {
     /// goes to every [sink](Self::with_sink).
     ///
     /// The metrics have RLlib's names: `env_runners/episode_return_mean`,
-    /// `learners/default_policy/policy_loss`, `timers/…`, `evaluation/env_runners/…`.
+    /// `learners/default_policy/policy_loss`, `learners/__all_modules__/num_env_steps_trained_lifetime`,
+    /// `timers/…`, `evaluation/env_runners/…`.
     ///
     /// # Errors
     /// If an environment, connector, forward pass, update or callback fails.
@@ -297,13 +304,25 @@ impl Algorithm {
             let recreated = cx.recreated;
             self.tell_recreated(&recreated, false)?;
             let step = step?;
+            if self.config.env_runners.on_device {
+                // The learner has waited for the device: reading costs little now.
+                self.env_runners.read_device()?;
+                self.metrics.aggregate("env_runners", self.env_runners.take_metrics())?;
+            }
             sampled += step.env_steps_sampled;
             trained += step.env_steps_trained;
+            self.log_env_steps_trained(step.env_steps_trained)?;
             let seconds = started.elapsed().as_secs_f64();
             if self.config.reporting.is_met(seconds, sampled, trained) {
                 return Ok(());
             }
         }
+    }
+
+    fn log_env_steps_trained(&mut self, steps: usize) -> Result<()> {
+        let (key, steps) = (format!("learners/{ALL_MODULES}/num_env_steps_trained"), steps as f64);
+        self.metrics.log_value(&key, steps, Reducer::SUM)?;
+        Ok(self.metrics.log_value(&format!("{key}_lifetime"), steps, Reducer::LifetimeSum)?)
     }
 
     /// Tries the losses on made-up experience, so that mistakes surface before the first batch.
@@ -316,8 +335,13 @@ impl Algorithm {
         // What learns by itself has no loss.
         let by_loss = |module: &AnyRLModule| !module.has_role(Role::LearnOnBatch);
         for (id, module) in self.learner.module().iter().filter(|(_, m)| by_loss(m)) {
-            if let Some(rollout) = imagined(module, end, &mut rng)? {
-                self.learner.dry_run(id, rollout)?;
+            if self.config.env_runners.on_device {
+                let config = self.config.runner_config();
+                let rollout = imagined_on_device(&config, module, &self.runner_device)?;
+                self.learner.dry_run(id, TrainData::from(&rollout))?;
+            } else if let Some(rollout) = imagined(module, end, &mut rng)? {
+                let data = TrainData::from_rollouts(&[rollout], module.max_seq_len())?;
+                self.learner.dry_run(id, data)?;
             }
         }
         Ok(())
@@ -333,4 +357,18 @@ impl Algorithm {
         let modules = self.learner.module().without_learner_only();
         Ok(self.env_runners.set_modules(&modules, self.published_at())?)
     }
+}
+
+/// Checks that experience on the device is where the learner is.
+fn check_devices(
+    runners: &EnvRunnersConfig,
+    [acting, learning]: [&Device; 2],
+) -> Result<(), ConfigError> {
+    if !runners.on_device || acting == learning {
+        return Ok(());
+    }
+    let constraint = format!(
+        "with `env_runners.on_device`, experience stays where it is, and the learner is on {learning:?}; set `learners.device` to the same device, or set `on_device` to false"
+    );
+    Err(ConfigError::new("env_runners.device", format!("{acting:?}"), constraint))
 }

@@ -54,6 +54,16 @@ use crate::{Algorithm, AlgorithmError, Result};
     note = "implement `Callbacks` for `{Self}`: every hook has a default, write those you need"
 )]
 pub trait Callbacks: Send + Sync {
+    /// Whether the hooks of runners are called: those of environments, episodes, steps and samples.
+    /// Defaults to `true`.
+    ///
+    /// Return `false` if all your hooks are hooks of the algorithm, so that runners do not prepare the
+    /// others. Runners with [`on_device`](crate::EnvRunnersConfig::on_device) have no such hooks and refuse
+    /// callbacks that want them.
+    fn watches_runners(&self) -> bool {
+        true
+    }
+
     /// Called when the algorithm has been built: environments, modules, learner.
     ///
     /// An algorithm that is built from a checkpoint has the modules of the checkpoint, and loads its state
@@ -190,6 +200,16 @@ impl CallbackList {
         self.0.is_empty()
     }
 
+    /// Whether any of the callbacks has hooks that runners call.
+    pub(crate) fn watch_runners(&self) -> bool {
+        self.0.iter().any(|callbacks| callbacks.watches_runners())
+    }
+
+    /// The callbacks whose hooks runners call.
+    fn of_runners(&self) -> impl Iterator<Item = &Arc<dyn Callbacks>> {
+        self.0.iter().filter(|callbacks| callbacks.watches_runners())
+    }
+
     /// Calls one hook of all callbacks, until one fails.
     pub(crate) fn tell(
         &self,
@@ -203,27 +223,27 @@ impl CallbackList {
 
 impl RunnerCallbacks for CallbackList {
     fn on_environment_created(&self, event: &mut EnvironmentEvent<'_>) -> CallbackResult {
-        self.0.iter().try_for_each(|callbacks| callbacks.on_environment_created(event))
+        self.of_runners().try_for_each(|callbacks| callbacks.on_environment_created(event))
     }
 
     fn on_episode_created(&self, event: &mut EpisodeEvent<'_>) -> CallbackResult {
-        self.0.iter().try_for_each(|callbacks| callbacks.on_episode_created(event))
+        self.of_runners().try_for_each(|callbacks| callbacks.on_episode_created(event))
     }
 
     fn on_episode_start(&self, event: &mut EpisodeEvent<'_>) -> CallbackResult {
-        self.0.iter().try_for_each(|callbacks| callbacks.on_episode_start(event))
+        self.of_runners().try_for_each(|callbacks| callbacks.on_episode_start(event))
     }
 
     fn on_episode_step(&self, event: &mut EpisodeEvent<'_>) -> CallbackResult {
-        self.0.iter().try_for_each(|callbacks| callbacks.on_episode_step(event))
+        self.of_runners().try_for_each(|callbacks| callbacks.on_episode_step(event))
     }
 
     fn on_episode_end(&self, event: &mut EpisodeEvent<'_>) -> CallbackResult {
-        self.0.iter().try_for_each(|callbacks| callbacks.on_episode_end(event))
+        self.of_runners().try_for_each(|callbacks| callbacks.on_episode_end(event))
     }
 
     fn on_sample_end(&self, event: &mut SampleEvent<'_>) -> CallbackResult {
-        self.0.iter().try_for_each(|callbacks| callbacks.on_sample_end(event))
+        self.of_runners().try_for_each(|callbacks| callbacks.on_sample_end(event))
     }
 }
 

@@ -3,6 +3,7 @@
 mod derived;
 mod evaluation;
 mod multi_agent;
+mod on_device;
 mod reporting;
 mod sections;
 
@@ -122,7 +123,7 @@ pub struct AlgorithmConfig<T> {
     /// Hooks; not part of the configuration as data.
     #[serde(skip)]
     pub callbacks: CallbackList,
-    /// Reproducibility.
+    /// Reproducibility, and a look inside.
     pub debugging: DebuggingConfig,
     /// The code of a variant; not part of the configuration as data.
     #[serde(skip)]
@@ -291,6 +292,13 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self
     }
 
+    /// Changes the settings for reproducibility and debugging.
+    #[must_use]
+    pub fn debugging(mut self, f: impl FnOnce(DebuggingConfig) -> DebuggingConfig) -> Self {
+        self.debugging = f(self.debugging);
+        self
+    }
+
     /// Sets the seed of environments, actions, parameters and minibatches.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -314,6 +322,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self.reporting.check_fields()?;
         self.training.validate()?;
         self.check_fragment()?;
+        self.check_on_device()?;
         match &self.multi_agent {
             Some(multi_agent) => {
                 multi_agent.validate()?;

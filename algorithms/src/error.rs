@@ -120,6 +120,14 @@ pub enum AlgorithmError {
         /// Observation and action space in evaluation.
         found: String,
     },
+    /// An environment on the device that evaluation cannot step on the host.
+    #[error(
+        "evaluation steps `{env}` on the host, where no environment has this id; register the same dynamics with `register`, or name another environment with `evaluation_config.env`"
+    )]
+    NoEnvOnHost {
+        /// The id of the environment.
+        env: String,
+    },
     /// A module without agents whose spaces are unknown.
     #[error(
         "no agent plays with module `{id}`, and agents differ in their spaces; set the spaces in its spec with `rl_module_specs`"

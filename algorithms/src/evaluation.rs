@@ -19,6 +19,7 @@ use crate::{Algorithm, AlgorithmError, CallbackError, Result};
 /// Two evaluations are equal if their episodes are equal. Metrics hold wall-clock times and are not
 /// compared.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Evaluation {
     /// Sum of the rewards of each episode.
     pub returns: Vec<f64>,

@@ -66,6 +66,13 @@ pub trait ExecutionPlan: Debug + Send {
     /// If sampling or an update fails.
     fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport>;
 
+    /// Whether the plan can learn from experience on the device
+    /// ([`EnvRunnersConfig::on_device`](crate::EnvRunnersConfig::on_device)): it leaves sampling and learning
+    /// to the operators of [`TrainingContext`] and reads no column on the host. Defaults to `false`.
+    fn learns_on_device(&self) -> bool {
+        false
+    }
+
     /// Returns everything that the plan keeps between steps; empty without state.
     ///
     /// # Errors

@@ -122,6 +122,15 @@ pub trait EnvRunner: Checkpointable<Error = RunnerError> + Debug + Send {
     /// episodes.
     fn collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience>;
 
+    /// Reads the episodes of earlier calls that are still on the device, for
+    /// [`take_metrics`](Self::take_metrics). Waits for the device. Does nothing on the host.
+    ///
+    /// # Errors
+    /// [`RunnerError::InvalidReward`] if the return of an episode is not finite.
+    fn read_device(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Returns the policy of a module with its connectors, as a bundle for deployment.
     ///
     /// # Errors

@@ -443,6 +443,30 @@ pub enum RunnerError {
         /// The space or agents of the environments with these settings.
         found: String,
     },
+    /// An environment that is not registered for the device.
+    #[error(
+        "no tensor environment is registered as `{env}` (registered: {known}); register it with `register_tensor_env`, or step it on the host with `env_runners.on_device` false"
+    )]
+    UnknownTensorEnv {
+        /// The requested id.
+        env: String,
+        /// The registered ids.
+        known: String,
+    },
+    /// A tensor environment that returns a tensor of another shape than its documentation asks for.
+    #[error(
+        "`{part}` of `{env}` returned shape {found:?} for 3 copies, and {expected:?} is required"
+    )]
+    TensorEnvShape {
+        /// The id of the environment.
+        env: String,
+        /// The method, and which of its results.
+        part: &'static str,
+        /// The required shape.
+        expected: Vec<usize>,
+        /// The shape of the result.
+        found: Vec<usize>,
+    },
     /// A runner that panicked.
     #[error("runner {runner} panicked: {message}")]
     Panicked {

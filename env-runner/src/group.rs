@@ -356,6 +356,15 @@ impl EnvRunnerGroup {
         std::mem::take(&mut self.recreated)
     }
 
+    /// Reads the episodes of earlier calls that are still on the device, for
+    /// [`take_metrics`](Self::take_metrics).
+    ///
+    /// # Errors
+    /// As [`EnvRunner::read_device`].
+    pub fn read_device(&mut self) -> Result<()> {
+        self.runners_mut().try_for_each(|runner| runner.read_device())
+    }
+
     /// Returns the metrics that every runner logged since the last call.
     pub fn take_metrics(&mut self) -> Vec<MetricsState> {
         let mut metrics: Vec<_> = self.runners_mut().map(|runner| runner.take_metrics()).collect();

@@ -20,6 +20,7 @@ use rekindle_env::{
     AgentSpec, MultiAgentActions, MultiAgentVectorEnv, MultiAgentVectorStep,
     make_multi_agent_vec_with,
 };
+use rekindle_kernels::eager;
 use rekindle_rl_module::MultiRLModule;
 
 use crate::callbacks::{EpisodeHook, VectorEnvRef, counts};
@@ -203,6 +204,7 @@ impl MultiAgentEnvRunner {
 
     fn try_collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
         let started = Instant::now();
+        let _eager = eager::scope(self.base.config.eager);
         self.base.timers = Timers::default();
         let deadline = Deadline::of(options);
         let n = self.base.num_envs();

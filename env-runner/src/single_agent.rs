@@ -12,6 +12,7 @@ use std::time::Instant;
 use burn::prelude::Device;
 use rekindle_core::DEFAULT_MODULE_ID;
 use rekindle_env::{Buffer, Space, VectorEnv, VectorStep, make_vec_with};
+use rekindle_kernels::eager;
 use rekindle_metrics::MetricsState;
 use rekindle_rl_module::AnyRLModule;
 
@@ -207,6 +208,7 @@ impl SingleAgentEnvRunner {
 
     fn try_call(&mut self, amount: Amount, options: SampleOptions) -> Result<Collected> {
         let started = Instant::now();
+        let _eager = eager::scope(self.base.config.eager);
         self.base.timers = Timers::default();
         let deadline = Deadline::of(options);
         let n = self.base.num_envs();

@@ -7,6 +7,11 @@
 //! | [`TensorEnvRunner`] | acts with a module and records, without waiting for the device |
 //! | [`TensorRollout`] | the recorded steps, still on the device |
 //! | [`TensorCartPole`], [`TensorPendulum`] | the environments of the same name |
+//! | [`register_tensor_env`] | makes an environment known to runners with [`on_device`](crate::EnvRunnerConfig::on_device) |
+//!
+//! A runner of a registered environment is chosen by a setting: `env_runners.on_device` of an algorithm, or
+//! [`on_device`](crate::EnvRunnerConfig::on_device) of an
+//! [`EnvRunnerGroup`](crate::EnvRunnerGroup).
 //!
 //! They are part of this crate because `rekindle-env` does not depend on tensors.
 //!
@@ -16,8 +21,13 @@
 //! 1e-6; over whole episodes, chaotic dynamics let them diverge.
 
 mod cart_pole;
+mod check;
+mod episodes;
+mod imagined;
 mod noise;
+mod on_device;
 mod pendulum;
+mod registry;
 mod rollout;
 mod runner;
 mod sampler;
@@ -31,7 +41,10 @@ use burn::tensor::Bool;
 use rekindle_env::Space;
 
 pub use cart_pole::TensorCartPole;
+pub use imagined::imagined_on_device;
+pub(crate) use on_device::OnDeviceEnvRunner;
 pub use pendulum::TensorPendulum;
+pub use registry::register_tensor_env;
 pub use rollout::{FinishedEpisodes, TensorRollout};
 pub use runner::TensorEnvRunner;
 pub use vector::{TensorVectorEnv, TensorVectorStep};
@@ -67,6 +80,7 @@ pub trait TensorEnv: Debug + Send {
 
 /// The outcome of a step of a [`TensorEnv`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct TensorStep {
     /// The states after the step, `[N, S]`.
     pub state: Tensor<2>,
@@ -74,4 +88,22 @@ pub struct TensorStep {
     pub rewards: Tensor<1>,
     /// Which episodes reached a terminal state, `[N]`; `None` if the environment has none.
     pub terminated: Option<Tensor<1, Bool>>,
+}
+
+impl TensorStep {
+    /// Creates a step after which no episode is in a terminal state.
+    ///
+    /// # Shapes
+    /// `state`: `[N, S]`; `rewards`: `[N]`.
+    #[must_use]
+    pub fn new(state: Tensor<2>, rewards: Tensor<1>) -> Self {
+        Self { state, rewards, terminated: None }
+    }
+
+    /// Sets which episodes reached a terminal state, `[N]`.
+    #[must_use]
+    pub fn terminated(mut self, terminated: Tensor<1, Bool>) -> Self {
+        self.terminated = Some(terminated);
+        self
+    }
 }

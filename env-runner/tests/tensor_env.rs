@@ -257,7 +257,7 @@ fn actions_are_drawn_with_their_probabilities() {
             actions: Tensor<2>,
         ) -> rekindle_env_runner::tensor_env::TensorStep {
             let rewards = actions.squeeze_dim(1);
-            rekindle_env_runner::tensor_env::TensorStep { state, rewards, terminated: None }
+            rekindle_env_runner::tensor_env::TensorStep::new(state, rewards)
         }
     }
     let env = || {

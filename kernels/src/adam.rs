@@ -4,6 +4,9 @@ use burn::prelude::*;
 
 use rekindle_core::AnyTensor;
 
+#[cfg(feature = "flex")]
+use crate::eager::is_eager;
+
 /// Squares of gradients count up to this, so that a second moment is always finite.
 pub const LARGEST_SQUARE: f32 = 1e38;
 
@@ -63,7 +66,8 @@ impl StepGuard {
 /// Takes one step of Adam, if there is no `guard` or it agrees. Returns the parameter and its first and
 /// second moment.
 ///
-/// The step is in place for tensors in host memory whose storage has one owner.
+/// The step is in place for tensors in host memory whose storage has one owner, except in an
+/// [`eager`](crate::eager) scope.
 ///
 /// Finite values stay finite: squares of gradients count up to 1e38, and an element whose step is
 /// not finite keeps its value and its moments (with a guard it gets the nearest finite value).
@@ -78,7 +82,7 @@ pub fn adam<const D: usize>(
     [first, second]: [Tensor<D>; 2],
 ) -> [Tensor<D>; 3] {
     #[cfg(feature = "flex")]
-    if guard.is_none() {
+    if guard.is_none() && !is_eager() {
         let gradient = AnyTensor::from(gradient);
         let changed = [parameter.into(), first.into(), second.into()];
         return match host::adam(step, changed, &gradient) {

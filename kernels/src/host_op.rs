@@ -2,8 +2,9 @@
 //!
 //! Burn's CPU backend runs the operations of a composition one by one, each with its own buffer and its
 //! own node in the autodiff graph. For code that runs thousands of times per second, one fused operation
-//! is faster: implement [`HostOp`] and call [`apply`]. It returns `None` for tensors on other devices, where
-//! the composition remains the fallback.
+//! is faster: implement [`HostOp`] and call [`apply`]. It returns `None` for tensors on other devices and in
+//! an [`eager`] scope, where the composition remains the
+//! fallback.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use std::sync::Arc;
 use burn::prelude::*;
 
 use rekindle_core::AnyTensor;
+
+use crate::eager;
 
 #[cfg(feature = "flex")]
 pub(super) mod flex;
@@ -43,11 +46,11 @@ pub struct Pass<'a, S, const N: usize> {
 }
 
 /// Whether [`apply`] accepts these tensors: 32-bit floats in host memory, either all with gradients or
-/// all without. Gradients with checkpointing are not supported.
+/// all without. Gradients with checkpointing are not supported. `false` in an [`eager`] scope.
 #[must_use]
 pub fn applies<const N: usize>(operands: [&AnyTensor; N]) -> bool {
     #[cfg(feature = "flex")]
-    return flex::applies(operands);
+    return !eager::is_eager() && flex::applies(operands);
     #[cfg(not(feature = "flex"))]
     {
         let _ = operands;
@@ -66,6 +69,9 @@ pub fn apply<O: HostOp<N>, const N: usize, const D: usize>(
     operands: [&AnyTensor; N],
     shape: [usize; D],
 ) -> Option<(Tensor<D>, Arc<O::Saved>)> {
+    if eager::is_eager() {
+        return None;
+    }
     #[cfg(feature = "flex")]
     return flex::apply(op, operands, shape);
     #[cfg(not(feature = "flex"))]

@@ -1,14 +1,15 @@
 //! Fused operations for the hot paths of policies.
 //!
 //! On the CPU each operation is one pass over host memory, on several threads and with a handwritten
-//! gradient. On other devices it is a composition of Burn operations. Tests compare values and gradients of
-//! the two.
+//! gradient. On other devices, and in an [`eager`] scope, it is a composition of Burn operations. Tests
+//! compare values and gradients of the two.
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
 mod activation;
 mod adam;
 mod cpu;
+pub mod eager;
 pub mod host_op;
 mod mlp;
 mod tanh;

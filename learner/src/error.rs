@@ -181,6 +181,7 @@ pub enum LearnerError {
 
 impl LearnerError {
     /// Wraps an error of a user's loss.
+    #[must_use]
     pub fn custom(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Custom(error.into())
     }

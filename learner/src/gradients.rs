@@ -13,6 +13,7 @@ use crate::{GlobalNorm, Result};
 /// The quantity that `grad_clip` bounds; RLlib's `grad_clip_by`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum GradClipBy {
     /// Every element, to ±`grad_clip`.
     Value,

@@ -23,6 +23,7 @@ pub use context::{AfterUpdate, LossContext, PrepareContext};
 /// order, on the same minibatch, with the parameters that the phases before it have changed. All other
 /// parameters are constants for a phase.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Phase {
     /// The name, for metrics: `total_loss` belongs to a loss with one phase, and `<name>_loss` to each of
     /// several.
@@ -33,6 +34,7 @@ pub struct Phase {
 
 impl Phase {
     /// Creates a phase that steps some optimizers.
+    #[must_use]
     pub fn new<S: Into<String>>(
         name: impl Into<String>,
         optimizers: impl IntoIterator<Item = S>,
@@ -43,6 +45,7 @@ impl Phase {
 
 /// The value of a loss on a minibatch, with numbers to report.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Losses {
     /// The loss that gradients are taken of, `[1]`.
     pub total: Tensor<1>,

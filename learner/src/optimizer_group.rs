@@ -60,6 +60,7 @@ impl Default for OptimizerGroup {
 
 impl OptimizerGroup {
     /// Creates an optimizer of the parameters whose names have one of the prefixes.
+    #[must_use]
     pub fn prefixes<S: Into<String>>(
         name: impl Into<String>,
         prefixes: impl IntoIterator<Item = S>,
@@ -69,6 +70,7 @@ impl OptimizerGroup {
     }
 
     /// Creates an optimizer of scalars, with their initial values.
+    #[must_use]
     pub fn scalars<S: Into<String>>(
         name: impl Into<String>,
         scalars: impl IntoIterator<Item = (S, f32)>,

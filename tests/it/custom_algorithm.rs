@@ -166,3 +166,20 @@ fn the_example_of_a_plan_runs_and_continues_exactly() {
     let (_, equal) = custom_execution_plan::train(plan, 2).unwrap();
     assert!(equal);
 }
+
+#[test]
+fn a_loss_of_ones_own_names_the_columns_that_it_reads() {
+    let columns = |config: AlgorithmConfig<CustomTraining>| {
+        let config = config.environment("CartPole-v1").model("fcnet_hiddens", vec![4]);
+        let algo = config.build(&DeviceSpec::Cpu.open().unwrap()).unwrap();
+        algo.learner().loss(DEFAULT_MODULE_ID).unwrap().required_columns().to_vec()
+    };
+    let config = || AlgorithmConfig::from_loss("Reads", |cx, _| Ok(cx.logp()?.mean().neg()));
+    assert!(columns(config()).is_empty());
+    assert_eq!(columns(config().reads(&[Columns::ACTION_LOGP])), [Columns::ACTION_LOGP]);
+    // A variant reads what its algorithm reads.
+    let variant = PpoConfig::new().environment("CartPole-v1").stats(|_, _| Ok(Vec::new()));
+    let algo = variant.build(&DeviceSpec::Cpu.open().unwrap()).unwrap();
+    let found = algo.learner().loss(DEFAULT_MODULE_ID).unwrap().required_columns();
+    assert_eq!(found, [Columns::ACTION_DIST_INPUTS, Columns::ACTION_LOGP]);
+}

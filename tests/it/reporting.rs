@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use burn::prelude::*;
+use rekindle::algorithms::{AppoConfig, ImpalaConfig};
 use rekindle::prelude::*;
 
 fn device() -> Device {
@@ -125,4 +126,53 @@ fn seconds_have_a_total_and_no_rate() {
     assert!(result.get("time_total_s").is_some_and(|seconds| seconds > 0.0));
     assert_eq!(result.get("time_total_s_throughput"), None);
     assert!(result.get("env_runners/num_env_steps_sampled_lifetime_throughput").is_some());
+}
+
+/// The lifetime metric after each of three iterations, and its sum over iterations.
+fn counted(mut algo: Algorithm, key: &str) -> Vec<[f64; 2]> {
+    let mut sum = 0.0;
+    let mut count = || {
+        let result = algo.train().unwrap();
+        sum += result.get(&format!("learners/{key}")).unwrap();
+        [result.get(&format!("learners/{key}_lifetime")).unwrap(), sum]
+    };
+    (0..3).map(|_| count()).collect()
+}
+
+#[test]
+fn steps_trained_are_counted_per_iteration_and_over_the_lifetime_by_every_plan() {
+    let env_steps = "__all_modules__/num_env_steps_trained";
+    let of = |each: f64| (1..=3).map(|n| [each * f64::from(n); 2]).collect::<Vec<_>>();
+    let ppo = || config().training(|t| t.num_epochs(3)).build(&device()).unwrap();
+    assert_eq!(counted(ppo(), env_steps), of(200.0));
+    // Each module counts its rows once for each epoch.
+    assert_eq!(counted(ppo(), "default_policy/num_module_steps_trained"), of(600.0));
+    assert_eq!(counted(ppo(), "__all_modules__/num_module_steps_trained"), of(600.0));
+
+    let two = config()
+        .environment("MultiAgentCartPole-v1")
+        .env_config(EnvConfig::new().with("num_agents", 2))
+        .multi_agent(|m| m.policies(["0", "1"]).policy_mapping(PolicyMapping::ByAgent));
+    let two = || two.build(&device()).unwrap();
+    assert_eq!(counted(two(), env_steps), of(200.0));
+    let result = two().train().unwrap();
+    let modules = |id: &str| result.get(&format!("learners/{id}/num_module_steps_trained"));
+    assert_eq!(modules("__all_modules__").unwrap(), modules("0").unwrap() + modules("1").unwrap());
+
+    let impala = ImpalaConfig::new()
+        .environment("CartPole-v1")
+        .model("fcnet_hiddens", vec![8])
+        .training(|t| t.train_batch_size(20).fragment_length(10))
+        .seed(1);
+    // Eight batches in each iteration.
+    assert_eq!(counted(impala.build(&device()).unwrap(), env_steps), of(160.0));
+    let appo = AppoConfig::new()
+        .environment("CartPole-v1")
+        .model("fcnet_hiddens", vec![8])
+        .training(|t| {
+            t.train_batch_size(20).fragment_length(10).circular_buffer_iterations_per_batch(2)
+        })
+        .seed(1);
+    // Batches that are learned from twice count once.
+    assert_eq!(counted(appo.build(&device()).unwrap(), env_steps), of(160.0));
 }

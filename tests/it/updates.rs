@@ -2,7 +2,10 @@
 
 use crate::scripted;
 use crate::support;
+use rekindle::algorithms::appo::AppoLoss;
+use rekindle::algorithms::impala::ImpalaLoss;
 use rekindle::algorithms::ppo::PpoLoss;
+use rekindle::algorithms::{AppoTraining, ImpalaTraining};
 use rekindle::env_runner::Rollout;
 use rekindle::prelude::*;
 use serde_json::json;
@@ -93,12 +96,15 @@ fn experience_without_the_columns_of_a_new_module_is_left_out_and_counted() {
             .build(&device())
             .unwrap()
     };
-    let learner = || {
+    let learner = |loss: fn(&str) -> Box<dyn Loss>| {
         let modules = network().as_multi_rl_module().unwrap();
-        let config = LearnerConfig::default();
-        let loss = |_: &str| Box::new(PpoLoss::new(PpoTraining::default())) as Box<dyn Loss>;
-        Learner::new(config, loss, modules, &device()).unwrap()
+        Learner::new(LearnerConfig::default(), loss, modules, &device()).unwrap()
     };
+    let losses: [(_, fn(&str) -> Box<dyn Loss>); 3] = [
+        ("action_dist_inputs", |_| Box::new(PpoLoss::new(PpoTraining::default()))),
+        ("action_logp", |_| Box::new(ImpalaLoss::new(ImpalaTraining::default()))),
+        ("action_logp", |_| Box::new(AppoLoss::new(AppoTraining::default()))),
+    ];
     // Six steps of a late runner whose module returned actions alone.
     let late = |weights_seq_no| {
         let mut rollout = recorded(&space, weights_seq_no);
@@ -106,23 +112,25 @@ fn experience_without_the_columns_of_a_new_module_is_left_out_and_counted() {
         rollout
     };
     let of = |rollouts: Vec<Rollout>| support::data(&[(DEFAULT_MODULE_ID, rollouts)]);
-    let mut other = learner();
-    let message = other.update(&of(vec![late(0)]), 0).unwrap_err().to_string();
-    assert!(message.contains("no column `action_dist_inputs`"), "{message}");
+    for (column, loss) in losses {
+        let mut other = learner(loss);
+        let message = other.update(&of(vec![late(0)]), 0).unwrap_err().to_string();
+        assert!(message.contains(&format!("no column `{column}`")), "{message}");
 
-    let mut replaced = learner();
-    replaced.add_module(DEFAULT_MODULE_ID, network(), true).unwrap();
-    let before = support::weights(&replaced, DEFAULT_MODULE_ID);
-    for rollouts in [vec![late(0), recorded(&space, 0)], vec![recorded(&space, 0), late(0)]] {
-        replaced.update(&of(rollouts), 0).unwrap();
-        let metrics = support::metrics(&mut replaced);
-        let key = "learner/default_policy/num_rows_of_replaced_modules_lifetime";
-        assert_eq!(metrics.get(key), Some(6.0));
+        let mut replaced = learner(loss);
+        replaced.add_module(DEFAULT_MODULE_ID, network(), true).unwrap();
+        let before = support::weights(&replaced, DEFAULT_MODULE_ID);
+        for rollouts in [vec![late(0), recorded(&space, 0)], vec![recorded(&space, 0), late(0)]] {
+            replaced.update(&of(rollouts), 0).unwrap();
+            let metrics = support::metrics(&mut replaced);
+            let key = "learner/default_policy/num_rows_of_replaced_modules_lifetime";
+            assert_eq!(metrics.get(key), Some(6.0));
+        }
+        assert_ne!(support::weights(&replaced, DEFAULT_MODULE_ID), before);
+        // What the new module records has to have the columns.
+        let message = replaced.update(&of(vec![late(1)]), 0).unwrap_err().to_string();
+        assert!(message.contains(&format!("no column `{column}`")), "{message}");
     }
-    assert_ne!(support::weights(&replaced, DEFAULT_MODULE_ID), before);
-    // What the new module records has to have the columns.
-    let message = replaced.update(&of(vec![late(1)]), 0).unwrap_err().to_string();
-    assert!(message.contains("no column `action_dist_inputs`"), "{message}");
 }
 
 #[test]

@@ -1,9 +1,5 @@
 //! Short training runs of PPO with fixed seeds.
 
-use std::collections::BTreeMap;
-
-use rekindle::algorithms::TrainingConfig as _;
-use rekindle::env_runner::{TensorCartPole, TensorEnv, TensorEnvRunner, TensorPendulum};
 use rekindle::prelude::*;
 
 use crate::settings::ppo_settings;
@@ -142,65 +138,37 @@ fn two_pendulums_learn_side_by_side() {
     learns(config, 80_000, 2.0 * -900.0);
 }
 
-/// Trains on `num_envs` environments as tensor programs. Returns the best mean return of the episodes of a
-/// rollout. The host reads a rollout only after the update.
-fn best_return_on_device(
-    env: impl TensorEnv,
-    training: &PpoTraining,
-    num_envs: usize,
-    steps: u64,
-    enough: f64,
-) -> f64 {
-    let device = DeviceSpec::Cpu.open().unwrap();
-    let module = RLModuleSpec::default()
-        .observation_space(env.observation_space().clone())
-        .action_space(env.action_space().clone())
-        .model_config(serde_json::json!({ "fcnet_hiddens": [32, 32], "vf_share_layers": false }))
-        .build_seeded(&device, Generator::from_seed(1))
-        .unwrap()
-        .as_multi_rl_module()
-        .unwrap();
-    let of_module = training.clone();
-    let config = LearnerConfig { seed: 1, ..training.learner() };
-    let mut learner = Learner::new(config, move |_| of_module.loss(), module, &device).unwrap();
-    let mut runner = TensorEnvRunner::new(env, num_envs, 1, &device).unwrap();
-    let (mut done, mut best) = (0, f64::NEG_INFINITY);
-    while done < steps && best < enough {
-        let module = learner.module().module(DEFAULT_MODULE_ID).unwrap();
-        let rollout = runner.sample(module, 32).unwrap();
-        done += rollout.env_steps() as u64;
-        let data = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), TrainData::from(&rollout))]);
-        let data = learner.prepare(data, done).unwrap();
-        learner.learn(data, done).unwrap();
-        // A rollout of 32 steps sees the end of few long episodes; all that end are averaged.
-        best = best.max(rollout.finished_episodes().unwrap().mean_return());
-    }
-    best
-}
-
-fn on_device_training() -> PpoTraining {
-    PpoTraining::default()
-        .lambda_(0.95)
-        .num_epochs(8)
-        .clip_param(0.2)
-        .vf_clip_param(f64::INFINITY)
-        .use_kl_loss(false)
-        .grad_clip(0.5)
+/// Returns PPO on environments as tensor programs.
+fn on_device(env: &str, num_envs: usize) -> PpoConfig {
+    PpoConfig::new()
+        .environment(env)
+        .env_runners(|e| e.on_device(true).num_envs_per_env_runner(num_envs))
+        .model("fcnet_hiddens", vec![32, 32])
+        .training(|t| {
+            t.lambda_(0.95)
+                .train_batch_size(num_envs * 32)
+                .num_epochs(8)
+                .clip_param(0.2)
+                .vf_clip_param(f64::INFINITY)
+                .use_kl_loss(false)
+                .grad_clip(0.5)
+        })
+        .seed(1)
 }
 
 #[test]
 fn ppo_learns_cartpole_on_the_device_to_150_within_60_000_steps() {
-    let training = on_device_training().lr(2e-3).train_batch_size(2048).minibatch_size(512);
-    let env = TensorCartPole::new().unwrap();
-    let best = best_return_on_device(env, &training, 64, 60_000, 150.0);
+    let config = on_device("CartPole-v1", 64).training(|t| t.lr(2e-3).minibatch_size(512));
+    let algo = config.build(&DeviceSpec::Cpu.open().unwrap()).unwrap();
+    let best = best_return(algo, 60_000, 150.0);
     assert!(best >= 150.0, "reached {best}, a random policy has about 22");
 }
 
 #[test]
 fn ppo_learns_pendulum_on_the_device_to_minus_500_within_200_000_steps() {
-    let training =
-        on_device_training().lr(1e-3).gamma(0.9).train_batch_size(4096).minibatch_size(256);
-    let env = TensorPendulum::new().unwrap();
-    let best = best_return_on_device(env, &training, 128, 200_000, -500.0);
+    let config =
+        on_device("Pendulum-v1", 128).training(|t| t.lr(1e-3).gamma(0.9).minibatch_size(256));
+    let algo = config.build(&DeviceSpec::Cpu.open().unwrap()).unwrap();
+    let best = best_return(algo, 200_000, -500.0);
     assert!(best >= -500.0, "reached {best}, a random policy has about -1200");
 }

@@ -4,7 +4,7 @@ use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 
 use rekindle_core::rng::{Purpose, stream};
-use rekindle_env::EnvConfig;
+use rekindle_env::{EnvConfig, EnvError};
 use rekindle_env_runner::{
     EnvRunnerConfig, EnvRunnerGroup, FaultToleranceConfig, MultiAgentConfig, PolicyMapping,
     SampleOptions,
@@ -130,6 +130,7 @@ impl Algorithm {
             seed: stream(training.seed, 0, 0, Purpose::Evaluation).next_u64(),
             clip_actions: overrides.clip_actions.unwrap_or(training.clip_actions),
             update_connectors: false,
+            on_device: false,
             multi_agent: multi_agent.map(|m| with_mapping(m, overrides.policy_mapping)),
             // An evaluation reports all of its episodes, and none of the previous evaluation.
             metrics_num_episodes_for_smoothing: None,
@@ -141,6 +142,11 @@ impl Algorithm {
             },
             ..training
         };
+        if self.config.env_runners.on_device
+            && let Err(EnvError::UnknownEnv { id: env, .. }) = rekindle_env::spec(&config.env)
+        {
+            return Err(AlgorithmError::NoEnvOnHost { env });
+        }
         let threads = overrides.num_threads.unwrap_or_else(|| self.config.env_runners.threads());
         let runners = evaluation.evaluation_num_env_runners;
         let group = EnvRunnerGroup::new(&config, runners, threads, &self.runner_device)?;

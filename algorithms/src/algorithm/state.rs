@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::prelude::Device;
 use rekindle_checkpoint::{self as checkpoint, Checkpointable, State};
+use rekindle_core::settings;
 use rekindle_env_runner::EnvRunnerGroup;
 use rekindle_learner::{Learner, LearnerError};
 use rekindle_metrics::MetricsState;
@@ -119,7 +120,7 @@ impl Algorithm {
             return Err(AlgorithmError::WrongExecutionPlan { expected, found });
         }
         let saved: AlgorithmConfig<Value> =
-            serde_json::from_value(data.config).map_err(AlgorithmError::ConfigFormat)?;
+            settings::from_value(&data.config).map_err(AlgorithmError::ConfigFormat)?;
         self.set_env_config(&saved.environment.env_config)?;
         // Runners restore their own policies. The evaluation policies are derived from them.
         if let Some(saved) = saved.multi_agent {
@@ -199,7 +200,7 @@ impl Algorithm {
             return Err(AlgorithmError::WrongAlgorithm { expected, found });
         }
         let mut saved: AlgorithmConfig<T> =
-            serde_json::from_value(data.config).map_err(AlgorithmError::ConfigFormat)?;
+            settings::from_value(&data.config).map_err(AlgorithmError::ConfigFormat)?;
         (saved.learners.device, saved.env_runners.device) = (None, None);
         let config = adapt(saved.clone());
         if config.evaluation != saved.evaluation {

@@ -71,6 +71,10 @@ impl Loss for AppoLoss {
         vec![Role::ValueFunction]
     }
 
+    fn required_columns(&self) -> &'static [&'static str] {
+        &[Columns::ACTION_LOGP]
+    }
+
     fn check_module(&self, cx: &PrepareContext<'_>) -> Result<()> {
         cx.check_entropy(self.name())?;
         if !self.config.use_kl_loss {

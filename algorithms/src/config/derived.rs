@@ -27,9 +27,11 @@ impl<T> AlgorithmConfig<T> {
             metrics_num_episodes_for_smoothing: Some(
                 self.reporting.metrics_num_episodes_for_smoothing,
             ),
-            callbacks: match self.callbacks.is_empty() {
-                true => SharedCallbacks::default(),
-                false => SharedCallbacks::new(self.callbacks.clone()),
+            on_device: self.env_runners.on_device,
+            eager: self.debugging.eager,
+            callbacks: match self.callbacks.watch_runners() {
+                true => SharedCallbacks::new(self.callbacks.clone()),
+                false => SharedCallbacks::default(),
             },
             multi_agent: self.multi_agent.as_ref().map(MultiAgentSection::runner_config),
             fault_tolerance: self.fault_tolerance.clone(),

@@ -12,6 +12,7 @@ use crate::{Algorithm, CallbackError, EnvRunnerGroup, Evaluation};
 /// The unit of `evaluation_duration`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum DurationUnit {
     /// Exactly this many complete episodes.
     #[default]

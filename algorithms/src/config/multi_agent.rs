@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 /// The steps that `train_batch_size` counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum CountStepsBy {
     /// Steps of the environment, in which several agents may act.
     #[default]

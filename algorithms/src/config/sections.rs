@@ -28,6 +28,7 @@ settings! {
 
 /// Length of the episode fragments that a runner returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum RolloutFragmentLength {
     /// `"auto"`: the batch size divided by the number of environments, rounded up.
     #[default]
@@ -80,6 +81,7 @@ impl<'de> Deserialize<'de> for RolloutFragmentLength {
 /// Whether runners cut episodes off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum BatchMode {
     /// A batch has a fixed number of steps. Episodes continue in the next batch.
     #[default]
@@ -112,6 +114,15 @@ settings! {
         field env_to_module_connector: Vec<ConnectorConfig> = Vec::new();
         /// Connectors between the sampled actions and the environments.
         field module_to_env_connector: Vec<ConnectorConfig> = Vec::new();
+        /// Whether the environment is a tensor program
+        /// ([`register_tensor_env`](rekindle_env_runner::tensor_env::register_tensor_env)) whose copies are
+        /// stepped on the device where modules act, as in Brax. Experience then stays on that device from
+        /// the environment to the optimizer. `"CartPole-v1"` and `"Pendulum-v1"` are built in.
+        ///
+        /// One runner steps all `num_envs_per_env_runner` copies. Evaluation steps the environment that is
+        /// registered on the host under the same id. Connectors, memory, several agents, complete episodes
+        /// and hooks of runners need the host, and durations of episodes are not measured.
+        set on_device: bool = false;
         /// Device where modules act; `None` is the device that the algorithm is built on.
         /// [`DeviceSpec::Cpu`] suits small modules while the learner has an accelerator.
         into device: Option<DeviceSpec> = None;
@@ -203,11 +214,16 @@ pub(crate) fn fragment_length(batch: usize, envs: usize, runners: usize, runner:
 }
 
 settings! {
-    /// Reproducibility.
+    /// Reproducibility, and a look inside.
     pub struct DebuggingConfig {
         /// Seed of environments, actions, parameters and minibatches; `None` draws a seed, which
         /// checkpoints record.
         into seed: Option<u64> = None;
+        /// Whether modules, losses and optimizers run as plain tensor operations instead of the fused
+        /// kernels of the CPU, so that breakpoints and prints see every operation; TensorFlow's
+        /// `eager_tracing` in RLlib. Results agree up to rounding, and training is slower. Devices without
+        /// fused kernels run plain operations always.
+        set eager: bool = false;
     }
 }
 

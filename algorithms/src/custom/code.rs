@@ -30,6 +30,8 @@ pub(crate) struct Code {
     pub(crate) stats: Option<StatsFn>,
     pub(crate) gradients: Option<GradientsFn>,
     pub(crate) optimizers: Option<Vec<OptimizerGroup>>,
+    /// Columns of the module's outputs that the code reads.
+    pub(crate) reads: Option<&'static [&'static str]>,
     pub(crate) plan: Option<PlanFn>,
 }
 
@@ -50,6 +52,7 @@ impl Code {
             ("stats", self.stats.is_some()),
             ("gradients", self.gradients.is_some()),
             ("optimizers", self.optimizers.is_some()),
+            ("reads", self.reads.is_some()),
             ("with_execution_plan", self.plan.is_some()),
         ];
         let parts = parts.into_iter().filter(|(_, given)| *given);
@@ -65,7 +68,8 @@ impl Code {
             || self.postprocess.is_some()
             || self.stats.is_some()
             || self.gradients.is_some()
-            || self.optimizers.is_some();
+            || self.optimizers.is_some()
+            || self.reads.is_some();
         match replaces {
             true => Box::new(CustomLoss::new(loss, self.clone())),
             false => loss,

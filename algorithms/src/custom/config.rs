@@ -116,6 +116,7 @@ impl AlgorithmConfig<CustomTraining> {
     /// config.validate()?;
     /// # Ok::<(), rekindle_algorithms::AlgorithmError>(())
     /// ```
+    #[must_use]
     pub fn from_loss<L: Into<Losses>>(
         name: impl Into<String>,
         loss: impl Fn(&LossContext<'_>, &Batch) -> Result<L> + Send + Sync + 'static,
@@ -184,6 +185,17 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     #[must_use]
     pub fn optimizers(mut self, optimizers: impl IntoIterator<Item = OptimizerGroup>) -> Self {
         self.code.optimizers = Some(optimizers.into_iter().collect());
+        self
+    }
+
+    /// Names the columns of the module's outputs that the loss reads from experience, such as
+    /// [`ACTION_LOGP`](rekindle_core::Columns::ACTION_LOGP), in place of those of the algorithm.
+    ///
+    /// When a module has been replaced, late experience of the old one that lacks a column is left out and
+    /// counted ([`Loss::required_columns`]). Without the names it is an error.
+    #[must_use]
+    pub fn reads(mut self, columns: &'static [&'static str]) -> Self {
+        self.code.reads = Some(columns);
         self
     }
 

@@ -29,6 +29,8 @@ impl CustomLoss {
     /// Lets the user's function see each trajectory, and collects the columns that it adds.
     fn postprocess(&self, cx: &PrepareContext<'_>, mut data: TrainData) -> Result<TrainData> {
         let Some(postprocess) = &self.code.postprocess else { return Ok(data) };
+        // Trajectories are read on the host.
+        data.host()?;
         let values = OnceCell::new();
         let mut added: BTreeMap<&'static str, Vec<f32>> = BTreeMap::new();
         let mut rows = 0;
@@ -64,6 +66,15 @@ impl Loss for CustomLoss {
         match self.code.loss {
             Some(_) => Vec::new(),
             None => self.inner.required_roles(),
+        }
+    }
+
+    fn required_columns(&self) -> &'static [&'static str] {
+        match (self.code.reads, &self.code.loss, &self.code.postprocess) {
+            (Some(columns), ..) => columns,
+            // Nothing of the algorithm's own loss is left.
+            (None, Some(_), Some(_)) => &[],
+            _ => self.inner.required_columns(),
         }
     }
 

@@ -16,7 +16,8 @@ use crate::{AlgorithmConfig, BatchMode, CountStepsBy, Result, RolloutFragmentLen
 pub struct StepReport {
     /// Environment steps that were sampled.
     pub env_steps_sampled: usize,
-    /// Environment steps that the learner learned from.
+    /// Environment steps that the learner learned from, once for each update that had them and not for each
+    /// of its epochs. Reported as `learners/__all_modules__/num_env_steps_trained`.
     pub env_steps_trained: usize,
 }
 
@@ -81,7 +82,13 @@ impl TrainingContext<'_> {
     /// If a loss or a forward pass fails.
     pub fn update(&mut self, experience: &Experience) -> Result<UpdateReport> {
         let started = Instant::now();
-        let report = self.learner.update(&experience.rollouts, *self.env_steps)?;
+        let report = match experience.on_device.is_empty() {
+            true => self.learner.update(&experience.rollouts, *self.env_steps)?,
+            false => {
+                let data = self.prepare(experience)?;
+                self.learner.learn(data, *self.env_steps)?
+            }
+        };
         self.log_update(started)?;
         Ok(report)
     }
@@ -92,7 +99,8 @@ impl TrainingContext<'_> {
     /// # Errors
     /// If the columns do not fit together or a forward pass fails.
     pub fn prepare(&mut self, experience: &Experience) -> Result<ModuleData> {
-        let data = self.learner.gather(&experience.rollouts)?;
+        let mut data = self.learner.gather(&experience.rollouts)?;
+        data.extend(self.learner.gather_on_device(&experience.on_device)?);
         Ok(self.learner.prepare(data, *self.env_steps)?)
     }
 

@@ -23,6 +23,10 @@ impl ExecutionPlan for Synchronous {
         "Synchronous"
     }
 
+    fn learns_on_device(&self) -> bool {
+        true
+    }
+
     fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
         let experience = cx.sample(self.train_batch_size)?;
         cx.update(&experience)?;

@@ -16,6 +16,7 @@ use crate::execution_plan::{Asynchronous, ExecutionPlan};
 /// How the loss terms of the rows of a batch become one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LossReduction {
     /// Their mean, as in RLlib.
     #[default]

@@ -40,6 +40,10 @@ impl Loss for ImpalaLoss {
         vec![Role::ValueFunction]
     }
 
+    fn required_columns(&self) -> &'static [&'static str] {
+        &[Columns::ACTION_LOGP]
+    }
+
     fn check_module(&self, cx: &PrepareContext<'_>) -> Result<()> {
         cx.check_entropy(self.name())
     }

@@ -47,6 +47,15 @@ pub struct EnvRunnerConfig {
     /// lengths cover; `None` for all episodes since the last report.
     #[serde(default)]
     pub metrics_num_episodes_for_smoothing: Option<usize>,
+    /// Whether environments are tensor programs
+    /// ([`register_tensor_env`](crate::tensor_env::register_tensor_env)) that are stepped on the runner's
+    /// device.
+    #[serde(default)]
+    pub on_device: bool,
+    /// Whether plain tensor operations take the place of the fused ones of the CPU
+    /// ([`rekindle_kernels::eager`]), for debugging.
+    #[serde(default)]
+    pub eager: bool,
     /// Whether the runner evaluates. Events report this to callbacks.
     #[serde(default)]
     pub in_evaluation: bool,
@@ -73,6 +82,8 @@ impl EnvRunnerConfig {
             multi_agent: None,
             fault_tolerance: FaultToleranceConfig::default(),
             metrics_num_episodes_for_smoothing: Some(SMOOTHING),
+            on_device: false,
+            eager: false,
             in_evaluation: false,
             callbacks: SharedCallbacks::default(),
         }

@@ -13,11 +13,12 @@ pub(crate) const SMOOTHING: usize = 100;
 /// The name of the agent in single-agent environments.
 pub(crate) const DEFAULT_AGENT_ID: &str = "default_agent";
 
-/// Logs an episode that ended. `window` is the number of episodes that the statistics cover.
+/// Logs an episode that ended. `window` is the number of episodes that the statistics cover; `duration` is
+/// unknown on the device.
 pub(crate) fn log_episode(
     metrics: &mut MetricsLogger,
     episode: &EpisodeSummary,
-    duration: Duration,
+    duration: impl Into<Option<Duration>>,
     window: Option<usize>,
 ) -> Result<()> {
     let (value, len) = (episode.episode_return, episode.len as f64);
@@ -28,11 +29,14 @@ pub(crate) fn log_episode(
         ("episode_len_mean", len, Reducer::Mean { window }),
         ("episode_len_min", len, Reducer::Min { window }),
         ("episode_len_max", len, Reducer::Max { window }),
-        ("episode_duration_sec_mean", duration.as_secs_f64(), Reducer::Mean { window }),
         ("num_episodes", 1.0, Reducer::SUM),
         ("num_episodes_lifetime", 1.0, Reducer::LifetimeSum),
     ] {
         metrics.log_value(key, value, reducer)?;
+    }
+    if let Some(duration) = duration.into() {
+        let seconds = duration.as_secs_f64();
+        metrics.log_value("episode_duration_sec_mean", seconds, Reducer::Mean { window })?;
     }
     Ok(())
 }

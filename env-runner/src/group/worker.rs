@@ -8,6 +8,7 @@ use crate::env_runner::{EnvRunner, EnvRunnerConfig};
 use crate::error::Result;
 use crate::multi_agent::MultiAgentEnvRunner;
 use crate::single_agent::SingleAgentEnvRunner;
+use crate::tensor_env::OnDeviceEnvRunner;
 
 /// A runner with its health.
 #[derive(Debug)]
@@ -100,6 +101,9 @@ pub(super) fn build(
     if restarts > 0 {
         let (seed, runner) = (config.seed, index as u64);
         config.seed = stream(seed, runner, restarts, Purpose::RunnerRestart).next_u64();
+    }
+    if config.on_device {
+        return Ok(Box::new(OnDeviceEnvRunner::new(config, index, device)?));
     }
     Ok(match config.multi_agent {
         Some(_) => Box::new(MultiAgentEnvRunner::new(config, index, device)?),

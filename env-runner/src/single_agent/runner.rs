@@ -118,7 +118,8 @@ impl SingleAgentEnvRunner {
             false => vec![rollout],
         };
         let rollouts = of_module(rollouts);
-        let experience = Experience { rollouts, env_steps, episodes, timed_out };
+        let experience =
+            Experience { rollouts, env_steps, episodes, timed_out, ..Experience::default() };
         self.base.tell_sample_end(&experience)?;
         Ok(experience)
     }

@@ -1,10 +1,9 @@
 //! `CartPole-v1` as a tensor program.
 
 use burn::prelude::*;
-use rekindle_env::Space;
+use rekindle_env::{Result, Space};
 
 use super::{TensorEnv, TensorStep};
-use crate::error::Result;
 
 const GRAVITY: f32 = 9.8;
 const MASS_POLE: f32 = 0.1;
@@ -86,6 +85,6 @@ impl TensorEnv for TensorCartPole {
         let state =
             Tensor::cat(vec![x, x_dot + x_acc * TAU, theta, theta_dot + theta_acc * TAU], 1);
         let rewards = Tensor::ones([state.dims()[0]], &state.device());
-        TensorStep { state, rewards, terminated: Some(stands.bool_not().squeeze_dim(1)) }
+        TensorStep::new(state, rewards).terminated(stands.bool_not().squeeze_dim(1))
     }
 }

@@ -3,10 +3,9 @@
 use std::f32::consts::{PI, TAU};
 
 use burn::prelude::*;
-use rekindle_env::Space;
+use rekindle_env::{Result, Space};
 
 use super::{TensorEnv, TensorStep};
-use crate::error::Result;
 
 /// Seconds between two states.
 const DT: f32 = 0.05;
@@ -78,6 +77,6 @@ impl TensorEnv for TensorPendulum {
         // Keep the angle small: single precision loses digits of one that grows with every turn.
         let turns = ((theta.clone() + PI) / TAU).floor();
         let state = Tensor::cat(vec![theta - turns * TAU, theta_dot], 1);
-        TensorStep { state, rewards: cost.neg().squeeze_dim(1), terminated: None }
+        TensorStep::new(state, cost.neg().squeeze_dim(1))
     }
 }

@@ -11,6 +11,7 @@ use crate::error::Result;
 /// # Shapes
 /// Rows are time-major: row `t·N + n` is step `t` of copy `n`.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct TensorRollout {
     /// The observations that actions were chosen on, `[T·N, O]`.
     pub observations: Tensor<2>,
@@ -30,10 +31,13 @@ pub struct TensorRollout {
     pub done: Tensor<2>,
     /// Sums of the rewards of the running episodes, including this step, `[T, N]`.
     pub episode_returns: Tensor<2>,
+    /// Numbers of steps of the running episodes, including this step, `[T, N]`.
+    pub episode_lens: Tensor<2>,
 }
 
 /// The episodes that ended within a rollout.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct FinishedEpisodes {
     /// Number of episodes.
     pub count: f64,
@@ -54,6 +58,32 @@ impl TensorRollout {
     #[must_use]
     pub fn env_steps(&self) -> usize {
         self.rewards.dims().iter().product()
+    }
+
+    /// Appends the steps that the same runner recorded next.
+    ///
+    /// # Errors
+    /// If the kinds or shapes of the actions differ.
+    pub fn extend(&mut self, next: Self) -> rekindle_core::Result<()> {
+        let cat = |column: &mut Tensor<2>, next| {
+            *column = Tensor::cat(vec![column.clone(), next], 0);
+        };
+        self.actions = AnyTensor::cat(&[self.actions.clone(), next.actions])?;
+        let logp = vec![self.action_logp.clone(), next.action_logp];
+        self.action_logp = Tensor::cat(logp, 0);
+        for (column, next) in [
+            (&mut self.observations, next.observations),
+            (&mut self.next_observations, next.next_observations),
+            (&mut self.action_dist_inputs, next.action_dist_inputs),
+            (&mut self.rewards, next.rewards),
+            (&mut self.terminated, next.terminated),
+            (&mut self.done, next.done),
+            (&mut self.episode_returns, next.episode_returns),
+            (&mut self.episode_lens, next.episode_lens),
+        ] {
+            cat(column, next);
+        }
+        Ok(())
     }
 
     /// Returns the episodes that ended. Waits for the device.

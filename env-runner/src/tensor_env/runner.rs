@@ -47,6 +47,7 @@ struct Recorded {
     terminated: Vec<Tensor<1>>,
     done: Vec<Tensor<1>>,
     returns: Vec<Tensor<1>>,
+    lens: Vec<Tensor<1>>,
 }
 
 impl<E: TensorEnv> TensorEnvRunner<E> {
@@ -61,8 +62,8 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
         let device = device.clone().inner();
         let action_rng = stream(seed, 0, 0, Purpose::Action);
         let mut reset_rng = stream(seed, 0, 0, Purpose::EnvSeed);
-        let first = noise::uniform(&mut reset_rng, [1, num_envs, env.reset_draws()], &device);
-        let env = TensorVectorEnv::new(env, first.squeeze_dim(0));
+        let first = first_draws(&env, num_envs, &mut reset_rng, &device);
+        let env = TensorVectorEnv::new(env, first);
         let observations = env.observations();
         let returns = Tensor::zeros([num_envs], &device);
         let mut exploration = ExplorationContext::from_seed(seed);
@@ -86,6 +87,24 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
         self.env.env()
     }
 
+    /// Begins new episodes in all copies.
+    pub fn reset(&mut self) {
+        let (n, device) = (self.num_envs, &self.device);
+        let first = first_draws(self.env.env(), n, &mut self.reset_rng, device);
+        let state = self.env.env().reset(first);
+        self.env.set_state(state, Tensor::zeros([n], device));
+        self.observations = self.env.observations();
+        self.returns = Tensor::zeros([n], device);
+    }
+
+    /// Replaces the dynamics by others with the same spaces, and begins new episodes.
+    pub(super) fn replace_env(&mut self, env: E) {
+        let first = first_draws(&env, self.num_envs, &mut self.reset_rng, &self.device);
+        self.env = TensorVectorEnv::new(env, first);
+        self.observations = self.env.observations();
+        self.returns = Tensor::zeros([self.num_envs], &self.device);
+    }
+
     /// Records `steps` steps of every copy with sampled actions. Episodes continue in the next call.
     ///
     /// # Errors
@@ -96,7 +115,7 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
     pub fn sample(&mut self, module: &AnyRLModule, steps: usize) -> Result<TensorRollout> {
         at_least_one("steps", steps)?;
         let module = acting(module, &self.device);
-        self.check(&module)?;
+        self.check(short_name::<E>(), &module)?;
         let shape = [steps, self.num_envs];
         let noise = self.sampler.noise(&mut self.action_rng, shape, &self.device);
         let [steps, envs] = shape;
@@ -133,9 +152,11 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
         recorded.terminated.push(step.terminated.float());
         recorded.done.push(done.float());
         recorded.returns.push(returns);
+        recorded.lens.push(step.elapsed);
     }
 
-    fn check(&self, module: &AnyRLModule) -> Result<()> {
+    /// Checks that the runner of environment `name` can act with a module.
+    pub(super) fn check(&self, name: &str, module: &AnyRLModule) -> Result<()> {
         let refuse = |field, value: &str, constraint: String| {
             Err(ConfigError::new(field, value, constraint).into())
         };
@@ -145,8 +166,6 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
             return refuse("action distribution", found, constraint);
         }
         let env = self.env();
-        let name = std::any::type_name::<E>();
-        let name = name.rsplit("::").next().unwrap_or(name);
         let spaces = [env.observation_space(), env.action_space()];
         check_module(name, DEFAULT_MODULE_ID, module, spaces)?;
         if module.initial_state()?.is_some() {
@@ -173,8 +192,24 @@ impl Recorded {
             terminated: by_step(self.terminated),
             done: by_step(self.done),
             episode_returns: by_step(self.returns),
+            episode_lens: by_step(self.lens),
         })
     }
+}
+
+/// Draws the random numbers of the first states.
+fn first_draws(
+    env: &impl TensorEnv,
+    num_envs: usize,
+    rng: &mut Generator,
+    device: &Device,
+) -> Tensor<2> {
+    noise::uniform(rng, [1, num_envs, env.reset_draws()], device).squeeze_dim(0)
+}
+
+fn short_name<E>() -> &'static str {
+    let name = std::any::type_name::<E>();
+    name.rsplit("::").next().unwrap_or(name)
 }
 
 fn at_least_one(field: &'static str, value: usize) -> Result<()> {

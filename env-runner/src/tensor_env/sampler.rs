@@ -4,7 +4,7 @@ use burn::prelude::*;
 use burn::tensor::activation::softmax;
 use rekindle_core::ConfigError;
 use rekindle_core::{AnyTensor, Generator};
-use rekindle_env::Space;
+use rekindle_env::{BoxDType, Space};
 
 use super::noise;
 use crate::error::Result;
@@ -37,14 +37,18 @@ impl Sampler {
             Space::Discrete(discrete) => {
                 Ok(Self::Categorical { n: discrete.n(), start: discrete.start() })
             }
-            Space::Box(space) if space.is_bounded() && space.shape().len() == 1 => {
+            Space::Box(space)
+                if space.is_bounded()
+                    && space.shape().len() == 1
+                    && space.dtype() == BoxDType::Float32 =>
+            {
                 Ok(Self::DiagGaussian { low: space.low().to_vec(), high: space.high().to_vec() })
             }
             other => Err(ConfigError::new(
                 "action_space",
                 other.to_string(),
                 "actions are drawn on the device for Discrete spaces and bounded Boxes \
-                             of one dimension; other environments need a `SingleAgentEnvRunner`",
+                             of floats of one dimension; other environments need a `SingleAgentEnvRunner`",
             )
             .into()),
         }

@@ -61,6 +61,21 @@ impl<E: TensorEnv> Checkpointable for TensorEnvRunner<E> {
     }
 }
 
+/// Returns the number of environments of a saved runner.
+pub(super) fn saved_envs(state: &State) -> Result<usize> {
+    Ok(state.tensor(ELAPSED)?.shape().first().copied().unwrap_or_default())
+}
+
+impl<E: TensorEnv> TensorEnvRunner<E> {
+    /// Continues the random streams of a saved runner, and begins new episodes.
+    pub(super) fn restore_streams(&mut self, state: &State) -> Result<()> {
+        let RunnerState { action_rng, reset_rng } = state.data_as()?;
+        (self.action_rng, self.reset_rng) = (action_rng, reset_rng);
+        self.reset();
+        Ok(())
+    }
+}
+
 fn array<const D: usize>(tensor: Tensor<D>) -> Result<Array> {
     Ok(Array::new(tensor.dims(), to_f32(tensor)?)?)
 }

@@ -18,6 +18,7 @@ pub struct TensorVectorEnv<E> {
 
 /// The outcome of a step of a [`TensorVectorEnv`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct TensorVectorStep {
     /// The observations that the next actions are chosen on, `[N, O]`. Where an episode ended, the
     /// first one of the next episode.
@@ -30,6 +31,8 @@ pub struct TensorVectorStep {
     pub terminated: Tensor<1, Bool>,
     /// Which episodes reached their time limit, `[N]`.
     pub truncated: Tensor<1, Bool>,
+    /// Numbers of steps of the episodes, including this step, `[N]`.
+    pub elapsed: Tensor<1>,
 }
 
 impl<E: TensorEnv> TensorVectorEnv<E> {
@@ -37,6 +40,7 @@ impl<E: TensorEnv> TensorVectorEnv<E> {
     ///
     /// # Shapes
     /// `uniform`: `[N, R]`, numbers in [0, 1).
+    #[must_use]
     pub fn new(env: E, uniform: Tensor<2>) -> Self {
         let elapsed = Tensor::zeros([uniform.dims()[0]], &uniform.device());
         let state = env.reset(uniform);
@@ -93,9 +97,16 @@ impl<E: TensorEnv> TensorVectorEnv<E> {
         let fresh = self.env.reset(uniform);
         let of_state = done.clone().unsqueeze_dim::<2>(1).expand(step.state.dims());
         self.state = step.state.mask_where(of_state, fresh);
-        self.elapsed = elapsed.mask_fill(done, 0.0);
+        self.elapsed = elapsed.clone().mask_fill(done, 0.0);
         let observations = self.observations();
         let rewards = step.rewards;
-        TensorVectorStep { observations, next_observations, rewards, terminated, truncated }
+        TensorVectorStep {
+            observations,
+            next_observations,
+            rewards,
+            terminated,
+            truncated,
+            elapsed,
+        }
     }
 }

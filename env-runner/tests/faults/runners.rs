@@ -125,7 +125,7 @@ fn a70c_a_restarted_runner_collects_again_on_streams_of_its_own() {
 }
 
 #[test]
-fn a_runner_alone_keeps_what_its_connectors_have_learnt() {
+fn a_runner_alone_keeps_what_its_connectors_have_learned() {
     let id = fragile("AloneCrashes", |env, event| match (env, event) {
         (0, Event::Step(50)) => Fault::Crash,
         _ => Fault::None,

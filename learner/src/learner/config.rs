@@ -24,6 +24,10 @@ pub struct LearnerConfig {
     /// [`Learner::set_policies_to_train`](crate::Learner::set_policies_to_train) changes them later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies_to_train: Option<BTreeSet<ModuleId>>,
+    /// Whether plain tensor operations take the place of the fused ones of the CPU
+    /// ([`rekindle_kernels::eager`]), for debugging.
+    #[serde(default)]
+    pub eager: bool,
 }
 
 impl Default for LearnerConfig {
@@ -35,6 +39,7 @@ impl Default for LearnerConfig {
             shuffle_batch_per_epoch: false,
             seed: 0,
             policies_to_train: None,
+            eager: false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A trial of losses, so that mistakes surface before there is experience.
 
 use burn::module::Module;
-use rekindle_env_runner::Rollout;
+use rekindle_kernels::eager;
 use rekindle_rl_module::Role;
 
 use super::Learner;
@@ -12,21 +12,22 @@ use crate::train_data::TrainData;
 
 impl Learner {
     /// Tries the loss of a module on made-up experience
-    /// ([`imagined`](rekindle_env_runner::imagined)): its preparation, every phase, and whether its
-    /// gradients reach the parameters. Nothing of the learner changes. Modules that do not learn, learn by
-    /// themselves or by a loss of their own, or have no parameters are not tried.
+    /// ([`imagined`](rekindle_env_runner::imagined),
+    /// [`imagined_on_device`](rekindle_env_runner::tensor_env::imagined_on_device)): its preparation, every
+    /// phase, and whether its gradients reach the parameters. Nothing of the learner changes. Modules that
+    /// do not learn, learn by themselves or by a loss of their own, or have no parameters are not tried.
     ///
     /// # Errors
     /// The error of the loss; [`LearnerError::InvalidLoss`] for a loss that is not one number or does not
     /// depend on the parameters.
-    pub fn dry_run(&self, id: &str, rollout: Rollout) -> Result<()> {
+    pub fn dry_run(&self, id: &str, data: TrainData) -> Result<()> {
+        let _eager = eager::scope(self.config.eager);
         let module = self.module.module(id)?;
         let own = module.has_role(Role::SelfSupervisedLoss) || module.has_role(Role::LearnOnBatch);
         if own || module.num_params() == 0 || !self.should_module_be_updated(id) {
             return Ok(());
         }
         let mut of_module = self.new_module_loss(id, module)?;
-        let data = TrainData::from_rollouts(&[rollout], module.max_seq_len())?;
         let (valid, plain) = (module.valid(), self.device.clone().inner());
         let data = of_module.loss.prepare(&PrepareContext::new(id, &valid, &plain), data)?;
         let units: Vec<usize> = (0..data.units(None).count).collect();

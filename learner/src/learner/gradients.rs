@@ -5,6 +5,7 @@ use std::fmt;
 
 use burn::module::Module;
 use rekindle_core::{Generator, ModuleId};
+use rekindle_kernels::eager;
 
 use super::Learner;
 use super::update::ModuleData;
@@ -104,6 +105,7 @@ impl Learner {
         data: &ModuleData,
         env_steps: u64,
     ) -> Result<LearnerGradients> {
+        let _eager = eager::scope(self.config.eager);
         let rows = data.iter().map(|(id, data)| (id.clone(), data.rows())).collect();
         let (steps, readings) = self.whole_batch(data, env_steps)?;
         Ok(LearnerGradients { steps, readings, rows })
@@ -116,6 +118,7 @@ impl Learner {
     /// # Errors
     /// If a gradient does not fit its parameter.
     pub fn apply_gradients(&mut self, gradients: LearnerGradients, env_steps: u64) -> Result<()> {
+        let _eager = eager::scope(self.config.eager);
         let LearnerGradients { steps, mut readings, rows } = gradients;
         for step in steps {
             self.apply(step, env_steps, &mut readings)?;

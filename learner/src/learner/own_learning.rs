@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use rekindle_core::{Columns, ModuleId};
+use rekindle_core::{ALL_MODULES, Columns, ModuleId};
 use rekindle_env::Buffer;
 use rekindle_env_runner::{Segment, SegmentEnd};
 use rekindle_metrics::Reducer;
@@ -100,9 +100,14 @@ impl Learner {
         Ok(())
     }
 
-    /// Counts rows that a module has learned from.
+    /// Counts rows that a module has learned from, once for each epoch, for it and for all modules.
     pub(super) fn log_trained(&mut self, id: &str, rows: usize) -> Result<()> {
-        let key = format!("{id}/num_module_steps_trained_lifetime");
-        Ok(self.metrics.log_value(&key, rows as f64, Reducer::LifetimeSum)?)
+        for id in [id, ALL_MODULES] {
+            let key = format!("{id}/num_module_steps_trained");
+            self.metrics.log_value(&key, rows as f64, Reducer::SUM)?;
+            let key = format!("{key}_lifetime");
+            self.metrics.log_value(&key, rows as f64, Reducer::LifetimeSum)?;
+        }
+        Ok(())
     }
 }

@@ -9,9 +9,10 @@ use std::time::Instant;
 
 use burn::module::Module;
 use rekindle_core::device::is_host;
-use rekindle_core::{ALL_MODULES, ModuleId};
+use rekindle_core::{ALL_MODULES, DEFAULT_MODULE_ID, ModuleId};
 use rekindle_env::Buffer;
-use rekindle_env_runner::Rollout;
+use rekindle_env_runner::{Rollout, TensorRollout};
+use rekindle_kernels::eager;
 use rekindle_metrics::Reducer;
 
 use self::readings::{Minibatch, MinibatchMetrics, ModuleMetrics, Readings};
@@ -57,6 +58,10 @@ impl Learner {
     ///
     /// If no module that learns has a row, the update is skipped: the weights and their version stay,
     /// and it is counted under that name for [`ALL_MODULES`].
+    ///
+    /// The rows that each module learned from, once for each epoch, are counted under
+    /// `num_module_steps_trained` and `num_module_steps_trained_lifetime`; their sum over all modules under
+    /// the same names for [`ALL_MODULES`].
     ///
     /// A module that [stops early](crate::Loss::stops_early) is counted under
     /// `num_early_stops_lifetime`. Its metrics include the minibatch that stopped it.
@@ -104,12 +109,32 @@ impl Learner {
         Ok(data)
     }
 
+    /// Gathers the experience of the default module that runners on the device recorded, one rollout after
+    /// the other, if that module learns.
+    ///
+    /// # Errors
+    /// If there is no default module, or the columns of the rollouts do not fit together.
+    pub fn gather_on_device(&self, rollouts: &[TensorRollout]) -> Result<ModuleData> {
+        self.module.module(DEFAULT_MODULE_ID)?;
+        let mut data = ModuleData::new();
+        let Some((first, rest)) = rollouts.split_first() else { return Ok(data) };
+        if self.should_module_be_updated(DEFAULT_MODULE_ID) {
+            let mut all = first.clone();
+            for rollout in rest {
+                all.extend(rollout.clone())?;
+            }
+            data.insert(DEFAULT_MODULE_ID.into(), TrainData::from(&all));
+        }
+        Ok(data)
+    }
+
     /// Completes experience with the columns that the losses read, such as advantages; RLlib's learner
     /// connectors. Modules that do not learn, and those without a row, are left out.
     ///
     /// # Errors
     /// If a module is unknown, the experience lacks a column, or a forward pass fails.
     pub fn prepare(&mut self, data: ModuleData, env_steps: u64) -> Result<ModuleData> {
+        let _eager = eager::scope(self.config.eager);
         let plain = self.device.clone().inner();
         for of_module in self.losses.values_mut() {
             of_module.loss.before_update(env_steps);
@@ -134,6 +159,7 @@ impl Learner {
     /// # Errors
     /// If a loss or a forward pass fails. Steps taken before stay.
     pub fn learn(&mut self, mut data: ModuleData, env_steps: u64) -> Result<UpdateReport> {
+        let _eager = eager::scope(self.config.eager);
         data.retain(|id, data| self.should_module_be_updated(id) && data.rows() > 0);
         if data.is_empty() {
             let key = format!("{ALL_MODULES}/{NO_ROWS}");

@@ -4,6 +4,7 @@ use burn::prelude::*;
 use rekindle_core::any_tensor::to_f32;
 use rekindle_core::device::is_host;
 use rekindle_core::{Batch, Columns};
+use rekindle_kernels::eager::is_eager;
 
 use super::LossContext;
 use crate::error::Result;
@@ -34,7 +35,7 @@ impl LossContext<'_> {
         };
         let [log_ratios, values] = [log_ratios, values].map(Tensor::detach);
         let columns = [log_ratios, rewards, values, mask, bootstraps, terminated];
-        match is_host(self.device) {
+        match is_host(self.device) && !is_eager() {
             true => on_host(columns, self.device, config),
             false => Ok(on_tensors(columns, config)),
         }

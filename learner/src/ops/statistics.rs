@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a30_standardised_advantages_leave_no_masked_step_in_the_statistics() {
+    fn a30_standardized_advantages_leave_no_masked_step_in_the_statistics() {
         let mut advantages = [0.852184, -0.257115, 0.691000];
         standardize(&mut advantages);
         for (found, expected) in advantages.iter().zip([0.865367, -1.401371, 0.536004]) {

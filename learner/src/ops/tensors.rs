@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn standardised_tensors_equal_standardised_slices() {
+    fn standardized_tensors_equal_standardized_slices() {
         let mut values = vec![0.5, -3.0, 2.0, 8.0];
         let tensor = Tensor::<1>::from_floats(&values[..], &Device::flex());
         ops::standardize(&mut values);

@@ -43,6 +43,7 @@ impl VTraceConfig {
 
 /// Value targets and policy-gradient advantages of V-trace.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct VTrace {
     /// Value targets `vs`, `[T]`.
     pub targets: Vec<f32>,

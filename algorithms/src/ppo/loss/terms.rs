@@ -70,7 +70,9 @@ pub(super) fn composed(
     if coefficients.kl > 0.0 {
         total = total + kl.mul_scalar(coefficients.kl);
     }
-    Losses { metrics, ..Losses::new(total) }
+    let mut losses = Losses::new(total);
+    losses.metrics = metrics;
+    losses
 }
 
 /// Computes the loss in one pass. Returns `None` without a critic, or if the tensors are not in
@@ -109,7 +111,9 @@ pub(super) fn fused(
             (keys::VF_LOSS, metric(means.clipped_error)),
             (keys::VF_LOSS_UNCLIPPED, metric(means.error)),
         ];
-        Losses { metrics, ..Losses::new(total) }
+        let mut losses = Losses::new(total);
+        losses.metrics = metrics;
+        losses
     }))
 }
 
