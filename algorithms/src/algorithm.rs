@@ -126,7 +126,12 @@ impl Algorithm {
         if !module.is_empty() && module.iter().all(|(_, m)| m.has_role(Role::LearnOnBatch)) {
             warn_without_loss::<T>();
         }
-        let learner_config = LearnerConfig { seed, policies_to_train, ..training.learner() };
+        let learner_config = LearnerConfig {
+            seed,
+            policies_to_train,
+            connectors: config.learners.learner_connector.clone(),
+            ..training.learner()
+        };
         let plan = match &config.code.plan {
             Some(plan) => plan(),
             None => training.execution_plan(),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rekindle_core::{ConfigError, ModuleId};
 use serde::{Deserialize, Serialize};
 
+use crate::connector::LearnerConnectorConfig;
 use crate::minibatch::Epochs;
 
 /// The settings of a learner that are common to all modules: epochs and minibatches. Optimizers belong to
@@ -24,6 +25,9 @@ pub struct LearnerConfig {
     /// [`Learner::set_policies_to_train`](crate::Learner::set_policies_to_train) changes them later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies_to_train: Option<BTreeSet<ModuleId>>,
+    /// Transforms of experience before losses see it, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connectors: Vec<LearnerConnectorConfig>,
 }
 
 impl Default for LearnerConfig {
@@ -35,6 +39,7 @@ impl Default for LearnerConfig {
             shuffle_batch_per_epoch: false,
             seed: 0,
             policies_to_train: None,
+            connectors: Vec::new(),
         }
     }
 }

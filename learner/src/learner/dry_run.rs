@@ -12,7 +12,7 @@ use crate::train_data::TrainData;
 
 impl Learner {
     /// Tries the loss of a module on made-up experience
-    /// ([`imagined`](rekindle_env_runner::imagined)): its preparation, every phase, and whether its
+    /// ([`imagined`](rekindle_env_runner::imagined)): its connectors and its preparation, every phase, and whether its
     /// gradients reach the parameters. Nothing of the learner changes. Modules that do not learn, learn by
     /// themselves or by a loss of their own, or have no parameters are not tried.
     ///
@@ -28,7 +28,7 @@ impl Learner {
         let mut of_module = self.new_module_loss(id, module)?;
         let data = TrainData::from_rollouts(&[rollout], module.max_seq_len())?;
         let (valid, plain) = (module.valid(), self.device.clone().inner());
-        let data = of_module.loss.prepare(&PrepareContext::new(id, &valid, &plain), data)?;
+        let data = of_module.prepare(&PrepareContext::new(id, &valid, &plain), data)?;
         let units: Vec<usize> = (0..data.units(None).count).collect();
         let batch = data.minibatch(&units, &self.device)?;
         let scalars = of_module.scalars.tensors();
