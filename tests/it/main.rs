@@ -13,6 +13,7 @@ mod asynchronous_faults;
 mod asynchronous_losses;
 mod asynchronous_modules;
 mod asynchronous_resume;
+mod bad_losses;
 mod callbacks;
 mod changed_modules;
 mod compile_fail;
