@@ -117,7 +117,7 @@ struct Counts {
 }
 
 impl Curiosity {
-    fn new(config: &serde_json::Value) -> LearnerResult<Box<dyn LearnerConnector>> {
+    fn boxed(config: &serde_json::Value) -> LearnerResult<Box<dyn LearnerConnector>> {
         let Settings { scale } =
             serde_json::from_value(config.clone()).map_err(LearnerError::custom)?;
         Ok(Box::new(Self { scale, counts: BTreeMap::new() }))
@@ -156,7 +156,7 @@ impl LearnerConnector for Curiosity {
 
 /// Registers the environment and the connector, after which configurations and checkpoints can name them.
 pub(crate) fn register_all() -> Result<(), EnvError> {
-    register_learner_connector("Curiosity", Curiosity::new);
+    register_learner_connector("Curiosity", Curiosity::boxed);
     register(EnvSpec::new("DeepSea-v0", DeepSea::new))
 }
 

@@ -27,7 +27,7 @@ impl Loss for Wrong {
         let logp = cx.logp()?;
         Ok(Losses::new(match self.0 {
             "one value per row" => logp,
-            "two values" => logp.slice([0..2]),
+            "two values" => logp.narrow(0, 0, 2),
             "a constant" => Tensor::ones([1], cx.device),
             "detached" => logp.mean().detach(),
             "not a number" => logp.mean().log(),

@@ -444,7 +444,7 @@ fn algorithms_refuse_what_has_no_effect_on_a_module_that_learns_by_itself() {
 /// Every row of the second batch was collected with the weights after the first update, by both runners.
 #[test]
 fn all_runners_act_with_the_weights_that_were_learned() {
-    let spec = RLModuleSpec::from_fn("probe of CartPole", |cx| Probe::setup(cx));
+    let spec = RLModuleSpec::from_fn("probe of CartPole", Probe::setup);
     let config = LearnOnBatchConfig::new()
         .environment("CartPole-v1")
         .rl_module(spec)
