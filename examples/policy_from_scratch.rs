@@ -2,6 +2,7 @@
 //! of a grid world within 3 000 steps. Then both beside a network in one run.
 //!
 //! `cargo run --release --example policy_from_scratch`
+#![allow(clippy::duplicate_mod, reason = "examples share the start of their programs")]
 
 #[path = "custom_environment.rs"]
 #[allow(dead_code, reason = "another example with a `main`")]

@@ -89,8 +89,9 @@ pub mod prelude {
         PublishedAt, Rollout, SampleOptions, Segment, SingleAgentEnvRunner, SingleAgentEpisode,
     };
     pub use rekindle_learner::{
-        Learner, LearnerConfig, Loss, LossContext, Losses, OptimizerConfig, OptimizerGroup,
-        PrepareContext, Schedule, TrainData,
+        Learner, LearnerConfig, LearnerConnector, LearnerConnectorConfig, Loss, LossContext,
+        Losses, OptimizerConfig, OptimizerGroup, PrepareContext, Schedule, TrainData,
+        register_learner_connector,
     };
     pub use rekindle_metrics::{
         ConsoleSink, JsonlSink, LearningCurve, Metrics, MetricsLogger, Reducer, Sink,

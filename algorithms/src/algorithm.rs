@@ -134,8 +134,13 @@ impl Algorithm {
         if !module.is_empty() && module.iter().all(|(_, m)| m.has_role(Role::LearnOnBatch)) {
             warn_without_loss::<T>();
         }
-        let eager = config.debugging.eager;
-        let learner_config = LearnerConfig { seed, policies_to_train, eager, ..training.learner() };
+        let learner_config = LearnerConfig {
+            seed,
+            policies_to_train,
+            eager: config.debugging.eager,
+            connectors: config.learners.learner_connector.clone(),
+            ..training.learner()
+        };
         let plan = match &config.code.plan {
             Some(plan) => plan(),
             None => training.execution_plan(),

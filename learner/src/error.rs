@@ -148,6 +148,30 @@ pub enum LearnerError {
         /// Advice for the user.
         hint: &'static str,
     },
+    /// A learner connector that is not registered.
+    #[error(
+        "the learner connector `{name}` is not registered in this program; call `register_learner_connector(\"{name}\", …)` before building or loading what uses it (registered: [{known}])"
+    )]
+    UnregisteredConnector {
+        /// The name in the configuration or checkpoint.
+        name: String,
+        /// Registered names.
+        known: String,
+    },
+    /// A learner connector that changed the number of rows or the segments.
+    #[error(
+        "the learner connector `{connector}` changed the rows of module `{id}` from {expected} to {found}, or their segments; keep both, and change or add columns of as many rows"
+    )]
+    ConnectorRows {
+        /// The id of the module.
+        id: String,
+        /// The name of the connector.
+        connector: String,
+        /// Number of rows before.
+        expected: usize,
+        /// Number of rows after.
+        found: usize,
+    },
     /// A saved state that does not fit.
     #[error("the saved state of the {component} does not fit: {reason}")]
     InvalidState {

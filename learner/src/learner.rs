@@ -79,7 +79,7 @@ impl Learner {
     /// also for modules that are added later.
     ///
     /// # Errors
-    /// If a setting is out of range, or a module that learns lacks a role that its loss requires (the
+    /// If a setting is out of range, a learner connector is not registered, or a module that learns lacks a role that its loss requires (the
     /// message names both), does not pass its check, or was built for inference only.
     pub fn new(
         config: LearnerConfig,
@@ -103,6 +103,8 @@ impl Learner {
             metrics: MetricsLogger::new(),
         };
         let ids: Vec<ModuleId> = learner.module.keys().cloned().collect();
+        let known: Vec<&str> = ids.iter().map(String::as_str).collect();
+        learner.config.connectors.iter().try_for_each(|connector| connector.check(&known))?;
         for id in ids {
             let loss = learner.new_module_loss(&id, learner.module.module(&id)?)?;
             learner.losses.insert(id, loss);

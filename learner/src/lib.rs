@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Learner`] | `Learner`: data, losses, gradients, optimizers, in that order |
 //! | [`Loss`] | the methods of `Learner` that an algorithm overrides, for one module |
+//! | [`LearnerConnector`] | a piece of the learner connector pipeline |
 //! | [`OptimizerGroup`] | `configure_optimizers_for_module` |
 //! | [`TrainData`] | the batch of the learner connector pipeline |
 //! | [`ops`] | GAE, V-trace, returns: pure functions over slices and tensors |
@@ -13,6 +14,7 @@
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
+mod connector;
 mod error;
 mod global_norm;
 mod gradients;
@@ -27,6 +29,7 @@ mod scalars;
 mod schedule;
 mod train_data;
 
+pub use connector::{LearnerConnector, LearnerConnectorConfig, register_learner_connector};
 pub use error::{LearnerError, Result};
 pub use global_norm::GlobalNorm;
 pub use gradients::{GradClipBy, Gradients};

@@ -182,7 +182,8 @@ pub trait Loss: Debug + Send {
 
     /// Changes gradients before they are applied. Clips them by default, as the optimizer's settings say.
     ///
-    /// `global_norm` is that of the gradients as they come in.
+    /// `global_norm` is that of the gradients as they come in. A loss that does more than clip says so by
+    /// [`changes_gradients`](Self::changes_gradients).
     ///
     /// # Errors
     /// If the device fails.
@@ -196,6 +197,12 @@ pub trait Loss: Debug + Send {
             Some(clip) => gradients.clip(optimizer.grad_clip_by, clip, global_norm),
             None => Ok(gradients),
         }
+    }
+
+    /// Whether [`postprocess_gradients`](Self::postprocess_gradients) may return gradients that are not finite.
+    /// The learner then checks them once more, and skips the step if they are not.
+    fn changes_gradients(&self) -> bool {
+        false
     }
 
     /// Called after an update, with the module's metrics averaged over the last epoch.

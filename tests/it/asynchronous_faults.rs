@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::prelude::*;
-use rekindle::algorithms::{AppoConfig, ImpalaConfig};
+use rekindle::algorithms::{AlgorithmError, AppoConfig, ImpalaConfig};
 use rekindle::catalog::Mlp;
 use rekindle::core::any_tensor::to_f32;
 use rekindle::env::EnvError;
@@ -316,4 +316,60 @@ fn dropping_an_algorithm_ends_within_a_second_and_leaves_no_thread() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// The part of the test below that needs a process of its own; does nothing in a plain test run.
+#[test]
+fn trained_in_a_process_without_a_free_thread() {
+    if std::env::var_os("REKINDLE_NO_THREAD").is_none() {
+        return;
+    }
+    let refused = thread::Builder::new().spawn(|| ());
+    assert!(refused.is_err(), "this process can start threads");
+    for deterministic in [false, true] {
+        let config = impala("CartPole-v1").training(|t| t.deterministic(deterministic));
+        let mut algo = config.build(&device()).unwrap();
+        let error = algo.train().unwrap_err();
+        assert!(matches!(error, AlgorithmError::NoLearnerThread(_)), "{error}");
+        let message = error.to_string();
+        assert!(message.contains("or use a synchronous algorithm"), "{message}");
+    }
+    // A synchronous one collects, learns and evaluates on the thread that there is, with the same results.
+    let mut algo = threaded_ppo().build(&device()).unwrap();
+    println!("return {:?}", threaded_return(&mut algo));
+}
+
+fn threaded_ppo() -> PpoConfig {
+    PpoConfig::new()
+        .environment("CartPole-v1")
+        .env_runners(|e| e.num_env_runners(2).num_threads(2))
+        .evaluation(|e| e.evaluation_interval(1).evaluation_parallel_to_training(true))
+        .model("fcnet_hiddens", vec![8])
+        .training(|t| t.train_batch_size(64).minibatch_size(32).num_epochs(1))
+        .seed(0)
+}
+
+fn threaded_return(algo: &mut Algorithm) -> [f64; 2] {
+    algo.train().unwrap();
+    let result = algo.train().unwrap();
+    ["learners/default_policy/total_loss", "evaluation/env_runners/episode_return_mean"]
+        .map(|key| get(&result, key))
+}
+
+#[test]
+fn without_a_free_thread_asynchronous_algorithms_are_refused_and_synchronous_ones_work() {
+    // The stack that every new thread asks for is larger than the address space.
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "asynchronous_faults::trained_in_a_process_without_a_free_thread"])
+        .args(["--test-threads", "1", "--nocapture"])
+        .env("REKINDLE_NO_THREAD", "1")
+        .env("RUST_MIN_STACK", (1u64 << 50).to_string())
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stdout}{stderr}");
+    let mut algo = threaded_ppo().build(&device()).unwrap();
+    let expected = format!("return {:?}", threaded_return(&mut algo));
+    assert!(stdout.contains(&expected), "{expected}: {stdout}");
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::duplicate_mod, reason = "examples share the start of their programs")]
 
 mod asynchronous;
+mod curiosity;
 mod custom_environment;
 mod custom_graph_encoder;
 mod custom_module;

@@ -14,5 +14,8 @@ impl Algorithm {
         };
         forget(&mut self.config.env_runners.env_to_module_connector);
         forget(&mut self.config.env_runners.module_to_env_connector);
+        let of_learner = &mut self.config.learners.learner_connector;
+        let kept = of_learner.drain(..).filter_map(|connector| connector.without_module(id));
+        *of_learner = kept.collect();
     }
 }

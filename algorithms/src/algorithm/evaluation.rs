@@ -44,15 +44,27 @@ impl Algorithm {
     }
 
     /// Collects and trains while another thread evaluates the weights from the start of the
-    /// iteration.
+    /// iteration. If no thread can be started, this one evaluates them first.
     pub(super) fn train_and_evaluate(&mut self) -> Result<Played> {
         let started = Instant::now();
         let mut runners = self.begin_evaluation()?;
         let config = self.config.evaluation.clone();
-        let (trained, outcome) = std::thread::scope(|scope| {
-            let worker = scope.spawn(|| play(&mut runners, &config));
-            let trained = self.collect_and_learn();
-            (trained, worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        let both = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("evaluation".into());
+            match thread.spawn_scoped(scope, || play(&mut runners, &config)) {
+                Ok(worker) => {
+                    let trained = self.collect_and_learn();
+                    Some((trained, worker.join().unwrap_or_else(|panic| resume_unwind(panic))))
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot spawn a thread for the evaluation");
+                    None
+                }
+            }
+        });
+        let (trained, outcome) = both.unwrap_or_else(|| {
+            let outcome = play(&mut runners, &config);
+            (self.collect_and_learn(), outcome)
         });
         let played = Played { runners, outcome, started };
         match trained {

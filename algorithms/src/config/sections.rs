@@ -7,6 +7,7 @@ use rekindle_core::settings::{at_least_one, if_set};
 use rekindle_core::{ConfigError, settings};
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::connectors::ConnectorConfig;
+use rekindle_learner::LearnerConnectorConfig;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -202,6 +203,18 @@ settings! {
     pub struct LearnersConfig {
         /// Device where modules learn; `None` is the device that the algorithm is built on.
         into device: Option<DeviceSpec> = None;
+        /// Transforms of experience before losses see it, in order: rewards of one's own, for example.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        field learner_connector: Vec<LearnerConnectorConfig> = Vec::new();
+    }
+}
+
+impl LearnersConfig {
+    /// Appends a transform of experience before losses see it.
+    #[must_use]
+    pub fn learner_connector(mut self, connector: LearnerConnectorConfig) -> Self {
+        self.learner_connector.push(connector);
+        self
     }
 }
 

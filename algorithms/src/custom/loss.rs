@@ -139,6 +139,10 @@ impl Loss for CustomLoss {
         }
     }
 
+    fn changes_gradients(&self) -> bool {
+        self.code.gradients.is_some() || self.inner.changes_gradients()
+    }
+
     fn after_update(&mut self, cx: &mut AfterUpdate<'_>) -> Result<()> {
         self.inner.after_update(cx)
     }

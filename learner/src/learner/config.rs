@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rekindle_core::{ConfigError, ModuleId};
 use serde::{Deserialize, Serialize};
 
+use crate::connector::LearnerConnectorConfig;
 use crate::minibatch::Epochs;
 
 /// The settings of a learner that are common to all modules: epochs and minibatches. Optimizers belong to
@@ -28,6 +29,9 @@ pub struct LearnerConfig {
     /// ([`rekindle_kernels::eager`]), for debugging.
     #[serde(default)]
     pub eager: bool,
+    /// Transforms of experience before losses see it, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connectors: Vec<LearnerConnectorConfig>,
 }
 
 impl Default for LearnerConfig {
@@ -40,6 +44,7 @@ impl Default for LearnerConfig {
             seed: 0,
             policies_to_train: None,
             eager: false,
+            connectors: Vec::new(),
         }
     }
 }

@@ -13,9 +13,10 @@ use crate::train_data::TrainData;
 impl Learner {
     /// Tries the loss of a module on made-up experience
     /// ([`imagined`](rekindle_env_runner::imagined),
-    /// [`imagined_on_device`](rekindle_env_runner::tensor_env::imagined_on_device)): its preparation, every
-    /// phase, and whether its gradients reach the parameters. Nothing of the learner changes. Modules that
-    /// do not learn, learn by themselves or by a loss of their own, or have no parameters are not tried.
+    /// [`imagined_on_device`](rekindle_env_runner::tensor_env::imagined_on_device)): its connectors and its
+    /// preparation, every phase, and whether its gradients reach the parameters. Nothing of the learner
+    /// changes. Modules that do not learn, learn by themselves or by a loss of their own, or have no
+    /// parameters are not tried.
     ///
     /// # Errors
     /// The error of the loss; [`LearnerError::InvalidLoss`] for a loss that is not one number or does not
@@ -29,7 +30,7 @@ impl Learner {
         }
         let mut of_module = self.new_module_loss(id, module)?;
         let (valid, plain) = (module.valid(), self.device.clone().inner());
-        let data = of_module.loss.prepare(&PrepareContext::new(id, &valid, &plain), data)?;
+        let data = of_module.prepare(&PrepareContext::new(id, &valid, &plain), data)?;
         let units: Vec<usize> = (0..data.units(None).count).collect();
         let batch = data.minibatch(&units, &self.device)?;
         let scalars = of_module.scalars.tensors();

@@ -7,10 +7,12 @@ use rekindle_rl_module::{AnyRLModule, Role};
 
 use super::Learner;
 use super::own_learning::OwnLearning;
+use crate::connector::Pipeline;
 use crate::error::{LearnerError, Result};
-use crate::loss::{Loss, Phase};
+use crate::loss::{Loss, Phase, PrepareContext};
 use crate::optimizer_group::{OptimizerGroup, Parameters};
 use crate::scalars::Scalars;
+use crate::train_data::TrainData;
 
 /// The loss of a module, with what the learner keeps for it.
 #[derive(Debug)]
@@ -20,11 +22,24 @@ pub(crate) struct ModuleLoss {
     pub(crate) phases: Vec<Phase>,
     /// The scalars that its optimizers step.
     pub(crate) scalars: Scalars,
+    /// What its experience passes before the loss.
+    pub(crate) connectors: Pipeline,
     /// The stream of its random numbers.
     pub(crate) rng: Generator,
 }
 
 impl ModuleLoss {
+    /// Runs the connectors on the experience of the module, and completes it with the columns that the loss
+    /// reads.
+    pub(super) fn prepare(
+        &mut self,
+        cx: &PrepareContext<'_>,
+        data: TrainData,
+    ) -> Result<TrainData> {
+        let data = self.connectors.transform(cx, data)?;
+        self.loss.prepare(cx, data)
+    }
+
     /// Whether the module learns from a batch by itself.
     pub(super) fn learns_by_itself(&self) -> bool {
         self.phases.is_empty()
@@ -35,12 +50,14 @@ impl Learner {
     /// Creates the loss of a module, with initial scalars and a stream of its own.
     pub(super) fn new_module_loss(&self, id: &str, module: &AnyRLModule) -> Result<ModuleLoss> {
         let rng = stream(self.config.seed, 0, hash(id), Purpose::Loss);
+        let connectors = Pipeline::new(id, &self.config.connectors)?;
         if module.has_role(Role::LearnOnBatch) {
             return Ok(ModuleLoss {
                 loss: Box::new(OwnLearning),
                 optimizers: Vec::new(),
                 phases: Vec::new(),
                 scalars: Scalars::default(),
+                connectors,
                 rng,
             });
         }
@@ -52,7 +69,7 @@ impl Learner {
             Parameters::All | Parameters::Prefixes(_) => None,
         });
         let scalars = Scalars::new(scalars.flatten(), &self.device);
-        Ok(ModuleLoss { loss, optimizers, phases, scalars, rng })
+        Ok(ModuleLoss { loss, optimizers, phases, scalars, connectors, rng })
     }
 }
 

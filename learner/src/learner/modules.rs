@@ -61,6 +61,8 @@ impl Learner {
     pub fn remove_module(&mut self, id: &str) -> Result<AnyRLModule> {
         let module = self.module.remove_module(id)?;
         self.losses.remove(id);
+        let connectors = self.config.connectors.drain(..);
+        self.config.connectors = connectors.filter_map(|c| c.without_module(id)).collect();
         // A module that joins under the id has not recorded what runners are late with.
         self.replaced.insert(id.into(), self.weights_seq_no);
         self.optimizers = self.fitting_optimizers(&self.module, &self.losses)?;

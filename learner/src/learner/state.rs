@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Learner;
 use super::module_loss::ModuleLoss;
+use crate::connector::Pipeline;
 use crate::error::{LearnerError, Result};
 use crate::scalars::Scalars;
 
@@ -45,6 +46,8 @@ const MODULE: &str = "rl_module";
 const OPTIMIZER: &str = "optimizer";
 /// What losses have learned, by module; absent if they have learned nothing.
 const LOSSES: &str = "losses";
+/// What learner connectors have learned, by module; absent if there are none.
+const CONNECTORS: &str = "connectors";
 /// Scalars that optimizers step, by module; absent if there are none.
 const SCALARS: &str = "scalars";
 
@@ -74,6 +77,13 @@ impl Checkpointable for Learner {
         if !of_losses.components.is_empty() {
             state.insert_component(LOSSES, of_losses);
         }
+        let mut connectors = State::new();
+        for (id, of_module) in self.losses.iter().filter(|(_, of)| !of.connectors.is_empty()) {
+            connectors.insert_component(id.clone(), of_module.connectors.get_state()?);
+        }
+        if !connectors.components.is_empty() {
+            state.insert_component(CONNECTORS, connectors);
+        }
         let with_scalars = self.losses.iter().filter(|(_, of)| !of.scalars.is_empty());
         let mut scalars = State::new();
         for (id, of_module) in with_scalars {
@@ -96,6 +106,7 @@ impl Checkpointable for Learner {
         module.set_state(state.component(MODULE)?)?;
         let optimizers = self.read_optimizers(state.component(OPTIMIZER)?)?;
         let scalars = self.read_scalars(state)?;
+        let connectors = self.read_connectors(state)?;
         let before = self.losses.iter().map(|(id, of)| Ok((id.clone(), of.loss.get_state()?)));
         let before = before.collect::<Result<Vec<_>>>()?;
         if let Err(error) = self.set_losses(&data, state.components.get(LOSSES)) {
@@ -105,6 +116,11 @@ impl Checkpointable for Learner {
                 }
             }
             return Err(error);
+        }
+        for (id, connectors) in connectors {
+            if let Some(of_module) = self.losses.get_mut(&id) {
+                of_module.connectors = connectors;
+            }
         }
         for (id, scalars) in scalars {
             if let Some(of_module) = self.losses.get_mut(&id) {
@@ -129,6 +145,15 @@ impl Learner {
     /// If it is not the state of a learner.
     pub fn saved_policies_to_train(state: &State) -> Result<Option<BTreeSet<ModuleId>>> {
         Ok(state.data_as::<LearnerState>()?.policies_to_train)
+    }
+
+    fn read_connectors(&self, state: &State) -> Result<Vec<(ModuleId, Pipeline)>> {
+        let all = state.components.get(CONNECTORS);
+        let read = self.losses.keys().map(|id| {
+            let saved = all.and_then(|all| all.components.get(id));
+            Ok((id.clone(), Pipeline::restored(id, &self.config.connectors, saved)?))
+        });
+        read.collect()
     }
 
     fn read_scalars(&self, state: &State) -> Result<Vec<(ModuleId, Scalars)>> {

@@ -128,8 +128,8 @@ impl Learner {
         Ok(data)
     }
 
-    /// Completes experience with the columns that the losses read, such as advantages; RLlib's learner
-    /// connectors. Modules that do not learn, and those without a row, are left out.
+    /// Runs the learner connectors on experience, and completes it with the columns that the losses read, such
+    /// as advantages. Modules that do not learn, and those without a row, are left out.
     ///
     /// # Errors
     /// If a module is unknown, the experience lacks a column, or a forward pass fails.
@@ -147,7 +147,7 @@ impl Learner {
             }
             let Some(of_module) = self.losses.get_mut(&id) else { continue };
             let cx = PrepareContext { module_id: &id, module: &module, device: &plain, env_steps };
-            let data = of_module.loss.prepare(&cx, data)?;
+            let data = of_module.prepare(&cx, data)?;
             prepared.insert(id, data);
         }
         Ok(prepared)

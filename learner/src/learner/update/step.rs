@@ -233,6 +233,20 @@ impl Learner {
             readings.insert_step(key, Outcome::Refused);
             return Ok(());
         }
+        let (guard, outcome) = match (of_module.loss.changes_gradients(), outcome) {
+            (false, outcome) => (guard, outcome),
+            (true, outcome) => match (gradients.global_norm()?, outcome) {
+                (Some(GlobalNorm::Known(norm)), _) if !norm.is_finite() => {
+                    readings.insert_step(key, Outcome::Refused);
+                    return Ok(());
+                }
+                (Some(GlobalNorm::OnDevice(norm)), Outcome::Guarded(sum)) => {
+                    let sum = sum + norm;
+                    (Some(StepGuard::new(sum.clone().is_finite())), Outcome::Guarded(sum))
+                }
+                (_, outcome) => (guard, outcome),
+            },
+        };
         let lr = optimizer.group.lr.value(env_steps);
         let stepped = if optimizer.group.has_scalars() {
             let scalars = std::mem::take(&mut of_module.scalars);
