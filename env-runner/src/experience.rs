@@ -7,6 +7,7 @@
 //! | [`Segment`] | one episode, or part of one, in a rollout |
 
 mod imagined;
+mod infos;
 mod rollout;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use rekindle_core::ModuleId;
 
 pub use imagined::imagined;
+pub(crate) use infos::Infos;
 pub use rollout::{Rollout, RolloutStates, Segment, SegmentEnd};
 
 /// The experience that a call of a runner collected.

@@ -27,6 +27,7 @@ mod exploration;
 mod extremes;
 mod fault_tolerance;
 mod golden_algorithm;
+mod loss_columns;
 mod messages;
 mod migration;
 mod model_settings;

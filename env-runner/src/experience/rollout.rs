@@ -1,6 +1,7 @@
 //! Recorded steps as columns.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rekindle_core::Columns;
 use rekindle_env::{AgentId, Buffer};
@@ -78,12 +79,19 @@ pub struct Rollout {
     /// Outputs of the exploration pass by name: `action_dist_inputs`, `action_logp`, `action_prob`, and
     /// every other column that the module returned, except [`Columns::EMBEDDINGS`].
     pub extras: BTreeMap<String, Buffer>,
+    /// Numbers that the environments reported with the steps, as a Dict by name
+    /// ([`Columns::INFOS`]); `None` if no step reported any.
+    ///
+    /// A step has the info that came with its reward; the last one of an episode has the final info.
+    /// With several agents, an agent's step has the numbers of the environment, and those whose name
+    /// starts with the agent's name and a dot, without these.
+    pub infos: Option<Buffer>,
     /// Segments in order of the environment, then of time.
     pub segments: Vec<Segment>,
     /// For each segment, the observation after its last step, as the module would see it.
     pub final_observations: Buffer,
     /// The states of a stateful module; `None` for a stateless one.
-    pub states: Option<RolloutStates>,
+    pub states: Option<Arc<RolloutStates>>,
     /// The version of the weights that acted.
     pub weights_seq_no: u64,
 }
