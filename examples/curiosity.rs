@@ -131,7 +131,9 @@ impl LearnerConnector for Curiosity {
         mut data: TrainData,
     ) -> LearnerResult<TrainData> {
         let mut rewards = data.f32s(Columns::REWARDS)?.to_vec();
-        for (reward, next) in rewards.iter_mut().zip(data.next_observations()?.as_i64()?) {
+        let rows: Vec<usize> = (0..data.rows()).collect();
+        let next_observations = data.column(Columns::NEXT_OBS, &rows)?;
+        for (reward, next) in rewards.iter_mut().zip(next_observations.as_i64()?) {
             let count = self.counts.entry(*next).or_default();
             *count += 1;
             *reward += self.scale / (*count as f32).sqrt();

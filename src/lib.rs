@@ -84,9 +84,9 @@ pub mod prelude {
     pub use rekindle_env_runner::connectors::{ConnectorConfig, register_connector};
     pub use rekindle_env_runner::tensor_env::register_tensor_env;
     pub use rekindle_env_runner::{
-        Amount, BundleConfig, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, Experience,
+        Amount, BundleConfig, EnvRunner, EnvRunnerConfig, EnvRunnerGroup, EpisodeView, Experience,
         FaultToleranceConfig, MultiAgentConfig, MultiAgentEnvRunner, PolicyBundle, PolicyMapping,
-        PublishedAt, Rollout, SampleOptions, Segment, SingleAgentEnvRunner, SingleAgentEpisode,
+        PublishedAt, Rollout, SampleOptions, Segment, SingleAgentEnvRunner,
     };
     pub use rekindle_learner::{
         Learner, LearnerConfig, LearnerConnector, LearnerConnectorConfig, Loss, LossContext,

@@ -9,7 +9,7 @@ pub struct Columns;
 impl Columns {
     /// Observations `o_t` as the module sees them, after the env-to-module pipeline.
     pub const OBS: &'static str = "obs";
-    /// Next observations `o_{t+1}`.
+    /// Next observations `o_{t+1}` as the module sees them: the final one after an episode's last step.
     pub const NEXT_OBS: &'static str = "new_obs";
     /// Actions as sampled from the distribution, which losses use.
     pub const ACTIONS: &'static str = "actions";
@@ -17,11 +17,16 @@ impl Columns {
     pub const ACTIONS_FOR_ENV: &'static str = "actions_for_env";
     /// Rewards `r_t`.
     pub const REWARDS: &'static str = "rewards";
-    /// Whether the step ended the episode by the environment's own rules.
+    /// 1 for steps that ended the episode by the environment's own rules and 0 for the others, float,
+    /// `[B]`.
     pub const TERMINATEDS: &'static str = "terminateds";
-    /// Whether the episode was cut off at the step, for example by a time limit.
+    /// 1 for steps at which the episode was cut off, for example by a time limit, and 0 for the others,
+    /// float, `[B]`.
     pub const TRUNCATEDS: &'static str = "truncateds";
-    /// Number of steps of the episode before the step.
+    /// Numbers that the environment reported with the step in its info, nested by name, float, `[B]` each:
+    /// NaN for steps that did not report the number.
+    pub const INFOS: &'static str = "infos";
+    /// Steps of the episode, or of the agent in it, before the step, int, `[B]`.
     pub const T: &'static str = "t";
     /// Inputs (logits, means and scales) of the action distribution, `[B, inputs]`.
     pub const ACTION_DIST_INPUTS: &'static str = "action_dist_inputs";
@@ -51,6 +56,11 @@ impl Columns {
     pub const STATE_IN: &'static str = "state_in";
     /// Recurrent state after the step, an output of the module.
     pub const STATE_OUT: &'static str = "state_out";
+    /// The recurrent state before each step, `[B, …]`, in batches of which
+    /// [`STATE_IN`](Self::STATE_IN) has one state per sequence.
+    pub const STEP_STATE_IN: &'static str = "step_state_in";
+    /// The recurrent state after each step, `[B, …]`.
+    pub const STEP_STATE_OUT: &'static str = "step_state_out";
     /// The observation after the last step of each sequence, `[S, …]`.
     pub const FINAL_OBS: &'static str = "final_obs";
     /// The recurrent state after the last step of each sequence, `[S, …]`.

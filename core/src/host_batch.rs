@@ -103,8 +103,12 @@ impl HostBatch {
     /// is first read, with [`CoreError::Env`] if a row is out of range, and otherwise the errors of
     /// [`upload`].
     #[must_use]
-    pub fn gather_to_device(self: &Arc<Self>, rows: Vec<usize>, device: &Device) -> Batch {
-        let rows = Arc::new(rows);
+    pub fn gather_to_device(
+        self: &Arc<Self>,
+        rows: impl Into<Arc<Vec<usize>>>,
+        device: &Device,
+    ) -> Batch {
+        let rows = rows.into();
         self.deferred(rows.len(), device, move |column, device| {
             upload_owned(column.gather(&rows)?, device)
         })

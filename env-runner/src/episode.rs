@@ -1,35 +1,30 @@
-//! Episodes of one agent: RLlib's `SingleAgentEpisode`, stored by column.
+//! Episodes in recorded experience: RLlib's `SingleAgentEpisode`, as a view of a rollout.
 
-mod columns;
 mod error;
 mod gather;
 mod get;
-mod id;
 mod index;
 mod lookback;
 mod one_hot;
 mod pieces;
-mod reward;
-mod set;
-mod steps;
 #[cfg(test)]
 mod tests;
-mod view;
 
-use rekindle_env::{Buffer, Row, Space};
-use serde::{Deserialize, Serialize, Serializer};
+use std::ops::Range;
 
-pub use columns::EpisodeColumns;
+use rekindle_env::{AgentId, Buffer, Row};
+
+use crate::experience::{Rollout, Segment, SegmentEnd};
+
 pub use error::EpisodeError;
 pub use index::{Index, Slice};
-pub use view::ColumnView;
 
-/// The observations, actions and rewards of one agent, from a reset or a cut onwards.
+/// The observations, actions and rewards of one agent in an episode, or in the part of it that a rollout
+/// has. For callbacks, and for programs that write experience.
 ///
-/// Each kind of data is one column. The first `len_lookback` steps are the *look-back buffer*: the end
-/// of the previous piece, kept for connectors that read past steps (frame stacking, previous
-/// actions). They do not count as steps of this episode. With two steps of look-back and three of the
-/// episode:
+/// A view borrows the columns of its [`Rollout`]. The first `len_lookback` steps of a
+/// [slice](Self::slice) are its *look-back*: steps before it that can be read and do not count. With two
+/// steps of look-back and three of the episode:
 ///
 /// ```text
 ///               look-back | episode
@@ -40,114 +35,76 @@ pub use view::ColumnView;
 /// time step               | t_started ... t
 /// ```
 ///
-/// Action `i` was chosen on observation `i` and led to reward `i` and observation `i + 1`. The
-/// last observation has no action yet, or is the final one of a finished episode. An episode may
-/// be both terminated and truncated: as in Gymnasium, the two flags are independent.
+/// Action `i` was chosen on observation `i` and led to reward `i` and observation `i + 1`. The last
+/// observation has no action, or its action is in the next rollout.
 ///
 /// ```
-/// use rekindle_env::{Buffer, Space};
-/// use rekindle_env_runner::episode::SingleAgentEpisode;
+/// use burn::prelude::Device;
+/// use rekindle_env_runner::{Amount, EnvRunnerConfig, SampleOptions, SingleAgentEnvRunner};
 ///
-/// let (observed, chosen) = (Space::boxed(-1.0, 1.0, &[1])?, Space::discrete(2)?);
-/// let observations = Buffer::from_f32(vec![0.0, 0.1, 0.2], &[1])?;
-/// let actions = Buffer::from_i64(vec![1, 0], &[])?;
-///
-/// let mut episode = SingleAgentEpisode::new(&observed, &chosen);
-/// episode.add_env_reset(observations.row(0))?;
-/// episode.add_env_step(observations.row(1), actions.row(0), 1.0, false, false, &[])?;
-/// episode.add_env_step(observations.row(2), actions.row(1), 2.0, false, false, &[])?;
-/// assert_eq!((episode.len(), episode.t(), episode.get_return()), (2, 2, 3.0));
-///
-/// // Training takes the first piece, and sampling continues with the second.
-/// let successor = episode.cut(1)?;
-/// assert_eq!((successor.len(), successor.t_started()), (0, 2));
-/// assert_eq!(successor.get_rewards(-1, None)?, [2.0]);
-/// # Ok::<(), rekindle_env_runner::episode::EpisodeError>(())
+/// let config = EnvRunnerConfig::new("CartPole-v1");
+/// let mut runner = SingleAgentEnvRunner::new(config, 0, &Device::flex())?;
+/// let rollout = runner.sample(Amount::Episodes(2), SampleOptions::random())?;
+/// for episode in rollout.episodes() {
+///     assert!(episode.is_terminated() && episode.t_started() == 0);
+///     assert_eq!(episode.get_return(), episode.len() as f64);
+///     let last = episode.observation(episode.len()).f32s()?;
+///     let angles = episode.get_observations(-3.., None)?;
+///     assert_eq!(angles.as_f32()?[8..], *last);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(try_from = "EpisodeColumns")]
-pub struct SingleAgentEpisode {
-    columns: EpisodeColumns,
+#[derive(Debug, Clone, Copy)]
+pub struct EpisodeView<'a> {
+    rollout: &'a Rollout,
+    /// The number of the segment.
+    index: usize,
+    segment: &'a Segment,
+    /// The first step of the segment that counts, and the one after the last.
+    start: usize,
+    end: usize,
+    len_lookback: usize,
 }
 
-/// Constructors and conversions.
-impl SingleAgentEpisode {
-    /// Creates an episode before its reset, from t = 0, with a fresh id.
-    #[must_use]
-    pub fn new(observation_space: &Space, action_space: &Space) -> Self {
-        let observations = Buffer::with_capacity(observation_space, 0);
-        let actions = Buffer::with_capacity(action_space, 0);
-        Self { columns: EpisodeColumns::new(observations, actions, Vec::new()) }
-    }
-
-    /// Creates an episode from columns.
-    ///
-    /// # Errors
-    /// If the columns differ in length, or the look-back or the flags do not fit them.
-    pub fn from_columns(columns: EpisodeColumns) -> Result<Self, EpisodeError> {
-        columns.check()?;
-        Ok(Self { columns })
-    }
-
-    /// Returns the columns of the episode, including the look-back.
-    #[must_use]
-    pub fn into_columns(self) -> EpisodeColumns {
-        self.columns
-    }
-
-    /// Sets the id, which all pieces of an episode share.
-    #[must_use]
-    pub fn with_id(mut self, id: impl Into<String>) -> Self {
-        self.columns.id = id.into();
-        self
-    }
-
-    /// Sets the time step of the first observation after the look-back.
-    #[must_use]
-    pub fn with_t_started(mut self, t_started: usize) -> Self {
-        self.columns.t_started = t_started;
-        self
-    }
-
-    /// Sets the agent that acts.
-    #[must_use]
-    pub fn with_agent_id(mut self, agent_id: impl Into<String>) -> Self {
-        self.columns.agent_id = Some(agent_id.into());
-        self
-    }
-
-    /// Sets the module that chooses the actions.
-    #[must_use]
-    pub fn with_module_id(mut self, module_id: impl Into<String>) -> Self {
-        self.columns.module_id = Some(module_id.into());
-        self
+impl Rollout {
+    /// Returns each segment as an episode, or as the part of one that the rollout has.
+    pub fn episodes(&self) -> impl ExactSizeIterator<Item = EpisodeView<'_>> {
+        self.segments.iter().enumerate().map(|(index, segment)| EpisodeView {
+            rollout: self,
+            index,
+            segment,
+            start: 0,
+            end: segment.len,
+            len_lookback: 0,
+        })
     }
 }
 
 /// Identity and progress.
-impl SingleAgentEpisode {
-    /// Returns the id, which all pieces of an episode share.
+impl<'a> EpisodeView<'a> {
+    /// Returns the number of the episode, which all parts of an episode share. It is counted over all
+    /// environments of the runner.
     #[must_use]
-    pub fn id(&self) -> &str {
-        &self.columns.id
+    pub fn id(&self) -> u64 {
+        self.segment.episode
     }
 
-    /// Returns the agent that acts, if set.
+    /// Returns the index of the environment within its runner.
     #[must_use]
-    pub fn agent_id(&self) -> Option<&str> {
-        self.columns.agent_id.as_deref()
+    pub fn env(&self) -> usize {
+        self.segment.env
     }
 
-    /// Returns the module that chooses the actions, if set.
+    /// Returns the agent; `None` in single-agent environments.
     #[must_use]
-    pub fn module_id(&self) -> Option<&str> {
-        self.columns.module_id.as_deref()
+    pub fn agent_id(&self) -> Option<&'a AgentId> {
+        self.segment.agent.as_ref()
     }
 
     /// Returns the number of steps after the look-back.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.columns.steps() - self.columns.len_lookback
+        self.end - self.start
     }
 
     /// Whether there are no steps after the look-back.
@@ -159,37 +116,31 @@ impl SingleAgentEpisode {
     /// Returns the number of steps of the look-back.
     #[must_use]
     pub fn len_lookback(&self) -> usize {
-        self.columns.len_lookback
+        self.len_lookback
     }
 
     /// Returns the time step of the first observation after the look-back.
     #[must_use]
     pub fn t_started(&self) -> usize {
-        self.columns.t_started
+        self.segment.t_started + self.start
     }
 
     /// Returns the time step of the last observation: `t_started + len`.
     #[must_use]
     pub fn t(&self) -> usize {
-        self.columns.t_started.saturating_add(self.len())
-    }
-
-    /// Whether there is a first observation.
-    #[must_use]
-    pub fn is_reset(&self) -> bool {
-        !self.columns.observations.is_empty()
+        self.segment.t_started + self.end
     }
 
     /// Whether the last step led to a terminal state.
     #[must_use]
     pub fn is_terminated(&self) -> bool {
-        self.columns.is_terminated
+        self.ends(SegmentEnd::Terminated)
     }
 
     /// Whether the episode was truncated after the last step, for example by a time limit.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
-        self.columns.is_truncated
+        self.ends(SegmentEnd::Truncated)
     }
 
     /// Whether the episode is terminated or truncated.
@@ -198,72 +149,65 @@ impl SingleAgentEpisode {
         self.is_terminated() || self.is_truncated()
     }
 
+    fn ends(&self, end: SegmentEnd) -> bool {
+        self.end == self.segment.len && self.segment.end == end
+    }
+
     /// Returns the sum of the rewards after the look-back.
     #[must_use]
     pub fn get_return(&self) -> f64 {
-        self.rewards().iter().sum()
-    }
-
-    /// Returns the number of environment steps after the look-back: for one agent,
-    /// [`len`](Self::len).
-    #[must_use]
-    pub fn env_steps(&self) -> usize {
-        self.len()
+        (0..self.len()).map(|step| f64::from(self.reward(step))).sum()
     }
 }
 
-/// Borrowed columns.
-impl SingleAgentEpisode {
-    /// Returns the observations after the look-back, `[len + 1, ...]`.
+/// Single steps, counted after the look-back, without a copy.
+impl<'a> EpisodeView<'a> {
+    /// Returns the observation before step `index`; after the last step for `index == len`. Reading it
+    /// fails if there is none.
     #[must_use]
-    pub fn observations(&self) -> ColumnView<'_> {
-        ColumnView::new(&self.columns.observations, self.columns.len_lookback)
+    pub fn observation(&self, index: usize) -> Row<'a> {
+        match self.start.saturating_add(index) {
+            step if step == self.segment.len => self.rollout.final_observations.row(self.index),
+            step => self.rollout.observations.row(self.row(step)),
+        }
     }
 
-    /// Returns the actions after the look-back, `[len, ...]`.
+    /// Returns the action of step `index`. Reading it fails if there is none.
     #[must_use]
-    pub fn actions(&self) -> ColumnView<'_> {
-        ColumnView::new(&self.columns.actions, self.columns.len_lookback)
+    pub fn action(&self, index: usize) -> Row<'a> {
+        self.rollout.actions.row(self.row(self.start.saturating_add(index)))
     }
 
-    /// Returns the rewards after the look-back, `[len]`.
+    /// Returns the reward of step `index`; NaN if there is none.
     #[must_use]
-    pub fn rewards(&self) -> &[f64] {
-        self.columns.rewards.get(self.columns.len_lookback..).unwrap_or_default()
+    pub fn reward(&self, index: usize) -> f32 {
+        let row = self.row(self.start.saturating_add(index));
+        self.rollout.rewards.get(row).copied().unwrap_or(f32::NAN)
     }
 
-    /// Returns one of the extra model outputs after the look-back, `[len, ...]`.
-    ///
-    /// # Errors
-    /// If there is none with this name.
-    pub fn extra(&self, key: &str) -> Result<ColumnView<'_>, EpisodeError> {
-        Ok(ColumnView::new(self.columns.extra(key)?, self.columns.len_lookback))
+    /// Returns the row of a step of the segment in the columns of the rollout; one that does not exist
+    /// for a step beyond the segment.
+    fn row(&self, step: usize) -> usize {
+        match step < self.segment.len {
+            true => self.segment.start + step * self.segment.stride,
+            false => usize::MAX,
+        }
     }
 
-    /// Returns the last observation, on which the next action is chosen; `None` before the reset.
-    #[must_use]
-    pub fn last_observation(&self) -> Option<Row<'_>> {
-        let observations = &self.columns.observations;
-        observations.rows().checked_sub(1).map(|last| observations.row(last))
+    /// The steps of the segment that can be read, look-back included.
+    fn steps(&self) -> Range<usize> {
+        self.start - self.len_lookback..self.end
     }
 
-    /// Returns all columns, including the look-back.
-    #[must_use]
-    pub fn columns(&self) -> &EpisodeColumns {
-        &self.columns
+    /// Their rows in the columns of the rollout.
+    fn rows(&self) -> Vec<usize> {
+        self.steps().map(|step| self.row(step)).collect()
     }
-}
 
-impl Serialize for SingleAgentEpisode {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.columns.serialize(to)
-    }
-}
-
-impl TryFrom<EpisodeColumns> for SingleAgentEpisode {
-    type Error = EpisodeError;
-
-    fn try_from(columns: EpisodeColumns) -> Result<Self, EpisodeError> {
-        Self::from_columns(columns)
+    /// Returns all observations, look-back included.
+    fn all_observations(&self) -> Result<Buffer, EpisodeError> {
+        let mut all = self.rollout.observations.gather(&self.rows())?;
+        all.push(self.observation(self.len()))?;
+        Ok(all)
     }
 }

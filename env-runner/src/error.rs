@@ -8,8 +8,6 @@ use rekindle_metrics::MetricsError;
 use rekindle_rl_module::ModuleError;
 use thiserror::Error;
 
-use crate::episode::EpisodeError;
-
 /// An error of a runner. Every message says what to do.
 #[non_exhaustive]
 #[derive(Debug, Error)]
@@ -475,9 +473,6 @@ pub enum RunnerError {
         /// The message of the panic.
         message: String,
     },
-    /// The parts of an episode do not fit together.
-    #[error(transparent)]
-    Episode(#[from] EpisodeError),
     /// The module failed.
     #[error(transparent)]
     Module(#[from] ModuleError),

@@ -7,6 +7,7 @@
 //! | [`Segment`] | one episode, or part of one, in a rollout |
 
 mod imagined;
+mod infos;
 mod rollout;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use rekindle_core::ModuleId;
 use crate::tensor_env::TensorRollout;
 
 pub use imagined::imagined;
+pub(crate) use infos::Infos;
 pub use rollout::{Rollout, RolloutStates, Segment, SegmentEnd};
 
 /// The experience that a call of a runner collected.

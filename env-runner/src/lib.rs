@@ -8,7 +8,7 @@
 //! | [`EnvRunnerConfig`], [`FaultToleranceConfig`] | `env_runners()`, `fault_tolerance()` |
 //! | [`RunnerCallbacks`] | the hooks of `RLlibCallback` that runners call |
 //! | [`Experience`], [`Rollout`] | what `sample()` returns, as columns |
-//! | [`episode::SingleAgentEpisode`] | an episode or chunk of one, with look-back |
+//! | [`EpisodeView`] | `SingleAgentEpisode`: an episode in recorded experience |
 //! | [`PolicyBundle`] | none: a policy with everything that shapes its inputs and actions |
 //! | [`tensor_env`] | none: environments as tensor programs, on the device of the module |
 //! | [`connectors`] | `ConnectorV2` pipelines between environment and module |
@@ -35,7 +35,7 @@ pub use env_runner::{
     Amount, ConnectorDeltas, EnvRunner, EnvRunnerConfig, FaultToleranceConfig, PublishedAt,
     SampleOptions,
 };
-pub use episode::SingleAgentEpisode;
+pub use episode::EpisodeView;
 pub use error::{Result, RunnerError};
 pub use experience::{
     EpisodeSummary, Experience, Rollout, RolloutStates, Segment, SegmentEnd, imagined,

@@ -43,7 +43,7 @@ pub struct SingleAgentEnvRunner {
     sampler: ActionSampler,
     /// The last results of the environments.
     step: VectorStep,
-    /// The current observations as the module sees them.
+    /// The current observations after the connectors; unused if there are none.
     observations: Buffer,
     /// The states of a stateful module.
     memory: Option<Memory>,
@@ -133,8 +133,14 @@ impl SingleAgentEnvRunner {
     }
 
     /// Returns the connectors between environments and module.
-    pub fn env_to_module(&mut self) -> &mut ConnectorPipeline {
-        &mut self.env_to_module
+    #[must_use]
+    pub fn env_to_module(&self) -> &ConnectorPipeline {
+        &self.env_to_module
+    }
+
+    /// Returns the current observations as the module sees them.
+    fn seen(&self) -> &Buffer {
+        self.env_to_module.outputs_of(&self.step.observations, &self.observations)
     }
 
     /// Sets the weights that the runner acts with from now on. Nothing is copied.
@@ -244,7 +250,7 @@ impl SingleAgentEnvRunner {
             self.act(options)?;
             let module = self.module.as_ref().map_or("", |module| module.module.spec().module());
             let memory = self.memory.as_ref();
-            recorder.push_actions(&self.observations, &self.sampler, memory, module)?;
+            recorder.push_actions(self.seen(), &self.sampler, memory, module)?;
             if let Some(memory) = self.memory.as_mut().filter(|_| !options.random_actions) {
                 memory.advance();
             }
@@ -255,7 +261,7 @@ impl SingleAgentEnvRunner {
             step += 1;
         }
         if !amount.is_episodes() {
-            recorder.cut(&self.observations, self.memory.as_ref())?;
+            recorder.cut(self.seen(), self.memory.as_ref())?;
         }
         recorder.delivered().for_each(|env| self.base.restarts.delivered(env));
         let (rollout, env_steps) = recorder.finish()?;

@@ -121,16 +121,16 @@ fn truncated_segments_keep_the_final_observation_of_the_old_episode() {
 }
 
 #[test]
-fn episode_objects_hold_the_columns_of_their_segment() {
+fn episodes_read_the_columns_of_their_segment() {
     let mut runner = runner(config("CartPole-v1", 3));
     let rollout = sample(&mut runner, Amount::Episodes(4));
-    let episodes = rollout.episodes().unwrap();
-    assert_eq!(episodes.len(), 4);
-    for (episode, segment) in episodes.iter().zip(&rollout.segments) {
+    assert_eq!(rollout.episodes().len(), 4);
+    for (episode, segment) in rollout.episodes().zip(&rollout.segments) {
         assert_eq!(episode.len(), segment.len);
         assert!(episode.is_done());
         assert_eq!(episode.get_return(), segment.len as f64);
-        assert_eq!(episode.extra(Columns::ACTION_LOGP).unwrap().rows(), segment.len);
+        let logp = episode.get_extra_model_outputs(Columns::ACTION_LOGP, .., None).unwrap();
+        assert_eq!(logp.rows(), segment.len);
     }
 }
 

@@ -4,20 +4,23 @@ mod advantages;
 mod gather;
 mod sequences;
 mod state;
+mod steps;
 mod values;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use rekindle_core::{Batch, Columns, HostBatch};
+use rekindle_core::{Batch, HostBatch};
 use rekindle_env::Buffer;
-use rekindle_env_runner::{Segment, SegmentEnd};
+use rekindle_env_runner::Segment;
 
 use crate::error::{LearnerError, Result};
 use crate::loss::PrepareContext;
 use crate::minibatch::Units;
 
 pub use sequences::Sequences;
+
+use steps::{StepStates, Steps};
 
 /// The rows that a module learns from, and how they belong together.
 ///
@@ -32,11 +35,13 @@ pub struct TrainData {
     ///
     /// Empty on the device, where `[T, N]` columns say how episodes go on
     /// ([`time_major`](Self::time_major)).
-    pub segments: Vec<Segment>,
+    pub segments: Arc<Vec<Segment>>,
     /// For each segment, the observation after its last step.
-    pub final_observations: Option<Buffer>,
+    pub final_observations: Option<Arc<Buffer>>,
     /// For each segment of a stateful module, the state after its last step.
-    pub final_states: Option<Buffer>,
+    pub final_states: Option<Arc<Buffer>>,
+    /// The state of a stateful module before each step.
+    states: Option<Arc<StepStates>>,
     /// The sequences that minibatches are made of; `None` if they are made of single rows.
     pub sequences: Option<Sequences>,
     /// Steps and environments, if the rows are time-major: row `t·N + n` is step `t` of environment `n`.
@@ -68,9 +73,10 @@ impl TrainData {
     fn new(columns: Storage) -> Self {
         Self {
             columns,
-            segments: Vec::new(),
+            segments: Arc::default(),
             final_observations: None,
             final_states: None,
+            states: None,
             sequences: None,
             time_major: None,
         }
@@ -162,59 +168,45 @@ impl TrainData {
         self.columns = Storage::Device(columns);
     }
 
-    /// Returns the observation after each step, one row per step; RLlib's column `new_obs`.
+    /// Returns some rows of a column in host memory.
+    ///
+    /// Beside the recorded columns there are some that follow from them: `new_obs`, `terminateds`,
+    /// `truncateds` and `t`, and for a stateful module `step_state_in` and `step_state_out`
+    /// ([`Columns`](rekindle_core::Columns)). Minibatches have all of them, each made when it is first read.
     ///
     /// # Errors
-    /// If the columns do not fit together, or are on an accelerator.
-    pub fn next_observations(&self) -> Result<Buffer> {
-        let observations = self.host()?.column(Columns::OBS)?;
-        let mut next = observations.slice(0..0)?;
-        for (index, rows) in self.segments.iter().map(Segment::range).enumerate() {
-            next.extend_from(observations, (rows.start + 1).min(rows.end)..rows.end)?;
-            if let Some(finals) = self.final_observations.as_ref().filter(|_| !rows.is_empty()) {
-                next.extend_from(finals, index..index + 1)?;
-            }
+    /// If there is no such column or row, or the columns are on an accelerator.
+    pub fn column(&self, name: &str, rows: &[usize]) -> Result<Buffer> {
+        match &self.columns {
+            Storage::Host(columns) => Ok(self.steps(columns).column(name, rows)?),
+            Storage::Device(_) => Err(LearnerError::OnDevice),
         }
-        Ok(next)
     }
 
-    /// Returns whether each step ended its episode in this way: RLlib's columns `terminateds` and
-    /// `truncateds`.
-    #[must_use]
-    pub fn ends(&self, end: SegmentEnd) -> Vec<bool> {
-        let mut ends = vec![false; self.rows()];
-        for segment in self.segments.iter().filter(|s| s.end == end && s.len > 0) {
-            ends[segment.range().end - 1] = true;
+    /// Everything that the columns of steps are made of.
+    fn steps(&self, columns: &Arc<HostBatch>) -> Steps {
+        Steps {
+            columns: columns.clone(),
+            segments: self.segments.clone(),
+            final_observations: self.final_observations.clone(),
+            states: self.states.clone(),
+            final_states: self.final_states.clone(),
         }
-        ends
     }
 
-    /// Returns the number of steps of its episode before each step; RLlib's column `t`.
-    #[must_use]
-    pub fn time_steps(&self) -> Vec<i64> {
-        let of = |s: &Segment| s.t_started as i64..(s.t_started + s.len) as i64;
-        self.segments.iter().flat_map(of).collect()
-    }
-
-    /// Returns the state before and after each step; `None` unless minibatches are made of sequences of one
-    /// step of a stateful module.
+    /// Adds the columns of steps that [`column`](Self::column) lists to those in host memory.
     ///
     /// # Errors
-    /// If the columns do not fit together.
-    pub fn step_states(&self) -> Result<Option<[Buffer; 2]>> {
-        let stateful = self.sequences.as_ref().filter(|s| s.len == 1 && s.is_stateful());
-        let (Some(sequences), Some(finals)) = (stateful, &self.final_states) else {
-            return Ok(None);
-        };
-        let before = sequences.columns.column(Columns::STATE_IN)?;
-        let mut after = before.slice(0..0)?;
-        for (index, rows) in self.segments.iter().map(Segment::range).enumerate() {
-            after.extend_from(before, (rows.start + 1).min(rows.end)..rows.end)?;
-            if !rows.is_empty() {
-                after.extend_from(finals, index..index + 1)?;
-            }
-        }
-        Ok(Some([before.clone(), after]))
+    /// [`LearnerError::OnDevice`] if these are on an accelerator.
+    pub(crate) fn insert_steps(&mut self) -> Result<()> {
+        let Storage::Host(columns) = &self.columns else { return Err(LearnerError::OnDevice) };
+        let steps = self.steps(columns);
+        let rows: Vec<usize> = (0..self.rows()).collect();
+        let made = steps.names().map(|name| Ok((name, steps.column(name, &rows)?)));
+        let made = made.collect::<Result<Vec<_>>>()?;
+        // Otherwise the first insertion would copy the columns that are shared.
+        drop(steps);
+        made.into_iter().try_for_each(|(name, column)| self.insert(name, column))
     }
 
     /// Returns the units that a minibatch of about `minibatch_size` rows is made of; `None` takes all
@@ -235,10 +227,15 @@ impl TrainData {
 
 #[cfg(test)]
 mod tests {
+    use burn::prelude::Device;
+    use rekindle_core::any_tensor::to_f32;
+    use rekindle_core::{AnyTensor, Columns};
+    use rekindle_env_runner::SegmentEnd;
+
     use super::*;
 
     #[test]
-    fn next_observations_ends_and_time_steps_follow_the_segments() {
+    fn what_follows_steps_and_how_they_end_are_columns() {
         let mut columns = HostBatch::new();
         let obs = |data: &[f32]| Buffer::from_f32(data.to_vec(), &[]).unwrap();
         columns.insert(Columns::OBS, obs(&[0.0, 1.0, 2.0, 10.0, 20.0, 21.0])).unwrap();
@@ -253,17 +250,35 @@ mod tests {
             end,
         };
         let mut data = TrainData::from(columns);
-        data.segments = vec![
+        data.segments = Arc::new(vec![
             segment(0, 3, SegmentEnd::Terminated),
             segment(3, 1, SegmentEnd::Truncated),
             segment(4, 2, SegmentEnd::Cut),
-        ];
-        data.final_observations = Some(obs(&[3.0, 11.0, 22.0]));
-        let next = data.next_observations().unwrap();
-        assert_eq!(next.as_f32().unwrap(), [1.0, 2.0, 3.0, 11.0, 21.0, 22.0]);
-        let (t, f) = (true, false);
-        assert_eq!(data.ends(SegmentEnd::Terminated), [f, f, t, f, f, f]);
-        assert_eq!(data.ends(SegmentEnd::Truncated), [f, f, f, t, f, f]);
-        assert_eq!(data.time_steps(), [0, 1, 2, 0, 7, 8]);
+        ]);
+        data.final_observations = Some(Arc::new(obs(&[3.0, 11.0, 22.0])));
+        let states = Buffer::from_i64((0..6).collect(), &[]).unwrap();
+        data.states = Some(Arc::new(StepStates::from(states)));
+        data.final_states = Some(Arc::new(Buffer::from_i64(vec![-1, -2, -3], &[]).unwrap()));
+        let read = |name: &str| data.column(name, &[5, 0, 1, 2, 3, 4, 2]).unwrap();
+        let floats = |name: &str| read(name).as_f32().unwrap().to_vec();
+        let ints = |name: &str| read(name).as_i64().unwrap().to_vec();
+        assert_eq!(floats(Columns::NEXT_OBS), [22.0, 1.0, 2.0, 3.0, 11.0, 21.0, 3.0]);
+        assert_eq!(floats(Columns::TERMINATEDS), [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0]);
+        assert_eq!(floats(Columns::TRUNCATEDS), [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+        assert_eq!(ints(Columns::T), [8, 0, 1, 2, 0, 7, 2]);
+        assert_eq!(ints(Columns::STEP_STATE_IN), [5, 0, 1, 2, 3, 4, 2]);
+        assert_eq!(ints(Columns::STEP_STATE_OUT), [-3, 1, 2, -1, -2, 5, -1]);
+        assert!(data.column(Columns::T, &[6]).is_err() && data.column("u", &[0]).is_err());
+
+        // Minibatches and data on an accelerator have the same columns.
+        let device = Device::flex();
+        let batch = data.minibatch(&[5, 2], &device).unwrap();
+        let resident = data.resident(&device).minibatch(&[5, 2], &device).unwrap();
+        for batch in [batch, resident] {
+            let next = batch.float::<1>(Columns::NEXT_OBS).unwrap();
+            assert_eq!(to_f32(next).unwrap(), [22.0, 3.0]);
+            let t = batch.int::<1>(Columns::T).unwrap();
+            assert_eq!(AnyTensor::from(t).to_i64().unwrap(), [8, 2]);
+        }
     }
 }

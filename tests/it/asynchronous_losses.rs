@@ -1,6 +1,7 @@
 //! V-trace along sequences and the losses of IMPALA and APPO, against plain loops in double precision.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::prelude::*;
@@ -102,9 +103,10 @@ fn experience(module: &AnyRLModule) -> Rollout {
             Columns::ACTION_LOGP.to_owned(),
             Buffer::from_f32(logp, &[]).unwrap(),
         )]),
+        infos: None,
         segments,
         final_observations,
-        states,
+        states: states.map(Arc::new),
         weights_seq_no: 0,
     }
 }

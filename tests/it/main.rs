@@ -31,6 +31,7 @@ mod extremes;
 mod fault_tolerance;
 mod golden_algorithm;
 mod learner_connectors;
+mod loss_columns;
 mod messages;
 mod migration;
 mod model_settings;

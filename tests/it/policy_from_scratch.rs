@@ -217,7 +217,7 @@ impl LearnOnBatch for Probe {
                 self.seen.extend(ends.map(|row| row as f32));
             }
             "memory" => {
-                for column in [Columns::STATE_IN, Columns::STATE_OUT] {
+                for column in [Columns::STEP_STATE_IN, Columns::STEP_STATE_OUT] {
                     self.seen.extend(batch.f32s(column)?);
                 }
                 self.seen.extend(batch.column(Columns::T)?.as_i64()?.iter().map(|t| *t as f32));

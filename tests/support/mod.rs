@@ -34,6 +34,7 @@ pub(crate) fn rollout(observations: Buffer, actions: Vec<i64>, rewards: Vec<f32>
         actions: Buffer::from_i64(actions, &[]).unwrap(),
         rewards,
         extras: BTreeMap::new(),
+        infos: None,
         segments: vec![segment],
         states: None,
         weights_seq_no: 0,

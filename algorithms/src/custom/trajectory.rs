@@ -77,12 +77,13 @@ impl<'a> Trajectory<'a> {
         Ok(&self.data.f32s(Columns::REWARDS)?[self.segment.range()])
     }
 
-    /// Returns the rows of any column, such as observations, actions and recorded outputs of the module.
+    /// Returns the rows of any column, such as observations, next observations, actions and recorded
+    /// outputs of the module ([`TrainData::column`]).
     ///
     /// # Errors
     /// If there is no such column.
     pub fn column(&self, name: &str) -> Result<Buffer> {
-        Ok(self.data.host()?.column(name)?.slice(self.segment.range())?)
+        self.data.column(name, &self.segment.range().collect::<Vec<_>>())
     }
 
     /// Returns the values of the observations, `[T]`, and of the one after the last step, which is 0 where

@@ -212,6 +212,34 @@ impl ConnectorPipeline {
         Ok(current)
     }
 
+    /// Passes rows through all connectors, and puts the outputs into `kept` without a copy. The outputs of
+    /// a pipeline that leaves rows unchanged are its input: see [`outputs_of`](Self::outputs_of).
+    ///
+    /// # Errors
+    /// As [`ConnectorPipeline::transform`].
+    pub(crate) fn transform_into(
+        &mut self,
+        input: &Buffer,
+        kept: &mut Buffer,
+        cx: ConnectorContext<'_>,
+    ) -> Result<()> {
+        self.transform(input, cx)?;
+        let mut stages = self.stages.iter_mut().rev();
+        if let Some(last) = stages.find(|stage| !stage.connector.transforms_rewards()) {
+            std::mem::swap(kept, &mut last.output);
+        }
+        Ok(())
+    }
+
+    /// Returns the outputs of [`transform_into`](Self::transform_into): `kept`, or `input` for a pipeline
+    /// that leaves rows unchanged.
+    pub(crate) fn outputs_of<'a>(&self, input: &'a Buffer, kept: &'a Buffer) -> &'a Buffer {
+        match self.stages.iter().all(|stage| stage.connector.transforms_rewards()) {
+            true => input,
+            false => kept,
+        }
+    }
+
     /// Passes rewards through all connectors of rewards, in place. The rewards of a step come before
     /// its observations.
     ///

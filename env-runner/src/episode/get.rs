@@ -1,37 +1,18 @@
 //! Reading parts of columns.
 
+use rekindle_core::Columns;
 use rekindle_env::{Buffer, Space};
 
 use super::gather::gather;
 use super::lookback::{Extent, resolve};
 use super::one_hot::gather_one_hot;
-use super::{EpisodeError, Index, SingleAgentEpisode};
+use super::{EpisodeError, EpisodeView, Index};
 
 /// Parts of columns, copied.
 ///
-/// An [`Index`] says which items; the look-back is within its reach. Where an index leaves the data,
-/// every number of the item is `fill`; without a `fill`, single indices fail and slices are cut.
-///
-/// ```
-/// use rekindle_env::Buffer;
-/// use rekindle_env_runner::episode::{EpisodeColumns, Index, SingleAgentEpisode};
-///
-/// let observations = Buffer::from_i64(vec![0; 6], &[])?;
-/// let actions = Buffer::from_i64(vec![0; 5], &[])?;
-/// let rewards = vec![0.0, 1.0, 2.0, 3.0, 4.0];
-/// let episode = SingleAgentEpisode::from_columns(EpisodeColumns {
-///     len_lookback: 2,
-///     ..EpisodeColumns::new(observations, actions, rewards)
-/// })?;
-///
-/// assert_eq!(episode.get_rewards(.., None)?, [2.0, 3.0, 4.0]);
-/// assert_eq!(episode.get_rewards(-4, None)?, [1.0]);
-/// assert_eq!(episode.get_rewards(1..5, Some(-1.0))?, [3.0, 4.0, -1.0, -1.0]);
-/// let around = Index::from(-1..1).neg_index_as_lookback();
-/// assert_eq!(episode.get_rewards(around, None)?, [1.0, 2.0]);
-/// # Ok::<(), rekindle_env_runner::episode::EpisodeError>(())
-/// ```
-impl SingleAgentEpisode {
+/// An [`Index`] says which items; the look-back is within its reach. Where an index leaves the view, every
+/// number of the item is `fill`; without a `fill`, single indices fail and slices are cut.
+impl EpisodeView<'_> {
     /// Returns observations. There is one more than there are steps.
     ///
     /// # Errors
@@ -41,7 +22,9 @@ impl SingleAgentEpisode {
         index: impl Into<Index>,
         fill: Option<f64>,
     ) -> Result<Buffer, EpisodeError> {
-        self.get(&self.columns.observations, &index.into(), fill)
+        let all = self.all_observations()?;
+        let items = resolve(&index.into(), self.extent(all.rows()), fill.is_some())?;
+        gather(&all, &items, fill)
     }
 
     /// Returns actions.
@@ -53,7 +36,7 @@ impl SingleAgentEpisode {
         index: impl Into<Index>,
         fill: Option<f64>,
     ) -> Result<Buffer, EpisodeError> {
-        self.get(&self.columns.actions, &index.into(), fill)
+        self.get(&self.rollout.actions, &index.into(), fill)
     }
 
     /// Returns rewards.
@@ -65,13 +48,14 @@ impl SingleAgentEpisode {
         index: impl Into<Index>,
         fill: Option<f64>,
     ) -> Result<Vec<f64>, EpisodeError> {
-        let rewards = &self.columns.rewards;
-        let rows = resolve(&index.into(), self.extent(rewards.len()), fill.is_some())?;
-        let reward = |row: Option<usize>| row.and_then(|row| rewards.get(row).copied()).or(fill);
-        Ok(rows.into_iter().filter_map(reward).collect())
+        let rows = self.resolve(&index.into(), fill.is_some())?;
+        let rewards = &self.rollout.rewards;
+        let reward = |row: usize| rewards.get(row).map(|reward| f64::from(*reward));
+        Ok(rows.into_iter().filter_map(|row| row.and_then(reward).or(fill)).collect())
     }
 
-    /// Returns one of the extra model outputs.
+    /// Returns one of the extra model outputs, such as `action_logp`, or the states that a stateful
+    /// module acted from ([`Columns::STATE_IN`]).
     ///
     /// # Errors
     /// If there is none with this name, and as [`get_observations`](Self::get_observations).
@@ -81,7 +65,37 @@ impl SingleAgentEpisode {
         index: impl Into<Index>,
         fill: Option<f64>,
     ) -> Result<Buffer, EpisodeError> {
-        self.get(self.columns.extra(key)?, &index.into(), fill)
+        let states = self.rollout.states.as_ref().filter(|_| key == Columns::STATE_IN);
+        let column = match states {
+            Some(states) => Some(&states.state_in),
+            None => self.rollout.extras.get(key),
+        };
+        let unknown = || EpisodeError::UnknownColumn {
+            key: key.into(),
+            available: self.rollout.extras.keys().cloned().collect(),
+        };
+        self.get(column.ok_or_else(unknown)?, &index.into(), fill)
+    }
+
+    /// Returns a number of the infos that the environment reported; NaN where it did not report it.
+    ///
+    /// # Errors
+    /// If no step of the rollout reported it, and as [`get_observations`](Self::get_observations).
+    pub fn get_infos(
+        &self,
+        key: &str,
+        index: impl Into<Index>,
+        fill: Option<f64>,
+    ) -> Result<Buffer, EpisodeError> {
+        let infos = self.rollout.infos.as_ref();
+        let Some(column) = infos.and_then(|infos| infos.get(key).ok()) else {
+            let available = infos.and_then(|infos| infos.as_dict().ok());
+            return Err(EpisodeError::UnknownColumn {
+                key: key.into(),
+                available: available.into_iter().flat_map(|infos| infos.keys()).cloned().collect(),
+            });
+        };
+        self.get(column, &index.into(), fill)
     }
 
     /// Returns observations with every `Discrete` and `MultiDiscrete` leaf of `space`, the observation
@@ -98,7 +112,9 @@ impl SingleAgentEpisode {
         index: impl Into<Index>,
         fill: Option<f64>,
     ) -> Result<Buffer, EpisodeError> {
-        self.get_one_hot(&self.columns.observations, space, &index.into(), fill)
+        let all = self.all_observations()?;
+        let items = resolve(&index.into(), self.extent(all.rows()), fill.is_some())?;
+        gather_one_hot(&all, space, &items, fill)
     }
 
     /// Returns actions with every `Discrete` and `MultiDiscrete` leaf of `space`, the action space,
@@ -112,7 +128,8 @@ impl SingleAgentEpisode {
         index: impl Into<Index>,
         fill: Option<f64>,
     ) -> Result<Buffer, EpisodeError> {
-        self.get_one_hot(&self.columns.actions, space, &index.into(), fill)
+        let rows = self.resolve(&index.into(), fill.is_some())?;
+        gather_one_hot(&self.rollout.actions, space, &rows, fill)
     }
 
     fn get(
@@ -121,23 +138,18 @@ impl SingleAgentEpisode {
         index: &Index,
         fill: Option<f64>,
     ) -> Result<Buffer, EpisodeError> {
-        let rows = resolve(index, self.extent(column.rows()), fill.is_some())?;
-        gather(column, &rows, fill)
+        gather(column, &self.resolve(index, fill.is_some())?, fill)
     }
 
-    fn get_one_hot(
-        &self,
-        column: &Buffer,
-        space: &Space,
-        index: &Index,
-        fill: Option<f64>,
-    ) -> Result<Buffer, EpisodeError> {
-        let rows = resolve(index, self.extent(column.rows()), fill.is_some())?;
-        gather_one_hot(column, space, &rows, fill)
+    /// Returns the rows of steps in the columns of the rollout.
+    fn resolve(&self, index: &Index, fill: bool) -> Result<Vec<Option<usize>>, EpisodeError> {
+        let steps = self.steps();
+        let items = resolve(index, self.extent(steps.len()), fill)?;
+        Ok(items.into_iter().map(|item| item.map(|item| self.row(steps.start + item))).collect())
     }
 
-    /// Returns the size of a column of this many rows.
-    pub(super) fn extent(&self, rows: usize) -> Extent {
-        Extent { rows, lookback: self.columns.len_lookback }
+    /// Returns the size of a column of this many items.
+    fn extent(&self, rows: usize) -> Extent {
+        Extent { rows, lookback: self.len_lookback }
     }
 }

@@ -40,11 +40,6 @@ pub(super) fn resolve(
     }
 }
 
-/// Returns the rows that `index` means, all of which exist.
-pub(super) fn resolve_existing(index: &Index, extent: Extent) -> Result<Vec<usize>, EpisodeError> {
-    Ok(resolve(index, extent, false)?.into_iter().flatten().collect())
-}
-
 /// A *place* is a row number that may lie outside the column.
 impl Extent {
     /// Returns the place that a single index means.

@@ -1,20 +1,15 @@
-//! What all tests of episodes need.
+//! Assertions 56 to 59 and 61 to 64 of RLlib's episodes, on views. Experience is saved by the learner, whose
+//! tests have assertion 60.
 
 mod get;
 mod pieces;
-mod properties;
-mod set;
-mod state;
-mod steps;
 
-use rekindle_env::{Buffer, Space};
+use std::collections::BTreeMap;
 
-use super::{EpisodeColumns, EpisodeError, SingleAgentEpisode};
+use rekindle_env::Buffer;
 
-/// Spaces whose elements can be numbered.
-fn spaces() -> (Space, Space) {
-    (Space::discrete(1_000_000).unwrap(), Space::boxed(-1e6, 1e6, &[1]).unwrap())
-}
+use super::EpisodeView;
+use crate::experience::{Rollout, Segment, SegmentEnd};
 
 fn ints(numbers: impl IntoIterator<Item = i64>) -> Buffer {
     Buffer::from_i64(numbers.into_iter().collect(), &[]).unwrap()
@@ -24,55 +19,62 @@ fn floats(numbers: impl IntoIterator<Item = i64>) -> Buffer {
     Buffer::from_f32(numbers.into_iter().map(|x| x as f32).collect(), &[1]).unwrap()
 }
 
-/// An episode of `steps` steps, the look-back included. Every item is the number of its row.
-fn numbered(steps: usize, len_lookback: usize) -> SingleAgentEpisode {
-    numbered_columns(steps, len_lookback).try_into().unwrap()
-}
-
-fn numbered_columns(steps: usize, len_lookback: usize) -> EpisodeColumns {
-    let steps = steps as i64;
-    let rewards = (0..steps).map(|x| x as f64).collect();
-    EpisodeColumns {
-        extra_model_outputs: [("action_logp".to_owned(), floats(0..steps))].into(),
-        len_lookback,
-        ..EpisodeColumns::new(ints(0..=steps), floats(0..steps), rewards)
+/// A rollout of the steps from `t` on, in which every item is its time step. It is time-major: each other
+/// row is of another environment.
+fn numbered(t: usize, steps: usize, end: SegmentEnd) -> Rollout {
+    let rows = |last: usize| (t as i64..(t + last) as i64).flat_map(|x| [x, -1]);
+    let segment = Segment {
+        env: 0,
+        agent: None,
+        episode: 7,
+        start: 0,
+        stride: 2,
+        len: steps,
+        t_started: t,
+        end,
+    };
+    Rollout {
+        observations: ints(rows(steps)),
+        actions: floats(rows(steps)),
+        rewards: rows(steps).map(|x| x as f32).collect(),
+        extras: BTreeMap::from([("action_logp".to_owned(), floats(rows(steps)))]),
+        infos: Some(Buffer::from_dict([("x", floats(rows(steps)))]).unwrap()),
+        segments: vec![segment],
+        final_observations: ints([(t + steps) as i64]),
+        states: None,
+        weights_seq_no: 0,
     }
 }
 
-/// Adds step `t` of an endless numbered episode: action and reward `t`, observation `t + 1`.
-fn add_step(episode: &mut SingleAgentEpisode, t: i64, terminated: bool, truncated: bool) {
-    try_step(episode, t, terminated, truncated).unwrap();
+/// The only episode of a rollout, without its first steps, which are the look-back.
+fn after(rollout: &Rollout, lookback: usize) -> EpisodeView<'_> {
+    let episode = rollout.episodes().next().unwrap();
+    episode.slice(lookback as isize.., Some(lookback)).unwrap()
 }
 
-fn try_step(
-    episode: &mut SingleAgentEpisode,
-    t: i64,
-    terminated: bool,
-    truncated: bool,
-) -> Result<(), EpisodeError> {
-    let (observation, action) = (ints([t + 1]), floats([t]));
-    let logp = [t as f32];
-    episode.add_env_step(
-        observation.row(0),
-        action.row(0),
-        t as f64,
-        terminated,
-        truncated,
-        &[("action_logp", &logp)],
-    )
+#[test]
+fn a56_time_and_length_leave_the_look_back_out() {
+    let rollout = numbered(0, 100, SegmentEnd::Cut);
+    let episode = rollout.episodes().next().unwrap();
+    assert_eq!((episode.t_started(), episode.t(), episode.len()), (0, 100, 100));
+    let rollout = numbered(40, 100, SegmentEnd::Terminated);
+    let episode = after(&rollout, 10);
+    assert_eq!((episode.t_started(), episode.t(), episode.len()), (50, 140, 90));
+    assert_eq!(episode.len_lookback(), 10);
+    assert_eq!(rollout.rewards.len(), 200);
+    assert_eq!(episode.get_return(), f64::from((50..140).sum::<i32>()));
+    let empty = episode.slice(90.., None).unwrap();
+    assert!(empty.is_empty() && empty.get_return() == 0.0);
 }
 
-/// A reset episode, before its first step.
-fn fresh() -> SingleAgentEpisode {
-    let (observed, chosen) = spaces();
-    let mut episode = SingleAgentEpisode::new(&observed, &chosen);
-    episode.add_env_reset(ints([0]).row(0)).unwrap();
-    episode
-}
-
-/// An unfinished episode of `steps` steps, added one by one.
-fn played(steps: i64) -> SingleAgentEpisode {
-    let mut episode = fresh();
-    (0..steps).for_each(|t| add_step(&mut episode, t, false, false));
-    episode
+#[test]
+fn a56_single_steps_are_counted_after_the_look_back() {
+    let rollout = numbered(0, 5, SegmentEnd::Truncated);
+    let episode = after(&rollout, 2);
+    let observed: Vec<_> = (0..4).map(|i| episode.observation(i).discrete().unwrap()).collect();
+    assert_eq!(observed, [2, 3, 4, 5]);
+    assert_eq!(episode.action(1).f32s().unwrap(), [3.0]);
+    assert_eq!(episode.reward(2), 4.0);
+    assert!(episode.observation(4).discrete().is_err() && episode.action(3).f32s().is_err());
+    assert!(episode.reward(3).is_nan());
 }

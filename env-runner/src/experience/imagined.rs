@@ -1,6 +1,7 @@
 //! Made-up experience, to try losses before there is any.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::module::Module;
 use rekindle_catalog::CatalogError;
@@ -71,7 +72,8 @@ fn draw(
         Some(initial) => {
             let states = initial.gather(&vec![0; rows])?;
             batch.insert(Columns::STATE_IN, host_batch::upload(&states, &device)?);
-            Some(RolloutStates { state_in: states, final_states: initial.gather(&[0, 0])? })
+            let final_states = initial.gather(&[0, 0])?;
+            Some(Arc::new(RolloutStates { state_in: states, final_states }))
         }
         None => None,
     };
@@ -109,6 +111,7 @@ fn draw(
         extras,
         segments: vec![segment(0, SegmentEnd::Terminated), segment(1, end)],
         final_observations: seen.slice(rows..rows + 2)?,
+        infos: None,
         states,
         weights_seq_no: 0,
     })

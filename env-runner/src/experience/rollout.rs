@@ -1,13 +1,10 @@
 //! Recorded steps as columns.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use rekindle_core::Columns;
 use rekindle_env::{AgentId, Buffer};
 use serde::{Deserialize, Serialize};
-
-use crate::episode::{EpisodeColumns, SingleAgentEpisode};
-use crate::error::Result;
 
 /// How the part of an episode in a [`Segment`] ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,14 +73,21 @@ pub struct Rollout {
     /// Rewards `r_t`.
     pub rewards: Vec<f32>,
     /// Outputs of the exploration pass by name: `action_dist_inputs`, `action_logp`, `action_prob`, and
-    /// every other column that the module returned, except [`Columns::EMBEDDINGS`].
+    /// every other column that the module returned, except [`Columns::EMBEDDINGS`](rekindle_core::Columns::EMBEDDINGS).
     pub extras: BTreeMap<String, Buffer>,
+    /// Numbers that the environments reported with the steps, as a Dict by name
+    /// ([`Columns::INFOS`](rekindle_core::Columns::INFOS)); `None` if no step reported any.
+    ///
+    /// A step has the info that came with its reward; the last one of an episode has the final info.
+    /// With several agents, an agent's step has the numbers of the environment, and those whose name
+    /// starts with the agent's name and a dot, without these.
+    pub infos: Option<Buffer>,
     /// Segments in order of the environment, then of time.
     pub segments: Vec<Segment>,
     /// For each segment, the observation after its last step, as the module would see it.
     pub final_observations: Buffer,
     /// The states of a stateful module; `None` for a stateless one.
-    pub states: Option<RolloutStates>,
+    pub states: Option<Arc<RolloutStates>>,
     /// The version of the weights that acted.
     pub weights_seq_no: u64,
 }
@@ -102,38 +106,5 @@ impl Rollout {
     #[must_use]
     pub fn env_steps(&self) -> usize {
         self.segments.iter().map(|segment| segment.len).sum()
-    }
-
-    /// Returns each segment as an episode, with copies of all its columns.
-    ///
-    /// # Errors
-    /// If columns and segments do not fit together. Rollouts that a runner recorded always do.
-    pub fn episodes(&self) -> Result<Vec<SingleAgentEpisode>> {
-        self.segments.iter().enumerate().map(|(index, s)| self.episode(index, s)).collect()
-    }
-
-    fn episode(&self, index: usize, segment: &Segment) -> Result<SingleAgentEpisode> {
-        let rows: Vec<usize> = segment.rows().collect();
-        let mut observations = self.observations.gather(&rows)?;
-        observations.extend_from(&self.final_observations, index..index + 1)?;
-        let rewards = rows.iter().filter_map(|&row| self.rewards.get(row).copied());
-        let extras =
-            self.extras.iter().map(|(name, column)| Ok((name.clone(), column.gather(&rows)?)));
-        let mut columns = EpisodeColumns::new(
-            observations,
-            self.actions.gather(&rows)?,
-            rewards.map(f64::from).collect(),
-        );
-        columns.id = segment.episode.to_string();
-        columns.extra_model_outputs = extras.collect::<Result<_>>()?;
-        if let Some(states) = &self.states {
-            let states = states.state_in.gather(&rows)?;
-            columns.extra_model_outputs.insert(Columns::STATE_IN.into(), states);
-        }
-        columns.agent_id.clone_from(&segment.agent);
-        columns.t_started = segment.t_started;
-        columns.is_terminated = segment.end == SegmentEnd::Terminated;
-        columns.is_truncated = segment.end == SegmentEnd::Truncated;
-        Ok(SingleAgentEpisode::from_columns(columns)?)
     }
 }

@@ -25,7 +25,7 @@ impl MultiAgentEnvRunner {
         let base = &mut self.base;
         for (id, lane) in self.lanes.iter_mut().filter(|(_, lane)| !lane.rows.is_empty()) {
             let started = Instant::now();
-            let seen = lane.observe(base.config.update_connectors, slots)?.clone();
+            lane.observe(base.config.update_connectors, slots)?;
             let connected = Instant::now();
             base.timers.env_to_module += connected - started;
 
@@ -44,7 +44,7 @@ impl MultiAgentEnvRunner {
             let next = states.as_mut().map(|(_, next)| next);
             base.exploration.set_slots(&rows);
             let streams = (&mut rngs[..], &mut base.exploration);
-            let acted = lane.act(&seen, next, streams, options, &base.device);
+            let acted = lane.act(next, streams, options, &base.device);
             acted.map_err(|error| error.in_env(&base.config.env, |row| rows[row] / num_agents))?;
             let inferred = Instant::now();
             base.timers.inference += inferred - connected;
@@ -53,14 +53,14 @@ impl MultiAgentEnvRunner {
                 return Err(invalid.error(&base.config.env, index, format!("module `{id}`")));
             }
 
-            let sampled = lane.sampled();
+            let (seen, sampled) = (lane.seen(), lane.sampled());
             let width = sampled.inputs.len() / rows.len().max(1);
             for (row, (&slot, rng)) in rows.iter().zip(rngs).enumerate() {
                 base.action_rngs[slot] = rng;
                 let Some(stream) = &mut self.streams[slot] else { continue };
                 let new = options.record.then(|| NewRow {
                     index: row,
-                    observations: &seen,
+                    observations: seen,
                     actions: &sampled.actions,
                     inputs: &sampled.inputs[row * width..(row + 1) * width],
                     logp: sampled.logp.get(row).copied(),

@@ -1,6 +1,7 @@
 //! Conversion of agents' segments to modules' rollouts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rekindle_core::{Columns, ModuleId};
 use rekindle_env::{AgentSpec, Buffer};
@@ -8,7 +9,7 @@ use rekindle_env::{AgentSpec, Buffer};
 use super::stream::{EndedSegment, Layout, RecordedSegment};
 use crate::env_runner::outputs::Outputs;
 use crate::error::Result;
-use crate::experience::{Rollout, RolloutStates, Segment};
+use crate::experience::{Infos, Rollout, RolloutStates, Segment};
 
 /// Complete segments by module, in the order in which they ended.
 #[derive(Debug, Default)]
@@ -104,7 +105,7 @@ fn rollout(
     let (mut observations, mut actions, mut finals) = (None, None, None);
     let (mut state_in, mut final_states) = (None, None);
     let (mut rewards, mut inputs, mut logp) = (Vec::new(), Vec::new(), Vec::new());
-    let mut outputs = Outputs::default();
+    let (mut outputs, mut infos) = (Outputs::default(), Infos::default());
     let mut segments = Vec::with_capacity(ended.len());
     for (segment, RecordedSegment { columns, final_observation, final_state }) in ended {
         segments.push(Segment {
@@ -119,6 +120,7 @@ fn rollout(
         });
         let rows = columns.rewards.len();
         outputs.extend_from(&columns.outputs, 0..rows, rewards.is_empty())?;
+        infos.extend(rewards.len(), columns.infos);
         rewards.extend(columns.rewards);
         inputs.extend(columns.inputs);
         logp.extend(columns.logp);
@@ -142,14 +144,17 @@ fn rollout(
         extras.insert(Columns::ACTION_LOGP.into(), Buffer::from_f32(logp, &[])?);
     }
     let states = state_in.zip(final_states);
+    let infos = infos.into_column(rewards.len())?;
     Ok(Rollout {
+        infos,
         observations: observations.map_or_else(empty, Ok)?,
         actions: actions.map_or_else(empty, Ok)?,
         rewards,
         extras,
         segments,
         final_observations: finals.map_or_else(empty, Ok)?,
-        states: states.map(|(state_in, final_states)| RolloutStates { state_in, final_states }),
+        states: states
+            .map(|(state_in, final_states)| Arc::new(RolloutStates { state_in, final_states })),
         weights_seq_no,
     })
 }

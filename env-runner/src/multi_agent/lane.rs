@@ -33,6 +33,8 @@ pub(super) struct Lane {
     pub(super) rows: Vec<usize>,
     /// Their observations as the environment reports them.
     observations: Buffer,
+    /// Their observations after the connectors; unused if there are none.
+    seen: Buffer,
     last_actions: Buffer,
     last_rewards: Vec<f64>,
     starts: Vec<bool>,
@@ -71,6 +73,7 @@ impl Lane {
             invalid_bits: None,
             rows: Vec::new(),
             observations: Buffer::zeros(observation_space, 0),
+            seen: Buffer::zeros(env_to_module.output_space(), 0),
             last_actions: Buffer::zeros(module_actions, 0),
             last_rewards: Vec::new(),
             starts: Vec::new(),
@@ -125,8 +128,8 @@ impl Lane {
         Ok(())
     }
 
-    /// Returns the agents' observations as the module sees them.
-    pub(super) fn observe(&mut self, update: bool, slots: usize) -> Result<&Buffer> {
+    /// Passes the agents' observations through the connectors.
+    pub(super) fn observe(&mut self, update: bool, slots: usize) -> Result<()> {
         let step = LastStep {
             actions: &self.last_actions,
             rewards: &self.last_rewards,
@@ -135,7 +138,12 @@ impl Lane {
             slots: Some(Slots { of_rows: &self.rows, count: slots }),
         };
         let cx = ConnectorContext { update, step: Some(step) };
-        self.env_to_module.transform(&self.observations, cx)
+        self.env_to_module.transform_into(&self.observations, &mut self.seen, cx)
+    }
+
+    /// Returns the agents' observations as the module sees them.
+    pub(super) fn seen(&self) -> &Buffer {
+        self.env_to_module.outputs_of(&self.observations, &self.seen)
     }
 
     /// Transforms the reward of one step of an agent. `starts`: whether the step is its first.
@@ -179,18 +187,17 @@ impl Lane {
         Ok(self.env_to_module.transform(&row, cx)?.clone())
     }
 
-    /// Chooses an action for every row of `observations`. `states` are the states that a stateful
+    /// Chooses an action for every agent that acts. `states` are the states that a stateful
     /// module acts from, and become the states that it returns. There is one stream per row for the
     /// sampling of actions, and the context of an exploration pass.
     pub(super) fn act(
         &mut self,
-        observations: &Buffer,
         states: Option<&mut Buffer>,
         (rngs, exploration): (&mut [Generator], &mut ExplorationContext),
         options: SampleOptions,
         device: &Device,
     ) -> Result<()> {
-        let rows = observations.rows();
+        let rows = self.seen().rows();
         self.sampler.actions.clear();
         self.sampler.actions.extend_zeros(rows);
         self.invalid_bits = None;
@@ -198,7 +205,7 @@ impl Lane {
             return self.act_randomly(rngs);
         }
         let Some(module) = &self.module else { return Err(RunnerError::NoModule) };
-        let column = host_batch::upload(observations, device)?;
+        let column = host_batch::upload(self.seen(), device)?;
         let mut batch = Batch::new().with(Columns::OBS, column);
         if let Some(states) = &states {
             batch.insert(Columns::STATE_IN, host_batch::upload(states, device)?);

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use rekindle_core::ModuleId;
+use rekindle_env::{AgentSpec, Info};
 
 use super::fragment::Fragment;
 use super::stream::{At, EndedSegment};
@@ -31,8 +32,9 @@ impl MultiAgentEnvRunner {
                 continue;
             }
             self.base.episodes[env].t += 1;
+            let mut info = None;
             for agent in 0..self.agents.len() {
-                if let Some((module, segment)) = self.settle(env, agent, counters)?
+                if let Some((module, segment)) = self.settle(env, agent, &mut info, counters)?
                     && counts(quota, env)
                 {
                     fragment.push(&module, segment);
@@ -71,11 +73,12 @@ impl MultiAgentEnvRunner {
     }
 
     /// Records the outcome of a step for one agent. Returns its segment with the module if its part
-    /// of the episode ended.
+    /// of the episode ended. `info` is that of the environment, once it is read.
     fn settle(
         &mut self,
         env: usize,
         agent: usize,
+        info: &mut Option<Info>,
         counters: &mut Counters,
     ) -> Result<Option<(ModuleId, EndedSegment)>> {
         let Some(outcome) = self.step.outcome(env) else { return Ok(None) };
@@ -103,7 +106,12 @@ impl MultiAgentEnvRunner {
                     None => Ok(sum),
                 }
             };
-            if stream.complete(connect)? {
+            let read = || match self.step.is_done(env) {
+                true => self.env.final_info(env),
+                false => self.env.info(env),
+            };
+            let of_agent = || info_of(&self.agents, agent, info.get_or_insert_with(read));
+            if stream.complete(connect, of_agent)? {
                 counters.agent_steps += 1;
                 (counters.idle_steps, counters.idle_episode) = (0, false);
             }
@@ -155,4 +163,20 @@ impl MultiAgentEnvRunner {
         }
         Ok(())
     }
+}
+
+/// Returns the numbers of an environment that concern an agent: those of no agent, and its own without its
+/// name.
+fn info_of(agents: &[AgentSpec], agent: usize, info: &Info) -> Info {
+    let numbers = info.iter().filter_map(|(name, number)| {
+        let of_agent = name
+            .split_once('.')
+            .and_then(|(id, rest)| Some((agents.iter().position(|agent| agent.id == id)?, rest)));
+        match of_agent {
+            Some((index, rest)) if index == agent => Some((rest.to_owned(), *number)),
+            Some(_) => None,
+            None => Some((name.clone(), *number)),
+        }
+    });
+    numbers.collect()
 }

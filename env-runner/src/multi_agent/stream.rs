@@ -1,13 +1,13 @@
 //! The steps of one agent in one environment.
 
 use rekindle_core::ModuleId;
-use rekindle_env::{Buffer, Space};
+use rekindle_env::{Buffer, Info, Space};
 use serde::{Deserialize, Serialize};
 
 use crate::env_runner::memory::same_layout;
 use crate::env_runner::outputs::Outputs;
 use crate::error::Result;
-use crate::experience::SegmentEnd;
+use crate::experience::{Infos, SegmentEnd};
 
 /// Recorded steps of one agent, one row each. While an action waits for its outcome, there is one
 /// reward fewer.
@@ -17,6 +17,9 @@ pub(super) struct StreamColumns {
     pub(super) observations: Buffer,
     pub(super) actions: Buffer,
     pub(super) rewards: Vec<f32>,
+    /// Infos of the rows with a reward.
+    #[serde(default)]
+    pub(super) infos: Infos,
     /// `action_dist_inputs`, row-major; empty if the module returned none.
     pub(super) inputs: Vec<f32>,
     /// `action_logp`; empty if unknown.
@@ -74,6 +77,7 @@ impl StreamColumns {
             observations: Buffer::with_capacity(observations, 0),
             actions: Buffer::with_capacity(actions, 0),
             rewards: Vec::new(),
+            infos: Infos::default(),
             inputs: Vec::new(),
             logp: Vec::new(),
             explores: false,
@@ -117,6 +121,7 @@ impl StreamColumns {
         self.observations.clear();
         self.actions.clear();
         self.rewards.clear();
+        self.infos.clear();
         self.inputs.clear();
         self.logp.clear();
         self.outputs.clear();
@@ -131,6 +136,7 @@ impl StreamColumns {
             observations: self.observations.slice(steps..rows)?,
             actions: self.actions.slice(steps..rows)?,
             rewards: Vec::new(),
+            infos: Infos::default(),
             inputs: self.inputs.split_off(inputs * steps),
             logp: if has_logp { self.logp.split_off(steps) } else { Vec::new() },
             explores: self.explores,
@@ -269,14 +275,19 @@ impl Stream {
     }
 
     /// Completes the step of the action that waits, and returns whether one did. `connect` turns the
-    /// sum of its rewards into the reward of the step.
-    pub(super) fn complete(&mut self, connect: impl FnOnce(f64) -> Result<f64>) -> Result<bool> {
+    /// sum of its rewards into the reward of the step; `info` returns what the environment reported.
+    pub(super) fn complete(
+        &mut self,
+        connect: impl FnOnce(f64) -> Result<f64>,
+        info: impl FnOnce() -> Info,
+    ) -> Result<bool> {
         if !std::mem::take(&mut self.waits) {
             return Ok(false);
         }
         self.last_reward = connect(std::mem::take(&mut self.reward))?;
         self.steps += 1;
         if self.recorded {
+            self.columns.infos.push(self.columns.rewards.len(), info());
             self.columns.rewards.push(self.last_reward as f32);
         }
         Ok(true)
@@ -362,6 +373,10 @@ mod tests {
 
     const AT: At = At { env: 0, agent: 0, episode: 0 };
 
+    fn info() -> Info {
+        Info::new()
+    }
+
     fn last(_: &Stream) -> Result<(Buffer, Option<Buffer>)> {
         Ok((Buffer::from_f32(vec![9.0], &[1])?, None))
     }
@@ -387,7 +402,7 @@ mod tests {
         let cut = stream.end_segment(AT, SegmentEnd::Cut, last).unwrap();
         assert_eq!((cut.len, cut.recorded.is_some()), (0, false));
         stream.pay(2.0);
-        assert!(stream.complete(Ok).unwrap() && !stream.complete(Ok).unwrap());
+        assert!(stream.complete(Ok, info).unwrap() && !stream.complete(Ok, info).unwrap());
         assert!(stream.accepts(Some(row(None))) && !stream.accepts(Some(row(Some(-0.1)))));
         assert!(!stream.accepts(None));
         let ended = stream.end_segment(AT, SegmentEnd::Cut, last).unwrap();
@@ -395,7 +410,7 @@ mod tests {
         assert_eq!((ended.len, columns.logp.len(), columns.inputs.len()), (1, 0, 2));
         assert_eq!(columns.rewards, [2.0]);
         stream.act(Some(row(Some(-0.1)))).unwrap();
-        stream.complete(Ok).unwrap();
+        stream.complete(Ok, info).unwrap();
         let ended = stream.end_segment(AT, SegmentEnd::Terminated, last).unwrap();
         assert_eq!((ended.t_started, ended.recorded.unwrap().columns.logp), (1, vec![-0.1]));
     }
@@ -407,7 +422,7 @@ mod tests {
             assert!(stream.accepts(None));
             stream.act(None).unwrap();
             stream.pay(1.0);
-            stream.complete(Ok).unwrap();
+            stream.complete(Ok, info).unwrap();
         }
         let ended = stream.end_segment(AT, SegmentEnd::Cut, last).unwrap();
         assert_eq!((ended.len, ended.recorded.is_some()), (3, false));

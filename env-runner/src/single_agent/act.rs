@@ -23,9 +23,8 @@ impl SingleAgentEnvRunner {
             slots: None,
         });
         let cx = ConnectorContext { update: self.base.config.update_connectors, step };
-        let seen = self.env_to_module.transform(&self.step.observations, cx)?;
-        self.observations.clear();
-        self.observations.extend_from(seen, 0..seen.rows())?;
+        let (from, to) = (&self.step.observations, &mut self.observations);
+        self.env_to_module.transform_into(from, to, cx)?;
         self.base.timers.env_to_module += started.elapsed();
         Ok(())
     }
@@ -39,8 +38,7 @@ impl SingleAgentEnvRunner {
         let acting = self.module.as_ref().ok_or(RunnerError::NoModule)?;
         let started = Instant::now();
         let device = &self.base.device;
-        let mut batch =
-            Batch::new().with(Columns::OBS, host_batch::upload(&self.observations, device)?);
+        let mut batch = Batch::new().with(Columns::OBS, host_batch::upload(self.seen(), device)?);
         if let Some(memory) = &self.memory {
             batch.insert(Columns::STATE_IN, host_batch::upload(&memory.state, device)?);
         }

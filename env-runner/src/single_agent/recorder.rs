@@ -1,15 +1,16 @@
 //! Columns and segments of the rollout that a call records.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rekindle_core::Columns;
-use rekindle_env::{Buffer, Row, Space};
+use rekindle_env::{Buffer, Info, Row, Space};
 
 use crate::connectors::ActionSampler;
 use crate::env_runner::memory::Memory;
 use crate::env_runner::outputs::Outputs;
 use crate::error::{Result, RunnerError};
-use crate::experience::{Rollout, RolloutStates, Segment, SegmentEnd};
+use crate::experience::{Infos, Rollout, RolloutStates, Segment, SegmentEnd};
 
 /// Appends one row per environment and step, and tracks where each environment's episode is.
 #[derive(Debug)]
@@ -24,6 +25,9 @@ pub(super) struct Recorder {
     /// Which environments have a segment that ended.
     delivered: Vec<bool>,
     rollout: Rollout,
+    /// The states of a stateful module.
+    states: Option<RolloutStates>,
+    infos: Infos,
     /// `action_dist_inputs` of all rows, row-major; empty if the module returns none.
     inputs: Vec<f32>,
     /// `action_logp` of all rows; empty if unknown.
@@ -75,14 +79,17 @@ impl Recorder {
             inputs: Vec::new(),
             logp: Vec::with_capacity(rows),
             outputs: Outputs::default(),
+            states: states.transpose()?,
+            infos: Infos::default(),
             rollout: Rollout {
                 observations: Buffer::with_capacity(observations, rows),
                 actions: Buffer::with_capacity(actions, rows),
                 rewards: Vec::with_capacity(rows),
                 extras: BTreeMap::new(),
+                infos: None,
                 segments: Vec::new(),
                 final_observations: Buffer::with_capacity(observations, num_envs),
-                states: states.transpose()?,
+                states: None,
                 weights_seq_no,
             },
             open: open.collect(),
@@ -118,7 +125,7 @@ impl Recorder {
         if let Some(column) = self.column_of_some_steps(sampler) {
             return Err(RunnerError::ColumnOfSomeSteps { module: module.into(), column });
         }
-        if let (Some(states), Some(memory)) = (&mut self.rollout.states, memory) {
+        if let (Some(states), Some(memory)) = (&mut self.states, memory) {
             states.state_in.extend_from(&memory.state, 0..self.num_envs)?;
         }
         self.rollout.observations.extend_from(observations, 0..self.num_envs)?;
@@ -128,8 +135,12 @@ impl Recorder {
         self.outputs.extend_from(&sampler.outputs, 0..self.num_envs, self.steps == 0)
     }
 
-    /// Appends the environments' rewards, which completes the step.
-    pub(super) fn push_rewards(&mut self, rewards: &[f64]) {
+    /// Appends the environments' rewards and infos, which completes the step.
+    pub(super) fn push_outcomes(&mut self, rewards: &[f64], info: impl Fn(usize) -> Info) {
+        if self.records {
+            let first = self.steps * self.num_envs;
+            (0..self.num_envs).for_each(|env| self.infos.push(first + env, info(env)));
+        }
         self.steps += 1;
         if self.records {
             self.rollout.rewards.extend(rewards.iter().map(|&r| r as f32));
@@ -153,7 +164,7 @@ impl Recorder {
         if !self.records {
             return Ok(());
         }
-        if let (Some(states), Some(memory)) = (&mut self.rollout.states, memory) {
+        if let (Some(states), Some(memory)) = (&mut self.states, memory) {
             states.final_states.extend_from(&memory.state, env..env + 1)?;
         }
         self.rollout.final_observations.push(observation)?;
@@ -199,9 +210,11 @@ impl Recorder {
         let mut order: Vec<usize> = (0..rollout.segments.len()).collect();
         order.sort_by_key(|&i| (rollout.segments[i].env, rollout.segments[i].start));
         rollout.final_observations = rollout.final_observations.gather(&order)?;
-        if let Some(states) = &mut rollout.states {
+        if let Some(mut states) = self.states {
             states.final_states = states.final_states.gather(&order)?;
+            rollout.states = Some(Arc::new(states));
         }
+        rollout.infos = self.infos.into_column(rollout.rewards.len())?;
         rollout.segments = order.into_iter().map(|i| rollout.segments[i].clone()).collect();
         rollout.extras = self.outputs.into_columns();
         if !self.inputs.is_empty() {

@@ -52,7 +52,7 @@ impl Checkpointable for SingleAgentEnvRunner {
         let state = RunnerState {
             env: if base.seeded { self.env.state()? } else { None },
             step: self.step.clone(),
-            observations: self.observations.clone(),
+            observations: self.seen().clone(),
             memory: self.memory.clone(),
             episodes: base.episodes.clone(),
             next_episode: base.next_episode,

@@ -49,7 +49,11 @@ impl SingleAgentEnvRunner {
         if self.env_to_module.transforms_rewards() {
             self.transform_rewards(&failures)?;
         }
-        recorder.push_rewards(&self.rewards);
+        let (env, step) = (&self.env, &self.step);
+        recorder.push_outcomes(&self.rewards, |index| match step.is_done(index) {
+            true => env.final_info(index),
+            false => env.info(index),
+        });
 
         for (env, episode) in self.base.episodes.iter_mut().enumerate() {
             episode.t += 1;

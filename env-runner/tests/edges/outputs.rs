@@ -4,9 +4,7 @@ use burn::module::Module;
 use burn::prelude::*;
 use rekindle_core::{Batch, Columns};
 use rekindle_env::{Buffer, Step};
-use rekindle_env_runner::{
-    Amount, EnvRunnerConfig, RunnerError, SampleOptions, SingleAgentEpisode,
-};
+use rekindle_env_runner::{Amount, EnvRunnerConfig, RunnerError, SampleOptions};
 use rekindle_rl_module::{ModuleContext, RLModule, RLModuleSpec, Result};
 
 use crate::support::{all, bin, ended, env, game, open, set_modules};
@@ -101,9 +99,8 @@ fn every_output_of_exploration_is_a_column_of_its_name() {
                 let cubes: Vec<f32> = seen.iter().map(|o| 3.0 * o).collect();
                 assert_eq!(column("deep").unwrap().get("cube").unwrap().as_f32().unwrap(), cubes);
                 assert!(column(Columns::EMBEDDINGS).is_none() && column("late").is_none());
-                let episodes = rollout.episodes().unwrap();
-                let of_episode = |episode: &SingleAgentEpisode| episode.len();
-                assert_eq!(episodes.iter().map(of_episode).sum::<usize>(), rollout.env_steps());
+                let of_episodes = rollout.episodes().map(|episode| episode.len());
+                assert_eq!(of_episodes.sum::<usize>(), rollout.env_steps());
             }
         }
     }

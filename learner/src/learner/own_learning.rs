@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use rekindle_core::{ALL_MODULES, Columns, ModuleId};
-use rekindle_env::Buffer;
-use rekindle_env_runner::{Segment, SegmentEnd};
+use rekindle_core::{ALL_MODULES, ModuleId};
+use rekindle_env_runner::Segment;
 use rekindle_metrics::Reducer;
 use rekindle_rl_module::{AnyRLModule, LearnContext, LearnStats};
 
@@ -35,19 +34,7 @@ impl Loss for OwnLearning {
 
     /// Adds the columns that [`LearnOnBatch`](rekindle_rl_module::LearnOnBatch) lists.
     fn prepare(&mut self, _: &PrepareContext<'_>, mut data: TrainData) -> Result<TrainData> {
-        data.insert(Columns::NEXT_OBS, data.next_observations()?)?;
-        for (name, end) in [
-            (Columns::TERMINATEDS, SegmentEnd::Terminated),
-            (Columns::TRUNCATEDS, SegmentEnd::Truncated),
-        ] {
-            let ends = data.ends(end).into_iter().map(|ends| if ends { 1.0 } else { 0.0 });
-            data.insert_f32(name, ends.collect())?;
-        }
-        data.insert(Columns::T, Buffer::from_i64(data.time_steps(), &[])?)?;
-        if let Some([state_in, state_out]) = data.step_states()? {
-            data.insert(Columns::STATE_IN, state_in)?;
-            data.insert(Columns::STATE_OUT, state_out)?;
-        }
+        data.insert_steps()?;
         Ok(data)
     }
 

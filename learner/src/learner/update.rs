@@ -89,12 +89,7 @@ impl Learner {
     pub fn gather(&mut self, rollouts: &ModuleRollouts) -> Result<ModuleData> {
         let mut data = ModuleData::new();
         for (id, rollouts) in rollouts {
-            let by_itself = self.losses.get(id).is_some_and(ModuleLoss::learns_by_itself);
-            let max_seq_len = match self.module.module(id)?.max_seq_len() {
-                // It sees the state of every step.
-                _ if by_itself => 1,
-                len => len,
-            };
+            let max_seq_len = self.module.module(id)?.max_seq_len();
             if !self.should_module_be_updated(id) {
                 continue;
             }

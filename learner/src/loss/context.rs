@@ -101,7 +101,10 @@ impl<'a> LossContext<'a> {
         }
     }
 
-    /// The minibatch.
+    /// The minibatch. Beside the recorded columns and those that the loss prepared, it has
+    /// [`Columns::NEXT_OBS`], [`Columns::TERMINATEDS`], [`Columns::TRUNCATEDS`], [`Columns::T`], and for a
+    /// stateful module [`Columns::STEP_STATE_IN`] and [`Columns::STEP_STATE_OUT`]. Each is made when it is
+    /// first read. For infos see [`info`](Self::info).
     #[must_use]
     pub fn batch(&self) -> &'a Batch {
         self.batch
@@ -196,6 +199,25 @@ impl<'a> LossContext<'a> {
             Some(mask) => term.mask_fill(mask.equal_elem(0.0), 0.0).sum(),
             None => term.sum(),
         })
+    }
+
+    /// Returns a number that the environment reported with the minibatch's steps in its info, `[B]`: NaN
+    /// for steps that did not report it, which may be all.
+    ///
+    /// A step has the info that came with its reward, and the last one of an episode the final info. With
+    /// several agents, the names are those in an agent's view: `x` is the environment's `x`, or its
+    /// `<agent>.x`.
+    ///
+    /// # Errors
+    /// If the column cannot be loaded.
+    pub fn info(&self, name: &str) -> Result<Tensor<1>> {
+        if self.batch.contains(Columns::INFOS) {
+            let infos = self.batch.nested(Columns::INFOS)?;
+            if infos.contains(name) {
+                return Ok(infos.float::<1>(name)?);
+            }
+        }
+        Ok(Tensor::full([self.batch.rows()], f32::NAN, self.device))
     }
 
     /// Returns a scalar that one of the loss's optimizers owns, `[1]`, with gradients.

@@ -53,7 +53,7 @@ impl TrainData {
     pub fn add_returns_to_go(&mut self, gamma: f32) -> Result<()> {
         let rewards = self.f32s(Columns::REWARDS)?;
         let mut returns = Vec::with_capacity(rewards.len());
-        for segment in &self.segments {
+        for segment in self.segments.iter() {
             if segment.end == SegmentEnd::Cut {
                 return Err(LearnerError::NoBootstrap);
             }

@@ -8,6 +8,7 @@ use rekindle_core::{Batch, Columns, HostBatch};
 use rekindle_env::Buffer;
 use rekindle_env_runner::{Rollout, Segment, TensorRollout};
 
+use super::steps::StepStates;
 use super::{Sequences, TrainData};
 use crate::error::{LearnerError, Result};
 
@@ -37,6 +38,9 @@ impl TrainData {
         for name in names {
             insert(name, &|rollout| rollout.extras.get(name))?;
         }
+        if let Some(infos) = infos(rollouts, &rows)? {
+            columns.insert(Columns::INFOS, infos)?;
+        }
         let rewards = rollouts.iter().zip(&rows).flat_map(|(rollout, rows)| {
             rows.iter().filter_map(|&row| rollout.rewards.get(row).copied())
         });
@@ -44,24 +48,30 @@ impl TrainData {
 
         let mut data = Self::from(columns);
         let mut final_observations = first.final_observations.slice(0..0)?;
-        let mut start = 0;
+        let (mut start, mut segments) = (0, Vec::new());
         for rollout in rollouts {
             for segment in &rollout.segments {
-                data.segments.push(Segment { start, stride: 1, ..segment.clone() });
+                segments.push(Segment { start, stride: 1, ..segment.clone() });
                 start += segment.len;
             }
             let finals = &rollout.final_observations;
             final_observations.extend_from(finals, 0..finals.rows())?;
         }
-        data.final_observations = Some(final_observations);
+        data.segments = Arc::new(segments);
+        data.final_observations = Some(Arc::new(final_observations));
         if first.states.is_some() {
-            data.add_states(rollouts, max_seq_len)?;
+            data.add_states(rollouts, rows, max_seq_len)?;
         }
         Ok(data)
     }
 
     /// Cuts the segments into sequences, and collects the states that they start from.
-    fn add_states(&mut self, rollouts: &[Rollout], max_seq_len: usize) -> Result<()> {
+    fn add_states(
+        &mut self,
+        rollouts: &[Rollout],
+        rows: Vec<Vec<usize>>,
+        max_seq_len: usize,
+    ) -> Result<()> {
         let mut sequences = Sequences::cut(&self.segments, max_seq_len);
         let len = sequences.len;
         let first_rows = rollouts.iter().map(|rollout| {
@@ -78,7 +88,9 @@ impl TrainData {
         self.sequences = Some(sequences);
         let finals =
             gather(rollouts, &all, Columns::STATE_OUT, |r| Some(&r.states.as_ref()?.final_states))?;
-        self.final_states = Some(finals);
+        self.final_states = Some(Arc::new(finals));
+        let states = rollouts.iter().filter_map(|rollout| rollout.states.clone());
+        self.states = Some(Arc::new(StepStates::new(states.zip(rows).collect())));
         Ok(())
     }
 }
@@ -127,4 +139,27 @@ fn gather<'a>(
         }
     }
     all.ok_or(LearnerError::NoRollouts)
+}
+
+/// The infos of the given rows of every rollout, one after the other: NaN where a rollout lacks a number.
+fn infos(rollouts: &[Rollout], rows: &[Vec<usize>]) -> Result<Option<Buffer>> {
+    let mut names = BTreeSet::new();
+    for infos in rollouts.iter().filter_map(|rollout| rollout.infos.as_ref()) {
+        names.extend(infos.as_dict()?.keys());
+    }
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let column = |name: &String| {
+        let mut all = Vec::with_capacity(rows.iter().map(Vec::len).sum());
+        for (rollout, rows) in rollouts.iter().zip(rows) {
+            match rollout.infos.as_ref().and_then(|infos| infos.get(name).ok()) {
+                Some(column) => all.extend_from_slice(column.gather(rows)?.as_f32()?),
+                None => all.resize(all.len() + rows.len(), f32::NAN),
+            }
+        }
+        Ok::<_, LearnerError>((name.clone(), Buffer::from_f32(all, &[])?))
+    };
+    let columns = names.into_iter().map(column).collect::<Result<Vec<_>>>()?;
+    Ok(Some(Buffer::from_dict(columns)?))
 }

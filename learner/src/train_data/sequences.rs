@@ -8,7 +8,7 @@ use rekindle_core::{Batch, Columns, HostBatch};
 use rekindle_env_runner::{Segment, SegmentEnd};
 use rekindle_rl_module::AnyRLModule;
 
-use super::{Storage, TrainData};
+use super::{Steps, Storage, TrainData};
 use crate::error::Result;
 
 /// Steps that stay together in a minibatch: those of a stateful module, or of a loss that looks along
@@ -146,11 +146,11 @@ impl TrainData {
             }
         };
         let Some(sequences) = &self.sequences else {
-            return Ok(columns.gather_to_device(units.to_vec(), device));
+            return Ok(self.gathered(columns, units.to_vec(), device));
         };
         let (rows, mask) = sequences.padded(units);
         let rows_of_mask = mask.len();
-        let mut batch = columns.gather_to_device(rows, device);
+        let mut batch = self.gathered(columns, rows, device);
         sequences.insert_columns(&mut batch, units, device);
         let device = device.clone();
         batch.insert_deferred(Columns::LOSS_MASK, rows_of_mask, move || {
@@ -160,14 +160,24 @@ impl TrainData {
         Ok(batch)
     }
 
+    /// Returns some rows of all columns, those of steps included.
+    fn gathered(&self, columns: &Arc<HostBatch>, rows: Vec<usize>, device: &Device) -> Batch {
+        let rows = Arc::new(rows);
+        let mut batch = columns.gather_to_device(rows.clone(), device);
+        Steps::insert_into(&Arc::new(self.steps(columns)), &mut batch, &rows, device);
+        batch
+    }
+
     /// Returns the data with its columns on an accelerator, each uploaded when it is first read, if
     /// minibatches are made of single rows: they are then gathered there.
     #[must_use]
     pub(crate) fn resident(self, device: &Device) -> Self {
         match &self.columns {
             Storage::Host(columns) if self.sequences.is_none() => {
-                let columns = Storage::Device(columns.to_device(device));
-                Self { columns, ..self }
+                let (steps, rows) = (Arc::new(self.steps(columns)), (0..columns.rows()).collect());
+                let mut batch = columns.to_device(device);
+                Steps::insert_into(&steps, &mut batch, &Arc::new(rows), device);
+                Self { columns: Storage::Device(batch), ..self }
             }
             _ => self,
         }

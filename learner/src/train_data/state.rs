@@ -10,6 +10,7 @@ use rekindle_env::{Buffer, Parts};
 use rekindle_env_runner::Segment;
 use serde::{Deserialize, Serialize};
 
+use super::steps::StepStates;
 use super::{Sequences, TrainData};
 use crate::error::{LearnerError, Result};
 
@@ -32,6 +33,8 @@ const COLUMNS: &str = "columns";
 const FINAL_OBSERVATIONS: &str = "final_observations";
 const FINAL_STATES: &str = "final_states";
 const SEQUENCES: &str = "sequences";
+/// Absent in data without memory, and in older checkpoints.
+const STATES: &str = "states";
 
 impl TrainData {
     /// Returns the data as plain state, for execution plans that keep experience between steps.
@@ -42,7 +45,7 @@ impl TrainData {
         let sequences = self.sequences.as_ref();
         let saved = sequences.map(|s| SavedSequences { rows: s.rows.clone(), len: s.len });
         let mut state =
-            State::from_data(&Saved { segments: self.segments.clone(), sequences: saved })?;
+            State::from_data(&Saved { segments: self.segments.to_vec(), sequences: saved })?;
         state.insert_component(COLUMNS, of_columns(self.host()?)?);
         if let Some(sequences) = sequences {
             state.insert_component(SEQUENCES, of_columns(&sequences.columns)?);
@@ -51,8 +54,11 @@ impl TrainData {
             [(FINAL_OBSERVATIONS, &self.final_observations), (FINAL_STATES, &self.final_states)]
         {
             if let Some(buffer) = buffer {
-                state.insert_component(name, of_buffer(buffer.clone())?);
+                state.insert_component(name, of_buffer(Buffer::clone(buffer))?);
             }
+        }
+        if let Some(states) = &self.states {
+            state.insert_component(STATES, of_buffer(states.all()?.clone())?);
         }
         Ok(state)
     }
@@ -64,7 +70,7 @@ impl TrainData {
     pub fn from_state(state: &State) -> Result<Self> {
         let saved: Saved = state.data_as()?;
         let mut data = Self::from(columns(state.component(COLUMNS)?)?);
-        data.segments = saved.segments;
+        data.segments = Arc::new(saved.segments);
         data.sequences = match saved.sequences {
             None => None,
             Some(SavedSequences { rows, len }) => {
@@ -73,8 +79,9 @@ impl TrainData {
             }
         };
         let optional = |name| state.components.get(name).map(buffer).transpose();
-        data.final_observations = optional(FINAL_OBSERVATIONS)?;
-        data.final_states = optional(FINAL_STATES)?;
+        data.final_observations = optional(FINAL_OBSERVATIONS)?.map(Arc::new);
+        data.final_states = optional(FINAL_STATES)?.map(Arc::new);
+        data.states = optional(STATES)?.map(|states| Arc::new(StepStates::from(states)));
         match data.inconsistency() {
             None => Ok(data),
             Some(reason) => {
@@ -88,7 +95,7 @@ impl TrainData {
     fn inconsistency(&self) -> Option<&'static str> {
         let rows = self.rows();
         let mut end = 0;
-        for segment in &self.segments {
+        for segment in self.segments.iter() {
             if segment.start != end || segment.stride != 1 {
                 return Some("its segments do not follow one another");
             }
@@ -101,6 +108,9 @@ impl TrainData {
             if finals.rows() != self.segments.len() {
                 return Some("its segments and what follows them differ in number");
             }
+        }
+        if self.states.as_ref().and_then(|s| s.all().ok()).is_some_and(|s| s.rows() != rows) {
+            return Some("its states are not one for each row");
         }
         let sequences = self.sequences.as_ref()?;
         let fits = |range: &Range<usize>| {
@@ -206,7 +216,7 @@ mod tests {
         let actions = Buffer::from_i64(vec![3, -1, 2], &[]).unwrap();
         columns.insert(Columns::ACTIONS, actions).unwrap();
         let mut data = TrainData::from(columns);
-        data.segments = vec![Segment {
+        data.segments = Arc::new(vec![Segment {
             env: 1,
             agent: None,
             episode: 7,
@@ -215,10 +225,15 @@ mod tests {
             len: 3,
             t_started: 4,
             end: SegmentEnd::Cut,
-        }];
-        data.final_observations = Some(leaf(2));
+        }]);
+        data.final_observations = Some(Arc::new(leaf(2)));
+        data.states = Some(Arc::new(StepStates::from(leaf(6))));
         data.sequences = Some(Sequences::cut(&data.segments, 2));
         data
+    }
+
+    fn segments(data: &mut TrainData) -> &mut Vec<Segment> {
+        Arc::make_mut(&mut data.segments)
     }
 
     #[test]
@@ -228,6 +243,8 @@ mod tests {
         assert_eq!(restored.host().unwrap(), data.host().unwrap());
         assert_eq!(restored.segments, data.segments);
         assert_eq!(restored.final_observations, data.final_observations);
+        let states = [&restored, &data].map(|data| data.states.as_ref().unwrap().all().unwrap());
+        assert_eq!(states[0], states[1]);
         let (a, b) = (restored.sequences.unwrap(), data.sequences.unwrap());
         assert_eq!((a.rows, a.len, a.columns), (b.rows, b.len, b.columns));
     }
@@ -240,11 +257,21 @@ mod tests {
                 TrainData::from_state(&data.get_state().unwrap()).unwrap_err().to_string();
             assert!(message.contains(reason), "{message}");
         };
-        refused(|data| data.segments[0].len = 4, "do not cover its rows");
-        refused(|data| data.segments[0].start = 1, "do not follow one another");
-        refused(|data| data.segments.push(data.segments[0].clone()), "do not follow one another");
+        refused(|data| segments(data)[0].len = 4, "do not cover its rows");
+        refused(|data| segments(data)[0].start = 1, "do not follow one another");
+        let twice = |data: &mut TrainData| {
+            let again = data.segments.to_vec();
+            segments(data).extend(again);
+        };
+        refused(twice, "do not follow one another");
+        let states = |data: &mut TrainData| {
+            let two = Buffer::from_f32(vec![0.0; 2], &[]).unwrap();
+            data.states = Some(Arc::new(StepStates::from(two)));
+        };
+        refused(states, "not one for each row");
         let finals = |data: &mut TrainData| {
-            data.final_observations = Some(Buffer::from_f32(vec![0.0; 4], &[2]).unwrap());
+            let two = Buffer::from_f32(vec![0.0; 4], &[2]).unwrap();
+            data.final_observations = Some(Arc::new(two));
         };
         refused(finals, "differ in number");
         let sequences = |data: &mut TrainData| {

@@ -41,7 +41,8 @@ pub trait LearnOnBatch {
     /// | `rewards` | rewards, `f32` |
     /// | `terminateds`, `truncateds` | 1.0 where the step ended its episode in this way, else 0.0, `f32` |
     /// | `t` | steps of the episode before this one, `i64` |
-    /// | `state_in`, `state_out` | the state before and after the step, of a module with memory |
+    /// | `infos` | numbers that the environment reported, NaN where it did not, `f32` |
+    /// | `step_state_in`, `step_state_out` | the state before and after the step, of a module with memory |
     /// | others | the outputs of `forward_exploration`, such as `action_logp`, by their names |
     ///
     /// # Errors

@@ -1,9 +1,11 @@
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use rekindle_env::{Buffer, Space, Value};
 
-use super::super::{EpisodeColumns, EpisodeError, Index, SingleAgentEpisode, Slice};
-use super::{floats, ints, numbered};
+use super::super::{EpisodeError, Index, Slice};
+use super::{after, floats, ints, numbered};
+use crate::experience::{Rollout, Segment, SegmentEnd};
 
 /// The items at `index` of a column of `data` that begins with `lookback`, read from every kind of
 /// column.
@@ -14,14 +16,17 @@ fn get(
     fill: Option<f64>,
 ) -> Result<Vec<i64>, EpisodeError> {
     let rows = data.end as usize;
-    let (index, episode) = (index.into(), numbered(rows, lookback));
+    let (index, rollout) = (index.into(), numbered(0, rows, SegmentEnd::Cut));
+    let episode = after(&rollout, lookback);
     let rewards = episode.get_rewards(index.clone(), fill)?;
     let items: Vec<i64> = rewards.into_iter().map(|reward| reward as i64).collect();
     assert_eq!(episode.get_actions(index.clone(), fill)?, floats(items.clone()));
     let extra = episode.get_extra_model_outputs("action_logp", index.clone(), fill)?;
     assert_eq!(extra, floats(items.clone()));
+    assert_eq!(episode.get_infos("x", index.clone(), fill)?, floats(items.clone()));
     // There is one more observation than steps, hence one step less for as many items.
-    let observations = numbered(rows - 1, lookback).get_observations(index, fill)?;
+    let rollout = numbered(0, rows - 1, SegmentEnd::Cut);
+    let observations = after(&rollout, lookback).get_observations(index, fill)?;
     assert_eq!(observations, ints(items.clone()));
     Ok(items)
 }
@@ -29,6 +34,15 @@ fn get(
 #[track_caller]
 fn assert_out_of_range(result: Result<Vec<i64>, EpisodeError>) {
     assert!(matches!(result, Err(EpisodeError::IndexOutOfRange { .. })), "{result:?}");
+}
+
+#[test]
+fn columns_that_a_rollout_lacks_are_named_with_those_it_has() {
+    let rollout = numbered(0, 3, SegmentEnd::Cut);
+    let message = after(&rollout, 0).get_extra_model_outputs("logp", .., None).unwrap_err();
+    assert!(message.to_string().contains("no `logp`; it has [\"action_logp\"]"), "{message}");
+    let message = after(&rollout, 0).get_infos("y", .., None).unwrap_err();
+    assert!(message.to_string().contains("no `y`; it has [\"x\"]"), "{message}");
 }
 
 #[test]
@@ -99,16 +113,6 @@ fn a62_fill_pads_both_sides() {
 }
 
 #[test]
-fn a62_an_episode_without_rows_can_be_filled() {
-    let empty = EpisodeColumns::new(ints([]), floats([]), Vec::new());
-    let episode = SingleAgentEpisode::try_from(empty).unwrap();
-    assert_eq!(episode.get_observations(-2..2, Some(7.0)).unwrap(), ints([7, 7, 7, 7]));
-    assert!(episode.get_observations(.., None).unwrap().is_empty());
-    assert!(episode.get_rewards(Slice::from(..).step_by(-1), None).unwrap().is_empty());
-    assert!(episode.get_observations(0, None).is_err());
-}
-
-#[test]
 fn a63_negative_indices_may_mean_the_look_back() {
     let at = |index: Index, fill: Option<f64>| {
         get(0..11, 4, index.neg_index_as_lookback(), fill).unwrap()
@@ -121,11 +125,37 @@ fn a63_negative_indices_may_mean_the_look_back() {
     assert_out_of_range(get(0..11, 4, Index::from(-5).neg_index_as_lookback(), None));
 }
 
+/// A rollout of one episode with these observations and actions.
+fn rollout(observations: Buffer, actions: Buffer) -> Rollout {
+    let len = actions.rows();
+    let segment = Segment {
+        env: 0,
+        agent: None,
+        episode: 0,
+        start: 0,
+        stride: 1,
+        len,
+        t_started: 0,
+        end: SegmentEnd::Cut,
+    };
+    Rollout {
+        final_observations: observations.slice(len..len + 1).unwrap(),
+        observations: observations.slice(0..len).unwrap(),
+        actions,
+        rewards: vec![0.0; len],
+        extras: BTreeMap::new(),
+        infos: None,
+        segments: vec![segment],
+        states: None,
+        weights_seq_no: 0,
+    }
+}
+
 #[test]
 fn a64_a_filled_one_hot_item_is_no_choice() {
     let space = Space::discrete(4).unwrap();
-    let columns = EpisodeColumns::new(ints([2, 0, 3]), ints([1, 2]), vec![0.0; 2]);
-    let episode = SingleAgentEpisode::try_from(columns).unwrap();
+    let rollout = rollout(ints([2, 0, 3]), ints([1, 2]));
+    let episode = after(&rollout, 0);
     let encoded = episode.get_observations_one_hot(&space, 0..4, Some(0.0)).unwrap();
     assert_eq!(encoded.shape().unwrap(), [4]);
     assert_eq!(
@@ -156,24 +186,26 @@ fn nested(choice: impl Into<Value>, image: u8, speed: f32, gears: impl Into<Valu
     ])
 }
 
-fn nested_episode() -> SingleAgentEpisode {
+fn nested_rollout() -> Rollout {
     let mut observations = Buffer::with_capacity(&nested_space(), 2);
     observations.push_value(&nested(1, 8, 0.5, [1_i64, 2])).unwrap();
     observations.push_value(&nested(2, 9, -0.5, [0_i64, 1])).unwrap();
-    EpisodeColumns::new(observations, ints([0]), vec![0.0]).try_into().unwrap()
+    rollout(observations, ints([0]))
 }
 
 #[test]
 fn a64_nested_spaces_are_filled_leaf_by_leaf() {
-    let read = nested_episode().get_observations([1, 2], Some(1.0)).unwrap();
+    let rollout = nested_rollout();
+    let read = after(&rollout, 0).get_observations([1, 2], Some(1.0)).unwrap();
     assert_eq!(read.row(0).to_value().unwrap(), nested(2, 9, -0.5, [0_i64, 1]));
     assert_eq!(read.row(1).to_value().unwrap(), nested(1, 1, 1.0, [1_i64, 1]));
 }
 
 #[test]
 fn a64_nested_spaces_are_encoded_leaf_by_leaf() {
+    let rollout = nested_rollout();
     let read =
-        nested_episode().get_observations_one_hot(&nested_space(), [0, 2], Some(0.0)).unwrap();
+        after(&rollout, 0).get_observations_one_hot(&nested_space(), [0, 2], Some(0.0)).unwrap();
     let first = nested([0.0, 1.0, 0.0], 8, 0.5, [0.0, 1.0, 0.0, 0.0, 1.0]);
     assert_eq!(read.row(0).to_value().unwrap(), first);
     assert_eq!(read.row(1).to_value().unwrap(), nested([0.0; 3], 0, 0.0, [0.0; 5]));
@@ -181,12 +213,13 @@ fn a64_nested_spaces_are_encoded_leaf_by_leaf() {
 
 #[test]
 fn a64_a_fill_must_be_a_number_of_the_column() {
+    let rollout = nested_rollout();
+    let episode = after(&rollout, 0);
     for fill in [-1.0, 0.5, 256.0, f64::NAN, f64::INFINITY] {
-        let refused = nested_episode().get_observations(2, Some(fill));
+        let refused = episode.get_observations(2, Some(fill));
         assert!(matches!(refused, Err(EpisodeError::Fill { .. })), "{fill}");
     }
     // Where nothing is filled, the fill does not matter.
-    let episode = nested_episode();
     assert!(episode.get_observations(1, Some(0.5)).is_ok());
     assert!(episode.get_observations_one_hot(&nested_space(), 1, Some(0.5)).is_ok());
 }

@@ -1,171 +1,92 @@
-use super::super::{EpisodeError, Index, SingleAgentEpisode, Slice};
-use super::{add_step, floats, fresh, ints, numbered, played, spaces, try_step};
+use super::super::{EpisodeError, EpisodeView, Index, Slice};
+use super::{after, floats, ints, numbered};
+use crate::experience::{Rollout, SegmentEnd};
 
-#[test]
-fn a57_cut_continues_the_episode_at_its_last_observation() {
-    let episode = played(100);
-    let mut successor = episode.cut(0).unwrap();
-    assert_eq!(successor.id(), episode.id());
-    assert_eq!((successor.t_started(), successor.t(), successor.len()), (100, 100, 0));
-    assert_eq!(successor.observations().as_i64().unwrap(), [100]);
-    assert_eq!(episode.get_observations(-1, None).unwrap(), ints([100]));
-
-    let before = episode.clone();
-    add_step(&mut successor, 100, false, false);
-    assert_eq!(episode, before);
-    assert_eq!((successor.t_started(), successor.t(), successor.len()), (100, 101, 1));
+fn first(rollout: &Rollout) -> EpisodeView<'_> {
+    after(rollout, 0)
 }
 
 #[test]
-fn a57_cut_keeps_the_look_back_asked_for_or_what_there_is() {
-    let episode = played(3);
-    for (asked, kept) in [(0, 0), (2, 2), (3, 3), (9, 3)] {
-        let successor = episode.cut(asked).unwrap();
-        assert_eq!(successor.len_lookback(), kept);
-        assert_eq!(successor.columns().observations.rows(), kept + 1);
-        let last = Index::from(-1).neg_index_as_lookback();
-        assert_eq!(
-            successor.get_rewards(last, Some(-1.0)).unwrap(),
-            [if kept > 0 { 2.0 } else { -1.0 }]
-        );
+fn a57_the_next_part_starts_with_the_last_observation_of_the_part_before() {
+    let (before, next) = (numbered(0, 100, SegmentEnd::Cut), numbered(100, 5, SegmentEnd::Cut));
+    let (before, next) = (first(&before), first(&next));
+    before.check_continued_by(&next).unwrap();
+    assert_eq!(next.id(), before.id());
+    assert_eq!((before.t(), next.t_started()), (100, 100));
+    let last = before.get_observations(-1, None).unwrap();
+    assert_eq!(next.get_observations(0, None).unwrap(), last);
+}
+
+#[test]
+fn a58_a_part_continues_one_of_its_episode_and_agent_only() {
+    let before = numbered(0, 100, SegmentEnd::Cut);
+    let refused = |change: fn(&mut Rollout)| {
+        let mut next = numbered(100, 5, SegmentEnd::Cut);
+        change(&mut next);
+        first(&before).check_continued_by(&first(&next)).unwrap_err()
+    };
+    let error = refused(|next| next.segments[0].episode = 8);
+    assert!(error.to_string().contains("episode 8 in environment 0 does not continue"), "{error}");
+    let error = refused(|next| next.segments[0].agent = Some("a".into()));
+    assert!(matches!(error, EpisodeError::IdMismatch { .. }), "{error}");
+    let error = refused(|next| next.segments[0].env = 1);
+    assert!(matches!(error, EpisodeError::IdMismatch { .. }), "{error}");
+    let error = refused(|next| next.segments[0].t_started = 101);
+    assert!(matches!(error, EpisodeError::TimeMismatch { t: 100, t_started: 101 }), "{error}");
+    let error = refused(|next| next.observations = ints([0; 10]));
+    assert!(matches!(error, EpisodeError::ObservationMismatch { t: 100, .. }), "{error}");
+}
+
+#[test]
+fn a58_what_has_ended_is_not_continued() {
+    let next = numbered(100, 5, SegmentEnd::Cut);
+    for end in [SegmentEnd::Terminated, SegmentEnd::Truncated] {
+        let before = numbered(0, 100, end);
+        let error = first(&before).check_continued_by(&first(&next)).unwrap_err();
+        assert!(matches!(error, EpisodeError::Done { t: 100, .. }), "{error}");
     }
-    // A look-back reaches through pieces without steps.
-    let again = episode.cut(3).unwrap().cut(2).unwrap();
-    assert_eq!(again.columns().rewards, [1.0, 2.0]);
 }
 
-#[test]
-fn a57_what_is_over_or_not_begun_cannot_be_cut() {
-    let mut episode = played(3);
-    add_step(&mut episode, 3, true, false);
-    assert!(matches!(episode.cut(0), Err(EpisodeError::Done { .. })));
-    let (observed, chosen) = spaces();
-    let unborn = SingleAgentEpisode::new(&observed, &chosen);
-    assert!(matches!(unborn.cut(0), Err(EpisodeError::NotReset { .. })));
-}
-
-/// Two pieces of 100 steps, the second with a look-back of 7.
-fn two_pieces() -> (SingleAgentEpisode, SingleAgentEpisode) {
-    let first = played(100);
-    let mut second = first.cut(7).unwrap();
-    (100..200).for_each(|t| add_step(&mut second, t, t == 199, false));
-    (first, second)
-}
-
-#[test]
-fn a58_concat_joins_two_pieces() {
-    let (mut first, second) = two_pieces();
-    first.concat_episode(&second).unwrap();
-    assert_eq!((first.len(), first.t_started(), first.t()), (200, 0, 200));
-    assert_eq!(
-        first.get_observations(105, None).unwrap(),
-        second.get_observations(5, None).unwrap()
-    );
-    assert_eq!(first.actions().to_buffer().unwrap(), floats(0..200));
-    assert_eq!(first.extra("action_logp").unwrap().as_f32().unwrap()[150], 150.0);
-    assert!(first.is_terminated() && !first.is_truncated());
-}
-
-#[test]
-fn a58_concat_needs_equal_ids() {
-    let (mut first, second) = two_pieces();
-    let (before, second) = (first.clone(), second.with_id("another"));
-    let refused = first.concat_episode(&second);
-    assert!(matches!(refused, Err(EpisodeError::IdMismatch { .. })));
-    assert_eq!(first, before);
-}
-
-#[test]
-fn a58_concat_needs_the_time_to_match() {
-    let (mut first, second) = two_pieces();
-    let refused = first.concat_episode(&second.with_t_started(101));
-    assert!(matches!(refused, Err(EpisodeError::TimeMismatch { t: 100, t_started: 101 })));
-}
-
-#[test]
-fn a58_concat_needs_the_first_piece_not_to_be_done() {
-    let (mut first, second) = two_pieces();
-    add_step(&mut first, 100, false, true);
-    let refused = first.concat_episode(&second.with_t_started(101));
-    assert!(matches!(refused, Err(EpisodeError::Done { .. })));
-}
-
-#[test]
-fn a58_concat_needs_the_shared_observation_to_be_equal() {
-    let (mut first, second) = two_pieces();
-    first.set_observations(&ints([0]), -1).unwrap();
-    let refused = first.concat_episode(&second);
-    assert!(matches!(refused, Err(EpisodeError::ObservationMismatch { t: 100, .. })));
-}
-
-#[test]
-fn a58_concat_needs_equal_columns() {
-    let (mut first, second) = two_pieces();
-    first.insert_extra_model_outputs("vf_preds", floats(0..100)).unwrap();
-    let before = first.clone();
-    let refused = first.concat_episode(&second);
-    assert!(matches!(refused, Err(EpisodeError::ExtraKeys { .. })));
-    assert_eq!(first, before);
-
-    let (mut first, _) = two_pieces();
-    let mut columns = numbered(5, 0).with_id(first.id()).with_t_started(100).into_columns();
-    columns.observations = ints(100..106);
-    columns.actions = ints(0..5);
-    let before = first.clone();
-    let refused = first.concat_episode(&columns.try_into().unwrap());
-    assert!(matches!(refused, Err(EpisodeError::Env(_))));
-    assert_eq!(first, before);
-}
-
-#[test]
-fn a58_concat_to_a_piece_without_steps() {
-    let mut first = fresh();
-    let mut second = first.cut(0).unwrap();
-    add_step(&mut second, 0, false, true);
-    first.concat_episode(&second).unwrap();
-    assert_eq!(first, second);
-}
-
-fn times(episode: &SingleAgentEpisode) -> (usize, usize) {
+fn times(episode: &EpisodeView<'_>) -> (usize, usize) {
     (episode.t_started(), episode.t())
 }
 
 #[test]
 fn a59_slices_share_the_observation_between_them() {
     for (steps, at) in [(100, 50), (99, 33)] {
-        let episode = numbered(steps, 0);
-        let first = episode.slice(..at, None).unwrap();
-        let second = episode.slice(at.., None).unwrap();
+        let rollout = numbered(0, steps, SegmentEnd::Cut);
+        let episode = first(&rollout);
+        let (first, second) =
+            (episode.slice(..at, None).unwrap(), episode.slice(at.., None).unwrap());
         let middle = at as usize;
-        assert_eq!(times(&first), (0, middle));
-        assert_eq!(times(&second), (middle, steps));
+        assert_eq!((times(&first), times(&second)), ((0, middle), (middle, steps)));
         let at = at as i64;
-        assert_eq!(first.observations().as_i64().unwrap(), (0..=at).collect::<Vec<_>>());
-        assert_eq!(first.actions().to_buffer().unwrap(), floats(0..at));
-        let rest = at..=steps as i64;
-        assert_eq!(second.observations().as_i64().unwrap(), rest.collect::<Vec<_>>());
+        assert_eq!(first.get_observations(.., None).unwrap(), ints(0..=at));
+        assert_eq!(first.get_actions(.., None).unwrap(), floats(0..at));
+        assert_eq!(second.get_observations(.., None).unwrap(), ints(at..=steps as i64));
         assert_eq!(second.get_rewards(0, None).unwrap(), [at as f64]);
+        first.check_continued_by(&second).unwrap();
     }
 }
 
 #[test]
 fn a59_slices_keep_time_and_look_back() {
-    let episode = numbered(60, 10).with_t_started(15);
-    let first = episode.slice(..20, None).unwrap();
-    let second = episode.slice(20.., None).unwrap();
+    let rollout = numbered(5, 60, SegmentEnd::Cut);
+    let episode = after(&rollout, 10);
+    let (first, second) = (episode.slice(..20, None).unwrap(), episode.slice(20.., None).unwrap());
     assert_eq!((times(&first), times(&second)), ((15, 35), (35, 65)));
-
     let lookback = Index::from(-10..0).neg_index_as_lookback();
-    for (piece, rows) in [(&first, 0..10), (&second, 20..30)] {
+    for (piece, items) in [(&first, 5..15), (&second, 25..35)] {
         assert_eq!(piece.len_lookback(), 10);
-        assert_eq!(piece.get_observations(lookback.clone(), None).unwrap(), ints(rows.clone()));
-        assert_eq!(piece.get_actions(lookback.clone(), None).unwrap(), floats(rows));
+        assert_eq!(piece.get_observations(lookback.clone(), None).unwrap(), ints(items.clone()));
+        assert_eq!(piece.get_actions(lookback.clone(), None).unwrap(), floats(items));
     }
 }
 
 #[test]
 fn a59_a_slice_looks_back_as_far_as_there_are_data() {
-    let episode = numbered(60, 10);
+    let rollout = numbered(0, 60, SegmentEnd::Cut);
+    let episode = after(&rollout, 10);
     assert_eq!(episode.slice(5.., Some(12)).unwrap().len_lookback(), 12);
     assert_eq!(episode.slice(5.., Some(99)).unwrap().len_lookback(), 15);
     assert_eq!(episode.slice(5.., Some(0)).unwrap().len_lookback(), 0);
@@ -173,7 +94,8 @@ fn a59_a_slice_looks_back_as_far_as_there_are_data() {
 
 #[test]
 fn a59_bounds_of_a_slice_are_pythons() {
-    let episode = numbered(10, 0);
+    let rollout = numbered(0, 10, SegmentEnd::Cut);
+    let episode = first(&rollout);
     let bounds = |slice: Slice| times(&episode.slice(slice, None).unwrap());
     assert_eq!(bounds((-3..).into()), (7, 10));
     assert_eq!(bounds((..-3).into()), (0, 7));
@@ -187,12 +109,15 @@ fn a59_bounds_of_a_slice_are_pythons() {
 
 #[test]
 fn a59_only_the_piece_at_the_end_is_done() {
-    let mut episode = played(9);
-    add_step(&mut episode, 9, true, true);
-    assert!(!episode.slice(..9, None).unwrap().is_done());
-    for end in [Slice::from(3..), (3..10).into(), (3..99).into()] {
-        let piece = episode.slice(end, None).unwrap();
-        assert!(piece.is_terminated() && piece.is_truncated());
-        assert!(try_step(&mut piece.clone(), 10, false, false).is_err());
+    for (end, flags) in
+        [(SegmentEnd::Terminated, (true, false)), (SegmentEnd::Truncated, (false, true))]
+    {
+        let rollout = numbered(0, 10, end);
+        let episode = first(&rollout);
+        assert!(!episode.slice(..9, None).unwrap().is_done());
+        for slice in [Slice::from(3..), (3..10).into(), (3..99).into()] {
+            let piece = episode.slice(slice, None).unwrap();
+            assert_eq!((piece.is_terminated(), piece.is_truncated()), flags);
+        }
     }
 }
