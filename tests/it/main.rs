@@ -21,6 +21,7 @@ mod connectors;
 mod counter;
 mod curriculum;
 mod custom_algorithm;
+mod documentation;
 mod evaluation;
 mod exact_resume;
 mod extremes;
@@ -37,6 +38,7 @@ mod programs;
 mod recurrent;
 mod reporting;
 mod rl_modules;
+mod rllib_concepts;
 mod roles;
 #[path = "../support/scripted.rs"]
 mod scripted;
