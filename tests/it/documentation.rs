@@ -43,9 +43,10 @@ fn every_link_to_a_file_leads_to_one_and_a_test_that_is_named_is_in_it() {
             files += 1;
             // `a_name` in backticks is a function of the file, unless the file has this name.
             let name = label.trim_matches('`');
-            let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            let of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            let is_name = name.contains('_') && name.chars().all(of_name);
             let of_file = path.file_stem().is_some_and(|stem| stem == name);
-            if label.starts_with('`') && name.chars().all(is_name) && !of_file && path.is_file() {
+            if label.starts_with('`') && is_name && !of_file && path.is_file() {
                 let source = fs::read_to_string(&path).unwrap();
                 assert!(source.contains(name), "{}: no `{name}` in {target}", page.display());
                 names += 1;
