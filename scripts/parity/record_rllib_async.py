@@ -9,11 +9,14 @@ Writes tests/parity/data/rllib_<case>.safetensors. Cases:
   appo_on_policy     the policies that act, learn and serve as target are one
   appo_off_policy    three policies; some ratios reach APPO's bound of 2
   appo_kl            the same with a penalty on the divergence from the target policy
+  impala_lstm, appo_lstm  off policy, with an LSTM and sequences of at most 5 steps; APPO with KL
 
   state.<parameter>, target.<parameter>   the weights of the module and of APPO's target policy
   lengths, ends [S]        the segments of the batch: steps, and 0 cut, 1 terminated, 2 truncated
   obs [B, 4], actions, action_logp, rewards [B]   their steps, one segment after the other
   final_obs [S, 4]         the observation after each segment
+  state_in.<h|c> [B, 1, 6], final_state.<h|c> [S, 1, 6]   with an LSTM: the state before each step,
+                           and after each segment
   total, policy_loss, vf_loss, entropy, (mean_kl_loss) [1], grad.<parameter>   RLlib's results
   total_unmodified [1]     RLlib's loss of the batch that its connectors make
 
@@ -26,7 +29,8 @@ or more. All results but `total_unmodified` are those of a batch in which the ra
 steps is 0 (their `action_logp` is 50), so that the value counts in full, as in the paper.
 
 RLlib cuts rows of `rollout_fragment_length` steps out of the whole batch, appended steps included.
-The segments are chosen so that rows begin where segments, or pieces of 8 steps of one, begin.
+The segments are chosen so that rows begin where segments, or pieces of 8 steps of one, begin. With
+an LSTM, it cuts every segment by itself.
 
 No Ray cluster is started. CPU, one thread; the versions are in the metadata of every file.
 """
@@ -71,18 +75,32 @@ SETTINGS = dict(
 APPO_SETTINGS = dict(clip_param=0.2, kl_coeff=0.7)
 
 
-def build_learner(config, share, **settings):
+def build_learner(config, model, **settings):
     env = gym.make("CartPole-v1")
     config = (
         config.environment("CartPole-v1")
         .env_runners(num_env_runners=1, rollout_fragment_length=FRAGMENT)
         .learners(num_learners=0, num_gpus_per_learner=0)
         .training(**SETTINGS, **settings)
-        .rl_module(model_config=DefaultModelConfig(fcnet_hiddens=[8], vf_share_layers=share))
+        .rl_module(model_config=DefaultModelConfig(fcnet_hiddens=[8], **model))
         .debugging(seed=0)
     )
     spaces = {DEFAULT_MODULE_ID: (env.observation_space, env.action_space)}
     return config, config.build_learner(spaces=spaces)
+
+
+def act(module, obs):
+    """Return the logits of each step, and the states before each step and after the last one."""
+    if not module.is_stateful():
+        return module.forward_train({Columns.OBS: obs})[Columns.ACTION_DIST_INPUTS], None
+    states = [{key: torch.zeros(1, *s.shape) for key, s in module.get_initial_state().items()}]
+    logits = []
+    for step in obs:
+        batch = {Columns.OBS: step.reshape(1, 1, -1), Columns.STATE_IN: states[-1]}
+        outputs = module.forward_train(batch)
+        logits.append(outputs[Columns.ACTION_DIST_INPUTS][0, 0])
+        states.append(outputs[Columns.STATE_OUT])
+    return torch.stack(logits), {key: torch.cat([s[key] for s in states]) for key in states[0]}
 
 
 def make_segments(module, noise):
@@ -91,14 +109,22 @@ def make_segments(module, noise):
     for length, end in SEGMENTS:
         obs = torch.randn(length + 1, 4)
         with torch.no_grad():
-            logits = module.forward_train({Columns.OBS: obs})[Columns.ACTION_DIST_INPUTS]
+            logits, states = act(module, obs)
         logits = logits + noise * torch.randn(length + 1, 2)
         dist = module.get_train_action_dist_cls().from_logits(logits)
         actions = torch.randint(2, (length + 1,))
-        columns = dict(obs=obs, actions=actions, action_logp=dist.logp(actions))
+        columns = dict(obs=obs, actions=actions, action_logp=dist.logp(actions), states=states)
         columns["rewards"] = torch.randn(length)
         segments.append((length, end, columns))
     return segments
+
+
+def extra_outputs(length, columns):
+    outputs = {"action_logp": list(columns["action_logp"][:length].numpy())}
+    if states := columns["states"]:
+        after = [{key: s[t + 1].numpy() for key, s in states.items()} for t in range(length)]
+        outputs[Columns.STATE_OUT] = after
+    return outputs
 
 
 def make_batch(learner, segments):
@@ -112,7 +138,7 @@ def make_batch(learner, segments):
             observations=list(columns["obs"].numpy()),
             actions=list(columns["actions"][:length].numpy()),
             rewards=list(columns["rewards"].numpy()),
-            extra_model_outputs={"action_logp": list(columns["action_logp"][:length].numpy())},
+            extra_model_outputs=extra_outputs(length, columns),
             terminated=end == TERMINATED,
             truncated=end == TRUNCATED,
             len_lookback_buffer=0,
@@ -146,10 +172,10 @@ def figures(learner, appo):
     return {name: torch.as_tensor(term).detach().reshape(1) for name, term in terms.items()}
 
 
-def record(name, config, share, noise, target_noise=0.0, **settings):
+def record(name, config, model, noise, target_noise=0.0, **settings):
     torch.manual_seed(21)
     appo = isinstance(config, APPOConfig)
-    config, learner = build_learner(config, share, **settings)
+    config, learner = build_learner(config, model, **settings)
     module = learner.module[DEFAULT_MODULE_ID].unwrapped()
     with torch.no_grad():  # The target policy, and values of the size of the returns
         for parameter in module.vf.parameters():
@@ -172,6 +198,11 @@ def record(name, config, share, noise, target_noise=0.0, **settings):
         "total_unmodified": unmodified.reshape(1),
         **figures(learner, appo),
     }
+    if module.is_stateful():
+        for key in "hc":
+            states = [(length, columns["states"][key]) for length, _, columns in segments]
+            recorded[f"state_in.{key}"] = torch.cat([s[:length] for length, s in states])
+            recorded[f"final_state.{key}"] = torch.stack([s[length] for length, s in states])
     for key in ("obs", "actions", "action_logp", "rewards"):
         recorded[key] = torch.cat([columns[key][:length] for length, _, columns in segments])
     for key, value in module.state_dict().items():
@@ -198,9 +229,13 @@ def record(name, config, share, noise, target_noise=0.0, **settings):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    record("impala_on_policy", IMPALAConfig(), share=True, noise=0.0)
-    record("impala_off_policy", IMPALAConfig(), share=False, noise=1.0)
-    record("appo_on_policy", APPOConfig(), share=True, noise=0.0, **APPO_SETTINGS)
-    off_policy = dict(share=False, noise=1.5, target_noise=0.3, **APPO_SETTINGS)
-    record("appo_off_policy", APPOConfig(), **off_policy)
-    record("appo_kl", APPOConfig(), use_kl_loss=True, **off_policy)
+    shared, separate = dict(vf_share_layers=True), dict(vf_share_layers=False)
+    lstm = dict(shared, use_lstm=True, lstm_cell_size=6, max_seq_len=5)
+    record("impala_on_policy", IMPALAConfig(), shared, noise=0.0)
+    record("impala_off_policy", IMPALAConfig(), separate, noise=1.0)
+    record("impala_lstm", IMPALAConfig(), lstm, noise=1.0)
+    record("appo_on_policy", APPOConfig(), shared, noise=0.0, **APPO_SETTINGS)
+    off_policy = dict(noise=1.5, target_noise=0.3, **APPO_SETTINGS)
+    record("appo_off_policy", APPOConfig(), separate, **off_policy)
+    record("appo_kl", APPOConfig(), separate, use_kl_loss=True, **off_policy)
+    record("appo_lstm", APPOConfig(), lstm, use_kl_loss=True, **off_policy)

@@ -11,7 +11,7 @@ use rekindle::algorithms::impala::{ImpalaLoss, LossReduction};
 use rekindle::algorithms::{AppoTraining, ImpalaTraining};
 use rekindle::core::any_tensor::to_f32;
 use rekindle::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::ppo_loss::term;
 use crate::segments::compute;
@@ -20,10 +20,24 @@ use crate::support::{Recorded, actor_critic, assert_close, assert_weights_close,
 /// RLlib's `rollout_fragment_length`.
 const FRAGMENT: usize = 8;
 
+/// The model settings of a recording.
+fn model(name: &str) -> Value {
+    match name {
+        "on_policy" => json!({ "fcnet_hiddens": [8], "vf_share_layers": true }),
+        "off_policy" | "kl" => json!({ "fcnet_hiddens": [8], "vf_share_layers": false }),
+        _ => json!({
+            "fcnet_hiddens": [8],
+            "vf_share_layers": true,
+            "use_lstm": true,
+            "lstm_cell_size": 6,
+            "max_seq_len": 5,
+        }),
+    }
+}
+
 /// Builds a module with the recorded weights of these parts, the later ones in place of the earlier ones.
-fn module(recorded: &Recorded, shared: bool, parts: &[&str]) -> AnyRLModule {
-    let config = json!({ "fcnet_hiddens": [8], "vf_share_layers": shared });
-    let mut module = actor_critic(config);
+fn module(recorded: &Recorded, model: Value, parts: &[&str]) -> AnyRLModule {
+    let mut module = actor_critic(model);
     let weights = parts.iter().flat_map(|part| recorded.part(part)).collect();
     module.load_state_dict(&NameMap::rllib_default_ppo().apply(&weights).unwrap()).unwrap();
     module
@@ -57,10 +71,10 @@ fn impala() -> ImpalaTraining {
 
 #[test]
 fn the_impala_loss_and_its_gradients_are_those_of_rllibs_learner() {
-    for (name, shared) in [("on_policy", true), ("off_policy", false)] {
+    for name in ["on_policy", "off_policy", "lstm"] {
         println!("{name}");
         let recorded = Recorded::read(&format!("rllib_impala_{name}"));
-        let module = module(&recorded, shared, &["state"]);
+        let module = module(&recorded, model(name), &["state"]);
         let losses = compute(&mut ImpalaLoss::new(impala()), &module, &recorded);
         check(&losses, &module, &recorded);
     }
@@ -69,7 +83,7 @@ fn the_impala_loss_and_its_gradients_are_those_of_rllibs_learner() {
 #[test]
 fn the_summed_impala_loss_and_its_gradients_are_rllibs_times_the_rows() {
     let recorded = Recorded::read("rllib_impala_off_policy");
-    let module = module(&recorded, false, &["state"]);
+    let module = module(&recorded, model("off_policy"), &["state"]);
     let config = impala().loss_reduction(LossReduction::Sum);
     let losses = compute(&mut ImpalaLoss::new(config), &module, &recorded);
     let rows = recorded.0["rewards"].shape()[0];
@@ -82,8 +96,8 @@ fn the_summed_impala_loss_and_its_gradients_are_rllibs_times_the_rows() {
 
 #[test]
 fn the_appo_loss_and_its_gradients_are_those_of_rllibs_learner_with_and_without_kl() {
-    for (name, shared, use_kl_loss) in
-        [("on_policy", true, false), ("off_policy", false, false), ("kl", false, true)]
+    for (name, use_kl_loss) in
+        [("on_policy", false), ("off_policy", false), ("kl", true), ("lstm", true)]
     {
         println!("{name}");
         let recorded = Recorded::read(&format!("rllib_appo_{name}"));
@@ -99,8 +113,8 @@ fn the_appo_loss_and_its_gradients_are_those_of_rllibs_learner_with_and_without_
             .fragment_length(FRAGMENT);
         let mut loss = AppoLoss::new(config);
         // The module of the first update becomes the target policy. The critic of RLlib's has no target.
-        compute(&mut loss, &module(&recorded, shared, &["state", "target"]), &recorded);
-        let module = module(&recorded, shared, &["state"]);
+        compute(&mut loss, &module(&recorded, model(name), &["state", "target"]), &recorded);
+        let module = module(&recorded, model(name), &["state"]);
         let losses = compute(&mut loss, &module, &recorded);
         check(&losses, &module, &recorded);
     }

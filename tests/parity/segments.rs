@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use rekindle::env_runner::SegmentEnd;
+use rekindle::env_runner::{RolloutStates, SegmentEnd};
 use rekindle::prelude::*;
 
 use crate::support::{Recorded, cpu};
@@ -32,6 +32,17 @@ fn rollout(recorded: &Recorded) -> Rollout {
             },
         });
     }
+    let states = |name: &str, rows: usize| {
+        let parts = recorded.part(name).into_iter();
+        let parts = parts.map(|(key, part)| {
+            assert_eq!(part.shape()[0], rows);
+            let data = part.as_slice::<f32>().unwrap().to_vec();
+            (key, Buffer::from_f32(data, &part.shape()[1..]).unwrap())
+        });
+        Buffer::from_dict(parts.collect::<Vec<_>>()).unwrap()
+    };
+    let rows = recorded.0["rewards"].shape()[0];
+    let stateful = !recorded.part(Columns::STATE_IN).is_empty();
     let logp = recorded.0.contains_key(Columns::ACTION_LOGP);
     let logp = logp.then(|| (Columns::ACTION_LOGP.to_owned(), floats(Columns::ACTION_LOGP, &[])));
     Rollout {
@@ -39,9 +50,12 @@ fn rollout(recorded: &Recorded) -> Rollout {
         actions: Buffer::from_i64(numbers("actions").to_vec(), &[]).unwrap(),
         rewards: recorded.0["rewards"].as_slice::<f32>().unwrap().to_vec(),
         extras: logp.into_iter().collect(),
-        segments,
         final_observations: floats("final_obs", &[4]),
-        states: None,
+        states: stateful.then(|| RolloutStates {
+            state_in: states(Columns::STATE_IN, rows),
+            final_states: states(Columns::FINAL_STATE, segments.len()),
+        }),
+        segments,
         weights_seq_no: 0,
     }
 }
