@@ -119,7 +119,7 @@ impl Loss for SimpleQLoss {
             self.average += 0.1 * (error - self.average);
         }
         cx.report("td_error_average", self.average);
-        if cx.updates % self.config.target_network_update_freq == 0 {
+        if cx.updates.is_multiple_of(self.config.target_network_update_freq) {
             cx.update_targets(1.0);
         }
         Ok(())
