@@ -187,8 +187,14 @@ def record(name, config, model, noise, target_noise=0.0, **settings):
     batch = make_batch(learner, segments)
     unmodified = compute(learner, config, batch)
     logp, counts = batch[Columns.ACTION_LOGP], batch[Columns.LOSS_MASK]
+    # Appended steps with a reward of V(final obs), thus a temporal difference of 0, give the same.
+    with torch.no_grad():
+        values = module.compute_values(batch)
+    rewards = torch.where(counts, batch[Columns.REWARDS], values)
+    rewarded = compute(learner, config, {**batch, Columns.REWARDS: rewards})
     batch[Columns.ACTION_LOGP] = torch.where(counts, logp, 50.0)
     total = compute(learner, config, batch)
+    torch.testing.assert_close(rewarded, total)
 
     recorded = {
         "lengths": torch.tensor([length for length, _, _ in segments]),
