@@ -21,7 +21,6 @@ mod connectors;
 mod counter;
 mod curriculum;
 mod custom_algorithm;
-mod documentation;
 mod evaluation;
 mod exact_resume;
 mod extremes;
@@ -49,4 +48,5 @@ mod support;
 #[path = "../support/trace.rs"]
 mod trace;
 mod updates;
+mod user_guide;
 mod user_mistakes;

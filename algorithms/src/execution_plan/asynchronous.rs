@@ -259,7 +259,7 @@ fn fitting(learner: &Learner, mut data: ModuleData) -> Result<ModuleData> {
     Ok(data)
 }
 
-/// The number of updates by which the weights that acted were older than the newest published ones.
+/// How many updates older the weights that acted were than those that the runners could have had.
 #[derive(Debug, Default)]
 struct Lag {
     sum: u64,
