@@ -39,7 +39,7 @@
 //! | [`rl_module`] | `RLModule`, specs, roles, multi-modules |
 //! | [`env_runner`] | runners, rollouts, episodes, connectors |
 //! | [`learner`] | returns, losses, optimizers, `Learner` |
-//! | [`algorithms`] | `Algorithm`, configurations, PPO |
+//! | [`algorithms`] | `Algorithm`, configurations, execution plans, PPO and other algorithms |
 #![forbid(unsafe_code)]
 
 mod main_error;

@@ -3,9 +3,10 @@
 //!
 //! Differences from RLlib:
 //!
-//! - The target policy is a copy of the module that the loss keeps, so that any module will do.
-//! - [`target_worker_clipping`](AppoTraining::target_worker_clipping) is heeded.
+//! - The target policy is a copy of the module that the loss keeps. The module needs no role for it.
+//! - [`target_worker_clipping`](AppoTraining::target_worker_clipping) is used. RLlib 2.60 always takes 2.
 //! - Every batch is learned from exactly `circular_buffer_iterations_per_batch` times.
+//! - The differences of [`impala`](crate::impala) in V-trace, λ and the queue.
 
 mod config;
 mod loss;

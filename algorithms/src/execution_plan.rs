@@ -84,7 +84,7 @@ pub trait ExecutionPlan: Debug + Send {
     /// Replaces everything that the plan keeps between steps.
     ///
     /// # Errors
-    /// If the state is not one of such a plan.
+    /// If the state belongs to another plan.
     fn set_state(&mut self, _state: &State) -> Result<()> {
         Ok(())
     }

@@ -3,7 +3,9 @@
 //!
 //! Differences from RLlib:
 //!
-//! - A sequence bootstraps from the observation that follows it. There are no filler steps.
+//! - A sequence bootstraps from the observation that follows it. There are no filler steps. In RLlib 2.60,
+//!   V-trace runs over its filler steps, and truncated or cut sequences bootstrap from only a part of the
+//!   value (`tests/parity/rllib_async.rs`).
 //! - V-trace has λ ([`lambda_`](ImpalaTraining::lambda_)), and losses may be sums
 //!   ([`loss_reduction`](ImpalaTraining::loss_reduction)), as in the paper.
 //! - The queue between runners and learner is bounded and blocks: nothing is dropped and nothing polls.

@@ -1,12 +1,16 @@
-//! Algorithms: configurations, the training loop, and PPO.
+//! Algorithms: configurations, the training loop, execution plans, and one module per algorithm.
+//!
+//! `docs/algorithms.md` compares the algorithms, their defaults and their plans.
 //!
 //! | item | RLlib's |
 //! |---|---|
 //! | [`AlgorithmConfig`] | `AlgorithmConfig`: builder, data, validation |
 //! | [`Algorithm`] | `Algorithm`: `train`, `evaluate`, `save_to_path`, `restore_from_path` |
 //! | [`ExecutionPlan`], [`TrainingContext`] | `training_step`, and the execution plans before it |
+//! | [`Synchronous`], [`Asynchronous`] | the training steps of PPO, and of IMPALA and APPO |
+//! | [`AlgorithmConfig::from_loss`], [`Trajectory`] | `build_tf_policy`, `build_trainer`, `with_updates`: algorithms from functions |
+//! | [`TrainingConfig`] | `AlgorithmConfig` subclasses: an algorithm with settings of its own |
 //! | [`PpoConfig`], [`ppo`] | `PPOConfig`, PPO |
-//! | [`AlgorithmConfig::from_loss`], [`Trajectory`] | `build_policy`, `with_updates`: algorithms from functions |
 //! | [`ImpalaConfig`], [`impala`]; [`AppoConfig`], [`appo`] | IMPALA, APPO |
 //! | [`A2cConfig`], [`a2c`]; [`VpgConfig`], [`vpg`] | A2C and policy gradients, which RLlib's new stack lacks |
 //! | [`LearnOnBatchConfig`], [`learn_on_batch`] | `build_trainer` with a `Policy` written from scratch |

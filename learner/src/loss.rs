@@ -224,7 +224,7 @@ pub trait Loss: Debug + Send {
     /// Replaces everything that the loss has learned.
     ///
     /// # Errors
-    /// [`LearnerError::InvalidState`] if the state is not one of such a loss.
+    /// [`LearnerError::InvalidState`] if the state belongs to another loss.
     fn set_state(&mut self, state: &State) -> Result<()> {
         if *state == State::new() {
             return Ok(());

@@ -218,7 +218,7 @@ impl TrainData {
         let minibatch = match (minibatch_size, &self.sequences) {
             (None, _) => count,
             (Some(size), None) => size,
-            // As many sequences as have so many rows on average.
+            // The number of sequences that have `size` rows on average.
             (Some(size), Some(_)) => (count * size / rows.max(1)).max(1),
         };
         Units { count, minibatch }

@@ -45,6 +45,7 @@ mod programs;
 mod recurrent;
 mod reporting;
 mod rl_modules;
+mod rllib_concepts;
 mod roles;
 #[path = "../support/scripted.rs"]
 mod scripted;
@@ -56,4 +57,5 @@ mod support;
 #[path = "../support/trace.rs"]
 mod trace;
 mod updates;
+mod user_guide;
 mod user_mistakes;

@@ -52,7 +52,7 @@ settings! {
         set circular_buffer_num_batches: usize = 8, at_least_one;
         /// Times that each batch is learned from: K of the circular buffer.
         set circular_buffer_iterations_per_batch: usize = 2, at_least_one;
-        /// Batches that may wait for the learner. Then the runners wait.
+        /// Batches that may wait for the learner. The runners wait while the queue is full.
         set learner_queue_size: usize = 3;
         /// Batches after which the runners get new weights.
         set broadcast_interval: usize = 1, at_least_one;

@@ -28,7 +28,7 @@ impl StepReport {
         Self { env_steps_sampled, env_steps_trained }
     }
 
-    /// The report of a step that learned from all that it sampled.
+    /// Creates the report of a step that learned from everything it sampled.
     #[must_use]
     pub fn of(experience: &Experience) -> Self {
         Self::new(experience.env_steps, experience.env_steps)
@@ -213,8 +213,8 @@ pub(super) fn missing_steps(
     (missing > 0).then_some(missing)
 }
 
-/// The steps of experience in the unit of the settings. Where nobody acts, steps of the environment count,
-/// so that there is an end.
+/// Returns the steps of experience in the unit of the settings. If no agent acts, environment steps count, so
+/// that sampling ends.
 pub(super) fn steps_of(count_by: CountStepsBy, experience: &Experience) -> usize {
     match count_by {
         CountStepsBy::AgentSteps => match experience.agent_steps() {

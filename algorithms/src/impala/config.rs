@@ -48,7 +48,7 @@ settings! {
         into entropy_coeff: Schedule = Schedule::Constant(0.01);
         /// How the loss terms of the rows become one number.
         set loss_reduction: LossReduction = LossReduction::Mean;
-        /// Batches that may wait for the learner. Then the runners wait.
+        /// Batches that may wait for the learner. The runners wait while the queue is full.
         set learner_queue_size: usize = 3;
         /// Updates after which the runners get new weights.
         set broadcast_interval: usize = 1, at_least_one;

@@ -238,18 +238,6 @@ mod tests {
         }
     }
 
-    /// Figures of `torch.optim` 2.9 (`scripts/parity/record_optimizers.py`).
-    #[test]
-    fn paths_equal_those_of_pytorch() {
-        let gradients = [0.5, -1.0, 2.0, 0.25, 0.5, 1.0, -0.5];
-        let rule = OptimizerConfig::Sgd { momentum: 0.9 };
-        close(&run(&rule, 0.1, &gradients[..3]), &[-0.05, 0.005, -0.145_5]);
-        let adam = OptimizerConfig::adam(1e-8);
-        let decoupled =
-            OptimizerConfig::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
-        close(&run(&decoupled, 0.1, &gradients), &run(&adam, 0.1, &gradients));
-    }
-
     #[test]
     fn a_guard_takes_a_step_of_any_rule_or_changes_nothing() {
         let rules = [

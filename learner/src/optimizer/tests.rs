@@ -83,6 +83,52 @@ fn adam_steps_equal_burns_own_module_optimizer() {
     assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-6), "{ours:?} {theirs:?}");
 }
 
+/// A parameter whose gradient is a given one.
+#[derive(Module, Debug)]
+struct Vector {
+    values: Param<Tensor<1>>,
+}
+
+fn numbers(json: &serde_json::Value) -> Vec<f32> {
+    serde_json::from_value(json.clone()).unwrap()
+}
+
+/// Recorded by `scripts/parity/record_optimizers.py`.
+#[test]
+fn twenty_steps_of_every_rule_follow_the_path_of_pytorch() {
+    let recorded: serde_json::Value =
+        serde_json::from_str(include_str!("../../tests/golden/optimizers.json")).unwrap();
+    let device = Device::flex().autodiff();
+    let rules = recorded["rules"].as_array().unwrap();
+    assert_eq!(rules.len(), 8);
+    for rule in rules {
+        let config: OptimizerConfig = serde_json::from_value(rule["rule"].clone()).unwrap();
+        let (lr, path) = (rule["lr"].as_f64().unwrap(), rule["path"].as_array().unwrap());
+        // The guard accepts, so that it changes nothing.
+        let accepts = StepGuard::new(Tensor::from_data([true], &Device::flex()));
+        for guard in [None, Some(&accepts)] {
+            let mut optimizer = Optimizer::new(config);
+            let start = Tensor::from_floats(&numbers(&recorded["start"])[..], &device);
+            let mut net = Vector { values: Param::from_tensor(start) };
+            let gradients = recorded["gradients"].as_array().unwrap();
+            assert_eq!((gradients.len(), path.len()), (20, 20));
+            for (number, (gradient, expected)) in gradients.iter().zip(path).enumerate() {
+                let gradient = Tensor::<1>::from_floats(&numbers(gradient)[..], &device);
+                let loss = (net.values.val() * gradient).sum();
+                let gradients = Gradients::take(&net, &mut loss.backward());
+                let outcome;
+                (net, outcome) = optimizer.step(lr, guard, net, gradients);
+                outcome.unwrap();
+                let found = values(&state_dict(&net).unwrap());
+                for (f, e) in found.iter().zip(numbers(expected)) {
+                    let error = (f - e).abs() / e.abs().max(1.0);
+                    assert!(error < 1e-5, "{config:?}, step {number}: {f} for {e}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_saved_optimizer_continues_exactly_and_refuses_another_modules_state() {
     let mut first = net();

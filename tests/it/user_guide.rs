@@ -1,0 +1,98 @@
+//! The pages in `docs` name tests, files and defaults that exist.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rekindle::algorithms::{AppoTraining, CustomTraining, ImpalaTraining};
+use rekindle::prelude::*;
+use serde_json::{Map, Value};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All pages, with their text.
+fn pages() -> Vec<(PathBuf, String)> {
+    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages =
+        docs.chain(["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|p| root().join(p)));
+    let pages = pages.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The links of a page: text and target.
+fn links(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split("](").zip(text.split("](").skip(1)).filter_map(|(before, after)| {
+        let text = before.rsplit_once('[').map_or(before, |(_, text)| text);
+        Some((text, after.split_once(')')?.0))
+    })
+}
+
+#[test]
+fn every_link_to_a_file_leads_to_one_and_a_test_that_is_named_is_in_it() {
+    let (mut files, mut names) = (0, 0);
+    for (page, text) in pages() {
+        for (label, target) in links(&text) {
+            let target = target.split('#').next().unwrap();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let path = page.parent().unwrap().join(target);
+            assert!(path.exists(), "{}: no file {target}", page.display());
+            files += 1;
+            // `a_name` in backticks is a function of the file, unless the file has this name.
+            let name = label.trim_matches('`');
+            let of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            let is_name = name.contains('_') && name.chars().all(of_name);
+            let of_file = path.file_stem().is_some_and(|stem| stem == name);
+            if label.starts_with('`') && is_name && !of_file && path.is_file() {
+                let source = fs::read_to_string(&path).unwrap();
+                assert!(source.contains(name), "{}: no `{name}` in {target}", page.display());
+                names += 1;
+            }
+        }
+    }
+    assert!(files > 100 && names > 20, "{files} {names}");
+}
+
+fn defaults<T: serde::Serialize + Default>() -> Map<String, Value> {
+    serde_json::to_value(T::default()).unwrap().as_object().unwrap().clone()
+}
+
+/// The table of settings.
+fn table() -> String {
+    let mut ppo = defaults::<PpoTraining>();
+    // Not written where it is unset.
+    ppo.entry("target_kl").or_insert(Value::Null);
+    let columns = [
+        ("PPO", ppo),
+        ("IMPALA", defaults::<ImpalaTraining>()),
+        ("APPO", defaults::<AppoTraining>()),
+        ("A2C", defaults::<A2cTraining>()),
+        ("VPG", defaults::<VpgTraining>()),
+        ("`from_loss`", defaults::<CustomTraining>()),
+    ];
+    let names: BTreeSet<&String> = columns.iter().flat_map(|(_, column)| column.keys()).collect();
+    let heads: Vec<_> = columns.iter().map(|(head, _)| *head).collect();
+    let mut table = format!("| setting | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(6));
+    for name in names {
+        let cells = columns.iter().map(|(_, column)| match column.get(name) {
+            None => String::new(),
+            Some(Value::Object(rule)) => rule["type"].as_str().unwrap().to_owned(),
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Null) => "none".to_owned(),
+            Some(value) => value.to_string(),
+        });
+        let cells: Vec<_> = cells.collect();
+        table += &format!("| `{name}` | {} |\n", cells.join(" | "));
+    }
+    table
+}
+
+#[test]
+fn the_table_of_settings_has_every_default() {
+    let page = fs::read_to_string(root().join("docs/algorithms.md")).unwrap();
+    let table = table();
+    assert!(page.contains(&table), "docs/algorithms.md should have this table:\n{table}");
+}
