@@ -32,7 +32,9 @@ fn main() -> Result<ExitCode, MainError> {
                 .entropy_coeff(0.0)
         });
     let config = match chosen.name() {
-        "stateless-cartpole" => config.training(|t| t.train_batch_size(400).fragment_length(20)),
+        "stateless-cartpole" => {
+            config.training(|t| t.lr(1e-3).train_batch_size(200).fragment_length(20))
+        }
         "catch" => config.training(|t| t.entropy_coeff(0.01).vf_loss_coeff(0.5)),
         _ => config,
     };

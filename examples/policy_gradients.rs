@@ -29,12 +29,13 @@ fn main() -> Result<ExitCode, MainError> {
                 .training(|t| t.lr(2e-3).train_batch_size(1024));
             chosen.learn(cartpole(config))
         }
-        // Two runners compute gradients of 32 steps of 4 environments each.
+        // Two runners compute gradients of 8 steps of 8 environments each.
         _ => {
             let config = PpoConfig::new()
-                .env_runners(|e| e.num_env_runners(2).num_envs_per_env_runner(4))
-                .training(|t| ppo_settings(t).lr(1e-3).num_epochs(1).minibatch_size(None))
-                .with_execution_plan(AsyncGradients::new(32));
+                .env_runners(|e| e.num_env_runners(2).num_envs_per_env_runner(8))
+                .training(|t| ppo_settings(t).lr(2e-3).entropy_coeff(0.0))
+                .training(|t| t.num_epochs(1).minibatch_size(None))
+                .with_execution_plan(AsyncGradients::new(8));
             chosen.learn(cartpole(config))
         }
     }

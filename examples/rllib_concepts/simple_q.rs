@@ -7,7 +7,6 @@ use std::error::Error;
 use burn::module::Module;
 use rekindle::algorithms::{AlgorithmConfig, Synchronous, TrainingConfig};
 use rekindle::core::ConfigError;
-use rekindle::env_runner::SegmentEnd;
 use rekindle::learner::{AfterUpdate, LearnerError};
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
@@ -87,25 +86,14 @@ impl Loss for SimpleQLoss {
         vec![OptimizerGroup::default().lr(self.config.lr)]
     }
 
-    /// `postprocess_fn`: the columns that the loss reads beside those of the runner.
-    fn prepare(
-        &mut self,
-        _: &PrepareContext<'_>,
-        mut data: TrainData,
-    ) -> Result<TrainData, LearnerError> {
-        data.insert(Columns::NEXT_OBS, data.next_observations()?)?;
-        let continues = data.ends(SegmentEnd::Terminated).into_iter().map(|end| f32::from(!end));
-        data.insert_f32("continues", continues.collect())?;
-        Ok(data)
-    }
-
     fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses, LearnerError> {
         let batch = cx.batch();
         let actions = batch.int::<1>(Columns::ACTIONS)?.unsqueeze_dim::<2>(1);
         let q = cx.outputs()?.float::<2>(Columns::QF_PREDS)?.gather(1, actions).squeeze_dim::<1>(1);
         let next = Batch::new().with(Columns::OBS, batch.column(Columns::NEXT_OBS)?.clone());
         let next = cx.module.forward_target(&next)?.float::<2>(Columns::QF_PREDS)?;
-        let best = next.max_dim(1).squeeze_dim::<1>(1) * batch.float::<1>("continues")?;
+        let ends = batch.float::<1>(Columns::TERMINATEDS)?;
+        let best = next.max_dim(1).squeeze_dim::<1>(1) * (ends * -1.0 + 1.0);
         let target = batch.float::<1>(Columns::REWARDS)? + best * self.config.gamma;
         let td_error = q - target.detach();
         let loss = td_error.clone().square().mean();

@@ -1,6 +1,6 @@
 //! Learner connectors: transforms of experience before losses see it.
 
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use rekindle::algorithms::AlgorithmError;
 use rekindle::algorithms::a2c::A2cLoss;
@@ -61,7 +61,7 @@ impl LearnerConnector for Broken {
                 return Ok(columns.into());
             }
             "segments" => {
-                data.segments.pop();
+                Arc::make_mut(&mut data.segments).pop();
             }
             "column" => {
                 data.insert_f32("bonus", vec![0.0])?;

@@ -46,7 +46,8 @@ impl Clock {
     }
 
     fn ends(&self) -> [bool; 2] {
-        [self.episode % 2 == 0 && self.t == 5, self.episode % 2 == 1 && self.t == 7]
+        let even = self.episode.is_multiple_of(2);
+        [even && self.t == 5, !even && self.t == 7]
     }
 }
 
@@ -91,7 +92,7 @@ impl Clocks {
     fn show(&self, out: &mut MultiAgentStep) -> EnvResult<()> {
         let ends = self.clock.ends();
         for agent in 0..2 {
-            if agent == 0 || self.clock.t % 2 == 0 || ends.contains(&true) {
+            if agent == 0 || self.clock.t.is_multiple_of(2) || ends.contains(&true) {
                 out.observe(agent)?.write_f32(&[self.clock.shown()])?;
             }
             out.add_reward(agent, 1.0)?;
@@ -215,7 +216,7 @@ fn reading(env: &str) -> (AlgorithmConfig<CustomTraining>, All) {
     let config = AlgorithmConfig::from_loss("Reads", move |cx, batch| {
         let read = Read::all(cx, batch)?.into_iter();
         of_loss.lock().unwrap().extend(read.map(|read| (cx.module_id.to_owned(), read)));
-        Ok(cx.mean(cx.logp()?)?)
+        cx.mean(cx.logp()?)
     });
     let config = config
         .environment(env)

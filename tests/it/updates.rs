@@ -96,11 +96,12 @@ fn experience_without_the_columns_of_a_new_module_is_left_out_and_counted() {
             .build(&device())
             .unwrap()
     };
-    let learner = |loss: fn(&str) -> Box<dyn Loss>| {
+    type NewLoss = fn(&str) -> Box<dyn Loss>;
+    let learner = |loss: NewLoss| {
         let modules = network().as_multi_rl_module().unwrap();
         Learner::new(LearnerConfig::default(), loss, modules, &device()).unwrap()
     };
-    let losses: [(_, fn(&str) -> Box<dyn Loss>); 3] = [
+    let losses: [(_, NewLoss); 3] = [
         ("action_dist_inputs", |_| Box::new(PpoLoss::new(PpoTraining::default()))),
         ("action_logp", |_| Box::new(ImpalaLoss::new(ImpalaTraining::default()))),
         ("action_logp", |_| Box::new(AppoLoss::new(AppoTraining::default()))),

@@ -1,6 +1,7 @@
 //! Losses of recorded segments of episodes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::module::Module;
 use rekindle::env_runner::{RolloutStates, SegmentEnd};
@@ -51,10 +52,13 @@ fn rollout(recorded: &Recorded) -> Rollout {
         rewards: recorded.0["rewards"].as_slice::<f32>().unwrap().to_vec(),
         extras: logp.into_iter().collect(),
         final_observations: floats("final_obs", &[4]),
-        states: stateful.then(|| RolloutStates {
-            state_in: states(Columns::STATE_IN, rows),
-            final_states: states(Columns::FINAL_STATE, segments.len()),
+        states: stateful.then(|| {
+            Arc::new(RolloutStates {
+                state_in: states(Columns::STATE_IN, rows),
+                final_states: states(Columns::FINAL_STATE, segments.len()),
+            })
         }),
+        infos: None,
         segments,
         weights_seq_no: 0,
     }

@@ -1,6 +1,5 @@
 //! The plan of A3C: every runner computes gradients of its own experience.
 
-use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -210,12 +209,12 @@ impl TrainingStep {
         let modules = cx.learner.module().without_learner_only();
         let at = PublishedAt::new(cx.learner.weights_seq_no(), env_steps);
         cx.env_runners.set_modules_of(index, &modules, at)?;
-        let work = move |experience: &Experience| -> Box<dyn Any + Send> {
+        let work = move |experience: &Experience| -> Output {
             let gradients = worker
                 .gather(&experience.rollouts)
                 .and_then(|data| worker.prepare(data, env_steps))
                 .and_then(|data| worker.compute_gradients(&data, env_steps));
-            Box::new((worker, gradients))
+            (worker, gradients)
         };
         let steps =
             self.plan.fragment.saturating_mul(cx.config.env_runners.num_envs_per_env_runner);

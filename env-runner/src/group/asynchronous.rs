@@ -29,7 +29,7 @@ pub struct Finished {
     pub runner: usize,
     /// What it collected; empty if it failed.
     pub experience: Experience,
-    /// What the work on the experience returned; `None` without work and if the runner failed.
+    /// What the work on the experience returned, to downcast; `None` without work and if the runner failed.
     pub output: Option<Box<dyn Any + Send>>,
 }
 
@@ -71,14 +71,14 @@ impl EnvRunnerGroup {
 
     /// As [`start`](Self::start), and then works on the experience on the same thread. [`Finished::output`]
     /// is what the work returns.
-    pub fn start_then(
+    pub fn start_then<T: Any + Send>(
         &mut self,
         index: usize,
         amount: Amount,
         options: SampleOptions,
-        work: impl FnOnce(&Experience) -> Box<dyn Any + Send> + Send + 'static,
+        work: impl FnOnce(&Experience) -> T + Send + 'static,
     ) -> bool {
-        self.submit(index, amount, options, Some(Work(Box::new(work))))
+        self.submit(index, amount, options, Some(Work::new(work)))
     }
 
     fn submit(

@@ -27,7 +27,16 @@ pub(super) struct Job {
 }
 
 /// Work on the experience of a runner, on its thread.
-pub(super) struct Work(pub(super) Box<dyn FnOnce(&Experience) -> Box<dyn Any + Send> + Send>);
+pub(super) struct Work(Box<dyn FnOnce(&Experience) -> Output + Send>);
+
+/// What work on the experience returned.
+pub(super) type Output = Box<dyn Any + Send>;
+
+impl Work {
+    pub(super) fn new<T: Any + Send>(work: impl FnOnce(&Experience) -> T + Send + 'static) -> Self {
+        Self(Box::new(move |experience| Box::new(work(experience))))
+    }
+}
 
 impl fmt::Debug for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,7 +53,7 @@ pub(super) struct Done {
     pub(super) amount: Amount,
     pub(super) result: Result<Experience>,
     /// What the work on the experience returned.
-    pub(super) output: Option<Box<dyn Any + Send>>,
+    pub(super) output: Option<Output>,
 }
 
 impl Job {

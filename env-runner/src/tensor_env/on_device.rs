@@ -18,7 +18,9 @@ use super::state::saved_envs;
 use super::{TensorEnv, TensorEnvRunner, registry};
 use crate::connectors::{ConnectorPipeline, pipelines, set_states, states};
 use crate::env_runner::metrics::{DEFAULT_AGENT_ID, log_agent_steps, log_env_steps};
-use crate::env_runner::{Amount, ConnectorDeltas, EnvRunner, EnvRunnerConfig, SampleOptions};
+use crate::env_runner::{
+    Amount, ConnectorDeltas, EnvRunner, EnvRunnerConfig, PublishedAt, SampleOptions,
+};
 use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
 use crate::multi_agent::MultiAgentConfig;
@@ -162,10 +164,11 @@ impl EnvRunner for OnDeviceEnvRunner {
         of_module((env.observation_space().clone(), env.action_space().clone()))
     }
 
-    fn set_modules(&mut self, modules: &MultiRLModule, weights_seq_no: u64) -> Result<()> {
+    fn set_modules(&mut self, modules: &MultiRLModule, at: PublishedAt) -> Result<()> {
         let module = modules.module(DEFAULT_MODULE_ID)?;
         self.runner.check(&self.config.env, module)?;
-        self.module = Some((module.clone(), weights_seq_no));
+        self.module = Some((module.clone(), at.weights_seq_no));
+        self.runner.exploration.set_env_steps(at.env_steps);
         Ok(())
     }
 
@@ -224,7 +227,8 @@ impl EnvRunner for OnDeviceEnvRunner {
         let (seen, done) =
             (self.runner.env().observation_space(), self.runner.env().action_space());
         let config = BundleConfig::of_runner(&self.config, DEFAULT_MODULE_ID, seen, done);
-        PolicyBundle::new(module.clone(), config, &self.device)
+        let bundle = PolicyBundle::new(module.clone(), config, &self.device)?;
+        Ok(bundle.with_env_steps(self.runner.exploration.env_steps()))
     }
 
     fn take_metrics(&mut self) -> MetricsState {

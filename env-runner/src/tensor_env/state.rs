@@ -69,8 +69,10 @@ pub(super) fn saved_envs(state: &State) -> Result<usize> {
 impl<E: TensorEnv> TensorEnvRunner<E> {
     /// Continues the random streams of a saved runner, and begins new episodes.
     pub(super) fn restore_streams(&mut self, state: &State) -> Result<()> {
-        let RunnerState { action_rng, reset_rng } = state.data_as()?;
+        let RunnerState { action_rng, reset_rng, exploration_rngs, env_steps } = state.data_as()?;
         (self.action_rng, self.reset_rng) = (action_rng, reset_rng);
+        self.exploration.set_streams(exploration_rngs);
+        self.exploration.set_env_steps(env_steps);
         self.reset();
         Ok(())
     }

@@ -16,7 +16,6 @@ use rekindle_kernels::eager;
 use rekindle_metrics::Reducer;
 
 use self::readings::{Minibatch, MinibatchMetrics, ModuleMetrics, Readings};
-use super::module_loss::ModuleLoss;
 use super::{Learner, ModuleRollouts};
 use crate::error::Result;
 use crate::loss::{AfterUpdate, PrepareContext};
