@@ -37,6 +37,22 @@ pub fn rate(seconds: f64, mut work: impl FnMut() -> Outcome<u64>) -> Outcome<f64
     }
 }
 
+/// Trains for at least `seconds`, after an iteration that warms up caches. Returns environment steps per
+/// second and the mean return of the last training episodes.
+///
+/// # Errors
+/// If training fails.
+pub fn training_rate(algo: &mut Algorithm, seconds: f64) -> Outcome<(f64, Option<f64>)> {
+    algo.train()?;
+    let mut mean = None;
+    let value = rate(seconds, || {
+        let before = algo.env_steps();
+        mean = algo.train()?.get("env_runners/episode_return_mean");
+        Ok(algo.env_steps() - before)
+    })?;
+    Ok((value, mean))
+}
+
 /// Reads the numbers of a case: `8x128x64` is 8, 128 and 64.
 ///
 /// # Errors

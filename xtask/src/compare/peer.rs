@@ -65,6 +65,8 @@ pub(super) const THREADS: &[Setting] = &[ONE, TWO];
 pub(super) const JAX_THREADS: &[Setting] = &[TWO, ONE];
 /// Settings of RLlib's algorithms. Without env runners, the driver samples.
 pub(super) const RUNNERS: &[Setting] = &[ONE, TWO, ONE_RUNNER, TWO_RUNNERS];
+/// The setting of RLlib's asynchronous algorithms, which need env runners.
+pub(super) const ASYNCHRONOUS: &[Setting] = &[TWO_RUNNERS];
 /// The setting with the least memory.
 pub(super) const LEAN: &[Setting] = &[ONE];
 

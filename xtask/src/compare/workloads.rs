@@ -1,6 +1,6 @@
 //! The workloads of the comparison and their goals.
 
-use super::peer::{Entry, JAX_THREADS, LEAN, Peer, RUNNERS};
+use super::peer::{ASYNCHRONOUS, Entry, JAX_THREADS, LEAN, Peer, RUNNERS};
 use super::workload::{Case, Goal, Metric, Workload};
 
 fn case(name: impl Into<String>, key: impl Into<String>, goals: &[(Peer, Goal)]) -> Case {
@@ -18,6 +18,8 @@ pub(super) fn workloads() -> Vec<Workload> {
     vec![
         ppo(),
         wide_ppo(),
+        a2c(),
+        asynchronous(),
         acting(),
         update(),
         mlp(
@@ -67,6 +69,39 @@ fn wide_ppo() -> Workload {
         ],
         peers: vec![PPO_SB3],
         ..ppo()
+    }
+}
+
+fn a2c() -> Workload {
+    Workload {
+        name: "a2c-cartpole",
+        title: "A2C on CartPole-v1",
+        description: "8 environments × 5 steps and one update of RMSprop, separate 64 × 64 tanh networks \
+                      for policy and value: the defaults of Stable-Baselines3.",
+        metric: Metric::EnvSteps,
+        program: "a2c",
+        args: &[],
+        seconds: [5.0, 2.0],
+        cases: vec![case("a2c-cartpole", "8x5x64", &[(Peer::Sb3, Goal::Ratio(20.0))])],
+        peers: vec![Entry::new(Peer::Sb3, "a2c_sb3.py")],
+    }
+}
+
+fn asynchronous() -> Workload {
+    let goals = [(Peer::Rllib, Goal::Ratio(40.0))];
+    let cases = ["impala", "appo"].map(|key| case(format!("{key}-cartpole"), key, &goals));
+    Workload {
+        name: "asynchronous-cartpole",
+        title: "IMPALA and APPO on CartPole-v1",
+        description: "2 env runners of 5 environments, fragments of 50 steps, batches of 500 rows, one \
+                      64 × 64 tanh network with two heads, free-running; RLlib's defaults otherwise. \
+                      Environment steps that were sampled count.",
+        metric: Metric::EnvSteps,
+        program: "asynchronous",
+        args: &[],
+        seconds: [5.0, 2.0],
+        cases: cases.to_vec(),
+        peers: vec![Entry::new(Peer::Rllib, "asynchronous_rllib.py").settings(ASYNCHRONOUS)],
     }
 }
 

@@ -4,7 +4,9 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "programs report on the standard output")]
 
+mod a2c;
 mod acting;
+mod asynchronous;
 mod mlp;
 mod plot_scaling;
 mod ppo;
@@ -24,6 +26,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Program {
     Ppo(ppo::Args),
+    A2c(a2c::Args),
+    Asynchronous(asynchronous::Args),
     Acting(acting::Args),
     Update(update::Args),
     Mlp(mlp::Args),
@@ -34,6 +38,8 @@ enum Program {
 fn main() -> Result<(), MainError> {
     match Cli::parse().program {
         Program::Ppo(args) => ppo::run(&args)?,
+        Program::A2c(args) => a2c::run(&args)?,
+        Program::Asynchronous(args) => asynchronous::run(&args)?,
         Program::Acting(args) => acting::run(&args)?,
         Program::Update(args) => update::run(&args)?,
         Program::Mlp(args) => mlp::run(&args)?,

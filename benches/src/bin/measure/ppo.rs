@@ -1,7 +1,7 @@
 //! PPO on CartPole-v1: rekindle's side of `ppo-cartpole`, `memory` and `scaling` in `cargo xtask compare`.
 
 use rekindle::prelude::*;
-use rekindle_benches::{Outcome, rate, report, sizes};
+use rekindle_benches::{Outcome, rate, report, sizes, training_rate};
 use serde_json::json;
 
 /// Trains PPO on CartPole-v1 and prints environment steps per second as a line of JSON.
@@ -27,28 +27,25 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Outcome {
     for case in &args.cases {
         let mut algo = algorithm(sizes(case)?, args.seed)?;
-        let mut mean = None;
-        let mut train = || {
-            let before = algo.env_steps();
-            mean = algo.train()?.get("env_runners/episode_return_mean");
-            Ok(algo.env_steps() - before)
-        };
-        let value = if let Some(steps) = args.steps {
-            rate(0.0, || {
-                let mut done = 0;
-                while done < steps {
-                    done += train()?;
-                }
-                Ok(done)
-            })?
-        } else {
-            // The first iteration warms up caches and is not counted.
-            train()?;
-            rate(args.seconds, train)?
+        let (value, mean) = match args.steps {
+            Some(steps) => rate_of_steps(&mut algo, steps)?,
+            None => training_rate(&mut algo, args.seconds)?,
         };
         report(case, value, mean);
     }
     Ok(())
+}
+
+/// Trains for a number of environment steps, from the first.
+fn rate_of_steps(algo: &mut Algorithm, steps: u64) -> Outcome<(f64, Option<f64>)> {
+    let mut mean = None;
+    let value = rate(0.0, || {
+        while algo.env_steps() < steps {
+            mean = algo.train()?.get("env_runners/episode_return_mean");
+        }
+        Ok(algo.env_steps())
+    })?;
+    Ok((value, mean))
 }
 
 fn algorithm([num_envs, rollout, hidden]: [usize; 3], seed: u64) -> Outcome<Algorithm> {
