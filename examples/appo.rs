@@ -20,6 +20,7 @@ fn main() -> Result<ExitCode, MainError> {
         &tasks::APPO_STATELESS_CARTPOLE,
         &tasks::APPO_CATCH,
         &tasks::APPO_NESTED_CARTPOLE,
+        &tasks::APPO_CRASHING_CARTPOLE,
     ]);
     let config = AppoConfig::new()
         .env_runners(|e| e.num_env_runners(2).num_envs_per_env_runner(5))

@@ -1,18 +1,18 @@
 //! An execution plan of one's own: PPO's, written from operators, with a warning about the scale of rewards.
-//! It is swapped for the asynchronous plan of IMPALA, and both continue exactly from a checkpoint.
+//! It is swapped for the plan of A3C, and both continue exactly from a checkpoint.
 //!
 //! `cargo run --release --example custom_execution_plan`
 
 #[path = "common/program.rs"]
 mod program;
 
-use rekindle::algorithms::{AlgorithmError, Asynchronous};
+use rekindle::algorithms::{AlgorithmError, AsyncGradients};
 use rekindle::prelude::*;
 
 /// PPO's plan: collect a batch, select what can be trained, standardize, learn, publish, report.
 #[derive(Debug, Clone)]
-struct PpoPlan {
-    train_batch_size: usize,
+pub(crate) struct PpoPlan {
+    pub(crate) train_batch_size: usize,
 }
 
 impl ExecutionPlan for PpoPlan {
@@ -97,9 +97,9 @@ fn main() -> Result<(), MainError> {
     program::show_warnings();
     program::no_arguments(
         "custom_execution_plan",
-        "Trains PPO on CartPole with a plan of its own, and with an asynchronous one.",
+        "Trains PPO on CartPole with a plan of its own, and with that of A3C.",
     );
     train(PpoPlan { train_batch_size: 1024 }, 30)?;
-    train(Asynchronous::new(1024, 128).deterministic(true).batches_per_step(4), 10)?;
+    train(AsyncGradients::new(32).deterministic(true), 10)?;
     Ok(())
 }

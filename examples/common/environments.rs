@@ -34,6 +34,23 @@ pub(crate) fn with_environment<T: TrainingConfig>(
             .environment("NestedCartPole-v1")
             .model("fcnet_hiddens", vec![32])
             .model("fusionnet_hiddens", vec![64]),
+        "crashing-cartpole" => config
+            .environment("CrashingCartPole-v1")
+            .env_config(faults())
+            .fault_tolerance(|f| f.restart_failed_sub_environments(true))
+            .model("fcnet_hiddens", vec![64, 64]),
         _ => config.environment("CartPole-v1").model("fcnet_hiddens", vec![64, 64]),
     }
+}
+
+/// Crashes and stalls of `CrashingCartPole-v1`.
+fn faults() -> EnvConfig {
+    EnvConfig::new()
+        // Probabilities per step and per reset.
+        .with("p_crash", 1e-4)
+        .with("p_crash_reset", 1e-3)
+        .with("p_stall", 1e-4)
+        .with("p_stall_reset", 1e-3)
+        // Seconds, drawn uniformly from this range.
+        .with("stall_time_sec", vec![0.0, 0.1])
 }

@@ -343,4 +343,14 @@ tasks! {
         threshold: 450.0,
         max_steps: 500_000,
     };
+    APPO_CRASHING_CARTPOLE = Task {
+        name: "appo-crashing-cartpole",
+        example: "appo",
+        choice: Some("crashing-cartpole"),
+        algorithm: "APPO",
+        env: "CrashingCartPole-v1 with APPO",
+        metric: EPISODE_RETURN,
+        threshold: 450.0,
+        max_steps: 500_000,
+    };
 }

@@ -162,9 +162,10 @@ mod custom_execution_plan;
 
 #[test]
 fn the_example_of_a_plan_runs_and_continues_exactly() {
-    let plan = Asynchronous::new(256, 32).deterministic(true).batches_per_step(1);
-    let (_, equal) = custom_execution_plan::train(plan, 2).unwrap();
-    assert!(equal);
+    let own = custom_execution_plan::PpoPlan { train_batch_size: 256 };
+    let of_a3c = AsyncGradients::new(32).deterministic(true).updates_per_step(4);
+    assert!(custom_execution_plan::train(own, 2).unwrap().1);
+    assert!(custom_execution_plan::train(of_a3c, 2).unwrap().1);
 }
 
 #[test]

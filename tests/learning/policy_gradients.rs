@@ -1,5 +1,6 @@
-//! Short training runs of A2C and vanilla policy gradients with fixed seeds.
+//! Short training runs of A2C, vanilla policy gradients and the plan of A3C with fixed seeds.
 
+use rekindle::algorithms::AsyncGradients;
 use rekindle::prelude::*;
 
 /// Trains until the mean return of the last 100 episodes is enough. Returns the best mean and the steps.
@@ -30,6 +31,21 @@ fn vpg() -> VpgConfig {
 #[test]
 fn a2c_learns_cartpole_to_200_within_100_000_steps() {
     let algo = a2c().seed(1).build(&DeviceSpec::Cpu.open().unwrap()).unwrap();
+    let (best, steps) = train(algo, 100_000, 200.0);
+    assert!(best >= 200.0, "reached {best} in {steps} steps, a random policy has about 22");
+}
+
+#[test]
+fn ppo_learns_cartpole_to_200_within_100_000_steps_with_the_plan_of_a3c() {
+    let config = PpoConfig::new()
+        .environment("CartPole-v1")
+        .env_runners(|e| e.num_env_runners(2).num_envs_per_env_runner(8))
+        .model("fcnet_hiddens", vec![64, 64])
+        .training(|t| t.lr(2e-3).lambda_(0.95).clip_param(0.2).vf_clip_param(f64::INFINITY))
+        .training(|t| t.vf_loss_coeff(0.5).use_kl_loss(false).grad_clip(0.5))
+        .training(|t| t.num_epochs(1).minibatch_size(None))
+        .with_execution_plan(AsyncGradients::new(8).deterministic(true));
+    let algo = config.seed(1).build(&DeviceSpec::Cpu.open().unwrap()).unwrap();
     let (best, steps) = train(algo, 100_000, 200.0);
     assert!(best >= 200.0, "reached {best} in {steps} steps, a random policy has about 22");
 }

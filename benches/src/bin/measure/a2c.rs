@@ -28,6 +28,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
             .env_runners(|e| e.num_envs_per_env_runner(num_envs))
             .model("fcnet_hiddens", vec![hidden, hidden])
             .training(|t| t.train_batch_size(num_envs * rollout))
+            // 50 updates, as in one call of the peer.
+            .reporting(|r| r.min_sample_timesteps_per_iteration(50 * num_envs * rollout))
             .seed(args.seed);
         let mut algo = config.build(&DeviceSpec::Cpu.open()?)?;
         let (value, mean) = training_rate(&mut algo, args.seconds)?;
