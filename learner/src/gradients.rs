@@ -194,6 +194,15 @@ mod tests {
     }
 
     #[test]
+    fn g13m_clipping_to_40_scales_a_norm_of_41_and_leaves_one_of_39() {
+        let [scaled, kept] = [[9.0, 40.0], [15.0, 36.0]]
+            .map(|values| clipped(&[&values], GradClipBy::GlobalNorm, 40.0)[0].clone());
+        assert!((scaled[0] / 9.0 - 0.975_610).abs() < 1e-5, "{scaled:?}");
+        assert!((scaled[1] / 40.0 - 0.975_610).abs() < 1e-5, "{scaled:?}");
+        assert_eq!(kept, [15.0, 36.0]);
+    }
+
+    #[test]
     fn a_norm_on_the_device_limits_as_a_known_one() {
         for values in [[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]] {
             let tensor = Tensor::<1>::from_floats(values, &Device::flex());

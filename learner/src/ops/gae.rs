@@ -93,6 +93,7 @@ mod tests {
     fn a37_returns_to_go() {
         close(&returns_to_go(&[1.0, 2.0, 3.0], 0.0, 0.5), &[2.75, 3.5, 3.0]);
         close(&returns_to_go(&[1.0], 4.0, 0.5), &[3.0]);
+        close(&returns_to_go(&[0.1, 0.2, 0.3], 0.0, 0.99)[..1], &[0.592_03]);
     }
 
     #[test]

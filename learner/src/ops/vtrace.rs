@@ -246,9 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn on_policy_targets_are_the_n_step_returns() {
+    fn a35_on_policy_targets_are_the_n_step_returns() {
         let found = vtrace(&[0.0; 4], &REWARDS, &VALUES, 2.0, &VTraceConfig::default()).unwrap();
         close(&found.targets, &returns_to_go(&REWARDS, 2.0, 0.99));
+
+        let config = VTraceConfig { gamma: 0.9, ..VTraceConfig::default() };
+        let rewards = [1.0, 0.0, -1.0, 2.0];
+        let found = vtrace(&[0.0; 4], &rewards, &[0.5, 0.4, 0.3, 0.2], 1.0, &config).unwrap();
+        close(&found.targets, &[2.3041, 1.449, 1.61, 2.9]);
     }
 
     #[test]
