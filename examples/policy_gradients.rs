@@ -29,7 +29,7 @@ fn main() -> Result<ExitCode, MainError> {
                 .training(|t| t.lr(2e-3).train_batch_size(1024));
             chosen.learn(cartpole(config))
         }
-        // Two runners compute gradients of 8 steps of 8 environments each.
+        // `a3c`: two runners compute gradients of 8 steps of 8 environments each.
         _ => {
             let config = PpoConfig::new()
                 .env_runners(|e| e.num_env_runners(2).num_envs_per_env_runner(8))

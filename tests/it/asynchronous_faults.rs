@@ -265,6 +265,15 @@ fn threads() -> usize {
     names.filter(|name| name.starts_with("env runner") || name.starts_with("learner")).count()
 }
 
+/// Waits until the system has removed the threads that have ended.
+fn no_thread_is_left() {
+    let started = Instant::now();
+    while threads() > 0 {
+        assert!(started.elapsed() < Duration::from_secs(5), "a thread stays");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// The part of the test below that needs a process of its own; does nothing in a plain test run.
 #[test]
 fn dropped_in_a_process_of_its_own() {
@@ -277,7 +286,7 @@ fn dropped_in_a_process_of_its_own() {
     let started = Instant::now();
     drop(algo);
     assert!(started.elapsed() < Duration::from_millis(200), "{:?}", started.elapsed());
-    assert_eq!(threads(), 0, "after the end");
+    no_thread_is_left();
 
     let config = AppoConfig::new().environment("CrashingCartPole-v1").seed(1);
     let config = config
@@ -290,7 +299,7 @@ fn dropped_in_a_process_of_its_own() {
     let started = Instant::now();
     drop(algo);
     assert!(started.elapsed() < Duration::from_millis(200), "{:?}", started.elapsed());
-    assert_eq!(threads(), 0, "after a failure");
+    no_thread_is_left();
 
     let switches = Arc::new(Switches { hang_at: 100, ..Switches::default() });
     switched("Tests/HangsWhileDropped-v0", &switches);
@@ -301,11 +310,7 @@ fn dropped_in_a_process_of_its_own() {
     drop(algo);
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     switches.open.store(true, SeqCst);
-    let started = Instant::now();
-    while threads() > 0 {
-        assert!(started.elapsed() < Duration::from_secs(5), "a thread stays after it could return");
-        thread::sleep(Duration::from_millis(1));
-    }
+    no_thread_is_left();
 }
 
 #[test]

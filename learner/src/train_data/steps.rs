@@ -75,6 +75,10 @@ impl Steps {
         if !self.has(name) {
             return Ok(self.columns.column(name)?.gather(rows)?);
         }
+        let all = self.columns.rows();
+        if let Some(&row) = rows.iter().find(|row| **row >= all) {
+            return Err(EnvError::RowOutOfRange { row, rows: all }.into());
+        }
         let ends = |end| {
             let ends = |&row: &usize| {
                 let ends = self.segment(row).is_some_and(|(_, s)| s.end == end && is_last(s, row));
