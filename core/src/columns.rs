@@ -52,6 +52,11 @@ impl Columns {
     pub const PREV_N_ACTIONS: &'static str = "prev_n_actions";
     /// The last `n` rewards inside those observations, `[B, n]`.
     pub const PREV_N_REWARDS: &'static str = "prev_n_rewards";
+    /// Weights of the values that follow transitions of several steps: `γ^n`, or 0 after the end of an episode,
+    /// float, `[B]`.
+    pub const DISCOUNTS: &'static str = "discounts";
+    /// Importance weights of rows that were not drawn alike, float, `[B]`.
+    pub const WEIGHTS: &'static str = "weights";
     /// Recurrent state before the step, an input of the module.
     pub const STATE_IN: &'static str = "state_in";
     /// Recurrent state after the step, an output of the module.

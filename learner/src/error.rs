@@ -76,6 +76,9 @@ pub enum LearnerError {
         /// The reason.
         reason: String,
     },
+    /// A replay buffer without a step.
+    #[error("the replay buffer is empty; store experience before drawing from it")]
+    EmptyReplay,
     /// Optimizers of a loss that do not fit its module.
     #[error("the optimizers of module `{id}` do not fit: {reason}")]
     Optimizers {

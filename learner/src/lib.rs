@@ -9,6 +9,7 @@
 //! | [`TrainData`] | the batch of the learner connector pipeline |
 //! | [`ops`] | GAE, V-trace, returns: pure functions over slices and tensors |
 //! | [`losses`] | loss terms: pure functions over tensors |
+//! | [`replay`] | `EpisodeReplayBuffer`, `PrioritizedEpisodeReplayBuffer` |
 //! | [`Schedule`] | `Scheduler` |
 //! | [`minibatch`] | `MiniBatchCyclicIterator` |
 #![forbid(unsafe_code)]
@@ -25,6 +26,7 @@ pub mod minibatch;
 pub mod ops;
 mod optimizer;
 mod optimizer_group;
+pub mod replay;
 mod scalars;
 mod schedule;
 mod train_data;

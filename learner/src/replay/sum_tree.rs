@@ -1,0 +1,155 @@
+//! Sums of priorities, to draw rows in proportion to them.
+
+/// Priorities of rows in a binary tree of sums and minima. A row of priority 0 is never drawn.
+///
+/// Nodes are computed from their children at every change, in double precision, so that no rounding error
+/// accumulates.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SumTree {
+    /// The number of leaves: a power of two, or 0.
+    leaves: usize,
+    /// Sums of the priorities below each node; the root is node 1, and leaf `i` is node `leaves + i`.
+    sums: Vec<f64>,
+    /// Smallest positive priorities below each node, or infinity.
+    minima: Vec<f64>,
+}
+
+impl SumTree {
+    /// Creates a tree for at least `len` rows, all of priority 0.
+    #[must_use]
+    pub fn new(len: usize) -> Self {
+        let leaves = len.next_power_of_two();
+        Self { leaves, sums: vec![0.0; 2 * leaves], minima: vec![f64::INFINITY; 2 * leaves] }
+    }
+
+    /// Returns the number of rows that the tree has room for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.leaves
+    }
+
+    /// Makes room for at least `len` rows.
+    pub fn reserve(&mut self, len: usize) {
+        if len > self.leaves {
+            let mut grown = Self::new(len);
+            for (row, &priority) in self.sums[self.leaves..].iter().enumerate() {
+                grown.set_leaf(row, priority);
+            }
+            (1..grown.leaves).rev().for_each(|node| grown.compute(node));
+            *self = grown;
+        }
+    }
+
+    /// Returns the priority of a row; 0 for rows beyond the end.
+    #[must_use]
+    pub fn priority(&self, row: usize) -> f64 {
+        self.sums.get(self.leaves + row).copied().unwrap_or_default()
+    }
+
+    /// Sets the priority of a row, which is finite and not negative. Rows beyond the end are ignored.
+    pub fn set(&mut self, row: usize, priority: f64) {
+        if row >= self.leaves {
+            return;
+        }
+        self.set_leaf(row, priority);
+        let mut node = (self.leaves + row) / 2;
+        while node > 0 {
+            self.compute(node);
+            node /= 2;
+        }
+    }
+
+    /// Returns the sum of all priorities.
+    #[must_use]
+    pub fn total(&self) -> f64 {
+        self.sums.get(1).copied().unwrap_or_default()
+    }
+
+    /// Returns the smallest positive priority, or infinity if there is none.
+    #[must_use]
+    pub fn smallest(&self) -> f64 {
+        self.minima.get(1).copied().unwrap_or(f64::INFINITY)
+    }
+
+    /// Returns the first row with `x < p_0 + … + p_row`, for `x` from 0 to below the
+    /// [`total`](Self::total). A row of priority 0 is not returned, unless all are.
+    #[must_use]
+    pub fn find(&self, mut x: f64) -> usize {
+        let mut node = 1;
+        while node < self.leaves {
+            let left = 2 * node;
+            // Rounding may leave an `x` that is as large as all that remains.
+            let goes_left = x < self.sums[left] || self.sums[left + 1] <= 0.0;
+            if !goes_left {
+                x -= self.sums[left];
+            }
+            node = if goes_left { left } else { left + 1 };
+        }
+        node.saturating_sub(self.leaves.max(1))
+    }
+
+    fn set_leaf(&mut self, row: usize, priority: f64) {
+        let leaf = self.leaves + row;
+        self.sums[leaf] = priority;
+        self.minima[leaf] = if priority > 0.0 { priority } else { f64::INFINITY };
+    }
+
+    fn compute(&mut self, node: usize) {
+        if node < self.leaves {
+            let [left, right] = [2 * node, 2 * node + 1];
+            self.sums[node] = self.sums[left] + self.sums[right];
+            self.minima[node] = self.minima[left].min(self.minima[right]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(priorities: &[f64]) -> SumTree {
+        let mut tree = SumTree::new(priorities.len());
+        priorities.iter().enumerate().for_each(|(row, &priority)| tree.set(row, priority));
+        tree
+    }
+
+    #[test]
+    fn a_row_is_the_first_whose_cumulative_priority_is_larger() {
+        let tree = tree(&[3.0, 1.0, 0.0, 2.0, 4.0]);
+        let x = [0.0, 2.999_999, 3.0, 3.999_999, 4.0, 5.999_999, 6.0, 9.999_999];
+        assert_eq!(x.map(|x| tree.find(x)), [0, 0, 1, 1, 3, 3, 4, 4]);
+        // The middles of five strata.
+        assert_eq!([1.0, 3.0, 5.0, 7.0, 9.0].map(|x| tree.find(x)), [0, 1, 3, 4, 4]);
+        assert_eq!((tree.total(), tree.smallest()), (10.0, 1.0));
+    }
+
+    #[test]
+    fn a_row_of_priority_0_is_not_drawn() {
+        let tree = tree(&[0.0, 3.0, 1.0, 0.0, 0.0]);
+        assert_eq!(tree.find(0.0), 1);
+        // Past the end, as rounding may leave it.
+        assert_eq!(tree.find(4.0), 2);
+        assert_eq!(SumTree::default().find(0.0), 0);
+    }
+
+    #[test]
+    fn a_tree_that_grows_keeps_its_priorities() {
+        let mut tree = tree(&[1.0, 2.0, 3.0]);
+        tree.reserve(9);
+        assert_eq!((tree.capacity(), tree.total(), tree.priority(1)), (16, 6.0, 2.0));
+        tree.set(8, 0.5);
+        assert_eq!((tree.total(), tree.smallest(), tree.find(6.2)), (6.5, 0.5, 8));
+        tree.set(8, 0.0);
+        assert_eq!((tree.total(), tree.smallest(), tree.priority(99)), (6.0, 1.0, 0.0));
+    }
+
+    #[test]
+    fn sums_do_not_drift() {
+        let mut tree = SumTree::new(1000);
+        for step in 0..100_000_u32 {
+            tree.set((step * 7919 % 1000) as usize, f64::from(step % 97) * 0.1);
+        }
+        let total: f64 = (0..1000).map(|row| tree.priority(row)).sum();
+        assert!((tree.total() - total).abs() < 1e-9);
+    }
+}
