@@ -16,7 +16,10 @@ use burn::prelude::Device;
 use rekindle_core::device::DeviceSpec;
 use rekindle_core::{ALL_MODULES, ConfigError, DEFAULT_MODULE_ID, Generator, ModuleId};
 use rekindle_env_runner::tensor_env::imagined_on_device;
-use rekindle_env_runner::{EnvRunnerGroup, PolicyBundle, PublishedAt, SegmentEnd, imagined};
+use rekindle_env_runner::{
+    EnvRunnerGroup, PolicyBundle, PublishedAt, Rollout, SegmentEnd, imagined,
+};
+use rekindle_learner::replay::{ReplayBuffer, ReplayConfig, TransitionSpec};
 use rekindle_learner::{Learner, LearnerConfig, TrainData};
 use rekindle_metrics::{Metrics, MetricsLogger, Reducer};
 use rekindle_rl_module::{AnyRLModule, Role};
@@ -345,7 +348,10 @@ impl Algorithm {
                 let rollout = imagined_on_device(&config, module, &self.runner_device)?;
                 self.learner.dry_run(id, TrainData::from(&rollout))?;
             } else if let Some(rollout) = imagined(module, end, &mut rng)? {
-                let data = TrainData::from_rollouts(&[rollout], module.max_seq_len())?;
+                let data = match self.learner.loss(id).and_then(|loss| loss.transitions()) {
+                    Some(spec) => transitions(&rollout, &spec, &mut rng)?,
+                    None => TrainData::from_rollouts(&[rollout], module.max_seq_len())?,
+                };
                 self.learner.dry_run(id, data)?;
             }
         }
@@ -362,6 +368,13 @@ impl Algorithm {
         let modules = self.learner.module().without_learner_only();
         Ok(self.env_runners.set_modules(&modules, self.published_at())?)
     }
+}
+
+/// Returns some transitions of a rollout.
+fn transitions(rollout: &Rollout, spec: &TransitionSpec, rng: &mut Generator) -> Result<TrainData> {
+    let mut buffer = ReplayBuffer::new(ReplayConfig::default(), rollout.extras.keys(), 1);
+    buffer.push(rollout)?;
+    Ok(buffer.sample(rollout.env_steps(), spec, 0, rng)?)
 }
 
 /// Checks that experience on the device is where the learner is.

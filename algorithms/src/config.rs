@@ -69,6 +69,16 @@ pub trait TrainingConfig:
     /// Creates the execution plan.
     fn execution_plan(&self) -> Box<dyn ExecutionPlan>;
 
+    /// Returns the spec of the module for which a configuration names no type. Defaults to the actor-critic.
+    fn default_module() -> RLModuleSpec {
+        RLModuleSpec::default()
+    }
+
+    /// Returns the settings of the default module that follow from these: those of its exploration, for example.
+    fn module_settings(&self) -> Map<String, Value> {
+        Map::new()
+    }
+
     /// Returns the model settings in which this algorithm differs from `DefaultModelConfig`.
     fn default_model_config() -> Map<String, Value> {
         Map::new()

@@ -5,6 +5,7 @@ mod asynchronous;
 mod circular_buffer;
 mod context;
 mod lag;
+mod replay;
 mod synchronous;
 
 use std::fmt::Debug;
@@ -17,6 +18,7 @@ use crate::Result;
 pub use async_gradients::AsyncGradients;
 pub use asynchronous::Asynchronous;
 pub use context::{StepReport, TrainingContext};
+pub use replay::Replay;
 pub use synchronous::Synchronous;
 
 /// How experience becomes updates: one training step of an algorithm; RLlib's `training_step`, and its

@@ -7,11 +7,12 @@
 //! | [`AlgorithmConfig`] | `AlgorithmConfig`: builder, data, validation |
 //! | [`Algorithm`] | `Algorithm`: `train`, `evaluate`, `save_to_path`, `restore_from_path` |
 //! | [`ExecutionPlan`], [`TrainingContext`] | `training_step`, and the execution plans before it |
-//! | [`Synchronous`], [`Asynchronous`] | the training steps of PPO, and of IMPALA and APPO |
+//! | [`Synchronous`], [`Asynchronous`], [`Replay`] | the training steps of PPO, of IMPALA and APPO, and of DQN |
 //! | [`AlgorithmConfig::from_loss`], [`Trajectory`] | `build_tf_policy`, `build_trainer`, `with_updates`: algorithms from functions |
 //! | [`TrainingConfig`] | `AlgorithmConfig` subclasses: an algorithm with settings of its own |
 //! | [`PpoConfig`], [`ppo`] | `PPOConfig`, PPO |
 //! | [`ImpalaConfig`], [`impala`]; [`AppoConfig`], [`appo`] | IMPALA, APPO |
+//! | [`DqnConfig`], [`dqn`] | DQN |
 //! | [`A2cConfig`], [`a2c`]; [`VpgConfig`], [`vpg`] | A2C and policy gradients, which RLlib's new stack lacks |
 //! | [`LearnOnBatchConfig`], [`learn_on_batch`] | `build_trainer` with a `Policy` written from scratch |
 //! | [`Callbacks`] | `RLlibCallback`: hooks |
@@ -25,6 +26,7 @@ pub mod appo;
 mod callbacks;
 mod config;
 mod custom;
+pub mod dqn;
 mod error;
 mod evaluation;
 mod execution_plan;
@@ -44,10 +46,11 @@ pub use config::{
     ReportingConfig, RolloutFragmentLength, TrainingConfig,
 };
 pub use custom::{CustomTraining, Trajectory};
+pub use dqn::{DqnConfig, DqnTraining};
 pub use error::{AlgorithmError, CallbackError, Result};
 pub use evaluation::{Evaluation, EvaluationFunction, evaluate, evaluate_policy};
 pub use execution_plan::{
-    AsyncGradients, Asynchronous, ExecutionPlan, StepReport, Synchronous, TrainingContext,
+    AsyncGradients, Asynchronous, ExecutionPlan, Replay, StepReport, Synchronous, TrainingContext,
 };
 pub use impala::{ImpalaConfig, ImpalaTraining};
 pub use learn_on_batch::{LearnOnBatchConfig, LearnOnBatchTraining};

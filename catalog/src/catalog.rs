@@ -141,9 +141,18 @@ pub trait Catalog: Debug + Send + Sync {
     /// # Errors
     /// None by default.
     fn build_vf_head(&self, cx: CatalogContext<'_>, features: usize) -> Result<Mlp> {
+        self.build_q_head(cx, features, 1)
+    }
+
+    /// Builds a head that maps features to the values or advantages of actions, or to the value that a dueling
+    /// network adds to them. It has the settings of the value head.
+    ///
+    /// # Errors
+    /// None by default.
+    fn build_q_head(&self, cx: CatalogContext<'_>, features: usize, outputs: usize) -> Result<Mlp> {
         let config = cx.config;
         let hiddens = config.vf_head_fcnet_hiddens.as_ref().unwrap_or(&config.head_fcnet_hiddens);
-        Ok(head_layers(config, features, hiddens, 1).build(cx.builder))
+        Ok(head_layers(config, features, hiddens, outputs).build(cx.builder))
     }
 
     /// Returns the settings that differ from their defaults and have no effect on a model for

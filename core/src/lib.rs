@@ -24,6 +24,7 @@ pub mod host_batch;
 pub mod named;
 pub mod panics;
 pub mod rng;
+mod schedule;
 pub mod settings;
 pub mod weights;
 
@@ -34,6 +35,7 @@ pub use erased::{Erase, Erased, ErasedModule, Family};
 pub use error::{CoreError, Result};
 pub use host_batch::HostBatch;
 pub use rekindle_env::np_random::Generator;
+pub use schedule::Schedule;
 pub use settings::ConfigError;
 
 /// The name of a module in a `MultiRLModule`, for example `"default_policy"`.

@@ -34,6 +34,8 @@ pub enum Purpose {
     CircularBuffer = 10,
     /// Random numbers of exploration passes; `env` is the number of the environment or agent.
     Exploration = 11,
+    /// Draws from replay buffers.
+    Replay = 12,
 }
 
 /// Returns the stream of a key. `runner` and `env` are 0 for streams without them.

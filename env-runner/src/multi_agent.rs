@@ -271,6 +271,8 @@ impl MultiAgentEnvRunner {
         fragment.envs().for_each(|env| self.base.restarts.delivered(env));
         self.log(experience.env_steps, &fragment)?;
         experience.rollouts = fragment.finish(&self.agents, self.weights_seq_no)?;
+        let rollouts = experience.rollouts.values_mut().flatten();
+        rollouts.for_each(|rollout| rollout.runner = self.base.index);
         self.base.metrics.log_time("sample", started.elapsed())?;
         self.base.tell_sample_end(&experience)?;
         Ok(experience)

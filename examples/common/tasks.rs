@@ -353,4 +353,24 @@ tasks! {
         threshold: 450.0,
         max_steps: 500_000,
     };
+    DQN_CARTPOLE = Task {
+        name: "dqn-cartpole",
+        example: "dqn",
+        choice: Some("cartpole"),
+        algorithm: "DQN",
+        env: "CartPole-v1 with DQN",
+        metric: EPISODE_RETURN,
+        threshold: 475.0,
+        max_steps: 100_000,
+    };
+    DQN_CATCH = Task {
+        name: "dqn-catch",
+        example: "dqn",
+        choice: Some("catch"),
+        algorithm: "DQN with a CNN",
+        env: "Catch-v0 with DQN",
+        metric: EPISODE_RETURN,
+        threshold: 0.95,
+        max_steps: 100_000,
+    };
 }

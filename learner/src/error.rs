@@ -76,6 +76,16 @@ pub enum LearnerError {
         /// The reason.
         reason: String,
     },
+    /// A loss that does not learn from replayed transitions.
+    #[error(
+        "the {loss} loss of module `{id}` learns from experience as it was sampled, not from replayed transitions; use an execution plan without replay, or an off-policy algorithm"
+    )]
+    NotReplayed {
+        /// The id of the module.
+        id: String,
+        /// The name of the loss.
+        loss: String,
+    },
     /// A replay buffer without a step.
     #[error("the replay buffer is empty; store experience before drawing from it")]
     EmptyReplay,

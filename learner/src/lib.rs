@@ -28,7 +28,6 @@ mod optimizer;
 mod optimizer_group;
 pub mod replay;
 mod scalars;
-mod schedule;
 mod train_data;
 
 pub use connector::{LearnerConnector, LearnerConnectorConfig, register_learner_connector};
@@ -41,5 +40,5 @@ pub use learner::{
 pub use loss::{AfterUpdate, Loss, LossContext, Losses, Phase, PrepareContext};
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use optimizer_group::{DEFAULT_OPTIMIZER, OptimizerGroup, Parameters};
-pub use schedule::Schedule;
+pub use rekindle_core::Schedule;
 pub use train_data::{Sequences, TrainData};

@@ -13,6 +13,7 @@ use crate::error::{LearnerError, Result};
 use crate::global_norm::GlobalNorm;
 use crate::gradients::Gradients;
 use crate::optimizer_group::OptimizerGroup;
+use crate::replay::TransitionSpec;
 use crate::train_data::TrainData;
 
 pub use context::{AfterUpdate, LossContext, PrepareContext};
@@ -148,6 +149,12 @@ pub trait Loss: Debug + Send {
     fn phases(&self) -> Vec<Phase> {
         let names = self.optimizers().into_iter().map(|optimizer| optimizer.name);
         vec![Phase::new("total", names)]
+    }
+
+    /// Returns the transitions that the loss learns from, for execution plans that replay experience; `None`, the
+    /// default, for a loss that learns from experience as it was sampled.
+    fn transitions(&self) -> Option<TransitionSpec> {
+        None
     }
 
     /// Called before an update.

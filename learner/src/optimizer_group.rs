@@ -1,13 +1,12 @@
 //! Optimizers and the parameters that they step.
 
-use rekindle_core::ConfigError;
 use rekindle_core::named::below;
 use rekindle_core::settings::{if_set, positive_and_finite};
+use rekindle_core::{ConfigError, Schedule};
 
 use crate::error::Result;
 use crate::gradients::GradClipBy;
 use crate::optimizer::OptimizerConfig;
-use crate::schedule::Schedule;
 
 /// The name of the only optimizer of a module, as in RLlib.
 pub const DEFAULT_OPTIMIZER: &str = "default_optimizer";

@@ -1,6 +1,7 @@
 //! Replay buffers: the latest steps of a module, drawn again and again.
 
 mod config;
+mod state;
 mod storage;
 mod sum_tree;
 #[cfg(test)]
@@ -17,7 +18,7 @@ use self::storage::{Follows, Storage};
 use crate::error::{LearnerError, Result};
 use crate::train_data::TrainData;
 
-pub use config::{LargestWeight, PrioritizedConfig, ReplayConfig};
+pub use config::{LargestWeight, NStep, PrioritizedConfig, ReplayConfig};
 pub use sum_tree::SumTree;
 pub use transitions::TransitionSpec;
 
@@ -78,10 +79,10 @@ impl ReplayBuffer {
     /// # Errors
     /// [`LearnerError::ColumnOfSomeRollouts`] if a named output is missing, [`LearnerError::ColumnLayout`] if a
     /// column has another layout than the stored ones. Nothing is stored then.
-    pub fn push(&mut self, runner: usize, rollout: &Rollout) -> Result<()> {
+    pub fn push(&mut self, rollout: &Rollout) -> Result<()> {
         let priority = self.priority(self.largest);
         let tree = &mut self.tree;
-        self.storage.push(runner, rollout, &self.keep, |row, stored| {
+        self.storage.push(rollout, &self.keep, |row, stored| {
             if let Some(tree) = tree {
                 tree.reserve(row + 1);
                 tree.set(row, if stored { priority } else { 0.0 });
@@ -181,6 +182,9 @@ impl ReplayBuffer {
 
 /// The column of stored rows.
 pub const ROWS: &str = "rows";
+/// The values of rows that a loss returns ([`Losses::row_values`](crate::Losses::row_values)) and a replay
+/// buffer turns into priorities: absolute TD errors.
+pub const TD_ERROR: &str = "td_error";
 
 /// Draws a row from each of `count` parts of equal priority.
 fn strata(tree: &SumTree, count: usize, rng: &mut Generator) -> Vec<usize> {

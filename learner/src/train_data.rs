@@ -3,7 +3,7 @@
 mod advantages;
 mod gather;
 mod sequences;
-mod state;
+pub(crate) mod state;
 mod steps;
 mod values;
 

@@ -9,6 +9,7 @@ use rekindle_catalog::{
 };
 use rekindle_core::settings;
 use rekindle_env::Space;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -88,6 +89,30 @@ impl<'a> ModuleContext<'a> {
         let config = self.read_config(DefaultModelConfig::from_value)?;
         config.validate()?;
         Ok(config)
+    }
+
+    /// Reads the fields of `T` from the model config, and all others as a [`DefaultModelConfig`]: for modules
+    /// with a few settings more than the default ones. Missing fields take their defaults.
+    ///
+    /// # Errors
+    /// As [`default_model_config`](Self::default_model_config).
+    pub fn extended_model_config<T>(&self) -> Result<(DefaultModelConfig, T)>
+    where
+        T: Serialize + DeserializeOwned + Default,
+    {
+        let (config, own) = self.read_config(|all| {
+            let (mut rest, mut own) = (all.clone(), serde_json::to_value(T::default())?);
+            if let (Some(rest), Some(own)) = (rest.as_object_mut(), own.as_object_mut()) {
+                for (field, value) in own {
+                    if let Some(given) = rest.remove(field) {
+                        *value = given;
+                    }
+                }
+            }
+            Ok((DefaultModelConfig::from_value(&rest)?, settings::from_value(&own)?))
+        })?;
+        config.validate()?;
+        Ok((config, own))
     }
 
     fn read_config<T>(&self, read: impl FnOnce(&Value) -> serde_json::Result<T>) -> Result<T> {

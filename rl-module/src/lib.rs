@@ -11,6 +11,7 @@
 //! | [`ValueFunction`], [`QNet`], [`TargetNetwork`], [`SelfSupervisedLoss`], [`Role`] | `ValueFunctionAPI`, `QNetAPI`, `TargetNetworkAPI`, `SelfSupervisedLossAPI` |
 //! | [`LearnOnBatch`] | a `Policy` written from scratch: `learn_on_batch`, `get_weights`, `set_weights` |
 //! | [`ActorCritic`] | `DefaultPPOTorchRLModule` |
+//! | [`QNetwork`] | `DefaultDQNTorchRLModule` |
 //! | [`NameMap`] | weights of policies of RLlib, Stable-Baselines3 and CleanRL |
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
@@ -27,6 +28,7 @@ mod import;
 mod module;
 mod multi;
 mod own_weights;
+mod q_network;
 mod registry;
 mod roles;
 mod shared;
@@ -40,6 +42,7 @@ pub use exploration::ExplorationContext;
 pub use import::NameMap;
 pub use module::{BoxRLModule, RLModule, RLModuleFamily};
 pub use multi::{MultiBatch, MultiRLModule, MultiRLModuleSpec, validate_module_id};
+pub use q_network::{QHead, QNetwork, QNetworkConfig};
 pub use registry::{register_catalog, register_module, register_shared_module};
 pub use roles::{
     LearnContext, LearnOnBatch, LearnStats, QNet, Role, SelfSupervisedLoss, TargetNetwork,

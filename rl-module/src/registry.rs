@@ -12,6 +12,7 @@ use crate::actor_critic::ActorCritic;
 use crate::context::ModuleContext;
 use crate::error::{ModuleError, Result};
 use crate::module::{BoxRLModule, RLModule};
+use crate::q_network::QNetwork;
 use crate::shared::{BoxSharedRLModule, SharedContext, SharedRLModule};
 
 /// A module and its action distribution.
@@ -89,8 +90,10 @@ impl fmt::Debug for Constructor {
 type Table<T> = LazyLock<RwLock<BTreeMap<String, T>>>;
 
 static MODULES: Table<Constructor> = LazyLock::new(|| {
-    let constructor = Constructor::of::<ActorCritic>();
-    RwLock::new(BTreeMap::from([(ActorCritic::type_name(), constructor)]))
+    RwLock::new(BTreeMap::from([
+        (ActorCritic::type_name(), Constructor::of::<ActorCritic>()),
+        (QNetwork::type_name(), Constructor::of::<QNetwork>()),
+    ]))
 });
 
 static CATALOGS: Table<Arc<dyn Catalog>> = LazyLock::new(|| {

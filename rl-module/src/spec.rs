@@ -278,7 +278,8 @@ impl RLModuleSpec {
     }
 
     /// Replaces the module type with that of another spec.
-    pub(crate) fn with_type_of(self, other: &Self) -> Self {
+    #[must_use]
+    pub fn with_type_of(self, other: &Self) -> Self {
         let (module, constructor) = (other.module.clone(), other.constructor.clone());
         Self { module, constructor, part_of: None, ..self }
     }

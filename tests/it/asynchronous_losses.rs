@@ -107,6 +107,7 @@ fn experience(module: &AnyRLModule) -> Rollout {
         segments,
         final_observations,
         states: states.map(Arc::new),
+        runner: 0,
         weights_seq_no: 0,
     }
 }

@@ -60,6 +60,7 @@ fn rollout(recorded: &Recorded) -> Rollout {
         }),
         infos: None,
         segments,
+        runner: 0,
         weights_seq_no: 0,
     }
 }

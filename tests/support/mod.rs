@@ -37,6 +37,7 @@ pub(crate) fn rollout(observations: Buffer, actions: Vec<i64>, rewards: Vec<f32>
         infos: None,
         segments: vec![segment],
         states: None,
+        runner: 0,
         weights_seq_no: 0,
     }
 }

@@ -1,6 +1,7 @@
 //! The settings of runners, modules and learners that follow from a configuration.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use rekindle_core::{ModuleId, settings};
 use rekindle_env::Space;
@@ -49,7 +50,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     /// `lstm_use_prev_action` or `lstm_use_prev_reward` reads from.
     pub(crate) fn env_to_module(&self) -> Vec<ConnectorConfig> {
         let mut connectors = self.env_runners.env_to_module_connector.clone();
-        let spec = self.module_spec();
+        let spec = self.module_spec(&self.training);
         let asks = |field| usize::from(spec.get_model_config().get(field) == Some(&true.into()));
         let n_prev_actions = asks("lstm_use_prev_action");
         let n_prev_rewards = asks("lstm_use_prev_reward");
@@ -73,11 +74,19 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     ) -> Result<MultiRLModuleSpec> {
         let multi_agent = self.multi_agent.clone().unwrap_or_default();
         let mut specs = multi_agent.rl_module_specs.unwrap_or_default();
-        for spec in specs.rl_module_specs.values_mut() {
-            *spec = self.complete(spec.clone());
+        let of_modules = self.training_of_modules()?;
+        let training = |id: &str| of_modules.get(id).unwrap_or(&self.training);
+        for (id, spec) in &mut specs.rl_module_specs {
+            *spec = self.complete(spec.clone(), training(id));
         }
         for (id, (observations, actions)) in spaces {
-            let spec = specs.rl_module_specs.entry(id).or_insert_with(|| self.module_spec());
+            let spec = match specs.rl_module_specs.entry(id) {
+                Entry::Occupied(spec) => spec.into_mut(),
+                Entry::Vacant(spec) => {
+                    let training = training(spec.key());
+                    spec.insert(self.module_spec(training))
+                }
+            };
             let open = (spec.get_observation_space(), spec.get_action_space());
             let spaces = (open.0.is_none(), open.1.is_none());
             if spaces.0 {
@@ -151,15 +160,23 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     }
 
     /// Returns the spec used when a module has none of its own. Its spaces are left unset.
-    fn module_spec(&self) -> RLModuleSpec {
-        self.complete(self.rl_module_spec.clone().unwrap_or_default())
+    fn module_spec(&self, training: &T) -> RLModuleSpec {
+        self.complete(self.rl_module_spec.clone().unwrap_or_else(T::default_module), training)
     }
 
-    /// Fills in this configuration's model config if the spec has none. The default module also
-    /// gets the algorithm's defaults.
-    fn complete(&self, spec: RLModuleSpec) -> RLModuleSpec {
-        let is_default = spec.module() == RLModuleSpec::default().module();
-        let config = if is_default { self.model_config() } else { self.model_config.clone() };
+    /// Fills in this configuration's model config if the spec has none. The default module also gets the
+    /// algorithm's defaults, and a spec without a type of module is one of the default module.
+    fn complete(&self, spec: RLModuleSpec, training: &T) -> RLModuleSpec {
+        let default = T::default_module();
+        let spec = match spec.module() == RLModuleSpec::default().module() {
+            true => spec.with_type_of(&default),
+            false => spec,
+        };
+        let mut config = self.model_config.clone();
+        if spec.module() == default.module() {
+            config = self.model_config();
+            config.extend(training.module_settings());
+        }
         if config.is_empty() { spec } else { spec.fill_model_config(config) }
     }
 }

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use rekindle_checkpoint::State;
+use rekindle_learner::replay::TransitionSpec;
 use rekindle_learner::{
     AfterUpdate, GlobalNorm, Gradients, LearnerError, Loss, LossContext, Losses, OptimizerGroup,
     Phase, PrepareContext, Result, TrainData,
@@ -97,6 +98,10 @@ impl Loss for CustomLoss {
                 vec![Phase::new("total", names)]
             }
         }
+    }
+
+    fn transitions(&self) -> Option<TransitionSpec> {
+        self.inner.transitions()
     }
 
     fn before_update(&mut self, env_steps: u64) {

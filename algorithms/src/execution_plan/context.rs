@@ -68,8 +68,18 @@ impl TrainingContext<'_> {
     /// # Errors
     /// If an environment, connector or forward pass fails.
     pub fn sample(&mut self, batch_size: usize) -> Result<Experience> {
+        let explore = self.config.env_runners.explore;
+        self.sample_with(batch_size, SampleOptions { explore, ..SampleOptions::default() })
+    }
+
+    /// As [`sample`](Self::sample), with other options: random actions, for example
+    /// ([`SampleOptions::random`]).
+    ///
+    /// # Errors
+    /// If an environment, connector or forward pass fails.
+    pub fn sample_with(&mut self, batch_size: usize, options: SampleOptions) -> Result<Experience> {
         let started = Instant::now();
-        let experience = self.collect(batch_size)?;
+        let experience = self.collect(batch_size, options)?;
         self.env_runners.sync_connectors()?;
         self.metrics.log_time("timers/env_runner_sampling_timer", started.elapsed())?;
         self.count(&experience)?;
@@ -161,11 +171,10 @@ impl TrainingContext<'_> {
         Ok(self.metrics.log_time("timers/learner_update_timer", learning)?)
     }
 
-    fn collect(&mut self, batch_size: usize) -> Result<Experience> {
+    fn collect(&mut self, batch_size: usize, options: SampleOptions) -> Result<Experience> {
         let settings = &self.config.env_runners;
         let num_envs = settings.num_envs_per_env_runner;
         let count_by = self.config.count_steps_by();
-        let options = SampleOptions { explore: settings.explore, ..SampleOptions::default() };
         let mut experience = Experience::default();
         // After a failure only what is missing is collected once more.
         while let Some(missing) = missing_steps(batch_size, count_by, &experience) {

@@ -42,6 +42,7 @@ fn numbered(t: usize, steps: usize, end: SegmentEnd) -> Rollout {
         segments: vec![segment],
         final_observations: ints([(t + steps) as i64]),
         states: None,
+        runner: 0,
         weights_seq_no: 0,
     }
 }

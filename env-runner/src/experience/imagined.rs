@@ -113,6 +113,7 @@ fn draw(
         final_observations: seen.slice(rows..rows + 2)?,
         infos: None,
         states,
+        runner: 0,
         weights_seq_no: 0,
     })
 }

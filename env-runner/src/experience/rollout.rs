@@ -88,6 +88,8 @@ pub struct Rollout {
     pub final_observations: Buffer,
     /// The states of a stateful module; `None` for a stateless one.
     pub states: Option<Arc<RolloutStates>>,
+    /// The index of the runner that recorded the steps.
+    pub runner: usize,
     /// The version of the weights that acted.
     pub weights_seq_no: u64,
 }

@@ -155,6 +155,7 @@ fn rollout(
         final_observations: finals.map_or_else(empty, Ok)?,
         states: states
             .map(|(state_in, final_states)| Arc::new(RolloutStates { state_in, final_states })),
+        runner: 0,
         weights_seq_no,
     })
 }

@@ -90,6 +90,7 @@ impl Recorder {
                 segments: Vec::new(),
                 final_observations: Buffer::with_capacity(observations, num_envs),
                 states: None,
+                runner: 0,
                 weights_seq_no,
             },
             open: open.collect(),

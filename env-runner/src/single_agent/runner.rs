@@ -111,7 +111,8 @@ impl EnvRunner for SingleAgentEnvRunner {
 impl SingleAgentEnvRunner {
     fn try_collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
         let collected = self.try_call(amount, options)?;
-        let Collected { rollout, env_steps, episodes, timed_out } = collected;
+        let Collected { mut rollout, env_steps, episodes, timed_out } = collected;
+        rollout.runner = self.base.index;
         // Nothing was requested or recorded, or failures left no steps.
         let rollouts = match rollout.segments.is_empty() {
             true => Vec::new(),

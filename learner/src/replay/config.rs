@@ -1,10 +1,11 @@
 //! Settings of replay buffers.
 
-use rekindle_core::settings::{at_least_one, between_0_and_1, positive};
-use rekindle_core::{ConfigError, settings};
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::RangeInclusive;
 
-use crate::Schedule;
+use rekindle_core::settings::{at_least_one, between_0_and_1, positive};
+use rekindle_core::{ConfigError, Schedule, settings};
+use serde::{Deserialize, Serialize};
 
 settings! {
     /// Settings of a [`ReplayBuffer`](super::ReplayBuffer).
@@ -27,6 +28,71 @@ settings! {
         set epsilon: f64 = 1e-6, positive;
         /// What importance weights are divided by, so that none is above 1.
         set weights_by: LargestWeight = LargestWeight::Buffer;
+    }
+}
+
+/// Steps of a transition: in JSON `3` or `[1, 5]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum NStep {
+    /// The same number for all transitions.
+    Steps(usize),
+    /// A number from a range, with both ends, drawn for each transition.
+    Range([usize; 2]),
+}
+
+impl From<usize> for NStep {
+    fn from(steps: usize) -> Self {
+        Self::Steps(steps)
+    }
+}
+
+impl From<RangeInclusive<usize>> for NStep {
+    fn from(range: RangeInclusive<usize>) -> Self {
+        Self::Range([*range.start(), *range.end()])
+    }
+}
+
+impl fmt::Display for NStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Steps(steps) => write!(f, "{steps}"),
+            Self::Range([low, high]) => write!(f, "[{low}, {high}]"),
+        }
+    }
+}
+
+impl NStep {
+    /// Returns the numbers of steps.
+    #[must_use]
+    pub fn range(self) -> RangeInclusive<usize> {
+        match self {
+            Self::Steps(steps) => steps..=steps,
+            Self::Range([low, high]) => low..=high,
+        }
+    }
+
+    /// Returns the largest number of steps.
+    #[must_use]
+    pub fn most(self) -> usize {
+        *self.range().end()
+    }
+
+    /// Checks that there is a number of steps, and that none is 0.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that names `field`.
+    pub fn check(field: &'static str, n_step: &Self) -> Result<(), ConfigError> {
+        let range = n_step.range();
+        match *range.start() >= 1 && !range.is_empty() {
+            true => Ok(()),
+            false => Err(ConfigError::new(
+                field,
+                n_step,
+                "it must be at least 1, or a range `[least, most]` of such numbers",
+            )),
+        }
     }
 }
 

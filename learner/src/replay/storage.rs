@@ -12,13 +12,20 @@ use crate::error::{LearnerError, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Follows {
     /// There is no such row.
-    Absent,
+    Absent = 0,
     /// The next step of the episode, now or when it arrives.
-    Step,
+    Step = 1,
     /// Nothing: the environment ended the episode.
-    Terminated,
+    Terminated = 2,
     /// An observation without a step: the episode was cut off.
-    Truncated,
+    Truncated = 3,
+}
+
+impl Follows {
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        let all = [Self::Absent, Self::Step, Self::Terminated, Self::Truncated];
+        all.into_iter().find(|follows| *follows as u8 == byte)
+    }
 }
 
 /// The stream of steps of one environment, or of one agent in it.
@@ -26,25 +33,25 @@ pub(super) type StreamKey = (usize, usize, Option<AgentId>);
 
 /// Consecutive steps of one stream, of one or several episodes.
 #[derive(Debug, Clone, Default)]
-struct Block {
-    len: usize,
+pub(super) struct Block {
+    pub(super) len: usize,
     /// The number of the stream's next block.
-    next: Option<usize>,
-    stream: Option<StreamKey>,
+    pub(super) next: Option<usize>,
+    pub(super) stream: Option<StreamKey>,
     /// The observations after the last steps of episodes: the offsets of these steps, ascending.
-    final_rows: Vec<usize>,
-    finals: Option<Buffer>,
+    pub(super) final_rows: Vec<usize>,
+    pub(super) finals: Option<Buffer>,
 }
 
 /// The end of a stream so far.
 #[derive(Debug, Clone)]
-struct Head {
-    block: usize,
-    episode: u64,
+pub(super) struct Head {
+    pub(super) block: usize,
+    pub(super) episode: u64,
     /// Steps of the episode so far; `None` if it has ended.
-    t: Option<usize>,
+    pub(super) t: Option<usize>,
     /// The observation after the last step, one row.
-    next_observation: Buffer,
+    pub(super) next_observation: Buffer,
 }
 
 /// The rows of one module. Those of a block are written once, in order, and dropped together: the oldest
@@ -52,17 +59,17 @@ struct Head {
 #[derive(Debug, Clone)]
 pub(super) struct Storage {
     /// Rows of a block.
-    block_len: usize,
-    capacity: usize,
-    rows: usize,
-    blocks: Vec<Block>,
+    pub(super) block_len: usize,
+    pub(super) capacity: usize,
+    pub(super) rows: usize,
+    pub(super) blocks: Vec<Block>,
     /// Numbers of blocks, oldest first, and of those that are not in use.
-    ages: VecDeque<usize>,
-    free: Vec<usize>,
-    streams: BTreeMap<StreamKey, Head>,
-    follows: Vec<Follows>,
-    rewards: Vec<f32>,
-    columns: BTreeMap<String, Buffer>,
+    pub(super) ages: VecDeque<usize>,
+    pub(super) free: Vec<usize>,
+    pub(super) streams: BTreeMap<StreamKey, Head>,
+    pub(super) follows: Vec<Follows>,
+    pub(super) rewards: Vec<f32>,
+    pub(super) columns: BTreeMap<String, Buffer>,
 }
 
 /// Where the observation after a row is.
@@ -112,6 +119,41 @@ impl Storage {
         self.columns.iter()
     }
 
+    /// Whether numbers of blocks and offsets are those of rows that exist, for saved states.
+    pub(super) fn is_consistent(&self) -> bool {
+        let (rows, count) = (self.follows.len(), self.blocks.len());
+        let is_block = |block: &usize| *block < count;
+        let stored = |index: usize, block: &Block| {
+            let first = index * self.block_len;
+            let of_block = self.follows.get(first..first + self.block_len);
+            of_block.is_some_and(|follows| {
+                let (stored, rest) = follows.split_at(block.len.min(self.block_len));
+                !stored.contains(&Follows::Absent)
+                    && rest.iter().all(|follows| *follows == Follows::Absent)
+            })
+        };
+        let fits = |(index, block): (usize, &Block)| {
+            block.len <= self.block_len
+                && stored(index, block)
+                && block.next.iter().all(is_block)
+                && block.final_rows.iter().all(|offset| *offset < block.len)
+                && block.final_rows.windows(2).all(|pair| pair[0] < pair[1])
+        };
+        let numbers = self.ages.iter().chain(&self.free);
+        let distinct: BTreeSet<_> = numbers.clone().collect();
+        self.block_len > 0
+            && self.block_len.checked_mul(count) == Some(rows)
+            && self.rewards.len() == rows
+            && distinct.len() == count
+            && self.ages.len() + self.free.len() == count
+            && numbers.clone().all(is_block)
+            && self.blocks.iter().enumerate().all(fits)
+            && self
+                .streams
+                .values()
+                .all(|head| self.blocks.get(head.block).is_some_and(|block| block.len > 0))
+    }
+
     /// Appends the steps of a rollout, with those of its columns that are kept. Calls `stored` and
     /// `dropped` with the rows of new steps and of the oldest ones, which make room.
     ///
@@ -120,14 +162,13 @@ impl Storage {
     /// its layout is not that of the stored rows. Nothing is stored then.
     pub(super) fn push(
         &mut self,
-        runner: usize,
         rollout: &Rollout,
         keep: &BTreeSet<String>,
         mut changed: impl FnMut(usize, bool),
     ) -> Result<()> {
         let columns = self.kept(rollout, keep)?;
         for (index, segment) in rollout.segments.iter().enumerate() {
-            let key = (runner, segment.env, segment.agent.clone());
+            let key = (rollout.runner, segment.env, segment.agent.clone());
             let mut block = self.begin(&key, segment);
             for row in segment.rows() {
                 let next = self.next_slot(block, &key, &mut changed);

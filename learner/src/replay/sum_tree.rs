@@ -22,6 +22,17 @@ impl SumTree {
         Self { leaves, sums: vec![0.0; 2 * leaves], minima: vec![f64::INFINITY; 2 * leaves] }
     }
 
+    /// Creates the tree of these priorities, which are finite and not negative.
+    #[must_use]
+    pub fn from_priorities(priorities: &[f64]) -> Self {
+        let mut tree = Self::new(priorities.len());
+        for (row, priority) in priorities.iter().enumerate() {
+            tree.set_leaf(row, *priority);
+        }
+        (1..tree.leaves).rev().for_each(|node| tree.compute(node));
+        tree
+    }
+
     /// Returns the number of rows that the tree has room for.
     #[must_use]
     pub fn capacity(&self) -> usize {
@@ -31,12 +42,9 @@ impl SumTree {
     /// Makes room for at least `len` rows.
     pub fn reserve(&mut self, len: usize) {
         if len > self.leaves {
-            let mut grown = Self::new(len);
-            for (row, &priority) in self.sums[self.leaves..].iter().enumerate() {
-                grown.set_leaf(row, priority);
-            }
-            (1..grown.leaves).rev().for_each(|node| grown.compute(node));
-            *self = grown;
+            let mut priorities = self.sums.get(self.leaves..).unwrap_or_default().to_vec();
+            priorities.resize(len, 0.0);
+            *self = Self::from_priorities(&priorities);
         }
     }
 

@@ -27,6 +27,7 @@ fn rollout(segment: Segment, first: f32, rewards: &[f32], last: f32) -> Rollout 
         segments: vec![segment],
         final_observations: floats([last]),
         states: None,
+        runner: 0,
         weights_seq_no: 0,
     }
 }
@@ -51,8 +52,8 @@ fn five_steps(end: SegmentEnd) -> ReplayBuffer {
     let mut buffer = buffer(ReplayConfig::default());
     let first = rollout(segment(0, 0, 0, 3, end), 0.0, &[1.0, 2.0, 3.0], 30.0);
     let second = rollout(segment(0, 1, 0, 2, SegmentEnd::Cut), 3.0, &[4.0, 5.0], 50.0);
-    buffer.push(0, &first).unwrap();
-    buffer.push(0, &second).unwrap();
+    buffer.push(&first).unwrap();
+    buffer.push(&second).unwrap();
     buffer
 }
 
@@ -89,7 +90,7 @@ fn a_constant_reward_is_worth_100_steps_of_it_at_a_time_limit() {
     // −1 for ever, γ 0.99: the value is −100 where truncation bootstraps.
     let mut buffer = buffer(ReplayConfig::default());
     let of = |end| rollout(segment(0, 0, 0, 200, end), 0.0, &[-1.0; 200], 200.0);
-    buffer.push(0, &of(SegmentEnd::Truncated)).unwrap();
+    buffer.push(&of(SegmentEnd::Truncated)).unwrap();
     let rows: Vec<usize> = (0..200).collect();
     let spec = TransitionSpec::new(0.99);
     let mut rng = Generator::from_seed(0);
@@ -117,9 +118,9 @@ fn one_step_transitions_have_the_observation_of_the_next_step() {
 fn an_episode_that_goes_on_in_a_later_fragment_is_one() {
     let mut buffer = buffer(ReplayConfig::default());
     let part = |t, end, last| rollout(segment(0, 7, t, 2, end), t as f32, &[1.0, 1.0], last);
-    buffer.push(0, &part(0, SegmentEnd::Cut, 2.0)).unwrap();
+    buffer.push(&part(0, SegmentEnd::Cut, 2.0)).unwrap();
     assert_eq!(transitions(&buffer, &[0, 1], 3)[2], [2.0, 2.0]);
-    buffer.push(0, &part(2, SegmentEnd::Terminated, 4.0)).unwrap();
+    buffer.push(&part(2, SegmentEnd::Terminated, 4.0)).unwrap();
     let [rewards, discounts, next] = transitions(&buffer, &[0, 1, 2, 3], 3);
     close(&rewards, &[2.71, 2.71, 1.9, 1.0]);
     close(&discounts, &[0.729, 0.0, 0.0, 0.0]);
@@ -132,10 +133,10 @@ fn an_episode_whose_next_step_was_lost_is_truncated_there() {
     let part = |episode, t, first| {
         rollout(segment(0, episode, t, 2, SegmentEnd::Cut), first, &[1.0, 1.0], first + 2.0)
     };
-    buffer.push(0, &part(0, 0, 0.0)).unwrap();
+    buffer.push(&part(0, 0, 0.0)).unwrap();
     // The environment was restarted, and later a fragment was lost.
-    buffer.push(0, &part(1, 0, 10.0)).unwrap();
-    buffer.push(0, &part(1, 4, 20.0)).unwrap();
+    buffer.push(&part(1, 0, 10.0)).unwrap();
+    buffer.push(&part(1, 4, 20.0)).unwrap();
     let [_, discounts, next] = transitions(&buffer, &[0, 2, 4], 9);
     close(&discounts, &[0.81; 3]);
     assert_eq!(next, [2.0, 12.0, 22.0]);
@@ -149,10 +150,10 @@ fn environments_agents_and_runners_do_not_mix() {
         segment.agent = agent.map(|agent| agent.parse().unwrap());
         rollout(segment, first, &[1.0, 1.0], first + 2.0)
     };
-    buffer.push(0, &of(0, None, 0.0)).unwrap();
-    buffer.push(1, &of(0, None, 10.0)).unwrap();
-    buffer.push(0, &of(1, None, 20.0)).unwrap();
-    buffer.push(0, &of(0, Some("a"), 30.0)).unwrap();
+    buffer.push(&of(0, None, 0.0)).unwrap();
+    buffer.push(&Rollout { runner: 1, ..of(0, None, 10.0) }).unwrap();
+    buffer.push(&of(1, None, 20.0)).unwrap();
+    buffer.push(&of(0, Some("a"), 30.0)).unwrap();
     let firsts: Vec<usize> = (0..buffer.storage.slots())
         .filter(|row| buffer.storage.successor(*row).is_some())
         .collect();
@@ -166,7 +167,7 @@ fn the_oldest_steps_make_room_and_no_more_than_the_capacity_is_kept() {
     for episode in 0..30_u16 {
         let first = f32::from(episode) * 7.0;
         let segment = segment(0, episode.into(), 0, 7, SegmentEnd::Truncated);
-        buffer.push(0, &rollout(segment, first, &[1.0; 7], first + 0.5)).unwrap();
+        buffer.push(&rollout(segment, first, &[1.0; 7], first + 0.5)).unwrap();
         assert!(buffer.len() <= 40 && buffer.len() >= 30.min(7 * (usize::from(episode) + 1)));
     }
     let spec = TransitionSpec::new(1.0);
@@ -187,7 +188,7 @@ fn g7a_to_7d_priorities_and_importance_weights() {
     ] {
         let mut buffer = buffer(prioritized(by));
         let segment = segment(0, 0, 0, 4, SegmentEnd::Terminated);
-        buffer.push(0, &rollout(segment, 0.0, &[0.0; 4], 4.0)).unwrap();
+        buffer.push(&rollout(segment, 0.0, &[0.0; 4], 4.0)).unwrap();
         assert_eq!(buffer.set_errors(&[0, 1, 2, 3], &[0.1, -1.0, 2.5, 0.0]), 0);
         let tree = buffer.tree.as_ref().unwrap();
         let priorities = [0, 1, 2, 3].map(|row| tree.priority(row) as f32);
@@ -207,9 +208,9 @@ fn rows_are_drawn_in_proportion_to_their_priorities_and_new_ones_with_the_larges
         let segment = segment(0, episode, 0, 2, SegmentEnd::Terminated);
         rollout(segment, 0.0, &[0.0; 2], 2.0)
     };
-    buffer.push(0, &of(0)).unwrap();
+    buffer.push(&of(0)).unwrap();
     buffer.set_errors(&[0, 1], &[1.0, 3.0]);
-    buffer.push(0, &of(1)).unwrap();
+    buffer.push(&of(1)).unwrap();
     // Errors that are not finite change nothing.
     assert_eq!(buffer.set_errors(&[0, 1], &[f32::NAN, f32::INFINITY]), 2);
     let mut rng = Generator::from_seed(1);
@@ -243,12 +244,12 @@ fn an_empty_buffer_and_other_columns_are_refused() {
     let error = buffer.sample(1, &TransitionSpec::new(0.9), 0, &mut rng).unwrap_err();
     assert!(error.to_string().contains("empty"), "{error}");
     let mut steps = rollout(segment(0, 0, 0, 1, SegmentEnd::Terminated), 0.0, &[1.0], 1.0);
-    let error = buffer.push(0, &steps).unwrap_err().to_string();
+    let error = buffer.push(&steps).unwrap_err().to_string();
     assert!(error.contains("action_logp"), "{error}");
     steps.extras.insert(Columns::ACTION_LOGP.into(), floats([0.5]));
-    buffer.push(0, &steps).unwrap();
+    buffer.push(&steps).unwrap();
     steps.observations = Buffer::from_u8(vec![0], &[]).unwrap();
-    let error = buffer.push(0, &steps).unwrap_err().to_string();
+    let error = buffer.push(&steps).unwrap_err().to_string();
     assert!(error.contains("`obs`"), "{error}");
     assert_eq!(buffer.len(), 1);
 }

@@ -147,7 +147,7 @@ const LEAF: &str = "data";
 const TUPLE: &str = "tuple";
 
 /// A leaf is a tensor. A Dict has a component for each part, as has a Tuple, which says so.
-fn of_buffer(buffer: Buffer) -> Result<State> {
+pub(crate) fn of_buffer(buffer: Buffer) -> Result<State> {
     let rows = buffer.rows();
     let shaped = |shape: Vec<usize>| [vec![rows], shape].concat();
     let mut state = State::new();
@@ -176,7 +176,7 @@ fn of_buffer(buffer: Buffer) -> Result<State> {
     Ok(state)
 }
 
-fn buffer(state: &State) -> Result<Buffer> {
+pub(crate) fn buffer(state: &State) -> Result<Buffer> {
     if let Ok(array) = state.tensor(LEAF) {
         let shape = array.shape().get(1..).unwrap_or_default();
         return Ok(match array.data() {

@@ -39,6 +39,15 @@ impl AnyRLModule {
         self.module().as_q_net().ok_or_else(|| self.missing_role(Role::QNet, needed_by))
     }
 
+    /// Computes the values of all actions ([`QNet::compute_q_values`]).
+    ///
+    /// # Errors
+    /// [`ModuleError::MissingRole`] without the role; [`ModuleError::Panicked`]; the module's error.
+    pub fn compute_q_values(&self, batch: &Batch) -> Result<Batch> {
+        let q_net = self.q_net("compute_q_values")?;
+        self.guard("compute_q_values", || q_net.compute_q_values(batch))
+    }
+
     /// Computes the outputs of the target networks as constants, without gradients.
     ///
     /// # Errors

@@ -147,6 +147,7 @@ fn rollout(observations: Buffer, actions: Buffer) -> Rollout {
         infos: None,
         segments: vec![segment],
         states: None,
+        runner: 0,
         weights_seq_no: 0,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rekindle_core::ConfigError;
+use crate::settings::ConfigError;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
