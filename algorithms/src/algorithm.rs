@@ -25,7 +25,7 @@ use rekindle_metrics::{Metrics, MetricsLogger, Reducer};
 use rekindle_rl_module::{AnyRLModule, Role};
 use serde_json::Value;
 
-use crate::execution_plan::{ExecutionPlan, TrainingContext};
+use crate::execution_plan::{ExecutionPlan, TrainingContext, check_replay};
 use crate::{
     AlgorithmConfig, AlgorithmError, BatchMode, CallbackList, EnvRunnersConfig, Result,
     TrainingConfig,
@@ -170,6 +170,7 @@ impl Algorithm {
         };
         algorithm.record_modules();
         algorithm.plan.check(&algorithm.learner)?;
+        check_replay(&*algorithm.plan, &algorithm.learner)?;
         algorithm.dry_run()?;
         algorithm.publish_weights()?;
         if algorithm.config.evaluation.evaluation_interval.is_some() {

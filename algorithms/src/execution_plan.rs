@@ -11,9 +11,9 @@ mod synchronous;
 use std::fmt::Debug;
 
 use rekindle_checkpoint::State;
-use rekindle_learner::Learner;
+use rekindle_learner::{Learner, LearnerError};
 
-use crate::Result;
+use crate::{AlgorithmError, Result};
 
 pub use async_gradients::AsyncGradients;
 pub use asynchronous::Asynchronous;
@@ -75,6 +75,12 @@ pub trait ExecutionPlan: Debug + Send {
         false
     }
 
+    /// Whether the plan hands transitions from replay buffers to the losses
+    /// ([`Loss::transitions`](rekindle_learner::Loss::transitions)). Defaults to `false`.
+    fn replays(&self) -> bool {
+        false
+    }
+
     /// Returns everything that the plan keeps between steps; empty without state.
     ///
     /// # Errors
@@ -90,4 +96,25 @@ pub trait ExecutionPlan: Debug + Send {
     fn set_state(&mut self, _state: &State) -> Result<()> {
         Ok(())
     }
+}
+
+/// Checks that losses which learn from replayed transitions get some, and no others.
+///
+/// # Errors
+/// [`AlgorithmError::PlanDoesNotFit`] that names plan, module and loss.
+pub(crate) fn check_replay(plan: &dyn ExecutionPlan, learner: &Learner) -> Result<()> {
+    for id in learner.module().keys() {
+        let Some(loss) = learner.loss(id).filter(|_| learner.should_module_be_updated(id)) else {
+            continue;
+        };
+        let (id, name) = (id.clone(), loss.name().to_owned());
+        let error = match (loss.transitions().is_some(), plan.replays()) {
+            (true, false) => LearnerError::NeedsReplay { id, loss: name },
+            (false, true) => LearnerError::NotReplayed { id, loss: name },
+            _ => continue,
+        };
+        let (plan, source) = (plan.name().into(), Box::new(error));
+        return Err(AlgorithmError::PlanDoesNotFit { plan, source });
+    }
+    Ok(())
 }

@@ -86,6 +86,16 @@ pub enum LearnerError {
         /// The name of the loss.
         loss: String,
     },
+    /// A loss that learns from replayed transitions, which the execution plan does not have.
+    #[error(
+        "the {loss} loss of module `{id}` learns from replayed transitions; use the execution plan `Replay`"
+    )]
+    NeedsReplay {
+        /// The id of the module.
+        id: String,
+        /// The name of the loss.
+        loss: String,
+    },
     /// A replay buffer without a step.
     #[error("the replay buffer is empty; store experience before drawing from it")]
     EmptyReplay,

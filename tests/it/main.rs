@@ -23,6 +23,7 @@ mod connectors;
 mod counter;
 mod curriculum;
 mod custom_algorithm;
+mod dqn;
 mod eager;
 mod evaluation;
 mod exact_resume;

@@ -7,6 +7,7 @@ mod curiosity;
 mod custom_environment;
 mod custom_graph_encoder;
 mod custom_module;
+mod dqn;
 mod from_loss;
 mod policy_gradients;
 mod ppo;

@@ -7,11 +7,11 @@ use rekindle_core::rng::{Purpose, stream};
 use rekindle_core::{Generator, ModuleId};
 use rekindle_env_runner::{Experience, SampleOptions};
 use rekindle_learner::replay::{ROWS, ReplayBuffer, ReplayConfig, TD_ERROR};
-use rekindle_learner::{Learner, LearnerError, ModuleData, UpdateReport};
+use rekindle_learner::{ModuleData, UpdateReport};
 use serde::{Deserialize, Serialize};
 
 use super::{ExecutionPlan, StepReport, TrainingContext};
-use crate::{AlgorithmError, Result};
+use crate::Result;
 
 /// Stores experience in a replay buffer for each module, and learns from transitions that are drawn from it: the
 /// plan of DQN.
@@ -157,16 +157,8 @@ impl ExecutionPlan for Replay {
         "Replay"
     }
 
-    fn check(&self, learner: &Learner) -> Result<()> {
-        for (id, _) in learner.module().iter() {
-            let Some(loss) = learner.loss(id) else { continue };
-            if learner.should_module_be_updated(id) && loss.transitions().is_none() {
-                let (id, loss) = (id.clone(), loss.name().to_owned());
-                let source = Box::new(LearnerError::NotReplayed { id, loss });
-                return Err(AlgorithmError::PlanDoesNotFit { plan: self.name().into(), source });
-            }
-        }
-        Ok(())
+    fn replays(&self) -> bool {
+        true
     }
 
     fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {

@@ -1,0 +1,188 @@
+//! DQN: exploration, replay, target networks, resuming, and settings that cannot be.
+
+use burn::module::Module;
+use burn::prelude::*;
+use rekindle::algorithms::{
+    AlgorithmConfig, AlgorithmError, DqnConfig, DqnTraining, Replay, Synchronous,
+};
+use rekindle::core::AnyTensor;
+use rekindle::learner::replay::{PrioritizedConfig, ReplayConfig};
+use rekindle::prelude::*;
+use rekindle::rl_module::{QNetwork, QNetworkConfig};
+use serde_json::json;
+
+use crate::support::device;
+
+/// Everything that could be forgotten is on: priorities, a range of steps, schedules, a fraction of updates.
+fn small() -> DqnConfig {
+    let replay = ReplayConfig::default().capacity(120).prioritized(PrioritizedConfig::default());
+    DqnConfig::new()
+        .environment("CartPole-v1")
+        .env_runners(|e| e.num_env_runners(2).num_envs_per_env_runner(2))
+        .model("fcnet_hiddens", vec![8])
+        .training(|t| {
+            t.lr([(0, 5e-3), (2000, 1e-4)])
+                .train_batch_size(8)
+                .replay_buffer_config(replay)
+                .num_steps_sampled_before_learning_starts(20)
+                .sample_timesteps_per_update_round(8)
+                .updates_per_env_step(0.3)
+                .n_step(1..=3)
+                .epsilon([(0, 1.0), (200, 0.1)])
+                .target_network_update_freq(30)
+                .tau(0.5)
+        })
+        .seed(3)
+}
+
+fn train(algo: &mut Algorithm, iterations: usize) {
+    (0..iterations).for_each(|_| drop(algo.train().unwrap()));
+}
+
+#[test]
+fn n_and_n_iterations_are_2n() {
+    for config in [small(), small().training(|t| t.replay_buffer_config(uniform(1000)))] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut straight = config.build(&device()).unwrap();
+        train(&mut straight, 20);
+        straight.save_to_path(folder.path().join("saved")).unwrap();
+        let path = folder.path().join("saved");
+        let mut resumed = Algorithm::from_checkpoint::<DqnTraining>(path, &device()).unwrap();
+        for algo in [&mut straight, &mut resumed] {
+            train(algo, 20);
+        }
+        assert_eq!(straight.get_state().unwrap(), resumed.get_state().unwrap());
+    }
+}
+
+fn uniform(capacity: usize) -> ReplayConfig {
+    ReplayConfig::default().capacity(capacity)
+}
+
+#[test]
+fn equal_seeds_give_equal_runs_with_any_number_of_threads() {
+    let runs = [1, 2].map(|threads| {
+        let config = small().env_runners(|e| e.num_threads(threads));
+        let mut algo = config.build(&device()).unwrap();
+        train(&mut algo, 15);
+        algo.learner().get_state().unwrap()
+    });
+    assert_eq!(runs[0], runs[1]);
+}
+
+#[test]
+fn updates_follow_environment_steps_once_learning_starts() {
+    let mut algo =
+        small().training(|t| t.replay_buffer_config(uniform(100))).build(&device()).unwrap();
+    let mut trained = 0.0;
+    for iteration in 1..=10 {
+        let result = algo.train().unwrap();
+        trained += result.get("learners/__all_modules__/num_env_steps_trained").unwrap_or(0.0);
+        // Eight steps an iteration, of which the first three do not reach 20 before they begin.
+        let steps = 8 * iteration;
+        let learned_from = f64::from((steps - 24_i32).max(0));
+        assert_eq!(trained, (learned_from * 0.3).floor() * 8.0, "after {steps} steps");
+    }
+}
+
+#[test]
+fn epsilon_is_the_probability_of_a_random_action() {
+    let spec = RLModuleSpec::of::<QNetwork>()
+        .observation_space(Space::unbounded(&[2]).unwrap())
+        .action_space(Space::discrete_with_start(4, 3).unwrap())
+        .model_config(json!({"fcnet_hiddens": [4], "epsilon": [[0, 1.0], [1000, 0.2]]}));
+    let module = spec.build(&device()).unwrap();
+    let obs = Tensor::<2>::ones([500, 2], &device());
+    let batch = Batch::new().with(Columns::OBS, obs);
+    let greedy = module.forward_inference(&batch).unwrap().int::<1>(Columns::ACTIONS).unwrap();
+    let greedy = AnyTensor::from(greedy).to_i64().unwrap();
+    assert!(greedy.iter().all(|action| *action == greedy[0] && (3..7).contains(action)));
+    for (env_steps, epsilon) in [(0, 1.0), (500, 0.6), (9000, 0.2)] {
+        let mut cx = ExplorationContext::from_seed(5).with_env_steps(env_steps);
+        let mut others = 0;
+        for _ in 0..4 {
+            let outputs = module.forward_exploration(&batch, &mut cx).unwrap();
+            let actions = outputs.int::<1>(Columns::ACTIONS).unwrap();
+            let actions = AnyTensor::from(actions).to_i64().unwrap();
+            assert!(actions.iter().all(|action| (3..7).contains(action)));
+            others += actions.iter().filter(|action| **action != greedy[0]).count();
+        }
+        // A random action is the greedy one in a quarter of the cases.
+        let share = others as f64 / 2000.0;
+        assert!((share - 0.75 * epsilon).abs() < 0.04, "{share} at {env_steps} steps");
+    }
+}
+
+#[test]
+fn a_network_for_inference_has_no_targets_and_acts_the_same() {
+    let algo = small().build(&device()).unwrap();
+    let module = algo.module(DEFAULT_MODULE_ID).unwrap();
+    let bundle = algo.policy_bundle().unwrap();
+    let count = |module: &AnyRLModule| module.num_params();
+    assert_eq!(count(bundle.module()) * 2, count(module));
+    let batch = Batch::new().with(Columns::OBS, Tensor::<2>::ones([3, 4], &device()));
+    let [all, small] = [module, bundle.module()].map(|module| {
+        let out = module.forward_inference(&batch).unwrap();
+        AnyTensor::from(out.int::<1>(Columns::ACTIONS).unwrap()).to_i64().unwrap()
+    });
+    assert_eq!(all, small);
+}
+
+#[test]
+fn each_module_has_its_own_buffer_and_settings() {
+    let config = small()
+        .environment("MultiAgentCartPole-v1")
+        .env_config(EnvConfig::new().with("num_agents", 2))
+        .multi_agent(|m| m.policies(["0", "1"]).policy_mapping(PolicyMapping::ByAgent))
+        .multi_agent(|m| {
+            m.override_module("1", "epsilon", 0.5).override_module("1", "dueling", false)
+        });
+    let mut algo = config.build(&device()).unwrap();
+    train(&mut algo, 6);
+    let state = algo.get_state().unwrap();
+    for id in ["0", "1"] {
+        let stored = state.component(&format!("execution_plan/{id}")).unwrap();
+        assert!(stored.tensor("rewards").unwrap().shape()[0] >= 40);
+    }
+    let [first, second] =
+        ["0", "1"].map(|id| algo.module(id).unwrap().spec().get_model_config().clone());
+    assert_eq!((&first["dueling"], &second["dueling"]), (&json!(true), &json!(false)));
+    assert_eq!(second["epsilon"], json!(0.5));
+}
+
+#[test]
+fn plans_and_losses_that_do_not_fit_are_refused_with_both_names() {
+    let replayed = PpoConfig::new()
+        .environment("CartPole-v1")
+        .with_execution_plan(Replay::new(ReplayConfig::default(), 32));
+    let message = replayed.build(&device()).unwrap_err().to_string();
+    assert!(message.contains("Replay"), "{message}");
+    let full = format!("{:?}", replayed.build(&device()).unwrap_err());
+    assert!(full.contains("PPO"), "{full}");
+
+    let sampled = small().with_execution_plan(Synchronous::new(32));
+    let error = sampled.build(&device()).unwrap_err();
+    assert!(matches!(error, AlgorithmError::PlanDoesNotFit { .. }), "{error}");
+    assert!(error.to_string().contains("Synchronous"), "{error}");
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused() {
+    let message =
+        |config: AlgorithmConfig<DqnTraining>| config.build(&device()).unwrap_err().to_string();
+    let with = |change: fn(DqnTraining) -> DqnTraining| message(small().training(change));
+    for (found, expected) in [
+        (with(|t| t.train_batch_size(121)), "`replay_buffer_config.capacity` (120)"),
+        (with(|t| t.n_step(121)), "`replay_buffer_config.capacity` (120)"),
+        (with(|t| t.n_step(3..=1)), "`n_step` is [3, 1]"),
+        (with(|t| t.n_step(0)), "`n_step` is 0"),
+        (with(|t| t.updates_per_env_step(0.0)), "`updates_per_env_step`"),
+        (with(|t| t.epsilon(-0.5)), "`epsilon`"),
+        (message(small().environment("Pendulum-v1")), "Discrete"),
+        (message(small().model("use_lstm", true)), "memory"),
+    ] {
+        assert!(found.contains(expected), "{found}");
+    }
+    let config = QNetworkConfig::default();
+    assert!(config.dueling);
+}
