@@ -13,7 +13,8 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rekindle::prelude::*;
 
-/// Trains PPO on CartPole-v1 until the mean return of the last 100 episodes is at least 475.
+/// Trains PPO on CartPole-v1 until the mean return of the last 100 episodes reaches 475, or for 300 000
+/// steps.
 #[derive(Parser)]
 #[command(after_help = COLUMNS)]
 struct Args {
@@ -32,9 +33,9 @@ struct Args {
 }
 
 const COLUMNS: &str = "\
-Columns: environment steps so far and per second; mean, smallest and largest return, and mean length, of
-the latest 100 episodes; losses, divergence and entropy of the update; env/inf/con/lrn %: the shares of the
-time that environments, inference, connectors and learner take.";
+Columns: environment steps and steps/s; mean, min and max return and mean length of the last 100 episodes;
+losses, KL divergence and entropy; env/inf/con/lrn %: share of time in environments, inference, connectors
+and learner.";
 
 const ENV: &str = "CartPole-v1";
 const TARGET_RETURN: f64 = 475.0;

@@ -246,7 +246,8 @@ pub(crate) fn play_greedily(agent: &Agent, seed: u64) -> Result<f64, MainError> 
     Ok(returns / EPISODES as f64)
 }
 
-/// Trains PPO on CartPole-v1 until the mean return of the last 100 episodes is at least 475.
+/// Trains PPO on CartPole-v1 until the mean return of the last 100 episodes reaches 475, or for 300 000
+/// steps.
 #[derive(Parser)]
 struct Args {
     /// Seed of environments, actions, parameters and minibatches

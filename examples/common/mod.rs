@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, CommandFactory, FromArgMatches, Parser};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rekindle::algorithms::{AlgorithmConfig, TrainingConfig};
 use rekindle::prelude::*;
 
@@ -39,9 +39,9 @@ struct Args {
 }
 
 const COLUMNS: &str = "\
-Columns: environment steps so far and per second; mean, smallest and largest return, and mean length, of
-the latest 100 episodes; losses, divergence and entropy of the update (the mean over modules);
-env/inf/con/lrn %: the shares of the time that environments, inference, connectors and learner take.";
+Columns: environment steps and steps/s; mean, min and max return and mean length of the last 100 episodes;
+losses, KL divergence and entropy (means over modules); env/inf/con/lrn %: share of time in environments,
+inference, connectors and learner.";
 
 impl Args {
     /// Parses the command line of an example with one task, or with one that an argument chooses.
@@ -76,10 +76,11 @@ impl Args {
 const TASK: &str = "task";
 
 fn about(task: &Task) -> String {
-    let Task { algorithm, env, metric, threshold, max_steps, .. } = task;
+    let Task { algorithm, env, threshold, .. } = task;
+    let max_steps = HumanCount(task.max_steps).to_string().replace(',', " ");
     format!(
-        "Trains {algorithm} on {env} until {metric} is at least {threshold}, for at most {max_steps} \
-         environment steps."
+        "Trains {algorithm} on {env} until the {} reaches {threshold}, or for {max_steps} steps.",
+        task.metric_in_words()
     )
 }
 
@@ -158,7 +159,7 @@ fn train<T: TrainingConfig>(
     bar.finish_and_clear();
     LearningCurve::new(format!("{} on {}, seed {}", task.algorithm, task.env, args.seed))
         .x_label("environment steps")
-        .y_label(task.metric)
+        .y_label(task.metric_in_words())
         .threshold(task.threshold)
         .series(task.algorithm, &curve)
         .save(out.join("learning_curve.svg"))?;

@@ -7,7 +7,7 @@ use rekindle::learner::losses::ppo_surrogate;
 use rekindle::learner::{GlobalNorm, GradClipBy, Gradients, LearnerError};
 use rekindle::prelude::*;
 
-/// `stats_fn`: the clipped share of the ratios, beside what PPO reports.
+/// `stats_fn`: the clipped share of the ratios, besides what PPO reports.
 fn clip_fraction(
     cx: &LossContext<'_>,
     batch: &Batch,

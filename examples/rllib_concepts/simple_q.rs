@@ -123,7 +123,7 @@ impl Loss for SimpleQLoss {
     }
 }
 
-/// `DEFAULT_CONFIG`.
+/// Settings of simple Q-learning; RLlib's `DEFAULT_CONFIG`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SimpleQ {

@@ -22,7 +22,7 @@ pub trait Sink: Send {
     /// If the destination could not be written; the error names it.
     fn write(&mut self, iteration: u64, metrics: &Metrics) -> Result<()>;
 
-    /// Hands everything that is still held in memory to the operating system.
+    /// Flushes buffered output.
     ///
     /// # Errors
     /// If the destination could not be written; the error names it.

@@ -1,4 +1,4 @@
-//! Columns that a loss may read beside the recorded ones: what follows each step, how the step ends, its
+//! Columns that a loss may read besides the recorded ones: what follows each step, how the step ends, its
 //! time, its info and its states.
 
 use std::sync::{Arc, Mutex};

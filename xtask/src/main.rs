@@ -42,7 +42,7 @@ enum Chore {
     Learn(learn::Args),
     /// Compares speed with other libraries on this machine; writes docs/compare.md
     Compare(compare::Args),
-    /// Feeds broken files to the readers of checkpoints for minutes (`test` does so for seconds)
+    /// Fuzzes the checkpoint readers with corrupted files for minutes (`test` does so for seconds)
     Fuzz(fuzz::Args),
     /// Checks licenses, sources and known vulnerabilities of all dependencies (see deny.toml)
     Audit(audit::Args),

@@ -203,7 +203,7 @@ settings! {
     pub struct LearnersConfig {
         /// Device where modules learn; `None` is the device that the algorithm is built on.
         into device: Option<DeviceSpec> = None;
-        /// Transforms of experience before losses see it, in order: rewards of one's own, for example.
+        /// Transforms of experience before losses see it, in order: custom rewards, for example.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         field learner_connector: Vec<LearnerConnectorConfig> = Vec::new();
     }

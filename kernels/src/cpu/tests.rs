@@ -105,7 +105,7 @@ fn assert_same(found: &[(String, u64)], expected: &[(String, u64)], what: &str) 
     }
 }
 
-/// On a processor with AVX-512 it compares 8 lanes with 16.
+/// On a processor with AVX-512, this test compares vectors of 8 and 16 lanes.
 #[test]
 fn results_do_not_depend_on_the_length_of_vectors() {
     let expected = results();

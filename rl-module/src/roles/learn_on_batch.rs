@@ -15,7 +15,7 @@ pub type LearnStats = BTreeMap<String, f64>;
 /// an evolution strategy, a rule with memory. RLlib's `Policy` written from scratch.
 ///
 /// Its weights are plain numbers. They are part of [`AnyRLModule::state_dict`](crate::AnyRLModule::state_dict),
-/// and thus of checkpoints and policy bundles, beside the parameters that the module may also have. Parameters
+/// and thus of checkpoints and policy bundles, besides the parameters that the module may also have. Parameters
 /// stay as they are unless `learn_on_batch` changes them.
 ///
 /// A learner calls `learn_on_batch` once per update with all experience of the module, whatever the
