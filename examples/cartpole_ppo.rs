@@ -27,7 +27,7 @@ struct Args {
     /// Device: `auto`, `cpu`, `wgpu`, `wgpu:N`, `cuda` or `cuda:N`
     #[arg(long, default_value = "cpu")]
     device: DeviceSpec,
-    /// Folder for metrics.jsonl, learning_curve.svg and checkpoint/
+    /// Directory for metrics.jsonl, learning_curve.svg and checkpoint/
     #[arg(long, default_value = "runs/cartpole_ppo")]
     out: PathBuf,
 }
@@ -46,7 +46,7 @@ fn main() -> Result<ExitCode, MainError> {
     program::show_warnings();
     let device = args.device.open()?;
     fs::create_dir_all(&args.out)
-        .map_err(|error| format!("cannot create folder {}: {error}", args.out.display()))?;
+        .map_err(|error| format!("cannot create directory {}: {error}", args.out.display()))?;
     let checkpoint = args.out.join("checkpoint");
 
     // 1. The configuration. Settings that are not named here have RLlib's defaults.
@@ -123,7 +123,7 @@ fn main() -> Result<ExitCode, MainError> {
         evaluation.min_return(),
         evaluation.max_return()
     );
-    println!("run folder                {:>10}", args.out.display());
+    println!("run directory             {:>10}", args.out.display());
     if solved && evaluation.mean_return() >= TARGET_RETURN {
         println!("solved: at least {TARGET_RETURN} in training and in evaluation");
         Ok(ExitCode::SUCCESS)

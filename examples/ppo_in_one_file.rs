@@ -253,7 +253,7 @@ struct Args {
     /// Seed of environments, actions, parameters and minibatches
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
-    /// Folder for metrics.jsonl
+    /// Directory for metrics.jsonl
     #[arg(long, default_value = "runs/ppo_in_one_file")]
     out: PathBuf,
 }
@@ -263,7 +263,7 @@ fn main() -> Result<ExitCode, MainError> {
     let args = Args::parse();
     program::show_warnings();
     std::fs::create_dir_all(&args.out)
-        .map_err(|error| format!("cannot create folder {}: {error}", args.out.display()))?;
+        .map_err(|error| format!("cannot create directory {}: {error}", args.out.display()))?;
     let mut jsonl = JsonlSink::create(args.out.join("metrics.jsonl"))?;
     let mut iteration = 0;
     let (agent, mean) = train(args.seed, TARGET_RETURN, MAX_STEPS, |steps, mean| {

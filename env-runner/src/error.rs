@@ -346,7 +346,7 @@ pub enum RunnerError {
     },
     /// A checkpoint of something other than a policy bundle.
     #[error(
-        "this is not the checkpoint of a policy bundle; pass a folder that `PolicyBundle::save_to_path` wrote, make a bundle by `Algorithm::policy_bundle`, or load a module alone by `AnyRLModule::from_checkpoint`"
+        "this is not the checkpoint of a policy bundle; pass a directory that `PolicyBundle::save_to_path` wrote, make a bundle by `Algorithm::policy_bundle`, or load a module alone by `AnyRLModule::from_checkpoint`"
     )]
     NotABundle,
     /// Observations that a bundle cannot read.

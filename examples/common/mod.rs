@@ -33,7 +33,7 @@ struct Args {
     /// Device of the environment runners [default: the learner's]
     #[arg(long)]
     env_runner_device: Option<DeviceSpec>,
-    /// Folder for metrics.jsonl, learning_curve.svg and checkpoint/
+    /// Directory for metrics.jsonl, learning_curve.svg and checkpoint/
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -47,7 +47,7 @@ impl Args {
     /// Parses the command line of an example with one task, or with one that an argument chooses.
     fn parse_for(tasks: &[&'static Task]) -> (&'static Task, Self) {
         let example = tasks[0].example;
-        let out = "Folder for metrics.jsonl, learning_curve.svg and checkpoint/ [default: runs/";
+        let out = "Directory for metrics.jsonl, learning_curve.svg and checkpoint/ [default: runs/";
         let mut command = Self::command().name(example).after_help(COLUMNS);
         command = match tasks {
             [task] => command.about(about(task)),
@@ -131,7 +131,7 @@ fn train<T: TrainingConfig>(
     program::show_warnings();
     let out = args.out.unwrap_or_else(|| ["runs", &task.name_of_run()].iter().collect());
     fs::create_dir_all(&out)
-        .map_err(|error| format!("cannot create folder {}: {error}", out.display()))?;
+        .map_err(|error| format!("cannot create directory {}: {error}", out.display()))?;
     let config = config
         .env_runners(|e| e.device(args.env_runner_device))
         .seed(args.seed)
@@ -183,7 +183,7 @@ fn train<T: TrainingConfig>(
             greedy.max_return()
         ),
     }
-    println!("run folder                {:>10}", out.display());
+    println!("run directory             {:>10}", out.display());
     if last >= task.threshold {
         println!("learned: at least {} in training", task.threshold);
         return Ok(ExitCode::SUCCESS);

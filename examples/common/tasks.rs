@@ -33,7 +33,7 @@ impl Task {
         }
     }
 
-    /// Returns the name of the folder of its runs.
+    /// Returns the name of the directory of its runs.
     pub(crate) fn name_of_run(&self) -> String {
         match self.choice {
             Some(choice) => format!("{}_{}", self.example, choice.replace('-', "_")),

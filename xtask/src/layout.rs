@@ -27,7 +27,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// All Rust files under a folder.
+/// All Rust files under a directory.
 fn rust_files(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -46,7 +46,7 @@ fn files_are_short_and_modules_are_not_named_mod() {
         rust_files(&root().join(name).join("src"), &mut files);
     }
     for file in &files {
-        assert!(!file.ends_with("mod.rs"), "{file:?}: name it after its folder, beside the folder");
+        assert!(!file.ends_with("mod.rs"), "{file:?}: name it after its directory, next to the directory");
     }
     rust_files(&root().join("tests"), &mut files);
     rust_files(&root().join("examples"), &mut files);

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Seeds, one run after the other: `0..5` is 0 to 4, `3` is 3 alone
     #[arg(long, default_value = "0..5")]
     seeds: Seeds,
-    /// Folder for the runs, relative to the workspace, with one folder per task and seed
+    /// Directory for the runs, relative to the workspace, with one directory per task and seed
     #[arg(long, default_value = "runs/learn")]
     out: PathBuf,
 }

@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a chore from the root of the workspace, regardless of the current folder.
+/// Runs a chore from the root of the workspace, regardless of the current directory.
 fn run(chore: &Chore) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     std::env::set_current_dir(&root).map_err(Error::io(&root))?;
