@@ -1,4 +1,5 @@
-//! IMPALA: two runners act while a learner learns, and V-trace corrects for actions chosen by older weights.
+//! IMPALA: two runners act while a learner learns, and V-trace corrects for actions chosen by older
+//! weights.
 //!
 //! `cargo run --release --example impala -- cartpole` (see `--help`)
 

@@ -408,7 +408,7 @@ pub enum RunnerError {
     },
     /// All runners have failed or are late.
     #[error(
-        "no runner is available: all have failed, or are late for `sample_timeout_s`; repair the cause, raise the time-out, or set `restart_failed_env_runners`"
+        "no runner is available: all have failed, or are late for `sample_timeout_s`; repair the cause, raise the timeout, or set `restart_failed_env_runners`"
     )]
     NoHealthyRunner,
     /// Runners that were late in every call.

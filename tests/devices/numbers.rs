@@ -47,8 +47,8 @@ fn numbers_at_the_edge_are_the_same_everywhere() {
     }
 }
 
-/// Operations in which backends may differ. The CPU returns NaN. Other devices return NaN or one of the other
-/// arguments, and nothing may rely on either. `tanh` returns NaN everywhere.
+/// Operations in which backends may differ. The CPU returns NaN. Other devices return NaN or one of the
+/// other arguments, and nothing may rely on either. `tanh` returns NaN everywhere.
 #[test]
 fn the_cpu_keeps_nan_and_other_devices_may_lose_it_in_clamps_and_choices() {
     let one = |device: &Device| {

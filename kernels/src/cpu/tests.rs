@@ -31,7 +31,7 @@ fn bits(numbers: &[f32]) -> u64 {
     digest(numbers.iter().map(|x| u64::from(x.to_bits())))
 }
 
-/// A perceptron whose rows and parameters are `N` slices, forward and backward.
+/// An MLP whose rows and parameters are `N` slices, forward and backward.
 fn mlp<const N: usize>(rows: usize, widths: &[usize], by: DenseActivation) -> Vec<(String, u64)> {
     let layer = |pair: &[usize]| Layer { inputs: pair[0], outputs: pair[1], activation: by };
     let op = MlpOp { layers: widths.windows(2).map(layer).collect() };
