@@ -115,7 +115,7 @@ impl BundleConfig {
 /// A deployable policy: a module, connectors with their learned states, and the action transform.
 ///
 /// Acts greedily, as an evaluation does, or explores with its own random streams. A policy with
-/// memory (recurrent layers, previous actions as input) follows one episode per row;
+/// state (recurrent layers, previous actions as input) follows one episode per row;
 /// [`reset`](Self::reset) and [`reset_row`](Self::reset_row) begin new ones. A clone has the same
 /// weights and continues the same episodes and streams.
 ///
