@@ -150,7 +150,7 @@ struct Read {
     info_t: f32,
     info_last: f32,
     number: f32,
-    /// Before and after the step; empty for a module without memory.
+    /// Before and after the step; empty for a module without recurrent state.
     states: Vec<f32>,
 }
 
