@@ -246,7 +246,8 @@ pub(crate) fn train(config: &LearnOnBatchConfig, max_steps: u64) -> Result<(u64,
 }
 
 fn main() -> Result<(), MainError> {
-    let about = "Trains policies without networks in a grid world, alone and together with a network.";
+    let about =
+        "Trains policies without networks in a grid world, alone and together with a network.";
     program::no_arguments("policy_from_scratch", about);
     program::show_warnings();
     register_grid_worlds()?;

@@ -1,7 +1,7 @@
 //! The section of the results page on one task.
 
-use super::{TASKS, Task};
 use super::training::Training;
+use super::{TASKS, Task};
 use crate::statistics::{grouped, mean_and_deviation};
 
 /// Writes the plot, one row per seed, and the mean ± standard deviation over seeds.
