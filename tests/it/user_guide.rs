@@ -102,7 +102,9 @@ fn every_method_that_is_named_is_in_a_file_that_names_its_type() {
         "rl-module",
     ];
     let mut files = Vec::new();
-    CRATES.map(|name| sources(&root().join(name).join("src"), &mut files));
+    for name in CRATES {
+        sources(&root().join(name).join("src"), &mut files);
+    }
     let mut count = 0;
     for (page, text) in pages() {
         for (name, method) in methods(&text) {

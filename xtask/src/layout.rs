@@ -45,7 +45,9 @@ fn files_are_short_and_modules_are_not_named_mod() {
     for name in CRATES {
         rust_files(&root().join(name).join("src"), &mut files);
     }
-    ["src", "tests", "examples"].map(|name| rust_files(&root().join(name), &mut files));
+    for name in ["src", "tests", "examples"] {
+        rust_files(&root().join(name), &mut files);
+    }
     let mut all = files.clone();
     for tests in CRATES.map(|name| root().join(name).join("tests")) {
         if tests.exists() {
