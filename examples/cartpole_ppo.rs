@@ -13,7 +13,8 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rekindle::prelude::*;
 
-/// Trains PPO on CartPole-v1 until the mean return of the last 100 episodes is at least 475.
+/// Trains PPO on CartPole-v1 until the mean return of the last 100 episodes reaches 475, or for 300 000
+/// steps.
 #[derive(Parser)]
 #[command(after_help = COLUMNS)]
 struct Args {
@@ -26,15 +27,15 @@ struct Args {
     /// Device: `auto`, `cpu`, `wgpu`, `wgpu:N`, `cuda` or `cuda:N`
     #[arg(long, default_value = "cpu")]
     device: DeviceSpec,
-    /// Folder for metrics.jsonl, learning_curve.svg and checkpoint/
+    /// Directory for metrics.jsonl, learning_curve.svg and checkpoint/
     #[arg(long, default_value = "runs/cartpole_ppo")]
     out: PathBuf,
 }
 
 const COLUMNS: &str = "\
-Columns: environment steps so far and per second; mean, smallest and largest return, and mean length, of
-the latest 100 episodes; losses, divergence and entropy of the update; env/inf/con/lrn %: the shares of the
-time that environments, inference, connectors and learner take.";
+Columns: environment steps and steps/s; mean, min and max return and mean length of the last 100 episodes;
+losses, KL divergence and entropy; env/inf/con/lrn %: share of time in environments, inference, connectors
+and learner.";
 
 const ENV: &str = "CartPole-v1";
 const TARGET_RETURN: f64 = 475.0;
@@ -45,7 +46,7 @@ fn main() -> Result<ExitCode, MainError> {
     program::show_warnings();
     let device = args.device.open()?;
     fs::create_dir_all(&args.out)
-        .map_err(|error| format!("cannot create folder {}: {error}", args.out.display()))?;
+        .map_err(|error| format!("cannot create directory {}: {error}", args.out.display()))?;
     let checkpoint = args.out.join("checkpoint");
 
     // 1. The configuration. Settings that are not named here have RLlib's defaults.
@@ -122,7 +123,7 @@ fn main() -> Result<ExitCode, MainError> {
         evaluation.min_return(),
         evaluation.max_return()
     );
-    println!("run folder                {:>10}", args.out.display());
+    println!("run directory             {:>10}", args.out.display());
     if solved && evaluation.mean_return() >= TARGET_RETURN {
         println!("solved: at least {TARGET_RETURN} in training and in evaluation");
         Ok(ExitCode::SUCCESS)

@@ -1,9 +1,9 @@
-//! Count-based curiosity: a learner connector that rewards rare observations, so that PPO finds a reward that
-//! it would never meet by chance.
+//! Count-based curiosity: a learner connector that rewards rare observations, so that PPO finds a reward
+//! that it would never meet by chance.
 //!
 //! In the environment, Deep Sea (Osband et al., 2020), only one sequence of 16 actions out of 65 536 is
-//! rewarded, and each step towards the reward costs a little. With five seeds each, the mean return of PPO is 0
-//! after 300 000 steps, and with curiosity it is 0.9 after 13 000 to 17 000 steps.
+//! rewarded, and each step towards the reward costs a little. With five seeds each, the mean return of PPO
+//! is 0 after 300 000 steps, and with curiosity it is 0.9 after 13 000 to 17 000 steps.
 //!
 //! `cargo run --release --example curiosity`
 
@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 
 /// Sink through a square grid and reach the bottom right corner.
 ///
-/// Each step leads one row down, and one column to the left (action 0) or right (action 1). Going right costs
-/// 0.01 divided by the number of rows, and the corner gives 1. The best return is 0.99, and the second best is
-/// 0: always left.
+/// Each step leads one row down, and one column to the left (action 0) or right (action 1). Going right
+/// costs 0.01 divided by the number of rows, and the corner gives 1. The best return is 0.99, and the
+/// second best is 0: always left.
 struct DeepSea {
     observations: Space,
     actions: Space,
@@ -96,8 +96,8 @@ impl Env for DeepSea {
 }
 
 /// Adds `scale / √n` to the reward of each step, where `n` counts how often its next observation was seen
-/// (Strehl & Littman, 2008; Bellemare et al., 2016). Losses see the sum: advantages and value targets include
-/// the bonus. Reported returns do not.
+/// (Strehl & Littman, 2008; Bellemare et al., 2016). Losses see the sum: advantages and value targets
+/// include the bonus. Reported returns do not.
 #[derive(Debug)]
 struct Curiosity {
     scale: f32,

@@ -68,7 +68,7 @@ impl Env for GridWorld {
 
     fn reset(&mut self, options: &ResetOptions, observation: RowMut<'_>) -> Result<(), EnvError> {
         options.deny_unknown("GridWorld", &[])?;
-        // With a seed, the stream starts anew; without, it continues.
+        // With a seed, the stream restarts; without one, it continues.
         self.state.generator.reseed(options.seed);
         // Every cell but the corner.
         let cell = self.state.generator.integers(0, self.size * self.size - 1);

@@ -1,5 +1,5 @@
-//! An execution plan of one's own: PPO's, written from operators, with a warning about the scale of rewards.
-//! It is swapped for the plan of A3C, and both continue exactly from a checkpoint.
+//! A custom execution plan: PPO's, written from operators, with a warning about the scale of rewards. A3C's
+//! plan replaces it, and both continue exactly from a checkpoint.
 //!
 //! `cargo run --release --example custom_execution_plan`
 
@@ -66,8 +66,8 @@ fn config() -> PpoConfig {
         .seed(0)
 }
 
-/// Trains some iterations, saves, and compares three more with those of the restored algorithm. Returns the
-/// last mean return, and whether both are equal.
+/// Trains for `iterations`, saves, and compares three more iterations with those of the restored algorithm.
+/// Returns the last mean return, and whether both learners are equal.
 pub(crate) fn train(
     plan: impl ExecutionPlan + Clone + Sync + 'static,
     iterations: usize,
@@ -97,7 +97,7 @@ fn main() -> Result<(), MainError> {
     program::show_warnings();
     program::no_arguments(
         "custom_execution_plan",
-        "Trains PPO on CartPole with a plan of its own, and with that of A3C.",
+        "Trains PPO on CartPole with a custom execution plan, and with A3C's.",
     );
     train(PpoPlan { train_batch_size: 1024 }, 30)?;
     train(AsyncGradients::new(32).deterministic(true), 10)?;

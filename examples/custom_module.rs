@@ -1,4 +1,4 @@
-//! A custom module: trained by PPO, saved, and restored as its own type.
+//! A custom module: trained with PPO, saved, and restored as its type.
 //!
 //! `cargo run --release --example custom_module`
 
@@ -58,7 +58,7 @@ impl ValueFunction for MyActorCritic {
 }
 // … and ends here.
 
-/// Trains the module by PPO for `steps` environment steps. Returns the algorithm and its last mean
+/// Trains the module with PPO for `steps` environment steps. Returns the algorithm and its last mean
 /// return.
 pub(crate) fn train(steps: u64, seed: u64) -> std::result::Result<(Algorithm, f64), MainError> {
     let config = PpoConfig::new()
@@ -89,7 +89,7 @@ pub(crate) fn train(steps: u64, seed: u64) -> std::result::Result<(Algorithm, f6
 fn main() -> std::result::Result<(), MainError> {
     program::no_arguments(
         "custom_module",
-        "Trains a custom module by PPO on CartPole for 60 000 steps, saves it to runs/custom_module, and restores it.",
+        "Trains a custom module with PPO on CartPole for 60 000 steps, saves it to runs/custom_module, and restores it.",
     );
     program::show_warnings();
     let (algo, mean) = train(60_000, 0)?;

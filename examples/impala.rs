@@ -1,5 +1,5 @@
-//! IMPALA: two runners act while a learner learns, and V-trace corrects for the weights that acted being
-//! older than those that learn.
+//! IMPALA: two runners act while a learner learns, and V-trace corrects for actions chosen by older
+//! weights.
 //!
 //! `cargo run --release --example impala -- cartpole` (see `--help`)
 

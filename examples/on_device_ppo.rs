@@ -17,7 +17,7 @@ use clap::{Parser, ValueEnum};
 use rekindle::prelude::*;
 use serde_json::json;
 
-/// Trains PPO on the device until the mean return of the latest episodes reaches 475 (CartPole) or -200
+/// Trains PPO on the device until the mean return of the last 100 episodes reaches 475 (CartPole) or -200
 /// (Pendulum).
 #[derive(Parser)]
 struct Args {

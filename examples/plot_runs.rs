@@ -23,7 +23,7 @@ struct Args {
     /// SVG file to write
     #[arg(long, default_value = "learning_curves.svg")]
     out: PathBuf,
-    /// Run folders, each with a metrics.jsonl
+    /// Run directories, each with a metrics.jsonl
     #[arg(required = true)]
     runs: Vec<PathBuf>,
 }

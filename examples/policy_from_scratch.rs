@@ -1,5 +1,5 @@
-//! Policies without a network: a random one with a weight, and tabular Q-learning, which reaches the optimum
-//! of a grid world within 3 000 steps. Then both beside a network in one run.
+//! Policies without a network: a random one with a weight, and tabular Q-learning, which reaches the
+//! optimum of a grid world within 3 000 steps. Then both together with a network in one run.
 //!
 //! `cargo run --release --example policy_from_scratch`
 #![allow(clippy::duplicate_mod, reason = "examples share the start of their programs")]
@@ -246,7 +246,8 @@ pub(crate) fn train(config: &LearnOnBatchConfig, max_steps: u64) -> Result<(u64,
 }
 
 fn main() -> Result<(), MainError> {
-    let about = "Trains policies without networks in a grid world, alone and beside a network.";
+    let about =
+        "Trains policies without networks in a grid world, alone and together with a network.";
     program::no_arguments("policy_from_scratch", about);
     program::show_warnings();
     register_grid_worlds()?;

@@ -246,13 +246,14 @@ pub(crate) fn play_greedily(agent: &Agent, seed: u64) -> Result<f64, MainError> 
     Ok(returns / EPISODES as f64)
 }
 
-/// Trains PPO on CartPole-v1 until the mean return of the last 100 episodes is at least 475.
+/// Trains PPO on CartPole-v1 until the mean return of the last 100 episodes reaches 475, or for 300 000
+/// steps.
 #[derive(Parser)]
 struct Args {
     /// Seed of environments, actions, parameters and minibatches
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
-    /// Folder for metrics.jsonl
+    /// Directory for metrics.jsonl
     #[arg(long, default_value = "runs/ppo_in_one_file")]
     out: PathBuf,
 }
@@ -262,7 +263,7 @@ fn main() -> Result<ExitCode, MainError> {
     let args = Args::parse();
     program::show_warnings();
     std::fs::create_dir_all(&args.out)
-        .map_err(|error| format!("cannot create folder {}: {error}", args.out.display()))?;
+        .map_err(|error| format!("cannot create directory {}: {error}", args.out.display()))?;
     let mut jsonl = JsonlSink::create(args.out.join("metrics.jsonl"))?;
     let mut iteration = 0;
     let (agent, mean) = train(args.seed, TARGET_RETURN, MAX_STEPS, |steps, mean| {

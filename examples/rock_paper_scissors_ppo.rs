@@ -1,5 +1,5 @@
 //! Rock, paper, scissors against a heuristic that plays the move that beats its opponent's last one. A
-//! policy with memory learns to predict and beat it.
+//! recurrent policy learns to predict and beat it.
 //!
 //! `cargo run --release --example rock_paper_scissors_ppo` (see `--help`)
 

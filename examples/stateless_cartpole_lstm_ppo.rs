@@ -16,7 +16,7 @@ fn main() -> Result<ExitCode, MainError> {
             e.num_envs_per_env_runner(16)
                 .env_to_module_connector(ConnectorConfig::mean_std_filter())
         })
-        // Policy and value function each have their own encoder and memory.
+        // Policy and value function each have their own encoder and recurrent state.
         .model("use_lstm", true)
         .model("lstm_cell_size", 64)
         .model("max_seq_len", 20)

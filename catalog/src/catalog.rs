@@ -76,7 +76,7 @@ pub trait Catalog: Debug + Send + Sync {
         self.default_encoder(cx, space)
     }
 
-    /// Builds the encoder with memory of an observation space. Modules call it instead of
+    /// Builds the recurrent encoder of an observation space. Modules call it instead of
     /// [`Catalog::build_encoder`] when `use_lstm` is set.
     ///
     /// # Errors
@@ -220,7 +220,7 @@ pub trait Catalog: Debug + Send + Sync {
         encoder::default_encoder(self, cx, space)
     }
 
-    /// Builds the default encoder with memory: an LSTM or GRU on top of the encoder of
+    /// Builds the default recurrent encoder: an LSTM or GRU on top of the encoder of
     /// [`Catalog::build_encoder`].
     ///
     /// With `lstm_use_prev_action` or `lstm_use_prev_reward`, the space must be the output space of

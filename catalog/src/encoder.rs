@@ -75,7 +75,7 @@ pub trait Encoder: ErasedModule<EncoderFamily> {
     }
 
     /// Returns the state before the first step of an episode, one row; `None` (the default) for an
-    /// encoder without memory.
+    /// encoder that is not recurrent.
     ///
     /// # Errors
     /// If the state cannot be created.
@@ -86,7 +86,7 @@ pub trait Encoder: ErasedModule<EncoderFamily> {
     /// Computes the features of each step of some sequences, and the state after the last step of
     /// each sequence.
     ///
-    /// Encoders with memory implement this method. Their [`forward`](Self::forward) treats every
+    /// Recurrent encoders implement this method. Their [`forward`](Self::forward) treats every
     /// row as the first step of an episode.
     ///
     /// # Shapes

@@ -1,4 +1,4 @@
-//! Multi-layer perceptrons.
+//! Multi-layer perceptrons (MLPs).
 
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};

@@ -223,7 +223,7 @@ pub enum CheckpointError {
 
     /// The data of a state do not describe the expected type.
     #[error(
-        "the state's data is not a `{expected}`: {source}; pass the state or the folder that this type saved"
+        "the state's data is not a `{expected}`: {source}; pass the state or the directory that this type saved"
     )]
     UnexpectedData {
         /// The Rust type that was expected.

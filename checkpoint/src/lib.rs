@@ -37,7 +37,7 @@
 //!   after the swap; on other systems directories cannot be synced, and a save that has returned
 //!   may be undone. Both need a file system that keeps renames in order (journaling ones do) and
 //!   a disk that reports writes truthfully.
-//! * **The disk is full**, the folder is read-only, or another error occurs: the old checkpoint stays, and
+//! * **The disk is full**, the directory is read-only, or another error occurs: the old checkpoint stays, and
 //!   the new one is removed.
 //! * **Readers during a save** get the old or the new checkpoint. A reader whose files are swapped away
 //!   starts again. On Windows the open files of a reader can make a save fail instead.

@@ -1,4 +1,4 @@
-//! Saves on a difficult file system: full disks, read-only and removed folders, two writers.
+//! Saves on a difficult file system: full disks, read-only and removed directories, two writers.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 

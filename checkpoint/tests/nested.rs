@@ -50,7 +50,7 @@ fn a_save_over_a_checkpoint_that_holds_another_one_is_refused() {
     let [path, other] = ["run", "other"].map(|name| folder.path().join(name));
     write(&path, &run()).unwrap();
     write(&other, &run()).unwrap();
-    // As a program that moves folders would leave it.
+    // As a program that moves directories would leave it.
     fs::rename(&other, path.join("learner/kept")).unwrap();
     refused(&path, "kept");
     assert_eq!(read(path.join("learner/kept")).unwrap(), run());

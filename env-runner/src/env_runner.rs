@@ -7,8 +7,8 @@
 //! | `fault_tolerance` | [`FaultToleranceConfig`]: handling of failed environments and runners |
 //! | `base` | the fields and hooks that both kinds share |
 //! | `checks` | rejection of invalid actions and rewards, and of modules for other spaces |
-//! | `memory` | the states of a stateful module |
-//! | `outputs` | the recorded outputs of a module beside its actions |
+//! | `memory` | the recurrent states of a stateful module |
+//! | `outputs` | the recorded outputs of a module besides its actions |
 //! | `restarts` | restarting single environments of a vector |
 //! | `tracking` | running episodes, endless calls and timers |
 //! | `metrics` | the names under which runners report |

@@ -346,7 +346,7 @@ pub enum RunnerError {
     },
     /// A checkpoint of something other than a policy bundle.
     #[error(
-        "this is not the checkpoint of a policy bundle; pass a folder that `PolicyBundle::save_to_path` wrote, make a bundle by `Algorithm::policy_bundle`, or load a module alone by `AnyRLModule::from_checkpoint`"
+        "this is not the checkpoint of a policy bundle; pass a directory that `PolicyBundle::save_to_path` wrote, make a bundle by `Algorithm::policy_bundle`, or load a module alone by `AnyRLModule::from_checkpoint`"
     )]
     NotABundle,
     /// Observations that a bundle cannot read.
@@ -408,7 +408,7 @@ pub enum RunnerError {
     },
     /// All runners have failed or are late.
     #[error(
-        "no runner is available: all have failed, or are late for `sample_timeout_s`; repair the cause, raise the time-out, or set `restart_failed_env_runners`"
+        "no runner is available: all have failed, or are late for `sample_timeout_s`; repair the cause, raise the timeout, or set `restart_failed_env_runners`"
     )]
     NoHealthyRunner,
     /// Runners that were late in every call.

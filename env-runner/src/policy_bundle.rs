@@ -1,4 +1,4 @@
-//! A policy with everything that shapes its inputs and its actions, in one folder.
+//! A policy with everything that shapes its inputs and its actions, in one directory.
 //!
 //! A module alone is not the policy that was trained: without the statistics of its observation
 //! filter it sees other inputs, and without the action transform its actions mean something else. A
@@ -115,7 +115,7 @@ impl BundleConfig {
 /// A deployable policy: a module, connectors with their learned states, and the action transform.
 ///
 /// Acts greedily, as an evaluation does, or explores with its own random streams. A policy with
-/// memory (recurrent layers, previous actions as input) follows one episode per row;
+/// state (recurrent layers, previous actions as input) follows one episode per row;
 /// [`reset`](Self::reset) and [`reset_row`](Self::reset_row) begin new ones. A clone has the same
 /// weights and continues the same episodes and streams.
 ///
@@ -486,7 +486,7 @@ impl PolicyBundle {
     ///
     /// # Errors
     /// [`RunnerError::NoTestObservations`] if the policy can act on none of them, or an error if
-    /// the folder cannot be written.
+    /// the directory cannot be written.
     pub fn save_to_path(&self, path: impl AsRef<Path>) -> Result<()> {
         let observations = test_vector::draw(self)?;
         self.save_with_test_observations(path, &observations)
@@ -496,7 +496,7 @@ impl PolicyBundle {
     /// actions for them. Running episodes and exploration streams are not saved.
     ///
     /// # Errors
-    /// If the policy cannot act on them, or the folder cannot be written.
+    /// If the policy cannot act on them, or the directory cannot be written.
     pub fn save_with_test_observations(
         &self,
         path: impl AsRef<Path>,
@@ -526,7 +526,7 @@ impl PolicyBundle {
     ///
     /// # Errors
     /// [`RunnerError::TestVector`] if the policy acts differently here,
-    /// [`RunnerError::NotABundle`] for the folder of something else, or an error if the folder is
+    /// [`RunnerError::NotABundle`] for the directory of something else, or an error if the directory is
     /// damaged or the module's type is not registered.
     pub fn from_checkpoint(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let state = checkpoint::read(path)?;

@@ -13,7 +13,7 @@ use rekindle_env_runner::{
 };
 use rekindle_metrics::{MetricsLogger, Reducer};
 
-/// Counts calls over all runners. Can fail in a step.
+/// Callbacks that count calls across runners and can fail in a given step.
 #[derive(Clone, Default)]
 struct Counts {
     environments: Arc<AtomicUsize>,

@@ -89,7 +89,7 @@ fn step(table: &mut Table<impl MultiAgentEnv>) -> Result<()> {
     table.step(&actions)
 }
 
-/// The error of the first step that fails.
+/// Returns the error of the first step that fails.
 fn failure(lines: &[&[Do]]) -> EnvError {
     let mut table = checked(lines);
     table.reset(&ResetOptions::new()).unwrap();

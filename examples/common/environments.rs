@@ -3,8 +3,8 @@
 use rekindle::algorithms::{AlgorithmConfig, TrainingConfig};
 use rekindle::prelude::*;
 
-/// Sets environment and network of a task. The features that algorithms are compared by: a perceptron,
-/// several agents, memory, images, nested observations.
+/// Sets environment and network of a task. The features that algorithms are compared by: an MLP,
+/// several agents, recurrent layers, images, nested observations.
 pub(crate) fn with_environment<T: TrainingConfig>(
     task: &str,
     config: AlgorithmConfig<T>,

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, CommandFactory, FromArgMatches, Parser};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rekindle::algorithms::{AlgorithmConfig, TrainingConfig};
 use rekindle::prelude::*;
 
@@ -33,21 +33,21 @@ struct Args {
     /// Device of the environment runners [default: the learner's]
     #[arg(long)]
     env_runner_device: Option<DeviceSpec>,
-    /// Folder for metrics.jsonl, learning_curve.svg and checkpoint/
+    /// Directory for metrics.jsonl, learning_curve.svg and checkpoint/
     #[arg(long)]
     out: Option<PathBuf>,
 }
 
 const COLUMNS: &str = "\
-Columns: environment steps so far and per second; mean, smallest and largest return, and mean length, of
-the latest 100 episodes; losses, divergence and entropy of the update (the mean over modules);
-env/inf/con/lrn %: the shares of the time that environments, inference, connectors and learner take.";
+Columns: environment steps and steps/s; mean, min and max return and mean length of the last 100 episodes;
+losses, KL divergence and entropy (means over modules); env/inf/con/lrn %: share of time in environments,
+inference, connectors and learner.";
 
 impl Args {
     /// Parses the command line of an example with one task, or with one that an argument chooses.
     fn parse_for(tasks: &[&'static Task]) -> (&'static Task, Self) {
         let example = tasks[0].example;
-        let out = "Folder for metrics.jsonl, learning_curve.svg and checkpoint/ [default: runs/";
+        let out = "Directory for metrics.jsonl, learning_curve.svg and checkpoint/ [default: runs/";
         let mut command = Self::command().name(example).after_help(COLUMNS);
         command = match tasks {
             [task] => command.about(about(task)),
@@ -76,10 +76,11 @@ impl Args {
 const TASK: &str = "task";
 
 fn about(task: &Task) -> String {
-    let Task { algorithm, env, metric, threshold, max_steps, .. } = task;
+    let Task { algorithm, env, threshold, .. } = task;
+    let max_steps = HumanCount(task.max_steps).to_string().replace(',', " ");
     format!(
-        "Trains {algorithm} on {env} until {metric} is at least {threshold}, for at most {max_steps} \
-         environment steps."
+        "Trains {algorithm} on {env} until the {} reaches {threshold}, or for {max_steps} steps.",
+        task.metric_in_words()
     )
 }
 
@@ -130,7 +131,7 @@ fn train<T: TrainingConfig>(
     program::show_warnings();
     let out = args.out.unwrap_or_else(|| ["runs", &task.name_of_run()].iter().collect());
     fs::create_dir_all(&out)
-        .map_err(|error| format!("cannot create folder {}: {error}", out.display()))?;
+        .map_err(|error| format!("cannot create directory {}: {error}", out.display()))?;
     let config = config
         .env_runners(|e| e.device(args.env_runner_device))
         .seed(args.seed)
@@ -158,7 +159,7 @@ fn train<T: TrainingConfig>(
     bar.finish_and_clear();
     LearningCurve::new(format!("{} on {}, seed {}", task.algorithm, task.env, args.seed))
         .x_label("environment steps")
-        .y_label(task.metric)
+        .y_label(task.metric_in_words())
         .threshold(task.threshold)
         .series(task.algorithm, &curve)
         .save(out.join("learning_curve.svg"))?;
@@ -182,7 +183,7 @@ fn train<T: TrainingConfig>(
             greedy.max_return()
         ),
     }
-    println!("run folder                {:>10}", out.display());
+    println!("run directory             {:>10}", out.display());
     if last >= task.threshold {
         println!("learned: at least {} in training", task.threshold);
         return Ok(ExitCode::SUCCESS);

@@ -13,6 +13,8 @@ pub(crate) struct Task {
     pub(crate) algorithm: &'static str,
     /// The environment, for reports.
     pub(crate) env: &'static str,
+    /// The heading of its section in `docs/results.md`.
+    pub(crate) section: &'static str,
     /// Key of the metric that is compared with the threshold.
     pub(crate) metric: &'static str,
     /// Smallest value of the metric that counts as learned.
@@ -22,7 +24,16 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// The name of the folder of its runs.
+    /// Returns what the metric measures, in words.
+    pub(crate) fn metric_in_words(&self) -> &'static str {
+        match self.metric {
+            LEARNED_RETURN => "mean return of module `learned` in the last 100 episodes",
+            EVALUATION_RETURN => "mean return of an evaluation",
+            _ => "mean return of the last 100 episodes",
+        }
+    }
+
+    /// Returns the name of the directory of its runs.
     pub(crate) fn name_of_run(&self) -> String {
         match self.choice {
             Some(choice) => format!("{}_{}", self.example, choice.replace('-', "_")),
@@ -35,11 +46,13 @@ impl Task {
 const EPISODE_RETURN: &str = "env_runners/episode_return_mean";
 /// Mean return of module `learned` alone, in games against an opponent.
 const LEARNED_RETURN: &str = "env_runners/module_episode_returns_mean/learned";
+/// Mean return of the last evaluation.
+const EVALUATION_RETURN: &str = "evaluation/env_runners/episode_return_mean";
 
 macro_rules! tasks {
     ($($task:ident = $value:expr;)*) => {
         $(pub(crate) const $task: Task = $value;)*
-        /// All tasks, in the order of `docs/results.md`.
+        /// All tasks.
         pub(crate) const ALL: &[Task] = &[$($task),*];
     };
 }
@@ -51,6 +64,7 @@ tasks! {
         choice: None,
         algorithm: "PPO",
         env: "CartPole-v1",
+        section: "CartPole-v1",
         metric: EPISODE_RETURN,
         threshold: 475.0,
         max_steps: 300_000,
@@ -60,7 +74,8 @@ tasks! {
         example: "ppo_in_one_file",
         choice: None,
         algorithm: "PPO on primitives",
-        env: "CartPole-v1, in one file",
+        env: "CartPole-v1",
+        section: "CartPole-v1, in one file",
         metric: EPISODE_RETURN,
         threshold: 475.0,
         max_steps: 300_000,
@@ -71,6 +86,7 @@ tasks! {
         choice: None,
         algorithm: "PPO",
         env: "Pendulum-v1",
+        section: "Pendulum-v1",
         metric: EPISODE_RETURN,
         threshold: -300.0,
         max_steps: 400_000,
@@ -80,7 +96,8 @@ tasks! {
         example: "multi_agent_cartpole_ppo",
         choice: None,
         algorithm: "Independent PPO",
-        env: "MultiAgentCartPole-v1, 2 agents",
+        env: "MultiAgentCartPole-v1 with 2 agents",
+        section: "MultiAgentCartPole-v1, 2 agents",
         metric: EPISODE_RETURN,
         // 450 per agent.
         threshold: 900.0,
@@ -91,7 +108,8 @@ tasks! {
         example: "shared_encoder_cartpole_ppo",
         choice: None,
         algorithm: "PPO with a shared encoder",
-        env: "MultiAgentCartPole-v1, 2 agents, shared encoder",
+        env: "MultiAgentCartPole-v1 with 2 agents",
+        section: "MultiAgentCartPole-v1, 2 agents, shared encoder",
         metric: EPISODE_RETURN,
         // 450 per agent.
         threshold: 900.0,
@@ -103,6 +121,7 @@ tasks! {
         choice: None,
         algorithm: "PPO with an LSTM",
         env: "StatelessCartPole-v1",
+        section: "StatelessCartPole-v1",
         metric: EPISODE_RETURN,
         threshold: 350.0,
         max_steps: 300_000,
@@ -112,7 +131,8 @@ tasks! {
         example: "frame_stacking_ppo",
         choice: None,
         algorithm: "PPO on stacked frames",
-        env: "StatelessCartPole-v1, stacked frames",
+        env: "StatelessCartPole-v1",
+        section: "StatelessCartPole-v1, stacked frames",
         metric: EPISODE_RETURN,
         threshold: 350.0,
         max_steps: 300_000,
@@ -122,7 +142,8 @@ tasks! {
         example: "multi_agent_pendulum_ppo",
         choice: None,
         algorithm: "Independent PPO",
-        env: "MultiAgentPendulum-v1, 2 agents",
+        env: "MultiAgentPendulum-v1 with 2 agents",
+        section: "MultiAgentPendulum-v1, 2 agents",
         metric: EPISODE_RETURN,
         // -300 per agent.
         threshold: -600.0,
@@ -134,6 +155,7 @@ tasks! {
         choice: None,
         algorithm: "PPO with a CNN",
         env: "Catch-v0",
+        section: "Catch-v0",
         metric: EPISODE_RETURN,
         threshold: 0.95,
         max_steps: 200_000,
@@ -144,6 +166,7 @@ tasks! {
         choice: None,
         algorithm: "PPO with a CNN",
         env: "Breakout-v0",
+        section: "Breakout-v0",
         metric: EPISODE_RETURN,
         threshold: 10.0,
         max_steps: 3_000_000,
@@ -154,6 +177,7 @@ tasks! {
         choice: None,
         algorithm: "PPO",
         env: "NestedCartPole-v1",
+        section: "NestedCartPole-v1",
         metric: EPISODE_RETURN,
         threshold: 450.0,
         max_steps: 300_000,
@@ -164,6 +188,7 @@ tasks! {
         choice: None,
         algorithm: "PPO with nested actions",
         env: "Follow",
+        section: "Follow",
         metric: EPISODE_RETURN,
         // Of 60. The noise of an exploring wheel costs some of it.
         threshold: 54.0,
@@ -175,6 +200,7 @@ tasks! {
         choice: None,
         algorithm: "PPO",
         env: "CrashingCartPole-v1",
+        section: "CrashingCartPole-v1",
         metric: EPISODE_RETURN,
         threshold: 450.0,
         max_steps: 300_000,
@@ -183,9 +209,10 @@ tasks! {
         name: "truncated-cartpole",
         example: "truncated_cartpole_ppo",
         choice: None,
-        algorithm: "PPO, trained on 50 steps, evaluated on 500",
-        env: "CartPole-v1, truncated",
-        metric: "evaluation/env_runners/episode_return_mean",
+        algorithm: "PPO with episodes of 50 steps (500 in evaluation)",
+        env: "CartPole-v1",
+        section: "CartPole-v1, truncated",
+        metric: EVALUATION_RETURN,
         threshold: 490.0,
         max_steps: 500_000,
     };
@@ -195,6 +222,7 @@ tasks! {
         choice: None,
         algorithm: "PPO with an LSTM against a heuristic",
         env: "RockPaperScissors-v0",
+        section: "RockPaperScissors-v0",
         metric: LEARNED_RETURN,
         // Rounds won minus rounds lost, of 10.
         threshold: 7.0,
@@ -206,6 +234,7 @@ tasks! {
         choice: None,
         algorithm: "PPO with an action mask against a random player",
         env: "TicTacToe-v0",
+        section: "TicTacToe-v0",
         metric: LEARNED_RETURN,
         // 1 for a game won, 0 for a draw, -1 for a game lost.
         threshold: 0.9,
@@ -216,7 +245,8 @@ tasks! {
         example: "policy_gradients",
         choice: Some("a2c"),
         algorithm: "A2C",
-        env: "CartPole-v1 with A2C",
+        env: "CartPole-v1",
+        section: "CartPole-v1 with A2C",
         metric: EPISODE_RETURN,
         threshold: 475.0,
         max_steps: 500_000,
@@ -226,7 +256,8 @@ tasks! {
         example: "policy_gradients",
         choice: Some("vpg"),
         algorithm: "VPG",
-        env: "CartPole-v1 with VPG",
+        env: "CartPole-v1",
+        section: "CartPole-v1 with VPG",
         metric: EPISODE_RETURN,
         threshold: 475.0,
         max_steps: 500_000,
@@ -236,7 +267,8 @@ tasks! {
         example: "policy_gradients",
         choice: Some("a3c"),
         algorithm: "PPO with the plan of A3C",
-        env: "CartPole-v1 with the plan of A3C",
+        env: "CartPole-v1",
+        section: "CartPole-v1 with the plan of A3C",
         metric: EPISODE_RETURN,
         threshold: 475.0,
         max_steps: 300_000,
@@ -246,7 +278,8 @@ tasks! {
         example: "impala",
         choice: Some("cartpole"),
         algorithm: "IMPALA",
-        env: "CartPole-v1 with IMPALA",
+        env: "CartPole-v1",
+        section: "CartPole-v1 with IMPALA",
         metric: EPISODE_RETURN,
         threshold: 450.0,
         max_steps: 500_000,
@@ -256,7 +289,8 @@ tasks! {
         example: "impala",
         choice: Some("multi-agent-cartpole"),
         algorithm: "Independent IMPALA",
-        env: "MultiAgentCartPole-v1, 2 agents, with IMPALA",
+        env: "MultiAgentCartPole-v1 with 2 agents",
+        section: "MultiAgentCartPole-v1, 2 agents, with IMPALA",
         metric: EPISODE_RETURN,
         // 450 per agent.
         threshold: 900.0,
@@ -267,7 +301,8 @@ tasks! {
         example: "impala",
         choice: Some("stateless-cartpole"),
         algorithm: "IMPALA with an LSTM",
-        env: "StatelessCartPole-v1 with IMPALA",
+        env: "StatelessCartPole-v1",
+        section: "StatelessCartPole-v1 with IMPALA",
         metric: EPISODE_RETURN,
         threshold: 350.0,
         max_steps: 1_000_000,
@@ -277,7 +312,8 @@ tasks! {
         example: "impala",
         choice: Some("catch"),
         algorithm: "IMPALA with a CNN",
-        env: "Catch-v0 with IMPALA",
+        env: "Catch-v0",
+        section: "Catch-v0 with IMPALA",
         metric: EPISODE_RETURN,
         threshold: 0.95,
         max_steps: 200_000,
@@ -287,7 +323,8 @@ tasks! {
         example: "impala",
         choice: Some("nested-cartpole"),
         algorithm: "IMPALA",
-        env: "NestedCartPole-v1 with IMPALA",
+        env: "NestedCartPole-v1",
+        section: "NestedCartPole-v1 with IMPALA",
         metric: EPISODE_RETURN,
         threshold: 450.0,
         max_steps: 500_000,
@@ -297,7 +334,8 @@ tasks! {
         example: "appo",
         choice: Some("cartpole"),
         algorithm: "APPO",
-        env: "CartPole-v1 with APPO",
+        env: "CartPole-v1",
+        section: "CartPole-v1 with APPO",
         metric: EPISODE_RETURN,
         threshold: 450.0,
         max_steps: 500_000,
@@ -307,7 +345,8 @@ tasks! {
         example: "appo",
         choice: Some("multi-agent-cartpole"),
         algorithm: "Independent APPO",
-        env: "MultiAgentCartPole-v1, 2 agents, with APPO",
+        env: "MultiAgentCartPole-v1 with 2 agents",
+        section: "MultiAgentCartPole-v1, 2 agents, with APPO",
         metric: EPISODE_RETURN,
         // 450 per agent.
         threshold: 900.0,
@@ -318,7 +357,8 @@ tasks! {
         example: "appo",
         choice: Some("stateless-cartpole"),
         algorithm: "APPO with an LSTM",
-        env: "StatelessCartPole-v1 with APPO",
+        env: "StatelessCartPole-v1",
+        section: "StatelessCartPole-v1 with APPO",
         metric: EPISODE_RETURN,
         threshold: 350.0,
         max_steps: 1_000_000,
@@ -328,7 +368,8 @@ tasks! {
         example: "appo",
         choice: Some("catch"),
         algorithm: "APPO with a CNN",
-        env: "Catch-v0 with APPO",
+        env: "Catch-v0",
+        section: "Catch-v0 with APPO",
         metric: EPISODE_RETURN,
         threshold: 0.95,
         max_steps: 200_000,
@@ -338,7 +379,8 @@ tasks! {
         example: "appo",
         choice: Some("nested-cartpole"),
         algorithm: "APPO",
-        env: "NestedCartPole-v1 with APPO",
+        env: "NestedCartPole-v1",
+        section: "NestedCartPole-v1 with APPO",
         metric: EPISODE_RETURN,
         threshold: 450.0,
         max_steps: 500_000,
@@ -348,7 +390,8 @@ tasks! {
         example: "appo",
         choice: Some("crashing-cartpole"),
         algorithm: "APPO",
-        env: "CrashingCartPole-v1 with APPO",
+        env: "CrashingCartPole-v1",
+        section: "CrashingCartPole-v1 with APPO",
         metric: EPISODE_RETURN,
         threshold: 450.0,
         max_steps: 500_000,

@@ -1,7 +1,7 @@
 //! `compute_actions(explore=…)`: the exploration or the inference pass, and the distribution of the
 //! module.
 //!
-//! A `PolicyBundle` does this behind the connectors of its environment, with memory and random
+//! A `PolicyBundle` does this behind the connectors of its environment, with recurrent state and random
 //! streams. This example uses a bare module.
 
 use std::error::Error;

@@ -21,7 +21,7 @@ type Block = (&'static str, fn() -> Result<(), Box<dyn Error>>);
 
 #[allow(dead_code, reason = "a test calls `run` instead")]
 fn main() -> Result<(), MainError> {
-    let about = "Runs the programs of the page about the migration to RL modules.";
+    let about = "Runs the programs of RLlib's page \"Migrating from Custom Policies and Models to RL Modules\".";
     program::no_arguments("migration", about);
     program::show_warnings();
     run()
@@ -30,7 +30,7 @@ fn main() -> Result<(), MainError> {
 /// Runs every block and prints what it shows.
 pub(crate) fn run() -> Result<(), MainError> {
     let blocks: &[Block] = &[
-        ("make_model: a model of one's own", make_model::a_model_of_ones_own),
+        ("make_model: a custom model", make_model::a_custom_model),
         (
             "make_model_and_action_dist: a model and a distribution",
             make_model_and_action_dist::a_model_and_a_distribution,

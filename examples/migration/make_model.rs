@@ -53,7 +53,7 @@ impl ValueFunction for MyCustomModel {
 }
 
 /// Trains the model with PPO for one quick iteration.
-pub(crate) fn a_model_of_ones_own() -> Result<(), Box<dyn Error>> {
+pub(crate) fn a_custom_model() -> Result<(), Box<dyn Error>> {
     let config = PpoConfig::new()
         .environment("CartPole-v1")
         .rl_module(RLModuleSpec::of::<MyCustomModel>())

@@ -21,7 +21,7 @@ type Block = (&'static str, fn() -> Result<(), Box<dyn Error>>);
 
 #[allow(dead_code, reason = "a test calls `run` instead")]
 fn main() -> Result<(), MainError> {
-    let about = "Runs the programs of the page about RL modules.";
+    let about = "Runs the programs of RLlib's page \"RL Modules\".";
     program::no_arguments("rl_modules", about);
     program::show_warnings();
     run()

@@ -1,4 +1,5 @@
-//! `build_torch_policy(name="A3CTorchPolicy", …)`: loss, statistics, postprocessing, gradients and optimizer.
+//! `build_torch_policy(name="A3CTorchPolicy", …)`: loss, statistics, postprocessing, gradients and
+//! optimizer.
 
 use std::error::Error;
 

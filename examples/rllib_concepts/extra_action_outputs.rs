@@ -7,7 +7,8 @@ use rekindle::algorithms::AlgorithmConfig;
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
 
-/// Records its values and two numbers of its own with each action. Texts become numbers: a column is a tensor.
+/// Records its values and two numbers of its own with each action. Texts become numbers: a column is a
+/// tensor.
 #[derive(Module, Debug)]
 struct Talkative {
     policy: Mlp,

@@ -21,7 +21,7 @@ type Block = (&'static str, fn() -> Result<(), Box<dyn Error>>);
 
 #[allow(dead_code, reason = "a test calls `run` instead")]
 fn main() -> Result<(), MainError> {
-    let about = "Runs the programs of the page about customizing policies.";
+    let about = "Runs the programs of RLlib's page \"How To Customize Policies\".";
     program::no_arguments("rllib_concepts", about);
     program::show_warnings();
     run()

@@ -1,4 +1,5 @@
-//! `build_tf_policy(name="PPOTFPolicy", …)` and `with_updates`: PPO with other statistics, gradients and loss.
+//! `build_tf_policy(name="PPOTFPolicy", …)` and `with_updates`: PPO with other statistics, gradients and
+//! loss.
 
 use std::error::Error;
 
@@ -7,7 +8,7 @@ use rekindle::learner::losses::ppo_surrogate;
 use rekindle::learner::{GlobalNorm, GradClipBy, Gradients, LearnerError};
 use rekindle::prelude::*;
 
-/// `stats_fn`: the clipped share of the ratios, beside what PPO reports.
+/// `stats_fn`: the clipped share of the ratios, besides what PPO reports.
 fn clip_fraction(
     cx: &LossContext<'_>,
     batch: &Batch,
@@ -22,8 +23,8 @@ fn clip_gradients(gradients: Gradients, norm: &GlobalNorm) -> Result<Gradients, 
     gradients.clip(GradClipBy::GlobalNorm, 0.5, norm)
 }
 
-/// `loss_fn`: PPO's surrogate and a penalty on the divergence, with a constant weight. The columns are those
-/// that PPO prepares: the advantages are standardized, as in RLlib.
+/// `loss_fn`: PPO's surrogate and a penalty on the divergence, with a constant weight. The columns are
+/// those that PPO prepares: the advantages are standardized, as in RLlib.
 fn some_custom_loss(cx: &LossContext<'_>, batch: &Batch) -> Result<Losses, LearnerError> {
     let (logp, old_logp) = (cx.logp()?, batch.float::<1>(Columns::ACTION_LOGP)?);
     let surrogate = ppo_surrogate(logp, old_logp, batch.float(Columns::ADVANTAGES)?, 0.2);

@@ -29,8 +29,8 @@ impl RLModule for SimpleQModel {
         Ok(Self { q_model: build(), target_q_model: build(), actions })
     }
 
-    /// Returns the log-probabilities of the rule, which the runner samples from. Evaluation takes the likeliest
-    /// action. `qf_preds` is also recorded (RLlib's `extra_action_out_fn`).
+    /// Returns the log-probabilities of the rule, which the runner samples from. Evaluation takes the
+    /// likeliest action. `qf_preds` is also recorded (RLlib's `extra_action_out_fn`).
     fn forward_train(&self, batch: &Batch) -> ModuleResult<Batch> {
         let q = self.q_model.forward(batch.float::<2>(Columns::OBS)?);
         let greedy = q.clone().argmax(1).squeeze_dim::<1>(1).one_hot::<2>(self.actions).float();
@@ -123,7 +123,7 @@ impl Loss for SimpleQLoss {
     }
 }
 
-/// `DEFAULT_CONFIG`.
+/// Settings of simple Q-learning; RLlib's `DEFAULT_CONFIG`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SimpleQ {

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
-/// Creates an empty folder for this process, in memory where the system has one.
+/// Creates an empty directory for this process, in memory where the system has one.
 pub fn folder(name: &str) -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     let parent = if memory.is_dir() { memory } else { std::env::temp_dir() };
     let folder = parent.join(format!("rekindle-fuzz-{name}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).expect("a folder for the files of the fuzzer");
+    fs::create_dir_all(&folder).expect("a directory for the files of the fuzzer");
     folder
 }
 

@@ -31,9 +31,9 @@ enum Any {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    fs::write(FOLDER.join("state.json"), bytes).expect("a file in a folder of our own");
+    fs::write(FOLDER.join("state.json"), bytes).expect("a file in a directory of our own");
     fs::write(FOLDER.join("manifest.json"), rekindle_fuzz::manifest_of_data(bytes))
-        .expect("a file in a folder of our own");
+        .expect("a file in a directory of our own");
     let Ok(state) = read(&*FOLDER) else { return };
     let again = FOLDER.join("again");
     write(&again, &state).expect("what was read can be saved");

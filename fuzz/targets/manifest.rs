@@ -16,7 +16,7 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
         .with_tensor("w", vec![1f32, 2.0])
         .with_component("policy", part);
     let checkpoint = folder.join("checkpoint");
-    write(&checkpoint, &state).expect("a save to a folder of our own");
+    write(&checkpoint, &state).expect("a save to a directory of our own");
     checkpoint
 });
 
@@ -27,7 +27,7 @@ fuzz_target!(|text: &[u8]| {
     if !text.ends_with(b"\"\n}\n") {
         bytes.extend(rekindle_fuzz::seal(text));
     }
-    fs::write(&path, &bytes).expect("a file in a folder of our own");
+    fs::write(&path, &bytes).expect("a file in a directory of our own");
     let _ = exists(&*FOLDER);
     let _ = read_component(&*FOLDER, "policy");
     if let Ok(state) = read(&*FOLDER) {

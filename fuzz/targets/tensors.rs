@@ -12,7 +12,7 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| rekindle_fuzz::folder("tenso
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let path = FOLDER.join("tensors.safetensors");
-    fs::write(&path, bytes).expect("a file in a folder of our own");
+    fs::write(&path, bytes).expect("a file in a directory of our own");
     let Ok(tensors) = read_safetensors(&path) else { return Corpus::Keep };
     let state = State { tensors, ..State::new() };
     let again = FOLDER.join("again");

@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(refused, [[1.0, 2.0], [0.1, 0.2], [0.3, 0.4]]);
     }
 
-    /// Steps of 9 elements (a vector and a rest on every CPU) by one gradient each.
+    /// Applies one step per gradient to 9 equal elements: one vector plus a remainder on every CPU.
     fn extremes(step: &AdamStep, gradients: &[f32], is_plain: bool) -> [Vec<f32>; 3] {
         let device = Device::flex();
         let full = |value| Tensor::<1>::full([9], value, &device);

@@ -170,7 +170,7 @@ impl TrainData {
 
     /// Returns some rows of a column in host memory.
     ///
-    /// Beside the recorded columns there are some that follow from them: `new_obs`, `terminateds`,
+    /// Besides the recorded columns there are some that follow from them: `new_obs`, `terminateds`,
     /// `truncateds` and `t`, and for a stateful module `step_state_in` and `step_state_out`
     /// ([`Columns`](rekindle_core::Columns)). Minibatches have all of them, each made when it is first read.
     ///

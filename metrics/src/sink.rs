@@ -22,13 +22,13 @@ pub trait Sink: Send {
     /// If the destination could not be written; the error names it.
     fn write(&mut self, iteration: u64, metrics: &Metrics) -> Result<()>;
 
-    /// Hands everything that is still held in memory to the operating system.
+    /// Flushes buffered output.
     ///
     /// # Errors
     /// If the destination could not be written; the error names it.
     fn flush(&mut self) -> Result<()>;
 
-    /// Turns errors of this sink into warnings of `tracing`, so that a full disk or a removed folder
+    /// Turns errors of this sink into warnings of `tracing`, so that a full disk or a removed directory
     /// does not end a training run. An algorithm does so with all its sinks.
     ///
     /// ```no_run

@@ -40,7 +40,7 @@ use crate::roles::{Role, ValueFunction};
 /// # Ok::<(), rekindle_rl_module::ModuleError>(())
 /// ```
 ///
-/// Encoders with memory make the module stateful. With two of them, the state is a Dict of `"actor"`
+/// Recurrent encoders make the module stateful. With two of them, the state is a Dict of `"actor"`
 /// and `"critic"`.
 #[derive(Module, Debug)]
 pub struct ActorCritic {
@@ -82,7 +82,7 @@ impl ActorCritic {
         self
     }
 
-    /// Adds the critic's own encoder. It must have memory if and only if the policy's encoder has.
+    /// Adds the critic's own encoder. It must be recurrent if and only if the policy's encoder is.
     #[must_use]
     pub fn with_critic_encoder(mut self, encoder: BoxEncoder) -> Self {
         self.critic_encoder = Some(encoder);
@@ -178,7 +178,7 @@ impl RLModule for ActorCritic {
         Ok(if self.shares_encoder() { out.with(Columns::EMBEDDINGS, features) } else { out })
     }
 
-    /// Updates the critic's memory as well, because training sequences start from it.
+    /// Updates the critic's recurrent state as well, because training sequences start from it.
     fn forward_exploration(&self, batch: &Batch, _cx: &mut ExplorationContext) -> Result<Batch> {
         self.act(batch, true)
     }
@@ -196,7 +196,7 @@ impl RLModule for ActorCritic {
             }
             (None, None) => Ok(None),
             _ => Err(ModuleError::Mismatch(
-                "only one of the encoders of an actor-critic has memory; give the critic's encoder memory if the policy's has it, or let the two share one encoder".into(),
+                "only one of the encoders of an actor-critic is recurrent; make both recurrent or neither, or let the two share one encoder".into(),
             )),
         }
     }

@@ -31,7 +31,7 @@ impl ConfigUse {
 
     /// Checks that at least one of several modules uses each setting that was filled in.
     ///
-    /// The sizes of perceptrons may be left unused, with a warning: they may be set for
+    /// The sizes of MLPs may be left unused, with a warning: they may be set for
     /// environments of all kinds, and image environments do not use them.
     ///
     /// # Errors

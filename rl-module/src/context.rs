@@ -168,7 +168,7 @@ impl<'a> ModuleContext<'a> {
         CatalogContext::new(self.builder, config)
     }
 
-    /// Builds a perceptron with `tanh` hidden layers and a linear output.
+    /// Builds an MLP with `tanh` hidden layers and a linear output.
     ///
     /// # Shapes
     /// `[B, input_dim]` to `[B, output_dim]`.

@@ -27,7 +27,7 @@ use rule::{Rule, Sequence};
 /// | [`sb3_ppo_mlp_policy`](Self::sb3_ppo_mlp_policy) | `MlpPolicy` of Stable-Baselines3, with equal or unequal networks |
 /// | [`sb3_ppo_cnn_policy`](Self::sb3_ppo_cnn_policy) | `CnnPolicy` of Stable-Baselines3 |
 /// | [`sb3_recurrent_ppo_mlp_lstm_policy`](Self::sb3_recurrent_ppo_mlp_lstm_policy) | `MlpLstmPolicy` of sb3-contrib's RecurrentPPO |
-/// | [`cleanrl_ppo`](Self::cleanrl_ppo) | CleanRL's PPO agents without memory |
+/// | [`cleanrl_ppo`](Self::cleanrl_ppo) | CleanRL's PPO agents, not recurrent ones |
 ///
 /// For other networks, start from [`NameMap::new`] or add rules to one of these maps.
 ///

@@ -102,13 +102,13 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
         self.forward_exploration(batch, &mut ExplorationContext::of_inference())
     }
 
-    /// Returns the state of the module's memory before the first step of an episode, one row; `None`
-    /// for a module without memory. RLlib's `get_initial_state`.
+    /// Returns the recurrent state before the first step of an episode, one row; `None` for a module
+    /// without one. RLlib's `get_initial_state`.
     ///
     /// The state is one array, or a Dict of several named ones of any shape and kind
     /// ([`Buffer::from_dict`]; RLlib's `state_in_0`, `state_in_1`).
     ///
-    /// A module with memory is *stateful*. Its passes read the column
+    /// A module with a recurrent state is *stateful*. Its passes read the column
     /// [`Columns::STATE_IN`](rekindle_core::Columns::STATE_IN), `[S, …]` in the layout of this
     /// state, nested if the state is a Dict. All other columns have `S·T` rows: `S` sequences of `T`
     /// steps, one after the other (`T` is 1 while acting). Each sequence starts from its row of the

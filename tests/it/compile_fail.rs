@@ -5,9 +5,9 @@
 //!
 //! The test runs `rustc` with the libraries that it is linked with itself. A second Cargo project, which
 //! crates for such tests create, would build Burn again. File names of libraries end in a hash that tests
-//! do not know, and the folder may hold libraries with other features or of older sources. The newest pair
-//! of libraries that compiles the control is the right one, because Cargo has just built it. Each file takes
-//! a tenth of a second.
+//! do not know, and the directory may hold libraries with other features or of older sources. The newest
+//! pair of libraries that compiles the control is the right one, because Cargo has just built it. Each file
+//! takes a tenth of a second.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ impl Rustc {
     }
 }
 
-/// Returns the builds of a library in a folder, the newest first.
+/// Returns the builds of a library in a directory, the newest first.
 fn newest_first(folder: &Path, name: &str) -> Vec<PathBuf> {
     let is_build = |path: &PathBuf| {
         let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();

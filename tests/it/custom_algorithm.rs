@@ -1,4 +1,4 @@
-//! Algorithms from a loss function, variants, and plans of one's own.
+//! Algorithms from a loss function, variants, and custom plans.
 
 use burn::prelude::*;
 use rekindle::algorithms::{

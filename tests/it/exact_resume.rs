@@ -30,7 +30,7 @@ fn config() -> PpoConfig {
         .seed(11)
 }
 
-/// The same with memory: two LSTMs, previous actions and rewards, episodes cut into sequences.
+/// The same with recurrent state: two LSTMs, previous actions and rewards, episodes cut into sequences.
 fn recurrent() -> PpoConfig {
     config()
         .model("use_lstm", true)

@@ -1,4 +1,4 @@
-//! Columns that a loss may read beside the recorded ones: what follows each step, how the step ends, its
+//! Columns that a loss may read besides the recorded ones: what follows each step, how the step ends, its
 //! time, its info and its states.
 
 use std::sync::{Arc, Mutex};
@@ -150,7 +150,7 @@ struct Read {
     info_t: f32,
     info_last: f32,
     number: f32,
-    /// Before and after the step; empty for a module without memory.
+    /// Before and after the step; empty for a module without recurrent state.
     states: Vec<f32>,
 }
 

@@ -53,7 +53,7 @@ mod scripted;
 mod self_play;
 mod shared_module;
 mod sinks;
-#[path = "../support/mod.rs"]
+#[path = "../support/learner.rs"]
 mod support;
 #[path = "../support/trace.rs"]
 mod trace;

@@ -195,7 +195,7 @@ fn a_folder_that_holds_no_bundle_says_what_it_holds_and_how_to_load_it() {
         let error = PolicyBundle::from_checkpoint(folder.path().join(name), &device()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "this is not the checkpoint of a policy bundle; pass a folder that \
+            "this is not the checkpoint of a policy bundle; pass a directory that \
              `PolicyBundle::save_to_path` wrote, make a bundle by `Algorithm::policy_bundle`, or \
              load a module alone by `AnyRLModule::from_checkpoint`"
         );

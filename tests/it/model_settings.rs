@@ -74,7 +74,7 @@ fn a_distribution_without_an_entropy_is_refused_when_ppo_is_built() {
 }
 
 #[test]
-fn the_size_of_perceptrons_may_be_set_for_an_environment_of_images() {
+fn the_sizes_of_mlps_may_be_set_for_an_environment_of_images() {
     let algo = config("Catch-v0").model("fcnet_hiddens", vec![8]).build(&cpu()).unwrap();
     // The module records the settings that it uses, so that it restores anywhere.
     let module = algo.module(DEFAULT_MODULE_ID).unwrap();

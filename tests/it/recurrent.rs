@@ -1,4 +1,4 @@
-//! Stateful modules: their memory reaches actions, losses and learning.
+//! Stateful modules: their recurrent state reaches actions, losses and learning.
 
 use rekindle::core::any_tensor::to_f32;
 use rekindle::env::Result as EnvResult;
@@ -8,8 +8,8 @@ use rekindle::prelude::*;
 /// Number of steps between the cue and the answer.
 const DELAY: usize = 4;
 
-/// A memory probe: the first observation shows which of two actions is right, later ones show nothing,
-/// and only the last action counts.
+/// A probe of recurrent state: the first observation shows which of two actions is right, later ones show
+/// nothing, and only the last action counts.
 struct Recall {
     observations: Space,
     actions: Space,

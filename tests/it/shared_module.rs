@@ -353,7 +353,7 @@ fn modules_leave_the_whole_and_independent_ones_join_it() {
     assert_eq!(optimizers.components.keys().collect::<Vec<_>>(), ["c"]);
 }
 
-/// Modules with memory, each with its own initial state.
+/// Recurrent modules, each with its own initial state.
 #[derive(Module, Debug)]
 struct Remembers {
     policy: Mlp,

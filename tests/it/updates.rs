@@ -146,7 +146,7 @@ fn experience_of_a_module_that_was_replaced_is_left_out_and_counted() {
     let module = module.as_multi_rl_module().unwrap();
     let mut learner = support::learner(LearnerConfig::default(), module);
     let before = support::weights(&learner, DEFAULT_MODULE_ID);
-    // Six steps of a module without memory.
+    // Six steps of a feed-forward module.
     let rollouts = support::experience(&space, 2, 6, 0);
     learner.update(&support::data(&[(DEFAULT_MODULE_ID, rollouts)]), 0).unwrap();
     assert_eq!(support::weights(&learner, DEFAULT_MODULE_ID), before);

@@ -1,4 +1,4 @@
-//! The pages in `docs` name tests, files and defaults that exist.
+//! The pages in `docs` name tests, files, methods and defaults that exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -54,6 +54,73 @@ fn every_link_to_a_file_leads_to_one_and_a_test_that_is_named_is_in_it() {
         }
     }
     assert!(files > 100 && names > 20, "{files} {names}");
+}
+
+/// The Rust files below a directory.
+fn sources(directory: &Path, into: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let is_source = path.extension().is_some_and(|extension| extension == "rs");
+        if path.is_dir() && !path.ends_with("target") {
+            sources(&path, into);
+        } else if is_source {
+            into.push(fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+/// The methods that a page names as `Type::method`, outside of blocks of code.
+fn methods(text: &str) -> BTreeSet<(String, String)> {
+    let prose = text.split("```").step_by(2);
+    let codes = prose.flat_map(|prose| prose.split('`').skip(1).step_by(2));
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let pairs = codes.flat_map(|code| code.split("::").zip(code.split("::").skip(1)));
+    let pairs = pairs.map(|(before, after)| {
+        let name = before.rsplit(|c| !is_word(c)).next().unwrap_or_default();
+        let method = after.split(|c| !is_word(c)).next().unwrap_or_default();
+        (name.to_owned(), method.to_owned())
+    });
+    pairs
+        .filter(|(name, _)| name.starts_with(|c: char| c.is_ascii_uppercase()))
+        .filter(|(_, method)| method.starts_with(|c: char| c.is_ascii_lowercase()))
+        .collect()
+}
+
+#[test]
+fn every_method_that_is_named_is_in_a_file_that_names_its_type() {
+    const CRATES: [&str; 11] = [
+        "algorithms",
+        "catalog",
+        "checkpoint",
+        "core",
+        "env",
+        "env-runner",
+        "kernels",
+        "learner",
+        "metrics",
+        "parallel",
+        "rl-module",
+    ];
+    let mut files = Vec::new();
+    for name in CRATES {
+        sources(&root().join(name).join("src"), &mut files);
+    }
+    let mut count = 0;
+    for (page, text) in pages() {
+        for (name, method) in methods(&text) {
+            let declared = ["fn", "set"].map(|kind| format!("{kind} {method}"));
+            let is_method = |source: &String| {
+                source.contains(&name)
+                    && declared.iter().any(|declared| {
+                        let mut after = source.split(declared.as_str()).skip(1);
+                        after.any(|after| after.starts_with(['(', '<', ':']))
+                    })
+            };
+            assert!(files.iter().any(is_method), "{}: no `{name}::{method}`", page.display());
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count}");
 }
 
 fn defaults<T: serde::Serialize + Default>() -> Map<String, Value> {

@@ -1,4 +1,4 @@
-//! Recurrent layers and actor-critics with memory: outputs, states, losses and gradients.
+//! Recurrent layers and recurrent actor-critics: outputs, states, losses and gradients.
 //!
 //! Recorded by `scripts/parity/record_recurrent.py` and `record_rllib.py`.
 

@@ -3,8 +3,8 @@
 //! Recorded by `scripts/parity/record_rllib_async.py`. In one respect RLlib 2.60 computes something else:
 //! the step that it appends to a segment, for the value of the final observation, takes part in V-trace,
 //! and so truncated and cut segments do not bootstrap from that value in full. The script says how, and
-//! records RLlib's loss with and without it. Its factor 2 for APPO's `target_worker_clipping`, which it does
-//! not read, is the default here.
+//! records RLlib's loss with and without it. Its factor 2 for APPO's `target_worker_clipping`, which it
+//! does not read, is the default here.
 
 use rekindle::algorithms::appo::AppoLoss;
 use rekindle::algorithms::impala::{ImpalaLoss, LossReduction};

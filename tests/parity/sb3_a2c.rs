@@ -1,7 +1,7 @@
 //! An update of Stable-Baselines3's A2C: advantages, loss and gradients.
 //!
-//! Recorded by `scripts/parity/record_sb3_a2c.py`. SB3 standardizes advantages by the standard deviation of a
-//! sample, which divides by `n − 1`; rekindle and RLlib by that of the population, which divides by `n`.
+//! Recorded by `scripts/parity/record_sb3_a2c.py`. SB3 standardizes advantages by the standard deviation of
+//! a sample, which divides by `n − 1`; rekindle and RLlib by that of the population, which divides by `n`.
 
 use rekindle::algorithms::A2cTraining;
 use rekindle::algorithms::a2c::A2cLoss;

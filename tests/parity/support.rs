@@ -93,7 +93,7 @@ impl Recorded {
         networks.into_iter().fold(state, |state, (network, part)| state.with(network, part))
     }
 
-    /// Checks outputs, values and states of a module with memory.
+    /// Checks outputs, values and states of a recurrent module.
     pub(crate) fn check_memory(&self, module: &AnyRLModule) {
         let device = cpu().autodiff();
         let batch = Batch::new()

@@ -7,7 +7,7 @@ use crate::process;
 /// Dependency checks to run.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Skip known vulnerabilities, whose database is a Git repository on the network
+    /// Skip the check for known vulnerabilities, which needs network access
     #[arg(long)]
     no_advisories: bool,
 }

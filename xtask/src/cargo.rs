@@ -29,14 +29,14 @@ pub(crate) fn build_examples<const N: usize>(names: [&str; N]) -> Result<[PathBu
 
 /// Builds rekindle's program for measurements and returns its executable.
 ///
-/// The profile `bench` optimizes at link time, and shares the folder of the profile `release`.
+/// The profile `bench` optimizes at link time, and shares the directory of the profile `release`.
 pub(crate) fn build_measure() -> Result<PathBuf> {
     let args = ["build", "--profile", "bench", "--package", "rekindle-benches", "--bin", "measure"];
     process::run(&mut cargo(&args))?;
     Ok(target_directory()?.join("release").join(format!("measure{}", env::consts::EXE_SUFFIX)))
 }
 
-/// The folder of Cargo's output, which environment variables and configuration may move.
+/// The directory of Cargo's output, which environment variables and configuration may move.
 fn target_directory() -> Result<PathBuf> {
     #[derive(Deserialize)]
     struct Metadata {

@@ -32,18 +32,18 @@ use crate::{document, machine};
 /// Workloads, peers and number of repetitions.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Compare fewer cases in one pair of shorter runs without a warm-up, in less than five minutes;
-    /// docs/compare.md is unchanged
+    /// Run fewer, shorter cases: one pair each, no warm-up, under five minutes; does not write
+    /// docs/compare.md
     #[arg(long)]
     quick: bool,
     /// Print one JSON object per case instead of tables
     #[arg(long)]
     json: bool,
-    /// Number of pairs [default: 5, with --quick 1]
+    /// Pairs of runs per case [default: 5, or 1 with --quick]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: Option<u32>,
-    /// Workloads or cases, separated by commas, such as `acting,mlp-train-64-128,learning`; their
-    /// sections of docs/compare.md will hold these cases only [default: all]
+    /// Workloads or cases, separated by commas, such as `acting,mlp-train-64-128,learning`;
+    /// overwrites their sections of docs/compare.md with only these cases [default: all]
     #[arg(long, value_delimiter = ',')]
     workloads: Vec<String>,
     /// Libraries to compare with, installed on first use

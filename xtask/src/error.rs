@@ -16,7 +16,7 @@ pub(crate) enum Error {
     /// A program failed. It has printed its own message.
     #[error("`{command}` failed ({status})")]
     Failed { command: String, status: ExitStatus },
-    /// A file or folder cannot be read or written.
+    /// A file or directory cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
     /// A program's output or a file has the wrong content.
@@ -34,8 +34,8 @@ pub(crate) enum Error {
          the others with --workloads"
     )]
     NoPeakMemory,
-    /// There is no folder to install the peers into.
-    #[error("no cache folder for the peers: set XDG_CACHE_HOME to an absolute path")]
+    /// There is no directory to install the peers into.
+    #[error("no cache directory for the peers: set XDG_CACHE_HOME to an absolute path")]
     NoCacheFolder,
     /// The advisory database cannot be fetched.
     #[error(
@@ -46,7 +46,7 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// Adds the file or folder to an I/O error.
+    /// Adds the file or directory to an I/O error.
     pub(crate) fn io(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Self::Io { path, source }

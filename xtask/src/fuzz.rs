@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: millions of broken checkpoints.
+//! `cargo xtask fuzz`: reads millions of corrupted checkpoints.
 
 use crate::cargo::cargo;
 use crate::error::Result;

@@ -27,7 +27,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// All Rust files under a folder.
+/// All Rust files under a directory.
 fn rust_files(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -45,11 +45,20 @@ fn files_are_short_and_modules_are_not_named_mod() {
     for name in CRATES {
         rust_files(&root().join(name).join("src"), &mut files);
     }
-    for file in &files {
-        assert!(!file.ends_with("mod.rs"), "{file:?}: name it after its folder, beside the folder");
+    for name in ["src", "tests", "examples"] {
+        rust_files(&root().join(name), &mut files);
     }
-    rust_files(&root().join("tests"), &mut files);
-    rust_files(&root().join("examples"), &mut files);
+    let mut all = files.clone();
+    for tests in CRATES.map(|name| root().join(name).join("tests")) {
+        if tests.exists() {
+            rust_files(&tests, &mut all);
+        }
+    }
+    for file in &all {
+        // Cargo would build `tests/common.rs` and `examples/common.rs` as programs.
+        let allowed = !file.ends_with("mod.rs") || file.ends_with("common/mod.rs");
+        assert!(allowed, "{file:?}: name the file after its directory and move it next to it");
+    }
     let mut lengths: Vec<_> = files
         .iter()
         .map(|file| (fs::read_to_string(file).unwrap().lines().count(), file))

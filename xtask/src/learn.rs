@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Seeds, one run after the other: `0..5` is 0 to 4, `3` is 3 alone
     #[arg(long, default_value = "0..5")]
     seeds: Seeds,
-    /// Folder for the runs, relative to the workspace, with one folder per task and seed
+    /// Directory for the runs, relative to the workspace, with one directory per task and seed
     #[arg(long, default_value = "runs/learn")]
     out: PathBuf,
 }
@@ -93,7 +93,7 @@ fn learn(task: &Task, args: &Args) -> Result<bool> {
     );
     let body = report::section(task, &trainings, &figure, &made);
     println!("\n{body}");
-    document::write_section(&docs.join(PAGE), INTRODUCTION, task.env, &body)?;
+    document::write_section(&docs.join(PAGE), INTRODUCTION, task.section, &body)?;
     Ok(trainings.iter().all(|training| training.steps_to_threshold.is_some()))
 }
 
@@ -127,11 +127,13 @@ mod tests {
     }
 
     #[test]
-    fn names_of_tasks_and_headings_are_unique() {
+    fn names_headings_and_titles_are_unique() {
         for (index, task) in TASKS.iter().enumerate() {
             for other in &TASKS[..index] {
                 assert_ne!(task.name, other.name);
-                assert_ne!(task.env, other.env, "sections of docs/results.md");
+                assert_ne!(task.section, other.section, "sections of docs/results.md");
+                let title = |task: &Task| (task.algorithm, task.env);
+                assert_ne!(title(task), title(other), "titles of plots");
             }
         }
     }

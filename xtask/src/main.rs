@@ -42,7 +42,7 @@ enum Chore {
     Learn(learn::Args),
     /// Compares speed with other libraries on this machine; writes docs/compare.md
     Compare(compare::Args),
-    /// Feeds broken files to the readers of checkpoints for minutes (`test` does so for seconds)
+    /// Fuzzes the checkpoint readers with corrupted files for minutes (`test` does so for seconds)
     Fuzz(fuzz::Args),
     /// Checks licenses, sources and known vulnerabilities of all dependencies (see deny.toml)
     Audit(audit::Args),
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a chore from the root of the workspace, regardless of the current folder.
+/// Runs a chore from the root of the workspace, regardless of the current directory.
 fn run(chore: &Chore) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     std::env::set_current_dir(&root).map_err(Error::io(&root))?;

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: the checks that every change must pass.
 //!
-//! The steps share one profile and one target folder, so that no crate is built twice. Two things would
+//! The steps share one profile and one target directory, so that no crate is built twice. Two things would
 //! build crates again: other `RUSTFLAGS`, and other features. Features of dependencies depend on whether
 //! development dependencies count. They do for lints and tests, and for `cargo doc` only if it documents
 //! an example, which is why it documents one.

@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use crate::process;
 
-/// Folders in which the Vulkan loader looks for drivers.
+/// Directories in which the Vulkan loader looks for drivers.
 const FOLDERS: [&str; 3] =
     ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
 const PACKAGE: &str = "mesa-vulkan-drivers";
@@ -34,7 +34,7 @@ fn has_driver() -> bool {
     named || FOLDERS.iter().any(|folder| has_manifest(Path::new(folder)))
 }
 
-/// Returns whether a folder contains the manifest of a driver.
+/// Returns whether a directory contains the manifest of a driver.
 fn has_manifest(folder: &Path) -> bool {
     let Ok(mut entries) = fs::read_dir(folder) else { return false };
     entries.any(|entry| {

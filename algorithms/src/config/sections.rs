@@ -121,8 +121,8 @@ settings! {
         /// the environment to the optimizer. `"CartPole-v1"` and `"Pendulum-v1"` are built in.
         ///
         /// One runner steps all `num_envs_per_env_runner` copies. Evaluation steps the environment that is
-        /// registered on the host under the same id. Connectors, memory, several agents, complete episodes
-        /// and hooks of runners need the host, and durations of episodes are not measured.
+        /// registered on the host under the same id. Connectors, recurrent modules, several agents,
+        /// complete episodes and hooks of runners need the host, and durations of episodes are not measured.
         set on_device: bool = false;
         /// Device where modules act; `None` is the device that the algorithm is built on.
         /// [`DeviceSpec::Cpu`] suits small modules while the learner has an accelerator.
@@ -203,7 +203,7 @@ settings! {
     pub struct LearnersConfig {
         /// Device where modules learn; `None` is the device that the algorithm is built on.
         into device: Option<DeviceSpec> = None;
-        /// Transforms of experience before losses see it, in order: rewards of one's own, for example.
+        /// Transforms of experience before losses see it, in order: custom rewards, for example.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         field learner_connector: Vec<LearnerConnectorConfig> = Vec::new();
     }

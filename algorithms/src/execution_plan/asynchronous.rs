@@ -213,7 +213,7 @@ fn join<T>(learner: ScopedJoinHandle<'_, T>) -> T {
 }
 
 /// Learns from a batch, or from draws of the circular buffer after it was added. Experience of modules
-/// that were removed since it was sampled, or replaced by one with another memory, is left out.
+/// that were removed since it was sampled, or replaced by one with another recurrent state, is left out.
 fn learn(
     learner: &mut Learner,
     buffer: Option<&mut CircularBuffer>,

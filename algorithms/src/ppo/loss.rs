@@ -1,4 +1,9 @@
 //! PPO's loss: its advantages, terms and adaptive coefficient.
+//!
+//! The formulas are in `rekindle_learner`: [`ppo_surrogate`](rekindle_learner::losses::ppo_surrogate) and
+//! [`value_loss`](rekindle_learner::losses::value_loss), which `terms` adds up, and
+//! [`gae`](rekindle_learner::ops::gae). [`TrainData::values`] gives the value that follows each segment: a
+//! truncated episode bootstraps from the value of its final observation.
 
 mod terms;
 

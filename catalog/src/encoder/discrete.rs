@@ -52,7 +52,7 @@ impl DiscreteEncoderConfig {
     }
 }
 
-/// One-hot vectors or embeddings of choices, concatenated and read by a perceptron.
+/// One-hot vectors or embeddings of choices, concatenated and read by an MLP.
 ///
 /// An entry with at most 64 choices becomes a one-hot vector. An entry with more is looked up in an
 /// embedding of width 64 (initialized as PyTorch's, standard normal): with one-hot vectors, the

@@ -46,7 +46,7 @@ impl MlpEncoderConfig {
     }
 }
 
-/// A perceptron over observations of numbers. Observations with several dimensions, or none, are
+/// An MLP over observations of numbers. Observations with several dimensions, or none, are
 /// flattened.
 ///
 /// # Shapes

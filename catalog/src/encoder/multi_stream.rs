@@ -9,7 +9,7 @@ use crate::builder::ModelBuilder;
 use crate::error::Result;
 use crate::mlp::{Mlp, MlpConfig};
 
-/// An encoder for each part of a Dict or Tuple, and a perceptron that fuses their features; RLlib's
+/// An encoder for each part of a Dict or Tuple, and an MLP that fuses their features; RLlib's
 /// `MultiStreamEncoder`.
 ///
 /// # Shapes

@@ -1,4 +1,4 @@
-//! The encoder with memory.
+//! The recurrent encoder.
 
 use burn::module::Module;
 use burn::prelude::*;

@@ -194,7 +194,7 @@ fn bits(state: &State) -> String {
     format!("{:?}\n{tensors}{}", state.data, components.collect::<String>())
 }
 
-/// A temporary folder, in memory where the system has one: saving waits for disks.
+/// A temporary directory, in memory where the system has one: saving waits for disks.
 fn folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }

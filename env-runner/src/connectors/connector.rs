@@ -101,26 +101,27 @@ pub trait Connector: Debug + Send + CloneConnector {
         Err(RunnerError::NotInvertible(self.name().into()))
     }
 
-    /// Returns the connector's memory of the running episodes; null if it has none. The memory
-    /// belongs to one runner, unlike the [state](Self::get_state).
+    /// Returns the connector's episode state, such as the previous actions of running episodes; null
+    /// if it has none. Episode states belong to one runner, unlike the learned
+    /// [state](Self::get_state).
     ///
     /// JSON has no infinities and no NaN: [`save_state`](super::save_state) keeps them.
     ///
     /// # Errors
-    /// If the memory does not serialize.
+    /// If the episode state does not serialize.
     fn get_memory(&self) -> Result<Value> {
         Ok(Value::Null)
     }
 
-    /// Replaces the connector's memory of the running episodes; null clears it.
+    /// Replaces the connector's episode state; null clears it.
     ///
     /// # Errors
-    /// [`RunnerError::InvalidState`] if the memory does not fit the connector.
+    /// [`RunnerError::InvalidState`] if the episode state does not fit the connector.
     fn set_memory(&mut self, memory: &Value) -> Result<()> {
         if memory.is_null() {
             return Ok(());
         }
-        let reason = format!("connector `{}` has no memory", self.name());
+        let reason = format!("connector `{}` has no episode state", self.name());
         Err(RunnerError::InvalidState { component: "connector pipeline", reason })
     }
 

@@ -37,7 +37,7 @@ pub struct LastStep<'a> {
     /// Whether each observation is the first of its episode.
     pub starts: &'a [bool],
     /// Whether no action follows the observations, as for the final observations of episodes. The
-    /// connector's memory of the episodes then stays unchanged.
+    /// connector's episode state then stays unchanged.
     pub is_final: bool,
     /// The episodes that the rows belong to; `None` if row `i` belongs to episode `i`.
     pub slots: Option<Slots<'a>>,

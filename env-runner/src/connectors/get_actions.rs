@@ -136,7 +136,7 @@ impl ActionSampler {
         Ok(())
     }
 
-    /// Keeps the outputs of an exploration pass that are recorded beside the actions.
+    /// Keeps the outputs of an exploration pass that are recorded besides the actions.
     ///
     /// # Errors
     /// If an output has another number of rows than there are actions.

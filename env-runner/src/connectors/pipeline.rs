@@ -316,15 +316,15 @@ impl ConnectorPipeline {
         self.distribute(state, |connector, state| connector.set_state(state))
     }
 
-    /// Returns the connectors' memories of the running episodes, by name.
+    /// Returns the connectors' episode states, by name.
     ///
     /// # Errors
-    /// If a memory does not serialize.
+    /// If an episode state does not serialize.
     pub fn get_memory(&self) -> Result<Value> {
         self.collect(|connector| connector.get_memory())
     }
 
-    /// Replaces the connectors' memories of the running episodes, all or none.
+    /// Replaces the connectors' episode states, all or none.
     ///
     /// # Errors
     /// As [`ConnectorPipeline::set_state`].

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{Result, RunnerError};
 
-/// Converts a state or memory to JSON, for [`get_state`](super::Connector::get_state) and
+/// Converts a learned state or episode state to JSON, for [`get_state`](super::Connector::get_state) and
 /// [`get_memory`](super::Connector::get_memory).
 ///
 /// NaN and infinities are kept ([`rekindle_checkpoint::to_value`]).

@@ -15,7 +15,7 @@ use crate::error::Result;
 /// A mistake in a program, such as an action outside its space or a reward that is not a number, is
 /// always returned as an error.
 ///
-/// RLlib's delays between restarts, and its time-outs for probing and restoring workers, are
+/// RLlib's delays between restarts, and its timeouts for probing and restoring workers, are
 /// unknown settings here: within one process, a failed runner is detected and replaced immediately.
 ///
 /// [`EnvError::is_recoverable`]: rekindle_env::EnvError::is_recoverable

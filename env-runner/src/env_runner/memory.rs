@@ -1,11 +1,11 @@
-//! The states of a stateful module in the running episodes.
+//! The recurrent states of a stateful module in the running episodes.
 
 use rekindle_env::Buffer;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 
-/// The state of every episode, one row each.
+/// The recurrent state of every episode, one row each.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Memory {
@@ -18,7 +18,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Creates the memory of a module with this initial state, for `rows` episodes.
+    /// Creates the states of a module with this initial state, for `rows` episodes.
     pub(crate) fn new(initial: Buffer, rows: usize) -> Result<Self> {
         let state = initial.gather(&vec![0; rows])?;
         Ok(Self { initial, next: state.clone(), state })
@@ -28,12 +28,12 @@ impl Memory {
         self.state.rows()
     }
 
-    /// Whether the states of both memories have the same shapes.
+    /// Whether both have states of the same shapes.
     pub(crate) fn fits(&self, other: &Self) -> bool {
         same_layout(&self.initial, &other.initial)
     }
 
-    /// Replaces the initial state with the one of a memory that [`fits`](Self::fits). Running
+    /// Replaces the initial state with that of `other`, which [`fits`](Self::fits). Running
     /// episodes keep their states.
     pub(crate) fn set_initial(&mut self, other: Self) {
         self.initial = other.initial;

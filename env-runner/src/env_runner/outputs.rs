@@ -1,4 +1,4 @@
-//! The outputs of a module that are recorded beside its actions.
+//! The outputs of a module that are recorded besides its actions.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

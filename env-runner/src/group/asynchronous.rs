@@ -153,7 +153,7 @@ impl EnvRunnerGroup {
         Ok(None)
     }
 
-    /// Recreates or ignores the runners that work longer than the time-out. What a runner that was
+    /// Recreates or ignores the runners that work longer than the timeout. What a runner that was
     /// recreated returns later is dropped.
     fn abandon_late(&mut self) -> Result<()> {
         let Some(timeout) = self.config.fault_tolerance.timeout() else { return Ok(()) };

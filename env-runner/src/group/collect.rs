@@ -73,7 +73,7 @@ impl EnvRunnerGroup {
         Ok(())
     }
 
-    /// Hands jobs to threads and waits, up to the time-out. Returns late results of earlier calls,
+    /// Hands jobs to threads and waits, up to the timeout. Returns late results of earlier calls,
     /// then results in order of the runners.
     fn work(&mut self, amounts: &[(usize, Amount)], options: SampleOptions) -> Vec<Done> {
         let call = self.call;

@@ -1,4 +1,4 @@
-//! The layers of a perceptron in one pass over the rows.
+//! The layers of an MLP in one pass over the rows.
 
 mod forward;
 mod gradient;

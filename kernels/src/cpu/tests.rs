@@ -31,7 +31,7 @@ fn bits(numbers: &[f32]) -> u64 {
     digest(numbers.iter().map(|x| u64::from(x.to_bits())))
 }
 
-/// A perceptron whose rows and parameters are `N` slices, forward and backward.
+/// An MLP whose rows and parameters are `N` slices, forward and backward.
 fn mlp<const N: usize>(rows: usize, widths: &[usize], by: DenseActivation) -> Vec<(String, u64)> {
     let layer = |pair: &[usize]| Layer { inputs: pair[0], outputs: pair[1], activation: by };
     let op = MlpOp { layers: widths.windows(2).map(layer).collect() };
@@ -105,7 +105,7 @@ fn assert_same(found: &[(String, u64)], expected: &[(String, u64)], what: &str) 
     }
 }
 
-/// On a processor with AVX-512 it compares 8 lanes with 16.
+/// On a processor with AVX-512, this test compares vectors of 8 and 16 lanes.
 #[test]
 fn results_do_not_depend_on_the_length_of_vectors() {
     let expected = results();

@@ -61,7 +61,7 @@ impl LearnerConnectorConfig {
     /// Checks the name, and that the connector is limited to modules that exist.
     pub(crate) fn check(&self, known: &[&str]) -> Result<(), ConfigError> {
         if let Err(error) = rekindle_checkpoint::check_component(&self.name) {
-            let constraint = format!("checkpoints have a folder of this name: {error}");
+            let constraint = format!("checkpoints have a directory of this name: {error}");
             return Err(ConfigError::new("learner_connector.name", &self.name, constraint));
         }
         let Some(modules) = &self.modules else { return Ok(()) };

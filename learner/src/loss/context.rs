@@ -101,7 +101,7 @@ impl<'a> LossContext<'a> {
         }
     }
 
-    /// The minibatch. Beside the recorded columns and those that the loss prepared, it has
+    /// The minibatch. Besides the recorded columns and those that the loss prepared, it has
     /// [`Columns::NEXT_OBS`], [`Columns::TERMINATEDS`], [`Columns::TRUNCATEDS`], [`Columns::T`], and for a
     /// stateful module [`Columns::STEP_STATE_IN`] and [`Columns::STEP_STATE_OUT`]. Each is made when it is
     /// first read. For infos see [`info`](Self::info).

@@ -33,7 +33,7 @@ const COLUMNS: &str = "columns";
 const FINAL_OBSERVATIONS: &str = "final_observations";
 const FINAL_STATES: &str = "final_states";
 const SEQUENCES: &str = "sequences";
-/// Absent in data without memory, and in older checkpoints.
+/// Absent in data of modules without state, and in older checkpoints.
 const STATES: &str = "states";
 
 impl TrainData {

@@ -71,8 +71,8 @@ impl NameMap {
     /// | `Box` actions | `free_log_std: true` |
     ///
     /// A shared LSTM computes the same here, but trains differently: sb3-contrib stops the
-    /// gradients of the value function before it. A critic without memory beside an actor with
-    /// memory (`enable_critic_lstm=False` alone) has no counterpart and is rejected as unmapped.
+    /// gradients of the value function before it. A feed-forward critic with a recurrent
+    /// actor (`enable_critic_lstm=False` alone) has no counterpart and is rejected as unmapped.
     /// For `Box` actions see [`sb3_ppo_mlp_policy`](Self::sb3_ppo_mlp_policy).
     pub fn sb3_recurrent_ppo_mlp_lstm_policy() -> Self {
         Self::new()

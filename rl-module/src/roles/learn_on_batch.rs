@@ -12,10 +12,10 @@ use crate::error::Result;
 pub type LearnStats = BTreeMap<String, f64>;
 
 /// A module that learns from a batch by itself, without a loss, gradients and optimizers: a table, a bandit,
-/// an evolution strategy, a rule with memory. RLlib's `Policy` written from scratch.
+/// an evolution strategy, a rule with a state. RLlib's `Policy` written from scratch.
 ///
 /// Its weights are plain numbers. They are part of [`AnyRLModule::state_dict`](crate::AnyRLModule::state_dict),
-/// and thus of checkpoints and policy bundles, beside the parameters that the module may also have. Parameters
+/// and thus of checkpoints and policy bundles, besides the parameters that the module may also have. Parameters
 /// stay as they are unless `learn_on_batch` changes them.
 ///
 /// A learner calls `learn_on_batch` once per update with all experience of the module, whatever the
@@ -42,7 +42,7 @@ pub trait LearnOnBatch {
     /// | `terminateds`, `truncateds` | 1.0 where the step ended its episode in this way, else 0.0, `f32` |
     /// | `t` | steps of the episode before this one, `i64` |
     /// | `infos` | numbers that the environment reported, NaN where it did not, `f32` |
-    /// | `step_state_in`, `step_state_out` | the state before and after the step, of a module with memory |
+    /// | `step_state_in`, `step_state_out` | the recurrent state before and after the step, of a stateful module |
     /// | others | the outputs of `forward_exploration`, such as `action_logp`, by their names |
     ///
     /// # Errors

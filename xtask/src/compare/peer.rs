@@ -40,7 +40,7 @@ impl Peer {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) peer: Peer,
-    /// A script of `xtask/peers/`, or the folder of a Rust project there.
+    /// A script of `xtask/peers/`, or the directory of a Rust project there.
     pub(super) program: &'static str,
     pub(super) args: &'static [&'static str],
     /// Settings, the most promising first. `--quick` uses the first only.

@@ -65,7 +65,7 @@ impl Environment {
     }
 }
 
-/// The folder with the peers' programs and requirements.
+/// The directory with the peers' programs and requirements.
 pub(super) fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }

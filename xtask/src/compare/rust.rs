@@ -9,7 +9,7 @@ use crate::cargo::cargo;
 use crate::error::Result;
 use crate::process;
 
-/// Builds a project of `xtask/peers/` into the cache folder and returns its executable.
+/// Builds a project of `xtask/peers/` into the cache directory and returns its executable.
 pub(super) fn build(project: &str) -> Result<PathBuf> {
     let target = cache_folder()?.join(project);
     let mut build = cargo(&["build", "--release", "--locked", "--manifest-path"]);

@@ -9,10 +9,10 @@ use crate::cargo::build_measure;
 use crate::error::Result;
 use crate::process;
 
-/// File name of the plot, in the folder of the page.
+/// File name of the plot, in the directory of the page.
 pub(super) const FIGURE: &str = "scaling.svg";
 
-/// Plots rekindle's cost of an environment step into a folder.
+/// Plots rekindle's cost of an environment step into a directory.
 pub(super) fn plot(comparisons: &[Comparison], folder: &Path) -> Result<()> {
     let mut plot = Command::new(build_measure()?);
     plot.arg("plot-scaling")

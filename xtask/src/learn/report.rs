@@ -1,7 +1,7 @@
 //! The section of the results page on one task.
 
-use super::Task;
 use super::training::Training;
+use super::{TASKS, Task};
 use crate::statistics::{grouped, mean_and_deviation};
 
 /// Writes the plot, one row per seed, and the mean ± standard deviation over seeds.
@@ -15,9 +15,14 @@ pub(super) fn section(task: &Task, trainings: &[Training], figure: &str, made: &
     let memory = column(|training| training.peak_memory.map(mebibytes));
     let Task { algorithm, env, example, threshold, max_steps, .. } = task;
     let max_steps = grouped(*max_steps as f64);
+    // The introduction of the page says what the other thresholds are compared with.
+    let metric = match task.metric == TASKS[0].metric {
+        true => String::new(),
+        false => format!(" for the {}", task.metric_in_words()),
+    };
 
     let mut text = format!(
-        "{algorithm}, `examples/{example}.rs`: threshold {threshold}, at most {max_steps} \
+        "{algorithm}, `examples/{example}.rs`: threshold {threshold}{metric}, at most {max_steps} \
          steps.\n{} of {} seeds reached it.\n\n![{algorithm} on {env}]({figure})\n\n\
          | seed | steps to {threshold} | greedy return | wall time | peak memory |\n\
          |:---|---:|---:|---:|---:|\n",
@@ -56,7 +61,6 @@ fn mebibytes(bytes: u64) -> f64 {
 mod tests {
     use std::time::Duration;
 
-    use super::super::TASKS;
     use super::*;
 
     fn training(seed: u64, steps_to_threshold: Option<u64>) -> Training {

@@ -4,8 +4,8 @@ use rekindle::algorithms::A2cConfig;
 use rekindle::prelude::*;
 use rekindle_benches::{Outcome, report, sizes, training_rate};
 
-/// Trains A2C on CartPole-v1 with the settings of Stable-Baselines3, and prints environment steps per second
-/// as a line of JSON.
+/// Trains A2C on CartPole-v1 with the settings of Stable-Baselines3, and prints environment steps per
+/// second as a line of JSON.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// ENVSxROLLOUTxHIDDEN of each case: environments, steps of each environment per update, width of the

@@ -19,7 +19,7 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// Whether the outputs fill so few lanes of a vector that scalar products are faster.
+    /// Whether the layer has so few outputs that scalar products are faster than vector operations.
     pub(super) fn is_narrow(self) -> bool {
         self.outputs < 8
     }

@@ -126,7 +126,7 @@ fn a_removed_file_is_made_again_and_a_removed_folder_is_an_error() {
     fs::remove_dir_all(&folder).unwrap();
     let error = sink.write(3, &metrics(1.0)).unwrap_err();
     assert!(error.to_string().contains("result.jsonl"), "{error}");
-    // Writing resumes when the folder exists again.
+    // Writing resumes when the directory exists again.
     fs::create_dir(&folder).unwrap();
     sink.write(4, &metrics(1.0)).unwrap();
     assert_eq!(iterations(&path), [4.0]);

@@ -126,7 +126,7 @@ pub(crate) fn logits(module: &AnyRLModule) -> Vec<f32> {
     to_f32(out.float::<2>(Columns::ACTION_DIST_INPUTS).unwrap()).unwrap()
 }
 
-/// Saves a state to a new folder.
+/// Saves a state to a new directory.
 pub(crate) fn saved(state: &State) -> (tempfile::TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("saved");
