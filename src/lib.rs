@@ -61,10 +61,11 @@ pub use rekindle_rl_module as rl_module;
 pub mod prelude {
     pub use crate::MainError;
     pub use rekindle_algorithms::{
-        A2cConfig, A2cTraining, Algorithm, BatchMode, CallbackResult, Callbacks, CountStepsBy,
-        DurationUnit, EnvironmentEvent, EpisodeEvent, Evaluation, ExecutionPlan,
-        LearnOnBatchConfig, LearnOnBatchTraining, PpoConfig, PpoTraining, SampleEvent, StepReport,
-        TrainingContext, VpgConfig, VpgTraining, evaluate, evaluate_policy,
+        A2cConfig, A2cTraining, Algorithm, AppoConfig, AppoTraining, BatchMode, CallbackResult,
+        Callbacks, CountStepsBy, DqnConfig, DqnTraining, DurationUnit, EnvironmentEvent,
+        EpisodeEvent, Evaluation, ExecutionPlan, ImpalaConfig, ImpalaTraining, LearnOnBatchConfig,
+        LearnOnBatchTraining, PpoConfig, PpoTraining, SampleEvent, StepReport, TrainingContext,
+        VpgConfig, VpgTraining, evaluate, evaluate_policy,
     };
     pub use rekindle_catalog::{
         BoxEncoder, Catalog, CatalogContext, DefaultCatalog, Distribution, Encoder, Mlp, MlpConfig,

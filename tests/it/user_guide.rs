@@ -123,8 +123,20 @@ fn every_method_that_is_named_is_in_a_file_that_names_its_type() {
     assert!(count > 30, "{count}");
 }
 
+/// The settings, those of groups with dots between: `replay_buffer_config.capacity`.
 fn defaults<T: serde::Serialize + Default>() -> Map<String, Value> {
-    serde_json::to_value(T::default()).unwrap().as_object().unwrap().clone()
+    fn add(all: &mut Map<String, Value>, prefix: &str, settings: &Map<String, Value>) {
+        for (name, value) in settings {
+            let name = format!("{prefix}{name}");
+            match value.as_object().filter(|group| !group.contains_key("type")) {
+                Some(group) => add(all, &format!("{name}."), group),
+                None => drop(all.insert(name, value.clone())),
+            }
+        }
+    }
+    let mut all = Map::new();
+    add(&mut all, "", serde_json::to_value(T::default()).unwrap().as_object().unwrap());
+    all
 }
 
 /// The table of settings.
@@ -138,11 +150,12 @@ fn table() -> String {
         ("APPO", defaults::<AppoTraining>()),
         ("A2C", defaults::<A2cTraining>()),
         ("VPG", defaults::<VpgTraining>()),
+        ("DQN", defaults::<DqnTraining>()),
         ("`from_loss`", defaults::<CustomTraining>()),
     ];
     let names: BTreeSet<&String> = columns.iter().flat_map(|(_, column)| column.keys()).collect();
     let heads: Vec<_> = columns.iter().map(|(head, _)| *head).collect();
-    let mut table = format!("| setting | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(6));
+    let mut table = format!("| setting | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(7));
     for name in names {
         let cells = columns.iter().map(|(_, column)| match column.get(name) {
             None => String::new(),
