@@ -51,7 +51,11 @@ fn n_and_n_iterations_are_2n() {
         for algo in [&mut straight, &mut resumed] {
             train(algo, 20);
         }
-        assert_eq!(straight.get_state().unwrap(), resumed.get_state().unwrap());
+        let [straight, resumed] = [straight, resumed].map(|algo| algo.get_state().unwrap());
+        for component in ["learner", "env_runners", "execution_plan"] {
+            let of = |state: &State| state.component(component).unwrap().clone();
+            assert!(of(&straight) == of(&resumed), "{component}");
+        }
     }
 }
 
@@ -115,13 +119,14 @@ fn epsilon_is_the_probability_of_a_random_action() {
 
 #[test]
 fn a_network_for_inference_has_no_targets_and_acts_the_same() {
-    let algo = small().build(&device()).unwrap();
+    let mut algo = small().build(&device()).unwrap();
+    train(&mut algo, 6);
     let module = algo.module(DEFAULT_MODULE_ID).unwrap();
-    let bundle = algo.policy_bundle().unwrap();
-    let count = |module: &AnyRLModule| module.num_params();
-    assert_eq!(count(bundle.module()) * 2, count(module));
+    let mut acting = module.spec().clone().inference_only(true).build(&device()).unwrap();
+    acting.load_state_dict(&module.state_dict().unwrap()).unwrap();
+    assert_eq!(acting.num_params() * 2, module.num_params());
     let batch = Batch::new().with(Columns::OBS, Tensor::<2>::ones([3, 4], &device()));
-    let [all, small] = [module, bundle.module()].map(|module| {
+    let [all, small] = [module, &acting].map(|module| {
         let out = module.forward_inference(&batch).unwrap();
         AnyTensor::from(out.int::<1>(Columns::ACTIONS).unwrap()).to_i64().unwrap()
     });

@@ -28,8 +28,9 @@ pub struct Replay {
     sample_timesteps: usize,
     updates_per_env_step: f64,
     buffers: BTreeMap<ModuleId, ReplayBuffer>,
-    /// Updates that are due, below 1 between two steps.
-    due: f64,
+    /// Environment steps since learning started, and updates taken for them.
+    learned_steps: u64,
+    updates: u64,
     rng: Option<Generator>,
 }
 
@@ -37,7 +38,8 @@ pub struct Replay {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Saved {
-    due: f64,
+    learned_steps: u64,
+    updates: u64,
     rng: Option<Generator>,
 }
 
@@ -54,7 +56,8 @@ impl Replay {
             sample_timesteps: 1,
             updates_per_env_step: 1.0,
             buffers: BTreeMap::new(),
-            due: 0.0,
+            learned_steps: 0,
+            updates: 0,
             rng: None,
         }
     }
@@ -172,10 +175,12 @@ impl ExecutionPlan for Replay {
         if warms_up {
             return Ok(StepReport::new(sampled, 0));
         }
-        self.due += sampled as f64 * self.updates_per_env_step;
-        let updates = self.due as usize;
-        self.due -= updates as f64;
+        self.learned_steps += sampled as u64;
+        // From the totals, so that no rounding error accumulates.
+        let all = (self.learned_steps as f64 * self.updates_per_env_step) as u64;
+        let updates = all.saturating_sub(self.updates) as usize;
         if updates > 0 {
+            self.updates = all;
             self.learn(cx, updates)?;
             cx.publish_weights()?;
         }
@@ -183,7 +188,8 @@ impl ExecutionPlan for Replay {
     }
 
     fn get_state(&self) -> Result<State> {
-        let mut state = State::from_data(&Saved { due: self.due, rng: self.rng.clone() })?;
+        let (learned_steps, updates, rng) = (self.learned_steps, self.updates, self.rng.clone());
+        let mut state = State::from_data(&Saved { learned_steps, updates, rng })?;
         for (id, buffer) in &self.buffers {
             state.insert_component(id, buffer.get_state()?);
         }
@@ -192,14 +198,15 @@ impl ExecutionPlan for Replay {
 
     fn set_state(&mut self, state: &State) -> Result<()> {
         let saved = match state.data.is_null() {
-            true => Saved { due: 0.0, rng: None },
+            true => Saved { learned_steps: 0, updates: 0, rng: None },
             false => state.data_as()?,
         };
         let buffers = state.components.iter().map(|(id, state)| {
             Ok((id.clone(), ReplayBuffer::from_state(self.config.clone(), state)?))
         });
         self.buffers = buffers.collect::<Result<_>>()?;
-        (self.due, self.rng) = (saved.due, saved.rng);
+        (self.learned_steps, self.updates, self.rng) =
+            (saved.learned_steps, saved.updates, saved.rng);
         Ok(())
     }
 }
