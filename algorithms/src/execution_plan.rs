@@ -10,9 +10,10 @@ mod synchronous;
 use std::fmt::Debug;
 
 use rekindle_checkpoint::State;
+use rekindle_core::ConfigError;
 use rekindle_learner::Learner;
 
-use crate::Result;
+use crate::{BatchMode, EnvRunnersConfig, Result, RolloutFragmentLength};
 
 pub use async_gradients::AsyncGradients;
 pub use asynchronous::Asynchronous;
@@ -52,12 +53,20 @@ pub trait ExecutionPlan: Debug + Send {
     /// Returns the name, for messages and checkpoints.
     fn name(&self) -> &str;
 
-    /// Checks at build that the plan fits the losses of the learner. By default, all do.
+    /// Checks that the plan's settings are in range, and that it fits the losses of the learner and the settings
+    /// of the runners: at build, and when a module is added or replaced. By default, all fit.
     ///
     /// # Errors
-    /// [`AlgorithmError::PlanDoesNotFit`](crate::AlgorithmError::PlanDoesNotFit) if one does not.
-    fn check(&self, _learner: &Learner) -> Result<()> {
+    /// [`AlgorithmError::PlanDoesNotFit`](crate::AlgorithmError::PlanDoesNotFit) if a loss does not fit;
+    /// [`AlgorithmError::Config`](crate::AlgorithmError::Config) for a setting.
+    fn check(&self, _learner: &Learner, _env_runners: &EnvRunnersConfig) -> Result<()> {
         Ok(())
+    }
+
+    /// Whether the plan collects batches of `train_batch_size` steps, so that one fragment of all environments
+    /// must not be larger. Defaults to `true`.
+    fn collects_batches(&self) -> bool {
+        true
     }
 
     /// Runs one training step.
@@ -88,4 +97,30 @@ pub trait ExecutionPlan: Debug + Send {
     fn set_state(&mut self, _state: &State) -> Result<()> {
         Ok(())
     }
+}
+
+/// Checks that the runners' settings leave the collection of fragments to the plan.
+fn check_fragments(plan: &str, env_runners: &EnvRunnersConfig) -> Result<(), ConfigError> {
+    if let RolloutFragmentLength::Steps(steps) = env_runners.rollout_fragment_length {
+        let constraint = format!(
+            "the execution plan `{plan}` has a fragment length of its own; leave it at \"auto\", and set the length of the plan"
+        );
+        return Err(ConfigError::new("rollout_fragment_length", steps, constraint));
+    }
+    if env_runners.batch_mode == BatchMode::TruncateEpisodes {
+        return Ok(());
+    }
+    let constraint = format!(
+        "runners of the execution plan `{plan}` hand over fragments of episodes; set `truncate_episodes`, or use `Synchronous`"
+    );
+    Err(ConfigError::new("batch_mode", "complete_episodes", constraint))
+}
+
+/// Checks a size of a plan.
+fn check_size(plan: &str, field: &'static str, size: usize) -> Result<(), ConfigError> {
+    if size > 0 {
+        return Ok(());
+    }
+    let constraint = format!("the execution plan `{plan}` needs at least one step; raise it");
+    Err(ConfigError::new(field, size, constraint))
 }
