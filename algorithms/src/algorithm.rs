@@ -164,10 +164,10 @@ impl Algorithm {
             sinks: Sinks::default(),
         };
         algorithm.record_modules();
+        algorithm.check_plan()?;
         for id in algorithm.learner.module().keys() {
             algorithm.dry_run(id)?;
         }
-        algorithm.check_plan()?;
         algorithm.publish_weights()?;
         if algorithm.config.evaluation.evaluation_interval.is_some() {
             algorithm.eval_env_runners = Some(algorithm.new_eval_env_runners()?);

@@ -213,3 +213,15 @@ fn a_loss_with_several_phases_is_refused_at_build_and_the_message_names_both() {
         assert!(error.contains(part), "{error}");
     }
 }
+
+#[test]
+fn what_runners_find_out_as_they_prepare_is_reported() {
+    let ppo = small(PpoConfig::new()).with_execution_plan(plan()).build(&device());
+    let a2c = small(A2cConfig::new()).with_execution_plan(plan()).build(&device());
+    for mut algo in [ppo.unwrap(), a2c.unwrap()] {
+        let result = algo.train().unwrap();
+        let explained = get(&result, "learners/default_policy/vf_explained_var");
+        assert!(explained <= 1.0, "{explained}");
+        assert!(result.get("learners/learner_connector_timer").is_some(), "{result}");
+    }
+}

@@ -87,11 +87,18 @@ impl Learner {
 
     /// Gives a gradient worker the current weights and the state of the losses. No number is copied, but
     /// the parameters are leaves of their own: Burn's graphs of threads that share leaves are merged, and
-    /// may wait for each other forever.
+    /// may wait for each other forever. A worker from before a change of the modules or settings is replaced.
     ///
     /// # Errors
     /// If a loss does not take its own state.
-    pub fn update_worker(&self, worker: &mut Self) -> Result<()> {
+    pub fn update_worker(&mut self, worker: &mut Self) -> Result<()> {
+        let is_current = worker.config == self.config
+            && worker.replaced == self.replaced
+            && worker.losses.keys().eq(self.losses.keys());
+        if !is_current {
+            *worker = self.gradient_worker()?;
+            return Ok(());
+        }
         worker.module = self.module.clone().fork(&self.device);
         worker.weights_seq_no = self.weights_seq_no;
         for (id, of_module) in &self.losses {
