@@ -1,6 +1,9 @@
 //! Execution plans that do not fit losses, modules or settings are refused, at build and later.
 
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
 use burn::module::Module;
+use burn::prelude::*;
 use rekindle::algorithms::{
     A2cConfig, A2cTraining, AlgorithmConfig, AlgorithmError, AppoConfig, AsyncGradients,
     Asynchronous, EnvRunnersConfig, ExecutionPlan, ImpalaConfig, Synchronous, TrainingConfig,
@@ -8,7 +11,7 @@ use rekindle::algorithms::{
 use rekindle::core::HostBatch;
 use rekindle::core::weights::Weights;
 use rekindle::prelude::*;
-use rekindle::rl_module::Result as ModuleResult;
+use rekindle::rl_module::{ModuleError, Result as ModuleResult};
 use serde_json::{Value, json};
 
 use crate::support::device;
@@ -213,6 +216,72 @@ fn a_module_that_runners_or_losses_refuse_leaves_the_algorithm_as_it_was() {
     }
     let [one, other] = [algo, other].map(|algo| algo.get_state().unwrap());
     assert_eq!(one.component("learner").unwrap(), other.component("learner").unwrap());
+}
+
+/// Calls of [`Fragile::initial_state`] that succeed.
+static CALLS_LEFT: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// An actor-critic that fails when runners ask it once too often.
+#[derive(Module, Debug)]
+struct Fragile {
+    pi: Mlp,
+    vf: Mlp,
+}
+
+impl RLModule for Fragile {
+    fn setup(cx: &ModuleContext<'_>) -> ModuleResult<Self> {
+        Ok(Self { pi: cx.mlp(4, &[4], 2), vf: cx.mlp(4, &[4], 1) })
+    }
+
+    fn forward_train(&self, batch: &Batch) -> ModuleResult<Batch> {
+        let logits = self.pi.forward(batch.float::<2>(Columns::OBS)?);
+        Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
+    }
+
+    fn initial_state(&self) -> ModuleResult<Option<Buffer>> {
+        let called = CALLS_LEFT.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        called.map(|_| None).map_err(|_| ModuleError::custom("it broke"))
+    }
+
+    fn as_value_function(&self) -> Option<&dyn ValueFunction> {
+        Some(self)
+    }
+}
+
+impl ValueFunction for Fragile {
+    fn compute_values(&self, batch: &Batch, _: Option<Tensor<2>>) -> ModuleResult<Tensor<1>> {
+        Ok(self.vf.forward(batch.float::<2>(Columns::OBS)?).squeeze_dim(1))
+    }
+}
+
+#[test]
+fn a_replacement_that_fails_at_any_point_is_undone() {
+    let config = cartpole(A2cConfig::new()).env_runners(|e| e.num_env_runners(2));
+    let mut algo = config.build(&device()).unwrap();
+    algo.train().unwrap();
+    let (recorded, before) = (algo.config().clone(), algo.get_state().unwrap());
+    let fragile = like(&algo, DEFAULT_MODULE_ID, RLModuleSpec::of::<Fragile>());
+    let mut failures = 0;
+    for calls in 0.. {
+        CALLS_LEFT.store(calls, SeqCst);
+        match algo.replace_module(DEFAULT_MODULE_ID, fragile.clone()) {
+            Ok(()) => break,
+            Err(error) => assert!(error.to_string().contains("it broke"), "{error}"),
+        }
+        failures += 1;
+        assert_eq!(*algo.config(), recorded);
+        let after = algo.get_state().unwrap();
+        for component in ["learner", "env_runners"] {
+            let [before, after] = [&before, &after].map(|s| s.component(component).unwrap());
+            assert!(before == after, "{component} after {calls} calls");
+        }
+    }
+    CALLS_LEFT.store(usize::MAX, SeqCst);
+    // The check, the trial, and the two runners.
+    assert!(failures >= 4, "{failures}");
+    assert_ne!(*algo.config(), recorded);
+    algo.train().unwrap();
+    assert!(algo.module(DEFAULT_MODULE_ID).unwrap().downcast_ref::<Fragile>().is_some());
 }
 
 #[test]

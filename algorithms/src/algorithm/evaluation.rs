@@ -77,7 +77,10 @@ impl Algorithm {
         match trained {
             Ok(()) => Ok(played),
             Err(error) => {
-                self.return_eval_env_runners(played.runners)?;
+                if let Err(error) = self.return_eval_env_runners(played.runners) {
+                    // The next evaluation builds its runners and reports what is wrong.
+                    tracing::warn!(%error, "the evaluation runners do not take the new settings");
+                }
                 Err(error)
             }
         }

@@ -127,11 +127,12 @@ impl Algorithm {
                 return Err(error.into());
             }
         };
-        if learns && let Some(ids) = policies_to_train {
-            if let Err(error) = self.learner.set_policies_to_train(Some(ids)) {
-                self.learner.undo_add_module(added);
-                return Err(error.into());
-            }
+        if learns
+            && let Some(ids) = policies_to_train
+            && let Err(error) = self.learner.set_policies_to_train(Some(ids))
+        {
+            self.learner.undo_add_module(added);
+            return Err(error.into());
         }
         Ok(added)
     }
