@@ -13,7 +13,7 @@ use rekindle_checkpoint::State;
 use rekindle_core::ConfigError;
 use rekindle_learner::Learner;
 
-use crate::{BatchMode, EnvRunnersConfig, Result, RolloutFragmentLength};
+use crate::{EnvRunnersConfig, Result};
 
 pub use async_gradients::AsyncGradients;
 pub use asynchronous::Asynchronous;
@@ -97,23 +97,6 @@ pub trait ExecutionPlan: Debug + Send {
     fn set_state(&mut self, _state: &State) -> Result<()> {
         Ok(())
     }
-}
-
-/// Checks that the runners' settings leave the collection of fragments to the plan.
-fn check_fragments(plan: &str, env_runners: &EnvRunnersConfig) -> Result<(), ConfigError> {
-    if let RolloutFragmentLength::Steps(steps) = env_runners.rollout_fragment_length {
-        let constraint = format!(
-            "the execution plan `{plan}` has a fragment length of its own; leave it at \"auto\", and set the length of the plan"
-        );
-        return Err(ConfigError::new("rollout_fragment_length", steps, constraint));
-    }
-    if env_runners.batch_mode == BatchMode::TruncateEpisodes {
-        return Ok(());
-    }
-    let constraint = format!(
-        "runners of the execution plan `{plan}` hand over fragments of episodes; set `truncate_episodes`, or use `Synchronous`"
-    );
-    Err(ConfigError::new("batch_mode", "complete_episodes", constraint))
 }
 
 /// Checks a size of a plan.

@@ -174,15 +174,15 @@ impl EnvRunnersConfig {
         Err(ConfigError::new("use_critic", false, constraint))
     }
 
-    /// Checks that runners hand over fragments, for algorithms whose runners do not wait and that have a
-    /// length of fragments of their own.
+    /// Checks that runners hand over fragments, for algorithms and execution plans whose runners do not wait and
+    /// that have a fragment length of their own. `of` names the algorithm or plan in the message.
     ///
     /// # Errors
     /// [`ConfigError`] if `batch_mode` asks for complete episodes, or `rollout_fragment_length` is set.
-    pub fn check_truncates_episodes(&self, algorithm: &str) -> Result<(), ConfigError> {
+    pub fn check_truncates_episodes(&self, of: &str) -> Result<(), ConfigError> {
         if let RolloutFragmentLength::Steps(steps) = self.rollout_fragment_length {
             let constraint = format!(
-                "{algorithm} cuts sequences of the same length and has a setting for both; set `training.fragment_length`"
+                "{of} has a fragment length of its own; leave it at \"auto\", and set `training.fragment_length` or the length of the plan"
             );
             return Err(ConfigError::new("rollout_fragment_length", steps, constraint));
         }
@@ -190,7 +190,7 @@ impl EnvRunnersConfig {
             return Ok(());
         }
         let constraint = format!(
-            "the runners of {algorithm} hand over fragments of episodes (`fragment_length`); set `truncate_episodes`"
+            "runners of {of} hand over fragments of episodes; set it to `truncate_episodes`"
         );
         Err(ConfigError::new("batch_mode", "complete_episodes", constraint))
     }

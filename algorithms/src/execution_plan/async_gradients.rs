@@ -7,7 +7,7 @@ use rekindle_env_runner::{Experience, Finished, PublishedAt, RunnerError, Sample
 use rekindle_learner::{Learner, LearnerError, LearnerGradients};
 
 use super::lag::Lag;
-use super::{ExecutionPlan, StepReport, TrainingContext, check_fragments, check_size};
+use super::{ExecutionPlan, StepReport, TrainingContext, check_size};
 use crate::{AlgorithmError, EnvRunnersConfig, Result};
 
 /// Each runner has a copy of the modules, computes gradients of its own fragments on its thread, and receives
@@ -67,7 +67,8 @@ impl ExecutionPlan for AsyncGradients {
 
     fn check(&self, learner: &Learner, env_runners: &EnvRunnersConfig) -> Result<()> {
         check_size(self.name(), "fragment", self.fragment)?;
-        check_fragments(self.name(), env_runners)?;
+        let of = format!("the execution plan `{}`", self.name());
+        env_runners.check_truncates_episodes(&of)?;
         learner.check_gradient_worker().map_err(|source| {
             let plan = self.name().into();
             AlgorithmError::PlanDoesNotFit { plan, source: Box::new(source) }

@@ -14,7 +14,7 @@ use rekindle_rl_module::Role;
 use serde::{Deserialize, Serialize};
 
 use super::circular_buffer::{CircularBuffer, data_from, data_state};
-use super::{ExecutionPlan, StepReport, TrainingContext, check_fragments, check_size};
+use super::{ExecutionPlan, StepReport, TrainingContext, check_size};
 use crate::{AlgorithmError, EnvRunnersConfig, Result};
 
 /// Learns on one thread while runners collect on others: the plan of IMPALA and APPO.
@@ -148,7 +148,8 @@ impl ExecutionPlan for Asynchronous {
             let constraint = format!("at most {LONGEST_QUEUE} batches may wait; lower it");
             return Err(ConfigError::new("learner_queue_size", queue_size, constraint).into());
         }
-        Ok(check_fragments(self.name(), env_runners)?)
+        let of = format!("the execution plan `{}`", self.name());
+        Ok(env_runners.check_truncates_episodes(&of)?)
     }
 
     fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
