@@ -55,6 +55,10 @@ impl Loss for Faulty {
         "faulty"
     }
 
+    fn before_update(&mut self, _: u64) {
+        self.meet("before_update");
+    }
+
     fn prepare(
         &mut self,
         _: &PrepareContext<'_>,
@@ -92,7 +96,7 @@ impl Loss for Faulty {
 #[test]
 fn a_panic_in_any_method_of_a_loss_is_an_error_that_names_loss_module_and_method() {
     let module = build(RLModuleSpec::default());
-    for method in ["prepare", "compute", "stops_early", "after_update"] {
+    for method in ["before_update", "prepare", "compute", "stops_early", "after_update"] {
         let mut learner = learner(&module, Faulty(method)).unwrap();
         let error = learner.update(&rows(), 0).unwrap_err();
         assert!(matches!(error, LearnerError::Panicked { .. }), "{error}");

@@ -134,8 +134,11 @@ impl Learner {
         let started = Instant::now();
         let _eager = eager::scope(self.config.eager);
         let plain = self.device.clone().inner();
-        for of_module in self.losses.values_mut() {
-            of_module.loss.before_update(env_steps);
+        for (id, of_module) in &mut self.losses {
+            of_module.guarded(id, "before_update", |loss| {
+                loss.before_update(env_steps);
+                Ok(())
+            })?;
         }
         let mut prepared = ModuleData::new();
         for (id, data) in data {
