@@ -24,19 +24,21 @@ fn main() -> Result<ExitCode, MainError> {
                 .epsilon([(0, 1.0), (10_000, 0.01)])
                 .target_network_update_freq(500)
         }),
-        // The settings of the RL Zoo.
-        _ => config.training(|t| {
-            t.lr(2.3e-3)
-                .train_batch_size(64)
-                .replay_buffer_config(ReplayConfig::default().capacity(100_000))
-                .sample_timesteps_per_update_round(256)
-                .updates_per_env_step(0.5)
-                .epsilon([(0, 1.0), (8_000, 0.04)])
-                .target_network_update_freq(10)
-                .grad_clip(Some(10.0))
-                .dueling(false)
-                .double_q(false)
-        }),
+        // The settings of the RL Zoo. Returns of training include random actions, so the policy is evaluated.
+        _ => {
+            config.evaluation(|e| e.evaluation_interval(8).evaluation_duration(20)).training(|t| {
+                t.lr(2.3e-3)
+                    .train_batch_size(64)
+                    .replay_buffer_config(ReplayConfig::default().capacity(100_000))
+                    .sample_timesteps_per_update_round(256)
+                    .updates_per_env_step(0.5)
+                    .epsilon([(0, 1.0), (8_000, 0.04)])
+                    .target_network_update_freq(10)
+                    .grad_clip(Some(10.0))
+                    .dueling(false)
+                    .double_q(false)
+            })
+        }
     };
     let config = environments::with_environment(chosen.name(), config);
     let config = match chosen.name() {

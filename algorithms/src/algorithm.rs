@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burn::prelude::Device;
-use rekindle_core::device::DeviceSpec;
+use rekindle_core::device::{DeviceSpec, is_host};
 use rekindle_core::{ALL_MODULES, ConfigError, DEFAULT_MODULE_ID, Generator, ModuleId};
 use rekindle_env_runner::tensor_env::imagined_on_device;
 use rekindle_env_runner::{
@@ -114,7 +114,8 @@ impl Algorithm {
         };
         let runner_device = place(config.env_runners.device)?;
         let device = place(config.learners.device)?;
-        check_devices(&config.env_runners, [&runner_device, &device])?;
+        let specs = [config.env_runners.device, config.learners.device];
+        check_devices(&config.env_runners, specs, [&runner_device, &device])?;
         config.env_runners.env_to_module_connector = config.env_to_module();
         let runners = &config.env_runners;
         let (count, threads) = (runners.num_env_runners, runners.threads());
@@ -144,10 +145,7 @@ impl Algorithm {
             connectors: config.learners.learner_connector.clone(),
             ..training.learner()
         };
-        let plan = match &config.code.plan {
-            Some(plan) => plan(),
-            None => training.execution_plan(),
-        };
+        let plan = config.plan();
         let settings: Arc<dyn ModuleSettings> = Arc::new(Settings::new(training, of_modules));
         let (losses, code) = (settings.clone(), config.code.clone());
         let new_loss = move |id: &str| code.wrap(losses.loss(id));
@@ -169,9 +167,10 @@ impl Algorithm {
             sinks: Sinks::default(),
         };
         algorithm.record_modules();
-        algorithm.plan.check(&algorithm.learner)?;
-        check_replay(&*algorithm.plan, &algorithm.learner)?;
-        algorithm.dry_run()?;
+        algorithm.check_plan()?;
+        for id in algorithm.learner.module().keys() {
+            algorithm.dry_run(id)?;
+        }
         algorithm.publish_weights()?;
         if algorithm.config.evaluation.evaluation_interval.is_some() {
             algorithm.eval_env_runners = Some(algorithm.new_eval_env_runners()?);
@@ -257,7 +256,8 @@ impl Algorithm {
     /// `timers/…`, `evaluation/env_runners/…`.
     ///
     /// # Errors
-    /// If an environment, connector, forward pass, update or callback fails.
+    /// If an environment, connector, forward pass, update or callback fails. If only the evaluation fails, hooks
+    /// and sinks have received the result of training.
     pub fn train(&mut self) -> Result<Metrics> {
         let started = Instant::now();
         let config = &self.config.evaluation;
@@ -272,10 +272,11 @@ impl Algorithm {
         };
         self.iteration += 1;
         let evaluation = match played {
-            Some(played) => Some(self.end_evaluation(played)?),
-            None if due => Some(self.evaluate()?),
+            Some(played) => Some(self.end_evaluation(played)),
+            None if due => Some(self.evaluate()),
             None => None,
-        };
+        }
+        .transpose();
         self.metrics.log_time("timers/training_iteration", started.elapsed())?;
         let total = started.elapsed().as_secs_f64();
         self.metrics.log_value(TIME_TOTAL, total, Reducer::LifetimeSum)?;
@@ -288,13 +289,18 @@ impl Algorithm {
         ] {
             result.insert(format!("fault_tolerance/{key}"), value as f64);
         }
-        if let Some(evaluation) = evaluation {
-            result.extend_under("evaluation", evaluation.metrics);
-        }
+        // An evaluation that failed does not cost the result of training, or the next result would include it.
+        let evaluation = evaluation.map(|evaluation| {
+            if let Some(evaluation) = evaluation {
+                result.extend_under("evaluation", evaluation.metrics);
+            }
+        });
         let callbacks = self.callbacks.clone();
-        callbacks.tell("on_train_result", |c| c.on_train_result(self, &mut result))?;
-        self.sinks.write(self.iteration, &result);
-        Ok(result)
+        let told = callbacks.tell("on_train_result", |c| c.on_train_result(self, &mut result));
+        if told.is_ok() {
+            self.sinks.write(self.iteration, &result);
+        }
+        evaluation.and(told).map(|()| result)
     }
 
     /// Runs training steps until an iteration is long enough.
@@ -334,27 +340,37 @@ impl Algorithm {
         Ok(self.metrics.log_value(&format!("{key}_lifetime"), steps, Reducer::LifetimeSum)?)
     }
 
-    /// Tries the losses on made-up experience, so that mistakes surface before the first batch.
-    fn dry_run(&self) -> Result<()> {
+    /// Checks that the execution plan fits losses and runners.
+    fn check_plan(&self) -> Result<()> {
+        check_replay(&*self.plan, &self.learner)?;
+        self.plan.check(&self.learner, &self.config.env_runners)
+    }
+
+    /// Tries the loss of a module on made-up experience, so that mistakes surface before the first batch.
+    ///
+    /// # Errors
+    /// The error of the loss; [`AlgorithmError::Config`] for a module that cannot learn on the device.
+    fn dry_run(&self, id: &str) -> Result<()> {
         let end = match self.config.env_runners.batch_mode {
             BatchMode::TruncateEpisodes => SegmentEnd::Cut,
             BatchMode::CompleteEpisodes => SegmentEnd::Truncated,
         };
-        let mut rng = Generator::from_seed(0);
+        let (module, on_device) = (self.module(id)?, self.config.env_runners.on_device);
         // What learns by itself has no loss.
-        let by_loss = |module: &AnyRLModule| !module.has_role(Role::LearnOnBatch);
-        for (id, module) in self.learner.module().iter().filter(|(_, m)| by_loss(m)) {
-            if self.config.env_runners.on_device {
-                let config = self.config.runner_config();
-                let rollout = imagined_on_device(&config, module, &self.runner_device)?;
-                self.learner.dry_run(id, TrainData::from(&rollout))?;
-            } else if let Some(rollout) = imagined(module, end, &mut rng)? {
-                let data = match self.learner.loss(id).and_then(|loss| loss.transitions()) {
-                    Some(spec) => transitions(&rollout, &spec, &mut rng)?,
-                    None => TrainData::from_rollouts(&[rollout], module.max_seq_len())?,
-                };
-                self.learner.dry_run(id, data)?;
-            }
+        if module.has_role(Role::LearnOnBatch) {
+            return if on_device { Err(no_learn_on_batch(id).into()) } else { Ok(()) };
+        }
+        let mut rng = Generator::from_seed(0);
+        if on_device {
+            let config = self.config.runner_config();
+            let rollout = imagined_on_device(&config, module, &self.runner_device)?;
+            self.learner.dry_run(id, TrainData::from(&rollout))?;
+        } else if let Some(rollout) = imagined(module, end, &mut rng)? {
+            let data = match self.learner.loss(id).and_then(|loss| loss.transitions()) {
+                Some(spec) => transitions(&rollout, &spec, &mut rng)?,
+                None => TrainData::from_rollouts(&[rollout], module.max_seq_len())?,
+            };
+            self.learner.dry_run(id, data)?;
         }
         Ok(())
     }
@@ -381,13 +397,29 @@ fn transitions(rollout: &Rollout, spec: &TransitionSpec, rng: &mut Generator) ->
 /// Checks that experience on the device is where the learner is.
 fn check_devices(
     runners: &EnvRunnersConfig,
+    specs: [Option<DeviceSpec>; 2],
     [acting, learning]: [&Device; 2],
 ) -> Result<(), ConfigError> {
     if !runners.on_device || acting == learning {
         return Ok(());
     }
+    // As users write it, if they did.
+    let name = |spec: Option<DeviceSpec>, device: &Device| match spec {
+        Some(spec) if spec != DeviceSpec::Auto => spec.to_string(),
+        _ if is_host(device) => DeviceSpec::Cpu.to_string(),
+        _ => format!("{device:?}").to_lowercase(),
+    };
+    let [acting, learning] = [name(specs[0], acting), name(specs[1], learning)];
     let constraint = format!(
-        "with `env_runners.on_device`, experience stays where it is, and the learner is on {learning:?}; set `learners.device` to the same device, or set `on_device` to false"
+        "the learner is on {learning}, and `env_runners.on_device` does not move experience between devices; set `learners.device` to the same device, or `on_device` to false"
     );
-    Err(ConfigError::new("env_runners.device", format!("{acting:?}"), constraint))
+    Err(ConfigError::new("env_runners.device", acting, constraint))
+}
+
+/// The error of a module that learns from batches in host memory, where there are none.
+fn no_learn_on_batch(id: &str) -> ConfigError {
+    let constraint = format!(
+        "module `{id}` learns from a batch by itself (`LearnOnBatch`), in host memory; set it to false, or use a module that learns by a loss"
+    );
+    ConfigError::new("env_runners.on_device", true, constraint)
 }

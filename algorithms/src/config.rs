@@ -26,11 +26,11 @@ use crate::{Algorithm, AlgorithmError, CallbackList, Callbacks, Result};
 pub use evaluation::{DurationUnit, EvaluationConfig, EvaluationOverrides};
 pub use multi_agent::{CountStepsBy, MultiAgentSection};
 pub use reporting::ReportingConfig;
-pub(crate) use sections::fragment_length;
 pub use sections::{
     BatchMode, DebuggingConfig, EnvRunnersConfig, EnvironmentConfig, LearnersConfig,
     RolloutFragmentLength,
 };
+pub(crate) use sections::{fragment_length, one_optimizer, vtrace_config};
 
 /// The section of a configuration that only one algorithm has.
 pub trait TrainingConfig:
@@ -351,11 +351,22 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         Ok(())
     }
 
+    /// Returns the execution plan.
+    pub(crate) fn plan(&self) -> Box<dyn ExecutionPlan> {
+        match &self.code.plan {
+            Some(plan) => plan(),
+            None => self.training.execution_plan(),
+        }
+    }
+
     /// Checks that one fragment of all environments is not larger than the batch, whichever steps the
     /// batch counts.
     fn check_fragment(&self) -> Result<(), ConfigError> {
         let EnvRunnersConfig { num_env_runners, num_envs_per_env_runner, batch_mode, .. } =
             self.env_runners;
+        if !self.plan().collects_batches() {
+            return Ok(());
+        }
         let environments = num_env_runners.saturating_mul(num_envs_per_env_runner);
         let batch = self.training.train_batch_size();
         let (field, value, steps, remedy) = match self.env_runners.rollout_fragment_length {

@@ -73,7 +73,7 @@ pub enum AlgorithmError {
     },
     /// A path that names no component.
     #[error(
-        "`{0}` is not a component of an algorithm that can be restored alone: use `learner`, `learner/rl_module`, `learner/rl_module/<module_id>`, `learner/optimizer`, `learner/optimizer/<module_id>` or `env_runners`"
+        "`{0}` is not a component of an algorithm that can be restored alone: use `learner`, `learner/rl_module`, `learner/rl_module/<module_id>`, `learner/optimizer`, `learner/optimizer/<module_id>`, `learner/optimizer/<module_id>/<name>` or `env_runners`"
     )]
     UnknownComponent(String),
     /// A module whose spaces differ from those of the module to replace.
@@ -110,7 +110,7 @@ pub enum AlgorithmError {
     },
     /// An evaluation environment with other spaces than the training environment.
     #[error(
-        "in evaluation, module `{id}` would see {found}, but it was built to see {expected}; evaluate in an environment with the same spaces"
+        "in evaluation, module `{id}` would have {found}, but it was built for {expected}; evaluate in an environment with the same spaces"
     )]
     OtherSpacesInEvaluation {
         /// The module.

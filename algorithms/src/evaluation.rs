@@ -98,7 +98,7 @@ pub fn evaluate(
     options: SampleOptions,
     device: &Device,
 ) -> Result<Evaluation> {
-    play(module, config, PublishedAt::default(), None, episodes, options, device)
+    evaluate_episodes(module, config, PublishedAt::default(), None, episodes, options, device)
 }
 
 /// Plays exactly `episodes` complete episodes with a deployable policy: its module, its connectors
@@ -126,10 +126,10 @@ pub fn evaluate_policy(
     };
     let connectors = policy.connector_state()?;
     let at = PublishedAt::new(0, policy.env_steps());
-    play(policy.module(), &config, at, Some(connectors), episodes, options, device)
+    evaluate_episodes(policy.module(), &config, at, Some(connectors), episodes, options, device)
 }
 
-fn play(
+fn evaluate_episodes(
     module: &AnyRLModule,
     config: &EnvRunnerConfig,
     at: PublishedAt,

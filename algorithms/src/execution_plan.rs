@@ -11,9 +11,10 @@ mod synchronous;
 use std::fmt::Debug;
 
 use rekindle_checkpoint::State;
+use rekindle_core::ConfigError;
 use rekindle_learner::{Learner, LearnerError};
 
-use crate::{AlgorithmError, Result};
+use crate::{AlgorithmError, EnvRunnersConfig, Result};
 
 pub use async_gradients::AsyncGradients;
 pub use asynchronous::Asynchronous;
@@ -54,12 +55,20 @@ pub trait ExecutionPlan: Debug + Send {
     /// Returns the name, for messages and checkpoints.
     fn name(&self) -> &str;
 
-    /// Checks at build that the plan fits the losses of the learner. By default, all do.
+    /// Checks that the plan's settings are in range, and that it fits the losses of the learner and the settings
+    /// of the runners: at build, and when a module is added or replaced. By default, all fit.
     ///
     /// # Errors
-    /// [`AlgorithmError::PlanDoesNotFit`](crate::AlgorithmError::PlanDoesNotFit) if one does not.
-    fn check(&self, _learner: &Learner) -> Result<()> {
+    /// [`AlgorithmError::PlanDoesNotFit`](crate::AlgorithmError::PlanDoesNotFit) if a loss does not fit;
+    /// [`AlgorithmError::Config`](crate::AlgorithmError::Config) for a setting.
+    fn check(&self, _learner: &Learner, _env_runners: &EnvRunnersConfig) -> Result<()> {
         Ok(())
+    }
+
+    /// Whether the plan collects batches of `train_batch_size` steps, so that one fragment of all environments
+    /// must not be larger. Defaults to `true`.
+    fn collects_batches(&self) -> bool {
+        true
     }
 
     /// Runs one training step.
@@ -117,4 +126,13 @@ pub(crate) fn check_replay(plan: &dyn ExecutionPlan, learner: &Learner) -> Resul
         return Err(AlgorithmError::PlanDoesNotFit { plan, source });
     }
     Ok(())
+}
+
+/// Checks a size of a plan.
+fn check_size(plan: &str, field: &'static str, size: usize) -> Result<(), ConfigError> {
+    if size > 0 {
+        return Ok(());
+    }
+    let constraint = format!("the execution plan `{plan}` needs at least one step; raise it");
+    Err(ConfigError::new(field, size, constraint))
 }

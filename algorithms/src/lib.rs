@@ -7,7 +7,7 @@
 //! | [`AlgorithmConfig`] | `AlgorithmConfig`: builder, data, validation |
 //! | [`Algorithm`] | `Algorithm`: `train`, `evaluate`, `save_to_path`, `restore_from_path` |
 //! | [`ExecutionPlan`], [`TrainingContext`] | `training_step`, and the execution plans before it |
-//! | [`Synchronous`], [`Asynchronous`], [`Replay`] | the training steps of PPO, of IMPALA and APPO, and of DQN |
+//! | [`Synchronous`], [`Asynchronous`], [`AsyncGradients`], [`Replay`] | the training steps of PPO, of IMPALA and APPO, of A3C, and of DQN |
 //! | [`AlgorithmConfig::from_loss`], [`Trajectory`] | `build_tf_policy`, `build_trainer`, `with_updates`: algorithms from functions |
 //! | [`TrainingConfig`] | `AlgorithmConfig` subclasses: an algorithm with settings of its own |
 //! | [`PpoConfig`], [`ppo`] | `PPOConfig`, PPO |

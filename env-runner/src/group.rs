@@ -136,6 +136,12 @@ impl EnvRunnerGroup {
         self.spaces.clone()
     }
 
+    /// Returns the policies and the mapping from agents to them; `None` for one agent.
+    #[must_use]
+    pub fn multi_agent(&self) -> Option<&MultiAgentConfig> {
+        self.config.multi_agent.as_ref()
+    }
+
     /// Returns the available runners: all except those that failed for good or are late.
     pub fn runners(&self) -> impl Iterator<Item = &dyn EnvRunner> {
         self.workers.iter().filter_map(Worker::here)

@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 
 thread_local! {
-    static EAGER: Cell<bool> = const { Cell::new(false) };
+    /// The number of scopes of this thread that ask for plain operations. Scopes may end in any order.
+    static EAGER_SCOPES: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Whether operations on this thread are plain compositions; see [`scope`].
 #[must_use]
 pub fn is_eager() -> bool {
-    EAGER.get()
+    EAGER_SCOPES.get() > 0
 }
 
 /// Replaces fused operations on this thread by compositions of Burn's operations, until the returned scope
@@ -33,21 +34,37 @@ pub fn is_eager() -> bool {
 /// ```
 #[must_use = "the scope ends when it is dropped"]
 pub fn scope(eager: bool) -> Scope {
-    let before = EAGER.get();
-    EAGER.set(before || eager);
-    Scope { before, of_this_thread: PhantomData }
+    EAGER_SCOPES.set(EAGER_SCOPES.get() + usize::from(eager));
+    Scope { eager, of_this_thread: PhantomData }
 }
 
 /// The time in which operations on this thread may be eager; see [`scope`].
 #[derive(Debug)]
 pub struct Scope {
-    before: bool,
+    eager: bool,
     /// Keeps the scope on its thread.
     of_this_thread: PhantomData<*const ()>,
 }
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        EAGER.set(self.before);
+        EAGER_SCOPES.set(EAGER_SCOPES.get() - usize::from(self.eager));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_that_end_out_of_order_leave_no_thread_eager() {
+        let (outer, inner) = (scope(true), scope(true));
+        drop(outer);
+        assert!(is_eager(), "the inner scope goes on");
+        let plain = scope(false);
+        drop(inner);
+        assert!(!is_eager(), "a scope that asks for nothing keeps nothing");
+        drop(plain);
+        assert!(!is_eager());
     }
 }

@@ -66,9 +66,9 @@ pub enum LearnerError {
         /// The scalars of the loss.
         known: String,
     },
-    /// A module whose gradients cannot be computed apart from their steps.
+    /// A module whose gradients cannot be computed separately from its updates.
     #[error(
-        "gradients of module `{id}` cannot be computed apart from their steps, because {reason}; use another execution plan than asynchronous gradients"
+        "gradients of module `{id}` cannot be computed separately from its updates, because {reason}; use an execution plan other than `AsyncGradients`"
     )]
     NoGradientsApart {
         /// The id of the module.
@@ -117,6 +117,20 @@ pub enum LearnerError {
         /// The reason, with what to do.
         reason: String,
     },
+    /// A panic in a method of a loss or a learner connector. Burn's operations panic if shapes do not match.
+    #[error(
+        "`{method}` of the {of} panicked for module `{id}`: {message}; if this is about shapes, compare the shapes of the columns and outputs that it combines"
+    )]
+    Panicked {
+        /// The id of the module.
+        id: String,
+        /// The method.
+        method: &'static str,
+        /// The loss or connector.
+        of: String,
+        /// The message of the panic.
+        message: String,
+    },
     /// A module that failed to learn from a batch by itself.
     #[error("module `{id}` failed to learn, and no module has changed: {source}")]
     LearnOnBatch {
@@ -130,7 +144,7 @@ pub enum LearnerError {
     EmptyBatch(String),
     /// A module that was built without the parts that training needs.
     #[error(
-        "module `{id}` (`{module}`) was built with `inference_only` and cannot learn; build it without"
+        "module `{id}` (`{module}`) was built with `inference_only` and cannot learn; build it without `inference_only`, or leave it out of `policies_to_train`"
     )]
     InferenceOnly {
         /// The id of the module.
@@ -138,7 +152,7 @@ pub enum LearnerError {
         /// The type of the module.
         module: String,
     },
-    /// A module whose action distribution lacks what a loss needs.
+    /// A module whose action distribution does not have a quantity that a loss needs.
     #[error(
         "module `{id}` cannot learn with the {loss} loss: its action distribution {distribution} does not fit: {source}; use another action distribution, or leave the module out of `policies_to_train`"
     )]
@@ -149,7 +163,7 @@ pub enum LearnerError {
         distribution: &'static str,
         /// The name of the loss.
         loss: String,
-        /// What the distribution lacks.
+        /// The missing quantity.
         source: Box<CatalogError>,
     },
     /// A path that names no component.

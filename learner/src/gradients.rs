@@ -126,15 +126,6 @@ impl Gradients {
         Ok(self)
     }
 
-    /// Clips every element to ±`bound`.
-    ///
-    /// # Errors
-    /// If a gradient has an unsupported rank.
-    pub fn clip_by_value(mut self, bound: f64) -> Result<Self> {
-        self.map(|gradient| Ok(gradient.map_flat(|g| g.clamp(-bound, bound))?))?;
-        Ok(self)
-    }
-
     fn map(&mut self, f: impl Fn(AnyTensor) -> Result<AnyTensor>) -> Result<()> {
         for id in &self.order {
             if let Some(gradient) = self.by_param.remove(id) {

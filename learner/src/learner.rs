@@ -7,10 +7,11 @@ mod module_loss;
 mod modules;
 mod optimizers;
 mod own_learning;
+mod own_loss;
 mod state;
 mod update;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ use optimizers::Optimizers;
 
 pub use config::LearnerConfig;
 pub use gradients::LearnerGradients;
+pub use modules::AddedModule;
 pub use update::{ModuleData, UpdateReport};
 
 /// Experience by module.
@@ -56,8 +58,6 @@ pub struct Learner {
     /// For modules that were replaced, the version of the weights then. Runners may be late with
     /// experience of the old module.
     replaced: BTreeMap<ModuleId, u64>,
-    /// Modules that learn; `None` for all.
-    policies_to_train: Option<BTreeSet<ModuleId>>,
     shuffle_rng: Generator,
     weights_seq_no: u64,
     metrics: MetricsLogger,
@@ -79,8 +79,9 @@ impl Learner {
     /// also for modules that are added later.
     ///
     /// # Errors
-    /// If a setting is out of range, a learner connector is not registered, or a module that learns lacks a role that its loss requires (the
-    /// message names both), does not pass its check, or was built for inference only.
+    /// If a setting is out of range, a learner connector is not registered, or a module that learns lacks a
+    /// role that its loss requires (the message names both), does not pass its check, or was built for
+    /// inference only.
     pub fn new(
         config: LearnerConfig,
         new_loss: impl Fn(&str) -> Box<dyn Loss> + Send + Sync + 'static,
@@ -90,7 +91,6 @@ impl Learner {
         config.validate()?;
         let shuffle_rng = stream(config.seed, 0, 0, Purpose::Shuffle);
         let mut learner = Self {
-            policies_to_train: config.policies_to_train.clone(),
             config,
             new_loss: Arc::new(new_loss),
             losses: BTreeMap::new(),
@@ -109,17 +109,17 @@ impl Learner {
             let loss = learner.new_module_loss(&id, learner.module.module(&id)?)?;
             learner.losses.insert(id, loss);
         }
-        learner.set_policies_to_train(learner.policies_to_train.clone())?;
+        learner.set_policies_to_train(learner.config.policies_to_train.clone())?;
         learner.optimizers = learner.fitting_optimizers(&learner.module, &learner.losses)?;
         Ok(learner)
     }
 
-    /// The modules.
+    /// Returns the modules.
     pub fn module(&self) -> &MultiRLModule {
         &self.module
     }
 
-    /// The modules, to change their parameters: the next update starts from the changed weights.
+    /// Returns the modules, to change their parameters: the next update starts from the changed weights.
     /// Modules are added and removed by the learner's own methods, together with their optimizers.
     pub fn module_mut(&mut self) -> &mut MultiRLModule {
         &mut self.module
@@ -131,12 +131,12 @@ impl Learner {
         self.losses.get(id).map(|of_module| &*of_module.loss)
     }
 
-    /// The settings.
+    /// Returns the current settings.
     pub fn config(&self) -> &LearnerConfig {
         &self.config
     }
 
-    /// The version of the weights: the number of updates so far.
+    /// Returns the version of the weights: the number of updates so far.
     pub fn weights_seq_no(&self) -> u64 {
         self.weights_seq_no
     }

@@ -19,6 +19,7 @@ mod connector;
 mod error;
 mod global_norm;
 mod gradients;
+mod guard;
 mod learner;
 mod loss;
 pub mod losses;
@@ -35,7 +36,8 @@ pub use error::{LearnerError, Result};
 pub use global_norm::GlobalNorm;
 pub use gradients::{GradClipBy, Gradients};
 pub use learner::{
-    Learner, LearnerConfig, LearnerGradients, LossFactory, ModuleData, ModuleRollouts, UpdateReport,
+    AddedModule, Learner, LearnerConfig, LearnerGradients, LossFactory, ModuleData, ModuleRollouts,
+    UpdateReport,
 };
 pub use loss::{AfterUpdate, Loss, LossContext, Losses, Phase, PrepareContext};
 pub use optimizer::{Optimizer, OptimizerConfig};

@@ -64,13 +64,26 @@ impl Losses {
         Self { total, metrics: Vec::new(), row_values: Vec::new() }
     }
 
-    /// Checks that the loss is one number and depends on something that gradients reach.
-    pub(crate) fn check(&self, id: &str, loss: &str) -> Result<()> {
+    /// Checks that the loss is one number and depends on something that gradients reach, that each metric is
+    /// one number, and that row values are one for each of the `rows` of the minibatch.
+    pub(crate) fn check(&self, id: &str, loss: &str, rows: usize) -> Result<()> {
         let shape = self.total.dims();
+        let metric = self.metrics.iter().find(|(_, value)| value.dims() != [1]);
+        let of_rows = self.row_values.iter().find(|(_, values)| values.dims() != [rows]);
         let reason = if shape != [1] {
             format!("has shape {shape:?}, and a loss is one number: reduce it with `mean` or `sum`")
         } else if !self.total.is_tracked() {
             NO_GRADIENT.into()
+        } else if let Some((name, value)) = metric {
+            let shape = value.dims();
+            format!(
+                "reports `{name}` with shape {shape:?}, and a metric is one number: reduce it with `mean` or `sum`, or return it with `row_values`"
+            )
+        } else if let Some((name, values)) = of_rows {
+            let [found] = values.dims();
+            format!(
+                "returns {found} row values `{name}` for a minibatch of {rows} rows: return one for each row, padding included"
+            )
         } else {
             return Ok(());
         };
@@ -157,10 +170,23 @@ pub trait Loss: Debug + Send {
         None
     }
 
-    /// Called before an update.
+    /// Called before experience is prepared for an update, also for a loss whose module has no rows in it.
+    /// Under [`gradients_apart`](Self::gradients_apart), it is called on the copy that prepares the
+    /// experience.
     fn before_update(&mut self, _env_steps: u64) {}
 
-    /// Completes the experience of the module with the columns that the loss reads, such as advantages.
+    /// Whether copies of this loss may prepare experience and compute gradients, while this one takes the
+    /// steps and is called after updates, as in A3C. Copies receive the [state](Self::get_state) of this one
+    /// before each batch. What their `prepare` and `compute` keep is lost.
+    ///
+    /// Defaults to `true`. Return `false` if the loss keeps something in `prepare` or `compute` on which
+    /// later losses depend. Plans whose runners compute gradients then refuse the loss at build.
+    fn gradients_apart(&self) -> bool {
+        true
+    }
+
+    /// Completes the experience of the module with the columns that the loss reads, such as advantages. Numbers
+    /// to report go to [`PrepareContext::report`].
     ///
     /// # Errors
     /// If the experience lacks a column or a forward pass fails.

@@ -1,13 +1,11 @@
 //! Returns, advantages and statistics: pure functions over the slices of one episode or part of one,
 //! and in [`tensors`] over many environments at once, on their device.
 
-mod bootstrap;
 mod gae;
 mod statistics;
 pub mod tensors;
 mod vtrace;
 
-pub use bootstrap::bootstrap_values;
 pub use gae::{gae, returns_to_go};
 pub use statistics::{explained_variance, standardize};
 pub use vtrace::{VTrace, VTraceConfig, vtrace};

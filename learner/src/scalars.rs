@@ -1,8 +1,8 @@
 //! Scalars that a learner owns and its optimizers step, such as a temperature.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::prelude::*;
 
 /// Trainable scalars by name, as a Burn module, so that gradients, optimizers and checkpoints treat them
@@ -24,6 +24,11 @@ impl Scalars {
     /// Returns the tensors, `[1]` each, with gradients.
     pub(crate) fn tensors(&self) -> BTreeMap<String, Tensor<1>> {
         self.0.iter().map(|(name, param)| (name.clone(), param.val())).collect()
+    }
+
+    /// Returns the ids of the parameters of some scalars.
+    pub(crate) fn params<'a>(&self, names: impl Iterator<Item = &'a String>) -> BTreeSet<ParamId> {
+        names.filter_map(|name| self.0.get(name)).map(|param| param.id).collect()
     }
 
     fn each(self, mut f: impl FnMut(&str, Param<Tensor<1>>) -> Param<Tensor<1>>) -> Self {

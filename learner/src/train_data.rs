@@ -219,7 +219,7 @@ impl TrainData {
             (None, _) => count,
             (Some(size), None) => size,
             // The number of sequences that have `size` rows on average.
-            (Some(size), Some(_)) => (count * size / rows.max(1)).max(1),
+            (Some(size), Some(_)) => (count.saturating_mul(size) / rows.max(1)).max(1),
         };
         Units { count, minibatch }
     }

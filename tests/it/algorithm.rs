@@ -153,7 +153,10 @@ fn settings_out_of_range_name_field_value_and_constraint() {
     let cases = [
         (PpoConfig::new(), "`env` is not set"),
         (config().training(|t| t.gamma(1.5)), "`gamma` is 1.5, but it must be between 0 and 1"),
-        (config().training(|t| t.minibatch_size(5000)), "at most the batch of 200 steps"),
+        (
+            config().training(|t| t.minibatch_size(5000)),
+            "it must not exceed `train_batch_size` (200)",
+        ),
         (config().training(|t| t.lr(-1.0)), "`lr` is -1, but"),
         (config().training(|t| t.entropy_coeff(-0.1)), "`entropy_coeff` is -0.1, but"),
         (config().training(|t| t.grad_clip(0.0)), "`grad_clip` is 0"),

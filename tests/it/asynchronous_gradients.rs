@@ -213,3 +213,35 @@ fn a_loss_with_several_phases_is_refused_at_build_and_the_message_names_both() {
         assert!(error.contains(part), "{error}");
     }
 }
+
+#[test]
+fn what_runners_find_out_as_they_prepare_is_reported() {
+    let ppo = small(PpoConfig::new()).with_execution_plan(plan()).build(&device());
+    let a2c = small(A2cConfig::new()).with_execution_plan(plan()).build(&device());
+    for mut algo in [ppo.unwrap(), a2c.unwrap()] {
+        let result = algo.train().unwrap();
+        let explained = get(&result, "learners/default_policy/vf_explained_var");
+        assert!(explained <= 1.0, "{explained}");
+        assert!(result.get("learners/learner_connector_timer").is_some(), "{result}");
+    }
+}
+
+static PANICS: AtomicBool = AtomicBool::new(false);
+
+#[test]
+fn a_panic_of_a_loss_ends_the_step_with_an_error_and_no_runner_counts_as_failed() {
+    let config = AlgorithmConfig::from_loss("Panicking", |cx, _| {
+        assert!(!PANICS.load(SeqCst), "told to panic");
+        Ok(-cx.logp()?.mean())
+    });
+    let mut algo = small(config).with_execution_plan(plan()).build(&device()).unwrap();
+    algo.train().unwrap();
+    PANICS.store(true, SeqCst);
+    let error = algo.train().unwrap_err().to_string();
+    for part in ["`compute` of the Panicking loss", "`default_policy`", "told to panic"] {
+        assert!(error.contains(part), "{error}");
+    }
+    PANICS.store(false, SeqCst);
+    let result = algo.train().unwrap();
+    assert_eq!(get(&result, "fault_tolerance/num_remote_worker_restarts"), 0.0);
+}

@@ -247,11 +247,11 @@ impl Sequence {
 }
 
 /// Prepares experience and computes a loss on all of it.
-fn compute(
+fn try_compute(
     loss: &mut dyn Loss,
     module: &AnyRLModule,
     rollout: &Rollout,
-) -> BTreeMap<&'static str, f64> {
+) -> Result<Losses, LearnerError> {
     let (plain, host) = (module.valid(), device());
     let cx = PrepareContext::new(DEFAULT_MODULE_ID, &plain, &host);
     let data =
@@ -262,7 +262,16 @@ fn compute(
     let batch = data.minibatch(&units, &device).unwrap();
     let (scalars, mut rng) = (BTreeMap::new(), Generator::from_seed(0));
     let at = PrepareContext::new(DEFAULT_MODULE_ID, module, &device);
-    let losses = loss.compute(&LossContext::new(at, &batch, &scalars, &mut rng)).unwrap();
+    loss.compute(&LossContext::new(at, &batch, &scalars, &mut rng))
+}
+
+/// The numbers of a loss on all of some experience.
+fn compute(
+    loss: &mut dyn Loss,
+    module: &AnyRLModule,
+    rollout: &Rollout,
+) -> BTreeMap<&'static str, f64> {
+    let losses = try_compute(loss, module, rollout).unwrap();
     let number = |tensor: Tensor<1>| f64::from(to_f32(tensor.inner()).unwrap()[0]);
     let mut all: BTreeMap<_, _> =
         losses.metrics.into_iter().map(|(name, value)| (name, number(value))).collect();
@@ -427,4 +436,21 @@ fn the_loss_of_appo_equals_plain_loops() {
         expected.push(("total", total / rows));
         close(&found, &expected);
     }
+}
+
+#[test]
+fn a_restored_target_that_does_not_fit_the_module_is_an_error_and_is_kept() {
+    let (target, other) = (module(3, false), module(4, true));
+    let rollout = experience(&target);
+    let config = || AppoTraining::default().fragment_length(LEN);
+    let mut loss = AppoLoss::new(config());
+    let expected = compute(&mut loss, &target, &rollout);
+    let state = loss.get_state().unwrap();
+    let mut restored = AppoLoss::new(config());
+    restored.set_state(&state).unwrap();
+    for _ in 0..2 {
+        assert!(try_compute(&mut restored, &other, &experience(&other)).is_err());
+        assert_eq!(restored.get_state().unwrap(), state);
+    }
+    assert_eq!(compute(&mut restored, &target, &rollout), expected);
 }

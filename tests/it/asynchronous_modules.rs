@@ -90,3 +90,22 @@ fn experience_that_waits_is_left_out_if_its_module_was_removed() {
     removes(&impala());
     removes(&appo());
 }
+
+#[test]
+fn batches_of_a_module_that_was_replaced_leave_the_circular_buffer() {
+    let trained = |replaces: bool| {
+        let mut algo = appo().build(&device()).unwrap();
+        algo.train().unwrap();
+        if replaces {
+            let module = module(&algo, DEFAULT_MODULE_ID, json!({"fcnet_hiddens": [8]}));
+            algo.replace_module(DEFAULT_MODULE_ID, module).unwrap();
+        }
+        let result = algo.train().unwrap();
+        let dropped = result.get("learners/__all_modules__/num_updates_without_rows_lifetime");
+        (result.get("learners/default_policy/num_module_steps_trained").unwrap(), dropped)
+    };
+    let (all, none) = trained(false);
+    let (fewer, dropped) = trained(true);
+    assert_eq!(none, None);
+    assert!(fewer < all && dropped.is_some_and(|draws| draws > 0.0), "{fewer} {all} {dropped:?}");
+}

@@ -321,7 +321,7 @@ fn modules_that_share_parameters_have_one_optimizer() {
         let config =
             shared("test/OneOptimizer-v0").multi_agent(|m| m.override_module("a", field, value));
         let message = config.build(&device()).unwrap_err().to_string();
-        for part in ["module `b`", "whose parameters it shares", "same learning rate"] {
+        for part in ["module `b`", "which shares its parameters", "same learning rate"] {
             assert!(message.contains(part), "{field}: no `{part}` in: {message}");
         }
     }

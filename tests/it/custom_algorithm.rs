@@ -4,7 +4,7 @@ use burn::prelude::*;
 use rekindle::algorithms::{
     AlgorithmConfig, AsyncGradients, Asynchronous, CustomTraining, Synchronous, TrainingConfig,
 };
-use rekindle::learner::{LearnerError, OptimizerGroup};
+use rekindle::learner::{GradClipBy, LearnerError, OptimizerGroup};
 use rekindle::prelude::*;
 
 fn device() -> Device {
@@ -57,7 +57,7 @@ fn stats_gradients_and_optimizers_of_a_variant_take_effect() {
         .training(|t| t.train_batch_size(64).minibatch_size(32).num_epochs(1))
         .with_name("MyPPO")
         .stats(|cx, _| Ok(vec![("mean_logp", cx.logp()?.mean())]))
-        .gradients(|gradients, _| gradients.clip_by_value(1e-3))
+        .gradients(|gradients, norm| gradients.clip(GradClipBy::Value, 1e-3, norm))
         .optimizers([
             OptimizerGroup::prefixes("actor", ["encoder", "pi"]).lr(1e-3),
             OptimizerGroup::prefixes("critic", ["critic_encoder", "vf"]).lr(0.0),

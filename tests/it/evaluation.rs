@@ -268,7 +268,10 @@ fn evaluation_elsewhere_needs_the_same_spaces_and_modules_that_there_are() {
         cartpole().evaluation(|e| e.evaluation_config(|o| o.env(env)))
     };
     let message = interval(elsewhere("Pendulum-v1")).build(&device()).unwrap_err().to_string();
-    assert!(message.contains("in evaluation, module `default_policy` would see"), "{message}");
+    assert!(
+        message.contains("in evaluation, module `default_policy` would have the observation space"),
+        "{message}"
+    );
 
     let wide = EnvConfig::new().with("wide", true);
     let mut algo = counting().build(&device()).unwrap();
@@ -436,4 +439,64 @@ fn an_evaluation_that_never_ends_is_ended_by_its_time_limit() {
     let custom = config.evaluation(|e| e.custom_evaluation_function(|_, _| Err("no".into())));
     let message = custom.build(&device()).unwrap_err().to_string();
     assert!(message.contains("`evaluation_sample_timeout_s` is 0.3"), "{message}");
+}
+
+/// Keeps the number of steps in each result.
+#[derive(Clone, Default)]
+struct Steps(Arc<Mutex<Vec<Option<f64>>>>);
+
+impl Sink for Steps {
+    fn write(&mut self, _: u64, metrics: &Metrics) -> rekindle::metrics::Result<()> {
+        self.0.lock().unwrap().push(metrics.get("env_runners/num_env_steps_sampled"));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> rekindle::metrics::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_failed_evaluation_costs_neither_the_result_of_training_nor_the_next_one() {
+    let fails = Arc::new(Mutex::new(true));
+    let of_function = fails.clone();
+    let config = counting().evaluation(|e| {
+        e.evaluation_interval(1).custom_evaluation_function(move |_, runners| {
+            match *of_function.lock().unwrap() {
+                true => Err("no evaluation".into()),
+                false => {
+                    let experience = runners.sample_episodes(1, SampleOptions::default())?;
+                    Ok(Evaluation::of(&experience))
+                }
+            }
+        })
+    });
+    let steps = Steps::default();
+    let mut algo = config.build(&device()).unwrap().with_sink(steps.clone());
+    let message = algo.train().unwrap_err().to_string();
+    assert!(message.contains("no evaluation"), "{message}");
+    assert_eq!(*steps.0.lock().unwrap(), [Some(5.0)], "the sink has the result of training");
+    *fails.lock().unwrap() = false;
+    let result = algo.train().unwrap();
+    assert_eq!(result.get("env_runners/num_env_steps_sampled"), Some(5.0));
+    assert_eq!(result.get("training_iteration"), Some(2.0));
+    assert!(result.get("evaluation/env_runners/episode_return_mean").is_some());
+}
+
+#[test]
+fn settings_that_change_during_an_evaluation_apply_to_the_next_one() {
+    let longer = EnvConfig::new().with("length", 4);
+    let of_function = longer.clone();
+    let config = counting().evaluation(|e| {
+        e.custom_evaluation_function(move |algo, runners| {
+            let experience = runners.sample_episodes(1, SampleOptions::default())?;
+            algo.set_env_config(&of_function)?;
+            Ok(Evaluation::of(&experience))
+        })
+    });
+    let mut algo = config.build(&device()).unwrap();
+    // 1 + 2 + 3, and then 4 more.
+    assert_eq!(algo.evaluate().unwrap().returns, [6.0]);
+    assert_eq!(algo.env_config(), &longer);
+    assert_eq!(algo.evaluate().unwrap().returns, [10.0]);
 }

@@ -66,6 +66,7 @@ impl LearnerConnector for Broken {
             "column" => {
                 data.insert_f32("bonus", vec![0.0])?;
             }
+            "panic" => panic!("no bonus today"),
             _ => {
                 data.f32s("gold")?;
             }
@@ -287,4 +288,18 @@ fn connectors_belong_to_the_modules_that_they_name() {
     assert!(algo.config().learners.learner_connector.is_empty());
     let (_folder, path) = saved(&algo.get_state().unwrap());
     Algorithm::from_checkpoint::<PpoTraining>(&path, &device()).unwrap();
+}
+
+#[test]
+fn a_panic_of_a_connector_is_an_error_that_names_connector_and_module() {
+    let broken = LearnerConnectorConfig::new("Broken", json!("panic"));
+    let mut learner = a2c(vec![broken]);
+    let space = Space::boxed(-10.0, 10.0, &[1]).unwrap();
+    let rows = data(&[(DEFAULT_MODULE_ID, experience(&space, 2, 5, 0))]);
+    let error = learner.update(&rows, 0).unwrap_err();
+    assert!(matches!(error, LearnerError::Panicked { .. }), "{error}");
+    let message = error.to_string();
+    for part in ["learner connector `Broken`", "`default_policy`", "no bonus today"] {
+        assert!(message.contains(part), "{message}");
+    }
 }

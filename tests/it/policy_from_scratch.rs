@@ -136,6 +136,37 @@ fn a_table_learns_in_the_plans_of_appo_and_impala() {
 }
 
 #[test]
+fn beside_a_network_in_appos_circular_buffer_a_table_learns_once_from_each_batch() {
+    register();
+    let of_ppo = example::beside_a_network(3);
+    let (iterations, batches) = (3, 2);
+    let mut config = AppoConfig::new()
+        .environment("ThreeGridWorlds-v0")
+        .env_config(EnvConfig::new().with("num_agents", 3))
+        .env_runners(|e| e.num_envs_per_env_runner(8))
+        .model("fcnet_hiddens", vec![8])
+        .training(|t| {
+            t.train_batch_size(80)
+                .fragment_length(10)
+                .circular_buffer_num_batches(batches)
+                .circular_buffer_iterations_per_batch(iterations)
+                .deterministic(true)
+        })
+        .seed(3);
+    config.multi_agent = of_ppo.multi_agent;
+    let mut algo = config.build(&device()).unwrap();
+    let results: Vec<_> = (0..2).map(|_| algo.train().unwrap()).collect();
+    let trained = |id: &str| {
+        let key = format!("learners/{id}/num_module_steps_trained_lifetime");
+        results[1].get(&key).unwrap()
+    };
+    // One row of the table at most for each step of the environment, once for each batch.
+    let steps = results[1].get("learners/__all_modules__/num_env_steps_trained_lifetime").unwrap();
+    assert!(trained("table") > 0.3 * steps && trained("table") <= steps, "{}", trained("table"));
+    assert!(trained("network") > 2.0 * trained("table"));
+}
+
+#[test]
 fn a_bundle_carries_the_table() {
     register();
     let mut algo = example::alone(RLModuleSpec::of::<QTable>(), 5).build(&device()).unwrap();

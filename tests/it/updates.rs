@@ -159,3 +159,35 @@ fn experience_of_a_module_that_was_replaced_is_left_out_and_counted() {
         assert_eq!(metrics.get(&format!("learner/{key}")), Some(value), "{key}");
     }
 }
+
+#[test]
+fn late_experience_of_a_module_that_was_removed_is_counted_and_the_others_learn() {
+    let space = Space::boxed(-1.0, 1.0, &[4]).unwrap();
+    let network = || {
+        RLModuleSpec::default()
+            .observation_space(space.clone())
+            .action_space(Space::discrete(2).unwrap())
+            .model_config(json!({"fcnet_hiddens": [4]}))
+            .build(&device())
+            .unwrap()
+    };
+    let mut modules = MultiRLModule::new();
+    modules.add_module("a", network(), false).unwrap();
+    modules.add_module("b", network(), false).unwrap();
+    let mut learner = support::learner(LearnerConfig::default(), modules);
+    let rows = || support::experience(&space, 2, 6, 0);
+    let both = support::data(&[("a", rows()), ("b", rows())]);
+    learner.update(&both, 0).unwrap();
+    learner.remove_module("b").unwrap();
+    support::metrics(&mut learner);
+    let before = support::weights(&learner, "a");
+    learner.update(&both, 0).unwrap();
+    assert_ne!(support::weights(&learner, "a"), before);
+    let metrics = support::metrics(&mut learner);
+    let of = |key: &str| metrics.get(&format!("learner/{key}"));
+    assert_eq!(of("b/num_rows_of_replaced_modules_lifetime"), Some(6.0));
+    assert_eq!(of("a/num_module_steps_trained"), Some(6.0));
+    // A module that never was there is a mistake.
+    let message = learner.update(&support::data(&[("c", rows())]), 0).unwrap_err().to_string();
+    assert!(message.contains("`c`"), "{message}");
+}

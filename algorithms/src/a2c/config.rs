@@ -20,7 +20,9 @@ settings! {
         set gamma: f64 = 0.99, between_0_and_1;
         /// λ of generalized advantage estimation: 0 trusts the value function, 1 the returns.
         set lambda_: f64 = 1.0, between_0_and_1;
-        /// Environment steps per update: 8 environments with 5 steps each, for example.
+        /// Environment steps per update, agent steps if
+        /// [`count_steps_by`](crate::MultiAgentSection::count_steps_by) says so: 8 environments with 5 steps
+        /// each, for example.
         set train_batch_size: usize = 40, at_least_one;
         /// Weight of the value loss.
         set vf_loss_coeff: f64 = 0.5, finite_and_not_negative;

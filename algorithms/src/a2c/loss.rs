@@ -2,25 +2,24 @@
 
 use rekindle_core::Columns;
 use rekindle_learner::{
-    AfterUpdate, Loss, LossContext, Losses, OptimizerGroup, PrepareContext, Result, TrainData,
+    Loss, LossContext, Losses, OptimizerGroup, PrepareContext, Result, TrainData,
 };
 use rekindle_rl_module::Role;
 
 use super::A2cTraining;
+use crate::config::one_optimizer;
 
 /// A2C's loss of one module: `−mean(logp·A) + c_v·mean((V − target)²) − c_e·mean(H)`.
 #[derive(Debug, Clone)]
 pub struct A2cLoss {
     config: A2cTraining,
-    /// Of the values before the update.
-    explained_variance: Option<f64>,
 }
 
 impl A2cLoss {
     /// Creates the loss of a module from its settings.
     #[must_use]
     pub fn new(config: A2cTraining) -> Self {
-        Self { config, explained_variance: None }
+        Self { config }
     }
 }
 
@@ -39,13 +38,12 @@ impl Loss for A2cLoss {
 
     fn optimizers(&self) -> Vec<OptimizerGroup> {
         let A2cTraining { lr, optimizer, grad_clip, grad_clip_by, .. } = &self.config;
-        let group = OptimizerGroup::default().lr(lr.clone()).rule(*optimizer);
-        vec![group.grad_clip(*grad_clip).grad_clip_by(*grad_clip_by)]
+        one_optimizer(lr, *optimizer, *grad_clip, *grad_clip_by)
     }
 
     fn prepare(&mut self, cx: &PrepareContext<'_>, mut data: TrainData) -> Result<TrainData> {
         let A2cTraining { gamma, lambda_, standardize_advantages, .. } = self.config;
-        self.explained_variance = data.add_advantages(cx, gamma as f32, lambda_ as f32)?;
+        data.add_advantages(cx, gamma as f32, lambda_ as f32)?;
         if standardize_advantages {
             data.standardize(Columns::ADVANTAGES)?;
         }
@@ -67,13 +65,6 @@ impl Loss for A2cLoss {
             .metric("policy_loss", policy_loss)
             .metric("vf_loss", vf_loss)
             .metric("entropy", entropy))
-    }
-
-    fn after_update(&mut self, cx: &mut AfterUpdate<'_>) -> Result<()> {
-        if let Some(explained) = self.explained_variance {
-            cx.report("vf_explained_var", explained);
-        }
-        Ok(())
     }
 }
 

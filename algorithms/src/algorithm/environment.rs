@@ -24,8 +24,7 @@ impl Algorithm {
         if env_config == self.env_config() {
             return Ok(());
         }
-        let overrides = &self.config.evaluation.evaluation_config;
-        let follows = overrides.env.is_none() && overrides.env_config.is_none();
+        let follows = self.evaluation_follows_env_config();
         let mut evaluation = self.eval_env_runners.as_mut().filter(|_| follows);
         // Evaluation first: if it rejects the settings, training episodes continue.
         if let Some(runners) = &mut evaluation {

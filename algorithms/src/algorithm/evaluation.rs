@@ -15,9 +15,16 @@ use crate::{AlgorithmError, DurationUnit, Evaluation, EvaluationConfig, Result};
 
 /// A completed evaluation that has not been reported.
 pub(super) struct Played {
-    runners: EnvRunnerGroup,
+    runners: BorrowedRunners,
     outcome: Result<Evaluation>,
     started: Instant,
+}
+
+/// The evaluation runners during an evaluation, with the settings of training that they follow.
+struct BorrowedRunners {
+    group: EnvRunnerGroup,
+    env_config: EnvConfig,
+    multi_agent: Option<MultiAgentConfig>,
 }
 
 impl Algorithm {
@@ -36,9 +43,9 @@ impl Algorithm {
             Some(function) => {
                 let hook = "custom_evaluation_function";
                 let failed = |source| AlgorithmError::Callback { hook, source };
-                function(self, &mut runners).map_err(failed)
+                function(self, &mut runners.group).map_err(failed)
             }
-            None => play(&mut runners, &config),
+            None => play_evaluation(&mut runners.group, &config),
         };
         self.end_evaluation(Played { runners, outcome, started })
     }
@@ -51,7 +58,7 @@ impl Algorithm {
         let config = self.config.evaluation.clone();
         let both = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("evaluation".into());
-            match thread.spawn_scoped(scope, || play(&mut runners, &config)) {
+            match thread.spawn_scoped(scope, || play_evaluation(&mut runners.group, &config)) {
                 Ok(worker) => {
                     let trained = self.collect_and_learn();
                     Some((trained, worker.join().unwrap_or_else(|panic| resume_unwind(panic))))
@@ -63,39 +70,70 @@ impl Algorithm {
             }
         });
         let (trained, outcome) = both.unwrap_or_else(|| {
-            let outcome = play(&mut runners, &config);
+            let outcome = play_evaluation(&mut runners.group, &config);
             (self.collect_and_learn(), outcome)
         });
         let played = Played { runners, outcome, started };
         match trained {
             Ok(()) => Ok(played),
             Err(error) => {
-                self.eval_env_runners = Some(played.runners);
+                if let Err(error) = self.return_eval_env_runners(played.runners) {
+                    // The next evaluation builds its runners and reports what is wrong.
+                    tracing::warn!(%error, "the evaluation runners do not take the new settings");
+                }
                 Err(error)
             }
         }
     }
 
     /// Returns the evaluation runners with the current weights and connectors.
-    fn begin_evaluation(&mut self) -> Result<EnvRunnerGroup> {
+    fn begin_evaluation(&mut self) -> Result<BorrowedRunners> {
         let callbacks = self.callbacks.clone();
         callbacks.tell("on_evaluate_start", |c| c.on_evaluate_start(self))?;
-        let mut runners = match self.eval_env_runners.take() {
+        let mut group = match self.eval_env_runners.take() {
             Some(runners) => runners,
             None => self.new_eval_env_runners()?,
         };
         let modules = self.learner.module().without_learner_only();
-        runners.set_modules(&modules, self.published_at())?;
-        runners.copy_connectors_from(&self.env_runners)?;
-        Ok(runners)
+        let updated = group
+            .set_modules(&modules, self.published_at())
+            .and_then(|()| group.copy_connectors_from(&self.env_runners));
+        if let Err(error) = updated {
+            self.eval_env_runners = Some(group);
+            return Err(error.into());
+        }
+        let env_config = self.env_config().clone();
+        Ok(BorrowedRunners { group, env_config, multi_agent: self.multi_agent_config() })
+    }
+
+    /// Stores the runners for the next evaluation. Changes of the environment or the policies while they were
+    /// out, by a hook or by the custom function, apply to them now.
+    fn return_eval_env_runners(&mut self, runners: BorrowedRunners) -> Result<()> {
+        let BorrowedRunners { mut group, env_config, multi_agent } = runners;
+        if multi_agent != self.multi_agent_config() {
+            // As for a change of the policies between evaluations.
+            self.eval_env_runners = Some(self.new_eval_env_runners()?);
+            return Ok(());
+        }
+        if env_config != *self.env_config() && self.evaluation_follows_env_config() {
+            group.set_env_config(self.env_config())?;
+        }
+        self.eval_env_runners = Some(group);
+        Ok(())
+    }
+
+    /// Whether evaluation takes place in the environment of training, with its settings.
+    pub(super) fn evaluation_follows_env_config(&self) -> bool {
+        let overrides = &self.config.evaluation.evaluation_config;
+        overrides.env.is_none() && overrides.env_config.is_none()
     }
 
     /// Stores the runners for the next evaluation and reports the result.
     pub(super) fn end_evaluation(&mut self, played: Played) -> Result<Evaluation> {
         let Played { mut runners, outcome, started } = played;
-        let reports = runners.take_metrics();
-        let recreated = runners.take_recreated();
-        self.eval_env_runners = Some(runners);
+        let reports = runners.group.take_metrics();
+        let recreated = runners.group.take_recreated();
+        self.return_eval_env_runners(runners)?;
         self.tell_recreated(&recreated, true)?;
         let mut evaluation = outcome?;
         self.eval_metrics.aggregate("env_runners", reports)?;
@@ -182,7 +220,9 @@ impl Algorithm {
                 return Err(AlgorithmError::NoModuleToEvaluate { id, known: policies.join(", ") });
             }
             if let Some(expected) = known.get(&id).filter(|expected| **expected != found) {
-                let text = |(seen, done): &(_, _)| format!("{seen} and act in {done}");
+                let text = |(observations, actions): &(_, _)| {
+                    format!("the observation space {observations} and the action space {actions}")
+                };
                 let (expected, found) = (text(expected), text(&found));
                 return Err(AlgorithmError::OtherSpacesInEvaluation { id, expected, found });
             }
@@ -203,7 +243,7 @@ impl Algorithm {
 }
 
 /// Runs `evaluation_duration` episodes or steps. Only returns and lengths are recorded.
-fn play(runners: &mut EnvRunnerGroup, config: &EvaluationConfig) -> Result<Evaluation> {
+fn play_evaluation(runners: &mut EnvRunnerGroup, config: &EvaluationConfig) -> Result<Evaluation> {
     let limit = config.evaluation_sample_timeout_s;
     let options = SampleOptions {
         explore: config.evaluation_config.explore,

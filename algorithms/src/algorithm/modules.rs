@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rekindle_core::ModuleId;
 use rekindle_core::weights::{LoadReport, Weights};
 use rekindle_env_runner::{EnvRunner, MultiAgentConfig, PolicyMapping, RunnerError};
+use rekindle_learner::AddedModule;
 use rekindle_rl_module::{AnyRLModule, MultiRLModuleSpec};
 use serde_json::Map;
 
@@ -41,14 +42,25 @@ impl Algorithm {
         let spec = new.clone();
         // Check the initial state before anything changes, because the runners need it.
         module.initial_state()?;
-        self.learner.add_module(id, module, true)?;
+        let replaced = self.learner.try_add_module(id, module, true)?;
+        let fits = self.check_plan().and_then(|()| self.dry_run(id));
+        if let Err(error) = fits {
+            self.learner.undo_add_module(replaced);
+            return Err(error);
+        }
+        if let Err(error) = self.publish_weights() {
+            self.learner.undo_add_module(replaced);
+            // Some runners may have received the new module.
+            self.publish_weights()?;
+            return Err(error);
+        }
         if self.config.multi_agent.is_some() {
             self.record_modules();
         } else {
             self.config.rl_module_spec = Some(spec);
             self.config.model_config = Map::new();
         }
-        self.publish_weights()
+        Ok(())
     }
 
     /// Adds a module to a multi-agent algorithm during training; RLlib's `add_module`.
@@ -81,9 +93,10 @@ impl Algorithm {
             multi_agent.policy_mapping = mapping;
         }
         let before = self.learner.policies_to_train().cloned();
-        self.add_to_learner(id, module, policies_to_train)?;
-        if let Err(error) = self.change_policies(multi_agent) {
-            self.learner.remove_module(id)?;
+        let added = self.add_to_learner(id, module, policies_to_train)?;
+        let fits = self.check_plan().and_then(|()| self.dry_run(id));
+        if let Err(error) = fits.and_then(|()| self.change_policies(multi_agent)) {
+            self.learner.undo_add_module(added);
             self.learner.set_policies_to_train(before)?;
             return Err(error);
         }
@@ -97,7 +110,7 @@ impl Algorithm {
         id: &str,
         module: AnyRLModule,
         policies_to_train: Option<BTreeSet<ModuleId>>,
-    ) -> Result<()> {
+    ) -> Result<AddedModule> {
         let before = self.learner.policies_to_train().cloned();
         let learns =
             policies_to_train.as_ref().or(before.as_ref()).is_none_or(|ids| ids.contains(id));
@@ -107,21 +120,21 @@ impl Algorithm {
             // A module that does not learn needs no roles.
             self.learner.set_policies_to_train(policies_to_train.clone())?;
         }
-        let mut outcome = self.learner.add_module(id, module, false);
-        if outcome.is_ok()
-            && learns
-            && let Some(ids) = policies_to_train
-        {
-            outcome = self.learner.set_policies_to_train(Some(ids));
-            if outcome.is_err() {
-                self.learner.remove_module(id)?;
+        let added = match self.learner.try_add_module(id, module, false) {
+            Ok(added) => added,
+            Err(error) => {
+                self.learner.set_policies_to_train(before)?;
+                return Err(error.into());
             }
-        }
-        if let Err(error) = outcome {
-            self.learner.set_policies_to_train(before)?;
+        };
+        if learns
+            && let Some(ids) = policies_to_train
+            && let Err(error) = self.learner.set_policies_to_train(Some(ids))
+        {
+            self.learner.undo_add_module(added);
             return Err(error.into());
         }
-        Ok(())
+        Ok(added)
     }
 
     /// Removes a module from a multi-agent algorithm and returns it; RLlib's `remove_module`. Training

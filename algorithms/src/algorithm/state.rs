@@ -44,7 +44,7 @@ impl AlgorithmState {
 }
 
 const LEARNER: &str = "learner";
-/// Absent if the plan keeps nothing.
+/// Component with the execution plan's state. Absent if the plan has none.
 const EXECUTION_PLAN: &str = "execution_plan";
 const ENV_RUNNERS: &str = "env_runners";
 const EVAL_ENV_RUNNERS: &str = "eval_env_runners";
@@ -220,8 +220,8 @@ impl Algorithm {
     /// Restores one component from a checkpoint of that component alone.
     ///
     /// `component` is `"learner"`, `"env_runners"`, `"learner/rl_module"`,
-    /// `"learner/rl_module/<module_id>"`, `"learner/optimizer"` or
-    /// `"learner/optimizer/<module_id>"`. `path` is a checkpoint of such a component: saved on its
+    /// `"learner/rl_module/<module_id>"`, `"learner/optimizer"`,
+    /// `"learner/optimizer/<module_id>"` or `"learner/optimizer/<module_id>/<name>"`. `path` is a checkpoint of such a component: saved on its
     /// own, or a directory inside a larger checkpoint. A module may have been saved under another
     /// id. The runners immediately act with the restored weights.
     ///
@@ -230,12 +230,20 @@ impl Algorithm {
     /// The algorithm is then unchanged.
     pub fn restore_component(&mut self, path: impl AsRef<Path>, component: &str) -> Result<()> {
         match component.split_once('/') {
-            None if component == LEARNER => self.learner.restore_from_path(path)?,
+            None if component == LEARNER => {
+                self.learner.restore_from_path(path)?;
+                // The modules that learn are part of the state.
+                self.record_modules();
+            }
             None if component == ENV_RUNNERS => {
                 let mut runners = self.new_env_runners()?;
                 runners.restore_from_path(path)?;
                 let modules = self.learner.module().without_learner_only();
                 runners.set_modules(&modules, self.published_at())?;
+                // The policies are part of the state.
+                if let Some(multi_agent) = runners.multi_agent().cloned() {
+                    self.record_policies(multi_agent);
+                }
                 self.env_runners = runners;
                 return Ok(());
             }

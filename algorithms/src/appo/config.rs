@@ -9,7 +9,7 @@ use rekindle_learner::{
 use serde_json::{Map, Value};
 
 use super::AppoLoss;
-use crate::config::{EnvRunnersConfig, TrainingConfig};
+use crate::config::{EnvRunnersConfig, TrainingConfig, vtrace_config};
 use crate::execution_plan::{Asynchronous, ExecutionPlan};
 
 settings! {
@@ -21,7 +21,8 @@ settings! {
         set gamma: f64 = 0.99, between_0_and_1;
         /// λ of V-trace: 1 takes multi-step targets, 0 one-step targets.
         set lambda_: f64 = 1.0, between_0_and_1;
-        /// Environment steps per batch.
+        /// Environment steps per batch; agent steps if
+        /// [`count_steps_by`](crate::MultiAgentSection::count_steps_by) says so.
         set train_batch_size: usize = 500, at_least_one;
         /// Steps that each environment takes before its runner hands over its experience.
         set fragment_length: usize = 50, at_least_one;
@@ -69,18 +70,15 @@ settings! {
 
 impl AppoTraining {
     pub(super) fn vtrace(&self) -> VTraceConfig {
-        VTraceConfig {
-            gamma: self.gamma as f32,
-            lambda_: self.lambda_ as f32,
-            clip_rho_threshold: self.vtrace_clip_rho_threshold as f32,
-            clip_pg_rho_threshold: self.vtrace_clip_pg_rho_threshold as f32,
-            ..VTraceConfig::default()
-        }
+        let thresholds = [self.vtrace_clip_rho_threshold, self.vtrace_clip_pg_rho_threshold];
+        vtrace_config(self.gamma, self.lambda_, thresholds)
     }
 
     /// Updates between two renewals of the target policy.
     pub(super) fn target_updates(&self) -> u64 {
-        let all = self.circular_buffer_num_batches * self.circular_buffer_iterations_per_batch;
+        let all = self
+            .circular_buffer_num_batches
+            .saturating_mul(self.circular_buffer_iterations_per_batch);
         (self.target_network_update_freq * all as f64).ceil() as u64
     }
 }
@@ -89,6 +87,7 @@ impl TrainingConfig for AppoTraining {
     const NAME: &'static str = "APPO";
     const COMMON_FIELDS: &'static [&'static str] = &[
         "train_batch_size",
+        "fragment_length",
         "circular_buffer_num_batches",
         "circular_buffer_iterations_per_batch",
         "learner_queue_size",
@@ -124,7 +123,7 @@ impl TrainingConfig for AppoTraining {
             (self.circular_buffer_num_batches, self.circular_buffer_iterations_per_batch);
         let plan = Asynchronous::new(self.train_batch_size, self.fragment_length)
             .queue_size(self.learner_queue_size)
-            .broadcast_interval((self.broadcast_interval * iterations) as u64)
+            .broadcast_interval(self.broadcast_interval.saturating_mul(iterations) as u64)
             .circular_buffer(batches, iterations)
             .deterministic(self.deterministic);
         Box::new(plan)

@@ -11,9 +11,9 @@ use rekindle_rl_module::{AnyRLModule, Role};
 use serde::{Deserialize, Serialize};
 
 use burn::module::Module;
-use burn::prelude::Tensor;
 
 use super::AppoTraining;
+use crate::config::one_optimizer;
 use crate::kl_coeff::KlCoeff;
 
 /// APPO's loss of one module: PPO's clipped surrogate against the target policy, with V-trace's advantages
@@ -26,13 +26,13 @@ pub struct AppoLoss {
     target: Option<AnyRLModule>,
     /// Updates since the target policy was renewed.
     updates: u64,
-    /// Weights of the target policy that wait for the module.
+    /// Restored weights of the target policy, until the first call that knows the module.
     saved_target: Option<State>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Saved {
+struct SavedAppo {
     kl_coeff: f64,
     updates: u64,
 }
@@ -51,10 +51,11 @@ impl AppoLoss {
     fn target(&mut self, module: &AnyRLModule) -> Result<&AnyRLModule> {
         if self.target.is_none() {
             let mut target = module.valid();
-            if let Some(saved) = self.saved_target.take() {
+            if let Some(saved) = &self.saved_target {
                 target.load_state_dict(&saved.tensors)?;
             }
             self.target = Some(target);
+            self.saved_target = None;
         }
         self.target.as_ref().ok_or_else(|| {
             LearnerError::custom("the target policy is missing, which is a defect of this library")
@@ -77,19 +78,17 @@ impl Loss for AppoLoss {
 
     fn check_module(&self, cx: &PrepareContext<'_>) -> Result<()> {
         cx.check_entropy(self.name())?;
-        if !self.config.use_kl_loss {
-            return Ok(());
-        }
-        let distribution = cx.module.distribution();
-        let inputs = Tensor::zeros([1, distribution.required_input_dim()], cx.device);
-        let divergence = distribution.kl(inputs.clone(), inputs);
-        divergence.map(|_| ()).map_err(|source| cx.unfit_distribution(self.name(), source))
+        if self.config.use_kl_loss { cx.check_kl(self.name()) } else { Ok(()) }
+    }
+
+    /// The target policy is a copy of the module that acted in earlier updates.
+    fn gradients_apart(&self) -> bool {
+        false
     }
 
     fn optimizers(&self) -> Vec<OptimizerGroup> {
         let AppoTraining { lr, optimizer, grad_clip, grad_clip_by, .. } = &self.config;
-        let group = OptimizerGroup::default().lr(lr.clone()).rule(*optimizer);
-        vec![group.grad_clip(*grad_clip).grad_clip_by(*grad_clip_by)]
+        one_optimizer(lr, *optimizer, *grad_clip, *grad_clip_by)
     }
 
     fn prepare(&mut self, cx: &PrepareContext<'_>, mut data: TrainData) -> Result<TrainData> {
@@ -150,16 +149,20 @@ impl Loss for AppoLoss {
         self.updates = 0;
         let tau = self.config.tau;
         let main = cx.module.valid();
+        if tau < 1.0 {
+            self.target(&main)?;
+        }
         match &mut self.target {
             Some(target) if tau < 1.0 => target.follow(&main, tau)?,
             target => *target = Some(main),
         }
+        self.saved_target = None;
         cx.report("num_target_updates", 1.0);
         Ok(())
     }
 
     fn get_state(&self) -> Result<State> {
-        let saved = Saved { kl_coeff: self.kl_coeff.value(), updates: self.updates };
+        let saved = SavedAppo { kl_coeff: self.kl_coeff.value(), updates: self.updates };
         let mut state = State::from_data(&saved)?;
         match (&self.target, &self.saved_target) {
             (Some(target), _) => {
@@ -178,7 +181,7 @@ impl Loss for AppoLoss {
     }
 
     fn set_state(&mut self, state: &State) -> Result<()> {
-        let saved: Saved = state.data_as()?;
+        let saved: SavedAppo = state.data_as()?;
         self.kl_coeff.set(saved.kl_coeff);
         self.updates = saved.updates;
         self.target = None;

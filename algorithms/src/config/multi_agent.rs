@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_core::{ConfigError, ModuleId, settings};
 use rekindle_env::did_you_mean;
-use rekindle_env_runner::{MultiAgentConfig, PolicyMapping};
+use rekindle_env_runner::{Amount, MultiAgentConfig, PolicyMapping};
 use rekindle_rl_module::{MultiRLModuleSpec, RLModuleSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -24,6 +24,14 @@ pub enum CountStepsBy {
 impl CountStepsBy {
     fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Returns an amount of steps in this unit.
+    pub(crate) fn amount(self, steps: usize) -> Amount {
+        match self {
+            Self::EnvSteps => Amount::Timesteps(steps),
+            Self::AgentSteps => Amount::AgentSteps(steps),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         }
         let refuse = |field, value: String, why: &str| {
             let constraint =
-                format!("with `env_runners.on_device`, {why}; or set `on_device` to false");
+                format!("with `env_runners.on_device`, {why}, or set `on_device` to false");
             Err(ConfigError::new(field, value, constraint))
         };
         if runners.num_env_runners > 1 {
@@ -35,7 +35,11 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             );
         }
         if !runners.explore {
-            return refuse("env_runners.explore", "false".into(), "actions are sampled");
+            return refuse(
+                "env_runners.explore",
+                "false".into(),
+                "actions are sampled; set it to true",
+            );
         }
         let connectors = self.env_to_module();
         if let Some(connector) = connectors.iter().chain(&runners.module_to_env_connector).next() {
@@ -45,15 +49,12 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
                 "observations and actions do not pass the host, where connectors work; leave it out",
             );
         }
-        let plan = match &self.code.plan {
-            Some(plan) => plan(),
-            None => self.training.execution_plan(),
-        };
+        let plan = self.plan();
         if !plan.learns_on_device() {
             return refuse(
                 "execution plan",
                 plan.name().into(),
-                "an execution plan must say that it learns on the device (`ExecutionPlan::learns_on_device`), which this one does not",
+                "the execution plan must learn on the device; use one that returns true from `ExecutionPlan::learns_on_device`, such as `Synchronous`",
             );
         }
         Ok(())

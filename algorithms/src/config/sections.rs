@@ -7,7 +7,10 @@ use rekindle_core::settings::{at_least_one, if_set};
 use rekindle_core::{ConfigError, settings};
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::connectors::ConnectorConfig;
-use rekindle_learner::LearnerConnectorConfig;
+use rekindle_learner::ops::VTraceConfig;
+use rekindle_learner::{
+    GradClipBy, LearnerConnectorConfig, OptimizerConfig, OptimizerGroup, Schedule,
+};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -171,15 +174,15 @@ impl EnvRunnersConfig {
         Err(ConfigError::new("use_critic", false, constraint))
     }
 
-    /// Checks that runners hand over fragments, for algorithms whose runners do not wait and that have a
-    /// length of fragments of their own.
+    /// Checks that runners hand over fragments, for algorithms and execution plans whose runners do not wait and
+    /// that have a fragment length of their own. `of` names the algorithm or plan in the message.
     ///
     /// # Errors
     /// [`ConfigError`] if `batch_mode` asks for complete episodes, or `rollout_fragment_length` is set.
-    pub fn check_truncates_episodes(&self, algorithm: &str) -> Result<(), ConfigError> {
+    pub fn check_truncates_episodes(&self, of: &str) -> Result<(), ConfigError> {
         if let RolloutFragmentLength::Steps(steps) = self.rollout_fragment_length {
             let constraint = format!(
-                "{algorithm} cuts sequences of the same length and has a setting for both; set `training.fragment_length`"
+                "{of} has a fragment length of its own; leave it at \"auto\", and set `training.fragment_length` or the length of the plan"
             );
             return Err(ConfigError::new("rollout_fragment_length", steps, constraint));
         }
@@ -187,7 +190,7 @@ impl EnvRunnersConfig {
             return Ok(());
         }
         let constraint = format!(
-            "the runners of {algorithm} hand over fragments of episodes (`fragment_length`); set `truncate_episodes`"
+            "runners of {of} hand over fragments of episodes; set it to `truncate_episodes`"
         );
         Err(ConfigError::new("batch_mode", "complete_episodes", constraint))
     }
@@ -218,12 +221,36 @@ impl LearnersConfig {
     }
 }
 
+/// Returns the optimizer of all parameters that an algorithm's settings describe.
+pub(crate) fn one_optimizer(
+    lr: &Schedule,
+    rule: OptimizerConfig,
+    grad_clip: Option<f64>,
+    grad_clip_by: GradClipBy,
+) -> Vec<OptimizerGroup> {
+    let group = OptimizerGroup::default().lr(lr.clone()).rule(rule);
+    vec![group.grad_clip(grad_clip).grad_clip_by(grad_clip_by)]
+}
+
+/// Returns the settings of V-trace that an algorithm's settings describe. `thresholds` are the upper bounds of
+/// the importance ratios in temporal differences and in advantages.
+pub(crate) fn vtrace_config(gamma: f64, lambda_: f64, thresholds: [f64; 2]) -> VTraceConfig {
+    let [clip_rho_threshold, clip_pg_rho_threshold] = thresholds.map(|bound| bound as f32);
+    VTraceConfig {
+        gamma: gamma as f32,
+        lambda_: lambda_ as f32,
+        clip_rho_threshold,
+        clip_pg_rho_threshold,
+        ..VTraceConfig::default()
+    }
+}
+
 /// Returns the steps per environment that a runner collects for a batch of `batch` steps over
 /// `runners` runners with `envs` environments each: one more for the first runners where it does
 /// not divide (RLlib's `get_rollout_fragment_length`).
 pub(crate) fn fragment_length(batch: usize, envs: usize, runners: usize, runner: usize) -> usize {
-    let all = (envs * runners).max(1);
-    batch / all + usize::from(runner * envs < batch % all)
+    let all = envs.saturating_mul(runners).max(1);
+    batch / all + usize::from(runner.saturating_mul(envs) < batch % all)
 }
 
 settings! {

@@ -13,7 +13,7 @@ use rekindle_rl_module::RLModuleSpec;
 
 use super::Trajectory;
 use crate::AlgorithmConfig;
-use crate::config::{EnvRunnersConfig, TrainingConfig};
+use crate::config::{EnvRunnersConfig, TrainingConfig, one_optimizer};
 use crate::execution_plan::{ExecutionPlan, Synchronous};
 
 settings! {
@@ -21,7 +21,8 @@ settings! {
     pub struct CustomTraining {
         /// Learning rate over environment steps: a number, or points `(step, rate)`.
         into lr: Schedule = Schedule::Constant(1e-3);
-        /// Environment steps per update.
+        /// Environment steps per update; agent steps if
+        /// [`count_steps_by`](crate::MultiAgentSection::count_steps_by) says so.
         set train_batch_size: usize = 512, at_least_one;
         /// Passes over the batch per update.
         set num_epochs: usize = 1, at_least_one;
@@ -64,7 +65,7 @@ impl TrainingConfig for CustomTraining {
     }
 
     fn loss(&self) -> Box<dyn Loss> {
-        Box::new(NoLoss(self.clone()))
+        Box::new(MissingLoss(self.clone()))
     }
 
     fn execution_plan(&self) -> Box<dyn ExecutionPlan> {
@@ -74,28 +75,32 @@ impl TrainingConfig for CustomTraining {
 
 /// The optimizer of the settings, where the user gives the loss.
 #[derive(Debug, Clone)]
-struct NoLoss(CustomTraining);
+struct MissingLoss(CustomTraining);
 
-impl Loss for NoLoss {
+impl MissingLoss {
+    fn error() -> LearnerError {
+        LearnerError::custom(
+            "this algorithm has no loss: create it with `AlgorithmConfig::from_loss`, or give the loss with `with_loss`",
+        )
+    }
+}
+
+impl Loss for MissingLoss {
     fn name(&self) -> &str {
         CustomTraining::NAME
     }
 
     fn check_module(&self, _: &PrepareContext<'_>) -> Result<()> {
-        Err(LearnerError::custom(
-            "this algorithm has no loss: create it with `AlgorithmConfig::from_loss`, or give the loss with `with_loss`",
-        ))
+        Err(Self::error())
     }
 
     fn optimizers(&self) -> Vec<OptimizerGroup> {
         let CustomTraining { lr, optimizer, grad_clip, grad_clip_by, .. } = &self.0;
-        let group = OptimizerGroup::default().lr(lr.clone()).rule(*optimizer);
-        vec![group.grad_clip(*grad_clip).grad_clip_by(*grad_clip_by)]
+        one_optimizer(lr, *optimizer, *grad_clip, *grad_clip_by)
     }
 
-    fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
-        self.check_module(&PrepareContext::new(cx.module_id, cx.module, cx.device))?;
-        Ok(cx.logp()?.mean().into())
+    fn compute(&mut self, _: &LossContext<'_>) -> Result<Losses> {
+        Err(Self::error())
     }
 }
 
@@ -146,7 +151,10 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self
     }
 
-    /// Lets a function see every trajectory of a batch, and add columns that the loss reads.
+    /// Lets a function see every trajectory of a batch, and add columns that the loss reads. Modules that learn
+    /// without this loss, from a batch by themselves ([`LearnOnBatch`](rekindle_rl_module::LearnOnBatch)) or by
+    /// a loss of their own ([`SelfSupervisedLoss`](rekindle_rl_module::SelfSupervisedLoss)), do not have the
+    /// columns.
     #[must_use]
     pub fn with_postprocess(
         mut self,

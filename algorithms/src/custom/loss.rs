@@ -104,6 +104,11 @@ impl Loss for CustomLoss {
         self.inner.transitions()
     }
 
+    fn gradients_apart(&self) -> bool {
+        // What the algorithm's own loss keeps does not count where it is replaced.
+        self.code.loss.is_some() || self.inner.gradients_apart()
+    }
+
     fn before_update(&mut self, env_steps: u64) {
         self.inner.before_update(env_steps);
     }

@@ -3,20 +3,22 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use rekindle_env_runner::{Amount, Experience, Finished, PublishedAt, RunnerError, SampleOptions};
+use rekindle_env_runner::{Experience, Finished, PublishedAt, RunnerError, SampleOptions};
 use rekindle_learner::{Learner, LearnerError, LearnerGradients};
 
 use super::lag::Lag;
-use super::{ExecutionPlan, StepReport, TrainingContext};
-use crate::{AlgorithmError, CountStepsBy, Result};
+use super::{ExecutionPlan, StepReport, TrainingContext, check_size};
+use crate::{AlgorithmError, EnvRunnersConfig, Result};
 
 /// Each runner has a copy of the modules, computes gradients of its own fragments on its thread, and receives
 /// the new weights when its gradients are applied; the other runners go on with theirs (Mnih et al., 2016).
 ///
 /// It takes any loss with one phase: `A2cConfig::new().with_execution_plan(AsyncGradients::new(5))` is A3C,
 /// and with `PpoConfig` it is PPO with the plan of A3C. Each fragment is one batch and one update:
-/// `train_batch_size`, epochs and minibatches have no effect. Losses with several phases are refused at
-/// build.
+/// `train_batch_size`, epochs and minibatches have no effect. Refused at build are losses with several phases
+/// or with state on which gradients depend ([`Loss::gradients_apart`](rekindle_learner::Loss::gradients_apart)),
+/// such as APPO's, learner connectors, modules that learn from a batch by themselves, complete episodes, and a
+/// `rollout_fragment_length`.
 ///
 /// A training step ends when all runners are idle. Experience of a runner that fails is lost with its
 /// gradients. With [`deterministic`](Self::deterministic), gradients are applied in the order of the
@@ -59,7 +61,14 @@ impl ExecutionPlan for AsyncGradients {
         "AsyncGradients"
     }
 
-    fn check(&self, learner: &Learner) -> Result<()> {
+    fn collects_batches(&self) -> bool {
+        false
+    }
+
+    fn check(&self, learner: &Learner, env_runners: &EnvRunnersConfig) -> Result<()> {
+        check_size(self.name(), "fragment", self.fragment)?;
+        let of = format!("the execution plan `{}`", self.name());
+        env_runners.check_truncates_episodes(&of)?;
         learner.check_gradient_worker().map_err(|source| {
             let plan = self.name().into();
             AlgorithmError::PlanDoesNotFit { plan, source: Box::new(source) }
@@ -218,10 +227,7 @@ impl TrainingStep {
         };
         let steps =
             self.plan.fragment.saturating_mul(cx.config.env_runners.num_envs_per_env_runner);
-        let amount = match cx.config.count_steps_by() {
-            CountStepsBy::EnvSteps => Amount::Timesteps(steps),
-            CountStepsBy::AgentSteps => Amount::AgentSteps(steps),
-        };
+        let amount = cx.config.count_steps_by().amount(steps);
         let explore = cx.config.env_runners.explore;
         let options = SampleOptions { explore, ..SampleOptions::default() };
         Ok(cx.env_runners.start_then(index, amount, options, work))

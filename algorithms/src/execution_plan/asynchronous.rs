@@ -7,13 +7,15 @@ use std::panic::resume_unwind;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use rekindle_checkpoint::State;
+use rekindle_core::{ConfigError, ModuleId};
 use rekindle_env_runner::{Amount, SampleOptions};
 use rekindle_learner::{Learner, ModuleData};
+use rekindle_rl_module::Role;
 use serde::{Deserialize, Serialize};
 
 use super::circular_buffer::{CircularBuffer, data_from, data_state};
-use super::{ExecutionPlan, StepReport, TrainingContext};
-use crate::{AlgorithmError, CountStepsBy, Result};
+use super::{ExecutionPlan, StepReport, TrainingContext, check_size};
+use crate::{AlgorithmError, EnvRunnersConfig, Result};
 
 /// Learns on one thread while runners collect on others: the plan of IMPALA and APPO.
 ///
@@ -59,11 +61,14 @@ struct Settings {
 /// The state between steps.
 #[derive(Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
-struct Saved {
+struct SavedPlan {
     pending_env_steps: Option<u64>,
     #[serde(default)]
     pending_sampled: usize,
 }
+
+/// Batches that may wait at most. The queue has room for all from the start.
+const LONGEST_QUEUE: usize = 10_000;
 
 const PENDING: &str = "pending";
 const BUFFER: &str = "circular_buffer";
@@ -135,6 +140,18 @@ impl ExecutionPlan for Asynchronous {
         "Asynchronous"
     }
 
+    fn check(&self, _: &Learner, env_runners: &EnvRunnersConfig) -> Result<()> {
+        let Settings { train_batch_size, fragment, queue_size, .. } = self.settings;
+        check_size(self.name(), "train_batch_size", train_batch_size)?;
+        check_size(self.name(), "fragment_length", fragment)?;
+        if queue_size > LONGEST_QUEUE {
+            let constraint = format!("at most {LONGEST_QUEUE} batches may wait; lower it");
+            return Err(ConfigError::new("learner_queue_size", queue_size, constraint).into());
+        }
+        let of = format!("the execution plan `{}`", self.name());
+        Ok(env_runners.check_truncates_episodes(&of)?)
+    }
+
     fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
         if self.buffer.is_none() {
             self.buffer = self.new_buffer(cx.config.debugging.seed.unwrap_or_default());
@@ -149,7 +166,7 @@ impl ExecutionPlan for Asynchronous {
         let mut state = State::new();
         if let Some(Pending { data, env_steps, sampled }) = &self.pending {
             let (pending_env_steps, pending_sampled) = (Some(*env_steps), *sampled);
-            state = State::from_data(&Saved { pending_env_steps, pending_sampled })?;
+            state = State::from_data(&SavedPlan { pending_env_steps, pending_sampled })?;
             state.insert_component(PENDING, data_state(data)?);
         }
         if let Some(buffer) = &self.buffer {
@@ -161,7 +178,7 @@ impl ExecutionPlan for Asynchronous {
     fn set_state(&mut self, state: &State) -> Result<()> {
         let pending = match state.components.get(PENDING) {
             Some(data) => {
-                let saved: Saved = state.data_as()?;
+                let saved: SavedPlan = state.data_as()?;
                 Some(Pending {
                     data: data_from(data)?,
                     env_steps: saved.pending_env_steps.unwrap_or_default(),
@@ -186,11 +203,8 @@ impl ExecutionPlan for Asynchronous {
 impl Settings {
     /// The amount of one fragment.
     fn amount(&self, cx: &TrainingContext<'_>) -> Amount {
-        let steps = self.fragment * cx.config.env_runners.num_envs_per_env_runner;
-        match cx.config.count_steps_by() {
-            CountStepsBy::EnvSteps => Amount::Timesteps(steps),
-            CountStepsBy::AgentSteps => Amount::AgentSteps(steps),
-        }
+        let num_envs = cx.config.env_runners.num_envs_per_env_runner;
+        cx.config.count_steps_by().amount(self.fragment.saturating_mul(num_envs))
     }
 
     fn options(cx: &TrainingContext<'_>) -> SampleOptions {
@@ -212,8 +226,9 @@ fn join<T>(learner: ScopedJoinHandle<'_, T>) -> T {
     learner.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Learns from a batch, or from draws of the circular buffer after it was added. Experience of modules
-/// that were removed since it was sampled, or replaced by one with another recurrent state, is left out.
+/// Learns from a batch, or from draws of the circular buffer after it was added. Modules that learn from a batch
+/// by themselves learn once from each. Experience of modules that were removed since it was sampled, or replaced
+/// by one with another recurrent state, is left out.
 fn learn(
     learner: &mut Learner,
     buffer: Option<&mut CircularBuffer>,
@@ -225,12 +240,24 @@ fn learn(
         learner.learn(data, env_steps)?;
         return Ok(());
     };
-    buffer.push(data);
+    let by_itself = |id: &ModuleId| {
+        learner.module().get(id).is_some_and(|module| module.has_role(Role::LearnOnBatch))
+    };
+    let (mut once, often): (ModuleData, ModuleData) =
+        data.into_iter().partition(|(id, _)| by_itself(id));
+    if !often.is_empty() || once.is_empty() {
+        buffer.push(often, learner.weights_seq_no());
+    }
     let mut drawn = 0;
-    while let Some(data) = buffer.draw(drawn) {
-        let data = fitting(learner, data)?;
+    while let Some((mut data, version)) = buffer.draw(drawn) {
+        data.retain(|id, _| learner.replaced_at(id).is_none_or(|replaced| replaced <= version));
+        let mut data = fitting(learner, data)?;
+        data.append(&mut once);
         learner.learn(data, env_steps)?;
         drawn += 1;
+    }
+    if !once.is_empty() {
+        learner.learn(once, env_steps)?;
     }
     Ok(())
 }

@@ -14,15 +14,27 @@ use crate::Result;
 pub(super) struct CircularBuffer {
     capacity: usize,
     iterations: usize,
-    /// Oldest first, each with the number of times that it may still be drawn.
-    batches: Vec<(ModuleData, usize)>,
+    /// Oldest first.
+    batches: Vec<Buffered>,
     rng: Generator,
+}
+
+#[derive(Debug, Clone)]
+struct Buffered {
+    data: ModuleData,
+    /// The version of the weights when the batch was added.
+    version: u64,
+    /// The number of times that it may still be drawn.
+    left: usize,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Saved {
+struct SavedBuffer {
     left: Vec<usize>,
+    /// Absent in older checkpoints.
+    #[serde(default)]
+    versions: Vec<u64>,
     rng: Generator,
 }
 
@@ -32,18 +44,19 @@ impl CircularBuffer {
         Self { capacity: capacity.max(1), iterations, batches: Vec::new(), rng }
     }
 
-    /// Adds a batch. The caller then draws until [`draw`](Self::draw) returns nothing.
-    pub(super) fn push(&mut self, batch: ModuleData) {
+    /// Adds a batch that was prepared with weights of this version. The caller then draws until [`draw`](Self::draw) returns nothing.
+    pub(super) fn push(&mut self, data: ModuleData, version: u64) {
         if self.iterations > 0 {
-            self.batches.push((batch, self.iterations));
+            self.batches.push(Buffered { data, version, left: self.iterations });
         }
     }
 
     /// Draws a batch after a push: one while the buffer fills, and from then on as many as a push adds,
     /// so that no batch is dropped before its last draw. `drawn` is the number of draws since the push.
-    pub(super) fn draw(&mut self, drawn: usize) -> Option<ModuleData> {
-        let left: usize = self.batches.iter().map(|(_, left)| left).sum();
-        let waits = (self.capacity - 1) * self.iterations;
+    /// Returns the batch with the version of the weights when it was added.
+    pub(super) fn draw(&mut self, drawn: usize) -> Option<(ModuleData, u64)> {
+        let left = self.batches.iter().fold(0, |all: usize, batch| all.saturating_add(batch.left));
+        let waits = (self.capacity - 1).saturating_mul(self.iterations);
         let (due, must) = (left > waits, self.batches.len() > self.capacity);
         if !due && !must && (drawn > 0 || left == 0) {
             return None;
@@ -53,25 +66,27 @@ impl CircularBuffer {
             true => 0,
             false => self.rng.integers(0, self.batches.len() as i64) as usize,
         };
-        let (batch, left) = self.batches.get_mut(index)?;
-        *left -= 1;
-        if *left > 0 {
-            return Some(batch.clone());
+        let batch = self.batches.get_mut(index)?;
+        batch.left -= 1;
+        if batch.left > 0 {
+            return Some((batch.data.clone(), batch.version));
         }
-        Some(self.batches.remove(index).0)
+        let Buffered { data, version, .. } = self.batches.remove(index);
+        Some((data, version))
     }
 
     pub(super) fn get_state(&self) -> Result<State> {
-        let left = self.batches.iter().map(|(_, left)| *left).collect();
-        let mut state = State::from_data(&Saved { left, rng: self.rng.clone() })?;
-        for (index, (batch, _)) in self.batches.iter().enumerate() {
-            state.insert_component(index.to_string(), data_state(batch)?);
+        let left = self.batches.iter().map(|batch| batch.left).collect();
+        let versions = self.batches.iter().map(|batch| batch.version).collect();
+        let mut state = State::from_data(&SavedBuffer { left, versions, rng: self.rng.clone() })?;
+        for (index, batch) in self.batches.iter().enumerate() {
+            state.insert_component(index.to_string(), data_state(&batch.data)?);
         }
         Ok(state)
     }
 
     pub(super) fn set_state(&mut self, state: &State) -> Result<()> {
-        let saved: Saved = state.data_as()?;
+        let saved: SavedBuffer = state.data_as()?;
         if saved.left.contains(&0) {
             let reason = "a batch has no draw left".into();
             let component = "circular buffer".into();
@@ -79,7 +94,9 @@ impl CircularBuffer {
         }
         let mut batches = Vec::with_capacity(saved.left.len());
         for (index, left) in saved.left.into_iter().enumerate() {
-            batches.push((data_from(state.component(&index.to_string())?)?, left));
+            let data = data_from(state.component(&index.to_string())?)?;
+            let version = saved.versions.get(index).copied().unwrap_or_default();
+            batches.push(Buffered { data, version, left });
         }
         (self.batches, self.rng) = (batches, saved.rng);
         Ok(())
@@ -124,9 +141,10 @@ mod tests {
     fn run(buffer: &mut CircularBuffer, batches: std::ops::Range<usize>) -> Vec<usize> {
         let mut order = Vec::new();
         for n in batches {
-            buffer.push(batch(n));
+            buffer.push(batch(n), n as u64);
             let mut drawn = 0;
-            while let Some(batch) = buffer.draw(drawn) {
+            while let Some((batch, version)) = buffer.draw(drawn) {
+                assert_eq!(version as usize, number(&batch));
                 order.push(number(&batch));
                 drawn += 1;
             }
@@ -144,10 +162,10 @@ mod tests {
             let of = |n: usize| order.iter().filter(|&&drawn| drawn == n).count();
             // The last ones may still be in the buffer.
             for n in 0..200 - capacity {
-                let waiting = buffer.batches.iter().any(|(batch, _)| number(batch) == n);
+                let waiting = buffer.batches.iter().any(|batch| number(&batch.data) == n);
                 assert!(waiting || of(n) == iterations, "{n}: {}", of(n));
             }
-            let left: usize = buffer.batches.iter().map(|(_, left)| left).sum();
+            let left: usize = buffer.batches.iter().map(|batch| batch.left).sum();
             assert_eq!(order.len() + left, 200 * iterations);
             let sorted = order.is_sorted();
             assert_eq!(sorted, capacity == 1, "{capacity} {iterations}");

@@ -16,8 +16,9 @@ use crate::{AlgorithmConfig, BatchMode, CountStepsBy, Result, RolloutFragmentLen
 pub struct StepReport {
     /// Environment steps that were sampled.
     pub env_steps_sampled: usize,
-    /// Environment steps that the learner learned from, once for each update that had them and not for each
-    /// of its epochs. Reported as `learners/__all_modules__/num_env_steps_trained`.
+    /// Environment steps of the batches that the learner learned from: once for each batch, however many epochs
+    /// or draws of a circular buffer it was learned from. Reported as
+    /// `learners/__all_modules__/num_env_steps_trained`.
     pub env_steps_trained: usize,
 }
 
@@ -185,20 +186,13 @@ impl TrainingContext<'_> {
                         let automatic = || match healthy == runners {
                             true => fragment_length(missing, num_envs, runners, runner),
                             // Ignore runners that have failed.
-                            false => missing.div_ceil(healthy.max(1) * num_envs),
+                            false => missing.div_ceil(healthy.max(1).saturating_mul(num_envs)),
                         };
                         let steps = match settings.rollout_fragment_length {
                             RolloutFragmentLength::Steps(steps) => steps,
                             RolloutFragmentLength::Auto => automatic(),
                         };
-                        match count_by {
-                            CountStepsBy::EnvSteps => {
-                                Amount::Timesteps(steps.saturating_mul(num_envs))
-                            }
-                            CountStepsBy::AgentSteps => {
-                                Amount::AgentSteps(steps.saturating_mul(num_envs))
-                            }
-                        }
+                        count_by.amount(steps.saturating_mul(num_envs))
                     };
                     self.env_runners.sample_each(amount, options)?
                 }

@@ -1,7 +1,9 @@
 //! The plan of on-policy algorithms.
 
-use super::{ExecutionPlan, StepReport, TrainingContext};
-use crate::Result;
+use rekindle_learner::Learner;
+
+use super::{ExecutionPlan, StepReport, TrainingContext, check_size};
+use crate::{EnvRunnersConfig, Result};
 
 /// Collects a batch with all runners, learns from it, and gives the runners the new weights: the plan of
 /// PPO, A2C and policy gradients.
@@ -21,6 +23,10 @@ impl Synchronous {
 impl ExecutionPlan for Synchronous {
     fn name(&self) -> &str {
         "Synchronous"
+    }
+
+    fn check(&self, _: &Learner, _: &EnvRunnersConfig) -> Result<()> {
+        Ok(check_size(self.name(), "train_batch_size", self.train_batch_size)?)
     }
 
     fn learns_on_device(&self) -> bool {

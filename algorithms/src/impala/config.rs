@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::ImpalaLoss;
-use crate::config::{EnvRunnersConfig, TrainingConfig};
+use crate::config::{EnvRunnersConfig, TrainingConfig, vtrace_config};
 use crate::execution_plan::{Asynchronous, ExecutionPlan};
 
 /// How the loss terms of the rows of a batch become one number.
@@ -34,7 +34,8 @@ settings! {
         set gamma: f64 = 0.99, between_0_and_1;
         /// λ of V-trace: 1 takes multi-step targets, 0 one-step targets.
         set lambda_: f64 = 1.0, between_0_and_1;
-        /// Environment steps per batch.
+        /// Environment steps per batch; agent steps if
+        /// [`count_steps_by`](crate::MultiAgentSection::count_steps_by) says so.
         set train_batch_size: usize = 500, at_least_one;
         /// Steps that each environment takes before its runner hands over its experience.
         set fragment_length: usize = 50, at_least_one;
@@ -65,20 +66,20 @@ settings! {
 
 impl ImpalaTraining {
     pub(super) fn vtrace(&self) -> VTraceConfig {
-        VTraceConfig {
-            gamma: self.gamma as f32,
-            lambda_: self.lambda_ as f32,
-            clip_rho_threshold: self.vtrace_clip_rho_threshold as f32,
-            clip_pg_rho_threshold: self.vtrace_clip_pg_rho_threshold as f32,
-            ..VTraceConfig::default()
-        }
+        let thresholds = [self.vtrace_clip_rho_threshold, self.vtrace_clip_pg_rho_threshold];
+        vtrace_config(self.gamma, self.lambda_, thresholds)
     }
 }
 
 impl TrainingConfig for ImpalaTraining {
     const NAME: &'static str = "IMPALA";
-    const COMMON_FIELDS: &'static [&'static str] =
-        &["train_batch_size", "learner_queue_size", "broadcast_interval", "deterministic"];
+    const COMMON_FIELDS: &'static [&'static str] = &[
+        "train_batch_size",
+        "fragment_length",
+        "learner_queue_size",
+        "broadcast_interval",
+        "deterministic",
+    ];
 
     fn validate(&self) -> Result<(), ConfigError> {
         self.check_fields()?;

@@ -8,6 +8,7 @@ use rekindle_learner::{
 use rekindle_rl_module::Role;
 
 use super::{ImpalaTraining, LossReduction};
+use crate::config::one_optimizer;
 
 /// IMPALA's loss of one module: the policy gradient with V-trace's advantages, the error to V-trace's
 /// targets, and an entropy bonus: `−logp·A + c_v·½(V − vs)² − c_e·H`.
@@ -50,8 +51,7 @@ impl Loss for ImpalaLoss {
 
     fn optimizers(&self) -> Vec<OptimizerGroup> {
         let ImpalaTraining { lr, optimizer, grad_clip, grad_clip_by, .. } = &self.config;
-        let group = OptimizerGroup::default().lr(lr.clone()).rule(*optimizer);
-        vec![group.grad_clip(*grad_clip).grad_clip_by(*grad_clip_by)]
+        one_optimizer(lr, *optimizer, *grad_clip, *grad_clip_by)
     }
 
     fn prepare(&mut self, cx: &PrepareContext<'_>, mut data: TrainData) -> Result<TrainData> {

@@ -4,7 +4,7 @@ use rekindle_core::settings::at_least_one;
 use rekindle_core::{ConfigError, settings};
 use rekindle_learner::{LearnerConfig, Loss};
 
-use super::loss::NoLoss;
+use super::loss::OnlyLearnOnBatch;
 use crate::config::{EnvRunnersConfig, TrainingConfig};
 use crate::execution_plan::{ExecutionPlan, Synchronous};
 
@@ -12,7 +12,8 @@ settings! {
     /// The settings of a run whose modules learn from batches by themselves. What else there is to set belongs
     /// to the module ([`RLModuleSpec::model_config`](rekindle_rl_module::RLModuleSpec::model_config)).
     pub struct LearnOnBatchTraining {
-        /// Environment steps per update.
+        /// Environment steps per update; agent steps if
+        /// [`count_steps_by`](crate::MultiAgentSection::count_steps_by) says so.
         set train_batch_size: usize = 512, at_least_one;
     }
 }
@@ -38,7 +39,7 @@ impl TrainingConfig for LearnOnBatchTraining {
     }
 
     fn loss(&self) -> Box<dyn Loss> {
-        Box::new(NoLoss)
+        Box::new(OnlyLearnOnBatch)
     }
 
     fn execution_plan(&self) -> Box<dyn ExecutionPlan> {

@@ -8,9 +8,9 @@ use crate::config::TrainingConfig;
 
 /// Refuses modules that do not learn by themselves.
 #[derive(Debug)]
-pub(super) struct NoLoss;
+pub(super) struct OnlyLearnOnBatch;
 
-impl Loss for NoLoss {
+impl Loss for OnlyLearnOnBatch {
     fn name(&self) -> &str {
         LearnOnBatchTraining::NAME
     }

@@ -91,7 +91,7 @@ impl TrainingConfig for PpoTraining {
             && size > self.train_batch_size
         {
             let batch = self.train_batch_size;
-            let constraint = format!("a minibatch is at most the batch of {batch} steps");
+            let constraint = format!("it must not exceed `train_batch_size` ({batch})");
             return Err(ConfigError::new("minibatch_size", size, constraint));
         }
         self.entropy_coeff.validate("entropy_coeff")?;

@@ -17,13 +17,11 @@ use rekindle_learner::{
 use rekindle_rl_module::Role;
 use serde_json::{Value, json};
 
-use burn::prelude::Tensor;
-
 use super::PpoTraining;
+use crate::config::one_optimizer;
 use crate::kl_coeff::KlCoeff;
 use terms::{Coefficients, LossColumns, composed, fused, keys};
 
-const VF_EXPLAINED_VAR: &str = "vf_explained_var";
 const CURR_KL_COEFF: &str = "curr_kl_coeff";
 const CURR_ENTROPY_COEFF: &str = "curr_entropy_coeff";
 
@@ -33,8 +31,6 @@ const CURR_ENTROPY_COEFF: &str = "curr_entropy_coeff";
 pub struct PpoLoss {
     config: PpoTraining,
     kl_coeff: KlCoeff,
-    /// Of the values before the update.
-    explained_variance: Option<f64>,
 }
 
 impl PpoLoss {
@@ -42,7 +38,7 @@ impl PpoLoss {
     #[must_use]
     pub fn new(config: PpoTraining) -> Self {
         let kl_coeff = KlCoeff::new(config.kl_coeff, config.kl_target);
-        Self { config, kl_coeff, explained_variance: None }
+        Self { config, kl_coeff }
     }
 }
 
@@ -64,17 +60,13 @@ impl Loss for PpoLoss {
 
     /// PPO needs the entropies and divergences of the action distribution.
     fn check_module(&self, cx: &PrepareContext<'_>) -> Result<()> {
-        let distribution = cx.module.distribution();
-        let inputs = Tensor::zeros([1, distribution.required_input_dim()], cx.device);
-        let entropy = distribution.entropy(inputs.clone());
-        let divergence = entropy.and_then(|_| distribution.kl(inputs.clone(), inputs));
-        divergence.map(|_| ()).map_err(|source| cx.unfit_distribution(self.name(), source))
+        cx.check_entropy(self.name())?;
+        cx.check_kl(self.name())
     }
 
     fn optimizers(&self) -> Vec<OptimizerGroup> {
         let PpoTraining { lr, optimizer, grad_clip, grad_clip_by, .. } = &self.config;
-        let group = OptimizerGroup::default().lr(lr.clone()).rule(*optimizer);
-        vec![group.grad_clip(*grad_clip).grad_clip_by(*grad_clip_by)]
+        one_optimizer(lr, *optimizer, *grad_clip, *grad_clip_by)
     }
 
     fn prepare(&mut self, cx: &PrepareContext<'_>, mut data: TrainData) -> Result<TrainData> {
@@ -84,7 +76,7 @@ impl Loss for PpoLoss {
         let PpoTraining { gamma, lambda_, use_critic, use_gae, .. } = self.config;
         if use_critic {
             let lambda = if use_gae { lambda_ } else { 1.0 };
-            self.explained_variance = data.add_advantages(cx, gamma as f32, lambda as f32)?;
+            data.add_advantages(cx, gamma as f32, lambda as f32)?;
         } else {
             data.add_returns_to_go(gamma as f32)?;
             let returns = data.f32s(Columns::RETURNS_TO_GO)?.to_vec();
@@ -143,9 +135,6 @@ impl Loss for PpoLoss {
         {
             self.kl_coeff.adapt(*kl);
             cx.report(CURR_KL_COEFF, self.kl_coeff.value());
-        }
-        if let Some(explained) = self.explained_variance {
-            cx.report(VF_EXPLAINED_VAR, explained);
         }
         cx.report(CURR_ENTROPY_COEFF, self.config.entropy_coeff.value(cx.env_steps));
         Ok(())

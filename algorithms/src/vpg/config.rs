@@ -18,7 +18,8 @@ settings! {
         into lr: Schedule = Schedule::Constant(4e-3);
         /// Discount factor per step.
         set gamma: f64 = 0.99, between_0_and_1;
-        /// Environment steps per update.
+        /// Environment steps per update; agent steps if
+        /// [`count_steps_by`](crate::MultiAgentSection::count_steps_by) says so.
         set train_batch_size: usize = 512, at_least_one;
         /// Whether a value function serves as baseline.
         ///

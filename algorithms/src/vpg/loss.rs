@@ -2,26 +2,25 @@
 
 use rekindle_core::Columns;
 use rekindle_learner::{
-    AfterUpdate, Loss, LossContext, Losses, OptimizerGroup, PrepareContext, Result, TrainData,
+    Loss, LossContext, Losses, OptimizerGroup, PrepareContext, Result, TrainData,
 };
 use rekindle_rl_module::Role;
 
 use super::VpgTraining;
+use crate::config::one_optimizer;
 
 /// The loss of one module: `−mean(logp·A)`, where `A` is the return or the advantage, and the loss of the
 /// value function if there is one.
 #[derive(Debug, Clone)]
 pub struct VpgLoss {
     config: VpgTraining,
-    /// Of the values before the update.
-    explained_variance: Option<f64>,
 }
 
 impl VpgLoss {
     /// Creates the loss of a module from its settings.
     #[must_use]
     pub fn new(config: VpgTraining) -> Self {
-        Self { config, explained_variance: None }
+        Self { config }
     }
 }
 
@@ -36,14 +35,13 @@ impl Loss for VpgLoss {
 
     fn optimizers(&self) -> Vec<OptimizerGroup> {
         let VpgTraining { lr, optimizer, grad_clip, grad_clip_by, .. } = &self.config;
-        let group = OptimizerGroup::default().lr(lr.clone()).rule(*optimizer);
-        vec![group.grad_clip(*grad_clip).grad_clip_by(*grad_clip_by)]
+        one_optimizer(lr, *optimizer, *grad_clip, *grad_clip_by)
     }
 
     fn prepare(&mut self, cx: &PrepareContext<'_>, mut data: TrainData) -> Result<TrainData> {
         let VpgTraining { gamma, lambda_, use_critic, standardize_advantages, .. } = self.config;
         if use_critic {
-            self.explained_variance = data.add_advantages(cx, gamma as f32, lambda_ as f32)?;
+            data.add_advantages(cx, gamma as f32, lambda_ as f32)?;
         } else {
             data.add_returns_to_go(gamma as f32)?;
             let returns = data.f32s(Columns::RETURNS_TO_GO)?.to_vec();
@@ -65,13 +63,6 @@ impl Loss for VpgLoss {
         let vf_loss = cx.mean((cx.values()? - targets).square())?;
         let total = policy_loss.clone() + vf_loss.clone() * self.config.vf_loss_coeff;
         Ok(Losses::new(total).metric("policy_loss", policy_loss).metric("vf_loss", vf_loss))
-    }
-
-    fn after_update(&mut self, cx: &mut AfterUpdate<'_>) -> Result<()> {
-        if let Some(explained) = self.explained_variance {
-            cx.report("vf_explained_var", explained);
-        }
-        Ok(())
     }
 }
 

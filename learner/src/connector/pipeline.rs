@@ -7,6 +7,7 @@ use rekindle_core::ConfigError;
 
 use super::{LearnerConnector, LearnerConnectorConfig, registry};
 use crate::error::{LearnerError, Result};
+use crate::guard::guard_connector;
 use crate::loss::PrepareContext;
 use crate::train_data::TrainData;
 
@@ -44,7 +45,9 @@ impl Pipeline {
     ) -> Result<TrainData> {
         for (name, connector) in &mut self.0 {
             let (expected, segments) = (data.rows(), data.segments.clone());
-            data = connector.transform(cx, data)?;
+            data = guard_connector(&mut **connector, [cx.module_id, name], "transform", |c| {
+                c.transform(cx, data)
+            })?;
             let found = data.rows();
             if found != expected || data.segments != segments {
                 let (id, connector) = (cx.module_id.into(), name.clone());

@@ -7,7 +7,7 @@ use rekindle_rl_module::Role;
 use super::Learner;
 use crate::error::{LearnerError, Result};
 use crate::gradients::Gradients;
-use crate::loss::{LossContext, NO_GRADIENT, PrepareContext};
+use crate::loss::{NO_GRADIENT, PrepareContext};
 use crate::train_data::TrainData;
 
 impl Learner {
@@ -33,14 +33,10 @@ impl Learner {
         let data = of_module.prepare(&PrepareContext::new(id, &valid, &plain), data)?;
         let units: Vec<usize> = (0..data.units(None).count).collect();
         let batch = data.minibatch(&units, &self.device)?;
-        let scalars = of_module.scalars.tensors();
         let mut reached = false;
         for phase in 0..of_module.phases.len() {
             let at = PrepareContext::new(id, module, &self.device);
-            let mut cx = LossContext::new(at, &batch, &scalars, &mut of_module.rng);
-            cx.phase = phase;
-            let losses = of_module.loss.compute(&cx)?;
-            losses.check(id, of_module.loss.name())?;
+            let losses = of_module.compute(at, &batch, phase)?;
             let mut all = losses.total.backward();
             reached |= !Gradients::take(module, &mut all).is_empty()
                 || !Gradients::take(&of_module.scalars, &mut all).is_empty();

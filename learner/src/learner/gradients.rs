@@ -27,18 +27,26 @@ impl fmt::Debug for LearnerGradients {
 }
 
 impl Learner {
-    /// Checks that gradients can be computed apart from their steps.
+    /// Checks that gradients can be computed separately from updates.
     ///
     /// # Errors
     /// [`LearnerError::NoGradientsApart`] for a loss with several phases, whose later gradients depend on
-    /// earlier steps, and for a module that learns from a batch by itself.
+    /// earlier steps; for a loss that keeps state on which gradients depend
+    /// ([`Loss::gradients_apart`](crate::Loss::gradients_apart)); for a module with learner connectors, whose
+    /// state would be that of a worker; and for a module that learns from a batch by itself.
     pub fn check_gradient_worker(&self) -> Result<()> {
         for (id, of_module) in &self.losses {
             let loss = of_module.loss.name();
-            let reason = match of_module.phases.len() {
-                1 => continue,
-                _ if of_module.learns_by_itself() => "it learns from a batch by itself".into(),
-                _ => format!("the {loss} loss has several phases"),
+            let reason = if of_module.learns_by_itself() {
+                "it learns from a batch by itself".into()
+            } else if of_module.phases.len() > 1 {
+                format!("the {loss} loss has several phases")
+            } else if !of_module.loss.gradients_apart() {
+                format!("the {loss} loss keeps state between updates on which its gradients depend")
+            } else if !of_module.connectors.is_empty() {
+                "it has learner connectors, which would see a part of the experience each".into()
+            } else {
+                continue;
             };
             return Err(LearnerError::NoGradientsApart { id: id.clone(), reason });
         }
@@ -68,7 +76,6 @@ impl Learner {
             module: self.module.clone(),
             device: self.device.clone(),
             optimizers: self.optimizers.clone(),
-            policies_to_train: self.policies_to_train.clone(),
             shuffle_rng: self.shuffle_rng.clone(),
             replaced: self.replaced.clone(),
             weights_seq_no: self.weights_seq_no,
@@ -80,11 +87,18 @@ impl Learner {
 
     /// Gives a gradient worker the current weights and the state of the losses. No number is copied, but
     /// the parameters are leaves of their own: Burn's graphs of threads that share leaves are merged, and
-    /// may wait for each other forever.
+    /// may wait for each other forever. A worker from before a change of the modules or settings is replaced.
     ///
     /// # Errors
     /// If a loss does not take its own state.
-    pub fn update_worker(&self, worker: &mut Self) -> Result<()> {
+    pub fn update_worker(&mut self, worker: &mut Self) -> Result<()> {
+        let is_current = worker.config == self.config
+            && worker.replaced == self.replaced
+            && worker.losses.keys().eq(self.losses.keys());
+        if !is_current {
+            *worker = self.gradient_worker()?;
+            return Ok(());
+        }
         worker.module = self.module.clone().fork(&self.device);
         worker.weights_seq_no = self.weights_seq_no;
         for (id, of_module) in &self.losses {
@@ -113,13 +127,16 @@ impl Learner {
 
     /// Takes the steps that gradients ask for, which a [worker](Self::gradient_worker) of this learner
     /// computed: one update, counted and reported as any other. Gradients of modules that were removed are
-    /// dropped.
+    /// dropped. Without rows, the update is skipped and counted as [`update`](Self::update) does.
     ///
     /// # Errors
     /// If a gradient does not fit its parameter.
     pub fn apply_gradients(&mut self, gradients: LearnerGradients, env_steps: u64) -> Result<()> {
         let _eager = eager::scope(self.config.eager);
         let LearnerGradients { steps, mut readings, rows } = gradients;
+        if rows.values().all(|rows| *rows == 0) {
+            return self.count_without_rows();
+        }
         for step in steps {
             self.apply(step, env_steps, &mut readings)?;
         }

@@ -1,15 +1,18 @@
 //! The loss of a module, with what the learner keeps for it.
 
-use rekindle_core::Generator;
-use rekindle_core::rng::{Purpose, stream};
+use std::collections::BTreeSet;
 
+use rekindle_core::rng::{Purpose, stream};
+use rekindle_core::{Batch, Generator};
 use rekindle_rl_module::{AnyRLModule, Role};
 
 use super::Learner;
 use super::own_learning::OwnLearning;
+use super::own_loss::OwnLoss;
 use crate::connector::Pipeline;
 use crate::error::{LearnerError, Result};
-use crate::loss::{Loss, Phase, PrepareContext};
+use crate::guard::guard_loss;
+use crate::loss::{Loss, LossContext, Losses, Phase, PrepareContext};
 use crate::optimizer_group::{OptimizerGroup, Parameters};
 use crate::scalars::Scalars;
 use crate::train_data::TrainData;
@@ -37,7 +40,33 @@ impl ModuleLoss {
         data: TrainData,
     ) -> Result<TrainData> {
         let data = self.connectors.transform(cx, data)?;
-        self.loss.prepare(cx, data)
+        self.guarded(cx.module_id, "prepare", |loss| loss.prepare(cx, data))
+    }
+
+    /// Computes the loss of one phase on one minibatch, and checks it.
+    pub(super) fn compute(
+        &mut self,
+        at: PrepareContext<'_>,
+        batch: &Batch,
+        phase: usize,
+    ) -> Result<Losses> {
+        let scalars = self.scalars.tensors();
+        let mut cx = LossContext::new(at, batch, &scalars, &mut self.rng);
+        cx.phase = phase;
+        let id = cx.module_id;
+        let losses = guard_loss(&mut *self.loss, id, "compute", |loss| loss.compute(&cx))?;
+        losses.check(id, self.loss.name(), batch.rows())?;
+        Ok(losses)
+    }
+
+    /// Runs a method of the loss, and converts a panic into an error.
+    pub(super) fn guarded<T>(
+        &mut self,
+        id: &str,
+        method: &'static str,
+        run: impl FnOnce(&mut dyn Loss) -> Result<T>,
+    ) -> Result<T> {
+        guard_loss(&mut *self.loss, id, method, run)
     }
 
     /// Whether the module learns from a batch by itself.
@@ -61,7 +90,10 @@ impl Learner {
                 rng,
             });
         }
-        let loss = (self.new_loss)(id);
+        let mut loss = (self.new_loss)(id);
+        if module.has_role(Role::SelfSupervisedLoss) {
+            loss = Box::new(OwnLoss::new(loss));
+        }
         let (optimizers, phases) = (loss.optimizers(), loss.phases());
         check(id, &optimizers, &phases)?;
         let scalars = optimizers.iter().filter_map(|optimizer| match &optimizer.parameters {
@@ -81,6 +113,16 @@ fn check(id: &str, optimizers: &[OptimizerGroup], phases: &[Phase]) -> Result<()
         if optimizers[..index].iter().any(|other| other.name == optimizer.name) {
             let name = &optimizer.name;
             return refuse(format!("two are named `{name}`; give each a name of its own"));
+        }
+    }
+    let mut scalars = BTreeSet::new();
+    for optimizer in optimizers {
+        let Parameters::Scalars(of_optimizer) = &optimizer.parameters else { continue };
+        if let Some((scalar, _)) = of_optimizer.iter().find(|(scalar, _)| !scalars.insert(scalar)) {
+            let name = &optimizer.name;
+            return refuse(format!(
+                "`{name}` steps the scalar `{scalar}` a second time; name each scalar in one optimizer, once"
+            ));
         }
     }
     let of_modules = optimizers.iter().filter(|optimizer| !optimizer.has_scalars()).count();

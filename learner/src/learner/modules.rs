@@ -1,17 +1,32 @@
 //! The modules of a learner, and which of them learn.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn::module::Module;
 use rekindle_checkpoint::{self as checkpoint, Checkpointable};
 use rekindle_core::ModuleId;
 use rekindle_core::weights::{LoadReport, Weights};
-use rekindle_rl_module::{AnyRLModule, Role};
+use rekindle_rl_module::{AnyRLModule, MultiRLModule, Role};
 
 use super::Learner;
+use super::module_loss::ModuleLoss;
+use super::optimizers::Optimizers;
 use crate::error::{LearnerError, Result};
 use crate::loss::{Loss, PrepareContext};
+
+/// An addition or replacement of a module that [`Learner::undo_add_module`] can undo.
+#[derive(Debug)]
+pub struct AddedModule {
+    id: ModuleId,
+    /// The modules before.
+    module: MultiRLModule,
+    /// The loss of the module that was replaced.
+    loss: Option<ModuleLoss>,
+    optimizers: Optimizers,
+    replaced: BTreeMap<ModuleId, u64>,
+    policies_to_train: Option<BTreeSet<ModuleId>>,
+}
 
 impl Learner {
     /// Adds a module with a fresh loss and fresh optimizers. `override_existing` allows it to replace
@@ -26,6 +41,20 @@ impl Learner {
         module: AnyRLModule,
         override_existing: bool,
     ) -> Result<()> {
+        self.try_add_module(id, module, override_existing).map(|_| ())
+    }
+
+    /// Adds a module as [`add_module`](Self::add_module) does, and returns what
+    /// [`undo_add_module`](Self::undo_add_module) needs.
+    ///
+    /// # Errors
+    /// As [`add_module`](Self::add_module).
+    pub fn try_add_module(
+        &mut self,
+        id: &str,
+        module: AnyRLModule,
+        override_existing: bool,
+    ) -> Result<AddedModule> {
         let loss = self.new_module_loss(id, &module)?;
         if self.should_module_be_updated(id) {
             self.check(id, &module, &*loss.loss)?;
@@ -33,25 +62,40 @@ impl Learner {
         let module = module.fork(&self.device).train();
         let mut all = self.module.clone();
         all.add_module(id, module, override_existing)?;
-        let replaced = self.losses.insert(id.into(), loss);
-        let of_replaced = self.optimizers.0.remove(id);
-        match self.fitting_optimizers(&all, &self.losses) {
+        let before = AddedModule {
+            id: id.into(),
+            module: std::mem::replace(&mut self.module, all),
+            optimizers: self.optimizers.clone(),
+            replaced: self.replaced.clone(),
+            policies_to_train: self.config.policies_to_train.clone(),
+            loss: self.losses.insert(id.into(), loss),
+        };
+        self.optimizers.0.remove(id);
+        match self.fitting_optimizers(&self.module, &self.losses) {
             Ok(optimizers) => {
-                (self.module, self.optimizers) = (all, optimizers);
-                if replaced.is_some() {
+                self.optimizers = optimizers;
+                if before.loss.is_some() {
                     self.replaced.insert(id.into(), self.weights_seq_no);
                 }
-                Ok(())
+                Ok(before)
             }
             Err(error) => {
-                match replaced {
-                    Some(loss) => self.losses.insert(id.into(), loss),
-                    None => self.losses.remove(id),
-                };
-                self.optimizers.0.extend(of_replaced.map(|optimizers| (id.into(), optimizers)));
+                self.undo_add_module(before);
                 Err(error)
             }
         }
+    }
+
+    /// Undoes the addition or replacement of a module: all modules, losses and optimizers are as before,
+    /// and so are the modules that learn. Nothing may have been learned or changed in between but these.
+    pub fn undo_add_module(&mut self, added: AddedModule) {
+        let AddedModule { id, module, loss, optimizers, replaced, policies_to_train } = added;
+        match loss {
+            Some(loss) => self.losses.insert(id, loss),
+            None => self.losses.remove(&id),
+        };
+        (self.module, self.optimizers, self.replaced) = (module, optimizers, replaced);
+        self.config.policies_to_train = policies_to_train;
     }
 
     /// Removes a module with its loss and optimizers, and returns it.
@@ -66,15 +110,21 @@ impl Learner {
         // A module that joins under the id has not recorded what runners are late with.
         self.replaced.insert(id.into(), self.weights_seq_no);
         self.optimizers = self.fitting_optimizers(&self.module, &self.losses)?;
-        if let Some(ids) = &mut self.policies_to_train {
+        if let Some(ids) = &mut self.config.policies_to_train {
             ids.remove(id);
         }
         Ok(module)
     }
 
-    /// The ids of the modules that learn; `None` for all.
+    /// Returns the version of the weights at which a module was last replaced or removed; `None` if it was
+    /// not. Experience that was prepared before is that of another module.
+    pub fn replaced_at(&self, id: &str) -> Option<u64> {
+        self.replaced.get(id).copied()
+    }
+
+    /// Returns the ids of the modules that learn; `None` for all.
     pub fn policies_to_train(&self) -> Option<&BTreeSet<ModuleId>> {
-        self.policies_to_train.as_ref()
+        self.config.policies_to_train.as_ref()
     }
 
     /// Sets the modules that learn; `None` for all. Experience of the others is ignored. Their weights
@@ -90,13 +140,13 @@ impl Learner {
         for (id, of_module) in self.losses.iter().filter(|(id, _)| learns(id)) {
             self.check(id, self.module.module(id)?, &*of_module.loss)?;
         }
-        self.policies_to_train = ids;
+        self.config.policies_to_train = ids;
         Ok(())
     }
 
     /// Whether a module learns; RLlib's `should_module_be_updated`.
     pub fn should_module_be_updated(&self, id: &str) -> bool {
-        self.policies_to_train.as_ref().is_none_or(|ids| ids.contains(id))
+        self.config.policies_to_train.as_ref().is_none_or(|ids| ids.contains(id))
     }
 
     /// Moves all target networks towards their main networks: `θ⁻ ← τ·θ + (1 − τ)·θ⁻`. Updates do not
@@ -160,17 +210,12 @@ impl Learner {
             let (id, module) = (id.into(), module.spec().module().into());
             return Err(LearnerError::InferenceOnly { id, module });
         }
-        if module.has_role(Role::SelfSupervisedLoss) || module.has_role(Role::LearnOnBatch) {
+        if module.has_role(Role::LearnOnBatch) {
             return Ok(());
         }
         for role in loss.required_roles() {
             module.require(role, &format!("the {} learner", loss.name()))?;
         }
-        loss.check_module(&PrepareContext {
-            module_id: id,
-            module,
-            device: &self.device.clone().inner(),
-            env_steps: 0,
-        })
+        loss.check_module(&PrepareContext::new(id, module, &self.device.clone().inner()))
     }
 }

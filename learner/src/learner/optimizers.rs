@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use burn::module::ParamId;
 use rekindle_checkpoint::State;
-use rekindle_core::ALL_MODULES;
 use rekindle_core::ModuleId;
 use rekindle_rl_module::{AnyRLModule, MultiRLModule};
 
@@ -18,7 +17,7 @@ use crate::optimizer_group::{OptimizerGroup, Parameters};
 /// An optimizer with its settings and state.
 #[derive(Debug, Clone)]
 pub(super) struct NamedOptimizer {
-    pub(super) group: OptimizerGroup,
+    pub(super) settings: OptimizerGroup,
     pub(super) optimizer: Optimizer,
 }
 
@@ -48,7 +47,7 @@ impl ModuleOptimizers {
         let mut rest = Some(gradients);
         for name in of_phase {
             let Some(of_name) = self.by_name.get(name) else { continue };
-            match &of_name.group.parameters {
+            match &of_name.settings.parameters {
                 Parameters::Scalars(_) => {}
                 Parameters::All => divided.extend(rest.take().map(|all| (name.clone(), all))),
                 Parameters::Prefixes(_) => {
@@ -57,7 +56,8 @@ impl ModuleOptimizers {
                         self.names = parameter_names(module);
                     }
                     let names = &self.names;
-                    let of = |id| names.get(&id).is_some_and(|name| of_name.group.contains(name));
+                    let of =
+                        |id| names.get(&id).is_some_and(|name| of_name.settings.contains(name));
                     divided.push((name.clone(), from.extract(of)));
                 }
             }
@@ -81,16 +81,15 @@ impl Learner {
                 let is_scalar = optimizer.has_scalars();
                 let key = if is_scalar { id } else { group };
                 let kept = self.optimizers.0.get(key).and_then(|o| o.by_name.get(&optimizer.name));
-                let kept = kept.filter(|kept| kept.group == *optimizer).cloned();
+                let kept = kept.filter(|kept| kept.settings == *optimizer).cloned();
                 let fresh = || NamedOptimizer {
-                    group: optimizer.clone(),
+                    settings: optimizer.clone(),
                     optimizer: Optimizer::new(optimizer.rule),
                 };
                 let by_name = &mut fitting.0.entry(key.to_owned()).or_default().by_name;
-                if let Some(other) = by_name.get(&optimizer.name)
-                    && other.group != *optimizer
-                {
-                    return Err(other_view(id, optimizer));
+                if by_name.get(&optimizer.name).is_some_and(|other| other.settings != *optimizer) {
+                    let other = losses.keys().find(|other| module.parameter_group(other) == group);
+                    return Err(other_view(id, other.unwrap_or(id), optimizer));
                 }
                 by_name.entry(optimizer.name.clone()).or_insert_with(|| kept.unwrap_or_else(fresh));
             }
@@ -131,7 +130,7 @@ impl Learner {
         optimizer: &mut NamedOptimizer,
         state: &State,
     ) -> Result<()> {
-        if optimizer.group.has_scalars() {
+        if optimizer.settings.has_scalars() {
             return match self.losses.get(key) {
                 Some(of_module) => optimizer.optimizer.load_state(state, &of_module.scalars),
                 None => Ok(()),
@@ -150,7 +149,7 @@ impl Learner {
             let mut of_key = State::new();
             let module = self.module.parameter_groups().find(|(group, _)| group == key);
             for (name, optimizer) in &of_module.by_name {
-                let is_scalar = optimizer.group.has_scalars();
+                let is_scalar = optimizer.settings.has_scalars();
                 let state = match (is_scalar, self.losses.get(key), module) {
                     (true, Some(of_module), _) => {
                         optimizer.optimizer.get_state(&of_module.scalars)?
@@ -166,12 +165,12 @@ impl Learner {
     }
 }
 
-fn other_view(id: &str, optimizer: &OptimizerGroup) -> LearnerError {
+fn other_view(id: &str, other: &str, optimizer: &OptimizerGroup) -> LearnerError {
     let name = &optimizer.name;
     LearnerError::Optimizers {
         id: id.into(),
         reason: format!(
-            "its settings of `{name}` differ from those of another module of {ALL_MODULES}, whose parameters it shares; give modules that share parameters the same learning rate, rule and clipping"
+            "its optimizer `{name}` has other settings than that of module `{other}`, which shares its parameters; give both the same learning rate, rule and clipping"
         ),
     }
 }

@@ -74,15 +74,18 @@ impl Learner {
             })?;
             all.push(Learned { id: id.clone(), module, rng, stats, rows: data.rows() });
         }
-        for Learned { id, module, rng, stats, rows } in all {
+        // A number that cannot be logged is an error, too. No module changes before all are logged.
+        for Learned { id, stats, rows, .. } in &all {
+            for (name, value) in stats {
+                self.metrics.log_value(&format!("{id}/{name}"), *value, Reducer::Item)?;
+            }
+            self.log_trained(id, *rows)?;
+        }
+        for Learned { id, module, rng, .. } in all {
             self.module.add_module(&id, module, true)?;
             if let Some(of_module) = self.losses.get_mut(&id) {
                 of_module.rng = rng;
             }
-            for (name, value) in stats {
-                self.metrics.log_value(&format!("{id}/{name}"), value, Reducer::Item)?;
-            }
-            self.log_trained(&id, rows)?;
         }
         Ok(())
     }

@@ -11,7 +11,6 @@ use super::Learner;
 use super::module_loss::ModuleLoss;
 use crate::connector::Pipeline;
 use crate::error::{LearnerError, Result};
-use crate::scalars::Scalars;
 
 /// The plain data of the state. Modules, optimizers and scalars are components.
 #[derive(Serialize, Deserialize)]
@@ -63,7 +62,7 @@ impl Checkpointable for Learner {
             shuffle_rng: self.shuffle_rng.clone(),
             losses: losses.collect(),
             objective: None,
-            policies_to_train: self.policies_to_train.clone(),
+            policies_to_train: self.config.policies_to_train.clone(),
         })?;
         state.insert_component(MODULE, self.module.get_state()?);
         state.insert_component(OPTIMIZER, self.optimizer_state()?);
@@ -99,39 +98,20 @@ impl Checkpointable for Learner {
         Ok(state)
     }
 
-    /// Replaces the state. All parts are read and checked before any is replaced.
+    /// Replaces the state. All parts are read and checked before any is replaced. A loss without a saved
+    /// state starts anew.
     fn set_state(&mut self, state: &State) -> Result<()> {
         let data: LearnerState = state.data_as()?;
         let mut module = self.module.clone();
         module.set_state(state.component(MODULE)?)?;
         let optimizers = self.read_optimizers(state.component(OPTIMIZER)?)?;
-        let scalars = self.read_scalars(state)?;
-        let connectors = self.read_connectors(state)?;
-        let before = self.losses.iter().map(|(id, of)| Ok((id.clone(), of.loss.get_state()?)));
-        let before = before.collect::<Result<Vec<_>>>()?;
-        if let Err(error) = self.set_losses(&data, state.components.get(LOSSES)) {
-            for (id, state) in before {
-                if let Some(of_module) = self.losses.get_mut(&id) {
-                    of_module.loss.set_state(&state)?;
-                }
-            }
-            return Err(error);
-        }
-        for (id, connectors) in connectors {
-            if let Some(of_module) = self.losses.get_mut(&id) {
-                of_module.connectors = connectors;
-            }
-        }
-        for (id, scalars) in scalars {
-            if let Some(of_module) = self.losses.get_mut(&id) {
-                of_module.scalars = scalars;
-            }
-        }
+        let losses = self.read_losses(&data, state)?;
+        self.losses = losses;
         self.module = module;
         self.optimizers = optimizers;
         self.weights_seq_no = data.weights_seq_no;
         self.shuffle_rng = data.shuffle_rng;
-        self.policies_to_train = data.policies_to_train;
+        self.config.policies_to_train = data.policies_to_train;
         // Runners that were late are recreated when they are restored.
         self.replaced.clear();
         Ok(())
@@ -147,49 +127,47 @@ impl Learner {
         Ok(state.data_as::<LearnerState>()?.policies_to_train)
     }
 
-    fn read_connectors(&self, state: &State) -> Result<Vec<(ModuleId, Pipeline)>> {
-        let all = state.components.get(CONNECTORS);
-        let read = self.losses.keys().map(|id| {
-            let saved = all.and_then(|all| all.components.get(id));
-            Ok((id.clone(), Pipeline::restored(id, &self.config.connectors, saved)?))
-        });
-        read.collect()
-    }
-
-    fn read_scalars(&self, state: &State) -> Result<Vec<(ModuleId, Scalars)>> {
-        let mut all = Vec::new();
-        for (id, of_module) in self.losses.iter().filter(|(_, of)| !of.scalars.is_empty()) {
-            let saved = state.component(SCALARS)?.component(id)?;
-            all.push((id.clone(), load_state_dict(&of_module.scalars, &saved.tensors)?));
-        }
-        Ok(all)
-    }
-
-    /// Replaces the states of the losses, perhaps some of them if one does not fit.
-    fn set_losses(&mut self, data: &LearnerState, states: Option<&State>) -> Result<()> {
-        if let Some(SavedObjective { kl_coeffs }) = &data.objective {
-            for (id, kl_coeff) in kl_coeffs {
-                if let Some(of_module) = self.losses.get_mut(id) {
+    /// Returns new losses of all modules with their saved states, connectors and scalars.
+    fn read_losses(
+        &self,
+        data: &LearnerState,
+        state: &State,
+    ) -> Result<BTreeMap<ModuleId, ModuleLoss>> {
+        let mut all = BTreeMap::new();
+        for (id, here) in &self.losses {
+            let mut of_module = self.new_module_loss(id, self.module.module(id)?)?;
+            let saved = |component| state.components.get(component)?.components.get(id);
+            of_module.connectors =
+                Pipeline::restored(id, &self.config.connectors, saved(CONNECTORS))?;
+            if !here.scalars.is_empty() {
+                let saved = state.component(SCALARS)?.component(id)?;
+                of_module.scalars = load_state_dict(&here.scalars, &saved.tensors)?;
+            }
+            if let Some(SavedObjective { kl_coeffs }) = &data.objective {
+                if let Some(kl_coeff) = kl_coeffs.get(id) {
                     let state = State::from_data(&BTreeMap::from([("kl_coeff", kl_coeff)]))?;
                     of_module.loss.set_state(&state)?;
                 }
+            } else if let Some(SavedLoss { name, rng }) = data.losses.get(id) {
+                check_name(id, name, of_module.loss.name())?;
+                if let Some(state) = saved(LOSSES) {
+                    of_module.loss.set_state(state)?;
+                }
+                of_module.rng = rng.clone();
             }
-            return Ok(());
+            all.insert(id.clone(), of_module);
         }
-        for (id, of_module) in &mut self.losses {
-            let Some(SavedLoss { name, rng }) = data.losses.get(id) else { continue };
-            if name != of_module.loss.name() {
-                let (component, here) = (format!("loss of module `{id}`"), of_module.loss.name());
-                let reason = format!(
-                    "it belongs to the {name} loss, and the learner has the {here} loss; give the learner the same loss"
-                );
-                return Err(LearnerError::InvalidState { component, reason });
-            }
-            if let Some(state) = states.and_then(|states| states.components.get(id)) {
-                of_module.loss.set_state(state)?;
-            }
-            of_module.rng = rng.clone();
-        }
-        Ok(())
+        Ok(all)
     }
+}
+
+/// Checks that a saved state is one of the loss that the learner has.
+fn check_name(id: &str, saved: &str, here: &str) -> Result<()> {
+    if saved == here {
+        return Ok(());
+    }
+    let reason = format!(
+        "it belongs to the {saved} loss, and the learner has the {here} loss; give the learner the same loss"
+    );
+    Err(LearnerError::InvalidState { component: format!("loss of module `{id}`"), reason })
 }

@@ -50,8 +50,8 @@ impl Learner {
     /// Experience of modules that do not learn ([`Learner::set_policies_to_train`]) is ignored. A
     /// module without a row is left out, which is counted under `num_updates_without_rows_lifetime`.
     ///
-    /// Rollouts of a module that was replaced since are left out if their states are not those of the new
-    /// one, or columns are missing that its loss reads
+    /// Rollouts of a module that was removed since are left out, and so are those of a module that was replaced
+    /// if their states are not those of the new one, or columns are missing that its loss reads
     /// ([`Loss::required_columns`](crate::Loss::required_columns)). Their rows are counted under
     /// `num_rows_of_replaced_modules_lifetime`.
     ///
@@ -72,22 +72,24 @@ impl Learner {
     ///
     /// # Errors
     /// [`LearnerError::LearnOnBatch`](crate::LearnerError::LearnOnBatch) if a module fails to learn by
-    /// itself; no module has changed then. If a loss or a forward pass fails. Steps taken before stay.
+    /// itself; no module has changed then. If a loss or a forward pass fails; steps taken before stay.
     pub fn update(&mut self, rollouts: &ModuleRollouts, env_steps: u64) -> Result<UpdateReport> {
-        let started = Instant::now();
         let data = self.gather(rollouts)?;
         let data = self.prepare(data, env_steps)?;
-        self.metrics.log_time("learner_connector_timer", started.elapsed())?;
         self.learn(data, env_steps)
     }
 
     /// Gathers the experience of the modules that learn, as [`update`](Self::update) does.
     ///
     /// # Errors
-    /// If a module is unknown, or the columns of its rollouts do not fit together.
+    /// If a module is unknown and was never removed, or the columns of its rollouts do not fit together.
     pub fn gather(&mut self, rollouts: &ModuleRollouts) -> Result<ModuleData> {
         let mut data = ModuleData::new();
         for (id, rollouts) in rollouts {
+            if self.module.get(id).is_none() && self.replaced.contains_key(id) {
+                self.count_foreign(id, rollouts)?;
+                continue;
+            }
             let max_seq_len = self.module.module(id)?.max_seq_len();
             if !self.should_module_be_updated(id) {
                 continue;
@@ -123,15 +125,20 @@ impl Learner {
     }
 
     /// Runs the learner connectors on experience, and completes it with the columns that the losses read, such
-    /// as advantages. Modules that do not learn, and those without a row, are left out.
+    /// as advantages. Modules that do not learn, and those without a row, are left out. The time that this
+    /// takes is reported as `learner_connector_timer`.
     ///
     /// # Errors
     /// If a module is unknown, the experience lacks a column, or a forward pass fails.
     pub fn prepare(&mut self, data: ModuleData, env_steps: u64) -> Result<ModuleData> {
+        let started = Instant::now();
         let _eager = eager::scope(self.config.eager);
         let plain = self.device.clone().inner();
-        for of_module in self.losses.values_mut() {
-            of_module.loss.before_update(env_steps);
+        for (id, of_module) in &mut self.losses {
+            of_module.guarded(id, "before_update", |loss| {
+                loss.before_update(env_steps);
+                Ok(())
+            })?;
         }
         let mut prepared = ModuleData::new();
         for (id, data) in data {
@@ -140,10 +147,14 @@ impl Learner {
                 continue;
             }
             let Some(of_module) = self.losses.get_mut(&id) else { continue };
-            let cx = PrepareContext { module_id: &id, module: &module, device: &plain, env_steps };
+            let cx = PrepareContext::at(&id, &module, &plain, env_steps);
             let data = of_module.prepare(&cx, data)?;
+            for (name, value) in cx.into_reported() {
+                self.metrics.log_value(&format!("{id}/{name}"), value, Reducer::Item)?;
+            }
             prepared.insert(id, data);
         }
+        self.metrics.log_time("learner_connector_timer", started.elapsed())?;
         Ok(prepared)
     }
 
@@ -151,13 +162,13 @@ impl Learner {
     /// waits for an accelerator before the last minibatch; then all metrics are read at once.
     ///
     /// # Errors
-    /// If a loss or a forward pass fails. Steps taken before stay.
+    /// [`LearnerError::LearnOnBatch`](crate::LearnerError::LearnOnBatch) if a module fails to learn by
+    /// itself; no module has changed then. If a loss or a forward pass fails; steps taken before stay.
     pub fn learn(&mut self, mut data: ModuleData, env_steps: u64) -> Result<UpdateReport> {
         let _eager = eager::scope(self.config.eager);
         data.retain(|id, data| self.should_module_be_updated(id) && data.rows() > 0);
         if data.is_empty() {
-            let key = format!("{ALL_MODULES}/{NO_ROWS}");
-            self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
+            self.count_without_rows()?;
             return Ok(UpdateReport::default());
         }
         self.learn_on_batches(&mut data, env_steps)?;
@@ -204,6 +215,12 @@ impl Learner {
         Ok(report)
     }
 
+    /// Counts an update that was skipped because no module has rows.
+    pub(super) fn count_without_rows(&mut self) -> Result<()> {
+        let key = format!("{ALL_MODULES}/{NO_ROWS}");
+        Ok(self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?)
+    }
+
     /// Counts an update, logs its metrics and tells the losses. `trained` are the rows that each module
     /// learned from, `of_epoch` the minibatches of an epoch.
     pub(super) fn finish_update(
@@ -241,7 +258,7 @@ impl Learner {
             let metrics = recent.get(id).unwrap_or(&none);
             let module = self.module.module(id)?;
             let mut cx = AfterUpdate::new(id, module, metrics, env_steps, self.weights_seq_no);
-            of_module.loss.after_update(&mut cx)?;
+            of_module.guarded(id, "after_update", |loss| loss.after_update(&mut cx))?;
             let AfterUpdate { reported, target_tau, .. } = cx;
             for (name, value) in reported {
                 self.metrics.log_value(&format!("{id}/{name}"), value, Reducer::Item)?;
@@ -278,10 +295,19 @@ impl Learner {
         if others.is_empty() {
             return Ok(rollouts.into());
         }
-        let rows: usize = others.into_iter().map(Rollout::env_steps).sum();
-        let key = format!("{id}/{FOREIGN_ROWS}");
-        self.metrics.log_value(&key, rows as f64, Reducer::LifetimeSum)?;
+        self.count_foreign(id, others)?;
         Ok(fitting.into_iter().cloned().collect())
+    }
+
+    /// Counts the rows of rollouts of a module that was removed or replaced.
+    fn count_foreign<'a>(
+        &mut self,
+        id: &str,
+        rollouts: impl IntoIterator<Item = &'a Rollout>,
+    ) -> Result<()> {
+        let rows: usize = rollouts.into_iter().map(Rollout::env_steps).sum();
+        let key = format!("{id}/{FOREIGN_ROWS}");
+        Ok(self.metrics.log_value(&key, rows as f64, Reducer::LifetimeSum)?)
     }
 
     fn log(&mut self, means: &MinibatchMetrics, env_steps: u64) -> Result<()> {
@@ -291,7 +317,7 @@ impl Learner {
             }
             let optimizers = self.optimizers.0.get(id);
             for (name, optimizer) in optimizers.iter().flat_map(|of| &of.by_name) {
-                let lr = optimizer.group.lr.value(env_steps);
+                let lr = optimizer.settings.lr.value(env_steps);
                 let key = format!("{id}/{name}_learning_rate");
                 self.metrics.log_value(&key, lr, Reducer::Item)?;
             }

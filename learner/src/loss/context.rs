@@ -13,7 +13,7 @@ use crate::error::{LearnerError, Result};
 use crate::losses;
 
 /// The context in which experience is prepared.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PrepareContext<'a> {
     /// The id of the module.
@@ -24,6 +24,7 @@ pub struct PrepareContext<'a> {
     pub device: &'a Device,
     /// Environment steps sampled since the start of training.
     pub env_steps: u64,
+    reported: RefCell<Vec<(&'static str, f64)>>,
 }
 
 /// The context in which a loss is computed: one phase on one minibatch.
@@ -50,7 +51,25 @@ impl<'a> PrepareContext<'a> {
     /// Creates a context at the start of training. `device` is that of the module.
     #[must_use]
     pub fn new(module_id: &'a str, module: &'a AnyRLModule, device: &'a Device) -> Self {
-        Self { module_id, module, device, env_steps: 0 }
+        Self::at(module_id, module, device, 0)
+    }
+
+    pub(crate) fn at(
+        module_id: &'a str,
+        module: &'a AnyRLModule,
+        device: &'a Device,
+        env_steps: u64,
+    ) -> Self {
+        Self { module_id, module, device, env_steps, reported: RefCell::default() }
+    }
+
+    /// Reports a number as a metric of the module.
+    pub fn report(&self, name: &'static str, value: f64) {
+        self.reported.borrow_mut().push((name, value));
+    }
+
+    pub(crate) fn into_reported(self) -> Vec<(&'static str, f64)> {
+        self.reported.into_inner()
     }
 
     /// Checks that the module's action distribution has an entropy, for [`Loss::check_module`].
@@ -64,6 +83,19 @@ impl<'a> PrepareContext<'a> {
         let inputs = Tensor::zeros([1, distribution.required_input_dim()], self.device);
         let entropy = distribution.entropy(inputs);
         entropy.map(|_| ()).map_err(|source| self.unfit_distribution(loss, source))
+    }
+
+    /// Checks that the module's action distribution has a divergence, for [`Loss::check_module`].
+    ///
+    /// [`Loss::check_module`]: crate::Loss::check_module
+    ///
+    /// # Errors
+    /// [`LearnerError::Distribution`] if it has none.
+    pub fn check_kl(&self, loss: &str) -> Result<()> {
+        let distribution = self.module.distribution();
+        let inputs = Tensor::zeros([1, distribution.required_input_dim()], self.device);
+        let divergence = distribution.kl(inputs.clone(), inputs);
+        divergence.map(|_| ()).map_err(|source| self.unfit_distribution(loss, source))
     }
 
     /// The error of a distribution that a loss cannot learn with.
@@ -87,7 +119,7 @@ impl<'a> LossContext<'a> {
         scalars: &'a BTreeMap<String, Tensor<1>>,
         rng: &'a mut Generator,
     ) -> Self {
-        let PrepareContext { module_id, module, device, env_steps } = of;
+        let PrepareContext { module_id, module, device, env_steps, .. } = of;
         Self {
             module_id,
             module,

@@ -11,7 +11,7 @@ use super::config::ReplayConfig;
 use super::storage::{Block, Follows, Head, Storage, StreamKey};
 use super::sum_tree::SumTree;
 use crate::error::{LearnerError, Result};
-use crate::train_data::state::{buffer, of_buffer};
+use crate::train_data::state::{buffer, named, numbered, of_buffer};
 
 /// The plain part.
 #[derive(Serialize, Deserialize)]
@@ -24,8 +24,6 @@ struct Saved {
     free: Vec<usize>,
     blocks: Vec<SavedBlock>,
     heads: Vec<SavedHead>,
-    /// Names of the columns, whose components have their numbers.
-    columns: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,7 +47,7 @@ struct SavedHead {
 const FOLLOWS: &str = "follows";
 const REWARDS: &str = "rewards";
 const PRIORITIES: &str = "priorities";
-const COLUMN: &str = "column";
+const COLUMNS: &str = "columns";
 const FINALS: &str = "finals";
 const NEXT_OBSERVATIONS: &str = "next_observations";
 
@@ -69,7 +67,6 @@ impl ReplayBuffer {
             free: free.clone(),
             blocks: blocks.iter().map(SavedBlock::of).collect(),
             heads: streams.iter().map(SavedHead::of).collect(),
-            columns: columns.keys().cloned().collect(),
         };
         let rows = follows.len();
         let follows: Vec<u8> = follows.iter().map(|follows| *follows as u8).collect();
@@ -80,9 +77,8 @@ impl ReplayBuffer {
             let priorities: Vec<f64> = (0..rows).map(|row| tree.priority(row)).collect();
             state.insert_tensor(PRIORITIES, Array::new(vec![rows], priorities)?);
         }
-        for (index, column) in columns.values().enumerate() {
-            state.insert_component(format!("{COLUMN}_{index}"), of_buffer(column.clone())?);
-        }
+        let parts = columns.iter().map(|(name, column)| (name.clone(), column.clone()));
+        state.insert_component(COLUMNS, numbered(parts)?);
         let finals = blocks.iter().filter_map(|block| block.finals.as_ref());
         let next = streams.values().map(|head| &head.next_observation);
         for (name, rows) in [(FINALS, all(finals)?), (NEXT_OBSERVATIONS, all(next)?)] {
@@ -111,8 +107,7 @@ impl ReplayBuffer {
         let follows: Vec<Follows> =
             follows.collect::<Option<_>>().ok_or_else(|| invalid("a row has no known end"))?;
         let mut columns = BTreeMap::new();
-        for (index, name) in saved.columns.into_iter().enumerate() {
-            let column = buffer(state.component(&format!("{COLUMN}_{index}"))?)?;
+        for (name, column) in named(state.component(COLUMNS)?)? {
             if column.rows() != rows {
                 return Err(invalid("its columns differ in length"));
             }

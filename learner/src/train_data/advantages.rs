@@ -13,8 +13,8 @@ impl TrainData {
     /// Adds generalized advantage estimates ([`Columns::ADVANTAGES`]) and value targets
     /// ([`Columns::VALUE_TARGETS`]). With `lambda` 1, advantages are the returns minus the values.
     ///
-    /// Returns the variance of the targets that the values explain; `None` on an accelerator, where
-    /// reading it would wait for the device.
+    /// Reports the share of the targets' variance that the values explain as `vf_explained_var`, except on an
+    /// accelerator, where reading it would wait for the device.
     ///
     /// # Errors
     /// If the module has no value function or its pass fails.
@@ -23,11 +23,11 @@ impl TrainData {
         cx: &PrepareContext<'_>,
         gamma: f32,
         lambda: f32,
-    ) -> Result<Option<f64>> {
+    ) -> Result<()> {
         if let Some(columns) = self.device() {
             let columns = on_device(columns.clone(), self.time_major, cx, [gamma, lambda])?;
             self.set_device(columns);
-            return Ok(None);
+            return Ok(());
         }
         let (values, after) = self.values(cx.module, cx.device)?;
         let rewards = self.f32s(Columns::REWARDS)?;
@@ -39,10 +39,9 @@ impl TrainData {
             advantages.extend(advantage);
             targets.extend(target);
         }
-        let explained = explained_variance(&targets, &values);
+        cx.report("vf_explained_var", explained_variance(&targets, &values));
         self.insert_f32(Columns::ADVANTAGES, advantages)?;
-        self.insert_f32(Columns::VALUE_TARGETS, targets)?;
-        Ok(Some(explained))
+        self.insert_f32(Columns::VALUE_TARGETS, targets)
     }
 
     /// Adds the discounted sums of the rewards until the end of each episode

@@ -17,7 +17,7 @@ use crate::error::{LearnerError, Result};
 /// The plain part. Columns are components.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Saved {
+struct SavedTrainData {
     segments: Vec<Segment>,
     sequences: Option<SavedSequences>,
 }
@@ -44,8 +44,10 @@ impl TrainData {
     pub fn get_state(&self) -> Result<State> {
         let sequences = self.sequences.as_ref();
         let saved = sequences.map(|s| SavedSequences { rows: s.rows.clone(), len: s.len });
-        let mut state =
-            State::from_data(&Saved { segments: self.segments.to_vec(), sequences: saved })?;
+        let mut state = State::from_data(&SavedTrainData {
+            segments: self.segments.to_vec(),
+            sequences: saved,
+        })?;
         state.insert_component(COLUMNS, of_columns(self.host()?)?);
         if let Some(sequences) = sequences {
             state.insert_component(SEQUENCES, of_columns(&sequences.columns)?);
@@ -68,7 +70,7 @@ impl TrainData {
     /// # Errors
     /// If the state is not one of experience.
     pub fn from_state(state: &State) -> Result<Self> {
-        let saved: Saved = state.data_as()?;
+        let saved: SavedTrainData = state.data_as()?;
         let mut data = Self::from(columns(state.component(COLUMNS)?)?);
         data.segments = Arc::new(saved.segments);
         data.sequences = match saved.sequences {
@@ -113,6 +115,10 @@ impl TrainData {
             return Some("its states are not one for each row");
         }
         let sequences = self.sequences.as_ref()?;
+        // Minibatches are padded to this length.
+        if sequences.len > rows.max(1) {
+            return Some("its sequences are longer than its rows");
+        }
         let fits = |range: &Range<usize>| {
             range.start < range.end && range.end <= rows && range.len() <= sequences.len
         };
@@ -127,17 +133,13 @@ impl TrainData {
 }
 
 fn of_columns(columns: &HostBatch) -> Result<State> {
-    let mut state = State::new();
-    for (name, column) in columns.iter() {
-        state.insert_component(name, of_buffer(column.clone())?);
-    }
-    Ok(state)
+    numbered(columns.iter().map(|(name, column)| (name, column.clone())))
 }
 
 fn columns(state: &State) -> Result<HostBatch> {
     let mut columns = HostBatch::new();
-    for (name, column) in &state.components {
-        columns.insert(name.clone(), buffer(column)?)?;
+    for (name, column) in named(state)? {
+        columns.insert(name, column)?;
     }
     Ok(columns)
 }
@@ -145,8 +147,32 @@ fn columns(state: &State) -> Result<HostBatch> {
 /// The name of a leaf.
 const LEAF: &str = "data";
 const TUPLE: &str = "tuple";
+const NAMES: &str = "names";
 
-/// A leaf is a tensor. A Dict has a component for each part, as has a Tuple, which says so.
+/// Returns a state of parts with names, which may be any text: the parts are numbered components, and the
+/// names are plain data.
+pub(crate) fn numbered<S: Into<String>>(parts: impl Iterator<Item = (S, Buffer)>) -> Result<State> {
+    let (names, parts): (Vec<String>, Vec<Buffer>) =
+        parts.map(|(name, part)| (name.into(), part)).unzip();
+    let mut state = State::from_data(&BTreeMap::from([(NAMES, names)]))?;
+    for (index, part) in parts.into_iter().enumerate() {
+        state.insert_component(index.to_string(), of_buffer(part)?);
+    }
+    Ok(state)
+}
+
+/// Returns the parts of a state with their names. In older checkpoints, components have the names.
+pub(crate) fn named(state: &State) -> Result<Vec<(String, Buffer)>> {
+    if state.data.get(NAMES).is_none() {
+        let parts = state.components.iter();
+        return parts.map(|(name, part)| Ok((name.clone(), buffer(part)?))).collect();
+    }
+    let mut names: BTreeMap<String, Vec<String>> = state.data_as()?;
+    let names = names.remove(NAMES).unwrap_or_default().into_iter().enumerate();
+    names.map(|(i, name)| Ok((name, buffer(state.component(&i.to_string())?)?))).collect()
+}
+
+/// A leaf is a tensor. A Dict has a numbered component for each part, as has a Tuple, which says so.
 pub(crate) fn of_buffer(buffer: Buffer) -> Result<State> {
     let rows = buffer.rows();
     let shaped = |shape: Vec<usize>| [vec![rows], shape].concat();
@@ -161,11 +187,7 @@ pub(crate) fn of_buffer(buffer: Buffer) -> Result<State> {
         Parts::Int(data, shape) => {
             state.insert_tensor(LEAF, Array::new(shaped(shape), data)?);
         }
-        Parts::Dict(parts) => {
-            for (key, part) in parts {
-                state.insert_component(key, of_buffer(part)?);
-            }
-        }
+        Parts::Dict(parts) => state = numbered(parts.into_iter())?,
         Parts::Tuple(parts) => {
             state = State::from_data(&BTreeMap::from([(TUPLE, parts.len())]))?;
             for (index, part) in parts.into_iter().enumerate() {
@@ -195,8 +217,7 @@ pub(crate) fn buffer(state: &State) -> Result<Buffer> {
             (0..state.components.len()).map(|index| buffer(state.component(&index.to_string())?));
         return Ok(Buffer::from_tuple(parts.collect::<Result<Vec<_>>>()?)?);
     }
-    let parts = state.components.iter().map(|(key, part)| Ok((key.clone(), buffer(part)?)));
-    Ok(Buffer::from_dict(parts.collect::<Result<Vec<_>>>()?)?)
+    Ok(Buffer::from_dict(named(state)?)?)
 }
 
 #[cfg(test)]
@@ -248,6 +269,38 @@ mod tests {
         let (a, b) = (restored.sequences.unwrap(), data.sequences.unwrap());
         assert_eq!((a.rows, a.len, a.columns), (b.rows, b.len, b.columns));
     }
+
+    fn check_names(state: &State) {
+        for (name, part) in &state.components {
+            rekindle_checkpoint::check_component(name).unwrap();
+            check_names(part);
+        }
+    }
+
+    #[test]
+    fn names_that_no_folder_could_have_are_saved_and_restored() {
+        let number = |n: f32| Buffer::from_f32(vec![n; 3], &[]).unwrap();
+        let mut data = data();
+        let infos = Buffer::from_dict([("success/rate", number(1.0)), ("con", number(2.0))]);
+        data.insert(Columns::INFOS, infos.unwrap()).unwrap();
+        data.insert("what? *", number(3.0)).unwrap();
+        let state = data.get_state().unwrap();
+        check_names(&state);
+        let restored = TrainData::from_state(&state).unwrap();
+        assert_eq!(restored.host().unwrap(), data.host().unwrap());
+    }
+
+    #[test]
+    fn columns_of_older_checkpoints_are_components_of_their_names() {
+        let leaf = |n: f32| of_buffer(Buffer::from_f32(vec![n; 2], &[]).unwrap()).unwrap();
+        let dict = State::new().with_component("a", leaf(1.0)).with_component("b", leaf(2.0));
+        let old = State::new().with_component("obs", dict).with_component("rewards", leaf(3.0));
+        let columns = columns(&old).unwrap();
+        assert_eq!(columns.f32s("rewards").unwrap(), [3.0; 2]);
+        let b = columns.column("obs").unwrap().get("b").unwrap();
+        assert_eq!(b.as_f32().unwrap(), [2.0; 2]);
+    }
+
     #[test]
     fn a_state_whose_parts_do_not_fit_together_is_refused() {
         let refused = |change: fn(&mut TrainData), reason: &str| {
@@ -278,5 +331,7 @@ mod tests {
             data.sequences.as_mut().unwrap().rows[1] = 2..9;
         };
         refused(sequences, "do not fit its rows");
+        let long = |data: &mut TrainData| data.sequences.as_mut().unwrap().len = usize::MAX;
+        refused(long, "longer than its rows");
     }
 }

@@ -59,6 +59,23 @@ impl AnyRLModule {
         constants(self.guard("forward_target", || role.forward_target(batch))?)
     }
 
+    /// Computes the module's own loss of a minibatch from the outputs of the training pass over it; see
+    /// [`SelfSupervisedLoss`](crate::SelfSupervisedLoss).
+    ///
+    /// # Errors
+    /// [`ModuleError::MissingRole`] without the role; [`ModuleError::Panicked`]; the module's error.
+    pub fn compute_self_supervised_loss(
+        &self,
+        batch: &Batch,
+        outputs: &Batch,
+    ) -> Result<Tensor<1>> {
+        const METHOD: &str = "compute_self_supervised_loss";
+        let Some(role) = self.module().as_self_supervised_loss() else {
+            return Err(self.missing_role(Role::SelfSupervisedLoss, METHOD));
+        };
+        self.guard(METHOD, || role.compute_self_supervised_loss(batch, outputs))
+    }
+
     /// Returns the module as it is after learning from a batch by itself, and the numbers that it reports.
     /// This module stays as it is.
     ///

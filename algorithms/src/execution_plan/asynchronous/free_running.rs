@@ -131,7 +131,7 @@ struct Collector<'a> {
 impl Collector<'_> {
     /// Ends when all runners are idle after enough is collected, a runner has failed, or the learner has.
     fn collect(&mut self, runners: &mut EnvRunnerGroup, batches: SyncSender<Batch>) -> Result<()> {
-        let wanted = self.settings.train_batch_size * self.settings.batches_per_step;
+        let wanted = self.settings.train_batch_size.saturating_mul(self.settings.batches_per_step);
         let mut batch = Experience::default();
         let mut outcome = Ok(());
         loop {

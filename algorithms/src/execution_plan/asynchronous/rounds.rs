@@ -39,13 +39,14 @@ impl Asynchronous {
         let (amount, options) = (settings.amount(cx), Settings::options(cx));
         let count_by = cx.config.count_steps_by();
         let trained = self.pending.as_ref().map_or(0, |pending| pending.sampled);
-        let (pending, buffer) = (self.pending.take(), self.buffer.as_mut());
+        let (pending, buffer) = (&mut self.pending, self.buffer.as_mut());
         let (learner, runners) = (&mut *cx.learner, &mut *cx.env_runners);
         let before = learner.weights_seq_no();
         let (learned, collected) = thread::scope(|scope| {
             let learner = spawn(scope, move || {
                 let started = Instant::now();
-                let learned = match pending {
+                // Taken here, so that it stays if the thread does not start.
+                let learned = match pending.take() {
                     Some(Pending { data, env_steps, .. }) => {
                         learn(learner, buffer, data, env_steps)
                     }
@@ -64,13 +65,16 @@ impl Asynchronous {
         cx.count_steps(experience.env_steps)?;
         lag.add(&experience, cx.learner.weights_seq_no());
         report.env_steps_sampled += experience.env_steps;
+        let mut gathered = Ok(());
         if experience.env_steps > 0 {
-            let data = cx.learner.gather(&experience.rollouts)?;
             let (env_steps, sampled) = (cx.env_steps(), experience.env_steps);
-            self.pending = Some(Pending { data, env_steps, sampled });
+            gathered = cx.learner.gather(&experience.rollouts).map(|data| {
+                self.pending = Some(Pending { data, env_steps, sampled });
+            });
         }
         learned?;
         report.env_steps_trained += trained;
+        gathered?;
         collected?;
         let interval = settings.broadcast_interval;
         if cx.learner.weights_seq_no() / interval != before / interval {

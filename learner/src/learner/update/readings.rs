@@ -30,7 +30,7 @@ pub(in crate::learner) struct Readings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OptimizerKey {
     /// The module, or the name of shared parameters.
-    pub(super) group: String,
+    pub(super) owner: String,
     /// The name of the optimizer.
     pub(super) name: String,
 }

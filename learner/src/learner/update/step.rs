@@ -15,8 +15,8 @@ use crate::error::Result;
 use crate::global_norm::GlobalNorm;
 use crate::gradients::Gradients;
 use crate::learner::Learner;
-use crate::loss::{LossContext, Losses, Phase, PrepareContext};
-use crate::optimizer_group::DEFAULT_OPTIMIZER;
+use crate::loss::{Losses, Phase, PrepareContext};
+use crate::optimizer_group::{DEFAULT_OPTIMIZER, Parameters};
 
 /// Gradients of a larger norm have squares beyond single precision, and are not applied.
 const LARGEST_NORM: f64 = 1.8e19;
@@ -106,21 +106,9 @@ impl Learner {
                 continue;
             }
             let module = self.module.module(id)?;
-            if let Some(own) = module.module().as_self_supervised_loss() {
-                if phase == 0 {
-                    let outputs = module.forward_train(batch)?;
-                    let total = own.compute_self_supervised_loss(batch, &outputs)?;
-                    all.insert(id.clone(), total.into());
-                }
-                continue;
-            }
-            let scalars = of_module.scalars.tensors();
-            let at = PrepareContext { module_id: id, module, device: &self.device, env_steps };
-            let mut cx = LossContext::new(at, batch, &scalars, &mut of_module.rng);
-            cx.phase = phase;
-            let losses = of_module.loss.compute(&cx)?;
-            losses.check(id, of_module.loss.name())?;
-            if of_module.loss.stops_early(&losses)? {
+            let at = PrepareContext::at(id, module, &self.device, env_steps);
+            let losses = of_module.compute(at, batch, phase)?;
+            if of_module.guarded(id, "stops_early", |loss| loss.stops_early(&losses))? {
                 stopped.insert(id.clone());
                 // The loss that ended the update is reported: it says how far the update went.
                 readings.insert(id, loss_name(&of_module.phases, phase), losses.total);
@@ -175,22 +163,26 @@ impl Learner {
             let (Some(of_phase), Some(optimizers)) = (of_phase, optimizers) else { continue };
             for (name, gradients) in optimizers.divide(module, gradients, &of_phase.optimizers) {
                 let Some(norm) = gradients.global_norm()? else { continue };
-                let optimizer = OptimizerKey { group: group.to_owned(), name };
+                let optimizer = OptimizerKey { owner: group.to_owned(), name };
                 let (module_id, loss) = (module_id.clone(), loss.clone());
                 steps.push(Step { optimizer, module_id, loss, norm, gradients });
             }
         }
         for (id, loss) in of_modules {
             let Some(of_module) = self.losses.get(&id) else { continue };
-            let gradients = Gradients::take(&of_module.scalars, &mut all);
-            let Some(norm) = gradients.global_norm()? else { continue };
+            let mut of_scalars = Gradients::take(&of_module.scalars, &mut all);
             let Some(of_phase) = of_module.phases.get(phase) else { continue };
-            let optimizers = of_module.optimizers.iter().filter(|optimizer| {
-                optimizer.has_scalars() && of_phase.optimizers.contains(&optimizer.name)
-            });
-            if let Some(optimizer) = optimizers.map(|optimizer| optimizer.name.clone()).next() {
-                let optimizer = OptimizerKey { group: id.clone(), name: optimizer };
-                steps.push(Step { optimizer, module_id: id, loss, norm, gradients });
+            for optimizer in &of_module.optimizers {
+                let Parameters::Scalars(scalars) = &optimizer.parameters else { continue };
+                if !of_phase.optimizers.contains(&optimizer.name) {
+                    continue;
+                }
+                let owned = of_module.scalars.params(scalars.iter().map(|(name, _)| name));
+                let gradients = of_scalars.extract(|param| owned.contains(&param));
+                let Some(norm) = gradients.global_norm()? else { continue };
+                let optimizer = OptimizerKey { owner: id.clone(), name: optimizer.name.clone() };
+                let (module_id, loss) = (id.clone(), loss.clone());
+                steps.push(Step { optimizer, module_id, loss, norm, gradients });
             }
         }
         Ok(steps)
@@ -205,7 +197,7 @@ impl Learner {
         readings: &mut Readings,
     ) -> Result<()> {
         let Step { optimizer: key, module_id, loss, norm, gradients } = step;
-        readings.insert_norm(&key.group, norm_name(&key.name), &norm);
+        readings.insert_norm(&key.owner, norm_name(&key.name), &norm);
         let (guard, outcome) = match &norm {
             GlobalNorm::Known(norm) => {
                 let loss = to_f32(loss)?;
@@ -220,12 +212,14 @@ impl Learner {
                 (Some(StepGuard::new(sum.clone().is_finite())), Outcome::Guarded(sum))
             }
         };
-        let of_key = self.optimizers.0.get_mut(&key.group);
+        let of_key = self.optimizers.0.get_mut(&key.owner);
         let Some(optimizer) = of_key.and_then(|of| of.by_name.get_mut(&key.name)) else {
             return Ok(());
         };
         let Some(of_module) = self.losses.get_mut(&module_id) else { return Ok(()) };
-        let gradients = of_module.loss.postprocess_gradients(&optimizer.group, gradients, &norm)?;
+        let gradients = of_module.guarded(&module_id, "postprocess_gradients", |loss| {
+            loss.postprocess_gradients(&optimizer.settings, gradients, &norm)
+        })?;
         if let GlobalNorm::Known(norm) = norm
             && norm > LARGEST_NORM
             && !matches!(gradients.global_norm()?, Some(GlobalNorm::Known(n)) if n <= LARGEST_NORM)
@@ -247,15 +241,15 @@ impl Learner {
                 (_, outcome) => (guard, outcome),
             },
         };
-        let lr = optimizer.group.lr.value(env_steps);
-        let stepped = if optimizer.group.has_scalars() {
+        let lr = optimizer.settings.lr.value(env_steps);
+        let stepped = if optimizer.settings.has_scalars() {
             let scalars = std::mem::take(&mut of_module.scalars);
             let outcome;
             (of_module.scalars, outcome) =
                 optimizer.optimizer.step(lr, guard.as_ref(), scalars, gradients);
             outcome
         } else {
-            self.module.change_parameters(&key.group, |module| {
+            self.module.change_parameters(&key.owner, |module| {
                 optimizer.optimizer.step(lr, guard.as_ref(), module, gradients)
             })?
         };
@@ -265,21 +259,21 @@ impl Learner {
 
     /// Counts the steps of a minibatch that were not taken.
     pub(super) fn count_refused(&mut self, minibatch: &Minibatch) -> Result<()> {
-        for (OptimizerKey { group, name }, counted) in &minibatch.refused {
-            let norm = minibatch.metrics.get(group).and_then(|of| of.get(&norm_name(name)));
+        for (OptimizerKey { owner, name }, counted) in &minibatch.refused {
+            let norm = minibatch.metrics.get(owner).and_then(|of| of.get(&norm_name(name)));
             tracing::warn!(
-                module = group,
+                module = owner,
                 optimizer = name,
                 gradient_norm = norm.copied().unwrap_or(f64::NAN),
                 "skipped an update that is not finite"
             );
-            let of_group = self.optimizers.0.get_mut(group);
-            if let Some(optimizer) = of_group.and_then(|of| of.by_name.get_mut(name))
+            let of_owner = self.optimizers.0.get_mut(owner);
+            if let Some(optimizer) = of_owner.and_then(|of| of.by_name.get_mut(name))
                 && *counted
             {
                 optimizer.optimizer.forget_step();
             }
-            let key = format!("{group}/num_non_finite_updates_lifetime");
+            let key = format!("{owner}/num_non_finite_updates_lifetime");
             self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
         }
         Ok(())
