@@ -21,6 +21,7 @@ pub mod device;
 pub mod erased;
 mod error;
 pub mod host_batch;
+mod initialize;
 pub mod named;
 pub mod panics;
 pub mod rng;
@@ -33,6 +34,7 @@ pub use columns::Columns;
 pub use erased::{Erase, Erased, ErasedModule, Family};
 pub use error::{CoreError, Result};
 pub use host_batch::HostBatch;
+pub use initialize::initialize;
 pub use rekindle_env::np_random::Generator;
 pub use settings::ConfigError;
 
