@@ -15,8 +15,8 @@ use std::time::Instant;
 use burn::prelude::Device;
 use rekindle_core::device::DeviceSpec;
 use rekindle_core::{ALL_MODULES, ConfigError, DEFAULT_MODULE_ID, Generator, ModuleId};
-use rekindle_env_runner::tensor_env::imagined_on_device;
-use rekindle_env_runner::{EnvRunnerGroup, PolicyBundle, PublishedAt, SegmentEnd, imagined};
+use rekindle_env_runner::tensor_env::dry_run_rollout_on_device;
+use rekindle_env_runner::{EnvRunnerGroup, PolicyBundle, PublishedAt, SegmentEnd, dry_run_rollout};
 use rekindle_learner::{Learner, LearnerConfig, TrainData};
 use rekindle_metrics::{Metrics, MetricsLogger, Reducer};
 use rekindle_rl_module::{AnyRLModule, Role};
@@ -330,7 +330,7 @@ impl Algorithm {
         Ok(self.metrics.log_value(&format!("{key}_lifetime"), steps, Reducer::LifetimeSum)?)
     }
 
-    /// Tries the losses on made-up experience, so that mistakes surface before the first batch.
+    /// Runs the losses dry, on drawn experience, so that mistakes surface before the first batch.
     fn dry_run(&self) -> Result<()> {
         let end = match self.config.env_runners.batch_mode {
             BatchMode::TruncateEpisodes => SegmentEnd::Cut,
@@ -342,9 +342,11 @@ impl Algorithm {
         for (id, module) in self.learner.module().iter().filter(|(_, m)| by_loss(m)) {
             if self.config.env_runners.on_device {
                 let config = self.config.runner_config();
-                let rollout = imagined_on_device(&config, module, &self.runner_device)?;
+                let rollout = dry_run_rollout_on_device(&config, module, &self.runner_device)?;
                 self.learner.dry_run(id, TrainData::from(&rollout))?;
-            } else if let Some(rollout) = imagined(module, end, &mut rng)? {
+            } else if let Some(rollout) =
+                dry_run_rollout(module, end, &self.runner_device, &mut rng)?
+            {
                 let data = TrainData::from_rollouts(&[rollout], module.max_seq_len())?;
                 self.learner.dry_run(id, data)?;
             }

@@ -45,10 +45,11 @@ impl MultiAgentEnvRunner {
             base.exploration.set_slots(&rows);
             let streams = (&mut rngs[..], &mut base.exploration);
             let acted = lane.act(next, streams, options, &base.device);
-            acted.map_err(|error| error.in_env(&base.config.env, |row| rows[row] / num_agents))?;
+            let invalid = acted
+                .map_err(|error| error.in_env(&base.config.env, |row| rows[row] / num_agents))?;
             let inferred = Instant::now();
             base.timers.inference += inferred - connected;
-            if let Some(invalid) = lane.find_invalid() {
+            if let Some(invalid) = invalid {
                 let index = rows[invalid.row()] / num_agents;
                 return Err(invalid.error(&base.config.env, index, format!("module `{id}`")));
             }
