@@ -2,7 +2,7 @@
 
 use burn::prelude::*;
 use rekindle::algorithms::{
-    AlgorithmConfig, Asynchronous, CustomTraining, Synchronous, TrainingConfig,
+    AlgorithmConfig, AsyncGradients, Asynchronous, CustomTraining, Synchronous, TrainingConfig,
 };
 use rekindle::learner::{LearnerError, OptimizerGroup};
 use rekindle::prelude::*;

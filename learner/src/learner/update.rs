@@ -257,8 +257,10 @@ impl Learner {
         Ok(())
     }
 
-    /// The rollouts that the module can learn from. Others were sampled with a module that was replaced
-    /// since, by a runner that was late: they are left out and their rows counted.
+    /// Returns the rollouts that the module can learn from, with the extra columns that all of them have.
+    /// Others are left out and their rows counted: those that were sampled with a module that was replaced
+    /// since, by a runner that was late, and those that lack a required column of other rollouts, such as
+    /// actions that a greedy or random call left open.
     fn of_current_module<'a>(
         &mut self,
         id: &str,
@@ -269,19 +271,32 @@ impl Learner {
         let replaced = self.replaced.get(id);
         let required = self.losses.get(id).map_or(&[][..], |of| of.loss.required_columns());
         let lacks_columns = |rollout: &Rollout| {
-            replaced.is_some_and(|version| rollout.weights_seq_no <= *version)
-                && !required.iter().all(|column| rollout.extras.contains_key(*column))
+            let was_replaced = replaced.is_some_and(|version| rollout.weights_seq_no <= *version);
+            let mut missing = required.iter().filter(|name| !rollout.extras.contains_key(**name));
+            missing.any(|name| {
+                was_replaced || rollouts.iter().any(|other| other.extras.contains_key(*name))
+            })
         };
         let (fitting, others): (Vec<_>, Vec<_>) = rollouts.iter().partition(|rollout| {
             has_states_like(rollout, initial.as_ref()) && !lacks_columns(rollout)
         });
-        if others.is_empty() {
+        if !others.is_empty() {
+            let rows: usize = others.iter().map(|rollout| rollout.env_steps()).sum();
+            let key = format!("{id}/{FOREIGN_ROWS}");
+            self.metrics.log_value(&key, rows as f64, Reducer::LifetimeSum)?;
+        }
+        let is_common = |name: &String| fitting.iter().all(|other| other.extras.contains_key(name));
+        let are_alike = fitting.iter().all(|rollout| rollout.extras.keys().all(is_common));
+        if others.is_empty() && are_alike {
             return Ok(rollouts.into());
         }
-        let rows: usize = others.into_iter().map(Rollout::env_steps).sum();
-        let key = format!("{id}/{FOREIGN_ROWS}");
-        self.metrics.log_value(&key, rows as f64, Reducer::LifetimeSum)?;
-        Ok(fitting.into_iter().cloned().collect())
+        let mut kept: Vec<Rollout> = fitting.iter().map(|&rollout| rollout.clone()).collect();
+        if !are_alike {
+            for rollout in &mut kept {
+                rollout.extras.retain(|name, _| is_common(name));
+            }
+        }
+        Ok(kept.into())
     }
 
     fn log(&mut self, means: &MinibatchMetrics, env_steps: u64) -> Result<()> {
