@@ -53,7 +53,8 @@ impl Learner {
     /// Rollouts of a module that was replaced since are left out if their states are not those of the new
     /// one, or columns are missing that its loss reads
     /// ([`Loss::required_columns`](crate::Loss::required_columns)). Their rows are counted under
-    /// `num_rows_of_replaced_modules_lifetime`.
+    /// `num_rows_of_replaced_modules_lifetime`, as are those of rollouts that lack a required column of other
+    /// rollouts of their module.
     ///
     /// If no module that learns has a row, the update is skipped: the weights and their version stay,
     /// and it is counted under that name for [`ALL_MODULES`].
