@@ -331,7 +331,8 @@ impl MultiAgentEnvRunner {
         if self.multi_agent.policies.contains(&module) {
             return RunnerError::ReservePolicy { agent, module };
         }
-        let known = self.lanes.keys().cloned().collect::<Vec<_>>().join(", ");
+        let policies = self.lanes.iter().filter(|(_, lane)| !lane.retired);
+        let known = policies.map(|(id, _)| id.clone()).collect::<Vec<_>>().join(", ");
         RunnerError::UnknownPolicy { agent, module, known }
     }
 }

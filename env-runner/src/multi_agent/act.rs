@@ -136,7 +136,7 @@ impl MultiAgentEnvRunner {
         let episode = self.base.episodes[env].id;
         let info = EpisodeInfo { runner: self.base.index, env, episode };
         let id = self.multi_agent.policy_mapping.module(&self.agents[agent].id, &info)?;
-        let Some(lane) = self.lanes.get(&id) else {
+        let Some(lane) = self.lanes.get(&id).filter(|lane| !lane.retired) else {
             return Err(self.unknown_policy(agent, &id));
         };
         if !lane.fits[agent] {
