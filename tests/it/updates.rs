@@ -159,13 +159,13 @@ fn open_actions_of_greedy_and_random_calls_are_left_out_of_the_update() {
         let experience = runner.collect(Amount::Timesteps(5), SampleOptions::default()).unwrap();
         let rollouts = &experience.rollouts["p"];
         let open: usize = rollouts.iter().skip(1).map(Rollout::env_steps).sum();
-        assert_eq!((rollouts.len(), open), (2, 2), "the open action of each agent");
+        assert_eq!((rollouts.len(), open), (2, 1), "the action that waited for its outcome");
         let loss = |_: &str| -> Box<dyn Loss> { Box::new(PpoLoss::new(PpoTraining::default())) };
         let mut learner = Learner::new(LearnerConfig::default(), loss, modules, &device()).unwrap();
         learner.update(&experience.rollouts, 0).unwrap();
         let metrics = support::metrics(&mut learner);
         let of = |key: &str| metrics.get(&format!("learner/p/{key}"));
-        assert_eq!(of("num_rows_of_replaced_modules_lifetime"), Some(2.0));
+        assert_eq!(of("num_rows_of_replaced_modules_lifetime"), Some(1.0));
         let rows = rollouts[0].env_steps() as f64;
         assert_eq!(of("num_module_steps_trained_lifetime"), Some(rows));
     }
