@@ -15,9 +15,9 @@ use std::time::Instant;
 use burn::prelude::Device;
 use rekindle_core::device::{DeviceSpec, is_host};
 use rekindle_core::{ALL_MODULES, ConfigError, DEFAULT_MODULE_ID, Generator, ModuleId};
-use rekindle_env_runner::tensor_env::imagined_on_device;
+use rekindle_env_runner::tensor_env::dry_run_rollout_on_device;
 use rekindle_env_runner::{
-    EnvRunnerGroup, PolicyBundle, PublishedAt, Rollout, SegmentEnd, imagined,
+    EnvRunnerGroup, PolicyBundle, PublishedAt, Rollout, SegmentEnd, dry_run_rollout,
 };
 use rekindle_learner::replay::{ReplayBuffer, ReplayConfig, TransitionSpec};
 use rekindle_learner::{Learner, LearnerConfig, TrainData};
@@ -346,7 +346,7 @@ impl Algorithm {
         self.plan.check(&self.learner, &self.config.env_runners)
     }
 
-    /// Tries the loss of a module on made-up experience, so that mistakes surface before the first batch.
+    /// Runs the loss of a module dry, on drawn experience, so that mistakes surface before the first batch.
     ///
     /// # Errors
     /// The error of the loss; [`AlgorithmError::Config`] for a module that cannot learn on the device.
@@ -360,12 +360,12 @@ impl Algorithm {
         if module.has_role(Role::LearnOnBatch) {
             return if on_device { Err(no_learn_on_batch(id).into()) } else { Ok(()) };
         }
-        let mut rng = Generator::from_seed(0);
+        let (device, mut rng) = (&self.runner_device, Generator::from_seed(0));
         if on_device {
             let config = self.config.runner_config();
-            let rollout = imagined_on_device(&config, module, &self.runner_device)?;
+            let rollout = dry_run_rollout_on_device(&config, module, device)?;
             self.learner.dry_run(id, TrainData::from(&rollout))?;
-        } else if let Some(rollout) = imagined(module, end, &mut rng)? {
+        } else if let Some(rollout) = dry_run_rollout(module, end, device, &mut rng)? {
             let data = match self.learner.loss(id).and_then(|loss| loss.transitions()) {
                 Some(spec) => transitions(&rollout, &spec, &mut rng)?,
                 None => TrainData::from_rollouts(&[rollout], module.max_seq_len())?,

@@ -65,7 +65,7 @@ pub enum CheckpointError {
     },
 
     /// A file of the manifest's list is missing.
-    #[error("`{}` is missing: the checkpoint is incomplete, use another copy", path.display())]
+    #[error("`{}` is missing: the checkpoint is incomplete; use another copy", path.display())]
     MissingFile {
         /// The missing file.
         path: PathBuf,
@@ -73,7 +73,7 @@ pub enum CheckpointError {
 
     /// The length of a file differs from the manifest.
     #[error(
-        "`{}` has {found} bytes where the manifest says {expected}: it was truncated or replaced, \
+        "`{}` has {found} bytes where the manifest says {expected}: it was truncated or replaced; \
          use another copy of the checkpoint",
         path.display()
     )]
@@ -89,7 +89,7 @@ pub enum CheckpointError {
     /// The bytes of a file differ from those that were saved.
     #[error(
         "the SHA-256 of `{}` is not the recorded one: the file is damaged or belongs to another \
-         checkpoint, use another copy",
+         checkpoint; use another copy",
         path.display()
     )]
     ChecksumMismatch {
@@ -99,7 +99,7 @@ pub enum CheckpointError {
 
     /// A file has invalid contents.
     #[error(
-        "`{}` is not valid: {reason}; the file is damaged or was not written by rekindle, \
+        "`{}` is not valid: {reason}; the file is damaged or was not written by rekindle; \
          use another copy of the checkpoint",
         path.display()
     )]

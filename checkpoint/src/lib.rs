@@ -55,6 +55,7 @@
 #![forbid(unsafe_code)]
 
 mod array;
+mod atomic_swap;
 mod checkpointable;
 mod digest;
 mod error;
@@ -66,7 +67,6 @@ mod name;
 mod place;
 mod reader;
 mod state;
-mod target;
 mod tensor_file;
 mod tree;
 mod value;

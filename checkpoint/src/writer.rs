@@ -4,12 +4,12 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use crate::atomic_swap::{Target, sync_dir};
 use crate::digest::{Digest, HashingWriter};
 use crate::error::{CheckpointError, Result};
 use crate::manifest::{ComponentEntry, FileEntry, FileName, MAX_HEADER_BYTES, Manifest};
 use crate::name::MANIFEST_FILE;
 use crate::state::State;
-use crate::target::{Target, sync_dir};
 use crate::{json, tensor_file};
 
 /// Saves a state to a directory and replaces the checkpoint there.

@@ -273,7 +273,7 @@ impl Batch {
         })
     }
 
-    fn available(&self) -> String {
+    pub(crate) fn available(&self) -> String {
         self.columns.keys().map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
     }
 }

@@ -13,8 +13,6 @@ impl Columns {
     pub const NEXT_OBS: &'static str = "new_obs";
     /// Actions as sampled from the distribution, which losses use.
     pub const ACTIONS: &'static str = "actions";
-    /// Actions as the environment received them, unsquashed or clipped.
-    pub const ACTIONS_FOR_ENV: &'static str = "actions_for_env";
     /// Rewards `r_t`.
     pub const REWARDS: &'static str = "rewards";
     /// 1 for steps that ended the episode by the environment's own rules and 0 for the others, float,

@@ -54,6 +54,7 @@ mod mapper;
 mod visitor;
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::ops::{Deref, DerefMut};
 
@@ -211,8 +212,20 @@ impl<F: Family<Dyn: ErasedModule<F>>> burn::module::ModuleDisplayDefault for Era
 
 impl<F: Family<Dyn: ErasedModule<F>>> burn::module::ModuleDisplay for Erased<F> {}
 
+thread_local! {
+    /// Whether a visitor or mapper has skipped a parameter on this thread.
+    static SKIPPED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a parameter was skipped on this thread since the last call.
+pub(crate) fn take_skipped() -> bool {
+    SKIPPED.take()
+}
+
 /// Reports a parameter whose rank is not supported; the parameter is left unchanged.
+/// [`initialize`](crate::initialize) makes it an error.
 fn rank_not_supported() {
+    SKIPPED.set(true);
     tracing::error!("a parameter with more than {MAX_RANK} dimensions was skipped");
 }
 

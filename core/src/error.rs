@@ -143,6 +143,26 @@ pub enum CoreError {
         /// The first integer that does not fit.
         value: i64,
     },
+    /// A nested column with other parts than the Dict or Tuple that it is read into.
+    #[error(
+        "a nested column has the parts [{found}], but the Dict or Tuple has [{expected}]; return a column for each of its parts, and no others"
+    )]
+    ColumnParts {
+        /// The keys or positions of the Dict or Tuple.
+        expected: String,
+        /// The columns of the nested batch.
+        found: String,
+    },
+    /// A parameter with more dimensions than modules may have.
+    #[error(
+        "the parameter `{name}` has more than {max} dimensions; give it fewer, and reshape it where it is used"
+    )]
+    ParameterRank {
+        /// The parameter.
+        name: String,
+        /// The largest number of dimensions.
+        max: usize,
+    },
     /// Two parameters of a module carry the same name.
     #[error("two parameters of the module are called `{0}`; give the fields different names")]
     DuplicateParameter(String),

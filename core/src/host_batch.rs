@@ -191,18 +191,26 @@ pub fn download(column: &Column) -> Result<Buffer> {
     })
 }
 
-/// Reads a column back into a buffer of the same layout and number of rows.
+/// Reads a column back into a buffer of the same layout and number of rows. A nested batch has exactly the
+/// parts of the Dict or Tuple, by key or position.
 ///
 /// # Errors
+/// [`CoreError::ColumnParts`] if a nested batch lacks a part or has another one,
 /// [`CoreError::TensorKind`] if kind or number of values differ, [`CoreError::DeviceRead`] if the
 /// device fails.
 pub fn download_into(column: &Column, buffer: &mut Buffer) -> Result<()> {
     match column {
         Column::Nested(batch) => {
-            let keys: Vec<String> = batch.names().map(str::to_owned).collect();
-            for key in keys {
-                let part = buffer.part_mut(&key)?;
-                download_into(batch.column(&key)?, part)?;
+            let parts: Vec<String> = match buffer.as_dict() {
+                Ok(parts) => parts.keys().cloned().collect(),
+                Err(_) => (0..buffer.as_tuple()?.len()).map(|part| part.to_string()).collect(),
+            };
+            if batch.len() != parts.len() || !parts.iter().all(|part| batch.contains(part)) {
+                let (expected, found) = (parts.join(", "), batch.available());
+                return Err(CoreError::ColumnParts { expected, found });
+            }
+            for part in parts {
+                download_into(batch.column(&part)?, buffer.part_mut(&part)?)?;
             }
             Ok(())
         }
@@ -265,6 +273,29 @@ mod tests {
         download_into(&column, &mut back).unwrap();
         assert_eq!(back, buffer);
         assert_eq!(download(&column).unwrap(), buffer);
+    }
+
+    #[test]
+    fn a_nested_batch_has_exactly_the_parts_of_the_buffer() {
+        let device = Device::flex();
+        let pair = Space::tuple([Space::discrete(2).unwrap(), Space::discrete(2).unwrap()]);
+        for (space, parts) in [(dict(), ["goal", "pose"]), (pair.unwrap(), ["0", "1"])] {
+            let mut buffer = Buffer::zeros(&space, 2);
+            let Column::Nested(whole) = upload(&buffer, &device).unwrap() else { panic!("nested") };
+            download_into(&Column::Nested(whole.clone()), &mut buffer).unwrap();
+            for part in parts {
+                let mut lacking = whole.clone();
+                lacking.remove(part);
+                let mut renamed = lacking.clone();
+                renamed.insert(format!("0{part}"), Tensor::<1>::zeros([2], &device));
+                let more = whole.clone().with("other", Tensor::<1>::zeros([2], &device));
+                for wrong in [lacking, renamed, more] {
+                    let error = download_into(&Column::Nested(wrong), &mut buffer).unwrap_err();
+                    assert!(matches!(error, CoreError::ColumnParts { .. }), "{error}");
+                    assert!(error.to_string().contains(&parts.join(", ")), "{error}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -16,8 +16,6 @@ pub enum Purpose {
     EnvSeed = 1,
     /// Sampling of actions.
     Action = 2,
-    /// Uniform actions before learning starts.
-    RandomAction = 3,
     /// Order of rows in minibatches.
     Shuffle = 4,
     /// Initial parameters of modules.

@@ -79,10 +79,10 @@ pub fn load_state_dict<M: Module>(module: &M, weights: &Weights) -> Result<M> {
     fill(module, weights)
 }
 
-/// Returns a copy of the module with parameters that [`state_dict`] read.
+/// Returns a copy of the module with parameters saved by [`state_dict`].
 ///
-/// As [`load_state_dict`], except that 32-bit floats need not be finite: a checkpoint of a module with a
-/// mask of −∞ restores the mask.
+/// Unlike [`load_state_dict`], it accepts non-finite 32-bit floats, so that a mask of −∞ survives a
+/// checkpoint.
 ///
 /// # Errors
 /// The errors of [`load_state_dict`].

@@ -42,7 +42,7 @@ pub use connector::{CloneConnector, Connector};
 pub use context::{ConnectorContext, LastStep, RewardContext, Slots};
 pub use flatten_observations::FlattenObservations;
 pub use frame_stacking::FrameStacking;
-pub(crate) use get_actions::ActionSampler;
+pub(crate) use get_actions::{ActionSampler, connect_actions};
 pub use mean_std_filter::MeanStdFilter;
 pub use normalize_and_clip_actions::NormalizeAndClipActions;
 pub use normalize_rewards::NormalizeRewards;

@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use rekindle_checkpoint::Checkpointable;
-use rekindle_core::ModuleId;
+use rekindle_core::{DEFAULT_MODULE_ID, ModuleId};
 use rekindle_env::{EnvConfig, Space};
 use rekindle_metrics::MetricsState;
 use rekindle_rl_module::MultiRLModule;
@@ -66,13 +66,15 @@ impl PublishedAt {
     }
 }
 
+/// Returns a map of the only module of a single-agent runner.
+pub(crate) fn of_default_module<T>(value: T) -> BTreeMap<ModuleId, T> {
+    BTreeMap::from([(DEFAULT_MODULE_ID.into(), value)])
+}
+
 /// Steps environments with modules and records what happens; RLlib's `EnvRunner`.
 ///
 /// A [`SingleAgentEnvRunner`](crate::SingleAgentEnvRunner) has one module, under the default id.
 pub trait EnvRunner: Checkpointable<Error = RunnerError> + Debug + Send {
-    /// Returns the index that keys the runner's random streams.
-    fn index(&self) -> usize;
-
     /// Returns the modules that act, each with the space of its observations (after the connectors)
     /// and the space of its actions.
     fn module_spaces(&self) -> BTreeMap<ModuleId, (Space, Space)>;

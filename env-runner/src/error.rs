@@ -107,7 +107,7 @@ pub enum RunnerError {
         /// The space in the runner.
         found: String,
     },
-    /// An action that is not finite. The environment has not received it.
+    /// An action that is not finite. It was not sent to the environment.
     #[error(
         "{origin} chose {value} as an action in environment {index} of `{env}`; the policy has diverged, or its observations are not finite"
     )]
@@ -121,7 +121,7 @@ pub enum RunnerError {
         /// The module or connector that the action comes from.
         origin: String,
     },
-    /// An action with a choice that does not exist. The environment has not received it.
+    /// An action outside the action space. It was not sent to the environment.
     #[error(
         "{origin} chose {value} as an action in {place}, which is not an element of {space}; return actions of that space"
     )]
@@ -205,9 +205,9 @@ pub enum RunnerError {
         "the environment `{0}` has several agents; map them to modules with `.multi_agent(…)` in an algorithm's configuration, or `multi_agent` in an `EnvRunnerConfig`"
     )]
     MultiAgentEnv(String),
-    /// A number of agent steps, requested of an environment without agents.
+    /// A number of agent steps, requested of a multi-agent environment without agents.
     #[error(
-        "the environment `{0}` has no agents, so it has no agent steps; count environment steps"
+        "the multi-agent environment `{0}` has no agents, so it has no agent steps; use `Amount::Timesteps`"
     )]
     NoAgents(String),
     /// An agent that the policy mapping has no module for.
@@ -370,7 +370,7 @@ pub enum RunnerError {
     },
     /// A policy that cannot act on random observations, which a bundle is tested with.
     #[error(
-        "the policy cannot act on observations drawn from {space}: {source}; give observations with `save_with_test_observations`"
+        "the policy cannot act on observations drawn from {space}: {source}; pass observations that the policy accepts to `save_with_test_observations`"
     )]
     NoTestObservations {
         /// The observation space.
@@ -413,7 +413,7 @@ pub enum RunnerError {
     NoHealthyRunner,
     /// Runners that were late in every call.
     #[error(
-        "in {calls} consecutive calls no runner finished within `sample_timeout_s`; find out why the environments are slow, or raise it"
+        "in {calls} consecutive calls no runner finished within `sample_timeout_s`; find out why the environments are slow, or raise `sample_timeout_s`"
     )]
     AllLate {
         /// The number of consecutive calls.
@@ -468,6 +468,16 @@ pub enum RunnerError {
     /// A runner that panicked.
     #[error("runner {runner} panicked: {message}")]
     Panicked {
+        /// Index of the runner.
+        runner: usize,
+        /// The message of the panic.
+        message: String,
+    },
+    /// Work on the experience of a runner that panicked. The runner itself is healthy.
+    #[error(
+        "the work on the experience of runner {runner} panicked: {message}; correct the function that was passed to `start_then`"
+    )]
+    WorkPanicked {
         /// Index of the runner.
         runner: usize,
         /// The message of the panic.

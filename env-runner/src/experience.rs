@@ -6,7 +6,7 @@
 //! | [`Rollout`] | the recorded steps of one module, as columns |
 //! | [`Segment`] | one episode, or part of one, in a rollout |
 
-mod imagined;
+mod dry_run;
 mod infos;
 mod rollout;
 
@@ -16,7 +16,7 @@ use rekindle_core::ModuleId;
 
 use crate::tensor_env::TensorRollout;
 
-pub use imagined::imagined;
+pub use dry_run::dry_run_rollout;
 pub(crate) use infos::Infos;
 pub use rollout::{Rollout, RolloutStates, Segment, SegmentEnd};
 

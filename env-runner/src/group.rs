@@ -2,14 +2,14 @@
 
 mod asynchronous;
 mod collect;
+mod job;
 mod pool;
-mod queue;
 mod recover;
 mod state;
 mod worker;
 
 use rekindle_core::ConfigError;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use burn::module::Module;
@@ -29,8 +29,8 @@ use crate::multi_agent::MultiAgentConfig;
 use crate::policy_bundle::PolicyBundle;
 pub use asynchronous::Finished;
 use asynchronous::Started;
+use job::Done;
 use pool::Pool;
-use queue::Done;
 use worker::{Worker, build};
 
 /// Several runners with one configuration; RLlib's `EnvRunnerGroup`.
@@ -56,10 +56,12 @@ pub struct EnvRunnerGroup {
     results: (Sender<Done>, Receiver<Done>),
     /// The number of the current call, which identifies results of earlier ones.
     call: u64,
-    /// Threads for runners that work one by one.
+    /// The threads of the runners.
     pool: Option<Pool>,
-    /// Runners that work one by one, by index.
+    /// Runners that were started individually, by index.
     started: BTreeMap<usize, Started>,
+    /// What started runners did that finished while the group waited for something else.
+    finished: VecDeque<Finished>,
     /// Calls whose results are dropped, because the runner was replaced.
     abandoned: BTreeSet<u64>,
     /// Experience that arrived after its call had ended.
@@ -109,6 +111,7 @@ impl EnvRunnerGroup {
             call: 0,
             pool: None,
             started: BTreeMap::new(),
+            finished: VecDeque::new(),
             abandoned: BTreeSet::new(),
             late: Vec::new(),
             num_late: 0,
@@ -144,14 +147,15 @@ impl EnvRunnerGroup {
 
     /// Returns the available runners: all except those that failed for good or are late.
     pub fn runners(&self) -> impl Iterator<Item = &dyn EnvRunner> {
-        self.workers.iter().filter_map(Worker::here)
+        self.workers.iter().filter_map(Worker::runner)
     }
 
     fn runners_mut(&mut self) -> impl Iterator<Item = &mut Box<dyn EnvRunner>> {
-        self.workers.iter_mut().filter_map(Worker::here_mut)
+        self.workers.iter_mut().filter_map(Worker::runner_mut)
     }
 
-    /// Changes a setting of all runners, and reverts the change if one runner rejects it.
+    /// Changes a setting of all runners, and reverts the change if one runner rejects it. Reverting may cost
+    /// the runners before it their running episodes.
     fn change_all<T>(
         &mut self,
         setting: &T,
@@ -197,7 +201,9 @@ impl EnvRunnerGroup {
     /// another device, which are copied once for all runners.
     ///
     /// # Errors
-    /// As [`EnvRunner::set_modules`].
+    /// As [`EnvRunner::set_modules`]. Runners before the one that rejects the modules act with them, the
+    /// others keep theirs; pass modules for all of them next.
+    #[doc(alias = "sync_weights")]
     pub fn set_modules(&mut self, modules: &MultiRLModule, at: PublishedAt) -> Result<()> {
         let modules = match modules.devices().iter().all(|device| *device == self.device) {
             true => modules.clone(),
@@ -211,15 +217,18 @@ impl EnvRunnerGroup {
     /// Changes which modules act and which agents they act for. Waits for late runners first.
     ///
     /// # Errors
-    /// As [`EnvRunner::set_multi_agent`].
+    /// As [`EnvRunner::set_multi_agent`]; the error of a late runner that failed;
+    /// [`RunnerError::NoHealthyRunner`] if none is available. The group is then unchanged, except that
+    /// connectors of modules that the change would have dropped may have lost what they learned.
     pub fn set_multi_agent(&mut self, multi_agent: &MultiAgentConfig) -> Result<()> {
         self.wait_for_all()?;
+        self.first()?;
         let before = self.config.multi_agent.clone().unwrap_or_default();
         self.change_all(multi_agent, &before, |runner, setting| {
             runner.set_multi_agent(setting.clone())
         })?;
-        self.config.multi_agent = Some(multi_agent.clone());
         self.spaces = self.first()?.module_spaces();
+        self.config.multi_agent = Some(multi_agent.clone());
         Ok(())
     }
 
@@ -240,7 +249,9 @@ impl EnvRunnerGroup {
     /// Waits for late runners first.
     ///
     /// # Errors
-    /// As [`EnvRunner::set_env_config`].
+    /// As [`EnvRunner::set_env_config`]; the error of a late runner that failed. The settings are then
+    /// unchanged. If only a later runner rejects them, as a callback may, the runners before it have
+    /// recreated their environments and begin new episodes.
     pub fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
         self.wait_for_all()?;
         let before = self.config.env_config.clone();
@@ -305,18 +316,6 @@ impl EnvRunnerGroup {
         self.collect(|i, n| Amount::Timesteps(share(count, i, n)), options)
     }
 
-    /// Collects at least `count` steps of agents, split evenly across runners.
-    ///
-    /// # Errors
-    /// As [`EnvRunnerGroup::sample`].
-    pub fn sample_agent_steps(
-        &mut self,
-        count: usize,
-        options: SampleOptions,
-    ) -> Result<Experience> {
-        self.collect(|i, n| Amount::AgentSteps(share(count, i, n)), options)
-    }
-
     /// Merges the connector states of all runners. Afterwards, the states are equal.
     ///
     /// # Errors
@@ -327,7 +326,15 @@ impl EnvRunnerGroup {
             return Ok(());
         }
         let deltas = self.runners_mut().map(|runner| runner.take_connector_deltas());
-        let mut deltas: Vec<_> = deltas.collect::<Result<_>>()?;
+        let deltas = deltas.collect::<Result<_>>()?;
+        self.merge_connectors(deltas)
+    }
+
+    /// Merges changes, and those that are still waiting, into the connector states of all runners.
+    fn merge_connectors(&mut self, mut deltas: Vec<ConnectorDeltas>) -> Result<()> {
+        if self.runners().next().is_none() {
+            return Ok(());
+        }
         deltas.append(&mut self.deltas);
         self.runners_mut().try_for_each(|runner| runner.merge_connector_deltas(&deltas))?;
         if self.config.fault_tolerance.sample_timeout_s.is_some() {
@@ -346,15 +353,23 @@ impl EnvRunnerGroup {
             Some(states) => states.clone(),
             None => other.first()?.connector_states()?,
         };
-        self.runners_mut().try_for_each(|runner| runner.set_connector_states(&states))
+        self.set_connector_states(&states)
     }
 
-    /// Sets the connector states of all runners, by module.
+    /// Sets the connector states of all runners, by module. Counts as a merge: what the states contain since
+    /// their last merge counts once, and what these runners learned since theirs is dropped.
     ///
     /// # Errors
     /// If a state does not fit these connectors.
     pub fn set_connector_states(&mut self, states: &BTreeMap<ModuleId, Value>) -> Result<()> {
-        self.runners_mut().try_for_each(|runner| runner.set_connector_states(states))
+        let mut deltas = Vec::new();
+        for runner in self.runners_mut() {
+            runner.set_connector_states(states)?;
+            // All runners now have the same changes, which the merge must not count once for each.
+            deltas = vec![runner.take_connector_deltas()?];
+        }
+        self.deltas = deltas;
+        self.merge_connectors(Vec::new())
     }
 
     /// Returns the indices of the runners recreated since the last call.

@@ -38,7 +38,7 @@ pub use env_runner::{
 pub use episode::EpisodeView;
 pub use error::{Result, RunnerError};
 pub use experience::{
-    EpisodeSummary, Experience, Rollout, RolloutStates, Segment, SegmentEnd, imagined,
+    EpisodeSummary, Experience, Rollout, RolloutStates, Segment, SegmentEnd, dry_run_rollout,
 };
 pub use group::{EnvRunnerGroup, Finished};
 pub use multi_agent::{

@@ -139,7 +139,8 @@ impl MultiAgentEnvRunner {
     pub fn set_multi_agent(&mut self, multi_agent: MultiAgentConfig) -> Result<()> {
         let mut lanes = self.new_lanes(&multi_agent)?;
         // Modules that stay keep their connectors, as do those that agents still act with.
-        for (id, lane) in std::mem::take(&mut self.lanes) {
+        for (id, mut lane) in std::mem::take(&mut self.lanes) {
+            lane.retired = !lanes.contains_key(&id);
             let stays = match lanes.get(&id) {
                 Some(new) => new.spaces() == lane.spaces(),
                 None => self.acts(&id),
@@ -179,8 +180,21 @@ impl MultiAgentEnvRunner {
         self.streams.iter().flatten().any(|stream| stream.module == module)
     }
 
+    /// Drops the modules without a policy that no agent acts with any more.
+    fn drop_retired(&mut self) {
+        if self.lanes.values().any(|lane| lane.retired) {
+            let streams = &self.streams;
+            let acts = |id: &str| streams.iter().flatten().any(|stream| stream.module == id);
+            self.lanes.retain(|id, lane| !lane.retired || acts(id));
+        }
+    }
+
     fn set_lane_modules(&mut self, modules: &MultiRLModule, at: PublishedAt) -> Result<()> {
-        for (id, lane) in &self.lanes {
+        // A module without a policy may have been removed elsewhere: its agents finish with the last one.
+        let keeps = |id: &str, lane: &Lane| {
+            lane.retired && lane.module.is_some() && modules.module(id).is_err()
+        };
+        for (id, lane) in self.lanes.iter().filter(|(id, lane)| !keeps(id, lane)) {
             let module = modules.module(id)?;
             let known = lane.module.as_ref().map(rekindle_rl_module::AnyRLModule::spec);
             if !known.is_some_and(|spec| std::ptr::eq(spec, module.spec())) {
@@ -188,7 +202,7 @@ impl MultiAgentEnvRunner {
                 check_module(&self.base.config.env, id, module, spaces)?;
             }
         }
-        for (id, lane) in &mut self.lanes {
+        for (id, lane) in self.lanes.iter_mut().filter(|(id, lane)| !keeps(id, lane)) {
             let replaced = lane.set_module(acting(modules.module(id)?, &self.base.device))?;
             let initial = lane.initial_state.as_ref();
             for stream in self.streams.iter_mut().flatten().filter(|s| s.module == *id) {
@@ -255,6 +269,7 @@ impl MultiAgentEnvRunner {
             }
             failures.iter().for_each(|(env, _)| began[env] = true);
             self.restart_envs(&failures, &mut fragment, &mut counters)?;
+            self.drop_retired();
             self.tell_starts(&quota, &mut began)?;
             counters.vector_steps += 1;
             if amount.is_episodes() {
@@ -290,6 +305,7 @@ impl MultiAgentEnvRunner {
         }
         self.base.timers.reset += started.elapsed();
         (0..self.base.num_envs()).for_each(|env| self.start_episode(env));
+        self.drop_retired();
         self.base.needs_reset = false;
         Ok(())
     }
@@ -317,7 +333,8 @@ impl MultiAgentEnvRunner {
         if self.multi_agent.policies.contains(&module) {
             return RunnerError::ReservePolicy { agent, module };
         }
-        let known = self.lanes.keys().cloned().collect::<Vec<_>>().join(", ");
+        let policies = self.lanes.iter().filter(|(_, lane)| !lane.retired);
+        let known = policies.map(|(id, _)| id.clone()).collect::<Vec<_>>().join(", ");
         RunnerError::UnknownPolicy { agent, module, known }
     }
 }

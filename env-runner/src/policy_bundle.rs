@@ -20,12 +20,10 @@ use serde_json::Value;
 
 use crate::connectors::{
     ActionSampler, ConnectorConfig, ConnectorContext, ConnectorPipeline, LastStep, RewardContext,
-    pipelines, set_states, states,
+    connect_actions, pipelines, set_states, states,
 };
 use crate::env_runner::EnvRunnerConfig;
-use crate::env_runner::checks::{
-    ACTION_CONNECTOR, InvalidAction, check_module, check_reward, check_rows, find_non_finite,
-};
+use crate::env_runner::checks::{ACTION_CONNECTOR, check_module, check_reward, check_rows};
 use crate::env_runner::memory::Memory;
 use crate::{Result, RunnerError};
 
@@ -300,19 +298,12 @@ impl PolicyBundle {
         }
         let rngs = explore.then_some(&mut self.rngs[..rows]);
         let space = self.module_to_env.input_space();
-        let mut invalid = InvalidAction::find_bits(space, outputs.get(Columns::ACTIONS)?);
-        self.sampler.sample(&self.module, &outputs, rngs)?;
-        invalid = invalid.or_else(|| InvalidAction::find(space, &self.sampler.actions));
+        let invalid = self.sampler.sample_checked(&self.module, &outputs, rngs, space)?;
         if let Some(invalid) = invalid {
             let origin = format!("module `{}`", self.module.spec().module());
             return Err(invalid.error_of_row(origin));
         }
-        let cx = ConnectorContext::rows(false);
-        self.module_to_env.transform(&self.sampler.actions, cx)?;
-        // Rounding to integers would hide NaN, so what goes into the last connector is checked.
-        let (connected, space) =
-            (self.module_to_env.last_input(), self.module_to_env.input_space());
-        match connected.and_then(|rows| find_non_finite(space, rows)) {
+        match connect_actions(&mut self.module_to_env, &self.sampler.actions, false)? {
             None => Ok(()),
             Some((_, value)) => {
                 Err(RunnerError::NonFiniteAction { origin: ACTION_CONNECTOR.into(), value })

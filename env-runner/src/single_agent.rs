@@ -126,12 +126,6 @@ impl SingleAgentEnvRunner {
         self.base.num_envs()
     }
 
-    /// Returns the index that keys the runner's random streams.
-    #[must_use]
-    pub fn index(&self) -> usize {
-        self.base.index
-    }
-
     /// Returns the connectors between environments and module.
     #[must_use]
     pub fn env_to_module(&self) -> &ConnectorPipeline {
@@ -201,6 +195,9 @@ impl SingleAgentEnvRunner {
 
     /// Steps the environments until `amount` is collected. The rollout has no rows if the call does
     /// [not record](SampleOptions::record).
+    ///
+    /// This is the short form of [`EnvRunner::collect`](crate::EnvRunner::collect), which also returns the
+    /// episodes that ended and whether the time limit passed, and runs the callback `on_sample_end`.
     ///
     /// # Errors
     /// [`RunnerError::NoModule`] without a module (unless actions are random), or the error of an

@@ -22,8 +22,8 @@
 
 mod cart_pole;
 mod check;
+mod dry_run;
 mod episodes;
-mod imagined;
 mod noise;
 mod on_device;
 mod pendulum;
@@ -41,7 +41,7 @@ use burn::tensor::Bool;
 use rekindle_env::Space;
 
 pub use cart_pole::TensorCartPole;
-pub use imagined::imagined_on_device;
+pub use dry_run::dry_run_rollout_on_device;
 pub(crate) use on_device::OnDeviceEnvRunner;
 pub use pendulum::TensorPendulum;
 pub use registry::register_tensor_env;

@@ -9,9 +9,11 @@ use rekindle_core::{AnyTensor, Column, Generator};
 use rekindle_env::classic_control::{CartPole, Pendulum};
 use rekindle_env::{Buffer, Discrete, Env, EnvConfig, Space, SyncVectorEnv, VectorEnv, VectorStep};
 use rekindle_env_runner::{
-    RunnerError, TensorCartPole, TensorEnv, TensorEnvRunner, TensorPendulum, TensorVectorEnv,
+    Amount, EnvRunnerConfig, EnvRunnerGroup, Experience, PublishedAt, RunnerError, SampleOptions,
+    TensorCartPole, TensorEnv, TensorEnvRunner, TensorPendulum, TensorVectorEnv,
 };
-use rekindle_rl_module::{AnyRLModule, RLModuleSpec};
+use rekindle_metrics::{Metrics, MetricsLogger};
+use rekindle_rl_module::{AnyRLModule, MultiRLModule, RLModuleSpec};
 
 const ENVS: usize = 16;
 
@@ -328,4 +330,69 @@ fn a_module_for_other_spaces_is_refused() {
     let wide = built(&Space::unbounded(&[9]).unwrap(), Space::discrete(2).unwrap());
     refused(runner.sample(&wide, 1).unwrap_err(), &["TensorCartPole", "observation space"]);
     runner.sample(&built(&seen, Space::discrete(2).unwrap()), 1).unwrap();
+}
+
+/// A group of runners on the device with a module.
+fn group(env: &str, num_envs: usize, runners: usize) -> EnvRunnerGroup {
+    let config = EnvRunnerConfig { num_envs, on_device: true, ..EnvRunnerConfig::new(env) };
+    let mut group = EnvRunnerGroup::new(&config, runners, 1, &device()).unwrap();
+    let (id, (observations, actions)) = group.module_spaces().pop_first().unwrap();
+    let spec = RLModuleSpec::default().observation_space(observations).action_space(actions);
+    let mut modules = MultiRLModule::new();
+    modules.add_module(id, spec.build(&device()).unwrap(), false).unwrap();
+    group.set_modules(&modules, PublishedAt::default()).unwrap();
+    group
+}
+
+fn sample(group: &mut EnvRunnerGroup, steps: usize) -> Experience {
+    group.sample(Amount::Timesteps(steps), SampleOptions::default()).unwrap()
+}
+
+/// Returns the metrics of the episodes that ended since the last call.
+fn metrics(group: &mut EnvRunnerGroup) -> Metrics {
+    group.read_device().unwrap();
+    let mut logger = MetricsLogger::new();
+    logger.aggregate("", group.take_metrics()).unwrap();
+    logger.reduce()
+}
+
+#[test]
+fn runners_of_one_group_collect_different_experience() {
+    let experience = sample(&mut group("CartPole-v1", 4, 3), 40);
+    assert_eq!((experience.env_steps, experience.on_device.len()), (120, 3));
+    let seen = experience.on_device.iter().map(|rollout| {
+        let first = to_f32(rollout.observations.clone().narrow(0, 0, 4)).unwrap();
+        (first, rollout.actions.to_i64().unwrap())
+    });
+    let seen: Vec<_> = seen.collect();
+    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+        assert!(seen[a].0 != seen[b].0 && seen[a].1 != seen[b].1, "{a} and {b}");
+    }
+}
+
+#[test]
+fn no_steps_are_no_experience() {
+    let mut group = group("CartPole-v1", 4, 1);
+    let experience = sample(&mut group, 0);
+    assert_eq!((experience.env_steps, experience.on_device.len()), (0, 0));
+    assert_eq!(sample(&mut group, 4).env_steps, 4);
+}
+
+#[test]
+fn episodes_on_the_device_are_counted_once_however_late_they_are_read() {
+    // Every episode of Pendulum has 200 steps: two copies end two episodes each 100 calls of 4 steps.
+    let mut group = group("Pendulum-v1", 2, 1);
+    for _ in 0..300 {
+        sample(&mut group, 4);
+    }
+    let of = metrics(&mut group);
+    assert_eq!((of.get("num_episodes"), of.get("episode_len_mean")), (Some(6.0), Some(200.0)));
+    // Restoring does not lose the episodes that were not read.
+    let state = group.get_state().unwrap();
+    for _ in 0..100 {
+        sample(&mut group, 4);
+    }
+    group.set_state(&state).unwrap();
+    assert_eq!(metrics(&mut group).get("num_episodes"), Some(2.0));
+    assert_eq!(metrics(&mut group).get("num_episodes"), Some(0.0));
 }

@@ -278,7 +278,7 @@ pub enum EnvError {
         found: String,
     },
     /// A `Dict` without this key, or a `Tuple` without this position.
-    #[error("no entry `{key}`; {}", did_you_mean(key, available))]
+    #[error("no entry `{key}` in this Dict or Tuple; {}", did_you_mean(key, available))]
     MissingKey {
         /// The requested key or position.
         key: String,
@@ -296,7 +296,10 @@ pub enum EnvError {
         found: Vec<usize>,
     },
     /// A row beyond the end of a buffer.
-    #[error("row {row} is out of range for a buffer of {rows} rows")]
+    #[error(
+        "row {row} is out of range for a buffer of {rows} rows{}",
+        rows.checked_sub(1).map(|last| format!("; valid rows are 0 to {last}")).unwrap_or_default()
+    )]
     RowOutOfRange {
         /// The requested row.
         row: usize,

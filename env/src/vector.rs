@@ -95,6 +95,7 @@ impl VectorStep {
 /// [`reset_one`](Self::reset_one) restarts a failed environment. [`EnvError::is_recoverable`]
 /// distinguishes failures of environments from mistakes in a program. Any other error, such as a
 /// wrong number of actions, is returned before anything is done.
+#[doc(alias = "autoreset")]
 pub trait VectorEnv: Send {
     /// Returns the number of environments.
     fn num_envs(&self) -> usize;
@@ -118,8 +119,8 @@ pub trait VectorEnv: Send {
     ///
     /// # Errors
     ///
-    /// See the trait, and [`EnvError::ShapeMismatch`] if the number of seeds or the size of `out`
-    /// is wrong.
+    /// As described at [`VectorEnv`]; also [`EnvError::ShapeMismatch`] if the number of seeds or the size of
+    /// `out` is wrong.
     fn reset_with(
         &mut self,
         seeds: &[Option<u64>],
@@ -150,8 +151,8 @@ pub trait VectorEnv: Send {
     ///
     /// # Errors
     ///
-    /// See the trait, and [`EnvError::ShapeMismatch`] if the number of actions or the size of `out`
-    /// is wrong.
+    /// As described at [`VectorEnv`]; also [`EnvError::ShapeMismatch`] if the number of actions or the size of
+    /// `out` is wrong.
     fn step(&mut self, actions: &Buffer, out: &mut VectorStep) -> Result<()>;
 
     /// Returns the info of environment `index`; see [`Env::info`](crate::Env::info).

@@ -196,10 +196,10 @@ fn errors_about_missing_parts_list_all_parts() {
     let error = buffer.row_mut(0).get_mut("button").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no entry `button`; did you mean `buttons`? known: `arm`, `buttons`, `camera`"
+        "no entry `button` in this Dict or Tuple; did you mean `buttons`? known: `arm`, `buttons`, `camera`"
     );
     let error = buffer.row(0).get("arm").unwrap().index(3).unwrap_err();
-    assert_eq!(error.to_string(), "no entry `3`; known: `0`, `1`, `2`");
+    assert_eq!(error.to_string(), "no entry `3` in this Dict or Tuple; known: `0`, `1`, `2`");
 }
 
 #[test]

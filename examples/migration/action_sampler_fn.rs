@@ -2,8 +2,9 @@
 //!
 //! The old function returned actions, log-probabilities, distribution inputs and state. Here, the
 //! pass returns `actions`, `action_dist_inputs` or both, and `state_out`. The runner computes the
-//! log-probabilities. A module draws no random numbers, so that runs can be repeated. A random rule
-//! is expressed as a distribution.
+//! log-probabilities. Random numbers come from `ExplorationContext::rng`, one stream per environment,
+//! which checkpoints save, so that runs can be repeated. The steps sampled so far, the old `timestep`, are
+//! `ExplorationContext::env_steps`.
 
 use std::error::Error;
 
@@ -12,11 +13,13 @@ use burn::prelude::*;
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
 
-/// Probability of a uniformly random action.
-const EPSILON: f64 = 0.25;
+/// Probability of a uniformly random action: it falls from 1 to 0.25 in 3000 environment steps.
+fn epsilon(env_steps: u64) -> f64 {
+    (1.0 - env_steps as f64 / 4000.0).max(0.25)
+}
 
-/// An ε-greedy policy over action values. To explore, it returns the log-probabilities of its rule,
-/// from which the runner samples. In inference, it returns the greedy actions themselves.
+/// An ε-greedy policy over action values. To explore, it draws the actions itself, and returns the
+/// log-probabilities of its rule beside them. In inference, it returns the greedy actions.
 #[derive(Module, Debug)]
 struct EpsilonGreedy {
     q: Mlp,
@@ -43,11 +46,23 @@ impl RLModule for EpsilonGreedy {
     fn forward_exploration(
         &self,
         batch: &Batch,
-        _cx: &mut ExplorationContext,
+        cx: &mut ExplorationContext,
     ) -> ModuleResult<Batch> {
-        let greedy = self.greedy(batch)?.one_hot::<2>(self.actions).float();
-        let probabilities = greedy * (1.0 - EPSILON) + EPSILON / self.actions as f64;
-        Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, probabilities.log()))
+        let greedy = self.greedy(batch)?;
+        let (epsilon, actions) = (epsilon(cx.env_steps()), self.actions as i64);
+        let mut random = Vec::new();
+        for row in 0..batch.rows() {
+            let rng = cx.rng(row)?;
+            let explores = rng.random() < epsilon;
+            random.push(if explores { rng.integers(0, actions) as i32 } else { -1 });
+        }
+        let random = Tensor::<1, Int>::from_data(random.as_slice(), &greedy.device());
+        let explores = random.clone().greater_equal_elem(0);
+        let one_hot = greedy.clone().one_hot::<2>(self.actions).float();
+        let probabilities = one_hot * (1.0 - epsilon) + epsilon / self.actions as f64;
+        Ok(Batch::new()
+            .with(Columns::ACTIONS, greedy.mask_where(explores, random))
+            .with(Columns::ACTION_DIST_INPUTS, probabilities.log()))
     }
 
     fn forward_inference(&self, batch: &Batch) -> ModuleResult<Batch> {
@@ -55,7 +70,7 @@ impl RLModule for EpsilonGreedy {
     }
 }
 
-/// Lets the policy explore in CartPole and checks the recorded log-probabilities.
+/// Lets the policy explore in CartPole as ε falls, and checks the recorded log-probabilities.
 pub(crate) fn a_rule_that_samples() -> Result<(), Box<dyn Error>> {
     let device = DeviceSpec::Cpu.open()?;
     let config = EnvRunnerConfig { num_envs: 4, ..EnvRunnerConfig::new("CartPole-v1") };
@@ -64,13 +79,17 @@ pub(crate) fn a_rule_that_samples() -> Result<(), Box<dyn Error>> {
         .observation_space(runner.observation_space().clone())
         .action_space(runner.action_space().clone())
         .build(&device)?;
-    runner.set_module(&module, PublishedAt::default())?;
-    let rollout = runner.sample(Amount::Timesteps(400), SampleOptions::default())?;
-    let logp = rollout.extras[Columns::ACTION_LOGP].as_f32()?;
-    // The greedy action has probability 1 − ε/2, the other one ε/2.
-    let greedy = (1.0 - EPSILON / 2.0) as f32;
-    let share = logp.iter().filter(|logp| (logp.exp() - greedy).abs() < 1e-3).count();
-    assert!(logp.iter().all(|l| (l.exp() - greedy).abs() < 1e-3 || (l.exp() - 0.125).abs() < 1e-3));
-    assert!((share as f32 / logp.len() as f32 - greedy).abs() < 0.1, "{share} of {}", logp.len());
+    for (env_steps, epsilon) in [(0, 1.0), (2000, 0.5), (9000, 0.25)] {
+        runner.set_module(&module, PublishedAt::new(0, env_steps))?;
+        let rollout = runner.sample(Amount::Timesteps(400), SampleOptions::default())?;
+        let logp = rollout.extras[Columns::ACTION_LOGP].as_f32()?;
+        // The greedy action has probability 1 − ε/2, the other one ε/2.
+        let (greedy, other) = (1.0 - epsilon / 2.0, epsilon / 2.0);
+        let is = |logp: &f32, probability: f32| (logp.exp() - probability).abs() < 1e-3;
+        assert!(logp.iter().all(|logp| is(logp, greedy) || is(logp, other)));
+        let share = logp.iter().filter(|logp| is(logp, greedy)).count() as f32 / logp.len() as f32;
+        let expected = if epsilon == 1.0 { 1.0 } else { greedy };
+        assert!((share - expected).abs() < 0.1, "{share} at ε = {epsilon}");
+    }
     Ok(())
 }

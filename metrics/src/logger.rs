@@ -27,6 +27,15 @@ use crate::stats::Stats;
 pub struct MetricsLogger {
     series: BTreeMap<String, Stats>,
     throughput: Throughput,
+    undo: Option<Undo>,
+}
+
+/// What [`MetricsLogger::roll_back`] returns to.
+#[derive(Clone, Debug)]
+struct Undo {
+    /// The series that have changed, as they were before; `None` for new ones.
+    series: BTreeMap<String, Option<Stats>>,
+    throughput: Throughput,
 }
 
 impl MetricsLogger {
@@ -34,6 +43,40 @@ impl MetricsLogger {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Begins changes that [`roll_back`](Self::roll_back) undoes, until [`commit`](Self::commit). Only series
+    /// that change are copied. Changes that have begun before are committed.
+    pub fn begin(&mut self) {
+        let throughput = self.throughput.clone();
+        self.undo = Some(Undo { series: BTreeMap::new(), throughput });
+    }
+
+    /// Keeps the changes since [`begin`](Self::begin).
+    pub fn commit(&mut self) {
+        self.undo = None;
+    }
+
+    /// Undoes the changes since [`begin`](Self::begin). Does nothing after [`commit`](Self::commit).
+    pub fn roll_back(&mut self) {
+        let Some(undo) = self.undo.take() else { return };
+        self.throughput = undo.throughput;
+        for (key, stats) in undo.series {
+            match stats {
+                Some(stats) => drop(self.series.insert(key, stats)),
+                None => drop(self.series.remove(&key)),
+            }
+        }
+    }
+
+    /// Copies all series that have not changed since [`begin`](Self::begin), before all of them change.
+    fn keep_all(&mut self) {
+        let Some(undo) = &mut self.undo else { return };
+        for (key, stats) in &self.series {
+            if !undo.series.contains_key(key) {
+                undo.series.insert(key.clone(), Some(stats.clone()));
+            }
+        }
     }
 
     /// Adds a value to the series at `key`, which is created by its first value.
@@ -111,6 +154,7 @@ impl MetricsLogger {
     }
 
     fn reduce_at(&mut self, now: Instant) -> Metrics {
+        self.keep_all();
         let mut metrics: Metrics = self.throughput.since_last(&self.series, now).collect();
         self.throughput = Throughput::starting(&self.series, now);
         for (key, stats) in &mut self.series {
@@ -130,6 +174,7 @@ impl MetricsLogger {
     /// The series remain but are empty. Lifetime sums continue in the other logger.
     #[must_use]
     pub fn take(&mut self) -> MetricsState {
+        self.keep_all();
         self.throughput = Throughput::default();
         self.series.iter_mut().map(|(key, stats)| (key.clone(), stats.take())).collect()
     }
@@ -168,6 +213,7 @@ impl MetricsLogger {
     /// # Errors
     /// [`MetricsError::UnknownKey`] if there is none.
     pub fn delete(&mut self, key: &str) -> Result<()> {
+        self.keep_all();
         let before = self.series.len();
         self.series.retain(|other, _| !path::is_at_or_under(other, key));
         self.throughput.forget(key);
@@ -179,7 +225,8 @@ impl MetricsLogger {
 
     /// Removes all series.
     pub fn reset(&mut self) {
-        *self = Self::default();
+        self.keep_all();
+        (self.series, self.throughput) = Default::default();
     }
 
     /// Returns the state that a checkpoint saves.
@@ -190,12 +237,23 @@ impl MetricsLogger {
 
     /// Replaces the series with those of a saved state. Throughput is measured from this call on.
     pub fn set_state(&mut self, state: MetricsState) {
+        self.keep_all();
         self.series = state.into_iter().collect();
+        if let Some(undo) = &mut self.undo {
+            for key in self.series.keys() {
+                undo.series.entry(key.clone()).or_insert(None);
+            }
+        }
         self.throughput = Throughput::starting(&self.series, Instant::now());
     }
 
     /// Returns the series at `key` and creates it on its first use.
     fn series(&mut self, key: &str, reducer: Reducer) -> Result<&mut Stats> {
+        if let Some(undo) = &mut self.undo
+            && !undo.series.contains_key(key)
+        {
+            undo.series.insert(key.to_owned(), self.series.get(key).cloned());
+        }
         match self.series.entry(key.to_owned()) {
             Entry::Occupied(entry) => {
                 check_reducer(key, entry.get(), reducer)?;

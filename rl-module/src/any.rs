@@ -129,9 +129,9 @@ impl AnyRLModule {
     /// Returns [`RLModule::initial_state`].
     ///
     /// # Errors
-    /// The module's error.
+    /// [`ModuleError::Panicked`]; the module's error.
     pub fn initial_state(&self) -> Result<Option<Buffer>> {
-        self.module.initial_state()
+        self.guard("initial_state", || self.module.initial_state())
     }
 
     /// Returns [`RLModule::max_seq_len`].

@@ -54,9 +54,12 @@ impl SavedSpaces {
     }
 }
 
-/// Whether a network reads the observations of both spaces in the same way. The bounds of floats do
-/// not affect its outputs. The bounds of bytes do ([`InputScale`]).
-fn reads_alike(one: &Space, other: &Space) -> bool {
+/// Whether a module that was built for one observation space reads those of the other in the same way.
+///
+/// Shapes, kinds and keys are equal. The bounds of floats do not affect the outputs of a network and may
+/// differ. The bounds of bytes do ([`InputScale`]).
+#[must_use]
+pub fn reads_alike(one: &Space, other: &Space) -> bool {
     match (one, other) {
         (Space::Box(one), Space::Box(other)) => {
             one.dtype() == other.dtype()
@@ -76,5 +79,23 @@ fn reads_alike(one: &Space, other: &Space) -> bool {
                 && ones.iter().zip(others).all(|(one, other)| reads_alike(one, other))
         }
         _ => one == other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_of_float_observations_may_differ_and_nothing_else() {
+        let (a, b) = (Space::boxed(-1.0, 1.0, &[2]).unwrap(), Space::unbounded(&[2]).unwrap());
+        assert!(reads_alike(&a, &b));
+        assert!(!reads_alike(&a, &Space::unbounded(&[3]).unwrap()));
+        assert!(!reads_alike(&Space::discrete(2).unwrap(), &Space::discrete(3).unwrap()));
+        let dict = |key, part: &Space| Space::dict([(key, part.clone())]).unwrap();
+        assert!(reads_alike(&dict("x", &a), &dict("x", &b)) && !reads_alike(&dict("x", &a), &a));
+        assert!(!reads_alike(&dict("x", &a), &dict("y", &a)));
+        let pair = |parts: [&Space; 2]| Space::tuple(parts.map(Clone::clone)).unwrap();
+        assert!(reads_alike(&pair([&a, &b]), &pair([&b, &a])));
     }
 }

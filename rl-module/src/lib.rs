@@ -36,6 +36,7 @@ mod spec;
 
 pub use actor_critic::ActorCritic;
 pub use any::AnyRLModule;
+pub use compatible::reads_alike;
 pub use context::ModuleContext;
 pub use error::{ModuleError, Result};
 pub use exploration::ExplorationContext;

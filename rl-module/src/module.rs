@@ -65,6 +65,9 @@ pub type BoxRLModule = Erased<RLModuleFamily>;
 pub trait RLModule: ErasedModule<RLModuleFamily> {
     /// Builds the network for the spaces and settings of the context.
     ///
+    /// It may build or restore other modules, such as a teacher, on the thread that it is called on. Other
+    /// threads build theirs afterwards, so do not wait for them here.
+    ///
     /// # Errors
     /// If the module does not support a space or setting.
     fn setup(cx: &ModuleContext<'_>) -> Result<Self>

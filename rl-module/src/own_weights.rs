@@ -5,6 +5,7 @@ use rekindle_core::CoreError;
 use rekindle_core::weights::{LoadReport, Weights};
 
 use crate::error::{ModuleError, Result};
+use crate::guard::guard;
 use crate::module::RLModule;
 use crate::roles::{LearnOnBatch, LearnStats, Role};
 
@@ -14,9 +15,14 @@ use crate::roles::{LearnOnBatch, LearnStats, Role};
 /// The error of the module; [`ModuleError::LearnOnBatch`] if a weight is not finite.
 pub(crate) fn get(name: &str, module: &dyn RLModule) -> Result<Weights> {
     let Some(role) = module.as_learn_on_batch() else { return Ok(Weights::new()) };
-    let weights = role.get_weights()?;
+    let weights = read(name, role)?;
     check_finite(name, "get_weights", &weights)?;
     Ok(weights)
+}
+
+/// Calls [`LearnOnBatch::get_weights`].
+fn read(name: &str, role: &dyn LearnOnBatch) -> Result<Weights> {
+    guard(name, "get_weights", || role.get_weights())
 }
 
 /// Divides weights into those of the role and those of parameters.
@@ -44,8 +50,8 @@ pub(crate) fn divide(
 pub(crate) fn set(name: &str, module: &mut dyn RLModule, weights: &Weights) -> Result<()> {
     let Some(role) = module.as_learn_on_batch_mut() else { return Ok(()) };
     check_finite(name, "set_weights", weights)?;
-    role.set_weights(weights)?;
-    let kept = role.get_weights()?;
+    guard(name, "set_weights", || role.set_weights(weights))?;
+    let kept = read(name, role)?;
     match weights.iter().find(|(name, weight)| kept.get(*name) != Some(*weight)) {
         None => Ok(()),
         Some((weight, _)) => Err(error(
@@ -99,13 +105,13 @@ pub(crate) fn learn(
             needed_by,
         });
     };
-    let before = role.get_weights()?;
+    let before = read(name, role)?;
     let stats = learn(role)?;
     if let Some((stat, value)) = stats.iter().find(|(_, value)| !value.is_finite()) {
         let reason = format!("returned {value} as `{stat}`: return finite numbers");
         return Err(error(name, METHOD, reason));
     }
-    let after = role.get_weights()?;
+    let after = read(name, role)?;
     if !before.keys().eq(after.keys()) {
         let list = |of: &Weights| of.keys().cloned().collect::<Vec<_>>().join(", ");
         let reason = format!(

@@ -117,6 +117,83 @@ fn burns_own_initializers_are_reproducible_under_a_seed() {
     assert_ne!(build(3), build(4));
 }
 
+/// A student with two layers, between which its `setup` builds and restores a teacher.
+#[derive(Module, Debug)]
+struct Student {
+    first: Linear,
+    teacher: Linear,
+    second: Linear,
+}
+
+impl RLModule for Student {
+    fn setup(cx: &ModuleContext<'_>) -> Result<Self> {
+        let first = LinearConfig::new(4, 2).init(cx.device());
+        let _ = first.weight.val();
+        let teacher = with_spaces(RLModuleSpec::of::<BurnLinear>()).build(cx.device())?;
+        let teacher = AnyRLModule::from_state(&teacher.get_state()?, cx.device())?;
+        let teacher = BurnLinear::clone(teacher.downcast_ref().unwrap()).layer;
+        Ok(Self { first, teacher, second: LinearConfig::new(4, 2).init(cx.device()) })
+    }
+
+    fn forward_train(&self, batch: &Batch) -> Result<Batch> {
+        let obs = batch.float::<2>(Columns::OBS)?;
+        let logits = self.first.forward(obs.clone()) + self.second.forward(obs.clone());
+        Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits - self.teacher.forward(obs)))
+    }
+}
+
+#[test]
+fn a_module_that_builds_another_one_in_its_setup_has_the_parameters_of_its_own_seed() {
+    let spec = with_spaces(RLModuleSpec::of::<Student>());
+    let build = |seed| {
+        let module = spec.build_seeded(&Device::flex(), Generator::from_seed(seed)).unwrap();
+        let weights = module.state_dict().unwrap();
+        ["first.weight", "second.weight", "teacher.weight"].map(|name| weights[name].clone())
+    };
+    let ([first, second, teacher], [first_again, second_again, other_teacher]) =
+        (build(3), build(3));
+    assert_eq!((&first, &second), (&first_again, &second_again));
+    // The teacher is built from entropy, and the layers do not repeat each other.
+    assert_ne!(teacher, other_teacher);
+    assert_ne!(first, second);
+    // A panic in the middle does not leave the lock behind.
+    let broken = with_spaces(RLModuleSpec::from_fn("tests.Broken", |cx: &ModuleContext<'_>| {
+        let _ = with_spaces(RLModuleSpec::of::<BurnLinear>()).build(cx.device())?;
+        assert!(cx.inference_only(), "stops in the middle");
+        Student::setup(cx)
+    }));
+    let error = broken.build(&Device::flex()).unwrap_err();
+    assert!(matches!(error, ModuleError::Panicked { method: "setup", .. }), "{error}");
+    build(4);
+}
+
+/// A module that fails as soon as its state is asked for.
+#[derive(Module, Debug)]
+struct NoState {
+    unused: Linear,
+}
+
+impl RLModule for NoState {
+    fn setup(cx: &ModuleContext<'_>) -> Result<Self> {
+        Ok(Self { unused: LinearConfig::new(1, 1).init(cx.device()) })
+    }
+
+    fn forward_train(&self, batch: &Batch) -> Result<Batch> {
+        Ok(batch.clone())
+    }
+
+    fn initial_state(&self) -> Result<Option<rekindle_env::Buffer>> {
+        panic!("no state yet")
+    }
+}
+
+#[test]
+fn a_panic_in_the_initial_state_is_an_error() {
+    let module = with_spaces(RLModuleSpec::of::<NoState>()).build(&Device::flex()).unwrap();
+    let error = module.initial_state().unwrap_err().to_string();
+    assert!(error.contains("`initial_state`") && error.contains("no state yet"), "{error}");
+}
+
 #[test]
 fn each_mistake_says_what_to_do() {
     let device = Device::flex();

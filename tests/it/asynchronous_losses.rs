@@ -91,9 +91,9 @@ fn experience(module: &AnyRLModule) -> Rollout {
     let final_observations = Buffer::from_f32(draw(count * INPUTS, -1.0, 1.0), &[INPUTS]).unwrap();
     let (rewards, logp) = (draw(rows, -1.0, 1.0), draw(rows, -2.5, -0.2));
     let actions = (0..rows as i64).map(|i| (i * i) % ACTIONS as i64).collect();
-    let states = module.initial_state().unwrap().map(|initial| RolloutStates {
-        state_in: random(initial.clone(), rows, &mut rng),
-        final_states: random(initial, count, &mut rng),
+    let states = module.initial_state().unwrap().map(|initial| {
+        let state_in = random(initial.clone(), rows, &mut rng);
+        RolloutStates::new(state_in, random(initial, count, &mut rng))
     });
     Rollout {
         observations,

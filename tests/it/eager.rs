@@ -69,7 +69,7 @@ fn a_loss_sees_the_setting_which_checkpoints_record() {
     .seed(0);
     let counts = || calls.each_ref().map(|calls| calls.load(Ordering::Relaxed));
     config.build(&device()).unwrap().train().unwrap();
-    assert_eq!(counts(), [2, 0], "one of them is the trial at build");
+    assert_eq!(counts(), [2, 0], "one of them is the dry run at build");
     let eager = config.debugging(|d| d.eager(true));
     assert!(serde_json::to_string(&eager).unwrap().contains("\"eager\":true"));
     eager.build(&device()).unwrap().train().unwrap();

@@ -229,7 +229,7 @@ fn reading(env: &str) -> (AlgorithmConfig<CustomTraining>, All) {
 /// Trains for some fragments of 6 steps per environment, and returns what the loss read.
 fn train(config: &AlgorithmConfig<CustomTraining>, all: &All) -> Vec<(String, Read)> {
     let mut algo = config.build(&device()).unwrap();
-    // The trial of the loss read made-up steps.
+    // The dry run of the loss read drawn steps.
     all.lock().unwrap().clear();
     for _ in 0..4 {
         algo.train().unwrap();

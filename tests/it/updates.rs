@@ -135,6 +135,62 @@ fn experience_without_the_columns_of_a_new_module_is_left_out_and_counted() {
 }
 
 #[test]
+fn open_actions_of_greedy_and_random_calls_are_left_out_of_the_update() {
+    use rekindle::env_runner::{EnvRunner, MultiAgentConfig, MultiAgentEnvRunner};
+    // Ten steps in which the agents take turns: an action is always open.
+    scripted::game("test/Turns-v0", &[("a", 1), ("b", 1)], |t, out| {
+        out.observe(t % 2)?.write_f32(&[t as f32 / 10.0])?;
+        if t == 10 {
+            out.terminate_all();
+        }
+        Ok(())
+    });
+    let policy_mapping = PolicyMapping::All("p".into());
+    let multi_agent = Some(MultiAgentConfig { policy_mapping, ..MultiAgentConfig::default() });
+    let config = EnvRunnerConfig { multi_agent, ..EnvRunnerConfig::new("test/Turns-v0") };
+    for first in [SampleOptions::greedy(), SampleOptions::random()] {
+        let mut runner = MultiAgentEnvRunner::new(config.clone(), 0, &device()).unwrap();
+        let (id, (observations, actions)) = runner.module_spaces().pop_first().unwrap();
+        let spec = RLModuleSpec::default().observation_space(observations).action_space(actions);
+        let mut modules = MultiRLModule::new();
+        modules.add_module(id, spec.build(&device()).unwrap(), false).unwrap();
+        runner.set_modules(&modules, PublishedAt::default()).unwrap();
+        runner.collect(Amount::Timesteps(5), first).unwrap();
+        let experience = runner.collect(Amount::Timesteps(5), SampleOptions::default()).unwrap();
+        let rollouts = &experience.rollouts["p"];
+        let open: usize = rollouts.iter().skip(1).map(Rollout::env_steps).sum();
+        assert_eq!((rollouts.len(), open), (2, 1), "the action that waited for its outcome");
+        let loss = |_: &str| -> Box<dyn Loss> { Box::new(PpoLoss::new(PpoTraining::default())) };
+        let mut learner = Learner::new(LearnerConfig::default(), loss, modules, &device()).unwrap();
+        learner.update(&experience.rollouts, 0).unwrap();
+        let metrics = support::metrics(&mut learner);
+        let of = |key: &str| metrics.get(&format!("learner/p/{key}"));
+        assert_eq!(of("num_rows_of_replaced_modules_lifetime"), Some(1.0));
+        let rows = rollouts[0].env_steps() as f64;
+        assert_eq!(of("num_module_steps_trained_lifetime"), Some(rows));
+    }
+}
+
+#[test]
+fn columns_that_some_rollouts_lack_and_no_loss_requires_are_not_gathered() {
+    let space = Space::boxed(-1.0, 1.0, &[4]).unwrap();
+    let module = RLModuleSpec::default()
+        .observation_space(space.clone())
+        .action_space(Space::discrete(2).unwrap())
+        .build(&device())
+        .unwrap();
+    let mut learner =
+        support::learner(LearnerConfig::default(), module.as_multi_rl_module().unwrap());
+    let mut lacking = recorded(&space, 0);
+    lacking.extras.remove(Columns::ACTION_LOGP);
+    let rollouts = support::data(&[(DEFAULT_MODULE_ID, vec![recorded(&space, 0), lacking])]);
+    let data = learner.gather(&rollouts).unwrap().remove(DEFAULT_MODULE_ID).unwrap();
+    assert_eq!(data.rows(), 12);
+    assert!(data.contains(Columns::ACTION_DIST_INPUTS));
+    assert!(!data.contains(Columns::ACTION_LOGP));
+}
+
+#[test]
 fn experience_of_a_module_that_was_replaced_is_left_out_and_counted() {
     let space = Space::boxed(-1.0, 1.0, &[4]).unwrap();
     let module = RLModuleSpec::default()

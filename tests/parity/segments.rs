@@ -53,10 +53,8 @@ fn rollout(recorded: &Recorded) -> Rollout {
         extras: logp.into_iter().collect(),
         final_observations: floats("final_obs", &[4]),
         states: stateful.then(|| {
-            Arc::new(RolloutStates {
-                state_in: states(Columns::STATE_IN, rows),
-                final_states: states(Columns::FINAL_STATE, segments.len()),
-            })
+            let finals = states(Columns::FINAL_STATE, segments.len());
+            Arc::new(RolloutStates::new(states(Columns::STATE_IN, rows), finals))
         }),
         infos: None,
         segments,

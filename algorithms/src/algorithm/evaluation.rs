@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_env::{EnvConfig, EnvError};
 use rekindle_env_runner::{
-    EnvRunnerConfig, EnvRunnerGroup, FaultToleranceConfig, MultiAgentConfig, PolicyMapping,
-    SampleOptions,
+    EnvRunnerConfig, EnvRunnerGroup, MultiAgentConfig, PolicyMapping, SampleOptions,
 };
 
 use super::Algorithm;
@@ -186,10 +185,7 @@ impl Algorithm {
             metrics_num_episodes_for_smoothing: None,
             in_evaluation: true,
             // Wait for all runners, because late episodes would come from older weights.
-            fault_tolerance: FaultToleranceConfig {
-                sample_timeout_s: None,
-                ..training.fault_tolerance.clone()
-            },
+            fault_tolerance: training.fault_tolerance.clone().sample_timeout_s(None),
             ..training
         };
         if self.config.env_runners.on_device

@@ -237,7 +237,8 @@ impl TrainingStep {
     fn learn(&mut self, cx: &mut TrainingContext<'_>, finished: Finished) -> Option<Learner> {
         let Finished { experience, output, .. } = finished;
         self.sampled += experience.env_steps;
-        let (mut worker, gradients) = *output?.downcast::<Output>().ok()?;
+        let output = output?.map_err(|error| self.fail(error.into())).ok()?;
+        let (mut worker, gradients) = *output.downcast::<Output>().ok()?;
         self.lag.add(&experience, cx.learner.weights_seq_no());
         let begun = Instant::now();
         let env_steps = cx.env_steps() + self.sampled as u64;

@@ -60,24 +60,55 @@ fn open(
     index: usize,
     advice: &str,
 ) -> Result<Device> {
+    let spec = spec.to_string();
     let tried = catch_unwind(|| {
         let devices = devices();
         let found = devices.len();
-        let device = devices.into_iter().nth(index).ok_or_else(|| match found {
-            0 => "no device of this kind was found".to_owned(),
-            1 => "there is one device of this kind, with index 0".to_owned(),
-            _ => format!("there are {found} devices of this kind, from index 0"),
-        })?;
+        let Some(device) = devices.into_iter().nth(index) else {
+            return Err(not_found(&spec, found, advice));
+        };
         let sum = Tensor::<1>::ones([2], &device).sum();
-        sum.try_into_data().map(|_| device).map_err(|error| format!("{error:?}"))
+        sum.try_into_data().map(|_| device).map_err(|error| format!("{error:?}; {advice}"))
     });
     let reason = match tried {
         Ok(Ok(device)) => return Ok(device),
         Ok(Err(reason)) => reason,
-        Err(panic) => format!("the backend could not start: {}", panics::message(&*panic)),
+        Err(panic) => {
+            format!("the backend could not start: {}; {advice}", panics::message(&*panic))
+        }
     };
-    Err(CoreError::DeviceUnavailable {
-        device: spec.to_string(),
-        reason: format!("{reason}; {advice}"),
-    })
+    Err(CoreError::DeviceUnavailable { device: spec, reason })
+}
+
+/// Returns the reason why there is no device of an index. Only a machine without any device lacks a driver.
+fn not_found(spec: &str, found: usize, advice: &str) -> String {
+    let kind = spec.split(':').next().unwrap_or(spec);
+    match found {
+        0 => format!("no device of this kind was found; {advice}"),
+        1 => format!("there is one device of this kind; use `{kind}:0`"),
+        _ => format!(
+            "there are {found} devices of this kind; use `{kind}:0` to `{kind}:{}`",
+            found - 1
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_index_names_the_right_ones_and_no_driver() {
+        let open = |found| {
+            let devices = move || vec![Device::flex(); found];
+            open(DeviceSpec::Wgpu(3), devices, 3, "install a driver").map_err(|e| e.to_string())
+        };
+        let none = open(0).unwrap_err();
+        assert!(none.contains("`wgpu:3`") && none.contains("install a driver"), "{none}");
+        for (found, advice) in [(1, "use `wgpu:0`"), (3, "use `wgpu:0` to `wgpu:2`")] {
+            let error = open(found).unwrap_err();
+            assert!(error.contains(advice) && !error.contains("driver"), "{error}");
+        }
+        assert!(open(4).is_ok());
+    }
 }

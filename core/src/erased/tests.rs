@@ -119,3 +119,36 @@ fn valid_and_train_switch_gradients() {
     assert!(!out.is_require_grad() && !out.device().is_autodiff());
     assert_eq!(module.valid().train().num_params(), module.num_params());
 }
+
+#[derive(Module, Debug)]
+struct Wide {
+    known: Param<Tensor<1>>,
+    cube: Param<Tensor<7>>,
+}
+impl Scalar for Wide {
+    fn value(&self, x: Tensor<2>) -> Tensor<1> {
+        x.sum() * self.known.val()
+    }
+}
+
+#[test]
+fn a_parameter_with_too_many_dimensions_is_an_error_that_names_it() {
+    let device = Device::flex();
+    let wide = || Wide {
+        known: Param::from_data([2.0f32], &device),
+        cube: Param::from_tensor(Tensor::ones([1; 7], &device)),
+    };
+    let name = |result| match result {
+        Err(crate::CoreError::ParameterRank { name, max: 6 }) => name,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(name(crate::initialize(&wide())), "cube");
+    let mut holder = holder(&device);
+    crate::initialize(&holder).unwrap();
+    holder.parts.push(Erased::new(wide()));
+    assert_eq!(name(crate::initialize(&holder)), "parts.2.cube");
+    // What was skipped in one module says nothing of the next.
+    holder.parts[2].num_params();
+    holder.parts.truncate(2);
+    crate::initialize(&holder).unwrap();
+}

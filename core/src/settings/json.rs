@@ -4,10 +4,10 @@ use rekindle_env::did_you_mean;
 use serde::de::{DeserializeOwned, Error};
 use serde_json::{Map, Value};
 
-/// Reads settings from data.
+/// Deserializes settings from JSON.
 ///
-/// The message of an error begins with the path of the setting, suggests names for an unknown one, and
-/// describes the value that is expected without types of Rust.
+/// Errors begin with the path of the setting, suggest names for unknown settings, and describe the expected
+/// value without naming Rust types.
 ///
 /// ```
 /// use rekindle_core::settings;

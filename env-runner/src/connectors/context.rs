@@ -29,6 +29,7 @@ impl<'a> ConnectorContext<'a> {
 
 /// The step that led to some observations, with one entry per row.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct LastStep<'a> {
     /// The actions as the module sampled them.
     pub actions: &'a Buffer,
@@ -45,6 +46,7 @@ pub struct LastStep<'a> {
 
 /// The episodes that some rows belong to, among all running episodes.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Slots<'a> {
     /// For each row, the number of its episode.
     pub of_rows: &'a [usize],
@@ -52,7 +54,35 @@ pub struct Slots<'a> {
     pub count: usize,
 }
 
-impl LastStep<'_> {
+impl<'a> Slots<'a> {
+    /// Creates the numbers of the rows' episodes among `count` running ones.
+    #[must_use]
+    pub fn new(of_rows: &'a [usize], count: usize) -> Self {
+        Self { of_rows, count }
+    }
+}
+
+impl<'a> LastStep<'a> {
+    /// Creates a step in all running episodes that led to observations which actions follow.
+    #[must_use]
+    pub fn new(actions: &'a Buffer, rewards: &'a [f64], starts: &'a [bool]) -> Self {
+        Self { actions, rewards, starts, is_final: false, slots: None }
+    }
+
+    /// Sets whether no action follows the observations.
+    #[must_use]
+    pub fn is_final(mut self, is_final: bool) -> Self {
+        self.is_final = is_final;
+        self
+    }
+
+    /// Sets the episodes that the rows belong to.
+    #[must_use]
+    pub fn slots(mut self, slots: Slots<'a>) -> Self {
+        self.slots = Some(slots);
+        self
+    }
+
     /// Returns the slot in which a connector remembers the episode of a row.
     #[must_use]
     pub fn slot(&self, row: usize) -> usize {
@@ -68,6 +98,7 @@ impl LastStep<'_> {
 
 /// The context of the rewards that a connector transforms.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct RewardContext<'a> {
     /// Whether running statistics learn from the rewards; `false` in evaluation.
     pub update: bool,
@@ -77,7 +108,20 @@ pub struct RewardContext<'a> {
     pub slots: Option<Slots<'a>>,
 }
 
-impl RewardContext<'_> {
+impl<'a> RewardContext<'a> {
+    /// Creates the context of rewards of all running episodes.
+    #[must_use]
+    pub fn new(update: bool, starts: &'a [bool]) -> Self {
+        Self { update, starts, slots: None }
+    }
+
+    /// Sets the episodes that the rewards belong to.
+    #[must_use]
+    pub fn slots(mut self, slots: Slots<'a>) -> Self {
+        self.slots = Some(slots);
+        self
+    }
+
     /// Returns the slot in which a connector remembers the episode of a reward.
     #[must_use]
     pub fn slot(&self, row: usize) -> usize {

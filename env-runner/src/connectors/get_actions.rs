@@ -2,10 +2,11 @@
 
 use rekindle_core::host_batch::download_into;
 use rekindle_core::{Batch, Columns, Generator};
-use rekindle_env::Buffer;
+use rekindle_env::{Buffer, Space};
 use rekindle_rl_module::AnyRLModule;
 
-use super::ConnectorPipeline;
+use super::{ConnectorContext, ConnectorPipeline};
+use crate::env_runner::checks::{InvalidAction, find_non_finite};
 use crate::env_runner::outputs::Outputs;
 use crate::{Result, RunnerError};
 
@@ -29,6 +30,23 @@ pub(crate) struct ActionSampler {
     pub(crate) outputs: Outputs,
     /// Uniform actions as the environments receive them.
     uniform: Buffer,
+}
+
+/// Passes sampled actions through the connectors to the environments, whose
+/// [`last_output`](ConnectorPipeline::last_output) they become. `update`: whether connectors learn from them.
+/// Returns the row of the first action that a connector made not finite, with its value.
+///
+/// # Errors
+/// The error of a connector.
+pub(crate) fn connect_actions(
+    module_to_env: &mut ConnectorPipeline,
+    actions: &Buffer,
+    update: bool,
+) -> Result<Option<(usize, f32)>> {
+    module_to_env.transform(actions, ConnectorContext::rows(update))?;
+    // Rounding to integers would hide NaN, so what goes into the last connector is checked.
+    let (connected, space) = (module_to_env.last_input(), module_to_env.input_space());
+    Ok(connected.and_then(|rows| find_non_finite(space, rows)))
 }
 
 impl ActionSampler {
@@ -134,6 +152,24 @@ impl ActionSampler {
             }
         }
         Ok(())
+    }
+
+    /// As [`sample`](Self::sample), and returns the first action that is not an element of the module's
+    /// action space.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample).
+    pub(crate) fn sample_checked(
+        &mut self,
+        module: &AnyRLModule,
+        outputs: &Batch,
+        rngs: Option<&mut [Generator]>,
+        space: &Space,
+    ) -> Result<Option<InvalidAction>> {
+        // The conversion of bits to bytes would hide some.
+        let bits = InvalidAction::find_bits(space, outputs.get(Columns::ACTIONS)?);
+        self.sample(module, outputs, rngs)?;
+        Ok(bits.or_else(|| InvalidAction::find(space, &self.actions)))
     }
 
     /// Keeps the outputs of an exploration pass that are recorded besides the actions.

@@ -29,13 +29,18 @@ impl OnPart {
     /// [`RunnerError::Config`] if the path is empty, or the connector transforms rewards,
     /// which have no parts.
     pub fn new(path: Vec<String>, connector: Box<dyn Connector>) -> Result<Self> {
-        let constraint = match connector.transforms_rewards() {
-            true => format!("`{}` transforms rewards, which have no parts", connector.name()),
-            false if path.is_empty() => "it must name at least one key".into(),
-            false => return Ok(Self { path, connector }),
-        };
-        let value = format!("{path:?}");
-        Err(ConfigError::new("OnPart.path", value, constraint).into())
+        if connector.transforms_rewards() {
+            let name = connector.name();
+            let constraint = format!(
+                "`{name}` transforms rewards, which have no parts; add it without `on_part`"
+            );
+            return Err(ConfigError::new("OnPart.connector", name, constraint).into());
+        }
+        if path.is_empty() {
+            let constraint = "it must name at least one key";
+            return Err(ConfigError::new("OnPart.path", "[]", constraint).into());
+        }
+        Ok(Self { path, connector })
     }
 
     fn refuse(&self, space: &Space, reason: impl Into<String>) -> RunnerError {

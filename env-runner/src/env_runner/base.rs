@@ -42,8 +42,6 @@ pub(crate) struct RunnerBase {
     /// Whether the environments were seeded, which their first reset does.
     pub(crate) seeded: bool,
     pub(crate) metrics: MetricsLogger,
-    /// The metrics before the running call, which they return to if it fails.
-    metrics_before: Option<MetricsLogger>,
     /// The time that the running call has taken so far.
     pub(crate) timers: Timers,
 }
@@ -89,7 +87,6 @@ impl RunnerBase {
             needs_reset: true,
             seeded: false,
             metrics: MetricsLogger::new(),
-            metrics_before: None,
             timers: Timers::default(),
             config,
         }
@@ -135,8 +132,8 @@ impl RunnerBase {
 
     /// Begins a call. Its metrics count only if it [succeeds](Self::end_call).
     pub(crate) fn begin_call(&mut self) {
-        self.forget_call();
-        self.metrics_before = Some(self.metrics.clone());
+        self.metrics.roll_back();
+        self.metrics.begin();
     }
 
     /// Ends a call. After an error, nothing that the call logged is kept: its experience is lost.
@@ -146,22 +143,16 @@ impl RunnerBase {
             self.needs_reset = true;
         }
         match &result {
-            Ok(_) => self.metrics_before = None,
-            Err(_) => self.forget_call(),
+            Ok(_) => self.metrics.commit(),
+            Err(_) => self.metrics.roll_back(),
         }
         result
     }
 
-    /// Returns to the metrics before a call that failed, or that panicked and did not end.
-    fn forget_call(&mut self) {
-        if let Some(before) = self.metrics_before.take() {
-            self.metrics = before;
-        }
-    }
-
     /// Returns the metrics logged since the last call of this function.
     pub(crate) fn take_metrics(&mut self) -> MetricsState {
-        self.forget_call();
+        // A call that panicked did not end.
+        self.metrics.roll_back();
         self.metrics.take()
     }
 

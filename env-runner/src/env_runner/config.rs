@@ -102,6 +102,14 @@ impl EnvRunnerConfig {
             )
             .into());
         }
+        if self.metrics_num_episodes_for_smoothing == Some(0) {
+            return Err(ConfigError::new(
+                "metrics_num_episodes_for_smoothing",
+                "0",
+                "means need at least one episode; use `None` for all since the last report",
+            )
+            .into());
+        }
         self.fault_tolerance.validate()
     }
 
@@ -112,5 +120,19 @@ impl EnvRunnerConfig {
     pub(crate) fn check_connectors(&self, modules: &[&str]) -> Result<()> {
         let mut connectors = self.env_to_module.iter().chain(&self.module_to_env);
         connectors.try_for_each(|connector| connector.check_modules(modules))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_of_no_episodes_is_refused() {
+        let mut config = EnvRunnerConfig::new("CartPole-v1");
+        for (window, valid) in [(None, true), (Some(1), true), (Some(0), false)] {
+            config.metrics_num_episodes_for_smoothing = window;
+            assert_eq!(config.validate().is_ok(), valid, "{window:?}");
+        }
     }
 }

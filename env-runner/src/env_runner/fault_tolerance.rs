@@ -21,6 +21,7 @@ use crate::error::Result;
 /// [`EnvError::is_recoverable`]: rekindle_env::EnvError::is_recoverable
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct FaultToleranceConfig {
     /// Whether an environment of a vector that fails is reset alone, with a fresh seed. The steps of
     /// its episode in the current call are dropped; all other environments continue unchanged.
@@ -111,10 +112,10 @@ impl FaultToleranceConfig {
         self
     }
 
-    /// Sets the number of seconds that a call waits for its runners.
+    /// Sets the number of seconds that a call waits for its runners; `None` for as long as they need.
     #[must_use]
-    pub fn sample_timeout_s(mut self, seconds: f64) -> Self {
-        self.sample_timeout_s = Some(seconds);
+    pub fn sample_timeout_s(mut self, seconds: impl Into<Option<f64>>) -> Self {
+        self.sample_timeout_s = seconds.into();
         self
     }
 

@@ -92,8 +92,28 @@ impl Outputs {
         Ok(Self(rest))
     }
 
-    /// Returns the columns by name.
-    pub(crate) fn into_columns(self) -> BTreeMap<String, Buffer> {
-        self.0
+    /// Returns these columns and those of the actions by name, for `rows` steps: `action_dist_inputs` from
+    /// `inputs`, row-major, and `action_logp` and `action_prob` from `logp`. Columns without a value are left
+    /// out.
+    ///
+    /// # Errors
+    /// If `inputs` is not a whole number of rows.
+    pub(crate) fn into_extras(
+        self,
+        inputs: Vec<f32>,
+        logp: Vec<f32>,
+        rows: usize,
+    ) -> Result<BTreeMap<String, Buffer>> {
+        let mut extras = self.0;
+        if !inputs.is_empty() {
+            let width = inputs.len() / rows.max(1);
+            extras.insert(Columns::ACTION_DIST_INPUTS.into(), Buffer::from_f32(inputs, &[width])?);
+        }
+        if !logp.is_empty() {
+            let prob = logp.iter().map(|logp| logp.exp()).collect();
+            extras.insert(Columns::ACTION_PROB.into(), Buffer::from_f32(prob, &[])?);
+            extras.insert(Columns::ACTION_LOGP.into(), Buffer::from_f32(logp, &[])?);
+        }
+        Ok(extras)
     }
 }

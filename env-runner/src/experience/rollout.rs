@@ -96,11 +96,20 @@ pub struct Rollout {
 
 /// The states of a stateful module in a rollout.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct RolloutStates {
     /// For each row, the state that the module acted from.
     pub state_in: Buffer,
     /// For each segment, the state after its last step, which belongs to its final observation.
     pub final_states: Buffer,
+}
+
+impl RolloutStates {
+    /// Creates the states before each row and after the last step of each segment.
+    #[must_use]
+    pub fn new(state_in: Buffer, final_states: Buffer) -> Self {
+        Self { state_in, final_states }
+    }
 }
 
 impl Rollout {

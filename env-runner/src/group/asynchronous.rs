@@ -1,4 +1,4 @@
-//! Runners that work one by one: each starts again as soon as it has finished.
+//! Runners that are started individually: each can start again as soon as it finishes.
 
 use std::any::Any;
 use std::time::Instant;
@@ -6,9 +6,9 @@ use std::time::Instant;
 use rekindle_rl_module::MultiRLModule;
 
 use super::EnvRunnerGroup;
+use super::job::{Job, Work};
 use super::pool::Pool;
-use super::queue::{Job, Work};
-use super::worker::Place;
+use super::worker::Status;
 use crate::env_runner::{Amount, PublishedAt, SampleOptions};
 use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
@@ -21,7 +21,7 @@ pub(super) struct Started {
     at: Instant,
 }
 
-/// What a runner did that was started alone.
+/// What a runner did that was started individually.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Finished {
@@ -29,15 +29,16 @@ pub struct Finished {
     pub runner: usize,
     /// What it collected; empty if it failed.
     pub experience: Experience,
-    /// What the work on the experience returned, to downcast; `None` without work and if the runner failed.
-    pub output: Option<Box<dyn Any + Send>>,
+    /// What the work on the experience returned, to downcast, or [`RunnerError::WorkPanicked`]; `None` without
+    /// work and if the runner failed.
+    pub output: Option<Result<Box<dyn Any + Send>>>,
 }
 
 impl EnvRunnerGroup {
     /// Returns the indices of the runners that are available to start.
     #[must_use]
     pub fn idle(&self) -> Vec<usize> {
-        (0..self.workers.len()).filter(|&index| self.workers[index].here().is_some()).collect()
+        (0..self.workers.len()).filter(|&index| self.workers[index].runner().is_some()).collect()
     }
 
     /// Returns the indices of the runners that have started and not finished.
@@ -46,24 +47,28 @@ impl EnvRunnerGroup {
         self.started.keys().copied().collect()
     }
 
-    /// Sets the weights that one runner acts with from now on. Nothing is copied, except weights on another
-    /// device.
+    /// Sets the weights that one runner acts with from now on. Returns whether the runner was available.
+    /// Runners that are recreated, and late ones that return, receive the weights of the last call. Nothing
+    /// is copied, except weights on another device.
     ///
     /// # Errors
-    /// As [`EnvRunner::set_modules`](crate::EnvRunner::set_modules).
+    /// As [`EnvRunner::set_modules`](crate::EnvRunner::set_modules). The runner then keeps its weights.
     pub fn set_modules_of(
         &mut self,
         index: usize,
         modules: &MultiRLModule,
         at: PublishedAt,
-    ) -> Result<()> {
-        match self.workers.get_mut(index).and_then(|worker| worker.here_mut()) {
-            Some(runner) => runner.set_modules(modules, at),
-            None => Ok(()),
+    ) -> Result<bool> {
+        let runner = self.workers.get_mut(index).and_then(|worker| worker.runner_mut());
+        let is_available = runner.is_some();
+        if let Some(runner) = runner {
+            runner.set_modules(modules, at)?;
         }
+        self.modules = Some((modules.clone(), at));
+        Ok(is_available)
     }
 
-    /// Lets one runner collect on a thread of its own, while this one goes on. Returns whether it was
+    /// Starts one runner on another thread. Returns whether it was
     /// available. [`next_finished`](Self::next_finished) returns what it collected.
     pub fn start(&mut self, index: usize, amount: Amount, options: SampleOptions) -> bool {
         self.submit(index, amount, options, None)
@@ -96,10 +101,12 @@ impl EnvRunnerGroup {
         }
         self.call += 1;
         self.started.insert(index, Started { call: self.call, at: Instant::now() });
-        let job = Job { call: self.call, worker: index, runner, amount, options, then };
+        let (call, started) = (self.call, true);
+        let job = Job { call, worker: index, runner, amount, options, started, then };
         // Runners that nobody waits for may occupy a thread each.
         let ignored = self.workers.iter().enumerate();
-        let ignored = ignored.filter(|(i, w)| w.is_away() && !self.started.contains_key(i)).count();
+        let ignored =
+            ignored.filter(|(i, w)| w.is_running() && !self.started.contains_key(i)).count();
         let threads = self.num_threads.min(self.workers.len()) + self.abandoned.len() + ignored;
         let pool = self.pool.get_or_insert_with(|| Pool::new(&self.results.0));
         pool.submit(job, threads);
@@ -113,9 +120,16 @@ impl EnvRunnerGroup {
     /// [`sample_timeout_s`](crate::FaultToleranceConfig::sample_timeout_s) is recreated, or ignored until
     /// it returns. Runners that have waited so long for a thread are idle again, without a failure.
     ///
+    /// A change to the group, such as [`set_env_config`](Self::set_env_config), waits for the runners that
+    /// have started. What they did is returned here afterwards. After
+    /// [`sample`](Self::sample) it is part of that call's experience, without the output of work.
+    ///
     /// # Errors
     /// The failure of a runner, if it is not tolerated.
     pub fn next_finished(&mut self) -> Result<Option<Finished>> {
+        if let Some(finished) = self.finished.pop_front() {
+            return Ok(Some(finished));
+        }
         while !self.started.is_empty() {
             let oldest = self.started.values().map(|started| started.at).min();
             let timeout = self.config.fault_tolerance.timeout();
@@ -129,7 +143,7 @@ impl EnvRunnerGroup {
             }
             let index = done.worker;
             let in_time = self.started.remove(&index).is_some();
-            self.workers[index].place = Place::Here(done.runner);
+            self.workers[index].status = Status::Available(done.runner);
             let result = match in_time {
                 true => done.result,
                 false => self.catch_up(index).and(done.result),
@@ -163,13 +177,13 @@ impl EnvRunnerGroup {
         for (index, call) in late {
             self.started.remove(&index);
             if let Some(job) = self.pool.as_ref().and_then(|pool| pool.take_back(call)) {
-                self.workers[index].place = Place::Here(job.runner);
+                self.workers[index].status = Status::Available(job.runner);
                 continue;
             }
             self.num_late += 1;
             let seconds = timeout.as_secs_f64();
             let outcome = self.tolerate(index, RunnerError::Late { runner: index, seconds });
-            if !self.workers[index].is_away() {
+            if !self.workers[index].is_running() {
                 self.abandoned.insert(call);
             }
             fatal = fatal.and(outcome.map(|_| ()));

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::EnvRunnerGroup;
-use super::queue::{Done, Job, Queue};
-use super::worker::Place;
+use super::job::{Done, Job};
+use super::pool::Pool;
+use super::worker::Status;
+use super::{EnvRunnerGroup, Finished};
 use crate::env_runner::{Amount, SampleOptions};
 use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
@@ -30,8 +31,9 @@ impl EnvRunnerGroup {
         options: SampleOptions,
     ) -> Result<Experience> {
         let mut call = self.begin_call()?;
+        self.late.extend(self.finished.drain(..).map(|finished| finished.experience));
         let ready: Vec<usize> =
-            (0..self.workers.len()).filter(|&i| self.workers[i].here().is_some()).collect();
+            (0..self.workers.len()).filter(|&i| self.workers[i].runner().is_some()).collect();
         let n = ready.len();
         let mut amounts: Vec<_> =
             ready.into_iter().enumerate().map(|(i, worker)| (worker, share(i, n))).collect();
@@ -66,7 +68,7 @@ impl EnvRunnerGroup {
     /// Waits for all late runners.
     pub(super) fn wait_for_all(&mut self) -> Result<()> {
         self.call += 1;
-        while self.workers.iter().any(|worker| worker.is_away()) {
+        while self.workers.iter().any(|worker| worker.is_running()) {
             let Some(done) = self.receive(None) else { break };
             self.settle(vec![done], &mut Call::default())?;
         }
@@ -79,7 +81,7 @@ impl EnvRunnerGroup {
         let call = self.call;
         let jobs = amounts.iter().filter_map(|&(worker, amount)| {
             let runner = self.workers.get_mut(worker)?.take()?;
-            Some(Job { call, worker, runner, amount, options, then: None })
+            Some(Job { call, worker, runner, amount, options, started: false, then: None })
         });
         let jobs: Vec<_> = jobs.collect();
         let timeout = self.config.fault_tolerance.timeout();
@@ -91,9 +93,12 @@ impl EnvRunnerGroup {
         let mut missing = jobs.len();
         // If no runner is available, wait for the first one to return.
         let nobody = jobs.is_empty() && self.late.is_empty();
-        let mut waits_for_any = nobody && self.workers.iter().any(|worker| worker.is_away());
-        let queue = Queue::new(jobs);
-        queue.start(threads, &self.results.0);
+        let mut waits_for_any = nobody && self.workers.iter().any(|worker| worker.is_running());
+        // Late runners of earlier calls occupy a thread each.
+        let running = self.workers.iter().filter(|worker| worker.is_running()).count();
+        let threads = threads + running.saturating_sub(missing) + self.abandoned.len();
+        let pool = self.pool.get_or_insert_with(|| Pool::new(&self.results.0));
+        jobs.into_iter().for_each(|job| pool.submit(job, threads));
         let mut results = Vec::new();
         while missing > 0 || waits_for_any {
             let Some(done) = self.receive(deadline) else { break };
@@ -102,8 +107,9 @@ impl EnvRunnerGroup {
             results.push(done);
         }
         if missing > 0 {
-            for job in queue.drain() {
-                self.workers[job.worker].place = Place::Here(job.runner);
+            // Those that no thread has begun are not late.
+            while let Some(job) = self.pool.as_ref().and_then(|pool| pool.take_back(call)) {
+                self.workers[job.worker].status = Status::Available(job.runner);
                 missing -= 1;
             }
             tracing::warn!(runners = missing, "runners are late and continue their work");
@@ -131,14 +137,15 @@ impl EnvRunnerGroup {
     fn settle(&mut self, results: Vec<Done>, call: &mut Call) -> Result<()> {
         let mut failed = Vec::new();
         for done in results {
-            let Done { call: of_call, worker: index, runner, amount, result, .. } = done;
+            let Done { call: of_call, worker: index, runner, amount, started, result, output } =
+                done;
             if self.abandoned.remove(&of_call) {
                 continue;
             }
             self.started.remove(&index);
             let is_late = of_call != self.call;
             let worker = &mut self.workers[index];
-            worker.place = Place::Here(runner);
+            worker.status = Status::Available(runner);
             let result = match is_late {
                 true => self.catch_up(index).and(result),
                 false => result,
@@ -151,7 +158,9 @@ impl EnvRunnerGroup {
                     if experience.env_steps > 0 {
                         health.failures = 0;
                     }
-                    if is_late {
+                    if started {
+                        self.finished.push_back(Finished { runner: index, experience, output });
+                    } else if is_late {
                         self.late.push(experience);
                     } else {
                         call.collected.insert(index, experience);
@@ -173,7 +182,7 @@ impl EnvRunnerGroup {
 
     /// Decides whether a call without experience is an error.
     fn check_patience(&mut self, ignored: Option<RunnerError>) -> Result<()> {
-        if !self.workers.iter().any(|worker| worker.is_away()) {
+        if !self.workers.iter().any(|worker| worker.is_running()) {
             return Err(ignored.unwrap_or(RunnerError::NoHealthyRunner));
         }
         self.empty_calls += 1;

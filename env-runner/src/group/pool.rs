@@ -1,4 +1,4 @@
-//! Threads that wait for jobs, for plans that never wait for all runners.
+//! The threads of a group, which wait for jobs.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::Sender;
@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::queue::{Done, Job};
+use super::job::{Done, Job};
 
 /// Longest time that dropping a pool waits for its threads.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -30,7 +30,17 @@ struct Jobs {
     waiting: VecDeque<Job>,
     /// Threads that wait for a job.
     idle: usize,
+    /// Jobs that run.
+    running: usize,
+    /// Largest number of jobs that run at a time.
+    limit: usize,
     closed: bool,
+}
+
+impl Jobs {
+    fn may_run(&self) -> bool {
+        !self.waiting.is_empty() && self.running < self.limit
+    }
 }
 
 impl Shared {
@@ -44,10 +54,23 @@ impl Shared {
         jobs.idle += 1;
         let mut jobs = self
             .wake
-            .wait_while(jobs, |jobs| jobs.waiting.is_empty() && !jobs.closed)
+            .wait_while(jobs, |jobs| !jobs.may_run() && !jobs.closed)
             .unwrap_or_else(PoisonError::into_inner);
         jobs.idle -= 1;
-        if jobs.closed { None } else { jobs.waiting.pop_front() }
+        if jobs.closed {
+            return None;
+        }
+        let job = jobs.waiting.pop_front()?;
+        jobs.running += 1;
+        Some(job)
+    }
+
+    /// Runs a job. Afterwards another one may run.
+    fn run(&self, job: Job) -> Done {
+        let done = job.run();
+        self.jobs().running -= 1;
+        self.wake.notify_one();
+        done
     }
 }
 
@@ -56,11 +79,14 @@ impl Pool {
         Self { shared: Arc::default(), threads: Vec::new(), results: results.clone() }
     }
 
-    /// Hands a job to an idle thread, or to a new one while there are fewer than `threads`. If no thread
-    /// can be started, the job runs on this one.
+    /// Hands a job to an idle thread, or to a new one. From now on, at most `threads` jobs run at a time;
+    /// the others wait, and a free thread takes the next one. If no thread can be started, the job runs on
+    /// this one.
     pub(super) fn submit(&mut self, job: Job, threads: usize) {
         let mut jobs = self.shared.jobs();
         jobs.waiting.push_back(job);
+        let may_run_more = threads > jobs.limit;
+        jobs.limit = threads;
         let waiting = jobs.waiting.len();
         let needs_thread = waiting > jobs.idle && self.threads.len() < threads;
         drop(jobs);
@@ -68,7 +94,7 @@ impl Pool {
             let (shared, results) = (Arc::clone(&self.shared), self.results.clone());
             let work = move || {
                 while let Some(job) = shared.next() {
-                    if results.send(job.run()).is_err() {
+                    if results.send(shared.run(job)).is_err() {
                         return;
                     }
                 }
@@ -81,7 +107,10 @@ impl Pool {
                 }
             }
         }
-        self.shared.wake.notify_one();
+        match may_run_more {
+            true => self.shared.wake.notify_all(),
+            false => self.shared.wake.notify_one(),
+        }
     }
 
     /// Takes back the job of a call, if no thread has begun it.

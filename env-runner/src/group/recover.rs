@@ -6,7 +6,7 @@ use rekindle_core::ModuleId;
 use serde_json::Value;
 
 use super::EnvRunnerGroup;
-use super::worker::{Place, build};
+use super::worker::{Status, build};
 use crate::env_runner::EnvRunner;
 use crate::error::{Result, RunnerError};
 
@@ -68,7 +68,7 @@ impl EnvRunnerGroup {
         tracing::warn!(runner = index, %error, "a runner failed and is ignored");
         let broken = matches!(error, RunnerError::Panicked { .. });
         if broken || worker.health.failures > tolerated {
-            worker.place = Place::Gone;
+            worker.status = Status::Failed;
         }
         Ok(Some(error))
     }
@@ -81,18 +81,24 @@ impl EnvRunnerGroup {
         // Without another healthy runner, the connector states of the old one are still valid.
         let mut healthy = self.workers.iter().filter(|worker| worker.is_healthy());
         let source = healthy.next().unwrap_or(&self.workers[index]);
-        let states = match source.here() {
+        let states = match source.runner() {
             Some(source) => Some(source.connector_states()?),
             None => self.merged_connectors.clone(),
         };
         let runner = self.fresh(index, restarts, states.as_ref())?;
-        let worker = &mut self.workers[index];
-        if let Some(old) = worker.here_mut() {
-            self.metrics.push(old.take_metrics());
-        }
-        worker.place = Place::Here(runner);
+        self.keep_metrics(index);
+        self.workers[index].status = Status::Available(runner);
         self.recreated.push(index);
         Ok(())
+    }
+
+    /// Keeps the metrics of a runner that is replaced.
+    pub(super) fn keep_metrics(&mut self, index: usize) {
+        let Some(old) = self.workers[index].runner_mut() else { return };
+        if let Err(error) = old.read_device() {
+            tracing::warn!(runner = index, %error, "episodes of a runner that is replaced are lost");
+        }
+        self.metrics.push(old.take_metrics());
     }
 
     /// Builds runner `index` with the modules of the group and the connector states of other runners.
@@ -117,7 +123,7 @@ impl EnvRunnerGroup {
     /// Updates a late runner with the current weights and with the connector states of the other
     /// runners. The changes of its own connectors join the next merge.
     pub(super) fn catch_up(&mut self, index: usize) -> Result<()> {
-        let Some(runner) = self.workers[index].here_mut() else { return Ok(()) };
+        let Some(runner) = self.workers[index].runner_mut() else { return Ok(()) };
         if let Some(states) = &self.merged_connectors {
             self.deltas.push(runner.take_connector_deltas()?);
             runner.set_connector_states(states)?;

@@ -6,7 +6,7 @@ use rekindle_checkpoint::{Checkpointable, State};
 use serde::{Deserialize, Serialize};
 
 use super::EnvRunnerGroup;
-use super::worker::{Health, Place, build};
+use super::worker::{Health, Status, build};
 use crate::env_runner::EnvRunner;
 use crate::error::{Result, RunnerError};
 use crate::multi_agent::MultiAgentConfig;
@@ -26,7 +26,7 @@ impl EnvRunnerGroup {
     /// Returns the indices of the runners that are not available.
     fn missing(&self) -> Vec<usize> {
         let workers = self.workers.iter().enumerate();
-        workers.filter(|(_, worker)| worker.here().is_none()).map(|(index, _)| index).collect()
+        workers.filter(|(_, worker)| worker.runner().is_none()).map(|(index, _)| index).collect()
     }
 }
 
@@ -45,7 +45,7 @@ impl Checkpointable for EnvRunnerGroup {
             multi_agent: self.config.multi_agent.clone(),
         })?;
         for (index, worker) in self.workers.iter().enumerate() {
-            if let Some(runner) = worker.here() {
+            if let Some(runner) = worker.runner() {
                 state.insert_component(component(index), runner.get_state()?);
             }
         }
@@ -61,7 +61,8 @@ impl Checkpointable for EnvRunnerGroup {
     ///
     /// # Errors
     /// [`RunnerError::InvalidState`] if a state does not fit a runner, or an error if a runner that was
-    /// not saved cannot be recreated. All runners are then unchanged.
+    /// not saved cannot be recreated. All runners are then as before, except that one whose environments
+    /// cannot be saved begins new episodes.
     fn set_state(&mut self, state: &State) -> Result<()> {
         let saved: GroupState = state.data_as()?;
         if saved.multi_agent.is_some() != self.config.multi_agent.is_some() {
@@ -71,7 +72,7 @@ impl Checkpointable for EnvRunnerGroup {
         }
         self.wait_for_all()?;
         let before =
-            self.workers.iter().map(|worker| worker.here().map(|runner| runner.get_state()));
+            self.workers.iter().map(|worker| worker.runner().map(|runner| runner.get_state()));
         let before: Vec<_> = before.collect();
         let multi_agent = mem::replace(&mut self.config.multi_agent, saved.multi_agent.clone());
         let mut changed = Vec::new();
@@ -81,7 +82,7 @@ impl Checkpointable for EnvRunnerGroup {
             Err(error) => {
                 self.config.multi_agent = multi_agent;
                 for (index, worker) in self.workers.iter_mut().enumerate() {
-                    match (worker.here_mut(), &before[index]) {
+                    match (worker.runner_mut(), &before[index]) {
                         (Some(runner), Some(Ok(before))) if changed.contains(&index) => {
                             runner.set_state(before)?;
                         }
@@ -89,7 +90,7 @@ impl Checkpointable for EnvRunnerGroup {
                             runner.reset_episodes();
                         }
                         // The runner was built for this state only.
-                        (Some(_), None) => worker.place = Place::Gone,
+                        (Some(_), None) => worker.status = Status::Failed,
                         _ => {}
                     }
                 }
@@ -97,6 +98,7 @@ impl Checkpointable for EnvRunnerGroup {
             }
         };
         self.late.clear();
+        self.finished.clear();
         self.deltas.clear();
         self.merged_connectors = None;
         self.num_late = saved.num_late;
@@ -104,12 +106,10 @@ impl Checkpointable for EnvRunnerGroup {
             worker.health = saved.runners.get(index).copied().unwrap_or_default();
         }
         for (index, runner) in fresh {
+            self.keep_metrics(index);
             let worker = &mut self.workers[index];
             worker.health.restarts += 1;
-            if let Some(old) = worker.here_mut() {
-                self.metrics.push(old.take_metrics());
-            }
-            worker.place = Place::Here(runner);
+            worker.status = Status::Available(runner);
             self.recreated.push(index);
         }
         self.spaces = self.first()?.module_spaces();
@@ -124,7 +124,7 @@ impl EnvRunnerGroup {
         let present = |index: &usize| !saved.missing.contains(index);
         let healthy = |index: &usize| saved.runners.get(*index).is_none_or(|h| h.healthy);
         let mut sources = (0..self.workers.len()).filter(present).filter(healthy);
-        let source = sources.find_map(|index| self.workers[index].here());
+        let source = sources.find_map(|index| self.workers[index].runner());
         let states = source.map(EnvRunner::connector_states).transpose()?;
         let missing = saved.missing.iter().filter(|index| **index < self.workers.len());
         let recreate = |&index: &usize| {
@@ -153,12 +153,12 @@ impl EnvRunnerGroup {
         for index in (0..self.workers.len()).filter(present) {
             let health = saved.runners.get(index);
             let worker = &mut self.workers[index];
-            if worker.here().is_none() {
+            if worker.runner().is_none() {
                 let restarts = health.map_or(0, |health| health.restarts);
                 let runner = build(&self.config, index, restarts, &self.device)?;
-                worker.place = Place::Here(runner);
+                worker.status = Status::Available(runner);
             }
-            let Some(runner) = worker.here_mut() else { continue };
+            let Some(runner) = worker.runner_mut() else { continue };
             if health.is_some() {
                 runner.set_state(state.component(&component(index))?)?;
                 changed.push(index);
@@ -170,9 +170,9 @@ impl EnvRunnerGroup {
                 runner.set_multi_agent(multi_agent.clone())?;
             }
             let source = connectors.filter(|first| *first < index);
-            if let Some(source) = source.and_then(|source| self.workers[source].here()) {
+            if let Some(source) = source.and_then(|source| self.workers[source].runner()) {
                 let states = source.connector_states()?;
-                if let Some(runner) = self.workers[index].here_mut() {
+                if let Some(runner) = self.workers[index].runner_mut() {
                     runner.set_connector_states(&states)?;
                     runner.take_connector_deltas()?;
                 }

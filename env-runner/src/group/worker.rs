@@ -13,19 +13,19 @@ use crate::tensor_env::OnDeviceEnvRunner;
 /// A runner with its health.
 #[derive(Debug)]
 pub(super) struct Worker {
-    pub(super) place: Place,
+    pub(super) status: Status,
     pub(super) health: Health,
 }
 
 /// The status of a runner.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum Status {
     /// Available.
-    Here(Box<dyn EnvRunner>),
+    Available(Box<dyn EnvRunner>),
     /// Running, possibly for an earlier call that did not wait for it.
-    Away,
+    Running,
     /// Failed for good.
-    Gone,
+    Failed,
 }
 
 /// The health of a runner.
@@ -48,39 +48,39 @@ impl Default for Health {
 
 impl Worker {
     pub(super) fn new(runner: Box<dyn EnvRunner>) -> Self {
-        Self { place: Place::Here(runner), health: Health::default() }
+        Self { status: Status::Available(runner), health: Health::default() }
     }
 
     /// Returns the runner, if it is available.
-    pub(super) fn here(&self) -> Option<&dyn EnvRunner> {
-        match &self.place {
-            Place::Here(runner) => Some(&**runner),
-            Place::Away | Place::Gone => None,
+    pub(super) fn runner(&self) -> Option<&dyn EnvRunner> {
+        match &self.status {
+            Status::Available(runner) => Some(&**runner),
+            Status::Running | Status::Failed => None,
         }
     }
 
     /// Returns the runner, if it is available.
-    pub(super) fn here_mut(&mut self) -> Option<&mut Box<dyn EnvRunner>> {
-        match &mut self.place {
-            Place::Here(runner) => Some(runner),
-            Place::Away | Place::Gone => None,
+    pub(super) fn runner_mut(&mut self) -> Option<&mut Box<dyn EnvRunner>> {
+        match &mut self.status {
+            Status::Available(runner) => Some(runner),
+            Status::Running | Status::Failed => None,
         }
     }
 
-    pub(super) fn is_away(&self) -> bool {
-        matches!(self.place, Place::Away)
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.status, Status::Running)
     }
 
     pub(super) fn is_healthy(&self) -> bool {
-        self.health.healthy && self.here().is_some()
+        self.health.healthy && self.runner().is_some()
     }
 
     /// Takes the runner out, if it is available.
     pub(super) fn take(&mut self) -> Option<Box<dyn EnvRunner>> {
-        match std::mem::replace(&mut self.place, Place::Away) {
-            Place::Here(runner) => Some(runner),
+        match std::mem::replace(&mut self.status, Status::Running) {
+            Status::Available(runner) => Some(runner),
             other => {
-                self.place = other;
+                self.status = other;
                 None
             }
         }

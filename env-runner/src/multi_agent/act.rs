@@ -45,10 +45,11 @@ impl MultiAgentEnvRunner {
             base.exploration.set_slots(&rows);
             let streams = (&mut rngs[..], &mut base.exploration);
             let acted = lane.act(next, streams, options, &base.device);
-            acted.map_err(|error| error.in_env(&base.config.env, |row| rows[row] / num_agents))?;
+            let invalid = acted
+                .map_err(|error| error.in_env(&base.config.env, |row| rows[row] / num_agents))?;
             let inferred = Instant::now();
             base.timers.inference += inferred - connected;
-            if let Some(invalid) = lane.find_invalid() {
+            if let Some(invalid) = invalid {
                 let index = rows[invalid.row()] / num_agents;
                 return Err(invalid.error(&base.config.env, index, format!("module `{id}`")));
             }
@@ -135,7 +136,7 @@ impl MultiAgentEnvRunner {
         let episode = self.base.episodes[env].id;
         let info = EpisodeInfo { runner: self.base.index, env, episode };
         let id = self.multi_agent.policy_mapping.module(&self.agents[agent].id, &info)?;
-        let Some(lane) = self.lanes.get(&id) else {
+        let Some(lane) = self.lanes.get(&id).filter(|lane| !lane.retired) else {
             return Err(self.unknown_policy(agent, &id));
         };
         if !lane.fits[agent] {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rekindle_core::{Columns, ModuleId};
+use rekindle_core::ModuleId;
 use rekindle_env::{AgentSpec, Buffer};
 
 use super::stream::{EndedSegment, Layout, RecordedSegment};
@@ -133,16 +133,7 @@ fn rollout(
         }
     }
     let empty = || Buffer::from_f32(Vec::new(), &[]);
-    let mut extras = outputs.into_columns();
-    if !inputs.is_empty() {
-        let width = inputs.len() / rewards.len().max(1);
-        extras.insert(Columns::ACTION_DIST_INPUTS.into(), Buffer::from_f32(inputs, &[width])?);
-    }
-    if !logp.is_empty() {
-        let prob = logp.iter().map(|logp| logp.exp()).collect();
-        extras.insert(Columns::ACTION_PROB.into(), Buffer::from_f32(prob, &[])?);
-        extras.insert(Columns::ACTION_LOGP.into(), Buffer::from_f32(logp, &[])?);
-    }
+    let extras = outputs.into_extras(inputs, logp, rewards.len())?;
     let states = state_in.zip(final_states);
     let infos = infos.into_column(rewards.len())?;
     Ok(Rollout {

@@ -7,9 +7,10 @@ use rekindle_rl_module::{AnyRLModule, ExplorationContext};
 
 use super::stream::Stream;
 use crate::connectors::{
-    ActionSampler, ConnectorContext, ConnectorPipeline, LastStep, RewardContext, Slots, pipelines,
+    ActionSampler, ConnectorContext, ConnectorPipeline, LastStep, RewardContext, Slots,
+    connect_actions, pipelines,
 };
-use crate::env_runner::checks::{InvalidAction, find_non_finite};
+use crate::env_runner::checks::InvalidAction;
 use crate::env_runner::memory::same_layout;
 use crate::env_runner::{EnvRunnerConfig, SampleOptions};
 use crate::error::{Result, RunnerError};
@@ -24,11 +25,11 @@ pub(super) struct Lane {
     pub(super) module: Option<AnyRLModule>,
     /// The state of a stateful module before the first step.
     pub(super) initial_state: Option<Buffer>,
+    /// Whether no policy has this id any more: agents act with it until their running episodes end.
+    pub(super) retired: bool,
     /// Which agents have the spaces that the lane acts in.
     pub(super) fits: Vec<bool>,
     sampler: ActionSampler,
-    /// A bit in the actions that the module returned, if it is neither 0 nor 1.
-    invalid_bits: Option<InvalidAction>,
     /// The numbers of the agents that act now, one row each.
     pub(super) rows: Vec<usize>,
     /// Their observations as the environment reports them.
@@ -63,6 +64,7 @@ impl Lane {
             action_space: module_actions.clone(),
             module: None,
             initial_state: None,
+            retired: false,
             fits: agents
                 .iter()
                 .map(|agent| {
@@ -70,7 +72,6 @@ impl Lane {
                         && agent.action_space == *action_space
                 })
                 .collect(),
-            invalid_bits: None,
             rows: Vec::new(),
             observations: Buffer::zeros(observation_space, 0),
             seen: Buffer::zeros(env_to_module.output_space(), 0),
@@ -189,20 +190,20 @@ impl Lane {
 
     /// Chooses an action for every agent that acts. `states` are the states that a stateful
     /// module acts from, and become the states that it returns. There is one stream per row for the
-    /// sampling of actions, and the context of an exploration pass.
+    /// sampling of actions, and the context of an exploration pass. Returns the first invalid action.
     pub(super) fn act(
         &mut self,
         states: Option<&mut Buffer>,
         (rngs, exploration): (&mut [Generator], &mut ExplorationContext),
         options: SampleOptions,
         device: &Device,
-    ) -> Result<()> {
+    ) -> Result<Option<InvalidAction>> {
         let rows = self.seen().rows();
         self.sampler.actions.clear();
         self.sampler.actions.extend_zeros(rows);
-        self.invalid_bits = None;
         if options.random_actions {
-            return self.act_randomly(rngs);
+            self.sampler.sample_uniform(&mut self.module_to_env, rngs)?;
+            return Ok(InvalidAction::find(&self.action_space, &self.sampler.actions));
         }
         let Some(module) = &self.module else { return Err(RunnerError::NoModule) };
         let column = host_batch::upload(self.seen(), device)?;
@@ -217,29 +218,17 @@ impl Lane {
         if let Some(states) = states {
             host_batch::download_into(outputs.column(Columns::STATE_OUT)?, states)?;
         }
-        let actions = outputs.get(Columns::ACTIONS)?;
-        self.invalid_bits = InvalidAction::find_bits(&self.action_space, actions);
-        self.sampler.sample(module, &outputs, options.explore.then_some(rngs))?;
-        match options.explore && options.record {
-            true => self.sampler.keep_outputs(module, &outputs),
-            false => Ok(()),
+        let (rngs, space) = (options.explore.then_some(rngs), &self.action_space);
+        let invalid = self.sampler.sample_checked(module, &outputs, rngs, space)?;
+        if options.explore && options.record {
+            self.sampler.keep_outputs(module, &outputs)?;
         }
-    }
-
-    /// Draws the environments' actions, and expresses them in the module's units.
-    fn act_randomly(&mut self, rngs: &mut [Generator]) -> Result<()> {
-        self.sampler.sample_uniform(&mut self.module_to_env, rngs)
+        Ok(invalid)
     }
 
     /// Returns the actions as they were sampled, with the outputs that losses need.
     pub(super) fn sampled(&self) -> &ActionSampler {
         &self.sampler
-    }
-
-    /// Returns the first sampled action that is invalid.
-    pub(super) fn find_invalid(&mut self) -> Option<InvalidAction> {
-        let find = || InvalidAction::find(&self.action_space, &self.sampler.actions);
-        self.invalid_bits.take().or_else(find)
     }
 
     /// Returns the actions as the environment receives them, or the row of one that a connector made
@@ -252,11 +241,8 @@ impl Lane {
         if options.random_actions {
             return Ok(Ok(self.sampler.uniform()));
         }
-        let cx = ConnectorContext::rows(update);
-        self.module_to_env.transform(&self.sampler.actions, cx)?;
-        // Rounding to integers would hide NaN, so what goes into the last connector is checked.
-        let connected = self.module_to_env.last_input();
-        Ok(match connected.and_then(|rows| find_non_finite(&self.action_space, rows)) {
+        let invalid = connect_actions(&mut self.module_to_env, &self.sampler.actions, update)?;
+        Ok(match invalid {
             Some(invalid) => Err(invalid),
             None => Ok(self.module_to_env.last_output(&self.sampler.actions)),
         })

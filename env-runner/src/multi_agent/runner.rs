@@ -18,12 +18,8 @@ use crate::experience::Experience;
 use crate::policy_bundle::{BundleConfig, PolicyBundle};
 
 impl EnvRunner for MultiAgentEnvRunner {
-    fn index(&self) -> usize {
-        self.base.index
-    }
-
     fn module_spaces(&self) -> BTreeMap<ModuleId, (Space, Space)> {
-        let spaces = self.lanes.iter().map(|(id, lane)| {
+        let spaces = self.lanes.iter().filter(|(_, lane)| !lane.retired).map(|(id, lane)| {
             let observations = lane.env_to_module.output_space().clone();
             (id.clone(), (observations, lane.action_space.clone()))
         });
@@ -85,6 +81,7 @@ impl EnvRunner for MultiAgentEnvRunner {
         self.base.needs_reset = true;
         // No agent continues with a module that may be removed next.
         self.streams.fill_with(|| None);
+        self.drop_retired();
     }
 
     fn collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {

@@ -8,7 +8,7 @@ use rekindle_env::MultiAgentVectorStep;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{MultiAgentConfig, MultiAgentEnvRunner, Player, Stream, lanes};
+use super::{Lane, MultiAgentConfig, MultiAgentEnvRunner, Player, Stream, lanes};
 use crate::env_runner::base::SavedBase;
 use crate::env_runner::restarts::Restarts;
 use crate::env_runner::tracking::EpisodeTracker;
@@ -83,6 +83,19 @@ impl Checkpointable for MultiAgentEnvRunner {
         self.check(&state)?;
         let continues = state.env.as_ref().filter(|_| saved_envs == self.base.num_envs());
         let mut lanes = lanes(&state.multi_agent, &self.agents, &self.base.config)?;
+        for (slot, stream) in state.streams.iter().enumerate().filter(|_| continues.is_some()) {
+            // An agent may still act with a module that had lost its policy.
+            let agent = self.agents.get(slot % self.agents.len());
+            let (Some(stream), Some(agent)) = (stream, agent) else { continue };
+            if lanes.contains_key(&stream.module) {
+                continue;
+            }
+            let spaces = (&agent.observation_space, &agent.action_space);
+            let config = &self.base.config;
+            let mut lane = Lane::new(&stream.module, spaces.0, spaces.1, &self.agents, config)?;
+            lane.retired = true;
+            lanes.insert(stream.module.clone(), lane);
+        }
         for (id, [learned, memory, actions]) in &state.connectors {
             if let Some(lane) = lanes.get_mut(id) {
                 lane.env_to_module.set_state(learned)?;

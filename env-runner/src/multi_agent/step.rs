@@ -166,12 +166,14 @@ impl MultiAgentEnvRunner {
 }
 
 /// Returns the numbers of an environment that concern an agent: those of no agent, and its own without its
-/// name.
+/// name. A name that begins with the names of several agents, such as `a` and `a.b`, belongs to the longest.
 fn info_of(agents: &[AgentSpec], agent: usize, info: &Info) -> Info {
     let numbers = info.iter().filter_map(|(name, number)| {
-        let of_agent = name
-            .split_once('.')
-            .and_then(|(id, rest)| Some((agents.iter().position(|agent| agent.id == id)?, rest)));
+        let named = agents.iter().enumerate().filter_map(|(index, agent)| {
+            let rest = name.strip_prefix(agent.id.as_str())?.strip_prefix('.')?;
+            Some((index, rest))
+        });
+        let of_agent = named.min_by_key(|(_, rest)| rest.len());
         match of_agent {
             Some((index, rest)) if index == agent => Some((rest.to_owned(), *number)),
             Some(_) => None,
@@ -179,4 +181,31 @@ fn info_of(agents: &[AgentSpec], agent: usize, info: &Info) -> Info {
         }
     });
     numbers.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_env::Space;
+
+    use super::*;
+
+    #[test]
+    fn an_info_belongs_to_the_agent_with_the_longest_name_that_it_begins_with() {
+        let spec =
+            |id| AgentSpec::new(id, Space::unbounded(&[1]).unwrap(), Space::discrete(2).unwrap());
+        let agents = ["a", "a.b", "c"].map(spec);
+        let names = ["t", "a.x", "a.b.x", "a.b", "ab.x", "c.d.e"];
+        let info: Info =
+            names.iter().zip(1..).map(|(name, i)| ((*name).into(), f64::from(i))).collect();
+        let of = |agent| info_of(&agents, agent, &info).into_iter().collect::<Vec<_>>();
+        let common = |own: &[(&str, f64)]| {
+            let mut all = vec![("ab.x".to_owned(), 5.0), ("t".into(), 1.0)];
+            all.extend(own.iter().map(|(name, number)| ((*name).into(), *number)));
+            all.sort_by(|a, b| a.0.cmp(&b.0));
+            all
+        };
+        assert_eq!(of(0), common(&[("x", 2.0), ("b", 4.0)]));
+        assert_eq!(of(1), common(&[("x", 3.0)]));
+        assert_eq!(of(2), common(&[("d.e", 6.0)]));
+    }
 }

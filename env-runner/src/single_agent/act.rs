@@ -7,7 +7,6 @@ use rekindle_core::{Batch, Columns, host_batch};
 use super::SingleAgentEnvRunner;
 use crate::connectors::{ConnectorContext, LastStep};
 use crate::env_runner::SampleOptions;
-use crate::env_runner::checks::InvalidAction;
 use crate::error::{Result, RunnerError};
 
 impl SingleAgentEnvRunner {
@@ -54,14 +53,12 @@ impl SingleAgentEnvRunner {
         }
         let rngs = options.explore.then_some(&mut self.base.action_rngs[..]);
         let space = self.module_to_env.input_space();
-        let mut invalid = InvalidAction::find_bits(space, outputs.get(Columns::ACTIONS)?);
-        let sampled = self.sampler.sample(&acting.module, &outputs, rngs);
-        sampled.map_err(|error| error.in_env(&self.base.config.env, |row| row))?;
+        let sampled = self.sampler.sample_checked(&acting.module, &outputs, rngs, space);
+        let invalid = sampled.map_err(|error| error.in_env(&self.base.config.env, |row| row))?;
         if options.explore && options.record {
             self.sampler.keep_outputs(&acting.module, &outputs)?;
         }
         self.base.timers.module_to_env += inferred.elapsed();
-        invalid = invalid.or_else(|| InvalidAction::find(space, &self.sampler.actions));
         match invalid {
             None => Ok(()),
             Some(invalid) => {

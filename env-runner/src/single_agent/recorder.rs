@@ -217,17 +217,8 @@ impl Recorder {
         }
         rollout.infos = self.infos.into_column(rollout.rewards.len())?;
         rollout.segments = order.into_iter().map(|i| rollout.segments[i].clone()).collect();
-        rollout.extras = self.outputs.into_columns();
-        if !self.inputs.is_empty() {
-            let width = self.inputs.len() / rollout.rewards.len().max(1);
-            let inputs = Buffer::from_f32(self.inputs, &[width])?;
-            rollout.extras.insert(Columns::ACTION_DIST_INPUTS.into(), inputs);
-        }
-        if !self.logp.is_empty() {
-            let prob = self.logp.iter().map(|logp| logp.exp()).collect();
-            rollout.extras.insert(Columns::ACTION_PROB.into(), Buffer::from_f32(prob, &[])?);
-            rollout.extras.insert(Columns::ACTION_LOGP.into(), Buffer::from_f32(self.logp, &[])?);
-        }
+        let rows = rollout.rewards.len();
+        rollout.extras = self.outputs.into_extras(self.inputs, self.logp, rows)?;
         Ok((rollout, self.env_steps))
     }
 }

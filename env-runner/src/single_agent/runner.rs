@@ -11,24 +11,18 @@ use serde_json::Value;
 
 use super::{Collected, SingleAgentEnvRunner};
 use crate::connectors::{merge_deltas, set_states, states, take_deltas};
-use crate::env_runner::checks::of_env;
-use crate::env_runner::{Amount, ConnectorDeltas, EnvRunner, PublishedAt, SampleOptions};
+use crate::env_runner::checks::{check_same_spaces, of_env};
+use crate::env_runner::{
+    Amount, ConnectorDeltas, EnvRunner, PublishedAt, SampleOptions, of_default_module,
+};
 use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
 use crate::multi_agent::MultiAgentConfig;
 use crate::policy_bundle::PolicyBundle;
 
-fn of_module<T>(value: T) -> BTreeMap<ModuleId, T> {
-    BTreeMap::from([(DEFAULT_MODULE_ID.into(), value)])
-}
-
 impl EnvRunner for SingleAgentEnvRunner {
-    fn index(&self) -> usize {
-        self.base.index
-    }
-
     fn module_spaces(&self) -> BTreeMap<ModuleId, (Space, Space)> {
-        of_module((self.observation_space().clone(), self.action_space().clone()))
+        of_default_module((self.observation_space().clone(), self.action_space().clone()))
     }
 
     fn set_modules(&mut self, modules: &MultiRLModule, at: PublishedAt) -> Result<()> {
@@ -46,15 +40,8 @@ impl EnvRunner for SingleAgentEnvRunner {
     fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
         let id = &self.base.config.env;
         let env = make_vec_with(id, self.base.num_envs(), env_config).map_err(of_env(id))?;
-        for (field, expected, found) in [
-            ("observation space", self.env.observation_space(), env.observation_space()),
-            ("action space", self.env.action_space(), env.action_space()),
-        ] {
-            if expected != found {
-                let (expected, found) = (expected.to_string(), found.to_string());
-                return Err(RunnerError::OtherSpaces { env: id.clone(), field, expected, found });
-            }
-        }
+        let before = [self.env.observation_space(), self.env.action_space()];
+        check_same_spaces(id, before, [env.observation_space(), env.action_space()])?;
         let old_env = mem::replace(&mut self.env, env);
         let old_config = mem::replace(&mut self.base.config.env_config, env_config.clone());
         if let Err(error) = self.tell_environment_created() {
@@ -88,7 +75,7 @@ impl EnvRunner for SingleAgentEnvRunner {
     }
 
     fn take_connector_deltas(&mut self) -> Result<ConnectorDeltas> {
-        Ok(of_module(take_deltas(&mut self.env_to_module, &mut self.module_to_env)?))
+        Ok(of_default_module(take_deltas(&mut self.env_to_module, &mut self.module_to_env)?))
     }
 
     fn merge_connector_deltas(&mut self, deltas: &[ConnectorDeltas]) -> Result<()> {
@@ -97,7 +84,7 @@ impl EnvRunner for SingleAgentEnvRunner {
     }
 
     fn connector_states(&self) -> Result<BTreeMap<ModuleId, Value>> {
-        Ok(of_module(states(&self.env_to_module, &self.module_to_env)?))
+        Ok(of_default_module(states(&self.env_to_module, &self.module_to_env)?))
     }
 
     fn set_connector_states(&mut self, states: &BTreeMap<ModuleId, Value>) -> Result<()> {
@@ -118,7 +105,7 @@ impl SingleAgentEnvRunner {
             true => Vec::new(),
             false => vec![rollout],
         };
-        let rollouts = of_module(rollouts);
+        let rollouts = of_default_module(rollouts);
         let experience =
             Experience { rollouts, env_steps, episodes, timed_out, ..Experience::default() };
         self.base.tell_sample_end(&experience)?;

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use super::{Recorder, SingleAgentEnvRunner};
 use crate::callbacks::{EpisodeHook, counts};
-use crate::connectors::{ConnectorContext, LastStep, RewardContext, Slots};
+use crate::connectors::{ConnectorContext, LastStep, RewardContext, Slots, connect_actions};
 use crate::env_runner::SampleOptions;
-use crate::env_runner::checks::{ACTION_CONNECTOR, check_reward, find_non_finite};
+use crate::env_runner::checks::{ACTION_CONNECTOR, check_reward};
 use crate::env_runner::restarts::Failures;
 use crate::error::{Result, RunnerError};
 use crate::experience::{EpisodeSummary, SegmentEnd};
@@ -25,12 +25,10 @@ impl SingleAgentEnvRunner {
         let started = Instant::now();
         let mut actions = self.sampler.uniform();
         if !random {
-            let cx = ConnectorContext::rows(self.base.config.update_connectors);
-            self.module_to_env.transform(&self.sampler.actions, cx)?;
-            // Rounding to integers would hide NaN, so what goes into the last connector is checked.
-            let connected = self.module_to_env.last_input();
-            let space = self.module_to_env.input_space();
-            if let Some((index, value)) = connected.and_then(|rows| find_non_finite(space, rows)) {
+            let (connectors, update) =
+                (&mut self.module_to_env, self.base.config.update_connectors);
+            let invalid = connect_actions(connectors, &self.sampler.actions, update)?;
+            if let Some((index, value)) = invalid {
                 let (env, origin) = (self.base.config.env.clone(), ACTION_CONNECTOR.into());
                 return Err(RunnerError::InvalidAction { env, index, value, origin });
             }

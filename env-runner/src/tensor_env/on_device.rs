@@ -1,6 +1,6 @@
 //! The runner on the device as an [`EnvRunner`]: its module has the default id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use burn::prelude::*;
@@ -17,14 +17,20 @@ use super::episodes::Unread;
 use super::state::saved_envs;
 use super::{TensorEnv, TensorEnvRunner, registry};
 use crate::connectors::{ConnectorPipeline, pipelines, set_states, states};
+use crate::env_runner::checks::check_same_spaces;
 use crate::env_runner::metrics::{DEFAULT_AGENT_ID, log_agent_steps, log_env_steps};
 use crate::env_runner::{
     Amount, ConnectorDeltas, EnvRunner, EnvRunnerConfig, PublishedAt, SampleOptions,
+    of_default_module,
 };
 use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
 use crate::multi_agent::MultiAgentConfig;
 use crate::policy_bundle::{BundleConfig, PolicyBundle};
+
+/// Largest number of rollouts whose episodes wait to be read. More would fill the device's memory where
+/// nobody asks for metrics.
+const MAX_UNREAD: usize = 64;
 
 /// A [`TensorEnvRunner`] of a registered environment, chosen by [`EnvRunnerConfig::on_device`].
 #[derive(Debug)]
@@ -36,8 +42,8 @@ pub(crate) struct OnDeviceEnvRunner {
     /// The pipelines of a runner on the host without connectors, for evaluation and bundles.
     connectors: (ConnectorPipeline, ConnectorPipeline),
     module: Option<(AnyRLModule, u64)>,
-    /// Rollouts whose episodes have not been logged.
-    unread: Vec<Unread>,
+    /// Rollouts whose episodes have not been logged, at most [`MAX_UNREAD`].
+    unread: VecDeque<Unread>,
     metrics: MetricsLogger,
 }
 
@@ -64,8 +70,9 @@ impl OnDeviceEnvRunner {
             config.normalize_actions,
             config.clip_actions,
         )?;
-        let runner = TensorEnvRunner::new(env, config.num_envs, config.seed, &device)?;
-        let (unread, metrics) = (Vec::new(), MetricsLogger::new());
+        let runner =
+            TensorEnvRunner::of_group(env, config.num_envs, [config.seed, index as u64], &device)?;
+        let (unread, metrics) = (VecDeque::new(), MetricsLogger::new());
         Ok(Self { config, index, device, runner, connectors, module: None, unread, metrics })
     }
 
@@ -92,6 +99,9 @@ impl OnDeviceEnvRunner {
         if options.force_reset {
             self.runner.reset();
         }
+        if steps == 0 {
+            return Ok(Experience::default());
+        }
         let (module, weights_seq_no) = self.module.as_ref().ok_or(RunnerError::NoModule)?;
         let (module, weights_seq_no) = (module.clone(), *weights_seq_no);
         let rollout = self.runner.sample(&module, steps.div_ceil(self.config.num_envs))?;
@@ -100,12 +110,24 @@ impl OnDeviceEnvRunner {
         log_env_steps(&mut self.metrics, env_steps)?;
         self.metrics.log_value("weights_seq_no", weights_seq_no as f64, Reducer::Item)?;
         self.metrics.log_time("sample", started.elapsed())?;
-        self.unread.push(Unread::of(&rollout));
+        if self.unread.len() >= MAX_UNREAD {
+            self.read_oldest()?;
+        }
+        self.unread.push_back(Unread::of(&rollout));
         let mut experience = Experience { env_steps, ..Experience::default() };
         if options.record {
             experience.on_device.push(rollout);
         }
         Ok(experience)
+    }
+
+    /// Logs the episodes of the oldest rollout that was not read.
+    fn read_oldest(&mut self) -> Result<()> {
+        let window = self.config.metrics_num_episodes_for_smoothing;
+        match self.unread.pop_front() {
+            Some(unread) => unread.log(&self.config.env, &mut self.metrics, window),
+            None => Ok(()),
+        }
     }
 }
 
@@ -150,18 +172,10 @@ fn refuse(field: &'static str, value: impl ToString, why: &str) -> RunnerError {
     ConfigError::new(field, value.to_string(), constraint).into()
 }
 
-fn of_module<T>(value: T) -> BTreeMap<ModuleId, T> {
-    BTreeMap::from([(DEFAULT_MODULE_ID.into(), value)])
-}
-
 impl EnvRunner for OnDeviceEnvRunner {
-    fn index(&self) -> usize {
-        self.index
-    }
-
     fn module_spaces(&self) -> BTreeMap<ModuleId, (Space, Space)> {
         let env = self.runner.env();
-        of_module((env.observation_space().clone(), env.action_space().clone()))
+        of_default_module((env.observation_space().clone(), env.action_space().clone()))
     }
 
     fn set_modules(&mut self, modules: &MultiRLModule, at: PublishedAt) -> Result<()> {
@@ -184,15 +198,8 @@ impl EnvRunner for OnDeviceEnvRunner {
         let id = &self.config.env;
         let env = make(id, env_config, self.index, &self.device)?;
         let old = self.runner.env();
-        for (field, expected, found) in [
-            ("observation space", old.observation_space(), env.observation_space()),
-            ("action space", old.action_space(), env.action_space()),
-        ] {
-            if expected != found {
-                let (expected, found) = (expected.to_string(), found.to_string());
-                return Err(RunnerError::OtherSpaces { env: id.clone(), field, expected, found });
-            }
-        }
+        let before = [old.observation_space(), old.action_space()];
+        check_same_spaces(id, before, [env.observation_space(), env.action_space()])?;
         self.runner.replace_env(env);
         self.config.env_config = env_config.clone();
         Ok(())
@@ -211,9 +218,8 @@ impl EnvRunner for OnDeviceEnvRunner {
     }
 
     fn read_device(&mut self) -> Result<()> {
-        let window = self.config.metrics_num_episodes_for_smoothing;
-        for unread in std::mem::take(&mut self.unread) {
-            unread.log(&self.config.env, &mut self.metrics, window)?;
+        while !self.unread.is_empty() {
+            self.read_oldest()?;
         }
         Ok(())
     }
@@ -244,7 +250,7 @@ impl EnvRunner for OnDeviceEnvRunner {
     }
 
     fn connector_states(&self) -> Result<BTreeMap<ModuleId, Value>> {
-        Ok(of_module(states(&self.connectors.0, &self.connectors.1)?))
+        Ok(of_default_module(states(&self.connectors.0, &self.connectors.1)?))
     }
 
     fn set_connector_states(&mut self, states: &BTreeMap<ModuleId, Value>) -> Result<()> {
@@ -264,7 +270,7 @@ impl Checkpointable for OnDeviceEnvRunner {
     }
 
     /// Continues from a saved state, exactly if the number of environments is the same. Otherwise new
-    /// episodes begin on the saved random streams.
+    /// episodes begin on the saved random streams. The episodes so far remain in the metrics, as on the host.
     fn set_state(&mut self, state: &State) -> Result<()> {
         let (saved_envs, num_envs) = (saved_envs(state)?, self.config.num_envs);
         if saved_envs == num_envs {
@@ -278,7 +284,6 @@ impl Checkpointable for OnDeviceEnvRunner {
                 "other environments were saved: new episodes begin"
             );
         }
-        self.unread.clear();
         Ok(())
     }
 }

@@ -57,16 +57,29 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
     /// [`RunnerError::Config`](crate::RunnerError::Config) if `num_envs` is 0, or the action space has no sampler for
     /// devices.
     pub fn new(env: E, num_envs: usize, seed: u64, device: &Device) -> Result<Self> {
+        Self::of_group(env, num_envs, [seed, 0], device)
+    }
+
+    /// Creates a runner whose random streams have the key of a seed and the index of a runner.
+    ///
+    /// # Errors
+    /// As [`TensorEnvRunner::new`].
+    pub(super) fn of_group(
+        env: E,
+        num_envs: usize,
+        [seed, runner]: [u64; 2],
+        device: &Device,
+    ) -> Result<Self> {
         at_least_one("num_envs", num_envs)?;
         let sampler = Sampler::new(env.action_space())?;
         let device = device.clone().inner();
-        let action_rng = stream(seed, 0, 0, Purpose::Action);
-        let mut reset_rng = stream(seed, 0, 0, Purpose::EnvSeed);
+        let action_rng = stream(seed, runner, 0, Purpose::Action);
+        let mut reset_rng = stream(seed, runner, 0, Purpose::EnvSeed);
         let first = first_draws(&env, num_envs, &mut reset_rng, &device);
         let env = TensorVectorEnv::new(env, first);
         let observations = env.observations();
         let returns = Tensor::zeros([num_envs], &device);
-        let mut exploration = ExplorationContext::from_seed(seed);
+        let mut exploration = ExplorationContext::for_runner(seed, runner);
         exploration.set_slots(&(0..num_envs).collect::<Vec<_>>());
         Ok(Self {
             env,

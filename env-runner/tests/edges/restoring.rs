@@ -107,6 +107,94 @@ fn another_number_of_runners_shares_the_filters() {
     }
 }
 
+#[test]
+fn agents_that_act_with_a_module_without_a_policy_continue_from_a_checkpoint() {
+    use rekindle_env_runner::MultiAgentConfig;
+    let config = game("edges/Remapped-v0", &["a", "b"], bin(), all("p"), |_, t, _, out| {
+        for agent in 0..2 {
+            out.observe(agent)?.write_f32(&[t as f32])?;
+        }
+        if t == 9 {
+            out.terminate_all();
+        }
+        Ok(())
+    });
+    let mut runner = open(EnvRunnerConfig { num_envs: 2, ..config });
+    let mut both = set_modules(&mut *runner, &mlp());
+    runner.collect(Amount::Timesteps(12), SampleOptions::default()).unwrap();
+    let multi_agent = MultiAgentConfig { policy_mapping: all("q"), ..Default::default() };
+    runner.set_multi_agent(multi_agent).unwrap();
+    let spaces = runner.module_spaces();
+    assert_eq!(spaces.keys().collect::<Vec<_>>(), ["q"], "`p` has no policy any more");
+    let of_q = modules(&*runner, &mlp());
+    both.add_module("q", of_q.module("q").unwrap().clone(), false).unwrap();
+    runner.set_modules(&both, PublishedAt::default()).unwrap();
+
+    let state = runner.get_state().unwrap();
+    let mut restored = open(EnvRunnerConfig { num_envs: 2, ..kinds_of("edges/Remapped-v0") });
+    restored.set_state(&state).unwrap();
+    assert_eq!(restored.module_spaces(), spaces);
+    restored.set_modules(&both, PublishedAt::default()).unwrap();
+    // Three steps until the episodes end, then others begin with `q`.
+    for (steps, ids) in [(4, vec!["p"]), (16, vec!["p", "q"]), (4, vec!["q"])] {
+        let [expected, found] = [&mut runner, &mut restored]
+            .map(|runner| runner.collect(Amount::Timesteps(steps), SampleOptions::default()));
+        let expected = expected.unwrap();
+        assert_eq!(expected.rollouts.keys().collect::<Vec<_>>(), ids);
+        assert_eq!(expected, found.unwrap());
+    }
+    // Nobody acts with `p` any more, which is forgotten.
+    for runner in [&mut runner, &mut restored] {
+        assert_eq!(runner.connector_states().unwrap().keys().collect::<Vec<_>>(), ["q"]);
+        runner.set_modules(&of_q, PublishedAt::default()).unwrap();
+    }
+}
+
+/// The configuration of a registered game whose agents all act with `p`.
+fn kinds_of(id: &str) -> EnvRunnerConfig {
+    let multi_agent =
+        rekindle_env_runner::MultiAgentConfig { policy_mapping: all("p"), ..Default::default() };
+    EnvRunnerConfig { multi_agent: Some(multi_agent), ..EnvRunnerConfig::new(id) }
+}
+
+#[test]
+fn connector_states_that_are_set_count_once_in_the_next_merge() {
+    let [single, several] = kinds("edges/SetStates-v0", "edges/AllSetStates-v0");
+    for config in [single, several] {
+        let mut config = config;
+        for timeout in [None, Some(60.0)] {
+            config.fault_tolerance.sample_timeout_s = timeout;
+            let group = || {
+                let mut group = EnvRunnerGroup::new(&config, 3, 1, &Device::flex()).unwrap();
+                let modules = modules(group.runners().next().unwrap(), &mlp());
+                group.set_modules(&modules, PublishedAt::default()).unwrap();
+                group.sample(Amount::Timesteps(12), SampleOptions::default()).unwrap();
+                group
+            };
+            // One source has merged, in the other each runner has changes of its own.
+            let (mut merged, unmerged) = (group(), group());
+            merged.sync_connectors().unwrap();
+            for source in [&merged, &unmerged] {
+                let states = source.runners().next().unwrap().connector_states().unwrap();
+                let mut group = group();
+                group.set_connector_states(&states).unwrap();
+                group.sync_connectors().unwrap();
+                for runner in group.runners() {
+                    let found = counts(&runner.connector_states().unwrap());
+                    assert_eq!(found, counts(&states));
+                    assert!(found.iter().all(|count| *count > 0.0), "{found:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The numbers of rows that the filters have seen, with those since the last merge.
+fn counts(states: &std::collections::BTreeMap<String, Value>) -> Vec<f64> {
+    let count = |state: &Value| state["MeanStdFilter"]["current"]["count"].as_f64().unwrap();
+    states.values().map(count).collect()
+}
+
 /// The merged filter state of each runner, which all runners share.
 fn learned(states: &std::collections::BTreeMap<String, Value>) -> Vec<Value> {
     states.values().map(|state| state["MeanStdFilter"]["merged"].clone()).collect()

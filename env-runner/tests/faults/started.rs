@@ -1,4 +1,4 @@
-//! Runners that work one by one, for plans that do not wait for all of them.
+//! Runners that are started individually, for plans that do not wait for all of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,9 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rekindle_env::EnvConfig;
-use rekindle_env_runner::{Amount, EnvRunnerGroup, RunnerError, SampleOptions};
+use rekindle_env_runner::{
+    Amount, EnvRunnerGroup, Experience, PublishedAt, RunnerError, SampleOptions,
+};
 
-use crate::fragile::{Event, Fault, config, fragile, group};
+use crate::fragile::{Event, Fault, config, fragile, group, modules, small};
 
 /// Starts all idle runners.
 fn start(group: &mut EnvRunnerGroup) -> usize {
@@ -101,7 +103,8 @@ fn a_late_runner_that_is_ignored_takes_part_again_when_it_returns() {
         group.set_env_config(&EnvConfig::new()).unwrap();
         assert_eq!(group.idle(), [0, 1], "{threads} threads");
         start(&mut group);
-        assert_eq!(finish(&mut group), [(0, 20), (1, 20)]);
+        // The first is the experience of the late runner.
+        assert_eq!(finish(&mut group), [(0, 20), (0, 20), (1, 20)]);
         assert_eq!(group.num_restarts(), 0);
     }
 }
@@ -119,7 +122,79 @@ fn a_late_runner_that_is_not_tolerated_is_an_error_and_returns() {
     gate.store(true, Ordering::SeqCst);
     group.reset_episodes().unwrap();
     start(&mut group);
-    assert_eq!(finish(&mut group), [(0, 20)]);
+    // The first is the late experience.
+    assert_eq!(finish(&mut group), [(0, 20), (0, 20)]);
+}
+
+#[test]
+fn work_that_panics_is_an_error_of_its_own_and_the_runner_keeps_its_experience() {
+    let mut config = config("CartPole-v1", 1);
+    config.fault_tolerance.restart_failed_env_runners = true;
+    let mut undisturbed = group(&config, 1, 1);
+    let mut group = group(&config, 1, 1);
+    let all = SampleOptions::default();
+    assert!(group.start_then(0, Amount::Timesteps(20), all, |experience| {
+        assert!(experience.env_steps > 20, "too few steps");
+    }));
+    let finished = group.next_finished().unwrap().unwrap();
+    let expected = undisturbed.sample(Amount::Timesteps(20), all).unwrap();
+    assert_eq!(finished.experience, expected);
+    let error = finished.output.unwrap().unwrap_err();
+    assert!(matches!(error, RunnerError::WorkPanicked { runner: 0, .. }), "{error}");
+    assert!(error.to_string().contains("too few steps") && !error.is_recoverable(), "{error}");
+    assert_eq!((group.num_healthy(), group.num_restarts()), (1, 0));
+    // The episode continues.
+    assert!(group.start_then(0, Amount::Timesteps(20), all, |experience| experience.env_steps));
+    let finished = group.next_finished().unwrap().unwrap();
+    assert_eq!(finished.experience, undisturbed.sample(Amount::Timesteps(20), all).unwrap());
+    assert_eq!(*finished.output.unwrap().unwrap().downcast::<usize>().unwrap(), 20);
+}
+
+#[test]
+fn what_started_runners_did_is_handed_out_after_a_change_of_the_group() {
+    let mut group = group(&config("CartPole-v1", 1), 2, 2);
+    let options = SampleOptions::default();
+    for index in 0..2 {
+        let work = move |experience: &Experience| (index, experience.env_steps);
+        assert!(group.start_then(index, Amount::Timesteps(20), options, work));
+    }
+    group.set_env_config(&EnvConfig::new()).unwrap();
+    assert_eq!((group.idle(), group.started()), (vec![0, 1], vec![]));
+    let mut outputs = Vec::new();
+    while let Some(finished) = group.next_finished().unwrap() {
+        assert_eq!(finished.experience.env_steps, 20);
+        let output = finished.output.unwrap().unwrap();
+        outputs.push(*output.downcast::<(usize, usize)>().unwrap());
+    }
+    outputs.sort_unstable();
+    assert_eq!(outputs, [(0, 20), (1, 20)]);
+    // A call for all runners returns it, too.
+    start(&mut group);
+    group.reset_episodes().unwrap();
+    assert_eq!(group.sample(Amount::Timesteps(20), options).unwrap().env_steps, 80);
+    assert!(group.next_finished().unwrap().is_none());
+}
+
+#[test]
+fn a_recreated_runner_acts_with_the_weights_that_were_set_for_one_runner() {
+    let id = fragile("StartedWeights", |env, event| match (env, event) {
+        (0, Event::Step(10)) => Fault::Crash,
+        _ => Fault::None,
+    });
+    let mut config = config(&id, 1);
+    config.fault_tolerance.restart_failed_sub_environments = false;
+    config.fault_tolerance.restart_failed_env_runners = true;
+    let mut group = group(&config, 1, 1);
+    let modules = modules(group.runners().next().unwrap(), small());
+    assert!(group.set_modules_of(0, &modules, PublishedAt::new(7, 0)).unwrap());
+    assert!(!group.set_modules_of(3, &modules, PublishedAt::new(7, 0)).unwrap());
+    start(&mut group);
+    assert!(!group.set_modules_of(0, &modules, PublishedAt::new(8, 0)).unwrap(), "it runs");
+    assert_eq!(finish(&mut group), [(0, 0)]);
+    start(&mut group);
+    let experience = group.next_finished().unwrap().unwrap().experience;
+    assert_eq!(experience.rollouts.values().next().unwrap()[0].weights_seq_no, 8);
+    assert_eq!(group.num_restarts(), 1);
 }
 
 #[test]

@@ -118,8 +118,8 @@ pub trait MultiAgentVectorEnv: Send {
     ///
     /// # Errors
     ///
-    /// See the trait, and [`EnvError::ShapeMismatch`] if the number of seeds or the size of `out`
-    /// is wrong.
+    /// As described at [`MultiAgentVectorEnv`]; also [`EnvError::ShapeMismatch`] if the number of seeds or the size of
+    /// `out` is wrong.
     fn reset_with(
         &mut self,
         seeds: &[Option<u64>],
@@ -151,8 +151,8 @@ pub trait MultiAgentVectorEnv: Send {
     ///
     /// # Errors
     ///
-    /// See the trait, and [`EnvError::ShapeMismatch`] if the number of actions or the size of `out`
-    /// is wrong.
+    /// As described at [`MultiAgentVectorEnv`]; also [`EnvError::ShapeMismatch`] if the number of actions or the size of
+    /// `out` is wrong.
     fn step(&mut self, actions: &[MultiAgentActions], out: &mut MultiAgentVectorStep)
     -> Result<()>;
 

@@ -269,7 +269,8 @@ impl BoxSpace {
     }
 }
 
-/// A number between two bounds: uniform, exponential beyond a single bound, or normal without any.
+/// Draws a number: uniform between two finite bounds, exponential from a single bound, standard normal
+/// without bounds.
 fn draw(rng: &mut Generator, low: f64, high: f64) -> f64 {
     match (low.is_finite(), high.is_finite()) {
         (true, true) => rng.uniform(low, high),

@@ -1,4 +1,4 @@
-//! A trial of losses, so that mistakes surface before there is experience.
+//! The dry run of losses, so that mistakes surface before there is experience.
 
 use burn::module::Module;
 use rekindle_kernels::eager;
@@ -11,12 +11,12 @@ use crate::loss::{NO_GRADIENT, PrepareContext};
 use crate::train_data::TrainData;
 
 impl Learner {
-    /// Tries the loss of a module on made-up experience
-    /// ([`imagined`](rekindle_env_runner::imagined),
-    /// [`imagined_on_device`](rekindle_env_runner::tensor_env::imagined_on_device)): its connectors and its
+    /// Runs the loss of a module on drawn experience
+    /// ([`dry_run_rollout`](rekindle_env_runner::dry_run_rollout),
+    /// [`dry_run_rollout_on_device`](rekindle_env_runner::tensor_env::dry_run_rollout_on_device)): its connectors and its
     /// preparation, every phase, and whether its gradients reach the parameters. Nothing of the learner
     /// changes. Modules that do not learn, learn by themselves or by a loss of their own, or have no
-    /// parameters are not tried.
+    /// parameters are left out.
     ///
     /// # Errors
     /// The error of the loss; [`LearnerError::InvalidLoss`] for a loss that is not one number or does not

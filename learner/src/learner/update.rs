@@ -53,7 +53,8 @@ impl Learner {
     /// Rollouts of a module that was removed since are left out, and so are those of a module that was replaced
     /// if their states are not those of the new one, or columns are missing that its loss reads
     /// ([`Loss::required_columns`](crate::Loss::required_columns)). Their rows are counted under
-    /// `num_rows_of_replaced_modules_lifetime`.
+    /// `num_rows_of_replaced_modules_lifetime`, as are those of rollouts that lack a required column of other
+    /// rollouts of their module.
     ///
     /// If no module that learns has a row, the update is skipped: the weights and their version stay,
     /// and it is counted under that name for [`ALL_MODULES`].
@@ -274,8 +275,10 @@ impl Learner {
         Ok(())
     }
 
-    /// The rollouts that the module can learn from. Others were sampled with a module that was replaced
-    /// since, by a runner that was late: they are left out and their rows counted.
+    /// Returns the rollouts that the module can learn from, with the extra columns that all of them have.
+    /// Others are left out and their rows counted: those that were sampled with a module that was replaced
+    /// since, by a runner that was late, and those that lack a required column of other rollouts, such as
+    /// actions that a greedy or random call left open.
     fn of_current_module<'a>(
         &mut self,
         id: &str,
@@ -286,17 +289,30 @@ impl Learner {
         let replaced = self.replaced.get(id);
         let required = self.losses.get(id).map_or(&[][..], |of| of.loss.required_columns());
         let lacks_columns = |rollout: &Rollout| {
-            replaced.is_some_and(|version| rollout.weights_seq_no <= *version)
-                && !required.iter().all(|column| rollout.extras.contains_key(*column))
+            let was_replaced = replaced.is_some_and(|version| rollout.weights_seq_no <= *version);
+            let mut missing = required.iter().filter(|name| !rollout.extras.contains_key(**name));
+            missing.any(|name| {
+                was_replaced || rollouts.iter().any(|other| other.extras.contains_key(*name))
+            })
         };
         let (fitting, others): (Vec<_>, Vec<_>) = rollouts.iter().partition(|rollout| {
             has_states_like(rollout, initial.as_ref()) && !lacks_columns(rollout)
         });
-        if others.is_empty() {
+        if !others.is_empty() {
+            self.count_foreign(id, others.iter().copied())?;
+        }
+        let is_common = |name: &String| fitting.iter().all(|other| other.extras.contains_key(name));
+        let are_alike = fitting.iter().all(|rollout| rollout.extras.keys().all(is_common));
+        if others.is_empty() && are_alike {
             return Ok(rollouts.into());
         }
-        self.count_foreign(id, others)?;
-        Ok(fitting.into_iter().cloned().collect())
+        let mut kept: Vec<Rollout> = fitting.iter().map(|&rollout| rollout.clone()).collect();
+        if !are_alike {
+            for rollout in &mut kept {
+                rollout.extras.retain(|name, _| is_common(name));
+            }
+        }
+        Ok(kept.into())
     }
 
     /// Counts the rows of rollouts of a module that was removed or replaced.

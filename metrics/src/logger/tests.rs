@@ -190,3 +190,43 @@ fn aggregating_other_reducers_is_an_error_and_changes_nothing() {
     assert!(matches!(error, MetricsError::ReducerConflict { .. }), "{error}");
     assert_eq!(root.state(), before);
 }
+
+#[test]
+fn changes_since_begin_are_undone_or_kept() {
+    let window = Reducer::Mean { window: Some(2) };
+    let changes: [fn(&mut MetricsLogger); 7] = [
+        |logger| logger.log_value("mean", 9.0, Reducer::Mean { window: Some(2) }).unwrap(),
+        |logger| logger.log_value("new", 1.0, Reducer::SUM).unwrap(),
+        |logger| drop(logger.take()),
+        |logger| drop(logger.reduce()),
+        |logger| logger.delete("mean").unwrap(),
+        |logger| logger.reset(),
+        |logger| {
+            let mut other = MetricsLogger::new();
+            other.log_value("other", 2.0, Reducer::SUM).unwrap();
+            logger.set_state(other.state());
+        },
+    ];
+    for first in changes {
+        for second in changes {
+            let mut logger = logger(&[("mean", 1.0), ("mean", 2.0)], window);
+            logger.log_value("sum", 3.0, Reducer::SUM).unwrap();
+            let before = logger.state();
+            logger.begin();
+            first(&mut logger);
+            let _ = logger.log_value("sum", 1.0, Reducer::SUM);
+            if logger.peek("mean").is_some() {
+                second(&mut logger);
+            }
+            let after = logger.state();
+            let mut kept = logger.clone();
+            kept.commit();
+            kept.roll_back();
+            assert_eq!(kept.state(), after);
+            logger.roll_back();
+            assert_eq!(logger.state(), before);
+            logger.roll_back();
+            assert_eq!(logger.state(), before, "once");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::prelude::{Device, Tensor};
 use rekindle_catalog::ModelBuilder;
-use rekindle_core::{Batch, Generator, ModuleId};
+use rekindle_core::{Batch, Generator, ModuleId, initialize};
 use rekindle_env::Buffer;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,7 @@ use crate::config_use::ConfigUse;
 use crate::context::ModuleContext;
 use crate::error::{ModuleError, Result};
 use crate::exploration::ExplorationContext;
+use crate::guard::guard;
 use crate::module::{BoxRLModule, RLModule};
 use crate::roles::ValueFunction;
 use crate::spec::RLModuleSpec;
@@ -162,7 +163,13 @@ pub(crate) fn build_views(
     let builder = ModelBuilder::new(device, rng);
     let contexts = specs.iter().map(|(id, spec)| Ok((id.clone(), spec.context(&builder)?)));
     let cx = SharedContext { modules: contexts.collect::<Result<_>>()?, builder: &builder };
-    let (shared, distributions) = seeded(&builder, || first.constructor().build_shared(&cx))?;
+    let (shared, distributions) = seeded(&builder, || {
+        guard(first.module(), "setup", || {
+            let built = first.constructor().build_shared(&cx)?;
+            initialize(&built.0)?;
+            Ok(built)
+        })
+    })?;
     let uses = cx.config_uses()?;
     let shared = Arc::new(shared.materialize());
     let rl_module_specs: BTreeMap<ModuleId, RLModuleSpec> =

@@ -1,13 +1,13 @@
 //! Building modules from specs.
 
 use std::cell::{Cell, RefCell};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::module::Module;
 use burn::prelude::Device;
 use rekindle_catalog::ModelBuilder;
 use rekindle_checkpoint::{self as checkpoint, Checkpointable};
-use rekindle_core::Generator;
+use rekindle_core::{Generator, initialize};
 
 use super::RLModuleSpec;
 use crate::any::AnyRLModule;
@@ -21,11 +21,47 @@ use crate::module::RLModule;
 /// shares, so modules are built one at a time, each right after seeding it.
 static BURN_INIT: Mutex<()> = Mutex::new(());
 
-/// Runs `build` alone, on a freshly seeded device.
+thread_local! {
+    /// The builds that run on this thread, the innermost one last: the device and a stream of seeds of each.
+    /// There are several if the `setup` of a module builds or loads another one, such as a teacher.
+    static BUILDS: RefCell<Vec<(Device, Generator)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `build` on a freshly seeded device, while no other thread builds.
+///
+/// A build inside another one has its own seed. Afterwards the outer one continues with a new seed from its
+/// own stream, so that its parameters depend neither on the inner build nor repeat themselves.
 pub(crate) fn seeded<T>(builder: &ModelBuilder, build: impl FnOnce() -> Result<T>) -> Result<T> {
-    let _one_at_a_time = BURN_INIT.lock().unwrap_or_else(PoisonError::into_inner);
-    builder.device().seed(builder.next_seed());
+    let _build = Build::begin(builder);
     build()
+}
+
+/// A build that runs on this thread.
+struct Build {
+    /// Held by the outermost build.
+    _alone: Option<MutexGuard<'static, ()>>,
+}
+
+impl Build {
+    fn begin(builder: &ModelBuilder) -> Self {
+        let is_outermost = BUILDS.with_borrow(Vec::is_empty);
+        let alone = is_outermost.then(|| BURN_INIT.lock().unwrap_or_else(PoisonError::into_inner));
+        let (device, seed) = (builder.device().clone(), builder.next_seed());
+        device.seed(seed);
+        BUILDS.with_borrow_mut(|builds| builds.push((device, Generator::from_seed(seed))));
+        Self { _alone: alone }
+    }
+}
+
+impl Drop for Build {
+    fn drop(&mut self) {
+        BUILDS.with_borrow_mut(|builds| {
+            builds.pop();
+            if let Some((device, seeds)) = builds.last_mut() {
+                device.seed(seeds.next_u64());
+            }
+        });
+    }
 }
 
 impl RLModuleSpec {
@@ -34,7 +70,8 @@ impl RLModuleSpec {
     /// # Errors
     /// [`ModuleError::MissingSpace`] if a space is not set; [`ModuleError::UnusedModelConfig`] or
     /// [`CatalogError::Inapplicable`](rekindle_catalog::CatalogError::Inapplicable) if settings have
-    /// no effect; the error of `setup`; [`ModuleError::LoadState`] if the weights at
+    /// no effect; the error of `setup`; a [`CoreError`](rekindle_core::CoreError) for a parameter with more
+    /// than 6 dimensions; [`ModuleError::LoadState`] if the weights at
     /// `load_state_path` do not match.
     pub fn build(&self, device: &Device) -> Result<AnyRLModule> {
         self.build_seeded(device, Generator::from_entropy())
@@ -62,8 +99,11 @@ impl RLModuleSpec {
             Some(part_of) => (part_of.build(self, device, rng)?, None),
             None => {
                 let builder = ModelBuilder::new(device, rng);
-                let ((module, distribution), config_use) =
-                    self.with_context(&builder, |cx| self.constructor.build(cx))?;
+                let ((module, distribution), config_use) = self.with_context(&builder, |cx| {
+                    let built = self.constructor.build(cx)?;
+                    initialize(&built.0)?;
+                    Ok(built)
+                })?;
                 let spec = self.recorded(config_use.as_ref());
                 let mut module = AnyRLModule::new(spec, distribution, module.materialize());
                 module.check_roles()?;
@@ -88,7 +128,12 @@ impl RLModuleSpec {
             });
         }
         let builder = ModelBuilder::new(device, Generator::from_seed(0));
-        Ok(self.with_context(&builder, |cx| M::setup(cx))?.0)
+        let (module, _) = self.with_context(&builder, |cx| {
+            let module = M::setup(cx)?;
+            initialize(&module)?;
+            Ok(module)
+        })?;
+        Ok(module)
     }
 
     pub(crate) fn context<'a>(&'a self, builder: &'a ModelBuilder) -> Result<ModuleContext<'a>> {

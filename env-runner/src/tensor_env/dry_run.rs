@@ -1,4 +1,4 @@
-//! Made-up experience on the device, to try losses before there is any.
+//! Experience on the device for the dry run of losses, before there is any.
 
 use burn::prelude::Device;
 use rekindle_rl_module::AnyRLModule;
@@ -10,12 +10,12 @@ use crate::error::Result;
 /// Copies and steps of the rollout.
 const SHAPE: [usize; 2] = [2, 4];
 
-/// Returns a short rollout of the environment of a runner with
+/// Returns a short rollout for the dry run of a loss, in the environment of a runner with
 /// [`on_device`](EnvRunnerConfig::on_device). It has its own copies, and no stream of a runner is touched.
 ///
 /// # Errors
 /// If the environment cannot be made, or the module does not fit it.
-pub fn imagined_on_device(
+pub fn dry_run_rollout_on_device(
     config: &EnvRunnerConfig,
     module: &AnyRLModule,
     device: &Device,

@@ -1,9 +1,9 @@
-//! Made-up experience, to try losses before there is any.
+//! Experience for the dry run of losses, before there is any.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::module::Module;
+use burn::prelude::Device;
 use rekindle_catalog::CatalogError;
 use rekindle_core::{Batch, Columns, Generator, host_batch};
 use rekindle_env::{Buffer, Space};
@@ -20,18 +20,19 @@ const STEPS: usize = 4;
 /// action.
 const TRIES: usize = 32;
 
-/// Returns a rollout of two segments with observations drawn from the module's space, the actions and
-/// outputs of its exploration pass, and random rewards; `None` if the module does not act on them, which
-/// its environment may explain. No
-/// stream but `rng` is touched.
+/// Returns a rollout for the dry run of a loss: two segments with observations drawn from the module's
+/// space, the actions and outputs of its exploration pass, and random rewards. Returns `None` if the module
+/// does not act on these observations, since those of its environment may obey further rules.
 ///
-/// The first segment ends in a terminated step, the second as `end` says.
+/// The first segment ends in a terminated step, the second as `end` says. A module without parameters runs
+/// on `device`. Only `rng` is drawn from.
 ///
 /// # Errors
 /// If the columns do not fit together.
-pub fn imagined(
+pub fn dry_run_rollout(
     module: &AnyRLModule,
     end: SegmentEnd,
+    device: &Device,
     rng: &mut Generator,
 ) -> Result<Option<Rollout>> {
     let spec = module.spec();
@@ -41,7 +42,7 @@ pub fn imagined(
         return Ok(None);
     };
     for _ in 0..TRIES {
-        match draw(module, [observations, actions], end, rng) {
+        match draw(module, [observations, actions], end, device, rng) {
             Ok(rollout) => return Ok(Some(rollout)),
             Err(RunnerError::CannotAct { source, .. })
                 if matches!(*source, CatalogError::AllMasked { .. }) => {}
@@ -54,8 +55,9 @@ pub fn imagined(
 
 fn draw(
     module: &AnyRLModule,
-    [observations, actions]: [&Space; 2],
+    [observations, action_space]: [&Space; 2],
     end: SegmentEnd,
+    device: &Device,
     rng: &mut Generator,
 ) -> Result<Rollout> {
     let rows = 2 * STEPS;
@@ -64,7 +66,7 @@ fn draw(
         observations.sample_into(rng, seen.row_mut(row))?;
     }
     let module = module.valid();
-    let device = module.devices().into_iter().next().unwrap_or_default();
+    let device = module.devices().into_iter().next().unwrap_or_else(|| device.clone().inner());
     let column = host_batch::upload(&seen.slice(0..rows)?, &device)?;
     let mut batch = Batch::new().with(Columns::OBS, column);
     let initial = module.initial_state()?;
@@ -79,21 +81,11 @@ fn draw(
     };
     let mut cx = ExplorationContext::from_seed(rng.next_u64());
     let outputs = module.forward_exploration(&batch, &mut cx)?;
-    let mut sampler = ActionSampler::new(&ConnectorPipeline::new(actions.clone()), rows);
+    let mut sampler = ActionSampler::new(&ConnectorPipeline::new(action_space.clone()), rows);
     let mut rngs: Vec<_> = (0..rows).map(|_| Generator::from_seed(rng.next_u64())).collect();
     sampler.sample(&module, &outputs, Some(&mut rngs))?;
-    let mut extras: BTreeMap<String, Buffer> = Outputs::of(&module, &outputs, rows)?.into_columns();
-    if !sampler.inputs.is_empty() {
-        let width = sampler.inputs.len() / rows;
-        let inputs = Buffer::from_f32(sampler.inputs.clone(), &[width])?;
-        extras.insert(Columns::ACTION_DIST_INPUTS.into(), inputs);
-    }
-    if !sampler.logp.is_empty() {
-        let prob = sampler.logp.iter().map(|logp| logp.exp()).collect();
-        extras.insert(Columns::ACTION_PROB.into(), Buffer::from_f32(prob, &[])?);
-        let logp = Buffer::from_f32(sampler.logp.clone(), &[])?;
-        extras.insert(Columns::ACTION_LOGP.into(), logp);
-    }
+    let ActionSampler { actions, inputs, logp, .. } = sampler;
+    let extras = Outputs::of(&module, &outputs, rows)?.into_extras(inputs, logp, rows)?;
     let segment = |index: usize, end| Segment {
         env: index,
         agent: None,
@@ -106,7 +98,7 @@ fn draw(
     };
     Ok(Rollout {
         observations: seen.slice(0..rows)?,
-        actions: sampler.actions,
+        actions,
         rewards: (0..rows).map(|_| rng.random() as f32).collect(),
         extras,
         segments: vec![segment(0, SegmentEnd::Terminated), segment(1, end)],

@@ -1,4 +1,4 @@
-//! The target of a save, and the exchange of the old checkpoint for the new one.
+//! The atomic swap of a save: its target, and the exchange of the old checkpoint for the new one.
 //!
 //! Beside `<name>` a save uses `.<name>.tmp-<pid>-<n>` for the new checkpoint until it is
 //! complete, `.<name>.previous` for the old one while the new one takes its place, and
