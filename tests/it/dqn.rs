@@ -179,7 +179,7 @@ fn settings_that_cannot_be_are_refused() {
     for (found, expected) in [
         (with(|t| t.train_batch_size(121)), "`replay_buffer_config.capacity` (120)"),
         (with(|t| t.n_step(121)), "`replay_buffer_config.capacity` (120)"),
-        (with(|t| t.n_step(3..=1)), "`n_step` is [3, 1]"),
+        (with(|t| t.n_step(std::ops::RangeInclusive::new(3, 1))), "`n_step` is [3, 1]"),
         (with(|t| t.n_step(0)), "`n_step` is 0"),
         (with(|t| t.updates_per_env_step(0.0)), "`updates_per_env_step`"),
         (with(|t| t.epsilon(-0.5)), "`epsilon`"),

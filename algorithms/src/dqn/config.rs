@@ -105,13 +105,11 @@ impl TrainingConfig for DqnTraining {
     }
 
     fn train_batch_size(&self) -> usize {
-        self.sample_timesteps_per_update_round
+        self.train_batch_size
     }
 
     fn learner(&self) -> LearnerConfig {
-        let mut config = LearnerConfig::default();
-        config.minibatch_size = Some(self.train_batch_size);
-        config
+        LearnerConfig { minibatch_size: Some(self.train_batch_size), ..LearnerConfig::default() }
     }
 
     fn loss(&self) -> Box<dyn Loss> {

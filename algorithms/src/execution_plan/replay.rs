@@ -160,6 +160,10 @@ impl ExecutionPlan for Replay {
         "Replay"
     }
 
+    fn collects_batches(&self) -> bool {
+        false
+    }
+
     fn replays(&self) -> bool {
         true
     }
