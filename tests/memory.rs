@@ -4,7 +4,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use rekindle::algorithms::{AppoConfig, ImpalaConfig};
+use rekindle::algorithms::AsyncGradients;
+use rekindle::learner::replay::{PrioritizedConfig, ReplayConfig};
 use rekindle::prelude::*;
 
 /// The tests measure their process, so that only one may run at a time.
@@ -61,6 +62,39 @@ fn memory_of_the_asynchronous_plan_is_flat_over_1000_iterations_and_below_200_mb
         .training(|t| t.train_batch_size(8).fragment_length(4))
         .seed(0);
     is_flat(appo.build(&device).unwrap());
+}
+
+/// Runners with a copy of the learner each.
+#[test]
+fn memory_of_the_plan_of_a3c_is_flat_over_1000_iterations_and_below_200_mb() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let config = A2cConfig::new()
+        .environment("CartPole-v1")
+        .env_runners(|e| e.num_env_runners(2).num_envs_per_env_runner(2))
+        .model("fcnet_hiddens", vec![16])
+        .with_execution_plan(AsyncGradients::new(4).updates_per_step(8))
+        .seed(0);
+    is_flat(config.build(&DeviceSpec::Cpu.open().unwrap()).unwrap());
+}
+
+/// The buffer is full after 100 iterations.
+#[test]
+fn memory_of_replay_is_flat_over_1000_iterations_and_below_200_mb() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let replay = ReplayConfig::default().capacity(1600).prioritized(PrioritizedConfig::default());
+    let config = DqnConfig::new()
+        .environment("CartPole-v1")
+        .env_runners(|e| e.num_envs_per_env_runner(4))
+        .model("fcnet_hiddens", vec![16])
+        .training(|t| {
+            t.replay_buffer_config(replay)
+                .train_batch_size(8)
+                .num_steps_sampled_before_learning_starts(16)
+                .sample_timesteps_per_update_round(16)
+                .updates_per_env_step(0.125)
+        })
+        .seed(0);
+    is_flat(config.build(&DeviceSpec::Cpu.open().unwrap()).unwrap());
 }
 
 #[test]

@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn a39_the_kl_coefficient_adapts_by_strict_inequalities() {
+    fn the_kl_coefficient_adapts_by_strict_inequalities() {
         for (kl, expected) in [(0.021, 0.3), (0.02, 0.2), (0.005, 0.2), (0.0049, 0.1)] {
             assert!((after(0.2, kl, 1) - expected).abs() < 1e-12, "{kl}");
         }

@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a28_required_input_dims() {
+    fn distributions_have_rllibs_input_dims() {
         let discrete = Space::discrete(5).unwrap();
         let arm = Space::unbounded(&[2, 3]).unwrap();
         let levers = Space::multi_discrete([2, 3, 4]).unwrap();

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a21_dueling_q_values_are_centered_advantages_around_the_value() {
+    fn dueling_q_values_are_centered_advantages_around_the_value() {
         let device = Device::flex();
         let advantages = Tensor::<2>::from_floats([[1.0, 2.0, 6.0]], &device);
         let q = dueling(advantages, Tensor::from_floats([10.0], &device));
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn a21_the_value_stream_of_a_distributional_network_learns() {
+    fn the_value_stream_of_a_distributional_network_learns() {
         let device = Device::flex().autodiff();
         let advantages = Tensor::<3>::from_floats([[[0.5, -1.0, 2.0], [0.0, 1.0, 0.3]]], &device);
         let values = Tensor::<2>::from_floats([[0.1, 0.2, -0.4]], &device).require_grad();

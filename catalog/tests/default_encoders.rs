@@ -62,7 +62,7 @@ fn parts() -> Space {
 }
 
 #[test]
-fn a14_every_kind_of_space_has_an_encoder() {
+fn every_kind_of_space_has_an_encoder() {
     let vector = |shape: &[usize]| Space::boxed(-1.0, 1.0, shape).unwrap();
     let image = |shape: &[usize]| Space::image(shape).unwrap();
     let cases = [
@@ -295,7 +295,7 @@ impl Catalog for TenFeatures {
 }
 
 #[test]
-fn a16_an_overridden_encoder_is_used_within_parts_too() {
+fn an_overridden_encoder_is_used_within_parts_too() {
     let config = DefaultModelConfig::default();
     let vector = Space::boxed(-1.0, 1.0, &[3]).unwrap();
     assert_eq!(build_with(&TenFeatures, &vector, &config).unwrap().output_dim(), 10);

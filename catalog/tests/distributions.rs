@@ -128,7 +128,7 @@ fn one_of_each() -> Vec<Space> {
 }
 
 #[test]
-fn a15_batches_of_1_to_32_rows_are_sampled_inside_every_leaf_of_every_space() {
+fn batches_of_1_to_32_rows_are_sampled_inside_every_leaf_of_every_space() {
     let start = Space::Discrete(Discrete::with_start(3, -1).unwrap());
     let bounded = Space::box_between([-1.0, 5.0], [1.0, 6.0]).unwrap();
     let (box7, five) = (Space::unbounded(&[7]).unwrap(), Space::multi_discrete([5, 5, 5]).unwrap());
@@ -182,7 +182,7 @@ fn entropies_are_the_mean_of_minus_the_log_probability_of_samples() {
 }
 
 #[test]
-fn a26_log_probabilities_and_their_gradients_are_finite_for_extreme_inputs() {
+fn log_probabilities_and_their_gradients_are_finite_for_extreme_inputs() {
     let device = Device::flex().autodiff();
     let extremes = [0.0, 1e34, -1e34, 1.1e-34, -1.1e-34, 1e8, -1e8, 1e-6, -1e-6, f32::MIN];
     for space in one_of_each() {

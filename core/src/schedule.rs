@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a51_lr_schedules_interpolate_and_stay_at_the_last_value() {
+    fn lr_schedules_interpolate_and_stay_at_the_last_value() {
         let schedule = Schedule::from([(0, 1.0), (10_000, 0.05)]);
         for (step, expected) in [(0, 1.0), (2500, 0.7625), (5000, 0.525), (10_000, 0.05)] {
             assert!((schedule.value(step) - expected).abs() < 1e-12);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a51_schedules_with_a_late_start_or_one_point_are_refused() {
+    fn schedules_with_a_late_start_or_one_point_are_refused() {
         for (bad, reason) in [
             (Schedule::Piecewise(vec![(5, 1.0), (10, 0.0)]), "at step 0"),
             (Schedule::Piecewise(vec![(0, 1.0)]), "at least two points"),

@@ -55,7 +55,7 @@ fn random() -> SampleOptions {
 
 /// Wins and losses are paid when the game ends, to both, though only one of them moved.
 #[test]
-fn a65_rewards_that_come_while_an_agent_waits_belong_to_its_last_action() {
+fn rewards_that_come_while_an_agent_waits_belong_to_its_last_action() {
     let mut runner = runner(config("TicTacToe-v0", 4, PolicyMapping::ByAgent));
     let experience = runner.collect(Amount::Episodes(40), random()).unwrap();
     assert_eq!(experience.episodes.len(), 40);

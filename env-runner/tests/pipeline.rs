@@ -16,7 +16,7 @@ fn space() -> Space {
 }
 
 #[test]
-fn a78_edits_by_an_unknown_name_are_errors() {
+fn edits_by_an_unknown_name_are_errors() {
     let mut pipeline = ConnectorPipeline::with(space(), vec![filter()]).unwrap();
     for result in [
         pipeline.insert_before("Nobody", filter()),
@@ -31,7 +31,7 @@ fn a78_edits_by_an_unknown_name_are_errors() {
 }
 
 #[test]
-fn a78_two_connectors_of_one_kind_keep_separate_state() {
+fn two_connectors_of_one_kind_keep_separate_state() {
     let mut pipeline = ConnectorPipeline::with(space(), vec![filter(), filter()]).unwrap();
     assert_eq!(pipeline.names().collect::<Vec<_>>(), ["MeanStdFilter", "MeanStdFilter_1"]);
     let rows = Buffer::from_f32(vec![1.0, 2.0, 6.0], &[1]).unwrap();

@@ -37,7 +37,7 @@ fn sample(runner: &mut SingleAgentEnvRunner, amount: Amount) -> Rollout {
 }
 
 #[test]
-fn a67_ten_episodes_are_exactly_ten_whole_episodes_from_the_start() {
+fn ten_episodes_are_exactly_ten_whole_episodes_from_the_start() {
     let mut runner = runner(config("CartPole-v1", 5));
     for _ in 0..100 {
         let rollout = sample(&mut runner, Amount::Episodes(10));
@@ -50,7 +50,7 @@ fn a67_ten_episodes_are_exactly_ten_whole_episodes_from_the_start() {
 }
 
 #[test]
-fn a67_timesteps_round_up_to_the_vector_and_continue_episodes() {
+fn timesteps_round_up_to_the_vector_and_continue_episodes() {
     let mut runner = runner(config("CartPole-v1", 5));
     assert_eq!(sample(&mut runner, Amount::Timesteps(20)).env_steps(), 20);
     let rollout = sample(&mut runner, Amount::Timesteps(22));
@@ -63,7 +63,7 @@ fn a67_timesteps_round_up_to_the_vector_and_continue_episodes() {
 }
 
 #[test]
-fn a74_the_same_seed_gives_the_same_trajectories_and_runners_differ() {
+fn the_same_seed_gives_the_same_trajectories_and_runners_differ() {
     let run = |index, seed| {
         let config = EnvRunnerConfig { seed, ..config("CartPole-v1", 3) };
         let mut runner = SingleAgentEnvRunner::new(config, index, &Device::flex()).unwrap();

@@ -167,7 +167,7 @@ impl VectorEnv for Together {
 }
 
 #[test]
-fn a68_settings_reach_single_environments_and_vectors_of_either_kind() {
+fn settings_reach_single_environments_and_vectors_of_either_kind() {
     let plain = EnvSpec::new("Tests/Plain-v0", Pendulum::new).with_max_episode_steps(5);
     let own = EnvSpec::new("Tests/Own-v0", Pendulum::new)
         .with_max_episode_steps(5)

@@ -163,20 +163,20 @@ mod tests {
     }
 
     #[test]
-    fn a45_clipping_by_value_bounds_every_element() {
+    fn clipping_by_value_bounds_every_element() {
         let out = clipped(&[&[1.0, -2.0, 0.5]], GradClipBy::Value, 0.75);
         assert_eq!(out, [[0.75, -0.75, 0.5]]);
     }
 
     #[test]
-    fn a45_clipping_by_norm_scales_each_parameter_alone() {
+    fn clipping_by_norm_scales_each_parameter_alone() {
         let out = clipped(&[&[3.0, 4.0], &[0.3, 0.4]], GradClipBy::Norm, 1.0);
         assert!((out[0][0] - 0.6).abs() < 1e-6 && (out[0][1] - 0.8).abs() < 1e-6);
         assert_eq!(out[1], [0.3, 0.4]);
     }
 
     #[test]
-    fn a45_clipping_by_global_norm_scales_all_by_5_over_13() {
+    fn clipping_by_global_norm_scales_all_by_5_over_13() {
         let out = clipped(&[&[3.0, 4.0], &[12.0]], GradClipBy::GlobalNorm, 5.0);
         for (found, whole) in out.iter().flatten().zip([3.0, 4.0, 12.0]) {
             assert!((found - whole * 0.384615).abs() < 1e-4, "{out:?}");
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn g13m_clipping_to_40_scales_a_norm_of_41_and_leaves_one_of_39() {
+    fn clipping_to_40_scales_a_norm_of_41_and_leaves_one_of_39() {
         let [scaled, kept] = [[9.0, 40.0], [15.0, 36.0]]
             .map(|values| clipped(&[&values], GradClipBy::GlobalNorm, 40.0)[0].clone());
         assert!((scaled[0] / 9.0 - 0.975_610).abs() < 1e-5, "{scaled:?}");
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a46_the_global_norm_of_huge_and_tiny_gradients_is_finite_and_right() {
+    fn the_global_norm_of_huge_and_tiny_gradients_is_finite_and_right() {
         for (value, expected) in [(1e22f32, 1e22 * 1144.8668), (1e-22, 1e-22 * 1144.8668)] {
             let data = vec![value; 256 * 256];
             let all: Vec<&[f32]> = (0..20).map(|_| &data[..]).collect();

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a38_ppo_surrogate_equals_the_reference_figures() {
+    fn ppo_surrogate_equals_the_reference_figures() {
         let logp = t(&[-0.5, -0.5, -1.5, -1.5, -1.0]);
         let old = t(&[-1.0; 5]);
         let advantages = t(&[2.0, -2.0, 2.0, -2.0, 2.0]);

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a52_numbers_of_minibatches_and_last_rows_equal_rllibs() {
+    fn numbers_of_minibatches_and_last_rows_equal_rllibs() {
         for (num_epochs, size, modules, count, last) in [
             (30, 256, [1652, 1463], 194, [103, 1384]),
             (10, 128, [1000, 2], 79, [111, 1]),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a55_shuffling_with_a_seed_is_reproducible_and_visits_every_row_once_an_epoch() {
+    fn shuffling_with_a_seed_is_reproducible_and_visits_every_row_once_an_epoch() {
         let run = |seed| {
             let mut rng = Generator::from_seed(seed);
             let epochs = Epochs { num_epochs: 4, shuffle: true };

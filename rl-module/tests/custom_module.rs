@@ -80,7 +80,7 @@ fn a_custom_module_acts_saves_and_restores_as_its_own_type() {
 }
 
 #[test]
-fn a10_forward_passes_leave_the_module_trainable() {
+fn forward_passes_leave_the_module_trainable() {
     let device = Device::flex().autodiff();
     let module = bc().fork(&device).train();
     let batch = Batch::new().with(Columns::OBS, Tensor::<2>::ones([1, 4], &device));
@@ -91,7 +91,7 @@ fn a10_forward_passes_leave_the_module_trainable() {
 }
 
 #[test]
-fn a11_loading_is_strict_and_names_what_is_missing_and_unexpected() {
+fn loading_is_strict_and_names_what_is_missing_and_unexpected() {
     let mut module = bc();
     let mut weights = module.state_dict().unwrap();
     let bias = weights.remove("policy.layers.0.bias").unwrap();

@@ -31,14 +31,14 @@ fn keys(multi: &MultiRLModule) -> Vec<&str> {
 }
 
 #[test]
-fn a1_a_single_module_becomes_a_multi_module_with_the_default_key() {
+fn a_single_module_becomes_a_multi_module_with_the_default_key() {
     let multi = build(8, 0).as_multi_rl_module().unwrap();
     assert_eq!(keys(&multi), [DEFAULT_MODULE_ID]);
     assert_eq!(multi.len(), 1);
 }
 
 #[test]
-fn a2_states_of_fresh_modules_differ_and_set_state_makes_them_equal() {
+fn states_of_fresh_modules_differ_and_set_state_makes_them_equal() {
     let one = build(8, 0).as_multi_rl_module().unwrap();
     let mut two = build(8, 1).as_multi_rl_module().unwrap();
     let state = one.get_state().unwrap();
@@ -49,7 +49,7 @@ fn a2_states_of_fresh_modules_differ_and_set_state_makes_them_equal() {
 }
 
 #[test]
-fn a3_modules_are_added_removed_and_overridden() {
+fn modules_are_added_removed_and_overridden() {
     let mut multi = build(8, 0).as_multi_rl_module().unwrap();
     multi.add_module("test", build(8, 1), false).unwrap();
     assert_eq!(keys(&multi), [DEFAULT_MODULE_ID, "test"]);
@@ -67,7 +67,7 @@ fn a3_modules_are_added_removed_and_overridden() {
 }
 
 #[test]
-fn a4_a_checkpoint_restores_keys_and_weights_of_modules_of_different_size() {
+fn a_checkpoint_restores_keys_and_weights_of_modules_of_different_size() {
     let mut multi = build(16, 0).as_multi_rl_module().unwrap();
     multi.add_module("test", build(32, 1), false).unwrap();
     multi.add_module("test2", build(128, 2), false).unwrap();
@@ -87,7 +87,7 @@ fn a4_a_checkpoint_restores_keys_and_weights_of_modules_of_different_size() {
 }
 
 #[test]
-fn a5_specs_round_trip_through_modules_and_json() {
+fn specs_round_trip_through_modules_and_json() {
     let module = build(8, 0);
     assert_eq!(RLModuleSpec::from_module(&module), spec(8));
     let json = serde_json::to_string(&spec(8)).unwrap();
@@ -100,7 +100,7 @@ fn a5_specs_round_trip_through_modules_and_json() {
 }
 
 #[test]
-fn a7_update_replaces_set_fields_or_fills_open_ones() {
+fn update_replaces_set_fields_or_fills_open_ones() {
     let wide = RLModuleSpec::default().model_config(json!({"fcnet_hiddens": [64]}));
     let mut replaced = spec(8);
     replaced.update(&wide, true);
@@ -122,7 +122,7 @@ fn a7_update_replaces_set_fields_or_fills_open_ones() {
 }
 
 #[test]
-fn a9_an_inference_only_module_has_no_critic_and_loads_the_full_modules_weights() {
+fn an_inference_only_module_has_no_critic_and_loads_the_full_modules_weights() {
     let device = Device::flex();
     let config = json!({"fcnet_hiddens": [8], "vf_share_layers": false});
     let spec = spec(8).model_config(config);
@@ -150,7 +150,7 @@ fn a9_an_inference_only_module_has_no_critic_and_loads_the_full_modules_weights(
 }
 
 #[test]
-fn a12_the_multi_module_of_a_module_has_its_weights() {
+fn the_multi_module_of_a_module_has_its_weights() {
     let module = build(8, 0);
     let multi = module.as_multi_rl_module().unwrap();
     let inner = multi.module(DEFAULT_MODULE_ID).unwrap();

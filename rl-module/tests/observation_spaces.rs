@@ -34,7 +34,7 @@ fn observations(space: &Space, rows: usize, device: &Device) -> Batch {
 }
 
 #[test]
-fn a13_the_number_of_normalization_layers_follows_the_config() {
+fn the_number_of_normalization_layers_follows_the_config() {
     let norms = |hiddens: &[usize], share: bool, layernorm: bool| {
         let space = Space::boxed(-1.0, 1.0, &[4]).unwrap();
         let config = json!({
@@ -64,7 +64,7 @@ impl Catalog for TenFeatures {
 }
 
 #[test]
-fn a16_heads_take_as_many_inputs_as_a_custom_encoder_has_features() {
+fn heads_take_as_many_inputs_as_a_custom_encoder_has_features() {
     let space = Space::boxed(-1.0, 1.0, &[4]).unwrap();
     let weights = build(&spec(&space, Json::Null).catalog(TenFeatures), 0).state_dict().unwrap();
     for (name, outputs) in [("pi.mlp.layers.0.weight", 2), ("vf.layers.0.weight", 1)] {

@@ -319,7 +319,7 @@ impl Loss for Probe {
 }
 
 #[test]
-fn a36_vtrace_of_padded_sequences_equals_the_sum_of_products_of_each() {
+fn vtrace_of_padded_sequences_equals_the_sum_of_products_of_each() {
     for stateful in [false, true] {
         let module = module(1, stateful);
         let rollout = experience(&module);

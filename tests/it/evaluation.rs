@@ -217,7 +217,7 @@ impl Callbacks for Players {
 }
 
 #[test]
-fn a70c_evaluation_keeps_its_mapping_when_policies_change_and_runners_are_restored() {
+fn evaluation_keeps_its_mapping_when_policies_change_and_runners_are_restored() {
     let players = Players::default();
     let seen = || std::mem::take(&mut *players.0.lock().unwrap());
     let only = |id: &str| BTreeSet::from([id.to_string()]);

@@ -68,12 +68,12 @@ fn resume_in_a_new_process(folder: &Path) {
 }
 
 #[test]
-fn a89_n_plus_n_iterations_equal_2n_bit_for_bit() {
+fn n_plus_n_iterations_equal_2n_bit_for_bit() {
     resumes_exactly(&config(), 12);
 }
 
 #[test]
-fn a89_n_plus_n_iterations_equal_2n_bit_for_bit_with_memory() {
+fn n_plus_n_iterations_equal_2n_bit_for_bit_with_memory() {
     resumes_exactly(&recurrent(), 12 + 2 * 4);
 }
 

@@ -36,7 +36,7 @@ fn restarting(p_crash: f64) -> PpoConfig {
 }
 
 #[test]
-fn a70d_failed_environments_are_restarted_and_no_runner_is() {
+fn failed_environments_are_restarted_and_no_runner_is() {
     let mut algo = restarting(0.01).build(&device()).unwrap();
     for _ in 0..5 {
         let before = algo.env_steps();
@@ -57,7 +57,7 @@ fn a70d_failed_environments_are_restarted_and_no_runner_is() {
 
 /// RLlib's default: runners are restarted, environments are not.
 #[test]
-fn a70c_failed_runners_are_restarted_twice_in_a_row() {
+fn failed_runners_are_restarted_twice_in_a_row() {
     let mut algo = crashing(0.005).build(&device()).unwrap();
     let mut restarts = Vec::new();
     for _ in 0..10 {
@@ -73,7 +73,7 @@ fn a70c_failed_runners_are_restarted_twice_in_a_row() {
 }
 
 #[test]
-fn a70a_without_any_policy_training_ends_with_the_error() {
+fn without_any_policy_training_ends_with_the_error() {
     let config = crashing(0.02).fault_tolerance(|f| f.restart_failed_env_runners(false));
     let mut algo = config.build(&device()).unwrap();
     let error = (0..5).find_map(|_| algo.train().err()).unwrap().to_string();
@@ -107,7 +107,7 @@ impl Env for BreaksDown {
 }
 
 #[test]
-fn a70b_of_two_runners_one_is_ignored_and_training_goes_on() {
+fn of_two_runners_one_is_ignored_and_training_goes_on() {
     let copies = AtomicUsize::new(0);
     let make = move |config: &EnvConfig| {
         // The last environment of the second runner.
@@ -158,7 +158,7 @@ fn training_resumes_exactly_after_restarts_of_both_kinds() {
 }
 
 #[test]
-fn a72_lifetime_steps_grow_by_the_batch_also_after_restoring() {
+fn lifetime_steps_grow_by_the_batch_also_after_restoring() {
     for runners in [1, 5] {
         let config = small(PpoConfig::new().environment("CartPole-v1"))
             .env_runners(|e| e.num_env_runners(runners).num_envs_per_env_runner(1));

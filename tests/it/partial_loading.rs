@@ -33,7 +33,7 @@ fn rows(seed: u64) -> Vec<rekindle::env_runner::Rollout> {
 const FOUR: &[&str] = &["policy_0", "policy_1", "policy_2", "policy_3"];
 
 #[test]
-fn a8_modules_begin_with_a_checkpoint_with_one_of_their_own_or_afresh() {
+fn modules_begin_with_a_checkpoint_with_one_of_their_own_or_afresh() {
     let source = specs(&FOUR[..3]).build(&device(), 0).unwrap();
     let (_folder, path) = saved(&source.get_state().unwrap());
     let swapped = spec().build(&device()).unwrap();
@@ -68,7 +68,7 @@ fn a8_modules_begin_with_a_checkpoint_with_one_of_their_own_or_afresh() {
 }
 
 #[test]
-fn a86_two_of_four_modules_are_restored_by_choice_and_act_the_same() {
+fn two_of_four_modules_are_restored_by_choice_and_act_the_same() {
     let source = specs(FOUR).build(&device(), 0).unwrap();
     let (_folder, path) = saved(&source.get_state().unwrap());
     let two = specs(&["policy_1", "policy_3"]).load_state_path(&path);
@@ -98,7 +98,7 @@ fn modules_are_loaded_under_another_id() {
 }
 
 #[test]
-fn a87_what_cannot_be_loaded_says_what_there_is() {
+fn what_cannot_be_loaded_says_what_there_is() {
     let (_folder, path) =
         saved(&specs(&["a", "b"]).build(&device(), 0).unwrap().get_state().unwrap());
     let message = |spec: MultiRLModuleSpec| spec.build(&device(), 0).unwrap_err().to_string();
@@ -126,7 +126,7 @@ fn a87_what_cannot_be_loaded_says_what_there_is() {
 }
 
 #[test]
-fn a48_modules_come_and_go_with_their_optimizers_and_the_rest_is_saved_and_restored() {
+fn modules_come_and_go_with_their_optimizers_and_the_rest_is_saved_and_restored() {
     let learner = |lr, module| Cloning::lr(lr).learner(LearnerConfig::default(), module);
     let mut one = learner(1e-3, specs(&[DEFAULT_MODULE_ID]).build(&device(), 0).unwrap());
     let test = spec().model_config(json!({"fcnet_hiddens": [16]}));

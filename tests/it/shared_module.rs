@@ -110,7 +110,7 @@ fn below(weights: &Weights, prefix: &str) -> Vec<f32> {
 }
 
 #[test]
-fn a6_a_change_of_the_encoder_through_one_module_shows_in_the_other() {
+fn a_change_of_the_encoder_through_one_module_shows_in_the_other() {
     let mut multi = build(0);
     let mut weights = multi.module("a").unwrap().state_dict().unwrap();
     let name = weights.keys().find(|n| n.starts_with("encoder") && n.ends_with("bias")).unwrap();

@@ -61,7 +61,7 @@ fn set_to_dummy_weights(module: &mut AnyRLModule) {
 }
 
 #[test]
-fn a20_with_constants_for_parameters_the_default_networks_compute_what_pytorchs_do() {
+fn with_constants_for_parameters_the_default_networks_compute_what_pytorchs_do() {
     let vectors = Space::boxed(f32::NEG_INFINITY, f32::INFINITY, &[4]).unwrap();
     let separate = json!({ "vf_share_layers": false });
     let mlp = actor_critic_on(vectors, Space::discrete(2).unwrap(), separate);

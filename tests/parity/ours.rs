@@ -15,7 +15,7 @@ const CHECKPOINT: &str = "ours/policy";
 const RECORDED: &str = "ours/recorded/tensors";
 
 #[test]
-fn a90_the_checkpoint_kept_here_still_loads_and_computes_the_same() {
+fn the_checkpoint_kept_here_still_loads_and_computes_the_same() {
     let module = AnyRLModule::from_checkpoint(path(CHECKPOINT), &cpu()).unwrap();
     let recorded = Recorded::read(RECORDED);
     let (logits, values) = forward(&module, recorded.float("obs", &cpu()));

@@ -112,7 +112,7 @@ mod tests {
     /// Log-probabilities −0.5, −1, −2 with advantages 1, −0.5, 0.5, and values 1 with targets 2, 0.5, 1.5.
     /// The reference total has an entropy of 0.69.
     #[test]
-    fn g14c_the_terms_are_those_of_stable_baselines3() {
+    fn the_terms_are_those_of_stable_baselines3() {
         let device = Device::flex().autodiff();
         let module = RLModuleSpec::of::<Echo>()
             .observation_space(Space::unbounded(&[3]).unwrap())

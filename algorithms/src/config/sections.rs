@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a54_fragment_lengths_equal_rllibs() {
+    fn fragment_lengths_equal_rllibs() {
         for (batch, envs, runners, expected) in [
             (2000, 2, 2, vec![500, 500]),
             (2500, 3, 4, vec![209, 209, 208, 208]),

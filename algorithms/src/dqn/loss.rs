@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn g8a_double_q_learning_takes_the_targets_value_of_the_main_networks_choice() {
+    fn double_q_learning_takes_the_targets_value_of_the_main_networks_choice() {
         let mse =
             |double_q| DqnTraining::default().td_error_loss_fn(TdErrorLoss::Mse).double_q(double_q);
         // The squared distance of 0 to the target.
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn g8b_squared_and_huber_losses_and_their_gradients() {
+    fn squared_and_huber_losses_and_their_gradients() {
         let of = |td| DqnTraining::default().td_error_loss_fn(td);
         close(loss(of(TdErrorLoss::Mse), 0.2), (1.677_025, -2.59));
         close(loss(of(TdErrorLoss::Huber), 0.2), (0.795, -1.0));

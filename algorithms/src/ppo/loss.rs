@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a40_the_kl_coefficient_survives_saving() {
+    fn the_kl_coefficient_survives_saving() {
         let mut loss = PpoLoss::new(PpoTraining::default());
         loss.kl_coeff.set(0.45);
         let mut restored = PpoLoss::new(PpoTraining::default());

@@ -71,7 +71,7 @@ mod tests {
     use rekindle_learner::ops::{returns_to_go, standardize};
 
     #[test]
-    fn g14a_g14b_returns_and_their_loss_are_the_reference_figures() {
+    fn returns_and_their_loss_are_the_reference_figures() {
         let returns = returns_to_go(&[1.0; 3], 0.0, 0.9);
         assert!(returns.iter().zip([2.71, 1.9, 1.0]).all(|(a, b)| (a - b).abs() < 1e-6));
         let loss: f32 = returns.iter().zip([-0.5, -1.0, -2.0]).map(|(g, logp)| -g * logp).sum();

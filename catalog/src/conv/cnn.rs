@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a18_same_padding_puts_the_odd_zero_at_the_bottom_and_right() {
+    fn same_padding_puts_the_odd_zero_at_the_bottom_and_right() {
         // A 2x2 kernel of ones sums each pixel with its right and lower neighbors.
         let config = CnnConfig {
             weights: Initializer::Constant { value: 1.0 },

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a17_images_have_the_size_of_rllibs_for_all_settings() {
+    fn images_have_the_size_of_rllibs_for_all_settings() {
         let cases: [(&[ConvFilter], [usize; 3]); 3] = [
             (
                 &[ConvFilter::new(48, 4, 2), ConvFilter::new(24, 4, 2), ConvFilter::new(3, 4, 2)],
@@ -210,7 +210,7 @@ mod tests {
     /// Kernel 5 and stride 2 on 4 pixels: RLlib pads the spread image (7 pixels) by 3 and 2, so the
     /// full result of 11 pixels loses one at the start and two at the end.
     #[test]
-    fn a18_same_padding_of_a_transposed_convolution_cuts_the_smaller_half_first() {
+    fn same_padding_of_a_transposed_convolution_cuts_the_smaller_half_first() {
         let filter = ConvFilter { kernel: [5, 1], stride: [2, 1], ..ConvFilter::new(1, 1, 1) };
         let config = CnnTransposeHeadConfig {
             weights: Initializer::Constant { value: 1.0 },

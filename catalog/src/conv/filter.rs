@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a18_same_padding_divides_each_side_by_the_stride_and_rounds_up() {
+    fn same_padding_divides_each_side_by_the_stride_and_rounds_up() {
         for side in 1..40 {
             for (kernel, stride) in [(1, 1), (3, 1), (4, 2), (8, 4), (5, 3), (2, 3)] {
                 let filter = ConvFilter::new(1, kernel, stride);

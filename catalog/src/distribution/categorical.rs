@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a22_categorical_logp_entropy_and_kl_equal_the_reference_figures() {
+    fn categorical_logp_entropy_and_kl_equal_the_reference_figures() {
         let device = Device::flex();
         let logits = Tensor::<2>::from_floats([[1.0, 2.0, 3.0]], &device).repeat_dim(0, 3);
         let actions: Column = Tensor::<1, Int>::from_ints([0, 1, 2], &device).into();
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a26_samples_follow_the_softmax_and_the_start_of_the_space() {
+    fn samples_follow_the_softmax_and_the_start_of_the_space() {
         let space = Space::Discrete(Discrete::with_start(3, -1).unwrap());
         let dist = Categorical::new(space.as_discrete().unwrap());
         let mut action = Buffer::zeros(&space, 1);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a27_rsample_works_from_logits_and_carries_the_gradient_of_the_softmax() {
+    fn rsample_works_from_logits_and_carries_the_gradient_of_the_softmax() {
         let device = Device::flex().autodiff();
         let logits = Tensor::<2>::from_floats([[1.0, 2.0, 3.0]], &device).require_grad();
         let drawn = Tensor::<1, Int>::from_ints([0], &device);

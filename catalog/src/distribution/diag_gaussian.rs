@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a23_diag_gaussian_entropy_and_kl_equal_the_reference_figures() {
+    fn diag_gaussian_entropy_and_kl_equal_the_reference_figures() {
         let dist = DiagGaussian::new(2);
         let standard = inputs(&[[0.0, 0.0, 0.0, 0.0]]);
         let wide = inputs(&[[1.0, 1.0, 2f32.ln(), 2f32.ln()]]);

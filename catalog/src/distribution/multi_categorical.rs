@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a26_log_probabilities_entropies_and_divergences_are_sums_over_the_components() {
+    fn log_probabilities_entropies_and_divergences_are_sums_over_the_components() {
         let parts = [3, 2].map(|n| Categorical::new(&Discrete::new(n).unwrap()));
         let other = [0.0, -1.0, 0.5, 2.0, 1.0];
         let entropy: f32 =

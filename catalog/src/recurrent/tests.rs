@@ -28,7 +28,7 @@ fn configs() -> impl Iterator<Item = RecurrentConfig> {
 }
 
 #[test]
-fn a19_outputs_and_states_have_the_layers_shapes() {
+fn outputs_and_states_have_the_layers_shapes() {
     for config in configs() {
         let rnn = build(&config);
         let x = Tensor::ones([1, 5], &Device::flex());

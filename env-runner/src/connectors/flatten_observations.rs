@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a77_parts_follow_one_another_and_choices_are_one_hot() {
+    fn parts_follow_one_another_and_choices_are_one_hot() {
         let space = Space::dict([
             ("a", Space::unbounded(&[2]).unwrap()),
             ("b", Space::discrete(3).unwrap()),

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a75_frames_stack_on_the_channel_axis_oldest_first() {
+    fn frames_stack_on_the_channel_axis_oldest_first() {
         let mut connector = FrameStacking::new(3).unwrap();
         let space = Space::boxed(1.0, 99.0, &[1, 2, 2]).unwrap();
         let out_space = connector.output_space(&space).unwrap();

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a76_statistics_over_1_2_3_4_are_mean_2_5_and_variance_5_thirds() {
+    fn statistics_over_1_2_3_4_are_mean_2_5_and_variance_5_thirds() {
         let mut filter = filter(Some(10.0));
         let out = transform(&mut filter, &[1.0, 2.0, 3.0, 4.0], true);
         assert_eq!(filter.stats.current().mean(0), 2.5);

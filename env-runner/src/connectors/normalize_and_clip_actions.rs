@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a76_minus_one_half_in_0_to_4_becomes_1() {
+    fn minus_one_half_in_0_to_4_becomes_1() {
         let space = Space::boxed(0.0, 4.0, &[1]).unwrap();
         assert_eq!(apply(&space, true, false, &[-0.5, -7.0, 1.0]), [1.0, 0.0, 4.0]);
     }

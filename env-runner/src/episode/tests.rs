@@ -54,7 +54,7 @@ fn after(rollout: &Rollout, lookback: usize) -> EpisodeView<'_> {
 }
 
 #[test]
-fn a56_time_and_length_leave_the_look_back_out() {
+fn time_and_length_leave_the_look_back_out() {
     let rollout = numbered(0, 100, SegmentEnd::Cut);
     let episode = rollout.episodes().next().unwrap();
     assert_eq!((episode.t_started(), episode.t(), episode.len()), (0, 100, 100));
@@ -69,7 +69,7 @@ fn a56_time_and_length_leave_the_look_back_out() {
 }
 
 #[test]
-fn a56_single_steps_are_counted_after_the_look_back() {
+fn single_steps_are_counted_after_the_look_back() {
     let rollout = numbered(0, 5, SegmentEnd::Truncated);
     let episode = after(&rollout, 2);
     let observed: Vec<_> = (0..4).map(|i| episode.observation(i).discrete().unwrap()).collect();

@@ -36,7 +36,7 @@ fn all_crash(_: usize, event: Event) -> Fault {
 }
 
 #[test]
-fn a70a_without_a_policy_the_error_of_the_runner_is_returned() {
+fn without_a_policy_the_error_of_the_runner_is_returned() {
     let id = fragile("AllCrash", all_crash);
     let config = tolerant(&id, restart().restart_failed_env_runners(false));
     for threads in [1, 2] {
@@ -52,7 +52,7 @@ fn a70a_without_a_policy_the_error_of_the_runner_is_returned() {
 }
 
 #[test]
-fn a70a_if_all_runners_fail_ignoring_them_is_an_error() {
+fn if_all_runners_fail_ignoring_them_is_an_error() {
     let id = fragile("AllCrashAlways", |_, event| match event {
         Event::Step(n) if n > 30 => Fault::Crash,
         _ => Fault::None,
@@ -64,7 +64,7 @@ fn a70a_if_all_runners_fail_ignoring_them_is_an_error() {
 }
 
 #[test]
-fn a70b_an_ignored_runner_is_left_out_and_training_goes_on() {
+fn an_ignored_runner_is_left_out_and_training_goes_on() {
     for (name, fault) in [("OneOfTwoCrashes", Fault::Crash), ("OneOfTwoPanics", Fault::Panic)] {
         let id = fragile(name, move |env, event| match (env, event) {
             (1, Event::Step(n)) if n > 30 => fault,
@@ -95,7 +95,7 @@ fn an_ignored_runner_that_recovers_takes_part_again() {
 }
 
 #[test]
-fn a70c_a_restarted_runner_collects_again_on_streams_of_its_own() {
+fn a_restarted_runner_collects_again_on_streams_of_its_own() {
     let run = |threads, name: &str, fault: Fault| {
         // The second runner fails, and so do those that replace it, later.
         let id = fragile(&format!("{name}{threads}"), move |env, event| match (env, event) {
@@ -193,7 +193,7 @@ fn restarts_of_environments_in_vain_do_not_end_a_row_of_failures() {
 }
 
 #[test]
-fn a70d_environments_that_crash_keep_all_runners() {
+fn environments_that_crash_keep_all_runners() {
     let mut config = config("CrashingCartPole-v1", 2);
     config.env_config = rekindle_env::EnvConfig::new().with("p_crash", 5e-3);
     let mut group = group(&config, 4, 2);
@@ -209,7 +209,7 @@ fn a70d_environments_that_crash_keep_all_runners() {
 
 /// Assertion 73, and 72 for a group that has restarted runners.
 #[test]
-fn a73_a_restored_group_goes_on_exactly_after_restarts() {
+fn a_restored_group_goes_on_exactly_after_restarts() {
     let mut config = tolerant("CrashingCartPole-v1", restart());
     config.num_envs = 2;
     config.env_config = rekindle_env::EnvConfig::new().with("p_crash", 2e-2);

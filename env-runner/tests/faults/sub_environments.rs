@@ -89,7 +89,7 @@ fn all_others_go_on_as_if_nothing_had_happened() {
 }
 
 #[test]
-fn a69_the_lost_episode_leaves_nothing_in_the_fragment_and_the_restart_is_counted() {
+fn the_lost_episode_leaves_nothing_in_the_fragment_and_the_restart_is_counted() {
     // The pole does not fall within 8 steps.
     let id = fragile("LosesSteps", |env, event| match (env, event) {
         (0, Event::Step(6 | 13)) => Fault::Crash,
@@ -115,7 +115,7 @@ fn a69_the_lost_episode_leaves_nothing_in_the_fragment_and_the_restart_is_counte
 }
 
 #[test]
-fn a69_without_restarts_and_for_mistakes_the_error_is_returned() {
+fn without_restarts_and_for_mistakes_the_error_is_returned() {
     let crashing = fragile("Crashes", |_, event| match event {
         Event::Step(5) => Fault::Crash,
         _ => Fault::None,

@@ -200,7 +200,7 @@ mod tests {
 
     /// `vs_t = V_t + Σ_k γ^k (Π_{i<k} c_i) δ_{t+k}`, as RLlib's test defines it.
     #[test]
-    fn a36_five_steps_of_ten_sequences_equal_the_sum_of_products() {
+    fn five_steps_of_ten_sequences_equal_the_sum_of_products() {
         let (steps, count) = (5, 10);
         let columns = columns(&[5; 10], steps, 9);
         let config = VTraceConfig {

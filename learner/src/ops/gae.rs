@@ -67,7 +67,7 @@ mod tests {
     const VALUES: [f32; 3] = [0.5, 0.6, 0.7];
 
     #[test]
-    fn a29_advantages_of_a_terminated_episode() {
+    fn advantages_of_a_terminated_episode() {
         let (a, _) = gae(&REWARDS, &VALUES, 0.0, 0.99, 1.0).unwrap();
         close(&a, &[0.00005, -1.105, -0.2]);
         let (a, _) = gae(&REWARDS, &VALUES, 0.0, 0.99, 0.95).unwrap();
@@ -75,14 +75,14 @@ mod tests {
     }
 
     #[test]
-    fn a30_advantages_of_a_truncated_episode_bootstrap_with_the_final_value() {
+    fn advantages_of_a_truncated_episode_bootstrap_with_the_final_value() {
         let (a, targets) = gae(&REWARDS, &VALUES, 0.9, 0.99, 0.95).unwrap();
         close(&a, &[0.852184, -0.257115, 0.691]);
         close(&targets, &[1.352184, 0.342885, 1.391]);
     }
 
     #[test]
-    fn a31_segments_do_not_leak_into_each_other() {
+    fn segments_do_not_leak_into_each_other() {
         let (truncated, _) = gae(&[1.0, 1.0], &[1.0, 2.0], 3.0, 0.9, 0.5).unwrap();
         close(&truncated, &[2.565, 1.7]);
         let (terminated, _) = gae(&[2.0], &[4.0], 0.0, 0.9, 0.5).unwrap();
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a37_returns_to_go() {
+    fn returns_are_discounted_sums_of_later_rewards() {
         close(&returns_to_go(&[1.0, 2.0, 3.0], 0.0, 0.5), &[2.75, 3.5, 3.0]);
         close(&returns_to_go(&[1.0], 4.0, 0.5), &[3.0]);
         close(&returns_to_go(&[0.1, 0.2, 0.3], 0.0, 0.99)[..1], &[0.592_03]);

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a30_standardized_advantages_leave_no_masked_step_in_the_statistics() {
+    fn standardized_advantages_leave_no_masked_step_in_the_statistics() {
         let mut advantages = [0.852184, -0.257115, 0.691000];
         standardize(&mut advantages);
         for (found, expected) in advantages.iter().zip([0.865367, -1.401371, 0.536004]) {
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a37_explained_variance() {
+    fn explained_variance_is_1_for_equal_values_and_0_for_a_constant() {
         let y = [1.0, 2.0, 3.0];
         assert!((explained_variance(&y, &y) - 1.0).abs() < 1e-9);
         assert!(explained_variance(&y, &[2.0; 3]).abs() < 1e-5);

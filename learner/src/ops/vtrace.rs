@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn g1a_lambda_below_1() {
+    fn the_trace_is_shorter_with_lambda_below_1() {
         let config = VTraceConfig { lambda_: 0.9, ..VTraceConfig::default() };
         check(
             &config,
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn g1b_and_1f_other_thresholds_equal_the_sum_of_products() {
+    fn other_thresholds_equal_the_sum_of_products() {
         let config = VTraceConfig { clip_rho_threshold: 1.5, ..VTraceConfig::default() };
         check(
             &config,
@@ -165,21 +165,21 @@ mod tests {
     }
 
     #[test]
-    fn g1c_a_truncated_segment_bootstraps_from_its_final_observation() {
+    fn a_truncated_segment_bootstraps_from_its_final_observation() {
         let [targets, advantages] = cut_after_two(3.0);
         close(&targets, &[4.901638, 3.941048, -0.409682, 0.596281]);
         close(&advantages, &[4.401638, 2.941048, -1.909682, 1.096281]);
     }
 
     #[test]
-    fn g1d_a_terminated_segment_has_no_value_after_it() {
+    fn a_terminated_segment_has_no_value_after_it() {
         let [targets, advantages] = cut_after_two(0.0);
         close(&targets, &[2.72341, 1.740818, -0.409682, 0.596281]);
         close(&advantages, &[2.22341, 0.740818, -1.909682, 1.096281]);
     }
 
     #[test]
-    fn g1e_leaky_vtrace_mixes_clipped_and_unclipped_ratios() {
+    fn leaky_vtrace_mixes_clipped_and_unclipped_ratios() {
         let config = VTraceConfig { leak_alpha: 0.5, ..VTraceConfig::default() };
         check(
             &config,
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a34_the_figures_of_rllibs_page() {
+    fn the_figures_of_rllibs_page() {
         let (log_ratios, rewards) = ([0.2, -0.5, 1.0, 0.0], [1.0, 0.0, -1.0, 2.0]);
         let values = [0.5, 0.4, 0.3, 0.2];
         let config = VTraceConfig { gamma: 0.9, ..VTraceConfig::default() };
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a36_the_recursion_equals_the_sum_of_products() {
+    fn the_recursion_equals_the_sum_of_products() {
         let mut rng = Generator::from_seed(5);
         let mut draw = |n| (0..n).map(|_| rng.uniform(-1.0, 1.0) as f32).collect::<Vec<_>>();
         for steps in [1, 2, 5, 20] {
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a35_on_policy_targets_are_the_n_step_returns() {
+    fn on_policy_targets_are_the_n_step_returns() {
         let found = vtrace(&[0.0; 4], &REWARDS, &VALUES, 2.0, &VTraceConfig::default()).unwrap();
         close(&found.targets, &returns_to_go(&REWARDS, 2.0, 0.99));
 

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn g13a_g13b_rms_prop_has_pytorchs_form() {
+    fn rms_prop_has_pytorchs_form() {
         let rule = OptimizerConfig::RmsProp { alpha: 0.99, epsilon: 1e-5 };
         close(&run(&rule, 7e-4, &[0.5]), &[-0.006_999]);
         let rule = OptimizerConfig::RmsProp { alpha: 0.99, epsilon: 1e-8 };
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn g13c_radam_rectifies_from_step_6() {
+    fn radam_rectifies_from_step_6() {
         for (time, length, factor) in [
             (1, 1.000_000, None),
             (5, 4.995_998, None),

@@ -39,7 +39,7 @@ fn values(weights: &Weights) -> Vec<f32> {
 }
 
 #[test]
-fn a45_a_sum_of_parameters_has_gradients_of_one_and_sgd_subtracts_100_lr() {
+fn a_sum_of_parameters_has_gradients_of_one_and_sgd_subtracts_100_lr() {
     let mut net = net();
     let gradients = gradients_of_ones(&net);
     assert_eq!(gradients.len(), 4);

@@ -65,7 +65,7 @@ fn transitions(buffer: &ReplayBuffer, rows: &[usize], n: usize) -> [Vec<f32>; 3]
 }
 
 #[test]
-fn g3a_transitions_of_three_steps_bootstrap_where_an_episode_was_truncated_or_goes_on() {
+fn transitions_of_three_steps_bootstrap_where_an_episode_was_truncated_or_goes_on() {
     let buffer = five_steps(SegmentEnd::Truncated);
     let [rewards, discounts, next] = transitions(&buffer, &[0, 1, 2, 3, 4], 3);
     close(&rewards, &[5.23, 4.7, 3.0, 8.5, 5.0]);
@@ -78,7 +78,7 @@ fn g3a_transitions_of_three_steps_bootstrap_where_an_episode_was_truncated_or_go
 }
 
 #[test]
-fn g3b_nothing_follows_where_an_episode_was_terminated() {
+fn nothing_follows_where_an_episode_was_terminated() {
     let buffer = five_steps(SegmentEnd::Terminated);
     let [rewards, discounts, _] = transitions(&buffer, &[0, 1, 2, 3, 4], 3);
     close(&rewards, &[5.23, 4.7, 3.0, 8.5, 5.0]);
@@ -181,7 +181,7 @@ fn the_oldest_steps_make_room_and_no_more_than_the_capacity_is_kept() {
 }
 
 #[test]
-fn g7a_to_7d_priorities_and_importance_weights() {
+fn priorities_and_importance_weights() {
     for (by, rows, expected) in [
         (LargestWeight::Buffer, &[0, 1, 2, 3][..], &[0.063_096, 0.036_308, 0.029_140, 1.0][..]),
         (LargestWeight::Batch, &[0, 1, 2], &[1.0, 0.575_441, 0.461_844]),

@@ -130,7 +130,7 @@ mod tests {
     const PAIRS: &[(&str, &str)] = &[("main", "target")];
 
     #[test]
-    fn a44_100_updates_with_tau_0_005_reach_0_394230() {
+    fn targets_reach_0_394230_after_100_updates_with_tau_0_005() {
         let mut net = net();
         for _ in 0..100 {
             net = sync_targets(&net, PAIRS, 0.005).unwrap();
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a44_tau_1_is_a_copy_also_of_values_that_are_not_finite_before() {
+    fn tau_1_is_a_copy_also_of_values_that_are_not_finite_before() {
         let mut net = net();
         net.target = LinearConfig::new(2, 1)
             .with_initializer(burn::nn::Initializer::Constant { value: f64::NAN })

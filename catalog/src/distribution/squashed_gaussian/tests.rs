@@ -21,7 +21,7 @@ fn inputs(loc: f32, log_std: f32, [rows, dim]: [usize; 2], device: &Device) -> T
 }
 
 #[test]
-fn a24_log_densities_equal_the_reference_figures() {
+fn log_densities_equal_the_reference_figures() {
     let device = Device::flex();
     for (a, expected) in [(0.5f32.tanh(), -0.803710), (0.0, -0.918939)] {
         let row = unit(1).row_logp(&[0.0, 0.0], action(&[a]).row(0)).unwrap();
@@ -37,7 +37,7 @@ fn a24_log_densities_equal_the_reference_figures() {
 }
 
 #[test]
-fn a25_saturated_samples_have_finite_log_densities_of_the_expected_mean() {
+fn saturated_samples_have_finite_log_densities_of_the_expected_mean() {
     let device = Device::flex();
     let shape = [1024, 6];
     let mut rng = Generator::from_seed(0);
@@ -62,7 +62,7 @@ fn a25_saturated_samples_have_finite_log_densities_of_the_expected_mean() {
 }
 
 #[test]
-fn a26_samples_are_within_the_bounds_and_finite_for_extreme_inputs() {
+fn samples_are_within_the_bounds_and_finite_for_extreme_inputs() {
     let space = Space::box_between([-2.0, 0.1], [2.0, 0.3]).unwrap();
     let bounds = space.as_box().unwrap();
     let dist = SquashedGaussian::new(bounds.low(), bounds.high()).unwrap();
@@ -91,7 +91,7 @@ fn a26_samples_are_within_the_bounds_and_finite_for_extreme_inputs() {
 }
 
 #[test]
-fn a27_the_deterministic_twin_is_the_squashed_mean() {
+fn the_deterministic_twin_is_the_squashed_mean() {
     let dist = SquashedGaussian::new([-2.0, 0.0], [2.0, 1.0]).unwrap();
     let mut twin = action(&[0.0; 2]);
     dist.deterministic(&[1.5, 3.0, 0.0, 0.0], twin.row_mut(0)).unwrap();
@@ -101,7 +101,7 @@ fn a27_the_deterministic_twin_is_the_squashed_mean() {
 }
 
 #[test]
-fn a27_the_density_has_the_term_of_the_affine_map_and_integrates_to_one() {
+fn the_density_has_the_term_of_the_affine_map_and_integrates_to_one() {
     let wide = SquashedGaussian::new([-2.0], [2.0]).unwrap();
     let at = |dist: &SquashedGaussian, a: f32, loc: f32, log_std: f32| {
         dist.row_logp(&[loc, log_std], action(&[a]).row(0)).unwrap()

@@ -46,12 +46,12 @@ fn columns_that_a_rollout_lacks_are_named_with_those_it_has() {
 }
 
 #[test]
-fn a61_everything_leaves_the_look_back_out() {
+fn everything_leaves_the_look_back_out() {
     assert_eq!(get(0..5, 2, .., None).unwrap(), [2, 3, 4]);
 }
 
 #[test]
-fn a61_single_indices_reach_into_the_look_back_from_the_end() {
+fn single_indices_reach_into_the_look_back_from_the_end() {
     let at = |index: isize| get(0..5, 2, index, None);
     assert_eq!(at(-1).unwrap(), [4]);
     assert_eq!(at(-4).unwrap(), [1]);
@@ -64,7 +64,7 @@ fn a61_single_indices_reach_into_the_look_back_from_the_end() {
 }
 
 #[test]
-fn a61_lists_of_indices_may_be_in_any_order() {
+fn lists_of_indices_may_be_in_any_order() {
     assert_eq!(get(0..5, 2, [-4, -5], None).unwrap(), [1, 0]);
     assert_eq!(get(0..5, 2, vec![1, 0, -2], None).unwrap(), [3, 2, 3]);
     assert!(get(0..5, 2, [], None).unwrap().is_empty());
@@ -72,7 +72,7 @@ fn a61_lists_of_indices_may_be_in_any_order() {
 }
 
 #[test]
-fn a61_slices_are_cut_to_the_data() {
+fn slices_are_cut_to_the_data() {
     let cut = |index: Index| get(0..5, 2, index, None).unwrap();
     assert_eq!(cut((..-1).into()), [2, 3]);
     assert_eq!(cut((-4..).into()), [1, 2, 3, 4]);
@@ -84,7 +84,7 @@ fn a61_slices_are_cut_to_the_data() {
 }
 
 #[test]
-fn a61_slices_with_steps_are_pythons() {
+fn slices_with_steps_are_pythons() {
     let steps = |slice: Slice| get(0..5, 2, slice, None).unwrap();
     assert_eq!(steps(Slice::from(..).step_by(2)), [2, 4]);
     assert_eq!(steps(Slice::from(..).step_by(-1)), [4, 3, 2]);
@@ -99,7 +99,7 @@ fn a61_slices_with_steps_are_pythons() {
 }
 
 #[test]
-fn a62_fill_pads_both_sides() {
+fn fill_pads_both_sides() {
     let filled = |index: Index, fill: i64| get(0..6, 3, index, Some(fill as f64)).unwrap();
     assert_eq!(filled((-10).into(), 10), [10]);
     assert_eq!(filled((-8..).into(), 10), [10, 10, 0, 1, 2, 3, 4, 5]);
@@ -113,7 +113,7 @@ fn a62_fill_pads_both_sides() {
 }
 
 #[test]
-fn a63_negative_indices_may_mean_the_look_back() {
+fn negative_indices_may_mean_the_look_back() {
     let at = |index: Index, fill: Option<f64>| {
         get(0..11, 4, index.neg_index_as_lookback(), fill).unwrap()
     };
@@ -153,7 +153,7 @@ fn rollout(observations: Buffer, actions: Buffer) -> Rollout {
 }
 
 #[test]
-fn a64_a_filled_one_hot_item_is_no_choice() {
+fn a_filled_one_hot_item_is_no_choice() {
     let space = Space::discrete(4).unwrap();
     let rollout = rollout(ints([2, 0, 3]), ints([1, 2]));
     let episode = after(&rollout, 0);
@@ -195,7 +195,7 @@ fn nested_rollout() -> Rollout {
 }
 
 #[test]
-fn a64_nested_spaces_are_filled_leaf_by_leaf() {
+fn nested_spaces_are_filled_leaf_by_leaf() {
     let rollout = nested_rollout();
     let read = after(&rollout, 0).get_observations([1, 2], Some(1.0)).unwrap();
     assert_eq!(read.row(0).to_value().unwrap(), nested(2, 9, -0.5, [0_i64, 1]));
@@ -203,7 +203,7 @@ fn a64_nested_spaces_are_filled_leaf_by_leaf() {
 }
 
 #[test]
-fn a64_nested_spaces_are_encoded_leaf_by_leaf() {
+fn nested_spaces_are_encoded_leaf_by_leaf() {
     let rollout = nested_rollout();
     let read =
         after(&rollout, 0).get_observations_one_hot(&nested_space(), [0, 2], Some(0.0)).unwrap();
@@ -213,7 +213,7 @@ fn a64_nested_spaces_are_encoded_leaf_by_leaf() {
 }
 
 #[test]
-fn a64_a_fill_must_be_a_number_of_the_column() {
+fn a_fill_must_be_a_number_of_the_column() {
     let rollout = nested_rollout();
     let episode = after(&rollout, 0);
     for fill in [-1.0, 0.5, 256.0, f64::NAN, f64::INFINITY] {

@@ -7,7 +7,7 @@ fn first(rollout: &Rollout) -> EpisodeView<'_> {
 }
 
 #[test]
-fn a57_the_next_part_starts_with_the_last_observation_of_the_part_before() {
+fn the_next_part_starts_with_the_last_observation_of_the_part_before() {
     let (before, next) = (numbered(0, 100, SegmentEnd::Cut), numbered(100, 5, SegmentEnd::Cut));
     let (before, next) = (first(&before), first(&next));
     before.check_continued_by(&next).unwrap();
@@ -18,7 +18,7 @@ fn a57_the_next_part_starts_with_the_last_observation_of_the_part_before() {
 }
 
 #[test]
-fn a58_a_part_continues_one_of_its_episode_and_agent_only() {
+fn a_part_continues_one_of_its_episode_and_agent_only() {
     let before = numbered(0, 100, SegmentEnd::Cut);
     let refused = |change: fn(&mut Rollout)| {
         let mut next = numbered(100, 5, SegmentEnd::Cut);
@@ -38,7 +38,7 @@ fn a58_a_part_continues_one_of_its_episode_and_agent_only() {
 }
 
 #[test]
-fn a58_what_has_ended_is_not_continued() {
+fn what_has_ended_is_not_continued() {
     let next = numbered(100, 5, SegmentEnd::Cut);
     for end in [SegmentEnd::Terminated, SegmentEnd::Truncated] {
         let before = numbered(0, 100, end);
@@ -52,7 +52,7 @@ fn times(episode: &EpisodeView<'_>) -> (usize, usize) {
 }
 
 #[test]
-fn a59_slices_share_the_observation_between_them() {
+fn slices_share_the_observation_between_them() {
     for (steps, at) in [(100, 50), (99, 33)] {
         let rollout = numbered(0, steps, SegmentEnd::Cut);
         let episode = first(&rollout);
@@ -70,7 +70,7 @@ fn a59_slices_share_the_observation_between_them() {
 }
 
 #[test]
-fn a59_slices_keep_time_and_look_back() {
+fn slices_keep_time_and_look_back() {
     let rollout = numbered(5, 60, SegmentEnd::Cut);
     let episode = after(&rollout, 10);
     let (first, second) = (episode.slice(..20, None).unwrap(), episode.slice(20.., None).unwrap());
@@ -84,7 +84,7 @@ fn a59_slices_keep_time_and_look_back() {
 }
 
 #[test]
-fn a59_a_slice_looks_back_as_far_as_there_are_data() {
+fn a_slice_looks_back_as_far_as_there_are_data() {
     let rollout = numbered(0, 60, SegmentEnd::Cut);
     let episode = after(&rollout, 10);
     assert_eq!(episode.slice(5.., Some(12)).unwrap().len_lookback(), 12);
@@ -93,7 +93,7 @@ fn a59_a_slice_looks_back_as_far_as_there_are_data() {
 }
 
 #[test]
-fn a59_bounds_of_a_slice_are_pythons() {
+fn bounds_of_a_slice_are_pythons() {
     let rollout = numbered(0, 10, SegmentEnd::Cut);
     let episode = first(&rollout);
     let bounds = |slice: Slice| times(&episode.slice(slice, None).unwrap());
@@ -108,7 +108,7 @@ fn a59_bounds_of_a_slice_are_pythons() {
 }
 
 #[test]
-fn a59_only_the_piece_at_the_end_is_done() {
+fn only_the_piece_at_the_end_is_done() {
     for (end, flags) in
         [(SegmentEnd::Terminated, (true, false)), (SegmentEnd::Truncated, (false, true))]
     {
