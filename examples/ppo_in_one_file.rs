@@ -246,8 +246,7 @@ pub(crate) fn play_greedily(agent: &Agent, seed: u64) -> Result<f64, MainError> 
     Ok(returns / EPISODES as f64)
 }
 
-/// Trains PPO on CartPole-v1 until the mean return of the last 100 episodes reaches 475, or for 300 000
-/// steps.
+/// Trains PPO on CartPole-v1 to a mean return of 475 over 100 episodes, or for 300 000 steps.
 #[derive(Parser)]
 struct Args {
     /// Seed of environments, actions, parameters and minibatches
