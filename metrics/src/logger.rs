@@ -6,7 +6,7 @@ mod tests;
 mod throughput;
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -48,13 +48,18 @@ impl MetricsLogger {
     /// Begins changes that [`roll_back`](Self::roll_back) undoes, until [`commit`](Self::commit). Only series
     /// that change are copied. Changes that have begun before are committed.
     pub fn begin(&mut self) {
+        self.commit();
         let throughput = self.throughput.clone();
         self.undo = Some(Undo { series: BTreeMap::new(), throughput });
     }
 
     /// Keeps the changes since [`begin`](Self::begin).
     pub fn commit(&mut self) {
-        self.undo = None;
+        for key in self.undo.take().into_iter().flat_map(|undo| undo.series.into_keys()) {
+            if let Some(stats) = self.series.get_mut(&key) {
+                stats.kept.0 = false;
+            }
+        }
     }
 
     /// Undoes the changes since [`begin`](Self::begin). Does nothing after [`commit`](Self::commit).
@@ -218,7 +223,7 @@ impl MetricsLogger {
         self.series.retain(|other, _| !path::is_at_or_under(other, key));
         self.throughput.forget(key);
         if self.series.len() == before {
-            return Err(MetricsError::UnknownKey { key: key.to_owned() });
+            return Err(unknown(key));
         }
         Ok(())
     }
@@ -249,22 +254,27 @@ impl MetricsLogger {
 
     /// Returns the series at `key` and creates it on its first use.
     fn series(&mut self, key: &str, reducer: Reducer) -> Result<&mut Stats> {
+        if !self.series.contains_key(key) {
+            path::check(key)?;
+            self.series.insert(key.to_owned(), Stats::new(reducer)?);
+            if let Some(undo) = &mut self.undo {
+                undo.series.entry(key.to_owned()).or_insert(None);
+            }
+        }
+        let Some(stats) = self.series.get_mut(key) else { return Err(unknown(key)) };
+        check_reducer(key, stats, reducer)?;
         if let Some(undo) = &mut self.undo
-            && !undo.series.contains_key(key)
+            && !stats.kept.0
         {
-            undo.series.insert(key.to_owned(), self.series.get(key).cloned());
+            undo.series.entry(key.to_owned()).or_insert_with(|| Some(stats.clone()));
+            stats.kept.0 = true;
         }
-        match self.series.entry(key.to_owned()) {
-            Entry::Occupied(entry) => {
-                check_reducer(key, entry.get(), reducer)?;
-                Ok(entry.into_mut())
-            }
-            Entry::Vacant(entry) => {
-                path::check(key)?;
-                Ok(entry.insert(Stats::new(reducer)?))
-            }
-        }
+        Ok(stats)
     }
+}
+
+fn unknown(key: &str) -> MetricsError {
+    MetricsError::UnknownKey { key: key.to_owned() }
 }
 
 fn check_reducer(key: &str, fixed: &Stats, found: Reducer) -> Result<()> {

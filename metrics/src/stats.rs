@@ -26,6 +26,18 @@ pub struct Stats {
     /// The values since the last reduction that were NaN.
     #[serde(skip_serializing_if = "is_zero")]
     nan_count: u64,
+    #[serde(skip)]
+    pub(crate) kept: Kept,
+}
+
+/// Whether a logger has a copy of the series to return to. Not part of the value of the series.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Kept(pub(crate) bool);
+
+impl PartialEq for Kept {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// The memory of a series. The reducer decides which of the two it is.
@@ -52,7 +64,7 @@ impl Stats {
             None => State::Running(Running::default()),
             Some(_) => State::Window(VecDeque::new()),
         };
-        Self { reducer, state, nan_count: 0 }
+        Self { reducer, state, nan_count: 0, kept: Kept::default() }
     }
 
     /// Returns the reducer of this series.
@@ -188,7 +200,7 @@ impl TryFrom<Saved> for Stats {
             _ => false,
         };
         if fits {
-            Ok(Self { reducer, state, nan_count })
+            Ok(Self { reducer, state, nan_count, kept: Kept::default() })
         } else {
             Err(MetricsError::InvalidState { reducer })
         }
