@@ -33,7 +33,7 @@ fn main() -> Result<ExitCode, MainError> {
         _ => {
             let config = PpoConfig::new()
                 .env_runners(|e| e.num_env_runners(2).num_envs_per_env_runner(8))
-                .training(|t| ppo_settings(t).lr(2e-3).entropy_coeff(0.0))
+                .training(|t| ppo_settings(t).lr(1e-3).entropy_coeff(0.0))
                 .training(|t| t.num_epochs(1).minibatch_size(None))
                 .with_execution_plan(AsyncGradients::new(8));
             chosen.learn(cartpole(config))

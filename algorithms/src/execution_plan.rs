@@ -90,6 +90,9 @@ pub trait ExecutionPlan: Debug + Send {
         false
     }
 
+    /// Drops what the plan keeps of a module that was removed. By default, it keeps nothing.
+    fn forget_module(&mut self, _id: &str) {}
+
     /// Returns everything that the plan keeps between steps; empty without state.
     ///
     /// # Errors

@@ -203,6 +203,29 @@ impl AnyTensor {
         })
     }
 
+    /// Returns the tensor without the graph of its gradients.
+    ///
+    /// # Errors
+    /// None in practice: every tensor has a kind and a rank of its own.
+    pub fn inner(self) -> Result<Self> {
+        let shape = self.shape();
+        match self.kind() {
+            TensorKind::Float => {
+                with_rank!(shape.len(), shape, D => Ok(self.into_float::<D>()?.inner().into()))
+            }
+            TensorKind::Int => {
+                with_rank!(shape.len(), shape, D => {
+                    Ok(Tensor::<D, Int>::from_bridge(self.0).inner().into())
+                })
+            }
+            TensorKind::Bool => {
+                with_rank!(shape.len(), shape, D => {
+                    Ok(Tensor::<D, Bool>::from_bridge(self.0).inner().into())
+                })
+            }
+        }
+    }
+
     /// Multiplies the float tensor by a number, in place if its storage has one owner.
     ///
     /// # Errors

@@ -64,6 +64,23 @@ impl Column {
         }
     }
 
+    /// Returns the column without the graphs of its gradients.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn inner(self) -> Result<Self> {
+        Ok(match self {
+            Self::Tensor(tensor) => Self::Tensor(tensor.inner()?),
+            Self::Nested(batch) => {
+                let mut inner = Batch::new();
+                for name in batch.names() {
+                    inner.insert(name.to_owned(), batch.column(name)?.clone().inner()?);
+                }
+                Self::Nested(inner)
+            }
+        })
+    }
+
     /// Returns the tensor of a column that is not nested.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! `SimpleQPolicy`: an algorithm with settings, a target network and a loss that has a state of its own.
 //!
-//! It learns from each batch once. A replay buffer is another execution plan.
+//! It learns from each batch once. `DqnConfig` learns from a replay buffer, by the execution plan `Replay`.
 
 use std::error::Error;
 

@@ -41,7 +41,14 @@ fn train(algo: &mut Algorithm, iterations: usize) {
 
 #[test]
 fn n_and_n_iterations_are_2n() {
-    for config in [small(), small().training(|t| t.replay_buffer_config(uniform(1000)))] {
+    let epsilon = [(0, 1.0), (400, 0.0)];
+    for config in [
+        small(),
+        small().training(|t| t.replay_buffer_config(uniform(1000))),
+        // Exploration follows the steps also where updates are rare, or have not begun.
+        small().training(|t| t.updates_per_env_step(0.01).epsilon(epsilon)),
+        small().training(|t| t.num_steps_sampled_before_learning_starts(5000).epsilon(epsilon)),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let mut straight = config.build(&device()).unwrap();
         train(&mut straight, 20);
@@ -87,6 +94,23 @@ fn updates_follow_environment_steps_once_learning_starts() {
         let learned_from = f64::from((steps - 24_i32).max(0));
         assert_eq!(trained, (learned_from * 0.3).floor() * 8.0, "after {steps} steps");
     }
+}
+
+#[test]
+fn another_number_of_updates_per_step_holds_from_the_restore_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("saved");
+    let config = small().training(|t| t.replay_buffer_config(uniform(100)));
+    let mut algo = config.build(&device()).unwrap();
+    train(&mut algo, 20);
+    algo.save_to_path(&path).unwrap();
+    let mut restored = Algorithm::from_checkpoint_with::<DqnTraining>(&path, &device(), |c| {
+        c.training(|t| t.updates_per_env_step(1.0))
+    })
+    .unwrap();
+    let trained = restored.train().unwrap().get("learners/__all_modules__/num_env_steps_trained");
+    // Eight steps, and at most one update that was due before.
+    assert!(matches!(trained, Some(trained) if (64.0..=72.0).contains(&trained)), "{trained:?}");
 }
 
 #[test]
@@ -164,6 +188,11 @@ fn plans_and_losses_that_do_not_fit_are_refused_with_both_names() {
     assert!(message.contains("Replay"), "{message}");
     let full = format!("{:?}", replayed.build(&device()).unwrap_err());
     assert!(full.contains("PPO"), "{full}");
+
+    // The learner has minibatches of 8.
+    let other = small().with_execution_plan(Replay::new(ReplayConfig::default(), 32));
+    let message = other.build(&device()).unwrap_err().to_string();
+    assert!(message.contains("`batch_size` is 32") && message.contains("of 8"), "{message}");
 
     let sampled = small().with_execution_plan(Synchronous::new(32));
     let error = sampled.build(&device()).unwrap_err();

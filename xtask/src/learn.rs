@@ -43,7 +43,7 @@ const INTRODUCTION: &str = "# What the examples learn\n\n\
     Training stops when the metric of the task reaches the threshold: the mean return of the last 100\n\
     training episodes, summed over agents, unless stated otherwise. The policy is then saved and plays\n\
     100 greedy episodes on seeds that training has not seen. Wall time is that of the whole program,\n\
-    evaluation included. Seeds run one after the other on an otherwise idle machine.\n\
+    evaluation included. Seeds run one after the other.\n\
     `cargo xtask learn` writes this page.\n";
 
 fn names() -> impl Iterator<Item = &'static str> {

@@ -168,6 +168,7 @@ impl Algorithm {
         self.env_runners.set_multi_agent(&multi_agent)?;
         let module = self.learner.remove_module(id)?;
         self.settings.forget(id);
+        self.plan.forget_module(id);
         if let Some(section) = &mut self.config.multi_agent {
             section.algorithm_config_overrides_per_module.remove(id);
         }

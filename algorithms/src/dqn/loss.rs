@@ -1,5 +1,6 @@
 //! The loss of DQN.
 
+use burn::module::Module;
 use burn::prelude::*;
 use rekindle_checkpoint::State;
 use rekindle_core::{Batch, Columns};
@@ -29,16 +30,19 @@ impl DqnLoss {
     /// Computes `r + discount · Q⁻(s′, a′)`, `[B]`, as a constant.
     fn targets(&self, cx: &LossContext<'_>) -> Result<Tensor<1>> {
         let batch = cx.batch();
-        let next = Batch::new().with(Columns::OBS, batch.column(Columns::NEXT_OBS)?.clone());
-        let of_target = cx.module.forward_target(&next)?.float::<2>(Columns::QF_PREDS)?;
+        // Without gradients: Burn keeps a graph that nothing goes backward through.
+        let module = cx.module.valid();
+        let next = batch.column(Columns::NEXT_OBS)?.clone().inner()?;
+        let next = Batch::new().with(Columns::OBS, next);
+        let of_target = module.forward_target(&next)?.float::<2>(Columns::QF_PREDS)?;
         let values = match self.config.double_q {
             true => {
-                let online = cx.module.compute_q_values(&next)?.float::<2>(Columns::QF_PREDS)?;
-                let best = online.detach().argmax(1);
-                of_target.gather(1, best).squeeze_dim::<1>(1)
+                let online = module.compute_q_values(&next)?.float::<2>(Columns::QF_PREDS)?;
+                of_target.gather(1, online.argmax(1)).squeeze_dim::<1>(1)
             }
             false => of_target.max_dim(1).squeeze_dim::<1>(1),
         };
+        let values = Tensor::from_inner(values);
         let discounts = batch.float::<1>(Columns::DISCOUNTS)?;
         Ok((batch.float::<1>(Columns::REWARDS)? + discounts * values).detach())
     }
@@ -92,7 +96,10 @@ impl Loss for DqnLoss {
     }
 
     fn after_update(&mut self, cx: &mut AfterUpdate<'_>) -> Result<()> {
-        if cx.env_steps >= self.synced_at + self.config.target_network_update_freq {
+        let freq = self.config.target_network_update_freq.max(1);
+        // Counted in whole intervals, so that long steps do not put off the next one. A restored loss may be
+        // ahead of an algorithm that has just begun.
+        if cx.env_steps / freq != self.synced_at / freq {
             self.synced_at = cx.env_steps;
             cx.update_targets(self.config.tau);
         }

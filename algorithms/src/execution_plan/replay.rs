@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use rekindle_checkpoint::State;
 use rekindle_core::rng::{Purpose, stream};
-use rekindle_core::{Generator, ModuleId};
+use rekindle_core::{ConfigError, Generator, ModuleId};
 use rekindle_env_runner::{Experience, SampleOptions};
 use rekindle_learner::replay::{ROWS, ReplayBuffer, ReplayConfig, TD_ERROR};
-use rekindle_learner::{ModuleData, UpdateReport};
+use rekindle_learner::{Learner, LearnerConfig, LearnerError, ModuleData, UpdateReport};
 use serde::{Deserialize, Serialize};
 
 use super::{ExecutionPlan, StepReport, TrainingContext};
-use crate::Result;
+use crate::{AlgorithmError, EnvRunnersConfig, Result};
 
 /// Stores experience in a replay buffer for each module, and learns from transitions that are drawn from it: the
 /// plan of DQN.
@@ -28,18 +28,21 @@ pub struct Replay {
     sample_timesteps: usize,
     updates_per_env_step: f64,
     buffers: BTreeMap<ModuleId, ReplayBuffer>,
-    /// Environment steps since learning started, and updates taken for them.
-    learned_steps: u64,
-    updates: u64,
+    /// Updates that are due: below 1 between two steps.
+    due: f64,
     rng: Option<Generator>,
 }
+
+/// Minibatches that are drawn together at most, which bounds their memory.
+const AT_ONCE: usize = 256;
+/// Far below the smallest part of an update, and far above rounding errors.
+const ROUNDING: f64 = 1e-9;
 
 /// The part of the state that is plain data.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Saved {
-    learned_steps: u64,
-    updates: u64,
+    due: f64,
     rng: Option<Generator>,
 }
 
@@ -56,8 +59,7 @@ impl Replay {
             sample_timesteps: 1,
             updates_per_env_step: 1.0,
             buffers: BTreeMap::new(),
-            learned_steps: 0,
-            updates: 0,
+            due: 0.0,
             rng: None,
         }
     }
@@ -128,9 +130,9 @@ impl Replay {
 
     /// Takes updates. With priorities, each draws anew; otherwise all minibatches are drawn at once.
     fn learn(&mut self, cx: &mut TrainingContext<'_>, updates: usize) -> Result<()> {
-        let at_once = if self.config.prioritized.is_some() { 1 } else { updates };
-        for _ in 0..updates / at_once {
-            let data = self.draw(cx, at_once)?;
+        let at_once = if self.config.prioritized.is_some() { 1 } else { updates.clamp(1, AT_ONCE) };
+        for first in (0..updates).step_by(at_once) {
+            let data = self.draw(cx, at_once.min(updates - first))?;
             let data = cx.learner.prepare(data, cx.env_steps())?;
             let mut rows = BTreeMap::new();
             if self.config.prioritized.is_some() {
@@ -160,6 +162,27 @@ impl ExecutionPlan for Replay {
         "Replay"
     }
 
+    fn check(&self, learner: &Learner, _: &EnvRunnersConfig) -> Result<()> {
+        let plan = |field: &'static str, value: String, constraint: String| {
+            Err(AlgorithmError::from(ConfigError::new(field, value, constraint)))
+        };
+        self.config.check_fields()?;
+        let rate = self.updates_per_env_step;
+        if !(rate > 0.0 && rate.is_finite()) {
+            let constraint = "the execution plan `Replay` needs a positive number".into();
+            return plan("updates_per_env_step", rate.to_string(), constraint);
+        }
+        let LearnerConfig { minibatch_size, num_epochs, .. } = learner.config();
+        if *minibatch_size != Some(self.batch_size) || *num_epochs != 1 {
+            let of_learner = minibatch_size.map_or("none".into(), |size| size.to_string());
+            let constraint = format!(
+                "the learner has minibatches of {of_learner} and {num_epochs} epochs; give the plan the minibatches of the learner, which learns once from each"
+            );
+            return plan("batch_size", self.batch_size.to_string(), constraint);
+        }
+        Ok(())
+    }
+
     fn collects_batches(&self) -> bool {
         false
     }
@@ -176,24 +199,25 @@ impl ExecutionPlan for Replay {
         };
         self.store(cx, &experience)?;
         let sampled = experience.env_steps;
-        if warms_up {
-            return Ok(StepReport::new(sampled, 0));
-        }
-        self.learned_steps += sampled as u64;
-        // From the totals, so that no rounding error accumulates.
-        let all = (self.learned_steps as f64 * self.updates_per_env_step) as u64;
-        let updates = all.saturating_sub(self.updates) as usize;
-        if updates > 0 {
-            self.updates = all;
+        let mut updates = 0;
+        if !warms_up {
+            self.due += sampled as f64 * self.updates_per_env_step;
+            // Rounding errors do not put off an update.
+            updates = (self.due + ROUNDING) as usize;
+            self.due -= updates as f64;
             self.learn(cx, updates)?;
-            cx.publish_weights()?;
         }
-        Ok(StepReport::new(sampled, updates * self.batch_size))
+        // Also without an update: exploration depends on the environment steps so far.
+        cx.publish_weights()?;
+        Ok(StepReport::new(sampled, updates.saturating_mul(self.batch_size)))
+    }
+
+    fn forget_module(&mut self, id: &str) {
+        self.buffers.remove(id);
     }
 
     fn get_state(&self) -> Result<State> {
-        let (learned_steps, updates, rng) = (self.learned_steps, self.updates, self.rng.clone());
-        let mut state = State::from_data(&Saved { learned_steps, updates, rng })?;
+        let mut state = State::from_data(&Saved { due: self.due, rng: self.rng.clone() })?;
         for (id, buffer) in &self.buffers {
             state.insert_component(id, buffer.get_state()?);
         }
@@ -202,15 +226,20 @@ impl ExecutionPlan for Replay {
 
     fn set_state(&mut self, state: &State) -> Result<()> {
         let saved = match state.data.is_null() {
-            true => Saved { learned_steps: 0, updates: 0, rng: None },
+            true => Saved { due: 0.0, rng: None },
             false => state.data_as()?,
         };
         let buffers = state.components.iter().map(|(id, state)| {
             Ok((id.clone(), ReplayBuffer::from_state(self.config.clone(), state)?))
         });
-        self.buffers = buffers.collect::<Result<_>>()?;
-        (self.learned_steps, self.updates, self.rng) =
-            (saved.learned_steps, saved.updates, saved.rng);
+        let buffers = buffers.collect::<Result<_>>()?;
+        if !saved.due.is_finite() || saved.due.abs() > 1.0 {
+            let reason =
+                format!("{} updates are due, and less than one is between two steps", saved.due);
+            let component = "execution plan".into();
+            return Err(LearnerError::InvalidState { component, reason }.into());
+        }
+        (self.buffers, self.due, self.rng) = (buffers, saved.due, saved.rng);
         Ok(())
     }
 }

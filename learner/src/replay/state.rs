@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rekindle_checkpoint::{Array, State};
+use rekindle_core::Columns;
 use rekindle_env::Buffer;
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +114,11 @@ impl ReplayBuffer {
             }
             columns.insert(name, column);
         }
+        let is_there = |name: &str| columns.contains_key(name);
+        let kept = saved.keep.iter().all(|name| is_there(name));
+        if rows > 0 && !(kept && is_there(Columns::OBS) && is_there(Columns::ACTIONS)) {
+            return Err(invalid("a column is missing"));
+        }
         let part = |name| state.components.get(name).map(buffer).transpose();
         let (finals, next) = (part(FINALS)?, part(NEXT_OBSERVATIONS)?);
         let mut taken = 0;
@@ -138,10 +144,13 @@ impl ReplayBuffer {
             (None, _) => None,
             (Some(_), Ok(priorities)) => {
                 let priorities = priorities.as_slice::<f64>()?;
-                if priorities.len() != rows
-                    || !priorities.iter().all(|priority| (0.0..f64::INFINITY).contains(priority))
-                {
-                    return Err(invalid("its priorities are not one finite number per row"));
+                let fits = |(priority, follows): (&f64, &Follows)| {
+                    priority.is_finite() && (*priority > 0.0) == (*follows != Follows::Absent)
+                };
+                if priorities.len() != rows || !priorities.iter().zip(&follows).all(fits) {
+                    return Err(invalid(
+                        "its priorities are not one positive number per stored row",
+                    ));
                 }
                 Some(SumTree::from_priorities(priorities))
             }

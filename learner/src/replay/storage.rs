@@ -273,15 +273,15 @@ impl Storage {
         key: &StreamKey,
         changed: &mut impl FnMut(usize, bool),
     ) -> (usize, usize) {
+        while self.rows >= self.capacity && self.ages.len() > 1 {
+            self.drop_oldest(block, changed);
+        }
         if let Some(block) = block
             && self.blocks[block].len < self.block_len
         {
             let offset = self.blocks[block].len;
             self.blocks[block].len += 1;
             return (block, offset);
-        }
-        while self.rows >= self.capacity && self.ages.len() > 1 {
-            self.drop_oldest(block, changed);
         }
         let new = self.free.pop().unwrap_or_else(|| self.grow());
         self.blocks[new] = Block { len: 1, stream: Some(key.clone()), ..Block::default() };
