@@ -219,7 +219,7 @@ impl Algorithm {
     /// Returns a module by its id: `"default_policy"` for a single agent.
     ///
     /// # Errors
-    /// If there is no such module. The message lists the ids.
+    /// If the id is unknown. The message lists the known ids.
     pub fn module(&self, id: &str) -> Result<&AnyRLModule> {
         Ok(self.learner.module().module(id)?)
     }

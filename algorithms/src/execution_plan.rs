@@ -48,6 +48,9 @@ pub use synchronous::Synchronous;
 /// }
 /// ```
 ///
+/// A plan with state of its own, even a counter, implements [`get_state`](Self::get_state) and
+/// [`set_state`](Self::set_state): by default, nothing of it is saved.
+///
 /// A step leaves nothing in flight: all runners are idle when it returns, and experience that the plan
 /// keeps for the next step is part of its state. An algorithm can therefore be saved, changed or dropped
 /// between any two steps.

@@ -59,8 +59,8 @@ impl Columns {
     pub const STATE_IN: &'static str = "state_in";
     /// Recurrent state after the step, an output of the module.
     pub const STATE_OUT: &'static str = "state_out";
-    /// The recurrent state before each step, `[B, …]`, in batches of which
-    /// [`STATE_IN`](Self::STATE_IN) has one state per sequence.
+    /// The recurrent state before each step, `[B, …]`. Batches of sequences have one
+    /// [`STATE_IN`](Self::STATE_IN) per sequence.
     pub const STEP_STATE_IN: &'static str = "step_state_in";
     /// The recurrent state after each step, `[B, …]`.
     pub const STEP_STATE_OUT: &'static str = "step_state_out";

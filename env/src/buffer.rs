@@ -179,14 +179,14 @@ impl Buffer {
         self.rows == 0
     }
 
-    /// Returns a cursor to element `index`. Reading through it fails if there is no such element.
+    /// Returns a cursor to element `index`. Reading through it fails if the element does not exist.
     #[inline]
     #[must_use]
     pub fn row(&self, index: usize) -> Row<'_> {
         Row::new(self, index)
     }
 
-    /// Returns a writing cursor to element `index`. Using it fails if there is no such element.
+    /// Returns a writing cursor to element `index`. Using it fails if the element does not exist.
     #[inline]
     #[must_use]
     pub fn row_mut(&mut self, index: usize) -> RowMut<'_> {

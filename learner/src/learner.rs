@@ -125,7 +125,7 @@ impl Learner {
         &mut self.module
     }
 
-    /// Returns the loss of a module, or `None` if there is no such module. A module that learns from a batch
+    /// Returns the loss of a module, or `None` for an unknown id. A module that learns from a batch
     /// by itself has one without optimizers in its place.
     pub fn loss(&self, id: &str) -> Option<&dyn Loss> {
         self.losses.get(id).map(|of_module| &*of_module.loss)

@@ -139,7 +139,7 @@ impl TrainData {
     /// Returns the elements of a float column in host memory, row-major.
     ///
     /// # Errors
-    /// If there is no such column, it does not hold floats, or it is on an accelerator.
+    /// If the column is missing, does not hold floats, or is on an accelerator.
     pub fn f32s(&self, name: &str) -> Result<&[f32]> {
         Ok(self.host()?.f32s(name)?)
     }
@@ -175,7 +175,7 @@ impl TrainData {
     /// ([`Columns`](rekindle_core::Columns)). Minibatches have all of them, each made when it is first read.
     ///
     /// # Errors
-    /// If there is no such column or row, or the columns are on an accelerator.
+    /// If the column or a row does not exist, or the columns are on an accelerator.
     pub fn column(&self, name: &str, rows: &[usize]) -> Result<Buffer> {
         match &self.columns {
             Storage::Host(columns) => Ok(self.steps(columns).column(name, rows)?),

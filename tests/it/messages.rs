@@ -412,3 +412,17 @@ fn a_run_restored_without_the_state_of_its_environment_warns_and_says_what_to_im
         "{log}"
     );
 }
+
+#[test]
+fn changed_settings_of_the_default_module_warn_where_another_one_acts() {
+    let own = RLModuleSpec::from_fn("OtherQNetwork", rekindle::rl_module::QNetwork::setup);
+    let dqn = || DqnConfig::new().environment("CartPole-v1").model("fcnet_hiddens", vec![4]);
+    let log = |config: DqnConfig| warnings(|| drop(config.build(&device()).unwrap()));
+    let changed = dqn().training(|t| t.epsilon(0.1));
+    let warning = log(changed.clone().rl_module(own.clone()));
+    for part in ["default_policy", "settings=\"epsilon\"", "model config"] {
+        assert!(warning.contains(part), "{warning}");
+    }
+    assert!(!log(changed).contains("epsilon"));
+    assert!(!log(dqn().rl_module(own)).contains("epsilon"));
+}

@@ -20,7 +20,7 @@ impl Algorithm {
     /// checkpoints record its spec.
     ///
     /// # Errors
-    /// If there is no such module, the new one has other spaces ([`AlgorithmError::OtherSpace`]), or
+    /// If the id is unknown, the new one has other spaces ([`AlgorithmError::OtherSpace`]), or
     /// it does not fit the algorithm. The algorithm is then unchanged.
     pub fn replace_module(&mut self, id: &str, module: AnyRLModule) -> Result<()> {
         let (old, new) = (self.module(id)?.spec(), module.spec());
@@ -144,7 +144,7 @@ impl Algorithm {
     /// agents of the removed one; `None` keeps the current mapping.
     ///
     /// # Errors
-    /// If there is no such module, or agents are still mapped to it. The algorithm is then unchanged,
+    /// If the id is unknown, or agents are still mapped to it. The algorithm is then unchanged,
     /// and episodes continue.
     pub fn remove_module(
         &mut self,
@@ -276,7 +276,7 @@ impl Algorithm {
     /// shape, and reports the others. The runners immediately act with the result.
     ///
     /// # Errors
-    /// If there is no such module.
+    /// If the id is unknown.
     pub fn load_module_matching(&mut self, id: &str, weights: &Weights) -> Result<LoadReport> {
         let report = self.learner.load_module_matching(id, weights)?;
         self.publish_weights()?;

@@ -78,13 +78,16 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         let training = |id: &str| of_modules.get(id).unwrap_or(&self.training);
         for (id, spec) in &mut specs.rl_module_specs {
             *spec = self.complete(spec.clone(), training(id));
+            warn_about_unread(id, spec, training(id));
         }
         for (id, (observations, actions)) in spaces {
             let spec = match specs.rl_module_specs.entry(id) {
                 Entry::Occupied(spec) => spec.into_mut(),
                 Entry::Vacant(spec) => {
                     let training = training(spec.key());
-                    spec.insert(self.module_spec(training))
+                    let completed = self.module_spec(training);
+                    warn_about_unread(spec.key(), &completed, training);
+                    spec.insert(completed)
                 }
             };
             let open = (spec.get_observation_space(), spec.get_action_space());
@@ -178,5 +181,23 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             config.extend(training.module_settings());
         }
         if config.is_empty() { spec } else { spec.fill_model_config(config) }
+    }
+}
+
+/// Warns about changed settings that only the algorithm's default module reads, where another one acts.
+fn warn_about_unread<T: TrainingConfig>(id: &str, spec: &RLModuleSpec, training: &T) {
+    if spec.module() == T::default_module().module() {
+        return;
+    }
+    let defaults = T::default().module_settings();
+    let settings = training.module_settings().into_iter();
+    let changed = settings.filter(|(field, value)| defaults.get(field) != Some(value));
+    let changed: Vec<String> = changed.map(|(field, _)| field).collect();
+    if !changed.is_empty() {
+        tracing::warn!(
+            module = id,
+            settings = changed.join(", "),
+            "settings of the algorithm's default module have no effect on a module of another type; set what it reads in its model config"
+        );
     }
 }

@@ -81,7 +81,7 @@ impl<'a> Trajectory<'a> {
     /// outputs of the module ([`TrainData::column`]).
     ///
     /// # Errors
-    /// If there is no such column.
+    /// If the column is missing.
     pub fn column(&self, name: &str) -> Result<Buffer> {
         self.data.column(name, &self.segment.range().collect::<Vec<_>>())
     }

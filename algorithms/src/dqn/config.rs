@@ -43,7 +43,7 @@ settings! {
         /// Updates per environment step: 1 takes as many updates as steps. RLlib's `training_intensity` divided
         /// by the size of a minibatch.
         set updates_per_env_step: f64 = 0.25, positive_and_finite;
-        /// Steps of a transition: a number, or a range of which one is drawn for each transition.
+        /// Steps of a transition: a fixed number, or a range from which each transition draws its own.
         into n_step: NStep = NStep::Steps(1), NStep::check;
         /// Probability of a random action over environment steps.
         into epsilon: Schedule = Schedule::from([(0, 1.0), (10_000, 0.05)]);

@@ -80,7 +80,7 @@ fn open(
     Err(CoreError::DeviceUnavailable { device: spec, reason })
 }
 
-/// Returns the reason why there is no device of an index. Only a machine without any device lacks a driver.
+/// Explains a device index that is out of range. Advises a driver only if no device was found at all.
 fn not_found(spec: &str, found: usize, advice: &str) -> String {
     let kind = spec.split(':').next().unwrap_or(spec);
     match found {

@@ -257,7 +257,7 @@ impl ConnectorConfig {
         let constraint = match unknown {
             None if modules.is_empty() => "it must name at least one module".into(),
             None => return connector.check_modules(known),
-            Some(id) => format!("there is no module `{id}`; the modules are {known:?}"),
+            Some(id) => format!("no module `{id}` exists; choose from {known:?}"),
         };
         let value = format!("{modules:?}");
         Err(ConfigError::new("ForModules.modules", value, constraint).into())

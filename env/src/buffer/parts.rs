@@ -38,7 +38,7 @@ impl Buffer {
     ///
     /// # Errors
     ///
-    /// [`EnvError::MissingKey`](crate::EnvError::MissingKey) if there is no such part,
+    /// [`EnvError::MissingKey`](crate::EnvError::MissingKey) if the part is missing,
     /// [`EnvError::WrongKind`](crate::EnvError::WrongKind) for a leaf.
     pub fn part_mut(&mut self, key: &str) -> crate::error::Result<&mut Self> {
         let is_dict = matches!(self.column, Contents::Dict(_));

@@ -53,7 +53,7 @@ impl MultiAgentActions {
     ///
     /// # Errors
     ///
-    /// [`EnvError::UnknownAgent`](crate::EnvError::UnknownAgent) if there is no such agent.
+    /// [`EnvError::UnknownAgent`](crate::EnvError::UnknownAgent) for an unknown agent.
     #[inline]
     pub fn act(&mut self, agent: usize) -> Result<RowMut<'_>> {
         let agents = self.slots.len();

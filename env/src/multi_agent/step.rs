@@ -98,7 +98,7 @@ impl MultiAgentStep {
     ///
     /// # Errors
     ///
-    /// [`EnvError::UnknownAgent`](crate::EnvError::UnknownAgent) if there is no such agent.
+    /// [`EnvError::UnknownAgent`](crate::EnvError::UnknownAgent) for an unknown agent.
     #[inline]
     pub fn observe(&mut self, agent: usize) -> Result<RowMut<'_>> {
         let slot = self.slot_mut(agent)?;
@@ -110,7 +110,7 @@ impl MultiAgentStep {
     ///
     /// # Errors
     ///
-    /// [`EnvError::UnknownAgent`](crate::EnvError::UnknownAgent) if there is no such agent.
+    /// [`EnvError::UnknownAgent`](crate::EnvError::UnknownAgent) for an unknown agent.
     #[inline]
     pub fn add_reward(&mut self, agent: usize, reward: f64) -> Result<()> {
         self.slot_mut(agent)?.reward += reward;
@@ -122,7 +122,7 @@ impl MultiAgentStep {
     ///
     /// # Errors
     ///
-    /// [`EnvError::UnknownAgent`](crate::EnvError::UnknownAgent) if there is no such agent.
+    /// [`EnvError::UnknownAgent`](crate::EnvError::UnknownAgent) for an unknown agent.
     #[inline]
     pub fn terminate(&mut self, agent: usize) -> Result<()> {
         self.slot_mut(agent)?.terminated = true;
@@ -134,7 +134,7 @@ impl MultiAgentStep {
     ///
     /// # Errors
     ///
-    /// [`EnvError::UnknownAgent`](crate::EnvError::UnknownAgent) if there is no such agent.
+    /// [`EnvError::UnknownAgent`](crate::EnvError::UnknownAgent) for an unknown agent.
     #[inline]
     pub fn truncate(&mut self, agent: usize) -> Result<()> {
         self.slot_mut(agent)?.truncated = true;

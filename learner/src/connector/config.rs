@@ -69,7 +69,7 @@ impl LearnerConnectorConfig {
         let constraint = match unknown {
             None if modules.is_empty() => "it must name at least one module".into(),
             None => return Ok(()),
-            Some(id) => format!("there is no module `{id}`; the modules are {known:?}"),
+            Some(id) => format!("no module `{id}` exists; choose from {known:?}"),
         };
         Err(ConfigError::new("learner_connector.modules", format!("{modules:?}"), constraint))
     }

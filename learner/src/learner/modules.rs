@@ -101,7 +101,7 @@ impl Learner {
     /// Removes a module with its loss and optimizers, and returns it.
     ///
     /// # Errors
-    /// If there is no such module.
+    /// If the id is unknown.
     pub fn remove_module(&mut self, id: &str) -> Result<AnyRLModule> {
         let module = self.module.remove_module(id)?;
         self.losses.remove(id);
@@ -163,7 +163,7 @@ impl Learner {
     /// and reports the others. The optimizers keep their state.
     ///
     /// # Errors
-    /// If there is no such module.
+    /// If the id is unknown.
     pub fn load_module_matching(&mut self, id: &str, weights: &Weights) -> Result<LoadReport> {
         Ok(self.module.load_matching(id, weights)?)
     }

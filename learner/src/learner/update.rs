@@ -110,7 +110,7 @@ impl Learner {
     /// the other, if that module learns.
     ///
     /// # Errors
-    /// If there is no default module, or the columns of the rollouts do not fit together.
+    /// If the default module is missing, or the columns of the rollouts do not fit together.
     pub fn gather_on_device(&self, rollouts: &[TensorRollout]) -> Result<ModuleData> {
         self.module.module(DEFAULT_MODULE_ID)?;
         let mut data = ModuleData::new();

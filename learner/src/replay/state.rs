@@ -175,6 +175,9 @@ impl ReplayBuffer {
             rewards,
             columns,
         };
+        if !(saved.largest > 0.0 && saved.largest.is_finite()) {
+            return Err(invalid("its largest priority is not a positive number"));
+        }
         if !storage.is_consistent() {
             return Err(invalid("its blocks do not fit its rows"));
         }

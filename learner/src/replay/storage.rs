@@ -11,7 +11,7 @@ use crate::error::{LearnerError, Result};
 /// What follows a stored row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Follows {
-    /// There is no such row.
+    /// No step is stored in the row.
     Absent = 0,
     /// The next step of the episode, now or when it arrives.
     Step = 1,
@@ -147,6 +147,8 @@ impl Storage {
             && distinct.len() == count
             && self.ages.len() + self.free.len() == count
             && numbers.clone().all(is_block)
+            && self.ages.iter().all(|block| self.blocks[*block].len > 0)
+            && self.free.iter().all(|block| self.blocks[*block].len == 0)
             && self.blocks.iter().enumerate().all(fits)
             && self
                 .streams

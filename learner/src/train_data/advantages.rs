@@ -64,7 +64,7 @@ impl TrainData {
     /// Shifts and scales a column to mean 0 and standard deviation 1.
     ///
     /// # Errors
-    /// If there is no such float column.
+    /// If the column is missing or does not hold floats.
     pub fn standardize(&mut self, column: &'static str) -> Result<()> {
         if let Some(columns) = self.device() {
             let standardized = ops::tensors::standardize(columns.float::<1>(column)?);

@@ -36,7 +36,7 @@ impl MultiRLModule {
     /// parameters exists in the meantime, so that they may be updated in place.
     ///
     /// # Errors
-    /// [`ModuleError::UnknownModule`] if there is no such group; [`ModuleError::Mismatch`] if
+    /// [`ModuleError::UnknownModule`] for an unknown group; [`ModuleError::Mismatch`] if
     /// `change` returned another module for a part of a shared module. The other parts are then
     /// gone.
     pub fn change_parameters<T>(
