@@ -176,7 +176,7 @@ pub fn square_sum<'a>(tensors: impl Iterator<Item = &'a AnyTensor>) -> Option<f6
 mod host {
     use super::AdamStep;
     use crate::cpu;
-    use crate::host_op::flex::{Plain, as_plain, from_plain, into_plain, row_major};
+    use crate::host_op::flex::{as_plain, in_place, row_major};
     use rekindle_core::AnyTensor;
 
     /// Takes a step in place where a storage has one owner. Returns the tensors unchanged as an error if
@@ -187,27 +187,9 @@ mod host {
         changed: [AnyTensor; 3],
         gradient: &AnyTensor,
     ) -> Result<[AnyTensor; 3], [AnyTensor; 3]> {
-        let gradient = as_plain(gradient).map(row_major);
-        let mut changed = changed.map(into_plain);
-        if let Some(gradient) = gradient
-            && let [Ok(parameter), Ok(first), Ok(second)] = &mut changed
-            && let of_gradient = gradient.layout().shape()
-            && [&*parameter, first, second].iter().all(|t| t.layout().shape() == of_gradient)
-        {
-            cpu::adam(
-                step,
-                step.corrected(),
-                parameter.storage_mut(),
-                gradient.as_slice().unwrap_or_default(),
-                [first.storage_mut(), second.storage_mut()],
-            );
-            return Ok(changed.map(tensor));
-        }
-        Err(changed.map(tensor))
-    }
-
-    fn tensor(plain: Result<Plain, AnyTensor>) -> AnyTensor {
-        plain.map_or_else(|same| same, from_plain)
+        in_place(changed, gradient, |[parameter, first, second], gradient| {
+            cpu::adam(step, step.corrected(), parameter, gradient, [first, second]);
+        })
     }
 
     pub(super) fn square_sum<'a>(tensors: impl Iterator<Item = &'a AnyTensor>) -> Option<f64> {

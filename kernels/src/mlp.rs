@@ -177,6 +177,33 @@ mod tests {
     }
 
     #[test]
+    fn the_gradient_of_a_parameter_is_the_sum_over_all_operations_that_use_it() {
+        let device = Device::flex().autodiff();
+        let layers = layers(&[3, 4, 2], DenseActivation::Tanh, &device);
+        let x = Tensor::<2>::random([5, 3], Distribution::Uniform(-1.0, 1.0), &device);
+        let of = |loss: Tensor<1>| {
+            let gradients = loss.backward();
+            layers
+                .iter()
+                .map(|layer| {
+                    let weight = layer.weight.float::<2>().unwrap();
+                    weight.grad(&gradients).map(|gradient| to_f32(gradient).unwrap())
+                })
+                .collect::<Vec<_>>()
+        };
+        let once = of(mlp(x.clone(), &layers).sum());
+        let last = layers[1].weight.float::<2>().unwrap();
+        let all = of(mlp(x.clone(), &layers).sum() + mlp(x, &layers).sum() + last.sum());
+        for (index, (once, all)) in once.iter().zip(&all).enumerate() {
+            let (once, all) = (once.as_ref().unwrap(), all.as_ref().unwrap());
+            for (once, all) in once.iter().zip(all) {
+                let expected = 2.0 * once + index as f32;
+                assert!((all - expected).abs() < 1e-5, "layer {index}: {all}, not {expected}");
+            }
+        }
+    }
+
+    #[test]
     fn the_sizes_that_are_split_among_threads_equal_the_plain_composition() {
         check(600, &[4, 64, 64, 2], DenseActivation::Tanh);
         check(300, &[64, 256, 100, 6], DenseActivation::Relu);

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{
     Autodiff, BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, Flex,
@@ -53,6 +55,32 @@ pub(crate) fn from_plain(tensor: Plain) -> AnyTensor {
         kind,
         autodiff: DispatchAutodiffContext::Disabled,
     })
+}
+
+/// Changes tensors in place where a storage has one owner, given another one. Returns them unchanged as an error
+/// if they are not all in host memory and of one shape.
+#[expect(clippy::result_large_err, reason = "the tensors themselves are the error")]
+pub(crate) fn in_place<const N: usize>(
+    changed: [AnyTensor; N],
+    given: &AnyTensor,
+    change: impl FnOnce([&mut [f32]; N], &[f32]),
+) -> Result<[AnyTensor; N], [AnyTensor; N]> {
+    let tensor = |plain: Result<Plain, AnyTensor>| plain.map_or_else(|same| same, from_plain);
+    let given = as_plain(given).map(row_major);
+    let mut changed = changed.map(into_plain);
+    let shape = given.as_ref().map(|given| given.layout().shape());
+    let fits = |t: &Result<Plain, _>| t.as_ref().ok().map(|plain| plain.layout().shape()) == shape;
+    match given {
+        Some(ref given) if changed.iter().all(fits) => {
+            let elements = changed.each_mut().map(|plain| match plain {
+                Ok(plain) => plain.storage_mut(),
+                Err(_) => &mut [][..],
+            });
+            change(elements, given.as_slice().unwrap_or_default());
+            Ok(changed.map(tensor))
+        }
+        _ => Err(changed.map(tensor)),
+    }
 }
 
 /// Returns the backend's tensor if it has 32-bit floats in host memory and tracks gradients.
@@ -119,14 +147,16 @@ fn host(elements: Vec<f32>, shape: impl Into<Shape>) -> Plain {
     Plain::from_data(TensorData::new(elements, shape))
 }
 
-/// The backward step of an operation.
+/// The backward step of an operation on `N` inputs.
 #[derive(Debug)]
-struct Step<O>(Arc<O>);
+struct Step<O, const N: usize>(Arc<O>);
 
 /// State saved for the backward pass.
 #[derive(Debug)]
 struct Kept<S, const N: usize> {
     inputs: [Plain; N],
+    /// The ids of the inputs that need a gradient.
+    tracked: [Option<NodeId>; N],
     output: Plain,
     saved: Arc<S>,
 }
@@ -134,32 +164,32 @@ struct Kept<S, const N: usize> {
 impl<S, const N: usize> Clone for Kept<S, N> {
     fn clone(&self) -> Self {
         let (inputs, output) = (self.inputs.clone(), self.output.clone());
-        Self { inputs, output, saved: self.saved.clone() }
+        Self { inputs, tracked: self.tracked, output, saved: self.saved.clone() }
     }
 }
 
-impl<O: HostOp<N>, const N: usize> Backward<Flex, N> for Step<O> {
+impl<O: HostOp<N>, const N: usize, const PARENTS: usize> Backward<Flex, PARENTS> for Step<O, N> {
     type State = Kept<O::Saved, N>;
 
     fn backward(
         self,
-        ops: Ops<Self::State, N>,
+        ops: Ops<Self::State, PARENTS>,
         gradients: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let Kept { inputs, output, saved } = ops.state;
+        let Kept { inputs, tracked, output, saved } = ops.state;
         let gradient = contiguous(gradients.consume::<Flex>(&ops.node));
         let found = self.0.backward(Pass {
             inputs: inputs.each_ref().map(elements),
             output: elements(&output),
             saved: &saved,
             gradient: elements(&gradient),
-            needs: ops.parents.each_ref().map(Option::is_some),
+            needs: tracked.map(|id| id.is_some()),
         });
-        for ((parent, input), gradient) in ops.parents.into_iter().zip(&inputs).zip(found) {
-            if let (Some(parent), Some(gradient)) = (parent, gradient) {
+        for ((id, input), gradient) in tracked.into_iter().zip(&inputs).zip(found) {
+            if let (Some(id), Some(gradient)) = (id, gradient) {
                 let gradient = host(gradient, input.layout().shape().clone());
-                gradients.register::<Flex>(parent.id, gradient);
+                gradients.register::<Flex>(id, gradient);
             }
         }
     }
@@ -170,17 +200,47 @@ fn record<O: HostOp<N>, const N: usize, const D: usize>(
     inputs: [&Tracked; N],
     shape: [usize; D],
 ) -> (Tracked, Arc<O::Saved>) {
-    let nodes = inputs.map(Tracked::node);
+    match few_parents(inputs) {
+        Some(parents) => record_below(op, inputs, parents, shape),
+        None => record_below(op, inputs, inputs, shape),
+    }
+}
+
+/// Returns two inputs that suffice as parents in Burn's graph, if there are.
+///
+/// A parent costs microseconds: its graph is merged into that of the others, and all graphs are searched after
+/// a backward pass. A leaf, such as a parameter, has nothing behind it. Its gradient is registered under its
+/// id, so that one leaf stands for all.
+fn few_parents<const N: usize>(inputs: [&Tracked; N]) -> Option<[&Tracked; 2]> {
+    let is_leaf = |input: &&Tracked| Tape::float_is_require_grad(input);
+    let mut leaves = inputs.into_iter().filter(is_leaf);
+    let (first, second) = (leaves.next()?, leaves.next()?);
+    let mut others = inputs.into_iter().filter(|input| input.is_tracked() && !is_leaf(input));
+    match (others.next(), others.next()) {
+        (other, None) => Some([first, other.unwrap_or(second)]),
+        _ => None,
+    }
+}
+
+/// Records an operation whose node has some of its inputs as parents.
+fn record_below<O: HostOp<N>, const N: usize, const PARENTS: usize, const D: usize>(
+    op: O,
+    inputs: [&Tracked; N],
+    parents: [&Tracked; PARENTS],
+    shape: [usize; D],
+) -> (Tracked, Arc<O::Saved>) {
+    let tracked = inputs.map(|input| input.is_tracked().then(|| input.id()));
     let inputs = inputs.map(|input| contiguous(input.primitive().clone()));
     let run = |op: &O, inputs: &[Plain; N], tracked| {
         let (output, saved) = op.forward(inputs.each_ref().map(elements), tracked);
         (host(output, shape), Arc::new(saved))
     };
     let op = Arc::new(op);
-    match Step(op.clone()).prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+    let step = Step(op.clone()).prepare::<NoCheckpointing>(parents.map(Tracked::node));
+    match step.compute_bound().stateful() {
         OpsKind::Tracked(step) => {
             let (output, saved) = run(&op, &inputs, true);
-            let kept = Kept { inputs, output: output.clone(), saved: saved.clone() };
+            let kept = Kept { inputs, tracked, output: output.clone(), saved: saved.clone() };
             (step.finish(kept, output), saved)
         }
         OpsKind::UnTracked(step) => {

@@ -1,7 +1,7 @@
 //! The rules of optimizers: one step of one parameter.
 
 use burn::prelude::*;
-use rekindle_kernels::{AdamStep, LARGEST_SQUARE, StepGuard, adam, sgd};
+use rekindle_kernels::{AdamStep, LARGEST_SQUARE, RmsPropStep, StepGuard, adam, rms_prop, sgd};
 
 use super::OptimizerConfig;
 
@@ -95,8 +95,16 @@ impl Step<'_> {
         gradient: Tensor<D>,
         moments: Vec<Tensor<D>>,
     ) -> (Tensor<D>, Vec<Tensor<D>>) {
-        let gradient = self.accepted(gradient);
         let average = moments.into_iter().next().unwrap_or_else(|| parameter.zeros_like());
+        let step = RmsPropStep { lr: self.lr, alpha, epsilon };
+        let given = (parameter, self.accepted(gradient), average);
+        let (parameter, gradient, average) = match self.guard {
+            Some(_) => given,
+            None => match rms_prop(&step, given.0, given.1, given.2) {
+                Ok([parameter, average]) => return (parameter, vec![average]),
+                Err([parameter, gradient, average]) => (parameter, gradient, average),
+            },
+        };
         let next_average = towards(&average, square(gradient.clone()), alpha);
         let change = gradient / (next_average.clone().sqrt() + epsilon);
         let next = parameter.clone() - change.mul_scalar(self.lr);
