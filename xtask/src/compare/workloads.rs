@@ -20,6 +20,7 @@ pub(super) fn workloads() -> Vec<Workload> {
         wide_ppo(),
         a2c(),
         asynchronous(),
+        off_policy(),
         acting(),
         update(),
         mlp(
@@ -102,6 +103,21 @@ fn asynchronous() -> Workload {
         seconds: [5.0, 2.0],
         cases: cases.to_vec(),
         peers: vec![Entry::new(Peer::Rllib, "asynchronous_rllib.py").settings(ASYNCHRONOUS)],
+    }
+}
+
+fn off_policy() -> Workload {
+    Workload {
+        name: "off-policy",
+        title: "Algorithms with replay",
+        description: "One environment and Stable-Baselines3's defaults but for these. dqn-cartpole: 64 × 64 relu \
+                      networks, minibatches of 64, one update every 4 steps, a buffer of 100 000 steps.",
+        metric: Metric::EnvSteps,
+        program: "off-policy",
+        args: &[],
+        seconds: [5.0, 2.0],
+        cases: vec![case("dqn-cartpole", "dqn", &[(Peer::Sb3, Goal::Ratio(10.0))])],
+        peers: vec![Entry::new(Peer::Sb3, "off_policy_sb3.py")],
     }
 }
 

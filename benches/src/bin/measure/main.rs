@@ -8,6 +8,7 @@ mod a2c;
 mod acting;
 mod asynchronous;
 mod mlp;
+mod off_policy;
 mod plot_scaling;
 mod ppo;
 mod update;
@@ -28,6 +29,7 @@ enum Program {
     Ppo(ppo::Args),
     A2c(a2c::Args),
     Asynchronous(asynchronous::Args),
+    OffPolicy(off_policy::Args),
     Acting(acting::Args),
     Update(update::Args),
     Mlp(mlp::Args),
@@ -40,6 +42,7 @@ fn main() -> Result<(), MainError> {
         Program::Ppo(args) => ppo::run(&args)?,
         Program::A2c(args) => a2c::run(&args)?,
         Program::Asynchronous(args) => asynchronous::run(&args)?,
+        Program::OffPolicy(args) => off_policy::run(&args)?,
         Program::Acting(args) => acting::run(&args)?,
         Program::Update(args) => update::run(&args)?,
         Program::Mlp(args) => mlp::run(&args)?,
