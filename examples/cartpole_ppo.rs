@@ -108,8 +108,7 @@ fn main() -> Result<ExitCode, MainError> {
         AnyRLModule::from_checkpoint(checkpoint.join("learner/rl_module/default_policy"), &device)?;
 
     // 4. Evaluate greedily on seeds that training has not seen.
-    let runner =
-        EnvRunnerConfig { num_envs: 10, seed: args.seed + 1_000_000, ..EnvRunnerConfig::new(ENV) };
+    let runner = EnvRunnerConfig::new(ENV).num_envs(10).seed(args.seed + 1_000_000);
     let evaluation = evaluate(&policy, &runner, 100, SampleOptions::greedy(), &device)?;
 
     let last = curve.last().map_or(f64::NAN, |(_, mean)| *mean);

@@ -51,7 +51,7 @@ impl DeepSea {
 
     fn observe(&self, mut observation: RowMut<'_>) -> Result<(), EnvError> {
         let [row, column] = self.place;
-        observation.set_discrete(row * self.size + column)
+        observation.write_discrete(row * self.size + column)
     }
 }
 
@@ -72,7 +72,7 @@ impl Env for DeepSea {
 
     fn step(&mut self, action: Row<'_>, observation: RowMut<'_>) -> Result<Step, EnvError> {
         let [row, column] = self.place;
-        let right = action.discrete()? == 1;
+        let right = action.as_discrete()? == 1;
         let last = self.size - 1;
         let reward = match right {
             true if [row, column] == [last, last] => 1.0 - 0.01 / self.size as f64,
@@ -130,7 +130,7 @@ impl LearnerConnector for Curiosity {
         _: &PrepareContext<'_>,
         mut data: TrainData,
     ) -> LearnerResult<TrainData> {
-        let mut rewards = data.f32s(Columns::REWARDS)?.to_vec();
+        let mut rewards = data.as_f32(Columns::REWARDS)?.to_vec();
         let rows: Vec<usize> = (0..data.rows()).collect();
         let next_observations = data.column(Columns::NEXT_OBS, &rows)?;
         for (reward, next) in rewards.iter_mut().zip(next_observations.as_i64()?) {

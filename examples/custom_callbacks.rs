@@ -5,8 +5,6 @@
 #[path = "common/program.rs"]
 mod program;
 
-use std::sync::Mutex;
-
 use rekindle::prelude::*;
 
 /// Logs the mean angle of the pole.
@@ -17,32 +15,27 @@ impl Callbacks for PoleAngle {
     // `env_runners/pole_angle`.
     fn on_episode_step(&self, event: &mut EpisodeEvent<'_>) -> CallbackResult {
         let Some(observation) = event.observation() else { return Ok(()) };
-        let angle = f64::from(observation.f32s()?[2]).to_degrees();
+        let angle = f64::from(observation.as_f32()?[2]).to_degrees();
         Ok(event.metrics.log_value("pole_angle", angle.abs(), Reducer::MEAN)?)
     }
 }
 
-/// Saves the best policy so far. Threads share callbacks, so their state is behind a lock.
-struct KeepBest {
-    best: Mutex<f64>,
-}
+/// Saves the best policy so far. Its mean return is a metric, because checkpoints hold metrics, and no fields of
+/// callbacks.
+struct KeepBest;
 
 impl Callbacks for KeepBest {
     // Called after every iteration. The hook may read, save and change the algorithm.
     fn on_train_result(&self, algorithm: &mut Algorithm, result: &mut Metrics) -> CallbackResult {
         let mean = result.get("env_runners/episode_return_mean").unwrap_or(f64::NEG_INFINITY);
-        let mut best = self.best.lock().map_err(|error| error.to_string())?;
-        if mean > *best {
-            *best = mean;
+        let metrics = algorithm.metrics_logger();
+        if mean > metrics.peek_or("best_return_mean", f64::NEG_INFINITY) {
+            // A window of one value keeps it until the next one.
+            metrics.log_value("best_return_mean", mean, Reducer::max_over(1))?;
             algorithm.module(DEFAULT_MODULE_ID)?.save_to_path("runs/custom_callbacks/best")?;
         }
-        result.insert("best_return_mean", *best);
         Ok(())
     }
-}
-
-fn keep_best() -> KeepBest {
-    KeepBest { best: Mutex::new(f64::NEG_INFINITY) }
 }
 
 fn main() -> Result<(), MainError> {
@@ -56,7 +49,7 @@ fn main() -> Result<(), MainError> {
         .env_runners(|e| e.num_envs_per_env_runner(8))
         .training(|t| t.lr(1e-3).train_batch_size(1024).minibatch_size(256).num_epochs(8))
         .callbacks(PoleAngle)
-        .callbacks(keep_best())
+        .callbacks(KeepBest)
         .seed(0);
     let mut algo = config.build(&DeviceSpec::Cpu.open()?)?;
     for _ in 0..20 {
@@ -75,7 +68,7 @@ fn main() -> Result<(), MainError> {
     let mut resumed = Algorithm::from_checkpoint_with::<PpoTraining>(
         "runs/custom_callbacks/algorithm",
         &DeviceSpec::Cpu.open()?,
-        |config| config.callbacks(PoleAngle).callbacks(keep_best()),
+        |config| config.callbacks(PoleAngle).callbacks(KeepBest),
     )?;
     resumed.train()?;
     Ok(())

@@ -53,7 +53,7 @@ impl GridWorld {
     }
 
     fn observe(&self, mut observation: RowMut<'_>) -> Result<(), EnvError> {
-        observation.set_discrete(self.state.row * self.size + self.state.column)
+        observation.write_discrete(self.state.row * self.size + self.state.column)
     }
 }
 
@@ -78,7 +78,7 @@ impl Env for GridWorld {
 
     fn step(&mut self, action: Row<'_>, observation: RowMut<'_>) -> Result<Step, EnvError> {
         let before = self.distance();
-        let (down, right) = match action.discrete()? {
+        let (down, right) = match action.as_discrete()? {
             0 => (-1, 0),
             1 => (1, 0),
             2 => (0, -1),

@@ -12,7 +12,34 @@ use rekindle::prelude::*;
 /// PPO's plan: collect a batch, select what can be trained, standardize, learn, publish, report.
 #[derive(Debug, Clone)]
 pub(crate) struct PpoPlan {
-    pub(crate) train_batch_size: usize,
+    train_batch_size: usize,
+    /// The largest value target so far.
+    largest_target: f32,
+}
+
+impl PpoPlan {
+    pub(crate) fn new(train_batch_size: usize) -> Self {
+        Self { train_batch_size, largest_target: 0.0 }
+    }
+
+    /// Reports the largest value target so far, and warns when it has grown beyond a sensible scale of rewards,
+    /// as the plan of RLlib's PPO does.
+    fn warn_about_bad_reward_scales(
+        &mut self,
+        cx: &mut TrainingContext<'_>,
+        data: &rekindle::learner::ModuleData,
+    ) -> Result<(), AlgorithmError> {
+        for (id, data) in data {
+            let targets = data.as_f32(Columns::VALUE_TARGETS)?;
+            let largest = targets.iter().fold(0f32, |largest, target| largest.max(target.abs()));
+            if largest > self.largest_target.max(1e4) {
+                eprintln!("value targets of `{id}` reach {largest}: scale the rewards");
+            }
+            self.largest_target = self.largest_target.max(largest);
+        }
+        let largest = f64::from(self.largest_target);
+        Ok(cx.metrics.log_value("largest_value_target", largest, Reducer::Item)?)
+    }
 }
 
 impl ExecutionPlan for PpoPlan {
@@ -32,30 +59,23 @@ impl ExecutionPlan for PpoPlan {
         for data in data.values_mut() {
             data.standardize(Columns::ADVANTAGES)?;
         }
-        warn_about_bad_reward_scales(cx, &data)?;
+        self.warn_about_bad_reward_scales(cx, &data)?;
         // 4. Epochs of minibatches. The KL coefficient adapts at the end, and metrics are collected.
         cx.learn(data)?;
         // 5. Act with the new weights.
         cx.publish_weights()?;
         Ok(StepReport::of(&experience))
     }
-}
 
-/// Reports the largest value target in units of the clipped error, as the plan of RLlib's PPO warns.
-fn warn_about_bad_reward_scales(
-    cx: &mut TrainingContext<'_>,
-    data: &rekindle::learner::ModuleData,
-) -> Result<(), AlgorithmError> {
-    for (id, data) in data {
-        let targets = data.f32s(Columns::VALUE_TARGETS)?;
-        let largest = targets.iter().fold(0f32, |largest, target| largest.max(target.abs()));
-        let key = format!("learners/{id}/largest_value_target");
-        cx.metrics.log_value(&key, f64::from(largest), Reducer::Item)?;
-        if largest > 1e4 {
-            eprintln!("value targets of `{id}` reach {largest}: scale the rewards");
-        }
+    // What the plan keeps between steps is part of checkpoints. The state of a new plan is empty.
+    fn get_state(&self) -> Result<State, AlgorithmError> {
+        Ok(State::from_data(&self.largest_target)?)
     }
-    Ok(())
+
+    fn set_state(&mut self, state: &State) -> Result<(), AlgorithmError> {
+        self.largest_target = if state.is_empty() { 0.0 } else { state.data_as()? };
+        Ok(())
+    }
 }
 
 fn config() -> PpoConfig {
@@ -99,7 +119,7 @@ fn main() -> Result<(), MainError> {
         "custom_execution_plan",
         "Trains PPO on CartPole with a custom execution plan, and with A3C's.",
     );
-    train(PpoPlan { train_batch_size: 1024 }, 30)?;
+    train(PpoPlan::new(1024), 30)?;
     train(AsyncGradients::new(32).deterministic(true), 10)?;
     Ok(())
 }

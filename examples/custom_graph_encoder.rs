@@ -90,14 +90,14 @@ impl Courier {
         let (here, connected, apart) = (places[0], places[1], places[2]);
         let boat = self.rng.integers(0, 2);
         self.right = if boat == 1 { apart as i64 } else { connected as i64 };
-        observation.get_mut("boat")?.set_discrete(boat)?;
+        observation.get_mut("boat")?.write_discrete(boat)?;
         let mut map = observation.get_mut("map")?;
-        let nodes = map.get_mut("nodes")?.f32s_mut()?;
+        let nodes = map.get_mut("nodes")?.as_f32_mut()?;
         nodes.fill(0.0);
         nodes[2 * here] = 1.0;
         nodes[2 * connected + 1] = 1.0;
         nodes[2 * apart + 1] = 1.0;
-        let edges = map.get_mut("edges")?.f32s_mut()?;
+        let edges = map.get_mut("edges")?.as_f32_mut()?;
         for a in 0..PLACES {
             for b in 0..=a {
                 let ends = |x, y| (a, b) == (x, y) || (b, a) == (x, y);
@@ -129,7 +129,7 @@ impl Env for Courier {
     }
 
     fn step(&mut self, action: Row<'_>, observation: RowMut<'_>) -> EnvResult<Step> {
-        let reward = f64::from(action.discrete()? == self.right);
+        let reward = f64::from(action.as_discrete()? == self.right);
         self.draw(observation)?;
         Ok(Step { reward, terminated: true, truncated: false })
     }

@@ -67,9 +67,9 @@ impl Env for Follow {
     }
 
     fn step(&mut self, action: Row<'_>, observation: RowMut<'_>) -> EnvResult<Step> {
-        let gear = action.get("gear")?.discrete()? == self.gear;
-        let switches = action.get("switches")?.ints()? == self.switches;
-        let off = (action.get("wheel")?.f32s()?[0] / 30.0 - self.angle).abs();
+        let gear = action.get("gear")?.as_discrete()? == self.gear;
+        let switches = action.get("switches")?.as_i64()? == self.switches;
+        let off = (action.get("wheel")?.as_f32()?[0] / 30.0 - self.angle).abs();
         let reward = f64::from(gear) + f64::from(switches) + f64::from(1.0 - off);
         self.t += 1;
         self.show(observation)?;

@@ -56,7 +56,7 @@ impl LearnOnBatch for RandomPolicy {
         batch: &HostBatch,
         _: &mut LearnContext<'_>,
     ) -> ModuleResult<LearnStats> {
-        for reward in batch.f32s(Columns::REWARDS)? {
+        for reward in batch.as_f32(Columns::REWARDS)? {
             self.w += 0.01 * (f64::from(*reward) - self.w);
         }
         Ok(LearnStats::from([("w".into(), self.w)]))
@@ -162,8 +162,8 @@ impl LearnOnBatch for QTable {
         let observations = batch.column(Columns::OBS)?.as_i64()?;
         let next = batch.column(Columns::NEXT_OBS)?.as_i64()?;
         let actions = batch.column(Columns::ACTIONS)?.as_i64()?;
-        let rewards = batch.f32s(Columns::REWARDS)?;
-        let terminated = batch.f32s(Columns::TERMINATEDS)?;
+        let rewards = batch.as_f32(Columns::REWARDS)?;
+        let terminated = batch.as_f32(Columns::TERMINATEDS)?;
         let mut errors = 0.0;
         // From the last step to the first, so that rewards spread over whole trajectories.
         for row in (0..batch.rows()).rev() {

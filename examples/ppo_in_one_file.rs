@@ -164,8 +164,8 @@ pub(crate) fn train(
             for ((env, trajectory), logits) in trajectories.iter_mut().enumerate().zip(logits) {
                 let action = actions.row_mut(env);
                 let logp = distribution.sample_and_logp(logits, &mut action_rng, action)?;
-                trajectory.observations.extend(step.observations.row(env).f32s()?);
-                trajectory.actions.push(actions.row(env).discrete()?);
+                trajectory.observations.extend(step.observations.row(env).as_f32()?);
+                trajectory.actions.push(actions.row(env).as_discrete()?);
                 trajectory.logps.push(logp);
                 trajectory.values.push(values[env]);
             }

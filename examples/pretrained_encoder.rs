@@ -184,13 +184,13 @@ impl Env for Signs {
 
     fn reset(&mut self, options: &ResetOptions, image: RowMut<'_>) -> EnvResult<()> {
         self.rng.reseed(options.seed);
-        self.sign = draw_sign(&mut self.rng, image.f32s_mut()?);
+        self.sign = draw_sign(&mut self.rng, image.as_f32_mut()?);
         Ok(())
     }
 
     fn step(&mut self, action: Row<'_>, image: RowMut<'_>) -> EnvResult<Step> {
-        let reward = f64::from(action.discrete()? == self.sign);
-        self.sign = draw_sign(&mut self.rng, image.f32s_mut()?);
+        let reward = f64::from(action.as_discrete()? == self.sign);
+        self.sign = draw_sign(&mut self.rng, image.as_f32_mut()?);
         Ok(Step { reward, terminated: true, truncated: false })
     }
 }

@@ -18,7 +18,7 @@
 //! let path = std::env::temp_dir().join(format!("rekindle-doc-{}", std::process::id()));
 //! algo.module("default_policy")?.save_to_path(&path)?;
 //! let policy = AnyRLModule::from_checkpoint(&path, &device)?;
-//! let runner = EnvRunnerConfig { num_envs: 4, ..EnvRunnerConfig::new("CartPole-v1") };
+//! let runner = EnvRunnerConfig::new("CartPole-v1").num_envs(4);
 //! let evaluation = evaluate(&policy, &runner, 4, SampleOptions::greedy(), &device)?;
 //! assert_eq!(evaluation.returns.len(), 4);
 //! # std::fs::remove_dir_all(&path).ok();

@@ -6,8 +6,8 @@ use std::fmt;
 /// An error returned from `main`, printed for people.
 ///
 /// Rust prints the error of `main` in its `Debug` form, such as `Io { path: "runs", source: Os { code:
-/// 28, … } }`. The `Debug` form of this type is the message, followed by one line per cause that the
-/// message does not already contain. Every error converts into it by `?`.
+/// 28, … } }`. Both forms of this type, `Display` and `Debug`, are the message, followed by one line per
+/// cause that the message does not already contain. Every error converts into it by `?`.
 ///
 /// ```no_run
 /// use rekindle::prelude::*;
@@ -27,6 +27,12 @@ impl<E: Into<Box<dyn Error>>> From<E> for MainError {
 }
 
 impl fmt::Debug for MainError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for MainError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut said = self.0.to_string();
         f.write_str(&said)?;
@@ -77,8 +83,9 @@ mod tests {
         let disk = Layer("disk full", None);
         let quoted = Layer("cannot write runs: disk full", Some(Box::new(disk)));
         let outer = Layer("training stopped", Some(Box::new(quoted)));
-        let printed = format!("{:?}", MainError::from(outer));
-        assert_eq!(printed, "training stopped\n  caused by: cannot write runs: disk full");
+        let error = MainError::from(outer);
+        let expected = "training stopped\n  caused by: cannot write runs: disk full";
+        assert_eq!([format!("{error}"), format!("{error:?}")], [expected; 2]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use rekindle_env_runner::{
     EnvRunnerGroup, PolicyBundle, PublishedAt, Rollout, SegmentEnd, dry_run_rollout,
 };
 use rekindle_learner::replay::{ReplayBuffer, ReplayConfig, TransitionSpec};
-use rekindle_learner::{Learner, LearnerConfig, TrainData};
+use rekindle_learner::{Learner, TrainData};
 use rekindle_metrics::{Metrics, MetricsLogger, Reducer};
 use rekindle_rl_module::{AnyRLModule, Role};
 use serde_json::Value;
@@ -138,13 +138,12 @@ impl Algorithm {
         if !module.is_empty() && module.iter().all(|(_, m)| m.has_role(Role::LearnOnBatch)) {
             warn_without_loss::<T>();
         }
-        let learner_config = LearnerConfig {
-            seed,
-            policies_to_train,
-            eager: config.debugging.eager,
-            connectors: config.learners.learner_connector.clone(),
-            ..training.learner()
-        };
+        let learner_config = training
+            .learner()
+            .seed(seed)
+            .policies_to_train(policies_to_train)
+            .eager(config.debugging.eager)
+            .connectors(config.learners.learner_connector.clone());
         let plan = config.plan();
         let settings: Arc<dyn ModuleSettings> = Arc::new(Settings::new(training, of_modules));
         let (losses, code) = (settings.clone(), config.code.clone());

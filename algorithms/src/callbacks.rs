@@ -43,6 +43,12 @@ use crate::{Algorithm, AlgorithmError, Result};
 /// All other hooks get the whole algorithm. They may log ([`Algorithm::metrics_logger`]) and change it:
 /// its modules, mapping and environments.
 ///
+/// # Restoring
+///
+/// Checkpoints hold neither callbacks nor their fields. To keep a value across restores, such as the best
+/// return so far, log it to the algorithm's metrics with a reducer that has a window, for example
+/// `Reducer::max_over(1)`. Such a series lasts across iterations and is part of checkpoints.
+///
 /// # Errors
 ///
 /// An error of a hook ends the call that triggered the hook. The call returns the error as

@@ -104,6 +104,7 @@ pub trait TrainingConfig:
 /// # Ok::<(), rekindle_algorithms::AlgorithmError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 #[serde(
     default,
     deny_unknown_fields,

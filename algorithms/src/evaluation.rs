@@ -116,14 +116,13 @@ pub fn evaluate_policy(
     device: &Device,
 ) -> Result<Evaluation> {
     let transform = policy.config();
-    let config = EnvRunnerConfig {
-        env_to_module: transform.env_to_module.clone(),
-        module_to_env: transform.module_to_env.clone(),
-        normalize_actions: transform.normalize_actions,
-        clip_actions: transform.clip_actions,
-        update_connectors: false,
-        ..config.clone()
-    };
+    let config = config
+        .clone()
+        .env_to_module(transform.env_to_module.clone())
+        .module_to_env(transform.module_to_env.clone())
+        .normalize_actions(transform.normalize_actions)
+        .clip_actions(transform.clip_actions)
+        .update_connectors(false);
     let connectors = policy.connector_state()?;
     let at = PublishedAt::new(0, policy.env_steps());
     evaluate_episodes(policy.module(), &config, at, Some(connectors), episodes, options, device)
@@ -138,7 +137,7 @@ fn evaluate_episodes(
     options: SampleOptions,
     device: &Device,
 ) -> Result<Evaluation> {
-    let config = EnvRunnerConfig { metrics_num_episodes_for_smoothing: None, ..config.clone() };
+    let config = config.clone().metrics_num_episodes_for_smoothing(None);
     let mut group = EnvRunnerGroup::new(&config, 1, 1, device)?;
     let modules = module.as_multi_rl_module()?;
     group.set_modules(&modules, at)?;

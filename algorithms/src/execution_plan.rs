@@ -30,6 +30,7 @@ pub use synchronous::Synchronous;
 ///
 /// ```
 /// use rekindle_algorithms::{ExecutionPlan, Result, StepReport, TrainingContext};
+/// use rekindle_checkpoint::State;
 ///
 /// #[derive(Debug, Clone)]
 /// struct SampleAndLearn;
@@ -45,11 +46,15 @@ pub use synchronous::Synchronous;
 ///         cx.publish_weights()?;
 ///         Ok(StepReport::of(&experience))
 ///     }
+///
+///     fn get_state(&self) -> Result<State> {
+///         Ok(State::new()) // The plan keeps nothing between steps.
+///     }
 /// }
 /// ```
 ///
-/// A plan with state of its own, even a counter, implements [`get_state`](Self::get_state) and
-/// [`set_state`](Self::set_state): by default, nothing of it is saved.
+/// A plan that keeps something between steps, even a counter, returns it from
+/// [`get_state`](Self::get_state) and reads it in [`set_state`](Self::set_state).
 ///
 /// A step leaves nothing in flight: all runners are idle when it returns, and experience that the plan
 /// keeps for the next step is part of its state. An algorithm can therefore be saved, changed or dropped
@@ -96,20 +101,26 @@ pub trait ExecutionPlan: Debug + Send {
     /// Drops what the plan keeps of a module that was removed. By default, it keeps nothing.
     fn forget_module(&mut self, _id: &str) {}
 
-    /// Returns everything that the plan keeps between steps; empty without state.
+    /// Returns everything that the plan keeps between steps, or [`State::new`] if it keeps nothing.
+    ///
+    /// There is no default: a plan without this method would lose its state in every checkpoint.
     ///
     /// # Errors
-    /// If it does not serialize.
-    fn get_state(&self) -> Result<State> {
-        Ok(State::new())
-    }
+    /// If the state does not serialize.
+    fn get_state(&self) -> Result<State>;
 
-    /// Replaces everything that the plan keeps between steps.
+    /// Replaces everything that the plan keeps between steps. An empty state stands for a new plan. By
+    /// default, no other state is accepted.
     ///
     /// # Errors
-    /// If the state belongs to another plan.
-    fn set_state(&mut self, _state: &State) -> Result<()> {
-        Ok(())
+    /// [`LearnerError::InvalidState`] if the state belongs to another plan.
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        if state.is_empty() {
+            return Ok(());
+        }
+        let component = format!("execution plan `{}`", self.name());
+        let reason = "it has no state here; implement `set_state` beside `get_state`".into();
+        Err(LearnerError::InvalidState { component, reason }.into())
     }
 }
 

@@ -58,7 +58,7 @@ pub use config::LearnOnBatchTraining;
 ///         _: &mut LearnContext<'_>,
 ///     ) -> Result<LearnStats> {
 ///         let actions = batch.column(Columns::ACTIONS)?.as_i64()?;
-///         for (action, reward) in actions.iter().zip(batch.f32s(Columns::REWARDS)?) {
+///         for (action, reward) in actions.iter().zip(batch.as_f32(Columns::REWARDS)?) {
 ///             let kept = &mut self.rewards[usize::from(*action == 1)];
 ///             *kept += 0.01 * (f64::from(*reward) - *kept);
 ///         }

@@ -55,12 +55,10 @@ fn update(c: &mut Criterion) -> Outcome {
         let rollout = runner.sample(Amount::Timesteps(1024), SampleOptions::default())?;
         let data = BTreeMap::from([(DEFAULT_MODULE_ID.to_string(), vec![rollout])]);
         let training = PpoTraining::default().num_epochs(4).minibatch_size(256).lr(1e-5);
-        let config = LearnerConfig {
-            num_epochs: 4,
-            minibatch_size: Some(256),
-            shuffle_batch_per_epoch: true,
-            ..LearnerConfig::default()
-        };
+        let config = LearnerConfig::default()
+            .num_epochs(4)
+            .minibatch_size(256)
+            .shuffle_batch_per_epoch(true);
         let module = module.as_multi_rl_module()?;
         let mut learner = Learner::new(config, move |_| training.loss(), module, &device)?;
         group.bench_function(BenchmarkId::from_parameter(hidden), |b| {

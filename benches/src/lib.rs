@@ -87,7 +87,7 @@ pub fn cartpole(
     seed: u64,
 ) -> Outcome<(SingleAgentEnvRunner, AnyRLModule)> {
     let device = DeviceSpec::Cpu.open()?;
-    let config = EnvRunnerConfig { num_envs, seed, ..EnvRunnerConfig::new("CartPole-v1") };
+    let config = EnvRunnerConfig::new("CartPole-v1").num_envs(num_envs).seed(seed);
     let mut runner = SingleAgentEnvRunner::new(config, 0, &device)?;
     let module = RLModuleSpec::default()
         .observation_space(runner.observation_space().clone())

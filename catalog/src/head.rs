@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_free_log_std_is_the_same_for_every_observation_and_trained_alone() {
-        let config = DefaultModelConfig { free_log_std: true, ..Default::default() };
+        let config = DefaultModelConfig::default().free_log_std(true);
         let head = head(&config, &gaussian()).unwrap();
         assert_eq!(head.num_params(), 3 * 2 + 2 + 2);
         let x = Tensor::<2>::from_floats([[1.0, 2.0, 3.0], [-4.0, 0.0, 9.0]], &Device::flex());
@@ -193,11 +193,11 @@ mod tests {
 
     #[test]
     fn log_stds_are_clipped_and_means_are_not() {
-        let config = DefaultModelConfig { log_std_clip_param: 0.5, ..Default::default() };
+        let config = DefaultModelConfig::default().log_std_clip_param(0.5);
         let x = Tensor::<2>::from_floats([[100.0, -100.0, 100.0]], &Device::flex());
         let out = to_f32(head(&config, &gaussian()).unwrap().forward(x.clone())).unwrap();
         assert!(out[2].abs() <= 0.5 && out[3].abs() <= 0.5 && out[0].abs() > 0.5, "{out:?}");
-        let unbounded = DefaultModelConfig { log_std_clip_param: f64::INFINITY, ..config };
+        let unbounded = config.log_std_clip_param(f64::INFINITY);
         let out = to_f32(head(&unbounded, &gaussian()).unwrap().forward(x)).unwrap();
         assert!(out[2].abs() > 0.5, "{out:?}");
     }
@@ -205,11 +205,8 @@ mod tests {
     #[test]
     fn settings_of_standard_deviations_are_refused_where_there_are_none() {
         for (field, config) in [
-            ("free_log_std", DefaultModelConfig { free_log_std: true, ..Default::default() }),
-            (
-                "log_std_clip_param",
-                DefaultModelConfig { log_std_clip_param: 0.5, ..Default::default() },
-            ),
+            ("free_log_std", DefaultModelConfig::default().free_log_std(true)),
+            ("log_std_clip_param", DefaultModelConfig::default().log_std_clip_param(0.5)),
         ] {
             let message = head(&config, &four()).unwrap_err().to_string();
             assert!(message.contains(&format!("`{field}` does not apply")), "{message}");

@@ -1,7 +1,6 @@
 //! The settings of the default models.
 
 use rekindle_core::{ConfigError, CoreError, settings};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::activation::Activation;
@@ -12,211 +11,96 @@ use crate::initializer::Initializer;
 use crate::precision::ComputeDType;
 use crate::recurrent::RecurrentLayerType;
 
-/// Settings of the default encoders and heads; RLlib's `DefaultModelConfig`.
-///
-/// Unknown fields are rejected when the configuration is read. A field that differs from its
-/// default and has no effect with the spaces or the other fields is rejected when the model is
-/// built ([`Catalog::unused_settings`](crate::Catalog::unused_settings)). An algorithm's `model`
-/// settings are shared by all its modules: at least one module must use each setting. Of these, the
-/// `fcnet_*` settings may even be unused, with a warning, so that one configuration serves images
-/// and vectors.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DefaultModelConfig {
-    /// Widths of the layers of the encoders of vectors, choices and bits.
+settings! {
+    /// Settings of the default encoders and heads; RLlib's `DefaultModelConfig`.
     ///
-    /// Default: `vec![256, 256]`.
-    pub fcnet_hiddens: Vec<usize>,
-    /// Activation after each layer of these encoders.
-    ///
-    /// Default: `Activation::Tanh`.
-    pub fcnet_activation: Activation,
-    /// Initial weights of these encoders.
-    ///
-    /// Default: `Initializer::TorchDefault`.
-    pub fcnet_kernel_initializer: Initializer,
-    /// Initial biases of these encoders.
-    ///
-    /// Default: `Initializer::TorchDefault`.
-    pub fcnet_bias_initializer: Initializer,
-    /// Whether each layer of these encoders is normalized before its activation.
-    ///
-    /// Default: `false`.
-    pub fcnet_use_layernorm: bool,
-    /// Widths of `fcnet_hiddens` in the value function's own encoder; `None` for the policy's.
-    /// Requires `vf_share_layers: false`.
-    ///
-    /// Default: `None`.
-    pub vf_fcnet_hiddens: Option<Vec<usize>>,
-    /// Layers of the encoder of images. `None` for the defaults: RLlib's if it has some for the
-    /// size, else layers that halve the image until its longer side is at most 4.
-    ///
-    /// Default: `None`.
-    pub conv_filters: Option<Vec<ConvFilter>>,
-    /// Activation after each convolution.
-    ///
-    /// Default: `Activation::Relu`.
-    pub conv_activation: Activation,
-    /// Initial weights of the convolutions.
-    ///
-    /// Default: `Initializer::TorchDefault`.
-    pub conv_kernel_initializer: Initializer,
-    /// Initial biases of the convolutions.
-    ///
-    /// Default: `Initializer::TorchDefault`.
-    pub conv_bias_initializer: Initializer,
-    /// Whether each convolution is normalized over its channels before its activation.
-    ///
-    /// Default: `false`.
-    pub conv_use_layernorm: bool,
-    /// Number format of the convolutions: `"f32"`, `"bf16"` or `"f16"`. The lower precisions are
-    /// faster on GPUs with matrix units for them. Parameters and optimizer keep single precision.
-    ///
-    /// Default: `ComputeDType::F32`.
-    pub conv_compute_dtype: ComputeDType,
-    /// Widths of fully connected layers between the convolutions and the heads (NatureCNN has
-    /// `[512]`). They have the activation, normalization and initializers of the convolutions.
-    ///
-    /// Default: `Vec::new()`.
-    pub conv_fcnet_hiddens: Vec<usize>,
-    /// Widths of the layers that fuse the features of the parts of a Dict or Tuple.
-    ///
-    /// Default: `vec![256, 256]`.
-    pub fusionnet_hiddens: Vec<usize>,
-    /// Activation after each of these layers.
-    ///
-    /// Default: `Activation::Tanh`.
-    pub fusionnet_activation: Activation,
-    /// Initial weights of the fusing layers.
-    ///
-    /// Default: `Initializer::TorchDefault`.
-    pub fusionnet_kernel_initializer: Initializer,
-    /// Initial biases of the fusing layers.
-    ///
-    /// Default: `Initializer::TorchDefault`.
-    pub fusionnet_bias_initializer: Initializer,
-    /// Widths of the hidden layers of the policy and value heads.
-    ///
-    /// Default: `Vec::new()`.
-    pub head_fcnet_hiddens: Vec<usize>,
-    /// Widths of the hidden layers of the value head; `None` for `head_fcnet_hiddens`.
-    ///
-    /// Default: `None`.
-    pub vf_head_fcnet_hiddens: Option<Vec<usize>>,
-    /// Activation after each hidden layer of a head.
-    ///
-    /// Default: `Activation::Relu`.
-    pub head_fcnet_activation: Activation,
-    /// Initial weights of the heads, except for the policy head's output layer if
-    /// `pi_output_kernel_initializer` is set.
-    ///
-    /// Default: `Initializer::TorchDefault`.
-    pub head_fcnet_kernel_initializer: Initializer,
-    /// Initial biases of the heads.
-    ///
-    /// Default: `Initializer::TorchDefault`.
-    pub head_fcnet_bias_initializer: Initializer,
-    /// Initial weights of the policy head's output layer; `None` for
-    /// `head_fcnet_kernel_initializer`. Small values start near a uniform policy.
-    ///
-    /// Default: `None`.
-    pub pi_output_kernel_initializer: Option<Initializer>,
-    /// Whether each hidden layer of a head is normalized before its activation.
-    ///
-    /// Default: `false`.
-    pub head_fcnet_use_layernorm: bool,
-    /// Whether the standard deviations of a Gaussian policy are free parameters instead of outputs
-    /// of the policy head.
-    ///
-    /// Default: `false`.
-    pub free_log_std: bool,
-    /// Bound on the absolute log standard deviation of a Gaussian policy; infinity for none.
-    ///
-    /// Default: `20.0`.
-    #[serde(with = "infinite")]
-    pub log_std_clip_param: f64,
-    /// Whether policy and value function share one encoder, which RLlib's PPO does not do either.
-    ///
-    /// Default: `false`.
-    pub vf_share_layers: bool,
-    /// Whether the encoders have a recurrent layer on top.
-    ///
-    /// Default: `false`.
-    pub use_lstm: bool,
-    /// Kind of the recurrent layer, LSTM or GRU.
-    ///
-    /// Default: `RecurrentLayerType::Lstm`.
-    pub recurrent_layer_type: RecurrentLayerType,
-    /// Number of stacked recurrent layers.
-    ///
-    /// Default: `1`.
-    pub recurrent_num_layers: usize,
-    /// Longest sequence that gradients flow through in training, in steps.
-    ///
-    /// Default: `20`.
-    pub max_seq_len: usize,
-    /// Number of features of the recurrent layer, and the size of its state.
-    ///
-    /// Default: `256`.
-    pub lstm_cell_size: usize,
-    /// Whether the recurrent layer also reads the previous action.
-    ///
-    /// Default: `false`.
-    pub lstm_use_prev_action: bool,
-    /// Whether the recurrent layer also reads the previous reward.
-    ///
-    /// Default: `false`.
-    pub lstm_use_prev_reward: bool,
-    /// Initial weights of the recurrent layer.
-    ///
-    /// Default: `Initializer::TorchDefault`.
-    pub lstm_kernel_initializer: Initializer,
-    /// Initial biases of the recurrent layer.
-    ///
-    /// Default: `Initializer::TorchDefault`.
-    pub lstm_bias_initializer: Initializer,
-}
-
-impl Default for DefaultModelConfig {
-    fn default() -> Self {
-        Self {
-            fcnet_hiddens: vec![256, 256],
-            fcnet_activation: Activation::Tanh,
-            fcnet_kernel_initializer: Initializer::TorchDefault,
-            fcnet_bias_initializer: Initializer::TorchDefault,
-            fcnet_use_layernorm: false,
-            vf_fcnet_hiddens: None,
-            conv_filters: None,
-            conv_activation: Activation::Relu,
-            conv_kernel_initializer: Initializer::TorchDefault,
-            conv_bias_initializer: Initializer::TorchDefault,
-            conv_use_layernorm: false,
-            conv_compute_dtype: ComputeDType::F32,
-            conv_fcnet_hiddens: Vec::new(),
-            fusionnet_hiddens: vec![256, 256],
-            fusionnet_activation: Activation::Tanh,
-            fusionnet_kernel_initializer: Initializer::TorchDefault,
-            fusionnet_bias_initializer: Initializer::TorchDefault,
-            head_fcnet_hiddens: Vec::new(),
-            vf_head_fcnet_hiddens: None,
-            head_fcnet_activation: Activation::Relu,
-            head_fcnet_kernel_initializer: Initializer::TorchDefault,
-            head_fcnet_bias_initializer: Initializer::TorchDefault,
-            pi_output_kernel_initializer: None,
-            head_fcnet_use_layernorm: false,
-            free_log_std: false,
-            log_std_clip_param: 20.0,
-            vf_share_layers: false,
-            use_lstm: false,
-            recurrent_layer_type: RecurrentLayerType::Lstm,
-            recurrent_num_layers: 1,
-            max_seq_len: 20,
-            lstm_cell_size: 256,
-            lstm_use_prev_action: false,
-            lstm_use_prev_reward: false,
-            lstm_kernel_initializer: Initializer::TorchDefault,
-            lstm_bias_initializer: Initializer::TorchDefault,
-        }
+    /// Unknown fields are rejected when the configuration is read. A field that differs from its
+    /// default and has no effect with the spaces or the other fields is rejected when the model is
+    /// built ([`Catalog::unused_settings`](crate::Catalog::unused_settings)). An algorithm's `model`
+    /// settings are shared by all its modules: at least one module must use each setting. Of these, the
+    /// `fcnet_*` settings may even be unused, with a warning, so that one configuration serves images
+    /// and vectors.
+    pub struct DefaultModelConfig {
+        /// Widths of the layers of the encoders of vectors, choices and bits.
+        into fcnet_hiddens: Vec<usize> = vec![256, 256];
+        /// Activation after each layer of these encoders.
+        set fcnet_activation: Activation = Activation::Tanh;
+        /// Initial weights of these encoders.
+        set fcnet_kernel_initializer: Initializer = Initializer::TorchDefault;
+        /// Initial biases of these encoders.
+        set fcnet_bias_initializer: Initializer = Initializer::TorchDefault;
+        /// Whether each layer of these encoders is normalized before its activation.
+        set fcnet_use_layernorm: bool = false;
+        /// Widths of `fcnet_hiddens` in the value function's own encoder; `None` for the policy's.
+        /// Requires `vf_share_layers: false`.
+        into vf_fcnet_hiddens: Option<Vec<usize>> = None;
+        /// Layers of the encoder of images. `None` for the defaults: RLlib's if it has some for the
+        /// size, else layers that halve the image until its longer side is at most 4.
+        into conv_filters: Option<Vec<ConvFilter>> = None;
+        /// Activation after each convolution.
+        set conv_activation: Activation = Activation::Relu;
+        /// Initial weights of the convolutions.
+        set conv_kernel_initializer: Initializer = Initializer::TorchDefault;
+        /// Initial biases of the convolutions.
+        set conv_bias_initializer: Initializer = Initializer::TorchDefault;
+        /// Whether each convolution is normalized over its channels before its activation.
+        set conv_use_layernorm: bool = false;
+        /// Number format of the convolutions: `"f32"`, `"bf16"` or `"f16"`. The lower precisions are
+        /// faster on GPUs with matrix units for them. Parameters and optimizer keep single precision.
+        set conv_compute_dtype: ComputeDType = ComputeDType::F32;
+        /// Widths of fully connected layers between the convolutions and the heads (NatureCNN has
+        /// `[512]`). They have the activation, normalization and initializers of the convolutions.
+        into conv_fcnet_hiddens: Vec<usize> = Vec::new();
+        /// Widths of the layers that fuse the features of the parts of a Dict or Tuple.
+        into fusionnet_hiddens: Vec<usize> = vec![256, 256];
+        /// Activation after each of these layers.
+        set fusionnet_activation: Activation = Activation::Tanh;
+        /// Initial weights of the fusing layers.
+        set fusionnet_kernel_initializer: Initializer = Initializer::TorchDefault;
+        /// Initial biases of the fusing layers.
+        set fusionnet_bias_initializer: Initializer = Initializer::TorchDefault;
+        /// Widths of the hidden layers of the policy and value heads.
+        into head_fcnet_hiddens: Vec<usize> = Vec::new();
+        /// Widths of the hidden layers of the value head; `None` for `head_fcnet_hiddens`.
+        into vf_head_fcnet_hiddens: Option<Vec<usize>> = None;
+        /// Activation after each hidden layer of a head.
+        set head_fcnet_activation: Activation = Activation::Relu;
+        /// Initial weights of the heads, except for the policy head's output layer if
+        /// `pi_output_kernel_initializer` is set.
+        set head_fcnet_kernel_initializer: Initializer = Initializer::TorchDefault;
+        /// Initial biases of the heads.
+        set head_fcnet_bias_initializer: Initializer = Initializer::TorchDefault;
+        /// Initial weights of the policy head's output layer; `None` for
+        /// `head_fcnet_kernel_initializer`. Small values start near a uniform policy.
+        into pi_output_kernel_initializer: Option<Initializer> = None;
+        /// Whether each hidden layer of a head is normalized before its activation.
+        set head_fcnet_use_layernorm: bool = false;
+        /// Whether the standard deviations of a Gaussian policy are free parameters instead of outputs
+        /// of the policy head.
+        set free_log_std: bool = false;
+        /// Bound on the absolute log standard deviation of a Gaussian policy; infinity for none.
+        #[serde(with = "infinite")]
+        set log_std_clip_param: f64 = 20.0;
+        /// Whether policy and value function share one encoder, which RLlib's PPO does not do either.
+        set vf_share_layers: bool = false;
+        /// Whether the encoders have a recurrent layer on top.
+        set use_lstm: bool = false;
+        /// Kind of the recurrent layer, LSTM or GRU.
+        set recurrent_layer_type: RecurrentLayerType = RecurrentLayerType::Lstm;
+        /// Number of stacked recurrent layers.
+        set recurrent_num_layers: usize = 1;
+        /// Longest sequence that gradients flow through in training, in steps.
+        set max_seq_len: usize = 20;
+        /// Number of features of the recurrent layer, and the size of its state.
+        set lstm_cell_size: usize = 256;
+        /// Whether the recurrent layer also reads the previous action.
+        set lstm_use_prev_action: bool = false;
+        /// Whether the recurrent layer also reads the previous reward.
+        set lstm_use_prev_reward: bool = false;
+        /// Initial weights of the recurrent layer.
+        set lstm_kernel_initializer: Initializer = Initializer::TorchDefault;
+        /// Initial biases of the recurrent layer.
+        set lstm_bias_initializer: Initializer = Initializer::TorchDefault;
     }
 }
 
@@ -362,7 +246,7 @@ mod tests {
 
     #[test]
     fn values_outside_their_range_name_field_value_and_constraint() {
-        let config = DefaultModelConfig { fcnet_hiddens: vec![64, 0], ..Default::default() };
+        let config = DefaultModelConfig::default().fcnet_hiddens(vec![64, 0]);
         let message = config.validate().unwrap_err().to_string();
         assert_eq!(
             message,
@@ -390,12 +274,10 @@ mod tests {
     #[test]
     fn every_field_that_differs_counts_as_changed() {
         assert!(DefaultModelConfig::default().changed_fields().unwrap().is_empty());
-        let config = DefaultModelConfig {
-            use_lstm: true,
-            log_std_clip_param: f64::INFINITY,
-            fcnet_hiddens: vec![256],
-            ..Default::default()
-        };
+        let config = DefaultModelConfig::default()
+            .use_lstm(true)
+            .log_std_clip_param(f64::INFINITY)
+            .fcnet_hiddens(vec![256]);
         let changed = config.changed_fields().unwrap();
         assert_eq!(changed, ["fcnet_hiddens", "log_std_clip_param", "use_lstm"]);
     }

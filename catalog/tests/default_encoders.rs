@@ -33,7 +33,7 @@ fn build(space: &Space, config: &DefaultModelConfig) -> Result<BoxEncoder> {
 
 /// Narrow networks, so that tests are fast.
 fn narrow() -> DefaultModelConfig {
-    DefaultModelConfig { fcnet_hiddens: vec![8], ..Default::default() }
+    DefaultModelConfig::default().fcnet_hiddens(vec![8])
 }
 
 fn samples(space: &Space, rows: usize) -> Column {
@@ -107,19 +107,17 @@ fn spaces_too_large_for_a_default_say_what_to_override() {
 
 #[test]
 fn bytes_arrive_between_0_and_1_and_floats_as_they_are() {
-    let config = DefaultModelConfig { fcnet_hiddens: Vec::new(), ..Default::default() };
+    let config = DefaultModelConfig::default().fcnet_hiddens(Vec::new());
     let bytes = Column::from(Tensor::<2>::from_floats([[0.0, 51.0, 255.0]], &Device::flex()));
     let image = build(&Space::image(&[3]).unwrap(), &config).unwrap();
     assert_eq!(forward(&image, &bytes), [0.0, 0.2, 1.0]);
     let floats = build(&Space::boxed(0.0, 255.0, &[3]).unwrap(), &config).unwrap();
     assert_eq!(forward(&floats, &bytes), [0.0, 51.0, 255.0]);
 
-    let config = DefaultModelConfig {
-        conv_filters: Some(vec![ConvFilter::new(1, 1, 1)]),
-        conv_kernel_initializer: Initializer::Constant { value: 1.0 },
-        conv_bias_initializer: Initializer::Zeros,
-        ..Default::default()
-    };
+    let config = DefaultModelConfig::default()
+        .conv_filters(vec![ConvFilter::new(1, 1, 1)])
+        .conv_kernel_initializer(Initializer::Constant { value: 1.0 })
+        .conv_bias_initializer(Initializer::Zeros);
     let image = build(&Space::image(&[1, 3, 1]).unwrap(), &config).unwrap();
     let pixels = Tensor::<1>::from_floats([0.0, 51.0, 255.0], &Device::flex());
     assert_eq!(forward(&image, &Column::from(pixels.reshape([1, 1, 3, 1]))), [0.0, 0.2, 1.0]);
@@ -127,7 +125,7 @@ fn bytes_arrive_between_0_and_1_and_floats_as_they_are() {
 
 #[test]
 fn choices_are_one_hot_from_their_start_and_side_by_side() {
-    let config = DefaultModelConfig { fcnet_hiddens: Vec::new(), ..Default::default() };
+    let config = DefaultModelConfig::default().fcnet_hiddens(Vec::new());
     let space = Space::Discrete(Discrete::with_start(3, -1).unwrap());
     let encoder = build(&space, &config).unwrap();
     let choices = Tensor::<1, Int>::from_ints([-1, 1, 7], &Device::flex());
@@ -142,7 +140,7 @@ fn choices_are_one_hot_from_their_start_and_side_by_side() {
 
 #[test]
 fn large_choices_are_rows_of_their_embedding() {
-    let config = DefaultModelConfig { fcnet_hiddens: Vec::new(), ..Default::default() };
+    let config = DefaultModelConfig::default().fcnet_hiddens(Vec::new());
     let encoder = build(&Space::Discrete(Discrete::with_start(100, 10).unwrap()), &config).unwrap();
     let weights = state_dict(&encoder).unwrap();
     let table = &weights["embeddings.0.weight"];
@@ -155,11 +153,8 @@ fn large_choices_are_rows_of_their_embedding() {
 
 #[test]
 fn parts_are_concatenated_in_the_order_of_the_space() {
-    let config = DefaultModelConfig {
-        fcnet_hiddens: Vec::new(),
-        fusionnet_hiddens: Vec::new(),
-        ..Default::default()
-    };
+    let config =
+        DefaultModelConfig::default().fcnet_hiddens(Vec::new()).fusionnet_hiddens(Vec::new());
     let eleven = vec![Space::boxed(0.0, 99.0, &[]).unwrap(); 11];
     let space = Space::dict([
         ("b", Space::tuple(eleven).unwrap()),
@@ -201,35 +196,21 @@ fn changes() -> Vec<(&'static str, DefaultModelConfig)> {
     let uniform = Initializer::Uniform { low: -0.1, high: 0.1 };
     let elu = Activation::Elu;
     vec![
-        ("fcnet_hiddens", DefaultModelConfig { fcnet_hiddens: vec![8], ..base() }),
-        ("fcnet_activation", DefaultModelConfig { fcnet_activation: elu, ..base() }),
-        ("fcnet_kernel_initializer", {
-            DefaultModelConfig { fcnet_kernel_initializer: uniform, ..base() }
-        }),
-        ("fcnet_bias_initializer", {
-            DefaultModelConfig { fcnet_bias_initializer: uniform, ..base() }
-        }),
-        ("fcnet_use_layernorm", DefaultModelConfig { fcnet_use_layernorm: true, ..base() }),
-        ("conv_filters", {
-            DefaultModelConfig { conv_filters: Some(vec![ConvFilter::new(4, 3, 2)]), ..base() }
-        }),
-        ("conv_activation", DefaultModelConfig { conv_activation: elu, ..base() }),
-        ("conv_kernel_initializer", {
-            DefaultModelConfig { conv_kernel_initializer: uniform, ..base() }
-        }),
-        ("conv_bias_initializer", {
-            DefaultModelConfig { conv_bias_initializer: uniform, ..base() }
-        }),
-        ("conv_use_layernorm", DefaultModelConfig { conv_use_layernorm: true, ..base() }),
-        ("conv_fcnet_hiddens", DefaultModelConfig { conv_fcnet_hiddens: vec![8], ..base() }),
-        ("fusionnet_hiddens", DefaultModelConfig { fusionnet_hiddens: vec![8], ..base() }),
-        ("fusionnet_activation", DefaultModelConfig { fusionnet_activation: elu, ..base() }),
-        ("fusionnet_kernel_initializer", {
-            DefaultModelConfig { fusionnet_kernel_initializer: uniform, ..base() }
-        }),
-        ("fusionnet_bias_initializer", {
-            DefaultModelConfig { fusionnet_bias_initializer: uniform, ..base() }
-        }),
+        ("fcnet_hiddens", base().fcnet_hiddens(vec![8])),
+        ("fcnet_activation", base().fcnet_activation(elu)),
+        ("fcnet_kernel_initializer", { base().fcnet_kernel_initializer(uniform) }),
+        ("fcnet_bias_initializer", { base().fcnet_bias_initializer(uniform) }),
+        ("fcnet_use_layernorm", base().fcnet_use_layernorm(true)),
+        ("conv_filters", { base().conv_filters(vec![ConvFilter::new(4, 3, 2)]) }),
+        ("conv_activation", base().conv_activation(elu)),
+        ("conv_kernel_initializer", { base().conv_kernel_initializer(uniform) }),
+        ("conv_bias_initializer", { base().conv_bias_initializer(uniform) }),
+        ("conv_use_layernorm", base().conv_use_layernorm(true)),
+        ("conv_fcnet_hiddens", base().conv_fcnet_hiddens(vec![8])),
+        ("fusionnet_hiddens", base().fusionnet_hiddens(vec![8])),
+        ("fusionnet_activation", base().fusionnet_activation(elu)),
+        ("fusionnet_kernel_initializer", { base().fusionnet_kernel_initializer(uniform) }),
+        ("fusionnet_bias_initializer", { base().fusionnet_bias_initializer(uniform) }),
     ]
 }
 
@@ -271,10 +252,10 @@ fn every_setting_that_has_no_effect_is_refused_by_name() {
 #[test]
 fn filters_that_do_not_fit_name_the_field() {
     let filters = vec![ConvFilter::new(4, 12, 1).valid()];
-    let config = DefaultModelConfig { conv_filters: Some(filters), ..Default::default() };
+    let config = DefaultModelConfig::default().conv_filters(filters);
     let message = build(&Space::image(&[10, 10, 1]).unwrap(), &config).unwrap_err().to_string();
     assert!(message.contains("the kernel of layer 0 exceeds the 10x10 image"), "{message}");
-    let config = DefaultModelConfig { conv_filters: Some(Vec::new()), ..Default::default() };
+    let config = DefaultModelConfig::default().conv_filters(Vec::new());
     assert!(config.validate().unwrap_err().to_string().contains("at least one filter"));
 }
 

@@ -45,6 +45,12 @@ impl State {
         Self::default()
     }
 
+    /// Returns whether there are neither data nor tensors nor components.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.data.is_null() && self.tensors.is_empty() && self.components.is_empty()
+    }
+
     /// Builds a state that has data and neither tensors nor components.
     ///
     /// Every float is kept, NaN and the infinities included; see [`to_value`].

@@ -73,7 +73,7 @@ impl HostBatch {
     ///
     /// # Errors
     /// [`CoreError::MissingColumn`], or [`CoreError::Env`] if the column does not hold floats.
-    pub fn f32s(&self, name: &str) -> Result<&[f32]> {
+    pub fn as_f32(&self, name: &str) -> Result<&[f32]> {
         Ok(self.column(name)?.as_f32()?)
     }
 
@@ -264,7 +264,7 @@ mod tests {
     fn columns_keep_their_kind_and_nesting_on_the_device_and_back() {
         let mut buffer = Buffer::zeros(&dict(), 2);
         buffer.row_mut(1).get_mut("pose").unwrap().write_f32(&[0.5, -0.5]).unwrap();
-        buffer.row_mut(0).get_mut("goal").unwrap().set_discrete(2).unwrap();
+        buffer.row_mut(0).get_mut("goal").unwrap().write_discrete(2).unwrap();
         let column = upload(&buffer, &Device::flex()).unwrap();
         let Column::Nested(batch) = &column else { panic!("a Dict is a nested batch") };
         assert_eq!(batch.float::<2>("pose").unwrap().dims(), [2, 2]);

@@ -27,7 +27,7 @@ pub(crate) mod tracking;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use rekindle_checkpoint::Checkpointable;
+use rekindle_checkpoint::{Checkpointable, State};
 use rekindle_core::{DEFAULT_MODULE_ID, ModuleId};
 use rekindle_env::{EnvConfig, Space};
 use rekindle_metrics::MetricsState;
@@ -69,6 +69,41 @@ impl PublishedAt {
 /// Returns a map of the only module of a single-agent runner.
 pub(crate) fn of_default_module<T>(value: T) -> BTreeMap<ModuleId, T> {
     BTreeMap::from([(DEFAULT_MODULE_ID.into(), value)])
+}
+
+/// The reason why a restored runner begins new episodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NewEpisodes {
+    /// An environment did not save its state.
+    NotSaved,
+    /// The runner has another number of environments than the saved one.
+    OtherEnvironments {
+        /// Number of environments of the saved runner.
+        saved: usize,
+    },
+}
+
+impl NewEpisodes {
+    /// Logs the reason as a warning.
+    pub(crate) fn warn(self, config: &EnvRunnerConfig) {
+        let (env, num_envs) = (&config.env, config.num_envs);
+        match self {
+            // Training does not depend on the episodes of evaluation.
+            Self::NotSaved if config.in_evaluation => {}
+            Self::NotSaved => tracing::warn!(
+                env,
+                "the checkpoint has no state of the environments, so new episodes begin and the run \
+                 does not continue exactly; implement `state` and `set_state` for the environment"
+            ),
+            Self::OtherEnvironments { saved } => tracing::warn!(
+                env,
+                num_envs,
+                saved_envs = saved,
+                "other environments were saved: new episodes begin"
+            ),
+        }
+    }
 }
 
 /// Steps environments with modules and records what happens; RLlib's `EnvRunner`.
@@ -115,6 +150,13 @@ pub trait EnvRunner: Checkpointable<Error = RunnerError> + Debug + Send {
 
     /// Makes the next call begin new episodes in all environments.
     fn reset_episodes(&mut self);
+
+    /// Continues from a saved state, as [`set_state`](Checkpointable::set_state) does. If episodes do not
+    /// continue, returns why instead of logging a warning, so that a group of runners logs it once.
+    ///
+    /// # Errors
+    /// Those of `set_state`.
+    fn restore(&mut self, state: &State) -> Result<Option<NewEpisodes>>;
 
     /// Steps the environments until `amount` is collected.
     ///

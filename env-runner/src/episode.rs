@@ -48,7 +48,7 @@ pub use index::{Index, Slice};
 /// for episode in rollout.episodes() {
 ///     assert!(episode.is_terminated() && episode.t_started() == 0);
 ///     assert_eq!(episode.get_return(), episode.len() as f64);
-///     let last = episode.observation(episode.len()).f32s()?;
+///     let last = episode.observation(episode.len()).as_f32()?;
 ///     let angles = episode.get_observations(-3.., None)?;
 ///     assert_eq!(angles.as_f32()?[8..], *last);
 /// }

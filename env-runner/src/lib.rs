@@ -32,8 +32,8 @@ pub use callbacks::{
     SharedCallbacks, VectorEnvRef,
 };
 pub use env_runner::{
-    Amount, ConnectorDeltas, EnvRunner, EnvRunnerConfig, FaultToleranceConfig, PublishedAt,
-    SampleOptions,
+    Amount, ConnectorDeltas, EnvRunner, EnvRunnerConfig, FaultToleranceConfig, NewEpisodes,
+    PublishedAt, SampleOptions,
 };
 pub use episode::EpisodeView;
 pub use error::{Result, RunnerError};

@@ -35,13 +35,20 @@ impl Connector for Scale {
         scaled.for_each(|(out, x)| *out = x * self.0);
         Ok(())
     }
+
+    fn get_memory(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::Value::Null)
+    }
+
+    fn get_state(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::Value::Null)
+    }
 }
 
 fn observations(connectors: Vec<ConnectorConfig>) -> Result<Vec<f32>> {
-    let config =
-        EnvRunnerConfig { env_to_module: connectors, ..EnvRunnerConfig::new("CartPole-v1") };
+    let config = EnvRunnerConfig::new("CartPole-v1").env_to_module(connectors);
     let mut runner = SingleAgentEnvRunner::new(config, 0, &Device::flex())?;
-    let options = SampleOptions { random_actions: true, ..SampleOptions::default() };
+    let options = SampleOptions::random();
     Ok(runner.sample(Amount::Timesteps(5), options)?.observations.as_f32()?.to_vec())
 }
 
@@ -69,10 +76,8 @@ fn an_unregistered_one_is_named() {
 #[test]
 fn connectors_of_actions_come_before_scaling_and_keep_the_space() {
     register_connector("Halve", |_, _| Ok(Box::new(Scale(0.5))));
-    let config = EnvRunnerConfig {
-        module_to_env: vec![ConnectorConfig::custom("Halve", serde_json::Value::Null)],
-        ..EnvRunnerConfig::new("Pendulum-v1")
-    };
+    let config = EnvRunnerConfig::new("Pendulum-v1")
+        .module_to_env(vec![ConnectorConfig::custom("Halve", serde_json::Value::Null)]);
     // After `Scale`, the torque is unbounded and does not fit the pendulum.
     let message = SingleAgentEnvRunner::new(config, 0, &Device::flex()).unwrap_err().to_string();
     assert!(message.contains("must be of its action space"), "{message}");
@@ -81,7 +86,7 @@ fn connectors_of_actions_come_before_scaling_and_keep_the_space() {
     let negate = ConnectorConfig::custom("Negate", serde_json::Value::Null);
     let sample = |times| {
         let module_to_env = vec![negate.clone(); times];
-        let config = EnvRunnerConfig { module_to_env, ..EnvRunnerConfig::new("Pendulum-v1") };
+        let config = EnvRunnerConfig::new("Pendulum-v1").module_to_env(module_to_env);
         let mut runner = SingleAgentEnvRunner::new(config, 0, &Device::flex()).unwrap();
         let spec = RLModuleSpec::default()
             .observation_space(runner.observation_space().clone())
@@ -89,12 +94,11 @@ fn connectors_of_actions_come_before_scaling_and_keep_the_space() {
         let module = spec.build_seeded(&Device::flex(), Generator::from_seed(0)).unwrap();
         runner.set_module(&module, PublishedAt::default()).unwrap();
         let rollout = runner.sample(Amount::Timesteps(5), SampleOptions::default()).unwrap();
-        let random =
-            SampleOptions { random_actions: true, force_reset: true, ..SampleOptions::default() };
+        let random = SampleOptions::random().force_reset(true);
         (rollout, runner.sample(Amount::Timesteps(5), random).unwrap())
     };
     let [(none, none_random), (once, once_random), (twice, _)] = [0, 1, 2].map(sample);
-    assert_eq!(none.actions.row(0).f32s().unwrap(), once.actions.row(0).f32s().unwrap());
+    assert_eq!(none.actions.row(0).as_f32().unwrap(), once.actions.row(0).as_f32().unwrap());
     assert_ne!(none.observations, once.observations);
     assert_eq!(none.observations, twice.observations);
     // Random actions are executed as drawn, and recorded as the module would have sampled them.
@@ -127,6 +131,14 @@ impl Connector for Negate {
     fn invert(&self, output: &Buffer, input: &mut Buffer) -> Result<()> {
         self.clone().transform(output, input, ConnectorContext::rows(false))
     }
+
+    fn get_memory(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::Value::Null)
+    }
+
+    fn get_state(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::Value::Null)
+    }
 }
 
 #[test]
@@ -138,14 +150,20 @@ fn random_actions_need_the_inverse_of_every_connector_of_actions() {
         fn name(&self) -> &'static str {
             "OneWay"
         }
+
+        fn get_memory(&self) -> Result<serde_json::Value> {
+            Ok(serde_json::Value::Null)
+        }
+
+        fn get_state(&self) -> Result<serde_json::Value> {
+            Ok(serde_json::Value::Null)
+        }
     }
     register_connector("OneWay", |_, _| Ok(Box::new(OneWay)));
-    let config = EnvRunnerConfig {
-        module_to_env: vec![ConnectorConfig::custom("OneWay", serde_json::Value::Null)],
-        ..EnvRunnerConfig::new("Pendulum-v1")
-    };
+    let config = EnvRunnerConfig::new("Pendulum-v1")
+        .module_to_env(vec![ConnectorConfig::custom("OneWay", serde_json::Value::Null)]);
     let mut runner = SingleAgentEnvRunner::new(config, 0, &Device::flex()).unwrap();
-    let random = SampleOptions { random_actions: true, ..SampleOptions::default() };
+    let random = SampleOptions::random();
     let message = runner.sample(Amount::Timesteps(1), random).unwrap_err().to_string();
     assert!(message.contains("`OneWay` has no inverse"), "{message}");
     assert!(message.contains("implement `Connector::invert`"), "{message}");

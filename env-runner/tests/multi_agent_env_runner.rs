@@ -13,18 +13,13 @@ use rekindle_env_runner::{
 use rekindle_rl_module::{ExplorationContext, MultiRLModule, RLModuleSpec};
 
 fn config(env: &str, num_envs: usize, mapping: PolicyMapping) -> EnvRunnerConfig {
-    let multi_agent = MultiAgentConfig { policy_mapping: mapping, ..Default::default() };
-    EnvRunnerConfig {
-        num_envs,
-        seed: 5,
-        multi_agent: Some(multi_agent),
-        ..EnvRunnerConfig::new(env)
-    }
+    let multi_agent = MultiAgentConfig::default().policy_mapping(mapping);
+    EnvRunnerConfig::new(env).num_envs(num_envs).seed(5).multi_agent(multi_agent)
 }
 
 fn cartpoles(num_envs: usize, mapping: PolicyMapping) -> EnvRunnerConfig {
     let env_config = EnvConfig::new().with("num_agents", 3);
-    EnvRunnerConfig { env_config, ..config("MultiAgentCartPole-v1", num_envs, mapping) }
+    config("MultiAgentCartPole-v1", num_envs, mapping).env_config(env_config)
 }
 
 fn modules(runner: &dyn EnvRunner, settings: serde_json::Value) -> MultiRLModule {
@@ -50,7 +45,7 @@ fn runner(config: EnvRunnerConfig) -> MultiAgentEnvRunner {
 }
 
 fn random() -> SampleOptions {
-    SampleOptions { random_actions: true, ..SampleOptions::default() }
+    SampleOptions::random()
 }
 
 /// Wins and losses are paid when the game ends, to both, though only one of them moved.
@@ -169,13 +164,10 @@ fn a_mapping_is_kept_for_an_episode_and_asked_again_for_the_next() {
 
 /// Filters, recurrent states and previous actions of agents that come and go.
 fn everything(mapping: PolicyMapping) -> EnvRunnerConfig {
-    EnvRunnerConfig {
-        env_to_module: vec![
-            ConnectorConfig::mean_std_filter(),
-            ConnectorConfig::PrevActionsPrevRewards { n_prev_actions: 2, n_prev_rewards: 1 },
-        ],
-        ..cartpoles(2, mapping)
-    }
+    cartpoles(2, mapping).env_to_module(vec![
+        ConnectorConfig::mean_std_filter(),
+        ConnectorConfig::PrevActionsPrevRewards { n_prev_actions: 2, n_prev_rewards: 1 },
+    ])
 }
 
 #[test]

@@ -43,11 +43,7 @@ impl RunnerCallbacks for Counts {
 }
 
 fn config(counts: &Counts) -> EnvRunnerConfig {
-    EnvRunnerConfig {
-        num_envs: 3,
-        callbacks: SharedCallbacks::new(counts.clone()),
-        ..EnvRunnerConfig::new("CartPole-v1")
-    }
+    EnvRunnerConfig::new("CartPole-v1").num_envs(3).callbacks(SharedCallbacks::new(counts.clone()))
 }
 
 #[test]

@@ -15,7 +15,7 @@ use rekindle_env_runner::{
 use rekindle_rl_module::{AnyRLModule, ModuleContext, RLModule, RLModuleSpec, Result};
 
 fn config(env: &str, num_envs: usize) -> EnvRunnerConfig {
-    EnvRunnerConfig { num_envs, seed: 7, ..EnvRunnerConfig::new(env) }
+    EnvRunnerConfig::new(env).num_envs(num_envs).seed(7)
 }
 
 fn module_for(runner: &SingleAgentEnvRunner, spec: RLModuleSpec) -> AnyRLModule {
@@ -57,7 +57,7 @@ fn timesteps_round_up_to_the_vector_and_continue_episodes() {
     assert_eq!(rollout.env_steps(), 25);
     assert!(rollout.segments.iter().any(|s| s.t_started > 0), "episodes go on");
 
-    let options = SampleOptions { force_reset: true, ..SampleOptions::default() };
+    let options = SampleOptions::default().force_reset(true);
     let rollout = runner.sample(Amount::Timesteps(5), options).unwrap();
     assert!(rollout.segments.iter().all(|s| s.t_started == 0));
 }
@@ -65,7 +65,7 @@ fn timesteps_round_up_to_the_vector_and_continue_episodes() {
 #[test]
 fn the_same_seed_gives_the_same_trajectories_and_runners_differ() {
     let run = |index, seed| {
-        let config = EnvRunnerConfig { seed, ..config("CartPole-v1", 3) };
+        let config = config("CartPole-v1", 3).seed(seed);
         let mut runner = SingleAgentEnvRunner::new(config, index, &Device::flex()).unwrap();
         let module = module_for(&runner, RLModuleSpec::default());
         runner.set_module(&module, PublishedAt::default()).unwrap();
@@ -79,10 +79,8 @@ fn the_same_seed_gives_the_same_trajectories_and_runners_differ() {
 #[test]
 fn trajectories_do_not_depend_on_the_number_of_threads() {
     let run = |threads| {
-        let config = EnvRunnerConfig {
-            env_to_module: vec![ConnectorConfig::mean_std_filter()],
-            ..config("Pendulum-v1", 2)
-        };
+        let config =
+            config("Pendulum-v1", 2).env_to_module(vec![ConnectorConfig::mean_std_filter()]);
         let mut group = EnvRunnerGroup::new(&config, 2, threads, &Device::flex()).unwrap();
         let module = module_for(&runner(config.clone()), RLModuleSpec::default());
         group.set_modules(&module.as_multi_rl_module().unwrap(), PublishedAt::default()).unwrap();
@@ -114,10 +112,10 @@ fn truncated_segments_keep_the_final_observation_of_the_old_episode() {
     // One step moves the pendulum a little; a reset would jump.
     let last = rollout.segments[0].rows().last().unwrap();
     let (before, after) = (rollout.observations.row(last), rollout.final_observations.row(0));
-    let (before, after) = (before.f32s().unwrap(), after.f32s().unwrap());
+    let (before, after) = (before.as_f32().unwrap(), after.as_f32().unwrap());
     assert!((before[0] - after[0]).abs() < 0.45 && (before[1] - after[1]).abs() < 0.45);
     let next = rollout.observations.row(rollout.segments[1].start);
-    assert_ne!(next.f32s().unwrap(), after);
+    assert_ne!(next.as_f32().unwrap(), after);
 }
 
 #[test]
@@ -205,7 +203,7 @@ fn actions_that_a_module_puts_out_are_used_as_they_are() {
 fn random_actions_need_no_module_and_other_actions_do() {
     let mut runner =
         SingleAgentEnvRunner::new(config("CartPole-v1", 2), 0, &Device::flex()).unwrap();
-    let options = SampleOptions { random_actions: true, ..SampleOptions::default() };
+    let options = SampleOptions::random();
     let rollout = runner.sample(Amount::Timesteps(100), options).unwrap();
     let ones = rollout.actions.as_i64().unwrap().iter().sum::<i64>();
     assert!((20..80).contains(&ones), "{ones} of 100");
@@ -215,10 +213,7 @@ fn random_actions_need_no_module_and_other_actions_do() {
 
 #[test]
 fn a_restored_runner_continues_exactly() {
-    let config = EnvRunnerConfig {
-        env_to_module: vec![ConnectorConfig::mean_std_filter()],
-        ..config("Pendulum-v1", 2)
-    };
+    let config = config("Pendulum-v1", 2).env_to_module(vec![ConnectorConfig::mean_std_filter()]);
     let mut first = runner(config.clone());
     sample(&mut first, Amount::Timesteps(150));
     let state = first.get_state().unwrap();

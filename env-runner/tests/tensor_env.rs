@@ -334,7 +334,7 @@ fn a_module_for_other_spaces_is_refused() {
 
 /// A group of runners on the device with a module.
 fn group(env: &str, num_envs: usize, runners: usize) -> EnvRunnerGroup {
-    let config = EnvRunnerConfig { num_envs, on_device: true, ..EnvRunnerConfig::new(env) };
+    let config = EnvRunnerConfig::new(env).num_envs(num_envs).on_device(true);
     let mut group = EnvRunnerGroup::new(&config, runners, 1, &device()).unwrap();
     let (id, (observations, actions)) = group.module_spaces().pop_first().unwrap();
     let spec = RLModuleSpec::default().observation_space(observations).action_space(actions);

@@ -33,7 +33,7 @@ pub use row::{Row, RowMut};
 /// assert_eq!(positions.as_f32()?, [0.0, 0.0, 0.5, -0.5, 0.0, 0.0]);
 ///
 /// let last_two = positions.gather(&[2, 1])?;
-/// assert_eq!(last_two.row(1).f32s()?, [0.5, -0.5]);
+/// assert_eq!(last_two.row(1).as_f32()?, [0.5, -0.5]);
 /// # Ok::<(), rekindle_env::EnvError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -46,7 +46,7 @@ pub(crate) fn specs() -> Vec<EnvSpec> {
 /// because the dynamics clip it.
 #[inline]
 fn continuous_action(space: &Space, action: Row<'_>) -> Result<f32> {
-    match action.f32s()? {
+    match action.as_f32()? {
         &[number] if number.is_finite() => Ok(number),
         _ => Err(invalid_action(space, action)),
     }

@@ -208,6 +208,7 @@ pub type Info = BTreeMap<String, f64>;
 /// assert_eq!(wide.options["low"], -0.1);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct ResetOptions {
     /// The seed that restarts the environment's random stream; `None` continues the stream.
     pub seed: Option<u64>,
@@ -257,7 +258,7 @@ impl ResetOptions {
 /// Returns the action if it is an element of the `Discrete` space.
 #[inline]
 pub(crate) fn discrete_action(space: &Space, action: Row<'_>) -> Result<i64> {
-    let number = action.discrete()?;
+    let number = action.as_discrete()?;
     match space {
         Space::Discrete(space) if space.contains(number) => Ok(number),
         _ => Err(invalid_action(space, action)),

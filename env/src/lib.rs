@@ -14,7 +14,7 @@
 //! let mut policy = env.action_space().sampler(7);
 //!
 //! env.reset(&ResetOptions::seed(123), observation.row_mut(0))?;
-//! assert_eq!(observation.row(0).f32s()?[0], 0.018235186); // as in Gymnasium
+//! assert_eq!(observation.row(0).as_f32()?[0], 0.018235186); // as in Gymnasium
 //!
 //! let mut episode_return = 0.0;
 //! loop {
@@ -75,14 +75,14 @@
 //!     fn reset(&mut self, options: &ResetOptions, mut observation: RowMut<'_>) -> Result<()> {
 //!         self.generator.reseed(options.seed); // without a seed, the stream continues
 //!         self.cell = 0;
-//!         observation.set_discrete(self.cell)
+//!         observation.write_discrete(self.cell)
 //!     }
 //!
 //!     fn step(&mut self, action: Row<'_>, mut observation: RowMut<'_>) -> Result<Step> {
 //!         let slips = self.generator.random() < self.slip;
-//!         let to = if slips { self.cell } else { self.cell + 2 * action.discrete()? - 1 };
+//!         let to = if slips { self.cell } else { self.cell + 2 * action.as_discrete()? - 1 };
 //!         self.cell = to.clamp(0, self.length - 1);
-//!         observation.set_discrete(self.cell)?;
+//!         observation.write_discrete(self.cell)?;
 //!         let terminated = self.cell == self.length - 1;
 //!         Ok(Step { reward: if terminated { 1.0 } else { -0.1 }, terminated, truncated: false })
 //!     }

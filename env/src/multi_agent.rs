@@ -18,7 +18,7 @@
 //! while !out.is_done() {
 //!     actions.clear();
 //!     for agent in out.agents_to_act() {
-//!         actions.act(agent)?.set_discrete(agent as i64)?; // rock against paper
+//!         actions.act(agent)?.write_discrete(agent as i64)?; // rock against paper
 //!     }
 //!     env.step(&actions, &mut out)?;
 //!     (0..2).for_each(|agent| returns[agent] += out.reward(agent));

@@ -68,19 +68,19 @@ fn leaves_are_contiguous_and_named_in_canonical_order() {
 fn rows_read_and_write_leaves_in_place() {
     let mut buffer = filled(3);
     let mut row = buffer.row_mut(1);
-    row.get_mut("camera").unwrap().write_bytes(&[9; 4]).unwrap();
+    row.get_mut("camera").unwrap().write_u8(&[9; 4]).unwrap();
     let mut arm = row.get_mut("arm").unwrap();
-    arm.index_mut(0).unwrap().f32s_mut().unwrap()[2] = 7.0;
-    arm.index_mut(1).unwrap().set_discrete(3).unwrap();
-    arm.index_mut(2).unwrap().write_ints(&[1, 2]).unwrap();
-    row.reborrow().get_mut("buttons").unwrap().bytes_mut().unwrap().fill(1);
+    arm.index_mut(0).unwrap().as_f32_mut().unwrap()[2] = 7.0;
+    arm.index_mut(1).unwrap().write_discrete(3).unwrap();
+    arm.index_mut(2).unwrap().write_i64(&[1, 2]).unwrap();
+    row.reborrow().get_mut("buttons").unwrap().as_u8_mut().unwrap().fill(1);
 
     let row = buffer.row(1);
-    assert_eq!(row.get("camera").unwrap().bytes().unwrap(), [9; 4]);
+    assert_eq!(row.get("camera").unwrap().as_u8().unwrap(), [9; 4]);
     let arm = row.get("arm").unwrap();
-    assert_eq!(arm.index(0).unwrap().f32s().unwrap(), [1.0, -1.0, 7.0]);
-    assert_eq!(arm.index(1).unwrap().discrete().unwrap(), 3);
-    assert_eq!(arm.index(2).unwrap().ints().unwrap(), [1, 2]);
+    assert_eq!(arm.index(0).unwrap().as_f32().unwrap(), [1.0, -1.0, 7.0]);
+    assert_eq!(arm.index(1).unwrap().as_discrete().unwrap(), 3);
+    assert_eq!(arm.index(2).unwrap().as_i64().unwrap(), [1, 2]);
     assert_eq!(buffer.row(0).to_value().unwrap(), element(0));
     assert_eq!(buffer.row(2).to_value().unwrap(), element(2));
 }
@@ -124,7 +124,7 @@ fn rows_out_of_range_are_errors_and_change_nothing() {
     let mut other = filled(1);
     let errors = [
         buffer.row(2).to_value().unwrap_err(),
-        buffer.row(usize::MAX).get("camera").unwrap().bytes().unwrap_err(),
+        buffer.row(usize::MAX).get("camera").unwrap().as_u8().unwrap_err(),
         buffer.row_mut(2).write(&element(0)).unwrap_err(),
         buffer.gather(&[0, 2]).unwrap_err(),
         buffer.slice(1..3).unwrap_err(),
@@ -151,10 +151,10 @@ fn another_kind_or_shape_is_a_typed_error() {
     let wrong_kinds = [
         numbers.as_i64().unwrap_err(),
         numbers.as_u8_mut().unwrap_err(),
-        numbers.row(0).bytes().unwrap_err(),
-        numbers.row(0).discrete().unwrap_err(),
-        choices.row(0).discrete().unwrap_err(),
-        choices.row_mut(0).set_discrete(0).unwrap_err(),
+        numbers.row(0).as_u8().unwrap_err(),
+        numbers.row(0).as_discrete().unwrap_err(),
+        choices.row(0).as_discrete().unwrap_err(),
+        choices.row_mut(0).write_discrete(0).unwrap_err(),
         numbers.get("a").unwrap_err(),
         numbers.index(0).unwrap_err(),
         numbers.row_mut(0).get_mut("a").unwrap_err(),

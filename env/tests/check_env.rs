@@ -52,7 +52,7 @@ fn a_number_outside_its_box_fails() {
 #[test]
 fn an_observation_of_many_numbers_is_shown_in_part() {
     let mut env = Scripted::new(Space::boxed(0.0, 1.0, &[84, 84]).unwrap(), |_, o| {
-        o.f32s_mut()?.fill(2.0);
+        o.as_f32_mut()?.fill(2.0);
         Ok(done(false))
     });
     let error = check_env(&mut env).unwrap_err().to_string();
@@ -85,7 +85,7 @@ impl Noise {
     }
 
     fn observe(&mut self, mut observation: RowMut<'_>) -> Result<()> {
-        observation.set_discrete(self.rng.integers(0, 9))
+        observation.write_discrete(self.rng.integers(0, 9))
     }
 }
 

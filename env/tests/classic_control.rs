@@ -22,7 +22,9 @@ fn replay(name: &str, tolerance: f32) {
         let mut driver = Driver::new(spec.make(&config).unwrap());
         let seed = record["seed"].as_u64();
         let options = record["options"].as_object().unwrap().clone();
-        driver.reset(&ResetOptions { seed, options }).unwrap();
+        let mut reset = ResetOptions::new();
+        (reset.seed, reset.options) = (seed, options);
+        driver.reset(&reset).unwrap();
         let check = |driver: &Driver<_>, expected: &Json, at: &str| {
             let found = driver.observation.as_f32().unwrap();
             assert_close(found, &f32s(expected), tolerance, at);

@@ -40,14 +40,14 @@ fn a_nested_cart_pole_observes_everything_that_a_cart_pole_observes() {
         let row = nested.observation.row(0);
         let &[x, x_dot, theta, theta_dot] = full else { unreachable!() };
         let cart = row.get("cart").unwrap();
-        assert_eq!(cart.get("position").unwrap().f32s().unwrap(), [x]);
-        assert_eq!(cart.get("velocity").unwrap().f32s().unwrap(), [x_dot]);
+        assert_eq!(cart.get("position").unwrap().as_f32().unwrap(), [x]);
+        assert_eq!(cart.get("velocity").unwrap().as_f32().unwrap(), [x_dot]);
         let pole = row.get("pole").unwrap();
-        assert_eq!(pole.index(0).unwrap().f32s().unwrap(), [theta]);
-        assert_eq!(pole.index(1).unwrap().discrete().unwrap(), i64::from(theta > 0.0));
-        assert_eq!(row.get("angular_velocity").unwrap().f32s().unwrap(), [theta_dot]);
+        assert_eq!(pole.index(0).unwrap().as_f32().unwrap(), [theta]);
+        assert_eq!(pole.index(1).unwrap().as_discrete().unwrap(), i64::from(theta > 0.0));
+        assert_eq!(row.get("angular_velocity").unwrap().as_f32().unwrap(), [theta_dot]);
         let moves = [x_dot, theta_dot].map(|speed| i64::from(speed > 0.0));
-        assert_eq!(row.get("moves").unwrap().ints().unwrap(), moves);
+        assert_eq!(row.get("moves").unwrap().as_i64().unwrap(), moves);
     });
 }
 

@@ -197,13 +197,13 @@ impl Env for Planned {
     fn reset(&mut self, options: &ResetOptions, mut observation: RowMut<'_>) -> Result<()> {
         self.call()?;
         self.count = options.seed.unwrap_or(0) as i64;
-        observation.set_discrete(self.count)
+        observation.write_discrete(self.count)
     }
 
     fn step(&mut self, _: Row<'_>, mut observation: RowMut<'_>) -> Result<Step> {
         self.call()?;
         self.count += 1;
-        observation.set_discrete(self.count)?;
+        observation.write_discrete(self.count)?;
         Ok(Step { reward: 1.0, terminated: self.count % 10 == 3, truncated: false })
     }
 }

@@ -14,7 +14,7 @@ use scripted::{Scripted, ScriptedGame, done};
 fn the_info_of_an_episodes_last_step_survives_the_automatic_reset() {
     let env = || {
         Scripted::new(Space::discrete(9).unwrap(), |t, mut o| {
-            o.set_discrete(t as i64)?;
+            o.write_discrete(t as i64)?;
             Ok(done(t == 3))
         })
     };
@@ -36,7 +36,7 @@ fn the_info_of_an_episodes_last_step_survives_the_automatic_reset() {
 #[test]
 fn the_info_of_a_games_last_step_survives_the_automatic_reset() {
     let game = ScriptedGame::new(&Space::discrete(9).unwrap(), |t, out| {
-        out.observe(0)?.set_discrete(t as i64)?;
+        out.observe(0)?.write_discrete(t as i64)?;
         if t == 2 {
             out.terminate_all();
         }

@@ -30,7 +30,7 @@ fn play(table: &mut Table<Box<dyn MultiAgentEnv>>, cells: &[i64]) {
 }
 
 fn cells(table: &Table<Box<dyn MultiAgentEnv>>, player: usize) -> Vec<i64> {
-    table.out.observation(player).unwrap().ints().unwrap().to_vec()
+    table.out.observation(player).unwrap().as_i64().unwrap().to_vec()
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn every_pair_of_hands_has_its_outcome() {
     table.reset(&ResetOptions::new()).unwrap();
     let seen = |table: &Table<_>, player| -> i64 {
         let table: &Table<Box<dyn MultiAgentEnv>> = table;
-        table.out.observation(player).unwrap().discrete().unwrap()
+        table.out.observation(player).unwrap().as_discrete().unwrap()
     };
     assert_eq!([seen(&table, 0), seen(&table, 1)], [3, 3]); // no hand yet
     let outcomes = [[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]];
@@ -122,12 +122,12 @@ fn the_mask_marks_the_empty_cells() {
     let mut table = tic_tac_toe(&EnvConfig::new().with("action_mask", true));
     play(&mut table, &[0, 8]);
     let row = table.out.observation(0).unwrap();
-    assert_eq!(row.get("action_mask").unwrap().bytes().unwrap(), [0, 1, 1, 1, 1, 1, 1, 1, 0]);
-    assert_eq!(row.get("observations").unwrap().ints().unwrap(), [1, 0, 0, 0, 0, 0, 0, 0, 2]);
+    assert_eq!(row.get("action_mask").unwrap().as_u8().unwrap(), [0, 1, 1, 1, 1, 1, 1, 1, 0]);
+    assert_eq!(row.get("observations").unwrap().as_i64().unwrap(), [1, 0, 0, 0, 0, 0, 0, 0, 2]);
     let mut table = tic_tac_toe(&EnvConfig::new().with("action_mask", true));
     play(&mut table, &[0, 1, 2, 4, 3, 5, 7, 6, 8]);
     let row = table.out.observation(1).unwrap();
-    assert_eq!(row.get("action_mask").unwrap().bytes().unwrap(), [1; 9]);
+    assert_eq!(row.get("action_mask").unwrap().as_u8().unwrap(), [1; 9]);
 }
 
 #[test]

@@ -39,13 +39,13 @@ impl Script {
         let line = self.lines.get(self.at).cloned().unwrap_or_default();
         for action in line {
             match action {
-                See(agent) => out.observe(agent)?.set_discrete(self.at as i64)?,
+                See(agent) => out.observe(agent)?.write_discrete(self.at as i64)?,
                 Reward(agent, reward) => out.add_reward(agent, reward)?,
                 Terminate(agent) => out.terminate(agent)?,
                 Truncate(agent) => out.truncate(agent)?,
                 TerminateAll => out.terminate_all(),
                 TruncateAll => out.truncate_all(),
-                Nonsense(agent) => out.observe(agent)?.set_discrete(-1)?,
+                Nonsense(agent) => out.observe(agent)?.write_discrete(-1)?,
                 Crash => return Err(EnvError::custom("out of fuel")),
             }
         }
@@ -103,7 +103,7 @@ fn only_observed_agents_act_next() {
     assert_eq!(table.to_act(), [0]);
     step(&mut table).unwrap();
     assert_eq!(table.to_act(), [1, 2]);
-    assert_eq!(table.out.last_observation(0).unwrap().discrete().unwrap(), 0);
+    assert_eq!(table.out.last_observation(0).unwrap().as_discrete().unwrap(), 0);
     step(&mut table).unwrap();
     assert_eq!(table.to_act(), [0; 0]); // the next step has no actions
     step(&mut table).unwrap();
@@ -149,7 +149,7 @@ fn an_episode_ends_when_every_agent_that_appeared_is_done() {
     assert!(table.out.all_terminated() && !table.out.all_truncated());
     assert_eq!(table.terminated(), [false, true, false]); // in this step
     assert_eq!(table.out.observation(1).map(|_| ()), None);
-    assert_eq!(table.out.last_observation(1).unwrap().discrete().unwrap(), 1);
+    assert_eq!(table.out.last_observation(1).unwrap().as_discrete().unwrap(), 1);
     assert_eq!(table.rewards(), [0.0, 2.0, 0.0]);
     assert!(matches!(step(&mut table).unwrap_err(), EnvError::StepAfterDone { .. }));
 }
@@ -248,7 +248,7 @@ fn a_time_limit_truncates_all_agents_and_keeps_the_last_observation_of_waiting_o
         assert!(table.out.all_truncated() && !table.out.all_terminated());
         assert_eq!(table.truncated(), [true, true, false]);
         assert_eq!((table.out.observed(0), table.out.observed(1)), (true, false));
-        assert_eq!(table.out.last_observation(1).unwrap().discrete().unwrap(), 1);
+        assert_eq!(table.out.last_observation(1).unwrap().as_discrete().unwrap(), 1);
     }
     assert!(MultiAgentTimeLimit::new(script(lines), 0).is_err());
 }

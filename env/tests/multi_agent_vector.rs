@@ -42,7 +42,7 @@ impl Vector {
         for (env, (actions, step)) in self.actions.iter_mut().zip(self.out.current()).enumerate() {
             actions.clear();
             for agent in step.agents_to_act() {
-                actions.act(agent)?.set_discrete(action(env, agent))?;
+                actions.act(agent)?.write_discrete(action(env, agent))?;
             }
         }
         self.envs.step(&self.actions, &mut self.out)
@@ -89,8 +89,8 @@ fn copies_start_differently_and_end_independently() {
     let mut table = Table::new(make_multi_agent_with("MultiAgentCartPole-v1", &two()).unwrap());
     table.reset(&ResetOptions::seed(0)).unwrap();
     assert_ne!(
-        table.out.observation(0).unwrap().f32s().unwrap(),
-        table.out.observation(1).unwrap().f32s().unwrap()
+        table.out.observation(0).unwrap().as_f32().unwrap(),
+        table.out.observation(1).unwrap().as_f32().unwrap()
     );
     // One always pushes to the right and falls, the other sways.
     let mut first_done = None;
@@ -144,7 +144,7 @@ fn an_agent_in_a_copy_observes_what_the_single_environment_does() {
     let mut alone = make("Pendulum-v1").unwrap();
     let mut observation = rekindle_env::Buffer::zeros(alone.observation_space(), 1);
     alone.reset(&ResetOptions::seed(seed), observation.row_mut(0)).unwrap();
-    assert_eq!(table.out.observation(0).unwrap().f32s().unwrap(), observation.as_f32().unwrap());
+    assert_eq!(table.out.observation(0).unwrap().as_f32().unwrap(), observation.as_f32().unwrap());
 }
 
 #[test]
@@ -162,10 +162,10 @@ fn an_episode_that_ends_in_a_vector_is_followed_by_the_next() {
     let ended = vector.out.outcome(0).unwrap();
     assert!(ended.all_terminated() && ended.terminated(0) && ended.terminated(1));
     assert_eq!((ended.reward(0), ended.reward(1)), (1.0, -1.0));
-    assert_eq!(ended.observation(1).unwrap().ints().unwrap()[4], 2);
+    assert_eq!(ended.observation(1).unwrap().as_i64().unwrap()[4], 2);
     let next = &vector.out.current()[0];
     assert_eq!(next.agents_to_act().collect::<Vec<_>>(), [0]);
-    assert_eq!(next.observation(0).unwrap().ints().unwrap(), [0; 9]);
+    assert_eq!(next.observation(0).unwrap().as_i64().unwrap(), [0; 9]);
     assert!(!next.is_done() && next.reward(0) == 0.0);
     assert_eq!(vector.out.outcome(1), Some(&vector.out.current()[1]));
     assert_eq!(vector.out.outcomes().filter(|step| step.is_done()).count(), 1);

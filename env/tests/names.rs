@@ -83,7 +83,7 @@ fn errors_of_a_multi_agent_environment_name_its_registered_id() {
     let too_early = env.step(&actions, &mut out).unwrap_err();
     env.reset(&ResetOptions::new(), &mut out).unwrap();
     let missing = env.step(&actions, &mut out).unwrap_err();
-    actions.act(0).unwrap().set_discrete(0).unwrap();
+    actions.act(0).unwrap().write_discrete(0).unwrap();
     env.step(&actions, &mut out).unwrap();
     assert_names(
         "Names/Game-v0",

@@ -25,7 +25,7 @@ fn first_error(spec: &EnvSpec) -> EnvError {
 fn a_choice_outside_its_space_names_environment_value_and_space() {
     let spec = EnvSpec::new("Outside/Discrete-v0", |_: &EnvConfig| {
         Ok(Scripted::new(Space::discrete(5)?, |t, mut o| {
-            o.set_discrete(if t == 2 { 7 } else { 0 })?;
+            o.write_discrete(if t == 2 { 7 } else { 0 })?;
             Ok(done(false))
         }))
     });
@@ -51,19 +51,19 @@ fn choices_are_checked_in_every_kind_of_space_and_at_any_depth() {
     let specs = [
         EnvSpec::new("Outside/Negative-v0", |_: &EnvConfig| {
             Ok(Scripted::new(Space::discrete_with_start(3, 5)?, |t, mut o| {
-                o.set_discrete(if t == 1 { 0 } else { 5 })?;
+                o.write_discrete(if t == 1 { 0 } else { 5 })?;
                 Ok(done(false))
             }))
         }),
         EnvSpec::new("Outside/MultiDiscrete-v0", move |_: &EnvConfig| {
             Ok(Scripted::new(choices(), |t, mut o| {
-                o.write_ints(if t == 1 { &[2, 9] } else { &[2, 3] })?;
+                o.write_i64(if t == 1 { &[2, 9] } else { &[2, 3] })?;
                 Ok(done(false))
             }))
         }),
         EnvSpec::new("Outside/MultiBinary-v0", |_: &EnvConfig| {
             Ok(Scripted::new(Space::multi_binary(2)?, |t, mut o| {
-                o.write_bytes(if t == 1 { &[0, 2] } else { &[0, 1] })?;
+                o.write_u8(if t == 1 { &[0, 2] } else { &[0, 1] })?;
                 Ok(done(false))
             }))
         }),
@@ -72,20 +72,20 @@ fn choices_are_checked_in_every_kind_of_space_and_at_any_depth() {
             Ok(Scripted::new(
                 Space::dict([("a", Space::unbounded(&[1])?), ("b", pair)])?,
                 |t, mut o| {
-                    o.get_mut("b")?.index_mut(1)?.set_discrete(if t == 1 { 2 } else { 1 })?;
+                    o.get_mut("b")?.index_mut(1)?.write_discrete(if t == 1 { 2 } else { 1 })?;
                     Ok(done(false))
                 },
             ))
         }),
         EnvSpec::new("Outside/Reset-v0", |_: &EnvConfig| {
             Ok(Scripted::new(Space::discrete(5)?, |_, mut o| {
-                o.set_discrete(-1)?;
+                o.write_discrete(-1)?;
                 Ok(done(false))
             }))
         }),
         EnvSpec::new("Outside/FinalObservation-v0", |_: &EnvConfig| {
             Ok(Scripted::new(Space::discrete(5)?, |t, mut o| {
-                o.set_discrete(if t == 3 { 5 } else { 4 })?;
+                o.write_discrete(if t == 3 { 5 } else { 4 })?;
                 Ok(done(t == 3))
             }))
         }),
@@ -105,7 +105,7 @@ fn vectors_with_their_own_entry_point_are_checked_and_stale_rows_are_not() {
         // Final observations are zero until an episode ends, and zero is not an element of the
         // space.
         let env = Scripted::new(Space::discrete_with_start(3, 5)?, |t, mut o| {
-            o.set_discrete(if t == 4 { 8 } else { 7 })?;
+            o.write_discrete(if t == 4 { 8 } else { 7 })?;
             Ok(done(t == 4))
         });
         SyncVectorEnv::new(vec![env])
@@ -131,8 +131,8 @@ fn vectors_with_their_own_entry_point_are_checked_and_stale_rows_are_not() {
 fn agents_are_checked_in_every_step() {
     let spec = MultiAgentEnvSpec::new("Outside/Game-v0", |_: &EnvConfig| {
         Ok(ScriptedGame::new(&Space::multi_discrete([3, 4])?, |t, out| {
-            out.observe(0)?.write_ints(&[0, 3])?;
-            out.observe(1)?.write_ints(if t == 2 { &[2, 9] } else { &[2, 3] })
+            out.observe(0)?.write_i64(&[0, 3])?;
+            out.observe(1)?.write_i64(if t == 2 { &[2, 9] } else { &[2, 3] })
         }))
     });
     let mut envs = spec.make_vec(1, &EnvConfig::new()).unwrap();
@@ -140,7 +140,7 @@ fn agents_are_checked_in_every_step() {
     let mut actions = [MultiAgentActions::new(envs.possible_agents())];
     envs.reset(&[None], &mut out).unwrap();
     for agent in 0..2 {
-        actions[0].act(agent).unwrap().set_discrete(0).unwrap();
+        actions[0].act(agent).unwrap().write_discrete(0).unwrap();
     }
     envs.step(&actions, &mut out).unwrap();
     let error = envs.step(&actions, &mut out).unwrap_err();

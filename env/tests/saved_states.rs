@@ -66,11 +66,11 @@ impl Env for Best {
     }
 
     fn reset(&mut self, _: &ResetOptions, mut observation: RowMut<'_>) -> Result<()> {
-        observation.set_discrete(0)
+        observation.write_discrete(0)
     }
 
     fn step(&mut self, _: Row<'_>, mut observation: RowMut<'_>) -> Result<Step> {
-        observation.set_discrete(0)?;
+        observation.write_discrete(0)?;
         // Infinite rewards reach what wrappers and vectors save, too.
         Ok(Step { terminated: true, ..Step::running(self.best) })
     }
@@ -91,12 +91,12 @@ impl MultiAgentEnv for Best {
     }
 
     fn reset(&mut self, _: &ResetOptions, out: &mut MultiAgentStep) -> Result<()> {
-        out.observe(0)?.set_discrete(0)
+        out.observe(0)?.write_discrete(0)
     }
 
     fn step(&mut self, _: &MultiAgentActions, out: &mut MultiAgentStep) -> Result<()> {
         out.add_reward(1, self.best)?;
-        out.observe(0)?.set_discrete(0)
+        out.observe(0)?.write_discrete(0)
     }
 
     fn state(&self) -> Result<Option<Json>> {
@@ -140,7 +140,7 @@ fn infinities_survive_multi_agent_wrappers_and_vectors() {
     let mut out = MultiAgentVectorStep::new(envs.possible_agents(), 1);
     let mut actions = [MultiAgentActions::new(envs.possible_agents())];
     envs.reset(&[None], &mut out).unwrap();
-    actions[0].act(0).unwrap().set_discrete(0).unwrap();
+    actions[0].act(0).unwrap().write_discrete(0).unwrap();
     envs.step(&actions, &mut out).unwrap();
 
     let state = written_and_read(&envs.state().unwrap().unwrap());

@@ -327,7 +327,7 @@ fn samples_of_integers_are_elements_and_reach_both_bounds() {
         for _ in 0..500 {
             space.sample_into(&mut rng, buffer.row_mut(0)).unwrap();
             assert!(space.contains_row(buffer.row(0)));
-            seen.extend_from_slice(buffer.row(0).ints().unwrap());
+            seen.extend_from_slice(buffer.row(0).as_i64().unwrap());
         }
         for bound in [low, high].into_iter().filter(|bound| bound.is_finite()) {
             assert!(seen.contains(&(bound as i64)), "{space}");

@@ -45,7 +45,7 @@ fn steps_and_automatic_resets_equal_gymnasiums_same_step_mode() {
         for (row, last) in step[5].as_array().unwrap().iter().enumerate() {
             assert_eq!(out.is_done(row), !last.is_null(), "{at}");
             if out.is_done(row) {
-                let found = out.final_observations.row(row).f32s().unwrap();
+                let found = out.final_observations.row(row).as_f32().unwrap();
                 assert_close(found, &f32s(last), 1e-6, &at);
             }
         }

@@ -25,9 +25,9 @@ fn vector_equals_singles(id: &str, num_envs: usize, seed: u64, steps: usize) {
     let mut singles: Vec<_> = (0..num_envs).map(|_| make(id).unwrap()).collect();
     let mut seen = Buffer::zeros(envs.observation_space(), num_envs);
     for (i, single) in singles.iter_mut().enumerate() {
-        single
-            .reset(&ResetOptions { seed: seeds[i], ..ResetOptions::new() }, seen.row_mut(i))
-            .unwrap();
+        let mut options = ResetOptions::new();
+        options.seed = seeds[i];
+        single.reset(&options, seen.row_mut(i)).unwrap();
     }
     assert_eq!(out.observations, seen);
     let (mut finished, mut running) = (0, vec![0; num_envs]);
@@ -71,7 +71,9 @@ fn multi_agent_vector_equals_singles(
     let mut singles: Vec<_> = (0..n)
         .map(|i| {
             let mut table = Table::new(make_multi_agent_with(id, config).unwrap());
-            table.reset(&ResetOptions { seed: seeds[i], ..ResetOptions::new() }).unwrap();
+            let mut options = ResetOptions::new();
+            options.seed = seeds[i];
+            table.reset(&options).unwrap();
             table
         })
         .collect();

@@ -141,7 +141,7 @@ impl Env for Minimal {
     }
 
     fn reset(&mut self, _: &ResetOptions, mut observation: RowMut<'_>) -> Result<()> {
-        observation.set_discrete(0)
+        observation.write_discrete(0)
     }
 
     fn step(&mut self, _: Row<'_>, _: RowMut<'_>) -> Result<Step> {

@@ -73,7 +73,7 @@ impl RLModule for EpsilonGreedy {
 /// Lets the policy explore in CartPole as ε falls, and checks the recorded log-probabilities.
 pub(crate) fn a_rule_that_samples() -> Result<(), Box<dyn Error>> {
     let device = DeviceSpec::Cpu.open()?;
-    let config = EnvRunnerConfig { num_envs: 4, ..EnvRunnerConfig::new("CartPole-v1") };
+    let config = EnvRunnerConfig::new("CartPole-v1").num_envs(4);
     let mut runner = SingleAgentEnvRunner::new(config, 0, &device)?;
     let module = RLModuleSpec::of::<EpsilonGreedy>()
         .observation_space(runner.observation_space().clone())

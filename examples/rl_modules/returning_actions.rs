@@ -59,7 +59,7 @@ impl RLModule for WithActions {
 pub(crate) fn with_and_without_the_actions_key() -> Result<(), Box<dyn Error>> {
     let device = DeviceSpec::Cpu.open()?;
     for spec in [RLModuleSpec::of::<WithoutActions>(), RLModuleSpec::of::<WithActions>()] {
-        let config = EnvRunnerConfig { num_envs: 4, ..EnvRunnerConfig::new("CartPole-v1") };
+        let config = EnvRunnerConfig::new("CartPole-v1").num_envs(4);
         let mut runner = SingleAgentEnvRunner::new(config, 0, &device)?;
         let module = spec
             .observation_space(runner.observation_space().clone())

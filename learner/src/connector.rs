@@ -8,8 +8,8 @@ use std::fmt::Debug;
 
 use rekindle_checkpoint::State;
 
-use crate::error::{LearnerError, Result};
-use crate::loss::PrepareContext;
+use crate::error::Result;
+use crate::loss::{PrepareContext, refuse_state};
 use crate::train_data::TrainData;
 
 pub use config::LearnerConnectorConfig;
@@ -25,6 +25,7 @@ pub use registry::register_learner_connector;
 /// module with connectors of its own. Modules that learn from a batch by themselves have them, too.
 ///
 /// ```
+/// use rekindle_checkpoint::State;
 /// use rekindle_core::Columns;
 /// use rekindle_learner::{LearnerConnector, PrepareContext, Result, TrainData};
 /// use rekindle_learner::register_learner_connector;
@@ -35,9 +36,13 @@ pub use registry::register_learner_connector;
 ///
 /// impl LearnerConnector for SignsOfRewards {
 ///     fn transform(&mut self, _: &PrepareContext<'_>, mut data: TrainData) -> Result<TrainData> {
-///         let signs = data.f32s(Columns::REWARDS)?.iter().map(|reward| reward.signum()).collect();
+///         let signs = data.as_f32(Columns::REWARDS)?.iter().map(|reward| reward.signum()).collect();
 ///         data.insert_f32(Columns::REWARDS, signs)?;
 ///         Ok(data)
+///     }
+///
+///     fn get_state(&self) -> Result<State> {
+///         Ok(State::new()) // The connector learns nothing.
 ///     }
 /// }
 ///
@@ -54,23 +59,20 @@ pub trait LearnerConnector: Debug + Send {
     /// If the experience lacks a column or a forward pass fails.
     fn transform(&mut self, cx: &PrepareContext<'_>, data: TrainData) -> Result<TrainData>;
 
-    /// Returns everything that the connector has learned; empty without state.
+    /// Returns everything that the connector has learned or counted, or [`State::new`] if that is nothing.
+    ///
+    /// There is no default: a connector without this method would lose its state in every checkpoint.
     ///
     /// # Errors
-    /// If it does not serialize.
-    fn get_state(&self) -> Result<State> {
-        Ok(State::new())
-    }
+    /// If the state does not serialize.
+    fn get_state(&self) -> Result<State>;
 
-    /// Replaces everything that the connector has learned. It is called on a newly built connector.
+    /// Replaces everything that the connector has learned or counted. It is called on a newly built
+    /// connector. By default, only an empty state is accepted.
     ///
     /// # Errors
     /// [`LearnerError::InvalidState`] if the state is not one of such a connector.
     fn set_state(&mut self, state: &State) -> Result<()> {
-        if *state == State::new() {
-            return Ok(());
-        }
-        let component = "learner connector".into();
-        Err(LearnerError::InvalidState { component, reason: "it has no state".into() })
+        refuse_state("learner connector", state)
     }
 }

@@ -246,23 +246,31 @@ pub trait Loss: Debug + Send {
         Ok(())
     }
 
-    /// Returns everything that the loss has learned; empty without state.
+    /// Returns everything that the loss has learned or counted, or [`State::new`] if that is nothing.
+    ///
+    /// There is no default: a loss without this method would lose its state in every checkpoint.
     ///
     /// # Errors
-    /// If it does not serialize, or a device fails.
-    fn get_state(&self) -> Result<State> {
-        Ok(State::new())
-    }
+    /// If the state does not serialize, or a device fails.
+    fn get_state(&self) -> Result<State>;
 
-    /// Replaces everything that the loss has learned.
+    /// Replaces everything that the loss has learned or counted. By default, only an empty state is accepted.
     ///
     /// # Errors
     /// [`LearnerError::InvalidState`] if the state belongs to another loss.
     fn set_state(&mut self, state: &State) -> Result<()> {
-        if *state == State::new() {
-            return Ok(());
-        }
-        let (component, reason) = (format!("{} loss", self.name()), "it has no state".into());
-        Err(LearnerError::InvalidState { component, reason })
+        refuse_state(&format!("{} loss", self.name()), state)
     }
+}
+
+/// Refuses a state that is not empty: the `set_state` of a component without state.
+///
+/// # Errors
+/// [`LearnerError::InvalidState`], which names the component.
+pub(crate) fn refuse_state(component: &str, state: &State) -> Result<()> {
+    if state.is_empty() {
+        return Ok(());
+    }
+    let reason = "it has no state here; implement `set_state` beside `get_state`".into();
+    Err(LearnerError::InvalidState { component: component.into(), reason })
 }

@@ -140,8 +140,8 @@ impl TrainData {
     ///
     /// # Errors
     /// If the column is missing, does not hold floats, or is on an accelerator.
-    pub fn f32s(&self, name: &str) -> Result<&[f32]> {
-        Ok(self.host()?.f32s(name)?)
+    pub fn as_f32(&self, name: &str) -> Result<&[f32]> {
+        Ok(self.host()?.as_f32(name)?)
     }
 
     /// Adds or replaces a column in host memory.
@@ -239,21 +239,11 @@ mod tests {
         let mut columns = HostBatch::new();
         let obs = |data: &[f32]| Buffer::from_f32(data.to_vec(), &[]).unwrap();
         columns.insert(Columns::OBS, obs(&[0.0, 1.0, 2.0, 10.0, 20.0, 21.0])).unwrap();
-        let segment = |start, len, end| Segment {
-            env: 0,
-            agent: None,
-            episode: 0,
-            start,
-            stride: 1,
-            len,
-            t_started: if end == SegmentEnd::Cut { 7 } else { 0 },
-            end,
-        };
         let mut data = TrainData::from(columns);
         data.segments = Arc::new(vec![
-            segment(0, 3, SegmentEnd::Terminated),
-            segment(3, 1, SegmentEnd::Truncated),
-            segment(4, 2, SegmentEnd::Cut),
+            Segment::new(0..3, SegmentEnd::Terminated),
+            Segment::new(3..4, SegmentEnd::Truncated),
+            Segment::new(4..6, SegmentEnd::Cut).with_t_started(7),
         ]);
         data.final_observations = Some(Arc::new(obs(&[3.0, 11.0, 22.0])));
         let states = Buffer::from_i64((0..6).collect(), &[]).unwrap();

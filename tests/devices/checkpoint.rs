@@ -32,7 +32,7 @@ fn crosses(from: DeviceSpec, to: DeviceSpec) {
 
     let path = path.join("learner/rl_module/default_policy");
     let policy = AnyRLModule::from_checkpoint(path, &device).unwrap();
-    let runner = EnvRunnerConfig { num_envs: 2, ..EnvRunnerConfig::new("CartPole-v1") };
+    let runner = EnvRunnerConfig::new("CartPole-v1").num_envs(2);
     let played = evaluate(&policy, &runner, 2, SampleOptions::greedy(), &device).unwrap();
     assert_eq!(played.returns.len(), 2);
 }

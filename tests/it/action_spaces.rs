@@ -67,7 +67,7 @@ fn train(id: &'static str, actions: fn() -> Space) -> Algorithm {
 /// Returns the actions that a runner records with the trained module.
 fn record(id: &str, algo: &Algorithm) -> Buffer {
     let device = DeviceSpec::Cpu.open().unwrap();
-    let config = EnvRunnerConfig { num_envs: 2, ..EnvRunnerConfig::new(id) };
+    let config = EnvRunnerConfig::new(id).num_envs(2);
     let mut runner = SingleAgentEnvRunner::new(config, 0, &device).unwrap();
     runner.set_module(algo.module("default_policy").unwrap(), PublishedAt::default()).unwrap();
     runner.sample(Amount::Timesteps(10), SampleOptions::default()).unwrap().actions

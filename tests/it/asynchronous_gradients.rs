@@ -202,6 +202,10 @@ impl Loss for TwoPhases {
     fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses, LearnerError> {
         Ok(cx.logp()?.mean().into())
     }
+
+    fn get_state(&self) -> Result<State, LearnerError> {
+        Ok(State::new())
+    }
 }
 
 #[test]

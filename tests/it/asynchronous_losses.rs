@@ -71,16 +71,8 @@ fn experience(module: &AnyRLModule) -> Rollout {
     for (len, end) in
         [(7, Terminated), (1, Truncated), (4, Cut), (3, Terminated), (6, Cut), (2, Truncated)]
     {
-        segments.push(Segment {
-            agent: None,
-            env: 0,
-            episode: segments.len() as u64,
-            start,
-            stride: 1,
-            len,
-            t_started: 0,
-            end,
-        });
+        let episode = segments.len() as u64;
+        segments.push(Segment::new(start..start + len, end).with_episode(0, episode));
         start += len;
     }
     let (rows, count) = (start, segments.len());
@@ -95,21 +87,11 @@ fn experience(module: &AnyRLModule) -> Rollout {
         let state_in = random(initial.clone(), rows, &mut rng);
         RolloutStates::new(state_in, random(initial, count, &mut rng))
     });
-    Rollout {
-        observations,
-        actions: Buffer::from_i64(actions, &[]).unwrap(),
-        rewards,
-        extras: BTreeMap::from([(
-            Columns::ACTION_LOGP.to_owned(),
-            Buffer::from_f32(logp, &[]).unwrap(),
-        )]),
-        infos: None,
-        segments,
-        final_observations,
-        states: states.map(Arc::new),
-        runner: 0,
-        weights_seq_no: 0,
-    }
+    let actions = Buffer::from_i64(actions, &[]).unwrap();
+    let mut rollout = Rollout::new(observations, actions, rewards, segments, final_observations);
+    rollout.extras.insert(Columns::ACTION_LOGP.into(), Buffer::from_f32(logp, &[]).unwrap());
+    rollout.states = states.map(Arc::new);
+    rollout
 }
 
 /// A step as the loops see it.
@@ -315,6 +297,10 @@ impl Loss for Probe {
         let rows = targets.into_iter().zip(advantages).zip(mask);
         self.found = rows.map(|((target, advantage), mask)| [target, advantage, mask]).collect();
         Ok(cx.mean(cx.logp()?)?.into())
+    }
+
+    fn get_state(&self) -> Result<State, LearnerError> {
+        Ok(State::new())
     }
 }
 

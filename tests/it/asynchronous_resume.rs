@@ -133,6 +133,24 @@ fn n_plus_n_iterations_of_two_agents_equal_2n_bit_for_bit() {
     resumes_exactly(&two_agents(appo()));
 }
 
+#[test]
+fn experience_that_waits_in_a_checkpoint_is_learned_from_without_the_deterministic_mode_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("half");
+    let mut algo = impala().build(&device()).unwrap();
+    let all = "learners/__all_modules__/num_env_steps_trained_lifetime";
+    let trained = algo.train().unwrap().get(all).unwrap() as u64;
+    assert!(trained < algo.env_steps(), "a batch waits for the next step");
+    algo.save_to_path(&path).unwrap();
+    let free =
+        |config: AlgorithmConfig<ImpalaTraining>| config.training(|t| t.deterministic(false));
+    let mut resumed =
+        Algorithm::from_checkpoint_with::<ImpalaTraining>(&path, &device(), free).unwrap();
+    let trained = resumed.train().unwrap().get(all).unwrap() as u64;
+    assert_eq!(trained, resumed.env_steps());
+    assert!(!resumed.get_state().unwrap().components.contains_key("execution_plan"));
+}
+
 /// What the plan keeps belongs to the state that is replaced.
 #[test]
 fn returning_to_the_start_forgets_the_experience_that_waits() {

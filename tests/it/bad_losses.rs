@@ -35,6 +35,10 @@ impl Loss for Wrong {
             _ => logp.mean().neg(),
         }))
     }
+
+    fn get_state(&self) -> Result<State, LearnerError> {
+        Ok(State::new())
+    }
 }
 
 fn learner(what: &'static str) -> Learner {

@@ -318,7 +318,7 @@ struct NearTheMiddle;
 impl Callbacks for NearTheMiddle {
     fn on_episode_start(&self, event: &mut EpisodeEvent<'_>) -> CallbackResult {
         for observation in event.agents.iter().filter_map(|agent| agent.observation) {
-            let observation = observation.f32s()?;
+            let observation = observation.as_f32()?;
             if observation.iter().any(|x| x.abs() > 0.05) {
                 return Err(format!("an episode begins with {observation:?}").into());
             }

@@ -221,7 +221,7 @@ fn a_model_setting_that_only_a_replaced_module_used_is_no_obstacle() {
     let agents = vec![AgentSpec::new("a", one(), bin()), AgentSpec::new("b", image.clone(), bin())];
     scripted::game_of("test/Pictures-v0", agents, |t, out| {
         out.observe(0)?.write_f32(&[0.0])?;
-        out.observe(1)?.write_bytes(&[7; 192])?;
+        out.observe(1)?.write_u8(&[7; 192])?;
         if t == 10 {
             out.terminate_all();
         }

@@ -24,7 +24,7 @@ impl Lock {
     }
 
     fn show(&self, mut observation: RowMut<'_>) -> EnvResult<()> {
-        observation.set_discrete(self.place)
+        observation.write_discrete(self.place)
     }
 }
 
@@ -43,7 +43,7 @@ impl Env for Lock {
     }
 
     fn step(&mut self, action: Row<'_>, observation: RowMut<'_>) -> EnvResult<Step> {
-        let fits = KEY.get(self.place as usize) == Some(&action.discrete()?);
+        let fits = KEY.get(self.place as usize) == Some(&action.as_discrete()?);
         self.place = if fits { self.place + 1 } else { 0 };
         self.show(observation)?;
         let terminated = self.place == self.length;

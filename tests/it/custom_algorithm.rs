@@ -123,6 +123,10 @@ impl ExecutionPlan for Twice {
         cx.publish_weights()?;
         Ok(StepReport::of(&experience))
     }
+
+    fn get_state(&self) -> Result<State, rekindle::algorithms::AlgorithmError> {
+        Ok(State::new())
+    }
 }
 
 #[test]
@@ -162,7 +166,7 @@ mod custom_execution_plan;
 
 #[test]
 fn the_example_of_a_plan_runs_and_continues_exactly() {
-    let own = custom_execution_plan::PpoPlan { train_batch_size: 256 };
+    let own = custom_execution_plan::PpoPlan::new(256);
     let of_a3c = AsyncGradients::new(32).deterministic(true).updates_per_step(4);
     assert!(custom_execution_plan::train(own, 2).unwrap().1);
     assert!(custom_execution_plan::train(of_a3c, 2).unwrap().1);

@@ -385,7 +385,7 @@ fn a_policy_is_evaluated_with_what_its_filter_has_learned() {
     });
     scripted::env("test/AlwaysHigh-v0", spaces.clone(), |t, action, mut observation| {
         observation.write_f32(&[9.0])?;
-        let reward = action.map_or(Ok(0), Row::discrete)? as f64;
+        let reward = action.map_or(Ok(0), Row::as_discrete)? as f64;
         Ok(Step { reward, terminated: t == 10, truncated: false })
     });
     let [observations, actions] = spaces;
@@ -394,10 +394,8 @@ fn a_policy_is_evaluated_with_what_its_filter_has_learned() {
         .action_space(actions)
         .build(&device())
         .unwrap();
-    let with_filter = |id: &str| EnvRunnerConfig {
-        env_to_module: vec![ConnectorConfig::mean_std_filter()],
-        ..EnvRunnerConfig::new(id)
-    };
+    let with_filter =
+        |id: &str| EnvRunnerConfig::new(id).env_to_module(vec![ConnectorConfig::mean_std_filter()]);
     let mut runners =
         EnvRunnerGroup::new(&with_filter("test/ByTurns-v0"), 1, 1, &device()).unwrap();
     runners.set_modules(&module.as_multi_rl_module().unwrap(), PublishedAt::default()).unwrap();

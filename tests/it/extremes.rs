@@ -262,7 +262,7 @@ fn a_column_of_some_steps_is_an_error_that_names_the_module() {
         Ok(Step { reward: 1.0, terminated: t == 10, truncated: false })
     });
     let sample = |steps| {
-        let config = EnvRunnerConfig { num_envs: 2, ..EnvRunnerConfig::new("test/Moody-v0") };
+        let config = EnvRunnerConfig::new("test/Moody-v0").num_envs(2);
         let mut runner = SingleAgentEnvRunner::new(config, 0, &device()).unwrap();
         let [observations, actions] = spaces();
         let spec =

@@ -27,7 +27,7 @@ impl LearnerConnector for OneMore {
         mut data: TrainData,
     ) -> LearnerResult<TrainData> {
         self.rows += data.rows() as u64;
-        let more = data.f32s(Columns::REWARDS)?.iter().map(|reward| reward + 1.0).collect();
+        let more = data.as_f32(Columns::REWARDS)?.iter().map(|reward| reward + 1.0).collect();
         data.insert_f32(Columns::REWARDS, more)?;
         Ok(data)
     }
@@ -68,10 +68,14 @@ impl LearnerConnector for Broken {
             }
             "panic" => panic!("no bonus today"),
             _ => {
-                data.f32s("gold")?;
+                data.as_f32("gold")?;
             }
         }
         Ok(data)
+    }
+
+    fn get_state(&self) -> LearnerResult<State> {
+        Ok(State::new())
     }
 }
 
@@ -100,7 +104,7 @@ fn a2c(connectors: Vec<LearnerConnectorConfig>) -> Learner {
         .unwrap();
     let training = A2cTraining::default().gamma(0.5).lambda_(1.0);
     let new_loss = move |_: &str| -> Box<dyn Loss> { Box::new(A2cLoss::new(training.clone())) };
-    let config = LearnerConfig { connectors, ..LearnerConfig::default() };
+    let config = LearnerConfig::default().connectors(connectors);
     Learner::new(config, new_loss, module.as_multi_rl_module().unwrap(), &device()).unwrap()
 }
 
@@ -114,9 +118,9 @@ fn advantages_and_value_targets_include_what_a_connector_adds_to_rewards() {
         learner.prepare(data, 0).unwrap().remove("default_policy").unwrap()
     };
     let [plain, more] = [vec![], vec![one_more()]].map(|connectors| prepared(a2c(connectors)));
-    assert_eq!(more.f32s(Columns::REWARDS).unwrap(), [1.0; 3]);
+    assert_eq!(more.as_f32(Columns::REWARDS).unwrap(), [1.0; 3]);
     for column in [Columns::ADVANTAGES, Columns::VALUE_TARGETS] {
-        let [plain, more] = [&plain, &more].map(|data| data.f32s(column).unwrap().to_vec());
+        let [plain, more] = [&plain, &more].map(|data| data.as_f32(column).unwrap().to_vec());
         let bonus: Vec<f32> = more.iter().zip(plain).map(|(more, plain)| more - plain).collect();
         // 1 + 0.5·(1 + 0.5·1) and so on.
         let expected = [1.75, 1.5, 1.0];
@@ -135,7 +139,7 @@ fn a_module_that_learns_from_a_batch_by_itself_sees_what_connectors_changed() {
             .observation_space(Space::discrete(4).unwrap())
             .action_space(Space::discrete(2).unwrap());
         let module = spec.build(&device()).unwrap().as_multi_rl_module().unwrap();
-        let config = LearnerConfig { connectors, ..LearnerConfig::default() };
+        let config = LearnerConfig::default().connectors(connectors);
         let new_loss =
             |_: &str| -> Box<dyn Loss> { Box::new(A2cLoss::new(A2cTraining::default())) };
         let mut learner = Learner::new(config, new_loss, module, &device()).unwrap();

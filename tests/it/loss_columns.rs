@@ -39,7 +39,7 @@ impl Clock {
         match &self.spaces[0] {
             Space::Dict(_) => {
                 observation.get_mut("pair")?.index_mut(0)?.write_f32(&[self.shown()])?;
-                observation.get_mut("pair")?.index_mut(1)?.set_discrete((self.t % 3) as i64)
+                observation.get_mut("pair")?.index_mut(1)?.write_discrete((self.t % 3) as i64)
             }
             _ => observation.write_f32(&[self.shown()]),
         }

@@ -91,6 +91,10 @@ impl Loss for Faulty {
         self.meet("after_update");
         Ok(())
     }
+
+    fn get_state(&self) -> Result<State, LearnerError> {
+        Ok(State::new())
+    }
 }
 
 #[test]
@@ -234,6 +238,10 @@ impl Loss for TwoScalars {
 
     fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses, LearnerError> {
         Ok((cx.logp()?.mean() + cx.scalar("x")? + cx.scalar("y")? * 2.0).into())
+    }
+
+    fn get_state(&self) -> Result<State, LearnerError> {
+        Ok(State::new())
     }
 }
 

@@ -293,7 +293,7 @@ fn a_module_may_have_several_named_states() {
     let result = algo.train().unwrap();
     assert!(result.get("learners/default_policy/total_loss").is_some_and(f64::is_finite));
 
-    let runner = EnvRunnerConfig { num_envs: 2, ..EnvRunnerConfig::new("CartPole-v1") };
+    let runner = EnvRunnerConfig::new("CartPole-v1").num_envs(2);
     let mut runner = SingleAgentEnvRunner::new(runner, 0, &cpu()).unwrap();
     runner.set_module(algo.module(DEFAULT_MODULE_ID).unwrap(), PublishedAt::default()).unwrap();
     let rollout = runner.sample(Amount::Timesteps(80), SampleOptions::default()).unwrap();

@@ -39,7 +39,7 @@ impl Env for Kaleidoscope {
     fn step(&mut self, action: Row<'_>, observation: RowMut<'_>) -> Result<Step, EnvError> {
         self.steps += 1;
         self.observation_space.sample_into(&mut self.rng, observation)?;
-        let reward = action.discrete()? as f64;
+        let reward = action.as_discrete()? as f64;
         Ok(Step { terminated: self.steps == 10, ..Step::running(reward) })
     }
 }

@@ -295,6 +295,10 @@ impl ExecutionPlan for HostOnly {
     ) -> rekindle::algorithms::Result<StepReport> {
         Ok(StepReport::of(&cx.sample(8)?))
     }
+
+    fn get_state(&self) -> rekindle::algorithms::Result<State> {
+        Ok(State::new())
+    }
 }
 
 #[test]

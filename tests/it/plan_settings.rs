@@ -95,6 +95,10 @@ impl LearnerConnector for Nothing {
     ) -> Result<TrainData, rekindle::learner::LearnerError> {
         Ok(data)
     }
+
+    fn get_state(&self) -> Result<State, rekindle::learner::LearnerError> {
+        Ok(State::new())
+    }
 }
 
 /// Learns nothing from a batch, by itself.

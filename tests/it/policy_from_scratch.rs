@@ -235,13 +235,13 @@ impl LearnOnBatch for Probe {
         self.drawn = cx.rng.random();
         let mut stats = LearnStats::new();
         if batch.contains("updates") {
-            let updates = batch.f32s("updates")?;
+            let updates = batch.as_f32("updates")?;
             stats.insert("oldest".into(), updates.iter().copied().fold(f32::MAX, f32::min).into());
         }
         match self.mode {
             "columns" => {
                 for column in ["new_obs", "terminateds", "truncateds"] {
-                    self.seen.extend(batch.f32s(column)?);
+                    self.seen.extend(batch.as_f32(column)?);
                 }
                 self.seen.extend(batch.column(Columns::T)?.as_i64()?.iter().map(|t| *t as f32));
                 let ends = cx.trajectories.iter().flat_map(|rows| [rows.start, rows.end]);
@@ -249,7 +249,7 @@ impl LearnOnBatch for Probe {
             }
             "memory" => {
                 for column in [Columns::STEP_STATE_IN, Columns::STEP_STATE_OUT] {
-                    self.seen.extend(batch.f32s(column)?);
+                    self.seen.extend(batch.as_f32(column)?);
                 }
                 self.seen.extend(batch.column(Columns::T)?.as_i64()?.iter().map(|t| *t as f32));
             }
@@ -307,19 +307,15 @@ fn both(mode: &'static str) -> Learner {
         .observation_space(Space::boxed(-10.0, 10.0, &[1]).unwrap())
         .action_space(Space::discrete(2).unwrap());
     let specs = MultiRLModuleSpec::new([("a", probe(mode)), ("b", network)]);
-    learner(
-        LearnerConfig { num_epochs: 3, ..LearnerConfig::default() },
-        specs.build(&device(), 0).unwrap(),
-    )
+    learner(LearnerConfig::default().num_epochs(3), specs.build(&device(), 0).unwrap())
 }
 
 fn rows() -> ModuleRollouts {
     let observations = Buffer::from_f32(vec![0.0, 1.0, 2.0, 10.0], &[1]).unwrap();
     let mut of = rollout(observations, vec![0, 1, 0, 1], vec![1.0; 4]);
-    let first = of.segments[0].clone();
     of.segments = vec![
-        Segment { len: 3, end: SegmentEnd::Terminated, ..first.clone() },
-        Segment { start: 3, len: 1, t_started: 7, end: SegmentEnd::Truncated, ..first },
+        Segment::new(0..3, SegmentEnd::Terminated),
+        Segment::new(3..4, SegmentEnd::Truncated).with_t_started(7),
     ];
     of.final_observations = Buffer::from_f32(vec![3.0, 11.0], &[1]).unwrap();
     data(&[("a", vec![of.clone()]), ("b", vec![of])])

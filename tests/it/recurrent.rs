@@ -54,7 +54,7 @@ impl Env for Recall {
         if self.t < DELAY {
             return Ok(Step::running(0.0));
         }
-        let reward = if action.discrete()? == self.cue { 1.0 } else { -1.0 };
+        let reward = if action.as_discrete()? == self.cue { 1.0 } else { -1.0 };
         Ok(Step { reward, terminated: true, truncated: false })
     }
 }
@@ -114,12 +114,9 @@ fn a_module_without_memory_does_not() {
 fn sequences_repeat_what_was_acted() {
     let device = DeviceSpec::Cpu.open().unwrap();
     for share in [true, false] {
-        let mut runner = SingleAgentEnvRunner::new(
-            EnvRunnerConfig { num_envs: 3, ..EnvRunnerConfig::new("CartPole-v1") },
-            0,
-            &device,
-        )
-        .unwrap();
+        let mut runner =
+            SingleAgentEnvRunner::new(EnvRunnerConfig::new("CartPole-v1").num_envs(3), 0, &device)
+                .unwrap();
         let module = RLModuleSpec::default()
             .observation_space(runner.observation_space().clone())
             .action_space(runner.action_space().clone())

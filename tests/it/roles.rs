@@ -110,6 +110,10 @@ impl Loss for QLearning {
             - cx.batch().float::<1>(Columns::REWARDS)?.unsqueeze_dim(1);
         Ok(error.square().mean().into())
     }
+
+    fn get_state(&self) -> Result<State, LearnerError> {
+        Ok(State::new())
+    }
 }
 
 fn part(weights: &Weights, prefix: &str) -> Vec<f32> {

@@ -289,12 +289,8 @@ fn one_module_is_saved_and_deployed_alone() {
 
 #[test]
 fn a_learner_is_saved_restored_and_continues_exactly() {
-    let config = LearnerConfig {
-        minibatch_size: Some(5),
-        num_epochs: 2,
-        shuffle_batch_per_epoch: true,
-        ..LearnerConfig::default()
-    };
+    let config =
+        LearnerConfig::default().minibatch_size(5).num_epochs(2).shuffle_batch_per_epoch(true);
     let mut one = learner(config.clone(), build(0));
     one.update(&both(), 0).unwrap();
     let (_folder, path) = saved(&one.get_state().unwrap());
@@ -391,7 +387,7 @@ fn modules_with_memory_share_parameters_too() {
     for (id, first) in [("early", 0.0), ("late", 10.0)] {
         let module = multi.module(id).unwrap();
         assert_eq!(module.max_seq_len(), id.len());
-        let config = EnvRunnerConfig { num_envs: 2, ..EnvRunnerConfig::new("CartPole-v1") };
+        let config = EnvRunnerConfig::new("CartPole-v1").num_envs(2);
         let mut runner = SingleAgentEnvRunner::new(config, 0, &device()).unwrap();
         runner.set_module(module, PublishedAt::default()).unwrap();
         let rollout = runner.sample(Amount::Timesteps(8), SampleOptions::default()).unwrap();

@@ -146,8 +146,8 @@ fn open_actions_of_greedy_and_random_calls_are_left_out_of_the_update() {
         Ok(())
     });
     let policy_mapping = PolicyMapping::All("p".into());
-    let multi_agent = Some(MultiAgentConfig { policy_mapping, ..MultiAgentConfig::default() });
-    let config = EnvRunnerConfig { multi_agent, ..EnvRunnerConfig::new("test/Turns-v0") };
+    let multi_agent = Some(MultiAgentConfig::default().policy_mapping(policy_mapping));
+    let config = EnvRunnerConfig::new("test/Turns-v0").multi_agent(multi_agent);
     for first in [SampleOptions::greedy(), SampleOptions::random()] {
         let mut runner = MultiAgentEnvRunner::new(config.clone(), 0, &device()).unwrap();
         let (id, (observations, actions)) = runner.module_spaces().pop_first().unwrap();

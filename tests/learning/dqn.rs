@@ -11,8 +11,7 @@ fn learns(config: &DqnConfig, steps: u64, enough: f64) {
     let mut best = f64::NEG_INFINITY;
     while algo.env_steps() < steps && best < enough {
         algo.train().unwrap();
-        let played =
-            EnvRunnerConfig { num_envs: 10, seed: 77, ..EnvRunnerConfig::new("CartPole-v1") };
+        let played = EnvRunnerConfig::new("CartPole-v1").num_envs(10).seed(77);
         let module = algo.module(DEFAULT_MODULE_ID).unwrap();
         let episodes = evaluate(module, &played, 20, SampleOptions::greedy(), &device).unwrap();
         best = best.max(episodes.mean_return());

@@ -35,7 +35,7 @@ fn sb3s_policy_loads_and_acts_the_same_on_1000_observations() {
 
 #[test]
 fn sb3s_policy_reaches_475_on_our_cartpole() {
-    let runner = EnvRunnerConfig { num_envs: 8, ..EnvRunnerConfig::new("CartPole-v1") };
+    let runner = EnvRunnerConfig::new("CartPole-v1").num_envs(8);
     let policy = load();
     let evaluation = evaluate(&policy, &runner, 100, SampleOptions::greedy(), &cpu()).unwrap();
     assert_eq!(evaluation.returns.len(), 100);

@@ -17,21 +17,15 @@ fn rollout(recorded: &Recorded) -> Rollout {
     };
     let mut segments: Vec<Segment> = Vec::new();
     for (len, end) in numbers("lengths").iter().zip(numbers("ends")) {
-        segments.push(Segment {
-            env: 0,
-            agent: None,
-            episode: segments.len() as u64,
-            start: segments.last().map_or(0, |segment| segment.range().end),
-            stride: 1,
-            len: usize::try_from(*len).unwrap(),
-            t_started: 0,
-            end: match end {
-                0 => SegmentEnd::Cut,
-                1 => SegmentEnd::Terminated,
-                2 => SegmentEnd::Truncated,
-                other => panic!("{other}"),
-            },
-        });
+        let end = match end {
+            0 => SegmentEnd::Cut,
+            1 => SegmentEnd::Terminated,
+            2 => SegmentEnd::Truncated,
+            other => panic!("{other}"),
+        };
+        let start = segments.last().map_or(0, |segment| segment.range().end);
+        let rows = start..start + usize::try_from(*len).unwrap();
+        segments.push(Segment::new(rows, end).with_episode(0, segments.len() as u64));
     }
     let states = |name: &str, rows: usize| {
         let parts = recorded.part(name).into_iter();
@@ -46,21 +40,17 @@ fn rollout(recorded: &Recorded) -> Rollout {
     let stateful = !recorded.part(Columns::STATE_IN).is_empty();
     let logp = recorded.0.contains_key(Columns::ACTION_LOGP);
     let logp = logp.then(|| (Columns::ACTION_LOGP.to_owned(), floats(Columns::ACTION_LOGP, &[])));
-    Rollout {
-        observations: floats("obs", &[4]),
-        actions: Buffer::from_i64(numbers("actions").to_vec(), &[]).unwrap(),
-        rewards: recorded.0["rewards"].as_slice::<f32>().unwrap().to_vec(),
-        extras: logp.into_iter().collect(),
-        final_observations: floats("final_obs", &[4]),
-        states: stateful.then(|| {
-            let finals = states(Columns::FINAL_STATE, segments.len());
-            Arc::new(RolloutStates::new(states(Columns::STATE_IN, rows), finals))
-        }),
-        infos: None,
-        segments,
-        runner: 0,
-        weights_seq_no: 0,
-    }
+    let states = stateful.then(|| {
+        let finals = states(Columns::FINAL_STATE, segments.len());
+        Arc::new(RolloutStates::new(states(Columns::STATE_IN, rows), finals))
+    });
+    let actions = Buffer::from_i64(numbers("actions").to_vec(), &[]).unwrap();
+    let rewards = recorded.0["rewards"].as_slice::<f32>().unwrap().to_vec();
+    let [observations, finals] = ["obs", "final_obs"].map(|name| floats(name, &[4]));
+    let mut rollout = Rollout::new(observations, actions, rewards, segments, finals);
+    rollout.extras.extend(logp);
+    rollout.states = states;
+    rollout
 }
 
 /// Prepares the recorded segments for a loss, and computes it on all sequences.

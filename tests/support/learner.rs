@@ -1,8 +1,5 @@
 //! Shared parts of learner tests: handmade experience and a small loss.
 #![allow(dead_code, reason = "every test uses some of it")]
-
-use std::collections::BTreeMap;
-
 use burn::prelude::*;
 use rekindle::core::ModuleId;
 use rekindle::core::any_tensor::to_f32;
@@ -18,28 +15,10 @@ pub(crate) fn device() -> Device {
 
 /// Returns one terminated episode.
 pub(crate) fn rollout(observations: Buffer, actions: Vec<i64>, rewards: Vec<f32>) -> Rollout {
-    let segment = Segment {
-        agent: None,
-        env: 0,
-        episode: 0,
-        start: 0,
-        stride: 1,
-        len: actions.len(),
-        t_started: 0,
-        end: SegmentEnd::Terminated,
-    };
-    Rollout {
-        final_observations: observations.slice(0..actions.len().min(1)).unwrap(),
-        observations,
-        actions: Buffer::from_i64(actions, &[]).unwrap(),
-        rewards,
-        extras: BTreeMap::new(),
-        infos: None,
-        segments: vec![segment],
-        states: None,
-        runner: 0,
-        weights_seq_no: 0,
-    }
+    let segments = vec![Segment::new(0..actions.len(), SegmentEnd::Terminated)];
+    let finals = observations.slice(0..actions.len().min(1)).unwrap();
+    let actions = Buffer::from_i64(actions, &[]).unwrap();
+    Rollout::new(observations, actions, rewards, segments, finals)
 }
 
 /// Returns `rows` random observations of a space, with actions and rewards.
@@ -99,6 +78,10 @@ impl Loss for Cloning {
             return Ok(Losses::new(total + vf_loss.clone()).metric("vf_loss", vf_loss));
         }
         Ok(total.into())
+    }
+
+    fn get_state(&self) -> Result<State, LearnerError> {
+        Ok(State::new())
     }
 }
 

@@ -37,9 +37,9 @@ impl Trace {
             let (acted, reward) = (agent.action.is_some(), agent.reward);
             line += &format!(", {id}/{module} acted {acted} for {reward}");
             if let Some(row) = agent.observation {
-                match row.f32s() {
+                match row.as_f32() {
                     Ok(observation) => line += &format!(" sees {observation:?}"),
-                    Err(_) => line += &format!(" sees {}", row.discrete()?),
+                    Err(_) => line += &format!(" sees {}", row.as_discrete()?),
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! A2C's loss: policy gradient, value loss and entropy bonus.
 
+use rekindle_checkpoint::State;
 use rekindle_core::Columns;
 use rekindle_learner::{
     Loss, LossContext, Losses, OptimizerGroup, PrepareContext, Result, TrainData,
@@ -65,6 +66,10 @@ impl Loss for A2cLoss {
             .metric("policy_loss", policy_loss)
             .metric("vf_loss", vf_loss)
             .metric("entropy", entropy))
+    }
+
+    fn get_state(&self) -> Result<State> {
+        Ok(State::new())
     }
 }
 

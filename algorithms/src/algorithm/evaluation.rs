@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_env::{EnvConfig, EnvError};
-use rekindle_env_runner::{
-    EnvRunnerConfig, EnvRunnerGroup, MultiAgentConfig, PolicyMapping, SampleOptions,
-};
+use rekindle_env_runner::{EnvRunnerGroup, MultiAgentConfig, PolicyMapping, SampleOptions};
 
 use super::Algorithm;
 use crate::{AlgorithmError, DurationUnit, Evaluation, EvaluationConfig, Result};
@@ -170,24 +168,23 @@ impl Algorithm {
         let env_config = match (&overrides.env, overrides.env_config) {
             (_, Some(config)) => config,
             (Some(_), None) => EnvConfig::new(),
-            (None, None) => training.env_config,
+            (None, None) => training.env_config.clone(),
         };
-        let config = EnvRunnerConfig {
-            env: overrides.env.unwrap_or(training.env),
-            env_config,
-            num_envs: overrides.num_envs_per_env_runner,
-            seed: stream(training.seed, 0, 0, Purpose::Evaluation).next_u64(),
-            clip_actions: overrides.clip_actions.unwrap_or(training.clip_actions),
-            update_connectors: false,
-            on_device: false,
-            multi_agent: multi_agent.map(|m| with_mapping(m, overrides.policy_mapping)),
+        let seed = stream(training.seed, 0, 0, Purpose::Evaluation).next_u64();
+        let mut config = training
+            .env_config(env_config)
+            .num_envs(overrides.num_envs_per_env_runner)
+            .seed(seed)
+            .update_connectors(false)
+            .on_device(false)
+            .multi_agent(multi_agent.map(|m| with_mapping(m, overrides.policy_mapping)))
             // An evaluation reports all of its episodes, and none of the previous evaluation.
-            metrics_num_episodes_for_smoothing: None,
-            in_evaluation: true,
-            // Wait for all runners, because late episodes would come from older weights.
-            fault_tolerance: training.fault_tolerance.clone().sample_timeout_s(None),
-            ..training
-        };
+            .metrics_num_episodes_for_smoothing(None)
+            .in_evaluation(true);
+        config.env = overrides.env.unwrap_or(config.env);
+        config.clip_actions = overrides.clip_actions.unwrap_or(config.clip_actions);
+        // Wait for all runners, because late episodes would come from older weights.
+        config.fault_tolerance.sample_timeout_s = None;
         if self.config.env_runners.on_device
             && let Err(EnvError::UnknownEnv { id: env, .. }) = rekindle_env::spec(&config.env)
         {
@@ -241,13 +238,11 @@ impl Algorithm {
 /// Runs `evaluation_duration` episodes or steps. Only returns and lengths are recorded.
 fn play_evaluation(runners: &mut EnvRunnerGroup, config: &EvaluationConfig) -> Result<Evaluation> {
     let limit = config.evaluation_sample_timeout_s;
-    let options = SampleOptions {
-        explore: config.evaluation_config.explore,
-        force_reset: config.evaluation_force_reset_envs_before_iteration,
-        record: false,
-        time_limit: limit.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
-        ..SampleOptions::default()
-    };
+    let options = SampleOptions::default()
+        .explore(config.evaluation_config.explore)
+        .force_reset(config.evaluation_force_reset_envs_before_iteration)
+        .record(false)
+        .time_limit(limit.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()));
     let (wanted, unit) = (config.evaluation_duration, config.evaluation_duration_unit);
     let experience = match unit {
         DurationUnit::Episodes => runners.sample_episodes(wanted, options)?,
@@ -274,5 +269,5 @@ fn with_mapping(training: &MultiAgentConfig, mapping: Option<PolicyMapping>) -> 
         PolicyMapping::Function(_) => training.policies.clone(),
         _ => Vec::new(),
     };
-    MultiAgentConfig { policies, policy_mapping }
+    MultiAgentConfig::default().policies(policies).policy_mapping(policy_mapping)
 }

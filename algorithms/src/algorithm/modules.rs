@@ -185,7 +185,7 @@ impl Algorithm {
     /// module that does not exist, or a module would act in other spaces than it was built for. The
     /// algorithm is then unchanged.
     pub fn set_policy_mapping(&mut self, policy_mapping: PolicyMapping) -> Result<()> {
-        let multi_agent = MultiAgentConfig { policy_mapping, ..self.multi_agent()? };
+        let multi_agent = self.multi_agent()?.policy_mapping(policy_mapping);
         self.change_policies(multi_agent)
     }
 
@@ -219,8 +219,8 @@ impl Algorithm {
         policies.extend(multi_agent.policies.iter().cloned());
         let acting = self.learner.module().iter().filter(|(_, m)| !m.spec().is_learner_only());
         policies.extend(acting.map(|(id, _)| id.clone()));
-        let policies = policies.into_iter().collect();
-        Ok(MultiAgentConfig { policies, ..multi_agent })
+        let policies: Vec<_> = policies.into_iter().collect();
+        Ok(multi_agent.policies(policies))
     }
 
     /// Changes the policies and gives the runners their modules. On an error, nothing changes.
@@ -255,7 +255,7 @@ impl Algorithm {
 
     /// Records the policies in the configuration.
     pub(super) fn record_policies(&mut self, multi_agent: MultiAgentConfig) {
-        let MultiAgentConfig { policies, policy_mapping } = multi_agent;
+        let MultiAgentConfig { policies, policy_mapping, .. } = multi_agent;
         if let Some(section) = &mut self.config.multi_agent {
             (section.policies, section.policy_mapping) = (policies, policy_mapping);
         }

@@ -66,7 +66,7 @@ impl Checkpointable for Algorithm {
         state.insert_component(LEARNER, self.learner.get_state()?);
         state.insert_component(ENV_RUNNERS, self.env_runners.get_state()?);
         let plan = self.plan.get_state()?;
-        if plan != State::new() {
+        if !plan.is_empty() {
             state.insert_component(EXECUTION_PLAN, plan);
         }
         if let Some(runners) = &self.eval_env_runners {

@@ -17,27 +17,23 @@ impl<T> AlgorithmConfig<T> {
     /// Returns the settings of the runners. The seed must be set, and the connectors be complete
     /// ([`env_to_module`](Self::env_to_module)).
     pub(crate) fn runner_config(&self) -> EnvRunnerConfig {
-        EnvRunnerConfig {
-            env_config: self.environment.env_config.clone(),
-            num_envs: self.env_runners.num_envs_per_env_runner,
-            seed: self.debugging.seed.unwrap_or_default(),
-            env_to_module: self.env_runners.env_to_module_connector.clone(),
-            module_to_env: self.env_runners.module_to_env_connector.clone(),
-            normalize_actions: self.environment.normalize_actions,
-            clip_actions: self.environment.clip_actions,
-            metrics_num_episodes_for_smoothing: Some(
-                self.reporting.metrics_num_episodes_for_smoothing,
-            ),
-            on_device: self.env_runners.on_device,
-            eager: self.debugging.eager,
-            callbacks: match self.callbacks.watch_runners() {
+        EnvRunnerConfig::new(self.environment.env.clone().unwrap_or_default())
+            .env_config(self.environment.env_config.clone())
+            .num_envs(self.env_runners.num_envs_per_env_runner)
+            .seed(self.debugging.seed.unwrap_or_default())
+            .env_to_module(self.env_runners.env_to_module_connector.clone())
+            .module_to_env(self.env_runners.module_to_env_connector.clone())
+            .normalize_actions(self.environment.normalize_actions)
+            .clip_actions(self.environment.clip_actions)
+            .metrics_num_episodes_for_smoothing(self.reporting.metrics_num_episodes_for_smoothing)
+            .on_device(self.env_runners.on_device)
+            .eager(self.debugging.eager)
+            .callbacks(match self.callbacks.watch_runners() {
                 true => SharedCallbacks::new(self.callbacks.clone()),
                 false => SharedCallbacks::default(),
-            },
-            multi_agent: self.multi_agent.as_ref().map(MultiAgentSection::runner_config),
-            fault_tolerance: self.fault_tolerance.clone(),
-            ..EnvRunnerConfig::new(self.environment.env.clone().unwrap_or_default())
-        }
+            })
+            .multi_agent(self.multi_agent.as_ref().map(MultiAgentSection::runner_config))
+            .fault_tolerance(self.fault_tolerance.clone())
     }
 
     pub(crate) fn count_steps_by(&self) -> CountStepsBy {

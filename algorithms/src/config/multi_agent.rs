@@ -89,10 +89,8 @@ impl MultiAgentSection {
     }
 
     pub(crate) fn runner_config(&self) -> MultiAgentConfig {
-        MultiAgentConfig {
-            policies: self.policies.clone(),
-            policy_mapping: self.policy_mapping.clone(),
-        }
+        let policies = MultiAgentConfig::default().policies(self.policies.clone());
+        policies.policy_mapping(self.policy_mapping.clone())
     }
 
     /// Checks the ids before environments are made, as far as the policies are listed.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use burn::prelude::Tensor;
+use rekindle_checkpoint::State;
 use rekindle_core::settings::{at_least_one, if_set};
 use rekindle_core::{Batch, ConfigError, settings};
 use rekindle_learner::{
@@ -56,12 +57,10 @@ impl TrainingConfig for CustomTraining {
     }
 
     fn learner(&self) -> LearnerConfig {
-        LearnerConfig {
-            num_epochs: self.num_epochs,
-            minibatch_size: self.minibatch_size,
-            shuffle_batch_per_epoch: self.shuffle_batch_per_epoch,
-            ..LearnerConfig::default()
-        }
+        LearnerConfig::default()
+            .num_epochs(self.num_epochs)
+            .minibatch_size(self.minibatch_size)
+            .shuffle_batch_per_epoch(self.shuffle_batch_per_epoch)
     }
 
     fn loss(&self) -> Box<dyn Loss> {
@@ -101,6 +100,10 @@ impl Loss for MissingLoss {
 
     fn compute(&mut self, _: &LossContext<'_>) -> Result<Losses> {
         Err(Self::error())
+    }
+
+    fn get_state(&self) -> Result<State> {
+        Ok(State::new())
     }
 }
 

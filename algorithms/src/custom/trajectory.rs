@@ -74,7 +74,7 @@ impl<'a> Trajectory<'a> {
     /// # Errors
     /// If the experience is on an accelerator.
     pub fn rewards(&self) -> Result<&[f32]> {
-        Ok(&self.data.f32s(Columns::REWARDS)?[self.segment.range()])
+        Ok(&self.data.as_f32(Columns::REWARDS)?[self.segment.range()])
     }
 
     /// Returns the rows of any column, such as observations, next observations, actions and recorded

@@ -109,7 +109,7 @@ impl TrainingConfig for DqnTraining {
     }
 
     fn learner(&self) -> LearnerConfig {
-        LearnerConfig { minibatch_size: Some(self.train_batch_size), ..LearnerConfig::default() }
+        LearnerConfig::default().minibatch_size(self.train_batch_size)
     }
 
     fn loss(&self) -> Box<dyn Loss> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use rekindle_checkpoint::State;
 use rekindle_env_runner::{Experience, Finished, PublishedAt, RunnerError, SampleOptions};
 use rekindle_learner::{Learner, LearnerError, LearnerGradients};
 
@@ -115,6 +116,10 @@ impl ExecutionPlan for AsyncGradients {
         cx.log_learner()?;
         cx.publish_weights()?;
         step.outcome.map(|()| StepReport::new(step.sampled, step.trained))
+    }
+
+    fn get_state(&self) -> Result<State> {
+        Ok(State::new())
     }
 }
 
@@ -229,7 +234,7 @@ impl TrainingStep {
             self.plan.fragment.saturating_mul(cx.config.env_runners.num_envs_per_env_runner);
         let amount = cx.config.count_steps_by().amount(steps);
         let explore = cx.config.env_runners.explore;
-        let options = SampleOptions { explore, ..SampleOptions::default() };
+        let options = SampleOptions::default().explore(explore);
         Ok(cx.env_runners.start_then(index, amount, options, work))
     }
 

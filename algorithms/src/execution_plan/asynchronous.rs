@@ -32,7 +32,7 @@ pub struct Asynchronous {
     settings: Settings,
     /// Batches that are learned from several times; made in the first step, when the seed is known.
     buffer: Option<CircularBuffer>,
-    /// Experience that the next step learns from. Only in the deterministic mode.
+    /// Experience that the next step learns from. Only the deterministic mode leaves any.
     pending: Option<Pending>,
 }
 
@@ -191,8 +191,11 @@ impl ExecutionPlan for Asynchronous {
         if let Some(saved) = state.components.get(BUFFER) {
             // The saved stream replaces that of the seed.
             buffer = self.new_buffer(0);
-            if let Some(buffer) = &mut buffer {
-                buffer.set_state(saved)?;
+            match &mut buffer {
+                Some(buffer) => buffer.set_state(saved)?,
+                None => tracing::warn!(
+                    "the batches in the saved circular buffer are lost: this plan has no such buffer"
+                ),
             }
         }
         (self.pending, self.buffer) = (pending, buffer);
@@ -208,7 +211,7 @@ impl Settings {
     }
 
     fn options(cx: &TrainingContext<'_>) -> SampleOptions {
-        SampleOptions { explore: cx.config.env_runners.explore, ..SampleOptions::default() }
+        SampleOptions::default().explore(cx.config.env_runners.explore)
     }
 }
 

@@ -134,7 +134,7 @@ mod tests {
     }
 
     fn number(batch: &ModuleData) -> usize {
-        batch["a"].f32s("number").unwrap()[0] as usize
+        batch["a"].as_f32("number").unwrap()[0] as usize
     }
 
     /// Pushes batches, and returns how often and in which order each was drawn.

@@ -70,7 +70,7 @@ impl TrainingContext<'_> {
     /// If an environment, connector or forward pass fails.
     pub fn sample(&mut self, batch_size: usize) -> Result<Experience> {
         let explore = self.config.env_runners.explore;
-        self.sample_with(batch_size, SampleOptions { explore, ..SampleOptions::default() })
+        self.sample_with(batch_size, SampleOptions::default().explore(explore))
     }
 
     /// As [`sample`](Self::sample), with other options: random actions, for example

@@ -1,5 +1,6 @@
 //! The plan of on-policy algorithms.
 
+use rekindle_checkpoint::State;
 use rekindle_learner::Learner;
 
 use super::{ExecutionPlan, StepReport, TrainingContext, check_size};
@@ -38,5 +39,9 @@ impl ExecutionPlan for Synchronous {
         cx.update(&experience)?;
         cx.publish_weights()?;
         Ok(StepReport::of(&experience))
+    }
+
+    fn get_state(&self) -> Result<State> {
+        Ok(State::new())
     }
 }

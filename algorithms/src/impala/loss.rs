@@ -1,6 +1,7 @@
 //! IMPALA's loss.
 
 use burn::prelude::Tensor;
+use rekindle_checkpoint::State;
 use rekindle_core::Columns;
 use rekindle_learner::{
     Loss, LossContext, Losses, OptimizerGroup, PrepareContext, Result, TrainData,
@@ -78,5 +79,9 @@ impl Loss for ImpalaLoss {
             .metric("policy_loss", policy_loss)
             .metric("vf_loss", vf_loss)
             .metric("entropy", mean_entropy))
+    }
+
+    fn get_state(&self) -> Result<State> {
+        Ok(State::new())
     }
 }

@@ -1,5 +1,6 @@
 //! What takes the place of a loss for modules that cannot learn in such a run.
 
+use rekindle_checkpoint::State;
 use rekindle_learner::{LearnerError, Loss, LossContext, Losses, OptimizerGroup, Result};
 use rekindle_rl_module::Role;
 
@@ -26,5 +27,9 @@ impl Loss for OnlyLearnOnBatch {
     fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
         cx.module.require(Role::LearnOnBatch, "the LearnOnBatch learner")?;
         Err(LearnerError::custom("a module that learns from a batch by itself has no loss"))
+    }
+
+    fn get_state(&self) -> Result<State> {
+        Ok(State::new())
     }
 }

@@ -109,12 +109,10 @@ impl TrainingConfig for PpoTraining {
     }
 
     fn learner(&self) -> LearnerConfig {
-        LearnerConfig {
-            num_epochs: self.num_epochs,
-            minibatch_size: self.minibatch_size,
-            shuffle_batch_per_epoch: self.shuffle_batch_per_epoch,
-            ..LearnerConfig::default()
-        }
+        LearnerConfig::default()
+            .num_epochs(self.num_epochs)
+            .minibatch_size(self.minibatch_size)
+            .shuffle_batch_per_epoch(self.shuffle_batch_per_epoch)
     }
 
     fn loss(&self) -> Box<dyn Loss> {

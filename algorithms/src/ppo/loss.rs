@@ -79,7 +79,7 @@ impl Loss for PpoLoss {
             data.add_advantages(cx, gamma as f32, lambda as f32)?;
         } else {
             data.add_returns_to_go(gamma as f32)?;
-            let returns = data.f32s(Columns::RETURNS_TO_GO)?.to_vec();
+            let returns = data.as_f32(Columns::RETURNS_TO_GO)?.to_vec();
             data.insert_f32(Columns::ADVANTAGES, returns)?;
         }
         data.standardize(Columns::ADVANTAGES)?;

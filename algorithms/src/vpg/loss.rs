@@ -1,5 +1,6 @@
 //! The loss of vanilla policy gradients.
 
+use rekindle_checkpoint::State;
 use rekindle_core::Columns;
 use rekindle_learner::{
     Loss, LossContext, Losses, OptimizerGroup, PrepareContext, Result, TrainData,
@@ -44,7 +45,7 @@ impl Loss for VpgLoss {
             data.add_advantages(cx, gamma as f32, lambda_ as f32)?;
         } else {
             data.add_returns_to_go(gamma as f32)?;
-            let returns = data.f32s(Columns::RETURNS_TO_GO)?.to_vec();
+            let returns = data.as_f32(Columns::RETURNS_TO_GO)?.to_vec();
             data.insert_f32(Columns::ADVANTAGES, returns)?;
         }
         if standardize_advantages {
@@ -63,6 +64,10 @@ impl Loss for VpgLoss {
         let vf_loss = cx.mean((cx.values()? - targets).square())?;
         let total = policy_loss.clone() + vf_loss.clone() * self.config.vf_loss_coeff;
         Ok(Losses::new(total).metric("policy_loss", policy_loss).metric("vf_loss", vf_loss))
+    }
+
+    fn get_state(&self) -> Result<State> {
+        Ok(State::new())
     }
 }
 

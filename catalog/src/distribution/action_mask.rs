@@ -45,11 +45,11 @@ mod tests {
         let mut action = Buffer::zeros(&space, 1);
         for _ in 0..5_000 {
             dist.sample(&row, &mut rng, action.row_mut(0)).unwrap();
-            assert!([0, 2].contains(&action.row(0).discrete().unwrap()));
+            assert!([0, 2].contains(&action.row(0).as_discrete().unwrap()));
         }
         dist.deterministic(&row, action.row_mut(0)).unwrap();
-        assert_eq!(action.row(0).discrete().unwrap(), 2);
-        action.row_mut(0).set_discrete(1).unwrap();
+        assert_eq!(action.row(0).as_discrete().unwrap(), 2);
+        action.row_mut(0).write_discrete(1).unwrap();
         assert_eq!(dist.row_logp(&row, action.row(0)).unwrap().exp(), 0.0);
     }
 

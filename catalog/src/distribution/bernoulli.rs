@@ -36,7 +36,7 @@ impl Bernoulli {
         mut choose: impl FnMut(f32) -> bool,
     ) -> Result<()> {
         check_logit_row(self, inputs)?;
-        let action = action.bytes_mut()?;
+        let action = action.as_u8_mut()?;
         check_row(self, self.n, action.len())?;
         action.iter_mut().zip(inputs).for_each(|(bit, logit)| *bit = choose(*logit).into());
         Ok(())
@@ -68,7 +68,7 @@ impl Distribution for Bernoulli {
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {
         check_logit_row(self, inputs)?;
-        let bits = action.bytes()?;
+        let bits = action.as_u8()?;
         check_row(self, self.n, bits.len())?;
         let signed = bits.iter().zip(inputs).map(|(bit, l)| if *bit == 0 { -l } else { *l });
         Ok(signed.map(|logit| row_log_sigmoid(logit).max(LOG_ZERO)).sum())

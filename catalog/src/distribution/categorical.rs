@@ -62,18 +62,18 @@ impl Distribution for Categorical {
     fn sample(&self, inputs: &[f32], rng: &mut Generator, mut action: RowMut<'_>) -> Result<()> {
         check_inputs(self, inputs.len())?;
         let drawn = logits::draw(self.name(), inputs, rng)?;
-        Ok(action.set_discrete(self.start + drawn as i64)?)
+        Ok(action.write_discrete(self.start + drawn as i64)?)
     }
 
     fn deterministic(&self, inputs: &[f32], mut action: RowMut<'_>) -> Result<()> {
         check_inputs(self, inputs.len())?;
         let best = logits::mode(self.name(), inputs)?;
-        Ok(action.set_discrete(self.start + best as i64)?)
+        Ok(action.write_discrete(self.start + best as i64)?)
     }
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {
         check_inputs(self, inputs.len())?;
-        logits::row_log_prob(self.name(), inputs, self.index(action.discrete()?)?)
+        logits::row_log_prob(self.name(), inputs, self.index(action.as_discrete()?)?)
     }
 
     fn logp(&self, inputs: Tensor<2>, actions: &Column) -> Result<Tensor<1>> {
@@ -152,7 +152,7 @@ mod tests {
         let n = 100_000;
         for _ in 0..n {
             dist.sample(&[1.0, 2.0, 3.0], &mut rng, action.row_mut(0)).unwrap();
-            counts[(action.row(0).discrete().unwrap() + 1) as usize] += 1.0;
+            counts[(action.row(0).as_discrete().unwrap() + 1) as usize] += 1.0;
         }
         let expected = [0.090030, 0.244728, 0.665241];
         let l1: f64 = counts.iter().zip(expected).map(|(c, e)| (c / n as f64 - e).abs()).sum();
@@ -170,7 +170,7 @@ mod tests {
         for _ in 0..2000 {
             dist.sample(&[f32::NEG_INFINITY, 1e8, f32::NEG_INFINITY], &mut rng, action.row_mut(0))
                 .unwrap();
-            assert_eq!(action.row(0).discrete().unwrap(), 1);
+            assert_eq!(action.row(0).as_discrete().unwrap(), 1);
         }
         assert_eq!(dist.row_logp(&[f32::MIN, 1e8, 0.0], action.row(0)).unwrap(), 0.0);
     }
@@ -216,7 +216,7 @@ mod tests {
     fn the_deterministic_twin_takes_the_first_largest_logit() {
         let mut action = Buffer::zeros(&Space::discrete(3).unwrap(), 1);
         three().deterministic(&[0.0, 5.0, 5.0], action.row_mut(0)).unwrap();
-        assert_eq!(action.row(0).discrete().unwrap(), 1);
+        assert_eq!(action.row(0).as_discrete().unwrap(), 1);
         let error = three().deterministic(&[0.0], action.row_mut(0)).unwrap_err();
         assert_eq!(error.to_string(), "Categorical takes 3 inputs per row, got 1");
     }

@@ -44,7 +44,7 @@ impl Distribution for Deterministic {
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {
         check_input_row(self, inputs)?;
-        check_action(self, self.dim, action.f32s()?)?;
+        check_action(self, self.dim, action.as_f32()?)?;
         Ok(0.0)
     }
 

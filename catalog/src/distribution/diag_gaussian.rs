@@ -54,7 +54,7 @@ impl Distribution for DiagGaussian {
 
     fn sample(&self, inputs: &[f32], rng: &mut Generator, action: RowMut<'_>) -> Result<()> {
         let parameters = self.split_row(inputs)?;
-        let action = action.f32s_mut()?;
+        let action = action.as_f32_mut()?;
         check_row(self, self.dim, action.len())?;
         for (a, (loc, log_std)) in action.iter_mut().zip(parameters) {
             *a = loc + log_std.exp() * rng.standard_normal() as f32;
@@ -69,7 +69,7 @@ impl Distribution for DiagGaussian {
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {
         let parameters = self.split_row(inputs)?;
-        let action = action.f32s()?;
+        let action = action.as_f32()?;
         check_action(self, self.dim, action)?;
         let logp = action.iter().zip(parameters).map(|(a, (loc, log_std))| {
             normal::row_log_density(normal::row_score(*a, loc, log_std), log_std)
@@ -154,7 +154,7 @@ mod tests {
         let (mut sum, mut squares, n) = (0f64, 0f64, 50_000);
         for _ in 0..n {
             dist.sample(&[2.0, 0.5f32.ln()], &mut rng, action.row_mut(0)).unwrap();
-            let a = f64::from(action.row(0).f32s().unwrap()[0]);
+            let a = f64::from(action.row(0).as_f32().unwrap()[0]);
             sum += a;
             squares += a * a;
         }

@@ -40,7 +40,7 @@ impl MultiCategorical {
         mut choose: impl FnMut(&[f32]) -> Result<usize>,
     ) -> Result<()> {
         check_inputs(self, inputs.len())?;
-        let action = action.ints_mut()?;
+        let action = action.as_i64_mut()?;
         check_row(self, self.inputs.len(), action.len())?;
         for (a, range) in action.iter_mut().zip(&self.inputs) {
             *a = choose(&inputs[range.clone()])? as i64;
@@ -82,7 +82,7 @@ impl Distribution for MultiCategorical {
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {
         check_inputs(self, inputs.len())?;
-        let action = action.ints()?;
+        let action = action.as_i64()?;
         if !self.space.contains(action) {
             let (space, action) = (self.space.to_string(), format!("{action:?}"));
             return Err(EnvError::InvalidAction { space, action }.into());

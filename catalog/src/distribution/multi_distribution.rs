@@ -208,11 +208,11 @@ mod tests {
         let mut action = Buffer::zeros(&space(), 1);
         dist.deterministic(&ROW, action.row_mut(0)).unwrap();
         let row = action.row(0);
-        assert_eq!(row.get("gear").unwrap().discrete().unwrap(), 2);
-        assert_eq!(row.get("turn").unwrap().f32s().unwrap(), [0.1, -0.1]);
+        assert_eq!(row.get("gear").unwrap().as_discrete().unwrap(), 2);
+        assert_eq!(row.get("turn").unwrap().as_f32().unwrap(), [0.1, -0.1]);
         let lights = row.get("lights").unwrap();
-        assert_eq!(lights.index(0).unwrap().bytes().unwrap(), [1, 0]);
-        assert_eq!(lights.index(1).unwrap().discrete().unwrap(), 0);
+        assert_eq!(lights.index(0).unwrap().as_u8().unwrap(), [1, 0]);
+        assert_eq!(lights.index(1).unwrap().as_discrete().unwrap(), 0);
 
         let part = |key: &str, range: Range<usize>| {
             let space = space().as_dict().unwrap().get(key).unwrap().clone();

@@ -187,7 +187,7 @@ impl Distribution for SquashedGaussian {
         action: RowMut<'_>,
     ) -> Result<f32> {
         let parameters = self.split_row(inputs)?;
-        let action = action.f32s_mut()?;
+        let action = action.as_f32_mut()?;
         check_row(self, self.low.len(), action.len())?;
         let mut logp = 0.0;
         for (a, (bounds, loc, log_std)) in action.iter_mut().zip(parameters) {
@@ -203,7 +203,7 @@ impl Distribution for SquashedGaussian {
     /// The squashed mean.
     fn deterministic(&self, inputs: &[f32], action: RowMut<'_>) -> Result<()> {
         let parameters = self.split_row(inputs)?;
-        let action = action.f32s_mut()?;
+        let action = action.as_f32_mut()?;
         check_row(self, self.low.len(), action.len())?;
         for (a, (bounds, loc, _)) in action.iter_mut().zip(parameters) {
             *a = bounds.squash(loc);
@@ -213,7 +213,7 @@ impl Distribution for SquashedGaussian {
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {
         let parameters = self.split_row(inputs)?;
-        let action = action.f32s()?;
+        let action = action.as_f32()?;
         check_action(self, self.low.len(), action)?;
         let logp = action.iter().zip(parameters).map(|(a, (bounds, loc, log_std))| {
             let y = bounds.unscale(*a);

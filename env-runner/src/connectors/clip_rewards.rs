@@ -1,8 +1,10 @@
 //! Rewards within bounds.
 
+use rekindle_core::ConfigError;
+use serde_json::Value;
+
 use super::{Connector, RewardContext};
 use crate::Result;
-use rekindle_core::ConfigError;
 
 /// Clips the rewards that losses see to `±limit`, or takes their signs if there is no limit;
 /// RLlib's `clip_rewards` setting and Gymnasium's `ClipReward`.
@@ -49,6 +51,14 @@ impl Connector for ClipRewards {
             };
         }
         Ok(())
+    }
+
+    fn get_memory(&self) -> Result<Value> {
+        Ok(Value::Null)
+    }
+
+    fn get_state(&self) -> Result<Value> {
+        Ok(Value::Null)
     }
 }
 

@@ -19,7 +19,9 @@ use crate::{Result, RunnerError};
 ///
 /// ```
 /// use rekindle_env::Buffer;
+/// use rekindle_env_runner::Result;
 /// use rekindle_env_runner::connectors::{Connector, ConnectorContext};
+/// use serde_json::Value;
 ///
 /// /// Halves float observations.
 /// #[derive(Debug, Clone)]
@@ -35,10 +37,19 @@ use crate::{Result, RunnerError};
 ///         input: &Buffer,
 ///         output: &mut Buffer,
 ///         _cx: ConnectorContext<'_>,
-///     ) -> rekindle_env_runner::Result<()> {
+///     ) -> Result<()> {
 ///         let pairs = output.as_f32_mut()?.iter_mut().zip(input.as_f32()?);
 ///         pairs.for_each(|(half, x)| *half = x / 2.0);
 ///         Ok(())
+///     }
+///
+///     // The connector remembers nothing of an episode, and learns nothing.
+///     fn get_memory(&self) -> Result<Value> {
+///         Ok(Value::Null)
+///     }
+///
+///     fn get_state(&self) -> Result<Value> {
+///         Ok(Value::Null)
 ///     }
 /// }
 /// ```
@@ -101,19 +112,18 @@ pub trait Connector: Debug + Send + CloneConnector {
         Err(RunnerError::NotInvertible(self.name().into()))
     }
 
-    /// Returns the connector's episode state, such as the previous actions of running episodes; null
+    /// Returns the connector's episode state, such as the previous actions of running episodes, or null
     /// if it has none. Episode states belong to one runner, unlike the learned
     /// [state](Self::get_state).
     ///
-    /// JSON has no infinities and no NaN: [`save_state`](super::save_state) keeps them.
+    /// There is no default: a connector without this method would lose its episode state in every
+    /// checkpoint. JSON has no infinities and no NaN: [`save_state`](super::save_state) keeps them.
     ///
     /// # Errors
     /// If the episode state does not serialize.
-    fn get_memory(&self) -> Result<Value> {
-        Ok(Value::Null)
-    }
+    fn get_memory(&self) -> Result<Value>;
 
-    /// Replaces the connector's episode state; null clears it.
+    /// Replaces the connector's episode state; null clears it. By default, only null is accepted.
     ///
     /// # Errors
     /// [`RunnerError::InvalidState`] if the episode state does not fit the connector.
@@ -125,17 +135,20 @@ pub trait Connector: Debug + Send + CloneConnector {
         Err(RunnerError::InvalidState { component: "connector pipeline", reason })
     }
 
-    /// Returns the learned state of the connector, such as running statistics; null if it has none.
+    /// Returns the learned state of the connector, such as running statistics, or null if it has none.
     ///
-    /// JSON has no infinities and no NaN: [`save_state`](super::save_state) keeps them.
+    /// There is no default: a connector without this method would lose what it learned in every
+    /// checkpoint. JSON has no infinities and no NaN: [`save_state`](super::save_state) keeps them.
+    ///
+    /// A connector with a learned state also implements [`take_delta`](Self::take_delta) and
+    /// [`merge`](Self::merge). Otherwise each runner keeps a state of its own, and evaluation and
+    /// deployment use that of the first runner.
     ///
     /// # Errors
     /// If the state does not serialize.
-    fn get_state(&self) -> Result<Value> {
-        Ok(Value::Null)
-    }
+    fn get_state(&self) -> Result<Value>;
 
-    /// Replaces the learned state of the connector.
+    /// Replaces the learned state of the connector. By default, only null is accepted.
     ///
     /// # Errors
     /// [`RunnerError::InvalidState`] if the state does not fit the connector.
@@ -157,12 +170,16 @@ pub trait Connector: Debug + Send + CloneConnector {
     }
 
     /// Merges the changes of all runners, including this one, since the last merge. Afterwards the
-    /// connectors of all runners have the same state.
+    /// connectors of all runners have the same state. By default, only null is accepted.
     ///
     /// # Errors
     /// [`RunnerError::InvalidState`] if a change does not fit the connector.
-    fn merge(&mut self, _deltas: &[Value]) -> Result<()> {
-        Ok(())
+    fn merge(&mut self, deltas: &[Value]) -> Result<()> {
+        if deltas.iter().all(Value::is_null) {
+            return Ok(());
+        }
+        let reason = format!("connector `{}` has changes; implement `merge`", self.name());
+        Err(RunnerError::InvalidState { component: "connector pipeline", reason })
     }
 }
 

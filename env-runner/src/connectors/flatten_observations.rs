@@ -1,6 +1,7 @@
 //! Observations of any space as one vector.
 
 use rekindle_env::{BoxDType, BoxSpace, Buffer, Space};
+use serde_json::Value;
 
 use super::{Connector, ConnectorContext};
 use crate::{Result, RunnerError};
@@ -90,6 +91,14 @@ impl Connector for FlattenObservations {
         }
         Ok(())
     }
+
+    fn get_memory(&self) -> Result<Value> {
+        Ok(Value::Null)
+    }
+
+    fn get_state(&self) -> Result<Value> {
+        Ok(Value::Null)
+    }
 }
 
 /// Writes a column into elements `start..` of rows of `width` elements. Returns where it ends.
@@ -159,11 +168,11 @@ mod tests {
         .unwrap();
         let mut input = Buffer::zeros(&space, 2);
         input.row_mut(1).get_mut("a").unwrap().write_f32(&[0.5, -1.0]).unwrap();
-        input.row_mut(1).get_mut("b").unwrap().set_discrete(2).unwrap();
+        input.row_mut(1).get_mut("b").unwrap().write_discrete(2).unwrap();
         let flatten = |keys: &[&str]| {
             let mut pipeline = pipeline(&space, keys)?;
             let out = pipeline.transform(&input, ConnectorContext::rows(true))?;
-            Ok::<_, RunnerError>(out.row(1).f32s()?.to_vec())
+            Ok::<_, RunnerError>(out.row(1).as_f32()?.to_vec())
         };
         assert_eq!(flatten(&[]).unwrap(), [0.5, -1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
         assert_eq!(flatten(&["mask", "b"]).unwrap(), [0.5, -1.0]);
@@ -181,9 +190,9 @@ mod tests {
         let mut input = Buffer::zeros(&space, 1);
         let mut row = input.row_mut(0);
         let mut images = row.get_mut("images").unwrap();
-        images.index_mut(0).unwrap().write_bytes(&[0, 255]).unwrap();
-        images.index_mut(1).unwrap().write_bytes(&[15, 20]).unwrap();
-        images.index_mut(2).unwrap().write_bytes(&[7, 7]).unwrap();
+        images.index_mut(0).unwrap().write_u8(&[0, 255]).unwrap();
+        images.index_mut(1).unwrap().write_u8(&[15, 20]).unwrap();
+        images.index_mut(2).unwrap().write_u8(&[7, 7]).unwrap();
         let mut pipeline = pipeline(&space, &[]).unwrap();
         let out = pipeline.transform(&input, ConnectorContext::rows(true)).unwrap();
         assert_eq!(out.as_f32().unwrap(), [1.0, 0.0, 0.0, 1.0, 0.5, 1.0, 0.0, 0.0]);

@@ -144,6 +144,10 @@ impl Connector for FrameStacking {
         self.frames = frames;
         Ok(())
     }
+
+    fn get_state(&self) -> Result<Value> {
+        Ok(Value::Null)
+    }
 }
 
 /// Returns the channels of a frame and the dimensions before them.
@@ -220,7 +224,7 @@ mod tests {
         connector.transform(&frames(10.0), &mut out, ConnectorContext::rows(true)).unwrap();
         let first = [0., 0., 0., 0., 10., 11., 0., 0., 0., 0., 12., 13.];
         assert_eq!(out.as_f32().unwrap()[..12], first);
-        assert!(out.row(0).f32s().unwrap().iter().all(|x| (0.0..=99.0).contains(x)));
+        assert!(out.row(0).as_f32().unwrap().iter().all(|x| (0.0..=99.0).contains(x)));
 
         connector.transform(&frames(20.0), &mut out, step(&actions, &[false; 2], false)).unwrap();
         let second = [0., 0., 10., 11., 20., 21., 0., 0., 12., 13., 22., 23.];

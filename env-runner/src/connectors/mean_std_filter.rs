@@ -169,6 +169,10 @@ impl Connector for MeanStdFilter {
     fn merge(&mut self, deltas: &[Value]) -> Result<()> {
         self.stats.merge(NAME, deltas, self.width)
     }
+
+    fn get_memory(&self) -> Result<Value> {
+        Ok(Value::Null)
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Scaling and clipping of actions.
 
 use rekindle_env::{BoxDType, BoxSpace, Buffer, Space};
+use serde_json::Value;
 
 use super::{Connector, ConnectorContext};
 use crate::Result;
@@ -214,6 +215,14 @@ impl Connector for NormalizeAndClipActions {
     fn invert(&self, output: &Buffer, input: &mut Buffer) -> Result<()> {
         self.rule.invert(output, input)
     }
+
+    fn get_memory(&self) -> Result<Value> {
+        Ok(Value::Null)
+    }
+
+    fn get_state(&self) -> Result<Value> {
+        Ok(Value::Null)
+    }
 }
 
 #[cfg(test)]
@@ -279,10 +288,10 @@ mod tests {
         for row in 0..2 {
             let mut action = input.row_mut(row);
             action.get_mut("stick").unwrap().write_f32(&[-0.5, 7.0]).unwrap();
-            action.get_mut("button").unwrap().set_discrete(2).unwrap();
+            action.get_mut("button").unwrap().write_discrete(2).unwrap();
             let mut triggers = action.get_mut("triggers").unwrap();
             triggers.index_mut(0).unwrap().write_f32(&[-9.0]).unwrap();
-            triggers.index_mut(1).unwrap().write_bytes(&[1, 0]).unwrap();
+            triggers.index_mut(1).unwrap().write_u8(&[1, 0]).unwrap();
         }
         (space, input)
     }
@@ -366,7 +375,7 @@ mod tests {
             for row in 0..2 {
                 let mut action = executed.row_mut(row);
                 action.get_mut("stick").unwrap().write_f32(&[1.0, 1.5]).unwrap();
-                action.get_mut("button").unwrap().set_discrete(2).unwrap();
+                action.get_mut("button").unwrap().write_discrete(2).unwrap();
             }
             let mut units = Buffer::zeros(&connector.module_space(), 2);
             connector.invert(&executed, &mut units).unwrap();

@@ -203,9 +203,9 @@ mod tests {
         let mut input = Buffer::zeros(&space(), 2);
         for (row, speed) in [1.0, 3.0].into_iter().enumerate() {
             let mut row = input.row_mut(row);
-            row.get_mut("mask").unwrap().write_bytes(&[1, 0]).unwrap();
+            row.get_mut("mask").unwrap().write_u8(&[1, 0]).unwrap();
             let mut sensors = row.get_mut("sensors").unwrap();
-            sensors.index_mut(0).unwrap().write_bytes(&[7, 8]).unwrap();
+            sensors.index_mut(0).unwrap().write_u8(&[7, 8]).unwrap();
             sensors.index_mut(1).unwrap().write_f32(&[speed]).unwrap();
         }
         let out = pipeline.transform(&input, ConnectorContext::rows(true)).unwrap();

@@ -155,6 +155,10 @@ impl Connector for PrevActionsPrevRewards {
         (self.actions, self.rewards) = (actions, rewards);
         Ok(())
     }
+
+    fn get_state(&self) -> Result<Value> {
+        Ok(Value::Null)
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Rewards times a constant.
 
+use rekindle_core::ConfigError;
+use serde_json::Value;
+
 use super::{Connector, RewardContext};
 use crate::Result;
-use rekindle_core::ConfigError;
 
 /// Multiplies the rewards that losses see by a constant, as Gymnasium's `TransformReward` does with
 /// `lambda r: factor * r`.
@@ -43,6 +45,14 @@ impl Connector for ScaleRewards {
     fn transform_rewards(&mut self, rewards: &mut [f64], _cx: RewardContext<'_>) -> Result<()> {
         rewards.iter_mut().for_each(|reward| *reward *= self.factor);
         Ok(())
+    }
+
+    fn get_memory(&self) -> Result<Value> {
+        Ok(Value::Null)
+    }
+
+    fn get_state(&self) -> Result<Value> {
+        Ok(Value::Null)
     }
 }
 

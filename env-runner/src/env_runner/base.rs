@@ -14,7 +14,7 @@ use super::checks::of_env;
 use super::metrics::{log_env_steps, log_episode};
 use super::restarts::{Failures, Restarts};
 use super::tracking::{EpisodeTracker, Timers};
-use super::{Amount, EnvRunnerConfig, SampleOptions};
+use super::{Amount, EnvRunnerConfig, NewEpisodes, SampleOptions};
 use crate::callbacks::{
     AgentStep, EnvironmentEvent, EpisodeEvent, EpisodeHook, SampleEvent, VectorEnvRef,
 };
@@ -252,22 +252,11 @@ impl RunnerBase {
         self.restarts.restore(saved.restarts);
     }
 
-    /// Logs that episodes do not continue from a checkpoint, with the reason.
-    pub(crate) fn warn_of_new_episodes(&self, saved_envs: usize) {
-        let (env, num_envs) = (&self.config.env, self.num_envs());
-        if saved_envs == num_envs {
-            tracing::warn!(
-                env,
-                "the checkpoint has no state of the environments, so new episodes begin and the run \
-                 does not continue exactly; implement `state` and `set_state` for the environment"
-            );
-        } else {
-            tracing::warn!(
-                env,
-                num_envs,
-                saved_envs,
-                "other environments were saved: new episodes begin"
-            );
+    /// Returns why the episodes of `saved_envs` environments do not continue.
+    pub(crate) fn new_episodes(&self, saved_envs: usize) -> NewEpisodes {
+        match saved_envs == self.num_envs() {
+            true => NewEpisodes::NotSaved,
+            false => NewEpisodes::OtherEnvironments { saved: saved_envs },
         }
     }
 }

@@ -281,11 +281,11 @@ mod tests {
         assert_eq!(find_outside(&space, &column), None);
         check_rows(&space, &column).unwrap();
         let find = |column: &Buffer| find_outside(&space, column).map(|o| (o.row, o.value));
-        column.row_mut(2).get_mut("b").unwrap().write_ints(&[1, 3]).unwrap();
+        column.row_mut(2).get_mut("b").unwrap().write_i64(&[1, 3]).unwrap();
         assert_eq!(find(&column), Some((2, "[1, 3]".into())));
-        column.row_mut(1).get_mut("a").unwrap().index_mut(1).unwrap().write_bytes(&[2, 0]).unwrap();
+        column.row_mut(1).get_mut("a").unwrap().index_mut(1).unwrap().write_u8(&[2, 0]).unwrap();
         assert_eq!(find(&column), Some((1, "[2, 0]".into())));
-        column.row_mut(1).get_mut("a").unwrap().index_mut(0).unwrap().set_discrete(2).unwrap();
+        column.row_mut(1).get_mut("a").unwrap().index_mut(0).unwrap().write_discrete(2).unwrap();
         let found = find_outside(&space, &column).unwrap();
         assert_eq!((found.row, found.value.as_str()), (1, "2"));
         assert!(found.space.contains("Discrete(3"), "{}", found.space);

@@ -1,67 +1,66 @@
 //! The settings of a runner.
 
-use rekindle_core::ConfigError;
+use rekindle_core::{ConfigError, settings};
 use rekindle_env::EnvConfig;
-use serde::{Deserialize, Serialize};
 
 use super::FaultToleranceConfig;
-use super::metrics::SMOOTHING;
 use crate::callbacks::SharedCallbacks;
 use crate::connectors::ConnectorConfig;
 use crate::error::Result;
 use crate::multi_agent::MultiAgentConfig;
 
-/// The environment, connectors and seed of a runner.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EnvRunnerConfig {
-    /// The id of a registered environment.
-    pub env: String,
-    /// Settings of the environment.
-    pub env_config: EnvConfig,
-    /// Number of environments that the runner steps as one vector.
-    pub num_envs: usize,
-    /// Seed shared by all runners of a group. Each runner keys its random streams by its own index.
-    pub seed: u64,
-    /// Connectors between the environments and the module.
-    pub env_to_module: Vec<ConnectorConfig>,
-    /// Connectors between the sampled actions and the environments. Scaling and clipping follow
-    /// them.
-    #[serde(default)]
-    pub module_to_env: Vec<ConnectorConfig>,
-    /// Whether the module acts in [−1, 1]. Bounded continuous actions are then scaled to their
-    /// space.
-    pub normalize_actions: bool,
-    /// Whether continuous actions are clipped to the bounds of their space.
-    pub clip_actions: bool,
-    /// Whether running statistics of connectors are updated with the runner's observations and
-    /// rewards.
-    pub update_connectors: bool,
-    /// The policies of a multi-agent environment; `None` for a single agent.
-    #[serde(default)]
-    pub multi_agent: Option<MultiAgentConfig>,
-    /// Handling of failed environments and runners.
-    #[serde(default)]
-    pub fault_tolerance: FaultToleranceConfig,
-    /// Number of the most recent episodes that the reported means, minima and maxima of returns and
-    /// lengths cover; `None` for all episodes since the last report.
-    #[serde(default)]
-    pub metrics_num_episodes_for_smoothing: Option<usize>,
-    /// Whether environments are tensor programs
-    /// ([`register_tensor_env`](crate::tensor_env::register_tensor_env)) that are stepped on the runner's
-    /// device.
-    #[serde(default)]
-    pub on_device: bool,
-    /// Whether plain tensor operations take the place of the fused ones of the CPU
-    /// ([`rekindle_kernels::eager`]), for debugging.
-    #[serde(default)]
-    pub eager: bool,
-    /// Whether the runner evaluates. Events report this to callbacks.
-    #[serde(default)]
-    pub in_evaluation: bool,
-    /// Hooks. Not serialized, because they are code.
-    #[serde(skip)]
-    pub callbacks: SharedCallbacks,
+settings! {
+    /// The environment, connectors and seed of a runner.
+    ///
+    /// ```
+    /// use rekindle_env_runner::EnvRunnerConfig;
+    ///
+    /// let config = EnvRunnerConfig::new("CartPole-v1").num_envs(4).seed(7);
+    /// config.validate()?;
+    /// # Ok::<(), rekindle_env_runner::RunnerError>(())
+    /// ```
+    pub struct EnvRunnerConfig {
+        /// The id of a registered environment.
+        into env: String = String::new();
+        /// Settings of the environment.
+        set env_config: EnvConfig = EnvConfig::new();
+        /// Number of environments that the runner steps as one vector.
+        set num_envs: usize = 1;
+        /// Seed shared by all runners of a group. Each runner keys its random streams by its own index.
+        set seed: u64 = 0;
+        /// Connectors between the environments and the module.
+        into env_to_module: Vec<ConnectorConfig> = Vec::new();
+        /// Connectors between the sampled actions and the environments. Scaling and clipping follow
+        /// them.
+        into module_to_env: Vec<ConnectorConfig> = Vec::new();
+        /// Whether the module acts in [−1, 1]. Bounded continuous actions are then scaled to their
+        /// space.
+        set normalize_actions: bool = true;
+        /// Whether continuous actions are clipped to the bounds of their space.
+        set clip_actions: bool = false;
+        /// Whether running statistics of connectors are updated with the runner's observations and
+        /// rewards.
+        set update_connectors: bool = true;
+        /// The policies of a multi-agent environment; `None` for a single agent.
+        into multi_agent: Option<MultiAgentConfig> = None;
+        /// Handling of failed environments and runners.
+        set fault_tolerance: FaultToleranceConfig = FaultToleranceConfig::default();
+        /// Number of the most recent episodes that the reported means, minima and maxima of returns and
+        /// lengths cover; `None` for all episodes since the last report.
+        into metrics_num_episodes_for_smoothing: Option<usize> = Some(100);
+        /// Whether environments are tensor programs
+        /// ([`register_tensor_env`](crate::tensor_env::register_tensor_env)) that are stepped on the
+        /// runner's device.
+        set on_device: bool = false;
+        /// Whether plain tensor operations take the place of the fused ones of the CPU
+        /// ([`rekindle_kernels::eager`]), for debugging.
+        set eager: bool = false;
+        /// Whether the runner evaluates. Events report this to callbacks.
+        set in_evaluation: bool = false;
+        /// Hooks. Not serialized, because they are code.
+        #[serde(skip)]
+        set callbacks: SharedCallbacks = SharedCallbacks::default();
+    }
 }
 
 impl EnvRunnerConfig {
@@ -69,24 +68,7 @@ impl EnvRunnerConfig {
     /// clipped.
     #[must_use]
     pub fn new(env: impl Into<String>) -> Self {
-        Self {
-            env: env.into(),
-            env_config: EnvConfig::new(),
-            num_envs: 1,
-            seed: 0,
-            env_to_module: Vec::new(),
-            module_to_env: Vec::new(),
-            normalize_actions: true,
-            clip_actions: false,
-            update_connectors: true,
-            multi_agent: None,
-            fault_tolerance: FaultToleranceConfig::default(),
-            metrics_num_episodes_for_smoothing: Some(SMOOTHING),
-            on_device: false,
-            eager: false,
-            in_evaluation: false,
-            callbacks: SharedCallbacks::default(),
-        }
+        Self::default().env(env)
     }
 
     /// Checks each field on its own.

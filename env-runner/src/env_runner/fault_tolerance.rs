@@ -1,124 +1,55 @@
 //! Handling of failed environments and runners.
 
-use rekindle_core::ConfigError;
-use rekindle_core::settings::{if_set, seconds};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use rekindle_core::settings::{if_set, seconds};
+use rekindle_core::{ConfigError, settings};
 
 use crate::error::Result;
 
-/// Handling of failed environments and runners, with the names and defaults of RLlib's
-/// `fault_tolerance()`.
-///
-/// Only breakdowns are tolerated: environments that crash ([`EnvError::is_recoverable`]) and panics.
-/// A mistake in a program, such as an action outside its space or a reward that is not a number, is
-/// always returned as an error.
-///
-/// RLlib's delays between restarts, and its timeouts for probing and restoring workers, are
-/// unknown settings here: within one process, a failed runner is detected and replaced immediately.
-///
-/// [`EnvError::is_recoverable`]: rekindle_env::EnvError::is_recoverable
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct FaultToleranceConfig {
-    /// Whether an environment of a vector that fails is reset alone, with a fresh seed. The steps of
-    /// its episode in the current call are dropped; all other environments continue unchanged.
+settings! {
+    /// Handling of failed environments and runners, with the names and defaults of RLlib's
+    /// `fault_tolerance()`.
     ///
-    /// Default: `false`.
-    pub restart_failed_sub_environments: bool,
-    /// Whether a failed runner is recreated, with the weights and connectors of the other runners
-    /// and fresh random streams. Its experience of the current call is lost, and the new runner
-    /// collects the amount again.
+    /// Only breakdowns are tolerated: environments that crash ([`EnvError::is_recoverable`]) and panics.
+    /// A mistake in a program, such as an action outside its space or a reward that is not a number, is
+    /// always returned as an error.
     ///
-    /// Default: `true`.
-    pub restart_failed_env_runners: bool,
-    /// Whether a failed runner is skipped in the current call and used again in the next one.
-    /// Requires `restart_failed_env_runners = false`.
+    /// RLlib's delays between restarts, and its timeouts for probing and restoring workers, are
+    /// unknown settings here: within one process, a failed runner is detected and replaced immediately.
     ///
-    /// Default: `false`.
-    pub ignore_env_runner_failures: bool,
-    /// Maximum number of times that each runner is recreated.
-    ///
-    /// Default: `1000`.
-    pub max_num_env_runner_restarts: u64,
-    /// Number of consecutive failures of a runner that are tolerated. The next failure is returned
-    /// as an error or, if failures are ignored, excludes the runner for good.
-    ///
-    /// The count restarts when the runner delivers a step. A call whose steps were all lost to
-    /// restarts of environments does not reset it. This is also the number of consecutive calls in
-    /// which every runner may be late.
-    ///
-    /// Default: `100`.
-    pub num_consecutive_env_runner_failures_tolerance: u64,
-    /// Seconds that a call waits for its runners. `None` waits for all of them, which
-    /// makes runs repeatable.
-    ///
-    /// A late runner keeps running, and a later call delivers its experience. (RLlib's default is
-    /// 60 s, and it drops this experience.) Results then depend on the speed of the machine.
-    /// Checkpoints do not hold late runners, which are recreated on restore.
-    ///
-    /// Default: `None`.
-    pub sample_timeout_s: Option<f64>,
-}
-
-impl Default for FaultToleranceConfig {
-    fn default() -> Self {
-        Self {
-            restart_failed_sub_environments: false,
-            restart_failed_env_runners: true,
-            ignore_env_runner_failures: false,
-            max_num_env_runner_restarts: 1000,
-            num_consecutive_env_runner_failures_tolerance: 100,
-            sample_timeout_s: None,
-        }
+    /// [`EnvError::is_recoverable`]: rekindle_env::EnvError::is_recoverable
+    pub struct FaultToleranceConfig {
+        /// Whether an environment of a vector that fails is reset alone, with a fresh seed. The steps of
+        /// its episode in the current call are dropped; all other environments continue unchanged.
+        set restart_failed_sub_environments: bool = false;
+        /// Whether a failed runner is recreated, with the weights and connectors of the other runners
+        /// and fresh random streams. Its experience of the current call is lost, and the new runner
+        /// collects the amount again.
+        set restart_failed_env_runners: bool = true;
+        /// Whether a failed runner is skipped in the current call and used again in the next one.
+        /// Requires `restart_failed_env_runners = false`.
+        set ignore_env_runner_failures: bool = false;
+        /// Maximum number of times that each runner is recreated.
+        set max_num_env_runner_restarts: u64 = 1000;
+        /// Number of consecutive failures of a runner that are tolerated. The next failure is returned
+        /// as an error or, if failures are ignored, excludes the runner for good.
+        ///
+        /// The count restarts when the runner delivers a step. A call whose steps were all lost to
+        /// restarts of environments does not reset it. This is also the number of consecutive calls in
+        /// which every runner may be late.
+        set num_consecutive_env_runner_failures_tolerance: u64 = 100;
+        /// Seconds that a call waits for its runners. `None` waits for all of them, which
+        /// makes runs repeatable.
+        ///
+        /// A late runner keeps running, and a later call delivers its experience. (RLlib's default is
+        /// 60 s, and it drops this experience.) Results then depend on the speed of the machine.
+        /// Checkpoints do not hold late runners, which are recreated on restore.
+        into sample_timeout_s: Option<f64> = None;
     }
 }
 
 impl FaultToleranceConfig {
-    /// Sets whether a failed environment is reset alone.
-    #[must_use]
-    pub fn restart_failed_sub_environments(mut self, restart: bool) -> Self {
-        self.restart_failed_sub_environments = restart;
-        self
-    }
-
-    /// Sets whether a failed runner is recreated.
-    #[must_use]
-    pub fn restart_failed_env_runners(mut self, restart: bool) -> Self {
-        self.restart_failed_env_runners = restart;
-        self
-    }
-
-    /// Sets whether training continues without a failed runner.
-    #[must_use]
-    pub fn ignore_env_runner_failures(mut self, ignore: bool) -> Self {
-        self.ignore_env_runner_failures = ignore;
-        self
-    }
-
-    /// Sets the maximum number of times that each runner is recreated.
-    #[must_use]
-    pub fn max_num_env_runner_restarts(mut self, restarts: u64) -> Self {
-        self.max_num_env_runner_restarts = restarts;
-        self
-    }
-
-    /// Sets the number of consecutive failures that are tolerated.
-    #[must_use]
-    pub fn num_consecutive_env_runner_failures_tolerance(mut self, failures: u64) -> Self {
-        self.num_consecutive_env_runner_failures_tolerance = failures;
-        self
-    }
-
-    /// Sets the number of seconds that a call waits for its runners; `None` for as long as they need.
-    #[must_use]
-    pub fn sample_timeout_s(mut self, seconds: impl Into<Option<f64>>) -> Self {
-        self.sample_timeout_s = seconds.into();
-        self
-    }
-
     /// Checks the settings, alone and in combination.
     ///
     /// # Errors

@@ -7,9 +7,6 @@ use rekindle_metrics::{MetricsLogger, Reducer};
 use crate::error::Result;
 use crate::experience::EpisodeSummary;
 
-/// Number of episodes in the reported statistics (RLlib's default smoothing).
-pub(crate) const SMOOTHING: usize = 100;
-
 /// The name of the agent in single-agent environments.
 pub(crate) const DEFAULT_AGENT_ID: &str = "default_agent";
 

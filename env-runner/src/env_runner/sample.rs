@@ -53,6 +53,7 @@ pub(crate) fn share(whole: usize, i: usize, n: usize) -> usize {
 /// assert!(!options.explore && !options.record);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SampleOptions {
     /// Whether actions are sampled (`forward_exploration`) or taken from the deterministic twin
     /// (`forward_inference`).
@@ -100,6 +101,20 @@ impl SampleOptions {
     #[must_use]
     pub fn random() -> Self {
         Self { random_actions: true, ..Self::default() }
+    }
+
+    /// Sets whether actions are sampled.
+    #[must_use]
+    pub fn explore(mut self, explore: bool) -> Self {
+        self.explore = explore;
+        self
+    }
+
+    /// Sets whether all environments are reset first.
+    #[must_use]
+    pub fn force_reset(mut self, force_reset: bool) -> Self {
+        self.force_reset = force_reset;
+        self
     }
 
     /// Sets whether steps are recorded.

@@ -4,8 +4,6 @@
 mod get;
 mod pieces;
 
-use std::collections::BTreeMap;
-
 use rekindle_env::Buffer;
 
 use super::EpisodeView;
@@ -23,28 +21,13 @@ fn floats(numbers: impl IntoIterator<Item = i64>) -> Buffer {
 /// row is of another environment.
 fn numbered(t: usize, steps: usize, end: SegmentEnd) -> Rollout {
     let rows = |last: usize| (t as i64..(t + last) as i64).flat_map(|x| [x, -1]);
-    let segment = Segment {
-        env: 0,
-        agent: None,
-        episode: 7,
-        start: 0,
-        stride: 2,
-        len: steps,
-        t_started: t,
-        end,
-    };
-    Rollout {
-        observations: ints(rows(steps)),
-        actions: floats(rows(steps)),
-        rewards: rows(steps).map(|x| x as f32).collect(),
-        extras: BTreeMap::from([("action_logp".to_owned(), floats(rows(steps)))]),
-        infos: Some(Buffer::from_dict([("x", floats(rows(steps)))]).unwrap()),
-        segments: vec![segment],
-        final_observations: ints([(t + steps) as i64]),
-        states: None,
-        runner: 0,
-        weights_seq_no: 0,
-    }
+    let segment = Segment::new(0..steps, end).with_episode(0, 7).with_t_started(t).with_stride(2);
+    let (rewards, finals) = (rows(steps).map(|x| x as f32).collect(), ints([(t + steps) as i64]));
+    let (observations, actions) = (ints(rows(steps)), floats(rows(steps)));
+    let mut rollout = Rollout::new(observations, actions, rewards, vec![segment], finals);
+    rollout.extras.insert("action_logp".into(), floats(rows(steps)));
+    rollout.infos = Some(Buffer::from_dict([("x", floats(rows(steps)))]).unwrap());
+    rollout
 }
 
 /// The only episode of a rollout, without its first steps, which are the look-back.
@@ -72,10 +55,10 @@ fn time_and_length_leave_the_look_back_out() {
 fn single_steps_are_counted_after_the_look_back() {
     let rollout = numbered(0, 5, SegmentEnd::Truncated);
     let episode = after(&rollout, 2);
-    let observed: Vec<_> = (0..4).map(|i| episode.observation(i).discrete().unwrap()).collect();
+    let observed: Vec<_> = (0..4).map(|i| episode.observation(i).as_discrete().unwrap()).collect();
     assert_eq!(observed, [2, 3, 4, 5]);
-    assert_eq!(episode.action(1).f32s().unwrap(), [3.0]);
+    assert_eq!(episode.action(1).as_f32().unwrap(), [3.0]);
     assert_eq!(episode.reward(2), 4.0);
-    assert!(episode.observation(4).discrete().is_err() && episode.action(3).f32s().is_err());
+    assert!(episode.observation(4).as_discrete().is_err() && episode.action(3).as_f32().is_err());
     assert!(episode.reward(3).is_nan());
 }

@@ -1,6 +1,7 @@
 //! Recorded steps as columns.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rekindle_env::{AgentId, Buffer};
@@ -24,6 +25,7 @@ pub enum SegmentEnd {
 /// Its steps are the rows `start, start + stride, …` of the rollout's columns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Segment {
     /// Index of the environment within its runner.
     pub env: usize,
@@ -44,6 +46,42 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// Creates the segment of steps in consecutive rows: from the start of the first episode of the first
+    /// environment, of a single agent.
+    #[must_use]
+    pub fn new(rows: Range<usize>, end: SegmentEnd) -> Self {
+        let (start, len) = (rows.start, rows.len());
+        Self { env: 0, agent: None, episode: 0, start, stride: 1, len, t_started: 0, end }
+    }
+
+    /// Sets the index of the environment and the number of the episode.
+    #[must_use]
+    pub fn with_episode(mut self, env: usize, episode: u64) -> Self {
+        (self.env, self.episode) = (env, episode);
+        self
+    }
+
+    /// Sets the agent that acted.
+    #[must_use]
+    pub fn with_agent(mut self, agent: impl Into<Option<AgentId>>) -> Self {
+        self.agent = agent.into();
+        self
+    }
+
+    /// Sets the number of steps of the episode before the segment.
+    #[must_use]
+    pub fn with_t_started(mut self, t_started: usize) -> Self {
+        self.t_started = t_started;
+        self
+    }
+
+    /// Sets the distance between the rows of two steps.
+    #[must_use]
+    pub fn with_stride(mut self, stride: usize) -> Self {
+        self.stride = stride;
+        self
+    }
+
     /// Returns the rows of the steps, in time order.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = usize> + use<> {
         let (start, stride) = (self.start, self.stride);
@@ -52,7 +90,7 @@ impl Segment {
 
     /// Returns the rows of the steps as a range, for a segment whose rows follow one another.
     #[must_use]
-    pub fn range(&self) -> std::ops::Range<usize> {
+    pub fn range(&self) -> Range<usize> {
         self.start..self.start + self.len
     }
 }
@@ -65,6 +103,7 @@ impl Segment {
 /// refers to do not count: unfinished episodes when complete episodes were requested, and episodes
 /// that were lost to a failure.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Rollout {
     /// Observations `o_t` as the module saw them.
     pub observations: Buffer,
@@ -113,6 +152,33 @@ impl RolloutStates {
 }
 
 impl Rollout {
+    /// Creates recorded steps without outputs of the module, infos and recurrent states, which are fields.
+    ///
+    /// # Shapes
+    /// `observations`, `actions` and `rewards` have one row per step, `segments` and `final_observations` one
+    /// per segment.
+    #[must_use]
+    pub fn new(
+        observations: Buffer,
+        actions: Buffer,
+        rewards: Vec<f32>,
+        segments: Vec<Segment>,
+        final_observations: Buffer,
+    ) -> Self {
+        Self {
+            observations,
+            actions,
+            rewards,
+            extras: BTreeMap::new(),
+            infos: None,
+            segments,
+            final_observations,
+            states: None,
+            runner: 0,
+            weights_seq_no: 0,
+        }
+    }
+
     /// Returns the number of steps that count.
     #[must_use]
     pub fn env_steps(&self) -> usize {

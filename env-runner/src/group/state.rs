@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::EnvRunnerGroup;
 use super::worker::{Health, Status, build};
-use crate::env_runner::EnvRunner;
+use crate::env_runner::{EnvRunner, NewEpisodes};
 use crate::error::{Result, RunnerError};
 use crate::multi_agent::MultiAgentConfig;
 
@@ -76,7 +76,8 @@ impl Checkpointable for EnvRunnerGroup {
         let before: Vec<_> = before.collect();
         let multi_agent = mem::replace(&mut self.config.multi_agent, saved.multi_agent.clone());
         let mut changed = Vec::new();
-        let restored = self.restore_runners(state, &saved, &mut changed);
+        let mut new_episodes = Vec::new();
+        let restored = self.restore_runners(state, &saved, &mut changed, &mut new_episodes);
         let fresh = match restored.and_then(|()| self.recreate_missing(&saved)) {
             Ok(fresh) => fresh,
             Err(error) => {
@@ -113,6 +114,7 @@ impl Checkpointable for EnvRunnerGroup {
             self.recreated.push(index);
         }
         self.spaces = self.first()?.module_spaces();
+        new_episodes.into_iter().for_each(|reason| reason.warn(&self.config));
         Ok(())
     }
 }
@@ -134,12 +136,13 @@ impl EnvRunnerGroup {
         missing.map(recreate).collect()
     }
 
-    /// Passes the saved states to the runners, and notes which have changed.
+    /// Passes the saved states to the runners, and notes which have changed and why some begin new episodes.
     fn restore_runners(
         &mut self,
         state: &State,
         saved: &GroupState,
         changed: &mut Vec<usize>,
+        new_episodes: &mut Vec<NewEpisodes>,
     ) -> Result<()> {
         let present = |index: &usize| !saved.missing.contains(index);
         let connectors = (0..saved.runners.len()).find(present);
@@ -160,7 +163,8 @@ impl EnvRunnerGroup {
             }
             let Some(runner) = worker.runner_mut() else { continue };
             if health.is_some() {
-                runner.set_state(state.component(&component(index))?)?;
+                let reason = runner.restore(state.component(&component(index))?)?;
+                new_episodes.extend(reason.filter(|reason| !new_episodes.contains(reason)));
                 changed.push(index);
                 continue;
             }

@@ -1,20 +1,19 @@
 //! The policies of a multi-agent environment.
 
-use rekindle_core::ModuleId;
+use rekindle_core::{ModuleId, settings};
 use rekindle_env::{AgentSpec, Space};
-use serde::{Deserialize, Serialize};
 
 use super::{EpisodeInfo, PolicyMapping};
 use crate::error::{Result, RunnerError};
 
-/// The modules that act, and the mapping from agents to modules.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MultiAgentConfig {
-    /// Ids of the modules. If empty, the modules are those that the mapping names.
-    pub policies: Vec<ModuleId>,
-    /// Mapping from agents to modules.
-    pub policy_mapping: PolicyMapping,
+settings! {
+    /// The modules that act, and the mapping from agents to modules.
+    pub struct MultiAgentConfig {
+        /// Ids of the modules. If empty, the modules are those that the mapping names.
+        into policies: Vec<ModuleId> = Vec::new();
+        /// Mapping from agents to modules.
+        set policy_mapping: PolicyMapping = PolicyMapping::default();
+    }
 }
 
 /// Number of episodes for which the mapping is evaluated to find the agents of each module.
@@ -110,10 +109,7 @@ mod tests {
     #[test]
     fn spaces_are_those_of_the_agents_that_play() {
         let table = [("a", "ab"), ("b", "ab"), ("c", "c")].map(|(a, m)| (a.into(), m.into()));
-        let config = MultiAgentConfig {
-            policy_mapping: PolicyMapping::Table(table.into()),
-            ..Default::default()
-        };
+        let config = MultiAgentConfig::default().policy_mapping(PolicyMapping::Table(table.into()));
         let found = config.spaces(&agents()).unwrap();
         let ids: Vec<_> =
             found.iter().map(|(id, space, _)| (id.as_str(), space.flat_dim())).collect();

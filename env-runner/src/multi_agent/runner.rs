@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::mem;
 
+use rekindle_checkpoint::State;
 use rekindle_core::ModuleId;
 use rekindle_env::{AgentSpec, EnvConfig, Space, make_multi_agent_vec_with};
 use rekindle_metrics::MetricsState;
@@ -12,7 +13,9 @@ use serde_json::Value;
 use super::{Lane, MultiAgentConfig, MultiAgentEnvRunner};
 use crate::connectors::{merge_deltas, set_states, states, take_deltas};
 use crate::env_runner::checks::{check_module, of_env};
-use crate::env_runner::{Amount, ConnectorDeltas, EnvRunner, PublishedAt, SampleOptions};
+use crate::env_runner::{
+    Amount, ConnectorDeltas, EnvRunner, NewEpisodes, PublishedAt, SampleOptions,
+};
 use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
 use crate::policy_bundle::{BundleConfig, PolicyBundle};
@@ -82,6 +85,10 @@ impl EnvRunner for MultiAgentEnvRunner {
         // No agent continues with a module that may be removed next.
         self.streams.fill_with(|| None);
         self.drop_retired();
+    }
+
+    fn restore(&mut self, state: &State) -> Result<Option<NewEpisodes>> {
+        self.restore_state(state)
     }
 
     fn collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {

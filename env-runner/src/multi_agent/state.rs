@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Lane, MultiAgentConfig, MultiAgentEnvRunner, Player, Stream, lanes};
+use crate::env_runner::NewEpisodes;
 use crate::env_runner::base::SavedBase;
 use crate::env_runner::restarts::Restarts;
 use crate::env_runner::tracking::EpisodeTracker;
@@ -78,6 +79,16 @@ impl Checkpointable for MultiAgentEnvRunner {
     /// [`RunnerError::InvalidState`] for other agents or connectors, or the error of an environment
     /// that rejects its state. The runner is then unchanged.
     fn set_state(&mut self, state: &State) -> Result<()> {
+        if let Some(reason) = self.restore_state(state)? {
+            reason.warn(&self.base.config);
+        }
+        Ok(())
+    }
+}
+
+impl MultiAgentEnvRunner {
+    /// Continues from a saved state. Returns why if episodes do not.
+    pub(super) fn restore_state(&mut self, state: &State) -> Result<Option<NewEpisodes>> {
         let state: RunnerState = state.data_as()?;
         let saved_envs = state.episodes.len();
         self.check(&state)?;
@@ -131,15 +142,14 @@ impl Checkpointable for MultiAgentEnvRunner {
         self.lanes = lanes;
         self.multi_agent = state.multi_agent.clone();
         self.base.config.multi_agent = Some(state.multi_agent);
+        let mut anew = None;
         if continues.is_some() {
             self.step = state.step;
             self.streams = state.streams;
             self.players = state.players;
             (self.base.needs_reset, self.base.seeded) = (state.needs_reset, state.seeded);
         } else {
-            if state.seeded {
-                self.base.warn_of_new_episodes(saved_envs);
-            }
+            anew = state.seeded.then(|| self.base.new_episodes(saved_envs));
             self.streams.fill_with(|| None);
             self.base.envs_replaced();
         }
@@ -151,11 +161,9 @@ impl Checkpointable for MultiAgentEnvRunner {
             seeds: state.seeds,
             restarts: state.restarts,
         });
-        Ok(())
+        Ok(anew)
     }
-}
 
-impl MultiAgentEnvRunner {
     /// Checks that a state fits this runner, for any number of environments.
     fn check(&self, state: &RunnerState) -> Result<()> {
         let n = state.episodes.len();

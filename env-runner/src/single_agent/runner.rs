@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::mem;
 
+use rekindle_checkpoint::State;
 use rekindle_core::{DEFAULT_MODULE_ID, ModuleId};
 use rekindle_env::{EnvConfig, Space, make_vec_with};
 use rekindle_metrics::MetricsState;
@@ -13,7 +14,7 @@ use super::{Collected, SingleAgentEnvRunner};
 use crate::connectors::{merge_deltas, set_states, states, take_deltas};
 use crate::env_runner::checks::{check_same_spaces, of_env};
 use crate::env_runner::{
-    Amount, ConnectorDeltas, EnvRunner, PublishedAt, SampleOptions, of_default_module,
+    Amount, ConnectorDeltas, EnvRunner, NewEpisodes, PublishedAt, SampleOptions, of_default_module,
 };
 use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
@@ -54,6 +55,10 @@ impl EnvRunner for SingleAgentEnvRunner {
 
     fn reset_episodes(&mut self) {
         self.base.needs_reset = true;
+    }
+
+    fn restore(&mut self, state: &State) -> Result<Option<NewEpisodes>> {
+        self.restore_state(state)
     }
 
     fn collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::SingleAgentEnvRunner;
+use crate::env_runner::NewEpisodes;
 use crate::env_runner::base::SavedBase;
 use crate::env_runner::memory::Memory;
 use crate::env_runner::restarts::Restarts;
@@ -79,6 +80,16 @@ impl Checkpointable for SingleAgentEnvRunner {
     /// [`RunnerError::InvalidState`] for another observation space or other connectors, or the error
     /// of an environment that rejects its state. The runner is then unchanged.
     fn set_state(&mut self, state: &State) -> Result<()> {
+        if let Some(reason) = self.restore_state(state)? {
+            reason.warn(&self.base.config);
+        }
+        Ok(())
+    }
+}
+
+impl SingleAgentEnvRunner {
+    /// Continues from a saved state. Returns why if episodes do not.
+    pub(super) fn restore_state(&mut self, state: &State) -> Result<Option<NewEpisodes>> {
         let state: RunnerState = state.data_as()?;
         let saved_envs = state.episodes.len();
         self.check(&state)?;
@@ -101,6 +112,7 @@ impl Checkpointable for SingleAgentEnvRunner {
             self.restore_connectors([&connectors[0], &connectors[1], &connectors[2]])?;
             return Err(error);
         }
+        let mut anew = None;
         if continues.is_some() {
             self.memory = match (state.memory, &self.module) {
                 // Weights come later: `set_module` checks whether they fit.
@@ -114,9 +126,7 @@ impl Checkpointable for SingleAgentEnvRunner {
             self.observations = state.observations;
             (self.base.needs_reset, self.base.seeded) = (state.needs_reset, state.seeded);
         } else {
-            if state.seeded {
-                self.base.warn_of_new_episodes(saved_envs);
-            }
+            anew = state.seeded.then(|| self.base.new_episodes(saved_envs));
             self.base.envs_replaced();
         }
         self.base.restore(SavedBase {
@@ -127,11 +137,9 @@ impl Checkpointable for SingleAgentEnvRunner {
             seeds: state.seeds,
             restarts: state.restarts,
         });
-        Ok(())
+        Ok(anew)
     }
-}
 
-impl SingleAgentEnvRunner {
     /// Checks that a state fits this runner, for any number of environments.
     fn check(&self, state: &RunnerState) -> Result<()> {
         let n = state.episodes.len();

@@ -20,7 +20,7 @@ use crate::connectors::{ConnectorPipeline, pipelines, set_states, states};
 use crate::env_runner::checks::check_same_spaces;
 use crate::env_runner::metrics::{DEFAULT_AGENT_ID, log_agent_steps, log_env_steps};
 use crate::env_runner::{
-    Amount, ConnectorDeltas, EnvRunner, EnvRunnerConfig, PublishedAt, SampleOptions,
+    Amount, ConnectorDeltas, EnvRunner, EnvRunnerConfig, NewEpisodes, PublishedAt, SampleOptions,
     of_default_module,
 };
 use crate::error::{Result, RunnerError};
@@ -253,6 +253,16 @@ impl EnvRunner for OnDeviceEnvRunner {
         Ok(of_default_module(states(&self.connectors.0, &self.connectors.1)?))
     }
 
+    fn restore(&mut self, state: &State) -> Result<Option<NewEpisodes>> {
+        let saved = saved_envs(state)?;
+        if saved == self.config.num_envs {
+            self.runner.set_state(state)?;
+            return Ok(None);
+        }
+        self.runner.restore_streams(state)?;
+        Ok(Some(NewEpisodes::OtherEnvironments { saved }))
+    }
+
     fn set_connector_states(&mut self, states: &BTreeMap<ModuleId, Value>) -> Result<()> {
         match states.get(DEFAULT_MODULE_ID) {
             Some(state) => set_states(&mut self.connectors.0, &mut self.connectors.1, state),
@@ -272,17 +282,8 @@ impl Checkpointable for OnDeviceEnvRunner {
     /// Continues from a saved state, exactly if the number of environments is the same. Otherwise new
     /// episodes begin on the saved random streams. The episodes so far remain in the metrics, as on the host.
     fn set_state(&mut self, state: &State) -> Result<()> {
-        let (saved_envs, num_envs) = (saved_envs(state)?, self.config.num_envs);
-        if saved_envs == num_envs {
-            self.runner.set_state(state)?;
-        } else {
-            self.runner.restore_streams(state)?;
-            tracing::warn!(
-                env = self.config.env,
-                num_envs,
-                saved_envs,
-                "other environments were saved: new episodes begin"
-            );
+        if let Some(reason) = self.restore(state)? {
+            reason.warn(&self.config);
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ type Received = Mutex<Vec<f32>>;
 fn record(received: &Received, action: Option<Row<'_>>) {
     if let Some(action) = action {
         let number =
-            action.f32s().map(|a| a[0]).or_else(|_| action.bytes().map(|a| f32::from(a[0])));
+            action.as_f32().map(|a| a[0]).or_else(|_| action.as_u8().map(|a| f32::from(a[0])));
         received.lock().unwrap().push(number.unwrap());
     }
 }

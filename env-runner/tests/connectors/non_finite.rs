@@ -19,10 +19,8 @@ fn one_infinite_observation_does_not_spoil_the_filter_nor_its_checkpoint() {
         out.write_f32(&[if t == 7 { f32::INFINITY } else { t as f32 }])?;
         Ok(done(1.0, t == 20))
     });
-    let config = EnvRunnerConfig {
-        env_to_module: vec![ConnectorConfig::mean_std_filter()],
-        ..EnvRunnerConfig::new("Connectors/Spike-v0")
-    };
+    let config = EnvRunnerConfig::new("Connectors/Spike-v0")
+        .env_to_module(vec![ConnectorConfig::mean_std_filter()]);
     let mut runner = open(config.clone());
     let module = network(&runner);
     runner.set_module(&module, PublishedAt::default()).unwrap();
@@ -45,13 +43,10 @@ fn connectors_remember_infinite_observations_and_rewards_across_a_checkpoint() {
         out.write_f32(&[if t.is_multiple_of(2) { f32::NEG_INFINITY } else { t as f32 }])?;
         Ok(done(1.0, false))
     });
-    let config = EnvRunnerConfig {
-        env_to_module: vec![
-            ConnectorConfig::frame_stacking(3),
-            ConnectorConfig::prev_actions_prev_rewards(1, 1),
-        ],
-        ..EnvRunnerConfig::new("Connectors/Extreme-v0")
-    };
+    let config = EnvRunnerConfig::new("Connectors/Extreme-v0").env_to_module(vec![
+        ConnectorConfig::frame_stacking(3),
+        ConnectorConfig::prev_actions_prev_rewards(1, 1),
+    ]);
     let mut runner = open(config.clone());
     let random = super::probe::random();
     runner.sample(Amount::Timesteps(5), random).unwrap();
@@ -59,7 +54,7 @@ fn connectors_remember_infinite_observations_and_rewards_across_a_checkpoint() {
     restored.set_state(&runner.get_state().unwrap()).unwrap();
     let next = runner.sample(Amount::Timesteps(5), random).unwrap();
     let stacked = next.observations.get("_orig_obs").unwrap().row(0);
-    assert_eq!(stacked.f32s().unwrap(), [3.0, f32::NEG_INFINITY, 5.0]);
+    assert_eq!(stacked.as_f32().unwrap(), [3.0, f32::NEG_INFINITY, 5.0]);
     assert_eq!(next, restored.sample(Amount::Timesteps(5), random).unwrap());
 }
 
@@ -68,7 +63,7 @@ fn nan_env() -> Space {
     let space = Space::boxed(-1.0, 1.0, &[1]).unwrap();
     env("Connectors/Nan-v0", &space, &space, |_, t, action, mut out| {
         if let Some(action) = action {
-            assert!(action.f32s()?[0].is_finite(), "NaN reached the environment");
+            assert!(action.as_f32()?[0].is_finite(), "NaN reached the environment");
         }
         out.write_f32(&[if t == 2 { f32::NAN } else { 0.5 }])?;
         Ok(done(1.0, false))
@@ -83,10 +78,9 @@ fn an_action_that_is_not_finite_reaches_no_environment() {
     let module = build(RLModuleSpec::of::<Echo>(), &space, &space);
     runner.set_module(&module, PublishedAt::default()).unwrap();
     for options in [SampleOptions::default(), SampleOptions::greedy()] {
-        let options = SampleOptions { force_reset: true, ..options };
+        let options = options.force_reset(true);
         runner.sample(Amount::Timesteps(2), options).unwrap();
-        let error =
-            runner.sample(Amount::Timesteps(1), SampleOptions { force_reset: false, ..options });
+        let error = runner.sample(Amount::Timesteps(1), options.force_reset(false));
         let error = error.unwrap_err();
         assert!(matches!(error, RunnerError::InvalidAction { .. }), "{error}");
         assert!(error.to_string().contains("Echo") && error.to_string().contains("NaN"), "{error}");

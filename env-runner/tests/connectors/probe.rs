@@ -119,7 +119,7 @@ pub(crate) fn choice(n: usize) -> Space {
 }
 
 pub(crate) fn random() -> SampleOptions {
-    SampleOptions { random_actions: true, ..SampleOptions::default() }
+    SampleOptions::random()
 }
 
 pub(crate) fn open(config: EnvRunnerConfig) -> SingleAgentEnvRunner {
@@ -130,7 +130,7 @@ pub(crate) fn open_game(
     config: EnvRunnerConfig,
     multi_agent: MultiAgentConfig,
 ) -> MultiAgentEnvRunner {
-    let config = EnvRunnerConfig { multi_agent: Some(multi_agent), ..config };
+    let config = config.multi_agent(multi_agent);
     MultiAgentEnvRunner::new(config, 0, &Device::flex()).unwrap()
 }
 
@@ -220,5 +220,13 @@ impl Connector for Spoil {
             output.as_i64_mut()?.fill(7);
         }
         Ok(())
+    }
+
+    fn get_memory(&self) -> rekindle_env_runner::Result<serde_json::Value> {
+        Ok(serde_json::Value::Null)
+    }
+
+    fn get_state(&self) -> rekindle_env_runner::Result<serde_json::Value> {
+        Ok(serde_json::Value::Null)
     }
 }

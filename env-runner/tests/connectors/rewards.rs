@@ -19,10 +19,8 @@ fn register(id: &'static str) {
 #[test]
 fn losses_see_connected_rewards_and_returns_stay_those_of_the_environment() {
     register("Connectors/Pay-v0");
-    let config = |env_to_module| EnvRunnerConfig {
-        env_to_module,
-        num_envs: 2,
-        ..EnvRunnerConfig::new("Connectors/Pay-v0")
+    let config = |env_to_module| {
+        EnvRunnerConfig::new("Connectors/Pay-v0").env_to_module(env_to_module).num_envs(2)
     };
     for (connectors, expected) in [
         (vec![], [3.0, -6.0, 9.0, -12.0]),
@@ -55,13 +53,10 @@ fn losses_see_connected_rewards_and_returns_stay_those_of_the_environment() {
 #[test]
 fn previous_rewards_are_those_that_losses_see() {
     register("Connectors/PayAndShow-v0");
-    let config = EnvRunnerConfig {
-        env_to_module: vec![
-            ConnectorConfig::prev_actions_prev_rewards(0, 1),
-            ConnectorConfig::scale_rewards(0.5),
-        ],
-        ..EnvRunnerConfig::new("Connectors/PayAndShow-v0")
-    };
+    let config = EnvRunnerConfig::new("Connectors/PayAndShow-v0").env_to_module(vec![
+        ConnectorConfig::prev_actions_prev_rewards(0, 1),
+        ConnectorConfig::scale_rewards(0.5),
+    ]);
     let rollout = open(config).sample(Amount::Timesteps(4), random()).unwrap();
     let shown = rollout.observations.get("prev_n_rewards").unwrap().as_f32().unwrap();
     assert_eq!(shown, [0.0, 1.5, -3.0, 4.5]);
@@ -72,11 +67,9 @@ fn previous_rewards_are_those_that_losses_see() {
 #[test]
 fn normalized_rewards_continue_exactly_from_a_checkpoint() {
     register("Connectors/PayMore-v0");
-    let config = EnvRunnerConfig {
-        env_to_module: vec![ConnectorConfig::normalize_rewards()],
-        num_envs: 2,
-        ..EnvRunnerConfig::new("Connectors/PayMore-v0")
-    };
+    let config = EnvRunnerConfig::new("Connectors/PayMore-v0")
+        .env_to_module(vec![ConnectorConfig::normalize_rewards()])
+        .num_envs(2);
     let mut runner = open(config.clone());
     runner.sample(Amount::Timesteps(14), random()).unwrap();
     let mut restored = open(config);
@@ -117,16 +110,12 @@ fn rewards_of_agents_pass_the_connectors_of_their_modules() {
         }
         Ok(())
     });
-    let config = EnvRunnerConfig {
-        env_to_module: vec![
-            ConnectorConfig::clip_rewards(4.0).for_modules(["b"]),
-            ConnectorConfig::scale_rewards(10.0).for_modules(["a"]),
-        ],
-        ..EnvRunnerConfig::new("Connectors/PayGame-v0")
-    };
+    let config = EnvRunnerConfig::new("Connectors/PayGame-v0").env_to_module(vec![
+        ConnectorConfig::clip_rewards(4.0).for_modules(["b"]),
+        ConnectorConfig::scale_rewards(10.0).for_modules(["a"]),
+    ]);
     let policy_mapping = rekindle_env_runner::PolicyMapping::ByAgent;
-    let mut runner =
-        open_game(config, MultiAgentConfig { policy_mapping, ..MultiAgentConfig::default() });
+    let mut runner = open_game(config, MultiAgentConfig::default().policy_mapping(policy_mapping));
     let experience = runner.collect(Amount::Episodes(1), random()).unwrap();
     assert_eq!(experience.rollouts["a"][0].rewards, [50.0; 4]);
     assert_eq!(experience.rollouts["b"][0].rewards, [4.0; 2]);

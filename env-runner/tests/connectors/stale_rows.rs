@@ -31,13 +31,21 @@ impl Connector for Strict {
         output.clear();
         Ok(output.extend_from(input, 0..input.rows())?)
     }
+
+    fn get_memory(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::Value::Null)
+    }
+
+    fn get_state(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::Value::Null)
+    }
 }
 
 /// Episodes of 2 and 3 steps, in two environments, in a space without 0.
 fn register() -> Space {
     let space = Space::Discrete(Discrete::with_start(3, 5).unwrap());
     env("Connectors/FromFive-v0", &space, &choice(2), |n, t, _, mut out| {
-        out.set_discrete(5 + (t % 3) as i64)?;
+        out.write_discrete(5 + (t % 3) as i64)?;
         Ok(done(1.0, t == 2 + n % 2))
     });
     space
@@ -58,11 +66,8 @@ fn stale_rows_matter_to_no_connector() {
         vec![ConnectorConfig::prev_actions_prev_rewards(1, 1)],
     ];
     for env_to_module in lists {
-        let config = EnvRunnerConfig {
-            num_envs: 2,
-            env_to_module,
-            ..EnvRunnerConfig::new("Connectors/FromFive-v0")
-        };
+        let config =
+            EnvRunnerConfig::new("Connectors/FromFive-v0").num_envs(2).env_to_module(env_to_module);
         let rollout = open(config).sample(Amount::Timesteps(24), random()).unwrap();
         let ended = |s: &&rekindle_env_runner::Segment| s.end == SegmentEnd::Terminated;
         assert!(rollout.segments.iter().filter(ended).count() >= 8);
@@ -72,17 +77,15 @@ fn stale_rows_matter_to_no_connector() {
 #[test]
 fn final_observations_belong_to_their_episodes() {
     register_final();
-    let config = EnvRunnerConfig {
-        num_envs: 2,
-        env_to_module: vec![ConnectorConfig::frame_stacking(2)],
-        ..EnvRunnerConfig::new("Connectors/Counting-v0")
-    };
+    let config = EnvRunnerConfig::new("Connectors/Counting-v0")
+        .num_envs(2)
+        .env_to_module(vec![ConnectorConfig::frame_stacking(2)]);
     let rollout = open(config).sample(Amount::Timesteps(24), random()).unwrap();
     for (row, segment) in rollout.segments.iter().enumerate() {
         let last = (segment.t_started + segment.len) as f32;
         let number = |t: f32| 100.0 * segment.env as f32 + t;
         let expected = [number(last - 1.0), number(last)];
-        assert_eq!(rollout.final_observations.row(row).f32s().unwrap(), expected, "{segment:?}");
+        assert_eq!(rollout.final_observations.row(row).as_f32().unwrap(), expected, "{segment:?}");
     }
 }
 

@@ -54,6 +54,10 @@ impl Connector for Counts {
         self.merged += deltas.iter().filter_map(Value::as_u64).sum::<u64>();
         Ok(())
     }
+
+    fn get_memory(&self) -> Result<Value> {
+        Ok(Value::Null)
+    }
 }
 
 fn configs(ids: [&'static str; 2]) -> [EnvRunnerConfig; 2] {
@@ -64,10 +68,10 @@ fn configs(ids: [&'static str; 2]) -> [EnvRunnerConfig; 2] {
     });
     let several =
         game(ids[1], &["a"], percent(), all("p"), |_, _, _, out| out.observe(0)?.write_f32(&[0.0]));
-    [single, several].map(|config| EnvRunnerConfig {
-        env_to_module: vec![ConnectorConfig::mean_std_filter()],
-        module_to_env: vec![ConnectorConfig::custom("edges/Counts", Value::Null)],
-        ..config
+    [single, several].map(|config| {
+        config
+            .env_to_module(vec![ConnectorConfig::mean_std_filter()])
+            .module_to_env(vec![ConnectorConfig::custom("edges/Counts", Value::Null)])
     })
 }
 
@@ -96,7 +100,7 @@ fn what_action_connectors_learn_is_merged_and_copied_like_the_rest() {
         training.sync_connectors().unwrap();
         assert!(training.runners().all(|runner| counted(runner) == 12));
 
-        let mut evaluation = group(&EnvRunnerConfig { update_connectors: false, ..config }, 1);
+        let mut evaluation = group(&config.update_connectors(false), 1);
         evaluation.copy_connectors_from(&training).unwrap();
         evaluation.sample(Amount::Timesteps(3), SampleOptions::greedy()).unwrap();
         assert!(evaluation.runners().all(|runner| counted(runner) == 12), "frozen");

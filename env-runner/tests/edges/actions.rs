@@ -15,13 +15,13 @@ use crate::support::{all, env, game, open, percent, random, set_modules};
 /// An environment that shows the action it received, with one agent or with two.
 fn echoes(name: &'static [&'static str; 2]) -> [EnvRunnerConfig; 2] {
     let single = env(name[0], percent(), |_, _, action, out| {
-        let action = action.map_or(Ok(0.0), |a| a.f32s().map(|a| a[0]))?;
+        let action = action.map_or(Ok(0.0), |a| a.as_f32().map(|a| a[0]))?;
         out.write_f32(&[action])?;
         Ok(Step::running(0.0))
     });
     let several = game(name[1], &["a", "b"], percent(), all("p"), |_, _, actions, out| {
         for agent in 0..2 {
-            let action = actions.action(agent).map_or(Ok(0.0), |a| a.f32s().map(|a| a[0]))?;
+            let action = actions.action(agent).map_or(Ok(0.0), |a| a.as_f32().map(|a| a[0]))?;
             out.observe(agent)?.write_f32(&[action])?;
         }
         Ok(())
@@ -121,7 +121,7 @@ static RECEIVED: AtomicUsize = AtomicUsize::new(0);
 
 fn count(action: Option<Row<'_>>) -> rekindle_env::Result<()> {
     if let Some(action) = action {
-        RECEIVED.fetch_add(usize::from(!action.f32s()?[0].is_finite()), Ordering::Relaxed);
+        RECEIVED.fetch_add(usize::from(!action.as_f32()?[0].is_finite()), Ordering::Relaxed);
         RECEIVED.fetch_add(1000, Ordering::Relaxed);
     }
     Ok(())
@@ -151,11 +151,11 @@ fn an_action_that_is_not_finite_is_an_error_before_the_environment_sees_it() {
             (true, "inf", false, false),
             (false, "-inf", true, false),
         ] {
-            let config = EnvRunnerConfig { normalize_actions: normalize, ..config.clone() };
+            let config = config.clone().normalize_actions(normalize);
             let mut runner = open(config);
             let settings = serde_json::json!({"value": value, "as_action": as_action});
             set_modules(&mut *runner, &RLModuleSpec::of::<Says>().model_config(settings));
-            let options = SampleOptions { explore, ..SampleOptions::default() };
+            let options = SampleOptions::default().explore(explore);
             let error = runner.collect(Amount::Timesteps(4), options).unwrap_err().to_string();
             assert!(error.contains("diverged"), "{error}");
         }

@@ -85,7 +85,7 @@ fn an_action_that_does_not_exist_is_an_error_before_the_environment_sees_it() {
                 let settings = serde_json::json!({"choice": choice});
                 set_modules(&mut *runner, &RLModuleSpec::of::<Picks>().model_config(settings));
                 for explore in [true, false] {
-                    let options = SampleOptions { explore, ..SampleOptions::default() };
+                    let options = SampleOptions::default().explore(explore);
                     let error = runner.collect(Amount::Timesteps(4), options).unwrap_err();
                     let message = error.to_string();
                     let value = choice.to_string();
@@ -133,6 +133,14 @@ impl Connector for Breaks {
         }
         Ok(())
     }
+
+    fn get_memory(&self) -> rekindle_env_runner::Result<serde_json::Value> {
+        Ok(serde_json::Value::Null)
+    }
+
+    fn get_state(&self) -> rekindle_env_runner::Result<serde_json::Value> {
+        Ok(serde_json::Value::Null)
+    }
 }
 
 fn breaks() -> ConnectorConfig {
@@ -148,8 +156,8 @@ fn a_connector_that_outputs_a_choice_that_does_not_exist_is_named() {
     let to_five = ConnectorConfig::custom("edges/ToFive", serde_json::Value::Null);
     let five = Space::discrete(5).unwrap();
     for config in noting(["edges/Broken-v0", "edges/AllBroken-v0"], &five) {
-        let seen = EnvRunnerConfig { env_to_module: vec![to_five.clone()], ..config.clone() };
-        let done = EnvRunnerConfig { module_to_env: vec![breaks()], ..config };
+        let seen = config.clone().env_to_module(vec![to_five.clone()]);
+        let done = config.module_to_env(vec![breaks()]);
         for (config, options) in [(seen, random()), (done, SampleOptions::default())] {
             let mut runner = open(config);
             set_modules(&mut *runner, &mlp());
@@ -171,7 +179,7 @@ fn nan_from_a_connector_is_an_error_in_a_box_of_integers_too() {
         (["edges/NanPart-v0", "edges/NanParts-v0"], Space::boxed(0.0, 20.0, &[1]).unwrap()),
     ] {
         for config in noting(ids, &space) {
-            let config = EnvRunnerConfig { module_to_env: vec![breaks()], ..config };
+            let config = config.module_to_env(vec![breaks()]);
             let mut runner = open(config.clone());
             set_modules(&mut *runner, &mlp());
             let error = runner.collect(Amount::Timesteps(4), SampleOptions::default());

@@ -62,7 +62,7 @@ fn an_environment_draws_the_same_numbers_however_many_others_there_are() {
         Ok(if t == 3 + n % 2 { ended(0.0) } else { Step::running(0.0) })
     });
     let of = |num_envs| {
-        let config = EnvRunnerConfig { num_envs, ..config.clone() };
+        let config = config.clone().num_envs(num_envs);
         drawn(&collect(config, 10 * num_envs))
     };
     let (one, three) = (of(1), of(3));
@@ -79,8 +79,8 @@ fn an_agent_draws_the_same_numbers_whoever_acts_beside_it() {
     let in_turns = game("DrawsInTurns-v0", &["a", "b"], bin(), all("p"), |_, t, _, out| {
         out.observe(t % 2)?.write_f32(&[t as f32])
     });
-    let [together, in_turns] = [together, in_turns]
-        .map(|config| drawn(&collect(EnvRunnerConfig { num_envs: 2, ..config }, 40)));
+    let [together, in_turns] =
+        [together, in_turns].map(|config| drawn(&collect(config.num_envs(2), 40)));
     for env in 0..2 {
         for agent in ["a", "b"] {
             let key = (env, Some(agent.to_owned()));

@@ -3,9 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rekindle_env_runner::{
-    Amount, EnvRunnerConfig, MultiAgentConfig, PolicyMapping, RunnerError, SampleOptions,
-};
+use rekindle_env_runner::{Amount, MultiAgentConfig, PolicyMapping, RunnerError, SampleOptions};
 
 use crate::support::{all, bin, game, mlp, open, random, reduced, set_modules};
 
@@ -41,7 +39,7 @@ fn an_environment_without_agents_is_stepped() {
         Ok(())
     });
     for policies in [vec![], vec!["p".to_string()]] {
-        let multi_agent = MultiAgentConfig { policies, policy_mapping: all("p") };
+        let multi_agent = MultiAgentConfig::default().policies(policies).policy_mapping(all("p"));
         let mut config = config.clone();
         config.multi_agent = Some(multi_agent);
         let mut runner = open(config);
@@ -66,7 +64,7 @@ fn a_call_for_agent_steps_ends_where_nobody_acts() {
         Ok(())
     });
     for (num_envs, env_steps) in [(1, 20), (3, 21)] {
-        let mut runner = open(EnvRunnerConfig { num_envs, ..config.clone() });
+        let mut runner = open(config.clone().num_envs(num_envs));
         // Should the call not end by itself, the time limit ends it.
         let options = random().time_limit(Duration::from_secs(5));
         let experience = runner.collect(Amount::AgentSteps(20), options).unwrap();

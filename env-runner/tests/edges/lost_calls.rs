@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use burn::prelude::Device;
 use rekindle_env::{EnvError, Step};
 use rekindle_env_runner::connectors::ConnectorConfig;
-use rekindle_env_runner::{Amount, EnvRunnerConfig, EnvRunnerGroup, FaultToleranceConfig};
+use rekindle_env_runner::{Amount, EnvRunnerGroup, FaultToleranceConfig};
 
 use crate::support::{all, bin, ended, env, game, open, random, reduced};
 
@@ -70,7 +70,7 @@ fn episodes_of_a_failure_that_is_ignored_are_in_no_mean() {
         let fault_tolerance = FaultToleranceConfig::default()
             .restart_failed_env_runners(false)
             .ignore_env_runner_failures(true);
-        let config = EnvRunnerConfig { fault_tolerance, ..config };
+        let config = config.fault_tolerance(fault_tolerance);
         let mut group = EnvRunnerGroup::new(&config, 2, 1, &Device::flex()).unwrap();
         let experience = group.sample(Amount::Episodes(4), random()).unwrap();
         assert_eq!(experience.episodes.len(), 4);
@@ -117,12 +117,10 @@ fn reward_statistics_leave_out_failed_environments() {
     });
     for config in [single, several] {
         let fault_tolerance = FaultToleranceConfig::default().restart_failed_sub_environments(true);
-        let config = EnvRunnerConfig {
-            num_envs: 2,
-            env_to_module: vec![ConnectorConfig::normalize_rewards()],
-            fault_tolerance,
-            ..config
-        };
+        let config = config
+            .num_envs(2)
+            .env_to_module(vec![ConnectorConfig::normalize_rewards()])
+            .fault_tolerance(fault_tolerance);
         let mut runner = open(config);
         runner.collect(Amount::Timesteps(4), random()).unwrap();
         for state in runner.connector_states().unwrap().values() {

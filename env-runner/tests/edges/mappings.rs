@@ -46,9 +46,8 @@ fn unequal(id: &'static str, a: [Space; 2], b: [Space; 2]) -> EnvRunnerConfig {
         .into();
     let make = move |_: &EnvConfig| Ok(Unequal(agents.clone(), 0));
     register_multi_agent(MultiAgentEnvSpec::new(id, make)).unwrap();
-    let multi_agent =
-        MultiAgentConfig { policy_mapping: PolicyMapping::ByAgent, ..Default::default() };
-    EnvRunnerConfig { multi_agent: Some(multi_agent), ..EnvRunnerConfig::new(id) }
+    let multi_agent = MultiAgentConfig::default().policy_mapping(PolicyMapping::ByAgent);
+    EnvRunnerConfig::new(id).multi_agent(multi_agent)
 }
 
 fn table<const N: usize>(pairs: [(&str, &str); N]) -> PolicyMapping {
@@ -77,7 +76,7 @@ fn an_agent_is_not_mapped_to_a_module_that_acts_in_other_spaces() {
             (table([("a", "b"), ("b", "a")]), "module `a`", "[b]"),
             (table([("a", "b"), ("b", "new")]), "module `b`", "[a]"),
         ] {
-            let multi_agent = MultiAgentConfig { policies: Vec::new(), policy_mapping: mapping };
+            let multi_agent = MultiAgentConfig::default().policy_mapping(mapping);
             let error = runner.set_multi_agent(multi_agent).unwrap_err().to_string();
             for part in [module, agents, field] {
                 assert!(error.contains(part), "no `{part}` in: {error}");
@@ -95,7 +94,7 @@ fn a_function_that_maps_an_agent_to_other_spaces_later_is_an_error() {
     let mapping = PolicyMapping::from_fn("edges/swaps", |agent, episode| {
         if episode.episode < 64 { agent.clone() } else { "b".into() }
     });
-    config.multi_agent = Some(MultiAgentConfig { policies: Vec::new(), policy_mapping: mapping });
+    config.multi_agent = Some(MultiAgentConfig::default().policy_mapping(mapping));
     let mut runner = open(config);
     let error = runner.collect(Amount::Timesteps(300), random()).unwrap_err().to_string();
     for part in ["module `b`", "[a]", "action space"] {
@@ -108,11 +107,8 @@ fn a_function_that_maps_an_agent_to_other_spaces_later_is_an_error() {
 #[test]
 fn a_restored_mapping_does_not_bring_modules_into_other_spaces() {
     let config = unequal("edges/Restored-v0", [one(), torque(1.0)], [one(), torque(100.0)]);
-    let mut swapped = config.clone();
-    swapped.multi_agent = Some(MultiAgentConfig {
-        policies: Vec::new(),
-        policy_mapping: table([("a", "b"), ("b", "a")]),
-    });
+    let mapping = table([("a", "b"), ("b", "a")]);
+    let swapped = config.clone().multi_agent(MultiAgentConfig::default().policy_mapping(mapping));
     let mut runner = open(config);
     let modules = set_modules(&mut *runner, &mlp());
     runner.set_state(&open(swapped).get_state().unwrap()).unwrap();
@@ -135,11 +131,10 @@ fn a_table_that_names_an_agent_that_is_not_there_is_refused() {
         assert!(error.contains(part), "no `{part}` in: {error}");
     }
     // Evaluation may have fewer agents than training, and shares its mapping.
-    new(EnvRunnerConfig { in_evaluation: true, ..config.clone() }).unwrap();
-    let known =
-        MultiAgentConfig { policies: Vec::new(), policy_mapping: table([("a", "p"), ("b", "p")]) };
+    new(config.clone().in_evaluation(true)).unwrap();
+    let known = MultiAgentConfig::default().policy_mapping(table([("a", "p"), ("b", "p")]));
     let unknown = config.multi_agent.clone().unwrap();
-    let mut runner = new(EnvRunnerConfig { multi_agent: Some(known), ..config }).unwrap();
+    let mut runner = new(config.multi_agent(known)).unwrap();
     let error = runner.set_multi_agent(unknown).unwrap_err().to_string();
     assert!(error.contains("`hnter`"), "{error}");
 }

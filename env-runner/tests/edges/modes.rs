@@ -27,12 +27,11 @@ fn compare(experience: &Experience) -> (f32, usize) {
 #[test]
 fn recorded_log_probabilities_belong_to_their_rows_after_a_change_of_mode() {
     for first in [SampleOptions::greedy(), random(), SampleOptions::default()] {
-        let multi_agent = MultiAgentConfig { policies: vec!["p".into()], policy_mapping: all("p") };
-        let config = rekindle_env_runner::EnvRunnerConfig {
-            seed: 28,
-            multi_agent: Some(multi_agent),
-            ..rekindle_env_runner::EnvRunnerConfig::new("TicTacToe-v0")
-        };
+        let multi_agent =
+            MultiAgentConfig::default().policies(["p".into()]).policy_mapping(all("p"));
+        let config = rekindle_env_runner::EnvRunnerConfig::new("TicTacToe-v0")
+            .seed(28)
+            .multi_agent(multi_agent);
         let mut runner = open(config);
         set_modules(&mut *runner, &mlp());
         runner.collect(Amount::Timesteps(1), first).unwrap();

@@ -65,7 +65,7 @@ fn kinds(single: &'static str, several: &'static str) -> [EnvRunnerConfig; 2] {
         }
         Ok(())
     });
-    [single, several].map(|config| EnvRunnerConfig { num_envs: 2, ..config })
+    [single, several].map(|config| config.num_envs(2))
 }
 
 fn spec(from: f64) -> RLModuleSpec {

@@ -62,11 +62,9 @@ fn check(experience: &Experience, probabilities: bool, cells: Option<usize>) {
 fn rows_of_another_module_are_cut_cleanly() {
     let all_agents = ["TicTacToe-v0", "RockPaperScissors-v0", "CartPole-v1"];
     for env in all_agents {
-        let multi_agent = (env != "CartPole-v1").then(|| rekindle_env_runner::MultiAgentConfig {
-            policy_mapping: all("p"),
-            ..Default::default()
-        });
-        let config = EnvRunnerConfig { num_envs: 3, multi_agent, ..EnvRunnerConfig::new(env) };
+        let multi_agent = (env != "CartPole-v1")
+            .then(|| rekindle_env_runner::MultiAgentConfig::default().policy_mapping(all("p")));
+        let config = EnvRunnerConfig::new(env).num_envs(3).multi_agent(multi_agent);
         if env == "TicTacToe-v0" {
             // The first action is soon taken: the heuristic cannot play to the end.
             for sizes in [[None, Some(4)], [Some(4), Some(8)], [Some(8), None]] {

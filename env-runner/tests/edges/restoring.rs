@@ -28,15 +28,12 @@ fn kinds(single: &'static str, several: &'static str) -> [EnvRunnerConfig; 2] {
         }
         Ok(())
     });
-    [single, several].map(|config| EnvRunnerConfig {
-        num_envs: 3,
-        env_to_module: vec![ConnectorConfig::mean_std_filter()],
-        ..config
-    })
+    [single, several]
+        .map(|config| config.num_envs(3).env_to_module(vec![ConnectorConfig::mean_std_filter()]))
 }
 
 fn with_envs(config: &EnvRunnerConfig, num_envs: usize) -> EnvRunnerConfig {
-    EnvRunnerConfig { num_envs, ..config.clone() }
+    config.clone().num_envs(num_envs)
 }
 
 #[test]
@@ -119,10 +116,10 @@ fn agents_that_act_with_a_module_without_a_policy_continue_from_a_checkpoint() {
         }
         Ok(())
     });
-    let mut runner = open(EnvRunnerConfig { num_envs: 2, ..config });
+    let mut runner = open(config.num_envs(2));
     let mut both = set_modules(&mut *runner, &mlp());
     runner.collect(Amount::Timesteps(12), SampleOptions::default()).unwrap();
-    let multi_agent = MultiAgentConfig { policy_mapping: all("q"), ..Default::default() };
+    let multi_agent = MultiAgentConfig::default().policy_mapping(all("q"));
     runner.set_multi_agent(multi_agent).unwrap();
     let spaces = runner.module_spaces();
     assert_eq!(spaces.keys().collect::<Vec<_>>(), ["q"], "`p` has no policy any more");
@@ -131,7 +128,7 @@ fn agents_that_act_with_a_module_without_a_policy_continue_from_a_checkpoint() {
     runner.set_modules(&both, PublishedAt::default()).unwrap();
 
     let state = runner.get_state().unwrap();
-    let mut restored = open(EnvRunnerConfig { num_envs: 2, ..kinds_of("edges/Remapped-v0") });
+    let mut restored = open(kinds_of("edges/Remapped-v0").num_envs(2));
     restored.set_state(&state).unwrap();
     assert_eq!(restored.module_spaces(), spaces);
     restored.set_modules(&both, PublishedAt::default()).unwrap();
@@ -152,9 +149,8 @@ fn agents_that_act_with_a_module_without_a_policy_continue_from_a_checkpoint() {
 
 /// The configuration of a registered game whose agents all act with `p`.
 fn kinds_of(id: &str) -> EnvRunnerConfig {
-    let multi_agent =
-        rekindle_env_runner::MultiAgentConfig { policy_mapping: all("p"), ..Default::default() };
-    EnvRunnerConfig { multi_agent: Some(multi_agent), ..EnvRunnerConfig::new(id) }
+    let multi_agent = rekindle_env_runner::MultiAgentConfig::default().policy_mapping(all("p"));
+    EnvRunnerConfig::new(id).multi_agent(multi_agent)
 }
 
 #[test]
@@ -297,7 +293,7 @@ impl RunnerCallbacks for Picky {
 #[test]
 fn environments_that_a_hook_refuses_leave_the_former_ones_in_place() {
     for config in kinds("edges/Hooked-v0", "edges/AllHooked-v0") {
-        let config = EnvRunnerConfig { callbacks: SharedCallbacks::new(Picky), ..config };
+        let config = config.callbacks(SharedCallbacks::new(Picky));
         let [mut runner, mut other] = [open(config.clone()), open(config)];
         runner.collect(Amount::Timesteps(12), random()).unwrap();
         other.collect(Amount::Timesteps(12), random()).unwrap();
@@ -348,10 +344,8 @@ fn a_runner_that_cannot_be_recreated_for_a_state_changes_no_runner() {
         false => Ok(Shy(one(), bin())),
     };
     rekindle_env::register(rekindle_env::EnvSpec::new("edges/Shy-v0", make)).unwrap();
-    let config = EnvRunnerConfig {
-        env_to_module: vec![ConnectorConfig::mean_std_filter()],
-        ..EnvRunnerConfig::new("edges/Shy-v0")
-    };
+    let config = EnvRunnerConfig::new("edges/Shy-v0")
+        .env_to_module(vec![ConnectorConfig::mean_std_filter()]);
     let group = || EnvRunnerGroup::new(&config, 2, 1, &Device::flex()).unwrap();
     let mut saved = group();
     saved.sample(Amount::Timesteps(12), random()).unwrap();

@@ -4,7 +4,7 @@ use rekindle_env::Step;
 use rekindle_env_runner::connectors::{
     Connector, ConnectorConfig, RewardContext, register_connector,
 };
-use rekindle_env_runner::{Amount, EnvRunnerConfig, Result};
+use rekindle_env_runner::{Amount, Result};
 
 use crate::support::{all, bin, env, game, open, random};
 
@@ -67,6 +67,14 @@ impl Connector for Log {
         rewards.iter_mut().for_each(|reward| *reward = reward.ln());
         Ok(())
     }
+
+    fn get_memory(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::Value::Null)
+    }
+
+    fn get_state(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::Value::Null)
+    }
 }
 
 /// The rewards are finite before the connectors and not after them.
@@ -91,7 +99,7 @@ fn a_reward_that_a_connector_makes_not_finite_is_an_error_that_names_the_connect
             [(&scale, "`ScaleRewards`", "-1e39"), (&log, "`Log`", "NaN")]
         {
             let env_to_module = vec![connector.clone()];
-            let mut runner = open(EnvRunnerConfig { env_to_module, ..config.clone() });
+            let mut runner = open(config.clone().env_to_module(env_to_module));
             let error = runner.collect(Amount::Timesteps(4), random()).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(value), "{error}");
         }

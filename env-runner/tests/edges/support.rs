@@ -129,8 +129,8 @@ pub(crate) fn game(
         Ok(Game { agents: agents.clone(), none, turn, n, t: 0 })
     };
     register_multi_agent(MultiAgentEnvSpec::new(id, make)).unwrap();
-    let multi_agent = MultiAgentConfig { policy_mapping: mapping, ..Default::default() };
-    EnvRunnerConfig { multi_agent: Some(multi_agent), ..EnvRunnerConfig::new(id) }
+    let multi_agent = MultiAgentConfig::default().policy_mapping(mapping);
+    EnvRunnerConfig::new(id).multi_agent(multi_agent)
 }
 
 pub(crate) fn all(module: &str) -> PolicyMapping {

@@ -105,7 +105,7 @@ pub(crate) fn fragile(
 }
 
 pub(crate) fn config(env: &str, num_envs: usize) -> EnvRunnerConfig {
-    let mut config = EnvRunnerConfig { num_envs, seed: 3, ..EnvRunnerConfig::new(env) };
+    let mut config = EnvRunnerConfig::new(env).num_envs(num_envs).seed(3);
     config.fault_tolerance.restart_failed_sub_environments = true;
     config.fault_tolerance.restart_failed_env_runners = false;
     config

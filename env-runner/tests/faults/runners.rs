@@ -14,7 +14,7 @@ use crate::fragile::{Event, Fault, config, fragile, group, reduced};
 
 fn tolerant(env: &str, fault_tolerance: FaultToleranceConfig) -> EnvRunnerConfig {
     let env_to_module = vec![ConnectorConfig::mean_std_filter()];
-    EnvRunnerConfig { fault_tolerance, env_to_module, ..config(env, 1) }
+    config(env, 1).fault_tolerance(fault_tolerance).env_to_module(env_to_module)
 }
 
 fn restart() -> FaultToleranceConfig {

@@ -49,7 +49,7 @@ fn recurrent(env: &str) -> (EnvRunnerConfig, serde_json::Value) {
         "fcnet_hiddens": [8], "fusionnet_hiddens": [8], "use_lstm": true, "lstm_cell_size": 4,
         "vf_share_layers": true,
     });
-    (EnvRunnerConfig { env_to_module, ..config(env, 3) }, settings)
+    (config(env, 3).env_to_module(env_to_module), settings)
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn environments_that_do_not_come_back_are_an_error_that_says_so() {
 
 fn crashing(env: &str, p_crash: f64) -> EnvRunnerConfig {
     let env_config = EnvConfig::new().with("p_crash", p_crash).with("p_crash_reset", 0.1);
-    EnvRunnerConfig { env_config, ..config(env, 4) }
+    config(env, 4).env_config(env_config)
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn whole_episodes_are_whole_and_as_many_as_asked_for() {
 fn filters_memory_and_previous_actions_go_through_crashes_and_resume_exactly() {
     let (recurrent, settings) = recurrent("CrashingCartPole-v1");
     let crashing = crashing("CrashingCartPole-v1", 0.02);
-    let config = EnvRunnerConfig { env_to_module: recurrent.env_to_module, ..crashing };
+    let config = crashing.env_to_module(recurrent.env_to_module);
     let mut first = runner(config.clone(), settings.clone());
     for _ in 0..3 {
         collect(&mut first, Amount::Timesteps(200));
@@ -223,7 +223,7 @@ fn filters_memory_and_previous_actions_go_through_crashes_and_resume_exactly() {
 #[test]
 fn of_several_agents_those_of_the_failed_environment_lose_their_episode() {
     let mapping = PolicyMapping::ByAgent;
-    let multi_agent = MultiAgentConfig { policy_mapping: mapping, ..Default::default() };
+    let multi_agent = MultiAgentConfig::default().policy_mapping(mapping);
     let mut config = crashing("MultiAgentCrashingCartPole-v1", 0.01);
     config.multi_agent = Some(multi_agent);
     config.env_config = config.env_config.with("num_agents", 2);

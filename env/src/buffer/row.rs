@@ -8,6 +8,17 @@ use crate::error::{EnvError, Result};
 use crate::value::Value;
 
 /// A cursor that reads one element of a [`Buffer`].
+///
+/// Cursors and buffers name elements by their type:
+///
+/// | space | read | change in place | overwrite |
+/// |---|---|---|---|
+/// | `float32` `Box` | [`as_f32`](Self::as_f32) | [`as_f32_mut`](RowMut::as_f32_mut) | [`write_f32`](RowMut::write_f32) |
+/// | `uint8` `Box`, `MultiBinary` | [`as_u8`](Self::as_u8) | [`as_u8_mut`](RowMut::as_u8_mut) | [`write_u8`](RowMut::write_u8) |
+/// | integer `Box`, `MultiDiscrete` | [`as_i64`](Self::as_i64) | [`as_i64_mut`](RowMut::as_i64_mut) | [`write_i64`](RowMut::write_i64) |
+/// | `Discrete` | [`as_discrete`](Self::as_discrete) | [`as_i64_mut`](RowMut::as_i64_mut) | [`write_discrete`](RowMut::write_discrete) |
+/// | `Dict` | [`get`](Self::get) | [`get_mut`](RowMut::get_mut) | |
+/// | `Tuple` | [`index`](Self::index) | [`index_mut`](RowMut::index_mut) | |
 #[derive(Clone, Copy)]
 pub struct Row<'a> {
     pub(super) buffer: &'a Buffer,
@@ -45,7 +56,7 @@ impl<'a> Row<'a> {
     /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
     /// not exist.
     #[inline]
-    pub fn f32s(self) -> Result<&'a [f32]> {
+    pub fn as_f32(self) -> Result<&'a [f32]> {
         self.cells()
     }
 
@@ -56,7 +67,7 @@ impl<'a> Row<'a> {
     /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
     /// not exist.
     #[inline]
-    pub fn bytes(self) -> Result<&'a [u8]> {
+    pub fn as_u8(self) -> Result<&'a [u8]> {
         self.cells()
     }
 
@@ -68,7 +79,7 @@ impl<'a> Row<'a> {
     /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
     /// not exist.
     #[inline]
-    pub fn ints(self) -> Result<&'a [i64]> {
+    pub fn as_i64(self) -> Result<&'a [i64]> {
         self.cells()
     }
 
@@ -79,8 +90,8 @@ impl<'a> Row<'a> {
     /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
     /// not exist.
     #[inline]
-    pub fn discrete(self) -> Result<i64> {
-        match (i64::leaf(&self.buffer.column)?.shape.as_slice(), self.ints()?) {
+    pub fn as_discrete(self) -> Result<i64> {
+        match (i64::leaf(&self.buffer.column)?.shape.as_slice(), self.as_i64()?) {
             ([], &[number]) => Ok(number),
             _ => Err(self.buffer.column.wrong_kind("a discrete value")),
         }
@@ -114,10 +125,10 @@ impl<'a> Row<'a> {
     /// not exist.
     pub fn to_value(self) -> Result<Value> {
         Ok(match &self.buffer.column {
-            Contents::Float(_) => Value::Float(self.f32s()?.to_vec()),
-            Contents::Byte(_) => Value::Byte(self.bytes()?.to_vec()),
-            Contents::Int(leaf) if leaf.shape.is_empty() => Value::Discrete(self.discrete()?),
-            Contents::Int(_) => Value::Int(self.ints()?.to_vec()),
+            Contents::Float(_) => Value::Float(self.as_f32()?.to_vec()),
+            Contents::Byte(_) => Value::Byte(self.as_u8()?.to_vec()),
+            Contents::Int(leaf) if leaf.shape.is_empty() => Value::Discrete(self.as_discrete()?),
+            Contents::Int(_) => Value::Int(self.as_i64()?.to_vec()),
             Contents::Dict(parts) => Value::Dict(
                 parts
                     .iter()
@@ -149,10 +160,10 @@ impl fmt::Debug for Row<'_> {
         }
         let part = |part| Self::new(part, self.index);
         match &self.buffer.column {
-            Contents::Float(_) => show(self.f32s(), f),
-            Contents::Byte(_) => show(self.bytes(), f),
-            Contents::Int(leaf) if leaf.shape.is_empty() => show(self.discrete(), f),
-            Contents::Int(_) => show(self.ints(), f),
+            Contents::Float(_) => show(self.as_f32(), f),
+            Contents::Byte(_) => show(self.as_u8(), f),
+            Contents::Int(leaf) if leaf.shape.is_empty() => show(self.as_discrete(), f),
+            Contents::Int(_) => show(self.as_i64(), f),
             Contents::Dict(parts) => f
                 .debug_map()
                 .entries(parts.iter().map(|(key, buffer)| (key, part(buffer))))
@@ -162,7 +173,7 @@ impl fmt::Debug for Row<'_> {
     }
 }
 
-/// A cursor that writes one element of a [`Buffer`].
+/// A cursor that writes one element of a [`Buffer`]. [`Row`] lists its methods by space.
 ///
 /// A write that fails within a nested element leaves the parts before the failure written.
 pub struct RowMut<'a> {
@@ -198,7 +209,7 @@ impl<'a> RowMut<'a> {
     /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
     /// not exist.
     #[inline]
-    pub fn f32s_mut(self) -> Result<&'a mut [f32]> {
+    pub fn as_f32_mut(self) -> Result<&'a mut [f32]> {
         self.cells()
     }
 
@@ -209,7 +220,7 @@ impl<'a> RowMut<'a> {
     /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
     /// not exist.
     #[inline]
-    pub fn bytes_mut(self) -> Result<&'a mut [u8]> {
+    pub fn as_u8_mut(self) -> Result<&'a mut [u8]> {
         self.cells()
     }
 
@@ -221,7 +232,7 @@ impl<'a> RowMut<'a> {
     /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
     /// not exist.
     #[inline]
-    pub fn ints_mut(self) -> Result<&'a mut [i64]> {
+    pub fn as_i64_mut(self) -> Result<&'a mut [i64]> {
         self.cells()
     }
 
@@ -243,7 +254,7 @@ impl<'a> RowMut<'a> {
     /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
     /// not exist, [`EnvError::ShapeMismatch`] if the number of values differs.
     #[inline]
-    pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+    pub fn write_u8(&mut self, bytes: &[u8]) -> Result<()> {
         self.write_cells(bytes)
     }
 
@@ -254,7 +265,7 @@ impl<'a> RowMut<'a> {
     /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
     /// not exist, [`EnvError::ShapeMismatch`] if the number of values differs.
     #[inline]
-    pub fn write_ints(&mut self, numbers: &[i64]) -> Result<()> {
+    pub fn write_i64(&mut self, numbers: &[i64]) -> Result<()> {
         self.write_cells(numbers)
     }
 
@@ -265,7 +276,7 @@ impl<'a> RowMut<'a> {
     /// [`EnvError::WrongKind`] for another kind of row, [`EnvError::RowOutOfRange`] if the row does
     /// not exist.
     #[inline]
-    pub fn set_discrete(&mut self, number: i64) -> Result<()> {
+    pub fn write_discrete(&mut self, number: i64) -> Result<()> {
         match &self.buffer.column {
             Contents::Int(leaf) if leaf.shape.is_empty() => self.write_cells(&[number]),
             other => Err(other.refuse("a discrete value")),
@@ -309,11 +320,11 @@ impl<'a> RowMut<'a> {
     pub fn write(&mut self, value: &Value) -> Result<()> {
         match (&self.buffer.column, value) {
             (Contents::Float(_), Value::Float(numbers)) => self.write_f32(numbers),
-            (Contents::Byte(_), Value::Byte(bytes)) => self.write_bytes(bytes),
+            (Contents::Byte(_), Value::Byte(bytes)) => self.write_u8(bytes),
             (Contents::Int(leaf), Value::Int(numbers)) if !leaf.shape.is_empty() => {
-                self.write_ints(numbers)
+                self.write_i64(numbers)
             }
-            (Contents::Int(_), Value::Discrete(number)) => self.set_discrete(*number),
+            (Contents::Int(_), Value::Discrete(number)) => self.write_discrete(*number),
             (Contents::Dict(parts), Value::Dict(values)) if parts.keys().eq(values.keys()) => {
                 values.iter().try_for_each(|(key, value)| self.get_mut(key)?.write(value))
             }

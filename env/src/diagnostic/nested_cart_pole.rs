@@ -59,9 +59,9 @@ impl NestedCartPole {
         cart.get_mut("velocity")?.write_f32(&[x_dot])?;
         let mut pole = observation.get_mut("pole")?;
         pole.index_mut(0)?.write_f32(&[theta])?;
-        pole.index_mut(1)?.set_discrete(right(theta))?;
+        pole.index_mut(1)?.write_discrete(right(theta))?;
         observation.get_mut("angular_velocity")?.write_f32(&[theta_dot])?;
-        observation.get_mut("moves")?.write_ints(&[right(x_dot), right(theta_dot)])
+        observation.get_mut("moves")?.write_i64(&[right(x_dot), right(theta_dot)])
     }
 }
 

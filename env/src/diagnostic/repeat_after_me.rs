@@ -73,7 +73,7 @@ impl RepeatAfterMe {
         let token = self.state.rng.integers(0, 2);
         self.state.history.pop_front();
         self.state.history.push_back(token);
-        observation.set_discrete(token)
+        observation.write_discrete(token)
     }
 }
 

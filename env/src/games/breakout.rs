@@ -148,7 +148,7 @@ impl Breakout {
     }
 
     fn observe(&self, observation: RowMut<'_>) -> Result<()> {
-        let pixels = observation.f32s_mut()?;
+        let pixels = observation.as_f32_mut()?;
         pixels.fill(0.0);
         let mut light = |(row, column): (i64, i64), channel: usize| {
             let cell = usize::try_from(row * SIZE + column).unwrap_or(usize::MAX / CHANNELS - 1);

@@ -63,7 +63,7 @@ impl Catch {
     }
 
     fn observe(&self, observation: RowMut<'_>) -> Result<()> {
-        for (i, pixel) in observation.f32s_mut()?.iter_mut().enumerate() {
+        for (i, pixel) in observation.as_f32_mut()?.iter_mut().enumerate() {
             *pixel = f32::from(self.is_lit(i / COLUMNS, i % COLUMNS));
         }
         Ok(())

@@ -65,7 +65,7 @@ impl MultiAgentEnv for RockPaperScissors {
         self.rounds = 0;
         for (player, agent) in self.agents.iter().enumerate() {
             let none_yet = agent.action_space.as_discrete()?.n() as i64;
-            out.observe(player)?.set_discrete(none_yet)?;
+            out.observe(player)?.write_discrete(none_yet)?;
         }
         Ok(())
     }
@@ -83,7 +83,7 @@ impl MultiAgentEnv for RockPaperScissors {
             let (mine, theirs) = (hands[player], hands[opponent]);
             let beats = |a: i64, b: i64| BEATS[a as usize].contains(&b);
             let reward = f64::from(beats(mine, theirs)) - f64::from(beats(theirs, mine));
-            out.observe(player)?.set_discrete(theirs)?;
+            out.observe(player)?.write_discrete(theirs)?;
             out.add_reward(player, reward)?;
         }
         self.rounds += 1;

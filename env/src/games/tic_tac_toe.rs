@@ -101,12 +101,12 @@ impl TicTacToe {
             Some(_) => 2,
         });
         if !self.action_mask {
-            return row.write_ints(&seen);
+            return row.write_i64(&seen);
         }
-        row.get_mut("observations")?.write_ints(&seen)?;
+        row.get_mut("observations")?.write_i64(&seen)?;
         let full = self.state.is_full();
         let mask = self.state.cells.map(|mark| u8::from(full || mark.is_none()));
-        row.get_mut("action_mask")?.write_bytes(&mask)
+        row.get_mut("action_mask")?.write_u8(&mask)
     }
 
     /// Ends the game, with a winner or in a draw.

@@ -17,9 +17,9 @@ use crate::error::Result;
 /// let moves = Space::discrete(3)?;
 /// let agents = ["left", "right"].map(|id| AgentSpec::new(id, moves.clone(), moves.clone()));
 /// let mut actions = MultiAgentActions::new(&agents);
-/// actions.act(1)?.set_discrete(2)?;
+/// actions.act(1)?.write_discrete(2)?;
 /// assert!(!actions.acts(0) && actions.acts(1));
-/// assert_eq!(actions.action(1).map(|row| row.discrete()).transpose()?, Some(2));
+/// assert_eq!(actions.action(1).map(|row| row.as_discrete()).transpose()?, Some(2));
 /// # Ok::<(), rekindle_env::EnvError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -23,7 +23,7 @@ use crate::error::Result;
 /// out.add_reward(1, -1.0)?; // `right` gets a reward without an observation
 /// out.terminate(1)?; // and is done for this episode
 ///
-/// assert_eq!(out.observation(0).map(|row| row.f32s()).transpose()?, Some(&[0.5, -0.5][..]));
+/// assert_eq!(out.observation(0).map(|row| row.as_f32()).transpose()?, Some(&[0.5, -0.5][..]));
 /// assert!(out.acts_next(0) && !out.acts_next(1) && !out.is_done());
 /// # Ok::<(), rekindle_env::EnvError>(())
 /// ```

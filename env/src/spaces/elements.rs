@@ -65,13 +65,13 @@ impl Space {
     pub fn sample_into(&self, rng: &mut Generator, mut row: RowMut<'_>) -> Result<()> {
         match self {
             Self::Box(space) => match space.dtype() {
-                BoxDType::Float32 => space.sample_f32(rng, row.f32s_mut()?),
-                BoxDType::Uint8 => space.sample_bytes(rng, row.bytes_mut()?),
-                BoxDType::Int32 | BoxDType::Int64 => space.sample_ints(rng, row.ints_mut()?),
+                BoxDType::Float32 => space.sample_f32(rng, row.as_f32_mut()?),
+                BoxDType::Uint8 => space.sample_bytes(rng, row.as_u8_mut()?),
+                BoxDType::Int32 | BoxDType::Int64 => space.sample_ints(rng, row.as_i64_mut()?),
             },
-            Self::Discrete(space) => row.set_discrete(space.sample(rng))?,
-            Self::MultiDiscrete(space) => space.sample(rng, row.ints_mut()?),
-            Self::MultiBinary(space) => space.sample(rng, row.bytes_mut()?),
+            Self::Discrete(space) => row.write_discrete(space.sample(rng))?,
+            Self::MultiDiscrete(space) => space.sample(rng, row.as_i64_mut()?),
+            Self::MultiBinary(space) => space.sample(rng, row.as_u8_mut()?),
             Self::Dict(space) => {
                 for (key, part) in space.iter() {
                     part.sample_into(rng, row.get_mut(key)?)?;
@@ -128,19 +128,19 @@ impl Space {
         match self {
             Self::Box(space) if !row.has_shape(space.shape()) => false,
             Self::Box(space) => match space.dtype() {
-                BoxDType::Float32 => row.f32s().is_ok_and(|numbers| space.contains_f32(numbers)),
-                BoxDType::Uint8 => row.bytes().is_ok_and(|bytes| space.contains_bytes(bytes)),
+                BoxDType::Float32 => row.as_f32().is_ok_and(|numbers| space.contains_f32(numbers)),
+                BoxDType::Uint8 => row.as_u8().is_ok_and(|bytes| space.contains_bytes(bytes)),
                 BoxDType::Int32 | BoxDType::Int64 => {
-                    row.ints().is_ok_and(|numbers| space.contains_ints(numbers))
+                    row.as_i64().is_ok_and(|numbers| space.contains_ints(numbers))
                 }
             },
-            Self::Discrete(space) => row.discrete().is_ok_and(|number| space.contains(number)),
+            Self::Discrete(space) => row.as_discrete().is_ok_and(|number| space.contains(number)),
             Self::MultiDiscrete(space) => {
                 row.has_shape(&[space.nvec().len()])
-                    && row.ints().is_ok_and(|numbers| space.contains(numbers))
+                    && row.as_i64().is_ok_and(|numbers| space.contains(numbers))
             }
             Self::MultiBinary(space) => {
-                row.has_shape(&[space.n()]) && row.bytes().is_ok_and(|bits| space.contains(bits))
+                row.has_shape(&[space.n()]) && row.as_u8().is_ok_and(|bits| space.contains(bits))
             }
             Self::Dict(space) => {
                 row.buffer().as_dict().is_ok_and(|parts| parts.keys().eq(space.spaces().keys()))
@@ -193,9 +193,9 @@ impl Space {
         let of = |space: &Self, part| space.contains_choices(row.of(part));
         match self {
             Self::Box(_) => true,
-            Self::Discrete(space) => row.discrete().is_ok_and(|number| space.contains(number)),
-            Self::MultiDiscrete(space) => row.ints().is_ok_and(|numbers| space.contains(numbers)),
-            Self::MultiBinary(space) => row.bytes().is_ok_and(|bits| space.contains(bits)),
+            Self::Discrete(space) => row.as_discrete().is_ok_and(|number| space.contains(number)),
+            Self::MultiDiscrete(space) => row.as_i64().is_ok_and(|numbers| space.contains(numbers)),
+            Self::MultiBinary(space) => row.as_u8().is_ok_and(|bits| space.contains(bits)),
             Self::Dict(space) => row.buffer().as_dict().is_ok_and(|parts| {
                 space.spaces().values().zip(parts.values()).all(|(space, part)| of(space, part))
             }),

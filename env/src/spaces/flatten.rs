@@ -50,20 +50,20 @@ impl Space {
         let foreign = || self.not_contained(row);
         match self {
             Self::Box(space) if space.dtype() == BoxDType::Float32 => {
-                copy_numbers(row.f32s()?, out, |x| x).ok_or_else(foreign)?;
+                copy_numbers(row.as_f32()?, out, |x| x).ok_or_else(foreign)?;
             }
             Self::Box(space) if space.dtype().is_int() => {
-                copy_numbers(row.ints()?, out, |x| x as f32).ok_or_else(foreign)?;
+                copy_numbers(row.as_i64()?, out, |x| x as f32).ok_or_else(foreign)?;
             }
             Self::Box(_) | Self::MultiBinary(_) => {
-                copy_numbers(row.bytes()?, out, f32::from).ok_or_else(foreign)?;
+                copy_numbers(row.as_u8()?, out, f32::from).ok_or_else(foreign)?;
             }
             Self::Discrete(space) => {
-                let hot = space.position(row.discrete()?).ok_or_else(foreign)?;
+                let hot = space.position(row.as_discrete()?).ok_or_else(foreign)?;
                 one_hot(hot, out);
             }
             Self::MultiDiscrete(space) => {
-                let numbers = row.ints()?;
+                let numbers = row.as_i64()?;
                 if !space.contains(numbers) {
                     return Err(foreign());
                 }
@@ -122,14 +122,14 @@ impl Space {
         match self {
             Self::Box(space) if space.dtype() == BoxDType::Float32 => row.write_f32(flat)?,
             Self::Box(space) if space.dtype().is_int() => {
-                write_numbers(flat, row.ints_mut()?, |x| x as i64)?;
+                write_numbers(flat, row.as_i64_mut()?, |x| x as i64)?;
             }
             Self::Box(_) | Self::MultiBinary(_) => {
-                write_numbers(flat, row.bytes_mut()?, |x| x as u8)?;
+                write_numbers(flat, row.as_u8_mut()?, |x| x as u8)?;
             }
-            Self::Discrete(space) => row.set_discrete(space.start() + hot(flat)? as i64)?,
+            Self::Discrete(space) => row.write_discrete(space.start() + hot(flat)? as i64)?,
             Self::MultiDiscrete(space) => {
-                for (number, &n) in row.ints_mut()?.iter_mut().zip(space.nvec()) {
+                for (number, &n) in row.as_i64_mut()?.iter_mut().zip(space.nvec()) {
                     *number = hot(split(&mut flat, n))? as i64;
                 }
             }

@@ -25,7 +25,7 @@ impl<E: MultiAgentEnv> Table<E> {
     pub(crate) fn step(&mut self, actions: &[(usize, i64)]) -> Result<()> {
         self.actions.clear();
         for &(agent, action) in actions {
-            self.actions.act(agent)?.set_discrete(action)?;
+            self.actions.act(agent)?.write_discrete(action)?;
         }
         self.env.step(&self.actions, &mut self.out)
     }

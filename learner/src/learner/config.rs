@@ -2,50 +2,33 @@
 
 use std::collections::BTreeSet;
 
-use rekindle_core::{ConfigError, ModuleId};
-use serde::{Deserialize, Serialize};
+use rekindle_core::{ConfigError, ModuleId, settings};
 
 use crate::connector::LearnerConnectorConfig;
 use crate::minibatch::Epochs;
 
-/// The settings of a learner that are common to all modules: epochs and minibatches. Optimizers belong to
-/// the [`Loss`](crate::Loss) of each module.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LearnerConfig {
-    /// Passes over the rows per update.
-    pub num_epochs: usize,
-    /// Rows per minibatch; `None` takes all rows at once.
-    pub minibatch_size: Option<usize>,
-    /// Whether each pass visits the rows in a new random order.
-    pub shuffle_batch_per_epoch: bool,
-    /// Seed of the order of the rows and of random numbers in losses.
-    pub seed: u64,
-    /// Modules that learn; `None` for all. Only these need the roles that their losses require.
-    /// [`Learner::set_policies_to_train`](crate::Learner::set_policies_to_train) changes them later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policies_to_train: Option<BTreeSet<ModuleId>>,
-    /// Whether plain tensor operations take the place of the fused ones of the CPU
-    /// ([`rekindle_kernels::eager`]), for debugging.
-    #[serde(default)]
-    pub eager: bool,
-    /// Transforms of experience before losses see it, in order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub connectors: Vec<LearnerConnectorConfig>,
-}
-
-impl Default for LearnerConfig {
-    /// RLlib's defaults: one epoch, one batch.
-    fn default() -> Self {
-        Self {
-            num_epochs: 1,
-            minibatch_size: None,
-            shuffle_batch_per_epoch: false,
-            seed: 0,
-            policies_to_train: None,
-            eager: false,
-            connectors: Vec::new(),
-        }
+settings! {
+    /// The settings of a learner that are common to all modules: epochs and minibatches. Optimizers belong to
+    /// the [`Loss`](crate::Loss) of each module.
+    pub struct LearnerConfig {
+        /// Passes over the rows per update.
+        set num_epochs: usize = 1;
+        /// Rows per minibatch; `None` takes all rows at once.
+        into minibatch_size: Option<usize> = None;
+        /// Whether each pass visits the rows in a new random order.
+        set shuffle_batch_per_epoch: bool = false;
+        /// Seed of the order of the rows and of random numbers in losses.
+        set seed: u64 = 0;
+        /// Modules that learn; `None` for all. Only these need the roles that their losses require.
+        /// [`Learner::set_policies_to_train`](crate::Learner::set_policies_to_train) changes them later.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        into policies_to_train: Option<BTreeSet<ModuleId>> = None;
+        /// Whether plain tensor operations take the place of the fused ones of the CPU
+        /// ([`rekindle_kernels::eager`]), for debugging.
+        set eager: bool = false;
+        /// Transforms of experience before losses see it, in order.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        into connectors: Vec<LearnerConnectorConfig> = Vec::new();
     }
 }
 

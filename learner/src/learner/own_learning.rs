@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use rekindle_checkpoint::State;
 use rekindle_core::{ALL_MODULES, ModuleId};
 use rekindle_env_runner::Segment;
 use rekindle_metrics::Reducer;
@@ -44,6 +45,10 @@ impl Loss for OwnLearning {
             loss: self.name().into(),
             reason: "does not exist: the module learns from a batch by itself".into(),
         })
+    }
+
+    fn get_state(&self) -> Result<State> {
+        Ok(State::new())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Modules with a loss of their own.
 
+use rekindle_checkpoint::State;
 use rekindle_rl_module::Role;
 
 use crate::error::Result;
@@ -49,5 +50,9 @@ impl Loss for OwnLoss {
 
     fn changes_gradients(&self) -> bool {
         self.of_algorithm.changes_gradients()
+    }
+
+    fn get_state(&self) -> Result<State> {
+        Ok(State::new())
     }
 }

@@ -69,7 +69,7 @@ impl Checkpointable for Learner {
         let mut of_losses = State::new();
         for (id, of_module) in &self.losses {
             let of_loss = of_module.loss.get_state()?;
-            if of_loss != State::new() {
+            if !of_loss.is_empty() {
                 of_losses.insert_component(id.clone(), of_loss);
             }
         }

@@ -1,7 +1,6 @@
 //! Transitions, priorities and eviction.
 
-use std::collections::BTreeMap;
-
+use rekindle_checkpoint::{Array, State};
 use rekindle_core::{Columns, Generator};
 use rekindle_env::Buffer;
 use rekindle_env_runner::{Rollout, Segment, SegmentEnd};
@@ -13,23 +12,14 @@ fn floats(data: impl IntoIterator<Item = f32>) -> Buffer {
 }
 
 fn segment(env: usize, episode: u64, t_started: usize, len: usize, end: SegmentEnd) -> Segment {
-    Segment { env, agent: None, episode, start: 0, stride: 1, len, t_started, end }
+    Segment::new(0..len, end).with_episode(env, episode).with_t_started(t_started)
 }
 
 /// Steps whose observations count from `first`, with a reward each; `last` is the final observation.
 fn rollout(segment: Segment, first: f32, rewards: &[f32], last: f32) -> Rollout {
-    Rollout {
-        observations: floats((0..rewards.len()).map(|t| first + t as f32)),
-        actions: Buffer::from_i64((0..rewards.len() as i64).collect(), &[]).unwrap(),
-        rewards: rewards.to_vec(),
-        extras: BTreeMap::new(),
-        infos: None,
-        segments: vec![segment],
-        final_observations: floats([last]),
-        states: None,
-        runner: 0,
-        weights_seq_no: 0,
-    }
+    let observations = floats((0..rewards.len()).map(|t| first + t as f32));
+    let actions = Buffer::from_i64((0..rewards.len() as i64).collect(), &[]).unwrap();
+    Rollout::new(observations, actions, rewards.to_vec(), vec![segment], floats([last]))
 }
 
 fn buffer(config: ReplayConfig) -> ReplayBuffer {
@@ -61,7 +51,7 @@ fn transitions(buffer: &ReplayBuffer, rows: &[usize], n: usize) -> [Vec<f32>; 3]
     let spec = TransitionSpec::new(0.9).n_step(n..=n);
     let batch = buffer.storage.gather(rows, &spec, &mut Generator::from_seed(0)).unwrap();
     [Columns::REWARDS, Columns::DISCOUNTS, Columns::NEXT_OBS]
-        .map(|name| batch.f32s(name).unwrap().to_vec())
+        .map(|name| batch.as_f32(name).unwrap().to_vec())
 }
 
 #[test]
@@ -97,8 +87,8 @@ fn a_constant_reward_is_worth_100_steps_of_it_at_a_time_limit() {
     let batch = buffer.storage.gather(&rows, &spec, &mut rng).unwrap();
     let mut value = 0.0_f64;
     for _ in 0..2000 {
-        let targets = batch.f32s(Columns::REWARDS).unwrap().iter();
-        let targets = targets.zip(batch.f32s(Columns::DISCOUNTS).unwrap());
+        let targets = batch.as_f32(Columns::REWARDS).unwrap().iter();
+        let targets = targets.zip(batch.as_f32(Columns::DISCOUNTS).unwrap());
         let sum: f64 = targets.map(|(r, d)| f64::from(*r) + f64::from(*d) * value).sum();
         value = sum / 200.0;
     }
@@ -151,7 +141,9 @@ fn environments_agents_and_runners_do_not_mix() {
         rollout(segment, first, &[1.0, 1.0], first + 2.0)
     };
     buffer.push(&of(0, None, 0.0)).unwrap();
-    buffer.push(&Rollout { runner: 1, ..of(0, None, 10.0) }).unwrap();
+    let mut of_other_runner = of(0, None, 10.0);
+    of_other_runner.runner = 1;
+    buffer.push(&of_other_runner).unwrap();
     buffer.push(&of(1, None, 20.0)).unwrap();
     buffer.push(&of(0, Some("a"), 30.0)).unwrap();
     let firsts: Vec<usize> = (0..buffer.storage.slots())
@@ -172,7 +164,8 @@ fn the_oldest_steps_make_room_and_no_more_than_the_capacity_is_kept() {
     }
     let spec = TransitionSpec::new(1.0);
     let batch = buffer.sample(500, &spec, 0, &mut Generator::from_seed(0)).unwrap();
-    let (obs, next) = (batch.f32s(Columns::OBS).unwrap(), batch.f32s(Columns::NEXT_OBS).unwrap());
+    let (obs, next) =
+        (batch.as_f32(Columns::OBS).unwrap(), batch.as_f32(Columns::NEXT_OBS).unwrap());
     assert!(obs.iter().all(|obs| *obs >= 170.0), "{obs:?}");
     for (obs, next) in obs.iter().zip(next) {
         let last = (obs + 1.0) % 7.0 == 0.0;
@@ -231,7 +224,7 @@ fn a_range_of_steps_draws_a_number_for_each_transition() {
     let spec = TransitionSpec::new(0.9).n_step(1..=3);
     let batch = buffer.storage.gather(&[0; 300], &spec, &mut Generator::from_seed(0)).unwrap();
     for (n, discount) in [(1, 0.9_f32), (2, 0.81), (3, 0.729)] {
-        let of_n = batch.f32s(Columns::DISCOUNTS).unwrap().iter();
+        let of_n = batch.as_f32(Columns::DISCOUNTS).unwrap().iter();
         let count = of_n.filter(|found| (**found - discount).abs() < 1e-6).count();
         assert!((70..130).contains(&count), "{n}: {count}");
     }
@@ -252,4 +245,47 @@ fn an_empty_buffer_and_other_columns_are_refused() {
     let error = buffer.push(&steps).unwrap_err().to_string();
     assert!(error.contains("`obs`"), "{error}");
     assert_eq!(buffer.len(), 1);
+}
+
+#[test]
+fn a_saved_buffer_whose_parts_do_not_fit_is_refused_with_the_reason() {
+    let config = prioritized(LargestWeight::Buffer);
+    let mut buffer = buffer(config.clone());
+    let segment = segment(0, 0, 0, 3, SegmentEnd::Truncated);
+    buffer.push(&rollout(segment, 0.0, &[1.0, 2.0, 3.0], 30.0)).unwrap();
+    let state = buffer.get_state().unwrap();
+    ReplayBuffer::from_state(config.clone(), &state).unwrap();
+    let spoils: [(&str, fn(&mut State)); 8] = [
+        ("a row has no known end", |state| {
+            let rows = state.tensor("follows").unwrap().shape()[0];
+            state.insert_tensor("follows", Array::new(vec![rows], vec![99_u8; rows]).unwrap());
+        }),
+        ("its columns differ in length", |state| {
+            let columns = state.components.get_mut("columns").unwrap();
+            let column = columns.components.get_mut("1").unwrap();
+            column.insert_tensor("data", Array::new(vec![1], vec![0_f32]).unwrap());
+        }),
+        ("a column is missing", |state| {
+            let columns = state.components.get_mut("columns").unwrap();
+            columns.data["names"][1] = "other".into();
+        }),
+        ("final observations are missing", |state| drop(state.components.remove("finals"))),
+        ("next observations are missing", |state| {
+            drop(state.components.remove("next_observations"));
+        }),
+        ("its priorities are not one positive number per stored row", |state| {
+            let rows = state.tensor("follows").unwrap().shape()[0];
+            state.insert_tensor("priorities", Array::new(vec![rows], vec![0_f64; rows]).unwrap());
+        }),
+        ("its largest priority is not a positive number", |state| {
+            state.data["largest"] = 0.0.into();
+        }),
+        ("its blocks do not fit its rows", |state| state.data["blocks"][0]["len"] = 2.into()),
+    ];
+    for (reason, spoil) in spoils {
+        let mut state = state.clone();
+        spoil(&mut state);
+        let error = ReplayBuffer::from_state(config.clone(), &state).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}, not {reason}");
+    }
 }

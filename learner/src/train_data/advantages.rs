@@ -30,7 +30,7 @@ impl TrainData {
             return Ok(());
         }
         let (values, after) = self.values(cx.module, cx.device)?;
-        let rewards = self.f32s(Columns::REWARDS)?;
+        let rewards = self.as_f32(Columns::REWARDS)?;
         let (mut advantages, mut targets) = (Vec::new(), Vec::new());
         for (segment, bootstrap) in self.segments.iter().zip(after) {
             let rows = segment.range();
@@ -50,7 +50,7 @@ impl TrainData {
     /// # Errors
     /// [`LearnerError::NoBootstrap`] for a segment that was cut off: its returns are unknown.
     pub fn add_returns_to_go(&mut self, gamma: f32) -> Result<()> {
-        let rewards = self.f32s(Columns::REWARDS)?;
+        let rewards = self.as_f32(Columns::REWARDS)?;
         let mut returns = Vec::with_capacity(rewards.len());
         for segment in self.segments.iter() {
             if segment.end == SegmentEnd::Cut {
@@ -72,7 +72,7 @@ impl TrainData {
             self.set_device(columns);
             return Ok(());
         }
-        let mut values = self.f32s(column)?.to_vec();
+        let mut values = self.as_f32(column)?.to_vec();
         standardize(&mut values);
         self.insert_f32(column, values)
     }

@@ -51,8 +51,10 @@ impl TrainData {
         let (mut start, mut segments) = (0, Vec::new());
         for rollout in rollouts {
             for segment in &rollout.segments {
-                segments.push(Segment { start, stride: 1, ..segment.clone() });
+                let mut gathered = segment.clone();
+                (gathered.start, gathered.stride) = (start, 1);
                 start += segment.len;
+                segments.push(gathered);
             }
             let finals = &rollout.final_observations;
             final_observations.extend_from(finals, 0..finals.rows())?;

@@ -237,16 +237,8 @@ mod tests {
         let actions = Buffer::from_i64(vec![3, -1, 2], &[]).unwrap();
         columns.insert(Columns::ACTIONS, actions).unwrap();
         let mut data = TrainData::from(columns);
-        data.segments = Arc::new(vec![Segment {
-            env: 1,
-            agent: None,
-            episode: 7,
-            start: 0,
-            stride: 1,
-            len: 3,
-            t_started: 4,
-            end: SegmentEnd::Cut,
-        }]);
+        let segment = Segment::new(0..3, SegmentEnd::Cut).with_episode(1, 7).with_t_started(4);
+        data.segments = Arc::new(vec![segment]);
         data.final_observations = Some(Arc::new(leaf(2)));
         data.states = Some(Arc::new(StepStates::from(leaf(6))));
         data.sequences = Some(Sequences::cut(&data.segments, 2));
@@ -296,7 +288,7 @@ mod tests {
         let dict = State::new().with_component("a", leaf(1.0)).with_component("b", leaf(2.0));
         let old = State::new().with_component("obs", dict).with_component("rewards", leaf(3.0));
         let columns = columns(&old).unwrap();
-        assert_eq!(columns.f32s("rewards").unwrap(), [3.0; 2]);
+        assert_eq!(columns.as_f32("rewards").unwrap(), [3.0; 2]);
         let b = columns.column("obs").unwrap().get("b").unwrap();
         assert_eq!(b.as_f32().unwrap(), [2.0; 2]);
     }

@@ -13,12 +13,10 @@ use crate::table::Case;
 const ROWS: usize = 6;
 
 fn small() -> DefaultModelConfig {
-    DefaultModelConfig {
-        fcnet_hiddens: vec![12, 8],
-        fusionnet_hiddens: vec![8],
-        lstm_cell_size: 8,
-        ..Default::default()
-    }
+    DefaultModelConfig::default()
+        .fcnet_hiddens(vec![12, 8])
+        .fusionnet_hiddens(vec![8])
+        .lstm_cell_size(8)
 }
 
 pub(super) fn all() -> Vec<Case> {
@@ -50,22 +48,17 @@ pub(super) fn all() -> Vec<Case> {
         Activation::Sigmoid,
         Activation::Gelu,
     ] {
-        let config = DefaultModelConfig { fcnet_activation: activation, ..small() };
+        let config = small().fcnet_activation(activation);
         cases.push(encoder(&format!("MLP, {activation:?}"), vector(), config, TOLERANCE));
     }
-    let config = DefaultModelConfig { fcnet_use_layernorm: true, ..small() };
+    let config = small().fcnet_use_layernorm(true);
     cases.push(encoder("MLP, layer norm", vector(), config, DEEP));
     let filters = vec![ConvFilter::new(4, 3, 2), ConvFilter::new(6, 4, 1).valid()];
-    let config =
-        DefaultModelConfig { conv_filters: Some(filters), conv_use_layernorm: true, ..small() };
+    let config = small().conv_filters(filters).conv_use_layernorm(true);
     cases.push(encoder("CNN, layer norm, both paddings", image(), config, DEEP));
     for (layer, num_layers) in [(RecurrentLayerType::Lstm, 1), (RecurrentLayerType::Gru, 2)] {
-        let config = DefaultModelConfig {
-            use_lstm: true,
-            recurrent_layer_type: layer,
-            recurrent_num_layers: num_layers,
-            ..small()
-        };
+        let config =
+            small().use_lstm(true).recurrent_layer_type(layer).recurrent_num_layers(num_layers);
         let name = format!("{layer:?}, layers: {num_layers}, 3 steps");
         cases.push(recurrent(&name, vector(), config));
     }

@@ -13,9 +13,9 @@ use crate::table::Case;
 const ROWS: usize = 6;
 
 pub(super) fn all() -> Vec<Case> {
-    let hidden = || DefaultModelConfig { head_fcnet_hiddens: vec![7], ..Default::default() };
-    let clipped = DefaultModelConfig { log_std_clip_param: 0.1, ..hidden() };
-    let free = DefaultModelConfig { free_log_std: true, ..hidden() };
+    let hidden = || DefaultModelConfig::default().head_fcnet_hiddens(vec![7]);
+    let clipped = hidden().log_std_clip_param(0.1);
+    let free = hidden().free_log_std(true);
     vec![
         policy("logits", hidden(), Categorical::new(&Discrete::new(6).unwrap())),
         policy("Gaussian, clipped log std", clipped, DiagGaussian::new(3)),

@@ -11,7 +11,7 @@ use rekindle_env_runner::{
 use rekindle_learner::Learner;
 use rekindle_rl_module::MultiRLModule;
 
-use super::{Asynchronous, CircularBuffer, Settings, join, learn, spawn};
+use super::{Asynchronous, CircularBuffer, Pending, Settings, join, learn, spawn};
 use crate::execution_plan::context::steps_of;
 use crate::execution_plan::lag::Lag;
 use crate::execution_plan::{StepReport, TrainingContext};
@@ -20,12 +20,17 @@ use crate::{AlgorithmError, CountStepsBy, Result};
 /// The newest weights for the runners, with their version.
 type Published = Mutex<(MultiRLModule, u64)>;
 
-/// A batch on its way to the learner, with the environment steps sampled until then.
-type Batch = (Experience, u64);
+/// A batch on its way to the learner.
+enum Batch {
+    /// Experience, with the environment steps sampled until then.
+    Collected(Experience, u64),
+    /// Experience that waited for this training step.
+    Waiting(Pending),
+}
 
 impl Asynchronous {
     /// Collects and learns from several batches, each on threads of their own. Steps that were sampled
-    /// before a failure count.
+    /// before a failure count. Experience that waits since a run with `deterministic` is learned from first.
     pub(super) fn free_running(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
         let settings = self.settings;
         let published = Mutex::new(weights(cx.learner));
@@ -43,13 +48,16 @@ impl Asynchronous {
             lag: Lag::default(),
         };
         let (sender, receiver) = sync_channel(settings.queue_size);
-        let buffer = self.buffer.as_mut();
+        let (buffer, waiting) = (self.buffer.as_mut(), &mut self.pending);
         let (runners, learner) = (&mut *cx.env_runners, &mut *cx.learner);
         let started = Instant::now();
         let (collected, learned) = thread::scope(|scope| {
             let published = &published;
             let learner =
                 spawn(scope, move || learn_all(learner, buffer, receiver, published, &settings))?;
+            if let Some(waiting) = waiting.take() {
+                collector.send(&sender, Batch::Waiting(waiting));
+            }
             let collected = collector.collect(runners, sender);
             let sampling = started.elapsed().saturating_sub(collector.blocked);
             Ok::<_, AlgorithmError>(((collected, sampling), join(learner)))
@@ -90,16 +98,23 @@ fn learn_all(
 ) -> Learned {
     let mut broadcast = learner.weights_seq_no();
     let mut learned = Learned { outcome: Ok(()), env_steps: 0, time: Duration::ZERO };
-    for (batch, env_steps) in batches {
+    for batch in batches {
         let started = Instant::now();
-        let data = learner.gather(&batch.rollouts).map_err(AlgorithmError::from);
-        let outcome = data.and_then(|data| learn(learner, buffer.as_deref_mut(), data, env_steps));
+        let (data, env_steps, sampled) = match batch {
+            Batch::Waiting(Pending { data, env_steps, sampled }) => (Ok(data), env_steps, sampled),
+            Batch::Collected(batch, env_steps) => {
+                (learner.gather(&batch.rollouts), env_steps, batch.env_steps)
+            }
+        };
+        let outcome = data
+            .map_err(AlgorithmError::from)
+            .and_then(|data| learn(learner, buffer.as_deref_mut(), data, env_steps));
         learned.time += started.elapsed();
         if outcome.is_err() {
             learned.outcome = outcome;
             break;
         }
-        learned.env_steps += batch.env_steps;
+        learned.env_steps += sampled;
         if learner.weights_seq_no() - broadcast >= settings.broadcast_interval {
             broadcast = learner.weights_seq_no();
             *published.lock().unwrap_or_else(PoisonError::into_inner) = weights(learner);
@@ -155,20 +170,24 @@ impl Collector<'_> {
             self.lag.add(&experience, version);
             batch.extend(experience);
             if steps_of(self.count_by, &batch) >= self.settings.train_batch_size {
-                self.send(&batches, std::mem::take(&mut batch));
+                self.send_collected(&batches, std::mem::take(&mut batch));
             }
         }
         if batch.env_steps > 0 {
             // A smaller batch, so that nothing is left over.
-            self.send(&batches, batch);
+            self.send_collected(&batches, batch);
         }
         outcome
     }
 
+    fn send_collected(&mut self, batches: &SyncSender<Batch>, experience: Experience) {
+        self.send(batches, Batch::Collected(experience, self.env_steps()));
+    }
+
     /// Sends a batch, and waits while the queue is full.
-    fn send(&mut self, batches: &SyncSender<Batch>, batch: Experience) {
+    fn send(&mut self, batches: &SyncSender<Batch>, batch: Batch) {
         let started = Instant::now();
-        let sent = batches.send((batch, self.env_steps()));
+        let sent = batches.send(batch);
         self.blocked += started.elapsed();
         self.learner_ended |= sent.is_err();
     }

@@ -34,13 +34,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
         let data = BTreeMap::from([(DEFAULT_MODULE_ID.to_string(), vec![rollout])]);
 
         let training = PpoTraining::default().num_epochs(EPOCHS).minibatch_size(MINIBATCH);
-        let config = LearnerConfig {
-            num_epochs: EPOCHS,
-            minibatch_size: Some(MINIBATCH),
-            shuffle_batch_per_epoch: true,
-            seed: args.seed,
-            ..LearnerConfig::default()
-        };
+        let config = LearnerConfig::default()
+            .num_epochs(EPOCHS)
+            .minibatch_size(MINIBATCH)
+            .shuffle_batch_per_epoch(true)
+            .seed(args.seed);
         let module = module.as_multi_rl_module()?;
         let mut learner = Learner::new(config, move |_| training.loss(), module, &device)?;
         let mut update = || {

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use rekindle_env::{Buffer, Space, Value};
@@ -128,28 +127,10 @@ fn negative_indices_may_mean_the_look_back() {
 /// A rollout of one episode with these observations and actions.
 fn rollout(observations: Buffer, actions: Buffer) -> Rollout {
     let len = actions.rows();
-    let segment = Segment {
-        env: 0,
-        agent: None,
-        episode: 0,
-        start: 0,
-        stride: 1,
-        len,
-        t_started: 0,
-        end: SegmentEnd::Cut,
-    };
-    Rollout {
-        final_observations: observations.slice(len..len + 1).unwrap(),
-        observations: observations.slice(0..len).unwrap(),
-        actions,
-        rewards: vec![0.0; len],
-        extras: BTreeMap::new(),
-        infos: None,
-        segments: vec![segment],
-        states: None,
-        runner: 0,
-        weights_seq_no: 0,
-    }
+    let segments = vec![Segment::new(0..len, SegmentEnd::Cut)];
+    let finals = observations.slice(len..len + 1).unwrap();
+    let observations = observations.slice(0..len).unwrap();
+    Rollout::new(observations, actions, vec![0.0; len], segments, finals)
 }
 
 #[test]
