@@ -10,12 +10,16 @@ mod activation;
 mod adam;
 mod cpu;
 pub mod eager;
+mod ensemble;
 pub mod host_op;
 mod mlp;
+mod polyak;
 mod tanh;
 
 pub use activation::DenseActivation;
 pub use adam::{AdamStep, LARGEST_SQUARE, StepGuard, adam, sgd, square_sum};
 pub use cpu::{exp, ln};
+pub use ensemble::{EnsembleLayer, ensemble_mlp};
 pub use mlp::{DenseLayer, fit, mlp};
+pub use polyak::polyak;
 pub use tanh::tanh;
