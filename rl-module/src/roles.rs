@@ -12,7 +12,7 @@ use rekindle_core::Batch;
 use crate::error::Result;
 
 pub use learn_on_batch::{LearnContext, LearnOnBatch, LearnStats};
-pub(crate) use target::follow;
+pub(crate) use target::{follow, move_targets};
 pub use target::sync_targets;
 
 /// A module that estimates state values; RLlib's `ValueFunctionAPI`.
