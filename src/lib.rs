@@ -62,9 +62,10 @@ pub mod prelude {
     pub use crate::MainError;
     pub use rekindle_algorithms::{
         A2cConfig, A2cTraining, Algorithm, AppoConfig, AppoTraining, BatchMode, CallbackResult,
-        Callbacks, CountStepsBy, DqnConfig, DqnTraining, DurationUnit, EnvironmentEvent,
-        EpisodeEvent, Evaluation, ExecutionPlan, ImpalaConfig, ImpalaTraining, LearnOnBatchConfig,
-        LearnOnBatchTraining, PpoConfig, PpoTraining, SampleEvent, StepReport, TrainingContext,
+        Callbacks, CountStepsBy, DdpgConfig, DdpgTraining, DqnConfig, DqnTraining, DurationUnit,
+        EnvironmentEvent, EpisodeEvent, Evaluation, ExecutionPlan, ImpalaConfig, ImpalaTraining,
+        LearnOnBatchConfig, LearnOnBatchTraining, PpoConfig, PpoTraining, SacConfig, SacTraining,
+        SampleEvent, StepReport, Td3Config, Td3Training, TqcConfig, TqcTraining, TrainingContext,
         VpgConfig, VpgTraining, evaluate, evaluate_policy,
     };
     pub use rekindle_catalog::{
@@ -98,11 +99,11 @@ pub mod prelude {
         ConsoleSink, JsonlSink, LearningCurve, Metrics, MetricsLogger, Reducer, Sink,
     };
     pub use rekindle_rl_module::{
-        ActorCritic, AnyRLModule, ExplorationContext, LearnContext, LearnOnBatch, LearnStats,
-        ModuleContext, ModuleError, MultiRLModule, MultiRLModuleSpec, NameMap, PerModule, QNet,
-        RLModule, RLModuleSpec, Role, SelfSupervisedLoss, SharedContext, SharedRLModule,
-        SharedValueFunction, TargetNetwork, ValueFunction, register_catalog, register_module,
-        register_shared_module,
+        ActionCritic, ActorCritic, AnyRLModule, DeterministicPolicy, ExplorationContext,
+        LearnContext, LearnOnBatch, LearnStats, ModuleContext, ModuleError, MultiRLModule,
+        MultiRLModuleSpec, NameMap, PerModule, QNet, RLModule, RLModuleSpec, Role,
+        SelfSupervisedLoss, SharedContext, SharedRLModule, SharedValueFunction, StochasticPolicy,
+        TargetNetwork, ValueFunction, register_catalog, register_module, register_shared_module,
     };
 }
 

@@ -57,6 +57,14 @@ pub trait TrainingConfig:
         Ok(())
     }
 
+    /// Checks whether the algorithm can act in the environment as its settings say.
+    ///
+    /// # Errors
+    /// The first setting that conflicts with the environment's settings.
+    fn check_environment(&self, _environment: &EnvironmentConfig) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
     /// Returns the steps per update.
     fn train_batch_size(&self) -> usize;
 
@@ -332,6 +340,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         self.fault_tolerance.validate()?;
         self.reporting.check_fields()?;
         self.training.validate()?;
+        self.training.check_environment(&self.environment)?;
         self.check_fragment()?;
         self.check_on_device()?;
         match &self.multi_agent {

@@ -7,12 +7,14 @@
 //! | [`AlgorithmConfig`] | `AlgorithmConfig`: builder, data, validation |
 //! | [`Algorithm`] | `Algorithm`: `train`, `evaluate`, `save_to_path`, `restore_from_path` |
 //! | [`ExecutionPlan`], [`TrainingContext`] | `training_step`, and the execution plans before it |
-//! | [`Synchronous`], [`Asynchronous`], [`AsyncGradients`], [`Replay`] | the training steps of PPO, of IMPALA and APPO, of A3C, and of DQN |
+//! | [`Synchronous`], [`Asynchronous`], [`AsyncGradients`], [`Replay`] | the training steps of PPO, of IMPALA and APPO, of A3C, and of DQN and SAC |
 //! | [`AlgorithmConfig::from_loss`], [`Trajectory`] | `build_tf_policy`, `build_trainer`, `with_updates`: algorithms from functions |
 //! | [`TrainingConfig`] | `AlgorithmConfig` subclasses: an algorithm with settings of its own |
 //! | [`PpoConfig`], [`ppo`] | `PPOConfig`, PPO |
 //! | [`ImpalaConfig`], [`impala`]; [`AppoConfig`], [`appo`] | IMPALA, APPO |
 //! | [`DqnConfig`], [`dqn`] | DQN |
+//! | [`SacConfig`], [`sac`]; [`TqcConfig`], [`tqc`] | SAC, TQC |
+//! | [`Td3Config`], [`td3`]; [`DdpgConfig`], [`ddpg`] | TD3 and DDPG, which RLlib's new stack lacks |
 //! | [`A2cConfig`], [`a2c`]; [`VpgConfig`], [`vpg`] | A2C and policy gradients, which RLlib's new stack lacks |
 //! | [`LearnOnBatchConfig`], [`learn_on_batch`] | `build_trainer` with a `Policy` written from scratch |
 //! | [`Callbacks`] | `RLlibCallback`: hooks |
@@ -26,6 +28,7 @@ pub mod appo;
 mod callbacks;
 mod config;
 mod custom;
+pub mod ddpg;
 pub mod dqn;
 mod error;
 mod evaluation;
@@ -33,7 +36,11 @@ mod execution_plan;
 pub mod impala;
 mod kl_coeff;
 pub mod learn_on_batch;
+mod off_policy;
 pub mod ppo;
+pub mod sac;
+pub mod td3;
+pub mod tqc;
 pub mod vpg;
 
 pub use a2c::{A2cConfig, A2cTraining};
@@ -46,6 +53,7 @@ pub use config::{
     ReportingConfig, RolloutFragmentLength, TrainingConfig,
 };
 pub use custom::{CustomTraining, Trajectory};
+pub use ddpg::{DdpgConfig, DdpgTraining};
 pub use dqn::{DqnConfig, DqnTraining};
 pub use error::{AlgorithmError, CallbackError, Result};
 pub use evaluation::{Evaluation, EvaluationFunction, evaluate, evaluate_policy};
@@ -55,6 +63,9 @@ pub use execution_plan::{
 pub use impala::{ImpalaConfig, ImpalaTraining};
 pub use learn_on_batch::{LearnOnBatchConfig, LearnOnBatchTraining};
 pub use ppo::{PpoConfig, PpoTraining};
+pub use sac::{SacConfig, SacTraining};
+pub use td3::{Td3Config, Td3Training};
+pub use tqc::{TqcConfig, TqcTraining};
 pub use vpg::{VpgConfig, VpgTraining};
 // The arguments and results of hooks, so that a program names one crate.
 pub use rekindle_env_runner::{

@@ -11,6 +11,9 @@ use rekindle_core::Generator;
 use crate::conv::{ConvFilter, ConvPadding};
 use crate::initializer::Initializer;
 
+/// Added to the variance by layer normalizations.
+pub(crate) const LAYER_NORM_EPSILON: f64 = 1e-3;
+
 /// Creates layers on a device, with initial parameters from a random stream.
 ///
 /// The configurations of all parts are built with a builder, for example by
@@ -177,6 +180,6 @@ impl ModelBuilder {
     /// Creates a layer normalization over the last dimension (ε = 1e-3, as in RLlib).
     #[must_use]
     pub fn layer_norm(&self, dim: usize) -> LayerNorm {
-        LayerNormConfig::new(dim).with_epsilon(1e-3).init(&self.device)
+        LayerNormConfig::new(dim).with_epsilon(LAYER_NORM_EPSILON).init(&self.device)
     }
 }

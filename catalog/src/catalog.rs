@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rekindle_env::{BoxDType, Space};
 
 use crate::builder::ModelBuilder;
+use crate::critics::{self, Critics, CriticsConfig};
 use crate::distribution::{
     Bernoulli, Categorical, DiagGaussian, Distribution, MultiCategorical, MultiDistribution,
 };
@@ -155,6 +156,19 @@ pub trait Catalog: Debug + Send + Sync {
         Ok(head_layers(config, features, hiddens, outputs).build(cx.builder))
     }
 
+    /// Builds critics of the actions of SAC, TD3 and their relatives.
+    ///
+    /// # Errors
+    /// The errors of [`Catalog::default_critics`].
+    fn build_critics(
+        &self,
+        cx: CatalogContext<'_>,
+        space: &Space,
+        critics: CriticsConfig,
+    ) -> Result<Critics> {
+        self.default_critics(cx, space, critics)
+    }
+
     /// Returns the settings that differ from their defaults and have no effect on a model for
     /// these spaces. Modules reject them.
     ///
@@ -236,6 +250,26 @@ pub trait Catalog: Debug + Send + Sync {
         space: &Space,
     ) -> Result<BoxEncoder> {
         encoder::default_recurrent_encoder(self, cx, space)
+    }
+
+    /// Builds the default critics. They have the settings of [`DefaultModelConfig::of_value_function`].
+    ///
+    /// The layers of the encoder of [`Catalog::build_encoder`], if it is an [`MlpEncoder`](crate::MlpEncoder),
+    /// read observations and actions together, in each critic. An encoder of another type is common to all
+    /// critics, and the actions join its features. The heads are those of [`Catalog::build_q_head`]. Where
+    /// actions join the features of an encoder and `head_fcnet_hiddens` is empty, a hidden layer of 256 units
+    /// reads both.
+    ///
+    /// # Errors
+    /// [`CatalogError::Ensemble`] if the encoder is recurrent, or the heads of the critics differ; the errors of
+    /// [`Catalog::build_encoder`] and [`Catalog::build_q_head`].
+    fn default_critics(
+        &self,
+        cx: CatalogContext<'_>,
+        space: &Space,
+        critics: CriticsConfig,
+    ) -> Result<Critics> {
+        critics::default_critics(self, cx, space, critics)
     }
 
     /// Returns the default distribution of a space. Call it in [`Catalog::action_distribution`] for

@@ -135,7 +135,7 @@ pub fn check_encoder(encoder: &dyn Encoder, space: &Space, device: &Device) -> R
 /// # Errors
 /// A [`CoreError`] if the column is nested or not of floats, or if a row does not have `features`
 /// numbers.
-fn flat_rows(observations: &Column, features: usize) -> Result<Tensor<2>> {
+pub(crate) fn flat_rows(observations: &Column, features: usize) -> Result<Tensor<2>> {
     let tensor = observations.tensor()?;
     let (rows, numbers) = (tensor.rows(), tensor.shape().iter().product::<usize>());
     if tensor.kind() != TensorKind::Float || numbers != rows * features {

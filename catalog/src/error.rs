@@ -147,6 +147,12 @@ pub enum CatalogError {
         /// Description of the given actions.
         found: String,
     },
+    /// Networks that cannot be computed together.
+    #[error("an ensemble of networks cannot be built: {reason}")]
+    Ensemble {
+        /// Reason, with what to do.
+        reason: &'static str,
+    },
     /// An error of a batch, tensor or device.
     #[error(transparent)]
     Core(#[from] CoreError),

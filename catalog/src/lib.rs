@@ -10,9 +10,11 @@ mod activation;
 mod builder;
 mod catalog;
 mod conv;
+mod critics;
 pub mod distribution;
 mod dueling;
 mod encoder;
+mod ensemble;
 mod error;
 mod head;
 mod initializer;
@@ -26,6 +28,7 @@ pub use activation::Activation;
 pub use builder::ModelBuilder;
 pub use catalog::{Catalog, CatalogContext, DefaultCatalog};
 pub use conv::{Cnn, CnnConfig, CnnTransposeHead, CnnTransposeHeadConfig, ConvFilter, ConvPadding};
+pub use critics::{Critics, CriticsConfig};
 pub use distribution::{
     Bernoulli, Categorical, Deterministic, DiagGaussian, Distribution, MultiCategorical,
     MultiDistribution, SquashedGaussian, mask_logits,
@@ -37,6 +40,7 @@ pub use encoder::{
     MultiStreamEncoder, MultiStreamEncoderConfig, RecurrentEncoder, RecurrentEncoderConfig,
     Streams, check_encoder,
 };
+pub use ensemble::{EnsembleLinear, EnsembleMlp, EnsembleNorm};
 pub use error::{CatalogError, Result};
 pub use head::{PolicyHead, PolicyHeadConfig};
 pub use initializer::Initializer;

@@ -9,6 +9,7 @@ use rekindle_kernels::DenseLayer;
 use crate::activation::Activation;
 use crate::builder::ModelBuilder;
 use crate::encoder::Encoder;
+use crate::ensemble::MlpLayer;
 use crate::error::Result;
 use crate::initializer::Initializer;
 
@@ -163,6 +164,19 @@ impl Mlp {
             }
         }
         Ok(self.forward(encoder.forward(observations)?))
+    }
+
+    /// Returns the linear layers, each with what follows it.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = MlpLayer<'_>> {
+        let hidden = self.layers.len() - usize::from(self.has_output_layer);
+        self.layers.iter().enumerate().map(move |(index, linear)| {
+            let is_hidden = index < hidden;
+            MlpLayer {
+                linear,
+                is_normalized: is_hidden && self.norms.get(index).is_some(),
+                activation: if is_hidden { self.hidden_activation } else { self.output_activation },
+            }
+        })
     }
 
     /// Returns the layers for [`rekindle_kernels::mlp`]; `None` if the kernel lacks one of the

@@ -418,4 +418,59 @@ tasks! {
         threshold: 0.95,
         max_steps: 100_000,
     };
+    SAC_PENDULUM = Task {
+        name: "sac-pendulum",
+        example: "sac",
+        choice: Some("pendulum"),
+        algorithm: "SAC",
+        env: "Pendulum-v1",
+        section: "Pendulum-v1 with SAC",
+        metric: EVALUATION_RETURN,
+        threshold: -165.0,
+        max_steps: 20_000,
+    };
+    SAC_CARTPOLE = Task {
+        name: "sac-cartpole",
+        example: "sac",
+        choice: Some("cartpole"),
+        algorithm: "Discrete SAC",
+        env: "CartPole-v1",
+        section: "CartPole-v1 with discrete SAC",
+        metric: EVALUATION_RETURN,
+        threshold: 475.0,
+        max_steps: 200_000,
+    };
+    TQC_PENDULUM = Task {
+        name: "tqc-pendulum",
+        example: "sac",
+        choice: Some("tqc-pendulum"),
+        algorithm: "TQC",
+        env: "Pendulum-v1",
+        section: "Pendulum-v1 with TQC",
+        metric: EVALUATION_RETURN,
+        threshold: -160.0,
+        max_steps: 20_000,
+    };
+    TD3_PENDULUM = Task {
+        name: "td3-pendulum",
+        example: "td3",
+        choice: Some("td3"),
+        algorithm: "TD3",
+        env: "Pendulum-v1",
+        section: "Pendulum-v1 with TD3",
+        metric: EVALUATION_RETURN,
+        threshold: -160.0,
+        max_steps: 20_000,
+    };
+    DDPG_PENDULUM = Task {
+        name: "ddpg-pendulum",
+        example: "td3",
+        choice: Some("ddpg"),
+        algorithm: "DDPG",
+        env: "Pendulum-v1",
+        section: "Pendulum-v1 with DDPG",
+        metric: EVALUATION_RETURN,
+        threshold: -160.0,
+        max_steps: 20_000,
+    };
 }

@@ -39,7 +39,7 @@ pub use learner::{
     AddedModule, Learner, LearnerConfig, LearnerGradients, LossFactory, ModuleData, ModuleRollouts,
     UpdateReport,
 };
-pub use loss::{AfterUpdate, Loss, LossContext, Losses, Phase, PrepareContext};
+pub use loss::{AfterMinibatch, AfterUpdate, Loss, LossContext, Losses, Phase, PrepareContext};
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use optimizer_group::{DEFAULT_OPTIMIZER, OptimizerGroup, Parameters};
 pub use rekindle_core::Schedule;

@@ -16,7 +16,7 @@ use crate::optimizer_group::OptimizerGroup;
 use crate::replay::TransitionSpec;
 use crate::train_data::TrainData;
 
-pub use context::{AfterUpdate, LossContext, PrepareContext};
+pub use context::{AfterMinibatch, AfterUpdate, LossContext, PrepareContext};
 
 /// One pass over a minibatch: a loss whose gradients reach only the parameters of some optimizers.
 ///
@@ -236,6 +236,21 @@ pub trait Loss: Debug + Send {
     /// The learner then checks them once more, and skips the step if they are not.
     fn changes_gradients(&self) -> bool {
         false
+    }
+
+    /// Whether the next minibatch leaves out a phase, counted from 0: for steps that are delayed, such as those
+    /// of TD3's policy. Called once for each phase of each minibatch.
+    fn skips_phase(&self, _phase: usize) -> bool {
+        false
+    }
+
+    /// Called after the steps of each minibatch: the place to move target networks that follow every gradient
+    /// step.
+    ///
+    /// # Errors
+    /// If the module cannot be changed.
+    fn after_minibatch(&mut self, _cx: &mut AfterMinibatch<'_>) -> Result<()> {
+        Ok(())
     }
 
     /// Called after an update, with the module's metrics averaged over the last epoch.

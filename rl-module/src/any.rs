@@ -20,7 +20,7 @@ use crate::guard::guard;
 use crate::module::{BoxRLModule, RLModule};
 use crate::multi::MultiRLModule;
 use crate::own_weights;
-use crate::roles::{follow, sync_targets};
+use crate::roles::{follow, move_targets, sync_targets};
 use crate::shared::SharedRLModule;
 use crate::shared::SharedView;
 use crate::spec::RLModuleSpec;
@@ -247,6 +247,15 @@ impl AnyRLModule {
             self.module = sync_targets(&self.module, role.target_network_pairs(), tau)?;
         }
         Ok(())
+    }
+
+    /// As [`sync_targets`](Self::sync_targets), in place where no other module has the targets.
+    pub(crate) fn move_targets(mut self, tau: f64) -> (Self, Result<()>) {
+        let pairs = self.module.as_target_network().map(|role| role.target_network_pairs());
+        let Some(pairs) = pairs else { return (self, Ok(())) };
+        let moved;
+        (self.module, moved) = move_targets(self.module, pairs, tau);
+        (self, moved)
     }
 
     /// Moves the parameters towards those of a module of the same type: `θ ← τ·θ_main + (1 − τ)·θ`. For

@@ -76,17 +76,29 @@ pub enum ModuleError {
         /// Reason, with what to do.
         reason: String,
     },
-    /// The wrong number of values from a value function.
+    /// The wrong number of values from a value function or critics.
     #[error(
-        "`compute_values` of module `{module}` returned {found} values for {expected} observations; return one for each, of shape `[B]`"
+        "`{method}` of module `{module}` returned {found} values for {expected} observations; return one for each"
     )]
     ValueCount {
         /// Type of the module.
         module: String,
+        /// Method.
+        method: &'static str,
         /// Number of observations.
         expected: usize,
         /// Number of values.
         found: usize,
+    },
+    /// An action space in which a module cannot act.
+    #[error("module `{module}` cannot act in the action space {space}: {reason}")]
+    ActionSpace {
+        /// Type of the module.
+        module: String,
+        /// The space.
+        space: String,
+        /// Reason, and what to use instead.
+        reason: &'static str,
     },
     /// A module without a role that a learner requires.
     #[error(

@@ -12,6 +12,9 @@
 //! | [`LearnOnBatch`] | a `Policy` written from scratch: `learn_on_batch`, `get_weights`, `set_weights` |
 //! | [`ActorCritic`] | `DefaultPPOTorchRLModule` |
 //! | [`QNetwork`] | `DefaultDQNTorchRLModule` |
+//! | [`ActionCritic`], [`StochasticPolicy`], [`DeterministicPolicy`] | the methods of `SACTorchRLModule`, which have no APIs of their own |
+//! | [`SoftActorCritic`] | `DefaultSACTorchRLModule` |
+//! | [`DeterministicActorCritic`] | the module of TD3 and DDPG, which the new stack lacks |
 //! | [`NameMap`] | weights of policies of RLlib, Stable-Baselines3 and CleanRL |
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
@@ -21,6 +24,8 @@ mod any;
 mod compatible;
 mod config_use;
 mod context;
+mod critics_input;
+mod deterministic_actor_critic;
 mod error;
 mod exploration;
 mod guard;
@@ -32,12 +37,14 @@ mod q_network;
 mod registry;
 mod roles;
 mod shared;
+mod soft_actor_critic;
 mod spec;
 
 pub use actor_critic::ActorCritic;
 pub use any::AnyRLModule;
 pub use compatible::reads_alike;
 pub use context::ModuleContext;
+pub use deterministic_actor_critic::{DeterministicActorCritic, DeterministicActorCriticConfig};
 pub use error::{ModuleError, Result};
 pub use exploration::ExplorationContext;
 pub use import::NameMap;
@@ -46,10 +53,11 @@ pub use multi::{MultiBatch, MultiRLModule, MultiRLModuleSpec, validate_module_id
 pub use q_network::{QHead, QNetwork, QNetworkConfig};
 pub use registry::{register_catalog, register_module, register_shared_module};
 pub use roles::{
-    LearnContext, LearnOnBatch, LearnStats, QNet, Role, SelfSupervisedLoss, TargetNetwork,
-    ValueFunction, sync_targets,
+    ActionCritic, DeterministicPolicy, LearnContext, LearnOnBatch, LearnStats, QNet, Role,
+    SelfSupervisedLoss, StochasticPolicy, TargetNetwork, ValueFunction, sync_targets,
 };
 pub use shared::{
     BoxSharedRLModule, PerModule, SharedContext, SharedFamily, SharedRLModule, SharedValueFunction,
 };
+pub use soft_actor_critic::{SoftActorCritic, SoftActorCriticConfig};
 pub use spec::RLModuleSpec;

@@ -13,7 +13,10 @@ use rekindle_env::Buffer;
 use crate::context::ModuleContext;
 use crate::error::Result;
 use crate::exploration::ExplorationContext;
-use crate::roles::{LearnOnBatch, QNet, SelfSupervisedLoss, TargetNetwork, ValueFunction};
+use crate::roles::{
+    ActionCritic, DeterministicPolicy, LearnOnBatch, QNet, SelfSupervisedLoss, StochasticPolicy,
+    TargetNetwork, ValueFunction,
+};
 
 /// Marker of erased RL modules for [`Erased`].
 #[derive(Debug, Clone, Copy)]
@@ -136,6 +139,21 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
 
     /// Returns the module as a network of action values, if it is one.
     fn as_q_net(&self) -> Option<&dyn QNet> {
+        None
+    }
+
+    /// Returns the module as critics of actions, if it has them.
+    fn as_action_critic(&self) -> Option<&dyn ActionCritic> {
+        None
+    }
+
+    /// Returns the module as a policy that draws actions with gradients, if it is one.
+    fn as_stochastic_policy(&self) -> Option<&dyn StochasticPolicy> {
+        None
+    }
+
+    /// Returns the module as a deterministic policy, if it is one.
+    fn as_deterministic_policy(&self) -> Option<&dyn DeterministicPolicy> {
         None
     }
 

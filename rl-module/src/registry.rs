@@ -10,10 +10,12 @@ use rekindle_core::ModuleId;
 
 use crate::actor_critic::ActorCritic;
 use crate::context::ModuleContext;
+use crate::deterministic_actor_critic::DeterministicActorCritic;
 use crate::error::{ModuleError, Result};
 use crate::module::{BoxRLModule, RLModule};
 use crate::q_network::QNetwork;
 use crate::shared::{BoxSharedRLModule, SharedContext, SharedRLModule};
+use crate::soft_actor_critic::SoftActorCritic;
 
 /// A module and its action distribution.
 type Built = (BoxRLModule, Arc<dyn Distribution>);
@@ -93,6 +95,8 @@ static MODULES: Table<Constructor> = LazyLock::new(|| {
     RwLock::new(BTreeMap::from([
         (ActorCritic::type_name(), Constructor::of::<ActorCritic>()),
         (QNetwork::type_name(), Constructor::of::<QNetwork>()),
+        (SoftActorCritic::type_name(), Constructor::of::<SoftActorCritic>()),
+        (DeterministicActorCritic::type_name(), Constructor::of::<DeterministicActorCritic>()),
     ]))
 });
 

@@ -1,5 +1,6 @@
 //! Roles: capabilities of a module beyond its three passes that a learner may require.
 
+mod actions;
 mod any;
 mod learn_on_batch;
 mod target;
@@ -11,9 +12,10 @@ use rekindle_core::Batch;
 
 use crate::error::Result;
 
+pub use actions::{ActionCritic, DeterministicPolicy, StochasticPolicy};
 pub use learn_on_batch::{LearnContext, LearnOnBatch, LearnStats};
-pub(crate) use target::follow;
 pub use target::sync_targets;
+pub(crate) use target::{follow, move_targets};
 
 /// A module that estimates state values; RLlib's `ValueFunctionAPI`.
 #[diagnostic::on_unimplemented(
@@ -100,6 +102,12 @@ pub enum Role {
     ValueFunction,
     /// [`QNet`].
     QNet,
+    /// [`ActionCritic`].
+    ActionCritic,
+    /// [`StochasticPolicy`].
+    StochasticPolicy,
+    /// [`DeterministicPolicy`].
+    DeterministicPolicy,
     /// [`TargetNetwork`].
     TargetNetwork,
     /// [`SelfSupervisedLoss`].
@@ -115,6 +123,9 @@ impl Role {
         match self {
             Self::ValueFunction => "as_value_function",
             Self::QNet => "as_q_net",
+            Self::ActionCritic => "as_action_critic",
+            Self::StochasticPolicy => "as_stochastic_policy",
+            Self::DeterministicPolicy => "as_deterministic_policy",
             Self::TargetNetwork => "as_target_network",
             Self::SelfSupervisedLoss => "as_self_supervised_loss",
             Self::LearnOnBatch => "as_learn_on_batch",
@@ -127,6 +138,9 @@ impl fmt::Display for Role {
         f.write_str(match self {
             Self::ValueFunction => "ValueFunction",
             Self::QNet => "QNet",
+            Self::ActionCritic => "ActionCritic",
+            Self::StochasticPolicy => "StochasticPolicy",
+            Self::DeterministicPolicy => "DeterministicPolicy",
             Self::TargetNetwork => "TargetNetwork",
             Self::SelfSupervisedLoss => "SelfSupervisedLoss",
             Self::LearnOnBatch => "LearnOnBatch",

@@ -84,6 +84,19 @@ impl Loss for Faulty {
         Ok(false)
     }
 
+    fn skips_phase(&self, _: usize) -> bool {
+        self.meet("skips_phase");
+        false
+    }
+
+    fn after_minibatch(
+        &mut self,
+        _: &mut rekindle::learner::AfterMinibatch<'_>,
+    ) -> Result<(), LearnerError> {
+        self.meet("after_minibatch");
+        Ok(())
+    }
+
     fn after_update(
         &mut self,
         _: &mut rekindle::learner::AfterUpdate<'_>,
@@ -100,7 +113,15 @@ impl Loss for Faulty {
 #[test]
 fn a_panic_in_any_method_of_a_loss_is_an_error_that_names_loss_module_and_method() {
     let module = build(RLModuleSpec::default());
-    for method in ["before_update", "prepare", "compute", "stops_early", "after_update"] {
+    for method in [
+        "before_update",
+        "prepare",
+        "skips_phase",
+        "compute",
+        "stops_early",
+        "after_minibatch",
+        "after_update",
+    ] {
         let mut learner = learner(&module, Faulty(method)).unwrap();
         let error = learner.update(&rows(), 0).unwrap_err();
         assert!(matches!(error, LearnerError::Panicked { .. }), "{error}");

@@ -39,6 +39,7 @@ mod migration;
 mod model_settings;
 mod multi_agent;
 mod observation_spaces;
+mod off_policy_losses;
 mod on_device;
 mod partial_loading;
 mod plan_settings;
@@ -50,6 +51,7 @@ mod reporting;
 mod rl_modules;
 mod rllib_concepts;
 mod roles;
+mod sac;
 #[path = "../support/scripted.rs"]
 mod scripted;
 mod self_play;

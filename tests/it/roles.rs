@@ -241,3 +241,55 @@ fn a_module_without_target_networks_has_no_target_pass() {
     let message = build::<Curiosity>().forward_target(&Batch::new()).unwrap_err().to_string();
     assert!(message.contains("as_target_network"), "{message}");
 }
+
+/// As [`QLearning`], with targets that follow after each minibatch.
+#[derive(Debug, Clone)]
+struct Following;
+
+impl Loss for Following {
+    fn name(&self) -> &str {
+        "following"
+    }
+
+    fn optimizers(&self) -> Vec<OptimizerGroup> {
+        QLearning.optimizers()
+    }
+
+    fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses, LearnerError> {
+        QLearning.compute(cx)
+    }
+
+    fn after_minibatch(
+        &mut self,
+        cx: &mut rekindle::learner::AfterMinibatch<'_>,
+    ) -> Result<(), LearnerError> {
+        cx.update_targets(0.25);
+        Ok(())
+    }
+}
+
+#[test]
+fn targets_that_follow_minibatches_do_not_depend_on_how_many_an_update_has() {
+    let rows = experience(&space(), 2, 24, 0).remove(0);
+    let eight = |from: usize| {
+        let mut part = experience(&space(), 2, 8, 0).remove(0);
+        part.observations = rows.observations.slice(from..from + 8).unwrap();
+        part.final_observations = part.observations.slice(0..1).unwrap();
+        vec![part]
+    };
+    let module = || build::<Dqn>().as_multi_rl_module().unwrap();
+    let new = |minibatch_size| {
+        let config = LearnerConfig { minibatch_size, ..LearnerConfig::default() };
+        let loss = |_: &str| -> Box<dyn Loss> { Box::new(Following) };
+        Learner::new(config, loss, module(), &device()).unwrap()
+    };
+    let mut once = new(Some(8));
+    once.update(&data(&[(DEFAULT_MODULE_ID, vec![rows.clone()])]), 0).unwrap();
+    let mut thrice = new(None);
+    for from in [0, 8, 16] {
+        thrice.update(&data(&[(DEFAULT_MODULE_ID, eight(from))]), 0).unwrap();
+    }
+    let [once, thrice] = [once, thrice].map(|learner| weights(&learner, DEFAULT_MODULE_ID));
+    assert_eq!(once, thrice);
+    assert_ne!(part(&once, "target_qf"), part(&once, "qf"));
+}

@@ -13,5 +13,6 @@ mod policy_gradients;
 mod ppo;
 mod ppo_in_one_file;
 mod pretrained_encoder;
+mod sac;
 #[path = "../../examples/common/settings.rs"]
 mod settings;

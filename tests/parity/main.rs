@@ -12,6 +12,7 @@ mod rllib;
 mod rllib_async;
 mod sb3;
 mod sb3_a2c;
+mod sb3_off_policy;
 mod segments;
 mod support;
 mod torch;

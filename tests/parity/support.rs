@@ -159,6 +159,28 @@ pub(crate) fn gradients(module: &AnyRLModule, loss: &Tensor<1>) -> Weights {
     gradients_of(module, &mut loss.backward())
 }
 
+/// Returns the gradients of the parameters that have any. Those of the others are left out.
+pub(crate) fn present_gradients(
+    module: &AnyRLModule,
+    tape: &mut burn::tensor::Gradients,
+) -> Weights {
+    /// Replaces every parameter by its gradient, and those without one by nothing.
+    struct Replacer(Gradients);
+    impl ModuleMapper for Replacer {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let gradient = match self.0.remove(param.id) {
+                Some(gradient) => gradient.into_float().unwrap(),
+                None => Tensor::zeros([0; D], &cpu()),
+            };
+            Param::initialized(param.id, gradient)
+        }
+    }
+    let gradients = Gradients::take(module, tape);
+    let mut all = state_dict(&module.clone().map(&mut Replacer(gradients))).unwrap();
+    all.retain(|_, gradient| !gradient.shape().contains(&0));
+    all
+}
+
 /// Returns the gradients from a tape that the caller also reads other gradients from.
 pub(crate) fn gradients_of<M: Module>(module: &M, tape: &mut burn::tensor::Gradients) -> Weights {
     /// Replaces every parameter by its gradient, so that the state dict names the gradients.

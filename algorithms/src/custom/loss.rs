@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use rekindle_checkpoint::State;
 use rekindle_learner::replay::TransitionSpec;
 use rekindle_learner::{
-    AfterUpdate, GlobalNorm, Gradients, LearnerError, Loss, LossContext, Losses, OptimizerGroup,
-    Phase, PrepareContext, Result, TrainData,
+    AfterMinibatch, AfterUpdate, GlobalNorm, Gradients, LearnerError, Loss, LossContext, Losses,
+    OptimizerGroup, Phase, PrepareContext, Result, TrainData,
 };
 use rekindle_rl_module::Role;
 
@@ -151,6 +151,17 @@ impl Loss for CustomLoss {
 
     fn changes_gradients(&self) -> bool {
         self.code.gradients.is_some() || self.inner.changes_gradients()
+    }
+
+    fn skips_phase(&self, phase: usize) -> bool {
+        match (&self.code.loss, &self.code.optimizers) {
+            (None, None) => self.inner.skips_phase(phase),
+            _ => false,
+        }
+    }
+
+    fn after_minibatch(&mut self, cx: &mut AfterMinibatch<'_>) -> Result<()> {
+        self.inner.after_minibatch(cx)
     }
 
     fn after_update(&mut self, cx: &mut AfterUpdate<'_>) -> Result<()> {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::DqnLoss;
 use crate::config::{EnvRunnersConfig, TrainingConfig};
 use crate::execution_plan::{ExecutionPlan, Replay};
+use crate::off_policy::{check_sizes, checked_replay};
 
 /// How a TD error becomes a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -34,7 +35,7 @@ settings! {
         /// Transitions of a minibatch.
         set train_batch_size: usize = 32, at_least_one;
         /// The replay buffer of each module.
-        set replay_buffer_config: ReplayConfig = default_replay(), checked;
+        set replay_buffer_config: ReplayConfig = default_replay(), checked_replay;
         /// Environment steps before the first update.
         set num_steps_sampled_before_learning_starts: u64 = 1000;
         /// Environment steps that are collected between two rounds of updates; Stable-Baselines3's `train_freq`
@@ -70,10 +71,6 @@ fn default_replay() -> ReplayConfig {
     ReplayConfig::default().capacity(50_000).prioritized(PrioritizedConfig::default())
 }
 
-fn checked(field: &'static str, config: &ReplayConfig) -> Result<(), ConfigError> {
-    config.check_fields().map_err(|error| error.within(field))
-}
-
 impl TrainingConfig for DqnTraining {
     const NAME: &'static str = "DQN";
     const COMMON_FIELDS: &'static [&'static str] = &[
@@ -87,16 +84,7 @@ impl TrainingConfig for DqnTraining {
     fn validate(&self) -> Result<(), ConfigError> {
         self.check_fields()?;
         self.epsilon.validate("epsilon")?;
-        let capacity = self.replay_buffer_config.capacity;
-        for (field, value) in
-            [("train_batch_size", self.train_batch_size), ("n_step", self.n_step.most())]
-        {
-            if value > capacity {
-                let constraint =
-                    format!("it must not exceed `replay_buffer_config.capacity` ({capacity})");
-                return Err(ConfigError::new(field, value, constraint));
-            }
-        }
+        check_sizes(&self.replay_buffer_config, self.train_batch_size, self.n_step)?;
         self.loss().optimizers().iter().try_for_each(OptimizerGroup::validate)
     }
 

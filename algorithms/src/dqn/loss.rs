@@ -6,7 +6,7 @@ use rekindle_checkpoint::State;
 use rekindle_core::{Batch, Columns};
 use rekindle_learner::replay::{TD_ERROR, TransitionSpec};
 use rekindle_learner::{
-    AfterUpdate, LearnerError, Loss, LossContext, Losses, OptimizerGroup, Result,
+    AfterMinibatch, LearnerError, Loss, LossContext, Losses, OptimizerGroup, Result,
 };
 use rekindle_rl_module::Role;
 
@@ -95,7 +95,7 @@ impl Loss for DqnLoss {
             .row_values(TD_ERROR, error.abs()))
     }
 
-    fn after_update(&mut self, cx: &mut AfterUpdate<'_>) -> Result<()> {
+    fn after_minibatch(&mut self, cx: &mut AfterMinibatch<'_>) -> Result<()> {
         let freq = self.config.target_network_update_freq.max(1);
         // Counted in whole intervals, so that long steps do not put off the next one. A restored loss may be
         // ahead of an algorithm that has just begun.

@@ -14,7 +14,7 @@ use super::{ExecutionPlan, StepReport, TrainingContext};
 use crate::{AlgorithmError, EnvRunnersConfig, Result};
 
 /// Stores experience in a replay buffer for each module, and learns from transitions that are drawn from it: the
-/// plan of DQN.
+/// plan of DQN, SAC and TD3.
 ///
 /// A training step collects some environment steps, with all runners, and then takes `updates_per_env_step`
 /// updates for each of them; a fraction is carried over. All counts are of environment steps, so that they mean

@@ -52,7 +52,7 @@ impl InputScale {
     ///
     /// # Shapes
     /// `[B, numbers]` to `[B, numbers]`.
-    pub(super) fn apply(&self, x: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn apply(&self, x: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Identity => x,
             Self::Uniform { low, high } => {

@@ -37,12 +37,7 @@ impl MlpEncoderConfig {
     /// Builds the encoder.
     #[must_use]
     pub fn build(&self, builder: &ModelBuilder) -> MlpEncoder {
-        MlpEncoder {
-            mlp: self.mlp.build(builder),
-            input_dim: self.mlp.input_dim,
-            output_dim: self.mlp.output_dim(),
-            scale: self.scale.clone(),
-        }
+        MlpEncoder { mlp: self.mlp.build(builder), config: self.clone() }
     }
 }
 
@@ -54,15 +49,19 @@ impl MlpEncoderConfig {
 #[derive(Module, Debug)]
 pub struct MlpEncoder {
     mlp: Mlp,
-    input_dim: usize,
-    output_dim: usize,
     #[module(skip)]
-    scale: InputScale,
+    config: MlpEncoderConfig,
 }
 
 impl MlpEncoder {
+    /// Returns the settings it was built from.
+    #[must_use]
+    pub fn config(&self) -> &MlpEncoderConfig {
+        &self.config
+    }
+
     fn rows(&self, observations: &Column) -> Result<Tensor<2>> {
-        Ok(self.scale.apply(flat_rows(observations, self.input_dim)?))
+        Ok(self.config.scale.apply(flat_rows(observations, self.config.mlp.input_dim)?))
     }
 }
 
@@ -77,6 +76,6 @@ impl Encoder for MlpEncoder {
     }
 
     fn output_dim(&self) -> usize {
-        self.output_dim
+        self.config.mlp.output_dim()
     }
 }

@@ -1,9 +1,11 @@
 //! The layers of an MLP in one pass over the rows.
 
+mod ensemble;
 mod forward;
 mod gradient;
 mod layers;
 
+pub(crate) use ensemble::EnsembleOp;
 pub(crate) use layers::Layer;
 use layers::LayerParameters;
 

@@ -140,6 +140,7 @@ impl Learner {
         for step in steps {
             self.apply(step, env_steps, &mut readings)?;
         }
+        self.after_minibatch(rows.keys(), env_steps)?;
         let history = Readings::read(vec![readings])?;
         self.finish_update(&rows, history, 1, env_steps)
     }

@@ -150,7 +150,7 @@ impl Learner {
     }
 
     /// Moves all target networks towards their main networks: `θ⁻ ← τ·θ + (1 − τ)·θ⁻`. Updates do not
-    /// call it; a loss ([`AfterUpdate::update_targets`](crate::AfterUpdate::update_targets)) or the
+    /// call it; a loss ([`AfterMinibatch::update_targets`](crate::AfterMinibatch::update_targets)) or the
     /// program that trains does. RLlib's `update_target_network`.
     ///
     /// # Errors

@@ -18,12 +18,15 @@ use rekindle_metrics::Reducer;
 use self::readings::{Minibatch, MinibatchMetrics, ModuleMetrics, Readings};
 use super::{Learner, ModuleRollouts};
 use crate::error::Result;
-use crate::loss::{AfterUpdate, PrepareContext};
+use crate::loss::{AfterMinibatch, AfterUpdate, PrepareContext};
 use crate::minibatch::MinibatchCyclicIterator;
 use crate::train_data::TrainData;
 
 /// The data of each module that learns.
 pub type ModuleData = BTreeMap<ModuleId, TrainData>;
+
+/// The targets that move, by the name of their parameters: a module that has them, and τ.
+type MovedTargets = BTreeMap<String, (ModuleId, f64)>;
 
 const TOTAL_LOSS: &str = "total_loss";
 const NO_ROWS: &str = "num_updates_without_rows_lifetime";
@@ -253,7 +256,7 @@ impl Learner {
         env_steps: u64,
     ) -> Result<()> {
         let none = ModuleMetrics::new();
-        let mut targets: BTreeMap<String, (ModuleId, f64)> = BTreeMap::new();
+        let mut targets = MovedTargets::new();
         for id in trained {
             let Some(of_module) = self.losses.get_mut(id) else { continue };
             let metrics = recent.get(id).unwrap_or(&none);
@@ -269,6 +272,30 @@ impl Learner {
                 targets.entry(group).or_insert_with(|| (id.clone(), tau));
             }
         }
+        self.move_targets(targets)
+    }
+
+    /// Tells the losses of some modules that the steps of a minibatch were taken, and moves the targets that
+    /// they ask for.
+    pub(super) fn after_minibatch<'a>(
+        &mut self,
+        ids: impl Iterator<Item = &'a ModuleId>,
+        env_steps: u64,
+    ) -> Result<()> {
+        let mut targets = MovedTargets::new();
+        for id in ids {
+            let Some(of_module) = self.losses.get_mut(id) else { continue };
+            let mut cx = AfterMinibatch::new(id, self.module.module(id)?, env_steps);
+            of_module.guarded(id, "after_minibatch", |loss| loss.after_minibatch(&mut cx))?;
+            if let Some(tau) = cx.target_tau {
+                let group = self.module.parameter_group(id).to_owned();
+                targets.entry(group).or_insert_with(|| (id.clone(), tau));
+            }
+        }
+        self.move_targets(targets)
+    }
+
+    fn move_targets(&mut self, targets: MovedTargets) -> Result<()> {
         for (id, tau) in targets.into_values() {
             self.module.sync_targets_of(&id, tau)?;
         }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 
+use burn::module::Module;
 use burn::prelude::*;
 use rekindle_catalog::CatalogError;
 use rekindle_core::{Batch, Columns, Generator};
@@ -233,6 +234,13 @@ impl<'a> LossContext<'a> {
         })
     }
 
+    /// Returns the module with its parameters as constants: gradients flow through it to its inputs alone. For
+    /// losses of a policy whose actions critics judge.
+    #[must_use]
+    pub fn constants(&self) -> AnyRLModule {
+        self.module.clone().no_grad()
+    }
+
     /// Returns a number that the environment reported with the minibatch's steps in its info, `[B]`: NaN
     /// for steps that did not report it, which may be all.
     ///
@@ -281,6 +289,39 @@ impl<'a> LossContext<'a> {
         let mut rng = self.rng.borrow_mut();
         let values: Vec<f32> = (0..shape.iter().product()).map(|_| draw(&mut rng)).collect();
         Tensor::from_data(TensorData::new(values, shape), self.device)
+    }
+}
+
+/// What a loss may read and change after the steps of a minibatch.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct AfterMinibatch<'a> {
+    /// The id of the module.
+    pub module_id: &'a str,
+    /// The module after the steps, with gradients.
+    pub module: &'a AnyRLModule,
+    /// Environment steps sampled since the start of training.
+    pub env_steps: u64,
+    pub(crate) target_tau: Option<f64>,
+}
+
+impl<'a> AfterMinibatch<'a> {
+    /// Creates a context, for tests of losses and for loops without a learner.
+    #[must_use]
+    pub fn new(module_id: &'a str, module: &'a AnyRLModule, env_steps: u64) -> Self {
+        Self { module_id, module, env_steps, target_tau: None }
+    }
+
+    /// Moves the module's target networks towards their main networks after this call:
+    /// `θ⁻ ← τ·θ + (1 − τ)·θ⁻`. Modules that share parameters move their common targets once.
+    pub fn update_targets(&mut self, tau: f64) {
+        self.target_tau = Some(tau);
+    }
+
+    /// Returns τ if the target networks move.
+    #[must_use]
+    pub fn target_tau(&self) -> Option<f64> {
+        self.target_tau
     }
 }
 

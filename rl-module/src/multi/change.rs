@@ -116,7 +116,7 @@ impl MultiRLModule {
     /// # Errors
     /// [`ModuleError::UnknownModule`]; the errors of [`sync_targets`](crate::sync_targets).
     pub fn sync_targets_of(&mut self, id: &str, tau: f64) -> Result<()> {
-        self.try_change(id, |module| module.sync_targets(tau))
+        self.change_parameters(id, |module| module.move_targets(tau))?
     }
 
     pub(super) fn try_change<T>(

@@ -15,6 +15,9 @@ impl AnyRLModule {
         match role {
             Role::ValueFunction => self.module().as_value_function().is_some(),
             Role::QNet => self.module().as_q_net().is_some(),
+            Role::ActionCritic => self.module().as_action_critic().is_some(),
+            Role::StochasticPolicy => self.module().as_stochastic_policy().is_some(),
+            Role::DeterministicPolicy => self.module().as_deterministic_policy().is_some(),
             Role::TargetNetwork => self.module().as_target_network().is_some(),
             Role::SelfSupervisedLoss => self.module().as_self_supervised_loss().is_some(),
             Role::LearnOnBatch => self.module().as_learn_on_batch().is_some(),
@@ -103,7 +106,7 @@ impl AnyRLModule {
         if self.has_role(role) { Ok(()) } else { Err(self.missing_role(role, needed_by)) }
     }
 
-    fn missing_role(&self, role: Role, needed_by: &str) -> ModuleError {
+    pub(super) fn missing_role(&self, role: Role, needed_by: &str) -> ModuleError {
         let (module, needed_by) = (self.spec().module().into(), needed_by.into());
         ModuleError::MissingRole { module, role, needed_by }
     }
@@ -127,7 +130,8 @@ impl AnyRLModule {
         match batch.get(Columns::OBS)?.map(Column::rows) {
             Some(expected) if expected != found => {
                 let module = self.spec().module().into();
-                Err(ModuleError::ValueCount { module, expected, found })
+                let method = "compute_values";
+                Err(ModuleError::ValueCount { module, method, expected, found })
             }
             _ => Ok(values),
         }

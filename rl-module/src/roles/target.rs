@@ -6,6 +6,7 @@ use burn::module::{Module, Param};
 use burn::prelude::*;
 use rekindle_core::AnyTensor;
 use rekindle_core::named::{self, ModulePath, NamedMapper, NamedVisitor, below};
+use rekindle_kernels::polyak;
 
 use crate::error::{ModuleError, Result};
 
@@ -19,6 +20,29 @@ use crate::error::{ModuleError, Result};
 /// [`ModuleError::InvalidTau`]; [`ModuleError::TargetPair`] if a target parameter has no main
 /// parameter of the same name and shape, or if there is no parameter with a prefix.
 pub fn sync_targets<M: Module>(module: &M, pairs: &[(&str, &str)], tau: f64) -> Result<M> {
+    let followed = followed(module, pairs, tau)?;
+    Ok(named::map(module.clone(), &mut Follower { followed, tau }))
+}
+
+/// As [`sync_targets`], in place where no other module has the targets. On an error, the module is
+/// unchanged.
+pub(crate) fn move_targets<M: Module>(
+    module: M,
+    pairs: &[(&str, &str)],
+    tau: f64,
+) -> (M, Result<()>) {
+    match followed(&module, pairs, tau) {
+        Ok(followed) => (named::map(module, &mut Follower { followed, tau }), Ok(())),
+        Err(error) => (module, Err(error)),
+    }
+}
+
+/// Returns the main parameters by the names of the targets that follow them.
+fn followed<M: Module>(
+    module: &M,
+    pairs: &[(&str, &str)],
+    tau: f64,
+) -> Result<BTreeMap<String, AnyTensor>> {
     if !(0.0..=1.0).contains(&tau) {
         return Err(ModuleError::InvalidTau(tau));
     }
@@ -48,7 +72,7 @@ pub fn sync_targets<M: Module>(module: &M, pairs: &[(&str, &str)], tau: f64) -> 
             return Err(refuse(format!("there is no parameter below `{target}`")));
         }
     }
-    Ok(named::map(module.clone(), &mut Follower { followed, tau }))
+    Ok(followed)
 }
 
 /// Returns a copy of a module moved towards another one of the same parameters:
@@ -67,13 +91,8 @@ struct Values {
 
 impl NamedVisitor for Values {
     fn float<const D: usize>(&mut self, path: &ModulePath, param: &Param<Tensor<D>>) {
-        self.by_name.insert(path.name(), untracked(param.val()).into());
+        self.by_name.insert(path.name(), param.val().inner().into());
     }
-}
-
-/// Returns the value without gradients.
-fn untracked<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    tensor.detach().set_require_grad(false)
 }
 
 /// Moves each target towards its main parameter.
@@ -93,13 +112,9 @@ impl NamedMapper for Follower {
             return param;
         };
         let (id, target, mapper) = param.consume();
-        let trains = target.is_require_grad();
-        let new: Tensor<D> = if self.tau == 1.0 {
-            main
-        } else {
-            main.mul_scalar(self.tau) + untracked(target).mul_scalar(1.0 - self.tau)
-        };
-        let new = new.detach();
+        let (trains, tracks) = (target.is_require_grad(), target.is_autodiff());
+        let new: Tensor<D> = polyak(self.tau, main, target.inner());
+        let new = if tracks { Tensor::from_inner(new) } else { new };
         Param::from_mapped_value(id, if trains { new.require_grad() } else { new }, mapper)
     }
 }

@@ -2,7 +2,7 @@
 
 use rekindle::catalog::{
     Categorical, CnnTransposeHeadConfig, ConvFilter, DefaultModelConfig, DiagGaussian,
-    Distribution, MlpConfig, PolicyHeadConfig, dueling, dueling_logits,
+    Distribution, EnsembleMlp, MlpConfig, PolicyHeadConfig, dueling, dueling_logits,
 };
 use rekindle::env::Discrete;
 
@@ -25,6 +25,11 @@ pub(super) fn all() -> Vec<Case> {
             let features = normal(1, [ROWS, 5], &device.clone().autodiff());
             of_module(head, device, |head| head.forward(features))
         }),
+        ensemble("plain", MlpConfig::new(5, &[7], Some(2))),
+        ensemble(
+            "normalized",
+            MlpConfig { hidden_layer_use_layernorm: true, ..MlpConfig::new(5, &[7], Some(2)) },
+        ),
         Case::new("head: transposed CNN", DEEP, |device| {
             let filters = [ConvFilter::new(4, 3, 2), ConvFilter::new(2, 3, 1)];
             let config = CnnTransposeHeadConfig::new(5, [3, 3, 4], &filters);
@@ -49,6 +54,16 @@ pub(super) fn all() -> Vec<Case> {
             })
         }),
     ]
+}
+
+fn ensemble(name: &str, config: MlpConfig) -> Case {
+    Case::new(format!("head: ensemble, {name}"), TOLERANCE, move |device| {
+        let builder = builder(device);
+        let members: Vec<_> = (0..3).map(|_| vec![config.build(&builder)]).collect();
+        let ensemble = EnsembleMlp::stack(&members, &builder).unwrap();
+        let features = normal(1, [ROWS, 5], &device.clone().autodiff());
+        of_module(ensemble, device, |all| all.forward(features).reshape([3 * ROWS, 2]))
+    })
 }
 
 fn policy(name: &str, config: DefaultModelConfig, actions: impl Distribution + 'static) -> Case {

@@ -1,6 +1,7 @@
 //! Losses, returns and kernels.
 
 use burn::prelude::*;
+use burn::tensor::activation::log_softmax;
 use rekindle::kernels;
 use rekindle::learner::{losses, ops};
 
@@ -26,6 +27,25 @@ pub(super) fn all() -> Vec<Case> {
             of_function(&inputs(2, device), |x| {
                 let (error, clipped) = losses::value_loss(row(&x[0]), row(&x[1]), 1.5);
                 vec![error, clipped]
+            })
+        }),
+        Case::new("loss: soft values and temperature", TOLERANCE, |device| {
+            let device = &device.clone().autodiff();
+            let inputs = [normal(1, [ROWS, 3], device), normal(2, [ROWS, 3], device)];
+            of_function(&inputs, |x| {
+                let logp = log_softmax(x[0].clone(), 1);
+                let alpha = Tensor::from_floats([0.3], device);
+                let values = losses::soft_values(logp, x[1].clone(), alpha.clone());
+                vec![values.clone(), losses::temperature_loss(alpha.log(), values, -1.0)]
+            })
+        }),
+        Case::new("loss: quantile Huber", TOLERANCE, |device| {
+            let device = &device.clone().autodiff();
+            let inputs = [normal(1, [ROWS, 6], device), normal(2, [ROWS, 4], device)];
+            of_function(&inputs, |x| {
+                let quantiles = x[0].clone().reshape([ROWS, 2, 3]);
+                let loss = losses::quantile_huber(quantiles, x[1].clone().detach());
+                vec![loss.reshape([ROWS * 2])]
             })
         }),
         Case::new("loss: mean over rows that count", TOLERANCE, move |device| {

@@ -37,6 +37,31 @@ fn log_densities_equal_the_reference_figures() {
 }
 
 #[test]
+fn densities_of_samples_count_in_the_units_of_the_bounds_and_do_not_cancel() {
+    let device = Device::flex();
+    let noise = Tensor::from_floats([[0.3 / (-1f32).exp()]], &device);
+    let parameters = inputs(0.2, -1.0, [1, 1], &device);
+    for ([low, high], action, expected) in [
+        ([-1.0, 1.0], 0.462_117, -0.011_217),
+        ([-2.0, 2.0], 0.924_234, -0.704_364),
+        ([-1.0, 3.0], 1.924_234, -0.704_364),
+    ] {
+        let dist = SquashedGaussian::new([low], [high]).unwrap();
+        let (a, logp) = dist.rsample_and_logp(parameters.clone(), noise.clone()).unwrap();
+        let (a, logp) = (to_f32(a).unwrap()[0], to_f32(logp).unwrap()[0]);
+        assert!((a - action).abs() < 1e-5 && (logp - expected).abs() < 1e-5, "{a} {logp}");
+    }
+    // Without noise and with a deviation of 1, what is left is −log(1 − tanh² u).
+    for (u, expected) in [(5.0, -8.613_796), (10.0, -18.613_706), (20.0, -38.613_706)] {
+        let at = inputs(u, 0.0, [1, 1], &device);
+        let zero = Tensor::zeros([1, 1], &device);
+        let (_, logp) = unit(1).rsample_and_logp(at, zero).unwrap();
+        let found = -(to_f32(logp).unwrap()[0] + 0.918_938_5);
+        assert!((found - expected).abs() < 1e-5 * expected.abs(), "{found}");
+    }
+}
+
+#[test]
 fn saturated_samples_have_finite_log_densities_of_the_expected_mean() {
     let device = Device::flex();
     let shape = [1024, 6];

@@ -69,6 +69,8 @@ impl Learner {
                 self.apply(step, env_steps, &mut readings)?;
             }
         }
+        let stepped = batches.keys().filter(|id| !stopped.contains(*id));
+        self.after_minibatch(stepped, env_steps)?;
         Ok(readings)
     }
 
@@ -102,7 +104,8 @@ impl Learner {
         let mut all = PhaseLosses::new();
         for (id, batch) in batches {
             let Some(of_module) = self.losses.get_mut(id) else { continue };
-            if phase >= of_module.phases.len() || stopped.contains(id) {
+            let ended = phase >= of_module.phases.len() || stopped.contains(id);
+            if ended || of_module.guarded(id, "skips_phase", |loss| Ok(loss.skips_phase(phase)))? {
                 continue;
             }
             let module = self.module.module(id)?;

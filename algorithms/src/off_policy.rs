@@ -1,0 +1,76 @@
+//! What algorithms that replay experience have in common.
+
+use burn::prelude::*;
+use rekindle_core::{Batch, Columns, ConfigError};
+use rekindle_learner::replay::{NStep, ReplayConfig};
+use rekindle_learner::{LossContext, Result};
+
+use crate::config::EnvironmentConfig;
+
+/// Checks the settings of a replay buffer.
+pub(crate) fn checked_replay(
+    field: &'static str,
+    config: &ReplayConfig,
+) -> Result<(), ConfigError> {
+    config.check_fields().map_err(|error| error.within(field))
+}
+
+/// Checks that a replay buffer holds a minibatch and a transition.
+pub(crate) fn check_sizes(
+    config: &ReplayConfig,
+    train_batch_size: usize,
+    n_step: NStep,
+) -> Result<(), ConfigError> {
+    let capacity = config.capacity;
+    for (field, value) in [("train_batch_size", train_batch_size), ("n_step", n_step.most())] {
+        if value > capacity {
+            let constraint =
+                format!("it must not exceed `replay_buffer_config.capacity` ({capacity})");
+            return Err(ConfigError::new(field, value, constraint));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a module acts in [−1, 1], for algorithms whose policies do.
+pub(crate) fn check_normalizes(
+    algorithm: &str,
+    environment: &EnvironmentConfig,
+) -> Result<(), ConfigError> {
+    if environment.normalize_actions {
+        return Ok(());
+    }
+    let constraint = format!(
+        "the policy of {algorithm} acts in [−1, 1], which is scaled to the bounds of the action space; set it to true"
+    );
+    Err(ConfigError::new("normalize_actions", false, constraint))
+}
+
+/// Returns the observations that follow, without gradients.
+pub(crate) fn next_observations(cx: &LossContext<'_>) -> Result<Batch> {
+    let next = cx.batch().column(Columns::NEXT_OBS)?.clone().inner()?;
+    Ok(Batch::new().with(Columns::OBS, next))
+}
+
+/// Computes the targets `r + discount · v` of values after transitions, as constants.
+///
+/// # Shapes
+/// `values`, without gradients: `[B, N]`; result `[B, N]`.
+pub(crate) fn td_targets(cx: &LossContext<'_>, values: Tensor<2>) -> Result<Tensor<2>> {
+    let column =
+        |name| Ok::<_, rekindle_learner::LearnerError>(cx.batch().float::<1>(name)?.inner());
+    let (rewards, discounts) = (column(Columns::REWARDS)?, column(Columns::DISCOUNTS)?);
+    let targets = rewards.unsqueeze_dim(1) + discounts.unsqueeze_dim(1) * values;
+    Ok(Tensor::from_inner(targets))
+}
+
+/// Computes the mean of a loss term over the rows, with the importance weights of prioritized replay.
+///
+/// # Shapes
+/// `[B]` to `[1]`.
+pub(crate) fn weighted_mean(cx: &LossContext<'_>, terms: Tensor<1>) -> Result<Tensor<1>> {
+    cx.mean(match cx.batch().contains(Columns::WEIGHTS) {
+        true => terms * cx.batch().float::<1>(Columns::WEIGHTS)?,
+        false => terms,
+    })
+}

@@ -1,0 +1,279 @@
+//! The losses of SAC and TQC: critics, policy, temperature.
+
+use burn::module::Module;
+use burn::prelude::*;
+use burn::tensor::activation::log_softmax;
+use rekindle_checkpoint::State;
+use rekindle_core::{Batch, Columns};
+use rekindle_env::Space;
+use rekindle_learner::losses::{quantile_huber, soft_values, temperature_loss};
+use rekindle_learner::replay::{TD_ERROR, TransitionSpec};
+use rekindle_learner::{
+    AfterMinibatch, LearnerError, Loss, LossContext, Losses, OptimizerGroup, Phase, PrepareContext,
+    Result,
+};
+use rekindle_rl_module::{AnyRLModule, ModuleError, Role};
+
+use super::SacTraining;
+use crate::off_policy::{next_observations, td_targets, weighted_mean};
+
+/// The share of the entropy of a uniform policy that a policy over finitely many actions keeps, as in CleanRL.
+const DISCRETE_ENTROPY: f64 = 0.89;
+
+/// The losses of SAC: those of the critics, of the policy against the critics, and of the temperature.
+#[derive(Debug, Clone)]
+pub struct SacLoss {
+    name: &'static str,
+    config: SacTraining,
+    values: Values,
+    /// The log-probabilities of the policy's step, `[B]`, for the step of the temperature on the same minibatch.
+    logp: Option<Tensor<1>>,
+}
+
+/// What the critics estimate.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Values {
+    /// One value each: the minimum counts.
+    Minimum,
+    /// Quantiles of a distribution of values. Targets leave out this many of the largest ones per critic.
+    Quantiles { dropped: usize },
+}
+
+/// The actions of a module.
+#[derive(Debug, Clone, Copy)]
+enum Actions {
+    /// Vectors of `dim` numbers.
+    Given { dim: usize },
+    /// `count` choices, numbered from `first` on.
+    All { first: i64, count: usize },
+}
+
+impl Actions {
+    fn of(module: &AnyRLModule) -> Self {
+        match module.spec().get_action_space() {
+            Some(Space::Discrete(space)) => Self::All { first: space.start(), count: space.n() },
+            space => Self::Given { dim: space.map_or(0, Space::flat_dim) },
+        }
+    }
+}
+
+/// The phases, in order.
+const CRITIC: usize = 0;
+const ACTOR: usize = 1;
+
+impl SacLoss {
+    /// The scalar that the optimizer of the temperature owns.
+    pub const LOG_ALPHA: &'static str = "log_alpha";
+
+    /// Creates the loss of a module.
+    #[must_use]
+    pub fn new(config: SacTraining) -> Self {
+        Self { name: "SAC", config, values: Values::Minimum, logp: None }
+    }
+
+    /// Creates the loss of a module whose critics estimate quantiles, for TQC.
+    pub(crate) fn of_quantiles(name: &'static str, config: SacTraining, dropped: usize) -> Self {
+        Self { name, config, values: Values::Quantiles { dropped }, logp: None }
+    }
+
+    /// Returns the temperature, `[1]`, as a constant without autodiff.
+    fn alpha(&self, cx: &LossContext<'_>) -> Result<Tensor<1>> {
+        match self.config.learn_alpha {
+            true => Ok(cx.scalar(Self::LOG_ALPHA)?.inner().exp()),
+            false => {
+                let device = cx.device.clone().inner();
+                Ok(Tensor::from_floats([self.config.initial_alpha as f32], &device))
+            }
+        }
+    }
+
+    fn target_entropy(&self, actions: Actions) -> f64 {
+        self.config.target_entropy.unwrap_or(match actions {
+            Actions::Given { dim } => -(dim as f64),
+            Actions::All { count, .. } => DISCRETE_ENTROPY * (count as f64).ln(),
+        })
+    }
+
+    /// Computes the values of the observations that follow: the minimum over critics, or the quantiles that
+    /// targets keep, plus the entropy bonus. Without autodiff, `[B, 1]` or `[B, quantiles]`.
+    fn next_values(&self, cx: &LossContext<'_>, alpha: &Tensor<1>) -> Result<Tensor<2>> {
+        let next = next_observations(cx)?;
+        // Without gradients: Burn keeps a graph that nothing goes backward through.
+        let module = cx.module.valid();
+        let Actions::Given { dim } = Actions::of(cx.module) else {
+            let logp = logp_of_all(&module, &next)?;
+            let q = module.forward_target(&next)?.float::<3>(Columns::QF_PREDS)?;
+            return Ok(soft_values(logp, minimum(q), alpha.clone()).unsqueeze_dim(1));
+        };
+        let noise = cx.normal([next.rows(), dim]).inner();
+        let (actions, logp) = module.rsample(&next, noise)?;
+        let next = next.with(Columns::ACTIONS, actions);
+        let values = module.forward_target(&next)?.float::<3>(Columns::QF_PREDS)?;
+        let values = match self.values {
+            Values::Minimum => minimum(values),
+            Values::Quantiles { dropped } => smallest_quantiles(values, dropped),
+        };
+        Ok(values - (logp * alpha.clone()).unsqueeze_dim(1))
+    }
+
+    fn critic_loss(&self, cx: &LossContext<'_>) -> Result<Losses> {
+        let alpha = self.alpha(cx)?;
+        let targets = td_targets(cx, self.next_values(cx, &alpha)?)?;
+        let q = cx.module.compute_action_values(cx.batch())?;
+        let [rows, critics, _] = q.dims();
+        let (terms, error) = match self.values {
+            Values::Minimum => {
+                let q = match Actions::of(cx.module) {
+                    Actions::Given { .. } => q.squeeze_dim::<2>(2),
+                    Actions::All { first, .. } => {
+                        let taken = cx.batch().int::<1>(Columns::ACTIONS)? - first;
+                        let taken = taken.reshape([rows, 1, 1]).expand([rows, critics, 1]);
+                        q.gather(2, taken).squeeze_dim::<2>(2)
+                    }
+                };
+                let error = q - targets.clone();
+                (error.clone().square().sum_dim(1) * 0.5, error.abs().mean_dim(1))
+            }
+            Values::Quantiles { .. } => {
+                let error = q.clone().mean_dim(2).squeeze_dim::<2>(2) - targets.clone().mean_dim(1);
+                (quantile_huber(q, targets.clone()).mean_dim(1), error.abs().mean_dim(1))
+            }
+        };
+        let error = error.squeeze_dim::<1>(1).detach();
+        Ok(Losses::new(weighted_mean(cx, terms.squeeze_dim(1))?)
+            .metric("alpha", alpha)
+            .metric("qf_target_mean", targets.mean())
+            .metric("td_error_mean", cx.mean(error.clone())?)
+            .row_values(TD_ERROR, error))
+    }
+
+    fn actor_loss(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
+        let alpha = Tensor::from_inner(self.alpha(cx)?);
+        let (terms, logp) = match Actions::of(cx.module) {
+            Actions::Given { dim } => {
+                let batch = cx.batch();
+                let (actions, logp) = cx.module.rsample(batch, cx.normal([batch.rows(), dim]))?;
+                let obs = Batch::new().with(Columns::OBS, batch.column(Columns::OBS)?.clone());
+                // The critics are constants: no gradient of their parameters is computed.
+                let q =
+                    cx.constants().compute_action_values(&obs.with(Columns::ACTIONS, actions))?;
+                let q = match self.values {
+                    Values::Minimum => minimum(q),
+                    Values::Quantiles { .. } => q.mean_dim(2).mean_dim(1).squeeze_dim::<2>(2),
+                };
+                (alpha * logp.clone() - q.squeeze_dim(1), logp)
+            }
+            Actions::All { .. } => {
+                let obs = cx.batch().column(Columns::OBS)?.clone().inner()?;
+                let obs = Batch::new().with(Columns::OBS, obs);
+                let q = Tensor::from_inner(minimum(cx.module.valid().compute_action_values(&obs)?));
+                let logp = log_softmax(cx.action_dist_inputs()?, 1);
+                let values = soft_values(logp.clone(), q.clone(), alpha);
+                let entropy =
+                    soft_values(logp.detach(), q.zeros_like(), Tensor::ones([1], cx.device));
+                (values.neg(), entropy.neg())
+            }
+        };
+        let logp = logp.detach();
+        let entropy = cx.mean(logp.clone())?.neg();
+        self.logp = Some(logp);
+        Ok(Losses::new(cx.mean(terms)?).metric("entropy", entropy))
+    }
+
+    fn alpha_loss(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
+        let Some(logp) = self.logp.take() else {
+            return Err(LearnerError::InvalidLoss {
+                id: cx.module_id.into(),
+                loss: self.name.into(),
+                reason: "has no log-probabilities of the policy; compute its phases in order"
+                    .into(),
+            });
+        };
+        let target = self.target_entropy(Actions::of(cx.module));
+        let terms = temperature_loss(cx.scalar(Self::LOG_ALPHA)?, logp, target);
+        Ok(cx.mean(terms)?.into())
+    }
+}
+
+/// Takes the minimum over critics.
+///
+/// # Shapes
+/// `[B, critics, values]` to `[B, values]`.
+fn minimum(q: Tensor<3>) -> Tensor<2> {
+    q.min_dim(1).squeeze_dim(1)
+}
+
+/// Pools the quantiles of all critics and leaves out the largest ones, `dropped` per critic (Kuznetsov et al.,
+/// 2020, section 3).
+///
+/// # Shapes
+/// `[B, critics, quantiles]` to `[B, critics · (quantiles − dropped)]`.
+fn smallest_quantiles(quantiles: Tensor<3>, dropped: usize) -> Tensor<2> {
+    let [rows, critics, count] = quantiles.dims();
+    let pooled = quantiles.reshape([rows, critics * count]).sort(1);
+    pooled.narrow(1, 0, critics * count.saturating_sub(dropped))
+}
+
+/// Computes the log-probabilities of all actions, `[B, actions]`.
+fn logp_of_all(module: &AnyRLModule, batch: &Batch) -> Result<Tensor<2>> {
+    let outputs = module.forward_train(batch)?;
+    Ok(log_softmax(outputs.float::<2>(Columns::ACTION_DIST_INPUTS)?, 1))
+}
+
+impl Loss for SacLoss {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn required_roles(&self) -> Vec<Role> {
+        vec![Role::ActionCritic, Role::TargetNetwork]
+    }
+
+    fn check_module(&self, cx: &PrepareContext<'_>) -> Result<()> {
+        match (Actions::of(cx.module), self.values) {
+            (Actions::Given { .. }, _) => {
+                let needed_by = format!("the {} learner", self.name);
+                Ok(cx.module.require(Role::StochasticPolicy, &needed_by)?)
+            }
+            (Actions::All { .. }, Values::Minimum) => Ok(()),
+            (Actions::All { .. }, Values::Quantiles { .. }) => {
+                let spec = cx.module.spec();
+                let space = spec.get_action_space().map(ToString::to_string).unwrap_or_default();
+                let reason = "TQC learns in a Box; use SAC or DQN for a Discrete space";
+                let module = spec.module().into();
+                Err(ModuleError::ActionSpace { module, space, reason }.into())
+            }
+        }
+    }
+
+    fn optimizers(&self) -> Vec<OptimizerGroup> {
+        self.config.optimizers()
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        let names = self.optimizers().into_iter().map(|optimizer| optimizer.name);
+        names.map(|name| Phase::new(name.clone(), [name])).collect()
+    }
+
+    fn transitions(&self) -> Option<TransitionSpec> {
+        Some(TransitionSpec::new(self.config.gamma).n_step(self.config.n_step.range()))
+    }
+
+    fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
+        match cx.phase {
+            CRITIC => self.critic_loss(cx),
+            ACTOR => self.actor_loss(cx),
+            _ => self.alpha_loss(cx),
+        }
+    }
+
+    fn after_minibatch(&mut self, cx: &mut AfterMinibatch<'_>) -> Result<()> {
+        self.logp = None;
+        cx.update_targets(self.config.tau);
+        Ok(())
+    }
+
+    fn get_state(&self) -> Result<State> {
+        Ok(State::new()) // Log-probabilities are of one minibatch.
+    }
+}

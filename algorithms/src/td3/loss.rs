@@ -1,0 +1,127 @@
+//! The losses of TD3 and DDPG: critics and policy.
+
+use burn::module::Module;
+use rekindle_checkpoint::State;
+use rekindle_core::{Batch, Columns};
+use rekindle_learner::replay::{TD_ERROR, TransitionSpec};
+use rekindle_learner::{AfterMinibatch, Loss, LossContext, Losses, OptimizerGroup, Phase, Result};
+use rekindle_rl_module::Role;
+
+use super::Td3Training;
+use crate::off_policy::{next_observations, td_targets, weighted_mean};
+
+/// The losses of TD3: squared errors of the critics, and the value of the policy's actions by the first critic.
+#[derive(Debug, Clone)]
+pub struct Td3Loss {
+    name: &'static str,
+    config: Td3Training,
+    /// Steps of the critics so far.
+    updates: u64,
+}
+
+/// The phases, in order.
+const CRITIC: usize = 0;
+const ACTOR: usize = 1;
+
+impl Td3Loss {
+    /// Creates the loss of a module.
+    #[must_use]
+    pub fn new(config: Td3Training) -> Self {
+        Self::named("TD3", config)
+    }
+
+    pub(crate) fn named(name: &'static str, config: Td3Training) -> Self {
+        Self { name, config, updates: 0 }
+    }
+
+    /// Whether the policy and the targets move with an update, counted from 1.
+    fn moves_policy(&self, update: u64) -> bool {
+        update.is_multiple_of(self.config.policy_delay)
+    }
+
+    fn critic_loss(&self, cx: &LossContext<'_>) -> Result<Losses> {
+        let next = next_observations(cx)?;
+        // Without gradients: Burn keeps a graph that nothing goes backward through.
+        let module = cx.module.valid();
+        let mut actions = module.compute_target_actions(&next)?;
+        let (noise, bound) = (self.config.target_noise, self.config.target_noise_clip);
+        if noise > 0.0 {
+            let noise = (cx.normal(actions.dims()).inner() * noise).clamp(-bound, bound);
+            actions = (actions + noise).clamp(-1.0, 1.0);
+        }
+        let next = next.with(Columns::ACTIONS, actions);
+        let values = module.forward_target(&next)?.float::<3>(Columns::QF_PREDS)?;
+        let targets = td_targets(cx, values.min_dim(1).squeeze_dim(1))?;
+        let q = cx.module.compute_action_values(cx.batch())?.squeeze_dim::<2>(2);
+        let error = q - targets.clone();
+        let terms = error.clone().square().sum_dim(1).squeeze_dim(1);
+        let error = error.detach().abs().mean_dim(1).squeeze_dim::<1>(1);
+        Ok(Losses::new(weighted_mean(cx, terms)?)
+            .metric("qf_target_mean", targets.mean())
+            .metric("td_error_mean", cx.mean(error.clone())?)
+            .row_values(TD_ERROR, error))
+    }
+
+    fn actor_loss(&self, cx: &LossContext<'_>) -> Result<Losses> {
+        let batch = cx.batch();
+        let actions = cx.module.compute_actions(batch)?;
+        let obs = Batch::new().with(Columns::OBS, batch.column(Columns::OBS)?.clone());
+        // The critics are constants: no gradient of their parameters is computed.
+        let q = cx.constants().compute_action_values(&obs.with(Columns::ACTIONS, actions))?;
+        let [rows, ..] = q.dims();
+        Ok(cx.mean(q.narrow(1, 0, 1).reshape([rows]).neg())?.into())
+    }
+}
+
+impl Loss for Td3Loss {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn required_roles(&self) -> Vec<Role> {
+        vec![Role::ActionCritic, Role::DeterministicPolicy, Role::TargetNetwork]
+    }
+
+    fn optimizers(&self) -> Vec<OptimizerGroup> {
+        self.config.optimizers()
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        ["critic", "actor"].map(|name| Phase::new(name, [name])).into()
+    }
+
+    fn skips_phase(&self, phase: usize) -> bool {
+        phase == ACTOR && !self.moves_policy(self.updates + 1)
+    }
+
+    fn transitions(&self) -> Option<TransitionSpec> {
+        Some(TransitionSpec::new(self.config.gamma).n_step(self.config.n_step.range()))
+    }
+
+    fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
+        match cx.phase {
+            CRITIC => self.critic_loss(cx),
+            _ => self.actor_loss(cx),
+        }
+    }
+
+    fn after_minibatch(&mut self, cx: &mut AfterMinibatch<'_>) -> Result<()> {
+        self.updates += 1;
+        if self.moves_policy(self.updates) {
+            cx.update_targets(self.config.tau);
+        }
+        Ok(())
+    }
+
+    fn get_state(&self) -> Result<State> {
+        Ok(State::from_data(&self.updates)?)
+    }
+
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        self.updates = match state.data.is_null() {
+            true => 0,
+            false => state.data_as()?,
+        };
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! SAC in a continuous and in a discrete action space, and TQC.
+//!
+//! `cargo run --release --example sac -- pendulum` (see `--help`)
+
+mod common;
+
+use std::process::ExitCode;
+
+use common::{Chosen, tasks};
+use rekindle::algorithms::{AlgorithmConfig, TrainingConfig};
+use rekindle::prelude::*;
+
+fn main() -> Result<ExitCode, MainError> {
+    let chosen = Chosen::parse(&[&tasks::SAC_PENDULUM, &tasks::SAC_CARTPOLE, &tasks::TQC_PENDULUM]);
+    match chosen.name() {
+        "cartpole" => {
+            let config = SacConfig::new()
+                .environment("CartPole-v1")
+                .env_runners(|e| e.num_envs_per_env_runner(4))
+                .model("fcnet_hiddens", vec![64, 64])
+                .training(|t| {
+                    let t = t.actor_lr(1e-3).critic_lr(1e-3).alpha_lr(1e-3);
+                    t.train_batch_size(64)
+                        .num_steps_sampled_before_learning_starts(1000)
+                        .sample_timesteps_per_update_round(4)
+                        .updates_per_env_step(0.25)
+                        // Of at most ln 2 ≈ 0.69: near that, the policy would be almost random.
+                        .target_entropy(0.2)
+                });
+            chosen.learn(evaluated(config, 5000))
+        }
+        "tqc-pendulum" => {
+            let config = TqcConfig::new().environment("Pendulum-v1");
+            let config = config.training(|t| t.actor_lr(1e-3).critic_lr(1e-3).alpha_lr(1e-3));
+            chosen.learn(evaluated(config, 1000))
+        }
+        // The settings of the RL Zoo.
+        _ => {
+            let config = SacConfig::new().environment("Pendulum-v1");
+            let config = config.training(|t| t.actor_lr(1e-3).critic_lr(1e-3).alpha_lr(1e-3));
+            chosen.learn(evaluated(config, 1000))
+        }
+    }
+}
+
+/// Evaluates the policy every `steps` environment steps: returns of training are those of random actions, too.
+fn evaluated<T: TrainingConfig>(config: AlgorithmConfig<T>, steps: usize) -> AlgorithmConfig<T> {
+    config
+        .reporting(|r| r.min_sample_timesteps_per_iteration(steps))
+        .evaluation(|e| e.evaluation_interval(1))
+}

@@ -1,0 +1,152 @@
+//! What the default modules with critics of actions have in common.
+
+use burn::prelude::*;
+use rekindle_catalog::{BoxEncoder, CatalogError, Critics, DefaultModelConfig, check_encoder};
+use rekindle_core::{Batch, Column, Columns, ConfigError};
+use rekindle_env::{BoxDType, Space};
+
+use crate::context::ModuleContext;
+use crate::error::{ModuleError, Result};
+
+/// The actions whose values critics estimate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CriticsInput {
+    /// Given actions of `dim` numbers each, of a bounded `Box`.
+    Given { dim: usize },
+    /// All actions of a `Discrete` space.
+    All { actions: usize },
+}
+
+impl CriticsInput {
+    /// Returns the actions of a module's space.
+    ///
+    /// # Errors
+    /// [`ModuleError::ActionSpace`] unless the space is a bounded `Box` or `Discrete`.
+    pub(crate) fn of(cx: &ModuleContext<'_>) -> Result<Self> {
+        let reason = match cx.action_space() {
+            Space::Discrete(space) => return Ok(Self::All { actions: space.n() }),
+            Space::Box(space) if space.dtype() != BoxDType::Float32 => {
+                "its elements are whole numbers; declare them as a float32 Box, or as Discrete"
+            }
+            Space::Box(space) if space.is_bounded() => {
+                return Ok(Self::Given { dim: space.size() });
+            }
+            Space::Box(_) => {
+                "the policy acts between the bounds of the space, and some of them are infinite; bound the Box, or use PPO"
+            }
+            _ => "critics read the actions of a bounded Box or of a Discrete space; use PPO",
+        };
+        Err(refuse(cx, reason))
+    }
+
+    /// Returns the number of elements of the actions of a bounded `Box`.
+    ///
+    /// # Errors
+    /// [`ModuleError::ActionSpace`] for any other space.
+    pub(crate) fn dim(cx: &ModuleContext<'_>) -> Result<usize> {
+        match Self::of(cx)? {
+            Self::Given { dim } => Ok(dim),
+            Self::All { .. } => Err(refuse(
+                cx,
+                "a deterministic policy outputs the numbers of a Box; use DQN or SAC for a Discrete space",
+            )),
+        }
+    }
+}
+
+fn refuse(cx: &ModuleContext<'_>, reason: &'static str) -> ModuleError {
+    let (module, space) = (cx.module.into(), cx.action_space().to_string());
+    ModuleError::ActionSpace { module, space, reason }
+}
+
+/// Computes the values of the actions of a batch.
+///
+/// # Shapes
+/// Result `[B, critics, values]`.
+///
+/// # Errors
+/// If the module was built without critics, or a column is missing or has the wrong kind or shape.
+pub(crate) fn values(
+    critics: Option<&Critics>,
+    input: CriticsInput,
+    batch: &Batch,
+) -> Result<Tensor<3>> {
+    let Some(critics) = critics else {
+        return Err(ModuleError::Mismatch(
+            "a module that was built for inference only has no critics; build it without `inference_only`".into(),
+        ));
+    };
+    let actions = match input {
+        CriticsInput::Given { dim } => Some(flat_actions(batch.column(Columns::ACTIONS)?, dim)?),
+        CriticsInput::All { .. } => None,
+    };
+    Ok(critics.forward(batch.column(Columns::OBS)?, actions)?.swap_dims(0, 1))
+}
+
+/// Flattens the actions of a `Box`.
+///
+/// # Shapes
+/// `[B, …]` to `[B, dim]`.
+fn flat_actions(actions: &Column, dim: usize) -> Result<Tensor<2>> {
+    let tensor = actions.tensor()?;
+    match tensor.shape().len() {
+        2 => Ok(tensor.float::<2>()?),
+        _ => Ok(tensor.flatten()?.reshape([tensor.rows(), dim])),
+    }
+}
+
+/// Builds the encoder of the policy.
+///
+/// # Errors
+/// [`ModuleError::Mismatch`] if it is recurrent; the errors of the catalog.
+pub(crate) fn build_encoder(
+    cx: &ModuleContext<'_>,
+    config: &DefaultModelConfig,
+) -> Result<BoxEncoder> {
+    let (build, catalog) = (cx.catalog_context(config), cx.catalog());
+    let encoder = match config.use_lstm {
+        true => catalog.build_recurrent_encoder(build, cx.observation_space())?,
+        false => catalog.build_encoder(build, cx.observation_space())?,
+    };
+    check_encoder(&*encoder, cx.observation_space(), cx.device())?;
+    if encoder.initial_state()?.is_some() {
+        return Err(ModuleError::Mismatch(
+            "the encoder of a policy with critics of actions has memory, which it cannot learn from yet; use an encoder without memory".into(),
+        ));
+    }
+    Ok(encoder)
+}
+
+/// Returns the settings of the critics' networks.
+pub(crate) fn config(config: &DefaultModelConfig, use_layernorm: bool) -> DefaultModelConfig {
+    let mut config = config.clone();
+    config.fcnet_use_layernorm |= use_layernorm;
+    config.head_fcnet_use_layernorm |= use_layernorm;
+    config
+}
+
+/// Checks the settings of a module with critics of actions.
+///
+/// # Errors
+/// [`CatalogError::Config`] for a number that is 0; [`CatalogError::Inapplicable`] for settings without effect.
+pub(crate) fn check_settings(
+    cx: &ModuleContext<'_>,
+    config: &DefaultModelConfig,
+    num_critics: usize,
+    num_quantiles: usize,
+) -> Result<()> {
+    for (field, value) in [("num_critics", num_critics), ("num_quantiles", num_quantiles)] {
+        if value == 0 {
+            let error = ConfigError::new(field, value, "it must be at least 1");
+            return Err(CatalogError::from(error).into());
+        }
+    }
+    if config.vf_share_layers {
+        return Err(CatalogError::Inapplicable {
+            field: "vf_share_layers".into(),
+            reason: "critics of actions have layers of their own; remove the setting".into(),
+        }
+        .into());
+    }
+    cx.check_model_config(config)
+}

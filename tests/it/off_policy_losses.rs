@@ -1,0 +1,330 @@
+//! The losses of SAC, TQC, TD3 and DDPG on batches that are computed by hand.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::prelude::*;
+use rekindle::algorithms::sac::SacLoss;
+use rekindle::algorithms::td3::Td3Loss;
+use rekindle::algorithms::{SacTraining, Td3Training, TqcTraining, TrainingConfig};
+use rekindle::core::any_tensor::to_f32;
+use rekindle::learner::AfterMinibatch;
+use rekindle::prelude::*;
+use rekindle::rl_module::Result as ModuleResult;
+
+use crate::support::device;
+
+/// Critics, targets and policies that return parts of the observations.
+#[derive(Module, Debug)]
+struct Echo {
+    unused: usize,
+}
+
+/// Where each part begins: two critics' values, then those of their targets, then the policy's outputs.
+const Q: usize = 0;
+const TARGET_Q: usize = 6;
+const POLICY: usize = 12;
+const WIDTH: usize = 15;
+
+/// Three numbers of each of two critics.
+fn values(batch: &Batch, from: usize, of_critic: usize) -> ModuleResult<Tensor<3>> {
+    let obs = batch.float::<2>(Columns::OBS)?;
+    let rows = obs.dims()[0];
+    Ok(obs.narrow(1, from, 6).reshape([rows, 2, 3]).narrow(2, 0, of_critic))
+}
+
+/// The values of each critic: 3 if the observation says so by its last number.
+fn count(batch: &Batch) -> ModuleResult<usize> {
+    let last = to_f32(batch.float::<2>(Columns::OBS)?.narrow(1, WIDTH - 1, 1))?;
+    Ok(if last[0] == 3.0 { 3 } else { 1 })
+}
+
+impl RLModule for Echo {
+    fn setup(_: &ModuleContext<'_>) -> ModuleResult<Self> {
+        Ok(Self { unused: 0 })
+    }
+    fn forward_train(&self, batch: &Batch) -> ModuleResult<Batch> {
+        let logits = batch.float::<2>(Columns::OBS)?.narrow(1, POLICY, 3);
+        Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
+    }
+    fn as_action_critic(&self) -> Option<&dyn ActionCritic> {
+        Some(self)
+    }
+    fn as_stochastic_policy(&self) -> Option<&dyn StochasticPolicy> {
+        Some(self)
+    }
+    fn as_deterministic_policy(&self) -> Option<&dyn DeterministicPolicy> {
+        Some(self)
+    }
+    fn as_target_network(&self) -> Option<&dyn TargetNetwork> {
+        Some(self)
+    }
+}
+
+impl ActionCritic for Echo {
+    fn compute_action_values(&self, batch: &Batch) -> ModuleResult<Tensor<3>> {
+        values(batch, Q, count(batch)?)
+    }
+}
+
+impl StochasticPolicy for Echo {
+    fn rsample(&self, batch: &Batch, noise: Tensor<2>) -> ModuleResult<(Tensor<2>, Tensor<1>)> {
+        let logp = batch.float::<2>(Columns::OBS)?.narrow(1, POLICY, 1).squeeze_dim(1);
+        Ok((noise, logp))
+    }
+}
+
+impl DeterministicPolicy for Echo {
+    fn compute_actions(&self, batch: &Batch) -> ModuleResult<Tensor<2>> {
+        Ok(batch.float::<2>(Columns::OBS)?.narrow(1, POLICY, 1))
+    }
+    fn compute_target_actions(&self, batch: &Batch) -> ModuleResult<Tensor<2>> {
+        self.compute_actions(batch)
+    }
+}
+
+impl TargetNetwork for Echo {
+    fn target_network_pairs(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+    /// The action itself where the observation's last number is negative.
+    fn forward_target(&self, batch: &Batch) -> ModuleResult<Batch> {
+        let last = to_f32(batch.float::<2>(Columns::OBS)?.narrow(1, WIDTH - 1, 1))?;
+        let q = match last[0] < 0.0 {
+            true => batch.float::<2>(Columns::ACTIONS)?.unsqueeze_dim(1),
+            false => values(batch, TARGET_Q, count(batch)?)?,
+        };
+        Ok(Batch::new().with(Columns::QF_PREDS, q))
+    }
+}
+
+/// What a loss returns for one row.
+struct Computed {
+    total: f32,
+    /// By the numbers of the observation.
+    gradient: Vec<f32>,
+    /// By log α.
+    of_log_alpha: Option<f32>,
+    metrics: BTreeMap<&'static str, f32>,
+}
+
+struct Case {
+    space: Space,
+    obs: [f32; WIDTH],
+    next: Vec<[f32; WIDTH]>,
+    reward: f32,
+    discount: f32,
+}
+
+impl Case {
+    fn new(space: Space) -> Self {
+        let next = vec![[0.0; WIDTH]];
+        Self { space, obs: [0.0; WIDTH], next, reward: 0.0, discount: 0.0 }
+    }
+
+    fn compute(&self, loss: &mut dyn Loss, phase: usize) -> Computed {
+        let autodiff = device().autodiff();
+        let module = RLModuleSpec::of::<Echo>()
+            .observation_space(Space::unbounded(&[WIDTH]).unwrap())
+            .action_space(self.space.clone())
+            .build(&autodiff)
+            .unwrap();
+        let rows = self.next.len();
+        let tensor = |values: Vec<f32>| {
+            Tensor::<2>::from_data(TensorData::new(values, [rows, WIDTH]), &autodiff)
+        };
+        let obs = tensor(self.obs.repeat(rows)).require_grad();
+        let actions: Column = match &self.space {
+            Space::Discrete(_) => Tensor::<1, Int>::ones([rows], &autodiff).into(),
+            _ => Tensor::<2>::zeros([rows, 1], &autodiff).into(),
+        };
+        let batch = Batch::new()
+            .with(Columns::OBS, obs.clone())
+            .with(Columns::NEXT_OBS, tensor(self.next.concat()))
+            .with(Columns::ACTIONS, actions)
+            .with(Columns::REWARDS, Tensor::<1>::full([rows], self.reward, &autodiff))
+            .with(Columns::DISCOUNTS, Tensor::<1>::full([rows], self.discount, &autodiff));
+        let log_alpha = Tensor::<1>::from_floats([0.2f32.ln()], &autodiff).require_grad();
+        let scalars = BTreeMap::from([(SacLoss::LOG_ALPHA.to_owned(), log_alpha.clone())]);
+        let mut rng = Generator::from_seed(0);
+        let at = PrepareContext::new("a", &module, &autodiff);
+        let mut cx = LossContext::new(at, &batch, &scalars, &mut rng);
+        cx.phase = phase;
+        let losses = loss.compute(&cx).unwrap();
+        let gradients = losses.total.clone().backward();
+        let one = |value: Tensor<1>| to_f32(value).unwrap()[0];
+        let gradient = obs.grad(&gradients).map_or(vec![0.0; WIDTH], |g| to_f32(g).unwrap());
+        Computed {
+            total: one(losses.total.clone()),
+            gradient,
+            of_log_alpha: log_alpha.grad(&gradients).map(one),
+            metrics: losses.metrics.into_iter().map(|(name, value)| (name, one(value))).collect(),
+        }
+    }
+}
+
+fn close(found: f32, expected: f32) {
+    assert!((found - expected).abs() < 1e-5 * expected.abs().max(1.0), "{found} {expected}");
+}
+
+fn unit_box() -> Space {
+    Space::boxed(-1.0, 1.0, &[1]).unwrap()
+}
+
+/// Observations with given numbers from some places on.
+fn numbers(parts: &[(usize, &[f32])]) -> [f32; WIDTH] {
+    let mut all = [0.0; WIDTH];
+    for (from, values) in parts {
+        all[*from..*from + values.len()].copy_from_slice(values);
+    }
+    all
+}
+
+#[test]
+fn sacs_critics_learn_half_the_squared_errors_to_the_smaller_target_minus_alpha_log_pi() {
+    let mut case = Case::new(unit_box());
+    case.obs = numbers(&[(Q, &[1.0, 0.0, 0.0, 2.5])]);
+    case.next = vec![numbers(&[(TARGET_Q, &[1.5, 0.0, 0.0, 9.0]), (POLICY, &[-0.7])])];
+    (case.reward, case.discount) = (0.5, 0.99);
+    let mut loss = SacLoss::new(SacTraining::default());
+    let found = case.compute(&mut loss, 0);
+    close(found.metrics["qf_target_mean"], 2.1236);
+    close(found.total, 0.702_077);
+    close(found.gradient[0], 1.0 - 2.1236);
+    close(found.gradient[3], 2.5 - 2.1236);
+    assert!(found.of_log_alpha.is_none(), "the critics do not move the temperature");
+    // After a termination only the reward counts.
+    case.discount = 0.0;
+    close(case.compute(&mut loss, 0).metrics["qf_target_mean"], 0.5);
+}
+
+#[test]
+fn sacs_policy_learns_alpha_log_pi_minus_the_smaller_value_and_the_temperature_the_entropy_gap() {
+    let mut case = Case::new(unit_box());
+    case.obs = numbers(&[(Q, &[1.0, 0.0, 0.0, 2.5]), (POLICY, &[-0.7])]);
+    let mut loss = SacLoss::new(SacTraining::default());
+    let found = case.compute(&mut loss, 1);
+    close(found.total, -1.14);
+    close(found.gradient[POLICY], 0.2);
+    close(found.metrics["entropy"], 0.7);
+    assert!(found.of_log_alpha.is_none(), "the policy does not move the temperature");
+    // The target entropy is minus the number of elements of an action.
+    let found = case.compute(&mut loss, 2);
+    close(found.total, 0.2f32.ln() * 1.7);
+    close(found.of_log_alpha.unwrap(), 1.7);
+    // The temperature's step needs the policy's.
+    let fixed = SacTraining::default().learn_alpha(false).initial_alpha(0.5);
+    let found = case.compute(&mut SacLoss::new(fixed.clone()), 1);
+    close(found.total, 0.5 * -0.7 - 1.0);
+    assert_eq!(SacLoss::new(fixed).phases().len(), 2);
+}
+
+#[test]
+fn discrete_sac_takes_expectations_over_actions() {
+    let logp = [0.7f32, 0.2, 0.1].map(f32::ln);
+    let q = [1.0, 5.0, 3.0, 9.0, 1.0, 4.0];
+    let mut case = Case::new(Space::discrete(3).unwrap());
+    case.obs = numbers(&[(Q, &q), (POLICY, &logp)]);
+    case.obs[WIDTH - 1] = logp[2];
+    case.next = vec![numbers(&[(TARGET_Q, &q), (POLICY, &logp)])];
+    (case.reward, case.discount) = (1.0, 0.5);
+    // The marker of three values is the third logit here, so that the module has to be told otherwise.
+    let mut loss = SacLoss::new(SacTraining::default());
+    let found = discrete(&case, &mut loss, 0);
+    close(found.metrics["qf_target_mean"], 1.0 + 0.5 * 1.360_364);
+    // Action 1 has the values 5 and 1.
+    let target = 1.0f32 + 0.5 * 1.360_364;
+    close(found.total, 0.5 * ((5.0 - target).powi(2) + (1.0 - target).powi(2)));
+    let found = discrete(&case, &mut loss, 1);
+    close(found.total, -1.360_364);
+    for (found, expected) in found.gradient[POLICY..].iter().zip([0.202_320, 0.007_695, -0.210_015])
+    {
+        close(*found, expected);
+    }
+    close(found.metrics["entropy"], 0.801_819);
+    let found = discrete(&case, &mut loss, 2);
+    close(found.of_log_alpha.unwrap(), 0.801_819 - 0.977_765);
+}
+
+/// As [`Case::compute`]. Adding 3 − log 0.1 to all logits makes the last one 3, and changes no probability.
+fn discrete(case: &Case, loss: &mut dyn Loss, phase: usize) -> Computed {
+    let shift = |mut obs: [f32; WIDTH]| {
+        let by = 3.0 - obs[WIDTH - 1];
+        obs[POLICY..].iter_mut().for_each(|logit| *logit += by);
+        obs[WIDTH - 1] = 3.0;
+        obs
+    };
+    let next = case.next.iter().map(|next| shift(*next)).collect();
+    Case { space: case.space.clone(), obs: shift(case.obs), next, ..*case }.compute(loss, phase)
+}
+
+#[test]
+fn tqcs_targets_leave_out_the_largest_quantiles_of_the_pool_and_its_policy_takes_the_mean() {
+    let mut case = Case::new(unit_box());
+    let marker = (WIDTH - 1, &[3.0][..]);
+    case.obs = numbers(&[(Q, &[-0.5, 0.4, 2.0, -0.5, 0.4, 2.0]), (POLICY, &[-1.0]), marker]);
+    let pool = [3.0, 0.0, 9.0, 1.0, 7.0, 4.0];
+    case.next = vec![numbers(&[(TARGET_Q, &pool), (POLICY, &[-1.0]), marker])];
+    (case.reward, case.discount) = (1.0, 0.9);
+    let config = TqcTraining::default().num_quantiles(3).top_quantiles_to_drop_per_critic(1);
+    let mut loss = config.loss();
+    let found = case.compute(&mut *loss, 0);
+    let targets = [1.18f32, 2.08, 3.88, 4.78];
+    close(found.metrics["qf_target_mean"], targets.iter().sum::<f32>() / 4.0);
+    let huber = |u: f32| if u.abs() <= 1.0 { 0.5 * u * u } else { u.abs() - 0.5 };
+    let mut expected = 0.0;
+    for (index, quantile) in [-0.5f32, 0.4, 2.0].into_iter().enumerate() {
+        let level = (2 * index + 1) as f32 / 6.0;
+        for target in targets {
+            let u = target - quantile;
+            expected += (level - f32::from(u < 0.0)).abs() * huber(u) / 12.0;
+        }
+    }
+    close(found.total, expected);
+    close(case.compute(&mut *loss, 1).total, -0.2 - 1.9 / 3.0);
+}
+
+#[test]
+fn td3_takes_the_smaller_target_of_noisy_actions_and_learns_the_sum_of_squared_errors() {
+    let mut case = Case::new(unit_box());
+    case.obs = numbers(&[(Q, &[1.0, 0.0, 0.0, 2.5]), (POLICY, &[0.3])]);
+    case.next = vec![numbers(&[(TARGET_Q, &[1.5, 0.0, 0.0, 9.0])])];
+    (case.reward, case.discount) = (0.5, 0.99);
+    let target = 0.5f32 + 0.99 * 1.5;
+    let found = case.compute(&mut Td3Loss::new(Td3Training::default()), 0);
+    close(found.metrics["qf_target_mean"], target);
+    close(found.total, (1.0 - target).powi(2) + (2.5 - target).powi(2));
+    // The policy learns from the first critic.
+    close(case.compute(&mut Td3Loss::new(Td3Training::default()), 1).total, -1.0);
+
+    // Targets that are the actions themselves. The noise is clipped to ±0.5 first, and then the action.
+    case.next = vec![numbers(&[(POLICY, &[0.9]), (WIDTH - 1, &[-1.0])]); 64];
+    (case.reward, case.discount) = (0.0, 1.0);
+    let loud = Td3Training::default().target_noise(1e6).target_noise_clip(0.5);
+    let mean = case.compute(&mut Td3Loss::new(loud), 0).metrics["qf_target_mean"];
+    let above = (mean - 0.4) / 0.6 * 64.0;
+    assert!((above - above.round()).abs() < 1e-3, "all are 1 or 0.4: {mean}");
+    assert!((10.0..54.0).contains(&above), "{above} of 64");
+    let silent = Td3Training::default().target_noise(0.0);
+    close(case.compute(&mut Td3Loss::new(silent), 0).metrics["qf_target_mean"], 0.9);
+}
+
+#[test]
+fn td3_moves_policy_and_targets_with_every_second_of_11_updates_of_the_critics() {
+    let module = RLModuleSpec::of::<Echo>()
+        .observation_space(Space::unbounded(&[WIDTH]).unwrap())
+        .action_space(unit_box())
+        .build(&device())
+        .unwrap();
+    let mut loss = Td3Loss::new(Td3Training::default().policy_delay(2));
+    let mut moved = Vec::new();
+    for update in 1..=11 {
+        let steps_policy = !loss.skips_phase(1);
+        assert!(!loss.skips_phase(0));
+        let mut cx = AfterMinibatch::new("a", &module, 0);
+        loss.after_minibatch(&mut cx).unwrap();
+        assert_eq!(cx.target_tau(), steps_policy.then_some(0.005));
+        moved.extend(steps_policy.then_some(update));
+    }
+    assert_eq!(moved, [2, 4, 6, 8, 10]);
+}
