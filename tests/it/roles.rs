@@ -266,6 +266,10 @@ impl Loss for Following {
         cx.update_targets(0.25);
         Ok(())
     }
+
+    fn get_state(&self) -> Result<State, LearnerError> {
+        Ok(State::new())
+    }
 }
 
 #[test]
@@ -279,7 +283,7 @@ fn targets_that_follow_minibatches_do_not_depend_on_how_many_an_update_has() {
     };
     let module = || build::<Dqn>().as_multi_rl_module().unwrap();
     let new = |minibatch_size| {
-        let config = LearnerConfig { minibatch_size, ..LearnerConfig::default() };
+        let config = LearnerConfig::default().minibatch_size(minibatch_size);
         let loss = |_: &str| -> Box<dyn Loss> { Box::new(Following) };
         Learner::new(config, loss, module(), &device()).unwrap()
     };
