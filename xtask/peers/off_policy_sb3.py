@@ -1,12 +1,12 @@
-"""DQN with Stable-Baselines3, timed after a warm-up.
+"""DQN, SAC and TD3 with Stable-Baselines3, timed after a warm-up.
 
-The workload `off-policy` of `cargo xtask compare`. A case is `dqn`; prints environment steps per second and the
-mean return of the last 100 episodes.
+The workload `off-policy` of `cargo xtask compare`. Cases are `dqn`, `sac-64`, `sac-256` and `td3-256`; prints
+environment steps per second and the mean return of the last 100 episodes.
 """
 
 from common import parse, parser, rate, report
 
-args = parse(parser(__doc__, "dqn"))
+args = parse(parser(__doc__, "dqn,sac-64,sac-256,td3-256"))
 
 import stable_baselines3
 import torch
@@ -14,7 +14,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import Logger
 
 # Environment steps in one call of `learn`, whose start-up then does not count.
-STEPS = 1000
+STEPS = 500
 
 
 def dqn():
@@ -33,7 +33,24 @@ def dqn():
     )
 
 
-MODELS = {"dqn": dqn}
+def continuous(algorithm, hidden, rows):
+    return algorithm(
+        "MlpPolicy",
+        make_vec_env("Pendulum-v1", n_envs=1, seed=args.seed),
+        policy_kwargs={"net_arch": [hidden, hidden]},
+        batch_size=rows,
+        buffer_size=100_000,
+        seed=args.seed,
+        device="cpu",
+    )
+
+
+MODELS = {
+    "dqn": dqn,
+    "sac-64": lambda: continuous(stable_baselines3.SAC, 64, 64),
+    "sac-256": lambda: continuous(stable_baselines3.SAC, 256, 256),
+    "td3-256": lambda: continuous(stable_baselines3.TD3, 256, 256),
+}
 
 torch.set_num_threads(args.threads)
 for case in args.cases:

@@ -107,16 +107,26 @@ fn asynchronous() -> Workload {
 }
 
 fn off_policy() -> Workload {
+    let cases = [
+        ("dqn-cartpole", "dqn", 10.0),
+        ("sac-pendulum-64", "sac-64", 8.0),
+        ("sac-pendulum-256", "sac-256", 2.5),
+        ("td3-pendulum-256", "td3-256", 2.5),
+    ];
+    let cases = cases.map(|(name, key, ratio)| case(name, key, &[(Peer::Sb3, Goal::Ratio(ratio))]));
     Workload {
         name: "off-policy",
         title: "Algorithms with replay",
-        description: "One environment and Stable-Baselines3's defaults but for these. dqn-cartpole: 64 × 64 relu \
-                      networks, minibatches of 64, one update every 4 steps, a buffer of 100 000 steps.",
+        description: "One environment, a buffer of 100 000 steps, and Stable-Baselines3's defaults but for \
+                      these. dqn-cartpole: 64 × 64 relu networks, minibatches of 64, one update every 4 \
+                      steps. sac-pendulum-64: 64 × 64 relu networks, minibatches of 64, one update every \
+                      step. sac-pendulum-256 and td3-pendulum-256: 256 × 256 relu networks, minibatches of \
+                      256.",
         metric: Metric::EnvSteps,
         program: "off-policy",
         args: &[],
         seconds: [5.0, 2.0],
-        cases: vec![case("dqn-cartpole", "dqn", &[(Peer::Sb3, Goal::Ratio(10.0))])],
+        cases: cases.to_vec(),
         peers: vec![Entry::new(Peer::Sb3, "off_policy_sb3.py")],
     }
 }

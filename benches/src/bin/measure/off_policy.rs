@@ -1,6 +1,6 @@
 //! Algorithms with replay: rekindle's side of `off-policy` in `cargo xtask compare`.
 
-use rekindle::algorithms::{AlgorithmConfig, DqnConfig, TrainingConfig};
+use rekindle::algorithms::{AlgorithmConfig, DqnConfig, SacConfig, Td3Config, TrainingConfig};
 use rekindle::learner::replay::ReplayConfig;
 use rekindle::prelude::*;
 use rekindle_benches::{Outcome, report, training_rate};
@@ -8,8 +8,9 @@ use rekindle_benches::{Outcome, report, training_rate};
 /// Trains one environment with a replay buffer and prints environment steps per second as a line of JSON.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Cases: `dqn` (CartPole-v1, 64 × 64, minibatches of 64, an update every 4 steps)
-    #[arg(long, value_delimiter = ',', default_value = "dqn")]
+    /// Cases: `dqn` (CartPole-v1, 64 × 64, minibatches of 64, an update every 4 steps), `sac-64` (Pendulum-v1,
+    /// 64 × 64, minibatches of 64, an update every step), `sac-256` and `td3-256` (256 × 256, minibatches of 256)
+    #[arg(long, value_delimiter = ',', default_value = "dqn,sac-64,sac-256,td3-256")]
     cases: Vec<String>,
     /// Seconds to measure each case
     #[arg(long, default_value_t = 5.0)]
@@ -23,7 +24,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
     for case in &args.cases {
         let mut algo = match case.as_str() {
             "dqn" => build(dqn(), args.seed)?,
-            _ => return Err(format!("invalid case `{case}`: expected `dqn`").into()),
+            "sac-64" => build(sac(64, 64), args.seed)?,
+            "sac-256" => build(sac(256, 256), args.seed)?,
+            "td3-256" => build(td3(), args.seed)?,
+            _ => return Err(format!("invalid case `{case}`; see `--help`").into()),
         };
         let (value, mean) = training_rate(&mut algo, args.seconds)?;
         report(case, value, mean);
@@ -40,7 +44,7 @@ fn dqn() -> DqnConfig {
         .training(|t| {
             t.lr(1e-4)
                 .train_batch_size(64)
-                .replay_buffer_config(ReplayConfig::default().capacity(100_000))
+                .replay_buffer_config(buffer())
                 .num_steps_sampled_before_learning_starts(100)
                 .sample_timesteps_per_update_round(4)
                 .updates_per_env_step(0.25)
@@ -52,8 +56,28 @@ fn dqn() -> DqnConfig {
         })
 }
 
+/// SAC with the defaults of Stable-Baselines3.
+fn sac(hidden: usize, rows: usize) -> SacConfig {
+    SacConfig::new()
+        .environment("Pendulum-v1")
+        .model("fcnet_hiddens", vec![hidden, hidden])
+        .training(|t| t.train_batch_size(rows).replay_buffer_config(buffer()))
+}
+
+/// TD3 with the defaults of Stable-Baselines3, but for its networks.
+fn td3() -> Td3Config {
+    Td3Config::new()
+        .environment("Pendulum-v1")
+        .model("fcnet_hiddens", vec![256, 256])
+        .training(|t| t.replay_buffer_config(buffer()))
+}
+
+fn buffer() -> ReplayConfig {
+    ReplayConfig::default().capacity(100_000)
+}
+
 fn build<T: TrainingConfig>(config: AlgorithmConfig<T>, seed: u64) -> Outcome<Algorithm> {
     // As many steps as one call of the peer.
-    let config = config.reporting(|r| r.min_sample_timesteps_per_iteration(1000)).seed(seed);
+    let config = config.reporting(|r| r.min_sample_timesteps_per_iteration(500)).seed(seed);
     Ok(config.build(&DeviceSpec::Cpu.open()?)?)
 }
