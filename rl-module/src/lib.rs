@@ -8,7 +8,8 @@
 //! | [`ExplorationContext`] | `t` and the `Exploration` of `_forward_exploration` |
 //! | [`MultiRLModule`], [`MultiRLModuleSpec`] | the same names |
 //! | [`SharedRLModule`], [`PerModule`] | a `MultiRLModule` subclass whose modules share parts |
-//! | [`ValueFunction`], [`QNet`], [`TargetNetwork`], [`SelfSupervisedLoss`], [`Role`] | `ValueFunctionAPI`, `QNetAPI`, `TargetNetworkAPI`, `SelfSupervisedLossAPI` |
+//! | [`epsilon_greedy`], [`greedy`] | `EpsilonGreedy` |
+//! | [`ValueFunction`], [`QNet`], [`DistributionalQNet`], [`TargetNetwork`], [`SelfSupervisedLoss`], [`Role`] | `ValueFunctionAPI`, `QNetAPI` (twice), `TargetNetworkAPI`, `SelfSupervisedLossAPI` |
 //! | [`LearnOnBatch`] | a `Policy` written from scratch: `learn_on_batch`, `get_weights`, `set_weights` |
 //! | [`ActorCritic`] | `DefaultPPOTorchRLModule` |
 //! | [`QNetwork`] | `DefaultDQNTorchRLModule` |
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
+mod action_mask;
 mod actor_critic;
 mod any;
 mod compatible;
@@ -39,15 +41,15 @@ pub use any::AnyRLModule;
 pub use compatible::reads_alike;
 pub use context::ModuleContext;
 pub use error::{ModuleError, Result};
-pub use exploration::ExplorationContext;
+pub use exploration::{ExplorationContext, epsilon_greedy, greedy};
 pub use import::NameMap;
 pub use module::{BoxRLModule, RLModule, RLModuleFamily};
 pub use multi::{MultiBatch, MultiRLModule, MultiRLModuleSpec, validate_module_id};
 pub use q_network::{QHead, QNetwork, QNetworkConfig};
 pub use registry::{register_catalog, register_module, register_shared_module};
 pub use roles::{
-    LearnContext, LearnOnBatch, LearnStats, QNet, Role, SelfSupervisedLoss, TargetNetwork,
-    ValueFunction, sync_targets,
+    DistributionalQNet, LearnContext, LearnOnBatch, LearnStats, QNet, Role, SelfSupervisedLoss,
+    TargetNetwork, ValueDistribution, ValueFunction, sync_targets,
 };
 pub use shared::{
     BoxSharedRLModule, PerModule, SharedContext, SharedFamily, SharedRLModule, SharedValueFunction,

@@ -3,6 +3,7 @@
 mod any;
 mod learn_on_batch;
 mod target;
+mod value_distribution;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ use crate::error::Result;
 pub use learn_on_batch::{LearnContext, LearnOnBatch, LearnStats};
 pub(crate) use target::follow;
 pub use target::sync_targets;
+pub use value_distribution::ValueDistribution;
 
 /// A module that estimates state values; RLlib's `ValueFunctionAPI`.
 #[diagnostic::on_unimplemented(
@@ -41,8 +43,8 @@ pub trait ValueFunction {
 )]
 pub trait QNet {
     /// Computes the values `Q(o, ·)` of the observations of a batch, in the column
-    /// [`Columns::QF_PREDS`](rekindle_core::Columns::QF_PREDS). A distributional network adds its
-    /// own columns.
+    /// [`Columns::QF_PREDS`](rekindle_core::Columns::QF_PREDS). Values of masked actions are float-min
+    /// ([`mask_logits`](rekindle_catalog::mask_logits)). A distributional network adds its own column.
     ///
     /// # Shapes
     /// Observations `[B, …]`; result `[B, actions]`.
@@ -50,6 +52,21 @@ pub trait QNet {
     /// # Errors
     /// If a column is missing or has the wrong kind or shape.
     fn compute_q_values(&self, batch: &Batch) -> Result<Batch>;
+}
+
+/// A module that estimates the distributions of action values; RLlib's `QNetAPI` with `num_atoms` above 1.
+///
+/// [`QNet::compute_q_values`], the training pass and
+/// [`TargetNetwork::forward_target`] return the parameters of the distributions in the column that
+/// [`ValueDistribution::column`] names, `[B, actions, atoms]`, beside their means in
+/// [`Columns::QF_PREDS`](rekindle_core::Columns::QF_PREDS).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no distributions of action values",
+    note = "implement `DistributionalQNet` for `{Self}` and return `Some(self)` from `RLModule::as_distributional_q_net`"
+)]
+pub trait DistributionalQNet: QNet {
+    /// Returns the kind of the distributions.
+    fn value_distribution(&self) -> ValueDistribution;
 }
 
 /// A module with target networks: slow copies of some of its parts; RLlib's `TargetNetworkAPI`.
@@ -100,6 +117,8 @@ pub enum Role {
     ValueFunction,
     /// [`QNet`].
     QNet,
+    /// [`DistributionalQNet`].
+    DistributionalQNet,
     /// [`TargetNetwork`].
     TargetNetwork,
     /// [`SelfSupervisedLoss`].
@@ -115,6 +134,7 @@ impl Role {
         match self {
             Self::ValueFunction => "as_value_function",
             Self::QNet => "as_q_net",
+            Self::DistributionalQNet => "as_distributional_q_net",
             Self::TargetNetwork => "as_target_network",
             Self::SelfSupervisedLoss => "as_self_supervised_loss",
             Self::LearnOnBatch => "as_learn_on_batch",
@@ -127,6 +147,7 @@ impl fmt::Display for Role {
         f.write_str(match self {
             Self::ValueFunction => "ValueFunction",
             Self::QNet => "QNet",
+            Self::DistributionalQNet => "DistributionalQNet",
             Self::TargetNetwork => "TargetNetwork",
             Self::SelfSupervisedLoss => "SelfSupervisedLoss",
             Self::LearnOnBatch => "LearnOnBatch",
