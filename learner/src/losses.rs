@@ -1,6 +1,10 @@
 //! Loss terms: pure, differentiable functions over tensors.
 
+mod distributional;
+
 use burn::prelude::*;
+
+pub use distributional::{categorical_projection, cross_entropy, quantile_huber};
 
 /// Computes the mean of a loss term over the rows that count.
 ///
