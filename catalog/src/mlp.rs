@@ -130,10 +130,19 @@ impl Mlp {
         {
             return rekindle_kernels::mlp(x, &layers);
         }
+        self.forward_by(x, |_, layer, x| layer.forward(x))
+    }
+
+    /// Applies normalizations and activations, and `apply` in place of each linear layer, of which it receives
+    /// the index.
+    pub(crate) fn forward_by(
+        &self,
+        mut x: Tensor<2>,
+        mut apply: impl FnMut(usize, &Linear, Tensor<2>) -> Tensor<2>,
+    ) -> Tensor<2> {
         let hidden = self.layers.len() - usize::from(self.has_output_layer);
-        let mut x = x;
         for (index, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(x);
+            x = apply(index, layer, x);
             if index < hidden {
                 if let Some(norm) = self.norms.get(index) {
                     x = norm.forward(x);
@@ -144,6 +153,11 @@ impl Mlp {
             }
         }
         x
+    }
+
+    /// Returns the inputs and outputs of each linear layer.
+    pub(crate) fn layer_dims(&self) -> impl Iterator<Item = [usize; 2]> {
+        self.layers.iter().map(|layer| layer.weight.dims())
     }
 
     /// Applies all layers to the features of an encoder. If the encoder consists of linear layers

@@ -36,8 +36,17 @@ impl Columns {
     pub const EMBEDDINGS: &'static str = "embeddings";
     /// Value estimates `V(o_t)`, `[B]`.
     pub const VF_PREDS: &'static str = "vf_preds";
-    /// Action values `Q(o_t, ·)`, `[B, actions]`.
+    /// Action values `Q(o_t, ·)`, `[B, actions]`: those of masked actions are float-min.
     pub const QF_PREDS: &'static str = "qf_preds";
+    /// Logits of the atoms of each action's return, `[B, actions, atoms]`.
+    pub const QF_LOGITS: &'static str = "qf_logits";
+    /// Quantiles of each action's return, `[B, actions, quantiles]`.
+    pub const QF_QUANTILES: &'static str = "qf_quantiles";
+    /// Standard normal numbers that a pass through noisy layers reads, `[B, numbers]`.
+    pub const NOISE: &'static str = "noise";
+    /// The part of Dict observations that says which actions are allowed, `[B, actions]`: 1 for an allowed action
+    /// and 0 for a masked one.
+    pub const ACTION_MASK: &'static str = "action_mask";
     /// Advantage estimates, `[B]`.
     pub const ADVANTAGES: &'static str = "advantages";
     /// Targets of the value function, `[B]`.

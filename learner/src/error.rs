@@ -48,7 +48,7 @@ pub enum LearnerError {
     },
     /// A segment that was cut off, where there is no value to bootstrap from.
     #[error(
-        "the experience has segments of episodes that were cut off, and without a critic there is no value of their last observation; sample complete episodes (`batch_mode`), or use a critic"
+        "the experience has segments of episodes that were cut off, and their returns need the value of the last observation; use a critic (`use_critic`, `Trajectory::add_bootstrapped_returns_to_go`), or sample complete episodes (`batch_mode`) with an execution plan that allows them, such as `Synchronous`"
     )]
     NoBootstrap,
     /// Columns that are needed in host memory and are on an accelerator.

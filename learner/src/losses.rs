@@ -1,9 +1,11 @@
 //! Loss terms: pure, differentiable functions over tensors.
 
+mod distributional;
 mod soft;
 
 use burn::prelude::*;
 
+pub use distributional::{categorical_projection, cross_entropy, quantile_huber};
 pub use soft::{soft_values, temperature_loss};
 
 /// Computes the mean of a loss term over the rows that count.
@@ -53,31 +55,6 @@ pub fn value_loss(
     (error.clone(), if clip_param.is_finite() { error.clamp(0.0, clip_param) } else { error })
 }
 
-/// Computes the quantile Huber losses of estimates of a distribution against samples of it (Dabney et al., 2018,
-/// equation 10, with κ = 1): `|τ − 1(u < 0)|·L(u)` of each difference `u = target − quantile`, where
-/// `τ = (2i + 1)/2N` for quantile `i` of `N`. The means over quantiles and targets.
-///
-/// TQC of sb3-contrib takes this mean. The paper, and QR-DQN of sb3-contrib, take the sum over quantiles, which is
-/// `N` times the result; RLlib's TQC the sum over both.
-///
-/// # Shapes
-/// `quantiles`: `[B, critics, N]`; `targets`: `[B, M]`; result `[B, critics]`.
-pub fn quantile_huber(quantiles: Tensor<3>, targets: Tensor<2>) -> Tensor<2> {
-    let [rows, critics, count] = quantiles.dims();
-    let device = quantiles.device();
-    let levels: Vec<f32> = (0..count).map(|i| (i as f32 + 0.5) / count as f32).collect();
-    let levels = Tensor::<4>::from_data(TensorData::new(levels, [1, 1, count, 1]), &device);
-    let [_, samples] = targets.dims();
-    let targets = targets.reshape([rows, 1, 1, samples]);
-    let difference = targets - quantiles.unsqueeze_dim::<4>(3);
-    let below = difference.clone().detach().lower_elem(0.0).float();
-    let weights = (levels - below).abs();
-    let size = difference.clone().abs();
-    let huber = difference.square() * 0.5;
-    let huber = huber.mask_where(size.clone().greater_elem(1.0), size - 0.5);
-    (weights * huber).mean_dim(3).mean_dim(2).reshape([rows, critics])
-}
-
 #[cfg(test)]
 mod tests {
     use rekindle_core::any_tensor::to_f32;
@@ -118,32 +95,5 @@ mod tests {
         assert_eq!(to_f32(clipped.clone()).unwrap(), [10.0, 1.0]);
         let grads = clipped.sum().backward();
         assert_eq!(to_f32(values.grad(&grads).unwrap()).unwrap(), [0.0, 2.0]);
-    }
-
-    #[test]
-    fn quantile_huber_losses_equal_the_reference_figures() {
-        let device = Device::flex().autodiff();
-        let row = Tensor::<3>::from_floats([[[-0.5, 0.4, 2.0]]], &device).require_grad();
-        let targets = Tensor::<2>::from_floats([[0.0, 1.0]], &device);
-        let loss = quantile_huber(row.clone(), targets);
-        assert_eq!(loss.dims(), [1, 1]);
-        let found = to_f32(loss.clone()).unwrap()[0];
-        // The mean over all, as in TQC; times 3, the sum over quantiles; times 6, the sum over both.
-        for (factor, expected) in [(1.0, 0.108_472), (3.0, 0.325_417), (6.0, 0.650_833)] {
-            assert!((found * factor - expected).abs() < 1e-5, "{found}");
-        }
-        let gradient = to_f32(row.grad(&loss.sum().backward()).unwrap()).unwrap();
-        for (found, of_sum) in gradient.iter().zip([-0.125, -0.05, 0.166_667]) {
-            assert!((found * 3.0 - of_sum).abs() < 1e-5, "{gradient:?}");
-        }
-    }
-
-    #[test]
-    fn true_quantiles_of_two_equal_samples_have_no_loss() {
-        let device = Device::flex().autodiff();
-        let row = Tensor::<3>::from_floats([[[2.0, 2.0]]], &device).require_grad();
-        let loss = quantile_huber(row.clone(), Tensor::from_floats([[2.0, 2.0]], &device));
-        assert_eq!(to_f32(loss.clone()).unwrap(), [0.0]);
-        assert_eq!(to_f32(row.grad(&loss.sum().backward()).unwrap()).unwrap(), [0.0, 0.0]);
     }
 }

@@ -140,6 +140,12 @@ impl AnyRLModule {
         self.module.max_seq_len()
     }
 
+    /// Returns [`RLModule::noise_dim`].
+    #[must_use]
+    pub fn noise_dim(&self) -> usize {
+        self.module.noise_dim()
+    }
+
     /// Returns a multi-module with this module as its only one. They share the parameters.
     ///
     /// # Errors

@@ -135,8 +135,16 @@ impl<'a> ModuleContext<'a> {
     /// [`CatalogError::Inapplicable`] that names the setting; the errors of
     /// [`Catalog::action_distribution`].
     pub fn check_model_config(&self, config: &DefaultModelConfig) -> Result<()> {
-        let unused =
-            self.catalog.unused_settings(config, self.observation_space, self.action_space)?;
+        self.check_model_config_for(config, self.observation_space)
+    }
+
+    /// As [`check_model_config`](Self::check_model_config), for encoders that see a part of the observations.
+    pub(crate) fn check_model_config_for(
+        &self,
+        config: &DefaultModelConfig,
+        seen: &Space,
+    ) -> Result<()> {
+        let unused = self.catalog.unused_settings(config, seen, self.action_space)?;
         for setting in unused {
             if !self.is_config_filled || !setting.depends_on_spaces {
                 return Err(CatalogError::from(setting).into());

@@ -76,6 +76,16 @@ pub enum ModuleError {
         /// Reason, with what to do.
         reason: String,
     },
+    /// A choice among actions that are all masked.
+    #[error(
+        "row {row} of the batch cannot choose an action: all {choices} actions are masked; every mask must allow at least one action"
+    )]
+    AllMasked {
+        /// The row, which is the index of the environment in a runner with one agent.
+        row: usize,
+        /// Number of actions.
+        choices: usize,
+    },
     /// The wrong number of values from a value function or critics.
     #[error(
         "`{method}` of module `{module}` returned {found} values for {expected} observations; return one for each"

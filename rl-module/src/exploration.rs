@@ -1,11 +1,15 @@
 //! The context of an exploration pass: the time, and random numbers.
 
+mod epsilon_greedy;
+
 use std::collections::BTreeMap;
 
 use rekindle_core::Generator;
 use rekindle_core::rng::{Purpose, stream};
 
 use crate::error::{ModuleError, Result};
+
+pub use epsilon_greedy::{epsilon_greedy, greedy};
 
 /// What a module knows while it explores: the environment steps so far, and a random stream for each row
 /// of the batch.
@@ -18,27 +22,22 @@ use crate::error::{ModuleError, Result};
 /// ```
 /// use burn::prelude::*;
 /// use rekindle_core::{Batch, Columns};
-/// use rekindle_rl_module::{ExplorationContext, Result};
+/// use rekindle_rl_module::{ExplorationContext, Result, epsilon_greedy};
 ///
-/// /// Takes a random action with probability ε, which falls from 1 to 0.05 in 10 000 steps.
-/// fn epsilon_greedy(q: Tensor<2>, cx: &mut ExplorationContext) -> Result<Batch> {
-///     let [rows, actions] = q.dims();
+/// /// Takes a random action with probability ε, which falls from 1 to 0.05 in 10 000 steps, and records a
+/// /// random number for each row.
+/// fn explore(q: &Tensor<2>, cx: &mut ExplorationContext) -> Result<Batch> {
 ///     let epsilon = (1.0 - cx.env_steps() as f64 / 10_000.0).max(0.05);
-///     let mut random = Vec::with_capacity(rows);
-///     for row in 0..rows {
-///         let rng = cx.rng(row)?;
-///         let explores = rng.random() < epsilon;
-///         random.push(if explores { rng.integers(0, actions as i64) as i32 } else { -1 });
-///     }
-///     let random = Tensor::<1, Int>::from_data(random.as_slice(), &q.device());
-///     let greedy: Tensor<1, Int> = q.argmax(1).squeeze_dim(1);
-///     let greedy = greedy.mask_where(random.clone().greater_equal_elem(0), random);
-///     Ok(Batch::new().with(Columns::ACTIONS, greedy))
+///     let actions = epsilon_greedy(q, epsilon, cx)?;
+///     let drawn = (0..q.dims()[0]).map(|row| Ok(cx.rng(row)?.random() as f32));
+///     let drawn = drawn.collect::<Result<Vec<f32>>>()?;
+///     let drawn = Tensor::<1>::from_floats(drawn.as_slice(), &q.device());
+///     Ok(Batch::new().with(Columns::ACTIONS, actions).with("drawn", drawn))
 /// }
 ///
 /// let q = Tensor::<2>::zeros([3, 2], &Device::flex());
 /// let mut cx = ExplorationContext::from_seed(7).with_env_steps(5_000);
-/// assert_eq!(epsilon_greedy(q, &mut cx)?.rows(), 3);
+/// assert_eq!(explore(&q, &mut cx)?.rows(), 3);
 /// # Ok::<(), rekindle_rl_module::ModuleError>(())
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -79,6 +78,11 @@ impl ExplorationContext {
     /// The context of an inference pass that falls back on the exploration pass: it has no streams.
     pub(crate) fn of_inference() -> Self {
         Self { rows: Rows::None, ..Self::default() }
+    }
+
+    /// Whether the pass is one of inference, which does not explore.
+    pub(crate) fn is_inference(&self) -> bool {
+        matches!(self.rows, Rows::None)
     }
 
     /// Sets the environment steps.

@@ -8,7 +8,8 @@
 //! | [`ExplorationContext`] | `t` and the `Exploration` of `_forward_exploration` |
 //! | [`MultiRLModule`], [`MultiRLModuleSpec`] | the same names |
 //! | [`SharedRLModule`], [`PerModule`] | a `MultiRLModule` subclass whose modules share parts |
-//! | [`ValueFunction`], [`QNet`], [`TargetNetwork`], [`SelfSupervisedLoss`], [`Role`] | `ValueFunctionAPI`, `QNetAPI`, `TargetNetworkAPI`, `SelfSupervisedLossAPI` |
+//! | [`epsilon_greedy`], [`greedy`] | `EpsilonGreedy` |
+//! | [`ValueFunction`], [`QNet`], [`DistributionalQNet`], [`TargetNetwork`], [`SelfSupervisedLoss`], [`Role`] | `ValueFunctionAPI`, `QNetAPI` (twice), `TargetNetworkAPI`, `SelfSupervisedLossAPI` |
 //! | [`LearnOnBatch`] | a `Policy` written from scratch: `learn_on_batch`, `get_weights`, `set_weights` |
 //! | [`ActorCritic`] | `DefaultPPOTorchRLModule` |
 //! | [`QNetwork`] | `DefaultDQNTorchRLModule` |
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
+mod action_mask;
 mod actor_critic;
 mod any;
 mod compatible;
@@ -46,15 +48,16 @@ pub use compatible::reads_alike;
 pub use context::ModuleContext;
 pub use deterministic_actor_critic::{DeterministicActorCritic, DeterministicActorCriticConfig};
 pub use error::{ModuleError, Result};
-pub use exploration::ExplorationContext;
+pub use exploration::{ExplorationContext, epsilon_greedy, greedy};
 pub use import::NameMap;
 pub use module::{BoxRLModule, RLModule, RLModuleFamily};
 pub use multi::{MultiBatch, MultiRLModule, MultiRLModuleSpec, validate_module_id};
 pub use q_network::{QHead, QNetwork, QNetworkConfig};
 pub use registry::{register_catalog, register_module, register_shared_module};
 pub use roles::{
-    ActionCritic, DeterministicPolicy, LearnContext, LearnOnBatch, LearnStats, QNet, Role,
-    SelfSupervisedLoss, StochasticPolicy, TargetNetwork, ValueFunction, sync_targets,
+    ActionCritic, DeterministicPolicy, DistributionalQNet, LearnContext, LearnOnBatch, LearnStats,
+    QNet, Role, SelfSupervisedLoss, StochasticPolicy, TargetNetwork, ValueDistribution,
+    ValueFunction, sync_targets,
 };
 pub use shared::{
     BoxSharedRLModule, PerModule, SharedContext, SharedFamily, SharedRLModule, SharedValueFunction,

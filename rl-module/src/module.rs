@@ -14,8 +14,8 @@ use crate::context::ModuleContext;
 use crate::error::Result;
 use crate::exploration::ExplorationContext;
 use crate::roles::{
-    ActionCritic, DeterministicPolicy, LearnOnBatch, QNet, SelfSupervisedLoss, StochasticPolicy,
-    TargetNetwork, ValueFunction,
+    ActionCritic, DeterministicPolicy, DistributionalQNet, LearnOnBatch, QNet, SelfSupervisedLoss,
+    StochasticPolicy, TargetNetwork, ValueFunction,
 };
 
 /// Marker of erased RL modules for [`Erased`].
@@ -132,6 +132,17 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
         20
     }
 
+    /// Returns how many standard normal numbers for each row a training pass of a module with noisy layers reads
+    /// from the column [`Columns::NOISE`](rekindle_core::Columns::NOISE), `[B, noise_dim]`; 0 without noisy
+    /// layers.
+    ///
+    /// Losses draw the numbers from the module's saved stream, the same for all rows of a minibatch. Without the
+    /// column, passes are those of the means. An exploration pass draws its noise itself, from the streams of
+    /// its context.
+    fn noise_dim(&self) -> usize {
+        0
+    }
+
     /// Returns the module as a value function, if it is one.
     fn as_value_function(&self) -> Option<&dyn ValueFunction> {
         None
@@ -154,6 +165,11 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
 
     /// Returns the module as a deterministic policy, if it is one.
     fn as_deterministic_policy(&self) -> Option<&dyn DeterministicPolicy> {
+        None
+    }
+
+    /// Returns the module as a network of distributions of action values, if it is one.
+    fn as_distributional_q_net(&self) -> Option<&dyn DistributionalQNet> {
         None
     }
 

@@ -1,24 +1,39 @@
 //! The default module of action values.
 
+mod config;
+mod head;
+
+use std::borrow::Cow;
+
 use burn::module::Module;
 use burn::prelude::*;
-use rekindle_catalog::{BoxEncoder, CatalogError, Mlp, check_encoder, dueling};
-use rekindle_core::any_tensor::to_f32;
-use rekindle_core::{Batch, Columns, Generator, Schedule};
-use serde::{Deserialize, Serialize};
+use rekindle_catalog::{BoxEncoder, CatalogError, check_encoder};
+use rekindle_core::{Batch, Columns, Schedule};
 
+use crate::action_mask::ActionMask;
 use crate::context::ModuleContext;
 use crate::error::{ModuleError, Result};
-use crate::exploration::ExplorationContext;
+use crate::exploration::{ExplorationContext, epsilon_greedy, greedy};
 use crate::module::RLModule;
-use crate::roles::{QNet, TargetNetwork};
+use crate::roles::{DistributionalQNet, QNet, TargetNetwork, ValueDistribution};
+
+pub use config::QNetworkConfig;
+pub use head::QHead;
 
 /// An encoder and a head of action values, and slow copies of both; RLlib's `DefaultDQNTorchRLModule`.
 ///
 /// It explores ε-greedily: with the probability that [`QNetworkConfig::epsilon`] has after the environment
 /// steps so far, an action is drawn from all with equal probability; otherwise the action of the largest value
-/// is taken. Greedy actions of inference are those of the largest value. Built for inference only, it has no
-/// target networks.
+/// is taken. A noisy network draws noise for each step and row instead. Greedy actions of inference are those of
+/// the largest value, without noise. Built for inference only, it has no target networks.
+///
+/// With [`QNetworkConfig::num_atoms`] or [`QNetworkConfig::num_quantiles`], the network has a distribution of
+/// each action's return, and acts by its mean.
+///
+/// Observations may be a Dict with an action mask: a part `action_mask` of one number per action, 1 for an
+/// allowed action and 0 for a masked one. The encoder sees the other parts: the part itself if there is one,
+/// otherwise a Dict of them. Masked actions have the value float-min. They are never taken, and do not count in
+/// the mean of a dueling network. A mask that allows nothing is an error where an action is to be chosen.
 ///
 /// Its model config is a `DefaultModelConfig` with the fields of [`QNetworkConfig`] beside.
 #[derive(Module, Debug)]
@@ -29,124 +44,104 @@ pub struct QNetwork {
     target_qf: Option<QHead>,
     #[module(skip)]
     epsilon: Schedule,
+    #[module(skip)]
+    distribution: Option<ValueDistribution>,
+    #[module(skip)]
+    mask: Option<ActionMask>,
     /// The number of actions, and the first of them.
     actions: usize,
     first_action: i64,
 }
 
-/// The settings that a [`QNetwork`] has beside those of a `DefaultModelConfig`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct QNetworkConfig {
-    /// Whether action values are the sum of a value and of advantages with mean 0 (Wang et al., 2016).
-    ///
-    /// Default: `true`.
-    pub dueling: bool,
-    /// Probability of a random action over environment steps.
-    ///
-    /// Default: 1 at the start, 0.05 from step 10 000 on.
-    pub epsilon: Schedule,
-}
-
-impl Default for QNetworkConfig {
-    fn default() -> Self {
-        Self { dueling: true, epsilon: Schedule::from([(0, 1.0), (10_000, 0.05)]) }
-    }
-}
-
-/// A head of action values: advantages, and the value that is added to them in a dueling network.
-#[derive(Module, Debug)]
-pub struct QHead {
-    af: Mlp,
-    vf: Option<Mlp>,
-}
-
-impl QHead {
-    /// Creates a head of action values.
-    #[must_use]
-    pub fn new(af: Mlp) -> Self {
-        Self { af, vf: None }
-    }
-
-    /// Adds a value, with one output: the first layers compute advantages.
-    #[must_use]
-    pub fn dueling(mut self, vf: Mlp) -> Self {
-        self.vf = Some(vf);
-        self
-    }
-
-    /// Computes the values of all actions.
-    ///
-    /// # Shapes
-    /// `[B, features]` to `[B, actions]`.
-    #[must_use]
-    pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
-        match &self.vf {
-            None => self.af.forward(features),
-            Some(vf) => {
-                let values = vf.forward(features.clone()).squeeze_dim(1);
-                dueling(self.af.forward(features), values)
-            }
-        }
-    }
-
-    fn forward_from(&self, encoder: &BoxEncoder, batch: &Batch) -> Result<Tensor<2>> {
+impl QNetwork {
+    /// Computes the values of all actions with one of the two networks.
+    fn values(
+        &self,
+        encoder: &BoxEncoder,
+        head: &QHead,
+        batch: &Batch,
+        noise: Option<&Tensor<2>>,
+    ) -> Result<Batch> {
         let observations = batch.column(Columns::OBS)?;
-        Ok(match &self.vf {
-            None => self.af.forward_from(&**encoder, observations)?,
-            Some(_) => self.forward(encoder.forward(observations)?),
+        let (seen, mask) = match &self.mask {
+            None => (Cow::Borrowed(observations), None),
+            Some(division) => {
+                let (seen, mask) = division.read(observations)?;
+                (Cow::Owned(seen), Some(mask))
+            }
+        };
+        let out = head.forward_from(encoder, &seen, mask.as_ref(), noise)?;
+        let mut outputs = Batch::new();
+        let q = match &self.distribution {
+            None => out,
+            Some(distribution) => {
+                let [rows, _] = out.dims();
+                let parameters = out.reshape([rows, self.actions, distribution.num_atoms()]);
+                outputs.insert(distribution.column(), parameters.clone());
+                distribution.expected_values(parameters)
+            }
+        };
+        let q = match mask {
+            None => q,
+            Some(mask) => q.mask_fill(mask.equal_elem(0.0), f32::MIN),
+        };
+        Ok(outputs.with(Columns::QF_PREDS, q))
+    }
+
+    /// Returns the actions of the space from actions that are counted from 0.
+    fn named(&self, actions: Tensor<1, Int>) -> Tensor<1, Int> {
+        if self.first_action == 0 { actions } else { actions + self.first_action }
+    }
+
+    /// Returns the noise of a batch; `None` for a pass with the means.
+    fn noise(&self, batch: &Batch) -> Result<Option<Tensor<2>>> {
+        Ok(match self.noise_dim() > 0 && batch.contains(Columns::NOISE) {
+            true => Some(batch.float::<2>(Columns::NOISE)?),
+            false => None,
         })
     }
-}
 
-impl QNetwork {
-    /// Draws the actions of an exploration pass.
-    ///
-    /// # Shapes
-    /// `q`: `[B, actions]`; result `[B]`.
-    fn explore(&self, q: &Tensor<2>, cx: &mut ExplorationContext) -> Result<Tensor<1, Int>> {
-        let epsilon = self.epsilon.value(cx.env_steps());
-        let values = to_f32(q.clone())?;
-        let rows = values.chunks(self.actions).enumerate();
-        let actions = rows.map(|(row, values)| {
-            let rng: &mut Generator = cx.rng(row)?;
-            let action = match rng.random() < epsilon {
-                true => rng.integers(0, self.actions as i64),
-                false => largest(values),
-            };
-            Ok(action + self.first_action)
-        });
-        let actions = actions.collect::<Result<Vec<i64>>>()?;
-        Ok(Tensor::from_data(TensorData::new(actions, [q.dims()[0]]), &q.device()))
-    }
-}
-
-/// The first index of the largest value.
-fn largest(values: &[f32]) -> i64 {
-    let mut best = 0;
-    for (index, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = index;
+    /// Draws noise for each row from the row's own stream, `[rows, noise_dim]`.
+    fn draw_noise(
+        &self,
+        rows: usize,
+        cx: &mut ExplorationContext,
+        device: &Device,
+    ) -> Result<Tensor<2>> {
+        let width = self.noise_dim();
+        let mut noise = Vec::with_capacity(rows * width);
+        for row in 0..rows {
+            let rng = cx.rng(row)?;
+            noise.extend((0..width).map(|_| rng.standard_normal() as f32));
         }
+        Ok(Tensor::from_data(TensorData::new(noise, [rows, width]), device))
     }
-    best as i64
 }
 
 impl RLModule for QNetwork {
     fn setup(cx: &ModuleContext<'_>) -> Result<Self> {
         let actions = cx.action_space().as_discrete()?;
-        let (config, own) = cx.extended_model_config::<QNetworkConfig>()?;
-        own.epsilon.validate("epsilon").map_err(CatalogError::from)?;
-        cx.check_model_config(&config)?;
+        let (mut config, own) = cx.extended_model_config::<QNetworkConfig>()?;
+        own.validate().map_err(CatalogError::from)?;
+        let distribution = own.value_distribution().map_err(CatalogError::from)?;
+        let (mask, seen) = match ActionMask::divide(cx.observation_space(), actions)? {
+            Some((mask, seen)) => (Some(mask), Cow::Owned(seen)),
+            None => (None, Cow::Borrowed(cx.observation_space())),
+        };
+        cx.check_model_config_for(&config, &seen)?;
+        if own.use_layernorm {
+            config.fcnet_use_layernorm = true;
+            config.conv_use_layernorm = true;
+            config.head_fcnet_use_layernorm = true;
+        }
         let build = cx.catalog_context(&config);
         let catalog = cx.catalog();
         let new_encoder = || -> Result<BoxEncoder> {
             let encoder = match config.use_lstm {
-                true => catalog.build_recurrent_encoder(build, cx.observation_space())?,
-                false => catalog.build_encoder(build, cx.observation_space())?,
+                true => catalog.build_recurrent_encoder(build, &seen)?,
+                false => catalog.build_encoder(build, &seen)?,
             };
-            check_encoder(&*encoder, cx.observation_space(), cx.device())?;
+            check_encoder(&*encoder, &seen, cx.device())?;
             if encoder.initial_state()?.is_some() {
                 return Err(ModuleError::Mismatch(
                     "the encoder of a network of action values has memory, which it cannot learn from yet; use an encoder without memory".into(),
@@ -154,22 +149,33 @@ impl RLModule for QNetwork {
             }
             Ok(encoder)
         };
+        let atoms = distribution.map_or(1, |distribution| distribution.num_atoms());
         let new_head = |features| -> Result<QHead> {
-            let head = QHead::new(catalog.build_q_head(build, features, actions.n())?);
-            Ok(match own.dueling {
-                true => head.dueling(catalog.build_q_head(build, features, 1)?),
-                false => head,
-            })
+            let af = catalog.build_q_head(build, features, actions.n() * atoms)?;
+            let mut head = QHead::new(af).atoms(atoms);
+            if own.dueling {
+                head = head.dueling(catalog.build_q_head(build, features, atoms)?);
+            }
+            Ok(if own.noisy { head.noisy(cx.builder(), own.sigma0) } else { head })
         };
         let encoder = new_encoder()?;
         let features = encoder.output_dim();
         let qf = new_head(features)?;
-        let (target_encoder, target_qf) = match cx.inference_only() {
-            true => (None, None),
-            false => (Some(new_encoder()?), Some(new_head(features)?)),
+        let (target_encoder, target_qf) = match own.target_network && !cx.inference_only() {
+            true => (Some(new_encoder()?), Some(new_head(features)?)),
+            false => (None, None),
         };
-        let (first_action, actions, epsilon) = (actions.start(), actions.n(), own.epsilon);
-        Ok(Self { encoder, qf, target_encoder, target_qf, epsilon, actions, first_action })
+        Ok(Self {
+            encoder,
+            qf,
+            target_encoder,
+            target_qf,
+            epsilon: own.epsilon,
+            distribution,
+            mask,
+            actions: actions.n(),
+            first_action: actions.start(),
+        })
     }
 
     fn forward_train(&self, batch: &Batch) -> Result<Batch> {
@@ -177,19 +183,44 @@ impl RLModule for QNetwork {
     }
 
     fn forward_exploration(&self, batch: &Batch, cx: &mut ExplorationContext) -> Result<Batch> {
-        let q = self.qf.forward_from(&self.encoder, batch)?;
-        let actions = self.explore(&q, cx)?;
-        Ok(Batch::new().with(Columns::ACTIONS, actions).with(Columns::QF_PREDS, q))
+        let is_noisy = self.noise_dim() > 0;
+        let noise = match is_noisy {
+            true => {
+                let device = self.devices().into_iter().next().unwrap_or_default();
+                Some(self.draw_noise(batch.rows(), cx, &device)?)
+            }
+            false => None,
+        };
+        let outputs = self.values(&self.encoder, &self.qf, batch, noise.as_ref())?;
+        let q = outputs.float::<2>(Columns::QF_PREDS)?;
+        let actions = match is_noisy {
+            true => greedy(&q)?,
+            false => epsilon_greedy(&q, self.epsilon.value(cx.env_steps()), cx)?,
+        };
+        Ok(Batch::new().with(Columns::ACTIONS, self.named(actions)).with(Columns::QF_PREDS, q))
     }
 
     fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
-        let q = self.qf.forward_from(&self.encoder, batch)?;
-        let actions = q.argmax(1).squeeze_dim::<1>(1) + self.first_action;
-        Ok(Batch::new().with(Columns::ACTIONS, actions))
+        let outputs = self.values(&self.encoder, &self.qf, batch, None)?;
+        let q = outputs.float::<2>(Columns::QF_PREDS)?;
+        let actions = match &self.mask {
+            // The values stay on the device.
+            None => q.argmax(1).squeeze_dim::<1>(1),
+            Some(_) => greedy(&q)?,
+        };
+        Ok(Batch::new().with(Columns::ACTIONS, self.named(actions)))
+    }
+
+    fn noise_dim(&self) -> usize {
+        self.qf.noise_dim()
     }
 
     fn as_q_net(&self) -> Option<&dyn QNet> {
         Some(self)
+    }
+
+    fn as_distributional_q_net(&self) -> Option<&dyn DistributionalQNet> {
+        self.distribution.as_ref().map(|_| self as &dyn DistributionalQNet)
     }
 
     fn as_target_network(&self) -> Option<&dyn TargetNetwork> {
@@ -203,8 +234,14 @@ impl RLModule for QNetwork {
 
 impl QNet for QNetwork {
     fn compute_q_values(&self, batch: &Batch) -> Result<Batch> {
-        let q = self.qf.forward_from(&self.encoder, batch)?;
-        Ok(Batch::new().with(Columns::QF_PREDS, q))
+        self.values(&self.encoder, &self.qf, batch, self.noise(batch)?.as_ref())
+    }
+}
+
+impl DistributionalQNet for QNetwork {
+    fn value_distribution(&self) -> ValueDistribution {
+        // Without a distribution, the module does not have the role, and its values are single numbers.
+        self.distribution.unwrap_or(ValueDistribution::Quantile { num_quantiles: 1 })
     }
 }
 
@@ -216,9 +253,9 @@ impl TargetNetwork for QNetwork {
     fn forward_target(&self, batch: &Batch) -> Result<Batch> {
         let (Some(encoder), Some(qf)) = (&self.target_encoder, &self.target_qf) else {
             return Err(ModuleError::Mismatch(
-                "a module that was built for inference only has no target networks".into(),
+                "this module was built without target networks, for inference only or with `target_network` false".into(),
             ));
         };
-        Ok(Batch::new().with(Columns::QF_PREDS, qf.forward_from(encoder, batch)?))
+        self.values(encoder, qf, batch, self.noise(batch)?.as_ref())
     }
 }

@@ -4,6 +4,7 @@ mod actions;
 mod any;
 mod learn_on_batch;
 mod target;
+mod value_distribution;
 
 use std::fmt;
 
@@ -16,6 +17,7 @@ pub use actions::{ActionCritic, DeterministicPolicy, StochasticPolicy};
 pub use learn_on_batch::{LearnContext, LearnOnBatch, LearnStats};
 pub use target::sync_targets;
 pub(crate) use target::{follow, move_targets};
+pub use value_distribution::ValueDistribution;
 
 /// A module that estimates state values; RLlib's `ValueFunctionAPI`.
 #[diagnostic::on_unimplemented(
@@ -43,8 +45,8 @@ pub trait ValueFunction {
 )]
 pub trait QNet {
     /// Computes the values `Q(o, ·)` of the observations of a batch, in the column
-    /// [`Columns::QF_PREDS`](rekindle_core::Columns::QF_PREDS). A distributional network adds its
-    /// own columns.
+    /// [`Columns::QF_PREDS`](rekindle_core::Columns::QF_PREDS). Values of masked actions are float-min
+    /// ([`mask_logits`](rekindle_catalog::mask_logits)). A distributional network adds its own column.
     ///
     /// # Shapes
     /// Observations `[B, …]`; result `[B, actions]`.
@@ -52,6 +54,21 @@ pub trait QNet {
     /// # Errors
     /// If a column is missing or has the wrong kind or shape.
     fn compute_q_values(&self, batch: &Batch) -> Result<Batch>;
+}
+
+/// A module that estimates the distributions of action values; RLlib's `QNetAPI` with `num_atoms` above 1.
+///
+/// [`QNet::compute_q_values`], the training pass and
+/// [`TargetNetwork::forward_target`] return the parameters of the distributions in the column that
+/// [`ValueDistribution::column`] names, `[B, actions, atoms]`, beside their means in
+/// [`Columns::QF_PREDS`](rekindle_core::Columns::QF_PREDS).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no distributions of action values",
+    note = "implement `DistributionalQNet` for `{Self}` and return `Some(self)` from `RLModule::as_distributional_q_net`"
+)]
+pub trait DistributionalQNet: QNet {
+    /// Returns the kind of the distributions.
+    fn value_distribution(&self) -> ValueDistribution;
 }
 
 /// A module with target networks: slow copies of some of its parts; RLlib's `TargetNetworkAPI`.
@@ -108,6 +125,8 @@ pub enum Role {
     StochasticPolicy,
     /// [`DeterministicPolicy`].
     DeterministicPolicy,
+    /// [`DistributionalQNet`].
+    DistributionalQNet,
     /// [`TargetNetwork`].
     TargetNetwork,
     /// [`SelfSupervisedLoss`].
@@ -126,6 +145,7 @@ impl Role {
             Self::ActionCritic => "as_action_critic",
             Self::StochasticPolicy => "as_stochastic_policy",
             Self::DeterministicPolicy => "as_deterministic_policy",
+            Self::DistributionalQNet => "as_distributional_q_net",
             Self::TargetNetwork => "as_target_network",
             Self::SelfSupervisedLoss => "as_self_supervised_loss",
             Self::LearnOnBatch => "as_learn_on_batch",
@@ -141,6 +161,7 @@ impl fmt::Display for Role {
             Self::ActionCritic => "ActionCritic",
             Self::StochasticPolicy => "StochasticPolicy",
             Self::DeterministicPolicy => "DeterministicPolicy",
+            Self::DistributionalQNet => "DistributionalQNet",
             Self::TargetNetwork => "TargetNetwork",
             Self::SelfSupervisedLoss => "SelfSupervisedLoss",
             Self::LearnOnBatch => "LearnOnBatch",

@@ -10,7 +10,7 @@ use burn::module::Module;
 use rekindle_catalog::{Catalog, DefaultCatalog};
 use rekindle_env::Space;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::actor_critic::ActorCritic;
 use crate::any::AnyRLModule;
@@ -182,6 +182,15 @@ impl RLModuleSpec {
         let mut spec = self.model_config(config);
         spec.is_config_filled = !spec.model_config.is_null();
         spec
+    }
+
+    /// Changes the fields of a model config that is set. Whether it was filled in stays as it is.
+    #[must_use]
+    pub fn update_model_config(mut self, change: impl FnOnce(&mut Map<String, Value>)) -> Self {
+        if let Value::Object(fields) = &mut self.model_config {
+            change(fields);
+        }
+        self
     }
 
     /// Sets the catalog, and registers it by its [`Catalog::type_name`].

@@ -136,7 +136,9 @@ impl SacLoss {
             }
             Values::Quantiles { .. } => {
                 let error = q.clone().mean_dim(2).squeeze_dim::<2>(2) - targets.clone().mean_dim(1);
-                (quantile_huber(q, targets.clone()).mean_dim(1), error.abs().mean_dim(1))
+                let [_, _, quantiles] = q.dims();
+                let terms = quantile_huber(q, targets.clone(), 1.0).mean_dim(1);
+                (terms / quantiles as f32, error.abs().mean_dim(1))
             }
         };
         let error = error.squeeze_dim::<1>(1).detach();

@@ -7,7 +7,7 @@ use burn::prelude::Device;
 use rekindle_catalog::CatalogError;
 use rekindle_core::{Batch, Columns, Generator, host_batch};
 use rekindle_env::{Buffer, Space};
-use rekindle_rl_module::{AnyRLModule, ExplorationContext};
+use rekindle_rl_module::{AnyRLModule, ExplorationContext, ModuleError};
 
 use super::{Rollout, RolloutStates, Segment, SegmentEnd};
 use crate::connectors::{ActionSampler, ConnectorPipeline};
@@ -46,6 +46,7 @@ pub fn dry_run_rollout(
             Ok(rollout) => return Ok(Some(rollout)),
             Err(RunnerError::CannotAct { source, .. })
                 if matches!(*source, CatalogError::AllMasked { .. }) => {}
+            Err(RunnerError::Module(ModuleError::AllMasked { .. })) => {}
             // Observations of the environment may obey rules that those of the space do not.
             Err(_) => return Ok(None),
         }

@@ -3,6 +3,7 @@
 use rekindle_catalog::CatalogError;
 use rekindle_core::Generator;
 use rekindle_env::{BoxDType, Buffer, Space};
+use rekindle_rl_module::ModuleError;
 
 use super::PolicyBundle;
 use crate::{Result, RunnerError};
@@ -48,7 +49,8 @@ pub(super) fn draw(policy: &PolicyBundle) -> Result<Buffer> {
 /// succeed.
 fn is_about_values(error: &RunnerError) -> bool {
     match error {
-        RunnerError::NonFiniteAction { .. } => true,
+        RunnerError::NonFiniteAction { .. }
+        | RunnerError::Module(ModuleError::AllMasked { .. }) => true,
         RunnerError::CannotAct { source, .. } => {
             matches!(**source, CatalogError::AllMasked { .. } | CatalogError::InvalidInput { .. })
         }

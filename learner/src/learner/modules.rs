@@ -149,6 +149,12 @@ impl Learner {
         self.config.policies_to_train.as_ref().is_none_or(|ids| ids.contains(id))
     }
 
+    /// Whether a module learns from a batch by itself ([`LearnOnBatch`](rekindle_rl_module::LearnOnBatch)), so that
+    /// no loss and no optimizer is its own.
+    pub fn learns_on_batch(&self, id: &str) -> bool {
+        self.module.get(id).is_some_and(|module| module.has_role(Role::LearnOnBatch))
+    }
+
     /// Moves all target networks towards their main networks: `θ⁻ ← τ·θ + (1 − τ)·θ⁻`. Updates do not
     /// call it; a loss ([`AfterMinibatch::update_targets`](crate::AfterMinibatch::update_targets)) or the
     /// program that trains does. RLlib's `update_target_network`.

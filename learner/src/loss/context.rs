@@ -8,7 +8,7 @@ use burn::module::Module;
 use burn::prelude::*;
 use rekindle_catalog::CatalogError;
 use rekindle_core::{Batch, Columns, Generator};
-use rekindle_rl_module::{AnyRLModule, Role};
+use rekindle_rl_module::{AnyRLModule, ModuleError, Role};
 
 use crate::error::{LearnerError, Result};
 use crate::losses;
@@ -152,8 +152,34 @@ impl<'a> LossContext<'a> {
         if let Some(outputs) = self.outputs.get() {
             return Ok(outputs);
         }
-        let outputs = self.module.forward_train(self.batch)?;
+        let outputs = self.module.forward_train(&self.with_noise(self.batch))?;
         Ok(self.outputs.get_or_init(|| outputs))
+    }
+
+    /// Returns a batch with the noise of one pass of a module with noisy layers, and any other batch as it is.
+    ///
+    /// The noise is drawn anew at each call, from the module's saved stream, and is the same for all rows. It is on
+    /// the device of the module's parameters.
+    #[must_use]
+    pub fn with_noise<'b>(&self, batch: &'b Batch) -> Cow<'b, Batch> {
+        let width = self.module.noise_dim();
+        if width == 0 {
+            return Cow::Borrowed(batch);
+        }
+        let noise = self.normal([1, width]).expand([batch.rows(), width]);
+        Cow::Owned(batch.clone().with(Columns::NOISE, noise))
+    }
+
+    /// Returns the minibatch's actions in a Discrete space, counted from 0, `[B]`.
+    ///
+    /// # Errors
+    /// If the space is not Discrete, or the minibatch has no actions.
+    pub fn action_indices(&self) -> Result<Tensor<1, Int>> {
+        let start = match self.module.spec().get_action_space() {
+            Some(space) => space.as_discrete().map_err(ModuleError::from)?.start(),
+            None => 0,
+        };
+        Ok(self.batch.int::<1>(Columns::ACTIONS)? - start)
     }
 
     /// Returns the inputs of the module's action distribution, `[B, inputs]`.

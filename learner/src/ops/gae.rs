@@ -102,6 +102,35 @@ mod tests {
         close(&targets, &returns_to_go(&REWARDS, 0.9, 0.97));
     }
 
+    /// The targets are Peng and Williams' Q(λ) where the values are those of the best actions: rewards
+    /// 1, 0, 2, −1, and the largest values 0.5, 1, 2, 3 of the observations that follow.
+    #[test]
+    fn targets_of_action_values_are_the_reference_lambda_returns() {
+        // The value of the first observation cancels.
+        let values = [7.0, 0.5, 1.0, 2.0];
+        let rewards = [1.0, 0.0, 2.0, -1.0];
+        let of = |rows: std::ops::Range<usize>, bootstrap, lambda| {
+            gae(&rewards[rows.clone()], &values[rows], bootstrap, 0.9, lambda).unwrap().1
+        };
+        close(&of(0..4, 3.0, 0.65), &[2.582_170, 2.435_333, 3.624_5, 1.7]);
+        close(&of(0..4, 3.0, 0.0), &[1.45, 0.9, 3.8, 1.7]);
+        close(&of(0..4, 3.0, 1.0), &[3.859_3, 3.177, 3.53, 1.7]);
+        // Terminated after the second step, and truncated there with a best final value of 5.
+        close(&[of(0..2, 0.0, 0.65), of(2..4, 3.0, 0.65)].concat(), &[1.1575, 0.0, 3.6245, 1.7]);
+        close(&[of(0..2, 5.0, 0.65), of(2..4, 3.0, 0.65)].concat(), &[3.79, 4.5, 3.6245, 1.7]);
+    }
+
+    /// Reward −1 for ever, cut off after 200 steps: −1/(1 − γ), not 0.8660 of it.
+    #[test]
+    fn a_time_limit_does_not_shorten_the_values_of_a_constant_reward() {
+        let value = -100.0;
+        let values = [value; 200];
+        let (_, truncated) = gae(&[-1.0; 200], &values, value, 0.99, 0.65).unwrap();
+        assert!(truncated.iter().all(|target| (target + 100.0).abs() < 1e-3), "{truncated:?}");
+        let (_, ended) = gae(&[-1.0; 200], &values, 0.0, 0.99, 1.0).unwrap();
+        assert!((ended[0] + 86.602).abs() < 1e-2, "{}", ended[0]);
+    }
+
     #[test]
     fn slices_of_different_length_are_refused() {
         let message = gae(&REWARDS, &VALUES[..2], 0.0, 0.99, 0.95).unwrap_err().to_string();

@@ -44,6 +44,31 @@ impl TrainData {
         self.insert_f32(Columns::VALUE_TARGETS, targets)
     }
 
+    /// Adds the λ-returns of action values ([`Columns::VALUE_TARGETS`]): `G_t = r_t + γ·[λ·G_{t+1} +
+    /// (1 − λ)·max_a Q(o_{t+1}, a)]` (Gallici et al., 2025; Peng and Williams, 1994). The last step of a segment
+    /// has `r_t + γ·max_a Q(o_{t+1}, a)`, and `r_t` where the environment terminated the episode.
+    ///
+    /// # Errors
+    /// If the module has no action values or its pass fails, or the experience is on an accelerator.
+    pub fn add_q_lambda_returns(
+        &mut self,
+        cx: &PrepareContext<'_>,
+        gamma: f32,
+        lambda: f32,
+    ) -> Result<()> {
+        let compute = |batch: &Batch| Ok(cx.module.compute_state_values(batch)?);
+        let (values, after) = self.values_by(cx.device, &compute)?;
+        let rewards = self.as_f32(Columns::REWARDS)?;
+        let mut targets = Vec::with_capacity(rewards.len());
+        for (segment, bootstrap) in self.segments.iter().zip(after) {
+            let rows = segment.range();
+            let (_, of_segment) =
+                gae(&rewards[rows.clone()], &values[rows], bootstrap, gamma, lambda)?;
+            targets.extend(of_segment);
+        }
+        self.insert_f32(Columns::VALUE_TARGETS, targets)
+    }
+
     /// Adds the discounted sums of the rewards until the end of each episode
     /// ([`Columns::RETURNS_TO_GO`]). A time limit counts as the end.
     ///

@@ -10,6 +10,9 @@ use rekindle_rl_module::AnyRLModule;
 use super::TrainData;
 use crate::error::Result;
 
+/// Computes the values of the observations of a batch, `[B]`.
+pub(super) type ComputeValues<'a> = dyn Fn(&Batch) -> Result<Tensor<1>> + 'a;
+
 impl TrainData {
     /// Returns values of all rows, and of the observation after each segment: 0 where the environment
     /// terminated the episode. One forward pass each, without gradients.
@@ -20,7 +23,17 @@ impl TrainData {
     /// # Errors
     /// If the module has no value function or its pass fails, or the data is on an accelerator.
     pub fn values(&self, module: &AnyRLModule, device: &Device) -> Result<(Vec<f32>, Vec<f32>)> {
-        let steps = self.step_values(module, device)?;
+        self.values_by(device, &|batch| Ok(module.compute_values(batch, None)?))
+    }
+
+    /// As [`values`](Self::values), with the values that a function computes for the observations of a batch, and
+    /// their recurrent states.
+    pub(super) fn values_by(
+        &self,
+        device: &Device,
+        compute: &ComputeValues<'_>,
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
+        let steps = self.step_values(device, compute)?;
         let mut after = vec![0.0; self.segments.len()];
         let open: Vec<usize> = (0..self.segments.len())
             .filter(|&i| self.segments[i].end != SegmentEnd::Terminated)
@@ -33,22 +46,21 @@ impl TrainData {
             let states = states.gather(&open)?;
             batch.insert(Columns::STATE_IN, host_batch::upload(&states, device)?);
         }
-        let found = to_f32(module.compute_values(&batch, None)?)?;
+        let found = to_f32(compute(&batch)?)?;
         open.into_iter().zip(found).for_each(|(i, value)| after[i] = value);
         Ok((steps, after))
     }
 
-    fn step_values(&self, module: &AnyRLModule, device: &Device) -> Result<Vec<f32>> {
+    fn step_values(&self, device: &Device, compute: &ComputeValues<'_>) -> Result<Vec<f32>> {
         let column = self.host()?.column(Columns::OBS)?;
         let Some(sequences) = self.sequences.as_ref().filter(|s| s.is_stateful()) else {
-            let batch = observations(column, device)?;
-            return Ok(to_f32(module.compute_values(&batch, None)?)?);
+            return Ok(to_f32(compute(&observations(column, device)?)?)?);
         };
         let all: Vec<usize> = (0..sequences.rows.len()).collect();
         let (rows, mask) = sequences.padded(&all);
         let mut batch = observations(&column.gather(&rows)?, device)?;
         sequences.insert_columns(&mut batch, &all, device);
-        let values = to_f32(module.compute_values(&batch, None)?)?;
+        let values = to_f32(compute(&batch)?)?;
         // Sequences are in order of their rows: without padding the values are, too.
         Ok(values.into_iter().zip(mask).filter_map(|(v, m)| (m > 0.0).then_some(v)).collect())
     }

@@ -55,6 +55,25 @@ impl NameMap {
             .sb3_heads()
     }
 
+    /// Returns the map for `MlpPolicy` of Stable-Baselines3's DQN, to [`QNetwork`](crate::QNetwork).
+    ///
+    /// Save the weights with `save_file(model.policy.state_dict(), path)`. Model config:
+    ///
+    /// | Stable-Baselines3 | here |
+    /// |---|---|
+    /// | always | `dueling: false, fcnet_activation: "relu"` |
+    /// | `net_arch=[64, 64]` (the default) | `fcnet_hiddens: [64, 64]` |
+    ///
+    /// For a module that is built for inference only, or with `target_network: false`, add
+    /// `.ignore("q_net_target")`.
+    pub fn sb3_dqn_mlp_policy() -> Self {
+        Self::new().split_mlp("q_net.q_net", "encoder.mlp", "qf.af.layers.0").split_mlp(
+            "q_net_target.q_net",
+            "target_encoder.mlp",
+            "target_qf.af.layers.0",
+        )
+    }
+
     /// Returns the map for `MlpLstmPolicy` of sb3-contrib's `RecurrentPPO`, to
     /// [`ActorCritic`](crate::ActorCritic).
     ///

@@ -6,7 +6,7 @@ use rekindle_core::{Batch, Column, Columns, HostBatch, TensorKind};
 use crate::any::AnyRLModule;
 use crate::error::{ModuleError, Result};
 use crate::own_weights;
-use crate::roles::{LearnContext, LearnStats, QNet, Role, ValueFunction};
+use crate::roles::{LearnContext, LearnStats, QNet, Role, ValueDistribution, ValueFunction};
 
 impl AnyRLModule {
     /// Whether the module has a role.
@@ -18,6 +18,7 @@ impl AnyRLModule {
             Role::ActionCritic => self.module().as_action_critic().is_some(),
             Role::StochasticPolicy => self.module().as_stochastic_policy().is_some(),
             Role::DeterministicPolicy => self.module().as_deterministic_policy().is_some(),
+            Role::DistributionalQNet => self.value_distribution().is_some(),
             Role::TargetNetwork => self.module().as_target_network().is_some(),
             Role::SelfSupervisedLoss => self.module().as_self_supervised_loss().is_some(),
             Role::LearnOnBatch => self.module().as_learn_on_batch().is_some(),
@@ -49,6 +50,28 @@ impl AnyRLModule {
     pub fn compute_q_values(&self, batch: &Batch) -> Result<Batch> {
         let q_net = self.q_net("compute_q_values")?;
         self.guard("compute_q_values", || q_net.compute_q_values(batch))
+    }
+
+    /// Computes the values of the best actions, `max_a Q(o, a)`: 0 where a mask allows no action, because nothing
+    /// can follow there.
+    ///
+    /// # Shapes
+    /// Result `[B]`.
+    ///
+    /// # Errors
+    /// As [`compute_q_values`](Self::compute_q_values), or if it does not return
+    /// [`Columns::QF_PREDS`].
+    pub fn compute_state_values(&self, batch: &Batch) -> Result<Tensor<1>> {
+        let q = self.compute_q_values(batch)?.float::<2>(Columns::QF_PREDS)?;
+        let values = q.max_dim(1).squeeze_dim::<1>(1);
+        Ok(values.clone().mask_fill(values.lower_equal_elem(f32::MIN / 2.0), 0.0))
+    }
+
+    /// Returns the kind of the module's distributions of action values; `None` for a module without the role
+    /// [`DistributionalQNet`](crate::DistributionalQNet).
+    #[must_use]
+    pub fn value_distribution(&self) -> Option<ValueDistribution> {
+        Some(self.module().as_distributional_q_net()?.value_distribution())
     }
 
     /// Computes the outputs of the target networks as constants, without gradients.

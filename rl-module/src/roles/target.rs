@@ -16,9 +16,11 @@ use crate::error::{ModuleError, Result};
 /// `pairs` are prefixes of parameter names, the main network first: `("encoder",
 /// "target_encoder")`. With `tau` 1 the targets become exact copies.
 ///
+/// A pair whose parts have no parameters, such as an encoder without layers, has nothing to move.
+///
 /// # Errors
 /// [`ModuleError::InvalidTau`]; [`ModuleError::TargetPair`] if a target parameter has no main
-/// parameter of the same name and shape, or if there is no parameter with a prefix.
+/// parameter of the same name and shape, if only the main network has parameters, or if no pair has any.
 pub fn sync_targets<M: Module>(module: &M, pairs: &[(&str, &str)], tau: f64) -> Result<M> {
     let followed = followed(module, pairs, tau)?;
     Ok(named::map(module.clone(), &mut Follower { followed, tau }))
@@ -49,12 +51,13 @@ fn followed<M: Module>(
     let mut values = Values::default();
     named::visit(module, &mut values);
     let mut followed = BTreeMap::new();
+    let refuse = |main: &str, target: &str, reason: String| ModuleError::TargetPair {
+        main: main.into(),
+        target: target.into(),
+        reason,
+    };
     for (main, target) in pairs {
-        let refuse = |reason: String| ModuleError::TargetPair {
-            main: (*main).into(),
-            target: (*target).into(),
-            reason,
-        };
+        let refuse = |reason: String| refuse(main, target, reason);
         let mut any = false;
         for (name, value) in &values.by_name {
             let Some(rest) = below(name, target) else { continue };
@@ -68,9 +71,12 @@ fn followed<M: Module>(
             followed.insert(name.clone(), source.clone());
             any = true;
         }
-        if !any {
+        if !any && values.by_name.keys().any(|name| below(name, main).is_some()) {
             return Err(refuse(format!("there is no parameter below `{target}`")));
         }
+    }
+    if let Some((main, target)) = pairs.first().filter(|_| followed.is_empty()) {
+        return Err(refuse(main, target, format!("there is no parameter below `{target}`")));
     }
     Ok(followed)
 }
@@ -167,9 +173,16 @@ mod tests {
     }
 
     #[test]
+    fn parts_without_parameters_have_nothing_to_move() {
+        let moved = sync_targets(&net(), &[("encoder", "target_encoder"), PAIRS[0]], 1.0).unwrap();
+        assert_eq!(to_f32(moved.target.weight.val()).unwrap(), [1.0, 1.0]);
+    }
+
+    #[test]
     fn pairs_that_do_not_match_and_tau_out_of_range_are_refused() {
         let message = |pairs, tau| sync_targets(&net(), pairs, tau).unwrap_err().to_string();
         assert!(message(&[("main", "tgt")], 0.5).contains("no parameter below `tgt`"));
+        assert!(message(&[("mine", "tgt")], 0.5).contains("no parameter below `tgt`"));
         assert!(message(&[("mine", "target")], 0.5).contains("no parameter `mine.bias`"));
         assert!(message(&[("main.bias", "target.weight")], 0.5).contains("has shape"));
         assert!(message(PAIRS, 1.5).contains("`tau` is 1.5"));

@@ -41,7 +41,7 @@ pub(super) fn all() -> Vec<Case> {
             let device = &device.clone().autodiff();
             let inputs = [normal(1, [ROWS, 4], device), normal(2, [ROWS, 1], device)];
             of_function(&inputs, |x| {
-                let out = dueling(x[0].clone(), x[1].clone().reshape([ROWS]));
+                let out = dueling(x[0].clone(), x[1].clone().reshape([ROWS]), None);
                 vec![out.reshape([ROWS * 4])]
             })
         }),
@@ -49,7 +49,7 @@ pub(super) fn all() -> Vec<Case> {
             let device = &device.clone().autodiff();
             let inputs = [normal(1, [ROWS, 12], device), normal(2, [ROWS, 3], device)];
             of_function(&inputs, |x| {
-                let out = dueling_logits(x[0].clone().reshape([ROWS, 4, 3]), x[1].clone());
+                let out = dueling_logits(x[0].clone().reshape([ROWS, 4, 3]), x[1].clone(), None);
                 vec![out.reshape([ROWS * 12])]
             })
         }),

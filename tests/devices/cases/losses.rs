@@ -44,7 +44,7 @@ pub(super) fn all() -> Vec<Case> {
             let inputs = [normal(1, [ROWS, 6], device), normal(2, [ROWS, 4], device)];
             of_function(&inputs, |x| {
                 let quantiles = x[0].clone().reshape([ROWS, 2, 3]);
-                let loss = losses::quantile_huber(quantiles, x[1].clone().detach());
+                let loss = losses::quantile_huber(quantiles, x[1].clone().detach(), 1.0);
                 vec![loss.reshape([ROWS * 2])]
             })
         }),

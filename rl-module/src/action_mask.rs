@@ -1,0 +1,96 @@
+//! Observations with an action mask.
+
+use rekindle_core::{Column, Columns};
+use rekindle_env::{Discrete, Space};
+
+use burn::prelude::Tensor;
+
+use crate::error::{ModuleError, Result};
+
+/// The division of observations into an action mask and what a network sees.
+///
+/// Observations have a mask if they are a Dict with a part `action_mask` of one number per action: 1 for an
+/// allowed action and 0 for a masked one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ActionMask {
+    /// The part that the network sees; `None` if it sees a Dict of several.
+    part: Option<String>,
+}
+
+impl ActionMask {
+    /// Divides an observation space. Returns how its observations are divided, and the space of what the network
+    /// sees; `None` if they have no mask.
+    ///
+    /// # Errors
+    /// [`ModuleError::Mismatch`] if the mask does not fit the actions, or there is nothing beside it.
+    pub(crate) fn divide(
+        observations: &Space,
+        actions: &Discrete,
+    ) -> Result<Option<(Self, Space)>> {
+        let Space::Dict(dict) = observations else { return Ok(None) };
+        let Ok(mask) = dict.get(Columns::ACTION_MASK) else { return Ok(None) };
+        let fits = match mask {
+            Space::MultiBinary(mask) => mask.n() == actions.n(),
+            Space::Box(mask) => mask.shape() == [actions.n()],
+            _ => false,
+        };
+        if !fits {
+            let n = actions.n();
+            return Err(ModuleError::Mismatch(format!(
+                "the part `action_mask` of the observations is {mask}, and there are {n} actions; make it a `MultiBinary` or `Box` of {n} numbers, or rename it if it is no mask"
+            )));
+        }
+        let rest = dict.iter().filter(|(name, _)| *name != Columns::ACTION_MASK);
+        let rest: Vec<_> = rest.map(|(name, space)| (name.to_owned(), space.clone())).collect();
+        match &rest[..] {
+            [] => Err(ModuleError::Mismatch(
+                "the observations have an action mask and nothing beside it; add what the network is to see".into(),
+            )),
+            [(name, space)] => Ok(Some((Self { part: Some(name.clone()) }, space.clone()))),
+            _ => Ok(Some((Self { part: None }, Space::dict(rest)?))),
+        }
+    }
+
+    /// Returns what the network sees, and the mask, `[B, actions]`.
+    ///
+    /// # Errors
+    /// If a part is missing or of another kind.
+    pub(crate) fn read(&self, observations: &Column) -> Result<(Column, Tensor<2>)> {
+        let parts = observations.nested()?;
+        let mask = parts.float::<2>(Columns::ACTION_MASK)?;
+        let seen = match &self.part {
+            Some(name) => parts.column(name)?.clone(),
+            None => {
+                let mut rest = parts.clone();
+                rest.remove(Columns::ACTION_MASK);
+                Column::Nested(rest)
+            }
+        };
+        Ok((seen, mask))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn divide(parts: &[(&str, Space)], actions: usize) -> Result<Option<(ActionMask, Space)>> {
+        let space = Space::dict(parts.iter().map(|(name, space)| (*name, space.clone()))).unwrap();
+        ActionMask::divide(&space, &Discrete::new(actions).unwrap())
+    }
+
+    #[test]
+    fn the_network_sees_what_is_beside_the_mask() {
+        let mask = ("action_mask", Space::multi_binary(3).unwrap());
+        let seen = ("observations", Space::unbounded(&[4]).unwrap());
+        let more = ("more", Space::discrete(2).unwrap());
+        let (_, one) = divide(&[mask.clone(), seen.clone()], 3).unwrap().unwrap();
+        assert_eq!(one, seen.1);
+        let (_, two) = divide(&[mask.clone(), seen.clone(), more.clone()], 3).unwrap().unwrap();
+        assert_eq!(two, Space::dict([seen.clone(), more.clone()]).unwrap());
+        assert_eq!(divide(&[seen.clone(), more], 3).unwrap(), None);
+        let message = |parts: &[(&str, Space)], actions| divide(parts, actions).unwrap_err();
+        assert!(message(&[mask.clone(), seen], 4).to_string().contains("there are 4 actions"));
+        assert!(message(&[mask], 3).to_string().contains("nothing beside it"));
+    }
+}
