@@ -182,7 +182,7 @@ mod tests {
             assert_eq!(y.dims(), [3, 7, 2]);
             for (index, member) in members.iter().enumerate() {
                 let alone = member.iter().fold(x.clone(), |x, mlp| mlp.forward(x));
-                let found = to_f32(y.clone().slice([index..index + 1])).unwrap();
+                let found = to_f32(y.clone().narrow(0, index, 1)).unwrap();
                 for (a, b) in found.iter().zip(to_f32(alone).unwrap()) {
                     assert!((a - b).abs() < 1e-5, "{activation:?}: {a} {b}");
                 }

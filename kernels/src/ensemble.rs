@@ -141,12 +141,12 @@ mod tests {
         let y = ensemble_mlp(x.clone(), &all.iter().map(inner).collect::<Vec<_>>());
         for member in 0..3 {
             let own = all.iter().map(inner).map(|layer| {
-                let weight = layer.weight.slice([member..member + 1]).squeeze_dim::<2>(0);
-                let bias = layer.bias.slice([member..member + 1]).squeeze_dim::<1>(0);
+                let weight = layer.weight.narrow(0, member, 1).squeeze_dim::<2>(0);
+                let bias = layer.bias.narrow(0, member, 1).squeeze_dim::<1>(0);
                 DenseLayer::new(weight, bias, layer.activation).unwrap()
             });
             let alone = to_f32(mlp(x.clone(), &own.collect::<Vec<_>>())).unwrap();
-            assert_eq!(to_f32(y.clone().slice([member..member + 1])).unwrap(), alone);
+            assert_eq!(to_f32(y.clone().narrow(0, member, 1)).unwrap(), alone);
         }
     }
 
