@@ -25,6 +25,13 @@
 //! but links and special files inside one are rejected. The format version changes whenever an
 //! older library would misread a checkpoint; a library rejects versions that it does not know.
 //!
+//! # Large parts
+//! A [`Shard`] is a part that is built while it is written, one at a time, so that a save needs little memory
+//! beside the component. Its files are hard links to those of an earlier checkpoint if the shard has not
+//! changed since. Files of checkpoints are never changed after they are written, so removing or replacing one
+//! checkpoint leaves the others as they are. A program that writes into a file of a checkpoint damages all
+//! checkpoints that share it; reading finds out.
+//!
 //! # Guarantees
 //! A save builds the new checkpoint in `.<name>.tmp-<pid>-<n>` beside the old one, forces
 //! it to the disk, renames the old one to `.<name>.previous` and the new one to `<name>`, and
@@ -66,6 +73,7 @@ mod manifest;
 mod name;
 mod place;
 mod reader;
+mod shard;
 mod state;
 mod tensor_file;
 mod tree;
@@ -78,6 +86,7 @@ pub use error::CheckpointError;
 pub use foreign::read_safetensors;
 pub use name::check_component;
 pub use reader::{exists, read, read_component};
+pub use shard::{SaveRecord, Shard};
 pub use state::State;
 pub use value::{from_value, to_value};
 pub use writer::write;

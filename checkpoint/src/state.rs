@@ -1,7 +1,9 @@
 //! The state of a component.
 
 use std::any::type_name;
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,6 +12,7 @@ use serde_json::Value;
 use crate::array::Array;
 use crate::error::{CheckpointError, Result};
 use crate::manifest::MAX_DEPTH;
+use crate::shard::Shard;
 use crate::value::{from_value, to_value};
 use crate::{name, tensor_file};
 
@@ -24,7 +27,10 @@ use crate::{name, tensor_file};
 /// assert_eq!(bias.as_slice::<f32>()?, [0.5, -0.5]);
 /// # Ok::<(), CheckpointError>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq)]
+///
+/// Two states are equal if their data, tensors and parts are. A part may be a component in one and a shard in
+/// the other.
+#[derive(Debug, Clone, Default)]
 pub struct State {
     /// Everything that is not a tensor: counters, configurations, random-number streams. `Null` if there
     /// is none.
@@ -36,6 +42,27 @@ pub struct State {
     /// end in a dot or a space, and is neither a Windows device nor a file of the checkpoint.
     /// Saving checks it.
     pub components: BTreeMap<String, Self>,
+    /// Large parts by name, which are built while they are written. Their names follow the rules of those of
+    /// [`components`](Self::components), and are not among them. A state that was read has none:
+    /// [`part`](Self::part) returns either.
+    pub shards: BTreeMap<String, Arc<dyn Shard>>,
+}
+
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |name: &String| match (self.shards.get(name), other.shards.get(name)) {
+            (Some(a), Some(b)) if Arc::ptr_eq(a, b) => true,
+            _ => matches!((self.part(name), other.part(name)), (Ok(a), Ok(b)) if a == b),
+        };
+        let names = |state: &Self| -> BTreeSet<String> {
+            state.components.keys().chain(state.shards.keys()).cloned().collect()
+        };
+        let of_self = names(self);
+        self.data == other.data
+            && self.tensors == other.tensors
+            && of_self == names(other)
+            && of_self.iter().all(same)
+    }
 }
 
 impl State {
@@ -107,6 +134,29 @@ impl State {
         })
     }
 
+    /// Returns the state of a direct part, which is built if it is a shard.
+    ///
+    /// # Errors
+    /// [`CheckpointError::NoSuchComponent`] if there is neither a component nor a shard of this name; the error
+    /// of a shard that cannot be built.
+    pub fn part(&self, name: &str) -> Result<Cow<'_, Self>> {
+        match (self.components.get(name), self.shards.get(name)) {
+            (Some(component), _) => Ok(Cow::Borrowed(component)),
+            (None, Some(shard)) => shard.get_state().map(Cow::Owned),
+            (None, None) => Err(CheckpointError::NoSuchComponent {
+                name: name.to_owned(),
+                within: "the state".to_owned(),
+                available: self.components.keys().chain(self.shards.keys()).cloned().collect(),
+            }),
+        }
+    }
+
+    /// Adds or replaces a part that is built while it is written.
+    pub fn insert_shard(&mut self, name: impl Into<String>, shard: Arc<dyn Shard>) -> &mut Self {
+        self.shards.insert(name.into(), shard);
+        self
+    }
+
     /// Adds or replaces the state of a part.
     pub fn insert_component(&mut self, name: impl Into<String>, state: Self) -> &mut Self {
         self.components.insert(name.into(), state);
@@ -140,13 +190,23 @@ impl State {
 
     fn check_below(&self, levels: usize) -> Result<()> {
         self.tensors.keys().try_for_each(|name| tensor_file::check_name(name))?;
+        let too_deep =
+            CheckpointError::LimitExceeded { what: "the nesting of components", limit: MAX_DEPTH };
+        let has_parts = !self.components.is_empty() || !self.shards.is_empty();
+        let below = match levels.checked_sub(1) {
+            None if has_parts => return Err(too_deep),
+            below => below.unwrap_or_default(),
+        };
         for (name, component) in &self.components {
             name::check_component(name)?;
-            let Some(levels) = levels.checked_sub(1) else {
-                let what = "the nesting of components";
-                return Err(CheckpointError::LimitExceeded { what, limit: MAX_DEPTH });
-            };
-            component.check_below(levels)?;
+            component.check_below(below)?;
+        }
+        for name in self.shards.keys() {
+            name::check_component(name)?;
+            if self.components.contains_key(name) {
+                let reason = "a component and a shard have it";
+                return Err(CheckpointError::InvalidName { name: name.clone(), reason });
+            }
         }
         Ok(())
     }

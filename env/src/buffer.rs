@@ -273,6 +273,26 @@ impl Buffer {
         Ok(())
     }
 
+    /// Copies elements of several buffers of the same layout into a new buffer. Each pair of `rows` is the
+    /// number of a source and a row of it.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] if the layouts differ, [`EnvError::RowOutOfRange`] if a source or a row does
+    /// not exist.
+    pub fn gather_from(&self, sources: &[&Self], rows: &[(usize, usize)]) -> Result<Self> {
+        sources.iter().try_for_each(|source| source.check_layout(self))?;
+        for &(source, row) in rows {
+            match sources.get(source) {
+                Some(source) => source.check_row(row)?,
+                None => return Err(EnvError::RowOutOfRange { row: source, rows: sources.len() }),
+            }
+        }
+        let mut gathered = self.empty_like(rows.len());
+        gathered.append_from(sources, rows);
+        Ok(gathered)
+    }
+
     /// Copies the elements in `rows` into a new buffer.
     ///
     /// # Errors

@@ -264,3 +264,21 @@ fn json_keeps_every_number_and_refuses_lengths_that_disagree() {
         assert!(serde_json::from_value::<Buffer>(huge).is_err());
     }
 }
+
+#[test]
+fn rows_of_several_buffers_are_gathered_in_order() {
+    let (a, b) = (filled(3), filled(5));
+    let rows = [(1, 4), (0, 0), (1, 4), (0, 2)];
+    let gathered = a.gather_from(&[&a, &b], &rows).unwrap();
+    let expected: Vec<Value> =
+        rows.iter().map(|&(source, row)| elements([&a, &b][source])[row].clone()).collect();
+    assert_eq!(elements(&gathered), expected);
+    assert!(a.gather_from(&[], &[]).unwrap().is_empty());
+    for rows in [[(2, 0)], [(0, 3)]] {
+        let error = a.gather_from(&[&a, &b], &rows).unwrap_err();
+        assert!(matches!(error, EnvError::RowOutOfRange { .. }), "{error}");
+    }
+    let other = Buffer::from_f32(vec![0.0], &[]).unwrap();
+    let error = a.gather_from(&[&a, &other], &[(0, 0)]).unwrap_err();
+    assert!(matches!(error, EnvError::WrongKind { .. }), "{error}");
+}

@@ -86,6 +86,36 @@ impl<T: Element> Leaf<T> {
         }
     }
 
+    /// Appends rows of several sources, without those that do not exist.
+    pub(super) fn append_from(&mut self, sources: &[&Self], rows: &[(usize, usize)]) {
+        match self.width() {
+            1 => self.append_arrays_from::<1>(sources, rows),
+            2 => self.append_arrays_from::<2>(sources, rows),
+            3 => self.append_arrays_from::<3>(sources, rows),
+            4 => self.append_arrays_from::<4>(sources, rows),
+            width => {
+                self.data.reserve(rows.len() * width);
+                for &(source, row) in rows {
+                    let source = sources.get(source).and_then(|leaf| leaf.rows(row..row + 1));
+                    self.data.extend_from_slice(source.unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    /// Appends rows of `W` elements of several sources.
+    fn append_arrays_from<const W: usize>(&mut self, sources: &[&Self], rows: &[(usize, usize)]) {
+        let start = self.data.len();
+        self.data.resize(start + rows.len() * W, T::default());
+        let (to, _) = self.data[start..].as_chunks_mut::<W>();
+        for (to, &(source, row)) in to.iter_mut().zip(rows) {
+            if let Some(row) = sources.get(source).and_then(|s| s.data.as_chunks::<W>().0.get(row))
+            {
+                *to = *row;
+            }
+        }
+    }
+
     pub(super) fn copy_row(&mut self, row: usize, source: &Self, source_row: usize) {
         let to = self.rows_mut(row..row + 1);
         if let (Some(to), Some(from)) = (to, source.rows(source_row..source_row + 1)) {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::leaf::{Leaf, Rows};
+use super::leaf::{Element, Leaf, Rows};
 use super::{Buffer, Contents};
 use crate::error::{EnvError, Result};
 
@@ -50,6 +50,29 @@ impl Buffer {
             _ => {}
         }
         self.rows += count;
+    }
+
+    /// Appends rows of several sources, each the number of a source and a row of it. The caller has checked
+    /// the layouts and the rows.
+    pub(super) fn append_from(&mut self, sources: &[&Self], rows: &[(usize, usize)]) {
+        match &mut self.column {
+            Contents::Float(to) => to.append_from(&leaves(sources), rows),
+            Contents::Byte(to) => to.append_from(&leaves(sources), rows),
+            Contents::Int(to) => to.append_from(&leaves(sources), rows),
+            Contents::Dict(to) => {
+                for (key, to) in to {
+                    let parts = sources.iter().filter_map(|source| source.get(key).ok());
+                    to.append_from(&parts.collect::<Vec<_>>(), rows);
+                }
+            }
+            Contents::Tuple(to) => {
+                for (position, to) in to.iter_mut().enumerate() {
+                    let parts = sources.iter().filter_map(|source| source.index(position).ok());
+                    to.append_from(&parts.collect::<Vec<_>>(), rows);
+                }
+            }
+        }
+        self.rows += rows.len();
     }
 
     /// Copies one row. The caller has checked the layout of `source` and both rows.
@@ -110,6 +133,11 @@ impl Buffer {
             _ => Err(EnvError::wrong_kind(expected.column.describe(), self.column.describe())),
         }
     }
+}
+
+/// Returns the leaves of sources, whose layouts have been checked.
+fn leaves<'a, T: Element>(sources: &[&'a Buffer]) -> Vec<&'a Leaf<T>> {
+    sources.iter().filter_map(|source| T::leaf(&source.column).ok()).collect()
 }
 
 impl Contents {

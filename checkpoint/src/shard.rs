@@ -1,0 +1,146 @@
+//! Shards: parts of a state that are built while they are written, and linked where they have not changed.
+
+use std::fmt::Debug;
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::state::State;
+
+/// A part of a [`State`] that is built only while it is written.
+///
+/// A component that is too large to be in memory twice, such as a replay buffer, returns its data as shards. A
+/// save builds one at a time. In the checkpoint, a shard is a component like any other, and reading returns it
+/// as one.
+///
+/// A shard that keeps a [`SaveRecord`] is written once. Later saves link its files into the new checkpoint, for
+/// as long as the shard is the same and its files are on the same file system. No save ever changes a file that
+/// it has written, so older checkpoints keep their contents.
+pub trait Shard: Debug + Send + Sync {
+    /// Returns the state of the shard: data and tensors. It is the same at every call.
+    ///
+    /// # Errors
+    /// If the data does not fit into a [`State`].
+    fn get_state(&self) -> Result<State>;
+
+    /// Returns where the shard was last saved. Defaults to `None`: it is written at every save.
+    fn save_record(&self) -> Option<&SaveRecord> {
+        None
+    }
+}
+
+/// Where a [`Shard`] was last saved.
+///
+/// A clone is empty: it belongs to a copy, which is going to change. An owner that changes its data in place
+/// [clears](Self::clear) the record.
+#[derive(Debug, Default)]
+pub struct SaveRecord(Mutex<Option<Saved>>);
+
+impl Clone for SaveRecord {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl SaveRecord {
+    /// Forgets the last save, because the data has changed.
+    pub fn clear(&mut self) {
+        *self.0.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(super) fn get(&self) -> Option<Saved> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set(&self, saved: Saved) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
+    }
+}
+
+/// The files of a saved shard.
+#[derive(Debug, Clone)]
+pub(super) struct Saved {
+    /// The directory, as an absolute path.
+    dir: PathBuf,
+    /// The digest of the manifest.
+    sha256: Digest,
+    files: Vec<(&'static str, Stamp)>,
+}
+
+impl Saved {
+    /// Records the files that were written to a directory, which is going to be at `dir`.
+    pub(super) fn new(
+        written_to: &Path,
+        dir: PathBuf,
+        sha256: Digest,
+        files: &[&'static str],
+    ) -> io::Result<Self> {
+        let files = files.iter().map(|name| Ok((*name, Stamp::of(&written_to.join(name))?)));
+        Ok(Self { dir, sha256, files: files.collect::<io::Result<_>>()? })
+    }
+
+    /// Links the files into an empty directory, and returns the digest of the manifest. If one is missing, was
+    /// replaced or cannot be linked, the directory stays empty.
+    pub(super) fn link_into(&self, dir: &Path) -> io::Result<Digest> {
+        let link = |(name, stamp): &(&'static str, Stamp)| {
+            let to = dir.join(name);
+            fs::hard_link(self.dir.join(name), &to)?;
+            match Stamp::of(&to)? == *stamp {
+                true => Ok(()),
+                false => Err(io::Error::other("the file was replaced or changed")),
+            }
+        };
+        let linked = self.files.iter().try_for_each(link);
+        if linked.is_err() {
+            for (name, _) in &self.files {
+                // Files that were not linked are not there.
+                let _ = fs::remove_file(dir.join(name));
+            }
+        }
+        linked.map(|()| self.sha256)
+    }
+
+    /// Returns the record of the same files, linked into another directory.
+    pub(super) fn at(self, dir: PathBuf) -> Self {
+        Self { dir, ..self }
+    }
+}
+
+/// What tells a file from one that was written later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stamp {
+    len: u64,
+    modified: Option<SystemTime>,
+    /// The device and number of the file; `None` where there are none.
+    inode: Option<(u64, u64)>,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::symlink_metadata(path)?;
+        match metadata.is_file() {
+            true => Ok(Self {
+                len: metadata.len(),
+                modified: metadata.modified().ok(),
+                inode: inode(&metadata),
+            }),
+            false => Err(io::Error::other("it is not a regular file")),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn inode(metadata: &Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn inode(_: &Metadata) -> Option<(u64, u64)> {
+    None
+}
