@@ -64,8 +64,8 @@ pub mod prelude {
         A2cConfig, A2cTraining, Algorithm, AppoConfig, AppoTraining, BatchMode, CallbackResult,
         Callbacks, CountStepsBy, DqnConfig, DqnTraining, DurationUnit, EnvironmentEvent,
         EpisodeEvent, Evaluation, ExecutionPlan, ImpalaConfig, ImpalaTraining, LearnOnBatchConfig,
-        LearnOnBatchTraining, PpoConfig, PpoTraining, SampleEvent, StepReport, TrainingContext,
-        VpgConfig, VpgTraining, evaluate, evaluate_policy,
+        LearnOnBatchTraining, PpoConfig, PpoTraining, PqnConfig, PqnTraining, SampleEvent,
+        StepReport, TrainingContext, VpgConfig, VpgTraining, evaluate, evaluate_policy,
     };
     pub use rekindle_catalog::{
         BoxEncoder, Catalog, CatalogContext, DefaultCatalog, Distribution, Encoder, Mlp, MlpConfig,
@@ -98,11 +98,11 @@ pub mod prelude {
         ConsoleSink, JsonlSink, LearningCurve, Metrics, MetricsLogger, Reducer, Sink,
     };
     pub use rekindle_rl_module::{
-        ActorCritic, AnyRLModule, ExplorationContext, LearnContext, LearnOnBatch, LearnStats,
-        ModuleContext, ModuleError, MultiRLModule, MultiRLModuleSpec, NameMap, PerModule, QNet,
-        RLModule, RLModuleSpec, Role, SelfSupervisedLoss, SharedContext, SharedRLModule,
-        SharedValueFunction, TargetNetwork, ValueFunction, register_catalog, register_module,
-        register_shared_module,
+        ActorCritic, AnyRLModule, DistributionalQNet, ExplorationContext, LearnContext,
+        LearnOnBatch, LearnStats, ModuleContext, ModuleError, MultiRLModule, MultiRLModuleSpec,
+        NameMap, PerModule, QNet, RLModule, RLModuleSpec, Role, SelfSupervisedLoss, SharedContext,
+        SharedRLModule, SharedValueFunction, TargetNetwork, ValueDistribution, ValueFunction,
+        epsilon_greedy, register_catalog, register_module, register_shared_module,
     };
 }
 

@@ -12,7 +12,8 @@
 //! | [`TrainingConfig`] | `AlgorithmConfig` subclasses: an algorithm with settings of its own |
 //! | [`PpoConfig`], [`ppo`] | `PPOConfig`, PPO |
 //! | [`ImpalaConfig`], [`impala`]; [`AppoConfig`], [`appo`] | IMPALA, APPO |
-//! | [`DqnConfig`], [`dqn`] | DQN |
+//! | [`DqnConfig`], [`dqn`] | DQN, C51 and QR-DQN |
+//! | [`PqnConfig`], [`pqn`] | PQN, which RLlib lacks |
 //! | [`A2cConfig`], [`a2c`]; [`VpgConfig`], [`vpg`] | A2C and policy gradients, which RLlib's new stack lacks |
 //! | [`LearnOnBatchConfig`], [`learn_on_batch`] | `build_trainer` with a `Policy` written from scratch |
 //! | [`Callbacks`] | `RLlibCallback`: hooks |
@@ -34,6 +35,8 @@ pub mod impala;
 mod kl_coeff;
 pub mod learn_on_batch;
 pub mod ppo;
+pub mod pqn;
+mod q_values;
 pub mod vpg;
 
 pub use a2c::{A2cConfig, A2cTraining};
@@ -55,6 +58,7 @@ pub use execution_plan::{
 pub use impala::{ImpalaConfig, ImpalaTraining};
 pub use learn_on_batch::{LearnOnBatchConfig, LearnOnBatchTraining};
 pub use ppo::{PpoConfig, PpoTraining};
+pub use pqn::{PqnConfig, PqnTraining};
 pub use vpg::{VpgConfig, VpgTraining};
 // The arguments and results of hooks, so that a program names one crate.
 pub use rekindle_env_runner::{

@@ -151,11 +151,12 @@ fn table() -> String {
         ("A2C", defaults::<A2cTraining>()),
         ("VPG", defaults::<VpgTraining>()),
         ("DQN", defaults::<DqnTraining>()),
+        ("PQN", defaults::<PqnTraining>()),
         ("`from_loss`", defaults::<CustomTraining>()),
     ];
     let names: BTreeSet<&String> = columns.iter().flat_map(|(_, column)| column.keys()).collect();
     let heads: Vec<_> = columns.iter().map(|(head, _)| *head).collect();
-    let mut table = format!("| setting | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(7));
+    let mut table = format!("| setting | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(8));
     for name in names {
         let cells = columns.iter().map(|(_, column)| match column.get(name) {
             None => String::new(),
