@@ -64,9 +64,9 @@ pub mod prelude {
         A2cConfig, A2cTraining, Algorithm, AppoConfig, AppoTraining, BatchMode, CallbackResult,
         Callbacks, CountStepsBy, DdpgConfig, DdpgTraining, DqnConfig, DqnTraining, DurationUnit,
         EnvironmentEvent, EpisodeEvent, Evaluation, ExecutionPlan, ImpalaConfig, ImpalaTraining,
-        LearnOnBatchConfig, LearnOnBatchTraining, PpoConfig, PpoTraining, SacConfig, SacTraining,
-        SampleEvent, StepReport, Td3Config, Td3Training, TqcConfig, TqcTraining, TrainingContext,
-        VpgConfig, VpgTraining, evaluate, evaluate_policy,
+        LearnOnBatchConfig, LearnOnBatchTraining, PpoConfig, PpoTraining, PqnConfig, PqnTraining,
+        SacConfig, SacTraining, SampleEvent, StepReport, Td3Config, Td3Training, TqcConfig,
+        TqcTraining, TrainingContext, VpgConfig, VpgTraining, evaluate, evaluate_policy,
     };
     pub use rekindle_catalog::{
         BoxEncoder, Catalog, CatalogContext, DefaultCatalog, Distribution, Encoder, Mlp, MlpConfig,
@@ -99,11 +99,12 @@ pub mod prelude {
         ConsoleSink, JsonlSink, LearningCurve, Metrics, MetricsLogger, Reducer, Sink,
     };
     pub use rekindle_rl_module::{
-        ActionCritic, ActorCritic, AnyRLModule, DeterministicPolicy, ExplorationContext,
-        LearnContext, LearnOnBatch, LearnStats, ModuleContext, ModuleError, MultiRLModule,
-        MultiRLModuleSpec, NameMap, PerModule, QNet, RLModule, RLModuleSpec, Role,
+        ActionCritic, ActorCritic, AnyRLModule, DeterministicPolicy, DistributionalQNet,
+        ExplorationContext, LearnContext, LearnOnBatch, LearnStats, ModuleContext, ModuleError,
+        MultiRLModule, MultiRLModuleSpec, NameMap, PerModule, QNet, RLModule, RLModuleSpec, Role,
         SelfSupervisedLoss, SharedContext, SharedRLModule, SharedValueFunction, StochasticPolicy,
-        TargetNetwork, ValueFunction, register_catalog, register_module, register_shared_module,
+        TargetNetwork, ValueDistribution, ValueFunction, epsilon_greedy, register_catalog,
+        register_module, register_shared_module,
     };
 }
 

@@ -86,6 +86,7 @@ fn memory_of_replay_is_flat_over_1000_iterations_and_below_200_mb() {
         .environment("CartPole-v1")
         .env_runners(|e| e.num_envs_per_env_runner(4))
         .model("fcnet_hiddens", vec![16])
+        .reporting(|r| r.min_sample_timesteps_per_iteration(0))
         .training(|t| {
             t.replay_buffer_config(replay)
                 .train_batch_size(8)

@@ -107,6 +107,8 @@ impl Algorithm {
         let seed =
             config.debugging.seed.unwrap_or_else(|| Generator::from_entropy().next_u64() >> 11);
         config.debugging.seed = Some(seed);
+        let iteration = &mut config.reporting.min_sample_timesteps_per_iteration;
+        iteration.get_or_insert(T::MIN_SAMPLE_TIMESTEPS_PER_ITERATION);
 
         let place = |spec: Option<DeviceSpec>| match spec {
             Some(spec) => spec.open(),

@@ -23,6 +23,7 @@ use crate::custom::Code;
 use crate::execution_plan::ExecutionPlan;
 use crate::{Algorithm, AlgorithmError, CallbackList, Callbacks, Result};
 
+pub(crate) use derived::add_missing;
 pub use evaluation::{DurationUnit, EvaluationConfig, EvaluationOverrides};
 pub use multi_agent::{CountStepsBy, MultiAgentSection};
 pub use reporting::ReportingConfig;
@@ -42,6 +43,10 @@ pub trait TrainingConfig:
     /// The fields that are common to all modules. Overrides for one module cannot set them.
     const COMMON_FIELDS: &'static [&'static str] =
         &["train_batch_size", "num_epochs", "minibatch_size", "shuffle_batch_per_epoch"];
+
+    /// The environment steps that an iteration collects at least, unless
+    /// [`ReportingConfig::min_sample_timesteps_per_iteration`] says otherwise. Defaults to 0: one training step.
+    const MIN_SAMPLE_TIMESTEPS_PER_ITERATION: usize = 0;
 
     /// Checks every field.
     ///

@@ -93,7 +93,9 @@ pub trait ExecutionPlan: Debug + Send {
     }
 
     /// Whether the plan hands transitions from replay buffers to the losses
-    /// ([`Loss::transitions`](rekindle_learner::Loss::transitions)). Defaults to `false`.
+    /// ([`Loss::transitions`](rekindle_learner::Loss::transitions)). Modules that learn from a batch by themselves
+    /// have no loss: such a plan lets them learn from experience as it was sampled
+    /// ([`TrainingContext::learn_on_batches`]). Defaults to `false`.
     fn replays(&self) -> bool {
         false
     }
@@ -133,6 +135,9 @@ pub(crate) fn check_replay(plan: &dyn ExecutionPlan, learner: &Learner) -> Resul
         let Some(loss) = learner.loss(id).filter(|_| learner.should_module_be_updated(id)) else {
             continue;
         };
+        if learner.learns_on_batch(id) {
+            continue;
+        }
         let (id, name) = (id.clone(), loss.name().to_owned());
         let error = match (loss.transitions().is_some(), plan.replays()) {
             (true, false) => LearnerError::NeedsReplay { id, loss: name },

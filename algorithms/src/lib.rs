@@ -12,9 +12,10 @@
 //! | [`TrainingConfig`] | `AlgorithmConfig` subclasses: an algorithm with settings of its own |
 //! | [`PpoConfig`], [`ppo`] | `PPOConfig`, PPO |
 //! | [`ImpalaConfig`], [`impala`]; [`AppoConfig`], [`appo`] | IMPALA, APPO |
-//! | [`DqnConfig`], [`dqn`] | DQN |
+//! | [`DqnConfig`], [`dqn`] | DQN, C51 and QR-DQN |
 //! | [`SacConfig`], [`sac`]; [`TqcConfig`], [`tqc`] | SAC, TQC |
 //! | [`Td3Config`], [`td3`]; [`DdpgConfig`], [`ddpg`] | TD3 and DDPG, which RLlib's new stack lacks |
+//! | [`PqnConfig`], [`pqn`] | PQN, which RLlib lacks |
 //! | [`A2cConfig`], [`a2c`]; [`VpgConfig`], [`vpg`] | A2C and policy gradients, which RLlib's new stack lacks |
 //! | [`LearnOnBatchConfig`], [`learn_on_batch`] | `build_trainer` with a `Policy` written from scratch |
 //! | [`Callbacks`] | `RLlibCallback`: hooks |
@@ -38,6 +39,8 @@ mod kl_coeff;
 pub mod learn_on_batch;
 mod off_policy;
 pub mod ppo;
+pub mod pqn;
+mod q_values;
 pub mod sac;
 pub mod td3;
 pub mod tqc;
@@ -63,6 +66,7 @@ pub use execution_plan::{
 pub use impala::{ImpalaConfig, ImpalaTraining};
 pub use learn_on_batch::{LearnOnBatchConfig, LearnOnBatchTraining};
 pub use ppo::{PpoConfig, PpoTraining};
+pub use pqn::{PqnConfig, PqnTraining};
 pub use sac::{SacConfig, SacTraining};
 pub use td3::{Td3Config, Td3Training};
 pub use tqc::{TqcConfig, TqcTraining};

@@ -39,6 +39,8 @@ pub(crate) fn with_environment<T: TrainingConfig>(
             .env_config(faults())
             .fault_tolerance(|f| f.restart_failed_sub_environments(true))
             .model("fcnet_hiddens", vec![64, 64]),
+        "acrobot" => config.environment("Acrobot-v1"),
+        "mountain-car" => config.environment("MountainCar-v0"),
         _ => config.environment("CartPole-v1").model("fcnet_hiddens", vec![64, 64]),
     }
 }

@@ -407,6 +407,83 @@ tasks! {
         threshold: 475.0,
         max_steps: 50_000,
     };
+    DQN_ACROBOT = Task {
+        name: "dqn-acrobot",
+        example: "dqn",
+        choice: Some("acrobot"),
+        algorithm: "DQN",
+        env: "Acrobot-v1",
+        section: "Acrobot-v1 with DQN",
+        metric: EVALUATION_RETURN,
+        threshold: -85.0,
+        max_steps: 100_000,
+    };
+    DQN_MOUNTAIN_CAR = Task {
+        name: "dqn-mountain-car",
+        example: "dqn",
+        choice: Some("mountain-car"),
+        algorithm: "DQN",
+        env: "MountainCar-v0",
+        section: "MountainCar-v0 with DQN",
+        metric: EVALUATION_RETURN,
+        threshold: -115.0,
+        max_steps: 120_000,
+    };
+    C51_CARTPOLE = Task {
+        name: "c51-cartpole",
+        example: "dqn",
+        choice: Some("c51"),
+        algorithm: "C51",
+        env: "CartPole-v1",
+        section: "CartPole-v1 with C51",
+        metric: EVALUATION_RETURN,
+        threshold: 450.0,
+        max_steps: 50_000,
+    };
+    QR_DQN_CARTPOLE = Task {
+        name: "qr-dqn-cartpole",
+        example: "dqn",
+        choice: Some("qr-dqn"),
+        algorithm: "QR-DQN",
+        env: "CartPole-v1",
+        section: "CartPole-v1 with QR-DQN",
+        metric: EVALUATION_RETURN,
+        threshold: 450.0,
+        max_steps: 50_000,
+    };
+    RAINBOW_CARTPOLE = Task {
+        name: "rainbow-cartpole",
+        example: "dqn",
+        choice: Some("rainbow"),
+        algorithm: "DQN with double, dueling, 3 steps, priorities and noisy layers",
+        env: "CartPole-v1",
+        section: "CartPole-v1 with parts of Rainbow",
+        metric: EVALUATION_RETURN,
+        threshold: 450.0,
+        max_steps: 50_000,
+    };
+    PQN_CARTPOLE = Task {
+        name: "pqn-cartpole",
+        example: "pqn",
+        choice: Some("cartpole"),
+        algorithm: "PQN",
+        env: "CartPole-v1",
+        section: "CartPole-v1 with PQN",
+        metric: EVALUATION_RETURN,
+        threshold: 490.0,
+        max_steps: 500_000,
+    };
+    PQN_CATCH = Task {
+        name: "pqn-catch",
+        example: "pqn",
+        choice: Some("catch"),
+        algorithm: "PQN with a CNN",
+        env: "Catch-v0",
+        section: "Catch-v0 with PQN",
+        metric: EPISODE_RETURN,
+        threshold: 0.95,
+        max_steps: 300_000,
+    };
     DQN_CATCH = Task {
         name: "dqn-catch",
         example: "dqn",

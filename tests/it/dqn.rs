@@ -20,6 +20,8 @@ fn small() -> DqnConfig {
         .environment("CartPole-v1")
         .env_runners(|e| e.num_env_runners(2).num_envs_per_env_runner(2))
         .model("fcnet_hiddens", vec![8])
+        // A training step at a time.
+        .reporting(|r| r.min_sample_timesteps_per_iteration(0))
         .training(|t| {
             t.lr([(0, 5e-3), (2000, 1e-4)])
                 .train_batch_size(8)

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 #![allow(clippy::duplicate_mod, reason = "examples share the start of their programs")]
 
+mod action_masks;
 mod action_spaces;
 mod algorithm;
 mod asynchronous_cells;
@@ -46,6 +47,8 @@ mod plan_settings;
 mod policy_bundle;
 mod policy_from_scratch;
 mod programs;
+mod q_family;
+mod q_settings;
 mod recurrent;
 mod reporting;
 mod rl_modules;

@@ -19,7 +19,7 @@ pub(crate) mod example;
 
 use example::{QTable, RandomPolicy};
 
-fn register() {
+pub(crate) fn register() {
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(|| example::register_grid_worlds().unwrap());
 }

@@ -12,6 +12,7 @@ mod from_loss;
 mod policy_gradients;
 mod ppo;
 mod ppo_in_one_file;
+mod pqn;
 mod pretrained_encoder;
 mod sac;
 #[path = "../../examples/common/settings.rs"]

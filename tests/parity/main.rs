@@ -5,6 +5,7 @@
 
 mod cleanrl;
 mod cnn;
+mod dqn;
 mod ours;
 mod ppo_loss;
 mod recurrent;

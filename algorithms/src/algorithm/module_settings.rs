@@ -6,8 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rekindle_core::{ConfigError, ModuleId};
 use rekindle_learner::Loss;
 use rekindle_rl_module::{AnyRLModule, Role};
+use serde_json::{Map, Value};
 
-use crate::config::{EnvRunnersConfig, TrainingConfig};
+use super::Algorithm;
+use crate::config::{EnvRunnersConfig, TrainingConfig, add_missing};
 use crate::learn_on_batch::LearnOnBatchTraining;
 use crate::{AlgorithmError, Result};
 
@@ -33,10 +35,55 @@ pub(super) fn warn_without_loss<T: TrainingConfig>() {
     }
 }
 
+impl Algorithm {
+    /// Rebuilds a module of the algorithm's default type with those settings of the algorithm that its model config
+    /// leaves out, such as the schedule of its exploration. Its parameters stay. Where the settings describe other
+    /// parameters, the module stays as it is, with a warning.
+    ///
+    /// # Errors
+    /// If the parameters cannot be read.
+    pub(super) fn with_module_settings(
+        &self,
+        id: &str,
+        module: AnyRLModule,
+    ) -> Result<AnyRLModule> {
+        let (default, mut settings) = self.settings.module_settings(id);
+        let spec = module.spec();
+        let config = spec.get_model_config();
+        settings.retain(|field, _| config.get(field).is_none());
+        if spec.module() != default || settings.is_empty() {
+            return Ok(module);
+        }
+        let fields = settings.keys().cloned().collect::<Vec<_>>().join(", ");
+        let spec = match config.is_null() {
+            true => spec.clone().model_config(settings),
+            false => spec.clone().update_model_config(|fields| add_missing(fields, settings)),
+        };
+        let weights = module.state_dict()?;
+        let rebuilt = spec.build(&self.runner_device).and_then(|mut rebuilt| {
+            rebuilt.load_state_dict(&weights)?;
+            Ok(rebuilt)
+        });
+        rebuilt.or_else(|error| {
+            tracing::warn!(
+                module = id,
+                settings = fields,
+                error = error.to_string(),
+                "the module keeps its own values for settings of the algorithm, which describe other parameters; set them in its model config"
+            );
+            Ok(module)
+        })
+    }
+}
+
 /// The training settings of modules.
 pub(super) trait ModuleSettings: Send + Sync {
     /// Creates the loss of a module.
     fn loss(&self, id: &str) -> Box<dyn Loss>;
+
+    /// Returns the type of the algorithm's default module, and the settings of such a module that follow from the
+    /// training settings.
+    fn module_settings(&self, id: &str) -> (String, Map<String, Value>);
 
     /// Checks whether a module can learn from the runners' experience.
     fn check_sampling(&self, id: &str, env_runners: &EnvRunnersConfig) -> Result<(), ConfigError>;
@@ -65,6 +112,11 @@ impl<T: TrainingConfig> Settings<T> {
 impl<T: TrainingConfig> ModuleSettings for Settings<T> {
     fn loss(&self, id: &str) -> Box<dyn Loss> {
         self.of_modules().get(id).unwrap_or(&self.training).loss()
+    }
+
+    fn module_settings(&self, id: &str) -> (String, Map<String, Value>) {
+        let settings = self.of_modules().get(id).unwrap_or(&self.training).module_settings();
+        (T::default_module().module().to_owned(), settings)
     }
 
     fn check_sampling(&self, id: &str, env_runners: &EnvRunnersConfig) -> Result<(), ConfigError> {

@@ -17,12 +17,14 @@ impl Algorithm {
     /// Replaces module `id` with one of any type or size.
     ///
     /// The new module starts with a fresh optimizer. The runners immediately act with it, and
-    /// checkpoints record its spec.
+    /// checkpoints record its spec. A module of the algorithm's default type has the settings of the algorithm
+    /// that its model config leaves out, such as `epsilon`.
     ///
     /// # Errors
     /// If the id is unknown, the new one has other spaces ([`AlgorithmError::OtherSpace`]), or
     /// it does not fit the algorithm. The algorithm is then unchanged.
     pub fn replace_module(&mut self, id: &str, module: AnyRLModule) -> Result<()> {
+        let module = self.with_module_settings(id, module)?;
         let (old, new) = (self.module(id)?.spec(), module.spec());
         for (field, expected, found) in [
             ("observation space", old.get_observation_space(), new.get_observation_space()),
@@ -86,6 +88,7 @@ impl Algorithm {
             return Ok(());
         }
         let mut multi_agent = self.multi_agent()?;
+        let module = self.with_module_settings(id, module)?;
         if !module.spec().is_learner_only() {
             multi_agent.policies.push(id.into());
         }

@@ -202,7 +202,8 @@ impl Algorithm {
         let mut saved: AlgorithmConfig<T> =
             settings::from_value(&data.config).map_err(AlgorithmError::ConfigFormat)?;
         (saved.learners.device, saved.env_runners.device) = (None, None);
-        let config = adapt(saved.clone());
+        let mut config = adapt(saved.clone());
+        config.follow_training(&saved)?;
         if config.evaluation != saved.evaluation {
             // The runners differ from the saved ones.
             state.components.remove(EVAL_ENV_RUNNERS);

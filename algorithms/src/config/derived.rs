@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use rekindle_core::{ModuleId, settings};
+use rekindle_core::{DEFAULT_MODULE_ID, ModuleId, settings};
 use rekindle_env::Space;
 use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_env_runner::{EnvRunnerConfig, SharedCallbacks};
@@ -131,6 +131,39 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         Ok(training)
     }
 
+    /// Lets recorded specs of the default module follow training settings that differ from those of `before`, the
+    /// configuration that recorded them. Fields in which a spec differed from those keep their values.
+    ///
+    /// # Errors
+    /// [`AlgorithmError::ModuleOverrides`] as [`training_of_modules`](Self::training_of_modules).
+    pub(crate) fn follow_training(&mut self, before: &Self) -> Result<()> {
+        let (old, new) = (before.training_of_modules()?, self.training_of_modules()?);
+        let default = T::default_module();
+        let training = self.training.clone();
+        let follow = |id: &str, spec: &mut RLModuleSpec| {
+            if spec.module() != default.module() {
+                return;
+            }
+            let was = old.get(id).unwrap_or(&before.training).module_settings();
+            let is = new.get(id).unwrap_or(&training).module_settings();
+            *spec = spec.clone().update_model_config(|fields| {
+                for (field, value) in is {
+                    if was.get(&field) != Some(&value) && fields.get(&field) == was.get(&field) {
+                        fields.insert(field, value);
+                    }
+                }
+            });
+        };
+        if let Some(spec) = &mut self.rl_module_spec {
+            follow(DEFAULT_MODULE_ID, spec);
+        }
+        let specs = self.multi_agent.as_mut().and_then(|m| m.rl_module_specs.as_mut());
+        for (id, spec) in specs.into_iter().flat_map(|specs| &mut specs.rl_module_specs) {
+            follow(id, spec);
+        }
+        Ok(())
+    }
+
     /// Returns the configuration that the algorithm keeps and checkpoints record: with the training
     /// section as data, and without paths of initial weights, because the checkpoint holds the weights.
     pub(crate) fn recorded(&self) -> Result<AlgorithmConfig<Value>> {
@@ -164,7 +197,8 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     }
 
     /// Fills in this configuration's model config if the spec has none. The default module also gets the
-    /// algorithm's defaults, and a spec without a type of module is one of the default module.
+    /// algorithm's defaults, and a spec without a type of module is one of the default module. Settings of the
+    /// default module that follow from the training settings are added to a model config that lacks them.
     fn complete(&self, spec: RLModuleSpec, training: &T) -> RLModuleSpec {
         let default = T::default_module();
         let spec = match spec.module() == RLModuleSpec::default().module() {
@@ -173,26 +207,44 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         };
         let mut config = self.model_config.clone();
         if spec.module() == default.module() {
+            let settings = training.module_settings();
+            if !spec.get_model_config().is_null() {
+                return spec.update_model_config(|fields| add_missing(fields, settings));
+            }
             config = self.model_config();
-            config.extend(training.module_settings());
+            config.extend(settings);
         }
         if config.is_empty() { spec } else { spec.fill_model_config(config) }
     }
 }
 
-/// Warns about changed settings that only the algorithm's default module reads, where another one acts.
-fn warn_about_unread<T: TrainingConfig>(id: &str, spec: &RLModuleSpec, training: &T) {
-    if spec.module() == T::default_module().module() {
-        return;
+/// Adds fields that are missing.
+pub(crate) fn add_missing(fields: &mut Map<String, Value>, others: Map<String, Value>) {
+    for (field, value) in others {
+        fields.entry(field).or_insert(value);
     }
+}
+
+/// Warns about changed settings that only the algorithm's default module reads, where another one acts, or where its
+/// own model config says otherwise.
+fn warn_about_unread<T: TrainingConfig>(id: &str, spec: &RLModuleSpec, training: &T) {
+    let is_default = spec.module() == T::default_module().module();
     let defaults = T::default().module_settings();
     let settings = training.module_settings().into_iter();
     let changed = settings.filter(|(field, value)| defaults.get(field) != Some(value));
-    let changed: Vec<String> = changed.map(|(field, _)| field).collect();
-    if !changed.is_empty() {
+    let config = spec.get_model_config();
+    let unread = changed.filter(|(field, value)| !is_default || config.get(field) != Some(value));
+    let unread: Vec<String> = unread.map(|(field, _)| field).collect();
+    if is_default && !unread.is_empty() {
         tracing::warn!(
             module = id,
-            settings = changed.join(", "),
+            settings = unread.join(", "),
+            "the model config of the module has other values for settings of the algorithm, and its own hold; remove them there, or here"
+        );
+    } else if !unread.is_empty() {
+        tracing::warn!(
+            module = id,
+            settings = unread.join(", "),
             "settings of the algorithm's default module have no effect on a module of another type; set what it reads in its model config"
         );
     }

@@ -6,8 +6,7 @@ use rekindle_core::settings::{at_least_one, finite_and_not_negative, if_set};
 settings! {
     /// Minimum length of an iteration, and the window of its episode statistics.
     ///
-    /// An iteration repeats collecting and learning until all minima are reached: once, if none is
-    /// set.
+    /// An iteration repeats collecting and learning until all minima are reached: once, if there is none.
     pub struct ReportingConfig {
         /// Number of most recent episodes, over all runners, in the mean, minimum and maximum of
         /// returns and lengths. (RLlib gives each runner a share of the window, rounded up. Here
@@ -19,8 +18,10 @@ settings! {
         into min_time_s_per_iteration: Option<f64> = None, if_set(finite_and_not_negative);
         /// Minimum number of environment steps that an iteration learns from.
         set min_train_timesteps_per_iteration: usize = 0;
-        /// Minimum number of environment steps that an iteration collects.
-        set min_sample_timesteps_per_iteration: usize = 0;
+        /// Minimum number of environment steps that an iteration collects; `None` takes the algorithm's default:
+        /// 1000 for DQN, as in RLlib, whose training step is a few steps long, and 0 for algorithms that collect
+        /// batches.
+        into min_sample_timesteps_per_iteration: Option<usize> = None;
     }
 }
 
@@ -28,7 +29,7 @@ impl ReportingConfig {
     /// Whether an iteration has reached all minima after `seconds`, `sampled` and `trained` steps.
     pub(crate) fn is_met(&self, seconds: f64, sampled: usize, trained: usize) -> bool {
         self.min_time_s_per_iteration.is_none_or(|min| seconds >= min)
-            && sampled >= self.min_sample_timesteps_per_iteration
+            && sampled >= self.min_sample_timesteps_per_iteration.unwrap_or_default()
             && trained >= self.min_train_timesteps_per_iteration
     }
 }

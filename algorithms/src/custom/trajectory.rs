@@ -115,15 +115,30 @@ impl<'a> Trajectory<'a> {
         Ok(())
     }
 
-    /// Adds the discounted sums of the rewards until the end ([`Columns::RETURNS_TO_GO`]).
+    /// Adds the discounted sums of the rewards until the end ([`Columns::RETURNS_TO_GO`]). A time limit counts as
+    /// the end.
     ///
     /// # Errors
-    /// [`LearnerError::NoBootstrap`] if the trajectory was cut off.
+    /// [`LearnerError::NoBootstrap`] if the trajectory was cut off. Plans whose runners hand over fragments, such
+    /// as [`AsyncGradients`](crate::AsyncGradients), cut trajectories off: take
+    /// [`add_bootstrapped_returns_to_go`](Self::add_bootstrapped_returns_to_go) there.
     pub fn add_returns_to_go(&mut self, gamma: f32) -> Result<()> {
         if self.end() == SegmentEnd::Cut {
             return Err(LearnerError::NoBootstrap);
         }
         let returns = returns_to_go(self.rewards()?, 0.0, gamma);
+        self.insert(Columns::RETURNS_TO_GO, returns)
+    }
+
+    /// Adds the discounted sums of the rewards until the end, and after a trajectory that was cut off or truncated
+    /// the discounted value of the observation that follows ([`Columns::RETURNS_TO_GO`]). The value function must
+    /// be trained, too: add the mean of `(cx.values()? − returns)²` to the loss.
+    ///
+    /// # Errors
+    /// If the module has no value function or its pass fails.
+    pub fn add_bootstrapped_returns_to_go(&mut self, gamma: f32) -> Result<()> {
+        let (_, bootstrap) = self.values()?;
+        let returns = returns_to_go(self.rewards()?, bootstrap, gamma);
         self.insert(Columns::RETURNS_TO_GO, returns)
     }
 

@@ -1,10 +1,12 @@
 //! DQN's settings.
 
-use rekindle_core::settings::{at_least_one, between_0_and_1, positive_and_finite};
+use rekindle_core::settings::{
+    at_least_one, between_0_and_1, finite_and_not_negative, if_set, positive_and_finite,
+};
 use rekindle_core::{ConfigError, Schedule, settings};
 use rekindle_learner::replay::{NStep, PrioritizedConfig, ReplayConfig};
 use rekindle_learner::{GradClipBy, LearnerConfig, Loss, OptimizerConfig, OptimizerGroup};
-use rekindle_rl_module::{QNetwork, RLModuleSpec};
+use rekindle_rl_module::{QNetwork, RLModuleSpec, ValueDistribution};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -46,13 +48,28 @@ settings! {
         set updates_per_env_step: f64 = 0.25, positive_and_finite;
         /// Steps of a transition: a fixed number, or a range from which each transition draws its own.
         into n_step: NStep = NStep::Steps(1), NStep::check;
-        /// Probability of a random action over environment steps.
+        /// Probability of a random action over environment steps. Noisy layers explore in place of it.
         into epsilon: Schedule = Schedule::from([(0, 1.0), (10_000, 0.05)]);
         /// Whether the main network chooses the next action, whose value is the target network's.
         set double_q: bool = true;
         /// Whether action values are the sum of a value and of advantages.
         set dueling: bool = true;
-        /// How a TD error becomes a loss.
+        /// Number of atoms of the distribution of each action's return: above 1, the algorithm is C51 (Bellemare
+        /// et al., 2017).
+        set num_atoms: usize = 1, at_least_one;
+        /// Return of the first atom.
+        set v_min: f64 = -10.0;
+        /// Return of the last atom.
+        set v_max: f64 = 10.0;
+        /// Number of quantiles of the distribution of each action's return; with some, the algorithm is QR-DQN
+        /// (Dabney et al., 2018). Stable-Baselines3 has 200.
+        into num_quantiles: Option<usize> = None, if_set(at_least_one);
+        /// Whether the heads have noisy layers (Fortunato et al., 2018), which explore in place of ε.
+        set noisy: bool = false;
+        /// Standard deviation of the noise at the start, times the root of a layer's inputs.
+        set sigma0: f64 = 0.5, finite_and_not_negative;
+        /// How a TD error becomes a loss. Distributions have losses of their own: the cross entropy (C51) and
+        /// the quantile Huber loss (QR-DQN).
         set td_error_loss_fn: TdErrorLoss = TdErrorLoss::Huber;
         /// Environment steps between two updates of the target networks.
         set target_network_update_freq: u64 = 500;
@@ -71,8 +88,50 @@ fn default_replay() -> ReplayConfig {
     ReplayConfig::default().capacity(50_000).prioritized(PrioritizedConfig::default())
 }
 
+impl DqnTraining {
+    /// Returns the kind of distribution that the algorithm learns; `None` for expected values.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for settings that describe none ([`ValueDistribution::from_settings`]).
+    pub fn value_distribution(&self) -> Result<Option<ValueDistribution>, ConfigError> {
+        let range = [self.v_min, self.v_max];
+        ValueDistribution::from_settings(self.num_atoms, range, self.num_quantiles)
+    }
+
+    /// Checks that each changed setting of values and exploration has an effect.
+    fn check_effects(&self) -> Result<(), ConfigError> {
+        let default = Self::default();
+        let distribution = self.value_distribution()?;
+        for (field, value, default) in
+            [("v_min", self.v_min, default.v_min), ("v_max", self.v_max, default.v_max)]
+        {
+            if value != default
+                && !matches!(distribution, Some(ValueDistribution::Categorical { .. }))
+            {
+                let constraint = "only atoms have a range of returns; set `num_atoms` above 1, or remove the setting";
+                return Err(ConfigError::new(field, value, constraint));
+            }
+        }
+        if distribution.is_some() && self.td_error_loss_fn != default.td_error_loss_fn {
+            let constraint = "distributions of returns have a loss of their own; remove the setting, or set `num_atoms` to 1 and no `num_quantiles`";
+            return Err(ConfigError::new("td_error_loss_fn", "mse", constraint));
+        }
+        if self.noisy && self.epsilon != default.epsilon {
+            let constraint =
+                "noisy layers explore in place of ε; remove the setting, or set `noisy` to false";
+            return Err(ConfigError::new("epsilon", &self.epsilon, constraint));
+        }
+        if !self.noisy && self.sigma0 != default.sigma0 {
+            let constraint = "there is no noise without noisy layers; set `noisy` to true, or remove the setting";
+            return Err(ConfigError::new("sigma0", self.sigma0, constraint));
+        }
+        Ok(())
+    }
+}
+
 impl TrainingConfig for DqnTraining {
     const NAME: &'static str = "DQN";
+    const MIN_SAMPLE_TIMESTEPS_PER_ITERATION: usize = 1000;
     const COMMON_FIELDS: &'static [&'static str] = &[
         "train_batch_size",
         "replay_buffer_config",
@@ -84,6 +143,7 @@ impl TrainingConfig for DqnTraining {
     fn validate(&self) -> Result<(), ConfigError> {
         self.check_fields()?;
         self.epsilon.validate("epsilon")?;
+        self.check_effects()?;
         check_sizes(&self.replay_buffer_config, self.train_batch_size, self.n_step)?;
         self.loss().optimizers().iter().try_for_each(OptimizerGroup::validate)
     }
@@ -117,7 +177,16 @@ impl TrainingConfig for DqnTraining {
     }
 
     fn module_settings(&self) -> Map<String, Value> {
-        let settings = [("epsilon", json!(self.epsilon)), ("dueling", json!(self.dueling))];
+        let settings = [
+            ("epsilon", json!(self.epsilon)),
+            ("dueling", json!(self.dueling)),
+            ("num_atoms", json!(self.num_atoms)),
+            ("v_min", json!(self.v_min)),
+            ("v_max", json!(self.v_max)),
+            ("num_quantiles", json!(self.num_quantiles)),
+            ("noisy", json!(self.noisy)),
+            ("sigma0", json!(self.sigma0)),
+        ];
         settings.map(|(field, value)| (field.to_owned(), value)).into_iter().collect()
     }
 }

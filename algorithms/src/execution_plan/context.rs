@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rekindle_env_runner::{Amount, EnvRunnerGroup, Experience, PublishedAt, SampleOptions};
-use rekindle_learner::{Learner, ModuleData, UpdateReport};
+use rekindle_learner::{Learner, ModuleData, ModuleRollouts, UpdateReport};
 use rekindle_metrics::MetricsLogger;
 use serde_json::Value;
 
@@ -124,6 +124,28 @@ impl TrainingContext<'_> {
         let report = self.learner.learn(data, *self.env_steps)?;
         self.log_update(started)?;
         Ok(report)
+    }
+
+    /// Lets the modules that learn from a batch by themselves
+    /// ([`LearnOnBatch`](rekindle_rl_module::LearnOnBatch)) learn once from experience as it was sampled. The other
+    /// modules learn nothing. For plans that replay the experience of the others.
+    ///
+    /// # Errors
+    /// If such a module cannot learn from its experience.
+    pub fn learn_on_batches(&mut self, experience: &Experience) -> Result<()> {
+        let of_these =
+            experience.rollouts.iter().filter(|(id, _)| self.learner.learns_on_batch(id));
+        let rollouts: ModuleRollouts =
+            of_these.map(|(id, rollouts)| (id.clone(), rollouts.clone())).collect();
+        if rollouts.is_empty() {
+            return Ok(());
+        }
+        let data = self.learner.gather(&rollouts)?;
+        let data = self.learner.prepare(data, *self.env_steps)?;
+        match data.is_empty() {
+            true => Ok(()),
+            false => self.learn(data).map(|_| ()),
+        }
     }
 
     /// Gives the runners the learner's weights and the number of environment steps so far.

@@ -16,6 +16,10 @@ use crate::{AlgorithmError, EnvRunnersConfig, Result};
 /// Stores experience in a replay buffer for each module, and learns from transitions that are drawn from it: the
 /// plan of DQN, SAC and TD3.
 ///
+/// Modules that learn from a batch by themselves ([`LearnOnBatch`](rekindle_rl_module::LearnOnBatch)) read whole
+/// trajectories, which drawn transitions are not. They have no buffer, and learn once from what each training step
+/// samples, from the first one on.
+///
 /// A training step collects some environment steps, with all runners, and then takes `updates_per_env_step`
 /// updates for each of them; a fraction is carried over. All counts are of environment steps, so that they mean
 /// the same with any number of environments.
@@ -98,7 +102,7 @@ impl Replay {
         let runners = &cx.config.env_runners;
         let num_envs = runners.num_env_runners.max(1) * runners.num_envs_per_env_runner;
         for (id, rollouts) in &experience.rollouts {
-            if !cx.learner.should_module_be_updated(id) {
+            if !cx.learner.should_module_be_updated(id) || cx.learner.learns_on_batch(id) {
                 continue;
             }
             let buffer = self.buffers.entry(id.clone()).or_insert_with(|| {
@@ -198,6 +202,7 @@ impl ExecutionPlan for Replay {
             false => cx.sample(self.sample_timesteps)?,
         };
         self.store(cx, &experience)?;
+        cx.learn_on_batches(&experience)?;
         let sampled = experience.env_steps;
         let mut updates = 0;
         if !warms_up {

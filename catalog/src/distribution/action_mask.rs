@@ -79,6 +79,17 @@ mod tests {
     }
 
     #[test]
+    fn the_entropy_of_masked_logits_is_the_reference_figure() {
+        let device = Device::flex();
+        let space = Space::discrete(3).unwrap();
+        let logits = Tensor::<2>::from_floats([[0.0, 1.0, 2.0]], &device);
+        let mask = Tensor::from_floats([[1.0, 1.0, 0.0]], &device);
+        let dist = DefaultCatalog.action_distribution(&space).unwrap();
+        let entropy = to_f32(dist.entropy(mask_logits(logits, mask)).unwrap()).unwrap()[0];
+        assert!((entropy - 0.582_203).abs() < 1e-5, "{entropy}");
+    }
+
+    #[test]
     fn acting_with_every_action_masked_says_so() {
         let row = to_f32(masked([0.0; 4], [0.0; 4], &Device::flex())).unwrap();
         for (space, row) in [

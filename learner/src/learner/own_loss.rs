@@ -8,6 +8,7 @@ use crate::global_norm::GlobalNorm;
 use crate::gradients::Gradients;
 use crate::loss::{Loss, LossContext, Losses};
 use crate::optimizer_group::OptimizerGroup;
+use crate::replay::TransitionSpec;
 
 /// The loss of a module with the role [`SelfSupervisedLoss`](rekindle_rl_module::SelfSupervisedLoss), in place
 /// of the algorithm's. The optimizers and the clipping stay those of the algorithm.
@@ -33,6 +34,11 @@ impl Loss for OwnLoss {
 
     fn optimizers(&self) -> Vec<OptimizerGroup> {
         self.of_algorithm.optimizers()
+    }
+
+    /// The module learns from the transitions that the algorithm's loss would learn from.
+    fn transitions(&self) -> Option<TransitionSpec> {
+        self.of_algorithm.transitions()
     }
 
     fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {

@@ -1,8 +1,10 @@
 //! Heads, and compositions of them.
 
+use burn::module::Module;
 use rekindle::catalog::{
     Categorical, CnnTransposeHeadConfig, ConvFilter, DefaultModelConfig, DiagGaussian,
-    Distribution, EnsembleMlp, MlpConfig, PolicyHeadConfig, dueling, dueling_logits,
+    Distribution, EnsembleMlp, Mlp, MlpConfig, NoisyLayers, PolicyHeadConfig, dueling,
+    dueling_logits,
 };
 use rekindle::env::Discrete;
 
@@ -11,6 +13,13 @@ use crate::normal;
 use crate::table::Case;
 
 const ROWS: usize = 6;
+
+/// Layers and their noise.
+#[derive(Module, Debug)]
+struct Noisy {
+    means: Mlp,
+    sigma: NoisyLayers,
+}
 
 pub(super) fn all() -> Vec<Case> {
     let hidden = || DefaultModelConfig::default().head_fcnet_hiddens(vec![7]);
@@ -43,6 +52,26 @@ pub(super) fn all() -> Vec<Case> {
             of_function(&inputs, |x| {
                 let out = dueling(x[0].clone(), x[1].clone().reshape([ROWS]), None);
                 vec![out.reshape([ROWS * 4])]
+            })
+        }),
+        Case::new("head: dueling, masked", TOLERANCE, |device| {
+            let device = &device.clone().autodiff();
+            let inputs = [normal(1, [ROWS, 4], device), normal(2, [ROWS, 1], device)];
+            let mask = normal(3, [ROWS, 4], device).greater_elem(0.0).float();
+            of_function(&inputs, |x| {
+                let out = dueling(x[0].clone(), x[1].clone().reshape([ROWS]), Some(&mask));
+                vec![out.reshape([ROWS * 4])]
+            })
+        }),
+        Case::new("head: noisy", TOLERANCE, |device| {
+            let means = MlpConfig::new(5, &[7], Some(3)).build(&builder(device));
+            let sigma = NoisyLayers::new(&builder(device), &means, 0.5);
+            let device = &device.clone();
+            let autodiff = device.clone().autodiff();
+            let noise = normal(2, [ROWS, sigma.noise_dim()], &autodiff);
+            let features = normal(1, [ROWS, 5], &autodiff);
+            of_module(Noisy { means, sigma }, device, |noisy| {
+                noisy.sigma.forward(&noisy.means, features, &noise)
             })
         }),
         Case::new("head: dueling of atoms", TOLERANCE, |device| {

@@ -1,7 +1,7 @@
 //! Losses, returns and kernels.
 
 use burn::prelude::*;
-use burn::tensor::activation::log_softmax;
+use burn::tensor::activation::{log_softmax, softmax};
 use rekindle::kernels;
 use rekindle::learner::{losses, ops};
 
@@ -52,6 +52,18 @@ pub(super) fn all() -> Vec<Case> {
             of_function(&inputs(2, device), |x| {
                 let mask = row(&x[1]).detach().greater_elem(0.0).float();
                 vec![losses::mean(row(&x[0]), Some(&mask)), losses::mean(row(&x[0]), None)]
+            })
+        }),
+        Case::new("loss: atoms, projected", TOLERANCE, |device| {
+            let device = &device.clone().autodiff();
+            let inputs = [normal(0, [ROWS, 11], device)];
+            let following = softmax(normal(1, [ROWS, 11], device), 1);
+            let [rewards, discounts] = [2, 3].map(|seed| normal(seed, [ROWS, 1], device));
+            let (rewards, discounts) = (rewards.reshape([ROWS]), discounts.abs().reshape([ROWS]));
+            of_function(&inputs, |x| {
+                let range = [-2.0, 2.0];
+                let target = losses::categorical_projection(following, rewards, discounts, range);
+                vec![losses::cross_entropy(x[0].clone(), target)]
             })
         }),
         Case::new("ops: advantages on the device", TOLERANCE, |device| {
