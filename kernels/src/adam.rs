@@ -53,11 +53,13 @@ impl StepGuard {
     }
 
     /// Returns the gradient if the step is taken, and zeros otherwise, also in place of NaN.
+    #[must_use]
     pub fn gradient<const D: usize>(&self, gradient: Tensor<D>) -> Tensor<D> {
         gradient.mask_fill(self.refused.clone().reshape([1; D]), 0.0)
     }
 
     /// Returns the change if the step is taken, and zeros otherwise.
+    #[must_use]
     pub fn change<const D: usize>(&self, change: Tensor<D>) -> Tensor<D> {
         change * self.weight.clone().reshape([1; D])
     }
@@ -85,7 +87,10 @@ pub fn adam<const D: usize>(
     if guard.is_none() && !is_eager() {
         let gradient = AnyTensor::from(gradient);
         let changed = [parameter.into(), first.into(), second.into()];
-        return match host::adam(step, changed, &gradient) {
+        let corrected = step.corrected();
+        return match host::step(changed, &gradient, |[parameter, first, second], gradient| {
+            crate::cpu::adam(step, corrected, parameter, gradient, [first, second]);
+        }) {
             Ok(changed) => changed.map(AnyTensor::into_float_unchecked),
             Err(same) => {
                 let [parameter, first, second] = same.map(AnyTensor::into_float_unchecked);
@@ -133,13 +138,14 @@ fn plain<const D: usize>(
     ]
 }
 
-/// One step of gradient descent, `p − lr·g`, if `guard` accepts it.
+/// Takes one step of gradient descent, `p − lr·g`, if `guard` accepts it.
 ///
 /// An element whose step is not finite keeps its value, or, with a guard, gets the nearest finite
 /// one.
 ///
 /// # Shapes
 /// All of one shape.
+#[must_use]
 pub fn sgd<const D: usize>(
     lr: f64,
     guard: Option<&StepGuard>,
@@ -173,37 +179,35 @@ pub fn square_sum<'a>(tensors: impl Iterator<Item = &'a AnyTensor>) -> Option<f6
 }
 
 #[cfg(feature = "flex")]
-mod host {
-    use super::AdamStep;
+pub(crate) mod host {
     use crate::cpu;
     use crate::host_op::flex::{Plain, as_plain, from_plain, into_plain, row_major};
     use rekindle_core::AnyTensor;
 
-    /// Takes a step in place where a storage has one owner. Returns the tensors unchanged as an error if
-    /// they are not all in host memory and of one shape.
-    #[expect(clippy::result_large_err, reason = "the tensors themselves are the error")]
-    pub(super) fn adam(
-        step: &AdamStep,
-        changed: [AnyTensor; 3],
+    /// Takes a step in place where a storage has one owner: `take` receives the elements to change, and those
+    /// of the gradient. Returns the tensors unchanged as an error if they are not all in host memory and of
+    /// one shape.
+    pub(crate) fn step<const N: usize>(
+        changed: [AnyTensor; N],
         gradient: &AnyTensor,
-    ) -> Result<[AnyTensor; 3], [AnyTensor; 3]> {
+        take: impl FnOnce([&mut [f32]; N], &[f32]),
+    ) -> Result<[AnyTensor; N], [AnyTensor; N]> {
         let gradient = as_plain(gradient).map(row_major);
         let mut changed = changed.map(into_plain);
-        if let Some(gradient) = gradient
-            && let [Ok(parameter), Ok(first), Ok(second)] = &mut changed
-            && let of_gradient = gradient.layout().shape()
-            && [&*parameter, first, second].iter().all(|t| t.layout().shape() == of_gradient)
-        {
-            cpu::adam(
-                step,
-                step.corrected(),
-                parameter.storage_mut(),
-                gradient.as_slice().unwrap_or_default(),
-                [first.storage_mut(), second.storage_mut()],
-            );
-            return Ok(changed.map(tensor));
+        let Some(gradient) = gradient else { return Err(changed.map(tensor)) };
+        let shape = gradient.layout().shape();
+        let fits = |plain: &Result<Plain, _>| {
+            plain.as_ref().is_ok_and(|plain| plain.layout().shape() == shape)
+        };
+        if !changed.iter().all(fits) {
+            return Err(changed.map(tensor));
         }
-        Err(changed.map(tensor))
+        let elements = changed.each_mut().map(|plain| match plain {
+            Ok(plain) => plain.storage_mut(),
+            Err(_) => &mut [],
+        });
+        take(elements, gradient.as_slice().unwrap_or_default());
+        Ok(changed.map(tensor))
     }
 
     fn tensor(plain: Result<Plain, AnyTensor>) -> AnyTensor {

@@ -9,12 +9,14 @@ mod arch;
 mod lanes;
 mod matmul;
 mod mlp;
+mod rms_prop;
 mod scratch;
 mod tanh;
 mod vector_math;
 
 pub(super) use adam::{adam, square_sum};
 pub(super) use mlp::{Layer, MlpOp};
+pub(super) use rms_prop::rms_prop;
 pub(super) use tanh::Tanh;
 pub use vector_math::{exp, ln};
 

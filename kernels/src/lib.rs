@@ -12,10 +12,12 @@ mod cpu;
 pub mod eager;
 pub mod host_op;
 mod mlp;
+mod rms_prop;
 mod tanh;
 
 pub use activation::DenseActivation;
 pub use adam::{AdamStep, LARGEST_SQUARE, StepGuard, adam, sgd, square_sum};
 pub use cpu::{exp, ln};
 pub use mlp::{DenseLayer, fit, mlp};
+pub use rms_prop::{RmsPropStep, rms_prop};
 pub use tanh::tanh;

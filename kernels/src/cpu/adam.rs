@@ -7,7 +7,7 @@ use super::lanes::{self, LANES};
 use crate::adam::{AdamStep, LARGEST_SQUARE};
 
 /// Minimum number of elements that justifies another thread.
-const GRAIN: usize = 1 << 13;
+pub(super) const GRAIN: usize = 1 << 13;
 
 /// Takes one step in place; `rate` and `epsilon` are corrected for the bias of the moments.
 ///
