@@ -181,38 +181,44 @@ impl Algorithm {
         Ok(algorithm)
     }
 
-    /// The name of the algorithm, or of its variant.
+    /// Returns the name of the algorithm, or of its variant.
+    #[must_use]
     pub fn name(&self) -> &str {
         self.config.code.name.as_deref().unwrap_or(self.name)
     }
 
-    /// The current configuration, including the seed that was drawn if none was set. The section of the
+    /// Returns the current configuration, including the seed that was drawn if none was set. The section of the
     /// algorithm is data.
+    #[must_use]
     pub fn config(&self) -> &AlgorithmConfig<Value> {
         &self.config
     }
 
-    /// The execution plan.
+    /// Returns the execution plan.
+    #[must_use]
     pub fn execution_plan(&self) -> &dyn ExecutionPlan {
         &*self.plan
     }
 
-    /// The number of iterations so far.
+    /// Returns the number of iterations so far.
+    #[must_use]
     pub fn iteration(&self) -> u64 {
         self.iteration
     }
 
-    /// The number of environment steps sampled so far.
+    /// Returns the number of environment steps sampled so far.
+    #[must_use]
     pub fn env_steps(&self) -> u64 {
         self.env_steps
     }
 
-    /// The learner.
+    /// Returns the learner.
+    #[must_use]
     pub fn learner(&self) -> &Learner {
         &self.learner
     }
 
-    /// The logger of the next iteration's result, for callbacks that log custom metrics.
+    /// Returns the logger of the next iteration's result, for callbacks that log custom metrics.
     pub fn metrics_logger(&mut self) -> &mut MetricsLogger {
         &mut self.metrics
     }

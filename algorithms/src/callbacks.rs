@@ -196,12 +196,14 @@ impl CallbackList {
         self.0.push(Arc::new(callbacks));
     }
 
-    /// The number of callbacks.
+    /// Returns the number of callbacks.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether there are no callbacks.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

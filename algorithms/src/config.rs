@@ -73,8 +73,10 @@ pub trait TrainingConfig:
     /// Returns the steps per update.
     fn train_batch_size(&self) -> usize;
 
-    /// Returns epochs and minibatches of the learner.
-    fn learner(&self) -> LearnerConfig;
+    /// Returns epochs and minibatches of the learner. Defaults to one step on the whole batch.
+    fn learner(&self) -> LearnerConfig {
+        LearnerConfig::default()
+    }
 
     /// Creates the loss of one module, which has these settings.
     fn loss(&self) -> Box<dyn Loss>;
@@ -83,6 +85,7 @@ pub trait TrainingConfig:
     fn execution_plan(&self) -> Box<dyn ExecutionPlan>;
 
     /// Returns the spec of the module for which a configuration names no type. Defaults to the actor-critic.
+    #[must_use]
     fn default_module() -> RLModuleSpec {
         RLModuleSpec::default()
     }
@@ -93,6 +96,7 @@ pub trait TrainingConfig:
     }
 
     /// Returns the model settings in which this algorithm differs from `DefaultModelConfig`.
+    #[must_use]
     fn default_model_config() -> Map<String, Value> {
         Map::new()
     }

@@ -55,11 +55,13 @@ impl Evaluation {
     }
 
     /// Returns the mean return, or NaN without episodes.
+    #[must_use]
     pub fn mean_return(&self) -> f64 {
         self.returns.iter().sum::<f64>() / self.returns.len() as f64
     }
 
     /// Returns the population standard deviation of the returns, or NaN without episodes.
+    #[must_use]
     pub fn std_return(&self) -> f64 {
         let mean = self.mean_return();
         let squares = self.returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>();
@@ -77,6 +79,7 @@ impl Evaluation {
     }
 
     /// Returns the mean number of steps, or NaN without episodes.
+    #[must_use]
     pub fn mean_length(&self) -> f64 {
         self.lengths.iter().sum::<usize>() as f64 / self.lengths.len() as f64
     }

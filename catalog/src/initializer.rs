@@ -108,7 +108,7 @@ impl Initializer {
     ///
     /// As in PyTorch, the fans are `cols` and `rows` times the size of the kernel, and `Orthogonal`
     /// applies to the matrix `[rows, cols · height · width]`.
-    pub fn conv_weight(
+    pub(crate) fn conv_weight(
         &self,
         rows: usize,
         cols: usize,

@@ -79,7 +79,7 @@ settings! {
         /// of the policy head.
         set free_log_std: bool = false;
         /// Bound on the absolute log standard deviation of a Gaussian policy; infinity for none.
-        #[serde(with = "infinite")]
+        #[serde(with = "rekindle_core::settings::infinity")]
         set log_std_clip_param: f64 = 20.0;
         /// Whether policy and value function share one encoder, which RLlib's PPO does not do either.
         set vf_share_layers: bool = false;
@@ -212,19 +212,6 @@ impl DefaultModelConfig {
         let fields = mine.as_object().into_iter().flatten();
         let changed = fields.filter(|(name, value)| default.get(name) != Some(value));
         Ok(changed.map(|(name, _)| name.clone()).collect())
-    }
-}
-
-/// Serializes infinity as `null`, because JSON has no infinity.
-mod infinite {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(value: &f64, s: S) -> Result<S::Ok, S::Error> {
-        value.is_finite().then_some(value).serialize(s)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
-        Ok(Option::deserialize(d)?.unwrap_or(f64::INFINITY))
     }
 }
 

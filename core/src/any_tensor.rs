@@ -285,11 +285,13 @@ impl AnyTensor {
     }
 
     /// Returns the backend's tensor by value; see [`as_dispatch`](Self::as_dispatch).
+    #[must_use]
     pub fn into_dispatch(self) -> DispatchTensor {
         self.0.into_parts().1
     }
 
     /// Wraps a backend's float tensor: the inverse of [`into_dispatch`](Self::into_dispatch).
+    #[must_use]
     pub fn from_float_dispatch(tensor: DispatchTensor) -> Self {
         Self(BridgeTensor::float(tensor))
     }
@@ -297,6 +299,7 @@ impl AnyTensor {
     /// Returns the float tensor without checking kind and rank, which the caller knows.
     ///
     /// Burn panics later if they are different; [`into_float`](Self::into_float) checks.
+    #[must_use]
     pub fn into_float_unchecked<const D: usize>(self) -> Tensor<D> {
         Tensor::from_bridge(self.0)
     }

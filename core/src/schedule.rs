@@ -71,6 +71,7 @@ impl fmt::Display for Schedule {
 
 impl Schedule {
     /// Returns the value after `step` environment steps.
+    #[must_use]
     pub fn value(&self, step: u64) -> f64 {
         match self {
             Self::Constant(value) => *value,

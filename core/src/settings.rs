@@ -1,11 +1,14 @@
 //! Settings: one declaration for a field, its documentation, default, setter and check.
 
+pub mod infinity;
 mod json;
 
 use std::borrow::Cow;
 use std::fmt::Display;
 
 use thiserror::Error;
+
+use crate::ModuleId;
 
 pub use json::from_value;
 
@@ -226,6 +229,23 @@ pub fn if_set<T>(
     check: impl Fn(&'static str, &T) -> Result<(), ConfigError>,
 ) -> impl Fn(&'static str, &Option<T>) -> Result<(), ConfigError> {
     move |field, value| value.as_ref().map_or(Ok(()), |value| check(field, value))
+}
+
+/// Checks that a setting that is limited to some modules names at least one, and none but `known` ones.
+///
+/// # Errors
+/// A [`ConfigError`] with the field, the first unknown id, and those that exist.
+pub fn among_modules(
+    field: &'static str,
+    modules: &[ModuleId],
+    known: &[&str],
+) -> Result<(), ConfigError> {
+    let constraint = match modules.iter().find(|id| !known.contains(&id.as_str())) {
+        Some(id) => format!("no module `{id}` exists; choose from {known:?}"),
+        None if modules.is_empty() => "it must name at least one module".into(),
+        None => return Ok(()),
+    };
+    Err(ConfigError::new(field, format!("{modules:?}"), constraint))
 }
 
 fn refuse_unless(

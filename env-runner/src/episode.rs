@@ -68,6 +68,7 @@ pub struct EpisodeView<'a> {
 
 impl Rollout {
     /// Returns each segment as an episode, or as the part of one that the rollout has.
+    #[must_use]
     pub fn episodes(&self) -> impl ExactSizeIterator<Item = EpisodeView<'_>> {
         self.segments.iter().enumerate().map(|(index, segment)| EpisodeView {
             rollout: self,

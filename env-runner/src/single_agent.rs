@@ -204,7 +204,7 @@ impl SingleAgentEnvRunner {
     /// environment, connector, callback or forward pass. After an error the next call begins new
     /// episodes.
     pub fn sample(&mut self, amount: Amount, options: SampleOptions) -> Result<Rollout> {
-        self.base.begin_call();
+        self.base.begin_call(false);
         let collected = self.try_call(amount, options);
         Ok(self.base.end_call(amount, collected)?.rollout)
     }

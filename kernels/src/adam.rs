@@ -6,6 +6,8 @@ use rekindle_core::AnyTensor;
 
 #[cfg(feature = "flex")]
 use crate::eager::is_eager;
+#[cfg(feature = "flex")]
+use crate::host_op::flex::in_place;
 
 /// Squares of gradients count up to this, so that a second moment is always finite.
 pub const LARGEST_SQUARE: f32 = 1e38;
@@ -53,11 +55,13 @@ impl StepGuard {
     }
 
     /// Returns the gradient if the step is taken, and zeros otherwise, also in place of NaN.
+    #[must_use]
     pub fn gradient<const D: usize>(&self, gradient: Tensor<D>) -> Tensor<D> {
         gradient.mask_fill(self.refused.clone().reshape([1; D]), 0.0)
     }
 
     /// Returns the change if the step is taken, and zeros otherwise.
+    #[must_use]
     pub fn change<const D: usize>(&self, change: Tensor<D>) -> Tensor<D> {
         change * self.weight.clone().reshape([1; D])
     }
@@ -85,7 +89,10 @@ pub fn adam<const D: usize>(
     if guard.is_none() && !is_eager() {
         let gradient = AnyTensor::from(gradient);
         let changed = [parameter.into(), first.into(), second.into()];
-        return match host::adam(step, changed, &gradient) {
+        let corrected = step.corrected();
+        return match in_place(changed, &gradient, |[parameter, first, second], gradient| {
+            crate::cpu::adam(step, corrected, parameter, gradient, [first, second]);
+        }) {
             Ok(changed) => changed.map(AnyTensor::into_float_unchecked),
             Err(same) => {
                 let [parameter, first, second] = same.map(AnyTensor::into_float_unchecked);
@@ -133,13 +140,14 @@ fn plain<const D: usize>(
     ]
 }
 
-/// One step of gradient descent, `p − lr·g`, if `guard` accepts it.
+/// Takes one step of gradient descent, `p − lr·g`, if `guard` accepts it.
 ///
 /// An element whose step is not finite keeps its value, or, with a guard, gets the nearest finite
 /// one.
 ///
 /// # Shapes
 /// All of one shape.
+#[must_use]
 pub fn sgd<const D: usize>(
     lr: f64,
     guard: Option<&StepGuard>,
@@ -174,23 +182,9 @@ pub fn square_sum<'a>(tensors: impl Iterator<Item = &'a AnyTensor>) -> Option<f6
 
 #[cfg(feature = "flex")]
 mod host {
-    use super::AdamStep;
     use crate::cpu;
-    use crate::host_op::flex::{as_plain, in_place, row_major};
+    use crate::host_op::flex::{as_plain, row_major};
     use rekindle_core::AnyTensor;
-
-    /// Takes a step in place where a storage has one owner. Returns the tensors unchanged as an error if
-    /// they are not all in host memory and of one shape.
-    #[expect(clippy::result_large_err, reason = "the tensors themselves are the error")]
-    pub(super) fn adam(
-        step: &AdamStep,
-        changed: [AnyTensor; 3],
-        gradient: &AnyTensor,
-    ) -> Result<[AnyTensor; 3], [AnyTensor; 3]> {
-        in_place(changed, gradient, |[parameter, first, second], gradient| {
-            cpu::adam(step, step.corrected(), parameter, gradient, [first, second]);
-        })
-    }
 
     pub(super) fn square_sum<'a>(tensors: impl Iterator<Item = &'a AnyTensor>) -> Option<f64> {
         let of = |tensor| {

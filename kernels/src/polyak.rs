@@ -5,6 +5,8 @@ use burn::prelude::*;
 #[cfg(feature = "flex")]
 use crate::eager::is_eager;
 #[cfg(feature = "flex")]
+use crate::host_op::flex::in_place;
+#[cfg(feature = "flex")]
 use rekindle_core::AnyTensor;
 
 /// Moves `target` towards `main`: `τ·main + (1 − τ)·target` (Polyak and Juditsky, 1992). With `tau` 1, the
@@ -22,9 +24,12 @@ pub fn polyak<const D: usize>(tau: f64, main: Tensor<D>, target: Tensor<D>) -> T
     #[cfg(feature = "flex")]
     if !is_eager() {
         let shares = [tau as f32, (1.0 - tau) as f32];
-        return match host::polyak(shares, &main.clone().into(), target.into()) {
-            Ok(target) => target.into_float_unchecked(),
-            Err(target) => plain(tau, main, target.into_float_unchecked()),
+        let main = AnyTensor::from(main);
+        return match in_place([target.into()], &main, |[target], main| {
+            crate::cpu::polyak(shares, main, target);
+        }) {
+            Ok([target]) => target.into_float_unchecked(),
+            Err([target]) => plain(tau, main.into_float_unchecked(), target.into_float_unchecked()),
         };
     }
     plain(tau, main, target)
@@ -32,30 +37,6 @@ pub fn polyak<const D: usize>(tau: f64, main: Tensor<D>, target: Tensor<D>) -> T
 
 fn plain<const D: usize>(tau: f64, main: Tensor<D>, target: Tensor<D>) -> Tensor<D> {
     main.mul_scalar(tau) + target.mul_scalar(1.0 - tau)
-}
-
-#[cfg(feature = "flex")]
-mod host {
-    use super::AnyTensor;
-    use crate::cpu;
-    use crate::host_op::flex::{as_plain, from_plain, into_plain, row_major};
-
-    /// Moves the target. Returns it unchanged as an error if the tensors are not both in host memory and of
-    /// one shape.
-    #[expect(clippy::result_large_err, reason = "the tensor itself is the error")]
-    pub(super) fn polyak(
-        shares: [f32; 2],
-        main: &AnyTensor,
-        target: AnyTensor,
-    ) -> Result<AnyTensor, AnyTensor> {
-        let Some(main) = as_plain(main).map(row_major) else { return Err(target) };
-        let mut target = into_plain(target)?;
-        if target.layout().shape() != main.layout().shape() {
-            return Err(from_plain(target));
-        }
-        cpu::polyak(shares, main.as_slice().unwrap_or_default(), target.storage_mut());
-        Ok(from_plain(target))
-    }
 }
 
 #[cfg(test)]

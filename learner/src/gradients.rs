@@ -66,7 +66,7 @@ impl Gradients {
     }
 
     /// Removes and returns the gradients of the parameters that `select` accepts.
-    pub fn extract(&mut self, select: impl Fn(ParamId) -> bool) -> Self {
+    pub(crate) fn extract(&mut self, select: impl Fn(ParamId) -> bool) -> Self {
         let mut extracted = Self::default();
         for id in self.order.clone().into_iter().filter(|id| select(*id)) {
             if let Some(gradient) = self.by_param.remove(&id) {
@@ -78,21 +78,24 @@ impl Gradients {
     }
 
     /// Returns the gradient of a parameter.
+    #[must_use]
     pub fn get(&self, param: ParamId) -> Option<&AnyTensor> {
         self.by_param.get(&param)
     }
 
-    /// The number of gradients.
+    /// Returns the number of gradients.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.by_param.len()
     }
 
     /// Whether there are no gradients.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_param.is_empty()
     }
 
-    /// The parameters that have a gradient.
+    /// Returns the parameters that have a gradient.
     pub fn params(&self) -> impl Iterator<Item = &ParamId> {
         self.by_param.keys()
     }

@@ -38,7 +38,7 @@ pub use update::{ModuleData, UpdateReport};
 pub type ModuleRollouts = BTreeMap<ModuleId, Vec<Rollout>>;
 
 /// Creates the loss of a module from its id.
-pub type LossFactory = Arc<dyn Fn(&str) -> Box<dyn Loss> + Send + Sync>;
+pub(crate) type LossFactory = Arc<dyn Fn(&str) -> Box<dyn Loss> + Send + Sync>;
 
 /// Updates the weights of a multi-module by a [`Loss`] for each module.
 ///
@@ -115,6 +115,7 @@ impl Learner {
     }
 
     /// Returns the modules.
+    #[must_use]
     pub fn module(&self) -> &MultiRLModule {
         &self.module
     }
@@ -127,16 +128,19 @@ impl Learner {
 
     /// Returns the loss of a module, or `None` for an unknown id. A module that learns from a batch
     /// by itself has one without optimizers in its place.
+    #[must_use]
     pub fn loss(&self, id: &str) -> Option<&dyn Loss> {
         self.losses.get(id).map(|of_module| &*of_module.loss)
     }
 
     /// Returns the current settings.
+    #[must_use]
     pub fn config(&self) -> &LearnerConfig {
         &self.config
     }
 
     /// Returns the version of the weights: the number of updates so far.
+    #[must_use]
     pub fn weights_seq_no(&self) -> u64 {
         self.weights_seq_no
     }

@@ -36,8 +36,7 @@ pub use error::{LearnerError, Result};
 pub use global_norm::GlobalNorm;
 pub use gradients::{GradClipBy, Gradients};
 pub use learner::{
-    AddedModule, Learner, LearnerConfig, LearnerGradients, LossFactory, ModuleData, ModuleRollouts,
-    UpdateReport,
+    AddedModule, Learner, LearnerConfig, LearnerGradients, ModuleData, ModuleRollouts, UpdateReport,
 };
 pub use loss::{AfterMinibatch, AfterUpdate, Loss, LossContext, Losses, Phase, PrepareContext};
 pub use optimizer::{Optimizer, OptimizerConfig};

@@ -13,6 +13,7 @@ pub use soft::{soft_values, temperature_loss};
 /// # Shapes
 /// `values`, `mask`: `[B]`. `mask` is 1 where a row counts and 0 where it is padding, which need not be
 /// finite; `None` if all rows count. Result: `[1]`.
+#[must_use]
 pub fn mean(values: Tensor<1>, mask: Option<&Tensor<1>>) -> Tensor<1> {
     match mask {
         // Left out, not multiplied by 0: padding need not be finite.
@@ -28,6 +29,7 @@ pub fn mean(values: Tensor<1>, mask: Option<&Tensor<1>>) -> Tensor<1> {
 ///
 /// # Shapes
 /// All `[B]`.
+#[must_use]
 pub fn ppo_surrogate(
     logp: Tensor<1>,
     old_logp: Tensor<1>,
@@ -46,6 +48,7 @@ pub fn ppo_surrogate(
 ///
 /// # Shapes
 /// `values`, `targets`: `[B]`. Both results: `[B]`.
+#[must_use]
 pub fn value_loss(
     values: Tensor<1>,
     targets: Tensor<1>,

@@ -52,7 +52,8 @@ impl Optimizer {
         Self { config, moments: BTreeMap::new(), names: HashMap::new() }
     }
 
-    /// The rule.
+    /// Returns the rule.
+    #[must_use]
     pub fn config(&self) -> &OptimizerConfig {
         &self.config
     }
@@ -81,7 +82,7 @@ impl Optimizer {
     }
 
     /// Undoes the count of a step that the guard rejected.
-    pub fn forget_step(&mut self) {
+    pub(crate) fn forget_step(&mut self) {
         for memory in self.moments.values_mut() {
             memory.time = memory.time.saturating_sub(1);
         }

@@ -120,7 +120,7 @@ impl OptimizerGroup {
 
     /// Whether the optimizer steps scalars, not parameters of the module.
     #[must_use]
-    pub fn has_scalars(&self) -> bool {
+    pub(crate) fn has_scalars(&self) -> bool {
         matches!(self.parameters, Parameters::Scalars(_))
     }
 

@@ -92,7 +92,21 @@ impl MetricsLogger {
     /// [`MetricsError::InvalidKey`] or [`MetricsError::InvalidReducer`] on the first use,
     /// [`MetricsError::ReducerConflict`] if an earlier use fixed another reducer.
     pub fn log_value(&mut self, key: &str, value: f64, reducer: Reducer) -> Result<()> {
-        self.series(key, reducer)?.push(value);
+        self.log_values(key, [value], reducer)
+    }
+
+    /// Adds values to the series at `key`, in order, as [`log_value`](Self::log_value) does for each.
+    ///
+    /// # Errors
+    /// As [`log_value`](Self::log_value).
+    pub fn log_values(
+        &mut self,
+        key: &str,
+        values: impl IntoIterator<Item = f64>,
+        reducer: Reducer,
+    ) -> Result<()> {
+        let series = self.series(key, reducer)?;
+        values.into_iter().for_each(|value| series.push(value));
         Ok(())
     }
 
@@ -176,12 +190,14 @@ impl MetricsLogger {
     /// Moves out everything logged since the last call, for [`aggregate`](Self::aggregate) on
     /// another logger.
     ///
-    /// The series remain but are empty. Lifetime sums continue in the other logger.
+    /// The series remain but are empty. Lifetime sums continue in the other logger. Series without anything
+    /// to report are left out.
     #[must_use]
     pub fn take(&mut self) -> MetricsState {
         self.keep_all();
         self.throughput = Throughput::default();
-        self.series.iter_mut().map(|(key, stats)| (key.clone(), stats.take())).collect()
+        let logged = self.series.iter_mut().filter(|(_, stats)| !stats.is_empty());
+        logged.map(|(key, stats)| (key.clone(), stats.take())).collect()
     }
 
     /// Merges the reports of parallel components into the series under `prefix` (the top level if
@@ -195,19 +211,31 @@ impl MetricsLogger {
         prefix: &str,
         reports: impl IntoIterator<Item = MetricsState>,
     ) -> Result<()> {
-        let mut parts: BTreeMap<String, Vec<Stats>> = BTreeMap::new();
-        for (key, stats) in reports.into_iter().flatten() {
-            let key = path::join(prefix, &key);
-            let parts = parts.entry(key.clone()).or_default();
-            if let Some(fixed) = self.series.get(&key).or(parts.first()) {
-                check_reducer(&key, fixed, stats.reducer())?;
+        let reports: Vec<MetricsState> = reports.into_iter().collect();
+        // One buffer for all keys: reports are merged after every update, however short.
+        let mut path = String::new();
+        let under = |path: &mut String, key: &str| {
+            path.clear();
+            path::extend(path, prefix);
+            path::extend(path, key);
+        };
+        for (index, report) in reports.iter().enumerate() {
+            for (key, stats) in report.iter() {
+                under(&mut path, key);
+                path::check(&path)?;
+                let earlier = || reports[..index].iter().find_map(|report| report.get(key));
+                if let Some(fixed) = self.series.get(&path).or_else(earlier) {
+                    check_reducer(&path, fixed, stats.reducer())?;
+                }
             }
-            parts.push(stats);
         }
-        parts.keys().try_for_each(|key| path::check(key))?;
-        for (key, parts) in parts {
-            if let Some(first) = parts.first() {
-                self.series(&key, first.reducer())?.merge(&parts)?;
+        for (index, report) in reports.iter().enumerate() {
+            for (key, first) in report.iter() {
+                if reports[..index].iter().all(|earlier| earlier.get(key).is_none()) {
+                    under(&mut path, key);
+                    let parts = reports[index..].iter().filter_map(|report| report.get(key));
+                    self.series(&path, first.reducer())?.merge_all(parts);
+                }
             }
         }
         Ok(())

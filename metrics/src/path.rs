@@ -15,7 +15,17 @@ pub(super) fn check(key: &str) -> Result<()> {
 
 /// Returns the path of `key` under `prefix`, where an empty prefix is the top level.
 pub(super) fn join(prefix: &str, key: &str) -> String {
-    if prefix.is_empty() { key.to_owned() } else { format!("{prefix}{SEPARATOR}{key}") }
+    let mut path = prefix.to_owned();
+    extend(&mut path, key);
+    path
+}
+
+/// Extends a path, which is empty at the top level, by `key`.
+pub(super) fn extend(path: &mut String, key: &str) {
+    if !path.is_empty() {
+        path.push(SEPARATOR);
+    }
+    path.push_str(key);
 }
 
 /// Whether `key` is `path` itself or lies under it.

@@ -141,20 +141,35 @@ impl Stats {
                 found: other.reducer,
             });
         }
-        let nan_count = parts.iter().map(|part| part.nan_count);
+        self.merge_all(parts.iter());
+        Ok(())
+    }
+
+    /// As [`merge`](Self::merge), for parts that have the reducer of this series.
+    pub(crate) fn merge_all<'a>(&mut self, parts: impl Iterator<Item = &'a Self> + Clone) {
+        let nan_count = parts.clone().map(|part| part.nan_count);
         self.nan_count = nan_count.fold(self.nan_count, u64::saturating_add);
         let capacity = self.capacity();
         match &mut self.state {
             State::Running(running) => {
-                let parts = parts.iter().filter_map(Self::running);
+                let parts = parts.filter_map(Self::running);
                 running.append(self.reducer, &Running::side_by_side(self.reducer, parts));
             }
             State::Window(values) => {
-                let parts: Vec<_> = parts.iter().filter_map(Self::window).collect();
+                let parts: Vec<_> = parts.filter_map(Self::window).collect();
                 window::extend(values, capacity, window::in_turns(&parts, capacity));
             }
         }
-        Ok(())
+    }
+
+    /// Whether the series has nothing to report. A sum always has: a sum of nothing is 0.
+    pub(crate) fn is_empty(&self) -> bool {
+        let has_values = match (&self.state, self.reducer) {
+            (_, Reducer::Sum { .. } | Reducer::LifetimeSum) => true,
+            (State::Running(running), _) => !running.is_empty(),
+            (State::Window(values), _) => !values.is_empty(),
+        };
+        !has_values && self.nan_count == 0
     }
 
     /// Returns the size of the window; 0 without one.

@@ -56,6 +56,7 @@ pub struct NameMap {
 
 impl NameMap {
     /// Creates a map without rules.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }

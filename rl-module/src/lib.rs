@@ -51,7 +51,7 @@ pub use error::{ModuleError, Result};
 pub use exploration::{ExplorationContext, epsilon_greedy, greedy};
 pub use import::NameMap;
 pub use module::{BoxRLModule, RLModule, RLModuleFamily};
-pub use multi::{MultiBatch, MultiRLModule, MultiRLModuleSpec, validate_module_id};
+pub use multi::{MultiBatch, MultiRLModule, MultiRLModuleSpec};
 pub use q_network::{QHead, QNetwork, QNetworkConfig};
 pub use registry::{register_catalog, register_module, register_shared_module};
 pub use roles::{

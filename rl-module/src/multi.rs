@@ -24,7 +24,7 @@ pub type MultiBatch = BTreeMap<ModuleId, Batch>;
 ///
 /// # Errors
 /// [`ModuleError::InvalidModuleId`].
-pub fn validate_module_id(id: &str) -> Result<()> {
+pub(crate) fn validate_module_id(id: &str) -> Result<()> {
     if id == ALL_MODULES || rekindle_checkpoint::check_component(id).is_err() {
         return Err(ModuleError::InvalidModuleId(id.into()));
     }

@@ -143,6 +143,7 @@ pub trait SharedRLModule: ErasedModule<SharedFamily> {
     /// Returns the name of the type in checkpoints, by default its path. The path begins with the name
     /// of the program or crate, so override the name if another program loads the checkpoints, and to
     /// keep checkpoints when the type is renamed.
+    #[must_use]
     fn type_name() -> String
     where
         Self: Sized,

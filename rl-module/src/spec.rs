@@ -237,7 +237,7 @@ impl RLModuleSpec {
 
     /// Returns the checkpoint with the initial weights, if set.
     #[must_use]
-    pub fn get_load_state_path(&self) -> Option<&PathBuf> {
+    pub(crate) fn get_load_state_path(&self) -> Option<&PathBuf> {
         self.load_state_path.as_ref()
     }
 

@@ -56,9 +56,9 @@ impl Loss for A2cLoss {
         let targets = cx.batch().float::<1>(Columns::VALUE_TARGETS)?;
         let policy_loss = cx.mean(cx.logp()? * advantages)?.neg();
         let vf_loss = cx.mean((cx.values()? - targets).square())?;
-        let entropy = cx.mean(cx.entropy()?)?;
         let mut total = policy_loss.clone() + vf_loss.clone() * self.config.vf_loss_coeff;
         let entropy_coeff = self.config.entropy_coeff.value(cx.env_steps);
+        let entropy = cx.mean_entropy(entropy_coeff > 0.0)?;
         if entropy_coeff > 0.0 {
             total = total - entropy.clone() * entropy_coeff;
         }

@@ -6,7 +6,8 @@ use super::Algorithm;
 use crate::Result;
 
 impl Algorithm {
-    /// The settings of the training environments.
+    /// Returns the settings of the training environments.
+    #[must_use]
     pub fn env_config(&self) -> &EnvConfig {
         &self.config.environment.env_config
     }

@@ -117,9 +117,9 @@ impl Loss for AppoLoss {
             ppo_surrogate(logp + is_ratio, acted_logp, advantages, config.clip_param as f32);
         let policy_loss = cx.mean(surrogate)?.neg();
         let vf_loss = cx.mean((values - targets).square() * 0.5)?;
-        let entropy = cx.mean(cx.entropy()?)?;
         let mut total = policy_loss.clone() + vf_loss.clone() * config.vf_loss_coeff;
         let entropy_coeff = config.entropy_coeff.value(cx.env_steps);
+        let entropy = cx.mean_entropy(entropy_coeff > 0.0)?;
         if entropy_coeff > 0.0 {
             total = total - entropy.clone() * entropy_coeff;
         }

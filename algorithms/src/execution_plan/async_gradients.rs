@@ -12,7 +12,7 @@ use super::{ExecutionPlan, StepReport, TrainingContext, check_size};
 use crate::{AlgorithmError, EnvRunnersConfig, Result};
 
 /// Each runner has a copy of the modules, computes gradients of its own fragments on its thread, and receives
-/// the new weights when its gradients are applied; the other runners go on with theirs (Mnih et al., 2016).
+/// the new weights when its gradients are applied. The other runners keep their weights (Mnih et al., 2016).
 ///
 /// It takes any loss with one phase: `A2cConfig::new().with_execution_plan(AsyncGradients::new(5))` is A3C,
 /// and with `PpoConfig` it is PPO with the plan of A3C. Each fragment is one batch and one update:
@@ -123,7 +123,7 @@ impl ExecutionPlan for AsyncGradients {
     }
 }
 
-/// A training step on its way. After a failure nothing is started, and the step ends when all runners are
+/// A running training step. After a failure, no runner is started, and the step ends when all runners are
 /// idle.
 struct TrainingStep {
     plan: AsyncGradients,
@@ -165,7 +165,7 @@ impl TrainingStep {
     fn insert(&mut self, finished: Finished) {
         let index = finished.runner;
         if !self.order.contains(&index) {
-            // It was late, and nobody waited for it.
+            // The runner was late, and the plan no longer waited for it.
             self.order.push_back(index);
         }
         self.finished.insert(index, finished);

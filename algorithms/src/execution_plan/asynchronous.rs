@@ -224,7 +224,7 @@ fn spawn<'scope, T: Send + 'scope>(
     thread.spawn_scoped(scope, work).map_err(AlgorithmError::NoLearnerThread)
 }
 
-/// Waits for the learner's thread. A panic goes on in this one.
+/// Waits for the learner's thread, and propagates its panic.
 fn join<T>(learner: ScopedJoinHandle<'_, T>) -> T {
     learner.join().unwrap_or_else(|panic| resume_unwind(panic))
 }

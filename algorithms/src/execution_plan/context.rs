@@ -57,7 +57,7 @@ pub struct TrainingContext<'a> {
 }
 
 impl TrainingContext<'_> {
-    /// Environment steps sampled since the start of training.
+    /// Returns the number of environment steps sampled since the start of training.
     #[must_use]
     pub fn env_steps(&self) -> u64 {
         *self.env_steps

@@ -3,9 +3,7 @@
 use rekindle_core::settings::{at_least_one, between_0_and_1, finite_and_not_negative, positive};
 use rekindle_core::{ConfigError, settings};
 use rekindle_learner::ops::VTraceConfig;
-use rekindle_learner::{
-    GradClipBy, LearnerConfig, Loss, OptimizerConfig, OptimizerGroup, Schedule,
-};
+use rekindle_learner::{GradClipBy, Loss, OptimizerConfig, OptimizerGroup, Schedule};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -94,10 +92,6 @@ impl TrainingConfig for ImpalaTraining {
 
     fn train_batch_size(&self) -> usize {
         self.train_batch_size
-    }
-
-    fn learner(&self) -> LearnerConfig {
-        LearnerConfig::default()
     }
 
     fn loss(&self) -> Box<dyn Loss> {

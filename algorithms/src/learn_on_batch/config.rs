@@ -2,7 +2,7 @@
 
 use rekindle_core::settings::at_least_one;
 use rekindle_core::{ConfigError, settings};
-use rekindle_learner::{LearnerConfig, Loss};
+use rekindle_learner::Loss;
 
 use super::loss::OnlyLearnOnBatch;
 use crate::config::{EnvRunnersConfig, TrainingConfig};
@@ -32,10 +32,6 @@ impl TrainingConfig for LearnOnBatchTraining {
 
     fn train_batch_size(&self) -> usize {
         self.train_batch_size
-    }
-
-    fn learner(&self) -> LearnerConfig {
-        LearnerConfig::default()
     }
 
     fn loss(&self) -> Box<dyn Loss> {

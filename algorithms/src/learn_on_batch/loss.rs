@@ -1,4 +1,4 @@
-//! What takes the place of a loss for modules that cannot learn in such a run.
+//! The loss of a run whose modules learn by themselves: it refuses all others.
 
 use rekindle_checkpoint::State;
 use rekindle_learner::{LearnerError, Loss, LossContext, Losses, OptimizerGroup, Result};

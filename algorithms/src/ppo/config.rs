@@ -62,7 +62,7 @@ settings! {
         set clip_param: f64 = 0.3, positive_and_finite;
         /// Bound on the squared error of the value function. Infinity (`null` in JSON) does not
         /// clip. Scale it with the squared scale of the returns.
-        #[serde(with = "infinite")]
+        #[serde(with = "rekindle_core::settings::infinity")]
         set vf_clip_param: f64 = 10.0, positive;
         /// Bound on gradients; `None` does not clip.
         into grad_clip: Option<f64> = None, if_set(positive_and_finite);
@@ -125,18 +125,5 @@ impl TrainingConfig for PpoTraining {
 
     fn default_model_config() -> Map<String, Value> {
         Map::from_iter([("vf_share_layers".to_string(), Value::Bool(false))])
-    }
-}
-
-/// Reads and writes infinity as `null`, because JSON has no infinity.
-mod infinite {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(value: &f64, s: S) -> Result<S::Ok, S::Error> {
-        value.is_finite().then_some(value).serialize(s)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
-        Ok(Option::deserialize(d)?.unwrap_or(f64::INFINITY))
     }
 }

@@ -1,7 +1,7 @@
 //! Connectors as data.
 
-use rekindle_core::ConfigError;
-use rekindle_core::ModuleId;
+use rekindle_core::settings::among_modules;
+use rekindle_core::{ConfigError, ModuleId};
 use rekindle_env::Space;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -251,16 +251,10 @@ impl ConnectorConfig {
     ///
     /// # Errors
     /// [`RunnerError::Config`](crate::RunnerError::Config) with the unknown id and those that exist.
-    pub fn check_modules(&self, known: &[&str]) -> Result<()> {
+    pub(crate) fn check_modules(&self, known: &[&str]) -> Result<()> {
         let Self::ForModules { modules, connector } = self else { return Ok(()) };
-        let unknown = modules.iter().find(|id| !known.contains(&id.as_str()));
-        let constraint = match unknown {
-            None if modules.is_empty() => "it must name at least one module".into(),
-            None => return connector.check_modules(known),
-            Some(id) => format!("no module `{id}` exists; choose from {known:?}"),
-        };
-        let value = format!("{modules:?}");
-        Err(ConfigError::new("ForModules.modules", value, constraint).into())
+        among_modules("ForModules.modules", modules, known)?;
+        connector.check_modules(known)
     }
 
     /// Creates the connector, for a policy that acts in this space.

@@ -374,7 +374,7 @@ impl ConnectorPipeline {
     ///
     /// # Errors
     /// If a delta does not serialize.
-    pub fn take_deltas(&mut self) -> Result<Vec<Value>> {
+    pub(crate) fn take_deltas(&mut self) -> Result<Vec<Value>> {
         self.stages.iter_mut().map(|stage| stage.connector.take_delta()).collect()
     }
 

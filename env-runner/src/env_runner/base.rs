@@ -1,7 +1,7 @@
 //! The fields and hooks that single- and multi-agent runners share.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn::prelude::Device;
 use rekindle_core::Generator;
@@ -11,7 +11,7 @@ use rekindle_rl_module::ExplorationContext;
 use serde_json::Value;
 
 use super::checks::of_env;
-use super::metrics::{log_env_steps, log_episode};
+use super::metrics::{log_default_returns, log_env_steps, log_episodes};
 use super::restarts::{Failures, Restarts};
 use super::tracking::{EpisodeTracker, Timers};
 use super::{Amount, EnvRunnerConfig, NewEpisodes, SampleOptions};
@@ -31,6 +31,9 @@ pub(crate) struct RunnerBase {
     pub(crate) episodes: Vec<EpisodeTracker>,
     /// The times at which the running episodes began.
     began: Vec<Instant>,
+    /// The episodes that ended in the running call, and their durations. They are logged at its end.
+    ended: Vec<EpisodeSummary>,
+    durations: Vec<Duration>,
     pub(crate) next_episode: u64,
     /// A stream of random numbers for each agent of each environment.
     pub(crate) action_rngs: Vec<Generator>,
@@ -79,6 +82,8 @@ impl RunnerBase {
             device: device.clone(),
             episodes: vec![EpisodeTracker::default(); n],
             began: vec![Instant::now(); n],
+            ended: Vec::new(),
+            durations: Vec::new(),
             next_episode: 0,
             action_rngs: (0..n * agents).map(rng).collect(),
             exploration: ExplorationContext::for_runner(seed, runner),
@@ -130,10 +135,16 @@ impl RunnerBase {
         self.next_episode += 1;
     }
 
-    /// Begins a call. Its metrics count only if it [succeeds](Self::end_call).
-    pub(crate) fn begin_call(&mut self) {
+    /// Begins a call. Its metrics count only if it [succeeds](Self::end_call). `logs_midway` says that the
+    /// runner logs before the call can no longer fail, as callbacks may do.
+    pub(crate) fn begin_call(&mut self, logs_midway: bool) {
         self.metrics.roll_back();
-        self.metrics.begin();
+        self.ended.clear();
+        self.durations.clear();
+        // Otherwise there is nothing to undo, and copies of all series would take longer than a short call.
+        if logs_midway || self.config.callbacks.is_some() {
+            self.metrics.begin();
+        }
     }
 
     /// Ends a call. After an error, nothing that the call logged is kept: its experience is lost.
@@ -156,16 +167,24 @@ impl RunnerBase {
         self.metrics.take()
     }
 
-    /// Logs the finished episode of an environment, if it counts.
-    pub(crate) fn log_episode(&mut self, env: usize) -> Result<EpisodeSummary> {
+    /// Counts the finished episode of an environment. It is logged at the end of the call.
+    pub(crate) fn end_episode(&mut self, env: usize) -> EpisodeSummary {
         let episode = self.episodes[env].summary();
-        let window = self.config.metrics_num_episodes_for_smoothing;
-        log_episode(&mut self.metrics, &episode, self.began[env].elapsed(), window)?;
-        Ok(episode)
+        self.ended.push(episode);
+        self.durations.push(self.began[env].elapsed());
+        episode
     }
 
-    /// Logs the steps that a call collected and the time of its parts.
+    /// Logs the returns of the episodes that ended in the call as those of the only agent and module.
+    pub(crate) fn log_default_returns(&mut self) -> Result<()> {
+        let window = self.config.metrics_num_episodes_for_smoothing;
+        log_default_returns(&mut self.metrics, &self.ended, window)
+    }
+
+    /// Logs the episodes and steps that a call collected and the time of its parts.
     pub(crate) fn log_call(&mut self, env_steps: usize, weights_seq_no: u64) -> Result<()> {
+        let window = self.config.metrics_num_episodes_for_smoothing;
+        log_episodes(&mut self.metrics, &self.ended, &self.durations, window)?;
         log_env_steps(&mut self.metrics, env_steps)?;
         self.metrics.log_value("weights_seq_no", weights_seq_no as f64, Reducer::Item)?;
         if self.config.fault_tolerance.restart_failed_sub_environments {

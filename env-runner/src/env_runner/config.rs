@@ -52,7 +52,7 @@ settings! {
         /// ([`register_tensor_env`](crate::tensor_env::register_tensor_env)) that are stepped on the
         /// runner's device.
         set on_device: bool = false;
-        /// Whether plain tensor operations take the place of the fused ones of the CPU
+        /// Whether the CPU runs plain tensor operations instead of fused ones
         /// ([`rekindle_kernels::eager`]), for debugging.
         set eager: bool = false;
         /// Whether the runner evaluates. Events report this to callbacks.

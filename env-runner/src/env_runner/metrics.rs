@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rekindle_core::DEFAULT_MODULE_ID;
 use rekindle_metrics::{MetricsLogger, Reducer};
 
 use crate::error::Result;
@@ -10,30 +11,47 @@ use crate::experience::EpisodeSummary;
 /// The name of the agent in single-agent environments.
 pub(crate) const DEFAULT_AGENT_ID: &str = "default_agent";
 
-/// Logs an episode that ended. `window` is the number of episodes that the statistics cover; `duration` is
-/// unknown on the device.
-pub(crate) fn log_episode(
+/// Logs episodes that ended, in order. `window` is the number of episodes that the statistics cover.
+/// `durations` is empty on the device, where they are unknown.
+pub(crate) fn log_episodes(
     metrics: &mut MetricsLogger,
-    episode: &EpisodeSummary,
-    duration: impl Into<Option<Duration>>,
+    episodes: &[EpisodeSummary],
+    durations: &[Duration],
     window: Option<usize>,
 ) -> Result<()> {
-    let (value, len) = (episode.episode_return, episode.len as f64);
-    for (key, value, reducer) in [
+    type Of = fn(&EpisodeSummary) -> f64;
+    if episodes.is_empty() {
+        return Ok(());
+    }
+    let (value, len, one): (Of, Of, Of) = (|e| e.episode_return, |e| e.len as f64, |_| 1.0);
+    for (key, of, reducer) in [
         ("episode_return_mean", value, Reducer::Mean { window }),
         ("episode_return_min", value, Reducer::Min { window }),
         ("episode_return_max", value, Reducer::Max { window }),
         ("episode_len_mean", len, Reducer::Mean { window }),
         ("episode_len_min", len, Reducer::Min { window }),
         ("episode_len_max", len, Reducer::Max { window }),
-        ("num_episodes", 1.0, Reducer::SUM),
-        ("num_episodes_lifetime", 1.0, Reducer::LifetimeSum),
+        ("num_episodes", one, Reducer::SUM),
+        ("num_episodes_lifetime", one, Reducer::LifetimeSum),
     ] {
-        metrics.log_value(key, value, reducer)?;
+        metrics.log_values(key, episodes.iter().map(of), reducer)?;
     }
-    if let Some(duration) = duration.into() {
-        let seconds = duration.as_secs_f64();
-        metrics.log_value("episode_duration_sec_mean", seconds, Reducer::Mean { window })?;
+    if !durations.is_empty() {
+        let seconds = durations.iter().map(Duration::as_secs_f64);
+        metrics.log_values("episode_duration_sec_mean", seconds, Reducer::Mean { window })?;
+    }
+    Ok(())
+}
+
+/// Logs the returns of episodes as those of the only agent and its module.
+pub(crate) fn log_default_returns(
+    metrics: &mut MetricsLogger,
+    episodes: &[EpisodeSummary],
+    window: Option<usize>,
+) -> Result<()> {
+    for episode in episodes {
+        log_agent_return(metrics, DEFAULT_AGENT_ID, episode.episode_return, window)?;
+        log_module_return(metrics, DEFAULT_MODULE_ID, episode.episode_return, window)?;
     }
     Ok(())
 }

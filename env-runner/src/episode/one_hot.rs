@@ -44,7 +44,7 @@ fn encode_space(space: &Space) -> Result<Space, EpisodeError> {
 fn encode(space: &Space, row: Row<'_>, mut encoded: RowMut<'_>) -> Result<(), EpisodeError> {
     match space {
         Space::Discrete(_) | Space::MultiDiscrete(_) => {
-            space.flatten(row, encoded.as_f32_mut()?)?
+            space.flatten(row, encoded.as_f32_mut()?)?;
         }
         Space::Box(_) | Space::MultiBinary(_) => encoded.copy_from(row)?,
         Space::Dict(parts) => {

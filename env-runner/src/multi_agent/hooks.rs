@@ -87,10 +87,9 @@ impl MultiAgentEnvRunner {
         self.base.tell_episode(hook, VectorEnvRef::MultiAgent(&*self.env), env, told)
     }
 
-    /// Logs the finished episode of an environment, if it counts, and the returns of its agents and
-    /// modules.
+    /// Counts the finished episode of an environment, and logs the returns of its agents and modules.
     pub(super) fn log_episode(&mut self, env: usize) -> Result<EpisodeSummary> {
-        let episode = self.base.log_episode(env)?;
+        let episode = self.base.end_episode(env);
         let window = self.base.config.metrics_num_episodes_for_smoothing;
         let metrics = &mut self.base.metrics;
         let n = self.agents.len();

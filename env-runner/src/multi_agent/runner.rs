@@ -92,7 +92,7 @@ impl EnvRunner for MultiAgentEnvRunner {
     }
 
     fn collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
-        self.base.begin_call();
+        self.base.begin_call(true);
         let experience = self.try_collect(amount, options);
         self.base.end_call(amount, experience)
     }

@@ -142,14 +142,14 @@ impl MultiAgentEnvRunner {
         self.lanes = lanes;
         self.multi_agent = state.multi_agent.clone();
         self.base.config.multi_agent = Some(state.multi_agent);
-        let mut anew = None;
+        let mut reason = None;
         if continues.is_some() {
             self.step = state.step;
             self.streams = state.streams;
             self.players = state.players;
             (self.base.needs_reset, self.base.seeded) = (state.needs_reset, state.seeded);
         } else {
-            anew = state.seeded.then(|| self.base.new_episodes(saved_envs));
+            reason = state.seeded.then(|| self.base.new_episodes(saved_envs));
             self.streams.fill_with(|| None);
             self.base.envs_replaced();
         }
@@ -161,7 +161,7 @@ impl MultiAgentEnvRunner {
             seeds: state.seeds,
             restarts: state.restarts,
         });
-        Ok(anew)
+        Ok(reason)
     }
 
     /// Checks that a state fits this runner, for any number of environments.

@@ -5,12 +5,9 @@ use rekindle_core::DEFAULT_MODULE_ID;
 use super::SingleAgentEnvRunner;
 use crate::callbacks::{AgentStep, EpisodeHook, VectorEnvRef, counts};
 use crate::env_runner::base::Told;
-use crate::env_runner::metrics::{
-    DEFAULT_AGENT_ID, log_agent_return, log_agent_steps, log_module_return,
-};
+use crate::env_runner::metrics::{DEFAULT_AGENT_ID, log_agent_steps};
 use crate::env_runner::restarts::Failures;
 use crate::error::Result;
-use crate::experience::EpisodeSummary;
 
 impl SingleAgentEnvRunner {
     /// Reports the episodes that began in these environments.
@@ -80,18 +77,9 @@ impl SingleAgentEnvRunner {
         self.base.tell_episode(hook, VectorEnvRef::Single(&*self.env), env, told)
     }
 
-    /// Logs the finished episode of an environment, if it counts.
-    pub(super) fn log_episode(&mut self, env: usize) -> Result<EpisodeSummary> {
-        let episode = self.base.log_episode(env)?;
-        let window = self.base.config.metrics_num_episodes_for_smoothing;
-        let (metrics, value) = (&mut self.base.metrics, episode.episode_return);
-        log_agent_return(metrics, DEFAULT_AGENT_ID, value, window)?;
-        log_module_return(metrics, DEFAULT_MODULE_ID, value, window)?;
-        Ok(episode)
-    }
-
-    /// Logs the steps that a call collected and the time of its parts.
+    /// Logs the episodes and steps that a call collected and the time of its parts.
     pub(super) fn log(&mut self, env_steps: usize, weights_seq_no: u64) -> Result<()> {
+        self.base.log_default_returns()?;
         log_agent_steps(&mut self.base.metrics, DEFAULT_AGENT_ID, DEFAULT_MODULE_ID, env_steps)?;
         self.base.log_call(env_steps, weights_seq_no)
     }

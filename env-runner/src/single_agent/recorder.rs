@@ -131,6 +131,11 @@ impl Recorder {
         }
         self.rollout.observations.extend_from(observations, 0..self.num_envs)?;
         self.rollout.actions.extend_from(&sampler.actions, 0..self.num_envs)?;
+        if self.steps == 0 {
+            // As many rows as of the other columns, whose width was not known before.
+            let width = sampler.inputs.len() / self.num_envs.max(1);
+            self.inputs.reserve_exact(self.logp.capacity().saturating_mul(width));
+        }
         self.inputs.extend_from_slice(&sampler.inputs);
         self.logp.extend_from_slice(&sampler.logp);
         self.outputs.extend_from(&sampler.outputs, 0..self.num_envs, self.steps == 0)

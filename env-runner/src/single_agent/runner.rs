@@ -62,7 +62,7 @@ impl EnvRunner for SingleAgentEnvRunner {
     }
 
     fn collect(&mut self, amount: Amount, options: SampleOptions) -> Result<Experience> {
-        self.base.begin_call();
+        self.base.begin_call(false);
         let experience = self.try_collect(amount, options);
         self.base.end_call(amount, experience)
     }

@@ -112,7 +112,7 @@ impl SingleAgentEnvRunner {
             self.restore_connectors([&connectors[0], &connectors[1], &connectors[2]])?;
             return Err(error);
         }
-        let mut anew = None;
+        let mut reason = None;
         if continues.is_some() {
             self.memory = match (state.memory, &self.module) {
                 // Weights come later: `set_module` checks whether they fit.
@@ -126,7 +126,7 @@ impl SingleAgentEnvRunner {
             self.observations = state.observations;
             (self.base.needs_reset, self.base.seeded) = (state.needs_reset, state.seeded);
         } else {
-            anew = state.seeded.then(|| self.base.new_episodes(saved_envs));
+            reason = state.seeded.then(|| self.base.new_episodes(saved_envs));
             self.base.envs_replaced();
         }
         self.base.restore(SavedBase {
@@ -137,7 +137,7 @@ impl SingleAgentEnvRunner {
             seeds: state.seeds,
             restarts: state.restarts,
         });
-        Ok(anew)
+        Ok(reason)
     }
 
     /// Checks that a state fits this runner, for any number of environments.

@@ -147,7 +147,7 @@ impl SingleAgentEnvRunner {
                 SegmentEnd::Truncated
             };
             if counts(quota, env) {
-                ended.push(self.log_episode(env)?);
+                ended.push(self.base.end_episode(env));
                 let next = self.base.next_episode;
                 recorder.end(env, end, finals.row(row), self.memory.as_ref(), next)?;
                 if let Some(left) = quota.get_mut(env) {

@@ -1,14 +1,11 @@
 //! Metrics of the episodes that ended on the device.
 
 use burn::prelude::*;
-use rekindle_core::DEFAULT_MODULE_ID;
 use rekindle_core::any_tensor::to_f32;
 use rekindle_metrics::MetricsLogger;
 
 use super::TensorRollout;
-use crate::env_runner::metrics::{
-    DEFAULT_AGENT_ID, log_agent_return, log_episode, log_module_return,
-};
+use crate::env_runner::metrics::{log_default_returns, log_episodes};
 use crate::error::{Result, RunnerError};
 use crate::experience::EpisodeSummary;
 
@@ -43,6 +40,7 @@ impl Unread {
         let all = to_f32(Tensor::cat(vec![self.done, self.returns, self.lens], 0))?;
         let (done, rest) = all.split_at((steps * envs).min(all.len()));
         let (returns, lens) = rest.split_at((steps * envs).min(rest.len()));
+        let mut episodes = Vec::new();
         for (row, ((done, value), len)) in done.iter().zip(returns).zip(lens).enumerate() {
             if !value.is_finite() {
                 return Err(RunnerError::InvalidReward {
@@ -56,11 +54,9 @@ impl Unread {
                 continue;
             }
             let episode_return = f64::from(*value);
-            let episode = EpisodeSummary { episode_return, len: *len as usize };
-            log_episode(metrics, &episode, None, window)?;
-            log_agent_return(metrics, DEFAULT_AGENT_ID, episode_return, window)?;
-            log_module_return(metrics, DEFAULT_MODULE_ID, episode_return, window)?;
+            episodes.push(EpisodeSummary { episode_return, len: *len as usize });
         }
-        Ok(())
+        log_default_returns(metrics, &episodes, window)?;
+        log_episodes(metrics, &episodes, &[], window)
     }
 }

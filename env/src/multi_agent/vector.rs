@@ -45,6 +45,7 @@ impl MultiAgentVectorStep {
 
     /// Iterates over the outcomes of the last actions, one per environment: rewards, flags and
     /// observations. If an episode ended, its outcome is the last step of that episode.
+    #[must_use]
     pub fn outcomes(&self) -> impl ExactSizeIterator<Item = &MultiAgentStep> {
         let steps = self.current.iter().zip(&self.ended).zip(&self.done);
         steps.map(|((current, ended), &done)| if done { ended } else { current })

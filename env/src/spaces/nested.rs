@@ -50,6 +50,7 @@ impl DictSpace {
     }
 
     /// Iterates over the names and their spaces, sorted by name.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Space)> {
         self.spaces.iter().map(|(key, space)| (key.as_str(), space))
     }

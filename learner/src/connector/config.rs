@@ -1,5 +1,6 @@
 //! Learner connectors as data.
 
+use rekindle_core::settings::among_modules;
 use rekindle_core::{ConfigError, ModuleId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -64,13 +65,9 @@ impl LearnerConnectorConfig {
             let constraint = format!("checkpoints have a directory of this name: {error}");
             return Err(ConfigError::new("learner_connector.name", &self.name, constraint));
         }
-        let Some(modules) = &self.modules else { return Ok(()) };
-        let unknown = modules.iter().find(|id| !known.contains(&id.as_str()));
-        let constraint = match unknown {
-            None if modules.is_empty() => "it must name at least one module".into(),
-            None => return Ok(()),
-            Some(id) => format!("no module `{id}` exists; choose from {known:?}"),
-        };
-        Err(ConfigError::new("learner_connector.modules", format!("{modules:?}"), constraint))
+        match &self.modules {
+            Some(modules) => among_modules("learner_connector.modules", modules, known),
+            None => Ok(()),
+        }
     }
 }

@@ -23,7 +23,7 @@ settings! {
         /// [`Learner::set_policies_to_train`](crate::Learner::set_policies_to_train) changes them later.
         #[serde(skip_serializing_if = "Option::is_none")]
         into policies_to_train: Option<BTreeSet<ModuleId>> = None;
-        /// Whether plain tensor operations take the place of the fused ones of the CPU
+        /// Whether the CPU runs plain tensor operations instead of fused ones
         /// ([`rekindle_kernels::eager`]), for debugging.
         set eager: bool = false;
         /// Transforms of experience before losses see it, in order.

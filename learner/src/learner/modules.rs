@@ -118,11 +118,13 @@ impl Learner {
 
     /// Returns the version of the weights at which a module was last replaced or removed; `None` if it was
     /// not. Experience that was prepared before is that of another module.
+    #[must_use]
     pub fn replaced_at(&self, id: &str) -> Option<u64> {
         self.replaced.get(id).copied()
     }
 
     /// Returns the ids of the modules that learn; `None` for all.
+    #[must_use]
     pub fn policies_to_train(&self) -> Option<&BTreeSet<ModuleId>> {
         self.config.policies_to_train.as_ref()
     }
@@ -145,6 +147,7 @@ impl Learner {
     }
 
     /// Whether a module learns; RLlib's `should_module_be_updated`.
+    #[must_use]
     pub fn should_module_be_updated(&self, id: &str) -> bool {
         self.config.policies_to_train.as_ref().is_none_or(|ids| ids.contains(id))
     }

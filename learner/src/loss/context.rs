@@ -99,7 +99,7 @@ impl<'a> PrepareContext<'a> {
         divergence.map(|_| ()).map_err(|source| self.unfit_distribution(loss, source))
     }
 
-    /// The error of a distribution that a loss cannot learn with.
+    /// Returns the error of a distribution that a loss cannot learn with.
     #[must_use]
     pub fn unfit_distribution(&self, loss: &str, source: CatalogError) -> LearnerError {
         LearnerError::Distribution {
@@ -134,7 +134,7 @@ impl<'a> LossContext<'a> {
         }
     }
 
-    /// The minibatch. Besides the recorded columns and those that the loss prepared, it has
+    /// Returns the minibatch. Besides the recorded columns and those that the loss prepared, it has
     /// [`Columns::NEXT_OBS`], [`Columns::TERMINATEDS`], [`Columns::TRUNCATEDS`], [`Columns::T`], and for a
     /// stateful module [`Columns::STEP_STATE_IN`] and [`Columns::STEP_STATE_OUT`]. Each is made when it is
     /// first read. For infos see [`info`](Self::info).
@@ -207,6 +207,24 @@ impl<'a> LossContext<'a> {
     /// entropy.
     pub fn entropy(&self) -> Result<Tensor<1>> {
         Ok(self.module.distribution().entropy(self.action_dist_inputs()?)?)
+    }
+
+    /// Returns the mean entropy of the action distributions over the rows that count. Without `gradients`, it
+    /// is a constant, for losses that report the entropy and have no bonus of it.
+    ///
+    /// # Shapes
+    /// `[1]`.
+    ///
+    /// # Errors
+    /// As [`entropy`](Self::entropy).
+    pub fn mean_entropy(&self, gradients: bool) -> Result<Tensor<1>> {
+        if gradients {
+            return self.mean(self.entropy()?);
+        }
+        let inputs = self.action_dist_inputs()?.inner();
+        let entropy = self.module.distribution().entropy(inputs)?;
+        let mask = self.mask()?.map(Tensor::inner);
+        Ok(Tensor::from_inner(losses::mean(entropy, mask.as_ref())))
     }
 
     /// Returns the values of the minibatch's observations, `[B]`. A shared encoder does not run twice.

@@ -42,6 +42,7 @@ pub fn gae(
 ///
 /// # Shapes
 /// `[T]` to `[T]`.
+#[must_use]
 pub fn returns_to_go(rewards: &[f32], bootstrap: f32, gamma: f32) -> Vec<f32> {
     let mut returns = vec![0.0; rewards.len()];
     let mut next = bootstrap;

@@ -24,6 +24,7 @@ pub fn standardize(values: &mut [f32]) {
 ///
 /// # Shapes
 /// Both `[B]`. The longer one is cut.
+#[must_use]
 pub fn explained_variance(targets: &[f32], predictions: &[f32]) -> f64 {
     let pairs = targets.iter().zip(predictions).map(|(y, p)| (f64::from(*y), f64::from(*p)));
     let (_, total) = moments(pairs.clone().map(|(y, _)| y));

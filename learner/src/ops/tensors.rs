@@ -14,6 +14,7 @@ use super::VTraceConfig;
 /// # Shapes
 /// All `[T, N]`. `terminated` is 1 where the environment ended the episode, `done` is 1 where it ended
 /// for any reason, and both are 0 elsewhere.
+#[must_use]
 pub fn gae(
     rewards: Tensor<2>,
     values: Tensor<2>,
@@ -48,6 +49,7 @@ pub fn gae(
 /// # Shapes
 /// All `[T, N]`; see [`gae`] for `next_values`, `terminated` and `done`. Returns targets and
 /// advantages.
+#[must_use]
 pub fn vtrace(
     log_ratios: Tensor<2>,
     rewards: Tensor<2>,
@@ -107,6 +109,7 @@ pub fn vtrace(
 ///
 /// # Shapes
 /// `[B]` to `[B]`.
+#[must_use]
 pub fn standardize(values: Tensor<1>) -> Tensor<1> {
     let centred = values.clone() - values.mean();
     let scale = centred.clone().square().mean().sqrt().clamp_min(1e-4);

@@ -71,31 +71,31 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
-    /// Adam with the usual decays, 0.9 and 0.999.
+    /// Creates Adam with the usual decays, 0.9 and 0.999.
     #[must_use]
     pub fn adam(epsilon: f32) -> Self {
         Self::Adam { beta_1: BETA_1, beta_2: BETA_2, epsilon }
     }
 
-    /// Adam with decoupled weight decay and PyTorch's other defaults.
+    /// Creates Adam with decoupled weight decay and PyTorch's other defaults.
     #[must_use]
     pub fn adam_w(weight_decay: f32) -> Self {
         Self::AdamW { beta_1: BETA_1, beta_2: BETA_2, epsilon: EPSILON, weight_decay }
     }
 
-    /// Rectified Adam with PyTorch's defaults.
+    /// Creates rectified Adam with PyTorch's defaults.
     #[must_use]
     pub fn r_adam() -> Self {
         Self::RAdam { beta_1: BETA_1, beta_2: BETA_2, epsilon: EPSILON }
     }
 
-    /// RMSprop with a decay of 0.99.
+    /// Creates RMSprop with a decay of 0.99.
     #[must_use]
     pub fn rms_prop(epsilon: f32) -> Self {
         Self::RmsProp { alpha: ALPHA, epsilon }
     }
 
-    /// Gradient descent without momentum.
+    /// Creates gradient descent without momentum.
     #[must_use]
     pub fn sgd() -> Self {
         Self::Sgd { momentum: 0.0 }

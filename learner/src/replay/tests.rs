@@ -249,13 +249,14 @@ fn an_empty_buffer_and_other_columns_are_refused() {
 
 #[test]
 fn a_saved_buffer_whose_parts_do_not_fit_is_refused_with_the_reason() {
+    type Spoil = fn(&mut State);
     let config = prioritized(LargestWeight::Buffer);
     let mut buffer = buffer(config.clone());
     let segment = segment(0, 0, 0, 3, SegmentEnd::Truncated);
     buffer.push(&rollout(segment, 0.0, &[1.0, 2.0, 3.0], 30.0)).unwrap();
     let state = buffer.get_state().unwrap();
     ReplayBuffer::from_state(config.clone(), &state).unwrap();
-    let spoils: [(&str, fn(&mut State)); 8] = [
+    let spoils: [(&str, Spoil); 8] = [
         ("a row has no known end", |state| {
             let rows = state.tensor("follows").unwrap().shape()[0];
             state.insert_tensor("follows", Array::new(vec![rows], vec![99_u8; rows]).unwrap());

@@ -21,6 +21,11 @@ impl MetricsState {
     pub fn get(&self, key: &str) -> Option<&Stats> {
         self.series.get(key)
     }
+
+    /// Returns the series with their keys, in the order of the keys.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Stats)> {
+        self.series.iter()
+    }
 }
 
 impl FromIterator<(String, Stats)> for MetricsState {

@@ -230,3 +230,15 @@ fn changes_since_begin_are_undone_or_kept() {
         }
     }
 }
+
+#[test]
+fn reports_leave_out_series_without_values_except_for_sums() {
+    let mut runner = logger(&[("loss", 1.0)], Reducer::MEAN);
+    runner.log_values("returns", [1.0, 2.0], Reducer::mean_over(2)).unwrap();
+    runner.log_value("steps", 1.0, Reducer::SUM).unwrap();
+    let first = runner.take();
+    assert_eq!(first.get("returns").and_then(Stats::peek), Some(1.5));
+    let second = runner.take();
+    assert!(second.get("loss").is_none() && second.get("returns").is_none());
+    assert_eq!(second.get("steps").and_then(Stats::peek), Some(0.0));
+}

@@ -33,6 +33,11 @@ impl Running {
         })
     }
 
+    /// Whether there are no values.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Returns the reduced number.
     pub(super) fn value(&self, reducer: Reducer) -> Option<f64> {
         match reducer {

@@ -19,6 +19,7 @@ impl NameMap {
     /// Stable-Baselines3 acts in the units of the Box and clips: set `normalize_actions: false` and
     /// `clip_actions: true` for the runner. The statistics of `VecNormalize` are not part of the
     /// state dict.
+    #[must_use]
     pub fn sb3_ppo_mlp_policy() -> Self {
         Self::new()
             .mlp("mlp_extractor.policy_net", "encoder.mlp")
@@ -46,6 +47,7 @@ impl NameMap {
     /// Both libraries divide the bytes of a `uint8` Box by 255. A policy with
     /// `normalize_images=False` needs a `float32` Box here. For `Box` actions see
     /// [`sb3_ppo_mlp_policy`](Self::sb3_ppo_mlp_policy).
+    #[must_use]
     pub fn sb3_ppo_cnn_policy() -> Self {
         Self::new()
             .cnn("features_extractor", "encoder")
@@ -93,6 +95,7 @@ impl NameMap {
     /// gradients of the value function before it. A feed-forward critic with a recurrent
     /// actor (`enable_critic_lstm=False` alone) has no counterpart and is rejected as unmapped.
     /// For `Box` actions see [`sb3_ppo_mlp_policy`](Self::sb3_ppo_mlp_policy).
+    #[must_use]
     pub fn sb3_recurrent_ppo_mlp_lstm_policy() -> Self {
         Self::new()
             .rename("lstm_actor", "encoder.rnn")
@@ -119,6 +122,7 @@ impl NameMap {
     /// and scale its images as RLlib's connectors or wrappers did: a `uint8` Box is divided by 255
     /// here. With "same" padding and a kernel smaller than its stride, RLlib crops some images
     /// before the convolution; such policies compute something else here.
+    #[must_use]
     pub fn rllib_default_ppo() -> Self {
         let mut map = Self::new();
         for (theirs, ours) in [
@@ -154,6 +158,7 @@ impl NameMap {
     /// CleanRL acts in the units of the Box and clips: set `normalize_actions: false` and
     /// `clip_actions: true` for the runner. The statistics of Gymnasium's `NormalizeObservation`
     /// are not part of the state dict.
+    #[must_use]
     pub fn cleanrl_ppo() -> Self {
         Self::new()
             .cnn("network", "encoder")

@@ -19,10 +19,12 @@ pub type LearnStats = BTreeMap<String, f64>;
 /// stay as they are unless `learn_on_batch` changes them.
 ///
 /// A learner calls `learn_on_batch` once per update with all experience of the module, whatever the
-/// algorithm, and uses neither the algorithm's loss nor its epochs, minibatches and optimizers for it. It
-/// requires no other role. Implement the role on a struct that derives Burn's
-/// [`Module`](burn::module::Module), whose fields of plain numbers are marked `#[module(skip)]`, and return it
-/// from [`RLModule::as_learn_on_batch`](crate::RLModule::as_learn_on_batch) and
+/// algorithm. It uses neither the algorithm's loss nor its epochs, minibatches and optimizers for the module,
+/// and requires no other role. The plan `AsyncGradients`, which has no updates of whole batches, refuses such
+/// modules.
+///
+/// Implement the role on a struct that derives Burn's [`Module`](burn::module::Module), whose fields of plain
+/// numbers are marked `#[module(skip)]`, and return it from [`RLModule::as_learn_on_batch`](crate::RLModule::as_learn_on_batch) and
 /// [`RLModule::as_learn_on_batch_mut`](crate::RLModule::as_learn_on_batch_mut).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not learn from a batch by itself",

@@ -4,6 +4,8 @@ use rekindle::algorithms::A2cConfig;
 use rekindle::prelude::*;
 use rekindle_benches::{Outcome, report, sizes, training_rate};
 
+use crate::Timing;
+
 /// Trains A2C on CartPole-v1 with the settings of Stable-Baselines3, and prints environment steps per
 /// second as a line of JSON.
 #[derive(clap::Args)]
@@ -12,12 +14,8 @@ pub(crate) struct Args {
     /// hidden layers
     #[arg(long, value_delimiter = ',', default_value = "8x5x64")]
     cases: Vec<String>,
-    /// Seconds to measure each case
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
-    /// Seed of environments, actions and parameters
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    #[command(flatten)]
+    timing: Timing,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
@@ -30,9 +28,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
             .training(|t| t.train_batch_size(num_envs * rollout))
             // 50 updates, as in one call of the peer.
             .reporting(|r| r.min_sample_timesteps_per_iteration(50 * num_envs * rollout))
-            .seed(args.seed);
+            .seed(args.timing.seed);
         let mut algo = config.build(&DeviceSpec::Cpu.open()?)?;
-        let (value, mean) = training_rate(&mut algo, args.seconds)?;
+        let (value, mean) = training_rate(&mut algo, args.timing.seconds)?;
         report(case, value, mean);
     }
     Ok(())

@@ -4,6 +4,8 @@ use rekindle::algorithms::{AlgorithmConfig, AppoConfig, ImpalaConfig, TrainingCo
 use rekindle::prelude::*;
 use rekindle_benches::{Outcome, report, training_rate};
 
+use crate::Timing;
+
 /// Trains on CartPole-v1 with two env runners of 5 environments each and RLlib's settings, and prints
 /// environment steps per second as a line of JSON.
 #[derive(clap::Args)]
@@ -11,22 +13,18 @@ pub(crate) struct Args {
     /// Algorithms: `impala`, `appo`
     #[arg(long, value_delimiter = ',', default_value = "impala,appo")]
     cases: Vec<String>,
-    /// Seconds to measure each case
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
-    /// Seed of environments, actions and parameters
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    #[command(flatten)]
+    timing: Timing,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
     for case in &args.cases {
         let mut algo = match case.as_str() {
-            "impala" => build(ImpalaConfig::new(), args.seed)?,
-            "appo" => build(AppoConfig::new(), args.seed)?,
+            "impala" => build(ImpalaConfig::new(), args.timing.seed)?,
+            "appo" => build(AppoConfig::new(), args.timing.seed)?,
             _ => return Err(format!("invalid case `{case}`: expected `impala` or `appo`").into()),
         };
-        let (value, mean) = training_rate(&mut algo, args.seconds)?;
+        let (value, mean) = training_rate(&mut algo, args.timing.seconds)?;
         report(case, value, mean);
     }
     Ok(())

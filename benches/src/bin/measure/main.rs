@@ -17,6 +17,17 @@ mod update_on_device;
 use clap::{Parser, Subcommand};
 use rekindle::prelude::*;
 
+// Not documentation, which would replace that of the programs.
+#[derive(clap::Args)]
+struct Timing {
+    /// Seconds to measure each case
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// Seed of environments, actions, parameters and minibatches
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
 /// Measures rekindle.
 #[derive(Parser)]
 struct Cli {

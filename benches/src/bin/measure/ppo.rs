@@ -4,6 +4,8 @@ use rekindle::prelude::*;
 use rekindle_benches::{Outcome, rate, report, sizes, training_rate};
 use serde_json::json;
 
+use crate::Timing;
+
 /// Trains PPO on CartPole-v1 and prints environment steps per second as a line of JSON.
 ///
 /// 4 epochs over 4 minibatches, separate tanh networks with two hidden layers.
@@ -13,23 +15,19 @@ pub(crate) struct Args {
     /// width of the hidden layers
     #[arg(long, value_delimiter = ',', default_value = "8x128x64")]
     cases: Vec<String>,
-    /// Seconds to measure each case
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
     /// Environment steps to train for, instead of `--seconds`
     #[arg(long)]
     steps: Option<u64>,
-    /// Seed of environments, actions, parameters and minibatches
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    #[command(flatten)]
+    timing: Timing,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
     for case in &args.cases {
-        let mut algo = algorithm(sizes(case)?, args.seed)?;
+        let mut algo = algorithm(sizes(case)?, args.timing.seed)?;
         let (value, mean) = match args.steps {
             Some(steps) => rate_of_steps(&mut algo, steps)?,
-            None => training_rate(&mut algo, args.seconds)?,
+            None => training_rate(&mut algo, args.timing.seconds)?,
         };
         report(case, value, mean);
     }

@@ -6,6 +6,8 @@ use rekindle::algorithms::TrainingConfig as _;
 use rekindle::prelude::*;
 use rekindle_benches::{Outcome, cartpole, rate, report};
 
+use crate::Timing;
+
 const ROWS: usize = 4000;
 const EPOCHS: usize = 10;
 const MINIBATCH: usize = 128;
@@ -18,18 +20,14 @@ pub(crate) struct Args {
     /// Width of the two hidden layers of policy and value network, for each case
     #[arg(long, value_delimiter = ',', default_value = "256")]
     cases: Vec<usize>,
-    /// Seconds to measure each case
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
-    /// Seed of environments, actions, parameters and minibatches
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    #[command(flatten)]
+    timing: Timing,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let device = DeviceSpec::Cpu.open()?;
     for &hidden in &args.cases {
-        let (mut runner, module) = cartpole(8, hidden, args.seed)?;
+        let (mut runner, module) = cartpole(8, hidden, args.timing.seed)?;
         let rollout = runner.sample(Amount::Timesteps(ROWS), SampleOptions::default())?;
         let data = BTreeMap::from([(DEFAULT_MODULE_ID.to_string(), vec![rollout])]);
 
@@ -38,7 +36,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
             .num_epochs(EPOCHS)
             .minibatch_size(MINIBATCH)
             .shuffle_batch_per_epoch(true)
-            .seed(args.seed);
+            .seed(args.timing.seed);
         let module = module.as_multi_rl_module()?;
         let mut learner = Learner::new(config, move |_| training.loss(), module, &device)?;
         let mut update = || {
@@ -46,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
             Ok((EPOCHS * ROWS) as u64)
         };
         update()?;
-        report(&hidden.to_string(), rate(args.seconds, update)?, None);
+        report(&hidden.to_string(), rate(args.timing.seconds, update)?, None);
     }
     Ok(())
 }
