@@ -87,7 +87,7 @@ fn config() -> PpoConfig {
 }
 
 /// Trains for `iterations`, saves, and compares three more iterations with those of the restored algorithm.
-/// Returns the last mean return, and whether both learners are equal.
+/// Returns the last mean return, and whether learners and plans are equal.
 pub(crate) fn train(
     plan: impl ExecutionPlan + Clone + Sync + 'static,
     iterations: usize,
@@ -108,7 +108,8 @@ pub(crate) fn train(
         mean = algo.train()?.get("env_runners/episode_return_mean").unwrap_or(mean);
         resumed.train()?;
     }
-    let equal = algo.learner().get_state()? == resumed.learner().get_state()?;
+    let equal = algo.learner().get_state()? == resumed.learner().get_state()?
+        && algo.execution_plan().get_state()? == resumed.execution_plan().get_state()?;
     println!("{name}: mean return {mean:.1} after {} steps, equal: {equal}", algo.env_steps());
     Ok((mean, equal))
 }

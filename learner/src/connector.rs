@@ -71,7 +71,8 @@ pub trait LearnerConnector: Debug + Send {
     /// connector. By default, only an empty state is accepted.
     ///
     /// # Errors
-    /// [`LearnerError::InvalidState`] if the state is not one of such a connector.
+    /// [`LearnerError::InvalidState`](crate::LearnerError::InvalidState) if the state is not one of such a
+    /// connector.
     fn set_state(&mut self, state: &State) -> Result<()> {
         refuse_state("learner connector", state)
     }

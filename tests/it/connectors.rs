@@ -1,6 +1,9 @@
 //! Connectors in an algorithm: rewards that losses see, modules that come and go, checkpoints.
 
+use rekindle::env_runner::RunnerError;
+use rekindle::env_runner::connectors::Connector;
 use rekindle::prelude::*;
+use serde_json::Value;
 
 fn device() -> burn::prelude::Device {
     DeviceSpec::Cpu.open().unwrap()
@@ -74,4 +77,42 @@ fn connectors_of_a_module_that_does_not_exist_are_refused() {
     let message = config.build(&device()).unwrap_err().to_string();
     assert!(message.contains("no module `playr`"), "{message}");
     assert!(message.contains("default_policy"), "{message}");
+}
+
+/// Learns a number, which it neither reads nor merges.
+#[derive(Debug, Clone)]
+struct HalfSaved;
+
+impl Connector for HalfSaved {
+    fn name(&self) -> &'static str {
+        "HalfSaved"
+    }
+
+    fn get_memory(&self) -> Result<Value, RunnerError> {
+        Ok(1.into())
+    }
+
+    fn get_state(&self) -> Result<Value, RunnerError> {
+        Ok(1.into())
+    }
+
+    fn take_delta(&mut self) -> Result<Value, RunnerError> {
+        Ok(1.into())
+    }
+}
+
+#[test]
+fn what_a_connector_keeps_and_does_not_read_is_refused() {
+    let (mut connector, one) = (HalfSaved, Value::from(1));
+    for (outcome, expected) in [
+        (connector.set_memory(&one), "connector `HalfSaved` has no episode state"),
+        (connector.set_state(&one), "connector `HalfSaved` has no state"),
+        (connector.merge(&[Value::Null, one.clone()]), "implement `merge`"),
+    ] {
+        let message = outcome.unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+    connector.set_memory(&Value::Null).unwrap();
+    connector.set_state(&Value::Null).unwrap();
+    connector.merge(&[Value::Null]).unwrap();
 }

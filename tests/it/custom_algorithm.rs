@@ -172,6 +172,49 @@ fn the_example_of_a_plan_runs_and_continues_exactly() {
     assert!(custom_execution_plan::train(of_a3c, 2).unwrap().1);
 }
 
+/// Keeps the number of its steps, but does not read it.
+#[derive(Debug, Clone, Default)]
+struct HalfSaved {
+    steps: u64,
+}
+
+impl ExecutionPlan for HalfSaved {
+    fn name(&self) -> &str {
+        "HalfSaved"
+    }
+
+    fn training_step(
+        &mut self,
+        cx: &mut TrainingContext<'_>,
+    ) -> Result<StepReport, rekindle::algorithms::AlgorithmError> {
+        self.steps += 1;
+        Ok(StepReport::of(&cx.sample(8)?))
+    }
+
+    fn get_state(&self) -> Result<State, rekindle::algorithms::AlgorithmError> {
+        match self.steps {
+            0 => Ok(State::new()),
+            steps => Ok(State::from_data(&steps)?),
+        }
+    }
+}
+
+#[test]
+fn a_plan_whose_state_is_not_read_is_refused_on_restore_and_says_what_to_implement() {
+    let build = || {
+        let config = PpoConfig::new().environment("CartPole-v1").model("fcnet_hiddens", vec![4]);
+        config.with_execution_plan(HalfSaved::default()).build(&device()).unwrap()
+    };
+    let (mut algo, mut restored) = (build(), build());
+    let new = algo.get_state().unwrap();
+    algo.train().unwrap();
+    let message = restored.set_state(&algo.get_state().unwrap()).unwrap_err().to_string();
+    for part in ["execution plan `HalfSaved`", "implement `set_state`"] {
+        assert!(message.contains(part), "{message}");
+    }
+    restored.set_state(&new).unwrap();
+}
+
 #[test]
 fn a_loss_of_ones_own_names_the_columns_that_it_reads() {
     let columns = |config: AlgorithmConfig<CustomTraining>| {

@@ -89,8 +89,9 @@ impl MultiAgentSection {
     }
 
     pub(crate) fn runner_config(&self) -> MultiAgentConfig {
-        let policies = MultiAgentConfig::default().policies(self.policies.clone());
-        policies.policy_mapping(self.policy_mapping.clone())
+        MultiAgentConfig::default()
+            .policies(self.policies.clone())
+            .policy_mapping(self.policy_mapping.clone())
     }
 
     /// Checks the ids before environments are made, as far as the policies are listed.

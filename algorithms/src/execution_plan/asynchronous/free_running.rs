@@ -30,7 +30,7 @@ enum Batch {
 
 impl Asynchronous {
     /// Collects and learns from several batches, each on threads of their own. Steps that were sampled
-    /// before a failure count. Experience that waits since a run with `deterministic` is learned from first.
+    /// before a failure count. Experience left by a run with `deterministic` is learned from first.
     pub(super) fn free_running(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
         let settings = self.settings;
         let published = Mutex::new(weights(cx.learner));
