@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle_checkpoint::State;
-use rekindle_core::{Batch, Columns};
+use rekindle_core::Columns;
 use rekindle_learner::replay::{TD_ERROR, TransitionSpec};
 use rekindle_learner::{
     AfterMinibatch, LearnerError, Loss, LossContext, Losses, OptimizerGroup, Result,
@@ -11,6 +11,7 @@ use rekindle_learner::{
 use rekindle_rl_module::Role;
 
 use super::{DqnTraining, TdErrorLoss};
+use crate::off_policy::{next_observations, weighted_mean};
 
 /// The TD error of action values against those of the target networks.
 #[derive(Debug, Clone)]
@@ -32,8 +33,7 @@ impl DqnLoss {
         let batch = cx.batch();
         // Without gradients: Burn keeps a graph that nothing goes backward through.
         let module = cx.module.valid();
-        let next = batch.column(Columns::NEXT_OBS)?.clone().inner()?;
-        let next = Batch::new().with(Columns::OBS, next);
+        let next = next_observations(cx)?;
         let of_target = module.forward_target(&next)?.float::<2>(Columns::QF_PREDS)?;
         let values = match self.config.double_q {
             true => {
@@ -84,12 +84,8 @@ impl Loss for DqnLoss {
             }
             TdErrorLoss::Mse => error.clone().square(),
         };
-        let terms = match batch.contains(Columns::WEIGHTS) {
-            true => terms * batch.float::<1>(Columns::WEIGHTS)?,
-            false => terms,
-        };
         let error = error.detach();
-        Ok(Losses::new(cx.mean(terms)?)
+        Ok(Losses::new(weighted_mean(cx, terms)?)
             .metric("td_error_mean", cx.mean(error.clone())?)
             .metric("qf_mean", q.detach().mean())
             .row_values(TD_ERROR, error.abs()))
@@ -123,8 +119,8 @@ impl Loss for DqnLoss {
 mod tests {
     use std::collections::BTreeMap;
 
-    use rekindle_core::Generator;
     use rekindle_core::any_tensor::to_f32;
+    use rekindle_core::{Batch, Generator};
     use rekindle_env::Space;
     use rekindle_learner::PrepareContext;
     use rekindle_rl_module::{ModuleContext, QNet, RLModule, RLModuleSpec, TargetNetwork};
