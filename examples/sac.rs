@@ -19,13 +19,18 @@ fn main() -> Result<ExitCode, MainError> {
                 .env_runners(|e| e.num_envs_per_env_runner(4))
                 .model("fcnet_hiddens", vec![64, 64])
                 .training(|t| {
-                    let t = t.actor_lr(1e-3).critic_lr(1e-3).alpha_lr(1e-3);
-                    t.train_batch_size(64)
+                    t.actor_lr(3e-4)
+                        .critic_lr(1e-3)
+                        .alpha_lr(1e-3)
+                        .train_batch_size(128)
                         .num_steps_sampled_before_learning_starts(1000)
                         .sample_timesteps_per_update_round(4)
                         .updates_per_env_step(0.25)
+                        // One step changes the value of slow drifts too little to learn from.
+                        .n_step(3)
+                        .tau(0.02)
                         // Of at most ln 2 ≈ 0.69: near that, the policy would be almost random.
-                        .target_entropy(0.2)
+                        .target_entropy(0.3)
                 });
             chosen.learn(evaluated(config, 5000))
         }

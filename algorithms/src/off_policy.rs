@@ -57,11 +57,9 @@ pub(crate) fn next_observations(cx: &LossContext<'_>) -> Result<Batch> {
 /// # Shapes
 /// `values`, without gradients: `[B, N]`; result `[B, N]`.
 pub(crate) fn td_targets(cx: &LossContext<'_>, values: Tensor<2>) -> Result<Tensor<2>> {
-    let column =
-        |name| Ok::<_, rekindle_learner::LearnerError>(cx.batch().float::<1>(name)?.inner());
-    let (rewards, discounts) = (column(Columns::REWARDS)?, column(Columns::DISCOUNTS)?);
-    let targets = rewards.unsqueeze_dim(1) + discounts.unsqueeze_dim(1) * values;
-    Ok(Tensor::from_inner(targets))
+    let rewards = cx.batch().float::<1>(Columns::REWARDS)?.inner().unsqueeze_dim(1);
+    let discounts = cx.batch().float::<1>(Columns::DISCOUNTS)?.inner().unsqueeze_dim(1);
+    Ok(Tensor::from_inner(rewards + discounts * values))
 }
 
 /// Computes the mean of a loss term over the rows, with the importance weights of prioritized replay.

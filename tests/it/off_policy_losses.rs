@@ -20,11 +20,13 @@ struct Echo {
     unused: usize,
 }
 
-/// Where each part begins: two critics' values, then those of their targets, then the policy's outputs.
+/// Where each part begins: two critics' values, then those of their targets, then the policy's outputs, and a number
+/// that says what to return: 3 for three values of each critic, and −1 for the action as the value of the targets.
 const Q: usize = 0;
 const TARGET_Q: usize = 6;
 const POLICY: usize = 12;
-const WIDTH: usize = 15;
+const MARK: usize = 15;
+const WIDTH: usize = 16;
 
 /// Three numbers of each of two critics.
 fn values(batch: &Batch, from: usize, of_critic: usize) -> ModuleResult<Tensor<3>> {
@@ -33,10 +35,14 @@ fn values(batch: &Batch, from: usize, of_critic: usize) -> ModuleResult<Tensor<3
     Ok(obs.narrow(1, from, 6).reshape([rows, 2, 3]).narrow(2, 0, of_critic))
 }
 
-/// The values of each critic: 3 if the observation says so by its last number.
+/// The mark of the first observation.
+fn mark(batch: &Batch) -> ModuleResult<f32> {
+    Ok(to_f32(batch.float::<2>(Columns::OBS)?.narrow(1, MARK, 1))?[0])
+}
+
+/// The number of values of each critic.
 fn count(batch: &Batch) -> ModuleResult<usize> {
-    let last = to_f32(batch.float::<2>(Columns::OBS)?.narrow(1, WIDTH - 1, 1))?;
-    Ok(if last[0] == 3.0 { 3 } else { 1 })
+    Ok(if mark(batch)? == 3.0 { 3 } else { 1 })
 }
 
 impl RLModule for Echo {
@@ -87,10 +93,8 @@ impl TargetNetwork for Echo {
     fn target_network_pairs(&self) -> &'static [(&'static str, &'static str)] {
         &[]
     }
-    /// The action itself where the observation's last number is negative.
     fn forward_target(&self, batch: &Batch) -> ModuleResult<Batch> {
-        let last = to_f32(batch.float::<2>(Columns::OBS)?.narrow(1, WIDTH - 1, 1))?;
-        let q = match last[0] < 0.0 {
+        let q = match mark(batch)? < 0.0 {
             true => batch.float::<2>(Columns::ACTIONS)?.unsqueeze_dim(1),
             false => values(batch, TARGET_Q, count(batch)?)?,
         };
@@ -224,44 +228,31 @@ fn discrete_sac_takes_expectations_over_actions() {
     let logp = [0.7f32, 0.2, 0.1].map(f32::ln);
     let q = [1.0, 5.0, 3.0, 9.0, 1.0, 4.0];
     let mut case = Case::new(Space::discrete(3).unwrap());
-    case.obs = numbers(&[(Q, &q), (POLICY, &logp)]);
-    case.obs[WIDTH - 1] = logp[2];
-    case.next = vec![numbers(&[(TARGET_Q, &q), (POLICY, &logp)])];
+    case.obs = numbers(&[(Q, &q), (POLICY, &logp), (MARK, &[3.0])]);
+    case.next = vec![numbers(&[(TARGET_Q, &q), (POLICY, &logp), (MARK, &[3.0])])];
     (case.reward, case.discount) = (1.0, 0.5);
-    // The marker of three values is the third logit here, so that the module has to be told otherwise.
     let mut loss = SacLoss::new(SacTraining::default());
-    let found = discrete(&case, &mut loss, 0);
+    let found = case.compute(&mut loss, 0);
     close(found.metrics["qf_target_mean"], 1.0 + 0.5 * 1.360_364);
     // Action 1 has the values 5 and 1.
     let target = 1.0f32 + 0.5 * 1.360_364;
     close(found.total, 0.5 * ((5.0 - target).powi(2) + (1.0 - target).powi(2)));
-    let found = discrete(&case, &mut loss, 1);
+    let found = case.compute(&mut loss, 1);
     close(found.total, -1.360_364);
-    for (found, expected) in found.gradient[POLICY..].iter().zip([0.202_320, 0.007_695, -0.210_015])
+    for (found, expected) in
+        found.gradient[POLICY..MARK].iter().zip([0.202_320, 0.007_695, -0.210_015])
     {
         close(*found, expected);
     }
     close(found.metrics["entropy"], 0.801_819);
-    let found = discrete(&case, &mut loss, 2);
+    let found = case.compute(&mut loss, 2);
     close(found.of_log_alpha.unwrap(), 0.801_819 - 0.977_765);
-}
-
-/// As [`Case::compute`]. Adding 3 − log 0.1 to all logits makes the last one 3, and changes no probability.
-fn discrete(case: &Case, loss: &mut dyn Loss, phase: usize) -> Computed {
-    let shift = |mut obs: [f32; WIDTH]| {
-        let by = 3.0 - obs[WIDTH - 1];
-        obs[POLICY..].iter_mut().for_each(|logit| *logit += by);
-        obs[WIDTH - 1] = 3.0;
-        obs
-    };
-    let next = case.next.iter().map(|next| shift(*next)).collect();
-    Case { space: case.space.clone(), obs: shift(case.obs), next, ..*case }.compute(loss, phase)
 }
 
 #[test]
 fn tqcs_targets_leave_out_the_largest_quantiles_of_the_pool_and_its_policy_takes_the_mean() {
     let mut case = Case::new(unit_box());
-    let marker = (WIDTH - 1, &[3.0][..]);
+    let marker = (MARK, &[3.0][..]);
     case.obs = numbers(&[(Q, &[-0.5, 0.4, 2.0, -0.5, 0.4, 2.0]), (POLICY, &[-1.0]), marker]);
     let pool = [3.0, 0.0, 9.0, 1.0, 7.0, 4.0];
     case.next = vec![numbers(&[(TARGET_Q, &pool), (POLICY, &[-1.0]), marker])];
@@ -298,7 +289,7 @@ fn td3_takes_the_smaller_target_of_noisy_actions_and_learns_the_sum_of_squared_e
     close(case.compute(&mut Td3Loss::new(Td3Training::default()), 1).total, -1.0);
 
     // Targets that are the actions themselves. The noise is clipped to ±0.5 first, and then the action.
-    case.next = vec![numbers(&[(POLICY, &[0.9]), (WIDTH - 1, &[-1.0])]); 64];
+    case.next = vec![numbers(&[(POLICY, &[0.9]), (MARK, &[-1.0])]); 64];
     (case.reward, case.discount) = (0.0, 1.0);
     let loud = Td3Training::default().target_noise(1e6).target_noise_clip(0.5);
     let mean = case.compute(&mut Td3Loss::new(loud), 0).metrics["qf_target_mean"];

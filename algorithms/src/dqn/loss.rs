@@ -12,6 +12,7 @@ use rekindle_rl_module::{Role, ValueDistribution};
 use super::next::Next;
 use super::{DqnTraining, TdErrorLoss};
 use crate::config::one_optimizer;
+use crate::off_policy::weighted_mean;
 use crate::q_values::{distributions_of_actions, of_actions};
 
 /// The TD error of action values against those of the target networks, or the distance of their distributions:
@@ -96,7 +97,6 @@ impl Loss for DqnLoss {
     }
 
     fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
-        let batch = cx.batch();
         let q = cx.outputs()?.float::<2>(Columns::QF_PREDS)?;
         let actions = cx.action_indices()?;
         let next = Next::new(cx, self.config.double_q)?;
@@ -105,11 +105,7 @@ impl Loss for DqnLoss {
             None => self.of_values(taken.clone(), next),
             Some(kind) => Self::of_distributions(kind, cx.outputs()?, actions, next)?,
         };
-        let terms = match batch.contains(Columns::WEIGHTS) {
-            true => terms * batch.float::<1>(Columns::WEIGHTS)?,
-            false => terms,
-        };
-        Ok(Losses::new(cx.mean(terms)?)
+        Ok(Losses::new(weighted_mean(cx, terms)?)
             .metric("td_error_mean", cx.mean(errors.clone())?)
             .metric("qf_mean", cx.mean(taken.detach())?)
             .row_values(TD_ERROR, errors.abs()))

@@ -7,6 +7,7 @@ use burn::prelude::*;
 use rekindle_core::{Batch, Columns};
 use rekindle_learner::{LossContext, Result};
 
+use crate::off_policy::next_observations;
 use crate::q_values::MASKED;
 
 /// Rewards, and what the target networks say about the observations that follow. Without gradients.
@@ -31,8 +32,7 @@ impl Next {
         let batch = cx.batch();
         // Without gradients: Burn keeps a graph that nothing goes backward through.
         let module = cx.module.valid();
-        let next = batch.column(Columns::NEXT_OBS)?.clone().inner()?;
-        let next = Batch::new().with(Columns::OBS, next);
+        let next = next_observations(cx)?;
         let noisy = with_noise(cx, &next)?;
         let outputs = module.forward_target(&noisy)?;
         let values = outputs.float::<2>(Columns::QF_PREDS)?;
