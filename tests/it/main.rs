@@ -31,6 +31,7 @@ mod exploration;
 mod extremes;
 mod fault_tolerance;
 mod golden_algorithm;
+mod killed_training;
 mod learner_connectors;
 mod loss_columns;
 mod loss_faults;

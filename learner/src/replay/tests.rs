@@ -1,5 +1,9 @@
 //! Transitions, priorities and eviction.
 
+mod frames;
+mod saved;
+mod sequences;
+
 use std::collections::BTreeMap;
 
 use rekindle_core::{Columns, Generator};
