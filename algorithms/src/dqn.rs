@@ -9,6 +9,7 @@
 
 mod config;
 mod loss;
+mod outputs;
 
 pub use config::{DqnTraining, TdErrorLoss};
 pub use loss::DqnLoss;

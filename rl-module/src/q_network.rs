@@ -5,6 +5,7 @@ use burn::prelude::*;
 use rekindle_catalog::{BoxEncoder, CatalogError, Mlp, check_encoder, dueling};
 use rekindle_core::any_tensor::to_f32;
 use rekindle_core::{Batch, Columns, Generator, Schedule};
+use rekindle_env::Buffer;
 use serde::{Deserialize, Serialize};
 
 use crate::context::ModuleContext;
@@ -20,6 +21,8 @@ use crate::roles::{QNet, TargetNetwork};
 /// is taken. Greedy actions of inference are those of the largest value. Built for inference only, it has no
 /// target networks.
 ///
+/// With a recurrent encoder (`use_lstm`) it has memory, and learns from sequences of `max_seq_len` steps.
+///
 /// Its model config is a `DefaultModelConfig` with the fields of [`QNetworkConfig`] beside.
 #[derive(Module, Debug)]
 pub struct QNetwork {
@@ -32,6 +35,8 @@ pub struct QNetwork {
     /// The number of actions, and the first of them.
     actions: usize,
     first_action: i64,
+    is_stateful: bool,
+    max_seq_len: usize,
 }
 
 /// The settings that a [`QNetwork`] has beside those of a `DefaultModelConfig`.
@@ -91,6 +96,18 @@ impl QHead {
         }
     }
 
+    /// Computes the values of all actions, and the state after them if the encoder is recurrent.
+    fn outputs(&self, encoder: &BoxEncoder, batch: &Batch, is_stateful: bool) -> Result<Batch> {
+        if !is_stateful {
+            return Ok(Batch::new().with(Columns::QF_PREDS, self.forward_from(encoder, batch)?));
+        }
+        let (observations, state) = (batch.column(Columns::OBS)?, batch.column(Columns::STATE_IN)?);
+        let (features, state) = encoder.forward_recurrent(observations, state)?;
+        Ok(Batch::new()
+            .with(Columns::QF_PREDS, self.forward(features))
+            .with(Columns::STATE_OUT, state))
+    }
+
     fn forward_from(&self, encoder: &BoxEncoder, batch: &Batch) -> Result<Tensor<2>> {
         let observations = batch.column(Columns::OBS)?;
         Ok(match &self.vf {
@@ -147,11 +164,6 @@ impl RLModule for QNetwork {
                 false => catalog.build_encoder(build, cx.observation_space())?,
             };
             check_encoder(&*encoder, cx.observation_space(), cx.device())?;
-            if encoder.initial_state()?.is_some() {
-                return Err(ModuleError::Mismatch(
-                    "the encoder of a network of action values has memory, which it cannot learn from yet; use an encoder without memory".into(),
-                ));
-            }
             Ok(encoder)
         };
         let new_head = |features| -> Result<QHead> {
@@ -169,7 +181,19 @@ impl RLModule for QNetwork {
             false => (Some(new_encoder()?), Some(new_head(features)?)),
         };
         let (first_action, actions, epsilon) = (actions.start(), actions.n(), own.epsilon);
-        Ok(Self { encoder, qf, target_encoder, target_qf, epsilon, actions, first_action })
+        let is_stateful = encoder.initial_state()?.is_some();
+        let max_seq_len = config.max_seq_len;
+        Ok(Self {
+            encoder,
+            qf,
+            target_encoder,
+            target_qf,
+            epsilon,
+            actions,
+            first_action,
+            is_stateful,
+            max_seq_len,
+        })
     }
 
     fn forward_train(&self, batch: &Batch) -> Result<Batch> {
@@ -177,15 +201,25 @@ impl RLModule for QNetwork {
     }
 
     fn forward_exploration(&self, batch: &Batch, cx: &mut ExplorationContext) -> Result<Batch> {
-        let q = self.qf.forward_from(&self.encoder, batch)?;
-        let actions = self.explore(&q, cx)?;
-        Ok(Batch::new().with(Columns::ACTIONS, actions).with(Columns::QF_PREDS, q))
+        let outputs = self.compute_q_values(batch)?;
+        let actions = self.explore(&outputs.float::<2>(Columns::QF_PREDS)?, cx)?;
+        Ok(outputs.with(Columns::ACTIONS, actions))
     }
 
     fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
-        let q = self.qf.forward_from(&self.encoder, batch)?;
+        let mut outputs = self.compute_q_values(batch)?;
+        let q = outputs.float::<2>(Columns::QF_PREDS)?;
         let actions = q.argmax(1).squeeze_dim::<1>(1) + self.first_action;
-        Ok(Batch::new().with(Columns::ACTIONS, actions))
+        outputs.remove(Columns::QF_PREDS);
+        Ok(outputs.with(Columns::ACTIONS, actions))
+    }
+
+    fn initial_state(&self) -> Result<Option<Buffer>> {
+        Ok(self.encoder.initial_state()?)
+    }
+
+    fn max_seq_len(&self) -> usize {
+        self.max_seq_len
     }
 
     fn as_q_net(&self) -> Option<&dyn QNet> {
@@ -203,8 +237,7 @@ impl RLModule for QNetwork {
 
 impl QNet for QNetwork {
     fn compute_q_values(&self, batch: &Batch) -> Result<Batch> {
-        let q = self.qf.forward_from(&self.encoder, batch)?;
-        Ok(Batch::new().with(Columns::QF_PREDS, q))
+        self.qf.outputs(&self.encoder, batch, self.is_stateful)
     }
 }
 
@@ -219,6 +252,6 @@ impl TargetNetwork for QNetwork {
                 "a module that was built for inference only has no target networks".into(),
             ));
         };
-        Ok(Batch::new().with(Columns::QF_PREDS, qf.forward_from(encoder, batch)?))
+        qf.outputs(encoder, batch, self.is_stateful)
     }
 }

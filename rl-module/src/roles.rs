@@ -42,7 +42,7 @@ pub trait ValueFunction {
 pub trait QNet {
     /// Computes the values `Q(o, ·)` of the observations of a batch, in the column
     /// [`Columns::QF_PREDS`](rekindle_core::Columns::QF_PREDS). A distributional network adds its
-    /// own columns.
+    /// own columns, and a stateful one [`Columns::STATE_OUT`](rekindle_core::Columns::STATE_OUT).
     ///
     /// # Shapes
     /// Observations `[B, …]`; result `[B, actions]`.
@@ -65,7 +65,8 @@ pub trait TargetNetwork {
     /// `[("encoder", "target_encoder"), ("qf", "target_qf")]`.
     fn target_network_pairs(&self) -> &'static [(&'static str, &'static str)];
 
-    /// Computes the outputs of the target networks.
+    /// Computes the outputs of the target networks; for a stateful module also
+    /// [`Columns::STATE_OUT`](rekindle_core::Columns::STATE_OUT).
     ///
     /// [`AnyRLModule::forward_target`](crate::AnyRLModule::forward_target) detaches them.
     ///

@@ -47,6 +47,7 @@ mod policy_bundle;
 mod policy_from_scratch;
 mod programs;
 mod recurrent;
+mod replay;
 mod reporting;
 mod rl_modules;
 mod rllib_concepts;

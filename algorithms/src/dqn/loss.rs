@@ -1,6 +1,5 @@
 //! The loss of DQN.
 
-use burn::module::Module;
 use burn::prelude::*;
 use rekindle_checkpoint::State;
 use rekindle_core::{Batch, Columns};
@@ -10,6 +9,7 @@ use rekindle_learner::{
 };
 use rekindle_rl_module::Role;
 
+use super::outputs::Outputs;
 use super::{DqnTraining, TdErrorLoss};
 
 /// The TD error of action values against those of the target networks.
@@ -28,19 +28,14 @@ impl DqnLoss {
     }
 
     /// Computes `r + discount · Q⁻(s′, a′)`, `[B]`, as a constant.
-    fn targets(&self, cx: &LossContext<'_>) -> Result<Tensor<1>> {
-        let batch = cx.batch();
-        // Without gradients: Burn keeps a graph that nothing goes backward through.
-        let module = cx.module.valid();
-        let next = batch.column(Columns::NEXT_OBS)?.clone().inner()?;
-        let next = Batch::new().with(Columns::OBS, next);
-        let of_target = module.forward_target(&next)?.float::<2>(Columns::QF_PREDS)?;
-        let values = match self.config.double_q {
-            true => {
-                let online = module.compute_q_values(&next)?.float::<2>(Columns::QF_PREDS)?;
+    fn targets(&self, batch: &Batch, outputs: &Outputs) -> Result<Tensor<1>> {
+        let of_target = outputs.next_target.float::<2>(Columns::QF_PREDS)?;
+        let values = match &outputs.next_online {
+            Some(online) => {
+                let online = online.float::<2>(Columns::QF_PREDS)?;
                 of_target.gather(1, online.argmax(1)).squeeze_dim::<1>(1)
             }
-            false => of_target.max_dim(1).squeeze_dim::<1>(1),
+            None => of_target.max_dim(1).squeeze_dim::<1>(1),
         };
         let values = Tensor::from_inner(values);
         let discounts = batch.float::<1>(Columns::DISCOUNTS)?;
@@ -64,18 +59,20 @@ impl Loss for DqnLoss {
     }
 
     fn transitions(&self) -> Option<TransitionSpec> {
-        Some(TransitionSpec::new(self.config.gamma).n_step(self.config.n_step.range()))
+        let spec = TransitionSpec::new(self.config.gamma).n_step(self.config.n_step.range());
+        Some(spec.burn_in(self.config.burn_in_len))
     }
 
     fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
         let batch = cx.batch();
-        let q = cx.outputs()?.float::<2>(Columns::QF_PREDS)?;
+        let outputs = Outputs::of(cx, &self.config)?;
+        let q = outputs.online.float::<2>(Columns::QF_PREDS)?;
         let start = cx.module.spec().get_action_space().map_or(Ok(0), |space| {
             space.as_discrete().map(|space| space.start()).map_err(LearnerError::custom)
         })?;
         let actions = batch.int::<1>(Columns::ACTIONS)? - start;
         let taken = q.clone().gather(1, actions.unsqueeze_dim(1)).squeeze_dim::<1>(1);
-        let error = taken - self.targets(cx)?;
+        let error = taken - self.targets(batch, &outputs)?;
         let terms = match self.config.td_error_loss_fn {
             TdErrorLoss::Huber => {
                 let size = error.clone().abs();
