@@ -58,6 +58,17 @@ fn settings(task: &str, t: DqnTraining) -> DqnTraining {
         // Returns of CartPole are at most 100 with γ 0.99.
         "c51" => cartpole(t).num_atoms(51).v_min(0.0).v_max(100.0).target_network_update_freq(100),
         "qr-dqn" => cartpole(t).num_quantiles(10),
+        "stateless-cartpole" => t
+            .lr(5e-4)
+            .train_batch_size(320)
+            .replay_buffer_config(ReplayConfig::default().capacity(100_000))
+            .sample_timesteps_per_update_round(32)
+            .updates_per_env_step(0.125)
+            .n_step(3)
+            .burn_in_len(10)
+            .epsilon([(0, 1.0), (50_000, 0.02)])
+            .target_network_update_freq(2_000)
+            .grad_clip(Some(10.0)),
         "rainbow" => t
             .lr(1e-3)
             .train_batch_size(64)
@@ -83,12 +94,18 @@ fn main() -> Result<ExitCode, MainError> {
         &tasks::QR_DQN_CARTPOLE,
         &tasks::RAINBOW_CARTPOLE,
         &tasks::DQN_CATCH,
+        &tasks::DQN_STATELESS_CARTPOLE,
     ]);
     let task = chosen.name();
     let config = environments::with_environment(task, DqnConfig::new());
     let config = config.training(|t| settings(task, t));
     let config = match task {
         "catch" => config,
+        // Positions without velocities: an LSTM learns from sequences, and begins each after a burn-in.
+        "stateless-cartpole" => config
+            .env_runners(|e| e.num_envs_per_env_runner(8))
+            .evaluation(|e| e.evaluation_interval(20).evaluation_duration(20))
+            .reporting(|r| r.min_sample_timesteps_per_iteration(512)),
         // Returns of training include random actions, so the policy is evaluated.
         _ => config
             .evaluation(|e| e.evaluation_interval(2).evaluation_duration(20))

@@ -2,10 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 #![cfg(target_os = "linux")]
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use rekindle::algorithms::AsyncGradients;
-use rekindle::learner::replay::{PrioritizedConfig, ReplayConfig};
+use rekindle::checkpoint;
+use rekindle::env_runner::SegmentEnd;
+use rekindle::learner::replay::{PrioritizedConfig, ReplayBuffer, ReplayConfig};
 use rekindle::prelude::*;
 
 /// The tests measure their process, so that only one may run at a time.
@@ -13,9 +17,23 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 /// Returns the resident memory of this process in KiB.
 fn resident() -> u64 {
+    status("VmRSS:")
+}
+
+/// Returns a number of KiB that the kernel reports of this process.
+fn status(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Runs something, and returns its result, the memory before and the largest memory meanwhile, in KiB.
+fn peak<T>(run: impl FnOnce() -> T) -> (T, u64, u64) {
+    // Resets the largest resident memory of this process.
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = resident();
+    let result = run();
+    (result, before, status("VmHWM:"))
 }
 
 fn is_flat(mut algo: Algorithm) {
@@ -75,6 +93,108 @@ fn memory_of_the_plan_of_a3c_is_flat_over_1000_iterations_and_below_200_mb() {
         .with_execution_plan(AsyncGradients::new(4).updates_per_step(8))
         .seed(0);
     is_flat(config.build(&DeviceSpec::Cpu.open().unwrap()).unwrap());
+}
+
+/// Returns the steps of an episode of CartPole with the given number.
+fn cart_pole(episode: u64, len: usize) -> Rollout {
+    let rows = |n: usize| (0..n).map(|i| (episode as usize * len + i) as f32).collect::<Vec<_>>();
+    let segment = Segment {
+        env: 0,
+        agent: None,
+        episode,
+        start: 0,
+        stride: 1,
+        len,
+        t_started: 0,
+        end: SegmentEnd::Truncated,
+    };
+    Rollout {
+        observations: Buffer::from_f32(rows(4 * len), &[4]).unwrap(),
+        actions: Buffer::from_i64((0..len as i64).collect(), &[]).unwrap(),
+        rewards: vec![1.0; len],
+        extras: BTreeMap::new(),
+        infos: None,
+        segments: vec![segment],
+        final_observations: Buffer::from_f32(rows(4), &[4]).unwrap(),
+        states: None,
+        runner: 0,
+        weights_seq_no: 0,
+    }
+}
+
+/// `cargo test --test memory -- --nocapture saving_a_replay` prints the times.
+#[test]
+fn saving_a_replay_buffer_needs_a_tenth_of_its_memory() {
+    const ROWS: usize = 1_000_000;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    for prioritized in [None, Some(PrioritizedConfig::default())] {
+        let config = ReplayConfig::default().capacity(ROWS).prioritized(prioritized.clone());
+        let mut buffer = ReplayBuffer::new(config, [""; 0], 1);
+        // Twice as many as there is room for.
+        (0..2 * ROWS as u64 / 200).for_each(|i| buffer.push(&cart_pole(i, 200)).unwrap());
+        let save = |name: &str, buffer: &ReplayBuffer| {
+            let started = Instant::now();
+            let path = folder.path().join(name);
+            let (_, before, most) =
+                peak(|| checkpoint::write(path, &buffer.get_state().unwrap()).unwrap());
+            let rows = buffer.len();
+            println!(
+                "{name}: saved {rows} rows in {:?}, {before} KiB, {most} KiB",
+                started.elapsed()
+            );
+            assert!(most * 10 <= before * 11, "{name}: {before} KiB grew to {most} KiB");
+        };
+        save("first", &buffer);
+        (0..100).for_each(|i| buffer.push(&cart_pole(1_000_000 + i, 200)).unwrap());
+        save("second", &buffer);
+    }
+}
+
+/// A million frames of 84 × 84 bytes have 7.06 GB. Actions, rewards and ends of a million steps add 0.013 GB, and
+/// each episode a final frame.
+///
+/// `cargo test --test memory -- --ignored --nocapture frames_of_atari` prints the memory of a tenth of them.
+#[test]
+#[ignore = "it takes a minute and a gigabyte of memory"]
+fn frames_of_atari_take_the_memory_of_their_bytes_once() {
+    const ROWS: usize = 100_000;
+    const SIDE: usize = 84;
+    const EPISODE: usize = 500;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let config = ReplayConfig::default().capacity(ROWS);
+    let mut buffer = ReplayBuffer::new(config, [""; 0], 1).num_frames(4);
+    let stacks = |episode: u64, first: usize, len: usize| {
+        let mut bytes = Vec::with_capacity(len * SIDE * SIDE * 4);
+        for t in first..first + len {
+            let frame = |age: usize| match t.checked_sub(age) {
+                Some(t) => (episode as usize * 31 + t * 7) as u8 | 1,
+                None => 0,
+            };
+            let pixel = [frame(3), frame(2), frame(1), frame(0)];
+            bytes.extend(std::iter::repeat_n(pixel, SIDE * SIDE).flatten());
+        }
+        Buffer::from_u8(bytes, &[SIDE, SIDE, 4]).unwrap()
+    };
+    let before = resident();
+    // A tenth more than there is room for.
+    for episode in 0..(ROWS + ROWS / 10) as u64 / EPISODE as u64 {
+        for first in (0..EPISODE).step_by(50) {
+            let ends = first + 50 == EPISODE;
+            let mut rollout = cart_pole(episode, 50);
+            rollout.observations = stacks(episode, first, 50);
+            rollout.final_observations = stacks(episode, first + 50, 1);
+            rollout.segments[0].t_started = first;
+            rollout.segments[0].end = if ends { SegmentEnd::Truncated } else { SegmentEnd::Cut };
+            buffer.push(&rollout).unwrap();
+        }
+    }
+    let used = (resident() - before) * 1024;
+    let rows = buffer.len();
+    println!("{rows} rows of {} bytes take {used} bytes", SIDE * SIDE);
+    // 7.1 GB for a million, and a chunk of 8 MiB that is not full.
+    let most = 7_100 * ROWS as u64 + 8 * 1024 * 1024;
+    assert!(rows > ROWS - 300 && used < most, "{used} bytes for {rows} rows");
 }
 
 /// The buffer is full after 100 iterations.

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use burn::prelude::Device;
 use rekindle_core::device::{DeviceSpec, is_host};
-use rekindle_core::{ALL_MODULES, ConfigError, DEFAULT_MODULE_ID, Generator, ModuleId};
+use rekindle_core::{ALL_MODULES, Columns, ConfigError, DEFAULT_MODULE_ID, Generator, ModuleId};
 use rekindle_env_runner::tensor_env::dry_run_rollout_on_device;
 use rekindle_env_runner::{
     EnvRunnerGroup, PolicyBundle, PublishedAt, Rollout, SegmentEnd, dry_run_rollout,
@@ -374,7 +374,7 @@ impl Algorithm {
             self.learner.dry_run(id, TrainData::from(&rollout))?;
         } else if let Some(rollout) = dry_run_rollout(module, end, device, &mut rng)? {
             let data = match self.learner.loss(id).and_then(|loss| loss.transitions()) {
-                Some(spec) => transitions(&rollout, &spec, &mut rng)?,
+                Some(spec) => transitions(&rollout, &spec, module.max_seq_len(), &mut rng)?,
                 None => TrainData::from_rollouts(&[rollout], module.max_seq_len())?,
             };
             self.learner.dry_run(id, data)?;
@@ -394,11 +394,23 @@ impl Algorithm {
     }
 }
 
-/// Returns some transitions of a rollout.
-fn transitions(rollout: &Rollout, spec: &TransitionSpec, rng: &mut Generator) -> Result<TrainData> {
-    let mut buffer = ReplayBuffer::new(ReplayConfig::default(), rollout.extras.keys(), 1);
+/// Returns some transitions of a rollout; sequences of them for a module with memory.
+fn transitions(
+    rollout: &Rollout,
+    spec: &TransitionSpec,
+    max_seq_len: usize,
+    rng: &mut Generator,
+) -> Result<TrainData> {
+    let has_memory = rollout.states.is_some();
+    let states = has_memory.then_some(Columns::STATE_IN);
+    let keep = rollout.extras.keys().map(String::as_str).chain(states);
+    let mut buffer = ReplayBuffer::new(ReplayConfig::default(), keep, 1);
     buffer.push(rollout)?;
-    Ok(buffer.sample(rollout.env_steps(), spec, 0, rng)?)
+    let count = rollout.env_steps();
+    Ok(match has_memory {
+        true => buffer.sample_sequences(count, max_seq_len.max(1), spec, 0, rng)?,
+        false => buffer.sample(count, spec, 0, rng)?,
+    })
 }
 
 /// Checks that experience on the device is where the learner is.

@@ -12,6 +12,7 @@
 mod config;
 mod loss;
 mod next;
+mod outputs;
 
 pub use config::{DqnTraining, TdErrorLoss};
 pub use loss::DqnLoss;

@@ -124,6 +124,15 @@ pub trait ExecutionPlan: Debug + Send {
         let reason = "it has no state here; implement `set_state` beside `get_state`".into();
         Err(LearnerError::InvalidState { component, reason }.into())
     }
+
+    /// Returns the state that checkpoints hold, for plans that leave out a large part of it. Defaults to
+    /// [`get_state`](Self::get_state).
+    ///
+    /// # Errors
+    /// As [`get_state`](Self::get_state).
+    fn get_saved_state(&self) -> Result<State> {
+        self.get_state()
+    }
 }
 
 /// Checks that losses which learn from replayed transitions get some, and no others.

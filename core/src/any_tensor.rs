@@ -226,6 +226,20 @@ impl AnyTensor {
         }
     }
 
+    /// Returns a tensor without gradients as a constant among those with gradients: the inverse of
+    /// [`inner`](Self::inner).
+    ///
+    /// # Errors
+    /// None in practice: every tensor has a kind and a rank of its own.
+    pub fn from_inner(inner: Self) -> Result<Self> {
+        let shape = inner.shape();
+        with_rank!(shape.len(), shape, D => Ok(match inner.kind() {
+            TensorKind::Float => Tensor::from_inner(inner.float::<D>()?).into(),
+            TensorKind::Int => Tensor::from_inner(inner.int::<D>()?).into(),
+            TensorKind::Bool => Tensor::from_inner(inner.bool::<D>()?).into(),
+        }))
+    }
+
     /// Multiplies the float tensor by a number, in place if its storage has one owner.
     ///
     /// # Errors

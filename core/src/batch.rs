@@ -81,6 +81,60 @@ impl Column {
         })
     }
 
+    /// Returns a column without gradients as a constant among those with gradients: the inverse of
+    /// [`inner`](Self::inner).
+    ///
+    /// # Errors
+    /// If a deferred column cannot be loaded.
+    pub fn from_inner(inner: &Self) -> Result<Self> {
+        inner.map(&|tensor| AnyTensor::from_inner(tensor.clone()))
+    }
+
+    /// Gathers rows of the column in the given order, on its device.
+    ///
+    /// # Shapes
+    /// `rows`: `[R]`; result `[R, …]`.
+    ///
+    /// # Errors
+    /// If a deferred column cannot be loaded.
+    pub fn select_rows(&self, rows: &Tensor<1, Int>) -> Result<Self> {
+        self.map(&|tensor| tensor.select_rows(rows))
+    }
+
+    /// Appends the rows of a column of the same layout.
+    ///
+    /// # Errors
+    /// [`CoreError::MissingColumn`] or [`CoreError::TensorKind`] if the layouts differ.
+    pub fn cat(&self, other: &Self) -> Result<Self> {
+        match self {
+            Self::Tensor(tensor) => {
+                Ok(Self::Tensor(AnyTensor::cat(&[tensor.clone(), other.tensor()?.clone()])?))
+            }
+            Self::Nested(batch) => {
+                let (other, mut all) = (other.nested()?, Batch::new());
+                for name in batch.names() {
+                    let joined = batch.column(name)?.cat(other.column(name)?)?;
+                    all.insert(name.to_owned(), joined);
+                }
+                Ok(Self::Nested(all))
+            }
+        }
+    }
+
+    /// Applies a function to all tensors.
+    fn map(&self, f: &impl Fn(&AnyTensor) -> Result<AnyTensor>) -> Result<Self> {
+        match self {
+            Self::Tensor(tensor) => Ok(Self::Tensor(f(tensor)?)),
+            Self::Nested(batch) => {
+                let mut mapped = Batch::new();
+                for name in batch.names() {
+                    mapped.insert(name.to_owned(), batch.column(name)?.map(f)?);
+                }
+                Ok(Self::Nested(mapped))
+            }
+        }
+    }
+
     /// Returns the tensor of a column that is not nested.
     ///
     /// # Errors

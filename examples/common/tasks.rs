@@ -550,4 +550,15 @@ tasks! {
         threshold: -160.0,
         max_steps: 20_000,
     };
+    DQN_STATELESS_CARTPOLE = Task {
+        name: "dqn-stateless-cartpole",
+        example: "dqn",
+        choice: Some("stateless-cartpole"),
+        algorithm: "DQN with an LSTM",
+        env: "StatelessCartPole-v1",
+        section: "StatelessCartPole-v1 with DQN",
+        metric: EVALUATION_RETURN,
+        threshold: 350.0,
+        max_steps: 300_000,
+    };
 }

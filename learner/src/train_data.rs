@@ -10,7 +10,7 @@ mod values;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use rekindle_core::{Batch, HostBatch};
+use rekindle_core::{Batch, Columns, HostBatch};
 use rekindle_env::Buffer;
 use rekindle_env_runner::Segment;
 
@@ -88,6 +88,14 @@ impl TrainData {
         match &self.columns {
             Storage::Host(columns) => columns.rows(),
             Storage::Device(columns) => columns.rows(),
+        }
+    }
+
+    /// Returns the number of rows that count in a loss: without those that a mask of the data leaves out.
+    pub(crate) fn rows_that_count(&self) -> usize {
+        match self.as_f32(Columns::LOSS_MASK) {
+            Ok(mask) => mask.iter().filter(|mask| **mask > 0.0).count(),
+            Err(_) => self.rows(),
         }
     }
 
@@ -218,6 +226,9 @@ impl TrainData {
         let minibatch = match (minibatch_size, &self.sequences) {
             (None, _) => count,
             (Some(size), None) => size,
+            (Some(size), Some(Sequences { counted: Some(steps), .. })) => {
+                (size / (*steps).max(1)).max(1)
+            }
             // The number of sequences that have `size` rows on average.
             (Some(size), Some(_)) => (count.saturating_mul(size) / rows.max(1)).max(1),
         };

@@ -9,6 +9,7 @@ use burn::module::Module;
 use burn::prelude::*;
 use rekindle_catalog::{BoxEncoder, CatalogError, check_encoder};
 use rekindle_core::{Batch, Columns, Schedule};
+use rekindle_env::Buffer;
 
 use crate::action_mask::ActionMask;
 use crate::context::ModuleContext;
@@ -35,6 +36,8 @@ pub use head::QHead;
 /// otherwise a Dict of them. Masked actions have the value float-min. They are never taken, and do not count in
 /// the mean of a dueling network. A mask that allows nothing is an error where an action is to be chosen.
 ///
+/// With a recurrent encoder (`use_lstm`) it has memory, and learns from sequences of `max_seq_len` steps.
+///
 /// Its model config is a `DefaultModelConfig` with the fields of [`QNetworkConfig`] beside.
 #[derive(Module, Debug)]
 pub struct QNetwork {
@@ -51,6 +54,8 @@ pub struct QNetwork {
     /// The number of actions, and the first of them.
     actions: usize,
     first_action: i64,
+    is_stateful: bool,
+    max_seq_len: usize,
 }
 
 impl QNetwork {
@@ -70,8 +75,16 @@ impl QNetwork {
                 (Cow::Owned(seen), Some(mask))
             }
         };
-        let out = head.forward_from(encoder, &seen, mask.as_ref(), noise)?;
         let mut outputs = Batch::new();
+        let out = match self.is_stateful {
+            false => head.forward_from(encoder, &seen, mask.as_ref(), noise)?,
+            true => {
+                let state = batch.column(Columns::STATE_IN)?;
+                let (features, state) = encoder.forward_recurrent(&seen, state)?;
+                outputs.insert(Columns::STATE_OUT, state);
+                head.forward(features, mask.as_ref(), noise)
+            }
+        };
         let q = match &self.distribution {
             None => out,
             Some(distribution) => {
@@ -91,6 +104,15 @@ impl QNetwork {
     /// Returns the actions of the space from actions that are counted from 0.
     fn named(&self, actions: Tensor<1, Int>) -> Tensor<1, Int> {
         if self.first_action == 0 { actions } else { actions + self.first_action }
+    }
+
+    /// Returns actions, which are counted from 0, and the state after them.
+    fn chosen(&self, actions: Tensor<1, Int>, outputs: &Batch) -> Result<Batch> {
+        let chosen = Batch::new().with(Columns::ACTIONS, self.named(actions));
+        Ok(match self.is_stateful {
+            true => chosen.with(Columns::STATE_OUT, outputs.column(Columns::STATE_OUT)?.clone()),
+            false => chosen,
+        })
     }
 
     /// Returns the noise of a batch; `None` for a pass with the means.
@@ -142,11 +164,6 @@ impl RLModule for QNetwork {
                 false => catalog.build_encoder(build, &seen)?,
             };
             check_encoder(&*encoder, &seen, cx.device())?;
-            if encoder.initial_state()?.is_some() {
-                return Err(ModuleError::Mismatch(
-                    "the encoder of a network of action values has memory, which it cannot learn from yet; use an encoder without memory".into(),
-                ));
-            }
             Ok(encoder)
         };
         let atoms = distribution.map_or(1, |distribution| distribution.num_atoms());
@@ -165,6 +182,7 @@ impl RLModule for QNetwork {
             true => (Some(new_encoder()?), Some(new_head(features)?)),
             false => (None, None),
         };
+        let is_stateful = encoder.initial_state()?.is_some();
         Ok(Self {
             encoder,
             qf,
@@ -175,6 +193,8 @@ impl RLModule for QNetwork {
             mask,
             actions: actions.n(),
             first_action: actions.start(),
+            is_stateful,
+            max_seq_len: config.max_seq_len,
         })
     }
 
@@ -197,7 +217,8 @@ impl RLModule for QNetwork {
             true => greedy(&q)?,
             false => epsilon_greedy(&q, self.epsilon.value(cx.env_steps()), cx)?,
         };
-        Ok(Batch::new().with(Columns::ACTIONS, self.named(actions)).with(Columns::QF_PREDS, q))
+        let found = self.chosen(actions, &outputs)?;
+        Ok(found.with(Columns::QF_PREDS, q))
     }
 
     fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
@@ -208,11 +229,19 @@ impl RLModule for QNetwork {
             None => q.argmax(1).squeeze_dim::<1>(1),
             Some(_) => greedy(&q)?,
         };
-        Ok(Batch::new().with(Columns::ACTIONS, self.named(actions)))
+        self.chosen(actions, &outputs)
     }
 
     fn noise_dim(&self) -> usize {
         self.qf.noise_dim()
+    }
+
+    fn initial_state(&self) -> Result<Option<Buffer>> {
+        Ok(self.encoder.initial_state()?)
+    }
+
+    fn max_seq_len(&self) -> usize {
+        self.max_seq_len
     }
 
     fn as_q_net(&self) -> Option<&dyn QNet> {

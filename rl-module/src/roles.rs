@@ -46,7 +46,8 @@ pub trait ValueFunction {
 pub trait QNet {
     /// Computes the values `Q(o, ·)` of the observations of a batch, in the column
     /// [`Columns::QF_PREDS`](rekindle_core::Columns::QF_PREDS). Values of masked actions are float-min
-    /// ([`mask_logits`](rekindle_catalog::mask_logits)). A distributional network adds its own column.
+    /// ([`mask_logits`](rekindle_catalog::mask_logits)). A distributional network adds its own column, and a
+    /// stateful one [`Columns::STATE_OUT`](rekindle_core::Columns::STATE_OUT).
     ///
     /// # Shapes
     /// Observations `[B, …]`; result `[B, actions]`.
@@ -84,7 +85,8 @@ pub trait TargetNetwork {
     /// `[("encoder", "target_encoder"), ("qf", "target_qf")]`.
     fn target_network_pairs(&self) -> &'static [(&'static str, &'static str)];
 
-    /// Computes the outputs of the target networks.
+    /// Computes the outputs of the target networks; for a stateful module also
+    /// [`Columns::STATE_OUT`](rekindle_core::Columns::STATE_OUT).
     ///
     /// [`AnyRLModule::forward_target`](crate::AnyRLModule::forward_target) detaches them.
     ///

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::support::device;
 
 /// Everything that could be forgotten is on: priorities, a range of steps, schedules, a fraction of updates.
-fn small() -> DqnConfig {
+pub(crate) fn small() -> DqnConfig {
     let replay = ReplayConfig::default().capacity(120).prioritized(PrioritizedConfig::default());
     DqnConfig::new()
         .environment("CartPole-v1")
@@ -66,6 +66,36 @@ fn n_and_n_iterations_are_2n() {
             assert!(of(&straight) == of(&resumed), "{component}");
         }
     }
+}
+
+#[test]
+fn a_run_without_steps_in_its_checkpoints_collects_new_ones_before_it_learns() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("saved");
+    let config = small().training(|t| t.replay_buffer_config(uniform(100).in_checkpoints(false)));
+    let mut algo = config.build(&device()).unwrap();
+    train(&mut algo, 20);
+    algo.save_to_path(&path).unwrap();
+    let saved = rekindle::checkpoint::read(&path).unwrap();
+    assert!(saved.component("execution_plan").unwrap().components.is_empty());
+    // A state in memory has the steps.
+    let steps = algo.get_state().unwrap();
+    assert!(!steps.component("execution_plan").unwrap().components.is_empty());
+
+    let mut restored = Algorithm::from_checkpoint::<DqnTraining>(&path, &device()).unwrap();
+    let trained = |algo: &mut Algorithm| {
+        let result = algo.train().unwrap();
+        result.get("learners/__all_modules__/num_env_steps_trained").unwrap_or(0.0) > 0.0
+    };
+    // Eight steps an iteration: the fourth begins with 24 new ones, and 20 are needed.
+    assert_eq!([0; 4].map(|_| trained(&mut restored)), [false, false, false, true]);
+
+    // A checkpoint of a run that is still collecting says so, too.
+    let mut restored = Algorithm::from_checkpoint::<DqnTraining>(&path, &device()).unwrap();
+    assert!(!trained(&mut restored));
+    restored.save_to_path(&path).unwrap();
+    let mut again = Algorithm::from_checkpoint::<DqnTraining>(&path, &device()).unwrap();
+    assert_eq!([0; 4].map(|_| trained(&mut again)), [false, false, false, true]);
 }
 
 fn uniform(capacity: usize) -> ReplayConfig {
@@ -172,8 +202,12 @@ fn each_module_has_its_own_buffer_and_settings() {
     train(&mut algo, 6);
     let state = algo.get_state().unwrap();
     for id in ["0", "1"] {
-        let stored = state.component(&format!("execution_plan/{id}")).unwrap();
-        assert!(stored.tensor("rewards").unwrap().shape()[0] >= 40);
+        let stored = state.component(&format!("execution_plan/{id}/rows")).unwrap();
+        let rewards = stored
+            .shards
+            .values()
+            .map(|chunk| chunk.get_state().unwrap().tensor("rewards").unwrap().shape()[0]);
+        assert!(rewards.sum::<usize>() >= 40);
     }
     let [first, second] =
         ["0", "1"].map(|id| algo.module(id).unwrap().spec().get_model_config().clone());
@@ -215,7 +249,7 @@ fn settings_that_cannot_be_are_refused() {
         (with(|t| t.updates_per_env_step(0.0)), "`updates_per_env_step`"),
         (with(|t| t.epsilon(-0.5)), "`epsilon`"),
         (message(small().environment("Pendulum-v1")), "Discrete"),
-        (message(small().model("use_lstm", true)), "memory"),
+        (message(small().model("max_seq_len", 8)), "use_lstm"),
     ] {
         assert!(found.contains(expected), "{found}");
     }

@@ -101,6 +101,46 @@ fn an_lstm_and_a_gru_learn_what_needs_memory() {
 }
 
 #[test]
+fn a_q_network_with_memory_learns_what_needs_memory() {
+    recall();
+    let config = |memory: bool| {
+        let config = DqnConfig::new()
+            .environment("Test/Recall-v0")
+            .env_runners(|e| e.num_envs_per_env_runner(8))
+            .model("fcnet_hiddens", vec![16])
+            .training(|t| {
+                t.lr(3e-3)
+                    .train_batch_size(64)
+                    .num_steps_sampled_before_learning_starts(500)
+                    .sample_timesteps_per_update_round(16)
+                    .updates_per_env_step(0.125)
+                    .target_network_update_freq(200)
+                    .burn_in_len(1)
+                    .epsilon([(0, 1.0), (4000, 0.02)])
+            })
+            .seed(3);
+        match memory {
+            true => config
+                .model("use_lstm", true)
+                .model("lstm_cell_size", 16)
+                .model("max_seq_len", DELAY),
+            false => config,
+        }
+    };
+    let best = |memory| {
+        let mut algo = config(memory).build(&DeviceSpec::Cpu.open().unwrap()).unwrap();
+        let mut best = f64::NEG_INFINITY;
+        while algo.env_steps() < 15_000 && best < 0.9 {
+            let result = algo.train().unwrap();
+            best = best.max(result.get("env_runners/episode_return_mean").unwrap_or(-1.0));
+        }
+        best
+    };
+    let (with, without) = (best(true), best(false));
+    assert!(with >= 0.9 && without < 0.6, "{with} with memory, {without} without");
+}
+
+#[test]
 fn a_module_without_memory_does_not() {
     let mut config = recall();
     config.model_config.retain(|field, _| field == "fcnet_hiddens");

@@ -52,27 +52,9 @@ const EVAL_ENV_RUNNERS: &str = "eval_env_runners";
 impl Checkpointable for Algorithm {
     type Error = AlgorithmError;
 
+    /// Returns the state of all parts. A replay buffer is shared with it, not copied.
     fn get_state(&self) -> Result<State> {
-        let mut state = State::from_data(&AlgorithmState {
-            algorithm: self.name.into(),
-            code: Some(self.config.code.recorded()).filter(|code| *code != RecordedCode::default()),
-            execution_plan: Some(self.plan.name().into()),
-            config: serde_json::to_value(&self.config).map_err(AlgorithmError::ConfigFormat)?,
-            iteration: self.iteration,
-            env_steps: self.env_steps,
-            metrics: self.metrics.state(),
-            eval_metrics: self.eval_metrics.state(),
-        })?;
-        state.insert_component(LEARNER, self.learner.get_state()?);
-        state.insert_component(ENV_RUNNERS, self.env_runners.get_state()?);
-        let plan = self.plan.get_state()?;
-        if !plan.is_empty() {
-            state.insert_component(EXECUTION_PLAN, plan);
-        }
-        if let Some(runners) = &self.eval_env_runners {
-            state.insert_component(EVAL_ENV_RUNNERS, runners.get_state()?);
-        }
-        Ok(state)
+        self.state_with(self.plan.get_state()?)
     }
 
     /// Continues training exactly where it was saved: weights, optimizers, connectors, random
@@ -96,9 +78,38 @@ impl Checkpointable for Algorithm {
         }
         self.tell_checkpoint_loaded()
     }
+
+    /// Saves the state, without replay buffers that checkpoints do not hold
+    /// ([`ReplayConfig::in_checkpoints`](rekindle_learner::replay::ReplayConfig)).
+    fn save_to_path(&self, path: impl AsRef<Path>) -> Result<()> {
+        Ok(checkpoint::write(path, &self.state_with(self.plan.get_saved_state()?)?)?)
+    }
 }
 
 impl Algorithm {
+    /// Returns the state, with that of the plan.
+    fn state_with(&self, plan: State) -> Result<State> {
+        let mut state = State::from_data(&AlgorithmState {
+            algorithm: self.name.into(),
+            code: Some(self.config.code.recorded()).filter(|code| *code != RecordedCode::default()),
+            execution_plan: Some(self.plan.name().into()),
+            config: serde_json::to_value(&self.config).map_err(AlgorithmError::ConfigFormat)?,
+            iteration: self.iteration,
+            env_steps: self.env_steps,
+            metrics: self.metrics.state(),
+            eval_metrics: self.eval_metrics.state(),
+        })?;
+        state.insert_component(LEARNER, self.learner.get_state()?);
+        state.insert_component(ENV_RUNNERS, self.env_runners.get_state()?);
+        if plan != State::new() {
+            state.insert_component(EXECUTION_PLAN, plan);
+        }
+        if let Some(runners) = &self.eval_env_runners {
+            state.insert_component(EVAL_ENV_RUNNERS, runners.get_state()?);
+        }
+        Ok(state)
+    }
+
     /// Builds runners from the current configuration, without modules.
     fn new_env_runners(&self) -> Result<EnvRunnerGroup> {
         let runners = &self.config.env_runners;

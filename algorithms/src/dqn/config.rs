@@ -48,6 +48,9 @@ settings! {
         set updates_per_env_step: f64 = 0.25, positive_and_finite;
         /// Steps of a transition: a fixed number, or a range from which each transition draws its own.
         into n_step: NStep = NStep::Steps(1), NStep::check;
+        /// Steps before a sequence of a module with memory, from which its state at the start of the sequence is
+        /// computed anew, without gradients; 0 begins with the stored state.
+        set burn_in_len: usize = 0;
         /// Probability of a random action over environment steps. Noisy layers explore in place of it.
         into epsilon: Schedule = Schedule::from([(0, 1.0), (10_000, 0.05)]);
         /// Whether the main network chooses the next action, whose value is the target network's.

@@ -10,6 +10,7 @@ use rekindle_learner::{AfterMinibatch, Loss, LossContext, Losses, OptimizerGroup
 use rekindle_rl_module::{Role, ValueDistribution};
 
 use super::next::Next;
+use super::outputs::Outputs;
 use super::{DqnTraining, TdErrorLoss};
 use crate::config::one_optimizer;
 use crate::off_policy::weighted_mean;
@@ -93,17 +94,18 @@ impl Loss for DqnLoss {
     }
 
     fn transitions(&self) -> Option<TransitionSpec> {
-        Some(TransitionSpec::new(self.config.gamma).n_step(self.config.n_step.range()))
+        let spec = TransitionSpec::new(self.config.gamma).n_step(self.config.n_step.range());
+        Some(spec.burn_in(self.config.burn_in_len))
     }
 
     fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
-        let q = cx.outputs()?.float::<2>(Columns::QF_PREDS)?;
+        let Outputs { online, next } = Outputs::of(cx, &self.config)?;
+        let q = online.float::<2>(Columns::QF_PREDS)?;
         let actions = cx.action_indices()?;
-        let next = Next::new(cx, self.config.double_q)?;
         let taken = of_actions(q, actions.clone());
         let [terms, errors] = match cx.module.value_distribution() {
             None => self.of_values(taken.clone(), next),
-            Some(kind) => Self::of_distributions(kind, cx.outputs()?, actions, next)?,
+            Some(kind) => Self::of_distributions(kind, &online, actions, next)?,
         };
         Ok(Losses::new(weighted_mean(cx, terms)?)
             .metric("td_error_mean", cx.mean(errors.clone())?)

@@ -2,12 +2,10 @@
 
 use std::borrow::Cow;
 
-use burn::module::Module;
 use burn::prelude::*;
 use rekindle_core::{Batch, Columns};
 use rekindle_learner::{LossContext, Result};
 
-use crate::off_policy::next_observations;
 use crate::q_values::MASKED;
 
 /// Rewards, and what the target networks say about the observations that follow. Without gradients.
@@ -26,34 +24,27 @@ pub(super) struct Next {
 }
 
 impl Next {
-    /// Computes the outputs of the target networks. The next actions are the best ones of the main network with
-    /// `double_q`, and otherwise those of the target networks. Each pass of a noisy network has noise of its own.
-    pub(super) fn new(cx: &LossContext<'_>, double_q: bool) -> Result<Self> {
-        let batch = cx.batch();
-        // Without gradients: Burn keeps a graph that nothing goes backward through.
-        let module = cx.module.valid();
-        let next = next_observations(cx)?;
-        let noisy = with_noise(cx, &next)?;
-        let outputs = module.forward_target(&noisy)?;
-        let values = outputs.float::<2>(Columns::QF_PREDS)?;
-        let choosing = match double_q {
-            true => {
-                let noisy = with_noise(cx, &next)?;
-                module.compute_q_values(&noisy)?.float::<2>(Columns::QF_PREDS)?
-            }
-            false => values.clone(),
+    /// Reads the outputs of the target networks for the observations that follow the rows of a minibatch. The next
+    /// actions are the best ones of the main network, if its outputs are given, and otherwise those of the target
+    /// networks.
+    pub(super) fn new(batch: &Batch, of_target: Batch, online: Option<Batch>) -> Result<Self> {
+        let values = of_target.float::<2>(Columns::QF_PREDS)?;
+        let choosing = match online {
+            Some(online) => online.float::<2>(Columns::QF_PREDS)?,
+            None => values.clone(),
         };
         let actions = choosing.clone().argmax(1);
         let masked =
             choosing.gather(1, actions.clone()).squeeze_dim::<1>(1).lower_equal_elem(MASKED);
         let discounts = batch.float::<1>(Columns::DISCOUNTS)?.inner().mask_fill(masked, 0.0);
         let rewards = batch.float::<1>(Columns::REWARDS)?.inner();
-        Ok(Self { rewards, discounts, outputs, values, actions: actions.squeeze_dim(1) })
+        let actions = actions.squeeze_dim(1);
+        Ok(Self { rewards, discounts, outputs: of_target, values, actions })
     }
 }
 
 /// Adds noise of one pass, without gradients.
-fn with_noise<'b>(cx: &LossContext<'_>, batch: &'b Batch) -> Result<Cow<'b, Batch>> {
+pub(super) fn with_noise<'b>(cx: &LossContext<'_>, batch: &'b Batch) -> Result<Cow<'b, Batch>> {
     Ok(match cx.with_noise(batch) {
         Cow::Borrowed(batch) => Cow::Borrowed(batch),
         Cow::Owned(noisy) => {

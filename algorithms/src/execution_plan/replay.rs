@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use rekindle_checkpoint::State;
 use rekindle_core::rng::{Purpose, stream};
-use rekindle_core::{ConfigError, Generator, ModuleId};
+use rekindle_core::{Columns, ConfigError, Generator, ModuleId};
+use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_env_runner::{Experience, SampleOptions};
 use rekindle_learner::replay::{ROWS, ReplayBuffer, ReplayConfig, TD_ERROR};
-use rekindle_learner::{Learner, LearnerConfig, LearnerError, ModuleData, UpdateReport};
+use rekindle_learner::{Learner, LearnerConfig, LearnerError, ModuleData, TrainData, UpdateReport};
 use serde::{Deserialize, Serialize};
 
 use super::{ExecutionPlan, StepReport, TrainingContext};
@@ -31,10 +32,24 @@ pub struct Replay {
     random_warmup: bool,
     sample_timesteps: usize,
     updates_per_env_step: f64,
+    refill: Refill,
     buffers: BTreeMap<ModuleId, ReplayBuffer>,
     /// Updates that are due: below 1 between two steps.
     due: f64,
     rng: Option<Generator>,
+}
+
+/// Progress of a run that replaces the steps which its checkpoint left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Refill {
+    /// The buffers are complete.
+    #[default]
+    None,
+    /// The run was restored without steps, and has not sampled since.
+    Due,
+    /// Learning starts again at this environment step.
+    Until(u64),
 }
 
 /// Minibatches that are drawn together at most, which bounds their memory.
@@ -48,6 +63,8 @@ const ROUNDING: f64 = 1e-9;
 struct Saved {
     due: f64,
     rng: Option<Generator>,
+    #[serde(default)]
+    refill: Refill,
 }
 
 impl Replay {
@@ -62,6 +79,7 @@ impl Replay {
             random_warmup: false,
             sample_timesteps: 1,
             updates_per_env_step: 1.0,
+            refill: Refill::None,
             buffers: BTreeMap::new(),
             due: 0.0,
             rng: None,
@@ -97,6 +115,22 @@ impl Replay {
         self
     }
 
+    /// Whether the run still replaces the steps that its checkpoint left out.
+    fn refills(&mut self, env_steps: u64) -> bool {
+        if self.refill == Refill::Due {
+            self.refill = Refill::Until(env_steps + self.learning_starts);
+        }
+        if matches!(self.refill, Refill::Until(step) if step <= env_steps) {
+            self.refill = Refill::None;
+        }
+        self.refill != Refill::None
+    }
+
+    /// Returns the state without buffers.
+    fn without_steps(&self, refill: Refill) -> Result<State> {
+        Ok(State::from_data(&Saved { due: self.due, rng: self.rng.clone(), refill })?)
+    }
+
     /// Stores the experience of the modules that learn.
     fn store(&mut self, cx: &TrainingContext<'_>, experience: &Experience) -> Result<()> {
         let runners = &cx.config.env_runners;
@@ -108,7 +142,11 @@ impl Replay {
             let buffer = self.buffers.entry(id.clone()).or_insert_with(|| {
                 let loss = cx.learner.loss(id);
                 let keep = loss.map_or(&[][..], |loss| loss.required_columns());
-                ReplayBuffer::new(self.config.clone(), keep.iter().copied(), num_envs)
+                let state = sequence_len(cx, id).map(|_| Columns::STATE_IN);
+                let keep = keep.iter().copied().chain(state);
+                let frames = ConnectorConfig::num_frames(&runners.env_to_module_connector, id);
+                let buffer = ReplayBuffer::new(self.config.clone(), keep, num_envs);
+                buffer.num_frames(frames)
             });
             for rollout in rollouts {
                 buffer.push(rollout)?;
@@ -125,8 +163,15 @@ impl Replay {
         for (id, buffer) in &self.buffers {
             let spec = cx.learner.loss(id).and_then(|loss| loss.transitions());
             if let Some(spec) = spec.filter(|_| !buffer.is_empty()) {
-                let rows = minibatches * self.batch_size;
-                data.insert(id.clone(), buffer.sample(rows, &spec, cx.env_steps(), rng)?);
+                let env_steps = cx.env_steps();
+                let drawn = match sequence_len(cx, id) {
+                    None => buffer.sample(minibatches * self.batch_size, &spec, env_steps, rng)?,
+                    Some(len) => {
+                        let sequences = minibatches * (self.batch_size / len).max(1);
+                        buffer.sample_sequences(sequences, len, &spec, env_steps, rng)?
+                    }
+                };
+                data.insert(id.clone(), drawn);
             }
         }
         Ok(data)
@@ -141,7 +186,7 @@ impl Replay {
             let mut rows = BTreeMap::new();
             if self.config.prioritized.is_some() {
                 for (id, data) in &data {
-                    rows.insert(id.clone(), data.host()?.column(ROWS)?.as_i64()?.to_vec());
+                    rows.insert(id.clone(), Drawn::of(data)?);
                 }
             }
             let report = cx.learn(data)?;
@@ -150,15 +195,42 @@ impl Replay {
         Ok(())
     }
 
-    fn set_errors(&mut self, rows: &BTreeMap<ModuleId, Vec<i64>>, report: &UpdateReport) {
-        for (id, rows) in rows {
+    fn set_errors(&mut self, drawn: &BTreeMap<ModuleId, Drawn>, report: &UpdateReport) {
+        for (id, Drawn { rows, sequences }) in drawn {
             let errors = report.row_values.get(id).and_then(|values| values.get(TD_ERROR));
             if let (Some(errors), Some(buffer)) = (errors, self.buffers.get_mut(id)) {
-                let rows: Vec<usize> = rows.iter().map(|row| *row as usize).collect();
-                buffer.set_errors(&rows, errors);
+                match sequences {
+                    None => buffer.set_errors(rows, errors),
+                    Some((padded, mask)) => buffer.set_sequence_errors(rows, errors, mask, *padded),
+                };
             }
         }
     }
+}
+
+/// The rows that were drawn, for their priorities.
+struct Drawn {
+    rows: Vec<usize>,
+    /// The rows of a sequence, and which of all rows count.
+    sequences: Option<(usize, Vec<f32>)>,
+}
+
+impl Drawn {
+    fn of(data: &TrainData) -> Result<Self> {
+        let rows = data.host()?.column(ROWS)?.as_i64()?.iter().map(|row| *row as usize);
+        let mask = || Ok::<_, AlgorithmError>(data.as_f32(Columns::LOSS_MASK)?.to_vec());
+        let sequences =
+            data.sequences.as_ref().map(|of| Ok::<_, AlgorithmError>((of.len, mask()?)));
+        Ok(Self { rows: rows.collect(), sequences: sequences.transpose()? })
+    }
+}
+
+/// Returns the number of steps of a module's sequences; `None` for a module without memory.
+fn sequence_len(cx: &TrainingContext<'_>, id: &str) -> Option<usize> {
+    let module = cx.learner.module().get(id)?;
+    // An initial state that fails is reported by the runners.
+    let has_memory = matches!(module.initial_state(), Ok(Some(_)));
+    has_memory.then(|| module.max_seq_len().max(1))
 }
 
 impl ExecutionPlan for Replay {
@@ -196,8 +268,9 @@ impl ExecutionPlan for Replay {
     }
 
     fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
-        let warms_up = cx.env_steps() < self.learning_starts;
-        let experience = match warms_up && self.random_warmup {
+        let is_new = cx.env_steps() < self.learning_starts;
+        let warms_up = is_new || self.refills(cx.env_steps());
+        let experience = match is_new && self.random_warmup {
             true => cx.sample_with(self.sample_timesteps, SampleOptions::random())?,
             false => cx.sample(self.sample_timesteps)?,
         };
@@ -222,16 +295,24 @@ impl ExecutionPlan for Replay {
     }
 
     fn get_state(&self) -> Result<State> {
-        let mut state = State::from_data(&Saved { due: self.due, rng: self.rng.clone() })?;
+        let mut state = self.without_steps(self.refill)?;
         for (id, buffer) in &self.buffers {
             state.insert_component(id, buffer.get_state()?);
         }
         Ok(state)
     }
 
+    fn get_saved_state(&self) -> Result<State> {
+        let has_steps = self.buffers.values().any(|buffer| !buffer.is_empty());
+        match self.config.in_checkpoints || !has_steps {
+            true => self.get_state(),
+            false => self.without_steps(Refill::Due),
+        }
+    }
+
     fn set_state(&mut self, state: &State) -> Result<()> {
         let saved = match state.data.is_null() {
-            true => Saved { due: 0.0, rng: None },
+            true => Saved { due: 0.0, rng: None, refill: Refill::None },
             false => state.data_as()?,
         };
         let buffers = state.components.iter().map(|(id, state)| {
@@ -245,6 +326,13 @@ impl ExecutionPlan for Replay {
             return Err(LearnerError::InvalidState { component, reason }.into());
         }
         (self.buffers, self.due, self.rng) = (buffers, saved.due, saved.rng);
+        self.refill = saved.refill;
+        if self.refill == Refill::Due {
+            tracing::warn!(
+                env_steps = self.learning_starts,
+                "restored without the steps of the replay buffer; learning starts after this many new ones"
+            );
+        }
         Ok(())
     }
 }

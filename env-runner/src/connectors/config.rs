@@ -238,6 +238,25 @@ impl ConnectorConfig {
         }
     }
 
+    /// Returns the number of frames that the observations of a module stack: those of a [`FrameStacking`] that
+    /// no other connector of observations follows; 1 without one.
+    #[must_use]
+    pub fn num_frames(connectors: &[Self], module_id: &str) -> usize {
+        let mut of_module = connectors.iter().rev().filter_map(|c| c.of_module(module_id));
+        let last = of_module.find(|connector| {
+            !matches!(
+                connector,
+                Self::ClipRewards { .. }
+                    | Self::ScaleRewards { .. }
+                    | Self::NormalizeRewards { .. }
+            )
+        });
+        match last {
+            Some(Self::FrameStacking { num_frames }) => *num_frames,
+            _ => 1,
+        }
+    }
+
     /// Returns the connector for the modules other than this one; `None` if there are none.
     #[must_use]
     pub fn without_module(self, module_id: &str) -> Option<Self> {
@@ -372,6 +391,19 @@ mod tests {
         refused(r#"{"type": "ClipRewards", "limt": 1.0}"#, &["limt", "limit"]);
         let nested = r#"{"type": "OnPart", "path": ["x"], "connector": "MeanStdFilter"}"#;
         refused(nested, &[r#""MeanStdFilter" is not a connector"#, form]);
+    }
+
+    #[test]
+    fn frames_are_those_of_the_last_connector_of_observations() {
+        let stack = ConnectorConfig::frame_stacking(4);
+        let of = |connectors: &[ConnectorConfig]| ConnectorConfig::num_frames(connectors, "a");
+        let filter = ConnectorConfig::mean_std_filter();
+        assert_eq!(of(&[]), 1);
+        assert_eq!(of(&[filter.clone(), stack.clone(), ConnectorConfig::clip_rewards(1.0)]), 4);
+        assert_eq!(of(&[stack.clone(), filter]), 1);
+        assert_eq!(of(&[stack.clone().for_modules(["a"])]), 4);
+        assert_eq!(of(&[stack.clone().for_modules(["b"])]), 1);
+        assert_eq!(of(&[stack.on_part(["x"])]), 1);
     }
 
     #[test]

@@ -210,7 +210,7 @@ impl Learner {
             self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
         }
         let trained = data.iter().map(|(id, data)| {
-            let all = data.rows() * self.config.num_epochs;
+            let all = data.rows_that_count() * self.config.num_epochs;
             (id.clone(), lasted.get(id).map_or(all, |steps| all * steps / count))
         });
         let trained = trained.collect();

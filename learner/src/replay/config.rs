@@ -14,6 +14,9 @@ settings! {
         set capacity: usize = 1_000_000, at_least_one;
         /// Draws transitions in proportion to their errors; `None` draws all alike.
         into prioritized: Option<PrioritizedConfig> = None, checked;
+        /// Whether checkpoints hold the stored steps. A run that is restored without them collects new ones
+        /// before it learns.
+        set in_checkpoints: bool = true;
     }
 }
 
@@ -26,6 +29,9 @@ settings! {
         into beta: Schedule = Schedule::Constant(0.4);
         /// What is added to an absolute error.
         set epsilon: f64 = 1e-6, positive;
+        /// Share of the largest error of a sequence in its priority, for modules with memory; the rest is the share
+        /// of the mean (Kapturowski et al., 2019).
+        set eta: f64 = 0.9, between_0_and_1;
         /// What importance weights are divided by, so that none is above 1.
         set weights_by: LargestWeight = LargestWeight::Buffer;
     }

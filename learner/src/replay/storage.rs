@@ -1,11 +1,15 @@
 //! Steps of one module in blocks of rows: each block belongs to one environment or agent.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use rekindle_core::Columns;
 use rekindle_env::{AgentId, Buffer};
 use rekindle_env_runner::{Rollout, Segment, SegmentEnd};
 
+use super::chunk::{self, Chunk};
+use super::frames::Frames;
+use super::slots::Slot;
 use crate::error::{LearnerError, Result};
 
 /// What follows a stored row.
@@ -26,6 +30,11 @@ impl Follows {
         let all = [Self::Absent, Self::Step, Self::Terminated, Self::Truncated];
         all.into_iter().find(|follows| *follows as u8 == byte)
     }
+
+    /// Whether the row is the last one of an episode.
+    pub(super) fn ends(self) -> bool {
+        matches!(self, Self::Terminated | Self::Truncated)
+    }
 }
 
 /// The stream of steps of one environment, or of one agent in it.
@@ -35,12 +44,12 @@ pub(super) type StreamKey = (usize, usize, Option<AgentId>);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Block {
     pub(super) len: usize,
-    /// The number of the stream's next block.
+    /// The numbers of the stream's next block and of the one before.
     pub(super) next: Option<usize>,
+    pub(super) before: Option<usize>,
     pub(super) stream: Option<StreamKey>,
-    /// The observations after the last steps of episodes: the offsets of these steps, ascending.
+    /// The offsets of the last steps of episodes, ascending. The chunk has the observations after them.
     pub(super) final_rows: Vec<usize>,
-    pub(super) finals: Option<Buffer>,
 }
 
 /// The end of a stream so far.
@@ -56,10 +65,15 @@ pub(super) struct Head {
 
 /// The rows of one module. Those of a block are written once, in order, and dropped together: the oldest
 /// block first.
+///
+/// Chunks hold the rows of consecutive blocks. States share them, so that a chunk is copied if it changes while
+/// a state has it.
 #[derive(Debug, Clone)]
 pub(super) struct Storage {
     /// Rows of a block.
     pub(super) block_len: usize,
+    /// Rows of a chunk.
+    pub(super) chunk_rows: usize,
     pub(super) capacity: usize,
     pub(super) rows: usize,
     pub(super) blocks: Vec<Block>,
@@ -67,33 +81,34 @@ pub(super) struct Storage {
     pub(super) ages: VecDeque<usize>,
     pub(super) free: Vec<usize>,
     pub(super) streams: BTreeMap<StreamKey, Head>,
-    pub(super) follows: Vec<Follows>,
-    pub(super) rewards: Vec<f32>,
+    pub(super) chunks: Vec<Arc<Chunk>>,
+    /// The layouts of the columns by name: buffers without rows. Chunks have the columns in this order.
     pub(super) columns: BTreeMap<String, Buffer>,
-}
-
-/// Where the observation after a row is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum After<'a> {
-    /// In a row of the storage.
-    Row(usize),
-    /// In a row of another buffer.
-    Other(&'a Buffer, usize),
+    /// The index of the observations among the columns.
+    pub(super) obs: usize,
+    /// Frames of an observation, as the runners say.
+    pub(super) num_frames: usize,
+    /// How observations stack frames, of which chunks have only the newest; `None` if they have all of an
+    /// observation.
+    pub(super) frames: Option<Frames>,
 }
 
 impl Storage {
     pub(super) fn new(capacity: usize, block_len: usize) -> Self {
         Self {
             block_len,
+            chunk_rows: block_len,
             capacity,
             rows: 0,
             blocks: Vec::new(),
             ages: VecDeque::new(),
             free: Vec::new(),
             streams: BTreeMap::new(),
-            follows: Vec::new(),
-            rewards: Vec::new(),
+            chunks: Vec::new(),
             columns: BTreeMap::new(),
+            obs: 0,
+            num_frames: 1,
+            frames: None,
         }
     }
 
@@ -102,34 +117,43 @@ impl Storage {
         self.rows
     }
 
-    /// The number of rows that have memory, stored steps or not.
+    /// The number of rows of all blocks, stored steps or not.
     pub(super) fn slots(&self) -> usize {
-        self.follows.len()
+        self.blocks.len() * self.block_len
+    }
+
+    /// Returns the chunk of a row, and the row in it.
+    pub(super) fn at(&self, row: usize) -> (usize, usize) {
+        (row / self.chunk_rows, row % self.chunk_rows)
     }
 
     pub(super) fn follows(&self, row: usize) -> Follows {
-        self.follows.get(row).copied().unwrap_or(Follows::Absent)
+        let (chunk, row) = self.at(row);
+        let follows = self.chunks.get(chunk).and_then(|chunk| chunk.follows.get(row));
+        follows.copied().unwrap_or(Follows::Absent)
     }
 
     pub(super) fn reward(&self, row: usize) -> f32 {
-        self.rewards.get(row).copied().unwrap_or_default()
+        let (chunk, row) = self.at(row);
+        let reward = self.chunks.get(chunk).and_then(|chunk| chunk.rewards.get(row));
+        reward.copied().unwrap_or_default()
     }
 
-    pub(super) fn columns(&self) -> impl Iterator<Item = (&String, &Buffer)> {
-        self.columns.iter()
+    /// Returns a chunk for changes.
+    pub(super) fn chunk_mut(&mut self, chunk: usize) -> &mut Chunk {
+        let chunk = Arc::make_mut(&mut self.chunks[chunk]);
+        chunk.record.clear();
+        chunk
     }
 
     /// Whether numbers of blocks and offsets are those of rows that exist, for saved states.
     pub(super) fn is_consistent(&self) -> bool {
-        let (rows, count) = (self.follows.len(), self.blocks.len());
+        let count = self.blocks.len();
         let is_block = |block: &usize| *block < count;
         let stored = |index: usize, block: &Block| {
             let first = index * self.block_len;
-            let of_block = self.follows.get(first..first + self.block_len);
-            of_block.is_some_and(|follows| {
-                let (stored, rest) = follows.split_at(block.len.min(self.block_len));
-                !stored.contains(&Follows::Absent)
-                    && rest.iter().all(|follows| *follows == Follows::Absent)
+            (0..self.block_len).all(|offset| {
+                (self.follows(first + offset) == Follows::Absent) == (offset >= block.len)
             })
         };
         let fits = |(index, block): (usize, &Block)| {
@@ -137,14 +161,10 @@ impl Storage {
                 && stored(index, block)
                 && block.next.iter().all(is_block)
                 && block.final_rows.iter().all(|offset| *offset < block.len)
-                && block.final_rows.windows(2).all(|pair| pair[0] < pair[1])
         };
         let numbers = self.ages.iter().chain(&self.free);
         let distinct: BTreeSet<_> = numbers.clone().collect();
-        self.block_len > 0
-            && self.block_len.checked_mul(count) == Some(rows)
-            && self.rewards.len() == rows
-            && distinct.len() == count
+        distinct.len() == count
             && self.ages.len() + self.free.len() == count
             && numbers.clone().all(is_block)
             && self.ages.iter().all(|block| self.blocks[*block].len > 0)
@@ -156,8 +176,8 @@ impl Storage {
                 .all(|head| self.blocks.get(head.block).is_some_and(|block| block.len > 0))
     }
 
-    /// Appends the steps of a rollout, with those of its columns that are kept. Calls `stored` and
-    /// `dropped` with the rows of new steps and of the oldest ones, which make room.
+    /// Appends the steps of a rollout, with those of its columns that are kept. Calls `changed` with each row that
+    /// is stored (`true`), and with each of the oldest rows that are dropped to make room (`false`).
     ///
     /// # Errors
     /// [`LearnerError::ColumnOfSomeRollouts`] if a kept column is missing, [`LearnerError::ColumnLayout`] if
@@ -171,18 +191,27 @@ impl Storage {
         let columns = self.kept(rollout, keep)?;
         for (index, segment) in rollout.segments.iter().enumerate() {
             let key = (rollout.runner, segment.env, segment.agent.clone());
-            let mut block = self.begin(&key, segment);
+            let mut block = self.begin(&key, segment)?;
+            let mut opens = self.opens(block, rollout, segment);
             for row in segment.rows() {
-                let next = self.next_slot(block, &key, &mut changed);
+                let next = self.next_slot(block, opens, &key, &mut changed)?;
+                if let (Some(frames), true) = (self.frames, std::mem::take(&mut opens)) {
+                    self.set_context(frames, next.0, (&rollout.observations, row))?;
+                }
                 let slot = next.0 * self.block_len + next.1;
                 block = Some(next.0);
-                for (name, column) in &columns {
-                    if let Some(stored) = self.columns.get_mut(*name) {
-                        stored.copy_row(slot, column, row)?;
+                let (chunk, at) = self.at(slot);
+                let (frames, obs) = (self.frames, self.obs);
+                let chunk = self.chunk_mut(chunk);
+                for (index, (stored, column)) in chunk.columns.iter_mut().zip(&columns).enumerate()
+                {
+                    match frames.filter(|_| index == obs) {
+                        Some(frames) => frames.take(column, row, frames.count - 1, (stored, at)),
+                        None => stored.copy_row(at, column, row)?,
                     }
                 }
-                self.rewards[slot] = rollout.rewards.get(row).copied().unwrap_or_default();
-                self.follows[slot] = Follows::Step;
+                chunk.rewards[at] = rollout.rewards.get(row).copied().unwrap_or_default();
+                chunk.follows[at] = Follows::Step;
                 self.rows += 1;
                 changed(slot, true);
             }
@@ -206,87 +235,161 @@ impl Storage {
         of_block.next.map(|next| next * self.block_len)
     }
 
-    /// Returns where the observation after a row is.
-    pub(super) fn after(&self, row: usize) -> Option<After<'_>> {
+    /// Returns the row of the step before in the same episode, if it is stored.
+    pub(super) fn predecessor(&self, row: usize) -> Option<usize> {
+        let (block, offset) = (row / self.block_len, row % self.block_len);
+        let before = match offset {
+            0 => {
+                let before = self.blocks.get(block)?.before?;
+                before * self.block_len + self.blocks.get(before)?.len.checked_sub(1)?
+            }
+            _ => row - 1,
+        };
+        (!self.follows(before).ends()).then_some(before)
+    }
+
+    /// Returns where the observation after a row is; the row itself if there is none.
+    pub(super) fn after(&self, row: usize) -> Slot<'_> {
         if let Some(next) = self.successor(row) {
-            return Some(After::Row(next));
+            return Slot::Row(next);
         }
+        self.unstored_after(row).unwrap_or(Slot::Row(row))
+    }
+
+    /// Returns the observation after the last stored step of an episode.
+    fn unstored_after(&self, row: usize) -> Option<Slot<'_>> {
         let (block, offset) = (row / self.block_len, row % self.block_len);
         let of_block = self.blocks.get(block)?;
         if self.follows(row) == Follows::Step {
             let head = self.streams.get(of_block.stream.as_ref()?)?;
-            return Some(After::Other(&head.next_observation, 0));
+            return Some(Slot::Open(row, &head.next_observation));
         }
         let index = of_block.final_rows.binary_search(&offset).ok()?;
-        Some(After::Other(of_block.finals.as_ref()?, index))
+        let (chunk, first) = self.at(block * self.block_len);
+        let finals = self.chunks.get(chunk)?.finals.get(first / self.block_len)?.as_ref()?;
+        Some(Slot::Final(row, finals, index))
     }
 
-    /// Checks the columns of a rollout that are kept, and makes room for their first rows.
+    /// Returns the layout of a column: a buffer without rows.
+    ///
+    /// # Errors
+    /// [`LearnerError::EmptyReplay`] if nothing was stored.
+    pub(super) fn layout(&self, index: usize) -> Result<&Buffer> {
+        self.columns.values().nth(index).ok_or(LearnerError::EmptyReplay)
+    }
+
+    /// Returns the columns of a rollout that are kept, in order of their names. Those of the first rollout
+    /// decide on the layouts, and on the size of chunks.
     fn kept<'a>(
         &mut self,
         rollout: &'a Rollout,
         keep: &BTreeSet<String>,
-    ) -> Result<Vec<(&'a str, &'a Buffer)>> {
-        let mut columns =
-            vec![(Columns::OBS, &rollout.observations), (Columns::ACTIONS, &rollout.actions)];
+    ) -> Result<Vec<&'a Buffer>> {
+        let mut columns = BTreeMap::from([
+            (Columns::OBS, &rollout.observations),
+            (Columns::ACTIONS, &rollout.actions),
+        ]);
         for name in keep {
-            let Some((name, column)) = rollout.extras.get_key_value(name) else {
+            let column = match (name.as_str(), &rollout.states) {
+                (Columns::STATE_IN, Some(states)) => Some(&states.state_in),
+                _ => rollout.extras.get(name),
+            };
+            let Some(column) = column else {
                 return Err(LearnerError::ColumnOfSomeRollouts { column: name.clone() });
             };
-            columns.push((name, column));
+            columns.insert(name, column);
+        }
+        if self.columns.is_empty() {
+            let layouts =
+                columns.iter().map(|(name, column)| Ok(((*name).to_owned(), column.slice(0..0)?)));
+            self.set_layouts(layouts.collect::<Result<_>>()?);
+            let layouts = self.stored_layouts()?;
+            let blocks = chunk::blocks(self.capacity, self.block_len, layouts.iter());
+            self.chunk_rows = blocks * self.block_len;
         }
         for (name, column) in &columns {
             let layout = |source| LearnerError::ColumnLayout {
                 column: (*name).to_owned(),
                 source: Box::new(source),
             };
-            match self.columns.get_mut(*name) {
-                Some(stored) => stored.extend_from(column, 0..0).map_err(layout)?,
-                None => {
-                    let mut empty = column.slice(0..0)?;
-                    empty.extend_zeros(self.follows.len());
-                    self.columns.insert((*name).to_owned(), empty);
-                }
+            if let Some(stored) = self.columns.get_mut(*name) {
+                stored.extend_from(column, 0..0).map_err(layout)?;
             }
         }
-        Ok(columns)
+        Ok(columns.into_values().collect())
+    }
+
+    /// Sets the layouts of the columns.
+    pub(super) fn set_layouts(&mut self, columns: BTreeMap<String, Buffer>) {
+        self.obs = columns.keys().position(|name| name == Columns::OBS).unwrap_or_default();
+        let layout = columns.get(Columns::OBS);
+        self.frames = layout.and_then(|layout| Frames::of(layout, self.num_frames));
+        self.columns = columns;
+    }
+
+    /// Returns the layouts of the columns of chunks.
+    pub(super) fn stored_layouts(&self) -> Result<Vec<Buffer>> {
+        let layouts = self.columns.values().enumerate().map(|(index, layout)| {
+            match self.frames.filter(|_| index == self.obs) {
+                Some(frames) => frames.layout(layout),
+                None => Ok(layout.clone()),
+            }
+        });
+        layouts.collect()
+    }
+
+    /// Whether a segment needs a new block: its first observation has other frames than those of the rows
+    /// before it.
+    fn opens(&self, block: Option<usize>, rollout: &Rollout, segment: &Segment) -> bool {
+        match (self.frames, block, segment.rows().next()) {
+            (Some(frames), Some(block), Some(row)) => {
+                !self.continues(frames, block, &rollout.observations, row)
+            }
+            (Some(_), None, Some(_)) => true,
+            _ => false,
+        }
     }
 
     /// Returns the block that a segment continues in. An earlier episode of the stream that did not end ends
     /// here: its next step was lost.
-    fn begin(&mut self, key: &StreamKey, segment: &Segment) -> Option<usize> {
-        let head = self.streams.get_mut(key)?;
+    fn begin(&mut self, key: &StreamKey, segment: &Segment) -> Result<Option<usize>> {
+        let Some(head) = self.streams.get_mut(key) else { return Ok(None) };
         let block = head.block;
         let continues = head.episode == segment.episode && head.t == Some(segment.t_started);
         if head.t.is_some() && !continues && segment.len > 0 {
             head.t = None;
             let next = head.next_observation.clone();
-            let offset = self.blocks.get(block)?.len - 1;
-            self.follows[block * self.block_len + offset] = Follows::Truncated;
-            self.add_final(block, offset, &next);
+            let offset = self.blocks[block].len - 1;
+            self.add_final(block, offset, Follows::Truncated, &next)?;
         }
-        Some(block)
+        Ok(Some(block))
     }
 
-    /// Returns the block and offset of the stream's next row.
+    /// Returns the block and offset of the stream's next row, in a new block if the segment opens one.
     fn next_slot(
         &mut self,
         block: Option<usize>,
+        opens: bool,
         key: &StreamKey,
         changed: &mut impl FnMut(usize, bool),
-    ) -> (usize, usize) {
+    ) -> Result<(usize, usize)> {
         while self.rows >= self.capacity && self.ages.len() > 1 {
-            self.drop_oldest(block, changed);
+            self.drop_oldest(block, changed)?;
         }
         if let Some(block) = block
             && self.blocks[block].len < self.block_len
+            && !opens
         {
             let offset = self.blocks[block].len;
             self.blocks[block].len += 1;
-            return (block, offset);
+            return Ok((block, offset));
         }
-        let new = self.free.pop().unwrap_or_else(|| self.grow());
-        self.blocks[new] = Block { len: 1, stream: Some(key.clone()), ..Block::default() };
+        let new = match self.free.pop() {
+            Some(free) => free,
+            None => self.grow()?,
+        };
+        let stream = Some(key.clone());
+        self.blocks[new] = Block { len: 1, before: block, stream, ..Block::default() };
         self.ages.push_back(new);
         if let Some(block) = block {
             self.blocks[block].next = Some(new);
@@ -294,18 +397,30 @@ impl Storage {
         if let Some(head) = self.streams.get_mut(key) {
             head.block = new;
         }
-        (new, 0)
+        Ok((new, 0))
     }
 
     /// Drops the oldest block that is not `kept`.
-    fn drop_oldest(&mut self, kept: Option<usize>, changed: &mut impl FnMut(usize, bool)) {
-        let Some(index) = self.ages.iter().position(|block| Some(*block) != kept) else { return };
-        let Some(block) = self.ages.remove(index) else { return };
-        let Block { len, stream, .. } = std::mem::take(&mut self.blocks[block]);
-        for row in block * self.block_len..block * self.block_len + len {
-            self.follows[row] = Follows::Absent;
-            changed(row, false);
+    fn drop_oldest(
+        &mut self,
+        kept: Option<usize>,
+        changed: &mut impl FnMut(usize, bool),
+    ) -> Result<()> {
+        let index = self.ages.iter().position(|block| Some(*block) != kept);
+        let Some(block) = index.and_then(|index| self.ages.remove(index)) else { return Ok(()) };
+        if let Some(next) = self.blocks[block].next {
+            self.keep_context(next)?;
+            self.blocks[next].before = None;
         }
+        let Block { len, stream, .. } = std::mem::take(&mut self.blocks[block]);
+        let row = block * self.block_len;
+        let ((chunk, first), of_block) = (self.at(row), row..row + len);
+        let in_chunk = first / self.block_len;
+        let chunk = self.chunk_mut(chunk);
+        chunk.follows[first..first + len].fill(Follows::Absent);
+        chunk.finals[in_chunk] = None;
+        chunk.contexts[in_chunk] = None;
+        of_block.for_each(|row| changed(row, false));
         self.rows -= len;
         self.free.push(block);
         // The stream of an environment or agent that has not acted for long begins anew.
@@ -314,16 +429,18 @@ impl Storage {
         {
             self.streams.remove(&key);
         }
+        Ok(())
     }
 
-    /// Adds memory for a block, and returns its number.
-    fn grow(&mut self) -> usize {
+    /// Adds a block, in a new chunk if the last one is full, and returns its number.
+    fn grow(&mut self) -> Result<usize> {
+        if self.slots() >= self.chunks.len() * self.chunk_rows {
+            let blocks = self.chunk_rows / self.block_len;
+            let chunk = Chunk::new(blocks, self.block_len, self.stored_layouts()?.iter());
+            self.chunks.push(Arc::new(chunk));
+        }
         self.blocks.push(Block::default());
-        let rows = self.blocks.len() * self.block_len;
-        self.follows.resize(rows, Follows::Absent);
-        self.rewards.resize(rows, 0.0);
-        self.columns.values_mut().for_each(|column| column.extend_zeros(self.block_len));
-        self.blocks.len() - 1
+        Ok(self.blocks.len() - 1)
     }
 
     /// Records how a segment ends.
@@ -332,14 +449,12 @@ impl Storage {
             return Ok(());
         }
         let offset = self.blocks[block].len - 1;
-        let row = block * self.block_len + offset;
         let t = match segment.end {
             SegmentEnd::Cut => Some(segment.t_started + segment.len),
             end => {
                 let terminated = end == SegmentEnd::Terminated;
-                self.follows[row] =
-                    if terminated { Follows::Terminated } else { Follows::Truncated };
-                self.add_final(block, offset, &next);
+                let follows = if terminated { Follows::Terminated } else { Follows::Truncated };
+                self.add_final(block, offset, follows, &next)?;
                 None
             }
         };
@@ -348,13 +463,32 @@ impl Storage {
         Ok(())
     }
 
-    fn add_final(&mut self, block: usize, offset: usize, observation: &Buffer) {
-        let Some(block) = self.blocks.get_mut(block) else { return };
-        block.final_rows.push(offset);
-        match &mut block.finals {
-            // The layout is that of the stored observations.
-            Some(finals) => drop(finals.extend_from(observation, 0..1)),
-            None => block.finals = Some(observation.clone()),
+    /// Ends the episode in a row of a block, and stores the observation after it, or its newest frame.
+    fn add_final(
+        &mut self,
+        block: usize,
+        offset: usize,
+        follows: Follows,
+        observation: &Buffer,
+    ) -> Result<()> {
+        let observation = match self.frames {
+            None => observation.clone(),
+            Some(frames) => {
+                let mut frame = frames.layout(observation)?;
+                frame.extend_zeros(1);
+                frames.take(observation, 0, frames.count - 1, (&mut frame, 0));
+                frame
+            }
+        };
+        let (chunk, row) = self.at(block * self.block_len + offset);
+        let in_chunk = row / self.block_len;
+        self.blocks[block].final_rows.push(offset);
+        let chunk = self.chunk_mut(chunk);
+        chunk.follows[row] = follows;
+        match &mut chunk.finals[in_chunk] {
+            Some(finals) => finals.extend_from(&observation, 0..1)?,
+            none => *none = Some(observation),
         }
+        Ok(())
     }
 }

@@ -1,6 +1,9 @@
 //! Transitions, priorities and eviction.
 
-use rekindle_checkpoint::{Array, State};
+mod frames;
+mod saved;
+mod sequences;
+
 use rekindle_core::{Columns, Generator};
 use rekindle_env::Buffer;
 use rekindle_env_runner::{Rollout, Segment, SegmentEnd};
@@ -245,48 +248,4 @@ fn an_empty_buffer_and_other_columns_are_refused() {
     let error = buffer.push(&steps).unwrap_err().to_string();
     assert!(error.contains("`obs`"), "{error}");
     assert_eq!(buffer.len(), 1);
-}
-
-#[test]
-fn a_saved_buffer_whose_parts_do_not_fit_is_refused_with_the_reason() {
-    type Spoil = fn(&mut State);
-    let config = prioritized(LargestWeight::Buffer);
-    let mut buffer = buffer(config.clone());
-    let segment = segment(0, 0, 0, 3, SegmentEnd::Truncated);
-    buffer.push(&rollout(segment, 0.0, &[1.0, 2.0, 3.0], 30.0)).unwrap();
-    let state = buffer.get_state().unwrap();
-    ReplayBuffer::from_state(config.clone(), &state).unwrap();
-    let spoils: [(&str, Spoil); 8] = [
-        ("a row has no known end", |state| {
-            let rows = state.tensor("follows").unwrap().shape()[0];
-            state.insert_tensor("follows", Array::new(vec![rows], vec![99_u8; rows]).unwrap());
-        }),
-        ("its columns differ in length", |state| {
-            let columns = state.components.get_mut("columns").unwrap();
-            let column = columns.components.get_mut("1").unwrap();
-            column.insert_tensor("data", Array::new(vec![1], vec![0_f32]).unwrap());
-        }),
-        ("a column is missing", |state| {
-            let columns = state.components.get_mut("columns").unwrap();
-            columns.data["names"][1] = "other".into();
-        }),
-        ("final observations are missing", |state| drop(state.components.remove("finals"))),
-        ("next observations are missing", |state| {
-            drop(state.components.remove("next_observations"));
-        }),
-        ("its priorities are not one positive number per stored row", |state| {
-            let rows = state.tensor("follows").unwrap().shape()[0];
-            state.insert_tensor("priorities", Array::new(vec![rows], vec![0_f64; rows]).unwrap());
-        }),
-        ("its largest priority is not a positive number", |state| {
-            state.data["largest"] = 0.0.into();
-        }),
-        ("its blocks do not fit its rows", |state| state.data["blocks"][0]["len"] = 2.into()),
-    ];
-    for (reason, spoil) in spoils {
-        let mut state = state.clone();
-        spoil(&mut state);
-        let error = ReplayBuffer::from_state(config.clone(), &state).unwrap_err().to_string();
-        assert!(error.contains(reason), "{error}, not {reason}");
-    }
 }

@@ -3,9 +3,9 @@
 use std::ops::RangeInclusive;
 
 use rekindle_core::{Columns, Generator, HostBatch};
-use rekindle_env::Buffer;
 
-use super::storage::{After, Follows, Storage};
+use super::slots::Slot;
+use super::storage::{Follows, Storage};
 use crate::error::Result;
 
 /// What a loss asks of the transitions that it learns from.
@@ -17,13 +17,16 @@ pub struct TransitionSpec {
     /// Steps of a transition: fewer where the episode ends before, or its next step is not stored yet. A
     /// number is drawn from the range for each transition.
     pub n_step: RangeInclusive<usize>,
+    /// Steps before a sequence of a module with memory, from which its state at the start of the sequence is
+    /// computed anew.
+    pub burn_in: usize,
 }
 
 impl TransitionSpec {
     /// Creates the spec of one-step transitions.
     #[must_use]
     pub fn new(gamma: f64) -> Self {
-        Self { gamma, n_step: 1..=1 }
+        Self { gamma, n_step: 1..=1, burn_in: 0 }
     }
 
     /// Sets the number of steps.
@@ -31,6 +34,22 @@ impl TransitionSpec {
     pub fn n_step(mut self, n_step: RangeInclusive<usize>) -> Self {
         self.n_step = n_step;
         self
+    }
+
+    /// Sets the steps before a sequence. Defaults to 0: sequences begin with the recurrent state that was stored.
+    #[must_use]
+    pub fn burn_in(mut self, burn_in: usize) -> Self {
+        self.burn_in = burn_in;
+        self
+    }
+
+    /// Draws the number of steps of a transition.
+    pub(super) fn draw_steps(&self, rng: &mut Generator) -> usize {
+        let (low, high) = (*self.n_step.start(), *self.n_step.end());
+        match low < high {
+            true => rng.integers(low as i64, high as i64 + 1) as usize,
+            false => low,
+        }
     }
 }
 
@@ -43,25 +62,28 @@ pub(super) struct Transition {
     pub(super) discount: f64,
     /// The row of the last step.
     pub(super) last: usize,
+    /// The number of steps.
+    pub(super) steps: usize,
 }
 
 impl Storage {
     /// Follows the steps from a row, at most `n`.
     pub(super) fn transition(&self, first: usize, n: usize, gamma: f64) -> Transition {
-        let (mut reward, mut discount, mut last) = (0.0, 1.0, first);
-        for step in 1.. {
+        let (mut reward, mut discount, mut last, mut steps) = (0.0, 1.0, first, 0);
+        loop {
             reward += discount * f64::from(self.reward(last));
             discount *= gamma;
+            steps += 1;
             match self.follows(last) {
-                Follows::Terminated => return Transition { reward, discount: 0.0, last },
-                Follows::Step if step < n => match self.successor(last) {
+                Follows::Terminated => return Transition { reward, discount: 0.0, last, steps },
+                Follows::Step if steps < n => match self.successor(last) {
                     Some(next) => last = next,
                     None => break,
                 },
                 _ => break,
             }
         }
-        Transition { reward, discount, last }
+        Transition { reward, discount, last, steps }
     }
 
     /// Gathers the transitions that begin in some rows.
@@ -74,49 +96,28 @@ impl Storage {
         spec: &TransitionSpec,
         rng: &mut Generator,
     ) -> Result<HostBatch> {
-        let (low, high) = (*spec.n_step.start(), *spec.n_step.end());
-        let (mut rewards, mut discounts) = (Vec::new(), Vec::new());
+        let mut rewards = Vec::with_capacity(rows.len());
+        let mut discounts = Vec::with_capacity(rows.len());
         let mut after = Vec::with_capacity(rows.len());
-        rewards.reserve_exact(rows.len());
-        discounts.reserve_exact(rows.len());
         for &row in rows {
-            let n = match low < high {
-                true => rng.integers(low as i64, high as i64 + 1) as usize,
-                false => low,
-            };
+            let n = spec.draw_steps(rng);
             let transition = self.transition(row, n, spec.gamma);
             rewards.push(transition.reward as f32);
             discounts.push(transition.discount as f32);
             after.push(self.after(transition.last));
         }
+        let slots: Vec<Slot<'_>> = rows.iter().map(|row| Slot::Row(*row)).collect();
         let mut batch = HostBatch::new();
-        for (name, column) in self.columns() {
-            if name == Columns::OBS {
-                batch.insert(Columns::NEXT_OBS, next_observations(column, rows, &after)?)?;
+        for (index, name) in self.columns.keys().enumerate() {
+            if index == self.obs {
+                batch.insert(Columns::NEXT_OBS, self.observations(&after)?)?;
+                batch.insert(Columns::OBS, self.observations(&slots)?)?;
+            } else {
+                batch.insert(name.clone(), self.column(index, rows.iter().copied())?)?;
             }
-            batch.insert(name.clone(), column.gather(rows)?)?;
         }
         batch.insert_f32(Columns::REWARDS, rewards)?;
         batch.insert_f32(Columns::DISCOUNTS, discounts)?;
         Ok(batch)
     }
-}
-
-/// Gathers the observations after rows. Where there is none, the row's own one takes its place.
-fn next_observations(
-    observations: &Buffer,
-    rows: &[usize],
-    after: &[Option<After<'_>>],
-) -> Result<Buffer> {
-    let stored = rows.iter().zip(after).map(|(&row, after)| match after {
-        Some(After::Row(next)) => *next,
-        _ => row,
-    });
-    let mut next = observations.gather(&stored.collect::<Vec<_>>())?;
-    for (index, after) in after.iter().enumerate() {
-        if let Some(After::Other(buffer, row)) = after {
-            next.copy_row(index, buffer, *row)?;
-        }
-    }
-    Ok(next)
 }

@@ -20,6 +20,8 @@ pub struct Sequences {
     pub rows: Vec<Range<usize>>,
     /// The length to which all are padded.
     pub len: usize,
+    /// Steps of a sequence that the size of a minibatch counts; `None` counts all of its rows.
+    pub counted: Option<usize>,
     /// Columns with one row per sequence: [`Columns::STATE_IN`], the state that each starts from, and
     /// others of the loss.
     pub columns: Arc<HostBatch>,
@@ -35,7 +37,7 @@ impl Sequences {
             let Range { start, end } = segment.range();
             (start..end).step_by(len).map(move |start| start..end.min(start + len))
         });
-        Self { rows: rows.collect(), len, columns: Arc::default() }
+        Self { rows: rows.collect(), len, counted: None, columns: Arc::default() }
     }
 
     /// Whether each sequence starts from a state.
@@ -132,7 +134,8 @@ impl TrainData {
     ///
     /// # Shapes
     /// `[units, …]` for single rows. For sequences `[units · len, …]`, with the columns of sequences
-    /// `[units, …]` and [`Columns::LOSS_MASK`] `[units · len]`, 1 for rows and 0 for padding.
+    /// `[units, …]` and [`Columns::LOSS_MASK`] `[units · len]`, 1 for rows and 0 for padding, unless the data has
+    /// a mask itself.
     ///
     /// # Errors
     /// If a device fails.
@@ -152,6 +155,9 @@ impl TrainData {
         let rows_of_mask = mask.len();
         let mut batch = self.gathered(columns, rows, device);
         sequences.insert_columns(&mut batch, units, device);
+        if columns.contains(Columns::LOSS_MASK) {
+            return Ok(batch);
+        }
         let device = device.clone();
         batch.insert_deferred(Columns::LOSS_MASK, rows_of_mask, move || {
             let mask = TensorData::new(mask.clone(), [rows_of_mask]);
@@ -210,7 +216,8 @@ mod tests {
         states.insert(Columns::STATE_IN, state).unwrap();
         let rows = vec![0..3, 3..4, 4..7];
         let mut data = TrainData::from(columns);
-        data.sequences = Some(Sequences { rows, len: 3, columns: Arc::new(states) });
+        let counted = None;
+        data.sequences = Some(Sequences { rows, len: 3, counted, columns: Arc::new(states) });
         data
     }
 

@@ -27,6 +27,8 @@ struct SavedTrainData {
 struct SavedSequences {
     rows: Vec<Range<usize>>,
     len: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    counted: Option<usize>,
 }
 
 const COLUMNS: &str = "columns";
@@ -43,7 +45,11 @@ impl TrainData {
     /// [`LearnerError::OnDevice`] if the columns are on an accelerator.
     pub fn get_state(&self) -> Result<State> {
         let sequences = self.sequences.as_ref();
-        let saved = sequences.map(|s| SavedSequences { rows: s.rows.clone(), len: s.len });
+        let saved = sequences.map(|s| SavedSequences {
+            rows: s.rows.clone(),
+            len: s.len,
+            counted: s.counted,
+        });
         let mut state = State::from_data(&SavedTrainData {
             segments: self.segments.to_vec(),
             sequences: saved,
@@ -75,9 +81,9 @@ impl TrainData {
         data.segments = Arc::new(saved.segments);
         data.sequences = match saved.sequences {
             None => None,
-            Some(SavedSequences { rows, len }) => {
+            Some(SavedSequences { rows, len, counted }) => {
                 let columns = Arc::new(columns(state.component(SEQUENCES)?)?);
-                Some(Sequences { rows, len, columns })
+                Some(Sequences { rows, len, counted, columns })
             }
         };
         let optional = |name| state.components.get(name).map(buffer).transpose();

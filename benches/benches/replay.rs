@@ -1,0 +1,99 @@
+//! Replay buffers of a million rows: storing, drawing and saving.
+#![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use rekindle::checkpoint;
+use rekindle::env_runner::SegmentEnd;
+use rekindle::learner::replay::{PrioritizedConfig, ReplayBuffer, ReplayConfig, TransitionSpec};
+use rekindle::prelude::*;
+use rekindle_benches::{Outcome, run};
+
+const ROWS: usize = 1_000_000;
+const EPISODE: usize = 200;
+const MINIBATCH: usize = 256;
+
+/// Returns an episode with the spaces of CartPole.
+fn episode(number: u64) -> Outcome<Rollout> {
+    let observation = |len: usize| {
+        let values = (0..4 * len).map(|i| (number as usize * EPISODE + i) as f32);
+        Buffer::from_f32(values.collect(), &[4])
+    };
+    let segment = Segment::new(0..EPISODE, SegmentEnd::Truncated).with_episode(0, number);
+    let actions = Buffer::from_i64((0..EPISODE as i64).map(|t| t % 2).collect(), &[])?;
+    let (observations, last) = (observation(EPISODE)?, observation(1)?);
+    Ok(Rollout::new(observations, actions, vec![1.0; EPISODE], vec![segment], last))
+}
+
+/// Returns a full buffer.
+fn full(prioritized: Option<PrioritizedConfig>) -> Outcome<ReplayBuffer> {
+    let config = ReplayConfig::default().capacity(ROWS).prioritized(prioritized);
+    let mut buffer = ReplayBuffer::new(config, [""; 0], 1);
+    for number in 0..(ROWS / EPISODE) as u64 + 10 {
+        buffer.push(&episode(number)?)?;
+    }
+    Ok(buffer)
+}
+
+fn replay(c: &mut Criterion) -> Outcome {
+    let mut group = c.benchmark_group("replay");
+    let spec = TransitionSpec::new(0.99);
+    let of = [("uniform", None), ("prioritized", Some(PrioritizedConfig::default()))];
+    for (name, prioritized) in of {
+        let mut buffer = full(prioritized)?;
+        let mut rng = Generator::from_seed(0);
+        group.throughput(Throughput::Elements(EPISODE as u64));
+        let steps = episode(1_000_000)?;
+        group.bench_function(format!("push_{EPISODE}_{name}"), |b| {
+            b.iter(|| buffer.push(&steps));
+        });
+        group.throughput(Throughput::Elements(MINIBATCH as u64));
+        group.bench_function(format!("sample_{MINIBATCH}_{name}"), |b| {
+            b.iter(|| buffer.sample(MINIBATCH, &spec, 0, &mut rng));
+        });
+        let rows: Vec<usize> = (0..MINIBATCH).map(|i| i * 3011 % ROWS).collect();
+        let errors = vec![0.5; MINIBATCH];
+        group.bench_function(format!("set_errors_{MINIBATCH}_{name}"), |b| {
+            b.iter(|| buffer.set_errors(&rows, &errors));
+        });
+        group.throughput(Throughput::Elements(ROWS as u64));
+        group.sample_size(10);
+        let folder = tempfile::tempdir()?;
+        let state = || buffer.get_state();
+        // A buffer that was cloned has not been saved anywhere.
+        group.bench_function(format!("save_{name}"), |b| {
+            let fresh = || ReplayBuffer::from_state(buffer_config(name), &state()?);
+            b.iter_batched(
+                fresh,
+                |buffer| {
+                    Ok::<_, Box<dyn std::error::Error>>(checkpoint::write(
+                        folder.path().join("a"),
+                        &buffer?.get_state()?,
+                    )?)
+                },
+                BatchSize::PerIteration,
+            );
+        });
+        group.bench_function(format!("save_unchanged_{name}"), |b| {
+            b.iter(|| {
+                Ok::<_, Box<dyn std::error::Error>>(checkpoint::write(
+                    folder.path().join("b"),
+                    &state()?,
+                )?)
+            });
+        });
+    }
+    group.finish();
+    Ok(())
+}
+
+fn buffer_config(name: &str) -> ReplayConfig {
+    let prioritized = (name == "prioritized").then(PrioritizedConfig::default);
+    ReplayConfig::default().capacity(ROWS).prioritized(prioritized)
+}
+
+fn all(c: &mut Criterion) {
+    run(c, &[("replay", replay)]);
+}
+
+criterion_group!(benches, all);
+criterion_main!(benches);
