@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 #![cfg(target_os = "linux")]
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -98,28 +97,11 @@ fn memory_of_the_plan_of_a3c_is_flat_over_1000_iterations_and_below_200_mb() {
 /// Returns the steps of an episode of CartPole with the given number.
 fn cart_pole(episode: u64, len: usize) -> Rollout {
     let rows = |n: usize| (0..n).map(|i| (episode as usize * len + i) as f32).collect::<Vec<_>>();
-    let segment = Segment {
-        env: 0,
-        agent: None,
-        episode,
-        start: 0,
-        stride: 1,
-        len,
-        t_started: 0,
-        end: SegmentEnd::Truncated,
-    };
-    Rollout {
-        observations: Buffer::from_f32(rows(4 * len), &[4]).unwrap(),
-        actions: Buffer::from_i64((0..len as i64).collect(), &[]).unwrap(),
-        rewards: vec![1.0; len],
-        extras: BTreeMap::new(),
-        infos: None,
-        segments: vec![segment],
-        final_observations: Buffer::from_f32(rows(4), &[4]).unwrap(),
-        states: None,
-        runner: 0,
-        weights_seq_no: 0,
-    }
+    let segment = Segment::new(0..len, SegmentEnd::Truncated).with_episode(0, episode);
+    let observations = Buffer::from_f32(rows(4 * len), &[4]).unwrap();
+    let actions = Buffer::from_i64((0..len as i64).collect(), &[]).unwrap();
+    let last = Buffer::from_f32(rows(4), &[4]).unwrap();
+    Rollout::new(observations, actions, vec![1.0; len], vec![segment], last)
 }
 
 /// `cargo test --test memory -- --nocapture saving_a_replay` prints the times.
