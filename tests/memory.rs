@@ -211,3 +211,19 @@ fn memory_of_runners_on_the_device_is_flat_over_1000_iterations_and_below_200_mb
         .seed(0);
     is_flat(config.build(&DeviceSpec::Cpu.open().unwrap()).unwrap());
 }
+
+/// Three optimizers, and targets that move after each update.
+#[test]
+fn memory_of_sac_is_flat_over_1000_iterations_and_below_200_mb() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let config = SacConfig::new()
+        .environment("Pendulum-v1")
+        .model("fcnet_hiddens", vec![16])
+        .training(|t| {
+            t.replay_buffer_config(ReplayConfig::default().capacity(160))
+                .train_batch_size(8)
+                .num_steps_sampled_before_learning_starts(16)
+        })
+        .seed(0);
+    is_flat(config.build(&DeviceSpec::Cpu.open().unwrap()).unwrap());
+}

@@ -30,13 +30,8 @@ fn turns() -> &'static str {
 
 #[test]
 fn transitions_of_agents_that_take_turns_lead_to_their_own_next_turn() {
-    let multi_agent =
-        MultiAgentConfig { policy_mapping: PolicyMapping::ByAgent, ..Default::default() };
-    let config = EnvRunnerConfig {
-        num_envs: 2,
-        multi_agent: Some(multi_agent),
-        ..EnvRunnerConfig::new(turns())
-    };
+    let multi_agent = MultiAgentConfig::default().policy_mapping(PolicyMapping::ByAgent);
+    let config = EnvRunnerConfig::new(turns()).num_envs(2).multi_agent(multi_agent);
     let mut runner = MultiAgentEnvRunner::new(config, 0, &device()).unwrap();
     let mut buffers: BTreeMap<&str, ReplayBuffer> = BTreeMap::new();
     // Fragments end between the turns of either agent.
