@@ -135,7 +135,11 @@ mod tests {
         assert_eq!(schedule.value(1_000_000), 0.05);
         // The reference schedules of ε and of the exponent of importance weights.
         for (points, steps, expected) in [
-            ([(0, 1.0), (250_000, 0.05)], [0, 125_000, 250_000, 1_000_000], [1.0, 0.525, 0.05, 0.05]),
+            (
+                [(0, 1.0), (250_000, 0.05)],
+                [0, 125_000, 250_000, 1_000_000],
+                [1.0, 0.525, 0.05, 0.05],
+            ),
             ([(0, 0.4), (100_000, 1.0)], [0, 25_000, 100_000, 200_000], [0.4, 0.55, 1.0, 1.0]),
         ] {
             for (step, expected) in steps.into_iter().zip(expected) {

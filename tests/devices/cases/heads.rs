@@ -1,7 +1,6 @@
 //! Heads, and compositions of them.
 
 use burn::module::Module;
-use burn::prelude::*;
 use rekindle::catalog::{
     Categorical, CnnTransposeHeadConfig, ConvFilter, DefaultModelConfig, DiagGaussian,
     Distribution, Mlp, MlpConfig, NoisyLayers, PolicyHeadConfig, dueling, dueling_logits,
