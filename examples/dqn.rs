@@ -78,7 +78,7 @@ fn settings(task: &str, t: DqnTraining) -> DqnTraining {
             .sample_timesteps_per_update_round(32)
             .updates_per_env_step(0.5)
             .n_step(3)
-            .noisy(true)
+            .epsilon([(0, 1.0), (5_000, 0.04)])
             .target_network_update_freq(200)
             .grad_clip(Some(10.0)),
         _ => cartpole(t),
@@ -108,7 +108,7 @@ fn main() -> Result<ExitCode, MainError> {
             .reporting(|r| r.min_sample_timesteps_per_iteration(512)),
         // Returns of training include random actions, so the policy is evaluated.
         _ => config
-            .evaluation(|e| e.evaluation_interval(2).evaluation_duration(20))
+            .evaluation(|e| e.evaluation_interval(2))
             .model("fcnet_hiddens", vec![256, 256])
             .model("fcnet_activation", "relu"),
     };

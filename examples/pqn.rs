@@ -33,7 +33,8 @@ fn main() -> Result<ExitCode, MainError> {
         // Returns of training include random actions, so the policy is evaluated.
         _ => config
             .env_runners(|e| e.num_envs_per_env_runner(32))
-            .evaluation(|e| e.evaluation_interval(5).evaluation_duration(20))
+            .evaluation(|e| e.evaluation_interval(5))
+            .model("fcnet_activation", "relu")
             .training(cartpole),
     };
     chosen.learn(config)

@@ -6,7 +6,7 @@
 //! - A truncated step bootstraps from its final observation, and the trace ends there. CleanRL treats truncation as
 //!   termination.
 //! - The learning rate is constant unless it is a schedule.
-//! - Hidden layers of 256 units, as those of the other algorithms, and PyTorch's initial values.
+//! - The default network is that of the other algorithms: two layers of 256 units, tanh, PyTorch's initial values.
 
 mod config;
 mod loss;

@@ -455,7 +455,7 @@ tasks! {
         name: "rainbow-cartpole",
         example: "dqn",
         choice: Some("rainbow"),
-        algorithm: "DQN with double, dueling, 3 steps, priorities and noisy layers",
+        algorithm: "DQN with double, dueling, 3 steps and priorities",
         env: "CartPole-v1",
         section: "CartPole-v1 with parts of Rainbow",
         metric: EVALUATION_RETURN,

@@ -135,6 +135,13 @@ fn a_spec_with_a_model_config_of_its_own_has_the_settings_that_it_leaves_open() 
 }
 
 #[test]
+fn pqn_needs_no_hidden_layers() {
+    let config =
+        PqnConfig::new().environment("CartPole-v1").model("fcnet_hiddens", Vec::<u64>::new());
+    config.training(|t| t.train_batch_size(128)).build(&device()).unwrap().train().unwrap();
+}
+
+#[test]
 fn a_network_without_hidden_layers_learns() {
     let config = DqnConfig::new()
         .environment("CartPole-v1")

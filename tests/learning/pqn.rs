@@ -8,6 +8,7 @@ fn pqn_learns_cartpole_to_150_within_60_000_steps() {
         .environment("CartPole-v1")
         .env_runners(|e| e.num_envs_per_env_runner(16))
         .model("fcnet_hiddens", vec![64, 64])
+        .model("fcnet_activation", "relu")
         .training(|t| {
             t.lr(2e-3)
                 .lambda_(0.9)

@@ -102,8 +102,4 @@ impl TrainingConfig for PqnTraining {
         ];
         settings.map(|(field, value)| (field.to_owned(), value)).into_iter().collect()
     }
-
-    fn default_model_config() -> Map<String, Value> {
-        Map::from_iter([("fcnet_activation".to_owned(), json!("relu"))])
-    }
 }

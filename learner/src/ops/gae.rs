@@ -113,7 +113,7 @@ mod tests {
         let of = |rows: std::ops::Range<usize>, bootstrap, lambda| {
             gae(&rewards[rows.clone()], &values[rows], bootstrap, 0.9, lambda).unwrap().1
         };
-        close(&of(0..4, 3.0, 0.65), &[2.582_170, 2.435_333, 3.624_5, 1.7]);
+        close(&of(0..4, 3.0, 0.65), &[2.582_17, 2.435_333, 3.624_5, 1.7]);
         close(&of(0..4, 3.0, 0.0), &[1.45, 0.9, 3.8, 1.7]);
         close(&of(0..4, 3.0, 1.0), &[3.859_3, 3.177, 3.53, 1.7]);
         // Terminated after the second step, and truncated there with a best final value of 5.
