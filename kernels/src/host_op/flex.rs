@@ -59,7 +59,6 @@ pub(crate) fn from_plain(tensor: Plain) -> AnyTensor {
 
 /// Changes tensors in place where a storage has one owner, given another one. Returns them unchanged as an error
 /// if they are not all in host memory and of one shape.
-#[expect(clippy::result_large_err, reason = "the tensors themselves are the error")]
 pub(crate) fn in_place<const N: usize>(
     changed: [AnyTensor; N],
     given: &AnyTensor,
