@@ -196,13 +196,18 @@ fn what_is_stored_is_what_was_executed_in_the_units_of_the_module() {
         .build(&device())
         .unwrap();
     train(&mut algo, 100);
-    let state = algo.get_state().unwrap();
-    let stored = state.component("execution_plan/default_policy/columns").unwrap();
-    let floats = |array: &Array| Some(array.as_slice::<f32>().ok()?.to_vec());
-    // Of the stored columns, actions have one number per row.
-    let all = columns(stored);
-    let rows = all.iter().map(|array| array.shape()[0]).max().unwrap();
-    let actions = all.iter().find(|array| array.shape() == [rows, 1]).and_then(floats).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("saved");
+    algo.save_to_path(&path).unwrap();
+    let state = rekindle::checkpoint::read(&path).unwrap();
+    let chunks = &state.component("execution_plan/default_policy/rows").unwrap().components;
+    let mut actions: Vec<f32> = Vec::new();
+    for chunk in (0..chunks.len()).map(|index| columns(&chunks[&index.to_string()])) {
+        // Of the stored columns, actions have one number per row.
+        let rows = chunk.iter().map(|array| array.shape()[0]).max().unwrap();
+        let of_rows = chunk.iter().find(|array| array.shape() == [rows, 1]).unwrap();
+        actions.extend(of_rows.as_slice::<f32>().unwrap());
+    }
     let actions = &actions[..200];
     // Random actions before learning starts: uniform in [−1, 1], not in Pendulum's [−2, 2].
     assert!(actions.iter().all(|a| (-1.0..=1.0).contains(a)), "{actions:?}");
