@@ -138,7 +138,7 @@ fn saving_a_replay_buffer_needs_a_tenth_of_its_memory() {
 ///
 /// `cargo test --test memory -- --ignored --nocapture frames_of_atari` prints the memory of a tenth of them.
 #[test]
-#[ignore = "it takes a minute and a gigabyte of memory"]
+#[ignore = "needs a minute and a gigabyte of memory; `cargo xtask test --all` runs it"]
 fn frames_of_atari_take_the_memory_of_their_bytes_once() {
     const ROWS: usize = 100_000;
     const SIDE: usize = 84;

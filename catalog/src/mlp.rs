@@ -133,8 +133,8 @@ impl Mlp {
         self.forward_by(x, |_, layer, x| layer.forward(x))
     }
 
-    /// Applies normalizations and activations, and `apply` in place of each linear layer, of which it receives
-    /// the index.
+    /// Applies normalizations and activations, and calls `apply` with the index of each linear layer instead of
+    /// that layer.
     pub(crate) fn forward_by(
         &self,
         mut x: Tensor<2>,

@@ -121,7 +121,7 @@ fn updates_follow_environment_steps_once_learning_starts() {
     for iteration in 1..=10 {
         let result = algo.train().unwrap();
         trained += result.get("learners/__all_modules__/num_env_steps_trained").unwrap_or(0.0);
-        // Eight steps an iteration, of which the first three do not reach 20 before they begin.
+        // Eight steps an iteration. The first three iterations begin with fewer than 20 steps.
         let steps = 8 * iteration;
         let learned_from = f64::from((steps - 24_i32).max(0));
         assert_eq!(trained, (learned_from * 0.3).floor() * 8.0, "after {steps} steps");

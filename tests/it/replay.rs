@@ -156,8 +156,8 @@ fn sequences_learn_from_the_batch_size_in_steps() {
         let result = algo.train().unwrap();
         trained += result.get("learners/default_policy/num_module_steps_trained").unwrap_or(0.0);
     }
-    // Eight steps an iteration, the first three of which only fill the buffer: 16 updates of 4 sequences with at
-    // most 4 steps each, some of which end with their episode.
+    // Eight steps an iteration. The first three iterations only fill the buffer; the others take 16 updates of 4
+    // sequences. A sequence has at most 4 steps, and fewer where its episode ends.
     let most = (7.0 * 8.0 * 0.3_f64).floor() * 16.0;
     assert!(trained > 0.6 * most && trained <= most, "{trained} of {most}");
 }

@@ -60,7 +60,7 @@ impl Step {
 }
 
 /// All steps, the cheapest first.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step::new("format", &["fmt", "--all", "--check"]),
     Step::new("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     Step::new(
@@ -82,6 +82,20 @@ const STEPS: [Step; 10] = [
     Step::new("more fuzzing", &["test", "--package", "rekindle-checkpoint", "--test", "fuzz"])
         .with_env("REKINDLE_FUZZ_INPUTS", "200000")
         .slow(),
+    Step::new(
+        "memory of a large replay buffer",
+        &[
+            "test",
+            "--workspace",
+            "--exclude",
+            "rekindle-benches",
+            "--test",
+            "memory",
+            "--",
+            "--ignored",
+        ],
+    )
+    .slow(),
     Step::new("model checking", &["test", "--package", "rekindle-parallel", "--lib"])
         .with_env("RUSTFLAGS", "--cfg loom")
         .slow(),

@@ -125,7 +125,8 @@ impl DqnTraining {
             return Err(ConfigError::new("epsilon", &self.epsilon, constraint));
         }
         if !self.noisy && self.sigma0 != default.sigma0 {
-            let constraint = "there is no noise without noisy layers; set `noisy` to true, or remove the setting";
+            let constraint =
+                "only noisy layers read it; set `noisy` to true, or remove the setting";
             return Err(ConfigError::new("sigma0", self.sigma0, constraint));
         }
         Ok(())

@@ -78,7 +78,7 @@ fn q_values(outputs: &Batch) -> Result<Batch> {
     Ok(inner)
 }
 
-/// The rows of sequences: `P = burn_in + L` rows in the minibatch, of which the networks run over the last `L`.
+/// The rows of sequences. Each has `P = burn_in + L` rows in the minibatch, and the networks run over the last `L`.
 struct Sequences {
     count: usize,
     burn_in: usize,

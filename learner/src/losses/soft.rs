@@ -17,7 +17,7 @@ pub fn soft_values(logp: Tensor<2>, q: Tensor<2>, alpha: Tensor<1>) -> Tensor<1>
 }
 
 /// Computes the losses of SAC's temperature: `−log α·(log π + H)` with the target entropy `H`, as in
-/// Stable-Baselines3 and RLlib. CleanRL and the paper have α in the place of log α, and gradients that are α times
+/// Stable-Baselines3 and RLlib. CleanRL and the paper multiply by α instead of log α, so their gradients are α times
 /// as large.
 ///
 /// # Shapes

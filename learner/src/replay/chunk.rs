@@ -215,7 +215,7 @@ fn insert(state: &mut State, name: &str, column: &Buffer) -> Result<(), Checkpoi
     Ok(())
 }
 
-/// Returns a column of a layout from its numbered leaves; one without rows if there is no leaf of this name.
+/// Returns a column of a layout from its numbered leaves, or an empty column if the state has no such leaf.
 fn column(state: &State, name: &str, layout: &Buffer) -> Result<Buffer> {
     if !state.tensors.contains_key(&format!("{name}.0")) {
         return Ok(layout.slice(0..0)?);

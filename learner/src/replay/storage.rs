@@ -88,8 +88,8 @@ pub(super) struct Storage {
     pub(super) obs: usize,
     /// Frames of an observation, as the runners say.
     pub(super) num_frames: usize,
-    /// How observations stack frames, of which chunks have only the newest; `None` if they have all of an
-    /// observation.
+    /// How observations stack frames, when chunks store only the newest frame; `None` when they store whole
+    /// observations.
     pub(super) frames: Option<Frames>,
 }
 

@@ -78,7 +78,7 @@ fn largest(row: usize, values: &[f32]) -> Result<usize> {
     }
 }
 
-/// Draws one of the actions that are not masked, of which there is at least one.
+/// Draws one of the unmasked actions. There must be at least one.
 fn any(values: &[f32], rng: &mut Generator) -> usize {
     let is_allowed = |value: &&f32| **value > MASKED || value.is_nan();
     let allowed = values.iter().filter(is_allowed).count();

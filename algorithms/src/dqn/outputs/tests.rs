@@ -64,7 +64,7 @@ fn episode(module: &AnyRLModule, number: u64, len: usize, end: SegmentEnd) -> Ro
     episode
 }
 
-/// Draws sequences from three episodes, one of which goes on.
+/// Draws sequences from two ended episodes and one that continues.
 fn sequences(module: &AnyRLModule, burn_in: usize) -> TrainData {
     let config = ReplayConfig::default().prioritized(PrioritizedConfig::default());
     let mut buffer = ReplayBuffer::new(config, [Columns::STATE_IN], 1);
