@@ -7,6 +7,15 @@ use rekindle_learner::{LossContext, Result};
 
 use crate::config::EnvironmentConfig;
 
+/// The fields of the algorithms' settings that are common to all modules.
+pub(crate) const COMMON_FIELDS: &[&str] = &[
+    "train_batch_size",
+    "replay_buffer_config",
+    "num_steps_sampled_before_learning_starts",
+    "sample_timesteps_per_update_round",
+    "updates_per_env_step",
+];
+
 /// Checks the settings of a replay buffer.
 pub(crate) fn checked_replay(
     field: &'static str,

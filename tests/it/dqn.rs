@@ -250,6 +250,7 @@ fn settings_that_cannot_be_are_refused() {
         (with(|t| t.epsilon(-0.5)), "`epsilon`"),
         (message(small().environment("Pendulum-v1")), "Discrete"),
         (message(small().model("max_seq_len", 8)), "use_lstm"),
+        (with(|t| t.burn_in_len(4)), "module `default_policy` has no memory"),
     ] {
         assert!(found.contains(expected), "{found}");
     }

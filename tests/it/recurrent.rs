@@ -115,7 +115,7 @@ fn a_q_network_with_memory_learns_what_needs_memory() {
                     .sample_timesteps_per_update_round(16)
                     .updates_per_env_step(0.125)
                     .target_network_update_freq(200)
-                    .burn_in_len(1)
+                    .burn_in_len(usize::from(memory))
                     .epsilon([(0, 1.0), (4000, 0.02)])
             })
             .seed(3);

@@ -11,8 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{EnvRunnersConfig, EnvironmentConfig, TrainingConfig};
 use crate::execution_plan::ExecutionPlan;
-use crate::off_policy::{check_normalizes, checked_replay};
-use crate::sac::config::COMMON_FIELDS;
+use crate::off_policy::{COMMON_FIELDS, check_normalizes, checked_replay};
 use crate::td3::config::default_model_config;
 use crate::td3::{Td3Loss, Td3Training};
 

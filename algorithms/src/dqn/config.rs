@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::DqnLoss;
 use crate::config::{EnvRunnersConfig, TrainingConfig};
 use crate::execution_plan::{ExecutionPlan, Replay};
-use crate::off_policy::{check_sizes, checked_replay};
+use crate::off_policy::{COMMON_FIELDS, check_sizes, checked_replay};
 
 /// How a TD error becomes a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -136,13 +136,7 @@ impl DqnTraining {
 impl TrainingConfig for DqnTraining {
     const NAME: &'static str = "DQN";
     const MIN_SAMPLE_TIMESTEPS_PER_ITERATION: usize = 1000;
-    const COMMON_FIELDS: &'static [&'static str] = &[
-        "train_batch_size",
-        "replay_buffer_config",
-        "num_steps_sampled_before_learning_starts",
-        "sample_timesteps_per_update_round",
-        "updates_per_env_step",
-    ];
+    const COMMON_FIELDS: &'static [&'static str] = COMMON_FIELDS;
 
     fn validate(&self) -> Result<(), ConfigError> {
         self.check_fields()?;

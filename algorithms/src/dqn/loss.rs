@@ -3,10 +3,12 @@
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
 use rekindle_checkpoint::State;
-use rekindle_core::{Batch, Columns};
+use rekindle_core::{Batch, Columns, ConfigError};
 use rekindle_learner::losses::{categorical_projection, cross_entropy, quantile_huber};
 use rekindle_learner::replay::{TD_ERROR, TransitionSpec};
-use rekindle_learner::{AfterMinibatch, Loss, LossContext, Losses, OptimizerGroup, Result};
+use rekindle_learner::{
+    AfterMinibatch, Loss, LossContext, Losses, OptimizerGroup, PrepareContext, Result,
+};
 use rekindle_rl_module::{Role, ValueDistribution};
 
 use super::next::Next;
@@ -86,6 +88,18 @@ impl Loss for DqnLoss {
         let is_distributional = matches!(self.config.value_distribution(), Ok(Some(_)));
         let values = if is_distributional { Role::DistributionalQNet } else { Role::QNet };
         vec![values, Role::TargetNetwork]
+    }
+
+    fn check_module(&self, cx: &PrepareContext<'_>) -> Result<()> {
+        let burn_in = self.config.burn_in_len;
+        if burn_in == 0 || cx.module.initial_state()?.is_some() {
+            return Ok(());
+        }
+        let constraint = format!(
+            "module `{}` has no memory, so there are no sequences to begin with it; set it to 0, or use an LSTM or GRU",
+            cx.module_id
+        );
+        Err(ConfigError::new("burn_in_len", burn_in, constraint).into())
     }
 
     fn optimizers(&self) -> Vec<OptimizerGroup> {

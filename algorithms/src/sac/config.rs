@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::SacLoss;
 use crate::config::{EnvRunnersConfig, EnvironmentConfig, TrainingConfig};
 use crate::execution_plan::{ExecutionPlan, Replay};
-use crate::off_policy::{check_normalizes, check_sizes, checked_replay};
+use crate::off_policy::{COMMON_FIELDS, check_normalizes, check_sizes, checked_replay};
 
 settings! {
     /// SAC's settings. The defaults are Stable-Baselines3's.
@@ -113,15 +113,6 @@ impl SacTraining {
         Box::new(plan)
     }
 }
-
-/// The fields that are common to all modules.
-pub(crate) const COMMON_FIELDS: &[&str] = &[
-    "train_batch_size",
-    "replay_buffer_config",
-    "num_steps_sampled_before_learning_starts",
-    "sample_timesteps_per_update_round",
-    "updates_per_env_step",
-];
 
 /// Two layers of 256 units with ReLU, as in Stable-Baselines3, for policy and critics.
 pub(crate) fn default_model_config() -> Map<String, Value> {

@@ -12,8 +12,7 @@ use serde_json::{Map, Value, json};
 use super::Td3Loss;
 use crate::config::{EnvRunnersConfig, EnvironmentConfig, TrainingConfig};
 use crate::execution_plan::{ExecutionPlan, Replay};
-use crate::off_policy::{check_normalizes, check_sizes, checked_replay};
-use crate::sac::config::COMMON_FIELDS;
+use crate::off_policy::{COMMON_FIELDS, check_normalizes, check_sizes, checked_replay};
 
 settings! {
     /// TD3's settings. The defaults are Stable-Baselines3's; the noise of exploration, which is 0 there, is the

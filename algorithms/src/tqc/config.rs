@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{EnvRunnersConfig, EnvironmentConfig, TrainingConfig};
 use crate::execution_plan::ExecutionPlan;
-use crate::off_policy::{check_normalizes, checked_replay};
-use crate::sac::config::{COMMON_FIELDS, default_model_config};
+use crate::off_policy::{COMMON_FIELDS, check_normalizes, checked_replay};
+use crate::sac::config::default_model_config;
 use crate::sac::{SacLoss, SacTraining};
 
 settings! {
