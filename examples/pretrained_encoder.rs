@@ -109,6 +109,7 @@ struct Classifier {
 }
 
 /// Trains a classifier and saves its weights as safetensors, like `safetensors.torch.save_file`.
+#[expect(clippy::disallowed_methods, reason = "no other thread draws")]
 fn pretrain(folder: &Path) -> std::result::Result<(), MainError> {
     let device = DeviceSpec::Cpu.open()?.autodiff();
     device.seed(0);

@@ -47,7 +47,7 @@ impl Build {
         let is_outermost = BUILDS.with_borrow(Vec::is_empty);
         let alone = is_outermost.then(|| BURN_INIT.lock().unwrap_or_else(PoisonError::into_inner));
         let (device, seed) = (builder.device().clone(), builder.next_seed());
-        device.seed(seed);
+        seed_device(&device, seed);
         BUILDS.with_borrow_mut(|builds| builds.push((device, Generator::from_seed(seed))));
         Self { _alone: alone }
     }
@@ -58,10 +58,15 @@ impl Drop for Build {
         BUILDS.with_borrow_mut(|builds| {
             builds.pop();
             if let Some((device, seeds)) = builds.last_mut() {
-                device.seed(seeds.next_u64());
+                seed_device(device, seeds.next_u64());
             }
         });
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "BURN_INIT is held")]
+fn seed_device(device: &Device, seed: u64) {
+    device.seed(seed);
 }
 
 impl RLModuleSpec {

@@ -251,27 +251,40 @@ mod tests {
 
     use super::*;
 
+    /// Terms, old log-probabilities, advantages, values, targets and mask of some rows.
+    struct Rows {
+        terms: Tensor<2>,
+        columns: [Tensor<1>; 5],
+    }
+
+    impl Rows {
+        fn random(rows: usize, device: &Device) -> Self {
+            let normal = || Tensor::<1>::random([rows], Distribution::Normal(0.0, 1.0), device);
+            let mask = normal().greater_elem(0.0).float();
+            Self {
+                terms: Tensor::random([rows, 3], Distribution::Normal(0.0, 0.5), device),
+                columns: [normal() * 0.5, normal(), normal(), normal(), mask],
+            }
+        }
+    }
+
     /// Total, metrics and the gradients of terms and values, in one pass or composed.
-    fn run(in_one_pass: bool, masked: bool, vf_clip_param: f32) -> Vec<f32> {
-        let device = Device::flex().autodiff();
-        device.seed(3);
-        let rows = 97 + BLOCK;
-        let normal = || Tensor::<1>::random([rows], Distribution::Normal(0.0, 1.0), &device);
-        let terms = Tensor::<2>::random([rows, 3], Distribution::Normal(0.0, 0.5), &device);
-        let terms = terms.require_grad();
-        let values = normal().require_grad();
+    fn run(rows: &Rows, in_one_pass: bool, masked: bool, vf_clip_param: f32) -> Vec<f32> {
+        let terms = rows.terms.clone().require_grad();
+        let [old_logp, advantages, values, targets, mask] = rows.columns.clone();
+        let values = values.require_grad();
         let columns = LossColumns {
-            old_logp: normal() * 0.5,
-            advantages: normal(),
-            critic: Some([values.clone(), normal()]),
-            mask: masked.then(|| normal().greater_elem(0.0).float()),
+            old_logp,
+            advantages,
+            critic: Some([values.clone(), targets]),
+            mask: masked.then_some(mask),
         };
         let coefficients =
             Coefficients { clip_param: 0.2, vf_clip_param, vf_loss: 0.5, entropy: 0.01, kl: 0.2 };
         let loss = if in_one_pass {
             fused(&terms, &columns, &coefficients).unwrap().unwrap()
         } else {
-            let column = |i| terms.clone().slice([0..rows, i..i + 1]).squeeze_dim::<1>(1);
+            let column = |i| terms.clone().narrow(1, i, 1).squeeze_dim::<1>(1);
             composed([column(0), column(1), column(2)], columns, &coefficients)
         };
         let gradients = loss.total.backward();
@@ -287,9 +300,11 @@ mod tests {
 
     #[test]
     fn one_pass_equals_the_composition() {
+        // Drawn once: other tests draw from the same generator of the process.
+        let rows = Rows::random(97 + BLOCK, &Device::flex().autodiff());
         for (masked, vf_clip_param) in [(false, f32::INFINITY), (true, 0.5), (false, 1.0)] {
-            let (fused, composed) =
-                (run(true, masked, vf_clip_param), run(false, masked, vf_clip_param));
+            let [fused, composed] =
+                [true, false].map(|in_one_pass| run(&rows, in_one_pass, masked, vf_clip_param));
             assert_eq!(fused.len(), composed.len());
             for (index, (a, b)) in fused.iter().zip(&composed).enumerate() {
                 assert!((a - b).abs() < 2e-6, "{index}: {a} and {b}");
