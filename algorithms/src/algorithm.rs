@@ -25,7 +25,7 @@ use rekindle_metrics::{Metrics, MetricsLogger, Reducer};
 use rekindle_rl_module::{AnyRLModule, Role};
 use serde_json::Value;
 
-use crate::execution_plan::{ExecutionPlan, TrainingContext, check_replay};
+use crate::execution_plan::{ExecutionPlan, TrainingContext, check_replay, gather_metrics};
 use crate::{
     AlgorithmConfig, AlgorithmError, BatchMode, CallbackList, EnvRunnersConfig, Result,
     TrainingConfig,
@@ -310,8 +310,14 @@ impl Algorithm {
         evaluation.and(told).map(|()| result)
     }
 
-    /// Runs training steps until an iteration is long enough.
+    /// Runs training steps until an iteration is long enough, and gathers the metrics of runners and learner.
     fn collect_and_learn(&mut self) -> Result<()> {
+        let outcome = self.training_steps();
+        gather_metrics(&mut self.metrics, &mut self.env_runners, &mut self.learner)?;
+        outcome
+    }
+
+    fn training_steps(&mut self) -> Result<()> {
         let (started, mut sampled, mut trained) = (Instant::now(), 0, 0);
         loop {
             let mut cx = TrainingContext {
@@ -329,7 +335,6 @@ impl Algorithm {
             if self.config.env_runners.on_device {
                 // The learner has waited for the device: reading costs little now.
                 self.env_runners.read_device()?;
-                self.metrics.aggregate("env_runners", self.env_runners.take_metrics())?;
             }
             sampled += step.env_steps_sampled;
             trained += step.env_steps_trained;

@@ -14,6 +14,7 @@ use rekindle_checkpoint::State;
 use rekindle_core::ConfigError;
 use rekindle_learner::{Learner, LearnerError};
 
+pub(crate) use self::context::gather_metrics;
 use crate::{AlgorithmError, EnvRunnersConfig, Result};
 
 pub use async_gradients::AsyncGradients;

@@ -110,10 +110,9 @@ impl ExecutionPlan for AsyncGradients {
             }
         }
         cx.env_runners.sync_connectors()?;
-        cx.count_steps(step.sampled)?;
+        cx.count_steps(step.sampled);
         cx.log_times(begun.elapsed().saturating_sub(step.learning), step.learning)?;
         step.lag.log(cx.metrics)?;
-        cx.log_learner()?;
         cx.publish_weights()?;
         step.outcome.map(|()| StepReport::new(step.sampled, step.trained))
     }

@@ -38,8 +38,7 @@ impl StepReport {
 
 /// What an execution plan works with: the runners, the learner and the metrics of an algorithm.
 ///
-/// Its methods are the operators of plans. They time themselves and collect the metrics of runners and
-/// learner.
+/// Its methods are the operators of plans. They time themselves.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TrainingContext<'a> {
@@ -47,7 +46,8 @@ pub struct TrainingContext<'a> {
     pub env_runners: &'a mut EnvRunnerGroup,
     /// The learner.
     pub learner: &'a mut Learner,
-    /// The metrics of the iteration.
+    /// The metrics of the iteration. Those of runners and learner are gathered when the iteration ends, or by
+    /// [`gather_metrics`](TrainingContext::gather_metrics).
     pub metrics: &'a mut MetricsLogger,
     /// The configuration. Its training section is data.
     pub config: &'a AlgorithmConfig<Value>,
@@ -83,7 +83,7 @@ impl TrainingContext<'_> {
         let experience = self.collect(batch_size, options)?;
         self.env_runners.sync_connectors()?;
         self.metrics.log_time("timers/env_runner_sampling_timer", started.elapsed())?;
-        self.count(&experience)?;
+        self.count_steps(experience.env_steps);
         Ok(experience)
     }
 
@@ -158,34 +158,24 @@ impl TrainingContext<'_> {
         Ok(self.env_runners.set_modules(&modules, at)?)
     }
 
-    /// Counts the steps of experience, and collects the metrics of the runners.
-    fn count(&mut self, experience: &Experience) -> Result<()> {
-        self.count_steps(experience.env_steps)
-    }
-
-    /// Counts environment steps that runners sampled, and collects the metrics of the runners. For plans
-    /// that sample by other means than [`sample`](Self::sample).
-    ///
-    /// # Errors
-    /// If a metric of a runner does not fit.
-    pub fn count_steps(&mut self, env_steps: usize) -> Result<()> {
+    /// Counts environment steps that runners sampled. For plans that sample by other means than
+    /// [`sample`](Self::sample).
+    pub fn count_steps(&mut self, env_steps: usize) {
         *self.env_steps += env_steps as u64;
-        self.metrics.aggregate("env_runners", self.env_runners.take_metrics())?;
         self.recreated.extend(self.env_runners.take_recreated());
-        Ok(())
     }
 
-    /// Collects the metrics of the learner. For plans that call the learner themselves.
+    /// Gathers what runners and learner have logged into [`metrics`](Self::metrics). For plans that read it
+    /// before the iteration ends.
     ///
     /// # Errors
     /// If a metric does not fit.
-    pub fn log_learner(&mut self) -> Result<()> {
-        Ok(self.metrics.aggregate("learners", [self.learner.take_metrics()])?)
+    pub fn gather_metrics(&mut self) -> Result<()> {
+        gather_metrics(self.metrics, self.env_runners, self.learner)
     }
 
     fn log_update(&mut self, started: Instant) -> Result<()> {
-        self.metrics.log_time("timers/learner_update_timer", started.elapsed())?;
-        self.log_learner()
+        Ok(self.metrics.log_time("timers/learner_update_timer", started.elapsed())?)
     }
 
     /// Logs the time of runners and learner that worked side by side.
@@ -226,6 +216,16 @@ impl TrainingContext<'_> {
         }
         Ok(experience)
     }
+}
+
+/// Gathers what runners and learner have logged since the last call.
+pub(crate) fn gather_metrics(
+    metrics: &mut MetricsLogger,
+    env_runners: &mut EnvRunnerGroup,
+    learner: &mut Learner,
+) -> Result<()> {
+    metrics.aggregate("env_runners", env_runners.take_metrics())?;
+    Ok(metrics.aggregate("learners", [learner.take_metrics()])?)
 }
 
 /// The steps that a batch still needs; `None` if it is complete.

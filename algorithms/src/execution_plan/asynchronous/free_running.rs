@@ -65,10 +65,9 @@ impl Asynchronous {
         let (Collector { sampled, lag, .. }, (collected, sampling)) = (collector, collected);
         cx.log_times(sampling, learned.time)?;
         cx.env_runners.sync_connectors()?;
-        cx.count_steps(sampled)?;
+        cx.count_steps(sampled);
         lag.log(cx.metrics)?;
         cx.publish_weights()?;
-        cx.log_learner()?;
         learned.outcome?;
         collected?;
         Ok(StepReport::new(sampled, learned.env_steps))

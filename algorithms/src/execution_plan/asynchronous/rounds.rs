@@ -23,7 +23,6 @@ impl Asynchronous {
         // A restored algorithm starts with the newest weights, too.
         cx.publish_weights()?;
         lag.log(cx.metrics)?;
-        cx.log_learner()?;
         Ok(report)
     }
 
@@ -62,7 +61,7 @@ impl Asynchronous {
         let ((experience, collected), sampling) = collected;
         cx.log_times(sampling, learning)?;
         cx.env_runners.sync_connectors()?;
-        cx.count_steps(experience.env_steps)?;
+        cx.count_steps(experience.env_steps);
         lag.add(&experience, cx.learner.weights_seq_no());
         report.env_steps_sampled += experience.env_steps;
         let mut gathered = Ok(());
