@@ -12,12 +12,12 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
-use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
 use burn::tensor::activation::relu;
 use rekindle::catalog::Result;
 use rekindle::core::weights::{Weights, load_state_dict, state_dict};
 use rekindle::env::Result as EnvResult;
+use rekindle::learner::{Gradients, Optimizer};
 use rekindle::prelude::*;
 
 /// Height and width of the images.
@@ -116,7 +116,7 @@ fn pretrain(folder: &Path) -> std::result::Result<(), MainError> {
     let mut rng = Generator::from_seed(0);
     let classifier = LinearConfig::new(FEATURES, SIGNS).init(&device);
     let mut net = Classifier { backbone: MobileNet::new(&device), classifier };
-    let mut adam: ModuleOptimizer = AdamConfig::new().init();
+    let mut optimizer = Optimizer::new(OptimizerConfig::default());
     let cross_entropy = CrossEntropyLossConfig::new().init(&device);
     for step in 0..200 {
         let mut images = vec![0.0; 64 * SIDE * SIDE];
@@ -133,8 +133,10 @@ fn pretrain(folder: &Path) -> std::result::Result<(), MainError> {
                 loss.clone().into_scalar::<f32>()
             );
         }
-        let gradients = GradientsParams::from_grads(loss.backward(), &net);
-        net = adam.step(5e-3, net, gradients);
+        let gradients = Gradients::take(&net, &mut loss.backward());
+        let (stepped, outcome) = optimizer.step(5e-3, None, net, gradients);
+        net = stepped;
+        outcome?;
     }
     let state = State { tensors: state_dict(&net)?, ..State::new() };
     Ok(rekindle::checkpoint::write(folder, &state)?)

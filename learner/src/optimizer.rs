@@ -98,10 +98,10 @@ impl Optimizer {
         gradient: Tensor<D>,
     ) -> (Tensor<D>, Result<()>) {
         let Some(name) = self.names.get(&id) else { return (tensor, Ok(())) };
-        if !self.moments.contains_key(name) {
-            self.moments.insert(name.clone(), Moments::default());
-        }
-        let Some(memory) = self.moments.get_mut(name) else { return (tensor, Ok(())) };
+        let memory = match self.moments.get_mut(name) {
+            Some(memory) => memory,
+            None => self.moments.entry(name.clone()).or_default(),
+        };
         // Take the moments out of the map, so that their storage has one owner and is updated in
         // place.
         let moments: Result<Vec<Tensor<D>>> = match std::mem::take(&mut memory.tensors) {
