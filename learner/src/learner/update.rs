@@ -239,9 +239,10 @@ impl Learner {
             self.count_refused(minibatch)?;
         }
         let history: Vec<_> = history.into_iter().map(|minibatch| minibatch.metrics).collect();
-        let recent = mean(&last_epoch(&history, of_epoch));
-        self.log(&mean(&history), env_steps)?;
-        self.after_update(trained.keys(), &recent, env_steps)?;
+        let all = mean(&history);
+        let recent = (of_epoch < history.len()).then(|| mean(&last_epoch(&history, of_epoch)));
+        self.log(&all, env_steps)?;
+        self.after_update(trained.keys(), recent.as_ref().unwrap_or(&all), env_steps)?;
         for (id, rows) in trained {
             self.log_trained(id, *rows)?;
         }
@@ -414,17 +415,16 @@ fn last_epoch(history: &[MinibatchMetrics], of_epoch: usize) -> Vec<MinibatchMet
 
 /// Means over minibatches; values that are not finite do not count.
 fn mean(history: &[MinibatchMetrics]) -> MinibatchMetrics {
-    let mut sums: BTreeMap<ModuleId, BTreeMap<Cow<'static, str>, (f64, f64)>> = BTreeMap::new();
+    let mut sums: BTreeMap<&ModuleId, BTreeMap<&Cow<'static, str>, (f64, f64)>> = BTreeMap::new();
     for (id, metrics) in history.iter().flatten() {
         for (name, value) in metrics.iter().filter(|(_, value)| value.is_finite()) {
-            let of_module = sums.entry(id.clone()).or_default();
-            let (sum, count) = of_module.entry(name.clone()).or_default();
+            let (sum, count) = sums.entry(id).or_default().entry(name).or_default();
             *sum += value;
             *count += 1.0;
         }
     }
-    let of_module = |metrics: BTreeMap<Cow<'static, str>, (f64, f64)>| {
-        metrics.into_iter().map(|(name, (sum, count))| (name, sum / count)).collect()
+    let of_module = |metrics: BTreeMap<&Cow<'static, str>, (f64, f64)>| {
+        metrics.into_iter().map(|(name, (sum, count))| (name.clone(), sum / count)).collect()
     };
-    sums.into_iter().map(|(id, metrics)| (id, of_module(metrics))).collect()
+    sums.into_iter().map(|(id, metrics)| (id.clone(), of_module(metrics))).collect()
 }
