@@ -1,5 +1,7 @@
 //! Observations with an action mask.
 
+use std::borrow::Cow;
+
 use rekindle_core::{Column, Columns};
 use rekindle_env::{Discrete, Space};
 
@@ -51,11 +53,24 @@ impl ActionMask {
         }
     }
 
-    /// Returns what the network sees, and the mask, `[B, actions]`.
+    /// Returns what the network sees, and the mask if observations have one, `[B, actions]`.
     ///
     /// # Errors
     /// If a part is missing or of another kind.
-    pub(crate) fn read(&self, observations: &Column) -> Result<(Column, Tensor<2>)> {
+    pub(crate) fn read_if<'c>(
+        division: Option<&Self>,
+        observations: &'c Column,
+    ) -> Result<(Cow<'c, Column>, Option<Tensor<2>>)> {
+        Ok(match division {
+            None => (Cow::Borrowed(observations), None),
+            Some(division) => {
+                let (seen, mask) = division.read(observations)?;
+                (Cow::Owned(seen), Some(mask))
+            }
+        })
+    }
+
+    fn read(&self, observations: &Column) -> Result<(Column, Tensor<2>)> {
         let parts = observations.nested()?;
         let mask = parts.float::<2>(Columns::ACTION_MASK)?;
         let seen = match &self.part {

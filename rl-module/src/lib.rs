@@ -32,6 +32,7 @@ mod error;
 mod exploration;
 mod guard;
 mod import;
+mod memory;
 mod module;
 mod multi;
 mod own_weights;
@@ -60,7 +61,9 @@ pub use roles::{
     ValueFunction, sync_targets,
 };
 pub use shared::{
-    BoxSharedRLModule, PerModule, SharedContext, SharedFamily, SharedRLModule, SharedValueFunction,
+    BoxSharedRLModule, PerModule, SharedActionCritic, SharedContext, SharedDeterministicPolicy,
+    SharedDistributionalQNet, SharedFamily, SharedQNet, SharedRLModule, SharedStochasticPolicy,
+    SharedTargetNetwork, SharedValueFunction,
 };
 pub use soft_actor_critic::{SoftActorCritic, SoftActorCriticConfig};
 pub use spec::RLModuleSpec;
