@@ -59,9 +59,7 @@ impl CriticsInput {
         if let Some((mask, seen)) = division {
             return Ok((Some(mask), Cow::Owned(seen)));
         }
-        let has_mask =
-            matches!(observations, Space::Dict(parts) if parts.get(Columns::ACTION_MASK).is_ok());
-        match has_mask {
+        match has_mask(observations) {
             true => Err(refuse(
                 cx,
                 "the part `action_mask` of the observations masks the actions of a Discrete space, and a Box has none; use a Discrete space with DQN or SAC, or rename the part if it is no mask",
@@ -82,6 +80,14 @@ impl CriticsInput {
                 "a deterministic policy outputs the numbers of a Box; use DQN or SAC for a Discrete space",
             )),
         }
+    }
+}
+
+fn has_mask(observations: &Space) -> bool {
+    let Space::Dict(parts) = observations else { return false };
+    match parts.get(Columns::ORIG_OBS) {
+        Ok(original) => has_mask(original),
+        Err(_) => parts.get(Columns::ACTION_MASK).is_ok(),
     }
 }
 

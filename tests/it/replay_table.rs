@@ -176,7 +176,7 @@ fn check<T: TrainingConfig>(case: &Case<T>) {
     register_environments();
     let (_, cells) = TABLE.iter().find(|(name, _)| *name == case.name).unwrap();
     let modalities: [(&str, fn(&Case<T>) -> AlgorithmConfig<T>, Check<T>); 9] = [
-        ("mask", mask, trains),
+        ("mask", mask, obeys),
         ("LSTM", lstm, remembers),
         ("Dict", dict, trains),
         ("image", image, trains),
@@ -336,6 +336,19 @@ fn trains<T: TrainingConfig>(name: &str, config: &AlgorithmConfig<T>) {
     let mut algo = config.build(&device()).unwrap();
     let before = train(name, &mut algo);
     before.iter().for_each(|of_module| assert_moved(name, &algo, of_module));
+}
+
+/// Masks hold, also with memory and previous actions beside the observations.
+fn obeys<T: TrainingConfig>(name: &str, config: &AlgorithmConfig<T>) {
+    trains(name, config);
+    let with_previous = config
+        .clone()
+        .model("use_lstm", true)
+        .model("lstm_cell_size", 6)
+        .model("max_seq_len", 4)
+        .model("lstm_use_prev_action", true)
+        .model("lstm_use_prev_reward", true);
+    trains(name, &with_previous);
 }
 
 /// Recurrent weights learn; the state is that of the acting module in a bundle, and is restored.

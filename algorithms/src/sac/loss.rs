@@ -3,7 +3,7 @@
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
 use rekindle_checkpoint::State;
-use rekindle_core::Columns;
+use rekindle_core::{Batch, Columns};
 use rekindle_env::Space;
 use rekindle_learner::losses::{quantile_huber, soft_values, temperature_loss};
 use rekindle_learner::replay::{TD_ERROR, TransitionSpec};
@@ -156,7 +156,7 @@ impl SacLoss {
         let error = error.squeeze_dim::<1>(1).detach();
         Ok(Losses::new(weighted_mean(cx, terms.squeeze_dim(1))?)
             .metric("alpha", alpha)
-            .metric("qf_target_mean", targets.mean())
+            .metric("qf_target_mean", cx.mean(targets.mean_dim(1).squeeze_dim(1))?)
             .metric("td_error_mean", cx.mean(error.clone())?)
             .row_values(TD_ERROR, error))
     }
@@ -207,8 +207,11 @@ impl SacLoss {
         let terms = match self.config.target_entropy.is_none() && is_masked(cx.module) {
             // A uniform policy over the actions that the mask of each row allows.
             true => {
-                let mask = cx.batch().nested(Columns::OBS)?.float::<2>(Columns::ACTION_MASK)?;
-                let allowed = mask.greater_elem(0.0).float().sum_dim(1).squeeze_dim::<1>(1);
+                let allowed = action_mask(cx.batch())?
+                    .greater_elem(0.0)
+                    .float()
+                    .sum_dim(1)
+                    .squeeze_dim::<1>(1);
                 let targets = allowed.clamp_min(1.0).log() * DISCRETE_ENTROPY;
                 temperature_loss(log_alpha, logp + targets, 0.0)
             }
@@ -240,12 +243,25 @@ fn smallest_quantiles(quantiles: Tensor<3>, dropped: usize) -> Tensor<2> {
     pooled.narrow(1, 0, critics * count.saturating_sub(dropped))
 }
 
-/// Whether the observations of a module have an action mask.
+/// Whether the observations of a module have an action mask, perhaps with previous actions or rewards beside them.
 fn is_masked(module: &AnyRLModule) -> bool {
-    match module.spec().get_observation_space() {
-        Some(Space::Dict(parts)) => parts.get(Columns::ACTION_MASK).is_ok(),
-        _ => false,
+    let mut space = module.spec().get_observation_space();
+    while let Some(Space::Dict(parts)) = space {
+        if parts.get(Columns::ACTION_MASK).is_ok() {
+            return true;
+        }
+        space = parts.get(Columns::ORIG_OBS).ok();
     }
+    false
+}
+
+/// Returns the action mask of observations that have one, `[B, actions]`.
+fn action_mask(batch: &Batch) -> Result<Tensor<2>> {
+    let mut parts = batch.nested(Columns::OBS)?;
+    while !parts.contains(Columns::ACTION_MASK) && parts.contains(Columns::ORIG_OBS) {
+        parts = parts.nested(Columns::ORIG_OBS)?;
+    }
+    Ok(parts.float::<2>(Columns::ACTION_MASK)?)
 }
 
 impl Loss for SacLoss {

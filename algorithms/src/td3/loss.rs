@@ -59,7 +59,7 @@ impl Td3Loss {
         let terms = error.clone().square().sum_dim(1).squeeze_dim(1);
         let error = error.detach().abs().mean_dim(1).squeeze_dim::<1>(1);
         Ok(Losses::new(weighted_mean(cx, terms)?)
-            .metric("qf_target_mean", targets.mean())
+            .metric("qf_target_mean", cx.mean(targets.squeeze_dim(1))?)
             .metric("td_error_mean", cx.mean(error.clone())?)
             .row_values(TD_ERROR, error))
     }

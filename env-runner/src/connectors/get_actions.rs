@@ -127,7 +127,9 @@ impl ActionSampler {
             self.uniform.extend_zeros(rngs.len());
         }
         let space = module_to_env.output_space();
-        let mask = observations.get(Columns::ACTION_MASK).ok();
+        // With previous actions or rewards beside them, the observations are a part.
+        let original = observations.get(Columns::ORIG_OBS).unwrap_or(observations);
+        let mask = original.get(Columns::ACTION_MASK).ok();
         for (row, rng) in rngs.iter_mut().enumerate() {
             let allowed = match (space, mask) {
                 (Space::Discrete(space), Some(mask)) => draw_allowed(mask, row, space, rng)?,
