@@ -103,6 +103,17 @@ impl ActionMask {
     }
 }
 
+/// Whether observations of a space have an action mask: a Dict with a part `action_mask`, or one in which previous
+/// actions or rewards are beside such observations.
+#[must_use]
+pub fn has_action_mask(observations: &Space) -> bool {
+    let Space::Dict(parts) = observations else { return false };
+    match parts.get(Columns::ORIG_OBS) {
+        Ok(original) => has_action_mask(original),
+        Err(_) => parts.get(Columns::ACTION_MASK).is_ok(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

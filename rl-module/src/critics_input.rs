@@ -7,7 +7,7 @@ use rekindle_catalog::{BoxEncoder, CatalogError, Critics, DefaultModelConfig, ch
 use rekindle_core::{Batch, Column, Columns, ConfigError};
 use rekindle_env::{BoxDType, Space};
 
-use crate::action_mask::ActionMask;
+use crate::action_mask::{ActionMask, has_action_mask};
 use crate::context::ModuleContext;
 use crate::error::{ModuleError, Result};
 
@@ -59,7 +59,7 @@ impl CriticsInput {
         if let Some((mask, seen)) = division {
             return Ok((Some(mask), Cow::Owned(seen)));
         }
-        match has_mask(observations) {
+        match has_action_mask(observations) {
             true => Err(refuse(
                 cx,
                 "the part `action_mask` of the observations masks the actions of a Discrete space, and a Box has none; use a Discrete space with DQN or SAC, or rename the part if it is no mask",
@@ -80,14 +80,6 @@ impl CriticsInput {
                 "a deterministic policy outputs the numbers of a Box; use DQN or SAC for a Discrete space",
             )),
         }
-    }
-}
-
-fn has_mask(observations: &Space) -> bool {
-    let Space::Dict(parts) = observations else { return false };
-    match parts.get(Columns::ORIG_OBS) {
-        Ok(original) => has_mask(original),
-        Err(_) => parts.get(Columns::ACTION_MASK).is_ok(),
     }
 }
 

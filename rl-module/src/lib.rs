@@ -43,6 +43,7 @@ mod shared;
 mod soft_actor_critic;
 mod spec;
 
+pub use action_mask::has_action_mask;
 pub use actor_critic::ActorCritic;
 pub use any::AnyRLModule;
 pub use compatible::reads_alike;

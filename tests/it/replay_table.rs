@@ -175,7 +175,7 @@ fn tqc_in_every_modality() {
 fn check<T: TrainingConfig>(case: &Case<T>) {
     register_environments();
     let (_, cells) = TABLE.iter().find(|(name, _)| *name == case.name).unwrap();
-    let modalities: [(&str, fn(&Case<T>) -> AlgorithmConfig<T>, Check<T>); 9] = [
+    let modalities: [(&str, Configure<T>, Check<T>); 9] = [
         ("mask", mask, obeys),
         ("LSTM", lstm, remembers),
         ("Dict", dict, trains),
@@ -198,6 +198,9 @@ fn check<T: TrainingConfig>(case: &Case<T>) {
     }
 }
 
+/// Sets environment and networks of a cell.
+type Configure<T> = fn(&Case<T>) -> AlgorithmConfig<T>;
+/// Checks a cell, whose name is given for messages.
 type Check<T> = fn(&str, &AlgorithmConfig<T>);
 
 fn register_environments() {

@@ -11,7 +11,7 @@ use rekindle_learner::{
     AfterMinibatch, LearnerError, Loss, LossContext, Losses, OptimizerGroup, Phase, PrepareContext,
     Result,
 };
-use rekindle_rl_module::{AnyRLModule, ModuleError, Role};
+use rekindle_rl_module::{AnyRLModule, ModuleError, Role, has_action_mask};
 
 use super::SacTraining;
 use crate::off_policy::{Replayed, check_burn_in, td_targets, weighted_mean, with_actions};
@@ -243,22 +243,16 @@ fn smallest_quantiles(quantiles: Tensor<3>, dropped: usize) -> Tensor<2> {
     pooled.narrow(1, 0, critics * count.saturating_sub(dropped))
 }
 
-/// Whether the observations of a module have an action mask, perhaps with previous actions or rewards beside them.
+/// Whether the observations of a module have an action mask.
 fn is_masked(module: &AnyRLModule) -> bool {
-    let mut space = module.spec().get_observation_space();
-    while let Some(Space::Dict(parts)) = space {
-        if parts.get(Columns::ACTION_MASK).is_ok() {
-            return true;
-        }
-        space = parts.get(Columns::ORIG_OBS).ok();
-    }
-    false
+    module.spec().get_observation_space().is_some_and(has_action_mask)
 }
 
 /// Returns the action mask of observations that have one, `[B, actions]`.
 fn action_mask(batch: &Batch) -> Result<Tensor<2>> {
     let mut parts = batch.nested(Columns::OBS)?;
-    while !parts.contains(Columns::ACTION_MASK) && parts.contains(Columns::ORIG_OBS) {
+    if parts.contains(Columns::ORIG_OBS) {
+        // Previous actions or rewards are beside the observations.
         parts = parts.nested(Columns::ORIG_OBS)?;
     }
     Ok(parts.float::<2>(Columns::ACTION_MASK)?)
