@@ -93,6 +93,7 @@ fn main() -> Result<ExitCode, MainError> {
         &tasks::C51_CARTPOLE,
         &tasks::QR_DQN_CARTPOLE,
         &tasks::RAINBOW_CARTPOLE,
+        &tasks::DQN_MULTI_AGENT_CARTPOLE,
         &tasks::DQN_CATCH,
         &tasks::DQN_STATELESS_CARTPOLE,
     ]);
@@ -108,7 +109,9 @@ fn main() -> Result<ExitCode, MainError> {
             .reporting(|r| r.min_sample_timesteps_per_iteration(512)),
         // Returns of training include random actions, so the policy is evaluated.
         _ => config
-            .evaluation(|e| e.evaluation_interval(2))
+            .evaluation(|e| {
+                e.evaluation_interval(if task == "multi-agent-cartpole" { 5 } else { 2 })
+            })
             .model("fcnet_hiddens", vec![256, 256])
             .model("fcnet_activation", "relu"),
     };

@@ -102,9 +102,11 @@ pub mod prelude {
         ActionCritic, ActorCritic, AnyRLModule, DeterministicPolicy, DistributionalQNet,
         ExplorationContext, LearnContext, LearnOnBatch, LearnStats, ModuleContext, ModuleError,
         MultiRLModule, MultiRLModuleSpec, NameMap, PerModule, QNet, RLModule, RLModuleSpec, Role,
-        SelfSupervisedLoss, SharedContext, SharedRLModule, SharedValueFunction, StochasticPolicy,
-        TargetNetwork, ValueDistribution, ValueFunction, epsilon_greedy, register_catalog,
-        register_module, register_shared_module,
+        SelfSupervisedLoss, SharedActionCritic, SharedContext, SharedDeterministicPolicy,
+        SharedDistributionalQNet, SharedQNet, SharedRLModule, SharedStochasticPolicy,
+        SharedTargetNetwork, SharedValueFunction, StochasticPolicy, TargetNetwork,
+        ValueDistribution, ValueFunction, epsilon_greedy, register_catalog, register_module,
+        register_shared_module,
     };
 }
 

@@ -1,11 +1,17 @@
 //! What algorithms that replay experience have in common.
 
+mod replayed;
+mod sequences;
+
 use burn::prelude::*;
 use rekindle_core::{Batch, Columns, ConfigError};
 use rekindle_learner::replay::{NStep, ReplayConfig};
-use rekindle_learner::{LossContext, Result};
+use rekindle_learner::{LossContext, PrepareContext, Result};
 
 use crate::config::EnvironmentConfig;
+
+pub(crate) use replayed::{Replayed, with_actions};
+pub(crate) use sequences::Sequences;
 
 /// The fields of the algorithms' settings that are common to all modules.
 pub(crate) const COMMON_FIELDS: &[&str] = &[
@@ -55,6 +61,18 @@ pub(crate) fn check_normalizes(
     Err(ConfigError::new("normalize_actions", false, constraint))
 }
 
+/// Checks that a module with a burn-in has memory.
+pub(crate) fn check_burn_in(cx: &PrepareContext<'_>, burn_in_len: usize) -> Result<()> {
+    if burn_in_len == 0 || cx.module.initial_state()?.is_some() {
+        return Ok(());
+    }
+    let constraint = format!(
+        "module `{}` has no memory, so there are no sequences to begin with it; set it to 0, or use an LSTM or GRU",
+        cx.module_id
+    );
+    Err(ConfigError::new("burn_in_len", burn_in_len, constraint).into())
+}
+
 /// Returns the observations that follow, without gradients.
 pub(crate) fn next_observations(cx: &LossContext<'_>) -> Result<Batch> {
     let next = cx.batch().column(Columns::NEXT_OBS)?.clone().inner()?;
@@ -81,3 +99,6 @@ pub(crate) fn weighted_mean(cx: &LossContext<'_>, terms: Tensor<1>) -> Result<Te
         false => terms,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,12 @@ use std::any::Any;
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle_core::Column;
-use rekindle_env::Space;
+use rekindle_env::{Buffer, Space};
 
 use crate::catalog::{Catalog, CatalogContext};
 use crate::encoder::{BoxEncoder, InputScale, MlpEncoder, check_encoder, flat_rows};
 use crate::ensemble::EnsembleMlp;
-use crate::error::{CatalogError, Result};
+use crate::error::Result;
 use crate::mlp::{Mlp, MlpConfig};
 use crate::model_config::DefaultModelConfig;
 
@@ -22,7 +22,7 @@ const HIDDEN: usize = 256;
 /// all actions of a `Discrete` space.
 ///
 /// Observations that an [`MlpEncoder`] reads go into the layers of each critic together with the actions. Any
-/// other encoder, such as a CNN, is common to the critics, and the actions join its features.
+/// other encoder, such as a CNN or an LSTM, is common to the critics, and the actions join its features.
 #[derive(Module, Debug)]
 pub struct Critics {
     encoder: Option<BoxEncoder>,
@@ -67,10 +67,59 @@ impl Critics {
             Some(encoder) => encoder.forward(observations)?,
             None => self.scale.apply(flat_rows(observations, self.observation_dim)?),
         };
-        Ok(self.layers.forward(match actions {
+        Ok(self.values(features, actions))
+    }
+
+    fn values(&self, features: Tensor<2>, actions: Option<Tensor<2>>) -> Tensor<3> {
+        self.layers.forward(match actions {
             Some(actions) => Tensor::cat(vec![features, actions], 1),
             None => features,
-        }))
+        })
+    }
+
+    /// Returns the recurrent state before the first step of an episode, one row; `None` for critics whose encoder
+    /// is not recurrent.
+    ///
+    /// # Errors
+    /// If the state cannot be created.
+    pub fn initial_state(&self) -> Result<Option<Buffer>> {
+        self.encoder.as_ref().map_or(Ok(None), |encoder| encoder.initial_state())
+    }
+
+    /// Estimates the values of the actions in some sequences. Also returns the recurrent state after the last step
+    /// of each.
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward), with `B = S·T` rows in `S` sequences of `T` steps, one after the other;
+    /// `state` and the returned state: `[S, …]`.
+    ///
+    /// # Errors
+    /// If kind or shape of observations or state differs from those the critics were built for.
+    pub fn forward_recurrent(
+        &self,
+        observations: &Column,
+        state: &Column,
+        actions: Option<Tensor<2>>,
+    ) -> Result<(Tensor<3>, Column)> {
+        let Some(encoder) = &self.encoder else {
+            return Ok((self.forward(observations, actions)?, state.clone()));
+        };
+        let (features, state) = encoder.forward_recurrent(observations, state)?;
+        Ok((self.values(features, actions), state))
+    }
+
+    /// Returns the recurrent state after the last step of each of some sequences, without estimating values.
+    ///
+    /// # Shapes
+    /// Observations `[S·T, …]`; `state` and the returned state: `[S, …]`.
+    ///
+    /// # Errors
+    /// As [`forward_recurrent`](Self::forward_recurrent).
+    pub fn next_state(&self, observations: &Column, state: &Column) -> Result<Column> {
+        Ok(match &self.encoder {
+            Some(encoder) => encoder.forward_recurrent(observations, state)?.1,
+            None => state.clone(),
+        })
     }
 }
 
@@ -83,13 +132,11 @@ pub(crate) fn default_critics<C: Catalog + ?Sized>(
 ) -> Result<Critics> {
     let of_values = cx.config.of_value_function();
     let cx = CatalogContext { config: &of_values, ..cx };
-    let encoder = catalog.build_encoder(cx, space)?;
+    let encoder = match of_values.use_lstm {
+        true => catalog.build_recurrent_encoder(cx, space)?,
+        false => catalog.build_encoder(cx, space)?,
+    };
     check_encoder(&*encoder, space, cx.builder.device())?;
-    if encoder.initial_state()?.is_some() {
-        let reason = "the encoder of critics has memory, which they cannot learn from yet; use an \
-                      encoder without memory";
-        return Err(CatalogError::Ensemble { reason });
-    }
     let (features, CriticsConfig { action_dim, critics, outputs }) = (encoder.output_dim(), config);
     let plain: &dyn Any = &*encoder;
     if let Some(encoder) = plain.downcast_ref::<MlpEncoder>() {

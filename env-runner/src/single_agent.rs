@@ -233,7 +233,7 @@ impl SingleAgentEnvRunner {
             // Reserve room for all steps, unless a time limit may leave most of it unused.
             if options.record && options.time_limit.is_none() { steps } else { 0 },
             &at,
-            self.memory.as_ref().filter(|_| !options.random_actions),
+            self.memory.as_ref(),
             self.module.as_ref().map_or(0, |module| module.weights_seq_no),
             options.record,
         )?;
@@ -248,7 +248,7 @@ impl SingleAgentEnvRunner {
             let module = self.module.as_ref().map_or("", |module| module.module.spec().module());
             let memory = self.memory.as_ref();
             recorder.push_actions(self.seen(), &self.sampler, memory, module)?;
-            if let Some(memory) = self.memory.as_mut().filter(|_| !options.random_actions) {
+            if let Some(memory) = &mut self.memory {
                 memory.advance();
             }
             self.step_envs(options, &mut recorder, &mut quota, &mut episodes)?;

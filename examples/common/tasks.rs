@@ -495,6 +495,18 @@ tasks! {
         threshold: 0.95,
         max_steps: 100_000,
     };
+    DQN_MULTI_AGENT_CARTPOLE = Task {
+        name: "dqn-multi-agent-cartpole",
+        example: "dqn",
+        choice: Some("multi-agent-cartpole"),
+        algorithm: "Independent DQN",
+        env: "MultiAgentCartPole-v1 with 2 agents",
+        section: "MultiAgentCartPole-v1, 2 agents, with DQN",
+        metric: EVALUATION_RETURN,
+        // 450 per agent.
+        threshold: 900.0,
+        max_steps: 200_000,
+    };
     SAC_PENDULUM = Task {
         name: "sac-pendulum",
         example: "sac",

@@ -1,5 +1,7 @@
 //! Observations with an action mask.
 
+use std::borrow::Cow;
+
 use rekindle_core::{Column, Columns};
 use rekindle_env::{Discrete, Space};
 
@@ -10,11 +12,14 @@ use crate::error::{ModuleError, Result};
 /// The division of observations into an action mask and what a network sees.
 ///
 /// Observations have a mask if they are a Dict with a part `action_mask` of one number per action: 1 for an
-/// allowed action and 0 for a masked one.
+/// allowed action and 0 for a masked one. With previous actions or rewards beside them, these observations are
+/// themselves a part, [`Columns::ORIG_OBS`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ActionMask {
     /// The part that the network sees; `None` if it sees a Dict of several.
     part: Option<String>,
+    /// Whether previous actions or rewards are beside the observations.
+    has_previous: bool,
 }
 
 impl ActionMask {
@@ -28,6 +33,14 @@ impl ActionMask {
         actions: &Discrete,
     ) -> Result<Option<(Self, Space)>> {
         let Space::Dict(dict) = observations else { return Ok(None) };
+        if let Ok(original) = dict.get(Columns::ORIG_OBS) {
+            let Some((division, seen)) = Self::divide(original, actions)? else { return Ok(None) };
+            let parts = dict.iter().map(|(name, space)| match name {
+                Columns::ORIG_OBS => (name, seen.clone()),
+                _ => (name, space.clone()),
+            });
+            return Ok(Some((Self { has_previous: true, ..division }, Space::dict(parts)?)));
+        }
         let Ok(mask) = dict.get(Columns::ACTION_MASK) else { return Ok(None) };
         let fits = match mask {
             Space::MultiBinary(mask) => mask.n() == actions.n(),
@@ -46,17 +59,37 @@ impl ActionMask {
             [] => Err(ModuleError::Mismatch(
                 "the observations have an action mask and nothing beside it; add what the network is to see".into(),
             )),
-            [(name, space)] => Ok(Some((Self { part: Some(name.clone()) }, space.clone()))),
-            _ => Ok(Some((Self { part: None }, Space::dict(rest)?))),
+            [(name, space)] => {
+                Ok(Some((Self { part: Some(name.clone()), has_previous: false }, space.clone())))
+            }
+            _ => Ok(Some((Self { part: None, has_previous: false }, Space::dict(rest)?))),
         }
     }
 
-    /// Returns what the network sees, and the mask, `[B, actions]`.
+    /// Returns what the network sees, and the mask if observations have one, `[B, actions]`.
     ///
     /// # Errors
     /// If a part is missing or of another kind.
-    pub(crate) fn read(&self, observations: &Column) -> Result<(Column, Tensor<2>)> {
+    pub(crate) fn read_if<'c>(
+        division: Option<&Self>,
+        observations: &'c Column,
+    ) -> Result<(Cow<'c, Column>, Option<Tensor<2>>)> {
+        Ok(match division {
+            None => (Cow::Borrowed(observations), None),
+            Some(division) => {
+                let (seen, mask) = division.read(observations)?;
+                (Cow::Owned(seen), Some(mask))
+            }
+        })
+    }
+
+    fn read(&self, observations: &Column) -> Result<(Column, Tensor<2>)> {
         let parts = observations.nested()?;
+        if self.has_previous {
+            let original = Self { has_previous: false, ..self.clone() };
+            let (seen, mask) = original.read(parts.column(Columns::ORIG_OBS)?)?;
+            return Ok((parts.clone().with(Columns::ORIG_OBS, seen).into(), mask));
+        }
         let mask = parts.float::<2>(Columns::ACTION_MASK)?;
         let seen = match &self.part {
             Some(name) => parts.column(name)?.clone(),
@@ -67,6 +100,17 @@ impl ActionMask {
             }
         };
         Ok((seen, mask))
+    }
+}
+
+/// Whether observations of a space have an action mask: a Dict with a part `action_mask`, or one in which previous
+/// actions or rewards are beside such observations.
+#[must_use]
+pub fn has_action_mask(observations: &Space) -> bool {
+    let Space::Dict(parts) = observations else { return false };
+    match parts.get(Columns::ORIG_OBS) {
+        Ok(original) => has_action_mask(original),
+        Err(_) => parts.get(Columns::ACTION_MASK).is_ok(),
     }
 }
 
@@ -89,6 +133,11 @@ mod tests {
         let (_, two) = divide(&[mask.clone(), seen.clone(), more.clone()], 3).unwrap().unwrap();
         assert_eq!(two, Space::dict([seen.clone(), more.clone()]).unwrap());
         assert_eq!(divide(&[seen.clone(), more], 3).unwrap(), None);
+        let previous = ("prev_n_actions", Space::discrete(3).unwrap());
+        let original = Space::dict([mask.clone(), seen.clone()]).unwrap();
+        let (_, beside) =
+            divide(&[(Columns::ORIG_OBS, original), previous.clone()], 3).unwrap().unwrap();
+        assert_eq!(beside, Space::dict([(Columns::ORIG_OBS, seen.1.clone()), previous]).unwrap());
         let message = |parts: &[(&str, Space)], actions| divide(parts, actions).unwrap_err();
         assert!(message(&[mask.clone(), seen], 4).to_string().contains("there are 4 actions"));
         assert!(message(&[mask], 3).to_string().contains("nothing beside it"));

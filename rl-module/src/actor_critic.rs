@@ -9,6 +9,7 @@ use rekindle_env::Buffer;
 use crate::context::ModuleContext;
 use crate::error::{ModuleError, Result};
 use crate::exploration::ExplorationContext;
+use crate::memory::{ACTOR, CRITIC, ONE_IS_RECURRENT};
 use crate::module::RLModule;
 use crate::roles::{Role, ValueFunction};
 
@@ -51,10 +52,6 @@ pub struct ActorCritic {
     is_stateful: bool,
     max_seq_len: usize,
 }
-
-/// The keys of the states of two encoders.
-const ACTOR: &str = "actor";
-const CRITIC: &str = "critic";
 
 /// Longest training sequence unless set, in steps; RLlib's default.
 const MAX_SEQ_LEN: usize = 20;
@@ -195,9 +192,7 @@ impl RLModule for ActorCritic {
                 Ok(Some(Buffer::from_dict([(ACTOR, actor), (CRITIC, critic)])?))
             }
             (None, None) => Ok(None),
-            _ => Err(ModuleError::Mismatch(
-                "only one of the encoders of an actor-critic is recurrent; make both recurrent or neither, or let the two share one encoder".into(),
-            )),
+            _ => Err(ModuleError::Mismatch(ONE_IS_RECURRENT.into())),
         }
     }
 
@@ -225,6 +220,7 @@ impl ValueFunction for ActorCritic {
                 module: Self::type_name(),
                 role: Role::ValueFunction,
                 needed_by: "compute_values".into(),
+                is_shared: false,
             });
         };
         let features = match (&self.critic_encoder, embeddings) {

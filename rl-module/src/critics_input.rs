@@ -1,10 +1,13 @@
 //! What the default modules with critics of actions have in common.
 
+use std::borrow::Cow;
+
 use burn::prelude::*;
 use rekindle_catalog::{BoxEncoder, CatalogError, Critics, DefaultModelConfig, check_encoder};
 use rekindle_core::{Batch, Column, Columns, ConfigError};
 use rekindle_env::{BoxDType, Space};
 
+use crate::action_mask::{ActionMask, has_action_mask};
 use crate::context::ModuleContext;
 use crate::error::{ModuleError, Result};
 
@@ -39,6 +42,32 @@ impl CriticsInput {
         Err(refuse(cx, reason))
     }
 
+    /// Returns how observations are divided into an action mask and what the networks see, and the space of the
+    /// latter.
+    ///
+    /// # Errors
+    /// [`ModuleError::ActionSpace`] for a mask of actions of a `Box`; [`ModuleError::Mismatch`] for one that does
+    /// not fit the actions.
+    pub(crate) fn divide<'a>(
+        cx: &ModuleContext<'a>,
+    ) -> Result<(Option<ActionMask>, Cow<'a, Space>)> {
+        let observations = cx.observation_space();
+        let division = match cx.action_space() {
+            Space::Discrete(actions) => ActionMask::divide(observations, actions)?,
+            _ => None,
+        };
+        if let Some((mask, seen)) = division {
+            return Ok((Some(mask), Cow::Owned(seen)));
+        }
+        match has_action_mask(observations) {
+            true => Err(refuse(
+                cx,
+                "the part `action_mask` of the observations masks the actions of a Discrete space, and a Box has none; use a Discrete space with DQN or SAC, or rename the part if it is no mask",
+            )),
+            false => Ok((None, Cow::Borrowed(observations))),
+        }
+    }
+
     /// Returns the number of elements of the actions of a bounded `Box`.
     ///
     /// # Errors
@@ -59,7 +88,8 @@ fn refuse(cx: &ModuleContext<'_>, reason: &'static str) -> ModuleError {
     ModuleError::ActionSpace { module, space, reason }
 }
 
-/// Computes the values of the actions of a batch.
+/// Computes the values of the actions of a batch from what the networks see of its observations, and the state of
+/// the critics after them if there was one before.
 ///
 /// # Shapes
 /// Result `[B, critics, values]`.
@@ -70,7 +100,9 @@ pub(crate) fn values(
     critics: Option<&Critics>,
     input: CriticsInput,
     batch: &Batch,
-) -> Result<Tensor<3>> {
+    seen: &Column,
+    state: Option<&Column>,
+) -> Result<(Tensor<3>, Option<Column>)> {
     let Some(critics) = critics else {
         return Err(ModuleError::Mismatch(
             "a module that was built for inference only has no critics; build it without `inference_only`".into(),
@@ -80,7 +112,14 @@ pub(crate) fn values(
         CriticsInput::Given { dim } => Some(flat_actions(batch.column(Columns::ACTIONS)?, dim)?),
         CriticsInput::All { .. } => None,
     };
-    Ok(critics.forward(batch.column(Columns::OBS)?, actions)?.swap_dims(0, 1))
+    let (values, after) = match state {
+        None => (critics.forward(seen, actions)?, None),
+        Some(state) => {
+            let (values, after) = critics.forward_recurrent(seen, state, actions)?;
+            (values, Some(after))
+        }
+    };
+    Ok((values.swap_dims(0, 1), after))
 }
 
 /// Flattens the actions of a `Box`.
@@ -95,25 +134,21 @@ fn flat_actions(actions: &Column, dim: usize) -> Result<Tensor<2>> {
     }
 }
 
-/// Builds the encoder of the policy.
+/// Builds the encoder of the policy, for what the networks see of observations.
 ///
 /// # Errors
-/// [`ModuleError::Mismatch`] if it is recurrent; the errors of the catalog.
+/// The errors of the catalog.
 pub(crate) fn build_encoder(
     cx: &ModuleContext<'_>,
     config: &DefaultModelConfig,
+    seen: &Space,
 ) -> Result<BoxEncoder> {
     let (build, catalog) = (cx.catalog_context(config), cx.catalog());
     let encoder = match config.use_lstm {
-        true => catalog.build_recurrent_encoder(build, cx.observation_space())?,
-        false => catalog.build_encoder(build, cx.observation_space())?,
+        true => catalog.build_recurrent_encoder(build, seen)?,
+        false => catalog.build_encoder(build, seen)?,
     };
-    check_encoder(&*encoder, cx.observation_space(), cx.device())?;
-    if encoder.initial_state()?.is_some() {
-        return Err(ModuleError::Mismatch(
-            "the encoder of a policy with critics of actions has memory, which it cannot learn from yet; use an encoder without memory".into(),
-        ));
-    }
+    check_encoder(&*encoder, seen, cx.device())?;
     Ok(encoder)
 }
 
@@ -132,8 +167,8 @@ pub(crate) fn config(config: &DefaultModelConfig, use_layernorm: bool) -> Defaul
 pub(crate) fn check_settings(
     cx: &ModuleContext<'_>,
     config: &DefaultModelConfig,
-    num_critics: usize,
-    num_quantiles: usize,
+    seen: &Space,
+    [num_critics, num_quantiles]: [usize; 2],
 ) -> Result<()> {
     for (field, value) in [("num_critics", num_critics), ("num_quantiles", num_quantiles)] {
         if value == 0 {
@@ -148,5 +183,5 @@ pub(crate) fn check_settings(
         }
         .into());
     }
-    cx.check_model_config(config)
+    cx.check_model_config_for(config, seen)
 }

@@ -9,13 +9,15 @@ use rekindle_catalog::{
 };
 use rekindle_core::any_tensor::to_f32;
 use rekindle_core::settings::finite_and_not_negative;
-use rekindle_core::{AnyTensor, Batch, Columns};
+use rekindle_core::{AnyTensor, Batch, Column, Columns};
+use rekindle_env::Buffer;
 use serde::{Deserialize, Serialize};
 
 use crate::context::ModuleContext;
 use crate::critics_input::{self, CriticsInput, build_encoder, check_settings};
 use crate::error::{ModuleError, Result};
 use crate::exploration::ExplorationContext;
+use crate::memory::{Memory, policy_outputs};
 use crate::module::RLModule;
 use crate::roles::{ActionCritic, DeterministicPolicy, TargetNetwork};
 
@@ -26,6 +28,9 @@ use crate::roles::{ActionCritic, DeterministicPolicy, TargetNetwork};
 /// result. Policy and critics have encoders of their own; see
 /// [`Catalog::default_critics`](rekindle_catalog::Catalog::default_critics). Built for inference only, it has
 /// neither critics nor targets.
+///
+/// With recurrent encoders (`use_lstm`), policy and critics have a state each, a Dict of `"actor"` and `"critic"`,
+/// and learn from sequences of `max_seq_len` steps.
 ///
 /// Its model config is a `DefaultModelConfig` with the fields of [`DeterministicActorCriticConfig`] beside.
 #[derive(Module, Debug)]
@@ -42,6 +47,9 @@ pub struct DeterministicActorCritic {
     shape: Vec<usize>,
     #[module(skip)]
     input: CriticsInput,
+    #[module(skip)]
+    memory: Memory,
+    max_seq_len: usize,
 }
 
 /// The settings that a [`DeterministicActorCritic`] has beside those of a `DefaultModelConfig`.
@@ -76,12 +84,44 @@ impl DeterministicActorCritic {
         let shape = [&[rows], &self.shape[..]].concat();
         Ok(AnyTensor::from_data(TensorData::new(actions, shape), device)?)
     }
-}
 
-/// Computes the actions of an encoder and a head.
-fn actions(encoder: &BoxEncoder, pi: &PolicyHead, batch: &Batch) -> Result<Tensor<2>> {
-    let outputs = pi.forward_from(&**encoder, batch.column(Columns::OBS)?)?;
-    Ok(rekindle_kernels::tanh(outputs))
+    /// Computes the actions of an encoder and a head, and their state after the batch if they have memory.
+    fn policy(
+        &self,
+        encoder: &BoxEncoder,
+        pi: &PolicyHead,
+        batch: &Batch,
+    ) -> Result<(Tensor<2>, Option<Column>)> {
+        let (seen, state) = (batch.column(Columns::OBS)?, self.memory.of_policy(batch)?);
+        let (outputs, after) = policy_outputs(encoder, pi, seen, state)?;
+        Ok((rekindle_kernels::tanh(outputs), after))
+    }
+
+    /// Runs the policy, and with `critics` also computes their state after the batch. Returns the actions, and the
+    /// outputs without them.
+    fn act(&self, batch: &Batch, critics: bool) -> Result<(Tensor<2>, Batch)> {
+        let (actions, after) = self.policy(&self.encoder, &self.pi, batch)?;
+        let (mut outputs, seen) = (Batch::new(), batch.column(Columns::OBS)?);
+        let critics = self.qf.as_ref().filter(|_| critics).map(|qf| (qf, seen));
+        self.memory.insert_after(&mut outputs, batch, after, critics)?;
+        Ok((actions, outputs))
+    }
+
+    /// Returns the encoder and the head of the target policy.
+    fn target_policy(&self) -> Result<(&BoxEncoder, &PolicyHead)> {
+        self.target_encoder.as_ref().zip(self.target_pi.as_ref()).ok_or_else(|| {
+            ModuleError::Mismatch(
+                "a module that was built for inference only has no target policy; build it without `inference_only`".into(),
+            )
+        })
+    }
+
+    /// Computes the values of the actions of a batch by some critics, and their state after it if they have
+    /// memory.
+    fn values(&self, qf: Option<&Critics>, batch: &Batch) -> Result<(Tensor<3>, Option<Column>)> {
+        let (seen, state) = (batch.column(Columns::OBS)?, self.memory.of_critics(batch)?);
+        critics_input::values(qf, self.input, batch, seen, state)
+    }
 }
 
 impl RLModule for DeterministicActorCritic {
@@ -89,12 +129,13 @@ impl RLModule for DeterministicActorCritic {
         let (config, own) = cx.extended_model_config::<DeterministicActorCriticConfig>()?;
         finite_and_not_negative("exploration_noise", &own.exploration_noise)
             .map_err(CatalogError::from)?;
-        check_settings(cx, &config, own.num_critics, 1)?;
         let dim = CriticsInput::dim(cx)?;
+        let (_, seen) = CriticsInput::divide(cx)?;
+        check_settings(cx, &config, &seen, [own.num_critics, 1])?;
         let build = cx.catalog_context(&config);
         let catalog = cx.catalog();
         let policy = || -> Result<(BoxEncoder, PolicyHead)> {
-            let encoder = build_encoder(cx, &config)?;
+            let encoder = build_encoder(cx, &config, &seen)?;
             let features = encoder.output_dim();
             let pi = catalog.build_pi_head(build, features, &Deterministic::new(dim))?;
             Ok((encoder, pi))
@@ -102,7 +143,7 @@ impl RLModule for DeterministicActorCritic {
         let of_critics = critics_input::config(&config, own.critics_use_layernorm);
         let critics = || {
             let critics = CriticsConfig::new(dim, own.num_critics, 1);
-            catalog.build_critics(cx.catalog_context(&of_critics), cx.observation_space(), critics)
+            catalog.build_critics(cx.catalog_context(&of_critics), &seen, critics)
         };
         let (encoder, pi) = policy()?;
         let mut module = Self {
@@ -115,22 +156,26 @@ impl RLModule for DeterministicActorCritic {
             exploration_noise: own.exploration_noise,
             shape: cx.action_space().as_box()?.shape().to_vec(),
             input: CriticsInput::Given { dim },
+            memory: Memory::None,
+            max_seq_len: config.max_seq_len,
         };
         if !cx.inference_only() {
             let (target_encoder, target_pi) = policy()?;
             (module.target_encoder, module.target_pi) = (Some(target_encoder), Some(target_pi));
             (module.qf, module.target_qf) = (Some(critics()?), Some(critics()?));
         }
+        module.memory = Memory::of(&module.encoder, module.qf.as_ref())?;
         Ok(module)
     }
 
     fn forward_train(&self, batch: &Batch) -> Result<Batch> {
-        let actions = self.compute_actions(batch)?;
-        Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, actions))
+        let (actions, outputs) = self.act(batch, true)?;
+        Ok(outputs.with(Columns::ACTION_DIST_INPUTS, actions))
     }
 
+    /// Updates the recurrent state of the critics as well, because training sequences start from it.
     fn forward_exploration(&self, batch: &Batch, cx: &mut ExplorationContext) -> Result<Batch> {
-        let actions = self.compute_actions(batch)?;
+        let (actions, outputs) = self.act(batch, true)?;
         let ([_, dim], device) = (actions.dims(), actions.device());
         let mut actions = to_f32(actions)?;
         if self.exploration_noise > 0.0 {
@@ -142,13 +187,21 @@ impl RLModule for DeterministicActorCritic {
                 }
             }
         }
-        Ok(Batch::new().with(Columns::ACTIONS, self.shaped(actions, &device)?))
+        Ok(outputs.with(Columns::ACTIONS, self.shaped(actions, &device)?))
     }
 
     fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
-        let actions = self.compute_actions(batch)?;
+        let (actions, outputs) = self.act(batch, false)?;
         let device = actions.device();
-        Ok(Batch::new().with(Columns::ACTIONS, self.shaped(to_f32(actions)?, &device)?))
+        Ok(outputs.with(Columns::ACTIONS, self.shaped(to_f32(actions)?, &device)?))
+    }
+
+    fn initial_state(&self) -> Result<Option<Buffer>> {
+        self.memory.initial_state(&self.encoder, self.qf.as_ref())
+    }
+
+    fn max_seq_len(&self) -> usize {
+        self.max_seq_len
     }
 
     fn action_distribution(cx: &ModuleContext<'_>) -> Result<Arc<dyn Distribution>> {
@@ -178,22 +231,18 @@ impl RLModule for DeterministicActorCritic {
 
 impl ActionCritic for DeterministicActorCritic {
     fn compute_action_values(&self, batch: &Batch) -> Result<Tensor<3>> {
-        critics_input::values(self.qf.as_ref(), self.input, batch)
+        Ok(self.values(self.qf.as_ref(), batch)?.0)
     }
 }
 
 impl DeterministicPolicy for DeterministicActorCritic {
     fn compute_actions(&self, batch: &Batch) -> Result<Tensor<2>> {
-        actions(&self.encoder, &self.pi, batch)
+        Ok(self.policy(&self.encoder, &self.pi, batch)?.0)
     }
 
     fn compute_target_actions(&self, batch: &Batch) -> Result<Tensor<2>> {
-        match (&self.target_encoder, &self.target_pi) {
-            (Some(encoder), Some(pi)) => actions(encoder, pi, batch),
-            _ => Err(ModuleError::Mismatch(
-                "a module that was built for inference only has no target policy; build it without `inference_only`".into(),
-            )),
-        }
+        let (encoder, pi) = self.target_policy()?;
+        Ok(self.policy(encoder, pi, batch)?.0)
     }
 }
 
@@ -203,7 +252,14 @@ impl TargetNetwork for DeterministicActorCritic {
     }
 
     fn forward_target(&self, batch: &Batch) -> Result<Batch> {
-        let values = critics_input::values(self.target_qf.as_ref(), self.input, batch)?;
-        Ok(Batch::new().with(Columns::QF_PREDS, values))
+        let (values, critics) = self.values(self.target_qf.as_ref(), batch)?;
+        let outputs = Batch::new().with(Columns::QF_PREDS, values);
+        let Some(critics) = critics else { return Ok(outputs) };
+        let (encoder, pi) = self.target_policy()?;
+        let policy = self.policy(encoder, pi, batch)?.1;
+        Ok(match policy {
+            Some(policy) => outputs.with(Columns::STATE_OUT, Memory::joined(policy, Some(critics))),
+            None => outputs,
+        })
     }
 }

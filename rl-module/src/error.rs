@@ -112,7 +112,8 @@ pub enum ModuleError {
     },
     /// A module without a role that a learner requires.
     #[error(
-        "module `{module}` lacks the role {role}, which {needed_by} requires; implement `{role}` for it and return it from `RLModule::{accessor}`",
+        "module `{module}` lacks the role {role}, which {needed_by} requires; implement `{shared}{role}` for it and return it from `{shared}RLModule::{accessor}`",
+        shared = if *is_shared { "Shared" } else { "" },
         accessor = role.accessor()
     )]
     MissingRole {
@@ -122,6 +123,8 @@ pub enum ModuleError {
         role: Role,
         /// What requires the role.
         needed_by: String,
+        /// Whether the module is a part of a shared module, which has the roles of its parts.
+        is_shared: bool,
     },
     /// A module that learns from a batch by itself and does not do what
     /// [`LearnOnBatch`](crate::LearnOnBatch) asks for.

@@ -32,6 +32,7 @@ mod error;
 mod exploration;
 mod guard;
 mod import;
+mod memory;
 mod module;
 mod multi;
 mod own_weights;
@@ -42,6 +43,7 @@ mod shared;
 mod soft_actor_critic;
 mod spec;
 
+pub use action_mask::has_action_mask;
 pub use actor_critic::ActorCritic;
 pub use any::AnyRLModule;
 pub use compatible::reads_alike;
@@ -60,7 +62,9 @@ pub use roles::{
     ValueFunction, sync_targets,
 };
 pub use shared::{
-    BoxSharedRLModule, PerModule, SharedContext, SharedFamily, SharedRLModule, SharedValueFunction,
+    BoxSharedRLModule, PerModule, SharedActionCritic, SharedContext, SharedDeterministicPolicy,
+    SharedDistributionalQNet, SharedFamily, SharedQNet, SharedRLModule, SharedStochasticPolicy,
+    SharedTargetNetwork, SharedValueFunction,
 };
 pub use soft_actor_critic::{SoftActorCritic, SoftActorCriticConfig};
 pub use spec::RLModuleSpec;

@@ -103,6 +103,7 @@ pub(crate) fn learn(
             module: name.into(),
             role: Role::LearnOnBatch,
             needed_by,
+            is_shared: false,
         });
     };
     let before = read(name, role)?;

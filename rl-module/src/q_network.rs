@@ -68,13 +68,7 @@ impl QNetwork {
         noise: Option<&Tensor<2>>,
     ) -> Result<Batch> {
         let observations = batch.column(Columns::OBS)?;
-        let (seen, mask) = match &self.mask {
-            None => (Cow::Borrowed(observations), None),
-            Some(division) => {
-                let (seen, mask) = division.read(observations)?;
-                (Cow::Owned(seen), Some(mask))
-            }
-        };
+        let (seen, mask) = ActionMask::read_if(self.mask.as_ref(), observations)?;
         let mut outputs = Batch::new();
         let out = match self.is_stateful {
             false => head.forward_from(encoder, &seen, mask.as_ref(), noise)?,

@@ -2,12 +2,13 @@
 
 mod context;
 mod per_module;
+mod roles;
 mod view;
+mod view_roles;
 
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::prelude::Tensor;
 use rekindle_catalog::Distribution;
 use rekindle_core::{Batch, Erase, Erased, ErasedModule, Family};
 use rekindle_env::Buffer;
@@ -18,6 +19,10 @@ use crate::exploration::ExplorationContext;
 
 pub use context::SharedContext;
 pub use per_module::PerModule;
+pub use roles::{
+    SharedActionCritic, SharedDeterministicPolicy, SharedDistributionalQNet, SharedQNet,
+    SharedStochasticPolicy, SharedTargetNetwork, SharedValueFunction,
+};
 pub(crate) use view::{PartOf, SharedView, build_views};
 
 /// Marker of erased modules that share parameters for [`Erased`].
@@ -116,8 +121,43 @@ pub trait SharedRLModule: ErasedModule<SharedFamily> {
         20
     }
 
+    /// Returns [`RLModule::noise_dim`](crate::RLModule::noise_dim) of one module.
+    fn noise_dim(&self, _module_id: &str) -> usize {
+        0
+    }
+
     /// Returns the modules as value functions, if they are.
     fn as_value_function(&self) -> Option<&dyn SharedValueFunction> {
+        None
+    }
+
+    /// Returns the modules as networks of action values, if they are.
+    fn as_q_net(&self) -> Option<&dyn SharedQNet> {
+        None
+    }
+
+    /// Returns the modules as networks of distributions of action values, if they are.
+    fn as_distributional_q_net(&self) -> Option<&dyn SharedDistributionalQNet> {
+        None
+    }
+
+    /// Returns the modules as critics of actions, if they have them.
+    fn as_action_critic(&self) -> Option<&dyn SharedActionCritic> {
+        None
+    }
+
+    /// Returns the modules as policies that draw actions with gradients, if they are.
+    fn as_stochastic_policy(&self) -> Option<&dyn SharedStochasticPolicy> {
+        None
+    }
+
+    /// Returns the modules as deterministic policies, if they are.
+    fn as_deterministic_policy(&self) -> Option<&dyn SharedDeterministicPolicy> {
+        None
+    }
+
+    /// Returns the modules as ones with target networks, if they have them.
+    fn as_target_network(&self) -> Option<&dyn SharedTargetNetwork> {
         None
     }
 
@@ -150,26 +190,6 @@ pub trait SharedRLModule: ErasedModule<SharedFamily> {
     {
         std::any::type_name::<Self>().into()
     }
-}
-
-/// Modules that share parameters and estimate state values.
-///
-/// A centralized critic is one network that reads the common part of the observations. Separate
-/// critics are a [`PerModule`].
-pub trait SharedValueFunction {
-    /// Runs [`ValueFunction::compute_values`](crate::ValueFunction::compute_values) of one module.
-    ///
-    /// # Shapes
-    /// Observations `[B, …]`; embeddings `[B, features]`; result `[B]`.
-    ///
-    /// # Errors
-    /// If a column is missing or has the wrong kind or shape.
-    fn compute_values(
-        &self,
-        module_id: &str,
-        batch: &Batch,
-        embeddings: Option<Tensor<2>>,
-    ) -> Result<Tensor<1>>;
 }
 
 impl<M: SharedRLModule + Module + Sync + 'static> Erase<M> for SharedFamily {

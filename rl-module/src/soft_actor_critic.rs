@@ -1,18 +1,23 @@
 //! The default module of SAC and TQC.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle_catalog::{
-    BoxEncoder, Critics, CriticsConfig, Distribution, PolicyHead, SquashedGaussian,
+    BoxEncoder, Critics, CriticsConfig, Distribution, PolicyHead, SquashedGaussian, mask_logits,
 };
-use rekindle_core::{Batch, Columns};
+use rekindle_core::{Batch, Column, Columns};
+use rekindle_env::Buffer;
 use serde::{Deserialize, Serialize};
 
+use crate::action_mask::ActionMask;
 use crate::context::ModuleContext;
 use crate::critics_input::{self, CriticsInput, build_encoder, check_settings};
 use crate::error::{ModuleError, Result};
+use crate::exploration::ExplorationContext;
+use crate::memory::{Memory, policy_outputs};
 use crate::module::RLModule;
 use crate::roles::{ActionCritic, Role, StochasticPolicy, TargetNetwork};
 
@@ -24,6 +29,12 @@ use crate::roles::{ActionCritic, Role, StochasticPolicy, TargetNetwork};
 /// values of all actions. Policy and critics have encoders of their own; see
 /// [`Catalog::default_critics`](rekindle_catalog::Catalog::default_critics). Built for inference only, it has no
 /// critics.
+///
+/// In a `Discrete` space, observations may be a Dict with an action mask, as those of a
+/// [`QNetwork`](crate::QNetwork). Masked actions have probability 0.
+///
+/// With recurrent encoders (`use_lstm`), policy and critics have a state each, a Dict of `"actor"` and `"critic"`,
+/// and learn from sequences of `max_seq_len` steps.
 ///
 /// Its model config is a `DefaultModelConfig` with the fields of [`SoftActorCriticConfig`] beside.
 #[derive(Module, Debug)]
@@ -37,6 +48,11 @@ pub struct SoftActorCritic {
     /// The distribution of a `Box`.
     #[module(skip)]
     squashed: Option<SquashedGaussian>,
+    #[module(skip)]
+    mask: Option<ActionMask>,
+    #[module(skip)]
+    memory: Memory,
+    max_seq_len: usize,
 }
 
 /// The settings that a [`SoftActorCritic`] has beside those of a `DefaultModelConfig`.
@@ -78,10 +94,46 @@ fn squashed(input: CriticsInput) -> Result<Option<SquashedGaussian>> {
     })
 }
 
+impl SoftActorCritic {
+    /// Computes the inputs of the action distribution, and the state of the policy after the batch if it has
+    /// memory.
+    fn policy(&self, batch: &Batch) -> Result<(Tensor<2>, Option<Column>)> {
+        let (seen, mask) = self.seen(batch)?;
+        let state = self.memory.of_policy(batch)?;
+        let (inputs, after) = policy_outputs(&self.encoder, &self.pi, &seen, state)?;
+        Ok(match mask {
+            Some(mask) => (mask_logits(inputs, mask), after),
+            None => (inputs, after),
+        })
+    }
+
+    fn seen<'b>(&self, batch: &'b Batch) -> Result<(Cow<'b, Column>, Option<Tensor<2>>)> {
+        ActionMask::read_if(self.mask.as_ref(), batch.column(Columns::OBS)?)
+    }
+
+    /// Runs the policy, and with `critics` also computes their state after the batch.
+    fn act(&self, batch: &Batch, critics: bool) -> Result<Batch> {
+        let (inputs, after) = self.policy(batch)?;
+        let mut outputs = Batch::new().with(Columns::ACTION_DIST_INPUTS, inputs);
+        let seen = self.seen(batch)?.0;
+        let critics = self.qf.as_ref().filter(|_| critics).map(|qf| (qf, &*seen));
+        self.memory.insert_after(&mut outputs, batch, after, critics)?;
+        Ok(outputs)
+    }
+
+    /// Computes the values of the actions of a batch by some critics, and their state after it if they have
+    /// memory.
+    fn values(&self, qf: Option<&Critics>, batch: &Batch) -> Result<(Tensor<3>, Option<Column>)> {
+        let (seen, state) = (self.seen(batch)?.0, self.memory.of_critics(batch)?);
+        critics_input::values(qf, self.input, batch, &seen, state)
+    }
+}
+
 impl RLModule for SoftActorCritic {
     fn setup(cx: &ModuleContext<'_>) -> Result<Self> {
         let (config, own) = cx.extended_model_config::<SoftActorCriticConfig>()?;
-        check_settings(cx, &config, own.num_critics, own.num_quantiles)?;
+        let (mask, seen) = CriticsInput::divide(cx)?;
+        check_settings(cx, &config, &seen, [own.num_critics, own.num_quantiles])?;
         let input = CriticsInput::of(cx)?;
         if let (CriticsInput::All { .. }, true) = (input, own.num_quantiles > 1) {
             return Err(ModuleError::ActionSpace {
@@ -91,7 +143,7 @@ impl RLModule for SoftActorCritic {
             });
         }
         let catalog = cx.catalog();
-        let encoder = build_encoder(cx, &config)?;
+        let encoder = build_encoder(cx, &config, &seen)?;
         let distribution = Self::action_distribution(cx)?;
         let mut of_policy = config.clone();
         if distribution.is_gaussian() && of_policy.log_std_clip_param >= LARGEST_LOG_STD {
@@ -106,18 +158,36 @@ impl RLModule for SoftActorCritic {
         let of_critics = critics_input::config(&config, own.critics_use_layernorm);
         let critics = || {
             let critics = CriticsConfig::new(action_dim, own.num_critics, outputs);
-            catalog.build_critics(cx.catalog_context(&of_critics), cx.observation_space(), critics)
+            catalog.build_critics(cx.catalog_context(&of_critics), &seen, critics)
         };
         let (qf, target_qf) = match cx.inference_only() {
             true => (None, None),
             false => (Some(critics()?), Some(critics()?)),
         };
-        Ok(Self { encoder, pi, qf, target_qf, input, squashed: squashed(input)? })
+        let memory = Memory::of(&encoder, qf.as_ref())?;
+        let (squashed, max_seq_len) = (squashed(input)?, config.max_seq_len);
+        Ok(Self { encoder, pi, qf, target_qf, input, squashed, mask, memory, max_seq_len })
     }
 
     fn forward_train(&self, batch: &Batch) -> Result<Batch> {
-        let inputs = self.pi.forward_from(&*self.encoder, batch.column(Columns::OBS)?)?;
-        Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, inputs))
+        self.act(batch, true)
+    }
+
+    /// Updates the recurrent state of the critics as well, because training sequences start from it.
+    fn forward_exploration(&self, batch: &Batch, _cx: &mut ExplorationContext) -> Result<Batch> {
+        self.act(batch, true)
+    }
+
+    fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
+        self.act(batch, false)
+    }
+
+    fn initial_state(&self) -> Result<Option<Buffer>> {
+        self.memory.initial_state(&self.encoder, self.qf.as_ref())
+    }
+
+    fn max_seq_len(&self) -> usize {
+        self.max_seq_len
     }
 
     fn action_distribution(cx: &ModuleContext<'_>) -> Result<Arc<dyn Distribution>> {
@@ -150,18 +220,21 @@ impl RLModule for SoftActorCritic {
 
 impl ActionCritic for SoftActorCritic {
     fn compute_action_values(&self, batch: &Batch) -> Result<Tensor<3>> {
-        critics_input::values(self.qf.as_ref(), self.input, batch)
+        Ok(self.values(self.qf.as_ref(), batch)?.0)
     }
 }
 
 impl StochasticPolicy for SoftActorCritic {
     fn rsample(&self, batch: &Batch, noise: Tensor<2>) -> Result<(Tensor<2>, Tensor<1>)> {
         let Some(squashed) = &self.squashed else {
-            let (module, role) = (Self::type_name(), Role::StochasticPolicy);
-            return Err(ModuleError::MissingRole { module, role, needed_by: "rsample".into() });
+            return Err(ModuleError::MissingRole {
+                module: Self::type_name(),
+                role: Role::StochasticPolicy,
+                needed_by: "rsample".into(),
+                is_shared: false,
+            });
         };
-        let inputs = self.pi.forward_from(&*self.encoder, batch.column(Columns::OBS)?)?;
-        Ok(squashed.rsample_and_logp(inputs, noise)?)
+        Ok(squashed.rsample_and_logp(self.policy(batch)?.0, noise)?)
     }
 }
 
@@ -171,7 +244,14 @@ impl TargetNetwork for SoftActorCritic {
     }
 
     fn forward_target(&self, batch: &Batch) -> Result<Batch> {
-        let values = critics_input::values(self.target_qf.as_ref(), self.input, batch)?;
-        Ok(Batch::new().with(Columns::QF_PREDS, values))
+        let (values, critics) = self.values(self.target_qf.as_ref(), batch)?;
+        let outputs = Batch::new().with(Columns::QF_PREDS, values);
+        // The policy has no target: its state is the one before the batch.
+        Ok(match (self.memory.of_policy(batch)?, critics) {
+            (Some(policy), Some(critics)) => {
+                outputs.with(Columns::STATE_OUT, Memory::joined(policy.clone(), Some(critics)))
+            }
+            _ => outputs,
+        })
     }
 }

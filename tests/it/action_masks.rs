@@ -1,11 +1,11 @@
-//! Action masks under DQN and PQN: forbidden actions are never taken, and do not count in targets.
+//! Action masks under DQN, PQN and discrete SAC: forbidden actions are never taken, and do not count in targets.
 
 use burn::prelude::*;
 use rekindle::algorithms::{AlgorithmConfig, TrainingConfig};
 use rekindle::core::AnyTensor;
 use rekindle::core::any_tensor::to_f32;
 use rekindle::prelude::*;
-use rekindle::rl_module::QNetwork;
+use rekindle::rl_module::{QNetwork, SoftActorCritic};
 use serde_json::json;
 
 use crate::scripted;
@@ -141,6 +141,36 @@ fn players_of_tic_tac_toe_never_mark_a_taken_cell() {
     let pqn = tic_tac_toe(PqnConfig::new())
         .training(|t| t.train_batch_size(256).minibatch_size(64).epsilon([(0, 1.0), (1000, 0.0)]));
     check("PQN", pqn.build(&device()).unwrap());
+    let sac = tic_tac_toe(SacConfig::new())
+        .reporting(|r| r.min_sample_timesteps_per_iteration(300))
+        .training(|t| {
+            t.train_batch_size(16)
+                .num_steps_sampled_before_learning_starts(400)
+                .sample_timesteps_per_update_round(16)
+                .updates_per_env_step(0.25)
+        });
+    // The first iteration takes random actions.
+    check("SAC", sac.build(&device()).unwrap());
+}
+
+#[test]
+fn a_policy_never_takes_masked_actions_and_its_networks_do_not_see_the_mask() {
+    let spec = RLModuleSpec::of::<SoftActorCritic>()
+        .observation_space(masked_space(4))
+        .action_space(Space::discrete(4).unwrap())
+        .model_config(json!({"fcnet_hiddens": [4]}));
+    let module = spec.build(&device()).unwrap();
+    let weights = module.state_dict().unwrap();
+    assert_eq!(weights["encoder.mlp.layers.0.weight"].shape(), [4, 2], "{:?}", weights.keys());
+    let masks = [[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]];
+    let outputs = module.forward_train(&batch(&masks)).unwrap();
+    let inputs = to_f32(outputs.float::<2>(Columns::ACTION_DIST_INPUTS).unwrap()).unwrap();
+    for (input, mask) in inputs.iter().zip(masks.concat()) {
+        assert_eq!(*input <= f32::MIN / 2.0, mask == 0.0, "{inputs:?}");
+    }
+    let spec = spec.action_space(Space::discrete(3).unwrap());
+    let message = spec.build(&device()).unwrap_err().to_string();
+    assert!(message.contains("there are 3 actions"), "{message}");
 }
 
 #[test]

@@ -52,6 +52,7 @@ mod q_family;
 mod q_settings;
 mod recurrent;
 mod replay;
+mod replay_table;
 mod reporting;
 mod rl_modules;
 mod rllib_concepts;

@@ -1,5 +1,6 @@
 //! Stateful modules: their recurrent state reaches actions, losses and learning.
 
+use rekindle::algorithms::{AlgorithmConfig, TrainingConfig};
 use rekindle::core::any_tensor::to_f32;
 use rekindle::env::Result as EnvResult;
 use rekindle::env_runner::{EnvRunnerConfig, SingleAgentEnvRunner};
@@ -19,10 +20,10 @@ struct Recall {
 }
 
 impl Recall {
-    fn new() -> EnvResult<Self> {
+    fn new(actions: Space) -> EnvResult<Self> {
         Ok(Self {
             observations: Space::boxed(-1.0, 1.0, &[1])?,
-            actions: Space::discrete(2)?,
+            actions,
             rng: Generator::from_seed(0),
             cue: 0,
             t: 0,
@@ -54,13 +55,26 @@ impl Env for Recall {
         if self.t < DELAY {
             return Ok(Step::running(0.0));
         }
-        let reward = if action.as_discrete()? == self.cue { 1.0 } else { -1.0 };
+        let right = if self.cue == 1 { 1.0 } else { -1.0 };
+        let reward = match action.as_f32() {
+            Ok(action) => right * f64::from(action[0]),
+            Err(_) if action.as_discrete()? == self.cue => 1.0,
+            Err(_) => -1.0,
+        };
         Ok(Step { reward, terminated: true, truncated: false })
     }
 }
 
+/// Registers the environment with two actions, and with an action that is a number in [−1, 1].
+fn register_recall() {
+    let make = |_: &EnvConfig| Recall::new(Space::discrete(2)?);
+    register(EnvSpec::new("Test/Recall-v0", make)).ok();
+    let make = |_: &EnvConfig| Recall::new(Space::boxed(-1.0, 1.0, &[1])?);
+    register(EnvSpec::new("Test/RecallBox-v0", make)).ok();
+}
+
 fn recall() -> PpoConfig {
-    register(EnvSpec::new("Test/Recall-v0", |_: &EnvConfig| Recall::new())).ok();
+    register_recall();
     PpoConfig::new()
         .environment("Test/Recall-v0")
         .env_runners(|e| e.num_envs_per_env_runner(16))
@@ -78,12 +92,12 @@ fn recall() -> PpoConfig {
         .seed(3)
 }
 
-fn best_return(config: &PpoConfig) -> f64 {
+fn best_return<T: TrainingConfig>(config: &AlgorithmConfig<T>, enough: f64) -> f64 {
     let mut algo = config.build(&DeviceSpec::Cpu.open().unwrap()).unwrap();
     let mut best = f64::NEG_INFINITY;
-    while algo.env_steps() < 15_000 && best < 0.95 {
+    while algo.env_steps() < 15_000 && best < enough {
         let result = algo.train().unwrap();
-        best = best.max(result.get("env_runners/episode_return_mean").unwrap());
+        best = best.max(result.get("env_runners/episode_return_mean").unwrap_or(-1.0));
     }
     best
 }
@@ -95,14 +109,14 @@ fn an_lstm_and_a_gru_learn_what_needs_memory() {
             .model("use_lstm", true)
             .model("recurrent_layer_type", layer)
             .model("vf_share_layers", share);
-        let best = best_return(&config);
+        let best = best_return(&config, 0.95);
         assert!(best >= 0.95, "{layer}, shared: {share}: {best}");
     }
 }
 
 #[test]
 fn a_q_network_with_memory_learns_what_needs_memory() {
-    recall();
+    register_recall();
     let config = |memory: bool| {
         let config = DqnConfig::new()
             .environment("Test/Recall-v0")
@@ -127,24 +141,56 @@ fn a_q_network_with_memory_learns_what_needs_memory() {
             false => config,
         }
     };
-    let best = |memory| {
-        let mut algo = config(memory).build(&DeviceSpec::Cpu.open().unwrap()).unwrap();
-        let mut best = f64::NEG_INFINITY;
-        while algo.env_steps() < 15_000 && best < 0.9 {
-            let result = algo.train().unwrap();
-            best = best.max(result.get("env_runners/episode_return_mean").unwrap_or(-1.0));
-        }
-        best
-    };
+    let best = |memory| best_return(&config(memory), 0.9);
     let (with, without) = (best(true), best(false));
     assert!(with >= 0.9 && without < 0.6, "{with} with memory, {without} without");
+}
+
+fn with_lstm<T: TrainingConfig>(config: AlgorithmConfig<T>) -> AlgorithmConfig<T> {
+    register_recall();
+    config
+        .env_runners(|e| e.num_envs_per_env_runner(8))
+        .reporting(|r| r.min_sample_timesteps_per_iteration(500))
+        .model("fcnet_hiddens", vec![16])
+        .model("use_lstm", true)
+        .model("lstm_cell_size", 16)
+        .model("max_seq_len", DELAY)
+        .seed(3)
+}
+
+#[test]
+fn policies_and_critics_with_memory_learn_what_needs_memory() {
+    let sac = with_lstm(SacConfig::new()).environment("Test/Recall-v0").training(|t| {
+        t.actor_lr(3e-3)
+            .critic_lr(3e-3)
+            .initial_alpha(0.02)
+            .learn_alpha(false)
+            .train_batch_size(64)
+            .num_steps_sampled_before_learning_starts(500)
+            .sample_timesteps_per_update_round(16)
+            .updates_per_env_step(0.125)
+            .tau(0.02)
+            .burn_in_len(1)
+    });
+    let td3 = with_lstm(Td3Config::new()).environment("Test/RecallBox-v0").training(|t| {
+        t.actor_lr(3e-3)
+            .critic_lr(3e-3)
+            .train_batch_size(64)
+            .num_steps_sampled_before_learning_starts(500)
+            .sample_timesteps_per_update_round(16)
+            .updates_per_env_step(0.125)
+            .tau(0.02)
+    });
+    let td3 = td3.model("head_fcnet_hiddens", vec![16]);
+    let (discrete, deterministic) = (best_return(&sac, 0.8), best_return(&td3, 0.8));
+    assert!(discrete >= 0.8 && deterministic >= 0.8, "{discrete} {deterministic}");
 }
 
 #[test]
 fn a_module_without_memory_does_not() {
     let mut config = recall();
     config.model_config.retain(|field, _| field == "fcnet_hiddens");
-    let best = best_return(&config);
+    let best = best_return(&config, 0.95);
     assert!(best < 0.6, "{best}");
 }
 

@@ -37,6 +37,9 @@ settings! {
         set updates_per_env_step: f64 = 1.0, positive_and_finite;
         /// Steps of a transition: a fixed number, or a range from which each transition draws its own.
         into n_step: NStep = NStep::Steps(1), NStep::check;
+        /// Steps before a sequence of a module with memory, from which its state at the start of the sequence is
+        /// computed anew, without gradients; 0 begins with the stored state.
+        set burn_in_len: usize = 0;
         /// Share of the networks that their targets take over after each update.
         set tau: f64 = 0.005, between_0_and_1;
         /// Standard deviation of the noise of exploration, in [−1, 1].
@@ -66,6 +69,7 @@ impl DdpgTraining {
             sample_timesteps_per_update_round: this.sample_timesteps_per_update_round,
             updates_per_env_step: this.updates_per_env_step,
             n_step: this.n_step,
+            burn_in_len: this.burn_in_len,
             tau: this.tau,
             policy_delay: 1,
             target_noise: 0.0,

@@ -3,7 +3,7 @@
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
 use rekindle_checkpoint::State;
-use rekindle_core::{Batch, Columns, ConfigError};
+use rekindle_core::{Batch, Columns};
 use rekindle_learner::losses::{categorical_projection, cross_entropy, quantile_huber};
 use rekindle_learner::replay::{TD_ERROR, TransitionSpec};
 use rekindle_learner::{
@@ -15,7 +15,7 @@ use super::next::Next;
 use super::outputs::Outputs;
 use super::{DqnTraining, TdErrorLoss};
 use crate::config::one_optimizer;
-use crate::off_policy::weighted_mean;
+use crate::off_policy::{check_burn_in, weighted_mean};
 use crate::q_values::{distributions_of_actions, of_actions};
 
 /// The TD error of action values against those of the target networks, or the distance of their distributions:
@@ -91,15 +91,7 @@ impl Loss for DqnLoss {
     }
 
     fn check_module(&self, cx: &PrepareContext<'_>) -> Result<()> {
-        let burn_in = self.config.burn_in_len;
-        if burn_in == 0 || cx.module.initial_state()?.is_some() {
-            return Ok(());
-        }
-        let constraint = format!(
-            "module `{}` has no memory, so there are no sequences to begin with it; set it to 0, or use an LSTM or GRU",
-            cx.module_id
-        );
-        Err(ConfigError::new("burn_in_len", burn_in, constraint).into())
+        check_burn_in(cx, self.config.burn_in_len)
     }
 
     fn optimizers(&self) -> Vec<OptimizerGroup> {

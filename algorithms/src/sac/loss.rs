@@ -1,6 +1,5 @@
 //! The losses of SAC and TQC: critics, policy, temperature.
 
-use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
 use rekindle_checkpoint::State;
@@ -12,10 +11,11 @@ use rekindle_learner::{
     AfterMinibatch, LearnerError, Loss, LossContext, Losses, OptimizerGroup, Phase, PrepareContext,
     Result,
 };
-use rekindle_rl_module::{AnyRLModule, ModuleError, Role};
+use rekindle_rl_module::{AnyRLModule, ModuleError, Role, has_action_mask};
 
 use super::SacTraining;
-use crate::off_policy::{next_observations, td_targets, weighted_mean};
+use crate::off_policy::{Replayed, check_burn_in, td_targets, weighted_mean, with_actions};
+use crate::q_values::MASKED;
 
 /// The share of the entropy of a uniform policy that a policy over finitely many actions keeps, as in CleanRL.
 const DISCRETE_ENTROPY: f64 = 0.89;
@@ -96,30 +96,42 @@ impl SacLoss {
 
     /// Computes the values of the observations that follow: the minimum over critics, or the quantiles that
     /// targets keep, plus the entropy bonus. Without autodiff, `[B, 1]` or `[B, quantiles]`.
-    fn next_values(&self, cx: &LossContext<'_>, alpha: &Tensor<1>) -> Result<Tensor<2>> {
-        let next = next_observations(cx)?;
-        // Without gradients: Burn keeps a graph that nothing goes backward through.
-        let module = cx.module.valid();
+    fn next_values(
+        &self,
+        cx: &LossContext<'_>,
+        replayed: &Replayed<'_, '_>,
+        alpha: &Tensor<1>,
+    ) -> Result<Tensor<2>> {
+        let ([next, of_target], module) = (replayed.next_inputs()?, replayed.module());
         let Actions::Given { dim } = Actions::of(cx.module) else {
-            let logp = logp_of_all(&module, &next)?;
-            let q = module.forward_target(&next)?.float::<3>(Columns::QF_PREDS)?;
-            return Ok(soft_values(logp, minimum(q), alpha.clone()).unsqueeze_dim(1));
+            let inputs = module.forward_train(&next)?.float::<2>(Columns::ACTION_DIST_INPUTS)?;
+            let logp = log_softmax(inputs.clone(), 1);
+            let q = module.forward_target(&of_target)?.float::<3>(Columns::QF_PREDS)?;
+            let values = soft_values(logp, minimum(q), alpha.clone()).unsqueeze_dim::<2>(1);
+            let values = match is_masked(cx.module) {
+                // Nothing can follow where a mask allows no action.
+                true => values.mask_fill(inputs.max_dim(1).lower_equal_elem(MASKED), 0.0),
+                false => values,
+            };
+            return replayed.after_rows(values);
         };
-        let noise = cx.normal([next.rows(), dim]).inner();
+        let rows = next.column(Columns::OBS)?.rows();
+        let noise = cx.normal([rows, dim]).inner();
         let (actions, logp) = module.rsample(&next, noise)?;
-        let next = next.with(Columns::ACTIONS, actions);
-        let values = module.forward_target(&next)?.float::<3>(Columns::QF_PREDS)?;
+        let of_target = with_actions(&of_target, actions)?;
+        let values = module.forward_target(&of_target)?.float::<3>(Columns::QF_PREDS)?;
         let values = match self.values {
             Values::Minimum => minimum(values),
             Values::Quantiles { dropped } => smallest_quantiles(values, dropped),
         };
-        Ok(values - (logp * alpha.clone()).unsqueeze_dim(1))
+        replayed.after_rows(values - (logp * alpha.clone()).unsqueeze_dim(1))
     }
 
     fn critic_loss(&self, cx: &LossContext<'_>) -> Result<Losses> {
         let alpha = self.alpha(cx)?;
-        let targets = td_targets(cx, self.next_values(cx, &alpha)?)?;
-        let q = cx.module.compute_action_values(cx.batch())?;
+        let replayed = Replayed::of(cx, self.config.burn_in_len)?;
+        let targets = td_targets(cx, self.next_values(cx, &replayed, &alpha)?)?;
+        let q = replayed.of_rows(cx.module.compute_action_values(&*replayed.inputs()?)?);
         let [rows, critics, _] = q.dims();
         let (terms, error) = match self.values {
             Values::Minimum => {
@@ -144,21 +156,21 @@ impl SacLoss {
         let error = error.squeeze_dim::<1>(1).detach();
         Ok(Losses::new(weighted_mean(cx, terms.squeeze_dim(1))?)
             .metric("alpha", alpha)
-            .metric("qf_target_mean", targets.mean())
+            .metric("qf_target_mean", cx.mean(targets.mean_dim(1).squeeze_dim(1))?)
             .metric("td_error_mean", cx.mean(error.clone())?)
             .row_values(TD_ERROR, error))
     }
 
     fn actor_loss(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
         let alpha = Tensor::from_inner(self.alpha(cx)?);
+        let replayed = Replayed::of(cx, self.config.burn_in_len)?;
         let (terms, logp) = match Actions::of(cx.module) {
             Actions::Given { dim } => {
-                let batch = cx.batch();
-                let (actions, logp) = cx.module.rsample(batch, cx.normal([batch.rows(), dim]))?;
-                let obs = Batch::new().with(Columns::OBS, batch.column(Columns::OBS)?.clone());
+                let inputs = replayed.inputs()?;
+                let rows = inputs.column(Columns::OBS)?.rows();
+                let (actions, logp) = cx.module.rsample(&inputs, cx.normal([rows, dim]))?;
                 // The critics are constants: no gradient of their parameters is computed.
-                let q =
-                    cx.constants().compute_action_values(&obs.with(Columns::ACTIONS, actions))?;
+                let q = cx.constants().compute_action_values(&with_actions(&inputs, actions)?)?;
                 let q = match self.values {
                     Values::Minimum => minimum(q),
                     Values::Quantiles { .. } => q.mean_dim(2).mean_dim(1).squeeze_dim::<2>(2),
@@ -166,20 +178,20 @@ impl SacLoss {
                 (alpha * logp.clone() - q.squeeze_dim(1), logp)
             }
             Actions::All { .. } => {
-                let obs = cx.batch().column(Columns::OBS)?.clone().inner()?;
-                let obs = Batch::new().with(Columns::OBS, obs);
-                let q = Tensor::from_inner(minimum(cx.module.valid().compute_action_values(&obs)?));
-                let logp = log_softmax(cx.action_dist_inputs()?, 1);
+                let inputs = replayed.inputs_without_gradients()?;
+                let q = minimum(replayed.module().compute_action_values(&inputs)?);
+                let q = Tensor::from_inner(q);
+                let logp = log_softmax(replayed.action_dist_inputs()?, 1);
                 let values = soft_values(logp.clone(), q.clone(), alpha);
                 let entropy =
                     soft_values(logp.detach(), q.zeros_like(), Tensor::ones([1], cx.device));
                 (values.neg(), entropy.neg())
             }
         };
-        let logp = logp.detach();
+        let logp = replayed.of_rows(logp.detach());
         let entropy = cx.mean(logp.clone())?.neg();
         self.logp = Some(logp);
-        Ok(Losses::new(cx.mean(terms)?).metric("entropy", entropy))
+        Ok(Losses::new(cx.mean(replayed.of_rows(terms))?).metric("entropy", entropy))
     }
 
     fn alpha_loss(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
@@ -191,8 +203,23 @@ impl SacLoss {
                     .into(),
             });
         };
-        let target = self.target_entropy(Actions::of(cx.module));
-        let terms = temperature_loss(cx.scalar(Self::LOG_ALPHA)?, logp, target);
+        let log_alpha = cx.scalar(Self::LOG_ALPHA)?;
+        let terms = match self.config.target_entropy.is_none() && is_masked(cx.module) {
+            // A uniform policy over the actions that the mask of each row allows.
+            true => {
+                let allowed = action_mask(cx.batch())?
+                    .greater_elem(0.0)
+                    .float()
+                    .sum_dim(1)
+                    .squeeze_dim::<1>(1);
+                let targets = allowed.clamp_min(1.0).log() * DISCRETE_ENTROPY;
+                temperature_loss(log_alpha, logp + targets, 0.0)
+            }
+            false => {
+                let target = self.target_entropy(Actions::of(cx.module));
+                temperature_loss(log_alpha, logp, target)
+            }
+        };
         Ok(cx.mean(terms)?.into())
     }
 }
@@ -216,10 +243,19 @@ fn smallest_quantiles(quantiles: Tensor<3>, dropped: usize) -> Tensor<2> {
     pooled.narrow(1, 0, critics * count.saturating_sub(dropped))
 }
 
-/// Computes the log-probabilities of all actions, `[B, actions]`.
-fn logp_of_all(module: &AnyRLModule, batch: &Batch) -> Result<Tensor<2>> {
-    let outputs = module.forward_train(batch)?;
-    Ok(log_softmax(outputs.float::<2>(Columns::ACTION_DIST_INPUTS)?, 1))
+/// Whether the observations of a module have an action mask.
+fn is_masked(module: &AnyRLModule) -> bool {
+    module.spec().get_observation_space().is_some_and(has_action_mask)
+}
+
+/// Returns the action mask of observations that have one, `[B, actions]`.
+fn action_mask(batch: &Batch) -> Result<Tensor<2>> {
+    let mut parts = batch.nested(Columns::OBS)?;
+    if parts.contains(Columns::ORIG_OBS) {
+        // Previous actions or rewards are beside the observations.
+        parts = parts.nested(Columns::ORIG_OBS)?;
+    }
+    Ok(parts.float::<2>(Columns::ACTION_MASK)?)
 }
 
 impl Loss for SacLoss {
@@ -232,6 +268,7 @@ impl Loss for SacLoss {
     }
 
     fn check_module(&self, cx: &PrepareContext<'_>) -> Result<()> {
+        check_burn_in(cx, self.config.burn_in_len)?;
         match (Actions::of(cx.module), self.values) {
             (Actions::Given { .. }, _) => {
                 let needed_by = format!("the {} learner", self.name);
@@ -258,7 +295,8 @@ impl Loss for SacLoss {
     }
 
     fn transitions(&self) -> Option<TransitionSpec> {
-        Some(TransitionSpec::new(self.config.gamma).n_step(self.config.n_step.range()))
+        let spec = TransitionSpec::new(self.config.gamma).n_step(self.config.n_step.range());
+        Some(spec.burn_in(self.config.burn_in_len))
     }
 
     fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {

@@ -37,6 +37,9 @@ settings! {
         set updates_per_env_step: f64 = 1.0, positive_and_finite;
         /// Steps of a transition: a fixed number, or a range from which each transition draws its own.
         into n_step: NStep = NStep::Steps(1), NStep::check;
+        /// Steps before a sequence of a module with memory, from which its state at the start of the sequence is
+        /// computed anew, without gradients; 0 begins with the stored state.
+        set burn_in_len: usize = 0;
         /// Share of the networks that their targets take over when they move.
         set tau: f64 = 0.005, between_0_and_1;
         /// Updates of the critics for each update of policy and targets.

@@ -1,14 +1,15 @@
 //! The losses of TD3 and DDPG: critics and policy.
 
-use burn::module::Module;
 use rekindle_checkpoint::State;
-use rekindle_core::{Batch, Columns};
+use rekindle_core::Columns;
 use rekindle_learner::replay::{TD_ERROR, TransitionSpec};
-use rekindle_learner::{AfterMinibatch, Loss, LossContext, Losses, OptimizerGroup, Phase, Result};
+use rekindle_learner::{
+    AfterMinibatch, Loss, LossContext, Losses, OptimizerGroup, Phase, PrepareContext, Result,
+};
 use rekindle_rl_module::Role;
 
 use super::Td3Training;
-use crate::off_policy::{next_observations, td_targets, weighted_mean};
+use crate::off_policy::{Replayed, check_burn_in, td_targets, weighted_mean, with_actions};
 
 /// The losses of TD3: squared errors of the critics, and the value of the policy's actions by the first critic.
 #[derive(Debug, Clone)]
@@ -40,9 +41,8 @@ impl Td3Loss {
     }
 
     fn critic_loss(&self, cx: &LossContext<'_>) -> Result<Losses> {
-        let next = next_observations(cx)?;
-        // Without gradients: Burn keeps a graph that nothing goes backward through.
-        let module = cx.module.valid();
+        let replayed = Replayed::of(cx, self.config.burn_in_len)?;
+        let ([_, next], module) = (replayed.next_inputs()?, replayed.module());
         let mut actions = module.compute_target_actions(&next)?;
         let (noise, bound) = (self.config.target_noise, self.config.target_noise_clip);
         if noise > 0.0 {
@@ -51,25 +51,28 @@ impl Td3Loss {
         }
         let next = next.with(Columns::ACTIONS, actions);
         let values = module.forward_target(&next)?.float::<3>(Columns::QF_PREDS)?;
-        let targets = td_targets(cx, values.min_dim(1).squeeze_dim(1))?;
-        let q = cx.module.compute_action_values(cx.batch())?.squeeze_dim::<2>(2);
+        let values = replayed.after_rows(values.min_dim(1).squeeze_dim(1))?;
+        let targets = td_targets(cx, values)?;
+        let q = cx.module.compute_action_values(&*replayed.inputs()?)?.squeeze_dim::<2>(2);
+        let q = replayed.of_rows(q);
         let error = q - targets.clone();
         let terms = error.clone().square().sum_dim(1).squeeze_dim(1);
         let error = error.detach().abs().mean_dim(1).squeeze_dim::<1>(1);
         Ok(Losses::new(weighted_mean(cx, terms)?)
-            .metric("qf_target_mean", targets.mean())
+            .metric("qf_target_mean", cx.mean(targets.squeeze_dim(1))?)
             .metric("td_error_mean", cx.mean(error.clone())?)
             .row_values(TD_ERROR, error))
     }
 
     fn actor_loss(&self, cx: &LossContext<'_>) -> Result<Losses> {
-        let batch = cx.batch();
-        let actions = cx.module.compute_actions(batch)?;
-        let obs = Batch::new().with(Columns::OBS, batch.column(Columns::OBS)?.clone());
+        let replayed = Replayed::of(cx, self.config.burn_in_len)?;
+        let inputs = replayed.inputs()?;
+        let actions = cx.module.compute_actions(&inputs)?;
         // The critics are constants: no gradient of their parameters is computed.
-        let q = cx.constants().compute_action_values(&obs.with(Columns::ACTIONS, actions))?;
+        let q = cx.constants().compute_action_values(&with_actions(&inputs, actions)?)?;
         let [rows, ..] = q.dims();
-        Ok(cx.mean(q.narrow(1, 0, 1).reshape([rows]).neg())?.into())
+        let terms = q.narrow(1, 0, 1).reshape([rows]).neg();
+        Ok(cx.mean(replayed.of_rows(terms))?.into())
     }
 }
 
@@ -80,6 +83,10 @@ impl Loss for Td3Loss {
 
     fn required_roles(&self) -> Vec<Role> {
         vec![Role::ActionCritic, Role::DeterministicPolicy, Role::TargetNetwork]
+    }
+
+    fn check_module(&self, cx: &PrepareContext<'_>) -> Result<()> {
+        check_burn_in(cx, self.config.burn_in_len)
     }
 
     fn optimizers(&self) -> Vec<OptimizerGroup> {
@@ -95,7 +102,8 @@ impl Loss for Td3Loss {
     }
 
     fn transitions(&self) -> Option<TransitionSpec> {
-        Some(TransitionSpec::new(self.config.gamma).n_step(self.config.n_step.range()))
+        let spec = TransitionSpec::new(self.config.gamma).n_step(self.config.n_step.range());
+        Some(spec.burn_in(self.config.burn_in_len))
     }
 
     fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {

@@ -2,8 +2,8 @@
 
 use rekindle_core::host_batch::download_into;
 use rekindle_core::{Batch, Columns, Generator};
-use rekindle_env::{Buffer, Space};
-use rekindle_rl_module::AnyRLModule;
+use rekindle_env::{Buffer, Discrete, Space};
+use rekindle_rl_module::{AnyRLModule, ModuleError};
 
 use super::{ConnectorContext, ConnectorPipeline};
 use crate::env_runner::checks::{InvalidAction, find_non_finite};
@@ -49,6 +49,32 @@ pub(crate) fn connect_actions(
     Ok(connected.and_then(|rows| find_non_finite(space, rows)))
 }
 
+/// Draws one of the actions that a row of a mask allows; `None` if the row has not one number per action, and is no
+/// mask.
+fn draw_allowed(
+    mask: &Buffer,
+    row: usize,
+    space: &Discrete,
+    rng: &mut Generator,
+) -> Result<Option<i64>> {
+    let (bytes, floats) = (mask.row(row).as_u8().ok(), mask.row(row).as_f32().ok());
+    let len = bytes.map(<[u8]>::len).or(floats.map(<[f32]>::len));
+    if len != Some(space.n()) {
+        return Ok(None);
+    }
+    let allows = |action: &usize| match (bytes, floats) {
+        (Some(bytes), _) => bytes[*action] != 0,
+        (_, floats) => floats.is_some_and(|floats| floats[*action] != 0.0),
+    };
+    let mut allowed = (0..space.n()).filter(allows);
+    let count = allowed.clone().count();
+    if count == 0 {
+        return Err(ModuleError::AllMasked { row, choices: space.n() }.into());
+    }
+    let chosen = allowed.nth(rng.integers(0, count as i64) as usize);
+    Ok(chosen.map(|action| space.start() + action as i64))
+}
+
 impl ActionSampler {
     /// Creates a sampler for actions that pass `module_to_env`, with room for `rows` of them.
     pub(crate) fn new(module_to_env: &ConnectorPipeline, rows: usize) -> Self {
@@ -80,13 +106,16 @@ impl ActionSampler {
     }
 
     /// Draws one action per stream, uniformly from the environment's action space, and stores it in
-    /// the module's units by the inverse of `module_to_env`.
+    /// the module's units by the inverse of `module_to_env`. Where the observations have an action mask, draws
+    /// from the allowed actions.
     ///
     /// # Errors
-    /// [`RunnerError::NotInvertible`] if a connector of `module_to_env` has no inverse.
+    /// [`RunnerError::NotInvertible`] if a connector of `module_to_env` has no inverse;
+    /// [`ModuleError::AllMasked`] for a mask that allows nothing.
     pub(crate) fn sample_uniform(
         &mut self,
         module_to_env: &mut ConnectorPipeline,
+        observations: &Buffer,
         rngs: &mut [Generator],
     ) -> Result<()> {
         self.inputs.clear();
@@ -98,8 +127,19 @@ impl ActionSampler {
             self.uniform.extend_zeros(rngs.len());
         }
         let space = module_to_env.output_space();
+        // With previous actions or rewards beside them, the observations are a part.
+        let original = observations.get(Columns::ORIG_OBS).unwrap_or(observations);
+        let mask = original.get(Columns::ACTION_MASK).ok();
         for (row, rng) in rngs.iter_mut().enumerate() {
-            space.sample_into(rng, self.uniform.row_mut(row))?;
+            let allowed = match (space, mask) {
+                (Space::Discrete(space), Some(mask)) => draw_allowed(mask, row, space, rng)?,
+                _ => None,
+            };
+            let mut action = self.uniform.row_mut(row);
+            match allowed {
+                Some(allowed) => action.write_discrete(allowed)?,
+                None => space.sample_into(rng, action)?,
+            }
         }
         module_to_env.invert(&self.uniform, &mut self.actions)
     }

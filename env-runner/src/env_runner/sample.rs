@@ -58,7 +58,10 @@ pub struct SampleOptions {
     /// Whether actions are sampled (`forward_exploration`) or taken from the deterministic twin
     /// (`forward_inference`).
     pub explore: bool,
-    /// Whether actions are drawn uniformly from the action space, without a module.
+    /// Whether actions are drawn uniformly from the action space, without a module. Where observations have an
+    /// action mask (a part `action_mask` of a Dict), actions are drawn from the allowed ones.
+    ///
+    /// A module with a recurrent state still observes each step, so that its state is the same as if it had acted.
     ///
     /// The environments receive the drawn actions as they are, past the module-to-env connectors.
     /// They are recorded in the module's units: scaled to [−1, 1] where `normalize_actions` applies.

@@ -33,7 +33,7 @@ impl MultiAgentEnvRunner {
             let rngs = rows.iter().map(|&slot| base.action_rngs[slot].clone());
             let mut rngs: Vec<_> = rngs.collect();
             let mut states = None;
-            if let (Some(initial), false) = (&lane.initial_state, options.random_actions) {
+            if let Some(initial) = &lane.initial_state {
                 let mut all = initial.slice(0..0)?;
                 for &slot in &rows {
                     let state = self.streams[slot].as_ref().and_then(|s| s.state.as_ref());

@@ -201,9 +201,9 @@ impl Lane {
         let rows = self.seen().rows();
         self.sampler.actions.clear();
         self.sampler.actions.extend_zeros(rows);
-        if options.random_actions {
-            self.sampler.sample_uniform(&mut self.module_to_env, rngs)?;
-            return Ok(InvalidAction::find(&self.action_space, &self.sampler.actions));
+        let random = options.random_actions;
+        if random && states.is_none() {
+            return self.act_at_random(rngs);
         }
         let Some(module) = &self.module else { return Err(RunnerError::NoModule) };
         let column = host_batch::upload(self.seen(), device)?;
@@ -211,12 +211,15 @@ impl Lane {
         if let Some(states) = &states {
             batch.insert(Columns::STATE_IN, host_batch::upload(states, device)?);
         }
-        let outputs = match options.explore {
+        let outputs = match options.explore || random {
             true => module.forward_exploration(&batch, exploration)?,
             false => module.forward_inference(&batch)?,
         };
         if let Some(states) = states {
             host_batch::download_into(outputs.column(Columns::STATE_OUT)?, states)?;
+        }
+        if random {
+            return self.act_at_random(rngs);
         }
         let (rngs, space) = (options.explore.then_some(rngs), &self.action_space);
         let invalid = self.sampler.sample_checked(module, &outputs, rngs, space)?;
@@ -224,6 +227,12 @@ impl Lane {
             self.sampler.keep_outputs(module, &outputs)?;
         }
         Ok(invalid)
+    }
+
+    fn act_at_random(&mut self, rngs: &mut [Generator]) -> Result<Option<InvalidAction>> {
+        let seen = self.env_to_module.outputs_of(&self.observations, &self.seen);
+        self.sampler.sample_uniform(&mut self.module_to_env, seen, rngs)?;
+        Ok(InvalidAction::find(&self.action_space, &self.sampler.actions))
     }
 
     /// Returns the actions as they were sampled, with the outputs that losses need.

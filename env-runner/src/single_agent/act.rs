@@ -30,9 +30,9 @@ impl SingleAgentEnvRunner {
 
     /// Chooses an action for every environment.
     pub(super) fn act(&mut self, options: SampleOptions) -> Result<()> {
-        if options.random_actions {
-            let rngs = &mut self.base.action_rngs;
-            return self.sampler.sample_uniform(&mut self.module_to_env, rngs);
+        let random = options.random_actions;
+        if random && self.memory.is_none() {
+            return self.act_at_random();
         }
         let acting = self.module.as_ref().ok_or(RunnerError::NoModule)?;
         let started = Instant::now();
@@ -41,7 +41,7 @@ impl SingleAgentEnvRunner {
         if let Some(memory) = &self.memory {
             batch.insert(Columns::STATE_IN, host_batch::upload(&memory.state, device)?);
         }
-        let outputs = if options.explore {
+        let outputs = if options.explore || random {
             acting.module.forward_exploration(&batch, &mut self.base.exploration)?
         } else {
             acting.module.forward_inference(&batch)?
@@ -50,6 +50,9 @@ impl SingleAgentEnvRunner {
         self.base.timers.inference += inferred - started;
         if let Some(memory) = &mut self.memory {
             host_batch::download_into(outputs.column(Columns::STATE_OUT)?, &mut memory.next)?;
+        }
+        if random {
+            return self.act_at_random();
         }
         let rngs = options.explore.then_some(&mut self.base.action_rngs[..]);
         let space = self.module_to_env.input_space();
@@ -67,5 +70,11 @@ impl SingleAgentEnvRunner {
                 Err(invalid.error(&self.base.config.env, row, origin))
             }
         }
+    }
+
+    fn act_at_random(&mut self) -> Result<()> {
+        let seen = self.env_to_module.outputs_of(&self.step.observations, &self.observations);
+        let rngs = &mut self.base.action_rngs;
+        self.sampler.sample_uniform(&mut self.module_to_env, seen, rngs)
     }
 }

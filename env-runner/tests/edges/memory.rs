@@ -43,7 +43,11 @@ fn counts(start: f64) -> RLModuleSpec {
 }
 
 fn states(runner: &mut dyn EnvRunner, steps: usize) -> Vec<f32> {
-    let experience = runner.collect(Amount::Timesteps(steps), SampleOptions::default()).unwrap();
+    states_of(runner, steps, SampleOptions::default())
+}
+
+fn states_of(runner: &mut dyn EnvRunner, steps: usize, options: SampleOptions) -> Vec<f32> {
+    let experience = runner.collect(Amount::Timesteps(steps), options).unwrap();
     let rollout = &experience.rollouts.values().next().unwrap()[0];
     let rows: Vec<usize> = rollout.segments.iter().flat_map(|segment| segment.rows()).collect();
     let states = rollout.states.as_ref().unwrap().state_in.gather(&rows).unwrap();
@@ -85,5 +89,16 @@ fn an_episode_that_has_not_acted_yet_begins_with_the_new_initial_state() {
         assert_eq!(states(&mut *runner, 6).len(), 6);
         set_modules(&mut *runner, &counts(0.5));
         assert_eq!(states(&mut *runner, 2), [0.5, 1.5]);
+    }
+}
+
+#[test]
+fn a_module_observes_the_steps_of_random_actions() {
+    for config in kinds("edges/AtRandom-v0", "edges/AllAtRandom-v0") {
+        let mut runner = open(config);
+        set_modules(&mut *runner, &counts(0.0));
+        let random = states_of(&mut *runner, 4, SampleOptions::random());
+        assert_eq!(random, [0.0, 1.0, 2.0, 3.0]);
+        assert_eq!(states(&mut *runner, 3), [4.0, 5.0, 0.0]);
     }
 }

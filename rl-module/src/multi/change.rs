@@ -107,7 +107,8 @@ impl MultiRLModule {
     /// # Errors
     /// The errors of [`sync_targets`](crate::sync_targets).
     pub fn sync_targets(&mut self, tau: f64) -> Result<()> {
-        self.modules.values_mut().try_for_each(|module| module.sync_targets(tau))
+        let groups: Vec<String> = self.parameter_groups().map(|(group, _)| group.into()).collect();
+        groups.iter().try_for_each(|group| self.sync_targets_of(group, tau))
     }
 
     /// Moves the target networks of one module towards its main networks by `tau`. Parts that it shares

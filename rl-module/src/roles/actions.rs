@@ -13,6 +13,12 @@ use crate::roles::Role;
 /// those of their targets in `target_qf`: the optimizers of SAC, TD3 and TQC find them by these names.
 /// [`TargetNetwork::forward_target`](crate::TargetNetwork::forward_target) computes the values of the targets from
 /// the same columns, in the column [`Columns::QF_PREDS`].
+///
+/// A stateful module has one state for policy and critics. All of its methods then read
+/// [`Columns::STATE_IN`](rekindle_core::Columns::STATE_IN) and sequences of rows, as in
+/// [`RLModule::initial_state`](crate::RLModule::initial_state). For a burn-in, the training pass returns the state of
+/// the main networks after the last steps, and `forward_target` that of the targets, in
+/// [`Columns::STATE_OUT`](rekindle_core::Columns::STATE_OUT).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no critics of actions",
     note = "implement `ActionCritic` for `{Self}` and return `Some(self)` from `RLModule::as_action_critic`"

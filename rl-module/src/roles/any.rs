@@ -131,7 +131,8 @@ impl AnyRLModule {
 
     pub(super) fn missing_role(&self, role: Role, needed_by: &str) -> ModuleError {
         let (module, needed_by) = (self.spec().module().into(), needed_by.into());
-        ModuleError::MissingRole { module, role, needed_by }
+        let is_shared = self.view().is_some();
+        ModuleError::MissingRole { module, role, needed_by, is_shared }
     }
 
     /// Computes the values of the observations of a batch; see [`ValueFunction::compute_values`].

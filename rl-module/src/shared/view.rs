@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
-use burn::prelude::{Device, Tensor};
+use burn::prelude::Device;
 use rekindle_catalog::ModelBuilder;
 use rekindle_core::{Batch, Generator, ModuleId, initialize};
 use rekindle_env::Buffer;
@@ -18,7 +18,10 @@ use crate::error::{ModuleError, Result};
 use crate::exploration::ExplorationContext;
 use crate::guard::guard;
 use crate::module::{BoxRLModule, RLModule};
-use crate::roles::ValueFunction;
+use crate::roles::{
+    ActionCritic, DeterministicPolicy, DistributionalQNet, QNet, StochasticPolicy, TargetNetwork,
+    ValueFunction, sync_targets,
+};
 use crate::spec::RLModuleSpec;
 use crate::spec::seeded;
 
@@ -75,24 +78,40 @@ impl RLModule for SharedView {
         self.shared.max_seq_len(&self.module_id)
     }
 
+    fn noise_dim(&self) -> usize {
+        self.shared.noise_dim(&self.module_id)
+    }
+
     fn as_value_function(&self) -> Option<&dyn ValueFunction> {
         self.shared.as_value_function().is_some().then_some(self)
     }
 
+    fn as_q_net(&self) -> Option<&dyn QNet> {
+        self.shared.as_q_net().is_some().then_some(self)
+    }
+
+    fn as_distributional_q_net(&self) -> Option<&dyn DistributionalQNet> {
+        self.shared.as_distributional_q_net().is_some().then_some(self)
+    }
+
+    fn as_action_critic(&self) -> Option<&dyn ActionCritic> {
+        self.shared.as_action_critic().is_some().then_some(self)
+    }
+
+    fn as_stochastic_policy(&self) -> Option<&dyn StochasticPolicy> {
+        self.shared.as_stochastic_policy().is_some().then_some(self)
+    }
+
+    fn as_deterministic_policy(&self) -> Option<&dyn DeterministicPolicy> {
+        self.shared.as_deterministic_policy().is_some().then_some(self)
+    }
+
+    fn as_target_network(&self) -> Option<&dyn TargetNetwork> {
+        self.shared.as_target_network().is_some().then_some(self)
+    }
+
     fn non_inference_attributes(&self) -> &'static [&'static str] {
         self.shared.non_inference_attributes()
-    }
-}
-
-impl ValueFunction for SharedView {
-    fn compute_values(&self, batch: &Batch, embeddings: Option<Tensor<2>>) -> Result<Tensor<1>> {
-        match self.shared.as_value_function() {
-            Some(values) => values.compute_values(&self.module_id, batch, embeddings),
-            None => Err(ModuleError::Mismatch(format!(
-                "the shared module of `{}` has no value function; return one from `SharedRLModule::as_value_function`",
-                self.module_id
-            ))),
-        }
     }
 }
 
@@ -171,7 +190,12 @@ pub(crate) fn build_views(
         })
     })?;
     let uses = cx.config_uses()?;
-    let shared = Arc::new(shared.materialize());
+    let shared = shared.materialize();
+    let targets = shared.as_target_network().map(|targets| targets.target_network_pairs());
+    let shared = Arc::new(match targets {
+        Some(pairs) => sync_targets(&shared, pairs, 1.0)?,
+        None => shared,
+    });
     let rl_module_specs: BTreeMap<ModuleId, RLModuleSpec> =
         specs.iter().map(|(id, spec)| (id.clone(), spec.recorded(uses.get(id)))).collect();
     let recorded = rl_module_specs.values();

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use burn::prelude::*;
 use rekindle_checkpoint::Array;
 use rekindle_core::any_tensor::to_f32;
 use rekindle_core::{Generator, HostBatch, host_batch};
 use rekindle_env::{Buffer, Space};
 use rekindle_env_runner::{Rollout, RolloutStates, Segment, SegmentEnd};
 use rekindle_learner::replay::{
-    PrioritizedConfig, ReplayBuffer, ReplayConfig, TD_ERROR, TransitionSpec,
+    BURN_IN_STATE, BURNED_IN, NEXT_ROWS, PrioritizedConfig, ReplayBuffer, ReplayConfig, TD_ERROR,
+    TransitionSpec,
 };
 use rekindle_learner::{Loss, Losses, PrepareContext, TrainData};
 use rekindle_rl_module::{QNetwork, RLModuleSpec};
