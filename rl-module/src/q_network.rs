@@ -21,12 +21,15 @@ use crate::roles::{DistributionalQNet, QNet, TargetNetwork, ValueDistribution};
 pub use config::QNetworkConfig;
 pub use head::QHead;
 
+/// Units of the hidden layer that the heads of a noisy network have if the model config gives them none.
+const NOISY_HIDDEN: usize = 256;
+
 /// An encoder and a head of action values, and slow copies of both; RLlib's `DefaultDQNTorchRLModule`.
 ///
 /// It explores ε-greedily: with the probability that [`QNetworkConfig::epsilon`] has after the environment
 /// steps so far, an action is drawn from all with equal probability; otherwise the action of the largest value
-/// is taken. A noisy network draws noise for each step and row instead. Greedy actions of inference are those of
-/// the largest value, without noise. Built for inference only, it has no target networks.
+/// is taken. A noisy network ([`QNetworkConfig::noisy`]) draws noise for each step and row instead. Greedy actions
+/// of inference are those of the largest value, without noise. Built for inference only, it has no target networks.
 ///
 /// With [`QNetworkConfig::num_atoms`] or [`QNetworkConfig::num_quantiles`], the network has a distribution of
 /// each action's return, and acts by its mean.
@@ -145,6 +148,12 @@ impl RLModule for QNetwork {
             None => (None, Cow::Borrowed(cx.observation_space())),
         };
         cx.check_model_config_for(&config, &seen)?;
+        let heads_are_unset =
+            config.head_fcnet_hiddens.is_empty() && config.vf_head_fcnet_hiddens.is_none();
+        // The noise of output layers alone explores too little.
+        if own.noisy && heads_are_unset {
+            config.head_fcnet_hiddens = vec![NOISY_HIDDEN];
+        }
         if own.use_layernorm {
             config.fcnet_use_layernorm = true;
             config.conv_use_layernorm = true;
@@ -282,3 +291,6 @@ impl TargetNetwork for QNetwork {
         self.values(encoder, qf, batch, self.noise(batch)?.as_ref())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,7 +67,8 @@ settings! {
         /// Number of quantiles of the distribution of each action's return; with some, the algorithm is QR-DQN
         /// (Dabney et al., 2018). Stable-Baselines3 has 200.
         into num_quantiles: Option<usize> = None, if_set(at_least_one);
-        /// Whether the heads have noisy layers (Fortunato et al., 2018), which explore in place of ε.
+        /// Whether all layers of the heads are noisy (Fortunato et al., 2018), which explores in place of ε
+        /// ([`QNetworkConfig::noisy`](rekindle_rl_module::QNetworkConfig::noisy)).
         set noisy: bool = false;
         /// Standard deviation of the noise at the start, times the root of a layer's inputs.
         set sigma0: f64 = 0.5, finite_and_not_negative;

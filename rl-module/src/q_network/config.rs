@@ -34,7 +34,9 @@ pub struct QNetworkConfig {
     ///
     /// Default: `None`.
     pub num_quantiles: Option<usize>,
-    /// Whether the heads have noisy layers, which explore in place of ε.
+    /// Whether all layers of the heads are noisy, which explores in place of ε (Fortunato et al., 2018; Hessel et al.,
+    /// 2018). Heads without hidden layers get one of 256 units, because noise on output layers alone explores too
+    /// little; `vf_head_fcnet_hiddens` of `[]` keeps them without.
     ///
     /// Default: `false`.
     pub noisy: bool,

@@ -99,3 +99,83 @@ fn squared_and_huber_losses_and_their_gradients() {
     // Half the square within 1.
     close(loss(of(TdErrorLoss::Huber), 1.0), (0.5 * 0.495 * 0.495, -0.495));
 }
+
+/// Returns the noise of a pass as the values of two actions.
+#[derive(burn::module::Module, Debug)]
+struct Noise {
+    unused: usize,
+}
+
+impl RLModule for Noise {
+    fn setup(_: &ModuleContext<'_>) -> rekindle_rl_module::Result<Self> {
+        Ok(Self { unused: 0 })
+    }
+    fn forward_train(&self, batch: &Batch) -> rekindle_rl_module::Result<Batch> {
+        Ok(Batch::new().with(Columns::QF_PREDS, batch.float::<2>(Columns::NOISE)?))
+    }
+    fn noise_dim(&self) -> usize {
+        2
+    }
+    fn as_q_net(&self) -> Option<&dyn QNet> {
+        Some(self)
+    }
+    fn as_target_network(&self) -> Option<&dyn TargetNetwork> {
+        Some(self)
+    }
+}
+
+impl QNet for Noise {
+    fn compute_q_values(&self, batch: &Batch) -> rekindle_rl_module::Result<Batch> {
+        self.forward_train(batch)
+    }
+}
+
+impl TargetNetwork for Noise {
+    fn target_network_pairs(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+    fn forward_target(&self, batch: &Batch) -> rekindle_rl_module::Result<Batch> {
+        self.forward_train(batch)
+    }
+}
+
+/// The values of `Q(s, 0)` and of its target for two rows of one minibatch, without a reward and with γ 1.
+fn values_and_targets(config: DqnTraining, seed: u64) -> [[f32; 2]; 2] {
+    let device = Device::flex().autodiff();
+    let module = RLModuleSpec::of::<Noise>()
+        .observation_space(Space::unbounded(&[1]).unwrap())
+        .action_space(Space::discrete(2).unwrap())
+        .build(&device)
+        .unwrap();
+    let batch = Batch::new()
+        .with(Columns::OBS, Tensor::<2>::zeros([2, 1], &device))
+        .with(Columns::NEXT_OBS, Tensor::<2>::zeros([2, 1], &device))
+        .with(Columns::ACTIONS, Tensor::<1, Int>::zeros([2], &device))
+        .with(Columns::REWARDS, Tensor::<1>::zeros([2], &device))
+        .with(Columns::DISCOUNTS, Tensor::<1>::ones([2], &device));
+    let at = PrepareContext::new("a", &module, &device);
+    let (scalars, mut rng) = (BTreeMap::new(), Generator::from_seed(seed));
+    let cx = LossContext::new(at, &batch, &scalars, &mut rng);
+    let outputs = Outputs::of(&cx, &config).unwrap();
+    let of = |q: Tensor<2>, actions| to_f32(of_actions(q, actions)).unwrap().try_into().unwrap();
+    let taken = outputs.online.float::<2>(Columns::QF_PREDS).unwrap();
+    [of(taken, cx.action_indices().unwrap()), of(outputs.next.values, outputs.next.actions)]
+}
+
+#[test]
+fn each_pass_of_a_minibatch_has_one_noise_of_its_own() {
+    const SEEDS: u64 = 2000;
+    for (double_q, expected) in [(false, 1.0 / std::f64::consts::PI.sqrt()), (true, 0.0)] {
+        let config = DqnTraining::default().double_q(double_q);
+        let (mut mean, mut covariance) = (0.0, 0.0);
+        for seed in 0..SEEDS {
+            let [values, targets] = values_and_targets(config.clone(), seed);
+            assert!(values[0] == values[1] && targets[0] == targets[1], "rows share weights");
+            mean += f64::from(targets[0]) / SEEDS as f64;
+            covariance += f64::from(values[0] * targets[0]) / SEEDS as f64;
+        }
+        // The larger of two normal numbers has the mean 1/√π; one that others chose has the mean 0.
+        assert!((mean - expected).abs() < 0.1, "{double_q}: {mean}");
+        assert!(covariance.abs() < 0.1, "{double_q}: {covariance}");
+    }
+}
