@@ -61,13 +61,24 @@ pub(crate) fn next_observations(cx: &LossContext<'_>) -> Result<Batch> {
     Ok(Batch::new().with(Columns::OBS, next))
 }
 
-/// Computes the targets `r + discount · v` of values after transitions, as constants.
+/// Replaces what follows a terminated step by 0: its discount is 0, but 0 times a value that is not finite is NaN.
+///
+/// # Shapes
+/// `following`: `[B, N]`; `discounts`: `[B, 1]`; result `[B, N]`.
+pub(crate) fn of_continued(following: Tensor<2>, discounts: Tensor<2>) -> Tensor<2> {
+    let shape = following.dims();
+    following.mask_fill(discounts.equal_elem(0.0).expand(shape), 0.0)
+}
+
+/// Computes the targets `r + discount · v` of values after transitions, as constants. A value after a terminated
+/// step, where the discount is 0, does not count and need not be finite.
 ///
 /// # Shapes
 /// `values`, without gradients: `[B, N]`; result `[B, N]`.
 pub(crate) fn td_targets(cx: &LossContext<'_>, values: Tensor<2>) -> Result<Tensor<2>> {
     let rewards = cx.batch().float::<1>(Columns::REWARDS)?.inner().unsqueeze_dim(1);
     let discounts = cx.batch().float::<1>(Columns::DISCOUNTS)?.inner().unsqueeze_dim(1);
+    let values = of_continued(values, discounts.clone());
     Ok(Tensor::from_inner(rewards + discounts * values))
 }
 
@@ -80,4 +91,21 @@ pub(crate) fn weighted_mean(cx: &LossContext<'_>, terms: Tensor<1>) -> Result<Te
         true => terms * cx.batch().float::<1>(Columns::WEIGHTS)?,
         false => terms,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::any_tensor::to_f32;
+
+    use super::*;
+
+    #[test]
+    fn what_follows_a_terminated_step_is_0_and_anything_else_stays() {
+        let device = Device::flex();
+        let (inf, nan) = (f32::INFINITY, f32::NAN);
+        let following = Tensor::from_floats([[inf, nan], [1.0, inf], [-inf, 2.0]], &device);
+        let discounts = Tensor::from_floats([[0.0], [0.9], [0.0]], &device);
+        let found = to_f32(of_continued(following, discounts)).unwrap();
+        assert_eq!(found, [0.0, 0.0, 1.0, inf, 0.0, 0.0]);
+    }
 }
