@@ -27,7 +27,7 @@ use crate::roles::{ActionCritic, DeterministicPolicy, TargetNetwork};
 /// [`Catalog::default_critics`](rekindle_catalog::Catalog::default_critics). Built for inference only, it has
 /// neither critics nor targets.
 ///
-/// Its model config is a `DefaultModelConfig` with the fields of [`DeterministicActorCriticConfig`] beside.
+/// Its model config has the fields of `DefaultModelConfig` and of [`DeterministicActorCriticConfig`].
 #[derive(Module, Debug)]
 pub struct DeterministicActorCritic {
     encoder: BoxEncoder,

@@ -38,7 +38,7 @@ pub use head::QHead;
 ///
 /// With a recurrent encoder (`use_lstm`) it has memory, and learns from sequences of `max_seq_len` steps.
 ///
-/// Its model config is a `DefaultModelConfig` with the fields of [`QNetworkConfig`] beside.
+/// Its model config has the fields of `DefaultModelConfig` and of [`QNetworkConfig`].
 #[derive(Module, Debug)]
 pub struct QNetwork {
     encoder: BoxEncoder,

@@ -25,7 +25,7 @@ use crate::roles::{ActionCritic, Role, StochasticPolicy, TargetNetwork};
 /// [`Catalog::default_critics`](rekindle_catalog::Catalog::default_critics). Built for inference only, it has no
 /// critics.
 ///
-/// Its model config is a `DefaultModelConfig` with the fields of [`SoftActorCriticConfig`] beside.
+/// Its model config has the fields of `DefaultModelConfig` and of [`SoftActorCriticConfig`].
 #[derive(Module, Debug)]
 pub struct SoftActorCritic {
     encoder: BoxEncoder,
