@@ -79,13 +79,24 @@ pub(crate) fn next_observations(cx: &LossContext<'_>) -> Result<Batch> {
     Ok(Batch::new().with(Columns::OBS, next))
 }
 
-/// Computes the targets `r + discount · v` of values after transitions, as constants.
+/// Replaces what follows a terminated step by 0: its discount is 0, but 0 times a value that is not finite is NaN.
+///
+/// # Shapes
+/// `following`: `[B, N]`; `discounts`: `[B, 1]`; result `[B, N]`.
+pub(crate) fn of_continued(following: Tensor<2>, discounts: Tensor<2>) -> Tensor<2> {
+    let shape = following.dims();
+    following.mask_fill(discounts.equal_elem(0.0).expand(shape), 0.0)
+}
+
+/// Computes the targets `r + discount · v` of values after transitions, as constants. A value after a terminated
+/// step, where the discount is 0, does not count and need not be finite.
 ///
 /// # Shapes
 /// `values`, without gradients: `[B, N]`; result `[B, N]`.
 pub(crate) fn td_targets(cx: &LossContext<'_>, values: Tensor<2>) -> Result<Tensor<2>> {
     let rewards = cx.batch().float::<1>(Columns::REWARDS)?.inner().unsqueeze_dim(1);
     let discounts = cx.batch().float::<1>(Columns::DISCOUNTS)?.inner().unsqueeze_dim(1);
+    let values = of_continued(values, discounts.clone());
     Ok(Tensor::from_inner(rewards + discounts * values))
 }
 

@@ -226,8 +226,8 @@ impl AnyTensor {
         }
     }
 
-    /// Returns a tensor without gradients as a constant among those with gradients: the inverse of
-    /// [`inner`](Self::inner).
+    /// Wraps a tensor of a device without gradients as a constant for a computation with gradients. The
+    /// inverse of [`inner`](Self::inner).
     ///
     /// # Errors
     /// None in practice: every tensor has a kind and a rank of its own.

@@ -158,8 +158,8 @@ pub fn at_least_one(field: &'static str, value: &usize) -> Result<(), ConfigErro
     refuse_unless(*value > 0, field, value, "it must be at least 1")
 }
 
-/// Checks that a number is positive, also in single precision. Infinity is allowed; JSON has none, so the
-/// field needs a form of its own for it.
+/// Checks that a number is positive, also in single precision. Infinity is allowed. JSON has no infinity, so
+/// the field needs its own serialized form.
 ///
 /// # Errors
 /// A [`ConfigError`] with the field for 0, a negative number, NaN, and a number that rounds to 0.

@@ -1,4 +1,4 @@
-//! Connector pipelines: editing by name and separate state. Assertion 78.
+//! Connector pipelines: editing by name and separate state.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use rekindle_env::{Buffer, Space};

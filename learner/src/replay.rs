@@ -181,8 +181,8 @@ impl ReplayBuffer {
     }
 
     /// Sets the priorities of the rows where drawn sequences begin. The error of a sequence is
-    /// `η·max + (1 − η)·mean` over its rows with `mask` 1. Sequences with an error that is not finite change
-    /// nothing; returns their number.
+    /// `η·max + (1 − η)·mean` over its rows with `mask` 1. A sequence with an error that is not finite keeps its
+    /// priority. Returns the number of such sequences.
     ///
     /// # Shapes
     /// `rows`, `errors` and `mask`: one for each row of the sequences, as
@@ -221,8 +221,8 @@ impl ReplayBuffer {
         }
     }
 
-    /// Sets the priorities of drawn rows to their errors. Errors that are not finite change nothing; returns
-    /// their number.
+    /// Sets the priorities of drawn rows to their errors. A row with an error that is not finite keeps its
+    /// priority. Returns the number of such rows.
     pub fn set_errors(&mut self, rows: &[usize], errors: &[f32]) -> usize {
         let mut ignored = 0;
         for (&row, &error) in rows.iter().zip(errors) {

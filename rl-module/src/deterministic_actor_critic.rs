@@ -32,7 +32,7 @@ use crate::roles::{ActionCritic, DeterministicPolicy, TargetNetwork};
 /// With recurrent encoders (`use_lstm`), policy and critics have a state each, a Dict of `"actor"` and `"critic"`,
 /// and learn from sequences of `max_seq_len` steps.
 ///
-/// Its model config is a `DefaultModelConfig` with the fields of [`DeterministicActorCriticConfig`] beside.
+/// Its model config has the fields of `DefaultModelConfig` and of [`DeterministicActorCriticConfig`].
 #[derive(Module, Debug)]
 pub struct DeterministicActorCritic {
     encoder: BoxEncoder,

@@ -41,7 +41,7 @@ const NOISY_HIDDEN: usize = 256;
 ///
 /// With a recurrent encoder (`use_lstm`) it has memory, and learns from sequences of `max_seq_len` steps.
 ///
-/// Its model config is a `DefaultModelConfig` with the fields of [`QNetworkConfig`] beside.
+/// Its model config has the fields of `DefaultModelConfig` and of [`QNetworkConfig`].
 #[derive(Module, Debug)]
 pub struct QNetwork {
     encoder: BoxEncoder,

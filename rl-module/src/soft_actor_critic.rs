@@ -36,7 +36,7 @@ use crate::roles::{ActionCritic, Role, StochasticPolicy, TargetNetwork};
 /// With recurrent encoders (`use_lstm`), policy and critics have a state each, a Dict of `"actor"` and `"critic"`,
 /// and learn from sequences of `max_seq_len` steps.
 ///
-/// Its model config is a `DefaultModelConfig` with the fields of [`SoftActorCriticConfig`] beside.
+/// Its model config has the fields of `DefaultModelConfig` and of [`SoftActorCriticConfig`].
 #[derive(Module, Debug)]
 pub struct SoftActorCritic {
     encoder: BoxEncoder,

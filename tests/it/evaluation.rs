@@ -498,3 +498,67 @@ fn settings_that_change_during_an_evaluation_apply_to_the_next_one() {
     assert_eq!(algo.env_config(), &longer);
     assert_eq!(algo.evaluate().unwrap().returns, [10.0]);
 }
+
+/// A policy with a column more from the fourth step on, which no record can hold.
+#[derive(Module, Debug)]
+struct Late {
+    network: Mlp,
+}
+
+impl RLModule for Late {
+    fn setup(cx: &ModuleContext<'_>) -> ModuleResult<Self> {
+        Ok(Self { network: cx.mlp(1, &[], 2) })
+    }
+
+    fn forward_train(&self, batch: &Batch) -> ModuleResult<Batch> {
+        let logits = self.network.forward(batch.float::<2>(Columns::OBS)?);
+        Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
+    }
+
+    fn forward_exploration(
+        &self,
+        batch: &Batch,
+        _: &mut ExplorationContext,
+    ) -> ModuleResult<Batch> {
+        let seen = batch.float::<2>(Columns::OBS)?;
+        let is_late = seen.clone().max().into_scalar::<f32>() > 2.5;
+        let outputs = self.forward_train(batch)?;
+        Ok(if is_late { outputs.with("late", seen) } else { outputs })
+    }
+
+    fn as_value_function(&self) -> Option<&dyn ValueFunction> {
+        Some(self)
+    }
+}
+
+impl ValueFunction for Late {
+    fn compute_values(&self, batch: &Batch, _: Option<Tensor<2>>) -> ModuleResult<Tensor<1>> {
+        Ok(batch.float::<2>(Columns::OBS)?.squeeze_dim(1))
+    }
+}
+
+#[test]
+fn evaluation_records_nothing_of_what_it_plays() {
+    let spaces = [Space::unbounded(&[1]).unwrap(), Space::discrete(2).unwrap()];
+    scripted::env("test/Counts-v0", spaces.clone(), |t, _, mut observation| {
+        observation.write_f32(&[t as f32])?;
+        Ok(Step { reward: 1.0, terminated: t == 6, truncated: false })
+    });
+    let [observations, actions] = spaces;
+    let spec = RLModuleSpec::of::<Late>().observation_space(observations).action_space(actions);
+    let module = spec.build(&device()).unwrap();
+    let runner = EnvRunnerConfig::new("test/Counts-v0");
+    let explore = SampleOptions::default();
+    let evaluation = evaluate(&module, &runner, 2, explore, &device()).unwrap();
+    assert_eq!(evaluation.returns, [6.0; 2]);
+
+    let config = PpoConfig::new()
+        .environment("test/Counts-v0")
+        .rl_module(spec)
+        .training(|t| t.train_batch_size(12).minibatch_size(None).num_epochs(1))
+        .evaluation(|e| e.evaluation_duration(2).evaluation_config(|o| o.explore(true)));
+    let mut algo = config.build(&device()).unwrap();
+    assert_eq!(algo.evaluate().unwrap().returns, [6.0; 2]);
+    // Training records, and finds the column.
+    assert!(algo.train().unwrap_err().to_string().contains("`late`"));
+}

@@ -1,4 +1,4 @@
-//! Train 2N = train N, save, restore in a new process, train N: bit for bit. Assertion 89.
+//! Train 2N = train N, save, restore in a new process, train N: bit for bit.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -118,5 +118,32 @@ fn restoring_rewinds_an_algorithm_that_went_on() {
     for key in ["learners/default_policy/vf_loss", "learners/default_policy/policy_loss"] {
         assert_eq!(first.0.get(key), second.0.get(key), "{key}");
         assert!(first.0.get(key).is_some(), "{key}");
+    }
+}
+
+/// New episodes begin; what was learned stays.
+#[test]
+fn a_checkpoint_is_restored_with_another_number_of_environments_and_runners() {
+    let device = DeviceSpec::Cpu.open().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("saved");
+    let mut saved = config().build(&device).unwrap();
+    saved.train().unwrap();
+    saved.save_to_path(&path).unwrap();
+    let learned = |algo: &Algorithm| {
+        let weights = algo.module(DEFAULT_MODULE_ID).unwrap().state_dict().unwrap();
+        let filter = algo.policy_bundle().unwrap().connector_state().unwrap();
+        (weights, filter, algo.env_steps(), algo.iteration())
+    };
+    for (runners, envs) in [(2, 1), (2, 5), (1, 3), (3, 2)] {
+        let config = config()
+            .env_runners(|e| e.num_env_runners(runners).num_envs_per_env_runner(envs))
+            .seed(12);
+        let mut restored = config.build(&device).unwrap();
+        restored.restore_from_path(&path).unwrap();
+        assert_eq!(learned(&restored), learned(&saved), "{runners} {envs}");
+        let steps = restored.env_steps();
+        restored.train().unwrap();
+        assert!(restored.env_steps() >= steps + 300, "{runners} {envs}");
     }
 }

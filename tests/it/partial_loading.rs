@@ -78,7 +78,7 @@ fn two_of_four_modules_are_restored_by_choice_and_act_the_same() {
 
     let restored = two.modules_to_load(["policy_1", "policy_3"]).build(&device(), 1).unwrap();
     for id in ["policy_1", "policy_3"] {
-        // Assertion 88: a restored module acts like the saved one.
+        // A restored module acts like the saved one.
         assert_eq!(logits(restored.module(id).unwrap()), logits(source.module(id).unwrap()));
     }
 }

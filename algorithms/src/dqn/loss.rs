@@ -15,7 +15,7 @@ use super::next::Next;
 use super::outputs::Outputs;
 use super::{DqnTraining, TdErrorLoss};
 use crate::config::one_optimizer;
-use crate::off_policy::{check_burn_in, weighted_mean};
+use crate::off_policy::{check_burn_in, of_continued, weighted_mean};
 use crate::q_values::{distributions_of_actions, of_actions};
 
 /// The TD error of action values against those of the target networks, or the distance of their distributions:
@@ -37,7 +37,9 @@ impl DqnLoss {
 
     /// Computes the losses and the errors of expected values, `[B]` each.
     fn of_values(&self, taken: Tensor<1>, next: Next) -> [Tensor<1>; 2] {
-        let targets = next.rewards + next.discounts * of_actions(next.values, next.actions);
+        let values = next.values.gather(1, next.actions.unsqueeze_dim(1));
+        let values = of_continued(values, next.discounts.clone().unsqueeze_dim(1)).squeeze_dim(1);
+        let targets = next.rewards + next.discounts * values;
         let error = taken - Tensor::from_inner(targets);
         let terms = match self.config.td_error_loss_fn {
             TdErrorLoss::Huber => {
@@ -60,6 +62,7 @@ impl DqnLoss {
         let found = distributions_of_actions(outputs.float::<3>(kind.column())?, actions);
         let following = next.outputs.float::<3>(kind.column())?;
         let following = distributions_of_actions(following, next.actions);
+        let following = of_continued(following, next.discounts.clone().unsqueeze_dim(1));
         let terms = match kind {
             ValueDistribution::Categorical { v_min, v_max, .. } => {
                 let (following, range) = (softmax(following, 1), [v_min, v_max]);

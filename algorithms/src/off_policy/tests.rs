@@ -283,3 +283,13 @@ fn the_losses_of_discrete_sac_over_sequences_equal_networks_that_run_step_by_ste
         );
     }
 }
+
+#[test]
+fn what_follows_a_terminated_step_is_0_and_anything_else_stays() {
+    let device = Device::flex();
+    let (inf, nan) = (f32::INFINITY, f32::NAN);
+    let following = Tensor::from_floats([[inf, nan], [1.0, inf], [-inf, 2.0]], &device);
+    let discounts = Tensor::from_floats([[0.0], [0.9], [0.0]], &device);
+    let found = to_f32(of_continued(following, discounts)).unwrap();
+    assert_eq!(found, [0.0, 0.0, 1.0, inf, 0.0, 0.0]);
+}

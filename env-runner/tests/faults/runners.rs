@@ -207,7 +207,6 @@ fn environments_that_crash_keep_all_runners() {
     assert!(metrics.get("env_runners/num_env_restarts_lifetime").unwrap() > 10.0);
 }
 
-/// Assertion 73, and 72 for a group that has restarted runners.
 #[test]
 fn a_restored_group_goes_on_exactly_after_restarts() {
     let mut config = tolerant("CrashingCartPole-v1", restart());

@@ -29,8 +29,7 @@ impl Step<'_> {
                 self.adam([beta_1, beta_2, epsilon], parameter, gradient, moments)
             }
             (OptimizerConfig::AdamW { beta_1, beta_2, epsilon, weight_decay }, Ok(moments)) => {
-                let decay = parameter.clone().mul_scalar(self.lr * f64::from(weight_decay));
-                let decayed = parameter - self.guarded(decay);
+                let decayed = self.decay(self.lr * f64::from(weight_decay), parameter);
                 self.adam([beta_1, beta_2, epsilon], decayed, gradient, moments)
             }
             (OptimizerConfig::RAdam { beta_1, beta_2, epsilon }, Ok(moments)) => {
@@ -59,6 +58,13 @@ impl Step<'_> {
         let step = AdamStep { lr: self.lr, beta_1, beta_2, epsilon, time: self.time };
         let [parameter, first, second] = adam(&step, self.guard, parameter, gradient, moments);
         (parameter, vec![first, second])
+    }
+
+    /// Moves a parameter towards 0 by a share of itself. A share above 1 could exceed single precision.
+    fn decay<const D: usize>(&self, share: f64, parameter: Tensor<D>) -> Tensor<D> {
+        let decay = parameter.clone().mul_scalar(share);
+        let decay = if share > 1.0 { decay.clamp(-f32::MAX, f32::MAX) } else { decay };
+        parameter - self.guarded(decay)
     }
 
     /// Liu et al. (2020), as in PyTorch: plain momentum until the variance of the second moment is
@@ -271,6 +277,36 @@ mod tests {
             })
         };
         assert_eq!(run(false), run(true));
+    }
+
+    /// The settings are the largest that [`OptimizerConfig::validate`] and schedules accept.
+    #[test]
+    fn no_rule_leaves_a_number_that_is_not_finite_even_with_extreme_settings() {
+        let weight_decay = 1e18;
+        let rules = [
+            OptimizerConfig::sgd(),
+            OptimizerConfig::Sgd { momentum: 0.9 },
+            OptimizerConfig::RmsProp { alpha: 0.99, epsilon: 1e-30 },
+            OptimizerConfig::adam(1e-30),
+            OptimizerConfig::RAdam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-30 },
+            OptimizerConfig::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-30, weight_decay },
+        ];
+        let guard = |taken: bool| StepGuard::new(Tensor::from_data([taken], &Device::flex()));
+        let guards = [None, Some(guard(true)), Some(guard(false))];
+        for (rule, guard) in rules.iter().flat_map(|rule| guards.iter().map(move |g| (rule, g))) {
+            rule.validate().unwrap();
+            let mut parameter = tensor(&[1.0, -2.0, 3e38]);
+            let mut moments: Vec<_> = rule.moments().iter().map(|_| tensor(&[0.0; 3])).collect();
+            for time in 1..9 {
+                let gradient = tensor(&[2e19, -1e18, 1.0]);
+                let step = Step { lr: 1e18, guard: guard.as_ref(), time };
+                (parameter, moments) = step.take(rule, parameter, gradient, moments);
+                for tensor in std::iter::once(&parameter).chain(&moments) {
+                    let values = to_f32(tensor.clone()).unwrap();
+                    assert!(values.iter().all(|x| x.is_finite()), "{rule:?} {guard:?}: {values:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -36,8 +36,6 @@ fn assert_close(found: Option<f64>, expected: f64) {
     assert!((found - expected).abs() <= 1e-9 * expected.abs().max(1.0), "{found} != {expected}");
 }
 
-// Assertion 84 of the reference.
-
 #[test]
 fn ema_of_one_and_two_is_one_point_zero_one() {
     assert_close(of(Reducer::EMA, &[1.0, 2.0]).peek(), 1.01);

@@ -54,6 +54,11 @@ impl TargetNetwork for Echo {
 /// The loss of `Q(s, 0) = q` with reward 1 and γ 0.99, and its gradient by `q`. The next values are 1, 3, 2
 /// of the main network and 2, 0.5, 4 of the target network.
 fn loss(config: DqnTraining, q: f32) -> (f32, f32) {
+    loss_before(config, q, [1.0, 3.0, 2.0, 2.0, 0.5, 4.0], 0.99)
+}
+
+/// The loss with other values of the next observation, and another discount.
+fn loss_before(config: DqnTraining, q: f32, next: [f32; 6], discount: f32) -> (f32, f32) {
     let device = Device::flex().autodiff();
     let module = RLModuleSpec::of::<Echo>()
         .observation_space(Space::unbounded(&[6]).unwrap())
@@ -61,13 +66,13 @@ fn loss(config: DqnTraining, q: f32) -> (f32, f32) {
         .build(&device)
         .unwrap();
     let obs = Tensor::<2>::from_floats([[q, 0.0, 0.0, 0.0, 0.0, 0.0]], &device).require_grad();
-    let next = Tensor::<2>::from_floats([[1.0, 3.0, 2.0, 2.0, 0.5, 4.0]], &device);
+    let next = Tensor::<2>::from_floats([next], &device);
     let batch = Batch::new()
         .with(Columns::OBS, obs.clone())
         .with(Columns::NEXT_OBS, next)
         .with(Columns::ACTIONS, Tensor::<1, Int>::zeros([1], &device))
         .with(Columns::REWARDS, Tensor::<1>::from_floats([1.0], &device))
-        .with(Columns::DISCOUNTS, Tensor::<1>::from_floats([0.99], &device));
+        .with(Columns::DISCOUNTS, Tensor::<1>::from_floats([discount], &device));
     let at = PrepareContext::new("a", &module, &device);
     let (scalars, mut rng) = (BTreeMap::new(), Generator::from_seed(0));
     let cx = LossContext::new(at, &batch, &scalars, &mut rng);
@@ -177,5 +182,38 @@ fn each_pass_of_a_minibatch_has_one_noise_of_its_own() {
         // The larger of two normal numbers has the mean 1/√π; one that others chose has the mean 0.
         assert!((mean - expected).abs() < 0.1, "{double_q}: {mean}");
         assert!(covariance.abs() < 0.1, "{double_q}: {covariance}");
+    }
+}
+
+#[test]
+fn what_follows_a_terminated_step_need_not_be_finite() {
+    let nothing = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
+    for (value, double_q) in nothing.into_iter().flat_map(|v| [(v, true), (v, false)]) {
+        let config = DqnTraining::default().td_error_loss_fn(TdErrorLoss::Mse).double_q(double_q);
+        // The target is the reward.
+        close(loss_before(config, 0.2, [value; 6], 0.0), (0.64, -1.6));
+
+        let kinds = [
+            (ValueDistribution::Categorical { num_atoms: 3, v_min: 0.0, v_max: 2.0 }, 3f32.ln()),
+            (ValueDistribution::Quantile { num_quantiles: 3 }, 0.5 * 1.5),
+        ];
+        for (kind, expected) in kinds {
+            let device = Device::flex();
+            let column = |value: f32| {
+                let parameters = Tensor::<3>::full([1, 2, 3], value, &device);
+                Batch::new().with(kind.column(), parameters)
+            };
+            let next = Next {
+                rewards: Tensor::from_floats([1.0], &device),
+                discounts: Tensor::zeros([1], &device),
+                outputs: column(value),
+                values: Tensor::full([1, 2], value, &device),
+                actions: Tensor::zeros([1], &device),
+            };
+            let actions = Tensor::zeros([1], &device);
+            let [loss, _] = DqnLoss::of_distributions(kind, &column(0.0), actions, next).unwrap();
+            let loss = to_f32(loss).unwrap()[0];
+            assert!((loss - expected).abs() < 1e-6, "{kind:?} {value}: {loss}");
+        }
     }
 }
