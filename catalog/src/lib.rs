@@ -23,6 +23,7 @@ mod model_config;
 mod noisy;
 mod precision;
 mod recurrent;
+mod state_dependent_noise;
 mod unused_setting;
 
 pub use activation::Activation;
@@ -50,4 +51,5 @@ pub use model_config::DefaultModelConfig;
 pub use noisy::NoisyLayers;
 pub use precision::ComputeDType;
 pub use recurrent::{Recurrent, RecurrentConfig, RecurrentLayerType};
+pub use state_dependent_noise::{StateDependentNoise, StateDependentNoiseConfig};
 pub use unused_setting::UnusedSetting;
