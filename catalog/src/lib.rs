@@ -7,6 +7,7 @@
 #![recursion_limit = "256"]
 
 mod activation;
+mod batch_renorm;
 mod builder;
 mod catalog;
 mod conv;
@@ -27,6 +28,7 @@ mod state_dependent_noise;
 mod unused_setting;
 
 pub use activation::Activation;
+pub use batch_renorm::{EnsembleBatchRenorm, RunningStatistics};
 pub use builder::ModelBuilder;
 pub use catalog::{Catalog, CatalogContext, DefaultCatalog};
 pub use conv::{Cnn, CnnConfig, CnnTransposeHead, CnnTransposeHeadConfig, ConvFilter, ConvPadding};

@@ -506,6 +506,17 @@ tasks! {
         threshold: -165.0,
         max_steps: 20_000,
     };
+    SAC_MOUNTAIN_CAR_CONTINUOUS = Task {
+        name: "sac-mountain-car-continuous",
+        example: "sac",
+        choice: Some("mountain-car-continuous"),
+        algorithm: "SAC with gSDE",
+        env: "MountainCarContinuous-v0",
+        section: "MountainCarContinuous-v0 with SAC",
+        metric: EVALUATION_RETURN,
+        threshold: 93.0,
+        max_steps: 50_000,
+    };
     SAC_CARTPOLE = Task {
         name: "sac-cartpole",
         example: "sac",

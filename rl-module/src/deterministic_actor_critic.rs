@@ -9,11 +9,11 @@ use rekindle_catalog::{
 };
 use rekindle_core::any_tensor::to_f32;
 use rekindle_core::settings::finite_and_not_negative;
-use rekindle_core::{AnyTensor, Batch, Columns};
+use rekindle_core::{Batch, Columns};
 use serde::{Deserialize, Serialize};
 
 use crate::context::ModuleContext;
-use crate::critics_input::{self, CriticsInput, build_encoder, check_settings};
+use crate::critics_input::{self, CriticsInput, build_encoder, check_settings, shaped};
 use crate::error::{ModuleError, Result};
 use crate::exploration::ExplorationContext;
 use crate::module::RLModule;
@@ -66,15 +66,6 @@ pub struct DeterministicActorCriticConfig {
 impl Default for DeterministicActorCriticConfig {
     fn default() -> Self {
         Self { num_critics: 2, exploration_noise: 0.1, critics_use_layernorm: false }
-    }
-}
-
-impl DeterministicActorCritic {
-    /// Gives actions the shape of the space.
-    fn shaped(&self, actions: Vec<f32>, device: &Device) -> Result<AnyTensor> {
-        let rows = actions.len() / self.shape.iter().product::<usize>().max(1);
-        let shape = [&[rows], &self.shape[..]].concat();
-        Ok(AnyTensor::from_data(TensorData::new(actions, shape), device)?)
     }
 }
 
@@ -142,13 +133,13 @@ impl RLModule for DeterministicActorCritic {
                 }
             }
         }
-        Ok(Batch::new().with(Columns::ACTIONS, self.shaped(actions, &device)?))
+        Ok(Batch::new().with(Columns::ACTIONS, shaped(actions, &self.shape, &device)?))
     }
 
     fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
         let actions = self.compute_actions(batch)?;
         let device = actions.device();
-        Ok(Batch::new().with(Columns::ACTIONS, self.shaped(to_f32(actions)?, &device)?))
+        Ok(Batch::new().with(Columns::ACTIONS, shaped(to_f32(actions)?, &self.shape, &device)?))
     }
 
     fn action_distribution(cx: &ModuleContext<'_>) -> Result<Arc<dyn Distribution>> {

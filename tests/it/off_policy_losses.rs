@@ -203,6 +203,22 @@ fn sacs_critics_learn_half_the_squared_errors_to_the_smaller_target_minus_alpha_
 }
 
 #[test]
+fn without_targets_next_values_are_those_of_the_critics_themselves_without_gradients() {
+    let mut case = Case::new(unit_box());
+    case.obs = numbers(&[(Q, &[1.0, 0.0, 0.0, 2.5])]);
+    let next = [(Q, &[1.5, 0.0, 0.0, 9.0][..]), (TARGET_Q, &[-7.0; 6]), (POLICY, &[-0.7])];
+    case.next = vec![numbers(&next)];
+    (case.reward, case.discount) = (0.5, 0.99);
+    let mut loss = SacLoss::new(SacTraining::default().critics_use_batch_renorm(true));
+    let found = case.compute(&mut loss, 0);
+    close(found.metrics["qf_target_mean"], 2.1236);
+    close(found.total, 0.702_077);
+    close(found.gradient[0], 1.0 - 2.1236);
+    close(found.gradient[3], 2.5 - 2.1236);
+    assert_eq!(loss.required_roles(), [rekindle::rl_module::Role::ActionCritic]);
+}
+
+#[test]
 fn sacs_policy_learns_alpha_log_pi_minus_the_smaller_value_and_the_temperature_the_entropy_gap() {
     let mut case = Case::new(unit_box());
     case.obs = numbers(&[(Q, &[1.0, 0.0, 0.0, 2.5]), (POLICY, &[-0.7])]);

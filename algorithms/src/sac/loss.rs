@@ -3,8 +3,9 @@
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
+use rekindle_catalog::RunningStatistics;
 use rekindle_checkpoint::State;
-use rekindle_core::{Batch, Columns};
+use rekindle_core::{Batch, Column, Columns};
 use rekindle_env::Space;
 use rekindle_learner::losses::{quantile_huber, soft_values, temperature_loss};
 use rekindle_learner::replay::{TD_ERROR, TransitionSpec};
@@ -28,6 +29,8 @@ pub struct SacLoss {
     values: Values,
     /// The log-probabilities of the policy's step, `[B]`, for the step of the temperature on the same minibatch.
     logp: Option<Tensor<1>>,
+    /// The running statistics of the critics after their step on the same minibatch.
+    statistics: RunningStatistics,
 }
 
 /// What the critics estimate.
@@ -68,12 +71,12 @@ impl SacLoss {
     /// Creates the loss of a module.
     #[must_use]
     pub fn new(config: SacTraining) -> Self {
-        Self { name: "SAC", config, values: Values::Minimum, logp: None }
+        Self { name: "SAC", config, values: Values::Minimum, logp: None, statistics: Vec::new() }
     }
 
     /// Creates the loss of a module whose critics estimate quantiles, for TQC.
     pub(crate) fn of_quantiles(name: &'static str, config: SacTraining, dropped: usize) -> Self {
-        Self { name, config, values: Values::Quantiles { dropped }, logp: None }
+        Self { name, values: Values::Quantiles { dropped }, ..Self::new(config) }
     }
 
     /// Returns the temperature, `[1]`, as a constant without autodiff.
@@ -94,32 +97,78 @@ impl SacLoss {
         })
     }
 
-    /// Computes the values of the observations that follow: the minimum over critics, or the quantiles that
-    /// targets keep, plus the entropy bonus. Without autodiff, `[B, 1]` or `[B, quantiles]`.
-    fn next_values(&self, cx: &LossContext<'_>, alpha: &Tensor<1>) -> Result<Tensor<2>> {
-        let next = next_observations(cx)?;
+    /// Computes the values of the transitions' actions, with gradients, and those of the observations that follow:
+    /// the minimum over critics, or the quantiles that targets keep, plus the entropy bonus.
+    ///
+    /// # Shapes
+    /// `[B, critics, values]`; without autodiff, `[B, 1]` or `[B, quantiles]`.
+    fn current_and_next_values(
+        &mut self,
+        cx: &LossContext<'_>,
+        alpha: &Tensor<1>,
+    ) -> Result<(Tensor<3>, Tensor<2>)> {
+        let mut next = next_observations(cx)?;
         // Without gradients: Burn keeps a graph that nothing goes backward through.
         let module = cx.module.valid();
-        let Actions::Given { dim } = Actions::of(cx.module) else {
-            let logp = logp_of_all(&module, &next)?;
-            let q = module.forward_target(&next)?.float::<3>(Columns::QF_PREDS)?;
-            return Ok(soft_values(logp, minimum(q), alpha.clone()).unsqueeze_dim(1));
+        let actions = Actions::of(cx.module);
+        let logp = match actions {
+            Actions::Given { dim } => {
+                let noise = cx.normal([next.rows(), dim]).inner();
+                let (actions, logp) = module.rsample(&next, noise)?;
+                next.insert(Columns::ACTIONS, actions);
+                logp.unsqueeze_dim(1)
+            }
+            Actions::All { .. } => logp_of_all(&module, &next)?,
         };
-        let noise = cx.normal([next.rows(), dim]).inner();
-        let (actions, logp) = module.rsample(&next, noise)?;
-        let next = next.with(Columns::ACTIONS, actions);
-        let values = module.forward_target(&next)?.float::<3>(Columns::QF_PREDS)?;
+        let (current, values) = match self.config.critics_use_batch_renorm {
+            true => self.joint_values(cx, &next)?,
+            false => {
+                let values = module.forward_target(&next)?.float::<3>(Columns::QF_PREDS)?;
+                (cx.module.compute_action_values(cx.batch())?, values)
+            }
+        };
+        if let Actions::All { .. } = actions {
+            let values = soft_values(logp, minimum(values), alpha.clone());
+            return Ok((current, values.unsqueeze_dim(1)));
+        }
         let values = match self.values {
             Values::Minimum => minimum(values),
             Values::Quantiles { dropped } => smallest_quantiles(values, dropped),
         };
-        Ok(values - (logp * alpha.clone()).unsqueeze_dim(1))
+        Ok((current, values - logp * alpha.clone().unsqueeze_dim(1)))
     }
 
-    fn critic_loss(&self, cx: &LossContext<'_>) -> Result<Losses> {
+    /// Computes the values of current and of next actions in one training pass of the critics, so that batch
+    /// renormalization takes the statistics of both (CrossQ; Bhatt et al., 2024, section 3).
+    fn joint_values(
+        &mut self,
+        cx: &LossContext<'_>,
+        next: &Batch,
+    ) -> Result<(Tensor<3>, Tensor<3>)> {
+        let (rows, mut both) = (next.rows(), Batch::new());
+        for name in next.names() {
+            let after = Column::from_inner(next.column(name)?)?;
+            let current = cx.batch().column(name)?;
+            let joined = match name == Columns::ACTIONS {
+                // Drawn actions are flat, and those of the minibatch have the shape of the space.
+                true => {
+                    let flat = current.tensor()?.flatten()?;
+                    let dim = flat.dims()[0] / rows.max(1);
+                    Column::from(flat.reshape([rows, dim])).cat(&after)?
+                }
+                false => current.cat(&after)?,
+            };
+            both.insert(name.to_owned(), joined);
+        }
+        let (values, statistics) = cx.module.compute_action_values_in_training(&both)?;
+        self.statistics = statistics;
+        Ok((values.clone().narrow(0, 0, rows), values.narrow(0, rows, rows).inner()))
+    }
+
+    fn critic_loss(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
         let alpha = self.alpha(cx)?;
-        let targets = td_targets(cx, self.next_values(cx, &alpha)?)?;
-        let q = cx.module.compute_action_values(cx.batch())?;
+        let (q, next_values) = self.current_and_next_values(cx, &alpha)?;
+        let targets = td_targets(cx, next_values)?;
         let [rows, critics, _] = q.dims();
         let (terms, error) = match self.values {
             Values::Minimum => {
@@ -228,7 +277,10 @@ impl Loss for SacLoss {
     }
 
     fn required_roles(&self) -> Vec<Role> {
-        vec![Role::ActionCritic, Role::TargetNetwork]
+        match self.config.critics_use_batch_renorm {
+            true => vec![Role::ActionCritic],
+            false => vec![Role::ActionCritic, Role::TargetNetwork],
+        }
     }
 
     fn check_module(&self, cx: &PrepareContext<'_>) -> Result<()> {
@@ -271,11 +323,15 @@ impl Loss for SacLoss {
 
     fn after_minibatch(&mut self, cx: &mut AfterMinibatch<'_>) -> Result<()> {
         self.logp = None;
-        cx.update_targets(self.config.tau);
+        if self.config.critics_use_batch_renorm {
+            cx.set_running_statistics(std::mem::take(&mut self.statistics));
+        } else {
+            cx.update_targets(self.config.tau);
+        }
         Ok(())
     }
 
     fn get_state(&self) -> Result<State> {
-        Ok(State::new()) // Log-probabilities are of one minibatch.
+        Ok(State::new()) // Log-probabilities and statistics are of one minibatch.
     }
 }
