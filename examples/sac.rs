@@ -1,4 +1,4 @@
-//! SAC in continuous action spaces, one of them with gSDE, and in a discrete one, and TQC.
+//! SAC in continuous action spaces, with gSDE and with critics of CrossQ, and in a discrete one, and TQC.
 //!
 //! `cargo run --release --example sac -- pendulum` (see `--help`)
 
@@ -17,6 +17,7 @@ fn main() -> Result<ExitCode, MainError> {
         &tasks::SAC_MOUNTAIN_CAR_CONTINUOUS,
         &tasks::SAC_CARTPOLE,
         &tasks::TQC_PENDULUM,
+        &tasks::CROSSQ_PENDULUM,
     ]);
     match chosen.name() {
         "cartpole" => {
@@ -63,6 +64,21 @@ fn main() -> Result<ExitCode, MainError> {
         "tqc-pendulum" => {
             let config = TqcConfig::new().environment("Pendulum-v1");
             let config = config.training(|t| t.actor_lr(1e-3).critic_lr(1e-3).alpha_lr(1e-3));
+            chosen.learn(evaluated(config, 1000))
+        }
+        "crossq-pendulum" => {
+            let adam = OptimizerConfig::Adam { beta_1: 0.5, beta_2: 0.999, epsilon: 1e-8 };
+            let config = SacConfig::new()
+                .environment("Pendulum-v1")
+                .model("fcnet_hiddens", vec![64, 64])
+                .training(|t| {
+                    t.actor_lr(1e-3)
+                        .critic_lr(1e-3)
+                        .alpha_lr(1e-3)
+                        .train_batch_size(128)
+                        .critics_use_batch_renorm(true)
+                        .optimizer(adam)
+                });
             chosen.learn(evaluated(config, 1000))
         }
         // The settings of the RL Zoo.

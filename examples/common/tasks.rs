@@ -539,6 +539,17 @@ tasks! {
         threshold: -160.0,
         max_steps: 20_000,
     };
+    CROSSQ_PENDULUM = Task {
+        name: "crossq-pendulum",
+        example: "sac",
+        choice: Some("crossq-pendulum"),
+        algorithm: "CrossQ",
+        env: "Pendulum-v1",
+        section: "Pendulum-v1 with CrossQ",
+        metric: EVALUATION_RETURN,
+        threshold: -160.0,
+        max_steps: 20_000,
+    };
     TD3_PENDULUM = Task {
         name: "td3-pendulum",
         example: "td3",

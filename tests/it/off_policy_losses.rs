@@ -292,6 +292,18 @@ fn tqcs_targets_leave_out_the_largest_quantiles_of_the_pool_and_its_policy_takes
 }
 
 #[test]
+fn tqcs_loss_is_the_mean_over_critics_quantiles_and_targets() {
+    let mut case = Case::new(unit_box());
+    let marker = (MARK, &[3.0][..]);
+    case.obs = numbers(&[(Q, &[-0.5, 0.4, 2.0, -0.5, 0.4, 2.0]), marker]);
+    // Two targets are left: 0 and 1.
+    case.next = vec![numbers(&[(TARGET_Q, &[0.0, 5.0, 6.0, 1.0, 7.0, 8.0]), marker])];
+    case.discount = 1.0;
+    let config = TqcTraining::default().num_quantiles(3).top_quantiles_to_drop_per_critic(2);
+    close(case.compute(&mut *config.loss(), 0).total, 0.108_472);
+}
+
+#[test]
 fn td3_takes_the_smaller_target_of_noisy_actions_and_learns_the_sum_of_squared_errors() {
     let mut case = Case::new(unit_box());
     case.obs = numbers(&[(Q, &[1.0, 0.0, 0.0, 2.5]), (POLICY, &[0.3])]);
