@@ -4,6 +4,9 @@
 //! temperature α, with the log-probabilities that the policy's step had. The targets of the critics and the loss
 //! of the policy see α as it was before its step, as in Stable-Baselines3.
 //!
+//! Options are noise that depends on the state (`use_sde`; Raffin et al., 2020), and critics with batch renormalization
+//! in the place of target networks (`critics_use_batch_renorm`; CrossQ; Bhatt et al., 2024).
+//!
 //! Differences from RLlib:
 //!
 //! - Log-densities are those of actions in [−1, 1], from the samples before squashing.

@@ -7,10 +7,11 @@ use burn::prelude::*;
 use rekindle_core::Column;
 use rekindle_env::{Buffer, Space};
 
+use crate::batch_renorm::RunningStatistics;
 use crate::catalog::{Catalog, CatalogContext};
 use crate::encoder::{BoxEncoder, InputScale, MlpEncoder, check_encoder, flat_rows};
 use crate::ensemble::EnsembleMlp;
-use crate::error::Result;
+use crate::error::{CatalogError, Result};
 use crate::mlp::{Mlp, MlpConfig};
 use crate::model_config::DefaultModelConfig;
 
@@ -43,13 +44,23 @@ pub struct CriticsConfig {
     pub critics: usize,
     /// Outputs of each critic per row.
     pub outputs: usize,
+    /// Training passes after which batch renormalization corrects the statistics of a batch; `None` without batch
+    /// renormalization.
+    pub batch_renorm_warmup_steps: Option<u64>,
 }
 
 impl CriticsConfig {
     /// Creates the settings of critics.
     #[must_use]
     pub fn new(action_dim: usize, critics: usize, outputs: usize) -> Self {
-        Self { action_dim, critics, outputs }
+        Self { action_dim, critics, outputs, batch_renorm_warmup_steps: None }
+    }
+
+    /// Renormalizes the inputs of each layer by batches ([`EnsembleBatchRenorm`](crate::EnsembleBatchRenorm)), with a
+    /// warm-up of some training passes; CrossQ's critics.
+    #[must_use]
+    pub fn batch_renorm(self, warmup_steps: u64) -> Self {
+        Self { batch_renorm_warmup_steps: Some(warmup_steps), ..self }
     }
 }
 
@@ -63,18 +74,31 @@ impl Critics {
     /// # Errors
     /// If kind or shape of the observations differs from those the critics were built for.
     pub fn forward(&self, observations: &Column, actions: Option<Tensor<2>>) -> Result<Tensor<3>> {
+        Ok(self.layers.forward(self.inputs(observations, actions)?))
+    }
+
+    /// Estimates the values of actions in training, where batch renormalization takes the statistics of these rows.
+    /// Also returns the running statistics after it.
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward).
+    ///
+    /// # Errors
+    /// The errors of [`forward`](Self::forward).
+    pub fn forward_in_training(
+        &self,
+        observations: &Column,
+        actions: Option<Tensor<2>>,
+    ) -> Result<(Tensor<3>, RunningStatistics)> {
+        Ok(self.layers.forward_in_training(self.inputs(observations, actions)?))
+    }
+
+    fn inputs(&self, observations: &Column, actions: Option<Tensor<2>>) -> Result<Tensor<2>> {
         let features = match &self.encoder {
             Some(encoder) => encoder.forward(observations)?,
             None => self.scale.apply(flat_rows(observations, self.observation_dim)?),
         };
-        Ok(self.values(features, actions))
-    }
-
-    fn values(&self, features: Tensor<2>, actions: Option<Tensor<2>>) -> Tensor<3> {
-        self.layers.forward(match actions {
-            Some(actions) => Tensor::cat(vec![features, actions], 1),
-            None => features,
-        })
+        Ok(joined(features, actions))
     }
 
     /// Returns the recurrent state before the first step of an episode, one row; `None` for critics whose encoder
@@ -105,7 +129,7 @@ impl Critics {
             return Ok((self.forward(observations, actions)?, state.clone()));
         };
         let (features, state) = encoder.forward_recurrent(observations, state)?;
-        Ok((self.values(features, actions), state))
+        Ok((self.layers.forward(joined(features, actions)), state))
     }
 
     /// Returns the recurrent state after the last step of each of some sequences, without estimating values.
@@ -123,6 +147,14 @@ impl Critics {
     }
 }
 
+/// The inputs of the critics' layers: features, and actions beside them if they are given.
+fn joined(features: Tensor<2>, actions: Option<Tensor<2>>) -> Tensor<2> {
+    match actions {
+        Some(actions) => Tensor::cat(vec![features, actions], 1),
+        None => features,
+    }
+}
+
 /// Builds [`Catalog::default_critics`].
 pub(crate) fn default_critics<C: Catalog + ?Sized>(
     catalog: &C,
@@ -137,7 +169,20 @@ pub(crate) fn default_critics<C: Catalog + ?Sized>(
         false => catalog.build_encoder(cx, space)?,
     };
     check_encoder(&*encoder, space, cx.builder.device())?;
-    let (features, CriticsConfig { action_dim, critics, outputs }) = (encoder.output_dim(), config);
+    if config.batch_renorm_warmup_steps.is_some() && encoder.initial_state()?.is_some() {
+        let reason = "batch renormalization takes the statistics of current and next rows together, and critics \
+                      with memory learn from sequences; use an encoder without memory, or normalize layers";
+        return Err(CatalogError::Ensemble { reason });
+    }
+    let CriticsConfig { action_dim, critics, outputs, batch_renorm_warmup_steps } = config;
+    let features = encoder.output_dim();
+    let stack = |members: &[Vec<Mlp>]| -> Result<EnsembleMlp> {
+        let layers = EnsembleMlp::stack(members, cx.builder)?;
+        Ok(match batch_renorm_warmup_steps {
+            Some(warmup_steps) => layers.with_batch_renorm(cx.builder, warmup_steps),
+            None => layers,
+        })
+    };
     let plain: &dyn Any = &*encoder;
     if let Some(encoder) = plain.downcast_ref::<MlpEncoder>() {
         let mlp = encoder.config().mlp.clone();
@@ -148,7 +193,7 @@ pub(crate) fn default_critics<C: Catalog + ?Sized>(
             Ok(vec![joint.build(cx.builder), catalog.build_q_head(cx, features, outputs)?])
         };
         let members = (0..critics).map(member).collect::<Result<Vec<_>>>()?;
-        let layers = EnsembleMlp::stack(&members, cx.builder)?;
+        let layers = stack(&members)?;
         return Ok(Critics { encoder: None, layers, observation_dim, scale });
     }
     let hidden = of_values.vf_head_fcnet_hiddens.as_ref().unwrap_or(&of_values.head_fcnet_hiddens);
@@ -161,6 +206,6 @@ pub(crate) fn default_critics<C: Catalog + ?Sized>(
     };
     let member = |_| Ok(vec![catalog.build_q_head(cx, features + action_dim, outputs)?]);
     let members = (0..critics).map(member).collect::<Result<Vec<_>>>()?;
-    let layers = EnsembleMlp::stack(&members, cx.builder)?;
+    let layers = stack(&members)?;
     Ok(Critics { encoder: Some(encoder), layers, observation_dim: 0, scale: InputScale::Identity })
 }

@@ -7,6 +7,7 @@ use rekindle_core::any_tensor::to_f32;
 use rekindle_kernels::{EnsembleLayer, ensemble_mlp};
 
 use crate::activation::Activation;
+use crate::batch_renorm::{EnsembleBatchRenorm, RunningStatistics};
 use crate::builder::{LAYER_NORM_EPSILON, ModelBuilder};
 use crate::error::{CatalogError, Result};
 use crate::mlp::Mlp;
@@ -39,6 +40,8 @@ pub struct EnsembleNorm {
 #[derive(Module, Debug)]
 pub struct EnsembleMlp {
     layers: Vec<EnsembleLinear>,
+    /// Of the inputs of each layer; empty without batch renormalization.
+    renorms: Vec<EnsembleBatchRenorm>,
     norms: Vec<Option<EnsembleNorm>>,
     #[module(skip)]
     activations: Vec<Activation>,
@@ -106,7 +109,17 @@ impl EnsembleMlp {
             );
         }
         let activations = first.iter().map(|layer| layer.activation).collect();
-        Ok(Self { layers, norms, activations })
+        Ok(Self { layers, renorms: Vec::new(), norms, activations })
+    }
+
+    /// Renormalizes the inputs of each layer by batches ([`EnsembleBatchRenorm`]).
+    #[must_use]
+    pub fn with_batch_renorm(self, builder: &ModelBuilder, warmup_steps: u64) -> Self {
+        let renorm = |layer: &EnsembleLinear| {
+            let [members, inputs, _] = layer.weight.dims();
+            EnsembleBatchRenorm::new(builder, members, inputs, warmup_steps)
+        };
+        Self { renorms: self.layers.iter().map(renorm).collect(), ..self }
     }
 
     /// Applies all networks.
@@ -119,23 +132,60 @@ impl EnsembleMlp {
             return ensemble_mlp(x, &layers);
         }
         let mut x = x.unsqueeze_dim::<3>(0);
-        let layers = self.layers.iter().zip(&self.norms).zip(&self.activations);
-        for ((layer, norm), activation) in layers {
-            x = x.matmul(layer.weight.val()) + layer.bias.val().unsqueeze_dim(1);
-            if let Some(norm) = norm {
-                x = norm.forward(x);
-            }
-            x = activation.forward(x);
+        for depth in 0..self.layers.len() {
+            let (weight, bias) = self.linear(depth);
+            x = self.layer(depth, x.matmul(weight) + bias.unsqueeze_dim(1));
         }
         x
     }
 
+    /// Applies all networks in training, where batch renormalization takes the statistics of these rows. Also returns
+    /// the running statistics after it, which are none without batch renormalization.
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward).
+    #[must_use]
+    pub fn forward_in_training(&self, x: Tensor<2>) -> (Tensor<3>, RunningStatistics) {
+        if self.renorms.is_empty() {
+            return (self.forward(x), Vec::new());
+        }
+        let (mut x, mut statistics) = (x.unsqueeze_dim::<3>(0), Vec::new());
+        for (depth, (layer, renorm)) in self.layers.iter().zip(&self.renorms).enumerate() {
+            let (normalized, of_layer) = renorm.forward_in_training(x);
+            statistics.extend(of_layer);
+            let out = normalized.matmul(layer.weight.val()) + layer.bias.val().unsqueeze_dim(1);
+            x = self.layer(depth, out);
+        }
+        (x, statistics)
+    }
+
+    /// Returns weight and bias at a depth, with the normalization of their inputs by running statistics.
+    fn linear(&self, depth: usize) -> (Tensor<3>, Tensor<2>) {
+        let EnsembleLinear { weight, bias } = &self.layers[depth];
+        match self.renorms.get(depth) {
+            Some(renorm) => renorm.fold(weight.val(), bias.val()),
+            None => (weight.val(), bias.val()),
+        }
+    }
+
+    /// Applies what follows the linear layer at a depth.
+    fn layer(&self, depth: usize, x: Tensor<3>) -> Tensor<3> {
+        let x = match &self.norms[depth] {
+            Some(norm) => norm.forward(x),
+            None => x,
+        };
+        self.activations[depth].forward(x)
+    }
+
     /// Returns the layers for [`ensemble_mlp`]; `None` if the kernel lacks an activation or the normalization.
     fn fused_layers(&self) -> Option<Vec<EnsembleLayer>> {
-        let layers = self.layers.iter().zip(&self.norms).zip(&self.activations);
-        let fused = layers.map(|((layer, norm), activation)| match norm {
+        let layers = self.norms.iter().zip(&self.activations).enumerate();
+        let fused = layers.map(|(depth, (norm, activation))| match norm {
             Some(_) => None,
-            None => EnsembleLayer::new(layer.weight.val(), layer.bias.val(), activation.dense()?),
+            None => {
+                let (weight, bias) = self.linear(depth);
+                EnsembleLayer::new(weight, bias, activation.dense()?)
+            }
         });
         fused.collect()
     }

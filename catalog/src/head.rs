@@ -11,6 +11,7 @@ use crate::encoder::Encoder;
 use crate::error::Result;
 use crate::mlp::{Mlp, MlpConfig};
 use crate::model_config::DefaultModelConfig;
+use crate::state_dependent_noise::{StateDependentNoise, StateDependentNoiseConfig};
 use crate::unused_setting::unused_std_setting;
 
 /// Returns the layers of a head: hidden layers and a linear output.
@@ -96,7 +97,7 @@ impl PolicyHeadConfig {
         }
         let mlp = self.mlp.build(builder);
         let log_std = self.free_log_std.then(|| builder.param(vec![0.0; outputs], [outputs]));
-        Ok(PolicyHead { mlp, log_std, log_std_clip: self.log_std_clip })
+        Ok(PolicyHead { mlp, log_std, log_std_clip: self.log_std_clip, noise: None })
     }
 }
 
@@ -111,16 +112,58 @@ pub struct PolicyHead {
     log_std: Option<Param<Tensor<1>>>,
     /// Bound on the absolute log standard deviation of Gaussian policies.
     log_std_clip: Option<f64>,
+    /// Standard deviations that depend on the state.
+    noise: Option<StateDependentNoise>,
 }
 
 impl PolicyHead {
+    /// Adds noise that depends on the state to a head whose outputs are means alone. The features of the noise are the
+    /// inputs of the last layer.
+    ///
+    /// # Errors
+    /// [`CatalogError::Config`](crate::CatalogError::Config) for a number out of range.
+    pub fn with_state_dependent_noise(
+        mut self,
+        config: &StateDependentNoiseConfig,
+        builder: &ModelBuilder,
+    ) -> Result<Self> {
+        config.check_fields()?;
+        let dims = self.mlp.layer_dims().last();
+        self.noise = dims.map(|dims| StateDependentNoise::new(builder, config, dims));
+        Ok(self)
+    }
+
+    /// Returns the noise that depends on the state, if the head has any.
+    #[must_use]
+    pub fn noise(&self) -> Option<&StateDependentNoise> {
+        self.noise.as_ref()
+    }
+
+    /// Computes means with noise that depends on the state, from standard normal numbers. Without such noise, computes
+    /// the inputs of the action distribution.
+    ///
+    /// # Shapes
+    /// `[B, features]` and `[B, features · actions]` to `[B, actions]`.
+    #[must_use]
+    pub fn explore(&self, features: Tensor<2>, numbers: Tensor<2>) -> Tensor<2> {
+        let Some(noise) = &self.noise else { return self.forward(features) };
+        let (features, means) = self.mlp.forward_with_features(features);
+        noise.explore(features, means, numbers)
+    }
+
     /// Computes the inputs of the action distribution.
     ///
     /// # Shapes
     /// `[B, features]` to `[B, inputs]`.
     #[must_use]
     pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
-        self.bound(self.mlp.forward(features))
+        match &self.noise {
+            None => self.bound(self.mlp.forward(features)),
+            Some(noise) => {
+                let (features, means) = self.mlp.forward_with_features(features);
+                noise.inputs(features, means)
+            }
+        }
     }
 
     /// Computes the inputs of the action distribution from observations, if possible in one fused
@@ -132,7 +175,10 @@ impl PolicyHead {
     /// # Errors
     /// The errors of [`Encoder::forward`].
     pub fn forward_from(&self, encoder: &dyn Encoder, observations: &Column) -> Result<Tensor<2>> {
-        Ok(self.bound(self.mlp.forward_from(encoder, observations)?))
+        match &self.noise {
+            None => Ok(self.bound(self.mlp.forward_from(encoder, observations)?)),
+            Some(_) => Ok(self.forward(encoder.forward(observations)?)),
+        }
     }
 
     /// Appends free log standard deviations, and clips log standard deviations.

@@ -7,6 +7,7 @@
 #![recursion_limit = "256"]
 
 mod activation;
+mod batch_renorm;
 mod builder;
 mod catalog;
 mod conv;
@@ -23,9 +24,11 @@ mod model_config;
 mod noisy;
 mod precision;
 mod recurrent;
+mod state_dependent_noise;
 mod unused_setting;
 
 pub use activation::Activation;
+pub use batch_renorm::{EnsembleBatchRenorm, RunningStatistics};
 pub use builder::ModelBuilder;
 pub use catalog::{Catalog, CatalogContext, DefaultCatalog};
 pub use conv::{Cnn, CnnConfig, CnnTransposeHead, CnnTransposeHeadConfig, ConvFilter, ConvPadding};
@@ -50,4 +53,5 @@ pub use model_config::DefaultModelConfig;
 pub use noisy::NoisyLayers;
 pub use precision::ComputeDType;
 pub use recurrent::{Recurrent, RecurrentConfig, RecurrentLayerType};
+pub use state_dependent_noise::{StateDependentNoise, StateDependentNoiseConfig};
 pub use unused_setting::UnusedSetting;

@@ -155,6 +155,21 @@ impl Mlp {
         x
     }
 
+    /// Applies all layers, and returns the inputs of the last one beside its outputs.
+    ///
+    /// # Shapes
+    /// `[B, input_dim]` to `[B, features]` and `[B, output_dim]`.
+    pub(crate) fn forward_with_features(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let (last, mut features) = (self.layers.len().saturating_sub(1), x.clone());
+        let outputs = self.forward_by(x, |index, layer, x| {
+            if index == last {
+                features = x.clone();
+            }
+            layer.forward(x)
+        });
+        (features, outputs)
+    }
+
     /// Returns the inputs and outputs of each linear layer.
     pub(crate) fn layer_dims(&self) -> impl Iterator<Item = [usize; 2]> {
         self.layers.iter().map(|layer| layer.weight.dims())

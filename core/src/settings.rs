@@ -179,6 +179,15 @@ pub fn positive_and_finite(field: &'static str, value: &f64) -> Result<(), Confi
     refuse_unless((*value as f32).is_finite(), field, number(*value), ROUNDS_TO_INFINITY)
 }
 
+/// Checks that a number is finite, also in single precision.
+///
+/// # Errors
+/// A [`ConfigError`] with the field for any other number, and for one that rounds to infinity.
+pub fn finite(field: &'static str, value: &f64) -> Result<(), ConfigError> {
+    refuse_unless(value.is_finite(), field, number(*value), "it must be finite")?;
+    refuse_unless((*value as f32).is_finite(), field, number(*value), ROUNDS_TO_INFINITY)
+}
+
 /// Checks that a number is finite, also in single precision, and not negative.
 ///
 /// # Errors

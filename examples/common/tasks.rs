@@ -518,6 +518,17 @@ tasks! {
         threshold: -165.0,
         max_steps: 20_000,
     };
+    SAC_MOUNTAIN_CAR_CONTINUOUS = Task {
+        name: "sac-mountain-car-continuous",
+        example: "sac",
+        choice: Some("mountain-car-continuous"),
+        algorithm: "SAC with gSDE",
+        env: "MountainCarContinuous-v0",
+        section: "MountainCarContinuous-v0 with SAC",
+        metric: EVALUATION_RETURN,
+        threshold: 93.0,
+        max_steps: 50_000,
+    };
     SAC_CARTPOLE = Task {
         name: "sac-cartpole",
         example: "sac",
@@ -536,6 +547,17 @@ tasks! {
         algorithm: "TQC",
         env: "Pendulum-v1",
         section: "Pendulum-v1 with TQC",
+        metric: EVALUATION_RETURN,
+        threshold: -160.0,
+        max_steps: 20_000,
+    };
+    CROSSQ_PENDULUM = Task {
+        name: "crossq-pendulum",
+        example: "sac",
+        choice: Some("crossq-pendulum"),
+        algorithm: "CrossQ",
+        env: "Pendulum-v1",
+        section: "Pendulum-v1 with CrossQ",
         metric: EVALUATION_RETURN,
         threshold: -160.0,
         max_steps: 20_000,

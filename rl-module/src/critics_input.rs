@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 
 use burn::prelude::*;
-use rekindle_catalog::{BoxEncoder, CatalogError, Critics, DefaultModelConfig, check_encoder};
-use rekindle_core::{Batch, Column, Columns, ConfigError};
+use rekindle_catalog::{
+    BoxEncoder, CatalogError, Critics, DefaultModelConfig, RunningStatistics, check_encoder,
+};
+use rekindle_core::{AnyTensor, Batch, Column, Columns, ConfigError};
 use rekindle_env::{BoxDType, Space};
 
 use crate::action_mask::{ActionMask, has_action_mask};
@@ -103,15 +105,7 @@ pub(crate) fn values(
     seen: &Column,
     state: Option<&Column>,
 ) -> Result<(Tensor<3>, Option<Column>)> {
-    let Some(critics) = critics else {
-        return Err(ModuleError::Mismatch(
-            "a module that was built for inference only has no critics; build it without `inference_only`".into(),
-        ));
-    };
-    let actions = match input {
-        CriticsInput::Given { dim } => Some(flat_actions(batch.column(Columns::ACTIONS)?, dim)?),
-        CriticsInput::All { .. } => None,
-    };
+    let (critics, actions) = (present(critics)?, actions(input, batch)?);
     let (values, after) = match state {
         None => (critics.forward(seen, actions)?, None),
         Some(state) => {
@@ -120,6 +114,41 @@ pub(crate) fn values(
         }
     };
     Ok((values.swap_dims(0, 1), after))
+}
+
+/// Computes the values of the actions of a batch in training from what the networks see of its observations, and
+/// the running statistics after it.
+///
+/// # Shapes
+/// Result `[B, critics, values]`.
+///
+/// # Errors
+/// As [`values`].
+pub(crate) fn values_in_training(
+    critics: Option<&Critics>,
+    input: CriticsInput,
+    batch: &Batch,
+    seen: &Column,
+) -> Result<(Tensor<3>, RunningStatistics)> {
+    let actions = actions(input, batch)?;
+    let (values, statistics) = present(critics)?.forward_in_training(seen, actions)?;
+    Ok((values.swap_dims(0, 1), statistics))
+}
+
+fn present(critics: Option<&Critics>) -> Result<&Critics> {
+    critics.ok_or_else(|| {
+        ModuleError::Mismatch(
+            "a module that was built for inference only has no critics; build it without `inference_only`".into(),
+        )
+    })
+}
+
+/// Returns the actions of a batch, `[B, dim]`; `None` if the critics estimate the values of all actions.
+fn actions(input: CriticsInput, batch: &Batch) -> Result<Option<Tensor<2>>> {
+    Ok(match input {
+        CriticsInput::Given { dim } => Some(flat_actions(batch.column(Columns::ACTIONS)?, dim)?),
+        CriticsInput::All { .. } => None,
+    })
 }
 
 /// Flattens the actions of a `Box`.
@@ -132,6 +161,16 @@ fn flat_actions(actions: &Column, dim: usize) -> Result<Tensor<2>> {
         2 => Ok(tensor.float::<2>()?),
         _ => Ok(tensor.flatten()?.reshape([tensor.rows(), dim])),
     }
+}
+
+/// Gives actions of a `Box` the shape of the space.
+///
+/// # Shapes
+/// `[B · dim]` to `[B, …]`.
+pub(crate) fn shaped(actions: Vec<f32>, shape: &[usize], device: &Device) -> Result<AnyTensor> {
+    let rows = actions.len() / shape.iter().product::<usize>().max(1);
+    let shape = [&[rows], shape].concat();
+    Ok(AnyTensor::from_data(TensorData::new(actions, shape), device)?)
 }
 
 /// Builds the encoder of the policy, for what the networks see of observations.

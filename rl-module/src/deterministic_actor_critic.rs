@@ -9,12 +9,12 @@ use rekindle_catalog::{
 };
 use rekindle_core::any_tensor::to_f32;
 use rekindle_core::settings::finite_and_not_negative;
-use rekindle_core::{AnyTensor, Batch, Column, Columns};
+use rekindle_core::{Batch, Column, Columns};
 use rekindle_env::Buffer;
 use serde::{Deserialize, Serialize};
 
 use crate::context::ModuleContext;
-use crate::critics_input::{self, CriticsInput, build_encoder, check_settings};
+use crate::critics_input::{self, CriticsInput, build_encoder, check_settings, shaped};
 use crate::error::{ModuleError, Result};
 use crate::exploration::ExplorationContext;
 use crate::memory::{Memory, policy_outputs};
@@ -78,13 +78,6 @@ impl Default for DeterministicActorCriticConfig {
 }
 
 impl DeterministicActorCritic {
-    /// Gives actions the shape of the space.
-    fn shaped(&self, actions: Vec<f32>, device: &Device) -> Result<AnyTensor> {
-        let rows = actions.len() / self.shape.iter().product::<usize>().max(1);
-        let shape = [&[rows], &self.shape[..]].concat();
-        Ok(AnyTensor::from_data(TensorData::new(actions, shape), device)?)
-    }
-
     /// Computes the actions of an encoder and a head, and their state after the batch if they have memory.
     fn policy(
         &self,
@@ -187,13 +180,13 @@ impl RLModule for DeterministicActorCritic {
                 }
             }
         }
-        Ok(outputs.with(Columns::ACTIONS, self.shaped(actions, &device)?))
+        Ok(outputs.with(Columns::ACTIONS, shaped(actions, &self.shape, &device)?))
     }
 
     fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
         let (actions, outputs) = self.act(batch, false)?;
         let device = actions.device();
-        Ok(outputs.with(Columns::ACTIONS, self.shaped(to_f32(actions)?, &device)?))
+        Ok(outputs.with(Columns::ACTIONS, shaped(to_f32(actions)?, &self.shape, &device)?))
     }
 
     fn initial_state(&self) -> Result<Option<Buffer>> {

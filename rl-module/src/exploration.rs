@@ -1,6 +1,7 @@
 //! The context of an exploration pass: the time, and random numbers.
 
 mod epsilon_greedy;
+mod held_noise;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use rekindle_core::rng::{Purpose, stream};
 use crate::error::{ModuleError, Result};
 
 pub use epsilon_greedy::{epsilon_greedy, greedy};
+pub use held_noise::ExplorationStream;
 
 /// What a module knows while it explores: the environment steps so far, and a random stream for each row
 /// of the batch.
@@ -45,7 +47,7 @@ pub struct ExplorationContext {
     env_steps: u64,
     /// Seed and runner, the key of the streams.
     key: [u64; 2],
-    streams: BTreeMap<usize, Generator>,
+    streams: BTreeMap<usize, ExplorationStream>,
     rows: Rows,
 }
 
@@ -105,6 +107,10 @@ impl ExplorationContext {
     /// [`ModuleError::NoRandomStream`] for a row that the batch does not have, and in an inference pass
     /// that falls back on the exploration pass.
     pub fn rng(&mut self, row: usize) -> Result<&mut Generator> {
+        Ok(&mut self.stream(row)?.rng)
+    }
+
+    fn stream(&mut self, row: usize) -> Result<&mut ExplorationStream> {
         let slot = match &self.rows {
             Rows::All => row,
             Rows::Slots(slots) => *slots.get(row).ok_or_else(|| {
@@ -122,7 +128,8 @@ impl ExplorationContext {
             }
         };
         let [seed, runner] = self.key;
-        let new = || stream(seed, runner, slot as u64, Purpose::Exploration);
+        let new =
+            || ExplorationStream::new(stream(seed, runner, slot as u64, Purpose::Exploration));
         Ok(self.streams.entry(slot).or_insert_with(new))
     }
 
@@ -144,12 +151,12 @@ impl ExplorationContext {
 
     /// Returns the streams that were drawn from, for checkpoints.
     #[must_use]
-    pub fn streams(&self) -> &BTreeMap<usize, Generator> {
+    pub fn streams(&self) -> &BTreeMap<usize, ExplorationStream> {
         &self.streams
     }
 
     /// Replaces the streams by saved ones. The others begin anew.
-    pub fn set_streams(&mut self, streams: BTreeMap<usize, Generator>) {
+    pub fn set_streams(&mut self, streams: BTreeMap<usize, ExplorationStream>) {
         self.streams = streams;
     }
 }

@@ -2,6 +2,7 @@
 
 mod edit;
 mod libraries;
+mod merge;
 mod rule;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use rekindle_core::weights::Weights;
 
 use crate::{ModuleError, Result};
 use edit::Edit;
+use merge::Merge;
 use rule::{Rule, Sequence};
 
 /// Renames the parameters of another library's state dict to a module's parameters.
@@ -28,6 +30,9 @@ use rule::{Rule, Sequence};
 /// | [`sb3_ppo_cnn_policy`](Self::sb3_ppo_cnn_policy) | `CnnPolicy` of Stable-Baselines3 |
 /// | [`sb3_recurrent_ppo_mlp_lstm_policy`](Self::sb3_recurrent_ppo_mlp_lstm_policy) | `MlpLstmPolicy` of sb3-contrib's RecurrentPPO |
 /// | [`cleanrl_ppo`](Self::cleanrl_ppo) | CleanRL's PPO agents, not recurrent ones |
+/// | [`sb3_dqn_mlp_policy`](Self::sb3_dqn_mlp_policy) | `MlpPolicy` of Stable-Baselines3's DQN |
+/// | [`sb3_sac_mlp_policy`](Self::sb3_sac_mlp_policy) | `MlpPolicy` of Stable-Baselines3's SAC and sb3-contrib's TQC |
+/// | [`sb3_td3_mlp_policy`](Self::sb3_td3_mlp_policy) | `MlpPolicy` of Stable-Baselines3's TD3 and DDPG |
 ///
 /// For other networks, start from [`NameMap::new`] or add rules to one of these maps.
 ///
@@ -51,6 +56,7 @@ pub struct NameMap {
     removed_levels: Vec<String>,
     ignored: Vec<String>,
     edits: Vec<(String, Edit)>,
+    merges: Vec<Merge>,
     rules: Vec<Rule>,
 }
 
@@ -118,6 +124,32 @@ impl NameMap {
         self.rule(Rule::Sequence(Sequence::cnn(from.into(), &to.into())))
     }
 
+    /// Joins the layers of several prefixes into one layer `to`: the rows of `from[0].weight`, then those of
+    /// `from[1].weight`, and so on, become `to.weight`, and likewise each other name below the prefixes.
+    ///
+    /// Joined parameters pass no other rule. A name that one of the prefixes lacks is left to the rules.
+    #[must_use]
+    pub fn concatenate<T: Into<String>>(
+        mut self,
+        from: impl IntoIterator<Item = T>,
+        to: impl Into<String>,
+    ) -> Self {
+        let from = from.into_iter().map(Into::into).collect();
+        self.merges.push(Merge::Concatenate { from, to: to.into() });
+        self
+    }
+
+    /// Joins networks of equal shape with the prefixes `from0`, `from1`, … into one
+    /// [`EnsembleMlp`](rekindle_catalog::EnsembleMlp).
+    ///
+    /// The linear layers below each prefix count in the order of their names. Those of one depth become
+    /// `to.layers.0`, `to.layers.1`, …. Joined parameters pass no other rule.
+    #[must_use]
+    pub fn ensemble(mut self, from: impl Into<String>, to: impl Into<String>) -> Self {
+        self.merges.push(Merge::Ensemble { from: from.into(), to: to.into() });
+        self
+    }
+
     /// Leaves out the parameter `name` and all parameters below it, regardless of the rules.
     #[must_use]
     pub fn ignore(mut self, name: impl Into<String>) -> Self {
@@ -153,16 +185,20 @@ impl NameMap {
     /// # Errors
     /// - [`ModuleError::UnmappedWeights`] with all names that no rule covers
     /// - [`ModuleError::ClashingWeights`] if two weights get the same name
-    /// - [`ModuleError::UnconvertibleWeight`] if a weight cannot be reshaped or reordered
+    /// - [`ModuleError::UnconvertibleWeight`] if a weight cannot be reshaped, reordered or joined
     pub fn apply(&self, weights: &Weights) -> Result<Weights> {
-        let weights = self.without_levels(weights)?;
+        let mut weights = self.without_levels(weights)?;
+        let mut renamed = Weights::new();
+        for merge in &self.merges {
+            merge.apply(&mut weights, &mut renamed)?;
+        }
         let mut targets = Vec::new();
         let mut edits = self.edits.clone();
         for rule in &self.rules {
             targets.extend(rule.targets(&weights));
             edits.extend(rule.edits(&weights));
         }
-        let (mut renamed, mut unmapped) = (Weights::new(), BTreeSet::new());
+        let mut unmapped = BTreeSet::new();
         for (name, mut array) in weights {
             let new = targets.iter().find_map(|(from, to)| Some(to.clone() + below(&name, from)?));
             let Some(new) = new else {

@@ -50,7 +50,7 @@ pub use compatible::reads_alike;
 pub use context::ModuleContext;
 pub use deterministic_actor_critic::{DeterministicActorCritic, DeterministicActorCriticConfig};
 pub use error::{ModuleError, Result};
-pub use exploration::{ExplorationContext, epsilon_greedy, greedy};
+pub use exploration::{ExplorationContext, ExplorationStream, epsilon_greedy, greedy};
 pub use import::NameMap;
 pub use module::{BoxRLModule, RLModule, RLModuleFamily};
 pub use multi::{MultiBatch, MultiRLModule, MultiRLModuleSpec};

@@ -116,6 +116,24 @@ impl Memory {
     }
 }
 
+/// Computes the features of a policy's encoder, and the state after the observations if there was one before.
+///
+/// # Errors
+/// The errors of the encoder.
+pub(crate) fn policy_features(
+    encoder: &BoxEncoder,
+    seen: &Column,
+    state: Option<&Column>,
+) -> Result<(Tensor<2>, Option<Column>)> {
+    Ok(match state {
+        None => (encoder.forward(seen)?, None),
+        Some(state) => {
+            let (features, after) = encoder.forward_recurrent(seen, state)?;
+            (features, Some(after))
+        }
+    })
+}
+
 /// Computes the outputs of a policy's head, and the state after the observations if there was one before.
 ///
 /// # Errors

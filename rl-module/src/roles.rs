@@ -16,7 +16,7 @@ use crate::error::Result;
 pub use actions::{ActionCritic, DeterministicPolicy, StochasticPolicy};
 pub use learn_on_batch::{LearnContext, LearnOnBatch, LearnStats};
 pub use target::sync_targets;
-pub(crate) use target::{follow, move_targets};
+pub(crate) use target::{follow, move_targets, replace};
 pub use value_distribution::ValueDistribution;
 
 /// A module that estimates state values; RLlib's `ValueFunctionAPI`.

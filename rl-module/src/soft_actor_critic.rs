@@ -6,10 +6,13 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle_catalog::{
-    BoxEncoder, Critics, CriticsConfig, Distribution, PolicyHead, SquashedGaussian, mask_logits,
+    BoxEncoder, CatalogError, Critics, CriticsConfig, Deterministic, Distribution, PolicyHead,
+    RunningStatistics, SquashedGaussian, StateDependentNoise, StateDependentNoiseConfig,
+    mask_logits,
 };
-use rekindle_core::{Batch, Column, Columns};
-use rekindle_env::Buffer;
+use rekindle_core::any_tensor::to_f32;
+use rekindle_core::{Batch, Column, Columns, ConfigError};
+use rekindle_env::{Buffer, Space};
 use serde::{Deserialize, Serialize};
 
 use crate::action_mask::ActionMask;
@@ -17,7 +20,7 @@ use crate::context::ModuleContext;
 use crate::critics_input::{self, CriticsInput, build_encoder, check_settings};
 use crate::error::{ModuleError, Result};
 use crate::exploration::ExplorationContext;
-use crate::memory::{Memory, policy_outputs};
+use crate::memory::{Memory, policy_features, policy_outputs};
 use crate::module::RLModule;
 use crate::roles::{ActionCritic, Role, StochasticPolicy, TargetNetwork};
 
@@ -36,6 +39,9 @@ use crate::roles::{ActionCritic, Role, StochasticPolicy, TargetNetwork};
 /// With recurrent encoders (`use_lstm`), policy and critics have a state each, a Dict of `"actor"` and `"critic"`,
 /// and learn from sequences of `max_seq_len` steps.
 ///
+/// With `use_sde`, exploration adds [`StateDependentNoise`](rekindle_catalog::StateDependentNoise) in the place of noise
+/// of each step. Learning draws actions from their distribution given the state.
+///
 /// Its model config has the fields of `DefaultModelConfig` and of [`SoftActorCriticConfig`].
 #[derive(Module, Debug)]
 pub struct SoftActorCritic {
@@ -48,6 +54,12 @@ pub struct SoftActorCritic {
     /// The distribution of a `Box`.
     #[module(skip)]
     squashed: Option<SquashedGaussian>,
+    /// The shape of an action of a `Box`.
+    #[module(skip)]
+    shape: Vec<usize>,
+    /// Passes that the noise of gSDE lasts for.
+    #[module(skip)]
+    sde_sample_freq: Option<u64>,
     #[module(skip)]
     mask: Option<ActionMask>,
     #[module(skip)]
@@ -56,7 +68,7 @@ pub struct SoftActorCritic {
 }
 
 /// The settings that a [`SoftActorCritic`] has beside those of a `DefaultModelConfig`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SoftActorCriticConfig {
@@ -72,11 +84,99 @@ pub struct SoftActorCriticConfig {
     ///
     /// Default: `false`.
     pub critics_use_layernorm: bool,
+    /// Whether the critics renormalize the inputs of each layer by batches
+    /// ([`EnsembleBatchRenorm`](rekindle_catalog::EnsembleBatchRenorm)). They have no targets then: next values are
+    /// those of the critics themselves, from a pass over current and next actions together (CrossQ).
+    ///
+    /// Default: `false`.
+    pub critics_use_batch_renorm: bool,
+    /// Updates after which batch renormalization corrects the statistics of a batch towards the running ones.
+    ///
+    /// Default: `100_000`.
+    pub batch_renorm_warmup_steps: u64,
+    /// Whether the policy explores with [`StateDependentNoise`](rekindle_catalog::StateDependentNoise), in a
+    /// `Box`.
+    ///
+    /// Default: `false`.
+    pub use_sde: bool,
+    /// Steps of an environment that this noise lasts for; `None` draws it anew when new weights are published.
+    ///
+    /// Default: `None`.
+    pub sde_sample_freq: Option<u64>,
+    /// Logarithm of the standard deviations of this noise at the start.
+    ///
+    /// Default: `-3`.
+    pub log_std_init: f64,
+    /// Bound on the absolute means of a policy with this noise; 0 for none.
+    ///
+    /// Default: `2`.
+    pub clip_mean: f64,
+    /// Whether standard deviations of this noise above 1 grow as the logarithm of their parameters.
+    ///
+    /// Default: `false`.
+    pub use_expln: bool,
 }
 
 impl Default for SoftActorCriticConfig {
     fn default() -> Self {
-        Self { num_critics: 2, num_quantiles: 1, critics_use_layernorm: false }
+        let StateDependentNoiseConfig { log_std_init, clip_mean, use_expln, .. } =
+            StateDependentNoiseConfig::default();
+        Self {
+            num_critics: 2,
+            num_quantiles: 1,
+            critics_use_layernorm: false,
+            critics_use_batch_renorm: false,
+            batch_renorm_warmup_steps: 100_000,
+            use_sde: false,
+            sde_sample_freq: None,
+            log_std_init,
+            clip_mean,
+            use_expln,
+        }
+    }
+}
+
+impl SoftActorCriticConfig {
+    /// Returns the settings of noise that depends on the state, if the policy explores with it.
+    ///
+    /// # Errors
+    /// [`CatalogError::Inapplicable`] for one of these settings without `use_sde`, and for `use_sde` in a `Discrete`
+    /// space.
+    fn noise(&self, input: CriticsInput) -> Result<Option<StateDependentNoiseConfig>> {
+        let refuse = |field: &str, reason: &str| {
+            let (field, reason) = (field.into(), reason.into());
+            Err(CatalogError::Inapplicable { field, reason }.into())
+        };
+        if self.use_sde {
+            if let CriticsInput::All { .. } = input {
+                let reason = "gSDE adds noise to the numbers of a Box; remove the setting for a Discrete space";
+                return refuse("use_sde", reason);
+            }
+            if self.sde_sample_freq == Some(0) {
+                let constraint = "noise lasts for at least 1 step; leave it out to draw noise when new weights are published";
+                return Err(
+                    CatalogError::from(ConfigError::new("sde_sample_freq", 0, constraint)).into()
+                );
+            }
+            let config = StateDependentNoiseConfig::default()
+                .log_std_init(self.log_std_init)
+                .clip_mean(self.clip_mean)
+                .use_expln(self.use_expln);
+            return Ok(Some(config));
+        }
+        let default = Self::default();
+        let changed = [
+            ("sde_sample_freq", self.sde_sample_freq != default.sde_sample_freq),
+            ("log_std_init", self.log_std_init != default.log_std_init),
+            ("clip_mean", self.clip_mean != default.clip_mean),
+            ("use_expln", self.use_expln != default.use_expln),
+        ];
+        match changed.into_iter().find(|(_, changed)| *changed) {
+            Some((field, _)) => {
+                refuse(field, "it is a setting of gSDE; set `use_sde`, or remove the setting")
+            }
+            None => Ok(None),
+        }
     }
 }
 
@@ -84,17 +184,32 @@ impl Default for SoftActorCriticConfig {
 /// would only take time.
 const LARGEST_LOG_STD: f64 = 5.0;
 
+/// Bounds of log standard deviations with gSDE, whose own smallest one is `½·log 10⁻⁶ ≈ −6.9`.
+const SDE_LOG_STD: [f32; 2] = [-20.0, 20.0];
+
 /// Returns the squashed Gaussian of a `Box`.
-fn squashed(input: CriticsInput) -> Result<Option<SquashedGaussian>> {
-    Ok(match input {
-        CriticsInput::Given { dim } => {
-            Some(SquashedGaussian::new(vec![-1.0; dim], vec![1.0; dim])?)
-        }
-        CriticsInput::All { .. } => None,
-    })
+fn squashed(input: CriticsInput, use_sde: bool) -> Result<Option<SquashedGaussian>> {
+    let CriticsInput::Given { dim } = input else { return Ok(None) };
+    let squashed = SquashedGaussian::new(vec![-1.0; dim], vec![1.0; dim])?;
+    Ok(Some(match use_sde {
+        true => squashed.with_log_std_bounds(SDE_LOG_STD)?,
+        false => squashed,
+    }))
 }
 
 impl SoftActorCritic {
+    /// Draws the numbers of gSDE for each row of a batch.
+    ///
+    /// # Shapes
+    /// Result `[rows, features · actions]`.
+    fn held_noise(&self, rows: usize, len: usize, cx: &mut ExplorationContext) -> Result<Vec<f32>> {
+        let mut numbers = Vec::with_capacity(rows * len);
+        for row in 0..rows {
+            numbers.extend_from_slice(cx.held_noise(row, len, self.sde_sample_freq)?);
+        }
+        Ok(numbers)
+    }
+
     /// Computes the inputs of the action distribution, and the state of the policy after the batch if it has
     /// memory.
     fn policy(&self, batch: &Batch) -> Result<(Tensor<2>, Option<Column>)> {
@@ -117,6 +232,27 @@ impl SoftActorCritic {
         let mut outputs = Batch::new().with(Columns::ACTION_DIST_INPUTS, inputs);
         let seen = self.seen(batch)?.0;
         let critics = self.qf.as_ref().filter(|_| critics).map(|qf| (qf, &*seen));
+        self.memory.insert_after(&mut outputs, batch, after, critics)?;
+        Ok(outputs)
+    }
+
+    /// Acts with gSDE, and computes the states after the batch if the networks have memory.
+    fn explore(
+        &self,
+        noise: &StateDependentNoise,
+        batch: &Batch,
+        cx: &mut ExplorationContext,
+    ) -> Result<Batch> {
+        let (seen, state) = (self.seen(batch)?.0, self.memory.of_policy(batch)?);
+        let (rows, len) = (seen.rows(), noise.noise_dims().into_iter().product());
+        let numbers = TensorData::new(self.held_noise(rows, len, cx)?, [rows, len]);
+        let numbers = Tensor::from_data(numbers, &noise.device());
+        let (features, after) = policy_features(&self.encoder, &seen, state)?;
+        let actions = self.pi.explore(features, numbers);
+        let device = actions.device();
+        let actions = critics_input::shaped(to_f32(actions.tanh())?, &self.shape, &device)?;
+        let mut outputs = Batch::new().with(Columns::ACTIONS, actions);
+        let critics = self.qf.as_ref().map(|qf| (qf, &*seen));
         self.memory.insert_after(&mut outputs, batch, after, critics)?;
         Ok(outputs)
     }
@@ -144,13 +280,20 @@ impl RLModule for SoftActorCritic {
         }
         let catalog = cx.catalog();
         let encoder = build_encoder(cx, &config, &seen)?;
-        let distribution = Self::action_distribution(cx)?;
+        let (distribution, noise) = (Self::action_distribution(cx)?, own.noise(input)?);
         let mut of_policy = config.clone();
         if distribution.is_gaussian() && of_policy.log_std_clip_param >= LARGEST_LOG_STD {
             of_policy.log_std_clip_param = f64::INFINITY;
         }
-        let build = cx.catalog_context(&of_policy);
-        let pi = catalog.build_pi_head(build, encoder.output_dim(), &*distribution)?;
+        let features = encoder.output_dim();
+        let pi = match (&noise, input) {
+            (Some(noise), CriticsInput::Given { dim }) => {
+                let means = Deterministic::new(dim);
+                let head = catalog.build_pi_head(cx.catalog_context(&config), features, &means)?;
+                head.with_state_dependent_noise(noise, cx.builder())?
+            }
+            _ => catalog.build_pi_head(cx.catalog_context(&of_policy), features, &*distribution)?,
+        };
         let (action_dim, outputs) = match input {
             CriticsInput::Given { dim } => (dim, own.num_quantiles),
             CriticsInput::All { actions } => (0, actions),
@@ -158,15 +301,35 @@ impl RLModule for SoftActorCritic {
         let of_critics = critics_input::config(&config, own.critics_use_layernorm);
         let critics = || {
             let critics = CriticsConfig::new(action_dim, own.num_critics, outputs);
+            let critics = match own.critics_use_batch_renorm {
+                true => critics.batch_renorm(own.batch_renorm_warmup_steps),
+                false => critics,
+            };
             catalog.build_critics(cx.catalog_context(&of_critics), &seen, critics)
         };
-        let (qf, target_qf) = match cx.inference_only() {
-            true => (None, None),
-            false => (Some(critics()?), Some(critics()?)),
+        let (qf, target_qf) = match (cx.inference_only(), own.critics_use_batch_renorm) {
+            (true, _) => (None, None),
+            (false, true) => (Some(critics()?), None),
+            (false, false) => (Some(critics()?), Some(critics()?)),
         };
         let memory = Memory::of(&encoder, qf.as_ref())?;
-        let (squashed, max_seq_len) = (squashed(input)?, config.max_seq_len);
-        Ok(Self { encoder, pi, qf, target_qf, input, squashed, mask, memory, max_seq_len })
+        let shape = match cx.action_space() {
+            Space::Box(space) => space.shape().to_vec(),
+            _ => Vec::new(),
+        };
+        Ok(Self {
+            encoder,
+            pi,
+            qf,
+            target_qf,
+            input,
+            squashed: squashed(input, noise.is_some())?,
+            mask,
+            memory,
+            max_seq_len: config.max_seq_len,
+            shape,
+            sde_sample_freq: own.sde_sample_freq,
+        })
     }
 
     fn forward_train(&self, batch: &Batch) -> Result<Batch> {
@@ -174,8 +337,11 @@ impl RLModule for SoftActorCritic {
     }
 
     /// Updates the recurrent state of the critics as well, because training sequences start from it.
-    fn forward_exploration(&self, batch: &Batch, _cx: &mut ExplorationContext) -> Result<Batch> {
-        self.act(batch, true)
+    fn forward_exploration(&self, batch: &Batch, cx: &mut ExplorationContext) -> Result<Batch> {
+        match self.pi.noise() {
+            Some(noise) => self.explore(noise, batch, cx),
+            None => self.act(batch, true),
+        }
     }
 
     fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
@@ -191,7 +357,8 @@ impl RLModule for SoftActorCritic {
     }
 
     fn action_distribution(cx: &ModuleContext<'_>) -> Result<Arc<dyn Distribution>> {
-        match squashed(CriticsInput::of(cx)?)? {
+        let (_, own) = cx.extended_model_config::<SoftActorCriticConfig>()?;
+        match squashed(CriticsInput::of(cx)?, own.use_sde)? {
             Some(squashed) => Ok(Arc::new(squashed)),
             None => Ok(cx.catalog().action_distribution(cx.action_space())?),
         }
@@ -221,6 +388,13 @@ impl RLModule for SoftActorCritic {
 impl ActionCritic for SoftActorCritic {
     fn compute_action_values(&self, batch: &Batch) -> Result<Tensor<3>> {
         Ok(self.values(self.qf.as_ref(), batch)?.0)
+    }
+
+    fn compute_action_values_in_training(
+        &self,
+        batch: &Batch,
+    ) -> Result<(Tensor<3>, RunningStatistics)> {
+        critics_input::values_in_training(self.qf.as_ref(), self.input, batch, &self.seen(batch)?.0)
     }
 }
 

@@ -58,6 +58,7 @@ mod rl_modules;
 mod rllib_concepts;
 mod roles;
 mod sac;
+mod sac_options;
 #[path = "../support/scripted.rs"]
 mod scripted;
 mod self_play;

@@ -203,6 +203,22 @@ fn sacs_critics_learn_half_the_squared_errors_to_the_smaller_target_minus_alpha_
 }
 
 #[test]
+fn without_targets_next_values_are_those_of_the_critics_themselves_without_gradients() {
+    let mut case = Case::new(unit_box());
+    case.obs = numbers(&[(Q, &[1.0, 0.0, 0.0, 2.5])]);
+    let next = [(Q, &[1.5, 0.0, 0.0, 9.0][..]), (TARGET_Q, &[-7.0; 6]), (POLICY, &[-0.7])];
+    case.next = vec![numbers(&next)];
+    (case.reward, case.discount) = (0.5, 0.99);
+    let mut loss = SacLoss::new(SacTraining::default().critics_use_batch_renorm(true));
+    let found = case.compute(&mut loss, 0);
+    close(found.metrics["qf_target_mean"], 2.1236);
+    close(found.total, 0.702_077);
+    close(found.gradient[0], 1.0 - 2.1236);
+    close(found.gradient[3], 2.5 - 2.1236);
+    assert_eq!(loss.required_roles(), [rekindle::rl_module::Role::ActionCritic]);
+}
+
+#[test]
 fn sacs_policy_learns_alpha_log_pi_minus_the_smaller_value_and_the_temperature_the_entropy_gap() {
     let mut case = Case::new(unit_box());
     case.obs = numbers(&[(Q, &[1.0, 0.0, 0.0, 2.5]), (POLICY, &[-0.7])]);
@@ -273,6 +289,18 @@ fn tqcs_targets_leave_out_the_largest_quantiles_of_the_pool_and_its_policy_takes
     }
     close(found.total, expected);
     close(case.compute(&mut *loss, 1).total, -0.2 - 1.9 / 3.0);
+}
+
+#[test]
+fn tqcs_loss_is_the_mean_over_critics_quantiles_and_targets() {
+    let mut case = Case::new(unit_box());
+    let marker = (MARK, &[3.0][..]);
+    case.obs = numbers(&[(Q, &[-0.5, 0.4, 2.0, -0.5, 0.4, 2.0]), marker]);
+    // Two targets are left: 0 and 1.
+    case.next = vec![numbers(&[(TARGET_Q, &[0.0, 5.0, 6.0, 1.0, 7.0, 8.0]), marker])];
+    case.discount = 1.0;
+    let config = TqcTraining::default().num_quantiles(3).top_quantiles_to_drop_per_critic(2);
+    close(case.compute(&mut *config.loss(), 0).total, 0.108_472);
 }
 
 #[test]

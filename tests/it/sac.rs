@@ -13,7 +13,7 @@ use rekindle::rl_module::{DeterministicActorCritic, Result as ModuleResult, Soft
 
 use crate::support::device;
 
-fn train(algo: &mut Algorithm, iterations: usize) {
+pub(crate) fn train(algo: &mut Algorithm, iterations: usize) {
     (0..iterations).for_each(|_| drop(algo.train().unwrap()));
 }
 
@@ -33,7 +33,7 @@ fn uniform() -> ReplayConfig {
     ReplayConfig::default().capacity(500)
 }
 
-fn sac() -> SacConfig {
+pub(crate) fn sac() -> SacConfig {
     pendulum(SacConfig::new()).training(|t| {
         t.train_batch_size(8)
             .replay_buffer_config(uniform())
@@ -60,7 +60,7 @@ fn ddpg() -> DdpgConfig {
     })
 }
 
-fn tqc() -> TqcConfig {
+pub(crate) fn tqc() -> TqcConfig {
     pendulum(TqcConfig::new()).training(|t| {
         t.train_batch_size(8)
             .num_quantiles(5)
@@ -70,7 +70,7 @@ fn tqc() -> TqcConfig {
     })
 }
 
-fn n_and_n_are_2n<T: TrainingConfig>(config: &AlgorithmConfig<T>) {
+pub(crate) fn n_and_n_are_2n<T: TrainingConfig>(config: &AlgorithmConfig<T>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("saved");
     let mut straight = config.build(&device()).unwrap();
@@ -104,7 +104,7 @@ fn n_and_n_iterations_are_2n() {
 }
 
 /// The weights below a prefix, one after the other.
-fn part(algo: &Algorithm, prefix: &str) -> Vec<f32> {
+pub(crate) fn part(algo: &Algorithm, prefix: &str) -> Vec<f32> {
     let weights = algo.module(DEFAULT_MODULE_ID).unwrap().state_dict().unwrap();
     let part = weights.iter().filter(|(name, _)| name.starts_with(prefix));
     part.flat_map(|(_, array)| array.as_slice::<f32>().unwrap().to_vec()).collect()
@@ -445,7 +445,7 @@ fn each_module_has_its_own_temperature_and_settings() {
     assert!((first - 1.0).abs() < 0.05 && (second - 0.5).abs() < 0.05, "{first} {second}");
 }
 
-fn message<T: TrainingConfig>(config: &AlgorithmConfig<T>) -> String {
+pub(crate) fn message<T: TrainingConfig>(config: &AlgorithmConfig<T>) -> String {
     config.build(&device()).unwrap_err().to_string()
 }
 

@@ -13,6 +13,7 @@ mod rllib;
 mod rllib_async;
 mod sb3;
 mod sb3_a2c;
+mod sb3_actors;
 mod sb3_off_policy;
 mod segments;
 mod support;

@@ -1,6 +1,6 @@
 //! SAC's settings.
 
-use rekindle_core::settings::{at_least_one, between_0_and_1, if_set, positive_and_finite};
+use rekindle_core::settings::{at_least_one, between_0_and_1, finite, if_set, positive_and_finite};
 use rekindle_core::{ConfigError, Schedule, settings};
 use rekindle_learner::replay::{NStep, ReplayConfig};
 use rekindle_learner::{GradClipBy, LearnerConfig, Loss, OptimizerConfig, OptimizerGroup};
@@ -52,6 +52,15 @@ settings! {
         set num_critics: usize = 2, at_least_one;
         /// Whether each hidden layer of the critics is normalized before its activation.
         set critics_use_layernorm: bool = false;
+        /// Whether the critics renormalize the inputs of each layer by batches and have no targets (CrossQ); `tau` has no
+        /// effect then.
+        set critics_use_batch_renorm: bool = false;
+        /// Updates after which batch renormalization corrects the statistics of a batch towards the running ones.
+        set batch_renorm_warmup_steps: u64 = 100_000, countable;
+        /// Whether the policy explores with noise that depends on the state (gSDE), in a `Box`.
+        set use_sde: bool = false;
+        /// Steps of an environment that this noise lasts for; `None` draws it anew at each round of collection.
+        into sde_sample_freq: Option<u64> = None;
         /// Bound on the gradients of each optimizer; `None` does not clip.
         into grad_clip: Option<f64> = None;
         /// Quantity that `grad_clip` bounds.
@@ -61,11 +70,24 @@ settings! {
     }
 }
 
-fn finite(field: &'static str, value: &f64) -> Result<(), ConfigError> {
-    match value.is_finite() {
+/// Checks that updates up to a number can be counted in single precision, as part of a module.
+fn countable(field: &'static str, value: &u64) -> Result<(), ConfigError> {
+    const LARGEST: u64 = 1 << 23;
+    match *value <= LARGEST {
         true => Ok(()),
-        false => Err(ConfigError::new(field, value, "it must be finite")),
+        false => Err(ConfigError::new(field, value, format!("it must be at most {LARGEST}"))),
     }
+}
+
+/// Checks the settings of noise that depends on the state.
+pub(crate) fn check_sde(use_sde: bool, sde_sample_freq: Option<u64>) -> Result<(), ConfigError> {
+    let constraint = match sde_sample_freq {
+        Some(0) => "noise lasts for at least 1 step; leave it out to draw noise at each round",
+        Some(_) if !use_sde => "it is a setting of gSDE; set `use_sde`, or leave it out",
+        _ => return Ok(()),
+    };
+    let value = sde_sample_freq.unwrap_or_default();
+    Err(ConfigError::new("sde_sample_freq", value, constraint))
 }
 
 impl SacTraining {
@@ -79,6 +101,11 @@ impl SacTraining {
         ] {
             lr.validate(field)?;
         }
+        if self.critics_use_batch_renorm && self.critics_use_layernorm {
+            let constraint = "critics are normalized by batches with `critics_use_batch_renorm`; choose one of both";
+            return Err(ConfigError::new("critics_use_layernorm", true, constraint));
+        }
+        check_sde(self.use_sde, self.sde_sample_freq)?;
         check_sizes(&self.replay_buffer_config, self.train_batch_size, self.n_step)?;
         self.optimizers().iter().try_for_each(OptimizerGroup::validate)
     }
@@ -162,6 +189,10 @@ impl TrainingConfig for SacTraining {
         let settings = [
             ("num_critics", json!(self.num_critics)),
             ("critics_use_layernorm", json!(self.critics_use_layernorm)),
+            ("critics_use_batch_renorm", json!(self.critics_use_batch_renorm)),
+            ("batch_renorm_warmup_steps", json!(self.batch_renorm_warmup_steps)),
+            ("use_sde", json!(self.use_sde)),
+            ("sde_sample_freq", json!(self.sde_sample_freq)),
         ];
         settings.map(|(field, value)| (field.to_owned(), value)).into_iter().collect()
     }

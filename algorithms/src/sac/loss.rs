@@ -2,8 +2,9 @@
 
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
+use rekindle_catalog::RunningStatistics;
 use rekindle_checkpoint::State;
-use rekindle_core::{Batch, Columns};
+use rekindle_core::{Batch, Column, Columns};
 use rekindle_env::Space;
 use rekindle_learner::losses::{quantile_huber, soft_values, temperature_loss};
 use rekindle_learner::replay::{TD_ERROR, TransitionSpec};
@@ -28,6 +29,8 @@ pub struct SacLoss {
     values: Values,
     /// The log-probabilities of the policy's step, `[B]`, for the step of the temperature on the same minibatch.
     logp: Option<Tensor<1>>,
+    /// The running statistics of the critics after their step on the same minibatch.
+    statistics: RunningStatistics,
 }
 
 /// What the critics estimate.
@@ -68,12 +71,12 @@ impl SacLoss {
     /// Creates the loss of a module.
     #[must_use]
     pub fn new(config: SacTraining) -> Self {
-        Self { name: "SAC", config, values: Values::Minimum, logp: None }
+        Self { name: "SAC", config, values: Values::Minimum, logp: None, statistics: Vec::new() }
     }
 
     /// Creates the loss of a module whose critics estimate quantiles, for TQC.
     pub(crate) fn of_quantiles(name: &'static str, config: SacTraining, dropped: usize) -> Self {
-        Self { name, config, values: Values::Quantiles { dropped }, logp: None }
+        Self { name, values: Values::Quantiles { dropped }, ..Self::new(config) }
     }
 
     /// Returns the temperature, `[1]`, as a constant without autodiff.
@@ -94,44 +97,92 @@ impl SacLoss {
         })
     }
 
-    /// Computes the values of the observations that follow: the minimum over critics, or the quantiles that
-    /// targets keep, plus the entropy bonus. Without autodiff, `[B, 1]` or `[B, quantiles]`.
-    fn next_values(
-        &self,
+    /// Computes the values of the transitions' actions, with gradients, and those of the observations that follow:
+    /// the minimum over critics, or the quantiles that targets keep, plus the entropy bonus.
+    ///
+    /// # Shapes
+    /// `[B, critics, values]`; without autodiff, `[B, 1]` or `[B, quantiles]`.
+    fn current_and_next_values(
+        &mut self,
         cx: &LossContext<'_>,
         replayed: &Replayed<'_, '_>,
         alpha: &Tensor<1>,
-    ) -> Result<Tensor<2>> {
+    ) -> Result<(Tensor<3>, Tensor<2>)> {
         let ([next, of_target], module) = (replayed.next_inputs()?, replayed.module());
-        let Actions::Given { dim } = Actions::of(cx.module) else {
-            let inputs = module.forward_train(&next)?.float::<2>(Columns::ACTION_DIST_INPUTS)?;
-            let logp = log_softmax(inputs.clone(), 1);
-            let q = module.forward_target(&of_target)?.float::<3>(Columns::QF_PREDS)?;
-            let values = soft_values(logp, minimum(q), alpha.clone()).unsqueeze_dim::<2>(1);
-            let values = match is_masked(cx.module) {
+        let (logp, of_target, closed) = match Actions::of(cx.module) {
+            Actions::Given { dim } => {
+                let rows = next.column(Columns::OBS)?.rows();
+                let noise = cx.normal([rows, dim]).inner();
+                let (actions, logp) = module.rsample(&next, noise)?;
+                (logp.unsqueeze_dim(1), with_actions(&of_target, actions)?, None)
+            }
+            Actions::All { .. } => {
+                let inputs =
+                    module.forward_train(&next)?.float::<2>(Columns::ACTION_DIST_INPUTS)?;
                 // Nothing can follow where a mask allows no action.
-                true => values.mask_fill(inputs.max_dim(1).lower_equal_elem(MASKED), 0.0),
-                false => values,
-            };
-            return replayed.after_rows(values);
+                let closed = is_masked(cx.module)
+                    .then(|| inputs.clone().max_dim(1).lower_equal_elem(MASKED));
+                (log_softmax(inputs, 1), of_target, closed)
+            }
         };
-        let rows = next.column(Columns::OBS)?.rows();
-        let noise = cx.normal([rows, dim]).inner();
-        let (actions, logp) = module.rsample(&next, noise)?;
-        let of_target = with_actions(&of_target, actions)?;
-        let values = module.forward_target(&of_target)?.float::<3>(Columns::QF_PREDS)?;
-        let values = match self.values {
-            Values::Minimum => minimum(values),
-            Values::Quantiles { dropped } => smallest_quantiles(values, dropped),
+        let (current, values) = match self.config.critics_use_batch_renorm {
+            true => self.joint_values(cx, &of_target)?,
+            false => {
+                let current = cx.module.compute_action_values(&*replayed.inputs()?)?;
+                let values = module.forward_target(&of_target)?.float::<3>(Columns::QF_PREDS)?;
+                (replayed.of_rows(current), values)
+            }
         };
-        replayed.after_rows(values - (logp * alpha.clone()).unsqueeze_dim(1))
+        let values = match (Actions::of(cx.module), self.values) {
+            (Actions::All { .. }, _) => {
+                let values = soft_values(logp, minimum(values), alpha.clone()).unsqueeze_dim(1);
+                match closed {
+                    Some(closed) => values.mask_fill(closed, 0.0),
+                    None => values,
+                }
+            }
+            (Actions::Given { .. }, Values::Minimum) => {
+                minimum(values) - logp * alpha.clone().unsqueeze_dim(1)
+            }
+            (Actions::Given { .. }, Values::Quantiles { dropped }) => {
+                smallest_quantiles(values, dropped) - logp * alpha.clone().unsqueeze_dim(1)
+            }
+        };
+        Ok((current, replayed.after_rows(values)?))
     }
 
-    fn critic_loss(&self, cx: &LossContext<'_>) -> Result<Losses> {
+    /// Computes the values of current and of next actions in one training pass of the critics, so that batch
+    /// renormalization takes the statistics of both (CrossQ; Bhatt et al., 2024, section 3).
+    fn joint_values(
+        &mut self,
+        cx: &LossContext<'_>,
+        next: &Batch,
+    ) -> Result<(Tensor<3>, Tensor<3>)> {
+        let (rows, mut both) = (next.rows(), Batch::new());
+        for name in next.names() {
+            let after = Column::from_inner(next.column(name)?)?;
+            let current = cx.batch().column(name)?;
+            let joined = match name == Columns::ACTIONS {
+                // Drawn actions are flat, and those of the minibatch have the shape of the space.
+                true => {
+                    let flat = current.tensor()?.flatten()?;
+                    let dim = flat.dims()[0] / rows.max(1);
+                    Column::from(flat.reshape([rows, dim])).cat(&after)?
+                }
+                false => current.cat(&after)?,
+            };
+            both.insert(name.to_owned(), joined);
+        }
+        let (values, statistics) = cx.module.compute_action_values_in_training(&both)?;
+        self.statistics = statistics;
+        Ok((values.clone().narrow(0, 0, rows), values.narrow(0, rows, rows).inner()))
+    }
+
+    fn critic_loss(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
         let alpha = self.alpha(cx)?;
         let replayed = Replayed::of(cx, self.config.burn_in_len)?;
-        let targets = td_targets(cx, self.next_values(cx, &replayed, &alpha)?)?;
-        let q = replayed.of_rows(cx.module.compute_action_values(&*replayed.inputs()?)?);
+        let (q, next_values) = self.current_and_next_values(cx, &replayed, &alpha)?;
+        let targets = td_targets(cx, next_values)?;
         let [rows, critics, _] = q.dims();
         let (terms, error) = match self.values {
             Values::Minimum => {
@@ -264,7 +315,10 @@ impl Loss for SacLoss {
     }
 
     fn required_roles(&self) -> Vec<Role> {
-        vec![Role::ActionCritic, Role::TargetNetwork]
+        match self.config.critics_use_batch_renorm {
+            true => vec![Role::ActionCritic],
+            false => vec![Role::ActionCritic, Role::TargetNetwork],
+        }
     }
 
     fn check_module(&self, cx: &PrepareContext<'_>) -> Result<()> {
@@ -309,11 +363,15 @@ impl Loss for SacLoss {
 
     fn after_minibatch(&mut self, cx: &mut AfterMinibatch<'_>) -> Result<()> {
         self.logp = None;
-        cx.update_targets(self.config.tau);
+        if self.config.critics_use_batch_renorm {
+            cx.set_running_statistics(std::mem::take(&mut self.statistics));
+        } else {
+            cx.update_targets(self.config.tau);
+        }
         Ok(())
     }
 
     fn get_state(&self) -> Result<State> {
-        Ok(State::new()) // Log-probabilities are of one minibatch.
+        Ok(State::new()) // Log-probabilities and statistics are of one minibatch.
     }
 }

@@ -56,6 +56,10 @@ settings! {
         set top_quantiles_to_drop_per_critic: usize = 2;
         /// Whether each hidden layer of the critics is normalized before its activation.
         set critics_use_layernorm: bool = false;
+        /// Whether the policy explores with noise that depends on the state (gSDE).
+        set use_sde: bool = false;
+        /// Steps of an environment that this noise lasts for; `None` draws it anew at each round of collection.
+        into sde_sample_freq: Option<u64> = None;
         /// Bound on the gradients of each optimizer; `None` does not clip.
         into grad_clip: Option<f64> = None;
         /// Quantity that `grad_clip` bounds.
@@ -90,6 +94,9 @@ impl TqcTraining {
             grad_clip: this.grad_clip,
             grad_clip_by: this.grad_clip_by,
             optimizer: this.optimizer,
+            use_sde: this.use_sde,
+            sde_sample_freq: this.sde_sample_freq,
+            ..SacTraining::default()
         }
     }
 }

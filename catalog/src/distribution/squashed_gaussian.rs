@@ -2,7 +2,7 @@
 
 use burn::prelude::*;
 use burn::tensor::activation::log_sigmoid;
-use rekindle_core::{Column, Generator};
+use rekindle_core::{Column, ConfigError, Generator};
 use rekindle_env::{Row, RowMut};
 
 use super::normal;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::error::{CatalogError, Result};
 
-/// Bounds of the log standard deviations (RLlib's).
+/// Default bounds of the log standard deviations (RLlib's).
 const LOG_STD: [f32; 2] = [-5.0, 2.0];
 
 /// Smallest distance from ±1 of the squashed value of a given action (RLlib's).
@@ -26,7 +26,7 @@ const POINT_DISTANCE: f32 = 0.3;
 
 /// Independent normal distributions squashed by `a = center + half · tanh(u)` with
 /// `center = (low + high)/2` and `half = (high − low)/2` (Haarnoja et al., 2018, appendix C). The
-/// inputs are `[means, log_stds]`, the latter clamped to [−5, 2].
+/// inputs are `[means, log_stds]`, the latter clamped to [−5, 2] by default.
 ///
 /// - **Density**: `log p(a) = log N(u) − log(1 − tanh² u) − log half`, summed over the dimensions.
 ///   Unlike RLlib's, it has the term of the affine map and integrates to 1 between any bounds. Drawn
@@ -43,6 +43,7 @@ const POINT_DISTANCE: f32 = 0.3;
 pub struct SquashedGaussian {
     low: Vec<f32>,
     high: Vec<f32>,
+    log_std_bounds: [f32; 2],
 }
 
 impl SquashedGaussian {
@@ -52,7 +53,7 @@ impl SquashedGaussian {
     /// [`CatalogError::InvalidBounds`] unless all bounds are finite and `low < high`;
     /// [`CatalogError::ActionShape`] if the numbers of lower and upper bounds differ.
     pub fn new(low: impl Into<Vec<f32>>, high: impl Into<Vec<f32>>) -> Result<Self> {
-        let squashed = Self { low: low.into(), high: high.into() };
+        let squashed = Self { low: low.into(), high: high.into(), log_std_bounds: LOG_STD };
         check_row(&squashed, squashed.low.len(), squashed.high.len())?;
         for (element, (&low, &high)) in squashed.low.iter().zip(&squashed.high).enumerate() {
             if !(low.is_finite() && high.is_finite() && low < high) {
@@ -61,6 +62,20 @@ impl SquashedGaussian {
             }
         }
         Ok(squashed)
+    }
+
+    /// Sets the bounds of log standard deviations, in the place of [−5, 2].
+    ///
+    /// # Errors
+    /// [`CatalogError::Config`] unless both are finite and the lower one is not above the other.
+    pub fn with_log_std_bounds(self, log_std_bounds: [f32; 2]) -> Result<Self> {
+        let [low, high] = log_std_bounds;
+        if !(low.is_finite() && high.is_finite() && low <= high) {
+            let value = format!("{log_std_bounds:?}");
+            let constraint = "it must be two finite numbers, the lower bound first";
+            return Err(ConfigError::new("log_std_bounds", value, constraint).into());
+        }
+        Ok(Self { log_std_bounds, ..self })
     }
 
     /// Computes differentiable actions and their log-densities from noise: `u = mean + std · noise`,
@@ -95,7 +110,8 @@ impl SquashedGaussian {
         let dim = self.low.len();
         let loc = inputs.clone().slice([0..rows, 0..dim]);
         let log_std = inputs.slice([0..rows, dim..2 * dim]);
-        Ok((loc, log_std.clamp(LOG_STD[0], LOG_STD[1])))
+        let [low, high] = self.log_std_bounds;
+        Ok((loc, log_std.clamp(low, high)))
     }
 
     /// Returns center and half width of the bounds, `[1, dim]` each.
@@ -120,8 +136,8 @@ impl SquashedGaussian {
         check_input_row(self, inputs)?;
         let (loc, log_std) = inputs.split_at(self.low.len());
         let elements = self.elements().zip(loc).zip(log_std);
-        Ok(elements
-            .map(|((bounds, loc), log_std)| (bounds, *loc, log_std.clamp(LOG_STD[0], LOG_STD[1]))))
+        let [low, high] = self.log_std_bounds;
+        Ok(elements.map(move |((bounds, loc), log_std)| (bounds, *loc, log_std.clamp(low, high))))
     }
 }
 

@@ -7,7 +7,7 @@ use burn::prelude::Device;
 use rekindle_core::Generator;
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_metrics::{MetricsLogger, MetricsState, Reducer};
-use rekindle_rl_module::ExplorationContext;
+use rekindle_rl_module::{ExplorationContext, ExplorationStream};
 use serde_json::Value;
 
 use super::checks::of_env;
@@ -54,7 +54,7 @@ pub(crate) struct SavedBase {
     pub(crate) episodes: Vec<EpisodeTracker>,
     pub(crate) next_episode: u64,
     pub(crate) action_rngs: Vec<Generator>,
-    pub(crate) exploration_rngs: BTreeMap<usize, Generator>,
+    pub(crate) exploration_rngs: BTreeMap<usize, ExplorationStream>,
     pub(crate) seeds: Generator,
     pub(crate) restarts: Restarts,
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rekindle_checkpoint::{Checkpointable, State};
 use rekindle_core::{Generator, ModuleId};
 use rekindle_env::MultiAgentVectorStep;
+use rekindle_rl_module::ExplorationStream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -31,7 +32,7 @@ struct RunnerState {
     action_rngs: Vec<Generator>,
     /// The streams that exploration passes drew from.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    exploration_rngs: BTreeMap<usize, Generator>,
+    exploration_rngs: BTreeMap<usize, ExplorationStream>,
     seeds: Generator,
     restarts: Restarts,
     needs_reset: bool,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rekindle_checkpoint::{Checkpointable, State};
 use rekindle_core::Generator;
 use rekindle_env::{Buffer, VectorStep};
+use rekindle_rl_module::ExplorationStream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -33,7 +34,7 @@ struct RunnerState {
     action_rngs: Vec<Generator>,
     /// The streams that exploration passes drew from.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    exploration_rngs: BTreeMap<usize, Generator>,
+    exploration_rngs: BTreeMap<usize, ExplorationStream>,
     seeds: Generator,
     restarts: Restarts,
     needs_reset: bool,

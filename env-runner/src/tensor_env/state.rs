@@ -7,6 +7,7 @@ use rekindle_checkpoint::Array;
 use rekindle_checkpoint::{Checkpointable, State};
 use rekindle_core::Generator;
 use rekindle_core::any_tensor::to_f32;
+use rekindle_rl_module::ExplorationStream;
 use serde::{Deserialize, Serialize};
 
 use super::{TensorEnv, TensorEnvRunner};
@@ -20,7 +21,7 @@ struct RunnerState {
     reset_rng: Generator,
     /// The streams that exploration passes drew from.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    exploration_rngs: BTreeMap<usize, Generator>,
+    exploration_rngs: BTreeMap<usize, ExplorationStream>,
     /// Environment steps so far.
     #[serde(default)]
     env_steps: u64,

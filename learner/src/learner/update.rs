@@ -276,8 +276,8 @@ impl Learner {
         self.move_targets(targets)
     }
 
-    /// Tells the losses of some modules that the steps of a minibatch were taken, and moves the targets that
-    /// they ask for.
+    /// Tells the losses of some modules that the steps of a minibatch were taken, writes the running statistics that
+    /// they hand over, and moves the targets that they ask for.
     pub(super) fn after_minibatch<'a>(
         &mut self,
         ids: impl Iterator<Item = &'a ModuleId>,
@@ -288,7 +288,11 @@ impl Learner {
             let Some(of_module) = self.losses.get_mut(id) else { continue };
             let mut cx = AfterMinibatch::new(id, self.module.module(id)?, env_steps);
             of_module.guarded(id, "after_minibatch", |loss| loss.after_minibatch(&mut cx))?;
-            if let Some(tau) = cx.target_tau {
+            let AfterMinibatch { target_tau, statistics, .. } = cx;
+            if !statistics.is_empty() {
+                self.module.set_running_statistics(id, statistics)?;
+            }
+            if let Some(tau) = target_tau {
                 let group = self.module.parameter_group(id).to_owned();
                 targets.entry(group).or_insert_with(|| (id.clone(), tau));
             }

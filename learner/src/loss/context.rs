@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::prelude::*;
-use rekindle_catalog::CatalogError;
+use rekindle_catalog::{CatalogError, RunningStatistics};
 use rekindle_core::{Batch, Columns, Generator};
 use rekindle_rl_module::{AnyRLModule, ModuleError, Role};
 
@@ -347,13 +347,30 @@ pub struct AfterMinibatch<'a> {
     /// Environment steps sampled since the start of training.
     pub env_steps: u64,
     pub(crate) target_tau: Option<f64>,
+    pub(crate) statistics: RunningStatistics,
 }
 
 impl<'a> AfterMinibatch<'a> {
     /// Creates a context, for tests of losses and for loops without a learner.
     #[must_use]
     pub fn new(module_id: &'a str, module: &'a AnyRLModule, env_steps: u64) -> Self {
-        Self { module_id, module, env_steps, target_tau: None }
+        let statistics = RunningStatistics::new();
+        Self { module_id, module, env_steps, target_tau: None, statistics }
+    }
+
+    /// Writes the running statistics of a training pass over the minibatch
+    /// ([`ActionCritic::compute_action_values_in_training`]) to the module after this call. A number that is not finite
+    /// is left out.
+    ///
+    /// [`ActionCritic::compute_action_values_in_training`]: rekindle_rl_module::ActionCritic::compute_action_values_in_training
+    pub fn set_running_statistics(&mut self, statistics: RunningStatistics) {
+        self.statistics = statistics;
+    }
+
+    /// Returns the running statistics to write.
+    #[must_use]
+    pub fn running_statistics(&self) -> &RunningStatistics {
+        &self.statistics
     }
 
     /// Moves the module's target networks towards their main networks after this call:

@@ -76,6 +76,58 @@ impl NameMap {
         )
     }
 
+    /// Returns the map for `MlpPolicy` of Stable-Baselines3's SAC and of sb3-contrib's TQC, to
+    /// [`SoftActorCritic`](crate::SoftActorCritic).
+    ///
+    /// Save the weights with `save_file(model.policy.state_dict(), path)`. Model config:
+    ///
+    /// | Stable-Baselines3 | here |
+    /// |---|---|
+    /// | always | `fcnet_activation: "relu"` |
+    /// | `net_arch=[256, 256]` (the default) | `fcnet_hiddens: [256, 256]` (the default) |
+    /// | `net_arch=dict(pi=[24, 16], qf=[18])` | `fcnet_hiddens: [24, 16], vf_fcnet_hiddens: [18]` |
+    /// | `n_critics`, `n_quantiles` (TQC) | `num_critics`, `num_quantiles` |
+    /// | `use_sde=True` | `use_sde: true` |
+    ///
+    /// Both act in [−1, 1], and the runner or `predict` scales actions to the bounds of the Box.
+    #[must_use]
+    pub fn sb3_sac_mlp_policy() -> Self {
+        Self::new()
+            .mlp("actor.latent_pi", "encoder.mlp")
+            .concatenate(["actor.mu", "actor.log_std"], "pi.mlp.layers.0")
+            // With gSDE, `log_std` is no layer, and a clipping of the means usually follows `mu`.
+            .rename("actor.mu.0", "pi.mlp.layers.0")
+            .rename("actor.mu", "pi.mlp.layers.0")
+            .rename("actor.log_std", "pi.noise.log_std")
+            .sb3_critics()
+    }
+
+    /// Returns the map for `MlpPolicy` of Stable-Baselines3's TD3 and DDPG, to
+    /// [`DeterministicActorCritic`](crate::DeterministicActorCritic).
+    ///
+    /// Save the weights with `save_file(model.policy.state_dict(), path)`. Model config:
+    ///
+    /// | Stable-Baselines3 | here |
+    /// |---|---|
+    /// | always | `fcnet_activation: "relu"` |
+    /// | `net_arch=[400, 300]` (the default) | `fcnet_hiddens: [400, 300]` |
+    /// | `net_arch=dict(pi=[24, 16], qf=[18])` | `fcnet_hiddens: [24, 16], vf_fcnet_hiddens: [18]` |
+    /// | `n_critics` (1 for DDPG) | `num_critics` |
+    ///
+    /// Both act in [−1, 1], and the runner or `predict` scales actions to the bounds of the Box.
+    #[must_use]
+    pub fn sb3_td3_mlp_policy() -> Self {
+        Self::new()
+            .split_mlp("actor.mu", "encoder.mlp", "pi.mlp.layers.0")
+            .split_mlp("actor_target.mu", "target_encoder.mlp", "target_pi.mlp.layers.0")
+            .sb3_critics()
+    }
+
+    /// The critics of actions of Stable-Baselines3, and their targets.
+    fn sb3_critics(self) -> Self {
+        self.ensemble("critic.qf", "qf.layers").ensemble("critic_target.qf", "target_qf.layers")
+    }
+
     /// Returns the map for `MlpLstmPolicy` of sb3-contrib's `RecurrentPPO`, to
     /// [`ActorCritic`](crate::ActorCritic).
     ///

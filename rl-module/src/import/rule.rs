@@ -109,6 +109,13 @@ impl Sequence {
     }
 }
 
+/// Returns the linear layers below a prefix, in the order of their names.
+pub(super) fn linear_layers(weights: &Weights, prefix: &str) -> Vec<String> {
+    let layers = Sequence::mlp([prefix.to_owned()], String::new()).layers(weights).into_iter();
+    let linear = layers.filter(|layer| layer.kind == LayerKind::Linear);
+    linear.map(|layer| layer.name).collect()
+}
+
 /// A layer of another library.
 struct Layer {
     /// The name of its weight, without `.weight`.

@@ -225,3 +225,73 @@ fn a_critic_without_memory_beside_an_actor_with_memory_is_refused() {
     let error = NameMap::sb3_recurrent_ppo_mlp_lstm_policy().apply(&foreign).unwrap_err();
     assert!(error.to_string().contains("no rule for [critic.bias, critic.weight]"), "{error}");
 }
+
+/// Weights whose elements count from 0 in each array.
+fn counted(names: &[(&str, &[usize])]) -> Weights {
+    let array = |shape: &[usize]| {
+        let count = shape.iter().product::<usize>() as u16;
+        Array::new(shape, (0..count).map(f32::from).collect::<Vec<_>>()).unwrap()
+    };
+    names.iter().map(|(name, shape)| ((*name).into(), array(shape))).collect()
+}
+
+#[test]
+fn concatenated_layers_have_the_rows_of_both_and_others_are_left_to_the_rules() {
+    let foreign = counted(&[
+        ("mu.weight", &[1, 2]),
+        ("mu.bias", &[1]),
+        ("log_std.weight", &[2, 2]),
+        ("log_std.bias", &[2]),
+    ]);
+    let map = NameMap::new().concatenate(["mu", "log_std"], "pi").rename("mu", "means");
+    let joined = map.apply(&foreign).unwrap();
+    assert!(joined.keys().eq(["pi.bias", "pi.weight"]));
+    assert_eq!(joined["pi.weight"].shape(), [3, 2]);
+    assert_eq!(joined["pi.weight"].as_slice::<f32>().unwrap(), [0.0, 1.0, 0.0, 1.0, 2.0, 3.0]);
+    assert_eq!(joined["pi.bias"].as_slice::<f32>().unwrap(), [0.0, 0.0, 1.0]);
+    let alone = map.apply(&weights(&[("mu.weight", &[1, 2])])).unwrap();
+    assert!(alone.keys().eq(["means.weight"]));
+    let misshapen = weights(&[("mu.weight", &[1, 2]), ("log_std.weight", &[1, 3])]);
+    let message = map.apply(&misshapen).unwrap_err().to_string();
+    assert!(message.contains("`log_std.weight`: shape [1, 3] cannot follow [1, 2]"), "{message}");
+}
+
+#[test]
+fn networks_of_an_ensemble_are_stacked_with_inputs_before_outputs() {
+    let foreign = counted(&[
+        ("qf0.0.weight", &[2, 3]),
+        ("qf0.0.bias", &[2]),
+        ("qf0.10.weight", &[1, 2]),
+        ("qf0.10.bias", &[1]),
+        ("qf1.0.weight", &[2, 3]),
+        ("qf1.0.bias", &[2]),
+        ("qf1.10.weight", &[1, 2]),
+        ("qf1.10.bias", &[1]),
+    ]);
+    let map = NameMap::new().ensemble("qf", "critics");
+    let joined = map.apply(&foreign).unwrap();
+    let shapes: Vec<_> = joined.iter().map(|(n, a)| (n.as_str(), a.shape().to_vec())).collect();
+    let expected = [
+        ("critics.layers.0.bias", vec![2, 2]),
+        ("critics.layers.0.weight", vec![2, 3, 2]),
+        ("critics.layers.1.bias", vec![2, 1]),
+        ("critics.layers.1.weight", vec![2, 2, 1]),
+    ];
+    assert_eq!(shapes, expected);
+    let first = joined["critics.layers.0.weight"].as_slice::<f32>().unwrap();
+    assert_eq!(first, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0].repeat(2));
+}
+
+#[test]
+fn networks_of_an_ensemble_that_differ_are_refused() {
+    let map = NameMap::new().ensemble("qf", "critics");
+    let message = |names: &[(&str, &[usize])]| map.apply(&weights(names)).unwrap_err().to_string();
+    let deeper =
+        message(&[("qf0.0.weight", &[2, 3]), ("qf1.0.weight", &[2, 3]), ("qf1.2.weight", &[1, 2])]);
+    assert!(deeper.contains("different numbers of layers"), "{deeper}");
+    let wider = message(&[("qf0.0.weight", &[2, 3]), ("qf1.0.weight", &[4, 3])]);
+    assert!(wider.contains("shape [4, 3] differs from [2, 3]"), "{wider}");
+    // A normalization has no place in the map.
+    let normalized = message(&[("qf0.0.weight", &[2, 3]), ("qf0.1.weight", &[2])]);
+    assert!(normalized.contains("no rule for [qf0.1.weight]"), "{normalized}");
+}

@@ -1,13 +1,19 @@
 //! Changes of parameters.
 
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::prelude::*;
+use rekindle_catalog::RunningStatistics;
 use rekindle_checkpoint::{Checkpointable, State};
-use rekindle_core::ALL_MODULES;
 use rekindle_core::weights::{LoadReport, Weights};
+use rekindle_core::{ALL_MODULES, AnyTensor};
 
 use super::MultiRLModule;
 use crate::any::AnyRLModule;
 use crate::error::{ModuleError, Result};
 use crate::module::BoxRLModule;
+use crate::roles::replace;
 use crate::shared::SharedView;
 
 impl MultiRLModule {
@@ -120,6 +126,20 @@ impl MultiRLModule {
         self.change_parameters(id, |module| module.move_targets(tau))?
     }
 
+    /// Replaces running statistics of a module. Where a new number is not finite, the former one stays.
+    ///
+    /// # Errors
+    /// [`ModuleError::UnknownModule`] for an unknown group.
+    pub fn set_running_statistics(
+        &mut self,
+        group: &str,
+        statistics: RunningStatistics,
+    ) -> Result<()> {
+        self.change_parameters(group, |module| {
+            (module.map(&mut Setter(statistics.into_iter().collect())), ())
+        })
+    }
+
     pub(super) fn try_change<T>(
         &mut self,
         group: &str,
@@ -129,5 +149,23 @@ impl MultiRLModule {
             let out = change(&mut module);
             (module, out)
         })?
+    }
+}
+
+/// Replaces parameters by their ids.
+struct Setter(HashMap<ParamId, AnyTensor>);
+
+impl ModuleMapper for Setter {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(Ok(new)) = self.0.remove(&param.id).map(AnyTensor::into_float::<D>) else {
+            return param;
+        };
+        replace(param, |old| match new.dims() == old.dims() {
+            true => {
+                let is_lost = new.clone().is_finite().bool_not();
+                new.mask_where(is_lost, old)
+            }
+            false => old,
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! Roles of policies and critics that learn from replayed actions.
 
 use burn::prelude::Tensor;
+use rekindle_catalog::RunningStatistics;
 use rekindle_core::{Batch, Column, Columns};
 
 use crate::any::AnyRLModule;
@@ -35,6 +36,25 @@ pub trait ActionCritic {
     /// # Errors
     /// If a column is missing or has the wrong kind or shape.
     fn compute_action_values(&self, batch: &Batch) -> Result<Tensor<3>>;
+
+    /// Computes the values of actions in training, for critics that normalize by the statistics of the batch. Also
+    /// returns the running statistics that the pass leads to. The learner writes them to the module where the loss asks
+    /// for it (`AfterMinibatch::set_running_statistics`).
+    ///
+    /// By default, it computes the same as [`compute_action_values`](Self::compute_action_values), and there are no
+    /// statistics.
+    ///
+    /// # Shapes
+    /// As [`compute_action_values`](Self::compute_action_values).
+    ///
+    /// # Errors
+    /// If a column is missing or has the wrong kind or shape.
+    fn compute_action_values_in_training(
+        &self,
+        batch: &Batch,
+    ) -> Result<(Tensor<3>, RunningStatistics)> {
+        Ok((self.compute_action_values(batch)?, RunningStatistics::new()))
+    }
 }
 
 /// A module whose policy draws actions through which gradients flow.
@@ -92,16 +112,41 @@ impl AnyRLModule {
     /// each observation; [`ModuleError::Panicked`]; the module's error.
     pub fn compute_action_values(&self, batch: &Batch) -> Result<Tensor<3>> {
         const METHOD: &str = "compute_action_values";
-        let role = self.module().as_action_critic();
-        let critic = role.ok_or_else(|| self.missing_role(Role::ActionCritic, METHOD))?;
+        let critic = self.action_critic(METHOD)?;
         let values = self.guard(METHOD, || critic.compute_action_values(batch))?;
-        let found = values.dims()[0];
+        self.check_rows(METHOD, batch, values.dims()[0])?;
+        Ok(values)
+    }
+
+    /// Computes the values of actions in training ([`ActionCritic::compute_action_values_in_training`]).
+    ///
+    /// # Errors
+    /// As [`compute_action_values`](Self::compute_action_values).
+    pub fn compute_action_values_in_training(
+        &self,
+        batch: &Batch,
+    ) -> Result<(Tensor<3>, RunningStatistics)> {
+        const METHOD: &str = "compute_action_values_in_training";
+        let critic = self.action_critic(METHOD)?;
+        let (values, statistics) =
+            self.guard(METHOD, || critic.compute_action_values_in_training(batch))?;
+        self.check_rows(METHOD, batch, values.dims()[0])?;
+        Ok((values, statistics))
+    }
+
+    fn action_critic(&self, needed_by: &str) -> Result<&dyn ActionCritic> {
+        let role = self.module().as_action_critic();
+        role.ok_or_else(|| self.missing_role(Role::ActionCritic, needed_by))
+    }
+
+    /// Checks that there are values for each observation.
+    fn check_rows(&self, method: &'static str, batch: &Batch, found: usize) -> Result<()> {
         match batch.get(Columns::OBS)?.map(Column::rows) {
             Some(expected) if expected != found => {
-                let (module, method) = (self.spec().module().into(), METHOD);
+                let module = self.spec().module().into();
                 Err(ModuleError::ValueCount { module, method, expected, found })
             }
-            _ => Ok(values),
+            _ => Ok(()),
         }
     }
 

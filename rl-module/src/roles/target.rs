@@ -117,12 +117,20 @@ impl NamedMapper for Follower {
         let Some(Ok(main)) = self.followed.remove(&path.name()).map(AnyTensor::into_float) else {
             return param;
         };
-        let (id, target, mapper) = param.consume();
-        let (trains, tracks) = (target.is_require_grad(), target.is_autodiff());
-        let new: Tensor<D> = polyak(self.tau, main, target.inner());
-        let new = if tracks { Tensor::from_inner(new) } else { new };
-        Param::from_mapped_value(id, if trains { new.require_grad() } else { new }, mapper)
+        replace(param, |target| polyak(self.tau, main, target))
     }
+}
+
+/// Replaces the value of a parameter, without the graph of its gradients.
+pub(crate) fn replace<const D: usize>(
+    param: Param<Tensor<D>>,
+    change: impl FnOnce(Tensor<D>) -> Tensor<D>,
+) -> Param<Tensor<D>> {
+    let (id, old, mapper) = param.consume();
+    let (trains, tracks) = (old.is_require_grad(), old.is_autodiff());
+    let new = change(old.inner());
+    let new = if tracks { Tensor::from_inner(new) } else { new };
+    Param::from_mapped_value(id, if trains { new.require_grad() } else { new }, mapper)
 }
 
 #[cfg(test)]

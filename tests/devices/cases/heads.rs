@@ -1,10 +1,11 @@
 //! Heads, and compositions of them.
 
 use burn::module::Module;
+use burn::prelude::*;
 use rekindle::catalog::{
     Categorical, CnnTransposeHeadConfig, ConvFilter, DefaultModelConfig, DiagGaussian,
-    Distribution, EnsembleMlp, Mlp, MlpConfig, NoisyLayers, PolicyHeadConfig, dueling,
-    dueling_logits,
+    Distribution, EnsembleMlp, Mlp, MlpConfig, NoisyLayers, PolicyHeadConfig,
+    StateDependentNoiseConfig, dueling, dueling_logits,
 };
 use rekindle::env::Discrete;
 
@@ -39,6 +40,17 @@ pub(super) fn all() -> Vec<Case> {
             "normalized",
             MlpConfig { hidden_layer_use_layernorm: true, ..MlpConfig::new(5, &[7], Some(2)) },
         ),
+        renormalized("in training", |ensemble, x| ensemble.forward_in_training(x).0),
+        renormalized("by running statistics", |ensemble, x| ensemble.forward(x)),
+        Case::new("head: policy, state-dependent noise", TOLERANCE, |device| {
+            let builder = builder(device);
+            let config = PolicyHeadConfig::from_layers(MlpConfig::new(5, &[7], Some(3)));
+            let noise = StateDependentNoiseConfig::default().log_std_init(-0.5).use_expln(true);
+            let head = config.build(&builder).unwrap();
+            let head = head.with_state_dependent_noise(&noise, &builder).unwrap();
+            let features = normal(1, [ROWS, 5], &device.clone().autodiff());
+            of_module(head, device, |head| head.forward(features))
+        }),
         Case::new("head: transposed CNN", DEEP, |device| {
             let filters = [ConvFilter::new(4, 3, 2), ConvFilter::new(2, 3, 1)];
             let config = CnnTransposeHeadConfig::new(5, [3, 3, 4], &filters);
@@ -92,6 +104,24 @@ fn ensemble(name: &str, config: MlpConfig) -> Case {
         let ensemble = EnsembleMlp::stack(&members, &builder).unwrap();
         let features = normal(1, [ROWS, 5], &device.clone().autodiff());
         of_module(ensemble, device, |all| all.forward(features).reshape([3 * ROWS, 2]))
+    })
+}
+
+/// An ensemble with batch renormalization, and the gradients of its inputs: running statistics have none.
+fn renormalized(
+    name: &str,
+    forward: impl Fn(&EnsembleMlp, Tensor<2>) -> Tensor<3> + 'static,
+) -> Case {
+    Case::new(format!("head: ensemble, renormalized {name}"), TOLERANCE, move |device| {
+        let device = &device.clone().autodiff();
+        let builder = builder(device);
+        let member = |_| vec![MlpConfig::new(5, &[7], Some(2)).build(&builder)];
+        let members: Vec<_> = (0..3).map(member).collect();
+        let ensemble = EnsembleMlp::stack(&members, &builder).unwrap();
+        let ensemble = ensemble.with_batch_renorm(&builder, 100);
+        of_function(&[normal(1, [ROWS, 5], device)], |x| {
+            vec![forward(&ensemble, x[0].clone()).reshape([3 * ROWS * 2])]
+        })
     })
 }
 
