@@ -136,17 +136,34 @@ impl Default for SoftActorCriticConfig {
     }
 }
 
+fn refuse<T>(field: &str, reason: &str) -> Result<T> {
+    let (field, reason) = (field.into(), reason.into());
+    Err(CatalogError::Inapplicable { field, reason }.into())
+}
+
 impl SoftActorCriticConfig {
+    /// Adds batch renormalization to the settings of critics, if it is on.
+    ///
+    /// # Errors
+    /// [`CatalogError::Inapplicable`] for its warm-up without it.
+    fn normalized(&self, critics: CriticsConfig) -> Result<CriticsConfig> {
+        let steps = self.batch_renorm_warmup_steps;
+        match self.critics_use_batch_renorm {
+            true => Ok(critics.batch_renorm(steps)),
+            false if steps == Self::default().batch_renorm_warmup_steps => Ok(critics),
+            false => refuse(
+                "batch_renorm_warmup_steps",
+                "it is the warm-up of batch renormalization; set `critics_use_batch_renorm`, or remove the setting",
+            ),
+        }
+    }
+
     /// Returns the settings of noise that depends on the state, if the policy explores with it.
     ///
     /// # Errors
     /// [`CatalogError::Inapplicable`] for one of these settings without `use_sde`, and for `use_sde` in a `Discrete`
     /// space.
     fn noise(&self, input: CriticsInput) -> Result<Option<StateDependentNoiseConfig>> {
-        let refuse = |field: &str, reason: &str| {
-            let (field, reason) = (field.into(), reason.into());
-            Err(CatalogError::Inapplicable { field, reason }.into())
-        };
         if self.use_sde {
             if let CriticsInput::All { .. } = input {
                 let reason = "gSDE adds noise to the numbers of a Box; remove the setting for a Discrete space";
@@ -299,14 +316,8 @@ impl RLModule for SoftActorCritic {
             CriticsInput::All { actions } => (0, actions),
         };
         let of_critics = critics_input::config(&config, own.critics_use_layernorm);
-        let critics = || {
-            let critics = CriticsConfig::new(action_dim, own.num_critics, outputs);
-            let critics = match own.critics_use_batch_renorm {
-                true => critics.batch_renorm(own.batch_renorm_warmup_steps),
-                false => critics,
-            };
-            catalog.build_critics(cx.catalog_context(&of_critics), &seen, critics)
-        };
+        let networks = own.normalized(CriticsConfig::new(action_dim, own.num_critics, outputs))?;
+        let critics = || catalog.build_critics(cx.catalog_context(&of_critics), &seen, networks);
         let (qf, target_qf) = match (cx.inference_only(), own.critics_use_batch_renorm) {
             (true, _) => (None, None),
             (false, true) => (Some(critics()?), None),

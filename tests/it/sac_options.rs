@@ -33,6 +33,13 @@ fn n_and_n_iterations_with_gsde_are_2n() {
 }
 
 #[test]
+fn n_and_n_iterations_with_gsde_and_memory_are_2n() {
+    let recurrent =
+        sac().model("use_lstm", true).model("lstm_cell_size", 4).model("max_seq_len", 5);
+    n_and_n_are_2n(&recurrent.training(|t| t.use_sde(true).sde_sample_freq(7)));
+}
+
+#[test]
 fn n_and_n_iterations_of_critics_with_batch_renorm_are_2n() {
     let crossq =
         || sac().training(|t| t.critics_use_batch_renorm(true).batch_renorm_warmup_steps(9));
@@ -159,7 +166,10 @@ fn options_without_an_effect_and_numbers_out_of_range_are_refused() {
         (with(|t| t.sde_sample_freq(4)), "set `use_sde`"),
         (with(|t| t.use_sde(true).sde_sample_freq(0)), "at least 1 step"),
         (with(|t| t.critics_use_batch_renorm(true).critics_use_layernorm(true)), "choose one"),
-        (with(|t| t.batch_renorm_warmup_steps(u64::MAX)), "`batch_renorm_warmup_steps`"),
+        (
+            with(|t| t.critics_use_batch_renorm(true).batch_renorm_warmup_steps(u64::MAX)),
+            "`batch_renorm_warmup_steps`",
+        ),
         (message(&tqc().training(|t| t.sde_sample_freq(4))), "set `use_sde`"),
         (of_model(sac(), "log_std_init", json!(-2.0)), "set `use_sde`"),
         (of_model(sac(), "clip_mean", json!(1.0)), "set `use_sde`"),
@@ -167,6 +177,11 @@ fn options_without_an_effect_and_numbers_out_of_range_are_refused() {
         (of_model(sde(), "log_std_init", json!(1e300)), "`log_std_init`"),
         (of_model(sde(), "log_std_clip_param", json!(1.0)), "`log_std_clip_param`"),
         (message(&sde().environment("CartPole-v1")), "`use_sde`"),
+        (with(|t| t.batch_renorm_warmup_steps(9)), "set `critics_use_batch_renorm`"),
+        (
+            message(&sac().training(|t| t.critics_use_batch_renorm(true)).model("use_lstm", true)),
+            "use an encoder without memory",
+        ),
     ] {
         assert!(found.contains(expected), "{expected}: {found}");
     }
