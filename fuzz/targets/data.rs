@@ -31,11 +31,12 @@ enum Any {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    fs::write(FOLDER.join("state.json"), bytes).expect("a file in a directory of our own");
-    fs::write(FOLDER.join("manifest.json"), rekindle_fuzz::manifest_of_data(bytes))
+    let (first, again) = (FOLDER.join("first"), FOLDER.join("again"));
+    fs::create_dir_all(&first).expect("a directory in a directory of our own");
+    fs::write(first.join("state.json"), bytes).expect("a file in a directory of our own");
+    fs::write(first.join("manifest.json"), rekindle_fuzz::manifest_of_data(bytes))
         .expect("a file in a directory of our own");
-    let Ok(state) = read(&*FOLDER) else { return };
-    let again = FOLDER.join("again");
+    let Ok(state) = read(&first) else { return };
     write(&again, &state).expect("what was read can be saved");
     assert_eq!(read(&again).expect("what was saved can be read"), state);
     if let Ok(any) = from_value::<Any>(&state.data)
