@@ -1,10 +1,9 @@
 //! The recurrent states of a policy and of its critics.
 
+use burn::prelude::Tensor;
 use rekindle_catalog::{BoxEncoder, Critics, PolicyHead};
 use rekindle_core::{Batch, Column, Columns};
 use rekindle_env::Buffer;
-
-use burn::prelude::Tensor;
 
 use crate::error::{ModuleError, Result};
 

@@ -1,5 +1,7 @@
 //! Minibatches of sequences, for modules with memory.
 
+use std::cell::OnceCell;
+
 use burn::prelude::*;
 use rekindle_core::{Batch, Column, Columns};
 use rekindle_learner::Result;
@@ -20,6 +22,16 @@ pub(crate) struct Sequences {
     outputs: Tensor<1, Int>,
     /// For each row of the minibatch the first row of its sequence in the outputs, `[S · P]`.
     firsts: Tensor<1, Int>,
+    /// Made once for all networks.
+    of_burn_in: OnceCell<BurnIn>,
+}
+
+/// The burn-in of all sequences, without gradients.
+struct BurnIn {
+    inputs: Batch,
+    /// For each sequence the row of its state among the stored states and those after the burn-in, which follow
+    /// them.
+    chosen: Tensor<1, Int>,
 }
 
 impl Sequences {
@@ -47,6 +59,7 @@ impl Sequences {
             learned: each(steps, &|s, t| s * padded + burn_in + t),
             outputs: each(padded, &|s, t| s * steps + t.saturating_sub(burn_in)),
             firsts: each(padded, &|s, _| s * steps),
+            of_burn_in: OnceCell::new(),
             device,
         }))
     }
@@ -77,24 +90,33 @@ impl Sequences {
         if self.burn_in == 0 || !batch.contains(BURN_IN_STATE) {
             return Ok(stored);
         }
+        let BurnIn { inputs, chosen } = match self.of_burn_in.get() {
+            Some(burn_in) => burn_in,
+            None => {
+                let burn_in = self.burn_in(batch)?;
+                self.of_burn_in.get_or_init(|| burn_in)
+            }
+        };
+        let outputs = run(inputs)?;
+        Ok(stored.cat(outputs.column(Columns::STATE_OUT)?)?.select_rows(chosen)?)
+    }
+
+    fn burn_in(&self, batch: &Batch) -> Result<BurnIn> {
         let padded = self.outputs.dims()[0] / self.count;
         let rows = (0..self.count).flat_map(|s| (0..self.burn_in).map(move |t| s * padded + t));
         let rows: Vec<i64> = rows.map(|row| row as i64).collect();
         let shape = [rows.len()];
         let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, shape), &self.device);
-        let of_burn_in =
+        let select =
             |name| -> Result<Column> { Ok(batch.column(name)?.select_rows(&rows)?.inner()?) };
         let inputs = Batch::new()
-            .with(Columns::OBS, of_burn_in(Columns::OBS)?)
-            .with(Columns::ACTIONS, of_burn_in(Columns::ACTIONS)?)
+            .with(Columns::OBS, select(Columns::OBS)?)
+            .with(Columns::ACTIONS, select(Columns::ACTIONS)?)
             .with(Columns::STATE_IN, batch.column(BURN_IN_STATE)?.clone().inner()?);
-        // Row `s` of the stored states, or row `s` of those after the burn-in, which follow them.
         let burned_in = batch.float::<1>(BURNED_IN)?.inner().int();
         let own: Vec<i64> = (0..self.count as i64).collect();
         let own = TensorData::new(own, [self.count]);
         let own = Tensor::<1, Int>::from_data(own, &burned_in.device());
-        let chosen = burned_in * self.count as i64 + own;
-        let outputs = run(&inputs)?;
-        Ok(stored.cat(outputs.column(Columns::STATE_OUT)?)?.select_rows(&chosen)?)
+        Ok(BurnIn { inputs, chosen: burned_in * self.count as i64 + own })
     }
 }
