@@ -62,12 +62,10 @@ impl NoisyLayers {
         let [rows, width] = x.dims();
         if noise.dims()[0] == 1 && rows > 1 {
             // The weights of all rows, computed once, are one product instead of two.
-            let layers = self.layers.iter().zip(&factors);
-            let layers: Vec<_> = layers.map(|(sigma, of)| noise_of_parameters(sigma, of)).collect();
             let with_noise = |index: usize, mean: &Linear| {
-                let (weight, bias) = layers.get(index)?;
-                let mean_bias = mean.bias.as_ref()?.val();
-                Some((mean.weight.val() + weight.clone(), mean_bias + bias.clone()?))
+                let (sigma, of) = self.layers.get(index).zip(factors.get(index))?;
+                let (weight, bias) = noise_of_parameters(sigma, of)?;
+                Some((mean.weight.val() + weight, mean.bias.as_ref()?.val() + bias))
             };
             if let Some(layers) = means.dense_layers_by(with_noise)
                 && rekindle_kernels::fit(width, &layers)
@@ -88,14 +86,14 @@ impl NoisyLayers {
 }
 
 /// Returns the noise of the weight and the bias of one layer, from the factors of its inputs and outputs,
-/// `[1, inputs]` and `[1, outputs]`.
+/// `[1, inputs]` and `[1, outputs]`; `None` for a layer without a bias.
 fn noise_of_parameters(
     sigma: &Linear,
     [of_inputs, of_outputs]: &[Tensor<2>; 2],
-) -> (Tensor<2>, Option<Tensor<1>>) {
+) -> Option<(Tensor<2>, Tensor<1>)> {
     let product = of_inputs.clone().transpose() * of_outputs.clone();
-    let bias = sigma.bias.as_ref().map(|bias| bias.val() * of_outputs.clone().squeeze_dim(0));
-    (sigma.weight.val() * product, bias)
+    let bias = sigma.bias.as_ref()?.val() * of_outputs.clone().squeeze_dim(0);
+    Some((sigma.weight.val() * product, bias))
 }
 
 #[cfg(test)]
