@@ -1,5 +1,5 @@
 //! DQN and its family: a replay buffer, target networks and ε-greedy exploration; distributions of returns (C51 and
-//! QR-DQN), and parts of Rainbow.
+//! QR-DQN), and Rainbow.
 //!
 //! `cargo run --release --example dqn -- cartpole` (see `--help`)
 
@@ -69,6 +69,7 @@ fn settings(task: &str, t: DqnTraining) -> DqnTraining {
             .epsilon([(0, 1.0), (50_000, 0.02)])
             .target_network_update_freq(2_000)
             .grad_clip(Some(10.0)),
+        // All parts of Rainbow. Its noisy layers explore, without ε.
         "rainbow" => t
             .lr(1e-3)
             .train_batch_size(64)
@@ -78,7 +79,10 @@ fn settings(task: &str, t: DqnTraining) -> DqnTraining {
             .sample_timesteps_per_update_round(32)
             .updates_per_env_step(0.5)
             .n_step(3)
-            .epsilon([(0, 1.0), (5_000, 0.04)])
+            .noisy(true)
+            .num_atoms(51)
+            .v_min(0.0)
+            .v_max(100.0)
             .target_network_update_freq(200)
             .grad_clip(Some(10.0)),
         _ => cartpole(t),

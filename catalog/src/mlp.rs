@@ -170,6 +170,12 @@ impl Mlp {
         (features, outputs)
     }
 
+    /// Returns the linear layers.
+    #[cfg(test)]
+    pub(crate) fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.layers.iter()
+    }
+
     /// Returns the inputs and outputs of each linear layer.
     pub(crate) fn layer_dims(&self) -> impl Iterator<Item = [usize; 2]> {
         self.layers.iter().map(|layer| layer.weight.dims())
@@ -212,6 +218,15 @@ impl Mlp {
     /// activations or the normalization between them.
     #[must_use]
     pub fn dense_layers(&self) -> Option<Vec<DenseLayer>> {
+        self.dense_layers_by(|_, layer| Some((layer.weight.val(), layer.bias.as_ref()?.val())))
+    }
+
+    /// Returns the layers as [`dense_layers`](Self::dense_layers) does, with the weights and biases that
+    /// `parameters` returns for each index and linear layer.
+    pub(crate) fn dense_layers_by(
+        &self,
+        parameters: impl Fn(usize, &Linear) -> Option<(Tensor<2>, Tensor<1>)>,
+    ) -> Option<Vec<DenseLayer>> {
         if !self.norms.is_empty() {
             return None;
         }
@@ -219,7 +234,8 @@ impl Mlp {
         let dense = |(index, layer): (usize, &Linear)| {
             let activation =
                 if index < hidden { self.hidden_activation } else { self.output_activation };
-            DenseLayer::new(layer.weight.val(), layer.bias.as_ref()?.val(), activation.dense()?)
+            let (weight, bias) = parameters(index, layer)?;
+            DenseLayer::new(weight, bias, activation.dense()?)
         };
         self.layers.iter().enumerate().map(dense).collect()
     }

@@ -13,7 +13,8 @@ use crate::mlp::Mlp;
 ///
 /// With `f(x) = sgn(x)·√|x|`, noise `ε_in` of the inputs and `ε_out` of the outputs of a layer, its weight is
 /// `μ + σ·f(ε_in)·f(ε_out)` and its bias `μ + σ·f(ε_out)`. The noise of each row is its own, so that a batch may
-/// hold rows of several environments. Rows that share the same noise share the same weights.
+/// hold rows of several environments. Rows that share the same noise share the same weights, which are then computed
+/// once.
 ///
 /// Without noise, the [`Mlp`] alone is the network of means.
 #[derive(Module, Debug)]
@@ -42,7 +43,8 @@ impl NoisyLayers {
     /// Applies the layers with noise.
     ///
     /// # Shapes
-    /// `x`: `[B, input_dim]`; `noise`: `[B, noise_dim]`, standard normal; result `[B, output_dim]`.
+    /// `x`: `[B, input_dim]`; `noise`: `[B, noise_dim]`, or `[1, noise_dim]` for all rows, standard normal; result
+    /// `[B, output_dim]`.
     #[must_use]
     pub fn forward(&self, means: &Mlp, x: Tensor<2>, noise: &Tensor<2>) -> Tensor<2> {
         let factors = noise.clone().sign() * noise.clone().abs().sqrt();
@@ -52,14 +54,46 @@ impl NoisyLayers {
             used += count;
             part
         };
+        let factors = self.layers.iter().map(|sigma| {
+            let [inputs, outputs] = sigma.weight.dims();
+            [next(inputs), next(outputs)]
+        });
+        let factors: Vec<_> = factors.collect();
+        let [rows, width] = x.dims();
+        if noise.dims()[0] == 1 && rows > 1 {
+            // The weights of all rows, computed once, are one product instead of two.
+            let with_noise = |index: usize, mean: &Linear| {
+                let (sigma, of) = self.layers.get(index).zip(factors.get(index))?;
+                let (weight, bias) = noise_of_parameters(sigma, of)?;
+                Some((mean.weight.val() + weight, mean.bias.as_ref()?.val() + bias))
+            };
+            if let Some(layers) = means.dense_layers_by(with_noise)
+                && rekindle_kernels::fit(width, &layers)
+            {
+                return rekindle_kernels::mlp(x, &layers);
+            }
+        }
         means.forward_by(x, |index, layer, x| {
             let mean = layer.forward(x.clone());
-            let Some(sigma) = self.layers.get(index) else { return mean };
-            let [inputs, outputs] = sigma.weight.dims();
-            let (of_inputs, of_outputs) = (next(inputs), next(outputs));
-            mean + sigma.forward(x * of_inputs) * of_outputs
+            let (Some(sigma), Some([of_inputs, of_outputs])) =
+                (self.layers.get(index), factors.get(index))
+            else {
+                return mean;
+            };
+            mean + sigma.forward(x * of_inputs.clone()) * of_outputs.clone()
         })
     }
+}
+
+/// Returns the noise of the weight and the bias of one layer, from the factors of its inputs and outputs,
+/// `[1, inputs]` and `[1, outputs]`; `None` for a layer without a bias.
+fn noise_of_parameters(
+    sigma: &Linear,
+    [of_inputs, of_outputs]: &[Tensor<2>; 2],
+) -> Option<(Tensor<2>, Tensor<1>)> {
+    let product = of_inputs.clone().transpose() * of_outputs.clone();
+    let bias = sigma.bias.as_ref()?.val() * of_outputs.clone().squeeze_dim(0);
+    Some((sigma.weight.val() * product, bias))
 }
 
 #[cfg(test)]
@@ -119,5 +153,40 @@ mod tests {
         let gradients = out.sum().backward();
         let of_sigma = sigma.layers[0].weight.val().grad(&gradients).unwrap();
         assert!(to_f32(of_sigma).unwrap().iter().any(|gradient| *gradient != 0.0));
+    }
+
+    #[test]
+    fn one_noise_for_all_rows_is_that_of_each_row() {
+        for hidden_layer_use_layernorm in [false, true] {
+            let device = Device::flex().autodiff();
+            let builder = ModelBuilder::new(&device, Generator::from_seed(1));
+            let config =
+                MlpConfig { hidden_layer_use_layernorm, ..MlpConfig::new(3, &[4], Some(2)) };
+            let means = config.build(&builder);
+            let sigma = NoisyLayers::new(&builder, &means, 0.5);
+            let mut rng = Generator::from_seed(5);
+            let mut normal = |rows: usize, width: usize| {
+                let numbers: Vec<f32> =
+                    (0..rows * width).map(|_| rng.standard_normal() as f32).collect();
+                Tensor::<2>::from_data(TensorData::new(numbers, [rows, width]), &device)
+            };
+            let (x, shared) = (normal(5, 3), normal(1, 13));
+            let results = [shared.clone(), shared.expand([5, 13])].map(|noise| {
+                let out = sigma.forward(&means, x.clone(), &noise);
+                let gradients = out.clone().square().sum().backward();
+                let of = |layer: &Linear| {
+                    let bias = layer.bias.as_ref().unwrap().val().grad(&gradients).unwrap();
+                    let weight = layer.weight.val().grad(&gradients).unwrap();
+                    [to_f32(weight).unwrap(), to_f32(bias).unwrap()].concat()
+                };
+                let layers = sigma.layers.iter().chain(means.linears());
+                [to_f32(out).unwrap()].into_iter().chain(layers.map(of)).collect::<Vec<_>>()
+            });
+            let [shared, each] = results.map(|parts| parts.concat());
+            assert_eq!(shared.len(), 5 * 2 + 2 * (3 * 4 + 4 + 4 * 2 + 2));
+            for (shared, each) in shared.iter().zip(each) {
+                assert!((shared - each).abs() < 1e-4, "{shared} {each}");
+            }
+        }
     }
 }

@@ -112,10 +112,15 @@ impl QNetwork {
         })
     }
 
-    /// Returns the noise of a batch; `None` for a pass with the means.
+    /// Returns the noise of a training pass, which is the same for all rows, `[1, noise_dim]`; `None` for a pass with
+    /// the means.
     fn noise(&self, batch: &Batch) -> Result<Option<Tensor<2>>> {
         Ok(match self.noise_dim() > 0 && batch.contains(Columns::NOISE) {
-            true => Some(batch.float::<2>(Columns::NOISE)?),
+            true => {
+                let noise = batch.float::<2>(Columns::NOISE)?;
+                let rows = noise.dims()[0].min(1);
+                Some(noise.narrow(0, 0, rows))
+            }
             false => None,
         })
     }

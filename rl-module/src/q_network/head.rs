@@ -60,8 +60,8 @@ impl QHead {
     ///
     /// # Shapes
     /// `features`: `[B, features]`; `mask`: `[B, actions]`, 1 for an allowed action and 0 for a masked one;
-    /// `noise`: `[B, noise_dim]`, or `None` for the means; result `[B, actions · atoms]`, the atoms of an action
-    /// one after the other.
+    /// `noise`: `[B, noise_dim]`, `[1, noise_dim]` for all rows, or `None` for the means; result
+    /// `[B, actions · atoms]`, the atoms of an action one after the other.
     #[must_use]
     pub fn forward(
         &self,

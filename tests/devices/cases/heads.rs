@@ -75,17 +75,8 @@ pub(super) fn all() -> Vec<Case> {
                 vec![out.reshape([ROWS * 4])]
             })
         }),
-        Case::new("head: noisy", TOLERANCE, |device| {
-            let means = MlpConfig::new(5, &[7], Some(3)).build(&builder(device));
-            let sigma = NoisyLayers::new(&builder(device), &means, 0.5);
-            let device = &device.clone();
-            let autodiff = device.clone().autodiff();
-            let noise = normal(2, [ROWS, sigma.noise_dim()], &autodiff);
-            let features = normal(1, [ROWS, 5], &autodiff);
-            of_module(Noisy { means, sigma }, device, |noisy| {
-                noisy.sigma.forward(&noisy.means, features, &noise)
-            })
-        }),
+        noisy("noise of each row", ROWS),
+        noisy("one noise for all rows", 1),
         Case::new("head: dueling of atoms", TOLERANCE, |device| {
             let device = &device.clone().autodiff();
             let inputs = [normal(1, [ROWS, 12], device), normal(2, [ROWS, 3], device)];
@@ -121,6 +112,19 @@ fn renormalized(
         let ensemble = ensemble.with_batch_renorm(&builder, 100);
         of_function(&[normal(1, [ROWS, 5], device)], |x| {
             vec![forward(&ensemble, x[0].clone()).reshape([3 * ROWS * 2])]
+        })
+    })
+}
+
+fn noisy(name: &str, rows: usize) -> Case {
+    Case::new(format!("head: noisy, {name}"), TOLERANCE, move |device| {
+        let means = MlpConfig::new(5, &[7], Some(3)).build(&builder(device));
+        let sigma = NoisyLayers::new(&builder(device), &means, 0.5);
+        let autodiff = device.clone().autodiff();
+        let noise = normal(2, [rows, sigma.noise_dim()], &autodiff);
+        let features = normal(1, [ROWS, 5], &autodiff);
+        of_module(Noisy { means, sigma }, device, |noisy| {
+            noisy.sigma.forward(&noisy.means, features, &noise)
         })
     })
 }
