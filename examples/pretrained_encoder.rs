@@ -134,7 +134,7 @@ fn pretrain(folder: &Path) -> std::result::Result<(), MainError> {
             );
         }
         let gradients = Gradients::take(&net, &mut loss.backward());
-        let (stepped, outcome) = optimizer.step(5e-3, None, net, gradients);
+        let (stepped, outcome) = optimizer.step(3e-3, None, net, gradients);
         net = stepped;
         outcome?;
     }
@@ -222,7 +222,7 @@ pub(crate) fn train(
         .model("vf_share_layers", true)
         .training(|t| {
             let t = t.train_batch_size(1024).minibatch_size(128).num_epochs(10);
-            t.lr(3e-3).clip_param(0.2).use_kl_loss(false).entropy_coeff(0.02)
+            t.lr(3e-3).clip_param(0.2).use_kl_loss(false).entropy_coeff(0.1)
         })
         .seed(0)
         .build(&DeviceSpec::Cpu.open()?)?;
