@@ -5,7 +5,7 @@
 //! of the policy see α as it was before its step, as in Stable-Baselines3.
 //!
 //! Options are noise that depends on the state (`use_sde`; Raffin et al., 2020), and critics with batch renormalization
-//! in the place of target networks (`critics_use_batch_renorm`; CrossQ; Bhatt et al., 2024).
+//! instead of target networks (`critics_use_batch_renorm`; CrossQ; Bhatt et al., 2024).
 //!
 //! Differences from RLlib:
 //!

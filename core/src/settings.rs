@@ -212,7 +212,7 @@ pub fn seconds(field: &'static str, value: &f64) -> Result<(), ConfigError> {
 const ROUNDS_TO_0: &str = "it must not round to 0 in single precision; raise it";
 const ROUNDS_TO_INFINITY: &str = "it must not round to infinity in single precision; lower it";
 
-/// Returns a number for a message. Very large and very small ones have an exponent in the place of hundreds
+/// Returns a number for a message. Very large and very small ones have an exponent instead of hundreds
 /// of digits.
 fn number(value: f64) -> String {
     match value.abs() {

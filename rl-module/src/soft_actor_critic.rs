@@ -39,7 +39,7 @@ use crate::roles::{ActionCritic, Role, StochasticPolicy, TargetNetwork};
 /// With recurrent encoders (`use_lstm`), policy and critics have a state each, a Dict of `"actor"` and `"critic"`,
 /// and learn from sequences of `max_seq_len` steps.
 ///
-/// With `use_sde`, exploration adds [`StateDependentNoise`](rekindle_catalog::StateDependentNoise) in the place of noise
+/// With `use_sde`, exploration adds [`StateDependentNoise`](rekindle_catalog::StateDependentNoise) instead of noise
 /// of each step. Learning draws actions from their distribution given the state.
 ///
 /// Its model config has the fields of `DefaultModelConfig` and of [`SoftActorCriticConfig`].

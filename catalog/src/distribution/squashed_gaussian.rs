@@ -64,7 +64,7 @@ impl SquashedGaussian {
         Ok(squashed)
     }
 
-    /// Sets the bounds of log standard deviations, in the place of [−5, 2].
+    /// Sets the bounds of log standard deviations, instead of [−5, 2].
     ///
     /// # Errors
     /// [`CatalogError::Config`] unless both are finite and the lower one is not above the other.
