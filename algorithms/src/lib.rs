@@ -31,6 +31,8 @@ mod config;
 mod custom;
 pub mod ddpg;
 pub mod dqn;
+#[cfg(test)]
+mod echo;
 mod error;
 mod evaluation;
 mod execution_plan;
@@ -55,7 +57,7 @@ pub use config::{
     EnvironmentConfig, EvaluationConfig, EvaluationOverrides, LearnersConfig, MultiAgentSection,
     ReportingConfig, RolloutFragmentLength, TrainingConfig,
 };
-pub use custom::{CustomTraining, Trajectory};
+pub use custom::{AgentSteps, CustomTraining, Trajectory};
 pub use ddpg::{DdpgConfig, DdpgTraining};
 pub use dqn::{DqnConfig, DqnTraining};
 pub use error::{AlgorithmError, CallbackError, Result};

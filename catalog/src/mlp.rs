@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::prelude::*;
 use rekindle_core::Column;
-use rekindle_kernels::DenseLayer;
+use rekindle_kernels::{DenseActivation, DenseLayer};
 
 use crate::activation::Activation;
 use crate::builder::ModelBuilder;
@@ -218,26 +218,29 @@ impl Mlp {
     /// activations or the normalization between them.
     #[must_use]
     pub fn dense_layers(&self) -> Option<Vec<DenseLayer>> {
-        self.dense_layers_by(|_, layer| Some((layer.weight.val(), layer.bias.as_ref()?.val())))
+        self.dense_layers_by(|_, layer, activation| {
+            DenseLayer::new(layer.weight.val(), layer.bias.as_ref()?.val(), activation)
+        })
     }
 
-    /// Returns the layers as [`dense_layers`](Self::dense_layers) does, with the weights and biases that
-    /// `parameters` returns for each index and linear layer.
+    /// Returns the layers as [`dense_layers`](Self::dense_layers) does, where `dense` makes each of its index,
+    /// the linear layer and the activation.
     pub(crate) fn dense_layers_by(
         &self,
-        parameters: impl Fn(usize, &Linear) -> Option<(Tensor<2>, Tensor<1>)>,
+        dense: impl Fn(usize, &Linear, DenseActivation) -> Option<DenseLayer>,
     ) -> Option<Vec<DenseLayer>> {
         if !self.norms.is_empty() {
             return None;
         }
         let hidden = self.layers.len() - usize::from(self.has_output_layer);
-        let dense = |(index, layer): (usize, &Linear)| {
+        // In a loop, because this runs in every pass: an iterator of options moves each layer several times.
+        let mut layers = Vec::with_capacity(self.layers.len());
+        for (index, layer) in self.layers.iter().enumerate() {
             let activation =
                 if index < hidden { self.hidden_activation } else { self.output_activation };
-            let (weight, bias) = parameters(index, layer)?;
-            DenseLayer::new(weight, bias, activation.dense()?)
-        };
-        self.layers.iter().enumerate().map(dense).collect()
+            layers.push(dense(index, layer, activation.dense()?)?);
+        }
+        Some(layers)
     }
 }
 

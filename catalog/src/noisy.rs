@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::prelude::*;
+use rekindle_kernels::DenseLayer;
 
 use crate::builder::ModelBuilder;
 use crate::initializer::Initializer;
@@ -62,10 +63,11 @@ impl NoisyLayers {
         let [rows, width] = x.dims();
         if noise.dims()[0] == 1 && rows > 1 {
             // The weights of all rows, computed once, are one product instead of two.
-            let with_noise = |index: usize, mean: &Linear| {
+            let with_noise = |index: usize, mean: &Linear, activation| {
                 let (sigma, of) = self.layers.get(index).zip(factors.get(index))?;
                 let (weight, bias) = noise_of_parameters(sigma, of)?;
-                Some((mean.weight.val() + weight, mean.bias.as_ref()?.val() + bias))
+                let (weight, bias) = (mean.weight.val() + weight, mean.bias.as_ref()?.val() + bias);
+                DenseLayer::new(weight, bias, activation)
             };
             if let Some(layers) = means.dense_layers_by(with_noise)
                 && rekindle_kernels::fit(width, &layers)

@@ -43,6 +43,9 @@ macro_rules! with_rank {
     };
 }
 
+#[cfg(feature = "flex")]
+mod host;
+
 /// The kind of the elements of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TensorKind {
@@ -97,6 +100,12 @@ impl AnyTensor {
     pub fn from_data(data: TensorData, device: &Device) -> Result<Self> {
         check_range(&data, device)?;
         let shape = data.shape().to_vec();
+        #[cfg(feature = "flex")]
+        let data = match host::from_data(data, device) {
+            Ok(tensor) if (1..=MAX_RANK).contains(&shape.len()) => return Ok(tensor),
+            Ok(_) => return Err(CoreError::Rank { shape, max: MAX_RANK }),
+            Err(data) => data,
+        };
         let dtype = data.dtype();
         with_rank!(shape.len(), shape, D => Ok(match dtype {
             DType::Bool(_) => Tensor::<D, Bool>::from_data(data, device).into(),
@@ -334,6 +343,10 @@ impl AnyTensor {
     /// [`CoreError::TensorKind`] if it is not a float tensor, [`CoreError::DeviceRead`] if the device
     /// fails.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
+        #[cfg(feature = "flex")]
+        if let Some(elements) = host::elements(self) {
+            return Ok(elements.to_vec());
+        }
         let shape = self.shape();
         with_rank!(shape.len(), shape, D => to_f32(self.float::<D>()?))
     }

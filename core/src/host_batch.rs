@@ -276,6 +276,16 @@ mod tests {
     }
 
     #[test]
+    fn a_column_is_gathered_only_when_it_is_read() {
+        let mut columns = HostBatch::new();
+        columns.insert_f32("a", vec![1.0, 2.0]).unwrap();
+        // Row 2 does not exist, which only a gathered column finds out.
+        let batch = Arc::new(columns).gather_to_device(vec![0, 2], &Device::flex());
+        assert_eq!(batch.rows(), 2);
+        batch.float::<1>("a").unwrap_err();
+    }
+
+    #[test]
     fn a_nested_batch_has_exactly_the_parts_of_the_buffer() {
         let device = Device::flex();
         let pair = Space::tuple([Space::discrete(2).unwrap(), Space::discrete(2).unwrap()]);

@@ -244,14 +244,14 @@ impl SingleAgentEnvRunner {
                 timed_out = true;
                 break;
             }
-            self.act(options)?;
+            let inferred = self.act(options)?;
             let module = self.module.as_ref().map_or("", |module| module.module.spec().module());
             let memory = self.memory.as_ref();
             recorder.push_actions(self.seen(), &self.sampler, memory, module)?;
             if let Some(memory) = &mut self.memory {
                 memory.advance();
             }
-            self.step_envs(options, &mut recorder, &mut quota, &mut episodes)?;
+            self.step_envs(options, inferred, &mut recorder, &mut quota, &mut episodes)?;
             if amount.is_episodes() {
                 watch.step(&self.base.config.env, episodes.len());
             }

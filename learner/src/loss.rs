@@ -185,6 +185,12 @@ pub trait Loss: Debug + Send {
         true
     }
 
+    /// Whether [`prepare`](Self::prepare) reads the steps of other agents ([`PrepareContext::experience`]).
+    /// Defaults to `false`.
+    fn reads_other_agents(&self) -> bool {
+        false
+    }
+
     /// Completes the experience of the module with the columns that the loss reads, such as advantages. Numbers
     /// to report go to [`PrepareContext::report`].
     ///

@@ -235,6 +235,38 @@ fn a_model_setting_that_only_a_replaced_module_used_is_no_obstacle() {
     assert_survives(&mut algo);
 }
 
+/// Batches of 25 steps end within an episode of ten, so the replaced module has open steps.
+#[test]
+fn a_module_of_two_agents_is_replaced_by_one_with_another_memory() {
+    game("test/Replaced-v0", &[("a", 1), ("b", 1)]);
+    let config = two("test/Replaced-v0").training(|t| t.train_batch_size(25));
+    let mut algo = config.build(&device()).unwrap();
+    let lstm = |cells: usize| {
+        RLModuleSpec::default()
+            .observation_space(one())
+            .action_space(bin())
+            .model_config(json!({"fcnet_hiddens": [4], "use_lstm": true, "lstm_cell_size": cells}))
+            .build(&device())
+            .unwrap()
+    };
+    algo.train().unwrap();
+    let networks = [lstm(4), lstm(8), network(1), lstm(8)];
+    for module in networks {
+        algo.set_policies_to_train(ids(&["a"])).unwrap();
+        algo.replace_module("b", heuristic()).unwrap();
+        algo.train().unwrap();
+        algo.replace_module("b", module).unwrap();
+        algo.set_policies_to_train(ids(&["a", "b"])).unwrap();
+        algo.train().unwrap();
+    }
+    for module in [lstm(4), network(1), lstm(8), lstm(4)] {
+        algo.replace_module("b", module).unwrap();
+        algo.train().unwrap();
+        algo.train().unwrap();
+    }
+    assert_survives(&mut algo);
+}
+
 /// One encoder and one critic for all modules, and a head for each.
 #[derive(Module, Debug)]
 struct Common {

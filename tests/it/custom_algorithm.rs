@@ -4,8 +4,10 @@ use burn::prelude::*;
 use rekindle::algorithms::{
     AlgorithmConfig, AsyncGradients, Asynchronous, CustomTraining, Synchronous, TrainingConfig,
 };
-use rekindle::learner::{GradClipBy, LearnerError, OptimizerGroup};
+use rekindle::learner::{GradClipBy, LearnerError, OptimizerConfig, OptimizerGroup};
 use rekindle::prelude::*;
+
+use crate::scripted;
 
 fn device() -> Device {
     DeviceSpec::Cpu.open().unwrap()
@@ -77,6 +79,86 @@ fn stats_gradients_and_optimizers_of_a_variant_take_effect() {
         let of_actor = name.starts_with("encoder") || name.starts_with("pi");
         assert_eq!(moves, of_actor, "{name}");
     }
+}
+
+#[test]
+fn each_optimizer_of_a_module_has_its_own_clipping_and_schedule() {
+    let group = |name: &str, prefixes: [&'static str; 2], bound: f64| {
+        let group = OptimizerGroup::prefixes(name, prefixes).rule(OptimizerConfig::sgd());
+        group.grad_clip(bound).grad_clip_by(GradClipBy::Value)
+    };
+    let config = PpoConfig::new()
+        .environment("CartPole-v1")
+        .training(|t| t.train_batch_size(64).minibatch_size(64).num_epochs(1))
+        .optimizers([
+            group("actor", ["encoder", "pi"], 1e-5).lr([(0, 1.0), (64, 1.0), (128, 0.0)]),
+            group("critic", ["critic_encoder", "vf"], 1e-3).lr(0.5),
+        ])
+        .seed(0);
+    let mut algo = config.build(&device()).unwrap();
+    let weights = |algo: &Algorithm| algo.module(DEFAULT_MODULE_ID).unwrap().state_dict().unwrap();
+    let mut steps = Vec::new();
+    for _ in 0..2 {
+        let before = weights(&algo);
+        algo.train().unwrap();
+        let mut largest = [0.0f32; 2];
+        for (name, weight) in weights(&algo) {
+            let of_actor = name.starts_with("encoder") || name.starts_with("pi");
+            let [after, before] = [&weight, &before[&name]].map(|w| w.as_slice::<f32>().unwrap());
+            let pairs = after.iter().zip(before);
+            let moved = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let largest = &mut largest[usize::from(!of_actor)];
+            *largest = largest.max(moved);
+        }
+        steps.push(largest);
+    }
+    // A step is the bound times the rate, but for the rounding of the weight.
+    let close = |found: f32, expected: f32| (found - expected).abs() < 2e-7;
+    assert!(close(steps[0][0], 1e-5) && close(steps[0][1], 5e-4), "{steps:?}");
+    assert!(steps[1][0] == 0.0 && close(steps[1][1], 5e-4), "{steps:?}");
+}
+
+/// Agent `a` gets t at step t, agent `b` twice as much, and the module of `b` does not learn.
+#[test]
+fn a_postprocessing_function_reads_the_steps_of_other_agents() {
+    scripted::game("test/Team-v0", &[("a", 1), ("b", 1)], |t, out| {
+        for agent in 0..out.num_agents() {
+            out.observe(agent)?.write_f32(&[0.0])?;
+            out.add_reward(agent, (t * (agent + 1)) as f64)?;
+        }
+        if t == 10 {
+            out.terminate_all();
+        }
+        Ok(())
+    });
+    let config = AlgorithmConfig::from_loss("Team", |cx, batch| {
+        Ok((cx.logp()? * batch.float::<1>("team")?).mean().neg())
+    })
+    .with_postprocess(|trajectory| {
+        let mut team = trajectory.rewards()?.to_vec();
+        for other in trajectory.other_agents() {
+            assert_eq!((other.module_id(), other.len()), ("b", team.len()));
+            assert_eq!(other.agent().map(|agent| &**agent), Some("b"));
+            team.iter_mut().zip(other.rewards()?).for_each(|(sum, reward)| *sum += reward);
+        }
+        trajectory.insert("team", team)
+    })
+    .stats(|_, batch| {
+        let team = batch.float::<1>("team")?;
+        Ok(vec![("least", team.clone().min()), ("most", team.max())])
+    })
+    .environment("test/Team-v0")
+    .env_runners(|e| e.num_env_runners(2).batch_mode(BatchMode::CompleteEpisodes))
+    .multi_agent(|m| {
+        let m = m.policies(["a", "b"]).policy_mapping(PolicyMapping::ByAgent);
+        m.policies_to_train(["a"])
+    })
+    .model("fcnet_hiddens", vec![4])
+    .training(|t| t.train_batch_size(40))
+    .seed(0);
+    let result = config.build(&device()).unwrap().train().unwrap();
+    let of = |name: &str| result.get(&format!("learners/a/{name}"));
+    assert_eq!((of("least"), of("most")), (Some(3.0), Some(30.0)));
 }
 
 #[test]

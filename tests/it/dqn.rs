@@ -41,6 +41,32 @@ fn train(algo: &mut Algorithm, iterations: usize) {
     (0..iterations).for_each(|_| drop(algo.train().unwrap()));
 }
 
+/// The priorities of all rows that a saved buffer has.
+fn priorities(state: &State) -> Vec<f64> {
+    let own = state.tensors.get("priorities").map(|p| p.as_slice::<f64>().unwrap().to_vec());
+    let parts = state.components.values().flat_map(priorities);
+    own.into_iter().flatten().chain(parts).collect()
+}
+
+/// New rows have the largest priority so far, 1 at first. Rows that were learned from have the size of their
+/// error.
+#[test]
+fn priorities_become_the_errors_that_the_loss_returns() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut algo = small().build(&device()).unwrap();
+    let mut changed = |iterations: usize, name: &str| {
+        train(&mut algo, iterations);
+        let path = folder.path().join(name);
+        algo.save_to_path(&path).unwrap();
+        let all = priorities(&rekindle::checkpoint::read(&path).unwrap());
+        assert!(!all.is_empty());
+        all.iter().filter(|priority| **priority != 1.0).count()
+    };
+    assert_eq!(changed(2, "before"), 0, "16 steps, and learning starts after 20");
+    let after = changed(4, "after");
+    assert!((8..=48).contains(&after), "{after}");
+}
+
 #[test]
 fn n_and_n_iterations_are_2n() {
     let epsilon = [(0, 1.0), (400, 0.0)];

@@ -15,6 +15,7 @@ mod asynchronous_gradients;
 mod asynchronous_losses;
 mod asynchronous_modules;
 mod asynchronous_resume;
+mod asynchronous_settings;
 mod bad_losses;
 mod callbacks;
 mod changed_modules;

@@ -78,58 +78,19 @@ mod tests {
     use std::collections::BTreeMap;
 
     use burn::prelude::*;
+    use rekindle_core::Generator;
     use rekindle_core::any_tensor::to_f32;
-    use rekindle_core::{Batch, Generator};
-    use rekindle_env::Space;
-    use rekindle_rl_module::{ModuleContext, RLModule, RLModuleSpec, ValueFunction};
 
     use super::*;
-
-    /// Returns its observations: two logits and a value.
-    #[derive(Module, Debug)]
-    struct Echo {
-        unused: usize,
-    }
-
-    impl RLModule for Echo {
-        fn setup(_: &ModuleContext<'_>) -> rekindle_rl_module::Result<Self> {
-            Ok(Self { unused: 0 })
-        }
-        fn forward_train(&self, batch: &Batch) -> rekindle_rl_module::Result<Batch> {
-            let logits = batch.float::<2>(Columns::OBS)?.narrow(1, 0, 2);
-            Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
-        }
-        fn as_value_function(&self) -> Option<&dyn ValueFunction> {
-            Some(self)
-        }
-    }
-
-    impl ValueFunction for Echo {
-        fn compute_values(
-            &self,
-            batch: &Batch,
-            _: Option<Tensor<2>>,
-        ) -> rekindle_rl_module::Result<Tensor<1>> {
-            Ok(batch.float::<2>(Columns::OBS)?.narrow(1, 2, 1).squeeze_dim(1))
-        }
-    }
+    use crate::echo::Echo;
 
     /// Log-probabilities −0.5, −1, −2 with advantages 1, −0.5, 0.5, and values 1 with targets 2, 0.5, 1.5.
     /// The reference total has an entropy of 0.69.
     #[test]
     fn the_terms_are_those_of_stable_baselines3() {
         let device = Device::flex().autodiff();
-        let module = RLModuleSpec::of::<Echo>()
-            .observation_space(Space::unbounded(&[3]).unwrap())
-            .action_space(Space::discrete(2).unwrap())
-            .build(&device)
-            .unwrap();
-        // Logits (0, x) make the log-probability of action 0 −ln(1 + eˣ).
-        let logit = |logp: f32| ((-logp).exp() - 1.0).ln();
-        let obs = [-0.5f32, -1.0, -2.0].map(|logp| [0.0, logit(logp), 1.0]);
-        let batch = Batch::new()
-            .with(Columns::OBS, Tensor::<2>::from_floats(obs, &device))
-            .with(Columns::ACTIONS, Tensor::<1, Int>::zeros([3], &device))
+        let module = Echo::build(&device);
+        let batch = Echo::batch([-0.5, -1.0, -2.0], &device)
             .with(Columns::ADVANTAGES, Tensor::<1>::from_floats([1.0, -0.5, 0.5], &device))
             .with(Columns::VALUE_TARGETS, Tensor::<1>::from_floats([2.0, 0.5, 1.5], &device));
         let at = PrepareContext::new("a", &module, &device);

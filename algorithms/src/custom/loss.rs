@@ -109,6 +109,10 @@ impl Loss for CustomLoss {
         self.code.loss.is_some() || self.inner.gradients_apart()
     }
 
+    fn reads_other_agents(&self) -> bool {
+        self.code.postprocess.is_some() || self.inner.reads_other_agents()
+    }
+
     fn before_update(&mut self, env_steps: u64) {
         self.inner.before_update(env_steps);
     }

@@ -9,6 +9,8 @@ use rekindle_env_runner::{Segment, SegmentEnd};
 use rekindle_learner::ops::{gae, returns_to_go};
 use rekindle_learner::{LearnerError, PrepareContext, Result, TrainData};
 
+use super::agent_steps::AgentSteps;
+
 /// Values of all rows, and of the observation after each segment.
 pub(super) type Values = OnceCell<(Vec<f32>, Vec<f32>)>;
 
@@ -17,9 +19,8 @@ pub(super) type Values = OnceCell<(Vec<f32>, Vec<f32>)>;
 #[derive(Debug)]
 pub struct Trajectory<'a> {
     cx: &'a PrepareContext<'a>,
-    data: &'a TrainData,
     index: usize,
-    segment: &'a Segment,
+    steps: AgentSteps<'a>,
     values: &'a Values,
     added: BTreeMap<&'static str, Vec<f32>>,
 }
@@ -31,8 +32,8 @@ impl<'a> Trajectory<'a> {
         index: usize,
         values: &'a Values,
     ) -> Self {
-        let segment = &data.segments[index];
-        Self { cx, data, index, segment, values, added: BTreeMap::new() }
+        let steps = AgentSteps { module_id: cx.module_id, data, segment: &data.segments[index] };
+        Self { cx, index, steps, values, added: BTreeMap::new() }
     }
 
     pub(super) fn into_added(self) -> BTreeMap<&'static str, Vec<f32>> {
@@ -42,39 +43,39 @@ impl<'a> Trajectory<'a> {
     /// Returns the number of steps.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.segment.len
+        self.steps.len()
     }
 
     /// Whether there are no steps.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.segment.len == 0
+        self.steps.is_empty()
     }
 
     /// Returns how the trajectory ends.
     #[must_use]
     pub fn end(&self) -> SegmentEnd {
-        self.segment.end
+        self.steps.end()
     }
 
     /// Returns the agent; `None` in single-agent environments.
     #[must_use]
-    pub fn agent(&self) -> Option<&AgentId> {
-        self.segment.agent.as_ref()
+    pub fn agent(&self) -> Option<&'a AgentId> {
+        self.steps.agent()
     }
 
     /// Returns the number of steps of the episode before the first one.
     #[must_use]
     pub fn t_started(&self) -> usize {
-        self.segment.t_started
+        self.steps.t_started()
     }
 
     /// Returns the rewards, `[T]`.
     ///
     /// # Errors
     /// If the experience is on an accelerator.
-    pub fn rewards(&self) -> Result<&[f32]> {
-        Ok(&self.data.as_f32(Columns::REWARDS)?[self.segment.range()])
+    pub fn rewards(&self) -> Result<&'a [f32]> {
+        self.steps.rewards()
     }
 
     /// Returns the rows of any column, such as observations, next observations, actions and recorded
@@ -83,7 +84,22 @@ impl<'a> Trajectory<'a> {
     /// # Errors
     /// If the column is missing.
     pub fn column(&self, name: &str) -> Result<Buffer> {
-        self.data.column(name, &self.segment.range().collect::<Vec<_>>())
+        self.steps.column(name)
+    }
+
+    /// Returns what the other agents did in the same episode, as far as it is in this batch. Agents whose
+    /// modules do not learn are included; the rewards of those that learn are those after their learner
+    /// connectors. Steps are counted per agent, so agents that take turns have others at the same index.
+    #[must_use]
+    pub fn other_agents(&self) -> Vec<AgentSteps<'a>> {
+        let own = self.steps.segment;
+        let of_episode = |segment: &Segment| (segment.runner, segment.env, segment.episode);
+        let modules = self.cx.experience().into_iter().flatten();
+        let all = modules.flat_map(|(module_id, data)| {
+            data.segments.iter().map(move |segment| AgentSteps { module_id, data, segment })
+        });
+        let others = all.filter(|steps| of_episode(steps.segment) == of_episode(own));
+        others.filter(|steps| steps.segment.agent != own.agent).collect()
     }
 
     /// Returns the values of the observations, `[T]`, and of the one after the last step, which is 0 where
@@ -93,12 +109,12 @@ impl<'a> Trajectory<'a> {
     /// If the module has no value function or its pass fails.
     pub fn values(&self) -> Result<(&[f32], f32)> {
         if self.values.get().is_none() {
-            let values = self.data.values(self.cx.module, self.cx.device)?;
+            let values = self.steps.data.values(self.cx.module, self.cx.device)?;
             self.values.get_or_init(|| values);
         }
         let none = || LearnerError::custom("values were not computed");
         let (values, after) = self.values.get().ok_or_else(none)?;
-        Ok((&values[self.segment.range()], after[self.index]))
+        Ok((&values[self.steps.segment.range()], after[self.index]))
     }
 
     /// Adds a column with one number per step.

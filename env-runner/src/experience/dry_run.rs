@@ -91,6 +91,7 @@ fn draw(
         env: index,
         agent: None,
         episode: index as u64,
+        runner: 0,
         start: index * STEPS,
         stride: 1,
         len: STEPS,

@@ -33,6 +33,9 @@ pub struct Segment {
     pub agent: Option<AgentId>,
     /// Number of the episode, counted over all environments of the runner.
     pub episode: u64,
+    /// Index of the runner, once the rollouts of all runners were gathered; 0 before.
+    #[serde(default)]
+    pub runner: usize,
     /// The row of the first step.
     pub start: usize,
     /// The distance between the rows of two steps.
@@ -51,7 +54,17 @@ impl Segment {
     #[must_use]
     pub fn new(rows: Range<usize>, end: SegmentEnd) -> Self {
         let (start, len) = (rows.start, rows.len());
-        Self { env: 0, agent: None, episode: 0, start, stride: 1, len, t_started: 0, end }
+        Self {
+            env: 0,
+            agent: None,
+            episode: 0,
+            runner: 0,
+            start,
+            stride: 1,
+            len,
+            t_started: 0,
+            end,
+        }
     }
 
     /// Sets the index of the environment and the number of the episode.

@@ -112,6 +112,7 @@ fn rollout(
             env: segment.env,
             agent: agents.get(segment.agent).map(|agent| agent.id.clone()),
             episode: segment.episode,
+            runner: 0,
             start: rewards.len(),
             stride: 1,
             len: segment.len,

@@ -178,6 +178,7 @@ impl Recorder {
             env,
             agent: None,
             episode: open.episode,
+            runner: 0,
             start: open.since * self.num_envs + env,
             stride: self.num_envs,
             len: self.steps - open.since,

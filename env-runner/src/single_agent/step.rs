@@ -13,16 +13,16 @@ use crate::experience::{EpisodeSummary, SegmentEnd};
 
 impl SingleAgentEnvRunner {
     /// Steps the environments and ends the segments of finished episodes. Episodes that count are
-    /// appended to `ended`.
+    /// appended to `ended`. `inferred` is when the module had chosen the actions.
     pub(super) fn step_envs(
         &mut self,
         options: SampleOptions,
+        inferred: Instant,
         recorder: &mut Recorder,
         quota: &mut [usize],
         ended: &mut Vec<EpisodeSummary>,
     ) -> Result<()> {
         let random = options.random_actions;
-        let started = Instant::now();
         let mut actions = self.sampler.uniform();
         if !random {
             let (connectors, update) =
@@ -35,7 +35,7 @@ impl SingleAgentEnvRunner {
             actions = self.module_to_env.last_output(&self.sampler.actions);
         }
         let connected = Instant::now();
-        self.base.timers.module_to_env += connected - started;
+        self.base.timers.module_to_env += connected - inferred;
         let failures = self.base.failures(self.env.step(actions, &mut self.step))?;
         self.base.timers.env += connected.elapsed();
         for (env, &reward) in self.step.rewards.iter().enumerate() {
@@ -103,6 +103,9 @@ impl SingleAgentEnvRunner {
     /// Begins new episodes in the environments that failed. The steps of their old episodes in this
     /// call do not count, unless the episode had ended.
     fn restart_envs(&mut self, failures: &Failures, recorder: &mut Recorder) -> Result<()> {
+        if failures.is_empty() {
+            return Ok(());
+        }
         let started = Instant::now();
         for (env, failure) in failures.iter() {
             if !self.step.is_done(env) {

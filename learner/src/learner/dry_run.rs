@@ -30,7 +30,9 @@ impl Learner {
         }
         let mut of_module = self.new_module_loss(id, module)?;
         let (valid, plain) = (module.valid(), self.device.clone().inner());
-        let data = of_module.prepare(&PrepareContext::new(id, &valid, &plain), data)?;
+        let cx = PrepareContext::new(id, &valid, &plain);
+        let data = of_module.connect(&cx, data)?;
+        let data = of_module.prepare(&cx, data)?;
         let units: Vec<usize> = (0..data.units(None).count).collect();
         let batch = data.minibatch(&units, &self.device)?;
         let mut reached = false;

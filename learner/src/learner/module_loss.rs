@@ -32,14 +32,21 @@ pub(crate) struct ModuleLoss {
 }
 
 impl ModuleLoss {
-    /// Runs the connectors on the experience of the module, and completes it with the columns that the loss
-    /// reads.
+    /// Runs the learner connectors on the experience of the module.
+    pub(super) fn connect(
+        &mut self,
+        cx: &PrepareContext<'_>,
+        data: TrainData,
+    ) -> Result<TrainData> {
+        self.connectors.transform(cx, data)
+    }
+
+    /// Completes the experience of the module with the columns that the loss reads.
     pub(super) fn prepare(
         &mut self,
         cx: &PrepareContext<'_>,
         data: TrainData,
     ) -> Result<TrainData> {
-        let data = self.connectors.transform(cx, data)?;
         self.guarded(cx.module_id, "prepare", |loss| loss.prepare(cx, data))
     }
 

@@ -95,11 +95,15 @@ impl Learner {
                 continue;
             }
             let max_seq_len = self.module.module(id)?.max_seq_len();
-            if !self.should_module_be_updated(id) {
+            let learns = self.should_module_be_updated(id);
+            if !learns && !self.reads_other_agents() {
                 continue;
             }
             let rollouts = self.of_current_module(id, rollouts)?;
             if rollouts.iter().all(|rollout| rollout.env_steps() == 0) {
+                if !learns {
+                    continue;
+                }
                 let key = format!("{id}/{NO_ROWS}");
                 self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
                 continue;
@@ -144,22 +148,47 @@ impl Learner {
                 Ok(())
             })?;
         }
-        let mut prepared = ModuleData::new();
-        for (id, data) in data {
+        let reads_others = self.reads_other_agents();
+        let (mut experience, mut connected) = (ModuleData::new(), Vec::new());
+        for (id, mut data) in data {
             let module = self.module.module(&id)?.valid();
-            if !self.should_module_be_updated(&id) || data.rows() == 0 {
-                continue;
+            let learns = self.should_module_be_updated(&id) && data.rows() > 0;
+            let of_module = self.losses.get_mut(&id).filter(|_| learns);
+            if let Some(of_module) = of_module {
+                let cx = PrepareContext::at(&id, &module, &plain, env_steps);
+                data = of_module.connect(&cx, data)?;
+                self.log_reported(&id, cx)?;
+                connected.push((id.clone(), module, data.clone()));
             }
+            if reads_others {
+                experience.insert(id, data);
+            }
+        }
+        let experience = reads_others.then_some(&experience);
+        let mut prepared = ModuleData::new();
+        for (id, module, data) in connected {
             let Some(of_module) = self.losses.get_mut(&id) else { continue };
-            let cx = PrepareContext::at(&id, &module, &plain, env_steps);
+            let cx =
+                PrepareContext::at(&id, &module, &plain, env_steps).with_experience(experience);
             let data = of_module.prepare(&cx, data)?;
-            for (name, value) in cx.into_reported() {
-                self.metrics.log_value(&format!("{id}/{name}"), value, Reducer::Item)?;
-            }
+            self.log_reported(&id, cx)?;
             prepared.insert(id, data);
         }
         self.metrics.log_time("learner_connector_timer", started.elapsed())?;
         Ok(prepared)
+    }
+
+    fn log_reported(&mut self, id: &str, cx: PrepareContext<'_>) -> Result<()> {
+        for (name, value) in cx.into_reported() {
+            self.metrics.log_value(&format!("{id}/{name}"), value, Reducer::Item)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the loss of a module that learns reads the experience of all modules.
+    fn reads_other_agents(&self) -> bool {
+        let mut losses = self.losses.iter();
+        losses.any(|(id, of)| self.should_module_be_updated(id) && of.loss.reads_other_agents())
     }
 
     /// Learns from prepared experience: epochs of minibatches, as [`update`](Self::update) does. Nothing

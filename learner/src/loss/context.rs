@@ -11,6 +11,7 @@ use rekindle_core::{Batch, Columns, Generator};
 use rekindle_rl_module::{AnyRLModule, ModuleError, Role};
 
 use crate::error::{LearnerError, Result};
+use crate::learner::ModuleData;
 use crate::losses;
 
 /// The context in which experience is prepared.
@@ -25,6 +26,7 @@ pub struct PrepareContext<'a> {
     pub device: &'a Device,
     /// Environment steps sampled since the start of training.
     pub env_steps: u64,
+    experience: Option<&'a ModuleData>,
     reported: RefCell<Vec<(&'static str, f64)>>,
 }
 
@@ -61,7 +63,20 @@ impl<'a> PrepareContext<'a> {
         device: &'a Device,
         env_steps: u64,
     ) -> Self {
-        Self { module_id, module, device, env_steps, reported: RefCell::default() }
+        let (experience, reported) = (None, RefCell::default());
+        Self { module_id, module, device, env_steps, experience, reported }
+    }
+
+    pub(crate) fn with_experience(mut self, experience: Option<&'a ModuleData>) -> Self {
+        self.experience = experience;
+        self
+    }
+
+    /// Returns the experience of all modules in this update, also of those that do not learn, after the learner
+    /// connectors of those that do. `None` unless a loss [reads it](crate::Loss::reads_other_agents).
+    #[must_use]
+    pub fn experience(&self) -> Option<&'a ModuleData> {
+        self.experience
     }
 
     /// Reports a number as a metric of the module.

@@ -101,6 +101,8 @@ pub fn vtrace(
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use rekindle_core::Generator;
 
     use super::*;
@@ -200,6 +202,16 @@ mod tests {
         let found = vtrace(&log_ratios, &rewards, &values, 1.0, &config).unwrap();
         close(&found.targets, &[1.177557, -0.014277, -0.314476, 2.9]);
         close(&found.advantages, &[0.595007, -0.414277, 2.882, 2.7]);
+
+        // A discount of 0 at the second step: an episode ends there.
+        let config = VTraceConfig { gamma: 0.9, ..VTraceConfig::default() };
+        let part = |rows: Range<usize>, bootstrap| {
+            let [log_ratios, rewards, values] =
+                [&log_ratios, &rewards, &values].map(|column| &column[rows.clone()]);
+            vtrace(log_ratios, rewards, values, bootstrap, &config).unwrap().targets
+        };
+        close(&part(0..2, 0.0), &[1.141649, 0.157388]);
+        close(&part(2..4, 1.0), &[1.61, 2.9]);
     }
 
     /// `vs_t = V_t + Σ_k γ^k (Π_{i<k} c_i) δ_{t+k}`, term by term.

@@ -53,6 +53,7 @@ impl TrainData {
             for segment in &rollout.segments {
                 let mut gathered = segment.clone();
                 (gathered.start, gathered.stride) = (start, 1);
+                gathered.runner = rollout.runner;
                 start += segment.len;
                 segments.push(gathered);
             }
