@@ -39,6 +39,8 @@ pub(crate) struct Columns {
     pub(crate) memory: SharedMemory,
     pub(crate) layout: Layout,
     pub(crate) outcomes: Vec<Outcome>,
+    /// The words of the header that never change, by index.
+    header: [(usize, u32); 4],
     /// Copies of columns of bytes, to be checked.
     bytes: Vec<u8>,
     command: Command,
@@ -51,33 +53,27 @@ impl Columns {
     /// # Errors
     /// If the memory cannot be made.
     pub(crate) fn new(layout: Layout) -> Result<Self> {
-        let memory = SharedMemory::create(layout.size)?;
         let n = layout.num_envs;
-        let outcomes = vec![Outcome::NotStepped; n];
+        let num_envs = u32::try_from(n)
+            .map_err(|_| GymnasiumError::protocol("a worker has more than 2^32 environments"))?;
         let columns = Self {
-            memory,
+            memory: SharedMemory::create(layout.size)?,
+            outcomes: vec![Outcome::NotStepped; n],
+            header: [
+                (word::MAGIC, MAGIC),
+                (word::VERSION, VERSION),
+                (word::CHECKSUM, layout.checksum()),
+                (word::NUM_ENVS, num_envs),
+            ],
             layout,
-            outcomes,
             bytes: vec![0; n],
             command: Command::Reset,
             request: 0,
         };
-        for (index, value) in columns.header()? {
+        for (index, value) in columns.header {
             columns.memory.word(index)?.store(value, Ordering::Relaxed);
         }
         Ok(columns)
-    }
-
-    /// The words of the header that never change.
-    fn header(&self) -> Result<[(usize, u32); 4]> {
-        let num_envs = u32::try_from(self.layout.num_envs)
-            .map_err(|_| GymnasiumError::protocol("a worker has more than 2^32 environments"))?;
-        Ok([
-            (word::MAGIC, MAGIC),
-            (word::VERSION, VERSION),
-            (word::CHECKSUM, self.layout.checksum()),
-            (word::NUM_ENVS, num_envs),
-        ])
     }
 
     /// Writes the actions of the environments, which are rows of `actions` from `first` on.
@@ -141,7 +137,7 @@ impl Columns {
     /// [`GymnasiumError::Protocol`] if the header or an outcome is not what a worker writes.
     pub(crate) fn check(&mut self) -> Result<usize> {
         let command = [(word::COMMAND, self.command as u32), (word::REQUEST, self.request)];
-        for (index, expected) in self.header()?.into_iter().chain(command) {
+        for (index, expected) in self.header.into_iter().chain(command) {
             let found = self.memory.word(index)?.load(Ordering::Relaxed);
             if found != expected {
                 let reason = format!("word {index} of its header is {found}, expected {expected}");

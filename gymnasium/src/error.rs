@@ -154,8 +154,9 @@ pub enum GymnasiumError {
     },
     /// A worker that did not answer in time. It was killed.
     #[error(
-        "its worker process did not {task} within {seconds} s; raise the option `timeout_s`, or find \
+        "its worker process did not {task} within {seconds} s; raise the option `{}`, or find \
          out where the environment hangs{}",
+        if *task == "start" { "start_timeout_s" } else { "timeout_s" },
         indented(output)
     )]
     TimedOut {

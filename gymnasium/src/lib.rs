@@ -39,7 +39,8 @@
 //! | `python` | see below | the interpreter: a path or the name of a program |
 //! | `python_path` | `[]` | directories in which Python looks for modules first |
 //! | `num_workers` | number of cores | worker processes of a vector, at most one per environment |
-//! | `timeout_s` | 120 | seconds that a worker may take to start, to reset or to step |
+//! | `timeout_s` | 120 | seconds that a worker may take for a step or a reset |
+//! | `start_timeout_s` | 120 | seconds that a worker may take to start |
 //! | `wrappers` | `[]` | wrappers from the inside out, such as `["FlattenObservation", {"FrameStackObservation": {"stack_size": 4}}]`; others than Gymnasium's are named `module:callable` |
 //! | `check_observations` | `"warn"` | what to do about numbers that are NaN or outside their space: `"warn"`, `"error"` or `"off"` |
 //! | `show_output` | `true` | whether output of environments is passed on to standard error |

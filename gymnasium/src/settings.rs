@@ -8,18 +8,19 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 /// The options that are not keyword arguments of the environment.
-const OWN: [&str; 8] = [
+const OWN: [&str; 9] = [
     "python",
     "python_path",
     "num_workers",
     "timeout_s",
+    "start_timeout_s",
     "wrappers",
     "check_observations",
     "show_output",
     "kwargs",
 ];
 
-/// Seconds that a worker may take, unless the option `timeout_s` says otherwise.
+/// Seconds that a worker may take, unless the options say otherwise.
 const TIMEOUT_S: f64 = 120.0;
 
 /// What to do about observations that are NaN or outside their space.
@@ -43,7 +44,10 @@ pub(crate) struct Settings {
     pub(crate) python: Option<String>,
     pub(crate) python_path: Vec<String>,
     pub(crate) num_workers: Option<usize>,
+    /// How long a reset or a step may take.
     pub(crate) timeout: Duration,
+    /// How long a worker may take to start.
+    pub(crate) start_timeout: Duration,
     pub(crate) wrappers: Vec<Wrapper>,
     pub(crate) check: Check,
     pub(crate) show_output: bool,
@@ -69,7 +73,8 @@ impl Settings {
                 path.as_str().map(str::to_owned)
             })?,
             num_workers: num_workers(config)?,
-            timeout: timeout(config)?,
+            timeout: timeout(config, "timeout_s")?,
+            start_timeout: timeout(config, "start_timeout_s")?,
             wrappers: list(
                 config,
                 "wrappers",
@@ -112,11 +117,11 @@ fn num_workers(config: &EnvConfig) -> Result<Option<usize>, EnvError> {
     }
 }
 
-fn timeout(config: &EnvConfig) -> Result<Duration, EnvError> {
-    let seconds = config.get_f64("timeout_s")?.unwrap_or(TIMEOUT_S);
+fn timeout(config: &EnvConfig, option: &str) -> Result<Duration, EnvError> {
+    let seconds = config.get_f64(option)?.unwrap_or(TIMEOUT_S);
     match Duration::try_from_secs_f64(seconds) {
         Ok(timeout) if !timeout.is_zero() => Ok(timeout),
-        _ => Err(invalid("timeout_s", "a positive number of seconds", &seconds.into())),
+        _ => Err(invalid(option, "a positive number of seconds", &seconds.into())),
     }
 }
 
@@ -174,7 +179,7 @@ mod tests {
             (json!({"num_workers": 0}), "a whole number of at least 1"),
             (json!({"num_workers": 1.5}), "a whole number of at least 1"),
             (json!({"timeout_s": -1}), "a positive number of seconds"),
-            (json!({"timeout_s": 1e300}), "a positive number of seconds"),
+            (json!({"start_timeout_s": 1e300}), "a positive number of seconds"),
             (json!({"wrappers": [{"A": {}, "B": {}}]}), "TimeLimit"),
             (json!({"wrappers": "TimeLimit"}), "TimeLimit"),
             (json!({"python_path": "."}), "a list of directories"),

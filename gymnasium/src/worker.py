@@ -223,6 +223,17 @@ class Leaf:
         self.column = flat.reshape((num_envs,) + self.shape)
 
 
+class InfoTable:
+    """The infos of each environment: one number per name, NaN for a missing one."""
+
+    def __init__(self, memory, num_envs, width, start):
+        self.numbers = np.frombuffer(memory, np.float64, num_envs * width, start)
+        self.numbers = self.numbers.reshape(num_envs, width)
+        # Assigning to a view is faster than assigning to an element of an array.
+        self.view = memoryview(memory)[start : start + 8 * num_envs * width].cast("d")
+        self.written = [False] * num_envs
+
+
 class Worker:
     def __init__(self, setup, make, memory, layout):
         self.setup, self.make, self.memory = setup, make, memory
@@ -255,16 +266,8 @@ class Worker:
         self.resets, self.seeds = view("resets", 1, "B"), view("seeds", 8, "Q")
         self.max_infos = layout["max_infos"]
         self.info_names = {}
-        self.infos = view("infos", 8 * self.max_infos, "d")
-        self.final_infos = view("final_infos", 8 * self.max_infos, "d")
-        self.info_tables = {
-            id(table): np.frombuffer(memory, np.float64, n * self.max_infos, start).reshape(n, -1)
-            for table, start in (
-                (self.infos, layout["infos"]),
-                (self.final_infos, layout["final_infos"]),
-            )
-        }
-        self.has_infos = {id(self.infos): [False] * n, id(self.final_infos): [False] * n}
+        self.infos = InfoTable(memory, n, self.max_infos, layout["infos"])
+        self.final_infos = InfoTable(memory, n, self.max_infos, layout["final_infos"])
 
     # ---- actions and observations ----
 
@@ -326,19 +329,18 @@ class Worker:
     # ---- infos ----
 
     def write_info(self, table, i, info):
-        has_infos = self.has_infos[id(table)]
-        if has_infos[i]:
-            self.info_tables[id(table)][i, : len(self.info_names)] = np.nan
-            has_infos[i] = False
+        if table.written[i]:
+            table.numbers[i, : len(self.info_names)] = np.nan
+            table.written[i] = False
         if info:
-            has_infos[i] = True
-            self.write_numbers(table, i * self.max_infos, info, "")
+            table.written[i] = True
+            self.write_numbers(table.view, i * self.max_infos, info, "")
 
-    def write_numbers(self, table, row, info, prefix):
+    def write_numbers(self, view, row, info, prefix):
         for key, value in info.items():
             if not isinstance(value, (float, int, np.number, np.bool_)):
                 if isinstance(value, dict):
-                    self.write_numbers(table, row, value, f"{prefix}{key}.")
+                    self.write_numbers(view, row, value, f"{prefix}{key}.")
                     continue
                 if not isinstance(value, np.ndarray) or value.shape or value.dtype.kind not in "fiub":
                     continue
@@ -347,13 +349,13 @@ class Worker:
             if index is None:
                 index = self.add_info(name)
             if index < self.max_infos:
-                table[row + index] = value
+                view[row + index] = value
 
     def add_info(self, name):
         index = len(self.info_names)
         if index < self.max_infos:
-            for numbers in self.info_tables.values():
-                numbers[:, index] = np.nan
+            for table in (self.infos, self.final_infos):
+                table.numbers[:, index] = np.nan
             self.info_names[name] = index
             self.report(kind="info", name=str(name))
         return index
@@ -376,31 +378,32 @@ class Worker:
         self.steps[i] = env.step
 
     def step(self):
-        actions = self.read_actions()
+        actions, live, steps = self.read_actions(), self.live, self.steps
+        rewards, outcomes, infos = self.rewards, self.outcomes, self.infos
+        written, write_observation = infos.written, self.write_observation
         for i in range(self.n):
-            self.terminated[i] = self.truncated[i] = 0
-            self.rewards[i] = 0.0
-            if not self.live[i]:
-                self.outcomes[i] = NOT_STEPPED
+            if not live[i]:
+                outcomes[i] = NOT_STEPPED
                 continue
             try:
-                observation, reward, terminated, truncated, info = self.steps[i](actions[i])
+                observation, reward, terminated, truncated, info = steps[i](actions[i])
                 done = terminated or truncated
                 if done:
                     self.write_final_observation(i, observation)
                     self.write_info(self.final_infos, i, info)
                 if not done or not self.autoreset:
-                    self.write_observation(i, observation)
-                    self.write_info(self.infos, i, info)
-                self.rewards[i] = reward
+                    write_observation(i, observation)
+                    if info or written[i]:
+                        self.write_info(infos, i, info)
+                rewards[i] = reward
             except BaseException as error:
                 self.fail(i, STEP_FAILED, error)
                 continue
-            self.outcomes[i] = DONE
-            if done:
-                self.terminated[i], self.truncated[i] = bool(terminated), bool(truncated)
-                if self.autoreset:
-                    self.reset_env(i, None, None)
+            outcomes[i] = DONE
+            self.terminated[i] = 1 if terminated else 0
+            self.truncated[i] = 1 if truncated else 0
+            if done and self.autoreset:
+                self.reset_env(i, None, None)
 
     def reset(self, options):
         for i in range(self.n):

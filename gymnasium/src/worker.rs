@@ -61,7 +61,7 @@ impl Plan {
         if cfg!(not(target_os = "linux")) {
             return Err(GymnasiumError::Platform);
         }
-        let deadline = Deadline::new("start", self.settings.timeout);
+        let deadline = Deadline::new("start", self.settings.start_timeout);
         let mut process = Process::start(&self.interpreter, self.settings.show_output)?;
         process.send(&Setup {
             source: &self.source,

@@ -1,6 +1,7 @@
 //! A pendulum that must be swung up.
 
 use std::f64::consts::{PI, TAU};
+use std::hint::black_box;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -90,8 +91,10 @@ impl Env for Pendulum {
         let torque = continuous_action(&self.action_space, action)?.clamp(-MAX_TORQUE, MAX_TORQUE);
         let [theta, theta_dot] = self.state.physics;
 
-        // NumPy computes these two in single precision, because the torque is.
-        let effort = f64::from(0.001 * (torque * torque));
+        // NumPy computes these two in single precision, because the torque is. It squares with `powf`,
+        // which rounds differently from a multiplication in one of a thousand cases; `black_box` keeps
+        // the compiler from replacing it by one.
+        let effort = f64::from(0.001 * torque.powf(black_box(2.0)));
         let thrust = f64::from((3.0 / (MASS * LENGTH * LENGTH)) as f32 * torque);
 
         let angle = (theta + PI).rem_euclid(TAU) - PI;

@@ -52,6 +52,27 @@ class Faulty(gym.Env):
         return self.observe(), float(self.t), False, done, {}
 
 
+class Unreliable(gym.Env):
+    """Episodes of ten steps. One step in 200 raises an exception, one in 1000 kills the worker."""
+
+    observation_space = spaces.Box(0, 10, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        chance = self.np_random.random()
+        if chance < 0.001:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if chance < 0.006:
+            raise ConnectionError("the simulator hung up")
+        self.t += 1
+        return np.full(1, self.t, np.float32), 1.0, self.t == 10, False, {}
+
+
 class Everything(gym.Env):
     """Observes its last action, in spaces of all kinds."""
 
@@ -158,7 +179,6 @@ def unsupported(space):
             "graph": spaces.Graph(spaces.Discrete(2), None),
             "sequence": spaces.Dict({"inner": spaces.Sequence(spaces.Discrete(2))}),
             "one_of": spaces.OneOf((spaces.Discrete(2), spaces.Discrete(3))),
-            "complex": spaces.Box(-1, 1, (2,), np.float64),
         }[space]
         action_space = spaces.Discrete(2)
 
