@@ -30,6 +30,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`mod@env`] | spaces, `Env`, `VectorEnv`, registry, wrappers, built-in environments |
+//! | [`gymnasium`] | environments of Python's Gymnasium in worker processes |
 //! | [`checkpoint`] | the checkpoint format, its readers and writers |
 //! | [`metrics`] | reducers, results, sinks, learning curves |
 //! | [`parallel`] | the thread crew that CPU kernels share |
@@ -51,6 +52,7 @@ pub use rekindle_checkpoint as checkpoint;
 pub use rekindle_core as core;
 pub use rekindle_env as env;
 pub use rekindle_env_runner as env_runner;
+pub use rekindle_gymnasium as gymnasium;
 pub use rekindle_kernels as kernels;
 pub use rekindle_learner as learner;
 pub use rekindle_metrics as metrics;

@@ -156,6 +156,10 @@ pub struct AlgorithmConfig<T> {
     /// The code of a variant; not part of the configuration as data.
     #[serde(skip)]
     pub(crate) code: Code,
+    /// Whether environments of checkpoints may start other programs; not part of the configuration as
+    /// data, which could allow it to itself.
+    #[serde(skip)]
+    pub(crate) allow_external_environments: bool,
 }
 
 impl<T: TrainingConfig> AlgorithmConfig<T> {
@@ -189,6 +193,18 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     #[must_use]
     pub fn env_config(mut self, config: EnvConfig) -> Self {
         self.environment.env_config = config;
+        self
+    }
+
+    /// Sets whether a checkpoint may name an environment that starts another program, such as
+    /// `gymnasium:HalfCheetah-v5`, and its settings. Defaults to `false`. Checkpoints do not hold this
+    /// setting.
+    ///
+    /// Such an environment runs code that the checkpoint chooses: give this setting only for
+    /// checkpoints that you trust. A configuration without a checkpoint needs no such setting.
+    #[must_use]
+    pub fn allow_external_environments(mut self, allow: bool) -> Self {
+        self.allow_external_environments = allow;
         self
     }
 

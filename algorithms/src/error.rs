@@ -53,6 +53,14 @@ pub enum AlgorithmError {
         /// The method of the configuration that gave the code.
         part: String,
     },
+    /// A checkpoint with an environment that starts another program.
+    #[error(
+        "the checkpoint has settings of the environment `{env}`, which starts another program with them; if you trust the checkpoint, allow it: `Algorithm::from_checkpoint_with(path, device, |config| config.allow_external_environments(true))`"
+    )]
+    ExternalEnvironment {
+        /// The id of the environment.
+        env: String,
+    },
     /// A checkpoint of an algorithm with another execution plan.
     #[error(
         "the checkpoint was made with the execution plan `{found}`, and the configuration has `{expected}`; give the same plan again (`from_checkpoint_with(…, |config| config.with_execution_plan(…))`)"

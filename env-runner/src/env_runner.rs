@@ -6,6 +6,7 @@
 //! | `sample` | [`Amount`] and [`SampleOptions`]: the amount and the options of a call |
 //! | `fault_tolerance` | [`FaultToleranceConfig`]: handling of failed environments and runners |
 //! | `base` | the fields and hooks that both kinds share |
+//! | `environments` | making environments by id |
 //! | `checks` | rejection of invalid actions and rewards, and of modules for other spaces |
 //! | `memory` | the recurrent states of a stateful module |
 //! | `outputs` | the recorded outputs of a module besides its actions |
@@ -16,6 +17,7 @@
 pub(crate) mod base;
 pub(crate) mod checks;
 mod config;
+pub(crate) mod environments;
 mod fault_tolerance;
 pub(crate) mod memory;
 pub(crate) mod metrics;
@@ -40,6 +42,7 @@ use crate::multi_agent::MultiAgentConfig;
 use crate::policy_bundle::PolicyBundle;
 
 pub use config::EnvRunnerConfig;
+pub use environments::is_external;
 pub use fault_tolerance::FaultToleranceConfig;
 pub(crate) use sample::share;
 pub use sample::{Amount, SampleOptions};

@@ -33,7 +33,7 @@ pub use callbacks::{
 };
 pub use env_runner::{
     Amount, ConnectorDeltas, EnvRunner, EnvRunnerConfig, FaultToleranceConfig, NewEpisodes,
-    PublishedAt, SampleOptions,
+    PublishedAt, SampleOptions, is_external,
 };
 pub use episode::EpisodeView;
 pub use error::{Result, RunnerError};

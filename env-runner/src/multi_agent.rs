@@ -16,16 +16,14 @@ use std::time::Instant;
 
 use burn::prelude::Device;
 use rekindle_core::ModuleId;
-use rekindle_env::{
-    AgentSpec, MultiAgentActions, MultiAgentVectorEnv, MultiAgentVectorStep,
-    make_multi_agent_vec_with,
-};
+use rekindle_env::{AgentSpec, MultiAgentActions, MultiAgentVectorEnv, MultiAgentVectorStep};
 use rekindle_kernels::eager;
 use rekindle_rl_module::MultiRLModule;
 
 use crate::callbacks::{EpisodeHook, VectorEnvRef, counts};
 use crate::env_runner::base::RunnerBase;
-use crate::env_runner::checks::{check_module, of_env};
+use crate::env_runner::checks::check_module;
+use crate::env_runner::environments::make_multi_agent_vec;
 use crate::env_runner::tracking::{Deadline, Timers, Watch, acting};
 use crate::env_runner::{Amount, EnvRunnerConfig, PublishedAt, SampleOptions};
 use crate::error::{Result, RunnerError};
@@ -103,8 +101,7 @@ impl MultiAgentEnvRunner {
     pub fn new(config: EnvRunnerConfig, index: usize, device: &Device) -> Result<Self> {
         config.validate()?;
         let multi_agent = config.multi_agent.clone().unwrap_or_default();
-        let env = make_multi_agent_vec_with(&config.env, config.num_envs, &config.env_config)
-            .map_err(of_env(&config.env))?;
+        let env = make_multi_agent_vec(&config.env, config.num_envs, &config.env_config)?;
         let agents = env.possible_agents().to_vec();
         check_agents(&multi_agent, &agents, &config)?;
         let slots = config.num_envs * agents.len();

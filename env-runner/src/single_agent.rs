@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use burn::prelude::Device;
 use rekindle_core::DEFAULT_MODULE_ID;
-use rekindle_env::{Buffer, Space, VectorEnv, VectorStep, make_vec_with};
+use rekindle_env::{Buffer, Space, VectorEnv, VectorStep};
 use rekindle_kernels::eager;
 use rekindle_metrics::MetricsState;
 use rekindle_rl_module::AnyRLModule;
@@ -19,7 +19,8 @@ use rekindle_rl_module::AnyRLModule;
 use crate::callbacks::VectorEnvRef;
 use crate::connectors::{ActionSampler, ConnectorPipeline, pipelines, states};
 use crate::env_runner::base::RunnerBase;
-use crate::env_runner::checks::{check_module, of_env};
+use crate::env_runner::checks::check_module;
+use crate::env_runner::environments::make_vec;
 use crate::env_runner::memory::Memory;
 use crate::env_runner::tracking::{Deadline, Timers, Watch, acting};
 use crate::env_runner::{Amount, EnvRunnerConfig, PublishedAt, SampleOptions};
@@ -77,8 +78,7 @@ impl SingleAgentEnvRunner {
     pub fn new(config: EnvRunnerConfig, index: usize, device: &Device) -> Result<Self> {
         config.validate()?;
         config.check_connectors(&[DEFAULT_MODULE_ID])?;
-        let env = make_vec_with(&config.env, config.num_envs, &config.env_config)
-            .map_err(of_env(&config.env))?;
+        let env = make_vec(&config.env, config.num_envs, &config.env_config)?;
         let (observations, actions) = (env.observation_space(), env.action_space());
         let (env_to_module, module_to_env) = pipelines(
             DEFAULT_MODULE_ID,

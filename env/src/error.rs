@@ -369,8 +369,13 @@ impl EnvError {
         move |source| Self::SubEnv { index, source: Box::new(source) }
     }
 
-    /// Turns the failures within a vector into one error, if there are any.
-    pub(crate) fn check_failures(mut failures: Vec<Self>) -> Result<()> {
+    /// Turns the failures within a vector, one [`SubEnv`](Self::SubEnv) each, into one error, if there
+    /// are any.
+    ///
+    /// # Errors
+    ///
+    /// The failure itself, or [`SubEnvs`](Self::SubEnvs) for several.
+    pub fn check_failures(mut failures: Vec<Self>) -> Result<()> {
         match failures.len() {
             0 => Ok(()),
             1 => failures.pop().map_or(Ok(()), Err),

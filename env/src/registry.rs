@@ -184,6 +184,19 @@ pub(crate) enum Entry {
     Multi(MultiAgentEnvSpec),
 }
 
+/// Makes the specification of an id with a scheme.
+type Resolve = dyn Fn(&str) -> Result<EnvSpec> + Send + Sync;
+
+/// The ids that begin with the same word and a colon.
+struct Scheme {
+    /// The form of the ids, for error messages.
+    form: String,
+    resolve: Arc<Resolve>,
+}
+
+/// The schemes by name.
+static SCHEMES: RwLock<BTreeMap<String, Scheme>> = RwLock::new(BTreeMap::new());
+
 static REGISTRY: LazyLock<RwLock<Registry>> = LazyLock::new(|| {
     let single = [classic_control::specs(), games::specs(), diagnostic::specs()];
     let single =
@@ -216,12 +229,51 @@ pub(crate) fn register_entry(id: String, entry: Entry) -> Result<()> {
     Ok(())
 }
 
+/// Makes all ids `scheme:rest` available in the whole program, for environments that other programs
+/// provide. `resolve` gets the whole id and returns its specification, without starting anything.
+///
+/// `form` shows users what such an id looks like, as in `gymnasium:<id>`. An id registered with
+/// [`register`] takes precedence. A second registration of a scheme is ignored.
+///
+/// ```
+/// use rekindle_env::{EnvSpec, classic_control::CartPole, is_external, make, register_scheme};
+///
+/// register_scheme("lab", "lab:<name>", |id| Ok(EnvSpec::new(id, CartPole::new)));
+/// assert_eq!(make("lab:Cart")?.name(), "lab:Cart");
+/// assert!(is_external("lab:Cart") && !is_external("CartPole-v1"));
+/// # Ok::<(), rekindle_env::EnvError>(())
+/// ```
+pub fn register_scheme<F>(scheme: &str, form: &str, resolve: F)
+where
+    F: Fn(&str) -> Result<EnvSpec> + Send + Sync + 'static,
+{
+    let mut schemes = SCHEMES.write().unwrap_or_else(PoisonError::into_inner);
+    schemes
+        .entry(scheme.to_owned())
+        .or_insert_with(|| Scheme { form: form.to_owned(), resolve: Arc::new(resolve) });
+}
+
+/// Returns whether the environment `id` comes from a [scheme](register_scheme), so that making it may
+/// start another program.
+#[must_use]
+pub fn is_external(id: &str) -> bool {
+    let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
+    !registry.contains_key(id) && scheme_of(id).is_some()
+}
+
+/// Returns what resolves `id`, if its scheme is registered.
+fn scheme_of(id: &str) -> Option<Arc<Resolve>> {
+    let (scheme, _) = id.split_once(':')?;
+    let schemes = SCHEMES.read().unwrap_or_else(PoisonError::into_inner);
+    schemes.get(scheme).map(|scheme| Arc::clone(&scheme.resolve))
+}
+
 /// Returns the specification registered under `id`.
 ///
 /// # Errors
 ///
-/// [`EnvError::UnknownEnv`] with the closest ids, or [`EnvError::WrongKindOfEnv`] for a multi-agent
-/// environment.
+/// [`EnvError::UnknownEnv`] with the closest ids, [`EnvError::WrongKindOfEnv`] for a multi-agent
+/// environment, or the error of the id's [scheme](register_scheme).
 pub fn spec(id: &str) -> Result<EnvSpec> {
     match entry(id)? {
         Entry::Single(spec) => Ok(spec),
@@ -236,9 +288,20 @@ pub fn spec(id: &str) -> Result<EnvSpec> {
 
 pub(crate) fn entry(id: &str) -> Result<Entry> {
     let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
-    registry.get(id).cloned().ok_or_else(|| EnvError::UnknownEnv {
+    if let Some(entry) = registry.get(id) {
+        return Ok(entry.clone());
+    }
+    // Without the lock, because `resolve` may look at the registry.
+    drop(registry);
+    if let Some(resolve) = scheme_of(id) {
+        return resolve(id).map(Entry::Single);
+    }
+    let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
+    let schemes = SCHEMES.read().unwrap_or_else(PoisonError::into_inner);
+    let forms = schemes.values().map(|scheme| scheme.form.clone());
+    Err(EnvError::UnknownEnv {
         id: id.to_owned(),
-        known: registry.keys().cloned().collect(),
+        known: registry.keys().cloned().chain(forms).collect(),
     })
 }
 

@@ -62,7 +62,12 @@ impl VectorStep {
         [&self.terminated, &self.truncated].iter().any(|flags| flags.get(index) == Some(&true))
     }
 
-    fn check(&self, num_envs: usize) -> Result<()> {
+    /// Checks that there is a row for each of `num_envs` environments.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::ShapeMismatch`] if there are more or fewer.
+    pub fn check(&self, num_envs: usize) -> Result<()> {
         check_len("rows of `observations`", num_envs, self.observations.rows())?;
         check_len("rows of `final_observations`", num_envs, self.final_observations.rows())?;
         check_len("length of `rewards`", num_envs, self.rewards.len())?;

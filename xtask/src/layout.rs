@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates from the lowest to the highest. Each depends only on crates before it.
-const CRATES: [&str; 13] = [
+const CRATES: [&str; 14] = [
     "checkpoint",
     "metrics",
     "parallel",
     "env",
+    "gymnasium",
     "core",
     "kernels",
     "catalog",

@@ -132,6 +132,9 @@ impl Algorithm {
         }
         let saved: AlgorithmConfig<Value> =
             settings::from_value(&data.config).map_err(AlgorithmError::ConfigFormat)?;
+        if saved.environment.env_config != *self.env_config() {
+            self.config.check_external_environments()?;
+        }
         self.set_env_config(&saved.environment.env_config)?;
         // Runners restore their own policies. The evaluation policies are derived from them.
         if let Some(saved) = saved.multi_agent {
@@ -180,8 +183,10 @@ impl Algorithm {
     /// missing on this machine. [`from_checkpoint_with`](Self::from_checkpoint_with) sets others.
     ///
     /// # Errors
-    /// [`AlgorithmError::WrongAlgorithm`] for a checkpoint of another algorithm; otherwise if the
-    /// checkpoint is damaged or does not fit.
+    /// [`AlgorithmError::WrongAlgorithm`] for a checkpoint of another algorithm;
+    /// [`AlgorithmError::ExternalEnvironment`] for an environment that starts another program, which
+    /// [`from_checkpoint_with`](Self::from_checkpoint_with) allows; otherwise if the checkpoint is damaged
+    /// or does not fit.
     pub fn from_checkpoint<T: TrainingConfig>(
         path: impl AsRef<Path>,
         device: &Device,
@@ -214,6 +219,7 @@ impl Algorithm {
             settings::from_value(&data.config).map_err(AlgorithmError::ConfigFormat)?;
         (saved.learners.device, saved.env_runners.device) = (None, None);
         let mut config = adapt(saved.clone());
+        config.check_external_environments()?;
         config.follow_training(&saved)?;
         if config.evaluation != saved.evaluation {
             // The runners differ from the saved ones.

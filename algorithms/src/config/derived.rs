@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use rekindle_core::{DEFAULT_MODULE_ID, ModuleId, settings};
 use rekindle_env::Space;
 use rekindle_env_runner::connectors::ConnectorConfig;
-use rekindle_env_runner::{EnvRunnerConfig, SharedCallbacks};
+use rekindle_env_runner::{EnvRunnerConfig, SharedCallbacks, is_external};
 use rekindle_rl_module::{MultiRLModuleSpec, RLModuleSpec};
 use serde_json::{Map, Value};
 
@@ -14,6 +14,21 @@ use super::{AlgorithmConfig, CountStepsBy, MultiAgentSection, TrainingConfig};
 use crate::{AlgorithmError, Result};
 
 impl<T> AlgorithmConfig<T> {
+    /// Checks that none of the environments starts another program, unless the settings allow it.
+    ///
+    /// # Errors
+    /// [`AlgorithmError::ExternalEnvironment`].
+    pub(crate) fn check_external_environments(&self) -> Result<()> {
+        let evaluation = self.evaluation.evaluation_config.env.as_ref();
+        let mut ids = self.environment.env.iter().chain(evaluation);
+        match ids.find(|id| is_external(id)) {
+            Some(id) if !self.allow_external_environments => {
+                Err(AlgorithmError::ExternalEnvironment { env: id.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the settings of the runners. The seed must be set, and the connectors be complete
     /// ([`env_to_module`](Self::env_to_module)).
     pub(crate) fn runner_config(&self) -> EnvRunnerConfig {
@@ -188,6 +203,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             callbacks: config.callbacks,
             debugging: config.debugging,
             code: config.code,
+            allow_external_environments: config.allow_external_environments,
         })
     }
 

@@ -5,14 +5,15 @@ use std::mem;
 
 use rekindle_checkpoint::State;
 use rekindle_core::ModuleId;
-use rekindle_env::{AgentSpec, EnvConfig, Space, make_multi_agent_vec_with};
+use rekindle_env::{AgentSpec, EnvConfig, Space};
 use rekindle_metrics::MetricsState;
 use rekindle_rl_module::MultiRLModule;
 use serde_json::Value;
 
 use super::{Lane, MultiAgentConfig, MultiAgentEnvRunner};
 use crate::connectors::{merge_deltas, set_states, states, take_deltas};
-use crate::env_runner::checks::{check_module, of_env};
+use crate::env_runner::checks::check_module;
+use crate::env_runner::environments::make_multi_agent_vec;
 use crate::env_runner::{
     Amount, ConnectorDeltas, EnvRunner, NewEpisodes, PublishedAt, SampleOptions,
 };
@@ -53,8 +54,7 @@ impl EnvRunner for MultiAgentEnvRunner {
 
     fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
         let id = &self.base.config.env;
-        let env =
-            make_multi_agent_vec_with(id, self.base.num_envs(), env_config).map_err(of_env(id))?;
+        let env = make_multi_agent_vec(id, self.base.num_envs(), env_config)?;
         if env.possible_agents() != self.agents {
             let text = |agents: &[AgentSpec]| {
                 let agent = |a: &AgentSpec| {

@@ -5,14 +5,15 @@ use std::mem;
 
 use rekindle_checkpoint::State;
 use rekindle_core::{DEFAULT_MODULE_ID, ModuleId};
-use rekindle_env::{EnvConfig, Space, make_vec_with};
+use rekindle_env::{EnvConfig, Space};
 use rekindle_metrics::MetricsState;
 use rekindle_rl_module::MultiRLModule;
 use serde_json::Value;
 
 use super::{Collected, SingleAgentEnvRunner};
 use crate::connectors::{merge_deltas, set_states, states, take_deltas};
-use crate::env_runner::checks::{check_same_spaces, of_env};
+use crate::env_runner::checks::check_same_spaces;
+use crate::env_runner::environments::make_vec;
 use crate::env_runner::{
     Amount, ConnectorDeltas, EnvRunner, NewEpisodes, PublishedAt, SampleOptions, of_default_module,
 };
@@ -40,7 +41,7 @@ impl EnvRunner for SingleAgentEnvRunner {
 
     fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
         let id = &self.base.config.env;
-        let env = make_vec_with(id, self.base.num_envs(), env_config).map_err(of_env(id))?;
+        let env = make_vec(id, self.base.num_envs(), env_config)?;
         let before = [self.env.observation_space(), self.env.action_space()];
         check_same_spaces(id, before, [env.observation_space(), env.action_space()])?;
         let old_env = mem::replace(&mut self.env, env);

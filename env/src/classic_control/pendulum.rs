@@ -1,6 +1,7 @@
 //! A pendulum that must be swung up.
 
 use std::f64::consts::{PI, TAU};
+use std::hint::black_box;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -90,12 +91,16 @@ impl Env for Pendulum {
         let torque = continuous_action(&self.action_space, action)?.clamp(-MAX_TORQUE, MAX_TORQUE);
         let [theta, theta_dot] = self.state.physics;
 
+        // NumPy squares with the power function of C, which rounds differently from a multiplication in
+        // one of a thousand cases. Without `black_box`, the compiler replaces one by the other.
+        let square = |x: f64| x.powf(black_box(2.0));
+
         // NumPy computes these two in single precision, because the torque is.
-        let effort = f64::from(0.001 * (torque * torque));
+        let effort = f64::from(0.001 * torque.powf(black_box(2.0)));
         let thrust = f64::from((3.0 / (MASS * LENGTH * LENGTH)) as f32 * torque);
 
         let angle = (theta + PI).rem_euclid(TAU) - PI;
-        let cost = angle * angle + 0.1 * (theta_dot * theta_dot) + effort;
+        let cost = square(angle) + 0.1 * square(theta_dot) + effort;
 
         let pull = 3.0 * self.gravity / (2.0 * LENGTH) * theta.sin();
         let theta_dot = (theta_dot + (pull + thrust) * DT).clamp(-MAX_SPEED, MAX_SPEED);

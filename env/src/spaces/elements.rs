@@ -175,8 +175,9 @@ impl Space {
         }
     }
 
-    /// Whether a part of the space is a choice: `Discrete`, `MultiDiscrete` or `MultiBinary`.
-    pub(crate) fn has_choices(&self) -> bool {
+    /// Returns whether a part of the space is a choice: `Discrete`, `MultiDiscrete` or `MultiBinary`.
+    #[must_use]
+    pub fn has_choices(&self) -> bool {
         match self {
             Self::Box(_) => false,
             Self::Discrete(_) | Self::MultiDiscrete(_) | Self::MultiBinary(_) => true,
@@ -185,11 +186,12 @@ impl Space {
         }
     }
 
-    /// Whether every choice in `row` exists. Boxes are not checked.
+    /// Returns whether every choice in `row` exists. Boxes are not checked.
     ///
     /// Networks look choices up, so one outside its space would be taken for another. The check is
     /// cheap enough for every step, unlike a check of all numbers.
-    pub(crate) fn contains_choices(&self, row: Row<'_>) -> bool {
+    #[must_use]
+    pub fn contains_choices(&self, row: Row<'_>) -> bool {
         let of = |space: &Self, part| space.contains_choices(row.of(part));
         match self {
             Self::Box(_) => true,

@@ -1,0 +1,106 @@
+//! Environments of Python's [Gymnasium](https://gymnasium.farama.org) as [`VectorEnv`]s.
+//!
+//! Environments run in worker processes, several in each. A worker is a Python interpreter with one
+//! file of this crate. It needs the packages `gymnasium` and `numpy`, and the packages of its
+//! environments. This crate itself is built without Python.
+//!
+//! ```no_run
+//! use rekindle_env::{Buffer, VectorStep, make_vec, seeds_from};
+//!
+//! rekindle_gymnasium::register();
+//! let mut envs = make_vec("gymnasium:HalfCheetah-v5", 16)?;
+//! let mut out = VectorStep::new(envs.observation_space(), 16);
+//! let actions = Buffer::zeros(envs.action_space(), 16);
+//! envs.reset(&seeds_from(Some(0), 16), &mut out)?;
+//! envs.step(&actions, &mut out)?;
+//! # Ok::<(), rekindle_env::EnvError>(())
+//! ```
+//!
+//! # Ids
+//!
+//! [`register`] makes these ids available. Runners and algorithms of rekindle call it themselves.
+//!
+//! | id | makes |
+//! |---|---|
+//! | `gymnasium:<id>` | `gymnasium.make(id)`, as in `gymnasium:CartPole-v1` and `gymnasium:ALE/Pong-v5` |
+//! | `gymnasium:<module>:<id>` | the same after importing the module, as in `gymnasium:minigrid:MiniGrid-Empty-5x5-v0` |
+//! | `python:<module>:<callable>` | what a class or a function returns, as in `python:my_package.envs:GridWorld` |
+//!
+//! Modules are found in the working directory, in the directories of `python_path`, and among the
+//! packages of the interpreter.
+//!
+//! # Options
+//!
+//! Options of [`EnvConfig`](rekindle_env::EnvConfig) are keyword arguments of the environment, except
+//! for these:
+//!
+//! | option | default | meaning |
+//! |---|---|---|
+//! | `python` | see below | the interpreter: a path or the name of a program |
+//! | `python_path` | `[]` | directories in which Python looks for modules first |
+//! | `num_workers` | number of cores | worker processes of a vector, at most one per environment |
+//! | `timeout_s` | 120 | seconds that a worker may take for a step or a reset |
+//! | `start_timeout_s` | 120 | seconds that a worker may take to start |
+//! | `wrappers` | `[]` | wrappers from the inside out, such as `["FlattenObservation", {"FrameStackObservation": {"stack_size": 4}}]`; others than Gymnasium's are named `module:callable` |
+//! | `check_observations` | `"warn"` | what to do about numbers that are NaN or outside their space: `"warn"`, `"error"` or `"off"` |
+//! | `show_output` | `true` | whether output of environments is passed on to standard error |
+//! | `kwargs` | `{}` | keyword arguments with the names of options of this table |
+//!
+//! Without the option `python`, the interpreter is the one in the environment variable
+//! `REKINDLE_PYTHON`, that of the active virtual environment (`VIRTUAL_ENV`, `CONDA_PREFIX`), or
+//! `python3`.
+//!
+//! # Semantics
+//!
+//! - The step that ends an episode resets its environment and reports the true final observation,
+//!   as [`VectorEnv`] requires. `terminated` and `truncated` are passed on as they are.
+//! - Environments are seeded by `reset(seed=...)`, one seed each.
+//! - Infos are the numbers in Gymnasium's info dictionaries. Numbers of nested dictionaries have
+//!   names with dots, as in `episode.r`. The first 64 names of a worker are kept.
+//! - Boxes of `float16` and `float64` are observed as `float32`, those of other integers as `int32` or
+//!   `int64`, those of `bool` as `uint8`. Choices of a `MultiDiscrete` count from zero.
+//!   `MultiDiscrete` and `MultiBinary` spaces of several dimensions are flattened. `Text`, `Graph`,
+//!   `Sequence` and `OneOf` are refused.
+//! - The state of an environment cannot be saved, so a restored run begins new episodes.
+//!
+//! # Failures
+//!
+//! An environment that raises an exception fails alone ([`EnvError::Crashed`]), and its next reset makes
+//! a new one. If a worker exits, is killed, or exceeds its time, all environments of that worker fail,
+//! and the next reset of one of them starts another worker. Workers end with the program that started
+//! them, even if it is killed. No file remains, because the shared memory has no name.
+//!
+//! # Trust
+//!
+//! Making an environment by such an id runs Python code with the rights of this program.
+//! [`rekindle_env::is_external`] tells whether an id does. Algorithms refuse such ids from checkpoints
+//! unless they are told to accept them.
+//!
+//! Nothing that a worker writes is trusted: sizes and positions come from this program, and any bytes in
+//! the columns are numbers. The shared memory cannot shrink.
+//!
+//! [`VectorEnv`]: rekindle_env::VectorEnv
+//! [`EnvError::Crashed`]: rekindle_env::EnvError::Crashed
+// One exception, in `shared_memory`: memory that another program writes.
+#![deny(unsafe_code)]
+
+mod check;
+mod columns;
+mod env;
+mod error;
+mod interpreter;
+mod layout;
+mod leaf;
+mod messages;
+mod process;
+mod settings;
+mod shared_memory;
+mod source;
+mod spaces;
+mod vector;
+mod worker;
+
+pub use env::GymnasiumEnv;
+pub use error::GymnasiumError;
+pub use source::register;
+pub use vector::GymnasiumVectorEnv;

@@ -1,0 +1,279 @@
+//! A worker: a process that steps several environments, and the memory that is shared with it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rekindle_env::{EnvConfig, EnvError};
+use serde_json::{Map, Value as Json, json};
+
+use crate::columns::{Columns, Command};
+use crate::error::{GymnasiumError, Result};
+use crate::interpreter::Interpreter;
+use crate::layout::{Layout, MAX_INFOS};
+use crate::messages::{Message, Refusal, Setup};
+use crate::process::{Deadline, Process};
+use crate::settings::{Check, Settings};
+use crate::shared_memory::{sleep, wake};
+use crate::source::Source;
+use crate::spaces::{Described, Description};
+
+/// Interval between looks at whether a worker that does not answer still runs.
+const LIVENESS: Duration = Duration::from_millis(20);
+
+/// What the workers of a vector have in common.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) id: Arc<str>,
+    pub(crate) settings: Settings,
+    source: Source,
+    interpreter: Interpreter,
+    autoreset: bool,
+}
+
+/// The spaces of the environments.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Spaces {
+    pub(crate) observations: Described,
+    pub(crate) actions: Described,
+}
+
+impl Plan {
+    /// Reads an id and its options. Nothing is started.
+    ///
+    /// # Errors
+    /// If the id or an option is invalid.
+    pub(crate) fn new(
+        id: &Arc<str>,
+        config: &EnvConfig,
+        autoreset: bool,
+    ) -> Result<Self, EnvError> {
+        let settings = Settings::of(config)?;
+        let interpreter = Interpreter::find(settings.python.as_deref());
+        let (id, source) = (Arc::clone(id), Source::parse(id)?);
+        Ok(Self { id, settings, source, interpreter, autoreset })
+    }
+
+    /// Starts a worker for the environments from `first` on, without waiting for it.
+    ///
+    /// # Errors
+    /// If the interpreter cannot be started.
+    pub(crate) fn start(&self, first: usize, num_envs: usize) -> Result<Starting> {
+        if cfg!(not(target_os = "linux")) {
+            return Err(GymnasiumError::Platform);
+        }
+        let deadline = Deadline::new("start", self.settings.start_timeout);
+        let mut process = Process::start(&self.interpreter, self.settings.show_output)?;
+        process.send(&Setup {
+            source: &self.source,
+            kwargs: &self.settings.kwargs,
+            wrappers: &self.settings.wrappers,
+            python_path: &self.settings.python_path,
+            num_envs,
+            first,
+            autoreset: self.autoreset,
+            strict: self.settings.check == Check::Error,
+            parent: std::process::id(),
+        })?;
+        Ok(Starting { process, deadline, num_envs })
+    }
+
+    /// The error of a worker that does not start.
+    fn refused(&self, refusal: Refusal) -> GymnasiumError {
+        let (env, python) = (self.id.to_string(), self.interpreter.name());
+        match refusal {
+            Refusal::Missing { package } => GymnasiumError::MissingPackage { python, package },
+            Refusal::TooOld { package, found, oldest } => {
+                GymnasiumError::TooOld { python, package, found, oldest }
+            }
+            Refusal::UnknownId { message, close } => {
+                GymnasiumError::UnknownId { env, message, close }
+            }
+            Refusal::UnknownWrapper { name, close } => {
+                GymnasiumError::UnknownWrapper { name, close }
+            }
+            Refusal::Dependency { message } => GymnasiumError::MissingDependency { env, message },
+            Refusal::NoModule { module } => GymnasiumError::MissingModule { python, env, module },
+            Refusal::NoCallable { message } => GymnasiumError::MissingCallable { env, message },
+            Refusal::Space { role, space_kind: kind, space } => {
+                GymnasiumError::UnsupportedSpace { env, role, kind, space }
+            }
+            Refusal::Raised { error, message, traceback } => {
+                GymnasiumError::Raised { error, message, traceback }
+            }
+            Refusal::Memory => GymnasiumError::protocol("it found another header in its memory"),
+        }
+    }
+}
+
+/// A worker that makes its first environment.
+#[derive(Debug)]
+pub(crate) struct Starting {
+    process: Process,
+    deadline: Deadline,
+    num_envs: usize,
+}
+
+impl Starting {
+    /// Waits until the first environment is made, and returns the spaces.
+    ///
+    /// # Errors
+    /// The reason why the worker does not start.
+    pub(crate) fn spaces(&mut self, plan: &Plan) -> Result<Spaces> {
+        let (observations, actions) = match self.process.receive(&self.deadline)? {
+            Message::Ready { observation_space, action_space } => (observation_space, action_space),
+            Message::Refused(refusal) => return Err(plan.refused(refusal)),
+            other => return Err(unexpected(&other)),
+        };
+        let read = |role, space: Description| Described::new(&plan.id, role, &space);
+        Ok(Spaces {
+            observations: read("observation", observations)?,
+            actions: read("action", actions)?,
+        })
+    }
+
+    /// Waits until the first environment is made, and gives the worker its memory.
+    ///
+    /// # Errors
+    /// [`GymnasiumError::SpacesDiffer`] if the environment has other spaces than `expected`, and the
+    /// reason why the worker does not start.
+    pub(crate) fn finish(mut self, plan: &Plan, expected: &Spaces) -> Result<Worker> {
+        let found = self.spaces(plan)?;
+        for (role, first, other) in [
+            ("observation", &expected.observations, &found.observations),
+            ("action", &expected.actions, &found.actions),
+        ] {
+            if first != other {
+                let [first, other] = [first, other].map(|described| described.space.to_string());
+                let env = plan.id.to_string();
+                return Err(GymnasiumError::SpacesDiffer { env, role, first, other });
+            }
+        }
+        self.map(plan, expected)
+    }
+
+    /// Gives the worker its memory.
+    ///
+    /// # Errors
+    /// If the memory cannot be made, or the worker does not map it.
+    pub(crate) fn map(mut self, plan: &Plan, spaces: &Spaces) -> Result<Worker> {
+        let Spaces { observations, actions } = spaces;
+        let layout = Layout::new(self.num_envs, &observations.leaves, &actions.leaves)?;
+        let mut columns = Columns::new(layout)?;
+        let (path, layout) = (columns.memory.path(), &columns.layout);
+        self.process
+            .send(&json!({"path": path, "size": layout.size, "layout": layout.to_json()}))?;
+        match self.process.receive(&self.deadline)? {
+            Message::Mapped => {}
+            Message::Refused(refusal) => return Err(plan.refused(refusal)),
+            other => return Err(unexpected(&other)),
+        }
+        columns.memory.close();
+        Ok(Worker {
+            process: self.process,
+            columns,
+            info_names: Vec::new(),
+            failures: Vec::new(),
+            timeout: plan.settings.timeout,
+        })
+    }
+}
+
+/// A worker that waits for commands.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    process: Process,
+    pub(crate) columns: Columns,
+    /// The names of the infos, in the order of their columns.
+    pub(crate) info_names: Vec<String>,
+    /// The exceptions of the last command, by environment.
+    pub(crate) failures: Vec<(usize, GymnasiumError)>,
+    timeout: Duration,
+}
+
+impl Worker {
+    /// Returns the process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Begins a step of all environments with the actions in the memory.
+    ///
+    /// # Errors
+    /// [`GymnasiumError::Protocol`].
+    pub(crate) fn begin_step(&mut self) -> Result<Deadline> {
+        self.begin(Command::Step, "step")
+    }
+
+    /// Begins the resets in the memory.
+    ///
+    /// # Errors
+    /// [`GymnasiumError::Exited`] or [`GymnasiumError::Protocol`].
+    pub(crate) fn begin_reset(&mut self, options: &Map<String, Json>) -> Result<Deadline> {
+        if options.is_empty() {
+            return self.begin(Command::Reset, "reset");
+        }
+        self.process.send(options)?;
+        self.begin(Command::ResetWithOptions, "reset")
+    }
+
+    fn begin(&mut self, command: Command, task: &'static str) -> Result<Deadline> {
+        wake(self.columns.hand_over(command)?);
+        Ok(Deadline::new(task, self.timeout))
+    }
+
+    /// Waits until the command is done, and reads what is reported about it.
+    ///
+    /// # Errors
+    /// [`GymnasiumError::Exited`], [`GymnasiumError::TimedOut`] or [`GymnasiumError::Protocol`]. The
+    /// worker is of no use then.
+    pub(crate) fn finish(&mut self, deadline: &Deadline) -> Result<()> {
+        self.failures.clear();
+        while let Some((counter, value)) = self.columns.poll()? {
+            let left = deadline.left();
+            if left.is_zero() {
+                return Err(self.process.timed_out(deadline));
+            }
+            sleep(counter, value, left.min(LIVENESS));
+            // In this order: a worker may answer and then end.
+            let has_ended = self.columns.poll()?.is_some() && self.process.has_ended();
+            if has_ended && self.columns.poll()?.is_some() {
+                return Err(self.process.ended());
+            }
+        }
+        for _ in 0..self.columns.check()? {
+            match self.process.receive(deadline)? {
+                Message::Info { name } if self.info_names.len() < MAX_INFOS => {
+                    self.info_names.push(name);
+                }
+                Message::Failed { index, error, message, traceback } => {
+                    let error = GymnasiumError::Raised { error, message, traceback };
+                    self.failures.push((index, error));
+                }
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the exception of an environment in the last command.
+    pub(crate) fn take_failure(&mut self, env: usize) -> GymnasiumError {
+        let at = self.failures.iter().position(|(index, _)| *index == env);
+        let unexplained = || GymnasiumError::protocol("an environment failed without a report");
+        at.map_or_else(unexplained, |at| self.failures.swap_remove(at).1)
+    }
+
+    /// Asks the worker to close its environments and to end.
+    pub(crate) fn begin_close(&mut self) {
+        // A worker that does not is killed.
+        let _ = self.begin(Command::Close, "close");
+    }
+
+    /// Waits until the worker has ended, but not beyond `end`.
+    pub(crate) fn wait_until(&mut self, end: Instant) {
+        self.process.wait_until(end);
+    }
+}
+
+fn unexpected(message: &Message) -> GymnasiumError {
+    GymnasiumError::protocol(format!("it sent {message:?} at the wrong time"))
+}

@@ -1,0 +1,192 @@
+"""Environments for the tests of rekindle-gymnasium."""
+
+import os
+import signal
+import sys
+import time
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+
+class Faulty(gym.Env):
+    """Breaks as its action says: see `step`. Observes its step and a random number."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = spaces.Discrete(9)
+
+    def __init__(self, length=20):
+        self.length, self.next_reset_fails = length, False
+
+    def observe(self):
+        return np.array([self.t, self.np_random.random()], np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if self.next_reset_fails:
+            raise RuntimeError("no reset today")
+        self.t = 0
+        return self.observe(), {}
+
+    def step(self, action):
+        if action == 1:
+            raise ValueError("a step too far")
+        if action == 2:
+            os._exit(3)
+        if action == 3:
+            time.sleep(3600)
+        if action == 4:
+            sys.stdout.write("flood\n" * 1_700_000)
+            print("flood", file=sys.stderr)
+        if action == 5:
+            raise MemoryError("cannot allocate 2 GB")
+        if action == 6:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if action == 7:
+            self.next_reset_fails = True
+        if action == 8:
+            sys.exit("done here")
+        self.t += 1
+        done = self.t >= self.length
+        return self.observe(), float(self.t), False, done, {}
+
+
+class Unreliable(gym.Env):
+    """Episodes of ten steps. One step in 200 raises an exception, one in 1000 kills the worker."""
+
+    observation_space = spaces.Box(0, 10, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        chance = self.np_random.random()
+        if chance < 0.001:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if chance < 0.006:
+            raise ConnectionError("the simulator hung up")
+        self.t += 1
+        return np.full(1, self.t, np.float32), 1.0, self.t == 10, False, {}
+
+
+class Everything(gym.Env):
+    """Observes its last action, in spaces of all kinds."""
+
+    def __init__(self):
+        boxes = {
+            name: spaces.Box(0, 1, (2,), np.dtype(name))
+            for name in ("float16", "float32", "float64", "bool")
+        }
+        ints = {
+            name: spaces.Box(np.iinfo(name).min, np.iinfo(name).max, (2, 2), np.dtype(name))
+            for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
+        }
+        choices = spaces.Tuple((
+            spaces.Discrete(5, start=-2),
+            spaces.MultiDiscrete([3, 4], start=[10, -1]),
+            spaces.MultiDiscrete([[2, 3], [4, 5]]),
+            spaces.MultiBinary((2, 2)),
+            spaces.Dict({"scalar": spaces.Box(-1, 1, ())}),
+        ))
+        # Not sorted, as users write them.
+        self.action_space = spaces.Dict({"z": choices, **boxes, **ints})
+        self.observation_space = self.action_space
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self.t = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        if not self.action_space.contains(action):
+            raise ValueError(f"{action} is not in {self.action_space}")
+        self.t += 1
+        return action, 1.0, False, self.t >= 7, {}
+
+
+class Wrong(gym.Env):
+    """Observes what is not in its space."""
+
+    observation_space = spaces.Box(-1, 1, (2,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        observation = {
+            "nan": np.array([np.nan, 0], np.float32),
+            "outside": np.array([0, 1.5], np.float32),
+            "dtype": np.array([0, 0.5], np.float64),
+            "shape": np.zeros(1, np.float32),
+            "list": [0.0, 0.5],
+        }[self.kind]
+        return observation, 0.0, False, False, {}
+
+
+class Informed(gym.Env):
+    """Reports infos, and its reset options."""
+
+    observation_space = spaces.Discrete(10)
+    action_space = spaces.Box(-1, 1, (3,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        self.t, self.options = 0, options
+        return 0, {"start": 1, "option": (options or {}).get("low", -1.0)}
+
+    def step(self, action):
+        self.t += 1
+        done = self.t == 3
+        info = {"t": self.t, "ok": np.bool_(True), "nested": {"x": np.float32(0.5)}, "text": "hi"}
+        if done:
+            info = {"is_success": True, "array": np.array(2.5), "many": np.zeros(3)}
+        return self.t, float(action.sum()), done, False, info
+
+
+class Manners(gym.Env):
+    """Fails unless it is used as Gymnasium uses environments."""
+
+    observation_space = spaces.Discrete(3)
+    action_space = spaces.Box(-1, 1, (2,), np.float64)
+    kept = None
+
+    def reset(self, *, seed=None, options=None):
+        assert seed is None or type(seed) is int, type(seed)
+        assert options is None, options
+        return 1, {}
+
+    def step(self, action):
+        assert type(action) is np.ndarray and action.dtype == np.float64, action
+        if self.kept is not None:
+            kept, number = self.kept
+            assert kept[0] == number, "an action changed after its step"
+        self.kept = action, float(action[0])
+        return np.int64(2), np.float32(0.5), np.bool_(False), False, {}
+
+
+def unsupported(space):
+    class Unsupported(gym.Env):
+        observation_space = {
+            "text": spaces.Text(5),
+            "graph": spaces.Graph(spaces.Discrete(2), None),
+            "sequence": spaces.Dict({"inner": spaces.Sequence(spaces.Discrete(2))}),
+            "one_of": spaces.OneOf((spaces.Discrete(2), spaces.Discrete(3))),
+        }[space]
+        action_space = spaces.Discrete(2)
+
+    return Unsupported()
+
+
+def broken():
+    return {}["this key"]
+
+
+NOT_CALLABLE = 3

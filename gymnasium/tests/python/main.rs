@@ -1,0 +1,13 @@
+//! Tests that need a Python with Gymnasium: `cargo xtask test` runs them if there is one. Alone:
+//!
+//! ```text
+//! REKINDLE_PYTHON=venv/bin/python cargo test -p rekindle-gymnasium --test python -- --ignored
+//! ```
+
+mod equality;
+mod faults;
+mod infos;
+mod orphans;
+mod refusals;
+mod spaces;
+mod support;
