@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates from the lowest to the highest. Each depends only on crates before it.
-const CRATES: [&str; 13] = [
+const CRATES: [&str; 14] = [
     "checkpoint",
     "metrics",
     "parallel",
@@ -17,6 +17,7 @@ const CRATES: [&str; 13] = [
     "env-runner",
     "learner",
     "algorithms",
+    "cli",
     "benches",
     "xtask",
 ];
