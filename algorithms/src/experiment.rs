@@ -10,7 +10,7 @@ use burn::prelude::Device;
 use rekindle_core::ConfigError;
 use serde_json::{Map, Value, json};
 
-use crate::config::toml::{self, from_value, merge, to_value};
+use crate::config::toml::{self, difference, from_value, merge, to_value};
 use crate::{Algorithm, AlgorithmError, AlgorithmSpec, Result, RunConfig, algorithm};
 
 /// An algorithm, its settings, and those of a run: what `rekindle train` reads from a TOML file.
@@ -125,16 +125,31 @@ impl Experiment {
             // What is not TOML is a text without quotes.
             None => toml::parse_value(value).or_else(|_| toml::parse_value(&quoted(value)))?,
         };
-        self.set_value(&path, value);
+        match path.split_first() {
+            Some((first, rest)) if first == RUN => toml::set(&mut self.run, rest, value),
+            _ => {
+                self.fill_group_of(&path)?;
+                toml::set(&mut self.settings, &path, value);
+            }
+        }
         Ok(())
     }
 
-    /// Changes a setting by its path.
-    pub(crate) fn set_value(&mut self, path: &[String], value: Value) {
-        match path.split_first() {
-            Some((first, rest)) if first == RUN => toml::set(&mut self.run, rest, value),
-            _ => toml::set(&mut self.settings, path, value),
+    /// Gives a group of settings within a section, such as `training.replay_buffer_config`, the values that the
+    /// algorithm has for it, before one of them changes.
+    fn fill_group_of(&mut self, path: &[String]) -> Result<()> {
+        let Some((name, group)) = path.split_last().filter(|(_, group)| group.len() > 1) else {
+            return Ok(());
+        };
+        // A choice of another type has other settings.
+        if name == "type" || at(&self.settings, group).is_some_and(Value::is_object) {
+            return Ok(());
         }
+        let defaults = self.spec.defaults()?;
+        if let Some(default) = at(&defaults, group).filter(|default| default.is_object()) {
+            toml::set(&mut self.settings, group, default.clone());
+        }
+        Ok(())
     }
 
     /// Returns the algorithm.
@@ -161,10 +176,12 @@ impl Experiment {
         self.spec.complete(&self.settings).map_err(|error| self.in_words(error))
     }
 
-    /// Returns the settings that are given, as plain data.
-    #[must_use]
-    pub fn given(&self) -> &Value {
-        &self.settings
+    /// Returns the settings of the algorithm that differ from those of `before`, as plain data.
+    ///
+    /// # Errors
+    /// As [`settings`](Self::settings).
+    pub fn changes_from(&self, before: &Self) -> Result<Value> {
+        Ok(difference(&self.settings()?, &before.settings()?))
     }
 
     /// Checks all settings.
@@ -230,6 +247,11 @@ impl Experiment {
 #[derive(serde::Deserialize)]
 struct Sections {
     run: RunConfig,
+}
+
+/// Returns the value at the end of a path.
+fn at<'a>(value: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(value, |value, name| value.get(name))
 }
 
 /// Collects the paths of the settings with a name, at most two sections deep.

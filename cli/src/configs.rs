@@ -9,7 +9,47 @@ macro_rules! configs {
 }
 
 configs! {
+    "a2c-cartpole",
+    "appo-cartpole",
+    "appo-catch",
+    "appo-crashing-cartpole",
+    "appo-multi-agent-cartpole",
+    "appo-nested-cartpole",
+    "appo-stateless-cartpole",
+    "breakout",
+    "c51-cartpole",
     "cartpole",
+    "catch",
+    "crashing-cartpole",
+    "crossq-pendulum",
+    "ddpg-pendulum",
+    "dqn-acrobot",
+    "dqn-cartpole",
+    "dqn-catch",
+    "dqn-mountain-car",
+    "dqn-multi-agent-cartpole",
+    "dqn-stateless-cartpole",
+    "frame-stacking",
+    "impala-cartpole",
+    "impala-catch",
+    "impala-multi-agent-cartpole",
+    "impala-nested-cartpole",
+    "impala-stateless-cartpole",
+    "multi-agent-cartpole",
+    "multi-agent-pendulum",
+    "nested-cartpole",
+    "pendulum",
+    "pqn-cartpole",
+    "pqn-catch",
+    "qr-dqn-cartpole",
+    "rainbow-cartpole",
+    "sac-cartpole",
+    "sac-mountain-car-continuous",
+    "sac-pendulum",
+    "stateless-cartpole",
+    "td3-pendulum",
+    "tqc-pendulum",
+    "vpg-cartpole",
 }
 
 /// Returns the text of a configuration.
@@ -20,4 +60,36 @@ pub(crate) fn config(name: &str) -> Option<&'static str> {
 /// Returns the first line of a configuration, which says what it is about.
 pub(crate) fn about(text: &str) -> &str {
     text.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use rekindle::algorithms::Experiment;
+    use rekindle::core::device::DeviceSpec;
+
+    use super::*;
+
+    #[test]
+    fn every_file_is_part_of_the_program() {
+        let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/configs")).unwrap();
+        let files: BTreeSet<String> =
+            files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        let listed = CONFIGS.iter().map(|(name, _)| format!("{name}.toml")).collect();
+        assert_eq!(files, listed);
+    }
+
+    /// Building also finds settings of models that nothing reads.
+    #[test]
+    fn every_configuration_builds_its_algorithm() {
+        let device = DeviceSpec::Cpu.open().unwrap();
+        for (name, text) in CONFIGS {
+            assert!(!about(text).is_empty(), "{name}");
+            let experiment = Experiment::from_toml(text).unwrap();
+            experiment.validate().unwrap_or_else(|error| panic!("{name}: {error}"));
+            experiment.build(&device).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
 }

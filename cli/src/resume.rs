@@ -21,17 +21,16 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<()> {
         return Err(CliError::Failed(message));
     }
     let mut experiment = Experiment::read(folder.join(CONFIG))?;
-    // The changes alone, which are added to the saved settings.
-    let mut changes = Experiment::new(experiment.algorithm().name())?;
-    for experiment in [&mut experiment, &mut changes] {
-        change(experiment, &args.set, args.steps.as_deref())?;
-    }
+    let before = experiment.clone();
+    change(&mut experiment, &args.set, args.steps.as_deref())?;
     experiment.validate()?;
+    // The saved settings also know what changed during training.
+    let changes = experiment.changes_from(&before)?;
     let run = experiment.run()?;
     let checkpoint = checkpoint_of(folder, &args.checkpoint)?;
     let device = args.device.open()?;
     let interrupt = Interrupt::listen()?;
-    let algorithm = experiment.algorithm().restore(&checkpoint, changes.given(), &device)?;
+    let algorithm = experiment.algorithm().restore(&checkpoint, &changes, &device)?;
     let algorithm = algorithm.with_existing_run_folder(folder, run.clone())?;
     if !args.set.is_empty() || args.steps.is_some() {
         let (path, temporary) = (folder.join(CONFIG), folder.join("config.toml.tmp"));

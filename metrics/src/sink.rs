@@ -1,5 +1,6 @@
 //! Destinations of the metrics of an iteration.
 
+mod append;
 mod console;
 mod console_column;
 mod csv;

@@ -122,6 +122,22 @@ fn texts_need_no_quotes() {
     ] {
         let mut experiment = ppo();
         experiment.set(&format!("environment.env_config.x={text}")).unwrap();
-        assert_eq!(experiment.given()["environment"]["env_config"]["x"], expected);
+        let settings = experiment.settings().unwrap();
+        assert_eq!(settings["environment"]["env_config"]["x"], expected);
     }
+}
+
+#[test]
+fn one_setting_of_a_group_leaves_the_others_as_the_algorithm_has_them() {
+    let dqn = Experiment::new("dqn").unwrap();
+    let mut changed = dqn.clone();
+    changed.set("training.replay_buffer_config.capacity=1e5").unwrap();
+    changed.set("training.optimizer.epsilon=0.5").unwrap();
+    let expected = json!({
+        "training": {"replay_buffer_config": {"capacity": 100_000}, "optimizer": {"epsilon": 0.5}},
+    });
+    assert_eq!(changed.changes_from(&dqn).unwrap(), expected);
+    let mut other = dqn.clone();
+    other.set("training.optimizer.type=sgd").unwrap();
+    assert_eq!(other.settings().unwrap()["training"]["optimizer"]["type"], "sgd");
 }

@@ -56,9 +56,12 @@ impl Evaluations {
         })
         .to_string();
         line.push('\n');
-        let file = File::options().append(true).create(true).open(&self.path);
-        file.and_then(|mut file| file.write_all(line.as_bytes()))
-            .map_err(failed("write", &self.path))
+        let written = File::options().append(true).create(true).open(&self.path).and_then(|file| {
+            let before = file.metadata()?.len();
+            // A full disk leaves no part of a line.
+            (&file).write_all(line.as_bytes()).inspect_err(|_| drop(file.set_len(before)))
+        });
+        written.map_err(failed("write", &self.path))
     }
 
     /// Whether the mean return is higher than in all evaluations before.

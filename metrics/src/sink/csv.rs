@@ -4,10 +4,11 @@
 mod tests;
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Sink;
+use super::append::append_whole;
 use super::jsonl::ITERATION;
 use crate::error::{MetricsError, Result};
 use crate::results::Metrics;
@@ -33,7 +34,7 @@ impl CsvSink {
     /// [`MetricsError::Io`] if the file cannot be created.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let file = File::create(path).map_err(|source| io_error(path, source))?;
+        let file = replace(path, b"").map_err(|source| io_error(path, source))?;
         Ok(Self { path: path.to_owned(), file, columns: Vec::new() })
     }
 
@@ -93,7 +94,7 @@ impl CsvSink {
             }
         }
         row.push('\n');
-        self.file.write_all(row.as_bytes())
+        append_whole(&self.file, row.as_bytes())
     }
 }
 

@@ -5,13 +5,14 @@ mod tests;
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::Sink;
+use super::append::append_whole;
 use crate::error::{MetricsError, Result};
 use crate::results::{Metrics, finite};
 
@@ -81,14 +82,7 @@ impl JsonlSink {
         if !is_same(&self.file, &self.path) {
             self.file = open(&self.path)?;
         }
-        let before = self.file.metadata()?.len();
-        self.file.write_all(line).inspect_err(|_| {
-            // Remove only the bytes that this call has added. If their number is unknown, readers
-            // report the line.
-            if self.file.metadata().is_ok_and(|now| now.len() < before + line.len() as u64) {
-                let _ = self.file.set_len(before);
-            }
-        })
+        append_whole(&self.file, line)
     }
 }
 

@@ -7,12 +7,13 @@ mod scalar_names;
 mod tests;
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use self::event::Event;
 use super::Sink;
+use super::append::append_whole;
 use crate::error::{MetricsError, Result};
 use crate::results::Metrics;
 
@@ -75,19 +76,18 @@ impl TensorBoardSink {
 
     fn start(dir: &Path, events: &[Event<'_>]) -> Result<Self> {
         let (path, file) = new_file(dir)?;
-        let mut sink = Self { path, file, names: ScalarNames::default() };
+        let sink = Self { path, file, names: ScalarNames::default() };
         sink.append(events)?;
         Ok(sink)
     }
 
     /// Appends events at once, so that a reader sees whole iterations.
-    fn append(&mut self, events: &[Event<'_>]) -> Result<()> {
+    fn append(&self, events: &[Event<'_>]) -> Result<()> {
         let mut bytes = Vec::new();
         for event in events {
             record::append(&mut bytes, &event.encode(now()));
         }
-        self.file
-            .write_all(&bytes)
+        append_whole(&self.file, &bytes)
             .map_err(|source| MetricsError::Io { path: self.path.clone(), source })
     }
 }

@@ -1,3 +1,5 @@
+use std::io::Write;
+
 use super::*;
 
 fn result(values: &[(&str, f64)]) -> Metrics {
