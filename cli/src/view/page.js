@@ -141,7 +141,12 @@ function ticks(low, high) {
   const step = 10 ** Math.floor(Math.log10((high - low) / 4));
   const wide = [1, 2, 5, 10].map((factor) => factor * step).find((width) => (high - low) / width <= 6) ?? step * 10;
   const found = [];
-  for (let tick = Math.ceil(low / wide) * wide; tick <= high + wide * 1e-9; tick += wide) found.push(tick);
+  const first = Math.ceil(low / wide);
+  // By number, because a step may be lost in large values.
+  for (let i = 0; i < 12; i++) {
+    const tick = (first + i) * wide;
+    if (Number.isFinite(tick) && tick <= high + wide * 1e-9) found.push(tick);
+  }
   return found;
 }
 

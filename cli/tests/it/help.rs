@@ -28,14 +28,27 @@ fn lists_name_what_settings_may_name() {
         assert!(all.contains(part), "no `{part}` in:\n{all}");
     }
     let algorithms = run(dir.path(), &["list", "algorithms"]);
-    insta::assert_snapshot!(algorithms);
+    assert!(algorithms.lines().any(|line| line == "SAC"), "{algorithms}");
+    assert!(!algorithms.contains("CartPole"), "{algorithms}");
 }
 
 #[test]
 fn every_setting_is_a_key_of_the_printed_file() {
     let dir = tempfile::tempdir().unwrap();
     let text = run(dir.path(), &["config", "ppo", "CartPole-v1", "--set", "training.lr=3e-4"]);
-    insta::assert_snapshot!(text);
+    for part in [
+        "algorithm = \"PPO\"\n",
+        "\n[environment]\n",
+        "env = \"CartPole-v1\"\n",
+        "\nlr = 0.0003\n",
+        "\nminibatch_size = 128\n",
+        "\ngrad_clip = \"none\"\n",
+        "\n[training.optimizer]\n",
+        "\n[run]\n",
+        "\nmax_env_steps = \"none\"\n",
+    ] {
+        assert!(text.contains(part), "no `{part}` in:\n{text}");
+    }
     std::fs::write(dir.path().join("again.toml"), &text).unwrap();
     assert_eq!(run(dir.path(), &["config", "again.toml"]), text);
 }
