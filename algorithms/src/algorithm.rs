@@ -5,6 +5,7 @@ mod environment;
 mod evaluation;
 mod module_settings;
 mod modules;
+mod run;
 mod sinks;
 mod state;
 
@@ -27,7 +28,7 @@ use serde_json::Value;
 
 use crate::execution_plan::{ExecutionPlan, TrainingContext, check_replay, gather_metrics};
 use crate::{
-    AlgorithmConfig, AlgorithmError, BatchMode, CallbackList, EnvRunnersConfig, Result,
+    AlgorithmConfig, AlgorithmError, BatchMode, CallbackList, EnvRunnersConfig, Result, RunFolder,
     TrainingConfig,
 };
 
@@ -51,6 +52,8 @@ pub struct Algorithm {
     name: &'static str,
     /// The current configuration, seed included. Its training section is data.
     config: AlgorithmConfig<Value>,
+    /// The configuration that was given, with the seed. The current one also records the specs of modules.
+    given: AlgorithmConfig<Value>,
     plan: Box<dyn ExecutionPlan>,
     /// The device of all runners, including the evaluation runners.
     runner_device: Device,
@@ -68,6 +71,7 @@ pub struct Algorithm {
     eval_metrics: MetricsLogger,
     callbacks: CallbackList,
     sinks: Sinks,
+    run_folder: Option<RunFolder>,
 }
 
 impl std::fmt::Debug for Algorithm {
@@ -150,9 +154,11 @@ impl Algorithm {
         let settings: Arc<dyn ModuleSettings> = Arc::new(Settings::new(training, of_modules));
         let (losses, code) = (settings.clone(), config.code.clone());
         let new_loss = move |id: &str| code.wrap(losses.loss(id));
+        let recorded = config.recorded()?;
         let mut algorithm = Self {
             name: T::NAME,
-            config: config.recorded()?,
+            given: recorded.clone(),
+            config: recorded,
             plan,
             runner_device,
             env_runners,
@@ -166,6 +172,7 @@ impl Algorithm {
             eval_metrics: MetricsLogger::new(),
             callbacks: config.callbacks,
             sinks: Sinks::default(),
+            run_folder: None,
         };
         algorithm.record_modules();
         algorithm.check_plan()?;
@@ -192,6 +199,11 @@ impl Algorithm {
     #[must_use]
     pub fn config(&self) -> &AlgorithmConfig<Value> {
         &self.config
+    }
+
+    /// Returns the configuration that was given, including the seed that was drawn if none was set.
+    pub(crate) fn given(&self) -> &AlgorithmConfig<Value> {
+        &self.given
     }
 
     /// Returns the execution plan.
@@ -297,17 +309,16 @@ impl Algorithm {
             result.insert(format!("fault_tolerance/{key}"), value as f64);
         }
         // An evaluation that failed does not cost the result of training, or the next result would include it.
-        let evaluation = evaluation.map(|evaluation| {
-            if let Some(evaluation) = evaluation {
-                result.extend_under("evaluation", evaluation.metrics);
-            }
-        });
+        if let Ok(Some(evaluation)) = &evaluation {
+            result.extend_under("evaluation", evaluation.metrics.clone());
+        }
         let callbacks = self.callbacks.clone();
         let told = callbacks.tell("on_train_result", |c| c.on_train_result(self, &mut result));
         if told.is_ok() {
             self.sinks.write(self.iteration, &result);
+            self.record_run(evaluation.as_ref().ok().and_then(Option::as_ref));
         }
-        evaluation.and(told).map(|()| result)
+        evaluation.map(|_| ()).and(told).map(|()| result)
     }
 
     /// Runs training steps until an iteration is long enough, and gathers the metrics of runners and learner.

@@ -6,6 +6,7 @@ mod multi_agent;
 mod on_device;
 mod reporting;
 mod sections;
+pub(crate) mod toml;
 
 use std::fmt::Debug;
 

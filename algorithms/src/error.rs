@@ -1,9 +1,11 @@
 //! Errors of algorithms.
 
+use std::path::PathBuf;
+
 use rekindle_catalog::CatalogError;
 use rekindle_checkpoint::CheckpointError;
 use rekindle_core::{ConfigError, CoreError};
-use rekindle_env::EnvError;
+use rekindle_env::{EnvError, did_you_mean};
 use rekindle_env_runner::RunnerError;
 use rekindle_learner::LearnerError;
 use rekindle_metrics::MetricsError;
@@ -28,6 +30,57 @@ pub enum AlgorithmError {
     /// A configuration that cannot be read: an unknown key, a missing or a wrong value.
     #[error("config: {0}")]
     ConfigFormat(#[source] serde_json::Error),
+    /// Text that is not TOML, or holds a value that no setting has.
+    #[error("config: {reason}")]
+    ConfigSyntax {
+        /// The reason, with the line if it is known.
+        reason: String,
+    },
+    /// A setting that does not exist where it was set, although one of its name does elsewhere.
+    #[error("config: {error}\n`{name}` is a setting of {sections}")]
+    ConfigSection {
+        /// The name of the setting.
+        name: String,
+        /// The names with their sections.
+        sections: String,
+        /// The original error.
+        error: String,
+    },
+    /// A file of settings that cannot be used.
+    #[error("{}: {source}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: Box<Self>,
+    },
+    /// An algorithm that does not exist.
+    #[error("unknown algorithm `{name}`; {}", did_you_mean(name, known))]
+    UnknownAlgorithm {
+        /// The requested name.
+        name: String,
+        /// The names of all algorithms.
+        known: Vec<String>,
+    },
+    /// A file or directory of a run that cannot be written or read.
+    #[error("cannot {action} {}: {source}", path.display())]
+    RunFolder {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: std::io::Error,
+    },
+    /// A run folder that another program is writing.
+    #[error(
+        "{} belongs to a run that has not ended; stop that run first, or choose another folder",
+        path.display()
+    )]
+    RunInProgress {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A checkpoint of something that is not an algorithm.
     #[error(
         "this is not the checkpoint of an algorithm; pass the directory that `Algorithm::save_to_path` wrote, or restore a part of one with `Algorithm::restore_component`"

@@ -18,6 +18,9 @@
 //! | [`PqnConfig`], [`pqn`] | PQN, which RLlib lacks |
 //! | [`A2cConfig`], [`a2c`]; [`VpgConfig`], [`vpg`] | A2C and policy gradients, which RLlib's new stack lacks |
 //! | [`LearnOnBatchConfig`], [`learn_on_batch`] | `build_trainer` with a `Policy` written from scratch |
+//! | [`algorithm`], [`register_algorithm`] | `get_trainable_cls`, `register_trainable`: algorithms by name |
+//! | [`Experiment`] | a trial of Tune: an algorithm with its settings, as a TOML file |
+//! | [`RunFolder`], [`RunConfig`] | the directory of a trial, `RunConfig` and `CheckpointConfig` |
 //! | [`Callbacks`] | `RLlibCallback`: hooks |
 //! | [`evaluate`], [`evaluate_policy`] | evaluation of a module or a deployed policy, without a training stack |
 #![forbid(unsafe_code)]
@@ -36,6 +39,7 @@ mod echo;
 mod error;
 mod evaluation;
 mod execution_plan;
+mod experiment;
 pub mod impala;
 mod kl_coeff;
 pub mod learn_on_batch;
@@ -43,6 +47,8 @@ mod off_policy;
 pub mod ppo;
 pub mod pqn;
 mod q_values;
+mod registry;
+mod run_folder;
 pub mod sac;
 pub mod td3;
 pub mod tqc;
@@ -65,10 +71,15 @@ pub use evaluation::{Evaluation, EvaluationFunction, evaluate, evaluate_policy};
 pub use execution_plan::{
     AsyncGradients, Asynchronous, ExecutionPlan, Replay, StepReport, Synchronous, TrainingContext,
 };
+pub use experiment::Experiment;
 pub use impala::{ImpalaConfig, ImpalaTraining};
 pub use learn_on_batch::{LearnOnBatchConfig, LearnOnBatchTraining};
 pub use ppo::{PpoConfig, PpoTraining};
 pub use pqn::{PqnConfig, PqnTraining};
+pub use registry::{
+    AlgorithmSpec, algorithm, register_algorithm, registered_algorithms, saved_algorithm,
+};
+pub use run_folder::{RunConfig, RunFolder, Stop, read_run};
 pub use sac::{SacConfig, SacTraining};
 pub use td3::{Td3Config, Td3Training};
 pub use tqc::{TqcConfig, TqcTraining};

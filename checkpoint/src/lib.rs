@@ -85,7 +85,7 @@ pub use checkpointable::Checkpointable;
 pub use error::CheckpointError;
 pub use foreign::read_safetensors;
 pub use name::check_component;
-pub use reader::{exists, read, read_component};
+pub use reader::{exists, read, read_component, read_data};
 pub use shard::{SaveRecord, Shard};
 pub use state::State;
 pub use value::{from_value, to_value};

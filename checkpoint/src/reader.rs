@@ -59,6 +59,18 @@ pub fn read_component(path: impl AsRef<Path>, component: &str) -> Result<State> 
     })
 }
 
+/// Reads the plain data of the checkpoint at `path`, without its tensors and components: null if it has none.
+///
+/// # Errors
+/// As [`read()`].
+pub fn read_data(path: impl AsRef<Path>) -> Result<Value> {
+    settle(path.as_ref(), |dir| {
+        let manifest = read_manifest(dir, None)?;
+        let entry = manifest.files.iter().find(|entry| matches!(entry.name, FileName::State));
+        entry.map_or(Ok(Value::Null), |entry| read_data_file(&dir.join(entry.name.as_str()), entry))
+    })
+}
+
 /// Whether there is a checkpoint at `path` with a valid manifest. The other files are not checked.
 #[must_use]
 pub fn exists(path: impl AsRef<Path>) -> bool {
@@ -134,7 +146,7 @@ fn read_state(dir: &Path, manifest: &Manifest, levels: usize) -> Result<State> {
     for entry in &manifest.files {
         let path = dir.join(entry.name.as_str());
         match entry.name {
-            FileName::State => state.data = read_data(&path, entry)?,
+            FileName::State => state.data = read_data_file(&path, entry)?,
             FileName::Tensors => {
                 let mut file = HashingReader::open(&path, entry.bytes)?;
                 let tensors = tensor_file::decode(&path, &mut file, entry.bytes);
@@ -156,7 +168,7 @@ fn read_state(dir: &Path, manifest: &Manifest, levels: usize) -> Result<State> {
     Ok(state)
 }
 
-fn read_data(path: &Path, entry: &FileEntry) -> Result<Value> {
+fn read_data_file(path: &Path, entry: &FileEntry) -> Result<Value> {
     let mut bytes = Vec::new();
     let mut file = HashingReader::open(path, entry.bytes)?;
     file.read_to_end(&mut bytes).map_err(CheckpointError::io("read", path))?;

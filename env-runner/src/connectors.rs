@@ -50,6 +50,6 @@ pub use on_part::OnPart;
 pub use pipeline::ConnectorPipeline;
 pub(crate) use pipelines::{merge_deltas, pipelines, set_states, states, take_deltas};
 pub use prev_actions_prev_rewards::PrevActionsPrevRewards;
-pub use registry::register_connector;
+pub use registry::{connector_names, register_connector};
 pub use saved::{load_state, save_state};
 pub use scale_rewards::ScaleRewards;

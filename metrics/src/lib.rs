@@ -44,6 +44,7 @@ pub use logger::{MetricsLogger, MetricsState};
 pub use reducer::Reducer;
 pub use results::Metrics;
 pub use sink::{
-    ConsoleColumn, ConsoleSink, Format, ITERATION, JsonlSink, OrWarn, Sink, read_jsonl,
+    ConsoleColumn, ConsoleSink, CsvSink, Format, ITERATION, JsonlSink, OrWarn, ScalarNames, Sink,
+    TensorBoardSink, read_jsonl,
 };
 pub use stats::Stats;

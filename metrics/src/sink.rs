@@ -1,15 +1,20 @@
 //! Destinations of the metrics of an iteration.
 
+mod append;
 mod console;
 mod console_column;
+mod csv;
 mod jsonl;
 mod or_warn;
+mod tensorboard;
 
 pub use self::{
     console::ConsoleSink,
     console_column::{ConsoleColumn, Format},
+    csv::CsvSink,
     jsonl::{ITERATION, JsonlSink, read_jsonl},
     or_warn::OrWarn,
+    tensorboard::{ScalarNames, TensorBoardSink},
 };
 use crate::error::Result;
 use crate::results::Metrics;

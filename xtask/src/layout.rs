@@ -18,6 +18,7 @@ const CRATES: [&str; 14] = [
     "env-runner",
     "learner",
     "algorithms",
+    "cli",
     "benches",
     "xtask",
 ];

@@ -127,6 +127,30 @@ mod tests {
     }
 
     #[test]
+    fn tuned_configurations_have_the_limits_of_their_tasks() {
+        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/configs");
+        let mut compared = 0;
+        for entry in fs::read_dir(configs).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_string_lossy();
+            let Some(task) = TASKS.iter().find(|task| task.name == name) else { continue };
+            let text = fs::read_to_string(&path).unwrap().replace('_', "");
+            let metric = (task.metric != TASKS[0].metric)
+                .then(|| format!("stop_metric = \"{}\"", task.metric));
+            let limits = [
+                Some(format!("max_env_steps = {}", task.max_steps)),
+                Some(format!("stop_value = {:?}", task.threshold)),
+                metric,
+            ];
+            for limit in limits.into_iter().flatten() {
+                assert!(text.contains(&limit.replace('_', "")), "{name}: no `{limit}`");
+            }
+            compared += 1;
+        }
+        assert!(compared > 30, "{compared}");
+    }
+
+    #[test]
     fn names_headings_and_titles_are_unique() {
         for (index, task) in TASKS.iter().enumerate() {
             for other in &TASKS[..index] {

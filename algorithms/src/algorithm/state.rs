@@ -209,6 +209,15 @@ impl Algorithm {
         device: &Device,
         adapt: impl FnOnce(AlgorithmConfig<T>) -> AlgorithmConfig<T>,
     ) -> Result<Self> {
+        Self::from_checkpoint_changed::<T>(path, device, |config| Ok(adapt(config)))
+    }
+
+    /// As [`from_checkpoint_with`](Self::from_checkpoint_with), with a change that may fail.
+    pub(crate) fn from_checkpoint_changed<T: TrainingConfig>(
+        path: impl AsRef<Path>,
+        device: &Device,
+        adapt: impl FnOnce(AlgorithmConfig<T>) -> Result<AlgorithmConfig<T>>,
+    ) -> Result<Self> {
         let mut state = checkpoint::read(path)?;
         let data = AlgorithmState::of(&state)?;
         if data.algorithm != T::NAME {
@@ -218,7 +227,7 @@ impl Algorithm {
         let mut saved: AlgorithmConfig<T> =
             settings::from_value(&data.config).map_err(AlgorithmError::ConfigFormat)?;
         (saved.learners.device, saved.env_runners.device) = (None, None);
-        let mut config = adapt(saved.clone());
+        let mut config = adapt(saved.clone())?;
         config.check_external_environments()?;
         config.follow_training(&saved)?;
         if config.evaluation != saved.evaluation {

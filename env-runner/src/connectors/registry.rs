@@ -26,6 +26,28 @@ where
     table.insert(name.into(), Arc::new(build));
 }
 
+/// The connectors of this library, by their `type` in configurations.
+const BUILT_IN: [&str; 10] = [
+    "ClipRewards",
+    "Custom",
+    "FlattenObservations",
+    "ForModules",
+    "FrameStacking",
+    "MeanStdFilter",
+    "NormalizeRewards",
+    "OnPart",
+    "PrevActionsPrevRewards",
+    "ScaleRewards",
+];
+
+/// Returns the types of connectors in configurations, and the names of [registered](register_connector) ones.
+#[must_use]
+pub fn connector_names() -> Vec<String> {
+    let table = CONNECTORS.read().unwrap_or_else(PoisonError::into_inner);
+    let custom = table.keys().map(|name| format!("Custom, name = {name:?}"));
+    BUILT_IN.iter().map(|name| (*name).to_owned()).chain(custom).collect()
+}
+
 pub(super) fn build(name: &str, config: &Value, actions: &Space) -> Result<Box<dyn Connector>> {
     let table = CONNECTORS.read().unwrap_or_else(PoisonError::into_inner);
     let build = table.get(name).cloned().ok_or_else(|| RunnerError::UnregisteredConnector {
@@ -34,4 +56,26 @@ pub(super) fn build(name: &str, config: &Value, actions: &Space) -> Result<Box<d
     })?;
     drop(table);
     build(config, actions)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::connectors::ConnectorConfig;
+
+    #[test]
+    fn the_list_has_every_type() {
+        for name in BUILT_IN {
+            let read: Result<ConnectorConfig, _> = serde_json::from_value(json!({"type": name}));
+            if let Err(error) = read {
+                assert!(!error.to_string().contains("unknown variant"), "{error}");
+            }
+        }
+        // serde lists all variants.
+        let error = serde_json::from_value::<ConnectorConfig>(json!({"type": "?"})).unwrap_err();
+        let listed = error.to_string().matches('`').count() / 2 - 1;
+        assert_eq!(listed, BUILT_IN.len(), "{error}");
+    }
 }

@@ -5,13 +5,14 @@ mod tests;
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::Sink;
+use super::append::append_whole;
 use crate::error::{MetricsError, Result};
 use crate::results::{Metrics, finite};
 
@@ -52,6 +53,16 @@ impl JsonlSink {
         Self::open(path, |file| drop_incomplete_line(path, file))
     }
 
+    /// Opens the file at `path` to continue after `iteration`, and creates it if it does not exist. Lines of
+    /// later iterations, which the run will repeat, are dropped, and so is a last line that a crash has cut short.
+    ///
+    /// # Errors
+    /// [`MetricsError::Io`] if the file cannot be opened.
+    pub fn resume(path: impl AsRef<Path>, iteration: u64) -> Result<Self> {
+        let path = path.as_ref();
+        Self::open(path, |file| drop_later_lines(path, file, iteration))
+    }
+
     fn open(path: &Path, prepare: impl FnOnce(&File) -> io::Result<()>) -> Result<Self> {
         let prepared = open(path).and_then(|file| {
             // Pipes and devices have no length.
@@ -71,14 +82,7 @@ impl JsonlSink {
         if !is_same(&self.file, &self.path) {
             self.file = open(&self.path)?;
         }
-        let before = self.file.metadata()?.len();
-        self.file.write_all(line).inspect_err(|_| {
-            // Remove only the bytes that this call has added. If their number is unknown, readers
-            // report the line.
-            if self.file.metadata().is_ok_and(|now| now.len() < before + line.len() as u64) {
-                let _ = self.file.set_len(before);
-            }
-        })
+        append_whole(&self.file, line)
     }
 }
 
@@ -129,6 +133,24 @@ fn drop_incomplete_line(path: &Path, file: &File) -> io::Result<()> {
     let bytes = fs::read(path)?;
     let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     if complete < bytes.len() { file.set_len(complete as u64) } else { Ok(()) }
+}
+
+/// Cuts a file before its first line of a later iteration, and behind its last complete line.
+fn drop_later_lines(path: &Path, file: &File, iteration: u64) -> io::Result<()> {
+    /// The first key of a line. Other keys are skipped without being stored.
+    #[derive(serde::Deserialize)]
+    struct Line {
+        training_iteration: u64,
+    }
+    let bytes = fs::read(path)?;
+    let is_kept = |line: &&[u8]| {
+        let line = line.strip_suffix(b"\n").map(serde_json::from_slice::<Line>);
+        // What is not a line of metrics stays, for readers to report.
+        let is_later = |line: Line| line.training_iteration > iteration;
+        line.is_some_and(|line| !line.is_ok_and(is_later))
+    };
+    let kept = bytes.split_inclusive(|byte| *byte == b'\n').take_while(is_kept);
+    file.set_len(kept.map(|line| line.len() as u64).sum())
 }
 
 /// Whether the file at the path is the open one.

@@ -138,3 +138,17 @@ fn a_file_in_a_folder_that_does_not_exist_is_an_error_of_opening() {
     let error = JsonlSink::create(dir.path().join("none/result.jsonl")).unwrap_err();
     assert!(error.to_string().contains("result.jsonl"), "{error}");
 }
+
+#[test]
+fn a_resumed_run_drops_the_iterations_that_it_will_repeat() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("result.jsonl");
+    let mut sink = JsonlSink::resume(&path, 0).unwrap();
+    for iteration in 1..=4 {
+        sink.write(iteration, &metrics(1.0)).unwrap();
+    }
+    let mut sink = JsonlSink::resume(&path, 2).unwrap();
+    assert_eq!(iterations(&path), [1.0, 2.0]);
+    sink.write(3, &metrics(1.0)).unwrap();
+    assert_eq!(iterations(&path), [1.0, 2.0, 3.0]);
+}

@@ -1,0 +1,283 @@
+//! An algorithm, its settings and those of the run, as one file.
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::path::Path;
+
+use burn::prelude::Device;
+use rekindle_core::ConfigError;
+use serde_json::{Map, Value, json};
+
+use crate::config::toml::{self, difference, from_value, merge, to_value};
+use crate::{Algorithm, AlgorithmError, AlgorithmSpec, Result, RunConfig, algorithm};
+
+/// An algorithm, its settings, and those of a run: what `rekindle train` reads from a TOML file.
+///
+/// ```
+/// use rekindle_algorithms::Experiment;
+///
+/// let mut experiment = Experiment::from_toml(
+///     r#"
+///     algorithm = "PPO"
+///     [environment]
+///     env = "CartPole-v1"
+///     [training]
+///     lr = 3e-4
+///     [run]
+///     max_env_steps = 100_000
+///     "#,
+/// )?;
+/// experiment.set("training.minibatch_size=none")?;
+/// experiment.validate()?;
+/// assert!(experiment.set("training.lr_=3e-4").and_then(|()| experiment.validate()).is_err());
+/// # Ok::<(), rekindle_algorithms::AlgorithmError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    spec: AlgorithmSpec,
+    /// The settings of the algorithm, as far as they are given.
+    settings: Value,
+    /// The settings of the run, as far as they are given.
+    run: Value,
+}
+
+/// The key of the algorithm's name.
+const ALGORITHM: &str = "algorithm";
+/// The key of the run's settings.
+const RUN: &str = "run";
+
+impl Experiment {
+    /// Creates an experiment with the defaults of the algorithm.
+    ///
+    /// # Errors
+    /// [`AlgorithmError::UnknownAlgorithm`].
+    pub fn new(name: &str) -> Result<Self> {
+        Ok(Self { spec: algorithm(name)?, settings: json!({}), run: json!({}) })
+    }
+
+    /// Reads an experiment from TOML: the key `algorithm`, the settings of the algorithm, and those of the run
+    /// under `run`.
+    ///
+    /// # Errors
+    /// For text that is not TOML, a missing or unknown algorithm. [`validate`](Self::validate) checks the settings.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let mut fields = match toml::parse(text)? {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        let run = fields.remove(RUN).unwrap_or_else(|| json!({}));
+        let name = match fields.remove(ALGORITHM) {
+            Some(Value::String(name)) => name,
+            other => {
+                let value = other.map_or_else(|| "not set".into(), |value| value.to_string());
+                let constraint = "a file of settings names its algorithm: algorithm = \"PPO\"";
+                return Err(ConfigError::new(ALGORITHM, value, constraint).into());
+            }
+        };
+        Ok(Self { spec: algorithm(&name)?, settings: Value::Object(fields), run })
+    }
+
+    /// Reads the settings of a TOML file as plain data, without checking them: `"none"` and infinity are null.
+    ///
+    /// # Errors
+    /// [`AlgorithmError::ConfigSyntax`] for text that is not TOML.
+    pub fn data(text: &str) -> Result<Value> {
+        toml::parse(text)
+    }
+
+    /// Reads an experiment from a file.
+    ///
+    /// # Errors
+    /// If the file cannot be read; otherwise as [`from_toml`](Self::from_toml), with the name of the file.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = fs::read_to_string(path).map_err(|source| AlgorithmError::RunFolder {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        })?;
+        let in_file =
+            |error| AlgorithmError::InFile { path: path.to_owned(), source: Box::new(error) };
+        let experiment = Self::from_toml(&text).map_err(in_file)?;
+        experiment.check_types().map_err(in_file)?;
+        Ok(experiment)
+    }
+
+    /// Changes a setting: `training.lr=3e-4`. The value is TOML; a text needs no quotes. A whole number may have an
+    /// exponent, as in `run.max_env_steps=1e6`.
+    ///
+    /// # Errors
+    /// [`AlgorithmError::ConfigSyntax`] without `=`, and for a name that is not one.
+    /// [`validate`](Self::validate) checks the name and the value.
+    pub fn set(&mut self, assignment: &str) -> Result<()> {
+        let Some((key, value)) = assignment.split_once('=') else {
+            let reason = format!(
+                "`{assignment}` is not a setting; write NAME=VALUE, as in training.lr=3e-4"
+            );
+            return Err(AlgorithmError::ConfigSyntax { reason });
+        };
+        let path = toml::parse_key(key.trim())?;
+        let value = value.trim();
+        let value = match whole_number(value) {
+            Some(number) => number.into(),
+            // What is not TOML is a text without quotes.
+            None => toml::parse_value(value).or_else(|_| toml::parse_value(&quoted(value)))?,
+        };
+        match path.split_first() {
+            Some((first, rest)) if first == RUN => toml::set(&mut self.run, rest, value),
+            _ => {
+                self.fill_group_of(&path)?;
+                toml::set(&mut self.settings, &path, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a group of settings within a section, such as `training.replay_buffer_config`, the values that the
+    /// algorithm has for it, before one of them changes.
+    fn fill_group_of(&mut self, path: &[String]) -> Result<()> {
+        let Some((name, group)) = path.split_last().filter(|(_, group)| group.len() > 1) else {
+            return Ok(());
+        };
+        // A choice of another type has other settings.
+        if name == "type" || at(&self.settings, group).is_some_and(Value::is_object) {
+            return Ok(());
+        }
+        let defaults = self.spec.defaults()?;
+        if let Some(default) = at(&defaults, group).filter(|default| default.is_object()) {
+            toml::set(&mut self.settings, group, default.clone());
+        }
+        Ok(())
+    }
+
+    /// Returns the algorithm.
+    #[must_use]
+    pub fn algorithm(&self) -> &AlgorithmSpec {
+        &self.spec
+    }
+
+    /// Returns the settings of the run.
+    ///
+    /// # Errors
+    /// [`AlgorithmError::ConfigFormat`] for unknown settings and wrong values.
+    pub fn run(&self) -> Result<RunConfig> {
+        from_value(&json!({ RUN: self.run }))
+            .map(|Sections { run }| run)
+            .map_err(|error| self.in_words(error))
+    }
+
+    /// Returns all settings of the algorithm, with defaults for those that are not given.
+    ///
+    /// # Errors
+    /// [`AlgorithmError::ConfigFormat`] for unknown settings and wrong values.
+    pub fn settings(&self) -> Result<Value> {
+        self.spec.complete(&self.settings).map_err(|error| self.in_words(error))
+    }
+
+    /// Returns the settings of the algorithm that differ from those of `before`, as plain data.
+    ///
+    /// # Errors
+    /// As [`settings`](Self::settings).
+    pub fn changes_from(&self, before: &Self) -> Result<Value> {
+        Ok(difference(&self.settings()?, &before.settings()?))
+    }
+
+    /// Checks all settings.
+    ///
+    /// # Errors
+    /// The first setting that is unknown or invalid.
+    pub fn validate(&self) -> Result<()> {
+        self.check_types()?;
+        self.run()?.validate()?;
+        self.spec.validate(&self.settings)
+    }
+
+    fn check_types(&self) -> Result<()> {
+        self.run()?;
+        self.settings().map(|_| ())
+    }
+
+    /// Returns the experiment as TOML, with all settings.
+    ///
+    /// # Errors
+    /// As [`settings`](Self::settings).
+    pub fn to_toml(&self) -> Result<String> {
+        let mut all = self.settings()?;
+        merge(&mut all, &json!({ ALGORITHM: self.spec.name(), RUN: to_value(&self.run()?)? }));
+        toml::write(&all)
+    }
+
+    /// Builds the algorithm.
+    ///
+    /// # Errors
+    /// As [`AlgorithmSpec::build`].
+    pub fn build(&self, device: &Device) -> Result<Algorithm> {
+        self.spec.build(&self.settings, device)
+    }
+
+    /// Adds where a setting of an unknown name exists.
+    fn in_words(&self, error: AlgorithmError) -> AlgorithmError {
+        let AlgorithmError::ConfigFormat(message) = &error else { return error };
+        let message = message.to_string();
+        let unknown =
+            message.split_once("unknown field `").and_then(|(_, rest)| rest.split_once('`'));
+        let Some((name, _)) = unknown else { return error };
+        let run = to_value(&RunConfig::default()).unwrap_or_default();
+        let mut all = self.spec.defaults().unwrap_or_default();
+        merge(&mut all, &json!({ RUN: run }));
+        let mut found = Vec::new();
+        find(&all, name, &mut Vec::new(), &mut found);
+        match found.is_empty() {
+            true => error,
+            false => AlgorithmError::ConfigSection {
+                name: name.to_owned(),
+                sections: found
+                    .iter()
+                    .map(|path| format!("`{path}`"))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+                error: message,
+            },
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Sections {
+    run: RunConfig,
+}
+
+/// Returns the value at the end of a path.
+fn at<'a>(value: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(value, |value, name| value.get(name))
+}
+
+/// Collects the paths of the settings with a name, at most two sections deep.
+fn find<'a>(value: &'a Value, name: &str, path: &mut Vec<&'a str>, found: &mut Vec<String>) {
+    let Value::Object(fields) = value else { return };
+    for (key, value) in fields {
+        path.push(key);
+        if key == name {
+            found.push(path.join("."));
+        }
+        if path.len() < 3 {
+            find(value, name, path, found);
+        }
+        path.pop();
+    }
+}
+
+/// Reads a whole number with an exponent, such as `1e6`, which TOML reads as a float.
+fn whole_number(text: &str) -> Option<u64> {
+    let (digits, exponent) = text.split_once(['e', 'E'])?;
+    let digits: u64 = digits.parse().ok()?;
+    digits.checked_mul(10_u64.checked_pow(exponent.parse().ok()?)?)
+}
+
+/// Returns a text as TOML.
+fn quoted(text: &str) -> String {
+    // JSON's escapes are legal in TOML's basic strings, except for DEL, which JSON does not escape.
+    Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}

@@ -1,0 +1,212 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use rekindle::core::device::DeviceSpec;
+
+/// Trains, evaluates and inspects reinforcement learning agents.
+#[derive(Parser)]
+#[command(name = "rekindle", version, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+A run leaves everything in one folder, runs/<algorithm>/<environment>__<seed>__<time>/: settings, metrics
+(JSON lines, CSV, TensorBoard), evaluations and checkpoints.
+
+Exit codes: 0 done; 1 failed; 2 wrong arguments or settings; 130 interrupted, and the state saved.";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Trains an algorithm in an environment, or as a file of settings says
+    Train(TrainArgs),
+    /// Continues a run exactly where it was saved
+    Resume(ResumeArgs),
+    /// Plays episodes with a trained policy, and prints their returns
+    Evaluate(EvaluateArgs),
+    /// Prints settings as TOML, with all defaults: the start of a file for `train`
+    Config(ConfigArgs),
+    /// Lists algorithms, environments, connectors, devices and tuned configurations
+    List(ListArgs),
+    /// Shows what a checkpoint or a run holds
+    Inspect(InspectArgs),
+    /// Plots the learning curves of runs as SVG
+    Plot(PlotArgs),
+    /// Shows all runs and their live learning curves in a browser
+    View(ViewArgs),
+}
+
+/// The choice of an algorithm with its settings.
+#[derive(Args)]
+pub(crate) struct Settings {
+    /// A file of settings (CONFIG.toml), the name of a tuned configuration, or an algorithm
+    #[arg(value_name = "CONFIG|ALGORITHM")]
+    pub(crate) source: String,
+    /// The environment, if an algorithm is given
+    pub(crate) environment: Option<String>,
+    /// Changes a setting: training.lr=3e-4, run.max_env_steps=1e6, model_config.fcnet_hiddens=[64,64]
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Seed of environments, actions, parameters and minibatches [default: drawn]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Environment steps to train: the setting run.max_env_steps
+    #[arg(long, short = 'n', value_name = "STEPS")]
+    pub(crate) steps: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// Device: auto, cpu, wgpu, wgpu:N, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: DeviceSpec,
+    /// Directory in which the folder of the run is created
+    #[arg(long, default_value = "runs", value_name = "DIR")]
+    pub(crate) runs: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// How much is printed.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Output {
+    /// Prints nothing but the folder of the run
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Prints every iteration, also to a file or pipe
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ResumeArgs {
+    /// The folder of the run
+    pub(crate) run: PathBuf,
+    /// Checkpoint to continue from: latest, best, or the number of an iteration
+    #[arg(long, default_value = "latest")]
+    pub(crate) checkpoint: String,
+    /// Changes a setting from here on, as in `train`
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Environment steps to train, from the start of the run: the setting run.max_env_steps
+    #[arg(long, short = 'n', value_name = "STEPS")]
+    pub(crate) steps: Option<String>,
+    /// Device: auto, cpu, wgpu, wgpu:N, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: DeviceSpec,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Args)]
+pub(crate) struct EvaluateArgs {
+    /// The folder of a run, a checkpoint, or a policy bundle
+    pub(crate) path: PathBuf,
+    /// Takes the checkpoint with the best evaluation instead of the latest
+    #[arg(long)]
+    pub(crate) best: bool,
+    /// Number of episodes
+    #[arg(long, short = 'n', default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) episodes: u64,
+    /// Samples actions instead of taking the best ones
+    #[arg(long)]
+    pub(crate) stochastic: bool,
+    /// Environment; a policy bundle needs one [default: that of the run's evaluations]
+    #[arg(long)]
+    pub(crate) env: Option<String>,
+    /// Seed of the episodes [default: that of the run's evaluations]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Device: auto, cpu, wgpu, wgpu:N, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: DeviceSpec,
+    /// Prints JSON, with the return and length of each episode
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ConfigArgs {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+#[derive(Args)]
+pub(crate) struct ListArgs {
+    /// What to list [default: everything]
+    pub(crate) what: Option<Listed>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum Listed {
+    /// Algorithms, for `train`
+    Algorithms,
+    /// Environments, with the limit and the threshold of their episodes
+    Environments,
+    /// Connectors, for env_runners.env_to_module_connector
+    Connectors,
+    /// Devices, and whether they can be used
+    Devices,
+    /// Tuned configurations, for `train`
+    Configs,
+}
+
+#[derive(Args)]
+pub(crate) struct InspectArgs {
+    /// A checkpoint, one of its components, or the folder of a run
+    pub(crate) path: PathBuf,
+    /// Lists every tensor
+    #[arg(long)]
+    pub(crate) tensors: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct PlotArgs {
+    /// Folders of runs, each with a metrics.jsonl
+    #[arg(required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// SVG file to write
+    #[arg(long, short, default_value = "learning_curves.svg")]
+    pub(crate) out: PathBuf,
+    /// Metric to plot: a key of metrics.jsonl
+    #[arg(long, default_value = "env_runners/episode_return_mean")]
+    pub(crate) metric: String,
+    /// Metric of the horizontal axis
+    #[arg(long, default_value = "env_runners/num_env_steps_sampled_lifetime")]
+    pub(crate) x: String,
+    /// Title of the plot
+    #[arg(long, default_value = "Learning curves")]
+    pub(crate) title: String,
+    /// Value at which the task counts as solved, drawn as a line
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) threshold: Option<f64>,
+}
+
+#[derive(Args)]
+pub(crate) struct ViewArgs {
+    /// Directory with folders of runs, at any depth
+    #[arg(default_value = "runs")]
+    pub(crate) runs: PathBuf,
+    /// Port; 0 takes a free one
+    #[arg(long, default_value_t = 8265)]
+    pub(crate) port: u16,
+    /// Address to listen on. Any other than a loopback address lets other machines read the runs
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) address: IpAddr,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

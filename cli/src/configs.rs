@@ -1,0 +1,95 @@
+//! The tuned configurations, which are part of the program.
+
+macro_rules! configs {
+    ($($name:literal),* $(,)?) => {
+        /// Names and texts, in the order of the alphabet.
+        pub(crate) const CONFIGS: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../configs/", $name, ".toml")))),*];
+    };
+}
+
+configs! {
+    "a2c-cartpole",
+    "appo-cartpole",
+    "appo-catch",
+    "appo-crashing-cartpole",
+    "appo-multi-agent-cartpole",
+    "appo-nested-cartpole",
+    "appo-stateless-cartpole",
+    "breakout",
+    "c51-cartpole",
+    "cartpole",
+    "catch",
+    "crashing-cartpole",
+    "crossq-pendulum",
+    "ddpg-pendulum",
+    "dqn-acrobot",
+    "dqn-cartpole",
+    "dqn-catch",
+    "dqn-mountain-car",
+    "dqn-multi-agent-cartpole",
+    "dqn-stateless-cartpole",
+    "frame-stacking",
+    "impala-cartpole",
+    "impala-catch",
+    "impala-multi-agent-cartpole",
+    "impala-nested-cartpole",
+    "impala-stateless-cartpole",
+    "multi-agent-cartpole",
+    "multi-agent-pendulum",
+    "nested-cartpole",
+    "pendulum",
+    "pqn-cartpole",
+    "pqn-catch",
+    "qr-dqn-cartpole",
+    "rainbow-cartpole",
+    "sac-cartpole",
+    "sac-mountain-car-continuous",
+    "sac-pendulum",
+    "stateless-cartpole",
+    "td3-pendulum",
+    "tqc-pendulum",
+    "vpg-cartpole",
+}
+
+/// Returns the text of a configuration.
+pub(crate) fn config(name: &str) -> Option<&'static str> {
+    CONFIGS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+/// Returns the first line of a configuration, which says what it is about.
+pub(crate) fn about(text: &str) -> &str {
+    text.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use rekindle::algorithms::Experiment;
+    use rekindle::core::device::DeviceSpec;
+
+    use super::*;
+
+    #[test]
+    fn every_file_is_part_of_the_program() {
+        let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/configs")).unwrap();
+        let files: BTreeSet<String> =
+            files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        let listed = CONFIGS.iter().map(|(name, _)| format!("{name}.toml")).collect();
+        assert_eq!(files, listed);
+    }
+
+    /// Building also finds settings of models that nothing reads.
+    #[test]
+    fn every_configuration_builds_its_algorithm() {
+        let device = DeviceSpec::Cpu.open().unwrap();
+        for (name, text) in CONFIGS {
+            assert!(!about(text).is_empty(), "{name}");
+            let experiment = Experiment::from_toml(text).unwrap();
+            experiment.validate().unwrap_or_else(|error| panic!("{name}: {error}"));
+            experiment.build(&device).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Errors of the program, and its exit codes.
+
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rekindle::MainError;
+use rekindle::algorithms::AlgorithmError;
+use rekindle::checkpoint::CheckpointError;
+use rekindle::core::CoreError;
+use rekindle::env_runner::RunnerError;
+use rekindle::metrics::MetricsError;
+use thiserror::Error;
+
+/// Any error of a user's registration.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+pub(crate) type Result<T> = std::result::Result<T, CliError>;
+
+/// The exit code after Ctrl-C, as shells count: 128 and the number of the signal.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// An error of the program.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub(crate) enum CliError {
+    /// A combination of arguments, or a value, that is not possible.
+    #[error("{0}")]
+    Usage(String),
+    /// Training was interrupted, and its state saved.
+    #[error("interrupted")]
+    Interrupted,
+    #[error("the program's own environments and modules could not be registered: {0}")]
+    Register(#[source] BoxError),
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("{0}")]
+    Failed(String),
+    #[error(transparent)]
+    Algorithm(#[from] AlgorithmError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Core(#[from] CoreError),
+    #[error(transparent)]
+    Runner(#[from] RunnerError),
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+}
+
+impl CliError {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// Returns the exit code, as the documentation of the crate lists them.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Interrupted => INTERRUPTED,
+            Self::Usage(_) => 2,
+            Self::Algorithm(error) if is_about_settings(error) => 2,
+            _ => 1,
+        }
+    }
+
+    /// Returns the message with its causes; `None` if everything was said before.
+    pub(crate) fn message(self) -> Option<String> {
+        match self {
+            Self::Interrupted => None,
+            error => Some(MainError::from(error).to_string()),
+        }
+    }
+}
+
+/// Whether the error is about what the user wrote, and not about the machine.
+fn is_about_settings(error: &AlgorithmError) -> bool {
+    match error {
+        AlgorithmError::InFile { source, .. } => is_about_settings(source),
+        AlgorithmError::Config(_)
+        | AlgorithmError::ConfigFormat(_)
+        | AlgorithmError::ConfigSyntax { .. }
+        | AlgorithmError::ConfigSection { .. }
+        | AlgorithmError::ModuleOverrides { .. }
+        | AlgorithmError::UnknownAlgorithm { .. } => true,
+        AlgorithmError::Runner(RunnerError::Config(_)) => true,
+        AlgorithmError::Env(error) | AlgorithmError::Runner(RunnerError::Env(error)) => {
+            use rekindle::env::EnvError;
+            matches!(
+                error,
+                EnvError::UnknownEnv { .. }
+                    | EnvError::UnknownOption { .. }
+                    | EnvError::InvalidOption { .. }
+            )
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,92 @@
+//! `rekindle evaluate`.
+
+use std::path::Path;
+
+use rekindle::algorithms::{Evaluation, evaluate_policy, saved_algorithm};
+use rekindle::checkpoint;
+use rekindle::env_runner::{EnvRunnerConfig, PolicyBundle, SampleOptions};
+use serde_json::{Value, json};
+
+use crate::args::EvaluateArgs;
+use crate::error::{CliError, Result};
+use crate::run_path::checkpoint_at;
+
+/// The environments of a vector that plays the episodes of a policy bundle.
+const NUM_ENVS: usize = 10;
+
+pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
+    let path = checkpoint_at(&args.path, args.best)?;
+    let data = checkpoint::read_data(&path)?;
+    let evaluation = match data.get("algorithm") {
+        Some(_) => of_algorithm(args, &path)?,
+        None if data.get("test_observations").is_some() => of_bundle(args, &path)?,
+        None => {
+            let message = format!(
+                "{} is the checkpoint of a component; evaluate the checkpoint of the whole algorithm, or a policy bundle",
+                path.display()
+            );
+            return Err(CliError::Failed(message));
+        }
+    };
+    print(args, &evaluation);
+    Ok(())
+}
+
+/// Plays with the algorithm of a checkpoint, in the environments of its evaluations.
+fn of_algorithm(args: &EvaluateArgs, path: &Path) -> Result<Evaluation> {
+    let mut changes = json!({
+        "evaluation": {
+            "evaluation_duration": args.episodes,
+            "evaluation_duration_unit": "episodes",
+            "evaluation_config": {"explore": args.stochastic},
+        },
+    });
+    if let Some(env) = &args.env {
+        changes["evaluation"]["evaluation_config"]["env"] = env.as_str().into();
+    }
+    if let Some(seed) = args.seed {
+        changes["debugging"] = json!({ "seed": seed });
+    }
+    let device = args.device.open()?;
+    let mut algorithm = saved_algorithm(path)?.restore(path, &changes, &device)?;
+    Ok(algorithm.evaluate()?)
+}
+
+/// Plays with a deployed policy.
+fn of_bundle(args: &EvaluateArgs, path: &Path) -> Result<Evaluation> {
+    let Some(env) = &args.env else {
+        let message = "a policy bundle does not know its environment; name one with --env".into();
+        return Err(CliError::Usage(message));
+    };
+    let device = args.device.open()?;
+    let policy = PolicyBundle::from_checkpoint(path, &device)?;
+    let episodes = usize::try_from(args.episodes).unwrap_or(usize::MAX);
+    let runner = EnvRunnerConfig::new(env.clone())
+        .num_envs(episodes.min(NUM_ENVS))
+        .seed(args.seed.unwrap_or_default());
+    let options = SampleOptions::default().explore(args.stochastic);
+    Ok(evaluate_policy(&policy, &runner, episodes, options, &device)?)
+}
+
+fn print(args: &EvaluateArgs, evaluation: &Evaluation) {
+    let Evaluation { returns, lengths, .. } = evaluation;
+    if args.json {
+        let value: Value = json!({
+            "mean_return": evaluation.mean_return(),
+            "std_return": evaluation.std_return(),
+            "returns": returns,
+            "lengths": lengths,
+        });
+        println!("{value}");
+        return;
+    }
+    println!("episodes     {}", returns.len());
+    println!(
+        "return       {:.2} ± {:.2} (min {:.2}, max {:.2})",
+        evaluation.mean_return(),
+        evaluation.std_return(),
+        evaluation.min_return(),
+        evaluation.max_return()
+    );
+    println!("mean length  {:.1}", evaluation.mean_length());
+}

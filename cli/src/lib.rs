@@ -1,0 +1,115 @@
+//! The program `rekindle`: training, resuming, evaluating, inspecting and plotting runs from the command line.
+//!
+//! A program of your own has the same commands with your environments, modules, catalogs and algorithms:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use rekindle::prelude::*;
+//!
+//! fn main() -> ExitCode {
+//!     rekindle_cli::run(|| {
+//!         let short = |config: &EnvConfig| rekindle::env::classic_control::CartPole::new(config);
+//!         register(EnvSpec::new("Lab/ShortCartPole-v0", short).with_max_episode_steps(100))?;
+//!         Ok(())
+//!     })
+//! }
+//! ```
+//!
+//! # Exit codes
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | the command failed: a file, a device, an environment, a checkpoint |
+//! | 2 | the command line or a setting is wrong; nothing was done |
+//! | 130 | interrupted by Ctrl-C or a signal to terminate; the state of training was saved |
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "a program for people")]
+
+mod args;
+mod config;
+mod configs;
+mod error;
+mod evaluate;
+mod inspect;
+mod interrupt;
+mod list;
+mod plot;
+mod progress;
+mod resume;
+mod run_path;
+mod train;
+mod training_loop;
+mod view;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::args::{Cli, Command};
+use crate::error::{CliError, Result};
+
+pub use crate::error::BoxError;
+
+/// Runs the program with the arguments of the process. `register` is called first, and makes environments
+/// (`register`), modules (`register_module`), catalogs, connectors and algorithms (`register_algorithm`) known.
+///
+/// Returns the [exit code](crate#exit-codes).
+pub fn run(register: impl FnOnce() -> std::result::Result<(), BoxError>) -> ExitCode {
+    run_with(std::env::args_os(), register)
+}
+
+/// Runs the program with other arguments, of which the first is the name of the program.
+pub fn run_with(
+    args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    register: impl FnOnce() -> std::result::Result<(), BoxError>,
+) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to the standard output, and mistakes to the standard error. A closed pipe is no failure.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
+        }
+    };
+    show_warnings();
+    let outcome = register().map_err(CliError::Register).and_then(|()| dispatch(cli.command));
+    let _ = io::stdout().flush();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = error.exit_code();
+            if let Some(message) = error.message() {
+                eprintln!("error: {message}");
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Train(args) => train::run(&args),
+        Command::Resume(args) => resume::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Config(args) => config::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Plot(args) => plot::run(&args),
+        Command::View(args) => view::run(&args),
+    }
+}
+
+/// Prints the library's warnings to standard error.
+fn show_warnings() {
+    // Fails if the program already has a subscriber, which then shows the warnings.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::WARN)
+        .with_writer(io::stderr)
+        .without_time()
+        .with_target(false)
+        .try_init();
+}

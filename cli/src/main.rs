@@ -1,0 +1,7 @@
+//! The program `rekindle`; see `rekindle --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rekindle_cli::run(|| Ok(()))
+}

@@ -1,0 +1,47 @@
+//! `rekindle plot`.
+
+use rekindle::algorithms::read_run;
+use rekindle::metrics::LearningCurve;
+
+use crate::args::PlotArgs;
+use crate::error::{CliError, Result};
+
+pub(crate) fn run(args: &PlotArgs) -> Result<()> {
+    let label = match args.metric.as_str() {
+        "env_runners/episode_return_mean" => "mean return of the last 100 training episodes",
+        other => other,
+    };
+    let x_label = match args.x.as_str() {
+        "env_runners/num_env_steps_sampled_lifetime" => "environment steps",
+        other => other,
+    };
+    let mut plot = LearningCurve::new(args.title.as_str()).y_label(label).x_label(x_label);
+    if let Some(threshold) = args.threshold {
+        plot = plot.threshold(threshold);
+    }
+    for run in &args.runs {
+        let results = read_run(run)?;
+        let points: Vec<_> = results
+            .iter()
+            .filter_map(|result| Some((result.get(&args.x)?, result.get(&args.metric)?)))
+            .collect();
+        if points.is_empty() {
+            let known = results.last().into_iter().flat_map(|result| result.iter());
+            let known: Vec<String> = known.map(|(key, _)| key.to_owned()).collect();
+            let message = format!(
+                "{} has no values of `{}`; {}",
+                run.display(),
+                args.metric,
+                rekindle::env::did_you_mean(&args.metric, &known)
+            );
+            return Err(CliError::Failed(message));
+        }
+        let name = run
+            .file_name()
+            .map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into_owned());
+        plot = plot.series(name, &points);
+    }
+    plot.save(&args.out)?;
+    println!("{}", args.out.display());
+    Ok(())
+}

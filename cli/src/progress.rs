@@ -1,0 +1,114 @@
+//! What training prints: a line per iteration, and a progress bar.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rekindle::algorithms::{Algorithm, RunConfig};
+use rekindle::metrics::{ConsoleColumn, ConsoleSink, Metrics, MetricsError, Sink};
+
+use crate::args::Output;
+
+/// The shortest time between two lines. A fast algorithm has a hundred iterations in a second.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The progress of a run on the terminal.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// Starts a bar, which only a terminal shows.
+    pub(crate) fn start(algorithm: &Algorithm, run: &RunConfig, output: Output) -> Self {
+        let target = match output.quiet {
+            true => ProgressDrawTarget::hidden(),
+            false => ProgressDrawTarget::stderr(),
+        };
+        let (length, template) = match (run.max_env_steps, run.max_iterations) {
+            (Some(steps), _) => {
+                (Some(steps), "{wide_bar} {human_pos}/{human_len} steps, {eta} left")
+            }
+            (None, Some(iterations)) => {
+                (Some(iterations), "{wide_bar} {human_pos}/{human_len} iterations, {eta} left")
+            }
+            (None, None) => (None, "{spinner} {human_pos} steps, {elapsed}"),
+        };
+        let bar = ProgressBar::with_draw_target(length, target);
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        let progress = Self { bar };
+        progress.bar.set_position(position(algorithm, run));
+        // The speed, and so the time left, is that of this program.
+        progress.bar.reset_eta();
+        progress
+    }
+
+    /// Returns the sink that prints iterations, if they are printed.
+    pub(crate) fn lines(&self, output: Output) -> Option<impl Sink + use<>> {
+        let is_shown = output.verbose || (!output.quiet && io::stdout().is_terminal());
+        let pause = if output.verbose { Duration::ZERO } else { PAUSE };
+        let writer = Box::new(Above(self.bar.clone()));
+        is_shown.then(|| Lines { console: ConsoleSink::new(writer, columns()), pause, last: None })
+    }
+
+    pub(crate) fn update(&self, algorithm: &Algorithm, run: &RunConfig) {
+        self.bar.set_position(position(algorithm, run));
+    }
+
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn position(algorithm: &Algorithm, run: &RunConfig) -> u64 {
+    match (run.max_env_steps, run.max_iterations) {
+        (None, Some(iterations)) => algorithm.iteration().min(iterations),
+        (Some(steps), _) => algorithm.env_steps().min(steps),
+        (None, None) => algorithm.env_steps(),
+    }
+}
+
+fn columns() -> Vec<ConsoleColumn> {
+    use rekindle::metrics::Format::Short;
+    let mut columns = ConsoleColumn::progress();
+    let evaluation = "evaluation/env_runners/episode_return_mean";
+    let place = columns.len().saturating_sub(1);
+    columns.insert(place, ConsoleColumn::new("eval", evaluation, Short(4)));
+    columns.insert(place, ConsoleColumn::mean_over("loss", "learners", "total_loss", Short(3)));
+    columns
+}
+
+/// Prints iterations, but not more of them than one can read.
+struct Lines {
+    console: ConsoleSink,
+    pause: Duration,
+    last: Option<Instant>,
+}
+
+impl Sink for Lines {
+    fn write(&mut self, iteration: u64, metrics: &Metrics) -> Result<(), MetricsError> {
+        if self.last.is_some_and(|last| last.elapsed() < self.pause) {
+            return Ok(());
+        }
+        self.last = Some(Instant::now());
+        self.console.write(iteration, metrics)
+    }
+
+    fn flush(&mut self) -> Result<(), MetricsError> {
+        self.console.flush()
+    }
+}
+
+/// Standard output above the progress bar.
+struct Above(ProgressBar);
+
+impl Write for Above {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stdout().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}

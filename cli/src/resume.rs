@@ -1,0 +1,66 @@
+//! `rekindle resume`.
+
+use std::fs;
+
+use rekindle::algorithms::{Experiment, read_run};
+
+use crate::args::ResumeArgs;
+use crate::config::change;
+use crate::error::{CliError, Result};
+use crate::interrupt::Interrupt;
+use crate::run_path::{CONFIG, checkpoint_of, is_run};
+use crate::training_loop;
+
+pub(crate) fn run(args: &ResumeArgs) -> Result<()> {
+    let folder = &args.run;
+    if !is_run(folder) {
+        let message = format!(
+            "{} is not the folder of a run: it has no {CONFIG} and checkpoints",
+            folder.display()
+        );
+        return Err(CliError::Failed(message));
+    }
+    let mut experiment = Experiment::read(folder.join(CONFIG))?;
+    let before = experiment.clone();
+    change(&mut experiment, &args.set, args.steps.as_deref())?;
+    experiment.validate()?;
+    // The saved settings also know what changed during training.
+    let changes = experiment.changes_from(&before)?;
+    let run = experiment.run()?;
+    let checkpoint = checkpoint_of(folder, &args.checkpoint)?;
+    let device = args.device.open()?;
+    let interrupt = Interrupt::listen()?;
+    let algorithm = experiment.algorithm().restore(&checkpoint, &changes, &device)?;
+    let algorithm = algorithm.with_existing_run_folder(folder, run.clone())?;
+    if !args.set.is_empty() || args.steps.is_some() {
+        let (path, temporary) = (folder.join(CONFIG), folder.join("config.toml.tmp"));
+        fs::write(&temporary, experiment.to_toml()?)
+            .and_then(|()| fs::rename(&temporary, &path))
+            .map_err(CliError::io("write", &path))?;
+    }
+    // Results of later iterations are gone by now.
+    let last = read_run(folder)?.pop().unwrap_or_default();
+    if let Some(stop) = run.is_over(&algorithm, &last) {
+        println!(
+            "nothing to do: the run has ended by its {} after {} iterations and {} steps; raise the limit, as in --steps N",
+            limit(stop),
+            algorithm.iteration(),
+            algorithm.env_steps()
+        );
+        println!("{}", folder.display());
+        return Ok(());
+    }
+    training_loop::train(algorithm, &run, args.output, &interrupt)
+}
+
+/// Returns the setting that ends runs for a reason.
+fn limit(stop: rekindle::algorithms::Stop) -> &'static str {
+    use rekindle::algorithms::Stop;
+    match stop {
+        Stop::Value => "run.stop_value",
+        Stop::EnvSteps => "run.max_env_steps",
+        Stop::Iterations => "run.max_iterations",
+        Stop::Seconds => "run.max_seconds",
+        _ => "limit",
+    }
+}

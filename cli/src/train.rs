@@ -1,0 +1,31 @@
+//! `rekindle train`.
+
+use rekindle::algorithms::Experiment;
+use rekindle::core::Generator;
+
+use crate::args::TrainArgs;
+use crate::config::experiment;
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+use crate::training_loop;
+
+pub(crate) fn run(args: &TrainArgs) -> Result<()> {
+    let mut experiment = experiment(&args.settings)?;
+    draw_seed(&mut experiment)?;
+    experiment.validate()?;
+    let device = args.device.open()?;
+    let interrupt = Interrupt::listen()?;
+    let run = experiment.run()?;
+    let algorithm = experiment.build(&device)?.with_run_folder(&args.runs, run.clone())?;
+    training_loop::train(algorithm, &run, args.output, &interrupt)
+}
+
+/// Sets a seed if none is set.
+fn draw_seed(experiment: &mut Experiment) -> Result<()> {
+    if experiment.settings()?["debugging"]["seed"].is_null() {
+        // Short enough to be typed.
+        let seed = Generator::from_entropy().next_u64() % 1_000_000;
+        experiment.set(&format!("debugging.seed={seed}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! Training until a limit is reached or the user interrupts.
+
+use std::io::{self, IsTerminal};
+
+use rekindle::algorithms::{Algorithm, RunConfig, Stop};
+use rekindle::metrics::Metrics;
+
+use crate::args::Output;
+use crate::error::{CliError, Result};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+
+/// Trains, saves and evaluates, and prints how the run ended.
+pub(crate) fn train(
+    mut algorithm: Algorithm,
+    run: &RunConfig,
+    output: Output,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let folder = algorithm.run_folder().map(|folder| folder.path().display().to_string());
+    let folder = folder.unwrap_or_default();
+    if !output.quiet && io::stderr().is_terminal() {
+        eprintln!("{} in {folder}", algorithm.name());
+        if !run.is_limited() && run.stop_value.is_none() {
+            eprintln!("no limit is set: training until Ctrl-C (--steps N sets one)");
+        }
+    }
+    let progress = Progress::start(&algorithm, run, output);
+    if let Some(lines) = progress.lines(output) {
+        algorithm = algorithm.with_sink(lines);
+    }
+    let outcome = iterate(&mut algorithm, run, &progress, interrupt);
+    progress.finish();
+    let ended = match outcome {
+        Ok(ended) => ended,
+        Err(error) => {
+            // What was learned before the failure is not lost.
+            match algorithm.save_run() {
+                Ok(_) => {
+                    eprintln!("training failed; `rekindle resume {folder}` continues before it")
+                }
+                Err(save) => eprintln!("training failed, and its state could not be saved: {save}"),
+            }
+            return Err(error);
+        }
+    };
+    algorithm.save_run()?;
+    match ended {
+        None => {
+            eprintln!(
+                "interrupted: saved after {} iterations and {} steps; `rekindle resume {folder}` continues",
+                algorithm.iteration(),
+                algorithm.env_steps()
+            );
+            println!("{folder}");
+            Err(CliError::Interrupted)
+        }
+        Some((stop, result)) => finish(&mut algorithm, run, output, stop, &result, &folder),
+    }
+}
+
+/// Trains. Returns why the run ended with its last result, or `None` if the user interrupted it.
+fn iterate(
+    algorithm: &mut Algorithm,
+    run: &RunConfig,
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> Result<Option<(Stop, Metrics)>> {
+    loop {
+        let result = algorithm.train()?;
+        progress.update(algorithm, run);
+        if let Some(stop) = run.is_over(algorithm, &result) {
+            return Ok(Some((stop, result)));
+        }
+        if interrupt.is_set() {
+            return Ok(None);
+        }
+    }
+}
+
+/// Evaluates the final policy, and prints the results.
+fn finish(
+    algorithm: &mut Algorithm,
+    run: &RunConfig,
+    output: Output,
+    stop: Stop,
+    result: &Metrics,
+    folder: &str,
+) -> Result<()> {
+    let evaluation = algorithm.evaluate_run()?;
+    if !output.quiet {
+        let reason = match stop {
+            Stop::Value => format!(
+                "{} reached {}",
+                run.stop_metric,
+                result.get(&run.stop_metric).unwrap_or(f64::NAN)
+            ),
+            Stop::EnvSteps => "the limit of steps is reached".to_owned(),
+            Stop::Iterations => "the limit of iterations is reached".to_owned(),
+            Stop::Seconds => "the limit of time is reached".to_owned(),
+            _ => "a limit is reached".to_owned(),
+        };
+        println!(
+            "done: {reason} (iteration {}, {} steps)",
+            algorithm.iteration(),
+            algorithm.env_steps()
+        );
+        if evaluation.returns.is_empty() {
+            println!("evaluation: no episodes");
+        } else {
+            println!(
+                "evaluation: return {:.2} ± {:.2} in {} episodes",
+                evaluation.mean_return(),
+                evaluation.std_return(),
+                evaluation.returns.len()
+            );
+        }
+    }
+    println!("{folder}");
+    Ok(())
+}

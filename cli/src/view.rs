@@ -1,0 +1,34 @@
+//! `rekindle view`: a page about all runs, from a small server on this machine.
+//!
+//! The server reads files and runs no code of them. It answers loopback addresses only unless told otherwise, and
+//! no page of another site: requests with a foreign `Host` are refused.
+
+mod api;
+mod lines;
+mod runs;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+use std::net::TcpListener;
+
+use crate::args::ViewArgs;
+use crate::error::{CliError, Result};
+
+pub(crate) fn run(args: &ViewArgs) -> Result<()> {
+    if !args.runs.is_dir() {
+        let message = format!("{} is not a directory with runs", args.runs.display());
+        return Err(CliError::Failed(message));
+    }
+    let listener = TcpListener::bind((args.address, args.port)).map_err(|error| {
+        let free = "; choose another port with --port, or --port 0";
+        CliError::Failed(format!("cannot listen on {}:{}: {error}{free}", args.address, args.port))
+    })?;
+    let address = listener.local_addr().map_err(|error| CliError::Failed(error.to_string()))?;
+    println!("http://{address}");
+    // The address is read by people and programs while the server runs.
+    let _ = io::stdout().flush();
+    server::serve(&listener, &args.runs)
+        .map_err(|error| CliError::Failed(format!("the server stopped: {error}")))
+}

@@ -1,0 +1,264 @@
+// The page of `rekindle view`. Names and values of runs are data of others: they are only ever set as text.
+"use strict";
+
+const POLL = 2000;
+const COLORS = ["#0a6cbd", "#d1495b", "#2a9d5c", "#8a5fc4", "#c77d0a", "#1793a5", "#a34c8a", "#6b7a2b"];
+const DASHES = ["", "7 4", "2 3", "9 3 2 3"];
+const RETURN = "env_runners/episode_return_mean";
+const SVG = "http://www.w3.org/2000/svg";
+const $ = (id) => document.getElementById(id);
+const state = { runs: [], shown: new Set(), known: new Set(), series: new Map(), metrics: new Map(), configs: new Map() };
+
+function element(name, text, attributes = {}) {
+  const node = document.createElement(name);
+  if (text !== undefined) node.textContent = text;
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  return node;
+}
+
+function shape(name, attributes, text) {
+  const node = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+async function ask(path, query) {
+  const response = await fetch(path + (query ? "?" + new URLSearchParams(query) : ""));
+  if (!response.ok) throw new Error(await response.text());
+  return response.json();
+}
+
+function number(value) {
+  if (typeof value !== "number" || !Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2);
+  return String(Math.round(value * 1000) / 1000);
+}
+
+function age(seconds) {
+  if (seconds === null) return "no result yet";
+  if (seconds < 10) return "now";
+  if (seconds < 120) return seconds + " s ago";
+  if (seconds < 7200) return Math.round(seconds / 60) + " min ago";
+  return Math.round(seconds / 3600) + " h ago";
+}
+
+function drawRuns() {
+  const words = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const rows = [];
+  for (const run of state.runs) {
+    const all = [run.name, run.algorithm, run.env, "seed " + run.seed].join(" ").toLowerCase();
+    if (!words.every((word) => all.includes(word))) continue;
+    const row = element("tr");
+    const box = element("input", undefined, { type: "checkbox" });
+    box.checked = state.shown.has(run.name);
+    box.setAttribute("aria-label", "Show " + run.name);
+    box.dataset.run = run.name;
+    box.addEventListener("change", () => {
+      if (box.checked) state.shown.add(run.name); else state.shown.delete(run.name);
+      update();
+    });
+    const cell = element("td");
+    cell.append(box);
+    row.append(cell);
+    const texts = [run.name, run.error ? "unreadable settings" : run.algorithm, run.env, String(run.seed ?? ""), age(run.age)];
+    for (const text of texts) row.append(element("td", text, { title: run.error ?? text }));
+    rows.push(row);
+  }
+  const focused = document.activeElement?.dataset?.run;
+  const body = $("runs").tBodies[0];
+  body.replaceChildren(...rows);
+  // Keep the place of someone who uses the keyboard.
+  if (focused !== undefined) {
+    for (const box of body.querySelectorAll("input")) if (box.dataset.run === focused) box.focus();
+  }
+}
+
+function drawMetrics() {
+  const select = $("metric");
+  const keys = new Set([RETURN]);
+  for (const name of state.shown) for (const key of Object.keys(state.metrics.get(name) ?? {})) keys.add(key);
+  const sorted = [...keys].sort();
+  const present = [...select.options].map((option) => option.value);
+  if (present.join("\n") === sorted.join("\n")) return;
+  const chosen = select.value || RETURN;
+  select.replaceChildren(...sorted.map((key) => element("option", key, { value: key })));
+  select.value = keys.has(chosen) ? chosen : RETURN;
+}
+
+// Runs of the same algorithm and environment whose settings differ only in the seed are one curve.
+function groups() {
+  const found = new Map();
+  for (const run of state.runs) {
+    const points = state.series.get(run.name);
+    if (!state.shown.has(run.name) || !points) continue;
+    const settings = { ...(state.configs.get(run.name) ?? {}) };
+    delete settings["debugging.seed"];
+    const key = $("group").checked ? JSON.stringify(settings) : run.name;
+    if (!found.has(key)) found.set(key, { runs: [], curves: [] });
+    const group = found.get(key);
+    group.runs.push(run);
+    group.curves.push(points.filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y)));
+  }
+  return [...found.values()].map((group) => {
+    const [first] = group.runs;
+    const seeds = group.runs.length > 1 ? `, ${group.runs.length} seeds` : "";
+    const label = group.runs.length > 1 ? `${first.algorithm} ${first.env}${seeds}` : first.name;
+    return { label, ...merge(group.curves) };
+  });
+}
+
+function at(curve, x) {
+  let [low, high] = [0, curve.length - 1];
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (curve[middle][0] <= x) low = middle; else high = middle;
+  }
+  const [[x0, y0], [x1, y1]] = [curve[low], curve[high]];
+  return x1 === x0 ? y1 : y0 + (y1 - y0) * Math.min(1, Math.max(0, (x - x0) / (x1 - x0)));
+}
+
+function merge(curves) {
+  const filled = curves.filter((curve) => curve.length > 0);
+  if (filled.length === 0) return { mean: [], low: [], high: [] };
+  if (filled.length === 1) return { mean: filled[0], low: [], high: [] };
+  // Over the range that all curves cover.
+  const start = Math.max(...filled.map((curve) => curve[0][0]));
+  const end = Math.min(...filled.map((curve) => curve[curve.length - 1][0]));
+  const merged = { mean: [], low: [], high: [] };
+  for (let i = 0; i <= 200 && end >= start; i++) {
+    const x = start + ((end - start) * i) / 200;
+    const values = filled.map((curve) => at(curve, x));
+    merged.mean.push([x, values.reduce((a, b) => a + b, 0) / values.length]);
+    merged.low.push([x, Math.min(...values)]);
+    merged.high.push([x, Math.max(...values)]);
+  }
+  return merged;
+}
+
+function ticks(low, high) {
+  const step = 10 ** Math.floor(Math.log10((high - low) / 4));
+  const wide = [1, 2, 5, 10].map((factor) => factor * step).find((width) => (high - low) / width <= 6) ?? step * 10;
+  const found = [];
+  const first = Math.ceil(low / wide);
+  // By number, because a step may be lost in large values.
+  for (let i = 0; i < 12; i++) {
+    const tick = (first + i) * wide;
+    if (Number.isFinite(tick) && tick <= high + wide * 1e-9) found.push(tick);
+  }
+  return found;
+}
+
+function drawPlot() {
+  const plot = $("plot");
+  const lines = groups();
+  const points = lines.flatMap((line) => [...line.mean, ...line.low, ...line.high]);
+  plot.replaceChildren();
+  $("legend").replaceChildren();
+  const axis = $("axis").selectedOptions[0].textContent;
+  $("caption").textContent = points.length
+    ? `${$("metric").value} over ${axis}: ` + lines.filter((line) => line.mean.length).map((line) => `${line.label} last ${number(line.mean[line.mean.length - 1][1])}`).join("; ")
+    : "No values to show: choose runs above.";
+  if (!points.length) return;
+  const bounds = (index) => {
+    let [low, high] = [Infinity, -Infinity];
+    for (const point of points) { low = Math.min(low, point[index]); high = Math.max(high, point[index]); }
+    const margin = high > low ? 0 : Math.max(1, Math.abs(high)) / 2;
+    return [low - margin, high + margin];
+  };
+  const [[x0, x1], [y0, y1]] = [bounds(0), bounds(1)];
+  const px = (x) => 70 + ((x - x0) / (x1 - x0)) * 810;
+  const py = (y) => 380 - ((y - y0) / (y1 - y0)) * 360;
+  for (const tick of ticks(y0, y1)) {
+    plot.append(shape("line", { class: "grid", x1: 70, x2: 880, y1: py(tick), y2: py(tick) }));
+    plot.append(shape("text", { x: 62, y: py(tick) + 4, "text-anchor": "end" }, number(tick)));
+  }
+  for (const tick of ticks(x0, x1)) {
+    plot.append(shape("text", { x: px(tick), y: 400, "text-anchor": "middle" }, number(tick)));
+  }
+  lines.forEach((line, index) => {
+    const [color, dash] = [COLORS[index % COLORS.length], DASHES[Math.floor(index / COLORS.length) % DASHES.length]];
+    const path = (list) => list.map(([x, y]) => `${px(x).toFixed(1)},${py(y).toFixed(1)}`).join(" ");
+    if (line.low.length) plot.append(shape("polygon", { class: "band", fill: color, points: path([...line.low, ...line.high.slice().reverse()]) }));
+    if (line.mean.length === 1) plot.append(shape("circle", { fill: color, r: 3, cx: px(line.mean[0][0]), cy: py(line.mean[0][1]) }));
+    plot.append(shape("polyline", { class: "curve", stroke: color, "stroke-dasharray": dash, points: path(line.mean) }));
+    const item = element("li");
+    const key = shape("svg", { viewBox: "0 0 28 14", "aria-hidden": "true" });
+    key.append(shape("line", { x1: 0, x2: 28, y1: 7, y2: 7, stroke: color, "stroke-width": 4, "stroke-dasharray": dash }));
+    item.append(key, document.createTextNode(" " + line.label));
+    $("legend").append(item);
+  });
+}
+
+function table(id, names, rows) {
+  const head = element("tr");
+  for (const name of ["", ...names]) head.append(element("th", name, { scope: "col", title: name }));
+  $(id).tHead.replaceChildren(head);
+  $(id).tBodies[0].replaceChildren(...rows.map(([name, values]) => {
+    const row = element("tr");
+    row.append(element("th", name, { scope: "row" }));
+    for (const value of values) row.append(element("td", value, { title: value }));
+    return row;
+  }));
+}
+
+const LAST = [
+  ["return", RETURN],
+  ["evaluation", "evaluation/env_runners/episode_return_mean"],
+  ["steps", "env_runners/num_env_steps_sampled_lifetime"],
+  ["steps per second", "env_runners/num_env_steps_sampled_lifetime_throughput"],
+  ["seconds", "time_total_s"],
+  ["seconds of the last sampling", "timers/env_runner_sampling_timer"],
+  ["seconds of the last update", "timers/learner_update_timer"],
+  ["loss", "learners/default_policy/total_loss"],
+];
+
+function drawComparison() {
+  const names = [...state.shown];
+  table("latest", names, LAST.map(([label, key]) => [label, names.map((name) => number(state.metrics.get(name)?.[key]))]));
+  const configs = names.map((name) => state.configs.get(name) ?? {});
+  const keys = [...new Set(configs.flatMap((config) => Object.keys(config)))].sort();
+  const differ = keys.filter((key) => new Set(configs.map((config) => config[key])).size > 1);
+  table("difference", names, differ.map((key) => [key, configs.map((config) => config[key] ?? "–")]));
+  $("compare-note").textContent = names.length < 2 ? "Choose two runs or more to compare their settings." : `${differ.length} settings differ.`;
+}
+
+async function load(name) {
+  const [x, y] = [$("axis").value, $("metric").value || RETURN];
+  const [series, metrics] = await Promise.all([ask("/api/series", { run: name, x, y }), ask("/api/metrics", { run: name })]);
+  state.series.set(name, series);
+  state.metrics.set(name, metrics);
+  if (!state.configs.has(name)) state.configs.set(name, await ask("/api/config", { run: name }));
+}
+
+async function update() {
+  try {
+    state.runs = await ask("/api/runs");
+    for (const run of state.runs) {
+      // New runs are shown as long as there are few.
+      if (!state.known.has(run.name) && state.shown.size < 8) state.shown.add(run.name);
+      state.known.add(run.name);
+    }
+    const names = new Set(state.runs.map((run) => run.name));
+    for (const name of state.shown) if (!names.has(name)) state.shown.delete(name);
+    const failed = [];
+    await Promise.all([...state.shown].map((name) => load(name).catch((error) => failed.push(`${name}: ${error.message}`))));
+    drawRuns();
+    drawMetrics();
+    drawPlot();
+    drawComparison();
+    $("state").textContent = failed.length ? failed[0] : `${state.runs.length} runs, ${state.shown.size} shown`;
+  } catch (error) {
+    $("state").textContent = "no answer: " + error.message;
+  }
+}
+
+for (const id of ["metric", "axis", "group"]) $(id).addEventListener("change", update);
+$("filter").addEventListener("input", drawRuns);
+(async () => {
+  for (;;) {
+    await update();
+    await new Promise((done) => setTimeout(done, POLL));
+  }
+})();

@@ -1,0 +1,86 @@
+//! The runs in a directory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rekindle::algorithms::Experiment;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::run_path::is_run;
+
+/// Folders are looked for this deep.
+const MAX_DEPTH: usize = 6;
+/// The most runs that are shown.
+const MAX_RUNS: usize = 1000;
+
+/// Returns the folders of runs within a directory by their names: their paths from it.
+pub(super) fn find(root: &Path) -> BTreeMap<String, PathBuf> {
+    let mut found = BTreeMap::new();
+    collect(root, root, MAX_DEPTH, &mut found);
+    found
+}
+
+fn collect(root: &Path, at: &Path, depth: usize, found: &mut BTreeMap<String, PathBuf>) {
+    if is_run(at) {
+        let name = at.strip_prefix(root).unwrap_or(at).to_string_lossy().into_owned();
+        found.insert(if name.is_empty() { ".".into() } else { name }, at.to_owned());
+        return;
+    }
+    if depth == 0 {
+        return;
+    }
+    for entry in fs::read_dir(at).into_iter().flatten().flatten() {
+        // Links could lead out of the directory, or around in it.
+        if found.len() < MAX_RUNS && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect(root, &entry.path(), depth - 1, found);
+        }
+    }
+}
+
+/// What the list shows of a run.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    name: String,
+    algorithm: String,
+    env: String,
+    seed: Value,
+    /// Seconds since the last result; null before the first one.
+    age: Option<u64>,
+    /// Why the settings cannot be read.
+    error: Option<String>,
+}
+
+impl Summary {
+    pub(super) fn of(name: &str, path: &Path) -> Self {
+        let age = fs::metadata(path.join("metrics.jsonl"))
+            .and_then(|metadata| metadata.modified())
+            .ok()
+            .and_then(|modified| SystemTime::now().duration_since(modified).ok())
+            .map(|age| age.as_secs());
+        let (algorithm, settings, error) = match settings(path) {
+            Ok((algorithm, settings)) => (algorithm, settings, None),
+            Err(error) => (String::new(), Value::Null, Some(error)),
+        };
+        Self {
+            name: name.to_owned(),
+            algorithm,
+            env: settings["environment"]["env"].as_str().unwrap_or_default().to_owned(),
+            seed: settings["debugging"]["seed"].clone(),
+            age,
+            error,
+        }
+    }
+}
+
+/// Returns the algorithm and the settings of a run as they are written. An algorithm of another program is unknown
+/// here, so the file is read as plain data.
+pub(super) fn settings(run: &Path) -> Result<(String, Value), String> {
+    let path = run.join(crate::run_path::CONFIG);
+    let text = fs::read_to_string(&path).map_err(|error| error.to_string())?;
+    let mut settings = Experiment::data(&text).map_err(|error| error.to_string())?;
+    let name = settings.as_object_mut().and_then(|fields| fields.remove("algorithm"));
+    Ok((name.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(), settings))
+}

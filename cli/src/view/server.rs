@@ -1,0 +1,152 @@
+//! A server of HTTP/1.1 for one page: GET, one request per connection.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use super::api;
+
+/// The largest head of a request.
+const MAX_HEAD: u64 = 16 * 1024;
+/// How long a client may take to send a request or to read an answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Only files of this server, and no inline script, whatever a name of a run contains.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                      img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// An answer to a request.
+pub(super) struct Answer {
+    pub(super) status: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn new(kind: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        Self { status: "200 OK", kind, body: body.into() }
+    }
+
+    pub(super) fn error(status: &'static str, message: &str) -> Self {
+        Self { status, kind: "text/plain; charset=utf-8", body: message.into() }
+    }
+}
+
+/// Answers requests until the listener fails.
+pub(super) fn serve(listener: &TcpListener, root: &Path) -> io::Result<()> {
+    let is_local = listener.local_addr()?.ip().is_loopback();
+    thread::scope(|scope| {
+        loop {
+            let (stream, _) = match listener.accept() {
+                Ok(accepted) => accepted,
+                // The client is gone, or the system has no descriptor left for now.
+                Err(error) if is_temporary(&error) => {
+                    thread::sleep(Duration::from_millis(50));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let answer = move || {
+                // A client that goes away is no failure.
+                let _ = handle(&stream, root, is_local);
+            };
+            if let Err(error) = thread::Builder::new().spawn_scoped(scope, answer) {
+                tracing::warn!(%error, "a request was not answered");
+            }
+        }
+    })
+}
+
+fn is_temporary(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    // EMFILE and ENFILE.
+    let is_full = matches!(error.raw_os_error(), Some(23 | 24));
+    is_full || matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+fn handle(stream: &TcpStream, root: &Path, is_local: bool) -> io::Result<()> {
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    let answer = match read_request(stream)? {
+        Some(request) if is_local && !request.has_local_host() => {
+            Answer::error("403 Forbidden", "this page is for this machine only")
+        }
+        Some(request) if request.method != "GET" => {
+            Answer::error("405 Method Not Allowed", "only GET is answered")
+        }
+        Some(request) => api::answer(&request.target, root),
+        None => Answer::error("400 Bad Request", "not a request of HTTP"),
+    };
+    write_answer(stream, &answer)
+}
+
+struct Request {
+    method: String,
+    target: String,
+    host: String,
+}
+
+impl Request {
+    /// Whether the page was asked for by an address of this machine. A name of another site that resolves to it
+    /// would let that site read the answers.
+    fn has_local_host(&self) -> bool {
+        let name = match self.host.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => self.host.split(':').next().unwrap_or_default(),
+        };
+        name.eq_ignore_ascii_case("localhost")
+            || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+fn read_request(stream: &TcpStream) -> io::Result<Option<Request>> {
+    let mut head = BufReader::new(stream).take(MAX_HEAD);
+    let mut line = String::new();
+    let mut read_line = |line: &mut String| {
+        line.clear();
+        match head.read_line(line) {
+            Ok(_) => Ok(line.ends_with('\n')),
+            // Bytes that are not text.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
+            Err(error) => Err(error),
+        }
+    };
+    if !read_line(&mut line)? {
+        return Ok(None);
+    }
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (Some(method), Some(target), Some(_)) = (words.next(), words.next(), words.next()) else {
+        return Ok(None);
+    };
+    let mut host = String::new();
+    loop {
+        if !read_line(&mut line)? {
+            return Ok(None);
+        }
+        match line.trim_end().split_once(':') {
+            Some((name, value)) if name.eq_ignore_ascii_case("host") => {
+                host = value.trim().to_owned();
+            }
+            Some(_) => {}
+            None if line.trim_end().is_empty() => {
+                return Ok(Some(Request { method, target, host }));
+            }
+            None => return Ok(None),
+        }
+    }
+}
+
+fn write_answer(mut stream: &TcpStream, answer: &Answer) -> io::Result<()> {
+    let Answer { status, kind, body } = answer;
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
+         Content-Security-Policy: {POLICY}\r\nX-Content-Type-Options: nosniff\r\n\
+         Referrer-Policy: no-referrer\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    stream.flush()
+}

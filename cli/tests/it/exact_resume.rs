@@ -1,0 +1,82 @@
+//! N iterations and N more after a resume equal 2N, for every algorithm.
+
+use std::fs;
+use std::path::Path;
+
+use crate::program::{results, run, train};
+
+/// The arguments of a small run of an algorithm. Evaluations in between must not change anything.
+fn args(algorithm: &str) -> Vec<String> {
+    let (env, settings): (&str, &[&str]) = match algorithm {
+        "ppo" | "a2c" | "vpg" => ("CartPole-v1", &["training.train_batch_size=64"]),
+        "impala" | "appo" => (
+            "CartPole-v1",
+            &[
+                "training.deterministic=true",
+                "training.train_batch_size=40",
+                "training.fragment_length=10",
+                "env_runners.num_env_runners=2",
+            ],
+        ),
+        "pqn" => ("CartPole-v1", &["training.train_batch_size=64", "training.minibatch_size=32"]),
+        "dqn" => (
+            "CartPole-v1",
+            &[
+                "training.train_batch_size=8",
+                "training.num_steps_sampled_before_learning_starts=16",
+                "reporting.min_sample_timesteps_per_iteration=32",
+            ],
+        ),
+        _ => (
+            "Pendulum-v1",
+            &[
+                "training.train_batch_size=8",
+                "training.num_steps_sampled_before_learning_starts=16",
+                "reporting.min_sample_timesteps_per_iteration=32",
+            ],
+        ),
+    };
+    let common = [
+        "model_config.fcnet_hiddens=[8]",
+        "evaluation.evaluation_interval=1",
+        "evaluation.evaluation_duration=1",
+        "run.tensorboard=none",
+    ];
+    let mut args = vec![algorithm.to_owned(), env.to_owned(), "--seed=5".to_owned()];
+    let minibatch: &[&str] = if algorithm == "ppo" { &["training.minibatch_size=32"] } else { &[] };
+    let sets = settings.iter().chain(&common).chain(minibatch);
+    args.extend(sets.map(|setting| format!("--set={setting}")));
+    args
+}
+
+/// The manifest of a part of the latest checkpoint: it holds the digest of every byte.
+fn digest(run: &Path, part: &str) -> String {
+    let path = run.join("checkpoints/latest").join(part).join("manifest.json");
+    fs::read_to_string(path).unwrap()
+}
+
+fn check(algorithm: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let args = args(algorithm);
+    let with = |limit: &'static str| -> Vec<&str> {
+        args.iter().map(String::as_str).chain([limit]).collect()
+    };
+    let whole = train(dir.path(), &with("--set=run.max_iterations=4"));
+    let parts = train(dir.path(), &with("--set=run.max_iterations=2"));
+    let path = parts.to_str().unwrap();
+    run(dir.path(), &["resume", path, "--set", "run.max_iterations=4", "--quiet"]);
+    assert_eq!(results(&parts).len(), 4, "{algorithm}");
+    assert_eq!(results(&parts), results(&whole), "{algorithm}");
+    assert_eq!(digest(&parts, "learner"), digest(&whole, "learner"), "{algorithm}");
+}
+
+macro_rules! exact {
+    ($($name:ident),*) => {
+        $(#[test]
+        fn $name() {
+            check(stringify!($name));
+        })*
+    };
+}
+
+exact!(a2c, appo, ddpg, dqn, impala, ppo, pqn, sac, td3, tqc, vpg);

@@ -1,0 +1,9 @@
+//! Tests of the program, which they start as a user does.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
+
+mod exact_resume;
+mod help;
+mod interrupted;
+mod mistakes;
+mod program;
+mod run_folder;
