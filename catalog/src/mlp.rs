@@ -304,9 +304,10 @@ mod tests {
             let x: Vec<f32> = (0..20).map(|i| (i * 7 % 11) as f32 * 0.3 - 1.0).collect();
             let x = Tensor::<2>::from_data(TensorData::new(x, [5, 4]), &device);
             let plain = |x: Tensor<2>| {
-                let hidden = mlp.layers[..2].iter().zip(&mlp.norms).fold(x, |x, (layer, norm)| {
-                    activation.forward(norm.forward(layer.forward(x)))
-                });
+                let hidden = mlp.layers[..2]
+                    .iter()
+                    .zip(&mlp.norms)
+                    .fold(x, |x, (layer, norm)| activation.forward(norm.forward(layer.forward(x))));
                 mlp.layers[2].forward(hidden)
             };
             let [fused, plain] = [mlp.forward(x.clone()), plain(x)].map(|y| {

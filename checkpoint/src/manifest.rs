@@ -169,7 +169,8 @@ mod tests {
             FileEntry { name: FileName::State, bytes: 2, sha256 },
             FileEntry { name: FileName::Tensors, bytes: 80, sha256 },
         ];
-        let component = |name: &str| ComponentEntry { name: name.to_owned(), sha256, shard: name == "b" };
+        let component =
+            |name: &str| ComponentEntry { name: name.to_owned(), sha256, shard: name == "b" };
         Manifest::new(files, vec![component("a"), component("b")])
     }
 

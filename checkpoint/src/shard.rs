@@ -179,11 +179,7 @@ impl Stamp {
     }
 
     pub(super) fn of(metadata: &Metadata) -> Self {
-        Self {
-            len: metadata.len(),
-            modified: metadata.modified().ok(),
-            inode: inode(metadata),
-        }
+        Self { len: metadata.len(), modified: metadata.modified().ok(), inode: inode(metadata) }
     }
 }
 

@@ -107,7 +107,9 @@ fn a_shard_that_was_read_is_moved_out_and_linked_unless_its_file_was_replaced() 
     let mut state = read(path("a")).unwrap();
     // A copy of the checkpoint links all shards.
     write(path("b"), &state).unwrap();
-    assert!([0, 1].iter().all(|shard| same_file(&file(&path("a"), *shard), &file(&path("b"), *shard))));
+    assert!(
+        [0, 1].iter().all(|shard| same_file(&file(&path("a"), *shard), &file(&path("b"), *shard)))
+    );
 
     let inner = state.components.get_mut("buffer").unwrap();
     let (mut taken, record) = inner.take_part("0").unwrap();
@@ -123,7 +125,9 @@ fn a_shard_that_was_read_is_moved_out_and_linked_unless_its_file_was_replaced() 
         inner
     });
     write(path("c"), &state).unwrap();
-    assert!(same_file(&file(&path("a"), 0), &file(&path("c"), 0)) && built.load(Ordering::Relaxed) == 0);
+    assert!(
+        same_file(&file(&path("a"), 0), &file(&path("c"), 0)) && built.load(Ordering::Relaxed) == 0
+    );
 
     // Between the read and the save, the file was replaced by one of another content.
     let mut state = read(path("c")).unwrap();

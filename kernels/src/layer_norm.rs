@@ -59,9 +59,7 @@ mod tests {
         };
         let x = TensorData::new(numbers(rows * width, 1), [rows, width]);
         let x = Tensor::<2>::from_data(x, &device).require_grad();
-        let of = |seed| {
-            Tensor::<1>::from_floats(&numbers(width, seed)[..], &device).require_grad()
-        };
+        let of = |seed| Tensor::<1>::from_floats(&numbers(width, seed)[..], &device).require_grad();
         let (scale, shift) = (of(2), of(3));
         let _eager = eager::scope(plain);
         let y = layer_norm(x.clone(), scale.clone(), shift.clone(), 1e-3, activation);

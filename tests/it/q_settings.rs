@@ -325,10 +325,8 @@ fn a_custom_module_has_the_settings_of_the_algorithm_that_it_names() {
     let own = RLModuleSpec::of::<ReadsEpsilon>().model_config(json!({"epsilon": 0.5}));
     let algo = config.clone().rl_module(own).build(&device()).unwrap();
     assert_eq!(recorded(&algo), json!({"epsilon": 0.5}));
-    let module = ReadsEpsilon::from_checkpoint(
-        path.join("learner/rl_module/default_policy"),
-        &device(),
-    );
+    let module =
+        ReadsEpsilon::from_checkpoint(path.join("learner/rl_module/default_policy"), &device());
     assert_eq!(module.unwrap().epsilon, Schedule::from([(0, 1.0), (500, 0.25)]));
 }
 

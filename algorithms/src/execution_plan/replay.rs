@@ -319,9 +319,10 @@ impl ExecutionPlan for Replay {
             true => Saved { due: 0.0, rng: None, refill: Refill::None },
             false => state.data_as()?,
         };
-        let buffers = state.components.into_iter().map(|(id, state)| {
-            Ok((id, ReplayBuffer::from_state(self.config.clone(), state)?))
-        });
+        let buffers = state
+            .components
+            .into_iter()
+            .map(|(id, state)| Ok((id, ReplayBuffer::from_state(self.config.clone(), state)?)));
         let buffers = buffers.collect::<Result<_>>()?;
         if !saved.due.is_finite() || saved.due.abs() > 1.0 {
             let reason =

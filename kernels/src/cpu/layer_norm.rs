@@ -98,11 +98,7 @@ impl HostOp<3> for LayerNormOp {
             total
         };
         let [needs_x, needs_scale, needs_shift] = pass.needs;
-        [
-            needs_x.then_some(of_x),
-            needs_scale.then(|| sum(0)),
-            needs_shift.then(|| sum(width)),
-        ]
+        [needs_x.then_some(of_x), needs_scale.then(|| sum(0)), needs_shift.then(|| sum(width))]
     }
 }
 

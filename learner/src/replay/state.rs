@@ -164,7 +164,7 @@ impl ReplayBuffer {
         // What has no memory cannot be allocated: every chunk has its own shard.
         let blocks_of_chunk = chunk_rows.checked_div(block_len).unwrap_or_default();
         let slots = count.checked_mul(blocks_of_chunk).filter(|_| blocks_of_chunk > 0);
-        let numbers = state.tensor(BLOCKS)?;
+        let numbers = state.take_tensor(BLOCKS)?;
         let (numbers, _) = numbers.as_slice::<i64>()?.as_chunks::<3>();
         if slots.is_none_or(|slots| numbers.len() > slots)
             || blocks_of_chunk.checked_mul(block_len) != Some(chunk_rows)

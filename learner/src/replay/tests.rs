@@ -83,7 +83,8 @@ fn nothing_follows_where_an_episode_was_terminated() {
 fn a_constant_reward_is_worth_100_steps_of_it_at_a_time_limit() {
     // −1 for ever, γ 0.99: the value is −100 where truncation bootstraps. If it counted as an end, 199 of 200 steps
     // would bootstrap.
-    for (end, expected) in [(SegmentEnd::Truncated, -100.0), (SegmentEnd::Terminated, -66.889_632)] {
+    for (end, expected) in [(SegmentEnd::Truncated, -100.0), (SegmentEnd::Terminated, -66.889_632)]
+    {
         let mut buffer = buffer(ReplayConfig::default());
         let steps = rollout(segment(0, 0, 0, 200, end), 0.0, &[-1.0; 200], 200.0);
         buffer.push(&steps).unwrap();

@@ -181,8 +181,7 @@ fn wide_critics() -> Workload {
 
 fn replay() -> Workload {
     let cases = [("replay-push", "push", 25.0), ("replay-uniform", "uniform", 7.0)];
-    let cases =
-        cases.map(|(name, key, ratio)| case(name, key, &ratios(&[(Peer::Sb3, ratio)])));
+    let cases = cases.map(|(name, key, ratio)| case(name, key, &ratios(&[(Peer::Sb3, ratio)])));
     Workload {
         name: "replay",
         title: "Replay of a million steps",

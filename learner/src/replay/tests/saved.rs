@@ -200,8 +200,7 @@ fn states_whose_parts_do_not_fit_together_are_refused() {
     fn chunk(state: &mut State) -> &mut State {
         state.components.get_mut("rows").unwrap().components.get_mut("0").unwrap()
     }
-    let rows =
-        chunk(&mut opened(&folder.path().join("a"))).tensor("rewards").unwrap().shape()[0];
+    let rows = chunk(&mut opened(&folder.path().join("a"))).tensor("rewards").unwrap().shape()[0];
     let replaced = |name: &'static str, with: Array| {
         move |state: &mut State| {
             chunk(state).insert_tensor(name, with.clone());
