@@ -27,6 +27,7 @@ impl RLModule for MyQNet {
     }
     fn forward_exploration(&self, batch: &Batch, cx: &mut ExplorationContext) -> Result<Batch> {
         let q = self.qf.forward(batch.float(Columns::OBS)?);
+        // `RLModule::algorithm_settings` would bring DQN's own `epsilon` here.
         let epsilon = (1.0 - cx.env_steps() as f64 / 5_000.0).max(0.05);
         Ok(Batch::new().with(Columns::ACTIONS, epsilon_greedy(&q, epsilon, cx)?))
     }

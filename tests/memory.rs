@@ -106,7 +106,7 @@ fn cart_pole(episode: u64, len: usize) -> Rollout {
 
 /// `cargo test --test memory -- --nocapture saving_a_replay` prints the times.
 #[test]
-fn saving_a_replay_buffer_needs_a_tenth_of_its_memory() {
+fn saving_a_replay_buffer_needs_a_tenth_of_its_memory_and_restoring_it_its_memory_once() {
     const ROWS: usize = 1_000_000;
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
@@ -130,6 +130,17 @@ fn saving_a_replay_buffer_needs_a_tenth_of_its_memory() {
         save("first", &buffer);
         (0..100).for_each(|i| buffer.push(&cart_pole(1_000_000 + i, 200)).unwrap());
         save("second", &buffer);
+        let started = Instant::now();
+        let config = ReplayConfig::default().capacity(ROWS).prioritized(prioritized);
+        let (restored, before, most) = peak(|| {
+            let state = checkpoint::read(folder.path().join("second")).unwrap();
+            ReplayBuffer::from_state(config, state).unwrap()
+        });
+        let (took, of_buffer) = (started.elapsed(), resident().saturating_sub(before));
+        println!("restored in {took:?}: {of_buffer} KiB, at most {}", most - before);
+        assert_eq!(restored.len(), buffer.len());
+        assert!((most - before) * 10 <= of_buffer * 11 + 100 * 1024, "{most} {before} {of_buffer}");
+        save("third", &restored);
     }
 }
 

@@ -126,6 +126,15 @@ pub trait ExecutionPlan: Debug + Send {
         Err(LearnerError::InvalidState { component, reason }.into())
     }
 
+    /// Replaces everything that the plan keeps between steps, and may move large parts out of the state: a restore
+    /// from a checkpoint calls this method. Defaults to [`set_state`](Self::set_state).
+    ///
+    /// # Errors
+    /// As [`set_state`](Self::set_state).
+    fn restore(&mut self, state: State) -> Result<()> {
+        self.set_state(&state)
+    }
+
     /// Returns the state that checkpoints hold, for plans that leave out a large part of it. Defaults to
     /// [`get_state`](Self::get_state).
     ///

@@ -39,7 +39,7 @@ fn replay(c: &mut Criterion) -> Outcome {
     let spec = TransitionSpec::new(0.99);
     let of = [("uniform", None), ("prioritized", Some(PrioritizedConfig::default()))];
     for (name, prioritized) in of {
-        let mut buffer = full(prioritized)?;
+        let mut buffer = full(prioritized.clone())?;
         let mut rng = Generator::from_seed(0);
         group.throughput(Throughput::Elements(EPISODE as u64));
         let steps = episode(1_000_000)?;
@@ -59,9 +59,9 @@ fn replay(c: &mut Criterion) -> Outcome {
         group.sample_size(10);
         let folder = tempfile::tempdir()?;
         let state = || buffer.get_state();
-        // A buffer that was cloned has not been saved anywhere.
+        // A new buffer has not been saved anywhere.
         group.bench_function(format!("save_{name}"), |b| {
-            let fresh = || ReplayBuffer::from_state(buffer_config(name), &state()?);
+            let fresh = || full(prioritized.clone());
             b.iter_batched(
                 fresh,
                 |buffer| {
@@ -84,11 +84,6 @@ fn replay(c: &mut Criterion) -> Outcome {
     }
     group.finish();
     Ok(())
-}
-
-fn buffer_config(name: &str) -> ReplayConfig {
-    let prioritized = (name == "prioritized").then(PrioritizedConfig::default);
-    ReplayConfig::default().capacity(ROWS).prioritized(prioritized)
 }
 
 fn all(c: &mut Criterion) {

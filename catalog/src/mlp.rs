@@ -7,7 +7,7 @@ use rekindle_core::Column;
 use rekindle_kernels::{DenseActivation, DenseLayer};
 
 use crate::activation::Activation;
-use crate::builder::ModelBuilder;
+use crate::builder::{LAYER_NORM_EPSILON, ModelBuilder};
 use crate::encoder::Encoder;
 use crate::ensemble::MlpLayer;
 use crate::error::Result;
@@ -130,7 +130,7 @@ impl Mlp {
         {
             return rekindle_kernels::mlp(x, &layers);
         }
-        self.forward_by(x, |_, layer, x| layer.forward(x))
+        self.forward_by(x, |_, layer, x| dense(layer, x))
     }
 
     /// Applies normalizations and activations, and calls `apply` with the index of each linear layer instead of
@@ -144,10 +144,10 @@ impl Mlp {
         for (index, layer) in self.layers.iter().enumerate() {
             x = apply(index, layer, x);
             if index < hidden {
-                if let Some(norm) = self.norms.get(index) {
-                    x = norm.forward(x);
-                }
-                x = self.hidden_activation.forward(x);
+                x = match self.norms.get(index) {
+                    Some(norm) => normalized(norm, self.hidden_activation, x),
+                    None => self.hidden_activation.forward(x),
+                };
             } else {
                 x = self.output_activation.forward(x);
             }
@@ -165,7 +165,7 @@ impl Mlp {
             if index == last {
                 features = x.clone();
             }
-            layer.forward(x)
+            dense(layer, x)
         });
         (features, outputs)
     }
@@ -244,9 +244,35 @@ impl Mlp {
     }
 }
 
+/// Applies a linear layer, fused if it fits the rows.
+fn dense(layer: &Linear, x: Tensor<2>) -> Tensor<2> {
+    let of_kernel = layer
+        .bias
+        .as_ref()
+        .and_then(|bias| DenseLayer::new(layer.weight.val(), bias.val(), DenseActivation::Linear));
+    match of_kernel {
+        Some(of_kernel) if rekindle_kernels::fit(x.dims()[1], std::slice::from_ref(&of_kernel)) => {
+            rekindle_kernels::mlp(x, &[of_kernel])
+        }
+        _ => layer.forward(x),
+    }
+}
+
+/// Applies a normalization and the activation after it, fused if the kernel has the activation.
+fn normalized(norm: &LayerNorm, activation: Activation, x: Tensor<2>) -> Tensor<2> {
+    match (activation.dense(), &norm.beta) {
+        (Some(activation), Some(beta)) => {
+            let (scale, shift) = (norm.gamma.val(), beta.val());
+            rekindle_kernels::layer_norm(x, scale, shift, LAYER_NORM_EPSILON, activation)
+        }
+        _ => activation.forward(norm.forward(x)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rekindle_core::Generator;
+    use rekindle_core::any_tensor::to_f32;
     use rekindle_core::weights::state_dict;
 
     use super::*;
@@ -265,6 +291,40 @@ mod tests {
         assert_eq!(config.output_dim(), 2);
         assert_eq!(MlpConfig::new(4, &[8, 6], None).output_dim(), 6);
         assert_eq!(MlpConfig::new(4, &[], None).output_dim(), 4);
+    }
+
+    #[test]
+    fn fused_normalization_equals_burns() {
+        for activation in [Activation::Relu, Activation::Tanh, Activation::Silu] {
+            let device = Device::flex().autodiff();
+            let builder = ModelBuilder::new(&device, Generator::from_seed(0));
+            let config = MlpConfig {
+                hidden_layer_use_layernorm: true,
+                hidden_layer_activation: activation,
+                ..MlpConfig::new(4, &[8, 6], Some(2))
+            };
+            let mlp = config.build(&builder);
+            let x: Vec<f32> = (0..20).map(|i| (i * 7 % 11) as f32 * 0.3 - 1.0).collect();
+            let x = Tensor::<2>::from_data(TensorData::new(x, [5, 4]), &device);
+            let plain = |x: Tensor<2>| {
+                let hidden = mlp.layers[..2]
+                    .iter()
+                    .zip(&mlp.norms)
+                    .fold(x, |x, (layer, norm)| activation.forward(norm.forward(layer.forward(x))));
+                mlp.layers[2].forward(hidden)
+            };
+            let [fused, plain] = [mlp.forward(x.clone()), plain(x)].map(|y| {
+                let gradients = y.clone().square().sum().backward();
+                let of_layer = mlp.layers[0].weight.val().grad(&gradients).unwrap();
+                let of_norm = mlp.norms[0].gamma.val().grad(&gradients).unwrap();
+                let of = |tensor| to_f32::<2>(tensor).unwrap();
+                [of(y), of(of_layer), to_f32(of_norm).unwrap()].concat()
+            });
+            assert_eq!(fused.len(), plain.len());
+            for (fused, plain) in fused.iter().zip(&plain) {
+                assert!((fused - plain).abs() < 1e-4 * plain.abs().max(1.0), "{fused} {plain}");
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{CheckpointError, Result};
+use crate::shard::Stamp;
 
 /// Bytes moved at once between a file and memory.
 pub(super) const CHUNK: usize = 64 * 1024;
@@ -124,6 +125,12 @@ impl HashingReader {
         }
         let file = File::open(path).map_err(CheckpointError::io("open", path))?.take(bytes);
         Ok(Self { path: path.to_path_buf(), file, hasher: Sha256::new() })
+    }
+
+    /// Returns what tells the file from one that was written later.
+    pub(super) fn stamp(&self) -> Result<Stamp> {
+        let metadata = self.file.get_ref().metadata();
+        Ok(Stamp::of(&metadata.map_err(CheckpointError::io("read", &self.path))?))
     }
 
     /// Reads the remaining bytes and compares the digest of the whole file.

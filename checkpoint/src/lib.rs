@@ -19,7 +19,7 @@
 //! A manifest holds the SHA-256 of its files and of the manifests of its components, so the manifest of
 //! the root covers every byte. It ends with a digest of itself. Each directory is a complete checkpoint of
 //! its component: it can be copied elsewhere and read without the others. Equal states give equal bytes if
-//! the library versions are equal.
+//! the library versions are equal and the same parts are shards.
 //!
 //! Files that the manifest does not list are ignored. Symbolic links may lead *to* a checkpoint,
 //! but links and special files inside one are rejected. The format version changes whenever an
@@ -28,7 +28,7 @@
 //! # Large parts
 //! A [`Shard`] is a part that is built while it is written, one at a time, so that a save needs little memory
 //! beside the component. Its files are hard links to those of an earlier checkpoint if the shard has not
-//! changed since. Files of checkpoints are never changed after they are written, so removing or replacing one
+//! changed since, also after a restore: a part that was read records where its files are. Files of checkpoints are never changed after they are written, so removing or replacing one
 //! checkpoint leaves the others as they are. A program that writes into a file of a checkpoint damages all
 //! checkpoints that share it; reading finds out.
 //!

@@ -73,6 +73,14 @@ pub(super) struct ComponentEntry {
     pub(super) name: String,
     /// The digest of the component's manifest.
     pub(super) sha256: Digest,
+    /// Whether the component was saved as a shard. Absent in older checkpoints.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) shard: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Manifest {
@@ -161,7 +169,8 @@ mod tests {
             FileEntry { name: FileName::State, bytes: 2, sha256 },
             FileEntry { name: FileName::Tensors, bytes: 80, sha256 },
         ];
-        let component = |name: &str| ComponentEntry { name: name.to_owned(), sha256 };
+        let component =
+            |name: &str| ComponentEntry { name: name.to_owned(), sha256, shard: name == "b" };
         Manifest::new(files, vec![component("a"), component("b")])
     }
 

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, absolute};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -12,6 +13,7 @@ use crate::json;
 use crate::manifest::{FileEntry, FileName, MAX_DEPTH, MAX_HEADER_BYTES, Manifest};
 use crate::name::MANIFEST_FILE;
 use crate::place::{Place, resolve};
+use crate::shard::{ReadShard, Saved, Stamp};
 use crate::state::State;
 use crate::tensor_file;
 
@@ -27,8 +29,8 @@ const MAX_RESTARTS: usize = 100;
 /// variant that describes it, with its path.
 pub fn read(path: impl AsRef<Path>) -> Result<State> {
     settle(path.as_ref(), |dir| {
-        let manifest = read_manifest(dir, None)?;
-        read_state(dir, &manifest, MAX_DEPTH)
+        let (manifest, _) = read_manifest(dir, None)?;
+        Ok(read_state(dir, &manifest, MAX_DEPTH)?.0)
     })
 }
 
@@ -42,7 +44,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<State> {
 pub fn read_component(path: impl AsRef<Path>, component: &str) -> Result<State> {
     settle(path.as_ref(), |dir| {
         let mut dir = dir.to_path_buf();
-        let mut manifest = read_manifest(&dir, None)?;
+        let (mut manifest, _) = read_manifest(&dir, None)?;
         for name in component.split('/') {
             let entry = manifest.component(name).ok_or_else(|| {
                 let names = manifest.components.iter().map(|entry| entry.name.clone());
@@ -53,9 +55,9 @@ pub fn read_component(path: impl AsRef<Path>, component: &str) -> Result<State> 
                 }
             })?;
             dir.push(&entry.name);
-            manifest = read_manifest(&dir, Some(entry.sha256))?;
+            (manifest, _) = read_manifest(&dir, Some(entry.sha256))?;
         }
-        read_state(&dir, &manifest, MAX_DEPTH)
+        Ok(read_state(&dir, &manifest, MAX_DEPTH)?.0)
     })
 }
 
@@ -84,7 +86,7 @@ pub(super) fn check_root(dir: &Path) -> Result<()> {
 
 /// Returns the names of the components in the manifest of a directory.
 pub(super) fn component_names(dir: &Path) -> Result<Vec<String>> {
-    let components = read_manifest(dir, None)?.components;
+    let components = read_manifest(dir, None)?.0.components;
     Ok(components.into_iter().map(|entry| entry.name).collect())
 }
 
@@ -106,7 +108,7 @@ fn settle<T>(path: &Path, attempt: impl Fn(&Path) -> Result<T>) -> Result<T> {
 }
 
 /// Reads a manifest and checks it against the digest in the parent's manifest, if there is one.
-fn read_manifest(dir: &Path, expected: Option<Digest>) -> Result<Manifest> {
+fn read_manifest(dir: &Path, expected: Option<Digest>) -> Result<(Manifest, Stamp)> {
     let path = dir.join(MANIFEST_FILE);
     if expected.is_some() {
         check_is_directory(dir)?;
@@ -123,11 +125,12 @@ fn read_manifest(dir: &Path, expected: Option<Digest>) -> Result<Manifest> {
     }
     let mut bytes = Vec::new();
     let mut file = HashingReader::open(&path, len)?;
+    let stamp = file.stamp()?;
     file.read_to_end(&mut bytes).map_err(CheckpointError::io("read", &path))?;
     if let Some(expected) = expected {
         file.finish(expected)?;
     }
-    Manifest::decode(&path, &bytes)
+    Ok((Manifest::decode(&path, &bytes)?, stamp))
 }
 
 /// Refuses symbolic links between the parts of a checkpoint; one may lead to the checkpoint itself.
@@ -141,14 +144,19 @@ fn check_is_directory(dir: &Path) -> Result<()> {
     }
 }
 
-fn read_state(dir: &Path, manifest: &Manifest, levels: usize) -> Result<State> {
-    let mut state = State::new();
+/// What tells the files of a component from those that were written later.
+type Stamps = Vec<(&'static str, Stamp)>;
+
+fn read_state(dir: &Path, manifest: &Manifest, levels: usize) -> Result<(State, Stamps)> {
+    let (mut state, mut stamps) = (State::new(), Stamps::new());
     for entry in &manifest.files {
         let path = dir.join(entry.name.as_str());
+        let mut file = HashingReader::open(&path, entry.bytes)?;
+        // Before the contents are read, so that a later change is noticed.
+        stamps.push((entry.name.as_str(), file.stamp()?));
         match entry.name {
-            FileName::State => state.data = read_data_file(&path, entry)?,
+            FileName::State => state.data = read_data_file(&path, file, entry)?,
             FileName::Tensors => {
-                let mut file = HashingReader::open(&path, entry.bytes)?;
                 let tensors = tensor_file::decode(&path, &mut file, entry.bytes);
                 // Checked before `tensors`: a wrong digest explains any error in them.
                 file.finish(entry.sha256)?;
@@ -162,15 +170,23 @@ fn read_state(dir: &Path, manifest: &Manifest, levels: usize) -> Result<State> {
             let reason = format!("it is more than {MAX_DEPTH} components deep");
             return Err(CheckpointError::malformed(&child, reason));
         };
-        let manifest = read_manifest(&child, Some(entry.sha256))?;
-        state.components.insert(entry.name.clone(), read_state(&child, &manifest, levels)?);
+        let (manifest, stamp) = read_manifest(&child, Some(entry.sha256))?;
+        let (part, mut stamps) = read_state(&child, &manifest, levels)?;
+        let name = entry.name.clone();
+        // Only shards without parts are linked into later checkpoints.
+        if entry.shard && part.components.is_empty() && part.shards.is_empty() {
+            stamps.push((MANIFEST_FILE, stamp));
+            let saved = absolute(&child).ok().map(|dir| Saved::of_read(dir, entry.sha256, stamps));
+            state.shards.insert(name, Arc::new(ReadShard::new(part, saved)));
+        } else {
+            state.components.insert(name, part);
+        }
     }
-    Ok(state)
+    Ok((state, stamps))
 }
 
-fn read_data_file(path: &Path, entry: &FileEntry) -> Result<Value> {
+fn read_data_file(path: &Path, mut file: HashingReader, entry: &FileEntry) -> Result<Value> {
     let mut bytes = Vec::new();
-    let mut file = HashingReader::open(path, entry.bytes)?;
     file.read_to_end(&mut bytes).map_err(CheckpointError::io("read", path))?;
     file.finish(entry.sha256)?;
     json::decode(&bytes).map_err(|e| CheckpointError::malformed(path, e))

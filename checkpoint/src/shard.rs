@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::digest::Digest;
@@ -15,7 +15,7 @@ use crate::state::State;
 ///
 /// A component that is too large to be in memory twice, such as a replay buffer, returns its data as shards. A
 /// save builds one at a time. In the checkpoint, a shard is a component like any other, and reading returns it
-/// as one.
+/// as a shard again.
 ///
 /// A shard that keeps a [`SaveRecord`] is written once. Later saves link its files into the new checkpoint, for
 /// as long as the shard is the same and its files are on the same file system. No save ever changes a file that
@@ -30,6 +30,46 @@ pub trait Shard: Debug + Send + Sync {
     /// Returns where the shard was last saved. Defaults to `None`: it is written at every save.
     fn save_record(&self) -> Option<&SaveRecord> {
         None
+    }
+
+    /// Returns the state, and where it was last saved. A shard that was read, and that nothing else refers to, is
+    /// moved. By default, [`get_state`](Self::get_state) and a copy of the record.
+    ///
+    /// # Errors
+    /// As [`get_state`](Self::get_state).
+    fn into_state(self: Arc<Self>) -> Result<(State, SaveRecord)> {
+        let record = self.save_record().map(SaveRecord::same).unwrap_or_default();
+        Ok((self.get_state()?, record))
+    }
+}
+
+/// A shard that was read from a checkpoint.
+#[derive(Debug)]
+pub(super) struct ReadShard {
+    state: State,
+    record: SaveRecord,
+}
+
+impl ReadShard {
+    pub(super) fn new(state: State, saved: Option<Saved>) -> Self {
+        Self { state, record: SaveRecord(Mutex::new(saved)) }
+    }
+}
+
+impl Shard for ReadShard {
+    fn get_state(&self) -> Result<State> {
+        Ok(self.state.clone())
+    }
+
+    fn save_record(&self) -> Option<&SaveRecord> {
+        Some(&self.record)
+    }
+
+    fn into_state(self: Arc<Self>) -> Result<(State, SaveRecord)> {
+        Ok(match Arc::try_unwrap(self) {
+            Ok(Self { state, record }) => (state, record),
+            Err(shared) => (shared.state.clone(), shared.record.same()),
+        })
     }
 }
 
@@ -50,6 +90,11 @@ impl SaveRecord {
     /// Forgets the last save, because the data has changed.
     pub fn clear(&mut self) {
         *self.0.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Returns a record of the same files, for an equal shard.
+    fn same(&self) -> Self {
+        Self(Mutex::new(self.get()))
     }
 
     pub(super) fn get(&self) -> Option<Saved> {
@@ -79,8 +124,13 @@ impl Saved {
         sha256: Digest,
         files: &[&'static str],
     ) -> io::Result<Self> {
-        let files = files.iter().map(|name| Ok((*name, Stamp::of(&written_to.join(name))?)));
+        let files = files.iter().map(|name| Ok((*name, Stamp::at(&written_to.join(name))?)));
         Ok(Self { dir, sha256, files: files.collect::<io::Result<_>>()? })
+    }
+
+    /// Records files that were read from `dir`.
+    pub(super) fn of_read(dir: PathBuf, sha256: Digest, files: Vec<(&'static str, Stamp)>) -> Self {
+        Self { dir, sha256, files }
     }
 
     /// Links the files into an empty directory, and returns the digest of the manifest. If one is missing, was
@@ -89,7 +139,7 @@ impl Saved {
         let link = |(name, stamp): &(&'static str, Stamp)| {
             let to = dir.join(name);
             fs::hard_link(self.dir.join(name), &to)?;
-            match Stamp::of(&to)? == *stamp {
+            match Stamp::at(&to)? == *stamp {
                 true => Ok(()),
                 false => Err(io::Error::other("the file was replaced or changed")),
             }
@@ -112,7 +162,7 @@ impl Saved {
 
 /// What tells a file from one that was written later.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     len: u64,
     modified: Option<SystemTime>,
     /// The device and number of the file; `None` where there are none.
@@ -120,16 +170,16 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(path: &Path) -> io::Result<Self> {
+    fn at(path: &Path) -> io::Result<Self> {
         let metadata = fs::symlink_metadata(path)?;
         match metadata.is_file() {
-            true => Ok(Self {
-                len: metadata.len(),
-                modified: metadata.modified().ok(),
-                inode: inode(&metadata),
-            }),
+            true => Ok(Self::of(&metadata)),
             false => Err(io::Error::other("it is not a regular file")),
         }
+    }
+
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self { len: metadata.len(), modified: metadata.modified().ok(), inode: inode(metadata) }
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::array::Array;
 use crate::error::{CheckpointError, Result};
 use crate::manifest::MAX_DEPTH;
-use crate::shard::Shard;
+use crate::shard::{SaveRecord, Shard};
 use crate::value::{from_value, to_value};
 use crate::{name, tensor_file};
 
@@ -43,7 +43,7 @@ pub struct State {
     /// Saving checks it.
     pub components: BTreeMap<String, Self>,
     /// Large parts by name, which are built while they are written. Their names follow the rules of those of
-    /// [`components`](Self::components), and are not among them. A state that was read has none:
+    /// [`components`](Self::components), and are not among them. In a state that was read, they are in memory.
     /// [`part`](Self::part) returns either.
     pub shards: BTreeMap<String, Arc<dyn Shard>>,
 }
@@ -72,10 +72,11 @@ impl State {
         Self::default()
     }
 
-    /// Returns whether there are neither data nor tensors nor components.
+    /// Returns whether there are neither data nor tensors nor parts.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.data.is_null() && self.tensors.is_empty() && self.components.is_empty()
+        let has_parts = !self.components.is_empty() || !self.shards.is_empty();
+        self.data.is_null() && self.tensors.is_empty() && !has_parts
     }
 
     /// Builds a state that has data and neither tensors nor components.
@@ -128,10 +129,7 @@ impl State {
     /// # Errors
     /// [`CheckpointError::NoSuchTensor`], which lists the available tensors.
     pub fn tensor(&self, name: &str) -> Result<&Array> {
-        self.tensors.get(name).ok_or_else(|| CheckpointError::NoSuchTensor {
-            name: name.to_owned(),
-            available: self.tensors.keys().cloned().collect(),
-        })
+        self.tensors.get(name).ok_or_else(|| self.no_tensor(name))
     }
 
     /// Returns the state of a direct part, which is built if it is a shard.
@@ -143,12 +141,48 @@ impl State {
         match (self.components.get(name), self.shards.get(name)) {
             (Some(component), _) => Ok(Cow::Borrowed(component)),
             (None, Some(shard)) => shard.get_state().map(Cow::Owned),
-            (None, None) => Err(CheckpointError::NoSuchComponent {
-                name: name.to_owned(),
-                within: "the state".to_owned(),
-                available: self.components.keys().chain(self.shards.keys()).cloned().collect(),
-            }),
+            (None, None) => Err(self.no_part(name)),
         }
+    }
+
+    fn no_part(&self, name: &str) -> CheckpointError {
+        CheckpointError::NoSuchComponent {
+            name: name.to_owned(),
+            within: "the state".to_owned(),
+            available: self.components.keys().chain(self.shards.keys()).cloned().collect(),
+        }
+    }
+
+    fn no_tensor(&self, name: &str) -> CheckpointError {
+        CheckpointError::NoSuchTensor {
+            name: name.to_owned(),
+            available: self.tensors.keys().cloned().collect(),
+        }
+    }
+
+    /// Removes a direct part, and returns its state and where its files are. The record is empty for a component,
+    /// and for a shard without one. A shard that was read is moved if nothing else refers to it.
+    ///
+    /// An owner whose shard is equal to the part keeps the record, so that its next save links the files.
+    ///
+    /// # Errors
+    /// As [`part`](Self::part).
+    pub fn take_part(&mut self, name: &str) -> Result<(Self, SaveRecord)> {
+        if let Some(component) = self.components.remove(name) {
+            return Ok((component, SaveRecord::default()));
+        }
+        match self.shards.remove(name) {
+            Some(shard) => shard.into_state(),
+            None => Err(self.no_part(name)),
+        }
+    }
+
+    /// Removes a tensor of this component and returns it.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    pub fn take_tensor(&mut self, name: &str) -> Result<Array> {
+        self.tensors.remove(name).ok_or_else(|| self.no_tensor(name))
     }
 
     /// Adds or replaces a part that is built while it is written.

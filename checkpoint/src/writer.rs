@@ -18,7 +18,7 @@ use crate::{json, tensor_file};
 ///
 /// At every moment, and after a crash at any moment, [`read()`](super::read()) finds the complete old or new
 /// checkpoint; the [crate documentation](super) lists the conditions. After `Ok` the new one is on the disk.
-/// Equal states give equal bytes. Missing parent directories are created.
+/// Equal states with the same shards give equal bytes. Missing parent directories are created.
 ///
 /// # Errors
 /// * [`CheckpointError::InvalidName`], [`LimitExceeded`](CheckpointError::LimitExceeded) or
@@ -72,11 +72,11 @@ fn write_component(dir: &Path, state: &State, recorder: &mut Recorder) -> Result
     };
     for (name, component) in &state.components {
         let sha256 = write_component(&create(name)?, component, recorder)?;
-        components.push(ComponentEntry { name: name.clone(), sha256 });
+        components.push(ComponentEntry { name: name.clone(), sha256, shard: false });
     }
     for (name, shard) in &state.shards {
         let sha256 = write_shard(&create(name)?, shard, recorder)?;
-        components.push(ComponentEntry { name: name.clone(), sha256 });
+        components.push(ComponentEntry { name: name.clone(), sha256, shard: true });
     }
     components.sort_by(|a, b| a.name.cmp(&b.name));
 

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rekindle_checkpoint::{CheckpointError, SaveRecord, Shard, State, read, read_component, write};
+use rekindle_checkpoint::{
+    ArrayData, CheckpointError, SaveRecord, Shard, State, read, read_component, write,
+};
 
 /// A shard that counts how often it is built.
 #[derive(Debug, Default, Clone)]
@@ -80,18 +82,65 @@ fn plain(buffer: &Buffer) -> State {
 }
 
 #[test]
-fn shards_are_read_as_components() {
+fn shards_are_read_as_shards_and_components_as_components() {
     let dir = tempfile::tempdir().unwrap();
     let buffer = Buffer::new();
     write(dir.path().join("a"), &buffer.state()).unwrap();
     write(dir.path().join("b"), &plain(&buffer)).unwrap();
     let [a, b] = ["a", "b"].map(|name| read(dir.path().join(name)).unwrap());
     assert!(a == buffer.state() && a == b && a == plain(&buffer));
-    let [a, b] =
-        ["a", "b"].map(|name| fs::read(dir.path().join(name).join("manifest.json")).unwrap());
+    let shards = |state: &State| state.component("buffer").unwrap().shards.len();
+    assert_eq!([shards(&a), shards(&b)], [2, 0]);
+    let [a, b] = ["a", "b"].map(|name| fs::read(file(&dir.path().join(name), 1)).unwrap());
     assert_eq!(a, b, "both are the same bytes");
     let shard = read_component(dir.path().join("a"), "buffer/1").unwrap();
     assert_eq!(shard.tensor("values").unwrap().as_slice::<f32>().unwrap(), [2.0; 9]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_shard_that_was_read_is_moved_out_and_linked_unless_its_file_was_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let buffer = Buffer::new();
+    write(path("a"), &buffer.state()).unwrap();
+    let mut state = read(path("a")).unwrap();
+    // A copy of the checkpoint links all shards.
+    write(path("b"), &state).unwrap();
+    assert!(
+        [0, 1].iter().all(|shard| same_file(&file(&path("a"), *shard), &file(&path("b"), *shard)))
+    );
+
+    let inner = state.components.get_mut("buffer").unwrap();
+    let (mut taken, record) = inner.take_part("0").unwrap();
+    assert_eq!(inner.shards.len(), 1);
+    let (_, ArrayData::F32(values)) = taken.take_tensor("values").unwrap().into_parts() else {
+        panic!("floats were saved");
+    };
+    let owner = Numbers { values, record, ..Default::default() };
+    let built = owner.built.clone();
+    let state = State::new().with_component("buffer", {
+        let mut inner = State::new();
+        inner.insert_shard("0", Arc::new(owner));
+        inner
+    });
+    write(path("c"), &state).unwrap();
+    assert!(
+        same_file(&file(&path("a"), 0), &file(&path("c"), 0)) && built.load(Ordering::Relaxed) == 0
+    );
+
+    // Between the read and the save, the file was replaced by one of another content.
+    let mut state = read(path("c")).unwrap();
+    for name in ["a", "b", "c"] {
+        fs::remove_file(file(&path(name), 0)).unwrap();
+        fs::write(file(&path(name), 0), "damage").unwrap();
+    }
+    write(path("d"), &state).unwrap();
+    let inner = state.components.get_mut("buffer").unwrap();
+    let error = inner.take_part("1").unwrap_err();
+    assert!(matches!(error, CheckpointError::NoSuchComponent { .. }), "{error}");
+    let found = read_component(path("d"), "buffer/0").unwrap();
+    assert_eq!(found.tensor("values").unwrap().as_slice::<f32>().unwrap(), [1.0; 9]);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod adam;
 mod arch;
 mod lanes;
+mod layer_norm;
 mod matmul;
 mod mlp;
 mod polyak;
@@ -16,6 +17,7 @@ mod tanh;
 mod vector_math;
 
 pub(super) use adam::{adam, square_sum};
+pub(super) use layer_norm::LayerNormOp;
 pub(super) use mlp::{EnsembleOp, Layer, MlpOp};
 pub(super) use polyak::polyak;
 pub(super) use rms_prop::rms_prop;

@@ -2,10 +2,12 @@
 //! and in [`tensors`] over many environments at once, on their device.
 
 mod gae;
+mod retrace;
 mod statistics;
 pub mod tensors;
 mod vtrace;
 
 pub use gae::{gae, returns_to_go};
+pub use retrace::retrace;
 pub use statistics::{explained_variance, standardize};
 pub use vtrace::{VTrace, VTraceConfig, vtrace};

@@ -80,6 +80,15 @@ impl<'a> ModuleContext<'a> {
         self.read_config(settings::from_value)
     }
 
+    /// Reads one setting of the model config; `None` if it has no such setting. An algorithm adds the settings that
+    /// the module names ([`RLModule::algorithm_settings`](crate::RLModule::algorithm_settings)).
+    ///
+    /// # Errors
+    /// [`ModuleError::ModelConfig`] if the setting is not a `T`.
+    pub fn setting<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        self.read_config(|config| config.get(name).map(settings::from_value).transpose())
+    }
+
     /// Reads the model config as a [`DefaultModelConfig`] and checks its values.
     ///
     /// # Errors

@@ -221,6 +221,17 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
         std::any::type_name::<Self>().into()
     }
 
+    /// Returns the names of the algorithm's settings that the module reads from its model config
+    /// ([`ModuleContext::setting`]), such as `&["epsilon"]` under DQN. An algorithm adds them to the model config of
+    /// a custom module that names them, and warns about settings that no module reads. Defaults to none.
+    #[must_use]
+    fn algorithm_settings() -> &'static [&'static str]
+    where
+        Self: Sized,
+    {
+        &[]
+    }
+
     /// Builds the module of a checkpoint, with its parameters.
     ///
     /// `path` is the directory of the module itself, alone or inside a larger checkpoint.

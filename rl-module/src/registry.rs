@@ -28,7 +28,11 @@ type BuiltShared = (BoxSharedRLModule, BTreeMap<ModuleId, Arc<dyn Distribution>>
 /// Function that builds a module of one type.
 #[derive(Clone)]
 pub(crate) enum Constructor {
-    Module(Arc<Build>),
+    Module {
+        build: Arc<Build>,
+        /// [`RLModule::algorithm_settings`].
+        settings: &'static [&'static str],
+    },
     Shared(fn(&SharedContext<'_>) -> Result<BuiltShared>),
 }
 
@@ -42,10 +46,11 @@ impl Constructor {
         M: RLModule + Module + 'static,
         F: Fn(&ModuleContext<'_>) -> Result<M> + Send + Sync + 'static,
     {
-        Self::Module(Arc::new(move |cx| {
+        let build = Arc::new(move |cx: &ModuleContext<'_>| {
             let distribution = M::action_distribution(cx)?;
             Ok((BoxRLModule::new(setup(cx)?), distribution))
-        }))
+        });
+        Self::Module { build, settings: M::algorithm_settings() }
     }
 
     pub(crate) fn of_shared<M: SharedRLModule + Module + 'static>() -> Self {
@@ -59,13 +64,20 @@ impl Constructor {
         })
     }
 
+    pub(crate) fn settings(&self) -> &'static [&'static str] {
+        match self {
+            Self::Module { settings, .. } => settings,
+            Self::Shared(_) => &[],
+        }
+    }
+
     pub(crate) fn is_shared(&self) -> bool {
         matches!(self, Self::Shared(_))
     }
 
     pub(crate) fn build(&self, cx: &ModuleContext<'_>) -> Result<Built> {
         match self {
-            Self::Module(build) => build(cx),
+            Self::Module { build, .. } => build(cx),
             Self::Shared(_) => Err(ModuleError::Mismatch(format!(
                 "`{}` shares parameters between modules and cannot be built alone; build the specs of all modules together with `MultiRLModuleSpec::shared`",
                 cx.module
@@ -76,7 +88,7 @@ impl Constructor {
     pub(crate) fn build_shared(&self, cx: &SharedContext<'_>) -> Result<BuiltShared> {
         match self {
             Self::Shared(build) => build(cx),
-            Self::Module(_) => Err(ModuleError::Mismatch(
+            Self::Module { .. } => Err(ModuleError::Mismatch(
                 "the spec of a part of a shared module has the type of a single module; create it with `RLModuleSpec::of_shared`".into(),
             )),
         }

@@ -193,6 +193,13 @@ impl RLModuleSpec {
         self
     }
 
+    /// Returns the names of the algorithm's settings that the module reads
+    /// ([`RLModule::algorithm_settings`]).
+    #[must_use]
+    pub fn algorithm_settings(&self) -> &'static [&'static str] {
+        self.constructor.settings()
+    }
+
     /// Sets the catalog, and registers it by its [`Catalog::type_name`].
     #[must_use]
     pub fn catalog<C: Catalog + 'static>(mut self, catalog: C) -> Self {

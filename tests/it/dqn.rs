@@ -94,6 +94,32 @@ fn n_and_n_iterations_are_2n() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn the_first_save_of_a_restored_run_links_its_steps() {
+    use std::os::unix::fs::MetadataExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b, c] = ["a", "b", "c"].map(|name| folder.path().join(name));
+    let mut algo = small().build(&device()).unwrap();
+    train(&mut algo, 20);
+    algo.save_to_path(&a).unwrap();
+    let restored = Algorithm::from_checkpoint::<DqnTraining>(&a, &device()).unwrap();
+    restored.save_to_path(&b).unwrap();
+    algo.restore_from_path(&b).unwrap();
+    algo.save_to_path(&c).unwrap();
+    let inodes = [&a, &b, &c].map(|path| {
+        let rows = std::fs::read_dir(path.join("execution_plan/default_policy/rows")).unwrap();
+        let inode = |chunk: std::io::Result<std::fs::DirEntry>| {
+            Some(std::fs::metadata(chunk.unwrap().path().join("tensors.safetensors")).ok()?.ino())
+        };
+        rows.filter_map(inode).collect::<std::collections::BTreeSet<_>>()
+    });
+    assert!(inodes[0].len() > 1 && inodes[0] == inodes[1] && inodes[1] == inodes[2], "{inodes:?}");
+    let [a, c] = [&a, &c].map(|path| rekindle::checkpoint::read(path).unwrap());
+    assert!(a.component("execution_plan").unwrap() == c.component("execution_plan").unwrap());
+}
+
 #[test]
 fn a_run_without_steps_in_its_checkpoints_collects_new_ones_before_it_learns() {
     let folder = tempfile::tempdir().unwrap();

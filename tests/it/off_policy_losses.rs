@@ -75,8 +75,10 @@ impl ActionCritic for Echo {
 
 impl StochasticPolicy for Echo {
     fn rsample(&self, batch: &Batch, noise: Tensor<2>) -> ModuleResult<(Tensor<2>, Tensor<1>)> {
-        let logp = batch.float::<2>(Columns::OBS)?.narrow(1, POLICY, 1).squeeze_dim(1);
-        Ok((noise, logp))
+        let of_policy = batch.float::<2>(Columns::OBS)?.narrow(1, POLICY, 1);
+        // With the mark −1, the policy has no noise.
+        let actions = if mark(batch)? < 0.0 { of_policy.clone() } else { noise };
+        Ok((actions, of_policy.squeeze_dim(1)))
     }
 }
 
@@ -326,6 +328,29 @@ fn td3_takes_the_smaller_target_of_noisy_actions_and_learns_the_sum_of_squared_e
     assert!((10.0..54.0).contains(&above), "{above} of 64");
     let silent = Td3Training::default().target_noise(0.0);
     close(case.compute(&mut Td3Loss::new(silent), 0).metrics["qf_target_mean"], 0.9);
+}
+
+#[test]
+fn sac_without_noise_and_temperature_is_td3_without_delay_and_noise_on_targets() {
+    let mut case = Case::new(unit_box());
+    case.obs = numbers(&[(Q, &[1.0, 0.0, 0.0, 2.5]), (POLICY, &[0.3])]);
+    // The value of the target is that of the action.
+    case.next = vec![numbers(&[(POLICY, &[0.7]), (MARK, &[-1.0])])];
+    (case.reward, case.discount) = (0.5, 0.99);
+    let mut sac = SacLoss::new(SacTraining::default().learn_alpha(false).initial_alpha(1e-12));
+    let mut td3 = Td3Loss::new(Td3Training::default().policy_delay(1).target_noise(0.0));
+    let [of_sac, of_td3] = [case.compute(&mut sac, 0), case.compute(&mut td3, 0)];
+    close(of_sac.metrics["qf_target_mean"], 0.5 + 0.99 * 0.7);
+    close(of_td3.metrics["qf_target_mean"], 0.5 + 0.99 * 0.7);
+    // SAC's loss of the critics is half of TD3's.
+    close(2.0 * of_sac.total, of_td3.total);
+    for (sac, td3) in of_sac.gradient.iter().zip(&of_td3.gradient) {
+        close(2.0 * sac, *td3);
+    }
+    // The first critic has the smaller value here, which both policies learn from.
+    let [of_sac, of_td3] = [case.compute(&mut sac, 1), case.compute(&mut td3, 1)];
+    close(of_sac.total, of_td3.total);
+    assert!(!td3.skips_phase(1));
 }
 
 #[test]

@@ -246,6 +246,90 @@ fn modules_with_a_loss_of_their_own_learn_from_the_transitions_of_dqn() {
     assert!(algo.get_state().unwrap().component("execution_plan/1").is_ok(), "it has a buffer");
 }
 
+/// A module that reads DQN's `epsilon`.
+#[derive(Module, Debug)]
+struct ReadsEpsilon {
+    qf: Mlp,
+    target_qf: Mlp,
+    #[module(skip)]
+    epsilon: Schedule,
+}
+
+impl RLModule for ReadsEpsilon {
+    fn setup(cx: &ModuleContext<'_>) -> ModuleResult<Self> {
+        let net = || cx.mlp(4, &[], 2);
+        let epsilon = cx.setting("epsilon")?.unwrap_or(Schedule::Constant(0.75));
+        Ok(Self { qf: net(), target_qf: net(), epsilon })
+    }
+    fn algorithm_settings() -> &'static [&'static str] {
+        &["epsilon"]
+    }
+    fn forward_train(&self, batch: &Batch) -> ModuleResult<Batch> {
+        Ok(Batch::new().with(Columns::QF_PREDS, self.qf.forward(batch.float(Columns::OBS)?)))
+    }
+    fn forward_exploration(
+        &self,
+        batch: &Batch,
+        cx: &mut ExplorationContext,
+    ) -> ModuleResult<Batch> {
+        let q = self.qf.forward(batch.float(Columns::OBS)?);
+        let epsilon = self.epsilon.value(cx.env_steps());
+        Ok(Batch::new().with(Columns::ACTIONS, epsilon_greedy(&q, epsilon, cx)?))
+    }
+    fn as_q_net(&self) -> Option<&dyn QNet> {
+        Some(self)
+    }
+    fn as_target_network(&self) -> Option<&dyn TargetNetwork> {
+        Some(self)
+    }
+}
+
+impl QNet for ReadsEpsilon {
+    fn compute_q_values(&self, batch: &Batch) -> ModuleResult<Batch> {
+        self.forward_train(batch)
+    }
+}
+
+impl TargetNetwork for ReadsEpsilon {
+    fn target_network_pairs(&self) -> &'static [(&'static str, &'static str)] {
+        &[("qf", "target_qf")]
+    }
+    fn forward_target(&self, batch: &Batch) -> ModuleResult<Batch> {
+        let q = self.target_qf.forward(batch.float(Columns::OBS)?);
+        Ok(Batch::new().with(Columns::QF_PREDS, q))
+    }
+}
+
+#[test]
+fn a_custom_module_has_the_settings_of_the_algorithm_that_it_names() {
+    let recorded = |algo: &Algorithm| {
+        algo.module(DEFAULT_MODULE_ID).unwrap().spec().get_model_config().clone()
+    };
+    let mut config = crate::dqn::small().rl_module(RLModuleSpec::of::<ReadsEpsilon>());
+    config.model_config.clear();
+    let config = config.training(|t| t.epsilon([(0, 1.0), (500, 0.25)]));
+    let mut algo = config.build(&device()).unwrap();
+    // `dueling` and the others are not among them.
+    assert_eq!(recorded(&algo), json!({"epsilon": [[0, 1.0], [500, 0.25]]}));
+    algo.train().unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("saved");
+    algo.save_to_path(&path).unwrap();
+    let restored = Algorithm::from_checkpoint_with::<DqnTraining>(&path, &device(), |c| {
+        c.training(|t| t.epsilon(0.125))
+    });
+    assert_eq!(recorded(&restored.unwrap()), json!({"epsilon": 0.125}));
+
+    // The module's own value holds, and a program without the algorithm has the recorded one.
+    let own = RLModuleSpec::of::<ReadsEpsilon>().model_config(json!({"epsilon": 0.5}));
+    let algo = config.clone().rl_module(own).build(&device()).unwrap();
+    assert_eq!(recorded(&algo), json!({"epsilon": 0.5}));
+    let module =
+        ReadsEpsilon::from_checkpoint(path.join("learner/rl_module/default_policy"), &device());
+    assert_eq!(module.unwrap().epsilon, Schedule::from([(0, 1.0), (500, 0.25)]));
+}
+
 #[test]
 fn the_custom_q_module_of_the_example_trains_and_is_under_40_lines() {
     let (algo, _) = example::train(2_000, 0).unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rekindle::algorithms::{AlgorithmConfig, TrainingConfig};
 use rekindle::env_runner::{EnvRunnerConfig, MultiAgentConfig, MultiAgentEnvRunner};
 use rekindle::learner::replay::{ReplayBuffer, ReplayConfig, TransitionSpec};
 use rekindle::prelude::*;
@@ -9,6 +10,7 @@ use rekindle::prelude::*;
 use crate::dqn::small;
 use crate::scripted;
 use crate::support::device;
+use crate::trace::Trace;
 
 /// Two agents take turns, and both are paid the number of each step. The game ends after seven steps.
 fn turns() -> &'static str {
@@ -160,4 +162,49 @@ fn sequences_learn_from_the_batch_size_in_steps() {
     // sequences. A sequence has at most 4 steps, and fewer where its episode ends.
     let most = (7.0 * 8.0 * 0.3_f64).floor() * 16.0;
     assert!(trained > 0.6 * most && trained <= most, "{trained} of {most}");
+}
+
+/// Trains with hooks and an evaluation beside the training, and without: the weights are the same.
+fn is_watched<T: TrainingConfig>(name: &str, config: &AlgorithmConfig<T>) {
+    const ITERATIONS: usize = 6;
+    let trace = Trace::default();
+    let watched = config.clone().callbacks(trace.clone()).evaluation(|e| {
+        e.evaluation_interval(2).evaluation_duration(1).evaluation_parallel_to_training(true)
+    });
+    let runs = [config, &watched].map(|config| {
+        let mut algo = config.build(&device()).unwrap();
+        let result = (0..ITERATIONS).map(|_| algo.train().unwrap()).last().unwrap();
+        (algo.module(DEFAULT_MODULE_ID).unwrap().state_dict().unwrap(), result)
+    });
+    assert!(runs[0].0 == runs[1].0, "{name}");
+    let evaluated = runs[1].1.get("evaluation/env_runners/episode_return_mean");
+    assert!(evaluated.is_some_and(f64::is_finite), "{name}");
+    let lines = trace.take();
+    let count = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
+    assert_eq!(count("algorithm_init"), 1, "{name}");
+    assert_eq!((count("evaluate_end"), count("train_result")), (3, ITERATIONS), "{name}");
+    assert!(count("sample_end") >= ITERATIONS && count("episode_step") > 0, "{name}: {lines:?}");
+    assert!(count("eval episode_end") >= 3, "{name}: {lines:?}");
+}
+
+#[test]
+fn callbacks_and_parallel_evaluations_accompany_replay_and_change_nothing() {
+    is_watched("DQN", &small());
+    is_watched("SAC", &crate::sac::sac());
+    is_watched("TQC", &crate::sac::tqc());
+}
+
+#[test]
+fn rewards_that_are_no_numbers_are_refused_before_they_are_stored() {
+    scripted::env(
+        "test/NaN-v0",
+        [Space::unbounded(&[1]).unwrap(), Space::discrete(2).unwrap()],
+        |t, _, mut row| {
+            row.write_f32(&[t as f32])?;
+            Ok(Step::running(if t == 40 { f64::NAN } else { 1.0 }))
+        },
+    );
+    let mut algo = small().environment("test/NaN-v0").build(&device()).unwrap();
+    let error = (0..20).find_map(|_| algo.train().err()).unwrap().to_string();
+    assert!(error.contains("reward") && error.contains("NaN"), "{error}");
 }

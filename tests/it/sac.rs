@@ -200,9 +200,10 @@ fn what_is_stored_is_what_was_executed_in_the_units_of_the_module() {
     let path = folder.path().join("saved");
     algo.save_to_path(&path).unwrap();
     let state = rekindle::checkpoint::read(&path).unwrap();
-    let chunks = &state.component("execution_plan/default_policy/rows").unwrap().components;
+    let chunks = state.component("execution_plan/default_policy/rows").unwrap();
     let mut actions: Vec<f32> = Vec::new();
-    for chunk in (0..chunks.len()).map(|index| columns(&chunks[&index.to_string()])) {
+    for index in 0..chunks.shards.len() {
+        let chunk = columns(&chunks.part(&index.to_string()).unwrap());
         // Of the stored columns, actions have one number per row.
         let rows = chunk.iter().map(|array| array.shape()[0]).max().unwrap();
         let of_rows = chunk.iter().find(|array| array.shape() == [rows, 1]).unwrap();

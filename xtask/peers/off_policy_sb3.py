@@ -1,24 +1,39 @@
-"""DQN, SAC and TD3 with Stable-Baselines3, timed after a warm-up.
+"""DQN, SAC and TD3 with Stable-Baselines3 or SBX, timed after a warm-up.
 
-The workload `off-policy` of `cargo xtask compare`. Cases are `dqn`, `sac-64`, `sac-256` and `td3-256`; prints
-environment steps per second and the mean return of the last 100 episodes.
+The workloads of algorithms with replay in `cargo xtask compare`. Cases are `dqn`, `sac-64`, `sac-256` and `td3-256`;
+prints environment steps per second and the mean return of the last 100 episodes.
 """
+
+import os
 
 from common import parse, parser, rate, report
 
-args = parse(parser(__doc__, "dqn,sac-64,sac-256,td3-256"))
+arguments = parser(__doc__, "dqn,sac-64,sac-256,td3-256")
+arguments.add_argument("--system", choices=["sb3", "sbx"], default="sb3")
+args = parse(arguments)
+if args.system == "sbx" and args.threads == 1:
+    # JAX uses all processors unless this is set before it is imported.
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
-import stable_baselines3
 import torch
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import Logger
+
+if args.system == "sb3":
+    import stable_baselines3 as library
+
+    system, options = "stable-baselines3", {"device": "cpu"}
+else:
+    import sbx as library
+
+    system, options = "sbx", {}
 
 # Environment steps in one call of `learn`, whose start-up then does not count.
 STEPS = 500
 
 
 def dqn():
-    return stable_baselines3.DQN(
+    return library.DQN(
         "MlpPolicy",
         make_vec_env("CartPole-v1", n_envs=1, seed=args.seed),
         policy_kwargs={"net_arch": [64, 64]},
@@ -29,7 +44,7 @@ def dqn():
         gradient_steps=1,
         target_update_interval=10_000,
         seed=args.seed,
-        device="cpu",
+        **options,
     )
 
 
@@ -41,15 +56,15 @@ def continuous(algorithm, hidden, rows):
         batch_size=rows,
         buffer_size=100_000,
         seed=args.seed,
-        device="cpu",
+        **options,
     )
 
 
 MODELS = {
     "dqn": dqn,
-    "sac-64": lambda: continuous(stable_baselines3.SAC, 64, 64),
-    "sac-256": lambda: continuous(stable_baselines3.SAC, 256, 256),
-    "td3-256": lambda: continuous(stable_baselines3.TD3, 256, 256),
+    "sac-64": lambda: continuous(library.SAC, 64, 64),
+    "sac-256": lambda: continuous(library.SAC, 256, 256),
+    "td3-256": lambda: continuous(library.TD3, 256, 256),
 }
 
 torch.set_num_threads(args.threads)
@@ -67,5 +82,4 @@ for case in args.cases:
     value = rate(args.seconds, train)
     returns = [episode["r"] for episode in model.ep_info_buffer]
     mean = sum(returns) / len(returns) if returns else None
-    version = stable_baselines3.__version__
-    report(case, "stable-baselines3", version, value, episode_return_mean=mean)
+    report(case, system, library.__version__, value, episode_return_mean=mean)

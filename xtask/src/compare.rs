@@ -18,6 +18,8 @@ mod workloads;
 use std::path::Path;
 use std::process::Command;
 
+use clap::ValueEnum;
+
 use self::learning::Learning;
 use self::measurement::measure;
 use self::peer::{Entry, Peer, Setting};
@@ -49,7 +51,7 @@ pub(crate) struct Args {
     /// Libraries to compare with, installed on first use
     #[arg(
         long, value_enum, value_delimiter = ',',
-        default_values_t = [Peer::Sb3, Peer::Rllib, Peer::Sbx, Peer::Torch, Peer::Thrust],
+        default_values_t = Peer::value_variants().iter().copied(),
     )]
     peers: Vec<Peer>,
 }

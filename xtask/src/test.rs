@@ -60,7 +60,7 @@ impl Step {
 }
 
 /// All steps, the cheapest first.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step::new("format", &["fmt", "--all", "--check"]),
     Step::new("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     Step::new(
@@ -95,6 +95,21 @@ const STEPS: [Step; 11] = [
             "--ignored",
         ],
     )
+    .slow(),
+    Step::new(
+        "20 killed runs",
+        &[
+            "test",
+            "--workspace",
+            "--exclude",
+            "rekindle-benches",
+            "--test",
+            "it",
+            "--",
+            "a_killed_run_goes_on_from_its_last_checkpoint",
+        ],
+    )
+    .with_env("REKINDLE_TEST_KILLS", "20")
     .slow(),
     Step::new("model checking", &["test", "--package", "rekindle-parallel", "--lib"])
         .with_env("RUSTFLAGS", "--cfg loom")

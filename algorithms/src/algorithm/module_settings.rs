@@ -5,11 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rekindle_core::{ConfigError, ModuleId};
 use rekindle_learner::Loss;
-use rekindle_rl_module::{AnyRLModule, Role};
+use rekindle_rl_module::{AnyRLModule, RLModuleSpec, Role};
 use serde_json::{Map, Value};
 
 use super::Algorithm;
-use crate::config::{EnvRunnersConfig, TrainingConfig, add_missing};
+use crate::config::{EnvRunnersConfig, TrainingConfig, add_missing, settings_of};
 use crate::learn_on_batch::LearnOnBatchTraining;
 use crate::{AlgorithmError, Result};
 
@@ -36,8 +36,7 @@ pub(super) fn warn_without_loss<T: TrainingConfig>() {
 }
 
 impl Algorithm {
-    /// Rebuilds a module of the algorithm's default type with those settings of the algorithm that its model config
-    /// leaves out, such as the schedule of its exploration. Its parameters stay. Where the settings describe other
+    /// Rebuilds a module with those settings of the algorithm that it reads and its model config leaves out, such as the schedule of its exploration. Its parameters stay. Where the settings describe other
     /// parameters, the module stays as it is, with a warning.
     ///
     /// # Errors
@@ -47,11 +46,11 @@ impl Algorithm {
         id: &str,
         module: AnyRLModule,
     ) -> Result<AnyRLModule> {
-        let (default, mut settings) = self.settings.module_settings(id);
         let spec = module.spec();
+        let mut settings = self.settings.module_settings(id, spec);
         let config = spec.get_model_config();
         settings.retain(|field, _| config.get(field).is_none());
-        if spec.module() != default || settings.is_empty() {
+        if settings.is_empty() {
             return Ok(module);
         }
         let fields = settings.keys().cloned().collect::<Vec<_>>().join(", ");
@@ -81,9 +80,8 @@ pub(super) trait ModuleSettings: Send + Sync {
     /// Creates the loss of a module.
     fn loss(&self, id: &str) -> Box<dyn Loss>;
 
-    /// Returns the type of the algorithm's default module, and the settings of such a module that follow from the
-    /// training settings.
-    fn module_settings(&self, id: &str) -> (String, Map<String, Value>);
+    /// Returns the settings of a module that follow from the training settings.
+    fn module_settings(&self, id: &str, spec: &RLModuleSpec) -> Map<String, Value>;
 
     /// Checks whether a module can learn from the runners' experience.
     fn check_sampling(&self, id: &str, env_runners: &EnvRunnersConfig) -> Result<(), ConfigError>;
@@ -114,9 +112,9 @@ impl<T: TrainingConfig> ModuleSettings for Settings<T> {
         self.of_modules().get(id).unwrap_or(&self.training).loss()
     }
 
-    fn module_settings(&self, id: &str) -> (String, Map<String, Value>) {
-        let settings = self.of_modules().get(id).unwrap_or(&self.training).module_settings();
-        (T::default_module().module().to_owned(), settings)
+    fn module_settings(&self, id: &str, spec: &RLModuleSpec) -> Map<String, Value> {
+        let of_modules = self.of_modules();
+        settings_of(spec, &T::default_module(), of_modules.get(id).unwrap_or(&self.training))
     }
 
     fn check_sampling(&self, id: &str, env_runners: &EnvRunnersConfig) -> Result<(), ConfigError> {

@@ -63,20 +63,15 @@ impl Checkpointable for Algorithm {
     /// # Errors
     /// If the state belongs to another algorithm or does not fit. The algorithm is then unchanged.
     fn set_state(&mut self, state: &State) -> Result<()> {
-        // Load the state into new runners. If a part does not fit, the current runners are kept.
-        let learner = self.learner.get_state()?;
-        let (plan, config) = (self.plan.get_state()?, self.config.clone());
-        let new_runners = self.new_env_runners()?;
-        let runners = std::mem::replace(&mut self.env_runners, new_runners);
-        let eval_runners = self.eval_env_runners.take();
-        if let Err(error) = self.load_state(state) {
-            self.config = config;
-            (self.env_runners, self.eval_env_runners) = (runners, eval_runners);
-            self.learner.set_state(&learner)?;
-            self.plan.set_state(&plan)?;
-            return Err(error);
-        }
-        self.tell_checkpoint_loaded()
+        self.replace_state(state, state.components.get(EXECUTION_PLAN).cloned())
+    }
+
+    /// Restores the state. The steps of replay buffers are moved out of what was read, so that a restore needs their
+    /// memory once beside that of the present ones.
+    fn restore_from_path(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let mut state = checkpoint::read(path)?;
+        let plan = state.components.remove(EXECUTION_PLAN);
+        self.replace_state(&state, plan)
     }
 
     /// Saves the state, without replay buffers that checkpoints do not hold
@@ -87,6 +82,24 @@ impl Checkpointable for Algorithm {
 }
 
 impl Algorithm {
+    /// Replaces the state, with that of the plan apart. If a part does not fit, nothing changes.
+    fn replace_state(&mut self, state: &State, of_plan: Option<State>) -> Result<()> {
+        // Load the state into new runners. If a part does not fit, the current runners are kept.
+        let learner = self.learner.get_state()?;
+        let (plan, config) = (self.plan.get_state()?, self.config.clone());
+        let new_runners = self.new_env_runners()?;
+        let runners = std::mem::replace(&mut self.env_runners, new_runners);
+        let eval_runners = self.eval_env_runners.take();
+        if let Err(error) = self.load_state(state, of_plan) {
+            self.config = config;
+            (self.env_runners, self.eval_env_runners) = (runners, eval_runners);
+            self.learner.set_state(&learner)?;
+            self.plan.set_state(&plan)?;
+            return Err(error);
+        }
+        self.tell_checkpoint_loaded()
+    }
+
     /// Returns the state, with that of the plan.
     fn state_with(&self, plan: State) -> Result<State> {
         let mut state = State::from_data(&AlgorithmState {
@@ -118,8 +131,8 @@ impl Algorithm {
         Ok(EnvRunnerGroup::new(&config, count, threads, &self.runner_device)?)
     }
 
-    /// Replaces the state, perhaps in part if it does not fit.
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    /// Replaces the state, with that of the plan apart; perhaps in part if it does not fit.
+    fn load_state(&mut self, state: &State, of_plan: Option<State>) -> Result<()> {
         let data = AlgorithmState::of(state)?;
         if data.algorithm != self.name {
             let (expected, found) = (self.name.into(), data.algorithm);
@@ -140,10 +153,7 @@ impl Algorithm {
         if let Some(saved) = saved.multi_agent {
             self.record_policies(saved.runner_config());
         }
-        match state.components.get(EXECUTION_PLAN) {
-            Some(plan) => self.plan.set_state(plan)?,
-            None => self.plan.set_state(&State::new())?,
-        }
+        self.plan.restore(of_plan.unwrap_or_default())?;
         self.learner.set_state(state.component(LEARNER)?)?;
         self.record_modules();
         self.env_runners.set_state(state.component(ENV_RUNNERS)?)?;
@@ -237,7 +247,8 @@ impl Algorithm {
         check_code(&config.code, data.code.as_ref(), &data.algorithm)?;
         let policies_to_train = Learner::saved_policies_to_train(state.component(LEARNER)?)?;
         let mut algorithm = Self::assemble(&config, policies_to_train, true, device)?;
-        algorithm.load_state(&state)?;
+        let of_plan = state.components.remove(EXECUTION_PLAN);
+        algorithm.load_state(&state, of_plan)?;
         algorithm.is_restoring = false;
         algorithm.set_env_config(&config.environment.env_config)?;
         algorithm.tell_checkpoint_loaded()?;

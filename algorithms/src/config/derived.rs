@@ -156,11 +156,8 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         let default = T::default_module();
         let training = self.training.clone();
         let follow = |id: &str, spec: &mut RLModuleSpec| {
-            if spec.module() != default.module() {
-                return;
-            }
-            let was = old.get(id).unwrap_or(&before.training).module_settings();
-            let is = new.get(id).unwrap_or(&training).module_settings();
+            let was = settings_of(spec, &default, old.get(id).unwrap_or(&before.training));
+            let is = settings_of(spec, &default, new.get(id).unwrap_or(&training));
             *spec = spec.clone().update_model_config(|fields| {
                 for (field, value) in is {
                     if was.get(&field) != Some(&value) && fields.get(&field) == was.get(&field) {
@@ -213,25 +210,39 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     }
 
     /// Fills in this configuration's model config if the spec has none. The default module also gets the
-    /// algorithm's defaults, and a spec without a type of module is one of the default module. Settings of the
-    /// default module that follow from the training settings are added to a model config that lacks them.
+    /// algorithm's defaults, and a spec without a type of module is one of the default module. Settings of
+    /// modules that follow from the training settings are added to a model config that lacks them.
     fn complete(&self, spec: RLModuleSpec, training: &T) -> RLModuleSpec {
         let default = T::default_module();
         let spec = match spec.module() == RLModuleSpec::default().module() {
             true => spec.with_type_of(&default),
             false => spec,
         };
-        let mut config = self.model_config.clone();
-        if spec.module() == default.module() {
-            let settings = training.module_settings();
-            if !spec.get_model_config().is_null() {
-                return spec.update_model_config(|fields| add_missing(fields, settings));
-            }
-            config = self.model_config();
-            config.extend(settings);
+        let settings = settings_of(&spec, &default, training);
+        if !spec.get_model_config().is_null() {
+            return spec.update_model_config(|fields| add_missing(fields, settings));
         }
+        let mut config = match spec.module() == default.module() {
+            true => self.model_config(),
+            false => self.model_config.clone(),
+        };
+        config.extend(settings);
         if config.is_empty() { spec } else { spec.fill_model_config(config) }
     }
+}
+
+/// Returns the settings of a module that follow from the training settings: all of them for the default module, and
+/// for another one those that it reads.
+pub(crate) fn settings_of<T: TrainingConfig>(
+    spec: &RLModuleSpec,
+    default: &RLModuleSpec,
+    training: &T,
+) -> Map<String, Value> {
+    let mut settings = training.module_settings();
+    if spec.module() != default.module() {
+        settings.retain(|field, _| spec.algorithm_settings().contains(&field.as_str()));
+    }
+    settings
 }
 
 /// Adds fields that are missing.
@@ -241,27 +252,28 @@ pub(crate) fn add_missing(fields: &mut Map<String, Value>, others: Map<String, V
     }
 }
 
-/// Warns about changed settings that only the algorithm's default module reads, where another one acts, or where its
-/// own model config says otherwise.
+/// Warns about changed settings that the module does not read, or where its own model config says otherwise.
 fn warn_about_unread<T: TrainingConfig>(id: &str, spec: &RLModuleSpec, training: &T) {
-    let is_default = spec.module() == T::default_module().module();
+    let read = settings_of(spec, &T::default_module(), training);
     let defaults = T::default().module_settings();
     let settings = training.module_settings().into_iter();
     let changed = settings.filter(|(field, value)| defaults.get(field) != Some(value));
     let config = spec.get_model_config();
-    let unread = changed.filter(|(field, value)| !is_default || config.get(field) != Some(value));
-    let unread: Vec<String> = unread.map(|(field, _)| field).collect();
-    if is_default && !unread.is_empty() {
+    let without_effect = changed.filter(|(field, value)| config.get(field) != Some(value));
+    let fields = without_effect.map(|(field, _)| field);
+    let (others, unread): (Vec<_>, Vec<_>) = fields.partition(|field| read.contains_key(field));
+    if !others.is_empty() {
         tracing::warn!(
             module = id,
-            settings = unread.join(", "),
+            settings = others.join(", "),
             "the model config of the module has other values for settings of the algorithm, and its own hold; remove them there, or here"
         );
-    } else if !unread.is_empty() {
+    }
+    if !unread.is_empty() {
         tracing::warn!(
             module = id,
             settings = unread.join(", "),
-            "settings of the algorithm's default module have no effect on a module of another type; set what it reads in its model config"
+            "settings of the algorithm's default module have no effect on a module of another type; name those that it reads in `RLModule::algorithm_settings`"
         );
     }
 }

@@ -311,13 +311,18 @@ impl ExecutionPlan for Replay {
     }
 
     fn set_state(&mut self, state: &State) -> Result<()> {
+        self.restore(state.clone())
+    }
+
+    fn restore(&mut self, state: State) -> Result<()> {
         let saved = match state.data.is_null() {
             true => Saved { due: 0.0, rng: None, refill: Refill::None },
             false => state.data_as()?,
         };
-        let buffers = state.components.iter().map(|(id, state)| {
-            Ok((id.clone(), ReplayBuffer::from_state(self.config.clone(), state)?))
-        });
+        let buffers = state
+            .components
+            .into_iter()
+            .map(|(id, state)| Ok((id, ReplayBuffer::from_state(self.config.clone(), state)?)));
         let buffers = buffers.collect::<Result<_>>()?;
         if !saved.due.is_finite() || saved.due.abs() > 1.0 {
             let reason =

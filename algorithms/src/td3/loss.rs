@@ -1,5 +1,6 @@
 //! The losses of TD3 and DDPG: critics and policy.
 
+use burn::prelude::*;
 use rekindle_checkpoint::State;
 use rekindle_core::Columns;
 use rekindle_learner::replay::{TD_ERROR, TransitionSpec};
@@ -46,8 +47,7 @@ impl Td3Loss {
         let mut actions = module.compute_target_actions(&next)?;
         let (noise, bound) = (self.config.target_noise, self.config.target_noise_clip);
         if noise > 0.0 {
-            let noise = (cx.normal(actions.dims()).inner() * noise).clamp(-bound, bound);
-            actions = (actions + noise).clamp(-1.0, 1.0);
+            actions = smoothed(actions.clone(), cx.normal(actions.dims()).inner() * noise, bound);
         }
         let next = next.with(Columns::ACTIONS, actions);
         let values = module.forward_target(&next)?.float::<3>(Columns::QF_PREDS)?;
@@ -74,6 +74,11 @@ impl Td3Loss {
         let terms = q.narrow(1, 0, 1).reshape([rows]).neg();
         Ok(cx.mean(replayed.of_rows(terms))?.into())
     }
+}
+
+/// Adds noise of at most `bound` to target actions (Fujimoto et al., 2018, equation 14). The sum is an action again.
+fn smoothed(actions: Tensor<2>, noise: Tensor<2>, bound: f64) -> Tensor<2> {
+    (actions + noise.clamp(-bound, bound)).clamp(-1.0, 1.0)
 }
 
 impl Loss for Td3Loss {
@@ -131,5 +136,20 @@ impl Loss for Td3Loss {
             false => state.data_as()?,
         };
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::any_tensor::to_f32;
+
+    use super::*;
+
+    #[test]
+    fn noise_is_clipped_first_and_then_the_action() {
+        let device = Device::flex();
+        let of = |row: [f32; 2]| Tensor::<2>::from_floats([row], &device);
+        let found = to_f32(smoothed(of([0.9, -0.3]), of([0.35, -0.8]), 0.5)).unwrap();
+        assert!((found[0] - 1.0).abs() < 1e-6 && (found[1] + 0.8).abs() < 1e-6, "{found:?}");
     }
 }

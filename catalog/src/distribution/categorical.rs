@@ -193,6 +193,19 @@ mod tests {
         }
     }
 
+    /// Boltzmann exploration: action values over a temperature as logits.
+    #[test]
+    fn values_over_a_temperature_have_the_reference_probabilities() {
+        let device = Device::flex();
+        let logits = Tensor::<2>::from_floats([[1.0, 5.0, 2.0]; 3], &device) / 0.5;
+        let actions = Column::from(Tensor::<1, Int>::from_ints([0, 1, 2], &device));
+        let logp = three().logp(logits, &actions).unwrap();
+        let found = to_f32(logp.exp()).unwrap();
+        for (found, expected) in found.into_iter().zip([0.000_335, 0.997_194, 0.002_472]) {
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
+    }
+
     #[test]
     fn logits_that_are_not_finite_are_named() {
         let mut action = Buffer::zeros(&Space::discrete(3).unwrap(), 1);

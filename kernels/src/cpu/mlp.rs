@@ -6,6 +6,8 @@ mod gradient;
 mod layers;
 
 pub(crate) use ensemble::EnsembleOp;
+pub(super) use forward::activate;
+pub(super) use gradient::through_activation;
 pub(crate) use layers::Layer;
 use layers::LayerParameters;
 

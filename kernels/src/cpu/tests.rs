@@ -60,7 +60,34 @@ fn mlp<const N: usize>(rows: usize, widths: &[usize], by: DenseActivation) -> Ve
     found
 }
 
-/// Digests of the results of every kernel, for sizes that fill vectors and sizes that do not, on one thread
+/// Layer normalization, forward and backward.
+fn layer_norm(rows: usize, width: usize, activation: DenseActivation) -> Vec<(String, u64)> {
+    let op = LayerNormOp { width, epsilon: 1e-3, activation };
+    let data = [numbers(rows * width, 1), numbers(width, 2), numbers(width, 3)];
+    let inputs = data.each_ref().map(|data| &data[..]);
+    let (output, saved) = op.forward(inputs, true);
+    assert_eq!(bits(&output), bits(&op.forward(inputs, false).0));
+    let gradient = numbers(output.len(), 99);
+    let pass =
+        Pass { inputs, output: &output, saved: &saved, gradient: &gradient, needs: [true; 3] };
+    let gradients = op.backward(pass).map(Option::unwrap);
+    let name = format!("layer norm of {rows} × {width}, {activation:?}");
+    let all = [&output].into_iter().chain(&gradients).enumerate();
+    all.map(|(index, values)| (format!("{name}, {index}"), bits(values))).collect()
+}
+
+/// Digests of the results of every kernel.
+fn all_results() -> Vec<(String, u64)> {
+    let mut found = results();
+    for by in [DenseActivation::Tanh, DenseActivation::Relu, DenseActivation::Linear] {
+        for (rows, width) in [(1, 2), (5, 17), (300, 64), (2000, 100), (3, 9000)] {
+            found.extend(layer_norm(rows, width, by));
+        }
+    }
+    found
+}
+
+/// Digests of the results of the kernels that every recorded run uses, for sizes that fill vectors and sizes that do not, on one thread
 /// and on several.
 fn results() -> Vec<(String, u64)> {
     let mut found = Vec::new();
@@ -108,9 +135,9 @@ fn assert_same(found: &[(String, u64)], expected: &[(String, u64)], what: &str) 
 /// On a processor with AVX-512, this test compares vectors of 8 and 16 lanes.
 #[test]
 fn results_do_not_depend_on_the_length_of_vectors() {
-    let expected = results();
+    let expected = all_results();
     for arch in arch::fused() {
-        assert_same(&arch::with(arch, results), &expected, &format!("{arch:?}"));
+        assert_same(&arch::with(arch, all_results), &expected, &format!("{arch:?}"));
     }
 }
 
@@ -127,7 +154,7 @@ fn results_are_those_of_other_machines() {
 
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
-    let expected = results();
+    let expected = all_results();
     for threads in ["1", "2", "3", "8"] {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["cpu::tests::child", "--exact", "--ignored", "--nocapture"])
@@ -150,7 +177,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
 #[ignore = "the child process of `results_do_not_depend_on_the_number_of_threads`"]
 fn child() {
     println!();
-    for (name, digest) in results() {
+    for (name, digest) in all_results() {
         println!("{name} = {digest}");
     }
 }

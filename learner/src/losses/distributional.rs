@@ -80,6 +80,7 @@ pub fn quantile_huber(quantiles: Tensor<3>, targets: Tensor<2>, kappa: f64) -> T
 #[cfg(test)]
 mod tests {
     use burn::tensor::activation::softmax;
+    use rekindle_core::Generator;
     use rekindle_core::any_tensor::to_f32;
 
     use super::*;
@@ -112,6 +113,87 @@ mod tests {
             let total: f32 = projected(reward, discount).iter().sum();
             assert!((total - 1.0).abs() < 1e-6, "{reward} {discount}: {total}");
         }
+    }
+
+    /// RLlib's figures for three atoms in [−1, 1].
+    #[test]
+    fn three_atoms_are_projected_as_by_rllib() {
+        let device = Device::flex();
+        let of = |value| Tensor::<1>::from_floats([value; 2], &device);
+        let p = Tensor::<2>::from_floats([[0.2, 0.3, 0.5]; 2], &device);
+        let discounts = Tensor::<1>::from_floats([0.9, 0.0], &device);
+        let found = to_f32(categorical_projection(p, of(0.5), discounts, [-1.0, 1.0])).unwrap();
+        close(&found, &[0.08, 0.27, 0.65, 0.0, 0.5, 0.5]);
+    }
+
+    #[test]
+    fn random_projections_sum_to_1_keep_unclipped_means_and_follow_their_rows() {
+        const ROWS: usize = 10_000;
+        let device = Device::flex();
+        let mut rng = Generator::from_seed(5);
+        let mut row = || {
+            let weights: Vec<f32> = (0..5).map(|_| rng.random() as f32 + 1e-3).collect();
+            let total: f32 = weights.iter().sum();
+            let p: Vec<f32> = weights.iter().map(|weight| weight / total).collect();
+            (p, 8.0 * rng.random() as f32 - 4.0, rng.random() as f32)
+        };
+        let rows: Vec<_> = (0..ROWS).map(|_| row()).collect();
+        let project = |rows: &[(Vec<f32>, f32, f32)]| {
+            let p: Vec<f32> = rows.iter().flat_map(|(p, ..)| p.clone()).collect();
+            let p = Tensor::from_data(TensorData::new(p, [rows.len(), 5]), &device);
+            let column = |of: fn(&(Vec<f32>, f32, f32)) -> f32| {
+                let values: Vec<f32> = rows.iter().map(of).collect();
+                Tensor::<1>::from_floats(&values[..], &device)
+            };
+            let found = categorical_projection(p, column(|r| r.1), column(|r| r.2), [-2.0, 2.0]);
+            to_f32(found).unwrap()
+        };
+        let mean = |p: &[f32]| p.iter().zip(-2..=2).map(|(p, z)| p * z as f32).sum::<f32>();
+        let found = project(&rows);
+        let mut unclipped = 0;
+        for (found, (p, reward, discount)) in found.chunks(5).zip(&rows) {
+            let total: f32 = found.iter().sum();
+            assert!((total - 1.0).abs() < 1e-6, "{total}");
+            if reward.abs() + 2.0 * discount <= 2.0 {
+                unclipped += 1;
+                let expected = reward + discount * mean(p);
+                assert!((mean(found) - expected).abs() < 1e-5, "{} {expected}", mean(found));
+            }
+        }
+        assert!(unclipped > 500, "{unclipped}");
+        let reversed: Vec<_> = rows.iter().rev().cloned().collect();
+        let of_reversed = project(&reversed);
+        assert!(of_reversed.chunks(5).rev().eq(found.chunks(5)), "rows are independent");
+    }
+
+    #[test]
+    fn the_quantile_huber_loss_is_convex_in_each_quantile() {
+        let device = Device::flex();
+        let of = |quantile: f32| {
+            let row = Tensor::from_floats([[[quantile, 0.4, 2.0]]], &device);
+            let targets = Tensor::from_floats([[0.0, 1.0]], &device);
+            to_f32(quantile_huber(row, targets, 1.0)).unwrap()[0]
+        };
+        // From −3 to 3, also beyond the other quantiles: they may cross.
+        let losses: Vec<f32> = (0..61).map(|i| of(i as f32 * 0.1 - 3.0)).collect();
+        for three in losses.windows(3) {
+            assert!(three[0] + three[2] - 2.0 * three[1] > -1e-5, "{three:?}");
+        }
+    }
+
+    #[test]
+    fn rllibs_reductions_of_quantile_losses_are_multiples_of_this_one() {
+        let device = Device::flex();
+        // RLlib sums over quantiles and targets: twice the mean over two targets.
+        let current = Tensor::<3>::from_floats([[[0.0, 1.0]]], &device);
+        let targets = Tensor::<2>::from_floats([[0.5, 2.0]], &device);
+        close(&to_f32(quantile_huber(current, targets, 1.0) * 2.0).unwrap(), &[0.8125]);
+        let current = Tensor::<3>::from_floats([[[-0.5, 0.4, 2.0]]], &device);
+        let targets = Tensor::<2>::from_floats([[0.0, 1.0]], &device);
+        let loss = quantile_huber(current, targets, 1.0);
+        close(&to_f32(loss.clone() * 2.0).unwrap(), &[0.650_833]);
+        // The mean over quantiles, too: sb3-contrib's TQC.
+        close(&to_f32(loss / 3.0).unwrap(), &[0.108_472]);
     }
 
     #[test]
@@ -159,6 +241,8 @@ mod tests {
             (to_f32(loss).unwrap()[0], to_f32(gradient).unwrap())
         };
         close(&[of(1.0).0, of(0.5).0, of(0.0).0], &[0.325_417, 0.230_417, 0.666_667]);
+        // Some libraries divide by the threshold.
+        close(&[of(0.5).0 / 0.5], &[0.460_833]);
         close(&of(1.0).1, &[-0.125, -0.05, 0.166_667]);
     }
 

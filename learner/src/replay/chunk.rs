@@ -75,23 +75,27 @@ impl Chunk {
         }
     }
 
-    /// Returns the chunk that a state describes, and for each block the offsets of the last steps of episodes.
+    /// Returns the chunk that a state describes, and for each block the offsets of the last steps of episodes. The
+    /// columns are moved out of the state.
     ///
     /// # Errors
     /// If the parts of the state do not fit together.
     pub(super) fn from_state(
-        state: &State,
+        (mut state, record): (State, SaveRecord),
         [blocks, block_len]: [usize; 2],
         layouts: &[Buffer],
         observations: &Buffer,
         num_frames: usize,
     ) -> Result<(Self, Vec<Vec<usize>>)> {
-        let rows = blocks * block_len;
+        let (rows, state) = (blocks * block_len, &mut state);
         let follows = state.tensor(FOLLOWS)?.as_slice::<u8>()?;
         let follows = follows.iter().map(|byte| Follows::from_byte(*byte));
         let follows: Vec<Follows> =
             follows.collect::<Option<_>>().ok_or_else(|| invalid("a row has no known end"))?;
-        let rewards = state.tensor(REWARDS)?.as_slice::<f32>()?.to_vec();
+        let rewards = match state.take_tensor(REWARDS)?.into_parts() {
+            (_, ArrayData::F32(rewards)) => rewards,
+            (_, other) => return Err(invalid(&format!("its rewards are {}", other.dtype()))),
+        };
         if follows.len() != rows || rewards.len() != rows {
             return Err(invalid("its columns differ in length"));
         }
@@ -121,20 +125,19 @@ impl Chunk {
             return Err(invalid(FINALS_DO_NOT_FIT));
         }
         let contexts = contexts(state, blocks, observations, num_frames)?;
-        let record = SaveRecord::default();
         Ok((Self { follows, rewards, columns, finals, contexts, record }, final_rows))
     }
 }
 
 /// Returns the frames before the first rows of blocks.
 fn contexts(
-    state: &State,
+    state: &mut State,
     blocks: usize,
     observations: &Buffer,
     num_frames: usize,
 ) -> Result<Vec<Option<Buffer>>> {
     let mut contexts = vec![None; blocks];
-    let Some(of_blocks) = state.tensors.get(CONTEXT_BLOCKS) else { return Ok(contexts) };
+    let Some(of_blocks) = state.tensors.remove(CONTEXT_BLOCKS) else { return Ok(contexts) };
     let of_blocks = of_blocks.as_slice::<i64>()?;
     let all = column(state, CONTEXTS, observations)?;
     let frames = num_frames.saturating_sub(1);
@@ -215,8 +218,8 @@ fn insert(state: &mut State, name: &str, column: &Buffer) -> Result<(), Checkpoi
     Ok(())
 }
 
-/// Returns a column of a layout from its numbered leaves, or an empty column if the state has no such leaf.
-fn column(state: &State, name: &str, layout: &Buffer) -> Result<Buffer> {
+/// Takes a column of a layout from its numbered leaves, or returns an empty column if the state has no such leaf.
+fn column(state: &mut State, name: &str, layout: &Buffer) -> Result<Buffer> {
     if !state.tensors.contains_key(&format!("{name}.0")) {
         return Ok(layout.slice(0..0)?);
     }
@@ -228,7 +231,7 @@ fn column(state: &State, name: &str, layout: &Buffer) -> Result<Buffer> {
     }
 }
 
-fn part(state: &State, name: &str, layout: &Buffer, next: &mut usize) -> Result<Buffer> {
+fn part(state: &mut State, name: &str, layout: &Buffer, next: &mut usize) -> Result<Buffer> {
     if let Ok(parts) = layout.as_dict() {
         let parts = parts.iter().map(|(key, layout)| Ok((key, part(state, name, layout, next)?)));
         return Ok(Buffer::from_dict(parts.collect::<Result<Vec<_>>>()?)?);
@@ -237,13 +240,13 @@ fn part(state: &State, name: &str, layout: &Buffer, next: &mut usize) -> Result<
         let parts = parts.iter().map(|layout| part(state, name, layout, next));
         return Ok(Buffer::from_tuple(parts.collect::<Result<Vec<_>>>()?)?);
     }
-    let array = state.tensor(&format!("{name}.{next}"))?;
+    let (shape, data) = state.take_tensor(&format!("{name}.{next}"))?.into_parts();
     *next += 1;
-    let shape = array.shape().get(1..).unwrap_or_default();
-    Ok(match array.data() {
-        ArrayData::F32(data) => Buffer::from_f32(data.clone(), shape)?,
-        ArrayData::U8(data) => Buffer::from_u8(data.clone(), shape)?,
-        ArrayData::I64(data) => Buffer::from_i64(data.clone(), shape)?,
+    let shape = shape.get(1..).unwrap_or_default();
+    Ok(match data {
+        ArrayData::F32(data) => Buffer::from_f32(data, shape)?,
+        ArrayData::U8(data) => Buffer::from_u8(data, shape)?,
+        ArrayData::I64(data) => Buffer::from_i64(data, shape)?,
         other => return Err(invalid(&format!("a column holds {}", other.dtype()))),
     })
 }

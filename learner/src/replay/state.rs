@@ -126,17 +126,20 @@ impl ReplayBuffer {
     /// Creates a buffer with saved steps. Its capacity and priorities are those of `config`: steps beyond the
     /// capacity are dropped when new ones are stored.
     ///
+    /// The steps of a state that was read are moved, so that restoring needs their memory once. The next save links
+    /// the files of those that have not changed.
+    ///
     /// # Errors
     /// [`LearnerError::InvalidState`](crate::LearnerError::InvalidState) if the parts of the state do not fit
     /// together.
-    pub fn from_state(config: ReplayConfig, state: &State) -> Result<Self> {
+    pub fn from_state(config: ReplayConfig, mut state: State) -> Result<Self> {
         let saved: Saved = state.data_as()?;
         let columns: BTreeMap<String, Buffer> =
             named(state.component(COLUMNS)?)?.into_iter().collect();
-        let storage = Self::storage(config.capacity, &saved, columns, state)?;
+        let storage = Self::storage(config.capacity, &saved, columns, &mut state)?;
         let tree = match &config.prioritized {
             None => None,
-            Some(_) => Some(Arc::new(priorities(&storage, state)?)),
+            Some(_) => Some(Arc::new(priorities(&storage, &mut state)?)),
         };
         if !(saved.largest > 0.0 && saved.largest.is_finite()) {
             return Err(invalid("its largest priority is not a positive number"));
@@ -148,7 +151,7 @@ impl ReplayBuffer {
         capacity: usize,
         saved: &Saved,
         columns: BTreeMap<String, Buffer>,
-        state: &State,
+        state: &mut State,
     ) -> Result<Storage> {
         let &Saved { block_len, chunk_rows, chunks: count, .. } = saved;
         let is_there = |name: &str| columns.contains_key(name);
@@ -161,7 +164,7 @@ impl ReplayBuffer {
         // What has no memory cannot be allocated: every chunk has its own shard.
         let blocks_of_chunk = chunk_rows.checked_div(block_len).unwrap_or_default();
         let slots = count.checked_mul(blocks_of_chunk).filter(|_| blocks_of_chunk > 0);
-        let numbers = state.tensor(BLOCKS)?;
+        let numbers = state.take_tensor(BLOCKS)?;
         let (numbers, _) = numbers.as_slice::<i64>()?.as_chunks::<3>();
         if slots.is_none_or(|slots| numbers.len() > slots)
             || blocks_of_chunk.checked_mul(block_len) != Some(chunk_rows)
@@ -174,12 +177,12 @@ impl ReplayBuffer {
         let layouts = storage.stored_layouts()?;
         let (mut chunks, mut final_rows) = (Vec::new(), Vec::new());
         if let Some(observations) = layouts.get(storage.obs) {
-            let rows = state.component(ROWS)?;
+            let (mut rows, _) = state.take_part(ROWS)?;
             for index in 0..count {
-                let part = rows.part(&index.to_string())?;
+                let part = rows.take_part(&index.to_string())?;
                 let size = [blocks_of_chunk, block_len];
                 let frames = saved.num_frames;
-                let (chunk, ends) = Chunk::from_state(&part, size, &layouts, observations, frames)?;
+                let (chunk, ends) = Chunk::from_state(part, size, &layouts, observations, frames)?;
                 chunks.push(Arc::new(chunk));
                 final_rows.extend(ends);
             }
@@ -222,16 +225,16 @@ impl ReplayBuffer {
 }
 
 /// Returns the saved priorities. In a state without priorities, all stored rows are alike.
-fn priorities(storage: &Storage, state: &State) -> Result<SumTree> {
+fn priorities(storage: &Storage, state: &mut State) -> Result<SumTree> {
     let rows = storage.slots();
     let is_stored = |row: usize| storage.follows(row) != Follows::Absent;
-    let Some(parts) = state.components.get(PRIORITIES) else {
+    let Some(mut parts) = state.components.remove(PRIORITIES) else {
         let alike = (0..rows).map(|row| if is_stored(row) { 1.0 } else { 0.0 });
         return Ok(SumTree::from_priorities(&alike.collect::<Vec<_>>()));
     };
     let mut saved = Vec::with_capacity(rows);
     for index in 0..rows.div_ceil(PRIORITIES_OF_SHARD) {
-        let part = parts.part(&index.to_string())?;
+        let (part, _) = parts.take_part(&index.to_string())?;
         saved.extend_from_slice(part.tensor(PRIORITIES)?.as_slice::<f64>()?);
     }
     let fits = |(row, priority): (usize, &f64)| {

@@ -113,6 +113,8 @@ impl SumTree {
 
 #[cfg(test)]
 mod tests {
+    use rekindle_core::Generator;
+
     use super::*;
 
     fn tree(priorities: &[f64]) -> SumTree {
@@ -158,6 +160,43 @@ mod tests {
             tree.set((step * 7919 % 1000) as usize, f64::from(step % 97) * 0.1);
         }
         let total: f64 = (0..1000).map(|row| tree.priority(row)).sum();
-        assert!((tree.total() - total).abs() < 1e-9);
+        assert!((tree.total() / total - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn draws_follow_the_priorities_for_any_number_of_rows() {
+        const DRAWS: usize = 100_000;
+        for len in [1, 2, 3, 5, 1000] {
+            // Every seventh row is never drawn.
+            let of = |row: usize| if row % 7 == 6 { 0.0 } else { 1.0 + (row % 5) as f64 };
+            let priorities: Vec<f64> = (0..len).map(of).collect();
+            let tree = tree(&priorities);
+            let mut rng = Generator::from_seed(7);
+            let mut counts = vec![0_u32; len];
+            for _ in 0..DRAWS {
+                counts[tree.find(rng.random() * tree.total())] += 1;
+            }
+            let mut deviation = 0.0;
+            let mut possible = 0;
+            for (count, priority) in counts.into_iter().zip(&priorities) {
+                let expected = DRAWS as f64 * priority / tree.total();
+                assert!(expected > 0.0 || count == 0, "a row of priority 0 was drawn");
+                if expected > 0.0 {
+                    possible += 1;
+                    deviation += (f64::from(count) - expected).powi(2) / expected;
+                }
+            }
+            // χ² has the mean f and the standard deviation √2f.
+            let freedom = f64::from(possible - 1);
+            assert!(deviation <= freedom + 4.0 * (2.0 * freedom).sqrt(), "{len}: {deviation}");
+
+            let restored = SumTree::from_priorities(&priorities);
+            let [mut a, mut b] = [rng.clone(), rng];
+            for _ in 0..1000 {
+                let draws = [(&tree, &mut a), (&restored, &mut b)];
+                let [a, b] = draws.map(|(tree, rng)| tree.find(rng.random() * tree.total()));
+                assert_eq!(a, b);
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Transitions, priorities and eviction.
 
 mod frames;
+mod properties;
 mod saved;
 mod sequences;
 
@@ -80,22 +81,26 @@ fn nothing_follows_where_an_episode_was_terminated() {
 
 #[test]
 fn a_constant_reward_is_worth_100_steps_of_it_at_a_time_limit() {
-    // −1 for ever, γ 0.99: the value is −100 where truncation bootstraps.
-    let mut buffer = buffer(ReplayConfig::default());
-    let of = |end| rollout(segment(0, 0, 0, 200, end), 0.0, &[-1.0; 200], 200.0);
-    buffer.push(&of(SegmentEnd::Truncated)).unwrap();
-    let rows: Vec<usize> = (0..200).collect();
-    let spec = TransitionSpec::new(0.99);
-    let mut rng = Generator::from_seed(0);
-    let batch = buffer.storage.gather(&rows, &spec, &mut rng).unwrap();
-    let mut value = 0.0_f64;
-    for _ in 0..2000 {
-        let targets = batch.as_f32(Columns::REWARDS).unwrap().iter();
-        let targets = targets.zip(batch.as_f32(Columns::DISCOUNTS).unwrap());
-        let sum: f64 = targets.map(|(r, d)| f64::from(*r) + f64::from(*d) * value).sum();
-        value = sum / 200.0;
+    // −1 for ever, γ 0.99: the value is −100 where truncation bootstraps. If it counted as an end, 199 of 200 steps
+    // would bootstrap.
+    for (end, expected) in [(SegmentEnd::Truncated, -100.0), (SegmentEnd::Terminated, -66.889_632)]
+    {
+        let mut buffer = buffer(ReplayConfig::default());
+        let steps = rollout(segment(0, 0, 0, 200, end), 0.0, &[-1.0; 200], 200.0);
+        buffer.push(&steps).unwrap();
+        let rows: Vec<usize> = (0..200).collect();
+        let spec = TransitionSpec::new(0.99);
+        let mut rng = Generator::from_seed(0);
+        let batch = buffer.storage.gather(&rows, &spec, &mut rng).unwrap();
+        let mut value = 0.0_f64;
+        for _ in 0..2000 {
+            let targets = batch.as_f32(Columns::REWARDS).unwrap().iter();
+            let targets = targets.zip(batch.as_f32(Columns::DISCOUNTS).unwrap());
+            let sum: f64 = targets.map(|(r, d)| f64::from(*r) + f64::from(*d) * value).sum();
+            value = sum / 200.0;
+        }
+        assert!((value - expected).abs() < 1e-3, "{value} {expected}");
     }
-    assert!((value + 100.0).abs() < 1e-3, "{value}");
 }
 
 #[test]

@@ -159,13 +159,15 @@ mod tests {
     const PAIRS: &[(&str, &str)] = &[("main", "target")];
 
     #[test]
-    fn targets_reach_0_394230_after_100_updates_with_tau_0_005() {
+    fn targets_reach_0_394230_after_100_updates_with_tau_0_005_and_0_993346_after_1000() {
         let mut net = net();
-        for _ in 0..100 {
-            net = sync_targets(&net, PAIRS, 0.005).unwrap();
-        }
-        for value in to_f32(net.target.weight.val()).unwrap() {
-            assert!((value - 0.394_230).abs() < 1e-5, "{value}");
+        for (updates, expected) in [(100, 0.394_230), (900, 0.993_346)] {
+            for _ in 0..updates {
+                net = sync_targets(&net, PAIRS, 0.005).unwrap();
+            }
+            for value in to_f32(net.target.weight.val()).unwrap() {
+                assert!((value - expected).abs() < 1e-5, "{value}");
+            }
         }
         assert_eq!(to_f32(net.main.weight.val()).unwrap(), [1.0, 1.0]);
     }

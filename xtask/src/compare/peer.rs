@@ -21,6 +21,12 @@ pub(crate) enum Peer {
     Torch,
     /// thrust-rl (Rust, Burn)
     Thrust,
+    /// CleanRL's single-file programs (PyTorch)
+    Cleanrl,
+    /// TorchRL (PyTorch)
+    Torchrl,
+    /// ModuRL (Rust, candle)
+    Modurl,
 }
 
 impl Peer {
@@ -31,7 +37,9 @@ impl Peer {
             Self::Rllib => Some("requirements_rllib.txt"),
             Self::Sbx => Some("requirements_sbx.txt"),
             Self::Torch => Some("requirements_torch.txt"),
-            Self::Thrust => None,
+            Self::Cleanrl => Some("requirements_cleanrl.txt"),
+            Self::Torchrl => Some("requirements_torchrl.txt"),
+            Self::Thrust | Self::Modurl => None,
         }
     }
 }

@@ -20,7 +20,12 @@ pub(super) fn workloads() -> Vec<Workload> {
         wide_ppo(),
         a2c(),
         asynchronous(),
-        off_policy(),
+        dqn(),
+        pqn(),
+        small_sac(),
+        wide_critics(),
+        replay(),
+        prioritized_replay(),
         acting(),
         update(),
         mlp(
@@ -106,28 +111,101 @@ fn asynchronous() -> Workload {
     }
 }
 
-fn off_policy() -> Workload {
-    let cases = [
-        ("dqn-cartpole", "dqn", 10.0),
-        ("sac-pendulum-64", "sac-64", 8.0),
-        ("sac-pendulum-256", "sac-256", 2.5),
-        ("td3-pendulum-256", "td3-256", 2.5),
-    ];
-    let cases = cases.map(|(name, key, ratio)| case(name, key, &[(Peer::Sb3, Goal::Ratio(ratio))]));
+const OFF_POLICY_SB3: Entry = Entry::new(Peer::Sb3, "off_policy_sb3.py");
+const OFF_POLICY_SBX: Entry =
+    Entry::new(Peer::Sbx, "off_policy_sb3.py").args(&["--system", "sbx"]).settings(JAX_THREADS);
+const MODURL: Entry = Entry::new(Peer::Modurl, "modurl");
+
+fn ratios(goals: &[(Peer, f64)]) -> Vec<(Peer, Goal)> {
+    goals.iter().map(|(peer, ratio)| (*peer, Goal::Ratio(*ratio))).collect()
+}
+
+fn dqn() -> Workload {
+    let goals = [(Peer::Sb3, 10.0), (Peer::Cleanrl, 6.0), (Peer::Modurl, 1.5), (Peer::Rllib, 30.0)];
     Workload {
-        name: "off-policy",
-        title: "Algorithms with replay",
-        description: "One environment, a buffer of 100 000 steps, and Stable-Baselines3's defaults but for \
-                      these. dqn-cartpole: 64 × 64 relu networks, minibatches of 64, one update every 4 \
-                      steps. sac-pendulum-64: 64 × 64 relu networks, minibatches of 64, one update every \
-                      step. sac-pendulum-256 and td3-pendulum-256: 256 × 256 relu networks, minibatches of \
-                      256.",
+        name: "dqn-cartpole",
+        title: "DQN on CartPole-v1",
+        description: "One environment, a buffer of 100 000 steps, 64 × 64 relu networks, minibatches of 64, one \
+                      update every 4 steps; Stable-Baselines3's defaults otherwise.",
         metric: Metric::EnvSteps,
         program: "off-policy",
         args: &[],
         seconds: [5.0, 2.0],
+        cases: vec![case("dqn-cartpole", "dqn", &ratios(&goals))],
+        peers: vec![
+            OFF_POLICY_SB3,
+            Entry::new(Peer::Cleanrl, "q_learning_cleanrl.py"),
+            Entry::new(Peer::Rllib, "dqn_rllib.py"),
+            MODURL,
+        ],
+    }
+}
+
+fn pqn() -> Workload {
+    Workload {
+        name: "pqn-cartpole",
+        title: "PQN on CartPole-v1",
+        description: "4 environments × 128 steps, 64 × 64 relu networks with layer normalization, λ 0.65, 4 epochs \
+                      of minibatches of 128 with RAdam: CleanRL's settings but for the widths.",
+        cases: vec![case("pqn-cartpole", "pqn", &ratios(&[(Peer::Cleanrl, 12.0)]))],
+        peers: vec![Entry::new(Peer::Cleanrl, "q_learning_cleanrl.py")],
+        ..dqn()
+    }
+}
+
+fn small_sac() -> Workload {
+    let goals = [(Peer::Sb3, 8.0), (Peer::Modurl, 2.0)];
+    Workload {
+        name: "sac-pendulum-64",
+        title: "SAC on Pendulum-v1",
+        description: "One environment, a buffer of 100 000 steps, 64 × 64 relu networks, minibatches of 64, one \
+                      update every step; Stable-Baselines3's defaults otherwise.",
+        cases: vec![case("sac-pendulum-64", "sac-64", &ratios(&goals))],
+        peers: vec![OFF_POLICY_SB3, MODURL],
+        ..dqn()
+    }
+}
+
+fn wide_critics() -> Workload {
+    let goals = ratios(&[(Peer::Sb3, 2.5), (Peer::Sbx, 1.2)]);
+    let cases = [("sac-pendulum-256", "sac-256"), ("td3-pendulum-256", "td3-256")];
+    Workload {
+        name: "off-policy-256",
+        title: "SAC and TD3 on Pendulum-v1, 256 wide",
+        description: "The same with 256 × 256 relu networks and minibatches of 256.",
+        cases: cases.map(|(name, key)| case(name, key, &goals)).to_vec(),
+        peers: vec![OFF_POLICY_SB3, OFF_POLICY_SBX],
+        ..dqn()
+    }
+}
+
+fn replay() -> Workload {
+    let cases = [("replay-push", "push", 25.0), ("replay-uniform", "uniform", 7.0)];
+    let cases = cases.map(|(name, key, ratio)| case(name, key, &ratios(&[(Peer::Sb3, ratio)])));
+    Workload {
+        name: "replay",
+        title: "Replay of a million steps",
+        description: "A full buffer of steps of CartPole-v1. replay-push: storing 200 steps of one environment, which \
+                      Stable-Baselines3 adds one by one. replay-uniform: drawing 256 transitions with equal \
+                      probabilities.",
+        metric: Metric::Rows,
+        program: "replay",
+        seconds: [2.0, 0.5],
         cases: cases.to_vec(),
-        peers: vec![Entry::new(Peer::Sb3, "off_policy_sb3.py")],
+        peers: vec![Entry::new(Peer::Sb3, "replay_sb3.py")],
+        ..dqn()
+    }
+}
+
+fn prioritized_replay() -> Workload {
+    let goals = ratios(&[(Peer::Torchrl, 3.0)]);
+    Workload {
+        name: "replay-prioritized",
+        title: "Prioritized replay of a million steps",
+        description: "The same with priorities: drawing 256 transitions, and setting their priorities to new errors.",
+        cases: vec![case("replay-prioritized", "prioritized", &goals)],
+        peers: vec![Entry::new(Peer::Torchrl, "replay_torchrl.py")],
+        ..replay()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rekindle_catalog::mask_logits;
 use rekindle_core::Generator;
 use rekindle_core::any_tensor::to_f32;
 use rekindle_env::Space;
@@ -97,12 +98,35 @@ fn double_q_learning_takes_the_targets_value_of_the_main_networks_choice() {
 }
 
 #[test]
+fn the_largest_value_of_a_target_is_that_of_the_allowed_actions() {
+    let device = Device::flex();
+    let of = |row: [f32; 4]| {
+        let mask = Tensor::<2>::from_floats([[1.0, 1.0, 1.0, 0.0]], &device);
+        let values = mask_logits(Tensor::from_floats([row], &device), mask);
+        Batch::new().with(Columns::QF_PREDS, values)
+    };
+    let batch = Batch::new()
+        .with(Columns::REWARDS, Tensor::<1>::from_floats([0.5], &device))
+        .with(Columns::DISCOUNTS, Tensor::<1>::from_floats([0.9], &device));
+    // The main network would choose the forbidden action, too, and otherwise the third one.
+    for (online, expected) in [(None, 5.0), (Some(of([1.0, 2.0, 3.0, 4.0])), 2.0)] {
+        let next = Next::new(&batch, of([1.0, 5.0, 2.0, 9.0]), online).unwrap();
+        let value = of_actions(next.values, next.actions);
+        assert_eq!(to_f32(value).unwrap(), [expected]);
+        assert_eq!(to_f32(next.discounts).unwrap(), [0.9]);
+    }
+}
+
+#[test]
 fn squared_and_huber_losses_and_their_gradients() {
     let of = |td| DqnTraining::default().td_error_loss_fn(td);
     close(loss(of(TdErrorLoss::Mse), 0.2), (1.677_025, -2.59));
     close(loss(of(TdErrorLoss::Huber), 0.2), (0.795, -1.0));
     // Half the square within 1.
     close(loss(of(TdErrorLoss::Huber), 1.0), (0.5 * 0.495 * 0.495, -0.495));
+    // Errors of 0.5 and 2.
+    close(loss(of(TdErrorLoss::Huber), 1.495 + 0.5), (0.125, 0.5));
+    close(loss(of(TdErrorLoss::Huber), 1.495 + 2.0), (1.5, 1.0));
 }
 
 /// Returns the noise of a pass as the values of two actions.

@@ -11,6 +11,7 @@ mod mlp;
 mod off_policy;
 mod plot_scaling;
 mod ppo;
+mod replay;
 mod update;
 mod update_on_device;
 
@@ -41,6 +42,7 @@ enum Program {
     A2c(a2c::Args),
     Asynchronous(asynchronous::Args),
     OffPolicy(off_policy::Args),
+    Replay(replay::Args),
     Acting(acting::Args),
     Update(update::Args),
     Mlp(mlp::Args),
@@ -54,6 +56,7 @@ fn main() -> Result<(), MainError> {
         Program::A2c(args) => a2c::run(&args)?,
         Program::Asynchronous(args) => asynchronous::run(&args)?,
         Program::OffPolicy(args) => off_policy::run(&args)?,
+        Program::Replay(args) => replay::run(&args)?,
         Program::Acting(args) => acting::run(&args)?,
         Program::Update(args) => update::run(&args)?,
         Program::Mlp(args) => mlp::run(&args)?,

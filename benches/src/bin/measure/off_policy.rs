@@ -1,16 +1,20 @@
-//! Algorithms with replay: rekindle's side of `off-policy` in `cargo xtask compare`.
+//! Algorithms with replay, and PQN: rekindle's side of `dqn-cartpole`, `pqn-cartpole`, `sac-pendulum-64` and
+//! `off-policy-256` in `cargo xtask compare`.
 
-use rekindle::algorithms::{AlgorithmConfig, DqnConfig, SacConfig, Td3Config, TrainingConfig};
+use rekindle::algorithms::{
+    AlgorithmConfig, DqnConfig, PqnConfig, SacConfig, Td3Config, TrainingConfig,
+};
 use rekindle::learner::replay::ReplayConfig;
 use rekindle::prelude::*;
 use rekindle_benches::{Outcome, report, training_rate};
 
-/// Trains one environment with a replay buffer and prints environment steps per second as a line of JSON.
+/// Trains an algorithm with a replay buffer, or PQN, and prints environment steps per second as a line of JSON.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Cases: `dqn` (CartPole-v1, 64 × 64, minibatches of 64, an update every 4 steps), `sac-64` (Pendulum-v1,
-    /// 64 × 64, minibatches of 64, an update every step), `sac-256` and `td3-256` (256 × 256, minibatches of 256)
-    #[arg(long, value_delimiter = ',', default_value = "dqn,sac-64,sac-256,td3-256")]
+    /// 64 × 64, minibatches of 64, an update every step), `sac-256` and `td3-256` (256 × 256, minibatches of 256), and
+    /// `pqn` (CartPole-v1, 4 environments × 128 steps, 64 × 64 with layer normalization)
+    #[arg(long, value_delimiter = ',', default_value = "dqn,pqn,sac-64,sac-256,td3-256")]
     cases: Vec<String>,
     /// Seconds to measure each case
     #[arg(long, default_value_t = 5.0)]
@@ -24,6 +28,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     for case in &args.cases {
         let mut algo = match case.as_str() {
             "dqn" => build(dqn(), args.seed)?,
+            "pqn" => build(pqn(), args.seed)?,
             "sac-64" => build(sac(64, 64), args.seed)?,
             "sac-256" => build(sac(256, 256), args.seed)?,
             "td3-256" => build(td3(), args.seed)?,
@@ -54,6 +59,16 @@ fn dqn() -> DqnConfig {
                 .double_q(false)
                 .dueling(false)
         })
+}
+
+/// PQN with the defaults of CleanRL, but for its networks.
+fn pqn() -> PqnConfig {
+    PqnConfig::new()
+        .environment("CartPole-v1")
+        .env_runners(|e| e.num_envs_per_env_runner(4))
+        .model("fcnet_hiddens", vec![64, 64])
+        .model("fcnet_activation", "relu")
+        .training(|t| t.epsilon([(0, 1.0), (10_000, 0.05)]))
 }
 
 /// SAC with the defaults of Stable-Baselines3.

@@ -52,7 +52,9 @@ fn densities_of_samples_count_in_the_units_of_the_bounds_and_do_not_cancel() {
         assert!((a - action).abs() < 1e-5 && (logp - expected).abs() < 1e-5, "{a} {logp}");
     }
     // Without noise and with a deviation of 1, what is left is −log(1 − tanh² u).
-    for (u, expected) in [(5.0, -8.613_796), (10.0, -18.613_706), (20.0, -38.613_706)] {
+    for (u, expected) in
+        [(5.0, -8.613_796), (10.0, -18.613_706), (20.0, -38.613_706), (40.0, -78.613_71)]
+    {
         let at = inputs(u, 0.0, [1, 1], &device);
         let zero = Tensor::zeros([1, 1], &device);
         let (_, logp) = unit(1).rsample_and_logp(at, zero).unwrap();

@@ -112,7 +112,13 @@ fn apply<S: Simd>(
     } else {
         matmul(simd, rows, weights, layer.outputs, Start::Row(bias), out);
     }
-    match layer.activation {
+    activate(simd, layer.activation, out);
+}
+
+/// Applies an activation to every element in place.
+#[inline(always)]
+pub(in crate::cpu) fn activate<S: Simd>(simd: S, by: DenseActivation, out: &mut [f32]) {
+    match by {
         DenseActivation::Linear => {}
         DenseActivation::Relu => {
             vector_math::map(

@@ -121,7 +121,7 @@ proptest! {
                 let state = buffer.get_state().unwrap();
                 write(folder.path().join("a"), &state).unwrap();
                 let read = read(folder.path().join("a")).unwrap();
-                buffer = ReplayBuffer::from_state(config.clone(), &read).unwrap();
+                buffer = ReplayBuffer::from_state(config.clone(), read).unwrap();
                 prop_assert!(buffer.get_state().unwrap() == state);
                 stack.check(&buffer);
             }

@@ -55,7 +55,19 @@ fn draw(buffer: &ReplayBuffer, seed: u64) -> rekindle_core::HostBatch {
 
 fn saved_and_restored(buffer: &ReplayBuffer, path: &Path) -> ReplayBuffer {
     write(path, &buffer.get_state().unwrap()).unwrap();
-    ReplayBuffer::from_state(buffer.config.clone(), &read(path).unwrap()).unwrap()
+    ReplayBuffer::from_state(buffer.config.clone(), read(path).unwrap()).unwrap()
+}
+
+/// Reads a saved buffer with its shards as components, which can be changed.
+fn opened(path: &Path) -> State {
+    let mut state = read(path).unwrap();
+    for name in ["rows", "priorities"] {
+        let parts = state.components.get_mut(name).unwrap();
+        for (name, shard) in std::mem::take(&mut parts.shards) {
+            parts.insert_component(name, shard.get_state().unwrap());
+        }
+    }
+    state
 }
 
 proptest! {
@@ -85,7 +97,7 @@ fn an_empty_buffer_and_one_with_another_capacity_are_restored() {
     let state = filled(60, 50).get_state().unwrap();
     for capacity in [20, 90] {
         let config = prioritized(LargestWeight::Buffer).capacity(capacity);
-        let mut restored = ReplayBuffer::from_state(config, &state).unwrap();
+        let mut restored = ReplayBuffer::from_state(config, state.clone()).unwrap();
         assert!(restored.len() > 40);
         fill(&mut restored, 50..150);
         assert!(restored.len() <= capacity && restored.len() > capacity / 2);
@@ -99,7 +111,7 @@ fn a_state_keeps_its_steps_while_the_buffer_goes_on() {
     let before = draw(&buffer, 0);
     fill(&mut buffer, 50..70);
     buffer.set_errors(&[0, 1, 2], &[9.0; 3]);
-    let restored = ReplayBuffer::from_state(buffer.config.clone(), &state).unwrap();
+    let restored = ReplayBuffer::from_state(buffer.config.clone(), state).unwrap();
     assert_eq!(draw(&restored, 0), before);
     assert_ne!(draw(&buffer, 0), before);
 }
@@ -125,8 +137,53 @@ fn a_save_links_the_chunks_that_have_not_changed() {
     let linked = linked.count();
     assert!(linked >= chunks - 4 && (1..chunks).contains(&linked), "{linked} of {chunks}");
     assert!(read(&a).unwrap() == expected);
-    let restored = ReplayBuffer::from_state(buffer.config.clone(), &read(&b).unwrap()).unwrap();
+    let restored = ReplayBuffer::from_state(buffer.config.clone(), read(&b).unwrap()).unwrap();
     assert_eq!(draw(&restored, 1), draw(&buffer, 1));
+}
+
+#[cfg(unix)]
+#[test]
+fn the_first_save_after_a_restore_links_the_chunks_that_have_not_changed() {
+    use std::os::unix::fs::MetadataExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b, c] = ["a", "b", "c"].map(|name| folder.path().join(name));
+    let buffer = filled(400, 300);
+    let mut restored = saved_and_restored(&buffer, &a);
+    let chunks = buffer.storage.chunks.len();
+    let linked = |from: &Path, to: &Path| {
+        let linked = (0..chunks).filter(|chunk| {
+            let file = format!("rows/{chunk}/tensors.safetensors");
+            let [from, to] = [from, to].map(|path| std::fs::metadata(path.join(&file)).unwrap());
+            from.ino() == to.ino()
+        });
+        linked.count()
+    };
+    write(&b, &restored.get_state().unwrap()).unwrap();
+    assert_eq!(linked(&a, &b), chunks);
+    assert!(read(&b).unwrap() == read(&a).unwrap());
+    fill(&mut restored, 300..302);
+    write(&c, &restored.get_state().unwrap()).unwrap();
+    let linked = linked(&b, &c);
+    assert!(linked >= chunks - 4 && (1..chunks).contains(&linked), "{linked} of {chunks}");
+    assert!(read(&c).unwrap() == restored.get_state().unwrap());
+}
+
+#[test]
+fn a_buffer_whose_state_was_changed_after_reading_is_saved_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+    let buffer = filled(60, 50);
+    write(&a, &buffer.get_state().unwrap()).unwrap();
+    let mut state = opened(&a);
+    let chunk = state.components.get_mut("rows").unwrap().components.get_mut("0").unwrap();
+    let rows = chunk.tensor("rewards").unwrap().shape()[0];
+    chunk.insert_tensor("rewards", vec![7.5_f32; rows]);
+    let changed = ReplayBuffer::from_state(buffer.config.clone(), state).unwrap();
+    write(&b, &changed.get_state().unwrap()).unwrap();
+    let of = |path: &Path| opened(path).component("rows/0").unwrap().clone();
+    assert_eq!(of(&b).tensor("rewards").unwrap().as_slice::<f32>().unwrap(), vec![7.5; rows]);
+    assert!(of(&a) != of(&b));
 }
 
 #[test]
@@ -135,16 +192,15 @@ fn states_whose_parts_do_not_fit_together_are_refused() {
     let buffer = filled(60, 50);
     write(folder.path().join("a"), &buffer.get_state().unwrap()).unwrap();
     let refused = |change: &dyn Fn(&mut State), reason: &str| {
-        let mut state = read(folder.path().join("a")).unwrap();
+        let mut state = opened(&folder.path().join("a"));
         change(&mut state);
-        let error = ReplayBuffer::from_state(buffer.config.clone(), &state).unwrap_err();
+        let error = ReplayBuffer::from_state(buffer.config.clone(), state).unwrap_err();
         assert!(error.to_string().contains(reason), "{error}");
     };
     fn chunk(state: &mut State) -> &mut State {
         state.components.get_mut("rows").unwrap().components.get_mut("0").unwrap()
     }
-    let rows =
-        chunk(&mut read(folder.path().join("a")).unwrap()).tensor("rewards").unwrap().shape()[0];
+    let rows = chunk(&mut opened(&folder.path().join("a"))).tensor("rewards").unwrap().shape()[0];
     let replaced = |name: &'static str, with: Array| {
         move |state: &mut State| {
             chunk(state).insert_tensor(name, with.clone());
