@@ -6,18 +6,23 @@
 
 mod adam;
 mod arch;
+mod conv;
 mod lanes;
 mod matmul;
 mod mlp;
+mod panels;
 mod polyak;
+mod recurrent;
 mod rms_prop;
 mod scratch;
 mod tanh;
 mod vector_math;
 
 pub(super) use adam::{adam, square_sum};
+pub(super) use conv::{ConvOp, ConvShape, Scale};
 pub(super) use mlp::{EnsembleOp, Layer, MlpOp};
 pub(super) use polyak::polyak;
+pub(super) use recurrent::{CellKind, RecurrentOp, RecurrentShape};
 pub(super) use rms_prop::rms_prop;
 pub(super) use tanh::Tanh;
 pub use vector_math::{exp, ln};
