@@ -5,8 +5,10 @@ use std::array;
 use burn::prelude::*;
 
 use crate::activation::DenseActivation;
-use crate::cpu::{ConvOp, ConvShape, Scale};
+use crate::cpu::{ConvOp, ConvShape, Scale, pack_filters};
+use crate::eager::is_eager;
 use crate::host_op::apply;
+use crate::packed::packed;
 use rekindle_core::AnyTensor;
 
 /// A convolution and its activation.
@@ -89,14 +91,23 @@ pub fn conv(
         shapes.push(shape);
         size = shape.output;
     }
-    if images.shape().iter().product::<usize>() != rows * dims.iter().product::<usize>() {
+    let len = images.shape().iter().product::<usize>();
+    if len != rows * dims.iter().product::<usize>() || is_eager() {
         return None;
     }
     let mut scale = scale.map(|[low, width]| Scale { low, width });
     let mut bytes = images.as_bytes();
     let mut y: Option<Tensor<2>> = None;
     for (layers, shapes) in layers.chunks(LONGEST).zip(shapes.chunks(LONGEST)) {
-        let op = ConvOp { layers: shapes.to_vec(), scale: scale.take(), bytes: bytes.take() };
+        let packed = layers.iter().zip(shapes).map(|(layer, shape)| {
+            packed(&layer.weight, |weights| pack_filters(*shape, weights))
+        });
+        let op = ConvOp {
+            layers: shapes.to_vec(),
+            scale: scale.take(),
+            bytes: bytes.take(),
+            packed: packed.collect(),
+        };
         let before = y.take().map(AnyTensor::from);
         let images = before.as_ref().unwrap_or(images);
         let operands: Vec<&AnyTensor> = std::iter::once(images)

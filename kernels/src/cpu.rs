@@ -19,11 +19,12 @@ mod tanh;
 mod vector_math;
 
 pub(super) use adam::{adam, square_sum};
-pub(super) use conv::{ConvOp, ConvShape, Scale};
+pub(super) use conv::{ConvOp, ConvShape, Scale, pack as pack_filters};
 pub(super) use mlp::{EnsembleOp, Layer, MlpOp};
 pub(super) use polyak::polyak;
-pub(super) use recurrent::{CellKind, RecurrentOp, RecurrentShape};
+pub(super) use recurrent::{CellKind, RecurrentOp, RecurrentShape, pack as pack_gates};
 pub(super) use rms_prop::rms_prop;
+pub(super) use scratch::Scratch;
 pub(super) use tanh::Tanh;
 pub use vector_math::{exp, ln};
 

@@ -14,6 +14,7 @@ pub mod eager;
 mod ensemble;
 pub mod host_op;
 mod mlp;
+mod packed;
 mod polyak;
 mod recurrent;
 mod rms_prop;

@@ -4,8 +4,10 @@ use std::array;
 
 use burn::prelude::*;
 
-use crate::cpu::{CellKind, RecurrentOp, RecurrentShape};
+use crate::cpu::{CellKind, RecurrentOp, RecurrentShape, pack_gates};
+use crate::eager::is_eager;
 use crate::host_op::apply;
+use crate::packed::packed;
 use rekindle_core::AnyTensor;
 
 /// Minimum width of a fused layer. The operations on narrower ones do not fill vectors.
@@ -72,9 +74,13 @@ impl RecurrentLayer {
         let fits = self.dims == [shape.gates(), inputs]
             && hidden.dims() == states
             && cell.is_none_or(|cell| cell.dims() == states);
-        if !fits || self.hidden < LEAST_HIDDEN || sequences * steps * inputs == 0 {
+        let is_empty = sequences * steps * inputs == 0;
+        if !fits || self.hidden < LEAST_HIDDEN || is_empty || is_eager() {
             return None;
         }
+        let packed = [&self.weight_ih, &self.weight_hh]
+            .map(|weight| packed(weight, |weight| pack_gates(shape, weight)));
+        let op = RecurrentOp { shape, packed };
         let x = AnyTensor::from(x.clone());
         let state = [Some(hidden), cell].map(|state| state.cloned().map(AnyTensor::from));
         let operands: Vec<&AnyTensor> = [&x, &self.weight_ih, &self.weight_hh]
@@ -83,10 +89,10 @@ impl RecurrentLayer {
             .chain(state.iter().flatten())
             .collect();
         let flat = match operands.len() {
-            4 => run::<4>(shape, &operands),
-            5 => run::<5>(shape, &operands),
-            6 => run::<6>(shape, &operands),
-            _ => run::<7>(shape, &operands),
+            4 => run::<4>(op, &operands),
+            5 => run::<5>(op, &operands),
+            6 => run::<6>(op, &operands),
+            _ => run::<7>(op, &operands),
         }?;
         let rows = sequences * steps * self.hidden;
         let (outputs, cell) = match kind {
@@ -102,9 +108,10 @@ impl RecurrentLayer {
     }
 }
 
-fn run<const N: usize>(shape: RecurrentShape, operands: &[&AnyTensor]) -> Option<Tensor<1>> {
+fn run<const N: usize>(op: RecurrentOp, operands: &[&AnyTensor]) -> Option<Tensor<1>> {
     let operands: [&AnyTensor; N] = array::from_fn(|index| operands[index]);
-    apply::<_, N, 1>(RecurrentOp(shape), operands, [shape.output_len()]).map(|(y, _)| y)
+    let len = op.shape.output_len();
+    apply::<_, N, 1>(op, operands, [len]).map(|(y, _)| y)
 }
 
 #[cfg(test)]

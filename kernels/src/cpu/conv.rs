@@ -31,6 +31,13 @@ pub(crate) struct ConvOp {
     pub(crate) scale: Option<Scale>,
     /// The images, if they are bytes.
     pub(crate) bytes: Option<Arc<Bytes>>,
+    /// The weights of each layer in panels ([`pack`]), if they are known.
+    pub(crate) packed: Vec<Option<Arc<Scratch>>>,
+}
+
+/// Returns the weights of a layer in panels.
+pub(crate) fn pack(shape: ConvShape, weights: &[f32]) -> Scratch {
+    ConvParameters { shape, weights, bias: &[] }.forward_panels()
 }
 
 impl ConvOp {
@@ -59,7 +66,7 @@ impl<const N: usize> HostOp<N> for ConvOp {
 
     fn forward(&self, inputs: [&[f32]; N], tracked: bool) -> (Vec<f32>, Self::Saved) {
         let (x, layers) = self.split(&inputs);
-        forward::forward(x, &layers, self.scale, tracked)
+        forward::forward(x, &layers, &self.packed, self.scale, tracked)
     }
 
     fn backward(&self, pass: Pass<'_, Self::Saved, N>) -> [Option<Vec<f32>>; N] {

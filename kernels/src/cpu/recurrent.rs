@@ -14,6 +14,9 @@ pub(crate) use cell::{CellKind, RecurrentShape};
 
 use cell::Operands;
 
+use std::sync::Arc;
+
+use super::panels::transposed_in_panels;
 use super::scratch::Scratch;
 use crate::host_op::{HostOp, Pass};
 
@@ -24,7 +27,16 @@ use crate::host_op::{HostOp, Pass};
 /// Its output is the hidden state after each step (`[sequences, steps, hidden]`), followed by the last cell state
 /// of an LSTM (`[sequences, hidden]`).
 #[derive(Debug)]
-pub(crate) struct RecurrentOp(pub(crate) RecurrentShape);
+pub(crate) struct RecurrentOp {
+    pub(crate) shape: RecurrentShape,
+    /// The weights of inputs and state in panels ([`pack`]), if they are known.
+    pub(crate) packed: [Option<Arc<Scratch>>; 2],
+}
+
+/// Returns weights of inputs or state, `[gates · hidden, columns]`, in panels.
+pub(crate) fn pack(shape: RecurrentShape, weight: &[f32]) -> Scratch {
+    transposed_in_panels(weight, shape.gates())
+}
 
 /// Data for the backward pass.
 #[derive(Debug)]
@@ -40,12 +52,12 @@ impl<const N: usize> HostOp<N> for RecurrentOp {
     type Saved = Saved;
 
     fn forward(&self, inputs: [&[f32]; N], _tracked: bool) -> (Vec<f32>, Saved) {
-        forward::forward(self.0, &Operands::of(self.0, &inputs))
+        forward::forward(self.shape, &Operands::of(self.shape, &inputs), &self.packed)
     }
 
     fn backward(&self, pass: Pass<'_, Saved, N>) -> [Option<Vec<f32>>; N] {
-        let operands = Operands::of(self.0, &pass.inputs);
-        let mut found = gradient::backward(self.0, &operands, &pass).into_iter();
+        let operands = Operands::of(self.shape, &pass.inputs);
+        let mut found = gradient::backward(self.shape, &operands, &pass).into_iter();
         std::array::from_fn(|_| found.next().flatten())
     }
 }

@@ -71,7 +71,7 @@ fn both_passes<O: HostOp<N>, const N: usize>(
 /// Convolutions whose images and parameters are `N` slices, forward and backward.
 fn conv<const N: usize>(images: usize, shapes: &[ConvShape]) -> Vec<(String, u64)> {
     let scale = Some(Scale { low: -0.5, width: 3.0 });
-    let op = ConvOp { layers: shapes.to_vec(), scale, bytes: None };
+    let op = ConvOp { layers: shapes.to_vec(), scale, bytes: None, packed: Vec::new() };
     let data: [Vec<f32>; N] = array::from_fn(|index| match index {
         0 => numbers(images * shapes[0].input_len(), 1),
         _ => {
@@ -95,7 +95,7 @@ fn recurrent<const N: usize>(shape: RecurrentShape) -> Vec<(String, u64)> {
     let data: [Vec<f32>; N] = array::from_fn(|index| {
         numbers(lens[index], index as u64 + 1).iter().map(|x| x * 0.4).collect()
     });
-    both_passes(&format!("{shape:?}"), &RecurrentOp(shape), &data)
+    both_passes(&format!("{shape:?}"), &RecurrentOp { shape, packed: [None, None] }, &data)
 }
 
 /// Digests of convolutions, recurrent layers and layers with many weights.

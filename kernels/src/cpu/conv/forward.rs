@@ -1,5 +1,7 @@
 //! The forward pass.
 
+use std::sync::Arc;
+
 use pulp::{Simd, WithSimd};
 
 use super::patches::{Images, Patches, Scale};
@@ -27,10 +29,15 @@ pub(super) fn images_at_a_time(shape: ConvShape) -> usize {
 pub(super) fn forward(
     x: Images<'_>,
     layers: &[ConvParameters<'_>],
+    packed: &[Option<Arc<Scratch>>],
     scale: Option<Scale>,
     keeps: bool,
 ) -> (Vec<f32>, Vec<Scratch>) {
-    let panels: Vec<Scratch> = layers.iter().map(ConvParameters::forward_panels).collect();
+    let panels = layers.iter().enumerate().map(|(index, layer)| match packed.get(index) {
+        Some(Some(packed)) => packed.clone(),
+        _ => Arc::new(layer.forward_panels()),
+    });
+    let panels: Vec<Arc<Scratch>> = panels.collect();
     let images = x.len() / layers.first().map_or(1, |layer| layer.shape.input_len());
     let (last, hidden) = layers
         .split_last()
@@ -67,7 +74,7 @@ pub(super) fn forward(
 struct Block<'a> {
     x: Images<'a>,
     layers: &'a [ConvParameters<'a>],
-    panels: &'a [Scratch],
+    panels: &'a [Arc<Scratch>],
     scale: Option<Scale>,
     /// The outputs of the layers, or only of the last layer if the others are not kept.
     outputs: Vec<&'a mut [f32]>,
@@ -151,7 +158,7 @@ fn convolve_band<S: Simd>(
 fn by_rows(
     x: Images<'_>,
     layers: &[ConvParameters<'_>],
-    panels: &[Scratch],
+    panels: &[Arc<Scratch>],
     scale: Option<Scale>,
     images: usize,
     output: &mut [f32],

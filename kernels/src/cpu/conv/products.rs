@@ -68,25 +68,13 @@ impl<S: Simd> Convolution<'_, S> {
         let (simd, run, channels) = (self.simd, self.shape.run(), self.shape.channels());
         let bias = &self.bias[channels.min(first + column)..];
         let mut sums = [load_part::<S, N>(simd, bias); M];
-        let mut starts = [0; M];
-        for m in 0..M {
-            starts[m] = self.offsets[pixel + m];
-        }
         for ky in 0..self.shape.kernel[0] {
             let mut rows = [&self.input[..0]; M];
             for m in 0..M {
-                rows[m] = &self.input[starts[m] + ky * self.row..][..run];
+                rows[m] = &self.input[self.offsets[pixel + m] + ky * self.row..][..run];
             }
             let weights = &panel[ky * run * width..][..run * width];
-            for (p, weights) in weights.chunks_exact(width).enumerate() {
-                let weights = load::<S, N>(simd, &weights[column..]);
-                for m in 0..M {
-                    let x = simd.splat_f32s(rows[m][p]);
-                    for n in 0..N {
-                        sums[m][n] = simd.mul_add_e_f32s(x, weights[n], sums[m][n]);
-                    }
-                }
-            }
+            sums = add_products(simd, sums, rows, weights, width, column);
         }
         let end = channels.min(first + column + N * S::F32_LANES);
         for m in 0..M {
@@ -97,6 +85,28 @@ impl<S: Simd> Convolution<'_, S> {
             store_part(simd, sums[m], &mut out[end.min(first + column)..end]);
         }
     }
+}
+
+/// Returns `sums + rows · panel` for the vectors of the panel from `column` on.
+#[inline(always)]
+fn add_products<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    mut sums: [[S::f32s; N]; M],
+    rows: [&[f32]; M],
+    panel: &[f32],
+    width: usize,
+    column: usize,
+) -> [[S::f32s; N]; M] {
+    for (p, weights) in panel.chunks_exact(width).enumerate() {
+        let weights = load::<S, N>(simd, &weights[column..]);
+        for m in 0..M {
+            let x = simd.splat_f32s(rows[m][p]);
+            for n in 0..N {
+                sums[m][n] = simd.mul_add_e_f32s(x, weights[n], sums[m][n]);
+            }
+        }
+    }
+    sums
 }
 
 /// The gradient of the weights: `sums += patchesᵀ · gradient` over some pixels.

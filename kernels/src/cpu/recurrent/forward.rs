@@ -1,12 +1,14 @@
 //! The forward pass.
 
+use std::sync::Arc;
+
 use pulp::{Simd, WithSimd};
 
 use super::cell::{CellKind, Operands, RecurrentShape};
-use super::{Saved, gru, lstm};
+use super::{Saved, gru, lstm, pack};
 use crate::cpu::arch::arch;
 use crate::cpu::matmul::{Rows, Start};
-use crate::cpu::panels::{Columns, Strided, panels, product, transposed_in_panels};
+use crate::cpu::panels::{Columns, Strided, panels, product};
 use crate::cpu::scratch::Scratch;
 
 /// Minimum number of multiplications that justifies another thread (some five microseconds).
@@ -18,11 +20,17 @@ pub(super) fn sequences_per_task(shape: RecurrentShape) -> usize {
     shape.sequences.div_ceil(most).max(1)
 }
 
-pub(super) fn forward(shape: RecurrentShape, operands: &Operands<'_>) -> (Vec<f32>, Saved) {
+pub(super) fn forward(
+    shape: RecurrentShape,
+    operands: &Operands<'_>,
+    packed: &[Option<Arc<Scratch>>; 2],
+) -> (Vec<f32>, Saved) {
     let RecurrentShape { sequences, steps, inputs, hidden, .. } = shape;
     let gates_len = shape.gates();
-    let input_panels = transposed_in_panels(operands.weight_ih, gates_len);
-    let state_panels = transposed_in_panels(operands.weight_hh, gates_len);
+    let [input_panels, state_panels] = [0, 1].map(|index| match &packed[index] {
+        Some(packed) => packed.clone(),
+        None => Arc::new(pack(shape, [operands.weight_ih, operands.weight_hh][index])),
+    });
     // The biases of an LSTM's gates are one. In a GRU the reset gate multiplies that of the state.
     let bias: Vec<f32> = match shape.kind {
         CellKind::Lstm => {
