@@ -250,7 +250,15 @@ fn input<S: Simd>(
     let mut padded = Scratch::new(images * grid.image);
     padded.fill(0.0);
     let offsets = grid.offsets(shape, 1, shape.output[0]);
-    InputGradient { simd, shape, offsets: &offsets, row: grid.row, gradient, panels }
+    // The pixels of all images side by side, as products read them.
+    let (wide, pixels) = (shape.wide_channels(), shape.pixels());
+    let mut side_by_side = Scratch::new(gradient.len());
+    for (image, gradient) in gradient.chunks_exact(pixels * wide).enumerate() {
+        for (pixel, gradient) in gradient.chunks_exact(wide).enumerate() {
+            side_by_side[(pixel * images + image) * wide..][..wide].copy_from_slice(gradient);
+        }
+    }
+    InputGradient { simd, shape, offsets: &offsets, row: grid.row, gradient: &side_by_side, panels }
         .run(grid.image, &mut padded);
     padded
 }
