@@ -1,5 +1,7 @@
 //! Tensors whose rank and kind are known only at run time.
 
+use std::sync::Arc;
+
 use burn::backend::DispatchTensor;
 use burn::prelude::*;
 use burn::tensor::kind::{Basic, BridgeTensor};
@@ -43,8 +45,11 @@ macro_rules! with_rank {
     };
 }
 
+mod bytes;
 #[cfg(feature = "flex")]
 mod host;
+
+pub use bytes::Bytes;
 
 /// The kind of the elements of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,11 +88,17 @@ impl std::fmt::Display for TensorKind {
 /// It holds the tensor itself, not a copy. Erasing and restoring the type costs nothing and keeps the
 /// autodiff graph.
 #[derive(Debug, Clone)]
-pub struct AnyTensor(BridgeTensor);
+pub struct AnyTensor(Stored);
+
+#[derive(Debug, Clone)]
+enum Stored {
+    Tensor(BridgeTensor),
+    Bytes(Arc<Bytes>),
+}
 
 impl<const D: usize, K: Basic> From<Tensor<D, K>> for AnyTensor {
     fn from(tensor: Tensor<D, K>) -> Self {
-        Self(tensor.into_bridge())
+        Self(Stored::Tensor(tensor.into_bridge()))
     }
 }
 
@@ -114,27 +125,64 @@ impl AnyTensor {
         }))
     }
 
+    /// Wraps bytes of the host as a float tensor with the same values, which is made when it is first read.
+    ///
+    /// Kernels on host memory read [the bytes](Self::as_bytes) themselves.
+    ///
+    /// # Errors
+    /// [`CoreError::Rank`] if the shape has no or more than [`MAX_RANK`] dimensions.
+    pub fn from_bytes(data: Vec<u8>, shape: Vec<usize>, device: &Device) -> Result<Self> {
+        if shape.is_empty() || shape.len() > MAX_RANK {
+            return Err(CoreError::Rank { shape, max: MAX_RANK });
+        }
+        Ok(Self(Stored::Bytes(Arc::new(Bytes::new(data, shape, device)))))
+    }
+
+    /// Returns the bytes of a tensor that [`from_bytes`](Self::from_bytes) made, in row-major order.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<Arc<Bytes>> {
+        match &self.0 {
+            Stored::Tensor(_) => None,
+            Stored::Bytes(bytes) => Some(bytes.clone()),
+        }
+    }
+
+    fn bridge(&self) -> &BridgeTensor {
+        match &self.0 {
+            Stored::Tensor(tensor) => tensor,
+            Stored::Bytes(bytes) => bytes.floats(),
+        }
+    }
+
+    fn into_bridge(self) -> BridgeTensor {
+        match self.0 {
+            Stored::Tensor(tensor) => tensor,
+            Stored::Bytes(bytes) => bytes.floats().clone(),
+        }
+    }
+
     /// Returns the shape, rows first.
     #[must_use]
     pub fn shape(&self) -> Vec<usize> {
-        self.0.shape().to_vec()
+        match &self.0 {
+            Stored::Tensor(tensor) => tensor.shape().to_vec(),
+            Stored::Bytes(bytes) => bytes.shape().to_vec(),
+        }
     }
 
     /// Returns the length of the first dimension.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.0.shape().to_vec().first().copied().unwrap_or(0)
+        self.shape().first().copied().unwrap_or(0)
     }
 
     /// Returns the kind of the elements.
     #[must_use]
     pub fn kind(&self) -> TensorKind {
-        if self.0.is_int() {
-            TensorKind::Int
-        } else if self.0.is_bool() {
-            TensorKind::Bool
-        } else {
-            TensorKind::Float
+        match &self.0 {
+            Stored::Tensor(tensor) if tensor.is_int() => TensorKind::Int,
+            Stored::Tensor(tensor) if tensor.is_bool() => TensorKind::Bool,
+            Stored::Tensor(_) | Stored::Bytes(_) => TensorKind::Float,
         }
     }
 
@@ -150,7 +198,7 @@ impl AnyTensor {
     /// [`CoreError::TensorKind`] with the expected and the found kind and shape.
     pub fn float<const D: usize>(&self) -> Result<Tensor<D>> {
         self.check(TensorKind::Float, D)?;
-        Ok(Tensor::from_bridge(self.0.clone()))
+        Ok(Tensor::from_bridge(self.bridge().clone()))
     }
 
     /// Returns the tensor as an int tensor of rank `D`.
@@ -159,7 +207,7 @@ impl AnyTensor {
     /// [`CoreError::TensorKind`] with the expected and the found kind and shape.
     pub fn int<const D: usize>(&self) -> Result<Tensor<D, Int>> {
         self.check(TensorKind::Int, D)?;
-        Ok(Tensor::from_bridge(self.0.clone()))
+        Ok(Tensor::from_bridge(self.bridge().clone()))
     }
 
     /// Returns the tensor as a bool tensor of rank `D`.
@@ -168,7 +216,7 @@ impl AnyTensor {
     /// [`CoreError::TensorKind`] with the expected and the found kind and shape.
     pub fn bool<const D: usize>(&self) -> Result<Tensor<D, Bool>> {
         self.check(TensorKind::Bool, D)?;
-        Ok(Tensor::from_bridge(self.0.clone()))
+        Ok(Tensor::from_bridge(self.bridge().clone()))
     }
 
     /// Converts into a float tensor of rank `D`, without a second owner of its storage.
@@ -177,7 +225,7 @@ impl AnyTensor {
     /// As [`AnyTensor::float`].
     pub fn into_float<const D: usize>(self) -> Result<Tensor<D>> {
         self.check(TensorKind::Float, D)?;
-        Ok(Tensor::from_bridge(self.0))
+        Ok(Tensor::from_bridge(self.into_bridge()))
     }
 
     /// Returns the elements of a float tensor in one dimension.
@@ -224,12 +272,12 @@ impl AnyTensor {
             }
             TensorKind::Int => {
                 with_rank!(shape.len(), shape, D => {
-                    Ok(Tensor::<D, Int>::from_bridge(self.0).inner().into())
+                    Ok(Tensor::<D, Int>::from_bridge(self.into_bridge()).inner().into())
                 })
             }
             TensorKind::Bool => {
                 with_rank!(shape.len(), shape, D => {
-                    Ok(Tensor::<D, Bool>::from_bridge(self.0).inner().into())
+                    Ok(Tensor::<D, Bool>::from_bridge(self.into_bridge()).inner().into())
                 })
             }
         }
@@ -304,19 +352,19 @@ impl AnyTensor {
     /// Returns the backend's tensor, for kernels that work on its memory.
     #[must_use]
     pub fn as_dispatch(&self) -> &DispatchTensor {
-        self.0.as_parts().1
+        self.bridge().as_parts().1
     }
 
     /// Returns the backend's tensor by value; see [`as_dispatch`](Self::as_dispatch).
     #[must_use]
     pub fn into_dispatch(self) -> DispatchTensor {
-        self.0.into_parts().1
+        self.into_bridge().into_parts().1
     }
 
     /// Wraps a backend's float tensor: the inverse of [`into_dispatch`](Self::into_dispatch).
     #[must_use]
     pub fn from_float_dispatch(tensor: DispatchTensor) -> Self {
-        Self(BridgeTensor::float(tensor))
+        Self(Stored::Tensor(BridgeTensor::float(tensor)))
     }
 
     /// Returns the float tensor without checking kind and rank, which the caller knows.
@@ -324,11 +372,11 @@ impl AnyTensor {
     /// Burn panics later if they are different; [`into_float`](Self::into_float) checks.
     #[must_use]
     pub fn into_float_unchecked<const D: usize>(self) -> Tensor<D> {
-        Tensor::from_bridge(self.0)
+        Tensor::from_bridge(self.into_bridge())
     }
 
     fn check(&self, kind: TensorKind, rank: usize) -> Result<()> {
-        if self.kind() == kind && self.0.rank() == rank {
+        if self.kind() == kind && self.shape().len() == rank {
             return Ok(());
         }
         Err(CoreError::TensorKind {
@@ -420,6 +468,20 @@ mod tests {
         let error = any.int::<2>().unwrap_err().to_string();
         assert_eq!(error, "expected an int tensor of rank 2, found a float tensor of shape [2, 2]");
         assert!(any.float::<3>().is_err());
+    }
+
+    #[test]
+    fn bytes_are_a_float_tensor_that_is_made_when_it_is_read() {
+        let device = Device::flex();
+        let any = AnyTensor::from_bytes(vec![0, 7, 255, 1], vec![2, 2], &device).unwrap();
+        assert_eq!((any.kind(), any.shape(), any.rows()), (TensorKind::Float, vec![2, 2], 2));
+        assert_eq!(any.as_bytes().unwrap().data(), [0, 7, 255, 1]);
+        assert_eq!(any.to_f32().unwrap(), [0.0, 7.0, 255.0, 1.0]);
+        assert!(any.int::<2>().is_err() && any.float::<1>().is_err());
+        let rows = Tensor::<1, Int>::from_ints([1], &device);
+        assert_eq!(any.select_rows(&rows).unwrap().to_f32().unwrap(), [255.0, 1.0]);
+        assert_eq!(any.clone().inner().unwrap().to_f32().unwrap(), any.to_f32().unwrap());
+        assert!(AnyTensor::from_bytes(vec![1], Vec::new(), &device).is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use rekindle_env::{Buffer, Parts};
 
 use crate::any_tensor::{AnyTensor, TensorKind};
 use crate::batch::{Batch, Column};
+use crate::device::is_host;
 use crate::error::{CoreError, Result};
 
 /// Named columns in host memory, each a contiguous [`Buffer`] of the same number of rows.
@@ -147,6 +148,10 @@ fn upload_owned(buffer: Buffer, device: &Device) -> Result<Column> {
     let tensor = match buffer.into_parts() {
         Parts::Float(data, shape) => TensorData::new(data, shaped(shape)),
         Parts::Int(data, shape) => TensorData::new(data, shaped(shape)),
+        // Kernels read the bytes of images, which are a quarter of the size of their floats.
+        Parts::Byte(data, shape) if shape.len() > 1 && is_host(device) => {
+            return Ok(AnyTensor::from_bytes(data, shaped(shape), device)?.into());
+        }
         Parts::Byte(data, shape) => {
             let floats: Vec<f32> = data.into_iter().map(f32::from).collect();
             TensorData::new(floats, shaped(shape))
@@ -306,6 +311,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn images_stay_bytes_on_the_host_and_are_floats_for_readers() {
+        let image = Buffer::from_u8(vec![0, 1, 2, 255], &[2, 1]).unwrap();
+        let mut batch = HostBatch::new();
+        batch.insert("obs", image.clone()).unwrap();
+        let batch = Arc::new(batch).gather_to_device(vec![1, 0], &Device::flex());
+        let column = batch.column("obs").unwrap();
+        assert_eq!(column.tensor().unwrap().as_bytes().unwrap().data(), [2, 255, 0, 1]);
+        let floats = crate::any_tensor::to_f32(batch.float::<3>("obs").unwrap()).unwrap();
+        assert_eq!(floats, [2.0, 255.0, 0.0, 1.0]);
     }
 
     #[test]

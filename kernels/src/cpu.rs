@@ -6,21 +6,27 @@
 
 mod adam;
 mod arch;
+mod conv;
 mod lanes;
 mod layer_norm;
 mod matmul;
 mod mlp;
+mod panels;
 mod polyak;
+mod recurrent;
 mod rms_prop;
 mod scratch;
 mod tanh;
 mod vector_math;
 
 pub(super) use adam::{adam, square_sum};
+pub(super) use conv::{ConvOp, ConvShape, Scale, pack as pack_filters};
 pub(super) use layer_norm::LayerNormOp;
 pub(super) use mlp::{EnsembleOp, Layer, MlpOp};
 pub(super) use polyak::polyak;
+pub(super) use recurrent::{CellKind, RecurrentOp, RecurrentShape, pack as pack_gates};
 pub(super) use rms_prop::rms_prop;
+pub(super) use scratch::Scratch;
 pub(super) use tanh::Tanh;
 pub use vector_math::{exp, ln};
 

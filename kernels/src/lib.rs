@@ -8,22 +8,27 @@
 
 mod activation;
 mod adam;
+mod conv;
 mod cpu;
 pub mod eager;
 mod ensemble;
 pub mod host_op;
 mod layer_norm;
 mod mlp;
+mod packed;
 mod polyak;
+mod recurrent;
 mod rms_prop;
 mod tanh;
 
 pub use activation::DenseActivation;
 pub use adam::{AdamStep, LARGEST_SQUARE, StepGuard, adam, sgd, square_sum};
+pub use conv::{ConvLayer, conv};
 pub use cpu::{exp, ln};
 pub use ensemble::{EnsembleLayer, ensemble_mlp};
 pub use layer_norm::layer_norm;
 pub use mlp::{DenseLayer, fit, mlp};
 pub use polyak::polyak;
+pub use recurrent::RecurrentLayer;
 pub use rms_prop::{RmsPropStep, rms_prop};
 pub use tanh::tanh;

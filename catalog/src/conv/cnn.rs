@@ -1,10 +1,11 @@
 //! Convolutional networks.
 
 use burn::module::Module;
-use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
+use burn::nn::{LayerNorm, PaddingConfig2d};
 use burn::prelude::*;
-use rekindle_core::ConfigError;
+use rekindle_core::{AnyTensor, ConfigError};
+use rekindle_kernels::ConvLayer;
 
 use super::{ConvFilter, validate_filters};
 use crate::activation::Activation;
@@ -114,10 +115,44 @@ impl Cnn {
     /// `[B, height, width, channels]` to `[B, features]`.
     #[must_use]
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let [_, dims @ ..] = images.dims();
+        if let Some(features) = self.forward_fused(&images.clone().into(), dims, None) {
+            return features;
+        }
         match self.compute_dtype {
             ComputeDType::F32 => self.convolve(&self.layers, images),
             dtype => self.convolve(&dtype.convert_module(&self.layers), images),
         }
+    }
+
+    /// Applies all layers to images of height, width and channels `dims` by the fused kernel, after the map
+    /// `(x − scale[0]) / scale[1]` if there is one. Returns `None` where the kernel does not apply.
+    pub(crate) fn forward_fused(
+        &self,
+        images: &AnyTensor,
+        dims: [usize; 3],
+        scale: Option<[f32; 2]>,
+    ) -> Option<Tensor<2>> {
+        rekindle_kernels::conv(images, dims, scale, &self.fused_layers()?)
+    }
+
+    /// Returns the layers for [`rekindle_kernels::conv`]; `None` if the kernel lacks the activation, the number format
+    /// or the normalization between them.
+    fn fused_layers(&self) -> Option<Vec<ConvLayer>> {
+        if self.compute_dtype != ComputeDType::F32 || !self.norms.is_empty() {
+            return None;
+        }
+        let activation = self.activation.dense()?;
+        let layer = |layer: &Conv2d| {
+            let is_padded = match layer.padding {
+                PaddingConfig2d::Same => true,
+                PaddingConfig2d::Valid => false,
+                PaddingConfig2d::Explicit(..) => return None,
+            };
+            let bias = layer.bias.as_ref()?.val();
+            ConvLayer::new(layer.weight.val(), bias, layer.stride, is_padded, activation)
+        };
+        self.layers.iter().map(layer).collect()
     }
 
     fn convolve(&self, layers: &[Conv2d], images: Tensor<4>) -> Tensor<2> {

@@ -89,8 +89,17 @@ impl Encoder for CnnEncoder {
             let expected = format!("a float tensor of shape [_, {height}, {width}, {channels}]");
             return Err(CoreError::TensorKind { expected, found: tensor.describe() }.into());
         }
-        let pixels = self.scale.apply(flat_rows(observations, height * width * channels)?);
-        let features = self.cnn.forward(pixels.reshape([rows, height, width, channels]));
+        let fused = self.scale.fused().and_then(|scale| {
+            self.cnn.forward_fused(tensor, self.input_dims, scale)
+        });
+        let features = match fused {
+            Some(features) => features,
+            None => {
+                let pixels = flat_rows(observations, height * width * channels)?;
+                let images = self.scale.apply(pixels).reshape([rows, height, width, channels]);
+                self.cnn.forward(images)
+            }
+        };
         Ok(match &self.mlp {
             Some(mlp) => mlp.forward(features),
             None => features,

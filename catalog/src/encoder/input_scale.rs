@@ -48,6 +48,16 @@ impl InputScale {
         }
     }
 
+    /// Returns `low` and the width of the range for the fused kernel, which has the same for all elements; `None` if
+    /// each element has its own.
+    pub(crate) fn fused(&self) -> Option<Option<[f32; 2]>> {
+        match self {
+            Self::Identity => Some(None),
+            Self::Uniform { low, high } => Some(Some([*low, width(*low, *high)])),
+            Self::PerElement { .. } => None,
+        }
+    }
+
     /// Maps flattened observations. An element whose bounds are equal becomes 0.
     ///
     /// # Shapes

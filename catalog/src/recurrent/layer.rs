@@ -2,6 +2,7 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::prelude::*;
+use rekindle_kernels::RecurrentLayer;
 
 use super::RecurrentConfig;
 use super::cell::{gru_cell, lstm_cell};
@@ -49,6 +50,16 @@ impl Layer {
         }
     }
 
+    /// Returns the weights for the fused kernel; `None` if only one of the biases exists.
+    fn fused(&self) -> Option<RecurrentLayer> {
+        let biases = match (&self.bias_ih, &self.bias_hh) {
+            (Some(ih), Some(hh)) => Some([ih.val(), hh.val()]),
+            (None, None) => None,
+            _ => return None,
+        };
+        RecurrentLayer::new(self.weight_ih.val(), self.weight_hh.val(), biases)
+    }
+
     /// # Shapes
     /// `x`: `[S, T, input_dim]`; states: `[S, hidden_dim]`; result: `[S, T, hidden_dim]`.
     pub(super) fn forward(
@@ -57,6 +68,11 @@ impl Layer {
         hidden: Tensor<2>,
         cell: Option<Tensor<2>>,
     ) -> (Tensor<3>, Tensor<2>, Option<Tensor<2>>) {
+        if let Some(layer) = self.fused()
+            && let Some(found) = layer.forward(&x, &hidden, cell.as_ref())
+        {
+            return found;
+        }
         let [sequences, steps, features] = x.dims();
         let add = |x: Tensor<2>, bias: &Option<Param<Tensor<1>>>| match bias {
             Some(bias) => x + bias.val().unsqueeze(),

@@ -4,12 +4,15 @@ mod ensemble;
 mod forward;
 mod gradient;
 mod layers;
+mod wide;
 
 pub(crate) use ensemble::EnsembleOp;
 pub(super) use forward::activate;
 pub(super) use gradient::through_activation;
 pub(crate) use layers::Layer;
 use layers::LayerParameters;
+
+use std::ops::Range;
 
 use super::scratch::Scratch;
 use crate::host_op::{HostOp, Pass};
@@ -44,11 +47,83 @@ impl<const N: usize> HostOp<N> for MlpOp {
 
     fn forward(&self, inputs: [&[f32]; N], tracked: bool) -> (Vec<f32>, Self::Saved) {
         let (x, layers) = self.split(inputs);
-        forward::forward(x, &layers, tracked)
+        forward(x, &layers, tracked)
     }
 
     fn backward(&self, pass: Pass<'_, Self::Saved, N>) -> [Option<Vec<f32>>; N] {
         let (x, layers) = self.split(pass.inputs);
-        gradient::backward(x, &layers, pass)
+        backward(x, &layers, pass)
     }
+}
+
+/// Splits layers into wide ones, each alone, and runs of others.
+fn segments(layers: &[LayerParameters<'_>]) -> Vec<Range<usize>> {
+    let mut segments: Vec<Range<usize>> = Vec::new();
+    for (index, dense) in layers.iter().enumerate() {
+        match segments.last_mut() {
+            Some(last) if !dense.layer.is_wide() && !layers[last.start].layer.is_wide() => {
+                last.end = index + 1;
+            }
+            _ => segments.push(index..index + 1),
+        }
+    }
+    segments
+}
+
+/// Applies the layers to the rows of `x`. Returns the output of the last layer, and the outputs of
+/// the other layers if they are to be kept.
+fn forward(x: &[f32], layers: &[LayerParameters<'_>], keeps: bool) -> (Vec<f32>, Vec<Scratch>) {
+    let segments = segments(layers);
+    if segments.len() == 1 && !layers[0].layer.is_wide() {
+        return forward::forward(x, layers, keeps);
+    }
+    let (mut output, mut saved) = (None::<Vec<f32>>, Vec::new());
+    for segment in segments {
+        let layers = &layers[segment];
+        let x = output.as_deref().unwrap_or(x);
+        let (next, hidden) = match layers {
+            [dense] if dense.layer.is_wide() => (wide::forward(x, dense), Vec::new()),
+            _ => forward::forward(x, layers, keeps),
+        };
+        saved.extend(output.replace(next).map(Scratch::from));
+        saved.extend(hidden);
+    }
+    if !keeps {
+        saved.clear();
+    }
+    (output.unwrap_or_default(), saved)
+}
+
+/// Returns the gradients of the rows `x` and of the parameters of each layer, where they are needed.
+fn backward<const N: usize>(
+    x: &[f32],
+    layers: &[LayerParameters<'_>],
+    pass: Pass<'_, Vec<Scratch>, N>,
+) -> [Option<Vec<f32>>; N] {
+    let [needs_x, needs @ ..] = &pass.needs[..] else { return [const { None }; N] };
+    let outputs: Vec<&[f32]> =
+        pass.saved.iter().map(|saved| &saved[..]).chain([pass.output]).collect();
+    let mut gradient: Option<Vec<f32>> = None;
+    let mut of_parameters = Vec::with_capacity(needs.len());
+    for Range { start, end } in segments(layers).into_iter().rev() {
+        let part = gradient::Backward {
+            x: if start == 0 { x } else { outputs[start - 1] },
+            layers: &layers[start..end],
+            outputs: &outputs[start..end],
+            gradient: gradient.as_deref().unwrap_or(pass.gradient),
+            needs_x: start > 0 || *needs_x,
+            needs: &needs[2 * start..2 * end],
+        };
+        let (of_x, found) = match part.layers {
+            [dense] if dense.layer.is_wide() => wide::backward(&part, dense),
+            _ => gradient::backward(&part),
+        };
+        gradient = of_x;
+        of_parameters.push(found);
+    }
+    let mut of_parameters = of_parameters.into_iter().rev().flatten();
+    std::array::from_fn(|index| match index {
+        0 => gradient.take(),
+        _ => of_parameters.next().flatten(),
+    })
 }

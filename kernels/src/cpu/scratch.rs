@@ -33,6 +33,12 @@ impl Scratch {
     }
 }
 
+impl From<Vec<f32>> for Scratch {
+    fn from(buffer: Vec<f32>) -> Self {
+        Self(buffer)
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.0);

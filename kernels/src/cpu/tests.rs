@@ -43,6 +43,15 @@ fn mlp<const N: usize>(rows: usize, widths: &[usize], by: DenseActivation) -> Ve
             numbers(len, index as u64 + 1).iter().map(|x| x * 0.3).collect()
         }
     });
+    both_passes(&format!("{rows} rows, {widths:?}, {by:?}"), &op, &data)
+}
+
+/// Digests of the output of an operation and of the gradients of all inputs.
+fn both_passes<O: HostOp<N>, const N: usize>(
+    name: &str,
+    op: &O,
+    data: &[Vec<f32>; N],
+) -> Vec<(String, u64)> {
     let inputs = data.each_ref().map(|data| &data[..]);
     let (output, saved) = op.forward(inputs, true);
     let (untracked, _) = op.forward(inputs, false);
@@ -51,7 +60,6 @@ fn mlp<const N: usize>(rows: usize, widths: &[usize], by: DenseActivation) -> Ve
     let needs = [true; N];
     let pass = Pass { inputs, output: &output, saved: &saved, gradient: &gradient, needs };
     let gradients = op.backward(pass);
-    let name = format!("{rows} rows, {widths:?}, {by:?}");
     let mut found = vec![(format!("{name}, output"), bits(&output))];
     for (index, gradient) in gradients.iter().enumerate() {
         let gradient = gradient.as_ref().unwrap();
@@ -76,19 +84,85 @@ fn layer_norm(rows: usize, width: usize, activation: DenseActivation) -> Vec<(St
     all.map(|(index, values)| (format!("{name}, {index}"), bits(values))).collect()
 }
 
-/// Digests of the results of every kernel.
-fn all_results() -> Vec<(String, u64)> {
-    let mut found = results();
-    for by in [DenseActivation::Tanh, DenseActivation::Relu, DenseActivation::Linear] {
-        for (rows, width) in [(1, 2), (5, 17), (300, 64), (2000, 100), (3, 9000)] {
-            found.extend(layer_norm(rows, width, by));
+/// Convolutions whose images and parameters are `N` slices, forward and backward.
+fn conv<const N: usize>(images: usize, shapes: &[ConvShape]) -> Vec<(String, u64)> {
+    let scale = Some(Scale { low: -0.5, width: 3.0 });
+    let op = ConvOp { layers: shapes.to_vec(), scale, bytes: None, packed: Vec::new() };
+    let data: [Vec<f32>; N] = array::from_fn(|index| match index {
+        0 => numbers(images * shapes[0].input_len(), 1),
+        _ => {
+            let ConvShape { input, kernel, output, .. } = shapes[(index - 1) / 2];
+            let weights = kernel[0] * kernel[1] * input[2] * output[2];
+            let len = if index % 2 == 1 { weights } else { output[2] };
+            numbers(len, index as u64 + 1).iter().map(|x| x * 0.2).collect()
+        }
+    });
+    both_passes(&format!("{images} images, {shapes:?}"), &op, &data)
+}
+
+/// A recurrent layer whose operands are `N` slices, forward and backward.
+fn recurrent<const N: usize>(shape: RecurrentShape) -> Vec<(String, u64)> {
+    let gates = shape.gates();
+    let states = shape.sequences * shape.hidden;
+    let lens =
+        [states * shape.steps / shape.hidden * shape.inputs, gates * shape.inputs, gates * shape.hidden];
+    let biases = if shape.has_bias { vec![gates; 2] } else { Vec::new() };
+    let lens: Vec<usize> = lens.into_iter().chain(biases).chain([states; 2]).collect();
+    let data: [Vec<f32>; N] = array::from_fn(|index| {
+        numbers(lens[index], index as u64 + 1).iter().map(|x| x * 0.4).collect()
+    });
+    both_passes(&format!("{shape:?}"), &RecurrentOp { shape, packed: [None, None] }, &data)
+}
+
+/// Digests of convolutions, recurrent layers and layers with many weights.
+fn results_of_images_and_memory() -> Vec<(String, u64)> {
+    let shape = |input, output, kernel, stride, padding, activation| ConvShape {
+        input,
+        kernel,
+        stride,
+        padding,
+        output,
+        activation,
+    };
+    let (relu, tanh) = (DenseActivation::Relu, DenseActivation::Tanh);
+    let nature = [
+        shape([84, 84, 4], [20, 20, 32], [8, 8], [4, 4], [0, 0], relu),
+        shape([20, 20, 32], [9, 9, 64], [4, 4], [2, 2], [0, 0], relu),
+        shape([9, 9, 64], [7, 7, 64], [3, 3], [1, 1], [0, 0], relu),
+    ];
+    let padded = [
+        shape([10, 9, 3], [10, 9, 20], [4, 3], [1, 1], [1, 1], tanh),
+        shape([10, 9, 20], [5, 3, 7], [5, 5], [2, 3], [1, 1], DenseActivation::Linear),
+    ];
+    let mut found = conv::<7>(1, &nature);
+    found.extend(conv::<7>(21, &nature));
+    found.extend(conv::<5>(37, &padded));
+    for (kind, has_bias) in [(CellKind::Lstm, true), (CellKind::Gru, true), (CellKind::Lstm, false)] {
+        let sizes = |sequences, steps, inputs, hidden| RecurrentShape {
+            kind,
+            sequences,
+            steps,
+            inputs,
+            hidden,
+            has_bias,
+        };
+        for sizes in [sizes(3, 5, 7, 9), sizes(33, 6, 70, 100), sizes(1, 1, 64, 64)] {
+            found.extend(match (kind, has_bias) {
+                (CellKind::Lstm, true) => recurrent::<7>(sizes),
+                (CellKind::Lstm, false) => recurrent::<5>(sizes),
+                (CellKind::Gru, _) => recurrent::<6>(sizes),
+            });
         }
     }
+    for rows in [1, 3, 4, 7, 67] {
+        found.extend(mlp::<7>(rows, &[33, 1000, 300, 6], relu));
+    }
+    found.extend(mlp::<5>(50, &[3136, 100, 700], tanh));
     found
 }
 
-/// Digests of the results of the kernels that every recorded run uses, for sizes that fill vectors and sizes that do not, on one thread
-/// and on several.
+/// Digests of the results of the kernels that every recorded run uses, for sizes that fill vectors and sizes
+/// that do not, on one thread and on several.
 fn results() -> Vec<(String, u64)> {
     let mut found = Vec::new();
     for by in [DenseActivation::Tanh, DenseActivation::Relu, DenseActivation::Linear] {
@@ -132,6 +206,18 @@ fn assert_same(found: &[(String, u64)], expected: &[(String, u64)], what: &str) 
     }
 }
 
+/// Digests of the results of every kernel.
+fn all_results() -> Vec<(String, u64)> {
+    let mut found = results();
+    found.extend(results_of_images_and_memory());
+    for by in [DenseActivation::Tanh, DenseActivation::Relu, DenseActivation::Linear] {
+        for (rows, width) in [(1, 2), (5, 17), (300, 64), (2000, 100), (3, 9000)] {
+            found.extend(layer_norm(rows, width, by));
+        }
+    }
+    found
+}
+
 /// On a processor with AVX-512, this test compares vectors of 8 and 16 lanes.
 #[test]
 fn results_do_not_depend_on_the_length_of_vectors() {
@@ -146,9 +232,13 @@ fn results_do_not_depend_on_the_length_of_vectors() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn results_are_those_of_other_machines() {
+    let recorded: [(fn() -> Vec<(String, u64)>, &str); 2] =
+        [(results, "19b05f83a9d4ee50"), (results_of_images_and_memory, "")];
     for arch in arch::fused() {
-        let all = digest(arch::with(arch, results).into_iter().map(|(_, digest)| digest));
-        assert_eq!(format!("{all:016x}"), "19b05f83a9d4ee50", "{arch:?}");
+        for (results, expected) in recorded {
+            let all = digest(arch::with(arch, results).into_iter().map(|(_, digest)| digest));
+            assert_eq!(format!("{all:016x}"), expected, "{arch:?}");
+        }
     }
 }
 

@@ -52,6 +52,13 @@ pub(super) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.div_f32s(numerator, horner(simd, TANH_DENOMINATOR, square))
 }
 
+/// Returns the logistic function, `(tanh(x/2) + 1)/2`; NaN stays NaN.
+#[inline(always)]
+pub(super) fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let half = simd.splat_f32s(0.5);
+    simd.mul_add_e_f32s(tanh(simd, simd.mul_f32s(x, half)), half, half)
+}
+
 /// Applies a function to every element in place.
 #[inline(always)]
 pub(super) fn map<S: Simd>(simd: S, values: &mut [f32], f: impl Fn(S::f32s) -> S::f32s) {

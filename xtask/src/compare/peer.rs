@@ -69,8 +69,8 @@ const TWO_RUNNERS: Setting = Setting { label: "2 env runners", args: &["--env-ru
 
 /// Settings of peers that run in one process.
 pub(super) const THREADS: &[Setting] = &[ONE, TWO];
-/// Settings of SBX: JAX gains from a second thread.
-pub(super) const JAX_THREADS: &[Setting] = &[TWO, ONE];
+/// Settings of SBX and of large networks, which gain from a second thread.
+pub(super) const TWO_THREADS: &[Setting] = &[TWO, ONE];
 /// Settings of RLlib's algorithms. Without env runners, the driver samples.
 pub(super) const RUNNERS: &[Setting] = &[ONE, TWO, ONE_RUNNER, TWO_RUNNERS];
 /// The setting of RLlib's asynchronous algorithms, which need env runners.

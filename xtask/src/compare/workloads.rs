@@ -1,6 +1,6 @@
 //! The workloads of the comparison and their goals.
 
-use super::peer::{ASYNCHRONOUS, Entry, JAX_THREADS, LEAN, Peer, RUNNERS};
+use super::peer::{ASYNCHRONOUS, Entry, LEAN, Peer, RUNNERS, TWO_THREADS};
 use super::workload::{Case, Goal, Metric, Workload};
 
 fn case(name: impl Into<String>, key: impl Into<String>, goals: &[(Peer, Goal)]) -> Case {
@@ -10,7 +10,7 @@ fn case(name: impl Into<String>, key: impl Into<String>, goals: &[(Peer, Goal)])
 const PPO_SB3: Entry = Entry::new(Peer::Sb3, "ppo_sb3.py");
 const PPO_RLLIB: Entry = Entry::new(Peer::Rllib, "ppo_rllib.py").settings(RUNNERS);
 const PPO_SBX: Entry =
-    Entry::new(Peer::Sbx, "ppo_sb3.py").args(&["--system", "sbx"]).settings(JAX_THREADS);
+    Entry::new(Peer::Sbx, "ppo_sb3.py").args(&["--system", "sbx"]).settings(TWO_THREADS);
 const PPO_THRUST: Entry = Entry::new(Peer::Thrust, "thrust_rl");
 
 /// Returns all workloads. A new one needs an entry here, a program per peer, and one in `benches/`.
@@ -35,6 +35,15 @@ pub(super) fn workloads() -> Vec<Workload> {
             &[1, 8, 64, 128, 512, 1024, 4096],
         ),
         mlp("mlp-train", "Training steps of MLPs", MLP_TRAIN, &[64, 128, 512, 4096]),
+        network("cnn-update", "Updates of convolutional networks", CNN_UPDATE, &CNN_UPDATE_CASES),
+        network("cnn-acting", "Acting on images", CNN_ACTING, &CNN_ACTING_CASES),
+        network("recurrent-update", "Updates of LSTM and GRU", RECURRENT_UPDATE, &RECURRENT_CASES),
+        network(
+            "recurrent-acting",
+            "Acting with LSTM and GRU",
+            RECURRENT_ACTING,
+            &RECURRENT_ACTING_CASES,
+        ),
         memory(),
         scaling(),
     ]
@@ -278,6 +287,73 @@ fn mlp(
         seconds: [1.0, 0.1],
         cases: cases.collect(),
         peers: vec![Entry::new(Peer::Torch, "mlp_torch.py")],
+    }
+}
+
+const CNN_UPDATE: (&str, &[&str]) = (
+    "PPO's update without advantages: 8 minibatches of bytes in random order, loss, clipping of the gradient's norm \
+     and Adam, beside eager PyTorch. nature: 84 × 84 × 4, convolutions of 32 filters 8 × 8, 64 of 4 × 4 and 64 of \
+     3 × 3, and a hidden layer of 512 for each of policy and value function. small: 10 × 10 × 4, 16 and 32 filters \
+     3 × 3, hidden layers of 128. Cases are named network-minibatch.",
+    &["--what", "update"],
+);
+const CNN_UPDATE_CASES: [(&str, f64); 4] =
+    [("nature-32", 1.8), ("nature-256", 1.1), ("small-32", 3.0), ("small-256", 3.0)];
+const CNN_ACTING: (&str, &[&str]) = (
+    "Forward passes of the same policies, beside eager PyTorch in inference mode. The host writes the bytes and reads \
+     the logits. Cases are named network-environments.",
+    &["--what", "acting"],
+);
+const CNN_ACTING_CASES: [(&str, f64); 6] = [
+    ("nature-1", 2.0),
+    ("nature-8", 2.0),
+    ("nature-64", 2.0),
+    ("small-1", 3.0),
+    ("small-8", 3.0),
+    ("small-64", 3.0),
+];
+const RECURRENT_UPDATE: (&str, &[&str]) = (
+    "PPO's update as above, of 16 inputs, a tanh layer and an LSTM or GRU of the same width, shared by policy and value \
+     function, beside eager PyTorch. Minibatches of 32 sequences of 20 steps. Cases are named layer-rows.",
+    &["--what", "update"],
+);
+const RECURRENT_CASES: [(&str, f64); 4] =
+    [("lstm64-640", 2.0), ("lstm256-640", 2.0), ("gru64-640", 2.0), ("gru256-640", 2.0)];
+const RECURRENT_ACTING: (&str, &[&str]) = (
+    "Forward passes of the same policies and their states, beside eager PyTorch in inference mode. Cases are named \
+     layer-environments.",
+    &["--what", "acting"],
+);
+const RECURRENT_ACTING_CASES: [(&str, f64); 8] = [
+    ("lstm64-1", 5.0),
+    ("lstm64-8", 5.0),
+    ("lstm64-64", 5.0),
+    ("lstm256-1", 5.0),
+    ("lstm256-8", 5.0),
+    ("lstm256-64", 5.0),
+    ("gru64-8", 5.0),
+    ("gru256-8", 5.0),
+];
+
+fn network(
+    name: &'static str,
+    title: &'static str,
+    (description, args): (&'static str, &'static [&'static str]),
+    cases: &[(&str, f64)],
+) -> Workload {
+    let cases = cases.iter().map(|&(key, ratio)| {
+        case(format!("{name}-{key}"), key, &[(Peer::Torch, Goal::Ratio(ratio))])
+    });
+    Workload {
+        name,
+        title,
+        description,
+        metric: Metric::Rows,
+        program: "network",
+        args,
+        seconds: [2.0, 0.3],
+        cases: cases.collect(),
+        peers: vec![Entry::new(Peer::Torch, "network_torch.py").settings(TWO_THREADS)],
     }
 }
 

@@ -8,6 +8,7 @@ mod a2c;
 mod acting;
 mod asynchronous;
 mod mlp;
+mod network;
 mod off_policy;
 mod plot_scaling;
 mod ppo;
@@ -46,6 +47,7 @@ enum Program {
     Acting(acting::Args),
     Update(update::Args),
     Mlp(mlp::Args),
+    Network(network::Args),
     UpdateOnDevice(update_on_device::Args),
     PlotScaling(plot_scaling::Args),
 }
@@ -60,6 +62,7 @@ fn main() -> Result<(), MainError> {
         Program::Acting(args) => acting::run(&args)?,
         Program::Update(args) => update::run(&args)?,
         Program::Mlp(args) => mlp::run(&args)?,
+        Program::Network(args) => network::run(&args)?,
         Program::UpdateOnDevice(args) => update_on_device::run(&args)?,
         Program::PlotScaling(args) => plot_scaling::run(&args)?,
     }

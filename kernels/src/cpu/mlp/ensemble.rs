@@ -1,7 +1,7 @@
 //! MLPs of equal shape over the same rows, in one operation.
 
 use super::layers::{Layer, LayerParameters};
-use super::{forward, gradient};
+use super::{backward, forward};
 use crate::cpu::scratch::Scratch;
 use crate::host_op::{HostOp, Pass};
 
@@ -53,7 +53,7 @@ impl<const N: usize> HostOp<N> for EnsembleOp {
         for member in 0..self.members {
             let own = self.of_member(member, inputs);
             let x = own.first().copied().unwrap_or_default();
-            let (output, of_member) = forward::forward(x, &self.layers(own), tracked);
+            let (output, of_member) = forward(x, &self.layers(own), tracked);
             outputs.extend(output);
             saved.push(of_member);
         }
@@ -65,17 +65,14 @@ impl<const N: usize> HostOp<N> for EnsembleOp {
         for (member, saved) in pass.saved.iter().enumerate() {
             let own = self.of_member(member, pass.inputs);
             let x = own.first().copied().unwrap_or_default();
-            let found = gradient::backward(
-                x,
-                &self.layers(own),
-                Pass {
-                    inputs: own,
-                    output: part(pass.output, member, self.members),
-                    saved,
-                    gradient: part(pass.gradient, member, self.members),
-                    needs: pass.needs,
-                },
-            );
+            let of_member = Pass {
+                inputs: own,
+                output: part(pass.output, member, self.members),
+                saved,
+                gradient: part(pass.gradient, member, self.members),
+                needs: pass.needs,
+            };
+            let found = backward(x, &self.layers(own), of_member);
             for (index, (total, found)) in total.iter_mut().zip(found).enumerate() {
                 add(total, found, index == 0);
             }

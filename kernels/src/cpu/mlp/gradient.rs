@@ -13,7 +13,6 @@ use crate::cpu::arch::arch;
 use crate::cpu::matmul::{Columns, Rows, Start, matmul, transpose};
 use crate::cpu::scratch::Scratch;
 use crate::cpu::vector_math;
-use crate::host_op::Pass;
 
 /// Maximum number of parts. Each part has its own gradients, which cost memory and must be added
 /// up.
@@ -29,32 +28,45 @@ const REDUCTION: usize = 256;
 /// Minimum number of parameters that justifies another thread for the sums.
 const ADDED: usize = 1 << 13;
 
+/// A backward pass through some layers.
+pub(super) struct Backward<'a> {
+    pub(super) x: &'a [f32],
+    pub(super) layers: &'a [LayerParameters<'a>],
+    /// The output of each layer.
+    pub(super) outputs: &'a [&'a [f32]],
+    /// The gradient of the last output.
+    pub(super) gradient: &'a [f32],
+    /// Whether the rows need a gradient.
+    pub(super) needs_x: bool,
+    /// Whether weights and bias of each layer do.
+    pub(super) needs: &'a [bool],
+}
+
+/// The gradients of the rows, and those of weights and bias of each layer, where they are needed.
+pub(super) type Found = (Option<Vec<f32>>, Vec<Option<Vec<f32>>>);
+
 /// Returns the gradients of the rows `x` and of the parameters of each layer, where they are needed.
-pub(super) fn backward<const N: usize>(
-    x: &[f32],
-    layers: &[LayerParameters<'_>],
-    pass: Pass<'_, Vec<Scratch>, N>,
-) -> [Option<Vec<f32>>; N] {
+pub(super) fn backward(pass: &Backward<'_>) -> Found {
+    let Backward { x, layers, .. } = *pass;
     let width = layers.first().map_or(1, |dense| dense.layer.inputs);
     let rows = x.len() / width;
-    let [needs_x, needs @ ..] = &pass.needs[..] else { return [const { None }; N] };
-    let transposed = transposed(layers, |index, _| index > 0 || *needs_x);
-    let lens: Vec<usize> = pass.inputs[1..].iter().map(|parameter| parameter.len()).collect();
+    let transposed = transposed(layers, |index, _| index > 0 || pass.needs_x);
+    let lens: Vec<usize> =
+        layers.iter().flat_map(|dense| [dense.weights.len(), dense.bias.len()]).collect();
 
     let step = rows_per_part(rows, cost(layers));
-    let mut of_x = vec![0.0; if *needs_x { x.len() } else { 0 }];
+    let mut of_x = vec![0.0; if pass.needs_x { x.len() } else { 0 }];
     let mut of_x_parts = of_x.chunks_mut(step * width);
     let mut sums: Vec<Scratch> =
         (0..rows).step_by(step).map(|_| Scratch::new(lens.iter().sum())).collect();
     let part = |(part, sums)| {
         let first = part * step;
         let of_part = |matrix| of_rows(matrix, rows, first..rows.min(first + step));
-        let outputs = pass.saved.iter().map(|saved| &saved[..]).chain([pass.output]);
         Part {
             layers,
             transposed: &transposed,
             x: of_part(x),
-            outputs: outputs.map(of_part).collect(),
+            outputs: pass.outputs.iter().map(|output| of_part(output)).collect(),
             gradient: of_part(pass.gradient),
             of_x: of_x_parts.next(),
             sums,
@@ -63,13 +75,7 @@ pub(super) fn backward<const N: usize>(
     let tasks = sums.iter_mut().map(|sums| &mut sums[..]).enumerate().map(part).collect();
     let arch = arch();
     rekindle_parallel::for_each(tasks, |task: Part<'_>| arch.dispatch(task));
-
-    let mut of_parameters = add_up(&lens, needs, &sums).into_iter();
-    let mut of_x = needs_x.then_some(of_x);
-    std::array::from_fn(|index| match index {
-        0 => of_x.take(),
-        _ => of_parameters.next().flatten(),
-    })
+    (pass.needs_x.then_some(of_x), add_up(&lens, pass.needs, &sums))
 }
 
 /// Returns the rows of a part, given the multiplications of a row in the forward pass.
@@ -204,7 +210,7 @@ fn of_weights<S: Simd>(simd: S, layer: Layer, x: &[f32], gradient: &[f32], weigh
 }
 
 #[inline(always)]
-fn column_sums<S: Simd>(simd: S, rows: &[f32], sums: &mut [f32]) {
+pub(super) fn column_sums<S: Simd>(simd: S, rows: &[f32], sums: &mut [f32]) {
     sums.fill(0.0);
     for row in rows.chunks_exact(sums.len()) {
         vector_math::zip(

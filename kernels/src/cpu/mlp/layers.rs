@@ -23,7 +23,15 @@ impl Layer {
     pub(super) fn is_narrow(self) -> bool {
         self.outputs < 8
     }
+
+    /// Whether the layer has so many weights that reading them from memory bounds its speed.
+    pub(super) fn is_wide(self) -> bool {
+        self.inputs * self.outputs >= WIDE && !self.is_narrow()
+    }
 }
+
+/// Weights of a layer that do not fit into the second-level cache together with its rows.
+const WIDE: usize = 1 << 18;
 
 /// A layer with its parameters.
 #[derive(Clone, Copy)]

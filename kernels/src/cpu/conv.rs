@@ -1,0 +1,89 @@
+//! Convolutions and their activations in one pass over blocks of images.
+//!
+//! Images have their channels last, so the elements that a row of a kernel reads are neighbors in memory. Products
+//! read them where they are; only images that need zeros around them or another scale are copied, a few at a time.
+
+mod forward;
+mod gradient;
+mod patches;
+mod products;
+mod shape;
+
+pub(crate) use patches::Scale;
+use patches::Images;
+pub(crate) use shape::ConvShape;
+use shape::ConvParameters;
+
+use std::sync::Arc;
+
+use rekindle_core::any_tensor::Bytes;
+
+use super::scratch::Scratch;
+use crate::host_op::{HostOp, Pass};
+
+/// Convolutions and their activations as one operation. Its inputs are the images (`[height, width, channels]`
+/// each) unless they are bytes, then the weights (`[out_channels, in_channels, kernel height, kernel width]`) and bias
+/// (`[out_channels]`) of each layer.
+#[derive(Debug)]
+pub(crate) struct ConvOp {
+    pub(crate) layers: Vec<ConvShape>,
+    /// Map of the images before the first layer.
+    pub(crate) scale: Option<Scale>,
+    /// The images, if they are bytes.
+    pub(crate) bytes: Option<Arc<Bytes>>,
+    /// The weights of each layer in panels ([`pack`]), if they are known.
+    pub(crate) packed: Vec<Option<Arc<Scratch>>>,
+}
+
+/// Returns the weights of a layer in panels.
+pub(crate) fn pack(shape: ConvShape, weights: &[f32]) -> Scratch {
+    ConvParameters { shape, weights, bias: &[] }.forward_panels()
+}
+
+impl ConvOp {
+    /// Splits the inputs into the images and the layers.
+    fn split<'a>(&'a self, inputs: &[&'a [f32]]) -> (Images<'a>, Vec<ConvParameters<'a>>) {
+        let (x, parameters) = match &self.bytes {
+            Some(bytes) => (Images::Bytes(bytes.data()), inputs),
+            None => match inputs.split_first() {
+                Some((x, parameters)) => (Images::Floats(x), parameters),
+                None => (Images::Floats(&[]), inputs),
+            },
+        };
+        let layers = self.layers.iter().zip(parameters.chunks_exact(2));
+        let layer = |(&shape, p): (&ConvShape, &[&'a [f32]])| ConvParameters {
+            shape,
+            weights: p[0],
+            bias: p[1],
+        };
+        (x, layers.map(layer).collect())
+    }
+}
+
+impl<const N: usize> HostOp<N> for ConvOp {
+    /// The outputs of all layers but the last.
+    type Saved = Vec<Scratch>;
+
+    fn forward(&self, inputs: [&[f32]; N], tracked: bool) -> (Vec<f32>, Self::Saved) {
+        let (x, layers) = self.split(&inputs);
+        forward::forward(x, &layers, &self.packed, self.scale, tracked)
+    }
+
+    fn backward(&self, pass: Pass<'_, Self::Saved, N>) -> [Option<Vec<f32>>; N] {
+        let (x, layers) = self.split(&pass.inputs);
+        let outputs: Vec<&[f32]> =
+            pass.saved.iter().map(|saved| &saved[..]).chain([pass.output]).collect();
+        let images = usize::from(self.bytes.is_none());
+        let (of_x, of_parameters) = gradient::backward(&gradient::Backward {
+            x,
+            layers: &layers,
+            scale: self.scale,
+            outputs: &outputs,
+            gradient: pass.gradient,
+            needs_x: images > 0 && pass.needs.first().is_some_and(|needs| *needs),
+            needs: &pass.needs[images..],
+        });
+        let mut found = std::iter::once(of_x).skip(1 - images).chain(of_parameters);
+        std::array::from_fn(|_| found.next().flatten())
+    }
+}

@@ -1,0 +1,213 @@
+//! The forward pass.
+
+use std::sync::Arc;
+
+use pulp::{Simd, WithSimd};
+
+use super::patches::{Images, Patches, Scale};
+use super::products::Convolution;
+use super::shape::{Band, ConvParameters, ConvShape};
+use crate::cpu::arch::arch;
+use crate::cpu::scratch::Scratch;
+
+/// Images that pass all layers together, so that the values between the layers stay in the cache.
+pub(super) const BLOCK: usize = 8;
+
+/// Pixels of an output that are worth a pass over the weights. Small images are read several at a time.
+const PIXELS: usize = 128;
+
+/// Minimum number of multiplications that justifies another thread (some five microseconds).
+pub(super) const GRAIN: usize = 1 << 18;
+
+/// Returns how many images a layer reads at a time.
+pub(super) fn images_at_a_time(shape: ConvShape) -> usize {
+    PIXELS.div_ceil(shape.pixels().max(1)).min(BLOCK)
+}
+
+/// Applies the layers to images. Returns the output of the last layer, and the outputs of the other layers if they
+/// are to be kept.
+pub(super) fn forward(
+    x: Images<'_>,
+    layers: &[ConvParameters<'_>],
+    packed: &[Option<Arc<Scratch>>],
+    scale: Option<Scale>,
+    keeps: bool,
+) -> (Vec<f32>, Vec<Scratch>) {
+    let panels = layers.iter().enumerate().map(|(index, layer)| match packed.get(index) {
+        Some(Some(packed)) => packed.clone(),
+        _ => Arc::new(layer.forward_panels()),
+    });
+    let panels: Vec<Arc<Scratch>> = panels.collect();
+    let images = x.len() / layers.first().map_or(1, |layer| layer.shape.input_len());
+    let (last, hidden) = layers
+        .split_last()
+        .map_or((0, &[][..]), |(last, hidden)| (last.shape.output_len(), hidden));
+    let mut output = vec![0.0; images * last];
+    let cost: usize = layers.iter().map(|layer| layer.shape.cost()).sum();
+    let threads = rekindle_parallel::num_threads();
+    if images < threads && cost >= 2 * GRAIN {
+        let saved = by_rows(x, layers, &panels, scale, images, &mut output);
+        return (output, saved);
+    }
+    let kept = if keeps { hidden } else { &[] };
+    let mut saved: Vec<_> =
+        kept.iter().map(|layer| Scratch::new(images * layer.shape.output_len())).collect();
+    // The result of an image does not depend on the task it is in.
+    let tasks = (images * cost / GRAIN).clamp(1, threads.max(images.div_ceil(BLOCK)));
+    let step = images.div_ceil(tasks).clamp(1, BLOCK);
+    let mut tasks: Vec<_> = x
+        .chunks(step * layers.first().map_or(1, |layer| layer.shape.input_len()))
+        .map(|x| Block { x, layers, panels: &panels, scale, outputs: Vec::new() })
+        .collect();
+    for output in saved.iter_mut().map(|saved| &mut saved[..]).chain([&mut output[..]]) {
+        let len = output.len() / images.max(1);
+        for (task, output) in tasks.iter_mut().zip(output.chunks_mut((step * len).max(1))) {
+            task.outputs.push(output);
+        }
+    }
+    let arch = arch();
+    rekindle_parallel::for_each(tasks, |task| arch.dispatch(task));
+    (output, saved)
+}
+
+/// All layers over a few images.
+struct Block<'a> {
+    x: Images<'a>,
+    layers: &'a [ConvParameters<'a>],
+    panels: &'a [Arc<Scratch>],
+    scale: Option<Scale>,
+    /// The outputs of the layers, or only of the last layer if the others are not kept.
+    outputs: Vec<&'a mut [f32]>,
+}
+
+impl WithSimd for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { x, layers, panels, mut scale, mut outputs } = self;
+        let Some(first) = layers.first() else { return };
+        let images = x.len() / first.shape.input_len();
+        let keeps = outputs.len() == layers.len();
+        // The values between the layers, if they are not kept.
+        let mut between = Scratch::default();
+        for (index, (layer, panels)) in layers.iter().zip(panels).enumerate() {
+            let last = index + 1 == layers.len();
+            let len = images * layer.shape.output_len();
+            if keeps {
+                let (earlier, output) = outputs.split_at_mut(index);
+                let x = earlier.last().map_or(x, |earlier| Images::Floats(earlier));
+                convolve(simd, layer, panels, scale, x, output[0]);
+            } else if last {
+                let x = if index == 0 { x } else { Images::Floats(&between) };
+                convolve(simd, layer, panels, scale, x, outputs[0]);
+            } else {
+                let mut output = Scratch::new(len);
+                let x = if index == 0 { x } else { Images::Floats(&between) };
+                convolve(simd, layer, panels, scale, x, &mut output);
+                between = output;
+            }
+            scale = None;
+        }
+    }
+}
+
+/// One layer over some images.
+#[inline(always)]
+fn convolve<S: Simd>(
+    simd: S,
+    layer: &ConvParameters<'_>,
+    panels: &[f32],
+    scale: Option<Scale>,
+    x: Images<'_>,
+    out: &mut [f32],
+) {
+    let shape = layer.shape;
+    let (input, output) = (shape.input_len(), shape.output_len());
+    let images = (x.len() / input).min(images_at_a_time(shape));
+    let band = Band { images, rows: 0..shape.output[0] };
+    let mut patches = Patches::new(shape, scale, x, &band);
+    for (x, out) in x.chunks(images * input).zip(out.chunks_mut(images * output)) {
+        let band = Band { images: x.len() / input, ..band.clone() };
+        convolve_band(simd, layer, panels, &mut patches, &band, x, out);
+    }
+}
+
+#[inline(always)]
+fn convolve_band<S: Simd>(
+    simd: S,
+    layer: &ConvParameters<'_>,
+    panels: &[f32],
+    patches: &mut Patches,
+    band: &Band,
+    x: Images<'_>,
+    out: &mut [f32],
+) {
+    let shape = layer.shape;
+    let (row, offsets) = (patches.grid.row, std::mem::take(&mut patches.offsets));
+    let pixels = band.images * band.rows.len() * shape.output[1];
+    let input = patches.of(simd, band, x);
+    let offsets_of_band = &offsets[..pixels];
+    Convolution { simd, shape, input, row, offsets: offsets_of_band, panels, bias: layer.bias }
+        .run(out);
+    patches.offsets = offsets;
+}
+
+/// Applies the layers to fewer images than there are threads, which share the rows of each layer. Returns the
+/// outputs of all layers but the last.
+fn by_rows(
+    x: Images<'_>,
+    layers: &[ConvParameters<'_>],
+    panels: &[Arc<Scratch>],
+    scale: Option<Scale>,
+    images: usize,
+    output: &mut [f32],
+) -> Vec<Scratch> {
+    let mut saved: Vec<Scratch> = Vec::with_capacity(layers.len());
+    let arch = arch();
+    let threads = rekindle_parallel::num_threads();
+    for (index, (layer, panels)) in layers.iter().zip(panels).enumerate() {
+        let shape = layer.shape;
+        let mut out = Scratch::new(images * shape.output_len());
+        let parts = (shape.cost() / GRAIN).clamp(1, threads);
+        let rows = shape.output[0].div_ceil(parts).max(1);
+        let x = saved.last().map_or(x, |saved| Images::Floats(saved));
+        let mut tasks = Vec::with_capacity(images * parts);
+        let images = x.chunks(shape.input_len()).zip(out.chunks_mut(shape.output_len()));
+        for (x, out) in images {
+            let width = shape.output[1] * shape.output[2];
+            for (part, out) in out.chunks_mut(rows * width).enumerate() {
+                let rows = part * rows..part * rows + out.len() / width;
+                let scale = if index == 0 { scale } else { None };
+                tasks.push(Rows { layer, panels, scale, x, band: Band { images: 1, rows }, out });
+            }
+        }
+        rekindle_parallel::for_each(tasks, |task| arch.dispatch(task));
+        saved.push(out);
+    }
+    if let Some(last) = saved.pop() {
+        output.copy_from_slice(&last);
+    }
+    saved
+}
+
+/// One layer over some rows of an image.
+struct Rows<'a> {
+    layer: &'a ConvParameters<'a>,
+    panels: &'a [f32],
+    scale: Option<Scale>,
+    x: Images<'a>,
+    band: Band,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { layer, panels, scale, x, band, out } = self;
+        let mut patches = Patches::new(layer.shape, scale, x, &band);
+        convolve_band(simd, layer, panels, &mut patches, &band, x, out);
+    }
+}

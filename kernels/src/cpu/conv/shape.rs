@@ -1,0 +1,194 @@
+//! Shapes of convolutions, and the order of their weights.
+
+use std::ops::Range;
+
+use crate::activation::DenseActivation;
+use crate::cpu::panels::{HALF_PANEL, PANEL, panels, width};
+use crate::cpu::scratch::Scratch;
+
+/// Input, kernel and output of a convolution. Images are `[height, width, channels]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ConvShape {
+    pub(crate) input: [usize; 3],
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    /// Rows of zeros above the image, and columns of zeros to its left.
+    pub(crate) padding: [usize; 2],
+    pub(crate) output: [usize; 3],
+    pub(crate) activation: DenseActivation,
+}
+
+impl ConvShape {
+    /// Elements that a row of the kernel reads: they are neighbors in memory.
+    pub(super) fn run(&self) -> usize {
+        self.kernel[1] * self.input[2]
+    }
+
+    /// Elements that a kernel reads.
+    pub(super) fn patch(&self) -> usize {
+        self.kernel[0] * self.run()
+    }
+
+    /// Pixels of an output.
+    pub(super) fn pixels(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// Channels of the output.
+    pub(super) fn channels(&self) -> usize {
+        self.output[2]
+    }
+
+    /// Channels of the output, filled up to whole vectors.
+    pub(super) fn wide_channels(&self) -> usize {
+        self.channels().next_multiple_of(HALF_PANEL)
+    }
+
+    pub(crate) fn input_len(&self) -> usize {
+        self.input.iter().product()
+    }
+
+    pub(crate) fn output_len(&self) -> usize {
+        self.output.iter().product()
+    }
+
+    /// Multiplications of an image.
+    pub(super) fn cost(&self) -> usize {
+        self.patch() * self.output_len()
+    }
+
+    /// Height and width of what the kernels of some rows of the output read: the image with its padding, without
+    /// the last rows and columns if no kernel reaches them.
+    pub(super) fn extent(&self, rows: usize) -> [usize; 2] {
+        let side = |outputs: usize, axis: usize| {
+            outputs.saturating_sub(1) * self.stride[axis] + self.kernel[axis]
+        };
+        [side(rows, 0), side(self.output[1], 1)]
+    }
+
+    /// Whether kernels read beyond the image.
+    pub(super) fn reads_padding(&self) -> bool {
+        let [height, width] = self.extent(self.output[0]);
+        self.padding != [0, 0] || height > self.input[0] || width > self.input[1]
+    }
+}
+
+/// A convolution with its parameters.
+#[derive(Clone, Copy)]
+pub(super) struct ConvParameters<'a> {
+    pub(super) shape: ConvShape,
+    /// `[out_channels, in_channels, kernel height, kernel width]`.
+    pub(super) weights: &'a [f32],
+    pub(super) bias: &'a [f32],
+}
+
+impl ConvParameters<'_> {
+    /// Calls `f` for each input channel and row of the kernel with the index of its first weight of an output
+    /// channel, the distance of the next weight being 1, and the index of the first element of a patch it belongs
+    /// to, the distance of the next element being the number of input channels.
+    fn each_run(shape: ConvShape, mut f: impl FnMut(usize, usize)) {
+        let [_, _, channels] = shape.input;
+        for channel in 0..channels {
+            for row in 0..shape.kernel[0] {
+                let weight = (channel * shape.kernel[0] + row) * shape.kernel[1];
+                f(weight, row * shape.run() + channel);
+            }
+        }
+    }
+
+    /// The weights for the forward pass: panels of output channels, each `[patch, width]`, with zeros behind the
+    /// last channel.
+    pub(super) fn forward_panels(&self) -> Scratch {
+        let shape = self.shape;
+        let (patch, columns) = (shape.patch(), shape.channels());
+        let mut packed = Scratch::new(patch * shape.wide_channels());
+        for (first, width) in panels(columns) {
+            let panel = &mut packed[first * patch..][..patch * width];
+            let of_panel = columns.min(first + width) - first;
+            if of_panel < width {
+                panel.fill(0.0);
+            }
+            let weights = &self.weights[first * patch..][..of_panel * patch];
+            Self::each_run(shape, |weight, element| {
+                for kx in 0..shape.kernel[1] {
+                    let element = element + kx * shape.input[2];
+                    let row = &mut panel[element * width..][..of_panel];
+                    for (channel, out) in row.iter_mut().enumerate() {
+                        *out = weights[channel * patch + weight + kx];
+                    }
+                }
+            });
+        }
+        packed
+    }
+
+    /// The weights for the gradient by the input: for each row of the kernel, panels of its elements, each
+    /// `[out_channels, width]`, with zeros behind the last element.
+    pub(super) fn gradient_panels(&self) -> Scratch {
+        let shape = self.shape;
+        let (patch, run, channels) = (shape.patch(), shape.run(), shape.channels());
+        let wide = run.next_multiple_of(HALF_PANEL);
+        let mut packed = Scratch::new(shape.kernel[0] * wide * channels);
+        if wide > run {
+            packed.fill(0.0);
+        }
+        for channel in 0..channels {
+            let weights = &self.weights[channel * patch..][..patch];
+            Self::each_run(shape, |weight, element| {
+                let (ky, first) = (element / run, element % run);
+                for kx in 0..shape.kernel[1] {
+                    let element = first + kx * shape.input[2];
+                    let panel = element / PANEL * PANEL;
+                    let width = width(run - panel);
+                    let row = (ky * wide + panel) * channels + channel * width;
+                    packed[row + element % PANEL] = weights[weight + kx];
+                }
+            });
+        }
+        packed
+    }
+
+    /// Brings sums `[patch, wide channels]` into the layout of the weights.
+    pub(super) fn from_patches(shape: ConvShape, sums: &[f32], weights: &mut [f32]) {
+        let (patch, wide) = (shape.patch(), shape.wide_channels());
+        for (channel, weights) in weights.chunks_exact_mut(patch).enumerate() {
+            Self::each_run(shape, |weight, element| {
+                for kx in 0..shape.kernel[1] {
+                    let element = element + kx * shape.input[2];
+                    weights[weight + kx] = sums[element * wide + channel];
+                }
+            });
+        }
+    }
+}
+
+/// Where the images of a convolution lie in memory.
+#[derive(Clone, Copy)]
+pub(super) struct Grid {
+    /// Distance of two rows.
+    pub(super) row: usize,
+    /// Distance of two images.
+    pub(super) image: usize,
+}
+
+impl Grid {
+    /// The first elements that the kernels of some rows of the outputs of `images` read.
+    pub(super) fn offsets(self, shape: ConvShape, images: usize, rows: usize) -> Vec<usize> {
+        let [down, right] = [self.row * shape.stride[0], shape.input[2] * shape.stride[1]];
+        let mut offsets = Vec::with_capacity(images * rows * shape.output[1]);
+        for image in 0..images {
+            for row in 0..rows {
+                let first = image * self.image + row * down;
+                offsets.extend((0..shape.output[1]).map(|column| first + column * right));
+            }
+        }
+        offsets
+    }
+}
+
+/// Rows of the outputs of consecutive images: all rows, or a part of those of one image.
+#[derive(Clone)]
+pub(super) struct Band {
+    pub(super) images: usize,
+    pub(super) rows: Range<usize>,
+}

@@ -1,0 +1,63 @@
+//! Recurrent layers over sequences: LSTM and GRU.
+//!
+//! The contributions of the inputs of all steps to the gates are one product of matrices, and so are the gradients
+//! of the weights. Between them each thread runs its own sequences through all steps, so threads never wait for one
+//! another within a sequence.
+
+mod cell;
+mod forward;
+mod gradient;
+mod gru;
+mod lstm;
+
+pub(crate) use cell::{CellKind, RecurrentShape};
+
+use cell::Operands;
+
+use std::sync::Arc;
+
+use super::panels::transposed_in_panels;
+use super::scratch::Scratch;
+use crate::host_op::{HostOp, Pass};
+
+/// A recurrent layer as one operation. Its inputs are the rows (`[sequences · steps, inputs]`), the weights of
+/// inputs and state (`[gates · hidden, inputs]` and `[gates · hidden, hidden]`), both biases if there are any, and
+/// the state before the first step (`[sequences, hidden]`): hidden state, and cell state of an LSTM.
+///
+/// Its output is the hidden state after each step (`[sequences, steps, hidden]`), followed by the last cell state
+/// of an LSTM (`[sequences, hidden]`).
+#[derive(Debug)]
+pub(crate) struct RecurrentOp {
+    pub(crate) shape: RecurrentShape,
+    /// The weights of inputs and state in panels ([`pack`]), if they are known.
+    pub(crate) packed: [Option<Arc<Scratch>>; 2],
+}
+
+/// Returns weights of inputs or state, `[gates · hidden, columns]`, in panels.
+pub(crate) fn pack(shape: RecurrentShape, weight: &[f32]) -> Scratch {
+    transposed_in_panels(weight, shape.gates())
+}
+
+/// Data for the backward pass.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    /// The gates of each step after their activations, `[sequences, steps, gates · hidden]`.
+    gates: Scratch,
+    /// The cell state after each step of an LSTM, or what the state contributes to the new gate of a GRU,
+    /// `[sequences, steps, hidden]`.
+    cells: Scratch,
+}
+
+impl<const N: usize> HostOp<N> for RecurrentOp {
+    type Saved = Saved;
+
+    fn forward(&self, inputs: [&[f32]; N], _tracked: bool) -> (Vec<f32>, Saved) {
+        forward::forward(self.shape, &Operands::of(self.shape, &inputs), &self.packed)
+    }
+
+    fn backward(&self, pass: Pass<'_, Saved, N>) -> [Option<Vec<f32>>; N] {
+        let operands = Operands::of(self.shape, &pass.inputs);
+        let mut found = gradient::backward(self.shape, &operands, &pass).into_iter();
+        std::array::from_fn(|_| found.next().flatten())
+    }
+}

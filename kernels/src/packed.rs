@@ -1,0 +1,90 @@
+//! Weights in the layout of a kernel, kept between the forward passes of a policy that acts.
+
+#[cfg(feature = "flex")]
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use rekindle_core::AnyTensor;
+
+use crate::cpu::Scratch;
+#[cfg(feature = "flex")]
+use crate::host_op::flex::{Plain, as_plain};
+
+/// Limits of what a thread keeps: the number of weights, and the elements of each.
+#[cfg(feature = "flex")]
+const MOST_KEPT: usize = 16;
+#[cfg(feature = "flex")]
+const MOST_ELEMENTS: usize = 1 << 20;
+
+#[cfg(feature = "flex")]
+thread_local! {
+    /// Weights and their packed form. An owner of a weight's memory keeps it from changing and from being reused, so
+    /// its address identifies it.
+    static KEPT: RefCell<Vec<(Plain, Arc<Scratch>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Returns what `pack` makes of a weight, from the last call of this thread with the same memory if there was one.
+/// Returns `None` for weights with gradients, which change between calls, and for large ones.
+///
+/// A weight must always be packed in one way.
+pub(crate) fn packed(weight: &AnyTensor, pack: impl FnOnce(&[f32]) -> Scratch) -> Option<Arc<Scratch>> {
+    #[cfg(feature = "flex")]
+    {
+        let weight = as_plain(weight)?;
+        let elements = weight.as_slice::<f32>().filter(|w| w.len() <= MOST_ELEMENTS)?;
+        let same = |(kept, _): &(Plain, Arc<Scratch>)| {
+            kept.as_slice::<f32>().is_some_and(|kept| std::ptr::eq(kept, elements))
+        };
+        KEPT.try_with(|kept| {
+            let mut kept = kept.try_borrow_mut().ok()?;
+            if let Some((_, packed)) = kept.iter().find(|entry| same(entry)) {
+                return Some(packed.clone());
+            }
+            let packed = Arc::new(pack(elements));
+            if kept.len() >= MOST_KEPT {
+                kept.remove(0);
+            }
+            kept.push((weight.clone(), packed.clone()));
+            Some(packed)
+        })
+        .ok()
+        .flatten()
+    }
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = (weight, pack);
+        None
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::prelude::*;
+
+    use super::*;
+
+    fn doubled(weight: &[f32]) -> Scratch {
+        Scratch::from(weight.iter().map(|w| 2.0 * w).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn weights_are_packed_once_while_their_memory_lives() {
+        let device = Device::flex();
+        let weight = Tensor::<1>::from_floats([1.0, 2.0], &device);
+        let any = AnyTensor::from(weight.clone());
+        let first = packed(&any, doubled).unwrap();
+        assert_eq!(first[..], [2.0, 4.0]);
+        let again = packed(&any, |_| Scratch::default()).unwrap();
+        assert!(Arc::ptr_eq(&first, &again));
+        // Other numbers, which may not take the place of the weights that are kept.
+        drop(any);
+        let changed = weight * 3.0;
+        assert_eq!(packed(&changed.into(), doubled).unwrap()[..], [6.0, 12.0]);
+    }
+
+    #[test]
+    fn weights_that_learn_are_not_kept() {
+        let weight = Tensor::<1>::ones([2], &Device::flex().autodiff()).require_grad();
+        assert!(packed(&weight.into(), doubled).is_none());
+    }
+}
