@@ -176,6 +176,13 @@ impl AnyTensor {
         self.shape().first().copied().unwrap_or(0)
     }
 
+    fn rank(&self) -> usize {
+        match &self.0 {
+            Stored::Tensor(tensor) => tensor.rank(),
+            Stored::Bytes(bytes) => bytes.shape().len(),
+        }
+    }
+
     /// Returns the kind of the elements.
     #[must_use]
     pub fn kind(&self) -> TensorKind {
@@ -376,7 +383,7 @@ impl AnyTensor {
     }
 
     fn check(&self, kind: TensorKind, rank: usize) -> Result<()> {
-        if self.kind() == kind && self.shape().len() == rank {
+        if self.kind() == kind && self.rank() == rank {
             return Ok(());
         }
         Err(CoreError::TensorKind {
