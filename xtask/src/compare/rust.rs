@@ -4,7 +4,8 @@ use std::env;
 use std::io;
 use std::path::PathBuf;
 
-use super::python::{cache_folder, scripts};
+use super::python::scripts;
+use crate::python::cache_folder;
 use crate::cargo::cargo;
 use crate::error::Result;
 use crate::process;
