@@ -35,7 +35,14 @@ struct Step {
 
 impl Step {
     const fn new(name: &'static str, args: &'static [&'static str]) -> Self {
-        Self { name, args, environment: None, slow: false, needs_vulkan: false, needs_python: false }
+        Self {
+            name,
+            args,
+            environment: None,
+            slow: false,
+            needs_vulkan: false,
+            needs_python: false,
+        }
     }
 
     const fn with_env(mut self, key: &'static str, value: &'static str) -> Self {

@@ -5,10 +5,10 @@ use std::io;
 use std::path::PathBuf;
 
 use super::python::scripts;
-use crate::python::cache_folder;
 use crate::cargo::cargo;
 use crate::error::Result;
 use crate::process;
+use crate::python::cache_folder;
 
 /// Builds a project of `xtask/peers/` into the cache directory and returns its executable.
 pub(super) fn build(project: &str) -> Result<PathBuf> {
