@@ -228,7 +228,8 @@ impl Columns {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use proptest::prelude::*;
     use rekindle_env::Space;

@@ -87,7 +87,7 @@ impl Cursor {
 
     fn leaves(&mut self, leaves: &[Leaf]) -> Result<Vec<Column>> {
         let place = |leaf: &Leaf| {
-            let bytes = leaf.width.checked_mul(leaf.dtype.size()).unwrap_or(usize::MAX);
+            let bytes = leaf.width.saturating_mul(leaf.dtype.size());
             Ok(Column { leaf: leaf.clone(), offset: self.place(bytes)? })
         };
         leaves.iter().map(place).collect()

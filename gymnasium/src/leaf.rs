@@ -210,6 +210,7 @@ fn too_small() -> GymnasiumError {
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
 

@@ -185,7 +185,8 @@ pub(crate) fn sleep(_word: &AtomicU32, _value: u32, limit: Duration) {
     std::thread::sleep(limit);
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::sync::atomic::Ordering;
 

@@ -320,7 +320,11 @@ class Worker:
             raise ValueError(
                 f"observation{name} has the shape {array.shape}, but its space has {leaf.shape}"
             )
-        if array.dtype != leaf.dtype and not isinstance(value, (int, float)):
+        # Numbers and lists of Python have no element type, unless something would be lost.
+        is_typed = isinstance(value, (np.ndarray, np.generic))
+        if array.dtype != leaf.dtype and (
+            is_typed or not np.can_cast(array.dtype, leaf.dtype, "same_kind")
+        ):
             if self.strict:
                 raise TypeError(f"observation of {array.dtype}, but its space has {leaf.dtype}")
             self.words[CAST] = (self.words[CAST] + 1) & 0xFFFFFFFF

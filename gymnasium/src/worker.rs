@@ -212,8 +212,10 @@ impl Worker {
         if options.is_empty() {
             return self.begin(Command::Reset, "reset");
         }
+        // The worker reads while it is written to: a pipe holds little.
+        let deadline = self.begin(Command::ResetWithOptions, "reset")?;
         self.process.send(options)?;
-        self.begin(Command::ResetWithOptions, "reset")
+        Ok(deadline)
     }
 
     fn begin(&mut self, command: Command, task: &'static str) -> Result<Deadline> {

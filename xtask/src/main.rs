@@ -15,6 +15,7 @@ mod layout;
 mod learn;
 mod machine;
 mod process;
+mod python;
 mod statistics;
 mod test;
 mod vulkan;

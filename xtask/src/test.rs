@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::cargo::cargo;
 use crate::error::Result;
-use crate::{process, vulkan};
+use crate::{process, python, vulkan};
 
 /// Checks to run.
 #[derive(clap::Args)]
@@ -30,11 +30,19 @@ struct Step {
     /// Whether the step takes long and runs with `--all` only.
     slow: bool,
     needs_vulkan: bool,
+    needs_python: bool,
 }
 
 impl Step {
     const fn new(name: &'static str, args: &'static [&'static str]) -> Self {
-        Self { name, args, environment: None, slow: false, needs_vulkan: false }
+        Self {
+            name,
+            args,
+            environment: None,
+            slow: false,
+            needs_vulkan: false,
+            needs_python: false,
+        }
     }
 
     const fn with_env(mut self, key: &'static str, value: &'static str) -> Self {
@@ -49,6 +57,11 @@ impl Step {
 
     const fn with_vulkan(mut self) -> Self {
         self.needs_vulkan = true;
+        self
+    }
+
+    const fn with_python(mut self) -> Self {
+        self.needs_python = true;
         self
     }
 
@@ -77,6 +90,25 @@ const STEPS: [Step; 12] = [
         "documentation tests",
         &["test", "--workspace", "--exclude", "rekindle-benches", "--doc", "--no-fail-fast"],
     ),
+    // Ignored otherwise. Without the program that writes golden checkpoints, which is ignored, too.
+    Step::new(
+        "tests with Python",
+        &[
+            "test",
+            "--workspace",
+            "--exclude",
+            "rekindle-benches",
+            "--test",
+            "python",
+            "--test",
+            "it",
+            "--",
+            "--ignored",
+            "--skip",
+            "golden",
+        ],
+    )
+    .with_python(),
     Step::new("tests of benchmarks", &["test", "--package", "rekindle-benches", "--all-targets"])
         .slow(),
     Step::new("more fuzzing", &["test", "--package", "rekindle-checkpoint", "--test", "fuzz"])
@@ -139,8 +171,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         } else if step.needs_vulkan && !vulkan::provide() {
             left_out.push(format!("{} (no Vulkan driver)", step.name));
         } else {
+            let mut command = step.command();
+            if step.needs_python {
+                let Some(python) = python::provide_for_tests() else {
+                    left_out.push(format!("{} (no Python with Gymnasium)", step.name));
+                    continue;
+                };
+                command.env("REKINDLE_PYTHON", python);
+            }
             let start = Instant::now();
-            process::run(&mut step.command())?;
+            process::run(&mut command)?;
             times.push((step.name, start.elapsed()));
         }
     }

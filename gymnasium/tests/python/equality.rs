@@ -86,8 +86,7 @@ fn single_environments_follow_the_rules() {
 }
 
 /// Compares with `gymnasium.vector.SyncVectorEnv`, stepped by `envs/record.py` with the same actions.
-fn equals_sync_vector_env(id: &str, options: serde_json::Value, steps: usize) {
-    let num_envs = 3;
+fn equals_sync_vector_env(id: &str, num_envs: usize, options: serde_json::Value, steps: usize) {
     let mut env = vector(id, num_envs, options.clone());
     let mut actions = Actions::new(env.action_space(), num_envs);
     let mut taken = Vec::new();
@@ -107,7 +106,7 @@ fn equals_sync_vector_env(id: &str, options: serde_json::Value, steps: usize) {
         (folder_of_files.path().join("in.json"), folder_of_files.path().join("out.json"));
     let request = json!({
         "id": id.strip_prefix("gymnasium:"), "num_envs": num_envs, "seed": 5, "actions": taken,
-        "wrappers": options.get("wrappers"),
+        "wrappers": options.get("wrappers"), "kwargs": options.get("kwargs"),
     });
     fs::write(&input, request.to_string()).unwrap();
     let python = std::env::var("REKINDLE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
@@ -151,18 +150,30 @@ fn read_records(path: &Path, like: &VectorStep) -> Vec<VectorStep> {
 #[test]
 #[ignore = "needs Python with Gymnasium"]
 fn classic_control_equals_gymnasiums_vector() {
-    equals_sync_vector_env("gymnasium:CartPole-v1", json!({"num_workers": 2}), 400);
-    equals_sync_vector_env("gymnasium:MountainCarContinuous-v0", json!({}), 1100);
+    equals_sync_vector_env("gymnasium:CartPole-v1", 3, json!({"num_workers": 2}), 400);
+    equals_sync_vector_env("gymnasium:MountainCarContinuous-v0", 3, json!({}), 1100);
 }
 
 #[test]
 #[ignore = "needs Python with Gymnasium and MuJoCo"]
 fn half_cheetah_equals_gymnasiums_vector() {
-    equals_sync_vector_env("gymnasium:HalfCheetah-v5", json!({"num_workers": 2}), 1100);
+    equals_sync_vector_env("gymnasium:HalfCheetah-v5", 3, json!({"num_workers": 2}), 1100);
 }
 
 #[test]
 #[ignore = "needs Python with Gymnasium and MuJoCo"]
 fn hopper_equals_gymnasiums_vector() {
-    equals_sync_vector_env("gymnasium:Hopper-v5", json!({"num_workers": 3}), 200);
+    equals_sync_vector_env("gymnasium:Hopper-v5", 3, json!({"num_workers": 3}), 200);
+}
+
+#[test]
+#[ignore = "needs Python with Gymnasium and ale-py"]
+fn pong_equals_gymnasiums_vector() {
+    let wrappers = json!([
+        {"AtariPreprocessing": {"noop_max": 10}},
+        {"FrameStackObservation": {"stack_size": 4}},
+        {"TimeLimit": {"max_episode_steps": 12}},
+    ]);
+    let options = json!({"wrappers": wrappers, "kwargs": {"frameskip": 1}, "num_workers": 2});
+    equals_sync_vector_env("gymnasium:ALE/Pong-v5", 2, options, 30);
 }

@@ -115,10 +115,10 @@ fn a_worker_that_exits_fails_its_environments_only() {
 #[ignore = "needs Python with Gymnasium"]
 fn a_worker_that_hangs_is_killed_after_its_time() {
     let start = Instant::now();
-    let failures = survives(HANG, 1.5);
+    let failures = survives(HANG, 3.0);
     let [(2, message), (3, _)] = failures.as_slice() else { panic!("{failures:?}") };
-    assert!(message.contains("did not step within 1.5 s"), "{message}");
-    assert!(start.elapsed() > Duration::from_millis(1500));
+    assert!(message.contains("did not step within 3 s"), "{message}");
+    assert!(start.elapsed() > Duration::from_secs(3));
 }
 
 #[test]

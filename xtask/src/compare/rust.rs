@@ -4,10 +4,11 @@ use std::env;
 use std::io;
 use std::path::PathBuf;
 
-use super::python::{cache_folder, scripts};
+use super::python::scripts;
 use crate::cargo::cargo;
 use crate::error::Result;
 use crate::process;
+use crate::python::cache_folder;
 
 /// Builds a project of `xtask/peers/` into the cache directory and returns its executable.
 pub(super) fn build(project: &str) -> Result<PathBuf> {

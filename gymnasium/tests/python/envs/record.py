@@ -15,7 +15,7 @@ request = json.load(open(sys.argv[1]))
 
 
 def make():
-    env = gym.make(request["id"])
+    env = gym.make(request["id"], **request["kwargs"] or {})
     for wrapper in request["wrappers"] or []:
         [(name, kwargs)] = wrapper.items()
         env = getattr(gym.wrappers, name)(env, **kwargs)
