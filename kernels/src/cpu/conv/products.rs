@@ -242,7 +242,8 @@ impl<S: Simd> InputGradient<'_, S> {
         out: &mut [f32],
     ) {
         let (simd, wide) = (self.simd, self.shape.wide_channels());
-        let (images, channels) = (self.gradient.len() / wide / self.offsets.len(), self.shape.channels());
+        let (images, channels) =
+            (self.gradient.len() / wide / self.offsets.len(), self.shape.channels());
         let len = out.len() / M;
         let columns = remaining.min(column)..remaining.min(column + N * S::F32_LANES);
         let mut sums = [[simd.splat_f32s(0.0); N]; M];
