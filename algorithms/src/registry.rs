@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use burn::prelude::Device;
 use rekindle_checkpoint as checkpoint;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::config::toml::{difference, from_value, merge, to_value};
 use crate::{
@@ -43,7 +43,7 @@ impl AlgorithmSpec {
     /// # Errors
     /// [`AlgorithmError::ConfigFormat`] if a default of the user cannot be written.
     pub fn defaults(&self) -> Result<Value> {
-        self.config.complete(&Value::Object(serde_json::Map::new()))
+        self.config.complete(&json!({}))
     }
 
     /// Returns `settings`, completed by the defaults.
@@ -210,7 +210,7 @@ impl Algorithm {
     /// [`AlgorithmError::UnknownAlgorithm`]; otherwise as [`from_checkpoint`](Self::from_checkpoint).
     pub fn restore(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
-        saved_algorithm(path)?.restore(path, &Value::Null, device)
+        saved_algorithm(path)?.restore(path, &json!({}), device)
     }
 }
 

@@ -77,10 +77,8 @@ pub(crate) fn parse_value(text: &str) -> Result<Value> {
 /// Reads a key with dots, such as `training.lr`, as the names on its way.
 pub(crate) fn parse_key(text: &str) -> Result<Vec<String>> {
     let is_one_line = !text.contains(['\n', '\r', '=', '#']);
-    let mut value = match is_one_line {
-        true => parse(&format!("{text} = 0"))?,
-        false => Value::Null,
-    };
+    let parsed = is_one_line.then(|| parse(&format!("{text} = 0")).ok());
+    let mut value = parsed.flatten().unwrap_or_default();
     let mut names = Vec::new();
     while let Value::Object(fields) = value {
         let Some((name, inner)) = fields.into_iter().next() else { break };

@@ -59,7 +59,7 @@ fn mistakes_are_answered_with_what_to_write() {
     for (assignment, parts) in [
         ("training.lr", &["`training.lr` is not a setting; write NAME=VALUE"][..]),
         ("=3", &["is not the name of a setting"]),
-        ("training.lrr=3", &["unknown field `lrr`; did you mean `lr`?"]),
+        ("training.clip_parm=3", &["unknown field `clip_parm`; did you mean `clip_param`?"]),
         ("lr=3", &["unknown field `lr`", "`lr` is a setting of `training.lr`"]),
         ("max_env_steps=3", &["`max_env_steps` is a setting of `run.max_env_steps`"]),
         ("run.max_env_step=3", &["did you mean `max_env_steps`?"]),
@@ -90,7 +90,7 @@ fn a_file_names_its_algorithm_and_errors_name_the_file() {
     for (text, part) in [
         ("", "`algorithm` is not set"),
         ("algorithm = 3", "`algorithm` is 3"),
-        ("algorithm = \"pqo\"", "did you mean"),
+        ("algorithm = \"impalla\"", "did you mean `IMPALA`?"),
     ] {
         let message = Experiment::from_toml(text).unwrap_err().to_string();
         assert!(message.contains(part), "{message}");

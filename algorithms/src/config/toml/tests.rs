@@ -39,7 +39,7 @@ fn infinity_is_no_bound_and_nan_is_refused() {
 fn a_wrong_setting_is_named_with_its_section() {
     for (text, part) in [
         ("trainig.lr = 1", "did you mean `training`"),
-        ("training.lrr = 1", "did you mean `lr`"),
+        ("training.clip_parm = 1", "did you mean `clip_param`"),
         (
             "training.gamma = \"x\"",
             "`training.gamma`: invalid type: string \"x\", expected a number",
