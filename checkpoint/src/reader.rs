@@ -67,9 +67,11 @@ pub fn read_component(path: impl AsRef<Path>, component: &str) -> Result<State> 
 /// As [`read()`].
 pub fn read_data(path: impl AsRef<Path>) -> Result<Value> {
     settle(path.as_ref(), |dir| {
-        let manifest = read_manifest(dir, None)?;
+        let (manifest, _) = read_manifest(dir, None)?;
         let entry = manifest.files.iter().find(|entry| matches!(entry.name, FileName::State));
-        entry.map_or(Ok(Value::Null), |entry| read_data_file(&dir.join(entry.name.as_str()), entry))
+        let Some(entry) = entry else { return Ok(Value::Null) };
+        let path = dir.join(entry.name.as_str());
+        read_data_file(&path, HashingReader::open(&path, entry.bytes)?, entry)
     })
 }
 

@@ -10,7 +10,8 @@ use crate::configs::{CONFIGS, about};
 use crate::error::Result;
 
 pub(crate) fn run(args: &ListArgs) -> Result<()> {
-    let sections: [(Listed, &str, fn() -> Vec<String>); 5] = [
+    type Lines = fn() -> Vec<String>;
+    let sections: [(Listed, &str, Lines); 5] = [
         (Listed::Algorithms, "algorithms", registered_algorithms),
         (Listed::Environments, "environments", environments),
         (Listed::Connectors, "connectors", connector_names),

@@ -37,7 +37,7 @@ pub(crate) fn train(
             // What was learned before the failure is not lost.
             match algorithm.save_run() {
                 Ok(_) => {
-                    eprintln!("training failed; `rekindle resume {folder}` continues before it")
+                    eprintln!("training failed; `rekindle resume {folder}` continues before it");
                 }
                 Err(save) => eprintln!("training failed, and its state could not be saved: {save}"),
             }

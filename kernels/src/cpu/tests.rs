@@ -236,7 +236,8 @@ fn results_do_not_depend_on_the_length_of_vectors() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn results_are_those_of_other_machines() {
-    let recorded: [(fn() -> Vec<(String, u64)>, &str); 2] =
+    type Results = fn() -> Vec<(String, u64)>;
+    let recorded: [(Results, &str); 2] =
         [(results, "19b05f83a9d4ee50"), (results_of_images_and_memory, "a67db0ada76ab91a")];
     for arch in arch::fused() {
         for (results, expected) in recorded {

@@ -122,7 +122,7 @@ fn asynchronous() -> Workload {
 
 const OFF_POLICY_SB3: Entry = Entry::new(Peer::Sb3, "off_policy_sb3.py");
 const OFF_POLICY_SBX: Entry =
-    Entry::new(Peer::Sbx, "off_policy_sb3.py").args(&["--system", "sbx"]).settings(JAX_THREADS);
+    Entry::new(Peer::Sbx, "off_policy_sb3.py").args(&["--system", "sbx"]).settings(TWO_THREADS);
 const MODURL: Entry = Entry::new(Peer::Modurl, "modurl");
 
 fn ratios(goals: &[(Peer, f64)]) -> Vec<(Peer, Goal)> {
