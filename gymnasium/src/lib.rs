@@ -88,6 +88,8 @@ mod check;
 mod columns;
 mod env;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod interpreter;
 mod layout;
 mod leaf;
