@@ -25,7 +25,8 @@ pub fn read(bytes: &[u8]) {
 }
 
 fn read_message(bytes: &[u8]) -> Result<()> {
-    let Ok(Message::Ready { observation_space, action_space }) = serde_json::from_slice(bytes) else {
+    let Ok(Message::Ready { observation_space, action_space }) = serde_json::from_slice(bytes)
+    else {
         return Ok(());
     };
     let observations = Described::new("fuzz", "observation", &observation_space)?;
@@ -76,8 +77,9 @@ mod tests {
     #[test]
     fn what_a_worker_sends_is_read() {
         let space = r#"{"kind": "Discrete", "n": 2, "start": 0, "dtype": "int64"}"#;
-        let ready =
-            format!(r#"{{"kind": "ready", "observation_space": {space}, "action_space": {space}}}"#);
+        let ready = format!(
+            r#"{{"kind": "ready", "observation_space": {space}, "action_space": {space}}}"#
+        );
         assert!(read_message(ready.as_bytes()).is_ok());
         assert!(read_memory(&[0xFF; 4096]).is_ok());
         assert!(read_memory(&[0; 4]).is_err());

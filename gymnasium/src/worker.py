@@ -123,6 +123,9 @@ def constructor(setup):
             raise Refused(reason="no_module", path=path, module=error.name)
         return lambda first: make(**kwargs)
 
+    if source["kind"] == "petting_zoo":
+        return agents_constructor(setup, source["module"])
+
     name = source["id"]
     provider = PROVIDERS.get(name.partition("/")[0])
     if provider:
@@ -145,6 +148,106 @@ def constructor(setup):
             raise Refused(reason="dependency", message=str(error))
 
     return make
+
+
+def agents_constructor(setup, name):
+    """A function that makes an environment of PettingZoo."""
+    try:
+        importlib.import_module("pettingzoo")
+    except ModuleNotFoundError:
+        raise Refused(reason="missing", package="pettingzoo")
+    for path in (name, f"pettingzoo.{name}"):
+        try:
+            module = importlib.import_module(path)
+            break
+        except ModuleNotFoundError as error:
+            # Not a package that the module itself needs.
+            if not (path + ".").startswith(error.name + "."):
+                raise Refused(reason="dependency", message=str(error))
+    else:
+        raise Refused(reason="no_module", module=name)
+    parallel = hasattr(module, "parallel_env") if setup["api"] is None else setup["api"] == "parallel"
+    make = getattr(module, "parallel_env" if parallel else "env", None)
+    if make is None:
+        api = "parallel_env" if parallel else "env"
+        raise Refused(reason="no_callable", message=f"module {path} has no `{api}`")
+    wrappers, setup["wrappers"] = setup["wrappers"], []
+    adapter = ParallelAgents if parallel else TurnAgents
+    return lambda first: adapter(wrap(make(**setup["kwargs"]), wrappers))
+
+
+class Agents:
+    """Several agents as one environment, whose observations and actions are dictionaries by agent."""
+
+    def __init__(self, env):
+        self.env = env
+        # Sorted, keys keep the order of the agents.
+        self.keys = {name: f"{i:04} {name}" for i, name in enumerate(env.possible_agents)}
+        limits = np.iinfo(np.int64)
+        status = spaces.Box(limits.min, limits.max, (4,), np.int64)
+        observations, actions = {}, {}
+        for name, key in self.keys.items():
+            part = {"observation": env.observation_space(name), "status": status}
+            observations[key] = spaces.Dict(part)
+            part = {"acts": spaces.Discrete(2), "action": env.action_space(name)}
+            actions[key] = spaces.Dict(part)
+        self.observation_space = spaces.Dict(observations)
+        self.action_space = spaces.Dict(actions)
+        # What an agent observes that is not there is ignored, but an element of its space.
+        self.last = {name: env.observation_space(name).sample() for name in self.keys}
+
+    def report(self, observations, rewards, terminated, truncated):
+        self.last.update(observations)
+        reported = {}
+        for name, key in self.keys.items():
+            status = np.array(
+                [name in observations, terminated.get(name, 0), truncated.get(name, 0), 0], np.int64
+            )
+            status[3] = np.float64(rewards.get(name, 0)).view(np.int64)
+            reported[key] = {"observation": self.last[name], "status": status}
+        return reported
+
+    def close(self):
+        self.env.close()
+
+
+class ParallelAgents(Agents):
+    """Agents that act at the same time."""
+
+    def reset(self, *, seed=None, options=None):
+        observations, _ = self.env.reset(seed=seed, options=options)
+        return self.report(observations, {}, {}, {}), {}
+
+    def step(self, action):
+        parts = ((name, action[key]) for name, key in self.keys.items())
+        actions = {name: part["action"] for name, part in parts if part["acts"]}
+        observations, rewards, terminated, truncated, _ = self.env.step(actions)
+        reported = self.report(observations, rewards, terminated, truncated)
+        return reported, 0.0, not self.env.agents, False, {}
+
+
+class TurnAgents(Agents):
+    """Agents that act in turns."""
+
+    def reset(self, *, seed=None, options=None):
+        self.env.reset(seed=seed, options=options)
+        return self.next_turn(), {}
+
+    def step(self, action):
+        self.env.step(action[self.keys[self.env.agent_selection]]["action"])
+        return self.next_turn(), 0.0, not self.env.agents, False, {}
+
+    def next_turn(self):
+        """Lets agents that are done leave, up to the one that acts next."""
+        observations, rewards, terminated, truncated = {}, {}, {}, {}
+        while self.env.agents:
+            name = self.env.agent_selection
+            observations[name], reward, terminated[name], truncated[name], _ = self.env.last()
+            rewards[name] = rewards.get(name, 0) + reward
+            if not (terminated[name] or truncated[name]):
+                break
+            self.env.step(None)
+        return self.report(observations, rewards, terminated, truncated)
 
 
 def wrap(env, wrappers):
