@@ -27,10 +27,9 @@ os.dup2(2, 1)
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221, "s390x": 238}
-FUTEX_WAIT, FUTEX_WAKE = 0, 1
-PR_SET_PDEATHSIG = 1
+FUTEX_WAIT, FUTEX_WAKE, PR_SET_PDEATHSIG = 0, 1, 1
 
-# Words of the header, as in `header.rs`.
+# Words of the header, as in `layout.rs`.
 MAGIC, VERSION = 0x72674D59, 1
 COMMAND, FAILED, SENT, CAST = 4, 5, 6, 7
 REQUEST, REPLY = 16, 32
@@ -99,10 +98,18 @@ def import_gymnasium():
 
 
 def find(path):
-    """The object at `module:name`."""
-    module, _, name = path.partition(":")
-    found = importlib.import_module(module)
-    for part in name.split("."):
+    """Returns the object at `module:name`."""
+    name, _, attributes = path.partition(":")
+    try:
+        found = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # Not a failure inside the module, which has a traceback to show.
+        if not (name + ".").startswith(error.name + "."):
+            raise
+        raise Refused(reason="no_module", module=error.name)
+    for part in attributes.split("."):
+        if not hasattr(found, part):
+            raise Refused(reason="no_callable", message=f"`{name}` has no `{attributes}`")
         found = getattr(found, part)
     return found
 
@@ -111,16 +118,7 @@ def constructor(setup):
     """A function that makes one environment."""
     source, kwargs = setup["source"], setup["kwargs"]
     if source["kind"] == "python":
-        path = source["path"]
-        try:
-            make = find(path)
-        except AttributeError as error:
-            raise Refused(reason="no_callable", path=path, message=str(error))
-        except ModuleNotFoundError as error:
-            # Not a failure inside the module, which has a traceback to show.
-            if error.name != path.partition(":")[0]:
-                raise
-            raise Refused(reason="no_module", path=path, module=error.name)
+        make = find(source["path"])
         return lambda first: make(**kwargs)
 
     if source["kind"] == "petting_zoo":
@@ -139,10 +137,8 @@ def constructor(setup):
         checks = {} if first or "disable_env_checker" in kwargs else {"disable_env_checker": True}
         try:
             return gymnasium.make(name, **kwargs, **checks)
-        except (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound,
-                gymnasium.error.VersionNotFound, gymnasium.error.DeprecatedEnv) as error:
-            known = list(gymnasium.registry)
-            close = difflib.get_close_matches(name, known, 5, 0.7)
+        except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
+            close = difflib.get_close_matches(name, list(gymnasium.registry), 5, 0.7)
             raise Refused(reason="unknown_id", message=str(error), close=close)
         except gymnasium.error.DependencyNotInstalled as error:
             raise Refused(reason="dependency", message=str(error))
@@ -166,13 +162,12 @@ def agents_constructor(setup, name):
                 raise Refused(reason="dependency", message=str(error))
     else:
         raise Refused(reason="no_module", module=name)
-    parallel = hasattr(module, "parallel_env") if setup["api"] is None else setup["api"] == "parallel"
-    make = getattr(module, "parallel_env" if parallel else "env", None)
+    api = setup["api"] or ("parallel" if hasattr(module, "parallel_env") else "aec")
+    name, adapter = {"parallel": ("parallel_env", ParallelAgents), "aec": ("env", TurnAgents)}[api]
+    make = getattr(module, name, None)
     if make is None:
-        api = "parallel_env" if parallel else "env"
-        raise Refused(reason="no_callable", message=f"module {path} has no `{api}`")
+        raise Refused(reason="no_callable", message=f"`{path}` has no `{name}`")
     wrappers, setup["wrappers"] = setup["wrappers"], []
-    adapter = ParallelAgents if parallel else TurnAgents
     return lambda first: adapter(wrap(make(**setup["kwargs"]), wrappers))
 
 
@@ -187,10 +182,9 @@ class Agents:
         status = spaces.Box(limits.min, limits.max, (4,), np.int64)
         observations, actions = {}, {}
         for name, key in self.keys.items():
-            part = {"observation": env.observation_space(name), "status": status}
-            observations[key] = spaces.Dict(part)
-            part = {"acts": spaces.Discrete(2), "action": env.action_space(name)}
-            actions[key] = spaces.Dict(part)
+            seen, action = env.observation_space(name), env.action_space(name)
+            observations[key] = spaces.Dict({"observation": seen, "status": status})
+            actions[key] = spaces.Dict({"acts": spaces.Discrete(2), "action": action})
         self.observation_space = spaces.Dict(observations)
         self.action_space = spaces.Dict(actions)
         # What an agent observes that is not there is ignored, but an element of its space.
@@ -200,9 +194,8 @@ class Agents:
         self.last.update(observations)
         reported = {}
         for name, key in self.keys.items():
-            status = np.array(
-                [name in observations, terminated.get(name, 0), truncated.get(name, 0), 0], np.int64
-            )
+            flags = (name in observations, terminated.get(name, 0), truncated.get(name, 0))
+            status = np.array([*flags, 0], np.int64)
             status[3] = np.float64(rewards.get(name, 0)).view(np.int64)
             reported[key] = {"observation": self.last[name], "status": status}
         return reported
@@ -281,8 +274,8 @@ def bounds(array):
 
 def describe(space, role):
     def refuse():
-        name = type(space).__name__
-        raise Refused(reason="space", role=role, space_kind=name, space=str(space)[:500])
+        kind, text = type(space).__name__, str(space)[:500]
+        raise Refused(reason="space", role=role, space_kind=kind, space=text)
 
     if isinstance(space, spaces.Box):
         low, high = bounds(space.low), bounds(space.high)
@@ -321,17 +314,15 @@ class Leaf:
     def __init__(self, memory, num_envs, fields):
         self.path, self.shape = fields["path"], tuple(fields["shape"])
         self.dtype = np.dtype(fields["dtype"])
-        count = num_envs * int(np.prod(self.shape, dtype=np.int64))
-        flat = np.frombuffer(memory, self.dtype, count, fields["offset"])
-        self.column = flat.reshape((num_envs,) + self.shape)
+        shape = (num_envs,) + self.shape
+        self.column = np.ndarray(shape, self.dtype, memory, fields["offset"])
 
 
 class InfoTable:
     """The infos of each environment: one number per name, NaN for a missing one."""
 
     def __init__(self, memory, num_envs, width, start):
-        self.numbers = np.frombuffer(memory, np.float64, num_envs * width, start)
-        self.numbers = self.numbers.reshape(num_envs, width)
+        self.numbers = np.ndarray((num_envs, width), np.float64, memory, start)
         # Assigning to a view is faster than assigning to an element of an array.
         self.view = memoryview(memory)[start : start + 8 * num_envs * width].cast("d")
         self.written = [False] * num_envs
@@ -342,9 +333,7 @@ class Worker:
         self.setup, self.make, self.memory = setup, make, memory
         n = self.n = setup["num_envs"]
         self.autoreset, self.strict = setup["autoreset"], setup["strict"]
-        self.envs = [None] * n
-        self.steps = [None] * n
-        self.live = [False] * n
+        self.envs, self.steps, self.live = [None] * n, [None] * n, [False] * n
         # After a failure, an environment may be in any condition: its next reset makes a new one.
         self.broken = [False] * n
         self.words = (ctypes.c_uint32 * 64).from_buffer(memory)
@@ -367,8 +356,7 @@ class Worker:
         self.terminated, self.truncated = view("terminated", 1, "B"), view("truncated", 1, "B")
         self.outcomes = view("outcomes", 1, "B")
         self.resets, self.seeds = view("resets", 1, "B"), view("seeds", 8, "Q")
-        self.max_infos = layout["max_infos"]
-        self.info_names = {}
+        self.max_infos, self.info_names = layout["max_infos"], {}
         self.infos = InfoTable(memory, n, self.max_infos, layout["infos"])
         self.final_infos = InfoTable(memory, n, self.max_infos, layout["final_infos"])
 
@@ -419,10 +407,9 @@ class Worker:
         """The value as an array of the shape of its leaf. Assignments would broadcast others."""
         array = np.asarray(value)
         if array.shape != leaf.shape:
-            name = "".join(f"[{key!r}]" for key in leaf.path)
-            raise ValueError(
-                f"observation{name} has the shape {array.shape}, but its space has {leaf.shape}"
-            )
+            name = "observation" + "".join(f"[{key!r}]" for key in leaf.path)
+            problem = f"{name} has the shape {array.shape}, but its space has {leaf.shape}"
+            raise ValueError(problem)
         # Numbers and lists of Python have no element type, unless something would be lost.
         is_typed = isinstance(value, (np.ndarray, np.generic))
         if array.dtype != leaf.dtype and (
@@ -445,13 +432,12 @@ class Worker:
 
     def write_numbers(self, view, row, info, prefix):
         for key, value in info.items():
-            if not isinstance(value, (float, int, np.number, np.bool_)):
+            if not isinstance(value, (float, int, np.integer, np.floating, np.bool_)):
                 if isinstance(value, dict):
                     self.write_numbers(view, row, value, f"{prefix}{key}.")
+                if getattr(value, "shape", None) != () or value.dtype.kind not in "fiub":
                     continue
-                if not isinstance(value, np.ndarray) or value.shape or value.dtype.kind not in "fiub":
-                    continue
-            name = prefix + key if prefix else key
+            name = f"{prefix}{key}" if prefix else key
             index = self.info_names.get(name)
             if index is None:
                 index = self.add_info(name)
