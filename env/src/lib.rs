@@ -158,8 +158,8 @@ pub use multi_agent::{
 pub use np_random::Generator;
 pub use options::EnvConfig;
 pub use registry::{
-    EnvSpec, is_external, make, make_vec, make_vec_with, make_with, register, register_scheme,
-    registered_ids, spec,
+    EnvSpec, is_external, make, make_vec, make_vec_with, make_with, register,
+    register_multi_agent_scheme, register_scheme, registered_ids, spec,
 };
 pub use spaces::{
     BoxDType, BoxSpace, DictSpace, Discrete, MultiBinary, MultiDiscrete, Space, SpaceSampler,

@@ -185,7 +185,7 @@ pub(crate) enum Entry {
 }
 
 /// Makes the specification of an id with a scheme.
-type Resolve = dyn Fn(&str) -> Result<EnvSpec> + Send + Sync;
+type Resolve = dyn Fn(&str) -> Result<Entry> + Send + Sync;
 
 /// The ids that begin with the same word and a colon.
 struct Scheme {
@@ -247,10 +247,21 @@ pub fn register_scheme<F>(scheme: &str, form: &str, resolve: F)
 where
     F: Fn(&str) -> Result<EnvSpec> + Send + Sync + 'static,
 {
+    add_scheme(scheme, form, Arc::new(move |id: &str| resolve(id).map(Entry::Single)));
+}
+
+/// Works like [`register_scheme`] for environments with several agents.
+pub fn register_multi_agent_scheme<F>(scheme: &str, form: &str, resolve: F)
+where
+    F: Fn(&str) -> Result<MultiAgentEnvSpec> + Send + Sync + 'static,
+{
+    add_scheme(scheme, form, Arc::new(move |id: &str| resolve(id).map(Entry::Multi)));
+}
+
+fn add_scheme(scheme: &str, form: &str, resolve: Arc<Resolve>) {
     let mut schemes = SCHEMES.write().unwrap_or_else(PoisonError::into_inner);
-    schemes
-        .entry(scheme.to_owned())
-        .or_insert_with(|| Scheme { form: form.to_owned(), resolve: Arc::new(resolve) });
+    let new = || Scheme { form: form.to_owned(), resolve };
+    schemes.entry(scheme.to_owned()).or_insert_with(new);
 }
 
 /// Returns whether the environment `id` comes from a [scheme](register_scheme), so that making it may
@@ -294,7 +305,7 @@ pub(crate) fn entry(id: &str) -> Result<Entry> {
     // Without the lock, because `resolve` may look at the registry.
     drop(registry);
     if let Some(resolve) = scheme_of(id) {
-        return resolve(id).map(Entry::Single);
+        return resolve(id);
     }
     let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
     let schemes = SCHEMES.read().unwrap_or_else(PoisonError::into_inner);

@@ -70,7 +70,7 @@ impl Env for GymnasiumEnv {
 }
 
 /// The error of the only environment of a vector.
-fn of_one(error: EnvError) -> EnvError {
+pub(crate) fn of_one(error: EnvError) -> EnvError {
     match error {
         EnvError::SubEnv { source, .. } => *source,
         other => other,

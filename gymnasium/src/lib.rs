@@ -24,6 +24,7 @@
 //! |---|---|
 //! | `gymnasium:<id>` | `gymnasium.make(id)`, as in `gymnasium:CartPole-v1` and `gymnasium:ALE/Pong-v5` |
 //! | `gymnasium:<module>:<id>` | the same after importing the module, as in `gymnasium:minigrid:MiniGrid-Empty-5x5-v0` |
+//! | `pettingzoo:<module>` | an environment with several agents, as in `pettingzoo:classic.rps_v2` |
 //! | `python:<module>:<callable>` | what a class or a function returns, as in `python:my_package.envs:GridWorld` |
 //!
 //! Modules are found in the working directory, in the directories of `python_path`, and among the
@@ -43,6 +44,7 @@
 //! | `start_timeout_s` | 120 | seconds that a worker may take to start |
 //! | `wrappers` | `[]` | wrappers from the inside out, such as `["FlattenObservation", {"FrameStackObservation": {"stack_size": 4}}]`; others than Gymnasium's are named `module:callable` |
 //! | `check_observations` | `"warn"` | what to do about numbers that are NaN or outside their space: `"warn"`, `"error"` or `"off"` |
+//! | `api` | what the module has | `"parallel"` or `"aec"`: the interface of PettingZoo that is used |
 //! | `show_output` | `true` | whether output of environments is passed on to standard error |
 //! | `kwargs` | `{}` | keyword arguments with the names of options of this table |
 //!
@@ -62,6 +64,13 @@
 //!   `MultiDiscrete` and `MultiBinary` spaces of several dimensions are flattened. `Text`, `Graph`,
 //!   `Sequence` and `OneOf` are refused.
 //! - The state of an environment cannot be saved, so a restored run begins new episodes.
+//!
+//! # Several agents
+//!
+//! PettingZoo's environments are [`MultiAgentEnv`](rekindle_env::MultiAgentEnv)s, in which all agents act at
+//! the same time (`parallel_env`) or in turns (`env`). A module with both is used in parallel. In turns, an
+//! agent receives its reward when its next turn comes, as `last()` reports it. Each environment has a worker of
+//! its own, and a vector steps them one after the other.
 //!
 //! # Failures
 //!
@@ -88,10 +97,13 @@ mod check;
 mod columns;
 mod env;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod interpreter;
 mod layout;
 mod leaf;
 mod messages;
+mod pettingzoo;
 mod process;
 mod settings;
 mod shared_memory;
@@ -102,5 +114,6 @@ mod worker;
 
 pub use env::GymnasiumEnv;
 pub use error::GymnasiumError;
+pub use pettingzoo::PettingZooEnv;
 pub use source::register;
 pub use vector::GymnasiumVectorEnv;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use crate::settings::Wrapper;
+use crate::settings::{Api, Wrapper};
 use crate::source::Source;
 use crate::spaces::Description;
 
@@ -14,6 +14,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) kwargs: &'a Map<String, Json>,
     pub(crate) wrappers: &'a [Wrapper],
     pub(crate) python_path: &'a [String],
+    pub(crate) api: Option<Api>,
     pub(crate) num_envs: usize,
     /// The index of the worker's first environment in the vector.
     pub(crate) first: usize,

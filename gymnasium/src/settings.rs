@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 /// The options that are not keyword arguments of the environment.
-const OWN: [&str; 9] = [
+const OWN: [&str; 10] = [
     "python",
     "python_path",
     "num_workers",
@@ -17,6 +17,7 @@ const OWN: [&str; 9] = [
     "wrappers",
     "check_observations",
     "show_output",
+    "api",
     "kwargs",
 ];
 
@@ -29,6 +30,16 @@ pub(crate) enum Check {
     Off,
     Warn,
     Error,
+}
+
+/// An interface of PettingZoo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Api {
+    /// All agents act at the same time.
+    Parallel,
+    /// Agents act in turns.
+    Aec,
 }
 
 /// A wrapper and its keyword arguments.
@@ -51,6 +62,8 @@ pub(crate) struct Settings {
     pub(crate) wrappers: Vec<Wrapper>,
     pub(crate) check: Check,
     pub(crate) show_output: bool,
+    /// The interface of an environment with several agents; `None` for the one that it has.
+    pub(crate) api: Option<Api>,
     /// Keyword arguments of the environment.
     pub(crate) kwargs: Map<String, Json>,
 }
@@ -88,6 +101,14 @@ impl Settings {
                 Some(other) => {
                     let expected = "\"warn\", \"error\" or \"off\"";
                     return Err(invalid("check_observations", expected, &other.into()));
+                }
+            },
+            api: match config.get_str("api")? {
+                None => None,
+                Some("parallel") => Some(Api::Parallel),
+                Some("aec") => Some(Api::Aec),
+                Some(other) => {
+                    return Err(invalid("api", "\"parallel\" or \"aec\"", &other.into()));
                 }
             },
             show_output: config.get_bool("show_output")?.unwrap_or(true),
@@ -185,6 +206,7 @@ mod tests {
             (json!({"python_path": "."}), "a list of directories"),
             (json!({"check_observations": "maybe"}), "\"warn\", \"error\" or \"off\""),
             (json!({"kwargs": []}), "an object"),
+            (json!({"api": "turns"}), "\"parallel\" or \"aec\""),
             (json!({"python": 3}), "a string"),
         ] {
             let message = settings(options).unwrap_err().to_string();

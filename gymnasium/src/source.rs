@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use rekindle_env::{EnvSpec, register_scheme};
+use rekindle_env::{EnvSpec, MultiAgentEnvSpec, register_multi_agent_scheme, register_scheme};
 use serde::Serialize;
 
 use crate::env::GymnasiumEnv;
 use crate::error::{GymnasiumError, Result};
+use crate::pettingzoo::PettingZooEnv;
 use crate::vector::GymnasiumVectorEnv;
 
 /// The forms of the ids.
 const GYMNASIUM: &str = "gymnasium:<id>";
 const PYTHON: &str = "python:<module>:<callable>";
+const PETTING_ZOO: &str = "pettingzoo:<module>";
 
 /// Where a worker finds its environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,6 +23,8 @@ pub(crate) enum Source {
     Gymnasium { id: String },
     /// A callable, as `module:name`.
     Python { path: String },
+    /// A module of PettingZoo.
+    PettingZoo { module: String },
 }
 
 impl Source {
@@ -39,6 +43,10 @@ impl Source {
                 }
                 _ => Err(invalid("`python:<module>:<callable>`")),
             },
+            Some(("pettingzoo", module)) if is_dotted(module) => {
+                Ok(Self::PettingZoo { module: module.to_owned() })
+            }
+            Some(("pettingzoo", _)) => Err(invalid("`pettingzoo:<module>`")),
             _ => Err(invalid("`gymnasium:<id>` or `python:<module>:<callable>`")),
         }
     }
@@ -53,7 +61,8 @@ fn is_dotted(text: &str) -> bool {
     text.split('.').all(is_name)
 }
 
-/// Makes the ids `gymnasium:<id>` and `python:<module>:<callable>` available in the whole program.
+/// Makes the ids `gymnasium:<id>`, `python:<module>:<callable>` and `pettingzoo:<module>` available in the
+/// whole program.
 ///
 /// Further calls do nothing. No interpreter is started until an environment is made.
 pub fn register() {
@@ -68,6 +77,11 @@ pub fn register() {
                 }))
         });
     }
+    register_multi_agent_scheme("pettingzoo", PETTING_ZOO, |id| {
+        Source::parse(id)?;
+        let id: Arc<str> = id.into();
+        Ok(MultiAgentEnvSpec::new(Arc::clone(&id), move |config| PettingZooEnv::new(&id, config)))
+    });
 }
 
 #[cfg(test)]
@@ -94,6 +108,8 @@ mod tests {
             ("python:lab:make()", "python:<module>:<callable>"),
             ("python:../lab:make", "python:<module>:<callable>"),
             ("CartPole-v1", "gymnasium:<id>"),
+            ("pettingzoo:", "pettingzoo:<module>"),
+            ("pettingzoo:a:b", "pettingzoo:<module>"),
         ] {
             let message = Source::parse(id).unwrap_err().to_string();
             assert!(message.contains(form), "{message}");

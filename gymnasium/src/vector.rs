@@ -38,6 +38,8 @@ struct Slot {
     worker: Option<Worker>,
     /// When the running command must be done.
     deadline: Option<Deadline>,
+    /// Whether the failure of the worker in this step is reported already.
+    is_reported: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +88,13 @@ impl GymnasiumVectorEnv {
                     worker
                 }
             };
-            slots.push(Slot { first, num_envs, worker: Some(worker), deadline: None });
+            slots.push(Slot {
+                first,
+                num_envs,
+                worker: Some(worker),
+                deadline: None,
+                is_reported: false,
+            });
         }
         let spaces = spaces.ok_or_else(|| length("environments in a vector", 1, 0))?;
         let check =
@@ -132,7 +140,7 @@ impl GymnasiumVectorEnv {
         lost: impl Fn(usize, Phase) -> bool,
         failures: &mut Vec<EnvError>,
     ) {
-        let Slot { first, num_envs, worker, deadline } = &mut self.slots[slot];
+        let Slot { first, num_envs, worker, deadline, .. } = &mut self.slots[slot];
         (*worker, *deadline) = (None, None);
         for index in *first..*first + *num_envs {
             if lost(index, self.phases[index]) {
@@ -225,8 +233,11 @@ impl GymnasiumVectorEnv {
 
     /// Reads the results of a step of one worker.
     fn finish_step(&mut self, slot: usize, out: &mut VectorStep, failures: &mut Vec<EnvError>) {
-        let Slot { first, num_envs, worker, deadline } = &mut self.slots[slot];
+        let Slot { first, num_envs, worker, deadline, is_reported } = &mut self.slots[slot];
         let (first, num_envs) = (*first, *num_envs);
+        if std::mem::take(is_reported) {
+            return clear(out, first..first + num_envs);
+        }
         let finished = match (worker, deadline.take()) {
             (Some(worker), Some(deadline)) => worker.finish(&deadline).and_then(|()| {
                 self.check.count_casts(worker, slot);
@@ -380,6 +391,7 @@ impl VectorEnv for GymnasiumVectorEnv {
                 Ok(deadline) => self.slots[slot].deadline = Some(deadline),
                 Err(error) => {
                     self.lose(slot, &error, |_, phase| phase == Phase::Running, &mut failures);
+                    self.slots[slot].is_reported = true;
                 }
             }
         }

@@ -27,10 +27,9 @@ os.dup2(2, 1)
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221, "s390x": 238}
-FUTEX_WAIT, FUTEX_WAKE = 0, 1
-PR_SET_PDEATHSIG = 1
+FUTEX_WAIT, FUTEX_WAKE, PR_SET_PDEATHSIG = 0, 1, 1
 
-# Words of the header, as in `header.rs`.
+# Words of the header, as in `layout.rs`.
 MAGIC, VERSION = 0x72674D59, 1
 COMMAND, FAILED, SENT, CAST = 4, 5, 6, 7
 REQUEST, REPLY = 16, 32
@@ -99,10 +98,18 @@ def import_gymnasium():
 
 
 def find(path):
-    """The object at `module:name`."""
-    module, _, name = path.partition(":")
-    found = importlib.import_module(module)
-    for part in name.split("."):
+    """Returns the object at `module:name`."""
+    name, _, attributes = path.partition(":")
+    try:
+        found = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # Not a failure inside the module, which has a traceback to show.
+        if not (name + ".").startswith(error.name + "."):
+            raise
+        raise Refused(reason="no_module", module=error.name)
+    for part in attributes.split("."):
+        if not hasattr(found, part):
+            raise Refused(reason="no_callable", message=f"`{name}` has no `{attributes}`")
         found = getattr(found, part)
     return found
 
@@ -111,17 +118,11 @@ def constructor(setup):
     """A function that makes one environment."""
     source, kwargs = setup["source"], setup["kwargs"]
     if source["kind"] == "python":
-        path = source["path"]
-        try:
-            make = find(path)
-        except AttributeError as error:
-            raise Refused(reason="no_callable", path=path, message=str(error))
-        except ModuleNotFoundError as error:
-            # Not a failure inside the module, which has a traceback to show.
-            if error.name != path.partition(":")[0]:
-                raise
-            raise Refused(reason="no_module", path=path, module=error.name)
+        make = find(source["path"])
         return lambda first: make(**kwargs)
+
+    if source["kind"] == "petting_zoo":
+        return agents_constructor(setup, source["module"])
 
     name = source["id"]
     provider = PROVIDERS.get(name.partition("/")[0])
@@ -136,15 +137,110 @@ def constructor(setup):
         checks = {} if first or "disable_env_checker" in kwargs else {"disable_env_checker": True}
         try:
             return gymnasium.make(name, **kwargs, **checks)
-        except (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound,
-                gymnasium.error.VersionNotFound, gymnasium.error.DeprecatedEnv) as error:
-            known = list(gymnasium.registry)
-            close = difflib.get_close_matches(name, known, 5, 0.7)
+        except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
+            close = difflib.get_close_matches(name, list(gymnasium.registry), 5, 0.7)
             raise Refused(reason="unknown_id", message=str(error), close=close)
         except gymnasium.error.DependencyNotInstalled as error:
             raise Refused(reason="dependency", message=str(error))
 
     return make
+
+
+def agents_constructor(setup, name):
+    """A function that makes an environment of PettingZoo."""
+    try:
+        importlib.import_module("pettingzoo")
+    except ModuleNotFoundError:
+        raise Refused(reason="missing", package="pettingzoo")
+    for path in (name, f"pettingzoo.{name}"):
+        try:
+            module = importlib.import_module(path)
+            break
+        except ModuleNotFoundError as error:
+            # Not a package that the module itself needs.
+            if not (path + ".").startswith(error.name + "."):
+                raise Refused(reason="dependency", message=str(error))
+    else:
+        raise Refused(reason="no_module", module=name)
+    api = setup["api"] or ("parallel" if hasattr(module, "parallel_env") else "aec")
+    name, adapter = {"parallel": ("parallel_env", ParallelAgents), "aec": ("env", TurnAgents)}[api]
+    make = getattr(module, name, None)
+    if make is None:
+        raise Refused(reason="no_callable", message=f"`{path}` has no `{name}`")
+    wrappers, setup["wrappers"] = setup["wrappers"], []
+    return lambda first: adapter(wrap(make(**setup["kwargs"]), wrappers))
+
+
+class Agents:
+    """Several agents as one environment, whose observations and actions are dictionaries by agent."""
+
+    def __init__(self, env):
+        self.env = env
+        # Sorted, keys keep the order of the agents.
+        self.keys = {name: f"{i:04} {name}" for i, name in enumerate(env.possible_agents)}
+        limits = np.iinfo(np.int64)
+        status = spaces.Box(limits.min, limits.max, (4,), np.int64)
+        observations, actions = {}, {}
+        for name, key in self.keys.items():
+            seen, action = env.observation_space(name), env.action_space(name)
+            observations[key] = spaces.Dict({"observation": seen, "status": status})
+            actions[key] = spaces.Dict({"acts": spaces.Discrete(2), "action": action})
+        self.observation_space = spaces.Dict(observations)
+        self.action_space = spaces.Dict(actions)
+        # What an agent observes that is not there is ignored, but an element of its space.
+        self.last = {name: env.observation_space(name).sample() for name in self.keys}
+
+    def report(self, observations, rewards, terminated, truncated):
+        self.last.update(observations)
+        reported = {}
+        for name, key in self.keys.items():
+            flags = (name in observations, terminated.get(name, 0), truncated.get(name, 0))
+            status = np.array([*flags, 0], np.int64)
+            status[3] = np.float64(rewards.get(name, 0)).view(np.int64)
+            reported[key] = {"observation": self.last[name], "status": status}
+        return reported
+
+    def close(self):
+        self.env.close()
+
+
+class ParallelAgents(Agents):
+    """Agents that act at the same time."""
+
+    def reset(self, *, seed=None, options=None):
+        observations, _ = self.env.reset(seed=seed, options=options)
+        return self.report(observations, {}, {}, {}), {}
+
+    def step(self, action):
+        parts = ((name, action[key]) for name, key in self.keys.items())
+        actions = {name: part["action"] for name, part in parts if part["acts"]}
+        observations, rewards, terminated, truncated, _ = self.env.step(actions)
+        reported = self.report(observations, rewards, terminated, truncated)
+        return reported, 0.0, not self.env.agents, False, {}
+
+
+class TurnAgents(Agents):
+    """Agents that act in turns."""
+
+    def reset(self, *, seed=None, options=None):
+        self.env.reset(seed=seed, options=options)
+        return self.next_turn(), {}
+
+    def step(self, action):
+        self.env.step(action[self.keys[self.env.agent_selection]]["action"])
+        return self.next_turn(), 0.0, not self.env.agents, False, {}
+
+    def next_turn(self):
+        """Lets agents that are done leave, up to the one that acts next."""
+        observations, rewards, terminated, truncated = {}, {}, {}, {}
+        while self.env.agents:
+            name = self.env.agent_selection
+            observations[name], reward, terminated[name], truncated[name], _ = self.env.last()
+            rewards[name] = rewards.get(name, 0) + reward
+            if not (terminated[name] or truncated[name]):
+                break
+            self.env.step(None)
+        return self.report(observations, rewards, terminated, truncated)
 
 
 def wrap(env, wrappers):
@@ -178,8 +274,8 @@ def bounds(array):
 
 def describe(space, role):
     def refuse():
-        name = type(space).__name__
-        raise Refused(reason="space", role=role, space_kind=name, space=str(space)[:500])
+        kind, text = type(space).__name__, str(space)[:500]
+        raise Refused(reason="space", role=role, space_kind=kind, space=text)
 
     if isinstance(space, spaces.Box):
         low, high = bounds(space.low), bounds(space.high)
@@ -218,17 +314,15 @@ class Leaf:
     def __init__(self, memory, num_envs, fields):
         self.path, self.shape = fields["path"], tuple(fields["shape"])
         self.dtype = np.dtype(fields["dtype"])
-        count = num_envs * int(np.prod(self.shape, dtype=np.int64))
-        flat = np.frombuffer(memory, self.dtype, count, fields["offset"])
-        self.column = flat.reshape((num_envs,) + self.shape)
+        shape = (num_envs,) + self.shape
+        self.column = np.ndarray(shape, self.dtype, memory, fields["offset"])
 
 
 class InfoTable:
     """The infos of each environment: one number per name, NaN for a missing one."""
 
     def __init__(self, memory, num_envs, width, start):
-        self.numbers = np.frombuffer(memory, np.float64, num_envs * width, start)
-        self.numbers = self.numbers.reshape(num_envs, width)
+        self.numbers = np.ndarray((num_envs, width), np.float64, memory, start)
         # Assigning to a view is faster than assigning to an element of an array.
         self.view = memoryview(memory)[start : start + 8 * num_envs * width].cast("d")
         self.written = [False] * num_envs
@@ -239,9 +333,7 @@ class Worker:
         self.setup, self.make, self.memory = setup, make, memory
         n = self.n = setup["num_envs"]
         self.autoreset, self.strict = setup["autoreset"], setup["strict"]
-        self.envs = [None] * n
-        self.steps = [None] * n
-        self.live = [False] * n
+        self.envs, self.steps, self.live = [None] * n, [None] * n, [False] * n
         # After a failure, an environment may be in any condition: its next reset makes a new one.
         self.broken = [False] * n
         self.words = (ctypes.c_uint32 * 64).from_buffer(memory)
@@ -264,8 +356,7 @@ class Worker:
         self.terminated, self.truncated = view("terminated", 1, "B"), view("truncated", 1, "B")
         self.outcomes = view("outcomes", 1, "B")
         self.resets, self.seeds = view("resets", 1, "B"), view("seeds", 8, "Q")
-        self.max_infos = layout["max_infos"]
-        self.info_names = {}
+        self.max_infos, self.info_names = layout["max_infos"], {}
         self.infos = InfoTable(memory, n, self.max_infos, layout["infos"])
         self.final_infos = InfoTable(memory, n, self.max_infos, layout["final_infos"])
 
@@ -316,10 +407,9 @@ class Worker:
         """The value as an array of the shape of its leaf. Assignments would broadcast others."""
         array = np.asarray(value)
         if array.shape != leaf.shape:
-            name = "".join(f"[{key!r}]" for key in leaf.path)
-            raise ValueError(
-                f"observation{name} has the shape {array.shape}, but its space has {leaf.shape}"
-            )
+            name = "observation" + "".join(f"[{key!r}]" for key in leaf.path)
+            problem = f"{name} has the shape {array.shape}, but its space has {leaf.shape}"
+            raise ValueError(problem)
         # Numbers and lists of Python have no element type, unless something would be lost.
         is_typed = isinstance(value, (np.ndarray, np.generic))
         if array.dtype != leaf.dtype and (
@@ -342,13 +432,12 @@ class Worker:
 
     def write_numbers(self, view, row, info, prefix):
         for key, value in info.items():
-            if not isinstance(value, (float, int, np.number, np.bool_)):
+            if not isinstance(value, (float, int, np.integer, np.floating, np.bool_)):
                 if isinstance(value, dict):
                     self.write_numbers(view, row, value, f"{prefix}{key}.")
+                if getattr(value, "shape", None) != () or value.dtype.kind not in "fiub":
                     continue
-                if not isinstance(value, np.ndarray) or value.shape or value.dtype.kind not in "fiub":
-                    continue
-            name = prefix + key if prefix else key
+            name = f"{prefix}{key}" if prefix else key
             index = self.info_names.get(name)
             if index is None:
                 index = self.add_info(name)

@@ -68,6 +68,7 @@ impl Plan {
             kwargs: &self.settings.kwargs,
             wrappers: &self.settings.wrappers,
             python_path: &self.settings.python_path,
+            api: self.settings.api,
             num_envs,
             first,
             autoreset: self.autoreset,

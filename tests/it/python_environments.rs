@@ -70,6 +70,25 @@ fn the_grid_world_of_the_example_is_learned_and_restored() {
     assert!(restored.unwrap().evaluate().unwrap().min_return() >= 1.0);
 }
 
+#[test]
+#[ignore = "needs Python with PettingZoo"]
+fn two_policies_train_in_a_game_of_petting_zoo() {
+    let mut algo = PpoConfig::new()
+        .environment("pettingzoo:classic.rps_v2")
+        .env_runners(|e| e.num_envs_per_env_runner(2))
+        .multi_agent(|m| {
+            m.policies(["player_0", "player_1"]).policy_mapping(PolicyMapping::ByAgent)
+        })
+        .model("fcnet_hiddens", vec![8])
+        .training(|t| t.train_batch_size(64).minibatch_size(32).num_epochs(1))
+        .seed(2)
+        .build(&device())
+        .unwrap();
+    let metrics = algo.train().unwrap();
+    // Fifteen rounds, as the game has by default.
+    assert_eq!(metrics.get("env_runners/episode_len_mean"), Some(15.0));
+}
+
 /// Environments that raise exceptions and kill their workers now and then.
 #[test]
 #[ignore = "needs Python with Gymnasium"]

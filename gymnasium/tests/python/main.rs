@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
+mod agents;
 mod equality;
 mod faults;
 mod infos;
