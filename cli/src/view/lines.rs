@@ -22,7 +22,7 @@ pub(super) fn spread_lines(path: &Path, max: usize) -> io::Result<Vec<String>> {
         let lines: Vec<&str> =
             text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).collect();
         let count = lines.len();
-        let chosen = |index: &usize| count <= max || index % count.div_ceil(max) == 0;
+        let chosen = |index: &usize| count <= max || index.is_multiple_of(count.div_ceil(max));
         let indices = (0..count).filter(|index| chosen(index) || index + 1 == count);
         return Ok(indices.map(|index| lines[index].to_owned()).collect());
     }
