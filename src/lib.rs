@@ -65,10 +65,11 @@ pub mod prelude {
     pub use rekindle_algorithms::{
         A2cConfig, A2cTraining, Algorithm, AppoConfig, AppoTraining, BatchMode, CallbackResult,
         Callbacks, CountStepsBy, DdpgConfig, DdpgTraining, DqnConfig, DqnTraining, DurationUnit,
-        EnvironmentEvent, EpisodeEvent, Evaluation, ExecutionPlan, ImpalaConfig, ImpalaTraining,
-        LearnOnBatchConfig, LearnOnBatchTraining, PpoConfig, PpoTraining, PqnConfig, PqnTraining,
-        SacConfig, SacTraining, SampleEvent, StepReport, Td3Config, Td3Training, TqcConfig,
-        TqcTraining, TrainingContext, VpgConfig, VpgTraining, evaluate, evaluate_policy,
+        EnvironmentEvent, EpisodeEvent, Evaluation, ExecutionPlan, Experiment, ImpalaConfig,
+        ImpalaTraining, LearnOnBatchConfig, LearnOnBatchTraining, PpoConfig, PpoTraining,
+        PqnConfig, PqnTraining, RunConfig, SacConfig, SacTraining, SampleEvent, StepReport,
+        Td3Config, Td3Training, TqcConfig, TqcTraining, TrainingContext, VpgConfig, VpgTraining,
+        evaluate, evaluate_policy, register_algorithm,
     };
     pub use rekindle_catalog::{
         BoxEncoder, Catalog, CatalogContext, DefaultCatalog, Distribution, Encoder, Mlp, MlpConfig,
@@ -98,7 +99,8 @@ pub mod prelude {
         register_learner_connector,
     };
     pub use rekindle_metrics::{
-        ConsoleSink, JsonlSink, LearningCurve, Metrics, MetricsLogger, Reducer, Sink,
+        ConsoleSink, CsvSink, JsonlSink, LearningCurve, Metrics, MetricsLogger, Reducer, Sink,
+        TensorBoardSink,
     };
     pub use rekindle_rl_module::{
         ActionCritic, ActorCritic, AnyRLModule, DeterministicPolicy, DistributionalQNet,

@@ -357,8 +357,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     /// The first setting out of range, with its name, value and constraint.
     pub fn validate(&self) -> Result<()> {
         if self.environment.env.is_none() {
-            let constraint =
-                "an algorithm needs an environment: call `.environment(\"CartPole-v1\")`";
+            let constraint = "an algorithm needs an environment: set `environment.env`, or call `.environment(\"CartPole-v1\")`";
             return Err(ConfigError::new("env", "not set", constraint).into());
         }
         self.env_runners.check_fields()?;

@@ -37,7 +37,7 @@ pub enum AlgorithmError {
         reason: String,
     },
     /// A setting that does not exist where it was set, although one of its name does elsewhere.
-    #[error("config: {error}\n`{name}` is a setting of {sections}")]
+    #[error("config: {error}\nthe setting `{name}` is {sections}")]
     ConfigSection {
         /// The name of the setting.
         name: String,

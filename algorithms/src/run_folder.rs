@@ -120,6 +120,16 @@ impl RunFolder {
         self.checkpoints.save(algorithm, false)
     }
 
+    /// Records an evaluation of the current state, which may have been saved before.
+    pub(crate) fn record_evaluation(&mut self, algorithm: &Algorithm, evaluation: &Evaluation) {
+        if self.evaluated(algorithm, evaluation)
+            && self.config.keep_best
+            && let Err(error) = self.checkpoints.mark_best(algorithm)
+        {
+            tracing::warn!(%error, "the best checkpoint was not marked");
+        }
+    }
+
     /// Records an iteration: its evaluation if there was one, and a checkpoint if one is due. What cannot be written
     /// is a warning, so that a full disk does not end the run.
     pub(crate) fn record(&mut self, algorithm: &Algorithm, evaluation: Option<&Evaluation>) {
@@ -136,7 +146,7 @@ impl RunFolder {
     }
 
     /// Records an evaluation. Returns whether it is the best one so far.
-    pub(crate) fn evaluated(&mut self, algorithm: &Algorithm, evaluation: &Evaluation) -> bool {
+    fn evaluated(&mut self, algorithm: &Algorithm, evaluation: &Evaluation) -> bool {
         let written = self.evaluations.write(algorithm, evaluation);
         let written = written.and_then(|()| self.card.write(evaluation));
         if let Err(error) = written {

@@ -4,7 +4,6 @@
 
 use std::process::ExitCode;
 
-use rekindle::algorithms::register_algorithm;
 use rekindle::env::classic_control::CartPole;
 use rekindle::prelude::*;
 

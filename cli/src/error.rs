@@ -30,6 +30,9 @@ pub(crate) enum CliError {
     /// Training was interrupted, and its state saved.
     #[error("interrupted")]
     Interrupted,
+    /// Settings from which no algorithm can be built.
+    #[error(transparent)]
+    Build(AlgorithmError),
     #[error("the program's own environments and modules could not be registered: {0}")]
     Register(#[source] BoxError),
     #[error("cannot {action} {}: {source}", path.display())]
@@ -58,7 +61,7 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Interrupted => INTERRUPTED,
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Build(_) => 2,
             Self::Algorithm(error) if is_about_settings(error) => 2,
             _ => 1,
         }
@@ -83,16 +86,6 @@ fn is_about_settings(error: &AlgorithmError) -> bool {
         | AlgorithmError::ConfigSection { .. }
         | AlgorithmError::ModuleOverrides { .. }
         | AlgorithmError::UnknownAlgorithm { .. } => true,
-        AlgorithmError::Runner(RunnerError::Config(_)) => true,
-        AlgorithmError::Env(error) | AlgorithmError::Runner(RunnerError::Env(error)) => {
-            use rekindle::env::EnvError;
-            matches!(
-                error,
-                EnvError::UnknownEnv { .. }
-                    | EnvError::UnknownOption { .. }
-                    | EnvError::InvalidOption { .. }
-            )
-        }
         _ => false,
     }
 }

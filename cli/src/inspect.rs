@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use rekindle::checkpoint::{self, State};
+use rekindle::env::Space;
 use rekindle::metrics::Metrics;
 use serde_json::Value;
 
@@ -72,7 +73,10 @@ fn print_tree(name: &str, state: &State, depth: usize, tensors: bool) {
     println!("{line}");
     for field in ["observation_space", "action_space"] {
         if let Some(space) = state.data.get(field).filter(|space| !space.is_null()) {
-            println!("{indent}  {field}: {space}");
+            // In the words of Gymnasium if it is a space.
+            let text = serde_json::from_value::<Space>(space.clone())
+                .map_or_else(|_| space.to_string(), |space| space.to_string());
+            println!("{indent}  {field}: {text}");
         }
     }
     if tensors {

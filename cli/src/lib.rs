@@ -21,7 +21,7 @@
 //! |---|---|
 //! | 0 | done |
 //! | 1 | the command failed: a file, a device, an environment, a checkpoint |
-//! | 2 | the command line or a setting is wrong; nothing was done |
+//! | 2 | the command line or a setting is wrong, or no algorithm can be built from the settings; nothing was done |
 //! | 130 | interrupted by Ctrl-C or a signal to terminate; the state of training was saved |
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a program for people")]

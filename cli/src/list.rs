@@ -9,9 +9,11 @@ use crate::args::{ListArgs, Listed};
 use crate::configs::{CONFIGS, about};
 use crate::error::Result;
 
+/// Something to list: its heading, and its lines.
+type Section = (Listed, &'static str, fn() -> Vec<String>);
+
 pub(crate) fn run(args: &ListArgs) -> Result<()> {
-    type Lines = fn() -> Vec<String>;
-    let sections: [(Listed, &str, Lines); 5] = [
+    let sections: [Section; 5] = [
         (Listed::Algorithms, "algorithms", registered_algorithms),
         (Listed::Environments, "environments", environments),
         (Listed::Connectors, "connectors", connector_names),

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<()> {
     let last = read_run(folder)?.pop().unwrap_or_default();
     if let Some(stop) = run.is_over(&algorithm, &last) {
         println!(
-            "nothing to do: the run has ended by its {} after {} iterations and {} steps; raise the limit, as in --steps N",
+            "nothing to do: the run has ended by {0} after {1} iterations and {2} steps; continue with --set {0}=…",
             limit(stop),
             algorithm.iteration(),
             algorithm.env_steps()

@@ -5,7 +5,7 @@ use rekindle::core::Generator;
 
 use crate::args::TrainArgs;
 use crate::config::experiment;
-use crate::error::Result;
+use crate::error::{CliError, Result};
 use crate::interrupt::Interrupt;
 use crate::training_loop;
 
@@ -16,7 +16,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let device = args.device.open()?;
     let interrupt = Interrupt::listen()?;
     let run = experiment.run()?;
-    let algorithm = experiment.build(&device)?.with_run_folder(&args.runs, run.clone())?;
+    let algorithm = experiment.build(&device).map_err(CliError::Build)?;
+    let algorithm = algorithm.with_run_folder(&args.runs, run.clone())?;
     training_loop::train(algorithm, &run, args.output, &interrupt)
 }
 

@@ -35,12 +35,11 @@ pub(crate) fn train(
         Ok(ended) => ended,
         Err(error) => {
             // What was learned before the failure is not lost.
-            match algorithm.save_run() {
-                Ok(_) => {
-                    eprintln!("training failed; `rekindle resume {folder}` continues before it");
-                }
-                Err(save) => eprintln!("training failed, and its state could not be saved: {save}"),
-            }
+            let outcome = match algorithm.save_run() {
+                Ok(_) => format!("its state is saved; `rekindle resume {folder}` continues"),
+                Err(error) => format!("its state could not be saved: {error}"),
+            };
+            eprintln!("training failed; {outcome}");
             return Err(error);
         }
     };

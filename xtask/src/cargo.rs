@@ -27,6 +27,13 @@ pub(crate) fn build_examples<const N: usize>(names: [&str; N]) -> Result<[PathBu
     Ok(names.map(|name| folder.join(format!("{name}{}", env::consts::EXE_SUFFIX))))
 }
 
+/// Builds the program `rekindle` in the release profile and returns its executable.
+pub(crate) fn build_rekindle() -> Result<PathBuf> {
+    let args = ["build", "--release", "--package", "rekindle-cli", "--bin", "rekindle"];
+    process::run(&mut cargo(&args))?;
+    Ok(target_directory()?.join("release").join(format!("rekindle{}", env::consts::EXE_SUFFIX)))
+}
+
 /// Builds rekindle's program for measurements and returns its executable.
 ///
 /// The profile `bench` optimizes at link time, and shares the directory of the profile `release`.

@@ -1,4 +1,6 @@
-//! `cargo xtask learn`: whether the examples learn, how fast, and how reliably over seeds.
+//! `cargo xtask learn`: whether the algorithms learn, how fast, and how reliably over seeds.
+//!
+//! A task with a tuned configuration in `cli/configs` is trained by the program `rekindle`, any other by its example.
 
 mod report;
 mod seeds;
@@ -14,8 +16,8 @@ use clap::builder::PossibleValuesParser;
 
 use self::seeds::Seeds;
 use self::tasks::{ALL as TASKS, Task};
-use self::training::Training;
-use crate::cargo::build_examples;
+use self::training::{Program, Training};
+use crate::cargo::{build_examples, build_rekindle};
 use crate::error::{Error, Result};
 use crate::{document, machine, process};
 
@@ -38,6 +40,7 @@ const ALL: &str = "all";
 /// The example that plots `metrics.jsonl` of several runs.
 const PLOT_EXAMPLE: &str = "plot_runs";
 const DOCS: &str = "docs";
+const CONFIGS: &str = "cli/configs";
 const PAGE: &str = "results.md";
 const INTRODUCTION: &str = "# What the examples learn\n\n\
     Training stops when the metric of the task reaches the threshold: the mean return of the last 100\n\
@@ -63,12 +66,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Trains all seeds of a task. Returns whether all of them reached the threshold.
 fn learn(task: &Task, args: &Args) -> Result<bool> {
-    let [example, plot] = build_examples([task.example, PLOT_EXAMPLE])?;
+    let config = Path::new(CONFIGS).join(format!("{}.toml", task.name));
+    let (program, plot, source) = if config.is_file() {
+        let [plot] = build_examples([PLOT_EXAMPLE])?;
+        let source = config.display().to_string();
+        (Program::Rekindle { program: build_rekindle()?, config }, plot, source)
+    } else {
+        let [example, plot] = build_examples([task.example, PLOT_EXAMPLE])?;
+        (Program::Example(example), plot, format!("examples/{}.rs", task.example))
+    };
     let folder = |seed: u64| args.out.join(task.name).join(format!("seed-{seed}"));
     let trainings = args
         .seeds
         .iter()
-        .map(|seed| Training::run(task, &example, seed, &folder(seed)))
+        .map(|seed| Training::run(task, &program, seed, &folder(seed)))
         .collect::<Result<Vec<_>>>()?;
 
     let docs = Path::new(DOCS);
@@ -82,7 +93,7 @@ fn learn(task: &Task, args: &Args) -> Result<bool> {
             .args(["--metric", task.metric])
             .arg("--out")
             .arg(docs.join(&figure))
-            .args(args.seeds.iter().map(folder)),
+            .args(trainings.iter().map(|training| &training.folder)),
     )?;
     let made = format!(
         "Made on {} with {} by `cargo xtask learn {} --seeds {}`.",
@@ -91,7 +102,7 @@ fn learn(task: &Task, args: &Args) -> Result<bool> {
         task.name,
         args.seeds,
     );
-    let body = report::section(task, &trainings, &figure, &made);
+    let body = report::section(task, &source, &trainings, &figure, &made);
     println!("\n{body}");
     document::write_section(&docs.join(PAGE), INTRODUCTION, task.section, &body)?;
     Ok(trainings.iter().all(|training| training.steps_to_threshold.is_some()))

@@ -39,7 +39,7 @@ struct Cli {
 enum Chore {
     /// Checks format, lints, documentation and tests: what every change must pass
     Test(test::Args),
-    /// Trains the learning examples over several seeds; writes docs/results.md and its plots
+    /// Trains the tuned configurations and learning examples over several seeds; writes docs/results.md and its plots
     Learn(learn::Args),
     /// Compares speed with other libraries on this machine; writes docs/compare.md
     Compare(compare::Args),

@@ -94,7 +94,7 @@ impl Algorithm {
     pub fn evaluate_run(&mut self) -> Result<Evaluation> {
         let evaluation = self.evaluate()?;
         if let Some(mut folder) = self.run_folder.take() {
-            folder.evaluated(self, &evaluation);
+            folder.record_evaluation(self, &evaluation);
             self.run_folder = Some(folder);
         }
         Ok(evaluation)

@@ -60,8 +60,8 @@ fn mistakes_are_answered_with_what_to_write() {
         ("training.lr", &["`training.lr` is not a setting; write NAME=VALUE"][..]),
         ("=3", &["is not the name of a setting"]),
         ("training.clip_parm=3", &["unknown field `clip_parm`; did you mean `clip_param`?"]),
-        ("lr=3", &["unknown field `lr`", "`lr` is a setting of `training.lr`"]),
-        ("max_env_steps=3", &["`max_env_steps` is a setting of `run.max_env_steps`"]),
+        ("lr=3", &["unknown field `lr`", "the setting `lr` is `training.lr`"]),
+        ("max_env_steps=3", &["the setting `max_env_steps` is `run.max_env_steps`"]),
         ("run.max_env_step=3", &["did you mean `max_env_steps`?"]),
         ("run.max_iterations=many", &["`run.max_iterations`: invalid type: string \"many\""]),
         (

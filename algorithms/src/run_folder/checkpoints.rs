@@ -35,7 +35,7 @@ impl Checkpoints {
 
     /// Saves the state, moves the links, and removes checkpoints that are no longer kept.
     pub(super) fn save(&self, algorithm: &Algorithm, is_best: bool) -> Result<PathBuf> {
-        let name = format!("{PREFIX}{:08}", algorithm.iteration());
+        let name = name(algorithm);
         let path = self.folder.join(&name);
         algorithm.save_to_path(&path)?;
         link(&self.latest(), &name)?;
@@ -44,6 +44,15 @@ impl Checkpoints {
         }
         self.remove_old(algorithm.iteration());
         Ok(path)
+    }
+
+    /// Lets `best` lead to the checkpoint of the current iteration, if there is one.
+    pub(super) fn mark_best(&self, algorithm: &Algorithm) -> Result<()> {
+        let name = name(algorithm);
+        match self.folder.join(&name).exists() {
+            true => link(&self.best(), &name),
+            false => Ok(()),
+        }
     }
 
     /// Removes all checkpoints but the latest ones and the best one. A checkpoint that cannot be removed stays.
@@ -69,6 +78,11 @@ impl Checkpoints {
             }
         }
     }
+}
+
+/// Returns the name of the checkpoint of an iteration.
+fn name(algorithm: &Algorithm) -> String {
+    format!("{PREFIX}{:08}", algorithm.iteration())
 }
 
 /// Lets a link lead to a directory beside it. A reader finds the old or the new one.

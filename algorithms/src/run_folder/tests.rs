@@ -56,6 +56,7 @@ fn a_run_leaves_its_settings_metrics_evaluations_and_checkpoints() {
         algorithm.train().unwrap();
     }
     algorithm.save_run().unwrap();
+    assert!(!algorithm.run_folder().unwrap().best_checkpoint().exists());
     let path = folder(&algorithm);
     let name = path.strip_prefix(root.path()).unwrap().display().to_string();
     assert!(name.starts_with("ppo/CartPole-v1__7__"), "{name}");
@@ -206,4 +207,21 @@ fn settings_out_of_range_are_refused_before_anything_is_written() {
     let message = error.unwrap_err().to_string();
     assert!(message.contains("`run.keep_checkpoints` is 0"), "{message}");
     assert_eq!(names(root.path()), Vec::<String>::new());
+}
+
+#[test]
+fn a_final_evaluation_marks_the_saved_state_as_best() {
+    let root = tempfile::tempdir().unwrap();
+    let mut algorithm = config()
+        .evaluation(|e| e.evaluation_interval(100))
+        .build(&Device::flex())
+        .unwrap()
+        .with_run_folder(root.path(), RunConfig::default())
+        .unwrap();
+    algorithm.train().unwrap();
+    let saved = algorithm.save_run().unwrap().unwrap();
+    let best = algorithm.run_folder().unwrap().best_checkpoint();
+    assert!(!best.exists());
+    algorithm.evaluate_run().unwrap();
+    assert_eq!(fs::read_link(best).unwrap().as_os_str(), saved.file_name().unwrap());
 }

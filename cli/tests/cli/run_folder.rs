@@ -60,7 +60,7 @@ fn a_run_is_trained_evaluated_inspected_and_plotted() {
     assert_ne!(sampled, evaluation);
 
     let inspected = run(dir.path(), &["inspect", path, "--tensors"]);
-    for part in ["algorithm    PPO", "env steps    256", "default_policy", "f32 [8, 4]"] {
+    for part in ["algorithm    PPO", "env steps    256", "default_policy", "F32 [8, 4]"] {
         assert!(inspected.contains(part), "no `{part}` in:\n{inspected}");
     }
     let svg = dir.path().join("curve.svg");
@@ -68,7 +68,11 @@ fn a_run_is_trained_evaluated_inspected_and_plotted() {
     assert!(fs::read_to_string(svg).unwrap().contains("<svg"));
 
     let again = run(dir.path(), &["resume", path]);
-    assert!(again.starts_with("nothing to do: the run has ended by its run.max_env_steps"));
+    assert!(
+        again.starts_with(
+            "nothing to do: the run has ended by run.max_env_steps after 4 iterations"
+        )
+    );
 }
 
 #[test]

@@ -5,7 +5,15 @@ use super::{TASKS, Task};
 use crate::statistics::{grouped, mean_and_deviation};
 
 /// Writes the plot, one row per seed, and the mean ± standard deviation over seeds.
-pub(super) fn section(task: &Task, trainings: &[Training], figure: &str, made: &str) -> String {
+///
+/// `source` is the file with the settings.
+pub(super) fn section(
+    task: &Task,
+    source: &str,
+    trainings: &[Training],
+    figure: &str,
+    made: &str,
+) -> String {
     let column = |value: fn(&Training) -> Option<f64>| -> Vec<f64> {
         trainings.iter().filter_map(value).collect()
     };
@@ -13,7 +21,7 @@ pub(super) fn section(task: &Task, trainings: &[Training], figure: &str, made: &
     let returns = column(|training| Some(training.greedy_return.0));
     let walls = column(|training| Some(training.wall.as_secs_f64()));
     let memory = column(|training| training.peak_memory.map(mebibytes));
-    let Task { algorithm, env, example, threshold, max_steps, .. } = task;
+    let Task { algorithm, env, threshold, max_steps, .. } = task;
     let max_steps = grouped(*max_steps as f64);
     // The introduction of the page says what the other thresholds are compared with.
     let metric = match task.metric == TASKS[0].metric {
@@ -22,7 +30,7 @@ pub(super) fn section(task: &Task, trainings: &[Training], figure: &str, made: &
     };
 
     let mut text = format!(
-        "{algorithm}, `examples/{example}.rs`: threshold {threshold}{metric}, at most {max_steps} \
+        "{algorithm}, `{source}`: threshold {threshold}{metric}, at most {max_steps} \
          steps.\n{} of {} seeds reached it.\n\n![{algorithm} on {env}]({figure})\n\n\
          | seed | steps to {threshold} | greedy return | wall time | peak memory |\n\
          |:---|---:|---:|---:|---:|\n",
@@ -66,6 +74,7 @@ mod tests {
     fn training(seed: u64, steps_to_threshold: Option<u64>) -> Training {
         Training {
             seed,
+            folder: "runs".into(),
             steps_to_threshold,
             greedy_return: (490.0 + seed as f64, Some(2.0)),
             wall: Duration::from_secs(10 + seed),
@@ -76,9 +85,10 @@ mod tests {
     #[test]
     fn a_row_per_seed_and_their_mean() {
         let trainings = [training(0, Some(90_112)), training(1, Some(110_592)), training(2, None)];
-        let text = section(&TASKS[0], &trainings, "cartpole_ppo.svg", "Made by a test.");
+        let source = "cli/configs/cartpole.toml";
+        let text = section(&TASKS[0], source, &trainings, "cartpole_ppo.svg", "Made by a test.");
         let expected = "\
-PPO, `examples/cartpole_ppo.rs`: threshold 475, at most 300 000 steps.
+PPO, `cli/configs/cartpole.toml`: threshold 475, at most 300 000 steps.
 2 of 3 seeds reached it.
 
 ![PPO on CartPole-v1](cartpole_ppo.svg)

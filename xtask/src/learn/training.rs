@@ -1,10 +1,12 @@
-//! One run of a learning example and its results.
+//! One run of a task and its results.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+
+use serde::Deserialize;
 
 use super::Task;
 use crate::error::{Error, Result};
@@ -14,10 +16,33 @@ use crate::process;
 const GREEDY: &str = "greedy return";
 const STEPS: &str = "env_runners/num_env_steps_sampled_lifetime";
 
+/// The program that trains a task.
+#[derive(Debug)]
+pub(super) enum Program {
+    /// A learning example.
+    Example(PathBuf),
+    /// `rekindle train` with a file of settings.
+    Rekindle {
+        /// The program.
+        program: PathBuf,
+        /// The file.
+        config: PathBuf,
+    },
+}
+
+/// The file in which `rekindle` leaves the result of the last evaluation.
+#[derive(Deserialize)]
+struct Results {
+    mean_reward: f64,
+    std_reward: f64,
+}
+
 /// The results of one seed.
 #[derive(Debug)]
 pub(super) struct Training {
     pub(super) seed: u64,
+    /// The directory with `metrics.jsonl`.
+    pub(super) folder: PathBuf,
     /// Environment steps until the threshold was reached, or `None` if it was not.
     pub(super) steps_to_threshold: Option<u64>,
     /// Mean return of the greedy episodes, and the standard deviation if the example prints it.
@@ -28,15 +53,41 @@ pub(super) struct Training {
 }
 
 impl Training {
-    /// Runs an example. Missing the threshold is a result; ending without results is an error.
-    pub(super) fn run(task: &Task, example: &Path, seed: u64, folder: &Path) -> Result<Self> {
-        let mut command = Command::new(example);
-        command.args(task.choice).arg("--seed").arg(seed.to_string()).arg("--out").arg(folder);
+    /// Trains. Missing the threshold is a result; ending without results is an error.
+    pub(super) fn run(task: &Task, program: &Program, seed: u64, folder: &Path) -> Result<Self> {
+        let mut command = match program {
+            Program::Example(example) => {
+                let mut command = Command::new(example);
+                command.args(task.choice).arg("--out").arg(folder);
+                command
+            }
+            Program::Rekindle { program, config } => {
+                let mut command = Command::new(program);
+                command.arg("train").arg(config).arg("--quiet").arg("--runs").arg(folder);
+                command
+            }
+        };
+        command.arg("--seed").arg(seed.to_string());
         let seen = process::observe(&mut command)?;
-        let Some(greedy_return) = parse_greedy_return(&seen.stdout) else {
-            process::check(&command, seen.status)?;
-            let problem = format!("expected a line `{GREEDY}, mean 100  MEAN ± DEVIATION`");
-            return Err(Error::malformed(task.example, problem));
+        let (folder, greedy_return) = match program {
+            Program::Example(_) => {
+                let Some(greedy_return) = parse_greedy_return(&seen.stdout) else {
+                    process::check(&command, seen.status)?;
+                    let problem = format!("expected a line `{GREEDY}, mean 100  MEAN ± DEVIATION`");
+                    return Err(Error::malformed(task.example, problem));
+                };
+                (folder.to_owned(), greedy_return)
+            }
+            Program::Rekindle { .. } => {
+                process::check(&command, seen.status)?;
+                // The program prints the folder of the run.
+                let folder = PathBuf::from(seen.stdout.trim_end());
+                let path = folder.join("results.json");
+                let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
+                let results: Results = serde_json::from_str(&text)
+                    .map_err(|error| Error::malformed(path.display(), error))?;
+                (folder, (results.mean_reward, Some(results.std_reward)))
+            }
         };
         let path = folder.join("metrics.jsonl");
         let metrics = fs::read_to_string(&path).map_err(Error::io(&path))?;
@@ -44,6 +95,7 @@ impl Training {
             .map_err(|problem| Error::malformed(path.display(), problem))?;
         Ok(Self {
             seed,
+            folder,
             steps_to_threshold,
             greedy_return,
             wall: seen.wall,
@@ -120,17 +172,31 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let example = folder.path().join("example");
         let script =
-            "#!/bin/sh\necho \"greedy return, mean 100  480.0 ± 2.5, seed $2 in $4\"\nexit 1\n";
+            "#!/bin/sh\necho \"greedy return, mean 100  480.0 ± 2.5, seed $4 in $2\"\nexit 1\n";
         fs::write(&example, script).unwrap();
         fs::set_permissions(&example, fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(folder.path().join("metrics.jsonl"), METRICS).unwrap();
 
-        let training = Training::run(&super::super::TASKS[0], &example, 4, folder.path()).unwrap();
+        let program = Program::Example(example.clone());
+        let training = Training::run(&super::super::TASKS[0], &program, 4, folder.path()).unwrap();
         assert_eq!((training.seed, training.steps_to_threshold), (4, Some(3072)));
         assert_eq!(training.greedy_return, (480.0, Some(2.5)));
 
         fs::write(&example, "#!/bin/sh\nexit 7\n").unwrap();
-        let error = Training::run(&super::super::TASKS[0], &example, 4, folder.path()).unwrap_err();
+        let error = Training::run(&super::super::TASKS[0], &program, 4, folder.path()).unwrap_err();
         assert!(matches!(error, Error::Failed { .. }), "{error}");
+
+        // The program `rekindle` prints where its results are.
+        let script = "#!/bin/sh\n[ \"$1 $2 $6 $7\" = 'train a.toml --seed 4' ] && echo $5\n";
+        fs::write(&example, script).unwrap();
+        fs::write(folder.path().join("results.json"), r#"{"mean_reward": 9.5, "std_reward": 0.5}"#)
+            .unwrap();
+        let program = Program::Rekindle { program: example, config: "a.toml".into() };
+        let training = Training::run(&super::super::TASKS[0], &program, 4, folder.path()).unwrap();
+        assert_eq!(
+            (training.steps_to_threshold, training.greedy_return),
+            (Some(3072), (9.5, Some(0.5)))
+        );
+        assert_eq!(training.folder, folder.path());
     }
 }
