@@ -1,10 +1,12 @@
 //! One run of a learning example and its results.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+use std::{fs, io};
+
+use serde::{Deserialize, Serialize};
 
 use super::Task;
 use crate::error::{Error, Result};
@@ -28,16 +30,40 @@ pub(super) struct Training {
 }
 
 impl Training {
-    /// Runs an example. Missing the threshold is a result; ending without results is an error.
-    pub(super) fn run(task: &Task, example: &Path, seed: u64, folder: &Path) -> Result<Self> {
+    /// Runs an example, unless its folder has a complete run and `resume` is set. Missing the threshold is a
+    /// result; ending without results is an error.
+    pub(super) fn run(
+        task: &Task,
+        example: &Path,
+        seed: u64,
+        folder: &Path,
+        resume: bool,
+    ) -> Result<Self> {
         let mut command = Command::new(example);
         command.args(task.choice).arg("--seed").arg(seed.to_string()).arg("--out").arg(folder);
-        let seen = process::observe(&mut command)?;
+        let earlier = if resume { Observed::read(folder)? } else { None };
+        let (seen, status) = match earlier {
+            Some(earlier) => (earlier, None),
+            None => {
+                let seen = process::observe(&mut command)?;
+                let observed = Observed {
+                    stdout: seen.stdout,
+                    wall_s: seen.wall.as_secs_f64(),
+                    peak_memory: seen.peak_memory,
+                };
+                (observed, Some(seen.status))
+            }
+        };
         let Some(greedy_return) = parse_greedy_return(&seen.stdout) else {
-            process::check(&command, seen.status)?;
+            if let Some(status) = status {
+                process::check(&command, status)?;
+            }
             let problem = format!("expected a line `{GREEDY}, mean 100  MEAN ± DEVIATION`");
             return Err(Error::malformed(task.example, problem));
         };
+        if status.is_some() {
+            seen.write(folder)?;
+        }
         let path = folder.join("metrics.jsonl");
         let metrics = fs::read_to_string(&path).map_err(Error::io(&path))?;
         let steps_to_threshold = steps_to_threshold(&metrics, task.metric, task.threshold)
@@ -46,9 +72,40 @@ impl Training {
             seed,
             steps_to_threshold,
             greedy_return,
-            wall: seen.wall,
+            wall: Duration::from_secs_f64(seen.wall_s),
             peak_memory: seen.peak_memory,
         })
+    }
+}
+
+/// Output and cost of a complete run, which its folder keeps for `--resume`.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Observed {
+    stdout: String,
+    wall_s: f64,
+    /// In bytes, or null where the system does not report it.
+    peak_memory: Option<u64>,
+}
+
+impl Observed {
+    const FILE: &str = "observed.json";
+
+    /// Returns what a folder keeps, or `None` if it has no complete run.
+    fn read(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(Self::FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text)
+                .map(Some)
+                .map_err(|error| Error::malformed(path.display(), error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(&path)(error)),
+        }
+    }
+
+    fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(Self::FILE);
+        let text = serde_json::to_string(self).map_err(|e| Error::malformed(path.display(), e))?;
+        fs::write(&path, text).map_err(Error::io(&path))
     }
 }
 
@@ -132,5 +189,17 @@ mod tests {
         fs::write(&example, "#!/bin/sh\nexit 7\n").unwrap();
         let error = Training::run(&super::super::TASKS[0], &example, 4, folder.path()).unwrap_err();
         assert!(matches!(error, Error::Failed { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_complete_run_is_kept_and_an_incomplete_one_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Observed::read(folder.path()).unwrap().is_none());
+        let seen = Observed { stdout: "greedy return 1.0".into(), wall_s: 2.5, peak_memory: None };
+        seen.write(folder.path()).unwrap();
+        assert_eq!(Observed::read(folder.path()).unwrap(), Some(seen));
+        fs::write(folder.path().join(Observed::FILE), "{").unwrap();
+        let message = Observed::read(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("observed.json"), "{message}");
     }
 }
