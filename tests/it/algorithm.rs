@@ -444,34 +444,6 @@ fn a_batch_of_agent_steps_ends_where_nobody_acts() {
 }
 
 #[test]
-fn an_environment_without_agents_trains_nothing() {
-    scripted::game("test/Empty-v0", &[], |t, out| {
-        if t == 3 {
-            out.terminate_all();
-        }
-        Ok(())
-    });
-    let spec = RLModuleSpec::default()
-        .observation_space(Space::unbounded(&[1]).unwrap())
-        .action_space(Space::discrete(2).unwrap());
-    let mut algo = PpoConfig::new()
-        .environment("test/Empty-v0")
-        .multi_agent(|m| {
-            let m = m.policies(["p"]).policy_mapping(PolicyMapping::All("p".into()));
-            m.rl_module_specs(MultiRLModuleSpec::new([("p", spec)]))
-        })
-        .training(|t| t.train_batch_size(20).minibatch_size(None).num_epochs(1))
-        .build(&device())
-        .unwrap();
-    for iteration in 1..=2 {
-        let result = algo.train().unwrap();
-        assert_eq!(result.get("env_runners/num_env_steps_sampled"), Some(20.0));
-        let skipped = result.get("learners/__all_modules__/num_updates_without_rows_lifetime");
-        assert_eq!(skipped, Some(f64::from(iteration)));
-    }
-}
-
-#[test]
 fn a_module_that_cannot_be_removed_leaves_everything_as_it_is() {
     let mut algo = cartpoles().build(&device()).unwrap();
     algo.train().unwrap();

@@ -45,7 +45,8 @@ fn train(algo: &mut Algorithm, iterations: usize) {
 fn priorities(state: &State) -> Vec<f64> {
     let own = state.tensors.get("priorities").map(|p| p.as_slice::<f64>().unwrap().to_vec());
     let parts = state.components.values().flat_map(priorities);
-    own.into_iter().flatten().chain(parts).collect()
+    let shards = state.shards.values().flat_map(|shard| priorities(&shard.get_state().unwrap()));
+    own.into_iter().flatten().chain(parts).chain(shards).collect()
 }
 
 /// New rows have the largest priority so far, 1 at first. Rows that were learned from have the size of their

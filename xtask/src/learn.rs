@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Directory for the runs, relative to the workspace, with one directory per task and seed
     #[arg(long, default_value = "runs/learn")]
     out: PathBuf,
+    /// Use the seeds that are complete in that directory, and train only the others
+    #[arg(long)]
+    resume: bool,
 }
 
 /// The name of all tasks together.
@@ -79,7 +82,7 @@ fn learn(task: &Task, args: &Args) -> Result<bool> {
     let trainings = args
         .seeds
         .iter()
-        .map(|seed| Training::run(task, &program, seed, &folder(seed)))
+        .map(|seed| Training::run(task, &program, seed, &folder(seed), args.resume))
         .collect::<Result<Vec<_>>>()?;
 
     let docs = Path::new(DOCS);

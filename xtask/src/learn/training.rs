@@ -1,12 +1,12 @@
 //! One run of a task and its results.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use std::{fs, io};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Task;
 use crate::error::{Error, Result};
@@ -53,8 +53,15 @@ pub(super) struct Training {
 }
 
 impl Training {
-    /// Trains. Missing the threshold is a result; ending without results is an error.
-    pub(super) fn run(task: &Task, program: &Program, seed: u64, folder: &Path) -> Result<Self> {
+    /// Runs a task, unless its folder has a complete run and `resume` is set. Missing the threshold is a
+    /// result; ending without results is an error.
+    pub(super) fn run(
+        task: &Task,
+        program: &Program,
+        seed: u64,
+        folder: &Path,
+        resume: bool,
+    ) -> Result<Self> {
         let mut command = match program {
             Program::Example(example) => {
                 let mut command = Command::new(example);
@@ -68,39 +75,89 @@ impl Training {
             }
         };
         command.arg("--seed").arg(seed.to_string());
-        let seen = process::observe(&mut command)?;
-        let (folder, greedy_return) = match program {
+        let earlier = if resume { Observed::read(folder)? } else { None };
+        let (seen, status) = match earlier {
+            Some(earlier) => (earlier, None),
+            None => {
+                let seen = process::observe(&mut command)?;
+                let observed = Observed {
+                    stdout: seen.stdout,
+                    wall_s: seen.wall.as_secs_f64(),
+                    peak_memory: seen.peak_memory,
+                };
+                (observed, Some(seen.status))
+            }
+        };
+        let check = |command: &Command| match status {
+            Some(status) => process::check(command, status),
+            None => Ok(()),
+        };
+        let (run, greedy_return) = match program {
             Program::Example(_) => {
                 let Some(greedy_return) = parse_greedy_return(&seen.stdout) else {
-                    process::check(&command, seen.status)?;
+                    check(&command)?;
                     let problem = format!("expected a line `{GREEDY}, mean 100  MEAN ± DEVIATION`");
                     return Err(Error::malformed(task.example, problem));
                 };
                 (folder.to_owned(), greedy_return)
             }
             Program::Rekindle { .. } => {
-                process::check(&command, seen.status)?;
+                check(&command)?;
                 // The program prints the folder of the run.
-                let folder = PathBuf::from(seen.stdout.trim_end());
-                let path = folder.join("results.json");
+                let run = PathBuf::from(seen.stdout.trim_end());
+                let path = run.join("results.json");
                 let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
                 let results: Results = serde_json::from_str(&text)
                     .map_err(|error| Error::malformed(path.display(), error))?;
-                (folder, (results.mean_reward, Some(results.std_reward)))
+                (run, (results.mean_reward, Some(results.std_reward)))
             }
         };
-        let path = folder.join("metrics.jsonl");
+        if status.is_some() {
+            seen.write(folder)?;
+        }
+        let path = run.join("metrics.jsonl");
         let metrics = fs::read_to_string(&path).map_err(Error::io(&path))?;
         let steps_to_threshold = steps_to_threshold(&metrics, task.metric, task.threshold)
             .map_err(|problem| Error::malformed(path.display(), problem))?;
         Ok(Self {
             seed,
-            folder,
+            folder: run,
             steps_to_threshold,
             greedy_return,
-            wall: seen.wall,
+            wall: Duration::from_secs_f64(seen.wall_s),
             peak_memory: seen.peak_memory,
         })
+    }
+}
+
+/// Output and cost of a complete run, which its folder keeps for `--resume`.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Observed {
+    stdout: String,
+    wall_s: f64,
+    /// In bytes, or null where the system does not report it.
+    peak_memory: Option<u64>,
+}
+
+impl Observed {
+    const FILE: &str = "observed.json";
+
+    /// Returns what a folder keeps, or `None` if it has no complete run.
+    fn read(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(Self::FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text)
+                .map(Some)
+                .map_err(|error| Error::malformed(path.display(), error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(&path)(error)),
+        }
+    }
+
+    fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(Self::FILE);
+        let text = serde_json::to_string(self).map_err(|e| Error::malformed(path.display(), e))?;
+        fs::write(&path, text).map_err(Error::io(&path))
     }
 }
 
@@ -178,12 +235,12 @@ mod tests {
         fs::write(folder.path().join("metrics.jsonl"), METRICS).unwrap();
 
         let program = Program::Example(example.clone());
-        let training = Training::run(&super::super::TASKS[0], &program, 4, folder.path()).unwrap();
+        let training = Training::run(&super::super::TASKS[0], &program, 4, folder.path(), false).unwrap();
         assert_eq!((training.seed, training.steps_to_threshold), (4, Some(3072)));
         assert_eq!(training.greedy_return, (480.0, Some(2.5)));
 
         fs::write(&example, "#!/bin/sh\nexit 7\n").unwrap();
-        let error = Training::run(&super::super::TASKS[0], &program, 4, folder.path()).unwrap_err();
+        let error = Training::run(&super::super::TASKS[0], &program, 4, folder.path(), false).unwrap_err();
         assert!(matches!(error, Error::Failed { .. }), "{error}");
 
         // The program `rekindle` prints where its results are.
@@ -192,11 +249,23 @@ mod tests {
         fs::write(folder.path().join("results.json"), r#"{"mean_reward": 9.5, "std_reward": 0.5}"#)
             .unwrap();
         let program = Program::Rekindle { program: example, config: "a.toml".into() };
-        let training = Training::run(&super::super::TASKS[0], &program, 4, folder.path()).unwrap();
+        let training = Training::run(&super::super::TASKS[0], &program, 4, folder.path(), false).unwrap();
         assert_eq!(
             (training.steps_to_threshold, training.greedy_return),
             (Some(3072), (9.5, Some(0.5)))
         );
         assert_eq!(training.folder, folder.path());
+    }
+
+    #[test]
+    fn a_complete_run_is_kept_and_an_incomplete_one_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Observed::read(folder.path()).unwrap().is_none());
+        let seen = Observed { stdout: "greedy return 1.0".into(), wall_s: 2.5, peak_memory: None };
+        seen.write(folder.path()).unwrap();
+        assert_eq!(Observed::read(folder.path()).unwrap(), Some(seen));
+        fs::write(folder.path().join(Observed::FILE), "{").unwrap();
+        let message = Observed::read(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("observed.json"), "{message}");
     }
 }
