@@ -76,9 +76,8 @@ fn a_renewal_takes_over_a_share_of_the_policy() {
 /// Then every divergence is far above the target.
 #[test]
 fn the_weight_of_the_kl_penalty_adapts_after_each_update() {
-    let config = appo(|t| {
-        t.target_network_update_freq(1e6).use_kl_loss(true).kl_coeff(0.3).kl_target(1e-6)
-    });
+    let config =
+        appo(|t| t.target_network_update_freq(1e6).use_kl_loss(true).kl_coeff(0.3).kl_target(1e-6));
     let mut algo = config.build(&device()).unwrap();
     for _ in 0..3 {
         let result = algo.train().unwrap();

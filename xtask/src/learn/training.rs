@@ -235,12 +235,14 @@ mod tests {
         fs::write(folder.path().join("metrics.jsonl"), METRICS).unwrap();
 
         let program = Program::Example(example.clone());
-        let training = Training::run(&super::super::TASKS[0], &program, 4, folder.path(), false).unwrap();
+        let training =
+            Training::run(&super::super::TASKS[0], &program, 4, folder.path(), false).unwrap();
         assert_eq!((training.seed, training.steps_to_threshold), (4, Some(3072)));
         assert_eq!(training.greedy_return, (480.0, Some(2.5)));
 
         fs::write(&example, "#!/bin/sh\nexit 7\n").unwrap();
-        let error = Training::run(&super::super::TASKS[0], &program, 4, folder.path(), false).unwrap_err();
+        let error =
+            Training::run(&super::super::TASKS[0], &program, 4, folder.path(), false).unwrap_err();
         assert!(matches!(error, Error::Failed { .. }), "{error}");
 
         // The program `rekindle` prints where its results are.
@@ -249,7 +251,8 @@ mod tests {
         fs::write(folder.path().join("results.json"), r#"{"mean_reward": 9.5, "std_reward": 0.5}"#)
             .unwrap();
         let program = Program::Rekindle { program: example, config: "a.toml".into() };
-        let training = Training::run(&super::super::TASKS[0], &program, 4, folder.path(), false).unwrap();
+        let training =
+            Training::run(&super::super::TASKS[0], &program, 4, folder.path(), false).unwrap();
         assert_eq!(
             (training.steps_to_threshold, training.greedy_return),
             (Some(3072), (9.5, Some(0.5)))
