@@ -424,7 +424,7 @@ fn changed_settings_of_the_default_module_warn_where_another_one_acts() {
     let log = |config: DqnConfig| warnings(|| drop(config.build(&device()).unwrap()));
     let changed = dqn().training(|t| t.epsilon(0.1));
     let warning = log(changed.clone().rl_module(own.clone()));
-    for part in ["default_policy", "settings=\"epsilon\"", "model config"] {
+    for part in ["default_policy", "settings=\"epsilon\"", "`RLModule::algorithm_settings`"] {
         assert!(warning.contains(part), "{warning}");
     }
     assert!(!log(changed).contains("epsilon"));

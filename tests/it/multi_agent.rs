@@ -6,6 +6,8 @@ use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
 use serde_json::json;
 
+use crate::scripted;
+
 fn device() -> Device {
     DeviceSpec::Cpu.open().unwrap()
 }
