@@ -12,7 +12,7 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use crate::error::{GymnasiumError, Result};
 
-/// A number of which every bit pattern is a value.
+/// A number for which every bit pattern is a value.
 ///
 /// # Safety
 /// Implemented for integers and floating-point numbers only.

@@ -9,7 +9,7 @@ use rekindle::env::classic_control::CartPole;
 use rekindle::env::register_scheme;
 use rekindle::prelude::*;
 
-/// Counts what is made, in the place of programs that are started.
+/// Number of environments that were made. A real scheme would start programs instead.
 static MADE: AtomicUsize = AtomicUsize::new(0);
 
 /// CartPoles under ids such as `lab-scheme:Cart`.
