@@ -273,7 +273,7 @@ fn warn_about_unread<T: TrainingConfig>(id: &str, spec: &RLModuleSpec, training:
         tracing::warn!(
             module = id,
             settings = unread.join(", "),
-            "settings of the algorithm's default module have no effect on a module of another type; name those that it reads in `RLModule::algorithm_settings`"
+            "settings of the algorithm's default module have no effect on a module of another type; name those that it reads in `RLModule::algorithm_settings`, or set them in its model config"
         );
     }
 }

@@ -235,15 +235,17 @@ mod tests {
         fs::write(folder.path().join("metrics.jsonl"), METRICS).unwrap();
 
         let program = Program::Example(example.clone());
-        let training =
-            Training::run(&super::super::TASKS[0], &program, 4, folder.path(), false).unwrap();
+        let run =
+            |resume| Training::run(&super::super::TASKS[0], &program, 4, folder.path(), resume);
+        let training = run(false).unwrap();
         assert_eq!((training.seed, training.steps_to_threshold), (4, Some(3072)));
         assert_eq!(training.greedy_return, (480.0, Some(2.5)));
 
         fs::write(&example, "#!/bin/sh\nexit 7\n").unwrap();
-        let error =
-            Training::run(&super::super::TASKS[0], &program, 4, folder.path(), false).unwrap_err();
+        let error = run(false).unwrap_err();
         assert!(matches!(error, Error::Failed { .. }), "{error}");
+        let resumed = run(true).unwrap();
+        assert_eq!((resumed.wall, resumed.greedy_return), (training.wall, (480.0, Some(2.5))));
 
         // The program `rekindle` prints where its results are.
         let script = "#!/bin/sh\n[ \"$1 $2 $6 $7\" = 'train a.toml --seed 4' ] && echo $5\n";
