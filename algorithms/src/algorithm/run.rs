@@ -46,8 +46,8 @@ impl Algorithm {
     /// later iterations is dropped: they are repeated, exactly if the run is reproducible.
     ///
     /// # Errors
-    /// [`AlgorithmError::RunInProgress`](crate::AlgorithmError::RunInProgress) if another program writes the directory; otherwise as
-    /// [`with_run_folder`](Self::with_run_folder).
+    /// [`AlgorithmError::RunInProgress`](crate::AlgorithmError::RunInProgress) if another program writes the
+    /// directory; otherwise as [`with_run_folder`](Self::with_run_folder).
     pub fn with_existing_run_folder(
         self,
         path: impl AsRef<Path>,
