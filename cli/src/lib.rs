@@ -35,6 +35,7 @@ mod evaluate;
 mod export;
 mod inspect;
 mod interrupt;
+mod lines;
 mod list;
 mod plot;
 mod progress;
