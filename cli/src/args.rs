@@ -34,6 +34,8 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Shows what a checkpoint or a run holds
     Inspect(InspectArgs),
+    /// Writes a policy for deployment: weights, filters and action transform, without the training stack
+    Export(ExportArgs),
     /// Plots the learning curves of runs as SVG
     Plot(PlotArgs),
     /// Shows all runs and their live learning curves in a browser
@@ -164,6 +166,21 @@ pub(crate) struct InspectArgs {
     /// Lists every tensor
     #[arg(long)]
     pub(crate) tensors: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ExportArgs {
+    /// The folder of a run, or the checkpoint of an algorithm
+    pub(crate) path: PathBuf,
+    /// Directory to write: a policy bundle
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Takes the checkpoint with the best evaluation instead of the latest
+    #[arg(long)]
+    pub(crate) best: bool,
+    /// Module, if several agents act with different ones
+    #[arg(long, default_value = "default_policy")]
+    pub(crate) module: String,
 }
 
 #[derive(Args)]

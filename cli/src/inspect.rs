@@ -5,11 +5,11 @@ use std::path::Path;
 
 use rekindle::checkpoint::{self, State};
 use rekindle::env::Space;
-use rekindle::metrics::Metrics;
 use serde_json::Value;
 
 use crate::args::InspectArgs;
 use crate::error::{CliError, Result};
+use crate::lines::last_result;
 use crate::run_path::{CONFIG, checkpoint_at, is_run};
 
 pub(crate) fn run(args: &InspectArgs) -> Result<()> {
@@ -37,11 +37,9 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
 }
 
 fn describe_run(path: &Path) -> Result<()> {
-    let results = rekindle::algorithms::read_run(path)?;
-    let last = results.last().cloned().unwrap_or_else(Metrics::new);
+    let last = last_result(path).ok().flatten().unwrap_or_default();
     println!("run          {}", path.display());
     println!("settings     {}", path.join(CONFIG).display());
-    println!("results      {}", results.len());
     if let Some(mean) = last.get("env_runners/episode_return_mean") {
         println!("return       {mean:.2} (mean of the last training episodes)");
     }

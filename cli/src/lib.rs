@@ -5,12 +5,13 @@
 //! ```no_run
 //! use std::process::ExitCode;
 //!
+//! use rekindle::env::classic_control::CartPole;
 //! use rekindle::prelude::*;
 //!
 //! fn main() -> ExitCode {
 //!     rekindle_cli::run(|| {
-//!         let short = |config: &EnvConfig| rekindle::env::classic_control::CartPole::new(config);
-//!         register(EnvSpec::new("Lab/ShortCartPole-v0", short).with_max_episode_steps(100))?;
+//!         let short = EnvSpec::new("Lab/ShortCartPole-v0", CartPole::new);
+//!         register(short.with_max_episode_steps(100))?;
 //!         Ok(())
 //!     })
 //! }
@@ -31,8 +32,10 @@ mod config;
 mod configs;
 mod error;
 mod evaluate;
+mod export;
 mod inspect;
 mod interrupt;
+mod lines;
 mod list;
 mod plot;
 mod progress;
@@ -98,6 +101,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Config(args) => config::run(&args),
         Command::List(args) => list::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::View(args) => view::run(&args),
     }

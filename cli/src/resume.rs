@@ -2,12 +2,13 @@
 
 use std::fs;
 
-use rekindle::algorithms::{Experiment, read_run};
+use rekindle::algorithms::Experiment;
 
 use crate::args::ResumeArgs;
 use crate::config::change;
 use crate::error::{CliError, Result};
 use crate::interrupt::Interrupt;
+use crate::lines::last_result;
 use crate::run_path::{CONFIG, checkpoint_of, is_run};
 use crate::training_loop;
 
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<()> {
             .map_err(CliError::io("write", &path))?;
     }
     // Results of later iterations are gone by now.
-    let last = read_run(folder)?.pop().unwrap_or_default();
+    let last = last_result(folder).ok().flatten().unwrap_or_default();
     if let Some(stop) = run.is_over(&algorithm, &last) {
         println!(
             "nothing to do: the run has ended by {0} after {1} iterations and {2} steps; continue with --set {0}=…",

@@ -4,7 +4,6 @@
 //! no page of another site: requests with a foreign `Host` are refused.
 
 mod api;
-mod lines;
 mod runs;
 mod server;
 #[cfg(test)]

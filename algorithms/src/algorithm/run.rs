@@ -26,8 +26,8 @@ impl Algorithm {
     /// ```
     ///
     /// # Errors
-    /// [`AlgorithmError::RunFolder`] if the directory cannot be created or written;
-    /// [`AlgorithmError::Config`] for settings out of range.
+    /// [`AlgorithmError::RunFolder`](crate::AlgorithmError::RunFolder) if the directory cannot be created or written;
+    /// [`AlgorithmError::Config`](crate::AlgorithmError::Config) for settings out of range.
     pub fn with_run_folder(self, root: impl AsRef<Path>, config: RunConfig) -> Result<Self> {
         let folder = RunFolder::create(root.as_ref(), config, &self)?;
         let path = folder.path().to_owned();
@@ -46,8 +46,8 @@ impl Algorithm {
     /// later iterations is dropped: they are repeated, exactly if the run is reproducible.
     ///
     /// # Errors
-    /// [`AlgorithmError::RunInProgress`] if another program writes the directory; otherwise as
-    /// [`with_run_folder`](Self::with_run_folder).
+    /// [`AlgorithmError::RunInProgress`](crate::AlgorithmError::RunInProgress) if another program writes the
+    /// directory; otherwise as [`with_run_folder`](Self::with_run_folder).
     pub fn with_existing_run_folder(
         self,
         path: impl AsRef<Path>,

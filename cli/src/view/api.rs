@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::lines::spread_lines;
 use super::runs::{Summary, find, settings};
 use super::server::Answer;
+use crate::lines::spread_lines;
 
 /// The points of a curve: more than the page is wide.
 const MAX_POINTS: usize = 1000;

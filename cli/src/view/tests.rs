@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::lines::spread_lines;
 use super::*;
+use crate::lines::spread_lines;
 
 /// Serves a directory until the process of the test ends.
 fn serve(root: &Path) -> SocketAddr {

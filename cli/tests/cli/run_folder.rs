@@ -63,6 +63,12 @@ fn a_run_is_trained_evaluated_inspected_and_plotted() {
     for part in ["algorithm    PPO", "env steps    256", "default_policy", "F32 [8, 4]"] {
         assert!(inspected.contains(part), "no `{part}` in:\n{inspected}");
     }
+    run(dir.path(), &["export", path, "--out", "policy"]);
+    let played = run(dir.path(), &["evaluate", "policy", "--env", "CartPole-v1", "-n", "5"]);
+    assert!(played.starts_with("episodes     5\n"), "{played}");
+    assert_eq!(start(dir.path(), &["export", path, "--out", "policy"]).status.code(), Some(2));
+    assert_eq!(start(dir.path(), &["evaluate", "policy"]).status.code(), Some(2));
+
     let svg = dir.path().join("curve.svg");
     run(dir.path(), &["plot", path, "--out", svg.to_str().unwrap()]);
     assert!(fs::read_to_string(svg).unwrap().contains("<svg"));

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use rekindle::metrics::Metrics;
+
 /// Files up to this size are read whole.
 const SMALL: u64 = 4 << 20;
 /// The longest line, so that a broken file does not fill the memory.
@@ -12,7 +14,7 @@ const MAX_LINE: u64 = 1 << 20;
 /// Returns about `max` complete lines of a file, evenly spread and in their order, with the last one.
 ///
 /// A large file is not read: the lines begin at evenly spread places of it.
-pub(super) fn spread_lines(path: &Path, max: usize) -> io::Result<Vec<String>> {
+pub(crate) fn spread_lines(path: &Path, max: usize) -> io::Result<Vec<String>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     if length <= SMALL {
@@ -50,6 +52,12 @@ pub(super) fn spread_lines(path: &Path, max: usize) -> io::Result<Vec<String>> {
     }
     lines.extend(last);
     Ok(lines)
+}
+
+/// Returns the last result of a run, without reading the others.
+pub(crate) fn last_result(run: &Path) -> io::Result<Option<Metrics>> {
+    let last = spread_lines(&run.join("metrics.jsonl"), 1)?.pop();
+    Ok(last.and_then(|line| serde_json::from_str(&line).ok()))
 }
 
 /// Returns the first complete line that begins after an offset, or at 0, and the offset behind it.
