@@ -99,9 +99,10 @@ pub fn conv(
     let mut bytes = images.as_bytes();
     let mut y: Option<Tensor<2>> = None;
     for (layers, shapes) in layers.chunks(LONGEST).zip(shapes.chunks(LONGEST)) {
-        let packed = layers.iter().zip(shapes).map(|(layer, shape)| {
-            packed(&layer.weight, |weights| pack_filters(*shape, weights))
-        });
+        let packed = layers
+            .iter()
+            .zip(shapes)
+            .map(|(layer, shape)| packed(&layer.weight, |weights| pack_filters(*shape, weights)));
         let op = ConvOp {
             layers: shapes.to_vec(),
             scale: scale.take(),
@@ -132,11 +133,7 @@ pub fn conv(
 const LONGEST: usize = 4;
 
 /// Applies a chain whose images and parameters are `N` tensors.
-fn chain_of<const N: usize>(
-    op: ConvOp,
-    operands: &[&AnyTensor],
-    rows: usize,
-) -> Option<Tensor<2>> {
+fn chain_of<const N: usize>(op: ConvOp, operands: &[&AnyTensor], rows: usize) -> Option<Tensor<2>> {
     let operands: [&AnyTensor; N] = array::from_fn(|index| operands[index]);
     let features = op.layers.last().map_or(0, ConvShape::output_len);
     apply::<_, N, 2>(op, operands, [rows, features]).map(|(y, _)| y)
@@ -182,7 +179,8 @@ mod tests {
             let [_, channels, height, width] = x.dims();
             let shape = layer.shape([height, width, channels]).unwrap();
             let [above, left] = shape.padding;
-            let read = |axis: usize| (shape.output[axis] - 1) * shape.stride[axis] + shape.kernel[axis];
+            let read =
+                |axis: usize| (shape.output[axis] - 1) * shape.stride[axis] + shape.kernel[axis];
             let below = read(0).saturating_sub(height + above);
             let right = read(1).saturating_sub(width + left);
             let padded = x.pad((left, right, above, below), 0.0);
@@ -207,8 +205,7 @@ mod tests {
         let images = images.clone().require_grad();
         let y = pass(images.clone());
         let gradients = y.clone().square().mean().backward();
-        let mut found =
-            vec![to_f32(y).unwrap(), to_f32(images.grad(&gradients).unwrap()).unwrap()];
+        let mut found = vec![to_f32(y).unwrap(), to_f32(images.grad(&gradients).unwrap()).unwrap()];
         for layer in layers {
             let (weight, bias) = (layer.weight.float::<4>(), layer.bias.float::<1>());
             found.push(to_f32(weight.unwrap().grad(&gradients).unwrap()).unwrap());
@@ -217,12 +214,7 @@ mod tests {
         found
     }
 
-    fn check(
-        images: [usize; 4],
-        scale: Option<[f32; 2]>,
-        filters: &[Filter],
-        by: DenseActivation,
-    ) {
+    fn check(images: [usize; 4], scale: Option<[f32; 2]>, filters: &[Filter], by: DenseActivation) {
         let device = Device::flex().autodiff();
         let pixels = Tensor::random(images, Distribution::Uniform(-1.0, 1.0), &device);
         let layers = layers(images[3], filters, by);
@@ -244,7 +236,10 @@ mod tests {
             ..layer.clone()
         };
         let inner: Vec<_> = layers.iter().map(inner).collect();
-        assert_eq!(to_f32(conv(&pixels.inner().into(), dims, scale, &inner).unwrap()).unwrap(), fused[0]);
+        assert_eq!(
+            to_f32(conv(&pixels.inner().into(), dims, scale, &inner).unwrap()).unwrap(),
+            fused[0]
+        );
     }
 
     fn activations() -> impl Strategy<Value = DenseActivation> {
@@ -289,11 +284,8 @@ mod tests {
 
     #[test]
     fn the_sizes_that_are_split_among_threads_equal_the_plain_composition() {
-        let nature = [
-            (32, [8, 8], [4, 4], false),
-            (64, [4, 4], [2, 2], false),
-            (64, [3, 3], [1, 1], false),
-        ];
+        let nature =
+            [(32, [8, 8], [4, 4], false), (64, [4, 4], [2, 2], false), (64, [3, 3], [1, 1], false)];
         check([1, 84, 84, 4], Some([0.0, 255.0]), &nature, DenseActivation::Relu);
         check([19, 44, 44, 3], Some([0.0, 2.0]), &nature, DenseActivation::Relu);
         let small = [(16, [3, 3], [1, 1], true), (32, [5, 5], [2, 2], true)];

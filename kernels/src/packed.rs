@@ -27,7 +27,10 @@ thread_local! {
 /// Returns `None` for weights with gradients, which change between calls, and for large ones.
 ///
 /// A weight must always be packed in one way.
-pub(crate) fn packed(weight: &AnyTensor, pack: impl FnOnce(&[f32]) -> Scratch) -> Option<Arc<Scratch>> {
+pub(crate) fn packed(
+    weight: &AnyTensor,
+    pack: impl FnOnce(&[f32]) -> Scratch,
+) -> Option<Arc<Scratch>> {
     #[cfg(feature = "flex")]
     {
         let weight = as_plain(weight)?;

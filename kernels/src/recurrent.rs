@@ -279,7 +279,8 @@ mod tests {
             let (mut hidden, mut cell) = (case.hidden.clone(), case.cell.clone());
             for step in 0..3 {
                 let x = case.x.clone().narrow(1, step, 1);
-                let (output, after, after_cell) = layer.forward(&x, &hidden, cell.as_ref()).unwrap();
+                let (output, after, after_cell) =
+                    layer.forward(&x, &hidden, cell.as_ref()).unwrap();
                 let expected = outputs.clone().narrow(1, step, 1);
                 assert_eq!(to_f32(output).unwrap(), to_f32(expected).unwrap());
                 (hidden, cell) = (after, after_cell);

@@ -89,9 +89,10 @@ impl Encoder for CnnEncoder {
             let expected = format!("a float tensor of shape [_, {height}, {width}, {channels}]");
             return Err(CoreError::TensorKind { expected, found: tensor.describe() }.into());
         }
-        let fused = self.scale.fused().and_then(|scale| {
-            self.cnn.forward_fused(tensor, self.input_dims, scale)
-        });
+        let fused = self
+            .scale
+            .fused()
+            .and_then(|scale| self.cnn.forward_fused(tensor, self.input_dims, scale));
         let features = match fused {
             Some(features) => features,
             None => {

@@ -9,10 +9,10 @@ mod patches;
 mod products;
 mod shape;
 
-pub(crate) use patches::Scale;
 use patches::Images;
-pub(crate) use shape::ConvShape;
+pub(crate) use patches::Scale;
 use shape::ConvParameters;
+pub(crate) use shape::ConvShape;
 
 use std::sync::Arc;
 

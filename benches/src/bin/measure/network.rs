@@ -178,7 +178,8 @@ fn act(network: &Network, rows: usize, timing: &Timing) -> Outcome<f64> {
     let device = DeviceSpec::Cpu.open()?;
     let module = network.module(timing.seed)?;
     let observations = observations(network, rows)?;
-    let mut state = module.initial_state()?.map(|state| state.gather(&vec![0; rows])).transpose()?;
+    let mut state =
+        module.initial_state()?.map(|state| state.gather(&vec![0; rows])).transpose()?;
     let mut act = || {
         let seen = host_batch::upload(&observations, &device)?;
         let mut batch = Batch::new().with(Columns::OBS, seen);

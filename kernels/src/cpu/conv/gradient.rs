@@ -42,14 +42,9 @@ pub(super) fn backward(pass: &Backward<'_>) -> Found {
     let Backward { x, layers, scale, needs_x, .. } = *pass;
     let len = layers.first().map_or(1, |layer| layer.shape.input_len());
     let images = x.len() / len;
-    let panels: Vec<Scratch> = layers
-        .iter()
-        .enumerate()
-        .map(|(index, layer)| match index > 0 || needs_x {
-            true => layer.gradient_panels(),
-            false => Scratch::default(),
-        })
-        .collect();
+    let mut panels: Vec<Scratch> = layers.iter().map(|_| Scratch::default()).collect();
+    let tasks: Vec<_> = panels.iter_mut().zip(layers).skip(usize::from(!needs_x)).collect();
+    rekindle_parallel::for_each(tasks, |(panels, layer)| *panels = layer.gradient_panels());
 
     let step = images_per_part(images, layers);
     let mut of_x = vec![0.0; if needs_x { x.len() } else { 0 }];
@@ -250,8 +245,23 @@ fn input<S: Simd>(
     let mut padded = Scratch::new(images * grid.image);
     padded.fill(0.0);
     let offsets = grid.offsets(shape, 1, shape.output[0]);
-    InputGradient { simd, shape, offsets: &offsets, row: grid.row, gradient, panels }
-        .run(grid.image, &mut padded);
+    // The pixels of all images side by side, as products read them.
+    let (wide, pixels) = (shape.wide_channels(), shape.pixels());
+    let mut side_by_side = Scratch::new(gradient.len());
+    for (image, gradient) in gradient.chunks_exact(pixels * wide).enumerate() {
+        for (pixel, gradient) in gradient.chunks_exact(wide).enumerate() {
+            side_by_side[(pixel * images + image) * wide..][..wide].copy_from_slice(gradient);
+        }
+    }
+    InputGradient {
+        simd,
+        shape,
+        offsets: &offsets,
+        row: grid.row,
+        gradient: &side_by_side,
+        panels,
+    }
+    .run(grid.image, &mut padded);
     padded
 }
 
@@ -307,7 +317,6 @@ fn add_up(
     needs: &[bool],
     mut parts: Vec<Scratch>,
 ) -> Vec<Option<Vec<f32>>> {
-    let mut found = Vec::with_capacity(needs.len());
     let (total, others) = match parts.split_first_mut() {
         Some((total, others)) => (&mut total[..], others),
         None => (&mut [][..], &mut [][..]),
@@ -322,22 +331,24 @@ fn add_up(
         }
     });
     let mut rest = &*total;
-    for (layer, needs) in layers.iter().zip(needs.chunks(2)) {
-        let shape = layer.shape;
-        let wide = shape.wide_channels();
-        let zeros = |len| vec![0.0; len];
-        let mut weights = zeros(layer.weights.len());
-        let mut bias = zeros(layer.bias.len());
-        if rest.len() >= (shape.patch() + 1) * wide {
-            let (of_weights, behind) = rest.split_at(shape.patch() * wide);
-            let (of_bias, behind) = behind.split_at(wide);
-            ConvParameters::from_patches(shape, of_weights, &mut weights);
-            bias.copy_from_slice(&of_bias[..shape.channels()]);
+    let mut tasks = Vec::with_capacity(layers.len());
+    let mut gradients: Vec<[Vec<f32>; 2]> = layers
+        .iter()
+        .map(|layer| [layer.weights, layer.bias].map(|p| vec![0.0; p.len()]))
+        .collect();
+    for (layer, gradients) in layers.iter().zip(&mut gradients) {
+        let len = (layer.shape.patch() + 1) * layer.shape.wide_channels();
+        // There are no sums without images.
+        if rest.len() >= len {
+            let (sums, behind) = rest.split_at(len);
+            tasks.push((layer.shape, sums, gradients));
             rest = behind;
         }
-        for (gradient, needs) in [weights, bias].into_iter().zip(needs) {
-            found.push(needs.then_some(gradient));
-        }
     }
-    found
+    rekindle_parallel::for_each(tasks, |(shape, sums, [weights, bias])| {
+        let (of_weights, of_bias) = sums.split_at(shape.patch() * shape.wide_channels());
+        ConvParameters::from_patches(shape, of_weights, weights);
+        bias.copy_from_slice(&of_bias[..shape.channels()]);
+    });
+    gradients.into_iter().flatten().zip(needs).map(|(g, needs)| needs.then_some(g)).collect()
 }

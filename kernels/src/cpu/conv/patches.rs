@@ -66,8 +66,7 @@ impl Patches {
         let rows = largest.rows.len();
         let [height, width] = shape.extent(rows);
         let channels = shape.input[2];
-        let copies =
-            scale.is_some() || shape.reads_padding() || matches!(images, Images::Bytes(_));
+        let copies = scale.is_some() || shape.reads_padding() || matches!(images, Images::Bytes(_));
         let grid = match copies {
             true => Grid { row: width * channels, image: height * width * channels },
             false => Grid { row: shape.input[1] * channels, image: shape.input_len() },

@@ -192,7 +192,7 @@ pub(super) struct InputGradient<'a, S> {
     /// The first element that the kernel of each pixel of one image reads.
     pub(super) offsets: &'a [usize],
     pub(super) row: usize,
-    /// `[images, pixels, wide channels]`.
+    /// `[pixels, images, wide channels]`.
     pub(super) gradient: &'a [f32],
     pub(super) panels: &'a [f32],
 }
@@ -242,7 +242,8 @@ impl<S: Simd> InputGradient<'_, S> {
         out: &mut [f32],
     ) {
         let (simd, wide) = (self.simd, self.shape.wide_channels());
-        let (pixels, channels) = (self.offsets.len(), self.shape.channels());
+        let (images, channels) =
+            (self.gradient.len() / wide / self.offsets.len(), self.shape.channels());
         let len = out.len() / M;
         let columns = remaining.min(column)..remaining.min(column + N * S::F32_LANES);
         let mut sums = [[simd.splat_f32s(0.0); N]; M];
@@ -250,17 +251,9 @@ impl<S: Simd> InputGradient<'_, S> {
         for m in 0..M {
             let out = &out[m * len + offset..];
             sums[m] = load_part(simd, &out[columns.clone()]);
-            rows[m] = &self.gradient[((image + m) * pixels + pixel) * wide..][..channels];
+            rows[m] = &self.gradient[(pixel * images + image + m) * wide..][..channels];
         }
-        for (p, weights) in panel.chunks_exact(width).enumerate() {
-            let weights = load::<S, N>(simd, &weights[column..]);
-            for m in 0..M {
-                let gradient = simd.splat_f32s(rows[m][p]);
-                for n in 0..N {
-                    sums[m][n] = simd.mul_add_e_f32s(gradient, weights[n], sums[m][n]);
-                }
-            }
-        }
+        let sums = add_products(simd, sums, rows, panel, width, column);
         for m in 0..M {
             let out = &mut out[m * len + offset..];
             store_part(simd, sums[m], &mut out[columns.clone()]);

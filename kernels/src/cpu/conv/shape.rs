@@ -83,9 +83,9 @@ pub(super) struct ConvParameters<'a> {
 }
 
 impl ConvParameters<'_> {
-    /// Calls `f` for each input channel and row of the kernel with the index of its first weight of an output
-    /// channel, the distance of the next weight being 1, and the index of the first element of a patch it belongs
-    /// to, the distance of the next element being the number of input channels.
+    /// Calls `f` for each input channel and row of the kernel: with the index of the first weight of that row, among
+    /// the weights of an output channel, and with the index of the first element of a patch that it multiplies. The
+    /// next weights are neighbors, and the next elements are as far apart as there are input channels.
     fn each_run(shape: ConvShape, mut f: impl FnMut(usize, usize)) {
         let [_, _, channels] = shape.input;
         for channel in 0..channels {

@@ -164,7 +164,12 @@ impl Part<'_> {
 
 /// Turns the gradient of an activation's output `y` into the gradient of its input.
 #[inline(always)]
-pub(in crate::cpu) fn through_activation<S: Simd>(simd: S, by: DenseActivation, y: &[f32], gradient: &mut [f32]) {
+pub(in crate::cpu) fn through_activation<S: Simd>(
+    simd: S,
+    by: DenseActivation,
+    y: &[f32],
+    gradient: &mut [f32],
+) {
     let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));
     match by {
         DenseActivation::Linear => {}

@@ -157,13 +157,7 @@ impl Sequences<'_> {
     }
 
     #[inline(always)]
-    fn gru_step<S: Simd>(
-        &mut self,
-        simd: S,
-        step: usize,
-        sequences: usize,
-        recurrent: &mut [f32],
-    ) {
+    fn gru_step<S: Simd>(&mut self, simd: S, step: usize, sequences: usize, recurrent: &mut [f32]) {
         let RecurrentShape { steps, hidden, .. } = self.shape;
         let gates = self.shape.gates();
         let left = before(self.state, self.outputs, step, [steps, hidden]);
@@ -198,10 +192,6 @@ fn before<'a>(
 ) -> Strided<'a> {
     match step {
         0 => Strided { data: state, stride: hidden, len: hidden },
-        _ => Strided {
-            data: &outputs[(step - 1) * hidden..],
-            stride: steps * hidden,
-            len: hidden,
-        },
+        _ => Strided { data: &outputs[(step - 1) * hidden..], stride: steps * hidden, len: hidden },
     }
 }

@@ -50,22 +50,23 @@ pub(super) fn backward<const N: usize>(
         .zip(outputs.chunks(step * steps * hidden));
     let results =
         of_gates.chunks_mut(step * steps * gates).zip(of_hidden.chunks_mut(step * hidden));
-    let task = |((of_gates, of_hidden), ((gradient, state), ((gates, cells), outputs)))| Sequences {
-        shape,
-        state,
-        cell: cell.next().unwrap_or_default(),
-        gates,
-        cells,
-        outputs,
-        gradient,
-        input_panels: &input_panels,
-        state_panels: &state_panels,
-        of_gates,
-        of_recurrent: of_recurrents.next().unwrap_or_default(),
-        of_x: of_xs.next().unwrap_or_default(),
-        of_hidden,
-        of_cell: of_cells.next().unwrap_or_default(),
-    };
+    let task =
+        |((of_gates, of_hidden), ((gradient, state), ((gates, cells), outputs)))| Sequences {
+            shape,
+            state,
+            cell: cell.next().unwrap_or_default(),
+            gates,
+            cells,
+            outputs,
+            gradient,
+            input_panels: &input_panels,
+            state_panels: &state_panels,
+            of_gates,
+            of_recurrent: of_recurrents.next().unwrap_or_default(),
+            of_x: of_xs.next().unwrap_or_default(),
+            of_hidden,
+            of_cell: of_cells.next().unwrap_or_default(),
+        };
     let tasks: Vec<_> = results.zip(given.zip(kept)).map(task).collect();
     let arch = arch();
     rekindle_parallel::for_each(tasks, |task: Sequences<'_>| arch.dispatch(task));
