@@ -160,8 +160,11 @@ impl Recurrent {
         }
         let mut x = x.reshape([sequences, rows / sequences, features]);
         let (mut last_hidden, mut last_cell) = (Vec::new(), Vec::new());
-        let layer_state =
-            |state: &Tensor<3>, layer| state.clone().narrow(1, layer, 1).squeeze_dim(1);
+        let is_alone = self.layers.len() == 1;
+        let layer_state = |state: &Tensor<3>, layer| match is_alone {
+            true => state.clone().reshape([sequences, self.hidden_dim]),
+            false => state.clone().narrow(1, layer, 1).squeeze_dim(1),
+        };
         for (index, layer) in self.layers.iter().enumerate() {
             let cell = cell.as_ref().map(|cell| layer_state(cell, index));
             let (out, hidden, cell) = layer.forward(x, layer_state(&hidden, index), cell);
@@ -169,9 +172,13 @@ impl Recurrent {
             last_hidden.push(hidden);
             last_cell.extend(cell);
         }
-        let mut state = Batch::new().with(HIDDEN, Tensor::stack::<3>(last_hidden, 1));
+        let of_layers = |mut states: Vec<Tensor<2>>| match (is_alone, states.pop()) {
+            (true, Some(state)) => state.reshape([sequences, 1, self.hidden_dim]),
+            (_, last) => Tensor::stack::<3>(states.into_iter().chain(last).collect(), 1),
+        };
+        let mut state = Batch::new().with(HIDDEN, of_layers(last_hidden));
         if !last_cell.is_empty() {
-            state.insert(CELL, Tensor::stack::<3>(last_cell, 1));
+            state.insert(CELL, of_layers(last_cell));
         }
         Ok((x.reshape([rows, self.hidden_dim]), Column::Nested(state)))
     }

@@ -89,6 +89,7 @@ impl std::fmt::Display for TensorKind {
 pub struct AnyTensor(Stored);
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a box would cost every operation an allocation")]
 enum Stored {
     Tensor(BridgeTensor),
     Bytes(Arc<Bytes>),

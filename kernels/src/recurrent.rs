@@ -103,7 +103,10 @@ impl RecurrentLayer {
             }
         };
         let outputs = outputs.reshape([sequences, steps, self.hidden]);
-        let last = outputs.clone().narrow(1, steps - 1, 1).reshape(states);
+        let last = match steps {
+            1 => outputs.clone().reshape(states),
+            _ => outputs.clone().narrow(1, steps - 1, 1).reshape(states),
+        };
         Some((outputs, last, cell))
     }
 }

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
 use super::matmul::{Columns as Transposed, Left, Start};
 use super::scratch::Scratch;
@@ -168,6 +168,13 @@ pub(super) struct Strided<'a> {
     pub(super) len: usize,
 }
 
+impl<'a> Strided<'a> {
+    /// Rows of `len` columns without gaps.
+    pub(super) fn rows(data: &'a [f32], len: usize) -> Self {
+        Self { data, stride: len, len }
+    }
+}
+
 impl Left for Strided<'_> {
     #[inline(always)]
     fn at<const M: usize>(self, first: usize) -> impl Fn(usize) -> [f32; M] {
@@ -206,25 +213,46 @@ pub(super) fn product<S: Simd>(
     columns: Columns,
     out: &mut [f32],
 ) {
-    macro_rules! tile {
-        ($n:tt, $column:tt, $m:tt, $row:tt) => {
-            tile::<S, _, $m, $n>(
-                simd,
-                left,
-                [$row, $column],
-                (panel, width),
-                start,
-                columns,
-                &mut out[$row * columns.stride..],
-            )
-        };
+    // A function of its own, not a copy at every call: it has many tiles.
+    simd.vectorize(Product { left, rows, width, panel, start, columns, out });
+}
+
+struct Product<'a, L> {
+    left: L,
+    rows: usize,
+    width: usize,
+    panel: &'a [f32],
+    start: Start<'a>,
+    columns: Columns,
+    out: &'a mut [f32],
+}
+
+impl<L: Left> WithSimd for Product<'_, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { left, rows, width, panel, start, columns, out } = self;
+        macro_rules! tile {
+            ($n:tt, $column:tt, $m:tt, $row:tt) => {
+                tile::<S, _, $m, $n>(
+                    simd,
+                    left,
+                    [$row, $column],
+                    (panel, width),
+                    start,
+                    columns,
+                    &mut out[$row * columns.stride..],
+                )
+            };
+        }
+        macro_rules! rows {
+            ($m:tt, $row:tt) => {
+                vectors!(S, width, tile, $m, $row)
+            };
+        }
+        tiles!(S, rows, rows);
     }
-    macro_rules! rows {
-        ($m:tt, $row:tt) => {
-            vectors!(S, width, tile, $m, $row)
-        };
-    }
-    tiles!(S, rows, rows);
 }
 
 #[inline(always)]

@@ -148,8 +148,8 @@ fn convolve_band<S: Simd>(
     let pixels = band.images * band.rows.len() * shape.output[1];
     let input = patches.of(simd, band, x);
     let offsets_of_band = &offsets[..pixels];
-    Convolution { simd, shape, input, row, offsets: offsets_of_band, panels, bias: layer.bias }
-        .run(out);
+    let bias = layer.bias;
+    simd.vectorize(Convolution { shape, input, row, offsets: offsets_of_band, panels, bias, out });
     patches.offsets = offsets;
 }
 

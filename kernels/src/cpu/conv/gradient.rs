@@ -217,7 +217,8 @@ fn parameters<S: Simd>(
         let (row, offsets) = (patches.grid.row, std::mem::take(&mut patches.offsets));
         let input = patches.of(simd, &band, x);
         let of_band = &offsets[..band.images * shape.pixels()];
-        WeightGradient { simd, shape, input, row, offsets: of_band, gradient }.run(weights);
+        let sums = &mut *weights;
+        simd.vectorize(WeightGradient { shape, input, row, offsets: of_band, gradient, sums });
         patches.offsets = offsets;
     }
     for pixel in gradient.chunks_exact(wide) {
@@ -253,15 +254,15 @@ fn input<S: Simd>(
             side_by_side[(pixel * images + image) * wide..][..wide].copy_from_slice(gradient);
         }
     }
-    InputGradient {
-        simd,
+    simd.vectorize(InputGradient {
         shape,
         offsets: &offsets,
         row: grid.row,
         gradient: &side_by_side,
         panels,
-    }
-    .run(grid.image, &mut padded);
+        len: grid.image,
+        out: &mut padded,
+    });
     padded
 }
 

@@ -5,7 +5,7 @@
 // See `matmul` on loops over indices.
 #![allow(clippy::needless_range_loop, clippy::manual_memcpy)]
 
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
 use super::shape::ConvShape;
 use crate::activation::DenseActivation;
@@ -22,8 +22,7 @@ fn activate<S: Simd>(simd: S, by: DenseActivation, x: S::f32s) -> S::f32s {
 }
 
 /// The forward pass of a layer over some pixels: `out = activation(bias + patches · weights)`.
-pub(super) struct Convolution<'a, S> {
-    pub(super) simd: S,
+pub(super) struct Convolution<'a> {
     pub(super) shape: ConvShape,
     /// What kernels read, and the distance of two of its rows.
     pub(super) input: &'a [f32],
@@ -32,19 +31,21 @@ pub(super) struct Convolution<'a, S> {
     pub(super) offsets: &'a [usize],
     pub(super) panels: &'a [f32],
     pub(super) bias: &'a [f32],
+    /// `[pixels, channels]`.
+    pub(super) out: &'a mut [f32],
 }
 
-impl<S: Simd> Convolution<'_, S> {
-    /// # Shapes
-    /// `out`: `[pixels, channels]`.
+impl WithSimd for Convolution<'_> {
+    type Output = ();
+
     #[inline(always)]
-    pub(super) fn run(&self, out: &mut [f32]) {
+    fn with_simd<S: Simd>(mut self, simd: S) {
         let patch = self.shape.patch();
         for (first, width) in panels(self.shape.channels()) {
             let panel = &self.panels[first * patch..][..width * patch];
             macro_rules! tile {
                 ($n:tt, $column:tt, $m:tt, $pixel:tt) => {
-                    self.tile::<$m, $n>(panel, width, $pixel, [first, $column], out)
+                    self.tile::<S, $m, $n>(simd, panel, width, $pixel, [first, $column])
                 };
             }
             macro_rules! pixels {
@@ -55,17 +56,19 @@ impl<S: Simd> Convolution<'_, S> {
             tiles!(S, self.offsets.len(), pixels);
         }
     }
+}
 
+impl Convolution<'_> {
     #[inline(always)]
-    fn tile<const M: usize, const N: usize>(
-        &self,
+    fn tile<S: Simd, const M: usize, const N: usize>(
+        &mut self,
+        simd: S,
         panel: &[f32],
         width: usize,
         pixel: usize,
         [first, column]: [usize; 2],
-        out: &mut [f32],
     ) {
-        let (simd, run, channels) = (self.simd, self.shape.run(), self.shape.channels());
+        let (run, channels) = (self.shape.run(), self.shape.channels());
         let bias = &self.bias[channels.min(first + column)..];
         let mut sums = [load_part::<S, N>(simd, bias); M];
         for ky in 0..self.shape.kernel[0] {
@@ -81,7 +84,7 @@ impl<S: Simd> Convolution<'_, S> {
             for n in 0..N {
                 sums[m][n] = activate(simd, self.shape.activation, sums[m][n]);
             }
-            let out = &mut out[(pixel + m) * channels..][..channels];
+            let out = &mut self.out[(pixel + m) * channels..][..channels];
             store_part(simd, sums[m], &mut out[end.min(first + column)..end]);
         }
     }
@@ -110,37 +113,39 @@ fn add_products<S: Simd, const M: usize, const N: usize>(
 }
 
 /// The gradient of the weights: `sums += patchesᵀ · gradient` over some pixels.
-pub(super) struct WeightGradient<'a, S> {
-    pub(super) simd: S,
+pub(super) struct WeightGradient<'a> {
     pub(super) shape: ConvShape,
     pub(super) input: &'a [f32],
     pub(super) row: usize,
     pub(super) offsets: &'a [usize],
     /// `[pixels, wide channels]`.
     pub(super) gradient: &'a [f32],
+    /// `[patch, wide channels]`.
+    pub(super) sums: &'a mut [f32],
 }
 
 /// Pixels that are added at a time, so that their gradients stay in the first-level cache.
 const REDUCTION: usize = 192;
 
-impl<S: Simd> WeightGradient<'_, S> {
-    /// # Shapes
-    /// `sums`: `[patch, wide channels]`.
+impl WithSimd for WeightGradient<'_> {
+    type Output = ();
+
     #[inline(always)]
-    pub(super) fn run(&self, sums: &mut [f32]) {
+    fn with_simd<S: Simd>(mut self, simd: S) {
         let (run, wide) = (self.shape.run(), self.shape.wide_channels());
         let pixels = self.offsets.chunks(REDUCTION);
         for (offsets, gradient) in pixels.zip(self.gradient.chunks(REDUCTION * wide)) {
             for ky in 0..self.shape.kernel[0] {
-                let sums = &mut sums[ky * run * wide..][..run * wide];
+                let place = ky * run * wide;
                 for (first, width) in panels(wide) {
                     macro_rules! tile {
                         ($n:tt, $column:tt, $m:tt, $element:tt) => {
-                            self.tile::<$m, $n>(
+                            self.tile::<S, $m, $n>(
+                                simd,
                                 offsets,
                                 gradient,
                                 [ky * self.row + $element, first + $column],
-                                &mut sums[$element * wide..][..$m * wide],
+                                place + $element * wide,
                             )
                         };
                     }
@@ -154,16 +159,20 @@ impl<S: Simd> WeightGradient<'_, S> {
             }
         }
     }
+}
 
+impl WeightGradient<'_> {
     #[inline(always)]
-    fn tile<const M: usize, const N: usize>(
-        &self,
+    fn tile<S: Simd, const M: usize, const N: usize>(
+        &mut self,
+        simd: S,
         offsets: &[usize],
         gradient: &[f32],
         [element, column]: [usize; 2],
-        out: &mut [f32],
+        place: usize,
     ) {
-        let (simd, wide) = (self.simd, self.shape.wide_channels());
+        let wide = self.shape.wide_channels();
+        let out = &mut self.sums[place..][..M * wide];
         let mut sums = [[simd.splat_f32s(0.0); N]; M];
         for m in 0..M {
             sums[m] = load(simd, &out[m * wide + column..]);
@@ -186,8 +195,7 @@ impl<S: Simd> WeightGradient<'_, S> {
 
 /// The gradient of what kernels read: `out += gradient · weightsᵀ`, where kernels overlap. The images are the rows
 /// of a tile: different images never overlap.
-pub(super) struct InputGradient<'a, S> {
-    pub(super) simd: S,
+pub(super) struct InputGradient<'a> {
     pub(super) shape: ConvShape,
     /// The first element that the kernel of each pixel of one image reads.
     pub(super) offsets: &'a [usize],
@@ -195,28 +203,33 @@ pub(super) struct InputGradient<'a, S> {
     /// `[pixels, images, wide channels]`.
     pub(super) gradient: &'a [f32],
     pub(super) panels: &'a [f32],
+    /// Elements of an image.
+    pub(super) len: usize,
+    /// `[images, len]`.
+    pub(super) out: &'a mut [f32],
 }
 
-impl<S: Simd> InputGradient<'_, S> {
-    /// Adds to images of `len` elements each.
+impl WithSimd for InputGradient<'_> {
+    type Output = ();
+
     #[inline(always)]
-    pub(super) fn run(&self, len: usize, out: &mut [f32]) {
+    fn with_simd<S: Simd>(mut self, simd: S) {
         let (run, channels) = (self.shape.run(), self.shape.channels());
         let wide = run.next_multiple_of(HALF_PANEL);
-        let images = out.len() / len;
+        let images = self.out.len() / self.len;
         for ky in 0..self.shape.kernel[0] {
             for (first, width) in panels(run) {
                 let panel = &self.panels[(ky * wide + first) * channels..][..width * channels];
                 for (pixel, offset) in self.offsets.iter().enumerate() {
                     macro_rules! tile {
                         ($n:tt, $column:tt, $m:tt, $image:tt) => {
-                            self.tile::<$m, $n>(
+                            self.tile::<S, $m, $n>(
+                                simd,
                                 panel,
                                 width,
                                 [$image, pixel, $column],
                                 offset + ky * self.row + first,
                                 run - first,
-                                &mut out[$image * len..][..$m * len],
                             )
                         };
                     }
@@ -230,21 +243,23 @@ impl<S: Simd> InputGradient<'_, S> {
             }
         }
     }
+}
 
+impl InputGradient<'_> {
     #[inline(always)]
-    fn tile<const M: usize, const N: usize>(
-        &self,
+    fn tile<S: Simd, const M: usize, const N: usize>(
+        &mut self,
+        simd: S,
         panel: &[f32],
         width: usize,
         [image, pixel, column]: [usize; 3],
         offset: usize,
         remaining: usize,
-        out: &mut [f32],
     ) {
-        let (simd, wide) = (self.simd, self.shape.wide_channels());
+        let (wide, len) = (self.shape.wide_channels(), self.len);
+        let out = &mut self.out[image * len..][..M * len];
         let (images, channels) =
             (self.gradient.len() / wide / self.offsets.len(), self.shape.channels());
-        let len = out.len() / M;
         let columns = remaining.min(column)..remaining.min(column + N * S::F32_LANES);
         let mut sums = [[simd.splat_f32s(0.0); N]; M];
         let mut rows = [&self.gradient[..0]; M];

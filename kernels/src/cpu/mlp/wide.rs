@@ -298,7 +298,7 @@ impl WithSimd for Gradient<'_> {
             let len = INPUTS.min(self.inputs.end - first);
             let place = first - self.inputs.start;
             let weights = &self.dense.weights[first * outputs..][..len * outputs];
-            let left = Rows { data: weights, len: outputs };
+            let left = Strided::rows(weights, outputs);
             let out = &mut self.of_x[place * rows..][..len * rows];
             for (row, width) in panels(rows) {
                 let panel = &self.by_rows[row * outputs..][..width * outputs];

@@ -7,7 +7,7 @@ use pulp::{Simd, WithSimd};
 use super::cell::{CellKind, Operands, RecurrentShape};
 use super::{Saved, gru, lstm, pack};
 use crate::cpu::arch::arch;
-use crate::cpu::matmul::{Rows, Start};
+use crate::cpu::matmul::Start;
 use crate::cpu::panels::{Columns, Strided, panels, product};
 use crate::cpu::scratch::Scratch;
 
@@ -103,7 +103,7 @@ impl WithSimd for Sequences<'_> {
         let RecurrentShape { steps, inputs, hidden, .. } = self.shape;
         let gates = self.shape.gates();
         let rows = self.x.len() / inputs;
-        let left = Rows { data: self.x, len: inputs };
+        let left = Strided::rows(self.x, inputs);
         for (first, width) in panels(gates) {
             let len = width.min(gates - first);
             let panel = &self.input_panels[first * inputs..][..width * inputs];

@@ -6,7 +6,7 @@ use super::cell::{CellKind, Operands, RecurrentShape};
 use super::forward::{GRAIN, sequences_per_task};
 use super::{Saved, gru, lstm};
 use crate::cpu::arch::arch;
-use crate::cpu::matmul::{Rows, Start};
+use crate::cpu::matmul::Start;
 use crate::cpu::panels::{Columns, Strided, in_panels, panels, product, transposed_product};
 use crate::cpu::scratch::Scratch;
 use crate::cpu::vector_math;
@@ -219,7 +219,7 @@ impl WithSimd for Sequences<'_> {
         if self.input_panels.is_empty() {
             return;
         }
-        let left = Rows { data: self.of_gates, len: gates };
+        let left = Strided::rows(self.of_gates, gates);
         for (first, width) in panels(inputs) {
             let panel = &self.input_panels[first * gates..][..width * gates];
             let columns = Columns { stride: inputs, len: width.min(inputs - first) };
