@@ -20,7 +20,12 @@ impl Algorithm {
     /// let config = PpoConfig::new().environment("CartPole-v1");
     /// let run = RunConfig::default().max_env_steps(100_000);
     /// let mut algo = config.build(&Device::flex())?.with_run_folder("runs", run.clone())?;
-    /// while run.is_over(&algo, &algo.train()?).is_none() {}
+    /// loop {
+    ///     let result = algo.train()?;
+    ///     if run.is_over(&algo, &result).is_some() {
+    ///         break;
+    ///     }
+    /// }
     /// algo.save_run()?;
     /// # Ok::<(), rekindle_algorithms::AlgorithmError>(())
     /// ```
