@@ -79,8 +79,7 @@ fn plain<T, E: Debug>(result: std::result::Result<T, E>) -> Result<T> {
 }
 
 fn adam(vars: &VarMap, lr: f64) -> Result<AdamW> {
-    let settings =
-        ParamsAdamW { lr, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 };
+    let settings = ParamsAdamW { lr, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 };
     AdamW::new(vars.all_vars(), settings).context("optimizer")
 }
 
@@ -94,6 +93,11 @@ fn network(vars: &VarMap, inputs: usize, outputs: usize, name: &str) -> Result<M
         .name(name.to_owned())
         .build()?;
     Ok(network)
+}
+
+/// Stores observations on the processor, in single precision.
+fn storage() -> ReplayStorageConfig {
+    ReplayStorageConfig::new(ReplayDeviceStrategy::OneDevice(Device::Cpu))
 }
 
 fn dqn(seconds: f64) -> Result<f64> {
@@ -120,7 +124,7 @@ fn dqn(seconds: f64) -> Result<f64> {
             .target_update_interval(10_000)
             .training_horizon(HORIZON)
             .epsilon_schedule(ConstantSchedule::new(0.05))
-            .device_strategy(ReplayDeviceStrategy::OneDevice(device.clone()))
+            .replay_storage_config(storage())
             .build(),
     )?;
     rate(seconds, || plain(agent.learn(&mut env, STEPS)))
@@ -165,13 +169,7 @@ fn sac(seconds: f64) -> Result<f64> {
     let [mut first, mut second] = [VarMap::new(), VarMap::new()];
     let critics = vec![critic(&online[0], &mut first)?, critic(&online[1], &mut second)?];
     let log_alpha = Var::zeros((), DType::F32, &device)?;
-    let of_alpha = ParamsAdamW {
-        lr: 3e-4,
-        beta1: 0.9,
-        beta2: 0.999,
-        eps: 1e-8,
-        weight_decay: 0.0,
-    };
+    let of_alpha = ParamsAdamW { lr: 3e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 };
     let entropy = SACEntropyConfiguration::automatic_with_target_schedule(
         log_alpha.clone(),
         AdamW::new(vec![log_alpha], of_alpha)?,
@@ -193,7 +191,7 @@ fn sac(seconds: f64) -> Result<f64> {
             .gamma(0.99)
             .tau(0.005)
             .training_horizon(HORIZON)
-            .device_strategy(ReplayDeviceStrategy::OneDevice(device.clone()))
+            .replay_storage_config(storage())
             .build(),
     )?;
     rate(seconds, || plain(agent.learn(&mut env, STEPS)))
