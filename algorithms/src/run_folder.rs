@@ -1,14 +1,10 @@
 //! The directory of a run: its settings, metrics, evaluations and checkpoints.
 //!
 //! ```text
-//! runs/ppo/CartPole-v1__0__1764486000/
-//!   config.toml              algorithm, settings and seed: `Experiment::read`
-//!   metrics.jsonl            the result of each iteration
-//!   progress.csv             the same as a table
-//!   events.out.tfevents.…    the same for TensorBoard
-//!   evaluations.jsonl        the episodes of each evaluation
-//!   checkpoints/             iteration-00000050/, …, and links `latest` and `best`
-//!   results.json, README.md  the last evaluation, and a model card for the Hugging Face Hub
+//! runs/ppo/CartPole-v1__0__1764486000/ config.toml algorithm, settings and seed: `Experiment::read` metrics.jsonl the
+//! result of each iteration progress.csv the same as a table events.out.tfevents.… the same for TensorBoard
+//! evaluations.jsonl the episodes of each evaluation checkpoints/ iteration-00000050/, …, and links `latest` and `best`
+//! results.json, README.md the last evaluation, and a model card for the Hugging Face Hub
 //! ```
 
 mod card;
@@ -120,7 +116,8 @@ impl RunFolder {
         self.checkpoints.save(algorithm, false)
     }
 
-    /// Records an evaluation of the current state, which may have been saved before.
+    /// Records an evaluation of the current state. If it is the best one and the state is saved, the link `best` is
+    /// updated.
     pub(crate) fn record_evaluation(&mut self, algorithm: &Algorithm, evaluation: &Evaluation) {
         if self.evaluated(algorithm, evaluation)
             && self.config.keep_best
@@ -130,8 +127,8 @@ impl RunFolder {
         }
     }
 
-    /// Records an iteration: its evaluation if there was one, and a checkpoint if one is due. What cannot be written
-    /// is a warning, so that a full disk does not end the run.
+    /// Records an iteration: its evaluation if there was one, and a checkpoint if one is due. A failed write is only a
+    /// warning, so that a full disk does not end the run.
     pub(crate) fn record(&mut self, algorithm: &Algorithm, evaluation: Option<&Evaluation>) {
         let is_best = evaluation.is_some_and(|evaluation| self.evaluated(algorithm, evaluation));
         let is_due = (self.config.checkpoint_interval)
@@ -196,11 +193,11 @@ fn lock(path: &Path) -> Result<File> {
     }
 }
 
-/// Returns a name without characters that separate paths or that file systems lack.
+/// Returns a name without path separators and characters that some file systems do not allow.
 fn file_name(name: &str) -> String {
     let legal = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '=');
     let name: String = name.chars().map(|c| if legal(c) { c } else { '-' }).take(100).collect();
-    // Neither hidden nor a parent.
+    // The name must be neither hidden nor a parent directory.
     match name.trim_start_matches('.') {
         "" => "run".to_owned(),
         name => name.to_owned(),
