@@ -1,10 +1,14 @@
 //! The directory of a run: its settings, metrics, evaluations and checkpoints.
 //!
 //! ```text
-//! runs/ppo/CartPole-v1__0__1764486000/ config.toml algorithm, settings and seed: `Experiment::read` metrics.jsonl the
-//! result of each iteration progress.csv the same as a table events.out.tfevents.… the same for TensorBoard
-//! evaluations.jsonl the episodes of each evaluation checkpoints/ iteration-00000050/, …, and links `latest` and `best`
-//! results.json, README.md the last evaluation, and a model card for the Hugging Face Hub
+//! runs/ppo/CartPole-v1__0__1764486000/
+//!   config.toml              algorithm, settings and seed: `Experiment::read`
+//!   metrics.jsonl            the result of each iteration
+//!   progress.csv             the same as a table
+//!   events.out.tfevents.…    the same for TensorBoard
+//!   evaluations.jsonl        the episodes of each evaluation
+//!   checkpoints/             iteration-00000050/, …, and links `latest` and `best`
+//!   results.json, README.md  the last evaluation, and a model card for the Hugging Face Hub
 //! ```
 
 mod card;

@@ -32,8 +32,8 @@ const MAX_FILES: u32 = 1000;
 /// ```no_run
 /// use rekindle_metrics::{ScalarNames, TensorBoardSink};
 ///
-/// // `tensorboard --logdir runs` shows the run, here with Stable-Baselines3's names instead of RLlib's. let sink =
-/// TensorBoardSink::create("runs/first")?.names(ScalarNames::Sb3);
+/// // `tensorboard --logdir runs` shows the run, here with Stable-Baselines3's names.
+/// let sink = TensorBoardSink::create("runs/first")?.names(ScalarNames::Sb3);
 /// # Ok::<(), rekindle_metrics::MetricsError>(())
 /// ```
 #[derive(Debug)]

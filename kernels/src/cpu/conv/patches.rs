@@ -150,8 +150,8 @@ fn pad<S: Simd>(
     }
 }
 
-/// Removes the padding from images, the inverse of padding. Elements that no kernel reads are 0. `store` is called for
-/// each row of an image with the position of its first pixel in `out` and with the pixels that kernels read.
+/// Removes the padding from images. Elements that no kernel reads are 0. `store` is called for each row of an image
+/// with the position of its first pixel in `out` and with the pixels that kernels read.
 pub(super) fn crop(shape: ConvShape, padded: &[f32], mut store: impl FnMut(usize, &[f32])) {
     let [height, width, channels] = shape.input;
     let [above, left] = shape.padding;
