@@ -57,7 +57,7 @@ fn main() -> Result<(), MainError> {
     let settings: EnvConfig = serde_json::from_str(&args.env_config)
         .map_err(|error| format!("--env-config is not a JSON object: {error}"))?;
 
-    // Which settings apply depends on the actions.
+    // The settings depend on the action space.
     rekindle::gymnasium::register();
     let is_continuous = {
         let env = rekindle::env::make_with(&id, &settings)?;

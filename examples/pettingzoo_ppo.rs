@@ -32,7 +32,7 @@ fn main() -> Result<(), MainError> {
     let settings: EnvConfig = serde_json::from_str(&args.env_config)
         .map_err(|error| format!("--env-config is not a JSON object: {error}"))?;
 
-    // The policies are named as the agents.
+    // Each policy has the id of its agent.
     rekindle::gymnasium::register();
     let agents: Vec<String> = rekindle::env::make_multi_agent_with(&id, &settings)?
         .possible_agents()

@@ -7,13 +7,13 @@ mod program;
 
 use rekindle::prelude::*;
 
-/// Settings for PPO in the grid world. The id names a module and a class of it.
+/// Settings for PPO in the grid world. The id names a Python module and a class in this module.
 pub(crate) fn config(seed: u64) -> PpoConfig {
-    // Where Python looks for the module, wherever the program is started.
+    // The directory of the module, independent of the working directory.
     let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/python");
     let settings = EnvConfig::new()
         .with("python_path", vec![modules])
-        // `gymnasium.wrappers`, from the inside out.
+        // Names in `gymnasium.wrappers`, innermost first.
         .with("wrappers", vec![serde_json::json!({"TimeLimit": {"max_episode_steps": 50}})])
         // A keyword argument of the class.
         .with("size", 5);
@@ -24,7 +24,7 @@ pub(crate) fn config(seed: u64) -> PpoConfig {
         .model("fcnet_hiddens", vec![64])
         .training(|t| t.lr(5e-3).train_batch_size(1024).minibatch_size(256).num_epochs(6))
         .evaluation(|e| e.evaluation_duration(100))
-        // An exception in one environment, or a worker that dies, costs its episodes only.
+        // An exception or a dead worker loses only the episodes of the environments that failed.
         .fault_tolerance(|f| f.restart_failed_sub_environments(true))
         .seed(seed)
 }
@@ -51,7 +51,7 @@ fn main() -> Result<(), MainError> {
     let (algo, mean) = train(100_000, 0)?;
     println!("greedy return after {} steps: {mean:.2} of 1.00", algo.env_steps());
 
-    // A checkpoint names the environment, and with it code to run. Restoring it needs a permission.
+    // The checkpoint names Python code to run, so restoring it needs permission.
     algo.save_to_path("runs/python_env")?;
     let device = DeviceSpec::Cpu.open()?;
     let mut restored =

@@ -52,7 +52,7 @@ pub struct Algorithm {
     name: &'static str,
     /// The current configuration, seed included. Its training section is data.
     config: AlgorithmConfig<Value>,
-    /// The configuration that was given, with the seed. The current one also records the specs of modules.
+    /// The configuration as given, with the seed. The current configuration also records the specs of modules.
     given: AlgorithmConfig<Value>,
     plan: Box<dyn ExecutionPlan>,
     /// The device of all runners, including the evaluation runners.
@@ -201,7 +201,7 @@ impl Algorithm {
         &self.config
     }
 
-    /// Returns the configuration that was given, including the seed that was drawn if none was set.
+    /// Returns the configuration as given. If it had no seed, the drawn seed is included.
     pub(crate) fn given(&self) -> &AlgorithmConfig<Value> {
         &self.given
     }

@@ -157,8 +157,8 @@ pub struct AlgorithmConfig<T> {
     /// The code of a variant; not part of the configuration as data.
     #[serde(skip)]
     pub(crate) code: Code,
-    /// Whether environments of checkpoints may start other programs; not part of the configuration as
-    /// data, which could allow it to itself.
+    /// Whether environments of checkpoints may start other programs. This setting is not part of the configuration as
+    /// data, so a checkpoint cannot allow itself to start programs.
     #[serde(skip)]
     pub(crate) allow_external_environments: bool,
 }
@@ -201,8 +201,8 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     /// `gymnasium:HalfCheetah-v5`, and its settings. Defaults to `false`. Checkpoints do not hold this
     /// setting.
     ///
-    /// Such an environment runs code that the checkpoint chooses: give this setting only for
-    /// checkpoints that you trust. A configuration without a checkpoint needs no such setting.
+    /// Such an environment runs code that the checkpoint chooses, so set this only for checkpoints that you trust. A
+    /// configuration without a checkpoint does not need it.
     #[must_use]
     pub fn allow_external_environments(mut self, allow: bool) -> Self {
         self.allow_external_environments = allow;

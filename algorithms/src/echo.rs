@@ -1,4 +1,4 @@
-//! A module for tests of losses: it returns its observations.
+//! A module for tests of losses, which returns its observations.
 
 use burn::prelude::*;
 use rekindle_core::{Batch, Columns};

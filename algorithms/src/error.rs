@@ -30,13 +30,13 @@ pub enum AlgorithmError {
     /// A configuration that cannot be read: an unknown key, a missing or a wrong value.
     #[error("config: {0}")]
     ConfigFormat(#[source] serde_json::Error),
-    /// Text that is not TOML, or holds a value that no setting has.
+    /// Text that is not TOML, or that holds a value of a kind that no setting has.
     #[error("config: {reason}")]
     ConfigSyntax {
         /// The reason, with the line if it is known.
         reason: String,
     },
-    /// A setting that does not exist where it was set, although one of its name does elsewhere.
+    /// A setting that does not exist in its section, although another section has one with the same name.
     #[error("config: {error}\nthe setting `{name}` is {sections}")]
     ConfigSection {
         /// The name of the setting.
@@ -46,12 +46,12 @@ pub enum AlgorithmError {
         /// The original error.
         error: String,
     },
-    /// A file of settings that cannot be used.
+    /// An invalid settings file.
     #[error("{}: {source}", path.display())]
     InFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong in it.
+        /// What is wrong in the file.
         source: Box<Self>,
     },
     /// An algorithm that does not exist.
@@ -62,10 +62,10 @@ pub enum AlgorithmError {
         /// The names of all algorithms.
         known: Vec<String>,
     },
-    /// A file or directory of a run that cannot be written or read.
+    /// A file or directory of a run that could not be written or read.
     #[error("cannot {action} {}: {source}", path.display())]
     RunFolder {
-        /// What was tried.
+        /// The action that failed, such as `write`.
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
@@ -106,7 +106,7 @@ pub enum AlgorithmError {
         /// The method of the configuration that gave the code.
         part: String,
     },
-    /// A checkpoint with an environment that starts another program.
+    /// A checkpoint whose environment starts another program.
     #[error(
         "the checkpoint has settings of the environment `{env}`, which starts another program with them; if you trust the checkpoint, allow it: `Algorithm::from_checkpoint_with(path, device, |config| config.allow_external_environments(true))`"
     )]

@@ -126,8 +126,8 @@ pub trait ExecutionPlan: Debug + Send {
         Err(LearnerError::InvalidState { component, reason }.into())
     }
 
-    /// Replaces everything that the plan keeps between steps, and may move large parts out of the state: a restore
-    /// from a checkpoint calls this method. Defaults to [`set_state`](Self::set_state).
+    /// Replaces everything that the plan keeps between steps, when an algorithm is restored from a checkpoint. May move
+    /// large parts out of the state. Defaults to [`set_state`](Self::set_state).
     ///
     /// # Errors
     /// As [`set_state`](Self::set_state).

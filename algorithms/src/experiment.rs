@@ -1,4 +1,4 @@
-//! An algorithm, its settings and those of the run, as one file.
+//! An algorithm with its settings and the settings of the run, as one file.
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::config::toml::{self, difference, from_value, merge, to_value};
 use crate::{Algorithm, AlgorithmError, AlgorithmSpec, Result, RunConfig, algorithm};
 
-/// An algorithm, its settings, and those of a run: what `rekindle train` reads from a TOML file.
+/// An algorithm with its settings and the settings of a run, as `rekindle train` reads them from a TOML file.
 ///
 /// ```
 /// use rekindle_algorithms::Experiment;
@@ -37,9 +37,9 @@ use crate::{Algorithm, AlgorithmError, AlgorithmSpec, Result, RunConfig, algorit
 #[derive(Debug, Clone)]
 pub struct Experiment {
     spec: AlgorithmSpec,
-    /// The settings of the algorithm, as far as they are given.
+    /// The given settings of the algorithm, without defaults.
     settings: Value,
-    /// The settings of the run, as far as they are given.
+    /// The given settings of the run, without defaults.
     run: Value,
 }
 
@@ -57,11 +57,12 @@ impl Experiment {
         Ok(Self { spec: algorithm(name)?, settings: json!({}), run: json!({}) })
     }
 
-    /// Reads an experiment from TOML: the key `algorithm`, the settings of the algorithm, and those of the run
-    /// under `run`.
+    /// Reads an experiment from TOML. The key `algorithm` names the algorithm, the table `run` holds the settings of
+    /// the run, and all other keys are settings of the algorithm.
     ///
     /// # Errors
-    /// For text that is not TOML, a missing or unknown algorithm. [`validate`](Self::validate) checks the settings.
+    /// If the text is not TOML, or the algorithm is missing or unknown. [`validate`](Self::validate) checks the
+    /// settings.
     pub fn from_toml(text: &str) -> Result<Self> {
         let mut fields = match toml::parse(text)? {
             Value::Object(fields) => fields,
@@ -105,12 +106,12 @@ impl Experiment {
         Ok(experiment)
     }
 
-    /// Changes a setting: `training.lr=3e-4`. The value is TOML; a text needs no quotes. A whole number may have an
-    /// exponent, as in `run.max_env_steps=1e6`.
+    /// Changes a setting, as in `training.lr=3e-4`. The value is TOML, except that strings need no quotes. A whole
+    /// number may have an exponent, as in `run.max_env_steps=1e6`.
     ///
     /// # Errors
-    /// [`AlgorithmError::ConfigSyntax`] without `=`, and for a name that is not one.
-    /// [`validate`](Self::validate) checks the name and the value.
+    /// [`AlgorithmError::ConfigSyntax`] if `=` is missing or the name is malformed. [`validate`](Self::validate) checks
+    /// whether the setting exists and the value fits.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let Some((key, value)) = assignment.split_once('=') else {
             let reason = format!(
@@ -122,7 +123,7 @@ impl Experiment {
         let value = value.trim();
         let value = match whole_number(value) {
             Some(number) => number.into(),
-            // What is not TOML is a text without quotes.
+            // A value that is not TOML is a string without quotes.
             None => toml::parse_value(value).or_else(|_| toml::parse_value(&quoted(value)))?,
         };
         match path.split_first() {
@@ -135,13 +136,13 @@ impl Experiment {
         Ok(())
     }
 
-    /// Gives a group of settings within a section, such as `training.replay_buffer_config`, the values that the
-    /// algorithm has for it, before one of them changes.
+    /// Fills a group of settings within a section, such as `training.replay_buffer_config`, with the algorithm's values
+    /// before one of the settings changes.
     fn fill_group_of(&mut self, path: &[String]) -> Result<()> {
         let Some((name, group)) = path.split_last().filter(|(_, group)| group.len() > 1) else {
             return Ok(());
         };
-        // A choice of another type has other settings.
+        // A group of another type has other settings, so the algorithm's values do not apply.
         if name == "type" || at(&self.settings, group).is_some_and(Value::is_object) {
             return Ok(());
         }
@@ -217,7 +218,7 @@ impl Experiment {
         self.spec.build(&self.settings, device)
     }
 
-    /// Adds where a setting of an unknown name exists.
+    /// Adds to an error about an unknown setting the sections that have a setting of this name.
     fn in_words(&self, error: AlgorithmError) -> AlgorithmError {
         let AlgorithmError::ConfigFormat(message) = &error else { return error };
         let message = message.to_string();
@@ -276,7 +277,7 @@ fn whole_number(text: &str) -> Option<u64> {
     digits.checked_mul(10_u64.checked_pow(exponent.parse().ok()?)?)
 }
 
-/// Returns a text as TOML.
+/// Returns a string as TOML.
 fn quoted(text: &str) -> String {
     // JSON's escapes are legal in TOML's basic strings, except for DEL, which JSON does not escape.
     Value::from(text).to_string().replace('\u{7f}', "\\u007f")

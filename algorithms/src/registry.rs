@@ -19,7 +19,7 @@ use crate::{
     TqcConfig, TrainingConfig, VpgConfig,
 };
 
-/// An algorithm that is found by its name and takes its settings as plain data.
+/// A registered algorithm. It takes its settings as plain data.
 #[derive(Clone)]
 pub struct AlgorithmSpec {
     name: Arc<str>,
@@ -41,12 +41,12 @@ impl AlgorithmSpec {
     /// Returns all settings with their defaults, as plain data.
     ///
     /// # Errors
-    /// [`AlgorithmError::ConfigFormat`] if a default of the user cannot be written.
+    /// [`AlgorithmError::ConfigFormat`] if a user-defined default cannot be written.
     pub fn defaults(&self) -> Result<Value> {
         self.config.complete(&json!({}))
     }
 
-    /// Returns `settings`, completed by the defaults.
+    /// Returns `settings` with defaults for the settings that are missing.
     ///
     /// # Errors
     /// [`AlgorithmError::ConfigFormat`] for unknown settings and values of a wrong type.
@@ -62,7 +62,7 @@ impl AlgorithmSpec {
         self.config.validate(settings)
     }
 
-    /// Builds the algorithm with `settings`. Settings that they leave out take their defaults.
+    /// Builds the algorithm with `settings`. Omitted settings take their defaults.
     ///
     /// # Errors
     /// As [`AlgorithmConfig::build`], and for unknown settings.
@@ -70,8 +70,8 @@ impl AlgorithmSpec {
         self.config.build(settings, device)
     }
 
-    /// Builds the algorithm of a checkpoint, with `changes` of its saved settings, and continues where it was
-    /// saved; see [`Algorithm::from_checkpoint_with`].
+    /// Builds the algorithm of a checkpoint, with `changes` to its saved settings, and continues where it was saved;
+    /// see [`Algorithm::from_checkpoint_with`].
     ///
     /// # Errors
     /// As [`Algorithm::from_checkpoint_with`], and for unknown settings.
@@ -91,7 +91,7 @@ impl fmt::Debug for AlgorithmSpec {
     }
 }
 
-/// A configuration of any algorithm. Settings are added to it.
+/// A configuration of any algorithm.
 trait AnyConfig: Send + Sync {
     fn complete(&self, settings: &Value) -> Result<Value>;
     fn validate(&self, settings: &Value) -> Result<()>;
@@ -121,18 +121,19 @@ impl<T: TrainingConfig> AnyConfig for AlgorithmConfig<T> {
     }
 }
 
-/// Returns the configuration with other settings.
+/// Returns the configuration with `settings` added.
 fn with_settings<T: TrainingConfig>(
     config: &AlgorithmConfig<T>,
     settings: &Value,
 ) -> Result<AlgorithmConfig<T>> {
-    // Defaults are left out, because types of choices differ in their fields.
+    // Merge over the differences from the defaults only: fields of a default `{"type": …}` would be unknown in another
+    // type.
     let mut data = difference(&to_value(config)?, &to_value(&AlgorithmConfig::<T>::default())?);
     merge(&mut data, settings);
     Ok(with_code(from_value(&data)?, config))
 }
 
-/// Adds the code, which is not data.
+/// Adds the code of `of`, such as losses and callbacks, which settings as data do not hold.
 fn with_code<T: TrainingConfig>(
     mut config: AlgorithmConfig<T>,
     of: &AlgorithmConfig<T>,
@@ -166,7 +167,7 @@ static ALGORITHMS: LazyLock<RwLock<BTreeMap<String, AlgorithmSpec>>> = LazyLock:
 /// Makes an algorithm available under its name ([`AlgorithmConfig::with_name`]), with its settings as defaults and
 /// its code: losses, callbacks, an execution plan. A registered algorithm of the same name is replaced.
 ///
-/// Files of settings then name the algorithm, and checkpoints of it are restored with its code.
+/// Settings files can then name the algorithm, and its checkpoints are restored with its code.
 ///
 /// ```
 /// use rekindle_algorithms::{PpoConfig, algorithm, register_algorithm};
@@ -183,7 +184,7 @@ pub fn register_algorithm<T: TrainingConfig>(config: AlgorithmConfig<T>) {
     table.insert(spec.name().to_lowercase(), spec);
 }
 
-/// Returns an algorithm by its name, in upper or lower case.
+/// Returns the algorithm with a name. Upper and lower case are equal.
 ///
 /// # Errors
 /// [`AlgorithmError::UnknownAlgorithm`], with the names of all algorithms.
@@ -195,7 +196,7 @@ pub fn algorithm(name: &str) -> Result<AlgorithmSpec> {
     })
 }
 
-/// Returns the names of all algorithms, in the order of the alphabet.
+/// Returns the names of all algorithms in alphabetical order.
 #[must_use]
 pub fn registered_algorithms() -> Vec<String> {
     let table = ALGORITHMS.read().unwrap_or_else(PoisonError::into_inner);
@@ -203,8 +204,8 @@ pub fn registered_algorithms() -> Vec<String> {
 }
 
 impl Algorithm {
-    /// Builds the algorithm of a checkpoint, whichever it is, and continues where it was saved. It is found by its
-    /// name among those that are built in and [registered](register_algorithm).
+    /// Builds the algorithm of any checkpoint, and continues where it was saved. The name in the checkpoint selects the
+    /// algorithm among the built-in and [registered](register_algorithm) ones.
     ///
     /// # Errors
     /// [`AlgorithmError::UnknownAlgorithm`]; otherwise as [`from_checkpoint`](Self::from_checkpoint).
@@ -221,7 +222,7 @@ impl Algorithm {
 /// [`AlgorithmError::UnknownAlgorithm`].
 pub fn saved_algorithm(path: impl AsRef<Path>) -> Result<AlgorithmSpec> {
     let data = checkpoint::read_data(path)?;
-    // A variant has a name of its own.
+    // A variant is registered under its own name.
     let name = data["code"]["name"].as_str().or_else(|| data["algorithm"].as_str());
     algorithm(name.ok_or(AlgorithmError::NotAnAlgorithm)?)
 }

@@ -120,7 +120,8 @@ impl RunFolder {
         self.checkpoints.save(algorithm, false)
     }
 
-    /// Records an evaluation of the current state, which may have been saved before.
+    /// Records an evaluation of the current state. If it is the best one and the state is saved, the link `best` is
+    /// updated.
     pub(crate) fn record_evaluation(&mut self, algorithm: &Algorithm, evaluation: &Evaluation) {
         if self.evaluated(algorithm, evaluation)
             && self.config.keep_best
@@ -130,8 +131,8 @@ impl RunFolder {
         }
     }
 
-    /// Records an iteration: its evaluation if there was one, and a checkpoint if one is due. What cannot be written
-    /// is a warning, so that a full disk does not end the run.
+    /// Records an iteration: its evaluation if there was one, and a checkpoint if one is due. A failed write is only a
+    /// warning, so that a full disk does not end the run.
     pub(crate) fn record(&mut self, algorithm: &Algorithm, evaluation: Option<&Evaluation>) {
         let is_best = evaluation.is_some_and(|evaluation| self.evaluated(algorithm, evaluation));
         let is_due = (self.config.checkpoint_interval)
@@ -196,11 +197,11 @@ fn lock(path: &Path) -> Result<File> {
     }
 }
 
-/// Returns a name without characters that separate paths or that file systems lack.
+/// Returns a name without path separators and characters that some file systems do not allow.
 fn file_name(name: &str) -> String {
     let legal = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '=');
     let name: String = name.chars().map(|c| if legal(c) { c } else { '-' }).take(100).collect();
-    // Neither hidden nor a parent.
+    // The name must be neither hidden nor a parent directory.
     match name.trim_start_matches('.') {
         "" => "run".to_owned(),
         name => name.to_owned(),

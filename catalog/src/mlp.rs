@@ -223,8 +223,8 @@ impl Mlp {
         })
     }
 
-    /// Returns the layers as [`dense_layers`](Self::dense_layers) does, where `dense` makes each of its index,
-    /// the linear layer and the activation.
+    /// Returns the layers as [`dense_layers`](Self::dense_layers) does. `dense` makes each layer from its index, the
+    /// linear layer and the activation.
     pub(crate) fn dense_layers_by(
         &self,
         dense: impl Fn(usize, &Linear, DenseActivation) -> Option<DenseLayer>,
@@ -233,7 +233,7 @@ impl Mlp {
             return None;
         }
         let hidden = self.layers.len() - usize::from(self.has_output_layer);
-        // In a loop, because this runs in every pass: an iterator of options moves each layer several times.
+        // This runs in every pass. A loop avoids the moves that an iterator of options makes.
         let mut layers = Vec::with_capacity(self.layers.len());
         for (index, layer) in self.layers.iter().enumerate() {
             let activation =

@@ -127,7 +127,7 @@ impl HashingReader {
         Ok(Self { path: path.to_path_buf(), file, hasher: Sha256::new() })
     }
 
-    /// Returns what tells the file from one that was written later.
+    /// Returns a stamp that differs from that of any file written later.
     pub(super) fn stamp(&self) -> Result<Stamp> {
         let metadata = self.file.get_ref().metadata();
         Ok(Stamp::of(&metadata.map_err(CheckpointError::io("read", &self.path))?))

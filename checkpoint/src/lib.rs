@@ -26,11 +26,12 @@
 //! older library would misread a checkpoint; a library rejects versions that it does not know.
 //!
 //! # Large parts
-//! A [`Shard`] is a part that is built while it is written, one at a time, so that a save needs little memory
-//! beside the component. Its files are hard links to those of an earlier checkpoint if the shard has not
-//! changed since, also after a restore: a part that was read records where its files are. Files of checkpoints are never changed after they are written, so removing or replacing one
-//! checkpoint leaves the others as they are. A program that writes into a file of a checkpoint damages all
-//! checkpoints that share it; reading finds out.
+//! A [`Shard`] is a part that is built while it is written, one at a time, so that a save needs little memory beside
+//! the component. If the shard has not changed since an earlier checkpoint, its files are hard links to the files of
+//! that checkpoint. This also holds after a restore, because a shard that was read records where its files are. Files
+//! of checkpoints are never changed after they are written, so removing or replacing one checkpoint leaves the others
+//! as they are. A program that writes into a file of a checkpoint damages all checkpoints that share it; reading finds
+//! out.
 //!
 //! # Guarantees
 //! A save builds the new checkpoint in `.<name>.tmp-<pid>-<n>` beside the old one, forces

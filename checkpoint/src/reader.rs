@@ -61,7 +61,8 @@ pub fn read_component(path: impl AsRef<Path>, component: &str) -> Result<State> 
     })
 }
 
-/// Reads the plain data of the checkpoint at `path`, without its tensors and components: null if it has none.
+/// Reads the plain data of the checkpoint at `path`, without its tensors and components. Returns null if there is no
+/// data.
 ///
 /// # Errors
 /// As [`read()`].
@@ -146,7 +147,7 @@ fn check_is_directory(dir: &Path) -> Result<()> {
     }
 }
 
-/// What tells the files of a component from those that were written later.
+/// Stamps that distinguish the files of a component from files written later.
 type Stamps = Vec<(&'static str, Stamp)>;
 
 fn read_state(dir: &Path, manifest: &Manifest, levels: usize) -> Result<(State, Stamps)> {
@@ -154,7 +155,7 @@ fn read_state(dir: &Path, manifest: &Manifest, levels: usize) -> Result<(State, 
     for entry in &manifest.files {
         let path = dir.join(entry.name.as_str());
         let mut file = HashingReader::open(&path, entry.bytes)?;
-        // Before the contents are read, so that a later change is noticed.
+        // Take the stamps before the contents are read, so that a later change is noticed.
         stamps.push((entry.name.as_str(), file.stamp()?));
         match entry.name {
             FileName::State => state.data = read_data_file(&path, file, entry)?,

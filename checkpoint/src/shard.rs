@@ -32,8 +32,8 @@ pub trait Shard: Debug + Send + Sync {
         None
     }
 
-    /// Returns the state, and where it was last saved. A shard that was read, and that nothing else refers to, is
-    /// moved. By default, [`get_state`](Self::get_state) and a copy of the record.
+    /// Returns the state, and where it was last saved. Defaults to [`get_state`](Self::get_state) and a copy of the
+    /// record. A shard that was read from a checkpoint is moved instead if there is no other reference to it.
     ///
     /// # Errors
     /// As [`get_state`](Self::get_state).

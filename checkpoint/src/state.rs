@@ -43,7 +43,7 @@ pub struct State {
     /// Saving checks it.
     pub components: BTreeMap<String, Self>,
     /// Large parts by name, which are built while they are written. Their names follow the rules of those of
-    /// [`components`](Self::components), and are not among them. In a state that was read, they are in memory.
+    /// [`components`](Self::components), and are not among them. In a state that was read, the shards are in memory.
     /// [`part`](Self::part) returns either.
     pub shards: BTreeMap<String, Arc<dyn Shard>>,
 }
@@ -160,8 +160,8 @@ impl State {
         }
     }
 
-    /// Removes a direct part, and returns its state and where its files are. The record is empty for a component,
-    /// and for a shard without one. A shard that was read is moved if nothing else refers to it.
+    /// Removes a direct part, and returns its state and the record of its files. The record is empty for a component,
+    /// and for a shard that has no record. A shard that was read is moved if there is no other reference to it.
     ///
     /// An owner whose shard is equal to the part keeps the record, so that its next save links the files.
     ///

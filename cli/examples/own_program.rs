@@ -1,4 +1,4 @@
-//! A program with the commands of `rekindle`, and with an environment, a module and an algorithm of its own.
+//! A program with the commands of `rekindle`, and with a custom environment, connector and algorithm.
 //!
 //! `cargo run -p rekindle-cli --example own_program -- train CarefulPPO Lab/ShortCartPole-v0 --steps 20000`
 
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         register_connector("lab.half", |_, actions| {
             ConnectorConfig::scale_rewards(0.5).build(actions)
         });
-        // A variant of PPO, with defaults and a metric of its own.
+        // A variant of PPO with other defaults and an additional metric.
         let careful = PpoConfig::new()
             .with_name("CarefulPPO")
             .model("fcnet_hiddens", vec![32, 32])
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Adds the share of episodes that reach the time limit, as far as the mean tells.
+/// Adds the mean episode length as a fraction of the time limit.
 struct Patience;
 
 impl Callbacks for Patience {

@@ -15,7 +15,7 @@ pub(crate) fn run(args: &ConfigArgs) -> Result<()> {
     Ok(())
 }
 
-/// Returns the algorithm with the settings of the command line. They are not checked.
+/// Returns the algorithm with the settings of the command line, without checking the settings.
 pub(crate) fn experiment(args: &Settings) -> Result<Experiment> {
     let mut experiment = source(args)?;
     if let Some(env) = &args.environment {
@@ -28,7 +28,7 @@ pub(crate) fn experiment(args: &Settings) -> Result<Experiment> {
     Ok(experiment)
 }
 
-/// Changes settings as `--set` and `--steps` say.
+/// Applies `--set` and `--steps`.
 pub(crate) fn change(
     experiment: &mut Experiment,
     set: &[String],

@@ -2,7 +2,7 @@
 
 macro_rules! configs {
     ($($name:literal),* $(,)?) => {
-        /// Names and texts, in the order of the alphabet.
+        /// Names and texts, in alphabetical order.
         pub(crate) const CONFIGS: &[(&str, &str)] =
             &[$(($name, include_str!(concat!("../configs/", $name, ".toml")))),*];
     };
@@ -57,7 +57,7 @@ pub(crate) fn config(name: &str) -> Option<&'static str> {
     CONFIGS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
-/// Returns the first line of a configuration, which says what it is about.
+/// Returns the description of a configuration, which is its first line.
 pub(crate) fn about(text: &str) -> &str {
     text.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
 }
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(files, listed);
     }
 
-    /// Building also finds settings of models that nothing reads.
+    /// Building also finds model settings that no module reads.
     #[test]
     fn every_configuration_builds_its_algorithm() {
         let device = DeviceSpec::Cpu.open().unwrap();

@@ -12,12 +12,12 @@ use rekindle::env_runner::RunnerError;
 use rekindle::metrics::MetricsError;
 use thiserror::Error;
 
-/// Any error of a user's registration.
+/// Any error of a custom program's registrations.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 pub(crate) type Result<T> = std::result::Result<T, CliError>;
 
-/// The exit code after Ctrl-C, as shells count: 128 and the number of the signal.
+/// The exit code after Ctrl-C. By the convention of shells, it is 128 plus the number of the signal.
 pub(crate) const INTERRUPTED: u8 = 130;
 
 /// An error of the program.
@@ -57,7 +57,7 @@ impl CliError {
         move |source| Self::Io { action, path, source }
     }
 
-    /// Returns the exit code, as the documentation of the crate lists them.
+    /// Returns the exit code. The documentation of the crate lists the codes.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Interrupted => INTERRUPTED,
@@ -67,7 +67,7 @@ impl CliError {
         }
     }
 
-    /// Returns the message with its causes; `None` if everything was said before.
+    /// Returns the message with its causes, or `None` if the message was printed before.
     pub(crate) fn message(self) -> Option<String> {
         match self {
             Self::Interrupted => None,
@@ -76,7 +76,7 @@ impl CliError {
     }
 }
 
-/// Whether the error is about what the user wrote, and not about the machine.
+/// Returns whether the error is in the user's input, not in the machine.
 fn is_about_settings(error: &AlgorithmError) -> bool {
     match error {
         AlgorithmError::InFile { source, .. } => is_about_settings(source),

@@ -11,7 +11,7 @@ use crate::args::EvaluateArgs;
 use crate::error::{CliError, Result};
 use crate::run_path::checkpoint_at;
 
-/// The environments of a vector that plays the episodes of a policy bundle.
+/// Number of environments in the vector that plays the episodes of a policy bundle.
 const NUM_ENVS: usize = 10;
 
 pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {

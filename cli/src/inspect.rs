@@ -71,7 +71,7 @@ fn print_tree(name: &str, state: &State, depth: usize, tensors: bool) {
     println!("{line}");
     for field in ["observation_space", "action_space"] {
         if let Some(space) = state.data.get(field).filter(|space| !space.is_null()) {
-            // In the words of Gymnasium if it is a space.
+            // Spaces are printed in Gymnasium's notation.
             let text = serde_json::from_value::<Space>(space.clone())
                 .map_or_else(|_| space.to_string(), |space| space.to_string());
             println!("{indent}  {field}: {text}");

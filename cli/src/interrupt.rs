@@ -13,12 +13,12 @@ use crate::error::{CliError, INTERRUPTED, Result};
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Lets Ctrl-C, and a signal to terminate, end training after the current iteration. The second one ends the
-    /// program at once.
+    /// Makes Ctrl-C and termination signals end training after the current iteration. A second signal ends the program
+    /// at once.
     pub(crate) fn listen() -> Result<Self> {
         let interrupted = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal finds the flag down.
+            // The order matters: the flag must still be unset when the first signal arrives.
             flag::register_conditional_shutdown(signal, INTERRUPTED.into(), interrupted.clone())
                 .and_then(|_| flag::register(signal, interrupted.clone()))
                 .map_err(|error| CliError::Failed(format!("cannot listen to Ctrl-C: {error}")))?;

@@ -1,6 +1,6 @@
 //! The program `rekindle`: training, resuming, evaluating, inspecting and plotting runs from the command line.
 //!
-//! A program of your own has the same commands with your environments, modules, catalogs and algorithms:
+//! A custom program offers the same commands with its own environments, modules, catalogs and algorithms:
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -57,15 +57,15 @@ use crate::error::{CliError, Result};
 
 pub use crate::error::BoxError;
 
-/// Runs the program with the arguments of the process. `register` is called first, and makes environments
-/// (`register`), modules (`register_module`), catalogs, connectors and algorithms (`register_algorithm`) known.
+/// Runs the program with the arguments of the process. `register` is called first. It registers custom environments
+/// (`register`), modules (`register_module`), catalogs, connectors and algorithms (`register_algorithm`).
 ///
 /// Returns the [exit code](crate#exit-codes).
 pub fn run(register: impl FnOnce() -> std::result::Result<(), BoxError>) -> ExitCode {
     run_with(std::env::args_os(), register)
 }
 
-/// Runs the program with other arguments, of which the first is the name of the program.
+/// Runs the program with other arguments. The first argument is the name of the program.
 pub fn run_with(
     args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     register: impl FnOnce() -> std::result::Result<(), BoxError>,
@@ -73,7 +73,7 @@ pub fn run_with(
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help goes to the standard output, and mistakes to the standard error. A closed pipe is no failure.
+            // Help goes to standard output, and mistakes go to standard error. A closed pipe is no failure.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
         }

@@ -8,12 +8,12 @@ use rekindle::metrics::Metrics;
 
 /// Files up to this size are read whole.
 const SMALL: u64 = 4 << 20;
-/// The longest line, so that a broken file does not fill the memory.
+/// The longest line that is read, so that a broken file does not fill the memory.
 const MAX_LINE: u64 = 1 << 20;
 
-/// Returns about `max` complete lines of a file, evenly spread and in their order, with the last one.
+/// Returns about `max` complete lines of a file, evenly spread and in order, including the last line.
 ///
-/// A large file is not read: the lines begin at evenly spread places of it.
+/// Only the returned lines of a large file are read. They follow evenly spread positions in the file.
 pub(crate) fn spread_lines(path: &Path, max: usize) -> io::Result<Vec<String>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -32,7 +32,7 @@ pub(crate) fn spread_lines(path: &Path, max: usize) -> io::Result<Vec<String>> {
     let mut reader = BufReader::new(file);
     let mut end = 0;
     for place in 0..max as u64 {
-        // In 128 bits, because the product may exceed 64.
+        // The product may exceed 64 bits.
         let offset = (u128::from(length) * u128::from(place) / max as u128) as u64;
         if offset < end {
             continue;
@@ -42,7 +42,7 @@ pub(crate) fn spread_lines(path: &Path, max: usize) -> io::Result<Vec<String>> {
             lines.push(line);
         }
     }
-    // All lines of the last part count, and of those the last one is added.
+    // Read the remaining lines, or those of the last `MAX_LINE` bytes, and add the last one.
     let mut last = None;
     let mut offset = end.max(length.saturating_sub(MAX_LINE));
     let mut next = line_after(&mut reader, offset)?;
@@ -54,25 +54,25 @@ pub(crate) fn spread_lines(path: &Path, max: usize) -> io::Result<Vec<String>> {
     Ok(lines)
 }
 
-/// Returns the last result of a run, without reading the others.
+/// Returns the last result of a run, without reading the whole of a large file.
 pub(crate) fn last_result(run: &Path) -> io::Result<Option<Metrics>> {
     let last = spread_lines(&run.join("metrics.jsonl"), 1)?.pop();
     Ok(last.and_then(|line| serde_json::from_str(&line).ok()))
 }
 
-/// Returns the first complete line that begins after an offset, or at 0, and the offset behind it.
+/// Returns the first complete line that begins at an offset or later, and the offset after the line.
 fn line_after(reader: &mut BufReader<File>, offset: u64) -> io::Result<Option<(String, u64)>> {
     if offset == 0 {
         return line_at(reader, 0);
     }
-    // From the byte before, so that a line that begins exactly there counts.
+    // Start at the byte before, so that a line that begins exactly at the offset counts.
     match line_at(reader, offset - 1)? {
         Some((_, start)) => line_at(reader, start),
         None => Ok(None),
     }
 }
 
-/// Returns the complete line from an offset on, and the offset behind it.
+/// Returns the complete line from an offset on, and the offset after the line.
 fn line_at(reader: &mut BufReader<File>, offset: u64) -> io::Result<Option<(String, u64)>> {
     reader.seek(SeekFrom::Start(offset))?;
     let mut bytes = Vec::new();

@@ -9,7 +9,7 @@ use crate::args::{ListArgs, Listed};
 use crate::configs::{CONFIGS, about};
 use crate::error::Result;
 
-/// Something to list: its heading, and its lines.
+/// A section of the list: its heading, and a function that returns its lines.
 type Section = (Listed, &'static str, fn() -> Vec<String>);
 
 pub(crate) fn run(args: &ListArgs) -> Result<()> {

@@ -1,4 +1,4 @@
-//! What training prints: a line per iteration, and a progress bar.
+//! The output of training: a line per iteration, and a progress bar.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use rekindle::metrics::{ConsoleColumn, ConsoleSink, Metrics, MetricsError, Sink}
 
 use crate::args::Output;
 
-/// The shortest time between two lines. A fast algorithm has a hundred iterations in a second.
+/// The shortest time between two lines. A fast algorithm runs a hundred iterations per second.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The progress of a run on the terminal.
@@ -18,7 +18,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Starts a bar, which only a terminal shows.
+    /// Starts a progress bar, which is shown only on a terminal.
     pub(crate) fn start(algorithm: &Algorithm, run: &RunConfig, output: Output) -> Self {
         let target = match output.quiet {
             true => ProgressDrawTarget::hidden(),
@@ -39,12 +39,12 @@ impl Progress {
         }
         let progress = Self { bar };
         progress.bar.set_position(position(algorithm, run));
-        // The speed, and so the time left, is that of this program.
+        // Estimate the time left from the speed of this program, not of the run before a resume.
         progress.bar.reset_eta();
         progress
     }
 
-    /// Returns the sink that prints iterations, if they are printed.
+    /// Returns the sink that prints iterations, or `None` if iterations are not printed.
     pub(crate) fn lines(&self, output: Output) -> Option<impl Sink + use<>> {
         let is_shown = output.verbose || (!output.quiet && io::stdout().is_terminal());
         let pause = if output.verbose { Duration::ZERO } else { PAUSE };
@@ -79,7 +79,7 @@ fn columns() -> Vec<ConsoleColumn> {
     columns
 }
 
-/// Prints iterations, but not more of them than one can read.
+/// Prints iterations, with a pause between two lines so that they can be read.
 struct Lines {
     console: ConsoleSink,
     pause: Duration,

@@ -25,7 +25,7 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<()> {
     let before = experiment.clone();
     change(&mut experiment, &args.set, args.steps.as_deref())?;
     experiment.validate()?;
-    // The saved settings also know what changed during training.
+    // Only the changes are applied, because the settings in the checkpoint also hold what changed during training.
     let changes = experiment.changes_from(&before)?;
     let run = experiment.run()?;
     let checkpoint = checkpoint_of(folder, &args.checkpoint)?;
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<()> {
             .and_then(|()| fs::rename(&temporary, &path))
             .map_err(CliError::io("write", &path))?;
     }
-    // Results of later iterations are gone by now.
+    // `with_existing_run_folder` has dropped the results of later iterations.
     let last = last_result(folder).ok().flatten().unwrap_or_default();
     if let Some(stop) = run.is_over(&algorithm, &last) {
         println!(

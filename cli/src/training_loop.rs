@@ -34,7 +34,7 @@ pub(crate) fn train(
     let ended = match outcome {
         Ok(ended) => ended,
         Err(error) => {
-            // What was learned before the failure is not lost.
+            // Save the state, so that training before the failure is not lost.
             let outcome = match algorithm.save_run() {
                 Ok(_) => format!("its state is saved; `rekindle resume {folder}` continues"),
                 Err(error) => format!("its state could not be saved: {error}"),
@@ -58,7 +58,7 @@ pub(crate) fn train(
     }
 }
 
-/// Trains. Returns why the run ended with its last result, or `None` if the user interrupted it.
+/// Trains until a limit. Returns the reason and the last result, or `None` if the user interrupted the run.
 fn iterate(
     algorithm: &mut Algorithm,
     run: &RunConfig,

@@ -1,7 +1,7 @@
 //! `rekindle view`: a page about all runs, from a small server on this machine.
 //!
-//! The server reads files and runs no code of them. It answers loopback addresses only unless told otherwise, and
-//! no page of another site: requests with a foreign `Host` are refused.
+//! The server reads files as data and runs no code from them. By default it listens on a loopback address. Requests
+//! with a foreign `Host` are then refused, so pages of other sites cannot read the runs.
 
 mod api;
 mod runs;
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &ViewArgs) -> Result<()> {
     })?;
     let address = listener.local_addr().map_err(|error| CliError::Failed(error.to_string()))?;
     println!("http://{address}");
-    // The address is read by people and programs while the server runs.
+    // Flush, because people and programs read the address while the server runs.
     let _ = io::stdout().flush();
     server::serve(&listener, &args.runs)
         .map_err(|error| CliError::Failed(format!("the server stopped: {error}")))

@@ -126,7 +126,8 @@ impl AnyTensor {
         }))
     }
 
-    /// Wraps bytes of the host as a float tensor with the same values, which is made when it is first read.
+    /// Wraps bytes in host memory as a float tensor with the same values. The floats are computed when the tensor is
+    /// first read.
     ///
     /// Kernels on host memory read [the bytes](Self::as_bytes) themselves.
     ///

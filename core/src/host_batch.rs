@@ -284,7 +284,7 @@ mod tests {
     fn a_column_is_gathered_only_when_it_is_read() {
         let mut columns = HostBatch::new();
         columns.insert_f32("a", vec![1.0, 2.0]).unwrap();
-        // Row 2 does not exist, which only a gathered column finds out.
+        // Row 2 does not exist. This is noticed only when the column is gathered.
         let batch = Arc::new(columns).gather_to_device(vec![0, 2], &Device::flex());
         assert_eq!(batch.rows(), 2);
         batch.float::<1>("a").unwrap_err();

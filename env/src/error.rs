@@ -369,12 +369,12 @@ impl EnvError {
         move |source| Self::SubEnv { index, source: Box::new(source) }
     }
 
-    /// Turns the failures within a vector, one [`SubEnv`](Self::SubEnv) each, into one error, if there
-    /// are any.
+    /// Turns the failures within a vector, each a [`SubEnv`](Self::SubEnv), into one error. Returns `Ok`
+    /// if there are no failures.
     ///
     /// # Errors
     ///
-    /// The failure itself, or [`SubEnvs`](Self::SubEnvs) for several.
+    /// The failure itself if there is one, and [`SubEnvs`](Self::SubEnvs) if there are several.
     pub fn check_failures(mut failures: Vec<Self>) -> Result<()> {
         match failures.len() {
             0 => Ok(()),

@@ -184,7 +184,7 @@ pub(crate) enum Entry {
     Multi(MultiAgentEnvSpec),
 }
 
-/// Makes the specification of an id with a scheme.
+/// A function that makes the specification of an id with a scheme.
 type Resolve = dyn Fn(&str) -> Result<Entry> + Send + Sync;
 
 /// The ids that begin with the same word and a colon.
@@ -232,7 +232,7 @@ pub(crate) fn register_entry(id: String, entry: Entry) -> Result<()> {
 /// Makes all ids `scheme:rest` available in the whole program, for environments that other programs
 /// provide. `resolve` gets the whole id and returns its specification, without starting anything.
 ///
-/// `form` shows users what such an id looks like, as in `gymnasium:<id>`. An id registered with
+/// `form` shows the form of such ids in error messages, as in `gymnasium:<id>`. An id registered with
 /// [`register`] takes precedence. A second registration of a scheme is ignored.
 ///
 /// ```
@@ -272,7 +272,7 @@ pub fn is_external(id: &str) -> bool {
     !registry.contains_key(id) && scheme_of(id).is_some()
 }
 
-/// Returns what resolves `id`, if its scheme is registered.
+/// Returns the function that resolves `id`, if its scheme is registered.
 fn scheme_of(id: &str) -> Option<Arc<Resolve>> {
     let (scheme, _) = id.split_once(':')?;
     let schemes = SCHEMES.read().unwrap_or_else(PoisonError::into_inner);
@@ -302,7 +302,7 @@ pub(crate) fn entry(id: &str) -> Result<Entry> {
     if let Some(entry) = registry.get(id) {
         return Ok(entry.clone());
     }
-    // Without the lock, because `resolve` may look at the registry.
+    // The lock is not held, because `resolve` may look at the registry.
     drop(registry);
     if let Some(resolve) = scheme_of(id) {
         return resolve(id);

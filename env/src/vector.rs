@@ -66,7 +66,7 @@ impl VectorStep {
     ///
     /// # Errors
     ///
-    /// [`EnvError::ShapeMismatch`] if there are more or fewer.
+    /// [`EnvError::ShapeMismatch`] if there are more or fewer rows.
     pub fn check(&self, num_envs: usize) -> Result<()> {
         check_len("rows of `observations`", num_envs, self.observations.rows())?;
         check_len("rows of `final_observations`", num_envs, self.final_observations.rows())?;

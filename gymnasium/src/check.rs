@@ -12,7 +12,7 @@ use crate::worker::Worker;
 /// Characters of an observation that a message shows.
 const MAX_SHOWN: usize = 200;
 
-/// Looks at the observations of a vector.
+/// Checks the observations of a vector.
 #[derive(Debug)]
 pub(crate) struct ObservationCheck {
     env: Arc<str>,
@@ -22,7 +22,7 @@ pub(crate) struct ObservationCheck {
     is_error: bool,
     invalid: u64,
     casts: u64,
-    /// The count of each worker when it was last looked at.
+    /// The last known count of each worker.
     seen_casts: Vec<u32>,
 }
 

@@ -1,4 +1,5 @@
-//! The columns of one worker: what this program writes for it, and what it reads back.
+//! The columns that this program and one worker exchange: commands and actions, results and
+//! observations.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,7 +9,7 @@ use crate::error::{GymnasiumError, Result};
 use crate::layout::{Column, Layout, MAGIC, MAX_INFOS, VERSION, word};
 use crate::shared_memory::SharedMemory;
 
-/// What a worker is asked to do; see `worker.py`.
+/// A command to a worker; see `worker.py`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Command {
     Step = 1,
@@ -17,7 +18,7 @@ pub(crate) enum Command {
     Close = 4,
 }
 
-/// What became of an environment.
+/// The outcome of a command for one environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The command succeeded.
@@ -30,7 +31,7 @@ pub(crate) enum Outcome {
     NotStepped,
 }
 
-/// Which environments to reset, and with which seeds: `None` for the others.
+/// The environments to reset and their seeds. `None` stands for an environment that is not reset.
 pub(crate) type Resets = [Option<Option<u64>>];
 
 /// The shared memory of a worker, and the results of its last command.
@@ -90,7 +91,7 @@ impl Columns {
     /// Writes which environments to reset.
     ///
     /// # Errors
-    /// If there are more than environments.
+    /// If there are more resets than environments.
     pub(crate) fn write_resets(&self, resets: &Resets) -> Result<()> {
         self.memory.write(self.layout.resets, resets, |reset| match reset {
             None => 0_u8,
@@ -113,8 +114,8 @@ impl Columns {
         Ok(request)
     }
 
-    /// Returns whether the worker has handed the memory back; if not, the counter to sleep on and its
-    /// value.
+    /// Returns `None` if the worker has handed the memory back. Otherwise, returns the counter to sleep
+    /// on and its value.
     ///
     /// # Errors
     /// [`GymnasiumError::Protocol`] for a counter that the worker never writes.
@@ -219,8 +220,8 @@ impl Columns {
         columns.try_for_each(|c| c.leaf.read(&self.memory, c.at(env), 1, buffer, to))
     }
 
-    /// Reads the first infos of an environment, or those of its last step of an episode. NaN stands
-    /// for one that is missing.
+    /// Reads the first infos of an environment, or the infos of an episode's last step. A missing info
+    /// is NaN.
     pub(crate) fn infos(&self, env: usize, is_final: bool, numbers: &mut [f64]) -> Result<()> {
         let start = if is_final { self.layout.final_infos } else { self.layout.infos };
         let at = start + 8 * MAX_INFOS * env.min(self.layout.num_envs);

@@ -33,7 +33,7 @@ pub enum GymnasiumError {
     Interpreter {
         /// The interpreter.
         python: String,
-        /// Where its name comes from.
+        /// Where the name of the interpreter comes from.
         origin: &'static str,
         /// The error of the operating system.
         source: io::Error,

@@ -1,4 +1,4 @@
-//! What a hostile worker can send, for the fuzz target `worker`.
+//! Input from a hostile worker, for the fuzz target `worker`.
 
 use std::sync::atomic::Ordering;
 
@@ -53,7 +53,7 @@ fn read_memory(bytes: &[u8]) -> Result<()> {
     columns.write_actions(&Buffer::zeros(&actions.space, NUM_ENVS), 0)?;
     columns.hand_over(Command::Step)?;
     columns.memory.word(word::REPLY)?.store(1, Ordering::Release);
-    // A byte 0xFF leaves what this program wrote, so that headers are not always refused.
+    // A byte 0xFF keeps the byte that this program wrote, so that headers are not always refused.
     for (at, &byte) in bytes.iter().take(size).enumerate() {
         if byte != 0xFF {
             columns.memory.write(at, &[byte], |byte| byte)?;

@@ -1,4 +1,4 @@
-//! Which Python runs the workers.
+//! The choice of the Python interpreter that runs the workers.
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Where the columns of a worker are in its shared memory.
 //!
 //! The header has 64 words of four bytes. Columns follow, each at a multiple of 64 bytes, with one row
-//! per environment. The worker gets the positions as JSON, so that it computes none.
+//! per environment. The worker receives the positions as JSON and does not compute any.
 
 use serde_json::{Value as Json, json};
 
@@ -55,9 +55,10 @@ pub(crate) struct Layout {
     pub(crate) rewards: usize,
     pub(crate) terminated: usize,
     pub(crate) truncated: usize,
-    /// What became of each environment in the last command.
+    /// The outcome of the last command for each environment.
     pub(crate) outcomes: usize,
-    /// Which environments to reset: 0 for none, 1 without a seed, 2 with one.
+    /// Whether to reset each environment: 0 for no reset, 1 for a reset without a seed, 2 for a reset
+    /// with a seed.
     pub(crate) resets: usize,
     pub(crate) seeds: usize,
     pub(crate) infos: usize,

@@ -68,9 +68,9 @@ pub(crate) enum Storage {
 /// A leaf of a space.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Leaf {
-    /// The keys and positions that lead to the leaf, as Python has them.
+    /// The keys and positions that lead to the leaf, as Python names them.
     pub(crate) keys: Vec<Json>,
-    /// The same as text, as a [`Buffer`] has them.
+    /// The keys and positions as text, as a [`Buffer`] names them.
     pub(crate) path: Vec<String>,
     pub(crate) dtype: Dtype,
     /// The shape of an element in Python.
@@ -78,7 +78,7 @@ pub(crate) struct Leaf {
     /// Numbers per element.
     pub(crate) width: usize,
     pub(crate) storage: Storage,
-    /// What is added to each number for Python; empty for nothing.
+    /// The offset that is added to each number for Python. Empty means no offset.
     pub(crate) start: Vec<i64>,
 }
 

@@ -1,8 +1,8 @@
 //! Environments of Python's [Gymnasium](https://gymnasium.farama.org) as [`VectorEnv`]s.
 //!
-//! Environments run in worker processes, several in each. A worker is a Python interpreter with one
-//! file of this crate. It needs the packages `gymnasium` and `numpy`, and the packages of its
-//! environments. This crate itself is built without Python.
+//! Environments run in worker processes, several in each. A worker is a Python interpreter that runs one
+//! file of this crate. The interpreter needs the packages `gymnasium` and `numpy`, and the packages of
+//! the environments. This crate is built without Python.
 //!
 //! ```no_run
 //! use rekindle_env::{Buffer, VectorStep, make_vec, seeds_from};
@@ -18,14 +18,15 @@
 //!
 //! # Ids
 //!
-//! [`register`] makes these ids available. Runners and algorithms of rekindle call it themselves.
+//! [`register`] makes these ids available. Runners and algorithms of rekindle call `register`
+//! themselves.
 //!
 //! | id | makes |
 //! |---|---|
 //! | `gymnasium:<id>` | `gymnasium.make(id)`, as in `gymnasium:CartPole-v1` and `gymnasium:ALE/Pong-v5` |
-//! | `gymnasium:<module>:<id>` | the same after importing the module, as in `gymnasium:minigrid:MiniGrid-Empty-5x5-v0` |
+//! | `gymnasium:<module>:<id>` | `gymnasium.make` after an import, as in `gymnasium:minigrid:MiniGrid-Empty-5x5-v0` |
 //! | `pettingzoo:<module>` | an environment with several agents, as in `pettingzoo:classic.rps_v2` |
-//! | `python:<module>:<callable>` | what a class or a function returns, as in `python:my_package.envs:GridWorld` |
+//! | `python:<module>:<callable>` | the result of a class or a function, as in `python:my_package.envs:GridWorld` |
 //!
 //! Modules are found in the working directory, in the directories of `python_path`, and among the
 //! packages of the interpreter.
@@ -33,7 +34,7 @@
 //! # Options
 //!
 //! Options of [`EnvConfig`](rekindle_env::EnvConfig) are keyword arguments of the environment, except
-//! for these:
+//! for the options in this table:
 //!
 //! | option | default | meaning |
 //! |---|---|---|
@@ -42,9 +43,9 @@
 //! | `num_workers` | number of cores | worker processes of a vector, at most one per environment |
 //! | `timeout_s` | 120 | seconds that a worker may take for a step or a reset |
 //! | `start_timeout_s` | 120 | seconds that a worker may take to start |
-//! | `wrappers` | `[]` | wrappers from the inside out, such as `["FlattenObservation", {"FrameStackObservation": {"stack_size": 4}}]`; others than Gymnasium's are named `module:callable` |
-//! | `check_observations` | `"warn"` | what to do about numbers that are NaN or outside their space: `"warn"`, `"error"` or `"off"` |
-//! | `api` | what the module has | `"parallel"` or `"aec"`: the interface of PettingZoo that is used |
+//! | `wrappers` | `[]` | wrappers, innermost first, such as `["FlattenObservation", {"FrameStackObservation": {"stack_size": 4}}]`; wrappers outside Gymnasium are named `module:callable` |
+//! | `check_observations` | `"warn"` | NaN, and numbers outside their space: `"warn"`, `"error"` or `"off"` |
+//! | `api` | the interface that the module has | the interface of PettingZoo: `"parallel"` or `"aec"` |
 //! | `show_output` | `true` | whether output of environments is passed on to standard error |
 //! | `kwargs` | `{}` | keyword arguments with the names of options of this table |
 //!
@@ -54,8 +55,8 @@
 //!
 //! # Semantics
 //!
-//! - The step that ends an episode resets its environment and reports the true final observation,
-//!   as [`VectorEnv`] requires. `terminated` and `truncated` are passed on as they are.
+//! - The step that ends an episode resets its environment and reports the true final observation, as
+//!   [`VectorEnv`] requires. `terminated` and `truncated` are passed on unchanged.
 //! - Environments are seeded by `reset(seed=...)`, one seed each.
 //! - Infos are the numbers in Gymnasium's info dictionaries. Numbers of nested dictionaries have
 //!   names with dots, as in `episode.r`. The first 64 names of a worker are kept.
@@ -67,30 +68,30 @@
 //!
 //! # Several agents
 //!
-//! PettingZoo's environments are [`MultiAgentEnv`](rekindle_env::MultiAgentEnv)s, in which all agents act at
-//! the same time (`parallel_env`) or in turns (`env`). A module with both is used in parallel. In turns, an
-//! agent receives its reward when its next turn comes, as `last()` reports it. Each environment has a worker of
-//! its own, and a vector steps them one after the other.
+//! PettingZoo's environments are [`MultiAgentEnv`](rekindle_env::MultiAgentEnv)s, in which all agents
+//! act at the same time (`parallel_env`) or in turns (`env`). If a module has both interfaces,
+//! `parallel_env` is used. With `env`, an agent receives its reward at its next turn, as PettingZoo's
+//! `last()` does. Each environment has a worker of its own, and a vector steps them one after the other.
 //!
 //! # Failures
 //!
-//! An environment that raises an exception fails alone ([`EnvError::Crashed`]), and its next reset makes
-//! a new one. If a worker exits, is killed, or exceeds its time, all environments of that worker fail,
-//! and the next reset of one of them starts another worker. Workers end with the program that started
-//! them, even if it is killed. No file remains, because the shared memory has no name.
+//! An exception fails only the environment that raises it ([`EnvError::Crashed`]), and the next reset
+//! makes a new environment. If a worker exits, is killed, or exceeds its time, all environments of that
+//! worker fail, and the next reset of one of them starts another worker. Workers end with the program
+//! that started them, even if it is killed. No file remains, because the shared memory has no name.
 //!
 //! # Trust
 //!
-//! Making an environment by such an id runs Python code with the rights of this program.
-//! [`rekindle_env::is_external`] tells whether an id does. Algorithms refuse such ids from checkpoints
-//! unless they are told to accept them.
+//! Making an environment by one of these ids runs Python code with the rights of this program.
+//! [`rekindle_env::is_external`] returns whether an id can start another program. Algorithms refuse such
+//! ids in checkpoints unless `allow_external_environments` is set.
 //!
 //! Nothing that a worker writes is trusted: sizes and positions come from this program, and any bytes in
 //! the columns are numbers. The shared memory cannot shrink.
 //!
 //! [`VectorEnv`]: rekindle_env::VectorEnv
 //! [`EnvError::Crashed`]: rekindle_env::EnvError::Crashed
-// One exception, in `shared_memory`: memory that another program writes.
+// The only unsafe code is in `shared_memory`, which maps memory that another program writes.
 #![deny(unsafe_code)]
 
 mod check;

@@ -1,4 +1,4 @@
-//! What workers and this program tell each other in JSON lines.
+//! The messages between workers and this program, as JSON lines.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -7,7 +7,7 @@ use crate::settings::{Api, Wrapper};
 use crate::source::Source;
 use crate::spaces::Description;
 
-/// The first message to a worker: what to make.
+/// The first message to a worker: the environments to make.
 #[derive(Debug, Serialize)]
 pub(crate) struct Setup<'a> {
     pub(crate) source: &'a Source,

@@ -1,7 +1,8 @@
 //! Environments of PettingZoo, with several agents.
 //!
-//! The worker shows such an environment as one whose observations are a Dict: by agent, what it observes and
-//! its status. Actions are a Dict, too: by agent, whether it acts and its action.
+//! The worker presents such an environment as a single-agent one. Its observations are a Dict that holds
+//! the observation and the status of each agent. Its actions are a Dict that holds, for each agent,
+//! whether it acts and its action.
 
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ impl PettingZooEnv {
         let env = GymnasiumVectorEnv::with_autoreset(&id, 1, config, false)?;
         let out = VectorStep::new(env.observation_space(), 1);
         let mut action = Buffer::zeros(env.action_space(), 1);
-        // The actions of agents that do not act are ignored, but elements of their spaces.
+        // The actions of agents that do not act are ignored, but must be elements of their spaces.
         env.action_space().sample_into(&mut Generator::from_seed(0), action.row_mut(0))?;
         let (mut agents, mut keys) = (Vec::new(), Vec::new());
         for (key, part) in env.observation_space().as_dict()?.iter() {

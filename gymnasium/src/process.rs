@@ -1,4 +1,4 @@
-//! The process of a worker: starting it, its messages, its output, and its end.
+//! The process of a worker: start, messages, output and end.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -27,9 +27,9 @@ const MAX_MESSAGE: u64 = 16 << 20;
 const MAX_MESSAGES: usize = 4096;
 /// Bytes of output that an error shows.
 const TAIL: usize = 2000;
-/// How long the end of a worker's output is waited for.
+/// How long to wait for the end of a worker's output.
 const OUTPUT_WAIT: Duration = Duration::from_millis(200);
-/// Interval between looks at whether a worker has ended.
+/// Interval between checks whether a worker has ended.
 const POLL: Duration = Duration::from_millis(1);
 
 /// A running worker process. It is killed when dropped.
@@ -108,7 +108,7 @@ impl Process {
         }
     }
 
-    /// Whether the worker has ended.
+    /// Returns whether the worker has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
@@ -120,7 +120,7 @@ impl Process {
         }
     }
 
-    /// Kills the worker and returns the error of not answering in time.
+    /// Kills the worker and returns the timeout error.
     pub(crate) fn timed_out(&mut self, deadline: &Deadline) -> GymnasiumError {
         let _ = self.kill();
         let (task, seconds) = (deadline.task, deadline.limit.as_secs_f64());
@@ -162,7 +162,7 @@ impl Deadline {
     /// Begins a task, such as `step`.
     pub(crate) fn new(task: &'static str, limit: Duration) -> Self {
         let now = Instant::now();
-        // A limit of centuries is none.
+        // A limit that overflows the clock is no limit.
         let end = now.checked_add(limit).unwrap_or(now + Duration::from_secs(1 << 32));
         Self { end, limit, task }
     }
@@ -181,7 +181,7 @@ struct Output {
 }
 
 impl Output {
-    /// Reads output on a thread of its own, so that no amount of it stops the worker.
+    /// Reads the output on its own thread, so that a full pipe never blocks the worker.
     fn follow(mut stderr: impl Read + Send + 'static, show: bool) -> io::Result<Self> {
         let tail = Arc::new(Mutex::new(VecDeque::new()));
         let (running, end) = channel::<()>();

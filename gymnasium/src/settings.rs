@@ -62,7 +62,8 @@ pub(crate) struct Settings {
     pub(crate) wrappers: Vec<Wrapper>,
     pub(crate) check: Check,
     pub(crate) show_output: bool,
-    /// The interface of an environment with several agents; `None` for the one that it has.
+    /// The interface of an environment with several agents. `None` chooses the interface that the module
+    /// has.
     pub(crate) api: Option<Api>,
     /// Keyword arguments of the environment.
     pub(crate) kwargs: Map<String, Json>,

@@ -28,7 +28,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// Reads an id of one of the two forms.
+    /// Reads an id of one of the three forms.
     ///
     /// # Errors
     /// [`GymnasiumError::InvalidId`] for any other text.

@@ -71,7 +71,7 @@ impl GymnasiumVectorEnv {
         let plan = Plan::new(id, config, autoreset)?;
         let mut first = 0;
         let mut starting = Vec::new();
-        // All at once: an interpreter takes a second to import its packages.
+        // Start all workers at once, because an interpreter takes a second to import its packages.
         for num_envs in plan.settings.shares(num_envs) {
             starting.push((first, num_envs, plan.start(first, num_envs)?));
             first += num_envs;
@@ -132,7 +132,7 @@ impl GymnasiumVectorEnv {
         at(index, EnvError::Crashed { env: self.plan.id.to_string(), reason })
     }
 
-    /// Drops the worker of a slot. Its environments that `lost` selects failed for this reason.
+    /// Drops the worker of a slot. The environments that `lost` selects fail for this reason.
     fn lose(
         &mut self,
         slot: usize,
@@ -208,7 +208,7 @@ impl GymnasiumVectorEnv {
         in_order(failures)
     }
 
-    /// Starts the workers that are gone and have environments to reset.
+    /// Replaces the failed workers that have environments to reset.
     fn restart_workers(
         &mut self,
         concerned: &impl Fn(&Slot) -> bool,

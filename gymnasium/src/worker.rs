@@ -17,10 +17,10 @@ use crate::shared_memory::{sleep, wake};
 use crate::source::Source;
 use crate::spaces::{Described, Description};
 
-/// Interval between looks at whether a worker that does not answer still runs.
+/// Interval between checks whether a worker that does not answer still runs.
 const LIVENESS: Duration = Duration::from_millis(20);
 
-/// What the workers of a vector have in common.
+/// The settings that the workers of a vector share.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) id: Arc<str>,
@@ -213,7 +213,7 @@ impl Worker {
         if options.is_empty() {
             return self.begin(Command::Reset, "reset");
         }
-        // The worker reads while it is written to: a pipe holds little.
+        // The worker must be reading before the options are sent, because a pipe holds little.
         let deadline = self.begin(Command::ResetWithOptions, "reset")?;
         self.process.send(options)?;
         Ok(deadline)
@@ -224,11 +224,11 @@ impl Worker {
         Ok(Deadline::new(task, self.timeout))
     }
 
-    /// Waits until the command is done, and reads what is reported about it.
+    /// Waits until the command is done, and reads the messages about it.
     ///
     /// # Errors
     /// [`GymnasiumError::Exited`], [`GymnasiumError::TimedOut`] or [`GymnasiumError::Protocol`]. The
-    /// worker is of no use then.
+    /// worker cannot be used after an error.
     pub(crate) fn finish(&mut self, deadline: &Deadline) -> Result<()> {
         self.failures.clear();
         while let Some((counter, value)) = self.columns.poll()? {
@@ -237,7 +237,7 @@ impl Worker {
                 return Err(self.process.timed_out(deadline));
             }
             sleep(counter, value, left.min(LIVENESS));
-            // In this order: a worker may answer and then end.
+            // A worker may answer and then end, so look for an answer once more after its end.
             let has_ended = self.columns.poll()?.is_some() && self.process.has_ended();
             if has_ended && self.columns.poll()?.is_some() {
                 return Err(self.process.ended());
@@ -267,7 +267,7 @@ impl Worker {
 
     /// Asks the worker to close its environments and to end.
     pub(crate) fn begin_close(&mut self) {
-        // A worker that does not is killed.
+        // A worker that does not end is killed.
         let _ = self.begin(Command::Close, "close");
     }
 

@@ -24,11 +24,12 @@ pub struct ConvLayer {
 }
 
 impl ConvLayer {
-    /// Creates a convolution. Returns `None` if `bias` does not have a number per output channel, or if a
-    /// dimension or a stride is 0.
+    /// Creates a convolution. Returns `None` if `bias` does not have one number per output channel, or if a dimension
+    /// or a stride is 0.
     ///
-    /// With `is_padded`, zeros around the image make each side of the output ⌈side / stride⌉. If their number is
-    /// odd, the larger half goes to the bottom and right. Otherwise kernels stay inside the image.
+    /// With `is_padded`, zeros around the image make each side of the output ⌈side / stride⌉. If the number of added
+    /// rows or columns is odd, the larger half goes to the bottom or right. Without `is_padded`, kernels stay inside
+    /// the image.
     ///
     /// # Shapes
     /// `weight`: `[out_channels, in_channels, kernel height, kernel width]`; `bias`: `[out_channels]`; `stride`:
@@ -47,7 +48,7 @@ impl ConvLayer {
         fits.then_some(Self { weight, bias, dims, stride, is_padded, activation })
     }
 
-    /// Returns the sizes for images `[height, width, channels]`; `None` if the layer does not apply to them.
+    /// Returns the sizes for images `[height, width, channels]`, or `None` if the layer does not apply to these images.
     fn shape(&self, input: [usize; 3]) -> Option<ConvShape> {
         let [out_channels, in_channels, kernel @ ..] = self.dims;
         let (mut output, mut padding) = ([0, 0, out_channels], [0, 0]);
@@ -68,11 +69,11 @@ impl ConvLayer {
     }
 }
 
-/// Applies convolutions one after the other, on the CPU: `None` on other devices, in an
-/// [`eager`](crate::eager) scope, and for layers that do not fit together.
+/// Applies convolutions one after the other, on the CPU. Returns `None` on other devices, in an [`eager`](crate::eager)
+/// scope, and for layers that do not fit together.
 ///
-/// With `scale`, a pair of numbers, `(x − scale[0]) / scale[1]` is the input of the first layer instead of the
-/// image `x`. [Bytes](AnyTensor::from_bytes) are read as they are.
+/// With `scale`, the input of the first layer is `(x − scale[0]) / scale[1]` instead of the image `x`.
+/// [Bytes](AnyTensor::from_bytes) are read without converting the whole batch to floats.
 ///
 /// # Shapes
 /// - `images`: `[B, …]`, with the elements of `dims`: height, width and channels

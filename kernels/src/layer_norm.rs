@@ -9,7 +9,7 @@ use crate::cpu::LayerNormOp;
 use crate::host_op::apply;
 
 /// Normalizes each row to mean 0 and variance 1, scales and shifts its elements, and applies an activation (Ba et al.,
-/// 2016). The variance is that of the row, not of a sample, and `epsilon` is added to it.
+/// 2016). The variance divides by the number of elements, not by one less, and `epsilon` is added to it.
 ///
 /// # Shapes
 /// `x`: `[B, features]`; `scale`, `shift`: `[features]`; result `[B, features]`.

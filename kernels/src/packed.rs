@@ -1,4 +1,4 @@
-//! Weights in the layout of a kernel, kept between the forward passes of a policy that acts.
+//! A cache of weights in the layout of a kernel, for the forward passes of a policy that acts.
 
 #[cfg(feature = "flex")]
 use std::cell::RefCell;
@@ -10,7 +10,7 @@ use crate::cpu::Scratch;
 #[cfg(feature = "flex")]
 use crate::host_op::flex::{Plain, as_plain};
 
-/// Limits of what a thread keeps: the number of weights, and the elements of each.
+/// Limits of a thread's cache: the number of weights, and the elements of each weight.
 #[cfg(feature = "flex")]
 const MOST_KEPT: usize = 16;
 #[cfg(feature = "flex")]
@@ -18,15 +18,15 @@ const MOST_ELEMENTS: usize = 1 << 20;
 
 #[cfg(feature = "flex")]
 thread_local! {
-    /// Weights and their packed form. An owner of a weight's memory keeps it from changing and from being reused, so
-    /// its address identifies it.
+    /// Weights and their packed form. The cache owns a reference to each weight's memory, which prevents changes and
+    /// reuse of the memory. The address therefore identifies the weight.
     static KEPT: RefCell<Vec<(Plain, Arc<Scratch>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Returns what `pack` makes of a weight, from the last call of this thread with the same memory if there was one.
-/// Returns `None` for weights with gradients, which change between calls, and for large ones.
+/// Returns the result of `pack` for a weight, from this thread's cache if possible. Returns `None` for large weights,
+/// and for weights with gradients, which change between calls.
 ///
-/// A weight must always be packed in one way.
+/// Every call for the same weight must use the same `pack`.
 pub(crate) fn packed(
     weight: &AnyTensor,
     pack: impl FnOnce(&[f32]) -> Scratch,
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(first[..], [2.0, 4.0]);
         let again = packed(&any, |_| Scratch::default()).unwrap();
         assert!(Arc::ptr_eq(&first, &again));
-        // Other numbers, which may not take the place of the weights that are kept.
+        // Equal shape but other numbers: must not hit the entry of the first weight.
         drop(any);
         let changed = weight * 3.0;
         assert_eq!(packed(&changed.into(), doubled).unwrap()[..], [6.0, 12.0]);

@@ -10,7 +10,7 @@ use crate::host_op::apply;
 use crate::packed::packed;
 use rekindle_core::AnyTensor;
 
-/// Minimum width of a fused layer. The operations on narrower ones do not fill vectors.
+/// Minimum width of a fused layer. Operations on narrower layers do not fill vectors.
 const LEAST_HIDDEN: usize = 8;
 
 /// The weights of a recurrent layer, in PyTorch's layout: gates are stacked as input, forget, cell, output in an
@@ -50,8 +50,8 @@ impl RecurrentLayer {
         })
     }
 
-    /// Runs sequences through the layer, on the CPU: an LSTM from a hidden and a cell state, a GRU from a hidden state
-    /// alone. Returns the hidden state after each step, and both states after the last one.
+    /// Runs sequences through the layer, on the CPU. An LSTM starts from a hidden and a cell state, a GRU from a hidden
+    /// state alone. Returns the hidden state after each step, and the states after the last step.
     ///
     /// Returns `None` on other devices, in an [`eager`](crate::eager) scope, for layers of fewer than 8 units, and for
     /// operands that do not fit together.

@@ -80,8 +80,8 @@ impl<'a> ModuleContext<'a> {
         self.read_config(settings::from_value)
     }
 
-    /// Reads one setting of the model config; `None` if it has no such setting. An algorithm adds the settings that
-    /// the module names ([`RLModule::algorithm_settings`](crate::RLModule::algorithm_settings)).
+    /// Reads one setting of the model config. Returns `None` if the model config does not have it. Algorithms add the
+    /// settings that the module names in [`RLModule::algorithm_settings`](crate::RLModule::algorithm_settings).
     ///
     /// # Errors
     /// [`ModuleError::ModelConfig`] if the setting is not a `T`.

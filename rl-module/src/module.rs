@@ -222,8 +222,8 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
     }
 
     /// Returns the names of the algorithm's settings that the module reads from its model config
-    /// ([`ModuleContext::setting`]), such as `&["epsilon"]` under DQN. An algorithm adds them to the model config of
-    /// a custom module that names them, and warns about settings that no module reads. Defaults to none.
+    /// ([`ModuleContext::setting`]), such as `&["epsilon"]` under DQN. The algorithm adds the named settings to the
+    /// model config of a custom module, and warns about settings that no module reads. Defaults to no settings.
     #[must_use]
     fn algorithm_settings() -> &'static [&'static str]
     where

@@ -1,4 +1,4 @@
-//! Settings of IMPALA and APPO that only show in how weights move, in the deterministic mode.
+//! Settings of IMPALA and APPO whose effect shows only in the weights, in the deterministic mode.
 
 use rekindle::algorithms::{AlgorithmConfig, AppoConfig, AppoTraining, Asynchronous, ImpalaConfig};
 use rekindle::prelude::*;

@@ -1,4 +1,4 @@
-//! Environments that start other programs: a checkpoint may not, unless the caller allows it.
+//! Environments that start other programs. A checkpoint may name one only if the caller allows it.
 
 use std::path::Path;
 use std::sync::Once;

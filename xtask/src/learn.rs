@@ -1,6 +1,7 @@
 //! `cargo xtask learn`: whether the algorithms learn, how fast, and how reliably over seeds.
 //!
-//! A task with a tuned configuration in `cli/configs` is trained by the program `rekindle`, any other by its example.
+//! A task with a tuned configuration in `cli/configs` is trained by the program `rekindle`, and any other task by its
+//! example.
 
 mod report;
 mod seeds;

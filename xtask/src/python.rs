@@ -10,7 +10,7 @@ use crate::process;
 /// The packages of the tests with Python.
 const TEST_REQUIREMENTS: &str = "gymnasium/tests/python/requirements.txt";
 
-/// A virtual environment. It is made when it is prepared for the first time.
+/// A virtual environment. It is created when packages are first installed.
 pub(crate) struct VirtualEnvironment {
     folder: PathBuf,
 }
@@ -21,7 +21,7 @@ impl VirtualEnvironment {
         Ok(Self { folder: cache_folder()?.join(name) })
     }
 
-    /// Installs the packages of these files, unless exactly they are installed already.
+    /// Installs the packages of these files, unless exactly these packages are installed already.
     ///
     /// pip's settings apply (`PIP_EXTRA_INDEX_URL`, `PIP_FIND_LINKS`, …). PyTorch's index of CPU builds
     /// makes the download of peers much smaller.

@@ -90,7 +90,8 @@ const STEPS: [Step; 13] = [
         "documentation tests",
         &["test", "--workspace", "--exclude", "rekindle-benches", "--doc", "--no-fail-fast"],
     ),
-    // Ignored otherwise. Without the program that writes golden checkpoints, which is ignored, too.
+    // These tests are ignored otherwise. The program that writes golden checkpoints is also ignored, and must not run
+    // here.
     Step::new(
         "tests with Python",
         &[

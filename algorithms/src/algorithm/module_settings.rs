@@ -36,8 +36,9 @@ pub(super) fn warn_without_loss<T: TrainingConfig>() {
 }
 
 impl Algorithm {
-    /// Rebuilds a module with those settings of the algorithm that it reads and its model config leaves out, such as the schedule of its exploration. Its parameters stay. Where the settings describe other
-    /// parameters, the module stays as it is, with a warning.
+    /// Rebuilds a module with the algorithm's settings that the module reads and its model config leaves out, such as
+    /// an exploration schedule. The parameters are kept. If the settings describe other parameters, the module is left
+    /// unchanged, with a warning.
     ///
     /// # Errors
     /// If the parameters cannot be read.

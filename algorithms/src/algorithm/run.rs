@@ -1,4 +1,4 @@
-//! Runs: the directory that an algorithm writes while it trains.
+//! Writing a run folder during training.
 
 use std::path::{Path, PathBuf};
 
@@ -9,9 +9,9 @@ use crate::run_folder::{METRICS, PROGRESS};
 use crate::{Evaluation, Result, RunConfig, RunFolder};
 
 impl Algorithm {
-    /// Writes everything about training into a new directory
-    /// `<root>/<algorithm>/<env>__<seed>__<time>`: settings, metrics, evaluations, and checkpoints at the interval of
-    /// `config`. [`save_run`](Self::save_run) saves the state at the end.
+    /// Writes settings, metrics, evaluations and checkpoints into a new directory
+    /// `<root>/<algorithm>/<env>__<seed>__<time>`. Checkpoints are written at the interval of `config`.
+    /// [`save_run`](Self::save_run) saves the state at the end.
     ///
     /// ```no_run
     /// use burn::prelude::Device;
@@ -47,8 +47,8 @@ impl Algorithm {
         Ok(algorithm)
     }
 
-    /// Continues to write the directory of a run, of which this algorithm was restored. What the directory holds of
-    /// later iterations is dropped: they are repeated, exactly if the run is reproducible.
+    /// Continues to write the run folder from which this algorithm was restored. Results of later iterations in the
+    /// folder are dropped, because the run repeats these iterations.
     ///
     /// # Errors
     /// [`AlgorithmError::RunInProgress`](crate::AlgorithmError::RunInProgress) if another program writes the
@@ -95,7 +95,7 @@ impl Algorithm {
     /// [run's directory](Self::with_run_folder) if there is one.
     ///
     /// # Errors
-    /// As [`evaluate`](Self::evaluate). What cannot be written is a warning.
+    /// As [`evaluate`](Self::evaluate). A failed write is only a warning.
     pub fn evaluate_run(&mut self) -> Result<Evaluation> {
         let evaluation = self.evaluate()?;
         if let Some(mut folder) = self.run_folder.take() {

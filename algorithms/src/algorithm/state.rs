@@ -66,8 +66,8 @@ impl Checkpointable for Algorithm {
         self.replace_state(state, state.components.get(EXECUTION_PLAN).cloned())
     }
 
-    /// Restores the state. The steps of replay buffers are moved out of what was read, so that a restore needs their
-    /// memory once beside that of the present ones.
+    /// Restores the state. The stored steps of replay buffers are moved out of the given state, so that a restore needs
+    /// memory for only one copy of these steps besides the present buffers.
     fn restore_from_path(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let mut state = checkpoint::read(path)?;
         let plan = state.components.remove(EXECUTION_PLAN);
@@ -82,7 +82,7 @@ impl Checkpointable for Algorithm {
 }
 
 impl Algorithm {
-    /// Replaces the state, with that of the plan apart. If a part does not fit, nothing changes.
+    /// Replaces the state; the plan's state is a separate argument. If a part does not fit, nothing changes.
     fn replace_state(&mut self, state: &State, of_plan: Option<State>) -> Result<()> {
         // Load the state into new runners. If a part does not fit, the current runners are kept.
         let learner = self.learner.get_state()?;
@@ -131,7 +131,8 @@ impl Algorithm {
         Ok(EnvRunnerGroup::new(&config, count, threads, &self.runner_device)?)
     }
 
-    /// Replaces the state, with that of the plan apart; perhaps in part if it does not fit.
+    /// Replaces the state; the plan's state is a separate argument. If a part does not fit, the state may be replaced
+    /// only in part.
     fn load_state(&mut self, state: &State, of_plan: Option<State>) -> Result<()> {
         let data = AlgorithmState::of(state)?;
         if data.algorithm != self.name {

@@ -231,8 +231,8 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     }
 }
 
-/// Returns the settings of a module that follow from the training settings: all of them for the default module, and
-/// for another one those that it reads.
+/// Returns the settings of a module that follow from the training settings. The default module gets all of these
+/// settings, a custom module only those that it reads.
 pub(crate) fn settings_of<T: TrainingConfig>(
     spec: &RLModuleSpec,
     default: &RLModuleSpec,
@@ -252,7 +252,7 @@ pub(crate) fn add_missing(fields: &mut Map<String, Value>, others: Map<String, V
     }
 }
 
-/// Warns about changed settings that the module does not read, or where its own model config says otherwise.
+/// Warns about changed settings that the module does not read, or that its own model config overrides.
 fn warn_about_unread<T: TrainingConfig>(id: &str, spec: &RLModuleSpec, training: &T) {
     let read = settings_of(spec, &T::default_module(), training);
     let defaults = T::default().module_settings();

@@ -1,8 +1,8 @@
 //! Settings as TOML.
 //!
-//! TOML has no null. The string `"none"` stands for it, and an infinite number is read as null, too, because null
-//! is the infinity of settings such as `vf_clip_param`. So that every string can be written, one more pair of
-//! quotes is put around the string `none` itself: `"'none'"`.
+//! TOML has no null, so the string `"none"` stands for null. An infinite number is also read as null, because null is
+//! the infinity of settings such as `vf_clip_param`. The string `none` itself is written with one more pair of quotes:
+//! `"'none'"`.
 
 #[cfg(test)]
 mod tests;
@@ -16,13 +16,13 @@ use serde_json::{Map, Value};
 use super::{AlgorithmConfig, TrainingConfig};
 use crate::{AlgorithmError, Result};
 
-/// Stands for null.
+/// The string that stands for null.
 const NONE: &str = "none";
 /// The key by which the crate `toml` marks dates.
 const DATE: &str = "$__toml_private_datetime";
 
 impl<T: TrainingConfig> AlgorithmConfig<T> {
-    /// Reads a configuration from TOML. Settings that it leaves out take their defaults, and `"none"` is no value.
+    /// Reads a configuration from TOML. Omitted settings take their defaults, and `"none"` stands for no value.
     ///
     /// ```
     /// use rekindle_algorithms::PpoConfig;
@@ -51,7 +51,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     /// Returns the configuration as TOML, with all settings. Code, such as callbacks, is left out.
     ///
     /// # Errors
-    /// [`AlgorithmError::ConfigFormat`] if a value of the user cannot be written.
+    /// [`AlgorithmError::ConfigFormat`] if a user-defined value cannot be written.
     pub fn to_toml(&self) -> Result<String> {
         write(&serde_json::to_value(self).map_err(AlgorithmError::ConfigFormat)?)
     }
@@ -74,7 +74,7 @@ pub(crate) fn parse_value(text: &str) -> Result<Value> {
     Ok(Plain::deserialize(parsed).map_err(syntax)?.0)
 }
 
-/// Reads a key with dots, such as `training.lr`, as the names on its way.
+/// Splits a key with dots, such as `training.lr`, into its names.
 pub(crate) fn parse_key(text: &str) -> Result<Vec<String>> {
     let is_one_line = !text.contains(['\n', '\r', '=', '#']);
     let parsed = is_one_line.then(|| parse(&format!("{text} = 0")).ok());
@@ -100,7 +100,7 @@ pub(crate) fn write(value: &Value) -> Result<String> {
 }
 
 fn syntax(error: toml::de::Error) -> AlgorithmError {
-    // The message of the crate shows the line and marks the place.
+    // The message of the crate `toml` shows the line and marks the error in it.
     AlgorithmError::ConfigSyntax { reason: error.to_string().trim_end().to_owned() }
 }
 
@@ -192,7 +192,7 @@ impl<'de> Visitor<'de> for PlainVisitor {
     }
 }
 
-/// Plain data with `value` at the end of a path. Objects on the way are created.
+/// Returns plain data with `value` at the end of a path. Missing objects along the path are created.
 pub(crate) fn set(at: &mut Value, path: &[String], value: Value) {
     let Some((name, rest)) = path.split_first() else {
         *at = value;
@@ -206,8 +206,8 @@ pub(crate) fn set(at: &mut Value, path: &[String], value: Value) {
     }
 }
 
-/// Adds fields to settings. Objects are merged, and other values replaced. Of two objects with different types
-/// (`{"type": …}`) the second counts alone.
+/// Adds fields to settings. Objects are merged, and other values are replaced. An object of another type (`{"type":
+/// …}`) replaces the present object instead of being merged.
 pub(crate) fn merge(into: &mut Value, other: &Value) {
     let is_of_other_type = |fields: &Map<String, Value>, others: &Map<String, Value>| {
         others.get("type").is_some_and(|kind| fields.get("type") != Some(kind))

@@ -26,7 +26,7 @@ impl<'a> AgentSteps<'a> {
         self.segment.len
     }
 
-    /// Whether there are no steps.
+    /// Returns whether there are no steps.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.segment.len == 0

@@ -87,9 +87,9 @@ impl<'a> Trajectory<'a> {
         self.steps.column(name)
     }
 
-    /// Returns what the other agents did in the same episode, as far as it is in this batch. Agents whose
-    /// modules do not learn are included; the rewards of those that learn are those after their learner
-    /// connectors. Steps are counted per agent, so agents that take turns have others at the same index.
+    /// Returns the steps of the other agents in the same episode, as far as this batch contains them. Agents whose
+    /// modules do not learn are included. Rewards of agents whose modules learn have passed the learner connectors.
+    /// Steps are counted per agent, so for agents that take turns, the same index is a different time in the episode.
     #[must_use]
     pub fn other_agents(&self) -> Vec<AgentSteps<'a>> {
         let own = self.steps.segment;

@@ -16,7 +16,7 @@ fn every_setting_of_every_algorithm_comes_back_from_toml() {
             for value in variants(&default) {
                 let mut settings = json!({});
                 toml::set(&mut settings, &path, value.clone());
-                // A value of another type is refused, and tells nothing here.
+                // A value of another type is refused, so there is nothing to compare.
                 let Ok(complete) = spec.complete(&settings) else { continue };
                 tried += 1;
                 let read = toml::parse(&toml::write(&complete).unwrap()).unwrap();
@@ -30,7 +30,7 @@ fn every_setting_of_every_algorithm_comes_back_from_toml() {
     }
 }
 
-/// Whether two values are the same setting: a whole float may be written as an integer.
+/// Returns whether two values are the same setting. A float without a fraction may be written as an integer.
 fn same(a: &Value, b: &Value) -> bool {
     a == b
         || a.as_f64().is_some_and(|a| {

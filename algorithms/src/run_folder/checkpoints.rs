@@ -46,7 +46,7 @@ impl Checkpoints {
         Ok(path)
     }
 
-    /// Lets `best` lead to the checkpoint of the current iteration, if there is one.
+    /// Points the link `best` to the checkpoint of the current iteration, if there is one.
     pub(super) fn mark_best(&self, algorithm: &Algorithm) -> Result<()> {
         let name = name(algorithm);
         match self.folder.join(&name).exists() {
@@ -66,7 +66,7 @@ impl Checkpoints {
                 let name = entry.file_name();
                 let number = name.to_str()?.strip_prefix(PREFIX)?.parse().ok()?;
                 let is_best = best.as_deref() == Some(Path::new(&name));
-                // Those of later iterations belong to a run that was resumed before them.
+                // Checkpoints of later iterations are left over from before a resume at an earlier iteration.
                 (number <= iteration && !is_best).then(|| (number, entry.path()))
             })
             .collect();
@@ -85,7 +85,7 @@ fn name(algorithm: &Algorithm) -> String {
     format!("{PREFIX}{:08}", algorithm.iteration())
 }
 
-/// Lets a link lead to a directory beside it. A reader finds the old or the new one.
+/// Points a link to a directory beside it. Readers find either the old or the new directory.
 fn link(path: &Path, target: &str) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Algorithm, Result};
 
 settings! {
-    /// How long a run trains, and what it keeps in its [folder](crate::RunFolder).
+    /// The limits of a run, and the contents of its [folder](crate::RunFolder).
     ///
     /// A run ends when the first of its limits is reached.
     pub struct RunConfig {
@@ -57,7 +57,7 @@ impl RunConfig {
         Ok(self.check_fields().map_err(|error| error.within("run"))?)
     }
 
-    /// Whether a limit ends the run some time, whatever is learned.
+    /// Returns whether the run has a limit that does not depend on its results.
     #[must_use]
     pub fn is_limited(&self) -> bool {
         self.max_env_steps.is_some() || self.max_iterations.is_some() || self.max_seconds.is_some()

@@ -58,13 +58,13 @@ impl Evaluations {
         line.push('\n');
         let written = File::options().append(true).create(true).open(&self.path).and_then(|file| {
             let before = file.metadata()?.len();
-            // A full disk leaves no part of a line.
+            // Remove a partly written line, for example on a full disk.
             (&file).write_all(line.as_bytes()).inspect_err(|_| drop(file.set_len(before)))
         });
         written.map_err(failed("write", &self.path))
     }
 
-    /// Whether the mean return is higher than in all evaluations before.
+    /// Returns whether the mean return is higher than in all earlier evaluations, and remembers it.
     pub(super) fn is_best(&mut self, evaluation: &Evaluation) -> bool {
         let mean = evaluation.mean_return();
         let is_best = mean.is_finite() && self.best.is_none_or(|best| mean > best);

@@ -125,8 +125,8 @@ impl Cnn {
         }
     }
 
-    /// Applies all layers to images of height, width and channels `dims` by the fused kernel, after the map
-    /// `(x − scale[0]) / scale[1]` if there is one. Returns `None` where the kernel does not apply.
+    /// Applies all layers with the fused kernel to images of height, width and channels `dims`. With `scale`, the map
+    /// `(x − scale[0]) / scale[1]` is applied first. Returns `None` where the kernel does not apply.
     pub(crate) fn forward_fused(
         &self,
         images: &AnyTensor,

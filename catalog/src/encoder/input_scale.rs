@@ -48,8 +48,8 @@ impl InputScale {
         }
     }
 
-    /// Returns `low` and the width of the range for the fused kernel, which has the same for all elements; `None` if
-    /// each element has its own.
+    /// Returns `low` and the width of the range for the fused kernel. Returns `None` if the elements have different
+    /// ranges, which the kernel does not support.
     pub(crate) fn fused(&self) -> Option<Option<[f32; 2]>> {
         match self {
             Self::Identity => Some(None),

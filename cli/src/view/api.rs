@@ -1,4 +1,4 @@
-//! What the page asks for.
+//! The answers to the requests of the page.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use super::runs::{Summary, find, settings};
 use super::server::Answer;
 use crate::lines::spread_lines;
 
-/// The points of a curve: more than the page is wide.
+/// Maximum number of points of a curve, about the width of the page in pixels.
 const MAX_POINTS: usize = 1000;
 const JSON: &str = "application/json";
 
@@ -47,7 +47,7 @@ fn of_run(
     query: &BTreeMap<String, String>,
     content: impl FnOnce(&PathBuf) -> Result<Value, String>,
 ) -> Answer {
-    // Only names of the list: a path of the query never reaches the file system.
+    // The name is looked up in the list of runs, so a path in the query never reaches the file system.
     let runs = find(root);
     match query.get("run").and_then(|name| runs.get(name)) {
         None => Answer::error("404 Not Found", "there is no such run"),
@@ -58,7 +58,7 @@ fn of_run(
     }
 }
 
-/// Returns the points of a curve. A number that JSON lacks is null.
+/// Returns the points of a curve. NaN and infinities, which JSON lacks, are null.
 fn series(run: &Path, query: &BTreeMap<String, String>) -> Result<Value, String> {
     let (x, y) = match (query.get("x"), query.get("y")) {
         (Some(x), Some(y)) => (x, y),

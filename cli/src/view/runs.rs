@@ -11,12 +11,12 @@ use serde_json::Value;
 
 use crate::run_path::is_run;
 
-/// Folders are looked for this deep.
+/// Maximum depth at which folders are found.
 const MAX_DEPTH: usize = 6;
-/// The most runs that are shown.
+/// Maximum number of runs that are shown.
 const MAX_RUNS: usize = 1000;
 
-/// Returns the folders of runs within a directory by their names: their paths from it.
+/// Returns the folders of runs within a directory. The name of a run is its path relative to the directory.
 pub(super) fn find(root: &Path) -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
     collect(root, root, MAX_DEPTH, &mut found);
@@ -33,14 +33,14 @@ fn collect(root: &Path, at: &Path, depth: usize, found: &mut BTreeMap<String, Pa
         return;
     }
     for entry in fs::read_dir(at).into_iter().flatten().flatten() {
-        // Links could lead out of the directory, or around in it.
+        // Links are not followed, because they could lead out of the directory or form a cycle.
         if found.len() < MAX_RUNS && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             collect(root, &entry.path(), depth - 1, found);
         }
     }
 }
 
-/// What the list shows of a run.
+/// The entry of a run in the list.
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
     name: String,
@@ -49,7 +49,7 @@ pub(super) struct Summary {
     seed: Value,
     /// Seconds since the last result; null before the first one.
     age: Option<u64>,
-    /// Why the settings cannot be read.
+    /// Why the settings cannot be read; null if they can.
     error: Option<String>,
 }
 
@@ -75,8 +75,8 @@ impl Summary {
     }
 }
 
-/// Returns the algorithm and the settings of a run as they are written. An algorithm of another program is unknown
-/// here, so the file is read as plain data.
+/// Returns the algorithm and the settings of a run. The file is read as plain data, because the algorithm may be one of
+/// another program.
 pub(super) fn settings(run: &Path) -> Result<(String, Value), String> {
     let path = run.join(crate::run_path::CONFIG);
     let text = fs::read_to_string(&path).map_err(|error| error.to_string())?;

@@ -10,10 +10,10 @@ use super::api;
 
 /// The largest head of a request.
 const MAX_HEAD: u64 = 16 * 1024;
-/// How long a client may take to send a request or to read an answer.
+/// Limit of each read from and each write to a client.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Only files of this server, and no inline script, whatever a name of a run contains.
+/// The content security policy: only files of this server and no inline scripts, so names of runs cannot inject code.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -41,7 +41,7 @@ pub(super) fn serve(listener: &TcpListener, root: &Path) -> io::Result<()> {
         loop {
             let (stream, _) = match listener.accept() {
                 Ok(accepted) => accepted,
-                // The client is gone, or the system has no descriptor left for now.
+                // The client has disconnected, or the system has no file descriptor left.
                 Err(error) if is_temporary(&error) => {
                     thread::sleep(Duration::from_millis(50));
                     continue;
@@ -49,7 +49,7 @@ pub(super) fn serve(listener: &TcpListener, root: &Path) -> io::Result<()> {
                 Err(error) => return Err(error),
             };
             let answer = move || {
-                // A client that goes away is no failure.
+                // A client that disconnects is no failure.
                 let _ = handle(&stream, root, is_local);
             };
             if let Err(error) = thread::Builder::new().spawn_scoped(scope, answer) {
@@ -89,8 +89,8 @@ struct Request {
 }
 
 impl Request {
-    /// Whether the page was asked for by an address of this machine. A name of another site that resolves to it
-    /// would let that site read the answers.
+    /// Returns whether the request names a loopback address as its host. A foreign name that resolves to this machine
+    /// would let another site read the answers.
     fn has_local_host(&self) -> bool {
         let name = match self.host.strip_prefix('[') {
             Some(rest) => rest.split(']').next().unwrap_or_default(),
@@ -108,7 +108,7 @@ fn read_request(stream: &TcpStream) -> io::Result<Option<Request>> {
         line.clear();
         match head.read_line(line) {
             Ok(_) => Ok(line.ends_with('\n')),
-            // Bytes that are not text.
+            // The bytes are not UTF-8.
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
             Err(error) => Err(error),
         }

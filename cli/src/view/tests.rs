@@ -72,7 +72,7 @@ fn runs_curves_and_settings_are_answered() {
     for page in ["/", "/page.js", "/page.css"] {
         let (head, body) = get(address, page);
         assert!(head.starts_with("HTTP/1.1 200") && !body.is_empty(), "{head}");
-        // Nothing is loaded from elsewhere, except that XML names its vocabulary.
+        // Nothing is loaded from other sites. The address of the SVG namespace is only a name.
         let body = body.replace("http://www.w3.org/2000/svg", "");
         assert!(!body.contains("http:") && !body.contains("https:") && !body.contains("//cdn"));
     }
@@ -85,7 +85,7 @@ fn hostile_names_and_requests_do_no_harm() {
     run(root.path(), name, &CONFIG.replace("CartPole", "</script><script>alert(1)//"), "");
     fs::write(root.path().join("secret.txt"), "secret").unwrap();
     let address = serve(root.path());
-    // As data of JSON, which the page sets as text.
+    // The name is JSON data, which the page shows as text.
     assert_eq!(json_at(address, "/api/runs")[0]["name"], name);
     let (head, _) = get(address, "/");
     assert!(head.contains("default-src 'none'; script-src 'self'"), "{head}");

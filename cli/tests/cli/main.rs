@@ -1,4 +1,4 @@
-//! Tests of the program, which they start as a user does.
+//! Tests that start the program as a user does.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 mod exact_resume;

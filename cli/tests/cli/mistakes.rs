@@ -1,5 +1,4 @@
-//! Wrong command lines and settings: each has the exit code 2, or 1 if the machine is to blame, and a message that
-//! helps.
+//! Wrong command lines and settings. Each gives a helpful message and exit code 2, or 1 if the cause is the machine.
 
 use std::fmt::Write as _;
 use std::fs;

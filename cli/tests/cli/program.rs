@@ -9,7 +9,7 @@ use serde_json::Value;
 /// The program, to be started in a directory.
 pub(crate) fn command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rekindle"));
-    // Two threads per program: tests run beside each other.
+    // Two threads per program, because tests run in parallel.
     command.args(args).current_dir(dir).env("REKINDLE_NUM_THREADS", "1").env("NO_COLOR", "1");
     command
 }

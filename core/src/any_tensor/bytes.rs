@@ -1,4 +1,4 @@
-//! Bytes that stand for floats.
+//! Bytes that represent floats.
 
 use std::sync::OnceLock;
 
@@ -50,7 +50,7 @@ impl Bytes {
             let tensor: Result<BridgeTensor> = with_rank!(shape.len(), shape, D => {
                 Ok(Tensor::<D>::from_data(data, &self.device).into_bridge())
             });
-            // Not reached: the rank was checked.
+            // Unreachable, because the rank was checked.
             tensor.unwrap_or_else(|_| Tensor::<1>::zeros([0], &self.device).into_bridge())
         })
     }

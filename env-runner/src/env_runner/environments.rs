@@ -1,4 +1,4 @@
-//! Making environments by id, those of other programs included.
+//! Making environments by id, including environments of other programs.
 
 use rekindle_env::{EnvConfig, MultiAgentVectorEnv, VectorEnv};
 

@@ -33,7 +33,7 @@ pub struct Segment {
     pub agent: Option<AgentId>,
     /// Number of the episode, counted over all environments of the runner.
     pub episode: u64,
-    /// Index of the runner, once the rollouts of all runners were gathered; 0 before.
+    /// Index of the runner. 0 until the rollouts of all runners are gathered.
     #[serde(default)]
     pub runner: usize,
     /// The row of the first step.

@@ -28,8 +28,8 @@ impl SingleAgentEnvRunner {
         Ok(())
     }
 
-    /// Chooses an action for every environment. Returns when the module had done its part. The clock is
-    /// read rarely: on small networks a reading takes about 1 % of a step.
+    /// Chooses an action for every environment. Returns the time at which the module had finished. The clock is read
+    /// rarely, because on small networks a reading takes about 1 % of a step.
     pub(super) fn act(&mut self, options: SampleOptions) -> Result<Instant> {
         let random = options.random_actions;
         if random && self.memory.is_none() {

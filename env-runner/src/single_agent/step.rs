@@ -12,8 +12,8 @@ use crate::error::{Result, RunnerError};
 use crate::experience::{EpisodeSummary, SegmentEnd};
 
 impl SingleAgentEnvRunner {
-    /// Steps the environments and ends the segments of finished episodes. Episodes that count are
-    /// appended to `ended`. `inferred` is when the module had chosen the actions.
+    /// Steps the environments and ends the segments of finished episodes. Episodes that count are appended to `ended`.
+    /// `inferred` is the time at which the module had chosen the actions.
     pub(super) fn step_envs(
         &mut self,
         options: SampleOptions,

@@ -91,8 +91,8 @@ impl Env for Pendulum {
         let torque = continuous_action(&self.action_space, action)?.clamp(-MAX_TORQUE, MAX_TORQUE);
         let [theta, theta_dot] = self.state.physics;
 
-        // NumPy squares with the power function of C, which rounds differently from a multiplication in
-        // one of a thousand cases. Without `black_box`, the compiler replaces one by the other.
+        // NumPy squares with C's power function, which rounds differently from a multiplication in one
+        // of a thousand cases. Without `black_box`, the compiler replaces the power by a multiplication.
         let square = |x: f64| x.powf(black_box(2.0));
 
         // NumPy computes these two in single precision, because the torque is.

@@ -1,4 +1,4 @@
-//! Games of PettingZoo equal their own loops.
+//! Games of PettingZoo through workers equal the same games in a Python loop.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,7 +26,7 @@ fn numbers(row: Row<'_>) -> Vec<f64> {
     }
 }
 
-/// What each agent observed and received, in order.
+/// The observations and rewards of each agent, in order.
 type Records = BTreeMap<String, Vec<Json>>;
 
 fn record(agents: &[AgentSpec], step: &MultiAgentStep, records: &mut Records) {

@@ -48,8 +48,8 @@ fn assert_others_equal(a: &VectorStep, b: &VectorStep, touched: &[usize], at: &s
     assert_equal(&a, b, at);
 }
 
-/// Breaks environment 2 with `fault`, restarts what failed, and compares the others with a vector
-/// without faults. Returns the failures.
+/// Breaks environment 2 with `fault`, restarts the failed environments, and compares the others with a
+/// vector without faults. Returns the failures.
 fn survives(fault: i64, timeout_s: f64) -> Vec<(usize, String)> {
     let (mut broken, mut whole) = (faulty(timeout_s), faulty(60.0));
     let (mut out, mut expected) = (reset(&mut broken, 3), reset(&mut whole, 3));

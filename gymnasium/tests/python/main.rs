@@ -1,4 +1,5 @@
-//! Tests that need a Python with Gymnasium: `cargo xtask test` runs them if there is one. Alone:
+//! Tests that need a Python with Gymnasium. `cargo xtask test` runs these tests if there is one. To run
+//! them alone:
 //!
 //! ```text
 //! REKINDLE_PYTHON=venv/bin/python cargo test -p rekindle-gymnasium --test python -- --ignored

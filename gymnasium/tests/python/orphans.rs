@@ -15,7 +15,7 @@ const VICTIM: &str = "REKINDLE_GYMNASIUM_VICTIM";
 
 fn runs(id: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-    // A zombie has ended; nobody may be there to wait for it.
+    // A zombie counts as ended, because it may have no parent that waits for it.
     !status.is_empty() && !status.contains("State:\tZ")
 }
 

@@ -1,4 +1,4 @@
-//! Environments that cannot be made, and what the errors say.
+//! Environments that cannot be made, and the messages of their errors.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! Spaces of every kind, and observations that are not in theirs.
+//! Spaces of every kind, and observations outside their space.
 
 use rekindle_env::{Buffer, EnvError, VectorEnv};
 use serde_json::json;

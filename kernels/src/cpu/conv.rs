@@ -1,7 +1,7 @@
 //! Convolutions and their activations in one pass over blocks of images.
 //!
-//! Images have their channels last, so the elements that a row of a kernel reads are neighbors in memory. Products
-//! read them where they are; only images that need zeros around them or another scale are copied, a few at a time.
+//! Images have their channels last, so the elements that a row of a kernel reads are neighbors in memory. Products read
+//! images in place. Only images that need padding or scaling are copied, a few at a time.
 
 mod forward;
 mod gradient;
@@ -21,17 +21,17 @@ use rekindle_core::any_tensor::Bytes;
 use super::scratch::Scratch;
 use crate::host_op::{HostOp, Pass};
 
-/// Convolutions and their activations as one operation. Its inputs are the images (`[height, width, channels]`
-/// each) unless they are bytes, then the weights (`[out_channels, in_channels, kernel height, kernel width]`) and bias
+/// Convolutions and their activations as one operation. The inputs are the images (`[height, width, channels]` each)
+/// unless they are bytes, followed by the weights (`[out_channels, in_channels, kernel height, kernel width]`) and bias
 /// (`[out_channels]`) of each layer.
 #[derive(Debug)]
 pub(crate) struct ConvOp {
     pub(crate) layers: Vec<ConvShape>,
-    /// Map of the images before the first layer.
+    /// The map that is applied to images before the first layer.
     pub(crate) scale: Option<Scale>,
     /// The images, if they are bytes.
     pub(crate) bytes: Option<Arc<Bytes>>,
-    /// The weights of each layer in panels ([`pack`]), if they are known.
+    /// The weights of each layer in panels ([`pack`]), if they are packed already.
     pub(crate) packed: Vec<Option<Arc<Scratch>>>,
 }
 

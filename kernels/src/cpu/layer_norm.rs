@@ -10,7 +10,8 @@ use super::vector_math::{map, zip};
 use crate::activation::DenseActivation;
 use crate::host_op::{HostOp, Pass};
 
-/// Elements of a task at least, and tasks at most: each has its own gradients of scale and shift.
+/// Minimum number of elements per task, and maximum number of tasks. Each task has its own gradients of scale and
+/// shift.
 const LEAST_ELEMENTS: usize = 1 << 14;
 const MOST_TASKS: usize = 16;
 
@@ -23,7 +24,7 @@ pub(crate) struct LayerNormOp {
     pub(crate) activation: DenseActivation,
 }
 
-/// What the backward pass needs: the normalized rows, and `1 / √(variance + ε)` of each.
+/// Data for the backward pass: the normalized rows, and `1 / √(variance + ε)` of each row.
 #[derive(Debug, Default)]
 pub(crate) struct Normalized {
     rows: Scratch,
@@ -31,7 +32,7 @@ pub(crate) struct Normalized {
 }
 
 impl LayerNormOp {
-    /// Returns the rows of a task. It depends on the sizes alone.
+    /// Returns the number of rows per task, which depends only on the sizes.
     fn step(&self, rows: usize) -> usize {
         rows.div_ceil(MOST_TASKS).max(LEAST_ELEMENTS / self.width.max(1)).max(1)
     }
@@ -105,11 +106,11 @@ impl HostOp<3> for LayerNormOp {
 /// The forward pass of some rows.
 struct Forward<'a> {
     op: &'a LayerNormOp,
-    /// To sum a row by a scalar product.
+    /// Ones, to sum a row by a scalar product.
     ones: &'a [f32],
     /// Scale and shift.
     parameters: [&'a [f32]; 2],
-    /// The inputs, which become the outputs.
+    /// The inputs. They are replaced by the outputs.
     output: &'a mut [f32],
     saved: Option<(&'a mut [f32], &'a mut [f32])>,
 }
@@ -168,7 +169,7 @@ struct Backward<'a> {
     output: &'a [f32],
     normalized: &'a [f32],
     inverse: &'a [f32],
-    /// The gradient of the outputs, which becomes that of the inputs.
+    /// The gradient of the outputs. It is replaced by the gradient of the inputs.
     gradient: &'a mut [f32],
     /// The gradients of scale and shift.
     sums: &'a mut [f32],

@@ -56,7 +56,7 @@ impl<const N: usize> HostOp<N> for MlpOp {
     }
 }
 
-/// Splits layers into wide ones, each alone, and runs of others.
+/// Splits layers into single wide layers and runs of other layers.
 fn segments(layers: &[LayerParameters<'_>]) -> Vec<Range<usize>> {
     let mut segments: Vec<Range<usize>> = Vec::new();
     for (index, dense) in layers.iter().enumerate() {

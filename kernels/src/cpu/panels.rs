@@ -13,10 +13,10 @@ use pulp::{Simd, WithSimd};
 use super::matmul::{Columns as Transposed, Left, Start};
 use super::scratch::Scratch;
 
-/// Columns of a panel. Every instruction set uses panels of this width, so that results do not depend on it.
+/// Columns of a panel. Every instruction set uses this width, so results do not depend on the instruction set.
 pub(super) const PANEL: usize = 32;
 
-/// Width of the last panel if it is enough for the remaining columns, and unit of all widths.
+/// Unit of all widths, and the width of the last panel if the remaining columns fit into it.
 pub(super) const HALF_PANEL: usize = PANEL / 2;
 
 /// Returns the first column and the width of each panel of some columns.
@@ -213,7 +213,7 @@ pub(super) fn product<S: Simd>(
     columns: Columns,
     out: &mut [f32],
 ) {
-    // A function of its own, not a copy at every call: it has many tiles.
+    // Not inlined, because the code for all tiles is long.
     simd.vectorize(Product { left, rows, width, panel, start, columns, out });
 }
 

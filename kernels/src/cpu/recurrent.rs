@@ -1,8 +1,8 @@
 //! Recurrent layers over sequences: LSTM and GRU.
 //!
-//! The contributions of the inputs of all steps to the gates are one product of matrices, and so are the gradients
-//! of the weights. Between them each thread runs its own sequences through all steps, so threads never wait for one
-//! another within a sequence.
+//! One matrix product computes the contributions of the inputs to the gates of all steps, and one product per matrix
+//! computes the gradients of the weights. Each thread runs its own sequences through all steps, so threads never wait
+//! for one another within a sequence.
 
 mod cell;
 mod forward;
@@ -20,16 +20,16 @@ use super::panels::transposed_in_panels;
 use super::scratch::Scratch;
 use crate::host_op::{HostOp, Pass};
 
-/// A recurrent layer as one operation. Its inputs are the rows (`[sequences · steps, inputs]`), the weights of
-/// inputs and state (`[gates · hidden, inputs]` and `[gates · hidden, hidden]`), both biases if there are any, and
-/// the state before the first step (`[sequences, hidden]`): hidden state, and cell state of an LSTM.
+/// A recurrent layer as one operation. The inputs are the rows (`[sequences · steps, inputs]`), the weights of inputs
+/// and state (`[gates · hidden, inputs]` and `[gates · hidden, hidden]`), both biases if there are any, and the state
+/// before the first step (`[sequences, hidden]`): hidden state, and cell state of an LSTM.
 ///
-/// Its output is the hidden state after each step (`[sequences, steps, hidden]`), followed by the last cell state
-/// of an LSTM (`[sequences, hidden]`).
+/// The output is the hidden state after each step (`[sequences, steps, hidden]`), followed by the last cell state of an
+/// LSTM (`[sequences, hidden]`).
 #[derive(Debug)]
 pub(crate) struct RecurrentOp {
     pub(crate) shape: RecurrentShape,
-    /// The weights of inputs and state in panels ([`pack`]), if they are known.
+    /// The weights of inputs and state in panels ([`pack`]), if they are packed already.
     pub(crate) packed: [Option<Arc<Scratch>>; 2],
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn pack(shape: RecurrentShape, weight: &[f32]) -> Scratch {
 pub(crate) struct Saved {
     /// The gates of each step after their activations, `[sequences, steps, gates · hidden]`.
     gates: Scratch,
-    /// The cell state after each step of an LSTM, or what the state contributes to the new gate of a GRU,
+    /// The cell state after each step of an LSTM, or the contribution of the state to the new gate of a GRU,
     /// `[sequences, steps, hidden]`.
     cells: Scratch,
 }

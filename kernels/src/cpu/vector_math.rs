@@ -52,7 +52,7 @@ pub(super) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.div_f32s(numerator, horner(simd, TANH_DENOMINATOR, square))
 }
 
-/// Returns the logistic function, `(tanh(x/2) + 1)/2`; NaN stays NaN.
+/// Returns the logistic function, `(tanh(x/2) + 1)/2`. NaN stays NaN.
 #[inline(always)]
 pub(super) fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let half = simd.splat_f32s(0.5);

@@ -72,8 +72,9 @@ impl<'a> PrepareContext<'a> {
         self
     }
 
-    /// Returns the experience of all modules in this update, also of those that do not learn, after the learner
-    /// connectors of those that do. `None` unless a loss [reads it](crate::Loss::reads_other_agents).
+    /// Returns the experience of all modules in this update, including modules that do not learn. The experience of
+    /// modules that learn has passed their learner connectors. Returns `None` unless a loss [reads
+    /// it](crate::Loss::reads_other_agents).
     #[must_use]
     pub fn experience(&self) -> Option<&'a ModuleData> {
         self.experience

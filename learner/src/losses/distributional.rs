@@ -174,7 +174,7 @@ mod tests {
             let targets = Tensor::from_floats([[0.0, 1.0]], &device);
             to_f32(quantile_huber(row, targets, 1.0)).unwrap()[0]
         };
-        // From −3 to 3, also beyond the other quantiles: they may cross.
+        // One quantile moves from −3 to 3, past the others, because quantiles may cross.
         let losses: Vec<f32> = (0..61).map(|i| of(i as f32 * 0.1 - 3.0)).collect();
         for three in losses.windows(3) {
             assert!(three[0] + three[2] - 2.0 * three[1] > -1e-5, "{three:?}");
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn rllibs_reductions_of_quantile_losses_are_multiples_of_this_one() {
         let device = Device::flex();
-        // RLlib sums over quantiles and targets: twice the mean over two targets.
+        // RLlib sums over quantiles and targets, which is twice the mean over two targets.
         let current = Tensor::<3>::from_floats([[[0.0, 1.0]]], &device);
         let targets = Tensor::<2>::from_floats([[0.5, 2.0]], &device);
         close(&to_f32(quantile_huber(current, targets, 1.0) * 2.0).unwrap(), &[0.8125]);
@@ -192,7 +192,7 @@ mod tests {
         let targets = Tensor::<2>::from_floats([[0.0, 1.0]], &device);
         let loss = quantile_huber(current, targets, 1.0);
         close(&to_f32(loss.clone() * 2.0).unwrap(), &[0.650_833]);
-        // The mean over quantiles, too: sb3-contrib's TQC.
+        // sb3-contrib's TQC takes the mean over quantiles, too.
         close(&to_f32(loss / 3.0).unwrap(), &[0.108_472]);
     }
 

@@ -80,7 +80,7 @@ mod tests {
         close(of(&[-1.2, -0.4], -1.0).to_vec(), &[-2.896_988, 1.8]);
         // A policy with the probabilities 0.7, 0.2 and 0.1, and a target of 0.98·ln 3.
         close(vec![of(&[-0.801_819], 1.076_640)[1]], &[-0.274_821]);
-        // A policy with less entropy than the target raises the temperature: a step goes against the gradient.
+        // If the entropy of the policy is below the target, a step against the gradient raises the temperature.
         assert!(of(&[0.5, 1.5], -0.9)[1] < 0.0);
     }
 }

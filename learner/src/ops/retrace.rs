@@ -2,11 +2,12 @@
 
 use crate::{LearnerError, Result};
 
-/// Computes targets of action values by off-policy corrections (Munos et al., 2016, equation 3):
-/// `G_t = r_t + γ·(V_{t+1} + c_{t+1}·(G_{t+1} − Q_{t+1}))`, where `V` are the values under the target policy and `Q`
-/// those of the actions that were taken. The last step has the target `r + γ·V`.
+/// Computes targets of action values by off-policy corrections (Munos et al., 2016, equation 3): `G_t = r_t +
+/// γ·(V_{t+1} + c_{t+1}·(G_{t+1} − Q_{t+1}))`, where `V` are the state values under the target policy and `Q` are the
+/// values of the actions taken. The last step has the target `r + γ·V`.
 ///
-/// The traces `c` choose the method, for target policy `π` and behavior `μ` at the actions that were taken:
+/// The traces `c` choose the method. `π` and `μ` are the probabilities of the actions taken under the target policy and
+/// the behavior policy:
 ///
 /// | traces | method |
 /// |---|---|
@@ -16,11 +17,12 @@ use crate::{LearnerError, Result};
 /// | `π/μ` | importance sampling |
 /// | 0 | expected SARSA |
 ///
-/// A segment of an episode is one call. The last of `next_values` is 0 if the environment terminated the episode.
+/// Each call takes one segment of an episode. The last of `next_values` must be 0 if the environment terminated the
+/// episode.
 ///
 /// # Shapes
-/// `rewards` and `next_values`, the values after each step: `[T]`; `next_q` and `traces`, of the second step and the
-/// later ones: `[T − 1]`; result `[T]`.
+/// `rewards` and `next_values` (the values after each step): `[T]`; `next_q` and `traces` (from the second step on):
+/// `[T − 1]`; result: `[T]`.
 ///
 /// # Errors
 /// [`LearnerError::Length`] if the lengths do not fit together.
@@ -59,7 +61,7 @@ mod tests {
     use super::*;
 
     const REWARDS: [f32; 3] = [1.0, 0.5, 2.0];
-    /// Of the actions 0 and 1, which were taken at times 1 and 2.
+    /// Values for the actions 0 and 1, which were taken at times 1 and 2.
     const PI: [f32; 2] = [0.3, 0.4];
     const MU: [f32; 2] = [0.5, 0.8];
     const Q: [f32; 2] = [1.0, 4.0];

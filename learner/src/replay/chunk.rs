@@ -75,8 +75,8 @@ impl Chunk {
         }
     }
 
-    /// Returns the chunk that a state describes, and for each block the offsets of the last steps of episodes. The
-    /// columns are moved out of the state.
+    /// Returns the chunk that a state describes, and for each block the offsets at which episodes end. The columns are
+    /// moved out of the state.
     ///
     /// # Errors
     /// If the parts of the state do not fit together.

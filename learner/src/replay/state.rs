@@ -126,8 +126,8 @@ impl ReplayBuffer {
     /// Creates a buffer with saved steps. Its capacity and priorities are those of `config`: steps beyond the
     /// capacity are dropped when new ones are stored.
     ///
-    /// The steps of a state that was read are moved, so that restoring needs their memory once. The next save links
-    /// the files of those that have not changed.
+    /// The steps are moved out of a state that was read, so that restoring needs memory for only one copy of them. The
+    /// next save links the files of chunks that have not changed.
     ///
     /// # Errors
     /// [`LearnerError::InvalidState`](crate::LearnerError::InvalidState) if the parts of the state do not fit

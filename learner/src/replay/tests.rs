@@ -81,8 +81,8 @@ fn nothing_follows_where_an_episode_was_terminated() {
 
 #[test]
 fn a_constant_reward_is_worth_100_steps_of_it_at_a_time_limit() {
-    // −1 for ever, γ 0.99: the value is −100 where truncation bootstraps. If it counted as an end, 199 of 200 steps
-    // would bootstrap.
+    // The reward is always −1 and γ is 0.99, so the value is −100 if truncations bootstrap. If truncations counted as
+    // terminations, only 199 of 200 steps would bootstrap.
     for (end, expected) in [(SegmentEnd::Truncated, -100.0), (SegmentEnd::Terminated, -66.889_632)]
     {
         let mut buffer = buffer(ReplayConfig::default());

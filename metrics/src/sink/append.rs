@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::{self, Write};
 
-/// Appends bytes to a file that was opened to append, whole or not at all: a full disk leaves no part of them.
+/// Appends bytes to a file that was opened to append. On an error, such as a full disk, no part of the bytes remains in
+/// the file.
 pub(super) fn append_whole(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     let before = file.metadata()?.len();
     file.write_all(bytes).inspect_err(|_| {

@@ -13,17 +13,17 @@ use super::jsonl::ITERATION;
 use crate::error::{MetricsError, Result};
 use crate::results::Metrics;
 
-/// A sink that writes metrics to a CSV file, one row per iteration; RLlib's and Stable-Baselines3's
-/// `progress.csv`.
+/// A sink that writes metrics to a CSV file with one row per iteration, like the `progress.csv` of RLlib and
+/// Stable-Baselines3.
 ///
-/// The first column is the iteration, the others are metrics. When a result brings new metrics, for example those
-/// of the first evaluation, the file is rewritten with columns for them at the end. A missing metric is an empty
-/// cell. Numbers that are not finite are written as `NaN`, `inf` and `-inf`.
+/// The first column is the iteration, and the others are metrics. When a result has new metrics, for example after the
+/// first evaluation, the file is rewritten with additional columns at the end. A missing metric is an empty cell.
+/// Numbers that are not finite are written as `NaN`, `inf` and `-inf`.
 #[derive(Debug)]
 pub struct CsvSink {
     path: PathBuf,
     file: File,
-    /// The metrics of the columns behind the iteration.
+    /// The metrics of the columns after the iteration.
     columns: Vec<String>,
 }
 
@@ -39,7 +39,7 @@ impl CsvSink {
     }
 
     /// Opens the file at `path` to continue after `iteration`, and creates it if it does not exist. Rows of later
-    /// iterations, and a last row that a crash has cut short, are dropped.
+    /// iterations are dropped, and so is an incomplete last row after a crash.
     ///
     /// # Errors
     /// [`MetricsError::Io`] if the file cannot be opened or rewritten.
@@ -104,7 +104,7 @@ impl Sink for CsvSink {
     }
 
     fn flush(&mut self) -> Result<()> {
-        // Nothing is held back.
+        // Every row is written at once.
         Ok(())
     }
 }
@@ -122,7 +122,7 @@ fn header(columns: &[String]) -> String {
 /// Quotes a name that would break the row (RFC 4180).
 fn quoted(name: &str) -> String {
     match name.contains([',', '"', '\n', '\r']) {
-        // A line break inside quotes is legal, but few readers of rows expect one.
+        // A line break inside quotes is legal, but programs that read line by line do not expect it.
         true => format!("\"{}\"", name.replace('"', "\"\"").replace(['\n', '\r'], " ")),
         false => name.to_owned(),
     }
@@ -147,7 +147,7 @@ fn columns_of(header: &str) -> Vec<String> {
     names.into_iter().skip(1).collect()
 }
 
-/// Replaces a file as a whole, so that a crash leaves the old or the new one, and opens it to append.
+/// Replaces a file as a whole, so that a crash leaves the old or the new file. Opens the new file to append.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");

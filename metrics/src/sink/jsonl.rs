@@ -53,8 +53,8 @@ impl JsonlSink {
         Self::open(path, |file| drop_incomplete_line(path, file))
     }
 
-    /// Opens the file at `path` to continue after `iteration`, and creates it if it does not exist. Lines of
-    /// later iterations, which the run will repeat, are dropped, and so is a last line that a crash has cut short.
+    /// Opens the file at `path` to continue after `iteration`, and creates it if it does not exist. Lines of later
+    /// iterations are dropped, because the run repeats them. An incomplete last line after a crash is dropped, too.
     ///
     /// # Errors
     /// [`MetricsError::Io`] if the file cannot be opened.
@@ -128,14 +128,14 @@ fn open(path: &Path) -> io::Result<File> {
     File::options().append(true).create(true).open(path)
 }
 
-/// Cuts a file behind its last complete line.
+/// Cuts a file after its last complete line.
 fn drop_incomplete_line(path: &Path, file: &File) -> io::Result<()> {
     let bytes = fs::read(path)?;
     let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     if complete < bytes.len() { file.set_len(complete as u64) } else { Ok(()) }
 }
 
-/// Cuts a file before its first line of a later iteration, and behind its last complete line.
+/// Cuts a file before its first line of a later iteration, and after its last complete line.
 fn drop_later_lines(path: &Path, file: &File, iteration: u64) -> io::Result<()> {
     /// The first key of a line. Other keys are skipped without being stored.
     #[derive(serde::Deserialize)]
@@ -145,7 +145,7 @@ fn drop_later_lines(path: &Path, file: &File, iteration: u64) -> io::Result<()> 
     let bytes = fs::read(path)?;
     let is_kept = |line: &&[u8]| {
         let line = line.strip_suffix(b"\n").map(serde_json::from_slice::<Line>);
-        // What is not a line of metrics stays, for readers to report.
+        // A line that is not metrics stays in the file, so that readers report it.
         let is_later = |line: Line| line.training_iteration > iteration;
         line.is_some_and(|line| !line.is_ok_and(is_later))
     };

@@ -19,7 +19,7 @@ use crate::results::Metrics;
 
 pub use scalar_names::ScalarNames;
 
-/// The metric that TensorBoard shows as step.
+/// The metric that TensorBoard shows as the step.
 const ENV_STEPS: &str = "env_runners/num_env_steps_sampled_lifetime";
 /// The largest number of event files of one second.
 const MAX_FILES: u32 = 1000;
@@ -32,7 +32,7 @@ const MAX_FILES: u32 = 1000;
 /// ```no_run
 /// use rekindle_metrics::{ScalarNames, TensorBoardSink};
 ///
-/// // `tensorboard --logdir runs` shows the run; with Stable-Baselines3's names instead of RLlib's.
+/// // `tensorboard --logdir runs` shows the run, here with Stable-Baselines3's names.
 /// let sink = TensorBoardSink::create("runs/first")?.names(ScalarNames::Sb3);
 /// # Ok::<(), rekindle_metrics::MetricsError>(())
 /// ```
@@ -52,8 +52,8 @@ impl TensorBoardSink {
         Self::start(dir.as_ref(), &[Event::version()])
     }
 
-    /// Creates a new event file for a run that continues after `env_steps` environment steps. TensorBoard drops
-    /// what earlier files in the directory hold for later steps.
+    /// Creates a new event file for a run that continues after `env_steps` environment steps. TensorBoard drops the
+    /// scalars of later steps in earlier files of the directory.
     ///
     /// # Errors
     /// [`MetricsError::Io`] if the file cannot be created.
@@ -61,7 +61,7 @@ impl TensorBoardSink {
         Self::start(dir.as_ref(), &[Event::version(), Event::restart(env_steps.saturating_add(1))])
     }
 
-    /// Sets the names of the scalars. Defaults to RLlib's, which are those of the metrics.
+    /// Sets the names of the scalars. Defaults to RLlib's names, which are the names of the metrics.
     #[must_use]
     pub fn names(mut self, names: ScalarNames) -> Self {
         self.names = names;
@@ -103,7 +103,7 @@ impl Sink for TensorBoardSink {
     }
 
     fn flush(&mut self) -> Result<()> {
-        // Nothing is held back.
+        // Every event is written at once.
         Ok(())
     }
 }

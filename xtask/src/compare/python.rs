@@ -31,7 +31,7 @@ pub(super) fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }
 
-/// The files of requirements of these peers; those without Python have none.
+/// Returns the requirements files of these peers. Peers without Python have none.
 fn requirements(peers: &[Peer]) -> Vec<PathBuf> {
     peers.iter().filter_map(|peer| Some(scripts().join(peer.requirements()?))).collect()
 }

@@ -130,7 +130,7 @@ impl Training {
     }
 }
 
-/// Output and cost of a complete run, which its folder keeps for `--resume`.
+/// Output and cost of a complete run. The folder of the run keeps them for `--resume`.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Observed {
     stdout: String,
@@ -142,7 +142,7 @@ struct Observed {
 impl Observed {
     const FILE: &str = "observed.json";
 
-    /// Returns what a folder keeps, or `None` if it has no complete run.
+    /// Reads the record of a folder, or returns `None` if the folder has no complete run.
     fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(Self::FILE);
         match fs::read_to_string(&path) {

@@ -61,7 +61,7 @@ fn dqn() -> DqnConfig {
         })
 }
 
-/// PQN with the defaults of CleanRL, but for its networks.
+/// PQN with CleanRL's defaults, except for the networks.
 fn pqn() -> PqnConfig {
     PqnConfig::new()
         .environment("CartPole-v1")

@@ -13,7 +13,7 @@ use crate::cpu::scratch::Scratch;
 /// Images that pass all layers together, so that the values between the layers stay in the cache.
 pub(super) const BLOCK: usize = 8;
 
-/// Pixels of an output that are worth a pass over the weights. Small images are read several at a time.
+/// Minimum number of output pixels for one pass over the weights. Several small images are read together.
 const PIXELS: usize = 128;
 
 /// Minimum number of multiplications that justifies another thread (some five microseconds).
@@ -24,8 +24,8 @@ pub(super) fn images_at_a_time(shape: ConvShape) -> usize {
     PIXELS.div_ceil(shape.pixels().max(1)).min(BLOCK)
 }
 
-/// Applies the layers to images. Returns the output of the last layer, and the outputs of the other layers if they
-/// are to be kept.
+/// Applies the layers to images. Returns the output of the last layer, and the outputs of the other layers if
+/// requested.
 pub(super) fn forward(
     x: Images<'_>,
     layers: &[ConvParameters<'_>],

@@ -1,8 +1,8 @@
 //! The backward pass.
 //!
-//! The images are split into parts, whose number depends on the sizes alone. Each part has its own sums for the
-//! gradients of the parameters, which are added up in the order of the parts, so results do not depend on the
-//! number of threads.
+//! The images are split into parts, whose number depends only on the sizes. Each part has its own sums for the
+//! gradients of the parameters. The sums are added up in the order of the parts, so results do not depend on the number
+//! of threads.
 
 use pulp::{Simd, WithSimd};
 
@@ -30,11 +30,11 @@ pub(super) struct Backward<'a> {
     pub(super) gradient: &'a [f32],
     /// Whether the images need a gradient.
     pub(super) needs_x: bool,
-    /// Whether weights and bias of each layer do.
+    /// Whether weights and bias of each layer need a gradient.
     pub(super) needs: &'a [bool],
 }
 
-/// The gradients of the images, and those of weights and bias of each layer, where they are needed.
+/// The gradients of the images, and the gradients of weights and bias of each layer, where needed.
 pub(super) type Found = (Option<Vec<f32>>, Vec<Option<Vec<f32>>>);
 
 /// Returns the gradients of the images and of the parameters of each layer, where they are needed.
@@ -84,7 +84,7 @@ fn images_per_part(images: usize, layers: &[ConvParameters<'_>]) -> usize {
     let most = (MOST_SUMS / sums_len(layers).max(1)).clamp(2, MOST_PARTS);
     let parts = (images * cost / GRAIN).clamp(1, most);
     let step = images.div_ceil(parts).max(1);
-    // Whole blocks, unless there would be fewer than two parts.
+    // Parts consist of whole blocks, unless there would be fewer than two parts.
     if images >= 2 * BLOCK { step.next_multiple_of(BLOCK) } else { step.max(images.div_ceil(2)) }
 }
 
@@ -160,8 +160,8 @@ impl Part<'_> {
     }
 }
 
-/// Turns the gradient of a layer's output `y` into the gradient of the input of its activation, with zeros behind
-/// the channels of each pixel.
+/// Turns the gradient of a layer's output `y` into the gradient of the input of its activation. The channels of each
+/// pixel are padded with zeros.
 #[inline(always)]
 fn widen<S: Simd>(simd: S, shape: ConvShape, given: &[f32], y: &[f32], out: &mut [f32]) {
     let (channels, wide) = (shape.channels(), shape.wide_channels());
@@ -232,7 +232,7 @@ fn parameters<S: Simd>(
     }
 }
 
-/// Computes the gradients of what the kernels read.
+/// Computes the gradients of the padded images that the kernels read.
 #[inline(always)]
 fn input<S: Simd>(
     simd: S,
@@ -246,7 +246,7 @@ fn input<S: Simd>(
     let mut padded = Scratch::new(images * grid.image);
     padded.fill(0.0);
     let offsets = grid.offsets(shape, 1, shape.output[0]);
-    // The pixels of all images side by side, as products read them.
+    // Products read the same pixel of all images as neighbors.
     let (wide, pixels) = (shape.wide_channels(), shape.pixels());
     let mut side_by_side = Scratch::new(gradient.len());
     for (image, gradient) in gradient.chunks_exact(pixels * wide).enumerate() {
@@ -266,7 +266,7 @@ fn input<S: Simd>(
     padded
 }
 
-/// Takes the gradients of images out of those of what kernels read, and turns them into those of the input of the
+/// Removes the padding from the gradients of images, and turns the result into the gradients of the input of the
 /// activation of the layer below, whose output is `y`.
 #[inline(always)]
 fn narrow<S: Simd>(
@@ -295,7 +295,7 @@ fn narrow<S: Simd>(
     }
 }
 
-/// Takes the gradients of images out of those of what kernels read.
+/// Removes the padding from the gradients of images.
 fn unpad(shape: ConvShape, scale: Option<Scale>, padded: &[f32], out: &mut [f32]) {
     let len = shape.input_len();
     let image = padded.len() / (out.len() / len).max(1);
@@ -312,7 +312,7 @@ fn unpad(shape: ConvShape, scale: Option<Scale>, padded: &[f32], out: &mut [f32]
     }
 }
 
-/// Adds up the sums of all parts and brings them into the layouts of the parameters, for those that need one.
+/// Adds up the sums of all parts, and converts them to the layout of each parameter that needs a gradient.
 fn add_up(
     layers: &[ConvParameters<'_>],
     needs: &[bool],

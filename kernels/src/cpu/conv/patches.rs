@@ -1,4 +1,4 @@
-//! What kernels read: images as they are, or scaled and with zeros around them.
+//! The input that kernels read: images in place, or scaled copies with zeros around them.
 
 use std::ops::Range;
 
@@ -56,7 +56,7 @@ pub(super) struct Patches {
 }
 
 impl Patches {
-    /// Prepares for bands that are not larger than `largest`.
+    /// Allocates memory for bands up to the size of `largest`.
     pub(super) fn new(
         shape: ConvShape,
         scale: Option<Scale>,
@@ -80,7 +80,7 @@ impl Patches {
         }
     }
 
-    /// Returns what the kernels of a band read, given its images.
+    /// Returns the input that the kernels of a band read, given the images of the band.
     #[inline(always)]
     pub(super) fn of<'a, S: Simd>(
         &'a mut self,
@@ -101,7 +101,7 @@ impl Patches {
     }
 }
 
-/// Writes what the kernels of the output's rows from `first_row` on read.
+/// Writes the padded input that the kernels of the output's rows from `first_row` on read.
 #[inline(always)]
 fn pad<S: Simd>(
     simd: S,
@@ -150,9 +150,8 @@ fn pad<S: Simd>(
     }
 }
 
-/// Takes the images out of what kernels read: the inverse of padding. Elements that no kernel reads are 0.
-/// `store` is called with each row of an image, the first of its pixels in `out`, and the row, of the pixels that
-/// kernels read.
+/// Removes the padding from images. Elements that no kernel reads are 0. `store` is called for each row of an image
+/// with the position of its first pixel in `out` and with the pixels that kernels read.
 pub(super) fn crop(shape: ConvShape, padded: &[f32], mut store: impl FnMut(usize, &[f32])) {
     let [height, width, channels] = shape.input;
     let [above, left] = shape.padding;

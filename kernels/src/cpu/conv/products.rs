@@ -24,7 +24,7 @@ fn activate<S: Simd>(simd: S, by: DenseActivation, x: S::f32s) -> S::f32s {
 /// The forward pass of a layer over some pixels: `out = activation(bias + patches · weights)`.
 pub(super) struct Convolution<'a> {
     pub(super) shape: ConvShape,
-    /// What kernels read, and the distance of two of its rows.
+    /// The input that kernels read, and the distance between two of its rows.
     pub(super) input: &'a [f32],
     pub(super) row: usize,
     /// The first element that the kernel of each pixel reads.
@@ -193,8 +193,8 @@ impl WeightGradient<'_> {
     }
 }
 
-/// The gradient of what kernels read: `out += gradient · weightsᵀ`, where kernels overlap. The images are the rows
-/// of a tile: different images never overlap.
+/// The gradient of the input that kernels read: `out += gradient · weightsᵀ`. Kernels of one image overlap, so the rows
+/// of a tile are different images, which never overlap.
 pub(super) struct InputGradient<'a> {
     pub(super) shape: ConvShape,
     /// The first element that the kernel of each pixel of one image reads.

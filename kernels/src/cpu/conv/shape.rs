@@ -19,7 +19,7 @@ pub(crate) struct ConvShape {
 }
 
 impl ConvShape {
-    /// Elements that a row of the kernel reads: they are neighbors in memory.
+    /// Number of elements that a row of the kernel reads. They are neighbors in memory.
     pub(super) fn run(&self) -> usize {
         self.kernel[1] * self.input[2]
     }
@@ -57,8 +57,8 @@ impl ConvShape {
         self.patch() * self.output_len()
     }
 
-    /// Height and width of what the kernels of some rows of the output read: the image with its padding, without
-    /// the last rows and columns if no kernel reaches them.
+    /// Height and width of the input that the kernels of some rows of the output read. This is the image with its
+    /// padding, without the last rows and columns if no kernel reaches them.
     pub(super) fn extent(&self, rows: usize) -> [usize; 2] {
         let side = |outputs: usize, axis: usize| {
             outputs.saturating_sub(1) * self.stride[axis] + self.kernel[axis]
@@ -66,7 +66,7 @@ impl ConvShape {
         [side(rows, 0), side(self.output[1], 1)]
     }
 
-    /// Whether kernels read beyond the image.
+    /// Returns whether kernels read beyond the image.
     pub(super) fn reads_padding(&self) -> bool {
         let [height, width] = self.extent(self.output[0]);
         self.padding != [0, 0] || height > self.input[0] || width > self.input[1]
@@ -83,9 +83,9 @@ pub(super) struct ConvParameters<'a> {
 }
 
 impl ConvParameters<'_> {
-    /// Calls `f` for each input channel and row of the kernel: with the index of the first weight of that row, among
-    /// the weights of an output channel, and with the index of the first element of a patch that it multiplies. The
-    /// next weights are neighbors, and the next elements are as far apart as there are input channels.
+    /// Calls `f` for each input channel and row of the kernel. Its arguments are the index of the row's first weight
+    /// among the weights of an output channel, and the index of the patch element that this weight multiplies. The
+    /// row's weights are neighbors, and its patch elements are as far apart as there are input channels.
     fn each_run(shape: ConvShape, mut f: impl FnMut(usize, usize)) {
         let [_, _, channels] = shape.input;
         for channel in 0..channels {
@@ -122,7 +122,7 @@ impl ConvParameters<'_> {
         packed
     }
 
-    /// The weights for the gradient by the input: for each row of the kernel, panels of its elements, each
+    /// The weights for the gradient with respect to the input: for each row of the kernel, panels of its elements, each
     /// `[out_channels, width]`, with zeros behind the last element.
     pub(super) fn gradient_panels(&self) -> Scratch {
         let shape = self.shape;
@@ -148,7 +148,7 @@ impl ConvParameters<'_> {
         packed
     }
 
-    /// Brings sums `[patch, wide channels]` into the layout of the weights.
+    /// Converts sums `[patch, wide channels]` to the layout of the weights.
     pub(super) fn from_patches(shape: ConvShape, sums: &[f32], weights: &mut [f32]) {
         let (patch, wide) = (shape.patch(), shape.wide_channels());
         for (channel, weights) in weights.chunks_exact_mut(patch).enumerate() {

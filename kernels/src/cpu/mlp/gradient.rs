@@ -38,11 +38,11 @@ pub(super) struct Backward<'a> {
     pub(super) gradient: &'a [f32],
     /// Whether the rows need a gradient.
     pub(super) needs_x: bool,
-    /// Whether weights and bias of each layer do.
+    /// Whether weights and bias of each layer need a gradient.
     pub(super) needs: &'a [bool],
 }
 
-/// The gradients of the rows, and those of weights and bias of each layer, where they are needed.
+/// The gradients of the rows, and the gradients of weights and bias of each layer, where needed.
 pub(super) type Found = (Option<Vec<f32>>, Vec<Option<Vec<f32>>>);
 
 /// Returns the gradients of the rows `x` and of the parameters of each layer, where they are needed.

@@ -30,7 +30,7 @@ impl Layer {
     }
 }
 
-/// Weights of a layer that do not fit into the second-level cache together with its rows.
+/// Number of weights from which a layer does not fit into the second-level cache together with its rows.
 const WIDE: usize = 1 << 18;
 
 /// A layer with its parameters.

@@ -1,7 +1,7 @@
 //! A layer whose weights do not fit into the cache.
 //!
-//! Threads share the weights, not the rows, so each weight is read from memory once per pass. Sums have the order
-//! of other layers: one sum over the inputs, or one over all rows for the gradients of weights.
+//! Threads divide the weights among themselves, not the rows, so each weight is read from memory once per pass. Sums
+//! have the same order as in other layers: one sum over the inputs, or one over all rows for the gradients of weights.
 
 // See `matmul` on loops over indices.
 #![allow(clippy::needless_range_loop, clippy::manual_memcpy)]
@@ -22,14 +22,14 @@ use crate::cpu::panels::{
 use crate::cpu::scratch::Scratch;
 use crate::cpu::vector_math;
 
-/// Steps of a reduction at a time. A panel of so many rows leaves room for the other factor in the first-level
+/// Number of reduction steps at a time. A panel with this many rows leaves room for the other factor in the first-level
 /// cache.
 const DEPTH: usize = 128;
 
-/// Rows up to which weights are read where they are, instead of from panels.
+/// Maximum number of rows for which weights are read in place instead of from panels.
 const FEW_ROWS: usize = 4;
 
-/// Inputs of the layer whose gradients are computed together.
+/// Number of inputs of the layer whose gradients are computed together.
 const INPUTS: usize = 8;
 
 /// Applies the layer to the rows of `x`.
@@ -228,7 +228,7 @@ pub(super) fn backward(pass: &Backward<'_>, dense: &LayerParameters<'_>) -> Foun
     (of_x, vec![needs[0].then_some(weights), needs[1].then_some(bias)])
 }
 
-/// Puts the gradients of the rows together from those of shares of the inputs, `[inputs, rows]` each.
+/// Assembles the gradients of the rows from the gradients of parts of the inputs, `[inputs, rows]` each.
 fn rows_of(parts: &[Scratch], [rows, inputs]: [usize; 2], share: usize) -> Vec<f32> {
     /// Rows of a task, which fill whole cache lines of the parts.
     const ROWS: usize = 16;

@@ -31,7 +31,7 @@ pub(super) fn forward(
         Some(packed) => packed.clone(),
         None => Arc::new(pack(shape, [operands.weight_ih, operands.weight_hh][index])),
     });
-    // The biases of an LSTM's gates are one. In a GRU the reset gate multiplies that of the state.
+    // An LSTM adds both biases, so their sum is enough. In a GRU, the reset gate multiplies the bias of the state.
     let bias: Vec<f32> = match shape.kind {
         CellKind::Lstm => {
             operands.bias_ih.iter().zip(operands.bias_hh).map(|(a, b)| a + b).collect()
@@ -80,9 +80,9 @@ struct Sequences<'a> {
     cell: &'a [f32],
     input_panels: &'a [f32],
     state_panels: &'a [f32],
-    /// Added to what the inputs contribute to the gates, or empty.
+    /// The bias of the inputs' contributions to the gates, or empty.
     bias: &'a [f32],
-    /// Added to what the state of a GRU contributes, or empty.
+    /// The bias of the contributions of a GRU's state, or empty.
     state_bias: &'a [f32],
     gates: &'a mut [f32],
     cells: &'a mut [f32],
@@ -90,7 +90,7 @@ struct Sequences<'a> {
     last_cells: &'a mut [f32],
 }
 
-/// Starts sums with a part of a bias, or with zeros without one.
+/// Starts sums with a part of a bias, or with zeros if there is no bias.
 fn start(bias: &[f32], columns: std::ops::Range<usize>) -> Start<'_> {
     if bias.is_empty() { Start::Zero } else { Start::Row(&bias[columns]) }
 }

@@ -184,9 +184,9 @@ struct Sequences<'a> {
     /// Empty for an LSTM, whose gates are sums of the contributions of inputs and state.
     of_recurrent: &'a mut [f32],
     of_x: &'a mut [f32],
-    /// Afterwards, the gradient of the hidden state before the first step.
+    /// After the pass, the gradient of the hidden state before the first step.
     of_hidden: &'a mut [f32],
-    /// The gradient of the last cell state, and afterwards of the one before the first step.
+    /// The gradient of the last cell state. After the pass, the gradient of the cell state before the first step.
     of_cell: &'a mut [f32],
 }
 
@@ -207,7 +207,7 @@ impl WithSimd for Sequences<'_> {
             let of_gates = if is_gru { &*self.of_recurrent } else { &*self.of_gates };
             let data = &of_gates[step * gates..];
             let left = Strided { data, stride: steps * gates, len: gates };
-            // What reaches the state of a GRU directly is there already.
+            // The direct gradient of a GRU's state is already in place.
             let start = if is_gru { Start::Result } else { Start::Zero };
             for (first, width) in panels(hidden) {
                 let panel = &self.state_panels[first * gates..][..width * gates];

@@ -5,7 +5,7 @@ use pulp::Simd;
 use super::cell::{map_vectors, sigmoid_slope};
 use crate::cpu::vector_math::{sigmoid, tanh};
 
-/// Computes the hidden state. Replaces what the inputs contribute to the gates by the gates.
+/// Computes the hidden state. Replaces the contributions of the inputs to the gates by the gates.
 ///
 /// # Shapes
 /// `gates`, `recurrent`: `[3 · hidden]`, reset, update, new, the contributions of input and state; the others:
@@ -53,8 +53,8 @@ pub(super) fn forward<S: Simd>(
     }
 }
 
-/// Computes the gradients of the contributions of input and state to the gates from that of the hidden state after
-/// the step, which it replaces by what reaches the state before the step directly.
+/// Computes the gradients of the contributions of input and state to the gates from the gradient of the hidden state
+/// after the step. Replaces this gradient by the direct gradient of the hidden state before the step.
 ///
 /// # Shapes
 /// `recurrent`: `[hidden]`, the contribution of the state to the new gate.

@@ -60,8 +60,8 @@ fn split(gates: &[f32]) -> [&[f32]; 4] {
     [input, forget, new, output]
 }
 
-/// Computes the gradients of the gates before their activations from those of the hidden state and the cell state
-/// after the step. Replaces the gradient of the cell state by that before the step.
+/// Computes the gradients of the gates before their activations from those of the hidden state and the cell state after
+/// the step. Replaces the gradient of the cell state by the gradient of the cell state before the step.
 #[inline(always)]
 pub(super) fn backward<S: Simd>(
     simd: S,

@@ -10,13 +10,13 @@ fn stream() -> impl Strategy<Value = Vec<(Vec<f32>, bool)>> {
     proptest::collection::vec(episode, 1..30)
 }
 
-/// The value of the observation that a step reaches, by the number of the step in the stream.
+/// Returns the value of the observation that a step reaches, given the number of the step in the stream.
 fn value(number: usize) -> f32 {
     (number * 7919 % 101) as f32 / 10.0
 }
 
-/// Stores the stream in fragments of `fragment` steps. Observations are the numbers of the steps, and final
-/// observations those of the last steps and a half.
+/// Stores the stream in fragments of `fragment` steps. Observations are the numbers of the steps. Final observations
+/// are the number of the last step plus 1/2.
 fn stored(episodes: &[(Vec<f32>, bool)], capacity: usize, fragment: usize) -> ReplayBuffer {
     let mut buffer = buffer(ReplayConfig::default().capacity(capacity));
     let mut number = 0;
@@ -35,8 +35,8 @@ fn stored(episodes: &[(Vec<f32>, bool)], capacity: usize, fragment: usize) -> Re
     buffer
 }
 
-/// Returns observation and target of each stored row, by observation. The value of what follows a step is that of
-/// the step's number.
+/// Returns observation and target of each stored row, sorted by observation. The value of the observation after a step
+/// is given by the step's number.
 fn targets(buffer: &ReplayBuffer, n: usize) -> Vec<(f32, f32)> {
     let rows: Vec<usize> = (0..buffer.storage.slots())
         .filter(|row| buffer.storage.follows(*row) != Follows::Absent)
@@ -54,7 +54,7 @@ fn targets(buffer: &ReplayBuffer, n: usize) -> Vec<(f32, f32)> {
     targets
 }
 
-/// The definition, from the whole stream.
+/// Computes a target by its definition, from the whole stream.
 fn expected(episodes: &[(Vec<f32>, bool)], n: usize) -> Vec<f32> {
     let (mut all, mut first) = (Vec::new(), 0);
     for (rewards, terminated) in episodes {
@@ -75,8 +75,8 @@ fn expected(episodes: &[(Vec<f32>, bool)], n: usize) -> Vec<f32> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
-    /// Wherever the ring wraps around, in fragments of any length: the targets of the steps that are left are those
-    /// of the whole stream. Nothing crosses the end of an episode or the place where new steps are written.
+    /// The targets of the stored steps equal the targets from the whole stream, wherever the ring wraps around and for
+    /// fragments of any length. No target crosses the end of an episode or the place where new steps are written.
     #[test]
     fn targets_do_not_depend_on_where_the_ring_begins(
         episodes in stream(),

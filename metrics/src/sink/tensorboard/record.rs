@@ -10,12 +10,12 @@ pub(super) fn append(bytes: &mut Vec<u8>, payload: &[u8]) {
     bytes.extend(masked(crc32c(payload)).to_le_bytes());
 }
 
-/// TFRecord masks its CRCs, so that data which contains CRCs has a CRC of good quality.
+/// Masks a CRC. TFRecord does so because the CRC of data that contains CRCs is weak.
 pub(super) fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// The CRC of Castagnoli (iSCSI, RFC 3720), reflected.
+/// The Castagnoli CRC (CRC-32C; iSCSI, RFC 3720), reflected.
 pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
 }

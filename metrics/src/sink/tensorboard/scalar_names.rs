@@ -9,10 +9,10 @@ use crate::results::Metrics;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ScalarNames {
-    /// RLlib's: the paths of the metrics.
+    /// RLlib's names, which are the paths of the metrics.
     #[default]
     Rllib,
-    /// Stable-Baselines3's, such as `rollout/ep_rew_mean`, so that its dashboards show the run. Metrics of a
+    /// Stable-Baselines3's names, such as `rollout/ep_rew_mean`, for dashboards that expect these names. Metrics of a
     /// module have the prefix `train/`. Metrics that Stable-Baselines3 does not have are left out.
     Sb3,
 }
@@ -69,7 +69,7 @@ fn sb3(key: &str) -> Option<(String, f64)> {
     let (_, name, factor) = SB3_OF_MODULES.iter().find(|(ours, ..)| *ours == metric)?;
     Some(match module {
         "default_policy" => (format!("train/{name}"), *factor),
-        // With several modules, each has a group of its own.
+        // With several modules, each module has its own group.
         _ => (format!("train/{module}/{name}"), *factor),
     })
 }

@@ -48,7 +48,7 @@ fn each_iteration_is_an_event_behind_the_version() {
     let events = payloads(&bytes);
     assert_eq!(events.len(), 3);
     assert!(events[0].ends_with(b"brain.Event:2"));
-    // Behind the time: the steps, and the iteration of a result without steps.
+    // After the time: the steps, or the iteration for a result without steps.
     assert_eq!(events[1][9..12], [0x10, 0xac, 0x02]);
     assert_eq!(events[2][9..11], [0x10, 2]);
 }
