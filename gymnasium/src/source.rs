@@ -47,7 +47,9 @@ impl Source {
                 Ok(Self::PettingZoo { module: module.to_owned() })
             }
             Some(("pettingzoo", _)) => Err(invalid("`pettingzoo:<module>`")),
-            _ => Err(invalid("`gymnasium:<id>` or `python:<module>:<callable>`")),
+            _ => Err(invalid(
+                "`gymnasium:<id>`, `python:<module>:<callable>` or `pettingzoo:<module>`",
+            )),
         }
     }
 }
