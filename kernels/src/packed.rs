@@ -1,8 +1,8 @@
 //! A cache of weights in the layout of a kernel, for the forward passes of a policy that acts.
 
-#[cfg(feature = "flex")]
-use std::cell::RefCell;
 use std::sync::Arc;
+#[cfg(feature = "flex")]
+use std::sync::{Mutex, PoisonError};
 
 use rekindle_core::AnyTensor;
 
@@ -10,21 +10,22 @@ use crate::cpu::Scratch;
 #[cfg(feature = "flex")]
 use crate::host_op::flex::{Plain, as_plain};
 
-/// Limits of a thread's cache: the number of weights, and the elements of each weight.
+/// Limits of the cache: the number of weights, and the elements of each weight.
 #[cfg(feature = "flex")]
-const MOST_KEPT: usize = 16;
+const MOST_KEPT: usize = 32;
 #[cfg(feature = "flex")]
 const MOST_ELEMENTS: usize = 1 << 20;
 
+/// Weights and their packed form. The cache owns a reference to each weight's memory, which prevents changes and
+/// reuse of the memory. The address therefore identifies the weight.
+///
+/// All threads share the cache. A cache per thread would drop tensors when its thread ends, and the destructor of
+/// memory that was read from an accelerator needs thread-local values that are gone by then.
 #[cfg(feature = "flex")]
-thread_local! {
-    /// Weights and their packed form. The cache owns a reference to each weight's memory, which prevents changes and
-    /// reuse of the memory. The address therefore identifies the weight.
-    static KEPT: RefCell<Vec<(Plain, Arc<Scratch>)>> = const { RefCell::new(Vec::new()) };
-}
+static KEPT: Mutex<Vec<(Plain, Arc<Scratch>)>> = Mutex::new(Vec::new());
 
-/// Returns the result of `pack` for a weight, from this thread's cache if possible. Returns `None` for large weights,
-/// and for weights with gradients, which change between calls.
+/// Returns the result of `pack` for a weight, from the cache if possible. Returns `None` for large weights, and for
+/// weights with gradients, which change between calls.
 ///
 /// Every call for the same weight must use the same `pack`.
 pub(crate) fn packed(
@@ -38,20 +39,18 @@ pub(crate) fn packed(
         let same = |(kept, _): &(Plain, Arc<Scratch>)| {
             kept.as_slice::<f32>().is_some_and(|kept| std::ptr::eq(kept, elements))
         };
-        KEPT.try_with(|kept| {
-            let mut kept = kept.try_borrow_mut().ok()?;
-            if let Some((_, packed)) = kept.iter().find(|entry| same(entry)) {
-                return Some(packed.clone());
-            }
-            let packed = Arc::new(pack(elements));
-            if kept.len() >= MOST_KEPT {
-                kept.remove(0);
-            }
-            kept.push((weight.clone(), packed.clone()));
-            Some(packed)
-        })
-        .ok()
-        .flatten()
+        let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = kept().iter().find(|entry| same(entry)).map(|(_, packed)| packed.clone());
+        if found.is_some() {
+            return found;
+        }
+        let packed = Arc::new(pack(elements));
+        let mut kept = kept();
+        let oldest = (kept.len() >= MOST_KEPT).then(|| kept.remove(0));
+        kept.push((weight.clone(), packed.clone()));
+        drop(kept);
+        drop(oldest);
+        Some(packed)
     }
     #[cfg(not(feature = "flex"))]
     {
