@@ -3,36 +3,10 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rekindle::checkpoint;
-use rekindle::env_runner::SegmentEnd;
-use rekindle::learner::replay::{PrioritizedConfig, ReplayBuffer, ReplayConfig, TransitionSpec};
+use rekindle::learner::replay::{PrioritizedConfig, TransitionSpec};
 use rekindle::prelude::*;
+use rekindle_benches::replay::{CAPACITY, EPISODE, MINIBATCH, episode, full};
 use rekindle_benches::{Outcome, run};
-
-const ROWS: usize = 1_000_000;
-const EPISODE: usize = 200;
-const MINIBATCH: usize = 256;
-
-/// Returns an episode with the spaces of CartPole.
-fn episode(number: u64) -> Outcome<Rollout> {
-    let observation = |len: usize| {
-        let values = (0..4 * len).map(|i| (number as usize * EPISODE + i) as f32);
-        Buffer::from_f32(values.collect(), &[4])
-    };
-    let segment = Segment::new(0..EPISODE, SegmentEnd::Truncated).with_episode(0, number);
-    let actions = Buffer::from_i64((0..EPISODE as i64).map(|t| t % 2).collect(), &[])?;
-    let (observations, last) = (observation(EPISODE)?, observation(1)?);
-    Ok(Rollout::new(observations, actions, vec![1.0; EPISODE], vec![segment], last))
-}
-
-/// Returns a full buffer.
-fn full(prioritized: Option<PrioritizedConfig>) -> Outcome<ReplayBuffer> {
-    let config = ReplayConfig::default().capacity(ROWS).prioritized(prioritized);
-    let mut buffer = ReplayBuffer::new(config, [""; 0], 1);
-    for number in 0..(ROWS / EPISODE) as u64 + 10 {
-        buffer.push(&episode(number)?)?;
-    }
-    Ok(buffer)
-}
 
 fn replay(c: &mut Criterion) -> Outcome {
     let mut group = c.benchmark_group("replay");
@@ -50,12 +24,12 @@ fn replay(c: &mut Criterion) -> Outcome {
         group.bench_function(format!("sample_{MINIBATCH}_{name}"), |b| {
             b.iter(|| buffer.sample(MINIBATCH, &spec, 0, &mut rng));
         });
-        let rows: Vec<usize> = (0..MINIBATCH).map(|i| i * 3011 % ROWS).collect();
+        let rows: Vec<usize> = (0..MINIBATCH).map(|i| i * 3011 % CAPACITY).collect();
         let errors = vec![0.5; MINIBATCH];
         group.bench_function(format!("set_errors_{MINIBATCH}_{name}"), |b| {
             b.iter(|| buffer.set_errors(&rows, &errors));
         });
-        group.throughput(Throughput::Elements(ROWS as u64));
+        group.throughput(Throughput::Elements(CAPACITY as u64));
         group.sample_size(10);
         let folder = tempfile::tempdir()?;
         let state = || buffer.get_state();

@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "programs report on the standard output")]
 
+pub mod replay;
+
 use std::error::Error;
 use std::time::Instant;
 

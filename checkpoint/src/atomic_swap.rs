@@ -131,7 +131,7 @@ impl Target {
             Err(error) => return occupied(&self.path, &error.to_string()),
         }
         let not_ours = tree::find_foreign(&self.path)?;
-        // A manifest of a component that cannot be read is no reason to keep the component.
+        // Remove the component even if its manifest cannot be read.
         let not_ours = not_ours.or_else(|| tree::find_unlisted(&self.path).ok().flatten());
         match not_ours {
             None => Ok(()),

@@ -33,7 +33,7 @@ pub trait Shard: Debug + Send + Sync {
     }
 
     /// Returns the state, and where it was last saved. Defaults to [`get_state`](Self::get_state) and a copy of the
-    /// record. A shard that was read from a checkpoint is moved instead if there is no other reference to it.
+    /// record. A shard that was read from a checkpoint is moved instead if nothing else refers to it.
     ///
     /// # Errors
     /// As [`get_state`](Self::get_state).

@@ -161,7 +161,8 @@ impl State {
     }
 
     /// Removes a direct part, and returns its state and the record of its files. The record is empty for a component,
-    /// and for a shard that has no record. A shard that was read is moved if there is no other reference to it.
+    /// and for a shard that has no record. A shard that was read is moved
+    /// if nothing else refers to it.
     ///
     /// An owner whose shard is equal to the part keeps the record, so that its next save links the files.
     ///

@@ -191,7 +191,7 @@ impl Output {
             let mut bytes = [0; 8192];
             while let Ok(count @ 1..) = stderr.read(&mut bytes) {
                 if show {
-                    // A closed standard error is no reason to stop.
+                    // Keep draining the worker's output even if standard error is closed.
                     let _ = io::stderr().write_all(&bytes[..count]);
                 }
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);

@@ -164,8 +164,8 @@ pub(crate) fn wake(word: &AtomicU32) {
     let _ = rustix::thread::futex::wake(word, rustix::thread::futex::Flags::empty(), 1);
 }
 
-/// Sleeps until the other program wakes this one, the word is no longer `value`, or `limit` has
-/// passed. May return earlier.
+/// Sleeps until the other program calls [`wake`], the word differs from `value`, or `limit` has passed. May return
+/// earlier.
 #[cfg(target_os = "linux")]
 pub(crate) fn sleep(word: &AtomicU32, value: u32, limit: Duration) {
     use rustix::thread::futex::{Flags, Timespec, wait};

@@ -16,7 +16,7 @@ fn returns(metrics: &Metrics) -> Vec<Option<f64>> {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn ppo_in_cart_pole_of_python_equals_ppo_in_the_native_one() {
     let train = |id: &str| {
         let mut algo = PpoConfig::new()
@@ -37,7 +37,7 @@ fn ppo_in_cart_pole_of_python_equals_ppo_in_the_native_one() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn every_kind_of_algorithm_takes_such_an_id() {
     let env = "gymnasium:CartPole-v1";
     let dqn = DqnConfig::new()
@@ -56,7 +56,7 @@ fn every_kind_of_algorithm_takes_such_an_id() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn the_grid_world_of_the_example_is_learned_and_restored() {
     let (algo, mean) = example::train(60_000, 0).unwrap();
     assert!(mean >= 1.0, "reached {mean} after {} steps", algo.env_steps());
@@ -71,7 +71,7 @@ fn the_grid_world_of_the_example_is_learned_and_restored() {
 }
 
 #[test]
-#[ignore = "needs Python with PettingZoo"]
+#[ignore = "needs Python with PettingZoo; `cargo xtask test` runs it"]
 fn two_policies_train_in_a_game_of_petting_zoo() {
     let mut algo = PpoConfig::new()
         .environment("pettingzoo:classic.rps_v2")
@@ -91,7 +91,7 @@ fn two_policies_train_in_a_game_of_petting_zoo() {
 
 /// Environments that raise exceptions and kill their workers now and then.
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn training_goes_on_when_environments_and_workers_fail() {
     let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/gymnasium/tests/python/envs");
     let settings = EnvConfig::new()

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 
-/// The last batches, each of which is drawn exactly `iterations` times, in random order (Luo et al., 2020;
-/// RLlib's `CircularBuffer`).
+/// The last batches. Each batch is drawn exactly `iterations` times, in random order (Luo et al., 2020; RLlib's
+/// `CircularBuffer`).
 #[derive(Debug, Clone)]
 pub(super) struct CircularBuffer {
     capacity: usize,

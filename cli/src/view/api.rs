@@ -37,7 +37,7 @@ pub(super) fn answer(target: &str, root: &Path) -> Answer {
             flatten(&settings, "", &mut flat);
             Ok(Value::Object(flat))
         }),
-        _ => Answer::error("404 Not Found", "there is no such page"),
+        _ => Answer::error("404 Not Found", "unknown page"),
     }
 }
 
@@ -50,7 +50,7 @@ fn of_run(
     // The name is looked up in the list of runs, so a path in the query never reaches the file system.
     let runs = find(root);
     match query.get("run").and_then(|name| runs.get(name)) {
-        None => Answer::error("404 Not Found", "there is no such run"),
+        None => Answer::error("404 Not Found", "unknown run"),
         Some(path) => match content(path) {
             Ok(value) => to_json(&value),
             Err(message) => Answer::error("500 Internal Server Error", &message),

@@ -99,20 +99,20 @@ fn equals_its_own_loop(module: &str, api: &str) {
 }
 
 #[test]
-#[ignore = "needs Python with PettingZoo"]
+#[ignore = "needs Python with PettingZoo; `cargo xtask test` runs it"]
 fn a_game_with_simultaneous_moves_equals_its_own_loop() {
     equals_its_own_loop("classic.rps_v2", "parallel");
 }
 
 #[test]
-#[ignore = "needs Python with PettingZoo"]
+#[ignore = "needs Python with PettingZoo; `cargo xtask test` runs it"]
 fn games_in_turns_equal_their_own_loops() {
     equals_its_own_loop("classic.rps_v2", "aec");
     equals_its_own_loop("classic.tictactoe_v3", "aec");
 }
 
 #[test]
-#[ignore = "needs Python with PettingZoo"]
+#[ignore = "needs Python with PettingZoo; `cargo xtask test` runs it"]
 fn modules_and_interfaces_that_do_not_exist_are_named() {
     rekindle_gymnasium::register();
     let message = |id: &str, options: Json| -> String {

@@ -30,37 +30,37 @@ fn equals_native(id: &str) {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn cart_pole_equals_the_native_one() {
     equals_native("CartPole-v1");
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn pendulum_equals_the_native_one() {
     equals_native("Pendulum-v1");
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn mountain_car_equals_the_native_one() {
     equals_native("MountainCar-v0");
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn mountain_car_continuous_equals_the_native_one() {
     equals_native("MountainCarContinuous-v0");
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn acrobot_equals_the_native_one() {
     equals_native("Acrobot-v1");
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn single_environments_follow_the_rules() {
     rekindle_gymnasium::register();
     let mut env = make("gymnasium:CartPole-v1").unwrap();
@@ -148,26 +148,26 @@ fn read_records(path: &Path, like: &VectorStep) -> Vec<VectorStep> {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn classic_control_equals_gymnasiums_vector() {
     equals_sync_vector_env("gymnasium:CartPole-v1", 3, json!({"num_workers": 2}), 400);
     equals_sync_vector_env("gymnasium:MountainCarContinuous-v0", 3, json!({}), 1100);
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium and MuJoCo"]
+#[ignore = "needs Python with Gymnasium and MuJoCo; `cargo xtask test` runs it"]
 fn half_cheetah_equals_gymnasiums_vector() {
     equals_sync_vector_env("gymnasium:HalfCheetah-v5", 3, json!({"num_workers": 2}), 1100);
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium and MuJoCo"]
+#[ignore = "needs Python with Gymnasium and MuJoCo; `cargo xtask test` runs it"]
 fn hopper_equals_gymnasiums_vector() {
     equals_sync_vector_env("gymnasium:Hopper-v5", 3, json!({"num_workers": 3}), 200);
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium and ale-py"]
+#[ignore = "needs Python with Gymnasium and ale-py; `cargo xtask test` runs it"]
 fn pong_equals_gymnasiums_vector() {
     let wrappers = json!([
         {"AtariPreprocessing": {"noop_max": 10}},

@@ -83,7 +83,7 @@ fn survives(fault: i64, timeout_s: f64) -> Vec<(usize, String)> {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn an_exception_in_a_step_fails_one_environment() {
     let failures = survives(RAISE, 60.0);
     let [(2, message)] = failures.as_slice() else { panic!("{failures:?}") };
@@ -92,7 +92,7 @@ fn an_exception_in_a_step_fails_one_environment() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn a_failed_allocation_and_an_exit_are_exceptions() {
     let failures = survives(NO_MEMORY, 60.0);
     assert!(matches!(failures.as_slice(), [(2, m)] if m.contains("MemoryError")), "{failures:?}");
@@ -101,7 +101,7 @@ fn a_failed_allocation_and_an_exit_are_exceptions() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn a_worker_that_exits_fails_its_environments_only() {
     let failures = survives(EXIT, 60.0);
     let [(2, message), (3, _)] = failures.as_slice() else { panic!("{failures:?}") };
@@ -112,7 +112,7 @@ fn a_worker_that_exits_fails_its_environments_only() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn a_worker_that_hangs_is_killed_after_its_time() {
     let start = Instant::now();
     let failures = survives(HANG, 3.0);
@@ -122,7 +122,7 @@ fn a_worker_that_hangs_is_killed_after_its_time() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn ten_megabytes_of_output_do_not_stop_a_worker() {
     let mut env = faulty(60.0);
     let mut out = reset(&mut env, 0);
@@ -132,7 +132,7 @@ fn ten_megabytes_of_output_do_not_stop_a_worker() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn a_failing_reset_after_an_episode_keeps_the_outcome_of_its_last_step() {
     let options = json!({"num_workers": 1, "length": 2});
     let mut env = vector("python:lab:Faulty", 6, options);
@@ -150,7 +150,7 @@ fn a_failing_reset_after_an_episode_keeps_the_outcome_of_its_last_step() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn workers_that_are_killed_come_back_every_time() {
     let kills = std::env::var("REKINDLE_KILLS").map_or(8, |kills| kills.parse().unwrap());
     let mut env = vector("python:lab:Faulty", 2, json!({"num_workers": 2, "length": 1000}));
@@ -181,7 +181,7 @@ fn workers_that_are_killed_come_back_every_time() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn a_full_reset_restarts_all_workers_that_are_gone() {
     let mut env = faulty(60.0);
     let mut out = reset(&mut env, 0);

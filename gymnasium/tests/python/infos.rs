@@ -10,7 +10,7 @@ fn info<const N: usize>(numbers: [(&str, f64); N]) -> Info {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn numbers_of_infos_arrive_and_those_of_the_last_step_are_kept() {
     let mut env = vector("python:lab:Informed", 2, json!({}));
     let mut out = reset(&mut env, 0);
@@ -32,7 +32,7 @@ fn numbers_of_infos_arrive_and_those_of_the_last_step_are_kept() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn reset_options_reach_every_environment() {
     let mut env = vector("python:lab:Informed", 3, json!({"num_workers": 2}));
     let mut out = step_of(&env);
@@ -45,7 +45,7 @@ fn reset_options_reach_every_environment() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn wrappers_and_keyword_arguments_are_applied() {
     let wrappers = json!([
         {"TimeLimit": {"max_episode_steps": 4}},
@@ -67,7 +67,7 @@ fn wrappers_and_keyword_arguments_are_applied() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn environments_are_called_as_gymnasium_calls_them() {
     let mut env = vector("python:lab:Manners", 2, json!({"num_workers": 1}));
     let mut out = reset(&mut env, u64::MAX - 5);

@@ -31,7 +31,7 @@ fn ends_within(ids: &[u32], limit: Duration) -> bool {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn workers_end_when_their_vector_is_dropped() {
     let mut env = vector("gymnasium:CartPole-v1", 4, json!({"num_workers": 2}));
     reset(&mut env, 0);
@@ -42,7 +42,7 @@ fn workers_end_when_their_vector_is_dropped() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn workers_outlive_the_thread_that_made_them() {
     let mut env = thread::spawn(|| vector("gymnasium:CartPole-v1", 2, json!({}))).join().unwrap();
     thread::sleep(Duration::from_millis(50));
@@ -51,7 +51,7 @@ fn workers_outlive_the_thread_that_made_them() {
 
 /// Started by the test below, which kills it.
 #[test]
-#[ignore = "started by another test"]
+#[ignore = "the child process of the test below, which `cargo xtask test` runs"]
 fn victim() {
     if std::env::var_os(VICTIM).is_none() {
         return;
@@ -66,7 +66,7 @@ fn victim() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn no_worker_survives_when_its_program_is_killed() {
     let before = shared_files();
     let mut program = Command::new(std::env::current_exe().unwrap())

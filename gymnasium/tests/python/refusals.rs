@@ -17,7 +17,7 @@ fn error(id: &str, options: serde_json::Value) -> GymnasiumError {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn spaces_without_a_fixed_layout_are_refused_by_name() {
     for (space, name) in
         [("text", "Text"), ("graph", "Graph"), ("sequence", "Sequence"), ("one_of", "OneOf")]
@@ -30,7 +30,7 @@ fn spaces_without_a_fixed_layout_are_refused_by_name() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn ids_that_gymnasium_does_not_know_are_answered_with_similar_ones() {
     let error = error("gymnasium:CartPoel-v1", json!({}));
     let GymnasiumError::UnknownId { close, .. } = &error else { panic!("{error}") };
@@ -39,7 +39,7 @@ fn ids_that_gymnasium_does_not_know_are_answered_with_similar_ones() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn modules_callables_and_wrappers_that_do_not_exist_are_named() {
     let missing = error("python:no_such_module:make", json!({}));
     assert!(
@@ -53,7 +53,7 @@ fn modules_callables_and_wrappers_that_do_not_exist_are_named() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn exceptions_while_making_an_environment_show_the_end_of_their_traceback() {
     let broken = error("python:lab:broken", json!({}));
     let text = broken.to_string();
@@ -68,7 +68,7 @@ fn exceptions_while_making_an_environment_show_the_end_of_their_traceback() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn an_interpreter_without_packages_says_what_to_install() {
     let python = std::env::var("REKINDLE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let folder = tempfile::tempdir().unwrap();
@@ -83,14 +83,14 @@ fn an_interpreter_without_packages_says_what_to_install() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn a_vector_needs_an_environment() {
     let error = GymnasiumVectorEnv::new("gymnasium:CartPole-v1", 0, &config(json!({})));
     assert!(matches!(error, Err(EnvError::ShapeMismatch { .. })));
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn mistakes_of_the_caller_are_errors_before_anything_is_done() {
     use rekindle_env::{Buffer, VectorStep};
     let mut env = GymnasiumVectorEnv::new("gymnasium:CartPole-v1", 2, &config(json!({}))).unwrap();

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::{Actions, reset, vector};
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn every_space_carries_actions_to_python_and_observations_back() {
     let mut env = vector("python:lab:Everything", 4, json!({"num_workers": 2}));
     assert_eq!(env.observation_space(), env.action_space());
@@ -54,7 +54,7 @@ fn step(kind: &str, mode: &str) -> (Result<(), EnvError>, u64, u64) {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn observations_outside_their_space_are_counted_or_errors() {
     for kind in ["nan", "outside"] {
         let (result, invalid, _) = step(kind, "warn");
@@ -69,7 +69,7 @@ fn observations_outside_their_space_are_counted_or_errors() {
 }
 
 #[test]
-#[ignore = "needs Python with Gymnasium"]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
 fn another_element_type_is_counted_and_another_shape_is_an_error() {
     let (result, invalid, casts) = step("dtype", "warn");
     assert!(result.is_ok());

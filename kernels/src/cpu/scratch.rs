@@ -19,7 +19,7 @@ thread_local! {
 }
 
 impl Scratch {
-    /// Returns a buffer with unspecified elements, each of which must be written before it is read.
+    /// Returns a buffer with unspecified elements. Callers must write an element before they read it.
     pub(crate) fn new(len: usize) -> Self {
         let fits = |buffer: &Vec<f32>| (len..=2 * len).contains(&buffer.capacity());
         let found = POOL.try_with(|pool| {

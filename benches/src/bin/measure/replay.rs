@@ -1,15 +1,9 @@
 //! Replay buffers: rekindle's side of `replay` and `replay-prioritized` in `cargo xtask compare`.
 
-use rekindle::env_runner::SegmentEnd;
-use rekindle::learner::replay::{
-    PrioritizedConfig, ROWS, ReplayBuffer, ReplayConfig, TransitionSpec,
-};
+use rekindle::learner::replay::{PrioritizedConfig, ROWS, TransitionSpec};
 use rekindle::prelude::*;
+use rekindle_benches::replay::{CAPACITY, EPISODE, MINIBATCH, episode, full};
 use rekindle_benches::{Outcome, rate, report};
-
-const CAPACITY: usize = 1_000_000;
-const EPISODE: usize = 200;
-const MINIBATCH: usize = 256;
 
 /// Stores and draws steps of CartPole-v1 and prints rows per second as a line of JSON.
 #[derive(clap::Args)]
@@ -50,24 +44,4 @@ pub(crate) fn run(args: &Args) -> Outcome {
         report(case, value, None);
     }
     Ok(())
-}
-
-fn episode(number: u64) -> Outcome<Rollout> {
-    let observation = |len: usize| {
-        let values = (0..4 * len).map(|i| (number as usize * EPISODE + i) as f32);
-        Buffer::from_f32(values.collect(), &[4])
-    };
-    let segment = Segment::new(0..EPISODE, SegmentEnd::Truncated).with_episode(0, number);
-    let actions = Buffer::from_i64((0..EPISODE as i64).map(|t| t % 2).collect(), &[])?;
-    let (observations, last) = (observation(EPISODE)?, observation(1)?);
-    Ok(Rollout::new(observations, actions, vec![1.0; EPISODE], vec![segment], last))
-}
-
-fn full(prioritized: Option<PrioritizedConfig>) -> Outcome<ReplayBuffer> {
-    let config = ReplayConfig::default().capacity(CAPACITY).prioritized(prioritized);
-    let mut buffer = ReplayBuffer::new(config, [""; 0], 1);
-    for number in 0..(CAPACITY / EPISODE) as u64 + 10 {
-        buffer.push(&episode(number)?)?;
-    }
-    Ok(buffer)
 }

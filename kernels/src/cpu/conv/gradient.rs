@@ -10,8 +10,8 @@ use super::forward::{BLOCK, GRAIN, images_at_a_time};
 use super::patches::{Images, Patches, Scale, crop};
 use super::products::{InputGradient, WeightGradient};
 use super::shape::{Band, ConvParameters, ConvShape, Grid};
-use crate::activation::DenseActivation;
 use crate::cpu::arch::arch;
+use crate::cpu::mlp::through_activation;
 use crate::cpu::scratch::Scratch;
 use crate::cpu::vector_math;
 
@@ -170,29 +170,6 @@ fn widen<S: Simd>(simd: S, shape: ConvShape, given: &[f32], y: &[f32], out: &mut
         out[channels..].fill(0.0);
         out[..channels].copy_from_slice(given);
         through_activation(simd, shape.activation, y, &mut out[..channels]);
-    }
-}
-
-/// Turns the gradient of an activation's output `y` into the gradient of its input.
-#[inline(always)]
-fn through_activation<S: Simd>(simd: S, by: DenseActivation, y: &[f32], gradient: &mut [f32]) {
-    let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));
-    match by {
-        DenseActivation::Linear => {}
-        DenseActivation::Relu => vector_math::zip(
-            simd,
-            gradient,
-            y,
-            #[inline(always)]
-            |g, y| simd.select_f32s(simd.less_than_f32s(zero, y), g, zero),
-        ),
-        DenseActivation::Tanh => vector_math::zip(
-            simd,
-            gradient,
-            y,
-            #[inline(always)]
-            |g, y| simd.mul_f32s(g, simd.negate_mul_add_e_f32s(y, y, one)),
-        ),
     }
 }
 

@@ -30,7 +30,7 @@ impl<'a> Images<'a> {
         }
     }
 
-    /// Returns pieces of `len` elements, the last of which may be shorter.
+    /// Returns pieces of `len` elements. The last piece may be shorter.
     pub(super) fn chunks(self, len: usize) -> impl Iterator<Item = Self> + 'a {
         (0..self.len())
             .step_by(len.max(1))
