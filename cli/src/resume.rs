@@ -1,8 +1,10 @@
 //! `rekindle resume`.
 
 use std::fs;
+use std::path::Path;
 
-use rekindle::algorithms::Experiment;
+use rekindle::algorithms::{Experiment, Stop};
+use rekindle::prelude::*;
 
 use crate::args::ResumeArgs;
 use crate::config::change;
@@ -32,6 +34,11 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<()> {
     let device = args.device.open()?;
     let interrupt = Interrupt::listen()?;
     let algorithm = experiment.algorithm().restore(&checkpoint, &changes, &device)?;
+    // Before the folder is opened, which drops the results of later iterations.
+    if let Some(stop) = run.is_over(&algorithm, &Metrics::default()) {
+        nothing_to_do(folder, &algorithm, stop);
+        return Ok(());
+    }
     let algorithm = algorithm.with_existing_run_folder(folder, run.clone())?;
     if !args.set.is_empty() || args.steps.is_some() {
         let (path, temporary) = (folder.join(CONFIG), folder.join("config.toml.tmp"));
@@ -42,21 +49,24 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<()> {
     // `with_existing_run_folder` has dropped the results of later iterations.
     let last = last_result(folder).ok().flatten().unwrap_or_default();
     if let Some(stop) = run.is_over(&algorithm, &last) {
-        println!(
-            "nothing to do: the run has ended by {0} after {1} iterations and {2} steps; continue with --set {0}=…",
-            limit(stop),
-            algorithm.iteration(),
-            algorithm.env_steps()
-        );
-        println!("{}", folder.display());
+        nothing_to_do(folder, &algorithm, stop);
         return Ok(());
     }
     training_loop::train(algorithm, &run, args.output, &interrupt)
 }
 
+fn nothing_to_do(folder: &Path, algorithm: &Algorithm, stop: Stop) {
+    println!(
+        "nothing to do: the run has ended by {0} after {1} iterations and {2} steps; continue with --set {0}=…",
+        limit(stop),
+        algorithm.iteration(),
+        algorithm.env_steps()
+    );
+    println!("{}", folder.display());
+}
+
 /// Returns the setting that ends runs for a reason.
-fn limit(stop: rekindle::algorithms::Stop) -> &'static str {
-    use rekindle::algorithms::Stop;
+fn limit(stop: Stop) -> &'static str {
     match stop {
         Stop::Value => "run.stop_value",
         Stop::EnvSteps => "run.max_env_steps",
