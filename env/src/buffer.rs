@@ -244,7 +244,26 @@ impl Buffer {
         source.check_layout(self)?;
         source.check_row(source_row)?;
         self.check_row(row)?;
-        self.copy_checked_row(row, source, source_row);
+        self.copy_checked_rows(row, source, &(source_row..source_row + 1));
+        Ok(())
+    }
+
+    /// Overwrites the elements from `row` on with those in `source_rows` of a buffer of the same layout.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::WrongKind`] if the layouts differ, [`EnvError::RowOutOfRange`] if one of the
+    /// rows does not exist. Nothing is copied then.
+    pub fn copy_rows(
+        &mut self,
+        row: usize,
+        source: &Self,
+        source_rows: impl ExactSizeIterator<Item = usize> + Clone,
+    ) -> Result<()> {
+        source.check_layout(self)?;
+        source_rows.clone().try_for_each(|row| source.check_row(row))?;
+        self.check_range(&(row..row.saturating_add(source_rows.len())))?;
+        self.copy_checked_rows(row, source, &source_rows);
         Ok(())
     }
 

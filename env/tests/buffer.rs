@@ -98,6 +98,8 @@ fn rows_are_selected_copied_and_appended() {
     other.copy_row(3, &buffer, 4).unwrap();
     other.row_mut(0).copy_from(buffer.row(2)).unwrap();
     assert_eq!(elements(&other), [2, 0, 1, 4].map(element));
+    other.copy_rows(1, &buffer, (0..2).map(|i| 3 - 2 * i)).unwrap();
+    assert_eq!(elements(&other), [2, 3, 1, 4].map(element));
 
     other.truncate(9);
     assert_eq!(other.rows(), 4);
@@ -134,6 +136,9 @@ fn rows_out_of_range_are_errors_and_change_nothing() {
         other.push(buffer.row(2)).unwrap_err(),
         other.copy_row(1, &buffer, 0).unwrap_err(),
         other.copy_row(0, &buffer, 2).unwrap_err(),
+        other.copy_rows(0, &buffer, 0..2).unwrap_err(),
+        other.copy_rows(0, &buffer, 2..3).unwrap_err(),
+        other.copy_rows(usize::MAX, &buffer, 0..1).unwrap_err(),
         buffer.gather_into(&[7], &mut other).unwrap_err(),
     ];
     for error in errors {
@@ -166,6 +171,7 @@ fn another_kind_or_shape_is_a_typed_error() {
             .unwrap_err(),
         numbers.push(wide.row(0)).unwrap_err(),
         numbers.copy_row(0, &wide, 0).unwrap_err(),
+        numbers.copy_rows(0, &wide, 0..1).unwrap_err(),
         numbers.push(nested.row(0)).unwrap_err(),
         nested.as_f32().unwrap_err(),
         nested.shape().unwrap_err(),

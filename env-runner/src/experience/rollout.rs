@@ -97,7 +97,7 @@ impl Segment {
 
     /// Returns the rows of the steps, in time order.
     #[must_use]
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = usize> + use<> {
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = usize> + Clone + use<> {
         let (start, stride) = (self.start, self.stride);
         (0..self.len).map(move |t| start + t * stride)
     }

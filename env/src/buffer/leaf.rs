@@ -77,13 +77,7 @@ impl<T: Element> Leaf<T> {
     fn append_arrays<const W: usize>(&mut self, source: &Self, indices: &[usize]) {
         let start = self.data.len();
         self.data.resize(start + indices.len() * W, T::default());
-        let (rows, _) = source.data.as_chunks::<W>();
-        let (to, _) = self.data[start..].as_chunks_mut::<W>();
-        for (to, &index) in to.iter_mut().zip(indices) {
-            if let Some(row) = rows.get(index) {
-                *to = *row;
-            }
-        }
+        copy_arrays::<W, T>(&mut self.data[start..], &source.data, indices.iter().copied());
     }
 
     /// Appends rows of several sources, without those that do not exist.
@@ -116,10 +110,30 @@ impl<T: Element> Leaf<T> {
         }
     }
 
-    pub(super) fn copy_row(&mut self, row: usize, source: &Self, source_row: usize) {
-        let to = self.rows_mut(row..row + 1);
-        if let (Some(to), Some(from)) = (to, source.rows(source_row..source_row + 1)) {
-            to.copy_from_slice(from);
+    /// Overwrites the rows from `row` on with rows of `source`, without those that do not exist.
+    #[inline]
+    pub(super) fn copy_rows(
+        &mut self,
+        row: usize,
+        source: &Self,
+        source_rows: &(impl ExactSizeIterator<Item = usize> + Clone),
+    ) {
+        let width = self.width();
+        let Some(to) = self.rows_mut(row..row + source_rows.len()) else { return };
+        match width {
+            0 => {}
+            // Copying an array costs less than copying a short slice.
+            1 => copy_arrays::<1, T>(to, &source.data, source_rows.clone()),
+            2 => copy_arrays::<2, T>(to, &source.data, source_rows.clone()),
+            3 => copy_arrays::<3, T>(to, &source.data, source_rows.clone()),
+            4 => copy_arrays::<4, T>(to, &source.data, source_rows.clone()),
+            width => {
+                for (to, row) in to.chunks_exact_mut(width).zip(source_rows.clone()) {
+                    if let Some(from) = source.rows(row..row + 1) {
+                        to.copy_from_slice(from);
+                    }
+                }
+            }
         }
     }
 
@@ -182,3 +196,17 @@ macro_rules! element {
 element!(f32, "float32", Float, crate::float::list::serialize, crate::float::list::deserialize);
 element!(u8, "uint8", Byte, Serialize::serialize, Vec::deserialize);
 element!(i64, "int64", Int, Serialize::serialize, Vec::deserialize);
+
+/// Overwrites rows of `W` elements.
+fn copy_arrays<const W: usize, T: Element>(
+    to: &mut [T],
+    source: &[T],
+    source_rows: impl Iterator<Item = usize>,
+) {
+    let (source, _) = source.as_chunks::<W>();
+    for (to, row) in to.as_chunks_mut::<W>().0.iter_mut().zip(source_rows) {
+        if let Some(from) = source.get(row) {
+            *to = *from;
+        }
+    }
+}

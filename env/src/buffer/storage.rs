@@ -75,20 +75,25 @@ impl Buffer {
         self.rows += rows.len();
     }
 
-    /// Copies one row. The caller has checked the layout of `source` and both rows.
-    pub(super) fn copy_checked_row(&mut self, row: usize, source: &Self, source_row: usize) {
+    /// Overwrites the rows from `row` on. The caller has checked the layout of `source` and all rows.
+    pub(super) fn copy_checked_rows(
+        &mut self,
+        row: usize,
+        source: &Self,
+        source_rows: &(impl ExactSizeIterator<Item = usize> + Clone),
+    ) {
         match (&mut self.column, &source.column) {
-            (Contents::Float(to), Contents::Float(from)) => to.copy_row(row, from, source_row),
-            (Contents::Byte(to), Contents::Byte(from)) => to.copy_row(row, from, source_row),
-            (Contents::Int(to), Contents::Int(from)) => to.copy_row(row, from, source_row),
+            (Contents::Float(to), Contents::Float(from)) => to.copy_rows(row, from, source_rows),
+            (Contents::Byte(to), Contents::Byte(from)) => to.copy_rows(row, from, source_rows),
+            (Contents::Int(to), Contents::Int(from)) => to.copy_rows(row, from, source_rows),
             (Contents::Dict(to), Contents::Dict(from)) => {
                 for (to, from) in to.values_mut().zip(from.values()) {
-                    to.copy_checked_row(row, from, source_row);
+                    to.copy_checked_rows(row, from, source_rows);
                 }
             }
             (Contents::Tuple(to), Contents::Tuple(from)) => {
                 for (to, from) in to.iter_mut().zip(from) {
-                    to.copy_checked_row(row, from, source_row);
+                    to.copy_checked_rows(row, from, source_rows);
                 }
             }
             _ => {}

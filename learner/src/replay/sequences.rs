@@ -97,7 +97,7 @@ impl Storage {
             if let Some(&last) = path.last().filter(|_| path.len() < ahead)
                 && self.follows(last) != Follows::Absent
             {
-                columns.slots.push(self.after(last));
+                columns.slots.push(self.after(last, self.successor(last)));
             }
             columns.slots.resize(end, padding);
             for (step, &row) in path.iter().take(len).enumerate() {
@@ -125,19 +125,19 @@ impl Storage {
             if index == self.obs {
                 batch.insert(Columns::OBS, self.observations(&columns.slots)?)?;
             } else if name == Columns::STATE_IN {
-                let at_start = self.column(index, starts.iter().copied())?;
+                let at_start = self.column(index, &self.locate(starts.iter().copied()))?;
                 of_sequences.insert(Columns::STATE_IN, at_start)?;
                 if padded > len && burn_in_starts.iter().any(Option::is_some) {
                     let rows = starts.iter().zip(burn_in_starts);
                     let rows = rows.map(|(start, burn_in)| burn_in.unwrap_or(*start));
-                    of_sequences.insert(BURN_IN_STATE, self.column(index, rows)?)?;
+                    of_sequences.insert(BURN_IN_STATE, self.column(index, &self.locate(rows))?)?;
                     let burned_in = |row: &Option<usize>| if row.is_some() { 1.0 } else { 0.0 };
                     let burned_in = burn_in_starts.iter().map(burned_in).collect();
                     of_sequences.insert_f32(BURNED_IN, burned_in)?;
                 }
             } else {
-                let rows = columns.slots.iter().map(|slot| slot.row());
-                batch.insert(name.clone(), self.column(index, rows)?)?;
+                let rows = self.locate(columns.slots.iter().map(|slot| slot.row()));
+                batch.insert(name.clone(), self.column(index, &rows)?)?;
             }
         }
         batch.insert_f32(Columns::REWARDS, columns.rewards)?;

@@ -36,7 +36,8 @@ impl Storage {
         let mut gathered = match self.frames {
             Some(frames) => self.stacked(frames, layout, slots),
             None => {
-                let mut gathered = self.column(self.obs, slots.iter().map(|slot| slot.row()))?;
+                let rows = self.locate(slots.iter().map(|slot| slot.row()));
+                let mut gathered = self.column(self.obs, &rows)?;
                 for (index, slot) in slots.iter().enumerate() {
                     if let Slot::Final(_, finals, row) = slot {
                         gathered.copy_row(index, finals, *row)?;
@@ -53,14 +54,18 @@ impl Storage {
         Ok(gathered)
     }
 
-    /// Gathers a column of rows.
+    /// Returns the chunks of rows, and the rows in them.
+    pub(super) fn locate(&self, rows: impl Iterator<Item = usize>) -> Vec<(usize, usize)> {
+        rows.map(|row| self.at(row)).collect()
+    }
+
+    /// Gathers a column of located rows.
     ///
     /// # Errors
     /// If a row is not stored.
-    pub(super) fn column(&self, index: usize, rows: impl Iterator<Item = usize>) -> Result<Buffer> {
+    pub(super) fn column(&self, index: usize, rows: &[(usize, usize)]) -> Result<Buffer> {
         let columns = self.chunks.iter().filter_map(|chunk| chunk.columns.get(index));
         let columns: Vec<&Buffer> = columns.collect();
-        let rows: Vec<_> = rows.map(|row| self.at(row)).collect();
-        Ok(self.layout(index)?.gather_from(&columns, &rows)?)
+        Ok(self.layout(index)?.gather_from(&columns, rows)?)
     }
 }

@@ -52,6 +52,14 @@ pub(super) struct Block {
     pub(super) final_rows: Vec<usize>,
 }
 
+/// Consecutive slots of one block.
+struct Slots {
+    block: usize,
+    /// The first slot.
+    slot: usize,
+    count: usize,
+}
+
 /// The end of a stream so far.
 #[derive(Debug, Clone)]
 pub(super) struct Head {
@@ -133,12 +141,6 @@ impl Storage {
         follows.copied().unwrap_or(Follows::Absent)
     }
 
-    pub(super) fn reward(&self, row: usize) -> f32 {
-        let (chunk, row) = self.at(row);
-        let reward = self.chunks.get(chunk).and_then(|chunk| chunk.rewards.get(row));
-        reward.copied().unwrap_or_default()
-    }
-
     /// Returns a chunk for changes.
     pub(super) fn chunk_mut(&mut self, chunk: usize) -> &mut Chunk {
         let chunk = Arc::make_mut(&mut self.chunks[chunk]);
@@ -193,27 +195,19 @@ impl Storage {
             let key = (rollout.runner, segment.env, segment.agent.clone());
             let mut block = self.begin(&key, segment)?;
             let mut opens = self.opens(block, rollout, segment);
-            for row in segment.rows() {
-                let next = self.next_slot(block, opens, &key, &mut changed)?;
-                if let (Some(frames), true) = (self.frames, std::mem::take(&mut opens)) {
-                    self.set_context(frames, next.0, (&rollout.observations, row))?;
-                }
-                let slot = next.0 * self.block_len + next.1;
-                block = Some(next.0);
-                let (chunk, at) = self.at(slot);
-                let (frames, obs) = (self.frames, self.obs);
-                let chunk = self.chunk_mut(chunk);
-                for (index, (stored, column)) in chunk.columns.iter_mut().zip(&columns).enumerate()
+            let mut stored = 0;
+            while stored < segment.len {
+                let wanted = segment.len - stored;
+                let next = self.next_slots(block, opens, wanted, &key, &mut changed)?;
+                let rows = segment.rows().skip(stored).take(next.count);
+                if let (Some(frames), true, Some(row)) =
+                    (self.frames, std::mem::take(&mut opens), rows.clone().next())
                 {
-                    match frames.filter(|_| index == obs) {
-                        Some(frames) => frames.take(column, row, frames.count - 1, (stored, at)),
-                        None => stored.copy_row(at, column, row)?,
-                    }
+                    self.set_context(frames, next.block, (&rollout.observations, row))?;
                 }
-                chunk.rewards[at] = rollout.rewards.get(row).copied().unwrap_or_default();
-                chunk.follows[at] = Follows::Step;
-                self.rows += 1;
-                changed(slot, true);
+                self.store(&columns, &rollout.rewards, rows, next.slot)?;
+                (next.slot..next.slot + next.count).for_each(|slot| changed(slot, true));
+                (block, stored) = (Some(next.block), stored + next.count);
             }
             if let Some(block) = block {
                 self.end(block, key, segment, rollout.final_observations.slice(index..index + 1)?)?;
@@ -222,17 +216,48 @@ impl Storage {
         Ok(())
     }
 
+    /// Writes rows of the columns of a rollout to consecutive slots of one block.
+    fn store(
+        &mut self,
+        columns: &[&Buffer],
+        rewards: &[f32],
+        rows: impl ExactSizeIterator<Item = usize> + Clone,
+        slot: usize,
+    ) -> Result<()> {
+        let (chunk, at) = self.at(slot);
+        let (frames, obs, count) = (self.frames, self.obs, rows.len());
+        let chunk = self.chunk_mut(chunk);
+        for (index, (stored, column)) in chunk.columns.iter_mut().zip(columns).enumerate() {
+            match frames.filter(|_| index == obs) {
+                Some(frames) => {
+                    for (offset, row) in rows.clone().enumerate() {
+                        frames.take(column, row, frames.count - 1, (stored, at + offset));
+                    }
+                }
+                None => stored.copy_rows(at, column, rows.clone())?,
+            }
+        }
+        for (stored, row) in chunk.rewards[at..at + count].iter_mut().zip(rows) {
+            *stored = rewards.get(row).copied().unwrap_or_default();
+        }
+        chunk.follows[at..at + count].fill(Follows::Step);
+        self.rows += count;
+        Ok(())
+    }
+
     /// Returns the row of the next step of the episode, if it is stored.
     pub(super) fn successor(&self, row: usize) -> Option<usize> {
-        if self.follows(row) != Follows::Step {
+        let (chunk, at) = self.at(row);
+        let follows = &self.chunks.get(chunk)?.follows;
+        if *follows.get(at)? != Follows::Step {
             return None;
         }
-        let (block, offset) = (row / self.block_len, row % self.block_len);
-        let of_block = self.blocks.get(block)?;
-        if offset + 1 < of_block.len {
+        // A chunk begins with a block, and the rows of a block are stored in order.
+        let in_block = !(at + 1).is_multiple_of(self.block_len);
+        if in_block && follows.get(at + 1).is_some_and(|next| *next != Follows::Absent) {
             return Some(row + 1);
         }
-        of_block.next.map(|next| next * self.block_len)
+        self.blocks.get(row / self.block_len)?.next.map(|next| next * self.block_len)
     }
 
     /// Returns the row of the step before in the same episode, if it is stored.
@@ -248,12 +273,11 @@ impl Storage {
         (!self.follows(before).ends()).then_some(before)
     }
 
-    /// Returns where the observation after a row is; the row itself if there is none.
-    pub(super) fn after(&self, row: usize) -> Slot<'_> {
-        if let Some(next) = self.successor(row) {
-            return Slot::Row(next);
-        }
-        self.unstored_after(row).unwrap_or(Slot::Row(row))
+    /// Returns where the observation after a row is, given the row of the next step; the row itself if there is
+    /// none.
+    pub(super) fn after(&self, row: usize, successor: Option<usize>) -> Slot<'_> {
+        let unstored = || self.unstored_after(row).unwrap_or(Slot::Row(row));
+        successor.map_or_else(unstored, Slot::Row)
     }
 
     /// Returns the observation after the last stored step of an episode.
@@ -365,39 +389,45 @@ impl Storage {
         Ok(Some(block))
     }
 
-    /// Returns the block and offset of the stream's next row, in a new block if the segment opens one.
-    fn next_slot(
+    /// Makes room for rows of a stream, at least one and at most `wanted`, in a new block if the segment opens one.
+    fn next_slots(
         &mut self,
         block: Option<usize>,
         opens: bool,
+        wanted: usize,
         key: &StreamKey,
         changed: &mut impl FnMut(usize, bool),
-    ) -> Result<(usize, usize)> {
+    ) -> Result<Slots> {
         while self.rows >= self.capacity && self.ages.len() > 1 {
             self.drop_oldest(block, changed)?;
         }
-        if let Some(block) = block
-            && self.blocks[block].len < self.block_len
-            && !opens
-        {
-            let offset = self.blocks[block].len;
-            self.blocks[block].len += 1;
-            return Ok((block, offset));
-        }
+        let room = wanted.min(self.capacity.saturating_sub(self.rows)).max(1);
+        let current = block.filter(|block| !opens && self.blocks[*block].len < self.block_len);
+        let block = match current {
+            Some(block) => block,
+            None => self.open_block(block, key)?,
+        };
+        let offset = self.blocks[block].len;
+        let count = room.min(self.block_len - offset);
+        self.blocks[block].len += count;
+        Ok(Slots { block, slot: block * self.block_len + offset, count })
+    }
+
+    /// Adds an empty block to a stream, whose last block was `before`, and returns its number.
+    fn open_block(&mut self, before: Option<usize>, key: &StreamKey) -> Result<usize> {
         let new = match self.free.pop() {
             Some(free) => free,
             None => self.grow()?,
         };
-        let stream = Some(key.clone());
-        self.blocks[new] = Block { len: 1, before: block, stream, ..Block::default() };
+        self.blocks[new] = Block { before, stream: Some(key.clone()), ..Block::default() };
         self.ages.push_back(new);
-        if let Some(block) = block {
-            self.blocks[block].next = Some(new);
+        if let Some(before) = before {
+            self.blocks[before].next = Some(new);
         }
         if let Some(head) = self.streams.get_mut(key) {
             head.block = new;
         }
-        Ok((new, 0))
+        Ok(new)
     }
 
     /// Drops the oldest block that is not `kept`.

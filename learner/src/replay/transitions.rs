@@ -62,6 +62,8 @@ pub(super) struct Transition {
     pub(super) discount: f64,
     /// The row of the last step.
     pub(super) last: usize,
+    /// The row of the step after it, if the episode goes on and the step is stored.
+    pub(super) next: Option<usize>,
     /// The number of steps.
     pub(super) steps: usize,
 }
@@ -71,19 +73,27 @@ impl Storage {
     pub(super) fn transition(&self, first: usize, n: usize, gamma: f64) -> Transition {
         let (mut reward, mut discount, mut last, mut steps) = (0.0, 1.0, first, 0);
         loop {
-            reward += discount * f64::from(self.reward(last));
+            let (chunk, at) = self.at(last);
+            let stored = self.chunks.get(chunk);
+            let stored = stored.and_then(|c| Some((*c.rewards.get(at)?, *c.follows.get(at)?)));
+            let (of_step, follows) = stored.unwrap_or((0.0, Follows::Absent));
+            reward += discount * f64::from(of_step);
             discount *= gamma;
             steps += 1;
-            match self.follows(last) {
-                Follows::Terminated => return Transition { reward, discount: 0.0, last, steps },
-                Follows::Step if steps < n => match self.successor(last) {
-                    Some(next) => last = next,
-                    None => break,
-                },
-                _ => break,
+            let next = match follows {
+                Follows::Step => self.successor(last),
+                _ => None,
+            };
+            match next {
+                Some(next) if steps < n => last = next,
+                _ => {
+                    if follows == Follows::Terminated {
+                        discount = 0.0;
+                    }
+                    return Transition { reward, discount, last, next, steps };
+                }
             }
         }
-        Transition { reward, discount, last, steps }
     }
 
     /// Gathers the transitions that begin in some rows.
@@ -104,16 +114,17 @@ impl Storage {
             let transition = self.transition(row, n, spec.gamma);
             rewards.push(transition.reward as f32);
             discounts.push(transition.discount as f32);
-            after.push(self.after(transition.last));
+            after.push(self.after(transition.last, transition.next));
         }
         let slots: Vec<Slot<'_>> = rows.iter().map(|row| Slot::Row(*row)).collect();
+        let located = self.locate(rows.iter().copied());
         let mut batch = HostBatch::new();
         for (index, name) in self.columns.keys().enumerate() {
             if index == self.obs {
                 batch.insert(Columns::NEXT_OBS, self.observations(&after)?)?;
                 batch.insert(Columns::OBS, self.observations(&slots)?)?;
             } else {
-                batch.insert(name.clone(), self.column(index, rows.iter().copied())?)?;
+                batch.insert(name.clone(), self.column(index, &located)?)?;
             }
         }
         batch.insert_f32(Columns::REWARDS, rewards)?;
