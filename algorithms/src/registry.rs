@@ -24,12 +24,13 @@ use crate::{
 pub struct AlgorithmSpec {
     name: Arc<str>,
     config: Arc<dyn AnyConfig>,
+    allow_external_environments: bool,
 }
 
 impl AlgorithmSpec {
     fn new<T: TrainingConfig>(config: AlgorithmConfig<T>) -> Self {
         let name = config.code.name.clone().unwrap_or_else(|| T::NAME.into());
-        Self { name: name.into(), config: Arc::new(config) }
+        Self { name: name.into(), config: Arc::new(config), allow_external_environments: false }
     }
 
     /// Returns the name of the algorithm.
@@ -70,6 +71,14 @@ impl AlgorithmSpec {
         self.config.build(settings, device)
     }
 
+    /// Sets whether [`restore`](Self::restore) may make environments that start another program, such as those of
+    /// Gymnasium. The checkpoint chooses the program. Defaults to `false`.
+    #[must_use]
+    pub fn allow_external_environments(mut self, allow: bool) -> Self {
+        self.allow_external_environments = allow;
+        self
+    }
+
     /// Builds the algorithm of a checkpoint, with `changes` to its saved settings, and continues where it was saved;
     /// see [`Algorithm::from_checkpoint_with`].
     ///
@@ -81,7 +90,7 @@ impl AlgorithmSpec {
         changes: &Value,
         device: &Device,
     ) -> Result<Algorithm> {
-        self.config.restore(path.as_ref(), changes, device)
+        self.config.restore(path.as_ref(), changes, self.allow_external_environments, device)
     }
 }
 
@@ -96,7 +105,13 @@ trait AnyConfig: Send + Sync {
     fn complete(&self, settings: &Value) -> Result<Value>;
     fn validate(&self, settings: &Value) -> Result<()>;
     fn build(&self, settings: &Value, device: &Device) -> Result<Algorithm>;
-    fn restore(&self, path: &Path, changes: &Value, device: &Device) -> Result<Algorithm>;
+    fn restore(
+        &self,
+        path: &Path,
+        changes: &Value,
+        allow_external_environments: bool,
+        device: &Device,
+    ) -> Result<Algorithm>;
 }
 
 impl<T: TrainingConfig> AnyConfig for AlgorithmConfig<T> {
@@ -112,11 +127,18 @@ impl<T: TrainingConfig> AnyConfig for AlgorithmConfig<T> {
         with_settings(self, settings)?.build(device)
     }
 
-    fn restore(&self, path: &Path, changes: &Value, device: &Device) -> Result<Algorithm> {
+    fn restore(
+        &self,
+        path: &Path,
+        changes: &Value,
+        allow_external_environments: bool,
+        device: &Device,
+    ) -> Result<Algorithm> {
         Algorithm::from_checkpoint_changed::<T>(path, device, |saved| {
             let mut data = to_value(&saved)?;
             merge(&mut data, changes);
-            Ok(with_code(from_value(&data)?, self))
+            let config = with_code(from_value(&data)?, self);
+            Ok(config.allow_external_environments(allow_external_environments))
         })
     }
 }

@@ -99,6 +99,9 @@ pub(crate) struct ResumeArgs {
     /// Environment steps to train, from the start of the run: the setting run.max_env_steps
     #[arg(long, short = 'n', value_name = "STEPS")]
     pub(crate) steps: Option<String>,
+    /// Allows the environment of the run to start another program, such as Python. The run chooses the code
+    #[arg(long)]
+    pub(crate) allow_external_environments: bool,
     /// Device: auto, cpu, wgpu, wgpu:N, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     pub(crate) device: DeviceSpec,
@@ -125,9 +128,15 @@ pub(crate) struct EvaluateArgs {
     /// Seed of the episodes [default: that of the run's evaluations]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+    /// Allows the environment of the run to start another program, such as Python. The run chooses the code
+    #[arg(long)]
+    pub(crate) allow_external_environments: bool,
     /// Device: auto, cpu, wgpu, wgpu:N, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     pub(crate) device: DeviceSpec,
+    /// Records the first episode as a GIF in this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) video: Option<PathBuf>,
     /// Prints JSON, with the return and length of each episode
     #[arg(long)]
     pub(crate) json: bool,
