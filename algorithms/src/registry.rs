@@ -70,6 +70,13 @@ impl AlgorithmSpec {
         self.config.build(settings, device)
     }
 
+    /// Returns the algorithm with the setting whether a checkpoint may name an environment that starts another
+    /// program; see [`AlgorithmConfig::allow_external_environments`].
+    #[must_use]
+    pub fn allow_external_environments(self, allow: bool) -> Self {
+        Self { config: self.config.allowing_external_environments(allow), ..self }
+    }
+
     /// Builds the algorithm of a checkpoint, with `changes` to its saved settings, and continues where it was saved;
     /// see [`Algorithm::from_checkpoint_with`].
     ///
@@ -97,6 +104,7 @@ trait AnyConfig: Send + Sync {
     fn validate(&self, settings: &Value) -> Result<()>;
     fn build(&self, settings: &Value, device: &Device) -> Result<Algorithm>;
     fn restore(&self, path: &Path, changes: &Value, device: &Device) -> Result<Algorithm>;
+    fn allowing_external_environments(&self, allow: bool) -> Arc<dyn AnyConfig>;
 }
 
 impl<T: TrainingConfig> AnyConfig for AlgorithmConfig<T> {
@@ -119,6 +127,10 @@ impl<T: TrainingConfig> AnyConfig for AlgorithmConfig<T> {
             Ok(with_code(from_value(&data)?, self))
         })
     }
+
+    fn allowing_external_environments(&self, allow: bool) -> Arc<dyn AnyConfig> {
+        Arc::new(self.clone().allow_external_environments(allow))
+    }
 }
 
 /// Returns the configuration with `settings` added.
@@ -133,13 +145,15 @@ fn with_settings<T: TrainingConfig>(
     Ok(with_code(from_value(&data)?, config))
 }
 
-/// Adds the code of `of`, such as losses and callbacks, which settings as data do not hold.
+/// Adds what settings as data do not hold: the code of `of`, such as losses and callbacks, and whether it allows
+/// environments that start another program.
 fn with_code<T: TrainingConfig>(
     mut config: AlgorithmConfig<T>,
     of: &AlgorithmConfig<T>,
 ) -> AlgorithmConfig<T> {
     config.code = of.code.clone();
     config.callbacks = of.callbacks.clone();
+    config.allow_external_environments = of.allow_external_environments;
     let evaluation = &mut config.evaluation;
     evaluation.custom_evaluation_function = of.evaluation.custom_evaluation_function.clone();
     config

@@ -48,7 +48,8 @@ fn of_algorithm(args: &EvaluateArgs, path: &Path) -> Result<Evaluation> {
         changes["debugging"] = json!({ "seed": seed });
     }
     let device = args.device.open()?;
-    let mut algorithm = saved_algorithm(path)?.restore(path, &changes, &device)?;
+    let spec = saved_algorithm(path)?.allow_external_environments(args.allow_python);
+    let mut algorithm = spec.restore(path, &changes, &device)?;
     Ok(algorithm.evaluate()?)
 }
 

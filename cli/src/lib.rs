@@ -43,6 +43,7 @@ mod resume;
 mod run_path;
 mod train;
 mod training_loop;
+mod tune;
 mod view;
 
 use std::ffi::OsString;
@@ -104,6 +105,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Export(args) => export::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::View(args) => view::run(&args),
+        Command::Tune(args) => tune::run(&args),
     }
 }
 
