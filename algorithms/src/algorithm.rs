@@ -16,6 +16,7 @@ use std::time::Instant;
 use burn::prelude::Device;
 use rekindle_core::device::{DeviceSpec, is_host};
 use rekindle_core::{ALL_MODULES, Columns, ConfigError, DEFAULT_MODULE_ID, Generator, ModuleId};
+use rekindle_env::video::VideoRecorder;
 use rekindle_env_runner::tensor_env::dry_run_rollout_on_device;
 use rekindle_env_runner::{
     EnvRunnerGroup, PolicyBundle, PublishedAt, Rollout, SegmentEnd, dry_run_rollout,
@@ -72,6 +73,10 @@ pub struct Algorithm {
     callbacks: CallbackList,
     sinks: Sinks,
     run_folder: Option<RunFolder>,
+    /// Records evaluation episodes, if the settings ask for videos.
+    video: Option<VideoRecorder>,
+    /// Number of evaluations since this algorithm was built.
+    evaluations: u64,
 }
 
 impl std::fmt::Debug for Algorithm {
@@ -155,6 +160,8 @@ impl Algorithm {
         let (losses, code) = (settings.clone(), config.code.clone());
         let new_loss = move |id: &str| code.wrap(losses.loss(id));
         let recorded = config.recorded()?;
+        let video = config.evaluation.evaluation_video.as_ref();
+        let video = video.map(|video| VideoRecorder::new(video.format));
         let mut algorithm = Self {
             name: T::NAME,
             given: recorded.clone(),
@@ -173,6 +180,8 @@ impl Algorithm {
             callbacks: config.callbacks,
             sinks: Sinks::default(),
             run_folder: None,
+            video,
+            evaluations: 0,
         };
         algorithm.record_modules();
         algorithm.check_plan()?;

@@ -25,7 +25,7 @@ use crate::execution_plan::ExecutionPlan;
 use crate::{Algorithm, AlgorithmError, CallbackList, Callbacks, Result};
 
 pub(crate) use derived::{add_missing, settings_of};
-pub use evaluation::{DurationUnit, EvaluationConfig, EvaluationOverrides};
+pub use evaluation::{DurationUnit, EvaluationConfig, EvaluationOverrides, VideoConfig};
 pub use multi_agent::{CountStepsBy, MultiAgentSection};
 pub use reporting::ReportingConfig;
 pub use sections::{

@@ -61,7 +61,7 @@ pub use callbacks::{CallbackList, Callbacks};
 pub use config::{
     AlgorithmConfig, BatchMode, CountStepsBy, DebuggingConfig, DurationUnit, EnvRunnersConfig,
     EnvironmentConfig, EvaluationConfig, EvaluationOverrides, LearnersConfig, MultiAgentSection,
-    ReportingConfig, RolloutFragmentLength, TrainingConfig,
+    ReportingConfig, RolloutFragmentLength, TrainingConfig, VideoConfig,
 };
 pub use custom::{AgentSteps, CustomTraining, Trajectory};
 pub use ddpg::{DdpgConfig, DdpgTraining};

@@ -24,12 +24,13 @@ use crate::{
 pub struct AlgorithmSpec {
     name: Arc<str>,
     config: Arc<dyn AnyConfig>,
+    allow_external_environments: bool,
 }
 
 impl AlgorithmSpec {
     fn new<T: TrainingConfig>(config: AlgorithmConfig<T>) -> Self {
         let name = config.code.name.clone().unwrap_or_else(|| T::NAME.into());
-        Self { name: name.into(), config: Arc::new(config) }
+        Self { name: name.into(), config: Arc::new(config), allow_external_environments: false }
     }
 
     /// Returns the name of the algorithm.
@@ -70,11 +71,12 @@ impl AlgorithmSpec {
         self.config.build(settings, device)
     }
 
-    /// Returns the algorithm with the setting whether a checkpoint may name an environment that starts another
-    /// program; see [`AlgorithmConfig::allow_external_environments`].
+    /// Sets whether [`restore`](Self::restore) may make environments that start another program, such as those of
+    /// Gymnasium. The checkpoint chooses the program. Defaults to `false`.
     #[must_use]
-    pub fn allow_external_environments(self, allow: bool) -> Self {
-        Self { config: self.config.allowing_external_environments(allow), ..self }
+    pub fn allow_external_environments(mut self, allow: bool) -> Self {
+        self.allow_external_environments = allow;
+        self
     }
 
     /// Builds the algorithm of a checkpoint, with `changes` to its saved settings, and continues where it was saved;
@@ -88,7 +90,7 @@ impl AlgorithmSpec {
         changes: &Value,
         device: &Device,
     ) -> Result<Algorithm> {
-        self.config.restore(path.as_ref(), changes, device)
+        self.config.restore(path.as_ref(), changes, self.allow_external_environments, device)
     }
 }
 
@@ -103,8 +105,13 @@ trait AnyConfig: Send + Sync {
     fn complete(&self, settings: &Value) -> Result<Value>;
     fn validate(&self, settings: &Value) -> Result<()>;
     fn build(&self, settings: &Value, device: &Device) -> Result<Algorithm>;
-    fn restore(&self, path: &Path, changes: &Value, device: &Device) -> Result<Algorithm>;
-    fn allowing_external_environments(&self, allow: bool) -> Arc<dyn AnyConfig>;
+    fn restore(
+        &self,
+        path: &Path,
+        changes: &Value,
+        allow_external_environments: bool,
+        device: &Device,
+    ) -> Result<Algorithm>;
 }
 
 impl<T: TrainingConfig> AnyConfig for AlgorithmConfig<T> {
@@ -120,16 +127,19 @@ impl<T: TrainingConfig> AnyConfig for AlgorithmConfig<T> {
         with_settings(self, settings)?.build(device)
     }
 
-    fn restore(&self, path: &Path, changes: &Value, device: &Device) -> Result<Algorithm> {
+    fn restore(
+        &self,
+        path: &Path,
+        changes: &Value,
+        allow_external_environments: bool,
+        device: &Device,
+    ) -> Result<Algorithm> {
         Algorithm::from_checkpoint_changed::<T>(path, device, |saved| {
             let mut data = to_value(&saved)?;
             merge(&mut data, changes);
-            Ok(with_code(from_value(&data)?, self))
+            let config = with_code(from_value(&data)?, self);
+            Ok(config.allow_external_environments(allow_external_environments))
         })
-    }
-
-    fn allowing_external_environments(&self, allow: bool) -> Arc<dyn AnyConfig> {
-        Arc::new(self.clone().allow_external_environments(allow))
     }
 }
 
@@ -145,15 +155,13 @@ fn with_settings<T: TrainingConfig>(
     Ok(with_code(from_value(&data)?, config))
 }
 
-/// Adds what settings as data do not hold: the code of `of`, such as losses and callbacks, and whether it allows
-/// environments that start another program.
+/// Adds the code of `of`, such as losses and callbacks, which settings as data do not hold.
 fn with_code<T: TrainingConfig>(
     mut config: AlgorithmConfig<T>,
     of: &AlgorithmConfig<T>,
 ) -> AlgorithmConfig<T> {
     config.code = of.code.clone();
     config.callbacks = of.callbacks.clone();
-    config.allow_external_environments = of.allow_external_environments;
     let evaluation = &mut config.evaluation;
     evaluation.custom_evaluation_function = of.evaluation.custom_evaluation_function.clone();
     config

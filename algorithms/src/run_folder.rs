@@ -7,6 +7,7 @@
 //!   progress.csv             the same as a table
 //!   events.out.tfevents.…    the same for TensorBoard
 //!   evaluations.jsonl        the episodes of each evaluation
+//!   videos/                  episodes of evaluations, with the setting `evaluation_video`
 //!   checkpoints/             iteration-00000050/, …, and links `latest` and `best`
 //!   results.json, README.md  the last evaluation, and a model card for the Hugging Face Hub
 //! ```
@@ -40,6 +41,7 @@ pub(crate) const METRICS: &str = "metrics.jsonl";
 pub(crate) const PROGRESS: &str = "progress.csv";
 const EVALUATIONS: &str = "evaluations.jsonl";
 const CHECKPOINTS: &str = "checkpoints";
+pub(crate) const VIDEOS: &str = "videos";
 /// Locked by the program that writes the folder.
 const LOCK: &str = ".lock";
 /// The largest number of runs of one algorithm, environment, seed and second.

@@ -137,6 +137,9 @@ pub(crate) struct EvaluateArgs {
     /// Lets a run in a Python environment start Python, which then runs code that the run folder names
     #[arg(long)]
     pub(crate) allow_python: bool,
+    /// Records the first episode as a GIF in this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) video: Option<PathBuf>,
     /// Prints JSON, with the return and length of each episode
     #[arg(long)]
     pub(crate) json: bool,

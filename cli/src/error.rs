@@ -39,13 +39,8 @@ pub(crate) enum CliError {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("{0}")]
     Failed(String),
-    /// A run whose environment runs Python code that the run names.
-    #[error(
-        "the environment `{0}` of this run starts a Python interpreter, and the run folder names the code that it runs; if you trust the folder, add --allow-python"
-    )]
-    PythonNotAllowed(String),
     #[error(transparent)]
-    Algorithm(AlgorithmError),
+    Algorithm(#[from] AlgorithmError),
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]
@@ -54,15 +49,6 @@ pub(crate) enum CliError {
     Runner(#[from] RunnerError),
     #[error(transparent)]
     Metrics(#[from] MetricsError),
-}
-
-impl From<AlgorithmError> for CliError {
-    fn from(error: AlgorithmError) -> Self {
-        match error {
-            AlgorithmError::ExternalEnvironment { env } => Self::PythonNotAllowed(env),
-            error => Self::Algorithm(error),
-        }
-    }
 }
 
 impl CliError {

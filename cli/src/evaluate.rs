@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rekindle::algorithms::{Evaluation, evaluate_policy, saved_algorithm};
 use rekindle::checkpoint;
+use rekindle::env::video::{VideoFormat, VideoRecorder};
 use rekindle::env_runner::{EnvRunnerConfig, PolicyBundle, SampleOptions};
 use serde_json::{Value, json};
 
@@ -47,6 +48,9 @@ fn of_algorithm(args: &EvaluateArgs, path: &Path) -> Result<Evaluation> {
     if let Some(seed) = args.seed {
         changes["debugging"] = json!({ "seed": seed });
     }
+    if let Some(folder) = &args.video {
+        changes["evaluation"]["evaluation_video"] = json!({ "folder": folder });
+    }
     let device = args.device.open()?;
     let spec = saved_algorithm(path)?.allow_external_environments(args.allow_python);
     let mut algorithm = spec.restore(path, &changes, &device)?;
@@ -65,6 +69,12 @@ fn of_bundle(args: &EvaluateArgs, path: &Path) -> Result<Evaluation> {
     let runner = EnvRunnerConfig::new(env.clone())
         .num_envs(episodes.min(NUM_ENVS))
         .seed(args.seed.unwrap_or_default());
+    let video = args.video.as_ref().map(|folder| {
+        let recorder = VideoRecorder::new(VideoFormat::Gif);
+        recorder.start(folder, "policy", 1);
+        recorder
+    });
+    let runner = runner.video(video);
     let options = SampleOptions::default().explore(args.stochastic);
     Ok(evaluate_policy(&policy, &runner, episodes, options, &device)?)
 }

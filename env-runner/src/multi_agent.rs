@@ -101,7 +101,12 @@ impl MultiAgentEnvRunner {
     pub fn new(config: EnvRunnerConfig, index: usize, device: &Device) -> Result<Self> {
         config.validate()?;
         let multi_agent = config.multi_agent.clone().unwrap_or_default();
-        let env = make_multi_agent_vec(&config.env, config.num_envs, &config.env_config)?;
+        let env = make_multi_agent_vec(
+            &config.env,
+            config.num_envs,
+            &config.env_config,
+            config.video.as_ref(),
+        )?;
         let agents = env.possible_agents().to_vec();
         check_agents(&multi_agent, &agents, &config)?;
         let slots = config.num_envs * agents.len();

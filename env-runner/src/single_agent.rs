@@ -78,7 +78,8 @@ impl SingleAgentEnvRunner {
     pub fn new(config: EnvRunnerConfig, index: usize, device: &Device) -> Result<Self> {
         config.validate()?;
         config.check_connectors(&[DEFAULT_MODULE_ID])?;
-        let env = make_vec(&config.env, config.num_envs, &config.env_config)?;
+        let env =
+            make_vec(&config.env, config.num_envs, &config.env_config, config.video.as_ref())?;
         let (observations, actions) = (env.observation_space(), env.action_space());
         let (env_to_module, module_to_env) = pipelines(
             DEFAULT_MODULE_ID,

@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 use crate::buffer::{Row, RowMut};
 use crate::error::{EnvError, Result};
 use crate::options;
+use crate::render::Frame;
 use crate::spaces::Space;
 
 /// An environment: the process that an agent observes and acts on.
@@ -60,6 +61,15 @@ pub trait Env: Send {
     /// Returns additional numbers about the last reset or step, for logs and callbacks.
     fn info(&self) -> Info {
         Info::new()
+    }
+
+    /// Returns a picture of the current state. It is meant for people, and need not be fast.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::CannotRender`] if the environment draws nothing.
+    fn render(&mut self) -> Result<Frame> {
+        Err(EnvError::cannot_render(self.name()))
     }
 
     /// Returns everything needed to continue exactly from here, including random streams, or `None` if
@@ -123,6 +133,10 @@ impl<E: Env + ?Sized> Env for Box<E> {
 
     fn info(&self) -> Info {
         (**self).info()
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        (**self).render()
     }
 
     fn state(&self) -> Result<Option<Json>> {

@@ -1,5 +1,8 @@
 //! The error type of this crate.
 
+use std::io;
+use std::path::PathBuf;
+
 use crate::buffer::Row;
 use crate::spaces::Space;
 use crate::suggest::did_you_mean;
@@ -267,6 +270,32 @@ pub enum EnvError {
         /// The operation.
         what: String,
     },
+    /// An environment that cannot be drawn.
+    #[error("`{env}` cannot be rendered: {reason}")]
+    CannotRender {
+        /// The environment.
+        env: String,
+        /// The reason, with what to do.
+        reason: String,
+    },
+    /// A video that cannot be written.
+    #[error("cannot write the video {}: {source}", path.display())]
+    Video {
+        /// The file.
+        path: PathBuf,
+        /// The error of the operating system or of the encoder.
+        source: io::Error,
+    },
+    /// A program that is needed and cannot be started.
+    #[error("cannot start the program `{program}` ({source}); {remedy}")]
+    MissingProgram {
+        /// The program.
+        program: String,
+        /// What to do.
+        remedy: &'static str,
+        /// The error of the operating system.
+        source: io::Error,
+    },
 
     // ---- data ----
     /// Data of one kind that was read or written as another kind.
@@ -404,11 +433,19 @@ impl EnvError {
             | Self::InvalidReport { env, .. }
             | Self::NobodyActs { env, .. }
             | Self::InvalidState { env, .. }
+            | Self::CannotRender { env, .. }
             | Self::Unsupported { env, .. } => id.clone_into(env),
             Self::SubEnv { source, .. } | Self::Agent { source, .. } => source.rename_env(id),
             Self::SubEnvs { failures } => failures.iter_mut().for_each(|e| e.rename_env(id)),
             _ => {}
         }
+    }
+
+    /// The error of an environment that draws nothing.
+    #[cold]
+    pub(crate) fn cannot_render(env: &str) -> Self {
+        let reason = "it draws nothing; implement `render`".to_owned();
+        Self::CannotRender { env: env.to_owned(), reason }
     }
 
     #[cold]

@@ -1,8 +1,10 @@
 //! Small games for one or two players.
 //!
-//! The documentation of each game states its complete rules, so that tests can play by hand. Boards
-//! print as text through [`Display`](std::fmt::Display).
+//! The documentation of each game states its complete rules, so that tests can play by hand. All
+//! games can be [rendered](crate::Env::render), and boards print as text through
+//! [`Display`](std::fmt::Display).
 
+mod board;
 mod breakout;
 mod catch;
 mod rock_paper_scissors;

@@ -113,6 +113,11 @@
 //! # Ok::<(), rekindle_env::EnvError>(())
 //! ```
 //!
+//! # Pictures and videos
+//!
+//! Implement [`Env::render`] with a [`Canvas`](render::Canvas), as the built-in environments do.
+//! [`RecordVideo`](wrappers::RecordVideo) writes the frames of episodes as [videos](video).
+//!
 //! # Several agents
 //!
 //! Environments in which several agents act, simultaneously or in turns, implement
@@ -122,8 +127,8 @@
 //!
 //! The environments of [`classic_control`] and the random streams of [`np_random`] reproduce
 //! Gymnasium 1.4.0 and NumPy from the same seeds; the tests compare them with recordings. There is
-//! no `close`, because environments clean up when they are dropped, and no `render`, but [`games`]
-//! print as text. The documentation of [`spaces`] lists the spaces that are missing.
+//! no `close`, because environments clean up when they are dropped. The documentation of [`spaces`]
+//! lists the spaces that are missing.
 
 #![forbid(unsafe_code)]
 
@@ -139,10 +144,12 @@ pub mod multi_agent;
 pub mod np_random;
 mod options;
 mod registry;
+pub mod render;
 pub mod spaces;
 mod suggest;
 mod value;
 mod vector;
+pub mod video;
 pub mod wrappers;
 
 pub use buffer::{Buffer, Parts, Row, RowMut};

@@ -61,6 +61,7 @@ pub(crate) use registry::specs;
 use crate::buffer::Buffer;
 use crate::env::{Info, ResetOptions};
 use crate::error::{EnvError, Result};
+use crate::render::Frame;
 use crate::spaces::Space;
 use crate::vector::{check_len, unsupported};
 
@@ -138,6 +139,15 @@ pub trait MultiAgentEnv: Send {
         Info::new()
     }
 
+    /// Returns a picture of the current state. It is meant for people, and need not be fast.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::CannotRender`] if the environment draws nothing.
+    fn render(&mut self) -> Result<Frame> {
+        Err(EnvError::cannot_render(self.name()))
+    }
+
     /// Returns everything needed to continue exactly from here, or `None` if the environment does
     /// not support that.
     ///
@@ -201,6 +211,10 @@ impl<E: MultiAgentEnv + ?Sized> MultiAgentEnv for Box<E> {
 
     fn info(&self) -> Info {
         (**self).info()
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        (**self).render()
     }
 
     fn state(&self) -> Result<Option<Json>> {

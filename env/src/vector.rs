@@ -1,6 +1,7 @@
 //! Vectors of environments that are stepped together.
 
 mod checked;
+mod final_frames;
 mod sync;
 
 use std::fmt;
@@ -9,11 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 pub(crate) use checked::CheckedVectorEnv;
+pub(crate) use final_frames::FinalFrames;
 pub use sync::SyncVectorEnv;
 
 use crate::buffer::Buffer;
 use crate::env::Info;
 use crate::error::{EnvError, Result};
+use crate::render::Frame;
 use crate::spaces::Space;
 
 /// The results of a reset or a step of a [`VectorEnv`], one row per environment.
@@ -179,6 +182,28 @@ pub trait VectorEnv: Send {
         Info::new()
     }
 
+    /// Returns a picture of environment `index`; see [`Env::render`](crate::Env::render).
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::SubEnv`] with an [`EnvError::CannotRender`] if the environment draws nothing, and
+    /// [`EnvError::RowOutOfRange`] if `index` is not below [`num_envs`](Self::num_envs).
+    fn render(&mut self, index: usize) -> Result<Frame> {
+        let error = EnvError::cannot_render(std::any::type_name::<Self>());
+        Err(EnvError::at(index)(error))
+    }
+
+    /// Sets whether the last picture of each episode of environment `index` is kept for
+    /// [`final_frame`](Self::final_frame). Off by default.
+    fn keep_final_frame(&mut self, _index: usize, _keep: bool) {}
+
+    /// Returns the picture after the step that ended an episode of environment `index`, before its reset. It belongs to
+    /// the same step as [`final_info`](Self::final_info). `None` if it was not
+    /// [kept](Self::keep_final_frame).
+    fn final_frame(&mut self, _index: usize) -> Option<Frame> {
+        None
+    }
+
     /// Returns everything needed to continue exactly from here, or `None` if an environment does
     /// not support that.
     ///
@@ -248,6 +273,18 @@ impl<V: VectorEnv + ?Sized> VectorEnv for Box<V> {
 
     fn final_info(&self, index: usize) -> Info {
         (**self).final_info(index)
+    }
+
+    fn render(&mut self, index: usize) -> Result<Frame> {
+        (**self).render(index)
+    }
+
+    fn keep_final_frame(&mut self, index: usize, keep: bool) {
+        (**self).keep_final_frame(index, keep);
+    }
+
+    fn final_frame(&mut self, index: usize) -> Option<Frame> {
+        (**self).final_frame(index)
     }
 
     fn state(&self) -> Result<Option<Json>> {

@@ -3,6 +3,7 @@
 mod faulty;
 mod order_enforcing;
 mod record_episode_statistics;
+mod record_video;
 mod time_limit;
 
 use serde::de::DeserializeOwned;
@@ -12,6 +13,7 @@ use serde_json::Value as Json;
 pub use faulty::{Faults, Faulty};
 pub use order_enforcing::OrderEnforcing;
 pub use record_episode_statistics::{EpisodeStatistics, RecordEpisodeStatistics};
+pub use record_video::RecordVideo;
 pub use time_limit::TimeLimit;
 
 use crate::env::{Env, load_state, save_state};

@@ -1,53 +1,10 @@
 //! The tasks and thresholds of the learning examples. `cargo xtask learn` reads this table, too.
 
-/// The task of one learning example, and the threshold that counts as learned.
-#[derive(Debug)]
-pub(crate) struct Task {
-    /// Name in `cargo xtask learn`.
-    pub(crate) name: &'static str,
-    /// Name of the example.
-    pub(crate) example: &'static str,
-    /// The argument of the example that chooses the task, if it has several.
-    pub(crate) choice: Option<&'static str>,
-    /// The method, for reports.
-    pub(crate) algorithm: &'static str,
-    /// The environment, for reports.
-    pub(crate) env: &'static str,
-    /// The heading of its section in `docs/results.md`.
-    pub(crate) section: &'static str,
-    /// Key of the metric that is compared with the threshold.
-    pub(crate) metric: &'static str,
-    /// Smallest value of the metric that counts as learned.
-    pub(crate) threshold: f64,
-    /// Environment steps after which the example gives up.
-    pub(crate) max_steps: u64,
-}
+#[path = "task.rs"]
+mod task;
 
-impl Task {
-    /// Returns what the metric measures, in words.
-    pub(crate) fn metric_in_words(&self) -> &'static str {
-        match self.metric {
-            LEARNED_RETURN => "mean return of module `learned` in the last 100 episodes",
-            EVALUATION_RETURN => "mean return of an evaluation",
-            _ => "mean return of the last 100 episodes",
-        }
-    }
-
-    /// Returns the name of the directory of its runs.
-    pub(crate) fn name_of_run(&self) -> String {
-        match self.choice {
-            Some(choice) => format!("{}_{}", self.example, choice.replace('-', "_")),
-            None => self.example.into(),
-        }
-    }
-}
-
-/// Mean return of the last 100 training episodes, summed over agents.
-const EPISODE_RETURN: &str = "env_runners/episode_return_mean";
-/// Mean return of module `learned` alone, in games against an opponent.
-const LEARNED_RETURN: &str = "env_runners/module_episode_returns_mean/learned";
-/// Mean return of the last evaluation.
-const EVALUATION_RETURN: &str = "evaluation/env_runners/episode_return_mean";
+pub(crate) use task::Task;
+use task::{EPISODE_RETURN, EVALUATION_RETURN, LEARNED_RETURN};
 
 macro_rules! tasks {
     ($($task:ident = $value:expr;)*) => {
@@ -594,5 +551,17 @@ tasks! {
         metric: EVALUATION_RETURN,
         threshold: 350.0,
         max_steps: 300_000,
+    };
+    PETTINGZOO_RPS = Task {
+        name: "pettingzoo-rps",
+        example: "pettingzoo_rps_ppo",
+        choice: None,
+        algorithm: "PPO with an LSTM",
+        env: "PettingZoo's rps_v2 against a heuristic",
+        section: "PettingZoo's rps_v2 against a heuristic",
+        metric: LEARNED_RETURN,
+        // Of at most 15.
+        threshold: 13.0,
+        max_steps: 200_000,
     };
 }

@@ -7,15 +7,18 @@ use rekindle_env::{Buffer, VectorStep};
 
 use crate::error::{GymnasiumError, Result};
 use crate::layout::{Column, Layout, MAGIC, MAX_INFOS, VERSION, word};
+use crate::settings::Handover;
 use crate::shared_memory::SharedMemory;
 
-/// A command to a worker; see `worker.py`.
+/// A command to a worker; see `worker/worker.py`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Command {
     Step = 1,
     Reset = 2,
     ResetWithOptions = 3,
     Close = 4,
+    Render = 5,
+    RenderFinal = 6,
 }
 
 /// The outcome of a command for one environment.
@@ -53,12 +56,15 @@ impl Columns {
     ///
     /// # Errors
     /// If the memory cannot be made.
-    pub(crate) fn new(layout: Layout) -> Result<Self> {
+    pub(crate) fn new(layout: Layout, handover: Handover) -> Result<Self> {
         let n = layout.num_envs;
         let num_envs = u32::try_from(n)
             .map_err(|_| GymnasiumError::protocol("a worker has more than 2^32 environments"))?;
         let columns = Self {
-            memory: SharedMemory::create(layout.size)?,
+            memory: match handover {
+                Handover::Futex => SharedMemory::create(layout.size)?,
+                Handover::Pipe => SharedMemory::create_named(layout.size)?,
+            },
             outcomes: vec![Outcome::NotStepped; n],
             header: [
                 (word::MAGIC, MAGIC),
@@ -99,6 +105,24 @@ impl Columns {
             Some(Some(_)) => 2,
         })?;
         self.memory.write(self.layout.seeds, resets, |reset| reset.flatten().unwrap_or(0))
+    }
+
+    /// Writes which environment to render.
+    ///
+    /// # Errors
+    /// If the memory has no header.
+    pub(crate) fn write_rendered(&self, env: usize) -> Result<()> {
+        self.memory.word(word::RENDERED)?.store(env as u32, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Writes whether the last picture of each episode of an environment is kept.
+    ///
+    /// # Errors
+    /// If there is no such environment.
+    pub(crate) fn write_kept_frame(&self, env: usize, keep: bool) -> Result<()> {
+        let env = env.min(self.layout.num_envs);
+        self.memory.write(self.layout.kept_frames + env, &[keep], u8::from)
     }
 
     /// Hands the memory over to the worker.
@@ -253,7 +277,7 @@ mod tests {
             Described::new("lab", "", &serde_json::from_value(description).unwrap()).unwrap()
         });
         let layout = Layout::new(3, &observations.leaves, &actions.leaves).unwrap();
-        let mut columns = Columns::new(layout).unwrap();
+        let mut columns = Columns::new(layout, Handover::Futex).unwrap();
         columns.write_actions(&Buffer::from_i64(vec![0, 1, 2, 0], &[]).unwrap(), 1).unwrap();
         columns.hand_over(Command::Step).unwrap();
         columns.memory.word(word::REPLY).unwrap().store(1, Ordering::Release);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rekindle_env::render::Frame;
 use rekindle_env::{
     Buffer, Env, EnvConfig, EnvError, Info, ResetOptions, Row, RowMut, Space, Step, VectorEnv,
     VectorStep,
@@ -62,6 +63,10 @@ impl Env for GymnasiumEnv {
 
     fn info(&self) -> Info {
         self.env.info(0)
+    }
+
+    fn render(&mut self) -> Result<Frame, EnvError> {
+        self.env.render(0).map_err(of_one)
     }
 
     fn name(&self) -> &str {

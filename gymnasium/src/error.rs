@@ -15,7 +15,7 @@ pub(crate) type Result<T, E = GymnasiumError> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum GymnasiumError {
     /// The operating system is not supported.
-    #[error("Python environments need Linux: workers are woken by its futexes")]
+    #[error("Python environments need Linux or macOS")]
     Platform,
     /// An id that names no Python environment.
     #[error("malformed id `{id}`: expected {expected}")]
@@ -160,7 +160,7 @@ pub enum GymnasiumError {
         indented(output)
     )]
     TimedOut {
-        /// `start`, `reset` or `step`.
+        /// `start`, `reset`, `step` or `render`.
         task: &'static str,
         /// The limit in seconds.
         seconds: f64,

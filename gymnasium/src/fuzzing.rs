@@ -9,6 +9,7 @@ use crate::columns::{Columns, Command};
 use crate::error::Result;
 use crate::layout::{Layout, MAX_INFOS, word};
 use crate::messages::Message;
+use crate::settings::Handover;
 use crate::spaces::Described;
 
 /// Environments of each layout.
@@ -49,7 +50,7 @@ fn read_memory(bytes: &[u8]) -> Result<()> {
     let (observations, actions) = (described(observations)?, described(actions)?);
     let layout = Layout::new(NUM_ENVS, &observations.leaves, &actions.leaves)?;
     let size = layout.size;
-    let mut columns = Columns::new(layout)?;
+    let mut columns = Columns::new(layout, Handover::Futex)?;
     columns.write_actions(&Buffer::zeros(&actions.space, NUM_ENVS), 0)?;
     columns.hand_over(Command::Step)?;
     columns.memory.word(word::REPLY)?.store(1, Ordering::Release);

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use crate::error::{GymnasiumError, Result};
 use crate::leaf::Leaf;
 
-/// Words of the header; see `worker.py`.
+/// Words of the header; see `worker/worker.py`.
 pub(crate) mod word {
     pub(crate) const MAGIC: usize = 0;
     pub(crate) const VERSION: usize = 1;
@@ -18,13 +18,15 @@ pub(crate) mod word {
     pub(crate) const FAILED: usize = 5;
     pub(crate) const SENT: usize = 6;
     pub(crate) const CAST: usize = 7;
+    /// The environment to render.
+    pub(crate) const RENDERED: usize = 8;
     // Each counter has a cache line of its own.
     pub(crate) const REQUEST: usize = 16;
     pub(crate) const REPLY: usize = 32;
 }
 
 pub(crate) const MAGIC: u32 = 0x7267_4D59;
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 256;
 const ALIGNMENT: usize = 64;
 
@@ -61,6 +63,8 @@ pub(crate) struct Layout {
     /// with a seed.
     pub(crate) resets: usize,
     pub(crate) seeds: usize,
+    /// Whether to keep the last picture of each episode.
+    pub(crate) kept_frames: usize,
     pub(crate) infos: usize,
     pub(crate) final_infos: usize,
     /// The size of the memory.
@@ -113,6 +117,7 @@ impl Layout {
             outcomes: next.place(1)?,
             resets: next.place(1)?,
             seeds: next.place(8)?,
+            kept_frames: next.place(1)?,
             infos: next.place(8 * MAX_INFOS)?,
             final_infos: next.place(8 * MAX_INFOS)?,
             size: next.end,
@@ -151,6 +156,7 @@ impl Layout {
             "outcomes": self.outcomes,
             "resets": self.resets,
             "seeds": self.seeds,
+            "kept_frames": self.kept_frames,
             "infos": self.infos,
             "final_infos": self.final_infos,
             "max_infos": MAX_INFOS,
@@ -177,7 +183,12 @@ mod tests {
         let mut spans: Vec<_> =
             leaves.map(|column| (column.offset, 3 * column.leaf.row_bytes())).collect();
         spans.extend([(layout.rewards, 24), (layout.seeds, 24), (layout.terminated, 3)]);
-        spans.extend([(layout.truncated, 3), (layout.outcomes, 3), (layout.resets, 3)]);
+        spans.extend([
+            (layout.kept_frames, 3),
+            (layout.truncated, 3),
+            (layout.outcomes, 3),
+            (layout.resets, 3),
+        ]);
         spans.extend([(layout.infos, 24 * MAX_INFOS), (layout.final_infos, 24 * MAX_INFOS)]);
         spans.sort_unstable();
         let mut free = HEADER_BYTES;

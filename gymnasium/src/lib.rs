@@ -47,6 +47,8 @@
 //! | `check_observations` | `"warn"` | NaN, and numbers outside their space: `"warn"`, `"error"` or `"off"` |
 //! | `api` | the interface that the module has | the interface of PettingZoo: `"parallel"` or `"aec"` |
 //! | `show_output` | `true` | whether output of environments is passed on to standard error |
+//! | `native_vector` | `false` | whether Python steps all environments as one vector; see below |
+//! | `handover` | `"futex"` on Linux | how programs wait for each other: `"futex"`, or `"pipe"`, the only way on macOS |
 //! | `kwargs` | `{}` | keyword arguments with the names of options of this table |
 //!
 //! Without the option `python`, the interpreter is the one in the environment variable
@@ -64,7 +66,17 @@
 //!   `int64`, those of `bool` as `uint8`. Choices of a `MultiDiscrete` count from zero.
 //!   `MultiDiscrete` and `MultiBinary` spaces of several dimensions are flattened. `Text`, `Graph`,
 //!   `Sequence` and `OneOf` are refused.
+//! - Environments are rendered with the option `render_mode` set to `"rgb_array"`, which is passed on to
+//!   Gymnasium.
 //! - The state of an environment cannot be saved, so a restored run begins new episodes.
+//!
+//! # Native vectors
+//!
+//! With the option `native_vector`, one worker steps all environments as one vector of Python:
+//! `gymnasium.make_vec(id, num_envs)` with the vector entry point of the id, as ALE has one, or the result of a
+//! callable with the keyword argument `num_envs`, as in `python:envpool:make_gymnasium`. Such a vector steps its
+//! environments on threads of its own. Wrappers are those of `gymnasium.wrappers.vector`. An exception fails all
+//! environments of the vector. Vectors that reset an environment only in the step after its episode are refused.
 //!
 //! # Several agents
 //!

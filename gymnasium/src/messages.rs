@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use crate::settings::{Api, Wrapper};
+use crate::settings::{Api, Handover, Wrapper};
 use crate::source::Source;
 use crate::spaces::Description;
 
@@ -24,6 +24,9 @@ pub(crate) struct Setup<'a> {
     pub(crate) strict: bool,
     /// The process id of this program.
     pub(crate) parent: u32,
+    pub(crate) handover: Handover,
+    /// Whether to make one vector of all environments.
+    pub(crate) native_vector: bool,
 }
 
 /// A message of a worker.
@@ -38,6 +41,18 @@ pub(crate) enum Message {
     Mapped,
     /// The next column of infos has this name.
     Info { name: String },
+    /// A picture. Its bytes follow the line.
+    Frame {
+        height: usize,
+        width: usize,
+        fps: f64,
+        #[serde(skip)]
+        pixels: Vec<u8>,
+    },
+    /// An environment could not be rendered.
+    NotRendered { reason: String },
+    /// The command is done; only with pipes.
+    Done,
     /// An environment raised an exception.
     Failed { index: usize, error: String, message: String, traceback: String },
 }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use rekindle_env::render::Frame;
 use rekindle_env::{
     AgentSpec, Buffer, EnvConfig, EnvError, Generator, MultiAgentActions, MultiAgentEnv,
     MultiAgentStep, ResetOptions, Space, VectorEnv, VectorStep,
@@ -111,6 +112,10 @@ impl MultiAgentEnv for PettingZooEnv {
         }
         self.env.step(&self.action, &mut self.out).map_err(of_one)?;
         self.report(out)
+    }
+
+    fn render(&mut self) -> Result<Frame, EnvError> {
+        self.env.render(0).map_err(of_one)
     }
 
     fn name(&self) -> &str {

@@ -15,7 +15,12 @@ use crate::interpreter::Interpreter;
 use crate::messages::Message;
 
 /// The program of a worker.
-const PROGRAM: &str = include_str!("worker.py");
+const PROGRAM: &str = concat!(
+    include_str!("worker/worker.py"),
+    include_str!("worker/environments.py"),
+    include_str!("worker/native.py"),
+    include_str!("worker/start.py"),
+);
 
 /// Runs the program that comes first on standard input, after a line with its length.
 const BOOT: &str = "import sys; \
@@ -23,6 +28,8 @@ const BOOT: &str = "import sys; \
 
 /// The longest message.
 const MAX_MESSAGE: u64 = 16 << 20;
+/// The largest picture in bytes.
+const MAX_FRAME: usize = 256 << 20;
 /// Messages that wait to be read. A worker that sends more waits.
 const MAX_MESSAGES: usize = 4096;
 /// Bytes of output that an error shows.
@@ -92,6 +99,14 @@ impl Process {
             .map_err(|error| GymnasiumError::protocol(error.to_string()))?;
         line.push(b'\n');
         self.stdin.write_all(&line).map_err(|_| self.ended())
+    }
+
+    /// Sends an empty line, which a worker with pipes waits for.
+    ///
+    /// # Errors
+    /// [`GymnasiumError::Exited`] if the worker has ended.
+    pub(crate) fn wake(&mut self) -> Result<()> {
+        self.stdin.write_all(b"\n").map_err(|_| self.ended())
     }
 
     /// Waits for the next message.
@@ -225,7 +240,8 @@ fn read_messages(stdout: impl Read, sender: &SyncSender<Result<Message, String>>
         }
         let message = match line.last() {
             Some(b'\n') => serde_json::from_slice(&line)
-                .map_err(|error| format!("a message is not understood: {error}")),
+                .map_err(|error| format!("a message is not understood: {error}"))
+                .and_then(|message| with_pixels(message, &mut stdout)),
             _ => Err("a message is too long or has no end".to_owned()),
         };
         let failed = message.is_err();
@@ -233,6 +249,20 @@ fn read_messages(stdout: impl Read, sender: &SyncSender<Result<Message, String>>
             return;
         }
     }
+}
+
+/// Reads the bytes of a picture, which follow its message.
+fn with_pixels(mut message: Message, stdout: &mut impl Read) -> Result<Message, String> {
+    if let Message::Frame { height, width, pixels, .. } = &mut message {
+        let bytes = height.checked_mul(*width).and_then(|pixels| pixels.checked_mul(3));
+        let bytes = bytes.filter(|&bytes| bytes <= MAX_FRAME);
+        let bytes = bytes.ok_or_else(|| format!("a picture has {height} x {width} pixels"))?;
+        let read = stdout.take(bytes as u64).read_to_end(pixels);
+        if read.is_err() || pixels.len() != bytes {
+            return Err("a picture has no end".to_owned());
+        }
+    }
+    Ok(message)
 }
 
 fn named_thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -280,6 +310,21 @@ mod tests {
         let read = messages(b"{\"kind\":\"mapped\"}");
         assert!(matches!(read.as_slice(), [Err(reason)] if reason.contains("no end")), "{read:?}");
         assert!(messages(b"").is_empty());
+    }
+
+    #[test]
+    fn the_bytes_of_a_picture_follow_its_message() {
+        let line = |size: &str| format!("{{\"kind\":\"frame\",{size},\"fps\":30}}\n");
+        let whole = line("\"height\":1,\"width\":2") + "abcdef{\"kind\":\"mapped\"}\n";
+        let read = messages(whole.as_bytes());
+        let [Ok(Message::Frame { pixels, .. }), Ok(Message::Mapped)] = read.as_slice() else {
+            panic!("{read:?}");
+        };
+        assert_eq!(pixels, b"abcdef");
+        for size in ["\"height\":9,\"width\":9", "\"height\":99999999999,\"width\":99999999999"] {
+            let read = messages((line(size) + "abc").as_bytes());
+            assert!(matches!(read.as_slice(), [Err(reason)] if reason.contains("picture")));
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 /// The options that are not keyword arguments of the environment.
-const OWN: [&str; 10] = [
+const OWN: [&str; 12] = [
     "python",
     "python_path",
     "num_workers",
@@ -17,6 +17,8 @@ const OWN: [&str; 10] = [
     "wrappers",
     "check_observations",
     "show_output",
+    "handover",
+    "native_vector",
     "api",
     "kwargs",
 ];
@@ -42,6 +44,16 @@ pub(crate) enum Api {
     Aec,
 }
 
+/// How this program and its workers wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Handover {
+    /// On words of the shared memory, which Linux wakes.
+    Futex,
+    /// On lines in pipes.
+    Pipe,
+}
+
 /// A wrapper and its keyword arguments.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Wrapper {
@@ -62,6 +74,9 @@ pub(crate) struct Settings {
     pub(crate) wrappers: Vec<Wrapper>,
     pub(crate) check: Check,
     pub(crate) show_output: bool,
+    pub(crate) handover: Handover,
+    /// Whether Python steps all environments of a worker as one vector.
+    pub(crate) native_vector: bool,
     /// The interface of an environment with several agents. `None` chooses the interface that the module
     /// has.
     pub(crate) api: Option<Api>,
@@ -113,6 +128,16 @@ impl Settings {
                 }
             },
             show_output: config.get_bool("show_output")?.unwrap_or(true),
+            handover: match config.get_str("handover")? {
+                None if cfg!(target_os = "linux") => Handover::Futex,
+                Some("futex") if cfg!(target_os = "linux") => Handover::Futex,
+                None | Some("pipe") => Handover::Pipe,
+                Some(other) => {
+                    let expected = "\"pipe\", or on Linux \"futex\"";
+                    return Err(invalid("handover", expected, &other.into()));
+                }
+            },
+            native_vector: config.get_bool("native_vector")?.unwrap_or(false),
             kwargs,
         })
     }
@@ -120,7 +145,9 @@ impl Settings {
     /// Returns the number of environments of each worker.
     pub(crate) fn shares(&self, num_envs: usize) -> Vec<usize> {
         let cores = || thread::available_parallelism().map_or(1, usize::from);
-        let workers = self.num_workers.unwrap_or_else(cores).min(num_envs);
+        // A native vector has threads of its own.
+        let workers = if self.native_vector { 1 } else { self.num_workers.unwrap_or_else(cores) };
+        let workers = workers.min(num_envs);
         (0..workers).map(|i| num_envs / workers + usize::from(i < num_envs % workers)).collect()
     }
 }
@@ -208,6 +235,7 @@ mod tests {
             (json!({"check_observations": "maybe"}), "\"warn\", \"error\" or \"off\""),
             (json!({"kwargs": []}), "an object"),
             (json!({"api": "turns"}), "\"parallel\" or \"aec\""),
+            (json!({"handover": "mail"}), "\"pipe\""),
             (json!({"python": 3}), "a string"),
         ] {
             let message = settings(options).unwrap_err().to_string();
@@ -221,6 +249,7 @@ mod tests {
         assert_eq!(workers(2).shares(16), [8, 8]);
         assert_eq!(workers(3).shares(8), [3, 3, 2]);
         assert_eq!(workers(4).shares(2), [1, 1]);
+        assert_eq!(settings(json!({"native_vector": true})).unwrap().shares(5), [5]);
         assert_eq!(settings(json!({})).unwrap().shares(5).iter().sum::<usize>(), 5);
     }
 }

@@ -1,14 +1,17 @@
 //! Memory that this program shares with a worker.
 //!
-//! The memory is an anonymous file: it has no name that could remain, and it is sealed, so that
-//! no program can make it shorter while this one reads it. Every access is checked against its length.
+//! No program can make the memory shorter while this one reads it, and every access is checked against its length.
+//! On Linux, the memory is an anonymous file, which has no name that could remain and is sealed. Elsewhere, and on
+//! Linux with the option `handover`, it is an object of POSIX, whose size cannot change on macOS and whose name is
+//! removed when the worker has mapped it.
 
 use std::fs::File;
 use std::mem::size_of;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use memmap2::{MmapOptions, MmapRaw};
+use serde_json::{Value as Json, json};
 
 use crate::error::{GymnasiumError, Result};
 
@@ -33,8 +36,32 @@ plain!(u8, i8, u16, i16, u32, i32, u64, i64, f32, f64);
 #[derive(Debug)]
 pub(crate) struct SharedMemory {
     map: MmapRaw,
-    /// Open until the worker has mapped the file, too.
-    file: Option<File>,
+    /// Where a worker finds the memory, until it has mapped it, too.
+    origin: Option<Origin>,
+}
+
+/// Where a worker finds the memory.
+#[derive(Debug)]
+enum Origin {
+    /// An anonymous file that is open.
+    #[cfg(target_os = "linux")]
+    File(File),
+    /// The name of an object.
+    #[cfg(unix)]
+    Object(ObjectName),
+}
+
+/// The name of an object, which is removed when dropped.
+#[cfg(unix)]
+#[derive(Debug)]
+struct ObjectName(String);
+
+#[cfg(unix)]
+impl Drop for ObjectName {
+    fn drop(&mut self) {
+        // Fails if another program has removed the name.
+        let _ = rustix::shm::unlink(&self.0);
+    }
 }
 
 impl SharedMemory {
@@ -45,25 +72,61 @@ impl SharedMemory {
     pub(crate) fn create(size: usize) -> Result<Self> {
         let file = anonymous_file(size)?;
         let map = MmapOptions::new().len(size).map_raw(&file);
-        Ok(Self { map: map.map_err(GymnasiumError::SharedMemory)?, file: Some(file) })
+        let map = map.map_err(GymnasiumError::SharedMemory)?;
+        #[cfg(target_os = "linux")]
+        let origin = Some(Origin::File(file));
+        #[cfg(not(target_os = "linux"))]
+        let origin = None;
+        Ok(Self { map, origin })
     }
 
-    /// Returns the path under which a child process can open the file, until [`close`](Self::close).
-    #[cfg(target_os = "linux")]
-    pub(crate) fn path(&self) -> String {
-        use std::os::fd::AsRawFd;
-        let number = self.file.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-        format!("/proc/{}/fd/{number}", std::process::id())
+    /// Creates zeroed memory of `size` bytes that has a name.
+    ///
+    /// # Errors
+    /// [`GymnasiumError::Platform`] if the system has no such memory, otherwise the error of the operating system.
+    #[cfg(unix)]
+    pub(crate) fn create_named(size: usize) -> Result<Self> {
+        use rustix::fs::Mode;
+        use rustix::shm::{OFlags, open};
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        // macOS allows 31 bytes.
+        let name =
+            format!("/rekindle-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR;
+        let made = || {
+            let file = File::from(open(&name, flags, Mode::RUSR | Mode::WUSR)?);
+            let name = ObjectName(name.clone());
+            file.set_len(size as u64)?;
+            let map = MmapOptions::new().len(size).map_raw(&file)?;
+            Ok(Self { map, origin: Some(Origin::Object(name)) })
+        };
+        made().map_err(GymnasiumError::SharedMemory)
     }
 
-    #[cfg(not(target_os = "linux"))]
-    pub(crate) fn path(&self) -> String {
-        String::new()
+    #[cfg(not(unix))]
+    pub(crate) fn create_named(_size: usize) -> Result<Self> {
+        Err(GymnasiumError::Platform)
     }
 
-    /// Closes the file. The memory stays mapped.
+    /// Returns where a child process finds the memory, until [`close`](Self::close): the path of a file, or
+    /// the name of an object.
+    pub(crate) fn origin(&self) -> Json {
+        match &self.origin {
+            #[cfg(target_os = "linux")]
+            Some(Origin::File(file)) => {
+                use std::os::fd::AsRawFd;
+                let (process, number) = (std::process::id(), file.as_raw_fd());
+                json!({"path": format!("/proc/{process}/fd/{number}")})
+            }
+            #[cfg(unix)]
+            Some(Origin::Object(ObjectName(name))) => json!({ "name": name }),
+            None => json!({}),
+        }
+    }
+
+    /// Makes the memory unreachable for other programs. It stays mapped.
     pub(crate) fn close(&mut self) {
-        self.file = None;
+        self.origin = None;
     }
 
     /// Returns the `index`-th word of four bytes.
@@ -188,15 +251,14 @@ pub(crate) fn sleep(_word: &AtomicU32, _value: u32, limit: Duration) {
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
-    use std::sync::atomic::Ordering;
-
     use super::*;
 
     #[test]
     fn another_mapping_sees_what_is_written_and_cannot_shorten_it() {
         let memory = SharedMemory::create(4096).unwrap();
-        let file = File::options().read(true).write(true).open(memory.path()).unwrap();
-        let other = SharedMemory { map: MmapOptions::new().map_raw(&file).unwrap(), file: None };
+        let path = memory.origin()["path"].as_str().unwrap().to_owned();
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        let other = SharedMemory { map: MmapOptions::new().map_raw(&file).unwrap(), origin: None };
         memory.write(100, &[1.5_f32, -2.0], |x| x).unwrap();
         memory.word(3).unwrap().store(7, Ordering::Release);
         let mut seen = [0.0_f32; 2];
@@ -204,6 +266,20 @@ mod tests {
         assert_eq!(seen, [1.5, -2.0]);
         assert_eq!(other.word(3).unwrap().load(Ordering::Acquire), 7);
         assert!(file.set_len(10).is_err());
+    }
+
+    #[test]
+    fn a_named_object_is_shared_until_its_name_is_removed() {
+        let mut memory = SharedMemory::create_named(4096).unwrap();
+        let name = memory.origin()["name"].as_str().unwrap().to_owned();
+        let open =
+            || rustix::shm::open(&name, rustix::shm::OFlags::RDWR, rustix::fs::Mode::empty());
+        let file = File::from(open().unwrap());
+        let other = SharedMemory { map: MmapOptions::new().map_raw(&file).unwrap(), origin: None };
+        memory.close();
+        assert!(open().is_err() && memory.origin() == json!({}));
+        memory.word(5).unwrap().store(9, Ordering::Release);
+        assert_eq!(other.word(5).unwrap().load(Ordering::Acquire), 9);
     }
 
     #[test]

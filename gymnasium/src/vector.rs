@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rekindle_env::render::Frame;
 use rekindle_env::{Buffer, EnvConfig, EnvError, Info, Space, VectorEnv, VectorStep};
 use serde_json::{Map, Value as Json};
 
@@ -314,6 +315,31 @@ impl GymnasiumVectorEnv {
     }
 }
 
+impl GymnasiumVectorEnv {
+    /// Draws environment `index`, or returns the last picture of its last episode.
+    fn draw(&mut self, index: usize, is_final: bool) -> Result<Frame, EnvError> {
+        let num_envs = self.num_envs();
+        let found = self.slots.iter().position(|slot| slot.rows().contains(&index));
+        let slot = found.ok_or(EnvError::RowOutOfRange { row: index, rows: num_envs })?;
+        let Slot { first, worker: Some(worker), .. } = &mut self.slots[slot] else {
+            return Err(self.not_stepped(index));
+        };
+        match worker.render(index - *first, is_final) {
+            Ok(Ok(frame)) => Ok(frame),
+            Ok(Err(reason)) => {
+                let env = self.plan.id.to_string();
+                Err(at(index, EnvError::CannotRender { env, reason }))
+            }
+            Err(error) => {
+                // The other environments of the worker report their failure when they are stepped.
+                let mut failures = Vec::new();
+                self.lose(slot, &error, |lost, _| lost == index, &mut failures);
+                in_order(failures).and_then(|()| Err(self.not_stepped(index)))
+            }
+        }
+    }
+}
+
 impl Slot {
     fn rows(&self) -> std::ops::Range<usize> {
         self.first..self.first + self.num_envs
@@ -384,6 +410,8 @@ impl VectorEnv for GymnasiumVectorEnv {
                 worker.columns.write_actions(actions, *first)?;
             }
         }
+        // The workers need the cores on which idle threads of kernels would poll for tasks.
+        rekindle_parallel::rest();
         let mut failures = Vec::new();
         for slot in 0..self.slots.len() {
             let Some(worker) = &mut self.slots[slot].worker else { continue };
@@ -407,6 +435,22 @@ impl VectorEnv for GymnasiumVectorEnv {
 
     fn final_info(&self, index: usize) -> Info {
         self.infos(index, true)
+    }
+
+    fn render(&mut self, index: usize) -> Result<Frame, EnvError> {
+        self.draw(index, false)
+    }
+
+    fn keep_final_frame(&mut self, index: usize, keep: bool) {
+        let slot = self.slots.iter().find(|slot| slot.rows().contains(&index));
+        if let Some(Slot { first, worker: Some(worker), .. }) = slot {
+            // Fails only without memory, which steps report.
+            let _ = worker.columns.write_kept_frame(index - first, keep);
+        }
+    }
+
+    fn final_frame(&mut self, index: usize) -> Option<Frame> {
+        self.draw(index, true).ok()
     }
 }
 

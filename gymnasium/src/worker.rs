@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rekindle_env::render::Frame;
 use rekindle_env::{EnvConfig, EnvError};
 use serde_json::{Map, Value as Json, json};
 
@@ -12,7 +13,7 @@ use crate::interpreter::Interpreter;
 use crate::layout::{Layout, MAX_INFOS};
 use crate::messages::{Message, Refusal, Setup};
 use crate::process::{Deadline, Process};
-use crate::settings::{Check, Settings};
+use crate::settings::{Check, Handover, Settings};
 use crate::shared_memory::{sleep, wake};
 use crate::source::Source;
 use crate::spaces::{Described, Description};
@@ -58,7 +59,7 @@ impl Plan {
     /// # Errors
     /// If the interpreter cannot be started.
     pub(crate) fn start(&self, first: usize, num_envs: usize) -> Result<Starting> {
-        if cfg!(not(target_os = "linux")) {
+        if cfg!(not(any(target_os = "linux", target_os = "macos"))) {
             return Err(GymnasiumError::Platform);
         }
         let deadline = Deadline::new("start", self.settings.start_timeout);
@@ -74,6 +75,8 @@ impl Plan {
             autoreset: self.autoreset,
             strict: self.settings.check == Check::Error,
             parent: std::process::id(),
+            handover: self.settings.handover,
+            native_vector: self.settings.native_vector,
         })?;
         Ok(Starting { process, deadline, num_envs })
     }
@@ -159,10 +162,11 @@ impl Starting {
     pub(crate) fn map(mut self, plan: &Plan, spaces: &Spaces) -> Result<Worker> {
         let Spaces { observations, actions } = spaces;
         let layout = Layout::new(self.num_envs, &observations.leaves, &actions.leaves)?;
-        let mut columns = Columns::new(layout)?;
-        let (path, layout) = (columns.memory.path(), &columns.layout);
+        let handover = plan.settings.handover;
+        let mut columns = Columns::new(layout, handover)?;
+        let (origin, layout) = (columns.memory.origin(), &columns.layout);
         self.process
-            .send(&json!({"path": path, "size": layout.size, "layout": layout.to_json()}))?;
+            .send(&json!({"origin": origin, "size": layout.size, "layout": layout.to_json()}))?;
         match self.process.receive(&self.deadline)? {
             Message::Mapped => {}
             Message::Refused(refusal) => return Err(plan.refused(refusal)),
@@ -174,6 +178,8 @@ impl Starting {
             columns,
             info_names: Vec::new(),
             failures: Vec::new(),
+            rendered: None,
+            handover,
             timeout: plan.settings.timeout,
         })
     }
@@ -188,6 +194,9 @@ pub(crate) struct Worker {
     pub(crate) info_names: Vec<String>,
     /// The exceptions of the last command, by environment.
     pub(crate) failures: Vec<(usize, GymnasiumError)>,
+    /// The picture of the last command, or why there is none.
+    rendered: Option<Result<Frame, String>>,
+    handover: Handover,
     timeout: Duration,
 }
 
@@ -220,7 +229,11 @@ impl Worker {
     }
 
     fn begin(&mut self, command: Command, task: &'static str) -> Result<Deadline> {
-        wake(self.columns.hand_over(command)?);
+        let request = self.columns.hand_over(command)?;
+        match self.handover {
+            Handover::Futex => wake(request),
+            Handover::Pipe => self.process.wake()?,
+        }
         Ok(Deadline::new(task, self.timeout))
     }
 
@@ -231,6 +244,67 @@ impl Worker {
     /// worker cannot be used after an error.
     pub(crate) fn finish(&mut self, deadline: &Deadline) -> Result<()> {
         self.failures.clear();
+        self.rendered = None;
+        let early = match self.handover {
+            Handover::Futex => {
+                self.sleep_until_done(deadline)?;
+                Vec::new()
+            }
+            Handover::Pipe => self.messages_until_done(deadline)?,
+        };
+        let sent = self.columns.check()?;
+        if self.handover == Handover::Pipe && early.len() != sent {
+            let reason = format!("it announces {sent} messages and sent {}", early.len());
+            return Err(GymnasiumError::Protocol { reason });
+        }
+        let mut early = early.into_iter();
+        for _ in 0..sent {
+            let message = match early.next() {
+                Some(message) => message,
+                None => self.process.receive(deadline)?,
+            };
+            self.note(message)?;
+        }
+        Ok(())
+    }
+
+    /// Notes a message about the command.
+    fn note(&mut self, message: Message) -> Result<()> {
+        match message {
+            Message::Info { name } if self.info_names.len() < MAX_INFOS => {
+                self.info_names.push(name);
+            }
+            Message::Failed { index, error, message, traceback } => {
+                let error = GymnasiumError::Raised { error, message, traceback };
+                self.failures.push((index, error));
+            }
+            Message::Frame { height, width, fps, pixels } => {
+                let frame = Frame::new(height, width, pixels)?;
+                self.rendered = Some(Ok(frame.with_fps(fps)));
+            }
+            Message::NotRendered { reason } => self.rendered = Some(Err(reason)),
+            other => return Err(unexpected(&other)),
+        }
+        Ok(())
+    }
+
+    /// Receives messages until the command is done.
+    fn messages_until_done(&mut self, deadline: &Deadline) -> Result<Vec<Message>> {
+        let mut messages = Vec::new();
+        loop {
+            match self.process.receive(deadline)? {
+                Message::Done => break,
+                message => messages.push(message),
+            }
+        }
+        match self.columns.poll()? {
+            None => Ok(messages),
+            Some(_) => Err(GymnasiumError::protocol("its counter does not say that it is done")),
+        }
+    }
+
+    /// Sleeps until the command is done.
+    fn sleep_until_done(&mut self, deadline: &Deadline) -> Result<()> {
         while let Some((counter, value)) = self.columns.poll()? {
             let left = deadline.left();
             if left.is_zero() {
@@ -243,19 +317,20 @@ impl Worker {
                 return Err(self.process.ended());
             }
         }
-        for _ in 0..self.columns.check()? {
-            match self.process.receive(deadline)? {
-                Message::Info { name } if self.info_names.len() < MAX_INFOS => {
-                    self.info_names.push(name);
-                }
-                Message::Failed { index, error, message, traceback } => {
-                    let error = GymnasiumError::Raised { error, message, traceback };
-                    self.failures.push((index, error));
-                }
-                other => return Err(unexpected(&other)),
-            }
-        }
         Ok(())
+    }
+
+    /// Draws an environment, or returns the last picture of its last episode. The inner error says why there is no
+    /// picture.
+    ///
+    /// # Errors
+    /// As for [`finish`](Self::finish).
+    pub(crate) fn render(&mut self, env: usize, is_final: bool) -> Result<Result<Frame, String>> {
+        self.columns.write_rendered(env)?;
+        let command = if is_final { Command::RenderFinal } else { Command::Render };
+        let deadline = self.begin(command, "render")?;
+        self.finish(&deadline)?;
+        self.rendered.take().ok_or_else(|| GymnasiumError::protocol("it sent no picture"))
     }
 
     /// Returns the exception of an environment in the last command.

@@ -34,6 +34,17 @@ impl Crew {
         self.workers.len() + 1
     }
 
+    /// Lets idle workers sleep at once, until the next job.
+    pub(crate) fn rest(&self) {
+        self.gate.rest();
+    }
+
+    /// Whether the worker of this number has announced its sleep.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn is_asleep(&self, number: usize) -> bool {
+        self.gate.is_asleep(number)
+    }
+
     /// Runs the job on this thread, whose number is 0, and on those of up to `helpers` workers that
     /// start before this thread has finished. If another caller uses the crew, or this thread already
     /// does, the job runs on this thread alone.

@@ -1,4 +1,5 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::*;
@@ -76,6 +77,33 @@ fn workers_that_sleep_are_woken() {
         );
         assert!(names.into_inner().unwrap().len() > 1, "nobody helped");
     }
+}
+
+/// A worker polls for two milliseconds unless it rests.
+#[test]
+#[cfg(not(miri))]
+fn a_worker_that_rests_sleeps_at_once_and_is_woken_by_the_next_job() {
+    let crew = Crew::new(2);
+    let mut fastest = std::time::Duration::MAX;
+    for _ in 0..50 {
+        let started = AtomicBool::new(false);
+        // The job ends after the worker has entered it, so the worker is awake.
+        crew.run(1, &|number| match number {
+            0 => (0..100_000)
+                .take_while(|_| !started.load(Ordering::Acquire))
+                .for_each(|_| thread::yield_now()),
+            _ => started.store(true, Ordering::Release),
+        });
+        assert!(started.into_inner(), "the worker was not woken");
+        let since = std::time::Instant::now();
+        crew.rest();
+        while !crew.is_asleep(1) {
+            assert!(since.elapsed() < std::time::Duration::from_secs(10));
+            thread::yield_now();
+        }
+        fastest = fastest.min(since.elapsed());
+    }
+    assert!(fastest < std::time::Duration::from_millis(1), "{fastest:?}");
 }
 
 #[test]

@@ -75,3 +75,4 @@ mod trace;
 mod updates;
 mod user_guide;
 mod user_mistakes;
+mod videos;

@@ -48,10 +48,10 @@ pub(crate) struct Args {
     /// overwrites their sections of docs/compare.md with only these cases [default: all]
     #[arg(long, value_delimiter = ',')]
     workloads: Vec<String>,
-    /// Libraries to compare with, installed on first use
+    /// Libraries to compare with, installed on first use; PufferLib only if it is named
     #[arg(
         long, value_enum, value_delimiter = ',',
-        default_values_t = Peer::value_variants().iter().copied(),
+        default_values_t = Peer::by_default(),
     )]
     peers: Vec<Peer>,
 }
@@ -156,6 +156,7 @@ fn compare(workload: &Workload, args: &Args, python: &Environment) -> Result<Vec
         prepare(&mut theirs);
         let mut ours = Command::new(&measure_program);
         prepare(ours.arg(workload.program));
+        ours.env("REKINDLE_PYTHON", python.interpreter());
         let turns = Turns {
             peer: entry.peer,
             metric: workload.metric,

@@ -1,8 +1,9 @@
 //! `cargo xtask learn`: whether the algorithms learn, how fast, and how reliably over seeds.
 //!
 //! A task with a tuned configuration in `cli/configs` is trained by the program `rekindle`, and any other task by its
-//! example.
+//! example. Tasks in Python environments train for a number of steps; `all` leaves them out.
 
+mod budgets;
 mod report;
 mod seeds;
 #[path = "../../examples/common/tasks.rs"]
@@ -15,6 +16,7 @@ use std::process::Command;
 
 use clap::builder::PossibleValuesParser;
 
+use self::budgets::{BUDGETS, Budget};
 use self::seeds::Seeds;
 use self::tasks::{ALL as TASKS, Task};
 use self::training::{Program, Training};
@@ -54,11 +56,15 @@ const INTRODUCTION: &str = "# What the examples learn\n\n\
     `cargo xtask learn` writes this page.\n";
 
 fn names() -> impl Iterator<Item = &'static str> {
-    TASKS.iter().map(|task| task.name).chain([ALL])
+    let budgets = BUDGETS.iter().map(|budget| budget.name);
+    TASKS.iter().map(|task| task.name).chain(budgets).chain([ALL])
 }
 
 /// Trains all seeds of the chosen tasks, and writes a section and a plot for each task.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if let Some(budget) = BUDGETS.iter().find(|budget| budget.name == args.task) {
+        return learn_with_budget(budget, args);
+    }
     let mut unsolved = Vec::new();
     for task in TASKS.iter().filter(|task| args.task == ALL || args.task == task.name) {
         if !learn(task, args)? {
@@ -66,6 +72,33 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
     if unsolved.is_empty() { Ok(()) } else { Err(Error::NotSolved { tasks: unsolved }) }
+}
+
+/// Trains all seeds of a task with a number of steps.
+fn learn_with_budget(budget: &Budget, args: &Args) -> Result<()> {
+    let [plot] = build_examples([PLOT_EXAMPLE])?;
+    let program = build_rekindle()?;
+    let runs = budgets::train(budget, &program, &args.seeds, &args.out, args.resume)?;
+    let docs = Path::new(DOCS);
+    process::run(
+        Command::new(plot)
+            .arg("--title")
+            .arg(format!("{} on {}", budget.algorithm, budget.env))
+            .args(["--metric", TASKS[0].metric])
+            .arg("--out")
+            .arg(docs.join(budget.figure()))
+            .args(runs.iter().map(|run| &run.folder)),
+    )?;
+    let made = format!(
+        "Made on {} with {} by `cargo xtask learn {} --seeds {}`.",
+        machine::today(),
+        machine::describe(),
+        budget.name,
+        args.seeds,
+    );
+    let body = budgets::section(budget, &runs, &made);
+    println!("\n{body}");
+    document::write_section(&docs.join(PAGE), INTRODUCTION, &budget.section(), &body)
 }
 
 /// Trains all seeds of a task. Returns whether all of them reached the threshold.

@@ -8,6 +8,7 @@ use rekindle_env::{EnvConfig, EnvError};
 use rekindle_env_runner::{EnvRunnerGroup, MultiAgentConfig, PolicyMapping, SampleOptions};
 
 use super::Algorithm;
+use crate::run_folder::VIDEOS;
 use crate::{AlgorithmError, DurationUnit, Evaluation, EvaluationConfig, Result};
 
 /// A completed evaluation that has not been reported.
@@ -99,8 +100,21 @@ impl Algorithm {
             self.eval_env_runners = Some(group);
             return Err(error.into());
         }
+        self.start_videos();
         let env_config = self.env_config().clone();
         Ok(BorrowedRunners { group, env_config, multi_agent: self.multi_agent_config() })
+    }
+
+    /// Records the first episodes of the evaluation that begins, if it is due.
+    fn start_videos(&mut self) {
+        let is_due = |interval| self.evaluations.is_multiple_of(interval);
+        let settings = self.config.evaluation.evaluation_video.as_ref();
+        let due = settings.filter(|video| is_due(video.interval as u64));
+        self.evaluations += 1;
+        let (Some(settings), Some(recorder)) = (due, &self.video) else { return };
+        let of_run = self.run_folder.as_ref().map(|run| run.path().join(VIDEOS));
+        let folder = settings.folder.clone().or(of_run).unwrap_or_else(|| VIDEOS.into());
+        recorder.start(folder, format!("iteration-{:08}", self.iteration), settings.episodes);
     }
 
     /// Stores the runners for the next evaluation. Changes of the environment or the policies while they were
@@ -128,6 +142,9 @@ impl Algorithm {
     /// Stores the runners for the next evaluation and reports the result.
     pub(super) fn end_evaluation(&mut self, played: Played) -> Result<Evaluation> {
         let Played { mut runners, outcome, started } = played;
+        if let Some(recorder) = &self.video {
+            recorder.stop();
+        }
         let reports = runners.group.take_metrics();
         let recreated = runners.group.take_recreated();
         self.return_eval_env_runners(runners)?;
@@ -180,7 +197,8 @@ impl Algorithm {
             .multi_agent(multi_agent.map(|m| with_mapping(m, overrides.policy_mapping)))
             // An evaluation reports all of its episodes, and none of the previous evaluation.
             .metrics_num_episodes_for_smoothing(None)
-            .in_evaluation(true);
+            .in_evaluation(true)
+            .video(self.video.clone());
         config.env = overrides.env.unwrap_or(config.env);
         config.clip_actions = overrides.clip_actions.unwrap_or(config.clip_actions);
         // Wait for all runners, because late episodes would come from older weights.

@@ -1,8 +1,11 @@
 //! Evaluation during training.
 
+use std::path::PathBuf;
+
 use rekindle_core::settings::{at_least_one, if_set, seconds};
 use rekindle_core::{ConfigError, settings};
 use rekindle_env::EnvConfig;
+use rekindle_env::video::VideoFormat;
 use rekindle_env_runner::PolicyMapping;
 use serde::{Deserialize, Serialize};
 
@@ -49,11 +52,33 @@ settings! {
         /// fails with [`EvaluationTimeout`](crate::AlgorithmError::EvaluationTimeout).
         #[serde(skip_serializing_if = "Option::is_none")]
         into evaluation_sample_timeout_s: Option<f64> = None, if_set(seconds);
+        /// Videos of evaluation episodes; `None` records none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        into evaluation_video: Option<VideoConfig> = None;
         /// Evaluation settings that override the training settings.
         field evaluation_config: EvaluationOverrides = EvaluationOverrides::default();
         /// Function that evaluates instead; not part of the configuration as data.
         #[serde(skip)]
         field custom_evaluation_function: EvaluationFunction = EvaluationFunction::default();
+    }
+}
+
+settings! {
+    /// Videos of evaluation episodes, as in Gymnasium's `RecordVideo`.
+    ///
+    /// Environments of Gymnasium and PettingZoo are made with `render_mode="rgb_array"`. A Python class needs this
+    /// option in its `env_config`.
+    pub struct VideoConfig {
+        /// Number of episodes per recorded evaluation: the first ones that begin.
+        set episodes: usize = 1, at_least_one;
+        /// Evaluations between two that are recorded. The first evaluation is recorded.
+        set interval: usize = 1, at_least_one;
+        /// Format: GIF, or MP4 by the program `ffmpeg`.
+        set format: VideoFormat = VideoFormat::Gif;
+        /// Directory of the videos; `None` is the folder `videos` of the [run](crate::RunFolder), or in the working
+        /// directory without a run.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        into folder: Option<PathBuf> = None;
     }
 }
 
@@ -108,6 +133,9 @@ impl EvaluationConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         self.check_fields()?;
         self.evaluation_config.check_fields().map_err(|error| error.within("evaluation_config"))?;
+        if let Some(video) = &self.evaluation_video {
+            video.check_fields().map_err(|error| error.within("evaluation_video"))?;
+        }
         if self.custom_evaluation_function.get().is_some() {
             if self.evaluation_parallel_to_training {
                 return Err(ConfigError::new(

@@ -2,6 +2,7 @@
 
 use rekindle_core::{ConfigError, settings};
 use rekindle_env::EnvConfig;
+use rekindle_env::video::VideoRecorder;
 
 use super::FaultToleranceConfig;
 use crate::callbacks::SharedCallbacks;
@@ -57,6 +58,9 @@ settings! {
         set eager: bool = false;
         /// Whether the runner evaluates. Events report this to callbacks.
         set in_evaluation: bool = false;
+        /// Chooses the episodes that are recorded as videos. Not serialized.
+        #[serde(skip)]
+        into video: Option<VideoRecorder> = None;
         /// Hooks. Not serialized, because they are code.
         #[serde(skip)]
         set callbacks: SharedCallbacks = SharedCallbacks::default();

@@ -54,7 +54,12 @@ impl EnvRunner for MultiAgentEnvRunner {
 
     fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
         let id = &self.base.config.env;
-        let env = make_multi_agent_vec(id, self.base.num_envs(), env_config)?;
+        let env = make_multi_agent_vec(
+            id,
+            self.base.num_envs(),
+            env_config,
+            self.base.config.video.as_ref(),
+        )?;
         if env.possible_agents() != self.agents {
             let text = |agents: &[AgentSpec]| {
                 let agent = |a: &AgentSpec| {

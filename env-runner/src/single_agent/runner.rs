@@ -41,7 +41,7 @@ impl EnvRunner for SingleAgentEnvRunner {
 
     fn set_env_config(&mut self, env_config: &EnvConfig) -> Result<()> {
         let id = &self.base.config.env;
-        let env = make_vec(id, self.base.num_envs(), env_config)?;
+        let env = make_vec(id, self.base.num_envs(), env_config, self.base.config.video.as_ref())?;
         let before = [self.env.observation_space(), self.env.action_space()];
         check_same_spaces(id, before, [env.observation_space(), env.action_space()])?;
         let old_env = mem::replace(&mut self.env, env);

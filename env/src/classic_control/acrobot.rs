@@ -11,6 +11,7 @@ use crate::env::{Env, ResetOptions, Step, load_state, save_state};
 use crate::error::Result;
 use crate::np_random::Generator;
 use crate::options::EnvConfig;
+use crate::render::{Canvas, Frame, colors};
 use crate::spaces::Space;
 
 /// Seconds between two states.
@@ -109,6 +110,22 @@ impl Env for Acrobot {
         let terminated = -theta1.cos() - (theta2 + theta1).cos() > 1.0;
         let reward = if terminated { 0.0 } else { -1.0 };
         Ok(Step { reward, terminated, truncated: false })
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        let [theta1, theta2, ..] = self.state.physics;
+        // Both links have the same length.
+        let (length, reach) = (LINK_LENGTH_1, 2.2 * LINK_LENGTH_1);
+        let mut canvas = Canvas::new(500, 500, [-reach, reach], -reach);
+        canvas.line([-reach, length], [reach, length], 0.02, colors::BLACK);
+        let elbow = [length * theta1.sin(), -length * theta1.cos()];
+        let angle = theta1 + theta2;
+        let tip = [elbow[0] + length * angle.sin(), elbow[1] - length * angle.cos()];
+        for (from, to) in [([0.0, 0.0], elbow), (elbow, tip)] {
+            canvas.line(from, to, 0.2, colors::TEAL);
+            canvas.circle(from, 0.1, colors::YELLOW);
+        }
+        Ok(canvas.into_frame()?.with_fps(15.0))
     }
 
     fn state(&self) -> Result<Option<Json>> {

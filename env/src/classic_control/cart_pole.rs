@@ -9,6 +9,7 @@ use crate::env::{Env, ResetOptions, Step, load_state, save_state};
 use crate::error::Result;
 use crate::np_random::Generator;
 use crate::options::EnvConfig;
+use crate::render::{Canvas, Frame, colors};
 use crate::spaces::Space;
 
 const GRAVITY: f64 = 9.8;
@@ -112,6 +113,19 @@ impl Env for CartPole {
             (true, true) => -1.0,
         };
         Ok(Step { reward, terminated, truncated: false })
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        let [x, _, theta, _] = self.state.physics;
+        let mut canvas = Canvas::new(400, 600, [-X_THRESHOLD, X_THRESHOLD], -0.8);
+        canvas.line([-X_THRESHOLD, 0.0], [X_THRESHOLD, 0.0], 0.01, colors::BLACK);
+        canvas.rectangle([x - 0.2, -0.12], [x + 0.2, 0.12], colors::BLACK);
+        let axle = [x, 0.06];
+        let length = 2.0 * LENGTH;
+        let tip = [x + length * theta.sin(), axle[1] + length * theta.cos()];
+        canvas.line(axle, tip, 0.08, colors::BROWN);
+        canvas.circle(axle, 0.04, colors::BLUE);
+        Ok(canvas.into_frame()?.with_fps(1.0 / TAU))
     }
 
     fn state(&self) -> Result<Option<Json>> {

@@ -9,6 +9,7 @@ use crate::env::{Env, ResetOptions, Step, load_state, save_state};
 use crate::error::Result;
 use crate::np_random::Generator;
 use crate::options::EnvConfig;
+use crate::render::{Canvas, Frame, Point, colors};
 use crate::spaces::Space;
 
 pub(super) const MIN_POSITION: f64 = -1.2;
@@ -65,6 +66,33 @@ pub(super) fn observation_space() -> Result<Space> {
     Space::box_between(low, high)
 }
 
+/// The picture of a car at `position` and of a flag at `goal`.
+pub(super) fn draw(position: f64, goal: f64) -> Result<Frame> {
+    let hill = |x: f64| [x, 0.45 * (3.0 * x).sin() + 0.55];
+    let mut canvas = Canvas::new(400, 600, [MIN_POSITION, MAX_POSITION], 0.0);
+    let part = |i: i32| hill(MIN_POSITION + f64::from(i) / 60.0 * (MAX_POSITION - MIN_POSITION));
+    for i in 0..60 {
+        canvas.line(part(i), part(i + 1), 0.006, colors::BLACK);
+    }
+    let [foot_x, foot_y] = hill(goal);
+    canvas.line([foot_x, foot_y], [foot_x, foot_y + 0.15], 0.006, colors::BLACK);
+    let flag = [[foot_x, foot_y + 0.15], [foot_x, foot_y + 0.1], [foot_x + 0.07, foot_y + 0.125]];
+    canvas.polygon(&flag, colors::YELLOW);
+
+    // The car stands on the hill: `along` is its slope.
+    let (center, slope) = (hill(position), 1.35 * (3.0 * position).cos());
+    let along = [1.0 / slope.hypot(1.0), slope / slope.hypot(1.0)];
+    let place = |[x, y]: Point| {
+        [center[0] + x * along[0] - y * along[1], center[1] + x * along[1] + y * along[0]]
+    };
+    let body = [[-0.06, 0.03], [0.06, 0.03], [0.06, 0.08], [-0.06, 0.08]];
+    canvas.polygon(&body.map(place), colors::BLACK);
+    for wheel in [-0.03, 0.03] {
+        canvas.circle(place([wheel, 0.025]), 0.025, colors::GRAY);
+    }
+    Ok(canvas.into_frame()?.with_fps(30.0))
+}
+
 impl Env for MountainCar {
     fn observation_space(&self) -> &Space {
         &self.observation_space
@@ -96,6 +124,10 @@ impl Env for MountainCar {
 
         let terminated = position >= GOAL_POSITION && velocity >= self.goal_velocity;
         Ok(Step { reward: -1.0, terminated, truncated: false })
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        draw(self.state.physics[0], GOAL_POSITION)
     }
 
     fn state(&self) -> Result<Option<Json>> {

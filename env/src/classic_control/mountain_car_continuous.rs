@@ -3,13 +3,16 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::mountain_car::{GRAVITY, MAX_POSITION, MAX_SPEED, MIN_POSITION, observation_space};
+use super::mountain_car::{
+    GRAVITY, MAX_POSITION, MAX_SPEED, MIN_POSITION, draw, observation_space,
+};
 use super::{continuous_action, reset_bounds};
 use crate::buffer::{Row, RowMut};
 use crate::env::{Env, ResetOptions, Step, load_state, save_state};
 use crate::error::Result;
 use crate::np_random::Generator;
 use crate::options::EnvConfig;
+use crate::render::Frame;
 use crate::spaces::Space;
 
 const GOAL_POSITION: f64 = 0.45;
@@ -106,6 +109,10 @@ impl Env for MountainCarContinuous {
         self.state.single = true;
         observation.write_f32(&physics)?;
         Ok(Step { reward, terminated, truncated: false })
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        draw(self.state.physics[0], GOAL_POSITION)
     }
 
     fn state(&self) -> Result<Option<Json>> {

@@ -12,6 +12,7 @@ use crate::env::{Env, ResetOptions, Step, load_state, save_state};
 use crate::error::{EnvError, Result};
 use crate::np_random::Generator;
 use crate::options::EnvConfig;
+use crate::render::{Canvas, Frame, colors};
 use crate::spaces::Space;
 
 const MASS: f64 = 1.0;
@@ -107,6 +108,16 @@ impl Env for Pendulum {
         self.state.physics = [theta + theta_dot * DT, theta_dot];
         self.observe(observation)?;
         Ok(Step::running(-cost))
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        let [theta, _] = self.state.physics;
+        let mut canvas = Canvas::new(500, 500, [-2.2 * LENGTH, 2.2 * LENGTH], -2.2 * LENGTH);
+        let tip = [-LENGTH * theta.sin(), LENGTH * theta.cos()];
+        canvas.line([0.0, 0.0], tip, 0.2, colors::RED);
+        canvas.circle([0.0, 0.0], 0.05, colors::BLACK);
+        // Gymnasium's videos are slower than the physics, too.
+        Ok(canvas.into_frame()?.with_fps(30.0))
     }
 
     fn state(&self) -> Result<Option<Json>> {

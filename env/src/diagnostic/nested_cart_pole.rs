@@ -7,6 +7,7 @@ use crate::classic_control::CartPole;
 use crate::env::{Env, ResetOptions, Step};
 use crate::error::{EnvError, Result};
 use crate::options::EnvConfig;
+use crate::render::Frame;
 use crate::spaces::Space;
 
 /// `NestedCartPole-v1`: [`CartPole`] whose observation is spread over a nested space.
@@ -84,6 +85,10 @@ impl Env for NestedCartPole {
         let step = self.env.step(action, self.flat.row_mut(0))?;
         self.observe(observation)?;
         Ok(step)
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        self.env.render()
     }
 
     fn state(&self) -> Result<Option<Json>> {

@@ -10,7 +10,11 @@ use crate::env::{Env, ResetOptions, Step, discrete_action, invalid_state, load_s
 use crate::error::{EnvError, Result};
 use crate::np_random::Generator;
 use crate::options::EnvConfig;
+use crate::render::{Canvas, Frame, colors};
 use crate::spaces::Space;
+
+/// Observations that a picture shows.
+const SHOWN: usize = 5;
 
 /// `RepeatAfterMe-v0`: repeat an observation some steps later. RLlib's environment of the same
 /// name.
@@ -105,6 +109,21 @@ impl Env for RepeatAfterMe {
             terminated: false,
             truncated: self.state.steps >= self.episode_len,
         })
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        let mut canvas = Canvas::new(100, 100 * SHOWN, [0.0, SHOWN as f64], 0.0);
+        // The newest observation is on the right, and the one to repeat has a frame.
+        let history = &self.state.history;
+        for (age, &token) in history.iter().rev().take(SHOWN).enumerate() {
+            let left = (SHOWN - 1 - age) as f64;
+            if age + 1 == history.len() {
+                canvas.rectangle([left, 0.0], [left + 1.0, 1.0], colors::YELLOW);
+            }
+            let color = if token == 0 { colors::GRAY } else { colors::BLUE };
+            canvas.rectangle([left + 0.1, 0.1], [left + 0.9, 0.9], color);
+        }
+        Ok(canvas.into_frame()?.with_fps(5.0))
     }
 
     fn state(&self) -> Result<Option<Json>> {

@@ -7,6 +7,7 @@ use crate::classic_control::CartPole;
 use crate::env::{Env, ResetOptions, Step};
 use crate::error::Result;
 use crate::options::EnvConfig;
+use crate::render::Frame;
 use crate::spaces::Space;
 
 /// `StatelessCartPole-v1`: [`CartPole`] without velocities, so that an agent needs a memory.
@@ -63,6 +64,10 @@ impl Env for StatelessCartPole {
         let step = self.env.step(action, self.full.row_mut(0))?;
         self.observe(observation)?;
         Ok(step)
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        self.env.render()
     }
 
     fn state(&self) -> Result<Option<Json>> {

@@ -5,11 +5,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::board::Board;
 use crate::buffer::{Row, RowMut};
 use crate::env::{Env, ResetOptions, Step, discrete_action, invalid_state, load_state, save_state};
 use crate::error::Result;
 use crate::np_random::Generator;
 use crate::options::EnvConfig;
+use crate::render::{Frame, colors};
 use crate::spaces::Space;
 
 const SIZE: i64 = 10;
@@ -203,6 +205,23 @@ impl Env for Breakout {
         }
         self.observe(observation)?;
         Ok(Step { reward, terminated, truncated: false })
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        let size = SIZE as usize;
+        let mut board = Board::new(size, size);
+        let at = |position: i64| usize::try_from(position).unwrap_or(size);
+        for row in BRICKS_TOP..BRICKS_END {
+            let color = [colors::RED, colors::BROWN, colors::TEAL][at(row - BRICKS_TOP) % 3];
+            for column in (0..SIZE).filter(|&column| self.state.has_brick(row, column)) {
+                board.square(at(row), at(column), color);
+            }
+        }
+        board.square(at(BOTTOM), at(self.state.paddle), colors::WHITE);
+        let (trail, ball) = (self.state.trail(), self.state.ball);
+        board.disk(at(trail.0), at(trail.1), colors::GRAY);
+        board.disk(at(ball.0), at(ball.1), colors::YELLOW);
+        board.into_frame()
     }
 
     fn state(&self) -> Result<Option<Json>> {

@@ -5,11 +5,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::board::Board;
 use crate::buffer::{Row, RowMut};
 use crate::env::{Env, ResetOptions, Step, discrete_action, invalid_state, load_state, save_state};
 use crate::error::Result;
 use crate::np_random::Generator;
 use crate::options::EnvConfig;
+use crate::render::{Frame, colors};
 use crate::spaces::Space;
 
 const ROWS: usize = 10;
@@ -104,6 +106,13 @@ impl Env for Catch {
         };
         self.observe(observation)?;
         Ok(Step { reward, terminated, truncated: false })
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        let mut board = Board::new(ROWS, COLUMNS);
+        board.square(ROWS - 1, self.state.paddle, colors::WHITE);
+        board.disk(self.state.ball.0, self.state.ball.1, colors::YELLOW);
+        board.into_frame()
     }
 
     fn state(&self) -> Result<Option<Json>> {

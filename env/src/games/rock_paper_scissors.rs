@@ -7,6 +7,7 @@ use crate::env::{ResetOptions, discrete_action, invalid_state, load_state, save_
 use crate::error::{EnvError, Result};
 use crate::multi_agent::{AgentSpec, MultiAgentActions, MultiAgentEnv, MultiAgentStep};
 use crate::options::EnvConfig;
+use crate::render::{Canvas, Frame, Point, colors};
 use crate::spaces::Space;
 
 /// For each hand, the two it beats: rock, paper, scissors, lizard, Spock.
@@ -28,6 +29,8 @@ pub struct RockPaperScissors {
     agents: [AgentSpec; 2],
     num_rounds: usize,
     rounds: usize,
+    /// The hands of the last round.
+    hands: Option<[i64; 2]>,
 }
 
 impl RockPaperScissors {
@@ -51,7 +54,7 @@ impl RockPaperScissors {
         let (seen, shown) = (Space::discrete(hands + 1)?, Space::discrete(hands)?);
         let agents =
             ["player1", "player2"].map(|id| AgentSpec::new(id, seen.clone(), shown.clone()));
-        Ok(Self { agents, num_rounds, rounds: 0 })
+        Ok(Self { agents, num_rounds, rounds: 0, hands: None })
     }
 }
 
@@ -62,7 +65,7 @@ impl MultiAgentEnv for RockPaperScissors {
 
     fn reset(&mut self, options: &ResetOptions, out: &mut MultiAgentStep) -> Result<()> {
         options.deny_unknown(self.name(), &[])?;
-        self.rounds = 0;
+        (self.rounds, self.hands) = (0, None);
         for (player, agent) in self.agents.iter().enumerate() {
             let none_yet = agent.action_space.as_discrete()?.n() as i64;
             out.observe(player)?.write_discrete(none_yet)?;
@@ -87,23 +90,33 @@ impl MultiAgentEnv for RockPaperScissors {
             out.add_reward(player, reward)?;
         }
         self.rounds += 1;
+        self.hands = Some(hands);
         if self.rounds >= self.num_rounds {
             out.terminate_all();
         }
         Ok(())
     }
 
+    fn render(&mut self) -> Result<Frame> {
+        let mut canvas = Canvas::new(150, 300, [0.0, 2.0], 0.0);
+        canvas.fill(colors::DARK);
+        for (player, &hand) in self.hands.iter().flatten().enumerate() {
+            draw_hand(&mut canvas, hand, [player as f64 + 0.5, 0.5]);
+        }
+        Ok(canvas.into_frame()?.with_fps(2.0))
+    }
+
     fn state(&self) -> Result<Option<Json>> {
-        save_state(&State { rounds: self.rounds })
+        save_state(&State { rounds: self.rounds, hands: self.hands })
     }
 
     fn set_state(&mut self, state: &Json) -> Result<()> {
-        let State { rounds } = load_state(self.name(), state)?;
+        let State { rounds, hands } = load_state(self.name(), state)?;
         if rounds > self.num_rounds {
             let reason = format!("it has {rounds} rounds, but a game has {}", self.num_rounds);
             return Err(invalid_state(self.name(), reason));
         }
-        self.rounds = rounds;
+        (self.rounds, self.hands) = (rounds, hands);
         Ok(())
     }
 
@@ -116,4 +129,24 @@ impl MultiAgentEnv for RockPaperScissors {
 #[serde(deny_unknown_fields)]
 struct State {
     rounds: usize,
+    /// Missing in states of earlier versions. Only pictures show it.
+    #[serde(default)]
+    hands: Option<[i64; 2]>,
+}
+
+/// Draws a hand around `center`: a round rock, square paper, crossed scissors, a flat lizard or Spock's two fingers.
+fn draw_hand(canvas: &mut Canvas, hand: i64, [x, y]: Point) {
+    match hand {
+        0 => canvas.circle([x, y], 0.3, colors::GRAY),
+        1 => canvas.rectangle([x - 0.3, y - 0.3], [x + 0.3, y + 0.3], colors::WHITE),
+        2 => {
+            canvas.line([x - 0.3, y - 0.3], [x + 0.3, y + 0.3], 0.12, colors::RED);
+            canvas.line([x - 0.3, y + 0.3], [x + 0.3, y - 0.3], 0.12, colors::RED);
+        }
+        3 => canvas.line([x - 0.3, y], [x + 0.3, y], 0.15, colors::TEAL),
+        _ => {
+            canvas.line([x, y - 0.3], [x - 0.2, y + 0.3], 0.12, colors::YELLOW);
+            canvas.line([x, y - 0.3], [x + 0.2, y + 0.3], 0.12, colors::YELLOW);
+        }
+    }
 }

@@ -10,6 +10,7 @@ use crate::error::{EnvError, Result};
 use crate::multi_agent::{AgentSpec, MultiAgentActions, MultiAgentEnv, MultiAgentStep};
 use crate::np_random::Generator;
 use crate::options::EnvConfig;
+use crate::render::{Canvas, Frame, colors};
 use crate::spaces::Space;
 
 const CELLS: usize = 9;
@@ -156,6 +157,30 @@ impl MultiAgentEnv for TicTacToe {
         }
         self.state.player = opponent;
         self.observe(opponent, out)
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        let mut canvas = Canvas::new(300, 300, [0.0, 3.0], 0.0);
+        for line in [1.0, 2.0] {
+            canvas.line([line, 0.1], [line, 2.9], 0.04, colors::GRAY);
+            canvas.line([0.1, line], [2.9, line], 0.04, colors::GRAY);
+        }
+        for (cell, mark) in self.state.cells.iter().enumerate() {
+            let (x, y) = ((cell % 3) as f64 + 0.5, 2.5 - (cell / 3) as f64);
+            match mark {
+                None => {}
+                Some(0) => {
+                    for side in [-0.3, 0.3] {
+                        canvas.line([x - 0.3, y - side], [x + 0.3, y + side], 0.1, colors::RED);
+                    }
+                }
+                Some(_) => {
+                    canvas.circle([x, y], 0.35, colors::BLUE);
+                    canvas.circle([x, y], 0.25, colors::WHITE);
+                }
+            }
+        }
+        Ok(canvas.into_frame()?.with_fps(2.0))
     }
 
     fn state(&self) -> Result<Option<Json>> {

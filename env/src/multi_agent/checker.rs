@@ -9,6 +9,7 @@ use super::{AgentSpec, MultiAgentActions, MultiAgentEnv, MultiAgentStep};
 use crate::buffer::Row;
 use crate::env::{Info, ResetOptions, load_state, save_state};
 use crate::error::{EnvError, Result};
+use crate::render::Frame;
 use crate::spaces::Space;
 use crate::wrappers::Nested;
 
@@ -280,6 +281,11 @@ impl<E: MultiAgentEnv> MultiAgentEnv for MultiAgentChecker<E> {
 
     fn info(&self) -> Info {
         self.env.info()
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        let rendered = self.env.render();
+        rendered.map_err(|error| self.named(error))
     }
 
     fn state(&self) -> Result<Option<Json>> {

@@ -10,6 +10,7 @@ use crate::error::{EnvError, Result};
 use crate::np_random::Generator;
 use crate::options::EnvConfig;
 use crate::registry::EnvSpec;
+use crate::render::Frame;
 use crate::vector::check_len;
 
 /// Copies of an environment, one per agent: RLlib's `make_multi_agent`.
@@ -114,6 +115,13 @@ impl<E: Env> MultiAgentEnv for MultiAgentCopies<E> {
                 info.into_iter().map(move |(key, number)| (format!("{}.{key}", agent.id), number))
             })
             .collect()
+    }
+
+    /// Returns the pictures of all agents, next to each other.
+    fn render(&mut self) -> Result<Frame> {
+        let frames = self.envs.iter_mut().enumerate();
+        let frames = frames.map(|(agent, env)| env.render().map_err(Self::of(agent)));
+        Frame::beside(&frames.collect::<Result<Vec<_>>>()?)
     }
 
     fn state(&self) -> Result<Option<Json>> {

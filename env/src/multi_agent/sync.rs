@@ -9,7 +9,8 @@ use super::{
 };
 use crate::env::{Info, ResetOptions, load_state};
 use crate::error::{EnvError, Result};
-use crate::vector::{check_len, no_env};
+use crate::render::Frame;
+use crate::vector::{FinalFrames, check_len, no_env};
 
 /// A vector of multi-agent environments that are stepped one after the other on the calling thread.
 ///
@@ -22,6 +23,7 @@ pub struct SyncMultiAgentVectorEnv<E = Box<dyn MultiAgentEnv>> {
     agents: Vec<AgentSpec>,
     /// The info of each environment's last step of an episode, taken before its reset.
     final_infos: Vec<Info>,
+    final_frames: FinalFrames,
 }
 
 impl<E: MultiAgentEnv> SyncMultiAgentVectorEnv<E> {
@@ -51,7 +53,7 @@ impl<E: MultiAgentEnv> SyncMultiAgentVectorEnv<E> {
             }
         }
         let final_infos = vec![Info::new(); envs.len()];
-        Ok(Self { envs, agents, final_infos })
+        Ok(Self { envs, agents, final_infos, final_frames: FinalFrames::default() })
     }
 
     /// Returns the environments.
@@ -128,6 +130,7 @@ impl<E: MultiAgentEnv> MultiAgentVectorEnv for SyncMultiAgentVectorEnv<E> {
             *done = stepped.is_ok() && current.is_done();
             let failed = if *done {
                 self.final_infos[i] = env.info();
+                self.final_frames.ended(i, || env.render());
                 mem::swap(current, ended);
                 current.clear();
                 env.reset(&ResetOptions::new(), current)
@@ -148,6 +151,20 @@ impl<E: MultiAgentEnv> MultiAgentVectorEnv for SyncMultiAgentVectorEnv<E> {
 
     fn final_info(&self, index: usize) -> Info {
         self.final_infos.get(index).cloned().unwrap_or_default()
+    }
+
+    fn render(&mut self, index: usize) -> Result<Frame> {
+        let num_envs = self.envs.len();
+        let env = self.envs.get_mut(index).ok_or_else(|| no_env(index, num_envs))?;
+        env.render().map_err(EnvError::at(index))
+    }
+
+    fn keep_final_frame(&mut self, index: usize, keep: bool) {
+        self.final_frames.keep(index, keep);
+    }
+
+    fn final_frame(&mut self, index: usize) -> Option<Frame> {
+        self.final_frames.take(index)
     }
 
     fn state(&self) -> Result<Option<Json>> {

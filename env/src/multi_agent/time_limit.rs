@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 use super::{AgentSpec, MultiAgentActions, MultiAgentEnv, MultiAgentStep};
 use crate::env::{Info, ResetOptions, load_state, save_state};
 use crate::error::Result;
+use crate::render::Frame;
 use crate::wrappers::{Nested, at_least_one_step};
 
 /// Truncates each episode for all of its agents when it reaches `max_episode_steps` steps of the
@@ -58,6 +59,10 @@ impl<E: MultiAgentEnv> MultiAgentEnv for MultiAgentTimeLimit<E> {
 
     fn info(&self) -> Info {
         self.env.info()
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        self.env.render()
     }
 
     fn state(&self) -> Result<Option<Json>> {

@@ -7,9 +7,8 @@ use serde_json::{Map, Value as Json};
 
 use super::{AgentSpec, MultiAgentActions, MultiAgentStep, debug_agents};
 use crate::env::Info;
-#[cfg(doc)]
-use crate::error::EnvError;
-use crate::error::Result;
+use crate::error::{EnvError, Result};
+use crate::render::Frame;
 use crate::vector::{check_len, unsupported};
 
 /// The results of a reset or a step of a [`MultiAgentVectorEnv`].
@@ -177,6 +176,28 @@ pub trait MultiAgentVectorEnv: Send {
         Info::new()
     }
 
+    /// Returns a picture of environment `index`; see [`MultiAgentEnv::render`](super::MultiAgentEnv::render).
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::SubEnv`] with an [`EnvError::CannotRender`] if the environment draws nothing, and
+    /// [`EnvError::RowOutOfRange`] if `index` is not below [`num_envs`](Self::num_envs).
+    fn render(&mut self, index: usize) -> Result<Frame> {
+        let error = EnvError::cannot_render(std::any::type_name::<Self>());
+        Err(EnvError::at(index)(error))
+    }
+
+    /// Sets whether the last picture of each episode of environment `index` is kept for
+    /// [`final_frame`](Self::final_frame). Off by default.
+    fn keep_final_frame(&mut self, _index: usize, _keep: bool) {}
+
+    /// Returns the picture after the step that ended an episode of environment `index`, before its reset. It belongs to
+    /// the same step as [`final_info`](Self::final_info). `None` if it was not
+    /// [kept](Self::keep_final_frame).
+    fn final_frame(&mut self, _index: usize) -> Option<Frame> {
+        None
+    }
+
     /// Returns everything needed to continue exactly from here, or `None` if an environment does
     /// not support that.
     ///
@@ -251,6 +272,18 @@ impl<V: MultiAgentVectorEnv + ?Sized> MultiAgentVectorEnv for Box<V> {
 
     fn final_info(&self, index: usize) -> Info {
         (**self).final_info(index)
+    }
+
+    fn render(&mut self, index: usize) -> Result<Frame> {
+        (**self).render(index)
+    }
+
+    fn keep_final_frame(&mut self, index: usize, keep: bool) {
+        (**self).keep_final_frame(index, keep);
+    }
+
+    fn final_frame(&mut self, index: usize) -> Option<Frame> {
+        (**self).final_frame(index)
     }
 
     fn state(&self) -> Result<Option<Json>> {

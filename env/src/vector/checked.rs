@@ -8,6 +8,7 @@ use super::{VectorEnv, VectorStep};
 use crate::buffer::Buffer;
 use crate::env::Info;
 use crate::error::{EnvError, Result};
+use crate::render::Frame;
 use crate::spaces::Space;
 
 /// Checks what a user's vector observes, and names its errors by the registered id.
@@ -91,6 +92,19 @@ impl<V: VectorEnv> VectorEnv for CheckedVectorEnv<V> {
 
     fn final_info(&self, index: usize) -> Info {
         self.env.final_info(index)
+    }
+
+    fn render(&mut self, index: usize) -> Result<Frame> {
+        let rendered = self.env.render(index);
+        self.named(rendered)
+    }
+
+    fn keep_final_frame(&mut self, index: usize, keep: bool) {
+        self.env.keep_final_frame(index, keep);
+    }
+
+    fn final_frame(&mut self, index: usize) -> Option<Frame> {
+        self.env.final_frame(index)
     }
 
     fn state(&self) -> Result<Option<Json>> {

@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{VectorEnv, VectorStep, check_len, no_env};
+use super::{FinalFrames, VectorEnv, VectorStep, check_len, no_env};
 use crate::buffer::Buffer;
 use crate::env::{Env, Info, ResetOptions, Step, load_state};
 use crate::error::{EnvError, Result};
+use crate::render::Frame;
 use crate::spaces::Space;
 
 /// A vector of environments that are stepped one after the other on the calling thread.
@@ -21,6 +22,7 @@ pub struct SyncVectorEnv<E = Box<dyn Env>> {
     action_space: Space,
     /// The info of each environment's last step of an episode, taken before its reset.
     final_infos: Vec<Info>,
+    final_frames: FinalFrames,
 }
 
 impl<E: Env> SyncVectorEnv<E> {
@@ -50,7 +52,13 @@ impl<E: Env> SyncVectorEnv<E> {
             }
         }
         let final_infos = vec![Info::new(); envs.len()];
-        Ok(Self { envs, observation_space, action_space, final_infos })
+        Ok(Self {
+            envs,
+            observation_space,
+            action_space,
+            final_infos,
+            final_frames: FinalFrames::default(),
+        })
     }
 
     /// Returns the environments.
@@ -128,6 +136,7 @@ impl<E: Env> VectorEnv for SyncVectorEnv<E> {
             if step.is_done() {
                 out.final_observations.copy_row(i, &out.observations, i)?;
                 self.final_infos[i] = env.info();
+                self.final_frames.ended(i, || env.render());
                 if let Err(error) = env.reset(&options, out.observations.row_mut(i)) {
                     fail(&mut failures, i, error);
                 }
@@ -142,6 +151,20 @@ impl<E: Env> VectorEnv for SyncVectorEnv<E> {
 
     fn final_info(&self, index: usize) -> Info {
         self.final_infos.get(index).cloned().unwrap_or_default()
+    }
+
+    fn render(&mut self, index: usize) -> Result<Frame> {
+        let num_envs = self.envs.len();
+        let env = self.envs.get_mut(index).ok_or_else(|| no_env(index, num_envs))?;
+        env.render().map_err(EnvError::at(index))
+    }
+
+    fn keep_final_frame(&mut self, index: usize, keep: bool) {
+        self.final_frames.keep(index, keep);
+    }
+
+    fn final_frame(&mut self, index: usize) -> Option<Frame> {
+        self.final_frames.take(index)
     }
 
     fn state(&self) -> Result<Option<Json>> {

@@ -12,6 +12,7 @@ use crate::env::{Env, Info, ResetOptions, Step};
 use crate::error::{EnvError, Result};
 use crate::np_random::Generator;
 use crate::options::{EnvConfig, probability, typed};
+use crate::render::Frame;
 use crate::spaces::Space;
 
 /// The frequency of simulated crashes and stalls.
@@ -235,6 +236,10 @@ impl<E: Env> Env for Faulty<E> {
 
     fn info(&self) -> Info {
         self.env.info()
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        self.env.render()
     }
 
     fn state(&self) -> Result<Option<Json>> {

@@ -9,6 +9,7 @@ use super::{load_nested, save_nested};
 use crate::buffer::{Row, RowMut};
 use crate::env::{Env, Info, ResetOptions, Step};
 use crate::error::{EnvError, Result};
+use crate::render::Frame;
 use crate::spaces::Space;
 
 /// Rejects steps before the first reset, after the end of an episode and after a failure, and
@@ -124,6 +125,11 @@ impl<E: Env> Env for OrderEnforcing<E> {
 
     fn info(&self) -> Info {
         self.env.info()
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        let rendered = self.env.render();
+        rendered.map_err(|error| self.named(error))
     }
 
     fn state(&self) -> Result<Option<Json>> {

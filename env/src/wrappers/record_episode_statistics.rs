@@ -10,6 +10,7 @@ use super::{load_nested, save_nested};
 use crate::buffer::{Row, RowMut};
 use crate::env::{Env, Info, ResetOptions, Step};
 use crate::error::Result;
+use crate::render::Frame;
 use crate::spaces::Space;
 
 /// The statistics of a finished episode.
@@ -113,6 +114,10 @@ impl<E: Env> Env for RecordEpisodeStatistics<E> {
             info.insert("episode.t".to_owned(), episode.seconds);
         }
         info
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        self.env.render()
     }
 
     fn state(&self) -> Result<Option<Json>> {

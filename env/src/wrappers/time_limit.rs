@@ -6,6 +6,7 @@ use super::{at_least_one_step, load_nested, save_nested};
 use crate::buffer::{Row, RowMut};
 use crate::env::{Env, Info, ResetOptions, Step};
 use crate::error::Result;
+use crate::render::Frame;
 use crate::spaces::Space;
 
 /// Truncates each episode that reaches `max_episode_steps` steps.
@@ -58,6 +59,10 @@ impl<E: Env> Env for TimeLimit<E> {
 
     fn info(&self) -> Info {
         self.env.info()
+    }
+
+    fn render(&mut self) -> Result<Frame> {
+        self.env.render()
     }
 
     fn state(&self) -> Result<Option<Json>> {

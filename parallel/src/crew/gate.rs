@@ -36,6 +36,8 @@ pub(super) struct Gate {
     state: AtomicU64,
     job: AtomicPtr<Job<'static>>,
     panicked: AtomicBool,
+    /// Whether workers without a job sleep at once. It only shortens their wait, so it needs no order.
+    resting: AtomicBool,
     /// Whether each thread has announced its sleep, by its number.
     asleep: Vec<AtomicBool>,
 }
@@ -48,6 +50,7 @@ impl Gate {
             state: AtomicU64::new(0),
             job: AtomicPtr::new(ptr::null_mut()),
             panicked: AtomicBool::new(false),
+            resting: AtomicBool::new(false),
             asleep: (0..threads).map(|_| AtomicBool::new(false)).collect(),
         }
     }
@@ -61,6 +64,7 @@ impl Gate {
         let job = Job(job);
         self.job.store(ptr::from_ref(&job).cast_mut().cast(), Ordering::Relaxed);
         self.panicked.store(false, Ordering::Relaxed);
+        self.resting.store(false, Ordering::Relaxed);
         // Closes the gate and waits for those inside, also when this thread's part panics.
         let closing = Closing(self);
         let number = self.state.load(Ordering::Relaxed) & !(NUMBER - 1);
@@ -75,6 +79,18 @@ impl Gate {
     pub(super) fn must_wake(&self, number: usize) -> bool {
         let asleep = &self.asleep[number];
         asleep.load(Ordering::Relaxed) && asleep.swap(false, Ordering::AcqRel)
+    }
+
+    /// Lets workers without a job sleep at once, until the next job.
+    pub(super) fn rest(&self) {
+        if !self.taken.load(Ordering::Relaxed) {
+            self.resting.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn is_asleep(&self, number: usize) -> bool {
+        self.asleep[number].load(Ordering::Relaxed)
     }
 
     /// Ends the workers, which must be woken afterwards. There must be no job.
@@ -110,7 +126,8 @@ impl Gate {
     fn await_job(&self, seen: u64, number: usize) -> Option<u64> {
         let asleep = &self.asleep[number];
         loop {
-            if let Some(news) = spin(|| news(self.state.load(Ordering::Acquire), seen)) {
+            let look = || news(self.state.load(Ordering::Acquire), seen);
+            if let Some(news) = spin(look, || self.resting.load(Ordering::Relaxed)) {
                 return news.job();
             }
             asleep.store(true, Ordering::Relaxed);
@@ -149,9 +166,9 @@ fn news(state: u64, seen: u64) -> Option<News> {
     }
 }
 
-/// Polls the state for as long as it is cheaper to stay awake than to sleep.
+/// Polls the state for as long as it is cheaper to stay awake than to sleep, but not while the crew rests.
 #[cfg(not(loom))]
-fn spin(look: impl Fn() -> Option<News>) -> Option<News> {
+fn spin(look: impl Fn() -> Option<News>, rests: impl Fn() -> bool) -> Option<News> {
     use std::time::{Duration, Instant};
 
     /// A thread that sleeps is back after some fifty microseconds, and then its caches are cold.
@@ -165,7 +182,7 @@ fn spin(look: impl Fn() -> Option<News>) -> Option<News> {
     while since.elapsed() < AWAKE {
         for _ in 0..LOOKS {
             let news = look();
-            if news.is_some() {
+            if news.is_some() || rests() {
                 return news;
             }
             (0..PAUSES).for_each(|_| spin_loop());
@@ -177,7 +194,7 @@ fn spin(look: impl Fn() -> Option<News>) -> Option<News> {
 
 /// Looks once: more looks are other interleavings of the same steps.
 #[cfg(loom)]
-fn spin(look: impl Fn() -> Option<News>) -> Option<News> {
+fn spin(look: impl Fn() -> Option<News>, _rests: impl Fn() -> bool) -> Option<News> {
     look()
 }
 

@@ -34,7 +34,7 @@ pub(super) fn measure(
     for measurement in &mut measurements {
         measurement.value = match metric {
             Metric::EnvSteps | Metric::Rows => measurement.value,
-            Metric::StepCost => 1e6 / measurement.value,
+            Metric::StepCost | Metric::VectorStepCost => 1e6 / measurement.value,
             Metric::Memory => seen.peak_memory.ok_or(Error::NoPeakMemory)? as f64 / 1e6,
         };
         eprintln!("  {}: {:.1} {}", measurement.case, measurement.value, metric.unit());

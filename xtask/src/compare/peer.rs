@@ -27,9 +27,22 @@ pub(crate) enum Peer {
     Torchrl,
     /// ModuRL (Rust, candle)
     Modurl,
+    /// Gymnasium's AsyncVectorEnv: a process for each environment
+    GymnasiumAsync,
+    /// Gymnasium's SyncVectorEnv: all environments in one process
+    GymnasiumSync,
+    /// Two bare loops of Python side by side
+    BareLoops,
+    /// PufferLib's vectors of processes
+    Puffer,
 }
 
 impl Peer {
+    /// The peers that are compared unless others are named. PufferLib installs on few versions of Python.
+    pub(super) fn by_default() -> Vec<Self> {
+        Self::value_variants().iter().copied().filter(|peer| *peer != Self::Puffer).collect()
+    }
+
     /// The pip requirements file in `xtask/peers/`, or `None` for peers in Rust.
     pub(super) fn requirements(self) -> Option<&'static str> {
         match self {
@@ -39,6 +52,10 @@ impl Peer {
             Self::Torch => Some("requirements_torch.txt"),
             Self::Cleanrl => Some("requirements_cleanrl.txt"),
             Self::Torchrl => Some("requirements_torchrl.txt"),
+            Self::GymnasiumAsync | Self::GymnasiumSync | Self::BareLoops => {
+                Some("requirements_gymnasium.txt")
+            }
+            Self::Puffer => Some("requirements_puffer.txt"),
             Self::Thrust | Self::Modurl => None,
         }
     }
@@ -75,6 +92,13 @@ pub(super) const TWO_THREADS: &[Setting] = &[TWO, ONE];
 pub(super) const RUNNERS: &[Setting] = &[ONE, TWO, ONE_RUNNER, TWO_RUNNERS];
 /// The setting of RLlib's asynchronous algorithms, which need env runners.
 pub(super) const ASYNCHRONOUS: &[Setting] = &[TWO_RUNNERS];
+/// The setting of vectors of environments, which have as many processes as they need.
+pub(super) const PROCESSES: &[Setting] = &[Setting { label: "processes", args: &[] }];
+/// Settings of Stable-Baselines3 in Python environments.
+pub(super) const VECTORS: &[Setting] = &[
+    Setting { label: "processes", args: &["--vector", "subproc", "--threads", "2"] },
+    Setting { label: "one process", args: &["--vector", "dummy", "--threads", "2"] },
+];
 /// The setting with the least memory.
 pub(super) const LEAN: &[Setting] = &[ONE];
 
@@ -96,7 +120,7 @@ impl Entry {
     /// Returns the command without setting and cases. Builds the program if it is in Rust.
     pub(super) fn command(&self, python: &Environment) -> Result<Command> {
         let mut command = match self.peer.requirements() {
-            Some(_) => python.script(self.program),
+            Some(_) => python.script(self.peer, self.program),
             None => Command::new(rust::build(self.program)?),
         };
         command.args(self.args);

@@ -1,5 +1,6 @@
 //! The Python environment of the peers: outside the repository, with pinned versions.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -7,20 +8,41 @@ use super::Peer;
 use crate::error::Result;
 use crate::python::VirtualEnvironment;
 
-/// A virtual environment with the peers installed.
-pub(super) struct Environment(VirtualEnvironment);
+/// Virtual environments with the peers installed.
+pub(super) struct Environment {
+    peers: VirtualEnvironment,
+    /// PufferLib needs other versions than the others.
+    puffer: VirtualEnvironment,
+}
 
 impl Environment {
     /// Creates the environment and installs the peers, unless they are installed already.
     pub(super) fn prepare(peers: &[Peer]) -> Result<Self> {
-        let environment = VirtualEnvironment::named("peers")?;
-        environment.prepare(&requirements(peers))?;
-        Ok(Self(environment))
+        let environment = Self {
+            peers: VirtualEnvironment::named("peers")?,
+            puffer: VirtualEnvironment::named("peers-puffer")?,
+        };
+        if peers.contains(&Peer::Puffer) {
+            environment.puffer.prepare(&requirements(&[Peer::Puffer]))?;
+        }
+        // rekindle's side steps environments of the Gymnasium of the others.
+        let others = peers.iter().map(|peer| match peer {
+            Peer::Puffer => Peer::GymnasiumSync,
+            other => *other,
+        });
+        environment.peers.prepare(&requirements(&others.collect::<Vec<_>>()))?;
+        Ok(environment)
+    }
+
+    /// Returns the interpreter of rekindle's side.
+    pub(super) fn interpreter(&self) -> PathBuf {
+        self.peers.python()
     }
 
     /// Returns the command of a peer's script, without arguments.
-    pub(super) fn script(&self, name: &str) -> Command {
-        let mut command = Command::new(self.0.python());
+    pub(super) fn script(&self, peer: Peer, name: &str) -> Command {
+        let environment = if peer == Peer::Puffer { &self.puffer } else { &self.peers };
+        let mut command = Command::new(environment.python());
         command.arg(scripts().join(name));
         command
     }
@@ -33,7 +55,9 @@ pub(super) fn scripts() -> PathBuf {
 
 /// Returns the requirements files of these peers. Peers without Python have none.
 fn requirements(peers: &[Peer]) -> Vec<PathBuf> {
-    peers.iter().filter_map(|peer| Some(scripts().join(peer.requirements()?))).collect()
+    // Several peers may share a file.
+    let files = peers.iter().filter_map(|peer| Some(scripts().join(peer.requirements()?)));
+    files.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 #[cfg(test)]

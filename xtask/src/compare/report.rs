@@ -39,7 +39,7 @@ pub(super) fn section(workload: &Workload, comparisons: &[Comparison], made: &st
 fn figure(metric: Metric, value: f64) -> String {
     match metric {
         Metric::EnvSteps | Metric::Rows => grouped(value),
-        Metric::StepCost => format!("{value:.2}"),
+        Metric::StepCost | Metric::VectorStepCost => format!("{value:.2}"),
         Metric::Memory => format!("{value:.1}"),
     }
 }

@@ -53,6 +53,8 @@ pub(super) enum Metric {
     Rows,
     /// Microseconds per environment step.
     StepCost,
+    /// Microseconds per step of a vector.
+    VectorStepCost,
     /// Peak memory in MB.
     Memory,
 }
@@ -63,6 +65,7 @@ impl Metric {
             Self::EnvSteps => "env steps/s",
             Self::Rows => "rows/s",
             Self::StepCost => "µs/env step",
+            Self::VectorStepCost => "µs/vector step",
             Self::Memory => "MB",
         }
     }
@@ -71,7 +74,7 @@ impl Metric {
     pub(super) fn ratio(self, ours: f64, peer: f64) -> f64 {
         match self {
             Self::EnvSteps | Self::Rows => ours / peer,
-            Self::StepCost | Self::Memory => peer / ours,
+            Self::StepCost | Self::VectorStepCost | Self::Memory => peer / ours,
         }
     }
 }

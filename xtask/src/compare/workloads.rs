@@ -1,6 +1,6 @@
 //! The workloads of the comparison and their goals.
 
-use super::peer::{ASYNCHRONOUS, Entry, LEAN, Peer, RUNNERS, TWO_THREADS};
+use super::peer::{ASYNCHRONOUS, Entry, LEAN, PROCESSES, Peer, RUNNERS, TWO_THREADS, VECTORS};
 use super::workload::{Case, Goal, Metric, Workload};
 
 fn case(name: impl Into<String>, key: impl Into<String>, goals: &[(Peer, Goal)]) -> Case {
@@ -44,6 +44,10 @@ pub(super) fn workloads() -> Vec<Workload> {
             RECURRENT_ACTING,
             &RECURRENT_ACTING_CASES,
         ),
+        python_environments(),
+        python_puffer(),
+        python_bridge(),
+        python_ppo(),
         memory(),
         scaling(),
     ]
@@ -215,6 +219,89 @@ fn prioritized_replay() -> Workload {
         cases: vec![case("replay-prioritized", "prioritized", &goals)],
         peers: vec![Entry::new(Peer::Torchrl, "replay_torchrl.py")],
         ..replay()
+    }
+}
+
+const ENVIRONMENTS: &str = "environments.py";
+
+fn vectors_of_python() -> Vec<Entry> {
+    let entry = |peer, args| Entry::new(peer, ENVIRONMENTS).args(args).settings(PROCESSES);
+    vec![
+        entry(Peer::GymnasiumAsync, &["--system", "async"]),
+        entry(Peer::GymnasiumSync, &["--system", "sync"]),
+        entry(Peer::Sb3, &["--system", "sb3"]),
+        entry(Peer::BareLoops, &["--system", "loops"]),
+    ]
+}
+
+fn python_environments() -> Workload {
+    let goals = |asynchronous, loops| {
+        ratios(&[(Peer::GymnasiumAsync, asynchronous), (Peer::BareLoops, loops)])
+    };
+    Workload {
+        name: "python-environments",
+        title: "Environments in Python",
+        description: "Sampling alone, with random actions: 16 environments of Gymnasium, 8 in each of 2 workers; \
+                      AsyncVectorEnv and SubprocVecEnv have a process for each. Pong is preprocessed, and 4 frames \
+                      are stacked. Bare loops have no library around the environments.",
+        metric: Metric::EnvSteps,
+        program: "python-environments",
+        args: &[],
+        seconds: [5.0, 2.0],
+        cases: vec![
+            case("python-cartpole", "cartpole", &goals(8.0, 0.7)),
+            case("python-half-cheetah", "half-cheetah", &goals(1.0, 0.95)),
+            case("python-pong", "pong", &goals(1.0, 0.9)),
+        ],
+        peers: vectors_of_python(),
+    }
+}
+
+fn python_puffer() -> Workload {
+    Workload {
+        name: "python-puffer",
+        title: "CartPole in Python beside PufferLib",
+        description: "The same. PufferLib 1.0.1, the newest release that needs no download when it is built, steps \
+                      Gymnasium 0.29.1.",
+        cases: vec![case("python-cartpole-puffer", "cartpole", &ratios(&[(Peer::Puffer, 1.0)]))],
+        peers: vec![
+            Entry::new(Peer::Puffer, ENVIRONMENTS)
+                .args(&["--system", "puffer"])
+                .settings(PROCESSES),
+        ],
+        ..python_environments()
+    }
+}
+
+fn python_bridge() -> Workload {
+    Workload {
+        name: "python-bridge",
+        title: "Cost of a vector of Python environments",
+        description: "The same with environments that do nothing, so that a step of the vector costs what the hand-over \
+                      and Python's calls cost.",
+        metric: Metric::VectorStepCost,
+        args: &["--vector-steps"],
+        cases: vec![case("python-nothing", "nothing", &ratios(&[(Peer::GymnasiumAsync, 8.0)]))],
+        ..python_environments()
+    }
+}
+
+fn python_ppo() -> Workload {
+    Workload {
+        name: "python-ppo",
+        title: "PPO in Python environments",
+        description: "HalfCheetah-v5 and Pong with CleanRL's settings, but with 8 environments each: 8 × 256 steps, \
+                      10 epochs of minibatches of 64, 64 × 64 tanh networks; 8 × 128 steps, 4 epochs of minibatches \
+                      of 256, one convolutional network.",
+        metric: Metric::EnvSteps,
+        program: "python-ppo",
+        args: &[],
+        seconds: [15.0, 5.0],
+        cases: vec![
+            case("python-ppo-half-cheetah", "half-cheetah", &ratios(&[(Peer::Sb3, 3.0)])),
+            case("python-ppo-pong", "pong", &ratios(&[(Peer::Sb3, 1.2)])),
+        ],
+        peers: vec![Entry::new(Peer::Sb3, "python_ppo_sb3.py").settings(VECTORS)],
     }
 }
 

@@ -12,6 +12,7 @@ mod network;
 mod off_policy;
 mod plot_scaling;
 mod ppo;
+mod python;
 mod replay;
 mod update;
 mod update_on_device;
@@ -49,6 +50,8 @@ enum Program {
     Mlp(mlp::Args),
     Network(network::Args),
     UpdateOnDevice(update_on_device::Args),
+    PythonEnvironments(python::StepArgs),
+    PythonPpo(python::PpoArgs),
     PlotScaling(plot_scaling::Args),
 }
 
@@ -64,6 +67,8 @@ fn main() -> Result<(), MainError> {
         Program::Mlp(args) => mlp::run(&args)?,
         Program::Network(args) => network::run(&args)?,
         Program::UpdateOnDevice(args) => update_on_device::run(&args)?,
+        Program::PythonEnvironments(args) => python::step(&args)?,
+        Program::PythonPpo(args) => python::ppo(&args)?,
         Program::PlotScaling(args) => plot_scaling::run(&args)?,
     }
     Ok(())

@@ -52,6 +52,24 @@ class Faulty(gym.Env):
         return self.observe(), float(self.t), False, done, {}
 
 
+class Drawn(Faulty):
+    """Draws how far its episode is."""
+
+    metadata = {"render_fps": 12.5}
+
+    def render(self):
+        return np.full((4, 6, 3), 10 * self.t, np.uint8)
+
+
+def vector_of_faulty(num_envs, mode, length=20):
+    makers = [lambda: Faulty(length)] * num_envs
+    return gym.vector.SyncVectorEnv(makers, autoreset_mode=gym.vector.AutoresetMode[mode])
+
+
+def not_a_vector(num_envs):
+    return Faulty()
+
+
 class Unreliable(gym.Env):
     """Episodes of ten steps. One step in 200 raises an exception, one in 1000 kills the worker."""
 
