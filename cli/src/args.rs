@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Plot(PlotArgs),
     /// Shows all runs and their live learning curves in a browser
     View(ViewArgs),
+    /// Draws episodes of a trained policy in the terminal, or writes a video
+    Play(PlayArgs),
     /// Searches for settings, or continues the search in a folder: tune FOLDER
     Tune(TuneArgs),
 }
@@ -143,6 +145,52 @@ pub(crate) struct EvaluateArgs {
     /// Prints JSON, with the return and length of each episode
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct PlayArgs {
+    /// The folder of a run, a checkpoint, or a policy bundle
+    pub(crate) path: PathBuf,
+    /// Takes the checkpoint with the best evaluation instead of the latest
+    #[arg(long)]
+    pub(crate) best: bool,
+    /// Number of episodes
+    #[arg(long, short = 'n', default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) episodes: usize,
+    /// Samples actions instead of taking the best ones
+    #[arg(long)]
+    pub(crate) stochastic: bool,
+    /// Environment; a policy bundle needs one [default: that of the run's evaluations]
+    #[arg(long)]
+    pub(crate) env: Option<String>,
+    /// Seed of the episodes
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Module, if several agents act with different ones
+    #[arg(long, default_value = "default_policy")]
+    pub(crate) module: String,
+    /// Video to write instead of drawing in the terminal: a .gif, or an .mp4 by the program ffmpeg
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Characters in a line [default: those of the terminal]
+    #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1000))]
+    pub(crate) width: Option<usize>,
+    /// Frames per second in the terminal [default: those of the environment]
+    #[arg(long, value_parser = frames_per_second)]
+    pub(crate) fps: Option<f64>,
+    /// Lets a run in a Python environment start Python, which then runs code that the run folder names
+    #[arg(long)]
+    pub(crate) allow_python: bool,
+    /// Device: auto, cpu, wgpu, wgpu:N, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: DeviceSpec,
+}
+
+fn frames_per_second(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if (0.1..=1000.0).contains(&number) => Ok(number),
+        _ => Err("it must be a number from 0.1 to 1000".into()),
+    }
 }
 
 #[derive(Args)]

@@ -37,6 +37,7 @@ mod inspect;
 mod interrupt;
 mod lines;
 mod list;
+mod play;
 mod plot;
 mod progress;
 mod resume;
@@ -105,6 +106,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Export(args) => export::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::View(args) => view::run(&args),
+        Command::Play(args) => play::run(&args),
         Command::Tune(args) => tune::run(&args),
     }
 }
