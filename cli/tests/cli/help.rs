@@ -8,7 +8,7 @@ fn the_help_of_every_command_is_complete() {
     let mut text = run(dir.path(), &["--help"]);
     for name in [
         "train", "resume", "evaluate", "config", "list", "inspect", "export", "plot", "view",
-        "tune",
+        "play", "tune",
     ] {
         text += &format!("\n----- {name} -----\n");
         text += &run(dir.path(), &[name, "--help"]);

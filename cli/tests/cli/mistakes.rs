@@ -21,7 +21,7 @@ const FILES: [(&str, &str); 11] = [
 ];
 
 /// Command lines, separated by spaces.
-const LINES: [&str; 51] = [
+const LINES: [&str; 53] = [
     "",
     "trian ppo CartPole-v1",
     "train",
@@ -66,6 +66,8 @@ const LINES: [&str; 51] = [
     "evaluate . --best",
     "plot missing",
     "view missing",
+    "play missing --out episode.gif",
+    "play missing --out episode.avi",
     "tune ppo CartPole-v1",
     "tune vpg CartPole-v1 --steps 100",
     "tune ppo CartPole-v1 --steps 100 --space missing.toml",

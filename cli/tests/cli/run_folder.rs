@@ -75,6 +75,13 @@ fn a_run_is_trained_evaluated_inspected_and_plotted() {
     assert_eq!(start(dir.path(), &["export", path, "--out", "policy"]).status.code(), Some(2));
     assert_eq!(start(dir.path(), &["evaluate", "policy"]).status.code(), Some(2));
 
+    let shown = run(dir.path(), &["play", path, "-n", "2", "--out", "two.gif"]);
+    assert!(shown.starts_with("episode 1: return ") && shown.ends_with("two.gif\n"), "{shown}");
+    let video = fs::read(dir.path().join("two.gif")).unwrap();
+    assert!(video.starts_with(b"GIF89a") && video.len() > 1000, "{}", video.len());
+    run(dir.path(), &["play", "policy", "--env", "CartPole-v1", "--out", "one.gif"]);
+    assert_eq!(start(dir.path(), &["play", path]).status.code(), Some(2), "no terminal");
+
     let svg = dir.path().join("curve.svg");
     run(dir.path(), &["plot", path, "--out", svg.to_str().unwrap()]);
     assert!(fs::read_to_string(svg).unwrap().contains("<svg"));
