@@ -10,6 +10,7 @@ use common::{ppo_settings, tasks};
 use rekindle::prelude::*;
 
 fn main() -> Result<ExitCode, MainError> {
+    // ANCHOR: config
     let config = PpoConfig::new()
         .environment("Breakout-v0")
         .env_runners(|e| e.num_envs_per_env_runner(64))
@@ -20,5 +21,6 @@ fn main() -> Result<ExitCode, MainError> {
         .training(|t| {
             ppo_settings(t).lr(1e-3).train_batch_size(4096).minibatch_size(512).num_epochs(3)
         });
+    // ANCHOR_END: config
     common::learn(&tasks::BREAKOUT, config)
 }

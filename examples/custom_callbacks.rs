@@ -7,6 +7,7 @@ mod program;
 
 use rekindle::prelude::*;
 
+// ANCHOR: callbacks
 /// Logs the mean angle of the pole.
 struct PoleAngle;
 
@@ -37,6 +38,7 @@ impl Callbacks for KeepBest {
         Ok(())
     }
 }
+// ANCHOR_END: callbacks
 
 fn main() -> Result<(), MainError> {
     program::no_arguments(

@@ -8,6 +8,7 @@ mod program;
 use rekindle::algorithms::CallbackError;
 use rekindle::prelude::*;
 
+// ANCHOR: function
 /// Replaces the built-in evaluation. The runners have the algorithm's weights and connectors, but
 /// their own environments and random streams.
 fn gravities(_: &mut Algorithm, runners: &mut EnvRunnerGroup) -> Result<Evaluation, CallbackError> {
@@ -19,6 +20,7 @@ fn gravities(_: &mut Algorithm, runners: &mut EnvRunnerGroup) -> Result<Evaluati
     }
     Ok(Evaluation::from_metrics(metrics))
 }
+// ANCHOR_END: function
 
 fn main() -> Result<(), MainError> {
     program::no_arguments(

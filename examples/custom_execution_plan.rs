@@ -42,6 +42,7 @@ impl PpoPlan {
     }
 }
 
+// ANCHOR: plan
 impl ExecutionPlan for PpoPlan {
     fn name(&self) -> &str {
         "PpoPlan"
@@ -77,6 +78,7 @@ impl ExecutionPlan for PpoPlan {
         Ok(())
     }
 }
+// ANCHOR_END: plan
 
 fn config() -> PpoConfig {
     PpoConfig::new()

@@ -11,6 +11,7 @@ use rekindle::prelude::*;
 use rekindle::rl_module::Result;
 
 // A user's module starts here …
+// ANCHOR: module
 #[derive(Module, Debug)]
 pub(crate) struct MyActorCritic {
     encoder: Mlp,
@@ -56,11 +57,13 @@ impl ValueFunction for MyActorCritic {
         Ok(self.value.forward(features).squeeze_dim(1))
     }
 }
+// ANCHOR_END: module
 // … and ends here.
 
 /// Trains the module with PPO for `steps` environment steps. Returns the algorithm and its last mean
 /// return.
 pub(crate) fn train(steps: u64, seed: u64) -> std::result::Result<(Algorithm, f64), MainError> {
+    // ANCHOR: train
     let config = PpoConfig::new()
         .environment("CartPole-v1")
         .env_runners(|e| e.num_envs_per_env_runner(8))
@@ -82,6 +85,7 @@ pub(crate) fn train(steps: u64, seed: u64) -> std::result::Result<(Algorithm, f6
     while algo.env_steps() < steps {
         mean = algo.train()?.get("env_runners/episode_return_mean").unwrap_or(mean);
     }
+    // ANCHOR_END: train
     Ok((algo, mean))
 }
 
@@ -95,8 +99,10 @@ fn main() -> std::result::Result<(), MainError> {
     let (algo, mean) = train(60_000, 0)?;
     println!("mean return after {} steps: {mean:.1}", algo.env_steps());
 
+    // ANCHOR: restore
     algo.module("default_policy")?.save_to_path("runs/custom_module")?;
     let policy = MyActorCritic::from_checkpoint("runs/custom_module", &DeviceSpec::Cpu.open()?)?;
+    // ANCHOR_END: restore
     println!("restored {} parameters of {}", policy.num_params(), MyActorCritic::type_name());
     Ok(())
 }

@@ -11,6 +11,7 @@ use common::{ppo_settings, tasks};
 use rekindle::prelude::*;
 
 fn main() -> Result<ExitCode, MainError> {
+    // ANCHOR: config
     let config = PpoConfig::new()
         .environment("StatelessCartPole-v1")
         .env_runners(|e| {
@@ -24,5 +25,6 @@ fn main() -> Result<ExitCode, MainError> {
         .training(|t| {
             ppo_settings(t).lr(1e-3).train_batch_size(1024).minibatch_size(256).num_epochs(10)
         });
+    // ANCHOR_END: config
     common::learn(&tasks::FRAME_STACKING, config)
 }

@@ -11,6 +11,7 @@ use rekindle::prelude::*;
 
 const STEPS: u64 = 300_000;
 
+// ANCHOR: losses
 /// Maximizes the reward of the same step: 1 for every action on CartPole, good or bad.
 pub(crate) fn reward_only() -> AlgorithmConfig<CustomTraining> {
     AlgorithmConfig::from_loss("RewardOnly", |cx, batch| {
@@ -28,6 +29,7 @@ pub(crate) fn with_returns() -> AlgorithmConfig<CustomTraining> {
     .with_postprocess(|trajectory| trajectory.add_returns_to_go(0.99))
     .with_defaults(defaults)
 }
+// ANCHOR_END: losses
 
 fn defaults(config: AlgorithmConfig<CustomTraining>) -> AlgorithmConfig<CustomTraining> {
     config

@@ -195,6 +195,7 @@ pub(crate) fn train(
             rows.add(trajectory, value)?;
         }
 
+        // ANCHOR: loop
         // 4. The update: several passes over the rows in shuffled minibatches.
         let batch = Arc::new(rows.into_batch(width)?);
         let lr = LEARNING_RATE * (1.0 - steps as f64 / MAX_STEPS as f64).max(0.0);
@@ -211,6 +212,7 @@ pub(crate) fn train(
                 outcome?;
             }
         }
+        // ANCHOR_END: loop
 
         mean = last_returns.iter().sum::<f64>() / last_returns.len() as f64;
         report(steps, mean)?;

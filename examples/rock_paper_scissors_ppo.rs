@@ -12,6 +12,7 @@ use common::tasks;
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
 
+// ANCHOR: multi_agent
 /// The heuristic: a module without parameters that returns actions.
 #[derive(Module, Debug)]
 struct BeatLast {
@@ -31,6 +32,7 @@ impl RLModule for BeatLast {
         Ok(Batch::new().with(Columns::ACTIONS, answer.mask_fill(first_round, 0)))
     }
 }
+// ANCHOR_END: multi_agent
 
 fn main() -> Result<ExitCode, MainError> {
     let players = [("player1", "learned"), ("player2", "heuristic")];

@@ -10,6 +10,7 @@ use common::{ppo_settings, tasks};
 use rekindle::prelude::*;
 
 fn main() -> Result<ExitCode, MainError> {
+    // ANCHOR: config
     let config = PpoConfig::new()
         .environment("StatelessCartPole-v1")
         .env_runners(|e| {
@@ -31,5 +32,6 @@ fn main() -> Result<ExitCode, MainError> {
                 .num_epochs(8)
                 .entropy_coeff(0.005)
         });
+    // ANCHOR_END: config
     common::learn(&tasks::STATELESS_CARTPOLE, config)
 }

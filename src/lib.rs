@@ -33,6 +33,7 @@
 //! | [`gymnasium`] | environments of Python's Gymnasium in worker processes |
 //! | [`checkpoint`] | the checkpoint format, its readers and writers |
 //! | [`metrics`] | reducers, results, sinks, learning curves |
+//! | [`onnx`] | graphs of exported policies |
 //! | [`parallel`] | the thread crew that CPU kernels share |
 //! | [`core`] | batches, erased modules, weights, devices, random streams |
 //! | [`kernels`] | fused CPU operations with gradients |
@@ -56,6 +57,7 @@ pub use rekindle_gymnasium as gymnasium;
 pub use rekindle_kernels as kernels;
 pub use rekindle_learner as learner;
 pub use rekindle_metrics as metrics;
+pub use rekindle_onnx as onnx;
 pub use rekindle_parallel as parallel;
 pub use rekindle_rl_module as rl_module;
 
@@ -118,3 +120,13 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../docs/catalog.md")]
 struct CatalogGuide;
+
+/// Compiles and runs the programs in `docs/environments.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/environments.md")]
+struct EnvironmentsGuide;
+
+/// Compiles the programs in `docs/command-line.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/command-line.md")]
+struct CommandLineGuide;

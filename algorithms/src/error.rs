@@ -108,7 +108,7 @@ pub enum AlgorithmError {
     },
     /// A checkpoint whose environment starts another program.
     #[error(
-        "the checkpoint has settings of the environment `{env}`, which starts another program with them; if you trust the checkpoint, allow it: `--allow-external-environments` of the program `rekindle`, or in Rust `Algorithm::from_checkpoint_with(path, device, |config| config.allow_external_environments(true))`"
+        "the checkpoint has settings of the environment `{env}`, which starts another program with them; if you trust the checkpoint, allow it: `--allow-python` of the program `rekindle`, or in Rust `Algorithm::from_checkpoint_with(path, device, |config| config.allow_external_environments(true))`"
     )]
     ExternalEnvironment {
         /// The id of the environment.

@@ -3,6 +3,7 @@
 use burn::prelude::*;
 use burn::tensor::activation;
 use rekindle_kernels::DenseActivation;
+use rekindle_onnx::{Graph, Value};
 use serde::{Deserialize, Serialize};
 
 /// An activation function.
@@ -40,6 +41,28 @@ impl Activation {
             Self::Elu => activation::elu(x, 1.0),
             Self::Sigmoid => activation::sigmoid(x),
             Self::Gelu => gelu(x),
+        }
+    }
+
+    /// Adds the function to an ONNX graph.
+    pub fn export_onnx(self, graph: &mut Graph, x: &Value) -> Value {
+        match self {
+            Self::Linear => x.clone(),
+            Self::Relu => graph.node("Relu", &[x], &[]),
+            Self::Tanh => graph.node("Tanh", &[x], &[]),
+            Self::Silu => {
+                let gate = graph.node("Sigmoid", &[x], &[]);
+                graph.mul(x, &gate)
+            }
+            Self::Elu => graph.node("Elu", &[x], &[]),
+            Self::Sigmoid => graph.node("Sigmoid", &[x], &[]),
+            Self::Gelu => {
+                let scaled = graph.mul_scalar(x, std::f32::consts::FRAC_1_SQRT_2);
+                let erf = graph.node("Erf", &[&scaled], &[]);
+                let twice_phi = graph.add_scalar(&erf, 1.0);
+                let half = graph.mul_scalar(x, 0.5);
+                graph.mul(&half, &twice_phi)
+            }
         }
     }
 

@@ -17,10 +17,11 @@ use std::fmt::Debug;
 use burn::prelude::*;
 use rekindle_core::{Column, CoreError, Generator};
 use rekindle_env::{Row, RowMut};
+use rekindle_onnx::{Graph, OnnxError, Value, Values};
 
 use crate::error::{CatalogError, Result};
 
-pub use action_mask::mask_logits;
+pub use action_mask::{export_mask_logits, mask_logits};
 pub use bernoulli::Bernoulli;
 pub use categorical::Categorical;
 pub use deterministic::Deterministic;
@@ -134,6 +135,19 @@ pub trait Distribution: Debug + Send + Sync {
         _old_inputs: &Tensor<2>,
     ) -> Result<Option<Tensor<2>>> {
         Ok(None)
+    }
+
+    /// Adds the actions of the deterministic twin to an ONNX graph.
+    ///
+    /// # Shapes
+    /// `inputs`: `[B, inputs]`. Result: integers `[B]` for a Discrete space and `[B, n]` for a MultiDiscrete one,
+    /// floats `[B, n]` for the bits of a MultiBinary one, and floats `[B, …]`, possibly flattened, for a Box.
+    ///
+    /// # Errors
+    /// [`OnnxError::NotExportable`] unless the distribution implements it.
+    fn export_onnx(&self, _graph: &mut Graph, _inputs: &Value) -> Result<Values> {
+        let method = "Distribution::export_onnx";
+        Err(OnnxError::not_implemented("distribution", self.name(), method).into())
     }
 
     /// Whether the inputs are means and log standard deviations, `[means, log_stds]`.

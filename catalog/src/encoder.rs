@@ -17,6 +17,7 @@ use rekindle_core::{
 };
 use rekindle_env::{Buffer, Space};
 use rekindle_kernels::DenseLayer;
+use rekindle_onnx::{Graph, OnnxError, Value, Values};
 
 use crate::error::{CatalogError, Result};
 
@@ -103,6 +104,20 @@ pub trait Encoder: ErasedModule<EncoderFamily> {
         state: &Column,
     ) -> Result<(Tensor<2>, Column)> {
         Ok((self.forward(observations)?, state.clone()))
+    }
+
+    /// Adds the pass of one step to an ONNX graph, and returns its features. A recurrent encoder adds its state as
+    /// an input and an output ([`Graph::state_in`], [`Graph::state_out`]).
+    ///
+    /// # Shapes
+    /// Observations `[B, …]` with the shapes of their space: floats, or integers for choices. Result
+    /// `[B, output_dim]`.
+    ///
+    /// # Errors
+    /// [`OnnxError::NotExportable`] unless the encoder implements it.
+    fn export_onnx(&self, _graph: &mut Graph, _observations: &Values) -> Result<Value> {
+        let name = std::any::type_name::<Self>();
+        Err(OnnxError::not_implemented("encoder", name, "Encoder::export_onnx").into())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use rekindle_core::{ConfigError, CoreError};
 use rekindle_env::EnvError;
+use rekindle_onnx::OnnxError;
 use thiserror::Error;
 
 /// An error of the catalog crate. Every message says what to do.
@@ -159,6 +160,9 @@ pub enum CatalogError {
     /// An error of a space or buffer.
     #[error(transparent)]
     Env(#[from] EnvError),
+    /// A part that cannot be exported to ONNX.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
 }
 
 /// A result of the catalog crate.

@@ -2,8 +2,9 @@
 
 use burn::module::{Module, Param};
 use burn::prelude::*;
-use rekindle_core::Column;
-use rekindle_core::ConfigError;
+use rekindle_core::any_tensor::to_f32;
+use rekindle_core::{Column, ConfigError};
+use rekindle_onnx::{Graph, Value};
 
 use crate::builder::ModelBuilder;
 use crate::distribution::Distribution;
@@ -179,6 +180,39 @@ impl PolicyHead {
             None => Ok(self.bound(self.mlp.forward_from(encoder, observations)?)),
             Some(_) => Ok(self.forward(encoder.forward(observations)?)),
         }
+    }
+
+    /// Adds the head to an ONNX graph.
+    ///
+    /// # Shapes
+    /// `[B, features]` to `[B, inputs]`.
+    ///
+    /// # Errors
+    /// If a parameter cannot be read from its device.
+    pub fn export_onnx(&self, graph: &mut Graph, features: &Value) -> Result<Value> {
+        let (features, out) = self.mlp.export_onnx_with_features(graph, features)?;
+        if let Some(noise) = &self.noise {
+            return noise.export_onnx(graph, &features, &out);
+        }
+        let (means, log_std) = match &self.log_std {
+            Some(log_std) => {
+                // A row of the batch for each row of means.
+                let zeros = graph.mul_scalar(&out, 0.0);
+                let row = graph.floats(&to_f32(log_std.val())?, &log_std.dims());
+                (out, graph.add(&zeros, &row))
+            }
+            None if self.log_std_clip.is_some() => {
+                let outputs = self.mlp.output_dim();
+                let half = outputs / 2;
+                (graph.slice(&out, 0..half), graph.slice(&out, half..outputs))
+            }
+            None => return Ok(out),
+        };
+        let log_std = match self.log_std_clip {
+            Some(bound) => graph.clip(&log_std, -bound as f32, bound as f32),
+            None => log_std,
+        };
+        Ok(graph.concat(&[means, log_std]))
     }
 
     /// Appends free log standard deviations, and clips log standard deviations.

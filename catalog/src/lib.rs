@@ -35,7 +35,7 @@ pub use conv::{Cnn, CnnConfig, CnnTransposeHead, CnnTransposeHeadConfig, ConvFil
 pub use critics::{Critics, CriticsConfig};
 pub use distribution::{
     Bernoulli, Categorical, Deterministic, DiagGaussian, Distribution, MultiCategorical,
-    MultiDistribution, SquashedGaussian, mask_logits,
+    MultiDistribution, SquashedGaussian, export_mask_logits, mask_logits,
 };
 pub use dueling::{dueling, dueling_logits};
 pub use encoder::{

@@ -4,7 +4,9 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::prelude::*;
 use rekindle_core::Column;
+use rekindle_core::any_tensor::to_f32;
 use rekindle_kernels::{DenseActivation, DenseLayer};
+use rekindle_onnx::{Graph, Value};
 
 use crate::activation::Activation;
 use crate::builder::{LAYER_NORM_EPSILON, ModelBuilder};
@@ -201,6 +203,46 @@ impl Mlp {
         Ok(self.forward(encoder.forward(observations)?))
     }
 
+    /// Returns the number of outputs; 0 for a network without layers, which returns its inputs.
+    #[must_use]
+    pub fn output_dim(&self) -> usize {
+        self.layer_dims().last().map_or(0, |[_, outputs]| outputs)
+    }
+
+    /// Adds all layers to an ONNX graph.
+    ///
+    /// # Shapes
+    /// `[B, input_dim]` to `[B, output_dim]`.
+    ///
+    /// # Errors
+    /// If a parameter cannot be read from its device.
+    pub fn export_onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        Ok(self.export_onnx_with_features(graph, x)?.1)
+    }
+
+    /// Adds all layers to an ONNX graph, and returns the inputs of the last one beside its outputs.
+    pub(crate) fn export_onnx_with_features(
+        &self,
+        graph: &mut Graph,
+        x: &Value,
+    ) -> Result<(Value, Value)> {
+        let hidden = self.layers.len() - usize::from(self.has_output_layer);
+        let (mut features, mut x) = (x.clone(), x.clone());
+        for (index, layer) in self.layers.iter().enumerate() {
+            let bias = layer.bias.as_ref().map(|bias| to_f32(bias.val())).transpose()?;
+            let weight = to_f32(layer.weight.val())?;
+            features = x;
+            x = graph.linear(&features, &weight, layer.weight.dims(), bias.as_deref());
+            if let Some(norm) = self.norms.get(index).filter(|_| index < hidden) {
+                x = export_norm(graph, &x, norm)?;
+            }
+            let activation =
+                if index < hidden { self.hidden_activation } else { self.output_activation };
+            x = activation.export_onnx(graph, &x);
+        }
+        Ok((features, x))
+    }
+
     /// Returns the linear layers, each with what follows it.
     pub(crate) fn parts(&self) -> impl Iterator<Item = MlpLayer<'_>> {
         let hidden = self.layers.len() - usize::from(self.has_output_layer);
@@ -256,6 +298,16 @@ fn dense(layer: &Linear, x: Tensor<2>) -> Tensor<2> {
         }
         _ => layer.forward(x),
     }
+}
+
+/// Adds a normalization to an ONNX graph.
+pub(crate) fn export_norm(graph: &mut Graph, x: &Value, norm: &LayerNorm) -> Result<Value> {
+    let gamma = to_f32(norm.gamma.val())?;
+    let beta = match &norm.beta {
+        Some(beta) => to_f32(beta.val())?,
+        None => vec![0.0; gamma.len()],
+    };
+    Ok(graph.layer_norm(x, &gamma, &beta, LAYER_NORM_EPSILON as f32))
 }
 
 /// Applies a normalization and the activation after it, fused if the kernel has the activation.

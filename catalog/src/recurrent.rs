@@ -7,6 +7,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::prelude::*;
 use rekindle_core::{Batch, Column, CoreError};
 use rekindle_env::{Buffer, Space};
+use rekindle_onnx::{Graph, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::builder::ModelBuilder;
@@ -181,6 +182,43 @@ impl Recurrent {
             state.insert(CELL, of_layers(last_cell));
         }
         Ok((x.reshape([rows, self.hidden_dim]), Column::Nested(state)))
+    }
+
+    /// Adds one step of each row to an ONNX graph, with the states as inputs and outputs: `state_in.h`, and
+    /// `state_in.c` for an LSTM.
+    ///
+    /// # Shapes
+    /// `x`: `[B, input_dim]`; states: `[B, num_layers, hidden_dim]`; result `[B, hidden_dim]`.
+    ///
+    /// # Errors
+    /// If a parameter cannot be read from its device, or the graph has such a state already.
+    pub fn export_onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        let dims = [self.layers.len(), self.hidden_dim];
+        let keys = self.layer_type.state_keys();
+        let before = keys.iter().map(|key| Ok((*key, graph.state_in(key, &dims)?)));
+        let before = before.collect::<Result<Vec<_>>>()?;
+        let mut after: Vec<Vec<Value>> = vec![Vec::new(); keys.len()];
+        let mut x = x.clone();
+        for (index, layer) in self.layers.iter().enumerate() {
+            let states: Vec<_> = before
+                .iter()
+                .map(|(_, state)| {
+                    let state = graph.slice(state, index..index + 1);
+                    graph.squeeze(&state)
+                })
+                .collect();
+            let states = layer.export_onnx(graph, &x, &states)?;
+            // The hidden state is the last of them, by the order of the keys.
+            x = states.last().unwrap_or(&x).clone();
+            for (after, state) in after.iter_mut().zip(&states) {
+                after.push(graph.reshape(state, &[-1, 1, self.hidden_dim as i64]));
+            }
+        }
+        for (key, states) in keys.iter().zip(after) {
+            let state = graph.concat(&states);
+            graph.state_out(key, &state, &dims)?;
+        }
+        Ok(x)
     }
 
     fn state_part(&self, state: &Batch, key: &str) -> Result<Tensor<3>> {

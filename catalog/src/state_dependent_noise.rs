@@ -2,10 +2,13 @@
 
 use burn::module::{Module, Param};
 use burn::prelude::*;
+use rekindle_core::any_tensor::to_f32;
 use rekindle_core::settings;
 use rekindle_core::settings::{finite, finite_and_not_negative};
+use rekindle_onnx::{Graph, Value};
 
 use crate::builder::ModelBuilder;
+use crate::error::Result;
 
 /// Smallest variance of an action (Stable-Baselines3's).
 const SMALLEST_VARIANCE: f32 = 1e-6;
@@ -95,6 +98,27 @@ impl StateDependentNoise {
     pub(crate) fn inputs(&self, features: Tensor<2>, means: Tensor<2>) -> Tensor<2> {
         let variance = features.square().matmul(self.std().square()) + SMALLEST_VARIANCE;
         Tensor::cat(vec![self.clip(means), variance.log() * 0.5], 1)
+    }
+
+    /// Adds means and log standard deviations to an ONNX graph, as [`inputs`](Self::inputs) computes them.
+    pub(crate) fn export_onnx(
+        &self,
+        graph: &mut Graph,
+        features: &Value,
+        means: &Value,
+    ) -> Result<Value> {
+        let squares = graph.mul(features, features);
+        let variances = to_f32(self.std().square())?;
+        let variance = graph.linear(&squares, &variances, self.noise_dims(), None);
+        let variance = graph.add_scalar(&variance, SMALLEST_VARIANCE);
+        let logarithm = graph.node("Log", &[&variance], &[]);
+        let log_std = graph.mul_scalar(&logarithm, 0.5);
+        let clip = self.clip_mean as f32;
+        let means = match clip > 0.0 {
+            true => graph.clip(means, -clip, clip),
+            false => means.clone(),
+        };
+        Ok(graph.concat(&[means, log_std]))
     }
 
     /// Adds the noise of each row to its means.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rekindle::core::device::DeviceSpec;
+use serde::{Deserialize, Serialize};
 
 /// Trains, evaluates and inspects reinforcement learning agents.
 #[derive(Parser)]
@@ -40,6 +41,10 @@ pub(crate) enum Command {
     Plot(PlotArgs),
     /// Shows all runs and their live learning curves in a browser
     View(ViewArgs),
+    /// Draws episodes of a trained policy in the terminal, or writes a video
+    Play(PlayArgs),
+    /// Searches for settings, or continues the search in a folder: tune FOLDER
+    Tune(TuneArgs),
 }
 
 /// The choice of an algorithm with its settings.
@@ -96,12 +101,12 @@ pub(crate) struct ResumeArgs {
     /// Changes a setting from here on, as in `train`
     #[arg(long, short, value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Lets a run in a Python environment start Python, which then runs code that the run folder names
+    #[arg(long)]
+    pub(crate) allow_python: bool,
     /// Environment steps to train, from the start of the run: the setting run.max_env_steps
     #[arg(long, short = 'n', value_name = "STEPS")]
     pub(crate) steps: Option<String>,
-    /// Allows the environment of the run to start another program, such as Python. The run chooses the code
-    #[arg(long)]
-    pub(crate) allow_external_environments: bool,
     /// Device: auto, cpu, wgpu, wgpu:N, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     pub(crate) device: DeviceSpec,
@@ -128,18 +133,64 @@ pub(crate) struct EvaluateArgs {
     /// Seed of the episodes [default: that of the run's evaluations]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Allows the environment of the run to start another program, such as Python. The run chooses the code
-    #[arg(long)]
-    pub(crate) allow_external_environments: bool,
     /// Device: auto, cpu, wgpu, wgpu:N, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     pub(crate) device: DeviceSpec,
+    /// Lets a run in a Python environment start Python, which then runs code that the run folder names
+    #[arg(long)]
+    pub(crate) allow_python: bool,
     /// Records the first episode as a GIF in this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) video: Option<PathBuf>,
     /// Prints JSON, with the return and length of each episode
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct PlayArgs {
+    /// The folder of a run, a checkpoint, or a policy bundle
+    pub(crate) path: PathBuf,
+    /// Takes the checkpoint with the best evaluation instead of the latest
+    #[arg(long)]
+    pub(crate) best: bool,
+    /// Number of episodes
+    #[arg(long, short = 'n', default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) episodes: usize,
+    /// Samples actions instead of taking the best ones
+    #[arg(long)]
+    pub(crate) stochastic: bool,
+    /// Environment; a policy bundle needs one [default: that of the run's evaluations]
+    #[arg(long)]
+    pub(crate) env: Option<String>,
+    /// Seed of the episodes
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Module, if several agents act with different ones
+    #[arg(long, default_value = "default_policy")]
+    pub(crate) module: String,
+    /// Video to write instead of drawing in the terminal: a .gif, or an .mp4 by the program ffmpeg
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Characters in a line [default: those of the terminal]
+    #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1000))]
+    pub(crate) width: Option<usize>,
+    /// Frames per second in the terminal [default: those of the environment]
+    #[arg(long, value_parser = frames_per_second)]
+    pub(crate) fps: Option<f64>,
+    /// Lets a run in a Python environment start Python, which then runs code that the run folder names
+    #[arg(long)]
+    pub(crate) allow_python: bool,
+    /// Device: auto, cpu, wgpu, wgpu:N, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: DeviceSpec,
+}
+
+fn frames_per_second(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if (0.1..=1000.0).contains(&number) => Ok(number),
+        _ => Err("it must be a number from 0.1 to 1000".into()),
+    }
 }
 
 #[derive(Args)]
@@ -179,17 +230,31 @@ pub(crate) struct InspectArgs {
 
 #[derive(Args)]
 pub(crate) struct ExportArgs {
-    /// The folder of a run, or the checkpoint of an algorithm
+    /// The folder of a run, the checkpoint of an algorithm, or a policy bundle
     pub(crate) path: PathBuf,
-    /// Directory to write: a policy bundle
-    #[arg(long, short, value_name = "DIR")]
+    /// Directory to write for a bundle, or file for ONNX
+    #[arg(long, short, value_name = "PATH")]
     pub(crate) out: PathBuf,
+    /// Form of the policy
+    #[arg(long, value_enum, default_value_t = ExportFormat::Bundle)]
+    pub(crate) format: ExportFormat,
     /// Takes the checkpoint with the best evaluation instead of the latest
     #[arg(long)]
     pub(crate) best: bool,
+    /// Lets a run in a Python environment start Python, which then runs code that the run folder names
+    #[arg(long)]
+    pub(crate) allow_python: bool,
     /// Module, if several agents act with different ones
     #[arg(long, default_value = "default_policy")]
     pub(crate) module: String,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// A policy bundle: safetensors and JSON, for `evaluate` and programs with rekindle
+    Bundle,
+    /// One ONNX file of the greedy policy, for any ONNX runtime
+    Onnx,
 }
 
 #[derive(Args)]
@@ -212,6 +277,51 @@ pub(crate) struct PlotArgs {
     /// Value at which the task counts as solved, drawn as a line
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) threshold: Option<f64>,
+}
+
+#[derive(Args)]
+pub(crate) struct TuneArgs {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// File with the settings to search [default: that of the algorithm]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) space: Option<PathBuf>,
+    /// Trials that complete or are pruned, with those of an earlier call [default: 100]
+    #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) trials: Option<usize>,
+    /// Runs of each trial, with different seeds
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub(crate) seeds: u64,
+    /// Evaluations during each run, after which a trial may be pruned
+    #[arg(long, default_value_t = 4, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) evaluations: usize,
+    /// How settings are chosen
+    #[arg(long, value_enum, default_value_t = SamplerKind::Tpe)]
+    pub(crate) sampler: SamplerKind,
+    /// First trials, which are random and are not pruned
+    #[arg(long, default_value_t = 10)]
+    pub(crate) startup_trials: usize,
+    /// Completes every trial; otherwise trials below the median end early
+    #[arg(long)]
+    pub(crate) no_pruning: bool,
+    /// Directory to create for the study [default: tune/<algorithm>/<environment>__<time>]
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Device: auto, cpu, wgpu, wgpu:N, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: DeviceSpec,
+    /// Prints nothing but the folder of the study
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SamplerKind {
+    /// Tree-structured Parzen estimator: near good trials
+    Tpe,
+    /// Random search
+    Random,
 }
 
 #[derive(Args)]

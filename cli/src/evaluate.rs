@@ -52,8 +52,7 @@ fn of_algorithm(args: &EvaluateArgs, path: &Path) -> Result<Evaluation> {
         changes["evaluation"]["evaluation_video"] = json!({ "folder": folder });
     }
     let device = args.device.open()?;
-    let spec = saved_algorithm(path)?;
-    let spec = spec.allow_external_environments(args.allow_external_environments);
+    let spec = saved_algorithm(path)?.allow_external_environments(args.allow_python);
     let mut algorithm = spec.restore(path, &changes, &device)?;
     Ok(algorithm.evaluate()?)
 }

@@ -37,12 +37,14 @@ mod inspect;
 mod interrupt;
 mod lines;
 mod list;
+mod play;
 mod plot;
 mod progress;
 mod resume;
 mod run_path;
 mod train;
 mod training_loop;
+mod tune;
 mod view;
 
 use std::ffi::OsString;
@@ -104,6 +106,8 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Export(args) => export::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::View(args) => view::run(&args),
+        Command::Play(args) => play::run(&args),
+        Command::Tune(args) => tune::run(&args),
     }
 }
 

@@ -33,9 +33,8 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<()> {
     let checkpoint = checkpoint_of(folder, &args.checkpoint)?;
     let device = args.device.open()?;
     let interrupt = Interrupt::listen()?;
-    let algorithm = experiment.algorithm().clone();
-    let algorithm = algorithm.allow_external_environments(args.allow_external_environments);
-    let algorithm = algorithm.restore(&checkpoint, &changes, &device)?;
+    let spec = experiment.algorithm().clone().allow_external_environments(args.allow_python);
+    let algorithm = spec.restore(&checkpoint, &changes, &device)?;
     // Before the folder is opened, which drops the results of later iterations.
     if let Some(stop) = run.is_over(&algorithm, &Metrics::default()) {
         nothing_to_do(folder, &algorithm, stop);

@@ -5,6 +5,7 @@ use rekindle_checkpoint::CheckpointError;
 use rekindle_core::{ConfigError, CoreError};
 use rekindle_env::EnvError;
 use rekindle_metrics::MetricsError;
+use rekindle_onnx::OnnxError;
 use rekindle_rl_module::ModuleError;
 use thiserror::Error;
 
@@ -509,6 +510,9 @@ pub enum RunnerError {
     /// A checkpoint could not be written or read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A part that cannot be exported to ONNX.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
 }
 
 impl RunnerError {

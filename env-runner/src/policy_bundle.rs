@@ -5,6 +5,7 @@
 //! bundle holds them all, needs no learner to run, and verifies on loading that it acts as it did
 //! when it was saved.
 
+mod onnx;
 mod test_vector;
 
 use std::path::Path;

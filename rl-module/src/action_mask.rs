@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use rekindle_core::{Column, Columns};
 use rekindle_env::{Discrete, Space};
+use rekindle_onnx::{Value, Values};
 
 use burn::prelude::Tensor;
 
@@ -81,6 +82,35 @@ impl ActionMask {
                 (Cow::Owned(seen), Some(mask))
             }
         })
+    }
+
+    /// Divides the observations of an ONNX graph, as [`read_if`](Self::read_if) does.
+    ///
+    /// # Errors
+    /// If a part is missing.
+    pub(crate) fn export_if(
+        division: Option<&Self>,
+        observations: &Values,
+    ) -> Result<(Values, Option<Value>)> {
+        let Some(division) = division else { return Ok((observations.clone(), None)) };
+        if division.has_previous {
+            let original = Self { has_previous: false, ..division.clone() };
+            let (seen, mask) =
+                Self::export_if(Some(&original), observations.part(Columns::ORIG_OBS)?)?;
+            let path = [Columns::ORIG_OBS.to_owned()];
+            let seen = observations.map_part::<ModuleError>(&path, &mut |_| Ok(seen.clone()))?;
+            return Ok((seen, mask));
+        }
+        let mask = observations.part(Columns::ACTION_MASK)?.one()?.clone();
+        let seen = match &division.part {
+            Some(name) => observations.part(name)?.clone(),
+            None => {
+                let rest = observations.parts()?.iter();
+                let rest = rest.filter(|(name, _)| name != Columns::ACTION_MASK);
+                Values::Parts(rest.cloned().collect())
+            }
+        };
+        Ok((seen, Some(mask)))
     }
 
     fn read(&self, observations: &Column) -> Result<(Column, Tensor<2>)> {

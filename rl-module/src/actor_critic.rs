@@ -5,6 +5,7 @@ use burn::prelude::*;
 use rekindle_catalog::{BoxEncoder, Mlp, PolicyHead, check_encoder};
 use rekindle_core::{Batch, Column, Columns};
 use rekindle_env::Buffer;
+use rekindle_onnx::{Graph, PolicyOutputs, Values};
 
 use crate::context::ModuleContext;
 use crate::error::{ModuleError, Result};
@@ -194,6 +195,11 @@ impl RLModule for ActorCritic {
             (None, None) => Ok(None),
             _ => Err(ModuleError::Mismatch(ONE_IS_RECURRENT.into())),
         }
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, observations: &Values) -> Result<PolicyOutputs> {
+        let features = self.encoder.export_onnx(graph, observations)?;
+        Ok(PolicyOutputs::of_distribution(self.pi.export_onnx(graph, &features)?))
     }
 
     fn max_seq_len(&self) -> usize {

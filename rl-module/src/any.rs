@@ -12,6 +12,7 @@ use rekindle_core::named::below;
 use rekindle_core::weights::{self, LoadReport, Weights};
 use rekindle_core::{Batch, Result as CoreResult};
 use rekindle_env::Buffer;
+use rekindle_onnx::{Graph, PolicyOutputs, Values};
 
 use crate::compatible::SavedSpaces;
 use crate::error::{ModuleError, Result};
@@ -115,6 +116,14 @@ impl AnyRLModule {
     /// [`ModuleError::Panicked`]; the module's error.
     pub fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
         self.guard("forward_inference", || self.module.forward_inference(batch))
+    }
+
+    /// Runs [`RLModule::export_onnx`].
+    ///
+    /// # Errors
+    /// [`ModuleError::Panicked`]; the module's error.
+    pub fn export_onnx(&self, graph: &mut Graph, observations: &Values) -> Result<PolicyOutputs> {
+        self.guard("export_onnx", || self.module.export_onnx(graph, observations))
     }
 
     /// Runs a method of this module under [`guard()`].

@@ -11,6 +11,7 @@ use rekindle_core::any_tensor::to_f32;
 use rekindle_core::settings::finite_and_not_negative;
 use rekindle_core::{Batch, Column, Columns};
 use rekindle_env::Buffer;
+use rekindle_onnx::{Graph, PolicyOutputs, Values};
 use serde::{Deserialize, Serialize};
 
 use crate::context::ModuleContext;
@@ -191,6 +192,12 @@ impl RLModule for DeterministicActorCritic {
 
     fn initial_state(&self) -> Result<Option<Buffer>> {
         self.memory.initial_state(&self.encoder, self.qf.as_ref())
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, observations: &Values) -> Result<PolicyOutputs> {
+        let features = self.encoder.export_onnx(graph, observations)?;
+        let outputs = self.pi.export_onnx(graph, &features)?;
+        Ok(PolicyOutputs::of_actions(graph.node("Tanh", &[&outputs], &[])))
     }
 
     fn max_seq_len(&self) -> usize {

@@ -6,6 +6,7 @@ use rekindle_catalog::CatalogError;
 use rekindle_checkpoint::CheckpointError;
 use rekindle_core::{CoreError, ModuleId};
 use rekindle_env::EnvError;
+use rekindle_onnx::OnnxError;
 use thiserror::Error;
 
 use crate::roles::Role;
@@ -272,6 +273,9 @@ pub enum ModuleError {
     /// An error of a checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A part that cannot be exported to ONNX.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
     /// An error from a user's module.
     #[error(transparent)]
     Custom(Box<dyn std::error::Error + Send + Sync>),

@@ -9,6 +9,7 @@ use rekindle_catalog::Distribution;
 use rekindle_checkpoint as checkpoint;
 use rekindle_core::{Batch, Erase, Erased, ErasedModule, Family};
 use rekindle_env::Buffer;
+use rekindle_onnx::{Graph, OnnxError, PolicyOutputs, Values};
 
 use crate::context::ModuleContext;
 use crate::error::Result;
@@ -125,6 +126,21 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
     /// If the state cannot be created.
     fn initial_state(&self) -> Result<Option<Buffer>> {
         Ok(None)
+    }
+
+    /// Adds one step of the inference pass to an ONNX graph, for
+    /// [`PolicyBundle::to_onnx`](https://docs.rs/rekindle-env-runner). A recurrent module adds its state as inputs
+    /// and outputs ([`Graph::state_in`], [`Graph::state_out`]). Encoders, [`Mlp`](rekindle_catalog::Mlp) and
+    /// [`PolicyHead`](rekindle_catalog::PolicyHead) have a method of the same name.
+    ///
+    /// # Shapes
+    /// Observations `[B, …]` with the shapes of their space: floats, or integers for choices.
+    ///
+    /// # Errors
+    /// [`OnnxError::NotExportable`] unless the module implements it.
+    fn export_onnx(&self, _graph: &mut Graph, _observations: &Values) -> Result<PolicyOutputs> {
+        let name = std::any::type_name::<Self>();
+        Err(OnnxError::not_implemented("module", name, "RLModule::export_onnx").into())
     }
 
     /// Returns the longest sequence that a stateful module is trained on, in steps.

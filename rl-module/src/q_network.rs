@@ -10,6 +10,7 @@ use burn::prelude::*;
 use rekindle_catalog::{BoxEncoder, CatalogError, check_encoder};
 use rekindle_core::{Batch, Columns, Schedule};
 use rekindle_env::Buffer;
+use rekindle_onnx::{Graph, PolicyOutputs, Values};
 
 use crate::action_mask::ActionMask;
 use crate::context::ModuleContext;
@@ -246,6 +247,24 @@ impl RLModule for QNetwork {
 
     fn initial_state(&self) -> Result<Option<Buffer>> {
         Ok(self.encoder.initial_state()?)
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, observations: &Values) -> Result<PolicyOutputs> {
+        let (seen, mask) = ActionMask::export_if(self.mask.as_ref(), observations)?;
+        let features = self.encoder.export_onnx(graph, &seen)?;
+        let mut q = self.qf.export_onnx(graph, &features, mask.as_ref())?;
+        if let Some(distribution) = &self.distribution {
+            let atoms = distribution.num_atoms() as i64;
+            let parameters = graph.reshape(&q, &[-1, self.actions as i64, atoms]);
+            q = distribution.export_onnx(graph, &parameters);
+        }
+        if let Some(mask) = &mask {
+            let (zero, smallest) = (graph.scalar(0.0), graph.scalar(f32::MIN));
+            let is_masked = graph.node("Equal", &[mask, &zero], &[]);
+            q = graph.node("Where", &[&is_masked, &smallest, &q], &[]);
+        }
+        let (best, first) = (graph.argmax(&q), graph.ints(&[self.first_action], &[1]));
+        Ok(PolicyOutputs::of_actions(graph.add(&best, &first)))
     }
 
     fn max_seq_len(&self) -> usize {

@@ -8,11 +8,12 @@ use burn::prelude::*;
 use rekindle_catalog::{
     BoxEncoder, CatalogError, Critics, CriticsConfig, Deterministic, Distribution, PolicyHead,
     RunningStatistics, SquashedGaussian, StateDependentNoise, StateDependentNoiseConfig,
-    mask_logits,
+    export_mask_logits, mask_logits,
 };
 use rekindle_core::any_tensor::to_f32;
 use rekindle_core::{Batch, Column, Columns, ConfigError};
 use rekindle_env::{Buffer, Space};
+use rekindle_onnx::{Graph, PolicyOutputs, Values};
 use serde::{Deserialize, Serialize};
 
 use crate::action_mask::ActionMask;
@@ -361,6 +362,16 @@ impl RLModule for SoftActorCritic {
 
     fn initial_state(&self) -> Result<Option<Buffer>> {
         self.memory.initial_state(&self.encoder, self.qf.as_ref())
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, observations: &Values) -> Result<PolicyOutputs> {
+        let (seen, mask) = ActionMask::export_if(self.mask.as_ref(), observations)?;
+        let features = self.encoder.export_onnx(graph, &seen)?;
+        let inputs = self.pi.export_onnx(graph, &features)?;
+        Ok(PolicyOutputs::of_distribution(match mask {
+            Some(mask) => export_mask_logits(graph, &inputs, &mask),
+            None => inputs,
+        }))
     }
 
     fn max_seq_len(&self) -> usize {

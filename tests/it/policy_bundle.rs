@@ -36,8 +36,10 @@ fn acts_as_evaluated(config: &PpoConfig) {
     algo.train().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bundle");
+    // ANCHOR: bundle
     algo.policy_bundle().unwrap().save_to_path(&path).unwrap();
     let mut policy = PolicyBundle::from_checkpoint(&path, &device).unwrap();
+    // ANCHOR_END: bundle
 
     // Replays the evaluation's episodes: same start, same actions, same return.
     let expected = algo.evaluate().unwrap();
@@ -54,7 +56,9 @@ fn acts_as_evaluated(config: &PpoConfig) {
     envs.reset(&start, &mut step).unwrap();
     let mut returns = [0.0; 10];
     for _ in 0..200 {
+        // ANCHOR: act
         let actions = policy.compute_actions(&step.observations, false).unwrap().clone();
+        // ANCHOR_END: act
         envs.step(&actions, &mut step).unwrap();
         policy.set_rewards(&step.rewards);
         returns.iter_mut().zip(&step.rewards).for_each(|(r, reward)| *r += reward);

@@ -14,7 +14,9 @@ fn root() -> &'static Path {
 
 /// All pages, with their text.
 fn pages() -> Vec<(PathBuf, String)> {
-    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let docs = ["docs", "docs/book"].into_iter().flat_map(|folder| {
+        fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path())
+    });
     let pages =
         docs.chain(["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|p| root().join(p)));
     let pages = pages.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
@@ -56,6 +58,49 @@ fn every_link_to_a_file_leads_to_one_and_a_test_that_is_named_is_in_it() {
     assert!(files > 100 && names > 20, "{files} {names}");
 }
 
+#[test]
+fn code_in_the_book_is_part_of_tested_files() {
+    let library = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let mut count = 0;
+    for (page, text) in pages() {
+        let folder = page.parent().unwrap();
+        if folder.ends_with("docs") && text.contains("```rust") {
+            // A test of the documentation runs the blocks of such a page.
+            let name = page.file_name().unwrap().to_str().unwrap();
+            let included = format!("#[doc = include_str!(\"../docs/{name}\")]");
+            assert!(library.contains(&included), "{name} is not compiled");
+        }
+        if !folder.ends_with("docs/book") {
+            continue;
+        }
+        for block in text.split("```rust").skip(1) {
+            let (_, code) = block.split_once('\n').unwrap();
+            let (code, _) = code.split_once("```").unwrap();
+            for line in code.lines() {
+                let include = line.strip_prefix("{{#include ").and_then(|l| l.strip_suffix("}}"));
+                let include = include.unwrap_or_else(|| panic!("{}: {line}", page.display()));
+                let (file, anchor) = include.rsplit_once(".rs").unwrap();
+                let source = page.parent().unwrap().join(format!("{file}.rs"));
+                let source =
+                    fs::read_to_string(&source).unwrap_or_else(|e| panic!("{source:?}: {e}"));
+                if let Some(anchor) = anchor.strip_prefix(':') {
+                    for end in ["", "_END"] {
+                        let mark = format!("// ANCHOR{end}: {anchor}\n");
+                        assert_eq!(
+                            source.matches(&mark).count(),
+                            1,
+                            "{}: {include}",
+                            page.display()
+                        );
+                    }
+                }
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 15, "{count}");
+}
+
 /// The Rust files below a directory.
 fn sources(directory: &Path, into: &mut Vec<String>) {
     for entry in fs::read_dir(directory).unwrap() {
@@ -88,7 +133,7 @@ fn methods(text: &str) -> BTreeSet<(String, String)> {
 
 #[test]
 fn every_method_that_is_named_is_in_a_file_that_names_its_type() {
-    const CRATES: [&str; 11] = [
+    const CRATES: [&str; 12] = [
         "algorithms",
         "catalog",
         "checkpoint",
@@ -98,6 +143,7 @@ fn every_method_that_is_named_is_in_a_file_that_names_its_type() {
         "kernels",
         "learner",
         "metrics",
+        "onnx",
         "parallel",
         "rl-module",
     ];

@@ -43,6 +43,9 @@ pub(crate) enum Error {
          with `cargo xtask audit --no-advisories`"
     )]
     NoAdvisories { source: Box<Self> },
+    /// Links of the book lead nowhere.
+    #[error("links of the book lead nowhere:\n  {links}")]
+    BrokenLinks { links: String },
 }
 
 impl Error {

@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates from the lowest to the highest. Each depends only on crates before it.
-const CRATES: [&str; 15] = [
+const CRATES: [&str; 16] = [
     "checkpoint",
     "metrics",
     "parallel",
+    "onnx",
     "env",
     "gymnasium",
     "core",

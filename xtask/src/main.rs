@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
 mod audit;
+mod book;
 mod cargo;
 mod compare;
 mod document;
@@ -47,6 +48,8 @@ enum Chore {
     Fuzz(fuzz::Args),
     /// Checks licenses, sources and known vulnerabilities of all dependencies (see deny.toml)
     Audit(audit::Args),
+    /// Builds the book of docs into target/book, and checks its links
+    Book(book::Args),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +72,7 @@ fn run(chore: &Chore) -> Result<()> {
         Chore::Compare(args) => compare::run(args),
         Chore::Fuzz(args) => fuzz::run(args),
         Chore::Audit(args) => audit::run(args),
+        Chore::Book(args) => book::run(args),
     }
 }
 

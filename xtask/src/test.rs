@@ -103,6 +103,8 @@ const STEPS: [Step; 13] = [
             "python",
             "--test",
             "it",
+            "--test",
+            "cli",
             "--",
             "--ignored",
             "--skip",

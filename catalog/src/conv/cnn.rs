@@ -4,14 +4,17 @@ use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{LayerNorm, PaddingConfig2d};
 use burn::prelude::*;
+use rekindle_core::any_tensor::to_f32;
 use rekindle_core::{AnyTensor, ConfigError};
 use rekindle_kernels::ConvLayer;
+use rekindle_onnx::{Attribute, Graph, Value};
 
 use super::{ConvFilter, validate_filters};
 use crate::activation::Activation;
 use crate::builder::ModelBuilder;
 use crate::error::{CatalogError, Result};
 use crate::initializer::Initializer;
+use crate::mlp::export_norm;
 use crate::precision::ComputeDType;
 
 /// Settings of a [`Cnn`].
@@ -136,6 +139,49 @@ impl Cnn {
         rekindle_kernels::conv(images, dims, scale, &self.fused_layers()?)
     }
 
+    /// Adds all layers to an ONNX graph, in single precision, for images of height, width and channels `dims`.
+    ///
+    /// # Shapes
+    /// `[B, height · width · channels]` to `[B, features]`.
+    ///
+    /// # Errors
+    /// If a parameter cannot be read from its device.
+    pub fn export_onnx(
+        &self,
+        graph: &mut Graph,
+        pixels: &Value,
+        dims: [usize; 3],
+    ) -> Result<Value> {
+        let [height, width, channels] = dims;
+        let images = graph.reshape(pixels, &[-1, height as i64, width as i64, channels as i64]);
+        let mut x = graph.transpose(&images, &[0, 3, 1, 2]);
+        let (mut size, mut features) = ([height, width], channels);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let (padding, after) = padding(layer, size);
+            let weight = graph.floats(&to_f32(layer.weight.val())?, &layer.weight.dims());
+            let bias = layer.bias.as_ref().map(|bias| to_f32(bias.val())).transpose()?;
+            let bias = bias.map(|bias| graph.floats(&bias, &[bias.len()]));
+            let inputs: Vec<_> = [&x, &weight].into_iter().chain(&bias).collect();
+            let sizes =
+                |sizes: &[usize]| Attribute::Ints(sizes.iter().map(|size| *size as i64).collect());
+            let attributes = [
+                ("kernel_shape", sizes(&layer.kernel_size)),
+                ("strides", sizes(&layer.stride)),
+                ("pads", sizes(&padding)),
+            ];
+            x = graph.node("Conv", &inputs, &attributes);
+            if let Some(norm) = self.norms.get(index) {
+                let last = graph.transpose(&x, &[0, 2, 3, 1]);
+                let normal = export_norm(graph, &last, norm)?;
+                x = graph.transpose(&normal, &[0, 3, 1, 2]);
+            }
+            x = self.activation.export_onnx(graph, &x);
+            (size, features) = (after, layer.weight.dims()[0]);
+        }
+        let last = graph.transpose(&x, &[0, 2, 3, 1]);
+        Ok(graph.rows(&last, size[0] * size[1] * features))
+    }
+
     /// Returns the layers for [`rekindle_kernels::conv`]; `None` if the kernel lacks the activation, the number format
     /// or the normalization between them.
     fn fused_layers(&self) -> Option<Vec<ConvLayer>> {
@@ -168,6 +214,29 @@ impl Cnn {
         }
         ComputeDType::F32.convert(channels_last(x).flatten(1, 3))
     }
+}
+
+/// Returns the zeros above, left of, below and right of an image, and the size of the image after the layer.
+fn padding(layer: &Conv2d, size: [usize; 2]) -> ([usize; 4], [usize; 2]) {
+    let mut pads = [0; 4];
+    let mut after = size;
+    for axis in [0, 1] {
+        let (kernel, stride) = (layer.kernel_size[axis], layer.stride[axis]);
+        match layer.padding {
+            PaddingConfig2d::Same => {
+                after[axis] = size[axis].div_ceil(stride);
+                let total = ((after[axis] - 1) * stride + kernel).saturating_sub(size[axis]);
+                (pads[axis], pads[axis + 2]) = (total / 2, total - total / 2);
+            }
+            PaddingConfig2d::Explicit(top, left, bottom, right) => {
+                let [before, behind] = [[top, bottom], [left, right]][axis];
+                (pads[axis], pads[axis + 2]) = (before, behind);
+                after[axis] = (size[axis] + before + behind - kernel) / stride + 1;
+            }
+            PaddingConfig2d::Valid => after[axis] = (size[axis] - kernel) / stride + 1,
+        }
+    }
+    (pads, after)
 }
 
 /// `[B, height, width, channels]` to `[B, channels, height, width]`.

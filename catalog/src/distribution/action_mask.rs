@@ -1,6 +1,7 @@
 //! Action masks.
 
 use burn::prelude::*;
+use rekindle_onnx::{Graph, Value};
 
 /// Masks actions by adding `log(mask)` to their logits, bounded below by float-min.
 ///
@@ -18,6 +19,18 @@ use burn::prelude::*;
 pub fn mask_logits(logits: Tensor<2>, mask: Tensor<2>) -> Tensor<2> {
     // The sum is bounded again, because a very negative logit would make it −∞.
     (logits + mask.detach().log().clamp_min(f32::MIN)).clamp_min(f32::MIN)
+}
+
+/// Adds [`mask_logits`] to an ONNX graph.
+///
+/// # Shapes
+/// As [`mask_logits`]; the mask is of floats.
+pub fn export_mask_logits(graph: &mut Graph, logits: &Value, mask: &Value) -> Value {
+    let smallest = graph.scalar(f32::MIN);
+    let logarithm = graph.node("Log", &[mask], &[]);
+    let bounded = graph.max(&logarithm, &smallest);
+    let sum = graph.add(logits, &bounded);
+    graph.max(&sum, &smallest)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use burn::prelude::*;
 use burn::tensor::activation::{self, sigmoid};
 use rekindle_core::{Column, Generator};
 use rekindle_env::{MultiBinary, Row, RowMut};
+use rekindle_onnx::{ElementType, Graph, Value, Values};
 
 use super::logits::LOG_ZERO;
 use super::{
@@ -64,6 +65,12 @@ impl Distribution for Bernoulli {
     /// A bit is 1 if that is more probable than 0.
     fn deterministic(&self, inputs: &[f32], action: RowMut<'_>) -> Result<()> {
         self.fill(inputs, action, |logit| logit > 0.0)
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, inputs: &Value) -> Result<Values> {
+        let zero = graph.scalar(0.0);
+        let bits = graph.node("Greater", &[inputs, &zero], &[]);
+        Ok(graph.cast(&bits, ElementType::Float32).into())
     }
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {

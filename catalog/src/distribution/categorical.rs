@@ -4,6 +4,7 @@ use burn::prelude::*;
 use burn::tensor::activation::softmax;
 use rekindle_core::{Column, Generator};
 use rekindle_env::{Discrete, Row, RowMut};
+use rekindle_onnx::{Graph, Value, Values};
 
 use super::{Distribution, categorical_terms, check_actions, check_inputs, logits};
 use crate::error::{CatalogError, Result};
@@ -69,6 +70,12 @@ impl Distribution for Categorical {
         check_inputs(self, inputs.len())?;
         let best = logits::mode(self.name(), inputs)?;
         Ok(action.write_discrete(self.start + best as i64)?)
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, inputs: &Value) -> Result<Values> {
+        let best = graph.argmax(inputs);
+        let start = graph.ints(&[self.start], &[1]);
+        Ok(graph.add(&best, &start).into())
     }
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {

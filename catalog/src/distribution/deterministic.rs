@@ -3,6 +3,7 @@
 use burn::prelude::*;
 use rekindle_core::{Column, Generator};
 use rekindle_env::{Row, RowMut};
+use rekindle_onnx::{Graph, Value, Values};
 
 use super::{Distribution, check_action, check_input_row, check_inputs, float_actions, undefined};
 use crate::error::Result;
@@ -40,6 +41,10 @@ impl Distribution for Deterministic {
     fn deterministic(&self, inputs: &[f32], mut action: RowMut<'_>) -> Result<()> {
         check_input_row(self, inputs)?;
         Ok(action.write_f32(inputs)?)
+    }
+
+    fn export_onnx(&self, _graph: &mut Graph, inputs: &Value) -> Result<Values> {
+        Ok(inputs.clone().into())
     }
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {

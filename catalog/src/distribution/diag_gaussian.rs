@@ -3,6 +3,7 @@
 use burn::prelude::*;
 use rekindle_core::{Column, Generator};
 use rekindle_env::{Row, RowMut};
+use rekindle_onnx::{Graph, Value, Values};
 
 use super::normal::{self, MAX_LOG_STD};
 use super::{Distribution, check_action, check_input_row, check_inputs, check_row, float_actions};
@@ -65,6 +66,10 @@ impl Distribution for DiagGaussian {
     fn deterministic(&self, inputs: &[f32], mut action: RowMut<'_>) -> Result<()> {
         check_input_row(self, inputs)?;
         Ok(action.write_f32(&inputs[..self.dim])?)
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, inputs: &Value) -> Result<Values> {
+        Ok(graph.slice(inputs, 0..self.dim).into())
     }
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {

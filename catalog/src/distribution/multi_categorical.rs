@@ -5,6 +5,7 @@ use std::ops::Range;
 use burn::prelude::*;
 use rekindle_core::{Column, Generator};
 use rekindle_env::{EnvError, MultiDiscrete, Row, RowMut};
+use rekindle_onnx::{Graph, Value, Values};
 
 use super::{Distribution, check_actions, check_inputs, check_row, logits};
 use crate::error::Result;
@@ -78,6 +79,16 @@ impl Distribution for MultiCategorical {
 
     fn deterministic(&self, inputs: &[f32], action: RowMut<'_>) -> Result<()> {
         self.fill(inputs, action, |logits| logits::mode(self.name(), logits))
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, inputs: &Value) -> Result<Values> {
+        let choices = self.inputs.iter().map(|range| {
+            let logits = graph.slice(inputs, range.clone());
+            let best = graph.argmax(&logits);
+            graph.rows(&best, 1)
+        });
+        let choices: Vec<_> = choices.collect();
+        Ok(graph.concat(&choices).into())
     }
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use burn::prelude::*;
 use rekindle_core::{Batch, Column, Generator};
 use rekindle_env::{Row, RowMut};
+use rekindle_onnx::{Graph, Value, Values};
 
 use super::{Distribution, check_inputs};
 use crate::error::{CatalogError, Result};
@@ -143,6 +144,14 @@ impl Distribution for MultiDistribution {
             let row = part.row_mut(&mut action)?;
             part.distribution.deterministic(&inputs[part.inputs.clone()], row)
         })
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, inputs: &Value) -> Result<Values> {
+        let parts = self.parts.iter().map(|part| {
+            let inputs = graph.slice(inputs, part.inputs.clone());
+            Ok((part.column.clone(), part.distribution.export_onnx(graph, &inputs)?))
+        });
+        Ok(Values::Parts(parts.collect::<Result<_>>()?))
     }
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {

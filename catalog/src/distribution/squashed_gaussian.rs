@@ -4,6 +4,7 @@ use burn::prelude::*;
 use burn::tensor::activation::log_sigmoid;
 use rekindle_core::{Column, ConfigError, Generator};
 use rekindle_env::{Row, RowMut};
+use rekindle_onnx::{Graph, Value, Values};
 
 use super::normal;
 use super::{
@@ -225,6 +226,20 @@ impl Distribution for SquashedGaussian {
             *a = bounds.squash(loc);
         }
         Ok(())
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, inputs: &Value) -> Result<Values> {
+        let dim = self.low.len();
+        let (center, half): (Vec<_>, Vec<_>) =
+            self.elements().map(|element| (element.center(), element.half())).unzip();
+        let rows = [&center, &half, &self.low, &self.high];
+        let [center, half, low, high] = rows.map(|row| graph.floats(row, &[dim]));
+        let loc = graph.slice(inputs, 0..dim);
+        let squashed = graph.node("Tanh", &[&loc], &[]);
+        let scaled = graph.mul(&squashed, &half);
+        let action = graph.add(&scaled, &center);
+        let action = graph.max(&action, &low);
+        Ok(graph.min(&action, &high).into())
     }
 
     fn row_logp(&self, inputs: &[f32], action: Row<'_>) -> Result<f32> {

@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle_core::{Column, CoreError};
+use rekindle_onnx::{Graph, Value, Values};
 
 use super::{Encoder, InputScale, flat_rows};
 use crate::builder::ModelBuilder;
@@ -109,5 +110,15 @@ impl Encoder for CnnEncoder {
 
     fn output_dim(&self) -> usize {
         self.output_dim
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, observations: &Values) -> Result<Value> {
+        let pixels = graph.rows(observations.one()?, self.input_dims.iter().product());
+        let pixels = self.scale.export_onnx(graph, &pixels);
+        let features = self.cnn.export_onnx(graph, &pixels, self.input_dims)?;
+        match &self.mlp {
+            Some(mlp) => mlp.export_onnx(graph, &features),
+            None => Ok(features),
+        }
     }
 }

@@ -4,7 +4,9 @@ use burn::module::Module;
 use burn::nn::Embedding;
 use burn::prelude::*;
 use burn::tensor::Int;
+use rekindle_core::any_tensor::to_f32;
 use rekindle_core::{Column, CoreError};
+use rekindle_onnx::{Graph, Value, Values};
 
 use super::Encoder;
 use crate::builder::ModelBuilder;
@@ -110,6 +112,29 @@ impl Encoder for DiscreteEncoder {
 
     fn output_dim(&self) -> usize {
         self.output_dim
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, observations: &Values) -> Result<Value> {
+        let choices = graph.rows(observations.one()?, self.nvec.len());
+        let start = graph.ints(&[self.start], &[1]);
+        let choices = graph.sub(&choices, &start);
+        let mut embeddings = self.embeddings.iter();
+        let mut entries = Vec::with_capacity(self.nvec.len());
+        for (entry, &n) in self.nvec.iter().enumerate() {
+            let choice = graph.slice(&choices, entry..entry + 1);
+            let table = if n > EMBEDDING_WIDTH { embeddings.next() } else { None };
+            entries.push(match table {
+                Some(table) => {
+                    let table = to_f32(table.weight.val())?;
+                    let table = graph.floats(&table, &[n, EMBEDDING_WIDTH]);
+                    let choice = graph.squeeze(&choice);
+                    graph.node("Gather", &[&table, &choice], &[])
+                }
+                None => graph.one_hot(&choice, n),
+            });
+        }
+        let entries = graph.concat(&entries);
+        self.mlp.export_onnx(graph, &entries)
     }
 }
 

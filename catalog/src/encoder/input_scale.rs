@@ -2,6 +2,7 @@
 
 use burn::prelude::*;
 use rekindle_env::{BoxDType, BoxSpace};
+use rekindle_onnx::{Graph, Value};
 
 /// The map of observations before the first layer of an encoder.
 ///
@@ -79,6 +80,21 @@ impl InputScale {
                 (x - low) / widths
             }
         }
+    }
+
+    /// Adds the map to an ONNX graph.
+    pub(crate) fn export_onnx(&self, graph: &mut Graph, x: &Value) -> Value {
+        let (low, widths) = match self {
+            Self::Identity => return x.clone(),
+            Self::Uniform { low, high } => (vec![*low], vec![width(*low, *high)]),
+            Self::PerElement { low, high } => {
+                let widths = low.iter().zip(high).map(|(low, high)| width(*low, *high));
+                (low.clone(), widths.collect())
+            }
+        };
+        let [low, widths] = [low, widths].map(|row| graph.floats(&row, &[row.len()]));
+        let shifted = graph.sub(x, &low);
+        graph.div(&shifted, &widths)
     }
 }
 

@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::prelude::*;
 use rekindle_core::Column;
 use rekindle_kernels::DenseLayer;
+use rekindle_onnx::{Graph, Value, Values};
 
 use super::{Encoder, InputScale, flat_rows};
 use crate::builder::ModelBuilder;
@@ -77,5 +78,11 @@ impl Encoder for MlpEncoder {
 
     fn output_dim(&self) -> usize {
         self.config.mlp.output_dim()
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, observations: &Values) -> Result<Value> {
+        let rows = graph.rows(observations.one()?, self.config.mlp.input_dim);
+        let rows = self.config.scale.export_onnx(graph, &rows);
+        self.mlp.export_onnx(graph, &rows)
     }
 }

@@ -3,6 +3,7 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::prelude::*;
 use rekindle_core::{Column, CoreError};
+use rekindle_onnx::{Graph, Value, Values};
 
 use super::{BoxEncoder, Encoder};
 use crate::builder::ModelBuilder;
@@ -65,6 +66,15 @@ impl Encoder for MultiStreamEncoder {
 
     fn output_dim(&self) -> usize {
         self.output_dim
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, observations: &Values) -> Result<Value> {
+        let mut features = Vec::with_capacity(self.streams.0.len());
+        for (name, encoder) in &self.streams.0 {
+            features.push(encoder.export_onnx(graph, observations.part(name)?)?);
+        }
+        let features = graph.concat(&features);
+        self.fusion.export_onnx(graph, &features)
     }
 }
 

@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::prelude::*;
 use rekindle_core::{Column, Columns, CoreError};
 use rekindle_env::{Buffer, Space};
+use rekindle_onnx::{Graph, Value, Values};
 
 use super::{BoxEncoder, Encoder, flat_rows};
 use crate::builder::ModelBuilder;
@@ -99,6 +100,20 @@ impl Encoder for RecurrentEncoder {
         state: &Column,
     ) -> Result<(Tensor<2>, Column)> {
         self.rnn.forward(self.features(observations)?, state)
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, observations: &Values) -> Result<Value> {
+        if self.beside.is_empty() {
+            let features = self.tokenizer.export_onnx(graph, observations)?;
+            return self.rnn.export_onnx(graph, &features);
+        }
+        let original = observations.part(Columns::ORIG_OBS)?;
+        let mut features = vec![self.tokenizer.export_onnx(graph, original)?];
+        for (key, width) in &self.beside {
+            features.push(graph.rows(observations.part(key)?.one()?, *width));
+        }
+        let features = graph.concat(&features);
+        self.rnn.export_onnx(graph, &features)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use burn::prelude::*;
 use rekindle_kernels::tanh;
+use rekindle_onnx::{Graph, Value};
 
 /// Computes the logistic function by the fast `tanh`: `σ(x) = (tanh(x/2) + 1) / 2`.
 fn sigmoid(x: Tensor<2>) -> Tensor<2> {
@@ -34,4 +35,48 @@ pub(super) fn gru_cell(input: Tensor<2>, recurrent: Tensor<2>, hidden: Tensor<2>
     let update = sigmoid(gate(&input, 1) + gate(&recurrent, 1));
     let new = tanh(gate(&input, 2) + reset * gate(&recurrent, 2));
     (hidden - new.clone()) * update + new
+}
+
+/// Adds [`lstm_cell`] to an ONNX graph. Returns the new cell and hidden state.
+pub(super) fn export_lstm_cell(
+    graph: &mut Graph,
+    gates: &Value,
+    cell: &Value,
+    width: usize,
+) -> [Value; 2] {
+    let mut gate = |index: usize, activation: &str| {
+        let gate = graph.slice(gates, index * width..(index + 1) * width);
+        graph.node(activation, &[&gate], &[])
+    };
+    let (input, forget, output) = (gate(0, "Sigmoid"), gate(1, "Sigmoid"), gate(3, "Sigmoid"));
+    let new = gate(2, "Tanh");
+    let (kept, added) = (graph.mul(&forget, cell), graph.mul(&input, &new));
+    let cell = graph.add(&kept, &added);
+    let shown = graph.node("Tanh", &[&cell], &[]);
+    let hidden = graph.mul(&output, &shown);
+    [cell, hidden]
+}
+
+/// Adds [`gru_cell`] to an ONNX graph. Returns the new hidden state.
+pub(super) fn export_gru_cell(
+    graph: &mut Graph,
+    input: &Value,
+    recurrent: &Value,
+    hidden: &Value,
+    width: usize,
+) -> Value {
+    let mut gates =
+        |of: &Value| [0, 1, 2].map(|index| graph.slice(of, index * width..(index + 1) * width));
+    let ([reset, update, new], [reset_of, update_of, new_of]) = (gates(input), gates(recurrent));
+    let mut sigmoid = |a: &Value, b: &Value| {
+        let sum = graph.add(a, b);
+        graph.node("Sigmoid", &[&sum], &[])
+    };
+    let (reset, update) = (sigmoid(&reset, &reset_of), sigmoid(&update, &update_of));
+    let scaled = graph.mul(&reset, &new_of);
+    let sum = graph.add(&new, &scaled);
+    let new = graph.node("Tanh", &[&sum], &[]);
+    let difference = graph.sub(hidden, &new);
+    let kept = graph.mul(&difference, &update);
+    graph.add(&kept, &new)
 }

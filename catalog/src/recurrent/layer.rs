@@ -2,11 +2,14 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::prelude::*;
+use rekindle_core::any_tensor::to_f32;
 use rekindle_kernels::RecurrentLayer;
+use rekindle_onnx::{Graph, Value};
 
 use super::RecurrentConfig;
-use super::cell::{gru_cell, lstm_cell};
+use super::cell::{export_gru_cell, export_lstm_cell, gru_cell, lstm_cell};
 use crate::builder::ModelBuilder;
+use crate::error::Result;
 use crate::initializer::Initializer;
 
 /// The container that visitors see around the parameters.
@@ -99,6 +102,44 @@ impl Layer {
             outputs.push(hidden.clone());
         }
         (Tensor::stack(outputs, 1), hidden, cell)
+    }
+
+    /// Adds one step to an ONNX graph. States are those of an LSTM, cell then hidden, or that of a GRU.
+    ///
+    /// # Shapes
+    /// `x`: `[B, input_dim]`; states, before and after: `[B, hidden_dim]`.
+    pub(super) fn export_onnx(
+        &self,
+        graph: &mut Graph,
+        x: &Value,
+        states: &[Value],
+    ) -> Result<Vec<Value>> {
+        let mut product =
+            |x: &Value, weight: &Param<Tensor<2>>, bias: &Option<Param<Tensor<1>>>| {
+                let bias = bias.as_ref().map(|bias| to_f32(bias.val())).transpose()?;
+                let data = to_f32(weight.val())?;
+                Ok::<_, crate::CatalogError>(graph.linear_by_output(
+                    x,
+                    &data,
+                    weight.dims(),
+                    bias.as_deref(),
+                ))
+            };
+        let width = self.weight_hh.dims()[1];
+        match states {
+            [cell, hidden] => {
+                let input = product(x, &self.weight_ih, &self.bias_ih)?;
+                let recurrent = product(hidden, &self.weight_hh, &self.bias_hh)?;
+                let gates = graph.add(&input, &recurrent);
+                Ok(export_lstm_cell(graph, &gates, cell, width).into())
+            }
+            [hidden] => {
+                let input = product(x, &self.weight_ih, &self.bias_ih)?;
+                let recurrent = product(hidden, &self.weight_hh, &self.bias_hh)?;
+                Ok(vec![export_gru_cell(graph, &input, &recurrent, hidden, width)])
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     pub(super) fn visit_named<V: ModuleVisitor>(&self, index: usize, visitor: &mut V) {

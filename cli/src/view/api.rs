@@ -1,11 +1,11 @@
 //! The answers to the requests of the page.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::runs::{Summary, find, settings};
+use super::runs::{RunList, Summary, settings};
 use super::server::Answer;
 use crate::lines::spread_lines;
 
@@ -14,7 +14,7 @@ const MAX_POINTS: usize = 1000;
 const JSON: &str = "application/json";
 
 /// Answers a request for a path with a query.
-pub(super) fn answer(target: &str, root: &Path) -> Answer {
+pub(super) fn answer(target: &str, list: &RunList) -> Answer {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let query = parameters(query);
     match path {
@@ -22,16 +22,16 @@ pub(super) fn answer(target: &str, root: &Path) -> Answer {
         "/page.js" => Answer::new("text/javascript; charset=utf-8", include_str!("page.js")),
         "/page.css" => Answer::new("text/css; charset=utf-8", include_str!("page.css")),
         "/api/runs" => {
-            let runs: Vec<_> =
-                find(root).iter().map(|(name, path)| Summary::of(name, path)).collect();
+            let runs = list.current();
+            let runs: Vec<_> = runs.iter().map(|(name, path)| Summary::of(name, path)).collect();
             to_json(&json!(runs))
         }
-        "/api/metrics" => of_run(root, &query, |path| {
+        "/api/metrics" => of_run(list, &query, |path| {
             let lines = spread_lines(&path.join("metrics.jsonl"), 1).map_err(|e| e.to_string())?;
             Ok(lines.last().and_then(|line| parse(line)).map_or(json!({}), Value::Object))
         }),
-        "/api/series" => of_run(root, &query, |path| series(path, &query)),
-        "/api/config" => of_run(root, &query, |path| {
+        "/api/series" => of_run(list, &query, |path| series(path, &query)),
+        "/api/config" => of_run(list, &query, |path| {
             let (algorithm, settings) = settings(path)?;
             let mut flat = Map::from_iter([("algorithm".to_owned(), algorithm.into())]);
             flatten(&settings, "", &mut flat);
@@ -43,12 +43,12 @@ pub(super) fn answer(target: &str, root: &Path) -> Answer {
 
 /// Answers about the run that the query names.
 fn of_run(
-    root: &Path,
+    list: &RunList,
     query: &BTreeMap<String, String>,
-    content: impl FnOnce(&PathBuf) -> Result<Value, String>,
+    content: impl FnOnce(&Path) -> Result<Value, String>,
 ) -> Answer {
     // The name is looked up in the list of runs, so a path in the query never reaches the file system.
-    let runs = find(root);
+    let runs = list.current();
     match query.get("run").and_then(|name| runs.get(name)) {
         None => Answer::error("404 Not Found", "unknown run"),
         Some(path) => match content(path) {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use rekindle::algorithms::Experiment;
 use serde::Serialize;
@@ -16,11 +17,38 @@ const MAX_DEPTH: usize = 6;
 /// Maximum number of runs that are shown.
 const MAX_RUNS: usize = 1000;
 
-/// Returns the folders of runs within a directory. The name of a run is its path relative to the directory.
-pub(super) fn find(root: &Path) -> BTreeMap<String, PathBuf> {
-    let mut found = BTreeMap::new();
-    collect(root, root, MAX_DEPTH, &mut found);
-    found
+/// Time for which a list of runs is used before the directory is searched again. The page asks every two seconds.
+const MAX_AGE: Duration = Duration::from_millis(1500);
+
+/// The folders of runs by name. The name of a run is its path relative to the directory.
+type Runs = Arc<BTreeMap<String, PathBuf>>;
+
+/// The runs in a directory, found again from time to time.
+#[derive(Debug)]
+pub(super) struct RunList {
+    root: PathBuf,
+    last: Mutex<Option<(Instant, Runs)>>,
+}
+
+impl RunList {
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), last: Mutex::new(None) }
+    }
+
+    /// Returns the runs as of at most [`MAX_AGE`] ago. Requests at the same time share one search.
+    pub(super) fn current(&self) -> Runs {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((found_at, runs)) = &*last
+            && found_at.elapsed() < MAX_AGE
+        {
+            return runs.clone();
+        }
+        let mut found = BTreeMap::new();
+        collect(&self.root, &self.root, MAX_DEPTH, &mut found);
+        let runs = Arc::new(found);
+        *last = Some((Instant::now(), runs.clone()));
+        runs
+    }
 }
 
 fn collect(root: &Path, at: &Path, depth: usize, found: &mut BTreeMap<String, PathBuf>) {
@@ -58,7 +86,8 @@ impl Summary {
         let age = fs::metadata(path.join("metrics.jsonl"))
             .and_then(|metadata| metadata.modified())
             .ok()
-            .and_then(|modified| SystemTime::now().duration_since(modified).ok())
+            // A file from the future was written before the clock was set back.
+            .map(|modified| SystemTime::now().duration_since(modified).unwrap_or_default())
             .map(|age| age.as_secs());
         let (algorithm, settings, error) = match settings(path) {
             Ok((algorithm, settings)) => (algorithm, settings, None),

@@ -3,15 +3,22 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::mpsc::{self, Receiver, TrySendError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use super::api;
+use super::runs::RunList;
 
 /// The largest head of a request.
 const MAX_HEAD: u64 = 16 * 1024;
 /// Limit of each read from and each write to a client.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Number of threads that answer requests. Browsers open up to six connections to a server, some of them unused.
+const THREADS: usize = 16;
+/// Maximum number of connections that wait for a thread. Further ones are refused.
+const QUEUE: usize = 64;
 
 /// The content security policy: only files of this server and no inline scripts, so names of runs cannot inject code.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -37,7 +44,16 @@ impl Answer {
 /// Answers requests until the listener fails.
 pub(super) fn serve(listener: &TcpListener, root: &Path) -> io::Result<()> {
     let is_local = listener.local_addr()?.ip().is_loopback();
+    let runs = RunList::new(root);
+    let (sender, receiver) = mpsc::sync_channel(QUEUE);
+    let receiver = Mutex::new(receiver);
     thread::scope(|scope| {
+        for _ in 0..THREADS {
+            let answer = || answer_all(&receiver, &runs, is_local);
+            thread::Builder::new().spawn_scoped(scope, answer)?;
+        }
+        // The threads end when the sender is dropped.
+        let sender = sender;
         loop {
             let (stream, _) = match listener.accept() {
                 Ok(accepted) => accepted,
@@ -48,15 +64,37 @@ pub(super) fn serve(listener: &TcpListener, root: &Path) -> io::Result<()> {
                 }
                 Err(error) => return Err(error),
             };
-            let answer = move || {
-                // A client that disconnects is no failure.
-                let _ = handle(&stream, root, is_local);
-            };
-            if let Err(error) = thread::Builder::new().spawn_scoped(scope, answer) {
-                tracing::warn!(%error, "a request was not answered");
+            match sender.try_send(stream) {
+                Ok(()) => {}
+                Err(TrySendError::Full(stream)) => {
+                    tracing::warn!("too many connections: a request was refused");
+                    let _ = refuse(&stream);
+                }
+                // All threads have ended.
+                Err(TrySendError::Disconnected(_)) => return Ok(()),
             }
         }
     })
+}
+
+/// Answers connections until no more can come.
+fn answer_all(connections: &Mutex<Receiver<TcpStream>>, runs: &RunList, is_local: bool) {
+    loop {
+        let next = connections.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match next {
+            // A client that disconnects is no failure.
+            Ok(stream) => {
+                let _ = handle(&stream, runs, is_local);
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+fn refuse(stream: &TcpStream) -> io::Result<()> {
+    // The thread that accepts connections does not wait for a client.
+    stream.set_nonblocking(true)?;
+    write_answer(stream, &Answer::error("503 Service Unavailable", "too many requests; try again"))
 }
 
 fn is_temporary(error: &io::Error) -> bool {
@@ -66,7 +104,7 @@ fn is_temporary(error: &io::Error) -> bool {
     is_full || matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-fn handle(stream: &TcpStream, root: &Path, is_local: bool) -> io::Result<()> {
+fn handle(stream: &TcpStream, runs: &RunList, is_local: bool) -> io::Result<()> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     let answer = match read_request(stream)? {
@@ -76,7 +114,7 @@ fn handle(stream: &TcpStream, root: &Path, is_local: bool) -> io::Result<()> {
         Some(request) if request.method != "GET" => {
             Answer::error("405 Method Not Allowed", "only GET is answered")
         }
-        Some(request) => api::answer(&request.target, root),
+        Some(request) => api::answer(&request.target, runs),
         None => Answer::error("400 Bad Request", "not a request of HTTP"),
     };
     write_answer(stream, &answer)

@@ -55,7 +55,7 @@ fn runs_curves_and_settings_are_answered() {
         root.path(),
         "ppo/a",
         CONFIG,
-        "{\"x\":1,\"y\":2}\n{\"x\":2,\"y\":null}\n{\"y\":1}\n{\"x\":3",
+        "{\"x\":1,\"y\":2}\n{\"x\":2,\"y\":null}\n{\"x\":NaN,\"y\":NaN}\n\u{0}\n{\"y\":1}\n{\"x\":3",
     );
     run(root.path(), "ppo/b", "not toml", "");
     let address = serve(root.path());
@@ -115,6 +115,59 @@ fn hostile_names_and_requests_do_no_harm() {
     assert!(
         send(address, "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n").0.starts_with("HTTP/1.1 200")
     );
+}
+
+#[test]
+fn a_run_that_was_written_before_the_clock_was_set_back_is_recent() {
+    let root = tempfile::tempdir().unwrap();
+    run(root.path(), "run", CONFIG, "{\"x\":1}\n");
+    let file =
+        fs::File::options().append(true).open(root.path().join("run/metrics.jsonl")).unwrap();
+    file.set_modified(std::time::SystemTime::now() + Duration::from_secs(86_400)).unwrap();
+    assert_eq!(json_at(serve(root.path()), "/api/runs")[0]["age"], 0);
+}
+
+#[test]
+fn the_directory_is_not_searched_for_each_request_and_new_runs_appear() {
+    let root = tempfile::tempdir().unwrap();
+    run(root.path(), "first", CONFIG, "");
+    let list = runs::RunList::new(root.path());
+    let before = list.current();
+    run(root.path(), "second", CONFIG, "");
+    assert!(std::sync::Arc::ptr_eq(&before, &list.current()), "found again at once");
+    let started = Instant::now();
+    while list.current().len() < 2 {
+        assert!(started.elapsed() < Duration::from_secs(20), "the new run does not appear");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn idle_and_many_connections_do_not_stop_the_server() {
+    let root = tempfile::tempdir().unwrap();
+    run(root.path(), "run", CONFIG, "");
+    let address = serve(root.path());
+    // As a browser does, open connections without a request.
+    let idle: Vec<_> = (0..6).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let started = Instant::now();
+    let many: Vec<_> = (0..40)
+        .map(|_| std::thread::spawn(move || json_at(address, "/api/runs")[0]["name"].clone()))
+        .collect();
+    for answer in many {
+        assert_eq!(answer.join().unwrap(), "run");
+    }
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    // With no thread left, connections are refused at once, and answered again after the others have timed out.
+    let flood: Vec<_> = (0..120).map(|_| TcpStream::connect(address).unwrap()).collect();
+    drop(idle);
+    let refused = flood.iter().rev().take(5).any(|mut stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).is_ok() && head == *b"HTTP/1.1 503"
+    });
+    assert!(refused);
+    drop(flood);
+    assert_eq!(json_at(address, "/api/runs")[0]["name"], "run");
 }
 
 #[test]

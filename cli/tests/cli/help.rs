@@ -6,9 +6,10 @@ use crate::program::run;
 fn the_help_of_every_command_is_complete() {
     let dir = tempfile::tempdir().unwrap();
     let mut text = run(dir.path(), &["--help"]);
-    for name in
-        ["train", "resume", "evaluate", "config", "list", "inspect", "export", "plot", "view"]
-    {
+    for name in [
+        "train", "resume", "evaluate", "config", "list", "inspect", "export", "plot", "view",
+        "play", "tune",
+    ] {
         text += &format!("\n----- {name} -----\n");
         text += &run(dir.path(), &[name, "--help"]);
     }

@@ -6,4 +6,6 @@ mod help;
 mod interrupted;
 mod mistakes;
 mod program;
+mod python;
 mod run_folder;
+mod tune;

@@ -6,7 +6,7 @@ use std::fs;
 use crate::program::start;
 
 /// Files of settings with mistakes.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 11] = [
     ("no_algorithm.toml", "[training]\nlr = 1e-3\n"),
     ("syntax.toml", "algorithm = \"PPO\"\n[training\nlr = 1\n"),
     ("twice.toml", "algorithm = \"PPO\"\n[training]\nlr = 1\nlr = 2\n"),
@@ -16,10 +16,12 @@ const FILES: [(&str, &str); 9] = [
     ("type.toml", "algorithm = \"PPO\"\n[training]\nuse_gae = \"yes\"\n"),
     ("date.toml", "algorithm = \"PPO\"\n[training]\nlr = 2026-01-01\n"),
     ("env.toml", "algorithm = \"PPO\"\n"),
+    ("lr.toml", "\"training.lr\" = { low = 1, high = 0.1 }\n"),
+    ("unknown.toml", "\"training.learning_rate\" = { low = 1e-4, high = 1e-3 }\n"),
 ];
 
 /// Command lines, separated by spaces.
-const LINES: [&str; 44] = [
+const LINES: [&str; 53] = [
     "",
     "trian ppo CartPole-v1",
     "train",
@@ -64,6 +66,15 @@ const LINES: [&str; 44] = [
     "evaluate . --best",
     "plot missing",
     "view missing",
+    "play missing --out episode.gif",
+    "play missing --out episode.avi",
+    "tune ppo CartPole-v1",
+    "tune vpg CartPole-v1 --steps 100",
+    "tune ppo CartPole-v1 --steps 100 --space missing.toml",
+    "tune ppo CartPole-v1 --steps 100 --space lr.toml",
+    "tune ppo CartPole-v1 --steps 100 --space unknown.toml",
+    "tune ppo CartPole-v1 --steps 100 --trials 0",
+    "export missing --out policy.onnx --format onx",
 ];
 
 #[test]
@@ -90,6 +101,6 @@ fn every_mistake_is_answered_with_a_message_that_helps() {
         writeln!(answers, "exit code {}\n", code.unwrap()).unwrap();
     }
     // Nothing was started.
-    assert!(!dir.path().join("runs").exists());
+    assert!(!dir.path().join("runs").exists() && !dir.path().join("tune").exists());
     insta::assert_snapshot!(answers);
 }

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use rekindle_env::{Buffer, Space};
+use rekindle_onnx::{Graph, OnnxError, Values};
 use serde_json::Value;
 
 use super::context::{ConnectorContext, RewardContext};
@@ -110,6 +111,19 @@ pub trait Connector: Debug + Send + CloneConnector {
     /// [`RunnerError::NotInvertible`] unless the connector implements it.
     fn invert(&self, _output: &Buffer, _input: &mut Buffer) -> Result<()> {
         Err(RunnerError::NotInvertible(self.name().into()))
+    }
+
+    /// Adds the transform with the learned state to an ONNX graph.
+    ///
+    /// # Shapes
+    /// Rows `[B, …]` with the shapes of the input space: floats, or integers for choices. Result: rows of the output
+    /// space.
+    ///
+    /// # Errors
+    /// [`OnnxError::NotExportable`] unless the connector implements it.
+    fn export_onnx(&self, _graph: &mut Graph, _rows: &Values) -> Result<Values> {
+        let method = "Connector::export_onnx";
+        Err(OnnxError::not_implemented("connector", self.name(), method).into())
     }
 
     /// Returns the connector's episode state, such as the previous actions of running episodes, or null

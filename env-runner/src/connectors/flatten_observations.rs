@@ -1,6 +1,7 @@
 //! Observations of any space as one vector.
 
 use rekindle_env::{BoxDType, BoxSpace, Buffer, Space};
+use rekindle_onnx::{ElementType, Graph, Value as OnnxValue, Values};
 use serde_json::Value;
 
 use super::{Connector, ConnectorContext};
@@ -92,6 +93,18 @@ impl Connector for FlattenObservations {
         Ok(())
     }
 
+    fn export_onnx(&self, graph: &mut Graph, rows: &Values) -> Result<Values> {
+        let mut parts = Vec::new();
+        for (key, space) in self.input.iter().flat_map(|space| self.kept(space)) {
+            let rows = match key {
+                Some(key) => rows.part(key)?,
+                None => rows,
+            };
+            export(space, rows, graph, &mut parts)?;
+        }
+        Ok(graph.concat(&parts).into())
+    }
+
     fn get_memory(&self) -> Result<Value> {
         Ok(Value::Null)
     }
@@ -141,11 +154,66 @@ fn flatten(
 
 /// Scales bytes to [0, 1] by their bounds; 0 where the bounds are equal.
 fn scale(space: &BoxSpace, bytes: &[u8], out: &mut [f32]) {
-    let bounds = space.low().iter().zip(space.high());
-    for ((out, byte), (low, high)) in out.iter_mut().zip(bytes).zip(bounds) {
-        let range = if high > low { high - low } else { 1.0 };
+    for ((out, byte), (low, range)) in out.iter_mut().zip(bytes).zip(ranges(space)) {
         *out = (f32::from(*byte) - low) / range;
     }
+}
+
+/// Returns the lower bound and the width of each element, 1 where the bounds are equal.
+fn ranges(space: &BoxSpace) -> impl Iterator<Item = (f32, f32)> + '_ {
+    let bounds = space.low().iter().zip(space.high());
+    bounds.map(|(low, high)| (*low, if high > low { high - low } else { 1.0 }))
+}
+
+/// Adds the flattened values of a space to an ONNX graph, and appends them to `parts`.
+fn export(
+    space: &Space,
+    rows: &Values,
+    graph: &mut Graph,
+    parts: &mut Vec<OnnxValue>,
+) -> Result<()> {
+    let nvec = match space {
+        Space::Dict(dict) => {
+            let mut children = dict.iter();
+            return children
+                .try_for_each(|(key, part)| export(part, rows.part(key)?, graph, parts));
+        }
+        Space::Tuple(tuple) => {
+            let mut children = tuple.spaces().iter().enumerate();
+            return children.try_for_each(|(position, part)| {
+                export(part, rows.part(&position.to_string())?, graph, parts)
+            });
+        }
+        Space::Box(space) => {
+            let mut flat = graph.rows(rows.one()?, space.size());
+            match space.dtype() {
+                BoxDType::Float32 => {}
+                BoxDType::Uint8 => {
+                    let (low, width): (Vec<_>, Vec<_>) = ranges(space).unzip();
+                    let [low, width] = [low, width].map(|row| graph.floats(&row, &[row.len()]));
+                    let shifted = graph.sub(&flat, &low);
+                    flat = graph.div(&shifted, &width);
+                }
+                _ => flat = graph.cast(&flat, ElementType::Float32),
+            }
+            parts.push(flat);
+            return Ok(());
+        }
+        Space::MultiBinary(bits) => {
+            parts.push(graph.rows(rows.one()?, bits.n()));
+            return Ok(());
+        }
+        Space::Discrete(choice) => vec![(choice.n(), choice.start())],
+        Space::MultiDiscrete(choices) => choices.nvec().iter().map(|n| (*n, 0)).collect(),
+    };
+    let choices = graph.rows(rows.one()?, nvec.len());
+    for (entry, (n, start)) in nvec.into_iter().enumerate() {
+        let choice = graph.slice(&choices, entry..entry + 1);
+        let start = graph.ints(&[start], &[1]);
+        let choice = graph.sub(&choice, &start);
+        parts.push(graph.one_hot(&choice, n));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

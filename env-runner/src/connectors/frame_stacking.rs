@@ -2,6 +2,7 @@
 
 use rekindle_core::ConfigError;
 use rekindle_env::{BoxDType, BoxSpace, Buffer, Space};
+use rekindle_onnx::{Attribute, Graph, Values};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -26,6 +27,8 @@ use crate::{Result, RunnerError};
 pub struct FrameStacking {
     num_frames: usize,
     frames: Frames,
+    /// The shape of an observation.
+    shape: Vec<usize>,
 }
 
 /// The last frames of the running episodes.
@@ -53,7 +56,7 @@ impl FrameStacking {
                 ConfigError::new("FrameStacking.num_frames", "0", "it must be at least 1").into()
             );
         }
-        Ok(Self { num_frames, frames: Frames::None })
+        Ok(Self { num_frames, frames: Frames::None, shape: Vec::new() })
     }
 }
 
@@ -95,6 +98,10 @@ impl Connector for FrameStacking {
         Ok(Space::Box(space))
     }
 
+    fn set_input_space(&mut self, input: &Space) {
+        self.shape = input.as_box().map(|space| space.shape().to_vec()).unwrap_or_default();
+    }
+
     fn transform(
         &mut self,
         input: &Buffer,
@@ -122,6 +129,24 @@ impl Connector for FrameStacking {
             }
         }
         Ok(())
+    }
+
+    /// The earlier frames are a state of the graph, `state_in.frames`.
+    fn export_onnx(&self, graph: &mut Graph, rows: &Values) -> Result<Values> {
+        let (channels, rest) = pixels(&self.shape).unwrap_or((1, &[]));
+        let (stacked, earlier) = (channels * self.num_frames, channels * (self.num_frames - 1));
+        let shape = rest.iter().chain([&channels]).map(|n| *n as i64);
+        let shape: Vec<i64> = [-1].into_iter().chain(shape).collect();
+        let frame = graph.reshape(rows.one()?, &shape);
+        if earlier == 0 {
+            return Ok(frame.into());
+        }
+        let of_state = [rest, &[earlier]].concat();
+        let past = graph.state_in("frames", &of_state)?;
+        let all = graph.node("Concat", &[&past, &frame], &[("axis", Attribute::Int(-1))]);
+        let next = graph.slice_axis(&all, -1, channels..stacked);
+        graph.state_out("frames", &next, &of_state)?;
+        Ok(all.into())
     }
 
     fn get_memory(&self) -> Result<Value> {

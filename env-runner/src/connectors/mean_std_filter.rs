@@ -2,6 +2,7 @@
 
 use rekindle_core::ConfigError;
 use rekindle_env::{BoxDType, BoxSpace, Buffer, Space};
+use rekindle_onnx::{ElementType, Graph, Values};
 use serde_json::Value;
 
 use super::running_stats::SharedStats;
@@ -30,6 +31,8 @@ pub struct MeanStdFilter {
     clip_by_value: Option<f32>,
     /// Elements of a row.
     width: usize,
+    /// The shape of a row.
+    shape: Vec<usize>,
     stats: SharedStats,
     /// `σ + 1e-6` of every element, while rows are transformed.
     divisors: Vec<f64>,
@@ -74,6 +77,7 @@ impl MeanStdFilter {
             de_std_to_one,
             clip_by_value,
             width: 0,
+            shape: Vec::new(),
             stats: SharedStats::default(),
             divisors: Vec::new(),
         })
@@ -120,6 +124,7 @@ impl Connector for MeanStdFilter {
 
     fn set_input_space(&mut self, input: &Space) {
         self.width = input.flat_dim();
+        self.shape = input.as_box().map(|space| space.shape().to_vec()).unwrap_or_default();
     }
 
     fn transform(
@@ -152,6 +157,32 @@ impl Connector for MeanStdFilter {
             }
         }
         Ok(())
+    }
+
+    /// Computes in double precision, as [`transform`](Self::transform) does.
+    fn export_onnx(&self, graph: &mut Graph, rows: &Values) -> Result<Values> {
+        let (width, mut stats) = (self.width, self.stats.clone());
+        stats.reserve(width);
+        let stats = stats.current();
+        let shape: Vec<i64> =
+            [-1].into_iter().chain(self.shape.iter().map(|n| *n as i64)).collect();
+        let mut x = graph.rows(rows.one()?, width);
+        x = graph.cast(&x, ElementType::Float64);
+        if self.de_mean_to_zero {
+            let mean: Vec<_> = (0..width).map(|i| stats.mean(i)).collect();
+            let mean = graph.doubles(&mean, &[width]);
+            x = graph.sub(&x, &mean);
+        }
+        if self.de_std_to_one {
+            let divisors: Vec<_> = (0..width).map(|i| stats.std(i) + 1e-6).collect();
+            let divisors = graph.doubles(&divisors, &[width]);
+            x = graph.div(&x, &divisors);
+        }
+        x = graph.cast(&x, ElementType::Float32);
+        if let Some(bound) = self.clip_by_value {
+            x = graph.clip(&x, -bound, bound);
+        }
+        Ok(graph.reshape(&x, &shape).into())
     }
 
     fn get_state(&self) -> Result<Value> {

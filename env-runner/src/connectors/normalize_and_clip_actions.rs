@@ -1,6 +1,7 @@
 //! Scaling and clipping of actions.
 
 use rekindle_env::{BoxDType, BoxSpace, Buffer, Space};
+use rekindle_onnx::{ElementType, Graph, Values};
 use serde_json::Value;
 
 use super::{Connector, ConnectorContext};
@@ -135,6 +136,54 @@ impl Rule {
         Ok(())
     }
 
+    /// Adds the transform of the actions of a space to an ONNX graph. Whole numbers stay floats.
+    fn export_onnx(&self, space: &Space, graph: &mut Graph, actions: &Values) -> Result<Values> {
+        let part = |name: &str, rule: &Self, space: &Space, graph: &mut Graph| {
+            Ok((name.to_owned(), rule.export_onnx(space, graph, actions.part(name)?)?))
+        };
+        Ok(match (self, space) {
+            (Self::Bound { low, high, normalize }, Space::Box(space)) => {
+                let mut a = graph.rows(actions.one()?, low.len());
+                if *normalize {
+                    // In double precision, because the width of the bounds may be beyond single precision.
+                    let [low, half]: [Vec<f64>; 2] = [
+                        low.iter().map(|low| f64::from(*low)).collect(),
+                        low.iter()
+                            .zip(high)
+                            .map(|(l, h)| (f64::from(*h) - f64::from(*l)) / 2.0)
+                            .collect(),
+                    ];
+                    let [low, half] = [low, half].map(|row| graph.doubles(&row, &[row.len()]));
+                    let one = graph.doubles(&[1.0], &[1]);
+                    a = graph.cast(&a, ElementType::Float64);
+                    a = graph.add(&a, &one);
+                    a = graph.mul(&a, &half);
+                    a = graph.add(&a, &low);
+                    a = graph.cast(&a, ElementType::Float32);
+                }
+                let [low, high] = [low, high].map(|row| graph.floats(row, &[row.len()]));
+                a = graph.max(&a, &low);
+                a = graph.min(&a, &high);
+                match space.dtype() {
+                    BoxDType::Float32 => a.into(),
+                    _ => graph.round_half_away(&a).into(),
+                }
+            }
+            (Self::Dict(rules), Space::Dict(dict)) => {
+                let parts = rules.iter().map(|(key, rule)| part(key, rule, dict.get(key)?, graph));
+                Values::Parts(parts.collect::<Result<_>>()?)
+            }
+            (Self::Tuple(rules), Space::Tuple(tuple)) => {
+                let parts = rules.iter().zip(tuple.spaces()).enumerate();
+                let parts = parts.map(|(position, (rule, space))| {
+                    part(&position.to_string(), rule, space, graph)
+                });
+                Values::Parts(parts.collect::<Result<_>>()?)
+            }
+            _ => actions.clone(),
+        })
+    }
+
     /// Transforms the environment's actions to the module's.
     fn invert(&self, output: &Buffer, input: &mut Buffer) -> Result<()> {
         match self {
@@ -214,6 +263,10 @@ impl Connector for NormalizeAndClipActions {
     /// and rounding are not undone.
     fn invert(&self, output: &Buffer, input: &mut Buffer) -> Result<()> {
         self.rule.invert(output, input)
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, rows: &Values) -> Result<Values> {
+        self.rule.export_onnx(&self.space, graph, rows)
     }
 
     fn get_memory(&self) -> Result<Value> {

@@ -2,6 +2,7 @@
 
 use rekindle_core::ConfigError;
 use rekindle_env::{Buffer, Space};
+use rekindle_onnx::{Graph, Values};
 use serde_json::Value;
 
 use super::{Connector, ConnectorContext};
@@ -139,6 +140,10 @@ impl Connector for OnPart {
 
     fn invert(&self, output: &Buffer, input: &mut Buffer) -> Result<()> {
         apply(output, input, &self.path, &mut |part, out| self.connector.invert(part, out))
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, rows: &Values) -> Result<Values> {
+        rows.map_part(&self.path, &mut |part| self.connector.export_onnx(graph, part))
     }
 
     fn get_memory(&self) -> Result<Value> {

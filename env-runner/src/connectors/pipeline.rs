@@ -1,6 +1,7 @@
 //! Pipelines of connectors.
 
 use rekindle_env::{Buffer, Space};
+use rekindle_onnx::{Graph, Values};
 use serde_json::{Map, Value};
 
 use super::saved::invalid;
@@ -238,6 +239,15 @@ impl ConnectorPipeline {
             true => input,
             false => kept,
         }
+    }
+
+    /// Adds all connectors of rows to an ONNX graph.
+    ///
+    /// # Errors
+    /// If a connector has no ONNX form.
+    pub(crate) fn export_onnx(&self, graph: &mut Graph, rows: &Values) -> Result<Values> {
+        let mut stages = self.stages.iter().filter(|stage| !stage.connector.transforms_rewards());
+        stages.try_fold(rows.clone(), |rows, stage| stage.connector.export_onnx(graph, &rows))
     }
 
     /// Passes rewards through all connectors of rewards, in place. The rewards of a step come before

@@ -3,6 +3,7 @@
 use rekindle_core::Columns;
 use rekindle_core::ConfigError;
 use rekindle_env::{Buffer, Space};
+use rekindle_onnx::{Graph, OnnxError, Values};
 use serde_json::Value;
 
 use super::history::History;
@@ -136,6 +137,14 @@ impl Connector for PrevActionsPrevRewards {
             self.rewards.restore(slot(row), &rewards);
         }
         Ok(())
+    }
+
+    fn export_onnx(&self, _graph: &mut Graph, _rows: &Values) -> Result<Values> {
+        Err(OnnxError::NotExportable {
+            part: format!("connector `{}`", self.name()),
+            reason: "it remembers earlier actions and rewards, and the graph computes one step; train a policy without `lstm_use_prev_action` and `lstm_use_prev_reward`".into(),
+        }
+        .into())
     }
 
     fn get_memory(&self) -> Result<Value> {

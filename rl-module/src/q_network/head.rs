@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::prelude::*;
 use rekindle_catalog::{BoxEncoder, Mlp, ModelBuilder, NoisyLayers, dueling, dueling_logits};
 use rekindle_core::Column;
+use rekindle_onnx::{Graph, Value};
 
 use crate::error::Result;
 
@@ -88,6 +89,36 @@ impl QHead {
         let [rows, outputs] = advantages.dims();
         let advantages = advantages.reshape([rows, outputs / self.atoms, self.atoms]);
         dueling_logits(advantages, values, mask).reshape([rows, outputs])
+    }
+
+    /// Adds the values of all actions without noise, or the parameters of their distributions, to an ONNX graph.
+    pub(super) fn export_onnx(
+        &self,
+        graph: &mut Graph,
+        features: &Value,
+        mask: Option<&Value>,
+    ) -> Result<Value> {
+        let advantages = self.af.export_onnx(graph, features)?;
+        let Some(vf) = &self.vf else { return Ok(advantages) };
+        let values = vf.export_onnx(graph, features)?;
+        let outputs = self.af.output_dim();
+        let atoms = self.atoms as i64;
+        let advantages = graph.reshape(&advantages, &[-1, outputs as i64 / atoms, atoms]);
+        let values = graph.reshape(&values, &[-1, 1, atoms]);
+        let mean = match mask {
+            None => graph.reduce("ReduceMean", &advantages, 1, true),
+            Some(mask) => {
+                let mask = graph.reshape(mask, &[-1, outputs as i64 / atoms, 1]);
+                let allowed = graph.mul(&advantages, &mask);
+                let (sum, count) = (graph.sum(&allowed, 1, true), graph.sum(&mask, 1, true));
+                let one = graph.scalar(1.0);
+                let count = graph.max(&count, &one);
+                graph.div(&sum, &count)
+            }
+        };
+        let centered = graph.sub(&advantages, &mean);
+        let q = graph.add(&centered, &values);
+        Ok(graph.rows(&q, outputs))
     }
 
     /// Computes the same from observations, if possible in one fused operation with the encoder.

@@ -3,6 +3,7 @@
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
 use rekindle_core::{Columns, ConfigError};
+use rekindle_onnx::{Attribute, Graph, Value};
 
 /// The kind of distribution that a [`DistributionalQNet`](super::DistributionalQNet) has for each action.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -86,15 +87,35 @@ impl ValueDistribution {
     pub fn expected_values(&self, parameters: Tensor<3>) -> Tensor<2> {
         match *self {
             Self::Categorical { num_atoms, v_min, v_max } => {
-                let step = (v_max - v_min) / (num_atoms as f64 - 1.0).max(1.0);
-                let atoms = (0..num_atoms).map(|atom| (v_min + step * atom as f64) as f32);
-                let atoms = TensorData::new(atoms.collect::<Vec<_>>(), [1, 1, num_atoms]);
+                let atoms = TensorData::new(atoms(num_atoms, [v_min, v_max]), [1, 1, num_atoms]);
                 let atoms = Tensor::<3>::from_data(atoms, &parameters.device());
                 (softmax(parameters, 2) * atoms).sum_dim(2).squeeze_dim(2)
             }
             Self::Quantile { .. } => parameters.mean_dim(2).squeeze_dim(2),
         }
     }
+
+    /// Adds the expected values to an ONNX graph.
+    ///
+    /// # Shapes
+    /// As [`expected_values`](Self::expected_values).
+    pub(crate) fn export_onnx(&self, graph: &mut Graph, parameters: &Value) -> Value {
+        match *self {
+            Self::Categorical { num_atoms, v_min, v_max } => {
+                let softmax = graph.node("Softmax", &[parameters], &[("axis", Attribute::Int(2))]);
+                let atoms = graph.floats(&atoms(num_atoms, [v_min, v_max]), &[num_atoms]);
+                let weighted = graph.mul(&softmax, &atoms);
+                graph.sum(&weighted, 2, false)
+            }
+            Self::Quantile { .. } => graph.reduce("ReduceMean", parameters, 2, false),
+        }
+    }
+}
+
+/// Returns the returns of the atoms.
+fn atoms(num_atoms: usize, [v_min, v_max]: [f64; 2]) -> Vec<f32> {
+    let step = (v_max - v_min) / (num_atoms as f64 - 1.0).max(1.0);
+    (0..num_atoms).map(|atom| (v_min + step * atom as f64) as f32).collect()
 }
 
 #[cfg(test)]
