@@ -145,7 +145,7 @@ mod value;
 mod vector;
 pub mod wrappers;
 
-pub use buffer::{Buffer, Parts, Row, RowMut};
+pub use buffer::{Buffer, Parts, Row, RowMut, stack_frames};
 pub use check::check_env;
 pub use env::{Env, Info, ResetOptions, Step, load_state, save_state};
 pub use error::{EnvError, Result};

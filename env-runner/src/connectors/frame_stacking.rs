@@ -1,7 +1,7 @@
 //! Stacking of consecutive observations.
 
 use rekindle_core::ConfigError;
-use rekindle_env::{BoxDType, BoxSpace, Buffer, Space};
+use rekindle_env::{BoxDType, BoxSpace, Buffer, Space, stack_frames};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -124,6 +124,10 @@ impl Connector for FrameStacking {
         Ok(())
     }
 
+    fn stacked_frames(&self) -> Option<usize> {
+        Some(self.num_frames)
+    }
+
     fn get_memory(&self) -> Result<Value> {
         save_state(&self.frames)
     }
@@ -185,12 +189,8 @@ fn stack<T: Entry>(
             before.extend_from_slice(history.row(slot));
         }
         history.push(slot).copy_from_slice(frame);
-        for (index, frame) in history.entries(slot).enumerate() {
-            let pixels = stacked.chunks_exact_mut(channels * history.n());
-            for (pixel, from) in pixels.zip(frame.chunks_exact(channels)) {
-                pixel[index * channels..(index + 1) * channels].copy_from_slice(from);
-            }
-        }
+        let frames: Vec<&[T]> = history.entries(slot).collect();
+        stack_frames(&frames, channels, stacked);
         if is_final {
             history.restore(slot, &before);
         }
