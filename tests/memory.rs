@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 #![cfg(target_os = "linux")]
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -13,6 +15,94 @@ use rekindle::prelude::*;
 
 /// The tests measure their process, so that only one may run at a time.
 static ALONE: Mutex<()> = Mutex::new(());
+
+/// Counts the allocations of all threads, and their bytes.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+static ALLOCATED: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: all calls go to the allocator of the system.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        ALLOCATED.fetch_add(layout.size() as u64, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Returns the number of allocations of a call, and their bytes, on average over 50 calls.
+fn allocations(mut call: impl FnMut()) -> [f64; 2] {
+    const CALLS: u64 = 50;
+    (0..5).for_each(|_| call());
+    let counted = || [&ALLOCATIONS, &ALLOCATED].map(|counter| counter.load(Ordering::Relaxed));
+    let before = counted();
+    (0..CALLS).for_each(|_| call());
+    let after = counted();
+    std::array::from_fn(|i| (after[i] - before[i]) as f64 / CALLS as f64)
+}
+
+/// Returns the allocations of a pass in which a policy acts.
+fn acting(space: &Space, model: serde_json::Value, rows: usize) -> [f64; 2] {
+    use rekindle::core::host_batch::{download_into, upload};
+
+    let device = DeviceSpec::Cpu.open().unwrap();
+    let module = RLModuleSpec::default()
+        .observation_space(space.clone())
+        .action_space(Space::discrete(6).unwrap())
+        .model_config(model)
+        .build(&device)
+        .unwrap();
+    let observations = Buffer::zeros(space, rows);
+    let initial = module.initial_state().unwrap();
+    let mut state = initial.map(|state| state.gather(&vec![0; rows]).unwrap());
+    allocations(|| {
+        let mut batch = Batch::new().with(Columns::OBS, upload(&observations, &device).unwrap());
+        if let Some(state) = &state {
+            batch.insert(Columns::STATE_IN, upload(state, &device).unwrap());
+        }
+        let outputs = module.forward_inference(&batch).unwrap();
+        if let Some(state) = &mut state {
+            download_into(outputs.column(Columns::STATE_OUT).unwrap(), state).unwrap();
+        }
+        let logits = outputs.column(Columns::ACTION_DIST_INPUTS).unwrap();
+        assert_eq!(logits.rows(), rows);
+    })
+}
+
+/// `cargo test --test memory -- --nocapture acting` prints the numbers.
+#[test]
+fn acting_allocates_no_more_than_its_results() {
+    use serde_json::json;
+
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (images, vectors) = (Space::image(&[84, 84, 4]).unwrap(), Space::unbounded(&[16]).unwrap());
+    let nature = json!({
+        "conv_filters": [[32, 8, 4, "valid"], [64, 4, 2, "valid"], [64, 3, 1, "valid"]],
+        "head_fcnet_hiddens": [512], "vf_share_layers": true,
+    });
+    let lstm = json!({
+        "fcnet_hiddens": [64], "use_lstm": true, "lstm_cell_size": 64, "vf_share_layers": true,
+    });
+    let mlp = json!({"fcnet_hiddens": [64, 64]});
+    for rows in [1, 8] {
+        for (name, space, model) in
+            [("CNN", &images, &nature), ("LSTM", &vectors, &lstm), ("MLP", &vectors, &mlp)]
+        {
+            let [count, bytes] = acting(space, model.clone(), rows);
+            println!("{name}, {rows} rows: {count} allocations, {bytes} bytes");
+        }
+    }
+}
 
 /// Returns the resident memory of this process in KiB.
 fn resident() -> u64 {

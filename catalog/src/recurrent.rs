@@ -130,7 +130,7 @@ impl Recurrent {
     }
 
     /// Runs every sequence from its state. Returns the features of each step, and the state after
-    /// the last step of each sequence.
+    /// the last step of each sequence. Without steps, the state does not change.
     ///
     /// # Shapes
     /// - `x`: `[S·T, input_dim]`, one sequence of `T` steps after the other
@@ -151,6 +151,10 @@ impl Recurrent {
             RecurrentLayerType::Gru => None,
         };
         let [rows, features] = x.dims();
+        if rows == 0 {
+            let features = Tensor::zeros([0, self.hidden_dim], &x.device());
+            return Ok((features, Column::Nested(state.clone())));
+        }
         let sequences = hidden.dims()[0];
         if sequences == 0 || !rows.is_multiple_of(sequences) {
             return Err(CoreError::TensorKind {

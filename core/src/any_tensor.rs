@@ -134,10 +134,22 @@ impl AnyTensor {
     /// # Errors
     /// [`CoreError::Rank`] if the shape has no or more than [`MAX_RANK`] dimensions.
     pub fn from_bytes(data: Vec<u8>, shape: Vec<usize>, device: &Device) -> Result<Self> {
+        Self::from_shared_bytes(Arc::new(data), shape, device)
+    }
+
+    /// As [`from_bytes`](Self::from_bytes), of bytes that have other owners, too.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes).
+    pub fn from_shared_bytes(
+        data: Arc<Vec<u8>>,
+        shape: Vec<usize>,
+        device: &Device,
+    ) -> Result<Self> {
         if shape.is_empty() || shape.len() > MAX_RANK {
             return Err(CoreError::Rank { shape, max: MAX_RANK });
         }
-        Ok(Self(Stored::Bytes(Arc::new(Bytes::new(data, shape, device)))))
+        Ok(Self::of_bytes(Bytes::new(data, shape, device)))
     }
 
     /// Returns the bytes of a tensor that [`from_bytes`](Self::from_bytes) made, in row-major order.
@@ -147,6 +159,10 @@ impl AnyTensor {
             Stored::Tensor(_) => None,
             Stored::Bytes(bytes) => Some(bytes.clone()),
         }
+    }
+
+    fn of_bytes(bytes: Bytes) -> Self {
+        Self(Stored::Bytes(Arc::new(bytes)))
     }
 
     fn bridge(&self) -> &BridgeTensor {
@@ -274,6 +290,9 @@ impl AnyTensor {
     /// # Errors
     /// None in practice: every tensor has a kind and a rank of its own.
     pub fn inner(self) -> Result<Self> {
+        if let Stored::Bytes(bytes) = &self.0 {
+            return Ok(Self::of_bytes(bytes.on(bytes.device().clone().inner())));
+        }
         let shape = self.shape();
         match self.kind() {
             TensorKind::Float => {
@@ -298,6 +317,9 @@ impl AnyTensor {
     /// # Errors
     /// None in practice: every tensor has a kind and a rank of its own.
     pub fn from_inner(inner: Self) -> Result<Self> {
+        if let Stored::Bytes(bytes) = &inner.0 {
+            return Ok(Self::of_bytes(bytes.on(bytes.device().clone().autodiff())));
+        }
         let shape = inner.shape();
         with_rank!(shape.len(), shape, D => Ok(match inner.kind() {
             TensorKind::Float => Tensor::from_inner(inner.float::<D>()?).into(),
@@ -334,6 +356,11 @@ impl AnyTensor {
     /// # Errors
     /// [`CoreError::Rank`] for an unsupported rank.
     pub fn select_rows(&self, rows: &Tensor<1, Int>) -> Result<Self> {
+        if let Stored::Bytes(bytes) = &self.0
+            && let Some(selected) = bytes.select_rows(&to_i64(rows.clone())?)
+        {
+            return Ok(Self::of_bytes(selected));
+        }
         let (shape, rows) = (self.shape(), rows.clone());
         with_rank!(shape.len(), shape, D => Ok(match self.kind() {
             TensorKind::Float => self.float::<D>()?.select(0, rows).into(),
@@ -348,6 +375,14 @@ impl AnyTensor {
     /// [`CoreError::Rank`] for an empty list, [`CoreError::TensorKind`] if they differ in kind or
     /// rank.
     pub fn cat(tensors: &[Self]) -> Result<Self> {
+        let bytes = tensors.iter().map(|tensor| match &tensor.0 {
+            Stored::Bytes(bytes) => Some(&**bytes),
+            Stored::Tensor(_) => None,
+        });
+        let bytes: Option<Vec<&Bytes>> = bytes.collect();
+        if let Some(all) = bytes.and_then(|bytes| Bytes::cat(&bytes)) {
+            return Ok(Self::of_bytes(all));
+        }
         let (shape, kind) = tensors
             .first()
             .map_or((Vec::new(), TensorKind::Float), |first| (first.shape(), first.kind()));
@@ -491,6 +526,31 @@ mod tests {
         assert_eq!(any.select_rows(&rows).unwrap().to_f32().unwrap(), [255.0, 1.0]);
         assert_eq!(any.clone().inner().unwrap().to_f32().unwrap(), any.to_f32().unwrap());
         assert!(AnyTensor::from_bytes(vec![1], Vec::new(), &device).is_err());
+    }
+
+    #[test]
+    fn bytes_stay_bytes_without_gradients_and_when_rows_are_selected_or_put_together() {
+        let device = Device::flex().autodiff();
+        let any = AnyTensor::from_bytes(vec![0, 7, 255, 1], vec![2, 2], &device).unwrap();
+        let bytes = |any: &AnyTensor| any.as_bytes().unwrap().data().to_vec();
+        let inner = any.clone().inner().unwrap();
+        assert_eq!(bytes(&inner), [0, 7, 255, 1]);
+        assert!(!inner.float::<2>().unwrap().device().is_autodiff());
+        let outer = AnyTensor::from_inner(inner).unwrap();
+        assert_eq!(bytes(&outer), [0, 7, 255, 1]);
+        assert!(outer.float::<2>().unwrap().device().is_autodiff());
+        let rows = Tensor::<1, Int>::from_ints([1, 0, 1], &device);
+        let selected = any.select_rows(&rows).unwrap();
+        assert_eq!((bytes(&selected), selected.shape()), (vec![255, 1, 0, 7, 255, 1], vec![3, 2]));
+        let all = AnyTensor::cat(&[selected.clone(), any.clone()]).unwrap();
+        assert_eq!((all.shape(), bytes(&all)[6..].to_vec()), (vec![5, 2], bytes(&any)));
+        let floats: AnyTensor = any.float::<2>().unwrap().into();
+        let mixed = AnyTensor::cat(&[floats, any.clone()]).unwrap();
+        assert!(mixed.as_bytes().is_none());
+        assert_eq!(
+            mixed.to_f32().unwrap(),
+            [any.to_f32().unwrap(), any.to_f32().unwrap()].concat()
+        );
     }
 
     #[test]

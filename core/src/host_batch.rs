@@ -133,7 +133,8 @@ impl HostBatch {
 
 /// Uploads a buffer. Leaves become tensors `[rows, …]`, Dict and Tuple become nested batches.
 ///
-/// Bytes (images, MultiBinary) become floats with the same values.
+/// Bytes (images, MultiBinary) become floats with the same values. In host memory, images share the memory of the
+/// buffer until the buffer is changed.
 ///
 /// # Errors
 /// [`CoreError::Rank`] for a leaf with more dimensions than tensors may have,
@@ -145,13 +146,20 @@ pub fn upload(buffer: &Buffer, device: &Device) -> Result<Column> {
 fn upload_owned(buffer: Buffer, device: &Device) -> Result<Column> {
     let rows = buffer.rows();
     let shaped = |shape: Vec<usize>| -> Vec<usize> { [vec![rows], shape].concat() };
+    // Kernels read the bytes of images, which are a quarter of the size of their floats.
+    let is_image = is_host(device) && buffer.shape().is_ok_and(|shape| shape.len() > 1);
+    let buffer = match is_image {
+        true => match buffer.into_shared_u8() {
+            Ok((bytes, shape)) => {
+                return Ok(AnyTensor::from_shared_bytes(bytes, shaped(shape), device)?.into());
+            }
+            Err(buffer) => buffer,
+        },
+        false => buffer,
+    };
     let tensor = match buffer.into_parts() {
         Parts::Float(data, shape) => TensorData::new(data, shaped(shape)),
         Parts::Int(data, shape) => TensorData::new(data, shaped(shape)),
-        // Kernels read the bytes of images, which are a quarter of the size of their floats.
-        Parts::Byte(data, shape) if shape.len() > 1 && is_host(device) => {
-            return Ok(AnyTensor::from_bytes(data, shaped(shape), device)?.into());
-        }
         Parts::Byte(data, shape) => {
             let floats: Vec<f32> = data.into_iter().map(f32::from).collect();
             TensorData::new(floats, shaped(shape))

@@ -231,6 +231,7 @@ impl SingleAgentEnvRunner {
         let at: Vec<_> = self.base.episodes.iter().map(|e| (e.id, e.t)).collect();
         let mut recorder = Recorder::new(
             [self.env_to_module.output_space(), self.module_to_env.input_space()],
+            self.env_to_module.stacked_frames(),
             // Reserve room for all steps, unless a time limit may leave most of it unused.
             if options.record && options.time_limit.is_none() { steps } else { 0 },
             &at,

@@ -4,6 +4,7 @@ mod access;
 mod leaf;
 mod parts;
 mod row;
+mod stacks;
 mod storage;
 
 use std::collections::BTreeMap;
@@ -14,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{EnvError, Result};
 use crate::spaces::{BoxDType, Space};
 use crate::value::Value;
-use leaf::{Element, Leaf, Rows, checked_width};
+use leaf::{Data, Element, Leaf, Rows, checked_width};
 pub use parts::Parts;
 pub use row::{Row, RowMut};
+pub use stacks::stack_frames;
 
 /// Elements of one space, stored by column.
 ///
@@ -154,15 +156,54 @@ impl Buffer {
         data: Vec<T>,
         shape: &[usize],
     ) -> Result<Self> {
-        let leaf = Leaf { shape: shape.to_vec(), data };
-        let width = checked_width(shape).unwrap_or(0);
-        let rows = leaf.data.len().checked_div(width).unwrap_or(0);
+        let (len, width) = (data.len(), checked_width(shape).unwrap_or(0));
+        let leaf = Leaf { shape: shape.to_vec(), data: Data::from(data) };
+        let rows = len.checked_div(width).unwrap_or(0);
         if !leaf.holds(rows) {
-            let found = vec![leaf.data.len()];
+            let found = vec![len];
             let what = "data that is not a whole number of rows";
             return Err(EnvError::ShapeMismatch { what, expected: leaf.shape, found });
         }
         Ok(Self { rows, column: column(leaf) })
+    }
+
+    /// Creates an empty buffer of a layout, with room for `rows` rows that stack `count` frames along their last axis.
+    /// Frames are stored once, and rows refer to them: see [`push_stack`](Self::push_stack).
+    ///
+    /// Returns `None` if rows of this layout do not stack `count` frames.
+    #[must_use]
+    pub fn of_stacks(layout: &Self, count: usize, rows: usize) -> Option<Self> {
+        let column = match &layout.column {
+            Contents::Float(leaf) => Contents::Float(leaf.of_stacks(count, rows)?),
+            Contents::Byte(leaf) => Contents::Byte(leaf.of_stacks(count, rows)?),
+            _ => return None,
+        };
+        Some(Self { rows: 0, column })
+    }
+
+    /// Appends a row that stacks frames, oldest first. With `previous`, the older frames are the newer frames of that
+    /// row, and only the newest frame is copied. Without it, all frames are.
+    ///
+    /// Rows that are [gathered](Self::gather), [sliced](Self::slice) or appended to an empty buffer refer to the same
+    /// frames. They are written when something reads them, and [`into_parts`](Self::into_parts) writes them. A buffer
+    /// that is not made by [`of_stacks`](Self::of_stacks) copies the row.
+    ///
+    /// # Errors
+    ///
+    /// As for [`extend_from`](Self::extend_from).
+    pub fn push_stack(&mut self, row: Row<'_>, previous: Option<usize>) -> Result<()> {
+        row.buffer.check_layout(self)?;
+        row.buffer.check_row(row.index)?;
+        let is_pushed = match &mut self.column {
+            Contents::Float(leaf) => leaf.push_stack(row.as_f32()?, previous),
+            Contents::Byte(leaf) => leaf.push_stack(row.as_u8()?, previous),
+            _ => false,
+        };
+        match is_pushed {
+            true => self.rows += 1,
+            false => self.append(row.buffer, &Rows::Range(row.index..row.index + 1), 1),
+        }
+        Ok(())
     }
 
     /// Returns the number of elements.

@@ -152,7 +152,7 @@ mod vector;
 pub mod video;
 pub mod wrappers;
 
-pub use buffer::{Buffer, Parts, Row, RowMut};
+pub use buffer::{Buffer, Parts, Row, RowMut, stack_frames};
 pub use check::check_env;
 pub use env::{Env, Info, ResetOptions, Step, load_state, save_state};
 pub use error::{EnvError, Result};

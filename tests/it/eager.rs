@@ -11,9 +11,8 @@ use crate::support::device;
 
 /// The losses of two iterations, with fused and with plain operations.
 fn losses<T: TrainingConfig>(config: AlgorithmConfig<T>) -> [Vec<f64>; 2] {
-    let config = config.environment("CartPole-v1").model("fcnet_hiddens", vec![16, 16]).seed(2);
     [false, true].map(|eager| {
-        let config = config.clone().debugging(|d| d.eager(eager));
+        let config = config.clone().seed(2).debugging(|d| d.eager(eager));
         let mut algo = config.build(&device()).unwrap();
         let mut losses = Vec::new();
         for _ in 0..2 {
@@ -28,6 +27,10 @@ fn losses<T: TrainingConfig>(config: AlgorithmConfig<T>) -> [Vec<f64>; 2] {
 }
 
 fn agree<T: TrainingConfig>(config: AlgorithmConfig<T>) {
+    agree_on(config.environment("CartPole-v1").model("fcnet_hiddens", vec![16, 16]));
+}
+
+fn agree_on<T: TrainingConfig>(config: AlgorithmConfig<T>) {
     let [fused, plain] = losses(config);
     // They are computed in another way, and agree up to rounding.
     assert_ne!(fused, plain);
@@ -53,6 +56,36 @@ fn losses_with_plain_operations_equal_those_with_fused_ones() {
     agree(AppoConfig::new().training(|t| {
         t.train_batch_size(20).fragment_length(10).use_kl_loss(true).deterministic(true)
     }));
+}
+
+#[test]
+fn losses_on_images_and_with_memory_equal_those_with_plain_operations() {
+    let small = || {
+        PpoConfig::new().env_runners(|e| e.num_envs_per_env_runner(4)).training(|t| {
+            t.train_batch_size(80).minibatch_size(40).num_epochs(2).lr(1e-3).grad_clip(0.5)
+        })
+    };
+    for padding in ["same", "valid"] {
+        let images = small()
+            .environment("Breakout-v0")
+            .model("conv_filters", serde_json::json!([[16, 3, 2, padding], [32, 3, 2, padding]]))
+            .model("vf_share_layers", padding == "same");
+        agree_on(images.clone());
+        let stacking = ConnectorConfig::frame_stacking(4);
+        agree_on(images.env_runners(|e| e.env_to_module_connector(stacking)));
+    }
+    for kind in ["lstm", "gru"] {
+        // Episodes end and begin within fragments.
+        agree_on(
+            small()
+                .environment("StatelessCartPole-v1")
+                .model("fcnet_hiddens", vec![16])
+                .model("use_lstm", true)
+                .model("recurrent_layer_type", kind)
+                .model("lstm_cell_size", 20)
+                .model("max_seq_len", 10),
+        );
+    }
 }
 
 #[test]

@@ -116,3 +116,24 @@ fn states_that_do_not_fit_are_named() {
     let message = lstm.forward(x, &zero_state(&build(&gru), 2)).unwrap_err().to_string();
     assert!(message.contains("`c` is not in the batch"), "{message}");
 }
+
+#[test]
+fn sequences_without_steps_keep_their_state() {
+    for config in configs() {
+        let rnn = build(&config);
+        for sequences in [0, 3] {
+            let before = zero_state(&rnn, sequences);
+            let x = Tensor::zeros([0, 5], &Device::flex());
+            let (features, after) = rnn.forward(x, &before).unwrap();
+            assert_eq!(features.dims(), [0, config.hidden_dim]);
+            let (Column::Nested(before), Column::Nested(after)) = (before, after) else {
+                panic!("a state is nested")
+            };
+            for key in config.layer_type.state_keys() {
+                let [before, after] = [&before, &after].map(|state| state.float::<3>(key).unwrap());
+                assert_eq!(before.dims(), after.dims());
+                assert_eq!(to_f32(before).unwrap(), to_f32(after).unwrap());
+            }
+        }
+    }
+}

@@ -88,6 +88,15 @@ pub trait Connector: Debug + Send + CloneConnector {
         Ok(output.extend_from(input, 0..input.rows())?)
     }
 
+    /// Returns the number of frames that each output row stacks along its last axis, oldest first, or `None` if rows do
+    /// not stack frames. Rollouts then store each frame once.
+    ///
+    /// The older frames of a row must be the newer frames of the row before in the same episode, as in
+    /// [`FrameStacking`](super::FrameStacking).
+    fn stacked_frames(&self) -> Option<usize> {
+        None
+    }
+
     /// Whether the connector transforms rewards. Rows then pass it unchanged:
     /// [`transform`](Self::transform) is not called.
     fn transforms_rewards(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Stacking of consecutive observations.
 
 use rekindle_core::ConfigError;
-use rekindle_env::{BoxDType, BoxSpace, Buffer, Space};
+use rekindle_env::{BoxDType, BoxSpace, Buffer, Space, stack_frames};
 use rekindle_onnx::{Attribute, Graph, Values};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -131,6 +131,10 @@ impl Connector for FrameStacking {
         Ok(())
     }
 
+    fn stacked_frames(&self) -> Option<usize> {
+        Some(self.num_frames)
+    }
+
     /// The earlier frames are a state of the graph, `state_in.frames`.
     fn export_onnx(&self, graph: &mut Graph, rows: &Values) -> Result<Values> {
         let (channels, rest) = pixels(&self.shape).unwrap_or((1, &[]));
@@ -210,12 +214,8 @@ fn stack<T: Entry>(
             before.extend_from_slice(history.row(slot));
         }
         history.push(slot).copy_from_slice(frame);
-        for (index, frame) in history.entries(slot).enumerate() {
-            let pixels = stacked.chunks_exact_mut(channels * history.n());
-            for (pixel, from) in pixels.zip(frame.chunks_exact(channels)) {
-                pixel[index * channels..(index + 1) * channels].copy_from_slice(from);
-            }
-        }
+        let frames: Vec<&[T]> = history.entries(slot).collect();
+        stack_frames(&frames, channels, stacked);
         if is_final {
             history.restore(slot, &before);
         }

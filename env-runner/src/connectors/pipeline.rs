@@ -250,6 +250,12 @@ impl ConnectorPipeline {
         stages.try_fold(rows.clone(), |rows, stage| stage.connector.export_onnx(graph, &rows))
     }
 
+    /// Returns the number of frames that each output row stacks ([`Connector::stacked_frames`]).
+    pub(crate) fn stacked_frames(&self) -> Option<usize> {
+        let mut stages = self.stages.iter().rev();
+        stages.find(|stage| !stage.connector.transforms_rewards())?.connector.stacked_frames()
+    }
+
     /// Passes rewards through all connectors of rewards, in place. The rewards of a step come before
     /// its observations.
     ///

@@ -18,6 +18,8 @@ pub(super) struct Recorder {
     num_envs: usize,
     /// Whether rows and segments are kept; steps are counted either way.
     records: bool,
+    /// Whether observations stack frames, which are stored once.
+    stacks_frames: bool,
     /// Steps of the vector so far.
     steps: usize,
     /// Steps of the segments that ended.
@@ -51,10 +53,11 @@ struct Open {
 }
 
 impl Recorder {
-    /// Creates a recorder with room for `steps` vector steps. `episodes` are number and age of the
-    /// running episodes.
+    /// Creates a recorder with room for `steps` vector steps. `stacked_frames` is the number of frames that each
+    /// observation stacks, and `episodes` are number and age of the running episodes.
     pub(super) fn new(
         [observations, actions]: [&Space; 2],
+        stacked_frames: Option<usize>,
         steps: usize,
         episodes: &[(u64, usize)],
         memory: Option<&Memory>,
@@ -66,6 +69,11 @@ impl Recorder {
         let rows = steps.saturating_mul(num_envs).min(MAX_RESERVED_ROWS);
         let open =
             episodes.iter().map(|&(episode, t_started)| Open { episode, since: 0, t_started });
+        let layout = Buffer::with_capacity(observations, 0);
+        let stacks = stacked_frames.filter(|count| *count > 1);
+        let observation_column = stacks
+            .and_then(|count| Buffer::of_stacks(&layout, count, rows))
+            .unwrap_or_else(|| Buffer::with_capacity(observations, rows));
         let states = memory.filter(|_| records).map(|memory| {
             let none = memory.state.slice(0..0)?;
             Ok::<_, RunnerError>(RolloutStates { state_in: none.clone(), final_states: none })
@@ -73,6 +81,7 @@ impl Recorder {
         Ok(Self {
             num_envs,
             records,
+            stacks_frames: stacks.is_some(),
             steps: 0,
             env_steps: 0,
             delivered: vec![false; num_envs],
@@ -82,7 +91,7 @@ impl Recorder {
             states: states.transpose()?,
             infos: Infos::default(),
             rollout: Rollout {
-                observations: Buffer::with_capacity(observations, rows),
+                observations: observation_column,
                 actions: Buffer::with_capacity(actions, rows),
                 rewards: Vec::with_capacity(rows),
                 extras: BTreeMap::new(),
@@ -129,7 +138,7 @@ impl Recorder {
         if let (Some(states), Some(memory)) = (&mut self.states, memory) {
             states.state_in.extend_from(&memory.state, 0..self.num_envs)?;
         }
-        self.rollout.observations.extend_from(observations, 0..self.num_envs)?;
+        self.push_observations(observations)?;
         self.rollout.actions.extend_from(&sampler.actions, 0..self.num_envs)?;
         if self.steps == 0 {
             // As many rows as of the other columns, whose width was not known before.
@@ -139,6 +148,21 @@ impl Recorder {
         self.inputs.extend_from_slice(&sampler.inputs);
         self.logp.extend_from_slice(&sampler.logp);
         self.outputs.extend_from(&sampler.outputs, 0..self.num_envs, self.steps == 0)
+    }
+
+    /// Appends observations. Only the newest of the frames that an observation stacks is stored, unless the observation
+    /// is the first one of its segment.
+    fn push_observations(&mut self, observations: &Buffer) -> Result<()> {
+        let column = &mut self.rollout.observations;
+        if !self.stacks_frames {
+            return Ok(column.extend_from(observations, 0..self.num_envs)?);
+        }
+        for (env, open) in self.open.iter().enumerate() {
+            let previous =
+                (open.since < self.steps).then(|| (self.steps - 1) * self.num_envs + env);
+            column.push_stack(observations.row(env), previous)?;
+        }
+        Ok(())
     }
 
     /// Appends the environments' rewards and infos, which completes the step.

@@ -8,4 +8,5 @@ mod non_finite;
 mod parts_and_modules;
 mod probe;
 mod rewards;
+mod stacked_frames;
 mod stale_rows;

@@ -14,7 +14,7 @@ impl Buffer {
     /// [`EnvError::WrongKind`] if the buffer is of another kind.
     #[inline]
     pub fn as_f32(&self) -> Result<&[f32]> {
-        Ok(&f32::leaf(&self.column)?.data)
+        Ok(f32::leaf(&self.column)?.data.as_slice())
     }
 
     /// Returns the data of a `float32` leaf for changes.
@@ -24,7 +24,7 @@ impl Buffer {
     /// [`EnvError::WrongKind`] if the buffer is of another kind.
     #[inline]
     pub fn as_f32_mut(&mut self) -> Result<&mut [f32]> {
-        Ok(&mut f32::leaf_mut(&mut self.column)?.data)
+        Ok(f32::leaf_mut(&mut self.column)?.data.as_mut())
     }
 
     /// Returns the data of a leaf of bytes or bits, `[rows, ..shape]`.
@@ -34,7 +34,7 @@ impl Buffer {
     /// [`EnvError::WrongKind`] if the buffer is of another kind.
     #[inline]
     pub fn as_u8(&self) -> Result<&[u8]> {
-        Ok(&u8::leaf(&self.column)?.data)
+        Ok(u8::leaf(&self.column)?.data.as_slice())
     }
 
     /// Returns the data of a leaf of bytes or bits for changes.
@@ -44,7 +44,7 @@ impl Buffer {
     /// [`EnvError::WrongKind`] if the buffer is of another kind.
     #[inline]
     pub fn as_u8_mut(&mut self) -> Result<&mut [u8]> {
-        Ok(&mut u8::leaf_mut(&mut self.column)?.data)
+        Ok(u8::leaf_mut(&mut self.column)?.data.as_mut())
     }
 
     /// Returns the data of a leaf of choices or integers, `[rows, ..shape]`.
@@ -54,7 +54,7 @@ impl Buffer {
     /// [`EnvError::WrongKind`] if the buffer is of another kind.
     #[inline]
     pub fn as_i64(&self) -> Result<&[i64]> {
-        Ok(&i64::leaf(&self.column)?.data)
+        Ok(i64::leaf(&self.column)?.data.as_slice())
     }
 
     /// Returns the data of a leaf of choices or integers for changes.
@@ -64,7 +64,7 @@ impl Buffer {
     /// [`EnvError::WrongKind`] if the buffer is of another kind.
     #[inline]
     pub fn as_i64_mut(&mut self) -> Result<&mut [i64]> {
-        Ok(&mut i64::leaf_mut(&mut self.column)?.data)
+        Ok(i64::leaf_mut(&mut self.column)?.data.as_mut())
     }
 
     /// Returns the shape of one row of a leaf: `[]` for a `Discrete`.

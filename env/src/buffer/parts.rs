@@ -1,6 +1,7 @@
 //! The storage of a buffer, to be passed on without a copy.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Buffer, Contents};
 
@@ -20,15 +21,29 @@ pub enum Parts {
 }
 
 impl Buffer {
-    /// Returns the storage without copying it.
+    /// Returns the storage without copying it. Only rows that [stack frames](Buffer::push_stack) are written here.
     #[must_use]
     pub fn into_parts(self) -> Parts {
         match self.column {
-            Contents::Float(leaf) => Parts::Float(leaf.data, leaf.shape),
-            Contents::Byte(leaf) => Parts::Byte(leaf.data, leaf.shape),
-            Contents::Int(leaf) => Parts::Int(leaf.data, leaf.shape),
+            Contents::Float(leaf) => Parts::Float(leaf.data.into_vec(), leaf.shape),
+            Contents::Byte(leaf) => Parts::Byte(leaf.data.into_vec(), leaf.shape),
+            Contents::Int(leaf) => Parts::Int(leaf.data.into_vec(), leaf.shape),
             Contents::Dict(parts) => Parts::Dict(parts),
             Contents::Tuple(parts) => Parts::Tuple(parts),
+        }
+    }
+
+    /// Returns the memory of a leaf of bytes or bits without copying it, and the shape of one row. The buffer shares it
+    /// with its clones until one of the owners changes it.
+    ///
+    /// # Errors
+    ///
+    /// The buffer itself if it is of another kind.
+    #[expect(clippy::result_large_err, reason = "the buffer itself is the error")]
+    pub fn into_shared_u8(self) -> Result<(Arc<Vec<u8>>, Vec<usize>), Self> {
+        match self.column {
+            Contents::Byte(leaf) => Ok((leaf.data.into_store(), leaf.shape)),
+            column => Err(Self { rows: self.rows, column }),
         }
     }
 

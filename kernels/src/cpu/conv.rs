@@ -37,7 +37,10 @@ pub(crate) struct ConvOp {
 
 /// Returns the weights of a layer in panels.
 pub(crate) fn pack(shape: ConvShape, weights: &[f32]) -> Scratch {
-    ConvParameters { shape, weights, bias: &[] }.forward_panels()
+    let layer = ConvParameters { shape, weights, bias: &[] };
+    let mut panels = layer.forward_memory();
+    layer.forward_panels(&mut panels);
+    panels
 }
 
 impl ConvOp {

@@ -16,11 +16,20 @@ pub(super) trait Left: Copy {
     fn at<const M: usize>(self, first: usize) -> impl Fn(usize) -> [f32; M];
 }
 
-/// A row-major matrix, `[rows, len]`.
+/// The first `len` columns of rows that are `stride` apart.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub(super) data: &'a [f32],
+    pub(super) stride: usize,
     pub(super) len: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// A row-major matrix, `[rows, len]`.
+    #[inline(always)]
+    pub(super) fn new(data: &'a [f32], len: usize) -> Self {
+        Self { data, stride: len, len }
+    }
 }
 
 impl Left for Rows<'_> {
@@ -28,7 +37,7 @@ impl Left for Rows<'_> {
     fn at<const M: usize>(self, first: usize) -> impl Fn(usize) -> [f32; M] {
         let mut rows = [&self.data[..0]; M];
         for m in 0..M {
-            rows[m] = &self.data[(first + m) * self.len..][..self.len];
+            rows[m] = &self.data[(first + m) * self.stride..][..self.len];
         }
         #[inline(always)]
         move |p| {
@@ -214,7 +223,7 @@ pub(super) fn scalar_products<S: Simd>(
 ) {
     let columns = start.len();
     for row in 0..out.len() / columns {
-        let x = &x.data[row * x.len..][..x.len];
+        let x = &x.data[row * x.stride..][..x.len];
         for column in 0..columns {
             let weights = &transposed[column * x.len()..][..x.len()];
             out[row * columns + column] = start[column] + scalar_product(simd, x, weights);
@@ -271,7 +280,7 @@ mod tests {
             let (left, right) = (values(rows * len, 1), values(len * columns, 2));
             let expected = naive(&left, &right, self.0);
             let mut out = vec![f32::NAN; rows * columns];
-            matmul(simd, Rows { data: &left, len }, &right, columns, Start::Zero, &mut out);
+            matmul(simd, Rows::new(&left, len), &right, columns, Start::Zero, &mut out);
             assert!(close(&out, &expected), "rows {:?}", self.0);
 
             let bias = values(columns, 3);
@@ -289,7 +298,7 @@ mod tests {
 
             let mut right_transposed = vec![0.0; right.len()];
             transpose(&right, columns, 0, &mut right_transposed);
-            let x = Rows { data: &left, len };
+            let x = Rows::new(&left, len);
             scalar_products(simd, x, &right_transposed, &bias, &mut out);
             assert!(close(&out, &biased), "scalar products {:?}", self.0);
         }

@@ -133,64 +133,50 @@ pub(super) fn store_part<S: Simd, const N: usize>(simd: S, vectors: [S::f32s; N]
 /// Returns a row-major matrix in panels.
 pub(super) fn in_panels(matrix: &[f32], columns: usize) -> Scratch {
     let rows = matrix.len() / columns.max(1);
-    let mut packed = Scratch::new(rows * columns.next_multiple_of(HALF_PANEL));
-    for (first, width) in panels(columns) {
-        let panel = &mut packed[first * rows..][..width * rows];
+    fill_panels(rows, columns, |first, width, panel| {
         pack(matrix, columns, first..columns.min(first + width), width, panel);
+    })
+}
+
+/// Minimum number of elements that are packed by several threads.
+const MANY: usize = 1 << 16;
+
+/// Returns panels `[rows, width]` of some columns. `fill` writes one panel, given its first column and its width.
+fn fill_panels(
+    rows: usize,
+    columns: usize,
+    fill: impl Fn(usize, usize, &mut [f32]) + Sync,
+) -> Scratch {
+    let mut packed = Scratch::new(rows * columns.next_multiple_of(HALF_PANEL));
+    let is_large = packed.len() >= MANY;
+    let tasks = panels(columns).zip(packed.chunks_mut((rows * PANEL).max(1)));
+    let fill = |((first, width), panel): ((usize, usize), &mut [f32])| fill(first, width, panel);
+    match is_large {
+        true => rekindle_parallel::for_each(tasks.collect(), fill),
+        false => tasks.for_each(fill),
     }
     packed
 }
 
 /// Returns the transpose of a row-major matrix of `rows` rows in panels.
 pub(super) fn transposed_in_panels(matrix: &[f32], rows: usize) -> Scratch {
+    /// Elements of a row that are copied together: a cache line.
+    const BLOCK: usize = 16;
     let len = matrix.len() / rows.max(1);
-    let mut packed = Scratch::new(len * rows.next_multiple_of(HALF_PANEL));
-    for (first, width) in panels(rows) {
-        let panel = &mut packed[first * len..][..width * len];
+    fill_panels(len, rows, |first, width, panel| {
         let columns = width.min(rows - first);
         if columns < width {
             panel.fill(0.0);
         }
         let matrix = &matrix[first * len..][..columns * len];
-        for (step, out) in panel.chunks_exact_mut(width).enumerate() {
-            let values = matrix[step..].iter().step_by(len);
-            out.iter_mut().zip(values).for_each(|(out, value)| *out = *value);
-        }
-    }
-    packed
-}
-
-/// Some columns of rows that are `stride` apart.
-#[derive(Clone, Copy)]
-pub(super) struct Strided<'a> {
-    pub(super) data: &'a [f32],
-    pub(super) stride: usize,
-    pub(super) len: usize,
-}
-
-impl<'a> Strided<'a> {
-    /// Rows of `len` columns without gaps.
-    pub(super) fn rows(data: &'a [f32], len: usize) -> Self {
-        Self { data, stride: len, len }
-    }
-}
-
-impl Left for Strided<'_> {
-    #[inline(always)]
-    fn at<const M: usize>(self, first: usize) -> impl Fn(usize) -> [f32; M] {
-        let mut rows = [&self.data[..0]; M];
-        for m in 0..M {
-            rows[m] = &self.data[(first + m) * self.stride..][..self.len];
-        }
-        #[inline(always)]
-        move |p| {
-            let mut factors = [0.0; M];
-            for m in 0..M {
-                factors[m] = rows[m][p];
+        for (block, out) in panel.chunks_mut(BLOCK * width).enumerate() {
+            for (column, row) in matrix.chunks_exact(len).enumerate() {
+                let row = &row[block * BLOCK..];
+                let out = out[column..].iter_mut().step_by(width);
+                out.zip(row).for_each(|(out, value)| *out = *value);
             }
-            factors
         }
-    }
+    })
 }
 
 /// The place of a panel's columns in a row-major matrix.

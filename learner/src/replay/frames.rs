@@ -1,6 +1,6 @@
 //! Observations that stack frames: each frame is stored once.
 
-use rekindle_env::Buffer;
+use rekindle_env::{Buffer, stack_frames};
 
 use super::slots::Slot;
 use super::storage::Storage;
@@ -102,23 +102,6 @@ impl Frames {
         observation.unwrap_or_default().chunks_exact(self.channels * self.count)
     }
 
-    /// Writes the observation that stacks some frames, oldest first.
-    fn interleave<T: Pixel>(self, frames: &[&[T]], observation: &mut [T]) {
-        if let (&[a, b, c, d], 1) = (frames, self.channels) {
-            let (pixels, _) = observation.as_chunks_mut::<4>();
-            for (pixel, (((a, b), c), d)) in pixels.iter_mut().zip(a.iter().zip(b).zip(c).zip(d)) {
-                *pixel = [*a, *b, *c, *d];
-            }
-            return;
-        }
-        for (index, pixel) in observation.chunks_exact_mut(self.channels * self.count).enumerate() {
-            let of_frame = index * self.channels..(index + 1) * self.channels;
-            for (to, frame) in pixel.chunks_exact_mut(self.channels).zip(frames) {
-                to.copy_from_slice(&frame[of_frame.clone()]);
-            }
-        }
-    }
-
     /// Returns the values of an observation's frames, oldest first, from its frames, newest first.
     fn slices<'a, T: Pixel>(
         self,
@@ -216,7 +199,7 @@ impl Storage {
             }
             slices.clear();
             slices.extend(frames.slices(&newest, &zeros));
-            frames.interleave(&slices, observation);
+            stack_frames(&slices, frames.channels, observation);
         }
     }
 

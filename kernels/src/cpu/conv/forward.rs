@@ -33,11 +33,22 @@ pub(super) fn forward(
     scale: Option<Scale>,
     keeps: bool,
 ) -> (Vec<f32>, Vec<Scratch>) {
-    let panels = layers.iter().enumerate().map(|(index, layer)| match packed.get(index) {
-        Some(Some(packed)) => packed.clone(),
-        _ => Arc::new(layer.forward_panels()),
-    });
-    let panels: Vec<Arc<Scratch>> = panels.collect();
+    let packed = |index: usize| packed.get(index).and_then(Option::as_deref);
+    let mut missing: Vec<Scratch> = layers
+        .iter()
+        .enumerate()
+        .map(|(index, layer)| match packed(index) {
+            Some(_) => Scratch::default(),
+            None => layer.forward_memory(),
+        })
+        .collect();
+    let tasks = missing.iter_mut().zip(layers).filter(|(panels, _)| !panels.is_empty());
+    rekindle_parallel::for_each(tasks.collect(), |(panels, layer)| layer.forward_panels(panels));
+    let panels: Vec<&[f32]> = missing
+        .iter()
+        .enumerate()
+        .map(|(index, missing)| packed(index).map_or(&missing[..], |packed| &packed[..]))
+        .collect();
     let images = x.len() / layers.first().map_or(1, |layer| layer.shape.input_len());
     let (last, hidden) = layers
         .split_last()
@@ -74,7 +85,7 @@ pub(super) fn forward(
 struct Block<'a> {
     x: Images<'a>,
     layers: &'a [ConvParameters<'a>],
-    panels: &'a [Arc<Scratch>],
+    panels: &'a [&'a [f32]],
     scale: Option<Scale>,
     /// The outputs of the layers, or only of the last layer if the others are not kept.
     outputs: Vec<&'a mut [f32]>,
@@ -158,7 +169,7 @@ fn convolve_band<S: Simd>(
 fn by_rows(
     x: Images<'_>,
     layers: &[ConvParameters<'_>],
-    panels: &[Arc<Scratch>],
+    panels: &[&[f32]],
     scale: Option<Scale>,
     images: usize,
     output: &mut [f32],

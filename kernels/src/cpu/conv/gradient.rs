@@ -42,9 +42,15 @@ pub(super) fn backward(pass: &Backward<'_>) -> Found {
     let Backward { x, layers, scale, needs_x, .. } = *pass;
     let len = layers.first().map_or(1, |layer| layer.shape.input_len());
     let images = x.len() / len;
-    let mut panels: Vec<Scratch> = layers.iter().map(|_| Scratch::default()).collect();
-    let tasks: Vec<_> = panels.iter_mut().zip(layers).skip(usize::from(!needs_x)).collect();
-    rekindle_parallel::for_each(tasks, |(panels, layer)| *panels = layer.gradient_panels());
+    // The first layer needs no panels if there is no gradient with respect to the images.
+    let first = usize::from(!needs_x);
+    let memory = |(index, layer): (usize, &ConvParameters<'_>)| match index < first {
+        true => Scratch::default(),
+        false => layer.gradient_memory(),
+    };
+    let mut panels: Vec<Scratch> = layers.iter().enumerate().map(memory).collect();
+    let tasks: Vec<_> = panels.iter_mut().zip(layers).skip(first).collect();
+    rekindle_parallel::for_each(tasks, |(panels, layer)| layer.gradient_panels(panels));
 
     let step = images_per_part(images, layers);
     let mut of_x = vec![0.0; if needs_x { x.len() } else { 0 }];

@@ -5,7 +5,7 @@ use std::ops::Range;
 use pulp::Simd;
 
 use super::shape::{Band, ConvShape, Grid};
-use crate::cpu::scratch::Scratch;
+use crate::cpu::scratch::{Indices, Scratch};
 use crate::cpu::vector_math;
 
 /// Images, or the outputs of a layer.
@@ -52,7 +52,7 @@ pub(super) struct Patches {
     /// Scaled images with zeros around them, or empty if kernels read the images themselves.
     copies: Scratch,
     pub(super) grid: Grid,
-    pub(super) offsets: Vec<usize>,
+    pub(super) offsets: Indices,
 }
 
 impl Patches {

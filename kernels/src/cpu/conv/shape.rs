@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::activation::DenseActivation;
 use crate::cpu::panels::{HALF_PANEL, PANEL, panels, width};
-use crate::cpu::scratch::Scratch;
+use crate::cpu::scratch::{Indices, Scratch};
 
 /// Input, kernel and output of a convolution. Images are `[height, width, channels]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,12 +96,16 @@ impl ConvParameters<'_> {
         }
     }
 
-    /// The weights for the forward pass: panels of output channels, each `[patch, width]`, with zeros behind the
+    /// Returns memory for the weights in [`forward_panels`](Self::forward_panels).
+    pub(super) fn forward_memory(&self) -> Scratch {
+        Scratch::new(self.shape.patch() * self.shape.wide_channels())
+    }
+
+    /// Writes the weights for the forward pass: panels of output channels, each `[patch, width]`, with zeros behind the
     /// last channel.
-    pub(super) fn forward_panels(&self) -> Scratch {
+    pub(super) fn forward_panels(&self, packed: &mut [f32]) {
         let shape = self.shape;
         let (patch, columns) = (shape.patch(), shape.channels());
-        let mut packed = Scratch::new(patch * shape.wide_channels());
         for (first, width) in panels(columns) {
             let panel = &mut packed[first * patch..][..patch * width];
             let of_panel = columns.min(first + width) - first;
@@ -119,16 +123,20 @@ impl ConvParameters<'_> {
                 }
             });
         }
-        packed
     }
 
-    /// The weights for the gradient with respect to the input: for each row of the kernel, panels of its elements, each
-    /// `[out_channels, width]`, with zeros behind the last element.
-    pub(super) fn gradient_panels(&self) -> Scratch {
+    /// Returns memory for the weights in [`gradient_panels`](Self::gradient_panels).
+    pub(super) fn gradient_memory(&self) -> Scratch {
+        let wide = self.shape.run().next_multiple_of(HALF_PANEL);
+        Scratch::new(self.shape.kernel[0] * wide * self.shape.channels())
+    }
+
+    /// Writes the weights for the gradient with respect to the input: for each row of the kernel, panels of its
+    /// elements, each `[out_channels, width]`, with zeros behind the last element.
+    pub(super) fn gradient_panels(&self, packed: &mut [f32]) {
         let shape = self.shape;
         let (patch, run, channels) = (shape.patch(), shape.run(), shape.channels());
         let wide = run.next_multiple_of(HALF_PANEL);
-        let mut packed = Scratch::new(shape.kernel[0] * wide * channels);
         if wide > run {
             packed.fill(0.0);
         }
@@ -145,7 +153,6 @@ impl ConvParameters<'_> {
                 }
             });
         }
-        packed
     }
 
     /// Converts sums `[patch, wide channels]` to the layout of the weights.
@@ -173,16 +180,13 @@ pub(super) struct Grid {
 
 impl Grid {
     /// The first elements that the kernels of some rows of the outputs of `images` read.
-    pub(super) fn offsets(self, shape: ConvShape, images: usize, rows: usize) -> Vec<usize> {
+    pub(super) fn offsets(self, shape: ConvShape, images: usize, rows: usize) -> Indices {
         let [down, right] = [self.row * shape.stride[0], shape.input[2] * shape.stride[1]];
-        let mut offsets = Vec::with_capacity(images * rows * shape.output[1]);
-        for image in 0..images {
-            for row in 0..rows {
-                let first = image * self.image + row * down;
-                offsets.extend((0..shape.output[1]).map(|column| first + column * right));
-            }
-        }
-        offsets
+        let columns = shape.output[1];
+        let firsts =
+            (0..images).flat_map(|image| (0..rows).map(move |row| image * self.image + row * down));
+        let offsets = firsts.flat_map(|first| (0..columns).map(move |c| first + c * right));
+        Indices::collect(images * rows * columns, offsets)
     }
 }
 

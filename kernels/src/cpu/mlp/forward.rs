@@ -106,7 +106,7 @@ fn apply<S: Simd>(
     out: &mut [f32],
 ) {
     let LayerParameters { layer, weights, bias } = *dense;
-    let rows = Rows { data: x, len: layer.inputs };
+    let rows = Rows::new(x, layer.inputs);
     if layer.is_narrow() {
         scalar_products(simd, rows, transposed, bias, out);
     } else {

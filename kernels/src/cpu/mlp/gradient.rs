@@ -156,7 +156,7 @@ impl Part<'_> {
                 },
             };
             let below = &mut below[first * inputs..][..rows * inputs];
-            let above = Rows { data: above, len: outputs };
+            let above = Rows::new(above, outputs);
             matmul(simd, above, &self.transposed[index], inputs, Start::Zero, below);
         }
     }

@@ -16,8 +16,8 @@ use crate::activation::DenseActivation;
 use crate::cpu::arch::arch;
 use crate::cpu::matmul::{Left, Rows, Start};
 use crate::cpu::panels::{
-    Columns, PANEL, Strided, in_panels, load_part, pack, panels, product, store_part,
-    transposed_in_panels, transposed_product,
+    Columns, PANEL, in_panels, load_part, pack, panels, product, store_part, transposed_in_panels,
+    transposed_product,
 };
 use crate::cpu::scratch::Scratch;
 use crate::cpu::vector_math;
@@ -111,7 +111,7 @@ fn many_rows<S: Simd>(
     let mut panel = Scratch::new(DEPTH * PANEL);
     for first in (0..inputs).step_by(DEPTH) {
         let len = DEPTH.min(inputs - first);
-        let left = Strided { data: &x[first..], stride: inputs, len };
+        let left = Rows { data: &x[first..], stride: inputs, len };
         let weights = &dense.weights[first * outputs..][..len * outputs];
         for (column, width) in panels(stride) {
             let len_of_panel = width.min(stride - column);
@@ -165,7 +165,7 @@ fn few<S: Simd, const M: usize, const N: usize>(
     out: &mut [f32],
 ) {
     let (inputs, outputs, stride) = (dense.layer.inputs, dense.layer.outputs, columns.len());
-    let left = Rows { data: x, len: inputs }.at::<M>(row);
+    let left = Rows::new(x, inputs).at::<M>(row);
     let out = &mut out[row * stride..][..M * stride];
     for column in (0..stride).step_by(N * S::F32_LANES) {
         let end = stride.min(column + N * S::F32_LANES);
@@ -298,7 +298,7 @@ impl WithSimd for Gradient<'_> {
             let len = INPUTS.min(self.inputs.end - first);
             let place = first - self.inputs.start;
             let weights = &self.dense.weights[first * outputs..][..len * outputs];
-            let left = Strided::rows(weights, outputs);
+            let left = Rows::new(weights, outputs);
             let out = &mut self.of_x[place * rows..][..len * rows];
             for (row, width) in panels(rows) {
                 let panel = &self.by_rows[row * outputs..][..width * outputs];

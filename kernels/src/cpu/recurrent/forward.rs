@@ -7,8 +7,8 @@ use pulp::{Simd, WithSimd};
 use super::cell::{CellKind, Operands, RecurrentShape};
 use super::{Saved, gru, lstm, pack};
 use crate::cpu::arch::arch;
-use crate::cpu::matmul::Start;
-use crate::cpu::panels::{Columns, Strided, panels, product};
+use crate::cpu::matmul::{Rows, Start};
+use crate::cpu::panels::{Columns, panels, product};
 use crate::cpu::scratch::Scratch;
 
 /// Minimum number of multiplications that justifies another thread (some five microseconds).
@@ -103,7 +103,7 @@ impl WithSimd for Sequences<'_> {
         let RecurrentShape { steps, inputs, hidden, .. } = self.shape;
         let gates = self.shape.gates();
         let rows = self.x.len() / inputs;
-        let left = Strided::rows(self.x, inputs);
+        let left = Rows::new(self.x, inputs);
         for (first, width) in panels(gates) {
             let len = width.min(gates - first);
             let panel = &self.input_panels[first * inputs..][..width * inputs];
@@ -189,9 +189,9 @@ fn before<'a>(
     outputs: &'a [f32],
     step: usize,
     [steps, hidden]: [usize; 2],
-) -> Strided<'a> {
+) -> Rows<'a> {
     match step {
-        0 => Strided { data: state, stride: hidden, len: hidden },
-        _ => Strided { data: &outputs[(step - 1) * hidden..], stride: steps * hidden, len: hidden },
+        0 => Rows { data: state, stride: hidden, len: hidden },
+        _ => Rows { data: &outputs[(step - 1) * hidden..], stride: steps * hidden, len: hidden },
     }
 }

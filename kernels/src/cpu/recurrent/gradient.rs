@@ -6,8 +6,8 @@ use super::cell::{CellKind, Operands, RecurrentShape};
 use super::forward::{GRAIN, sequences_per_task};
 use super::{Saved, gru, lstm};
 use crate::cpu::arch::arch;
-use crate::cpu::matmul::Start;
-use crate::cpu::panels::{Columns, Strided, in_panels, panels, product, transposed_product};
+use crate::cpu::matmul::{Rows, Start};
+use crate::cpu::panels::{Columns, in_panels, panels, product, transposed_product};
 use crate::cpu::scratch::Scratch;
 use crate::cpu::vector_math;
 use crate::host_op::Pass;
@@ -79,8 +79,14 @@ pub(super) fn backward<const N: usize>(
     });
     let mut found = vec![needs(0).then_some(of_x), weight_ih, weight_hh];
     if shape.has_bias {
-        found.push(needs(3).then(|| column_sums(&of_gates, gates)));
-        found.push(needs(4).then(|| column_sums(of_state, gates)));
+        let of_inputs = (needs(3) || (needs(4) && !is_gru)).then(|| column_sums(&of_gates, gates));
+        // The biases of an LSTM have the same gradient.
+        let of_state = match is_gru {
+            true => needs(4).then(|| column_sums(of_state, gates)),
+            false => of_inputs.clone().filter(|_| needs(4)),
+        };
+        found.push(of_inputs.filter(|_| needs(3)));
+        found.push(of_state);
     }
     found.push(needs(state).then_some(of_hidden));
     if !is_gru {
@@ -140,12 +146,22 @@ impl WithSimd for Weights<'_> {
 
 fn column_sums(rows: &[f32], columns: usize) -> Vec<f32> {
     let mut sums = vec![0.0; columns];
-    arch().dispatch(ColumnSums { rows, sums: &mut sums });
+    let share = rekindle_parallel::share(columns, SUMS.div_ceil((rows.len() / columns).max(1)));
+    let tasks = sums.chunks_mut(share).enumerate();
+    let tasks = tasks.map(|(part, sums)| ColumnSums { rows, columns, first: part * share, sums });
+    let arch = arch();
+    rekindle_parallel::for_each(tasks.collect(), |task| arch.dispatch(task));
     sums
 }
 
+/// Minimum number of additions that justifies another thread.
+const SUMS: usize = 1 << 16;
+
+/// The sums of some columns.
 struct ColumnSums<'a> {
     rows: &'a [f32],
+    columns: usize,
+    first: usize,
     sums: &'a mut [f32],
 }
 
@@ -154,11 +170,11 @@ impl WithSimd for ColumnSums<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        for row in self.rows.chunks_exact(self.sums.len()) {
+        for row in self.rows.chunks_exact(self.columns) {
             vector_math::zip(
                 simd,
                 self.sums,
-                row,
+                &row[self.first..self.first + self.sums.len()],
                 #[inline(always)]
                 |a, b| simd.add_f32s(a, b),
             );
@@ -206,7 +222,7 @@ impl WithSimd for Sequences<'_> {
             let is_gru = self.shape.kind == CellKind::Gru;
             let of_gates = if is_gru { &*self.of_recurrent } else { &*self.of_gates };
             let data = &of_gates[step * gates..];
-            let left = Strided { data, stride: steps * gates, len: gates };
+            let left = Rows { data, stride: steps * gates, len: gates };
             // The direct gradient of a GRU's state is already in place.
             let start = if is_gru { Start::Result } else { Start::Zero };
             for (first, width) in panels(hidden) {
@@ -219,7 +235,7 @@ impl WithSimd for Sequences<'_> {
         if self.input_panels.is_empty() {
             return;
         }
-        let left = Strided::rows(self.of_gates, gates);
+        let left = Rows::new(self.of_gates, gates);
         for (first, width) in panels(inputs) {
             let panel = &self.input_panels[first * gates..][..width * gates];
             let columns = Columns { stride: inputs, len: width.min(inputs - first) };
