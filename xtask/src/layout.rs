@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates from the lowest to the highest. Each depends only on crates before it.
-const CRATES: [&str; 15] = [
+const CRATES: [&str; 16] = [
     "checkpoint",
     "metrics",
     "parallel",
@@ -17,6 +17,7 @@ const CRATES: [&str; 15] = [
     "rl-module",
     "env-runner",
     "learner",
+    "offline",
     "algorithms",
     "cli",
     "benches",
