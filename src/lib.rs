@@ -58,6 +58,7 @@ pub use rekindle_kernels as kernels;
 pub use rekindle_learner as learner;
 pub use rekindle_metrics as metrics;
 pub use rekindle_onnx as onnx;
+pub use rekindle_offline as offline;
 pub use rekindle_parallel as parallel;
 pub use rekindle_rl_module as rl_module;
 
@@ -65,13 +66,15 @@ pub use rekindle_rl_module as rl_module;
 pub mod prelude {
     pub use crate::MainError;
     pub use rekindle_algorithms::{
-        A2cConfig, A2cTraining, Algorithm, AppoConfig, AppoTraining, BatchMode, CallbackResult,
-        Callbacks, CountStepsBy, DdpgConfig, DdpgTraining, DqnConfig, DqnTraining, DurationUnit,
-        EnvironmentEvent, EpisodeEvent, Evaluation, ExecutionPlan, Experiment, ImpalaConfig,
-        ImpalaTraining, LearnOnBatchConfig, LearnOnBatchTraining, PpoConfig, PpoTraining,
-        PqnConfig, PqnTraining, RunConfig, SacConfig, SacTraining, SampleEvent, StepReport,
-        Td3Config, Td3Training, TqcConfig, TqcTraining, TrainingContext, VpgConfig, VpgTraining,
-        evaluate, evaluate_policy, register_algorithm,
+        A2cConfig, A2cTraining, Algorithm, AppoConfig, AppoTraining, BatchMode, BcConfig,
+        BcTraining, CallbackResult, Callbacks, CountStepsBy, CqlConfig, CqlTraining, DdpgConfig,
+        DdpgTraining, DqnConfig, DqnTraining, DurationUnit, EnvironmentEvent, EpisodeEvent,
+        Evaluation, ExecutionPlan, Experiment, ImpalaConfig, ImpalaTraining, IqlConfig,
+        IqlTraining, LearnOnBatchConfig, LearnOnBatchTraining, MarwilConfig, MarwilTraining,
+        PpoConfig, PpoTraining, PqnConfig, PqnTraining, RunConfig, SacConfig, SacTraining,
+        SampleEvent, StepReport, Td3BcConfig, Td3BcTraining, Td3Config, Td3Training, TqcConfig,
+        TqcTraining, TrainingContext, VpgConfig, VpgTraining, evaluate, evaluate_policy,
+        register_algorithm,
     };
     pub use rekindle_catalog::{
         BoxEncoder, Catalog, CatalogContext, DefaultCatalog, Distribution, Encoder, Mlp, MlpConfig,
@@ -104,6 +107,7 @@ pub mod prelude {
         ConsoleSink, CsvSink, JsonlSink, LearningCurve, Metrics, MetricsLogger, Reducer, Sink,
         TensorBoardSink,
     };
+    pub use rekindle_offline::{OfflineData, OfflineSource};
     pub use rekindle_rl_module::{
         ActionCritic, ActorCritic, AnyRLModule, DeterministicPolicy, DistributionalQNet,
         ExplorationContext, LearnContext, LearnOnBatch, LearnStats, ModuleContext, ModuleError,

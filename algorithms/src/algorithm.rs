@@ -9,13 +9,14 @@ mod run;
 mod sinks;
 mod state;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use burn::prelude::Device;
 use rekindle_core::device::{DeviceSpec, is_host};
 use rekindle_core::{ALL_MODULES, Columns, ConfigError, DEFAULT_MODULE_ID, Generator, ModuleId};
+use rekindle_env::Space;
 use rekindle_env::video::VideoRecorder;
 use rekindle_env_runner::tensor_env::dry_run_rollout_on_device;
 use rekindle_env_runner::{
@@ -24,6 +25,7 @@ use rekindle_env_runner::{
 use rekindle_learner::replay::{ReplayBuffer, ReplayConfig, TransitionSpec};
 use rekindle_learner::{Learner, TrainData};
 use rekindle_metrics::{Metrics, MetricsLogger, Reducer};
+use rekindle_offline::{OfflineSource, ParquetRecorder};
 use rekindle_rl_module::{AnyRLModule, Role};
 use serde_json::Value;
 
@@ -63,6 +65,8 @@ pub struct Algorithm {
     eval_env_runners: Option<EnvRunnerGroup>,
     learner: Learner,
     settings: Arc<dyn ModuleSettings>,
+    /// The recorded data to learn from.
+    source: Option<Arc<dyn OfflineSource>>,
     /// Whether it is being built for a saved state, which has not been loaded yet.
     is_restoring: bool,
     iteration: u64,
@@ -130,9 +134,30 @@ impl Algorithm {
         config.env_runners.env_to_module_connector = config.env_to_module();
         let runners = &config.env_runners;
         let (count, threads) = (runners.num_env_runners, runners.threads());
-        let env_runners =
-            EnvRunnerGroup::new(&config.runner_config(), count, threads, &runner_device)?;
+        if let Some(folder) = &config.env_runners.output {
+            let recorder = match is_restoring {
+                true => ParquetRecorder::resume(folder, BTreeMap::new())?,
+                false => ParquetRecorder::create(folder, BTreeMap::new())?,
+            };
+            let size = config.env_runners.output_max_file_size;
+            config.code.recorder = Some(Arc::new(recorder.max_file_size(size)));
+        }
+        let runner_config = config.runner_config();
+        let source = config.source()?;
+        let env_runners = match (&config.environment.env, &source) {
+            (None, Some(source)) => {
+                let spaces = source.module_spaces().clone();
+                EnvRunnerGroup::without_environments(&runner_config, spaces, &runner_device)
+            }
+            _ => EnvRunnerGroup::new(&runner_config, count, threads, &runner_device)?,
+        };
         let spaces = env_runners.module_spaces();
+        if let Some(recorder) = &config.code.recorder {
+            recorder.set_spaces(spaces.clone());
+        }
+        if let Some(source) = &source {
+            check_data_spaces(source.module_spaces(), &spaces)?;
+        }
         if let Some(multi_agent) = &config.multi_agent {
             let listed = multi_agent.policies.iter();
             multi_agent.check_ids(&spaces.keys().chain(listed).cloned().collect())?;
@@ -172,6 +197,7 @@ impl Algorithm {
             eval_env_runners: None,
             learner: Learner::new(learner_config, new_loss, module, &device)?,
             settings,
+            source,
             is_restoring,
             iteration: 0,
             env_steps: 0,
@@ -346,6 +372,7 @@ impl Algorithm {
                 metrics: &mut self.metrics,
                 config: &self.config,
                 env_steps: &mut self.env_steps,
+                source: self.source.as_ref(),
                 recreated: Vec::new(),
             };
             let step = self.plan.training_step(&mut cx);
@@ -417,6 +444,27 @@ impl Algorithm {
         let modules = self.learner.module().without_learner_only();
         Ok(self.env_runners.set_modules(&modules, self.published_at())?)
     }
+}
+
+/// Checks that modules have the same spaces in recorded data as in the environment.
+fn check_data_spaces(
+    of_data: &BTreeMap<ModuleId, (Space, Space)>,
+    of_modules: &BTreeMap<ModuleId, (Space, Space)>,
+) -> Result<()> {
+    for (id, found) in of_data {
+        let Some(expected) = of_modules.get(id) else {
+            let known = of_modules.keys().cloned().collect::<Vec<_>>().join(", ");
+            return Err(AlgorithmError::NoModuleForData { id: id.clone(), known });
+        };
+        if found != expected {
+            let text = |(observations, actions): &(_, _)| {
+                format!("the observation space {observations} and the action space {actions}")
+            };
+            let (id, expected, found) = (id.clone(), text(expected), text(found));
+            return Err(AlgorithmError::OtherSpacesInData { id, expected, found });
+        }
+    }
+    Ok(())
 }
 
 /// Returns some transitions of a rollout; sequences of them for a module with memory.

@@ -3,18 +3,21 @@
 mod derived;
 mod evaluation;
 mod multi_agent;
+mod offline_data;
 mod on_device;
 mod reporting;
 mod sections;
 pub(crate) mod toml;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use burn::prelude::Device;
 use rekindle_core::{ConfigError, settings};
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::FaultToleranceConfig;
 use rekindle_learner::{LearnerConfig, Loss};
+use rekindle_offline::{OfflineSource, ParquetData};
 use rekindle_rl_module::RLModuleSpec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -27,6 +30,7 @@ use crate::{Algorithm, AlgorithmError, CallbackList, Callbacks, Result};
 pub(crate) use derived::{add_missing, settings_of};
 pub use evaluation::{DurationUnit, EvaluationConfig, EvaluationOverrides, VideoConfig};
 pub use multi_agent::{CountStepsBy, MultiAgentSection};
+pub use offline_data::OfflineDataConfig;
 pub use reporting::ReportingConfig;
 pub use sections::{
     BatchMode, DebuggingConfig, EnvRunnersConfig, EnvironmentConfig, LearnersConfig,
@@ -133,6 +137,9 @@ pub struct AlgorithmConfig<T> {
     pub environment: EnvironmentConfig,
     /// Collection of experience.
     pub env_runners: EnvRunnersConfig,
+    /// Learning from recorded data.
+    #[serde(skip_serializing_if = "is_default")]
+    pub offline_data: OfflineDataConfig,
     /// The learner.
     pub learners: LearnersConfig,
     /// The algorithm's own settings.
@@ -229,6 +236,23 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     #[must_use]
     pub fn env_runners(mut self, f: impl FnOnce(EnvRunnersConfig) -> EnvRunnersConfig) -> Self {
         self.env_runners = f(self.env_runners);
+        self
+    }
+
+    /// Changes the settings of learning from recorded data.
+    #[must_use]
+    pub fn offline_data(mut self, f: impl FnOnce(OfflineDataConfig) -> OfflineDataConfig) -> Self {
+        self.offline_data = f(self.offline_data);
+        self
+    }
+
+    /// Sets the data that the execution plan [`Offline`](crate::Offline) learns from, in memory, for example
+    /// ([`OfflineData`](rekindle_offline::OfflineData)).
+    ///
+    /// Checkpoints do not hold data: give the same again with [`Algorithm::from_checkpoint_with`].
+    #[must_use]
+    pub fn offline_source(mut self, source: impl OfflineSource + 'static) -> Self {
+        self.code.source = Some(Arc::new(source));
         self
     }
 
@@ -356,11 +380,14 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     /// # Errors
     /// The first setting out of range, with its name, value and constraint.
     pub fn validate(&self) -> Result<()> {
-        if self.environment.env.is_none() {
+        let is_offline = self.plan().learns_offline();
+        if self.environment.env.is_none() && !is_offline {
             let constraint = "an algorithm needs an environment: set `environment.env`, or call `.environment(\"CartPole-v1\")`";
             return Err(ConfigError::new("env", "not set", constraint).into());
         }
         self.env_runners.check_fields()?;
+        self.offline_data.check_fields()?;
+        self.check_data(is_offline)?;
         self.evaluation.validate()?;
         self.fault_tolerance.validate()?;
         self.reporting.check_fields()?;
@@ -384,6 +411,61 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             return Err(ConfigError::new("model_config", config, constraint).into());
         }
         Ok(())
+    }
+
+    /// Checks that there are data for a plan that reads some, that no data are left unread, and that the other settings
+    /// do not need an environment that is not set.
+    fn check_data(&self, is_offline: bool) -> Result<(), ConfigError> {
+        let (plan, paths) = (self.plan(), &self.offline_data.input_);
+        let name = plan.name();
+        match (plan.reads_data(), self.code.source.is_some() || !paths.is_empty()) {
+            (true, false) => {
+                let constraint = format!(
+                    "the execution plan `{name}` learns from recorded data; set `offline_data.input_` to a directory of recordings, or call `.offline_source(data)`"
+                );
+                return Err(ConfigError::new("offline_data.input_", "[]", constraint));
+            }
+            (false, true) => {
+                let constraint = format!(
+                    "the execution plan `{name}` reads no recorded data; remove the setting, or use an algorithm or a plan that does, such as `Offline`"
+                );
+                let value = match paths.is_empty() {
+                    true => "set by `.offline_source`".to_owned(),
+                    false => format!("{paths:?}"),
+                };
+                return Err(ConfigError::new("offline_data.input_", value, constraint));
+            }
+            _ => {}
+        }
+        if !is_offline || self.environment.env.is_some() {
+            return Ok(());
+        }
+        let runners = &self.env_runners;
+        let connectors = runners.env_to_module_connector.iter();
+        if let Some(connector) = connectors.chain(&runners.module_to_env_connector).next() {
+            let constraint = "connectors transform what an environment observes; set `environment.env`, or leave them out";
+            return Err(ConfigError::new("connector", format!("{connector:?}"), constraint));
+        }
+        let evaluation = &self.evaluation;
+        let custom = evaluation.custom_evaluation_function.get().is_some();
+        match evaluation.evaluation_interval {
+            Some(interval) if evaluation.evaluation_config.env.is_none() && !custom => {
+                let constraint = "evaluation needs an environment; set `environment.env` or `evaluation_config.env`";
+                Err(ConfigError::new("evaluation_interval", interval, constraint))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the data to learn from; `None` if there are none.
+    pub(crate) fn source(&self) -> Result<Option<Arc<dyn OfflineSource>>> {
+        if let Some(source) = &self.code.source {
+            return Ok(Some(source.clone()));
+        }
+        match self.offline_data.input_.as_slice() {
+            [] => Ok(None),
+            paths => Ok(Some(Arc::new(ParquetData::open_all(paths)?))),
+        }
     }
 
     /// Returns the execution plan.
@@ -445,4 +527,9 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             RolloutFragmentLength::Steps(steps) => steps,
         }
     }
+}
+
+/// Whether a section has its defaults, which data leave out.
+fn is_default<T: Default + PartialEq>(section: &T) -> bool {
+    *section == T::default()
 }

@@ -9,6 +9,7 @@ use rekindle_env::{EnvError, did_you_mean};
 use rekindle_env_runner::RunnerError;
 use rekindle_learner::LearnerError;
 use rekindle_metrics::MetricsError;
+use rekindle_offline::OfflineError;
 use rekindle_rl_module::ModuleError;
 use thiserror::Error;
 
@@ -132,6 +133,31 @@ pub enum AlgorithmError {
         /// What does not fit.
         source: CallbackError,
     },
+    /// Recorded data of a module that the configuration does not have.
+    #[error(
+        "the data have steps of module `{id}`, which no agent is mapped to; the modules are {known}: name one of them in the data, or add `{id}` to `multi_agent.policies`"
+    )]
+    NoModuleForData {
+        /// The module of the data.
+        id: String,
+        /// The modules that agents act with.
+        known: String,
+    },
+    /// Recorded data whose spaces differ from those of the environment.
+    #[error(
+        "the data of module `{id}` have {found}, and the module has {expected}; set the environment and the connectors with which the data were recorded, or declare these spaces for the data"
+    )]
+    OtherSpacesInData {
+        /// The id of the module.
+        id: String,
+        /// The spaces of the module.
+        expected: String,
+        /// The spaces of the data.
+        found: String,
+    },
+    /// Recorded data that cannot be read.
+    #[error(transparent)]
+    Offline(#[from] OfflineError),
     /// A path that names no component.
     #[error(
         "`{0}` is not a component of an algorithm that can be restored alone: use `learner`, `learner/rl_module`, `learner/rl_module/<module_id>`, `learner/optimizer`, `learner/optimizer/<module_id>`, `learner/optimizer/<module_id>/<name>` or `env_runners`"

@@ -5,6 +5,7 @@ mod asynchronous;
 mod circular_buffer;
 mod context;
 mod lag;
+mod offline;
 mod replay;
 mod synchronous;
 
@@ -20,6 +21,7 @@ use crate::{AlgorithmError, EnvRunnersConfig, Result};
 pub use async_gradients::AsyncGradients;
 pub use asynchronous::Asynchronous;
 pub use context::{StepReport, TrainingContext};
+pub use offline::Offline;
 pub use replay::Replay;
 pub use synchronous::Synchronous;
 
@@ -101,6 +103,19 @@ pub trait ExecutionPlan: Debug + Send {
         false
     }
 
+    /// Whether the plan learns from recorded data
+    /// ([`TrainingContext::offline_source`]) and samples nothing, so that no environment is needed. Defaults to
+    /// `false`.
+    fn learns_offline(&self) -> bool {
+        false
+    }
+
+    /// Whether the plan reads recorded data ([`TrainingContext::offline_source`]). Settings of data are errors
+    /// otherwise. Defaults to [`learns_offline`](Self::learns_offline).
+    fn reads_data(&self) -> bool {
+        self.learns_offline()
+    }
+
     /// Drops what the plan keeps of a module that was removed. By default, it keeps nothing.
     fn forget_module(&mut self, _id: &str) {}
 
@@ -154,7 +169,8 @@ pub(crate) fn check_replay(plan: &dyn ExecutionPlan, learner: &Learner) -> Resul
         let Some(loss) = learner.loss(id).filter(|_| learner.should_module_be_updated(id)) else {
             continue;
         };
-        if learner.learns_on_batch(id) {
+        // Data serve both kinds of losses.
+        if learner.learns_on_batch(id) || plan.learns_offline() {
             continue;
         }
         let (id, name) = (id.clone(), loss.name().to_owned());

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 
 use crate::config::toml::{difference, from_value, merge, to_value};
 use crate::{
-    A2cConfig, Algorithm, AlgorithmConfig, AlgorithmError, AppoConfig, DdpgConfig, DqnConfig,
-    ImpalaConfig, LearnOnBatchConfig, PpoConfig, PqnConfig, Result, SacConfig, Td3Config,
-    TqcConfig, TrainingConfig, VpgConfig,
+    A2cConfig, Algorithm, AlgorithmConfig, AlgorithmError, AppoConfig, BcConfig, CqlConfig,
+    DdpgConfig, DqnConfig, ImpalaConfig, IqlConfig, LearnOnBatchConfig, MarwilConfig, PpoConfig,
+    PqnConfig, Result, SacConfig, Td3BcConfig, Td3Config, TqcConfig, TrainingConfig, VpgConfig,
 };
 
 /// A registered algorithm. It takes its settings as plain data.
@@ -172,13 +172,18 @@ static ALGORITHMS: LazyLock<RwLock<BTreeMap<String, AlgorithmSpec>>> = LazyLock:
     let specs = [
         AlgorithmSpec::new(A2cConfig::new()),
         AlgorithmSpec::new(AppoConfig::new()),
+        AlgorithmSpec::new(BcConfig::new()),
+        AlgorithmSpec::new(CqlConfig::new()),
         AlgorithmSpec::new(DdpgConfig::new()),
         AlgorithmSpec::new(DqnConfig::new()),
         AlgorithmSpec::new(ImpalaConfig::new()),
+        AlgorithmSpec::new(IqlConfig::new()),
         AlgorithmSpec::new(LearnOnBatchConfig::new()),
+        AlgorithmSpec::new(MarwilConfig::new()),
         AlgorithmSpec::new(PpoConfig::new()),
         AlgorithmSpec::new(PqnConfig::new()),
         AlgorithmSpec::new(SacConfig::new()),
+        AlgorithmSpec::new(Td3BcConfig::new()),
         AlgorithmSpec::new(Td3Config::new()),
         AlgorithmSpec::new(TqcConfig::new()),
         AlgorithmSpec::new(VpgConfig::new()),

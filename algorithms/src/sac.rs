@@ -15,7 +15,7 @@
 //! - All learning rates are 3e-4, and replay is uniform by default, as in Stable-Baselines3.
 
 pub(crate) mod config;
-mod loss;
+pub(crate) mod loss;
 
 pub use config::SacTraining;
 pub use loss::SacLoss;

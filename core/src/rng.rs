@@ -34,6 +34,8 @@ pub enum Purpose {
     Exploration = 11,
     /// Draws from replay buffers.
     Replay = 12,
+    /// Order of recorded data; `env` is the number of the pass over the data.
+    Offline = 13,
 }
 
 /// Returns the stream of a key. `runner` and `env` are 0 for streams without them.

@@ -428,6 +428,14 @@ pub enum RunnerError {
         /// The error that it returned.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A recorder that failed.
+    #[error("the experience of runner {runner} cannot be recorded: {source}")]
+    Recording {
+        /// The index of the runner.
+        runner: usize,
+        /// The error of the recorder.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Settings that change the spaces of the environments.
     #[error(
         "with these settings `{env}` has the {field} {found}, but the modules were built for {expected}; use settings that keep the spaces"

@@ -26,7 +26,7 @@ use crate::env_runner::{
 use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
 use crate::multi_agent::MultiAgentConfig;
-use crate::policy_bundle::PolicyBundle;
+use crate::policy_bundle::{BundleConfig, PolicyBundle};
 pub use asynchronous::Finished;
 use asynchronous::Started;
 use job::Done;
@@ -98,12 +98,35 @@ impl EnvRunnerGroup {
             }
         }
         let runners = (0..num_runners).map(|index| build(config, index, 0, device));
-        let workers: Vec<_> =
-            runners.map(|runner| Ok(Worker::new(runner?))).collect::<Result<_>>()?;
-        let mut group = Self {
+        let mut group = Self::of_workers(config, num_threads, device);
+        group.workers = runners.map(|runner| Ok(Worker::new(runner?))).collect::<Result<_>>()?;
+        group.spaces = group.first()?.module_spaces();
+        // Training has already checked the connectors that it shares with evaluation.
+        if !config.in_evaluation {
+            let reserve = config.multi_agent.iter().flat_map(|multi_agent| &multi_agent.policies);
+            let modules: BTreeSet<_> = group.spaces.keys().chain(reserve).collect();
+            config
+                .check_connectors(&modules.into_iter().map(String::as_str).collect::<Vec<_>>())?;
+        }
+        Ok(group)
+    }
+
+    /// Creates a group without runners, for modules with the given spaces that learn from recorded data. It never
+    /// collects anything.
+    #[must_use]
+    pub fn without_environments(
+        config: &EnvRunnerConfig,
+        spaces: BTreeMap<ModuleId, (Space, Space)>,
+        device: &Device,
+    ) -> Self {
+        Self { spaces, ..Self::of_workers(config, 1, device) }
+    }
+
+    fn of_workers(config: &EnvRunnerConfig, num_threads: usize, device: &Device) -> Self {
+        Self {
             config: config.clone(),
             device: device.clone(),
-            workers,
+            workers: Vec::new(),
             num_threads,
             spaces: BTreeMap::new(),
             modules: None,
@@ -120,16 +143,7 @@ impl EnvRunnerGroup {
             deltas: Vec::new(),
             metrics: Vec::new(),
             recreated: Vec::new(),
-        };
-        group.spaces = group.first()?.module_spaces();
-        // Training has already checked the connectors that it shares with evaluation.
-        if !config.in_evaluation {
-            let reserve = config.multi_agent.iter().flat_map(|multi_agent| &multi_agent.policies);
-            let modules: BTreeSet<_> = group.spaces.keys().chain(reserve).collect();
-            config
-                .check_connectors(&modules.into_iter().map(String::as_str).collect::<Vec<_>>())?;
         }
-        Ok(group)
     }
 
     /// Returns the modules that act, each with the space of its observations (after the connectors)
@@ -221,6 +235,10 @@ impl EnvRunnerGroup {
     /// [`RunnerError::NoHealthyRunner`] if none is available. The group is then unchanged, except that
     /// connectors of modules that the change would have dropped may have lost what they learned.
     pub fn set_multi_agent(&mut self, multi_agent: &MultiAgentConfig) -> Result<()> {
+        if self.workers.is_empty() {
+            self.config.multi_agent = Some(multi_agent.clone());
+            return Ok(());
+        }
         self.wait_for_all()?;
         self.first()?;
         let before = self.config.multi_agent.clone().unwrap_or_default();
@@ -242,7 +260,10 @@ impl EnvRunnerGroup {
         multi_agent: &MultiAgentConfig,
         modules: &MultiRLModule,
     ) -> Result<()> {
-        self.first()?.check_multi_agent(multi_agent, modules)
+        match self.workers.is_empty() {
+            true => Ok(()),
+            false => self.first()?.check_multi_agent(multi_agent, modules),
+        }
     }
 
     /// Recreates all environments with other settings, in which the next call begins new episodes.
@@ -275,7 +296,23 @@ impl EnvRunnerGroup {
     /// # Errors
     /// As [`EnvRunner::policy_bundle_of`]; [`RunnerError::NoHealthyRunner`] if none is available.
     pub fn policy_bundle_of(&self, module_id: &str) -> Result<PolicyBundle> {
+        if self.workers.is_empty() {
+            return self.bundle_without_environments(module_id);
+        }
         self.first()?.policy_bundle_of(module_id)
+    }
+
+    /// Returns the policy of a module without connectors, in a group without environments.
+    fn bundle_without_environments(&self, module_id: &str) -> Result<PolicyBundle> {
+        let (Some((modules, at)), Some((observations, actions))) =
+            (&self.modules, self.spaces.get(module_id))
+        else {
+            let known = self.spaces.keys().cloned().collect::<Vec<_>>().join(", ");
+            return Err(RunnerError::UnknownModule { module: module_id.into(), known });
+        };
+        let config = BundleConfig::of_runner(&self.config, module_id, observations, actions);
+        let module = modules.module(module_id)?.valid();
+        Ok(PolicyBundle::new(module, config, &self.device)?.with_env_steps(at.env_steps))
     }
 
     /// Collects `amount` with every available runner. Experience is in order of the runners.
@@ -351,6 +388,7 @@ impl EnvRunnerGroup {
     pub fn copy_connectors_from(&mut self, other: &Self) -> Result<()> {
         let states = match &other.merged_connectors {
             Some(states) => states.clone(),
+            None if other.workers.is_empty() => return Ok(()),
             None => other.first()?.connector_states()?,
         };
         self.set_connector_states(&states)

@@ -24,6 +24,7 @@ mod experience;
 mod group;
 mod multi_agent;
 mod policy_bundle;
+mod recorder;
 mod single_agent;
 pub mod tensor_env;
 
@@ -45,6 +46,7 @@ pub use multi_agent::{
     EpisodeInfo, MappingFunction, MultiAgentConfig, MultiAgentEnvRunner, PolicyMapping,
 };
 pub use policy_bundle::{BundleConfig, PolicyBundle};
+pub use recorder::{ExperienceRecorder, SharedRecorder};
 pub use single_agent::SingleAgentEnvRunner;
 pub use tensor_env::{
     TensorCartPole, TensorEnv, TensorEnvRunner, TensorPendulum, TensorRollout, TensorVectorEnv,

@@ -1,11 +1,13 @@
 //! Loss terms: pure, differentiable functions over tensors.
 
 mod distributional;
+mod offline;
 mod soft;
 
 use burn::prelude::*;
 
 pub use distributional::{categorical_projection, cross_entropy, quantile_huber};
+pub use offline::{advantage_weights, conservative_gap, expectile};
 pub use soft::{soft_values, temperature_loss};
 
 /// Computes the mean of a loss term over the rows that count.

@@ -23,7 +23,7 @@ use crate::error::{ModuleError, Result};
 use crate::exploration::ExplorationContext;
 use crate::memory::{Memory, policy_features, policy_outputs};
 use crate::module::RLModule;
-use crate::roles::{ActionCritic, Role, StochasticPolicy, TargetNetwork};
+use crate::roles::{ActionCritic, Role, StochasticPolicy, TargetNetwork, ValueFunction};
 
 /// A stochastic policy, critics of its actions, and slow copies of the critics; RLlib's
 /// `DefaultSACTorchRLModule`.
@@ -50,6 +50,7 @@ pub struct SoftActorCritic {
     pi: PolicyHead,
     qf: Option<Critics>,
     target_qf: Option<Critics>,
+    vf: Option<Critics>,
     #[module(skip)]
     input: CriticsInput,
     /// The distribution of a `Box`.
@@ -91,6 +92,15 @@ pub struct SoftActorCriticConfig {
     ///
     /// Default: `false`.
     pub critics_use_batch_renorm: bool,
+    /// Whether there is a value function with networks of its own, as IQL needs.
+    ///
+    /// Default: `false`.
+    pub use_value_function: bool,
+    /// Whether the Gaussian of a `Box` is squashed into [−1, 1]. Without, it is the catalog's distribution, and the
+    /// module has no role [`StochasticPolicy`].
+    ///
+    /// Default: `true`.
+    pub squash_policy: bool,
     /// Updates after which batch renormalization corrects the statistics of a batch towards the running ones.
     ///
     /// Default: `100_000`.
@@ -127,6 +137,8 @@ impl Default for SoftActorCriticConfig {
             num_quantiles: 1,
             critics_use_layernorm: false,
             critics_use_batch_renorm: false,
+            use_value_function: false,
+            squash_policy: true,
             batch_renorm_warmup_steps: 100_000,
             use_sde: false,
             sde_sample_freq: None,
@@ -206,8 +218,18 @@ const LARGEST_LOG_STD: f64 = 5.0;
 const SDE_LOG_STD: [f32; 2] = [-20.0, 20.0];
 
 /// Returns the squashed Gaussian of a `Box`.
-fn squashed(input: CriticsInput, use_sde: bool) -> Result<Option<SquashedGaussian>> {
-    let CriticsInput::Given { dim } = input else { return Ok(None) };
+fn squashed(input: CriticsInput, own: &SoftActorCriticConfig) -> Result<Option<SquashedGaussian>> {
+    let use_sde = own.use_sde;
+    let dim = match input {
+        CriticsInput::Given { dim } if own.squash_policy => dim,
+        CriticsInput::Given { .. } if use_sde => {
+            return refuse(
+                "use_sde",
+                "gSDE is noise of a squashed policy; set `squash_policy` to true, or remove the setting",
+            );
+        }
+        _ => return Ok(None),
+    };
     let squashed = SquashedGaussian::new(vec![-1.0; dim], vec![1.0; dim])?;
     Ok(Some(match use_sde {
         true => squashed.with_log_std_bounds(SDE_LOG_STD)?,
@@ -319,6 +341,19 @@ impl RLModule for SoftActorCritic {
         let of_critics = critics_input::config(&config, own.critics_use_layernorm);
         let networks = own.normalized(CriticsConfig::new(action_dim, own.num_critics, outputs))?;
         let critics = || catalog.build_critics(cx.catalog_context(&of_critics), &seen, networks);
+        let vf = match own.use_value_function && !cx.inference_only() {
+            true => {
+                if config.use_lstm {
+                    return refuse(
+                        "use_lstm",
+                        "the value function has no memory, which policy and critics would have; remove the setting, or learn with an algorithm without a value function, such as TD3+BC",
+                    );
+                }
+                let one = CriticsConfig::new(0, 1, 1);
+                Some(catalog.build_critics(cx.catalog_context(&of_critics), &seen, one)?)
+            }
+            false => None,
+        };
         let (qf, target_qf) = match (cx.inference_only(), own.critics_use_batch_renorm) {
             (true, _) => (None, None),
             (false, true) => (Some(critics()?), None),
@@ -334,8 +369,9 @@ impl RLModule for SoftActorCritic {
             pi,
             qf,
             target_qf,
+            vf,
             input,
-            squashed: squashed(input, noise.is_some())?,
+            squashed: squashed(input, &own)?,
             mask,
             memory,
             max_seq_len: config.max_seq_len,
@@ -380,7 +416,7 @@ impl RLModule for SoftActorCritic {
 
     fn action_distribution(cx: &ModuleContext<'_>) -> Result<Arc<dyn Distribution>> {
         let (_, own) = cx.extended_model_config::<SoftActorCriticConfig>()?;
-        match squashed(CriticsInput::of(cx)?, own.use_sde)? {
+        match squashed(CriticsInput::of(cx)?, &own)? {
             Some(squashed) => Ok(Arc::new(squashed)),
             None => Ok(cx.catalog().action_distribution(cx.action_space())?),
         }
@@ -388,6 +424,10 @@ impl RLModule for SoftActorCritic {
 
     fn as_action_critic(&self) -> Option<&dyn ActionCritic> {
         self.qf.as_ref().map(|_| self as &dyn ActionCritic)
+    }
+
+    fn as_value_function(&self) -> Option<&dyn ValueFunction> {
+        self.vf.as_ref().map(|_| self as &dyn ValueFunction)
     }
 
     fn as_stochastic_policy(&self) -> Option<&dyn StochasticPolicy> {
@@ -399,7 +439,7 @@ impl RLModule for SoftActorCritic {
     }
 
     fn non_inference_attributes(&self) -> &'static [&'static str] {
-        &["qf", "target_qf"]
+        &["qf", "target_qf", "vf"]
     }
 
     fn type_name() -> String {
@@ -417,6 +457,22 @@ impl ActionCritic for SoftActorCritic {
         batch: &Batch,
     ) -> Result<(Tensor<3>, RunningStatistics)> {
         critics_input::values_in_training(self.qf.as_ref(), self.input, batch, &self.seen(batch)?.0)
+    }
+}
+
+impl ValueFunction for SoftActorCritic {
+    fn compute_values(&self, batch: &Batch, _: Option<Tensor<2>>) -> Result<Tensor<1>> {
+        let Some(vf) = &self.vf else {
+            return Err(ModuleError::MissingRole {
+                module: Self::type_name(),
+                role: Role::ValueFunction,
+                needed_by: "compute_values".into(),
+                is_shared: false,
+            });
+        };
+        let values = vf.forward(&*self.seen(batch)?.0, None)?;
+        let [_, rows, _] = values.dims();
+        Ok(values.reshape([rows]))
     }
 }
 

@@ -44,6 +44,8 @@ mod model_settings;
 mod multi_agent;
 mod observation_spaces;
 mod off_policy_losses;
+mod offline;
+mod offline_table;
 mod on_device;
 mod onnx_export;
 mod partial_loading;

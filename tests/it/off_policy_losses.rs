@@ -1,9 +1,11 @@
-//! The losses of SAC, TQC, TD3 and DDPG on batches that are computed by hand.
+//! The losses of SAC, TQC, TD3, DDPG, CQL, IQL and TD3+BC on batches that are computed by hand.
 
 use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::prelude::*;
+use rekindle::algorithms::cql::CqlLoss;
+use rekindle::algorithms::iql::IqlLoss;
 use rekindle::algorithms::sac::SacLoss;
 use rekindle::algorithms::td3::Td3Loss;
 use rekindle::algorithms::{SacTraining, Td3Training, TqcTraining, TrainingConfig};
@@ -26,7 +28,9 @@ const Q: usize = 0;
 const TARGET_Q: usize = 6;
 const POLICY: usize = 12;
 const MARK: usize = 15;
-const WIDTH: usize = 16;
+/// The value of the observation.
+const VALUE: usize = 16;
+const WIDTH: usize = 17;
 
 /// Three numbers of each of two critics.
 fn values(batch: &Batch, from: usize, of_critic: usize) -> ModuleResult<Tensor<3>> {
@@ -53,6 +57,9 @@ impl RLModule for Echo {
         let logits = batch.float::<2>(Columns::OBS)?.narrow(1, POLICY, 3);
         Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
     }
+    fn as_value_function(&self) -> Option<&dyn ValueFunction> {
+        Some(self)
+    }
     fn as_action_critic(&self) -> Option<&dyn ActionCritic> {
         Some(self)
     }
@@ -64,6 +71,12 @@ impl RLModule for Echo {
     }
     fn as_target_network(&self) -> Option<&dyn TargetNetwork> {
         Some(self)
+    }
+}
+
+impl ValueFunction for Echo {
+    fn compute_values(&self, batch: &Batch, _: Option<Tensor<2>>) -> ModuleResult<Tensor<1>> {
+        Ok(batch.float::<2>(Columns::OBS)?.narrow(1, VALUE, 1).squeeze_dim(1))
     }
 }
 
@@ -111,6 +124,8 @@ struct Computed {
     gradient: Vec<f32>,
     /// By log α.
     of_log_alpha: Option<f32>,
+    /// By the logarithm of the multiplier of CQL's penalty.
+    of_log_multiplier: Option<f32>,
     metrics: BTreeMap<&'static str, f32>,
 }
 
@@ -151,7 +166,11 @@ impl Case {
             .with(Columns::REWARDS, Tensor::<1>::full([rows], self.reward, &autodiff))
             .with(Columns::DISCOUNTS, Tensor::<1>::full([rows], self.discount, &autodiff));
         let log_alpha = Tensor::<1>::from_floats([0.2f32.ln()], &autodiff).require_grad();
-        let scalars = BTreeMap::from([(SacLoss::LOG_ALPHA.to_owned(), log_alpha.clone())]);
+        let log_multiplier = Tensor::<1>::from_floats([1.0], &autodiff).require_grad();
+        let scalars = BTreeMap::from([
+            (SacLoss::LOG_ALPHA.to_owned(), log_alpha.clone()),
+            (CqlLoss::LOG_MULTIPLIER.to_owned(), log_multiplier.clone()),
+        ]);
         let mut rng = Generator::from_seed(0);
         let at = PrepareContext::new("a", &module, &autodiff);
         let mut cx = LossContext::new(at, &batch, &scalars, &mut rng);
@@ -164,6 +183,7 @@ impl Case {
             total: one(losses.total.clone()),
             gradient,
             of_log_alpha: log_alpha.grad(&gradients).map(one),
+            of_log_multiplier: log_multiplier.grad(&gradients).map(one),
             metrics: losses.metrics.into_iter().map(|(name, value)| (name, one(value))).collect(),
         }
     }
@@ -371,4 +391,122 @@ fn td3_moves_policy_and_targets_with_every_second_of_11_updates_of_the_critics()
         moved.extend(steps_policy.then_some(update));
     }
     assert_eq!(moved, [2, 4, 6, 8, 10]);
+}
+
+#[test]
+fn cqls_critics_learn_the_squared_errors_and_the_weighted_gap_of_sampled_actions() {
+    let mut case = Case::new(unit_box());
+    case.obs = numbers(&[(Q, &[1.0, 0.0, 0.0, 2.5]), (POLICY, &[-0.7])]);
+    case.next = vec![numbers(&[(TARGET_Q, &[1.5, 0.0, 0.0, 9.0]), (POLICY, &[-0.2])])];
+    (case.reward, case.discount) = (0.5, 0.99);
+    let config = CqlTraining::default().num_actions(2).min_q_weight(3.0);
+    let found = case.compute(&mut CqlLoss::new(config.clone()), 0);
+    // Without the entropy of the policy.
+    let target = 0.5f32 + 0.99 * 1.5;
+    close(found.metrics["qf_target_mean"], target);
+    let errors = (1.0 - target).powi(2) + (2.5 - target).powi(2);
+    // Two actions each of density ½, exp(−0.7) and exp(−0.2), with equal values.
+    let gap = (2.0 * (2.0f32 + 0.7f32.exp() + 0.2f32.exp())).ln();
+    close(found.metrics["cql_gap"], gap);
+    close(found.total, errors + 3.0 * 2.0 * gap);
+    close(found.gradient[0], 2.0 * (1.0 - target));
+    let with_entropy = config.clone().deterministic_backup(false);
+    let found = case.compute(&mut CqlLoss::new(with_entropy), 0);
+    close(found.metrics["qf_target_mean"], target + 0.99 * 0.2 * 0.2);
+    // Without weights, seven equal values are log 7 above one.
+    let unweighted = config.importance_sample(false).temperature(2.0);
+    let found = case.compute(&mut CqlLoss::new(unweighted), 0);
+    close(found.metrics["cql_gap"], 2.0 * 7.0f32.ln());
+}
+
+#[test]
+fn cqls_multiplier_grows_while_the_gap_exceeds_its_threshold() {
+    let q = [1.0, 2.0, 3.0, 1.0, 2.0, 3.0];
+    let mut case = Case::new(Space::discrete(3).unwrap());
+    let parts = [(Q, &q[..]), (TARGET_Q, &[0.0; 6]), (POLICY, &[0.0; 3]), (MARK, &[3.0])];
+    case.obs = numbers(&parts);
+    case.next = vec![case.obs];
+    case.reward = 2.0;
+    let config = CqlTraining::default().min_q_weight(2.0);
+    // The action of the data has the value 2, which is the target.
+    let gap = 3.407_606f32 - 2.0;
+    let found = case.compute(&mut CqlLoss::new(config.clone()), 0);
+    close(found.total, 2.0 * 2.0 * gap);
+    let probabilities = [0.090_031f32, 0.244_728 - 1.0, 0.665_241];
+    for (found, expected) in found.gradient[..3].iter().zip(probabilities) {
+        close(*found, 2.0 * expected);
+    }
+    let mut loss = CqlLoss::new(config.lagrangian(true).lagrangian_thresh(10.0));
+    let found = case.compute(&mut loss, 0);
+    let e = std::f32::consts::E;
+    close(found.total, 2.0 * e * (2.0 * gap - 10.0));
+    assert!(found.of_log_multiplier.is_none(), "the critics do not move the multiplier");
+    let found = case.compute(&mut loss, 3);
+    close(found.of_log_multiplier.unwrap(), -e * (2.0 * gap - 10.0));
+}
+
+#[test]
+fn cqls_policy_clones_the_data_before_it_follows_the_critics() {
+    let logits = [0.5f32, 0.25, 0.25].map(f32::ln);
+    let mut case = Case::new(Space::discrete(3).unwrap());
+    let q = [4.0, 0.0, 0.0, 4.0, 0.0, 0.0];
+    case.obs = numbers(&[(Q, &q), (POLICY, &logits), (MARK, &[3.0])]);
+    case.next = vec![case.obs];
+    let mut loss = CqlLoss::new(CqlTraining::default().bc_iters(1));
+    let entropy = 1.5 * 2.0f32.ln();
+    let found = case.compute(&mut loss, 1);
+    close(found.total, -(0.25f32.ln() + 0.2 * entropy));
+    close(found.metrics["entropy"], entropy);
+    close(case.compute(&mut loss, 2).of_log_alpha.unwrap(), entropy - 0.89 * 3.0f32.ln());
+    let autodiff = device().autodiff();
+    let module = RLModuleSpec::of::<Echo>()
+        .observation_space(Space::unbounded(&[WIDTH]).unwrap())
+        .action_space(Space::discrete(3).unwrap())
+        .build(&autodiff)
+        .unwrap();
+    loss.after_minibatch(&mut AfterMinibatch::new("a", &module, 0)).unwrap();
+    close(case.compute(&mut loss, 1).total, -(0.5 * 4.0 + 0.2 * entropy));
+}
+
+#[test]
+fn iqls_value_is_an_expectile_that_critics_bootstrap_from_and_the_policy_is_weighted_by() {
+    let mut case = Case::new(Space::discrete(3).unwrap());
+    let logp = [0.5f32, 0.25, 0.25].map(f32::ln);
+    // Action 1 has the values 3 and 2, and the targets of the critics say 1.5 and 0.5.
+    let q = [9.0, 3.0, 9.0, 9.0, 2.0, 9.0];
+    let target_q = [9.0, 1.5, 9.0, 9.0, 0.5, 9.0];
+    let parts = [(Q, &q[..]), (TARGET_Q, &target_q), (POLICY, &logp), (MARK, &[3.0, 0.25])];
+    case.obs = numbers(&parts);
+    case.next = vec![numbers(&[(VALUE, &[4.0])])];
+    (case.reward, case.discount) = (1.0, 0.5);
+    let config = IqlTraining::default().expectile(0.7).beta(3.0);
+    let mut loss = IqlLoss::new(config);
+    let found = case.compute(&mut loss, 0);
+    close(found.total, 0.7 * 0.0625);
+    close(found.gradient[VALUE], -2.0 * 0.7 * 0.25);
+    assert_eq!(found.gradient[TARGET_Q..POLICY], [0.0; 6]);
+    // Both critics learn the mean of two squared errors from 1 + 0.5·4.
+    let found = case.compute(&mut loss, 1);
+    close(found.metrics["qf_target_mean"], 3.0);
+    close(found.total, 0.5);
+    close(found.gradient[Q + 4], 2.0 - 3.0);
+    let found = case.compute(&mut loss, 2);
+    close(found.metrics["weight_mean"], 0.75f32.exp());
+    close(found.total, -(0.75f32.exp()) * 0.25f32.ln());
+    // Where the value is too large, the other weight counts.
+    case.obs[VALUE] = 2.5;
+    close(case.compute(&mut loss, 0).total, 0.3 * 4.0);
+}
+
+#[test]
+fn td3_bcs_policy_imitates_the_data_and_follows_the_scaled_value() {
+    let mut case = Case::new(unit_box());
+    case.obs = numbers(&[(Q, &[-4.0, 0.0, 0.0, 7.0]), (POLICY, &[0.2])]);
+    let mut loss = Td3BcTraining::default().loss();
+    let found = case.compute(&mut *loss, 1);
+    // The action of the data is 0.
+    close(found.metrics["bc_loss"], 0.04);
+    close(found.total, 2.5 + 0.04);
+    close(found.gradient[POLICY], 0.4);
+    close(found.gradient[Q], -2.5 / 4.0);
 }

@@ -203,7 +203,7 @@ type Configure<T> = fn(&Case<T>) -> AlgorithmConfig<T>;
 /// Checks a cell, whose name is given for messages.
 type Check<T> = fn(&str, &AlgorithmConfig<T>);
 
-fn register_environments() {
+pub(crate) fn register_environments() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let vector = || Space::unbounded(&[2]).unwrap();

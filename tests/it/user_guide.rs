@@ -185,8 +185,9 @@ fn defaults<T: serde::Serialize + Default>() -> Map<String, Value> {
     all
 }
 
-/// The tables of settings: of algorithms that learn from experience as it is sampled, and of those that replay it.
-fn tables() -> [String; 2] {
+/// The tables of settings: of algorithms that learn from experience as it is sampled, of those that replay it, and of
+/// those that learn from recorded data.
+fn tables() -> [String; 3] {
     let mut ppo = defaults::<PpoTraining>();
     // Not written where it is unset.
     ppo.entry("target_kl").or_insert(Value::Null);
@@ -206,7 +207,14 @@ fn tables() -> [String; 2] {
         ("TD3", defaults::<Td3Training>()),
         ("DDPG", defaults::<DdpgTraining>()),
     ];
-    [table(&on_policy), table(&with_replay)]
+    let offline = [
+        ("BC", defaults::<BcTraining>()),
+        ("MARWIL", defaults::<MarwilTraining>()),
+        ("CQL", defaults::<CqlTraining>()),
+        ("IQL", defaults::<IqlTraining>()),
+        ("TD3+BC", defaults::<Td3BcTraining>()),
+    ];
+    [table(&on_policy), table(&with_replay), table(&offline)]
 }
 
 fn table(columns: &[(&str, Map<String, Value>)]) -> String {

@@ -9,6 +9,7 @@ mod custom_graph_encoder;
 mod custom_module;
 mod dqn;
 mod from_loss;
+mod offline;
 mod policy_gradients;
 mod ppo;
 mod ppo_in_one_file;

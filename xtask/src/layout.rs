@@ -18,6 +18,7 @@ const CRATES: [&str; 16] = [
     "rl-module",
     "env-runner",
     "learner",
+    "offline",
     "algorithms",
     "cli",
     "benches",

@@ -3,6 +3,7 @@
 use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 
+use rekindle_core::ConfigError;
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_env::{EnvConfig, EnvError};
 use rekindle_env_runner::{EnvRunnerGroup, MultiAgentConfig, PolicyMapping, SampleOptions};
@@ -200,6 +201,11 @@ impl Algorithm {
             .in_evaluation(true)
             .video(self.video.clone());
         config.env = overrides.env.unwrap_or(config.env);
+        if config.env.is_empty() {
+            let constraint =
+                "evaluation needs an environment; set `environment.env` or `evaluation_config.env`";
+            return Err(ConfigError::new("evaluation_config.env", "not set", constraint).into());
+        }
         config.clip_actions = overrides.clip_actions.unwrap_or(config.clip_actions);
         // Wait for all runners, because late episodes would come from older weights.
         config.fault_tolerance.sample_timeout_s = None;

@@ -8,6 +8,7 @@ use rekindle_core::settings;
 use rekindle_env_runner::EnvRunnerGroup;
 use rekindle_learner::{Learner, LearnerError};
 use rekindle_metrics::MetricsState;
+use rekindle_offline::RecorderState;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -32,6 +33,9 @@ struct AlgorithmState {
     metrics: MetricsState,
     #[serde(default)]
     eval_metrics: MetricsState,
+    /// The files that were recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recorder: Option<RecorderState>,
 }
 
 impl AlgorithmState {
@@ -102,6 +106,13 @@ impl Algorithm {
 
     /// Returns the state, with that of the plan.
     fn state_with(&self, plan: State) -> Result<State> {
+        let recorder = match &self.config.code.recorder {
+            Some(recorder) => {
+                recorder.flush()?;
+                Some(recorder.state())
+            }
+            None => None,
+        };
         let mut state = State::from_data(&AlgorithmState {
             algorithm: self.name.into(),
             code: Some(self.config.code.recorded()).filter(|code| *code != RecordedCode::default()),
@@ -111,6 +122,7 @@ impl Algorithm {
             env_steps: self.env_steps,
             metrics: self.metrics.state(),
             eval_metrics: self.eval_metrics.state(),
+            recorder,
         })?;
         state.insert_component(LEARNER, self.learner.get_state()?);
         state.insert_component(ENV_RUNNERS, self.env_runners.get_state()?);
@@ -128,6 +140,10 @@ impl Algorithm {
         let runners = &self.config.env_runners;
         let (count, threads) = (runners.num_env_runners, runners.threads());
         let config = self.config.runner_config();
+        if self.config.environment.env.is_none() {
+            let spaces = self.env_runners.module_spaces();
+            return Ok(EnvRunnerGroup::without_environments(&config, spaces, &self.runner_device));
+        }
         Ok(EnvRunnerGroup::new(&config, count, threads, &self.runner_device)?)
     }
 
@@ -174,6 +190,13 @@ impl Algorithm {
         if let Err(error) = self.publish_weights() {
             self.env_steps = env_steps;
             return Err(error);
+        }
+        if let Some(recorder) = &self.config.code.recorder {
+            match &data.recorder {
+                Some(saved) => recorder.rewind(saved)?,
+                // The run recorded nothing: these are not its files.
+                None => recorder.check_empty()?,
+            }
         }
         self.iteration = data.iteration;
         self.metrics.set_state(data.metrics);

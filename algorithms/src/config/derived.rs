@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use rekindle_core::{DEFAULT_MODULE_ID, ModuleId, settings};
 use rekindle_env::Space;
 use rekindle_env_runner::connectors::ConnectorConfig;
-use rekindle_env_runner::{EnvRunnerConfig, SharedCallbacks, is_external};
+use rekindle_env_runner::{EnvRunnerConfig, SharedCallbacks, SharedRecorder, is_external};
 use rekindle_rl_module::{MultiRLModuleSpec, RLModuleSpec};
 use serde_json::{Map, Value};
 
@@ -47,6 +47,12 @@ impl<T> AlgorithmConfig<T> {
                 true => SharedCallbacks::new(self.callbacks.clone()),
                 false => SharedCallbacks::default(),
             })
+            .recorder(
+                self.code
+                    .recorder
+                    .clone()
+                    .map_or_else(SharedRecorder::default, |recorder| SharedRecorder::new(recorder)),
+            )
             .multi_agent(self.multi_agent.as_ref().map(MultiAgentSection::runner_config))
             .fault_tolerance(self.fault_tolerance.clone())
     }
@@ -185,6 +191,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         Ok(AlgorithmConfig {
             environment: config.environment,
             env_runners: config.env_runners,
+            offline_data: config.offline_data,
             learners: config.learners,
             training,
             rl_module_spec: config.rl_module_spec.map(|spec| spec.built()),

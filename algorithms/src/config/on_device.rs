@@ -41,6 +41,13 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
                 "actions are sampled; set it to true",
             );
         }
+        if let Some(output) = &runners.output {
+            return refuse(
+                "env_runners.output",
+                output.display().to_string(),
+                "experience stays on the device and is not recorded; remove the setting",
+            );
+        }
         let connectors = self.env_to_module();
         if let Some(connector) = connectors.iter().chain(&runners.module_to_env_connector).next() {
             return refuse(

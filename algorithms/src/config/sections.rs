@@ -1,6 +1,7 @@
 //! The sections of a configuration that all algorithms share.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use rekindle_core::device::DeviceSpec;
 use rekindle_core::settings::{at_least_one, if_set};
@@ -11,6 +12,7 @@ use rekindle_learner::ops::VTraceConfig;
 use rekindle_learner::{
     GradClipBy, LearnerConnectorConfig, OptimizerConfig, OptimizerGroup, Schedule,
 };
+use rekindle_offline::ParquetRecorder;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -127,13 +129,32 @@ settings! {
         /// registered on the host under the same id. Connectors, recurrent modules, several agents,
         /// complete episodes and hooks of runners need the host, and durations of episodes are not measured.
         set on_device: bool = false;
+        /// Directory where whole episodes of training are recorded as Parquet files, with all recorded columns
+        /// ([`ParquetRecorder`](rekindle_offline::ParquetRecorder)); `None` records nothing. Observations are those that
+        /// modules see, after the connectors.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        field output: Option<PathBuf> = None;
+        /// Bytes of a recorded file, about.
+        #[serde(skip_serializing_if = "is_default_file_size")]
+        set output_max_file_size: usize = ParquetRecorder::DEFAULT_FILE_SIZE, at_least_one;
         /// Device where modules act; `None` is the device that the algorithm is built on.
         /// [`DeviceSpec::Cpu`] suits small modules while the learner has an accelerator.
         into device: Option<DeviceSpec> = None;
     }
 }
 
+fn is_default_file_size(bytes: &usize) -> bool {
+    *bytes == ParquetRecorder::DEFAULT_FILE_SIZE
+}
+
 impl EnvRunnersConfig {
+    /// Sets the directory where whole episodes of training are recorded.
+    #[must_use]
+    pub fn output(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.output = Some(folder.into());
+        self
+    }
+
     /// Appends a connector between the environments and the module.
     #[must_use]
     pub fn env_to_module_connector(mut self, connector: ConnectorConfig) -> Self {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::prelude::Tensor;
 use rekindle_core::Batch;
 use rekindle_learner::{GlobalNorm, Gradients, Loss, LossContext, Losses, OptimizerGroup, Result};
+use rekindle_offline::{OfflineSource, ParquetRecorder};
 use serde::{Deserialize, Serialize};
 
 use super::Trajectory;
@@ -33,6 +34,10 @@ pub(crate) struct Code {
     /// Columns of the module's outputs that the code reads.
     pub(crate) reads: Option<&'static [&'static str]>,
     pub(crate) plan: Option<PlanFn>,
+    /// The data to learn from.
+    pub(crate) source: Option<Arc<dyn OfflineSource>>,
+    /// The recorder of a running algorithm.
+    pub(crate) recorder: Option<Arc<ParquetRecorder>>,
 }
 
 /// What a checkpoint records of the code: which parts there were.
@@ -54,6 +59,7 @@ impl Code {
             ("optimizers", self.optimizers.is_some()),
             ("reads", self.reads.is_some()),
             ("with_execution_plan", self.plan.is_some()),
+            ("offline_source", self.source.is_some()),
         ];
         let parts = parts.into_iter().filter(|(_, given)| *given);
         RecordedCode {

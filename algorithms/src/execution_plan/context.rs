@@ -1,10 +1,12 @@
 //! The operators that execution plans are made of.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rekindle_env_runner::{Amount, EnvRunnerGroup, Experience, PublishedAt, SampleOptions};
 use rekindle_learner::{Learner, ModuleData, ModuleRollouts, UpdateReport};
 use rekindle_metrics::MetricsLogger;
+use rekindle_offline::OfflineSource;
 use serde_json::Value;
 
 use crate::config::fragment_length;
@@ -52,6 +54,7 @@ pub struct TrainingContext<'a> {
     /// The configuration. Its training section is data.
     pub config: &'a AlgorithmConfig<Value>,
     pub(crate) env_steps: &'a mut u64,
+    pub(crate) source: Option<&'a Arc<dyn OfflineSource>>,
     /// Indices of the runners that were recreated.
     pub(crate) recreated: Vec<usize>,
 }
@@ -61,6 +64,12 @@ impl TrainingContext<'_> {
     #[must_use]
     pub fn env_steps(&self) -> u64 {
         *self.env_steps
+    }
+
+    /// Returns the recorded data of the configuration, if it has some.
+    #[must_use]
+    pub fn offline_source(&self) -> Option<Arc<dyn OfflineSource>> {
+        self.source.cloned()
     }
 
     /// Collects at least `batch_size` steps with all runners, in fragments or complete episodes as the

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use rekindle_checkpoint::State;
 use rekindle_core::rng::{Purpose, stream};
-use rekindle_core::{Columns, ConfigError, Generator, ModuleId};
+use rekindle_core::{Columns, ConfigError, Generator, HostBatch, ModuleId};
 use rekindle_env_runner::connectors::ConnectorConfig;
 use rekindle_env_runner::{Experience, SampleOptions};
 use rekindle_learner::replay::{ROWS, ReplayBuffer, ReplayConfig, TD_ERROR};
 use rekindle_learner::{Learner, LearnerConfig, LearnerError, ModuleData, TrainData, UpdateReport};
 use serde::{Deserialize, Serialize};
 
+use super::offline::rollouts::Completion;
+use super::offline::window::{SavedWindow, Window};
 use super::{ExecutionPlan, StepReport, TrainingContext};
 use crate::{AlgorithmError, EnvRunnersConfig, Result};
 
@@ -33,6 +35,10 @@ pub struct Replay {
     sample_timesteps: usize,
     updates_per_env_step: f64,
     refill: Refill,
+    /// Share of each minibatch that is drawn from recorded data.
+    data_share: f64,
+    /// The recorded data.
+    window: Window,
     buffers: BTreeMap<ModuleId, ReplayBuffer>,
     /// Updates that are due: below 1 between two steps.
     due: f64,
@@ -65,6 +71,9 @@ struct Saved {
     rng: Option<Generator>,
     #[serde(default)]
     refill: Refill,
+    /// The position in recorded data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    window: Option<SavedWindow>,
 }
 
 impl Replay {
@@ -80,6 +89,8 @@ impl Replay {
             sample_timesteps: 1,
             updates_per_env_step: 1.0,
             refill: Refill::None,
+            data_share: 0.0,
+            window: Window::default(),
             buffers: BTreeMap::new(),
             due: 0.0,
             rng: None,
@@ -115,6 +126,21 @@ impl Replay {
         self
     }
 
+    /// Sets the share of each minibatch that is drawn from the recorded data of the configuration
+    /// ([`offline_source`](crate::AlgorithmConfig::offline_source), `offline_data.input_`); the rest is drawn from the
+    /// replay buffer (RLPD; Ball et al., 2023, with 0.5). Defaults to 0. Needs a replay buffer without priorities, and
+    /// modules without memory.
+    #[must_use]
+    pub fn data_share(mut self, share: f64) -> Self {
+        self.data_share = share;
+        self
+    }
+
+    /// Returns the transitions of a minibatch that come from data.
+    fn from_data(&self) -> usize {
+        (self.batch_size as f64 * self.data_share).round() as usize
+    }
+
     /// Whether the run still replaces the steps that its checkpoint left out.
     fn refills(&mut self, env_steps: u64) -> bool {
         if self.refill == Refill::Due {
@@ -128,7 +154,8 @@ impl Replay {
 
     /// Returns the state without buffers.
     fn without_steps(&self, refill: Refill) -> Result<State> {
-        Ok(State::from_data(&Saved { due: self.due, rng: self.rng.clone(), refill })?)
+        let window = (self.data_share > 0.0).then(|| self.window.clone().saved());
+        Ok(State::from_data(&Saved { due: self.due, rng: self.rng.clone(), refill, window })?)
     }
 
     /// Stores the experience of the modules that learn.
@@ -158,6 +185,12 @@ impl Replay {
     /// Draws minibatches of every module, one after the other.
     fn draw(&mut self, cx: &TrainingContext<'_>, minibatches: usize) -> Result<ModuleData> {
         let seed = cx.config.debugging.seed.unwrap_or_default();
+        let of_data = self.from_data();
+        let mut recorded = match of_data {
+            0 => ModuleData::new(),
+            of_data => self.draw_from_data(cx, minibatches, of_data)?,
+        };
+        let of_buffer = self.batch_size - of_data;
         let rng = self.rng.get_or_insert_with(|| stream(seed, 0, 0, Purpose::Replay));
         let mut data = ModuleData::new();
         for (id, buffer) in &self.buffers {
@@ -165,7 +198,14 @@ impl Replay {
             if let Some(spec) = spec.filter(|_| !buffer.is_empty()) {
                 let env_steps = cx.env_steps();
                 let drawn = match sequence_len(cx, id) {
-                    None => buffer.sample(minibatches * self.batch_size, &spec, env_steps, rng)?,
+                    None => {
+                        let drawn =
+                            buffer.sample(minibatches * of_buffer, &spec, env_steps, rng)?;
+                        match recorded.remove(id) {
+                            Some(recorded) => mixed([drawn, recorded], [of_buffer, of_data])?,
+                            None => drawn,
+                        }
+                    }
                     Some(len) => {
                         let sequences = minibatches * (self.batch_size / len).max(1);
                         buffer.sample_sequences(sequences, len, &spec, env_steps, rng)?
@@ -175,6 +215,21 @@ impl Replay {
             }
         }
         Ok(data)
+    }
+
+    /// Draws transitions from the recorded data.
+    fn draw_from_data(
+        &mut self,
+        cx: &TrainingContext<'_>,
+        minibatches: usize,
+        count: usize,
+    ) -> Result<ModuleData> {
+        let Some(source) = cx.offline_source() else { return Ok(ModuleData::new()) };
+        let seed = cx.config.debugging.seed.unwrap_or_default();
+        let ids = self.buffers.keys().cloned().collect();
+        let completion = Completion::of(cx.learner, &ids)?;
+        self.window.load(&*source, seed, cx.config.offline_data.buffer_steps, &completion)?;
+        self.window.draw(cx, seed, minibatches, count)
     }
 
     /// Takes updates. With priorities, each draws anew; otherwise all minibatches are drawn at once.
@@ -208,6 +263,31 @@ impl Replay {
     }
 }
 
+/// Mixes transitions of two kinds into minibatches with some number of each.
+fn mixed(kinds: [TrainData; 2], counts: [usize; 2]) -> Result<TrainData> {
+    let [first, second] = &kinds;
+    let (first, second) = (first.host()?, second.host()?);
+    let minibatches = (first.rows() / counts[0].max(1)).max(second.rows() / counts[1].max(1));
+    let order: Vec<usize> = (0..minibatches)
+        .flat_map(|index| {
+            let of_second = first.rows() + index * counts[1];
+            (index * counts[0]..(index + 1) * counts[0]).chain(of_second..of_second + counts[1])
+        })
+        .collect();
+    let mut batch = HostBatch::new();
+    // Rows of the replay buffer have no meaning in the data.
+    for (name, column) in first.iter().filter(|(name, _)| *name != ROWS) {
+        let mut all = column.clone();
+        let more = second.column(name)?;
+        all.extend_from(more, 0..more.rows()).map_err(|source| LearnerError::ColumnLayout {
+            column: name.to_owned(),
+            source: Box::new(source),
+        })?;
+        batch.insert(name.to_owned(), all.gather(&order).map_err(LearnerError::from)?)?;
+    }
+    Ok(TrainData::from(batch))
+}
+
 /// The rows that were drawn, for their priorities.
 struct Drawn {
     rows: Vec<usize>,
@@ -226,7 +306,7 @@ impl Drawn {
 }
 
 /// Returns the number of steps of a module's sequences; `None` for a module without memory.
-fn sequence_len(cx: &TrainingContext<'_>, id: &str) -> Option<usize> {
+pub(super) fn sequence_len(cx: &TrainingContext<'_>, id: &str) -> Option<usize> {
     let module = cx.learner.module().get(id)?;
     // An initial state that fails is reported by the runners.
     let has_memory = matches!(module.initial_state(), Ok(Some(_)));
@@ -243,6 +323,29 @@ impl ExecutionPlan for Replay {
             Err(AlgorithmError::from(ConfigError::new(field, value, constraint)))
         };
         self.config.check_fields()?;
+        if !(0.0..=1.0).contains(&self.data_share) {
+            let constraint = "it is a share of each minibatch, from 0 to 1".into();
+            return plan("data_share", self.data_share.to_string(), constraint);
+        }
+        if self.from_data() > 0 {
+            let memory = learner
+                .module()
+                .iter()
+                .find(|(_, module)| matches!(module.initial_state(), Ok(Some(_))));
+            let constraint = match memory {
+                _ if self.config.prioritized.is_some() => {
+                    "recorded data have no priorities; use a replay buffer without, or set it to 0"
+                        .into()
+                }
+                Some((id, _)) => format!(
+                    "transitions of data are single steps, and module `{id}` has memory; use a module without, or set it to 0"
+                ),
+                None => String::new(),
+            };
+            if !constraint.is_empty() {
+                return plan("data_share", self.data_share.to_string(), constraint);
+            }
+        }
         let rate = self.updates_per_env_step;
         if !(rate > 0.0 && rate.is_finite()) {
             let constraint = "the execution plan `Replay` needs a positive number".into();
@@ -265,6 +368,10 @@ impl ExecutionPlan for Replay {
 
     fn replays(&self) -> bool {
         true
+    }
+
+    fn reads_data(&self) -> bool {
+        self.from_data() > 0
     }
 
     fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
@@ -292,6 +399,7 @@ impl ExecutionPlan for Replay {
 
     fn forget_module(&mut self, id: &str) {
         self.buffers.remove(id);
+        self.window.forget(id);
     }
 
     fn get_state(&self) -> Result<State> {
@@ -316,7 +424,7 @@ impl ExecutionPlan for Replay {
 
     fn restore(&mut self, state: State) -> Result<()> {
         let saved = match state.data.is_null() {
-            true => Saved { due: 0.0, rng: None, refill: Refill::None },
+            true => Saved { due: 0.0, rng: None, refill: Refill::None, window: None },
             false => state.data_as()?,
         };
         let buffers = state
@@ -332,6 +440,7 @@ impl ExecutionPlan for Replay {
         }
         (self.buffers, self.due, self.rng) = (buffers, saved.due, saved.rng);
         self.refill = saved.refill;
+        self.window = Window::from(saved.window.unwrap_or_default());
         if self.refill == Refill::Due {
             tracing::warn!(
                 env_steps = self.learning_starts,

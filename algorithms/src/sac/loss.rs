@@ -44,7 +44,7 @@ pub(crate) enum Values {
 
 /// The actions of a module.
 #[derive(Debug, Clone, Copy)]
-enum Actions {
+pub(crate) enum Actions {
     /// Vectors of `dim` numbers.
     Given { dim: usize },
     /// `count` choices, numbered from `first` on.
@@ -52,7 +52,7 @@ enum Actions {
 }
 
 impl Actions {
-    fn of(module: &AnyRLModule) -> Self {
+    pub(crate) fn of(module: &AnyRLModule) -> Self {
         match module.spec().get_action_space() {
             Some(Space::Discrete(space)) => Self::All { first: space.start(), count: space.n() },
             space => Self::Given { dim: space.map_or(0, Space::flat_dim) },
@@ -80,7 +80,7 @@ impl SacLoss {
     }
 
     /// Returns the temperature, `[1]`, as a constant without autodiff.
-    fn alpha(&self, cx: &LossContext<'_>) -> Result<Tensor<1>> {
+    pub(crate) fn alpha(&self, cx: &LossContext<'_>) -> Result<Tensor<1>> {
         match self.config.learn_alpha {
             true => Ok(cx.scalar(Self::LOG_ALPHA)?.inner().exp()),
             false => {
@@ -178,26 +178,22 @@ impl SacLoss {
         Ok((values.clone().narrow(0, 0, rows), values.narrow(0, rows, rows).inner()))
     }
 
-    fn critic_loss(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
-        let alpha = self.alpha(cx)?;
+    /// Computes the losses of the critics against targets with the entropy bonus of temperature `alpha`, `[1]`.
+    pub(crate) fn critic_terms(
+        &mut self,
+        cx: &LossContext<'_>,
+        alpha: &Tensor<1>,
+    ) -> Result<CriticTerms> {
         let replayed = Replayed::of(cx, self.config.burn_in_len)?;
-        let (q, next_values) = self.current_and_next_values(cx, &replayed, &alpha)?;
+        let (values, next_values) = self.current_and_next_values(cx, &replayed, alpha)?;
         let targets = td_targets(cx, next_values)?;
-        let [rows, critics, _] = q.dims();
         let (terms, error) = match self.values {
             Values::Minimum => {
-                let q = match Actions::of(cx.module) {
-                    Actions::Given { .. } => q.squeeze_dim::<2>(2),
-                    Actions::All { first, .. } => {
-                        let taken = cx.batch().int::<1>(Columns::ACTIONS)? - first;
-                        let taken = taken.reshape([rows, 1, 1]).expand([rows, critics, 1]);
-                        q.gather(2, taken).squeeze_dim::<2>(2)
-                    }
-                };
-                let error = q - targets.clone();
+                let error = of_taken_actions(cx, values.clone())? - targets.clone();
                 (error.clone().square().sum_dim(1) * 0.5, error.abs().mean_dim(1))
             }
             Values::Quantiles { .. } => {
+                let q = values.clone();
                 let error = q.clone().mean_dim(2).squeeze_dim::<2>(2) - targets.clone().mean_dim(1);
                 let [_, _, quantiles] = q.dims();
                 let terms = quantile_huber(q, targets.clone(), 1.0).mean_dim(1);
@@ -205,14 +201,21 @@ impl SacLoss {
             }
         };
         let error = error.squeeze_dim::<1>(1).detach();
-        Ok(Losses::new(weighted_mean(cx, terms.squeeze_dim(1))?)
+        let targets = targets.mean_dim(1).squeeze_dim(1);
+        Ok(CriticTerms { values, terms: terms.squeeze_dim(1), error, targets })
+    }
+
+    fn critic_loss(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
+        let alpha = self.alpha(cx)?;
+        let CriticTerms { terms, error, targets, .. } = self.critic_terms(cx, &alpha)?;
+        Ok(Losses::new(weighted_mean(cx, terms)?)
             .metric("alpha", alpha)
-            .metric("qf_target_mean", cx.mean(targets.mean_dim(1).squeeze_dim(1))?)
+            .metric("qf_target_mean", cx.mean(targets)?)
             .metric("td_error_mean", cx.mean(error.clone())?)
             .row_values(TD_ERROR, error))
     }
 
-    fn actor_loss(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
+    pub(crate) fn actor_loss(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
         let alpha = Tensor::from_inner(self.alpha(cx)?);
         let replayed = Replayed::of(cx, self.config.burn_in_len)?;
         let (terms, logp) = match Actions::of(cx.module) {
@@ -245,7 +248,12 @@ impl SacLoss {
         Ok(Losses::new(cx.mean(replayed.of_rows(terms))?).metric("entropy", entropy))
     }
 
-    fn alpha_loss(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
+    /// Sets the log-probabilities of the policy, `[B]` without gradients, for the step of the temperature.
+    pub(crate) fn set_logp(&mut self, logp: Tensor<1>) {
+        self.logp = Some(logp);
+    }
+
+    pub(crate) fn alpha_loss(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
         let Some(logp) = self.logp.take() else {
             return Err(LearnerError::InvalidLoss {
                 id: cx.module_id.into(),
@@ -275,11 +283,40 @@ impl SacLoss {
     }
 }
 
+/// The critics' part of a minibatch.
+#[derive(Debug)]
+pub(crate) struct CriticTerms {
+    /// What the critics estimate of the actions of the minibatch, `[B, critics, values]`.
+    pub(crate) values: Tensor<3>,
+    /// The losses, `[B]`.
+    pub(crate) terms: Tensor<1>,
+    /// The absolute TD errors, `[B]`, without gradients.
+    pub(crate) error: Tensor<1>,
+    /// The targets, `[B]`, without gradients.
+    pub(crate) targets: Tensor<1>,
+}
+
+/// Returns the values of the actions of the minibatch by each critic.
+///
+/// # Shapes
+/// `values`: `[B, critics, 1]`, or `[B, critics, actions]` in a `Discrete` space; result `[B, critics]`.
+pub(crate) fn of_taken_actions(cx: &LossContext<'_>, values: Tensor<3>) -> Result<Tensor<2>> {
+    let [rows, critics, _] = values.dims();
+    Ok(match Actions::of(cx.module) {
+        Actions::Given { .. } => values.squeeze_dim::<2>(2),
+        Actions::All { first, .. } => {
+            let taken = cx.batch().int::<1>(Columns::ACTIONS)? - first;
+            let taken = taken.reshape([rows, 1, 1]).expand([rows, critics, 1]);
+            values.gather(2, taken).squeeze_dim::<2>(2)
+        }
+    })
+}
+
 /// Takes the minimum over critics.
 ///
 /// # Shapes
 /// `[B, critics, values]` to `[B, values]`.
-fn minimum(q: Tensor<3>) -> Tensor<2> {
+pub(crate) fn minimum(q: Tensor<3>) -> Tensor<2> {
     q.min_dim(1).squeeze_dim(1)
 }
 
@@ -295,12 +332,12 @@ fn smallest_quantiles(quantiles: Tensor<3>, dropped: usize) -> Tensor<2> {
 }
 
 /// Whether the observations of a module have an action mask.
-fn is_masked(module: &AnyRLModule) -> bool {
+pub(crate) fn is_masked(module: &AnyRLModule) -> bool {
     module.spec().get_observation_space().is_some_and(has_action_mask)
 }
 
 /// Returns the action mask of observations that have one, `[B, actions]`.
-fn action_mask(batch: &Batch) -> Result<Tensor<2>> {
+pub(crate) fn action_mask(batch: &Batch) -> Result<Tensor<2>> {
     let mut parts = batch.nested(Columns::OBS)?;
     if parts.contains(Columns::ORIG_OBS) {
         // Previous actions or rewards are beside the observations.

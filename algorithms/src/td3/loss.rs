@@ -37,11 +37,11 @@ impl Td3Loss {
     }
 
     /// Whether the policy and the targets move with an update, counted from 1.
-    fn moves_policy(&self, update: u64) -> bool {
+    pub(crate) fn moves_policy(&self, update: u64) -> bool {
         update.is_multiple_of(self.config.policy_delay)
     }
 
-    fn critic_loss(&self, cx: &LossContext<'_>) -> Result<Losses> {
+    pub(crate) fn critic_loss(&self, cx: &LossContext<'_>) -> Result<Losses> {
         let replayed = Replayed::of(cx, self.config.burn_in_len)?;
         let ([_, next], module) = (replayed.next_inputs()?, replayed.module());
         let mut actions = module.compute_target_actions(&next)?;

@@ -230,6 +230,9 @@ impl RunnerBase {
     }
 
     pub(crate) fn tell_sample_end(&mut self, experience: &Experience) -> Result<()> {
+        if !self.config.in_evaluation {
+            self.config.recorder.record(self.index, experience)?;
+        }
         self.config.callbacks.sample_end(&mut SampleEvent {
             runner: self.index,
             in_evaluation: self.config.in_evaluation,

@@ -9,6 +9,7 @@ use crate::callbacks::SharedCallbacks;
 use crate::connectors::ConnectorConfig;
 use crate::error::Result;
 use crate::multi_agent::MultiAgentConfig;
+use crate::recorder::SharedRecorder;
 
 settings! {
     /// The environment, connectors and seed of a runner.
@@ -64,6 +65,9 @@ settings! {
         /// Hooks. Not serialized, because they are code.
         #[serde(skip)]
         set callbacks: SharedCallbacks = SharedCallbacks::default();
+        /// A recorder of the experience of training. Not serialized, because it is code.
+        #[serde(skip)]
+        set recorder: SharedRecorder = SharedRecorder::default();
     }
 }
 

@@ -113,7 +113,9 @@ impl Checkpointable for EnvRunnerGroup {
             worker.status = Status::Available(runner);
             self.recreated.push(index);
         }
-        self.spaces = self.first()?.module_spaces();
+        if !self.workers.is_empty() {
+            self.spaces = self.first()?.module_spaces();
+        }
         new_episodes.into_iter().for_each(|reason| reason.warn(&self.config));
         Ok(())
     }

@@ -1,0 +1,30 @@
+//! Settings of learning from recorded data.
+
+use std::path::PathBuf;
+
+use rekindle_core::settings;
+use rekindle_core::settings::at_least_one;
+
+settings! {
+    /// Learning from recorded data, for the execution plan [`Offline`](crate::Offline).
+    pub struct OfflineDataConfig {
+        /// Files or directories with recordings ([`ParquetData`](rekindle_offline::ParquetData)), as
+        /// [`EnvRunnersConfig::output`](crate::EnvRunnersConfig::output) writes them. Data in memory are set by
+        /// [`AlgorithmConfig::offline_source`](crate::AlgorithmConfig::offline_source) instead.
+        field input_: Vec<PathBuf> = Vec::new();
+        /// Updates of a training step. RLlib's default takes one pass over the data instead.
+        set dataset_num_iters_per_learner: usize = 100, at_least_one;
+        /// Steps that are in memory at once at most, and among which minibatches are shuffled. Data of more steps are
+        /// visited window by window: as many steps are drawn from a window as it has.
+        set buffer_steps: usize = 1_000_000, at_least_one;
+    }
+}
+
+impl OfflineDataConfig {
+    /// Appends a file or a directory with recordings.
+    #[must_use]
+    pub fn input_(mut self, path: impl Into<PathBuf>) -> Self {
+        self.input_.push(path.into());
+        self
+    }
+}
