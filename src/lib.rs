@@ -57,8 +57,8 @@ pub use rekindle_gymnasium as gymnasium;
 pub use rekindle_kernels as kernels;
 pub use rekindle_learner as learner;
 pub use rekindle_metrics as metrics;
-pub use rekindle_onnx as onnx;
 pub use rekindle_offline as offline;
+pub use rekindle_onnx as onnx;
 pub use rekindle_parallel as parallel;
 pub use rekindle_rl_module as rl_module;
 

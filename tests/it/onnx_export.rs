@@ -6,7 +6,6 @@ use std::process::Command;
 use std::{env, fs};
 
 use burn::module::Module;
-use burn::prelude::*;
 use rekindle::catalog::{export_mask_logits, mask_logits};
 use rekindle::core::host_batch::upload;
 use rekindle::env::{BoxDType, BoxSpace};

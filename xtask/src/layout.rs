@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates from the lowest to the highest. Each depends only on crates before it.
-const CRATES: [&str; 16] = [
+const CRATES: [&str; 17] = [
     "checkpoint",
     "metrics",
     "parallel",

@@ -1,7 +1,9 @@
 //! The rules of optimizers: one step of one parameter.
 
 use burn::prelude::*;
-use rekindle_kernels::{AdamStep, LARGEST_SQUARE, RmsPropStep, StepGuard, adam, rms_prop, sgd};
+use rekindle_kernels::{
+    AdamStep, LARGEST_SQUARE, RAdamStep, RmsPropStep, StepGuard, adam, radam, rms_prop, sgd,
+};
 
 use super::OptimizerConfig;
 
@@ -68,7 +70,7 @@ impl Step<'_> {
     }
 
     /// Liu et al. (2020), as in PyTorch: plain momentum until the variance of the second moment is
-    /// tractable, which is from step 6 for a decay of 0.999.
+    /// tractable.
     fn radam<const D: usize>(
         &self,
         [beta_1, beta_2, epsilon]: [f32; 3],
@@ -76,16 +78,21 @@ impl Step<'_> {
         gradient: Tensor<D>,
         [first, second]: [Tensor<D>; 2],
     ) -> (Tensor<D>, Vec<Tensor<D>>) {
+        let step = RAdamStep::new(self.lr, [beta_1, beta_2, epsilon], self.time);
+        let mut tensors = [parameter, gradient, first, second];
+        if self.guard.is_none() {
+            match radam(&step, tensors) {
+                Ok([parameter, first, second]) => return (parameter, vec![first, second]),
+                Err(same) => tensors = same,
+            }
+        }
+        let [parameter, gradient, first, second] = tensors;
         let gradient = self.accepted(gradient);
         let next_first = towards(&first, gradient.clone(), beta_1);
         let next_second = towards(&second, square(gradient), beta_2);
-        let time = i32::try_from(self.time).unwrap_or(i32::MAX);
-        let corrected = next_first.clone() / (1.0 - beta_1.powi(time));
-        let change = match rectification(beta_2, self.time).1 {
-            Some(factor) => {
-                let root = (1.0 - f64::from(beta_2).powi(time)).sqrt();
-                corrected * (factor * root) as f32 / (next_second.clone().sqrt() + epsilon)
-            }
+        let corrected = next_first.clone() / step.bias;
+        let change = match step.factor {
+            Some(factor) => corrected * factor / (next_second.clone().sqrt() + epsilon),
             None => corrected,
         };
         let next = parameter.clone() - change.mul_scalar(self.lr);
@@ -180,20 +187,6 @@ fn square<const D: usize>(gradient: Tensor<D>) -> Tensor<D> {
     gradient.square().clamp_max(LARGEST_SQUARE)
 }
 
-/// Returns the length of the approximated moving average at a step, and the factor by which RAdam
-/// corrects the step; `None` where the variance is not tractable.
-fn rectification(beta_2: f32, time: usize) -> (f64, Option<f64>) {
-    let (beta_2, t) = (f64::from(beta_2), time as f64);
-    let power = beta_2.powf(t);
-    let longest = 2.0 / (1.0 - beta_2) - 1.0;
-    let length = longest - 2.0 * t * power / (1.0 - power);
-    let factor = || {
-        let of = |length: f64| (length - 4.0) * (length - 2.0);
-        (of(length) * longest / (of(longest) * length)).sqrt()
-    };
-    (length, (length > 5.0).then(factor))
-}
-
 #[cfg(test)]
 mod tests {
     use rekindle_core::any_tensor::to_f32;
@@ -234,49 +227,40 @@ mod tests {
         assert!((found + 9.999_998).abs() < 1e-4, "{found}");
     }
 
+    /// A fused step rounds as the composition of Burn's operations, which an eager scope runs.
     #[test]
-    fn radam_rectifies_from_step_6() {
-        for (time, length, factor) in [
-            (1, 1.000_000, None),
-            (5, 4.995_998, None),
-            (6, 5.994_164, Some(0.025_821)),
-            (100, 98.332_944, Some(0.215_335)),
-        ] {
-            // The decay 0.999 is rounded to single precision, which moves the length a little.
-            let (found, of_step) = rectification(0.999, time);
-            assert!((found - length).abs() < 1e-3, "{found}");
-            match (of_step, factor) {
-                (Some(a), Some(b)) => assert!((a - b).abs() < 1e-4, "{a}"),
-                (a, b) => assert_eq!(a, b, "step {time}"),
-            }
-        }
-    }
-
-    /// The fused step rounds as the composition of Burn's operations, which an eager scope runs.
-    #[test]
-    fn fused_steps_of_rms_prop_are_bit_for_bit_those_of_plain_operations() {
-        let rule = OptimizerConfig::RmsProp { alpha: 0.99, epsilon: 1e-5 };
+    fn fused_steps_are_bit_for_bit_those_of_plain_operations() {
+        let rules = [
+            OptimizerConfig::RmsProp { alpha: 0.99, epsilon: 1e-5 },
+            OptimizerConfig::RAdam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8 },
+        ];
         let mut rng = rekindle_core::Generator::from_seed(3);
         // More than a vector, and a rest.
         let mut draw = || (0..37).map(|_| rng.uniform(-1.0, 1.0) as f32).collect::<Vec<_>>();
-        let (start, mut gradients) = (draw(), (0..5).map(|_| draw()).collect::<Vec<_>>());
-        gradients[2][0] = f32::NAN;
-        gradients[2][1] = f32::INFINITY;
-        gradients[3][2] = 2e19;
-        gradients[3][36] = f32::NAN;
-        let run = |eager: bool| {
-            let _scope = rekindle_kernels::eager::scope(eager);
-            let (mut parameter, mut moments) = (tensor(&start), vec![tensor(&[0.0; 37])]);
-            for (time, gradient) in (1..).zip(&gradients) {
-                let step = Step { lr: 7e-4, guard: None, time };
-                (parameter, moments) = step.take(&rule, parameter, tensor(gradient), moments);
-            }
-            let all = [parameter, moments.remove(0)];
-            all.map(|tensor| {
-                to_f32(tensor).unwrap().into_iter().map(f32::to_bits).collect::<Vec<_>>()
-            })
-        };
-        assert_eq!(run(false), run(true));
+        // RAdam changes its form at step 6.
+        let (start, mut gradients) = (draw(), (0..9).map(|_| draw()).collect::<Vec<_>>());
+        for first in [2, 7] {
+            gradients[first][0] = f32::NAN;
+            gradients[first][1] = f32::INFINITY;
+            gradients[first + 1][2] = 2e19;
+            gradients[first + 1][36] = f32::NAN;
+        }
+        for rule in rules {
+            let run = |eager: bool| {
+                let _scope = rekindle_kernels::eager::scope(eager);
+                let mut parameter = tensor(&start);
+                let mut moments: Vec<_> =
+                    rule.moments().iter().map(|_| tensor(&[0.0; 37])).collect();
+                for (time, gradient) in (1..).zip(&gradients) {
+                    let step = Step { lr: 7e-4, guard: None, time };
+                    (parameter, moments) = step.take(&rule, parameter, tensor(gradient), moments);
+                }
+                let bits = |tensor| to_f32(tensor).unwrap().into_iter().map(f32::to_bits);
+                let all = std::iter::once(parameter).chain(moments);
+                all.map(|tensor| bits(tensor).collect()).collect::<Vec<Vec<u32>>>()
+            };
+            assert_eq!(run(false), run(true), "{rule:?}");
+        }
     }
 
     /// The settings are the largest that [`OptimizerConfig::validate`] and schedules accept.
