@@ -27,6 +27,34 @@ type Pool<T> = RefCell<Vec<Vec<T>>>;
 thread_local! {
     static NUMBERS: Pool<f32> = const { RefCell::new(Vec::new()) };
     static INDICES: Pool<usize> = const { RefCell::new(Vec::new()) };
+    /// Memory of results. It is apart from that of temporary buffers, because not all results are given back.
+    static RESULTS: Pool<f32> = const { RefCell::new(Vec::new()) };
+}
+
+/// Returns a buffer with room for `len` elements, but not for more than `most`, from a pool, or an empty one.
+fn take<T>(pool: &'static LocalKey<Pool<T>>, len: usize, most: usize) -> Vec<T> {
+    let fits = |buffer: &Vec<T>| (len..=most).contains(&buffer.capacity());
+    let found = pool.try_with(|pool| {
+        let mut pool = pool.try_borrow_mut().ok()?;
+        let index = pool.iter().rposition(fits)?;
+        Some(pool.remove(index))
+    });
+    found.ok().flatten().unwrap_or_default()
+}
+
+/// Puts a buffer into a pool, unless the pool is full.
+fn keep<T>(pool: &'static LocalKey<Pool<T>>, buffer: Vec<T>) {
+    if buffer.capacity() == 0 {
+        return;
+    }
+    // The pool of a thread that is ending is gone; then the buffer is freed.
+    let _ = pool.try_with(|pool| {
+        let Ok(mut pool) = pool.try_borrow_mut() else { return };
+        let kept: usize = pool.iter().map(Vec::capacity).sum();
+        if pool.len() < MOST_BUFFERS && kept + buffer.capacity() <= MOST_ELEMENTS {
+            pool.push(buffer);
+        }
+    });
 }
 
 /// An element of buffers.
@@ -57,7 +85,7 @@ impl Element for usize {
 impl<T: Element> Pooled<T> {
     /// Returns a buffer with unspecified elements. Callers must write an element before they read it.
     pub(crate) fn new(len: usize) -> Self {
-        let mut buffer = Self::take(len, 2 * len);
+        let mut buffer = take(T::pool(), len, 2 * len);
         buffer.resize(len, T::default());
         if cfg!(test) {
             buffer.fill(T::UNWRITTEN);
@@ -67,21 +95,10 @@ impl<T: Element> Pooled<T> {
 
     /// Returns a buffer of the elements of an iterator, which are `len`.
     pub(crate) fn collect(len: usize, elements: impl Iterator<Item = T>) -> Self {
-        let mut buffer = Self::take(len, 2 * len);
+        let mut buffer = take(T::pool(), len, 2 * len);
         buffer.clear();
         buffer.extend(elements);
         Self(buffer)
-    }
-
-    /// Returns a buffer with room for `len` elements, but not for more than `most`, from the pool, or an empty one.
-    fn take(len: usize, most: usize) -> Vec<T> {
-        let fits = |buffer: &Vec<T>| (len..=most).contains(&buffer.capacity());
-        let found = T::pool().try_with(|pool| {
-            let mut pool = pool.try_borrow_mut().ok()?;
-            let index = pool.iter().rposition(fits)?;
-            Some(pool.remove(index))
-        });
-        found.ok().flatten().unwrap_or_default()
     }
 }
 
@@ -93,18 +110,7 @@ impl<T: Element> From<Vec<T>> for Pooled<T> {
 
 impl<T: Element> Drop for Pooled<T> {
     fn drop(&mut self) {
-        let buffer = std::mem::take(&mut self.0);
-        if buffer.capacity() == 0 {
-            return;
-        }
-        // The pool of a thread that is ending is gone; then the buffer is freed.
-        let _ = T::pool().try_with(|pool| {
-            let Ok(mut pool) = pool.try_borrow_mut() else { return };
-            let kept: usize = pool.iter().map(Vec::capacity).sum();
-            if pool.len() < MOST_BUFFERS && kept + buffer.capacity() <= MOST_ELEMENTS {
-                pool.push(buffer);
-            }
-        });
+        keep(T::pool(), std::mem::take(&mut self.0));
     }
 }
 
@@ -130,7 +136,7 @@ const LEAST_RESULT: usize = 1 << 14;
 pub(crate) fn result(len: usize) -> Vec<f32> {
     let mut memory = match len < LEAST_RESULT {
         true => Vec::new(),
-        false => Scratch::take(len, len + len / 4),
+        false => take(&RESULTS, len, len + len / 4),
     };
     match memory.capacity() {
         0 => memory = vec![0.0; len],
@@ -146,7 +152,7 @@ pub(crate) fn result(len: usize) -> Vec<f32> {
 #[cfg(feature = "flex")]
 pub(crate) fn give_back(result: Vec<f32>) {
     if result.capacity() >= LEAST_RESULT {
-        drop(Scratch::from(result));
+        keep(&RESULTS, result);
     }
 }
 
