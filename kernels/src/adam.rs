@@ -7,7 +7,7 @@ use rekindle_core::AnyTensor;
 #[cfg(feature = "flex")]
 use crate::eager::is_eager;
 #[cfg(feature = "flex")]
-use crate::host_op::flex::in_place;
+use crate::host_op::flex::{in_place, into_plain, recycle};
 
 /// Squares of gradients count up to this, so that a second moment is always finite.
 pub const LARGEST_SQUARE: f32 = 1e38;
@@ -93,7 +93,10 @@ pub fn adam<const D: usize>(
         return match in_place(changed, &gradient, |[parameter, first, second], gradient| {
             crate::cpu::adam(step, corrected, parameter, gradient, [first, second]);
         }) {
-            Ok(changed) => changed.map(AnyTensor::into_float_unchecked),
+            Ok(changed) => {
+                into_plain(gradient).into_iter().for_each(recycle);
+                changed.map(AnyTensor::into_float_unchecked)
+            }
             Err(same) => {
                 let [parameter, first, second] = same.map(AnyTensor::into_float_unchecked);
                 plain(step, None, parameter, gradient.into_float_unchecked(), [first, second])

@@ -29,6 +29,8 @@ pub(super) use radam::radam;
 pub(super) use recurrent::{CellKind, RecurrentOp, RecurrentShape, pack as pack_gates};
 pub(super) use rms_prop::rms_prop;
 pub(super) use scratch::Scratch;
+#[cfg(feature = "flex")]
+pub(super) use scratch::give_back;
 pub(super) use tanh::Tanh;
 pub use vector_math::{exp, ln};
 

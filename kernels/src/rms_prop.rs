@@ -7,6 +7,8 @@ use rekindle_core::AnyTensor;
 
 #[cfg(feature = "flex")]
 use crate::eager::is_eager;
+#[cfg(feature = "flex")]
+use crate::host_op::flex::{in_place, into_plain, recycle};
 
 /// The settings of a step of RMSprop (Tieleman and Hinton, 2012).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,10 +53,13 @@ pub fn rms_prop<const D: usize>(
     #[cfg(feature = "flex")]
     if !is_eager() {
         let [parameter, gradient, average] = tensors.map(AnyTensor::from);
-        return match crate::host_op::flex::in_place([parameter, average], &gradient, |[p, v], g| {
+        return match in_place([parameter, average], &gradient, |[p, v], g| {
             crate::cpu::rms_prop(step, p, g, v);
         }) {
-            Ok(changed) => Ok(changed.map(AnyTensor::into_float_unchecked)),
+            Ok(changed) => {
+                into_plain(gradient).into_iter().for_each(recycle);
+                Ok(changed.map(AnyTensor::into_float_unchecked))
+            }
             Err([parameter, average]) => {
                 Err([parameter, gradient, average].map(AnyTensor::into_float_unchecked))
             }

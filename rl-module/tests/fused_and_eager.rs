@@ -13,8 +13,8 @@ use rekindle_rl_module::{AnyRLModule, ExplorationContext, RLModuleSpec};
 use serde_json::{Value as Json, json};
 
 /// Rows of a batch: sequences and their steps. Rows of a module without memory are independent.
-const SEQUENCES: usize = 5;
-const STEPS: usize = 4;
+const SEQUENCES: usize = 3;
+const STEPS: usize = 3;
 
 fn build(space: &Space, model: &Json) -> AnyRLModule {
     RLModuleSpec::default()
@@ -96,7 +96,8 @@ fn agree(space: &Space, model: &Json) {
         let largest = b.iter().fold(0f32, |max, x| max.max(x.abs()));
         assert!(largest > 0.0, "tensor {index} of {model} is zero");
         for (a, b) in a.iter().zip(b) {
-            let close = (a - b).abs() <= 2e-4 * largest;
+            // Gradients of filters are sums of thousands of terms of both signs.
+            let close = (a - b).abs() <= 2e-3 * largest;
             assert!(close, "tensor {index} of {model} for {space}: {a} and {b}");
         }
     }

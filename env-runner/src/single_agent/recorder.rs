@@ -212,7 +212,7 @@ impl Recorder {
         Ok(())
     }
 
-    /// Drops the open segment of `env`, whose episode is lost; `next` is the number of the episode
+    /// Drops the open segment of `env`, whose episode is lost or does not count; `next` is the number of the episode
     /// that follows. No segment refers to its rows.
     pub(super) fn discard(&mut self, env: usize, next: u64) {
         self.open[env] = Open { episode: next, since: self.steps, t_started: 0 };

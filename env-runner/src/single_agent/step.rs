@@ -157,6 +157,8 @@ impl SingleAgentEnvRunner {
                     *left -= 1;
                 }
                 self.tell(EpisodeHook::End, env, Some(random))?;
+            } else {
+                recorder.discard(env, self.base.next_episode);
             }
             self.base.restarts.delivered(env);
             self.start_episode(env)?;

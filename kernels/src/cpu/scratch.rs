@@ -27,21 +27,56 @@ type Pool<T> = RefCell<Vec<Vec<T>>>;
 thread_local! {
     static NUMBERS: Pool<f32> = const { RefCell::new(Vec::new()) };
     static INDICES: Pool<usize> = const { RefCell::new(Vec::new()) };
+    /// Memory of results. It is apart from that of temporary buffers, because not all results are given back.
+    static RESULTS: Pool<f32> = const { RefCell::new(Vec::new()) };
+}
+
+/// Returns a buffer with room for `len` elements, but not for more than `most`, from a pool, or an empty one.
+fn take<T>(pool: &'static LocalKey<Pool<T>>, len: usize, most: usize) -> Vec<T> {
+    let fits = |buffer: &Vec<T>| (len..=most).contains(&buffer.capacity());
+    let found = pool.try_with(|pool| {
+        let mut pool = pool.try_borrow_mut().ok()?;
+        let index = pool.iter().rposition(fits)?;
+        Some(pool.remove(index))
+    });
+    found.ok().flatten().unwrap_or_default()
+}
+
+/// Puts a buffer into a pool, unless the pool is full.
+fn keep<T>(pool: &'static LocalKey<Pool<T>>, buffer: Vec<T>) {
+    if buffer.capacity() == 0 {
+        return;
+    }
+    // The pool of a thread that is ending is gone; then the buffer is freed.
+    let _ = pool.try_with(|pool| {
+        let Ok(mut pool) = pool.try_borrow_mut() else { return };
+        let kept: usize = pool.iter().map(Vec::capacity).sum();
+        if pool.len() < MOST_BUFFERS && kept + buffer.capacity() <= MOST_ELEMENTS {
+            pool.push(buffer);
+        }
+    });
 }
 
 /// An element of buffers.
 pub(crate) trait Element: Copy + Default + 'static {
+    /// What tests find in memory that was not written.
+    const UNWRITTEN: Self;
+
     /// Returns the pool of a thread.
     fn pool() -> &'static LocalKey<Pool<Self>>;
 }
 
 impl Element for f32 {
+    const UNWRITTEN: Self = Self::NAN;
+
     fn pool() -> &'static LocalKey<Pool<Self>> {
         &NUMBERS
     }
 }
 
 impl Element for usize {
+    const UNWRITTEN: Self = Self::MAX;
+
     fn pool() -> &'static LocalKey<Pool<Self>> {
         &INDICES
     }
@@ -50,28 +85,20 @@ impl Element for usize {
 impl<T: Element> Pooled<T> {
     /// Returns a buffer with unspecified elements. Callers must write an element before they read it.
     pub(crate) fn new(len: usize) -> Self {
-        let mut buffer = Self::take(len);
+        let mut buffer = take(T::pool(), len, 2 * len);
         buffer.resize(len, T::default());
+        if cfg!(test) {
+            buffer.fill(T::UNWRITTEN);
+        }
         Self(buffer)
     }
 
     /// Returns a buffer of the elements of an iterator, which are `len`.
     pub(crate) fn collect(len: usize, elements: impl Iterator<Item = T>) -> Self {
-        let mut buffer = Self::take(len);
+        let mut buffer = take(T::pool(), len, 2 * len);
         buffer.clear();
         buffer.extend(elements);
         Self(buffer)
-    }
-
-    /// Returns a buffer with room for `len` elements from the pool, or an empty one.
-    fn take(len: usize) -> Vec<T> {
-        let fits = |buffer: &Vec<T>| (len..=2 * len).contains(&buffer.capacity());
-        let found = T::pool().try_with(|pool| {
-            let mut pool = pool.try_borrow_mut().ok()?;
-            let index = pool.iter().rposition(fits)?;
-            Some(pool.remove(index))
-        });
-        found.ok().flatten().unwrap_or_default()
     }
 }
 
@@ -83,18 +110,7 @@ impl<T: Element> From<Vec<T>> for Pooled<T> {
 
 impl<T: Element> Drop for Pooled<T> {
     fn drop(&mut self) {
-        let buffer = std::mem::take(&mut self.0);
-        if buffer.capacity() == 0 {
-            return;
-        }
-        // The pool of a thread that is ending is gone; then the buffer is freed.
-        let _ = T::pool().try_with(|pool| {
-            let Ok(mut pool) = pool.try_borrow_mut() else { return };
-            let kept: usize = pool.iter().map(Vec::capacity).sum();
-            if pool.len() < MOST_BUFFERS && kept + buffer.capacity() <= MOST_ELEMENTS {
-                pool.push(buffer);
-            }
-        });
+        keep(T::pool(), std::mem::take(&mut self.0));
     }
 }
 
@@ -112,6 +128,34 @@ impl<T: Element> DerefMut for Pooled<T> {
     }
 }
 
+/// Smallest number of elements of a result that is worth a place in the pool.
+const LEAST_RESULT: usize = 1 << 14;
+
+/// Returns memory for a result of a kernel, with unspecified elements. Callers must write every element. The memory is
+/// that of an earlier result, if one was [given back](give_back).
+pub(crate) fn result(len: usize) -> Vec<f32> {
+    let mut memory = match len < LEAST_RESULT {
+        true => Vec::new(),
+        false => take(&RESULTS, len, len + len / 4),
+    };
+    match memory.capacity() {
+        0 => memory = vec![0.0; len],
+        _ => memory.resize(len, 0.0),
+    }
+    if cfg!(test) {
+        memory.fill(f32::UNWRITTEN);
+    }
+    memory
+}
+
+/// Keeps the memory of a result that is no longer needed.
+#[cfg(feature = "flex")]
+pub(crate) fn give_back(result: Vec<f32>) {
+    if result.capacity() >= LEAST_RESULT {
+        keep(&RESULTS, result);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,5 +168,18 @@ mod tests {
         assert_ne!(Scratch::new(100).as_ptr(), place, "far too large");
         assert_eq!(Scratch::new(900).as_ptr(), place);
         assert_eq!(Scratch::new(900).len(), 900);
+    }
+
+    #[test]
+    #[cfg(feature = "flex")]
+    fn large_results_are_used_again() {
+        let memory = result(LEAST_RESULT);
+        let place = memory.as_ptr();
+        give_back(memory);
+        let again = result(LEAST_RESULT - LEAST_RESULT / 16);
+        assert_eq!(again.len(), LEAST_RESULT - LEAST_RESULT / 16);
+        assert_ne!(again.as_ptr(), place, "small results are not kept");
+        let again = result(LEAST_RESULT);
+        assert_eq!(again.as_ptr(), place);
     }
 }

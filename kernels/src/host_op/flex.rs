@@ -18,6 +18,7 @@ use burn::prelude::*;
 use burn::tensor::DType;
 
 use super::{HostOp, Pass};
+use crate::cpu::give_back;
 use rekindle_core::AnyTensor;
 
 type Tape = Autodiff<Flex, NoCheckpointing>;
@@ -142,6 +143,23 @@ fn elements(tensor: &Plain) -> &[f32] {
     tensor.as_slice().unwrap_or_default()
 }
 
+/// Keeps the memory of a large tensor that is no longer needed for later results of kernels, if it has no other owner.
+pub(crate) fn recycle(tensor: Plain) {
+    let layout = tensor.layout();
+    let len = layout.shape().num_elements();
+    let is_whole = layout.is_contiguous() && layout.start_offset() == 0;
+    if tensor.dtype() == DType::F32
+        && tensor.is_unique()
+        && is_whole
+        && tensor.bytes().len() == len * size_of::<f32>()
+    {
+        let (bytes, ..) = tensor.into_data().into_parts();
+        if let Ok(elements) = bytes.try_into_vec::<f32>() {
+            give_back(elements);
+        }
+    }
+}
+
 fn host(elements: Vec<f32>, shape: impl Into<Shape>) -> Plain {
     Plain::from_data(TensorData::new(elements, shape))
 }
@@ -191,6 +209,7 @@ impl<O: HostOp<N>, const N: usize, const PARENTS: usize> Backward<Flex, PARENTS>
                 gradients.register::<Flex>(id, gradient);
             }
         }
+        inputs.into_iter().chain([output, gradient]).for_each(recycle);
     }
 }
 

@@ -8,7 +8,7 @@ use super::patches::{Images, Patches, Scale};
 use super::products::Convolution;
 use super::shape::{Band, ConvParameters, ConvShape};
 use crate::cpu::arch::arch;
-use crate::cpu::scratch::Scratch;
+use crate::cpu::scratch::{Scratch, result};
 
 /// Images that pass all layers together, so that the values between the layers stay in the cache.
 pub(super) const BLOCK: usize = 8;
@@ -53,7 +53,7 @@ pub(super) fn forward(
     let (last, hidden) = layers
         .split_last()
         .map_or((0, &[][..]), |(last, hidden)| (last.shape.output_len(), hidden));
-    let mut output = vec![0.0; images * last];
+    let mut output = result(images * last);
     let cost: usize = layers.iter().map(|layer| layer.shape.cost()).sum();
     let threads = rekindle_parallel::num_threads();
     if images < threads && cost >= 2 * GRAIN {

@@ -6,7 +6,7 @@ use super::layers::{BLOCK, GRAIN, LayerParameters, cost, transposed};
 use crate::activation::DenseActivation;
 use crate::cpu::arch::arch;
 use crate::cpu::matmul::{Rows, Start, matmul, scalar_products};
-use crate::cpu::scratch::Scratch;
+use crate::cpu::scratch::{Scratch, result};
 use crate::cpu::vector_math;
 
 /// Applies the layers to the rows of `x`. Returns the output of the last layer, and the outputs of
@@ -24,7 +24,7 @@ pub(super) fn forward(
     let hidden = if keeps { hidden } else { &[] };
     let mut saved: Vec<_> =
         hidden.iter().map(|dense| Scratch::new(rows * dense.layer.outputs)).collect();
-    let mut output = vec![0.0; rows * last];
+    let mut output = result(rows * last);
     let step = rows_per_task(rows, cost(layers));
     let mut tasks: Vec<_> = x
         .chunks(step * inputs)

@@ -11,7 +11,7 @@ use super::layers::{BLOCK, GRAIN, Layer, LayerParameters, cost, transposed};
 use crate::activation::DenseActivation;
 use crate::cpu::arch::arch;
 use crate::cpu::matmul::{Columns, Rows, Start, matmul, transpose};
-use crate::cpu::scratch::Scratch;
+use crate::cpu::scratch::{Scratch, result};
 use crate::cpu::vector_math;
 
 /// Maximum number of parts. Each part has its own gradients, which cost memory and must be added
@@ -55,7 +55,7 @@ pub(super) fn backward(pass: &Backward<'_>) -> Found {
         layers.iter().flat_map(|dense| [dense.weights.len(), dense.bias.len()]).collect();
 
     let step = rows_per_part(rows, cost(layers));
-    let mut of_x = vec![0.0; if pass.needs_x { x.len() } else { 0 }];
+    let mut of_x = result(if pass.needs_x { x.len() } else { 0 });
     let mut of_x_parts = of_x.chunks_mut(step * width);
     let mut sums: Vec<Scratch> =
         (0..rows).step_by(step).map(|_| Scratch::new(lens.iter().sum())).collect();

@@ -19,7 +19,7 @@ use crate::cpu::panels::{
     Columns, PANEL, in_panels, load_part, pack, panels, product, store_part, transposed_in_panels,
     transposed_product,
 };
-use crate::cpu::scratch::Scratch;
+use crate::cpu::scratch::{Scratch, result};
 use crate::cpu::vector_math;
 
 /// Number of reduction steps at a time. A panel with this many rows leaves room for the other factor in the first-level
@@ -50,10 +50,11 @@ pub(super) fn forward(x: &[f32], dense: &LayerParameters<'_>) -> Vec<f32> {
     let tasks: Vec<_> = tasks.collect();
     let arch = arch();
     rekindle_parallel::for_each(tasks, |task| arch.dispatch(task));
-    let mut output = Vec::with_capacity(rows * outputs);
-    for row in 0..rows {
+    let mut output = result(rows * outputs);
+    for (row, output) in output.chunks_exact_mut(outputs).enumerate() {
         for (columns, part) in &parts {
-            output.extend_from_slice(&part[row * columns.len()..][..columns.len()]);
+            let part = &part[row * columns.len()..][..columns.len()];
+            output[columns.clone()].copy_from_slice(part);
         }
     }
     output
@@ -205,7 +206,9 @@ pub(super) fn backward(pass: &Backward<'_>, dense: &LayerParameters<'_>) -> Foun
     let by_rows =
         if pass.needs_x { transposed_in_panels(&gradient, rows) } else { Scratch::default() };
 
-    let mut weights = vec![0.0; if needs[0] { dense.weights.len() } else { 0 }];
+    let len = if needs[0] { dense.weights.len() } else { 0 };
+    // Without rows, nothing is written.
+    let mut weights = if rows > 0 { result(len) } else { vec![0.0; len] };
     let share = rekindle_parallel::share(inputs, GRAIN.div_ceil(rows.max(1) * outputs));
     let mut of_weights = weights.chunks_mut(share * outputs);
     let mut of_x: Vec<Scratch> = (0..inputs)
@@ -232,7 +235,7 @@ pub(super) fn backward(pass: &Backward<'_>, dense: &LayerParameters<'_>) -> Foun
 fn rows_of(parts: &[Scratch], [rows, inputs]: [usize; 2], share: usize) -> Vec<f32> {
     /// Rows of a task, which fill whole cache lines of the parts.
     const ROWS: usize = 16;
-    let mut of_x = vec![0.0; rows * inputs];
+    let mut of_x = result(rows * inputs);
     let tasks: Vec<_> = of_x.chunks_mut(ROWS * inputs).enumerate().collect();
     rekindle_parallel::for_each(tasks, |(task, of_x)| {
         for (part, index) in parts.iter().zip(0..) {

@@ -9,7 +9,7 @@ use super::{Saved, gru, lstm, pack};
 use crate::cpu::arch::arch;
 use crate::cpu::matmul::{Rows, Start};
 use crate::cpu::panels::{Columns, panels, product};
-use crate::cpu::scratch::Scratch;
+use crate::cpu::scratch::{Scratch, result};
 
 /// Minimum number of multiplications that justifies another thread (some five microseconds).
 pub(super) const GRAIN: usize = 1 << 18;
@@ -42,7 +42,7 @@ pub(super) fn forward(
     let step = sequences_per_task(shape);
     let mut gates = Scratch::new(sequences * steps * gates_len);
     let mut cells = Scratch::new(sequences * steps * hidden);
-    let mut output = vec![0.0; shape.output_len()];
+    let mut output = result(shape.output_len());
     let (outputs, last_cells) = output.split_at_mut(sequences * steps * hidden);
     let mut last_cells = last_cells.chunks_mut(step * hidden);
     let mut cell = operands.cell.chunks(step * hidden);

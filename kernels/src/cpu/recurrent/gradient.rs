@@ -8,7 +8,7 @@ use super::{Saved, gru, lstm};
 use crate::cpu::arch::arch;
 use crate::cpu::matmul::{Rows, Start};
 use crate::cpu::panels::{Columns, in_panels, panels, product, transposed_product};
-use crate::cpu::scratch::Scratch;
+use crate::cpu::scratch::{Scratch, result};
 use crate::cpu::vector_math;
 use crate::host_op::Pass;
 
@@ -29,7 +29,7 @@ pub(super) fn backward<const N: usize>(
     let state_panels = in_panels(operands.weight_hh, hidden);
     let mut of_gates = Scratch::new(rows * gates);
     let mut of_recurrent = Scratch::new(if is_gru { rows * gates } else { 0 });
-    let mut of_x = vec![0.0; if needs(0) { operands.x.len() } else { 0 }];
+    let mut of_x = result(if needs(0) { operands.x.len() } else { 0 });
     let mut of_hidden = vec![0.0; sequences * hidden];
     let mut of_cell = vec![0.0; if is_gru { 0 } else { sequences * hidden }];
 
@@ -110,7 +110,7 @@ fn states_before(shape: RecurrentShape, first: &[f32], outputs: &[f32]) -> Scrat
 /// Computes `of_gatesᵀ · right`, `[gates, columns]`.
 fn of_weights(of_gates: &[f32], gates: usize, right: &[f32], columns: usize) -> Vec<f32> {
     let right = in_panels(right, columns);
-    let mut weights = vec![0.0; gates * columns];
+    let mut weights = result(gates * columns);
     let rows = of_gates.len() / gates;
     let share = rekindle_parallel::share(gates, GRAIN.div_ceil((rows * columns).max(1)));
     let tasks: Vec<_> = weights
