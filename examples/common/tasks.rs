@@ -42,6 +42,9 @@ impl Task {
     }
 }
 
+/// Names of tasks that show what is not learned: missing the threshold is their result.
+pub(crate) const CONTROLS: &[&str] = &[REWARD_ONLY.name];
+
 /// Mean return of the last 100 training episodes, summed over agents.
 const EPISODE_RETURN: &str = "env_runners/episode_return_mean";
 /// Mean return of module `learned` alone, in games against an opponent.
@@ -272,6 +275,28 @@ tasks! {
         metric: EPISODE_RETURN,
         threshold: 475.0,
         max_steps: 300_000,
+    };
+    FROM_LOSS = Task {
+        name: "from-loss-cartpole",
+        example: "policy_gradient_from_loss",
+        choice: Some("with-returns"),
+        algorithm: "A loss function over returns",
+        env: "CartPole-v1",
+        section: "CartPole-v1 with a loss function over returns",
+        metric: EPISODE_RETURN,
+        threshold: 475.0,
+        max_steps: 500_000,
+    };
+    REWARD_ONLY = Task {
+        name: "reward-only-cartpole",
+        example: "policy_gradient_from_loss",
+        choice: Some("reward-only"),
+        algorithm: "A loss function over rewards",
+        env: "CartPole-v1",
+        section: "CartPole-v1 with a loss function over rewards",
+        metric: EPISODE_RETURN,
+        threshold: 475.0,
+        max_steps: 500_000,
     };
     IMPALA_CARTPOLE = Task {
         name: "impala-cartpole",
