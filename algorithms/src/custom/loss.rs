@@ -21,6 +21,9 @@ pub(super) struct CustomLoss {
     name: String,
 }
 
+/// The reason for refusing a postprocessing function under replay.
+const NO_TRAJECTORIES: &str = "a postprocessing function reads trajectories, and the steps that a replay buffer draws are none; compute the column in the loss instead of `with_postprocess`";
+
 impl CustomLoss {
     pub(super) fn new(inner: Box<dyn Loss>, code: Code) -> Self {
         let name = code.name.clone().unwrap_or_else(|| inner.name().to_owned());
@@ -32,6 +35,9 @@ impl CustomLoss {
         let Some(postprocess) = &self.code.postprocess else { return Ok(data) };
         // Trajectories are read on the host.
         data.host()?;
+        if data.segments.is_empty() && data.rows() > 0 {
+            return Err(LearnerError::custom(NO_TRAJECTORIES));
+        }
         let values = OnceCell::new();
         let mut added: BTreeMap<&'static str, Vec<f32>> = BTreeMap::new();
         let mut rows = 0;

@@ -267,6 +267,10 @@ impl ExecutionPlan for Replay {
         true
     }
 
+    fn required_row_values(&self) -> &'static [&'static str] {
+        if self.config.prioritized.is_some() { &[TD_ERROR] } else { &[] }
+    }
+
     fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
         let is_new = cx.env_steps() < self.learning_starts;
         let warms_up = is_new || self.refills(cx.env_steps());
