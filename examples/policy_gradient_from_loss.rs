@@ -1,15 +1,15 @@
 //! Two algorithms from a loss function: policy gradients on the reward of each step, which learn badly, and
 //! on the rewards that follow, which reach the maximum.
 //!
-//! `cargo run --release --example policy_gradient_from_loss`
+//! `cargo run --release --example policy_gradient_from_loss -- with-returns` (see `--help`)
 
-#[path = "common/program.rs"]
-mod program;
+mod common;
 
+use std::process::ExitCode;
+
+use common::{Chosen, tasks};
 use rekindle::algorithms::{AlgorithmConfig, CustomTraining};
 use rekindle::prelude::*;
-
-const STEPS: u64 = 300_000;
 
 // ANCHOR: losses
 /// Maximizes the reward of the same step: 1 for every action on CartPole, good or bad.
@@ -40,30 +40,10 @@ fn defaults(config: AlgorithmConfig<CustomTraining>) -> AlgorithmConfig<CustomTr
         .seed(0)
 }
 
-/// Trains for a number of steps, or until the mean return is 475. Returns the last mean return.
-pub(crate) fn train(
-    config: &AlgorithmConfig<CustomTraining>,
-    max_steps: u64,
-) -> Result<f64, MainError> {
-    let mut algo = config.build(&DeviceSpec::Cpu.open()?)?;
-    let mut mean = 0.0;
-    while algo.env_steps() < max_steps && mean < 475.0 {
-        mean = algo.train()?.get("env_runners/episode_return_mean").unwrap_or(mean);
-        if algo.iteration() % 25 == 0 {
-            println!("{:>12}: {:>7} steps, mean return {mean:>5.1}", algo.name(), algo.env_steps());
-        }
+fn main() -> Result<ExitCode, MainError> {
+    let chosen = Chosen::parse(&[&tasks::FROM_LOSS, &tasks::REWARD_ONLY]);
+    match chosen.name() {
+        "reward-only" => chosen.learn(reward_only()),
+        _ => chosen.learn(with_returns()),
     }
-    println!("{:>12}: {:>7} steps, mean return {mean:>5.1}", algo.name(), algo.env_steps());
-    Ok(mean)
-}
-
-fn main() -> Result<(), MainError> {
-    program::show_warnings();
-    program::no_arguments(
-        "policy_gradient_from_loss",
-        "Trains two algorithms from loss functions on CartPole.",
-    );
-    train(&reward_only(), STEPS)?;
-    train(&with_returns(), STEPS)?;
-    Ok(())
 }

@@ -23,7 +23,7 @@ use rekindle_env_runner::{
     EnvRunnerGroup, PolicyBundle, PublishedAt, Rollout, SegmentEnd, dry_run_rollout,
 };
 use rekindle_learner::replay::{ReplayBuffer, ReplayConfig, TransitionSpec};
-use rekindle_learner::{Learner, TrainData};
+use rekindle_learner::{Learner, LearnerError, TrainData};
 use rekindle_metrics::{Metrics, MetricsLogger, Reducer};
 use rekindle_offline::{OfflineSource, ParquetRecorder};
 use rekindle_rl_module::{AnyRLModule, Role};
@@ -423,15 +423,28 @@ impl Algorithm {
         if on_device {
             let config = self.config.runner_config();
             let rollout = dry_run_rollout_on_device(&config, module, device)?;
-            self.learner.dry_run(id, TrainData::from(&rollout))?;
+            let row_values = self.learner.dry_run(id, TrainData::from(&rollout))?;
+            self.check_row_values(id, row_values)?;
         } else if let Some(rollout) = dry_run_rollout(module, end, device, &mut rng)? {
             let data = match self.learner.loss(id).and_then(|loss| loss.transitions()) {
                 Some(spec) => transitions(&rollout, &spec, module.max_seq_len(), &mut rng)?,
                 None => TrainData::from_rollouts(&[rollout], module.max_seq_len())?,
             };
-            self.learner.dry_run(id, data)?;
+            let row_values = self.learner.dry_run(id, data)?;
+            self.check_row_values(id, row_values)?;
         }
         Ok(())
+    }
+
+    /// Checks that the loss of a module returns the values per row that the execution plan reads. `found` is `None` for
+    /// a module without a loss.
+    fn check_row_values(&self, id: &str, found: Option<BTreeSet<&'static str>>) -> Result<()> {
+        let required = self.plan.required_row_values().iter();
+        let missing = found.and_then(|found| required.copied().find(|name| !found.contains(name)));
+        let Some(name) = missing else { return Ok(()) };
+        let loss = self.learner.loss(id).map_or_else(String::new, |loss| loss.name().to_owned());
+        let source = Box::new(LearnerError::NoRowValues { id: id.into(), loss, name });
+        Err(AlgorithmError::PlanDoesNotFit { plan: self.plan.name().into(), source })
     }
 
     /// Returns the state of training in which weights are published.

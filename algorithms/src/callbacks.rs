@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rekindle_core::panics;
 use rekindle_env_runner::{
     CallbackResult, EnvironmentEvent, EpisodeEvent, RunnerCallbacks, SampleEvent,
 };
@@ -51,7 +52,7 @@ use crate::{Algorithm, AlgorithmError, Result};
 ///
 /// # Errors
 ///
-/// An error of a hook ends the call that triggered the hook. The call returns the error as
+/// An error of a hook ends the call that triggered the hook, and so does a panic. The call returns the error as
 /// [`AlgorithmError::Callback`] or
 /// [`RunnerError::Callback`](rekindle_env_runner::RunnerError::Callback).
 #[diagnostic::on_unimplemented(
@@ -225,7 +226,8 @@ impl CallbackList {
         mut call: impl FnMut(&dyn Callbacks) -> CallbackResult,
     ) -> Result<()> {
         let failed = |source| AlgorithmError::Callback { hook, source };
-        self.0.iter().try_for_each(|callbacks| call(&**callbacks)).map_err(failed)
+        let mut told = self.0.iter();
+        told.try_for_each(|callbacks| panics::as_error(|| call(&**callbacks))).map_err(failed)
     }
 }
 

@@ -99,13 +99,13 @@ pub enum AlgorithmError {
     },
     /// A checkpoint of a variant whose code was not given again.
     #[error(
-        "the checkpoint belongs to `{name}`, an algorithm with code of yours, which checkpoints do not hold; give it again: `Algorithm::from_checkpoint_with(path, device, |config| config.{part}(…))`"
+        "the checkpoint belongs to `{name}`, an algorithm with code of yours, which checkpoints do not hold; give it again: `Algorithm::from_checkpoint_with(path, device, |config| config.{parts}(…))`"
     )]
     MissingCode {
         /// The name of the variant.
         name: String,
-        /// The method of the configuration that gave the code.
-        part: String,
+        /// The methods of the configuration that gave the code.
+        parts: String,
     },
     /// A checkpoint whose environment starts another program.
     #[error(
@@ -177,7 +177,7 @@ pub enum AlgorithmError {
         /// The space of the new one.
         found: String,
     },
-    /// A callback or a custom evaluation function that returned an error.
+    /// A callback or a custom evaluation function that returned an error or panicked.
     #[error("the callback `{hook}` failed: {source}")]
     Callback {
         /// The hook.

@@ -116,6 +116,13 @@ pub trait ExecutionPlan: Debug + Send {
         self.learns_offline()
     }
 
+    /// Returns the names of the values per row that the plan reads from the losses
+    /// ([`Losses::row_values`](rekindle_learner::Losses)). A loss that does not return them is refused at build, unless
+    /// it is that of a module with a loss of its own. Defaults to none.
+    fn required_row_values(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Drops what the plan keeps of a module that was removed. By default, it keeps nothing.
     fn forget_module(&mut self, _id: &str) {}
 
@@ -190,6 +197,6 @@ fn check_size(plan: &str, field: &'static str, size: usize) -> Result<(), Config
     if size > 0 {
         return Ok(());
     }
-    let constraint = format!("the execution plan `{plan}` needs at least one step; raise it");
+    let constraint = format!("the execution plan `{plan}` needs at least 1; raise it");
     Err(ConfigError::new(field, size, constraint))
 }

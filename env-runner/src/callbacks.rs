@@ -6,11 +6,13 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use rekindle_core::panics;
+
 use crate::error::{Result, RunnerError};
 
 pub use event::{AgentStep, EnvironmentEvent, EpisodeEvent, SampleEvent, VectorEnvRef};
 
-/// The result of a hook. An error ends the call that triggered the hook.
+/// The result of a hook. An error ends the call that triggered the hook, and so does a panic.
 pub type CallbackResult = std::result::Result<(), Box<dyn Error + Send + Sync>>;
 
 /// Hooks into environment runners. Each does nothing by default.
@@ -139,12 +141,10 @@ impl SharedCallbacks {
         hook: &'static str,
         call: impl FnOnce(&dyn RunnerCallbacks) -> CallbackResult,
     ) -> Result<()> {
-        match &self.0 {
-            Some(callbacks) => {
-                call(&**callbacks).map_err(|source| RunnerError::Callback { hook, source })
-            }
-            None => Ok(()),
-        }
+        let Some(callbacks) = &self.0 else { return Ok(()) };
+        // A panic in a hook is a mistake in a program, which a new runner would only hide.
+        let outcome = panics::as_error(|| call(&**callbacks));
+        outcome.map_err(|source| RunnerError::Callback { hook, source })
     }
 }
 

@@ -420,7 +420,7 @@ pub enum RunnerError {
         /// The number of consecutive calls.
         calls: u64,
     },
-    /// A callback that returned an error.
+    /// A callback that returned an error or panicked.
     #[error("the callback `{hook}` failed: {source}")]
     Callback {
         /// The hook.

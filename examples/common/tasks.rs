@@ -5,6 +5,9 @@ mod task;
 
 pub(crate) use task::Task;
 use task::{EPISODE_RETURN, EVALUATION_RETURN, LEARNED_RETURN};
+/// Names of tasks that show what is not learned: missing the threshold is their result.
+pub(crate) const CONTROLS: &[&str] = &[REWARD_ONLY.name];
+
 
 macro_rules! tasks {
     ($($task:ident = $value:expr;)*) => {
@@ -229,6 +232,28 @@ tasks! {
         metric: EPISODE_RETURN,
         threshold: 475.0,
         max_steps: 300_000,
+    };
+    FROM_LOSS = Task {
+        name: "from-loss-cartpole",
+        example: "policy_gradient_from_loss",
+        choice: Some("with-returns"),
+        algorithm: "A loss function over returns",
+        env: "CartPole-v1",
+        section: "CartPole-v1 with a loss function over returns",
+        metric: EPISODE_RETURN,
+        threshold: 475.0,
+        max_steps: 500_000,
+    };
+    REWARD_ONLY = Task {
+        name: "reward-only-cartpole",
+        example: "policy_gradient_from_loss",
+        choice: Some("reward-only"),
+        algorithm: "A loss function over rewards",
+        env: "CartPole-v1",
+        section: "CartPole-v1 with a loss function over rewards",
+        metric: EPISODE_RETURN,
+        threshold: 475.0,
+        max_steps: 500_000,
     };
     IMPALA_CARTPOLE = Task {
         name: "impala-cartpole",

@@ -96,6 +96,18 @@ pub enum LearnerError {
         /// The name of the loss.
         loss: String,
     },
+    /// A loss without the values per row that the execution plan reads.
+    #[error(
+        "the {loss} loss of module `{id}` returns no `{name}`, which the plan needs of each row (prioritized replay for its priorities): add them with `Losses::row_values`, or change the settings of the plan"
+    )]
+    NoRowValues {
+        /// The id of the module.
+        id: String,
+        /// The name of the loss.
+        loss: String,
+        /// The name of the values.
+        name: &'static str,
+    },
     /// A replay buffer without a step.
     #[error("the replay buffer is empty; store experience before drawing from it")]
     EmptyReplay,

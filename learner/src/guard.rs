@@ -1,8 +1,6 @@
 //! Conversion of panics in losses and learner connectors into errors.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use rekindle_core::panics;
+use rekindle_core::panics::caught;
 
 use crate::connector::LearnerConnector;
 use crate::error::{LearnerError, Result};
@@ -41,10 +39,4 @@ pub(crate) fn guard_connector<T>(
         let (id, of) = (id.into(), format!("learner connector `{name}`"));
         Err(LearnerError::Panicked { id, method, of, message })
     })
-}
-
-/// Returns the message of a panic as an error.
-fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
-    // What panicked may have changed in part, as what returned an error may have.
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| panics::message(&*panic).into())
 }

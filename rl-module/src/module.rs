@@ -91,6 +91,10 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
     /// row. Draw random numbers from these only: the same seed then gives the same actions, also after a
     /// checkpoint.
     ///
+    /// Runners record each output under its name, except
+    /// [`EMBEDDINGS`](rekindle_core::Columns::EMBEDDINGS), and losses read it. An output has one row per observation and
+    /// may be nested. Booleans are recorded as integers, 0 and 1.
+    ///
     /// # Errors
     /// The errors of [`RLModule::forward_train`] and [`ExplorationContext::rng`].
     fn forward_exploration(&self, batch: &Batch, _cx: &mut ExplorationContext) -> Result<Batch> {

@@ -3,6 +3,7 @@
 use crate::counter::counting;
 use crate::trace::Trace;
 use burn::prelude::*;
+use rekindle::algorithms::{AsyncGradients, Asynchronous};
 use rekindle::prelude::*;
 
 fn device() -> Device {
@@ -231,6 +232,58 @@ fn an_error_of_a_callback_is_returned_with_the_name_of_the_hook() {
         let error = outcome.and_then(|mut algo| algo.train()).unwrap_err().to_string();
         assert_eq!(error, format!("the callback `{hook}` failed: no more"));
     }
+}
+
+/// Panics in the hook that it names.
+struct Panics(&'static str);
+
+impl Panics {
+    fn at(&self, hook: &str) -> CallbackResult {
+        assert!(hook != self.0, "no more");
+        Ok(())
+    }
+}
+
+impl Callbacks for Panics {
+    fn on_algorithm_init(&self, _: &mut Algorithm) -> CallbackResult {
+        self.at("on_algorithm_init")
+    }
+
+    fn on_episode_step(&self, _: &mut EpisodeEvent<'_>) -> CallbackResult {
+        self.at("on_episode_step")
+    }
+
+    fn on_sample_end(&self, _: &mut SampleEvent<'_>) -> CallbackResult {
+        self.at("on_sample_end")
+    }
+
+    fn on_train_result(&self, _: &mut Algorithm, _: &mut Metrics) -> CallbackResult {
+        self.at("on_train_result")
+    }
+}
+
+/// A runner that is recreated would hide a panic that happens now and then.
+#[test]
+fn a_panic_of_a_callback_is_an_error_and_no_failure_of_a_runner() {
+    let plans: [fn(PpoConfig) -> PpoConfig; 3] = [
+        |config| config,
+        |config| config.with_execution_plan(Asynchronous::new(5, 1)),
+        |config| config.with_execution_plan(AsyncGradients::new(1)),
+    ];
+    for plan in plans {
+        for hook in ["on_algorithm_init", "on_episode_step", "on_sample_end", "on_train_result"] {
+            let config = counting().env_runners(|e| e.num_env_runners(2)).callbacks(Panics(hook));
+            let built = plan(config).build(&device());
+            let error = built.and_then(|mut algo| algo.train()).unwrap_err().to_string();
+            assert_eq!(error, format!("the callback `{hook}` failed: it panicked: no more"));
+        }
+    }
+    let config = counting().evaluation(|e| e.custom_evaluation_function(|_, _| panic!("no more")));
+    let error = config.build(&device()).unwrap().evaluate().unwrap_err().to_string();
+    assert!(
+        error.ends_with("`custom_evaluation_function` failed: it panicked: no more"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -41,7 +41,18 @@ fn a_loss_function_with_postprocessing_is_an_algorithm_that_is_saved_and_resumed
     // The code is not in the checkpoint.
     let error = Algorithm::from_checkpoint::<CustomTraining>(&path, &device()).unwrap_err();
     let message = error.to_string();
-    assert!(message.contains("`MyPG`") && message.contains("config.with_loss(…)"), "{message}");
+    let parts = "config.with_loss(…).with_postprocess(…)";
+    assert!(message.contains("`MyPG`") && message.contains(parts), "{message}");
+    // Code of another name is that of another algorithm. Without a name, the saved one stays.
+    let other = |_| my_pg().with_name("Other");
+    let error = Algorithm::from_checkpoint_with::<CustomTraining>(&path, &device(), other);
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("`MyPG`, not `Other`"), "{message}");
+    let unnamed = |config: AlgorithmConfig<CustomTraining>| {
+        config.with_loss(|cx, _| Ok(cx.logp()?.mean())).with_postprocess(|_| Ok(()))
+    };
+    let unnamed = Algorithm::from_checkpoint_with::<CustomTraining>(&path, &device(), unnamed);
+    assert_eq!(unnamed.unwrap().name(), "MyPG");
     let given = |_| my_pg();
     let mut resumed =
         Algorithm::from_checkpoint_with::<CustomTraining>(&path, &device(), given).unwrap();
@@ -184,6 +195,43 @@ fn mistakes_in_a_loss_surface_when_the_algorithm_is_built() {
     assert!(message(&none).contains("`AlgorithmConfig::from_loss`"), "{}", message(&none));
     let unknown = my_pg().optimizers([OptimizerGroup::prefixes("critic", ["vq"])]);
     assert!(message(&unknown).contains("`critic` steps"), "{}", message(&unknown));
+}
+
+/// Without an error, training would go on and learn nothing.
+#[test]
+fn optimizers_that_would_take_no_step_are_refused_at_build() {
+    let values = || my_pg().with_loss(|cx, _| Ok(cx.values()?.square().mean()));
+    let of_policy = || OptimizerGroup::prefixes("actor", ["pi", "encoder"]);
+    let of_critic = || OptimizerGroup::prefixes("critic", ["vf", "critic_encoder"]);
+    let message = |config: AlgorithmConfig<CustomTraining>| message(&config);
+    let scalar = OptimizerGroup::scalars("temperature", [("alpha", 1.0)]);
+    for config in [
+        my_pg().optimizers([]),
+        values().optimizers([of_policy()]),
+        values().optimizers([of_policy(), scalar.clone()]),
+    ] {
+        let found = message(config);
+        assert!(found.contains("no parameter that its optimizers step"), "{found}");
+    }
+    let with_scalar = values().with_loss(|cx, _| Ok(cx.scalar("alpha")?));
+    for config in [
+        values().optimizers([of_policy(), of_critic()]),
+        with_scalar.optimizers([of_policy(), scalar]),
+    ] {
+        config.build(&device()).unwrap();
+    }
+
+    // Overrides of a module do not change optimizers that were replaced.
+    let of_module = |field: &str| {
+        let config = my_pg().environment("MultiAgentCartPole-v1").optimizers([of_policy()]);
+        let config = config.env_config(EnvConfig::new().with("num_agents", 2));
+        config.multi_agent(|m| {
+            let m = m.policies(["0", "1"]).policy_mapping(PolicyMapping::ByAgent);
+            m.override_module("1", field, 0.5)
+        })
+    };
+    let found = message(of_module("lr"));
+    assert!(found.contains("module `1`") && found.contains("`optimizers` has replaced"), "{found}");
 }
 
 /// Collects twice for each update.

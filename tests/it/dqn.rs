@@ -6,7 +6,7 @@ use rekindle::algorithms::{
     AlgorithmConfig, AlgorithmError, DqnConfig, DqnTraining, Replay, Synchronous,
 };
 use rekindle::core::AnyTensor;
-use rekindle::learner::replay::{PrioritizedConfig, ReplayConfig};
+use rekindle::learner::replay::{PrioritizedConfig, ReplayConfig, TD_ERROR};
 use rekindle::prelude::*;
 use rekindle::rl_module::{QNetwork, QNetworkConfig};
 use serde_json::json;
@@ -288,6 +288,38 @@ fn plans_and_losses_that_do_not_fit_are_refused_with_both_names() {
     let error = sampled.build(&device()).unwrap_err();
     assert!(matches!(error, AlgorithmError::PlanDoesNotFit { .. }), "{error}");
     assert!(error.to_string().contains("Synchronous"), "{error}");
+}
+
+/// Both would go unnoticed otherwise: the function would not be called, and all priorities would stay equal.
+#[test]
+fn code_that_does_not_fit_replayed_steps_is_refused_at_build() {
+    let postprocess = small().with_postprocess(|trajectory| {
+        let len = trajectory.len();
+        trajectory.insert("weight", vec![1.0; len])
+    });
+    let message = postprocess.build(&device()).unwrap_err().to_string();
+    assert!(message.contains("reads trajectories") && message.contains("replay"), "{message}");
+
+    let loss = |errors: bool| {
+        small().with_name("MyDQN").with_loss(move |cx, _| {
+            let values = cx.outputs()?.float::<2>(Columns::QF_PREDS)?;
+            let losses = Losses::new(values.clone().mean());
+            Ok(match errors {
+                true => losses.row_values(TD_ERROR, values.mean_dim(1).squeeze_dim(1)),
+                false => losses,
+            })
+        })
+    };
+    let error = loss(false).build(&device()).unwrap_err();
+    assert!(matches!(error, AlgorithmError::PlanDoesNotFit { .. }), "{error}");
+    let message = error.to_string();
+    for part in ["`Replay`", "MyDQN loss of module `default_policy`", "`td_error`"] {
+        assert!(message.contains(part), "{message}");
+    }
+    train(&mut loss(true).build(&device()).unwrap(), 6);
+    let replay = ReplayConfig::default().capacity(120);
+    let uniform = loss(false).training(|t| t.replay_buffer_config(replay));
+    train(&mut uniform.build(&device()).unwrap(), 6);
 }
 
 #[test]

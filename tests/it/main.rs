@@ -38,6 +38,7 @@ mod killed_training;
 mod learner_connectors;
 mod loss_columns;
 mod loss_faults;
+mod loss_outputs;
 mod messages;
 mod migration;
 mod model_settings;

@@ -40,6 +40,10 @@ fn plans_whose_sizes_would_hang_or_overflow_are_refused_by_name() {
     with(Asynchronous::new(0, 5), &["`train_batch_size` is 0", "`Asynchronous`"]);
     with(Asynchronous::new(500, 0), &["`fragment_length` is 0", "`Asynchronous`"]);
     with(AsyncGradients::new(0), &["`fragment` is 0", "`AsyncGradients`"]);
+    for (buffer, field) in [((0, 2), "num_batches"), ((2, 0), "iterations_per_batch")] {
+        let plan = Asynchronous::new(500, 50).circular_buffer(buffer.0, buffer.1);
+        with(plan, &[&format!("`circular_buffer_{field}` is 0"), "`Asynchronous`"]);
+    }
     let plan = Asynchronous::new(500, 50).queue_size(usize::MAX);
     with(plan, &["`learner_queue_size`", "at most 10000"]);
 }

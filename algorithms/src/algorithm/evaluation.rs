@@ -4,6 +4,7 @@ use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 
 use rekindle_core::ConfigError;
+use rekindle_core::panics;
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_env::{EnvConfig, EnvError};
 use rekindle_env_runner::{EnvRunnerGroup, MultiAgentConfig, PolicyMapping, SampleOptions};
@@ -42,7 +43,7 @@ impl Algorithm {
             Some(function) => {
                 let hook = "custom_evaluation_function";
                 let failed = |source| AlgorithmError::Callback { hook, source };
-                function(self, &mut runners.group).map_err(failed)
+                panics::as_error(|| function(self, &mut runners.group)).map_err(failed)
             }
             None => play_evaluation(&mut runners.group, &config),
         };

@@ -269,6 +269,9 @@ impl Algorithm {
             state.components.remove(EVAL_ENV_RUNNERS);
         }
         check_code(&config.code, data.code.as_ref(), &data.algorithm)?;
+        if config.code.name.is_none() {
+            config.code.name = data.code.and_then(|code| code.name);
+        }
         let policies_to_train = Learner::saved_policies_to_train(state.component(LEARNER)?)?;
         let mut algorithm = Self::assemble(&config, policies_to_train, true, device)?;
         let of_plan = state.components.remove(EXECUTION_PLAN);
@@ -321,15 +324,21 @@ impl Algorithm {
     }
 }
 
-/// Checks that the code of a saved variant was given again.
+/// Checks that the code of a saved variant was given again, and not that of another one.
 fn check_code(given: &Code, saved: Option<&RecordedCode>, algorithm: &str) -> Result<()> {
     let Some(saved) = saved else { return Ok(()) };
     let given = given.recorded();
-    match saved.parts.iter().find(|part| !given.parts.contains(*part)) {
-        None => Ok(()),
-        Some(part) => {
-            let name = saved.name.clone().unwrap_or_else(|| algorithm.to_owned());
-            Err(AlgorithmError::MissingCode { name, part: part.clone() })
-        }
+    if let (Some(expected), Some(found)) = (&given.name, &saved.name)
+        && expected != found
+    {
+        let (expected, found) = (expected.clone(), found.clone());
+        return Err(AlgorithmError::WrongAlgorithm { expected, found });
     }
+    let missing = saved.parts.iter().filter(|part| !given.parts.contains(*part));
+    let missing: Vec<_> = missing.map(String::as_str).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let name = saved.name.clone().unwrap_or_else(|| algorithm.to_owned());
+    Err(AlgorithmError::MissingCode { name, parts: missing.join("(…).") })
 }

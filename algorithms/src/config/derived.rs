@@ -149,6 +149,11 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         let training: T = settings::from_value(&all).map_err(|e| refuse(e.to_string()))?;
         let valid = training.validate().and_then(|()| training.check_sampling(&self.env_runners));
         valid.map_err(|error| refuse(error.to_string()))?;
+        let has_no_effect = self.code.optimizers.is_some()
+            && training.loss().optimizers() != self.training.loss().optimizers();
+        if has_no_effect {
+            return Err(refuse("it changes optimizers, which `optimizers` has replaced for all modules; remove the override".into()));
+        }
         Ok(training)
     }
 

@@ -21,6 +21,9 @@ pub(super) struct CustomLoss {
     name: String,
 }
 
+/// The reason for refusing a postprocessing function under replay.
+const NO_TRAJECTORIES: &str = "a postprocessing function reads trajectories, and the steps that a replay buffer draws are none; compute the column in the loss instead of `with_postprocess`";
+
 impl CustomLoss {
     pub(super) fn new(inner: Box<dyn Loss>, code: Code) -> Self {
         let name = code.name.clone().unwrap_or_else(|| inner.name().to_owned());
@@ -32,6 +35,9 @@ impl CustomLoss {
         let Some(postprocess) = &self.code.postprocess else { return Ok(data) };
         // Trajectories are read on the host.
         data.host()?;
+        if data.segments.is_empty() && data.rows() > 0 {
+            return Err(LearnerError::custom(NO_TRAJECTORIES));
+        }
         let values = OnceCell::new();
         let mut added: BTreeMap<&'static str, Vec<f32>> = BTreeMap::new();
         let mut rows = 0;
@@ -91,13 +97,14 @@ impl Loss for CustomLoss {
     }
 
     fn phases(&self) -> Vec<Phase> {
-        match (&self.code.loss, &self.code.optimizers) {
-            (None, None) => self.inner.phases(),
-            _ => {
-                let names = self.optimizers().into_iter().map(|optimizer| optimizer.name);
-                vec![Phase::new("total", names)]
-            }
+        let phases = self.inner.phases();
+        // The algorithm's own loss computes a part of it in each of several phases.
+        let keeps = self.code.optimizers.is_none() || phases.len() > 1;
+        if self.code.loss.is_none() && keeps {
+            return phases;
         }
+        let names = self.optimizers().into_iter().map(|optimizer| optimizer.name);
+        vec![Phase::new("total", names)]
     }
 
     fn transitions(&self) -> Option<TransitionSpec> {
@@ -158,10 +165,7 @@ impl Loss for CustomLoss {
     }
 
     fn skips_phase(&self, phase: usize) -> bool {
-        match (&self.code.loss, &self.code.optimizers) {
-            (None, None) => self.inner.skips_phase(phase),
-            _ => false,
-        }
+        self.code.loss.is_none() && self.inner.skips_phase(phase)
     }
 
     fn after_minibatch(&mut self, cx: &mut AfterMinibatch<'_>) -> Result<()> {

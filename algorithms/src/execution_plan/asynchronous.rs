@@ -141,9 +141,14 @@ impl ExecutionPlan for Asynchronous {
     }
 
     fn check(&self, _: &Learner, env_runners: &EnvRunnersConfig) -> Result<()> {
-        let Settings { train_batch_size, fragment, queue_size, .. } = self.settings;
+        let Settings { train_batch_size, fragment, queue_size, circular_buffer, .. } =
+            self.settings;
         check_size(self.name(), "train_batch_size", train_batch_size)?;
         check_size(self.name(), "fragment_length", fragment)?;
+        if let Some([batches, iterations]) = circular_buffer {
+            check_size(self.name(), "circular_buffer_num_batches", batches)?;
+            check_size(self.name(), "circular_buffer_iterations_per_batch", iterations)?;
+        }
         if queue_size > LONGEST_QUEUE {
             let constraint = format!("at most {LONGEST_QUEUE} batches may wait; lower it");
             return Err(ConfigError::new("learner_queue_size", queue_size, constraint).into());

@@ -374,6 +374,10 @@ impl ExecutionPlan for Replay {
         self.from_data() > 0
     }
 
+    fn required_row_values(&self) -> &'static [&'static str] {
+        if self.config.prioritized.is_some() { &[TD_ERROR] } else { &[] }
+    }
+
     fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
         let is_new = cx.env_steps() < self.learning_starts;
         let warms_up = is_new || self.refills(cx.env_steps());

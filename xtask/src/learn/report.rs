@@ -1,7 +1,7 @@
 //! The section of the results page on one task.
 
 use super::training::Training;
-use super::{TASKS, Task};
+use super::{CONTROLS, TASKS, Task};
 use crate::statistics::{grouped, mean_and_deviation};
 
 /// Writes the plot, one row per seed, and the mean ± standard deviation over seeds.
@@ -29,9 +29,13 @@ pub(super) fn section(
         false => format!(" for the {}", task.metric_in_words()),
     };
 
+    let purpose = match CONTROLS.contains(&task.name) {
+        true => " The task shows what is not learned.",
+        false => "",
+    };
     let mut text = format!(
         "{algorithm}, `{source}`: threshold {threshold}{metric}, at most {max_steps} \
-         steps.\n{} of {} seeds reached it.\n\n![{algorithm} on {env}]({figure})\n\n\
+         steps.\n{} of {} seeds reached it.{purpose}\n\n![{algorithm} on {env}]({figure})\n\n\
          | seed | steps to {threshold} | greedy return | wall time | peak memory |\n\
          |:---|---:|---:|---:|---:|\n",
         steps.len(),
