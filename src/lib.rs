@@ -40,6 +40,7 @@
 //! | [`catalog`] | from spaces to models and action distributions |
 //! | [`rl_module`] | `RLModule`, specs, roles, multi-modules |
 //! | [`env_runner`] | runners, rollouts, episodes, connectors |
+//! | [`offline`] | recorded experience, Parquet files, estimators of a policy's return |
 //! | [`learner`] | returns, losses, optimizers, `Learner` |
 //! | [`algorithms`] | `Algorithm`, configurations, execution plans, PPO and other algorithms |
 #![forbid(unsafe_code)]

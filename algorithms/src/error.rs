@@ -87,9 +87,19 @@ pub enum AlgorithmError {
         "this is not the checkpoint of an algorithm; pass the directory that `Algorithm::save_to_path` wrote, or restore a part of one with `Algorithm::restore_component`"
     )]
     NotAnAlgorithm,
+    /// A checkpoint of a whole algorithm, to restore one component from.
+    #[error(
+        "this is the checkpoint of an algorithm, and `{component}` is a directory of it; pass `{}`", path.display()
+    )]
+    WholeAlgorithm {
+        /// The component to restore.
+        component: String,
+        /// The directory of this component.
+        path: PathBuf,
+    },
     /// A checkpoint of another algorithm.
     #[error(
-        "the checkpoint belongs to the algorithm `{found}`, not `{expected}`; restore it with the config of `{found}`"
+        "the checkpoint belongs to the algorithm `{found}`, not `{expected}`; restore it with the training settings of `{found}`, as in `Algorithm::from_checkpoint::<PpoTraining>` for `PPO`"
     )]
     WrongAlgorithm {
         /// The requested algorithm.

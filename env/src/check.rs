@@ -1,6 +1,6 @@
 //! A check of environments, for tests.
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, RowMut};
 use crate::env::{Env, ResetOptions};
 use crate::error::{EnvError, Result};
 use crate::spaces::{Space, SpaceSampler};
@@ -9,6 +9,8 @@ use crate::spaces::{Space, SpaceSampler};
 const STEPS: usize = 200;
 /// The seed of the first reset and of the random actions.
 const SEED: u64 = 42;
+/// The part of a Dict observation with 1 for each action that is allowed, and 0 for the others.
+const ACTION_MASK: &str = "action_mask";
 
 /// Plays random actions and fails if the environment breaks a rule of [`Env`]: Gymnasium's and
 /// Stable Baselines3's `check_env`.
@@ -21,7 +23,11 @@ const SEED: u64 = 42;
 /// - the spaces do not change;
 /// - the same seed and the same actions lead to the same observations, rewards and flags;
 /// - an environment that saves its [`state`](Env::state) continues exactly from it, after the state
-///   has passed through JSON text.
+///   has passed through JSON text;
+/// - an action mask, if observations have one, allows an action in every step.
+///
+/// Where an observation has a part `action_mask` with a number for each action of a `Discrete` space, only actions
+/// that the mask allows are played. Otherwise, all actions are.
 ///
 /// Call it in a test of an environment. For several agents, [`MultiAgentChecker`] checks its rules
 /// at every step.
@@ -120,6 +126,7 @@ impl Run {
         let mut action = Buffer::zeros(&self.spaces[1], 1);
         for _ in 0..steps {
             self.actions.sample_into(action.row_mut(0))?;
+            self.obey_mask(env, action.row_mut(0))?;
             let row = self.observations.rows();
             self.observations.extend_zeros(1);
             let step = env.step(action.row(0), self.observations.row_mut(row))?;
@@ -135,6 +142,32 @@ impl Run {
             }
         }
         Ok(self)
+    }
+
+    /// Replaces an action that the mask of the last observation forbids with the next one that it allows.
+    fn obey_mask<E: Env + ?Sized>(&self, env: &E, mut action: RowMut<'_>) -> Result<()> {
+        let Space::Discrete(choices) = &self.spaces[1] else { return Ok(()) };
+        let observation = self.observations.row(self.observations.rows() - 1);
+        let Ok(mask) = observation.get(ACTION_MASK) else { return Ok(()) };
+        let allowed: Vec<bool> = match (mask.as_u8(), mask.as_f32()) {
+            (Ok(bits), _) => bits.iter().map(|bit| *bit != 0).collect(),
+            (_, Ok(numbers)) => numbers.iter().map(|number| *number != 0.0).collect(),
+            _ => return Ok(()),
+        };
+        let n = choices.n();
+        if allowed.len() != n {
+            // It is no mask.
+            return Ok(());
+        }
+        let drawn = (action.as_row().as_discrete()? - choices.start()) as usize;
+        match (0..n).map(|offset| (drawn + offset) % n).find(|index| allowed[*index]) {
+            Some(index) => action.write_discrete(choices.start() + index as i64),
+            None => {
+                let problem =
+                    format!("before step {}, all {n} actions are masked", self.rewards.len());
+                Err(failed(env, problem, "end the episode instead"))
+            }
+        }
     }
 
     /// Checks the last observation and the spaces.

@@ -136,3 +136,78 @@ fn a_state_that_forgets_something_fails() {
         "{error}"
     );
 }
+
+/// Items on a shelf. An item that was taken is masked, and taking it again is an error.
+struct Shelf {
+    observations: Space,
+    actions: Space,
+    left: [bool; 4],
+    /// Whether the episode goes on with an empty shelf.
+    endless: bool,
+}
+
+impl Shelf {
+    fn new(mask: Space, endless: bool) -> Self {
+        let seen = Space::boxed(0.0, 4.0, &[1]).unwrap();
+        Self {
+            observations: Space::dict([("action_mask", mask), ("left", seen)]).unwrap(),
+            actions: Space::discrete_with_start(4, 10).unwrap(),
+            left: [true; 4],
+            endless,
+        }
+    }
+
+    fn observe(&self, mut observation: RowMut<'_>) -> Result<()> {
+        let left = self.left.iter().filter(|left| **left).count();
+        observation.get_mut("left")?.write_f32(&[left as f32])?;
+        let mut mask = observation.get_mut("action_mask")?;
+        let bits = self.left.map(u8::from);
+        mask.write_u8(&bits).or_else(|_| mask.write_f32(&bits.map(f32::from)))
+    }
+}
+
+impl Env for Shelf {
+    fn observation_space(&self) -> &Space {
+        &self.observations
+    }
+
+    fn action_space(&self) -> &Space {
+        &self.actions
+    }
+
+    fn reset(&mut self, _: &ResetOptions, observation: RowMut<'_>) -> Result<()> {
+        self.left = [true; 4];
+        self.observe(observation)
+    }
+
+    fn step(&mut self, action: Row<'_>, observation: RowMut<'_>) -> Result<Step> {
+        let item = action.as_discrete()? as usize - 10;
+        if !self.left[item] {
+            return Err(EnvError::custom(format!("item {item} is masked")));
+        }
+        self.left[item] = false;
+        self.observe(observation)?;
+        let terminated = !self.endless && self.left == [false; 4];
+        Ok(Step { reward: item as f64, terminated, truncated: false })
+    }
+}
+
+#[test]
+fn only_actions_that_the_mask_allows_are_played() {
+    let masks = [Space::multi_binary(4).unwrap(), Space::boxed(0.0, 1.0, &[4]).unwrap()];
+    for mask in masks {
+        check_env(&mut Shelf::new(mask.clone(), false)).unwrap();
+        let error = check_env(&mut Shelf::new(mask, true)).unwrap_err().to_string();
+        assert!(error.contains("before step 4, all 4 actions are masked; end the"), "{error}");
+    }
+}
+
+#[test]
+fn a_part_of_an_observation_that_is_no_dict_is_named() {
+    let mut env = Scripted::new(Space::boxed(0.0, 1.0, &[1]).unwrap(), |_, mut o| {
+        o.get_mut("position")?.write_f32(&[0.0])?;
+        Ok(done(false))
+    });
+    let error = check_env(&mut env).unwrap_err().to_string();
+    assert!(error.contains("expected a Dict with a part `position`, found float32"), "{error}");
+}

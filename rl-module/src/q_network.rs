@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::prelude::*;
 use rekindle_catalog::{BoxEncoder, CatalogError, check_encoder};
 use rekindle_core::{Batch, Columns, Schedule};
-use rekindle_env::Buffer;
+use rekindle_env::{Buffer, Space};
 use rekindle_onnx::{Graph, PolicyOutputs, Values};
 
 use crate::action_mask::ActionMask;
@@ -145,7 +145,13 @@ impl QNetwork {
 
 impl RLModule for QNetwork {
     fn setup(cx: &ModuleContext<'_>) -> Result<Self> {
-        let actions = cx.action_space().as_discrete()?;
+        let Space::Discrete(actions) = cx.action_space() else {
+            return Err(ModuleError::ActionSpace {
+                module: cx.module.into(),
+                space: cx.action_space().to_string(),
+                reason: "it has a value for each action of a Discrete space; use SAC, TQC or TD3 for a Box, and PPO for other spaces",
+            });
+        };
         let (mut config, own) = cx.extended_model_config::<QNetworkConfig>()?;
         own.validate().map_err(CatalogError::from)?;
         let distribution = own.value_distribution().map_err(CatalogError::from)?;

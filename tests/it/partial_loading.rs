@@ -342,4 +342,15 @@ fn an_algorithm_takes_fitting_weights_and_an_optimizer_alone() {
     target.restore_component(path.join(component), component).unwrap();
     let of = |algo: &Algorithm| algo.get_state().unwrap().component(component).unwrap().clone();
     assert_eq!(of(&target), of(&source));
+
+    // The folder of the whole algorithm, for a part of it.
+    for component in ["learner", "learner/rl_module/default_policy", component, "env_runners"] {
+        let error = target.restore_component(&path, component).unwrap_err().to_string();
+        let expected = format!("pass `{}`", path.join(component).display());
+        assert!(
+            error.contains("the checkpoint of an algorithm") && error.ends_with(&expected),
+            "{error}"
+        );
+    }
+    assert_eq!(of(&target), of(&source));
 }

@@ -48,9 +48,11 @@ impl Callbacks for SelfPlay {
         let opponents = self.opponents.load(Ordering::Relaxed);
         result.insert("league_size", (opponents + 1) as f64);
         if opponents < LEAGUE && result.get("env_runners/win_rate").is_some_and(|w| w > WIN_RATE) {
+            // ANCHOR: add
             let frozen = algorithm.module("main")?.clone();
             let learns = Some(BTreeSet::from(["main".to_string()]));
             algorithm.add_module(&format!("v{opponents}"), frozen, None, learns)?;
+            // ANCHOR_END: add
             self.opponents.store(opponents + 1, Ordering::Relaxed);
             // Restart the win rate against the new opponents.
             algorithm.metrics_logger().delete("env_runners/win_rate")?;

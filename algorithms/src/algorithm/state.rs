@@ -291,9 +291,25 @@ impl Algorithm {
     /// id. The runners immediately act with the restored weights.
     ///
     /// # Errors
-    /// [`AlgorithmError::UnknownComponent`]; otherwise if the checkpoint is damaged or does not fit.
-    /// The algorithm is then unchanged.
+    /// [`AlgorithmError::UnknownComponent`]; [`AlgorithmError::WholeAlgorithm`] for a checkpoint of an algorithm;
+    /// otherwise if the checkpoint is damaged or does not fit. The algorithm is then unchanged.
     pub fn restore_component(&mut self, path: impl AsRef<Path>, component: &str) -> Result<()> {
+        let path = path.as_ref();
+        let refused = match self.try_restore_component(path, component) {
+            Err(error) => error,
+            Ok(()) => return Ok(()),
+        };
+        // A checkpoint of the whole does not fit a part of it. Its own error would be about weights.
+        if !matches!(refused, AlgorithmError::UnknownComponent(_))
+            && checkpoint::read(path).is_ok_and(|state| AlgorithmState::of(&state).is_ok())
+        {
+            let path = path.join(component);
+            return Err(AlgorithmError::WholeAlgorithm { component: component.into(), path });
+        }
+        Err(refused)
+    }
+
+    fn try_restore_component(&mut self, path: &Path, component: &str) -> Result<()> {
         match component.split_once('/') {
             None if component == LEARNER => {
                 self.learner.restore_from_path(path)?;

@@ -120,12 +120,13 @@ impl<'a> Trajectory<'a> {
     /// Adds a column with one number per step.
     ///
     /// # Errors
-    /// [`LearnerError::Length`] unless there is one number for each step.
+    /// [`LearnerError::Custom`] unless there is one number for each step.
     pub fn insert(&mut self, name: &'static str, column: Vec<f32>) -> Result<()> {
         if column.len() != self.len() {
             let (expected, found) = (self.len(), column.len());
-            let what = "a column of a postprocessing function";
-            return Err(LearnerError::Length { what, expected, found });
+            return Err(LearnerError::custom(format!(
+                "the postprocessing function added the column `{name}` with {found} numbers to a trajectory of {expected} steps; add one number for each step"
+            )));
         }
         self.added.insert(name, column);
         Ok(())

@@ -113,7 +113,9 @@ impl Buffer {
     /// buffer.
     #[inline]
     pub fn get(&self, key: &str) -> Result<&Self> {
-        let parts = self.as_dict()?;
+        let Contents::Dict(parts) = &self.column else {
+            return Err(self.column.wrong_kind(&format!("a Dict with a part `{key}`")));
+        };
         parts.get(key).ok_or_else(|| EnvError::missing_key(key, parts.keys()))
     }
 
