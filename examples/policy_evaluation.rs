@@ -17,7 +17,7 @@ const GAMMA: f64 = 0.95;
 fn played(module: &AnyRLModule, episodes: usize) -> Result<f64, Box<dyn Error>> {
     let config = EnvRunnerConfig::new("CartPole-v1").num_envs(10).seed(7);
     let mut runner = SingleAgentEnvRunner::new(config, 0, &DeviceSpec::Cpu.open()?)?;
-    runner.set_module(module.clone(), PublishedAt::default())?;
+    runner.set_module(module, PublishedAt::default())?;
     let experience = runner.collect(Amount::Episodes(episodes), SampleOptions::default())?;
     let (mut sum, mut count) = (0.0, 0.0);
     for rollout in experience.rollouts.values().flatten() {
