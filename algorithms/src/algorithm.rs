@@ -16,8 +16,8 @@ use std::time::Instant;
 use burn::prelude::Device;
 use rekindle_core::device::{DeviceSpec, is_host};
 use rekindle_core::{ALL_MODULES, Columns, ConfigError, DEFAULT_MODULE_ID, Generator, ModuleId};
-use rekindle_env::Space;
 use rekindle_env::video::VideoRecorder;
+use rekindle_env::{Buffer, Space};
 use rekindle_env_runner::tensor_env::dry_run_rollout_on_device;
 use rekindle_env_runner::{
     EnvRunnerGroup, PolicyBundle, PublishedAt, Rollout, SegmentEnd, dry_run_rollout,
@@ -425,7 +425,14 @@ impl Algorithm {
             let rollout = dry_run_rollout_on_device(&config, module, device)?;
             let row_values = self.learner.dry_run(id, TrainData::from(&rollout))?;
             self.check_row_values(id, row_values)?;
-        } else if let Some(rollout) = dry_run_rollout(module, end, device, &mut rng)? {
+        } else if let Some(mut rollout) = dry_run_rollout(module, end, device, &mut rng)? {
+            let loss = self.learner.loss(id);
+            if loss.is_some_and(|loss| loss.required_columns().contains(&Columns::RETURNS_TO_GO)) {
+                // No module records returns: those of data are computed from their rewards.
+                let returns = Buffer::from_f32(rollout.rewards.clone(), &[]);
+                let returns = returns.map_err(LearnerError::from)?;
+                rollout.extras.insert(Columns::RETURNS_TO_GO.into(), returns);
+            }
             let data = match self.learner.loss(id).and_then(|loss| loss.transitions()) {
                 Some(spec) => transitions(&rollout, &spec, module.max_seq_len(), &mut rng)?,
                 None => TrainData::from_rollouts(&[rollout], module.max_seq_len())?,

@@ -5,9 +5,9 @@ mod task;
 
 pub(crate) use task::Task;
 use task::{EPISODE_RETURN, EVALUATION_RETURN, LEARNED_RETURN};
+
 /// Names of tasks that show what is not learned: missing the threshold is their result.
 pub(crate) const CONTROLS: &[&str] = &[REWARD_ONLY.name];
-
 
 macro_rules! tasks {
     ($($task:ident = $value:expr;)*) => {

@@ -1,6 +1,7 @@
 //! "Enabling RL Modules" and "Constructing RL Modules".
 
 use std::error::Error;
+use std::path::Path;
 
 use burn::module::Module;
 use rekindle::prelude::*;
@@ -77,16 +78,26 @@ pub(crate) fn a_multi_spec() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// `config.rl_module(model_config=…, rl_module_spec=…)`: missing fields of the spec are filled in
+/// Records a batch of a configuration's environment for [`BcConfig`], which learns from recorded data.
+fn record(config: PpoConfig, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let config = config
+        .env_runners(|e| e.output(folder))
+        .training(|t| t.train_batch_size(256).minibatch_size(64).num_epochs(1));
+    config.build(&DeviceSpec::Cpu.open()?)?.train()?;
+    Ok(())
+}
+
+/// `BCConfigTest().rl_module(model_config=…, rl_module_spec=…)`: missing fields of the spec are filled in
 /// from the environment and the algorithm's configuration.
 pub(crate) fn a_spec_in_an_algorithm() -> Result<(), Box<dyn Error>> {
-    let config = PpoConfig::new()
+    let folder = tempfile::tempdir()?;
+    record(PpoConfig::new().environment("CartPole-v1"), folder.path())?;
+    let config = BcConfig::new()
         .environment("CartPole-v1")
+        .offline_data(|o| o.input_(folder.path()).dataset_num_iters_per_learner(10))
         .rl_module(RLModuleSpec::of::<DiscreteBc>())
         .model("fcnet_hiddens", vec![32, 32])
-        // The module has no value function. Without one, PPO learns from complete episodes.
-        .env_runners(|e| e.batch_mode(BatchMode::CompleteEpisodes))
-        .training(|t| t.use_critic(false).train_batch_size(256).minibatch_size(64).num_epochs(2));
+        .training(|t| t.train_batch_size(64));
     config.build(&DeviceSpec::Cpu.open()?)?.train()?;
     Ok(())
 }
@@ -96,18 +107,22 @@ pub(crate) fn a_spec_in_an_algorithm() -> Result<(), Box<dyn Error>> {
 ///
 /// In RLlib's block, both agents act with one module. Here, a mapping specifies this.
 pub(crate) fn several_agents_in_an_algorithm() -> Result<(), Box<dyn Error>> {
-    let specs = MultiRLModuleSpec::new([("p0", RLModuleSpec::of::<DiscreteBc>())]);
-    let config = PpoConfig::new()
+    let agents = EnvConfig::new().with("num_agents", 2);
+    let mapping = || PolicyMapping::All("p0".into());
+    let folder = tempfile::tempdir()?;
+    let recorded = PpoConfig::new()
         .environment("MultiAgentCartPole-v1")
-        .env_config(EnvConfig::new().with("num_agents", 2))
-        .multi_agent(|m| {
-            m.policies(["p0"])
-                .policy_mapping(PolicyMapping::All("p0".into()))
-                .rl_module_specs(specs)
-        })
+        .env_config(agents.clone())
+        .multi_agent(|m| m.policies(["p0"]).policy_mapping(mapping()));
+    record(recorded, folder.path())?;
+    let specs = MultiRLModuleSpec::new([("p0", RLModuleSpec::of::<DiscreteBc>())]);
+    let config = BcConfig::new()
+        .environment("MultiAgentCartPole-v1")
+        .env_config(agents)
+        .offline_data(|o| o.input_(folder.path()).dataset_num_iters_per_learner(10))
+        .multi_agent(|m| m.policies(["p0"]).policy_mapping(mapping()).rl_module_specs(specs))
         .model("fcnet_hiddens", vec![32, 32])
-        .env_runners(|e| e.batch_mode(BatchMode::CompleteEpisodes))
-        .training(|t| t.use_critic(false).train_batch_size(256).minibatch_size(64).num_epochs(2));
+        .training(|t| t.train_batch_size(64));
     config.build(&DeviceSpec::Cpu.open()?)?.train()?;
     Ok(())
 }

@@ -34,6 +34,7 @@ mod external_environments;
 mod extremes;
 mod fault_tolerance;
 mod golden_algorithm;
+mod killed_recording;
 mod killed_training;
 mod learner_connectors;
 mod loss_columns;

@@ -130,7 +130,7 @@ fn data() -> OfflineData {
     let mut rng = Generator::from_seed(0);
     let spaces = (Space::boxed(-1.0, 1.0, &[2]).unwrap(), Space::discrete(2).unwrap());
     let mut data = OfflineData::new(spaces.0, spaces.1);
-    for _ in 0..40 {
+    for _ in 0..200 {
         let steps = rng.integers(3, 9) as usize;
         let numbers: Vec<f32> =
             (0..2 * (steps + 1)).map(|_| rng.uniform(-1.0, 1.0) as f32).collect();
@@ -165,7 +165,7 @@ fn accuracy(algo: &Algorithm) -> f64 {
 fn trained<T: TrainingConfig>(config: AlgorithmConfig<T>, data: OfflineData) -> Algorithm {
     let config = config.model("fcnet_hiddens", vec![16]).offline_source(data).seed(0);
     let mut algo = config.build(&device()).unwrap();
-    (0..4).for_each(|_| drop(algo.train().unwrap()));
+    (0..2).for_each(|_| drop(algo.train().unwrap()));
     algo
 }
 
@@ -184,7 +184,7 @@ fn algorithms_learn_from_a_table_without_an_environment() {
     let dqn = DqnConfig::new().training(|t| t.lr(1e-2).gamma(0.0).train_batch_size(64));
     let dqn = trained(dqn.with_execution_plan(Offline::new(64)), data());
     assert!(accuracy(&dqn) > 0.9, "DQN: {}", accuracy(&dqn));
-    assert_eq!(dqn.env_steps(), 4 * 100 * 64);
+    assert_eq!(dqn.env_steps(), 2 * 100 * 64);
 }
 
 #[test]
@@ -193,6 +193,7 @@ fn a_loss_of_recorded_data_learns_on_in_an_environment() {
     let config = IqlConfig::new()
         .environment("Pendulum-v1")
         .with_execution_plan(plan)
+        .training(|t| t.train_batch_size(16))
         .model("fcnet_hiddens", vec![8]);
     let mut algo = config.build(&device()).unwrap();
     let mut result = algo.train().unwrap();
@@ -249,7 +250,13 @@ fn estimates_of_the_policy_that_acted_are_the_returns_of_its_data() {
 fn values_of_critics_estimate_a_policy_of_data() {
     let algo = trained(
         CqlConfig::new().training(|t| {
-            t.actor_lr(1e-2).critic_lr(1e-2).bc_iters(0).gamma(0.0).min_q_weight(0.0)
+            t.actor_lr(1e-2)
+                .critic_lr(1e-2)
+                .bc_iters(0)
+                .gamma(0.0)
+                .min_q_weight(0.0)
+                .initial_alpha(0.1)
+                .target_entropy(0.05)
         }),
         data(),
     );
@@ -311,7 +318,7 @@ fn a_settings_file_learns_from_recordings() {
     let path = folder.path().join("data");
     data().save_parquet(&path).unwrap();
     let text = format!(
-        "algorithm = \"BC\"\n[offline_data]\ninput_ = [{:?}]\ndataset_num_iters_per_learner = 5\n[training]\ntrain_batch_size = 32\n",
+        "algorithm = \"BC\"\n[offline_data]\ninput_ = [{:?}]\ndataset_num_iters_per_learner = 5\n[model_config]\nfcnet_hiddens = [8]\n[training]\ntrain_batch_size = 32\n",
         path.display().to_string()
     );
     let experiment = Experiment::from_toml(&text).unwrap();

@@ -1,5 +1,9 @@
 //! Algorithms learn from recordings of other algorithms.
 
+#[path = "../../examples/offline_to_online.rs"]
+mod offline_to_online;
+#[path = "../../examples/policy_evaluation.rs"]
+mod policy_evaluation;
 #[path = "../../examples/record_then_clone.rs"]
 mod record_then_clone;
 
@@ -44,8 +48,9 @@ fn learned<T: TrainingConfig>(
     iterations: usize,
     seed: u64,
 ) -> f64 {
+    let mut config = config;
+    config.offline_data.input_ = vec![folder.to_owned()];
     let config = config
-        .offline_data(|o| o.input_(folder))
         .evaluation(|e| e.evaluation_duration(50).evaluation_config(|c| c.env(env)))
         .seed(seed);
     let mut algo = config.build(&device()).unwrap();
@@ -79,34 +84,32 @@ fn marwil_and_cql_exceed_bc_on_a_mixture() {
     }
 }
 
-/// Records all that SAC collects on its way to a good policy.
-fn record_pendulum(folder: &Path, seed: u64) {
-    let config = SacConfig::new()
-        .environment("Pendulum-v1")
-        .env_runners(|e| e.output(folder))
-        .training(|t| t.actor_lr(1e-3).critic_lr(1e-3).alpha_lr(1e-3).train_batch_size(64))
-        .model("fcnet_hiddens", vec![64, 64])
-        .reporting(|r| r.min_sample_timesteps_per_iteration(1000))
-        .seed(seed);
-    let mut algo = config.build(&device()).unwrap();
-    (0..10).for_each(|_| drop(algo.train().unwrap()));
+#[test]
+fn iql_and_cql_swing_up_a_pendulum_from_what_sac_collected() {
+    let folder = tempfile::tempdir().unwrap();
+    offline_to_online::record(folder.path(), 6, 0, &device()).unwrap();
+    let iql = offline_to_online::iql(folder.path(), 0);
+    let iql = learned(iql, folder.path(), "Pendulum-v1", 50, 0);
+    let cql = CqlConfig::new()
+        .training(|t| {
+            t.actor_lr(1e-3).bc_iters(0).min_q_weight(1.0).num_actions(4).train_batch_size(64)
+        })
+        .model("fcnet_hiddens", vec![64, 64]);
+    let cql = learned(cql, folder.path(), "Pendulum-v1", 50, 0);
+    println!("IQL {iql:.0}, CQL {cql:.0}");
 }
 
 #[test]
-fn iql_and_cql_swing_up_a_pendulum_from_the_replay_of_sac() {
-    for seed in 0..1 {
-        let folder = tempfile::tempdir().unwrap();
-        record_pendulum(folder.path(), seed);
-        let iql = IqlConfig::new()
-            .training(|t| t.tau(0.005).expectile(0.8).beta(3.0).train_batch_size(64))
-            .model("fcnet_hiddens", vec![64, 64]);
-        let iql = learned(iql, folder.path(), "Pendulum-v1", 50, seed);
-        let cql = CqlConfig::new()
-            .training(|t| {
-                t.actor_lr(1e-3).bc_iters(0).min_q_weight(1.0).num_actions(4).train_batch_size(64)
-            })
-            .model("fcnet_hiddens", vec![64, 64]);
-        let cql = learned(cql, folder.path(), "Pendulum-v1", 50, seed);
-        println!("{seed}: IQL {iql:.0}, CQL {cql:.0}");
+fn iql_learns_on_in_the_environment() {
+    let returns = offline_to_online::run(4, 20, 4000).unwrap();
+    assert!(returns.online > returns.offline, "{returns:?}");
+}
+
+#[test]
+fn estimates_are_close_to_the_return_of_playing() {
+    let (played, estimates) = policy_evaluation::run().unwrap();
+    for (estimator, [value, low, high]) in estimates {
+        assert!(low <= value && value <= high);
+        println!("{estimator:?} {value} {played}");
     }
 }

@@ -58,8 +58,8 @@ settings! {
         /// Whether targets leave out the entropy of the policy.
         set deterministic_backup: bool = true;
         /// Whether the values of the policy's actions count at least as much as the return of the data in the penalty
-        /// (Cal-QL; Nakamoto et al., 2023), which makes learning on in an environment faster. Not in a `Discrete`
-        /// space.
+        /// (Cal-QL; Nakamoto et al., 2023), which makes learning on in an environment faster. In a `Box`, and with the
+        /// plan [`Offline`](crate::Offline), whose episodes have returns.
         set calibrated: bool = false;
         /// Whether each hidden layer of the critics is normalized before its activation.
         set critics_use_layernorm: bool = false;

@@ -7,7 +7,7 @@ pub(super) mod window;
 use std::collections::BTreeSet;
 
 use rekindle_checkpoint::State;
-use rekindle_core::ModuleId;
+use rekindle_core::{ConfigError, ModuleId};
 use rekindle_learner::{Learner, LearnerError};
 use rekindle_offline::OfflineSource;
 use serde::{Deserialize, Serialize};
@@ -144,8 +144,17 @@ impl ExecutionPlan for Offline {
         "Offline"
     }
 
-    fn check(&self, _: &Learner, _: &EnvRunnersConfig) -> Result<()> {
-        Ok(check_size(self.name(), "train_batch_size", self.batch_size)?)
+    fn check(&self, learner: &Learner, _: &EnvRunnersConfig) -> Result<()> {
+        check_size(self.name(), "train_batch_size", self.batch_size)?;
+        match learner.config().minibatch_size {
+            Some(of_learner) if of_learner != self.batch_size => {
+                let constraint = format!(
+                    "the learner has minibatches of {of_learner}; give the plan the minibatches of the learner"
+                );
+                Err(ConfigError::new("batch_size", self.batch_size, constraint).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn collects_batches(&self) -> bool {

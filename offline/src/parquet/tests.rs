@@ -256,8 +256,7 @@ fn damaged_files_are_errors_or_other_data_but_no_panic() {
     let whole = fs::read(&path).unwrap();
     let mut rng = Generator::from_seed(6);
     let mut refused = 0;
-    std::panic::set_hook(Box::new(|_| {}));
-    for _ in 0..2000 {
+    for _ in 0..500 {
         let mut bytes = whole.clone();
         for _ in 0..rng.integers(1, 8) {
             let at = rng.integers(0, bytes.len() as i64) as usize;
@@ -272,6 +271,5 @@ fn damaged_files_are_errors_or_other_data_but_no_panic() {
             |data: ParquetData| (0..data.num_parts()).try_for_each(|p| data.read(p).map(drop));
         refused += usize::from(ParquetData::open(&path).and_then(read).is_err());
     }
-    drop(std::panic::take_hook());
-    assert!(refused > 1000, "{refused}");
+    assert!(refused > 250, "{refused}");
 }

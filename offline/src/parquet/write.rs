@@ -13,7 +13,7 @@ use parquet::data_type::{
     FloatType, Int64Type,
 };
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{Type, TypePtr};
 use rekindle_core::Columns;
@@ -90,6 +90,7 @@ fn write_to(
     let json = serde_json::to_string(&header)?;
     let properties = WriterProperties::builder()
         .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
         .set_key_value_metadata(Some(vec![KeyValue::new(KEY.to_owned(), json)]))
         .build();
     let file = File::create(path)?;

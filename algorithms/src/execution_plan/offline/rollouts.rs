@@ -58,13 +58,20 @@ impl Completion {
     }
 }
 
+/// Whether the recorded states have the layout of the module's own. Those of another module have no meaning for it.
+fn has_states_like(rollout: &Rollout, initial: &Buffer) -> bool {
+    let fits =
+        |states: &Arc<RolloutStates>| initial.clone().extend_from(&states.state_in, 0..0).is_ok();
+    rollout.states.as_ref().is_some_and(fits)
+}
+
 impl Reads {
     fn complete(&self, mut rollout: Rollout) -> Result<Rollout> {
         rollout.infos = None;
         rollout.extras.retain(|name, _| self.columns.contains(&name.as_str()));
         match &self.initial_state {
             None => rollout.states = None,
-            Some(initial) if rollout.states.is_none() => {
+            Some(initial) if !has_states_like(&rollout, initial) => {
                 let (rows, segments) = (rollout.rewards.len(), rollout.segments.len());
                 let states = initial.gather(&vec![0; rows])?;
                 let finals = initial.gather(&vec![0; segments])?;
@@ -78,6 +85,8 @@ impl Reads {
         }
         // Rollouts of the data are not those of runners, whose segments may continue one another.
         rollout.runner = 0;
+        // They are not those of a module that was replaced since.
+        rollout.weights_seq_no = u64::MAX;
         for segment in &mut rollout.segments {
             segment.env = 0;
             segment.t_started = 0;
