@@ -45,7 +45,6 @@ mod multi_agent;
 mod observation_spaces;
 mod off_policy_losses;
 mod on_device;
-mod onnx_export;
 mod partial_loading;
 mod plan_settings;
 mod policy_bundle;

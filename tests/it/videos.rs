@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
+use burn::prelude::Device;
 use rekindle::algorithms::{RunConfig, VideoConfig};
 use rekindle::env::EnvSpec;
 use rekindle::env::diagnostic::RandomEnv;
