@@ -101,12 +101,12 @@ impl Process {
         self.stdin.write_all(&line).map_err(|_| self.ended())
     }
 
-    /// Sends an empty line, which a worker with pipes waits for.
+    /// Sends a line without content, which a worker with pipes waits for.
     ///
     /// # Errors
     /// [`GymnasiumError::Exited`] if the worker has ended.
     pub(crate) fn wake(&mut self) -> Result<()> {
-        self.stdin.write_all(b"\n").map_err(|_| self.ended())
+        self.stdin.write_all(b"null\n").map_err(|_| self.ended())
     }
 
     /// Waits for the next message.

@@ -89,14 +89,18 @@ impl Gif {
         if self.shown.is_empty() {
             return (0..frame.height(), 0..frame.width());
         }
-        let (mut rows, mut columns) = (usize::MAX..1, usize::MAX..1);
         let pixels = frame.pixels().chunks_exact(3).zip(self.shown.chunks_exact(3));
-        for (index, _) in pixels.enumerate().filter(|(_, (new, old))| new != old) {
-            let (row, column) = (index / self.width, index % self.width);
-            rows = rows.start.min(row)..rows.end.max(row + 1);
-            columns = columns.start.min(column)..columns.end.max(column + 1);
+        let changes = pixels.enumerate().filter(|(_, (new, old))| new != old);
+        let (mut rows, mut columns) = (None, None);
+        let extended = |range: Option<Range<usize>>, at: usize| match range {
+            Some(range) => range.start.min(at)..range.end.max(at + 1),
+            None => at..at + 1,
+        };
+        for (index, _) in changes {
+            rows = Some(extended(rows, index / self.width));
+            columns = Some(extended(columns, index % self.width));
         }
-        if rows.start == usize::MAX { (0..1, 0..1) } else { (rows, columns) }
+        (rows.unwrap_or(0..1), columns.unwrap_or(0..1))
     }
 
     pub(super) fn finish(self) -> io::Result<()> {

@@ -353,13 +353,14 @@ class Worker:
 
         return wait, lambda: syscall(number, reply_at, FUTEX_WAKE, 1, None, None, 0)
 
-    def pipes(self, parent):
+    def pipes(self):
         return lambda seen: receive(), lambda: send(kind="done")
 
     def run(self, parent):
         words, seen = self.words, 0
         request, reply = self.request, self.reply
-        wait, announce = getattr(self, self.setup["handover"] + "s")(parent)
+        is_futex = self.setup["handover"] == "futex"
+        wait, announce = self.futexes(parent) if is_futex else self.pipes()
         while True:
             wait(seen)
             # Orders the accesses to the columns after the counter, and below before it.
