@@ -49,7 +49,6 @@ mod off_policy_losses;
 mod offline;
 mod offline_table;
 mod on_device;
-mod onnx_export;
 mod partial_loading;
 mod plan_settings;
 mod policy_bundle;

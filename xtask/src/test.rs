@@ -105,6 +105,8 @@ const STEPS: [Step; 13] = [
             "it",
             "--test",
             "cli",
+            "--test",
+            "onnx_export",
             "--",
             "--ignored",
             "--skip",

@@ -106,7 +106,9 @@ impl Space {
         for dimension in &self.0 {
             let mut probe = experiment.clone();
             dimension.apply(0.0_f64.max(dimension.lowest()), &mut probe)?;
-            probe.settings()?;
+            probe.settings().map_err(|error| {
+                CliError::Usage(format!("`{}` of the search space: {error}", dimension.name))
+            })?;
         }
         Ok(())
     }

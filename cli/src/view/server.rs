@@ -54,6 +54,7 @@ pub(super) fn serve(listener: &TcpListener, root: &Path) -> io::Result<()> {
         }
         // The threads end when the sender is dropped.
         let sender = sender;
+        let mut is_full = false;
         loop {
             let (stream, _) = match listener.accept() {
                 Ok(accepted) => accepted,
@@ -65,9 +66,12 @@ pub(super) fn serve(listener: &TcpListener, root: &Path) -> io::Result<()> {
                 Err(error) => return Err(error),
             };
             match sender.try_send(stream) {
-                Ok(()) => {}
+                Ok(()) => is_full = false,
                 Err(TrySendError::Full(stream)) => {
-                    tracing::warn!("too many connections: a request was refused");
+                    // One warning for each time that all threads are taken.
+                    if !std::mem::replace(&mut is_full, true) {
+                        tracing::warn!("too many connections: requests are refused");
+                    }
                     let _ = refuse(&stream);
                 }
                 // All threads have ended.

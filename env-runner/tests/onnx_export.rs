@@ -1,22 +1,33 @@
 //! Policies as ONNX files compute what they compute here. `onnxruntime` runs the files, so the comparison needs Python:
 //! `cargo xtask test` runs it if there is one.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
+
 use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
 use burn::module::Module;
-use rekindle::catalog::{export_mask_logits, mask_logits};
-use rekindle::core::host_batch::upload;
-use rekindle::env::{BoxDType, BoxSpace};
-use rekindle::onnx::{Graph, PolicyOutputs, Values};
-use rekindle::prelude::*;
-use rekindle::rl_module::{
-    DeterministicActorCritic, QNetwork, Result as ModuleResult, SoftActorCritic,
+use burn::prelude::*;
+use rekindle_catalog::{Mlp, export_mask_logits, mask_logits};
+use rekindle_core::host_batch::upload;
+use rekindle_core::{Batch, Columns, DEFAULT_MODULE_ID, Generator};
+use rekindle_env::{BoxDType, BoxSpace, Buffer, Space};
+use rekindle_env_runner::connectors::{ConnectorConfig, ConnectorPipeline};
+use rekindle_env_runner::{
+    Amount, BundleConfig, EnvRunner, EnvRunnerConfig, PolicyBundle, PublishedAt, SampleOptions,
+    SingleAgentEnvRunner,
+};
+use rekindle_onnx::{Graph, PolicyOutputs, Values};
+use rekindle_rl_module::{
+    DeterministicActorCritic, ModuleContext, QNetwork, RLModule, RLModuleSpec,
+    Result as ModuleResult, SoftActorCritic,
 };
 use serde_json::{Map, Value, json};
 
-use crate::support::device;
+fn device() -> Device {
+    Device::flex()
+}
 
 // ANCHOR: masked_policy
 /// A policy of PPO with an action mask.
@@ -94,7 +105,7 @@ fn bundle_with(
         other => other.clone(),
     };
     let pipeline = config.env_to_module.iter().map(|c| c.build(&of_module).unwrap()).collect();
-    let pipeline = rekindle::env_runner::connectors::ConnectorPipeline::with(seen, pipeline);
+    let pipeline = ConnectorPipeline::with(seen, pipeline);
     let mut spec = spec.observation_space(pipeline.unwrap().output_space().clone());
     spec = spec.action_space(of_module);
     if !model.is_null() {
@@ -104,19 +115,22 @@ fn bundle_with(
     PolicyBundle::new(module, config, &device()).unwrap()
 }
 
-/// A trained policy with a filter that has statistics.
-fn trained(environment: &str, lstm: bool) -> PolicyBundle {
-    let config = PpoConfig::new()
-        .environment(environment)
-        .env_runners(|e| e.env_to_module_connector(ConnectorConfig::mean_std_filter()))
-        .model("fcnet_hiddens", vec![16])
-        .model("use_lstm", lstm)
-        .training(|t| t.train_batch_size(200).minibatch_size(100).num_epochs(2))
-        .seed(1);
-    let config = if lstm { config.model("lstm_cell_size", 8) } else { config };
-    let mut algo = config.build(&device()).unwrap();
-    algo.train().unwrap();
-    algo.policy_bundle().unwrap()
+/// The policy of a runner whose filter has statistics.
+fn filtered(environment: &str, model: Value) -> PolicyBundle {
+    let config = EnvRunnerConfig::new(environment)
+        .num_envs(4)
+        .seed(1)
+        .env_to_module([ConnectorConfig::mean_std_filter()]);
+    let mut runner = SingleAgentEnvRunner::new(config, 0, &device()).unwrap();
+    let module = RLModuleSpec::default()
+        .observation_space(runner.observation_space().clone())
+        .action_space(runner.action_space().clone())
+        .model_config(model)
+        .build_seeded(&device(), Generator::from_seed(7))
+        .unwrap();
+    runner.set_module(&module, PublishedAt::default()).unwrap();
+    runner.sample(Amount::Timesteps(200), SampleOptions::default()).unwrap();
+    runner.policy_bundle_of(DEFAULT_MODULE_ID).unwrap()
 }
 
 fn nested() -> Space {
@@ -345,8 +359,9 @@ fn policies() -> Vec<(&'static str, PolicyBundle)> {
             ),
         ),
     ];
-    policies.push(("filtered", trained("Pendulum-v1", false)));
-    policies.push(("filtered_lstm", trained("StatelessCartPole-v1", true)));
+    policies.push(("filtered", filtered("Pendulum-v1", small())));
+    let lstm = json!({"fcnet_hiddens": [8], "use_lstm": true, "lstm_cell_size": 8});
+    policies.push(("filtered_lstm", filtered("StatelessCartPole-v1", lstm)));
     policies
 }
 
@@ -422,7 +437,7 @@ fn onnxruntime_computes_the_same_actions() {
         fs::write(file("json"), recorded(&policy).to_string()).unwrap();
     }
     let python = env::var("REKINDLE_PYTHON").unwrap_or_else(|_| "python3".into());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/onnx/compare.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/onnx/compare.py");
     let output = Command::new(python).arg(script).arg(folder.path()).output().unwrap();
     let (printed, errors) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
