@@ -192,7 +192,8 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     }
 
     /// Replaces the optimizers, each over some parameters, with its own rule, learning rate and clipping.
-    /// The settings of the algorithm for these then have no effect.
+    /// The settings of the algorithm for these then have no effect. A loss with several phases, such as SAC's, names the
+    /// optimizers of each (`critic`, `actor`, `alpha`): keep these names.
     #[must_use]
     pub fn optimizers(mut self, optimizers: impl IntoIterator<Item = OptimizerGroup>) -> Self {
         self.code.optimizers = Some(optimizers.into_iter().collect());

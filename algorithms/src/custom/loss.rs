@@ -97,13 +97,14 @@ impl Loss for CustomLoss {
     }
 
     fn phases(&self) -> Vec<Phase> {
-        match (&self.code.loss, &self.code.optimizers) {
-            (None, None) => self.inner.phases(),
-            _ => {
-                let names = self.optimizers().into_iter().map(|optimizer| optimizer.name);
-                vec![Phase::new("total", names)]
-            }
+        let phases = self.inner.phases();
+        // The algorithm's own loss computes a part of it in each of several phases.
+        let keeps = self.code.optimizers.is_none() || phases.len() > 1;
+        if self.code.loss.is_none() && keeps {
+            return phases;
         }
+        let names = self.optimizers().into_iter().map(|optimizer| optimizer.name);
+        vec![Phase::new("total", names)]
     }
 
     fn transitions(&self) -> Option<TransitionSpec> {
@@ -164,10 +165,7 @@ impl Loss for CustomLoss {
     }
 
     fn skips_phase(&self, phase: usize) -> bool {
-        match (&self.code.loss, &self.code.optimizers) {
-            (None, None) => self.inner.skips_phase(phase),
-            _ => false,
-        }
+        self.code.loss.is_none() && self.inner.skips_phase(phase)
     }
 
     fn after_minibatch(&mut self, cx: &mut AfterMinibatch<'_>) -> Result<()> {

@@ -151,6 +151,14 @@ fn check(id: &str, optimizers: &[OptimizerGroup], phases: &[Phase]) -> Result<()
             return refuse(format!("phase `{phase}` steps `{name}`, which is none of [{known}]"));
         }
     }
+    let is_stepped = |o: &OptimizerGroup| phases.iter().any(|p| p.optimizers.contains(&o.name));
+    if let Some(unused) = optimizers.iter().find(|optimizer| !is_stepped(optimizer)) {
+        let name = &unused.name;
+        let phases = phases.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ");
+        return refuse(format!(
+            "none of the phases [{phases}] steps `{name}`; remove it, or give it the name of an optimizer of a phase"
+        ));
+    }
     Ok(())
 }
 
