@@ -218,3 +218,19 @@ fn a_module_without_a_role_that_the_loss_needs_is_refused_at_build_with_both_nam
         assert!(message.contains("return it from `RLModule::as_value_function`"), "{message}");
     }
 }
+
+#[test]
+fn a_column_that_a_postprocess_adds_is_missing_without_one() {
+    for (column, method) in [
+        (Columns::RETURNS_TO_GO, "add_returns_to_go(gamma)"),
+        (Columns::ADVANTAGES, "add_advantages(gamma, lambda)"),
+        (Columns::VALUE_TARGETS, "add_advantages(gamma, lambda)"),
+    ] {
+        let config = AlgorithmConfig::<CustomTraining>::from_loss("Mine", move |cx, batch| {
+            Ok((cx.logp()? * batch.float::<1>(column)?).mean())
+        });
+        let error = message(&config.environment("CartPole-v1"));
+        let expected = format!("no column `{column}`, which the Mine loss needs; add it with");
+        assert!(error.contains(&expected) && error.contains(method), "{error}");
+    }
+}

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use rekindle_checkpoint::State;
+use rekindle_core::{Columns, CoreError};
 use rekindle_learner::replay::TransitionSpec;
 use rekindle_learner::{
     AfterMinibatch, AfterUpdate, GlobalNorm, Gradients, LearnerError, Loss, LossContext, Losses,
@@ -135,7 +136,7 @@ impl Loss for CustomLoss {
 
     fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
         let mut losses = match &self.code.loss {
-            Some(loss) => loss(cx, cx.batch())?,
+            Some(loss) => loss(cx, cx.batch()).map_err(|error| advise(error, cx, &self.name))?,
             None => self.inner.compute(cx)?,
         };
         if let Some(stats) = &self.code.stats {
@@ -184,3 +185,22 @@ impl Loss for CustomLoss {
         self.inner.set_state(state)
     }
 }
+
+/// Says how to add a column that the user's loss reads and the batch lacks, if a method of [`Trajectory`] computes it.
+fn advise(error: LearnerError, cx: &LossContext<'_>, loss: &str) -> LearnerError {
+    let LearnerError::Core(CoreError::MissingColumn { column, .. }) = &error else { return error };
+    let (column, hint) = match column.as_str() {
+        Columns::RETURNS_TO_GO => (
+            Columns::RETURNS_TO_GO,
+            "add it with `.with_postprocess(|trajectory| trajectory.add_returns_to_go(gamma))`",
+        ),
+        Columns::ADVANTAGES => (Columns::ADVANTAGES, ADD_ADVANTAGES),
+        Columns::VALUE_TARGETS => (Columns::VALUE_TARGETS, ADD_ADVANTAGES),
+        _ => return error,
+    };
+    let module = cx.module.spec().module().into();
+    LearnerError::MissingColumn { module, column, loss: loss.into(), hint }
+}
+
+const ADD_ADVANTAGES: &str =
+    "add it with `.with_postprocess(|trajectory| trajectory.add_advantages(gamma, lambda))`";
