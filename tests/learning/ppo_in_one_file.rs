@@ -20,6 +20,9 @@ fn ppo_in_one_file_learns_cartpole_to_150_within_40_000_steps() {
 /// The example is there to be read in one go.
 #[test]
 fn ppo_in_one_file_has_at_most_280_lines() {
-    let lines = include_str!("../../examples/ppo_in_one_file.rs").lines().count();
+    let lines = include_str!("../../examples/ppo_in_one_file.rs")
+        .lines()
+        .filter(|line| !line.contains("ANCHOR"))
+        .count();
     assert!(lines <= 280, "{lines} lines");
 }
