@@ -18,7 +18,6 @@ mod workloads;
 use std::path::Path;
 use std::process::Command;
 
-
 use self::learning::Learning;
 use self::measurement::measure;
 use self::peer::{Entry, Peer, Setting};
