@@ -49,7 +49,8 @@ fn of_algorithm(args: &EvaluateArgs, path: &Path) -> Result<Evaluation> {
         changes["debugging"] = json!({ "seed": seed });
     }
     if let Some(folder) = &args.video {
-        changes["evaluation"]["evaluation_video"] = json!({ "folder": folder });
+        changes["evaluation"]["evaluation_video"] =
+            json!({ "folder": folder, "episodes": 1, "interval": 1 });
     }
     let device = args.device.open()?;
     let spec = saved_algorithm(path)?.allow_external_environments(args.allow_python);
