@@ -39,7 +39,6 @@ impl Buffer {
     /// # Errors
     ///
     /// The buffer itself if it is of another kind.
-    #[expect(clippy::result_large_err, reason = "the buffer itself is the error")]
     pub fn into_shared_u8(self) -> Result<(Arc<Vec<u8>>, Vec<usize>), Self> {
         match self.column {
             Contents::Byte(leaf) => Ok((leaf.data.into_store(), leaf.shape)),
