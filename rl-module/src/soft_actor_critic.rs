@@ -459,7 +459,7 @@ impl ValueFunction for SoftActorCritic {
                 is_shared: false,
             });
         };
-        let values = vf.forward(&*self.seen(batch)?.0, None)?;
+        let values = vf.forward(&self.seen(batch)?.0, None)?;
         let [_, rows, _] = values.dims();
         Ok(values.reshape([rows]))
     }
