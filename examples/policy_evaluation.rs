@@ -64,7 +64,7 @@ pub(crate) fn run() -> Result<(f64, Vec<(Estimator, [f64; 3])>), Box<dyn Error>>
     ]);
     let data = ParquetData::open(&recorded)?;
     let estimates = estimation.estimate(module, &data, DEFAULT_MODULE_ID)?;
-    let mean = played(module, 500)?;
+    let mean = played(module, 200)?;
     println!("played: {mean:.2}");
     let mut found = Vec::new();
     for (estimator, estimate) in estimates {

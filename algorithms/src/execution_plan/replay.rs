@@ -137,7 +137,7 @@ impl Replay {
     }
 
     /// Returns the transitions of a minibatch that come from data.
-    fn from_data(&self) -> usize {
+    fn rows_of_data(&self) -> usize {
         (self.batch_size as f64 * self.data_share).round() as usize
     }
 
@@ -185,7 +185,7 @@ impl Replay {
     /// Draws minibatches of every module, one after the other.
     fn draw(&mut self, cx: &TrainingContext<'_>, minibatches: usize) -> Result<ModuleData> {
         let seed = cx.config.debugging.seed.unwrap_or_default();
-        let of_data = self.from_data();
+        let of_data = self.rows_of_data();
         let mut recorded = match of_data {
             0 => ModuleData::new(),
             of_data => self.draw_from_data(cx, minibatches, of_data)?,
@@ -327,7 +327,7 @@ impl ExecutionPlan for Replay {
             let constraint = "it is a share of each minibatch, from 0 to 1".into();
             return plan("data_share", self.data_share.to_string(), constraint);
         }
-        if self.from_data() > 0 {
+        if self.rows_of_data() > 0 {
             let memory = learner
                 .module()
                 .iter()
@@ -371,7 +371,7 @@ impl ExecutionPlan for Replay {
     }
 
     fn reads_data(&self) -> bool {
-        self.from_data() > 0
+        self.rows_of_data() > 0
     }
 
     fn required_row_values(&self) -> &'static [&'static str] {

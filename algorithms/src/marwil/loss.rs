@@ -29,7 +29,7 @@ pub struct MarwilLoss {
 enum MovingSquare {
     Numbers([f32; 2]),
     /// `[1]` each, on the device of the module, without gradients.
-    Tensors([Tensor<1>; 2]),
+    Tensors(Box<[Tensor<1>; 2]>),
 }
 
 impl MovingSquare {
@@ -37,7 +37,7 @@ impl MovingSquare {
     fn follow(&mut self, mean: Tensor<1>, rate: f64) -> Tensor<1> {
         let [high, low] = match self {
             Self::Numbers(numbers) => numbers.map(|number| mean.full_like(number)),
-            Self::Tensors(tensors) => tensors.clone(),
+            Self::Tensors(tensors) => (**tensors).clone(),
         };
         let step = (mean - high.clone()) * rate + low.clone();
         let sum = high.clone() + step.clone();
@@ -45,14 +45,15 @@ impl MovingSquare {
         let lost = sum.clone().is_finite().bool_not();
         let sum = sum.mask_where(lost.clone(), high);
         let rest = rest.mask_where(lost, low);
-        *self = Self::Tensors([sum.clone(), rest]);
+        *self = Self::Tensors(Box::new([sum.clone(), rest]));
         sum
     }
 
     fn numbers(&self) -> Result<[f32; 2]> {
         Ok(match self {
             Self::Numbers(numbers) => *numbers,
-            Self::Tensors([high, low]) => {
+            Self::Tensors(tensors) => {
+                let [high, low] = &**tensors;
                 let number = |tensor: &Tensor<1>| {
                     Ok::<_, LearnerError>(to_f32(tensor.clone())?.first().copied().unwrap_or(0.0))
                 };
