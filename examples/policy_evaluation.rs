@@ -30,12 +30,15 @@ fn played(module: &AnyRLModule, episodes: usize) -> Result<f64, Box<dyn Error>> 
     Ok(sum / count)
 }
 
+/// Estimates of a return, with the bounds of their intervals.
+pub(crate) type Estimates = Vec<(Estimator, [f64; 3])>;
+
 /// Records a policy, improves it a little, and estimates the improved policy from the episodes of the former.
 /// Returns the return that was played, and the estimates with their intervals.
 ///
 /// # Errors
 /// If an environment, an update or a file fails.
-pub(crate) fn run() -> Result<(f64, Vec<(Estimator, [f64; 3])>), Box<dyn Error>> {
+pub(crate) fn run() -> Result<(f64, Estimates), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let device = DeviceSpec::Cpu.open()?;
     let config = PpoConfig::new()
