@@ -13,9 +13,9 @@ use rekindle::algorithms::Replay;
 use rekindle::learner::replay::ReplayConfig;
 use rekindle::prelude::*;
 
-/// Mean returns of IQL, for tests.
+/// Mean returns of IQL.
 #[derive(Debug)]
-#[allow(dead_code, reason = "tests read the fields")]
+#[allow(dead_code, reason = "a program that calls `run` reads the fields")]
 pub(crate) struct Returns {
     pub(crate) offline: f64,
     pub(crate) online: f64,
@@ -90,7 +90,7 @@ pub(crate) fn run(
     Ok(Returns { offline, online })
 }
 
-#[allow(dead_code, reason = "tests call `run`")]
+#[allow(dead_code, reason = "a test may call `run`")]
 fn main() -> Result<(), MainError> {
     program::no_arguments(
         "offline_to_online",

@@ -78,7 +78,7 @@ pub(crate) fn run() -> Result<(f64, Estimates), Box<dyn Error>> {
     Ok((mean, found))
 }
 
-#[allow(dead_code, reason = "tests call `run`")]
+#[allow(dead_code, reason = "a test may call `run`")]
 fn main() -> Result<(), MainError> {
     program::no_arguments(
         "policy_evaluation",

@@ -13,9 +13,9 @@ use rekindle::algorithms::TrainingConfig;
 use rekindle::offline::ParquetData;
 use rekindle::prelude::*;
 
-/// Mean returns of the policies, for tests.
+/// Mean returns of the policies.
 #[derive(Debug)]
-#[allow(dead_code, reason = "tests read the fields")]
+#[allow(dead_code, reason = "a program that calls `run` reads the fields")]
 pub(crate) struct Returns {
     pub(crate) expert: f64,
     pub(crate) clone: f64,
@@ -85,7 +85,7 @@ pub(crate) fn run(target: f64, iterations: usize) -> Result<Returns, Box<dyn Err
     Ok(Returns { expert, clone })
 }
 
-#[allow(dead_code, reason = "tests call `run`")]
+#[allow(dead_code, reason = "a test may call `run`")]
 fn main() -> Result<(), MainError> {
     program::no_arguments("record_then_clone", "Records PPO on CartPole, and clones it with BC.");
     program::show_warnings();

@@ -9,7 +9,6 @@ mod custom_graph_encoder;
 mod custom_module;
 mod dqn;
 mod from_loss;
-mod offline;
 mod policy_gradients;
 mod ppo;
 mod ppo_in_one_file;
