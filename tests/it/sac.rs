@@ -7,7 +7,6 @@ use rekindle::catalog::SquashedGaussian;
 use rekindle::checkpoint::ArrayData;
 use rekindle::core::AnyTensor;
 use rekindle::env::diagnostic::RandomEnv;
-use rekindle::learner::OptimizerGroup;
 use rekindle::learner::replay::{PrioritizedConfig, ReplayConfig};
 use rekindle::prelude::*;
 use rekindle::rl_module::{DeterministicActorCritic, Result as ModuleResult, SoftActorCritic};
@@ -188,34 +187,6 @@ fn each_optimizer_moves_its_own_part_alone() {
             assert!(value.is_some_and(f64::is_finite), "{loss}: {value:?}");
         }
     }
-}
-
-#[test]
-fn replaced_optimizers_step_in_the_phases_of_the_loss() {
-    let alpha = || OptimizerGroup::scalars("alpha", [("log_alpha", 0.0)]).lr(1e-3);
-    let groups = |actor_lr: f64| {
-        let critic = OptimizerGroup::prefixes("critic", ["qf"]).lr(1e-3);
-        [critic, OptimizerGroup::prefixes("actor", ["encoder", "pi"]).lr(actor_lr), alpha()]
-    };
-    for actor_lr in [1e-3, 0.0] {
-        let mut algo = sac().optimizers(groups(actor_lr)).build(&device()).unwrap();
-        let before = ["encoder", "pi", "qf"].map(|prefix| part(&algo, prefix));
-        train(&mut algo, 15);
-        let result = algo.train().unwrap();
-        let moved = ["encoder", "pi", "qf"].map(|prefix| part(&algo, prefix));
-        let moved = [0, 1, 2].map(|index| moved[index] != before[index]);
-        assert_eq!(moved, [actor_lr > 0.0, actor_lr > 0.0, true]);
-        assert_ne!(result.get("learners/default_policy/alpha"), Some(1.0));
-    }
-    let message = |groups: Vec<OptimizerGroup>| {
-        sac().optimizers(groups).build(&device()).unwrap_err().to_string()
-    };
-    let networks = OptimizerGroup::prefixes("networks", ["encoder", "pi", "qf"]);
-    let found = message(vec![networks, alpha()]);
-    assert!(found.contains("phase `critic` steps `critic`"), "{found}");
-    let more = [groups(1e-3).to_vec(), vec![OptimizerGroup::scalars("more", [("x", 0.0)])]];
-    let found = message(more.concat());
-    assert!(found.contains("none of the phases") && found.contains("`more`"), "{found}");
 }
 
 #[test]

@@ -1,10 +1,11 @@
-//! Options of SAC and TQC: noise that depends on the state (gSDE), critics with batch renormalization (CrossQ), and the
-//! custom module of the example.
+//! Options of SAC and TQC: noise that depends on the state (gSDE), critics with batch renormalization (CrossQ), replaced
+//! optimizers, and the custom module of the example.
 
 use burn::prelude::*;
 use rekindle::algorithms::{AlgorithmConfig, TrainingConfig};
 use rekindle::checkpoint::ArrayData;
 use rekindle::core::any_tensor::to_f32;
+use rekindle::learner::OptimizerGroup;
 use rekindle::prelude::*;
 use rekindle::rl_module::SoftActorCritic;
 use serde_json::json;
@@ -227,4 +228,32 @@ fn the_custom_sac_module_of_the_example_trains_and_is_under_60_lines() {
     let is_code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
     let lines = module.lines().skip(1).filter(is_code).count();
     assert!(lines < 60, "{lines} lines");
+}
+
+#[test]
+fn replaced_optimizers_step_in_the_phases_of_the_loss() {
+    let alpha = || OptimizerGroup::scalars("alpha", [("log_alpha", 0.0)]).lr(1e-3);
+    let groups = |actor_lr: f64| {
+        let critic = OptimizerGroup::prefixes("critic", ["qf"]).lr(1e-3);
+        [critic, OptimizerGroup::prefixes("actor", ["encoder", "pi"]).lr(actor_lr), alpha()]
+    };
+    for actor_lr in [1e-3, 0.0] {
+        let mut algo = sac().optimizers(groups(actor_lr)).build(&device()).unwrap();
+        let before = ["encoder", "pi", "qf"].map(|prefix| part(&algo, prefix));
+        train(&mut algo, 15);
+        let result = algo.train().unwrap();
+        let moved = ["encoder", "pi", "qf"].map(|prefix| part(&algo, prefix));
+        let moved = [0, 1, 2].map(|index| moved[index] != before[index]);
+        assert_eq!(moved, [actor_lr > 0.0, actor_lr > 0.0, true]);
+        assert_ne!(result.get("learners/default_policy/alpha"), Some(1.0));
+    }
+    let message = |groups: Vec<OptimizerGroup>| {
+        sac().optimizers(groups).build(&device()).unwrap_err().to_string()
+    };
+    let networks = OptimizerGroup::prefixes("networks", ["encoder", "pi", "qf"]);
+    let found = message(vec![networks, alpha()]);
+    assert!(found.contains("phase `critic` steps `critic`"), "{found}");
+    let more = [groups(1e-3).to_vec(), vec![OptimizerGroup::scalars("more", [("x", 0.0)])]];
+    let found = message(more.concat());
+    assert!(found.contains("none of the phases") && found.contains("`more`"), "{found}");
 }

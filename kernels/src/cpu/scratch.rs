@@ -42,18 +42,19 @@ fn take<T>(pool: &'static LocalKey<Pool<T>>, len: usize, most: usize) -> Vec<T> 
     found.ok().flatten().unwrap_or_default()
 }
 
-/// Puts a buffer into a pool, unless the pool is full.
+/// Puts a buffer into a pool, instead of those that were not used for longest if the pool is full.
 fn keep<T>(pool: &'static LocalKey<Pool<T>>, buffer: Vec<T>) {
-    if buffer.capacity() == 0 {
+    if buffer.capacity() == 0 || buffer.capacity() > MOST_ELEMENTS {
         return;
     }
     // The pool of a thread that is ending is gone; then the buffer is freed.
     let _ = pool.try_with(|pool| {
         let Ok(mut pool) = pool.try_borrow_mut() else { return };
-        let kept: usize = pool.iter().map(Vec::capacity).sum();
-        if pool.len() < MOST_BUFFERS && kept + buffer.capacity() <= MOST_ELEMENTS {
-            pool.push(buffer);
+        let mut kept: usize = pool.iter().map(Vec::capacity).sum();
+        while pool.len() >= MOST_BUFFERS || kept + buffer.capacity() > MOST_ELEMENTS {
+            kept -= pool.remove(0).capacity();
         }
+        pool.push(buffer);
     });
 }
 
@@ -168,6 +169,21 @@ mod tests {
         assert_ne!(Scratch::new(100).as_ptr(), place, "far too large");
         assert_eq!(Scratch::new(900).as_ptr(), place);
         assert_eq!(Scratch::new(900).len(), 900);
+    }
+
+    /// Buffers of sizes that nobody needs any more must not keep others out.
+    #[test]
+    fn a_full_pool_drops_what_was_not_used_for_longest() {
+        let old: Vec<Scratch> = (0..MOST_BUFFERS).map(|_| Scratch::new(10)).collect();
+        drop(old);
+        let buffer = Scratch::new(1000);
+        let place = buffer.as_ptr();
+        drop(buffer);
+        assert_eq!(Scratch::new(1000).as_ptr(), place);
+        drop(Scratch::new(MOST_ELEMENTS));
+        NUMBERS.with_borrow(|pool| {
+            assert_eq!(pool.iter().map(Vec::capacity).collect::<Vec<_>>(), [MOST_ELEMENTS]);
+        });
     }
 
     #[test]
