@@ -274,13 +274,14 @@ impl<T: Element> Leaf<T> {
 
     /// Appends rows of `W` elements of several sources.
     fn append_arrays_from<const W: usize>(&mut self, sources: &[&Self], rows: &[(usize, usize)]) {
+        let sources: Vec<&[[T; W]]> =
+            sources.iter().map(|leaf| leaf.data.as_slice().as_chunks::<W>().0).collect();
         let data = self.data.as_mut();
         let start = data.len();
         data.resize(start + rows.len() * W, T::default());
         let (to, _) = data[start..].as_chunks_mut::<W>();
         for (to, &(source, row)) in to.iter_mut().zip(rows) {
-            let source = sources.get(source).map(|leaf| leaf.data.as_slice().as_chunks::<W>().0);
-            if let Some(row) = source.and_then(|rows| rows.get(row)) {
+            if let Some(row) = sources.get(source).and_then(|rows| rows.get(row)) {
                 *to = *row;
             }
         }
