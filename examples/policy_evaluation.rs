@@ -33,7 +33,7 @@ fn played(module: &AnyRLModule, episodes: usize) -> Result<f64, Box<dyn Error>> 
 /// Estimates of a return, with the bounds of their intervals.
 pub(crate) type Estimates = Vec<(Estimator, [f64; 3])>;
 
-/// Records a policy, improves it a little, and estimates the improved policy from the episodes of the former.
+/// Records episodes of a policy, improves the policy a little, and estimates its return from the recorded episodes.
 /// Returns the return that was played, and the estimates with their intervals.
 ///
 /// # Errors

@@ -142,7 +142,7 @@ struct Shelf {
     observations: Space,
     actions: Space,
     left: [bool; 4],
-    /// Whether the episode goes on with an empty shelf.
+    /// Whether the episode continues when the shelf is empty.
     endless: bool,
 }
 

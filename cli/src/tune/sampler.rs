@@ -5,7 +5,7 @@ use rekindle::core::Generator;
 use super::space::{Dimension, Kind, Space};
 use crate::args::SamplerKind;
 
-/// Candidates of each dimension, of which the most promising one is taken (Optuna's default).
+/// Candidates per dimension. The most promising candidate is used (Optuna's default).
 const CANDIDATES: usize = 24;
 /// Largest number of good trials (Optuna's default).
 const MAX_GOOD: usize = 25;

@@ -73,7 +73,7 @@ impl Space {
         found.map(|(_, text)| *text).ok_or_else(|| {
             let known: Vec<_> = SPACES.iter().map(|(name, _)| *name).collect();
             CliError::Usage(format!(
-                "there is no search space for {algorithm}; give one with --space FILE (there are some for {})",
+                "{algorithm} has no default search space; pass one with --space FILE (defaults exist for {})",
                 known.join(", ")
             ))
         })

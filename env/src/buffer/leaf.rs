@@ -358,7 +358,7 @@ impl Rows<'_> {
 
 /// An element type of a leaf.
 pub(super) trait Element: Copy + Default + PartialEq + Debug {
-    /// Memory of elements. Bytes, of which images consist, are shared by their owners.
+    /// Memory of elements. Bytes, such as those of images, are shared by their owners.
     type Store: Store<Self>;
     fn leaf(column: &Contents) -> EnvResult<&Leaf<Self>>;
     fn leaf_mut(column: &mut Contents) -> EnvResult<&mut Leaf<Self>>;

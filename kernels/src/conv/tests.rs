@@ -207,7 +207,7 @@ fn extreme_shapes_equal_the_plain_composition() {
     // Images of one pixel, with one and with many channels.
     check([1, 1, 1, 1], None, &[(1, [1, 1], [1, 1], false)], by);
     check([3, 1, 1, 37], Some([0.5, 2.0]), &[(33, [1, 1], [1, 1], false)], by);
-    // Kernels that are larger than the image, of which most is padding.
+    // Kernels that are larger than the image: most of their input is padding.
     check([2, 1, 1, 3], None, &[(5, [7, 9], [2, 3], true)], by);
     check([4, 2, 3, 1], None, &[(17, [8, 8], [4, 4], true), (3, [5, 5], [1, 1], true)], by);
     // Strides that are larger than the kernel skip pixels, and those that are larger than the image use one kernel.

@@ -18,8 +18,8 @@ use crate::Result;
 /// Rows of a block of a replay buffer, at most.
 const BLOCK: usize = 256;
 
-/// Steps in memory, of which transitions are drawn. Those of data that are too large are replaced when as many steps
-/// were drawn as there are.
+/// The steps in memory, from which transitions are drawn. If the data does not fit, the next steps are loaded once the
+/// number of drawn transitions equals the number of steps in memory.
 #[derive(Debug, Clone, Default)]
 pub(in super::super) struct Window {
     saved: SavedWindow,

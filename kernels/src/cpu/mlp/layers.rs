@@ -24,7 +24,7 @@ impl Layer {
         self.outputs < 8
     }
 
-    /// Whether the layer has so many weights that reading them from memory bounds its speed.
+    /// Whether the layer has more weights than the cache holds, so that reading them bounds its speed.
     pub(super) fn is_wide(self) -> bool {
         self.inputs * self.outputs >= WIDE && !self.is_narrow()
     }
