@@ -82,6 +82,37 @@ pub(super) enum Start<'a> {
     Result,
 }
 
+/// Runs `$tile` with growing `$row` for tiles that fill the registers, then for smaller ones.
+macro_rules! tiles {
+    ($simd:ty, $rows:expr, $tile:ident) => {{
+        let (rows, mut row) = ($rows, 0);
+        if <$simd>::REGISTER_COUNT >= 32 {
+            while row + 8 <= rows {
+                $tile!(8, row);
+                row += 8;
+            }
+        } else {
+            // Of eight rows, two tiles of four are faster than tiles of six and two.
+            while row + 6 <= rows && row + 8 != rows {
+                $tile!(6, row);
+                row += 6;
+            }
+        }
+        while row + 4 <= rows {
+            $tile!(4, row);
+            row += 4;
+        }
+        while row + 2 <= rows {
+            $tile!(2, row);
+            row += 2;
+        }
+        while row < rows {
+            $tile!(1, row);
+            row += 1;
+        }
+    }};
+}
+
 /// Computes `out = start + left · right`.
 ///
 /// # Shapes
@@ -96,15 +127,12 @@ pub(super) fn matmul<S: Simd>(
     out: &mut [f32],
 ) {
     let product = Product { simd, left, right, columns, start };
-    let rows = out.len() / columns;
-    let mut row = 0;
-    // Tiles that fill the registers first, then smaller ones for the remaining rows.
-    if S::REGISTER_COUNT >= 32 {
-        row = product.rows::<8>(row, rows, out);
+    macro_rules! rows {
+        ($m:tt, $row:tt) => {
+            product.rows::<$m>($row, out)
+        };
     }
-    row = product.rows::<4>(row, rows, out);
-    row = product.rows::<2>(row, rows, out);
-    product.rows::<1>(row, rows, out);
+    tiles!(S, out.len() / columns, rows);
 }
 
 struct Product<'a, S, L> {
@@ -116,26 +144,22 @@ struct Product<'a, S, L> {
 }
 
 impl<S: Simd, L: Left> Product<'_, S, L> {
-    /// Computes tiles of `M` rows from `row` on. Returns the first remaining row.
+    /// Computes `M` rows from `row` on.
     #[inline(always)]
-    fn rows<const M: usize>(&self, mut row: usize, rows: usize, out: &mut [f32]) -> usize {
-        while row + M <= rows {
-            let out = &mut out[row * self.columns..][..M * self.columns];
-            let mut column = 0;
-            while column + 2 * S::F32_LANES <= self.columns {
-                self.tile::<M, 2>(row, column, out);
-                column += 2 * S::F32_LANES;
-            }
-            while column + S::F32_LANES <= self.columns {
-                self.tile::<M, 1>(row, column, out);
-                column += S::F32_LANES;
-            }
-            if column < self.columns {
-                self.edge::<M>(row, column, out);
-            }
-            row += M;
+    fn rows<const M: usize>(&self, row: usize, out: &mut [f32]) {
+        let out = &mut out[row * self.columns..][..M * self.columns];
+        let mut column = 0;
+        while column + 2 * S::F32_LANES <= self.columns {
+            self.tile::<M, 2>(row, column, out);
+            column += 2 * S::F32_LANES;
         }
-        row
+        while column + S::F32_LANES <= self.columns {
+            self.tile::<M, 1>(row, column, out);
+            column += S::F32_LANES;
+        }
+        if column < self.columns {
+            self.edge::<M>(row, column, out);
+        }
     }
 
     /// Computes a tile of `M` rows by `N` vectors.
@@ -244,6 +268,8 @@ pub(super) fn transpose(matrix: &[f32], columns: usize, first_column: usize, out
         }
     }
 }
+
+pub(super) use tiles;
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::matmul::{Columns as Transposed, Left, Start};
+use super::matmul::{Columns as Transposed, Left, Start, tiles};
 use super::scratch::Scratch;
 
 /// Columns of a panel. Every instruction set uses this width, so results do not depend on the instruction set.
@@ -44,31 +44,6 @@ pub(super) fn pack(
         values.copy_from_slice(&row[columns.clone()]);
         rest.fill(0.0);
     }
-}
-
-/// Runs `$tile` with growing `$row` for tiles that fill the registers, then for smaller ones.
-macro_rules! tiles {
-    ($simd:ty, $rows:expr, $tile:ident) => {{
-        let (rows, mut row) = ($rows, 0);
-        if <$simd>::REGISTER_COUNT >= 32 {
-            while row + 8 <= rows {
-                $tile!(8, row);
-                row += 8;
-            }
-        }
-        while row + 4 <= rows {
-            $tile!(4, row);
-            row += 4;
-        }
-        while row + 2 <= rows {
-            $tile!(2, row);
-            row += 2;
-        }
-        while row < rows {
-            $tile!(1, row);
-            row += 1;
-        }
-    }};
 }
 
 /// Runs `$tile` for two vectors at a time, then one, of a panel of `$width` columns.
@@ -309,4 +284,4 @@ pub(super) fn transposed_product<S: Simd>(
     }
 }
 
-pub(super) use {tiles, vectors};
+pub(super) use vectors;

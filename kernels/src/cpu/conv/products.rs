@@ -9,7 +9,8 @@ use pulp::{Simd, WithSimd};
 
 use super::shape::ConvShape;
 use crate::activation::DenseActivation;
-use crate::cpu::panels::{HALF_PANEL, load, load_part, panels, store_part, tiles, vectors};
+use crate::cpu::matmul::tiles;
+use crate::cpu::panels::{HALF_PANEL, load, load_part, panels, store_part, vectors};
 use crate::cpu::vector_math;
 
 #[inline(always)]
