@@ -3,13 +3,24 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, fs, thread};
 
-/// Describes the processor, its cores and the system, for example `AMD EPYC 9B14, 2 cores, linux x86_64`.
+/// Describes the processor, its longest vectors, its cores and the system, for example `AMD EPYC 9B14 (AVX-512),
+/// 2 cores, linux x86_64`.
 pub(crate) fn describe() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = cpu_model(&cpuinfo).unwrap_or("unknown processor");
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let plural = if cores == 1 { "" } else { "s" };
-    format!("{cpu}, {cores} core{plural}, {} {}", env::consts::OS, env::consts::ARCH)
+    let vectors = vectors(&cpuinfo).map_or(String::new(), |vectors| format!(" ({vectors})"));
+    format!("{cpu}{vectors}, {cores} core{plural}, {} {}", env::consts::OS, env::consts::ARCH)
+}
+
+/// Returns the name of the longest vectors that kernels use.
+fn vectors(cpuinfo: &str) -> Option<&'static str> {
+    let flags = cpuinfo.lines().find(|line| line.starts_with("flags"))?;
+    let has = |flag| flags.split_ascii_whitespace().any(|other| other == flag);
+    [("avx512f", "AVX-512"), ("avx2", "AVX2")]
+        .into_iter()
+        .find_map(|(flag, name)| has(flag).then_some(name))
 }
 
 /// Returns today's date in UTC, for example `2026-03-01`.
@@ -53,6 +64,14 @@ mod tests {
         assert_eq!(date(20_512), "2026-02-28");
         assert_eq!(date(20_513), "2026-03-01");
         assert_eq!(date(20_818), "2026-12-31");
+    }
+
+    #[test]
+    fn the_longest_vectors_are_named() {
+        assert_eq!(vectors("flags\t\t: fpu avx avx2 avx512f\n"), Some("AVX-512"));
+        assert_eq!(vectors("flags\t\t: fpu avx avx2\n"), Some("AVX2"));
+        assert_eq!(vectors("flags\t\t: fpu sse2\n"), None);
+        assert_eq!(vectors(""), None);
     }
 
     #[test]
