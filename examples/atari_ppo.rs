@@ -6,11 +6,13 @@
 #[path = "common/program.rs"]
 mod program;
 
+use std::f64::consts::SQRT_2;
 use std::path::PathBuf;
 
 use clap::Parser;
 use rekindle::algorithms::{RunConfig, VideoConfig};
 use rekindle::prelude::*;
+use serde_json::{Value, json};
 
 /// Trains PPO in a game of the Arcade Learning Environment.
 #[derive(Parser)]
@@ -60,6 +62,16 @@ fn main() -> Result<(), MainError> {
                 .env_to_module_connector(ConnectorConfig::clip_rewards(None))
         })
         .model("vf_share_layers", true)
+        .model(
+            "conv_filters",
+            json!([[32, 8, 4, "valid"], [64, 4, 2, "valid"], [64, 3, 1, "valid"]]),
+        )
+        .model("conv_fcnet_hiddens", vec![512])
+        .model("conv_kernel_initializer", orthogonal(SQRT_2))
+        .model("conv_bias_initializer", json!({"type": "zeros"}))
+        .model("head_fcnet_kernel_initializer", orthogonal(1.0))
+        .model("head_fcnet_bias_initializer", json!({"type": "zeros"}))
+        .model("pi_output_kernel_initializer", orthogonal(0.01))
         .training(|t| {
             t.lr([(0, 2.5e-4), (args.steps, 0.0)])
                 .train_batch_size(128 * args.num_envs)
@@ -73,6 +85,7 @@ fn main() -> Result<(), MainError> {
                 .entropy_coeff(0.01)
                 .use_kl_loss(false)
                 .grad_clip(0.5)
+                .optimizer(OptimizerConfig::adam(1e-5))
         })
         .evaluation(|e| {
             e.evaluation_interval(200)
@@ -108,4 +121,9 @@ fn main() -> Result<(), MainError> {
         println!("run directory {}", folder.path().display());
     }
     Ok(())
+}
+
+/// Initial weights of CleanRL.
+fn orthogonal(gain: f64) -> Value {
+    json!({"type": "orthogonal", "gain": gain})
 }

@@ -6,12 +6,14 @@
 #[path = "common/program.rs"]
 mod program;
 
+use std::f64::consts::SQRT_2;
 use std::fs;
 use std::path::PathBuf;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rekindle::prelude::*;
+use serde_json::{Value, json};
 
 /// Trains PPO in an environment of Python's Gymnasium, with the settings of CleanRL's PPO for continuous
 /// actions.
@@ -75,6 +77,11 @@ fn main() -> Result<(), MainError> {
                 .env_to_module_connector(ConnectorConfig::normalize_rewards())
         })
         .model("fcnet_hiddens", vec![64, 64])
+        .model("fcnet_kernel_initializer", orthogonal(SQRT_2))
+        .model("fcnet_bias_initializer", json!({"type": "zeros"}))
+        .model("head_fcnet_kernel_initializer", orthogonal(1.0))
+        .model("head_fcnet_bias_initializer", json!({"type": "zeros"}))
+        .model("pi_output_kernel_initializer", orthogonal(0.01))
         .training(|t| {
             t.lr([(0, 3e-4), (args.steps, 0.0)])
                 .train_batch_size(2048)
@@ -83,9 +90,11 @@ fn main() -> Result<(), MainError> {
                 .gamma(0.99)
                 .lambda_(0.95)
                 .clip_param(0.2)
+                .vf_clip_param(f64::INFINITY)
                 .vf_loss_coeff(0.5)
                 .use_kl_loss(false)
                 .grad_clip(0.5)
+                .optimizer(OptimizerConfig::adam(1e-5))
         })
         .evaluation(|e| e.evaluation_duration(args.episodes))
         .fault_tolerance(|f| f.restart_failed_sub_environments(true))
@@ -132,4 +141,9 @@ fn main() -> Result<(), MainError> {
     );
     println!("run directory           {}", out.display());
     Ok(())
+}
+
+/// Initial weights of CleanRL.
+fn orthogonal(gain: f64) -> Value {
+    json!({"type": "orthogonal", "gain": gain})
 }

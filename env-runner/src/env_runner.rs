@@ -154,6 +154,12 @@ pub trait EnvRunner: Checkpointable<Error = RunnerError> + Debug + Send {
     /// Makes the next call begin new episodes in all environments.
     fn reset_episodes(&mut self);
 
+    /// Returns whether all environments ever began an episode. An environment that never did is probably mistaken,
+    /// so a group gives up soon.
+    fn has_begun(&self) -> bool {
+        true
+    }
+
     /// Continues from a saved state, as [`set_state`](Checkpointable::set_state) does. If episodes do not
     /// continue, returns why instead of logging a warning, so that a group of runners logs it once.
     ///

@@ -9,6 +9,8 @@ use rekindle_onnx::OnnxError;
 use rekindle_rl_module::ModuleError;
 use thiserror::Error;
 
+use crate::env_runner::restarts::reason;
+
 /// An error of a runner. Every message says what to do.
 #[non_exhaustive]
 #[derive(Debug, Error)]
@@ -393,6 +395,18 @@ pub enum RunnerError {
         /// The last failure.
         failure: String,
     },
+    /// An environment that never began an episode.
+    #[error(
+        "`{env}` never began an episode: {failures} attempts failed, the last with: {failure}; correct the environment or its settings, since restarting it does not help"
+    )]
+    EnvNeverBegan {
+        /// The id of the environment.
+        env: String,
+        /// The number of runners that failed.
+        failures: u64,
+        /// The last failure.
+        failure: String,
+    },
     /// A runner that kept failing although it was recreated.
     #[error(
         "runner {runner} failed after {failures} tolerated failures, and `{setting}` allows no more; the last failure: {source}; repair the cause, or raise `{setting}`"
@@ -544,6 +558,16 @@ impl RunnerError {
             Self::Environment { source, .. } | Self::Env(source) => source.is_recoverable(),
             Self::Panicked { .. } | Self::EnvKeepsFailing { .. } | Self::Late { .. } => true,
             _ => false,
+        }
+    }
+
+    /// Returns the message without the environment and remedy that a reader adds.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Environment { source, .. } | Self::Env(source) => reason(source),
+            Self::Panicked { message, .. } => format!("a panic: {message}"),
+            Self::EnvKeepsFailing { failure, .. } => failure.clone(),
+            other => other.to_string(),
         }
     }
 }

@@ -52,6 +52,8 @@ pub struct EnvRunnerGroup {
     spaces: BTreeMap<ModuleId, (Space, Space)>,
     /// The current modules, for runners that are recreated or were late.
     modules: Option<(MultiRLModule, PublishedAt)>,
+    /// Whether a runner ever returned experience, or all environments of one ever began an episode.
+    has_begun: bool,
     /// The channel through which threads return the runners.
     results: (Sender<Done>, Receiver<Done>),
     /// The number of the current call, which identifies results of earlier ones.
@@ -130,6 +132,7 @@ impl EnvRunnerGroup {
             num_threads,
             spaces: BTreeMap::new(),
             modules: None,
+            has_begun: false,
             results: channel(),
             call: 0,
             pool: None,

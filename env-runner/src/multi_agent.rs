@@ -308,7 +308,7 @@ impl MultiAgentEnvRunner {
         self.base.timers.reset += started.elapsed();
         (0..self.base.num_envs()).for_each(|env| self.start_episode(env));
         self.drop_retired();
-        self.base.needs_reset = false;
+        self.base.began_all();
         Ok(())
     }
 

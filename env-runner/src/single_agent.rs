@@ -284,7 +284,7 @@ impl SingleAgentEnvRunner {
             self.start_episode(env)?;
         }
         self.observe(None)?;
-        self.base.needs_reset = false;
+        self.base.began_all();
         Ok(())
     }
 

@@ -119,6 +119,14 @@ pub enum GymnasiumError {
         /// Python's message.
         message: String,
     },
+    /// An object that is no environment of Gymnasium.
+    #[error("`{env}` makes no environment of Gymnasium: {message}")]
+    NoEnvironment {
+        /// The environment.
+        env: String,
+        /// What is missing.
+        message: String,
+    },
     /// A space without a counterpart here.
     #[error(
         "the {role} space of `{env}` is or contains {kind}, which has no fixed layout: {space}; wrap \

@@ -68,6 +68,7 @@ pub(crate) enum Refusal {
     Dependency { message: String },
     NoModule { module: String },
     NoCallable { message: String },
+    NoEnvironment { message: String },
     Space { role: String, space_kind: String, space: String },
     Raised { error: String, message: String, traceback: String },
     Memory,

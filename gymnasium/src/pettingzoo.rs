@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rekindle_env::render::Frame;
 use rekindle_env::{
-    AgentSpec, Buffer, EnvConfig, EnvError, Generator, MultiAgentActions, MultiAgentEnv,
+    AgentSpec, Buffer, EnvConfig, EnvError, Generator, Info, MultiAgentActions, MultiAgentEnv,
     MultiAgentStep, ResetOptions, Space, VectorEnv, VectorStep,
 };
 
@@ -112,6 +112,10 @@ impl MultiAgentEnv for PettingZooEnv {
         }
         self.env.step(&self.action, &mut self.out).map_err(of_one)?;
         self.report(out)
+    }
+
+    fn info(&self) -> Info {
+        self.env.info(0)
     }
 
     fn render(&mut self) -> Result<Frame, EnvError> {

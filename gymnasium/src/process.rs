@@ -22,9 +22,10 @@ const PROGRAM: &str = concat!(
     include_str!("worker/start.py"),
 );
 
-/// Runs the program that comes first on standard input, after a line with its length.
-const BOOT: &str = "import sys; \
-    exec(compile(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())), 'rekindle_worker.py', 'exec'))";
+/// Runs the program that comes first on standard input, after a line with its length. What follows is for the program
+/// only: environments find an empty standard input.
+const BOOT: &str = "import os; REQUESTS = os.fdopen(os.dup(0), 'rb'); \
+    exec(compile(REQUESTS.read(int(REQUESTS.readline())), 'rekindle_worker.py', 'exec'))";
 
 /// The longest message.
 const MAX_MESSAGE: u64 = 16 << 20;
@@ -36,6 +37,8 @@ const MAX_MESSAGES: usize = 4096;
 const TAIL: usize = 2000;
 /// How long to wait for the end of a worker's output.
 const OUTPUT_WAIT: Duration = Duration::from_millis(200);
+/// Interval between checks whether a worker that sends nothing still runs.
+const LIVENESS: Duration = Duration::from_millis(100);
 /// Interval between checks whether a worker has ended.
 const POLL: Duration = Duration::from_millis(1);
 
@@ -115,11 +118,20 @@ impl Process {
     /// [`GymnasiumError::Exited`], [`GymnasiumError::TimedOut`] or [`GymnasiumError::Protocol`]. The
     /// worker is killed.
     pub(crate) fn receive(&mut self, deadline: &Deadline) -> Result<Message> {
-        match self.messages.recv_timeout(deadline.left()) {
-            Ok(Ok(message)) => Ok(message),
-            Ok(Err(reason)) => Err(GymnasiumError::Protocol { reason }),
-            Err(RecvTimeoutError::Timeout) => Err(self.timed_out(deadline)),
-            Err(RecvTimeoutError::Disconnected) => Err(self.ended()),
+        loop {
+            // A program that an environment started may hold the pipe open after the end of the worker. What the worker
+            // sent before is read first.
+            let has_ended = self.has_ended();
+            match self.messages.recv_timeout(deadline.left().min(LIVENESS)) {
+                Ok(Ok(message)) => return Ok(message),
+                Ok(Err(reason)) => return Err(GymnasiumError::Protocol { reason }),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
+                Err(RecvTimeoutError::Timeout) if has_ended => return Err(self.ended()),
+                Err(RecvTimeoutError::Timeout) if deadline.left().is_zero() => {
+                    return Err(self.timed_out(deadline));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
         }
     }
 

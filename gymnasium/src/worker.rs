@@ -98,6 +98,7 @@ impl Plan {
             Refusal::Dependency { message } => GymnasiumError::MissingDependency { env, message },
             Refusal::NoModule { module } => GymnasiumError::MissingModule { python, env, module },
             Refusal::NoCallable { message } => GymnasiumError::MissingCallable { env, message },
+            Refusal::NoEnvironment { message } => GymnasiumError::NoEnvironment { env, message },
             Refusal::Space { role, space_kind: kind, space } => {
                 GymnasiumError::UnsupportedSpace { env, role, kind, space }
             }

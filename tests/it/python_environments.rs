@@ -116,3 +116,15 @@ fn training_goes_on_when_environments_and_workers_fail() {
     }
     assert!(restarts >= 3.0, "{restarts}");
 }
+
+#[test]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
+fn an_environment_that_fails_in_its_first_reset_ends_training_soon() {
+    let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/gymnasium/tests/python/envs");
+    let settings = EnvConfig::new().with("python_path", vec![modules]).with("show_output", false);
+    let config = PpoConfig::new().environment("python:lab:NeverResets").env_config(settings);
+    let message = config.build(&device()).unwrap().train().unwrap_err().to_string();
+    assert!(message.contains("`python:lab:NeverResets` never began an episode"), "{message}");
+    assert!(message.contains("RuntimeError: no reset today"), "{message}");
+    assert!(message.contains("lab.py"), "the traceback is missing: {message}");
+}

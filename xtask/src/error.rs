@@ -25,6 +25,9 @@ pub(crate) enum Error {
     /// Not every seed reached the threshold.
     #[error("not every seed of {} reached the threshold (see the table above)", tasks.join(" and "))]
     NotSolved { tasks: Vec<String> },
+    /// A task is not trained with another library.
+    #[error("the task `{task}` is not trained with Stable-Baselines3: leave out --peer")]
+    NoPeer { task: String },
     /// No workload has this name.
     #[error("unknown workload `{name}`: expected one of {known}, or one of their cases")]
     UnknownWorkload { name: String, known: String },

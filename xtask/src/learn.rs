@@ -4,6 +4,7 @@
 //! example. Tasks in Python environments train for a number of steps; `all` leaves them out.
 
 mod budgets;
+mod peer;
 mod report;
 mod seeds;
 #[path = "../../examples/common/tasks.rs"]
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     /// Use the seeds that are complete in that directory, and train only the others
     #[arg(long)]
     resume: bool,
+    /// Also train Stable-Baselines3 with the same settings, for tasks with a number of steps in environments of MuJoCo
+    #[arg(long)]
+    peer: bool,
 }
 
 /// The name of all tasks together.
@@ -62,7 +66,11 @@ fn names() -> impl Iterator<Item = &'static str> {
 
 /// Trains all seeds of the chosen tasks, and writes a section and a plot for each task.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if let Some(budget) = BUDGETS.iter().find(|budget| budget.name == args.task) {
+    let budget = BUDGETS.iter().find(|budget| budget.name == args.task);
+    if args.peer && !budget.is_some_and(|budget| budget.has_peer) {
+        return Err(Error::NoPeer { task: args.task.clone() });
+    }
+    if let Some(budget) = budget {
         return learn_with_budget(budget, args);
     }
     let mut unsolved = Vec::new();
@@ -79,6 +87,10 @@ fn learn_with_budget(budget: &Budget, args: &Args) -> Result<()> {
     let [plot] = build_examples([PLOT_EXAMPLE])?;
     let program = build_rekindle()?;
     let runs = budgets::train(budget, &program, &args.seeds, &args.out, args.resume)?;
+    let peers = match args.peer {
+        true => peer::train(budget, &args.seeds, &args.out, args.resume)?,
+        false => Vec::new(),
+    };
     let docs = Path::new(DOCS);
     process::run(
         Command::new(plot)
@@ -90,13 +102,14 @@ fn learn_with_budget(budget: &Budget, args: &Args) -> Result<()> {
             .args(runs.iter().map(|run| &run.folder)),
     )?;
     let made = format!(
-        "Made on {} with {} by `cargo xtask learn {} --seeds {}`.",
+        "Made on {} with {} by `cargo xtask learn {} --seeds {}{}`.",
         machine::today(),
         machine::describe(),
         budget.name,
         args.seeds,
+        if args.peer { " --peer" } else { "" },
     );
-    let body = budgets::section(budget, &runs, &made);
+    let body = budgets::section(budget, &runs, &peers, &made);
     println!("\n{body}");
     document::write_section(&docs.join(PAGE), INTRODUCTION, &budget.section(), &body)
 }

@@ -64,6 +64,11 @@ impl VirtualEnvironment {
     }
 }
 
+/// The directory with the programs and requirements of other libraries.
+pub(crate) fn peer_programs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
+}
+
 /// Returns `$XDG_CACHE_HOME/rekindle`, by default `~/.cache/rekindle`.
 pub(crate) fn cache_folder() -> Result<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());

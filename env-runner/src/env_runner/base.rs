@@ -44,6 +44,8 @@ pub(crate) struct RunnerBase {
     pub(crate) needs_reset: bool,
     /// Whether the environments were seeded, which their first reset does.
     pub(crate) seeded: bool,
+    /// Whether all environments ever began an episode.
+    pub(crate) has_begun: bool,
     pub(crate) metrics: MetricsLogger,
     /// The time that the running call has taken so far.
     pub(crate) timers: Timers,
@@ -91,6 +93,7 @@ impl RunnerBase {
             restarts: Restarts::new(seed, index, n),
             needs_reset: true,
             seeded: false,
+            has_begun: false,
             metrics: MetricsLogger::new(),
             timers: Timers::default(),
             config,
@@ -112,6 +115,12 @@ impl RunnerBase {
         (0..self.num_envs())
             .map(|_| (!self.seeded).then(|| u64::from(self.seeds.next_u32())))
             .collect()
+    }
+
+    /// Records that all environments began episodes.
+    pub(crate) fn began_all(&mut self) {
+        (self.needs_reset, self.has_begun) = (false, true);
+        self.restarts.environments_have_begun();
     }
 
     /// Records that environments were created, so that the next reset seeds them.
@@ -270,6 +279,9 @@ impl RunnerBase {
             self.episodes = saved.episodes;
         }
         self.next_episode = saved.next_episode;
+        if !self.needs_reset {
+            self.began_all();
+        }
         self.seeds = saved.seeds;
         self.restarts.restore(saved.restarts);
     }

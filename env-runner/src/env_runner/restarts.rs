@@ -13,6 +13,9 @@ use crate::error::{Result, RunnerError};
 /// dead ones do not.
 const RESET_ATTEMPTS: usize = 10;
 
+/// The same for environments that never began an episode, which are usually mistaken.
+const FIRST_RESET_ATTEMPTS: usize = 3;
+
 /// Consecutive restarts without a usable step after which an environment is considered broken.
 const MAX_RESTARTS_IN_VAIN: usize = 100;
 
@@ -26,12 +29,25 @@ pub(crate) struct Restarts {
     in_vain: Vec<usize>,
     /// Restarts that are not in the metrics yet.
     unlogged: u64,
+    /// Whether all environments ever began an episode.
+    #[serde(skip)]
+    have_begun: bool,
 }
 
 impl Restarts {
     pub(crate) fn new(seed: u64, runner: usize, num_envs: usize) -> Self {
         let seeds = |env| stream(seed, runner as u64, env as u64, Purpose::EnvRestart);
-        Self { seeds: (0..num_envs).map(seeds).collect(), in_vain: vec![0; num_envs], unlogged: 0 }
+        Self {
+            seeds: (0..num_envs).map(seeds).collect(),
+            in_vain: vec![0; num_envs],
+            unlogged: 0,
+            have_begun: false,
+        }
+    }
+
+    /// Records that all environments began episodes.
+    pub(crate) fn environments_have_begun(&mut self) {
+        self.have_begun = true;
     }
 
     /// Replaces the state of the environments that `saved` has.
@@ -72,7 +88,8 @@ impl Restarts {
         );
         let mut last = None;
         if failures <= MAX_RESTARTS_IN_VAIN {
-            for _ in 0..RESET_ATTEMPTS {
+            let attempts = if self.have_begun { RESET_ATTEMPTS } else { FIRST_RESET_ATTEMPTS };
+            for _ in 0..attempts {
                 match reset(u64::from(self.seeds[index].next_u32())) {
                     Ok(()) => {
                         self.unlogged += 1;
@@ -96,7 +113,7 @@ impl Restarts {
 }
 
 /// Returns the message of a failure, without the environment and remedy that its reader adds.
-fn reason(failure: &EnvError) -> String {
+pub(crate) fn reason(failure: &EnvError) -> String {
     match failure {
         EnvError::Crashed { reason, .. } => reason.clone(),
         EnvError::SubEnv { source, .. } => reason(source),

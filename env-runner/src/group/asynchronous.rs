@@ -152,6 +152,7 @@ impl EnvRunnerGroup {
             worker.health.healthy = result.is_ok();
             return match result {
                 Ok(experience) => {
+                    self.has_begun = true;
                     if experience.env_steps > 0 {
                         worker.health.failures = 0;
                     }

@@ -154,6 +154,7 @@ impl EnvRunnerGroup {
             health.healthy = result.is_ok();
             match result {
                 Ok(experience) => {
+                    self.has_begun = true;
                     // Without a step that counts, the streak of failures continues.
                     if experience.env_steps > 0 {
                         health.failures = 0;

@@ -10,6 +10,9 @@ use super::worker::{Status, build};
 use crate::env_runner::EnvRunner;
 use crate::error::{Result, RunnerError};
 
+/// Number of times that a runner is recreated whose environments never began an episode.
+const FIRST_FAILURES: u64 = 3;
+
 impl EnvRunnerGroup {
     /// Handles the failure of a runner: recreates the runner (returning `None`), or ignores the
     /// failure (returning it).
@@ -31,6 +34,13 @@ impl EnvRunnerGroup {
             }
             if !settings.restart_failed_env_runners {
                 break;
+            }
+            let failures = worker.health.failures;
+            // A runner that still works may have begun.
+            self.has_begun |= worker.runner().is_none_or(|runner| runner.has_begun());
+            if !self.has_begun && failures > FIRST_FAILURES {
+                let (env, failure) = (self.config.env.clone(), error.reason());
+                return Err(RunnerError::EnvNeverBegan { env, failures, failure });
             }
             let limits = [
                 (

@@ -92,6 +92,10 @@ impl EnvRunner for MultiAgentEnvRunner {
         self.drop_retired();
     }
 
+    fn has_begun(&self) -> bool {
+        self.base.has_begun
+    }
+
     fn restore(&mut self, state: &State) -> Result<Option<NewEpisodes>> {
         self.restore_state(state)
     }

@@ -58,6 +58,10 @@ impl EnvRunner for SingleAgentEnvRunner {
         self.base.needs_reset = true;
     }
 
+    fn has_begun(&self) -> bool {
+        self.base.has_begun
+    }
+
     fn restore(&mut self, state: &State) -> Result<Option<NewEpisodes>> {
         self.restore_state(state)
     }

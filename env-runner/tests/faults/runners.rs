@@ -170,6 +170,62 @@ fn restarts_end_where_the_settings_say() {
     assert!(matches!(error, RunnerError::Environment { .. }), "mistakes are not hidden: {error}");
 }
 
+/// Environments that fail in their first reset are not restarted as often as the settings allow.
+#[test]
+fn an_environment_that_never_begins_is_an_error_soon() {
+    for (name, fault, text) in [
+        ("NeverBegins", Fault::Crash, "told to crash in Reset(1)"),
+        ("PanicsFirst", Fault::Panic, "a panic: told to panic in Reset(1)"),
+    ] {
+        for restarts_alone in [false, true] {
+            let resets = Arc::new(AtomicUsize::new(0));
+            let counter = Arc::clone(&resets);
+            let id = fragile(&format!("{name}{restarts_alone}"), move |_, event| match event {
+                Event::Step(_) => Fault::None,
+                Event::Reset(_) => {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                    fault
+                }
+            });
+            let settings = restart().restart_failed_sub_environments(restarts_alone);
+            let mut group = group(&tolerant(&id, settings), 1, 1);
+            let error = sample(&mut group, 20).unwrap_err();
+            assert!(matches!(error, RunnerError::EnvNeverBegan { failures: 4, .. }), "{error}");
+            let message = error.to_string();
+            let reset =
+                if text.contains("panic") || !restarts_alone { text } else { "told to crash" };
+            assert!(message.contains(&format!("`{id}` never began an episode")), "{message}");
+            assert!(message.contains(reset) && !message.contains("restart_failed"), "{message}");
+            assert!(resets.load(Ordering::SeqCst) <= 4 * 4);
+        }
+    }
+}
+
+#[test]
+fn a_first_reset_that_fails_now_and_then_is_tried_again() {
+    let id = fragile("BeginsLate", |instance, event| match event {
+        Event::Reset(1) if instance < 2 => Fault::Crash,
+        _ => Fault::None,
+    });
+    let mut group = group(&tolerant(&id, restart()), 1, 1);
+    assert_eq!(sample(&mut group, 20).unwrap().env_steps, 20);
+    assert_eq!(group.num_restarts(), 2);
+}
+
+/// Once an environment has begun, the settings alone decide.
+#[test]
+fn an_environment_that_has_begun_may_fail_in_as_many_resets_as_the_settings_say() {
+    let id = fragile("GoesAway", |instance, event| match event {
+        Event::Step(30) if instance == 0 => Fault::Crash,
+        Event::Reset(1) if (1..8).contains(&instance) => Fault::Crash,
+        _ => Fault::None,
+    });
+    let mut group = group(&tolerant(&id, restart()), 1, 1);
+    sample(&mut group, 20).unwrap();
+    assert_eq!(sample(&mut group, 20).unwrap().env_steps, 20);
+    assert_eq!(group.num_restarts(), 8);
+}
+
 /// A runner whose environments cannot be restarted fails in some calls. The calls in between
 /// collect nothing and do not count as successes.
 #[test]

@@ -136,6 +136,7 @@ class Agents:
         self.last = {name: env.observation_space(name).sample() for name in self.keys}
 
     def report(self, observations, rewards, terminated, truncated):
+        """The observations and flags of all agents."""
         self.last.update(observations)
         reported = {}
         for name, key in self.keys.items():
@@ -156,15 +157,15 @@ class ParallelAgents(Agents):
     """Agents that act at the same time."""
 
     def reset(self, *, seed=None, options=None):
-        observations, _ = self.env.reset(seed=seed, options=options)
-        return self.report(observations, {}, {}, {}), {}
+        observations, infos = self.env.reset(seed=seed, options=options)
+        return self.report(observations, {}, {}, {}), infos
 
     def step(self, action):
         parts = ((name, action[key]) for name, key in self.keys.items())
         actions = {name: part["action"] for name, part in parts if part["acts"]}
-        observations, rewards, terminated, truncated, _ = self.env.step(actions)
+        observations, rewards, terminated, truncated, infos = self.env.step(actions)
         reported = self.report(observations, rewards, terminated, truncated)
-        return reported, 0.0, not self.env.agents, False, {}
+        return reported, 0.0, not self.env.agents, False, infos
 
 
 class TurnAgents(Agents):
@@ -172,23 +173,25 @@ class TurnAgents(Agents):
 
     def reset(self, *, seed=None, options=None):
         self.env.reset(seed=seed, options=options)
-        return self.next_turn(), {}
+        return self.next_turn()
 
     def step(self, action):
         self.env.step(action[self.keys[self.env.agent_selection]]["action"])
-        return self.next_turn(), 0.0, not self.env.agents, False, {}
+        reported, infos = self.next_turn()
+        return reported, 0.0, not self.env.agents, False, infos
 
     def next_turn(self):
         """Lets agents that are done leave, up to the one that acts next."""
-        observations, rewards, terminated, truncated = {}, {}, {}, {}
+        observations, rewards, terminated, truncated, infos = {}, {}, {}, {}, {}
         while self.env.agents:
             name = self.env.agent_selection
-            observations[name], reward, terminated[name], truncated[name], _ = self.env.last()
+            last = self.env.last()
+            observations[name], reward, terminated[name], truncated[name], infos[name] = last
             rewards[name] = rewards.get(name, 0) + reward
             if not (terminated[name] or truncated[name]):
                 break
             self.env.step(None)
-        return self.report(observations, rewards, terminated, truncated)
+        return self.report(observations, rewards, terminated, truncated), infos
 
 
 def wrap(env, wrappers):
@@ -207,6 +210,23 @@ def wrap(env, wrappers):
     return env
 
 
+def checked(env):
+    """The environment, if it is one."""
+    missing = [name for name in ("reset", "step") if not callable(getattr(env, name, None))]
+    if missing:
+        message = f"`{name_of(env)}` has no `{missing[0]}`"
+        raise Refused(reason="no_environment", message=message)
+    for name in ("observation_space", "action_space"):
+        space = getattr(env, name, None)
+        if space is None:
+            message = f"`{name_of(env)}` has no `{name}` after its construction"
+            raise Refused(reason="no_environment", message=message)
+        if type(space).__module__.split(".")[0] == "gym":
+            message = f"its `{name}` is from `gym`, which is no longer maintained; import `gymnasium` instead"
+            raise Refused(reason="no_environment", message=message)
+    return env
+
+
 # ---- spaces ----
 
 
@@ -218,6 +238,13 @@ def bounds(array):
     if flat.size and (flat == flat[0]).all():
         flat = flat[:1]
     return [number if np.isfinite(number) else str(number) for number in flat.tolist()]
+
+
+def check_same_spaces(observations, actions, described):
+    """Fails if an environment has other spaces than the first one of its worker."""
+    for space, role, first in zip((observations, actions), ("observation", "action"), described):
+        if describe(space, role) != first:
+            raise ValueError(f"the {role} space {str(space)[:500]} differs from that of the first environment")
 
 
 def describe(space, role):

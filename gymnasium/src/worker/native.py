@@ -117,9 +117,12 @@ class NativeVector(Worker):
             return self.fail_all(STEP_FAILED, error, [True] * n)
         space = self.vector.single_observation_space
         try:
-            observations, rewards, terminated, truncated, infos = self.vector.step(
-                self.joined_actions()
-            )
+            result = self.vector.step(self.joined_actions())
+            end_copy()
+            try:
+                observations, rewards, terminated, truncated, infos = result
+            except (TypeError, ValueError):
+                raise step_problem(result) from None
             terminated, truncated = np.asarray(terminated, bool), np.asarray(truncated, bool)
             done = np.flatnonzero(terminated | truncated)
             infos = dict(infos)
@@ -192,7 +195,10 @@ class NativeVector(Worker):
         seeds = [int(self.seeds[i]) if how[i] == 2 else None for i in range(n)]
         try:
             if self.vector is None:
-                self.begin_with(make_native(self.setup, self.make))
+                vector = make_native(self.setup, self.make)
+                spaces_of_one = vector.single_observation_space, vector.single_action_space
+                check_same_spaces(*spaces_of_one, self.described)
+                self.begin_with(vector)
             if len(rows) < n and not any(self.live):
                 # The vector is new: it begins with all environments.
                 self.vector.reset(**self.reset_arguments(None, options))

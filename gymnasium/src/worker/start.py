@@ -17,6 +17,38 @@ def end_with(parent):
         os._exit(0)
 
 
+def guard():
+    """Ends the programs that environments have started with this worker, even if it is killed."""
+    worker = os.getpid()
+    # Programs that the environments start are in the group of the worker.
+    os.setpgid(0, 0)
+    if os.fork():
+        os.wait()
+        return
+    # The guard must not be a child of the worker, whose environments may wait for their own.
+    if os.fork():
+        os._exit(0)
+    os.closerange(0, 65536)
+    try:
+        import select
+
+        poll = select.poll()
+        poll.register(os.pidfd_open(worker), select.POLLIN)
+        poll.poll()
+    except (AttributeError, OSError):
+        while runs(worker):
+            time.sleep(1)
+    os.killpg(worker, signal.SIGKILL)
+
+
+def runs(process):
+    try:
+        os.kill(process, 0)
+        return True
+    except OSError:
+        return False
+
+
 def map_memory(origin, size):
     if "path" in origin:
         with open(origin["path"], "r+b") as file:
@@ -34,10 +66,12 @@ def start():
     setup = receive()
     parent = setup["parent"]
     end_with(parent)
+    guard()
     # An interrupt from the keyboard is for the parent, which stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
-    sys.path[:0] = setup["python_path"]
+    # Environments may change the working directory.
+    sys.path[:0] = [os.path.abspath(path) for path in setup["python_path"]]
     try:
         import_gymnasium()
         make = constructor(setup)
@@ -45,7 +79,7 @@ def start():
             kind, env = NativeVector, make_native(setup, make)
             seen, action = env.single_observation_space, env.single_action_space
         else:
-            kind, env = Worker, wrap(make(setup["first"] == 0), setup["wrappers"])
+            kind, env = Worker, wrap(checked(make(setup["first"] == 0)), setup["wrappers"])
             seen, action = env.observation_space, env.action_space
         observations, actions = describe(seen, "observation"), describe(action, "action")
     except Refused as refused:
@@ -62,7 +96,7 @@ def start():
         send(kind="refused", reason="memory")
         return
     worker = kind(setup, make, memory, mapping["layout"])
-    worker.action_space = action
+    worker.action_space, worker.described = action, (observations, actions)
     worker.begin_with(env)
     send(kind="mapped")
     worker.run(parent)

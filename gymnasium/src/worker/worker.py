@@ -1,6 +1,6 @@
 """Steps Gymnasium environments in a process of their own, for the Rust crate `rekindle-gymnasium`.
 
-The parent sends JSON lines on standard input: what to make, then where the shared memory is. After
+The parent sends JSON lines in REQUESTS: what to make, then where the shared memory is. After
 that, the two programs hand the memory to each other: the parent raises the request counter, this
 program works on the columns in the memory and raises the reply counter, and each sleeps on the other's
 counter with a futex. With pipes, a line follows each counter instead. JSON lines on the former standard
@@ -20,9 +20,11 @@ import threading
 import time
 import traceback
 
-# The environments must not write among the messages.
+# The environments must not read the requests, nor write among the messages.
 MESSAGES = os.fdopen(os.dup(1), "wb")
 os.dup2(2, 1)
+with open(os.devnull, "rb") as nothing:
+    os.dup2(nothing.fileno(), 0)
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221, "s390x": 238}
@@ -38,13 +40,33 @@ STEP, RESET, RESET_WITH_OPTIONS, CLOSE, RENDER, RENDER_FINAL = 1, 2, 3, 4, 5, 6
 DONE, STEP_FAILED, RESET_FAILED, NOT_STEPPED = 0, 1, 2, 3
 
 
+# Whether this is a copy of the worker, made by an environment that called `os.fork`.
+IS_COPY = False
+
+
+def become_copy():
+    global IS_COPY
+    IS_COPY = True
+
+
+os.register_at_fork(after_in_child=become_copy)
+
+
+def end_copy():
+    """Ends a copy of the worker that has returned from its environment: the worker itself goes on."""
+    if IS_COPY:
+        os._exit(0)
+
+
 def send(**message):
-    MESSAGES.write(json.dumps(message).encode() + b"\n")
+    # Text of environments may hold characters that UTF-8 does not have.
+    line = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
+    MESSAGES.write(line + b"\n")
     MESSAGES.flush()
 
 
 def receive():
-    line = sys.stdin.buffer.readline()
+    line = REQUESTS.readline()
     if not line:
         os._exit(0)
     return json.loads(line)
@@ -56,9 +78,13 @@ def describe_error(error):
     while frame is not None and frame.tb_frame.f_code.co_filename == "rekindle_worker.py":
         frame = frame.tb_next
     lines = [line.rstrip() for line in traceback.format_tb(frame)[-3:]]
+    try:
+        message = str(error)
+    except Exception:
+        message = "an exception that has no text"
     return {
         "error": type(error).__name__,
-        "message": str(error)[:2000],
+        "message": message[:2000],
         "traceback": "\n".join(lines)[-4000:],
     }
 
@@ -81,8 +107,47 @@ def picture(frame):
 
 def frequency(env):
     """Pictures per second of a video in real time."""
-    fps = (getattr(env, "metadata", None) or {}).get("render_fps", 30)
-    return float(fps) if isinstance(fps, (int, float)) else 30.0
+    fps = (getattr(env, "metadata", None) or {}).get("render_fps")
+    is_number = isinstance(fps, (int, float, np.integer, np.floating))
+    return float(fps) if is_number and 0 < fps < 1e6 else 30.0
+
+
+# ---- results of environments ----
+
+
+def name_of(value):
+    return type(value).__name__
+
+
+def step_problem(result):
+    """Why the result of a step cannot be unpacked."""
+    if not isinstance(result, (tuple, list)):
+        found = f"a {name_of(result)}"
+    else:
+        found = f"{len(result)} values"
+        if len(result) == 4:
+            found += ", as Gym did before 0.26"
+    expected = "observation, reward, terminated, truncated and info"
+    return TypeError(f"step() returned {found}; an environment of Gymnasium returns {expected}")
+
+
+def begin_episode(env, seed, options):
+    """Resets an environment, and returns the observation and the info."""
+    try:
+        result = env.reset(seed=seed, options=options)
+    except TypeError as error:
+        if "reset() got an unexpected keyword argument" not in str(error):
+            raise
+        hint = "reset() of Gymnasium has the keyword arguments `seed` and `options`"
+        raise TypeError(f"{error}; {hint}") from None
+    if not isinstance(result, (tuple, list)) or len(result) != 2 or not is_info(result[1]):
+        expected = "an environment of Gymnasium returns observation and info"
+        raise TypeError(f"reset() returned {name_of(result)} without an info; {expected}")
+    return result
+
+
+def is_info(info):
+    return info is None or hasattr(info, "items")
 
 
 # ---- columns ----
@@ -204,6 +269,8 @@ class Worker:
     # ---- infos ----
 
     def write_info(self, table, i, info):
+        if not is_info(info):
+            raise TypeError(f"the info is a {name_of(info)}, expected a dict")
         if table.written[i]:
             table.numbers[i, : len(self.info_names)] = np.nan
             table.written[i] = False
@@ -216,14 +283,19 @@ class Worker:
             if not isinstance(value, (float, int, np.integer, np.floating, np.bool_)):
                 if isinstance(value, dict):
                     self.write_numbers(view, row, value, f"{prefix}{key}.")
-                if getattr(value, "shape", None) != () or value.dtype.kind not in "fiub":
+                kind = getattr(getattr(value, "dtype", None), "kind", None)
+                if getattr(value, "shape", None) != () or kind not in ("f", "i", "u", "b"):
                     continue
             name = f"{prefix}{key}" if prefix else key
             index = self.info_names.get(name)
             if index is None:
                 index = self.add_info(name)
             if index < self.max_infos:
-                view[row + index] = value
+                try:
+                    view[row + index] = value
+                except OverflowError:
+                    # An integer of Python that no double holds.
+                    view[row + index] = np.inf if value > 0 else -np.inf
 
     def add_info(self, name):
         index = len(self.info_names)
@@ -241,6 +313,7 @@ class Worker:
         self.sent += 1
 
     def fail(self, i, outcome, error):
+        end_copy()
         self.live[i], self.broken[i] = False, True
         self.outcomes[i] = outcome
         self.failed += 1
@@ -252,8 +325,9 @@ class Worker:
 
     def create(self, i):
         env = self.make(i == 0 and self.setup["first"] == 0)
-        self.envs[i] = env = wrap(env, self.setup["wrappers"])
-        self.steps[i] = env.step
+        env = wrap(env, self.setup["wrappers"])
+        check_same_spaces(env.observation_space, env.action_space, self.described)
+        self.envs[i], self.steps[i] = env, env.step
 
     def step(self):
         actions, live, steps = self.read_actions(), self.live, self.steps
@@ -264,7 +338,13 @@ class Worker:
                 outcomes[i] = NOT_STEPPED
                 continue
             try:
-                observation, reward, terminated, truncated, info = steps[i](actions[i])
+                result = steps[i](actions[i])
+                if IS_COPY:
+                    end_copy()
+                try:
+                    observation, reward, terminated, truncated, info = result
+                except (TypeError, ValueError):
+                    raise step_problem(result) from None
                 done = terminated or truncated
                 if done:
                     self.write_final_observation(i, observation)
@@ -273,7 +353,10 @@ class Worker:
                     write_observation(i, observation)
                     if info or written[i]:
                         self.write_info(infos, i, info)
-                rewards[i] = reward
+                try:
+                    rewards[i] = reward
+                except (TypeError, ValueError):
+                    raise TypeError(f"the reward is {reward!r:.200}, expected a number") from None
             except BaseException as error:
                 self.fail(i, STEP_FAILED, error)
                 continue
@@ -298,7 +381,8 @@ class Worker:
             if self.envs[i] is None:
                 self.create(i)
             self.broken[i] = False
-            observation, info = self.envs[i].reset(seed=seed, options=options)
+            observation, info = begin_episode(self.envs[i], seed, options)
+            end_copy()
             self.write_observation(i, observation)
             self.write_info(self.infos, i, info)
         except BaseException as error:

@@ -11,6 +11,7 @@ mod agents;
 mod equality;
 mod faults;
 mod infos;
+mod mistakes;
 mod native_vectors;
 mod orphans;
 mod pipes;

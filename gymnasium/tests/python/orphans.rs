@@ -58,7 +58,11 @@ fn victim() {
     }
     let mut env = vector("python:lab:Faulty", 2, json!({"num_workers": 2}));
     let mut out = reset(&mut env, 0);
-    println!("workers {:?}", env.worker_ids());
+    // A program that an environment has started.
+    let mut other = vector("python:lab:System", 1, json!({"sleeps": true}));
+    reset(&mut other, 0);
+    let program = rekindle_env::VectorEnv::info(&other, 0)["program"] as u32;
+    println!("workers {:?}", [env.worker_ids(), other.worker_ids(), vec![program]].concat());
     std::io::stdout().flush().unwrap();
     // One worker hangs in its environment, the other waits for a command.
     let hang = rekindle_env::Buffer::from_i64(vec![3, 0], &[]).unwrap();
@@ -81,7 +85,7 @@ fn no_worker_survives_when_its_program_is_killed() {
     });
     let line = line.unwrap();
     let ids: Vec<u32> = line.split(", ").map(|id| id.parse().unwrap()).collect();
-    assert!(ids.len() == 2 && ids.iter().all(|&id| runs(id)));
+    assert!(ids.len() == 4 && ids.iter().all(|&id| runs(id)));
     thread::sleep(Duration::from_millis(100));
     program.kill().unwrap();
     program.wait().unwrap();

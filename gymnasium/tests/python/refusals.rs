@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use rekindle_env::{EnvError, VectorEnv};
+use rekindle_env::{EnvConfig, EnvError, VectorEnv};
 use rekindle_gymnasium::{GymnasiumError, GymnasiumVectorEnv};
 use serde_json::json;
 
@@ -80,6 +80,29 @@ fn an_interpreter_without_packages_says_what_to_install() {
     let GymnasiumError::MissingPackage { python, package } = &error else { panic!("{error}") };
     assert_eq!((python.as_str(), package.as_str()), (bare.as_str(), "numpy"));
     assert!(error.to_string().contains("-m pip install numpy"), "{error}");
+}
+
+#[test]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
+fn packages_that_an_environment_needs_are_named_as_gymnasium_names_them() {
+    let error = error("gymnasium:lab:Lab/Needy-v0", json!({}));
+    assert!(matches!(error, GymnasiumError::MissingDependency { .. }), "{error}");
+    assert!(error.to_string().contains("run `pip install simulator`"), "{error}");
+}
+
+#[test]
+#[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
+fn a_gymnasium_that_is_too_old_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let package = folder.path().join("gymnasium");
+    fs::create_dir(&package).unwrap();
+    fs::write(package.join("__init__.py"), "__version__ = '0.29.1'\n").unwrap();
+    fs::write(package.join("spaces.py"), "").unwrap();
+    let config = EnvConfig::new().with("python_path", vec![folder.path().display().to_string()]);
+    let error = GymnasiumVectorEnv::new("gymnasium:CartPole-v1", 1, &config).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains("has gymnasium 0.29.1, but 1.0 or newer is required"), "{message}");
+    assert!(message.contains("-m pip install --upgrade gymnasium"), "{message}");
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! The Python environment of the peers: outside the repository, with pinned versions.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::Peer;
 use crate::error::Result;
-use crate::python::VirtualEnvironment;
+use crate::python::{VirtualEnvironment, peer_programs};
 
 /// Virtual environments with the peers installed.
 pub(super) struct Environment {
@@ -43,20 +43,15 @@ impl Environment {
     pub(super) fn script(&self, peer: Peer, name: &str) -> Command {
         let environment = if peer == Peer::Puffer { &self.puffer } else { &self.peers };
         let mut command = Command::new(environment.python());
-        command.arg(scripts().join(name));
+        command.arg(peer_programs().join(name));
         command
     }
-}
-
-/// The directory with the peers' programs and requirements.
-pub(super) fn scripts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }
 
 /// Returns the requirements files of these peers. Peers without Python have none.
 fn requirements(peers: &[Peer]) -> Vec<PathBuf> {
     // Several peers may share a file.
-    let files = peers.iter().filter_map(|peer| Some(scripts().join(peer.requirements()?)));
+    let files = peers.iter().filter_map(|peer| Some(peer_programs().join(peer.requirements()?)));
     files.collect::<BTreeSet<_>>().into_iter().collect()
 }
 

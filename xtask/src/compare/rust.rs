@@ -4,17 +4,17 @@ use std::env;
 use std::io;
 use std::path::PathBuf;
 
-use super::python::scripts;
 use crate::cargo::cargo;
 use crate::error::Result;
 use crate::process;
 use crate::python::cache_folder;
+use crate::python::peer_programs;
 
 /// Builds a project of `xtask/peers/` into the cache directory and returns its executable.
 pub(super) fn build(project: &str) -> Result<PathBuf> {
     let target = cache_folder()?.join(project);
     let mut build = cargo(&["build", "--release", "--locked", "--manifest-path"]);
-    build.arg(scripts().join(project).join("Cargo.toml"));
+    build.arg(peer_programs().join(project).join("Cargo.toml"));
     // The peer is built as its authors recommend, regardless of profile settings for this workspace.
     for (key, _) in env::vars_os() {
         if key.to_string_lossy().starts_with("CARGO_PROFILE_") {

@@ -502,15 +502,15 @@ pub(super) fn scaling_case([envs, steps, hidden]: [usize; 3]) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::python::scripts;
     use super::*;
+    use crate::python::peer_programs;
 
     #[test]
     fn every_program_exists() {
         for entry in workloads().iter().flat_map(|workload| &workload.peers) {
-            assert!(scripts().join(entry.program).exists(), "{}", entry.program);
+            assert!(peer_programs().join(entry.program).exists(), "{}", entry.program);
             if let Some(file) = entry.peer.requirements() {
-                assert!(scripts().join(file).is_file(), "{file}");
+                assert!(peer_programs().join(file).is_file(), "{file}");
             }
         }
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::peer::PeerRun;
 use super::seeds::Seeds;
 use crate::error::{Error, Result};
 use crate::process;
@@ -25,6 +26,8 @@ pub(super) struct Budget {
     pub(super) env: &'static str,
     /// What others publish, as a sentence.
     pub(super) published: &'static str,
+    /// Whether `xtask/peers/learning_sb3.py` trains it, too.
+    pub(super) has_peer: bool,
 }
 
 pub(super) const BUDGETS: &[Budget] = &[
@@ -33,38 +36,47 @@ pub(super) const BUDGETS: &[Budget] = &[
         algorithm: "PPO",
         env: "Hopper-v5",
         published: "CleanRL reports 2383 ± 272 on Hopper-v4 after the same number of steps (3 seeds).",
+        has_peer: true,
     },
     Budget {
         name: "ppo-half-cheetah",
         algorithm: "PPO",
         env: "HalfCheetah-v5",
         published: "CleanRL reports 1443 ± 46 on HalfCheetah-v4 after the same number of steps (3 seeds).",
+        has_peer: true,
     },
     Budget {
         name: "ppo-walker2d",
         algorithm: "PPO",
         env: "Walker2d-v5",
         published: "CleanRL reports 2288 ± 572 on Walker2d-v4 after the same number of steps (3 seeds).",
+        has_peer: true,
     },
     Budget {
         name: "sac-hopper",
         algorithm: "SAC",
         env: "Hopper-v5",
         published: "CleanRL reports 2310 ± 343 on Hopper-v4 after 1 000 000 steps (3 seeds).",
+        has_peer: true,
     },
     Budget {
         name: "sac-half-cheetah",
         algorithm: "SAC",
         env: "HalfCheetah-v5",
         published: "CleanRL reports 9635 ± 1424 on HalfCheetah-v4 after 1 000 000 steps (3 seeds).",
+        has_peer: true,
     },
     Budget {
         name: "ppo-pong",
         algorithm: "PPO",
         env: "ALE/Pong-v5",
         published: "CleanRL reports 20.36 ± 0.20 on PongNoFrameskip-v4 after 10 000 000 steps (3 seeds).",
+        has_peer: false,
     },
 ];
+
+/// The option of `rekindle resume` for runs in Python environments.
+const ALLOW_PYTHON: &str = "--allow-python";
 
 impl Budget {
     /// Returns the heading of the section in `docs/results.md`.
@@ -109,7 +121,7 @@ impl Run {
         }
         let mut command = Command::new(program);
         match unfinished(folder).filter(|_| resume) {
-            Some(run) => command.arg("resume").arg(run).arg("--allow-external-environments"),
+            Some(run) => command.arg("resume").arg(run).arg(ALLOW_PYTHON),
             None => {
                 command.arg("train").arg(config).arg("--runs").arg(folder);
                 command.arg("--seed").arg(seed.to_string())
@@ -171,8 +183,10 @@ fn unfinished(folder: &Path) -> Option<PathBuf> {
 }
 
 /// Writes the section of a task.
-pub(super) fn section(budget: &Budget, runs: &[Run], made: &str) -> String {
-    let Budget { name, algorithm, env, published } = budget;
+///
+/// `peers` are runs of another library, for rows of their own.
+pub(super) fn section(budget: &Budget, runs: &[Run], peers: &[PeerRun], made: &str) -> String {
+    let Budget { name, algorithm, env, published, .. } = budget;
     let mut text = format!(
         "{algorithm}, `cli/configs/{name}.toml`, with the whole number of steps. {published}\n\n\
          ![{algorithm} on {env}]({})\n\n\
@@ -198,6 +212,17 @@ pub(super) fn section(budget: &Budget, runs: &[Run], made: &str) -> String {
         mean_and_deviation(&column(|run| run.greedy_return.0), |value| format!("{value:.1}")),
         mean_and_deviation(&column(|run| run.wall_s), |value| format!("{value:.0} s")),
     );
+    for run in peers {
+        let (mean, deviation) = run.greedy_return;
+        text += &format!(
+            "| {}, seed {} | {} | {:.1} | {mean:.1} ± {deviation:.1} | {:.0} s |\n",
+            run.system,
+            run.seed,
+            grouped(run.steps as f64),
+            run.training_return,
+            run.wall_s,
+        );
+    }
     format!("{text}\n{made}\n")
 }
 
@@ -248,9 +273,26 @@ mod tests {
         assert_eq!(unfinished(temporary.path()), Some(folder.clone()));
         let run = Run::read(3, &folder).unwrap();
         assert_eq!((run.steps, run.training_return, run.greedy_return), (200, 2.5, (3.5, 0.5)));
-        let text = section(&BUDGETS[0], &[run], "Made by a test.");
+        let peer = PeerRun {
+            system: "Peer 1.0".to_owned(),
+            seed: 4,
+            steps: 300,
+            training_return: 4.5,
+            greedy_return: (5.5, 1.5),
+            wall_s: 20.0,
+        };
+        let text = section(&BUDGETS[0], &[run], &[peer], "Made by a test.");
+        assert!(text.contains("| Peer 1.0, seed 4 | 300 | 4.5 | 5.5 ± 1.5 | 20 s |"), "{text}");
         assert!(text.contains("| 3 | 200 | 2.5 | 3.5 ± 0.5 | 12 s |"), "{text}");
         assert!(text.contains("CleanRL reports 2383 ± 272"), "{text}");
+    }
+
+    #[test]
+    fn the_program_has_the_option_that_allows_python() {
+        let help = include_str!(
+            "../../../cli/tests/cli/snapshots/cli__help__the_help_of_every_command_is_complete.snap"
+        );
+        assert!(help.contains(ALLOW_PYTHON));
     }
 
     #[cfg(unix)]

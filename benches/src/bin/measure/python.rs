@@ -111,7 +111,13 @@ pub(crate) fn ppo(args: &PpoArgs) -> Outcome {
         let config = if case == "pong" {
             config
                 .env_runners(|e| e.env_to_module_connector(ConnectorConfig::frame_stacking(4)))
+                // NatureCNN, as Stable-Baselines3's `CnnPolicy` has it.
                 .model("vf_share_layers", true)
+                .model(
+                    "conv_filters",
+                    json!([[32, 8, 4, "valid"], [64, 4, 2, "valid"], [64, 3, 1, "valid"]]),
+                )
+                .model("conv_fcnet_hiddens", vec![512])
                 .training(|t| {
                     t.lr(2.5e-4)
                         .train_batch_size(128 * NUM_ENVS)

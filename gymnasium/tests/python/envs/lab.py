@@ -1,13 +1,26 @@
 """Environments for the tests of rekindle-gymnasium."""
 
 import os
+import resource
 import signal
+import subprocess
 import sys
 import time
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+
+
+def allocate_too_much():
+    """Allocates 2 GB when only 1 GB is left."""
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, hard))
+    try:
+        np.ones(2**28)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 class Faulty(gym.Env):
@@ -40,7 +53,7 @@ class Faulty(gym.Env):
             sys.stdout.write("flood\n" * 1_700_000)
             print("flood", file=sys.stderr)
         if action == 5:
-            raise MemoryError("cannot allocate 2 GB")
+            allocate_too_much()
         if action == 6:
             os.kill(os.getpid(), signal.SIGKILL)
         if action == 7:
@@ -188,6 +201,148 @@ class Manners(gym.Env):
             assert kept[0] == number, "an action changed after its step"
         self.kept = action, float(action[0])
         return np.int64(2), np.float32(0.5), np.bool_(False), False, {}
+
+
+class Scalar:
+    """Looks like a number of another library."""
+
+    shape, dtype = (), "float"
+
+
+class Unreadable(Exception):
+    def __str__(self):
+        raise ValueError("no text either")
+
+
+class Odd(gym.Env):
+    """Returns in `step` or `reset` what environments of Gymnasium do not return."""
+
+    observation_space = spaces.Box(-1, 1, (2,), np.float32)
+    action_space = spaces.Discrete(2)
+    metadata = {"render_fps": float("inf")}
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def reset(self, *, seed=None, options=None):
+        observation = np.zeros(2, np.float32)
+        return {"no info": observation, "two parts": (0.0, 0.0)}.get(self.kind, (observation, {}))
+
+    def step(self, action):
+        observation, info = np.zeros(2, np.float32), {}
+        if self.kind == "raises":
+            raise Unreadable
+        if self.kind == "surrogate":
+            raise ValueError("file \udcff")
+        if self.kind == "infos":
+            cycle = {"x": np.float16(0.5), 3: True, "\udcff": 1.0}
+            info = {"scalar": Scalar(), "big": 10**400, "none": None, "list": [[1], [2]], "deep": cycle}
+        reward = {"word": "high", "array": np.ones(3), "nothing": None}.get(self.kind, np.float32(0.5))
+        return {
+            "four": (observation, 0.0, False, {}),
+            "one": 3,
+            "info": (observation, 0.0, False, False, [1]),
+        }.get(self.kind, (observation, reward, np.bool_(False), np.array(False), info))
+
+    def render(self):
+        return np.zeros((2, 3, 3), np.uint8)
+
+
+class Seedless(Odd):
+    def __init__(self):
+        super().__init__("seedless")
+
+    def reset(self):
+        return np.zeros(2, np.float32), {}
+
+
+class NeverResets(Odd):
+    def __init__(self):
+        super().__init__("never")
+
+    def reset(self, *, seed=None, options=None):
+        raise RuntimeError("no reset today")
+
+
+class Named(gym.Env):
+    """Has spaces with keys that are no names."""
+
+    keys = ["größe", "位置.x", "a b/c", "0", ""]
+    observation_space = spaces.Dict({key: spaces.Box(-1, 1, (1,), np.float32) for key in keys})
+    action_space = spaces.Dict({key: spaces.Discrete(3) for key in keys})
+
+    def reset(self, *, seed=None, options=None):
+        return {key: np.zeros(1, np.float32) for key in self.keys}, {}
+
+    def step(self, action):
+        observation = {key: np.full(1, action[key] / 4, np.float32) for key in self.keys}
+        return observation, 0.0, False, False, {"größe": 3}
+
+
+class Changing(Faulty):
+    """Every instance has one more action."""
+
+    instances = 0
+
+    def __init__(self):
+        super().__init__()
+        Changing.instances += 1
+        self.action_space = spaces.Discrete(8 + Changing.instances)
+
+
+class System(Faulty):
+    """Uses the operating system as its action says."""
+
+    def __init__(self, sleeps=False):
+        super().__init__()
+        self.program = subprocess.Popen(["sleep", "3600"]) if sleeps else None
+
+    def reset(self, *, seed=None, options=None):
+        observation, _ = super().reset(seed=seed, options=options)
+        return observation, {"program": self.program.pid} if self.program else dict(options or {})
+
+    def step(self, action):
+        if action == 1:
+            input("what next? ")
+        if action == 2:
+            os.close(0)
+            os.chdir("/")
+        if action == 3 and os.fork() == 0:
+            sys.exit("the copy is done")
+        if action == 4 and os.fork() == 0:
+            # The copy returns from here, late.
+            time.sleep(0.2)
+        if action == 5:
+            if os.fork() == 0:
+                os.setsid()
+                time.sleep(20)
+                os._exit(0)
+            os._exit(3)
+        return super().step(0)
+
+
+class OldSpace(spaces.Box):
+    pass
+
+
+OldSpace.__module__ = "gym.spaces.box"
+
+
+def no_environment(kind):
+    class Empty(gym.Env):
+        pass
+
+    class Old(Faulty):
+        action_space = OldSpace(-1, 1, (2,))
+
+    return {"none": lambda: None, "empty": Empty, "old": Old}[kind]()
+
+
+def needy():
+    raise gym.error.DependencyNotInstalled("simulator is not installed, run `pip install simulator`")
+
+
+gym.register("Lab/Needy-v0", entry_point=needy)
 
 
 def unsupported(space):
