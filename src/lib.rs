@@ -43,11 +43,21 @@
 //! | [`offline`] | recorded experience, Parquet files, estimators of a policy's return |
 //! | [`learner`] | returns, losses, optimizers, `Learner` |
 //! | [`algorithms`] | `Algorithm`, configurations, execution plans, PPO and other algorithms |
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `flex` (default) | the CPU |
+//! | `train` (default) | [`algorithms`], [`learner`] and [`offline`]; a program that acts with a policy bundle needs none of them |
+//! | `wgpu`, `cuda`, `cuda-llvm` | GPUs; `cuda-llvm` compiles kernels by LLVM instead of NVRTC |
+//! | `autotune` | the choice of the fastest kernels by measurement; `cuda` has it |
 #![forbid(unsafe_code)]
 
 mod main_error;
 
 pub use main_error::MainError;
+#[cfg(feature = "train")]
 pub use rekindle_algorithms as algorithms;
 pub use rekindle_catalog as catalog;
 pub use rekindle_checkpoint as checkpoint;
@@ -56,8 +66,10 @@ pub use rekindle_env as env;
 pub use rekindle_env_runner as env_runner;
 pub use rekindle_gymnasium as gymnasium;
 pub use rekindle_kernels as kernels;
+#[cfg(feature = "train")]
 pub use rekindle_learner as learner;
 pub use rekindle_metrics as metrics;
+#[cfg(feature = "train")]
 pub use rekindle_offline as offline;
 pub use rekindle_onnx as onnx;
 pub use rekindle_parallel as parallel;
@@ -66,6 +78,7 @@ pub use rekindle_rl_module as rl_module;
 /// The items that most programs need, for `use rekindle::prelude::*`.
 pub mod prelude {
     pub use crate::MainError;
+    #[cfg(feature = "train")]
     pub use rekindle_algorithms::{
         A2cConfig, A2cTraining, Algorithm, AppoConfig, AppoTraining, BatchMode, BcConfig,
         BcTraining, CallbackResult, Callbacks, CountStepsBy, CqlConfig, CqlTraining, DdpgConfig,
@@ -99,6 +112,7 @@ pub mod prelude {
         FaultToleranceConfig, MultiAgentConfig, MultiAgentEnvRunner, PolicyBundle, PolicyMapping,
         PublishedAt, Rollout, SampleOptions, Segment, SingleAgentEnvRunner,
     };
+    #[cfg(feature = "train")]
     pub use rekindle_learner::{
         Learner, LearnerConfig, LearnerConnector, LearnerConnectorConfig, Loss, LossContext,
         Losses, OptimizerConfig, OptimizerGroup, PrepareContext, Schedule, TrainData,
@@ -108,6 +122,7 @@ pub mod prelude {
         ConsoleSink, CsvSink, JsonlSink, LearningCurve, Metrics, MetricsLogger, Reducer, Sink,
         TensorBoardSink,
     };
+    #[cfg(feature = "train")]
     pub use rekindle_offline::{OfflineData, OfflineSource};
     pub use rekindle_rl_module::{
         ActionCritic, ActorCritic, AnyRLModule, DeterministicPolicy, DistributionalQNet,
@@ -122,16 +137,16 @@ pub mod prelude {
 }
 
 /// Compiles and runs the programs in `docs/catalog.md`.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "train"))]
 #[doc = include_str!("../docs/catalog.md")]
 struct CatalogGuide;
 
 /// Compiles and runs the programs in `docs/environments.md`.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "train"))]
 #[doc = include_str!("../docs/environments.md")]
 struct EnvironmentsGuide;
 
 /// Compiles the programs in `docs/command-line.md`.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "train"))]
 #[doc = include_str!("../docs/command-line.md")]
 struct CommandLineGuide;

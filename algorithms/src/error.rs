@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rekindle_catalog::CatalogError;
 use rekindle_checkpoint::CheckpointError;
 use rekindle_core::{ConfigError, CoreError};
-use rekindle_env::{EnvError, did_you_mean};
+use rekindle_env::{EnvError, did_you_mean, suggestion};
 use rekindle_env_runner::RunnerError;
 use rekindle_learner::LearnerError;
 use rekindle_metrics::MetricsError;
@@ -197,7 +197,8 @@ pub enum AlgorithmError {
     },
     /// A module that agents are mapped to in evaluation and that does not exist in training.
     #[error(
-        "evaluation maps agents to module `{id}`, which is not one of the policies [{known}]; map them to one of those in `evaluation_config`"
+        "evaluation maps agents to module `{id}`, which is not one of the policies [{known}]; map them to one of those in `evaluation_config`{}",
+        suggestion(id, known)
     )]
     NoModuleToEvaluate {
         /// The module.
@@ -234,7 +235,10 @@ pub enum AlgorithmError {
         id: String,
     },
     /// A module that no agent is mapped to.
-    #[error("no agent is mapped to module `{id}`; choose one of [{known}] with `policy_bundle_of`")]
+    #[error(
+        "no agent is mapped to module `{id}`; choose one of [{known}] with `policy_bundle_of`{}",
+        suggestion(id, known)
+    )]
     NotPlayed {
         /// The requested id.
         id: String,

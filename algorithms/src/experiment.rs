@@ -7,11 +7,14 @@ use std::fs;
 use std::path::Path;
 
 use burn::prelude::Device;
+use rekindle_checkpoint as checkpoint;
 use rekindle_core::ConfigError;
 use serde_json::{Map, Value, json};
 
 use crate::config::toml::{self, difference, from_value, merge, to_value};
-use crate::{Algorithm, AlgorithmError, AlgorithmSpec, Result, RunConfig, algorithm};
+use crate::{
+    Algorithm, AlgorithmError, AlgorithmSpec, Result, RunConfig, algorithm, saved_algorithm,
+};
 
 /// An algorithm with its settings and the settings of a run, as `rekindle train` reads them from a TOML file.
 ///
@@ -80,6 +83,17 @@ impl Experiment {
         Ok(Self { spec: algorithm(&name)?, settings: Value::Object(fields), run })
     }
 
+    /// Reads the settings of an algorithm from its checkpoint, with those that changed during training. The settings of
+    /// the run are the defaults, because a checkpoint has none.
+    ///
+    /// # Errors
+    /// If the checkpoint cannot be read, or is none of a known algorithm.
+    pub fn of_checkpoint(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let data = checkpoint::read_data(path)?;
+        Ok(Self { spec: saved_algorithm(path)?, settings: data["config"].clone(), run: json!({}) })
+    }
+
     /// Reads the settings of a TOML file as plain data, without checking them: `"none"` and infinity are null.
     ///
     /// # Errors
@@ -107,11 +121,12 @@ impl Experiment {
     }
 
     /// Changes a setting, as in `training.lr=3e-4`. The value is TOML, except that strings need no quotes. A whole
-    /// number may have an exponent, as in `run.max_env_steps=1e6`.
+    /// number may have an exponent, as in `run.max_env_steps=1e6`. Indices change an element of a list, as in
+    /// `training.epsilon[1][1]=0.05`.
     ///
     /// # Errors
-    /// [`AlgorithmError::ConfigSyntax`] if `=` is missing or the name is malformed. [`validate`](Self::validate) checks
-    /// whether the setting exists and the value fits.
+    /// [`AlgorithmError::ConfigSyntax`] if `=` is missing, the name is malformed, or a list has no such element.
+    /// [`validate`](Self::validate) checks whether the setting exists and the value fits.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let Some((key, value)) = assignment.split_once('=') else {
             let reason = format!(
@@ -119,12 +134,17 @@ impl Experiment {
             );
             return Err(AlgorithmError::ConfigSyntax { reason });
         };
-        let path = toml::parse_key(key.trim())?;
+        let (key, indices) = split_indices(key.trim());
+        let path = toml::parse_key(key)?;
         let value = value.trim();
         let value = match whole_number(value) {
             Some(number) => number.into(),
             // A value that is not TOML is a string without quotes.
             None => toml::parse_value(value).or_else(|_| toml::parse_value(&quoted(value)))?,
+        };
+        let value = match indices.is_empty() {
+            true => value,
+            false => self.with_element(&path, &indices, value)?,
         };
         match path.split_first() {
             Some((first, rest)) if first == RUN => toml::set(&mut self.run, rest, value),
@@ -134,6 +154,27 @@ impl Experiment {
             }
         }
         Ok(())
+    }
+
+    /// Returns the list at a path with another element.
+    fn with_element(&self, path: &[String], indices: &[usize], value: Value) -> Result<Value> {
+        let all = match path.first() {
+            Some(first) if first == RUN => json!({ RUN: to_value(&self.run()?)? }),
+            _ => self.settings()?,
+        };
+        let mut list = at(&all, path).cloned().unwrap_or_default();
+        let element = indices.iter().try_fold(&mut list, |list, index| list.get_mut(*index));
+        let Some(element) = element else {
+            let indices: String = indices.iter().map(|index| format!("[{index}]")).collect();
+            let name = path.join(".");
+            let reason = format!(
+                "`{name}` has no element {indices}; it is {}",
+                at(&all, path).unwrap_or(&Value::Null)
+            );
+            return Err(AlgorithmError::ConfigSyntax { reason });
+        };
+        *element = value;
+        Ok(list)
     }
 
     /// Fills a group of settings within a section, such as `training.replay_buffer_config`, with the algorithm's values
@@ -248,6 +289,17 @@ impl Experiment {
 #[derive(serde::Deserialize)]
 struct Sections {
     run: RunConfig,
+}
+
+/// Splits the indices of an element from the name of a list: `training.epsilon[1][0]`.
+fn split_indices(key: &str) -> (&str, Vec<usize>) {
+    let (mut name, mut indices) = (key, Vec::new());
+    while let Some((rest, index)) = name.strip_suffix(']').and_then(|rest| rest.rsplit_once('[')) {
+        let Ok(index) = index.trim().parse() else { break };
+        indices.insert(0, index);
+        name = rest;
+    }
+    (name.trim_end(), indices)
 }
 
 /// Returns the value at the end of a path.

@@ -166,9 +166,9 @@ pub(crate) struct PlayArgs {
     /// Seed of the episodes
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Module, if several agents act with different ones
-    #[arg(long, default_value = "default_policy")]
-    pub(crate) module: String,
+    /// Module with which all agents act [default: that of each agent in the run]
+    #[arg(long)]
+    pub(crate) module: Option<String>,
     /// Video to write instead of drawing in the terminal: a .gif, or an .mp4 by the program ffmpeg
     #[arg(long, short, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,

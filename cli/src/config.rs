@@ -8,11 +8,11 @@ use rekindle::env::did_you_mean;
 use crate::args::{ConfigArgs, Settings};
 use crate::configs::{CONFIGS, config};
 use crate::error::{CliError, Result};
+use crate::output;
 
 pub(crate) fn run(args: &ConfigArgs) -> Result<()> {
     let experiment = experiment(&args.settings)?;
-    print!("{}", experiment.to_toml()?);
-    Ok(())
+    output::print(&experiment.to_toml()?)
 }
 
 /// Returns the algorithm with the settings of the command line, without checking the settings.

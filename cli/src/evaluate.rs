@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::args::EvaluateArgs;
 use crate::error::{CliError, Result};
+use crate::output::{self, say};
 use crate::run_path::checkpoint_at;
 
 /// Number of environments in the vector that plays the episodes of a policy bundle.
@@ -29,8 +30,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
             return Err(CliError::Failed(message));
         }
     };
-    print(args, &evaluation);
-    Ok(())
+    print(args, &evaluation)
 }
 
 /// Plays with the algorithm of a checkpoint, in the environments of its evaluations.
@@ -80,7 +80,7 @@ fn of_bundle(args: &EvaluateArgs, path: &Path) -> Result<Evaluation> {
     Ok(evaluate_policy(&policy, &runner, episodes, options, &device)?)
 }
 
-fn print(args: &EvaluateArgs, evaluation: &Evaluation) {
+fn print(args: &EvaluateArgs, evaluation: &Evaluation) -> Result<()> {
     let Evaluation { returns, lengths, .. } = evaluation;
     if args.json {
         let value: Value = json!({
@@ -89,16 +89,15 @@ fn print(args: &EvaluateArgs, evaluation: &Evaluation) {
             "returns": returns,
             "lengths": lengths,
         });
-        println!("{value}");
-        return;
+        return output::print(&format!("{value}\n"));
     }
-    println!("episodes     {}", returns.len());
-    println!(
+    say!("episodes     {}", returns.len())?;
+    say!(
         "return       {:.2} ± {:.2} (min {:.2}, max {:.2})",
         evaluation.mean_return(),
         evaluation.std_return(),
         evaluation.min_return(),
         evaluation.max_return()
-    );
-    println!("mean length  {:.1}", evaluation.mean_length());
+    )?;
+    say!("mean length  {:.1}", evaluation.mean_length())
 }

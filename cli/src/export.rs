@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::args::{ExportArgs, ExportFormat};
 use crate::error::{CliError, Result};
+use crate::output::say;
 use crate::run_path::checkpoint_at;
 
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
@@ -24,8 +25,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
         ExportFormat::Bundle => bundle.save_to_path(&args.out)?,
         ExportFormat::Onnx => write(&args.out, &bundle.to_onnx()?)?,
     }
-    println!("{}", args.out.display());
-    Ok(())
+    say!("{}", args.out.display())
 }
 
 /// Returns the policy of a checkpoint, or of a bundle.

@@ -25,7 +25,8 @@
 //! | 2 | the command line or a setting is wrong, or no algorithm can be built from the settings; nothing was done |
 //! | 130 | interrupted by Ctrl-C or a signal to terminate; the state of training was saved |
 #![forbid(unsafe_code)]
-#![allow(clippy::print_stdout, reason = "a program for people")]
+// They panic if nobody reads what they print. Use `output::say` and `output::tell`.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
 mod config;
@@ -37,6 +38,7 @@ mod inspect;
 mod interrupt;
 mod lines;
 mod list;
+mod output;
 mod play;
 mod plot;
 mod progress;
@@ -48,7 +50,7 @@ mod tune;
 mod view;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -56,6 +58,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::args::{Cli, Command};
 use crate::error::{CliError, Result};
+use crate::output::tell;
 
 pub use crate::error::BoxError;
 
@@ -82,13 +85,12 @@ pub fn run_with(
     };
     show_warnings();
     let outcome = register().map_err(CliError::Register).and_then(|()| dispatch(cli.command));
-    let _ = io::stdout().flush();
-    match outcome {
+    match outcome.and_then(|()| output::flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let code = error.exit_code();
             if let Some(message) = error.message() {
-                eprintln!("error: {message}");
+                tell!("error: {message}");
             }
             ExitCode::from(code)
         }
@@ -117,6 +119,9 @@ fn show_warnings() {
     let _ = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::WARN)
         .with_writer(io::stderr)
+        .with_ansi(output::has_colors())
+        // Otherwise a warning that cannot be written panics.
+        .log_internal_errors(false)
         .without_time()
         .with_target(false)
         .try_init();

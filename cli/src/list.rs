@@ -8,6 +8,7 @@ use rekindle::env_runner::connectors::connector_names;
 use crate::args::{ListArgs, Listed};
 use crate::configs::{CONFIGS, about};
 use crate::error::Result;
+use crate::output::say;
 
 /// A section of the list: its heading, and a function that returns its lines.
 type Section = (Listed, &'static str, fn() -> Vec<String>);
@@ -23,12 +24,12 @@ pub(crate) fn run(args: &ListArgs) -> Result<()> {
     for (listed, heading, lines) in sections {
         match args.what {
             Some(what) if what == listed => {
-                lines().iter().for_each(|line| println!("{line}"));
+                lines().iter().try_for_each(|line| say!("{line}"))?;
             }
             Some(_) => {}
             None => {
-                println!("{heading}");
-                lines().iter().for_each(|line| println!("  {line}"));
+                say!("{heading}")?;
+                lines().iter().try_for_each(|line| say!("  {line}"))?;
             }
         }
     }

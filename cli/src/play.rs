@@ -1,54 +1,63 @@
-//! `rekindle play`: episodes of a trained policy, drawn in the terminal or as a video.
+//! `rekindle play`: episodes of trained policies, drawn in the terminal or as a video.
 
-mod terminal;
+mod game;
+mod multi_agent;
+mod screen;
+mod shown;
+mod single_agent;
 
-use std::io::{self, IsTerminal, Write};
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use rekindle::algorithms::saved_algorithm;
 use rekindle::checkpoint;
-use rekindle::env::render::Frame;
-use rekindle::env::video::{VideoFormat, VideoWriter};
-use rekindle::env::{EnvConfig, VectorEnv, VectorStep, make_vec_with};
-use rekindle::env_runner::{PolicyBundle, is_external};
+use rekindle::core::DEFAULT_MODULE_ID;
+use rekindle::env::{EnvConfig, EnvError, make_multi_agent_with, make_with, multi_agent_spec};
+use rekindle::env_runner::{PolicyBundle, PolicyMapping, is_external};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use self::terminal::Screen;
+use self::game::{Game, Played};
+use self::multi_agent::MultiAgentGame;
+use self::shown::Shown;
+use self::single_agent::SingleAgentGame;
 use crate::args::PlayArgs;
 use crate::error::{CliError, Result};
 use crate::interrupt::Interrupt;
+use crate::output::say;
 use crate::run_path::checkpoint_at;
+
+/// Returns the policy of a module.
+type Policies = Box<dyn Fn(&str) -> Result<PolicyBundle>>;
 
 pub(crate) fn run(args: &PlayArgs) -> Result<()> {
     let mut shown = Shown::new(args)?;
     let path = checkpoint_at(&args.path, args.best)?;
-    let (mut policy, mut envs) = load(args, &path)?;
-    policy.set_seed(args.seed);
+    let mut game = load(args, &path)?;
     let interrupt = Interrupt::listen()?;
-    let returns = play(args, &mut policy, &mut *envs, &mut shown, &interrupt)?;
+    let episodes = play(args, &mut *game, &mut shown, &interrupt)?;
     shown.finish()?;
-    for (episode, (reward, steps)) in returns.iter().enumerate() {
-        println!("episode {}: return {reward:.2} in {steps} steps", episode + 1);
+    for (number, Played { reward, steps, details }) in episodes.iter().enumerate() {
+        say!("episode {}: return {reward:.2} in {steps} steps{details}", number + 1)?;
     }
     if let Some(out) = &args.out {
-        println!("{}", out.display());
+        say!("{}", out.display())?;
     }
     if interrupt.is_set() { Err(CliError::Interrupted) } else { Ok(()) }
 }
 
-/// Returns the policy, and the environment that it plays in.
-fn load(args: &PlayArgs, path: &Path) -> Result<(PolicyBundle, Box<dyn VectorEnv>)> {
+/// Returns the policies in the environment that they play in.
+fn load(args: &PlayArgs, path: &Path) -> Result<Box<dyn Game>> {
     let device = args.device.open()?;
     let data = checkpoint::read_data(path)?;
-    let is_bundle = data.get("test_observations").is_some();
-    let (policy, of_run) = match is_bundle {
-        true => (PolicyBundle::from_checkpoint(path, &device)?, &Value::Null),
-        false => {
+    let (policies, of_run): (Policies, &Value) = match data.get("test_observations") {
+        Some(_) => {
+            let policy = PolicyBundle::from_checkpoint(path, &device)?;
+            (Box::new(move |_| Ok(policy.clone())), &Value::Null)
+        }
+        None => {
             let spec = saved_algorithm(path)?.allow_external_environments(args.allow_python);
             let algorithm = spec.restore(path, &json!({}), &device)?;
-            (algorithm.policy_bundle_of(&args.module)?, &data["config"])
+            (Box::new(move |module| Ok(algorithm.policy_bundle_of(module)?)), &data["config"])
         }
     };
     // An evaluation may have other environments than training.
@@ -60,118 +69,68 @@ fn load(args: &PlayArgs, path: &Path) -> Result<(PolicyBundle, Box<dyn VectorEnv
         return Err(CliError::Usage(message));
     };
     let settings = match (given, &of_evaluation["env_config"]) {
-        (Some(_), _) => Value::Null,
-        (None, Value::Null) => of_run["environment"]["env_config"].clone(),
-        (None, settings) => settings.clone(),
+        (Some(_), _) => &Value::Null,
+        (None, Value::Null) => &of_run["environment"]["env_config"],
+        (None, settings) => settings,
     };
-    let settings: Option<EnvConfig> = serde_json::from_value(settings)
-        .map_err(|error| CliError::Failed(format!("the settings of the environment: {error}")))?;
-    let mut settings = settings.unwrap_or_default();
-    // Also registers environments of Gymnasium.
-    if is_external(id) && id.starts_with("gymnasium:") {
+    let mut settings: EnvConfig = read("the settings of the environment", settings)?;
+    // Also registers the environments of Python.
+    let is_external = is_external(id);
+    if is_external && (id.starts_with("gymnasium:") || id.starts_with("pettingzoo:")) {
         settings = settings.with("render_mode", "rgb_array");
     }
-    let envs = make_vec_with(id, 1, &settings).map_err(|error| {
-        CliError::Failed(format!("{error}; `play` shows environments of one agent"))
-    })?;
-    Ok((policy, envs))
+    let failed = |error: EnvError| CliError::Failed(error.to_string());
+    if multi_agent_spec(id).is_err() {
+        let env = make_with(id, &settings).map_err(failed)?;
+        let policy = policies(args.module.as_deref().unwrap_or(DEFAULT_MODULE_ID))?;
+        return Ok(Box::new(SingleAgentGame::new(policy, env, args.seed)));
+    }
+    let mapping = match (&args.module, &of_evaluation["policy_mapping"]) {
+        (Some(module), _) => PolicyMapping::All(module.clone()),
+        (None, Value::Null) => {
+            read("the mapping of the agents", &of_run["multi_agent"]["policy_mapping"])?
+        }
+        (None, mapping) => read("the mapping of the agents", mapping)?,
+    };
+    let env = make_multi_agent_with(id, &settings).map_err(failed)?;
+    Ok(Box::new(MultiAgentGame::new(policies, mapping, env, args.seed)))
 }
 
-/// Plays episodes, and returns the return and length of each.
+/// Reads a setting of a run, with its default for null.
+fn read<T: DeserializeOwned + Default>(what: &str, value: &Value) -> Result<T> {
+    let read: Option<T> = serde_json::from_value(value.clone())
+        .map_err(|error| CliError::Failed(format!("{what}: {error}")))?;
+    Ok(read.unwrap_or_default())
+}
+
+/// Plays episodes, and shows every frame.
 fn play(
     args: &PlayArgs,
-    policy: &mut PolicyBundle,
-    envs: &mut dyn VectorEnv,
+    game: &mut dyn Game,
     shown: &mut Shown,
     interrupt: &Interrupt,
-) -> Result<Vec<(f64, u64)>> {
-    let failed = |error: rekindle::env::EnvError| CliError::Failed(error.to_string());
-    let mut step = VectorStep::new(envs.observation_space(), 1);
-    envs.keep_final_frame(0, true);
-    envs.reset(&[Some(args.seed)], &mut step).map_err(failed)?;
-    let (mut returns, mut reward, mut steps) = (Vec::new(), 0.0, 0);
-    shown.show(&envs.render(0).map_err(failed)?, "")?;
-    while returns.len() < args.episodes && !interrupt.is_set() {
-        let actions = policy.compute_actions(&step.observations, args.stochastic)?.clone();
-        envs.step(&actions, &mut step).map_err(failed)?;
-        policy.set_rewards(&step.rewards);
-        reward += step.rewards.first().copied().unwrap_or_default();
-        steps += 1;
-        let episode = returns.len() + 1;
-        let about =
-            format!("episode {episode}/{}  step {steps}  return {reward:.2}", args.episodes);
-        if step.is_done(0) {
-            if let Some(last) = envs.final_frame(0) {
-                shown.show(&last, &about)?;
-            }
-            policy.reset_row(0);
-            returns.push((reward, steps));
-            (reward, steps) = (0.0, 0);
-            if returns.len() == args.episodes {
-                break;
-            }
+) -> Result<Vec<Played>> {
+    let mut episodes = Vec::new();
+    while episodes.len() < args.episodes && !interrupt.is_set() {
+        // Only the first episode has the seed; later ones continue the random stream of the environment.
+        game.reset(episodes.is_empty().then_some(args.seed))?;
+        let (mut reward, mut steps, mut is_over) = (0.0, 0, false);
+        let about = |steps: u64, reward: f64, details: &str| {
+            let episode = episodes.len() + 1;
+            format!(
+                "episode {episode}/{}  step {steps}  return {reward:.2}{details}",
+                args.episodes
+            )
+        };
+        shown.show(&game.render()?, &about(steps, reward, ""))?;
+        while !is_over && !interrupt.is_set() {
+            let step = game.step(args.stochastic)?;
+            (reward, steps, is_over) = (reward + step.reward, steps + 1, step.is_over);
+            shown.show(&game.render()?, &about(steps, reward, &game.details()))?;
         }
-        shown.show(&envs.render(0).map_err(failed)?, &about)?;
-    }
-    Ok(returns)
-}
-
-/// Where frames go.
-enum Shown {
-    Terminal { screen: Screen, pause: Option<f64>, next: Instant },
-    Video(VideoWriter),
-}
-
-impl Shown {
-    fn new(args: &PlayArgs) -> Result<Self> {
-        if let Some(out) = &args.out {
-            let kind = out.extension().and_then(|kind| kind.to_str()).unwrap_or_default();
-            let format = match kind.to_ascii_lowercase().as_str() {
-                "gif" => VideoFormat::Gif,
-                "mp4" => VideoFormat::Mp4,
-                _ => {
-                    let message = format!("{} is neither a .gif nor an .mp4 file", out.display());
-                    return Err(CliError::Usage(message));
-                }
-            };
-            return Ok(Self::Video(VideoWriter::new(out, format)));
-        }
-        if !io::stdout().is_terminal() {
-            let message = "`play` draws in a terminal; write a video with --out FILE.gif instead";
-            return Err(CliError::Usage(message.into()));
-        }
-        let screen = Screen::new(args.width);
-        Ok(Self::Terminal { screen, pause: args.fps, next: Instant::now() })
-    }
-
-    /// Shows a frame, at the speed of the environment in a terminal.
-    fn show(&mut self, frame: &Frame, about: &str) -> Result<()> {
-        let failed = |error: io::Error| CliError::Failed(format!("cannot draw: {error}"));
-        match self {
-            Self::Video(video) => {
-                video.push(frame).map_err(|error| CliError::Failed(error.to_string()))
-            }
-            Self::Terminal { screen, pause, next } => {
-                thread::sleep(next.saturating_duration_since(Instant::now()));
-                *next =
-                    Instant::now() + Duration::from_secs_f64(1.0 / pause.unwrap_or(frame.fps()));
-                let mut out = io::stdout().lock();
-                out.write_all(screen.draw(frame, about).as_bytes())
-                    .and_then(|()| out.flush())
-                    .map_err(failed)
-            }
+        if is_over {
+            episodes.push(Played { reward, steps, details: game.details() });
         }
     }
-
-    fn finish(self) -> Result<()> {
-        match self {
-            Self::Video(video) => {
-                video.finish().map_err(|error| CliError::Failed(error.to_string()))
-            }
-            Self::Terminal { screen, .. } => {
-                print!("{}", screen.end());
-                Ok(())
-            }
-        }
-    }
+    Ok(episodes)
 }

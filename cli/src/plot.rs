@@ -5,6 +5,7 @@ use rekindle::metrics::LearningCurve;
 
 use crate::args::PlotArgs;
 use crate::error::{CliError, Result};
+use crate::output::say;
 
 pub(crate) fn run(args: &PlotArgs) -> Result<()> {
     let label = match args.metric.as_str() {
@@ -42,6 +43,5 @@ pub(crate) fn run(args: &PlotArgs) -> Result<()> {
         plot = plot.series(name, &points);
     }
     plot.save(&args.out)?;
-    println!("{}", args.out.display());
-    Ok(())
+    say!("{}", args.out.display())
 }

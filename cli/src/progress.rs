@@ -104,8 +104,12 @@ impl Sink for Lines {
 struct Above(ProgressBar);
 
 impl Write for Above {
+    /// Training goes on if nobody reads the lines.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::stdout().write(bytes))
+        match self.0.suspend(|| io::stdout().write(bytes)) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(bytes.len()),
+            written => written,
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -5,13 +5,15 @@ use std::path::Path;
 
 use rekindle::algorithms::{Experiment, Stop};
 use rekindle::prelude::*;
+use serde_json::Value;
 
 use crate::args::ResumeArgs;
 use crate::config::change;
 use crate::error::{CliError, Result};
 use crate::interrupt::Interrupt;
 use crate::lines::last_result;
-use crate::run_path::{CONFIG, checkpoint_of, is_run};
+use crate::output::say;
+use crate::run_path::{CONFIG, checkpoint_of, is_run, settings_of};
 use crate::training_loop;
 
 pub(crate) fn run(args: &ResumeArgs) -> Result<()> {
@@ -23,22 +25,24 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<()> {
         );
         return Err(CliError::Failed(message));
     }
-    let mut experiment = Experiment::read(folder.join(CONFIG))?;
-    let before = experiment.clone();
+    let checkpoint = checkpoint_of(folder, &args.checkpoint)?;
+    let mut experiment = settings_of(folder, &checkpoint)?;
+    let saved = Experiment::of_checkpoint(&checkpoint)?;
+    warn_of_edits(&experiment, &saved)?;
     change(&mut experiment, &args.set, args.steps.as_deref())?;
     experiment.validate()?;
-    // Only the changes are applied, because the settings in the checkpoint also hold what changed during training.
-    let changes = experiment.changes_from(&before)?;
+    // The settings in the checkpoint also hold what changed during training, so only these changes are applied to them.
+    let mut changed = saved.clone();
+    change(&mut changed, &args.set, args.steps.as_deref())?;
+    let changes = changed.changes_from(&saved)?;
     let run = experiment.run()?;
-    let checkpoint = checkpoint_of(folder, &args.checkpoint)?;
     let device = args.device.open()?;
     let interrupt = Interrupt::listen()?;
     let spec = experiment.algorithm().clone().allow_external_environments(args.allow_python);
     let algorithm = spec.restore(&checkpoint, &changes, &device)?;
     // Before the folder is opened, which drops the results of later iterations.
     if let Some(stop) = run.is_over(&algorithm, &Metrics::default()) {
-        nothing_to_do(folder, &algorithm, stop);
-        return Ok(());
+        return nothing_to_do(folder, &algorithm, stop);
     }
     let algorithm = algorithm.with_existing_run_folder(folder, run.clone())?;
     if !args.set.is_empty() || args.steps.is_some() {
@@ -50,20 +54,47 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<()> {
     // `with_existing_run_folder` has dropped the results of later iterations.
     let last = last_result(folder).ok().flatten().unwrap_or_default();
     if let Some(stop) = run.is_over(&algorithm, &last) {
-        nothing_to_do(folder, &algorithm, stop);
-        return Ok(());
+        return nothing_to_do(folder, &algorithm, stop);
     }
     training_loop::train(algorithm, &run, args.output, &interrupt)
 }
 
-fn nothing_to_do(folder: &Path, algorithm: &Algorithm, stop: Stop) {
-    println!(
+/// Warns of settings in the file that differ from those of the checkpoint, because the file was edited, or because the
+/// program changed them during training.
+fn warn_of_edits(file: &Experiment, saved: &Experiment) -> Result<()> {
+    let mut names = Vec::new();
+    collect_names(&file.changes_from(saved)?, "", &mut names);
+    if !names.is_empty() {
+        tracing::warn!(
+            "{CONFIG} has other values of {} than the checkpoint, which the run continues with; change a setting with --set",
+            names.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// Collects the names of settings, with dots.
+fn collect_names(settings: &Value, within: &str, names: &mut Vec<String>) {
+    match settings {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let name =
+                    if within.is_empty() { name.clone() } else { format!("{within}.{name}") };
+                collect_names(value, &name, names);
+            }
+        }
+        _ => names.push(format!("`{within}`")),
+    }
+}
+
+fn nothing_to_do(folder: &Path, algorithm: &Algorithm, stop: Stop) -> Result<()> {
+    say!(
         "nothing to do: the run has ended by {0} after {1} iterations and {2} steps; continue with --set {0}=…",
         limit(stop),
         algorithm.iteration(),
         algorithm.env_steps()
-    );
-    println!("{}", folder.display());
+    )?;
+    say!("{}", folder.display())
 }
 
 /// Returns the setting that ends runs for a reason.

@@ -1,8 +1,11 @@
 //! Folders of runs and their checkpoints.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use rekindle::algorithms::Experiment;
 use rekindle::checkpoint;
+use serde_json::Value;
 
 use crate::error::{CliError, Result};
 
@@ -57,4 +60,26 @@ pub(crate) fn checkpoint_at(path: &Path, best: bool) -> Result<PathBuf> {
         ),
         false => format!("{} does not exist", path.display()),
     }))
+}
+
+/// Returns the manifest of a checkpoint.
+pub(crate) fn manifest(checkpoint: &Path) -> Result<Value> {
+    let path = checkpoint.join("manifest.json");
+    let bytes = fs::read(&path).map_err(CliError::io("read", &path))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))
+}
+
+/// Reads the settings of a run. An error says if another version of this program wrote them.
+pub(crate) fn settings_of(run: &Path, checkpoint: &Path) -> Result<Experiment> {
+    Experiment::read(run.join(CONFIG)).map_err(|error| {
+        let own = env!("CARGO_PKG_VERSION");
+        let manifest = manifest(checkpoint).unwrap_or_default();
+        match manifest["library_version"].as_str().filter(|version| *version != own) {
+            Some(version) => CliError::Usage(format!(
+                "{error}; the run was written by rekindle {version}, and this program is rekindle {own}"
+            )),
+            None => error.into(),
+        }
+    })
 }

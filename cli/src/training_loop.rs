@@ -8,6 +8,7 @@ use rekindle::metrics::Metrics;
 use crate::args::Output;
 use crate::error::{CliError, Result};
 use crate::interrupt::Interrupt;
+use crate::output::{say, tell};
 use crate::progress::Progress;
 
 /// Trains, saves and evaluates, and prints how the run ended.
@@ -20,9 +21,9 @@ pub(crate) fn train(
     let folder = algorithm.run_folder().map(|folder| folder.path().display().to_string());
     let folder = folder.unwrap_or_default();
     if !output.quiet && io::stderr().is_terminal() {
-        eprintln!("{} in {folder}", algorithm.name());
+        tell!("{} in {folder}", algorithm.name());
         if !run.is_limited() && run.stop_value.is_none() {
-            eprintln!("no limit is set: training until Ctrl-C (--steps N sets one)");
+            tell!("no limit is set: training until Ctrl-C (--steps N sets one)");
         }
     }
     let progress = Progress::start(&algorithm, run, output);
@@ -39,19 +40,19 @@ pub(crate) fn train(
                 Ok(_) => format!("its state is saved; `rekindle resume {folder}` continues"),
                 Err(error) => format!("its state could not be saved: {error}"),
             };
-            eprintln!("training failed; {outcome}");
+            tell!("training failed; {outcome}");
             return Err(error);
         }
     };
     algorithm.save_run()?;
     match ended {
         None => {
-            eprintln!(
+            tell!(
                 "interrupted: saved after {} iterations and {} steps; `rekindle resume {folder}` continues",
                 algorithm.iteration(),
                 algorithm.env_steps()
             );
-            println!("{folder}");
+            say!("{folder}")?;
             Err(CliError::Interrupted)
         }
         Some((stop, result)) => finish(&mut algorithm, run, output, stop, &result, &folder),
@@ -99,22 +100,22 @@ fn finish(
             Stop::Seconds => "the limit of time is reached".to_owned(),
             _ => "a limit is reached".to_owned(),
         };
-        println!(
+        say!(
             "done: {reason} (iteration {}, {} steps)",
             algorithm.iteration(),
             algorithm.env_steps()
-        );
+        )?;
         if evaluation.returns.is_empty() {
-            println!("evaluation: no episodes");
+            say!("evaluation: no episodes")?;
         } else {
-            println!(
+            say!(
                 "evaluation: return {:.2} ± {:.2} in {} episodes",
                 evaluation.mean_return(),
                 evaluation.std_return(),
                 evaluation.returns.len()
-            );
+            )?;
         }
     }
-    println!("{folder}");
+    say!("{folder}")?;
     Ok(())
 }

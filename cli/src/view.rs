@@ -8,12 +8,13 @@ mod runs;
 mod server;
 #[cfg(test)]
 mod tests;
+mod videos;
 
-use std::io::{self, Write};
 use std::net::TcpListener;
 
 use crate::args::ViewArgs;
 use crate::error::{CliError, Result};
+use crate::output::{self, say};
 
 pub(crate) fn run(args: &ViewArgs) -> Result<()> {
     if !args.runs.is_dir() {
@@ -25,9 +26,9 @@ pub(crate) fn run(args: &ViewArgs) -> Result<()> {
         CliError::Failed(format!("cannot listen on {}:{}: {error}{free}", args.address, args.port))
     })?;
     let address = listener.local_addr().map_err(|error| CliError::Failed(error.to_string()))?;
-    println!("http://{address}");
-    // Flush, because people and programs read the address while the server runs.
-    let _ = io::stdout().flush();
+    say!("http://{address}")?;
+    // People and programs read the address while the server runs.
+    output::flush()?;
     server::serve(&listener, &args.runs)
         .map_err(|error| CliError::Failed(format!("the server stopped: {error}")))
 }

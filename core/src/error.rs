@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use rekindle_checkpoint::CheckpointError;
+use rekindle_env::suggestion;
 
 use crate::any_tensor::TensorKind;
 
@@ -11,7 +12,10 @@ use crate::any_tensor::TensorKind;
 #[derive(Debug, Error)]
 pub enum CoreError {
     /// A column is not in the batch.
-    #[error("column `{column}` is not in the batch; available: [{available}]")]
+    #[error(
+        "column `{column}` is not in the batch{}; available: [{available}]",
+        suggestion(column, available)
+    )]
     MissingColumn {
         /// The requested column.
         column: String,

@@ -3,7 +3,7 @@
 use rekindle_catalog::CatalogError;
 use rekindle_checkpoint::CheckpointError;
 use rekindle_core::{ConfigError, CoreError};
-use rekindle_env::EnvError;
+use rekindle_env::{EnvError, suggestion};
 use rekindle_metrics::MetricsError;
 use rekindle_onnx::OnnxError;
 use rekindle_rl_module::ModuleError;
@@ -87,7 +87,10 @@ pub enum RunnerError {
     #[error("the runner has no module to act with; call `set_module` first")]
     NoModule,
     /// A module id that does not act in this runner.
-    #[error("no module `{module}` acts here; the modules are [{known}]")]
+    #[error(
+        "no module `{module}` acts here{}; the modules are [{known}]",
+        suggestion(module, known)
+    )]
     UnknownModule {
         /// The requested id.
         module: String,
@@ -218,7 +221,8 @@ pub enum RunnerError {
     UnmappedAgent(String),
     /// A policy mapping function that is not registered in this program.
     #[error(
-        "the policy mapping function `{name}` is not registered in this program; call `PolicyMapping::from_fn` with that name first (registered: [{known}])"
+        "the policy mapping function `{name}` is not registered in this program; call `PolicyMapping::from_fn` with that name first (registered: [{known}]){}",
+        suggestion(name, known)
     )]
     UnregisteredMapping {
         /// The name in the configuration.
@@ -228,7 +232,8 @@ pub enum RunnerError {
     },
     /// An agent that is mapped to a module that is not one of the policies.
     #[error(
-        "agent `{agent}` is mapped to module `{module}`, which is not one of the policies [{known}]; add it to them, or map the agent to one of them"
+        "agent `{agent}` is mapped to module `{module}`, which is not one of the policies [{known}]; add it to them, or map the agent to one of them{}",
+        suggestion(module, known)
     )]
     UnknownPolicy {
         /// The agent.
@@ -276,7 +281,8 @@ pub enum RunnerError {
     },
     /// A policy mapping with an agent that the environment does not have.
     #[error(
-        "the policy mapping names agent `{agent}`, which `{env}` does not have; its agents are [{known}]"
+        "the policy mapping names agent `{agent}`, which `{env}` does not have; its agents are [{known}]{}",
+        suggestion(agent, known)
     )]
     UnknownAgent {
         /// The id of the environment.
@@ -287,7 +293,10 @@ pub enum RunnerError {
         known: String,
     },
     /// A connector name that is not in the pipeline.
-    #[error("there is no connector `{name}` in the pipeline; it has [{available}]")]
+    #[error(
+        "there is no connector `{name}` in the pipeline; it has [{available}]{}",
+        suggestion(name, available)
+    )]
     UnknownConnector {
         /// The requested name.
         name: String,
@@ -296,7 +305,8 @@ pub enum RunnerError {
     },
     /// A connector in a configuration that is not registered in this program.
     #[error(
-        "the connector `{name}` is not registered in this program; call `register_connector` first (registered: [{known}])"
+        "the connector `{name}` is not registered in this program; call `register_connector` first (registered: [{known}]){}",
+        suggestion(name, known)
     )]
     UnregisteredConnector {
         /// The name in the configuration.
@@ -466,7 +476,8 @@ pub enum RunnerError {
     },
     /// An environment that is not registered for the device.
     #[error(
-        "no tensor environment is registered as `{env}` (registered: {known}); register it with `register_tensor_env`, or step it on the host with `env_runners.on_device` false"
+        "no tensor environment is registered as `{env}` (registered: {known}); register it with `register_tensor_env`, or step it on the host with `env_runners.on_device` false{}",
+        suggestion(env, known)
     )]
     UnknownTensorEnv {
         /// The requested id.

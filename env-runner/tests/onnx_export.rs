@@ -20,8 +20,8 @@ use rekindle_env_runner::{
 };
 use rekindle_onnx::{Graph, PolicyOutputs, Values};
 use rekindle_rl_module::{
-    DeterministicActorCritic, ModuleContext, QNetwork, RLModule, RLModuleSpec,
-    Result as ModuleResult, SoftActorCritic,
+    DeterministicActorCritic, ModuleContext, MultiRLModuleSpec, PerModule, QNetwork, RLModule,
+    RLModuleSpec, Result as ModuleResult, SharedContext, SharedRLModule, SoftActorCritic,
 };
 use serde_json::{Map, Value, json};
 
@@ -71,6 +71,64 @@ impl RLModule for Opaque {
         let logits = self.pi.forward(batch.float::<2>(Columns::OBS)?);
         Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
     }
+}
+
+/// Modules with one encoder.
+#[derive(Module, Debug)]
+struct SharedEncoder {
+    encoder: Mlp,
+    heads: PerModule<Mlp>,
+}
+
+impl SharedRLModule for SharedEncoder {
+    fn setup(cx: &SharedContext<'_>) -> ModuleResult<Self> {
+        let heads =
+            PerModule::build(cx, |cx| Ok(cx.mlp(8, &[], cx.action_space().as_discrete()?.n())))?;
+        Ok(Self { encoder: cx.first()?.mlp(3, &[8], 8), heads })
+    }
+
+    fn forward_train(&self, module_id: &str, batch: &Batch) -> ModuleResult<Batch> {
+        let features = self.encoder.forward(batch.float::<2>(Columns::OBS)?);
+        let logits = self.heads.get(module_id)?.forward(features);
+        Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
+    }
+
+    fn export_onnx(
+        &self,
+        module_id: &str,
+        graph: &mut Graph,
+        observations: &Values,
+    ) -> ModuleResult<PolicyOutputs> {
+        let features = self.encoder.export_onnx(graph, observations.one()?)?;
+        let logits = self.heads.get(module_id)?.export_onnx(graph, &features)?;
+        Ok(PolicyOutputs::of_distribution(logits))
+    }
+}
+
+/// Modules with one network, without an ONNX form.
+#[derive(Module, Debug)]
+struct SharedOpaque {
+    network: Mlp,
+}
+
+impl SharedRLModule for SharedOpaque {
+    fn setup(cx: &SharedContext<'_>) -> ModuleResult<Self> {
+        Ok(Self { network: cx.first()?.mlp(3, &[], 2) })
+    }
+
+    fn forward_train(&self, _module_id: &str, batch: &Batch) -> ModuleResult<Batch> {
+        let logits = self.network.forward(batch.float::<2>(Columns::OBS)?);
+        Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
+    }
+}
+
+/// The bundle of the second of two modules that share parameters.
+fn shared<M: SharedRLModule + Module + 'static>() -> PolicyBundle {
+    let spec = || RLModuleSpec::default().observation_space(vector(3)).action_space(choice(2));
+    let spec = MultiRLModuleSpec::shared::<M>([("first", spec()), ("second", spec())]);
+    let modules = spec.build(&device(), 7).unwrap();
+    let config = BundleConfig::new(vector(3), choice(2));
+    PolicyBundle::new(modules.module("second").unwrap().clone(), config, &device()).unwrap()
 }
 
 fn vector(width: usize) -> Space {
@@ -284,6 +342,16 @@ fn policies() -> Vec<(&'static str, PolicyBundle)> {
             "masked_ppo",
             bundle(RLModuleSpec::of::<MaskedPolicy>(), masked(4), choice(4), Value::Null),
         ),
+        ("masked_default", bundle(default(), masked(4), choice(4), small())),
+        (
+            "masked_lstm",
+            bundle(
+                default(),
+                masked(4),
+                choice(4),
+                json!({"fcnet_hiddens": [8], "use_lstm": true, "lstm_cell_size": 6}),
+            ),
+        ),
         ("dqn", bundle(q(), vector(3), choice(4), small())),
         ("dqn_masked", bundle(q(), masked(4), Space::discrete_with_start(4, 3).unwrap(), small())),
         (
@@ -359,6 +427,7 @@ fn policies() -> Vec<(&'static str, PolicyBundle)> {
             ),
         ),
     ];
+    policies.push(("shared_encoder", shared::<SharedEncoder>()));
     policies.push(("filtered", filtered("Pendulum-v1", small())));
     let lstm = json!({"fcnet_hiddens": [8], "use_lstm": true, "lstm_cell_size": 8});
     policies.push(("filtered_lstm", filtered("StatelessCartPole-v1", lstm)));
@@ -462,11 +531,11 @@ fn a_part_without_an_onnx_form_is_named() {
     let message = opaque.to_onnx().unwrap_err().to_string();
     assert!(message.starts_with("module `"), "{message}");
     assert!(message.contains("Opaque` cannot be exported to ONNX"), "{message}");
-    assert!(
-        message.contains("implement `RLModule::export_onnx`")
-            || message.contains("does not implement `RLModule::export_onnx`"),
-        "{message}"
-    );
+    assert!(message.contains("does not implement `RLModule::export_onnx`"), "{message}");
+    let message = shared::<SharedOpaque>().to_onnx().unwrap_err().to_string();
+    assert!(message.starts_with("shared module `"), "{message}");
+    assert!(message.contains("SharedOpaque` cannot be exported to ONNX"), "{message}");
+    assert!(message.contains("does not implement `SharedRLModule::export_onnx`"), "{message}");
     let previous = bundle_with(
         RLModuleSpec::default(),
         vector(3),

@@ -172,6 +172,6 @@ pub use spaces::{
     BoxDType, BoxSpace, DictSpace, Discrete, MultiBinary, MultiDiscrete, Space, SpaceSampler,
     TupleSpace,
 };
-pub use suggest::did_you_mean;
+pub use suggest::{did_you_mean, suggestion};
 pub use value::Value;
 pub use vector::{SyncVectorEnv, VectorEnv, VectorStep, seeds_from};

@@ -15,14 +15,34 @@ pub fn did_you_mean(wanted: &str, known: &[String]) -> String {
     }
 }
 
-/// Whether two names differ only in letter case, version, or a few characters.
+/// Suggests the names of a comma-separated list that are close to `wanted`: `; did you mean ..?`. Empty if none is.
+#[must_use]
+pub fn suggestion(wanted: &str, known: &str) -> String {
+    let close = known.split(',').map(str::trim).filter(|name| is_close(wanted, name));
+    let close: Vec<_> = close.map(|name| format!("`{name}`")).collect();
+    if close.is_empty() { String::new() } else { format!("; did you mean {}?", close.join(", ")) }
+}
+
+/// Shortest name that counts as close to a longer one with more letters in between.
+const SHORTEST: usize = 5;
+
+/// Whether two names differ only in letter case, version, or a few characters, or one has all letters of the other in
+/// their order: `max_steps` for `max_env_steps`.
 fn is_close(a: &str, b: &str) -> bool {
     let base = |name: &str| {
         let lower = name.to_lowercase();
         lower.rsplit_once("-v").map_or(lower.clone(), |(base, _)| base.to_owned())
     };
     let (a, b) = (base(a), base(b));
-    edit_distance(&a, &b) <= a.len().min(b.len()) / 4
+    let (short, long) = if a.len() <= b.len() { (&a, &b) } else { (&b, &a) };
+    let is_part = short.len() >= SHORTEST && 2 * short.len() > long.len() && has_all(long, short);
+    is_part || edit_distance(&a, &b) <= short.len() / 4
+}
+
+/// Whether all letters of `short` are in `long`, in their order.
+fn has_all(long: &str, short: &str) -> bool {
+    let mut letters = long.chars();
+    short.chars().all(|letter| letters.any(|other| other == letter))
 }
 
 /// The Levenshtein distance: insertions, deletions and replacements from `a` to `b`.
@@ -57,10 +77,20 @@ mod tests {
     }
 
     #[test]
+    fn the_close_names_of_a_list_are_suggested() {
+        let known = "actions, obs, action_logp";
+        assert_eq!(suggestion("action_lgp", known), "; did you mean `action_logp`?");
+        assert_eq!(suggestion("rewards", known), "");
+        assert_eq!(suggestion("obs", ""), "");
+    }
+
+    #[test]
     fn versions_case_and_slips_are_close_and_other_names_are_not() {
         assert!(is_close("cartpole-v9", "CartPole-v1"));
         assert!(is_close("CartPol-v1", "CartPole-v1"));
         assert!(!is_close("Pendulum-v1", "CartPole-v1"));
         assert!(!is_close("x", "y"));
+        assert!(is_close("max_steps", "max_env_steps") && is_close("MeanStdFilter", "MeanFilter"));
+        assert!(!is_close("gamma", "target_network_gamma") && !is_close("lr", "lambda_r"));
     }
 }

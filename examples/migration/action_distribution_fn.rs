@@ -28,6 +28,7 @@ impl RLModule for Tempered {
         Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
     }
 
+    // ANCHOR: passes
     fn forward_exploration(
         &self,
         batch: &Batch,
@@ -40,6 +41,7 @@ impl RLModule for Tempered {
     fn forward_inference(&self, batch: &Batch) -> ModuleResult<Batch> {
         self.forward_train(batch)
     }
+    // ANCHOR_END: passes
 }
 
 /// Compares the inputs of both passes.

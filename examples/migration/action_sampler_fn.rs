@@ -43,6 +43,7 @@ impl RLModule for EpsilonGreedy {
         Ok(Batch::new().with(Columns::QF_PREDS, q))
     }
 
+    // ANCHOR: exploration
     fn forward_exploration(
         &self,
         batch: &Batch,
@@ -64,6 +65,7 @@ impl RLModule for EpsilonGreedy {
             .with(Columns::ACTIONS, greedy.mask_where(explores, random))
             .with(Columns::ACTION_DIST_INPUTS, probabilities.log()))
     }
+    // ANCHOR_END: exploration
 
     fn forward_inference(&self, batch: &Batch) -> ModuleResult<Batch> {
         Ok(Batch::new().with(Columns::ACTIONS, self.greedy(batch)?))

@@ -11,6 +11,7 @@ use rekindle::core::any_tensor::to_f32;
 use rekindle::core::host_batch::upload;
 use rekindle::prelude::*;
 
+// ANCHOR: function
 /// Returns an action for each observation: sampled with `explore`, otherwise from the deterministic
 /// twin.
 pub(crate) fn compute_actions(
@@ -39,6 +40,7 @@ pub(crate) fn compute_actions(
     }
     Ok(actions)
 }
+// ANCHOR_END: function
 
 /// Builds a module for two numbers and three actions.
 pub(crate) fn a_module(device: &Device) -> Result<AnyRLModule, Box<dyn Error>> {

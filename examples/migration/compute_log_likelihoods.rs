@@ -12,6 +12,7 @@ use rekindle::prelude::*;
 
 use super::compute_actions::{a_module, compute_actions};
 
+// ANCHOR: function
 /// Returns the log-probability of each action at its observation.
 fn compute_log_likelihoods(
     module: &AnyRLModule,
@@ -25,6 +26,7 @@ fn compute_log_likelihoods(
     let logp = module.distribution().logp(inputs, &upload(actions, device)?)?;
     Ok(to_f32(logp)?)
 }
+// ANCHOR_END: function
 
 /// Compares the likelihoods of explored actions with their frequencies.
 pub(crate) fn of_given_actions() -> Result<(), Box<dyn Error>> {

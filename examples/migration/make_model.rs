@@ -7,6 +7,7 @@ use burn::prelude::*;
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
 
+// ANCHOR: module
 /// `MyCustomModel`: one hidden layer, and a value function on top of it (`value_function()` of a
 /// `ModelV2`).
 #[derive(Module, Debug)]
@@ -51,6 +52,7 @@ impl ValueFunction for MyCustomModel {
         Ok(self.value.forward(features).squeeze_dim(1))
     }
 }
+// ANCHOR_END: module
 
 /// Trains the model with PPO for one quick iteration.
 pub(crate) fn a_custom_model() -> Result<(), Box<dyn Error>> {

@@ -28,10 +28,12 @@ impl RLModule for Squashed {
         Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, inputs))
     }
 
+    // ANCHOR: distribution
     fn action_distribution(cx: &ModuleContext<'_>) -> ModuleResult<Arc<dyn Distribution>> {
         let size = cx.action_space().as_box()?.size();
         Ok(Arc::new(SquashedGaussian::new(vec![-1.0; size], vec![1.0; size])?))
     }
+    // ANCHOR_END: distribution
 }
 
 /// Trains the model with PPO for one quick iteration.

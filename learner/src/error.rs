@@ -3,7 +3,7 @@
 use rekindle_catalog::CatalogError;
 use rekindle_checkpoint::CheckpointError;
 use rekindle_core::{ConfigError, CoreError};
-use rekindle_env::EnvError;
+use rekindle_env::{EnvError, suggestion};
 use rekindle_metrics::MetricsError;
 use rekindle_rl_module::ModuleError;
 use thiserror::Error;
@@ -58,7 +58,8 @@ pub enum LearnerError {
     OnDevice,
     /// A scalar that no optimizer of a loss owns.
     #[error(
-        "no optimizer of this loss owns the scalar `{name}`; its scalars: [{known}]; return it from `optimizers` (`OptimizerGroup::scalars`)"
+        "no optimizer of this loss owns the scalar `{name}`; its scalars: [{known}]; return it from `optimizers` (`OptimizerGroup::scalars`){}",
+        suggestion(name, known)
     )]
     UnknownScalar {
         /// The name of the scalar.
@@ -199,7 +200,8 @@ pub enum LearnerError {
     },
     /// A learner connector that is not registered.
     #[error(
-        "the learner connector `{name}` is not registered in this program; call `register_learner_connector(\"{name}\", …)` before building or loading what uses it (registered: [{known}])"
+        "the learner connector `{name}` is not registered in this program; call `register_learner_connector(\"{name}\", …)` before building or loading what uses it (registered: [{known}]){}",
+        suggestion(name, known)
     )]
     UnregisteredConnector {
         /// The name in the configuration or checkpoint.

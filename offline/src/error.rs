@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use parquet::errors::ParquetError;
-use rekindle_env::EnvError;
+use rekindle_env::{EnvError, suggestion};
 use thiserror::Error;
 
 /// The result of an operation on recorded experience.
@@ -62,7 +62,10 @@ pub enum OfflineError {
         reason: String,
     },
     /// Experience of a module that has no spaces.
-    #[error("the data have no spaces for module `{id}`; they have those of {known}")]
+    #[error(
+        "the data have no spaces for module `{id}`; they have those of {known}{}",
+        suggestion(id, known)
+    )]
     UnknownModule {
         /// The id of the module.
         id: String,

@@ -33,9 +33,38 @@ impl ActionMask {
         observations: &Space,
         actions: &Discrete,
     ) -> Result<Option<(Self, Space)>> {
+        Self::divide_for(observations, actions.n())
+    }
+
+    /// Divides an observation space for a policy of choices: the mask of a `MultiDiscrete` space has the masks of its
+    /// components one after the other.
+    ///
+    /// # Errors
+    /// [`ModuleError::Mismatch`] if the mask does not fit the actions, the actions are no choices, or there is nothing
+    /// beside the mask.
+    pub(crate) fn divide_choices<'a>(
+        observations: &'a Space,
+        actions: &Space,
+    ) -> Result<(Option<Self>, Cow<'a, Space>)> {
+        let division = match number_of_choices(actions) {
+            Some(n) => Self::divide_for(observations, n)?,
+            None if has_action_mask(observations) => {
+                return Err(ModuleError::Mismatch(format!(
+                    "the part `action_mask` of the observations masks the choices of a Discrete or MultiDiscrete space, and the action space is {actions}; rename the part if it is no mask"
+                )));
+            }
+            None => None,
+        };
+        Ok(match division {
+            Some((mask, seen)) => (Some(mask), Cow::Owned(seen)),
+            None => (None, Cow::Borrowed(observations)),
+        })
+    }
+
+    fn divide_for(observations: &Space, n: usize) -> Result<Option<(Self, Space)>> {
         let Space::Dict(dict) = observations else { return Ok(None) };
         if let Ok(original) = dict.get(Columns::ORIG_OBS) {
-            let Some((division, seen)) = Self::divide(original, actions)? else { return Ok(None) };
+            let Some((division, seen)) = Self::divide_for(original, n)? else { return Ok(None) };
             let parts = dict.iter().map(|(name, space)| match name {
                 Columns::ORIG_OBS => (name, seen.clone()),
                 _ => (name, space.clone()),
@@ -44,12 +73,11 @@ impl ActionMask {
         }
         let Ok(mask) = dict.get(Columns::ACTION_MASK) else { return Ok(None) };
         let fits = match mask {
-            Space::MultiBinary(mask) => mask.n() == actions.n(),
-            Space::Box(mask) => mask.shape() == [actions.n()],
+            Space::MultiBinary(mask) => mask.n() == n,
+            Space::Box(mask) => mask.shape() == [n],
             _ => false,
         };
         if !fits {
-            let n = actions.n();
             return Err(ModuleError::Mismatch(format!(
                 "the part `action_mask` of the observations is {mask}, and there are {n} actions; make it a `MultiBinary` or `Box` of {n} numbers, or rename it if it is no mask"
             )));
@@ -133,6 +161,16 @@ impl ActionMask {
     }
 }
 
+/// Returns the number of choices of a `Discrete` space, or of all components of a `MultiDiscrete` one; `None` for other
+/// spaces.
+pub(crate) fn number_of_choices(actions: &Space) -> Option<usize> {
+    match actions {
+        Space::Discrete(actions) => Some(actions.n()),
+        Space::MultiDiscrete(actions) => Some(actions.nvec().iter().sum()),
+        _ => None,
+    }
+}
+
 /// Whether observations of a space have an action mask: a Dict with a part `action_mask`, or one in which previous
 /// actions or rewards are beside such observations.
 #[must_use]
@@ -151,6 +189,26 @@ mod tests {
     fn divide(parts: &[(&str, Space)], actions: usize) -> Result<Option<(ActionMask, Space)>> {
         let space = Space::dict(parts.iter().map(|(name, space)| (*name, space.clone()))).unwrap();
         ActionMask::divide(&space, &Discrete::new(actions).unwrap())
+    }
+
+    #[test]
+    fn the_mask_of_several_choices_has_theirs_one_after_the_other() {
+        let observations = |n| {
+            let mask = Space::multi_binary(n).unwrap();
+            Space::dict([("action_mask", mask), ("x", Space::unbounded(&[4]).unwrap())]).unwrap()
+        };
+        let divide = |n, actions: &Space| {
+            let (mask, seen) = ActionMask::divide_choices(&observations(n), actions)?;
+            Ok::<_, ModuleError>((mask.is_some(), seen.into_owned()))
+        };
+        let seen = Space::unbounded(&[4]).unwrap();
+        let several = Space::multi_discrete([2, 3]).unwrap();
+        assert_eq!(divide(5, &several).unwrap(), (true, seen.clone()));
+        assert_eq!(divide(3, &Space::discrete(3).unwrap()).unwrap(), (true, seen));
+        let message = divide(2, &several).unwrap_err().to_string();
+        assert!(message.contains("there are 5 actions"), "{message}");
+        let message = divide(2, &Space::boxed(-1.0, 1.0, &[2]).unwrap()).unwrap_err().to_string();
+        assert!(message.contains("rename the part if it is no mask"), "{message}");
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! The default actor-critic module.
 
+use std::borrow::Cow;
+
 use burn::module::Module;
 use burn::prelude::*;
-use rekindle_catalog::{BoxEncoder, Mlp, PolicyHead, check_encoder};
+use rekindle_catalog::{
+    BoxEncoder, Mlp, PolicyHead, check_encoder, export_mask_logits, mask_logits,
+};
 use rekindle_core::{Batch, Column, Columns};
 use rekindle_env::Buffer;
 use rekindle_onnx::{Graph, PolicyOutputs, Values};
 
+use crate::action_mask::{ActionMask, number_of_choices};
 use crate::context::ModuleContext;
 use crate::error::{ModuleError, Result};
 use crate::exploration::ExplorationContext;
@@ -44,12 +49,20 @@ use crate::roles::{Role, ValueFunction};
 ///
 /// Recurrent encoders make the module stateful. With two of them, the state is a Dict of `"actor"`
 /// and `"critic"`.
+///
+/// Observations may be a Dict with an action mask: a part `action_mask` of one number per action of a `Discrete` space,
+/// or per choice of a `MultiDiscrete` one, 1 for allowed and 0 for masked. The encoders see the other parts: the part
+/// itself if there is one, otherwise a Dict of them. Masked actions have probability 0
+/// ([`mask_logits`]). A mask that allows nothing is an error where an action is to be chosen. A module that is put
+/// together by [`ActorCritic::new`] masks nothing.
 #[derive(Module, Debug)]
 pub struct ActorCritic {
     encoder: BoxEncoder,
     critic_encoder: Option<BoxEncoder>,
     pi: PolicyHead,
     vf: Option<Mlp>,
+    #[module(skip)]
+    mask: Option<ActionMask>,
     is_stateful: bool,
     max_seq_len: usize,
 }
@@ -68,6 +81,7 @@ impl ActorCritic {
             critic_encoder: None,
             pi,
             vf: None,
+            mask: None,
             max_seq_len: MAX_SEQ_LEN,
         }
     }
@@ -99,10 +113,19 @@ impl ActorCritic {
         self.vf.is_some() && self.critic_encoder.is_none()
     }
 
-    /// Computes the features of the policy, and the state after them if the module is stateful.
-    /// Without `critic`, the state of the critic's own encoder is unchanged.
-    fn encode(&self, batch: &Batch, critic: bool) -> Result<(Tensor<2>, Option<Column>)> {
-        let observations = batch.column(Columns::OBS)?;
+    /// Returns what the encoders see, and the action mask if observations have one.
+    fn seen<'b>(&self, batch: &'b Batch) -> Result<(Cow<'b, Column>, Option<Tensor<2>>)> {
+        ActionMask::read_if(self.mask.as_ref(), batch.column(Columns::OBS)?)
+    }
+
+    /// Computes the features of the policy from what the encoders see, and the state after them if the module is
+    /// stateful. Without `critic`, the state of the critic's own encoder is unchanged.
+    fn encode(
+        &self,
+        batch: &Batch,
+        observations: &Column,
+        critic: bool,
+    ) -> Result<(Tensor<2>, Option<Column>)> {
         if !self.is_stateful {
             return Ok((self.encoder.forward(observations)?, None));
         }
@@ -123,12 +146,14 @@ impl ActorCritic {
     }
 
     fn act(&self, batch: &Batch, critic: bool) -> Result<Batch> {
+        let (seen, mask) = self.seen(batch)?;
         if !self.is_stateful {
-            let inputs = self.pi.forward_from(&*self.encoder, batch.column(Columns::OBS)?)?;
+            let inputs = masked(self.pi.forward_from(&*self.encoder, &seen)?, mask);
             return Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, inputs));
         }
-        let (features, state) = self.encode(batch, critic)?;
-        let mut out = Batch::new().with(Columns::ACTION_DIST_INPUTS, self.pi.forward(features));
+        let (features, state) = self.encode(batch, &seen, critic)?;
+        let inputs = masked(self.pi.forward(features), mask);
+        let mut out = Batch::new().with(Columns::ACTION_DIST_INPUTS, inputs);
         if let Some(state) = state {
             out.insert(Columns::STATE_OUT, state);
         }
@@ -136,24 +161,39 @@ impl ActorCritic {
     }
 }
 
+fn masked(logits: Tensor<2>, mask: Option<Tensor<2>>) -> Tensor<2> {
+    match mask {
+        None => logits,
+        Some(mask) => mask_logits(logits, mask),
+    }
+}
+
 impl RLModule for ActorCritic {
     fn setup(cx: &ModuleContext<'_>) -> Result<Self> {
         let config = cx.default_model_config()?;
-        cx.check_model_config(&config)?;
+        let (mask, seen) = ActionMask::divide_choices(cx.observation_space(), cx.action_space())?;
+        cx.check_model_config_for(&config, &seen)?;
         let build = cx.catalog_context(&config);
         let catalog = cx.catalog();
         // Check encoders here, so that a custom encoder's mistake is not reported by a head.
         let check = |encoder: BoxEncoder| -> Result<_> {
-            check_encoder(&*encoder, cx.observation_space(), cx.device())?;
+            check_encoder(&*encoder, &seen, cx.device())?;
             Ok(encoder)
         };
-        let encoders = catalog.build_actor_critic_encoder(build, cx.observation_space())?;
+        let encoders = catalog.build_actor_critic_encoder(build, &seen)?;
         let (encoder, build_critic) = encoders.into_parts();
         let encoder = check(encoder)?;
         let mut features = encoder.output_dim();
         let distribution = catalog.action_distribution(cx.action_space())?;
+        let inputs = distribution.required_input_dim();
+        if mask.is_some() && number_of_choices(cx.action_space()) != Some(inputs) {
+            return Err(ModuleError::Mismatch(format!(
+                "the action distribution reads {inputs} numbers, which the part `action_mask` of the observations cannot mask; keep the default distribution, or rename the part if it is no mask"
+            )));
+        }
         let pi = catalog.build_pi_head(build, features, &*distribution)?;
         let module = Self::new(encoder, pi).with_max_seq_len(config.max_seq_len);
+        let module = Self { mask, ..module };
         if cx.inference_only() {
             return Ok(module);
         }
@@ -170,8 +210,9 @@ impl RLModule for ActorCritic {
         if !self.shares_encoder() && !self.is_stateful {
             return self.act(batch, false);
         }
-        let (features, _) = self.encode(batch, false)?;
-        let inputs = self.pi.forward(features.clone());
+        let (seen, mask) = self.seen(batch)?;
+        let (features, _) = self.encode(batch, &seen, false)?;
+        let inputs = masked(self.pi.forward(features.clone()), mask);
         let out = Batch::new().with(Columns::ACTION_DIST_INPUTS, inputs);
         Ok(if self.shares_encoder() { out.with(Columns::EMBEDDINGS, features) } else { out })
     }
@@ -198,8 +239,13 @@ impl RLModule for ActorCritic {
     }
 
     fn export_onnx(&self, graph: &mut Graph, observations: &Values) -> Result<PolicyOutputs> {
-        let features = self.encoder.export_onnx(graph, observations)?;
-        Ok(PolicyOutputs::of_distribution(self.pi.export_onnx(graph, &features)?))
+        let (seen, mask) = ActionMask::export_if(self.mask.as_ref(), observations)?;
+        let features = self.encoder.export_onnx(graph, &seen)?;
+        let logits = self.pi.export_onnx(graph, &features)?;
+        Ok(PolicyOutputs::of_distribution(match &mask {
+            None => logits,
+            Some(mask) => export_mask_logits(graph, &logits, mask),
+        }))
     }
 
     fn max_seq_len(&self) -> usize {
@@ -231,14 +277,14 @@ impl ValueFunction for ActorCritic {
         };
         let features = match (&self.critic_encoder, embeddings) {
             (None, Some(features)) => features,
-            (None, None) => self.encode(batch, false)?.0,
+            (None, None) => self.encode(batch, &self.seen(batch)?.0, false)?.0,
             (Some(encoder), _) => {
-                let observations = batch.column(Columns::OBS)?;
+                let (seen, _) = self.seen(batch)?;
                 if self.is_stateful {
                     let states = batch.nested(Columns::STATE_IN)?;
-                    encoder.forward_recurrent(observations, states.column(CRITIC)?)?.0
+                    encoder.forward_recurrent(&seen, states.column(CRITIC)?)?.0
                 } else {
-                    return Ok(vf.forward_from(&**encoder, observations)?.squeeze_dim(1));
+                    return Ok(vf.forward_from(&**encoder, &seen)?.squeeze_dim(1));
                 }
             }
         };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rekindle_catalog::CatalogError;
 use rekindle_checkpoint::CheckpointError;
 use rekindle_core::{CoreError, ModuleId};
-use rekindle_env::EnvError;
+use rekindle_env::{EnvError, suggestion};
 use rekindle_onnx::OnnxError;
 use thiserror::Error;
 
@@ -140,7 +140,8 @@ pub enum ModuleError {
     },
     /// A type name that is not registered.
     #[error(
-        "the {kind} `{name}` is not registered in this program; call `{register}` before loading (registered: [{known}]); if it is the same type in another program, override `type_name` so that both return one name"
+        "the {kind} `{name}` is not registered in this program; call `{register}` before loading (registered: [{known}]); if it is the same type in another program, override `type_name` so that both return one name{}",
+        suggestion(name, known)
     )]
     NotRegistered {
         /// `module type` or `catalog`.
@@ -193,7 +194,7 @@ pub enum ModuleError {
     )]
     DuplicateModule(String),
     /// An unknown module id.
-    #[error("there is no module `{id}`; available: [{available}]")]
+    #[error("there is no module `{id}`{}; available: [{available}]", suggestion(id, available))]
     UnknownModule {
         /// Requested id.
         id: String,

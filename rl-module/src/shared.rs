@@ -12,6 +12,7 @@ use burn::module::Module;
 use rekindle_catalog::Distribution;
 use rekindle_core::{Batch, Erase, Erased, ErasedModule, Family};
 use rekindle_env::Buffer;
+use rekindle_onnx::{Graph, OnnxError, PolicyOutputs, Values};
 
 use crate::context::ModuleContext;
 use crate::error::Result;
@@ -114,6 +115,20 @@ pub trait SharedRLModule: ErasedModule<SharedFamily> {
     /// If the state cannot be created.
     fn initial_state(&self, _module_id: &str) -> Result<Option<Buffer>> {
         Ok(None)
+    }
+
+    /// Runs [`RLModule::export_onnx`](crate::RLModule::export_onnx) of one module.
+    ///
+    /// # Errors
+    /// [`OnnxError::NotExportable`] unless the module implements it.
+    fn export_onnx(
+        &self,
+        _module_id: &str,
+        _graph: &mut Graph,
+        _observations: &Values,
+    ) -> Result<PolicyOutputs> {
+        let (name, method) = (std::any::type_name::<Self>(), "SharedRLModule::export_onnx");
+        Err(OnnxError::not_implemented("shared module", name, method).into())
     }
 
     /// Returns [`RLModule::max_seq_len`](crate::RLModule::max_seq_len) of one module.

@@ -3,8 +3,8 @@
     python scripts/view/check.py [target/debug/rekindle]
 
 Trains while the page is open, and checks that curves appear and grow, that hostile names of runs are shown as text and run no
-code, that NaN and broken lines do no harm, and that runs of several seeds are one band. Needs Chromium; CHROMIUM names another
-program. Only Python's standard library is used.
+code, that NaN and broken lines do no harm, that runs of several seeds are one band, and that videos are listed. Needs
+Chromium; CHROMIUM names another program. Only Python's standard library is used.
 """
 
 import html
@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 
+# A GIF of one black pixel.
+PICTURE = bytes.fromhex("47494638396101000100800000000000ffffff2c00000000010001000002024401003b")
 HOSTILE = "<img src=x onerror=document.title='harmed'>"
 
 
@@ -78,6 +80,8 @@ def main():
         write_run(runs / HOSTILE, [line(1, 1), line(2, "NaN"), "\0", line(3, "null"), line(4, 2)], lr=0.5)
         for seed in (1, 2):
             write_run(runs / f"seed{seed}", [line(step, step * seed) for step in range(1, 20)], seed)
+        (runs / "seed1" / "videos").mkdir()
+        (runs / "seed1" / "videos" / "episode.gif").write_bytes(PICTURE)
         view = subprocess.Popen([program, "view", str(runs), "--port", "0"], stdout=subprocess.PIPE, text=True)
         train = None
         try:
@@ -87,6 +91,7 @@ def main():
             check("<title>harmed" not in dom, "a hostile name runs no code", dom)
             check(points(dom) > 20, "curves are drawn, in spite of NaN and a broken line", dom)
             check("2 seeds" in dom, "two seeds are one curve", dom)
+            check("seed1: 1 video<" in dom, "videos are listed", dom)
             settings = ["--set=training.train_batch_size=200", "--set=training.minibatch_size=none"]
             command = [program, "train", "ppo", "CartPole-v1", "--runs", str(runs), "--seed=3", *settings]
             train = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

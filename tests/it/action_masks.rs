@@ -1,4 +1,4 @@
-//! Action masks under DQN, PQN and discrete SAC: forbidden actions are never taken, and do not count in targets.
+//! Action masks under PPO, DQN, PQN and discrete SAC: forbidden actions are never taken, and do not count in targets.
 
 use burn::prelude::*;
 use rekindle::algorithms::{AlgorithmConfig, TrainingConfig};
@@ -151,6 +151,56 @@ fn players_of_tic_tac_toe_never_mark_a_taken_cell() {
         });
     // The first iteration takes random actions.
     check("SAC", sac.build(&device()).unwrap());
+    let ppo = tic_tac_toe(PpoConfig::new())
+        .training(|t| t.train_batch_size(256).minibatch_size(64).num_epochs(2).entropy_coeff(0.01));
+    check("PPO", ppo.build(&device()).unwrap());
+    let shared = ppo.model("vf_share_layers", true).model("use_lstm", true);
+    check("PPO with an LSTM", shared.model("lstm_cell_size", 4).build(&device()).unwrap());
+}
+
+#[test]
+fn the_default_policy_never_takes_masked_actions_and_its_encoders_do_not_see_the_mask() {
+    for config in [
+        json!({"fcnet_hiddens": [4]}),
+        json!({"fcnet_hiddens": [4], "vf_share_layers": true}),
+        json!({"fcnet_hiddens": [4], "use_lstm": true, "lstm_cell_size": 4}),
+    ] {
+        for (actions, several) in [
+            (Space::discrete_with_start(4, 3).unwrap(), false),
+            (Space::multi_discrete([1, 3]).unwrap(), true),
+        ] {
+            let spec = RLModuleSpec::default()
+                .observation_space(masked_space(4))
+                .action_space(actions)
+                .model_config(config.clone());
+            let module = spec.build(&device()).unwrap();
+            let weights = module.state_dict().unwrap();
+            let wide = weights.iter().filter(|(name, _)| name.starts_with("encoder"));
+            assert!(wide.clone().any(|(_, weight)| weight.shape().last() == Some(&2)), "{config}");
+            let masks = [[1.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 1.0]];
+            let mut seen = batch(&masks);
+            if let Some(state) = module.initial_state().unwrap() {
+                let mut rows = state.clone();
+                rows.extend_from(&state, 0..1).unwrap();
+                let state = rekindle::core::host_batch::upload(&rows, &device()).unwrap();
+                seen.insert(Columns::STATE_IN, state);
+            }
+            let outputs = module.forward_inference(&seen).unwrap();
+            let logits = to_f32(outputs.float::<2>(Columns::ACTION_DIST_INPUTS).unwrap()).unwrap();
+            for (logit, mask) in logits.iter().zip(masks.concat()) {
+                assert_eq!(
+                    *logit <= f32::MIN / 2.0,
+                    mask == 0.0,
+                    "{config}, {several}: {logits:?}"
+                );
+            }
+        }
+    }
+    let spec = RLModuleSpec::default()
+        .observation_space(masked_space(4))
+        .action_space(Space::boxed(-1.0, 1.0, &[4]).unwrap());
+    let message = spec.build(&device()).unwrap_err().to_string();
+    assert!(message.contains("rename the part if it is no mask"), "{message}");
 }
 
 #[test]

@@ -178,11 +178,6 @@ fn check<T: TrainingConfig>(case: &Case<T>) {
         for (field, value) in model {
             config = config.model(field, value);
         }
-        if modality == "mask" && ["BC", "MARWIL"].contains(&case.name) {
-            config = config.rl_module(RLModuleSpec::of::<SoftActorCritic>());
-            config = config.model("use_value_function", true);
-            config.model_config.retain(|field, _| field != "vf_share_layers");
-        }
         match (cell, modality) {
             (Refused(expected), _) => {
                 let message = config.build(&device()).unwrap_err().to_string();

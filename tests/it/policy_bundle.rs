@@ -68,6 +68,34 @@ fn acts_as_evaluated(config: &PpoConfig) {
     }
 }
 
+#[path = "../../examples/deployed_policy.rs"]
+#[allow(dead_code, reason = "the test calls `answer` instead of `main`")]
+mod deployed_policy;
+
+#[test]
+fn a_program_without_the_training_stack_answers_observations() {
+    let device = DeviceSpec::Cpu.open().unwrap();
+    let algo = config().build(&device).unwrap();
+    let mut policy = algo.policy_bundle().unwrap();
+    let seen = Buffer::from_f32(vec![0.5, -0.5, 1.0, 1.0, 0.0, -2.0], &[3]).unwrap();
+    let expected = policy.compute_actions(&seen, false).unwrap().as_f32().unwrap().to_vec();
+    policy.reset();
+    let lines = "{\"Float\":[0.5,-0.5,1]}\n{\"Float\":[1,0,-2]}\n";
+    let mut answers = Vec::new();
+    deployed_policy::answer(&mut policy, lines.as_bytes(), &mut answers).unwrap();
+    let answers = String::from_utf8(answers).unwrap();
+    let found: Vec<f32> = answers
+        .lines()
+        .map(|line| match serde_json::from_str(line).unwrap() {
+            rekindle::env::Value::Float(action) => action[0],
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(found, expected);
+    let wrong = "{\"Discrete\":1}\n".as_bytes();
+    assert!(deployed_policy::answer(&mut policy, wrong, Vec::new()).is_err());
+}
+
 #[test]
 fn a_bundle_that_acts_differently_is_refused() {
     let device = DeviceSpec::Cpu.open().unwrap();

@@ -87,3 +87,21 @@ fn crates_depend_only_on_crates_below() {
         }
     }
 }
+
+#[test]
+fn every_package_says_what_it_is() {
+    for name in CRATES.into_iter().filter(|name| !["benches", "xtask"].contains(name)) {
+        let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();
+        for part in [
+            "description = ",
+            "rust-version.workspace = true",
+            "license.workspace = true",
+            "readme = \"README.md\"",
+            "[package.metadata.docs.rs]",
+        ] {
+            assert!(manifest.contains(part), "`{name}` has no `{part}`");
+        }
+        let readme = fs::read_to_string(root().join(name).join("README.md")).unwrap();
+        assert!(readme.lines().count() >= 3, "the README of `{name}` has no line about it");
+    }
+}

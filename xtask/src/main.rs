@@ -7,6 +7,7 @@
 mod audit;
 mod book;
 mod cargo;
+mod chromium;
 mod compare;
 mod document;
 mod error;
@@ -46,7 +47,7 @@ enum Chore {
     Compare(compare::Args),
     /// Fuzzes the checkpoint readers with corrupted files for minutes (`test` does so for seconds)
     Fuzz(fuzz::Args),
-    /// Checks licenses, sources and known vulnerabilities of all dependencies (see deny.toml)
+    /// Checks dependencies (licenses, sources, vulnerabilities; see deny.toml), packages, and the interface
     Audit(audit::Args),
     /// Builds the book of docs into target/book, and checks its links
     Book(book::Args),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::cargo::cargo;
 use crate::error::Result;
-use crate::{process, python, vulkan};
+use crate::{chromium, process, python, vulkan};
 
 /// Checks to run.
 #[derive(clap::Args)]
@@ -31,6 +31,7 @@ struct Step {
     slow: bool,
     needs_vulkan: bool,
     needs_python: bool,
+    needs_chromium: bool,
 }
 
 impl Step {
@@ -42,6 +43,7 @@ impl Step {
             slow: false,
             needs_vulkan: false,
             needs_python: false,
+            needs_chromium: false,
         }
     }
 
@@ -65,6 +67,11 @@ impl Step {
         self
     }
 
+    const fn with_chromium(mut self) -> Self {
+        self.needs_chromium = true;
+        self
+    }
+
     fn command(&self) -> Command {
         let mut command = cargo(self.args);
         command.envs(self.environment);
@@ -73,7 +80,7 @@ impl Step {
 }
 
 /// All steps, the cheapest first.
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     Step::new("format", &["fmt", "--all", "--check"]),
     Step::new("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     Step::new(
@@ -111,9 +118,26 @@ const STEPS: [Step; 13] = [
             "--ignored",
             "--skip",
             "golden",
+            "--skip",
+            "chromium",
         ],
     )
     .with_python(),
+    Step::new(
+        "page in Chromium",
+        &[
+            "test",
+            "--workspace",
+            "--exclude",
+            "rekindle-benches",
+            "--test",
+            "cli",
+            "--",
+            "--ignored",
+            "chromium",
+        ],
+    )
+    .with_chromium(),
     Step::new("tests of benchmarks", &["test", "--package", "rekindle-benches", "--all-targets"])
         .slow(),
     Step::new("more fuzzing", &["test", "--package", "rekindle-checkpoint", "--test", "fuzz"])
@@ -175,6 +199,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             left_out.push(format!("{} (--all)", step.name));
         } else if step.needs_vulkan && !vulkan::provide() {
             left_out.push(format!("{} (no Vulkan driver)", step.name));
+        } else if step.needs_chromium && !chromium::is_installed() {
+            left_out.push(format!("{} (no Chromium, or no Python)", step.name));
         } else {
             let mut command = step.command();
             if step.needs_python {

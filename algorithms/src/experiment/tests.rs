@@ -141,3 +141,23 @@ fn one_setting_of_a_group_leaves_the_others_as_the_algorithm_has_them() {
     other.set("training.optimizer.type=sgd").unwrap();
     assert_eq!(other.settings().unwrap()["training"]["optimizer"]["type"], "sgd");
 }
+
+#[test]
+fn an_element_of_a_list_is_changed_and_the_others_stay() {
+    let mut dqn = Experiment::new("dqn").unwrap();
+    dqn.set("training.epsilon[1][0]=500").unwrap();
+    dqn.set("training.epsilon[1][1]=0.25").unwrap();
+    assert_eq!(dqn.settings().unwrap()["training"]["epsilon"], json!([[0, 1.0], [500, 0.25]]));
+    dqn.set("model_config.fcnet_hiddens=[64, 64]").unwrap();
+    dqn.set("model_config.fcnet_hiddens[0] = 32").unwrap();
+    assert_eq!(dqn.settings().unwrap()["model_config"]["fcnet_hiddens"], json!([32, 64]));
+    for (assignment, part) in [
+        ("training.epsilon[2][0]=1", "`training.epsilon` has no element [2][0]; it is [[0,1.0],"),
+        ("training.lr[1]=1", "`training.lr` has no element [1]; it is 0.0005"),
+        ("training.gamme[0]=1", "`training.gamme` has no element [0]; it is null"),
+        ("run.max_env_steps[0]=1", "`run.max_env_steps` has no element [0]"),
+    ] {
+        let message = dqn.set(assignment).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    }
+}

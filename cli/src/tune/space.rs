@@ -32,6 +32,8 @@ pub(super) struct Dimension {
     pub(super) kind: Kind,
     /// Whether the setting is 1 minus the value.
     one_minus: bool,
+    /// Whether the setting is the value times the environment steps of a run.
+    of_steps: bool,
 }
 
 /// The values of a dimension. A value is a number: an element of the range, or the index of a choice.
@@ -63,6 +65,8 @@ struct Table {
     integer: bool,
     #[serde(default)]
     one_minus: bool,
+    #[serde(default)]
+    of_steps: bool,
     settings: Option<Vec<String>>,
 }
 
@@ -126,6 +130,7 @@ impl Dimension {
                 log: false,
                 integer: false,
                 one_minus: false,
+                of_steps: false,
                 settings: None,
             },
             table => serde_json::from_value(table).map_err(|error| format!("{error}; {form}"))?,
@@ -144,9 +149,15 @@ impl Dimension {
         if table.one_minus && !matches!(kind, Kind::Range { integer: false, .. }) {
             return Err("one_minus needs a range of fractions".into());
         }
+        if table.of_steps
+            && (table.one_minus || !matches!(kind, Kind::Range { integer: false, .. }))
+        {
+            return Err("of_steps needs a range of fractions, without one_minus".into());
+        }
         let settings = table.settings.unwrap_or_else(|| vec![name.to_owned()]);
         let name = if table.one_minus { format!("1 - {name}") } else { name.to_owned() };
-        Ok(Self { name, settings, kind, one_minus: table.one_minus })
+        let Table { one_minus, of_steps, .. } = table;
+        Ok(Self { name, settings, kind, one_minus, of_steps })
     }
 
     fn lowest(&self) -> f64 {
@@ -172,8 +183,16 @@ impl Dimension {
 
     /// Sets the settings to a value.
     pub(super) fn apply(&self, value: f64, experiment: &mut Experiment) -> Result<()> {
+        let text = match self.of_steps {
+            true => {
+                let steps = experiment.run()?.max_env_steps.unwrap_or_default();
+                // A schedule has no two points at one step.
+                ((value * steps as f64).round() as u64).max(1).to_string()
+            }
+            false => self.text(value),
+        };
         for setting in &self.settings {
-            experiment.set(&format!("{setting}={}", self.text(value)))?;
+            experiment.set(&format!("{setting}={text}"))?;
         }
         Ok(())
     }
@@ -242,6 +261,19 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_the_run_becomes_a_point_of_a_schedule() {
+        let space = Space::from_toml(Space::default_of("DQN").unwrap(), "space").unwrap();
+        let mut experiment = Experiment::new("DQN").unwrap();
+        experiment.set("run.max_env_steps=20000").unwrap();
+        for (name, value) in [("exploration_fraction", 0.25), ("exploration_final_eps", 0.125)] {
+            let dimension = space.0.iter().find(|d| d.name == name).unwrap();
+            dimension.apply(value, &mut experiment).unwrap();
+        }
+        let settings = experiment.settings().unwrap();
+        assert_eq!(settings["training"]["epsilon"], json!([[0, 1.0], [5000, 0.125]]));
+    }
+
+    #[test]
     fn every_algorithm_has_the_settings_of_its_space() {
         for (algorithm, text) in SPACES {
             let experiment = Experiment::new(algorithm).unwrap();
@@ -257,6 +289,7 @@ mod tests {
             ("\"training.lr\" = { low = 2, high = 1 }", "low is 2 and high is 1"),
             ("\"training.lr\" = { low = 0, high = 1, log = true }", "above 0 with log"),
             ("\"training.lr\" = { min = 0 }", "unknown field `min`"),
+            ("\"a\" = { low = 0, high = 9, integer = true, of_steps = true }", "of_steps needs"),
             ("", "it names no setting"),
         ] {
             let error = Space::from_toml(text, "space.toml").unwrap_err().to_string();

@@ -16,6 +16,7 @@ use super::trial::{self, Outcome};
 use crate::args::SamplerKind;
 use crate::error::{CliError, Result};
 use crate::interrupt::Interrupt;
+use crate::output::{say, tell};
 
 /// Trials that fail one after the other before the study fails.
 const MAX_FAILURES: usize = 20;
@@ -88,13 +89,13 @@ impl Study {
                 }
                 Ok(Outcome::Interrupted) => {
                     self.journal.interrupt(number)?;
-                    eprintln!(
+                    tell!(
                         "interrupted: {} of {} trials have ended; `rekindle tune {}` continues",
                         self.ended(),
                         self.settings.trials,
                         self.folder.display()
                     );
-                    println!("{}", self.folder.display());
+                    say!("{}", self.folder.display())?;
                     return Err(CliError::Interrupted);
                 }
                 Ok(Outcome::Complete(value)) => {
@@ -114,7 +115,7 @@ impl Study {
                 }
             }
             if !quiet {
-                self.print(number);
+                self.print(number)?;
             }
             if self.journal.best().is_some_and(|(best, _)| best == number) {
                 self.write_best(&experiment)?;
@@ -122,12 +123,12 @@ impl Study {
         }
         if let (false, Some((number, trial))) = (quiet, self.journal.best()) {
             let value = trial.value.unwrap_or(f64::NAN);
-            println!(
+            say!(
                 "best: trial {number} with {value:.2}; `rekindle train {}` uses its settings",
                 self.best_path().display()
-            );
+            )?;
         }
-        println!("{}", self.folder.display());
+        say!("{}", self.folder.display())?;
         Ok(())
     }
 
@@ -172,7 +173,7 @@ impl Study {
         trial::run(experiment, settings, device, interrupt, &mut report)
     }
 
-    fn print(&self, number: usize) {
+    fn print(&self, number: usize) -> Result<()> {
         let trial = &self.journal.trials[number];
         let outcome = match (trial.state, trial.objective()) {
             (TrialState::Complete, Some(value)) => format!("{value:>10.2}         "),
@@ -186,7 +187,7 @@ impl Study {
         let best = self.journal.best().map_or(String::new(), |(best, trial)| {
             format!("best {:.2} of trial {best}  ", trial.value.unwrap_or(f64::NAN))
         });
-        println!("trial {number:>4} {outcome}{best}{}", values.collect::<Vec<_>>().join(" "));
+        say!("trial {number:>4} {outcome}{best}{}", values.collect::<Vec<_>>().join(" "))
     }
 
     fn best_path(&self) -> PathBuf {

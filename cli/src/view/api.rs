@@ -1,12 +1,13 @@
 //! The answers to the requests of the page.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
 use super::runs::{RunList, Summary, settings};
 use super::server::Answer;
+use super::videos;
 use crate::lines::spread_lines;
 
 /// Maximum number of points of a curve, about the width of the page in pixels.
@@ -31,6 +32,11 @@ pub(super) fn answer(target: &str, list: &RunList) -> Answer {
             Ok(lines.last().and_then(|line| parse(line)).map_or(json!({}), Value::Object))
         }),
         "/api/series" => of_run(list, &query, |path| series(path, &query)),
+        "/api/videos" => of_run(list, &query, |path| Ok(json!(videos::names(path)))),
+        "/video" => match run_of(list, &query).zip(query.get("file")) {
+            Some((path, file)) => videos::answer(&path, file),
+            None => Answer::error("404 Not Found", "unknown run"),
+        },
         "/api/config" => of_run(list, &query, |path| {
             let (algorithm, settings) = settings(path)?;
             let mut flat = Map::from_iter([("algorithm".to_owned(), algorithm.into())]);
@@ -47,15 +53,19 @@ fn of_run(
     query: &BTreeMap<String, String>,
     content: impl FnOnce(&Path) -> Result<Value, String>,
 ) -> Answer {
-    // The name is looked up in the list of runs, so a path in the query never reaches the file system.
-    let runs = list.current();
-    match query.get("run").and_then(|name| runs.get(name)) {
+    match run_of(list, query) {
         None => Answer::error("404 Not Found", "unknown run"),
-        Some(path) => match content(path) {
+        Some(path) => match content(&path) {
             Ok(value) => to_json(&value),
             Err(message) => Answer::error("500 Internal Server Error", &message),
         },
     }
+}
+
+/// Returns the folder of the run that the query names. The name is looked up in the list of runs, so a path in the query
+/// never reaches the file system.
+fn run_of(list: &RunList, query: &BTreeMap<String, String>) -> Option<PathBuf> {
+    list.current().get(query.get("run")?).cloned()
 }
 
 /// Returns the points of a curve. NaN and infinities, which JSON lacks, are null.

@@ -7,7 +7,7 @@ const DASHES = ["", "7 4", "2 3", "9 3 2 3"];
 const RETURN = "env_runners/episode_return_mean";
 const SVG = "http://www.w3.org/2000/svg";
 const $ = (id) => document.getElementById(id);
-const state = { runs: [], shown: new Set(), known: new Set(), series: new Map(), metrics: new Map(), configs: new Map() };
+const state = { runs: [], shown: new Set(), known: new Set(), series: new Map(), metrics: new Map(), configs: new Map(), videos: new Map(), drawn: null };
 
 function element(name, text, attributes = {}) {
   const node = document.createElement(name);
@@ -224,11 +224,39 @@ function drawComparison() {
   $("compare-note").textContent = names.length < 2 ? "Choose two runs or more to compare their settings." : `${differ.length} settings differ.`;
 }
 
+// Videos are loaded when their run is opened. They stay while the lists are the same, because a new element starts again.
+function drawVideos() {
+  const lists = [...state.shown].map((name) => [name, state.videos.get(name) ?? []]).filter(([, files]) => files.length);
+  const drawn = JSON.stringify(lists);
+  if (state.drawn === drawn) return;
+  state.drawn = drawn;
+  $("videos-note").textContent = lists.length ? "" : "No videos: the setting evaluation.evaluation_video records episodes of evaluations.";
+  const open = new Set([...$("videos").querySelectorAll("details[open]")].map((node) => node.dataset.run));
+  $("videos").replaceChildren(...lists.map(([name, files]) => {
+    const node = element("details");
+    node.dataset.run = name;
+    node.append(element("summary", `${name}: ${files.length} ${files.length === 1 ? "video" : "videos"}`));
+    node.addEventListener("toggle", () => {
+      if (!node.open || node.querySelector("figure")) return;
+      for (const file of files.toReversed()) {
+        const src = "/video?" + new URLSearchParams({ run: name, file });
+        const shown = file.endsWith(".gif") ? element("img", undefined, { src, alt: `Episode ${file} of ${name}` }) : element("video", undefined, { src, controls: "" });
+        const figure = element("figure");
+        figure.append(shown, element("figcaption", file));
+        node.append(figure);
+      }
+    });
+    node.open = open.has(name);
+    return node;
+  }));
+}
+
 async function load(name) {
   const [x, y] = [$("axis").value, $("metric").value || RETURN];
-  const [series, metrics] = await Promise.all([ask("/api/series", { run: name, x, y }), ask("/api/metrics", { run: name })]);
+  const [series, metrics, videos] = await Promise.all([ask("/api/series", { run: name, x, y }), ask("/api/metrics", { run: name }), ask("/api/videos", { run: name })]);
   state.series.set(name, series);
   state.metrics.set(name, metrics);
+  state.videos.set(name, videos);
   if (!state.configs.has(name)) state.configs.set(name, await ask("/api/config", { run: name }));
 }
 
@@ -248,6 +276,7 @@ async function update() {
     drawMetrics();
     drawPlot();
     drawComparison();
+    drawVideos();
     $("state").textContent = failed.length ? failed[0] : `${state.runs.length} runs, ${state.shown.size} shown`;
   } catch (error) {
     $("state").textContent = "no answer: " + error.message;

@@ -22,7 +22,7 @@ const QUEUE: usize = 64;
 
 /// The content security policy: only files of this server and no inline scripts, so names of runs cannot inject code.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-                      img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+                      img-src 'self' data:; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// An answer to a request.
 pub(super) struct Answer {

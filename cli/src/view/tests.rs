@@ -79,6 +79,44 @@ fn runs_curves_and_settings_are_answered() {
 }
 
 #[test]
+fn videos_are_sent_by_their_names_and_nothing_else_is() {
+    let root = tempfile::tempdir().unwrap();
+    run(root.path(), "run", CONFIG, "");
+    run(root.path(), "without", CONFIG, "");
+    let folder = root.path().join("run/videos");
+    fs::create_dir(&folder).unwrap();
+    for (name, text) in
+        [("b.gif", "GIF89a"), ("a.mp4", "mp4"), (".c.gif", "partial"), ("notes.txt", "text")]
+    {
+        fs::write(folder.join(name), text).unwrap();
+    }
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("../config.toml", folder.join("link.gif")).unwrap();
+    let address = serve(root.path());
+    assert_eq!(json_at(address, "/api/videos?run=run"), json!(["a.mp4", "b.gif"]));
+    assert_eq!(json_at(address, "/api/videos?run=without"), json!([]));
+    let (head, body) = get(address, "/video?run=run&file=b.gif");
+    assert!(head.contains("Content-Type: image/gif") && body == "GIF89a", "{head}\n{body}");
+    assert!(get(address, "/video?run=run&file=a.mp4").0.contains("Content-Type: video/mp4"));
+    for query in [
+        "run=run&file=link.gif",
+        "run=run&file=notes.txt",
+        "run=run&file=..%2Fconfig.toml",
+        "run=without&file=b.gif",
+        "run=unknown&file=b.gif",
+        "run=run",
+        "",
+    ] {
+        let (head, _) = get(address, &format!("/video?{query}"));
+        assert!(head.starts_with("HTTP/1.1 404"), "{query}: {head}");
+    }
+    // Only the latest videos are listed.
+    (0..20).for_each(|n| fs::write(folder.join(format!("v{n:02}.gif")), "").unwrap());
+    let listed = json_at(address, "/api/videos?run=run");
+    assert_eq!((listed[0].as_str(), listed.as_array().unwrap().len()), (Some("v08.gif"), 12));
+}
+
+#[test]
 fn hostile_names_and_requests_do_no_harm() {
     let root = tempfile::tempdir().unwrap();
     let name = "<img src=x onerror=alert(1)>&\"'%2e%2e";

@@ -19,6 +19,11 @@ fn args(algorithm: &str) -> Vec<String> {
             ],
         ),
         "pqn" => ("CartPole-v1", &["training.train_batch_size=64", "training.minibatch_size=32"]),
+        "bc" | "marwil" => ("CartPole-v1", &["offline_data.dataset_num_iters_per_learner=5"]),
+        "cql" | "iql" | "td3_bc" => (
+            "Pendulum-v1",
+            &["training.train_batch_size=8", "offline_data.dataset_num_iters_per_learner=5"],
+        ),
         "dqn" => (
             "CartPole-v1",
             &[
@@ -42,11 +47,30 @@ fn args(algorithm: &str) -> Vec<String> {
         "evaluation.evaluation_duration=1",
         "run.tensorboard=none",
     ];
-    let mut args = vec![algorithm.to_owned(), env.to_owned(), "--seed=5".to_owned()];
+    // The name of TD3+BC is no name of a function.
+    let mut args = vec![algorithm.replace('_', "+"), env.to_owned(), "--seed=5".to_owned()];
     let minibatch: &[&str] = if algorithm == "ppo" { &["training.minibatch_size=32"] } else { &[] };
     let sets = settings.iter().chain(&common).chain(minibatch);
     args.extend(sets.map(|setting| format!("--set={setting}")));
+    if is_offline(algorithm) {
+        args.push(format!("--set=offline_data.input_=[\"{DATA}\"]"));
+    }
     args
+}
+
+/// The directory of recorded experience.
+const DATA: &str = "data";
+
+fn is_offline(algorithm: &str) -> bool {
+    ["bc", "cql", "iql", "marwil", "td3_bc"].contains(&algorithm)
+}
+
+/// Records experience in the environment of an offline algorithm.
+fn record(dir: &Path, env: &str) {
+    let output = format!("--set=env_runners.output={DATA}");
+    let small = ["--set=training.train_batch_size=400", "--set=training.minibatch_size=none"];
+    let args = ["ppo", env, "--seed=1", "--set=run.max_iterations=2", &output];
+    train(dir, &[&args[..], &small].concat());
 }
 
 /// The manifest of a part of the latest checkpoint: it holds the digest of every byte.
@@ -58,6 +82,9 @@ fn digest(run: &Path, part: &str) -> String {
 fn check(algorithm: &str) {
     let dir = tempfile::tempdir().unwrap();
     let args = args(algorithm);
+    if is_offline(algorithm) {
+        record(dir.path(), &args[1]);
+    }
     let with = |limit: &'static str| -> Vec<&str> {
         args.iter().map(String::as_str).chain([limit]).collect()
     };
@@ -79,4 +106,4 @@ macro_rules! exact {
     };
 }
 
-exact!(a2c, appo, ddpg, dqn, impala, ppo, pqn, sac, td3, tqc, vpg);
+exact!(a2c, appo, bc, cql, ddpg, dqn, impala, iql, marwil, ppo, pqn, sac, td3, td3_bc, tqc, vpg);

@@ -1,10 +1,12 @@
 //! Tests that start the program as a user does.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
+mod disks;
 mod exact_resume;
 mod help;
 mod interrupted;
 mod mistakes;
+mod output;
 mod program;
 mod python;
 mod run_folder;

@@ -95,6 +95,44 @@ fn a_run_is_trained_evaluated_inspected_and_plotted() {
 }
 
 #[test]
+fn several_agents_are_played_with_the_module_of_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let agents = [
+        "--set=multi_agent.policies=[\"x\", \"o\"]",
+        "--set=multi_agent.policy_mapping={table = {player1 = \"x\", player2 = \"o\"}}",
+        "--set=environment.env_config.action_mask=true",
+    ];
+    let args = [&["ppo", "TicTacToe-v0", "--steps", "128"], &SMALL[..], &agents].concat();
+    let folder = train(dir.path(), &args);
+    let path = folder.to_str().unwrap();
+    let args = ["play", path, "-n=3", "--stochastic", "--out=games.gif"];
+    let shown = run(dir.path(), &args);
+    let games: Vec<_> = shown.lines().collect();
+    assert_eq!((games.len(), games[3]), (4, "games.gif"));
+    for game in &games[..3] {
+        // The rewards of the players are opposite, and no player marks a taken cell, which ends a game early.
+        assert!(game.contains(": return 0.00 in ") && game.contains(" (player1 "), "{game}");
+        let steps: u64 = game.split(' ').nth(5).unwrap().parse().unwrap();
+        assert!((5..=9).contains(&steps), "{game}");
+    }
+    assert_eq!(run(dir.path(), &args), shown);
+    assert!(fs::read(dir.path().join("games.gif")).unwrap().starts_with(b"GIF89a"));
+
+    // One module for all agents, and a bundle of it.
+    let of_x = run(dir.path(), &["play", path, "--module=x", "--out=x.gif"]);
+    run(dir.path(), &["export", path, "--module=x", "--out=x"]);
+    let settings = ["play", "x", "--env=TicTacToe-v0", "--out=bundle.gif"];
+    let refused = start(dir.path(), &settings);
+    let message = String::from_utf8_lossy(&refused.stderr);
+    assert!(message.contains("observation"), "another observation space: {message}");
+    let unknown = start(dir.path(), &["play", path, "--module=y", "--out=y.gif"]);
+    let message = String::from_utf8_lossy(&unknown.stderr);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(message.contains("`y`") && message.contains("[o, x]"), "{message}");
+    assert!(of_x.starts_with("episode 1: return "), "{of_x}");
+}
+
+#[test]
 fn a_file_of_settings_repeats_its_run() {
     let dir = tempfile::tempdir().unwrap();
     let args = [&["ppo", "CartPole-v1", "--steps", "128"], &SMALL[..]].concat();
@@ -131,6 +169,35 @@ fn resuming_a_run_that_has_ended_leaves_its_results_as_they_are() {
         assert!(printed.starts_with("nothing to do: the run has ended"), "{printed}");
         assert_eq!(read(), before);
     }
+}
+
+#[test]
+fn an_edited_file_of_settings_is_reported_and_set_applies_to_the_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = [&["ppo", "CartPole-v1", "--steps", "128"], &SMALL[..]].concat();
+    let folder = train(dir.path(), &args);
+    let config = folder.join("config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let edited = text.replace("\ngamma = 0.99\n", "\ngamma = 0.5\n");
+    assert_ne!(edited, text);
+    let resume = |more: &[&str]| {
+        fs::write(&config, &edited).unwrap();
+        let args = [&["resume", folder.to_str().unwrap()], more].concat();
+        let output = start(dir.path(), &args);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{told}");
+        assert!(
+            told.contains("config.toml has other values of `training.gamma` than the"),
+            "{told}"
+        );
+        let saved = folder.join("checkpoints/latest/state.json");
+        let saved: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(saved).unwrap()).unwrap();
+        saved["config"]["training"]["gamma"].as_f64().unwrap()
+    };
+    assert_eq!(resume(&["--steps=192"]), 0.99);
+    // The same value as in the file is a change of the checkpoint.
+    assert_eq!(resume(&["--steps=256", "--set=training.gamma=0.5"]), 0.5);
 }
 
 /// Sets the time of all files below a directory.

@@ -1,6 +1,6 @@
 //! Errors of episodes.
 
-use rekindle_env::EnvError;
+use rekindle_env::{EnvError, did_you_mean};
 
 /// An error of a view of an episode.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +84,7 @@ pub enum EpisodeError {
         kind: &'static str,
     },
     /// No column of this name.
-    #[error("the rollout has no `{key}`; it has {available:?}")]
+    #[error("the rollout has no `{key}`; {}", did_you_mean(key, available))]
     UnknownColumn {
         /// The column asked for.
         key: String,

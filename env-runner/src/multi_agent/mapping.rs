@@ -22,6 +22,14 @@ pub struct EpisodeInfo {
     pub episode: u64,
 }
 
+impl EpisodeInfo {
+    /// Creates the description of an episode, for programs that map agents themselves.
+    #[must_use]
+    pub fn new(runner: usize, env: usize, episode: u64) -> Self {
+        Self { runner, env, episode }
+    }
+}
+
 /// Returns the module that an agent acts with in an episode.
 type Mapping = dyn Fn(&AgentId, &EpisodeInfo) -> ModuleId + Send + Sync;
 

@@ -5,6 +5,8 @@ use crate::error::Result;
 use crate::results::Metrics;
 
 /// A sink whose failures are logged as warnings instead of returned; see [`Sink::or_warn`].
+///
+/// The first, second, fourth, eighth, … failure warns.
 #[derive(Debug)]
 pub struct OrWarn<S> {
     sink: S,
@@ -25,6 +27,10 @@ impl<S> OrWarn<S> {
     fn warn(&mut self, result: Result<()>) -> Result<()> {
         if let Err(error) = result {
             self.failures += 1;
+            // A disk stays full for many iterations, so not each of them warns.
+            if !self.failures.is_power_of_two() {
+                return Ok(());
+            }
             tracing::warn!(%error, failures = self.failures, "metrics were not written");
         }
         Ok(())

@@ -21,6 +21,8 @@ pub use scalar_names::ScalarNames;
 
 /// The metric that TensorBoard shows as the step.
 const ENV_STEPS: &str = "env_runners/num_env_steps_sampled_lifetime";
+/// The start of the name of an event file, before its time in seconds since 1970.
+const PREFIX: &str = "events.out.tfevents.";
 /// The largest number of event files of one second.
 const MAX_FILES: u32 = 1000;
 
@@ -113,11 +115,14 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
-/// Creates a file whose name sorts after those of earlier seconds.
+/// Creates a file whose name sorts after those of the other event files, because TensorBoard reads them in the order of
+/// their names. They may be of the same second, or of a later one if the clock was set back.
 fn new_file(dir: &Path) -> Result<(PathBuf, File)> {
     let failed = |source| MetricsError::Io { path: dir.to_owned(), source };
     fs::create_dir_all(dir).map_err(failed)?;
-    let stem = format!("events.out.tfevents.{:010}.rekindle.{}", now() as u64, std::process::id());
+    let after = last_second(dir).map_err(failed)?.map_or(0, |last| last.saturating_add(1));
+    let second = after.max(now() as u64);
+    let stem = format!("{PREFIX}{second:010}.rekindle.{}", std::process::id());
     for n in 0..MAX_FILES {
         let path = dir.join(format!("{stem}.{n}"));
         match File::options().append(true).create_new(true).open(&path) {
@@ -127,4 +132,15 @@ fn new_file(dir: &Path) -> Result<(PathBuf, File)> {
         }
     }
     Err(failed(io::ErrorKind::AlreadyExists.into()))
+}
+
+/// Returns the largest time in the names of the event files of a directory.
+fn last_second(dir: &Path) -> io::Result<Option<u64>> {
+    let mut last = None;
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let time = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('.').next());
+        last = last.max(time.and_then(|time| time.parse().ok()));
+    }
+    Ok(last)
 }

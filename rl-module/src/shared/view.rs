@@ -8,6 +8,7 @@ use burn::prelude::Device;
 use rekindle_catalog::ModelBuilder;
 use rekindle_core::{Batch, Generator, ModuleId, initialize};
 use rekindle_env::Buffer;
+use rekindle_onnx::{Graph, PolicyOutputs, Values};
 use serde::{Deserialize, Serialize};
 
 use super::{BoxSharedRLModule, SharedContext};
@@ -72,6 +73,10 @@ impl RLModule for SharedView {
 
     fn initial_state(&self) -> Result<Option<Buffer>> {
         self.shared.initial_state(&self.module_id)
+    }
+
+    fn export_onnx(&self, graph: &mut Graph, observations: &Values) -> Result<PolicyOutputs> {
+        self.shared.export_onnx(&self.module_id, graph, observations)
     }
 
     fn max_seq_len(&self) -> usize {

@@ -39,9 +39,9 @@ fn assert_out_of_range(result: Result<Vec<i64>, EpisodeError>) {
 fn columns_that_a_rollout_lacks_are_named_with_those_it_has() {
     let rollout = numbered(0, 3, SegmentEnd::Cut);
     let message = after(&rollout, 0).get_extra_model_outputs("logp", .., None).unwrap_err();
-    assert!(message.to_string().contains("no `logp`; it has [\"action_logp\"]"), "{message}");
+    assert!(message.to_string().contains("no `logp`; known: `action_logp`"), "{message}");
     let message = after(&rollout, 0).get_infos("y", .., None).unwrap_err();
-    assert!(message.to_string().contains("no `y`; it has [\"x\"]"), "{message}");
+    assert!(message.to_string().contains("no `y`; known: `x`"), "{message}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// `reference/algorithms.md` B16: values computed by an independent program.
+/// Values computed by an independent program.
 #[test]
 fn bytes_equal_the_golden_ones() {
     assert_eq!(crc32c(b"123456789"), 0xe306_9283);
@@ -62,6 +62,11 @@ fn a_resumed_run_has_a_file_of_its_own_that_voids_later_steps() {
     let bytes = fs::read(second.path()).unwrap();
     // Step 300, and `session_log` with the status START.
     assert_eq!(payloads(&bytes)[1][9..], [0x10, 0xac, 0x02, 0x3a, 2, 8, 1]);
+    // A file from before the clock was set back.
+    let later = dir.path().join("events.out.tfevents.9999999998.rekindle.1.0");
+    fs::write(&later, "").unwrap();
+    let third = TensorBoardSink::resume(dir.path(), 299).unwrap();
+    assert!(third.path() > later.as_path(), "{}", third.path().display());
 }
 
 #[test]

@@ -3,7 +3,10 @@
 
 use std::fmt::Write as _;
 
+use console::Term;
 use rekindle::env::render::Frame;
+
+use crate::output::visible;
 
 /// The size of a terminal that does not tell its own.
 const COLUMNS: usize = 80;
@@ -20,10 +23,11 @@ pub(super) struct Screen {
 impl Screen {
     /// Creates a screen of at most `columns` characters in a line; by default, as many as the terminal has.
     pub(super) fn new(columns: Option<usize>) -> Self {
-        let of_shell = |name: &str| std::env::var(name).ok()?.parse().ok().filter(|n| *n > 0);
-        let columns = columns.or_else(|| of_shell("COLUMNS")).unwrap_or(COLUMNS);
-        // A line is for the text.
-        let lines = of_shell("LINES").unwrap_or(LINES).saturating_sub(2).max(1);
+        let size = Term::stdout().size_checked().map(|(lines, columns)| [columns, lines]);
+        let [own_columns, lines] = size.map_or([COLUMNS, LINES], |size| size.map(usize::from));
+        let columns = columns.unwrap_or(own_columns).max(1);
+        // Two lines are for the text and the cursor.
+        let lines = lines.saturating_sub(2).max(1);
         Self { columns, lines, is_open: false }
     }
 
@@ -33,6 +37,8 @@ impl Screen {
         let start = if self.is_open { "\x1b[H" } else { "\x1b[2J\x1b[?25l\x1b[H" };
         self.is_open = true;
         let picture = half_blocks(frame, self.columns, self.lines);
+        // A second line would move the next frame.
+        let about: String = visible(about).chars().take(self.columns).collect();
         format!("{start}{picture}{about}\x1b[K\r\n")
     }
 
