@@ -9,7 +9,8 @@ settings! {
     /// Learning from recorded data, for the execution plan [`Offline`](crate::Offline).
     pub struct OfflineDataConfig {
         /// Files or directories with recordings ([`ParquetData`](rekindle_offline::ParquetData)), as
-        /// [`EnvRunnersConfig::output`](crate::EnvRunnersConfig::output) writes them. Data in memory are set by
+        /// [`EnvRunnersConfig::output`](crate::EnvRunnersConfig::output) writes them, or directories of Minari datasets
+        /// ([`MinariData`](rekindle_offline::MinariData)). Data in memory are set by
         /// [`AlgorithmConfig::offline_source`](crate::AlgorithmConfig::offline_source) instead.
         field input_: Vec<PathBuf> = Vec::new();
         /// Updates of a training step. RLlib's default takes one pass over the data instead.
