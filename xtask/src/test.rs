@@ -73,7 +73,7 @@ impl Step {
 }
 
 /// All steps, the cheapest first.
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 15] = [
     Step::new("format", &["fmt", "--all", "--check"]),
     Step::new("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     Step::new(
@@ -119,6 +119,36 @@ const STEPS: [Step; 13] = [
     Step::new("more fuzzing", &["test", "--package", "rekindle-checkpoint", "--test", "fuzz"])
         .with_env("REKINDLE_FUZZ_INPUTS", "200000")
         .slow(),
+    Step::new(
+        "more fuzzing of recorded data",
+        &[
+            "test",
+            "--workspace",
+            "--exclude",
+            "rekindle-benches",
+            "--test",
+            "files",
+            "--",
+            "mutated",
+        ],
+    )
+    .with_env("REKINDLE_FUZZ_INPUTS", "50000")
+    .slow(),
+    Step::new(
+        "50 killed recordings",
+        &[
+            "test",
+            "--workspace",
+            "--exclude",
+            "rekindle-benches",
+            "--test",
+            "it",
+            "--",
+            "everything_before_the_last_file_is_read_after_a_kill",
+        ],
+    )
+    .with_env("REKINDLE_TEST_KILLS", "50")
+    .slow(),
     Step::new(
         "memory of a large replay buffer",
         &[

@@ -15,8 +15,9 @@ settings! {
         field input_: Vec<PathBuf> = Vec::new();
         /// Updates of a training step. RLlib's default takes one pass over the data instead.
         set dataset_num_iters_per_learner: usize = 100, at_least_one;
-        /// Steps that are in memory at once at most, and among which minibatches are shuffled. Data of more steps are
-        /// visited window by window: as many steps are drawn from a window as it has.
+        /// Steps that are learned from at once at most, and among which minibatches are shuffled. Data of more steps are
+        /// visited window by window: as many steps are drawn from a window as it has. As many more steps may be in
+        /// memory, which are read ahead.
         set buffer_steps: usize = 1_000_000, at_least_one;
     }
 }
