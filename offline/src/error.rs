@@ -123,7 +123,9 @@ pub enum OfflineError {
     )]
     Jpeg,
     /// A space of another library that has no counterpart here.
-    #[error("a space of the type `{kind}` has no counterpart; leave it out of the observations or actions")]
+    #[error(
+        "a space of the type `{kind}` has no counterpart; leave it out of the observations or actions"
+    )]
     UnsupportedSpace {
         /// The type of the space.
         kind: String,

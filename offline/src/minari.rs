@@ -27,4 +27,3 @@ mod write;
 
 pub use read::MinariData;
 pub use recorder::MinariRecorder;
-

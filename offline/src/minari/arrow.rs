@@ -48,10 +48,8 @@ fn read(bytes: &Buffer) -> Result<Vec<RecordBatch>> {
     let footer_len = read_footer_length(*tail)?;
     let start = (bytes.len() - TAIL).checked_sub(footer_len).ok_or_else(truncated)?;
     let footer = part(start, footer_len)?;
-    let footer = root_as_footer(&footer).map_err(|error| OfflineError::Decode {
-        format: "Arrow",
-        reason: error.to_string(),
-    })?;
+    let footer = root_as_footer(&footer)
+        .map_err(|error| OfflineError::Decode { format: "Arrow", reason: error.to_string() })?;
     let schema = footer.schema().ok_or_else(|| damaged("it has no schema"))?;
     let mut decoder = FileDecoder::new(try_fb_to_schema(schema)?.into(), footer.version());
     let block = |block: &Block| {

@@ -70,8 +70,9 @@ pub(super) fn read(
     rows: usize,
 ) -> Result<Buffer> {
     match node {
-        Node::Leaf(leaf) => read_leaf(file, path, leaf, rows)
-            .map_err(|error| error.in_column(&name(path))),
+        Node::Leaf(leaf) => {
+            read_leaf(file, path, leaf, rows).map_err(|error| error.in_column(&name(path)))
+        }
         Node::Dict(parts) => {
             let mut buffers = Vec::with_capacity(parts.len());
             for (key, part) in parts {
@@ -93,12 +94,7 @@ pub(super) fn read(
     }
 }
 
-fn read_leaf(
-    file: &dyn EpisodeColumns,
-    path: &[Part],
-    leaf: &Leaf,
-    rows: usize,
-) -> Result<Buffer> {
+fn read_leaf(file: &dyn EpisodeColumns, path: &[Part], leaf: &Leaf, rows: usize) -> Result<Buffer> {
     let column = match file.column(path) {
         // Only images are stored as bytes of any number.
         Err(OfflineError::Jpeg) if !leaf.is_image => return Err(damaged("it holds no numbers")),

@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn infinities_outside_of_strings_are_text() {
-        let value = parse(r#"{"a\"Infinity": [-Infinity, 1, NaN], "b": "NaN π \\", "c": Infinity}"#);
+        let value =
+            parse(r#"{"a\"Infinity": [-Infinity, 1, NaN], "b": "NaN π \\", "c": Infinity}"#);
         let expected =
             json!({"a\"Infinity": ["-Infinity", 1, "NaN"], "b": "NaN π \\", "c": "Infinity"});
         assert_eq!(value.unwrap(), expected);

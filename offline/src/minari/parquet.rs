@@ -18,7 +18,8 @@ pub(super) struct Episode(Vec<SerializedFileReader<CheckedFile>>);
 impl Episode {
     /// Opens files of an episode, whose rows follow one another.
     pub(super) fn open(paths: &[impl AsRef<Path>]) -> Result<Self> {
-        let open = |path: &_| Ok(SerializedFileReader::new(CheckedFile::open(AsRef::as_ref(path))?)?);
+        let open =
+            |path: &_| Ok(SerializedFileReader::new(CheckedFile::open(AsRef::as_ref(path))?)?);
         Ok(Self(paths.iter().map(open).collect::<Result<_>>()?))
     }
 }
@@ -113,7 +114,9 @@ fn column(
         Physical::INT64 => {
             let numbers = read::<Int64Type>(reader, index, rows, descriptor)?;
             match unsigned {
-                true => Numbers::Unsigned(numbers.into_iter().map(|number| number as u64).collect()),
+                true => {
+                    Numbers::Unsigned(numbers.into_iter().map(|number| number as u64).collect())
+                }
                 false => Numbers::Signed(numbers),
             }
         }
@@ -157,7 +160,10 @@ fn read<T: DataType>(
         let width = values.len() / rows.max(1);
         let is_regular = starts.len() == values.len()
             && width * rows == values.len()
-            && starts.iter().enumerate().all(|(at, level)| (at % width.max(1) == 0) == (*level == 0));
+            && starts
+                .iter()
+                .enumerate()
+                .all(|(at, level)| (at % width.max(1) == 0) == (*level == 0));
         if !is_regular {
             return Err(damaged("its rows have different lengths"));
         }

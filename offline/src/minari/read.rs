@@ -81,8 +81,7 @@ impl MinariData {
             let folder = metadata::find(path)
                 .ok_or_else(|| OfflineError::NoDataset { path: path.to_owned() })?;
             let metadata = Metadata::read(&folder)?;
-            let of_dataset =
-                (metadata.observations.space.clone(), metadata.actions.space.clone());
+            let of_dataset = (metadata.observations.space.clone(), metadata.actions.space.clone());
             let module = DEFAULT_MODULE_ID.to_owned();
             let first = spaces.entry(module.clone()).or_insert_with(|| of_dataset.clone());
             if *first != of_dataset {

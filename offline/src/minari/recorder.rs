@@ -269,9 +269,9 @@ impl Recording {
         let layouts = match &self.infos {
             Some(layouts) => layouts,
             None => {
-                let layouts = found.iter().map(|(name, column)| {
-                    Ok(((*name).to_owned(), column.slice(0..0)?))
-                });
+                let layouts = found
+                    .iter()
+                    .map(|(name, column)| Ok(((*name).to_owned(), column.slice(0..0)?)));
                 &*self.infos.insert(layouts.collect::<Result<_>>()?)
             }
         };

@@ -20,12 +20,29 @@ const MAX_WIDTH: usize = 1 << 28;
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type")]
 enum Description {
-    Box { dtype: String, shape: Vec<usize>, low: Value, high: Value },
-    Discrete { n: usize, start: i64 },
-    MultiDiscrete { nvec: Value, start: Option<Value> },
-    MultiBinary { n: Value },
-    Dict { subspaces: serde_json::Map<String, Value> },
-    Tuple { subspaces: Vec<Value> },
+    Box {
+        dtype: String,
+        shape: Vec<usize>,
+        low: Value,
+        high: Value,
+    },
+    Discrete {
+        n: usize,
+        start: i64,
+    },
+    MultiDiscrete {
+        nvec: Value,
+        start: Option<Value>,
+    },
+    MultiBinary {
+        n: Value,
+    },
+    Dict {
+        subspaces: serde_json::Map<String, Value>,
+    },
+    Tuple {
+        subspaces: Vec<Value>,
+    },
     #[serde(other)]
     Other,
 }

@@ -116,9 +116,9 @@ fn write_in(
     }
     let mut of_infos = Vec::new();
     if !infos.is_empty() {
-        let parts = infos.iter().map(|(name, buffer)| {
-            leaf(name, Kind::of_buffer(buffer), buffer, &mut of_infos)
-        });
+        let parts = infos
+            .iter()
+            .map(|(name, buffer)| leaf(name, Kind::of_buffer(buffer), buffer, &mut of_infos));
         fields.push(group("infos", parts.collect::<Result<_>>()?)?);
     }
     let schema = Type::group_type_builder("schema").with_fields(fields).build()?;
@@ -209,12 +209,7 @@ pub(super) fn dataset_id(folder: &Path) -> String {
     }
 }
 
-fn field(
-    name: &str,
-    space: &Space,
-    buffer: &Buffer,
-    leaves: &mut Vec<Leaf>,
-) -> Result<TypePtr> {
+fn field(name: &str, space: &Space, buffer: &Buffer, leaves: &mut Vec<Leaf>) -> Result<TypePtr> {
     match space {
         Space::Dict(dict) => {
             let parts = dict.iter().map(|(key, part)| field(key, part, buffer.get(key)?, leaves));

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rekindle_core::{DEFAULT_MODULE_ID, Generator};
 use rekindle_env::{Buffer, Space};
-use rekindle_env_runner::{
-    Experience, ExperienceRecorder, Rollout, Segment, SegmentEnd,
-};
+use rekindle_env_runner::{Experience, ExperienceRecorder, Rollout, Segment, SegmentEnd};
 use rekindle_offline::{
     Episode, MinariData, MinariRecorder, OfflineData, OfflineError, OfflineSource,
 };
@@ -105,9 +103,8 @@ fn actions_are_read_in_the_units_of_modules() {
 
 /// Reading a damaged dataset fails with the message, when it is opened or when the episode is read.
 fn refused(folder: &Path) -> (OfflineError, String) {
-    let outcome = MinariData::open(folder).and_then(|data| {
-        (0..data.num_parts()).try_for_each(|part| data.read(part).map(|_| ()))
-    });
+    let outcome = MinariData::open(folder)
+        .and_then(|data| (0..data.num_parts()).try_for_each(|part| data.read(part).map(|_| ())));
     let error = outcome.unwrap_err();
     let message = error.to_string();
     (error, message)
@@ -132,16 +129,22 @@ fn what_is_not_read_is_refused_by_name() {
         ("hdf5", "\"total_episodes\": 3", "\"total_episodes\": 4", ["main_data.hdf5", "episode_3"]),
         ("arrow", "\"total_episodes\": 3", "\"total_episodes\": 4", ["data/3", "No such file"]),
         ("parquet", "[2, 3, 1]", "[3, 2, 1]", ["episode 0: column `observations.pixels`", "shape"]),
-        ("arrow", "\"n\": 3", "\"n\": 2", ["episode 0: column `observations.bits`", "[3] instead of [2]"]),
+        (
+            "arrow",
+            "\"n\": 3",
+            "\"n\": 2",
+            ["episode 0: column `observations.bits`", "[3] instead of [2]"],
+        ),
         ("hdf5", "\"n\": 5", "\"n\": 2", ["column `obs`", "episode 0"]),
         ("parquet", "\"bits\"", "\"buttons\"", ["column `observations.buttons`", "missing"]),
         ("hdf5", "\"state\"", "\"place\"", ["column `observations.place.0`", "HDF5"]),
     ] {
         // Quotes are escaped in the spaces.
-        let escape = |text: &str| match text.contains("total") || form == "hdf5" && to.contains("zarr") {
-            true => text.to_owned(),
-            false => text.replace('"', "\\\""),
-        };
+        let escape =
+            |text: &str| match text.contains("total") || form == "hdf5" && to.contains("zarr") {
+                true => text.to_owned(),
+                false => text.replace('"', "\\\""),
+            };
         let folder = copied(form);
         edit(folder.path(), &escape(from), &escape(to));
         let (error, message) = refused(folder.path());
@@ -163,7 +166,8 @@ fn truncated_and_foreign_files_are_errors_that_name_the_file() {
             let folder = copied(form);
             let path = folder.path().join(file);
             let bytes = fs::read(&path).unwrap();
-            let damaged = if foreign { b"something else".to_vec() } else { bytes[..bytes.len() / 2].into() };
+            let damaged =
+                if foreign { b"something else".to_vec() } else { bytes[..bytes.len() / 2].into() };
             fs::write(&path, damaged).unwrap();
             let (error, message) = refused(folder.path());
             let OfflineError::File { path: found, .. } = error else { panic!("{message}") };
@@ -175,7 +179,10 @@ fn truncated_and_foreign_files_are_errors_that_name_the_file() {
 fn nested() -> (Space, Space) {
     let observations = Space::dict([
         ("image", Space::image(&[32, 32]).unwrap()),
-        ("parts", Space::tuple([Space::unbounded(&[3]).unwrap(), Space::discrete(3).unwrap()]).unwrap()),
+        (
+            "parts",
+            Space::tuple([Space::unbounded(&[3]).unwrap(), Space::discrete(3).unwrap()]).unwrap(),
+        ),
         ("bits", Space::multi_binary(5).unwrap()),
         ("count", Space::int_box(-3, 5, &[2]).unwrap()),
     ]);

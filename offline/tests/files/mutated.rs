@@ -50,7 +50,10 @@ fn read_parquet(folder: &Path) -> Result<usize> {
 fn recording(folder: &Path) {
     let space = Space::dict([
         ("image", Space::image(&[4, 4, 1]).unwrap()),
-        ("place", Space::tuple([Space::unbounded(&[3]).unwrap(), Space::discrete(3).unwrap()]).unwrap()),
+        (
+            "place",
+            Space::tuple([Space::unbounded(&[3]).unwrap(), Space::discrete(3).unwrap()]).unwrap(),
+        ),
     ])
     .unwrap();
     let mut data = OfflineData::new(space.clone(), Space::discrete(2).unwrap());
@@ -167,7 +170,9 @@ fn fuzz(
         accepted += u64::from(answer.is_ok());
         let answer = match answer {
             Ok(steps) => steps.to_string(),
-            Err(error) => error.to_string().chars().filter(|c| c.is_alphabetic()).take(160).collect(),
+            Err(error) => {
+                error.to_string().chars().filter(|c| c.is_alphabetic()).take(160).collect()
+            }
         };
         if answers.insert(answer) {
             if corpus.len() == CORPUS {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rekindle_env::Space;
 use rekindle_core::ModuleId;
+use rekindle_env::Space;
 use rekindle_offline::{OfflineSource, Prefetch, Recorded, Result};
 
 /// Parts of one step each that take a while to read. A part is known by its number: as many modules.

@@ -48,7 +48,12 @@ pub(crate) fn run(args: &Args) -> Outcome {
                 updates(config, &cart_pole, vec![64, 64], args)?
             }
             "iql" => updates(IqlConfig::new(), &pendulum, vec![256, 256], args)?,
-            "cql" => updates(CqlConfig::new().training(|t| t.bc_iters(0)), &pendulum, vec![256, 256], args)?,
+            "cql" => updates(
+                CqlConfig::new().training(|t| t.bc_iters(0)),
+                &pendulum,
+                vec![256, 256],
+                args,
+            )?,
             "read" => {
                 let data = ParquetData::open(&cart_pole)?;
                 rate(seconds, || read(&data))?
@@ -111,7 +116,9 @@ fn read(data: &ParquetData) -> Outcome<u64> {
     let (mut rows, mut pending) = (0, Vec::new());
     for part in 0..data.num_parts() {
         pending.extend(data.read(part)?.into_values().flatten());
-        if pending.iter().map(Rollout::env_steps).sum::<usize>() >= BATCH || part + 1 == data.num_parts() {
+        if pending.iter().map(Rollout::env_steps).sum::<usize>() >= BATCH
+            || part + 1 == data.num_parts()
+        {
             rows += TrainData::from_rollouts(&pending, 1)?.rows() as u64;
             pending.clear();
         }
