@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -14,10 +15,13 @@ use rekindle_core::panics;
 use crate::error::{OfflineError, Result};
 
 /// Bytes that a column may claim, however few are stored.
-const FREE: u64 = 16 << 20;
+const FREE: u64 = 64 << 20;
 
 /// Bytes that a column may claim for each stored one. Deflate compresses up to 1032 bytes into one.
 const LARGEST_RATIO: u64 = 1032;
+
+/// Values that the pages of a file may claim together, however few bytes it has.
+const FREE_VALUES: u64 = 64 << 20;
 
 /// Runs a reader of a file that may be damaged.
 ///
@@ -48,13 +52,15 @@ pub(crate) fn check_size(claimed: Option<u64>, stored: u64) -> Result<()> {
 pub(crate) struct CheckedFile {
     file: Arc<Mutex<File>>,
     len: u64,
+    /// Values of all pages so far. Many small pages must not fill memory either.
+    values: Arc<AtomicU64>,
 }
 
 impl CheckedFile {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path)?;
         let len = file.metadata()?.len();
-        Ok(Self { file: Arc::new(Mutex::new(file)), len })
+        Ok(Self { file: Arc::new(Mutex::new(file)), len, values: Arc::default() })
     }
 
     fn read(&self, start: u64, len: usize) -> parquet::errors::Result<Vec<u8>> {
@@ -86,7 +92,12 @@ impl ChunkReader for CheckedFile {
         let left = self.len.saturating_sub(start);
         let head = self.read(start, HEADER.min(usize::try_from(left).unwrap_or(HEADER)))?;
         if let Some(page) = PageSizes::of(&head) {
-            page.check().map_err(|error| ParquetError::External(Box::new(error)))?;
+            let all = self.values.fetch_add(page.values, Ordering::Relaxed) + page.values;
+            let check = match all <= self.len.saturating_mul(LARGEST_RATIO).max(FREE_VALUES) {
+                true => page.check(),
+                false => Err(OfflineError::Oversized { stored: self.len, claimed: all }),
+            };
+            check.map_err(|error| ParquetError::External(Box::new(error)))?;
         }
         let rest = Rest { file: self.clone(), at: start + head.len() as u64 };
         Ok(Box::new(Cursor::new(head).chain(rest)))

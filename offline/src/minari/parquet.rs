@@ -38,7 +38,9 @@ impl EpisodeColumns for Episode {
             let schema = file.metadata().file_metadata().schema_descr();
             let mut found = schema.columns().iter().enumerate().filter(|(_, column)| {
                 let rest = column.path().parts().strip_prefix(path.as_slice());
-                rest.is_some_and(|rest| matches!(rest, [] | [_, _]))
+                // The element of a list has two more names.
+                let is_list = column.max_rep_level() > 0;
+                rest.is_some_and(|rest| rest.len() == if is_list { 2 } else { 0 })
             });
             let (index, descriptor) = match (found.next(), found.next()) {
                 (Some(found), None) => found,
@@ -82,6 +84,8 @@ fn column(
     let rows = usize::try_from(group.num_rows()).map_err(|_| damaged("it has no rows"))?;
     let is_list = descriptor.max_rep_level() > 0;
     let stored = u64::try_from(group.column(index).compressed_size()).unwrap_or(0);
+    let values = u64::try_from(group.column(index).num_values()).ok();
+    check_size(values.and_then(|values| values.checked_mul(4)), stored)?;
     check_size((rows as u64).checked_mul(8), stored)?;
     let unsigned = matches!(
         descriptor.converted_type(),

@@ -88,7 +88,8 @@ impl Window {
         limit: usize,
         completion: &Completion,
     ) -> Result<()> {
-        let source = &*data.source().clone();
+        let source = data.source().clone();
+        let source = &*source;
         if !self.buffers.is_empty() && !self.is_whole && self.saved.drawn >= self.steps {
             self.saved.first = std::mem::take(&mut self.next);
             self.saved.drawn = 0;
