@@ -25,7 +25,7 @@ use rekindle_env_runner::{
 use rekindle_learner::replay::{ReplayBuffer, ReplayConfig, TransitionSpec};
 use rekindle_learner::{Learner, LearnerError, TrainData};
 use rekindle_metrics::{Metrics, MetricsLogger, Reducer};
-use rekindle_offline::{OfflineSource, ParquetRecorder};
+use rekindle_offline::{OfflineSource, Recorder};
 use rekindle_rl_module::{AnyRLModule, Role};
 use serde_json::Value;
 
@@ -135,12 +135,15 @@ impl Algorithm {
         let runners = &config.env_runners;
         let (count, threads) = (runners.num_env_runners, runners.threads());
         if let Some(folder) = &config.env_runners.output {
-            let recorder = match is_restoring {
-                true => ParquetRecorder::resume(folder, BTreeMap::new())?,
-                false => ParquetRecorder::create(folder, BTreeMap::new())?,
-            };
-            let size = config.env_runners.output_max_file_size;
-            config.code.recorder = Some(Arc::new(recorder.max_file_size(size)));
+            let EnvRunnersConfig { output_format, output_max_file_size, .. } = config.env_runners;
+            let environment = &config.environment;
+            let recorder = Recorder::resume(folder, output_format)?
+                .max_file_size(output_max_file_size)
+                .actions(environment.normalize_actions, environment.clip_actions);
+            if !is_restoring {
+                recorder.check_empty()?;
+            }
+            config.code.recorder = Some(Arc::new(recorder));
         }
         let runner_config = config.runner_config();
         let source = config.source()?;
@@ -153,7 +156,7 @@ impl Algorithm {
         };
         let spaces = env_runners.module_spaces();
         if let Some(recorder) = &config.code.recorder {
-            recorder.set_spaces(spaces.clone());
+            recorder.set_spaces(spaces.clone())?;
         }
         if let Some(source) = &source {
             check_data_spaces(source.module_spaces(), &spaces)?;

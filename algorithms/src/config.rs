@@ -17,7 +17,7 @@ use rekindle_core::{ConfigError, settings};
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::FaultToleranceConfig;
 use rekindle_learner::{LearnerConfig, Loss};
-use rekindle_offline::{OfflineSource, ParquetData};
+use rekindle_offline::{MinariData, OfflineSource, ParquetData};
 use rekindle_rl_module::RLModuleSpec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -462,9 +462,21 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         if let Some(source) = &self.code.source {
             return Ok(Some(source.clone()));
         }
-        match self.offline_data.input_.as_slice() {
-            [] => Ok(None),
-            paths => Ok(Some(Arc::new(ParquetData::open_all(paths)?))),
+        let paths = self.offline_data.input_.as_slice();
+        let minari = paths.iter().filter(|path| MinariData::is_dataset(path)).count();
+        match (paths.len(), minari) {
+            (0, _) => Ok(None),
+            (_, 0) => Ok(Some(Arc::new(ParquetData::open_all(paths)?))),
+            (all, minari) if all == minari => {
+                let data = MinariData::open_all(paths)?;
+                let normalize = self.environment.normalize_actions;
+                Ok(Some(Arc::new(data.normalize_actions(normalize))))
+            }
+            _ => {
+                let constraint = "some are Minari datasets and others are not; read data of one format at a time";
+                let value = format!("{paths:?}");
+                Err(ConfigError::new("offline_data.input_", value, constraint).into())
+            }
         }
     }
 

@@ -224,6 +224,10 @@ impl OfflineSource for OfflineData {
         Ok(Recorded::from([(id.clone(), vec![rollout.clone()])]))
     }
 
+    fn is_in_memory(&self) -> bool {
+        true
+    }
+
     fn fingerprint(&self) -> String {
         let digest = self.digest.clone().finalize();
         digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()

@@ -153,3 +153,18 @@ pub(crate) fn joined_infos(
     let columns = names.iter().map(column).collect::<Result<Vec<_>>>()?;
     Ok(Buffer::from_dict(columns)?)
 }
+
+/// Returns about how many bytes the columns of an episode have.
+pub(crate) fn bytes_of(episode: &Rollout) -> usize {
+    let of = |buffer: &Buffer| {
+        let leaves = buffer.leaves();
+        let bytes = leaves.iter().map(|(_, leaf)| {
+            let of_4 = leaf.as_f32().map_or(0, <[f32]>::len) * 4;
+            of_4 + leaf.as_i64().map_or(0, <[i64]>::len) * 8 + leaf.as_u8().map_or(0, <[u8]>::len)
+        });
+        bytes.sum::<usize>()
+    };
+    let states = episode.states.as_ref().map_or(0, |states| of(&states.state_in));
+    let columns = episode.extras.values().map(of).sum::<usize>();
+    of(&episode.observations) + of(&episode.actions) + columns + states + 64 * episode.rewards.len()
+}

@@ -110,11 +110,67 @@ pub enum OfflineError {
         /// What is wrong.
         reason: String,
     },
+    /// Stored bytes that claim more than any compression makes of experience, and would fill memory.
+    #[error(
+        "{stored} stored bytes claim to be {claimed} bytes of experience; the file is damaged or was made to fill memory, so record it again"
+    )]
+    Oversized {
+        /// Bytes in the file.
+        stored: u64,
+        /// Bytes or numbers that they claim to be.
+        claimed: u64,
+    },
+    /// A column of images that are stored as JPEG.
+    #[error(
+        "its images are stored as JPEG, which changes pixels and is not read; record them with `jpeg_encoding=False`"
+    )]
+    Jpeg,
+    /// A space of another library that has no counterpart here.
+    #[error(
+        "a space of the type `{kind}` has no counterpart; leave it out of the observations or actions"
+    )]
+    UnsupportedSpace {
+        /// The type of the space.
+        kind: String,
+    },
+    /// An error of an episode.
+    #[error("episode {episode}: {source}")]
+    Episode {
+        /// The number of the episode, counted from 0.
+        episode: usize,
+        /// What is wrong.
+        source: Box<Self>,
+    },
+    /// A file that cannot be read in its format.
+    #[error("it is not a valid {format} file: {reason}")]
+    Decode {
+        /// The format.
+        format: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
     /// A directory without recordings.
     #[error("{} has no files `*.parquet`; record some with `env_runners(|e| e.output(…))`", path.display())]
     NoFiles {
         /// The directory.
         path: PathBuf,
+    },
+    /// A directory without a Minari dataset.
+    #[error(
+        "{} has no Minari dataset: neither `metadata.json` nor `data/metadata.json`; name the directory of the dataset's id, below that of all datasets",
+        path.display()
+    )]
+    NoDataset {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Experience of several modules for a Minari dataset.
+    #[error(
+        "a Minari dataset holds the experience of the module `default_policy` alone, and there is `{module}`; record Parquet files"
+    )]
+    SeveralModules {
+        /// The other module.
+        module: String,
     },
     /// A directory that has recordings already.
     #[error("{} has recordings already; choose another directory, or remove them", path.display())]
@@ -157,7 +213,26 @@ pub enum OfflineError {
 
 impl From<ParquetError> for OfflineError {
     fn from(error: ParquetError) -> Self {
-        Self::Parquet(Box::new(error))
+        match error {
+            // Checks of this crate, which the reader of the file passes on.
+            ParquetError::External(source) => match source.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(source) => Self::Parquet(Box::new(ParquetError::External(source))),
+            },
+            error => Self::Parquet(Box::new(error)),
+        }
+    }
+}
+
+impl From<hdf5_pure::Error> for OfflineError {
+    fn from(error: hdf5_pure::Error) -> Self {
+        Self::Decode { format: "HDF5", reason: error.to_string() }
+    }
+}
+
+impl From<arrow_schema::ArrowError> for OfflineError {
+    fn from(error: arrow_schema::ArrowError) -> Self {
+        Self::Decode { format: "Arrow", reason: error.to_string() }
     }
 }
 
@@ -167,6 +242,19 @@ impl OfflineError {
         match self {
             Self::File { .. } => self,
             source => Self::File { path: path.to_owned(), source: Box::new(source) },
+        }
+    }
+
+    /// Adds the episode that the error is about, unless it names one.
+    pub(crate) fn in_episode(self, episode: usize) -> Self {
+        match self {
+            Self::Rows { .. }
+            | Self::NoSteps { .. }
+            | Self::OtherSpace { .. }
+            | Self::InvalidRow { .. }
+            | Self::Episode { .. }
+            | Self::File { .. } => self,
+            source => Self::Episode { episode, source: Box::new(source) },
         }
     }
 

@@ -5,7 +5,9 @@
 //! | [`OfflineSource`] | the dataset of `OfflineData`: experience in parts that are read one by one |
 //! | [`ParquetRecorder`] | `OfflineSingleAgentEnvRunner`: whole episodes as Parquet files |
 //! | [`ParquetData`] | `OfflineData` of Parquet files |
+//! | [`MinariRecorder`], [`MinariData`] | none: datasets of Minari in HDF5, Arrow and Parquet files |
 //! | [`OfflineData`] | none: a source in memory, made of a program's own columns |
+//! | [`Prefetch`] | `iter_batches(prefetch_batches=…)` of Ray Data |
 //! | [`Episode`] | `SingleAgentEpisode`, as columns |
 //! | [`Estimator`], [`estimate`] | `ImportanceSampling`, `DoublyRobust`, …: off-policy estimators |
 //!
@@ -32,14 +34,21 @@
 
 mod check;
 mod data;
+mod decode;
 mod episodes;
 mod error;
 mod estimators;
+mod minari;
 mod parquet;
+mod prefetch;
+mod recorder;
 mod source;
 
 pub use data::{Episode, OfflineData, Transitions};
 pub use error::{OfflineError, Result};
 pub use estimators::{Estimate, EstimatedEpisode, Estimator, estimate, estimate_with_interval};
+pub use minari::{MinariData, MinariRecorder};
 pub use parquet::{ParquetData, ParquetRecorder, RecorderState};
+pub use prefetch::{Prefetch, PrefetchTimes};
+pub use recorder::{OutputFormat, Recorder};
 pub use source::{OfflineSource, Recorded};

@@ -38,6 +38,12 @@ pub trait OfflineSource: Debug + Send + Sync {
     /// with.
     fn fingerprint(&self) -> String;
 
+    /// Whether reading a part only copies columns that are in memory. Other sources are read ahead on a thread of their
+    /// own ([`Prefetch`](crate::Prefetch)). Defaults to `false`.
+    fn is_in_memory(&self) -> bool {
+        false
+    }
+
     /// Returns the number of all steps.
     fn num_steps(&self) -> usize {
         (0..self.num_parts()).map(|part| self.steps_of(part)).sum()

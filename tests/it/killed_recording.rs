@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rekindle::offline::ParquetData;
+use rekindle::offline::{MinariData, OfflineSource, OutputFormat, ParquetData};
 use rekindle::prelude::*;
 
 use crate::support::device;
 
 const OUTPUT: &str = "REKINDLE_TEST_RECORDING_OUTPUT";
+/// Whether the recording is a dataset of Minari.
+const MINARI: &str = "REKINDLE_TEST_RECORDING_MINARI";
 /// The number of kills, if not [`FEW`].
 const KILLS: &str = "REKINDLE_TEST_KILLS";
 const FEW: u64 = 3;
@@ -21,10 +23,17 @@ const MOST_ITERATIONS: u64 = 5000;
 #[test]
 fn record_until_killed() {
     let Ok(output) = std::env::var(OUTPUT) else { return };
+    let format = match std::env::var(MINARI).is_ok() {
+        true => OutputFormat::Minari,
+        false => OutputFormat::Parquet,
+    };
     let config = PpoConfig::new()
         .environment("CartPole-v1")
         .env_runners(|e| {
-            e.num_envs_per_env_runner(4).output(PathBuf::from(&output)).output_max_file_size(20_000)
+            e.num_envs_per_env_runner(4)
+                .output(PathBuf::from(&output))
+                .output_format(format)
+                .output_max_file_size(20_000)
         })
         .training(|t| t.train_batch_size(256).minibatch_size(256).num_epochs(1))
         .model("fcnet_hiddens", vec![8])
@@ -37,8 +46,12 @@ fn record_until_killed() {
 }
 
 /// Kills a recording process some time after its first iteration, and returns the steps that it reported.
-fn kill_after(output: &Path, delay: Duration) -> usize {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+fn kill_after(output: &Path, format: OutputFormat, delay: Duration) -> usize {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    if format == OutputFormat::Minari {
+        command.env(MINARI, "1");
+    }
+    let mut child = command
         .args(["killed_recording::record_until_killed", "--exact", "--nocapture"])
         .env(OUTPUT, output)
         .stdout(Stdio::piped())
@@ -63,12 +76,24 @@ fn everything_before_the_last_file_is_read_after_a_kill() {
     let kills = std::env::var(KILLS).map_or(FEW, |kills| kills.parse().unwrap());
     for kill in 0..kills {
         let folder = tempfile::tempdir().unwrap();
-        let reported = kill_after(folder.path(), Duration::from_millis(100 + 37 * (kill % 10)));
-        let data = match ParquetData::open(folder.path()) {
+        let delay = Duration::from_millis(100 + 37 * (kill % 10));
+        let format = if kill % 2 == 0 { OutputFormat::Parquet } else { OutputFormat::Minari };
+        let reported = kill_after(folder.path(), format, delay);
+        let open = || -> rekindle::offline::Result<Box<dyn OfflineSource>> {
+            Ok(match format {
+                OutputFormat::Minari => Box::new(MinariData::open(folder.path())?),
+                _ => Box::new(ParquetData::open(folder.path())?),
+            })
+        };
+        let data = match open() {
             Ok(data) => data,
             // Killed before the first file was full.
             Err(error) => {
-                assert!(error.to_string().contains("has no files"), "{error}");
+                let message = error.to_string();
+                assert!(
+                    message.contains("has no files") || message.contains("has no Minari dataset"),
+                    "{message}"
+                );
                 continue;
             }
         };

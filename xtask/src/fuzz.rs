@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: reads millions of corrupted checkpoints.
+//! `cargo xtask fuzz`: reads millions of corrupted checkpoints and files of recorded data.
 
 use crate::cargo::cargo;
 use crate::error::Result;
@@ -15,11 +15,29 @@ pub(crate) struct Args {
     seed: u64,
 }
 
-/// Runs the fuzzer of `checkpoint/tests/fuzz`. `cargo test` runs it with fewer inputs.
+/// The fuzzers. Recorded data are read by a crate that depends on Burn, which is built for the whole workspace.
+const TESTS: [&[&str]; 2] = [
+    &["test", "--package", "rekindle-checkpoint", "--test", "fuzz", "--", "--nocapture"],
+    &[
+        "test",
+        "--workspace",
+        "--exclude",
+        "rekindle-benches",
+        "--test",
+        "files",
+        "--",
+        "mutated",
+        "--nocapture",
+    ],
+];
+
+/// Runs the fuzzers of `checkpoint/tests/fuzz` and `offline/tests/files`. `cargo test` runs them with fewer inputs.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut test =
-        cargo(&["test", "--package", "rekindle-checkpoint", "--test", "fuzz", "--", "--nocapture"]);
-    test.env("REKINDLE_FUZZ_INPUTS", args.inputs.to_string());
-    test.env("REKINDLE_FUZZ_SEED", args.seed.to_string());
-    process::run(&mut test)
+    for test in TESTS {
+        let mut test = cargo(test);
+        test.env("REKINDLE_FUZZ_INPUTS", args.inputs.to_string());
+        test.env("REKINDLE_FUZZ_SEED", args.seed.to_string());
+        process::run(&mut test)?;
+    }
+    Ok(())
 }

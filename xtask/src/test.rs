@@ -80,7 +80,7 @@ impl Step {
 }
 
 /// All steps, the cheapest first.
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 16] = [
     Step::new("format", &["fmt", "--all", "--check"]),
     Step::new("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     Step::new(
@@ -143,6 +143,36 @@ const STEPS: [Step; 14] = [
     Step::new("more fuzzing", &["test", "--package", "rekindle-checkpoint", "--test", "fuzz"])
         .with_env("REKINDLE_FUZZ_INPUTS", "200000")
         .slow(),
+    Step::new(
+        "more fuzzing of recorded data",
+        &[
+            "test",
+            "--workspace",
+            "--exclude",
+            "rekindle-benches",
+            "--test",
+            "files",
+            "--",
+            "mutated",
+        ],
+    )
+    .with_env("REKINDLE_FUZZ_INPUTS", "50000")
+    .slow(),
+    Step::new(
+        "50 killed recordings",
+        &[
+            "test",
+            "--workspace",
+            "--exclude",
+            "rekindle-benches",
+            "--test",
+            "it",
+            "--",
+            "everything_before_the_last_file_is_read_after_a_kill",
+        ],
+    )
+    .with_env("REKINDLE_TEST_KILLS", "50")
+    .slow(),
     Step::new(
         "memory of a large replay buffer",
         &[

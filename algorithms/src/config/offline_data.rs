@@ -9,13 +9,15 @@ settings! {
     /// Learning from recorded data, for the execution plan [`Offline`](crate::Offline).
     pub struct OfflineDataConfig {
         /// Files or directories with recordings ([`ParquetData`](rekindle_offline::ParquetData)), as
-        /// [`EnvRunnersConfig::output`](crate::EnvRunnersConfig::output) writes them. Data in memory are set by
+        /// [`EnvRunnersConfig::output`](crate::EnvRunnersConfig::output) writes them, or directories of Minari datasets
+        /// ([`MinariData`](rekindle_offline::MinariData)). Data in memory are set by
         /// [`AlgorithmConfig::offline_source`](crate::AlgorithmConfig::offline_source) instead.
         field input_: Vec<PathBuf> = Vec::new();
         /// Updates of a training step. RLlib's default takes one pass over the data instead.
         set dataset_num_iters_per_learner: usize = 100, at_least_one;
-        /// Steps that are in memory at once at most, and among which minibatches are shuffled. Data of more steps are
-        /// visited window by window: as many steps are drawn from a window as it has.
+        /// Steps that are learned from at once at most, and among which minibatches are shuffled. Data of more steps are
+        /// visited window by window: as many steps are drawn from a window as it has. As many more steps may be in
+        /// memory, which are read ahead.
         set buffer_steps: usize = 1_000_000, at_least_one;
     }
 }

@@ -12,7 +12,7 @@ use rekindle_learner::ops::VTraceConfig;
 use rekindle_learner::{
     GradClipBy, LearnerConnectorConfig, OptimizerConfig, OptimizerGroup, Schedule,
 };
-use rekindle_offline::ParquetRecorder;
+use rekindle_offline::{OutputFormat, ParquetRecorder};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -129,11 +129,15 @@ settings! {
         /// registered on the host under the same id. Connectors, recurrent modules, several agents,
         /// complete episodes and hooks of runners need the host, and durations of episodes are not measured.
         set on_device: bool = false;
-        /// Directory where whole episodes of training are recorded as Parquet files, with all recorded columns
-        /// ([`ParquetRecorder`](rekindle_offline::ParquetRecorder)); `None` records nothing. Observations are those that
-        /// modules see, after the connectors.
+        /// Directory where whole episodes of training are recorded in the format `output_format`; `None` records
+        /// nothing. Observations are those that modules see, after the connectors.
         #[serde(skip_serializing_if = "Option::is_none")]
         field output: Option<PathBuf> = None;
+        /// Format of recordings: Parquet files with all recorded columns
+        /// ([`ParquetRecorder`](rekindle_offline::ParquetRecorder)), or a dataset of Minari
+        /// ([`MinariRecorder`](rekindle_offline::MinariRecorder)).
+        #[serde(skip_serializing_if = "is_default_format")]
+        set output_format: OutputFormat = OutputFormat::Parquet;
         /// Bytes of a recorded file, about.
         #[serde(skip_serializing_if = "is_default_file_size")]
         set output_max_file_size: usize = ParquetRecorder::DEFAULT_FILE_SIZE, at_least_one;
@@ -141,6 +145,10 @@ settings! {
         /// [`DeviceSpec::Cpu`] suits small modules while the learner has an accelerator.
         into device: Option<DeviceSpec> = None;
     }
+}
+
+fn is_default_format(format: &OutputFormat) -> bool {
+    *format == OutputFormat::default()
 }
 
 fn is_default_file_size(bytes: &usize) -> bool {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::prelude::Tensor;
 use rekindle_core::Batch;
 use rekindle_learner::{GlobalNorm, Gradients, Loss, LossContext, Losses, OptimizerGroup, Result};
-use rekindle_offline::{OfflineSource, ParquetRecorder};
+use rekindle_offline::{OfflineSource, Recorder};
 use serde::{Deserialize, Serialize};
 
 use super::Trajectory;
@@ -37,7 +37,7 @@ pub(crate) struct Code {
     /// The data to learn from.
     pub(crate) source: Option<Arc<dyn OfflineSource>>,
     /// The recorder of a running algorithm.
-    pub(crate) recorder: Option<Arc<ParquetRecorder>>,
+    pub(crate) recorder: Option<Arc<Recorder>>,
 }
 
 /// What a checkpoint records of the code: which parts there were.

@@ -1,10 +1,12 @@
 //! The plan of algorithms that learn from recorded data.
 
 mod order;
+pub(super) mod reading;
 pub(super) mod rollouts;
 pub(super) mod window;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rekindle_checkpoint::State;
 use rekindle_core::{ConfigError, ModuleId};
@@ -13,6 +15,7 @@ use rekindle_offline::OfflineSource;
 use serde::{Deserialize, Serialize};
 
 use self::order::Order;
+use self::reading::Reading;
 use self::rollouts::Completion;
 use self::window::{SavedWindow, Window};
 use super::{ExecutionPlan, StepReport, TrainingContext, check_size};
@@ -29,6 +32,10 @@ use crate::{EnvRunnersConfig, Result};
 /// meaning. The states of recurrent modules are those of the data, or initial states at the start of each sequence if
 /// the data have none.
 ///
+/// The parts that come next are read on another thread beside the updates ([`Prefetch`](rekindle_offline::Prefetch)).
+/// `timers/offline_data_wait_timer` is the time that a training step waited for data, and
+/// `timers/offline_data_read_timer` the time that reading and decoding took, both in seconds.
+///
 /// Checkpoints hold the position in the data and its random streams, not the data.
 #[derive(Debug, Clone)]
 pub struct Offline {
@@ -39,6 +46,7 @@ pub struct Offline {
     window: Window,
     /// Text that identifies the data.
     data: Option<String>,
+    reading: Reading,
 }
 
 /// The state between training steps.
@@ -81,15 +89,15 @@ impl Offline {
     /// Creates a plan that learns from `batch_size` steps at a time.
     #[must_use]
     pub fn new(batch_size: usize) -> Self {
-        let (order, window) = (Order::default(), Window::default());
-        Self { batch_size, order, window, data: None }
+        let (order, window, reading) = (Order::default(), Window::default(), Reading::default());
+        Self { batch_size, order, window, data: None, reading }
     }
 
     /// Takes updates from whole episodes. Returns the steps learned from.
     fn learn_from_episodes(
         &mut self,
         cx: &mut TrainingContext<'_>,
-        source: &dyn OfflineSource,
+        source: &Arc<dyn OfflineSource>,
         ids: &BTreeSet<ModuleId>,
     ) -> Result<usize> {
         let settings = &cx.config.offline_data;
@@ -98,10 +106,13 @@ impl Offline {
         // More steps than the data have would only repeat some.
         let at_once = source.num_steps().min(buffer).max(self.batch_size);
         let completion = Completion::of(cx.learner, ids)?;
+        let most = left.saturating_mul(self.batch_size).min(at_once);
+        let parts = self.reading.of(source, buffer);
         let mut trained = 0;
         while left > 0 {
             let wanted = left.saturating_mul(self.batch_size).min(at_once);
-            let drawn = self.order.draw(source, seed, wanted, &completion)?;
+            let drawn = self.order.draw(parts, seed, wanted, &completion)?;
+            parts.ask(&self.order.upcoming(&**source, seed, most));
             let data = cx.learner.gather(&drawn.rollouts)?;
             let data = cx.learner.prepare(data, cx.env_steps())?;
             cx.learn(data)?;
@@ -116,7 +127,7 @@ impl Offline {
     fn learn_from_transitions(
         &mut self,
         cx: &mut TrainingContext<'_>,
-        source: &dyn OfflineSource,
+        source: &Arc<dyn OfflineSource>,
         ids: &BTreeSet<ModuleId>,
     ) -> Result<usize> {
         let settings = &cx.config.offline_data;
@@ -125,7 +136,7 @@ impl Offline {
         let completion = Completion::of(cx.learner, ids)?;
         let mut trained = 0;
         while left > 0 {
-            self.window.load(source, seed, buffer, &completion)?;
+            self.window.load(self.reading.of(source, 0), seed, buffer, &completion)?;
             let count = left.min(AT_ONCE).min(self.window.minibatches_left(self.batch_size));
             let data = self.window.draw(cx, seed, count, self.batch_size)?;
             let data = cx.learner.prepare(data, cx.env_steps())?;
@@ -180,11 +191,12 @@ impl ExecutionPlan for Offline {
         let learning = Learning::of(&*source, cx.learner);
         let mut trained = 0;
         if !learning.by_episodes.is_empty() {
-            trained += self.learn_from_episodes(cx, &*source, &learning.by_episodes)?;
+            trained += self.learn_from_episodes(cx, &source, &learning.by_episodes)?;
         }
         if !learning.by_transitions.is_empty() {
-            trained += self.learn_from_transitions(cx, &*source, &learning.by_transitions)?;
+            trained += self.learn_from_transitions(cx, &source, &learning.by_transitions)?;
         }
+        self.reading.log_times(cx)?;
         cx.publish_weights()?;
         Ok(StepReport::new(trained, trained))
     }

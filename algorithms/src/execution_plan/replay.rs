@@ -11,6 +11,7 @@ use rekindle_learner::replay::{ROWS, ReplayBuffer, ReplayConfig, TD_ERROR};
 use rekindle_learner::{Learner, LearnerConfig, LearnerError, ModuleData, TrainData, UpdateReport};
 use serde::{Deserialize, Serialize};
 
+use super::offline::reading::Reading;
 use super::offline::rollouts::Completion;
 use super::offline::window::{SavedWindow, Window};
 use super::{ExecutionPlan, StepReport, TrainingContext};
@@ -39,6 +40,7 @@ pub struct Replay {
     data_share: f64,
     /// The recorded data.
     window: Window,
+    reading: Reading,
     buffers: BTreeMap<ModuleId, ReplayBuffer>,
     /// Updates that are due: below 1 between two steps.
     due: f64,
@@ -91,6 +93,7 @@ impl Replay {
             refill: Refill::None,
             data_share: 0.0,
             window: Window::default(),
+            reading: Reading::default(),
             buffers: BTreeMap::new(),
             due: 0.0,
             rng: None,
@@ -228,7 +231,8 @@ impl Replay {
         let seed = cx.config.debugging.seed.unwrap_or_default();
         let ids = self.buffers.keys().cloned().collect();
         let completion = Completion::of(cx.learner, &ids)?;
-        self.window.load(&*source, seed, cx.config.offline_data.buffer_steps, &completion)?;
+        let buffer = cx.config.offline_data.buffer_steps;
+        self.window.load(self.reading.of(&source, 0), seed, buffer, &completion)?;
         self.window.draw(cx, seed, minibatches, count)
     }
 
@@ -395,6 +399,7 @@ impl ExecutionPlan for Replay {
             updates = (self.due + ROUNDING) as usize;
             self.due -= updates as f64;
             self.learn(cx, updates)?;
+            self.reading.log_times(cx)?;
         }
         // Also without an update: exploration depends on the environment steps so far.
         cx.publish_weights()?;

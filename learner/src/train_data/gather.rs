@@ -133,13 +133,22 @@ fn gather<'a>(
         let Some(column) = column(rollout) else {
             return Err(LearnerError::ColumnOfSomeRollouts { column: name.into() });
         };
-        let part = column.gather(rows)?;
-        match &mut all {
-            Some(all) => all.extend_from(&part, 0..part.rows()).map_err(|source| {
-                LearnerError::ColumnLayout { column: name.into(), source: Box::new(source) }
-            })?,
-            None => all = Some(part),
-        }
+        let all = match &mut all {
+            Some(all) => all,
+            None => all.insert(column.slice(0..0)?),
+        };
+        // Rows that follow one another are copied at once: those of recorded episodes do.
+        let copied = match (rows.first(), rows.last()) {
+            (Some(&first), Some(&last)) if rows.iter().copied().eq(first..=last) => {
+                all.extend_from(column, first..last + 1)
+            }
+            (None, _) => all.extend_from(column, 0..0),
+            _ => column.gather(rows).and_then(|part| all.extend_from(&part, 0..part.rows())),
+        };
+        copied.map_err(|source| LearnerError::ColumnLayout {
+            column: name.into(),
+            source: Box::new(source),
+        })?;
     }
     all.ok_or(LearnerError::NoRollouts)
 }

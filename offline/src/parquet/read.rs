@@ -1,8 +1,7 @@
 //! Reading recorded files: each row group is a part.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use parquet::data_type::{
     FloatType, Int64Type,
 };
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
-use rekindle_core::{Columns, ModuleId, panics};
+use rekindle_core::{Columns, ModuleId};
 use rekindle_env::{AgentId, Buffer, Space};
 use rekindle_env_runner::{Rollout, RolloutStates, Segment, SegmentEnd};
 use sha2::{Digest, Sha256};
@@ -20,6 +19,7 @@ use sha2::{Digest, Sha256};
 use super::header::{Header, KEY, columns};
 use super::layout::{Kind, Leaf};
 use crate::check::check_rollout;
+use crate::decode::{CheckedFile, check_size, guarded};
 use crate::error::{OfflineError, Result};
 use crate::source::{OfflineSource, Recorded};
 
@@ -117,15 +117,6 @@ fn find(path: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Runs a reader of a file that may be damaged.
-fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
-    let outcome = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
-        let reason = format!("it cannot be decoded: {}", panics::message(&*panic));
-        Err(OfflineError::Damaged { reason })
-    });
-    outcome.map_err(|error| error.in_file(path))
-}
-
 fn damaged(reason: impl Into<String>) -> OfflineError {
     OfflineError::Damaged { reason: reason.into() }
 }
@@ -133,7 +124,7 @@ fn damaged(reason: impl Into<String>) -> OfflineError {
 impl Opened {
     fn new(path: PathBuf) -> Result<Self> {
         let (header, leaves, rows) = guarded(&path, || {
-            let reader = SerializedFileReader::new(File::open(&path)?)?;
+            let reader = SerializedFileReader::new(CheckedFile::open(&path)?)?;
             let metadata = reader.metadata();
             let values = metadata.file_metadata().key_value_metadata();
             let value = values.and_then(|values| values.iter().find(|pair| pair.key == KEY));
@@ -163,12 +154,8 @@ impl Opened {
                 let count = usize::try_from(group.num_rows()).unwrap_or(usize::MAX);
                 // A row group that claims more than its file holds would only fill memory.
                 let stored = group.columns().iter().map(|column| column.compressed_size());
-                let stored = usize::try_from(stored.sum::<i64>()).unwrap_or(0);
-                if count.saturating_mul(bytes_of_row) > stored.saturating_mul(64).max(1 << 20) {
-                    return Err(damaged(format!(
-                        "a row group of {stored} bytes claims {count} rows"
-                    )));
-                }
+                let stored = u64::try_from(stored.sum::<i64>()).unwrap_or(0);
+                check_size((count as u64).checked_mul(bytes_of_row as u64), stored)?;
                 rows.push(count);
             }
             if rows.len() != header.steps.len() {
@@ -183,7 +170,7 @@ impl Opened {
     /// Reads a row group.
     fn read(&self, group: usize) -> Result<Vec<Rollout>> {
         guarded(&self.path, || {
-            let reader = SerializedFileReader::new(File::open(&self.path)?)?;
+            let reader = SerializedFileReader::new(CheckedFile::open(&self.path)?)?;
             let (rows, reader) = (self.rows[group], reader.get_row_group(group)?);
             let fixed = Fixed::read(&*reader, rows)?;
             let mut next = columns::COUNT;

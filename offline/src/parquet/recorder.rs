@@ -6,14 +6,14 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
-use rekindle_core::ModuleId;
+use rekindle_core::{DEFAULT_MODULE_ID, ModuleId};
 use rekindle_env::Space;
 use rekindle_env_runner::{CallbackResult, Experience, ExperienceRecorder, Rollout};
 use serde::{Deserialize, Serialize};
 
 use super::read::EXTENSION;
-use super::write::{bytes_of, write_file};
-use crate::episodes::Assembler;
+use super::write::write_file;
+use crate::episodes::{Assembler, bytes_of};
 use crate::error::{OfflineError, Result};
 
 /// Writes the episodes of all runners as Parquet files `<folder>/<module>/<runner>-<number>.parquet`, each with all
@@ -44,10 +44,23 @@ struct Pending {
     next: u64,
 }
 
-/// The files that were written, for checkpoints: for each runner and module the number of the next file.
+/// What was written, for checkpoints: for each runner and module the number of the next file. Episodes of a Minari
+/// dataset are those of a single runner and the default module.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RecorderState(BTreeMap<usize, BTreeMap<ModuleId, u64>>);
+
+impl RecorderState {
+    pub(crate) fn of_episodes(next: u64) -> Self {
+        let of_module = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), next)]);
+        Self(BTreeMap::from([(0, of_module)]))
+    }
+
+    pub(crate) fn episodes(&self) -> u64 {
+        let next = self.0.get(&0).and_then(|modules| modules.get(DEFAULT_MODULE_ID));
+        next.copied().unwrap_or(0)
+    }
+}
 
 impl ParquetRecorder {
     /// Bytes of a file, about, from which the next one begins.

@@ -22,7 +22,7 @@ use rekindle_env_runner::{Rollout, SegmentEnd};
 
 use super::header::{Header, KEY, columns};
 use super::layout::{Kind, Layout, Leaf, leaves_of};
-use crate::episodes::joined_infos;
+use crate::episodes::{bytes_of, joined_infos};
 use crate::error::{OfflineError, Result};
 
 /// Bytes of a row group from which the next one begins. A row group holds whole episodes, and is what readers read at
@@ -125,21 +125,6 @@ fn groups(episodes: &[Rollout]) -> Vec<Range<usize>> {
         }
     }
     groups
-}
-
-/// Returns about how many bytes the columns of an episode have.
-pub(crate) fn bytes_of(episode: &Rollout) -> usize {
-    let of = |buffer: &Buffer| {
-        let leaves = buffer.leaves();
-        let bytes = leaves.iter().map(|(_, leaf)| {
-            let of_4 = leaf.as_f32().map_or(0, <[f32]>::len) * 4;
-            of_4 + leaf.as_i64().map_or(0, <[i64]>::len) * 8 + leaf.as_u8().map_or(0, <[u8]>::len)
-        });
-        bytes.sum::<usize>()
-    };
-    let states = episode.states.as_ref().map_or(0, |states| of(&states.state_in));
-    let columns = episode.extras.values().map(of).sum::<usize>();
-    of(&episode.observations) + of(&episode.actions) + columns + states + 64 * episode.rewards.len()
 }
 
 fn schema(leaves: &[Vec<Leaf>]) -> Result<TypePtr> {

@@ -33,6 +33,8 @@ pub(crate) enum Peer {
     GymnasiumSync,
     /// Two bare loops of Python side by side
     BareLoops,
+    /// d3rlpy: offline algorithms (PyTorch)
+    D3rlpy,
     /// PufferLib's vectors of processes
     Puffer,
 }
@@ -55,6 +57,7 @@ impl Peer {
             Self::GymnasiumAsync | Self::GymnasiumSync | Self::BareLoops => {
                 Some("requirements_gymnasium.txt")
             }
+            Self::D3rlpy => Some("requirements_d3rlpy.txt"),
             Self::Puffer => Some("requirements_puffer.txt"),
             Self::Thrust | Self::Modurl => None,
         }

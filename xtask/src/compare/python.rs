@@ -11,8 +11,9 @@ use crate::python::{VirtualEnvironment, peer_programs};
 /// Virtual environments with the peers installed.
 pub(super) struct Environment {
     peers: VirtualEnvironment,
-    /// PufferLib needs other versions than the others.
+    /// PufferLib and d3rlpy need other versions than the others.
     puffer: VirtualEnvironment,
+    d3rlpy: VirtualEnvironment,
 }
 
 impl Environment {
@@ -21,13 +22,16 @@ impl Environment {
         let environment = Self {
             peers: VirtualEnvironment::named("peers")?,
             puffer: VirtualEnvironment::named("peers-puffer")?,
+            d3rlpy: VirtualEnvironment::named("peers-d3rlpy")?,
         };
-        if peers.contains(&Peer::Puffer) {
-            environment.puffer.prepare(&requirements(&[Peer::Puffer]))?;
+        for peer in [Peer::Puffer, Peer::D3rlpy] {
+            if peers.contains(&peer) {
+                environment.of(peer).prepare(&requirements(&[peer]))?;
+            }
         }
         // rekindle's side steps environments of the Gymnasium of the others.
         let others = peers.iter().map(|peer| match peer {
-            Peer::Puffer => Peer::GymnasiumSync,
+            Peer::Puffer | Peer::D3rlpy => Peer::GymnasiumSync,
             other => *other,
         });
         environment.peers.prepare(&requirements(&others.collect::<Vec<_>>()))?;
@@ -41,10 +45,18 @@ impl Environment {
 
     /// Returns the command of a peer's script, without arguments.
     pub(super) fn script(&self, peer: Peer, name: &str) -> Command {
-        let environment = if peer == Peer::Puffer { &self.puffer } else { &self.peers };
-        let mut command = Command::new(environment.python());
+        let mut command = Command::new(self.of(peer).python());
         command.arg(peer_programs().join(name));
         command
+    }
+
+    /// Returns the environment of a peer.
+    fn of(&self, peer: Peer) -> &VirtualEnvironment {
+        match peer {
+            Peer::Puffer => &self.puffer,
+            Peer::D3rlpy => &self.d3rlpy,
+            _ => &self.peers,
+        }
     }
 }
 

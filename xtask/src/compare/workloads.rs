@@ -1,5 +1,7 @@
 //! The workloads of the comparison and their goals.
 
+mod offline;
+
 use super::peer::{ASYNCHRONOUS, Entry, LEAN, PROCESSES, Peer, RUNNERS, TWO_THREADS, VECTORS};
 use super::workload::{Case, Goal, Metric, Workload};
 
@@ -26,6 +28,9 @@ pub(super) fn workloads() -> Vec<Workload> {
         wide_critics(),
         replay(),
         prioritized_replay(),
+        offline::cloning(),
+        offline::reading(),
+        offline::wide(),
         acting(),
         update(),
         mlp(

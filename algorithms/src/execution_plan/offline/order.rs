@@ -2,7 +2,7 @@
 
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_learner::ModuleRollouts;
-use rekindle_offline::OfflineSource;
+use rekindle_offline::{OfflineSource, Prefetch};
 use serde::{Deserialize, Serialize};
 
 use super::invalid_state;
@@ -55,6 +55,23 @@ impl Order {
         Ok(part)
     }
 
+    /// Returns the next parts with at least `steps` steps together, without moving on. Parts of one pass follow those
+    /// of another.
+    pub(in super::super) fn upcoming(
+        &self,
+        source: &dyn OfflineSource,
+        seed: u64,
+        steps: usize,
+    ) -> Vec<usize> {
+        let (mut order, mut parts, mut found) = (self.clone(), Vec::new(), 0);
+        while found < steps && parts.len() < source.num_parts() {
+            let Ok(part) = order.next(source, seed) else { break };
+            found += source.steps_of(part);
+            parts.push(part);
+        }
+        parts
+    }
+
     /// Returns the number of the running pass.
     pub(in super::super) fn pass(&self) -> u64 {
         self.pass
@@ -63,19 +80,20 @@ impl Order {
     /// Reads parts until a module has `wanted` steps.
     pub(in super::super) fn draw(
         &mut self,
-        source: &dyn OfflineSource,
+        data: &mut Prefetch,
         seed: u64,
         wanted: usize,
         completion: &Completion,
     ) -> Result<Drawn> {
+        let source = data.source().clone();
         let mut drawn = Drawn::default();
         let begun = self.pass;
         while drawn.largest < wanted {
-            let part = self.next(source, seed)?;
+            let part = self.next(&*source, seed)?;
             if self.pass > begun + 1 && drawn.steps == 0 {
                 return Err(invalid_state("none of the modules that learn has steps in the data; name these modules in the data").into());
             }
-            for (id, rollouts) in completion.complete(source.read(part)?)? {
+            for (id, rollouts) in completion.complete(data.read(part)?)? {
                 let all = drawn.rollouts.entry(id).or_default();
                 drawn.steps += rollouts.iter().map(|rollout| rollout.env_steps()).sum::<usize>();
                 all.extend(rollouts);

@@ -6,7 +6,7 @@ use rekindle_core::rng::{Purpose, stream};
 use rekindle_core::{Columns, Generator, ModuleId};
 use rekindle_learner::ModuleData;
 use rekindle_learner::replay::{ReplayBuffer, ReplayConfig};
-use rekindle_offline::OfflineSource;
+use rekindle_offline::{OfflineSource, Prefetch};
 use serde::{Deserialize, Serialize};
 
 use super::super::TrainingContext;
@@ -49,6 +49,28 @@ impl From<SavedWindow> for Window {
     }
 }
 
+/// Moves over the parts of a window, and returns them.
+fn move_on(
+    order: &mut Order,
+    source: &dyn OfflineSource,
+    seed: u64,
+    limit: usize,
+) -> Result<Vec<usize>> {
+    let (mut parts, mut steps, pass) = (Vec::new(), 0, order.pass());
+    // The end of a pass ends a window, so that none has a part twice.
+    while steps < limit {
+        let after = order.clone();
+        let part = order.next(source, seed)?;
+        if steps > 0 && order.pass() > pass {
+            *order = after;
+            break;
+        }
+        steps += source.steps_of(part);
+        parts.push(part);
+    }
+    Ok(parts)
+}
+
 impl Window {
     pub(in super::super) fn saved(self) -> SavedWindow {
         self.saved
@@ -61,11 +83,13 @@ impl Window {
     /// Reads the steps of the window unless they are in memory.
     pub(in super::super) fn load(
         &mut self,
-        source: &dyn OfflineSource,
+        data: &mut Prefetch,
         seed: u64,
         limit: usize,
         completion: &Completion,
     ) -> Result<()> {
+        let source = data.source().clone();
+        let source = &*source;
         if !self.buffers.is_empty() && !self.is_whole && self.saved.drawn >= self.steps {
             self.saved.first = std::mem::take(&mut self.next);
             self.saved.drawn = 0;
@@ -77,26 +101,17 @@ impl Window {
         self.is_whole = source.num_steps() <= limit;
         self.next = self.saved.first.clone();
         let mut read = BTreeMap::<ModuleId, Vec<_>>::new();
-        let mut add = |part| -> Result<usize> {
-            for (id, rollouts) in completion.complete(source.read(part)?)? {
+        let parts: Vec<usize> = match self.is_whole {
+            true => (0..source.num_parts()).collect(),
+            false => move_on(&mut self.next, source, seed, limit)?,
+        };
+        for part in parts {
+            for (id, rollouts) in completion.complete(data.read(part)?)? {
                 read.entry(id).or_default().extend(rollouts);
             }
-            Ok(source.steps_of(part))
-        };
-        if self.is_whole {
-            (0..source.num_parts()).try_for_each(|part| add(part).map(|_| ()))?;
-        } else {
-            let (mut steps, pass) = (0, self.next.pass());
-            // The end of a pass ends a window, so that none has a part twice.
-            while steps < limit {
-                let after = self.next.clone();
-                let part = self.next.next(source, seed)?;
-                if steps > 0 && self.next.pass() > pass {
-                    self.next = after;
-                    break;
-                }
-                steps += add(part)?;
-            }
+        }
+        if !self.is_whole {
+            data.ask(&move_on(&mut self.next.clone(), source, seed, limit)?);
         }
         self.steps = 0;
         for (id, rollouts) in read {

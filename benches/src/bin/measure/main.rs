@@ -10,6 +10,7 @@ mod asynchronous;
 mod mlp;
 mod network;
 mod off_policy;
+mod offline;
 mod plot_scaling;
 mod ppo;
 mod python;
@@ -44,6 +45,7 @@ enum Program {
     A2c(a2c::Args),
     Asynchronous(asynchronous::Args),
     OffPolicy(off_policy::Args),
+    Offline(offline::Args),
     Replay(replay::Args),
     Acting(acting::Args),
     Update(update::Args),
@@ -61,6 +63,7 @@ fn main() -> Result<(), MainError> {
         Program::A2c(args) => a2c::run(&args)?,
         Program::Asynchronous(args) => asynchronous::run(&args)?,
         Program::OffPolicy(args) => off_policy::run(&args)?,
+        Program::Offline(args) => offline::run(&args)?,
         Program::Replay(args) => replay::run(&args)?,
         Program::Acting(args) => acting::run(&args)?,
         Program::Update(args) => update::run(&args)?,

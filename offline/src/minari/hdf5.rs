@@ -1,0 +1,121 @@
+//! Datasets whose episodes are groups of one HDF5 file.
+
+use std::path::{Path, PathBuf};
+
+use hdf5_pure::{DType, Dataset, File, Group, Layout};
+
+use super::columns::{Column, EpisodeColumns, Numbers, Part, damaged};
+use crate::decode::{check_size, guarded};
+use crate::error::{OfflineError, Result};
+
+/// The name of the file.
+pub(super) const FILE: &str = "main_data.hdf5";
+
+/// An open file.
+#[derive(Debug)]
+pub(super) struct Hdf5 {
+    pub(super) path: PathBuf,
+    episodes: Vec<Group>,
+}
+
+/// An episode of a file.
+pub(super) struct Episode<'a>(&'a Group);
+
+impl Hdf5 {
+    /// Opens the file and finds its episodes `episode_0` to `episode_<count - 1>`.
+    pub(super) fn open(folder: &Path, count: usize) -> Result<Self> {
+        let path = folder.join(FILE);
+        let episodes = guarded(&path, || {
+            let file = File::open_streaming(&path)?;
+            let mut found = Vec::new();
+            for (name, group) in file.root().iter_groups()? {
+                let number = name.strip_prefix("episode_").and_then(|number| number.parse().ok());
+                if let Some(number) = number.filter(|number: &usize| *number < count) {
+                    found.push((number, group));
+                }
+            }
+            found.sort_by_key(|(number, _)| *number);
+            match found.iter().enumerate().find(|(index, (number, _))| index != number) {
+                Some((missing, _)) => Err(lacks(missing)),
+                None if found.len() < count => Err(lacks(found.len())),
+                None => Ok(found.into_iter().map(|(_, group)| group).collect()),
+            }
+        })?;
+        Ok(Self { path, episodes })
+    }
+
+    pub(super) fn episode(&self, index: usize) -> Option<Episode<'_>> {
+        self.episodes.get(index).map(Episode)
+    }
+}
+
+fn lacks(episode: usize) -> OfflineError {
+    damaged(format!("it lacks the group `episode_{episode}`"))
+}
+
+impl Episode<'_> {
+    /// Returns the number of steps.
+    pub(super) fn steps(&self) -> Result<usize> {
+        let shape = self.0.dataset("rewards")?.shape()?;
+        let rows = shape.first().ok_or_else(|| damaged("the column `rewards` has no rows"))?;
+        usize::try_from(*rows).map_err(|_| damaged("the column `rewards` is too long"))
+    }
+}
+
+impl EpisodeColumns for Episode<'_> {
+    fn column(&self, path: &[Part]) -> Result<Column> {
+        let parts = path.iter().map(|part| match part {
+            Part::Key(key) => key.clone(),
+            Part::Position(position) => format!("_index_{position}"),
+        });
+        let dataset = self.0.dataset(&parts.collect::<Vec<_>>().join("/"))?;
+        let (rows, shape) = shape(&dataset)?;
+        Ok(Column { rows, shape, numbers: numbers(&dataset)? })
+    }
+
+    fn infos(&self) -> Result<Vec<String>> {
+        match self.0.groups()?.iter().any(|name| name == "infos") {
+            true => Ok(self.0.group("infos")?.datasets()?),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    fn is_padded(&self) -> bool {
+        false
+    }
+}
+
+/// Returns the number of rows and their shape.
+fn shape(dataset: &Dataset) -> Result<(usize, Vec<usize>)> {
+    let sizes = dataset.shape()?.into_iter().map(usize::try_from);
+    let sizes = sizes.collect::<std::result::Result<Vec<_>, _>>();
+    let sizes = sizes.map_err(|_| damaged("it is too large"))?;
+    match sizes.split_first() {
+        Some((rows, shape)) => Ok((*rows, shape.to_vec())),
+        None => Err(damaged("it has no rows")),
+    }
+}
+
+fn numbers(dataset: &Dataset) -> Result<Numbers> {
+    let count = dataset.shape()?.iter().try_fold(1_u64, |all, size| all.checked_mul(*size));
+    let bytes = count.and_then(|count| count.checked_mul(dataset.element_size().ok()?.max(8)));
+    let stored = match dataset.layout()? {
+        Layout::Compact { size } | Layout::Contiguous { size, .. } => size,
+        Layout::Chunked { .. } => dataset.chunks()?.iter().map(|chunk| chunk.storage_size).sum(),
+        _ => return Err(damaged("it is stored in another file")),
+    };
+    check_size(bytes, stored)?;
+    Ok(match dataset.dtype()? {
+        DType::F32 => Numbers::F32(dataset.read_f32()?),
+        DType::F64 => Numbers::F64(dataset.read_f64()?),
+        DType::U8 => Numbers::Byte(dataset.read_u8()?),
+        DType::I8 | DType::I16 | DType::I32 | DType::I64 => Numbers::Signed(dataset.read_i64()?),
+        DType::U16 | DType::U32 | DType::U64 => Numbers::Unsigned(dataset.read_u64()?),
+        // Booleans of h5py.
+        DType::Enum(names) if names == ["FALSE", "TRUE"] && dataset.element_size()? == 1 => {
+            Numbers::Byte(dataset.read_raw()?)
+        }
+        DType::VariableLengthString | DType::Other(_) => return Err(OfflineError::Jpeg),
+        other => return Err(damaged(format!("it holds {other} instead of numbers"))),
+    })
+}

@@ -1,0 +1,339 @@
+//! Reading datasets: each episode is a part.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rekindle_core::{Columns, DEFAULT_MODULE_ID, ModuleId};
+use rekindle_env::{Buffer, Space};
+use rekindle_env_runner::connectors::{Connector, NormalizeAndClipActions};
+use rekindle_env_runner::{Rollout, Segment, SegmentEnd};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::columns::{Column, EpisodeColumns, Part, damaged, read};
+use super::hdf5::Hdf5;
+use super::metadata::{self, Format, Metadata, read_json};
+use super::space::Node;
+use super::{arrow, parquet};
+use crate::check::check_rollout;
+use crate::decode::guarded;
+use crate::error::{OfflineError, Result};
+use crate::source::{OfflineSource, Recorded};
+
+/// Datasets of [Minari](https://minari.farama.org) in HDF5, Arrow or Parquet files. Each episode is a part, read when
+/// it is needed.
+///
+/// Actions of bounded Boxes are those of the environment in the files. They are scaled to [−1, 1], the units of modules,
+/// unless [`normalize_actions`](Self::normalize_actions) says otherwise.
+///
+/// Infos that are single numbers are read, but for `action_logp`, which becomes the log-probabilities of the actions.
+/// Other infos, seeds and options are not.
+#[derive(Debug, Clone)]
+pub struct MinariData {
+    spaces: BTreeMap<ModuleId, (Space, Space)>,
+    datasets: Vec<Arc<Dataset>>,
+    /// The dataset and the episode of each part.
+    parts: Vec<(usize, usize)>,
+    normalize_actions: bool,
+    fingerprint: String,
+}
+
+/// A dataset whose metadata were read.
+#[derive(Debug)]
+struct Dataset {
+    folder: PathBuf,
+    observations: Node,
+    actions: Node,
+    files: Files,
+    /// Steps of each episode.
+    steps: Vec<usize>,
+}
+
+#[derive(Debug)]
+enum Files {
+    Hdf5(Hdf5),
+    Arrow,
+    Parquet,
+}
+
+impl MinariData {
+    /// Opens a dataset: the directory of its id, or the directory `data` in it. The first episode is read, so that data
+    /// that cannot be learned from are an error here.
+    ///
+    /// # Errors
+    /// [`OfflineError::NoDataset`]; [`OfflineError::File`] for a file that is damaged or holds something else;
+    /// [`OfflineError::UnsupportedSpace`] and [`OfflineError::Jpeg`] in such an error for what is not read.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_all([path])
+    }
+
+    /// Opens several datasets with equal spaces, as [`open`](Self::open) does.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and [`OfflineError::OtherSpaces`].
+    pub fn open_all(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<Self> {
+        let (mut spaces, mut datasets, mut parts) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let mut digest = Sha256::new();
+        for path in paths {
+            let path = path.as_ref();
+            let folder = metadata::find(path)
+                .ok_or_else(|| OfflineError::NoDataset { path: path.to_owned() })?;
+            let metadata = Metadata::read(&folder)?;
+            let of_dataset = (metadata.observations.space.clone(), metadata.actions.space.clone());
+            let module = DEFAULT_MODULE_ID.to_owned();
+            let first = spaces.entry(module.clone()).or_insert_with(|| of_dataset.clone());
+            if *first != of_dataset {
+                return Err(OfflineError::OtherSpaces { path: folder, module });
+            }
+            digest.update(metadata.id.as_bytes());
+            let dataset = Dataset::open(folder, metadata)?;
+            for (episode, steps) in dataset.steps.iter().enumerate() {
+                digest.update((*steps as u64).to_le_bytes());
+                parts.push((datasets.len(), episode));
+            }
+            datasets.push(Arc::new(dataset));
+        }
+        let digest = digest.finalize();
+        let fingerprint = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let data = Self { spaces, datasets, parts, normalize_actions: true, fingerprint };
+        for dataset in 0..data.datasets.len() {
+            if let Some(part) = data.parts.iter().position(|(of, _)| *of == dataset) {
+                data.read(part)?;
+            }
+        }
+        Ok(data)
+    }
+
+    /// Returns whether there is a dataset: whether the directory, or `data` in it, has a file `metadata.json`.
+    #[must_use]
+    pub fn is_dataset(path: impl AsRef<Path>) -> bool {
+        metadata::find(path.as_ref()).is_some()
+    }
+
+    /// Sets whether actions of bounded Boxes are scaled to [−1, 1]. It is the setting `normalize_actions` of the
+    /// algorithm, which defaults to `true`.
+    #[must_use]
+    pub fn normalize_actions(mut self, normalize_actions: bool) -> Self {
+        self.normalize_actions = normalize_actions;
+        self
+    }
+
+    /// Returns the number of episodes.
+    #[must_use]
+    pub fn num_episodes(&self) -> usize {
+        self.parts.len()
+    }
+}
+
+impl Dataset {
+    fn open(folder: PathBuf, metadata: Metadata) -> Result<Self> {
+        let Metadata { episodes, format, observations, actions, .. } = metadata;
+        let files = match format {
+            Format::Hdf5 => Files::Hdf5(Hdf5::open(&folder, episodes)?),
+            Format::Arrow => Files::Arrow,
+            Format::Parquet => Files::Parquet,
+        };
+        let mut dataset = Self {
+            folder,
+            observations: observations.node,
+            actions: actions.node,
+            files,
+            steps: Vec::new(),
+        };
+        for episode in 0..episodes {
+            let steps = dataset.count_steps(episode)?;
+            dataset.steps.push(steps);
+        }
+        Ok(dataset)
+    }
+
+    /// Returns the file or directory of an episode.
+    fn path(&self, episode: usize) -> PathBuf {
+        match &self.files {
+            Files::Hdf5(file) => file.path.clone(),
+            Files::Arrow | Files::Parquet => self.folder.join(episode.to_string()),
+        }
+    }
+
+    /// Reads the number of steps of an episode.
+    fn count_steps(&self, episode: usize) -> Result<usize> {
+        let path = self.path(episode);
+        guarded(&path, || {
+            let steps = match &self.files {
+                Files::Hdf5(file) => file.episode(episode).map(|episode| episode.steps()),
+                Files::Arrow | Files::Parquet => {
+                    let metadata = read_json(&path.join(metadata::FILE))?;
+                    let steps = metadata.get("total_steps").and_then(Value::as_u64);
+                    steps.and_then(|steps| usize::try_from(steps).ok()).map(Ok)
+                }
+            };
+            steps
+                .unwrap_or_else(|| Err(damaged("it has no number of steps")))
+                .map_err(|error| error.in_episode(episode))
+        })
+    }
+
+    /// Reads an episode in the units of the environment.
+    fn read(&self, episode: usize) -> Result<Rollout> {
+        let path = self.path(episode);
+        guarded(&path, || {
+            let steps = self.steps[episode];
+            let rollout = match &self.files {
+                Files::Hdf5(file) => match file.episode(episode) {
+                    Some(of_file) => self.rollout(&of_file, episode, steps),
+                    None => Err(damaged("it is missing")),
+                },
+                Files::Arrow => arrow::Episode::open(&parts_of(&path)?)
+                    .and_then(|of_file| self.rollout(&of_file, episode, steps)),
+                Files::Parquet => parquet::Episode::open(&parts_of(&path)?)
+                    .and_then(|of_file| self.rollout(&of_file, episode, steps)),
+            };
+            rollout.map_err(|error| error.in_episode(episode))
+        })
+    }
+
+    fn rollout(&self, file: &dyn EpisodeColumns, episode: usize, steps: usize) -> Result<Rollout> {
+        if steps == 0 {
+            return Err(OfflineError::NoSteps { episode });
+        }
+        // Rows that the columns of the steps have.
+        let rows = steps + usize::from(file.is_padded());
+        let of_steps = |name: &str| {
+            let column = file.column(&[Part::key(name)]).and_then(|mut column| {
+                if column.rows != rows || column.numbers.len() != rows {
+                    let found = column.rows;
+                    return Err(damaged(format!("it has {found} rows instead of {rows}")));
+                }
+                column.slice(0..steps);
+                Ok(column)
+            });
+            column.map_err(|error| error.in_column(name))
+        };
+        let mut path = vec![Part::key("observations")];
+        let observations = read(file, &mut path, &self.observations, steps + 1)?;
+        let mut path = vec![Part::key("actions")];
+        let actions = read(file, &mut path, &self.actions, rows)?.slice(0..steps)?;
+        let rewards = of_steps("rewards")?.numbers.into_f32();
+        let flags = |name: &str| {
+            let flags = of_steps(name)?.numbers.into_u8();
+            flags.map_err(|error| error.in_column(name))
+        };
+        let (terminations, truncations) = (flags("terminations")?, flags("truncations")?);
+        let segments = segments(episode, &terminations, &truncations)?;
+        let lasts: Vec<_> = segments.iter().map(|segment| segment.range().end).collect();
+        let finals = observations.gather(&lasts)?;
+        let observations = observations.slice(0..steps)?;
+        let mut rollout = Rollout::new(observations, actions, rewards, segments, finals);
+        self.add_infos(file, &mut rollout)?;
+        Ok(rollout)
+    }
+
+    /// Reads the infos that are single numbers.
+    fn add_infos(&self, file: &dyn EpisodeColumns, rollout: &mut Rollout) -> Result<()> {
+        let steps = rollout.rewards.len();
+        let mut infos = Vec::new();
+        for name in file.infos()? {
+            // Infos of other kinds are left out.
+            let Ok(mut column) = file.column(&[Part::key("infos"), Part::key(&name)]) else {
+                continue;
+            };
+            let Column { rows, shape, .. } = &column;
+            match *rows {
+                _ if !shape.is_empty() => continue,
+                // The first row is that of the reset.
+                rows if rows == steps + 1 => column.slice(1..steps + 1),
+                rows if rows == steps => {}
+                _ => continue,
+            }
+            let numbers = Buffer::from_f32(column.numbers.into_f32(), &[])?;
+            match name.as_str() {
+                Columns::ACTION_LOGP => drop(rollout.extras.insert(name, numbers)),
+                _ => infos.push((name, numbers)),
+            }
+        }
+        if !infos.is_empty() {
+            rollout.infos = Some(Buffer::from_dict(infos)?);
+        }
+        Ok(())
+    }
+}
+
+/// Returns the files of an episode in order of their numbers.
+fn parts_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with(['_', '.']) && name != metadata::FILE {
+            paths.push((name.len(), entry.path()));
+        }
+    }
+    paths.sort();
+    match paths.is_empty() {
+        true => Err(damaged("the directory of the episode has no file with its columns")),
+        false => Ok(paths.into_iter().map(|(_, path)| path).collect()),
+    }
+}
+
+/// Divides the steps where the environment or a time limit ended an episode. Continuing tasks do so several times in
+/// what Minari counts as an episode.
+fn segments(episode: usize, terminations: &[u8], truncations: &[u8]) -> Result<Vec<Segment>> {
+    let (mut segments, mut start) = (Vec::new(), 0);
+    for (row, flags) in terminations.iter().zip(truncations).enumerate() {
+        let end = match flags {
+            (0, 0) => continue,
+            (0, _) => SegmentEnd::Truncated,
+            _ => SegmentEnd::Terminated,
+        };
+        segments.push(Segment::new(start..row + 1, end).with_episode(0, episode as u64));
+        start = row + 1;
+    }
+    match start == terminations.len() {
+        true => Ok(segments),
+        false => Err(OfflineError::InvalidRow {
+            episode,
+            column: "truncations",
+            row: terminations.len() - 1,
+            reason: "is the last step, and neither terminated nor truncated".into(),
+        }),
+    }
+}
+
+impl OfflineSource for MinariData {
+    fn module_spaces(&self) -> &BTreeMap<ModuleId, (Space, Space)> {
+        &self.spaces
+    }
+
+    fn num_parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    fn steps_of(&self, part: usize) -> usize {
+        self.parts.get(part).map_or(0, |(dataset, episode)| self.datasets[*dataset].steps[*episode])
+    }
+
+    fn read(&self, part: usize) -> Result<Recorded> {
+        let parts = self.parts.len();
+        let (dataset, episode) =
+            self.parts.get(part).ok_or(OfflineError::UnknownPart { part, parts })?;
+        let dataset = &self.datasets[*dataset];
+        let mut rollout = dataset.read(*episode)?;
+        let spaces = &self.spaces[DEFAULT_MODULE_ID];
+        let actions = &spaces.1;
+        let path = dataset.path(*episode);
+        let units = NormalizeAndClipActions::new(actions, self.normalize_actions, false);
+        let mut of_module = Buffer::zeros(&units.module_space(), rollout.rewards.len());
+        units
+            .invert(&rollout.actions, &mut of_module)
+            .map_err(|error| damaged(error.to_string()).in_file(&path))?;
+        rollout.actions = of_module;
+        check_rollout(*episode, &rollout, spaces).map_err(|error| error.in_file(&path))?;
+        Ok(Recorded::from([(DEFAULT_MODULE_ID.to_owned(), vec![rollout])]))
+    }
+
+    fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+}
