@@ -2,6 +2,7 @@
 
 mod connectors;
 mod environment;
+mod estimation;
 mod evaluation;
 mod module_settings;
 mod modules;
@@ -67,6 +68,8 @@ pub struct Algorithm {
     settings: Arc<dyn ModuleSettings>,
     /// The recorded data to learn from.
     source: Option<Arc<dyn OfflineSource>>,
+    /// The recorded data that evaluations estimate returns from.
+    estimation_source: Option<Arc<dyn OfflineSource>>,
     /// Whether it is being built for a saved state, which has not been loaded yet.
     is_restoring: bool,
     iteration: u64,
@@ -158,7 +161,8 @@ impl Algorithm {
         if let Some(recorder) = &config.code.recorder {
             recorder.set_spaces(spaces.clone())?;
         }
-        if let Some(source) = &source {
+        let estimation_source = estimation::source_of(&config, source.as_ref())?;
+        for source in source.iter().chain(&estimation_source) {
             check_data_spaces(source.module_spaces(), &spaces)?;
         }
         if let Some(multi_agent) = &config.multi_agent {
@@ -201,6 +205,7 @@ impl Algorithm {
             learner: Learner::new(learner_config, new_loss, module, &device)?,
             settings,
             source,
+            estimation_source,
             is_restoring,
             iteration: 0,
             env_steps: 0,
@@ -217,8 +222,10 @@ impl Algorithm {
         for id in algorithm.learner.module().keys() {
             algorithm.dry_run(id)?;
         }
+        algorithm.check_estimation()?;
         algorithm.publish_weights()?;
-        if algorithm.config.evaluation.evaluation_interval.is_some() {
+        let is_due = algorithm.config.evaluation.evaluation_interval.is_some();
+        if is_due && algorithm.plays_evaluations() {
             algorithm.eval_env_runners = Some(algorithm.new_eval_env_runners()?);
         }
         let callbacks = algorithm.callbacks.clone();
@@ -320,7 +327,7 @@ impl Algorithm {
         let config = &self.config.evaluation;
         let (due, beside) =
             (config.is_due(self.iteration + 1), config.evaluation_parallel_to_training);
-        let played = match due && beside {
+        let played = match due && beside && self.plays_evaluations() {
             true => Some(self.train_and_evaluate()?),
             false => {
                 self.collect_and_learn()?;

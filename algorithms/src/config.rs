@@ -437,6 +437,14 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             }
             _ => {}
         }
+        if let Some(estimation) = &self.evaluation.off_policy_estimation
+            && estimation.input_.is_empty()
+            && !plan.reads_data()
+        {
+            let constraint =
+                "there are no recorded data to estimate from; set it to a directory of recordings";
+            return Err(ConfigError::new("off_policy_estimation.input_", "[]", constraint));
+        }
         if !is_offline || self.environment.env.is_some() {
             return Ok(());
         }
@@ -447,10 +455,11 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             return Err(ConfigError::new("connector", format!("{connector:?}"), constraint));
         }
         let evaluation = &self.evaluation;
-        let custom = evaluation.custom_evaluation_function.get().is_some();
+        let needs_none = evaluation.custom_evaluation_function.get().is_some()
+            || evaluation.off_policy_estimation.is_some();
         match evaluation.evaluation_interval {
-            Some(interval) if evaluation.evaluation_config.env.is_none() && !custom => {
-                let constraint = "evaluation needs an environment; set `environment.env` or `evaluation_config.env`";
+            Some(interval) if evaluation.evaluation_config.env.is_none() && !needs_none => {
+                let constraint = "evaluation needs an environment; set `environment.env` or `evaluation_config.env`, or estimate the return from data with `off_policy_estimation`";
                 Err(ConfigError::new("evaluation_interval", interval, constraint))
             }
             _ => Ok(()),

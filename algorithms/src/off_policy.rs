@@ -7,6 +7,7 @@ use burn::prelude::*;
 use rekindle_core::{Batch, Columns, ConfigError};
 use rekindle_learner::replay::{NStep, ReplayConfig};
 use rekindle_learner::{LossContext, PrepareContext, Result};
+use serde_json::{Map, Value, json};
 
 use crate::config::EnvironmentConfig;
 
@@ -45,6 +46,13 @@ pub(crate) fn check_sizes(
         }
     }
     Ok(())
+}
+
+/// Returns the fields of a model config that describe critics.
+pub(crate) fn critic_settings(num_critics: usize, use_layernorm: bool) -> Map<String, Value> {
+    let fields =
+        [("num_critics", json!(num_critics)), ("critics_use_layernorm", json!(use_layernorm))];
+    fields.map(|(field, value)| (field.to_owned(), value)).into_iter().collect()
 }
 
 /// Checks that a module acts in [−1, 1], for algorithms whose policies do.

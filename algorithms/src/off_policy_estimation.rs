@@ -1,20 +1,24 @@
 //! Estimates of a policy's return from recorded data.
 
+mod values;
+
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::prelude::*;
-use burn::tensor::activation::softmax;
 use rekindle_core::any_tensor::to_f32;
+use rekindle_core::device::DeviceSpec;
 use rekindle_core::settings::{at_least_one, between_0_and_1};
 use rekindle_core::{Batch, Columns, Generator, host_batch, settings};
-use rekindle_env::Space;
+use rekindle_env::Buffer;
 use rekindle_env_runner::{Rollout, SegmentEnd};
 use rekindle_offline::{
     Estimate, EstimatedEpisode, Estimator, OfflineError, OfflineSource, estimate_with_interval,
 };
 use rekindle_rl_module::{AnyRLModule, Role};
 
+use self::values::Values;
 use crate::Result;
 
 settings! {
@@ -23,23 +27,43 @@ settings! {
     pub struct OffPolicyEstimation {
         /// The estimators.
         into methods: Vec<Estimator> = vec![Estimator::WeightedImportanceSampling];
+        /// Files or directories with the recordings that evaluations read. Without any, they read the data that the
+        /// algorithm learns from, where estimates of the policy are too high: hold some recordings out.
+        field input_: Vec<PathBuf> = Vec::new();
         /// Discount factor per step.
         set gamma: f64 = 0.99, between_0_and_1;
+        /// Actions of the policy whose values are averaged at each observation, for the direct method and the doubly
+        /// robust estimator. A sum over all actions needs none, in a `Discrete` space.
+        set num_actions: usize = 32, at_least_one;
         /// Probability with which the interval covers the return, about.
         set confidence: f64 = 0.95, between_0_and_1;
         /// Draws of the bootstrap.
         set resamples: usize = 1000, at_least_one;
-        /// Seed of the bootstrap.
+        /// Seed of the bootstrap and of the sampled actions.
         set seed: u64 = 0;
     }
 }
 
 impl OffPolicyEstimation {
+    /// Appends a file or a directory with recordings that evaluations read.
+    #[must_use]
+    pub fn input_(mut self, path: impl Into<PathBuf>) -> Self {
+        self.input_.push(path.into());
+        self
+    }
+
     /// Estimates the return of a module that samples its actions, from the episodes of `id` in the data.
     ///
-    /// Importance sampling needs the log-probabilities `action_logp` of the policy that acted. The direct method and
-    /// the doubly robust estimator need the values of all actions, as modules with critics in a `Discrete` space have:
-    /// those of CQL, IQL and SAC, for example. They are right if these values are those of the policy.
+    /// | policy | importance sampling | direct method | doubly robust |
+    /// |---|---|---|---|
+    /// | in a `Discrete` space, with critics of all actions | yes | exact mean over actions | yes |
+    /// | in any other space, with critics of given actions | yes | mean over `num_actions` sampled actions | yes |
+    /// | deterministic, with critics (TD3, DDPG, TD3+BC) | no: it has no density | the value of its action | no |
+    /// | without critics (BC, MARWIL, PPO) | yes | no | no |
+    /// | a Q-network (DQN), or with memory | no | no | no |
+    ///
+    /// Importance sampling needs the log-probabilities `action_logp` of the policy that acted. Estimates from values
+    /// are right if the critics estimate the values of the policy, as those of CQL and SAC do.
     ///
     /// ```no_run
     /// use burn::prelude::Device;
@@ -67,11 +91,13 @@ impl OffPolicyEstimation {
         id: &str,
     ) -> Result<BTreeMap<Estimator, Estimate>> {
         self.check_fields()?;
+        self.check_module(module)?;
         let module = module.valid();
+        let mut rng = Generator::from_seed(self.seed);
         let mut episodes = Vec::new();
         for part in 0..data.num_parts() {
             for rollout in data.read(part)?.remove(id).unwrap_or_default() {
-                self.add(&module, &rollout, &mut episodes)?;
+                self.add(&module, &rollout, &mut rng, &mut episodes)?;
             }
         }
         let mut estimates = BTreeMap::new();
@@ -90,72 +116,120 @@ impl OffPolicyEstimation {
         Ok(estimates)
     }
 
+    /// Checks that a module and the first episodes of `id` in the data have what the estimators need.
+    ///
+    /// # Errors
+    /// As [`estimate`](Self::estimate).
+    pub(crate) fn check(
+        &self,
+        module: &AnyRLModule,
+        data: &dyn OfflineSource,
+        id: &str,
+    ) -> Result<()> {
+        self.check_fields()?;
+        self.check_module(module)?;
+        for part in 0..data.num_parts() {
+            let rollouts = data.read(part)?.remove(id).unwrap_or_default();
+            if let Some(rollout) = rollouts.first() {
+                return self.acted_logp(rollout).map(|_| ());
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the first estimator that needs something.
+    fn needing(&self, needs: fn(Estimator) -> bool) -> Option<Estimator> {
+        self.methods.iter().copied().find(|estimator| needs(*estimator))
+    }
+
+    fn check_module(&self, module: &AnyRLModule) -> Result<()> {
+        let has_policy = !module.has_role(Role::QNet) || module.has_role(Role::StochasticPolicy);
+        let has_density = module.distribution().has_density();
+        let has_memory = module.initial_state()?.is_some();
+        let reasons = [
+            (
+                self.methods.first().copied().filter(|_| !has_policy),
+                "a Q-network has no probabilities of actions; estimate a policy that samples them",
+            ),
+            (
+                self.methods.first().copied().filter(|_| has_memory),
+                "it computes probabilities of single steps, and the module has memory; use a module without",
+            ),
+            (
+                self.needing(Estimator::needs_ratios).filter(|_| !has_density),
+                "it weights actions by their probability, and a deterministic policy has no density; use the direct method",
+            ),
+            (
+                self.needing(Estimator::needs_values)
+                    .filter(|_| !module.has_role(Role::ActionCritic)),
+                "it needs the values of actions, and the module has no critics; use one that has, such as that of CQL or SAC, or importance sampling",
+            ),
+        ];
+        match reasons.into_iter().find_map(|(estimator, reason)| Some((estimator?, reason))) {
+            Some((estimator, reason)) => Err(refusal(estimator, reason.into()).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the log-probabilities of the policy that acted; `None` if no estimator reads them.
+    fn acted_logp<'a>(&self, rollout: &'a Rollout) -> Result<Option<&'a [f32]>> {
+        let Some(estimator) = self.needing(Estimator::needs_ratios) else { return Ok(None) };
+        let Some(acted) = rollout.extras.get(Columns::ACTION_LOGP) else {
+            let reason = "the data have no column `action_logp`; record a policy that samples its actions, or use the direct method";
+            return Err(refusal(estimator, reason.into()).into());
+        };
+        let acted = acted.as_f32()?;
+        match acted.iter().find(|logp| !logp.is_finite()) {
+            Some(logp) => {
+                let reason = format!(
+                    "the column `action_logp` of the data holds {logp}; leave out the episodes with such rows"
+                );
+                Err(refusal(estimator, reason).into())
+            }
+            None => Ok(Some(acted)),
+        }
+    }
+
     /// Adds the segments of a rollout.
     fn add(
         &self,
         module: &AnyRLModule,
         rollout: &Rollout,
+        rng: &mut Generator,
         episodes: &mut Vec<EstimatedEpisode>,
     ) -> Result<()> {
-        let needed =
-            |needs: fn(Estimator) -> bool| self.methods.iter().copied().find(|e| needs(*e));
-        let refuse = |estimator: Estimator, reason: &str| {
-            let (estimator, reason) = (estimator.name(), reason.to_owned());
-            OfflineError::Estimator { estimator, reason }
-        };
-        if module.initial_state()?.is_some()
-            && let Some(estimator) = self.methods.first()
-        {
-            let reason = "it computes probabilities of single steps, and the module has memory; use one without";
-            return Err(refuse(*estimator, reason).into());
-        }
         let mut log_ratios = Vec::new();
-        if let Some(estimator) = needed(Estimator::needs_ratios) {
-            let Some(acted) = rollout.extras.get(Columns::ACTION_LOGP) else {
-                let reason = "the data have no column `action_logp`; record a policy that samples its actions, or use the direct method";
-                return Err(refuse(estimator, reason).into());
-            };
-            let actions = host_batch::upload(&rollout.actions, &device_of(module))?;
-            let logp =
-                module.distribution().logp(inputs(module, &rollout.observations)?, &actions)?;
-            let acted = acted.as_f32()?.iter();
-            let ratios = to_f32(logp)?.into_iter().zip(acted);
+        if let Some(acted) = self.acted_logp(rollout)? {
+            let actions = host_batch::upload(&rollout.actions, &device_of(module)?)?;
+            let logp = module.distribution().logp(inputs(module, &rollout.observations)?, &actions);
+            let ratios = to_f32(logp?)?.into_iter().zip(acted);
             log_ratios = ratios.map(|(logp, acted)| f64::from(logp) - f64::from(*acted)).collect();
         }
-        let mut estimated = None;
-        if let Some(estimator) = needed(Estimator::needs_values) {
-            let of = |observations| values(module, observations);
-            let (Some(now), Some(last)) =
-                (of(&rollout.observations)?, of(&rollout.final_observations)?)
-            else {
-                let reason = "it needs the values of all actions; use a module with critics in a Discrete space, or pass values to `estimate`";
-                return Err(refuse(estimator, reason).into());
-            };
-            estimated = Some((now, last));
-        }
-        let first = match module.spec().get_action_space() {
-            Some(Space::Discrete(space)) => space.start(),
-            _ => 0,
+        let mut values = match self.needing(Estimator::needs_values) {
+            Some(_) => Some(Values::new(module, self.num_actions, rng)?),
+            None => None,
         };
+        let of_all_steps = self.needing(|estimator| estimator == Estimator::DoublyRobust).is_some();
         for (index, segment) in rollout.segments.iter().enumerate() {
             let rows: Vec<usize> = segment.rows().collect();
-            let pick = |column: &[f64]| -> Vec<f64> {
-                rows.iter().filter_map(|row| column.get(*row).copied()).collect()
-            };
             let mut episode = EstimatedEpisode {
                 rewards: rows.iter().map(|row| f64::from(rollout.rewards[*row])).collect(),
-                log_ratios: pick(&log_ratios),
+                log_ratios: rows.iter().filter_map(|row| log_ratios.get(*row).copied()).collect(),
                 ..EstimatedEpisode::default()
             };
-            if let Some((now, last)) = &estimated {
-                let taken = rollout.actions.as_i64()?;
-                episode.values = pick(&now.of_policy);
-                episode.values.push(match segment.end {
-                    SegmentEnd::Terminated => 0.0,
-                    _ => last.of_policy[index],
-                });
-                let of_action = |row: &usize| now.of_actions[*row][(taken[*row] - first) as usize];
-                episode.action_values = rows.iter().map(of_action).collect();
+            if let Some(values) = &mut values {
+                let read = if of_all_steps { &rows[..] } else { &rows[..rows.len().min(1)] };
+                let observations = rollout.observations.gather(read)?;
+                episode.values = values.of_policy(&observations)?;
+                if of_all_steps {
+                    let after = rollout.final_observations.slice(index..index + 1)?;
+                    episode.values.extend(match segment.end {
+                        SegmentEnd::Terminated => vec![0.0],
+                        _ => values.of_policy(&after)?,
+                    });
+                    let actions = rollout.actions.gather(&rows)?;
+                    episode.action_values = values.of_actions(&observations, &actions)?;
+                }
             }
             episodes.push(episode);
         }
@@ -163,42 +237,26 @@ impl OffPolicyEstimation {
     }
 }
 
-/// Values of some observations.
-struct Values {
-    /// The mean over the actions of the policy.
-    of_policy: Vec<f64>,
-    of_actions: Vec<Vec<f64>>,
+fn refusal(estimator: Estimator, reason: String) -> OfflineError {
+    OfflineError::Estimator { estimator: estimator.name(), reason }
 }
 
-fn device_of(module: &AnyRLModule) -> Device {
-    module.devices().into_iter().next().unwrap_or_default()
+/// Returns the device of a module. One without parameters computes on the CPU.
+fn device_of(module: &AnyRLModule) -> Result<Device> {
+    match module.devices().into_iter().next() {
+        Some(device) => Ok(device),
+        None => Ok(DeviceSpec::Cpu.open()?),
+    }
+}
+
+/// Returns observations as the batch of a module.
+fn batch_of(module: &AnyRLModule, observations: &Buffer) -> Result<Batch> {
+    let column = host_batch::upload(observations, &device_of(module)?)?;
+    Ok(Batch::new().with(Columns::OBS, column))
 }
 
 /// Returns the inputs of the action distribution.
-fn inputs(module: &AnyRLModule, observations: &rekindle_env::Buffer) -> Result<Tensor<2>> {
-    let column = host_batch::upload(observations, &device_of(module))?;
-    let outputs = module.forward_train(&Batch::new().with(Columns::OBS, column))?;
+fn inputs(module: &AnyRLModule, observations: &Buffer) -> Result<Tensor<2>> {
+    let outputs = module.forward_train(&batch_of(module, observations)?)?;
     Ok(outputs.float::<2>(Columns::ACTION_DIST_INPUTS)?)
-}
-
-/// Returns the values of observations in a `Discrete` space; `None` for a module without them.
-fn values(module: &AnyRLModule, observations: &rekindle_env::Buffer) -> Result<Option<Values>> {
-    let is_discrete = matches!(module.spec().get_action_space(), Some(Space::Discrete(_)));
-    if !is_discrete || !module.has_role(Role::ActionCritic) {
-        return Ok(None);
-    }
-    let column = host_batch::upload(observations, &device_of(module))?;
-    let batch = Batch::new().with(Columns::OBS, column);
-    let q = module.compute_action_values(&batch)?.min_dim(1).squeeze_dim::<2>(1);
-    let [rows, actions] = q.dims();
-    let probabilities = to_f32(softmax(inputs(module, observations)?, 1))?;
-    let q: Vec<f64> = to_f32(q)?.into_iter().map(f64::from).collect();
-    let of_actions: Vec<Vec<f64>> = q.chunks(actions.max(1)).map(<[f64]>::to_vec).collect();
-    let of_policy = (0..rows).map(|row| {
-        let probabilities = &probabilities[row * actions..(row + 1) * actions];
-        let pairs = of_actions[row].iter().zip(probabilities);
-        // Forbidden actions have probability 0, and values that need not be finite.
-        pairs.filter(|(_, p)| **p > 0.0).map(|(q, p)| q * f64::from(*p)).sum()
-    });
-    Ok(Some(Values { of_policy: of_policy.collect(), of_actions }))
 }

@@ -150,6 +150,11 @@ pub trait Distribution: Debug + Send + Sync {
         Err(OnnxError::not_implemented("distribution", self.name(), method).into())
     }
 
+    /// Whether actions have probabilities or a density, which importance sampling compares. A point mass has none.
+    fn has_density(&self) -> bool {
+        true
+    }
+
     /// Whether the inputs are means and log standard deviations, `[means, log_stds]`.
     ///
     /// The settings `log_std_clip_param` and `free_log_std` of a model apply to such distributions

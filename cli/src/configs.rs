@@ -16,10 +16,14 @@ configs! {
     "appo-multi-agent-cartpole",
     "appo-nested-cartpole",
     "appo-stateless-cartpole",
+    "bc-cartpole",
+    "bc-cartpole-mixture",
     "breakout",
     "c51-cartpole",
     "cartpole",
     "catch",
+    "cql-cartpole-mixture",
+    "cql-pendulum",
     "crashing-cartpole",
     "crossq-pendulum",
     "ddpg-pendulum",
@@ -35,6 +39,8 @@ configs! {
     "impala-multi-agent-cartpole",
     "impala-nested-cartpole",
     "impala-stateless-cartpole",
+    "iql-pendulum",
+    "marwil-cartpole-mixture",
     "multi-agent-cartpole",
     "multi-agent-pendulum",
     "nested-cartpole",
@@ -72,10 +78,12 @@ pub(crate) fn about(text: &str) -> &str {
 mod tests {
     use std::collections::BTreeSet;
     use std::fs;
+    use std::path::Path;
 
     use rekindle::algorithms::Experiment;
-    use rekindle::core::device::DeviceSpec;
     use rekindle::env_runner::is_external;
+    use rekindle::offline::{OfflineData, Transitions};
+    use rekindle::prelude::*;
 
     use super::*;
 
@@ -88,17 +96,42 @@ mod tests {
         assert_eq!(files, listed);
     }
 
+    /// Writes a step in an environment as the recording of a configuration.
+    fn record(env: &str, path: &Path) {
+        let device = DeviceSpec::Cpu.open().unwrap();
+        let runners = EnvRunnerGroup::new(&EnvRunnerConfig::new(env), 1, 1, &device).unwrap();
+        let spaces = runners.module_spaces();
+        let (observations, actions) = spaces.values().next().unwrap().clone();
+        let mut data = OfflineData::of_modules(spaces);
+        let step = Transitions {
+            observations: Buffer::zeros(&observations, 1),
+            actions: Buffer::zeros(&actions, 1),
+            rewards: vec![0.0],
+            next_observations: Buffer::zeros(&observations, 1),
+            terminateds: vec![true],
+            truncateds: vec![false],
+        };
+        data.push_transitions(step).unwrap();
+        data.save_parquet(path).unwrap();
+    }
+
     /// Building also finds model settings that no module reads.
     #[test]
     fn every_configuration_builds_its_algorithm() {
         let device = DeviceSpec::Cpu.open().unwrap();
         for (name, text) in CONFIGS {
             assert!(!about(text).is_empty(), "{name}");
-            let experiment = Experiment::from_toml(text).unwrap();
+            let mut experiment = Experiment::from_toml(text).unwrap();
             experiment.validate().unwrap_or_else(|error| panic!("{name}: {error}"));
             // Environments of other programs, such as Python, may not be there.
             let settings = experiment.settings().unwrap();
-            if !is_external(settings["environment"]["env"].as_str().unwrap()) {
+            let env = settings["environment"]["env"].as_str().unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            if text.contains("input_ =") {
+                record(env, folder.path());
+                experiment.set(&format!("offline_data.input_=[{:?}]", folder.path())).unwrap();
+            }
+            if !is_external(env) {
                 experiment.build(&device).unwrap_or_else(|error| panic!("{name}: {error}"));
             }
         }

@@ -47,4 +47,4 @@ pub(super) const EPISODE_RETURN: &str = "env_runners/episode_return_mean";
 /// Mean return of module `learned` alone, in games against an opponent.
 pub(super) const LEARNED_RETURN: &str = "env_runners/module_episode_returns_mean/learned";
 /// Mean return of the last evaluation.
-pub(super) const EVALUATION_RETURN: &str = "evaluation/env_runners/episode_return_mean";
+pub(crate) const EVALUATION_RETURN: &str = "evaluation/env_runners/episode_return_mean";

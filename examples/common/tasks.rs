@@ -3,8 +3,9 @@
 #[path = "task.rs"]
 mod task;
 
+pub(crate) use task::EVALUATION_RETURN;
 pub(crate) use task::Task;
-use task::{EPISODE_RETURN, EVALUATION_RETURN, LEARNED_RETURN};
+use task::{EPISODE_RETURN, LEARNED_RETURN};
 
 /// Names of tasks that show what is not learned: missing the threshold is their result.
 pub(crate) const CONTROLS: &[&str] = &[REWARD_ONLY.name];

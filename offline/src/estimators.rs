@@ -82,7 +82,7 @@ pub struct EstimatedEpisode {
     /// Logarithms of the ratios ρ, `[T]`; empty for [`Estimator::DirectMethod`].
     pub log_ratios: Vec<f64>,
     /// Values of the evaluated policy, `[T]` and that of the observation after the last step: 0 if the environment
-    /// ended the episode. Empty for estimators that read none.
+    /// ended the episode. [`Estimator::DirectMethod`] reads the first one alone. Empty for estimators that read none.
     pub values: Vec<f64>,
     /// Values of the actions of the data, `[T]`; empty for estimators other than [`Estimator::DoublyRobust`].
     pub action_values: Vec<f64>,
@@ -151,9 +151,12 @@ fn check(estimator: Estimator, episodes: &[EstimatedEpisode]) -> Result<()> {
     for (number, episode) in episodes.iter().enumerate() {
         let steps = episode.rewards.len();
         let is_dr = estimator == Estimator::DoublyRobust;
+        if estimator == Estimator::DirectMethod && episode.values.is_empty() {
+            return refuse(format!("`values` of episode {number} has no numbers"));
+        }
         let columns = [
             ("log_ratios", estimator.needs_ratios(), episode.log_ratios.len(), steps),
-            ("values", estimator.needs_values(), episode.values.len(), steps + 1),
+            ("values", is_dr, episode.values.len(), steps + 1),
             ("action_values", is_dr, episode.action_values.len(), steps),
         ];
         for (column, is_read, found, expected) in columns {
@@ -380,7 +383,9 @@ mod tests {
         without[1].log_ratios.clear();
         let found = message(Estimator::WeightedImportanceSampling, &without);
         assert!(found.contains("`log_ratios` of episode 1 has 0 numbers instead of 2"), "{found}");
-        let found = message(Estimator::DirectMethod, &two());
+        let found = message(Estimator::DoublyRobust, &two());
         assert!(found.contains("`values` of episode 0 has 0 numbers instead of 3"), "{found}");
+        let found = message(Estimator::DirectMethod, &two());
+        assert!(found.contains("`values` of episode 0 has no numbers"), "{found}");
     }
 }

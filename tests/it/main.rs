@@ -48,6 +48,7 @@ mod multi_agent;
 mod observation_spaces;
 mod off_policy_losses;
 mod offline;
+mod offline_estimation;
 mod offline_table;
 mod on_device;
 mod partial_loading;

@@ -443,6 +443,11 @@ fn cqls_multiplier_grows_while_the_gap_exceeds_its_threshold() {
     assert!(found.of_log_multiplier.is_none(), "the critics do not move the multiplier");
     let found = case.compute(&mut loss, 3);
     close(found.of_log_multiplier.unwrap(), -e * (2.0 * gap - 10.0));
+    // A weighted gap of 4.068631.
+    let weighted = CqlTraining::default().min_q_weight(4.068_631 / f64::from(gap));
+    let mut loss = CqlLoss::new(weighted.lagrangian(true).lagrangian_thresh(10.0));
+    case.compute(&mut loss, 0);
+    close(case.compute(&mut loss, 3).of_log_multiplier.unwrap(), 16.123_133);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod ppo;
 mod ppo_in_one_file;
 mod pqn;
 mod pretrained_encoder;
+mod recorded;
 mod sac;
 #[path = "../../examples/common/settings.rs"]
 mod settings;

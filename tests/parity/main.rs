@@ -11,6 +11,7 @@ mod ppo_loss;
 mod recurrent;
 mod rllib;
 mod rllib_async;
+mod rllib_offline;
 mod sb3;
 mod sb3_a2c;
 mod sb3_actors;

@@ -1,10 +1,13 @@
 //! `cargo xtask learn`: whether the algorithms learn, how fast, and how reliably over seeds.
 //!
 //! A task with a tuned configuration in `cli/configs` is trained by the program `rekindle`, and any other task by its
-//! example. Tasks in Python environments train for a number of steps; `all` leaves them out.
+//! example. Tasks in Python environments train for a number of steps; `all` leaves them out. Tasks that learn from
+//! recordings make these first.
 
 mod budgets;
 mod peer;
+mod recorded;
+mod recordings;
 mod report;
 mod seeds;
 #[path = "../../examples/common/tasks.rs"]
@@ -18,6 +21,7 @@ use std::process::Command;
 use clap::builder::PossibleValuesParser;
 
 use self::budgets::{BUDGETS, Budget};
+use self::recorded::{Goal, RecordedTask};
 use self::seeds::Seeds;
 use self::tasks::{ALL as TASKS, CONTROLS, Task};
 use self::training::{Program, Training};
@@ -61,7 +65,8 @@ const INTRODUCTION: &str = "# What the examples learn\n\n\
 
 fn names() -> impl Iterator<Item = &'static str> {
     let budgets = BUDGETS.iter().map(|budget| budget.name);
-    TASKS.iter().map(|task| task.name).chain(budgets).chain([ALL])
+    let recorded = recorded::TASKS.iter().map(|task| task.name);
+    TASKS.iter().map(|task| task.name).chain(recorded).chain(budgets).chain([ALL])
 }
 
 /// Trains all seeds of the chosen tasks, and writes a section and a plot for each task.
@@ -76,6 +81,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut unsolved = Vec::new();
     for task in TASKS.iter().filter(|task| args.task == ALL || args.task == task.name) {
         if !learn(task, args)? {
+            unsolved.push(task.name.to_owned());
+        }
+    }
+    for task in recorded::TASKS.iter().filter(|task| args.task == ALL || args.task == task.name) {
+        if !learn_from_recordings(task, args)? {
             unsolved.push(task.name.to_owned());
         }
     }
@@ -112,6 +122,28 @@ fn learn_with_budget(budget: &Budget, args: &Args) -> Result<()> {
     let body = budgets::section(budget, &runs, &peers, &made);
     println!("\n{body}");
     document::write_section(&docs.join(PAGE), INTRODUCTION, &budget.section(), &body)
+}
+
+/// Learns all seeds of a task from recordings. Returns whether they show what they must.
+fn learn_from_recordings(task: &RecordedTask, args: &Args) -> Result<bool> {
+    let program = build_rekindle()?;
+    let example = match task.goal {
+        Goal::Improves { example, .. } => Some(build_examples([example])?),
+        _ => None,
+    };
+    let example = example.as_ref().map(|[path]| path.as_path());
+    let runs = task.learn(&program, example, &args.seeds, &args.out, args.resume)?;
+    let made = format!(
+        "Made on {} with {} by `cargo xtask learn {} --seeds {}`.",
+        machine::today(),
+        machine::describe(),
+        task.name,
+        args.seeds,
+    );
+    let body = task.describe(&runs, &made);
+    println!("\n{body}");
+    document::write_section(&Path::new(DOCS).join(PAGE), INTRODUCTION, &task.section(), &body)?;
+    Ok(task.is_reached(&runs))
 }
 
 /// Trains all seeds of a task. Returns whether all of them reached the threshold, which those of a control need not.

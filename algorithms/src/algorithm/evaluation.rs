@@ -8,6 +8,7 @@ use rekindle_core::panics;
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_env::{EnvConfig, EnvError};
 use rekindle_env_runner::{EnvRunnerGroup, MultiAgentConfig, PolicyMapping, SampleOptions};
+use rekindle_metrics::Metrics;
 
 use super::Algorithm;
 use crate::run_folder::VIDEOS;
@@ -16,6 +17,8 @@ use crate::{AlgorithmError, DurationUnit, Evaluation, EvaluationConfig, Result};
 /// A completed evaluation that has not been reported.
 pub(super) struct Played {
     runners: BorrowedRunners,
+    /// Estimates from recorded data.
+    estimates: Metrics,
     outcome: Result<Evaluation>,
     started: Instant,
 }
@@ -30,13 +33,19 @@ struct BorrowedRunners {
 impl Algorithm {
     /// Evaluates the current weights for `evaluation_duration`, or with the custom function.
     ///
-    /// Evaluation has its own environments and uses the connector statistics of training.
+    /// Evaluation has its own environments and uses the connector statistics of training. With
+    /// `off_policy_estimation`, its metrics also hold estimates from recorded data; without an environment, nothing
+    /// else.
     ///
     /// # Errors
     /// [`AlgorithmError::EvaluationTimeout`] after `evaluation_sample_timeout_s`; otherwise if an
-    /// environment, connector, forward pass, the custom function or a callback fails.
+    /// environment, connector, forward pass, an estimator, the custom function or a callback fails.
     pub fn evaluate(&mut self) -> Result<Evaluation> {
         let started = Instant::now();
+        if !self.plays_evaluations() {
+            return self.estimate_only(started);
+        }
+        let estimates = self.estimates()?;
         let mut runners = self.begin_evaluation()?;
         let config = self.config.evaluation.clone();
         let outcome = match config.custom_evaluation_function.get() {
@@ -47,13 +56,24 @@ impl Algorithm {
             }
             None => play_evaluation(&mut runners.group, &config),
         };
-        self.end_evaluation(Played { runners, outcome, started })
+        self.end_evaluation(Played { runners, estimates, outcome, started })
+    }
+
+    /// Evaluates by estimates from recorded data alone.
+    fn estimate_only(&mut self, started: Instant) -> Result<Evaluation> {
+        let callbacks = self.callbacks.clone();
+        callbacks.tell("on_evaluate_start", |c| c.on_evaluate_start(self))?;
+        let mut evaluation = Evaluation { metrics: self.estimates()?, ..Evaluation::default() };
+        self.metrics.log_time("timers/evaluation_iteration", started.elapsed())?;
+        callbacks.tell("on_evaluate_end", |c| c.on_evaluate_end(self, &mut evaluation.metrics))?;
+        Ok(evaluation)
     }
 
     /// Collects and trains while another thread evaluates the weights from the start of the
     /// iteration. If no thread can be started, this one evaluates them first.
     pub(super) fn train_and_evaluate(&mut self) -> Result<Played> {
         let started = Instant::now();
+        let estimates = self.estimates()?;
         let mut runners = self.begin_evaluation()?;
         let config = self.config.evaluation.clone();
         let both = std::thread::scope(|scope| {
@@ -73,7 +93,7 @@ impl Algorithm {
             let outcome = play_evaluation(&mut runners.group, &config);
             (self.collect_and_learn(), outcome)
         });
-        let played = Played { runners, outcome, started };
+        let played = Played { runners, estimates, outcome, started };
         match trained {
             Ok(()) => Ok(played),
             Err(error) => {
@@ -143,7 +163,7 @@ impl Algorithm {
 
     /// Stores the runners for the next evaluation and reports the result.
     pub(super) fn end_evaluation(&mut self, played: Played) -> Result<Evaluation> {
-        let Played { mut runners, outcome, started } = played;
+        let Played { mut runners, estimates, outcome, started } = played;
         if let Some(recorder) = &self.video {
             recorder.stop();
         }
@@ -164,6 +184,7 @@ impl Algorithm {
         }
         let measured = std::mem::replace(&mut evaluation.metrics, self.eval_metrics.reduce());
         evaluation.metrics.extend(measured);
+        evaluation.metrics.extend(estimates);
         self.metrics.log_time("timers/evaluation_iteration", started.elapsed())?;
         let callbacks = self.callbacks.clone();
         callbacks.tell("on_evaluate_end", |c| c.on_evaluate_end(self, &mut evaluation.metrics))?;

@@ -10,7 +10,7 @@ use rekindle_env_runner::PolicyMapping;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::EvaluationFunction;
-use crate::{Algorithm, CallbackError, EnvRunnerGroup, Evaluation};
+use crate::{Algorithm, CallbackError, EnvRunnerGroup, Evaluation, OffPolicyEstimation};
 
 /// The unit of `evaluation_duration`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -55,6 +55,12 @@ settings! {
         /// Videos of evaluation episodes; `None` records none.
         #[serde(skip_serializing_if = "Option::is_none")]
         into evaluation_video: Option<VideoConfig> = None;
+        /// Estimates of the policy's return from recorded data, in each evaluation; `None` makes none. Their metrics are
+        /// `off_policy_estimation/<module>/<estimator>`, and the bounds of their intervals `…_low` and `…_high`.
+        ///
+        /// Without an environment, evaluations consist of them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        into off_policy_estimation: Option<OffPolicyEstimation> = None;
         /// Evaluation settings that override the training settings.
         field evaluation_config: EvaluationOverrides = EvaluationOverrides::default();
         /// Function that evaluates instead; not part of the configuration as data.
@@ -135,6 +141,9 @@ impl EvaluationConfig {
         self.evaluation_config.check_fields().map_err(|error| error.within("evaluation_config"))?;
         if let Some(video) = &self.evaluation_video {
             video.check_fields().map_err(|error| error.within("evaluation_video"))?;
+        }
+        if let Some(estimation) = &self.off_policy_estimation {
+            estimation.check_fields().map_err(|error| error.within("off_policy_estimation"))?;
         }
         if self.custom_evaluation_function.get().is_some() {
             if self.evaluation_parallel_to_training {

@@ -7,13 +7,13 @@ use rekindle_core::{ConfigError, Schedule, settings};
 use rekindle_learner::replay::NStep;
 use rekindle_learner::{GradClipBy, LearnerConfig, Loss, OptimizerConfig, OptimizerGroup};
 use rekindle_rl_module::{RLModuleSpec, SoftActorCritic};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::CqlLoss;
 use crate::SacTraining;
 use crate::config::{EnvironmentConfig, TrainingConfig};
 use crate::execution_plan::{ExecutionPlan, Offline};
-use crate::off_policy::check_normalizes;
+use crate::off_policy::{check_normalizes, critic_settings};
 use crate::sac::config::default_model_config;
 
 settings! {
@@ -59,7 +59,7 @@ settings! {
         set deterministic_backup: bool = true;
         /// Whether the values of the policy's actions count at least as much as the return of the data in the penalty
         /// (Cal-QL; Nakamoto et al., 2023), which makes learning on in an environment faster. In a `Box`, and with the
-        /// plan [`Offline`](crate::Offline), whose episodes have returns.
+        /// plan [`Offline`](crate::Offline), whose episodes have returns; [`Replay`](crate::Replay) refuses it.
         set calibrated: bool = false;
         /// Whether each hidden layer of the critics is normalized before its activation.
         set critics_use_layernorm: bool = false;
@@ -145,11 +145,7 @@ impl TrainingConfig for CqlTraining {
     }
 
     fn module_settings(&self) -> Map<String, Value> {
-        let settings = [
-            ("num_critics", json!(self.num_critics)),
-            ("critics_use_layernorm", json!(self.critics_use_layernorm)),
-        ];
-        settings.map(|(field, value)| (field.to_owned(), value)).into_iter().collect()
+        critic_settings(self.num_critics, self.critics_use_layernorm)
     }
 
     fn default_model_config() -> Map<String, Value> {

@@ -350,6 +350,16 @@ impl ExecutionPlan for Replay {
                 return plan("data_share", self.data_share.to_string(), constraint);
             }
         }
+        let reads_returns = |id: &ModuleId| {
+            let columns = learner.loss(id).map_or(&[][..], |loss| loss.required_columns());
+            columns.contains(&Columns::RETURNS_TO_GO)
+        };
+        if let Some(id) = learner.module().keys().find(|id| reads_returns(id)) {
+            let constraint = format!(
+                "the loss of module `{id}` reads the returns of whole episodes (CQL with `calibrated`), and the plan replays steps of episodes that go on; learn with the plan `Offline`, or set `calibrated` to false"
+            );
+            return plan("execution_plan", self.name().into(), constraint);
+        }
         let rate = self.updates_per_env_step;
         if !(rate > 0.0 && rate.is_finite()) {
             let constraint = "the execution plan `Replay` needs a positive number".into();

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::IqlLoss;
 use crate::config::{EnvironmentConfig, TrainingConfig};
 use crate::execution_plan::{ExecutionPlan, Offline};
-use crate::off_policy::check_normalizes;
+use crate::off_policy::{check_normalizes, critic_settings};
 use crate::sac::config::default_model_config;
 
 settings! {
@@ -105,12 +105,9 @@ impl TrainingConfig for IqlTraining {
     }
 
     fn module_settings(&self) -> Map<String, Value> {
-        let settings = [
-            ("num_critics", json!(self.num_critics)),
-            ("critics_use_layernorm", json!(self.critics_use_layernorm)),
-            ("use_value_function", json!(true)),
-        ];
-        settings.map(|(field, value)| (field.to_owned(), value)).into_iter().collect()
+        let mut settings = critic_settings(self.num_critics, self.critics_use_layernorm);
+        settings.insert("use_value_function".into(), json!(true));
+        settings
     }
 
     fn default_model_config() -> Map<String, Value> {

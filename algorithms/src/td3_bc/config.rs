@@ -7,13 +7,13 @@ use rekindle_core::{ConfigError, Schedule, settings};
 use rekindle_learner::replay::NStep;
 use rekindle_learner::{GradClipBy, LearnerConfig, Loss, OptimizerConfig};
 use rekindle_rl_module::{DeterministicActorCritic, RLModuleSpec};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::Td3BcLoss;
 use crate::Td3Training;
 use crate::config::{EnvironmentConfig, TrainingConfig};
 use crate::execution_plan::{ExecutionPlan, Offline};
-use crate::off_policy::check_normalizes;
+use crate::off_policy::{check_normalizes, critic_settings};
 use crate::sac::config::default_model_config;
 
 settings! {
@@ -116,11 +116,7 @@ impl TrainingConfig for Td3BcTraining {
     }
 
     fn module_settings(&self) -> Map<String, Value> {
-        let settings = [
-            ("num_critics", json!(self.num_critics)),
-            ("critics_use_layernorm", json!(self.critics_use_layernorm)),
-        ];
-        settings.map(|(field, value)| (field.to_owned(), value)).into_iter().collect()
+        critic_settings(self.num_critics, self.critics_use_layernorm)
     }
 
     fn default_model_config() -> Map<String, Value> {

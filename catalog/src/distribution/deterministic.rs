@@ -43,6 +43,10 @@ impl Distribution for Deterministic {
         Ok(action.write_f32(inputs)?)
     }
 
+    fn has_density(&self) -> bool {
+        false
+    }
+
     fn export_onnx(&self, _graph: &mut Graph, inputs: &Value) -> Result<Values> {
         Ok(inputs.clone().into())
     }
@@ -92,6 +96,7 @@ mod tests {
     #[test]
     fn there_is_no_entropy_and_no_divergence() {
         let dist = Deterministic::new(1);
+        assert!(!dist.has_density());
         let inputs = || Tensor::<2>::zeros([1, 1], &Device::flex());
         let message = dist.entropy(inputs()).unwrap_err().to_string();
         assert!(message.contains("Deterministic has no entropy"), "{message}");

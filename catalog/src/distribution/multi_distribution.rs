@@ -146,6 +146,10 @@ impl Distribution for MultiDistribution {
         })
     }
 
+    fn has_density(&self) -> bool {
+        self.parts.iter().all(|part| part.distribution.has_density())
+    }
+
     fn export_onnx(&self, graph: &mut Graph, inputs: &Value) -> Result<Values> {
         let parts = self.parts.iter().map(|part| {
             let inputs = graph.slice(inputs, part.inputs.clone());

@@ -65,6 +65,8 @@ mod tests {
         let weighted = [1.693_147, 2.693_147, 1.0, 3.0, 1.0, 5.0];
         close(vec![gap(&weighted, 0.0, 1.0), gap(&weighted, 1.2, 1.0)], &[5.268_631, 4.068_631]);
         close(vec![gap(&weighted, 0.0, 5.0)], &[11.562_621]);
+        // Other ports divide the sum by the number of values.
+        close(vec![gap(&weighted, 0.0, 1.0) - 6.0_f32.ln()], &[3.476_871]);
         let unweighted = [1.0, 2.0, 0.0, 3.0, 0.5, 1.5, 1.2];
         close(
             vec![gap(&unweighted, 0.0, 1.0), gap(&unweighted, 1.2, 1.0)],

@@ -66,6 +66,21 @@ pub(super) fn all() -> Vec<Case> {
                 vec![losses::cross_entropy(x[0].clone(), target)]
             })
         }),
+        Case::new("loss: CQL's gap", TOLERANCE, |device| {
+            let device = &device.clone().autodiff();
+            let inputs = [normal(1, [ROWS, 6], device), normal(2, [ROWS, 2], device)];
+            of_function(&inputs, |x| {
+                let values = x[0].clone().reshape([ROWS, 2, 3]);
+                let gap = losses::conservative_gap(values * 4.0, x[1].clone(), 1.5);
+                vec![gap.reshape([ROWS * 2])]
+            })
+        }),
+        Case::new("loss: expectile and weights of advantages", TOLERANCE, move |device| {
+            of_function(&inputs(2, device), |x| {
+                let weights = losses::advantage_weights(row(&x[1]).detach() * 2.0, 3.0, 100.0);
+                vec![losses::expectile(row(&x[0]), 0.7), row(&x[1]) * weights * 0.01]
+            })
+        }),
         Case::new("ops: advantages on the device", TOLERANCE, |device| {
             let device = &device.clone().autodiff();
             let inputs = [0, 1, 2].map(|seed| normal(seed, [16, 4], device));
