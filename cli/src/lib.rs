@@ -119,7 +119,8 @@ fn show_warnings() {
     let _ = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::WARN)
         .with_writer(io::stderr)
-        .with_ansi(output::has_colors())
+        // Also if another crate of a custom program adds colors, which a file or pipe cannot show.
+        .with_ansi(false)
         // Otherwise a warning that cannot be written panics.
         .log_internal_errors(false)
         .without_time()

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use crate::error::{CliError, Result};
 
@@ -56,12 +56,6 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
         false => c.to_string(),
     });
     shown.collect::<String>().into()
-}
-
-/// Whether text on standard error may have colors: on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
-pub(crate) fn has_colors() -> bool {
-    let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stderr().is_terminal() && !is_refused
 }
 
 #[cfg(test)]

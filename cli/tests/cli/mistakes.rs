@@ -21,7 +21,7 @@ const FILES: [(&str, &str); 11] = [
 ];
 
 /// Command lines, separated by spaces.
-const LINES: [&str; 53] = [
+const LINES: [&str; 68] = [
     "",
     "trian ppo CartPole-v1",
     "train",
@@ -75,6 +75,21 @@ const LINES: [&str; 53] = [
     "tune ppo CartPole-v1 --steps 100 --space unknown.toml",
     "tune ppo CartPole-v1 --steps 100 --trials 0",
     "export missing --out policy.onnx --format onx",
+    "train ppo CartPole-v1 --runs env.toml",
+    "train dqn CartPole-v1 --set training.epsilon[5][0]=1",
+    "train dqn CartPole-v1 --set training.epsilon[1][0]=0",
+    "train bc CartPole-v1",
+    "train bc CartPole-v1 --set offline_data.input_=[\"missing\"]",
+    "train ppo CartPole-v1 --set multi_agent.policy_mapping=by_agnet",
+    "config",
+    "list games",
+    "inspect env.toml",
+    "evaluate env.toml",
+    "export . --out policy",
+    "resume . --checkpoint best",
+    "view . --port 99999",
+    "view . --address nowhere",
+    "play missing --out episode.gif --fps 0",
 ];
 
 #[test]
