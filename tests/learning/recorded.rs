@@ -1,5 +1,6 @@
 //! Short training runs from recorded data, with fixed seeds. Scripted policies act in the data.
 
+use burn::prelude::Device;
 use rekindle::algorithms::{AlgorithmConfig, Replay, TrainingConfig};
 use rekindle::env::{Env, ResetOptions};
 use rekindle::env_runner::SegmentEnd;
