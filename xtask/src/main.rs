@@ -11,6 +11,7 @@ mod compare;
 mod document;
 mod error;
 mod fuzz;
+mod gpu_check;
 #[cfg(test)]
 mod layout;
 mod learn;
@@ -44,6 +45,8 @@ enum Chore {
     Learn(learn::Args),
     /// Compares speed with other libraries on this machine; writes docs/compare.md
     Compare(compare::Args),
+    /// Builds target/gpu-check/gpu-check, which scripts/gpu-check runs on a machine with a GPU
+    GpuCheck(gpu_check::Args),
     /// Fuzzes the checkpoint readers with corrupted files for minutes (`test` does so for seconds)
     Fuzz(fuzz::Args),
     /// Checks licenses, sources and known vulnerabilities of all dependencies (see deny.toml)
@@ -70,6 +73,7 @@ fn run(chore: &Chore) -> Result<()> {
         Chore::Test(args) => test::run(args),
         Chore::Learn(args) => learn::run(args),
         Chore::Compare(args) => compare::run(args),
+        Chore::GpuCheck(args) => gpu_check::run(args),
         Chore::Fuzz(args) => fuzz::run(args),
         Chore::Audit(args) => audit::run(args),
         Chore::Book(args) => book::run(args),
