@@ -31,7 +31,7 @@ pub enum Recorder {
     /// Writes Parquet files.
     Parquet(ParquetRecorder),
     /// Writes a dataset of Minari.
-    Minari(MinariRecorder),
+    Minari(Box<MinariRecorder>),
 }
 
 impl Recorder {
@@ -45,7 +45,7 @@ impl Recorder {
             OutputFormat::Parquet => {
                 Self::Parquet(ParquetRecorder::resume(folder, BTreeMap::new())?)
             }
-            OutputFormat::Minari => Self::Minari(MinariRecorder::resume(folder)?),
+            OutputFormat::Minari => Self::Minari(Box::new(MinariRecorder::resume(folder)?)),
         })
     }
 
@@ -54,7 +54,7 @@ impl Recorder {
     pub fn max_file_size(self, bytes: usize) -> Self {
         match self {
             Self::Parquet(recorder) => Self::Parquet(recorder.max_file_size(bytes)),
-            Self::Minari(recorder) => Self::Minari(recorder.max_file_size(bytes)),
+            Self::Minari(recorder) => Self::Minari(Box::new(recorder.max_file_size(bytes))),
         }
     }
 
@@ -64,7 +64,7 @@ impl Recorder {
     pub fn actions(self, normalize: bool, clip: bool) -> Self {
         match self {
             Self::Minari(recorder) => {
-                Self::Minari(recorder.normalize_actions(normalize).clip_actions(clip))
+                Self::Minari(Box::new(recorder.normalize_actions(normalize).clip_actions(clip)))
             }
             parquet => parquet,
         }
