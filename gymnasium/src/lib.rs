@@ -76,7 +76,8 @@
 //! `gymnasium.make_vec(id, num_envs)` with the vector entry point of the id, as ALE has one, or the result of a
 //! callable with the keyword argument `num_envs`, as in `python:envpool:make_gymnasium`. Such a vector steps its
 //! environments on threads of its own. Wrappers are those of `gymnasium.wrappers.vector`. An exception fails all
-//! environments of the vector. Vectors that reset an environment only in the step after its episode are refused.
+//! environments of the vector. EnvPool seeds its environments by its keyword argument `seed` instead of in resets. Vectors
+//! that reset an environment only in the step after its episode are refused.
 //!
 //! # Several agents
 //!

@@ -38,6 +38,9 @@ settings! {
         /// The count restarts when the runner delivers a step. A call whose steps were all lost to
         /// restarts of environments does not reset it. This is also the number of consecutive calls in
         /// which every runner may be late.
+        ///
+        /// Environments that never began an episode are probably mistaken: the fourth failure is then an error
+        /// ([`RunnerError::EnvNeverBegan`](crate::RunnerError::EnvNeverBegan)), whatever this number allows.
         set num_consecutive_env_runner_failures_tolerance: u64 = 100;
         /// Seconds that a call waits for its runners. `None` waits for all of them, which
         /// makes runs repeatable.

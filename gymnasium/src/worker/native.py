@@ -42,7 +42,7 @@ class NativeVector(Worker):
     """A worker whose environments are one vector."""
 
     def begin_with(self, env):
-        self.vector, self.resets_by = env, resets_of(env)
+        self.vector, self.resets_by, self.has_warned = env, resets_of(env), False
 
     def close(self):
         self.close_env(0)
@@ -179,6 +179,10 @@ class NativeVector(Worker):
 
     def reset_arguments(self, seeds, options):
         if self.resets_by == "Indices":
+            if seeds is not None and "seed" not in self.setup["kwargs"] and not self.has_warned:
+                self.has_warned = True
+                hint = "no seeds are passed to resets; set the keyword argument `seed`"
+                print(f"{self.setup['source'].get('path')}: {hint}", file=sys.stderr)
             return {}
         if seeds is None or None in seeds:
             return {"seed": None, "options": options}

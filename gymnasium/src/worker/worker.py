@@ -293,7 +293,7 @@ class Worker:
             if index < self.max_infos:
                 try:
                     view[row + index] = value
-                except OverflowError:
+                except (OverflowError, ValueError):
                     # An integer of Python that no double holds.
                     view[row + index] = np.inf if value > 0 else -np.inf
 

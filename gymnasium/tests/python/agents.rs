@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use rekindle_env::{
-    AgentSpec, EnvError, MultiAgentActions, MultiAgentStep, ResetOptions, Row,
+    AgentSpec, EnvError, Info, MultiAgentActions, MultiAgentStep, ResetOptions, Row,
     make_multi_agent_with,
 };
 use serde_json::{Value as Json, json};
@@ -109,6 +109,39 @@ fn a_game_with_simultaneous_moves_equals_its_own_loop() {
 fn games_in_turns_equal_their_own_loops() {
     equals_its_own_loop("classic.rps_v2", "aec");
     equals_its_own_loop("classic.tictactoe_v3", "aec");
+}
+
+#[test]
+#[ignore = "needs Python with PettingZoo; `cargo xtask test` runs it"]
+fn infos_of_agents_arrive_by_their_names_and_agents_leave() {
+    rekindle_gymnasium::register();
+    let mut env = make_multi_agent_with("pettingzoo:lab", &config(json!({}))).unwrap();
+    let agents = env.possible_agents().to_vec();
+    let mut out = MultiAgentStep::new(&agents);
+    let mut actions = MultiAgentActions::new(&agents);
+    let info = |numbers: &[(&str, f64)]| -> Info {
+        numbers.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect()
+    };
+    env.reset(&ResetOptions::seed(0), &mut out).unwrap();
+    assert_eq!(env.info(), info(&[("left.start", 1.0), ("right.start", 1.0)]));
+    for t in 1..=4 {
+        actions.clear();
+        let playing: Vec<usize> = out.agents_to_act().collect();
+        assert_eq!(playing, if t <= 2 { vec![0, 1] } else { vec![1] });
+        for agent in playing {
+            actions.act(agent).unwrap().write_discrete(1).unwrap();
+        }
+        env.step(&actions, &mut out).unwrap();
+        let of = |agent: &str| {
+            [(format!("{agent}.score"), f64::from(t)), (format!("{agent}.deep.er"), 0.5)]
+        };
+        let mut expected: Info = of("right").into();
+        if t <= 2 {
+            expected.extend(of("left"));
+        }
+        assert_eq!(env.info(), expected);
+        assert_eq!((out.terminated(0), out.terminated(1)), (t == 2, t == 4));
+    }
 }
 
 #[test]

@@ -79,18 +79,25 @@ fn infos_and_numbers_of_any_kind_do_no_harm() {
 
 #[test]
 #[ignore = "needs Python with Gymnasium; `cargo xtask test` runs it"]
-fn keys_of_any_text_are_kept() {
-    let mut env = vector("python:lab:Named", 1, json!({}));
+fn keys_of_any_text_without_dots_are_kept() {
+    let named = |keys: &[&str]| {
+        GymnasiumVectorEnv::new("python:lab:Named", 1, &config(json!({"keys": keys})))
+    };
+    let mut env = named(&["größe", "位置", "a b/c", "0"]).unwrap();
     let mut out = reset(&mut env, 0);
     let mut actions = Buffer::zeros(env.action_space(), 1);
-    for (key, choice) in [("größe", 1), ("位置.x", 2), ("", 1)] {
+    for (key, choice) in [("größe", 1), ("位置", 2), ("0", 1)] {
         actions.row_mut(0).get_mut(key).unwrap().write_discrete(choice).unwrap();
     }
     env.step(&actions, &mut out).unwrap();
     let row = out.observations.row(0);
     let seen = |key: &str| row.get(key).unwrap().as_f32().unwrap()[0];
-    assert_eq!([seen("größe"), seen("位置.x"), seen("a b/c"), seen("")], [0.25, 0.5, 0.0, 0.25]);
+    assert_eq!([seen("größe"), seen("位置"), seen("a b/c"), seen("0")], [0.25, 0.5, 0.0, 0.25]);
     assert_eq!(env.info(0)["größe"], 3.0);
+    for key in ["", "arm.angle"] {
+        let message = named(&[key]).unwrap_err().to_string();
+        assert!(message.contains("is empty or contains a dot"), "{message}");
+    }
 }
 
 #[test]

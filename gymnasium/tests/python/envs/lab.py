@@ -267,9 +267,10 @@ class NeverResets(Odd):
 class Named(gym.Env):
     """Has spaces with keys that are no names."""
 
-    keys = ["größe", "位置.x", "a b/c", "0", ""]
-    observation_space = spaces.Dict({key: spaces.Box(-1, 1, (1,), np.float32) for key in keys})
-    action_space = spaces.Dict({key: spaces.Discrete(3) for key in keys})
+    def __init__(self, keys):
+        self.keys = keys
+        self.observation_space = spaces.Dict({key: spaces.Box(-1, 1, (1,), np.float32) for key in keys})
+        self.action_space = spaces.Dict({key: spaces.Discrete(3) for key in keys})
 
     def reset(self, *, seed=None, options=None):
         return {key: np.zeros(1, np.float32) for key in self.keys}, {}
@@ -336,6 +337,36 @@ def no_environment(kind):
         action_space = OldSpace(-1, 1, (2,))
 
     return {"none": lambda: None, "empty": Empty, "old": Old}[kind]()
+
+
+class Pair:
+    """A game of two agents, of which the first leaves after two steps. PettingZoo's interface without its package."""
+
+    possible_agents = ["left", "right"]
+
+    def observation_space(self, agent):
+        return spaces.Discrete(10)
+
+    def action_space(self, agent):
+        return spaces.Discrete(2)
+
+    def reset(self, seed=None, options=None):
+        self.t, self.agents = 0, list(self.possible_agents)
+        return {agent: 0 for agent in self.agents}, {agent: {"start": 1} for agent in self.agents}
+
+    def step(self, actions):
+        self.t += 1
+        playing = self.agents
+        done = {agent: self.t == 2 + 2 * (agent == "right") for agent in playing}
+        self.agents = [agent for agent in playing if not done[agent]]
+        infos = {agent: {"score": self.t, "deep": {"er": 0.5}, "text": agent} for agent in playing}
+        return {a: self.t for a in playing}, {a: 1.0 for a in playing}, done, {a: False for a in playing}, infos
+
+    def close(self):
+        pass
+
+
+parallel_env = Pair
 
 
 def needy():
