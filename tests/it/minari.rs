@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rekindle::env_runner::SegmentEnd;
 use rekindle::offline::{MinariData, OfflineData, OfflineSource, OutputFormat};
 use rekindle::prelude::*;
 use serde_json::Value;

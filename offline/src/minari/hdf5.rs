@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hdf5_pure::{DType, Dataset, File, Group, Layout};
+use hdf5_pure::{DType, Dataset, Error, File, FormatError, Group, Layout};
 
 use super::columns::{Column, EpisodeColumns, Numbers, Part, damaged};
 use crate::decode::{check_size, guarded};
@@ -68,7 +68,11 @@ impl EpisodeColumns for Episode<'_> {
             Part::Key(key) => key.clone(),
             Part::Position(position) => format!("_index_{position}"),
         });
-        let dataset = self.0.dataset(&parts.collect::<Vec<_>>().join("/"))?;
+        let dataset = self.0.dataset(&parts.collect::<Vec<_>>().join("/"));
+        let dataset = dataset.map_err(|error| match error {
+            Error::Format(FormatError::PathNotFound(_)) => damaged("it is missing"),
+            error => error.into(),
+        })?;
         let (rows, shape) = shape(&dataset)?;
         Ok(Column { rows, shape, numbers: numbers(&dataset)? })
     }

@@ -128,7 +128,7 @@ fn what_is_not_read_is_refused_by_name() {
         ("hdf5", "float64", "complex64", ["observation_space", "Box of complex64"]),
         ("hdf5", "\"total_episodes\": 3", "\"total_episodes\": 4", ["main_data.hdf5", "episode_3"]),
         ("arrow", "\"total_episodes\": 3", "\"total_episodes\": 4", ["data/3", "No such file"]),
-        ("parquet", "[2, 3, 1]", "[3, 2, 1]", ["episode 0: column `observations.pixels`", "shape"]),
+        ("hdf5", "[2, 3, 1]", "[3, 2, 1]", ["episode 0: column `observations.pixels`", "shape"]),
         (
             "arrow",
             "\"n\": 3",
@@ -137,7 +137,7 @@ fn what_is_not_read_is_refused_by_name() {
         ),
         ("hdf5", "\"n\": 5", "\"n\": 2", ["column `obs`", "episode 0"]),
         ("parquet", "\"bits\"", "\"buttons\"", ["column `observations.buttons`", "missing"]),
-        ("hdf5", "\"state\"", "\"place\"", ["column `observations.place.0`", "HDF5"]),
+        ("hdf5", "\"state\"", "\"place\"", ["column `observations.place.0`", "missing"]),
     ] {
         // Quotes are escaped in the spaces.
         let escape =

@@ -55,7 +55,7 @@ fn parts_that_were_asked_for_are_there_when_they_are_read() {
     let read: Vec<_> = [3, 1, 4].map(|part| parts.read(part).unwrap().len()).into();
     assert_eq!(read, [3, 1, 4]);
     let times = parts.take_times();
-    assert!(times.waiting < Duration::from_millis(15), "{times:?}");
+    assert!(times.waiting < times.reading, "{times:?}");
     assert!(times.reading >= Duration::from_millis(60), "{times:?}");
     assert_eq!(source.reads.load(Ordering::SeqCst), 3);
 }
