@@ -49,14 +49,34 @@ pub(super) const NOVICE: Recording = Recording {
 pub(super) const REPLAY: Recording = Recording {
     name: "pendulum-replay",
     about: "the first 10 000 steps of SAC",
-    train: &["sac-pendulum", "--steps", "10_000", "--set", "run.stop_value=0"],
+    train: &[
+        "sac-pendulum",
+        "--steps",
+        "10_000",
+        "--set",
+        "run.stop_value=0",
+        "--set",
+        "model_config.fcnet_hiddens=[64,64]",
+        "--set",
+        "training.train_batch_size=64",
+    ],
     resume: &[],
 };
 
 pub(super) const START: Recording = Recording {
     name: "pendulum-start",
     about: "the first 3 000 steps of SAC",
-    train: &["sac-pendulum", "--steps", "3_000", "--set", "run.stop_value=0"],
+    train: &[
+        "sac-pendulum",
+        "--steps",
+        "3_000",
+        "--set",
+        "run.stop_value=0",
+        "--set",
+        "model_config.fcnet_hiddens=[64,64]",
+        "--set",
+        "training.train_batch_size=64",
+    ],
     resume: &[],
 };
 
