@@ -131,8 +131,9 @@ impl Algorithm {
             None => Ok(device.clone()),
         };
         let runner_device = place(config.env_runners.device)?;
-        let device = place(config.learners.device)?;
-        let specs = [config.env_runners.device, config.learners.device];
+        let learner_device = config.learners.first_device();
+        let device = place(learner_device)?;
+        let specs = [config.env_runners.device, learner_device];
         check_devices(&config.env_runners, specs, [&runner_device, &device])?;
         config.env_runners.env_to_module_connector = config.env_to_module();
         let runners = &config.env_runners;
@@ -217,6 +218,7 @@ impl Algorithm {
             video,
             evaluations: 0,
         };
+        algorithm.add_learners(&device)?;
         algorithm.record_modules();
         algorithm.check_plan()?;
         for id in algorithm.learner.module().keys() {
@@ -231,6 +233,16 @@ impl Algorithm {
         let callbacks = algorithm.callbacks.clone();
         callbacks.tell("on_algorithm_init", |c| c.on_algorithm_init(&mut algorithm))?;
         Ok(algorithm)
+    }
+
+    /// Adds the learners that share the updates of the first one, which is on `device`.
+    fn add_learners(&mut self, device: &Device) -> Result<()> {
+        let learners = &self.config.learners;
+        let mut devices = vec![device.clone(); learners.num_learners.saturating_sub(1)];
+        for (device, spec) in devices.iter_mut().zip(learners.devices.iter().skip(1)) {
+            *device = spec.open()?;
+        }
+        Ok(self.learner.add_learners(&devices)?)
     }
 
     /// Returns the name of the algorithm, or of its variant.
@@ -273,6 +285,19 @@ impl Algorithm {
     #[must_use]
     pub fn learner(&self) -> &Learner {
         &self.learner
+    }
+
+    /// Returns the learner, for engines that connect it with learners in other processes
+    /// ([`Learner::lead`]). Runners act with changed weights when these are published next.
+    pub fn learner_mut(&mut self) -> &mut Learner {
+        &mut self.learner
+    }
+
+    /// Takes the algorithm apart and returns its learner, for the other processes of such an engine
+    /// ([`Learner::join`]).
+    #[must_use]
+    pub fn into_learner(self) -> Learner {
+        self.learner
     }
 
     /// Returns the logger of the next iteration's result, for callbacks that log custom metrics.

@@ -387,6 +387,8 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         }
         self.env_runners.check_fields()?;
         self.offline_data.check_fields()?;
+        self.learners.validate()?;
+        self.check_learners()?;
         self.check_data(is_offline)?;
         self.evaluation.validate()?;
         self.fault_tolerance.validate()?;
@@ -411,6 +413,29 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             return Err(ConfigError::new("model_config", config, constraint).into());
         }
         Ok(())
+    }
+
+    /// Checks that the execution plan and the runners allow several learners.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a number of learners that cannot be.
+    fn check_learners(&self) -> Result<(), ConfigError> {
+        let learners = self.learners.num_learners;
+        if learners == 1 {
+            return Ok(());
+        }
+        let plan = self.plan();
+        let constraint = if self.env_runners.on_device {
+            "experience of `env_runners.on_device` stays on one device, where one learner learns; set it to 1, or `on_device` to false".into()
+        } else if !plan.shares_updates() {
+            format!(
+                "with the execution plan `{}`, gradients are not computed from minibatches of the learner; set it to 1, or use another plan",
+                plan.name()
+            )
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError::new("learners.num_learners", learners, constraint))
     }
 
     /// Checks that there are data for a plan that reads some, that no data are left unread, and that the other settings

@@ -95,6 +95,13 @@ pub trait ExecutionPlan: Debug + Send {
         false
     }
 
+    /// Whether several learners can share the updates of the plan
+    /// ([`LearnersConfig::num_learners`](crate::LearnersConfig::num_learners)): it leaves them to
+    /// [`TrainingContext::update`] or [`TrainingContext::learn`], and computes no gradients itself. Defaults to `true`.
+    fn shares_updates(&self) -> bool {
+        true
+    }
+
     /// Whether the plan hands transitions from replay buffers to the losses
     /// ([`Loss::transitions`](rekindle_learner::Loss::transitions)). Modules that learn from a batch by themselves
     /// have no loss: such a plan lets them learn from experience as it was sampled

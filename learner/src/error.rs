@@ -8,6 +8,8 @@ use rekindle_metrics::MetricsError;
 use rekindle_rl_module::ModuleError;
 use thiserror::Error;
 
+use crate::collective::Fault;
+
 /// An error of a learner. Every message says what to do.
 #[non_exhaustive]
 #[derive(Debug, Error)]
@@ -77,6 +79,50 @@ pub enum LearnerError {
         /// The reason.
         reason: String,
     },
+    /// A loss whose minibatches several learners cannot share.
+    #[error(
+        "several learners cannot share the minibatches of module `{id}`, because {reason}; use one learner (`num_learners` 1), or another setting of the loss"
+    )]
+    NotShared {
+        /// The id of the module.
+        id: String,
+        /// The reason.
+        reason: String,
+    },
+    /// An operation that one learner of a group cannot do alone.
+    #[error(
+        "`{operation}` works on one learner alone, and this one is one of {learners}; use `learn`, or one learner (`num_learners` 1)"
+    )]
+    NotAlone {
+        /// The method.
+        operation: &'static str,
+        /// The number of learners.
+        learners: usize,
+    },
+    /// A learner of a group that failed. The update ended on all of them.
+    #[error("learner {rank} failed, and the update ended on all learners: {source}")]
+    OtherLearner {
+        /// The rank of the learner.
+        rank: usize,
+        /// Its error.
+        source: Box<LearnerError>,
+    },
+    /// A learner of a group that panicked.
+    #[error("the update panicked: {0}")]
+    LearnerPanicked(String),
+    /// The thread of a learner could not be started.
+    #[error(
+        "the thread of learner {rank} could not be started: {source}; raise the limit on threads of this process, or lower `num_learners`"
+    )]
+    NoThread {
+        /// The rank of the learner.
+        rank: usize,
+        /// The error of the operating system.
+        source: std::io::Error,
+    },
+    /// A group of learners that failed.
+    #[error(transparent)]
+    Group(#[from] Fault),
     /// A loss that does not learn from replayed transitions.
     #[error(
         "the {loss} loss of module `{id}` learns from experience as it was sampled, not from replayed transitions; use an execution plan without replay, or an off-policy algorithm"

@@ -8,8 +8,8 @@ use burn::tensor::Gradients as AutodiffGradients;
 use rekindle_core::AnyTensor;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
 use crate::global_norm::{GlobalNorm, Scale};
+use crate::{Collective, Result};
 
 /// The quantity that `grad_clip` bounds; RLlib's `grad_clip_by`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -139,6 +139,50 @@ impl Gradients {
 
     fn iter(&self) -> impl Iterator<Item = &Gradient> + Clone {
         self.order.iter().filter_map(|id| self.by_param.get(id))
+    }
+
+    /// Adds up the gradients of all learners of a group, set by set. `sets` have the parameters of each set with their
+    /// shapes, in an order that all learners have. A parameter without a gradient on some learners has that of the
+    /// others; one without a gradient on any has none.
+    ///
+    /// # Errors
+    /// If the device fails, or another learner has.
+    pub(crate) fn all_reduce(
+        sets: &mut [(Self, Vec<(ParamId, Vec<usize>)>)],
+        collective: &mut dyn Collective,
+        device: &Device,
+    ) -> Result<()> {
+        let parameters = || sets.iter().flat_map(|(set, of)| of.iter().map(move |p| (set, p)));
+        let sizes = parameters().map(|(_, (_, shape))| shape.iter().product::<usize>());
+        let mut buffer = Vec::with_capacity(sizes.sum::<usize>() + parameters().count());
+        // The first numbers say how many learners have a gradient.
+        buffer.extend(parameters().map(|(set, (id, _))| f32::from(u8::from(set.has(*id)))));
+        for (set, (id, shape)) in parameters() {
+            match set.get(*id) {
+                Some(gradient) => buffer.extend(gradient.to_f32()?),
+                None => buffer.resize(buffer.len() + shape.iter().product::<usize>(), 0.0),
+            }
+        }
+        collective.all_reduce_sum(&mut buffer)?;
+        let mut known = 0;
+        let mut start = parameters().count();
+        for (set, of) in sets {
+            let mut sums = Self::default();
+            for (id, shape) in of.iter() {
+                let end = start + shape.iter().product::<usize>();
+                if buffer[known] > 0.0 {
+                    let data = TensorData::new(buffer[start..end].to_vec(), shape.clone());
+                    sums.insert(*id, AnyTensor::from_data(data, device)?);
+                }
+                (start, known) = (end, known + 1);
+            }
+            *set = sums;
+        }
+        Ok(())
+    }
+
+    fn has(&self, param: ParamId) -> bool {
+        self.by_param.contains_key(&param)
     }
 
     /// Returns the 2-norm of all gradients together, or `None` without gradients.

@@ -3,6 +3,8 @@
 mod config;
 mod dry_run;
 mod gradients;
+mod group;
+mod member;
 mod module_loss;
 mod modules;
 mod optimizers;
@@ -25,12 +27,15 @@ use rekindle_rl_module::MultiRLModule;
 
 use crate::error::Result;
 use crate::loss::Loss;
+use crate::tracked::Tracked;
 
+use member::Member;
 use module_loss::ModuleLoss;
 use optimizers::Optimizers;
 
 pub use config::LearnerConfig;
 pub use gradients::LearnerGradients;
+pub use group::{LearnerGroup, RemoteLearners};
 pub use modules::AddedModule;
 pub use update::{ModuleData, UpdateReport};
 
@@ -45,6 +50,8 @@ pub(crate) type LossFactory = Arc<dyn Fn(&str) -> Box<dyn Loss> + Send + Sync>;
 /// A module with the role [`LearnOnBatch`](rekindle_rl_module::LearnOnBatch) has no loss: it learns from the
 /// experience of each update by itself.
 ///
+/// Several learners can share each update ([`add_learners`](Self::add_learners)).
+///
 /// It owns the trainable modules, their losses and optimizers (common ones for modules that share
 /// parameters), and the random stream that orders the rows.
 pub struct Learner {
@@ -52,15 +59,19 @@ pub struct Learner {
     new_loss: LossFactory,
     losses: BTreeMap<ModuleId, ModuleLoss>,
     /// On an autodiff device.
-    module: MultiRLModule,
+    module: Tracked<MultiRLModule>,
     device: Device,
-    optimizers: Optimizers,
+    optimizers: Tracked<Optimizers>,
     /// For modules that were replaced, the version of the weights then. Runners may be late with
     /// experience of the old module.
     replaced: BTreeMap<ModuleId, u64>,
     shuffle_rng: Generator,
     weights_seq_no: u64,
     metrics: MetricsLogger,
+    /// The place of this learner among several that share updates.
+    member: Option<Member>,
+    /// The other learners, which this one leads.
+    group: Option<LearnerGroup>,
 }
 
 impl fmt::Debug for Learner {
@@ -94,13 +105,15 @@ impl Learner {
             config,
             new_loss: Arc::new(new_loss),
             losses: BTreeMap::new(),
-            module: module.fork(&device.clone().autodiff()).train(),
+            module: Tracked::new(module.fork(&device.clone().autodiff()).train()),
             device: device.clone().autodiff(),
-            optimizers: Optimizers::default(),
+            optimizers: Tracked::default(),
             replaced: BTreeMap::new(),
             shuffle_rng,
             weights_seq_no: 0,
             metrics: MetricsLogger::new(),
+            member: None,
+            group: None,
         };
         let ids: Vec<ModuleId> = learner.module.keys().cloned().collect();
         let known: Vec<&str> = ids.iter().map(String::as_str).collect();
@@ -110,7 +123,7 @@ impl Learner {
             learner.losses.insert(id, loss);
         }
         learner.set_policies_to_train(learner.config.policies_to_train.clone())?;
-        learner.optimizers = learner.fitting_optimizers(&learner.module, &learner.losses)?;
+        *learner.optimizers = learner.fitting_optimizers(&learner.module, &learner.losses)?;
         Ok(learner)
     }
 

@@ -3,6 +3,7 @@
 //! | item | RLlib's |
 //! |---|---|
 //! | [`Learner`] | `Learner`: data, losses, gradients, optimizers, in that order |
+//! | [`LearnerGroup`] | `LearnerGroup`: learners that share updates, each on a device of its own |
 //! | [`Loss`] | the methods of `Learner` that an algorithm overrides, for one module |
 //! | [`LearnerConnector`] | a piece of the learner connector pipeline |
 //! | [`OptimizerGroup`] | `configure_optimizers_for_module` |
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
+mod collective;
 mod connector;
 mod error;
 mod global_norm;
@@ -29,14 +31,18 @@ mod optimizer;
 mod optimizer_group;
 pub mod replay;
 mod scalars;
+mod share;
+mod tracked;
 mod train_data;
 
+pub use collective::{Collective, Fault, LocalCollective};
 pub use connector::{LearnerConnector, LearnerConnectorConfig, register_learner_connector};
 pub use error::{LearnerError, Result};
 pub use global_norm::GlobalNorm;
 pub use gradients::{GradClipBy, Gradients};
 pub use learner::{
-    AddedModule, Learner, LearnerConfig, LearnerGradients, ModuleData, ModuleRollouts, UpdateReport,
+    AddedModule, Learner, LearnerConfig, LearnerGradients, LearnerGroup, ModuleData,
+    ModuleRollouts, RemoteLearners, UpdateReport,
 };
 pub use loss::{AfterMinibatch, AfterUpdate, Loss, LossContext, Losses, Phase, PrepareContext};
 pub use optimizer::{Optimizer, OptimizerConfig};

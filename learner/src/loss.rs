@@ -185,6 +185,17 @@ pub trait Loss: Debug + Send {
         true
     }
 
+    /// Whether the loss of a minibatch is a mean or sum over its rows or sequences, so that several learners can share
+    /// the minibatch. Means and sums are taken by [`LossContext::mean`] and [`LossContext::sum`], or by
+    /// [`losses::mean`](crate::losses::mean); what depends on a mean inside of the loss, on
+    /// [`LossContext::mean_over_learners`].
+    ///
+    /// Defaults to `true`. Return `false` if rows depend on one another in other ways, as with the statistics of batch
+    /// normalization. Several learners then refuse the loss at build.
+    fn rows_are_independent(&self) -> bool {
+        true
+    }
+
     /// Whether [`prepare`](Self::prepare) reads the steps of other agents ([`PrepareContext::experience`]).
     /// Defaults to `false`.
     fn reads_other_agents(&self) -> bool {

@@ -81,6 +81,18 @@ impl Optimizer {
         (module, stepper.outcome)
     }
 
+    /// Moves the state to another device.
+    ///
+    /// # Errors
+    /// If a moment cannot be read from its device.
+    pub(crate) fn to_device(&mut self, device: &Device) -> Result<()> {
+        for moment in self.moments.values_mut().flat_map(|memory| &mut memory.tensors) {
+            let data = TensorData::new(moment.to_f32()?, moment.shape());
+            *moment = AnyTensor::from_data(data, device)?;
+        }
+        Ok(())
+    }
+
     /// Undoes the count of a step that the guard rejected.
     pub(crate) fn forget_step(&mut self) {
         for memory in self.moments.values_mut() {

@@ -99,6 +99,28 @@ impl TrainData {
         }
     }
 
+    /// Returns for each unit of minibatches the rows that count in a mean over it.
+    ///
+    /// # Errors
+    /// [`LearnerError::OnDevice`] if the columns are on an accelerator.
+    pub(crate) fn rows_of_units(&self) -> Result<Vec<f32>> {
+        let mask = match self.host()?.contains(Columns::LOSS_MASK) {
+            true => Some(self.as_f32(Columns::LOSS_MASK)?),
+            false => None,
+        };
+        let Some(sequences) = &self.sequences else {
+            return Ok(mask.map_or_else(|| vec![1.0; self.rows()], <[f32]>::to_vec));
+        };
+        let units = 0..sequences.rows.len();
+        Ok(match mask {
+            None => sequences.rows.iter().map(|rows| rows.len() as f32).collect(),
+            Some(mask) => {
+                let of_unit = |unit| sequences.padded(&[unit]).0.into_iter().map(|row| mask[row]);
+                units.map(|unit| of_unit(unit).sum()).collect()
+            }
+        })
+    }
+
     /// Whether there is a column of this name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {

@@ -71,6 +71,7 @@ mod sac_options;
 #[path = "../support/scripted.rs"]
 mod scripted;
 mod self_play;
+mod several_learners;
 mod shared_module;
 mod sinks;
 #[path = "../support/learner.rs"]

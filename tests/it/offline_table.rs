@@ -126,7 +126,7 @@ fn setting(modality: &str, is_discrete: bool) -> (&'static str, Vec<(&'static st
 }
 
 /// Records random steps of every agent. A module with memory records its states.
-fn recorded(env: &str, modality: &str, model: &[(&'static str, Value)]) -> OfflineData {
+pub(crate) fn recorded(env: &str, modality: &str, model: &[(&'static str, Value)]) -> OfflineData {
     let mut config = EnvRunnerConfig::new(env).num_envs(4).seed(1);
     if modality == "two modules" {
         let agents = MultiAgentConfig::default().policies(["0", "1"].map(String::from));

@@ -261,6 +261,7 @@ impl Algorithm {
         let mut saved: AlgorithmConfig<T> =
             settings::from_value(&data.config).map_err(AlgorithmError::ConfigFormat)?;
         (saved.learners.device, saved.env_runners.device) = (None, None);
+        saved.learners.devices.clear();
         let mut config = adapt(saved.clone())?;
         config.check_external_environments()?;
         config.follow_training(&saved)?;

@@ -235,13 +235,74 @@ settings! {
     pub struct LearnersConfig {
         /// Device where modules learn; `None` is the device that the algorithm is built on.
         into device: Option<DeviceSpec> = None;
+        /// Number of learners that share each update: a minibatch is divided among them by row, or by sequence for a
+        /// module with memory, and their gradients are added up
+        /// ([`LearnerGroup`](rekindle_learner::LearnerGroup)). The result equals that of one learner up to rounding.
+        /// More than one is worthwhile with several accelerators; the threads of the CPU are used by one learner, too.
+        #[serde(skip_serializing_if = "is_one")]
+        set num_learners: usize = 1, num_learners;
+        /// A device for each learner, in order; empty puts all of them on the device of the first one.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        set devices: Vec<DeviceSpec> = Vec::new();
         /// Transforms of experience before losses see it, in order: custom rewards, for example.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         field learner_connector: Vec<LearnerConnectorConfig> = Vec::new();
     }
 }
 
+/// Learners at most: each has a thread.
+const MOST_LEARNERS: usize = 256;
+
+fn is_one(learners: &usize) -> bool {
+    *learners == 1
+}
+
+fn num_learners(field: &'static str, learners: &usize) -> Result<(), ConfigError> {
+    match *learners {
+        0 => {
+            let constraint =
+                "the algorithm itself has the first learner; set it to 1, which is RLlib's 0";
+            Err(ConfigError::new(field, 0, constraint))
+        }
+        learners if learners > MOST_LEARNERS => {
+            let constraint = format!("it must be at most {MOST_LEARNERS}");
+            Err(ConfigError::new(field, learners, constraint))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl LearnersConfig {
+    /// Checks the number of learners, and that there is a device for each if there are any.
+    ///
+    /// # Errors
+    /// The first setting that is invalid.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.check_fields()?;
+        if self.devices.is_empty() {
+            return Ok(());
+        }
+        let names =
+            || format!("{:?}", self.devices.iter().map(ToString::to_string).collect::<Vec<_>>());
+        if let Some(device) = self.device {
+            let constraint =
+                "`learners.devices` names the devices of all learners; set one of both";
+            return Err(ConfigError::new("learners.device", device, constraint));
+        }
+        if self.devices.len() != self.num_learners {
+            let learners = self.num_learners;
+            let constraint =
+                format!("`learners.num_learners` is {learners}; name a device for each learner");
+            return Err(ConfigError::new("learners.devices", names(), constraint));
+        }
+        Ok(())
+    }
+
+    /// Returns the device of the first learner, if one is named.
+    pub(crate) fn first_device(&self) -> Option<DeviceSpec> {
+        self.devices.first().copied().or(self.device)
+    }
+
     /// Appends a transform of experience before losses see it.
     #[must_use]
     pub fn learner_connector(mut self, connector: LearnerConnectorConfig) -> Self {

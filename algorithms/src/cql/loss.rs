@@ -252,6 +252,10 @@ impl Loss for CqlLoss {
         self.sac.transitions()
     }
 
+    fn rows_are_independent(&self) -> bool {
+        self.sac.rows_are_independent()
+    }
+
     fn gradients_apart(&self) -> bool {
         self.sac.gradients_apart()
     }

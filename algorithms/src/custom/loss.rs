@@ -117,6 +117,10 @@ impl Loss for CustomLoss {
         self.code.loss.is_some() || self.inner.gradients_apart()
     }
 
+    fn rows_are_independent(&self) -> bool {
+        self.code.loss.is_some() || self.inner.rows_are_independent()
+    }
+
     fn reads_other_agents(&self) -> bool {
         self.code.postprocess.is_some() || self.inner.reads_other_agents()
     }

@@ -83,6 +83,11 @@ impl ExecutionPlan for AsyncGradients {
         Ok(())
     }
 
+    /// Runners compute the gradients.
+    fn shares_updates(&self) -> bool {
+        false
+    }
+
     fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
         let begun = Instant::now();
         let mut step = TrainingStep::new(*self);

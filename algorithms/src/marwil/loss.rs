@@ -114,8 +114,9 @@ impl Loss for MarwilLoss {
         let targets = cx.batch().float::<1>(Columns::VALUE_TARGETS)?;
         let advantages = targets - cx.values()?;
         let vf_loss = cx.mean(advantages.clone().square())? * 0.5;
+        let mean_square = cx.mean_over_learners(vf_loss.clone().inner() * 2.0)?;
         let rate = self.config.moving_average_sqd_adv_norm_update_rate;
-        let square = self.square.follow(vf_loss.clone().inner() * 2.0, rate);
+        let square = self.square.follow(mean_square, rate);
         let weights = weights(advantages.inner(), square.clone(), self.config.beta);
         let policy_loss = cx.mean(cx.logp()? * Tensor::from_inner(weights))?.neg();
         let total = policy_loss.clone() + vf_loss.clone() * self.config.vf_coeff;

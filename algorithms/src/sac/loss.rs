@@ -390,6 +390,11 @@ impl Loss for SacLoss {
         Some(spec.burn_in(self.config.burn_in_len))
     }
 
+    /// Batch renormalization takes statistics over the rows of a minibatch.
+    fn rows_are_independent(&self) -> bool {
+        !self.config.critics_use_batch_renorm
+    }
+
     fn compute(&mut self, cx: &LossContext<'_>) -> Result<Losses> {
         match cx.phase {
             CRITIC => self.critic_loss(cx),

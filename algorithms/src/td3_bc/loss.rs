@@ -44,7 +44,7 @@ impl Td3BcLoss {
         let q = replayed.of_rows(q.narrow(1, 0, 1).reshape([rows]));
         let distance = (actions - given).square().mean_dim(1).squeeze_dim::<1>(1);
         let bc = cx.mean(replayed.of_rows(distance))?;
-        let size = cx.mean(q.clone().detach().abs())?;
+        let size = cx.mean_over_learners(cx.mean(q.clone().detach().abs())?)?;
         let mean = cx.mean(q)?;
         let loss = policy_loss(mean, size, bc.clone(), self.config.alpha);
         Ok(Losses::new(loss).metric("bc_loss", bc))

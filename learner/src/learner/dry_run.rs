@@ -1,17 +1,23 @@
 //! The dry run of losses, so that mistakes surface before there is experience.
 
 use std::collections::BTreeSet;
+use std::thread;
 
 use burn::module::Module;
+use burn::prelude::*;
+use rekindle_core::any_tensor::to_f32;
+use rekindle_core::panics::message;
 use rekindle_kernels::eager;
-use rekindle_rl_module::Role;
+use rekindle_rl_module::{AnyRLModule, Role};
 
 use super::Learner;
+use crate::collective::{Collective, LocalCollective};
 use crate::error::{LearnerError, Result};
 use crate::gradients::Gradients;
 use crate::loss::{NO_GRADIENT, PrepareContext};
 use crate::optimizer::parameter_names;
 use crate::optimizer_group::Parameters;
+use crate::share::Share;
 use crate::train_data::TrainData;
 
 /// The reason for refusing a loss whose gradients no optimizer takes.
@@ -46,11 +52,13 @@ impl Learner {
         let units: Vec<usize> = (0..data.units(None).count).collect();
         let batch = data.minibatch(&units, &self.device)?;
         let names = parameter_names(module);
+        let mut totals = Vec::with_capacity(of_module.phases.len());
         let (mut reached, mut stepped, mut row_values) = (false, false, BTreeSet::new());
         for phase in 0..of_module.phases.len() {
             let at = PrepareContext::new(id, module, &self.device);
-            let losses = of_module.compute(at, &batch, phase)?;
+            let losses = of_module.compute(at, &batch, phase, None)?;
             row_values.extend(losses.row_values.iter().map(|(name, _)| *name));
+            totals.push(losses.total.clone().inner());
             let mut all = losses.total.backward();
             let of_parameters = Gradients::take(module, &mut all);
             let of_scalars = Gradients::take(&of_module.scalars, &mut all);
@@ -66,6 +74,9 @@ impl Learner {
                 };
             }
         }
+        if self.num_learners() > 1 {
+            self.check_shares(id, module, &data, totals)?;
+        }
         let reason = match (reached, stepped) {
             (true, true) => return Ok(Some(row_values)),
             (true, false) => NO_STEP,
@@ -73,5 +84,71 @@ impl Learner {
         };
         let (id, loss, reason) = (id.into(), of_module.loss.name().into(), reason.into());
         Err(LearnerError::InvalidLoss { id, loss, reason })
+    }
+}
+
+/// Largest difference between the loss of a minibatch and that of its shares, relative to 1 or the loss.
+const TOLERANCE: f32 = 1e-3;
+
+impl Learner {
+    /// Checks that the loss of a minibatch is what two learners compute that share it. `totals` are the losses of the
+    /// phases by one learner.
+    ///
+    /// # Errors
+    /// [`LearnerError::NotShared`]; the error of the loss.
+    fn check_shares(
+        &self,
+        id: &str,
+        module: &AnyRLModule,
+        data: &TrainData,
+        totals: Vec<Tensor<1>>,
+    ) -> Result<()> {
+        let rows = data.rows_of_units()?;
+        let members = LocalCollective::group(2);
+        let mut learners = Vec::with_capacity(members.len());
+        for mut collective in members {
+            let share = Share::new(collective.rank(), collective.size(), &rows);
+            let (module, mut of_module) =
+                (module.clone().fork(&self.device), self.new_module_loss(id, module)?);
+            let units: Vec<usize> = share.units.clone().collect();
+            let batch = data.minibatch(&units, &self.device)?;
+            let (eager, device) = (self.config.eager, self.device.clone());
+            learners.push(move || {
+                let _eager = eager::scope(eager);
+                let mut totals = Vec::with_capacity(of_module.phases.len());
+                for phase in 0..of_module.phases.len() {
+                    let at = PrepareContext::new(id, &module, &device);
+                    let shared = Some((&share, &mut collective as &mut (dyn Collective + 'static)));
+                    let losses = of_module.compute(at, &batch, phase, shared)?;
+                    totals.push(losses.total.inner() * share.weight);
+                }
+                Ok::<_, LearnerError>(totals)
+            });
+        }
+        let of_shares = thread::scope(|scope| {
+            // A learner that fails drops its end of the collective, and the other one does not wait.
+            let threads: Vec<_> =
+                learners.into_iter().map(|learner| scope.spawn(learner)).collect();
+            let joined = threads.into_iter().map(|thread| match thread.join() {
+                Ok(totals) => totals,
+                Err(panic) => Err(LearnerError::LearnerPanicked(message(&*panic).to_owned())),
+            });
+            joined.collect::<Result<Vec<_>>>()
+        })?;
+        for (phase, whole) in totals.into_iter().enumerate() {
+            let mut sum = 0.0;
+            for totals in &of_shares {
+                sum += to_f32(totals[phase].clone())?.iter().sum::<f32>();
+            }
+            let whole: f32 = to_f32(whole)?.iter().sum();
+            // Drawn experience may give a loss that is not finite.
+            if whole.is_finite() && (sum - whole).abs() > TOLERANCE * whole.abs().max(1.0) {
+                let reason = format!(
+                    "its loss of a minibatch is {whole}, and that of two parts of the minibatch is {sum}: reduce terms over rows with `LossContext::mean` or `LossContext::sum`, and combine other means with `LossContext::mean_over_learners`"
+                );
+                return Err(LearnerError::NotShared { id: id.into(), reason });
+            }
+        }
+        Ok(())
     }
 }

@@ -6,12 +6,15 @@ use std::fmt;
 use burn::module::Module;
 use rekindle_core::{Generator, ModuleId};
 use rekindle_kernels::eager;
+use rekindle_rl_module::MultiRLModule;
 
 use super::Learner;
+use super::optimizers::Optimizers;
 use super::update::ModuleData;
 use super::update::readings::Readings;
 use super::update::step::Step;
 use crate::error::{LearnerError, Result};
+use crate::tracked::Tracked;
 
 /// The gradients of one batch, with the metrics of its loss.
 pub struct LearnerGradients {
@@ -73,13 +76,15 @@ impl Learner {
             config: self.config.clone(),
             new_loss: self.new_loss.clone(),
             losses,
-            module: self.module.clone(),
+            module: Tracked::new(MultiRLModule::clone(&self.module)),
             device: self.device.clone(),
-            optimizers: self.optimizers.clone(),
+            optimizers: Tracked::new(Optimizers::clone(&self.optimizers)),
             shuffle_rng: self.shuffle_rng.clone(),
             replaced: self.replaced.clone(),
             weights_seq_no: self.weights_seq_no,
             metrics: rekindle_metrics::MetricsLogger::new(),
+            member: None,
+            group: None,
         };
         self.update_worker(&mut worker)?;
         Ok(worker)
@@ -99,7 +104,7 @@ impl Learner {
             *worker = self.gradient_worker()?;
             return Ok(());
         }
-        worker.module = self.module.clone().fork(&self.device);
+        *worker.module = MultiRLModule::clone(&self.module).fork(&self.device);
         worker.weights_seq_no = self.weights_seq_no;
         for (id, of_module) in &self.losses {
             if let Some(of_worker) = worker.losses.get_mut(id) {
@@ -113,12 +118,13 @@ impl Learner {
     /// Computes the gradients of prepared experience as one batch, without a step.
     ///
     /// # Errors
-    /// If a loss or a forward pass fails.
+    /// If a loss or a forward pass fails; [`LearnerError::NotAlone`] if several learners share updates.
     pub fn compute_gradients(
         &mut self,
         data: &ModuleData,
         env_steps: u64,
     ) -> Result<LearnerGradients> {
+        self.check_alone("compute_gradients")?;
         let _eager = eager::scope(self.config.eager);
         let rows = data.iter().map(|(id, data)| (id.clone(), data.rows())).collect();
         let (steps, readings) = self.whole_batch(data, env_steps)?;
@@ -130,8 +136,9 @@ impl Learner {
     /// dropped. Without rows, the update is skipped and counted as [`update`](Self::update) does.
     ///
     /// # Errors
-    /// If a gradient does not fit its parameter.
+    /// If a gradient does not fit its parameter; [`LearnerError::NotAlone`] if several learners share updates.
     pub fn apply_gradients(&mut self, gradients: LearnerGradients, env_steps: u64) -> Result<()> {
+        self.check_alone("apply_gradients")?;
         let _eager = eager::scope(self.config.eager);
         let LearnerGradients { steps, mut readings, rows } = gradients;
         if rows.values().all(|rows| *rows == 0) {

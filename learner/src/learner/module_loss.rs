@@ -9,12 +9,14 @@ use rekindle_rl_module::{AnyRLModule, Role};
 use super::Learner;
 use super::own_learning::OwnLearning;
 use super::own_loss::OwnLoss;
+use crate::collective::Collective;
 use crate::connector::Pipeline;
 use crate::error::{LearnerError, Result};
 use crate::guard::guard_loss;
 use crate::loss::{Loss, LossContext, Losses, Phase, PrepareContext};
 use crate::optimizer_group::{OptimizerGroup, Parameters};
 use crate::scalars::Scalars;
+use crate::share::Share;
 use crate::train_data::TrainData;
 
 /// The loss of a module, with what the learner keeps for it.
@@ -50,16 +52,21 @@ impl ModuleLoss {
         self.guarded(cx.module_id, "prepare", |loss| loss.prepare(cx, data))
     }
 
-    /// Computes the loss of one phase on one minibatch, and checks it.
+    /// Computes the loss of one phase on one minibatch, and checks it. `shared` is the share of this learner in the
+    /// minibatch, and what connects it with the others.
     pub(super) fn compute(
         &mut self,
         at: PrepareContext<'_>,
         batch: &Batch,
         phase: usize,
+        shared: Option<(&Share, &mut (dyn Collective + 'static))>,
     ) -> Result<Losses> {
         let scalars = self.scalars.tensors();
         let mut cx = LossContext::new(at, batch, &scalars, &mut self.rng);
         cx.phase = phase;
+        if let Some((share, collective)) = shared {
+            cx = cx.shared(share, collective);
+        }
         let id = cx.module_id;
         let losses = guard_loss(&mut *self.loss, id, "compute", |loss| loss.compute(&cx))?;
         losses.check(id, self.loss.name(), batch.rows())?;

@@ -60,12 +60,12 @@ impl Learner {
             self.check(id, &module, &*loss.loss)?;
         }
         let module = module.fork(&self.device).train();
-        let mut all = self.module.clone();
+        let mut all = MultiRLModule::clone(&self.module);
         all.add_module(id, module, override_existing)?;
         let before = AddedModule {
             id: id.into(),
-            module: std::mem::replace(&mut self.module, all),
-            optimizers: self.optimizers.clone(),
+            module: std::mem::replace(&mut *self.module, all),
+            optimizers: Optimizers::clone(&self.optimizers),
             replaced: self.replaced.clone(),
             policies_to_train: self.config.policies_to_train.clone(),
             loss: self.losses.insert(id.into(), loss),
@@ -73,7 +73,7 @@ impl Learner {
         self.optimizers.0.remove(id);
         match self.fitting_optimizers(&self.module, &self.losses) {
             Ok(optimizers) => {
-                self.optimizers = optimizers;
+                *self.optimizers = optimizers;
                 if before.loss.is_some() {
                     self.replaced.insert(id.into(), self.weights_seq_no);
                 }
@@ -94,7 +94,7 @@ impl Learner {
             Some(loss) => self.losses.insert(id, loss),
             None => self.losses.remove(&id),
         };
-        (self.module, self.optimizers, self.replaced) = (module, optimizers, replaced);
+        (*self.module, *self.optimizers, self.replaced) = (module, optimizers, replaced);
         self.config.policies_to_train = policies_to_train;
     }
 
@@ -109,7 +109,7 @@ impl Learner {
         self.config.connectors = connectors.filter_map(|c| c.without_module(id)).collect();
         // A module that joins under the id has not recorded what runners are late with.
         self.replaced.insert(id.into(), self.weights_seq_no);
-        self.optimizers = self.fitting_optimizers(&self.module, &self.losses)?;
+        *self.optimizers = self.fitting_optimizers(&self.module, &self.losses)?;
         if let Some(ids) = &mut self.config.policies_to_train {
             ids.remove(id);
         }
@@ -193,7 +193,7 @@ impl Learner {
             ["rl_module"] => Ok(self.module.set_state(&state)?),
             ["rl_module", id] => Ok(self.module.set_module_state(id, &state)?),
             ["optimizer"] => {
-                self.optimizers = self.read_optimizers(&state)?;
+                *self.optimizers = self.read_optimizers(&state)?;
                 Ok(())
             }
             ["optimizer", key] => {
@@ -225,6 +225,21 @@ impl Learner {
         for role in loss.required_roles() {
             module.require(role, &format!("the {} learner", loss.name()))?;
         }
+        if self.num_learners() > 1 {
+            check_shared(id, loss)?;
+        }
         loss.check_module(&PrepareContext::new(id, module, &self.device.clone().inner()))
     }
+}
+
+/// Checks that several learners can share the minibatches of a loss.
+///
+/// # Errors
+/// [`LearnerError::NotShared`], which names module and loss.
+pub(super) fn check_shared(id: &str, loss: &dyn Loss) -> Result<()> {
+    if loss.rows_are_independent() {
+        return Ok(());
+    }
+    let reason = format!("rows of a minibatch depend on one another in the {} loss", loss.name());
+    Err(LearnerError::NotShared { id: id.into(), reason })
 }

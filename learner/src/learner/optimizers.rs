@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use burn::module::ParamId;
+use burn::prelude::Device;
 use rekindle_checkpoint::State;
 use rekindle_core::ModuleId;
 use rekindle_rl_module::{AnyRLModule, MultiRLModule};
 
 use super::Learner;
+use super::member::trainable;
 use super::module_loss::ModuleLoss;
 use crate::error::{LearnerError, Result};
 use crate::gradients::Gradients;
@@ -64,6 +66,34 @@ impl ModuleOptimizers {
         }
         divided
     }
+
+    /// Returns the parameters of the module that an optimizer steps and gradients can reach, with their shapes, in the
+    /// order of a visitor.
+    pub(super) fn parameters(
+        &mut self,
+        module: &AnyRLModule,
+        name: &str,
+    ) -> Vec<(ParamId, Vec<usize>)> {
+        let mut all = trainable(module);
+        let Some(optimizer) = self.by_name.get(name) else { return Vec::new() };
+        if let Parameters::Prefixes(_) = optimizer.settings.parameters {
+            if !all.iter().all(|(id, _)| self.names.contains_key(id)) {
+                self.names = parameter_names(module);
+            }
+            all.retain(|(id, _)| {
+                self.names.get(id).is_some_and(|name| optimizer.settings.contains(name))
+            });
+        }
+        all
+    }
+}
+
+impl Optimizers {
+    /// Moves the state to another device.
+    pub(super) fn to_device(&mut self, device: &Device) -> Result<()> {
+        let all = self.0.values_mut().flat_map(|of_module| of_module.by_name.values_mut());
+        all.into_iter().try_for_each(|named| named.optimizer.to_device(device))
+    }
 }
 
 impl Learner {
@@ -100,7 +130,7 @@ impl Learner {
 
     /// Reads the states of all optimizers.
     pub(super) fn read_optimizers(&self, state: &State) -> Result<Optimizers> {
-        let mut read = self.optimizers.clone();
+        let mut read = Optimizers::clone(&self.optimizers);
         for (key, of_module) in &mut read.0 {
             self.read_module_optimizers(key, of_module, state.component(key)?)?;
         }

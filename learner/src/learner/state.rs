@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rekindle_checkpoint::{Checkpointable, State};
 use rekindle_core::weights::{load_state_dict, state_dict};
 use rekindle_core::{Generator, ModuleId};
+use rekindle_rl_module::MultiRLModule;
 use serde::{Deserialize, Serialize};
 
 use super::Learner;
@@ -54,6 +55,24 @@ impl Checkpointable for Learner {
     type Error = LearnerError;
 
     fn get_state(&self) -> Result<State> {
+        let mut state = self.state_of_losses()?;
+        state.insert_component(MODULE, self.module.get_state()?);
+        state.insert_component(OPTIMIZER, self.optimizer_state()?);
+        Ok(state)
+    }
+
+    /// Replaces the state. All parts are read and checked before any is replaced. A loss without a saved
+    /// state starts anew.
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        state.component(MODULE)?;
+        state.component(OPTIMIZER)?;
+        self.set_parts(state)
+    }
+}
+
+impl Learner {
+    /// Returns the state without modules and optimizers.
+    pub(super) fn state_of_losses(&self) -> Result<State> {
         let losses = self.losses.iter().map(|(id, ModuleLoss { loss, rng, .. })| {
             (id.clone(), SavedLoss { name: loss.name().to_owned(), rng: rng.clone() })
         });
@@ -64,8 +83,6 @@ impl Checkpointable for Learner {
             objective: None,
             policies_to_train: self.config.policies_to_train.clone(),
         })?;
-        state.insert_component(MODULE, self.module.get_state()?);
-        state.insert_component(OPTIMIZER, self.optimizer_state()?);
         let mut of_losses = State::new();
         for (id, of_module) in &self.losses {
             let of_loss = of_module.loss.get_state()?;
@@ -98,17 +115,27 @@ impl Checkpointable for Learner {
         Ok(state)
     }
 
-    /// Replaces the state. All parts are read and checked before any is replaced. A loss without a saved
-    /// state starts anew.
-    fn set_state(&mut self, state: &State) -> Result<()> {
+    /// Replaces the state. Modules and optimizers that it does not have stay.
+    pub(super) fn set_parts(&mut self, state: &State) -> Result<()> {
         let data: LearnerState = state.data_as()?;
-        let mut module = self.module.clone();
-        module.set_state(state.component(MODULE)?)?;
-        let optimizers = self.read_optimizers(state.component(OPTIMIZER)?)?;
+        let module = match state.components.get(MODULE) {
+            Some(state) => {
+                let mut module = MultiRLModule::clone(&self.module);
+                module.set_state(state)?;
+                Some(module)
+            }
+            None => None,
+        };
+        let optimizers = state.components.get(OPTIMIZER);
+        let optimizers = optimizers.map(|state| self.read_optimizers(state)).transpose()?;
         let losses = self.read_losses(&data, state)?;
         self.losses = losses;
-        self.module = module;
-        self.optimizers = optimizers;
+        if let Some(module) = module {
+            *self.module = module;
+        }
+        if let Some(optimizers) = optimizers {
+            *self.optimizers = optimizers;
+        }
         self.weights_seq_no = data.weights_seq_no;
         self.shuffle_rng = data.shuffle_rng;
         self.config.policies_to_train = data.policies_to_train;
@@ -116,9 +143,7 @@ impl Checkpointable for Learner {
         self.replaced.clear();
         Ok(())
     }
-}
 
-impl Learner {
     /// Returns the ids of the modules that learn in a saved state; `None` for all.
     ///
     /// # Errors

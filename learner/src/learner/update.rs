@@ -15,9 +15,9 @@ use rekindle_env_runner::{Rollout, TensorRollout};
 use rekindle_kernels::eager;
 use rekindle_metrics::Reducer;
 
-use self::readings::{Minibatch, MinibatchMetrics, ModuleMetrics, Readings};
+use self::readings::{Minibatch, MinibatchMetrics, ModuleMetrics, Readings, RowHistory};
 use super::{Learner, ModuleRollouts};
-use crate::error::Result;
+use crate::error::{LearnerError, Result};
 use crate::loss::{AfterMinibatch, AfterUpdate, PrepareContext};
 use crate::minibatch::MinibatchCyclicIterator;
 use crate::train_data::TrainData;
@@ -196,7 +196,8 @@ impl Learner {
     ///
     /// # Errors
     /// [`LearnerError::LearnOnBatch`](crate::LearnerError::LearnOnBatch) if a module fails to learn by
-    /// itself; no module has changed then. If a loss or a forward pass fails; steps taken before stay.
+    /// itself; no module has changed then. If a loss or a forward pass fails; steps taken before stay. If one of
+    /// several learners fails, the update ends on all of them.
     pub fn learn(&mut self, mut data: ModuleData, env_steps: u64) -> Result<UpdateReport> {
         let _eager = eager::scope(self.config.eager);
         data.retain(|id, data| self.should_module_be_updated(id) && data.rows() > 0);
@@ -209,9 +210,36 @@ impl Learner {
             self.weights_seq_no += 1;
             return Ok(UpdateReport::default());
         }
-        let data: ModuleData = match is_host(&self.device) {
+        let history = match self.group.take() {
+            None => self.learn_minibatches(&data, env_steps)?,
+            Some(mut group) => {
+                let learned = group.learn(self, &data, env_steps);
+                self.group = Some(group);
+                learned?
+            }
+        };
+        Ok(report(&data, &history))
+    }
+
+    /// Takes the steps of all minibatches; if several learners share them, of its share in each. Returns the values of
+    /// rows.
+    pub(super) fn learn_minibatches(
+        &mut self,
+        data: &ModuleData,
+        env_steps: u64,
+    ) -> Result<RowHistory> {
+        let _eager = eager::scope(self.config.eager);
+        if let Some(member) = &mut self.member {
+            member.begin(data)?;
+        }
+        let resident: ModuleData;
+        let data = match is_host(&self.device) {
             true => data,
-            false => data.into_iter().map(|(id, d)| (id, d.resident(&self.device))).collect(),
+            false => {
+                let on_device = |data: &TrainData| data.clone().resident(&self.device);
+                resident = data.iter().map(|(id, data)| (id.clone(), on_device(data))).collect();
+                &resident
+            }
         };
         let size = self.config.minibatch_size;
         let units = data.iter().map(|(id, data)| (id.clone(), data.units(size))).collect();
@@ -223,7 +251,7 @@ impl Learner {
         // For modules that stop early, the minibatches that they learned from.
         let mut lasted = BTreeMap::new();
         for minibatch in minibatches {
-            history.push(self.step(&data, &minibatch, env_steps, &mut stopped)?);
+            history.push(self.step(data, &minibatch, env_steps, &mut stopped)?);
             for id in &stopped {
                 lasted.entry(id.clone()).or_insert(history.len() - 1);
             }
@@ -232,8 +260,9 @@ impl Learner {
             }
         }
         self.shuffle_rng = rng;
-        let history = Readings::read(history)?;
-        let report = report(&data, &history);
+        let mut history = Readings::read(history)?;
+        let rows = history.iter_mut().map(|minibatch| std::mem::take(&mut minibatch.rows));
+        let rows = rows.collect();
         for id in stopped {
             let key = format!("{id}/num_early_stops_lifetime");
             self.metrics.log_value(&key, 1.0, Reducer::LifetimeSum)?;
@@ -245,7 +274,7 @@ impl Learner {
         let trained = trained.collect();
         let of_epoch = count.div_ceil(self.config.num_epochs);
         self.finish_update(&trained, history, of_epoch, env_steps)?;
-        Ok(report)
+        Ok(rows)
     }
 
     /// Counts an update that was skipped because no module has rows.
@@ -319,6 +348,9 @@ impl Learner {
             of_module.guarded(id, "after_minibatch", |loss| loss.after_minibatch(&mut cx))?;
             let AfterMinibatch { target_tau, statistics, .. } = cx;
             if !statistics.is_empty() {
+                if self.member.is_some() {
+                    return Err(statistics_of_a_share(id));
+                }
                 self.module.set_running_statistics(id, statistics)?;
             }
             if let Some(tau) = target_tau {
@@ -403,6 +435,14 @@ impl Learner {
     }
 }
 
+/// The error of a loss whose running statistics would be those of a part of the minibatch.
+fn statistics_of_a_share(id: &str) -> LearnerError {
+    let reason =
+        "its loss writes running statistics of the minibatch, of which each learner sees a part"
+            .into();
+    LearnerError::NotShared { id: id.into(), reason }
+}
+
 /// Whether the states of a rollout have the layout of an initial state; both may be missing.
 fn has_states_like(rollout: &Rollout, initial: Option<&Buffer>) -> bool {
     match (&rollout.states, initial) {
@@ -415,9 +455,9 @@ fn has_states_like(rollout: &Rollout, initial: Option<&Buffer>) -> bool {
 }
 
 /// Collects the values of rows from all minibatches.
-fn report(data: &ModuleData, history: &[Minibatch]) -> UpdateReport {
+fn report(data: &ModuleData, history: &RowHistory) -> UpdateReport {
     let mut report = UpdateReport::default();
-    for of_rows in history.iter().flat_map(|minibatch| &minibatch.rows) {
+    for of_rows in history.iter().flatten() {
         let Some(data) = data.get(&of_rows.module_id) else { continue };
         let of_module = report.row_values.entry(of_rows.module_id.clone()).or_default();
         let values = of_module.entry(of_rows.name).or_insert_with(|| vec![f32::NAN; data.rows()]);

@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle_catalog::{CatalogError, RunningStatistics};
+use rekindle_core::any_tensor::to_f32;
 use rekindle_core::{Batch, Columns, Generator};
 use rekindle_rl_module::{AnyRLModule, ModuleError, Role};
 
+use crate::collective::Collective;
 use crate::error::{LearnerError, Result};
 use crate::learner::ModuleData;
 use crate::losses;
+use crate::share::Share;
 
 /// The context in which experience is prepared.
 #[derive(Debug, Clone)]
@@ -48,6 +51,9 @@ pub struct LossContext<'a> {
     outputs: OnceCell<Batch>,
     scalars: &'a BTreeMap<String, Tensor<1>>,
     rng: RefCell<&'a mut Generator>,
+    /// The rows of this learner among those of the whole minibatch, if several learners share it.
+    share: Option<&'a Share>,
+    collective: RefCell<Option<&'a mut (dyn Collective + 'static)>>,
 }
 
 impl<'a> PrepareContext<'a> {
@@ -147,7 +153,20 @@ impl<'a> LossContext<'a> {
             outputs: OnceCell::new(),
             scalars,
             rng: RefCell::new(rng),
+            share: None,
+            collective: RefCell::new(None),
         }
+    }
+
+    /// Makes the minibatch a share of a larger one.
+    pub(crate) fn shared(
+        mut self,
+        share: &'a Share,
+        collective: &'a mut (dyn Collective + 'static),
+    ) -> Self {
+        self.share = Some(share);
+        self.collective = RefCell::new(Some(collective));
+        self
     }
 
     /// Returns the minibatch. Besides the recorded columns and those that the loss prepared, it has
@@ -182,7 +201,8 @@ impl<'a> LossContext<'a> {
         if width == 0 {
             return Cow::Borrowed(batch);
         }
-        let noise = self.normal([1, width]).expand([batch.rows(), width]);
+        let noise = self.draw([1, width], false, |rng| rng.standard_normal() as f32);
+        let noise = noise.expand([batch.rows(), width]);
         Cow::Owned(batch.clone().with(Columns::NOISE, noise))
     }
 
@@ -271,6 +291,9 @@ impl<'a> LossContext<'a> {
 
     /// Computes the mean of a loss term over the rows that count.
     ///
+    /// If several learners share the minibatch, each computes the mean over its own rows. The learners weigh these
+    /// means by their rows, so that together they learn from the mean over the whole minibatch.
+    ///
     /// # Shapes
     /// `[B]` to `[1]`.
     ///
@@ -282,16 +305,47 @@ impl<'a> LossContext<'a> {
 
     /// Computes the sum of a loss term over the rows that count.
     ///
+    /// If several learners share the minibatch, each computes the sum that its rows stand for: their mean times the
+    /// rows of the whole minibatch.
+    ///
     /// # Shapes
     /// `[B]` to `[1]`.
     ///
     /// # Errors
     /// If the mask cannot be loaded.
     pub fn sum(&self, term: Tensor<1>) -> Result<Tensor<1>> {
-        Ok(match self.mask()? {
+        let sum = match self.mask()? {
             Some(mask) => term.mask_fill(mask.equal_elem(0.0), 0.0).sum(),
             None => term.sum(),
+        };
+        Ok(match self.share {
+            // The weight of a learner without rows is 0, and its sum does not count.
+            Some(share) if share.counts() => sum / share.weight,
+            _ => sum,
         })
+    }
+
+    /// Combines a mean over the rows of this learner with those of the other learners to the mean over the whole
+    /// minibatch, as a constant. For losses that are not sums over rows, such as one that divides by a mean. Without
+    /// other learners, the mean is returned as it is.
+    ///
+    /// All learners call it equally often.
+    ///
+    /// # Shapes
+    /// `[1]`, without gradients.
+    ///
+    /// # Errors
+    /// If another learner has failed.
+    pub fn mean_over_learners(&self, mean: Tensor<1>) -> Result<Tensor<1>> {
+        let mut collective = self.collective.borrow_mut();
+        let (Some(share), Some(collective)) = (self.share, collective.as_deref_mut()) else {
+            return Ok(mean);
+        };
+        let device = mean.device();
+        let mut numbers = to_f32(mean.inner())?;
+        numbers.iter_mut().for_each(|number| *number *= share.weight as f32);
+        collective.all_reduce_sum(&mut numbers)?;
+        Ok(Tensor::from_data(TensorData::new(numbers, [1]), &device))
     }
 
     /// Returns the module with its parameters as constants: gradients flow through it to its inputs alone. For
@@ -332,22 +386,35 @@ impl<'a> LossContext<'a> {
     }
 
     /// Draws from the standard normal distribution, from the module's saved stream.
+    ///
+    /// The first dimension counts rows of the minibatch, or a multiple of them. If several learners share the
+    /// minibatch, each draws the numbers of all rows and returns those of its own, so that the numbers of a row do not
+    /// depend on the number of learners. Numbers of another count are the same on all learners.
     pub fn normal<const D: usize>(&self, shape: [usize; D]) -> Tensor<D> {
-        self.draw(shape, |rng| rng.standard_normal() as f32)
+        self.draw(shape, true, |rng| rng.standard_normal() as f32)
     }
 
-    /// Draws uniformly from [0, 1), from the module's saved stream.
+    /// Draws uniformly from [0, 1), from the module's saved stream. The first dimension is as in
+    /// [`normal`](Self::normal).
     pub fn uniform<const D: usize>(&self, shape: [usize; D]) -> Tensor<D> {
-        self.draw(shape, |rng| rng.random() as f32)
+        self.draw(shape, true, |rng| rng.random() as f32)
     }
 
     fn draw<const D: usize>(
         &self,
         shape: [usize; D],
+        by_row: bool,
         mut draw: impl FnMut(&mut Generator) -> f32,
     ) -> Tensor<D> {
         let mut rng = self.rng.borrow_mut();
-        let values: Vec<f32> = (0..shape.iter().product()).map(|_| draw(&mut rng)).collect();
+        let count = shape.iter().product();
+        let (rows, width) = (shape.first().copied().unwrap_or(1), shape.iter().skip(1).product());
+        let shared = self.share.filter(|_| by_row).and_then(|share| share.draw(rows, width));
+        let (own, count) = shared.unwrap_or((0..count, count));
+        let mut values: Vec<f32> = (0..count).map(|_| draw(&mut rng)).collect();
+        if own.len() < count {
+            values = values[own].to_vec();
+        }
         Tensor::from_data(TensorData::new(values, shape), self.device)
     }
 }

@@ -45,13 +45,17 @@ pub(super) enum Outcome {
 }
 
 /// Values of the rows of a minibatch, for the execution plan.
-pub(super) struct RowValues<T> {
+#[derive(Debug)]
+pub(in crate::learner) struct RowValues<T> {
     pub(super) module_id: ModuleId,
     pub(super) name: &'static str,
     /// The rows of the data; `None` for padding.
-    pub(super) rows: Vec<Option<usize>>,
-    pub(super) values: T,
+    pub(in crate::learner) rows: Vec<Option<usize>>,
+    pub(in crate::learner) values: T,
 }
+
+/// The values of rows of all minibatches.
+pub(in crate::learner) type RowHistory = Vec<Vec<RowValues<Vec<f32>>>>;
 
 /// What one minibatch reports.
 pub(in crate::learner) struct Minibatch {

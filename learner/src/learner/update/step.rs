@@ -15,8 +15,10 @@ use crate::error::Result;
 use crate::global_norm::GlobalNorm;
 use crate::gradients::Gradients;
 use crate::learner::Learner;
-use crate::loss::{Losses, Phase, PrepareContext};
+use crate::learner::member::{PhaseLoss, trainable};
+use crate::loss::{Phase, PrepareContext};
 use crate::optimizer_group::{DEFAULT_OPTIMIZER, Parameters};
+use crate::share::Share;
 
 /// Gradients of a larger norm have squares beyond single precision, and are not applied.
 const LARGEST_NORM: f64 = 1.8e19;
@@ -32,8 +34,23 @@ pub(in crate::learner) struct Step {
     gradients: Gradients,
 }
 
+/// What a phase asks of the parameters of one optimizer, before the gradients of all learners are added up.
+struct Asked {
+    optimizer: OptimizerKey,
+    module_id: ModuleId,
+    loss: Tensor<1>,
+}
+
+/// The rows of a minibatch that this learner computes.
+#[derive(Default)]
+struct Rows {
+    batches: BTreeMap<ModuleId, Batch>,
+    /// The share in the minibatch, if several learners share it.
+    shares: BTreeMap<ModuleId, Share>,
+}
+
 /// The losses of the modules in one phase.
-type PhaseLosses = BTreeMap<ModuleId, Losses>;
+type PhaseLosses = BTreeMap<ModuleId, PhaseLoss>;
 
 impl Learner {
     /// Takes the steps of all phases on one minibatch, without the modules in `stopped`. Modules that
@@ -45,22 +62,35 @@ impl Learner {
         env_steps: u64,
         stopped: &mut BTreeSet<ModuleId>,
     ) -> Result<Readings> {
-        let mut batches = BTreeMap::new();
+        let mut all = Rows::default();
         let learning = minibatch.iter().filter(|(id, _)| !stopped.contains(*id));
         for (id, units) in learning {
-            if let Some(data) = data.get(id) {
-                batches.insert(id.clone(), data.minibatch(units, &self.device)?);
+            let Some(data) = data.get(id) else { continue };
+            let mut own = &units[..];
+            if let Some(member) = &self.member {
+                let share = member.share(id, units);
+                own = &units[share.units.clone()];
+                all.shares.insert(id.clone(), share);
             }
+            all.batches.insert(id.clone(), data.minibatch(own, &self.device)?);
         }
         let of_minibatch = |id: &ModuleId| self.losses.get(id).map_or(0, |of| of.phases.len());
-        let phases = batches.keys().map(of_minibatch).max().unwrap_or(0);
+        let phases = all.batches.keys().map(of_minibatch).max().unwrap_or(0);
         let mut readings = Readings::default();
         for phase in 0..phases {
-            let losses = self.phase_losses(phase, &batches, env_steps, stopped, &mut readings)?;
-            for (id, losses) in &losses {
+            let losses = self.phase_losses(phase, &all, env_steps, stopped, &mut readings)?;
+            for (id, PhaseLoss { losses, .. }) in &losses {
                 for (name, values) in &losses.row_values {
-                    let units = minibatch.get(id).map(Vec::as_slice).unwrap_or_default();
-                    let rows = data.get(id).map(|data| data.rows_of(units)).unwrap_or_default();
+                    let mut units = minibatch.get(id).map(Vec::as_slice).unwrap_or_default();
+                    let share = all.shares.get(id);
+                    if let Some(share) = share {
+                        units = &units[share.units.clone()];
+                    }
+                    let mut rows = data.get(id).map(|data| data.rows_of(units)).unwrap_or_default();
+                    if share.is_some_and(|share| !share.counts()) {
+                        // The values of rows of another learner, which returns them, too.
+                        rows.fill(None);
+                    }
                     let (module_id, values) = (id.clone(), values.clone());
                     readings.insert_rows(RowValues { module_id, name, rows, values });
                 }
@@ -69,7 +99,7 @@ impl Learner {
                 self.apply(step, env_steps, &mut readings)?;
             }
         }
-        let stepped = batches.keys().filter(|id| !stopped.contains(*id));
+        let stepped = all.batches.keys().filter(|id| !stopped.contains(*id));
         self.after_minibatch(stepped, env_steps)?;
         Ok(readings)
     }
@@ -80,29 +110,30 @@ impl Learner {
         data: &ModuleData,
         env_steps: u64,
     ) -> Result<(Vec<Step>, Readings)> {
-        let mut batches = BTreeMap::new();
+        let mut all = Rows::default();
         for (id, data) in data {
             let units: Vec<usize> = (0..data.units(None).count).collect();
-            batches.insert(id.clone(), data.minibatch(&units, &self.device)?);
+            all.batches.insert(id.clone(), data.minibatch(&units, &self.device)?);
         }
         let mut readings = Readings::default();
         let mut stopped = BTreeSet::new();
-        let losses = self.phase_losses(0, &batches, env_steps, &mut stopped, &mut readings)?;
+        let losses = self.phase_losses(0, &all, env_steps, &mut stopped, &mut readings)?;
         let steps = self.backward(0, losses, &mut readings)?;
         Ok((steps, readings))
     }
 
-    /// Computes the losses of one phase.
+    /// Computes the losses of one phase. If several learners share the minibatch, each computes its share, and what is
+    /// reported is that of all.
     fn phase_losses(
         &mut self,
         phase: usize,
-        batches: &BTreeMap<ModuleId, Batch>,
+        rows: &Rows,
         env_steps: u64,
         stopped: &mut BTreeSet<ModuleId>,
         readings: &mut Readings,
     ) -> Result<PhaseLosses> {
-        let mut all = PhaseLosses::new();
-        for (id, batch) in batches {
+        let mut computed = Vec::new();
+        for (id, batch) in &rows.batches {
             let Some(of_module) = self.losses.get_mut(id) else { continue };
             let ended = phase >= of_module.phases.len() || stopped.contains(id);
             if ended || of_module.guarded(id, "skips_phase", |loss| Ok(loss.skips_phase(phase)))? {
@@ -110,16 +141,27 @@ impl Learner {
             }
             let module = self.module.module(id)?;
             let at = PrepareContext::at(id, module, &self.device, env_steps);
-            let losses = of_module.compute(at, batch, phase)?;
-            if of_module.guarded(id, "stops_early", |loss| loss.stops_early(&losses))? {
+            let collective = self.member.as_mut().map(|member| &mut *member.collective);
+            let shared = rows.shares.get(id).zip(collective);
+            computed.push((id.clone(), of_module.compute(at, batch, phase, shared)?));
+        }
+        let computed: Vec<_> = match &mut self.member {
+            Some(member) => member.combine(computed, &rows.shares)?,
+            None => computed.into_iter().map(|(id, losses)| (id, losses.into())).collect(),
+        };
+        let mut all = PhaseLosses::new();
+        for (id, loss) in computed {
+            let Some(of_module) = self.losses.get_mut(&id) else { continue };
+            let losses = &loss.losses;
+            if of_module.guarded(&id, "stops_early", |of| of.stops_early(losses))? {
                 stopped.insert(id.clone());
                 // The loss that ended the update is reported: it says how far the update went.
-                readings.insert(id, loss_name(&of_module.phases, phase), losses.total);
-                for (name, value) in losses.metrics {
-                    readings.insert(id, name, value);
+                readings.insert(&id, loss_name(&of_module.phases, phase), loss.reported);
+                for (name, value) in loss.losses.metrics {
+                    readings.insert(&id, name, value);
                 }
             } else {
-                all.insert(id.clone(), losses);
+                all.insert(id, loss);
             }
         }
         Ok(all)
@@ -140,24 +182,26 @@ impl Learner {
         let mut of_groups: BTreeMap<String, (ModuleId, Tensor<1>)> = BTreeMap::new();
         let mut of_modules = BTreeMap::new();
         let mut total = None;
-        for (id, losses) in losses {
+        for (id, PhaseLoss { losses, reported }) in losses {
             let phases = self.losses.get(&id).map_or(&[][..], |of_module| &of_module.phases);
-            readings.insert(&id, loss_name(phases, phase), losses.total.clone());
+            readings.insert(&id, loss_name(phases, phase), reported.clone());
             for (name, value) in losses.metrics {
                 readings.insert(&id, name, value);
             }
-            let (group, loss) = (self.module.parameter_group(&id), losses.total.clone().inner());
+            let group = self.module.parameter_group(&id);
             let (first, sum) = match of_groups.remove(group) {
-                Some((first, sum)) => (first, sum + loss.clone()),
-                None => (id.clone(), loss.clone()),
+                Some((first, sum)) => (first, sum + reported.clone()),
+                None => (id.clone(), reported.clone()),
             };
             of_groups.insert(group.to_owned(), (first, sum));
-            of_modules.insert(id, loss);
+            of_modules.insert(id, reported);
             total = add(total, losses.total);
         }
         let Some(total) = total else { return Ok(Vec::new()) };
         let mut all = total.backward();
-        let mut steps = Vec::new();
+        let is_shared = self.member.is_some();
+        // What is asked, and beside it the gradients with the parameters that they may belong to.
+        let (mut asked, mut sets) = (Vec::new(), Vec::new());
         for (group, module) in self.module.parameter_groups() {
             let gradients = Gradients::take(module, &mut all);
             let Some((module_id, loss)) = of_groups.remove(group) else { continue };
@@ -165,10 +209,14 @@ impl Learner {
             let optimizers = self.optimizers.0.get_mut(group);
             let (Some(of_phase), Some(optimizers)) = (of_phase, optimizers) else { continue };
             for (name, gradients) in optimizers.divide(module, gradients, &of_phase.optimizers) {
-                let Some(norm) = gradients.global_norm()? else { continue };
+                let parameters = match is_shared {
+                    true => optimizers.parameters(module, &name),
+                    false => Vec::new(),
+                };
                 let optimizer = OptimizerKey { owner: group.to_owned(), name };
                 let (module_id, loss) = (module_id.clone(), loss.clone());
-                steps.push(Step { optimizer, module_id, loss, norm, gradients });
+                asked.push(Asked { optimizer, module_id, loss });
+                sets.push((gradients, parameters));
             }
         }
         for (id, loss) in of_modules {
@@ -182,11 +230,25 @@ impl Learner {
                 }
                 let owned = of_module.scalars.params(scalars.iter().map(|(name, _)| name));
                 let gradients = of_scalars.extract(|param| owned.contains(&param));
-                let Some(norm) = gradients.global_norm()? else { continue };
+                let mut parameters = Vec::new();
+                if is_shared {
+                    parameters = trainable(&of_module.scalars);
+                    parameters.retain(|(param, _)| owned.contains(param));
+                }
                 let optimizer = OptimizerKey { owner: id.clone(), name: optimizer.name.clone() };
                 let (module_id, loss) = (id.clone(), loss.clone());
-                steps.push(Step { optimizer, module_id, loss, norm, gradients });
+                asked.push(Asked { optimizer, module_id, loss });
+                sets.push((gradients, parameters));
             }
+        }
+        if let Some(member) = &mut self.member {
+            let device = self.device.clone().inner();
+            Gradients::all_reduce(&mut sets, &mut *member.collective, &device)?;
+        }
+        let mut steps = Vec::new();
+        for (Asked { optimizer, module_id, loss }, (gradients, _)) in asked.into_iter().zip(sets) {
+            let Some(norm) = gradients.global_norm()? else { continue };
+            steps.push(Step { optimizer, module_id, loss, norm, gradients });
         }
         Ok(steps)
     }
