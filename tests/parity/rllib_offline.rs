@@ -18,15 +18,22 @@ use crate::support::{Recorded, actor_critic, assert_weights_close, cpu, present_
 /// The temperature of the recorded updates.
 const LOG_ALPHA: f32 = -0.7;
 
-fn batch(recorded: &Recorded, columns: &[&'static str]) -> Batch {
+/// Returns recorded columns, each with its recorded name.
+fn batch(recorded: &Recorded, columns: &[(&'static str, &str)]) -> Batch {
     let device = cpu().autodiff();
-    columns
-        .iter()
-        .fold(Batch::new(), |batch, column| batch.with(*column, recorded.tensor(column, &device)))
+    let add = |batch: Batch, (column, name): &(&'static str, &str)| {
+        batch.with(*column, recorded.tensor(name, &device))
+    };
+    columns.iter().fold(Batch::new(), add)
 }
 
 /// Computes the loss of BC or MARWIL after some minibatches, and checks the gradients.
-fn cloned(name: &str, loss: &mut dyn Loss, columns: &[&'static str], updates: usize) -> Losses {
+fn cloned(
+    name: &str,
+    loss: &mut dyn Loss,
+    columns: &[(&'static str, &str)],
+    updates: usize,
+) -> Losses {
     let (recorded, device) = (Recorded::read(name), cpu().autodiff());
     let names = NameMap::rllib_default_ppo();
     let mut module = actor_critic(json!({ "fcnet_hiddens": [8], "vf_share_layers": false }));
@@ -56,7 +63,7 @@ fn cloned(name: &str, loss: &mut dyn Loss, columns: &[&'static str], updates: us
 #[test]
 fn bcs_loss_and_gradients_are_those_of_rllibs_learner() {
     let mut loss = BcTraining::default().loss();
-    cloned("rllib_bc", &mut *loss, &[Columns::OBS, Columns::ACTIONS], 1);
+    cloned("rllib_bc", &mut *loss, &[(Columns::OBS, "obs"), (Columns::ACTIONS, "actions")], 1);
 }
 
 #[test]
@@ -65,7 +72,11 @@ fn marwils_losses_and_gradients_are_those_of_rllibs_learner() {
         .beta(2.0)
         .vf_coeff(0.7)
         .moving_average_sqd_adv_norm_update_rate(0.1);
-    let columns = [Columns::OBS, Columns::ACTIONS, Columns::VALUE_TARGETS];
+    let columns = [
+        (Columns::OBS, "obs"),
+        (Columns::ACTIONS, "actions"),
+        (Columns::VALUE_TARGETS, "value_targets"),
+    ];
     let losses = cloned("rllib_marwil", &mut *config.loss(), &columns, 2);
     let average = term(&losses, "moving_average_sqd_adv_norm");
     Recorded::read("rllib_marwil").check("moving_average", average);
@@ -85,8 +96,13 @@ fn check(name: &str, model: Value, loss: &mut dyn Loss, phases: &[Phase]) {
         .build(&device)
         .unwrap();
     module.load_state_dict(&recorded.part("state")).unwrap();
-    let columns =
-        [Columns::OBS, Columns::NEXT_OBS, Columns::ACTIONS, Columns::REWARDS, Columns::DISCOUNTS];
+    let columns = [
+        (Columns::OBS, "obs"),
+        (Columns::NEXT_OBS, "next_obs"),
+        (Columns::ACTIONS, "actions"),
+        (Columns::REWARDS, "rewards"),
+        (Columns::DISCOUNTS, "discounts"),
+    ];
     let batch = batch(&recorded, &columns);
     let log_alpha = Tensor::<1>::from_floats([LOG_ALPHA], &device).require_grad();
     let scalars = BTreeMap::from([(SacLoss::LOG_ALPHA.to_owned(), log_alpha.clone())]);

@@ -107,7 +107,7 @@ impl RecordedTask {
 
     /// Returns the heading of the section in `docs/results.md`.
     pub(super) fn section(&self) -> String {
-        let RecordedTask { env, algorithm, .. } = self;
+        let Self { env, algorithm, .. } = self;
         match self.goal {
             Improves { .. } => format!("{env} with {algorithm}, from recordings and online"),
             _ if self.recordings.len() > 1 => format!("{env} with {algorithm}, from a mixture"),
@@ -196,7 +196,7 @@ impl RecordedTask {
 
     /// Writes a row per seed, and the median over seeds.
     pub(super) fn describe(&self, runs: &[Run], made: &str) -> String {
-        let RecordedTask { name, algorithm, goal, .. } = self;
+        let Self { name, algorithm, goal, .. } = self;
         let source = match goal {
             Improves { example, .. } => format!("examples/{example}.rs"),
             _ => format!("cli/configs/{name}.toml"),
