@@ -120,6 +120,9 @@ impl SharedMemory {
             }
             #[cfg(unix)]
             Some(Origin::Object(ObjectName(name))) => json!({ "name": name }),
+            // Where there is no shared memory, there is no origin, either.
+            #[cfg(not(unix))]
+            Some(_) => json!({}),
             None => json!({}),
         }
     }
