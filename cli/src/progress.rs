@@ -113,6 +113,9 @@ impl Write for Above {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stdout().flush()
+        match io::stdout().flush() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            flushed => flushed,
+        }
     }
 }

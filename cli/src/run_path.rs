@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::error::{CliError, Result};
 
 const CHECKPOINTS: &str = "checkpoints";
+const MANIFEST: &str = "manifest.json";
 pub(crate) const CONFIG: &str = "config.toml";
 
 /// Whether a directory is the folder of a run.
@@ -26,7 +27,7 @@ pub(crate) fn checkpoint_of(run: &Path, which: &str) -> Result<PathBuf> {
     let folder = run.join(CHECKPOINTS);
     let path = folder.join(&name);
     let is_name = !name.contains(['/', '\\']) && name != "..";
-    if is_name && checkpoint::exists(&path) {
+    if is_name && looks_like_checkpoint(&path) {
         return Ok(path);
     }
     let names = std::fs::read_dir(&folder).into_iter().flatten().flatten();
@@ -50,7 +51,7 @@ pub(crate) fn checkpoint_at(path: &Path, best: bool) -> Result<PathBuf> {
         let message = format!("--best needs the folder of a run, and {} is none", path.display());
         return Err(CliError::Usage(message));
     }
-    if checkpoint::exists(path) {
+    if looks_like_checkpoint(path) {
         return Ok(path.to_owned());
     }
     Err(CliError::Failed(match path.exists() {
@@ -62,9 +63,14 @@ pub(crate) fn checkpoint_at(path: &Path, best: bool) -> Result<PathBuf> {
     }))
 }
 
+/// Whether there is a checkpoint, also one that cannot be read: reading says why, such as the format of a newer version.
+fn looks_like_checkpoint(path: &Path) -> bool {
+    checkpoint::exists(path) || path.join(MANIFEST).is_file()
+}
+
 /// Returns the manifest of a checkpoint.
 pub(crate) fn manifest(checkpoint: &Path) -> Result<Value> {
-    let path = checkpoint.join("manifest.json");
+    let path = checkpoint.join(MANIFEST);
     let bytes = fs::read(&path).map_err(CliError::io("read", &path))?;
     serde_json::from_slice(&bytes)
         .map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))

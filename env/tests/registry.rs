@@ -98,7 +98,7 @@ fn configuration_reaches_single_and_vectorized_environments() {
     let error = make_vec_with("CartPole-v1", 2, &mistyped).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`CartPole-v1` has no option `sutton_barto`; known: `sutton_barto_reward`"
+        "`CartPole-v1` has no option `sutton_barto`; did you mean `sutton_barto_reward`? known: `sutton_barto_reward`"
     );
     assert!(matches!(make_vec("CartPole-v1", 0).unwrap_err(), EnvError::ShapeMismatch { .. }));
 }

@@ -470,7 +470,7 @@ fn values_of_the_wrong_form_in_a_configuration_as_data() {
         ),
         (
             r#"{"multi_agent": {"count_steps_by": "agents"}}"#,
-            "unknown variant `agents`; known: `env_steps`",
+            "unknown variant `agents`; did you mean `agent_steps`?",
         ),
     ] {
         let message = message(json);

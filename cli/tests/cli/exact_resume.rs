@@ -20,7 +20,7 @@ fn args(algorithm: &str) -> Vec<String> {
         ),
         "pqn" => ("CartPole-v1", &["training.train_batch_size=64", "training.minibatch_size=32"]),
         "bc" | "marwil" => ("CartPole-v1", &["offline_data.dataset_num_iters_per_learner=5"]),
-        "cql" | "iql" | "td3_bc" => (
+        "cql" | "iql" | "td3bc" => (
             "Pendulum-v1",
             &["training.train_batch_size=8", "offline_data.dataset_num_iters_per_learner=5"],
         ),
@@ -47,8 +47,7 @@ fn args(algorithm: &str) -> Vec<String> {
         "evaluation.evaluation_duration=1",
         "run.tensorboard=none",
     ];
-    // The name of TD3+BC is no name of a function.
-    let mut args = vec![algorithm.replace('_', "+"), env.to_owned(), "--seed=5".to_owned()];
+    let mut args = vec![algorithm.to_owned(), env.to_owned(), "--seed=5".to_owned()];
     let minibatch: &[&str] = if algorithm == "ppo" { &["training.minibatch_size=32"] } else { &[] };
     let sets = settings.iter().chain(&common).chain(minibatch);
     args.extend(sets.map(|setting| format!("--set={setting}")));
@@ -62,7 +61,7 @@ fn args(algorithm: &str) -> Vec<String> {
 const DATA: &str = "data";
 
 fn is_offline(algorithm: &str) -> bool {
-    ["bc", "cql", "iql", "marwil", "td3_bc"].contains(&algorithm)
+    ["bc", "cql", "iql", "marwil", "td3bc"].contains(&algorithm)
 }
 
 /// Records experience in the environment of an offline algorithm.
@@ -106,4 +105,4 @@ macro_rules! exact {
     };
 }
 
-exact!(a2c, appo, bc, cql, ddpg, dqn, impala, iql, marwil, ppo, pqn, sac, td3, td3_bc, tqc, vpg);
+exact!(a2c, appo, bc, cql, ddpg, dqn, impala, iql, marwil, ppo, pqn, sac, td3, td3bc, tqc, vpg);

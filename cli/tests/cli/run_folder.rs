@@ -200,6 +200,24 @@ fn an_edited_file_of_settings_is_reported_and_set_applies_to_the_checkpoint() {
     assert_eq!(resume(&["--steps=256", "--set=training.gamma=0.5"]), 0.5);
 }
 
+#[test]
+fn a_checkpoint_of_a_newer_version_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = [&["ppo", "CartPole-v1", "--steps", "64"], &SMALL[..]].concat();
+    let folder = train(dir.path(), &args);
+    let manifest = folder.join("checkpoints/latest/manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let mut data: serde_json::Value = serde_json::from_str(&text).unwrap();
+    data["format_version"] = 99.into();
+    fs::write(&manifest, data.to_string()).unwrap();
+    for command in ["resume", "evaluate", "inspect"] {
+        let output = start(dir.path(), &[command, folder.to_str().unwrap()]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains("99"), "{command}: {told}");
+    }
+}
+
 /// Sets the time of all files below a directory.
 fn set_times(path: &Path, time: SystemTime) {
     for entry in fs::read_dir(path).unwrap() {
