@@ -38,6 +38,7 @@ def start():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     sys.path[:0] = setup["python_path"]
+    sys.path.extend(folder for folder in setup["search_path"] if folder not in sys.path)
     try:
         import_gymnasium()
         make = constructor(setup)
