@@ -44,7 +44,7 @@ pub(crate) fn build_measure() -> Result<PathBuf> {
 }
 
 /// The directory of Cargo's output, which environment variables and configuration may move.
-fn target_directory() -> Result<PathBuf> {
+pub(crate) fn target_directory() -> Result<PathBuf> {
     #[derive(Deserialize)]
     struct Metadata {
         target_directory: PathBuf,

@@ -15,6 +15,7 @@ mod fuzz;
 mod layout;
 mod learn;
 mod machine;
+mod package;
 mod process;
 mod python;
 mod statistics;
@@ -50,6 +51,8 @@ enum Chore {
     Audit(audit::Args),
     /// Builds the book of docs into target/book, and checks its links
     Book(book::Args),
+    /// Builds the Python package and tests it with pytest
+    Python(package::Args),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +76,7 @@ fn run(chore: &Chore) -> Result<()> {
         Chore::Fuzz(args) => fuzz::run(args),
         Chore::Audit(args) => audit::run(args),
         Chore::Book(args) => book::run(args),
+        Chore::Python(args) => package::run(args),
     }
 }
 

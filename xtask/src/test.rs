@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::cargo::cargo;
 use crate::error::Result;
-use crate::{process, python, vulkan};
+use crate::{package, process, python, vulkan};
 
 /// Checks to run.
 #[derive(clap::Args)]
@@ -31,6 +31,8 @@ struct Step {
     slow: bool,
     needs_vulkan: bool,
     needs_python: bool,
+    /// Whether the step tests the Python package, which has an environment of its own.
+    needs_package: bool,
 }
 
 impl Step {
@@ -42,6 +44,7 @@ impl Step {
             slow: false,
             needs_vulkan: false,
             needs_python: false,
+            needs_package: false,
         }
     }
 
@@ -65,6 +68,11 @@ impl Step {
         self
     }
 
+    const fn with_package(mut self) -> Self {
+        self.needs_package = true;
+        self
+    }
+
     fn command(&self) -> Command {
         let mut command = cargo(self.args);
         command.envs(self.environment);
@@ -73,7 +81,7 @@ impl Step {
 }
 
 /// All steps, the cheapest first.
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     Step::new("format", &["fmt", "--all", "--check"]),
     Step::new("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     Step::new(
@@ -114,6 +122,9 @@ const STEPS: [Step; 13] = [
         ],
     )
     .with_python(),
+    Step::new("Python package", &["run", "--quiet", "--package", "xtask", "--", "python"])
+        .slow()
+        .with_package(),
     Step::new("tests of benchmarks", &["test", "--package", "rekindle-benches", "--all-targets"])
         .slow(),
     Step::new("more fuzzing", &["test", "--package", "rekindle-checkpoint", "--test", "fuzz"])
@@ -175,6 +186,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             left_out.push(format!("{} (--all)", step.name));
         } else if step.needs_vulkan && !vulkan::provide() {
             left_out.push(format!("{} (no Vulkan driver)", step.name));
+        } else if step.needs_package && package::provide().is_none() {
+            left_out.push(format!("{} (no Python from {})", step.name, package::OLDEST_PYTHON));
         } else {
             let mut command = step.command();
             if step.needs_python {
