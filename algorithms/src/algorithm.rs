@@ -6,6 +6,7 @@ mod estimation;
 mod evaluation;
 mod module_settings;
 mod modules;
+mod remote;
 mod run;
 mod sinks;
 mod state;
@@ -32,8 +33,8 @@ use serde_json::Value;
 
 use crate::execution_plan::{ExecutionPlan, TrainingContext, check_replay, gather_metrics};
 use crate::{
-    AlgorithmConfig, AlgorithmError, BatchMode, CallbackList, EnvRunnersConfig, Result, RunFolder,
-    TrainingConfig,
+    AlgorithmConfig, AlgorithmError, BatchMode, CallbackList, EnvRunnersConfig, Evaluation, Result,
+    RunFolder, TrainingConfig,
 };
 
 use module_settings::{ModuleSettings, Settings, check_overrides, warn_without_loss};
@@ -84,6 +85,8 @@ pub struct Algorithm {
     video: Option<VideoRecorder>,
     /// Number of evaluations since this algorithm was built.
     evaluations: u64,
+    /// The version of the weights that a learner in another process published.
+    adopted: u64,
 }
 
 impl std::fmt::Debug for Algorithm {
@@ -217,6 +220,7 @@ impl Algorithm {
             run_folder: None,
             video,
             evaluations: 0,
+            adopted: 0,
         };
         algorithm.add_learners(&device)?;
         algorithm.record_modules();
@@ -366,6 +370,15 @@ impl Algorithm {
             None => None,
         }
         .transpose();
+        self.report(started, evaluation)
+    }
+
+    /// Ends an iteration: passes its result to hooks, sinks and the run folder, and returns it.
+    fn report(
+        &mut self,
+        started: Instant,
+        evaluation: Result<Option<Evaluation>>,
+    ) -> Result<Metrics> {
         self.metrics.log_time("timers/training_iteration", started.elapsed())?;
         let total = started.elapsed().as_secs_f64();
         self.metrics.log_value(TIME_TOTAL, total, Reducer::LifetimeSum)?;

@@ -1,6 +1,6 @@
 //! Errors of algorithms.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rekindle_catalog::CatalogError;
 use rekindle_checkpoint::CheckpointError;
@@ -82,6 +82,32 @@ pub enum AlgorithmError {
         /// The folder.
         path: PathBuf,
     },
+    /// An execution plan that cannot learn from batches of other processes.
+    #[error(
+        "the execution plan `{plan}` cannot learn from batches that other processes collect; use PPO, IMPALA or APPO on the host, or train in one process"
+    )]
+    NotRemote {
+        /// The plan.
+        plan: String,
+    },
+    /// Bytes of another process that are damaged, or of another kind.
+    #[error("{what} of another process cannot be read: {reason}")]
+    Frame {
+        /// `weights` or `a batch`.
+        what: &'static str,
+        /// The reason.
+        reason: String,
+    },
+    /// A checkpoint that a run does not have.
+    #[error("{}", no_checkpoint(run, which, available))]
+    NoCheckpoint {
+        /// The folder of the run.
+        run: PathBuf,
+        /// The requested checkpoint.
+        which: String,
+        /// The names of the checkpoints that the run has.
+        available: Vec<String>,
+    },
     /// A checkpoint of something that is not an algorithm.
     #[error(
         "this is not the checkpoint of an algorithm; pass the directory that `Algorithm::save_to_path` wrote, or restore a part of one with `Algorithm::restore_component`"
@@ -119,7 +145,7 @@ pub enum AlgorithmError {
     },
     /// A checkpoint whose environment starts another program.
     #[error(
-        "the checkpoint has settings of the environment `{env}`, which starts another program with them; if you trust the checkpoint, allow it: `--allow-python` of the program `rekindle`, or in Rust `Algorithm::from_checkpoint_with(path, device, |config| config.allow_external_environments(true))`"
+        "the checkpoint has settings of the environment `{env}`, which starts another program with them; if you trust the checkpoint, allow it: `--allow-python` of the program `rekindle`, `allow_python=True` in Python, or in Rust `Algorithm::from_checkpoint_with(path, device, |config| config.allow_external_environments(true))`"
     )]
     ExternalEnvironment {
         /// The id of the environment.
@@ -288,6 +314,15 @@ pub enum AlgorithmError {
     /// A checkpoint could not be written or read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+}
+
+/// The message of [`AlgorithmError::NoCheckpoint`].
+fn no_checkpoint(run: &Path, which: &str, available: &[String]) -> String {
+    let run = run.display();
+    match available.is_empty() {
+        true => format!("{run} has no checkpoint: the run ended before it saved one"),
+        false => format!("{run} has no checkpoint `{which}`; it has: {}", available.join(", ")),
+    }
 }
 
 /// Any error of users' code.

@@ -13,8 +13,9 @@ use std::fmt::Debug;
 
 use rekindle_checkpoint::State;
 use rekindle_core::ConfigError;
-use rekindle_learner::{Learner, LearnerError};
+use rekindle_learner::{Learner, LearnerError, ModuleData};
 
+pub(crate) use self::circular_buffer::{data_from, data_state};
 pub(crate) use self::context::gather_metrics;
 use crate::{AlgorithmError, EnvRunnersConfig, Result};
 
@@ -121,6 +122,22 @@ pub trait ExecutionPlan: Debug + Send {
     /// otherwise. Defaults to [`learns_offline`](Self::learns_offline).
     fn reads_data(&self) -> bool {
         self.learns_offline()
+    }
+
+    /// Whether the plan can learn from batches that runners in other processes collect
+    /// ([`learn_from_batch`](Self::learn_from_batch)). Defaults to `false`.
+    fn takes_batches(&self) -> bool {
+        false
+    }
+
+    /// Learns from a batch that a runner in another process collected, as
+    /// [`Algorithm::learn_from`](crate::Algorithm::learn_from) does. Experience of modules that were removed is left out.
+    ///
+    /// # Errors
+    /// [`AlgorithmError::NotRemote`] for a plan that does not [take batches](Self::takes_batches); otherwise if a loss
+    /// or a forward pass fails.
+    fn learn_from_batch(&mut self, _: &mut TrainingContext<'_>, _: ModuleData) -> Result<()> {
+        Err(AlgorithmError::NotRemote { plan: self.name().to_owned() })
     }
 
     /// Returns the names of the values per row that the plan reads from the losses

@@ -67,7 +67,15 @@ impl Experiment {
     /// If the text is not TOML, or the algorithm is missing or unknown. [`validate`](Self::validate) checks the
     /// settings.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let mut fields = match toml::parse(text)? {
+        Self::from_data(toml::parse(text)?)
+    }
+
+    /// Creates an experiment from plain data, laid out as in a [file](Self::from_toml). Null stands for no value.
+    ///
+    /// # Errors
+    /// If the algorithm is missing or unknown. [`validate`](Self::validate) checks the settings.
+    pub fn from_data(data: Value) -> Result<Self> {
+        let mut fields = match data {
             Value::Object(fields) => fields,
             _ => Map::new(),
         };
@@ -146,11 +154,52 @@ impl Experiment {
             true => value,
             false => self.with_element(&path, &indices, value)?,
         };
+        self.set_at(&path, value)
+    }
+
+    /// Changes settings to those in plain data, as [`set`](Self::set) does one by one. The keys at the top may be names
+    /// with dots. An object changes the settings that it names, and an object with a `type` replaces the present one.
+    ///
+    /// ```
+    /// use rekindle_algorithms::Experiment;
+    /// use serde_json::json;
+    ///
+    /// let mut experiment = Experiment::new("PPO")?;
+    /// experiment.set_all(&json!({"training.lr": 3e-4, "environment": {"env": "CartPole-v1"}}))?;
+    /// experiment.validate()?;
+    /// assert_eq!(experiment.settings()?["training"]["lr"], 3e-4);
+    /// # Ok::<(), rekindle_algorithms::AlgorithmError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`AlgorithmError::ConfigSyntax`] if a name is malformed, or the data are not an object.
+    pub fn set_all(&mut self, settings: &Value) -> Result<()> {
+        let Value::Object(fields) = settings else {
+            let reason = format!("`{settings}` is not an object of settings");
+            return Err(AlgorithmError::ConfigSyntax { reason });
+        };
+        fields.iter().try_for_each(|(key, value)| self.set_below(toml::parse_key(key)?, value))
+    }
+
+    fn set_below(&mut self, path: Vec<String>, value: &Value) -> Result<()> {
+        match value {
+            Value::Object(fields) if !fields.is_empty() && !fields.contains_key("type") => {
+                fields.iter().try_for_each(|(key, value)| {
+                    let mut path = path.clone();
+                    path.push(key.clone());
+                    self.set_below(path, value)
+                })
+            }
+            value => self.set_at(&path, value.clone()),
+        }
+    }
+
+    fn set_at(&mut self, path: &[String], value: Value) -> Result<()> {
         match path.split_first() {
             Some((first, rest)) if first == RUN => toml::set(&mut self.run, rest, value),
             _ => {
-                self.fill_group_of(&path)?;
-                toml::set(&mut self.settings, &path, value);
+                self.fill_group_of(path)?;
+                toml::set(&mut self.settings, path, value);
             }
         }
         Ok(())
@@ -246,9 +295,17 @@ impl Experiment {
     /// # Errors
     /// As [`settings`](Self::settings).
     pub fn to_toml(&self) -> Result<String> {
+        toml::write(&self.to_data()?)
+    }
+
+    /// Returns the experiment as plain data, with all settings. [`from_data`](Self::from_data) reads it.
+    ///
+    /// # Errors
+    /// As [`settings`](Self::settings).
+    pub fn to_data(&self) -> Result<Value> {
         let mut all = self.settings()?;
         merge(&mut all, &json!({ ALGORITHM: self.spec.name(), RUN: to_value(&self.run()?)? }));
-        toml::write(&all)
+        Ok(all)
     }
 
     /// Builds the algorithm.

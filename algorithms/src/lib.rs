@@ -93,7 +93,7 @@ pub use pqn::{PqnConfig, PqnTraining};
 pub use registry::{
     AlgorithmSpec, algorithm, register_algorithm, registered_algorithms, saved_algorithm,
 };
-pub use run_folder::{RunConfig, RunFolder, Stop, read_run};
+pub use run_folder::{RunConfig, RunFolder, Stop, checkpoint_of_run, is_run, read_run};
 pub use sac::{SacConfig, SacTraining};
 pub use td3::{Td3Config, Td3Training};
 pub use td3_bc::{Td3BcConfig, Td3BcTraining};

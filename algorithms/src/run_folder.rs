@@ -159,6 +159,24 @@ impl RunFolder {
     }
 }
 
+/// Whether a directory is the folder of a run.
+#[must_use]
+pub fn is_run(path: impl AsRef<Path>) -> bool {
+    let path = path.as_ref();
+    path.join(CONFIG).is_file() && path.join(CHECKPOINTS).is_dir()
+}
+
+/// Returns the path of a checkpoint of a run: `latest`, `best`, or that of an iteration by its number.
+///
+/// # Errors
+/// [`AlgorithmError::NoCheckpoint`], with the names of the checkpoints that the run has.
+pub fn checkpoint_of_run(run: impl AsRef<Path>, which: &str) -> Result<PathBuf> {
+    let run = run.as_ref();
+    Checkpoints::find(&run.join(CHECKPOINTS), which).map_err(|available| {
+        AlgorithmError::NoCheckpoint { run: run.to_owned(), which: which.to_owned(), available }
+    })
+}
+
 /// Returns the metrics of a run.
 ///
 /// # Errors

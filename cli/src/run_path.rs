@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rekindle::algorithms::Experiment;
+pub(crate) use rekindle::algorithms::is_run;
+use rekindle::algorithms::{Experiment, checkpoint_of_run};
 use rekindle::checkpoint;
 use serde_json::Value;
 
@@ -13,33 +14,9 @@ const CHECKPOINTS: &str = "checkpoints";
 const MANIFEST: &str = "manifest.json";
 pub(crate) const CONFIG: &str = "config.toml";
 
-/// Whether a directory is the folder of a run.
-pub(crate) fn is_run(path: &Path) -> bool {
-    path.join(CONFIG).is_file() && path.join(CHECKPOINTS).is_dir()
-}
-
 /// Returns the checkpoint of a run: `latest`, `best`, or that of an iteration.
 pub(crate) fn checkpoint_of(run: &Path, which: &str) -> Result<PathBuf> {
-    let name = match which.parse::<u64>() {
-        Ok(iteration) => format!("iteration-{iteration:08}"),
-        Err(_) => which.to_owned(),
-    };
-    let folder = run.join(CHECKPOINTS);
-    let path = folder.join(&name);
-    let is_name = !name.contains(['/', '\\']) && name != "..";
-    if is_name && looks_like_checkpoint(&path) {
-        return Ok(path);
-    }
-    let names = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut names: Vec<_> = names.filter(|name| !name.starts_with('.')).collect();
-    names.sort();
-    Err(CliError::Failed(match names.is_empty() {
-        true => format!("{} has no checkpoint: the run ended before it saved one", run.display()),
-        false => {
-            format!("{} has no checkpoint `{which}`; it has: {}", run.display(), names.join(", "))
-        }
-    }))
+    Ok(checkpoint_of_run(run, which)?)
 }
 
 /// Returns the checkpoint at a path: a run's, or the path itself.

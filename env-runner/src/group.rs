@@ -370,6 +370,29 @@ impl EnvRunnerGroup {
         self.merge_connectors(deltas)
     }
 
+    /// Takes the changes of the connectors' learned states since the last merge from all runners, for a group in another
+    /// process that merges them.
+    ///
+    /// # Errors
+    /// If the state of a connector does not serialize.
+    pub fn take_connector_deltas(&mut self) -> Result<Vec<ConnectorDeltas>> {
+        self.runners_mut().map(|runner| runner.take_connector_deltas()).collect()
+    }
+
+    /// Adds changes that runners of another group took. The next [merge](Self::sync_connectors) includes them.
+    pub fn add_connector_deltas(&mut self, deltas: impl IntoIterator<Item = ConnectorDeltas>) {
+        self.deltas.extend(deltas);
+    }
+
+    /// Returns the learned states of the connectors of each module, which are equal in all runners after a
+    /// [merge](Self::sync_connectors).
+    ///
+    /// # Errors
+    /// If no runner is available, or a state does not serialize.
+    pub fn connector_states(&self) -> Result<BTreeMap<ModuleId, Value>> {
+        self.first()?.connector_states()
+    }
+
     /// Merges changes, and those that are still waiting, into the connector states of all runners.
     fn merge_connectors(&mut self, mut deltas: Vec<ConnectorDeltas>) -> Result<()> {
         if self.runners().next().is_none() {

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 /// The environment variable that names the interpreter.
 const VARIABLE: &str = "REKINDLE_PYTHON";
@@ -11,25 +12,58 @@ const VARIABLE: &str = "REKINDLE_PYTHON";
 pub(crate) struct Interpreter {
     pub(crate) program: PathBuf,
     pub(crate) origin: &'static str,
+    /// Directories in which it looks for modules last.
+    pub(crate) search_path: Vec<String>,
+}
+
+/// The interpreter that runs this program.
+static HOST: RwLock<Option<Interpreter>> = RwLock::new(None);
+
+/// Sets the interpreter that runs this program, for programs that are written in Python.
+///
+/// Environments use it unless the option `python` or the environment variable `REKINDLE_PYTHON` names another one. It
+/// looks for modules in the directories of `search_path` after its own, so that environments find the modules that the
+/// program finds.
+pub fn set_host_interpreter(
+    program: impl Into<PathBuf>,
+    search_path: impl IntoIterator<Item = impl Into<String>>,
+) {
+    let search_path = search_path.into_iter().map(Into::into).collect();
+    let host = Interpreter {
+        program: program.into(),
+        origin: "the interpreter of this program",
+        search_path,
+    };
+    *HOST.write().unwrap_or_else(PoisonError::into_inner) = Some(host);
 }
 
 impl Interpreter {
     /// Returns the interpreter to start. `option` is the setting of the environment.
     pub(crate) fn find(option: Option<&str>) -> Self {
-        Self::find_in(option, |name| env::var_os(name).map(PathBuf::from), Path::is_file)
+        let host = HOST.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let variable = |name: &str| env::var_os(name).map(PathBuf::from);
+        Self::find_in(option, host, variable, Path::is_file)
+    }
+
+    fn new(program: PathBuf, origin: &'static str) -> Self {
+        Self { program, origin, search_path: Vec::new() }
     }
 
     fn find_in(
         option: Option<&str>,
+        host: Option<Self>,
         variable: impl Fn(&str) -> Option<PathBuf>,
         exists: impl Fn(&Path) -> bool,
     ) -> Self {
         let named = |name| variable(name).filter(|path| !path.as_os_str().is_empty());
         if let Some(program) = option {
-            return Self { program: program.into(), origin: "option `python`" };
+            return Self::new(program.into(), "option `python`");
         }
         if let Some(program) = named(VARIABLE) {
-            return Self { program, origin: "environment variable `REKINDLE_PYTHON`" };
+            return Self::new(program, "environment variable `REKINDLE_PYTHON`");
+        }
+        if let Some(host) = host {
+            return host;
         }
         for (name, origin) in [
             ("VIRTUAL_ENV", "active virtual environment, `VIRTUAL_ENV`"),
@@ -37,10 +71,10 @@ impl Interpreter {
         ] {
             let program = named(name).map(|folder| folder.join("bin").join("python"));
             if let Some(program) = program.filter(|program| exists(program)) {
-                return Self { program, origin };
+                return Self::new(program, origin);
             }
         }
-        Self { program: "python3".into(), origin: "the default" }
+        Self::new("python3".into(), "the default")
     }
 
     /// The interpreter as users type it.
@@ -53,13 +87,34 @@ impl Interpreter {
 mod tests {
     use super::*;
 
-    fn find(option: Option<&str>, variables: &[(&str, &str)]) -> String {
+    fn find_beside(
+        host: Option<Interpreter>,
+        option: Option<&str>,
+        variables: &[(&str, &str)],
+    ) -> Interpreter {
         let variable = |name: &str| {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| PathBuf::from(value))
         };
         let exists = |path: &Path| path.starts_with("/venv") || path.starts_with("/conda");
-        Interpreter::find_in(option, variable, exists).name()
+        Interpreter::find_in(option, host, variable, exists)
+    }
+
+    fn find(option: Option<&str>, variables: &[(&str, &str)]) -> String {
+        find_beside(None, option, variables).name()
+    }
+
+    #[test]
+    fn the_interpreter_of_the_program_comes_before_virtual_environments() {
+        let mut host = Interpreter::new("/host/python".into(), "the interpreter of this program");
+        host.search_path = vec!["/scripts".to_owned()];
+        let find = |option, variables: &[_]| find_beside(Some(host.clone()), option, variables);
+        assert_eq!(find(None, &[("VIRTUAL_ENV", "/venv")]), host);
+        let named = find(None, &[("REKINDLE_PYTHON", "/named/python")]);
+        assert_eq!(named.name(), "/named/python");
+        // Packages of another interpreter may not work in this one.
+        assert!(named.search_path.is_empty());
+        assert_eq!(find(Some("python3.12"), &[]).name(), "python3.12");
     }
 
     #[test]

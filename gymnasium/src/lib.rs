@@ -52,8 +52,8 @@
 //! | `kwargs` | `{}` | keyword arguments with the names of options of this table |
 //!
 //! Without the option `python`, the interpreter is the one in the environment variable
-//! `REKINDLE_PYTHON`, that of the active virtual environment (`VIRTUAL_ENV`, `CONDA_PREFIX`), or
-//! `python3`.
+//! `REKINDLE_PYTHON`, the one that runs this program ([`set_host_interpreter`]), that of the active virtual
+//! environment (`VIRTUAL_ENV`, `CONDA_PREFIX`), or `python3`.
 //!
 //! # Semantics
 //!
@@ -128,6 +128,7 @@ mod worker;
 
 pub use env::GymnasiumEnv;
 pub use error::GymnasiumError;
+pub use interpreter::set_host_interpreter;
 pub use pettingzoo::PettingZooEnv;
 pub use source::register;
 pub use vector::GymnasiumVectorEnv;

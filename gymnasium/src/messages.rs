@@ -14,6 +14,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) kwargs: &'a Map<String, Json>,
     pub(crate) wrappers: &'a [Wrapper],
     pub(crate) python_path: &'a [String],
+    /// Directories in which Python looks for modules last.
+    pub(crate) search_path: &'a [String],
     pub(crate) api: Option<Api>,
     pub(crate) num_envs: usize,
     /// The index of the worker's first environment in the vector.

@@ -69,6 +69,7 @@ impl Plan {
             kwargs: &self.settings.kwargs,
             wrappers: &self.settings.wrappers,
             python_path: &self.settings.python_path,
+            search_path: &self.interpreter.search_path,
             api: self.settings.api,
             num_envs,
             first,

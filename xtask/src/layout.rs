@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates from the lowest to the highest. Each depends only on crates before it.
-const CRATES: [&str; 17] = [
+const CRATES: [&str; 18] = [
     "checkpoint",
     "metrics",
     "parallel",
@@ -21,6 +21,7 @@ const CRATES: [&str; 17] = [
     "offline",
     "algorithms",
     "cli",
+    "python",
     "benches",
     "xtask",
 ];

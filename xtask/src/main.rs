@@ -17,6 +17,7 @@ mod gpu_check;
 mod layout;
 mod learn;
 mod machine;
+mod package;
 mod process;
 mod python;
 mod statistics;
@@ -54,6 +55,8 @@ enum Chore {
     Audit(audit::Args),
     /// Builds the book of docs into target/book, and checks its links
     Book(book::Args),
+    /// Builds the Python package and tests it with pytest
+    Python(package::Args),
 }
 
 fn main() -> ExitCode {
@@ -78,6 +81,7 @@ fn run(chore: &Chore) -> Result<()> {
         Chore::Fuzz(args) => fuzz::run(args),
         Chore::Audit(args) => audit::run(args),
         Chore::Book(args) => book::run(args),
+        Chore::Python(args) => package::run(args),
     }
 }
 

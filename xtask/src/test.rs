@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::cargo::cargo;
 use crate::error::Result;
-use crate::{chromium, process, python, vulkan};
+use crate::{chromium, package, process, python, vulkan};
 
 /// Checks to run.
 #[derive(clap::Args)]
@@ -32,6 +32,8 @@ struct Step {
     needs_vulkan: bool,
     needs_python: bool,
     needs_chromium: bool,
+    /// Whether the step tests the Python package, which has an environment of its own.
+    needs_package: bool,
 }
 
 impl Step {
@@ -44,6 +46,7 @@ impl Step {
             needs_vulkan: false,
             needs_python: false,
             needs_chromium: false,
+            needs_package: false,
         }
     }
 
@@ -72,6 +75,11 @@ impl Step {
         self
     }
 
+    const fn with_package(mut self) -> Self {
+        self.needs_package = true;
+        self
+    }
+
     fn command(&self) -> Command {
         let mut command = cargo(self.args);
         command.envs(self.environment);
@@ -80,7 +88,7 @@ impl Step {
 }
 
 /// All steps, the cheapest first.
-const STEPS: [Step; 16] = [
+const STEPS: [Step; 17] = [
     Step::new("format", &["fmt", "--all", "--check"]),
     Step::new("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     Step::new(
@@ -138,6 +146,9 @@ const STEPS: [Step; 16] = [
         ],
     )
     .with_chromium(),
+    Step::new("Python package", &["run", "--quiet", "--package", "xtask", "--", "python"])
+        .slow()
+        .with_package(),
     Step::new("tests of benchmarks", &["test", "--package", "rekindle-benches", "--all-targets"])
         .slow(),
     Step::new("more fuzzing", &["test", "--package", "rekindle-checkpoint", "--test", "fuzz"])
@@ -231,6 +242,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             left_out.push(format!("{} (no Vulkan driver)", step.name));
         } else if step.needs_chromium && !chromium::is_installed() {
             left_out.push(format!("{} (no Chromium, or no Python)", step.name));
+        } else if step.needs_package && package::provide().is_none() {
+            left_out.push(format!("{} (no Python from {})", step.name, package::OLDEST_PYTHON));
         } else {
             let mut command = step.command();
             if step.needs_python {

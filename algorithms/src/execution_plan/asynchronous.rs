@@ -128,6 +128,13 @@ impl Asynchronous {
         self
     }
 
+    /// Makes the circular buffer before it is first used, if the settings ask for one.
+    fn make_buffer(&mut self, cx: &TrainingContext<'_>) {
+        if self.buffer.is_none() {
+            self.buffer = self.new_buffer(cx.config.debugging.seed.unwrap_or_default());
+        }
+    }
+
     /// Returns an empty circular buffer, if the settings ask for one.
     fn new_buffer(&self, seed: u64) -> Option<CircularBuffer> {
         let [capacity, iterations] = self.settings.circular_buffer?;
@@ -158,13 +165,20 @@ impl ExecutionPlan for Asynchronous {
     }
 
     fn training_step(&mut self, cx: &mut TrainingContext<'_>) -> Result<StepReport> {
-        if self.buffer.is_none() {
-            self.buffer = self.new_buffer(cx.config.debugging.seed.unwrap_or_default());
-        }
+        self.make_buffer(cx);
         match self.settings.deterministic {
             true => self.rounds(cx),
             false => self.free_running(cx),
         }
+    }
+
+    fn takes_batches(&self) -> bool {
+        true
+    }
+
+    fn learn_from_batch(&mut self, cx: &mut TrainingContext<'_>, data: ModuleData) -> Result<()> {
+        self.make_buffer(cx);
+        learn(cx.learner, self.buffer.as_mut(), data, cx.env_steps())
     }
 
     fn get_state(&self) -> Result<State> {
@@ -237,7 +251,7 @@ fn join<T>(learner: ScopedJoinHandle<'_, T>) -> T {
 /// Learns from a batch, or from draws of the circular buffer after it was added. Modules that learn from a batch
 /// by themselves learn once from each. Experience of modules that were removed since it was sampled, or replaced
 /// by one with another recurrent state, is left out.
-fn learn(
+pub(super) fn learn(
     learner: &mut Learner,
     buffer: Option<&mut CircularBuffer>,
     data: ModuleData,

@@ -104,7 +104,7 @@ impl CircularBuffer {
 }
 
 /// Returns the data of all modules as state.
-pub(super) fn data_state(data: &ModuleData) -> Result<State> {
+pub(crate) fn data_state(data: &ModuleData) -> Result<State> {
     let mut state = State::new();
     for (id, data) in data {
         state.insert_component(id.clone(), data.get_state()?);
@@ -113,7 +113,7 @@ pub(super) fn data_state(data: &ModuleData) -> Result<State> {
 }
 
 /// Returns the data that a state describes.
-pub(super) fn data_from(state: &State) -> Result<ModuleData> {
+pub(crate) fn data_from(state: &State) -> Result<ModuleData> {
     let data = state
         .components
         .iter()

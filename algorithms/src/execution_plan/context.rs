@@ -193,7 +193,12 @@ impl TrainingContext<'_> {
         Ok(self.metrics.log_time("timers/learner_update_timer", learning)?)
     }
 
-    fn collect(&mut self, batch_size: usize, options: SampleOptions) -> Result<Experience> {
+    /// Collects at least `batch_size` steps without merging the states of connectors.
+    pub(crate) fn collect(
+        &mut self,
+        batch_size: usize,
+        options: SampleOptions,
+    ) -> Result<Experience> {
         let settings = &self.config.env_runners;
         let num_envs = settings.num_envs_per_env_runner;
         let count_by = self.config.count_steps_by();

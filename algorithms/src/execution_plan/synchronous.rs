@@ -1,8 +1,9 @@
 //! The plan of on-policy algorithms.
 
 use rekindle_checkpoint::State;
-use rekindle_learner::Learner;
+use rekindle_learner::{Learner, ModuleData};
 
+use super::asynchronous::learn;
 use super::{ExecutionPlan, StepReport, TrainingContext, check_size};
 use crate::{EnvRunnersConfig, Result};
 
@@ -39,6 +40,14 @@ impl ExecutionPlan for Synchronous {
         cx.update(&experience)?;
         cx.publish_weights()?;
         Ok(StepReport::of(&experience))
+    }
+
+    fn takes_batches(&self) -> bool {
+        true
+    }
+
+    fn learn_from_batch(&mut self, cx: &mut TrainingContext<'_>, data: ModuleData) -> Result<()> {
+        learn(cx.learner, None, data, cx.env_steps())
     }
 
     fn get_state(&self) -> Result<State> {

@@ -161,3 +161,45 @@ fn an_element_of_a_list_is_changed_and_the_others_stay() {
         assert!(message.contains(part), "{message}");
     }
 }
+
+#[test]
+fn settings_as_data_change_what_they_name() {
+    let dqn = Experiment::new("dqn").unwrap();
+    let mut changed = dqn.clone();
+    let data = json!({
+        "training.replay_buffer_config.capacity": 100_000,
+        "training": {"optimizer": {"epsilon": 0.5}, "n_step": 3},
+        "environment": {"env_config": {"a": {"b": null}}},
+        "run": {"max_env_steps": 1000},
+    });
+    changed.set_all(&data).unwrap();
+    let expected = json!({
+        "training": {
+            "replay_buffer_config": {"capacity": 100_000},
+            "optimizer": {"epsilon": 0.5},
+            "n_step": 3,
+        },
+        "environment": {"env_config": {"a": {"b": null}}},
+    });
+    assert_eq!(changed.changes_from(&dqn).unwrap(), expected);
+    assert_eq!(changed.run().unwrap().max_env_steps, Some(1000));
+
+    let mut other = dqn.clone();
+    other.set_all(&json!({"training": {"optimizer": {"type": "sgd"}}})).unwrap();
+    assert_eq!(other.settings().unwrap()["training"]["optimizer"]["type"], "sgd");
+    assert!(message(other.set_all(&json!(3))).contains("`3` is not an object of settings"));
+}
+
+#[test]
+fn an_experiment_from_data_equals_that_of_the_file() {
+    let text = "algorithm = \"ppo\"\nenvironment.env = \"CartPole-v1\"\nrun.max_iterations = 3";
+    let data = json!({
+        "algorithm": "ppo",
+        "environment": {"env": "CartPole-v1"},
+        "run": {"max_iterations": 3},
+    });
+    let [file, data] =
+        [Experiment::from_toml(text), Experiment::from_data(data)].map(Result::unwrap);
+    assert_eq!(data.to_toml().unwrap(), file.to_toml().unwrap());
+    assert!(message(Experiment::from_data(json!([])).map(drop)).contains("`algorithm` is not set"));
+}

@@ -25,6 +25,25 @@ impl Checkpoints {
         Self { folder, keep }
     }
 
+    /// Returns the checkpoint `latest`, `best`, or that of an iteration, or otherwise the names of all.
+    pub(super) fn find(folder: &Path, which: &str) -> Result<PathBuf, Vec<String>> {
+        let name = match which.parse::<u64>() {
+            Ok(iteration) => name_of(iteration),
+            Err(_) => which.to_owned(),
+        };
+        let path = folder.join(&name);
+        let is_name = !name.contains(['/', '\\']) && name != "..";
+        // Reading a checkpoint that is damaged or newer says why it cannot be read.
+        if is_name && (rekindle_checkpoint::exists(&path) || path.join("manifest.json").is_file()) {
+            return Ok(path);
+        }
+        let names = fs::read_dir(folder).into_iter().flatten().flatten();
+        let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<_> = names.filter(|name| !name.starts_with('.')).collect();
+        names.sort();
+        Err(names)
+    }
+
     pub(super) fn latest(&self) -> PathBuf {
         self.folder.join(LATEST)
     }
@@ -82,7 +101,11 @@ impl Checkpoints {
 
 /// Returns the name of the checkpoint of an iteration.
 fn name(algorithm: &Algorithm) -> String {
-    format!("{PREFIX}{:08}", algorithm.iteration())
+    name_of(algorithm.iteration())
+}
+
+fn name_of(iteration: u64) -> String {
+    format!("{PREFIX}{iteration:08}")
 }
 
 /// Points a link to a directory beside it. Readers find either the old or the new directory.

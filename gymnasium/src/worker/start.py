@@ -72,6 +72,7 @@ def start():
     faulthandler.enable()
     # Environments may change the working directory.
     sys.path[:0] = [os.path.abspath(path) for path in setup["python_path"]]
+    sys.path.extend(folder for folder in setup["search_path"] if folder not in sys.path)
     try:
         import_gymnasium()
         make = constructor(setup)
