@@ -6,6 +6,8 @@
 //! - `lagrangian` and `lagrangian_thresh` have an effect.
 //! - The targets of the critics move after every update; there is no `target_network_update_freq`, with which they
 //!   never move in RLlib.
+//! - The penalty values the actions that the policy draws for the next observation at the observation, as the code of the
+//!   paper's authors does, and not at the next observation.
 //! - Transitions of several steps are discounted by their number of steps.
 //! - `Discrete` spaces are supported, with the values of all actions instead of sampled ones.
 //! - `calibrated` bounds the values of the policy's actions by the returns of the data (Nakamoto et al., 2023).

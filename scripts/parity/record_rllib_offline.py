@@ -15,7 +15,9 @@ Writes tests/parity/data/rllib_<case>.safetensors. Cases:
   <loss> [1], alpha_grad [1]   RLlib's losses, and the gradient by log alpha
 
 RLlib's critics have an encoder for observations and another one for actions. Here their encoders only concatenate the
-two, and their heads are MLPs as in rekindle; the forward passes and losses are RLlib's own. Noise comes from the stream
+two, and their heads are MLPs as in rekindle; the forward passes and losses are RLlib's own. In one respect CQL's is changed: RLlib values the actions that
+the policy draws for the next observation at the next observation, and here they are valued at the observation, as in
+the code of the paper's authors. Noise comes from the stream
 of rekindle with seed 7. The updates are those of double precision, from weights and data in single.
 
 No Ray cluster is started. CPU, one thread; the versions are in the metadata of every file.
@@ -164,6 +166,22 @@ def critic():
     return torch.nn.Sequential(torch.nn.Linear(OBS + ACTIONS, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
 
 
+def value_at_observation(module, batch):
+    """Values the actions for the next observation at the observation."""
+    repeat_actions, helper = module._repeat_actions, module._qf_forward_train_helper
+    now = module._repeat_tensor(batch[Columns.OBS], SAMPLED)
+
+    def repeat(obs, actions=None):
+        if obs is batch[Columns.NEXT_OBS]:
+            module._qf_forward_train_helper = lambda of, *nets: helper({**of, Columns.OBS: now}, *nets)
+        try:
+            return repeat_actions(obs, actions)
+        finally:
+            module._qf_forward_train_helper = helper
+
+    module._repeat_actions = repeat
+
+
 def record_transitions(name, config, **settings):
     torch.manual_seed(32)
     model = dict(fcnet_activation="relu", head_fcnet_hiddens=[])
@@ -202,6 +220,8 @@ def record_transitions(name, config, **settings):
     has_alpha = hasattr(learner, "curr_log_alpha")
     if has_alpha:
         learner.curr_log_alpha[DEFAULT_MODULE_ID].data = torch.tensor([-0.7]).double()
+    if hasattr(module, "_repeat_actions"):
+        value_at_observation(module, batch)
     Stream().patch()
     about = dict(module_id=DEFAULT_MODULE_ID, config=config, batch=batch)
     learner.compute_loss_for_module(**about, fwd_out=module.forward_train(batch))
