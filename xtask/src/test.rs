@@ -167,7 +167,7 @@ const STEPS: [Step; 17] = [
             "mutated",
         ],
     )
-    .with_env("REKINDLE_FUZZ_INPUTS", "50000")
+    .with_env("REKINDLE_FUZZ_INPUTS", "10000")
     .slow(),
     Step::new(
         "50 killed recordings",

@@ -72,7 +72,7 @@ fn datasets_of_minari_are_read_in_all_forms() {
             "Dict('bits': MultiBinary(3), 'pixels': Box(0, 255, (2, 3, 1), uint8), 'state': \
              Tuple(Box(-inf, inf, (2,), float32), Discrete(5, start=1), MultiDiscrete([3 4])))"
         );
-        assert_eq!(action_space.to_string(), "Box([-2 0], [2 4], (2,), float32)");
+        assert_eq!(action_space.to_string(), "Box([-2.0 0.0], [2.0 4.0], (2,), float32)");
         assert_eq!((data.num_parts(), data.num_steps(), data.steps_of(2)), (3, 11, 5), "{form}");
         for (episode, rollout) in all(&data).into_iter().enumerate() {
             let steps = [4, 2, 5][episode];
