@@ -9,7 +9,7 @@ pub fn did_you_mean(wanted: &str, known: &[String]) -> String {
     let list =
         |names: Vec<&String>| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
     let all = list(known.iter().collect());
-    match list(known.iter().filter(|name| is_close(wanted, name)).collect()).as_str() {
+    match list(close_to(wanted, known.iter())).as_str() {
         "" => format!("known: {all}"),
         close => format!("did you mean {close}? known: {all}"),
     }
@@ -18,25 +18,42 @@ pub fn did_you_mean(wanted: &str, known: &[String]) -> String {
 /// Suggests the names of a comma-separated list that are close to `wanted`: `; did you mean ..?`. Empty if none is.
 #[must_use]
 pub fn suggestion(wanted: &str, known: &str) -> String {
-    let close = known.split(',').map(str::trim).filter(|name| is_close(wanted, name));
-    let close: Vec<_> = close.map(|name| format!("`{name}`")).collect();
+    let known = known.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let close = close_to(wanted, known);
+    let close: Vec<_> = close.into_iter().map(|name| format!("`{name}`")).collect();
     if close.is_empty() { String::new() } else { format!("; did you mean {}?", close.join(", ")) }
 }
 
-/// Shortest name that counts as close to a longer one with more letters in between.
+/// Returns the names that differ from `wanted` in a few characters. If there are none, returns those that have all of its
+/// letters in their order, or whose letters it has: `max_env_steps` for `max_steps`.
+fn close_to<T: AsRef<str>>(wanted: &str, names: impl Iterator<Item = T> + Clone) -> Vec<T> {
+    let close: Vec<T> = names.clone().filter(|name| is_close(wanted, name.as_ref())).collect();
+    if !close.is_empty() {
+        return close;
+    }
+    names.filter(|name| is_part(wanted, name.as_ref())).collect()
+}
+
+/// Whether two names differ only in letter case, version, or a few characters.
+fn is_close(a: &str, b: &str) -> bool {
+    let (a, b) = (base(a), base(b));
+    edit_distance(&a, &b) <= a.len().min(b.len()) / 4
+}
+
+/// Returns a name without its version, in lower case.
+fn base(name: &str) -> String {
+    let lower = name.to_lowercase();
+    lower.rsplit_once("-v").map_or(lower.clone(), |(base, _)| base.to_owned())
+}
+
+/// Shortest name that counts as a part of a longer one.
 const SHORTEST: usize = 5;
 
-/// Whether two names differ only in letter case, version, or a few characters, or one has all letters of the other in
-/// their order: `max_steps` for `max_env_steps`.
-fn is_close(a: &str, b: &str) -> bool {
-    let base = |name: &str| {
-        let lower = name.to_lowercase();
-        lower.rsplit_once("-v").map_or(lower.clone(), |(base, _)| base.to_owned())
-    };
+/// Whether one name has all letters of the other in their order, and not many more.
+fn is_part(a: &str, b: &str) -> bool {
     let (a, b) = (base(a), base(b));
     let (short, long) = if a.len() <= b.len() { (&a, &b) } else { (&b, &a) };
-    let is_part = short.len() >= SHORTEST && 2 * short.len() > long.len() && has_all(long, short);
-    is_part || edit_distance(&a, &b) <= short.len() / 4
+    short.len() >= SHORTEST && 2 * short.len() > long.len() && has_all(long, short)
 }
 
 /// Whether all letters of `short` are in `long`, in their order.
@@ -90,7 +107,11 @@ mod tests {
         assert!(is_close("CartPol-v1", "CartPole-v1"));
         assert!(!is_close("Pendulum-v1", "CartPole-v1"));
         assert!(!is_close("x", "y"));
-        assert!(is_close("max_steps", "max_env_steps") && is_close("MeanStdFilter", "MeanFilter"));
-        assert!(!is_close("gamma", "target_network_gamma") && !is_close("lr", "lambda_r"));
+        assert!(is_part("max_steps", "max_env_steps") && is_part("MeanStdFilter", "MeanFilter"));
+        assert!(!is_part("gamma", "target_network_gamma") && !is_part("lr", "lambda_r"));
+        assert_eq!(
+            close_to("fcnet_hidden", ["fcnet_hiddens", "vf_fcnet_hiddens"].iter()),
+            [&"fcnet_hiddens"]
+        );
     }
 }
