@@ -110,7 +110,8 @@ fn weights(algo: &Algorithm) -> Vec<f32> {
 
 /// What the learner reports, without durations.
 fn metrics(result: &Metrics) -> Vec<(String, f64)> {
-    let of_learner = |key: &str| key.starts_with("learners/") && !key.contains("timer");
+    let of_time = |key: &str| key.contains("timer") || key.contains("throughput");
+    let of_learner = |key: &str| key.starts_with("learners/") && !of_time(key);
     let all = result.iter().filter(|(key, _)| of_learner(key));
     all.map(|(key, value)| (key.to_owned(), value)).collect()
 }
