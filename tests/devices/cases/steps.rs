@@ -62,7 +62,7 @@ where
 }
 
 /// Updates after all experience of an iteration, so that every device learns from the same.
-const STEPS: usize = 32;
+const STEPS: u64 = 32;
 
 fn buffer() -> ReplayConfig {
     ReplayConfig::default().capacity(64)
@@ -77,8 +77,8 @@ fn dqn() -> DqnConfig {
             t.lr(0.1)
                 .train_batch_size(16)
                 .replay_buffer_config(buffer())
-                .num_steps_sampled_before_learning_starts(0)
-                .sample_timesteps_per_update_round(STEPS)
+                .num_steps_sampled_before_learning_starts(STEPS)
+                .sample_timesteps_per_update_round(STEPS as usize)
                 .updates_per_env_step(0.125)
                 .optimizer(OptimizerConfig::sgd())
         })
@@ -97,8 +97,8 @@ fn sac() -> SacConfig {
                 .alpha_lr(0.01)
                 .train_batch_size(16)
                 .replay_buffer_config(buffer())
-                .num_steps_sampled_before_learning_starts(0)
-                .sample_timesteps_per_update_round(STEPS)
+                .num_steps_sampled_before_learning_starts(STEPS)
+                .sample_timesteps_per_update_round(STEPS as usize)
                 .updates_per_env_step(0.125)
                 .optimizer(OptimizerConfig::sgd())
         })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -179,14 +179,17 @@ impl Runner<'_> {
     }
 
     fn has_package(&self, package: &str) -> bool {
-        // Finding a package is much faster than importing it.
-        let find = format!(
-            "import importlib.util, sys; sys.exit(importlib.util.find_spec('{package}') is None)"
-        );
-        let mut python = Command::new(&self.args.python);
-        let status = python.args(["-c", &find]).stderr(Stdio::null()).status();
-        status.is_ok_and(|status| status.success())
+        has_package(&self.args.python, package)
     }
+}
+
+fn has_package(python: &Path, package: &str) -> bool {
+    // Finding a package is much faster than importing it.
+    let find = format!(
+        "import importlib.util, sys; sys.exit(importlib.util.find_spec('{package}') is None)"
+    );
+    let status = Command::new(python).args(["-c", &find]).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
 }
 
 /// How a program ended, the worst last.

@@ -15,7 +15,7 @@ pub(crate) struct Args {
     hidden: usize,
     /// Environment steps of an iteration
     #[arg(long, default_value_t = 500)]
-    steps: usize,
+    steps: u64,
     /// Seconds to measure each case
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
