@@ -6,7 +6,9 @@ use rekindle::catalog::{RecurrentLayerType, check_encoder};
 use rekindle::core::host_batch::upload;
 use rekindle::prelude::*;
 
-use super::{Case, DEEP, TOLERANCE, builder, of_module, samples};
+use super::{DEEP, TOLERANCE, builder, of_module};
+use crate::samples;
+use crate::table::Case;
 
 const ROWS: usize = 6;
 

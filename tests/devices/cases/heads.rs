@@ -9,7 +9,9 @@ use rekindle::catalog::{
 };
 use rekindle::env::Discrete;
 
-use super::{Case, DEEP, TOLERANCE, builder, normal, of_function, of_module};
+use super::{DEEP, TOLERANCE, builder, of_function, of_module};
+use crate::normal;
+use crate::table::Case;
 
 const ROWS: usize = 6;
 

@@ -5,7 +5,9 @@ use burn::tensor::activation::{log_softmax, softmax};
 use rekindle::kernels;
 use rekindle::learner::{losses, ops};
 
-use super::{Case, TOLERANCE, normal, of_function};
+use super::{TOLERANCE, of_function};
+use crate::normal;
+use crate::table::Case;
 
 const ROWS: usize = 64;
 
