@@ -144,10 +144,14 @@ impl<'a, 'py> Leaf<'a, 'py> {
         Ok(Self { path, array })
     }
 
-    /// Returns the elements if the array has this type.
+    /// Returns the elements if the array has this type, in the byte order of this machine.
     fn exactly<T: Element>(&self) -> Option<PyResult<Vec<T>>> {
         let py = self.array.py();
-        PyBuffer::<T>::get(&self.array).ok().map(|buffer| buffer.to_vec(py))
+        let buffer = PyBuffer::<T>::get(&self.array).ok()?;
+        let foreign: &[u8] = if cfg!(target_endian = "little") { b">!" } else { b"<" };
+        // PyO3 does not compare the byte order.
+        let is_foreign = buffer.format().to_bytes().first().is_some_and(|c| foreign.contains(c));
+        (!is_foreign).then(|| buffer.to_vec(py))
     }
 
     /// Converts the array to another type if its kind is one of `kinds`, in NumPy's letters.
