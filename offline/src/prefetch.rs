@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::mem;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,8 @@ pub struct PrefetchTimes {
 /// A thread that reads parts in the order in which they are asked for.
 struct Reader {
     requests: Sender<usize>,
-    results: Receiver<(Result<Recorded>, Duration)>,
+    /// In a mutex that nothing locks: execution plans may be shared between threads, and receivers may not.
+    results: Mutex<Receiver<(Result<Recorded>, Duration)>>,
 }
 
 impl Reader {
@@ -169,7 +170,8 @@ impl Prefetch {
             return None;
         }
         self.asked.pop_front();
-        let result = self.reader.as_ref().and_then(|reader| reader.results.recv().ok());
+        let result =
+            self.reader.as_mut().and_then(|reader| reader.results.get_mut().ok()?.recv().ok());
         if result.is_none() {
             // The source panicked there. It will do so here, too.
             self.forget();
