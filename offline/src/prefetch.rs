@@ -73,7 +73,7 @@ impl Reader {
         if let Err(error) = &thread {
             tracing::warn!(%error, "recorded data are read by the thread that learns");
         }
-        thread.is_ok().then_some(Self { requests, results })
+        thread.is_ok().then_some(Self { requests, results: results.into() })
     }
 }
 
