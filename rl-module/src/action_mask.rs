@@ -198,7 +198,8 @@ mod tests {
             Space::dict([("action_mask", mask), ("x", Space::unbounded(&[4]).unwrap())]).unwrap()
         };
         let divide = |n, actions: &Space| {
-            let (mask, seen) = ActionMask::divide_choices(&observations(n), actions)?;
+            let observations = observations(n);
+            let (mask, seen) = ActionMask::divide_choices(&observations, actions)?;
             Ok::<_, ModuleError>((mask.is_some(), seen.into_owned()))
         };
         let seen = Space::unbounded(&[4]).unwrap();
