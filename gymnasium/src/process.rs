@@ -347,10 +347,13 @@ mod tests {
         assert!(tail.ends_with("x\nlast line") && tail.len() <= TAIL, "{}", tail.len());
     }
 
+    fn interpreter(program: &str) -> Interpreter {
+        Interpreter { program: program.into(), origin: "option `python`", search_path: Vec::new() }
+    }
+
     #[test]
     fn an_interpreter_that_does_not_exist_is_named_with_where_it_comes_from() {
-        let interpreter =
-            Interpreter { program: "no-such-python".into(), origin: "option `python`" };
+        let interpreter = interpreter("no-such-python");
         let message = Process::start(&interpreter, false).unwrap_err().to_string();
         assert!(message.contains("`no-such-python` (option `python`)"), "{message}");
         assert!(message.contains("install Python"), "{message}");
@@ -358,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_no_python_ends_with_its_output() {
-        let interpreter = Interpreter { program: "false".into(), origin: "option `python`" };
+        let interpreter = interpreter("false");
         let error = Process::start(&interpreter, false)
             .and_then(|mut process| process.receive(&Deadline::new("start", Duration::MAX)));
         assert!(matches!(error, Err(GymnasiumError::Exited { .. })), "{error:?}");
