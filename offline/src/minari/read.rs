@@ -241,7 +241,8 @@ impl Dataset {
             };
             let Column { rows, shape, .. } = &column;
             match *rows {
-                _ if !shape.is_empty() => continue,
+                // Arrow's files have a list of one number for a number.
+                _ if shape.iter().product::<usize>() != 1 => continue,
                 // The first row is that of the reset.
                 rows if rows == steps + 1 => column.slice(1..steps + 1),
                 rows if rows == steps => {}
