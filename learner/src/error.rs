@@ -105,7 +105,7 @@ pub enum LearnerError {
         /// The rank of the learner.
         rank: usize,
         /// Its error.
-        source: Box<LearnerError>,
+        source: Box<Self>,
     },
     /// A learner of a group that panicked.
     #[error("the update panicked: {0}")]

@@ -24,6 +24,9 @@ pub enum GradClipBy {
     GlobalNorm,
 }
 
+/// Parameters and their shapes.
+pub(crate) type ShapedParameters = Vec<(ParamId, Vec<usize>)>;
+
 /// The gradients of one module's parameters, in the order of a visitor.
 #[derive(Debug, Default)]
 pub struct Gradients {
@@ -111,7 +114,7 @@ impl Gradients {
     /// # Errors
     /// If the device fails, or another learner has.
     pub(crate) fn all_reduce(
-        sets: &mut [(Self, Vec<(ParamId, Vec<usize>)>)],
+        sets: &mut [(Self, ShapedParameters)],
         collective: &mut dyn Collective,
         device: &Device,
     ) -> Result<()> {

@@ -85,7 +85,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// If a moment cannot be read from its device.
-    pub(crate) fn to_device(&mut self, device: &Device) -> Result<()> {
+    pub(crate) fn move_to(&mut self, device: &Device) -> Result<()> {
         for moment in self.moments.values_mut().flat_map(|memory| &mut memory.tensors) {
             let data = TensorData::new(moment.to_f32()?, moment.shape());
             *moment = AnyTensor::from_data(data, device)?;

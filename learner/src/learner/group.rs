@@ -155,7 +155,7 @@ fn joined(own: Result<RowHistory>, others: Vec<Result<Answer>>) -> Result<RowHis
             Ok(Answer::Learned(rows)) => match &mut history {
                 None => history = Some(rows),
                 Some(history) => {
-                    history.iter_mut().zip(rows).for_each(|(all, own)| all.extend(own))
+                    history.iter_mut().zip(rows).for_each(|(all, own)| all.extend(own));
                 }
             },
             Ok(Answer::State(_)) => fault = Some(Fault::GroupLost.into()),

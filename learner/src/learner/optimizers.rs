@@ -90,9 +90,9 @@ impl ModuleOptimizers {
 
 impl Optimizers {
     /// Moves the state to another device.
-    pub(super) fn to_device(&mut self, device: &Device) -> Result<()> {
+    pub(super) fn move_to(&mut self, device: &Device) -> Result<()> {
         let all = self.0.values_mut().flat_map(|of_module| of_module.by_name.values_mut());
-        all.into_iter().try_for_each(|named| named.optimizer.to_device(device))
+        all.into_iter().try_for_each(|named| named.optimizer.move_to(device))
     }
 }
 

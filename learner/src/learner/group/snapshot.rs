@@ -85,7 +85,7 @@ impl Learner {
             *self.module = module.fork(&self.device);
             *self.optimizers = optimizers;
             let device = self.device.clone().inner();
-            self.optimizers.to_device(&device)?;
+            self.optimizers.move_to(&device)?;
         }
         let is_current = self.config == config
             && self.replaced == replaced
