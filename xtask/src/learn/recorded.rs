@@ -101,6 +101,7 @@ pub(super) struct Run {
 
 impl RecordedTask {
     /// Whether the program `rekindle` learns the task.
+    #[cfg(test)]
     pub(super) fn has_config(&self) -> bool {
         !matches!(self.goal, Improves { .. })
     }

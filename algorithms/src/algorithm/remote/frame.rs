@@ -33,7 +33,7 @@ const AT_TREE: usize = AT_LENGTH + 8;
 #[derive(Serialize, Deserialize)]
 struct Node {
     data: Value,
-    components: BTreeMap<String, Node>,
+    components: BTreeMap<String, Self>,
 }
 
 #[derive(Serialize, Deserialize)]
