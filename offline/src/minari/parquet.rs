@@ -64,6 +64,10 @@ impl EpisodeColumns for Episode {
         let columns = file.metadata().file_metadata().schema_descr().columns();
         let names = columns.iter().filter_map(|column| match column.path().parts() {
             [infos, name] if infos == "infos" => Some(name.clone()),
+            // The element of a list has two more names. Minari stores a number as a list of one.
+            [infos, name, _, _] if infos == "infos" && column.max_rep_level() > 0 => {
+                Some(name.clone())
+            }
             _ => None,
         });
         Ok(names.collect())
