@@ -94,7 +94,7 @@ def test_a_run_leaves_its_folder_and_resumes_exactly(tmp_path):
     with pytest.raises(rekindle.RekindleError, match="has not ended"):
         rekindle.resume(folder, steps=256 * 6)
     first.close()
-    with pytest.raises(rekindle.RekindleError, match="this training is closed"):
+    with pytest.raises(StopIteration):
         next(first)
 
     rest = rekindle.resume(folder, steps=256 * 6)
@@ -226,7 +226,7 @@ def test_other_threads_run_while_rust_works():
 @pytest.mark.parametrize(
     ("keywords", "kind", "part"),
     [
-        ({"config": "PPOO"}, rekindle.ConfigError, "unknown algorithm `PPOO`; did you mean `PPO`?"),
+        ({"config": "PPOO"}, rekindle.ConfigError, "unknown algorithm `PPOO`"),
         ({"config": "PPO", "environment": None}, rekindle.ConfigError, "needs an environment"),
         ({"config": "PPO", "environment": "CartPol-v1"}, rekindle.EnvError, "CartPole-v1"),
         ({"settings": {"training": {"lrr": 1}}}, rekindle.ConfigError, "unknown field `lrr`"),
