@@ -418,7 +418,7 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
     /// Checks that the execution plan and the runners allow several learners.
     ///
     /// # Errors
-    /// [`ConfigError`] for a number of learners that cannot be.
+    /// [`ConfigError`] if the plan or a setting allows one learner alone, or if the number is out of bounds.
     fn check_learners(&self) -> Result<(), ConfigError> {
         let learners = self.learners.num_learners;
         if learners == 1 {

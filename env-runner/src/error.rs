@@ -294,7 +294,7 @@ pub enum RunnerError {
     },
     /// A connector name that is not in the pipeline.
     #[error(
-        "there is no connector `{name}` in the pipeline; it has [{available}]{}",
+        "the pipeline has no connector `{name}`; it has [{available}]{}",
         suggestion(name, available)
     )]
     UnknownConnector {

@@ -119,7 +119,7 @@ pub enum GymnasiumError {
         /// Python's message.
         message: String,
     },
-    /// An object that is no environment of Gymnasium.
+    /// An object without the interface of Gymnasium's environments.
     #[error("`{env}` makes no environment of Gymnasium: {message}")]
     NoEnvironment {
         /// The environment.

@@ -120,7 +120,7 @@ impl SharedMemory {
             }
             #[cfg(unix)]
             Some(Origin::Object(ObjectName(name))) => json!({ "name": name }),
-            // Where there is no shared memory, there is no origin, either.
+            // Only Unix has shared memory here, so nothing else creates an origin.
             #[cfg(not(unix))]
             Some(_) => json!({}),
             None => json!({}),

@@ -17,7 +17,7 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Returns the share of learner `rank` of `size` in a minibatch whose units have so many rows that count.
+    /// Returns the share of learner `rank` of `size` in a minibatch. `rows` has the number of counting rows of each unit.
     pub(crate) fn new(rank: usize, size: usize, rows: &[f32]) -> Self {
         let of = rows.len();
         let units = of * rank / size..of * (rank + 1) / size;

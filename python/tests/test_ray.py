@@ -1,7 +1,9 @@
 """Runners in a Ray cluster. These tests run where Ray is installed."""
 
 import os
+import shutil
 import signal
+import tempfile
 import threading
 import time
 
@@ -32,16 +34,18 @@ IMPALA = {
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    # A cluster of its own, which ends with this program.
+def cluster():
+    # A cluster of its own, which ends with this program. Its folder is short because paths of sockets are.
+    folder = tempfile.mkdtemp(prefix="ray-")
     ray.init(
         num_cpus=4,
         include_dashboard=False,
         log_to_driver=False,
-        _temp_dir=f"/tmp/rekindle-ray-{os.getpid()}",
+        _temp_dir=folder,
     )
     yield
     ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def pids():

@@ -194,7 +194,7 @@ pub enum ModuleError {
     )]
     DuplicateModule(String),
     /// An unknown module id.
-    #[error("there is no module `{id}`{}; available: [{available}]", suggestion(id, available))]
+    #[error("no module is named `{id}`{}; available: [{available}]", suggestion(id, available))]
     UnknownModule {
         /// Requested id.
         id: String,

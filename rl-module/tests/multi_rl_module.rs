@@ -59,7 +59,7 @@ fn modules_are_added_removed_and_overridden() {
     multi.remove_module("test").unwrap();
     assert_eq!(keys(&multi), [DEFAULT_MODULE_ID]);
     let message = multi.remove_module("test").unwrap_err().to_string();
-    assert_eq!(message, "there is no module `test`; available: [default_policy]");
+    assert_eq!(message, "no module is named `test`; available: [default_policy]");
     for bad in ["", "a/b", "a.", ".a", "a:b", "__all_modules__"] {
         let error = multi.add_module(bad, build(8, 0), false).unwrap_err();
         assert!(matches!(error, ModuleError::InvalidModuleId(_)), "{bad}");

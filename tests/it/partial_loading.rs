@@ -103,12 +103,12 @@ fn what_cannot_be_loaded_says_what_there_is() {
         saved(&specs(&["a", "b"]).build(&device(), 0).unwrap().get_state().unwrap());
     let message = |spec: MultiRLModuleSpec| spec.build(&device(), 0).unwrap_err().to_string();
     let missing = specs(&["a", "b", "c"]).load_state_path(&path);
-    assert!(message(missing).contains("there is no module `c`; available: [a, b]"));
+    assert!(message(missing).contains("no module is named `c`; available: [a, b]"));
     let unknown = specs(&["a"]).load_state_path(&path).modules_to_load(["z"]);
-    assert!(message(unknown).contains("there is no module `z`; available: [a]"));
+    assert!(message(unknown).contains("no module is named `z`; available: [a]"));
     let renamed =
         specs(&["a"]).load_state_path(&path).modules_to_load(["a"]).load_renamed("a", "q");
-    assert!(message(renamed).contains("there is no module `q`; available: [a, b]"));
+    assert!(message(renamed).contains("no module is named `q`; available: [a, b]"));
     assert!(message(specs(&["a"]).modules_to_load(["a"])).contains("set `load_state_path`"));
     let nowhere = specs(&["a"]).load_state_path(path.join("nowhere"));
     assert!(message(nowhere).contains("nowhere"));
@@ -223,7 +223,7 @@ fn one_component_of_a_learner_is_restored_alone() {
         assert!(error.contains("is not a component of a learner"), "{error}");
     }
     let error = target.restore_component(&path, "rl_module/c").unwrap_err().to_string();
-    assert!(error.contains("there is no module `c`; available: [a, b]"), "{error}");
+    assert!(error.contains("no module is named `c`; available: [a, b]"), "{error}");
 }
 
 #[test]

@@ -438,7 +438,7 @@ impl Learner {
 /// The error of a loss whose running statistics would be those of a part of the minibatch.
 fn statistics_of_a_share(id: &str) -> LearnerError {
     let reason =
-        "its loss writes running statistics of the minibatch, of which each learner sees a part"
+        "its loss writes running statistics of the minibatch, but each learner sees only a part of it"
             .into();
     LearnerError::NotShared { id: id.into(), reason }
 }

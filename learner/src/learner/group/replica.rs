@@ -87,7 +87,7 @@ impl Replica {
 
 impl Drop for Replica {
     fn drop(&mut self) {
-        // The thread ends when there is no more work.
+        // Closing the channel ends the thread.
         self.work = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
