@@ -414,19 +414,7 @@ impl Algorithm {
     fn training_steps(&mut self) -> Result<()> {
         let (started, mut sampled, mut trained) = (Instant::now(), 0, 0);
         loop {
-            let mut cx = TrainingContext {
-                env_runners: &mut self.env_runners,
-                learner: &mut self.learner,
-                metrics: &mut self.metrics,
-                config: &self.config,
-                env_steps: &mut self.env_steps,
-                source: self.source.as_ref(),
-                recreated: Vec::new(),
-            };
-            let step = self.plan.training_step(&mut cx);
-            let recreated = cx.recreated;
-            self.tell_recreated(&recreated, false)?;
-            let step = step?;
+            let step = self.with_plan(|plan, cx| plan.training_step(cx))?;
             if self.config.env_runners.on_device {
                 // The learner has waited for the device: reading costs little now.
                 self.env_runners.read_device()?;
@@ -439,6 +427,26 @@ impl Algorithm {
                 return Ok(());
             }
         }
+    }
+
+    /// Lets the plan work with runners and learner. Runners that were recreated meanwhile are told to the callbacks.
+    fn with_plan<T>(
+        &mut self,
+        work: impl FnOnce(&mut dyn ExecutionPlan, &mut TrainingContext<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut cx = TrainingContext {
+            env_runners: &mut self.env_runners,
+            learner: &mut self.learner,
+            metrics: &mut self.metrics,
+            config: &self.config,
+            env_steps: &mut self.env_steps,
+            source: self.source.as_ref(),
+            recreated: Vec::new(),
+        };
+        let outcome = work(&mut *self.plan, &mut cx);
+        let recreated = cx.recreated;
+        self.tell_recreated(&recreated, false)?;
+        outcome
     }
 
     fn log_env_steps_trained(&mut self, steps: usize) -> Result<()> {

@@ -19,9 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Algorithm;
-use crate::execution_plan::{
-    ExecutionPlan, TrainingContext, data_from, data_state, gather_metrics,
-};
+use crate::execution_plan::{data_from, data_state, gather_metrics};
 use crate::{AlgorithmError, Result};
 
 /// The plain part of what a learner publishes. The modules are a component.
@@ -158,22 +156,5 @@ impl Algorithm {
 
     fn not_remote(&self) -> AlgorithmError {
         AlgorithmError::NotRemote { plan: self.plan.name().to_owned() }
-    }
-
-    /// Lets the plan work with runners and learner.
-    fn with_plan<T>(
-        &mut self,
-        work: impl FnOnce(&mut dyn ExecutionPlan, &mut TrainingContext<'_>) -> Result<T>,
-    ) -> Result<T> {
-        let mut cx = TrainingContext {
-            env_runners: &mut self.env_runners,
-            learner: &mut self.learner,
-            metrics: &mut self.metrics,
-            config: &self.config,
-            env_steps: &mut self.env_steps,
-            source: self.source.as_ref(),
-            recreated: Vec::new(),
-        };
-        work(&mut *self.plan, &mut cx)
     }
 }
