@@ -15,6 +15,7 @@ import minari
 import numpy as np
 from gymnasium import spaces
 from minari.data_collector import EpisodeBuffer
+from minari.dataset._storages import arrow_storage
 from minari.dataset.minari_storage import MinariStorage
 
 OBSERVATIONS = spaces.Dict({
@@ -82,6 +83,18 @@ def plain(value):
     return np.asarray(value).tolist()
 
 
+def readable_infos(decode):
+    """Minari 0.5.4 writes single numbers as infos of Arrow and Parquet files, and fails to read them."""
+
+    def decoded(values):
+        try:
+            return decode(values)
+        except ValueError:
+            return {}
+
+    return decoded
+
+
 def main():
     warnings.simplefilter("ignore")
     command, folder = sys.argv[1:]
@@ -93,9 +106,10 @@ def main():
         record(folder, "jpeg", "hdf5", image, black, True)
         record(folder, "jpeg-arrow", "arrow", image, black, True)
         return
+    arrow_storage._decode_info = readable_infos(arrow_storage._decode_info)
     dataset = minari.MinariDataset(Path(folder) / "data")
     for episode in dataset.iterate_episodes():
-        print(json.dumps({
+        text = json.dumps({
             "id": int(episode.id),
             "observations": plain(episode.observations),
             "actions": plain(episode.actions),
@@ -103,7 +117,9 @@ def main():
             "terminations": plain(episode.terminations),
             "truncations": plain(episode.truncations),
             "infos": plain(episode.infos),
-        }))
+        })
+        # JSON has no NaN, which stands where a reset reports no info.
+        print(text.replace("NaN", "null"))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ mod loss_faults;
 mod loss_outputs;
 mod messages;
 mod migration;
+mod minari;
 mod model_settings;
 mod multi_agent;
 mod observation_spaces;
