@@ -1,7 +1,10 @@
 //! Tasks that learn from recordings for a number of updates.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use serde::{Deserialize, Serialize};
 
 use super::recordings::{EXPERT, NOVICE, REPLAY, Recording, START};
 use super::seeds::Seeds;
@@ -90,7 +93,7 @@ pub(super) const TASKS: &[RecordedTask] = &[
 ];
 
 /// The results of one seed.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Run {
     seed: u64,
     /// Mean greedy return from recordings, and after learning on in the environment.
@@ -130,7 +133,8 @@ impl RecordedTask {
         let folder = |seed: u64| out.join(self.name).join(format!("seed-{seed}"));
         match example {
             Some(example) => {
-                seeds.iter().map(|seed| self.by_example(example, &data, seed)).collect()
+                let run = |seed| self.by_example(example, &data, seed, &folder(seed), resume);
+                seeds.iter().map(run).collect()
             }
             None => {
                 let config = Path::new(super::CONFIGS).join(format!("{}.toml", self.name));
@@ -150,7 +154,18 @@ impl RecordedTask {
         }
     }
 
-    fn by_example(&self, example: &Path, data: &[PathBuf], seed: u64) -> Result<Run> {
+    fn by_example(
+        &self,
+        example: &Path,
+        data: &[PathBuf],
+        seed: u64,
+        folder: &Path,
+        resume: bool,
+    ) -> Result<Run> {
+        let record = folder.join("run.json");
+        if resume && let Ok(text) = fs::read_to_string(&record) {
+            return serde_json::from_str(&text).map_err(|e| Error::malformed(record.display(), e));
+        }
         let mut command = Command::new(example);
         command.args(data).arg("--seed").arg(seed.to_string());
         let seen = process::observe(&mut command)?;
@@ -161,7 +176,12 @@ impl RecordedTask {
             return Err(Error::malformed(example.display(), problem));
         }
         let (wall_s, peak_memory) = (seen.wall.as_secs_f64(), seen.peak_memory);
-        Ok(Run { seed, returns, wall_s, peak_memory })
+        let run = Run { seed, returns, wall_s, peak_memory };
+        let text =
+            serde_json::to_string(&run).map_err(|e| Error::malformed(record.display(), e))?;
+        fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        fs::write(&record, text).map_err(Error::io(&record))?;
+        Ok(run)
     }
 
     fn task(&self) -> Task {
@@ -311,5 +331,24 @@ Made by a test.
             let others = super::super::TASKS.iter();
             assert!(others.clone().all(|of| of.name != task.name && of.section != task.section()));
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_seed_that_is_complete_is_not_learned_again() {
+        use std::os::unix::fs::PermissionsExt;
+        let temporary = tempfile::tempdir().unwrap();
+        let (example, folder) = (temporary.path().join("example"), temporary.path().join("seed-3"));
+        let write = |script: &str| {
+            fs::write(&example, script).unwrap();
+            fs::set_permissions(&example, fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        let online = TASKS.last().unwrap();
+        let learn = |resume| online.by_example(&example, &[], 3, &folder, resume);
+        write("#!/bin/sh\necho greedy return first -3\necho greedy return then 4\n");
+        assert_eq!(learn(true).unwrap().returns, [-3.0, 4.0]);
+        write("#!/bin/sh\nexit 1\n");
+        assert!(learn(false).is_err());
+        assert_eq!(learn(true).unwrap().returns, [-3.0, 4.0]);
     }
 }
