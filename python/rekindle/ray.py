@@ -33,6 +33,12 @@ __all__ = ["RayTraining", "Runner", "train"]
 
 logger = logging.getLogger("rekindle")
 
+# Settings of threads in one process, by section.
+_OF_ONE_PROCESS = {
+    "env_runners": ["num_env_runners"],
+    "training": ["learner_queue_size", "broadcast_interval", "deterministic"],
+}
+
 # Seeds of runners are this far apart, so that a restarted runner plays other episodes.
 _SEEDS = 1_000_003
 
@@ -83,10 +89,24 @@ def train(
     complete = rekindle.complete_settings(
         config, environment, settings=settings, steps=steps, seed=seed
     )
+    _check(complete)
     learner = rekindle.train(complete, runs=runs, device=device)
     return RayTraining(
         learner, complete, num_runners, batches_per_iteration, max_failures, runner_options or {}
     )
+
+
+def _check(settings: dict[str, Any]) -> None:
+    """Refuses settings that would have no effect."""
+    defaults = rekindle.default_settings(settings["algorithm"])
+    for section, names in _OF_ONE_PROCESS.items():
+        for name in names:
+            value = settings[section].get(name)
+            if value != defaults[section].get(name):
+                raise rekindle.ConfigError(
+                    f"`{section}.{name}` is {value}, but it is about threads of one process and has no "
+                    "effect on runners in Ray; remove it (`num_runners` is the number of runners)"
+                )
 
 
 class RayTraining:

@@ -71,6 +71,14 @@ def test_batches_and_weights_are_bytes_that_are_checked():
         dqn.publication()
 
 
+@pytest.mark.parametrize(
+    "name", ["env_runners.num_env_runners", "training.learner_queue_size", "training.broadcast_interval"]
+)
+def test_settings_without_effect_are_refused(name):
+    with pytest.raises(rekindle.ConfigError, match=f"`{name}` is 7, but it is about threads"):
+        train(IMPALA, settings={name: 7})
+
+
 def test_cartpole_is_learned_while_runners_are_killed(cluster, tmp_path):
     rng = np.random.default_rng(0)
     over = threading.Event()
