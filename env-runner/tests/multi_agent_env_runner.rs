@@ -221,7 +221,7 @@ fn single_agent_environments_and_missing_modules_are_named() {
     let mut runner = runner(cartpoles(1, PolicyMapping::ByAgent));
     let message =
         runner.set_modules(&MultiRLModule::new(), PublishedAt::default()).unwrap_err().to_string();
-    assert!(message.contains("no module `0`"), "{message}");
+    assert!(message.contains("no module is named `0`"), "{message}");
     let message = runner.policy_bundle_of("default_policy").unwrap_err().to_string();
     assert!(message.contains("no module `default_policy` acts here"), "{message}");
     assert!(message.contains("[0, 1, 2]"), "{message}");
