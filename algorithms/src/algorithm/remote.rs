@@ -52,8 +52,9 @@ impl Algorithm {
     /// of the connectors.
     ///
     /// # Errors
-    /// [`AlgorithmError::NotRemote`] for a plan that does not [take batches](ExecutionPlan::takes_batches), or environments
-    /// on a device; otherwise if a state does not serialize.
+    /// [`AlgorithmError::NotRemote`] for a plan that does not
+    /// [take batches](crate::ExecutionPlan::takes_batches), or environments on a device; otherwise if a state does not
+    /// serialize.
     pub fn publication(&self) -> Result<Vec<u8>> {
         self.check_remote()?;
         let state = State::from_data(&Publication {
