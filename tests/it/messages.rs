@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use burn::module::Module;
 use rekindle::env::EnvError;
+use rekindle::offline::{MinariData, OfflineSource};
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
 use tracing_subscriber::filter::LevelFilter;
@@ -371,6 +372,19 @@ fn warnings(run: impl FnOnce()) -> String {
     drop(guard);
     let bytes = log.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn infos_of_minari_that_are_left_out_are_named_once() {
+    for form in ["hdf5", "arrow", "parquet"] {
+        let dataset = concat!(env!("CARGO_MANIFEST_DIR"), "/offline/tests/minari");
+        let log = warnings(|| {
+            let data = MinariData::open(format!("{dataset}/{form}-v0")).unwrap();
+            (0..data.num_parts()).for_each(|part| drop(data.read(part).unwrap()));
+        });
+        assert_eq!(log.matches("infos are left out").count(), 1, "{form}: {log}");
+        assert!(log.contains("part") && log.contains("vector"), "{form}: {log}");
+    }
 }
 
 #[test]

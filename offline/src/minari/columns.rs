@@ -55,7 +55,7 @@ pub(super) trait EpisodeColumns {
     /// without a value, or holds no numbers.
     fn column(&self, path: &[Part]) -> Result<Column>;
 
-    /// Returns the names of the infos that may be columns of numbers.
+    /// Returns the names of the infos, whatever they hold.
     fn infos(&self) -> Result<Vec<String>>;
 
     /// Whether the columns of the steps have a row after the last step, which means nothing.

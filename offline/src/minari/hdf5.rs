@@ -15,18 +15,24 @@ pub(super) const FILE: &str = "main_data.hdf5";
 #[derive(Debug)]
 pub(super) struct Hdf5 {
     pub(super) path: PathBuf,
+    /// Bytes of the file.
+    len: u64,
     episodes: Vec<Group>,
 }
 
 /// An episode of a file.
-pub(super) struct Episode<'a>(&'a Group);
+pub(super) struct Episode<'a> {
+    file: &'a Hdf5,
+    group: &'a Group,
+}
 
 impl Hdf5 {
     /// Opens the file and finds its episodes `episode_0` to `episode_<count - 1>`.
     pub(super) fn open(folder: &Path, count: usize) -> Result<Self> {
         let path = folder.join(FILE);
-        let episodes = guarded(&path, || {
+        let (len, episodes) = guarded(&path, || {
             let file = File::open_streaming(&path)?;
+            let len = file.file_size();
             let mut found = Vec::new();
             for (name, group) in file.root().iter_groups()? {
                 let number = name.strip_prefix("episode_").and_then(|number| number.parse().ok());
@@ -38,14 +44,14 @@ impl Hdf5 {
             match found.iter().enumerate().find(|(index, (number, _))| index != number) {
                 Some((missing, _)) => Err(lacks(missing)),
                 None if found.len() < count => Err(lacks(found.len())),
-                None => Ok(found.into_iter().map(|(_, group)| group).collect()),
+                None => Ok((len, found.into_iter().map(|(_, group)| group).collect())),
             }
         })?;
-        Ok(Self { path, episodes })
+        Ok(Self { path, len, episodes })
     }
 
     pub(super) fn episode(&self, index: usize) -> Option<Episode<'_>> {
-        self.episodes.get(index).map(Episode)
+        self.episodes.get(index).map(|group| Episode { file: self, group })
     }
 }
 
@@ -56,7 +62,7 @@ fn lacks(episode: usize) -> OfflineError {
 impl Episode<'_> {
     /// Returns the number of steps.
     pub(super) fn steps(&self) -> Result<usize> {
-        let shape = self.0.dataset("rewards")?.shape()?;
+        let shape = self.group.dataset("rewards")?.shape()?;
         let rows = shape.first().ok_or_else(|| damaged("the column `rewards` has no rows"))?;
         usize::try_from(*rows).map_err(|_| damaged("the column `rewards` is too long"))
     }
@@ -68,18 +74,21 @@ impl EpisodeColumns for Episode<'_> {
             Part::Key(key) => key.clone(),
             Part::Position(position) => format!("_index_{position}"),
         });
-        let dataset = self.0.dataset(&parts.collect::<Vec<_>>().join("/"));
+        let dataset = self.group.dataset(&parts.collect::<Vec<_>>().join("/"));
         let dataset = dataset.map_err(|error| match error {
             Error::Format(FormatError::PathNotFound(_)) => damaged("it is missing"),
             error => error.into(),
         })?;
         let (rows, shape) = shape(&dataset)?;
-        Ok(Column { rows, shape, numbers: numbers(&dataset)? })
+        Ok(Column { rows, shape, numbers: numbers(&dataset, self.file.len)? })
     }
 
     fn infos(&self) -> Result<Vec<String>> {
-        match self.0.groups()?.iter().any(|name| name == "infos") {
-            true => Ok(self.0.group("infos")?.datasets()?),
+        match self.group.groups()?.iter().any(|name| name == "infos") {
+            true => {
+                let infos = self.group.group("infos")?;
+                Ok(infos.datasets()?.into_iter().chain(infos.groups()?).collect())
+            }
             false => Ok(Vec::new()),
         }
     }
@@ -100,15 +109,39 @@ fn shape(dataset: &Dataset) -> Result<(usize, Vec<usize>)> {
     }
 }
 
-fn numbers(dataset: &Dataset) -> Result<Numbers> {
-    let count = dataset.shape()?.iter().try_fold(1_u64, |all, size| all.checked_mul(*size));
-    let bytes = count.and_then(|count| count.checked_mul(dataset.element_size().ok()?.max(8)));
-    let stored = match dataset.layout()? {
-        Layout::Compact { size } | Layout::Contiguous { size, .. } => size,
-        Layout::Chunked { .. } => dataset.chunks()?.iter().map(|chunk| chunk.storage_size).sum(),
+/// Returns the bytes that a column takes in a file of `file_len` bytes.
+///
+/// # Errors
+/// Those that end outside the file. The decoder reserves memory for them before it reads.
+fn stored_bytes(dataset: &Dataset, file_len: u64) -> Result<u64> {
+    let pieces: Vec<_> = match dataset.layout()? {
+        Layout::Compact { size } => return Ok(size),
+        // Without an address it was never written, and is read as zeros.
+        Layout::Contiguous { address, size } => address.map(|at| (at, size)).into_iter().collect(),
+        Layout::Chunked { .. } => {
+            let chunks = dataset.chunks()?.into_iter();
+            chunks.map(|chunk| (chunk.address, chunk.storage_size)).collect()
+        }
         _ => return Err(damaged("it is stored in another file")),
     };
-    check_size(bytes, stored)?;
+    let mut stored = 0_u64;
+    for (address, size) in pieces {
+        if address.checked_add(size).is_none_or(|end| end > file_len) {
+            return Err(damaged(format!(
+                "{size} bytes at {address} end outside the file, which has {file_len}"
+            )));
+        }
+        stored = stored.saturating_add(size);
+    }
+    // A damaged index may list the same bytes several times.
+    Ok(stored.min(file_len))
+}
+
+/// Reads the numbers of a column of a file of `file_len` bytes.
+fn numbers(dataset: &Dataset, file_len: u64) -> Result<Numbers> {
+    let count = dataset.shape()?.iter().try_fold(1_u64, |all, size| all.checked_mul(*size));
+    let bytes = count.and_then(|count| count.checked_mul(dataset.element_size().ok()?.max(8)));
+    check_size(bytes, stored_bytes(dataset, file_len)?)?;
     Ok(match dataset.dtype()? {
         DType::F32 => Numbers::F32(dataset.read_f32()?),
         DType::F64 => Numbers::F64(dataset.read_f64()?),

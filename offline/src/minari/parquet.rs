@@ -1,5 +1,6 @@
 //! Episodes that are Parquet files.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use parquet::basic::{ConvertedType, Type as Physical};
@@ -63,14 +64,12 @@ impl EpisodeColumns for Episode {
         let Some(file) = self.0.first() else { return Ok(Vec::new()) };
         let columns = file.metadata().file_metadata().schema_descr().columns();
         let names = columns.iter().filter_map(|column| match column.path().parts() {
-            [infos, name] if infos == "infos" => Some(name.clone()),
-            // The element of a list has two more names. Minari stores a number as a list of one.
-            [infos, name, _, _] if infos == "infos" && column.max_rep_level() > 0 => {
-                Some(name.clone())
-            }
+            [infos, name, ..] if infos == "infos" => Some(name.clone()),
             _ => None,
         });
-        Ok(names.collect())
+        // The parts of an info are columns of their own.
+        let names: BTreeSet<String> = names.collect();
+        Ok(names.into_iter().collect())
     }
 
     fn is_padded(&self) -> bool {

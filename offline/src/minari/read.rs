@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rekindle_core::{Columns, DEFAULT_MODULE_ID, ModuleId};
 use rekindle_env::{Buffer, Space};
@@ -29,7 +30,7 @@ use crate::source::{OfflineSource, Recorded};
 /// unless [`normalize_actions`](Self::normalize_actions) says otherwise.
 ///
 /// Infos that are single numbers are read, but for `action_logp`, which becomes the log-probabilities of the actions.
-/// Other infos, seeds and options are not.
+/// Other infos, seeds and options are not; a warning names the infos.
 #[derive(Debug, Clone)]
 pub struct MinariData {
     spaces: BTreeMap<ModuleId, (Space, Space)>,
@@ -49,6 +50,8 @@ struct Dataset {
     files: Files,
     /// Steps of each episode.
     steps: Vec<usize>,
+    /// Whether a warning has named the infos that are left out.
+    has_warned: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -141,6 +144,7 @@ impl Dataset {
             actions: actions.node,
             files,
             steps: Vec::new(),
+            has_warned: AtomicBool::new(false),
         };
         for episode in 0..episodes {
             let steps = dataset.count_steps(episode)?;
@@ -233,32 +237,47 @@ impl Dataset {
     /// Reads the infos that are single numbers.
     fn add_infos(&self, file: &dyn EpisodeColumns, rollout: &mut Rollout) -> Result<()> {
         let steps = rollout.rewards.len();
-        let mut infos = Vec::new();
+        let (mut infos, mut left_out) = (Vec::new(), Vec::new());
         for name in file.infos()? {
-            // Infos of other kinds are left out.
-            let Ok(mut column) = file.column(&[Part::key("infos"), Part::key(&name)]) else {
-                continue;
-            };
-            let Column { rows, shape, .. } = &column;
-            match *rows {
-                // Arrow's files have a list of one number for a number.
-                _ if shape.iter().product::<usize>() != 1 => continue,
-                // The first row is that of the reset.
-                rows if rows == steps + 1 => column.slice(1..steps + 1),
-                rows if rows == steps => {}
-                _ => continue,
+            let numbers = file.column(&[Part::key("infos"), Part::key(&name)]).ok();
+            match numbers.and_then(|column| numbers_of_steps(column, steps)) {
+                None => left_out.push(name),
+                Some(numbers) => {
+                    let numbers = Buffer::from_f32(numbers, &[])?;
+                    match name.as_str() {
+                        Columns::ACTION_LOGP => drop(rollout.extras.insert(name, numbers)),
+                        _ => infos.push((name, numbers)),
+                    }
+                }
             }
-            let numbers = Buffer::from_f32(column.numbers.into_f32(), &[])?;
-            match name.as_str() {
-                Columns::ACTION_LOGP => drop(rollout.extras.insert(name, numbers)),
-                _ => infos.push((name, numbers)),
-            }
+        }
+        if !left_out.is_empty() && !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                dataset = %self.folder.display(),
+                infos = left_out.join(", "),
+                "infos are left out, because only those that are single numbers are read"
+            );
         }
         if !infos.is_empty() {
             rollout.infos = Some(Buffer::from_dict(infos)?);
         }
         Ok(())
     }
+}
+
+/// Returns the numbers of an info for each step, if it is a single number.
+fn numbers_of_steps(mut column: Column, steps: usize) -> Option<Vec<f32>> {
+    // Arrow's files have a list of one number for a number.
+    if column.shape.iter().product::<usize>() != 1 {
+        return None;
+    }
+    match column.rows {
+        // The first row is that of the reset.
+        rows if rows == steps + 1 => column.slice(1..steps + 1),
+        rows if rows == steps => {}
+        _ => return None,
+    }
+    Some(column.numbers.into_f32())
 }
 
 /// Returns the files of an episode in order of their numbers.
