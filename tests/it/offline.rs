@@ -7,7 +7,9 @@ use rekindle::algorithms::{
     AlgorithmConfig, Callbacks, OffPolicyEstimation, Offline, Replay, TrainingConfig,
 };
 use rekindle::learner::replay::{PrioritizedConfig, ReplayConfig};
-use rekindle::offline::{Episode, Estimator, OfflineData, ParquetData, Transitions};
+use rekindle::offline::{
+    Episode, Estimator, OfflineData, OfflineSource, ParquetData, Recorded, Transitions,
+};
 use rekindle::prelude::*;
 
 use crate::support::device;
@@ -185,6 +187,56 @@ fn algorithms_learn_from_a_table_without_an_environment() {
     let dqn = trained(dqn.with_execution_plan(Offline::new(64)), data());
     assert!(accuracy(&dqn) > 0.9, "DQN: {}", accuracy(&dqn));
     assert_eq!(dqn.env_steps(), 2 * 100 * 64);
+}
+
+/// Data that are read ahead on another thread if they say that they are not in memory.
+#[derive(Debug)]
+struct Ahead {
+    data: OfflineData,
+    is_in_memory: bool,
+}
+
+impl OfflineSource for Ahead {
+    fn module_spaces(&self) -> &BTreeMap<String, (Space, Space)> {
+        self.data.module_spaces()
+    }
+
+    fn num_parts(&self) -> usize {
+        self.data.num_parts()
+    }
+
+    fn steps_of(&self, part: usize) -> usize {
+        self.data.steps_of(part)
+    }
+
+    fn read(&self, part: usize) -> rekindle::offline::Result<Recorded> {
+        self.data.read(part)
+    }
+
+    fn fingerprint(&self) -> String {
+        self.data.fingerprint()
+    }
+
+    fn is_in_memory(&self) -> bool {
+        self.is_in_memory
+    }
+}
+
+#[test]
+fn reading_ahead_changes_nothing_that_is_learned() {
+    // The data do not fit into the shuffle buffer, so that parts are read in every pass.
+    let weights = |is_in_memory| {
+        let config = BcConfig::new()
+            .offline_data(|o| o.buffer_steps(100).dataset_num_iters_per_learner(40))
+            .offline_source(Ahead { data: data(), is_in_memory })
+            .training(|t| t.train_batch_size(64))
+            .model("fcnet_hiddens", vec![16])
+            .seed(0);
+        let mut algo = config.build(&device()).unwrap();
+        (0..3).for_each(|_| drop(algo.train().unwrap()));
+        algo.module(DEFAULT_MODULE_ID).unwrap().state_dict().unwrap()
+    };
+    assert!(weights(true) == weights(false));
 }
 
 #[test]

@@ -29,25 +29,44 @@ struct Step {
     environment: Option<(&'static str, &'static str)>,
     /// Whether the step takes long and runs with `--all` only.
     slow: bool,
-    needs_vulkan: bool,
-    needs_python: bool,
-    needs_chromium: bool,
-    /// Whether the step tests the Python package, which has an environment of its own.
-    needs_package: bool,
+    needs: Option<Need>,
+}
+
+/// What a step needs beside the toolchain. Without it the step is left out.
+#[derive(Clone, Copy)]
+enum Need {
+    Vulkan,
+    /// Python with Gymnasium.
+    Python,
+    Chromium,
+    /// Python for the package `rekindle`, which has an environment of its own.
+    Package,
+}
+
+impl Need {
+    /// Provides it to the command, or returns what is missing.
+    fn provide(self, command: &mut Command) -> std::result::Result<(), String> {
+        match self {
+            Self::Vulkan if !vulkan::provide() => Err("no Vulkan driver".to_owned()),
+            Self::Chromium if !chromium::is_installed() => {
+                Err("no Chromium, or no Python".to_owned())
+            }
+            Self::Package if package::provide().is_none() => {
+                Err(format!("no Python from {}", package::OLDEST_PYTHON))
+            }
+            Self::Python => {
+                let python = python::provide_for_tests().ok_or("no Python with Gymnasium")?;
+                command.env("REKINDLE_PYTHON", python);
+                Ok(())
+            }
+            Self::Vulkan | Self::Chromium | Self::Package => Ok(()),
+        }
+    }
 }
 
 impl Step {
     const fn new(name: &'static str, args: &'static [&'static str]) -> Self {
-        Self {
-            name,
-            args,
-            environment: None,
-            slow: false,
-            needs_vulkan: false,
-            needs_python: false,
-            needs_chromium: false,
-            needs_package: false,
-        }
+        Self { name, args, environment: None, slow: false, needs: None }
     }
 
     const fn with_env(mut self, key: &'static str, value: &'static str) -> Self {
@@ -60,23 +79,8 @@ impl Step {
         self
     }
 
-    const fn with_vulkan(mut self) -> Self {
-        self.needs_vulkan = true;
-        self
-    }
-
-    const fn with_python(mut self) -> Self {
-        self.needs_python = true;
-        self
-    }
-
-    const fn with_chromium(mut self) -> Self {
-        self.needs_chromium = true;
-        self
-    }
-
-    const fn with_package(mut self) -> Self {
-        self.needs_package = true;
+    const fn needs(mut self, need: Need) -> Self {
+        self.needs = Some(need);
         self
     }
 
@@ -130,7 +134,7 @@ const STEPS: [Step; 17] = [
             "chromium",
         ],
     )
-    .with_python(),
+    .needs(Need::Python),
     Step::new(
         "page in Chromium",
         &[
@@ -145,10 +149,10 @@ const STEPS: [Step; 17] = [
             "chromium",
         ],
     )
-    .with_chromium(),
+    .needs(Need::Chromium),
     Step::new("Python package", &["run", "--quiet", "--package", "xtask", "--", "python"])
         .slow()
-        .with_package(),
+        .needs(Need::Package),
     Step::new("tests of benchmarks", &["test", "--package", "rekindle-benches", "--all-targets"])
         .slow(),
     Step::new("more fuzzing", &["test", "--package", "rekindle-checkpoint", "--test", "fuzz"])
@@ -227,7 +231,7 @@ const STEPS: [Step; 17] = [
         &["test", "--workspace", "--features", "wgpu", "--test", "devices", "--", "--nocapture"],
     )
     .slow()
-    .with_vulkan(),
+    .needs(Need::Vulkan),
 ];
 
 /// Runs the steps in order and stops at the first that fails.
@@ -238,25 +242,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for step in &STEPS {
         if step.slow && !args.all {
             left_out.push(format!("{} (--all)", step.name));
-        } else if step.needs_vulkan && !vulkan::provide() {
-            left_out.push(format!("{} (no Vulkan driver)", step.name));
-        } else if step.needs_chromium && !chromium::is_installed() {
-            left_out.push(format!("{} (no Chromium, or no Python)", step.name));
-        } else if step.needs_package && package::provide().is_none() {
-            left_out.push(format!("{} (no Python from {})", step.name, package::OLDEST_PYTHON));
-        } else {
-            let mut command = step.command();
-            if step.needs_python {
-                let Some(python) = python::provide_for_tests() else {
-                    left_out.push(format!("{} (no Python with Gymnasium)", step.name));
-                    continue;
-                };
-                command.env("REKINDLE_PYTHON", python);
-            }
-            let start = Instant::now();
-            process::run(&mut command)?;
-            times.push((step.name, start.elapsed()));
+            continue;
         }
+        let mut command = step.command();
+        if let Some(Err(missing)) = step.needs.map(|need| need.provide(&mut command)) {
+            left_out.push(format!("{} ({missing})", step.name));
+            continue;
+        }
+        let start = Instant::now();
+        process::run(&mut command)?;
+        times.push((step.name, start.elapsed()));
     }
     print!("\n{}", table(&times, &left_out));
     Ok(())
