@@ -61,13 +61,14 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Creates a new directory `<root>/<algorithm>/<env>__<seed>__<time>`, and writes the settings into it.
+    /// Creates a new directory `<root>/<algorithm>/<env>__<seed>__<time>`, and writes the settings into it. `<env>` is
+    /// `recordings` without an environment.
     pub(crate) fn create(root: &Path, config: RunConfig, algorithm: &Algorithm) -> Result<Self> {
         config.validate()?;
         let of_algorithm = root.join(file_name(&algorithm.name().to_lowercase()));
         fs::create_dir_all(&of_algorithm).map_err(failed("create", &of_algorithm))?;
         let given = algorithm.given();
-        let env = file_name(given.environment.env.as_deref().unwrap_or("env"));
+        let env = file_name(given.environment.env.as_deref().unwrap_or("recordings"));
         let seed = given.debugging.seed.unwrap_or_default();
         let path = new_folder(&of_algorithm, &format!("{env}__{seed}__{}", seconds_since_1970()))?;
         let mut settings = to_value(given)?;

@@ -22,6 +22,14 @@ pub(crate) fn experiment(args: &Settings) -> Result<Experiment> {
         experiment.set(&format!("environment.env={env:?}"))?;
     }
     change(&mut experiment, &args.set, args.steps.as_deref())?;
+    let settings = experiment.settings()?;
+    let has_data = settings["offline_data"]["input_"].as_array().is_some_and(|all| !all.is_empty());
+    if settings["environment"]["env"].is_null() && !has_data {
+        let source = &args.source;
+        return Err(CliError::Usage(format!(
+            "`train {source}` needs an environment, such as `train {source} CartPole-v1`, or recordings to learn from (`offline_data.input_`); `rekindle list environments` lists environments"
+        )));
+    }
     if let Some(seed) = args.seed {
         experiment.set(&format!("debugging.seed={seed}"))?;
     }
@@ -45,7 +53,7 @@ pub(crate) fn change(
 
 /// Reads the file, the tuned configuration, or the defaults of the algorithm.
 fn source(args: &Settings) -> Result<Experiment> {
-    let Settings { source, environment, .. } = args;
+    let source = &args.source;
     let path = Path::new(source);
     if path.is_file() || path.extension().is_some_and(|kind| kind == "toml") {
         return Ok(Experiment::read(path)?);
@@ -54,9 +62,6 @@ fn source(args: &Settings) -> Result<Experiment> {
         return Ok(Experiment::from_toml(text)?);
     }
     match algorithm(source) {
-        Ok(_) if environment.is_none() => Err(CliError::Usage(format!(
-            "`train {source}` needs an environment, such as `train {source} CartPole-v1`; `rekindle list environments` lists them"
-        ))),
         Ok(_) => Ok(Experiment::new(source)?),
         Err(_) => {
             let mut known = registered_algorithms();

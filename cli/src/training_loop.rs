@@ -87,7 +87,10 @@ fn finish(
     result: &Metrics,
     folder: &str,
 ) -> Result<()> {
-    let evaluation = algorithm.evaluate_run()?;
+    let evaluation = match algorithm.can_evaluate() {
+        true => Some(algorithm.evaluate_run()?),
+        false => None,
+    };
     if !output.quiet {
         let reason = match stop {
             Stop::Value => format!(
@@ -105,15 +108,15 @@ fn finish(
             algorithm.iteration(),
             algorithm.env_steps()
         )?;
-        if evaluation.returns.is_empty() {
-            say!("evaluation: no episodes")?;
-        } else {
-            say!(
+        match evaluation {
+            None => say!("evaluation: none without an environment")?,
+            Some(evaluation) if evaluation.returns.is_empty() => say!("evaluation: no episodes")?,
+            Some(evaluation) => say!(
                 "evaluation: return {:.2} ± {:.2} in {} episodes",
                 evaluation.mean_return(),
                 evaluation.std_return(),
                 evaluation.returns.len()
-            )?;
+            )?,
         }
     }
     say!("{folder}")?;

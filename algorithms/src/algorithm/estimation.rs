@@ -25,11 +25,21 @@ pub(super) fn source_of<T>(
 }
 
 impl Algorithm {
+    /// Whether there is something to evaluate with: an environment, a custom function, or data to estimate from. Runs
+    /// that learn from recordings may have none of them.
+    #[must_use]
+    pub fn can_evaluate(&self) -> bool {
+        self.can_play() || self.config.evaluation.off_policy_estimation.is_some()
+    }
+
     /// Whether evaluations play episodes. Without an environment, they consist of estimates.
     pub(super) fn plays_evaluations(&self) -> bool {
+        self.can_play() || self.config.evaluation.off_policy_estimation.is_none()
+    }
+
+    fn can_play(&self) -> bool {
         let evaluation = &self.config.evaluation;
-        evaluation.off_policy_estimation.is_none()
-            || self.config.environment.env.is_some()
+        self.config.environment.env.is_some()
             || evaluation.evaluation_config.env.is_some()
             || evaluation.custom_evaluation_function.get().is_some()
     }

@@ -9,5 +9,6 @@ mod mistakes;
 mod output;
 mod program;
 mod python;
+mod recordings;
 mod run_folder;
 mod tune;
