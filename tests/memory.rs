@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 #![cfg(target_os = "linux")]
 
+#[path = "support/scripted.rs"]
+mod scripted;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,11 +19,12 @@ use rekindle::prelude::*;
 /// The tests measure their process, so that only one may run at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Counts the allocations of all threads, and their bytes.
+/// Counts the allocations of all threads, their bytes, and the bytes that were freed.
 struct Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static ALLOCATED: AtomicU64 = AtomicU64::new(0);
+static FREED: AtomicU64 = AtomicU64::new(0);
 
 // SAFETY: all calls go to the allocator of the system.
 unsafe impl GlobalAlloc for Counting {
@@ -32,6 +36,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        FREED.fetch_add(layout.size() as u64, Ordering::Relaxed);
         // SAFETY: the caller keeps the contract of `dealloc`.
         unsafe { System.dealloc(memory, layout) }
     }
@@ -108,6 +113,59 @@ fn acting_copies_no_images_and_reuses_the_memory_between_layers() {
             println!("{name}, {rows} rows: {} allocations, {} bytes", found[0], found[1]);
             assert!(found[0] < most[0] as f64 && found[1] < most[1] as f64, "{name}: {found:?}");
         }
+    }
+}
+
+/// Returns the bytes that are allocated now.
+fn in_use() -> u64 {
+    let freed = FREED.load(Ordering::Relaxed);
+    ALLOCATED.load(Ordering::Relaxed) - freed
+}
+
+/// An observation stacks four frames. In the game, an agent's action is open whenever a call ends, and its episode never
+/// ends.
+///
+/// `cargo test --test memory -- --nocapture each_frame` prints the bytes.
+#[test]
+fn runners_hold_each_frame_of_stacked_observations_once() {
+    const FRAME: usize = 84 * 84;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (image, choice) = (Space::image(&[84, 84, 1]).unwrap(), Space::discrete(2).unwrap());
+    scripted::env("memory/Frames-v0", [image.clone(), choice.clone()], |t, _, mut out| {
+        out.write_u8(&[t as u8 | 1; FRAME])?;
+        Ok(Step::running(0.0))
+    });
+    let agents = ["a", "b"].map(|id| AgentSpec::new(id, image.clone(), choice.clone()));
+    scripted::game_of("memory/Turns-v0", agents.into(), |t, out| {
+        out.observe(t % 2)?.write_u8(&[t as u8 | 1; FRAME])
+    });
+    let frames = |env| {
+        let stack = ConnectorConfig::frame_stacking(4);
+        EnvRunnerConfig::new(env).num_envs(2).env_to_module([stack])
+    };
+    let turns = MultiAgentConfig::default().policy_mapping(PolicyMapping::ByAgent);
+    let device = DeviceSpec::Cpu.open().unwrap();
+    let single = SingleAgentEnvRunner::new(frames("memory/Frames-v0"), 0, &device).unwrap();
+    let several = frames("memory/Turns-v0").multi_agent(turns);
+    let several = MultiAgentEnvRunner::new(several, 0, &device).unwrap();
+    let runners: [Box<dyn EnvRunner>; 2] = [Box::new(single), Box::new(several)];
+    for mut runner in runners {
+        let mut collect = || {
+            let before = in_use();
+            let options = SampleOptions::random();
+            let experience = runner.collect(Amount::Timesteps(400), options).unwrap();
+            let held = (in_use() - before) as usize;
+            (held, experience.agent_steps())
+        };
+        collect();
+        let before = in_use();
+        for _ in 0..10 {
+            let (held, rows) = collect();
+            println!("{held} bytes for {rows} rows of 4 frames of {FRAME} bytes");
+            assert!(held < rows * FRAME * 3 / 2, "{held} bytes for {rows} rows");
+        }
+        let grown = in_use().saturating_sub(before) as usize;
+        assert!(grown < 20 * FRAME, "the runner grew by {grown} bytes");
     }
 }
 

@@ -181,12 +181,24 @@ impl Buffer {
         Some(Self { rows: 0, column })
     }
 
+    /// Stores each frame once from now on, as a buffer made by [`of_stacks`](Self::of_stacks) does, if rows stack
+    /// `count` frames along their last axis. Rows that exist keep all of their frames.
+    ///
+    /// A buffer that stores frames once already, or whose rows do not stack `count` frames, stays as it is.
+    pub fn share_frames(&mut self, count: usize) {
+        match &mut self.column {
+            Contents::Float(leaf) => leaf.share_frames(count),
+            Contents::Byte(leaf) => leaf.share_frames(count),
+            _ => {}
+        }
+    }
+
     /// Appends a row that stacks frames, oldest first. With `previous`, the older frames are the newer frames of that
     /// row, and only the newest frame is copied. Without it, all frames are.
     ///
     /// Rows that are [gathered](Self::gather), [sliced](Self::slice) or appended to an empty buffer refer to the same
     /// frames. They are written when something reads them, and [`into_parts`](Self::into_parts) writes them. A buffer
-    /// that is not made by [`of_stacks`](Self::of_stacks) copies the row.
+    /// that does not [share frames](Self::share_frames) copies the row.
     ///
     /// # Errors
     ///

@@ -60,6 +60,9 @@ fn rows_that_cannot_stack_frames_are_refused() {
     assert!(Buffer::of_stacks(&layout(&[0, 4]), 4, 1).is_none());
     let integers = Buffer::from_i64(Vec::new(), &[4]).unwrap();
     assert!(Buffer::of_stacks(&integers, 4, 1).is_none());
+    let mut rows = Buffer::from_u8(vec![1; 24], &[4, 6]).unwrap();
+    rows.share_frames(4);
+    assert_eq!(rows.as_u8().unwrap(), [1; 24]);
     let mut stacks = Buffer::of_stacks(&layout(&[4, 6]), 3, 1).unwrap();
     let other = Buffer::from_u8(vec![0; 12], &[4, 3]).unwrap();
     stacks.push_stack(other.row(0), None).unwrap_err();
@@ -100,6 +103,17 @@ proptest! {
         };
         prop_assert_eq!(bytes.as_slice(), gathered[0].as_u8().unwrap());
         prop_assert_eq!(shape, vec![3, count * channels]);
+
+        // Frames are shared from some row on.
+        let half = plain.rows() / 2;
+        let mut later = plain.slice(0..half).unwrap();
+        later.share_frames(count);
+        for row in half..plain.rows() {
+            let previous = row.checked_sub(1).filter(|_| !starts[row]);
+            later.push_stack(plain.row(row), previous).unwrap();
+            later.share_frames(count);
+        }
+        prop_assert_eq!(&later, &plain);
 
         // Rows of the same frames, of other frames, and plain rows are appended.
         let appended = [[&plain, &other_plain], [&shared, &other_shared], [&shared, &other_plain], [&plain, &other_shared]];

@@ -91,7 +91,7 @@ pub trait Connector: Debug + Send + CloneConnector {
     /// Returns the number of frames that each output row stacks along its last axis, oldest first, or `None` if rows do
     /// not stack frames. Rollouts then store each frame once.
     ///
-    /// The older frames of a row must be the newer frames of the row before in the same episode, as in
+    /// The older frames of a row must be the newer frames of the same agent's row before in the same episode, as in
     /// [`FrameStacking`](super::FrameStacking).
     fn stacked_frames(&self) -> Option<usize> {
         None

@@ -250,10 +250,11 @@ impl ConnectorPipeline {
         stages.try_fold(rows.clone(), |rows, stage| stage.connector.export_onnx(graph, &rows))
     }
 
-    /// Returns the number of frames that each output row stacks ([`Connector::stacked_frames`]).
+    /// Returns the number of frames that each output row stacks ([`Connector::stacked_frames`]), if there are several.
     pub(crate) fn stacked_frames(&self) -> Option<usize> {
         let mut stages = self.stages.iter().rev();
-        stages.find(|stage| !stage.connector.transforms_rewards())?.connector.stacked_frames()
+        let last = stages.find(|stage| !stage.connector.transforms_rewards())?;
+        last.connector.stacked_frames().filter(|count| *count > 1)
     }
 
     /// Passes rewards through all connectors of rewards, in place. The rewards of a step come before

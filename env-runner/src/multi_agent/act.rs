@@ -55,6 +55,7 @@ impl MultiAgentEnvRunner {
             }
 
             let (seen, sampled) = (lane.seen(), lane.sampled());
+            let stacked_frames = lane.env_to_module.stacked_frames();
             let width = sampled.inputs.len() / rows.len().max(1);
             for (row, (&slot, rng)) in rows.iter().zip(rngs).enumerate() {
                 base.action_rngs[slot] = rng;
@@ -62,6 +63,7 @@ impl MultiAgentEnvRunner {
                 let new = options.record.then(|| NewRow {
                     index: row,
                     observations: seen,
+                    stacked_frames,
                     actions: &sampled.actions,
                     inputs: &sampled.inputs[row * width..(row + 1) * width],
                     logp: sampled.logp.get(row).copied(),

@@ -155,7 +155,7 @@ impl MultiAgentEnvRunner {
                 if let Some((columns, row)) = stream.open_row() {
                     let at = row..row + 1;
                     let state = columns.state_in.as_ref().map(|states| states.slice(at.clone()));
-                    return Ok((columns.observations.slice(at)?, state.transpose()?));
+                    return Ok((columns.copy_observations(at)?, state.transpose()?));
                 }
                 Ok((lane.peek(slot, slots, observation, stream)?, stream.state.clone()))
             })?;

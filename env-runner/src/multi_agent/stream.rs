@@ -1,5 +1,7 @@
 //! The steps of one agent in one environment.
 
+use std::ops::Range;
+
 use rekindle_core::ModuleId;
 use rekindle_env::{Buffer, Info, Space};
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,8 @@ pub(super) struct StreamColumns {
 pub(super) struct NewRow<'a> {
     pub(super) index: usize,
     pub(super) observations: &'a Buffer,
+    /// The number of frames that observations stack, if they do. Frames are then stored once.
+    pub(super) stacked_frames: Option<usize>,
     pub(super) actions: &'a Buffer,
     /// `action_dist_inputs` of this row; empty if the module returned none.
     pub(super) inputs: &'a [f32],
@@ -107,7 +111,11 @@ impl StreamColumns {
             self.explores = row.explores;
             self.state_in = row.states.map(|states| states.slice(0..0)).transpose()?;
         }
-        self.observations.extend_from(row.observations, at.clone())?;
+        if let Some(count) = row.stacked_frames {
+            self.observations.share_frames(count);
+        }
+        let previous = self.rows().checked_sub(1);
+        self.observations.push_stack(row.observations.row(row.index), previous)?;
         self.actions.extend_from(row.actions, at.clone())?;
         self.inputs.extend_from_slice(row.inputs);
         self.logp.extend(row.logp);
@@ -115,6 +123,12 @@ impl StreamColumns {
             column.extend_from(states, at.clone())?;
         }
         self.outputs.extend_from(row.outputs, at, is_first)
+    }
+
+    /// Copies observations. The copies do not keep the frames of other rows in memory.
+    pub(super) fn copy_observations(&self, rows: Range<usize>) -> Result<Buffer> {
+        let rows: Vec<_> = rows.map(|row| (0, row)).collect();
+        Ok(self.observations.gather_from(&[&self.observations], &rows)?)
     }
 
     fn clear(&mut self) {
@@ -133,7 +147,7 @@ impl StreamColumns {
         let (rows, steps) = (self.rows(), self.rewards.len());
         let Layout { inputs, has_logp, .. } = self.layout();
         let open = Self {
-            observations: self.observations.slice(steps..rows)?,
+            observations: self.copy_observations(steps..rows)?,
             actions: self.actions.slice(steps..rows)?,
             rewards: Vec::new(),
             infos: Infos::default(),
@@ -390,6 +404,7 @@ mod tests {
         let row = |logp| NewRow {
             index: 0,
             observations: &seen,
+            stacked_frames: None,
             actions: &done,
             inputs: &[0.5, -0.5],
             logp,

@@ -70,9 +70,12 @@ impl Recorder {
         let open =
             episodes.iter().map(|&(episode, t_started)| Open { episode, since: 0, t_started });
         let layout = Buffer::with_capacity(observations, 0);
-        let stacks = stacked_frames.filter(|count| *count > 1);
-        let observation_column = stacks
-            .and_then(|count| Buffer::of_stacks(&layout, count, rows))
+        let observation_column = stacked_frames
+            .and_then(|count| {
+                // The first row of each environment stores all of its frames.
+                let older = num_envs.saturating_mul(count - 1);
+                Buffer::of_stacks(&layout, count, rows.saturating_add(older))
+            })
             .unwrap_or_else(|| Buffer::with_capacity(observations, rows));
         let states = memory.filter(|_| records).map(|memory| {
             let none = memory.state.slice(0..0)?;
@@ -81,7 +84,7 @@ impl Recorder {
         Ok(Self {
             num_envs,
             records,
-            stacks_frames: stacks.is_some(),
+            stacks_frames: stacked_frames.is_some(),
             steps: 0,
             env_steps: 0,
             delivered: vec![false; num_envs],

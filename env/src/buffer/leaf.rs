@@ -149,6 +149,18 @@ impl<T: Element> Leaf<T> {
         Some(Self { shape: self.shape.clone(), data })
     }
 
+    /// Stores the rows as stacks, unless they are stored as stacks already or do not stack `count` frames.
+    pub(super) fn share_frames(&mut self, count: usize) {
+        if self.data.stacks().is_some() {
+            return;
+        }
+        let Some(mut stacks) = Stacks::new(&self.shape, count, 0) else { return };
+        let mut rows = self.data.as_slice().chunks_exact(self.width());
+        if rows.all(|row| stacks.push(row, None)) {
+            self.data = stacks.into();
+        }
+    }
+
     /// Appends a row that stacks frames. Returns `false` if this leaf has no stacks.
     pub(super) fn push_stack(&mut self, row: &[T], previous: Option<usize>) -> bool {
         self.data.stacks_mut().is_some_and(|stacks| stacks.push(row, previous))

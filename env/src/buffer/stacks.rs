@@ -114,9 +114,15 @@ impl<T: Element> Stacks<T> {
         self.rows.take().unwrap_or_default()
     }
 
-    /// Sets the number of rows. New rows are zero.
+    /// Sets the number of rows. New rows are zero. Without rows, there are no frames.
     pub(super) fn resize(&mut self, rows: usize) {
         self.rows.take();
+        if rows == 0 {
+            match Arc::get_mut(&mut self.frames) {
+                Some(frames) => frames.clear(),
+                None => self.frames = Arc::default(),
+            }
+        }
         self.index.resize(rows * self.count, ZEROS);
     }
 
