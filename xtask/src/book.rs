@@ -28,9 +28,14 @@ pub(crate) struct Args {
     open: bool,
 }
 
+/// Returns whether mdBook is installed.
+pub(crate) fn is_installed() -> bool {
+    process::succeeds(Command::new("mdbook").arg("--version"))
+}
+
 /// Builds the book and checks its links. Installs mdBook first if it is missing.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if !process::succeeds(Command::new("mdbook").arg("--version")) {
+    if !is_installed() {
         eprintln!("mdBook is missing; building and installing it takes minutes");
         process::run(&mut cargo(&["install", "mdbook", "--locked", "--version", "0.5.4"]))?;
     }

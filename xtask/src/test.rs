@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::cargo::cargo;
 use crate::error::Result;
-use crate::{chromium, package, process, python, vulkan};
+use crate::{book, chromium, package, process, python, vulkan};
 
 /// Checks to run.
 #[derive(clap::Args)]
@@ -32,6 +32,7 @@ struct Step {
     needs_vulkan: bool,
     needs_python: bool,
     needs_chromium: bool,
+    needs_mdbook: bool,
     /// Whether the step tests the Python package, which has an environment of its own.
     needs_package: bool,
 }
@@ -46,6 +47,7 @@ impl Step {
             needs_vulkan: false,
             needs_python: false,
             needs_chromium: false,
+            needs_mdbook: false,
             needs_package: false,
         }
     }
@@ -75,6 +77,11 @@ impl Step {
         self
     }
 
+    const fn with_mdbook(mut self) -> Self {
+        self.needs_mdbook = true;
+        self
+    }
+
     const fn with_package(mut self) -> Self {
         self.needs_package = true;
         self
@@ -88,7 +95,7 @@ impl Step {
 }
 
 /// All steps, the cheapest first.
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 18] = [
     Step::new("format", &["fmt", "--all", "--check"]),
     Step::new("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     Step::new(
@@ -149,6 +156,7 @@ const STEPS: [Step; 17] = [
     Step::new("Python package", &["run", "--quiet", "--package", "xtask", "--", "python"])
         .slow()
         .with_package(),
+    Step::new("book", &["run", "--quiet", "--package", "xtask", "--", "book"]).slow().with_mdbook(),
     Step::new("tests of benchmarks", &["test", "--package", "rekindle-benches", "--all-targets"])
         .slow(),
     Step::new("more fuzzing", &["test", "--package", "rekindle-checkpoint", "--test", "fuzz"])
@@ -242,6 +250,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             left_out.push(format!("{} (no Vulkan driver)", step.name));
         } else if step.needs_chromium && !chromium::is_installed() {
             left_out.push(format!("{} (no Chromium, or no Python)", step.name));
+        } else if step.needs_mdbook && !book::is_installed() {
+            left_out.push(format!("{} (no mdBook; `cargo xtask book` installs it)", step.name));
         } else if step.needs_package && package::provide().is_none() {
             left_out.push(format!("{} (no Python from {})", step.name, package::OLDEST_PYTHON));
         } else {
