@@ -73,6 +73,23 @@ pub enum AlgorithmError {
         /// The error of the operating system.
         source: std::io::Error,
     },
+    /// A directory that is not the folder of a run.
+    #[error("{} is not the folder of a run: it has no config.toml and checkpoints", path.display())]
+    NotARun {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Settings of a run that another version of rekindle wrote, and that this version does not know.
+    #[error(
+        "{source}; the run was written by rekindle {version}, and this program is rekindle {}",
+        env!("CARGO_PKG_VERSION")
+    )]
+    OtherVersion {
+        /// The version that wrote the run.
+        version: String,
+        /// What this version does not know.
+        source: Box<Self>,
+    },
     /// A run folder that another program is writing.
     #[error(
         "{} belongs to a run that has not ended; stop that run first, or choose another folder",

@@ -23,6 +23,7 @@
 //! | [`algorithm`], [`register_algorithm`] | `get_trainable_cls`, `register_trainable`: algorithms by name |
 //! | [`Experiment`] | a trial of Tune: an algorithm with its settings, as a TOML file |
 //! | [`RunFolder`], [`RunConfig`] | the directory of a trial, `RunConfig` and `CheckpointConfig` |
+//! | [`SavedRun`] | `Tuner.restore`: a run that continues in its directory |
 //! | [`Callbacks`] | `RLlibCallback`: hooks |
 //! | [`evaluate`], [`evaluate_policy`] | evaluation of a module or a deployed policy, without a training stack |
 #![forbid(unsafe_code)]
@@ -93,7 +94,10 @@ pub use pqn::{PqnConfig, PqnTraining};
 pub use registry::{
     AlgorithmSpec, algorithm, register_algorithm, registered_algorithms, saved_algorithm,
 };
-pub use run_folder::{RunConfig, RunFolder, Stop, checkpoint_of_run, is_run, read_run};
+pub use run_folder::{
+    ResumedRun, RunConfig, RunFolder, SavedRun, Stop, checkpoint_of_run, is_run, read_last_result,
+    read_run,
+};
 pub use sac::{SacConfig, SacTraining};
 pub use td3::{Td3Config, Td3Training};
 pub use td3_bc::{Td3BcConfig, Td3BcTraining};

@@ -17,6 +17,7 @@ mod checkpoints;
 mod config;
 mod date;
 mod evaluations;
+mod saved_run;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,7 @@ use crate::config::toml::{merge, to_value, write};
 use crate::{Algorithm, AlgorithmError, Evaluation, Result};
 
 pub use config::{RunConfig, Stop};
+pub use saved_run::{ResumedRun, SavedRun};
 
 const CONFIG: &str = "config.toml";
 pub(crate) const METRICS: &str = "metrics.jsonl";
@@ -184,6 +186,14 @@ pub fn checkpoint_of_run(run: impl AsRef<Path>, which: &str) -> Result<PathBuf> 
 /// If `metrics.jsonl` in the directory cannot be read.
 pub fn read_run(path: impl AsRef<Path>) -> Result<Vec<Metrics>> {
     Ok(rekindle_metrics::read_jsonl(path.as_ref().join(METRICS))?)
+}
+
+/// Returns the metrics of the last iteration of a run, without reading those before. Empty before the first iteration.
+///
+/// # Errors
+/// If `metrics.jsonl` in the directory cannot be read.
+pub fn read_last_result(path: impl AsRef<Path>) -> Result<Metrics> {
+    Ok(rekindle_metrics::read_last_jsonl(path.as_ref().join(METRICS))?.unwrap_or_default())
 }
 
 /// Creates the first directory `name`, `name-2`, `name-3`, … that does not exist.

@@ -59,7 +59,7 @@ pub(crate) struct Settings {
     #[arg(long, short, value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,
     /// Seed of environments, actions, parameters and minibatches [default: drawn]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = seed)]
     pub(crate) seed: Option<u64>,
     /// Environment steps to train: the setting run.max_env_steps
     #[arg(long, short = 'n', value_name = "STEPS")]
@@ -131,7 +131,7 @@ pub(crate) struct EvaluateArgs {
     #[arg(long)]
     pub(crate) env: Option<String>,
     /// Seed of the episodes [default: that of the run's evaluations]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = seed)]
     pub(crate) seed: Option<u64>,
     /// Device: auto, cpu, wgpu, wgpu:N, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
@@ -164,7 +164,7 @@ pub(crate) struct PlayArgs {
     #[arg(long)]
     pub(crate) env: Option<String>,
     /// Seed of the episodes
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = seed)]
     pub(crate) seed: u64,
     /// Module with which all agents act [default: that of each agent in the run]
     #[arg(long)]
@@ -184,6 +184,10 @@ pub(crate) struct PlayArgs {
     /// Device: auto, cpu, wgpu, wgpu:N, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     pub(crate) device: DeviceSpec,
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("it must be a whole number from 0 to {}", u64::MAX))
 }
 
 fn frames_per_second(text: &str) -> Result<f64, String> {

@@ -79,7 +79,9 @@ impl CliError {
 /// Returns whether the error is in the user's input, not in the machine.
 fn is_about_settings(error: &AlgorithmError) -> bool {
     match error {
-        AlgorithmError::InFile { source, .. } => is_about_settings(source),
+        AlgorithmError::InFile { source, .. } | AlgorithmError::OtherVersion { source, .. } => {
+            is_about_settings(source)
+        }
         AlgorithmError::Config(_)
         | AlgorithmError::ConfigFormat(_)
         | AlgorithmError::ConfigSyntax { .. }

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use rekindle::algorithms::read_last_result;
 use rekindle::checkpoint::{self, State};
 use rekindle::env::Space;
 use serde_json::Value;
 
 use crate::args::InspectArgs;
 use crate::error::Result;
-use crate::lines::last_result;
 use crate::output::say;
 use crate::run_path::{CONFIG, checkpoint_at, is_run, manifest};
 
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
 }
 
 fn describe_run(path: &Path) -> Result<()> {
-    let last = last_result(path).ok().flatten().unwrap_or_default();
+    let last = read_last_result(path).unwrap_or_default();
     say!("run          {}", path.display())?;
     say!("settings     {}", path.join(CONFIG).display())?;
     if let Some(mean) = last.get("env_runners/episode_return_mean") {

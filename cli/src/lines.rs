@@ -4,8 +4,6 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use rekindle::metrics::Metrics;
-
 /// Files up to this size are read whole.
 const SMALL: u64 = 4 << 20;
 /// The longest line that is read, so that a broken file does not fill the memory.
@@ -52,12 +50,6 @@ pub(crate) fn spread_lines(path: &Path, max: usize) -> io::Result<Vec<String>> {
     }
     lines.extend(last);
     Ok(lines)
-}
-
-/// Returns the last result of a run, without reading the whole of a large file.
-pub(crate) fn last_result(run: &Path) -> io::Result<Option<Metrics>> {
-    let last = spread_lines(&run.join("metrics.jsonl"), 1)?.pop();
-    Ok(last.and_then(|line| serde_json::from_str(&line).ok()))
 }
 
 /// Returns the first complete line that begins at an offset or later, and the offset after the line.

@@ -39,21 +39,24 @@ pub(crate) fn run(args: &ListArgs) -> Result<()> {
 fn environments() -> Vec<String> {
     let single = registered_ids().into_iter().filter_map(|id| {
         let spec = spec(&id).ok()?;
-        let mut line = format!("{id:<28}");
-        if let Some(steps) = spec.max_episode_steps() {
-            line += &format!(" at most {steps} steps");
-        }
-        if let Some(threshold) = spec.reward_threshold() {
-            line += &format!(", solved at {threshold}");
-        }
-        Some(line.trim_end().to_owned())
+        let threshold = spec.reward_threshold().map(|threshold| format!("solved at {threshold}"));
+        Some((id, [at_most(spec.max_episode_steps()), threshold]))
     });
     let multi = registered_multi_agent_ids().into_iter().filter_map(|id| {
-        let limit = multi_agent_spec(&id).ok()?.max_episode_steps();
-        let limit = limit.map_or(String::new(), |steps| format!(", at most {steps} steps"));
-        Some(format!("{id:<28} several agents{limit}"))
+        let limit = at_most(multi_agent_spec(&id).ok()?.max_episode_steps());
+        Some((id, [Some("several agents".to_owned()), limit]))
     });
-    single.chain(multi).collect()
+    let known: Vec<_> = single.chain(multi).collect();
+    let width = known.iter().map(|(id, _)| id.chars().count()).max().unwrap_or_default();
+    let line = |(id, facts): (String, [Option<String>; 2])| {
+        let facts = facts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        format!("{id:<width$}  {facts}").trim_end().to_owned()
+    };
+    known.into_iter().map(line).collect()
+}
+
+fn at_most(steps: Option<usize>) -> Option<String> {
+    steps.map(|steps| format!("at most {steps} steps"))
 }
 
 fn devices() -> Vec<String> {

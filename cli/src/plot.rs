@@ -21,6 +21,11 @@ pub(crate) fn run(args: &PlotArgs) -> Result<()> {
         plot = plot.threshold(threshold);
     }
     for run in &args.runs {
+        if !run.join("metrics.jsonl").is_file() {
+            let message =
+                format!("{} is not the folder of a run: it has no metrics.jsonl", run.display());
+            return Err(CliError::Failed(message));
+        }
         let results = read_run(run)?;
         let points: Vec<_> = results
             .iter()

@@ -8,9 +8,13 @@ use rekindle::algorithms::{Algorithm, RunConfig};
 use rekindle::metrics::{ConsoleColumn, ConsoleSink, Metrics, MetricsError, Sink};
 
 use crate::args::Output;
+use crate::output::tell;
 
 /// The shortest time between two lines. A fast algorithm runs a hundred iterations per second.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// The time between two pictures of the bar during an iteration.
+const TICK: Duration = Duration::from_millis(250);
 
 /// The progress of a run on the terminal.
 pub(crate) struct Progress {
@@ -41,7 +45,17 @@ impl Progress {
         progress.bar.set_position(position(algorithm, run));
         // Estimate the time left from the speed of this program, not of the run before a resume.
         progress.bar.reset_eta();
+        if !progress.bar.is_hidden() {
+            // An iteration may take minutes.
+            progress.bar.enable_steady_tick(TICK);
+        }
         progress
+    }
+
+    /// Returns a function that prints a line to standard error, above the bar.
+    pub(crate) fn teller(&self, line: &'static str) -> impl FnOnce() + Send + 'static + use<> {
+        let bar = self.bar.clone();
+        move || bar.suspend(|| tell!("{line}"))
     }
 
     /// Returns the sink that prints iterations, or `None` if iterations are not printed.

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rekindle::algorithms::checkpoint_of_run;
 pub(crate) use rekindle::algorithms::is_run;
-use rekindle::algorithms::{Experiment, checkpoint_of_run};
 use rekindle::checkpoint;
 use serde_json::Value;
 
@@ -14,15 +14,10 @@ const CHECKPOINTS: &str = "checkpoints";
 const MANIFEST: &str = "manifest.json";
 pub(crate) const CONFIG: &str = "config.toml";
 
-/// Returns the checkpoint of a run: `latest`, `best`, or that of an iteration.
-pub(crate) fn checkpoint_of(run: &Path, which: &str) -> Result<PathBuf> {
-    Ok(checkpoint_of_run(run, which)?)
-}
-
 /// Returns the checkpoint at a path: a run's, or the path itself.
 pub(crate) fn checkpoint_at(path: &Path, best: bool) -> Result<PathBuf> {
     if is_run(path) {
-        return checkpoint_of(path, if best { "best" } else { "latest" });
+        return Ok(checkpoint_of_run(path, if best { "best" } else { "latest" })?);
     }
     if best {
         let message = format!("--best needs the folder of a run, and {} is none", path.display());
@@ -51,18 +46,4 @@ pub(crate) fn manifest(checkpoint: &Path) -> Result<Value> {
     let bytes = fs::read(&path).map_err(CliError::io("read", &path))?;
     serde_json::from_slice(&bytes)
         .map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))
-}
-
-/// Reads the settings of a run. An error says if another version of this program wrote them.
-pub(crate) fn settings_of(run: &Path, checkpoint: &Path) -> Result<Experiment> {
-    Experiment::read(run.join(CONFIG)).map_err(|error| {
-        let own = env!("CARGO_PKG_VERSION");
-        let manifest = manifest(checkpoint).unwrap_or_default();
-        match manifest["library_version"].as_str().filter(|version| *version != own) {
-            Some(version) => CliError::Usage(format!(
-                "{error}; the run was written by rekindle {version}, and this program is rekindle {own}"
-            )),
-            None => error.into(),
-        }
-    })
 }

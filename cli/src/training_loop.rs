@@ -30,6 +30,11 @@ pub(crate) fn train(
     if let Some(lines) = progress.lines(output) {
         algorithm = algorithm.with_sink(lines);
     }
+    if !output.quiet {
+        interrupt.announce(progress.teller(
+            "stopping after this iteration; Ctrl-C again ends the program at once, and loses what is not saved",
+        ))?;
+    }
     let outcome = iterate(&mut algorithm, run, &progress, interrupt);
     progress.finish();
     let ended = match outcome {

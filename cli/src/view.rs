@@ -18,7 +18,10 @@ use crate::output::{self, say};
 
 pub(crate) fn run(args: &ViewArgs) -> Result<()> {
     if !args.runs.is_dir() {
-        let message = format!("{} is not a directory with runs", args.runs.display());
+        let message = format!(
+            "{} is not a directory; name the one with the folders of runs, which `rekindle train` creates",
+            args.runs.display()
+        );
         return Err(CliError::Failed(message));
     }
     let listener = TcpListener::bind((args.address, args.port)).map_err(|error| {

@@ -45,6 +45,6 @@ pub use reducer::Reducer;
 pub use results::Metrics;
 pub use sink::{
     ConsoleColumn, ConsoleSink, CsvSink, Format, ITERATION, JsonlSink, OrWarn, ScalarNames, Sink,
-    TensorBoardSink, read_jsonl,
+    TensorBoardSink, read_jsonl, read_last_jsonl,
 };
 pub use stats::Stats;

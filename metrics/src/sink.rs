@@ -12,7 +12,7 @@ pub use self::{
     console::ConsoleSink,
     console_column::{ConsoleColumn, Format},
     csv::CsvSink,
-    jsonl::{ITERATION, JsonlSink, read_jsonl},
+    jsonl::{ITERATION, JsonlSink, read_jsonl, read_last_jsonl},
     or_warn::OrWarn,
     tensorboard::{ScalarNames, TensorBoardSink},
 };

@@ -149,8 +149,20 @@ pub enum OfflineError {
         /// What is wrong.
         reason: String,
     },
+    /// A file or directory of recordings that does not exist.
+    #[error(
+        "{} does not exist; name a directory of recordings, or record experience with the setting `env_runners.output`",
+        path.display()
+    )]
+    Missing {
+        /// The file or directory.
+        path: PathBuf,
+    },
     /// A directory without recordings.
-    #[error("{} has no files `*.parquet`; record some with `env_runners(|e| e.output(…))`", path.display())]
+    #[error(
+        "{} has no files `*.parquet`; record experience with the setting `env_runners.output`",
+        path.display()
+    )]
     NoFiles {
         /// The directory.
         path: PathBuf,

@@ -76,7 +76,9 @@ impl From<AlgorithmError> for Failure {
 
 fn of_algorithm(error: &AlgorithmError) -> Kind {
     match error {
-        AlgorithmError::InFile { source, .. } => of_algorithm(source),
+        AlgorithmError::InFile { source, .. } | AlgorithmError::OtherVersion { source, .. } => {
+            of_algorithm(source)
+        }
         AlgorithmError::Config(_)
         | AlgorithmError::ConfigFormat(_)
         | AlgorithmError::ConfigSyntax { .. }
@@ -88,6 +90,7 @@ fn of_algorithm(error: &AlgorithmError) -> Kind {
         AlgorithmError::Frame { .. } => Kind::Input,
         AlgorithmError::Checkpoint(_)
         | AlgorithmError::NotAnAlgorithm
+        | AlgorithmError::NotARun { .. }
         | AlgorithmError::NoCheckpoint { .. }
         | AlgorithmError::ExternalEnvironment { .. } => Kind::Checkpoint,
         AlgorithmError::Env(_) => Kind::Env,

@@ -1,6 +1,5 @@
 //! Training, as an iterator of results.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -9,7 +8,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use rekindle::algorithms::{
-    Algorithm, AlgorithmError, Experiment, RunConfig, Stop, checkpoint_of_run, is_run, read_run,
+    Algorithm, AlgorithmError, ResumedRun, RunConfig, SavedRun, Stop, read_run,
 };
 use rekindle::checkpoint::Checkpointable;
 use rekindle::core::device::DeviceSpec;
@@ -21,9 +20,6 @@ use crate::error::{Failure, Kind, Result};
 use crate::evaluation::{Evaluation, to_dict};
 use crate::log;
 use crate::settings::{Changes, experiment, use_this_interpreter};
-
-/// The file of settings in the folder of a run.
-const CONFIG: &str = "config.toml";
 
 /// Builds an algorithm. Training begins with the first result that is asked for.
 #[pyfunction]
@@ -98,46 +94,14 @@ fn continue_run(
     allow_python: bool,
     device: &str,
 ) -> Result<State> {
-    if !is_run(&folder) {
-        let message = format!(
-            "{} is not the folder of a run: it has no {CONFIG} and checkpoints",
-            folder.display()
-        );
-        return Err(Failure::new(Kind::Checkpoint, message));
-    }
-    let mut experiment = Experiment::read(folder.join(CONFIG))?;
-    let before = experiment.clone();
-    changes.apply(&mut experiment)?;
-    experiment.validate()?;
-    // Only the changes are applied, because the settings in the checkpoint also hold what changed during training.
-    let changed = experiment.changes_from(&before)?;
-    let run = experiment.run()?;
-    let checkpoint = checkpoint_of_run(&folder, which)?;
-    let device = device.parse::<DeviceSpec>()?.open()?;
-    let spec = experiment.algorithm().clone().allow_external_environments(allow_python);
-    let algorithm = spec.restore(&checkpoint, &changed, &device)?;
-    if let Some(stop) = run.is_over(&algorithm, &Metrics::new()) {
-        // The folder is not opened, which would drop the results of later iterations.
-        return Ok(State {
-            algorithm: Some(algorithm),
-            run,
-            stop: Some(stop),
-            result: Metrics::new(),
-            started: None,
-        });
-    }
-    let algorithm = algorithm.with_existing_run_folder(&folder, run.clone())?;
+    let saved = SavedRun::open(folder, which)?;
+    let mut saved = saved.allow_external_environments(allow_python);
     if !changes.is_empty() {
-        let (path, temporary) = (folder.join(CONFIG), folder.join("config.toml.tmp"));
-        fs::write(&temporary, experiment.to_toml()?)
-            .and_then(|()| fs::rename(&temporary, &path))
-            .map_err(|error| {
-            Failure::new(Kind::Other, format!("cannot write {}: {error}", path.display()))
-        })?;
+        saved.change(|experiment| changes.apply(experiment))?;
     }
-    let result = read_run(&folder)?.pop().unwrap_or_default();
-    let stop = run.is_over(&algorithm, &result);
-    Ok(State { algorithm: Some(algorithm), run, stop, result, started: None })
+    let device = device.parse::<DeviceSpec>()?.open()?;
+    let ResumedRun { algorithm, config, last_result, stop, .. } = saved.resume(&device)?;
+    Ok(State { algorithm: Some(algorithm), run: config, stop, result: last_result, started: None })
 }
 
 /// Returns the results of all iterations of a run, in order.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::cargo::cargo;
 use crate::error::Result;
-use crate::{chromium, package, process, python, vulkan};
+use crate::{book, chromium, package, process, python, vulkan};
 
 /// Checks to run.
 #[derive(clap::Args)]
@@ -41,6 +41,7 @@ enum Need {
     Chromium,
     /// Python for the package `rekindle`, which has an environment of its own.
     Package,
+    MdBook,
 }
 
 impl Need {
@@ -59,7 +60,10 @@ impl Need {
                 command.env("REKINDLE_PYTHON", python);
                 Ok(())
             }
-            Self::Vulkan | Self::Chromium | Self::Package => Ok(()),
+            Self::MdBook if !book::is_installed() => {
+                Err("no mdBook; `cargo xtask book` installs it".to_owned())
+            }
+            Self::Vulkan | Self::Chromium | Self::Package | Self::MdBook => Ok(()),
         }
     }
 }
@@ -92,7 +96,7 @@ impl Step {
 }
 
 /// All steps, the cheapest first.
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 18] = [
     Step::new("format", &["fmt", "--all", "--check"]),
     Step::new("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     Step::new(
@@ -153,6 +157,9 @@ const STEPS: [Step; 17] = [
     Step::new("Python package", &["run", "--quiet", "--package", "xtask", "--", "python"])
         .slow()
         .needs(Need::Package),
+    Step::new("book", &["run", "--quiet", "--package", "xtask", "--", "book"])
+        .slow()
+        .needs(Need::MdBook),
     Step::new("tests of benchmarks", &["test", "--package", "rekindle-benches", "--all-targets"])
         .slow(),
     Step::new("more fuzzing", &["test", "--package", "rekindle-checkpoint", "--test", "fuzz"])

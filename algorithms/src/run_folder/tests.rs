@@ -225,3 +225,41 @@ fn a_final_evaluation_marks_the_saved_state_as_best() {
     algorithm.evaluate_run().unwrap();
     assert_eq!(fs::read_link(best).unwrap().as_os_str(), saved.file_name().unwrap());
 }
+
+#[test]
+fn a_saved_run_continues_with_changes_and_ignores_an_edited_file() {
+    let root = tempfile::tempdir().unwrap();
+    let mut algorithm = start(root.path(), RunConfig::default().max_iterations(2));
+    let path = folder(&algorithm);
+    algorithm.train().unwrap();
+    algorithm.train().unwrap();
+    algorithm.save_run().unwrap();
+    drop(algorithm);
+    let over = SavedRun::open(&path, "latest").unwrap().resume(&Device::flex()).unwrap();
+    assert_eq!((over.stop, over.algorithm.iteration()), (Some(Stop::Iterations), 2));
+    assert!(over.algorithm.run_folder().is_none() && over.last_result.is_empty());
+
+    let config = path.join("config.toml");
+    let edited = fs::read_to_string(&config).unwrap().replace("gamma = 0.99\n", "gamma = 0.5\n");
+    fs::write(&config, &edited).unwrap();
+    let change = |assignment: &'static str| {
+        let mut saved = SavedRun::open(&path, "latest").unwrap();
+        saved.change(|experiment| experiment.set(assignment)).map(|()| saved)
+    };
+    // The value of the edited file differs from that of the checkpoint.
+    for (assignment, gamma) in [("run.max_iterations=3", 0.99), ("training.gamma=0.5", 0.5)] {
+        let mut resumed = change(assignment).unwrap().resume(&Device::flex()).unwrap();
+        assert_eq!(resumed.stop, None);
+        assert_eq!(resumed.last_result.get("training_iteration"), Some(2.0));
+        assert_eq!(to_value(resumed.algorithm.given()).unwrap()["training"]["gamma"], gamma);
+        resumed.last_result = resumed.algorithm.train().unwrap();
+        let stop = resumed.config.is_over(&resumed.algorithm, &resumed.last_result);
+        assert_eq!(stop, Some(Stop::Iterations));
+    }
+    let error = change("training.gamma=2").unwrap_err();
+    assert!(error.to_string().contains("`gamma` is 2"), "{error}");
+    let error = SavedRun::open(root.path(), "latest").unwrap_err();
+    assert!(matches!(error, AlgorithmError::NotARun { .. }), "{error}");
+    let error = SavedRun::open(&path, "7").unwrap_err();
+    assert!(matches!(error, AlgorithmError::NoCheckpoint { .. }), "{error}");
+}

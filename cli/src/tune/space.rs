@@ -19,6 +19,9 @@ const SPACES: [(&str, &str); 7] = [
     ("TQC", include_str!("spaces/tqc.toml")),
 ];
 
+/// The start of the name of a parameter that is 1 minus its setting.
+const ONE_MINUS: &str = "1 - ";
+
 /// The settings that are searched, sorted by name.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Space(pub(super) Vec<Dimension>);
@@ -155,7 +158,7 @@ impl Dimension {
             return Err("of_steps needs a range of fractions, without one_minus".into());
         }
         let settings = table.settings.unwrap_or_else(|| vec![name.to_owned()]);
-        let name = if table.one_minus { format!("1 - {name}") } else { name.to_owned() };
+        let name = if table.one_minus { format!("{ONE_MINUS}{name}") } else { name.to_owned() };
         let Table { one_minus, of_steps, .. } = table;
         Ok(Self { name, settings, kind, one_minus, of_steps })
     }
@@ -178,6 +181,27 @@ impl Dimension {
             Kind::Range { integer: true, .. } => format!("{}", value as i64),
             Kind::Range { .. } if self.one_minus => format!("{:?}", 1.0 - value),
             Kind::Range { .. } => format!("{value:?}"),
+        }
+    }
+
+    /// Returns the name of what [`rounded`](Self::rounded) returns.
+    pub(super) fn label(&self) -> &str {
+        let name = self.name.strip_prefix(ONE_MINUS).filter(|_| self.one_minus);
+        name.unwrap_or(&self.name).trim_start_matches("training.")
+    }
+
+    /// Returns the value of the settings as text with five digits, for people.
+    pub(super) fn rounded(&self, value: f64) -> String {
+        match self.kind {
+            Kind::Range { integer: false, .. } => {
+                let value = if self.one_minus { 1.0 - value } else { value };
+                let magnitude = value.abs().log10().floor();
+                match (-4.0..=4.0).contains(&magnitude) {
+                    true => format!("{value:.*}", (4.0 - magnitude) as usize),
+                    false => format!("{value:.4e}"),
+                }
+            }
+            _ => self.text(value),
         }
     }
 
@@ -258,6 +282,13 @@ mod tests {
         assert_eq!(text("model_config.fcnet_hiddens", 1.0), "[64,64]");
         assert_eq!(text("training.num_epochs", 3.0), "3");
         assert_eq!(text("training.minibatch_size", 0.0), "none");
+        let shown = |name: &str, value| {
+            let dimension = space.0.iter().find(|d| d.name == name).unwrap();
+            format!("{}={}", dimension.label(), dimension.rounded(value))
+        };
+        assert_eq!(shown("1 - training.gamma", 0.000_146_04), "gamma=0.99985");
+        assert_eq!(shown("1 - training.gamma", 1.0 - 1.440_269e-8), "gamma=1.4403e-8");
+        assert_eq!(shown("training.num_epochs", 3.0), "num_epochs=3");
     }
 
     #[test]

@@ -69,6 +69,9 @@ impl Study {
         interrupt: &Interrupt,
         quiet: bool,
     ) -> Result<()> {
+        if !quiet {
+            interrupt.announce(|| tell!("stopping after this iteration of a trial"))?;
+        }
         let mut failures = 0;
         while self.ended() < self.settings.trials {
             let values = self.next_values();
@@ -78,6 +81,7 @@ impl Study {
             }
             let number = self.journal.start(&self.space, &values)?;
             let outcome = self.train(number, &experiment, device, interrupt);
+            let mut failure = None;
             match outcome {
                 Ok(Outcome::Complete(value)) if value.is_finite() => {
                     self.journal.finish(number, TrialState::Complete, value)?;
@@ -99,23 +103,21 @@ impl Study {
                     return Err(CliError::Interrupted);
                 }
                 Ok(Outcome::Complete(value)) => {
-                    self.journal.fail(number, &format!("the mean return is {value}"))?;
-                    failures += 1;
+                    failure = Some(format!("the mean return is {value}"));
                 }
-                Err(error) => {
-                    let reason = error.message().unwrap_or_default();
-                    self.journal.fail(number, &reason)?;
-                    failures += 1;
-                    if failures >= MAX_FAILURES {
-                        let message = format!(
-                            "{failures} trials failed one after the other; the last one: {reason}"
-                        );
-                        return Err(CliError::Failed(message));
-                    }
-                }
+                Err(error) => failure = Some(error.message().unwrap_or_default()),
+            }
+            if let Some(reason) = &failure {
+                self.journal.fail(number, reason)?;
+                failures += 1;
             }
             if !quiet {
-                self.print(number)?;
+                self.print(number, failure.as_deref())?;
+            }
+            if let Some(reason) = failure.filter(|_| failures >= MAX_FAILURES) {
+                let message =
+                    format!("{failures} trials failed one after the other; the last one: {reason}");
+                return Err(CliError::Failed(message));
             }
             if self.journal.best().is_some_and(|(best, _)| best == number) {
                 self.write_best(&experiment)?;
@@ -173,16 +175,20 @@ impl Study {
         trial::run(experiment, settings, device, interrupt, &mut report)
     }
 
-    fn print(&self, number: usize) -> Result<()> {
+    fn print(&self, number: usize, failure: Option<&str>) -> Result<()> {
         let trial = &self.journal.trials[number];
         let outcome = match (trial.state, trial.objective()) {
             (TrialState::Complete, Some(value)) => format!("{value:>10.2}         "),
             (TrialState::Pruned, Some(value)) => format!("{value:>10.2}  pruned "),
             _ => "    failed         ".to_owned(),
         };
+        if let Some(reason) = failure {
+            say!("trial {number:>4} {}  {}", outcome.trim_end(), reason)?;
+            return Ok(());
+        }
         let values = self.space.0.iter().map(|dimension| {
             let value = trial.params.get(&dimension.name).copied().unwrap_or_default();
-            format!("{}={}", dimension.name.trim_start_matches("training."), dimension.text(value))
+            format!("{}={}", dimension.label(), dimension.rounded(value))
         });
         let best = self.journal.best().map_or(String::new(), |(best, trial)| {
             format!("best {:.2} of trial {best}  ", trial.value.unwrap_or(f64::NAN))

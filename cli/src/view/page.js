@@ -96,17 +96,24 @@ function groups() {
     const settings = { ...(state.configs.get(run.name) ?? {}) };
     delete settings["debugging.seed"];
     const key = $("group").checked ? JSON.stringify(settings) : run.name;
-    if (!found.has(key)) found.set(key, { runs: [], curves: [] });
+    if (!found.has(key)) found.set(key, { runs: [], curves: [], settings });
     const group = found.get(key);
     group.runs.push(run);
     group.curves.push(points.filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y)));
   }
-  return [...found.values()].map((group) => {
-    const [first] = group.runs;
-    const seeds = group.runs.length > 1 ? `, ${group.runs.length} seeds` : "";
-    const label = group.runs.length > 1 ? `${first.algorithm} ${first.env}${seeds}` : first.name;
-    return { label, ...merge(group.curves) };
-  });
+  const all = [...found.values()];
+  return all.map((group) => ({ label: label(group, all), ...merge(group.curves) }));
+}
+
+// A curve of several runs is named by its algorithm and environment, and by what sets it apart from others with these.
+function label(group, all) {
+  const [first] = group.runs;
+  if (group.runs.length < 2) return first.name;
+  const alike = all.filter(({ runs }) => runs.length > 1 && runs[0].algorithm === first.algorithm && runs[0].env === first.env);
+  const keys = Object.keys(group.settings).filter((key) => alike.some(({ settings }) => settings[key] !== group.settings[key]));
+  const shown = keys.slice(0, 2).map((key) => `${key}=${group.settings[key]}`);
+  const more = keys.length > shown.length ? ", …" : "";
+  return `${first.algorithm} ${first.env}, ${group.runs.length} seeds${shown.length ? ` (${shown.join(", ")}${more})` : ""}`;
 }
 
 function at(curve, x) {
@@ -168,13 +175,17 @@ function drawPlot() {
     return [low - margin, high + margin];
   };
   const [[x0, x1], [y0, y1]] = [bounds(0), bounds(1)];
-  const px = (x) => 70 + ((x - x0) / (x1 - x0)) * 810;
+  // As wide as the page, so that text has its size on narrow ones, too.
+  const width = Math.max(280, Math.round(plot.getBoundingClientRect().width) || 900);
+  plot.setAttribute("viewBox", `0 0 ${width} 420`);
+  const px = (x) => 70 + ((x - x0) / (x1 - x0)) * (width - 90);
   const py = (y) => 380 - ((y - y0) / (y1 - y0)) * 360;
   for (const tick of ticks(y0, y1)) {
-    plot.append(shape("line", { class: "grid", x1: 70, x2: 880, y1: py(tick), y2: py(tick) }));
+    plot.append(shape("line", { class: "grid", x1: 70, x2: width - 20, y1: py(tick), y2: py(tick) }));
     plot.append(shape("text", { x: 62, y: py(tick) + 4, "text-anchor": "end" }, number(tick)));
   }
-  for (const tick of ticks(x0, x1)) {
+  const wide = width >= 600;
+  for (const tick of ticks(x0, x1).filter((_, index) => wide || index % 2 === 0)) {
     plot.append(shape("text", { x: px(tick), y: 400, "text-anchor": "middle" }, number(tick)));
   }
   lines.forEach((line, index) => {
@@ -253,11 +264,18 @@ function drawVideos() {
 
 async function load(name) {
   const [x, y] = [$("axis").value, $("metric").value || RETURN];
-  const [series, metrics, videos] = await Promise.all([ask("/api/series", { run: name, x, y }), ask("/api/metrics", { run: name }), ask("/api/videos", { run: name })]);
+  const [series, metrics, videos, config] = await Promise.all([
+    ask("/api/series", { run: name, x, y }),
+    ask("/api/metrics", { run: name }),
+    ask("/api/videos", { run: name }),
+    // The list of runs says that settings cannot be read.
+    ask("/api/config", { run: name }).catch(() => state.configs.get(name) ?? {}),
+  ]);
   state.series.set(name, series);
   state.metrics.set(name, metrics);
   state.videos.set(name, videos);
-  if (!state.configs.has(name)) state.configs.set(name, await ask("/api/config", { run: name }));
+  // Resuming a run may change its settings.
+  state.configs.set(name, config);
 }
 
 async function update() {

@@ -98,6 +98,8 @@ fn check(algorithm: &str) {
 
 macro_rules! exact {
     ($($name:ident),*) => {
+        const CHECKED: &[&str] = &[$(stringify!($name)),*];
+
         $(#[test]
         fn $name() {
             check(stringify!($name));
@@ -106,3 +108,12 @@ macro_rules! exact {
 }
 
 exact!(a2c, appo, bc, cql, ddpg, dqn, impala, iql, marwil, ppo, pqn, sac, td3, td3bc, tqc, vpg);
+
+#[test]
+fn no_algorithm_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let listed = run(dir.path(), &["list", "algorithms"]).to_lowercase();
+    // It trains modules that learn by themselves, and the program has none.
+    let listed: Vec<_> = listed.lines().filter(|name| *name != "learnonbatch").collect();
+    assert_eq!(listed, CHECKED);
+}

@@ -7,6 +7,7 @@ mod help;
 mod interrupted;
 mod mistakes;
 mod output;
+mod own_program;
 mod program;
 mod python;
 mod recordings;

@@ -117,6 +117,47 @@ fn tensorboard_reads_every_scalar_also_of_a_resumed_run() {
     }
 }
 
+/// Runs an exported policy on the test vectors of its bundle.
+const RUN_ONNX: &str = r#"
+import json, pathlib, sys
+import numpy as np, onnxruntime
+state = json.loads(pathlib.Path(sys.argv[2], "state.json").read_text())
+(observations,) = state["test_observations"]["column"].values()
+(actions,) = state["test_actions"]["column"].values()
+rows = state["test_observations"]["rows"]
+observations = np.array(observations["data"], np.float32).reshape(rows, *observations["shape"])
+policy = onnxruntime.InferenceSession(sys.argv[1])
+(found,) = policy.run(["actions"], {"obs": observations})
+expected = np.array(actions["data"]).reshape(found.shape)
+assert rows > 4 and np.allclose(found, expected, atol=1e-5), (found, expected)
+"#;
+
+#[test]
+#[ignore = "needs Python with onnxruntime; `cargo xtask test` runs it"]
+fn onnxruntime_acts_with_an_exported_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = ["--set=training.train_batch_size=256", "--set=training.minibatch_size=none"];
+    for env in ["CartPole-v1", "Pendulum-v1"] {
+        let filter = "--set=env_runners.env_to_module_connector=[{type=\"MeanStdFilter\"}]";
+        let args = [&["ppo", env, "--seed=1", "--steps=512", filter], &small[..]].concat();
+        let folder = train(dir.path(), &args);
+        let path = folder.to_str().unwrap();
+        let [file, bundle] = ["onnx", "bundle"].map(|format| {
+            let out = format!("{env}.{format}");
+            run(dir.path(), &["export", path, "--format", format, "--out", &out]);
+            out
+        });
+        let python = std::env::var("REKINDLE_PYTHON").unwrap_or_else(|_| "python3".into());
+        let mut command = Command::new(python);
+        let output = command
+            .args(["-c", RUN_ONNX, &file, &bundle])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{env}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 /// Chromium opens the page while a run trains.
 #[test]
 #[ignore = "needs Chromium and Python; `cargo xtask test` runs it"]

@@ -5,7 +5,7 @@ mod tests;
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
@@ -121,6 +121,45 @@ pub fn read_jsonl(path: impl AsRef<Path>) -> Result<Vec<Metrics>> {
         })
     };
     lines.split(|byte| *byte == b'\n').enumerate().map(parse).collect()
+}
+
+/// Reads the last complete line of the file of a [`JsonlSink`], without reading the lines before. Returns `None` if there
+/// is no complete line.
+///
+/// # Errors
+/// [`MetricsError::Io`] if the file cannot be read, or if the line is not an object of numbers and nulls.
+pub fn read_last_jsonl(path: impl AsRef<Path>) -> Result<Option<Metrics>> {
+    let path = path.as_ref();
+    let last = File::open(path).and_then(last_line).map_err(|source| io_error(path, source))?;
+    let parse = |line: Vec<u8>| serde_json::from_slice(&line);
+    last.map(parse).transpose().map_err(|source| io_error(path, source.into()))
+}
+
+/// Returns the last complete line of a file, without its end.
+fn last_line(mut file: File) -> io::Result<Option<Vec<u8>>> {
+    /// Bytes that are read first, which usually hold the last line.
+    const FIRST: u64 = 64 << 10;
+    let length = file.metadata()?.len();
+    let mut size = FIRST;
+    loop {
+        let start = length.saturating_sub(size);
+        file.seek(SeekFrom::Start(start))?;
+        let mut bytes = Vec::new();
+        file.by_ref().take(size).read_to_end(&mut bytes)?;
+        let line_break = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte == b'\n');
+        if let Some(end) = line_break(&bytes) {
+            bytes.truncate(end);
+            match line_break(&bytes) {
+                Some(before) => return Ok(Some(bytes.split_off(before + 1))),
+                None if start == 0 => return Ok(Some(bytes)),
+                None => {}
+            }
+        }
+        if start == 0 {
+            return Ok(None);
+        }
+        size = size.saturating_mul(2);
+    }
 }
 
 /// Opens a file so that every write appends to it, also after writes of other processes.

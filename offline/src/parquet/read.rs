@@ -54,7 +54,8 @@ impl ParquetData {
     /// subdirectories, in order of their paths.
     ///
     /// # Errors
-    /// [`OfflineError::NoFiles`]; [`OfflineError::File`] for a file that is not a recording or is damaged;
+    /// [`OfflineError::Missing`]; [`OfflineError::NoFiles`]; [`OfflineError::File`] for a file that is not a recording
+    /// or is damaged;
     /// [`OfflineError::OtherSpaces`] if files of one module have different spaces.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_all([path])
@@ -68,6 +69,9 @@ impl ParquetData {
         let mut found = Vec::new();
         for path in paths {
             let path = path.as_ref();
+            if !path.exists() {
+                return Err(OfflineError::Missing { path: path.to_owned() });
+            }
             let before = found.len();
             find(path, &mut found).map_err(|error| error.in_file(path))?;
             if found.len() == before {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rekindle_catalog::{Catalog, DefaultCatalog};
 use rekindle_checkpoint::State;
 use rekindle_env::Space;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,7 @@ pub(super) struct SpecData {
     learner_only: bool,
     #[serde(default)]
     model_config: Value,
+    #[serde(default = "default_catalog")]
     catalog: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     load_state_path: Option<PathBuf>,
@@ -33,6 +35,11 @@ pub(super) struct SpecData {
     /// multi-module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     part_of: Option<PartOf>,
+}
+
+/// The catalog of a spec in a settings file that names only its module.
+fn default_catalog() -> String {
+    DefaultCatalog::type_name()
 }
 
 impl From<RLModuleSpec> for SpecData {

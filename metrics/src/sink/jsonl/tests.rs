@@ -152,3 +152,27 @@ fn a_resumed_run_drops_the_iterations_that_it_will_repeat() {
     sink.write(3, &metrics(1.0)).unwrap();
     assert_eq!(iterations(&path), [1.0, 2.0, 3.0]);
 }
+
+#[test]
+fn the_last_complete_line_is_read_from_files_of_any_length() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("result.jsonl");
+    let last = |text: &str| {
+        fs::write(&path, text).unwrap();
+        read_last_jsonl(&path).unwrap().map(|line| line.get(ITERATION).unwrap())
+    };
+    let line = |iteration: usize, width: usize| {
+        format!("{{\"training_iteration\":{iteration}{}}}\n", " ".repeat(width))
+    };
+    assert_eq!(last(""), None);
+    assert_eq!(last("{\"training_iteration\":1"), None);
+    assert_eq!(last(&line(1, 0)), Some(1.0));
+    assert_eq!(last(&(line(1, 0) + &line(2, 0) + "{\"training")), Some(2.0));
+    // Lines that are longer than what is read first, and many lines.
+    assert_eq!(last(&line(1, 300_000)), Some(1.0));
+    assert_eq!(last(&(line(1, 300_000) + &line(2, 300_000))), Some(2.0));
+    assert_eq!(last(&(0..50_000).map(|n| line(n, 0)).collect::<String>()), Some(49_999.0));
+    fs::write(&path, "no metrics\n").unwrap();
+    assert!(read_last_jsonl(&path).unwrap_err().to_string().contains("result.jsonl"));
+    assert!(read_last_jsonl(dir.path().join("missing")).is_err());
+}
