@@ -152,12 +152,13 @@ pub fn check_encoder(encoder: &dyn Encoder, space: &Space, device: &Device) -> R
 /// numbers.
 pub(crate) fn flat_rows(observations: &Column, features: usize) -> Result<Tensor<2>> {
     let tensor = observations.tensor()?;
-    let (rows, numbers) = (tensor.rows(), tensor.shape().iter().product::<usize>());
+    let (rows, shape) = (tensor.rows(), tensor.shape());
+    let numbers: usize = shape.iter().product();
     if tensor.kind() != TensorKind::Float || numbers != rows * features {
         let expected = format!("a float tensor with {features} numbers a row");
         return Err(CoreError::TensorKind { expected, found: tensor.describe() }.into());
     }
-    if tensor.shape().len() == 2 {
+    if shape.len() == 2 {
         return Ok(tensor.float::<2>()?);
     }
     Ok(tensor.flatten()?.reshape([rows, features]))

@@ -1,5 +1,6 @@
 //! Tensors whose rank and kind are known only at run time.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use burn::backend::DispatchTensor;
@@ -111,15 +112,15 @@ impl AnyTensor {
     /// [`CoreError::IntRange`] if an integer does not fit into the integers of the device.
     pub fn from_data(data: TensorData, device: &Device) -> Result<Self> {
         check_range(&data, device)?;
-        let shape = data.shape().to_vec();
+        let shape = data.shape().clone();
         #[cfg(feature = "flex")]
         let data = match host::from_data(data, device) {
-            Ok(tensor) if (1..=MAX_RANK).contains(&shape.len()) => return Ok(tensor),
-            Ok(_) => return Err(CoreError::Rank { shape, max: MAX_RANK }),
+            Ok(tensor) if (1..=MAX_RANK).contains(&shape.rank()) => return Ok(tensor),
+            Ok(_) => return Err(CoreError::Rank { shape: shape.to_vec(), max: MAX_RANK }),
             Err(data) => data,
         };
         let dtype = data.dtype();
-        with_rank!(shape.len(), shape, D => Ok(match dtype {
+        with_rank!(shape.rank(), shape.to_vec(), D => Ok(match dtype {
             DType::Bool(_) => Tensor::<D, Bool>::from_data(data, device).into(),
             dtype if dtype.is_float() => Tensor::<D>::from_data(data, device).into(),
             _ => Tensor::<D, Int>::from_data(data, device).into(),
@@ -191,7 +192,11 @@ impl AnyTensor {
     /// Returns the length of the first dimension.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.shape().first().copied().unwrap_or(0)
+        let rows = match &self.0 {
+            Stored::Tensor(tensor) => tensor.shape().first().copied(),
+            Stored::Bytes(bytes) => bytes.shape().first().copied(),
+        };
+        rows.unwrap_or(0)
     }
 
     fn rank(&self) -> usize {
@@ -429,18 +434,27 @@ impl AnyTensor {
         })
     }
 
-    /// Reads the elements as floats in row-major order. Waits for the device.
+    /// Reads the elements as floats in row-major order, without a copy where host memory holds them like this. Waits for
+    /// the device.
     ///
     /// # Errors
     /// [`CoreError::TensorKind`] if it is not a float tensor, [`CoreError::DeviceRead`] if the device
     /// fails.
-    pub fn to_f32(&self) -> Result<Vec<f32>> {
+    pub fn as_f32(&self) -> Result<Cow<'_, [f32]>> {
         #[cfg(feature = "flex")]
         if let Some(elements) = host::elements(self) {
-            return Ok(elements.to_vec());
+            return Ok(Cow::Borrowed(elements));
         }
         let shape = self.shape();
-        with_rank!(shape.len(), shape, D => to_f32(self.float::<D>()?))
+        with_rank!(shape.len(), shape, D => to_f32(self.float::<D>()?).map(Cow::Owned))
+    }
+
+    /// As [`as_f32`](Self::as_f32), as a copy.
+    ///
+    /// # Errors
+    /// As [`as_f32`](Self::as_f32).
+    pub fn to_f32(&self) -> Result<Vec<f32>> {
+        self.as_f32().map(Cow::into_owned)
     }
 
     /// Reads the elements as integers in row-major order. Waits for the device.

@@ -145,13 +145,14 @@ pub fn upload(buffer: &Buffer, device: &Device) -> Result<Column> {
 
 fn upload_owned(buffer: Buffer, device: &Device) -> Result<Column> {
     let rows = buffer.rows();
-    let shaped = |shape: Vec<usize>| -> Vec<usize> { [vec![rows], shape].concat() };
+    let shaped = |shape: Vec<usize>| -> Shape { std::iter::once(rows).chain(shape).collect() };
     // Kernels read the bytes of images, which are a quarter of the size of their floats.
     let is_image = is_host(device) && buffer.shape().is_ok_and(|shape| shape.len() > 1);
     let buffer = match is_image {
         true => match buffer.into_shared_u8() {
             Ok((bytes, shape)) => {
-                return Ok(AnyTensor::from_shared_bytes(bytes, shaped(shape), device)?.into());
+                let shape = shaped(shape).into();
+                return Ok(AnyTensor::from_shared_bytes(bytes, shape, device)?.into());
             }
             Err(buffer) => buffer,
         },
@@ -237,7 +238,7 @@ fn download_leaf(tensor: &AnyTensor, buffer: &mut Buffer) -> Result<()> {
         found: tensor.describe(),
     };
     if let Ok(target) = buffer.as_f32_mut() {
-        let values = tensor.to_f32().map_err(|_| mismatch("float", target.len()))?;
+        let values = tensor.as_f32().map_err(|_| mismatch("float", target.len()))?;
         if values.len() != target.len() {
             return Err(mismatch("float", target.len()));
         }

@@ -164,7 +164,7 @@ impl ActionSampler {
         self.logp.clear();
         self.outputs.clear();
         if let Some(column) = outputs.get(Columns::ACTION_DIST_INPUTS)? {
-            self.inputs = column.tensor()?.to_f32()?;
+            self.inputs.extend_from_slice(&column.tensor()?.as_f32()?);
             let expected = rows * distribution.required_input_dim();
             self.check(module, Columns::ACTION_DIST_INPUTS, expected, self.inputs.len())?;
         } else if !has_actions {
@@ -183,7 +183,7 @@ impl ActionSampler {
             return Ok(());
         }
         if let Some(column) = outputs.get(Columns::ACTION_LOGP)? {
-            self.logp = column.tensor()?.to_f32()?;
+            self.logp.extend_from_slice(&column.tensor()?.as_f32()?);
             self.check(module, Columns::ACTION_LOGP, rows, self.logp.len())?;
         } else if has_actions && !self.inputs.is_empty() {
             let width = distribution.required_input_dim();

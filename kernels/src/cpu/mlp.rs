@@ -73,12 +73,11 @@ fn segments(layers: &[LayerParameters<'_>]) -> Vec<Range<usize>> {
 /// Applies the layers to the rows of `x`. Returns the output of the last layer, and the outputs of
 /// the other layers if they are to be kept.
 fn forward(x: &[f32], layers: &[LayerParameters<'_>], keeps: bool) -> (Vec<f32>, Vec<Scratch>) {
-    let segments = segments(layers);
-    if segments.len() == 1 && !layers[0].layer.is_wide() {
+    if !layers.iter().any(|dense| dense.layer.is_wide()) {
         return forward::forward(x, layers, keeps);
     }
     let (mut output, mut saved) = (None::<Vec<f32>>, Vec::new());
-    for segment in segments {
+    for segment in segments(layers) {
         let layers = &layers[segment];
         let x = output.as_deref().unwrap_or(x);
         let (next, hidden) = match layers {
