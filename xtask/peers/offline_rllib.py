@@ -46,8 +46,11 @@ def record(folder):
 
 def config_of(case, folder):
     base = MARWILConfig() if case == "marwil" else BCConfig()
+    env = gymnasium.make("CartPole-v1")
     return (
-        base.environment("CartPole-v1")
+        base.environment(
+            "CartPole-v1", observation_space=env.observation_space, action_space=env.action_space
+        )
         .rl_module(
             model_config={"fcnet_hiddens": [64, 64], "fcnet_activation": "tanh", "vf_share_layers": False}
         )
