@@ -43,13 +43,22 @@ pub(crate) fn record(
     Ok(())
 }
 
-/// The settings of IQL, with those of the paper for its losses.
+/// The settings of IQL. Rewards are as the environment gives them, so advantages have a smaller factor than in the
+/// paper.
 pub(crate) fn iql(recorded: &Path, seed: u64) -> IqlConfig {
     IqlConfig::new()
         .environment("Pendulum-v1")
         .offline_data(|o| o.input_(recorded))
         .model("fcnet_hiddens", vec![64, 64])
-        .training(|t| t.tau(0.005).expectile(0.8).beta(3.0).train_batch_size(64))
+        .training(|t| {
+            t.tau(0.005)
+                .expectile(0.8)
+                .beta(1.0)
+                .actor_lr(1e-3)
+                .critic_lr(1e-3)
+                .value_lr(1e-3)
+                .train_batch_size(64)
+        })
         .evaluation(|e| e.evaluation_duration(50))
         .seed(seed)
 }

@@ -50,9 +50,10 @@ fn main() -> Result<ExitCode, MainError> {
         })
         .model("fcnet_hiddens", vec![16])
         .model("use_lstm", true)
-        .model("lstm_cell_size", 16)
+        .model("lstm_cell_size", 32)
         .training(|t| {
-            t.lr(5e-3)
+            t.lr(3e-3)
+                .entropy_coeff([(0, 0.1), (60_000, 0.0)])
                 .gamma(0.9)
                 .train_batch_size(600)
                 .minibatch_size(150)

@@ -22,14 +22,15 @@ from ray.rllib.algorithms.bc import BCConfig
 from ray.rllib.algorithms.marwil import MARWILConfig
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
-STEPS = 20_000
+EPISODES = 900
 BATCH = 2000
 UPDATES = 100
 
 warnings.simplefilter("ignore")
 torch.set_num_threads(args.threads)
 logging.disable(logging.WARNING)
-ray.init(num_cpus=2, logging_level="ERROR", log_to_driver=False, include_dashboard=False)
+# Actors that decode keep a CPU each, and reading waits for another one: a number of labels, not of cores.
+ray.init(num_cpus=8, logging_level="ERROR", log_to_driver=False, include_dashboard=False)
 ray.data.DataContext.get_current().enable_progress_bars = False
 
 
@@ -37,17 +38,21 @@ def record(folder):
     """Writes random steps as RLlib's offline runner does with `output_write_episodes`."""
     config = BCConfig().environment("CartPole-v1").env_runners(num_envs_per_env_runner=8).debugging(seed=args.seed)
     runner = SingleAgentEnvRunner(config=config)
-    episodes = runner.sample(num_timesteps=STEPS, random_actions=True)
+    # The pipeline refuses episodes that go on. Random ones have about 22 steps.
+    episodes = runner.sample(num_episodes=EPISODES, random_actions=True)
     items = [msgpack.packb(episode.get_state(), default=msgpack_numpy.encode) for episode in episodes]
-    ray.data.from_items(items).write_parquet(folder)
+    ray.data.from_items(items, override_num_blocks=4).write_parquet(folder)
     runner.stop()
     return sum(len(episode) for episode in episodes)
 
 
 def config_of(case, folder):
     base = MARWILConfig() if case == "marwil" else BCConfig()
+    env = gymnasium.make("CartPole-v1")
     return (
-        base.environment("CartPole-v1")
+        base.environment(
+            "CartPole-v1", observation_space=env.observation_space, action_space=env.action_space
+        )
         .rl_module(
             model_config={"fcnet_hiddens": [64, 64], "fcnet_activation": "tanh", "vf_share_layers": False}
         )

@@ -185,10 +185,6 @@ impl RecordedTask {
     }
 
     fn task(&self) -> Task {
-        let threshold = match self.goal {
-            AtLeast(bar) | Below(bar) => bar,
-            Improves { .. } => f64::INFINITY,
-        };
         Task {
             name: self.name,
             example: "",
@@ -197,7 +193,8 @@ impl RecordedTask {
             env: self.env,
             section: "",
             metric: EVALUATION_RETURN,
-            threshold,
+            // It is the last policy that counts, and no step is sampled.
+            threshold: f64::INFINITY,
             max_steps: u64::MAX,
         }
     }
