@@ -1,8 +1,7 @@
 //! PPO learns CartPole or Pendulum with environments that are tensor programs. Observations, actions,
 //! rewards, advantages and minibatches stay on the device; the host only issues operations.
 //!
-//! `cargo run --release --example on_device_ppo -- --env pendulum` (see `--help`). With `--iterations`,
-//! it measures and prints one line of JSON.
+//! `cargo run --release --example on_device_ppo -- --env pendulum` (see `--help`).
 
 #[path = "common/program.rs"]
 mod program;
@@ -11,11 +10,9 @@ mod program;
 mod settings;
 
 use std::process::ExitCode;
-use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use rekindle::prelude::*;
-use serde_json::json;
 
 /// Trains PPO on the device until the mean return of the last 100 episodes reaches 475 (CartPole) or -200
 /// (Pendulum).
@@ -45,10 +42,6 @@ struct Args {
     /// Environment steps after which to give up
     #[arg(long, default_value_t = 1_500_000)]
     max_steps: u64,
-    /// Measure this many iterations, after one to warm up, instead of training to the target, and
-    /// print the speed as JSON
-    #[arg(long)]
-    iterations: Option<u64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -108,11 +101,7 @@ fn main() -> Result<ExitCode, MainError> {
         .training(|training| args.env.training(training, &args))
         .evaluation(|e| e.evaluation_duration(100))
         .seed(args.seed);
-    let mut algo = config.build(&args.device.open()?)?;
-    if let Some(iterations) = args.iterations {
-        println!("{}", measure(&mut algo, iterations, &args)?);
-        return Ok(ExitCode::SUCCESS);
-    }
+    let algo = config.build(&args.device.open()?)?;
 
     // 2. Training.
     let [target, bar] = args.env.target_returns();
@@ -134,32 +123,4 @@ fn main() -> Result<ExitCode, MainError> {
     }
     println!("not learned: below {target} in training or {bar} in evaluation");
     Ok(ExitCode::FAILURE)
-}
-
-/// Measures the iterations after the first.
-fn measure(
-    algo: &mut Algorithm,
-    iterations: u64,
-    args: &Args,
-) -> Result<serde_json::Value, MainError> {
-    algo.train()?;
-    let (started, steps) = (Instant::now(), algo.env_steps());
-    // Time until all operations of a rollout were issued. The device may still be computing.
-    let mut sampling = 0.0;
-    for _ in 0..iterations {
-        let result = algo.train()?;
-        sampling += result.get("timers/env_runner_sampling_timer").unwrap_or(f64::NAN);
-    }
-    let seconds = started.elapsed().as_secs_f64();
-    Ok(json!({
-        "workload": format!("on-device PPO, {}", args.env.id()),
-        "system": "rekindle",
-        "device": args.device.to_string(),
-        "num_envs": args.num_envs,
-        "rollout": args.rollout,
-        "num_epochs": args.num_epochs,
-        "minibatch_size": args.env.minibatch_size(args),
-        "env_steps_per_s": (algo.env_steps() - steps) as f64 / seconds,
-        "share_of_time_until_the_rollout_was_issued": sampling / seconds,
-    }))
 }

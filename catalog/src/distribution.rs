@@ -137,6 +137,27 @@ pub trait Distribution: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Computes the terms of [`fused_logp_entropy_kl`](Self::fused_logp_entropy_kl) as a composition of operations, on
+    /// any device. A distribution may compute what they have in common once.
+    ///
+    /// # Shapes
+    /// Both inputs `[B, inputs]`, actions as in [`Distribution::logp`]; results `[B]`.
+    ///
+    /// # Errors
+    /// Those of the methods of the terms.
+    fn logp_entropy_kl(
+        &self,
+        inputs: Tensor<2>,
+        actions: &Column,
+        old_inputs: Tensor<2>,
+    ) -> Result<[Tensor<1>; 3]> {
+        Ok([
+            self.logp(inputs.clone(), actions)?,
+            self.entropy(inputs.clone())?,
+            self.kl(old_inputs, inputs)?,
+        ])
+    }
+
     /// Adds the actions of the deterministic twin to an ONNX graph.
     ///
     /// # Shapes

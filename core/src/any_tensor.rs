@@ -8,6 +8,7 @@ use burn::prelude::*;
 use burn::tensor::kind::{Basic, BridgeTensor};
 use burn::tensor::{Bool, DType, Int, IntDType};
 
+use crate::device::is_host;
 use crate::error::{CoreError, Result};
 
 /// Maximum number of dimensions of an [`AnyTensor`].
@@ -49,8 +50,10 @@ macro_rules! with_rank {
 mod bytes;
 #[cfg(feature = "flex")]
 mod host;
+mod packed_bytes;
 
 pub use bytes::Bytes;
+use packed_bytes::PackedBytes;
 
 /// The kind of the elements of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +98,10 @@ pub struct AnyTensor(Stored);
 #[expect(clippy::large_enum_variant, reason = "a box would cost every operation an allocation")]
 enum Stored {
     Tensor(BridgeTensor),
+    /// In host memory.
     Bytes(Arc<Bytes>),
+    /// On an accelerator.
+    Packed(Arc<PackedBytes>),
 }
 
 impl<const D: usize, K: Basic> From<Tensor<D, K>> for AnyTensor {
@@ -127,8 +133,8 @@ impl AnyTensor {
         }))
     }
 
-    /// Wraps bytes in host memory as a float tensor with the same values. The floats are computed when the tensor is
-    /// first read.
+    /// Wraps bytes as a float tensor with the same values. The floats are computed when the tensor is first read, and
+    /// on the device.
     ///
     /// Kernels on host memory read [the bytes](Self::as_bytes) themselves.
     ///
@@ -150,14 +156,17 @@ impl AnyTensor {
         if shape.is_empty() || shape.len() > MAX_RANK {
             return Err(CoreError::Rank { shape, max: MAX_RANK });
         }
-        Ok(Self::of_bytes(Bytes::new(data, shape, device)))
+        Ok(match is_host(device) {
+            true => Self::of_bytes(Bytes::new(data, shape, device)),
+            false => Self::of_packed(PackedBytes::new(&data, shape, device)),
+        })
     }
 
-    /// Returns the bytes of a tensor that [`from_bytes`](Self::from_bytes) made, in row-major order.
+    /// Returns the bytes of a tensor in host memory that [`from_bytes`](Self::from_bytes) made, in row-major order.
     #[must_use]
     pub fn as_bytes(&self) -> Option<Arc<Bytes>> {
         match &self.0 {
-            Stored::Tensor(_) => None,
+            Stored::Tensor(_) | Stored::Packed(_) => None,
             Stored::Bytes(bytes) => Some(bytes.clone()),
         }
     }
@@ -166,10 +175,15 @@ impl AnyTensor {
         Self(Stored::Bytes(Arc::new(bytes)))
     }
 
+    fn of_packed(bytes: PackedBytes) -> Self {
+        Self(Stored::Packed(Arc::new(bytes)))
+    }
+
     fn bridge(&self) -> &BridgeTensor {
         match &self.0 {
             Stored::Tensor(tensor) => tensor,
             Stored::Bytes(bytes) => bytes.floats(),
+            Stored::Packed(bytes) => bytes.floats(),
         }
     }
 
@@ -177,6 +191,7 @@ impl AnyTensor {
         match self.0 {
             Stored::Tensor(tensor) => tensor,
             Stored::Bytes(bytes) => bytes.floats().clone(),
+            Stored::Packed(bytes) => bytes.floats().clone(),
         }
     }
 
@@ -186,6 +201,7 @@ impl AnyTensor {
         match &self.0 {
             Stored::Tensor(tensor) => tensor.shape().to_vec(),
             Stored::Bytes(bytes) => bytes.shape().to_vec(),
+            Stored::Packed(bytes) => bytes.shape().to_vec(),
         }
     }
 
@@ -203,6 +219,7 @@ impl AnyTensor {
         match &self.0 {
             Stored::Tensor(tensor) => tensor.rank(),
             Stored::Bytes(bytes) => bytes.shape().len(),
+            Stored::Packed(bytes) => bytes.shape().len(),
         }
     }
 
@@ -212,7 +229,7 @@ impl AnyTensor {
         match &self.0 {
             Stored::Tensor(tensor) if tensor.is_int() => TensorKind::Int,
             Stored::Tensor(tensor) if tensor.is_bool() => TensorKind::Bool,
-            Stored::Tensor(_) | Stored::Bytes(_) => TensorKind::Float,
+            Stored::Tensor(_) | Stored::Bytes(_) | Stored::Packed(_) => TensorKind::Float,
         }
     }
 
@@ -295,8 +312,14 @@ impl AnyTensor {
     /// # Errors
     /// None in practice: every tensor has a kind and a rank of its own.
     pub fn inner(self) -> Result<Self> {
-        if let Stored::Bytes(bytes) = &self.0 {
-            return Ok(Self::of_bytes(bytes.on(bytes.device().clone().inner())));
+        match &self.0 {
+            Stored::Tensor(_) => {}
+            Stored::Bytes(bytes) => {
+                return Ok(Self::of_bytes(bytes.on(bytes.device().clone().inner())));
+            }
+            Stored::Packed(bytes) => {
+                return Ok(Self::of_packed(bytes.on(bytes.device().clone().inner())));
+            }
         }
         let shape = self.shape();
         match self.kind() {
@@ -322,8 +345,14 @@ impl AnyTensor {
     /// # Errors
     /// None in practice: every tensor has a kind and a rank of its own.
     pub fn from_inner(inner: Self) -> Result<Self> {
-        if let Stored::Bytes(bytes) = &inner.0 {
-            return Ok(Self::of_bytes(bytes.on(bytes.device().clone().autodiff())));
+        match &inner.0 {
+            Stored::Tensor(_) => {}
+            Stored::Bytes(bytes) => {
+                return Ok(Self::of_bytes(bytes.on(bytes.device().clone().autodiff())));
+            }
+            Stored::Packed(bytes) => {
+                return Ok(Self::of_packed(bytes.on(bytes.device().clone().autodiff())));
+            }
         }
         let shape = inner.shape();
         with_rank!(shape.len(), shape, D => Ok(match inner.kind() {
@@ -361,10 +390,14 @@ impl AnyTensor {
     /// # Errors
     /// [`CoreError::Rank`] for an unsupported rank.
     pub fn select_rows(&self, rows: &Tensor<1, Int>) -> Result<Self> {
-        if let Stored::Bytes(bytes) = &self.0
-            && let Some(selected) = bytes.select_rows(&to_i64(rows.clone())?)
-        {
-            return Ok(Self::of_bytes(selected));
+        match &self.0 {
+            Stored::Tensor(_) => {}
+            Stored::Bytes(bytes) => {
+                if let Some(selected) = bytes.select_rows(&to_i64(rows.clone())?) {
+                    return Ok(Self::of_bytes(selected));
+                }
+            }
+            Stored::Packed(bytes) => return Ok(Self::of_packed(bytes.select_rows(rows.clone()))),
         }
         let (shape, rows) = (self.shape(), rows.clone());
         with_rank!(shape.len(), shape, D => Ok(match self.kind() {
@@ -382,11 +415,19 @@ impl AnyTensor {
     pub fn cat(tensors: &[Self]) -> Result<Self> {
         let bytes = tensors.iter().map(|tensor| match &tensor.0 {
             Stored::Bytes(bytes) => Some(&**bytes),
-            Stored::Tensor(_) => None,
+            Stored::Tensor(_) | Stored::Packed(_) => None,
         });
         let bytes: Option<Vec<&Bytes>> = bytes.collect();
         if let Some(all) = bytes.and_then(|bytes| Bytes::cat(&bytes)) {
             return Ok(Self::of_bytes(all));
+        }
+        let packed = tensors.iter().map(|tensor| match &tensor.0 {
+            Stored::Packed(bytes) => Some(&**bytes),
+            Stored::Tensor(_) | Stored::Bytes(_) => None,
+        });
+        let packed: Option<Vec<&PackedBytes>> = packed.collect();
+        if let Some(all) = packed.and_then(|packed| PackedBytes::cat(&packed)) {
+            return Ok(Self::of_packed(all));
         }
         let (shape, kind) = tensors
             .first()

@@ -9,7 +9,6 @@ use rekindle_env::{Buffer, Parts};
 
 use crate::any_tensor::{AnyTensor, TensorKind};
 use crate::batch::{Batch, Column};
-use crate::device::is_host;
 use crate::error::{CoreError, Result};
 
 /// Named columns in host memory, each a contiguous [`Buffer`] of the same number of rows.
@@ -134,7 +133,7 @@ impl HostBatch {
 /// Uploads a buffer. Leaves become tensors `[rows, …]`, Dict and Tuple become nested batches.
 ///
 /// Bytes (images, MultiBinary) become floats with the same values. In host memory, images share the memory of the
-/// buffer until the buffer is changed.
+/// buffer until the buffer is changed. Accelerators get the bytes of images and convert them.
 ///
 /// # Errors
 /// [`CoreError::Rank`] for a leaf with more dimensions than tensors may have,
@@ -146,8 +145,9 @@ pub fn upload(buffer: &Buffer, device: &Device) -> Result<Column> {
 fn upload_owned(buffer: Buffer, device: &Device) -> Result<Column> {
     let rows = buffer.rows();
     let shaped = |shape: Vec<usize>| -> Shape { std::iter::once(rows).chain(shape).collect() };
-    // Kernels read the bytes of images, which are a quarter of the size of their floats.
-    let is_image = is_host(device) && buffer.shape().is_ok_and(|shape| shape.len() > 1);
+    // The bytes of images are a quarter of the size of their floats. Kernels on the CPU read them, and accelerators
+    // convert them.
+    let is_image = buffer.shape().is_ok_and(|shape| shape.len() > 1);
     let buffer = match is_image {
         true => match buffer.into_shared_u8() {
             Ok((bytes, shape)) => {

@@ -8,6 +8,7 @@
 //! | [`named`] | visiting and mapping a module's parameters by name |
 //! | [`weights`] | a module's parameters by name, in PyTorch's layout |
 //! | [`device`] | fallible device selection (`"auto"`, `"cpu"`, `"wgpu:0"`, `"cuda:1"`) |
+//! | [`launches`] | the kernels that accelerators launch, counted |
 //! | [`mod@settings`] | [`ConfigError`], and one declaration for a setting, its default and its check |
 //! | [`rng`] | host random streams keyed by (seed, runner, env, purpose) |
 //! | [`panics`] | the message of a caught panic |
@@ -22,6 +23,7 @@ pub mod erased;
 mod error;
 pub mod host_batch;
 mod initialize;
+pub mod launches;
 pub mod named;
 pub mod panics;
 pub mod rng;

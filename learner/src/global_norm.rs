@@ -71,13 +71,3 @@ pub(crate) enum Scale {
     /// `[1]`.
     OnDevice(Tensor<1>),
 }
-
-impl Scale {
-    pub(crate) fn apply(&self, gradient: AnyTensor) -> Result<AnyTensor> {
-        Ok(match self {
-            Self::Known(1.0) => gradient,
-            Self::Known(factor) => gradient.scale(*factor)?,
-            Self::OnDevice(factor) => gradient.scale_by(factor)?,
-        })
-    }
-}

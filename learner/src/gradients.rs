@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::prelude::*;
 use burn::tensor::Gradients as AutodiffGradients;
-use rekindle_core::AnyTensor;
+use rekindle_core::{AnyTensor, TensorKind};
 use serde::{Deserialize, Serialize};
 
-use crate::{Collective, GlobalNorm, Result};
+use crate::global_norm::{GlobalNorm, Scale};
+use crate::{Collective, Result};
 
 /// The quantity that `grad_clip` bounds; RLlib's `grad_clip_by`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -31,7 +32,39 @@ pub(crate) type ShapedParameters = Vec<(ParamId, Vec<usize>)>;
 #[derive(Debug, Default)]
 pub struct Gradients {
     order: Vec<ParamId>,
-    by_param: HashMap<ParamId, AnyTensor>,
+    by_param: HashMap<ParamId, Gradient>,
+}
+
+/// The gradient of one parameter.
+#[derive(Debug)]
+struct Gradient {
+    tensor: AnyTensor,
+    /// A factor on the device that the tensor is not yet multiplied by, `[1]`. An optimizer multiplies in one kernel
+    /// with its step.
+    factor: Option<Tensor<1>>,
+}
+
+impl Gradient {
+    fn scaled(&self) -> AnyTensor {
+        match &self.factor {
+            // `scaled_by` gives factors to float tensors alone, and these can be multiplied.
+            Some(factor) => self.tensor.clone().scale_by(factor).unwrap_or(self.tensor.clone()),
+            None => self.tensor.clone(),
+        }
+    }
+
+    fn into_scaled(self) -> AnyTensor {
+        match self.factor {
+            Some(_) => self.scaled(),
+            None => self.tensor,
+        }
+    }
+}
+
+impl From<AnyTensor> for Gradient {
+    fn from(tensor: AnyTensor) -> Self {
+        Self { tensor, factor: None }
+    }
 }
 
 impl Gradients {
@@ -58,6 +91,10 @@ impl Gradients {
 
     /// Adds or replaces a gradient.
     pub fn insert(&mut self, param: ParamId, gradient: AnyTensor) {
+        self.put(param, gradient.into());
+    }
+
+    fn put(&mut self, param: ParamId, gradient: Gradient) {
         if self.by_param.insert(param, gradient).is_none() {
             self.order.push(param);
         }
@@ -65,7 +102,7 @@ impl Gradients {
 
     /// Removes and returns a gradient.
     pub fn remove(&mut self, param: ParamId) -> Option<AnyTensor> {
-        self.by_param.remove(&param)
+        self.by_param.remove(&param).map(Gradient::into_scaled)
     }
 
     /// Removes and returns the gradients of the parameters that `select` accepts.
@@ -73,7 +110,7 @@ impl Gradients {
         let mut extracted = Self::default();
         for id in self.order.clone().into_iter().filter(|id| select(*id)) {
             if let Some(gradient) = self.by_param.remove(&id) {
-                extracted.insert(id, gradient);
+                extracted.put(id, gradient);
             }
         }
         self.order.retain(|id| self.by_param.contains_key(id));
@@ -82,8 +119,8 @@ impl Gradients {
 
     /// Returns the gradient of a parameter.
     #[must_use]
-    pub fn get(&self, param: ParamId) -> Option<&AnyTensor> {
-        self.by_param.get(&param)
+    pub fn get(&self, param: ParamId) -> Option<AnyTensor> {
+        self.by_param.get(&param).map(Gradient::scaled)
     }
 
     /// Returns the number of gradients.
@@ -103,7 +140,7 @@ impl Gradients {
         self.by_param.keys()
     }
 
-    fn iter(&self) -> impl Iterator<Item = &AnyTensor> + Clone {
+    fn iter(&self) -> impl Iterator<Item = &Gradient> + Clone {
         self.order.iter().filter_map(|id| self.by_param.get(id))
     }
 
@@ -156,7 +193,11 @@ impl Gradients {
     /// # Errors
     /// If a gradient has an unsupported rank.
     pub fn global_norm(&self) -> Result<Option<GlobalNorm>> {
-        GlobalNorm::of(self.iter())
+        if self.iter().all(|gradient| gradient.factor.is_none()) {
+            return GlobalNorm::of(self.iter().map(|gradient| &gradient.tensor));
+        }
+        let scaled: Vec<AnyTensor> = self.iter().map(Gradient::scaled).collect();
+        GlobalNorm::of(scaled.iter())
     }
 
     /// Clips the gradients. `global_norm` is the result of [`Gradients::global_norm`].
@@ -165,25 +206,33 @@ impl Gradients {
     /// If a gradient has an unsupported rank.
     pub fn clip(mut self, by: GradClipBy, clip: f64, global_norm: &GlobalNorm) -> Result<Self> {
         let scale = global_norm.scale_to(clip);
-        self.map(|gradient| match by {
-            GradClipBy::Value => Ok(gradient.map_flat(|g| g.clamp(-clip, clip))?),
-            GradClipBy::GlobalNorm => scale.apply(gradient),
-            GradClipBy::Norm => match GlobalNorm::of(std::iter::once(&gradient))? {
-                Some(norm) => norm.scale_to(clip).apply(gradient),
-                None => Ok(gradient),
-            },
-        })?;
+        for id in &self.order {
+            let Some(gradient) = self.by_param.remove(id) else { continue };
+            let gradient = gradient.into_scaled();
+            let clipped = match by {
+                GradClipBy::Value => gradient.map_flat(|g| g.clamp(-clip, clip))?.into(),
+                GradClipBy::GlobalNorm => scaled_by(gradient, &scale)?,
+                GradClipBy::Norm => match GlobalNorm::of(std::iter::once(&gradient))? {
+                    Some(norm) => scaled_by(gradient, &norm.scale_to(clip))?,
+                    None => gradient.into(),
+                },
+            };
+            self.by_param.insert(*id, clipped);
+        }
         Ok(self)
     }
+}
 
-    fn map(&mut self, f: impl Fn(AnyTensor) -> Result<AnyTensor>) -> Result<()> {
-        for id in &self.order {
-            if let Some(gradient) = self.by_param.remove(id) {
-                self.by_param.insert(*id, f(gradient)?);
-            }
+/// Scales a gradient: on the host now, and on a device when the gradient is read.
+fn scaled_by(gradient: AnyTensor, scale: &Scale) -> Result<Gradient> {
+    Ok(match scale {
+        Scale::Known(1.0) => gradient.into(),
+        Scale::Known(factor) => gradient.scale(*factor)?.into(),
+        Scale::OnDevice(factor) if gradient.kind() == TensorKind::Float => {
+            Gradient { tensor: gradient, factor: Some(factor.clone()) }
         }
-        Ok(())
-    }
+        Scale::OnDevice(factor) => gradient.scale_by(factor)?.into(),
+    })
 }
 
 #[cfg(test)]
@@ -250,9 +299,37 @@ mod tests {
             let on_device = GlobalNorm::OnDevice(tensor.clone().square().sum().sqrt());
             let known = GlobalNorm::Known(on_device.value().unwrap());
             let [a, b] = [on_device, known]
-                .map(|norm| norm.scale_to(1.0).apply(tensor.clone().into()).unwrap());
-            assert_eq!(a.to_f32().unwrap(), b.to_f32().unwrap());
+                .map(|norm| scaled_by(tensor.clone().into(), &norm.scale_to(1.0)).unwrap());
+            assert_eq!(a.scaled().to_f32().unwrap(), b.scaled().to_f32().unwrap());
         }
+    }
+
+    #[test]
+    fn a_factor_on_the_device_counts_wherever_gradients_are_read() {
+        let on_device = |values: [f32; 2]| {
+            GlobalNorm::OnDevice(Tensor::from_floats([values[0].hypot(values[1])], &Device::flex()))
+        };
+        let clipped = || {
+            let (gradients, ids) = gradients(&[&[3.0], &[4.0]]);
+            (gradients.clip(GradClipBy::GlobalNorm, 1.0, &on_device([3.0, 4.0])).unwrap(), ids)
+        };
+        let close = |found: AnyTensor, expected: f32| {
+            let found = found.to_f32().unwrap()[0];
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        };
+        let (mut gradients, ids) = clipped();
+        assert!(gradients.iter().all(|gradient| gradient.factor.is_some()));
+        close(gradients.get(ids[0]).unwrap(), 0.6);
+        assert!((norm(&gradients).value().unwrap() - 1.0).abs() < 1e-6);
+        let mut second = gradients.extract(|id| id == ids[1]);
+        close(second.remove(ids[1]).unwrap(), 0.8);
+        // A gradient that replaces a clipped one is not scaled.
+        gradients.insert(ids[0], Tensor::<1>::from_floats([7.0], &Device::flex()).into());
+        close(gradients.remove(ids[0]).unwrap(), 7.0);
+        let again = clipped().0.clip(GradClipBy::GlobalNorm, 0.5, &on_device([0.6, 0.8])).unwrap();
+        close(again.get(again.order[0]).unwrap(), 0.3);
+        let by_value = clipped().0.clip(GradClipBy::Value, 0.7, &on_device([0.6, 0.8])).unwrap();
+        close(by_value.get(by_value.order[1]).unwrap(), 0.7);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-"""The update of `benches/src/bin/measure/update_on_device.rs` in eager PyTorch: same networks, loss, optimizer, clipping
-and minibatches, all rows on the device before it begins. Prints one line of JSON.
+"""The update of `benches/src/bin/gpu_check/update.rs` in PyTorch: same networks, loss, optimizer, clipping and
+minibatches, all rows on the device before it begins. Prints a line of JSON per case.
 
 Needs PyTorch (any 2.x); `scripts/gpu-check` calls it.
 """
@@ -59,24 +59,22 @@ def loss(model, obs, actions, old_logp, advantages, targets):
     return -surrogate.mean() + 0.5 * (values - targets).square().mean() - 0.01 * entropy.mean()
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--network", choices=["mlp", "cnn"], default="mlp")
-    parser.add_argument("--compute-dtype", choices=["f32", "bf16", "f16"], default="f32")
-    parser.add_argument("--minibatch-size", type=int, default=4096)
-    parser.add_argument("--minibatches", type=int, default=32)
-    parser.add_argument("--updates", type=int, default=3)
-    args = parser.parse_args()
+# Rows of an update, if the number of minibatches is not given.
+ROWS = {"mlp": 131_072, "cnn": 4096}
 
+
+def measure(case, args):
+    network, _, minibatch_size = case.partition("-")
+    network, _, dtype = network.partition("_")
+    minibatch_size = int(minibatch_size)
     torch.manual_seed(0)
     device = torch.device(args.device)
-    dtype = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}[args.compute_dtype]
-    model, actions = (Mlp(), 4) if args.network == "mlp" else (Cnn(dtype), 6)
+    dtype = {"": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}[dtype]
+    model, actions = (Mlp(), 4) if network == "mlp" else (Cnn(dtype), 6)
     model.to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-4, eps=1e-8)
-    rows = args.minibatch_size * args.minibatches
-    if args.network == "mlp":
+    rows = minibatch_size * (args.minibatches or max(1, ROWS[network] // minibatch_size))
+    if network == "mlp":
         obs = torch.randn(rows, 64, device=device)
     else:
         obs = torch.randint(0, 251, (rows, 84, 84, 4), dtype=torch.uint8, device=device)
@@ -87,11 +85,12 @@ def main():
         torch.randn(rows, device=device),
         torch.randn(rows, device=device),
     )
+    total = torch.compile(loss) if args.mode == "compile" else loss
 
     def update():
         order = torch.randperm(rows, device=device)
-        for indices in order.split(args.minibatch_size):
-            value = loss(model, *(column[indices] for column in columns))
+        for indices in order.split(minibatch_size):
+            value = total(model, *(column[indices] for column in columns))
             optimizer.zero_grad(set_to_none=True)
             value.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 0.5)
@@ -99,19 +98,29 @@ def main():
         value.item()
 
     update()
-    started = time.perf_counter()
-    for _ in range(args.updates):
+    started, updates = time.perf_counter(), 0
+    while updates == 0 or time.perf_counter() - started < args.seconds:
         update()
-    rate = rows * args.updates / (time.perf_counter() - started)
-    print(json.dumps({
-        "workload": f"update-{args.network}",
-        "system": f"PyTorch {torch.__version__}, eager",
-        "device": args.device,
-        "compute_dtype": args.compute_dtype,
-        "minibatch_size": args.minibatch_size,
+        updates += 1
+    return {
+        "case": case,
+        "system": f"PyTorch {torch.__version__}, {args.mode}",
+        "value": rows * updates / (time.perf_counter() - started),
+        "unit": "rows/s",
         "parameters": sum(p.numel() for p in model.parameters()),
-        "rows_per_s": rate,
-    }))
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--mode", choices=["eager", "compile"], default="eager")
+    parser.add_argument("--cases", default="mlp-4096,mlp-32768,cnn-256,cnn-1024,cnn_bf16-256,cnn_bf16-1024")
+    parser.add_argument("--minibatches", type=int)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    args = parser.parse_args()
+    for case in args.cases.split(","):
+        print(json.dumps(measure(case, args)), flush=True)
 
 
 if __name__ == "__main__":

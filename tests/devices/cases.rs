@@ -4,6 +4,8 @@ mod distributions;
 mod encoders;
 mod heads;
 mod losses;
+mod rollouts;
+mod steps;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
@@ -12,8 +14,8 @@ use rekindle::catalog::ModelBuilder;
 use rekindle::core::any_tensor::to_f32;
 use rekindle::prelude::*;
 
-use crate::normal;
-use crate::table::{Case, Computed};
+use super::case::{Case, Computed};
+use super::{normal, samples};
 
 /// Allowed difference for sums over a layer or two.
 const TOLERANCE: f32 = 1e-5;
@@ -21,10 +23,17 @@ const TOLERANCE: f32 = 1e-5;
 const DEEP: f32 = 1e-4;
 
 pub(crate) fn all() -> Vec<Case> {
-    [encoders::all(), heads::all(), distributions::all(), losses::all()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        encoders::all(),
+        heads::all(),
+        distributions::all(),
+        losses::all(),
+        rollouts::all(),
+        steps::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Builds modules with the same parameters on every device.

@@ -2,8 +2,8 @@
 
 use rekindle::prelude::*;
 
-use crate::training::{bits, flat, ppo, weights};
-use crate::{difference, subject_spec};
+use super::training::{bits, flat, ppo, weights};
+use super::{difference, subject_spec};
 
 fn crosses(from: DeviceSpec, to: DeviceSpec) {
     let folder = tempfile::tempdir().unwrap();
@@ -37,12 +37,12 @@ fn crosses(from: DeviceSpec, to: DeviceSpec) {
     assert_eq!(played.returns.len(), 2);
 }
 
-#[test]
-fn written_on_the_device_and_read_on_the_cpu() {
+#[cfg_attr(test, test)]
+pub(super) fn written_on_the_device_and_read_on_the_cpu() {
     crosses(subject_spec(), DeviceSpec::Cpu);
 }
 
-#[test]
-fn written_on_the_cpu_and_read_on_the_device() {
+#[cfg_attr(test, test)]
+pub(super) fn written_on_the_cpu_and_read_on_the_device() {
     crosses(DeviceSpec::Cpu, subject_spec());
 }

@@ -10,8 +10,8 @@ use rekindle::catalog::mask_logits;
 use rekindle::core::any_tensor::{to_f32, to_i64};
 use rekindle::prelude::*;
 
-use crate::training::{bits, flat, weights};
-use crate::{cpu, difference, normal, subject, subject_spec};
+use super::training::{bits, flat, weights};
+use super::{cpu, difference, normal, subject, subject_spec};
 
 const NAN: f32 = f32::NAN;
 const INF: f32 = f32::INFINITY;
@@ -20,8 +20,8 @@ fn tensor(values: &[f32], device: &Device) -> Tensor<1> {
     Tensor::from_floats(values, device)
 }
 
-#[test]
-fn numbers_at_the_edge_are_the_same_everywhere() {
+#[cfg_attr(test, test)]
+pub(super) fn numbers_at_the_edge_are_the_same_everywhere() {
     for device in [cpu(), subject()] {
         let t = |values: &[f32]| tensor(values, &device);
         let edge = [NAN, INF, -INF, f32::MIN, 0.0];
@@ -49,8 +49,8 @@ fn numbers_at_the_edge_are_the_same_everywhere() {
 
 /// Operations in which backends may differ. The CPU returns NaN. Other devices return NaN or one of the
 /// other arguments, and nothing may rely on either. `tanh` returns NaN everywhere.
-#[test]
-fn the_cpu_keeps_nan_and_other_devices_may_lose_it_in_clamps_and_choices() {
+#[cfg_attr(test, test)]
+pub(super) fn the_cpu_keeps_nan_and_other_devices_may_lose_it_in_clamps_and_choices() {
     let one = |device: &Device| {
         let nan = || tensor(&[NAN], device);
         let two = || tensor(&[2.0], device);
@@ -88,8 +88,8 @@ fn batch(device: &Device, spoil: impl FnOnce(&mut [Vec<f32>; 3])) -> BTreeMap<St
 }
 
 /// A non-finite update changes nothing and is counted, even if a device's clamp loses NaN.
-#[test]
-fn updates_that_are_not_finite_are_skipped_on_every_device() {
+#[cfg_attr(test, test)]
+pub(super) fn updates_that_are_not_finite_are_skipped_on_every_device() {
     let config = PpoConfig::new()
         .environment("CartPole-v1")
         .model("fcnet_hiddens", vec![8])

@@ -4,8 +4,8 @@ use burn::module::Module;
 use burn::prelude::*;
 use rekindle::prelude::*;
 
-use crate::training::ppo;
-use crate::{cpu, subject, subject_spec};
+use crate::comparison::{cpu, ppo, subject};
+use crate::subject_spec;
 
 fn on(module: &AnyRLModule, device: &Device) -> bool {
     module.devices().iter().all(|other| other == device)

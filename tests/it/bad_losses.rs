@@ -157,7 +157,7 @@ fn gradients_that_a_function_made_not_finite_are_skipped_and_counted() {
             let mut scaled = Gradients::default();
             for param in gradients.params() {
                 let Some(gradient) = gradients.get(*param) else { continue };
-                let gradient: AnyTensor = gradient.clone().map_flat(|g| g * factor)?;
+                let gradient: AnyTensor = gradient.map_flat(|g| g * factor)?;
                 scaled.insert(*param, gradient);
             }
             Ok(scaled)

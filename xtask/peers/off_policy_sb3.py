@@ -10,6 +10,7 @@ from common import parse, parser, rate, report
 
 arguments = parser(__doc__, "dqn,sac-64,sac-256,td3-256")
 arguments.add_argument("--system", choices=["sb3", "sbx"], default="sb3")
+arguments.add_argument("--device", default="cpu", help="of Stable-Baselines3")
 args = parse(arguments)
 if args.system == "sbx" and args.threads == 1:
     # JAX uses all processors unless this is set before it is imported.
@@ -22,7 +23,7 @@ from stable_baselines3.common.logger import Logger
 if args.system == "sb3":
     import stable_baselines3 as library
 
-    system, options = "stable-baselines3", {"device": "cpu"}
+    system, options = "stable-baselines3", {"device": args.device}
 else:
     import sbx as library
 

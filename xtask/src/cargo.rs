@@ -43,6 +43,23 @@ pub(crate) fn build_measure() -> Result<PathBuf> {
     Ok(target_directory()?.join("release").join(format!("measure{}", env::consts::EXE_SUFFIX)))
 }
 
+/// Builds the program that checks and measures a device, and returns its executable.
+pub(crate) fn build_gpu_check(feature: Option<&str>, profile: &str) -> Result<PathBuf> {
+    let mut build = cargo(&["build", "--workspace", "--bin", "gpu-check", "--profile", profile]);
+    if let Some(feature) = feature {
+        build.args(["--features", feature]);
+    }
+    process::run(&mut build)?;
+    let folder = match profile {
+        "dev" => "debug",
+        // `bench` shares the directory of `release`.
+        "bench" => "release",
+        other => other,
+    };
+    let program = format!("gpu-check{}", env::consts::EXE_SUFFIX);
+    Ok(target_directory()?.join(folder).join(program))
+}
+
 /// The directory of Cargo's output, which environment variables and configuration may move.
 pub(crate) fn target_directory() -> Result<PathBuf> {
     #[derive(Deserialize)]

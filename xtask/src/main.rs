@@ -12,6 +12,7 @@ mod compare;
 mod document;
 mod error;
 mod fuzz;
+mod gpu_check;
 #[cfg(test)]
 mod layout;
 mod learn;
@@ -46,6 +47,8 @@ enum Chore {
     Learn(learn::Args),
     /// Compares speed with other libraries on this machine; writes docs/compare.md
     Compare(compare::Args),
+    /// Builds target/gpu-check/gpu-check, which scripts/gpu-check runs on a machine with a GPU
+    GpuCheck(gpu_check::Args),
     /// Fuzzes the checkpoint readers with corrupted files for minutes (`test` does so for seconds)
     Fuzz(fuzz::Args),
     /// Checks dependencies (licenses, sources, vulnerabilities; see deny.toml), packages, and the interface
@@ -74,6 +77,7 @@ fn run(chore: &Chore) -> Result<()> {
         Chore::Test(args) => test::run(args),
         Chore::Learn(args) => learn::run(args),
         Chore::Compare(args) => compare::run(args),
+        Chore::GpuCheck(args) => gpu_check::run(args),
         Chore::Fuzz(args) => fuzz::run(args),
         Chore::Audit(args) => audit::run(args),
         Chore::Book(args) => book::run(args),

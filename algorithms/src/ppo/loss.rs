@@ -113,11 +113,7 @@ impl Loss for PpoLoss {
         {
             return Ok(loss);
         }
-        let terms = [
-            distribution.logp(inputs.clone(), actions)?,
-            distribution.entropy(inputs.clone())?,
-            distribution.kl(old_inputs, inputs)?,
-        ];
+        let terms = distribution.logp_entropy_kl(inputs, actions, old_inputs)?;
         Ok(composed(terms, columns, &coefficients))
     }
 

@@ -2,6 +2,7 @@
 
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
+use rekindle_core::device::is_host;
 use rekindle_core::{Column, Generator};
 use rekindle_env::{Discrete, Row, RowMut};
 use rekindle_onnx::{Graph, Value, Values};
@@ -115,6 +116,27 @@ impl Distribution for Categorical {
         }
         let actions = actions.tensor()?.int::<1>()?;
         Ok(categorical_terms::fused(inputs, old_inputs, actions, self.start)?)
+    }
+
+    fn logp_entropy_kl(
+        &self,
+        inputs: Tensor<2>,
+        actions: &Column,
+        old_inputs: Tensor<2>,
+    ) -> Result<[Tensor<1>; 3]> {
+        // The terms of the CPU are those of its kernel, or of its separate operations.
+        if is_host(&inputs.device()) || old_inputs.dims() != inputs.dims() {
+            return Ok([
+                self.logp(inputs.clone(), actions)?,
+                self.entropy(inputs.clone())?,
+                self.kl(old_inputs, inputs)?,
+            ]);
+        }
+        let [rows, found] = inputs.dims();
+        check_inputs(self, found)?;
+        check_actions(self, actions, &[rows])?;
+        let choices = actions.tensor()?.int::<1>()? - self.start;
+        Ok(logits::terms(inputs, choices, old_inputs))
     }
 }
 

@@ -119,3 +119,61 @@ pub(super) fn kl(p: Tensor<2>, q: Tensor<2>) -> Tensor<1> {
     let (p, q) = (log_probs(p), log_probs(q));
     (p.clone().exp() * (p - q)).sum_dim(1).squeeze_dim(1)
 }
+
+/// Computes the log-probability of one choice per row, the entropies, and the divergences from old logits, from one
+/// softmax of each.
+///
+/// A sum over the row instead of [`log_prob`]'s gather: the gradient of a gather would be scattered, which takes
+/// kernels of its own.
+///
+/// # Shapes
+/// Both logits `[B, n]`, choices `[B]`; results `[B]`.
+pub(super) fn terms(logits: Tensor<2>, choices: Tensor<1, Int>, old: Tensor<2>) -> [Tensor<1>; 3] {
+    let [_, n] = logits.dims();
+    let (logp, old) = (log_probs(logits), log_probs(old));
+    let all = Tensor::<1, Int>::arange(0..n as i64, &choices.device()).unsqueeze::<2>();
+    let chosen = choices.unsqueeze_dim::<2>(1).equal(all).float();
+    let sum = |terms: Tensor<2>| terms.sum_dim(1).squeeze_dim::<1>(1);
+    [
+        sum(logp.clone() * chosen),
+        sum(logp.clone().exp() * logp.clone()).neg(),
+        sum(old.clone().exp() * (old - logp)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::any_tensor::to_f32;
+
+    use super::*;
+
+    #[test]
+    fn terms_of_one_softmax_are_those_of_separate_ones() {
+        let device = Device::flex().autodiff();
+        let rows = [[0.3, -1.0, 2.0, f32::MIN], [f32::MIN, 0.0, 0.5, -0.5]];
+        let old = Tensor::<2>::from_floats([[0.1, 0.2, -0.3, f32::MIN], [0.0; 4]], &device);
+        let choices = Tensor::<1, Int>::from_ints([2, 1], &device);
+        let run = |together: bool| {
+            let logits = Tensor::<2>::from_floats(rows, &device).require_grad();
+            let [logp, entropy, kl] = match together {
+                true => terms(logits.clone(), choices.clone(), old.clone()),
+                false => [
+                    log_prob(logits.clone(), choices.clone()),
+                    super::entropy(logits.clone()),
+                    super::kl(old.clone(), logits.clone()),
+                ],
+            };
+            // The divergence of the second row is about 1e29.
+            let kl = kl.slice([0..1]);
+            let all = Tensor::cat(vec![logp, entropy * 0.3, kl * 0.2], 0);
+            let gradients = all.clone().sum().backward();
+            let gradient = to_f32(logits.grad(&gradients).unwrap()).unwrap();
+            (to_f32(all.inner()).unwrap(), gradient)
+        };
+        let ((values, gradient), (expected, of_expected)) = (run(true), run(false));
+        for (a, b) in values.iter().zip(&expected).chain(gradient.iter().zip(&of_expected)) {
+            assert!((a - b).abs() < 1e-6 * (1.0 + b.abs()), "{a} and {b}");
+        }
+        assert!(gradient.iter().any(|x| *x != 0.0));
+    }
+}

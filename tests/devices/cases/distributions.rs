@@ -6,9 +6,7 @@ use rekindle::catalog::{Categorical, Deterministic, SquashedGaussian, mask_logit
 use rekindle::env::Discrete;
 use rekindle::prelude::*;
 
-use super::{DEEP, TOLERANCE, of_function};
-use crate::table::Case;
-use crate::{normal, samples};
+use super::{Case, DEEP, TOLERANCE, normal, of_function, samples};
 
 const ROWS: usize = 8;
 

@@ -6,9 +6,7 @@ use rekindle::catalog::{RecurrentLayerType, check_encoder};
 use rekindle::core::host_batch::upload;
 use rekindle::prelude::*;
 
-use super::{DEEP, TOLERANCE, builder, of_module};
-use crate::samples;
-use crate::table::Case;
+use super::{Case, DEEP, TOLERANCE, builder, of_module, samples};
 
 const ROWS: usize = 6;
 

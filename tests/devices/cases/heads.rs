@@ -9,9 +9,7 @@ use rekindle::catalog::{
 };
 use rekindle::env::Discrete;
 
-use super::{DEEP, TOLERANCE, builder, of_function, of_module};
-use crate::normal;
-use crate::table::Case;
+use super::{Case, DEEP, TOLERANCE, builder, normal, of_function, of_module};
 
 const ROWS: usize = 6;
 

@@ -5,9 +5,7 @@ use burn::tensor::activation::{log_softmax, softmax};
 use rekindle::kernels;
 use rekindle::learner::{losses, ops};
 
-use super::{TOLERANCE, of_function};
-use crate::normal;
-use crate::table::Case;
+use super::{Case, TOLERANCE, normal, of_function};
 
 const ROWS: usize = 64;
 

@@ -60,9 +60,13 @@ pub(super) fn composed(
     if let Some([values, targets]) = critic {
         let (unclipped, clipped) = value_loss(values, targets, coefficients.vf_clip_param);
         let vf_loss = mean(clipped);
+        let unclipped = match coefficients.vf_clip_param.is_finite() {
+            true => mean(unclipped),
+            false => vf_loss.clone(),
+        };
         total = total + vf_loss.clone().mul_scalar(coefficients.vf_loss);
         metrics.push((keys::VF_LOSS, vf_loss));
-        metrics.push((keys::VF_LOSS_UNCLIPPED, mean(unclipped)));
+        metrics.push((keys::VF_LOSS_UNCLIPPED, unclipped));
     }
     if coefficients.entropy > 0.0 {
         total = total - entropy.mul_scalar(coefficients.entropy);

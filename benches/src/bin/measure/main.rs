@@ -1,4 +1,4 @@
-//! Rekindle's programs in `cargo xtask compare` and `scripts/gpu-check`, one per subcommand.
+//! Rekindle's programs in `cargo xtask compare`, one per subcommand.
 //!
 //! One program, because link-time optimization takes minutes per program.
 #![forbid(unsafe_code)]
@@ -16,7 +16,6 @@ mod ppo;
 mod python;
 mod replay;
 mod update;
-mod update_on_device;
 
 use clap::{Parser, Subcommand};
 use rekindle::prelude::*;
@@ -51,7 +50,6 @@ enum Program {
     Update(update::Args),
     Mlp(mlp::Args),
     Network(network::Args),
-    UpdateOnDevice(update_on_device::Args),
     PythonEnvironments(python::StepArgs),
     PythonPpo(python::PpoArgs),
     PlotScaling(plot_scaling::Args),
@@ -69,7 +67,6 @@ fn main() -> Result<(), MainError> {
         Program::Update(args) => update::run(&args)?,
         Program::Mlp(args) => mlp::run(&args)?,
         Program::Network(args) => network::run(&args)?,
-        Program::UpdateOnDevice(args) => update_on_device::run(&args)?,
         Program::PythonEnvironments(args) => python::step(&args)?,
         Program::PythonPpo(args) => python::ppo(&args)?,
         Program::PlotScaling(args) => plot_scaling::run(&args)?,

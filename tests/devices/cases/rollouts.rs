@@ -1,4 +1,4 @@
-//! Environments on the device, and learning on the device.
+//! Rollouts of environments on the device, and an update from them.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,26 @@ use rekindle::core::any_tensor::to_f32;
 use rekindle::env_runner::{TensorCartPole, TensorEnv, TensorEnvRunner, TensorPendulum};
 use rekindle::prelude::*;
 
-use crate::training::{bits, flat, ppo, weights};
-use crate::{cpu, difference, subject};
+use super::super::training::{bits, flat, ppo, weights};
+use super::{Case, Computed};
 
 const STEPS: usize = 12;
+/// Allowed difference after some steps of an environment.
+const DYNAMICS: f32 = 1e-3;
 
-/// Observations of a rollout and the weights learned from it.
-fn run(env: impl TensorEnv, config: &PpoConfig, device: &Device) -> (Vec<f32>, Vec<f32>) {
+pub(super) fn all() -> Vec<Case> {
+    vec![
+        Case::new("on the device: CartPole", DYNAMICS, |device| {
+            run(TensorCartPole::new().unwrap(), &ppo("CartPole-v1"), device)
+        }),
+        Case::new("on the device: Pendulum", DYNAMICS, |device| {
+            run(TensorPendulum::new().unwrap(), &ppo("Pendulum-v1"), device)
+        }),
+    ]
+}
+
+/// Observations of a rollout (`forward`), and the weights learned from it (`gradient`).
+fn run(env: impl TensorEnv, config: &PpoConfig, device: &Device) -> Computed {
     let algo = config.build(device).unwrap();
     let before = weights(&algo);
     let (settings, module) = (algo.learner().config().clone(), algo.learner().module().clone());
@@ -41,24 +54,5 @@ fn run(env: impl TensorEnv, config: &PpoConfig, device: &Device) -> (Vec<f32>, V
     learner.learn(data, steps).unwrap();
     let after = learner.module().module(DEFAULT_MODULE_ID).unwrap().state_dict().unwrap();
     assert_ne!(bits(&before), bits(&after), "it learns");
-    (seen, flat(&after))
-}
-
-fn compare<E: TensorEnv>(env: impl Fn() -> E, config: &PpoConfig) {
-    let (seen, learned) = run(env(), config, &cpu());
-    let (seen_there, learned_there) = run(env(), config, &subject());
-    let (seen, learned) = (difference(&seen_there, &seen), difference(&learned_there, &learned));
-    println!("rollouts differ by {seen:.1e}, weights by {learned:.1e}");
-    assert!(seen < 2e-3, "{seen}");
-    assert!(learned < 1e-3, "{learned}");
-}
-
-#[test]
-fn cart_pole_is_played_and_learned_the_same() {
-    compare(|| TensorCartPole::new().unwrap(), &ppo("CartPole-v1"));
-}
-
-#[test]
-fn pendulum_is_played_and_learned_the_same() {
-    compare(|| TensorPendulum::new().unwrap(), &ppo("Pendulum-v1"));
+    Computed { forward: seen, gradient: flat(&after) }
 }
