@@ -211,6 +211,7 @@ impl AnyTensor {
         let rows = match &self.0 {
             Stored::Tensor(tensor) => tensor.shape().first().copied(),
             Stored::Bytes(bytes) => bytes.shape().first().copied(),
+            Stored::Packed(bytes) => bytes.shape().first().copied(),
         };
         rows.unwrap_or(0)
     }
