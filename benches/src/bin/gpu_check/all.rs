@@ -114,7 +114,8 @@ impl Runner<'_> {
             running.into_iter().map(join).collect()
         });
         // A part that cannot be run must not keep the others from running.
-        let errors: Vec<&str> = ended.iter().filter_map(|e| e.as_deref().err()).collect();
+        let errors: Vec<&str> =
+            ended.iter().filter_map(|ended| ended.as_ref().err().map(String::as_str)).collect();
         if !errors.is_empty() {
             return format!("failed: {}", errors.join("; "));
         }
