@@ -14,7 +14,7 @@ use super::training::ppo;
 use super::{normal, subject};
 
 /// Kernels that a minibatch may launch: separate networks of two layers, 12 parameters, Adam.
-const MOST: usize = 161;
+const MOST: usize = 151;
 
 /// Rows of a minibatch.
 const ROWS: usize = 32;
