@@ -144,7 +144,7 @@ impl Algorithm {
         if let Some(folder) = &config.env_runners.output {
             let EnvRunnersConfig { output_format, output_max_file_size, .. } = config.env_runners;
             let environment = &config.environment;
-            let recorder = Recorder::resume(folder, output_format)?
+            let recorder = Recorder::new(folder, output_format)?
                 .max_file_size(output_max_file_size)
                 .actions(environment.normalize_actions, environment.clip_actions);
             if !is_restoring {

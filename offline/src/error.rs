@@ -158,6 +158,12 @@ pub enum OfflineError {
         /// The file or directory.
         path: PathBuf,
     },
+    /// A directory into which another run records.
+    #[error("another run records into {}; choose another directory, or wait until it ends", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A directory without recordings.
     #[error(
         "{} has no files `*.parquet`; record experience with the setting `env_runners.output`",

@@ -1,14 +1,17 @@
 //! Recording in any of the formats.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rekindle_core::ModuleId;
 use rekindle_env::Space;
 use rekindle_env_runner::{CallbackResult, Experience, ExperienceRecorder};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{OfflineError, Result};
 use crate::minari::MinariRecorder;
 use crate::parquet::{ParquetRecorder, RecorderState};
 
@@ -25,113 +28,172 @@ pub enum OutputFormat {
 }
 
 /// A recorder of what runners collect.
+///
+/// Nothing in the directory changes before the first step is recorded: a restored run that is only evaluated or exported
+/// leaves its recordings as they are.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum Recorder {
-    /// Writes Parquet files.
+pub struct Recorder {
+    writer: Writer,
+    folder: PathBuf,
+    begin: Mutex<Begin>,
+}
+
+#[derive(Debug)]
+enum Writer {
     Parquet(ParquetRecorder),
-    /// Writes a dataset of Minari.
     Minari(Box<MinariRecorder>),
 }
 
+/// What happens before the first step is recorded.
+#[derive(Debug)]
+enum Begin {
+    /// The directory must be empty.
+    New,
+    /// The directory goes back to a state.
+    Restored(RecorderState),
+    /// It happened. The file keeps other recorders out of the directory; the operating system unlocks it at the end of
+    /// the process.
+    Done { _lock: File },
+}
+
+/// The file that a recorder locks in its directory.
+const LOCK: &str = ".recording.lock";
+
 impl Recorder {
-    /// Creates a recorder that goes on in a directory. Call [`check_empty`](Self::check_empty) for a new recording, or
-    /// [`rewind`](Self::rewind) for a run that was restored.
+    /// Creates a recorder for a directory, which must have no recordings when the first step is recorded, unless the
+    /// recorder is [restored](Self::restore).
     ///
     /// # Errors
-    /// [`OfflineError::File`](crate::OfflineError::File) if the directory cannot be created.
-    pub fn resume(folder: impl AsRef<Path>, format: OutputFormat) -> Result<Self> {
-        Ok(match format {
+    /// [`OfflineError::File`] if the directory cannot be created.
+    pub fn new(folder: impl AsRef<Path>, format: OutputFormat) -> Result<Self> {
+        let folder = folder.as_ref().to_owned();
+        let writer = match format {
             OutputFormat::Parquet => {
-                Self::Parquet(ParquetRecorder::resume(folder, BTreeMap::new())?)
+                Writer::Parquet(ParquetRecorder::resume(&folder, BTreeMap::new())?)
             }
-            OutputFormat::Minari => Self::Minari(Box::new(MinariRecorder::resume(folder)?)),
-        })
+            OutputFormat::Minari => Writer::Minari(Box::new(MinariRecorder::resume(&folder)?)),
+        };
+        Ok(Self { writer, folder, begin: Mutex::new(Begin::New) })
     }
 
     /// Sets the number of bytes, about, that are written together.
     #[must_use]
     pub fn max_file_size(self, bytes: usize) -> Self {
-        match self {
-            Self::Parquet(recorder) => Self::Parquet(recorder.max_file_size(bytes)),
-            Self::Minari(recorder) => Self::Minari(Box::new(recorder.max_file_size(bytes))),
-        }
+        let writer = match self.writer {
+            Writer::Parquet(recorder) => Writer::Parquet(recorder.max_file_size(bytes)),
+            Writer::Minari(recorder) => Writer::Minari(Box::new(recorder.max_file_size(bytes))),
+        };
+        Self { writer, ..self }
     }
 
     /// Sets how actions of modules become those of the environment, which Minari's datasets hold: the settings
     /// `normalize_actions` and `clip_actions` of the algorithm.
     #[must_use]
     pub fn actions(self, normalize: bool, clip: bool) -> Self {
-        match self {
-            Self::Minari(recorder) => {
-                Self::Minari(Box::new(recorder.normalize_actions(normalize).clip_actions(clip)))
+        let writer = match self.writer {
+            Writer::Minari(recorder) => {
+                Writer::Minari(Box::new(recorder.normalize_actions(normalize).clip_actions(clip)))
             }
-            parquet => parquet,
-        }
+            parquet @ Writer::Parquet(_) => parquet,
+        };
+        Self { writer, ..self }
     }
 
     /// Sets the spaces of the modules, which episodes that are recorded from now on have.
     ///
     /// # Errors
-    /// [`OfflineError::SeveralModules`](crate::OfflineError::SeveralModules) in a dataset of Minari.
+    /// [`OfflineError::SeveralModules`](OfflineError::SeveralModules) in a dataset of Minari.
     pub fn set_spaces(&self, spaces: BTreeMap<ModuleId, (Space, Space)>) -> Result<()> {
-        match self {
-            Self::Parquet(recorder) => {
+        match &self.writer {
+            Writer::Parquet(recorder) => {
                 recorder.set_spaces(spaces);
                 Ok(())
             }
-            Self::Minari(recorder) => recorder.set_spaces(spaces),
+            Writer::Minari(recorder) => recorder.set_spaces(spaces),
         }
     }
 
     /// Checks that the directory has no recordings.
     ///
     /// # Errors
-    /// [`OfflineError::Exists`](crate::OfflineError::Exists) if there are some.
+    /// [`OfflineError::Exists`](OfflineError::Exists) if there are some.
     pub fn check_empty(&self) -> Result<()> {
-        match self {
-            Self::Parquet(recorder) => recorder.check_empty(),
-            Self::Minari(recorder) => recorder.check_empty(),
+        match &self.writer {
+            Writer::Parquet(recorder) => recorder.check_empty(),
+            Writer::Minari(recorder) => recorder.check_empty(),
         }
     }
 
     /// Writes everything that is in memory.
     ///
     /// # Errors
-    /// [`OfflineError::File`](crate::OfflineError::File) for a file that cannot be written.
+    /// [`OfflineError::File`] for a file that cannot be written.
     pub fn flush(&self) -> Result<()> {
-        match self {
-            Self::Parquet(recorder) => recorder.flush(),
-            Self::Minari(recorder) => recorder.flush(),
+        match (&*self.begin(), &self.writer) {
+            (Begin::New | Begin::Restored(_), _) => Ok(()),
+            (Begin::Done { .. }, Writer::Parquet(recorder)) => recorder.flush(),
+            (Begin::Done { .. }, Writer::Minari(recorder)) => recorder.flush(),
         }
     }
 
     /// Returns what was recorded so far, for checkpoints. Flush first.
     #[must_use]
     pub fn state(&self) -> RecorderState {
-        match self {
-            Self::Parquet(recorder) => recorder.state(),
-            Self::Minari(recorder) => recorder.state(),
+        match (&*self.begin(), &self.writer) {
+            (Begin::Restored(state), _) => state.clone(),
+            (_, Writer::Parquet(recorder)) => recorder.state(),
+            (_, Writer::Minari(recorder)) => recorder.state(),
         }
     }
 
-    /// Removes what is newer than a state, and goes on from there.
-    ///
-    /// # Errors
-    /// [`OfflineError::File`](crate::OfflineError::File) for a file that cannot be removed.
-    pub fn rewind(&self, state: &RecorderState) -> Result<()> {
-        match self {
-            Self::Parquet(recorder) => recorder.rewind(state),
-            Self::Minari(recorder) => recorder.rewind(state),
+    /// Goes on from a state. What is newer in the directory is removed when the next step is recorded.
+    pub fn restore(&self, state: RecorderState) {
+        *self.begin() = Begin::Restored(state);
+    }
+
+    fn begin(&self) -> MutexGuard<'_, Begin> {
+        self.begin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Prepares the directory before the first step.
+    fn prepare(&self) -> Result<()> {
+        let mut begin = self.begin();
+        if matches!(*begin, Begin::Done { .. }) {
+            return Ok(());
+        }
+        let lock = self.lock()?;
+        match (&*begin, &self.writer) {
+            (Begin::Restored(state), Writer::Parquet(recorder)) => recorder.rewind(state)?,
+            (Begin::Restored(state), Writer::Minari(recorder)) => recorder.rewind(state)?,
+            _ => self.check_empty()?,
+        }
+        *begin = Begin::Done { _lock: lock };
+        Ok(())
+    }
+
+    /// Keeps other recorders out of the directory.
+    fn lock(&self) -> Result<File> {
+        let path = self.folder.join(LOCK);
+        let failed = |error: io::Error| OfflineError::from(error).in_file(&path);
+        let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(OfflineError::InUse { path: self.folder.clone() }),
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                tracing::warn!(path = %path.display(), "file system without locks");
+                Ok(file)
+            }
+            Err(TryLockError::Error(error)) => Err(failed(error)),
         }
     }
 }
 
 impl ExperienceRecorder for Recorder {
     fn record(&self, runner: usize, experience: &Experience) -> CallbackResult {
-        match self {
-            Self::Parquet(recorder) => recorder.record(runner, experience),
-            Self::Minari(recorder) => recorder.record(runner, experience),
+        self.prepare()?;
+        match &self.writer {
+            Writer::Parquet(recorder) => recorder.record(runner, experience),
+            Writer::Minari(recorder) => recorder.record(runner, experience),
         }
     }
 }

@@ -8,7 +8,8 @@ use rekindle::algorithms::{
 };
 use rekindle::learner::replay::{PrioritizedConfig, ReplayConfig};
 use rekindle::offline::{
-    Episode, Estimator, OfflineData, OfflineSource, ParquetData, Recorded, Transitions,
+    Episode, Estimator, OfflineData, OfflineSource, OutputFormat, ParquetData, Recorded,
+    Transitions,
 };
 use rekindle::prelude::*;
 
@@ -110,8 +111,17 @@ fn a_restored_run_repeats_what_it_recorded_after_the_checkpoint() {
     drop(algo);
     let straight = read(&ParquetData::open(&output).unwrap());
 
+    // What is newer than the checkpoint goes when training goes on, not when the checkpoint is only looked at.
     let mut algo = Algorithm::from_checkpoint::<PpoTraining>(&saved, &device()).unwrap();
-    assert_eq!(ParquetData::open(&output).unwrap().num_steps(), 2 * 96);
+    algo.evaluate().unwrap();
+    algo.save_to_path(folder.path().join("copy")).unwrap();
+    drop(algo);
+    assert!(read(&ParquetData::open(&output).unwrap()) == straight);
+    let mut algo = Algorithm::from_checkpoint::<PpoTraining>(&saved, &device()).unwrap();
+    algo.train().unwrap();
+    drop(algo);
+    assert_eq!(ParquetData::open(&output).unwrap().num_steps(), 3 * 96);
+    let mut algo = Algorithm::from_checkpoint::<PpoTraining>(&saved, &device()).unwrap();
     (0..2).for_each(|_| drop(algo.train().unwrap()));
     drop(algo);
     assert!(read(&ParquetData::open(&output).unwrap()) == straight);
@@ -125,6 +135,33 @@ fn a_restored_run_repeats_what_it_recorded_after_the_checkpoint() {
     let refused = Algorithm::from_checkpoint_with::<PpoTraining>(&quiet, &device(), adapt);
     assert!(refused.unwrap_err().to_string().contains("has recordings already"));
     assert!(read(&ParquetData::open(&output).unwrap()) == straight);
+    // Nor does a run that recorded elsewhere.
+    let elsewhere = folder.path().join("elsewhere");
+    let adapt = |c: PpoConfig| c.env_runners(|e| e.output(&elsewhere));
+    let moved = Algorithm::from_checkpoint_with::<PpoTraining>(&saved, &device(), adapt).unwrap();
+    let copy = folder.path().join("moved");
+    { moved }.save_to_path(&copy).unwrap();
+    let adapt = |c: PpoConfig| c.env_runners(|e| e.output(&output));
+    let refused = Algorithm::from_checkpoint_with::<PpoTraining>(&copy, &device(), adapt);
+    assert!(refused.unwrap_err().to_string().contains("has recordings already"));
+    assert!(read(&ParquetData::open(&output).unwrap()) == straight);
+}
+
+#[test]
+fn two_runs_do_not_record_into_one_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    for format in [OutputFormat::Parquet, OutputFormat::Minari] {
+        let output = folder.path().join(format!("{format:?}"));
+        let config = ppo().env_runners(|e| e.output(&output).output_format(format));
+        let mut first = config.build(&device()).unwrap();
+        let mut second = config.build(&device()).unwrap();
+        first.train().unwrap();
+        let message = second.train().unwrap_err().to_string();
+        assert!(message.contains("another run records into"), "{message}");
+        drop(first);
+        let message = second.train().unwrap_err().to_string();
+        assert!(message.contains("has recordings already"), "{message}");
+    }
 }
 
 /// Episodes of a policy that is right with probability 0.75: the action is 1 where the observation is positive.
@@ -395,7 +432,7 @@ fn settings_that_do_not_fit_data_are_refused_by_name() {
     let message = refused(&BcConfig::new());
     assert!(message.contains("`offline_data.input_` is []"), "{message}");
     let message = refused(&BcConfig::new().offline_data(|o| o.input_("no/such/folder")));
-    assert!(message.contains("no/such/folder: "), "{message}");
+    assert!(message.contains("no/such/folder does not exist"), "{message}");
     let message = refused(&BcConfig::new().offline_source(data()).environment("CartPole-v1"));
     assert!(
         message.contains("the data of module `default_policy` have the observation space"),

@@ -162,6 +162,7 @@ impl Algorithm {
         }
         let saved: AlgorithmConfig<Value> =
             settings::from_value(&data.config).map_err(AlgorithmError::ConfigFormat)?;
+        let is_same_output = saved.env_runners.output == self.config.env_runners.output;
         if saved.environment.env_config != *self.env_config() {
             self.config.check_external_environments()?;
         }
@@ -192,10 +193,10 @@ impl Algorithm {
             return Err(error);
         }
         if let Some(recorder) = &self.config.code.recorder {
-            match &data.recorder {
-                Some(saved) => recorder.rewind(saved)?,
-                // The run recorded nothing: these are not its files.
-                None => recorder.check_empty()?,
+            match data.recorder {
+                Some(state) if is_same_output => recorder.restore(state),
+                // The run recorded nothing there: these are not its files.
+                _ => recorder.check_empty()?,
             }
         }
         self.iteration = data.iteration;

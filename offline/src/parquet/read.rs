@@ -73,7 +73,7 @@ impl ParquetData {
                 return Err(OfflineError::Missing { path: path.to_owned() });
             }
             let before = found.len();
-            find(path, &mut found).map_err(|error| error.in_file(path))?;
+            find(path, &mut BTreeSet::new(), &mut found).map_err(|error| error.in_file(path))?;
             if found.len() == before {
                 return Err(OfflineError::NoFiles { path: path.to_owned() });
             }
@@ -104,17 +104,22 @@ impl ParquetData {
 }
 
 /// Finds recorded files, in order of their paths.
-fn find(path: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+fn find(path: &Path, visited: &mut BTreeSet<PathBuf>, found: &mut Vec<PathBuf>) -> Result<()> {
     if !fs::metadata(path)?.is_dir() {
         found.push(path.to_owned());
+        return Ok(());
+    }
+    // Links may lead back.
+    if !visited.insert(fs::canonicalize(path)?) {
         return Ok(());
     }
     let entries: Vec<_> = fs::read_dir(path)?.collect::<std::io::Result<_>>()?;
     let paths: BTreeSet<_> = entries.into_iter().map(|entry| entry.path()).collect();
     for path in paths {
         if path.is_dir() {
-            find(&path, found)?;
-        } else if path.extension().is_some_and(|extension| extension == EXTENSION) {
+            find(&path, visited, found)?;
+        } else if path.is_file() && path.extension().is_some_and(|extension| extension == EXTENSION)
+        {
             found.push(path);
         }
     }

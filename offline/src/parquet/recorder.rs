@@ -203,7 +203,8 @@ impl ParquetRecorder {
             let known = all.keys().cloned().collect::<Vec<_>>().join(", ");
             return Err(OfflineError::UnknownModule { id: id.into(), known });
         };
-        let (episodes, _) = (mem::take(&mut pending.episodes), mem::take(&mut pending.bytes));
+        let episodes = mem::take(&mut pending.episodes);
+        let bytes = mem::take(&mut pending.bytes);
         let folder = self.folder.join(id);
         if !episodes.is_empty() {
             fs::create_dir_all(&folder)
@@ -217,7 +218,11 @@ impl ParquetRecorder {
                     && episode.states.is_some() == first.states.is_some()
             });
             let (file, others) = rest.split_at(equal.count());
-            write_file(&self.file(runner, id, pending.next), id, spaces, file)?;
+            if let Err(error) = write_file(&self.file(runner, id, pending.next), id, spaces, file) {
+                // They stay for the next attempt.
+                (pending.episodes, pending.bytes) = (rest.to_vec(), bytes);
+                return Err(error);
+            }
             pending.next += 1;
             rest = others;
         }
