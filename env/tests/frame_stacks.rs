@@ -108,8 +108,8 @@ proptest! {
         let half = plain.rows() / 2;
         let mut later = plain.slice(0..half).unwrap();
         later.share_frames(count);
-        for row in half..plain.rows() {
-            let previous = row.checked_sub(1).filter(|_| !starts[row]);
+        for (row, starts) in starts.iter().enumerate().take(plain.rows()).skip(half) {
+            let previous = row.checked_sub(1).filter(|_| !starts);
             later.push_stack(plain.row(row), previous).unwrap();
             later.share_frames(count);
         }

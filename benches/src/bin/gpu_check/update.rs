@@ -204,7 +204,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
             Ok(line) => println!("{line}"),
             // A number format that the device lacks, for example. The other cases run.
             Err(error) => {
-                println!("{}", json!({"case": case.to_string(), "message": error.to_string()}))
+                println!("{}", json!({"case": case.to_string(), "message": error.to_string()}));
             }
         }
     }
