@@ -19,10 +19,16 @@ use std::collections::BTreeMap;
 /// assert!(launches.is_empty());
 /// ```
 pub fn count_launches<T>(work: impl FnOnce() -> T) -> (T, BTreeMap<String, usize>) {
-    #[cfg(any(feature = "wgpu", feature = "cuda-llvm"))]
-    return counter::count(work);
-    #[cfg(not(any(feature = "wgpu", feature = "cuda-llvm")))]
-    (work(), BTreeMap::new())
+    counter::count(work)
+}
+
+#[cfg(not(any(feature = "wgpu", feature = "cuda-llvm")))]
+mod counter {
+    use std::collections::BTreeMap;
+
+    pub(super) fn count<T>(work: impl FnOnce() -> T) -> (T, BTreeMap<String, usize>) {
+        (work(), BTreeMap::new())
+    }
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda-llvm"))]
