@@ -16,6 +16,7 @@ import warnings
 import gymnasium
 import msgpack
 import msgpack_numpy
+import pyarrow.parquet
 import ray
 import torch
 from ray.rllib.algorithms.bc import BCConfig
@@ -41,7 +42,7 @@ def record(folder):
     # The pipeline refuses episodes that go on. Random ones have about 22 steps.
     episodes = runner.sample(num_episodes=EPISODES, random_actions=True)
     items = [msgpack.packb(episode.get_state(), default=msgpack_numpy.encode) for episode in episodes]
-    ray.data.from_items(items, override_num_blocks=4).write_parquet(folder)
+    pyarrow.parquet.write_table(pyarrow.table({"item": items}), f"{folder}/episodes.parquet")
     runner.stop()
     return sum(len(episode) for episode in episodes)
 
