@@ -27,7 +27,7 @@ impl EnvConfig {
 
     /// Adds an option.
     ///
-    /// JSON has no infinity and no NaN: such a number becomes null, which is no number for
+    /// JSON has no infinity and no NaN: such a number becomes null, which is not a number for
     /// [`get_f64`](Self::get_f64).
     #[must_use]
     pub fn with(mut self, option: impl Into<String>, value: impl Into<Json>) -> Self {

@@ -29,7 +29,7 @@ pub(crate) fn subject() -> Device {
     subject_spec().open().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The checks of this module for a program that is no test. Each panics if it fails.
+/// The checks of this module, for programs other than tests. A check that fails panics.
 #[cfg(not(test))]
 pub(crate) fn checks() -> [(&'static str, fn()); 7] {
     [

@@ -123,8 +123,8 @@ pub fn read_jsonl(path: impl AsRef<Path>) -> Result<Vec<Metrics>> {
     lines.split(|byte| *byte == b'\n').enumerate().map(parse).collect()
 }
 
-/// Reads the last complete line of the file of a [`JsonlSink`], without reading the lines before. Returns `None` if there
-/// is no complete line.
+/// Reads the last complete line of the file of a [`JsonlSink`] without reading the lines before. Returns `None` if no line
+/// is complete.
 ///
 /// # Errors
 /// [`MetricsError::Io`] if the file cannot be read, or if the line is not an object of numbers and nulls.

@@ -218,7 +218,7 @@ fn numbers(value: &Value, all: &mut Vec<f64>, depth: usize) -> Result<()> {
             Ok(())
         }
         _ => {
-            all.push(value.as_f64().ok_or_else(|| damaged("a bound of a space is no number"))?);
+            all.push(value.as_f64().ok_or_else(|| damaged("a bound of a space is not a number"))?);
             Ok(())
         }
     }

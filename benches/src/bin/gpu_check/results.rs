@@ -21,7 +21,7 @@ impl Results {
         Ok(Self { started: Instant::now(), written: Mutex::new((file, Vec::new())) })
     }
 
-    /// Adds a line of a part. Text that is no JSON object is kept as a message.
+    /// Adds a line of a part. Text other than a JSON object is kept as a message.
     pub(crate) fn push(&self, part: &str, line: &str) -> io::Result<()> {
         let mut line = match serde_json::from_str(line) {
             Ok(Value::Object(line)) => line,
