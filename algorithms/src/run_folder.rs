@@ -21,11 +21,12 @@ mod saved_run;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rekindle_core::lock::try_lock;
 use rekindle_metrics::Metrics;
 use serde_json::json;
 
@@ -217,14 +218,9 @@ fn lock(path: &Path) -> Result<File> {
     let file = path.join(LOCK);
     let lock = File::options().create(true).append(true).open(&file);
     let lock = lock.map_err(failed("write", &file))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(AlgorithmError::RunInProgress { path: path.into() }),
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-            tracing::warn!(path = %file.display(), "file system without locks");
-            Ok(lock)
-        }
-        Err(TryLockError::Error(error)) => Err(failed("lock", &file)(error)),
+    match try_lock(&lock, &file).map_err(failed("lock", &file))? {
+        true => Ok(lock),
+        false => Err(AlgorithmError::RunInProgress { path: path.into() }),
     }
 }
 

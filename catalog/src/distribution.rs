@@ -151,11 +151,7 @@ pub trait Distribution: Debug + Send + Sync {
         actions: &Column,
         old_inputs: Tensor<2>,
     ) -> Result<[Tensor<1>; 3]> {
-        Ok([
-            self.logp(inputs.clone(), actions)?,
-            self.entropy(inputs.clone())?,
-            self.kl(old_inputs, inputs)?,
-        ])
+        separate_terms(self, inputs, actions, old_inputs)
     }
 
     /// Adds the actions of the deterministic twin to an ONNX graph.
@@ -183,6 +179,20 @@ pub trait Distribution: Debug + Send + Sync {
     fn is_gaussian(&self) -> bool {
         false
     }
+}
+
+/// Log-probabilities, entropies and KL divergences, each by its own method.
+fn separate_terms<D: Distribution + ?Sized>(
+    distribution: &D,
+    inputs: Tensor<2>,
+    actions: &Column,
+    old_inputs: Tensor<2>,
+) -> Result<[Tensor<1>; 3]> {
+    Ok([
+        distribution.logp(inputs.clone(), actions)?,
+        distribution.entropy(inputs.clone())?,
+        distribution.kl(old_inputs, inputs)?,
+    ])
 }
 
 /// Checks the number of inputs.

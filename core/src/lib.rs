@@ -24,6 +24,7 @@ mod error;
 pub mod host_batch;
 mod initialize;
 pub mod launches;
+pub mod lock;
 pub mod named;
 pub mod panics;
 pub mod rng;

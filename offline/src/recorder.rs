@@ -1,12 +1,13 @@
 //! Recording in any of the formats.
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rekindle_core::ModuleId;
+use rekindle_core::lock::try_lock;
 use rekindle_env::Space;
 use rekindle_env_runner::{CallbackResult, Experience, ExperienceRecorder};
 use serde::{Deserialize, Serialize};
@@ -176,14 +177,9 @@ impl Recorder {
         let path = self.folder.join(LOCK);
         let failed = |error: io::Error| OfflineError::from(error).in_file(&path);
         let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(OfflineError::InUse { path: self.folder.clone() }),
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                tracing::warn!(path = %path.display(), "file system without locks");
-                Ok(file)
-            }
-            Err(TryLockError::Error(error)) => Err(failed(error)),
+        match try_lock(&file, &path).map_err(failed)? {
+            true => Ok(file),
+            false => Err(OfflineError::InUse { path: self.folder.clone() }),
         }
     }
 }

@@ -7,7 +7,7 @@ use rekindle_core::{Column, Generator};
 use rekindle_env::{Discrete, Row, RowMut};
 use rekindle_onnx::{Graph, Value, Values};
 
-use super::{Distribution, categorical_terms, check_actions, check_inputs, logits};
+use super::{Distribution, categorical_terms, check_actions, check_inputs, logits, separate_terms};
 use crate::error::{CatalogError, Result};
 
 /// A categorical distribution. The inputs are unnormalized log-probabilities (logits).
@@ -126,11 +126,7 @@ impl Distribution for Categorical {
     ) -> Result<[Tensor<1>; 3]> {
         // The terms of the CPU are those of its kernel, or of its separate operations.
         if is_host(&inputs.device()) || old_inputs.dims() != inputs.dims() {
-            return Ok([
-                self.logp(inputs.clone(), actions)?,
-                self.entropy(inputs.clone())?,
-                self.kl(old_inputs, inputs)?,
-            ]);
+            return separate_terms(self, inputs, actions, old_inputs);
         }
         let [rows, found] = inputs.dims();
         check_inputs(self, found)?;

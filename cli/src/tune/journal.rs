@@ -4,11 +4,12 @@
 //! the dashboard, are kept.
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rekindle::core::lock::try_lock;
 use serde_json::{Value, json};
 
 use super::space::Space;
@@ -82,16 +83,11 @@ impl Journal {
         let failed = |action| CliError::io(action, path);
         let file = File::options().create(true).truncate(false).read(true).write(true).open(path);
         let mut file = file.map_err(failed("open"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(CliError::Failed(format!(
-                    "another program writes {}; wait until its study ends, or stop it",
-                    path.display()
-                )));
-            }
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(failed("lock")(error)),
+        if !try_lock(&file, path).map_err(failed("lock"))? {
+            return Err(CliError::Failed(format!(
+                "another program writes {}; wait until its study ends, or stop it",
+                path.display()
+            )));
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(failed("read"))?;
