@@ -37,7 +37,11 @@ fn close_to<T: AsRef<str>>(wanted: &str, names: impl Iterator<Item = T> + Clone)
 /// Whether two names differ only in letter case, version, or a few characters.
 fn is_close(a: &str, b: &str) -> bool {
     let (a, b) = (base(a), base(b));
-    edit_distance(&a, &b) <= a.len().min(b.len()) / 4
+    let allowed = match a.len().min(b.len()) {
+        0..=2 => 0,
+        length => (length / 4).max(1),
+    };
+    edit_distance(&a, &b) <= allowed
 }
 
 /// Returns a name without its version, in lower case.
@@ -106,7 +110,8 @@ mod tests {
         assert!(is_close("cartpole-v9", "CartPole-v1"));
         assert!(is_close("CartPol-v1", "CartPole-v1"));
         assert!(!is_close("Pendulum-v1", "CartPole-v1"));
-        assert!(!is_close("x", "y"));
+        assert!(is_close("PPOO", "PPO") && is_close("pqo", "PPO"));
+        assert!(!is_close("x", "y") && !is_close("lr", "tr"));
         assert!(is_part("max_steps", "max_env_steps") && is_part("MeanStdFilter", "MeanFilter"));
         assert!(!is_part("gamma", "target_network_gamma") && !is_part("lr", "lambda_r"));
         assert_eq!(

@@ -96,6 +96,8 @@ def test_a_run_leaves_its_folder_and_resumes_exactly(tmp_path):
     first.close()
     with pytest.raises(StopIteration):
         next(first)
+    with pytest.raises(rekindle.RekindleError, match="this training is closed"):
+        first.policy_bundle()
 
     rest = rekindle.resume(folder, steps=256 * 6)
     continued = list(rest)
@@ -226,7 +228,7 @@ def test_other_threads_run_while_rust_works():
 @pytest.mark.parametrize(
     ("keywords", "kind", "part"),
     [
-        ({"config": "PPOO"}, rekindle.ConfigError, "unknown algorithm `PPOO`"),
+        ({"config": "PPOO"}, rekindle.ConfigError, "unknown algorithm `PPOO`; did you mean `PPO`?"),
         ({"config": "PPO", "environment": None}, rekindle.ConfigError, "needs an environment"),
         ({"config": "PPO", "environment": "CartPol-v1"}, rekindle.EnvError, "CartPole-v1"),
         ({"settings": {"training": {"lrr": 1}}}, rekindle.ConfigError, "unknown field `lrr`"),
