@@ -138,7 +138,6 @@ pub struct AlgorithmConfig<T> {
     /// Collection of experience.
     pub env_runners: EnvRunnersConfig,
     /// Learning from recorded data.
-    #[serde(skip_serializing_if = "is_default")]
     pub offline_data: OfflineDataConfig,
     /// The learner.
     pub learners: LearnersConfig,
@@ -573,9 +572,4 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
             RolloutFragmentLength::Steps(steps) => steps,
         }
     }
-}
-
-/// Whether a section has its defaults, which data leave out.
-fn is_default<T: Default + PartialEq>(section: &T) -> bool {
-    *section == T::default()
 }

@@ -178,6 +178,11 @@ pub enum AlgorithmError {
         /// The plan in the file.
         found: String,
     },
+    /// Recorded data that differ from those that a run began to learn from.
+    #[error(
+        "the run began with other data; give it the same data again, or start a new run, which may take over the weights (restore the component `learner` alone)"
+    )]
+    OtherData,
     /// An execution plan that cannot work with a loss.
     #[error("the execution plan `{plan}` does not fit: {source}")]
     PlanDoesNotFit {

@@ -216,6 +216,14 @@ pub(crate) fn check_replay(plan: &dyn ExecutionPlan, learner: &Learner) -> Resul
     Ok(())
 }
 
+/// Rows of the minibatches that are drawn together, at most, if they are several. It bounds their memory.
+const ROWS_AT_ONCE: usize = 1 << 16;
+
+/// Returns how many minibatches of `batch_size` rows are drawn together, at most.
+fn minibatches_at_once(batch_size: usize) -> usize {
+    (ROWS_AT_ONCE / batch_size.max(1)).clamp(1, 256)
+}
+
 /// Checks a size of a plan.
 fn check_size(plan: &str, field: &'static str, size: usize) -> Result<(), ConfigError> {
     if size > 0 {

@@ -29,6 +29,7 @@ settings! {
         into methods: Vec<Estimator> = vec![Estimator::WeightedImportanceSampling];
         /// Files or directories with the recordings that evaluations read. Without any, they read the data that the
         /// algorithm learns from, where estimates of the policy are too high: hold some recordings out.
+        #[serde(deserialize_with = "rekindle_core::settings::paths")]
         field input_: Vec<PathBuf> = Vec::new();
         /// Discount factor per step.
         set gamma: f64 = 0.99, between_0_and_1;

@@ -59,11 +59,11 @@ impl Progress {
     }
 
     /// Returns the sink that prints iterations, or `None` if iterations are not printed.
-    pub(crate) fn lines(&self, output: Output) -> Option<impl Sink + use<>> {
+    pub(crate) fn lines(&self, algorithm: &Algorithm, output: Output) -> Option<impl Sink + use<>> {
         let is_shown = output.verbose || (!output.quiet && io::stdout().is_terminal());
         let pause = if output.verbose { Duration::ZERO } else { PAUSE };
         let writer = Box::new(Above(self.bar.clone()));
-        is_shown.then(|| Lines { console: ConsoleSink::new(writer, columns()), pause, last: None })
+        is_shown.then(|| Lines { console: ConsoleSink::new(writer, columns(algorithm)), pause, last: None })
     }
 
     pub(crate) fn update(&self, algorithm: &Algorithm, run: &RunConfig) {
@@ -83,9 +83,12 @@ fn position(algorithm: &Algorithm, run: &RunConfig) -> u64 {
     }
 }
 
-fn columns() -> Vec<ConsoleColumn> {
+fn columns(algorithm: &Algorithm) -> Vec<ConsoleColumn> {
     use rekindle::metrics::Format::Short;
-    let mut columns = ConsoleColumn::progress();
+    let mut columns = match algorithm.execution_plan().learns_offline() {
+        true => ConsoleColumn::learning(),
+        false => ConsoleColumn::progress(),
+    };
     let evaluation = "evaluation/env_runners/episode_return_mean";
     let place = columns.len().saturating_sub(1);
     columns.insert(place, ConsoleColumn::new("eval", evaluation, Short(4)));

@@ -27,7 +27,7 @@ pub(crate) fn train(
         }
     }
     let progress = Progress::start(&algorithm, run, output);
-    if let Some(lines) = progress.lines(output) {
+    if let Some(lines) = progress.lines(&algorithm, output) {
         algorithm = algorithm.with_sink(lines);
     }
     if !output.quiet {

@@ -2,6 +2,7 @@
 
 pub mod infinity;
 mod json;
+mod paths;
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -11,6 +12,7 @@ use thiserror::Error;
 use crate::ModuleId;
 
 pub use json::from_value;
+pub use paths::paths;
 
 /// A setting whose value is not allowed.
 #[non_exhaustive]

@@ -2,22 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use rekindle_core::{DEFAULT_MODULE_ID, ModuleId};
-use rekindle_env::{Buffer, Space};
-use rekindle_env_runner::{Rollout, Segment, SegmentEnd};
-use sha2::{Digest, Sha256};
-
 use crate::check::check_rollout;
 use crate::episodes::episode_of;
 use crate::error::{OfflineError, Result};
+use crate::fingerprint::Fingerprint;
 use crate::source::{OfflineSource, Recorded};
+use rekindle_core::{DEFAULT_MODULE_ID, ModuleId};
+use rekindle_env::{Buffer, Space};
+use rekindle_env_runner::{Rollout, Segment, SegmentEnd};
 
 /// Recorded experience in memory. Each episode of a module is a part.
 #[derive(Debug, Clone)]
 pub struct OfflineData {
     spaces: BTreeMap<ModuleId, (Space, Space)>,
     episodes: Vec<(ModuleId, Rollout)>,
-    digest: Sha256,
+    fingerprint: Fingerprint,
 }
 
 /// An episode of one agent.
@@ -70,7 +69,7 @@ impl OfflineData {
         spaces: impl IntoIterator<Item = (S, (Space, Space))>,
     ) -> Self {
         let spaces = spaces.into_iter().map(|(id, spaces)| (id.into(), spaces)).collect();
-        Self { spaces, episodes: Vec::new(), digest: Sha256::new() }
+        Self { spaces, episodes: Vec::new(), fingerprint: Fingerprint::default() }
     }
 
     /// Returns the number of episodes, each of one agent.
@@ -188,8 +187,8 @@ impl OfflineData {
             episodes.push((id.to_owned(), episode));
         }
         for (_, episode) in &episodes {
-            self.digest.update((episode.rewards.len() as u64).to_le_bytes());
-            episode.rewards.iter().for_each(|reward| self.digest.update(reward.to_le_bytes()));
+            self.fingerprint.add(id.as_bytes());
+            self.fingerprint.add_rollout(episode);
         }
         self.episodes.append(&mut episodes);
         Ok(())
@@ -229,8 +228,7 @@ impl OfflineSource for OfflineData {
     }
 
     fn fingerprint(&self) -> String {
-        let digest = self.digest.clone().finalize();
-        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        self.fingerprint.text()
     }
 }
 

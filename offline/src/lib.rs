@@ -38,6 +38,7 @@ mod decode;
 mod episodes;
 mod error;
 mod estimators;
+mod fingerprint;
 mod minari;
 mod parquet;
 mod prefetch;

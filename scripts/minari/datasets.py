@@ -1,9 +1,10 @@
 """Records datasets with Minari, and prints what Minari reads of others, for the tests of `rekindle-offline`.
 
-    datasets.py record FOLDER    writes FOLDER/{hdf5,arrow,parquet}-v0, and FOLDER/{jpeg,jpeg-arrow}-v0
+    datasets.py record FOLDER    writes FOLDER/{hdf5,arrow,parquet}-v0, FOLDER/{hdf5,arrow,parquet}-half-v0 of 16-bit
+                                 floats, and FOLDER/{jpeg,jpeg-arrow}-v0
     datasets.py print FOLDER     prints the episodes of a dataset as JSON, one per line
 
-Needs `minari==0.5.4`, `h5py==3.16.0` and `pyarrow==26.0.1`. `offline/tests/minari` has the first three datasets.
+Needs `minari==0.5.4`, `h5py==3.16.0` and `pyarrow==26.0.1`. `offline/tests/minari` has the first six datasets.
 """
 
 import json
@@ -44,6 +45,11 @@ def observations(episode, rows):
             np.stack([1 + n % 3, -1 + n % 4], axis=1),
         ),
     }
+
+
+def halves(episode, rows):
+    n = 100 * episode + np.arange(rows)
+    return np.stack([n / 8, -n / 4], axis=1).astype(np.float16)
 
 
 def episodes(make):
@@ -101,6 +107,8 @@ def main():
     if command == "record":
         for data_format in ["hdf5", "arrow", "parquet"]:
             record(folder, data_format, data_format, OBSERVATIONS, observations, False)
+            half = spaces.Box(-np.inf, np.inf, (2,), np.float16)
+            record(folder, f"{data_format}-half", data_format, half, halves, False)
         image = spaces.Box(0, 255, (32, 32, 3), np.uint8)
         black = lambda episode, rows: np.zeros((rows, 32, 32, 3), np.uint8)
         record(folder, "jpeg", "hdf5", image, black, True)

@@ -50,16 +50,13 @@ settings! {
         ///
         /// An evaluation that takes longer, for example in an environment whose episodes never end,
         /// fails with [`EvaluationTimeout`](crate::AlgorithmError::EvaluationTimeout).
-        #[serde(skip_serializing_if = "Option::is_none")]
         into evaluation_sample_timeout_s: Option<f64> = None, if_set(seconds);
         /// Videos of evaluation episodes; `None` records none.
-        #[serde(skip_serializing_if = "Option::is_none")]
         into evaluation_video: Option<VideoConfig> = None;
         /// Estimates of the policy's return from recorded data, in each evaluation; `None` makes none. Their metrics are
         /// `off_policy_estimation/<module>/<estimator>`, and the bounds of their intervals `…_low` and `…_high`.
         ///
         /// Without an environment, evaluations consist of them.
-        #[serde(skip_serializing_if = "Option::is_none")]
         into off_policy_estimation: Option<OffPolicyEstimation> = None;
         /// Evaluation settings that override the training settings.
         field evaluation_config: EvaluationOverrides = EvaluationOverrides::default();
@@ -83,7 +80,6 @@ settings! {
         set format: VideoFormat = VideoFormat::Gif;
         /// Directory of the videos; `None` is the folder `videos` of the [run](crate::RunFolder), or in the working
         /// directory without a run.
-        #[serde(skip_serializing_if = "Option::is_none")]
         into folder: Option<PathBuf> = None;
     }
 }

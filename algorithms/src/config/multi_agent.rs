@@ -22,10 +22,6 @@ pub enum CountStepsBy {
 }
 
 impl CountStepsBy {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// Returns an amount of steps in this unit.
     pub(crate) fn amount(self, steps: usize) -> Amount {
         match self {
@@ -52,7 +48,6 @@ settings! {
         field algorithm_config_overrides_per_module: BTreeMap<ModuleId, Map<String, Value>> =
             BTreeMap::new();
         /// Unit of `train_batch_size`.
-        #[serde(skip_serializing_if = "CountStepsBy::is_default")]
         set count_steps_by: CountStepsBy = CountStepsBy::EnvSteps;
     }
 }

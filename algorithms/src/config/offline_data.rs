@@ -12,6 +12,7 @@ settings! {
         /// [`EnvRunnersConfig::output`](crate::EnvRunnersConfig::output) writes them, or directories of Minari datasets
         /// ([`MinariData`](rekindle_offline::MinariData)). Data in memory are set by
         /// [`AlgorithmConfig::offline_source`](crate::AlgorithmConfig::offline_source) instead.
+        #[serde(deserialize_with = "rekindle_core::settings::paths")]
         field input_: Vec<PathBuf> = Vec::new();
         /// Updates of a training step. RLlib's default takes one pass over the data instead.
         set dataset_num_iters_per_learner: usize = 100, at_least_one;

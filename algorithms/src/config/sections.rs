@@ -131,28 +131,17 @@ settings! {
         set on_device: bool = false;
         /// Directory where whole episodes of training are recorded in the format `output_format`; `None` records
         /// nothing. Observations are those that modules see, after the connectors.
-        #[serde(skip_serializing_if = "Option::is_none")]
         field output: Option<PathBuf> = None;
         /// Format of recordings: Parquet files with all recorded columns
         /// ([`ParquetRecorder`](rekindle_offline::ParquetRecorder)), or a dataset of Minari
         /// ([`MinariRecorder`](rekindle_offline::MinariRecorder)).
-        #[serde(skip_serializing_if = "is_default_format")]
         set output_format: OutputFormat = OutputFormat::Parquet;
         /// Bytes of a recorded file, about.
-        #[serde(skip_serializing_if = "is_default_file_size")]
         set output_max_file_size: usize = ParquetRecorder::DEFAULT_FILE_SIZE, at_least_one;
         /// Device where modules act; `None` is the device that the algorithm is built on.
         /// [`DeviceSpec::Cpu`] suits small modules while the learner has an accelerator.
         into device: Option<DeviceSpec> = None;
     }
-}
-
-fn is_default_format(format: &OutputFormat) -> bool {
-    *format == OutputFormat::default()
-}
-
-fn is_default_file_size(bytes: &usize) -> bool {
-    *bytes == ParquetRecorder::DEFAULT_FILE_SIZE
 }
 
 impl EnvRunnersConfig {
@@ -239,23 +228,16 @@ settings! {
         /// module with memory, and their gradients are added up
         /// ([`LearnerGroup`](rekindle_learner::LearnerGroup)). The result equals that of one learner up to rounding.
         /// More than one is worthwhile with several accelerators; the threads of the CPU are used by one learner, too.
-        #[serde(skip_serializing_if = "is_one")]
         set num_learners: usize = 1, num_learners;
         /// A device for each learner, in order; empty puts all of them on the device of the first one.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
         set devices: Vec<DeviceSpec> = Vec::new();
         /// Transforms of experience before losses see it, in order: custom rewards, for example.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
         field learner_connector: Vec<LearnerConnectorConfig> = Vec::new();
     }
 }
 
 /// Learners at most: each has a thread.
 const MOST_LEARNERS: usize = 256;
-
-fn is_one(learners: &usize) -> bool {
-    *learners == 1
-}
 
 fn num_learners(field: &'static str, learners: &usize) -> Result<(), ConfigError> {
     match *learners {

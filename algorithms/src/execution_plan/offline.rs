@@ -18,8 +18,8 @@ use self::order::Order;
 use self::reading::Reading;
 use self::rollouts::Completion;
 use self::window::{SavedWindow, Window};
-use super::{ExecutionPlan, StepReport, TrainingContext, check_size};
-use crate::{EnvRunnersConfig, Result};
+use super::{ExecutionPlan, StepReport, TrainingContext, check_size, minibatches_at_once};
+use crate::{AlgorithmError, EnvRunnersConfig, Result};
 
 /// Learns from recorded data ([`OfflineSource`]): the plan of BC, MARWIL, CQL, IQL and TD3+BC. No environment is
 /// stepped.
@@ -58,8 +58,8 @@ struct Saved {
     data: Option<String>,
 }
 
-/// Minibatches that are drawn together at most, which bounds their memory.
-const AT_ONCE: usize = 256;
+/// Rows that a minibatch may have, even if the data have fewer.
+const FREE_ROWS: usize = 1 << 20;
 
 /// The modules that learn, by what their losses read.
 #[derive(Debug, Default)]
@@ -137,7 +137,9 @@ impl Offline {
         let mut trained = 0;
         while left > 0 {
             self.window.load(self.reading.of(source, 0), seed, buffer, &completion)?;
-            let count = left.min(AT_ONCE).min(self.window.minibatches_left(self.batch_size));
+            let count = left
+                .min(minibatches_at_once(self.batch_size))
+                .min(self.window.minibatches_left(self.batch_size));
             let data = self.window.draw(cx, seed, count, self.batch_size)?;
             let data = cx.learner.prepare(data, cx.env_steps())?;
             cx.learn(data)?;
@@ -183,10 +185,15 @@ impl ExecutionPlan for Offline {
         let data = source.fingerprint();
         match &self.data {
             Some(begun) if *begun != data => {
-                let reason = "the run began with other data; give it the same again, or begin a new run and restore the component `learner` alone";
-                return Err(invalid_state(reason).into());
+                return Err(AlgorithmError::OtherData);
             }
             _ => self.data = Some(data),
+        }
+        let most = source.num_steps().max(FREE_ROWS);
+        if self.batch_size > most {
+            let constraint =
+                format!("the data have {} steps; lower it to {most} at most", source.num_steps());
+            return Err(ConfigError::new("train_batch_size", self.batch_size, constraint).into());
         }
         let learning = Learning::of(&*source, cx.learner);
         let mut trained = 0;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::offline::reading::Reading;
 use super::offline::rollouts::Completion;
 use super::offline::window::{SavedWindow, Window};
-use super::{ExecutionPlan, StepReport, TrainingContext};
+use super::{ExecutionPlan, StepReport, TrainingContext, minibatches_at_once};
 use crate::{AlgorithmError, EnvRunnersConfig, Result};
 
 /// Stores experience in a replay buffer for each module, and learns from transitions that are drawn from it: the
@@ -60,8 +60,6 @@ enum Refill {
     Until(u64),
 }
 
-/// Minibatches that are drawn together at most, which bounds their memory.
-const AT_ONCE: usize = 256;
 /// Far below the smallest part of an update, and far above rounding errors.
 const ROUNDING: f64 = 1e-9;
 
@@ -238,7 +236,10 @@ impl Replay {
 
     /// Takes updates. With priorities, each draws anew; otherwise all minibatches are drawn at once.
     fn learn(&mut self, cx: &mut TrainingContext<'_>, updates: usize) -> Result<()> {
-        let at_once = if self.config.prioritized.is_some() { 1 } else { updates.clamp(1, AT_ONCE) };
+        let at_once = match self.config.prioritized {
+            Some(_) => 1,
+            None => updates.clamp(1, minibatches_at_once(self.batch_size)),
+        };
         for first in (0..updates).step_by(at_once) {
             let data = self.draw(cx, at_once.min(updates - first))?;
             let data = cx.learner.prepare(data, cx.env_steps())?;
@@ -364,6 +365,12 @@ impl ExecutionPlan for Replay {
         if !(rate > 0.0 && rate.is_finite()) {
             let constraint = "the execution plan `Replay` needs a positive number".into();
             return plan("updates_per_env_step", rate.to_string(), constraint);
+        }
+        let capacity = self.config.capacity;
+        if self.batch_size > capacity {
+            let constraint =
+                format!("the replay buffer has {capacity} steps; lower it, or raise the capacity");
+            return plan("train_batch_size", self.batch_size.to_string(), constraint);
         }
         let LearnerConfig { minibatch_size, num_epochs, .. } = learner.config();
         if *minibatch_size != Some(self.batch_size) || *num_epochs != 1 {

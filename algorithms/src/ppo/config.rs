@@ -51,7 +51,6 @@ settings! {
         /// first minibatch whose mean divergence exceeds 1.5 times this value, and all later ones of
         /// the update, are skipped. `None` never ends an update early. On an accelerator every
         /// minibatch then waits for the device.
-        #[serde(skip_serializing_if = "Option::is_none")]
         into target_kl: Option<f64> = None, if_set(positive_and_finite);
         /// Weight of the value loss.
         set vf_loss_coeff: f64 = 1.0, finite_and_not_negative;

@@ -21,13 +21,11 @@ settings! {
         set seed: u64 = 0;
         /// Modules that learn; `None` for all. Only these need the roles that their losses require.
         /// [`Learner::set_policies_to_train`](crate::Learner::set_policies_to_train) changes them later.
-        #[serde(skip_serializing_if = "Option::is_none")]
         into policies_to_train: Option<BTreeSet<ModuleId>> = None;
         /// Whether the CPU runs plain tensor operations instead of fused ones
         /// ([`rekindle_kernels::eager`]), for debugging.
         set eager: bool = false;
         /// Transforms of experience before losses see it, in order.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
         into connectors: Vec<LearnerConnectorConfig> = Vec::new();
     }
 }

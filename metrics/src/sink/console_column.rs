@@ -85,6 +85,18 @@ impl ConsoleColumn {
         ]
     }
 
+    /// Returns columns that algorithms fill that learn from recorded data: steps learned from, the seconds of the
+    /// updates of an iteration, and the seconds that these waited for data.
+    #[must_use]
+    pub fn learning() -> Vec<Self> {
+        use Format::Short;
+        vec![
+            Self::new("steps", "learners/__all_modules__/num_env_steps_trained_lifetime", Short(3)),
+            Self::new("update s", "timers/learner_update_timer", Short(3)),
+            Self::new("wait s", "timers/offline_data_wait_timer", Short(2)),
+        ]
+    }
+
     /// Returns the column `env/inf/con/lrn %`: the shares of the time that environments, inference
     /// (forward passes of acting), connectors and learner take, in percent.
     #[must_use]

@@ -118,3 +118,30 @@ fn other_data_have_another_fingerprint() {
     assert_ne!(fingerprint(&[2, 3]), fingerprint(&[3, 2]));
     assert_ne!(fingerprint(&[2, 3]), fingerprint(&[5]));
 }
+
+#[test]
+fn data_that_differ_in_one_number_have_another_fingerprint() {
+    let of = |change: fn(&mut Episode)| {
+        let mut episode = episode(3, SegmentEnd::Terminated);
+        change(&mut episode);
+        let mut data = data();
+        data.push_episode(episode).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        data.save_parquet(folder.path()).unwrap();
+        let saved = crate::ParquetData::open(folder.path()).unwrap();
+        [data.fingerprint(), saved.fingerprint()]
+    };
+    let same = of(|_| {});
+    assert_eq!(same, of(|_| {}));
+    let changes: [fn(&mut Episode); 5] = [
+        |episode| episode.observations.as_f32_mut().unwrap()[1] = 7.0,
+        |episode| episode.observations.as_f32_mut().unwrap()[3] = 7.0,
+        |episode| episode.actions.as_i64_mut().unwrap()[2] = 0,
+        |episode| episode.rewards[0] = 0.5,
+        |episode| episode.end = SegmentEnd::Truncated,
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let other = of(change);
+        assert!(same.iter().zip(&other).all(|(same, other)| same != other), "change {number}");
+    }
+}

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    ArrowPrimitiveType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch, StructArray};
 use arrow_buffer::Buffer;
@@ -154,6 +154,10 @@ fn numbers(array: &ArrayRef) -> Result<Numbers> {
         Numbers::Unsigned(array.as_primitive::<T>().values().iter().map(|x| (*x).into()).collect())
     }
     Ok(match array.data_type() {
+        DataType::Float16 => {
+            let halves = array.as_primitive::<Float16Type>().values();
+            Numbers::F32(halves.iter().map(|half| half.to_f32()).collect())
+        }
         DataType::Float32 => Numbers::F32(all::<Float32Type>(array)),
         DataType::Float64 => Numbers::F64(all::<Float64Type>(array)),
         DataType::Int64 => Numbers::Signed(all::<Int64Type>(array)),

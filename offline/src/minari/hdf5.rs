@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use hdf5_pure::{DType, Dataset, Error, File, FormatError, Group, Layout};
+use half::f16;
+use hdf5_pure::{
+    DType, Dataset, Datatype, DatatypeByteOrder, Error, File, FormatError, Group, Layout,
+};
 
 use super::columns::{Column, EpisodeColumns, Numbers, Part, damaged};
 use crate::decode::{check_size, guarded};
@@ -152,7 +155,29 @@ fn numbers(dataset: &Dataset, file_len: u64) -> Result<Numbers> {
         DType::Enum(names) if names == ["FALSE", "TRUE"] && dataset.element_size()? == 1 => {
             Numbers::Byte(dataset.read_raw()?)
         }
-        DType::VariableLengthString | DType::Other(_) => return Err(OfflineError::Jpeg),
+        DType::Other(kind) if is_half(&kind) => Numbers::F32(halves(&dataset.read_raw()?, &kind)),
+        DType::Other(kind) if matches!(*kind, Datatype::VariableLength { .. }) => {
+            return Err(OfflineError::Jpeg);
+        }
+        DType::VariableLengthString => return Err(OfflineError::Jpeg),
         other => return Err(damaged(format!("it holds {other} instead of numbers"))),
     })
+}
+
+/// Bits of the exponent of NumPy's `float16`.
+const HALF_EXPONENT: u8 = 5;
+
+fn is_half(kind: &Datatype) -> bool {
+    matches!(kind, Datatype::FloatingPoint { size: 2, layout, .. } if layout.exponent_size == HALF_EXPONENT)
+}
+
+fn halves(bytes: &[u8], kind: &Datatype) -> Vec<f32> {
+    let is_big =
+        matches!(kind, Datatype::FloatingPoint { byte_order: DatatypeByteOrder::BigEndian, .. });
+    let (pairs, _) = bytes.as_chunks::<2>();
+    let numbers = pairs.iter().map(|pair| match is_big {
+        true => f16::from_be_bytes(*pair),
+        false => f16::from_le_bytes(*pair),
+    });
+    numbers.map(f16::to_f32).collect()
 }

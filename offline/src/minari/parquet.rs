@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use parquet::basic::{ConvertedType, Type as Physical};
+use half::f16;
+use parquet::basic::{ConvertedType, LogicalType, Type as Physical};
 use parquet::column::reader::get_typed_column_reader;
-use parquet::data_type::{BoolType, DataType, DoubleType, FloatType, Int32Type, Int64Type};
+use parquet::data_type::{
+    BoolType, DataType, DoubleType, FixedLenByteArrayType, FloatType, Int32Type, Int64Type,
+};
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 
@@ -126,6 +129,16 @@ fn column(
                 }
                 false => Numbers::Signed(numbers),
             }
+        }
+        Physical::FIXED_LEN_BYTE_ARRAY
+            if descriptor.logical_type_ref() == Some(&LogicalType::Float16) =>
+        {
+            let numbers = read::<FixedLenByteArrayType>(reader, index, rows, descriptor)?;
+            let halves = numbers.iter().map(|bytes| match bytes.data() {
+                [low, high] => Ok(f16::from_le_bytes([*low, *high]).to_f32()),
+                _ => Err(damaged("its 16-bit floats do not have two bytes")),
+            });
+            Numbers::F32(halves.collect::<Result<_>>()?)
         }
         Physical::BYTE_ARRAY => return Err(OfflineError::Jpeg),
         other => return Err(damaged(format!("it holds {other} instead of numbers"))),

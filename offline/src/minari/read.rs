@@ -11,7 +11,6 @@ use rekindle_env::{Buffer, Space};
 use rekindle_env_runner::connectors::{Connector, NormalizeAndClipActions};
 use rekindle_env_runner::{Rollout, Segment, SegmentEnd};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::columns::{Column, EpisodeColumns, Part, damaged, read};
 use super::hdf5::Hdf5;
@@ -21,6 +20,7 @@ use super::{arrow, parquet};
 use crate::check::check_rollout;
 use crate::decode::guarded;
 use crate::error::{OfflineError, Result};
+use crate::fingerprint::Fingerprint;
 use crate::source::{OfflineSource, Recorded};
 
 /// Datasets of [Minari](https://minari.farama.org) in HDF5, Arrow or Parquet files. Each episode is a part, read when
@@ -78,7 +78,7 @@ impl MinariData {
     /// As [`open`](Self::open), and [`OfflineError::OtherSpaces`].
     pub fn open_all(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<Self> {
         let (mut spaces, mut datasets, mut parts) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let mut digest = Sha256::new();
+        let mut fingerprint = Fingerprint::default();
         for path in paths {
             let path = path.as_ref();
             let folder = metadata::find(path)
@@ -90,16 +90,16 @@ impl MinariData {
             if *first != of_dataset {
                 return Err(OfflineError::OtherSpaces { path: folder, module });
             }
-            digest.update(metadata.id.as_bytes());
+            fingerprint.add(metadata.id.as_bytes());
             let dataset = Dataset::open(folder, metadata)?;
-            for (episode, steps) in dataset.steps.iter().enumerate() {
-                digest.update((*steps as u64).to_le_bytes());
-                parts.push((datasets.len(), episode));
+            for path in dataset.paths()? {
+                let added = fingerprint.add_file(&path);
+                added.map_err(|error| OfflineError::from(error).in_file(&path))?;
             }
+            parts.extend((0..dataset.steps.len()).map(|episode| (datasets.len(), episode)));
             datasets.push(Arc::new(dataset));
         }
-        let digest = digest.finalize();
-        let fingerprint = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let fingerprint = fingerprint.text();
         let data = Self { spaces, datasets, parts, normalize_actions: true, fingerprint };
         for dataset in 0..data.datasets.len() {
             if let Some(part) = data.parts.iter().position(|(of, _)| *of == dataset) {
@@ -159,6 +159,19 @@ impl Dataset {
             Files::Hdf5(file) => file.path.clone(),
             Files::Arrow | Files::Parquet => self.folder.join(episode.to_string()),
         }
+    }
+
+    /// Returns the files that hold the episodes.
+    fn paths(&self) -> Result<Vec<PathBuf>> {
+        if let Files::Hdf5(file) = &self.files {
+            return Ok(vec![file.path.clone()]);
+        }
+        let mut paths = Vec::new();
+        for episode in 0..self.steps.len() {
+            let folder = self.path(episode);
+            paths.extend(parts_of(&folder).map_err(|error| error.in_file(&folder))?);
+        }
+        Ok(paths)
     }
 
     /// Reads the number of steps of an episode.

@@ -14,13 +14,13 @@ use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use rekindle_core::{Columns, ModuleId};
 use rekindle_env::{AgentId, Buffer, Space};
 use rekindle_env_runner::{Rollout, RolloutStates, Segment, SegmentEnd};
-use sha2::{Digest, Sha256};
 
 use super::header::{Header, KEY, columns};
 use super::layout::{Kind, Leaf};
 use crate::check::check_rollout;
 use crate::decode::{CheckedFile, check_size, guarded};
 use crate::error::{OfflineError, Result};
+use crate::fingerprint::Fingerprint;
 use crate::source::{OfflineSource, Recorded};
 
 /// Recorded experience in Parquet files, as `env_runners.output` writes them. Files are opened when they are read, one
@@ -79,7 +79,7 @@ impl ParquetData {
             }
         }
         let (mut spaces, mut files, mut parts) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let mut digest = Sha256::new();
+        let mut fingerprint = Fingerprint::default();
         for path in found {
             let opened = Opened::new(path)?;
             let header = &opened.header;
@@ -89,17 +89,12 @@ impl ParquetData {
                 let module = header.module_id.clone();
                 return Err(OfflineError::OtherSpaces { path: opened.path.clone(), module });
             }
-            digest.update(opened.path.file_name().unwrap_or_default().as_encoded_bytes());
-            for (group, (rows, steps)) in opened.rows.iter().zip(&header.steps).enumerate() {
-                digest.update((*rows as u64).to_le_bytes());
-                digest.update(steps.to_le_bytes());
-                parts.push((files.len(), group));
-            }
+            let added = fingerprint.add_file(&opened.path);
+            added.map_err(|error| OfflineError::from(error).in_file(&opened.path))?;
+            parts.extend((0..opened.rows.len()).map(|group| (files.len(), group)));
             files.push(Arc::new(opened));
         }
-        let digest = digest.finalize();
-        let fingerprint = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { spaces, files, parts, fingerprint })
+        Ok(Self { spaces, files, parts, fingerprint: fingerprint.text() })
     }
 }
 

@@ -95,6 +95,18 @@ fn datasets_of_minari_are_read_in_all_forms() {
 }
 
 #[test]
+fn floats_of_16_bits_are_read_in_all_forms() {
+    for form in FORMS {
+        let data = MinariData::open(dataset(&format!("{form}-half"))).unwrap();
+        for (episode, rollout) in all(&data).into_iter().enumerate() {
+            let numbers = (0..[4, 2, 5][episode]).map(|t| (100 * episode + t) as f32);
+            let expected: Vec<_> = numbers.flat_map(|n| [n / 8.0, n / -4.0]).collect();
+            assert_eq!(rollout.observations.as_f32().unwrap(), expected, "{form}");
+        }
+    }
+}
+
+#[test]
 fn actions_are_read_in_the_units_of_modules() {
     let data = MinariData::open(dataset("hdf5")).unwrap();
     let actions = all(&data).remove(0).actions;
