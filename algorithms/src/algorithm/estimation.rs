@@ -49,7 +49,7 @@ impl Algorithm {
     }
 
     /// Whether the environment of evaluations exists on the device alone.
-    fn plays_on_device_only(&self) -> bool {
+    pub(super) fn plays_on_device_only(&self) -> bool {
         let of_training = &self.config.environment.env;
         let env = self.config.evaluation.evaluation_config.env.as_ref().or(of_training.as_ref());
         self.config.env_runners.on_device

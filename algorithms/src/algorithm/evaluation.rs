@@ -175,7 +175,7 @@ impl Algorithm {
         let is_elsewhere = !self.evaluation_follows_env_config()
             || self.config.environment.env.is_none()
             || overrides.policy_mapping.is_some()
-            || evaluation.off_policy_estimation.is_some();
+            || evaluation.off_policy_estimation.is_some() && self.plays_on_device_only();
         match is_elsewhere && self.can_play() && self.eval_env_runners.is_none() {
             true => self.new_eval_env_runners().map(drop),
             false => Ok(()),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::hdf5;
-use super::metadata::FILE;
+use super::metadata::{FILE, read_json};
 use crate::error::OfflineError;
 
 /// Directories between a directory of all datasets and a dataset, at most: `mujoco/halfcheetah/medium-v0`.
@@ -68,11 +68,17 @@ fn search(path: &Path, depth: usize, left: &mut usize, datasets: &mut Vec<PathBu
     let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
     for path in paths.iter().filter(|path| path.is_dir()) {
-        match has_metadata(&path.join("data")) {
+        match is_described(&path.join("data")) {
             true => datasets.push(path.clone()),
             false => search(path, depth - 1, left, datasets),
         }
     }
+}
+
+/// Whether a directory has the metadata of a dataset, and not another file of the same name.
+fn is_described(folder: &Path) -> bool {
+    let path = folder.join(FILE);
+    path.is_file() && read_json(&path).is_ok_and(|about| about.get("total_episodes").is_some())
 }
 
 fn has_metadata(folder: &Path) -> bool {
