@@ -144,11 +144,11 @@ impl Algorithm {
         if let Some(folder) = &config.env_runners.output {
             let EnvRunnersConfig { output_format, output_max_file_size, .. } = config.env_runners;
             let environment = &config.environment;
-            let recorder = Recorder::new(folder, output_format)?
+            let recorder = Recorder::new(folder, output_format)
                 .max_file_size(output_max_file_size)
                 .actions(environment.normalize_actions, environment.clip_actions);
             if !is_restoring {
-                recorder.check_empty()?;
+                recorder.create()?;
             }
             config.code.recorder = Some(Arc::new(recorder));
         }
@@ -233,6 +233,9 @@ impl Algorithm {
         let is_due = algorithm.config.evaluation.evaluation_interval.is_some();
         if is_due && algorithm.plays_evaluations() {
             algorithm.eval_env_runners = Some(algorithm.new_eval_env_runners()?);
+        }
+        if !is_restoring {
+            algorithm.check_evaluation()?;
         }
         let callbacks = algorithm.callbacks.clone();
         callbacks.tell("on_algorithm_init", |c| c.on_algorithm_init(&mut algorithm))?;

@@ -10,6 +10,7 @@ mod sections;
 pub(crate) mod toml;
 
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::prelude::Device;
@@ -17,7 +18,7 @@ use rekindle_core::{ConfigError, settings};
 use rekindle_env::EnvConfig;
 use rekindle_env_runner::FaultToleranceConfig;
 use rekindle_learner::{LearnerConfig, Loss};
-use rekindle_offline::{MinariData, OfflineSource, ParquetData};
+use rekindle_offline::OfflineSource;
 use rekindle_rl_module::RLModuleSpec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -495,21 +496,25 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
         if let Some(source) = &self.code.source {
             return Ok(Some(source.clone()));
         }
-        let paths = self.offline_data.input_.as_slice();
-        let minari = paths.iter().filter(|path| MinariData::is_dataset(path)).count();
-        match (paths.len(), minari) {
-            (0, _) => Ok(None),
-            (_, 0) => Ok(Some(Arc::new(ParquetData::open_all(paths)?))),
-            (all, minari) if all == minari => {
-                let data = MinariData::open_all(paths)?;
-                let normalize = self.environment.normalize_actions;
-                Ok(Some(Arc::new(data.normalize_actions(normalize))))
-            }
-            _ => {
-                let constraint = "some are Minari datasets and others are not; read data of one format at a time";
-                let value = format!("{paths:?}");
-                Err(ConfigError::new("offline_data.input_", value, constraint).into())
-            }
+        self.open("offline_data.input_", &self.offline_data.input_)
+    }
+
+    /// Opens the data that evaluations estimate returns from, if they are not those to learn from.
+    pub(crate) fn held_out(&self) -> Result<Option<Arc<dyn OfflineSource>>> {
+        match &self.evaluation.off_policy_estimation {
+            Some(estimation) => self.open("off_policy_estimation.input_", &estimation.input_),
+            None => Ok(None),
+        }
+    }
+
+    fn open(
+        &self,
+        name: &'static str,
+        paths: &[PathBuf],
+    ) -> Result<Option<Arc<dyn OfflineSource>>> {
+        match paths.is_empty() {
+            true => Ok(None),
+            false => offline_data::open(name, paths, self.environment.normalize_actions).map(Some),
         }
     }
 

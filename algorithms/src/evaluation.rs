@@ -1,22 +1,27 @@
 //! Results of evaluations, and evaluation without a training stack.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use burn::prelude::Device;
-use rekindle_core::DEFAULT_MODULE_ID;
+use rekindle_core::{DEFAULT_MODULE_ID, ModuleId};
 use rekindle_env_runner::{
     EnvRunnerConfig, EnvRunnerGroup, Experience, PolicyBundle, PublishedAt, SampleOptions,
 };
 use rekindle_metrics::{Metrics, MetricsLogger};
+use rekindle_offline::{Estimate, Estimator};
 use rekindle_rl_module::AnyRLModule;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::{Algorithm, AlgorithmError, CallbackError, Result};
 
+/// The returns that each module has by each estimator.
+pub type Estimates = BTreeMap<ModuleId, BTreeMap<Estimator, Estimate>>;
+
 /// The result of an evaluation.
 ///
-/// Two evaluations are equal if their episodes are equal. Metrics hold wall-clock times and are not
+/// Two evaluations are equal if their episodes and estimates are equal. Metrics hold wall-clock times and are not
 /// compared.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -25,14 +30,18 @@ pub struct Evaluation {
     pub returns: Vec<f64>,
     /// Number of steps of each episode.
     pub lengths: Vec<usize>,
-    /// Metrics of the runners, under `env_runners/` as in training results, and of a custom
+    /// Returns that were estimated from recorded data, with
+    /// [`off_policy_estimation`](crate::EvaluationConfig::off_policy_estimation).
+    pub estimates: Estimates,
+    /// Metrics of the runners, under `env_runners/` as in training results, of the estimates, and of a custom
     /// evaluation function.
     pub metrics: Metrics,
 }
 
 impl PartialEq for Evaluation {
     fn eq(&self, other: &Self) -> bool {
-        (&self.returns, &self.lengths) == (&other.returns, &other.lengths)
+        (&self.returns, &self.lengths, &self.estimates)
+            == (&other.returns, &other.lengths, &other.estimates)
     }
 }
 
@@ -50,8 +59,35 @@ impl Evaluation {
         Self {
             returns: episodes.clone().map(|episode| episode.episode_return).collect(),
             lengths: episodes.map(|episode| episode.len).collect(),
-            metrics: Metrics::new(),
+            ..Self::default()
         }
+    }
+
+    /// Sets the estimates, and adds their metrics.
+    pub(crate) fn add_estimates(&mut self, estimates: Estimates) {
+        for (id, of_module) in &estimates {
+            for (estimator, estimate) in of_module {
+                let key = format!("off_policy_estimation/{id}/{}", estimator.name());
+                self.metrics.insert(format!("{key}_low"), estimate.low);
+                self.metrics.insert(format!("{key}_high"), estimate.high);
+                self.metrics.insert(key, estimate.value);
+            }
+        }
+        self.estimates = estimates;
+    }
+
+    /// Returns the estimates as plain data: `{"default_policy": {"wis": {"value": 21.3, "low": 18.2, "high": 24.1}}}`.
+    #[must_use]
+    pub fn estimates_as_data(&self) -> Value {
+        let of_module = |of_module: &BTreeMap<Estimator, Estimate>| {
+            let estimates = of_module.iter().map(|(estimator, estimate)| {
+                let Estimate { value, low, high, .. } = estimate;
+                (estimator.name().to_owned(), json!({"value": value, "low": low, "high": high}))
+            });
+            Value::Object(estimates.collect())
+        };
+        let modules = self.estimates.iter().map(|(id, of)| (id.clone(), of_module(of)));
+        Value::Object(modules.collect::<Map<_, _>>())
     }
 
     /// Returns the mean return, or NaN without episodes.

@@ -78,7 +78,7 @@ pub use custom::{AgentSteps, CustomTraining, Trajectory};
 pub use ddpg::{DdpgConfig, DdpgTraining};
 pub use dqn::{DqnConfig, DqnTraining};
 pub use error::{AlgorithmError, CallbackError, Result};
-pub use evaluation::{Evaluation, EvaluationFunction, evaluate, evaluate_policy};
+pub use evaluation::{Estimates, Evaluation, EvaluationFunction, evaluate, evaluate_policy};
 pub use execution_plan::{
     AsyncGradients, Asynchronous, ExecutionPlan, Offline, Replay, StepReport, Synchronous,
     TrainingContext,

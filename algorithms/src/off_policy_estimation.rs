@@ -11,7 +11,7 @@ use rekindle_core::any_tensor::to_f32;
 use rekindle_core::device::DeviceSpec;
 use rekindle_core::settings::{at_least_one, between_0_and_1};
 use rekindle_core::{Batch, Columns, Generator, host_batch, settings};
-use rekindle_env::Buffer;
+use rekindle_env::{Buffer, Space};
 use rekindle_env_runner::{Rollout, SegmentEnd};
 use rekindle_offline::{
     Estimate, EstimatedEpisode, Estimator, OfflineError, OfflineSource, estimate_with_interval,
@@ -27,7 +27,8 @@ settings! {
     pub struct OffPolicyEstimation {
         /// The estimators.
         into methods: Vec<Estimator> = vec![Estimator::WeightedImportanceSampling];
-        /// Files or directories with the recordings that evaluations read. Without any, they read the data that the
+        /// Files or directories with the recordings that evaluations read, or directories of Minari datasets, as in
+        /// [`OfflineDataConfig::input_`](crate::OfflineDataConfig::input_). Without any, they read the data that the
         /// algorithm learns from, where estimates of the policy are too high: hold some recordings out.
         #[serde(deserialize_with = "rekindle_core::settings::paths")]
         field input_: Vec<PathBuf> = Vec::new();
@@ -63,8 +64,8 @@ impl OffPolicyEstimation {
     /// | without critics (BC, MARWIL, PPO) | yes | no | no |
     /// | a Q-network (DQN), or with memory | no | no | no |
     ///
-    /// Importance sampling needs the log-probabilities `action_logp` of the policy that acted. Estimates from values
-    /// are right if the critics estimate the values of the policy, as those of CQL and SAC do.
+    /// Importance sampling needs the log-probabilities `action_logp` of the policy that acted. Those of a space without
+    /// a density, such as `Discrete`, are at most 0. Estimates from values are right if the critics estimate the values of the policy, as those of CQL and SAC do.
     ///
     /// ```no_run
     /// use burn::prelude::Device;
@@ -83,8 +84,8 @@ impl OffPolicyEstimation {
     /// ```
     ///
     /// # Errors
-    /// [`OfflineError::Estimator`] if the data or the module lack what an estimator needs; the errors of the data and
-    /// of the module.
+    /// [`OfflineError::Estimator`] if the data or the module lack what an estimator needs, or if an estimate is not
+    /// finite; the errors of the data and of the module.
     pub fn estimate(
         &self,
         module: &AnyRLModule,
@@ -96,9 +97,11 @@ impl OffPolicyEstimation {
         let module = module.valid();
         let mut rng = Generator::from_seed(self.seed);
         let mut episodes = Vec::new();
+        let limit = LogpLimit::of(data, id);
         for part in 0..data.num_parts() {
             for rollout in data.read(part)?.remove(id).unwrap_or_default() {
-                self.add(&module, &rollout, &mut rng, &mut episodes)?;
+                let acted = self.acted_logp(&rollout, &limit)?;
+                self.add(&module, &rollout, acted, &mut rng, &mut episodes)?;
             }
         }
         let mut estimates = BTreeMap::new();
@@ -132,7 +135,7 @@ impl OffPolicyEstimation {
         for part in 0..data.num_parts() {
             let rollouts = data.read(part)?.remove(id).unwrap_or_default();
             if let Some(rollout) = rollouts.first() {
-                return self.acted_logp(rollout).map(|_| ());
+                return self.acted_logp(rollout, &LogpLimit::of(data, id)).map(|_| ());
             }
         }
         Ok(())
@@ -173,22 +176,32 @@ impl OffPolicyEstimation {
     }
 
     /// Returns the log-probabilities of the policy that acted; `None` if no estimator reads them.
-    fn acted_logp<'a>(&self, rollout: &'a Rollout) -> Result<Option<&'a [f32]>> {
+    fn acted_logp<'a>(&self, rollout: &'a Rollout, limit: &LogpLimit) -> Result<Option<&'a [f32]>> {
         let Some(estimator) = self.needing(Estimator::needs_ratios) else { return Ok(None) };
         let Some(acted) = rollout.extras.get(Columns::ACTION_LOGP) else {
             let reason = "the data have no column `action_logp`; record a policy that samples its actions, or use the direct method";
             return Err(refusal(estimator, reason.into()).into());
         };
         let acted = acted.as_f32()?;
-        match acted.iter().find(|logp| !logp.is_finite()) {
-            Some(logp) => {
-                let reason = format!(
-                    "the column `action_logp` of the data holds {logp}; leave out the episodes with such rows"
-                );
-                Err(refusal(estimator, reason).into())
-            }
-            None => Ok(Some(acted)),
-        }
+        let is_valid = |logp: &f32| logp.is_finite() && *logp <= limit.most;
+        let Some(row) = acted.iter().position(|logp| !is_valid(logp)) else {
+            return Ok(Some(acted));
+        };
+        let found = acted[row];
+        let mut segments = rollout.segments.iter();
+        let segment = segments.find(|segment| segment.rows().any(|of| of == row));
+        let of_episode = match segment {
+            Some(segment) => format!(" of episode {}", segment.episode),
+            None => String::new(),
+        };
+        let why = match found.is_finite() {
+            true => format!(", and a log-probability in {} is at most 0", limit.space),
+            false => String::new(),
+        };
+        let reason = format!(
+            "the column `action_logp`{of_episode} in the data holds {found}{why}; correct or leave out the episodes with such rows"
+        );
+        Err(refusal(estimator, reason).into())
     }
 
     /// Adds the segments of a rollout.
@@ -196,11 +209,12 @@ impl OffPolicyEstimation {
         &self,
         module: &AnyRLModule,
         rollout: &Rollout,
+        acted: Option<&[f32]>,
         rng: &mut Generator,
         episodes: &mut Vec<EstimatedEpisode>,
     ) -> Result<()> {
         let mut log_ratios = Vec::new();
-        if let Some(acted) = self.acted_logp(rollout)? {
+        if let Some(acted) = acted {
             let actions = host_batch::upload(&rollout.actions, &device_of(module)?)?;
             let logp = module.distribution().logp(inputs(module, &rollout.observations)?, &actions);
             let ratios = to_f32(logp?)?.into_iter().zip(acted);
@@ -235,6 +249,37 @@ impl OffPolicyEstimation {
             episodes.push(episode);
         }
         Ok(())
+    }
+}
+
+/// The largest log-probability that actions of a space may have.
+struct LogpLimit {
+    most: f32,
+    /// The space in words.
+    space: String,
+}
+
+impl LogpLimit {
+    /// Log-probabilities are computed in `f32`, and may exceed 0 a little.
+    const ROUNDING: f32 = 1e-4;
+
+    fn of(data: &dyn OfflineSource, id: &str) -> Self {
+        let space = data.module_spaces().get(id).map(|(_, actions)| actions);
+        let most = match space {
+            Some(space) if !has_density(space) => Self::ROUNDING,
+            _ => f32::INFINITY,
+        };
+        Self { most, space: space.map(ToString::to_string).unwrap_or_default() }
+    }
+}
+
+/// Whether the probability of an action is a density, which may exceed 1: whether the space has a Box.
+fn has_density(space: &Space) -> bool {
+    match space {
+        Space::Box(_) => true,
+        Space::Dict(parts) => parts.iter().any(|(_, part)| has_density(part)),
+        Space::Tuple(parts) => parts.spaces().iter().any(has_density),
+        _ => false,
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Continues a run exactly where it was saved
     Resume(ResumeArgs),
-    /// Plays episodes with a trained policy, and prints their returns
+    /// Plays episodes with a trained policy, and prints their returns and the estimates of the run
     Evaluate(EvaluateArgs),
     /// Prints settings as TOML, with all defaults: the start of a file for `train`
     Config(ConfigArgs),

@@ -17,6 +17,10 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 
 pub(crate) type Result<T> = std::result::Result<T, CliError>;
 
+/// The message about a run in whose settings there is no environment.
+pub(crate) const NO_ENVIRONMENT: &str =
+    "the run learned from recordings, and has no environment to play in; name one with --env";
+
 /// The exit code after Ctrl-C. By the convention of shells, it is 128 plus the number of the signal.
 pub(crate) const INTERRUPTED: u8 = 130;
 

@@ -9,7 +9,7 @@ use rekindle::env_runner::{EnvRunnerConfig, PolicyBundle, SampleOptions};
 use serde_json::{Value, json};
 
 use crate::args::EvaluateArgs;
-use crate::error::{CliError, Result};
+use crate::error::{CliError, NO_ENVIRONMENT, Result};
 use crate::output::{self, say};
 use crate::run_path::checkpoint_at;
 
@@ -55,6 +55,15 @@ fn of_algorithm(args: &EvaluateArgs, path: &Path) -> Result<Evaluation> {
     let device = args.device.open()?;
     let spec = saved_algorithm(path)?.allow_external_environments(args.allow_python);
     let mut algorithm = spec.restore(path, &changes, &device)?;
+    if !algorithm.can_evaluate() || args.video.is_some() && !algorithm.can_play() {
+        let message = match algorithm.can_play() {
+            false => NO_ENVIRONMENT,
+            true => {
+                "the environment of the run exists on the device alone; name one that the host has with --env"
+            }
+        };
+        return Err(CliError::Usage(message.into()));
+    }
     Ok(algorithm.evaluate()?)
 }
 
@@ -83,21 +92,40 @@ fn of_bundle(args: &EvaluateArgs, path: &Path) -> Result<Evaluation> {
 fn print(args: &EvaluateArgs, evaluation: &Evaluation) -> Result<()> {
     let Evaluation { returns, lengths, .. } = evaluation;
     if args.json {
-        let value: Value = json!({
+        let mut value: Value = json!({
             "mean_return": evaluation.mean_return(),
             "std_return": evaluation.std_return(),
             "returns": returns,
             "lengths": lengths,
         });
+        if !evaluation.estimates.is_empty() {
+            value["off_policy_estimation"] = evaluation.estimates_as_data();
+        }
         return output::print(&format!("{value}\n"));
     }
     say!("episodes     {}", returns.len())?;
-    say!(
-        "return       {:.2} ± {:.2} (min {:.2}, max {:.2})",
-        evaluation.mean_return(),
-        evaluation.std_return(),
-        evaluation.min_return(),
-        evaluation.max_return()
-    )?;
-    say!("mean length  {:.1}", evaluation.mean_length())
+    if !returns.is_empty() {
+        say!(
+            "return       {:.2} ± {:.2} (min {:.2}, max {:.2})",
+            evaluation.mean_return(),
+            evaluation.std_return(),
+            evaluation.min_return(),
+            evaluation.max_return()
+        )?;
+        say!("mean length  {:.1}", evaluation.mean_length())?;
+    }
+    estimates(evaluation).iter().try_for_each(|estimate| say!("estimate     {estimate}"))
+}
+
+/// Returns each estimate in words: `wis 21.30 [18.20, 24.10]`, with the module if there are several.
+pub(crate) fn estimates(evaluation: &Evaluation) -> Vec<String> {
+    let modules = &evaluation.estimates;
+    let each = modules.iter().flat_map(|(id, of_module)| {
+        of_module.iter().map(move |(estimator, estimate)| {
+            let of = if modules.len() > 1 { format!("{id} ") } else { String::new() };
+            let (name, value) = (estimator.name(), estimate.value);
+            format!("{of}{name} {value:.2} [{:.2}, {:.2}]", estimate.low, estimate.high)
+        })
+    });
+    each.collect()
 }

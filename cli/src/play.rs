@@ -21,7 +21,7 @@ use self::multi_agent::MultiAgentGame;
 use self::shown::Shown;
 use self::single_agent::SingleAgentGame;
 use crate::args::PlayArgs;
-use crate::error::{CliError, Result};
+use crate::error::{CliError, NO_ENVIRONMENT, Result};
 use crate::interrupt::Interrupt;
 use crate::output::say;
 use crate::run_path::checkpoint_at;
@@ -65,8 +65,11 @@ fn load(args: &PlayArgs, path: &Path) -> Result<Box<dyn Game>> {
     let given = args.env.as_deref();
     let saved = of_evaluation["env"].as_str().or_else(|| of_run["environment"]["env"].as_str());
     let Some(id) = given.or(saved) else {
-        let message = "a policy bundle does not know its environment; name one with --env".into();
-        return Err(CliError::Usage(message));
+        let message = match of_run {
+            Value::Null => "a policy bundle does not know its environment; name one with --env",
+            _ => NO_ENVIRONMENT,
+        };
+        return Err(CliError::Usage(message.into()));
     };
     let settings = match (given, &of_evaluation["env_config"]) {
         (Some(_), _) => &Value::Null,

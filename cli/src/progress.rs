@@ -60,10 +60,11 @@ impl Progress {
 
     /// Returns the sink that prints iterations, or `None` if iterations are not printed.
     pub(crate) fn lines(&self, algorithm: &Algorithm, output: Output) -> Option<impl Sink + use<>> {
+        let columns = columns(algorithm);
         let is_shown = output.verbose || (!output.quiet && io::stdout().is_terminal());
         let pause = if output.verbose { Duration::ZERO } else { PAUSE };
         let writer = Box::new(Above(self.bar.clone()));
-        is_shown.then(|| Lines { console: ConsoleSink::new(writer, columns(algorithm)), pause, last: None })
+        is_shown.then(|| Lines { console: ConsoleSink::new(writer, columns), pause, last: None })
     }
 
     pub(crate) fn update(&self, algorithm: &Algorithm, run: &RunConfig) {
@@ -91,6 +92,12 @@ fn columns(algorithm: &Algorithm) -> Vec<ConsoleColumn> {
     };
     let evaluation = "evaluation/env_runners/episode_return_mean";
     let place = columns.len().saturating_sub(1);
+    let estimation = algorithm.config().evaluation.off_policy_estimation.as_ref();
+    for estimator in estimation.iter().flat_map(|estimation| estimation.methods.iter().rev()) {
+        let group = "evaluation/off_policy_estimation";
+        let (label, name) = (estimator.name(), estimator.name());
+        columns.insert(place, ConsoleColumn::mean_over(label, group, name, Short(4)));
+    }
     columns.insert(place, ConsoleColumn::new("eval", evaluation, Short(4)));
     columns.insert(place, ConsoleColumn::mean_over("loss", "learners", "total_loss", Short(3)));
     columns

@@ -2,11 +2,12 @@
 
 use std::io::{self, IsTerminal};
 
-use rekindle::algorithms::{Algorithm, RunConfig, Stop};
+use rekindle::algorithms::{Algorithm, Evaluation, RunConfig, Stop};
 use rekindle::metrics::Metrics;
 
 use crate::args::Output;
 use crate::error::{CliError, Result};
+use crate::evaluate::estimates;
 use crate::interrupt::Interrupt;
 use crate::output::{say, tell};
 use crate::progress::Progress;
@@ -83,6 +84,20 @@ fn iterate(
     }
 }
 
+fn print(evaluation: &Evaluation) -> Result<()> {
+    let estimates = estimates(evaluation);
+    match evaluation.returns.len() {
+        0 if estimates.is_empty() => say!("evaluation: no episodes")?,
+        0 => {}
+        episodes => say!(
+            "evaluation: return {:.2} ± {:.2} in {episodes} episodes",
+            evaluation.mean_return(),
+            evaluation.std_return(),
+        )?,
+    }
+    estimates.iter().try_for_each(|estimate| say!("evaluation: estimate {estimate}"))
+}
+
 /// Evaluates the final policy, and prints the results.
 fn finish(
     algorithm: &mut Algorithm,
@@ -115,13 +130,7 @@ fn finish(
         )?;
         match evaluation {
             None => say!("evaluation: none without an environment")?,
-            Some(evaluation) if evaluation.returns.is_empty() => say!("evaluation: no episodes")?,
-            Some(evaluation) => say!(
-                "evaluation: return {:.2} ± {:.2} in {} episodes",
-                evaluation.mean_return(),
-                evaluation.std_return(),
-                evaluation.returns.len()
-            )?,
+            Some(evaluation) => print(&evaluation)?,
         }
     }
     say!("{folder}")?;

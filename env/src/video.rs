@@ -40,6 +40,17 @@ impl VideoFormat {
             Self::Mp4 => "mp4",
         }
     }
+
+    /// Checks that the program that writes the format can be started.
+    ///
+    /// # Errors
+    /// [`EnvError::MissingProgram`](crate::EnvError::MissingProgram).
+    pub fn check(self) -> Result<()> {
+        match self {
+            Self::Gif => Ok(()),
+            Self::Mp4 => mp4::check(),
+        }
+    }
 }
 
 /// Writes frames of the same size as a video.

@@ -207,6 +207,8 @@ fn mp4_needs_ffmpeg_and_reports_its_failures() {
     let error = record().unwrap_err();
     assert!(matches!(error, EnvError::MissingProgram { .. }), "{error}");
     assert!(error.to_string().contains("install ffmpeg"), "{error}");
+    let error = VideoFormat::Mp4.check().unwrap_err().to_string();
+    assert!(error.contains("install ffmpeg") && VideoFormat::Gif.check().is_ok(), "{error}");
 
     // Writes its arguments and its input instead of a video.
     script("for last; do :; done; echo \"$@\" > \"$last\"; cat >> \"$last\"");

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use parquet::basic::CompressionCodec;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 use rekindle_core::panics;
 
@@ -44,6 +46,24 @@ pub(crate) fn check_size(claimed: Option<u64>, stored: u64) -> Result<()> {
     match claimed {
         Some(claimed) if claimed <= stored.saturating_mul(LARGEST_RATIO).max(FREE) => Ok(()),
         _ => Err(OfflineError::Oversized { stored, claimed: claimed.unwrap_or(u64::MAX) }),
+    }
+}
+
+/// Checks that the compression of a Parquet file is one that is read.
+///
+/// # Errors
+/// [`OfflineError::Compressed`].
+pub(crate) fn check_compression(metadata: &ParquetMetaData) -> Result<()> {
+    let columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
+    let mut codecs = columns.map(ColumnChunkMetaData::compression_codec);
+    let is_read =
+        |codec: &_| matches!(codec, CompressionCodec::UNCOMPRESSED | CompressionCodec::SNAPPY);
+    match codecs.find(|codec| !is_read(codec)) {
+        Some(codec) => {
+            let remedy = "with Snappy or without compression";
+            Err(OfflineError::Compressed { codec: format!("{codec:?}"), remedy })
+        }
+        None => Ok(()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Errors of recorded experience.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use parquet::errors::ParquetError;
@@ -88,7 +89,15 @@ pub enum OfflineError {
         /// What is wrong.
         reason: String,
     },
-    /// A file that cannot be written or read.
+    /// A file or directory that cannot be written, for example on a full disk.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// A file that cannot be read or removed.
     #[error("{}: {source}", path.display())]
     File {
         /// The file.
@@ -125,6 +134,14 @@ pub enum OfflineError {
         "its images are stored as JPEG, which changes pixels and is not read; record them with `jpeg_encoding=False`"
     )]
     Jpeg,
+    /// A file that is compressed in a way that is not read.
+    #[error("it is compressed with {codec}, which is not read; write it {remedy}")]
+    Compressed {
+        /// The compression.
+        codec: String,
+        /// What is read instead.
+        remedy: &'static str,
+    },
     /// A space of another library that has no counterpart here.
     #[error(
         "a space of the type `{kind}` has no counterpart; leave it out of the observations or actions"
@@ -182,6 +199,39 @@ pub enum OfflineError {
         /// The directory.
         path: PathBuf,
     },
+    /// A directory that holds Minari datasets, and is none itself.
+    #[error(
+        "{} holds Minari datasets, and is none itself; name a dataset: {}",
+        path.display(),
+        listed(datasets)
+    )]
+    HoldsDatasets {
+        /// The directory.
+        path: PathBuf,
+        /// Datasets below it.
+        datasets: Vec<PathBuf>,
+    },
+    /// A part of a Minari dataset.
+    #[error(
+        "{} is a part of a Minari dataset, which is read as a whole; name its directory: {}",
+        path.display(),
+        dataset.display()
+    )]
+    InDataset {
+        /// The file or directory.
+        path: PathBuf,
+        /// The dataset.
+        dataset: PathBuf,
+    },
+    /// Data without episodes.
+    #[error(
+        "{} has no episodes; record some with the setting `env_runners.output`, or name other data",
+        path.display()
+    )]
+    NoEpisodes {
+        /// The file or directory.
+        path: PathBuf,
+    },
     /// Experience of several modules for a Minari dataset.
     #[error(
         "a Minari dataset holds the experience of the module `default_policy` alone, and there is `{module}`; record Parquet files"
@@ -217,7 +267,7 @@ pub enum OfflineError {
     },
     /// The error of the operating system.
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     /// A file that is not Parquet, or is damaged.
     #[error("it is not a valid Parquet file: {0}")]
     Parquet(#[source] Box<ParquetError>),
@@ -244,13 +294,29 @@ impl From<ParquetError> for OfflineError {
 
 impl From<hdf5_pure::Error> for OfflineError {
     fn from(error: hdf5_pure::Error) -> Self {
-        Self::Decode { format: "HDF5", reason: error.to_string() }
+        use hdf5_pure::FormatError;
+        match error {
+            hdf5_pure::Error::Format(FormatError::UnsupportedFilter(id)) => Self::Compressed {
+                codec: format!("the HDF5 filter {id}"),
+                remedy: "without compression, or with deflate (gzip) or LZF",
+            },
+            error => Self::Decode { format: "HDF5", reason: error.to_string() },
+        }
     }
 }
 
 impl From<arrow_schema::ArrowError> for OfflineError {
     fn from(error: arrow_schema::ArrowError) -> Self {
-        Self::Decode { format: "Arrow", reason: error.to_string() }
+        let reason = error.to_string();
+        let codec = ["lz4", "zstd"]
+            .into_iter()
+            .find(|codec| reason.contains(&format!("{codec} IPC decompression requires")));
+        match codec {
+            Some(codec) => {
+                Self::Compressed { codec: codec.to_uppercase(), remedy: "without compression" }
+            }
+            None => Self::Decode { format: "Arrow", reason },
+        }
     }
 }
 
@@ -258,9 +324,26 @@ impl OfflineError {
     /// Adds the file that the error is about, unless it names one.
     pub(crate) fn in_file(self, path: &Path) -> Self {
         match self {
-            Self::File { .. } => self,
+            Self::File { .. } | Self::Write { .. } => self,
             source => Self::File { path: path.to_owned(), source: Box::new(source) },
         }
+    }
+
+    /// Adds the file whose writing failed, unless the error names one.
+    pub(crate) fn in_written_file(self, path: &Path) -> Self {
+        let source = match self {
+            Self::Io(error) => error,
+            Self::Header(error) => error.into(),
+            Self::Parquet(error) => match *error {
+                ParquetError::External(source) => match source.downcast() {
+                    Ok(error) => *error,
+                    Err(source) => io::Error::other(source),
+                },
+                error => io::Error::other(error.to_string()),
+            },
+            error => return error.in_file(path),
+        };
+        Self::Write { path: path.to_owned(), source }
     }
 
     /// Adds the episode that the error is about, unless it names one.
@@ -271,7 +354,8 @@ impl OfflineError {
             | Self::OtherSpace { .. }
             | Self::InvalidRow { .. }
             | Self::Episode { .. }
-            | Self::File { .. } => self,
+            | Self::File { .. }
+            | Self::Write { .. } => self,
             source => Self::Episode { episode, source: Box::new(source) },
         }
     }
@@ -280,4 +364,9 @@ impl OfflineError {
     pub(crate) fn in_column(self, column: &str) -> Self {
         Self::Column { column: column.to_owned(), source: Box::new(self) }
     }
+}
+
+/// Returns paths for a message.
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }

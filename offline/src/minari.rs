@@ -16,6 +16,7 @@
 
 mod arrow;
 mod columns;
+mod find;
 mod hdf5;
 mod json;
 mod metadata;
@@ -25,5 +26,6 @@ mod recorder;
 mod space;
 mod write;
 
+pub(crate) use find::hint;
 pub use read::MinariData;
 pub use recorder::MinariRecorder;

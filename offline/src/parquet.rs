@@ -47,7 +47,7 @@ impl OfflineData {
     /// Writes the episodes of each module as a file `<folder>/<module>/0000-000000.parquet`.
     ///
     /// # Errors
-    /// [`OfflineError::File`] if a file exists or cannot be written.
+    /// [`OfflineError::Exists`] if a file exists; [`OfflineError::Write`] if a file cannot be written.
     pub fn save_parquet(&self, folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
         for (id, spaces) in self.module_spaces() {
@@ -62,7 +62,7 @@ impl OfflineData {
             }
             let parent = folder.join(id);
             std::fs::create_dir_all(&parent)
-                .map_err(|error| OfflineError::from(error).in_file(&parent))?;
+                .map_err(|source| OfflineError::Write { path: parent, source })?;
             write::write_file(&path, id, spaces, &of_module)?;
         }
         Ok(())

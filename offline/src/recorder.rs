@@ -30,8 +30,8 @@ pub enum OutputFormat {
 
 /// A recorder of what runners collect.
 ///
-/// Nothing in the directory changes before the first step is recorded: a restored run that is only evaluated or exported
-/// leaves its recordings as they are.
+/// Nothing in the directory changes before the first step is recorded, and the directory is not created: a restored run
+/// that is only evaluated or exported leaves its recordings as they are.
 #[derive(Debug)]
 pub struct Recorder {
     writer: Writer,
@@ -63,18 +63,33 @@ const LOCK: &str = ".recording.lock";
 impl Recorder {
     /// Creates a recorder for a directory, which must have no recordings when the first step is recorded, unless the
     /// recorder is [restored](Self::restore).
-    ///
-    /// # Errors
-    /// [`OfflineError::File`] if the directory cannot be created.
-    pub fn new(folder: impl AsRef<Path>, format: OutputFormat) -> Result<Self> {
+    #[must_use]
+    pub fn new(folder: impl AsRef<Path>, format: OutputFormat) -> Self {
         let folder = folder.as_ref().to_owned();
         let writer = match format {
             OutputFormat::Parquet => {
-                Writer::Parquet(ParquetRecorder::resume(&folder, BTreeMap::new())?)
+                Writer::Parquet(ParquetRecorder::in_folder(&folder, BTreeMap::new()))
             }
-            OutputFormat::Minari => Writer::Minari(Box::new(MinariRecorder::resume(&folder)?)),
+            OutputFormat::Minari => Writer::Minari(Box::new(MinariRecorder::in_folder(&folder))),
         };
-        Ok(Self { writer, folder, begin: Mutex::new(Begin::New) })
+        Self { writer, folder, begin: Mutex::new(Begin::New) }
+    }
+
+    /// Creates the directory if it is missing, and checks that it has no recordings: for a new run, so that it fails at
+    /// once where it cannot record.
+    ///
+    /// # Errors
+    /// [`OfflineError::Write`] if the directory cannot be created; [`OfflineError::Exists`] if there are recordings.
+    pub fn create(&self) -> Result<()> {
+        self.create_folder()?;
+        self.check_empty()
+    }
+
+    fn create_folder(&self) -> Result<()> {
+        match &self.writer {
+            Writer::Parquet(recorder) => recorder.create_folder(),
+            Writer::Minari(recorder) => recorder.create_folder(),
+        }
     }
 
     /// Sets the number of bytes, about, that are written together.
@@ -128,7 +143,7 @@ impl Recorder {
     /// Writes everything that is in memory.
     ///
     /// # Errors
-    /// [`OfflineError::File`] for a file that cannot be written.
+    /// [`OfflineError::Write`] for a file that cannot be written.
     pub fn flush(&self) -> Result<()> {
         match (&*self.begin(), &self.writer) {
             (Begin::New | Begin::Restored(_), _) => Ok(()),
@@ -162,6 +177,7 @@ impl Recorder {
         if matches!(*begin, Begin::Done { .. }) {
             return Ok(());
         }
+        self.create_folder()?;
         let lock = self.lock()?;
         match (&*begin, &self.writer) {
             (Begin::Restored(state), Writer::Parquet(recorder)) => recorder.rewind(state)?,
@@ -175,7 +191,7 @@ impl Recorder {
     /// Keeps other recorders out of the directory.
     fn lock(&self) -> Result<File> {
         let path = self.folder.join(LOCK);
-        let failed = |error: io::Error| OfflineError::from(error).in_file(&path);
+        let failed = |source: io::Error| OfflineError::Write { path: path.clone(), source };
         let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
         match try_lock(&file, &path).map_err(failed)? {
             true => Ok(file),

@@ -62,7 +62,10 @@ impl Evaluation {
 
     fn __repr__(&self) -> String {
         let (mean, std) = (self.0.mean_return(), self.0.std_return());
-        format!("<Evaluation: return {mean:.2} ± {std:.2} in {} episodes>", self.0.returns.len())
+        match self.0.returns.len() {
+            0 => "<Evaluation: no episodes>".into(),
+            episodes => format!("<Evaluation: return {mean:.2} ± {std:.2} in {episodes} episodes>"),
+        }
     }
 }
 

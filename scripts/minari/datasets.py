@@ -1,19 +1,23 @@
 """Records datasets with Minari, and prints what Minari reads of others, for the tests of `rekindle-offline`.
 
     datasets.py record FOLDER    writes FOLDER/{hdf5,arrow,parquet}-v0, FOLDER/{hdf5,arrow,parquet}-half-v0 of 16-bit
-                                 floats, and FOLDER/{jpeg,jpeg-arrow}-v0
+                                 floats, FOLDER/{jpeg,jpeg-arrow}-v0, and the compressed
+                                 FOLDER/{arrow-lz4,arrow-zstd,parquet-zstd}-v0
     datasets.py print FOLDER     prints the episodes of a dataset as JSON, one per line
 
 Needs `minari==0.5.4`, `h5py==3.16.0` and `pyarrow==26.0.1`. `offline/tests/minari` has the first six datasets.
 """
 
 import json
+import shutil
 import sys
 import warnings
 from pathlib import Path
 
 import minari
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from gymnasium import spaces
 from minari.data_collector import EpisodeBuffer
 from minari.dataset._storages import arrow_storage
@@ -81,6 +85,19 @@ def record(folder, name, data_format, space, make, jpeg_encoding):
     storage.update_episodes(episodes(make))
 
 
+def compress(folder, name, codec):
+    copy = Path(folder) / f"{name}-{codec}-v0"
+    shutil.copytree(Path(folder) / f"{name}-v0", copy)
+    for path in copy.glob("data/*/part-0.*"):
+        if name == "parquet":
+            pq.write_table(pq.read_table(path, partitioning=None), path, compression=codec)
+            continue
+        table = pa.ipc.open_file(path).read_all()
+        options = pa.ipc.IpcWriteOptions(compression=codec)
+        with pa.ipc.new_file(path, table.schema, options=options) as file:
+            file.write_table(table)
+
+
 def plain(value):
     if isinstance(value, dict):
         return {key: plain(part) for key, part in value.items()}
@@ -113,6 +130,8 @@ def main():
         black = lambda episode, rows: np.zeros((rows, 32, 32, 3), np.uint8)
         record(folder, "jpeg", "hdf5", image, black, True)
         record(folder, "jpeg-arrow", "arrow", image, black, True)
+        for name, codec in [("arrow", "lz4"), ("arrow", "zstd"), ("parquet", "zstd")]:
+            compress(folder, name, codec)
         return
     arrow_storage._decode_info = readable_infos(arrow_storage._decode_info)
     dataset = minari.MinariDataset(Path(folder) / "data")

@@ -8,6 +8,7 @@ use crate::counter::counting;
 use crate::scripted::{self, Script};
 use burn::module::Module;
 use burn::prelude::*;
+use rekindle::algorithms::EvaluationOverrides;
 use rekindle::env::{BoxSpace, Discrete};
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
@@ -561,4 +562,37 @@ fn evaluation_records_nothing_of_what_it_plays() {
     assert_eq!(algo.evaluate().unwrap().returns, [6.0; 2]);
     // Training records, and finds the column.
     assert!(algo.train().unwrap_err().to_string().contains("`late`"));
+}
+
+#[test]
+fn an_evaluation_elsewhere_that_is_not_due_during_training_is_checked_at_build() {
+    let refused = |overrides: fn(EvaluationOverrides) -> EvaluationOverrides| {
+        let config = cartpole().evaluation(|e| e.evaluation_config(overrides));
+        config.build(&device()).unwrap_err().to_string()
+    };
+    let message = refused(|o| o.env("CartPole-v9"));
+    assert!(message.contains("CartPole-v9") && message.contains("CartPole-v1"), "{message}");
+    let message = refused(|o| o.env_config(EnvConfig::new().with("gravty", 9.8)));
+    assert!(message.contains("gravty"), "{message}");
+    let message = refused(|o| o.env("Acrobot-v1"));
+    assert!(message.contains("spaces") || message.contains("space"), "{message}");
+    let message = refused(|o| o.env("MultiAgentCartPole-v1"));
+    assert!(message.contains("MultiAgentCartPole-v1"), "{message}");
+
+    let mapped = |id: &str| {
+        PpoConfig::new()
+            .environment("MultiAgentCartPole-v1")
+            .env_config(EnvConfig::new().with("num_agents", 2))
+            .multi_agent(|m| m.policy_mapping(PolicyMapping::All("a".into())))
+            .evaluation(|e| {
+                e.evaluation_config(|o| o.policy_mapping(PolicyMapping::All(id.into())))
+            })
+            .build(&device())
+    };
+    let message = mapped("c").unwrap_err().to_string();
+    assert!(message.contains("`c`"), "{message}");
+    // Nothing is kept: the first evaluation begins as without the check.
+    let config = cartpole().evaluation(|e| e.evaluation_config(|o| o.env("CartPole-v1")));
+    let other = config.build(&device()).unwrap().evaluate().unwrap();
+    assert_eq!(other, cartpole().build(&device()).unwrap().evaluate().unwrap());
 }

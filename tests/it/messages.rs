@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use burn::module::Module;
 use rekindle::env::EnvError;
-use rekindle::offline::{MinariData, OfflineSource};
+use rekindle::offline::{MinariData, OfflineSource, OutputFormat};
 use rekindle::prelude::*;
 use rekindle::rl_module::Result as ModuleResult;
 use tracing_subscriber::filter::LevelFilter;
@@ -385,6 +385,29 @@ fn infos_of_minari_that_are_left_out_are_named_once() {
         assert_eq!(log.matches("infos are left out").count(), 1, "{form}: {log}");
         assert!(log.contains("part") && log.contains("vector"), "{form}: {log}");
     }
+}
+
+#[test]
+fn recordings_of_this_library_are_written_and_read_as_minari_without_warnings() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = warnings(|| {
+        let config = PpoConfig::new()
+            .environment("CartPole-v1")
+            .env_runners(|e| e.output(folder.path()).output_format(OutputFormat::Minari))
+            .training(|t| t.train_batch_size(64).minibatch_size(64).num_epochs(1))
+            .model("fcnet_hiddens", vec![8])
+            .seed(0);
+        let mut algo = config.build(&device()).unwrap();
+        algo.train().unwrap();
+        drop(algo);
+        let data = MinariData::open(folder.path()).unwrap();
+        for part in 0..data.num_parts() {
+            let recorded = data.read(part).unwrap();
+            let episode = &recorded[DEFAULT_MODULE_ID][0];
+            assert_eq!(episode.extras["action_dist_inputs"].shape().unwrap(), [2]);
+        }
+    });
+    assert_eq!(log, "");
 }
 
 #[test]

@@ -169,4 +169,15 @@ fn datasets_that_minari_records_are_read_equal_but_jpeg_is_refused_by_name() {
         let expected = "episode 0: column `observations`: its images are stored as JPEG";
         assert!(message.contains(expected), "{message}");
     }
+    for (form, codec, remedy) in [
+        ("arrow-lz4", "LZ4", "without compression"),
+        ("arrow-zstd", "ZSTD", "without compression"),
+        ("parquet-zstd", "ZSTD", "with Snappy or without compression"),
+    ] {
+        let error = MinariData::open(folder.path().join(format!("{form}-v0"))).unwrap_err();
+        let message = error.to_string();
+        let expected =
+            format!("it is compressed with {codec}, which is not read; write it {remedy}");
+        assert!(message.contains(&expected), "{message}");
+    }
 }

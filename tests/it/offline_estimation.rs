@@ -4,7 +4,7 @@ use burn::prelude::*;
 use rekindle::algorithms::{AlgorithmError, Experiment, OffPolicyEstimation};
 use rekindle::core::any_tensor::to_f32;
 use rekindle::core::host_batch::upload;
-use rekindle::offline::{Estimator, OfflineData, OfflineError, ParquetData};
+use rekindle::offline::{Estimator, OfflineData, OfflineError, OfflineSource, ParquetData};
 use rekindle::prelude::*;
 use rekindle::rl_module::{DeterministicActorCritic, QNetwork, SoftActorCritic};
 use serde_json::json;
@@ -209,6 +209,8 @@ fn a_settings_file_estimates_the_return_of_an_algorithm_that_learns_online() {
     let message = refused(&text(""));
     assert!(message.contains("`off_policy_estimation.input_` is []"), "{message}");
     let input = format!("input_ = [{:?}]\n", path.display().to_string());
+    let message = refused(&text(&input).replace("\"doubly_robust\"", ""));
+    assert!(message.contains("`off_policy_estimation.methods` is []"), "{message}");
     let message = refused(&text(&input));
     assert!(message.contains("`dr` cannot estimate"), "{message}");
     let allowed = text(&input).replace("doubly_robust", "importance_sampling");
@@ -241,4 +243,160 @@ fn data_without_log_probabilities_are_refused_at_build() {
         ),
         "{error}"
     );
+}
+
+/// BC of recordings of CartPole, without an environment.
+fn bc(input: &std::path::Path) -> BcConfig {
+    BcConfig::new()
+        .offline_data(|o| o.input_(input).dataset_num_iters_per_learner(2))
+        .training(|t| t.train_batch_size(16))
+        .model("fcnet_hiddens", vec![8])
+        .seed(0)
+}
+
+#[test]
+fn held_out_minari_datasets_are_estimated_from_like_recordings() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, data) = acted("CartPole-v1", RLModuleSpec::default());
+    let [parquet, minari] = ["parquet", "minari"].map(|name| folder.path().join(name));
+    data.save_parquet(&parquet).unwrap();
+    data.save_minari(&minari).unwrap();
+    let estimates = |path: &std::path::Path| {
+        let estimation = OffPolicyEstimation::default().input_(path);
+        let config = bc(&parquet).evaluation(|e| e.off_policy_estimation(estimation));
+        config.build(&device()).unwrap().evaluate().unwrap().estimates
+    };
+    let expected = estimates(&parquet);
+    let wis = expected[DEFAULT_MODULE_ID][&Estimator::WeightedImportanceSampling];
+    assert!(wis.value > 1.0 && wis.low <= wis.high, "{wis:?}");
+    assert_eq!(estimates(&minari), expected);
+    // The file of a dataset is the dataset, and the directory above is answered with its name.
+    assert_eq!(estimates(&minari.join("data/metadata.json")), expected);
+    let above = OffPolicyEstimation::default().input_(folder.path());
+    let error = bc(&parquet).evaluation(|e| e.off_policy_estimation(above)).build(&device());
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("holds Minari datasets, and is none itself"), "{message}");
+}
+
+/// Data of `acted` with other log-probabilities of the policy that acted.
+fn with_logp(data: &OfflineData, logp: impl Fn(usize, f32) -> f32) -> OfflineData {
+    let mut changed = OfflineData::of_modules(data.module_spaces().clone());
+    for (number, (id, episode)) in data.episodes().enumerate() {
+        let mut episode = episode.clone();
+        let old = episode.extras["action_logp"].as_f32().unwrap().iter();
+        let new: Vec<f32> = old.map(|old| logp(number, *old)).collect();
+        episode.extras.insert("action_logp".into(), Buffer::from_f32(new, &[]).unwrap());
+        changed.push_rollout(id, &episode).unwrap();
+    }
+    changed
+}
+
+#[test]
+fn log_probabilities_above_0_are_refused_where_no_density_exceeds_1() {
+    let is = Estimator::ImportanceSampling;
+    let (module, data) = acted("CartPole-v1", RLModuleSpec::default());
+    for (logp, is_valid) in [(1.0, false), (2e-4, false), (5e-5, true)] {
+        let other = with_logp(&data, |number, old| if number == 1 { logp } else { old });
+        match (estimate(&module, &other, &[is]), is_valid) {
+            (Ok(found), true) => assert!(found[0].is_finite()),
+            (Err(error), false) => {
+                let message = error.to_string();
+                let expected = format!("`action_logp` of episode 1 in the data holds {logp}");
+                assert!(message.starts_with("the estimator `is` cannot estimate"), "{message}");
+                assert!(message.contains(&expected), "{message}");
+                assert!(message.contains("in Discrete(2) is at most 0"), "{message}");
+            }
+            (found, _) => panic!("{logp}: {found:?}"),
+        }
+    }
+    // At build, too.
+    let wrong = with_logp(&data, |_, _| 1.0);
+    let config = BcConfig::new()
+        .offline_source(wrong)
+        .evaluation(|e| e.off_policy_estimation(OffPolicyEstimation::default()));
+    let message = config.build(&device()).unwrap_err().to_string();
+    assert!(message.contains("is at most 0"), "{message}");
+    // Densities of a Box exceed 1.
+    let (module, data) = acted("Pendulum-v1", RLModuleSpec::default());
+    let dense = with_logp(&data, |_, old| old + 3.0);
+    assert!(estimate(&module, &dense, &[is]).unwrap()[0].is_finite());
+}
+
+#[test]
+fn weights_that_overflow_are_errors_and_metrics_are_always_numbers() {
+    let (module, data) = acted("CartPole-v1", RLModuleSpec::default());
+    let rare = with_logp(&data, |number, old| if number == 2 { -1e30 } else { old });
+    for estimator in [Estimator::ImportanceSampling, Estimator::PerDecisionImportanceSampling] {
+        let message = estimate(&module, &rare, &[estimator]).unwrap_err().to_string();
+        let expected = format!(
+            "the estimator `{}` cannot estimate: the weight of episode 2 is too large",
+            estimator.name()
+        );
+        assert!(message.starts_with(&expected), "{message}");
+    }
+    let (_, third) = data.episodes().nth(2).unwrap();
+    let steps = third.rewards.len() as i32;
+    let expected: f64 = (0..steps).map(|t| 0.9_f64.powi(t)).sum();
+    let weighted =
+        [Estimator::WeightedImportanceSampling, Estimator::PerDecisionWeightedImportanceSampling];
+    for found in estimate(&module, &rare, &weighted).unwrap() {
+        assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+    }
+    let estimation = OffPolicyEstimation::default().methods([Estimator::ImportanceSampling]);
+    let config = BcConfig::new()
+        .offline_source(rare)
+        .evaluation(|e| e.off_policy_estimation(estimation))
+        .model("fcnet_hiddens", vec![8]);
+    let error = config.build(&device()).unwrap().evaluate().unwrap_err();
+    assert!(
+        matches!(&error, AlgorithmError::Offline(OfflineError::Estimator { estimator: "is", .. })),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_run_without_an_environment_records_its_estimates() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = recordings(folder.path());
+    let estimation = OffPolicyEstimation::default()
+        .methods([Estimator::WeightedImportanceSampling, Estimator::PerDecisionImportanceSampling]);
+    let config = bc(&path).evaluation(|e| e.off_policy_estimation(estimation));
+    let algo = config.build(&device()).unwrap();
+    let mut algo = algo.with_run_folder(folder.path(), RunConfig::default()).unwrap();
+    algo.train().unwrap();
+    let evaluation = algo.evaluate_run().unwrap();
+    let run = algo.run_folder().unwrap().path().to_owned();
+    let read = |name: &str| std::fs::read_to_string(run.join(name)).unwrap();
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let recorded = json(&read("evaluations.jsonl"));
+    for (estimator, estimate) in &evaluation.estimates[DEFAULT_MODULE_ID] {
+        let of = &recorded["off_policy_estimation"]["default_policy"][estimator.name()];
+        let expected = json!({"value": estimate.value, "low": estimate.low, "high": estimate.high});
+        assert_eq!(of, &expected);
+    }
+    let results = json(&read("results.json"));
+    assert_eq!(results["off_policy_estimation"], recorded["off_policy_estimation"]);
+    assert_eq!((&results["n_eval_episodes"], results.get("mean_reward")), (&json!(0), None));
+    let card = read("README.md");
+    let wis = evaluation.estimates[DEFAULT_MODULE_ID][&Estimator::WeightedImportanceSampling];
+    let row = format!(
+        "| default_policy | wis | {:.2} | {:.2} to {:.2} |\n",
+        wis.value, wis.low, wis.high
+    );
+    for part in ["# BC from recordings\n", "tags: [deep-reinforcement-learning, ", &row] {
+        assert!(card.contains(part), "no `{part}` in:\n{card}");
+    }
+    for part in ["NaN", " inf ", "null", "model-index", "\"\"", " on \n"] {
+        assert!(!card.contains(part), "`{part}` in:\n{card}");
+    }
+    // With an environment, the card has both.
+    let config = config.evaluation(|e| e.evaluation_config(|c| c.env("CartPole-v1")));
+    let algo = config.build(&device()).unwrap();
+    let mut algo = algo.with_run_folder(folder.path(), RunConfig::default()).unwrap();
+    algo.evaluate_run().unwrap();
+    let run = algo.run_folder().unwrap().path().to_owned();
+    let card = std::fs::read_to_string(run.join("README.md")).unwrap();
+    for part in ["# BC on CartPole-v1\n", "- {type: mean_reward, value: \"", "| wis | "] {
+        assert!(card.contains(part), "no `{part}` in:\n{card}");
+    }
 }

@@ -3,33 +3,34 @@
 use std::sync::Arc;
 
 use rekindle_core::ModuleId;
-use rekindle_metrics::Metrics;
-use rekindle_offline::{OfflineSource, ParquetData};
+use rekindle_env::EnvError;
+use rekindle_offline::OfflineSource;
 
 use super::Algorithm;
 use crate::config::AlgorithmConfig;
-use crate::{OffPolicyEstimation, Result};
+use crate::evaluation::Estimates;
+use crate::{OffPolicyEstimation, Result, TrainingConfig};
 
 /// Opens the data that evaluations estimate from: those of the settings, or the data to learn from.
-pub(super) fn source_of<T>(
+pub(super) fn source_of<T: TrainingConfig>(
     config: &AlgorithmConfig<T>,
     learned: Option<&Arc<dyn OfflineSource>>,
 ) -> Result<Option<Arc<dyn OfflineSource>>> {
-    Ok(match &config.evaluation.off_policy_estimation {
-        Some(estimation) if !estimation.input_.is_empty() => {
-            Some(Arc::new(ParquetData::open_all(&estimation.input_)?))
-        }
-        Some(_) => learned.cloned(),
-        None => None,
+    Ok(match (&config.evaluation.off_policy_estimation, config.held_out()?) {
+        (_, Some(held_out)) => Some(held_out),
+        (Some(_), None) => learned.cloned(),
+        (None, None) => None,
     })
 }
 
 impl Algorithm {
     /// Whether there is something to evaluate with: an environment, a custom function, or data to estimate from. Runs
-    /// that learn from recordings may have none of them.
+    /// that learn from recordings may have none of them, and an environment on the device may have no counterpart on
+    /// the host.
     #[must_use]
     pub fn can_evaluate(&self) -> bool {
-        self.can_play() || self.config.evaluation.off_policy_estimation.is_some()
+        let can_play = self.can_play() && !self.plays_on_device_only();
+        can_play || self.config.evaluation.off_policy_estimation.is_some()
     }
 
     /// Whether evaluations play episodes. Without an environment, they consist of estimates.
@@ -37,11 +38,24 @@ impl Algorithm {
         self.can_play() || self.config.evaluation.off_policy_estimation.is_none()
     }
 
-    fn can_play(&self) -> bool {
+    /// Whether there is an environment to play in, or a custom evaluation function. Without one, evaluations have no
+    /// episodes.
+    #[must_use]
+    pub fn can_play(&self) -> bool {
         let evaluation = &self.config.evaluation;
         self.config.environment.env.is_some()
             || evaluation.evaluation_config.env.is_some()
             || evaluation.custom_evaluation_function.get().is_some()
+    }
+
+    /// Whether the environment of evaluations exists on the device alone.
+    pub(super) fn plays_on_device_only(&self) -> bool {
+        let of_training = &self.config.environment.env;
+        let env = self.config.evaluation.evaluation_config.env.as_ref().or(of_training.as_ref());
+        self.config.env_runners.on_device
+            && env.is_some_and(|env| {
+                matches!(rekindle_env::spec(env), Err(EnvError::UnknownEnv { .. }))
+            })
     }
 
     /// Checks that every module of the data has what the estimators need.
@@ -52,18 +66,14 @@ impl Algorithm {
     }
 
     /// Estimates the returns of the current weights.
-    pub(super) fn estimates(&self) -> Result<Metrics> {
-        let mut metrics = Metrics::new();
-        let Some((estimation, source)) = self.estimation() else { return Ok(metrics) };
+    pub(super) fn estimates(&self) -> Result<Estimates> {
+        let mut estimates = Estimates::new();
+        let Some((estimation, source)) = self.estimation() else { return Ok(estimates) };
         for id in source.module_spaces().keys() {
-            for (estimator, estimate) in estimation.estimate(self.module(id)?, &**source, id)? {
-                let key = format!("off_policy_estimation/{id}/{}", estimator.name());
-                metrics.insert(format!("{key}_low"), estimate.low);
-                metrics.insert(format!("{key}_high"), estimate.high);
-                metrics.insert(key, estimate.value);
-            }
+            let of_module = estimation.estimate(self.module(id)?, &**source, id)?;
+            estimates.insert(id.clone(), of_module);
         }
-        Ok(metrics)
+        Ok(estimates)
     }
 
     fn estimation(&self) -> Option<(&OffPolicyEstimation, &Arc<dyn OfflineSource>)> {

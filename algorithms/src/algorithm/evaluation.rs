@@ -8,9 +8,9 @@ use rekindle_core::panics;
 use rekindle_core::rng::{Purpose, stream};
 use rekindle_env::{EnvConfig, EnvError};
 use rekindle_env_runner::{EnvRunnerGroup, MultiAgentConfig, PolicyMapping, SampleOptions};
-use rekindle_metrics::Metrics;
 
 use super::Algorithm;
+use crate::evaluation::Estimates;
 use crate::run_folder::VIDEOS;
 use crate::{AlgorithmError, DurationUnit, Evaluation, EvaluationConfig, Result};
 
@@ -18,7 +18,7 @@ use crate::{AlgorithmError, DurationUnit, Evaluation, EvaluationConfig, Result};
 pub(super) struct Played {
     runners: BorrowedRunners,
     /// Estimates from recorded data.
-    estimates: Metrics,
+    estimates: Estimates,
     outcome: Result<Evaluation>,
     started: Instant,
 }
@@ -63,7 +63,8 @@ impl Algorithm {
     fn estimate_only(&mut self, started: Instant) -> Result<Evaluation> {
         let callbacks = self.callbacks.clone();
         callbacks.tell("on_evaluate_start", |c| c.on_evaluate_start(self))?;
-        let mut evaluation = Evaluation { metrics: self.estimates()?, ..Evaluation::default() };
+        let mut evaluation = Evaluation::default();
+        evaluation.add_estimates(self.estimates()?);
         self.metrics.log_time("timers/evaluation_iteration", started.elapsed())?;
         callbacks.tell("on_evaluate_end", |c| c.on_evaluate_end(self, &mut evaluation.metrics))?;
         Ok(evaluation)
@@ -155,6 +156,32 @@ impl Algorithm {
         Ok(())
     }
 
+    /// Checks what evaluations need beyond what training needs, before a run that evaluates only at its end.
+    ///
+    /// # Errors
+    /// As for building the evaluation runners: an unknown environment, wrong settings of it, other spaces, or a mapping
+    /// to unknown modules; a program for videos that cannot be started.
+    pub(crate) fn check_evaluation(&self) -> Result<()> {
+        let evaluation = &self.config.evaluation;
+        if let Some(video) = &evaluation.evaluation_video {
+            if !self.can_play() {
+                let constraint = "there is no environment to record; set `evaluation_config.env`, or leave out the videos";
+                let value = format!("{} episodes", video.episodes);
+                return Err(ConfigError::new("evaluation_video", value, constraint).into());
+            }
+            video.format.check()?;
+        }
+        let overrides = &evaluation.evaluation_config;
+        let is_elsewhere = !self.evaluation_follows_env_config()
+            || self.config.environment.env.is_none()
+            || overrides.policy_mapping.is_some()
+            || evaluation.off_policy_estimation.is_some() && self.plays_on_device_only();
+        match is_elsewhere && self.can_play() && self.eval_env_runners.is_none() {
+            true => self.new_eval_env_runners().map(drop),
+            false => Ok(()),
+        }
+    }
+
     /// Whether evaluation takes place in the environment of training, with its settings.
     pub(super) fn evaluation_follows_env_config(&self) -> bool {
         let overrides = &self.config.evaluation.evaluation_config;
@@ -184,7 +211,7 @@ impl Algorithm {
         }
         let measured = std::mem::replace(&mut evaluation.metrics, self.eval_metrics.reduce());
         evaluation.metrics.extend(measured);
-        evaluation.metrics.extend(estimates);
+        evaluation.add_estimates(estimates);
         self.metrics.log_time("timers/evaluation_iteration", started.elapsed())?;
         let callbacks = self.callbacks.clone();
         callbacks.tell("on_evaluate_end", |c| c.on_evaluate_end(self, &mut evaluation.metrics))?;

@@ -1,9 +1,13 @@
 //! Settings of learning from recorded data.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use rekindle_core::settings;
 use rekindle_core::settings::at_least_one;
+use rekindle_core::{ConfigError, settings};
+use rekindle_offline::{MinariData, OfflineSource, ParquetData};
+
+use crate::Result;
 
 settings! {
     /// Learning from recorded data, for the execution plan [`Offline`](crate::Offline).
@@ -30,4 +34,22 @@ impl OfflineDataConfig {
         self.input_.push(path.into());
         self
     }
+}
+
+/// Opens the recordings or the Minari datasets that the setting `name` lists.
+pub(crate) fn open(
+    name: &'static str,
+    paths: &[PathBuf],
+    normalize_actions: bool,
+) -> Result<Arc<dyn OfflineSource>> {
+    let minari = paths.iter().filter(|path| MinariData::is_dataset(path)).count();
+    if minari == 0 {
+        return Ok(Arc::new(ParquetData::open_all(paths)?));
+    }
+    if minari < paths.len() {
+        let constraint =
+            "some are Minari datasets and others are not; read data of one format at a time";
+        return Err(ConfigError::new(name, format!("{paths:?}"), constraint).into());
+    }
+    Ok(Arc::new(MinariData::open_all(paths)?.normalize_actions(normalize_actions)))
 }

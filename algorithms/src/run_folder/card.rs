@@ -1,5 +1,6 @@
 //! The model card of a run, in the form of the Hugging Face Hub.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,8 @@ const README: &str = "README.md";
 pub(super) struct Card {
     folder: PathBuf,
     algorithm: String,
-    env: String,
+    /// The environment of evaluations; `None` for a run that learns from recordings alone.
+    env: Option<String>,
     is_deterministic: bool,
 }
 
@@ -29,20 +31,14 @@ impl Card {
         Self {
             folder: folder.to_owned(),
             algorithm: algorithm.name().to_owned(),
-            env: env.unwrap_or_default(),
+            env,
             is_deterministic: !evaluation.explore,
         }
     }
 
     /// Replaces both files.
     pub(super) fn write(&self, evaluation: &Evaluation) -> Result<()> {
-        let results = json!({
-            "mean_reward": evaluation.mean_return(),
-            "std_reward": evaluation.std_return(),
-            "is_deterministic": self.is_deterministic,
-            "n_eval_episodes": evaluation.returns.len(),
-            "eval_datetime": rfc3339(seconds_since_1970()),
-        });
+        let results = self.results(evaluation);
         for (name, text) in [(RESULTS, format!("{results:#}\n")), (README, self.readme(evaluation))]
         {
             let (path, temporary) =
@@ -54,32 +50,51 @@ impl Card {
         Ok(())
     }
 
+    fn results(&self, evaluation: &Evaluation) -> Value {
+        let mut results = json!({
+            "n_eval_episodes": evaluation.returns.len(),
+            "eval_datetime": rfc3339(seconds_since_1970()),
+        });
+        if !evaluation.returns.is_empty() {
+            results["mean_reward"] = evaluation.mean_return().into();
+            results["std_reward"] = evaluation.std_return().into();
+            results["is_deterministic"] = self.is_deterministic.into();
+        }
+        if !evaluation.estimates.is_empty() {
+            results["off_policy_estimation"] = evaluation.estimates_as_data();
+        }
+        results
+    }
+
     fn readme(&self, evaluation: &Evaluation) -> String {
         let Self { algorithm, env, .. } = self;
-        let reward = format!("{:.2} +/- {:.2}", evaluation.mean_return(), evaluation.std_return());
-        // JSON is YAML, and quotes every name.
-        let text = |name: &str| Value::from(name).to_string();
-        let [name, quoted_env, quoted_reward] = [algorithm, env, &reward].map(|t| text(t));
-        let how = if self.is_deterministic { "greedy" } else { "sampled" };
-        let episodes = evaluation.returns.len();
+        let (title, tag) = match env {
+            Some(env) => (format!("{algorithm} on {env}"), format!("{}, ", quoted(env))),
+            None => (format!("{algorithm} from recordings"), String::new()),
+        };
+        let (index, outcome) = (self.model_index(evaluation), self.outcome(evaluation));
+        let commands = match evaluation.returns.is_empty() {
+            false => {
+                "\
+rekindle evaluate . --best   # plays episodes with the best policy
+rekindle resume .            # continues training"
+            }
+            true => {
+                "\
+rekindle evaluate . --env ENV   # plays episodes in an environment
+rekindle resume .               # continues training"
+            }
+        };
         format!(
             "\
 ---
 library_name: rekindle
-tags: [{quoted_env}, deep-reinforcement-learning, reinforcement-learning, rekindle]
-model-index:
-- name: {name}
-  results:
-  - task: {{type: reinforcement-learning, name: reinforcement-learning}}
-    dataset: {{name: {quoted_env}, type: {quoted_env}}}
-    metrics:
-    - {{type: mean_reward, value: {quoted_reward}, name: mean_reward, verified: false}}
----
+tags: [{tag}deep-reinforcement-learning, reinforcement-learning, rekindle]
+{index}---
 
-# {algorithm} on {env}
+# {title}
 
-Trained with [rekindle](https://github.com/rekindle-rl/rekindle). The mean return of {episodes} {how} episodes is
-{reward}.
+Trained with [rekindle](https://github.com/rekindle-rl/rekindle). {outcome}
 
 | file | holds |
 |---|---|
@@ -89,10 +104,66 @@ Trained with [rekindle](https://github.com/rekindle-rl/rekindle). The mean retur
 | `evaluations.jsonl`, `results.json` | the episodes of each evaluation, and the last one |
 
 ```sh
-rekindle evaluate . --best   # plays episodes with the best policy
-rekindle resume .            # continues training
+{commands}
 ```
 "
         )
     }
+
+    /// Returns the part of the header with the mean return; empty without one.
+    fn model_index(&self, evaluation: &Evaluation) -> String {
+        let (Some(env), false) = (&self.env, evaluation.returns.is_empty()) else {
+            return String::new();
+        };
+        let [name, env, reward] = [&self.algorithm, env, &mean(evaluation)].map(|t| quoted(t));
+        format!(
+            "\
+model-index:
+- name: {name}
+  results:
+  - task: {{type: reinforcement-learning, name: reinforcement-learning}}
+    dataset: {{name: {env}, type: {env}}}
+    metrics:
+    - {{type: mean_reward, value: {reward}, name: mean_reward, verified: false}}
+"
+        )
+    }
+
+    /// Returns sentences about the evaluation, and a table of its estimates.
+    fn outcome(&self, evaluation: &Evaluation) -> String {
+        let how = if self.is_deterministic { "greedy" } else { "sampled" };
+        let episodes = evaluation.returns.len();
+        let mut text = match episodes {
+            0 => "The last evaluation played no episodes.".to_owned(),
+            _ => {
+                format!("The mean return of {episodes} {how} episodes is\n{}.", mean(evaluation))
+            }
+        };
+        if !evaluation.estimates.is_empty() {
+            text.push_str(
+                "\n\nThe discounted return was estimated from recorded data:\n\n\
+                 | module | estimator | estimate | interval |\n|---|---|---|---|\n",
+            );
+            for (id, of_module) in &evaluation.estimates {
+                for (estimator, estimate) in of_module {
+                    let (name, value) = (estimator.name(), estimate.value);
+                    let (low, high) = (estimate.low, estimate.high);
+                    // Writing to a string cannot fail.
+                    let _ =
+                        writeln!(text, "| {id} | {name} | {value:.2} | {low:.2} to {high:.2} |");
+                }
+            }
+            text.truncate(text.trim_end().len());
+        }
+        text
+    }
+}
+
+fn mean(evaluation: &Evaluation) -> String {
+    format!("{:.2} +/- {:.2}", evaluation.mean_return(), evaluation.std_return())
+}
+
+/// Returns a name as YAML, of which JSON is a part.
+fn quoted(name: &str) -> String {
+    Value::from(name).to_string()
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{failed, seconds_since_1970};
 use crate::{Algorithm, Evaluation, Result};
 
-/// The file with one line per evaluation: the returns and lengths of its episodes.
+/// The file with one line per evaluation: the returns and lengths of its episodes, and its estimates.
 #[derive(Debug)]
 pub(super) struct Evaluations {
     path: PathBuf,
@@ -44,7 +44,7 @@ impl Evaluations {
     }
 
     pub(super) fn write(&self, algorithm: &Algorithm, evaluation: &Evaluation) -> Result<()> {
-        let mut line = json!({
+        let mut value = json!({
             "training_iteration": algorithm.iteration(),
             "num_env_steps_sampled_lifetime": algorithm.env_steps(),
             "episode_return_mean": evaluation.mean_return(),
@@ -53,9 +53,11 @@ impl Evaluations {
             "episode_returns": evaluation.returns,
             "episode_lengths": evaluation.lengths,
             "time": seconds_since_1970(),
-        })
-        .to_string();
-        line.push('\n');
+        });
+        if !evaluation.estimates.is_empty() {
+            value["off_policy_estimation"] = evaluation.estimates_as_data();
+        }
+        let line = format!("{value}\n");
         let written = File::options().append(true).create(true).open(&self.path).and_then(|file| {
             let before = file.metadata()?.len();
             // Remove a partly written line, for example on a full disk.

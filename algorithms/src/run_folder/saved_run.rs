@@ -126,6 +126,7 @@ impl SavedRun {
         if let Some(stop) = config.is_over(&algorithm, &last_result) {
             return Ok(ResumedRun { algorithm, config, last_result, stop: Some(stop) });
         }
+        algorithm.check_evaluation()?;
         let algorithm = algorithm.with_existing_run_folder(folder, config.clone())?;
         if self.is_changed {
             let (path, temporary) = (folder.join(CONFIG), folder.join("config.toml.tmp"));

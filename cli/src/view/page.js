@@ -225,9 +225,18 @@ const LAST = [
   ["loss", "learners/default_policy/total_loss"],
 ];
 
+const ESTIMATES = "evaluation/off_policy_estimation/";
+
+// Returns the metrics that are estimates of returns, without the ends of their intervals.
+function estimates(names) {
+  const keys = new Set(names.flatMap((name) => Object.keys(state.metrics.get(name) ?? {})));
+  return [...keys].filter((key) => key.startsWith(ESTIMATES) && !/_(low|high)$/.test(key)).sort();
+}
+
 function drawComparison() {
   const names = [...state.shown];
-  table("latest", names, LAST.map(([label, key]) => [label, names.map((name) => number(state.metrics.get(name)?.[key]))]));
+  const estimated = estimates(names).map((key) => ["estimate " + key.slice(ESTIMATES.length), key]);
+  table("latest", names, [...LAST, ...estimated].map(([label, key]) => [label, names.map((name) => number(state.metrics.get(name)?.[key]))]));
   const configs = names.map((name) => state.configs.get(name) ?? {});
   const keys = [...new Set(configs.flatMap((config) => Object.keys(config)))].sort();
   const differ = keys.filter((key) => new Set(configs.map((config) => config[key])).size > 1);

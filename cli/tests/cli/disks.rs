@@ -122,3 +122,24 @@ fn a_folder_that_cannot_be_written_is_read_and_its_run_is_not_continued() {
         );
     }
 }
+
+#[test]
+fn a_recording_on_a_full_disk_names_the_file_and_the_cause() {
+    let dir = tempfile::tempdir().unwrap();
+    for format in ["parquet", "minari"] {
+        let Some(disk) = SmallDisk::mount(dir.path().join(format), 64) else { return };
+        let folder = disk.0.join("data");
+        let recording = [
+            format!("--set=env_runners.output={}", folder.display()),
+            format!("--set=env_runners.output_format={format}"),
+            "--set=env_runners.output_max_file_size=1000".to_owned(),
+        ];
+        let mut command = command(dir.path(), &["train", "ppo", "CartPole-v1"]);
+        let output = command.args(SMALL).args(recording).output().unwrap();
+        let told = message(&output);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        let expected = format!("cannot write {}", folder.display());
+        assert!(told.contains(&expected) && told.contains("No space left on device"), "{told}");
+        assert!(!told.contains("valid Parquet"), "{told}");
+    }
+}

@@ -21,7 +21,7 @@ const FILES: [(&str, &str); 11] = [
 ];
 
 /// Command lines, separated by spaces.
-const LINES: [&str; 68] = [
+const LINES: [&str; 70] = [
     "",
     "trian ppo CartPole-v1",
     "train",
@@ -80,6 +80,8 @@ const LINES: [&str; 68] = [
     "train dqn CartPole-v1 --set training.epsilon[1][0]=0",
     "train bc CartPole-v1",
     "train bc CartPole-v1 --set offline_data.input_=[\"missing\"]",
+    "train ppo CartPole-v1 --set evaluation.evaluation_config.env=CartPole-v9",
+    "tune bc --steps 100 --set offline_data.input_=[\"missing\"]",
     "train ppo CartPole-v1 --set multi_agent.policy_mapping=by_agnet",
     "config",
     "list games",

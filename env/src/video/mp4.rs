@@ -1,6 +1,6 @@
 //! MPEG-4, written by the program `ffmpeg`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,6 +13,30 @@ const VARIABLE: &str = "REKINDLE_FFMPEG";
 /// H.264 needs even numbers of rows and columns.
 const EVEN: &str = "pad=ceil(iw/2)*2:ceil(ih/2)*2";
 
+/// Checks that the program can be started.
+///
+/// # Errors
+///
+/// [`EnvError::MissingProgram`].
+pub(super) fn check() -> Result<()> {
+    let program = program();
+    let mut command = Command::new(&program);
+    command.arg("-version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().map(drop).map_err(|source| missing(&program, source))
+}
+
+fn program() -> OsString {
+    std::env::var_os(VARIABLE).unwrap_or_else(|| OsString::from("ffmpeg"))
+}
+
+fn missing(program: &OsStr, source: io::Error) -> EnvError {
+    EnvError::MissingProgram {
+        program: program.to_string_lossy().into_owned(),
+        remedy: "install ffmpeg, name it in the environment variable `REKINDLE_FFMPEG`, or record GIFs",
+        source,
+    }
+}
+
 /// A running `ffmpeg`. It is killed when dropped.
 #[derive(Debug)]
 pub(super) struct Mp4(Option<Child>);
@@ -24,18 +48,14 @@ impl Mp4 {
     ///
     /// [`EnvError::MissingProgram`] if it cannot be started.
     pub(super) fn start(path: &Path, frame: &Frame) -> Result<Self> {
-        let program = std::env::var_os(VARIABLE).unwrap_or_else(|| OsString::from("ffmpeg"));
+        let program = program();
         let size = format!("{}x{}", frame.width(), frame.height());
         let mut command = Command::new(&program);
         command.args(["-y", "-loglevel", "error", "-f", "rawvideo", "-pixel_format", "rgb24"]);
         command.args(["-video_size", &size, "-framerate", &frame.fps().to_string(), "-i", "-"]);
         command.args(["-an", "-vf", EVEN, "-pix_fmt", "yuv420p", "-f", "mp4"]).arg(path);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let child = command.spawn().map_err(|source| EnvError::MissingProgram {
-            program: program.to_string_lossy().into_owned(),
-            remedy: "install ffmpeg, name it in the environment variable `REKINDLE_FFMPEG`, or record GIFs",
-            source,
-        })?;
+        let child = command.spawn().map_err(|source| missing(&program, source))?;
         Ok(Self(Some(child)))
     }
 

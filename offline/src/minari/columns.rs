@@ -134,6 +134,15 @@ impl Leaf {
 }
 
 impl Numbers {
+    /// Returns the numbers as a column of a recording.
+    pub(super) fn into_buffer(self, shape: &[usize]) -> Result<Buffer> {
+        Ok(match self {
+            Self::F32(_) | Self::F64(_) => Buffer::from_f32(self.into_f32(), shape)?,
+            Self::Byte(numbers) => Buffer::from_u8(numbers, shape)?,
+            Self::Signed(_) | Self::Unsigned(_) => Buffer::from_i64(self.into_i64()?, shape)?,
+        })
+    }
+
     pub(super) fn into_f32(self) -> Vec<f32> {
         match self {
             Self::F32(numbers) => numbers,

@@ -8,6 +8,7 @@ use hdf5_pure::{
 };
 
 use super::columns::{Column, EpisodeColumns, Numbers, Part, damaged};
+use super::metadata::sum;
 use crate::decode::{check_size, guarded};
 use crate::error::{OfflineError, Result};
 
@@ -64,10 +65,10 @@ fn lacks(episode: usize) -> OfflineError {
 
 impl Episode<'_> {
     /// Returns the number of steps.
-    pub(super) fn steps(&self) -> Result<usize> {
+    pub(super) fn steps(&self) -> Result<u64> {
         let shape = self.group.dataset("rewards")?.shape()?;
         let rows = shape.first().ok_or_else(|| damaged("the column `rewards` has no rows"))?;
-        usize::try_from(*rows).map_err(|_| damaged("the column `rewards` is too long"))
+        sum(0, *rows)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The file `metadata.json` of a dataset.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -15,6 +16,15 @@ pub(super) const FILE: &str = "metadata.json";
 
 /// Bytes of a file at most.
 const LARGEST: u64 = 64 << 20;
+
+/// Steps of a dataset at most. Sums of fewer do not overflow.
+const MOST_STEPS: u64 = 1 << 48;
+
+/// The key of the columns that a recording of this library has among its infos. Minari does not read it.
+pub(super) const OWN_COLUMNS: &str = "rekindle_columns";
+
+/// Names and shapes of rows of columns of a recording, which are infos of the dataset.
+pub(super) type OwnColumns = BTreeMap<String, Vec<usize>>;
 
 /// How the episodes are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,11 +43,8 @@ pub(super) struct Metadata {
     pub(super) actions: Described,
     /// The id of the dataset, if it has one.
     pub(super) id: String,
-}
-
-/// Returns the directory with the file: `<path>/data`, or the path itself; `None` if there is no dataset.
-pub(crate) fn find(path: &Path) -> Option<PathBuf> {
-    [path.join("data"), path.to_owned()].into_iter().find(|folder| folder.join(FILE).is_file())
+    /// Columns of a recording of this library.
+    pub(super) own: OwnColumns,
 }
 
 impl Metadata {
@@ -75,8 +82,36 @@ impl Metadata {
             observations: space("observation_space")?,
             actions: space("action_space")?,
             id: text("dataset_id").unwrap_or_default().to_owned(),
+            own: own_columns(&value),
         })
     }
+}
+
+/// Returns the columns of a recording of this library; none for data of others.
+pub(super) fn own_columns(about: &Value) -> OwnColumns {
+    let own = about.get(OWN_COLUMNS).cloned();
+    own.and_then(|own| serde_json::from_value(own).ok()).unwrap_or_default()
+}
+
+/// Reads the number of steps of an episode.
+pub(super) fn total_steps(about: &Value) -> Result<u64> {
+    let value = about.get("total_steps");
+    let value = value.ok_or_else(|| damaged("it has no number `total_steps`"))?;
+    let steps = value.as_u64().ok_or_else(|| {
+        damaged(format!("`total_steps` is {value}, and not a number of steps; record it again"))
+    })?;
+    sum(0, steps)
+}
+
+/// Adds the steps of an episode to those of the episodes before.
+///
+/// # Errors
+/// [`OfflineError::Damaged`] for more steps than any file holds.
+pub(super) fn sum(before: u64, steps: u64) -> Result<u64> {
+    let sum = before.checked_add(steps).filter(|sum| *sum <= MOST_STEPS);
+    sum.ok_or_else(|| {
+        damaged(format!("it claims {steps} steps, more than any file holds; record it again"))
+    })
 }
 
 /// Reads JSON as Python writes it.

@@ -13,7 +13,7 @@ use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 
 use super::columns::{Column, EpisodeColumns, Numbers, Part, damaged};
-use crate::decode::{CheckedFile, check_size};
+use crate::decode::{CheckedFile, check_compression, check_size};
 use crate::error::{OfflineError, Result};
 
 /// The files of an episode.
@@ -22,8 +22,11 @@ pub(super) struct Episode(Vec<SerializedFileReader<CheckedFile>>);
 impl Episode {
     /// Opens files of an episode, whose rows follow one another.
     pub(super) fn open(paths: &[impl AsRef<Path>]) -> Result<Self> {
-        let open =
-            |path: &_| Ok(SerializedFileReader::new(CheckedFile::open(AsRef::as_ref(path))?)?);
+        let open = |path: &_| {
+            let file = SerializedFileReader::new(CheckedFile::open(AsRef::as_ref(path))?)?;
+            check_compression(file.metadata())?;
+            Ok(file)
+        };
         Ok(Self(paths.iter().map(open).collect::<Result<_>>()?))
     }
 }

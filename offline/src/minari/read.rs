@@ -10,11 +10,11 @@ use rekindle_core::{Columns, DEFAULT_MODULE_ID, ModuleId};
 use rekindle_env::{Buffer, Space};
 use rekindle_env_runner::connectors::{Connector, NormalizeAndClipActions};
 use rekindle_env_runner::{Rollout, Segment, SegmentEnd};
-use serde_json::Value;
 
 use super::columns::{Column, EpisodeColumns, Part, damaged, read};
+use super::find::{find, hint};
 use super::hdf5::Hdf5;
-use super::metadata::{self, Format, Metadata, read_json};
+use super::metadata::{self, Format, Metadata, OwnColumns, read_json, total_steps};
 use super::space::Node;
 use super::{arrow, parquet};
 use crate::check::check_rollout;
@@ -29,8 +29,9 @@ use crate::source::{OfflineSource, Recorded};
 /// Actions of bounded Boxes are those of the environment in the files. They are scaled to [−1, 1], the units of modules,
 /// unless [`normalize_actions`](Self::normalize_actions) says otherwise.
 ///
-/// Infos that are single numbers are read, but for `action_logp`, which becomes the log-probabilities of the actions.
-/// Other infos, seeds and options are not; a warning names the infos.
+/// Infos that are single numbers are read. Columns that were recorded here, such as `action_logp` and
+/// `action_dist_inputs`, become columns of the recording again, of any shape. Other infos, seeds and options are not
+/// read; a warning names the infos.
 #[derive(Debug, Clone)]
 pub struct MinariData {
     spaces: BTreeMap<ModuleId, (Space, Space)>,
@@ -48,6 +49,8 @@ struct Dataset {
     observations: Node,
     actions: Node,
     files: Files,
+    /// Columns of a recording among the infos, with the shapes of their rows.
+    own: OwnColumns,
     /// Steps of each episode.
     steps: Vec<usize>,
     /// Whether a warning has named the infos that are left out.
@@ -62,11 +65,13 @@ enum Files {
 }
 
 impl MinariData {
-    /// Opens a dataset: the directory of its id, or the directory `data` in it. The first episode is read, so that data
-    /// that cannot be learned from are an error here.
+    /// Opens a dataset: the directory of its id, the directory `data` in it, or its file `main_data.hdf5`. The first
+    /// episode is read, so that data that cannot be learned from are an error here.
     ///
     /// # Errors
-    /// [`OfflineError::NoDataset`]; [`OfflineError::File`] for a file that is damaged or holds something else;
+    /// [`OfflineError::NoDataset`]; [`OfflineError::HoldsDatasets`] and [`OfflineError::InDataset`] for the directory
+    /// above a dataset and for an episode of one; [`OfflineError::NoEpisodes`]; [`OfflineError::File`] for a file that is
+    /// damaged or holds something else;
     /// [`OfflineError::UnsupportedSpace`] and [`OfflineError::Jpeg`] in such an error for what is not read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_all([path])
@@ -81,9 +86,15 @@ impl MinariData {
         let mut fingerprint = Fingerprint::default();
         for path in paths {
             let path = path.as_ref();
-            let folder = metadata::find(path)
-                .ok_or_else(|| OfflineError::NoDataset { path: path.to_owned() })?;
+            let missing = || match path.exists() {
+                true => OfflineError::NoDataset { path: path.to_owned() },
+                false => OfflineError::Missing { path: path.to_owned() },
+            };
+            let folder = find(path).ok_or_else(|| hint(path).unwrap_or_else(missing))?;
             let metadata = Metadata::read(&folder)?;
+            if metadata.episodes == 0 {
+                return Err(OfflineError::NoEpisodes { path: path.to_owned() });
+            }
             let of_dataset = (metadata.observations.space.clone(), metadata.actions.space.clone());
             let module = DEFAULT_MODULE_ID.to_owned();
             let first = spaces.entry(module.clone()).or_insert_with(|| of_dataset.clone());
@@ -109,10 +120,11 @@ impl MinariData {
         Ok(data)
     }
 
-    /// Returns whether there is a dataset: whether the directory, or `data` in it, has a file `metadata.json`.
+    /// Returns whether there is a dataset that [`open`](Self::open) accepts: whether the directory, or `data` in it, has
+    /// a file `metadata.json`, or whether the path is a file that holds a whole dataset.
     #[must_use]
     pub fn is_dataset(path: impl AsRef<Path>) -> bool {
-        metadata::find(path.as_ref()).is_some()
+        find(path.as_ref()).is_some()
     }
 
     /// Sets whether actions of bounded Boxes are scaled to [−1, 1]. It is the setting `normalize_actions` of the
@@ -132,7 +144,7 @@ impl MinariData {
 
 impl Dataset {
     fn open(folder: PathBuf, metadata: Metadata) -> Result<Self> {
-        let Metadata { episodes, format, observations, actions, .. } = metadata;
+        let Metadata { episodes, format, observations, actions, own, .. } = metadata;
         let files = match format {
             Format::Hdf5 => Files::Hdf5(Hdf5::open(&folder, episodes)?),
             Format::Arrow => Files::Arrow,
@@ -143,11 +155,15 @@ impl Dataset {
             observations: observations.node,
             actions: actions.node,
             files,
+            own,
             steps: Vec::new(),
             has_warned: AtomicBool::new(false),
         };
+        let mut all = 0;
         for episode in 0..episodes {
             let steps = dataset.count_steps(episode)?;
+            all = metadata::sum(all, steps as u64)
+                .map_err(|error| error.in_file(&dataset.path(episode)))?;
             dataset.steps.push(steps);
         }
         Ok(dataset)
@@ -179,16 +195,16 @@ impl Dataset {
         let path = self.path(episode);
         guarded(&path, || {
             let steps = match &self.files {
-                Files::Hdf5(file) => file.episode(episode).map(|episode| episode.steps()),
+                Files::Hdf5(file) => match file.episode(episode) {
+                    Some(episode) => episode.steps(),
+                    None => Err(damaged("it is missing")),
+                },
                 Files::Arrow | Files::Parquet => {
-                    let metadata = read_json(&path.join(metadata::FILE))?;
-                    let steps = metadata.get("total_steps").and_then(Value::as_u64);
-                    steps.and_then(|steps| usize::try_from(steps).ok()).map(Ok)
+                    read_json(&path.join(metadata::FILE)).and_then(|about| total_steps(&about))
                 }
             };
-            steps
-                .unwrap_or_else(|| Err(damaged("it has no number of steps")))
-                .map_err(|error| error.in_episode(episode))
+            let counted = |steps| usize::try_from(steps).map_err(|_| damaged("it is too long"));
+            steps.and_then(counted).map_err(|error| error.in_episode(episode))
         })
     }
 
@@ -247,21 +263,33 @@ impl Dataset {
         Ok(rollout)
     }
 
-    /// Reads the infos that are single numbers.
+    /// Reads the infos that are single numbers, and those that are columns of a recording.
     fn add_infos(&self, file: &dyn EpisodeColumns, rollout: &mut Rollout) -> Result<()> {
         let steps = rollout.rewards.len();
         let (mut infos, mut left_out) = (Vec::new(), Vec::new());
         for name in file.infos()? {
-            let numbers = file.column(&[Part::key("infos"), Part::key(&name)]).ok();
-            match numbers.and_then(|column| numbers_of_steps(column, steps)) {
-                None => left_out.push(name),
-                Some(numbers) => {
-                    let numbers = Buffer::from_f32(numbers, &[])?;
-                    match name.as_str() {
-                        Columns::ACTION_LOGP => drop(rollout.extras.insert(name, numbers)),
-                        _ => infos.push((name, numbers)),
-                    }
+            let column = file.column(&[Part::key("infos"), Part::key(&name)]).ok();
+            let Some(column) = column.and_then(|column| of_steps(column, steps)) else {
+                left_out.push(name);
+                continue;
+            };
+            let width = column.shape.iter().product::<usize>();
+            let shape = match (self.own.get(&name), name.as_str()) {
+                (Some(shape), _) => Some(shape.clone()),
+                // Recordings of earlier versions, and those of other programs.
+                (None, Columns::ACTION_LOGP | Columns::ACTION_PROB) => Some(Vec::new()),
+                (None, Columns::ACTION_DIST_INPUTS) => Some(vec![width]),
+                _ => None,
+            };
+            match shape {
+                Some(shape) if shape.iter().product::<usize>() == width => {
+                    drop(rollout.extras.insert(name, column.numbers.into_buffer(&shape)?));
                 }
+                // Arrow's files have a list of one number for a number.
+                None if width == 1 => {
+                    infos.push((name, Buffer::from_f32(column.numbers.into_f32(), &[])?));
+                }
+                _ => left_out.push(name),
             }
         }
         if !left_out.is_empty() && !self.has_warned.swap(true, Ordering::Relaxed) {
@@ -278,19 +306,15 @@ impl Dataset {
     }
 }
 
-/// Returns the numbers of an info for each step, if it is a single number.
-fn numbers_of_steps(mut column: Column, steps: usize) -> Option<Vec<f32>> {
-    // Arrow's files have a list of one number for a number.
-    if column.shape.iter().product::<usize>() != 1 {
-        return None;
-    }
+/// Returns the rows of an info that follow the steps.
+fn of_steps(mut column: Column, steps: usize) -> Option<Column> {
     match column.rows {
         // The first row is that of the reset.
         rows if rows == steps + 1 => column.slice(1..steps + 1),
         rows if rows == steps => {}
         _ => return None,
     }
-    Some(column.numbers.into_f32())
+    Some(column)
 }
 
 /// Returns the files of an episode in order of their numbers.

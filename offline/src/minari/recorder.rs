@@ -5,19 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rekindle_core::{DEFAULT_MODULE_ID, ModuleId};
-use rekindle_env::{Buffer, Parts, Space};
-use rekindle_env_runner::connectors::{Connector, ConnectorContext, NormalizeAndClipActions};
-use rekindle_env_runner::{CallbackResult, Experience, ExperienceRecorder, Rollout};
-use serde_json::Value;
-
-use super::metadata::{self, read_json};
+use super::metadata::{self, OwnColumns, read_json, total_steps};
 use super::write::{dataset_id, sync_episode, write_episode, write_metadata};
 use crate::data::OfflineData;
 use crate::episodes::{Assembler, bytes_of, episode_of};
 use crate::error::{OfflineError, Result};
 use crate::parquet::{ParquetRecorder, RecorderState};
 use crate::source::OfflineSource;
+use rekindle_core::{DEFAULT_MODULE_ID, ModuleId};
+use rekindle_env::{Buffer, Parts, Space};
+use rekindle_env_runner::connectors::{Connector, ConnectorContext, NormalizeAndClipActions};
+use rekindle_env_runner::{CallbackResult, Experience, ExperienceRecorder, Rollout};
 
 /// Writes the episodes of all runners as a dataset of [Minari](https://minari.farama.org): in Parquet files
 /// `<folder>/data/<episode>/part-0.parquet`. `minari.load_dataset` finds it below the directory in
@@ -48,7 +46,11 @@ struct Recording {
     pending: Vec<Rollout>,
     bytes: usize,
     episodes: usize,
+    /// Episodes whose files are on the disk.
+    synced: usize,
     steps: u64,
+    /// Columns of the recording among the infos, with the shapes of their rows.
+    own: OwnColumns,
     /// Names and layouts of the infos of the first episode: buffers without rows.
     infos: Option<Vec<(String, Buffer)>>,
     has_warned: bool,
@@ -59,7 +61,7 @@ impl MinariRecorder {
     /// if it is missing, and must have no dataset.
     ///
     /// # Errors
-    /// [`OfflineError::Exists`] if there is a dataset; [`OfflineError::File`] if the directory cannot be created.
+    /// [`OfflineError::Exists`] if there is a dataset; [`OfflineError::Write`] if the directory cannot be created.
     pub fn create(folder: impl AsRef<Path>, spaces: (Space, Space)) -> Result<Self> {
         let recorder = Self::resume(folder)?;
         recorder.check_empty()?;
@@ -71,18 +73,28 @@ impl MinariRecorder {
     /// removes what was recorded since the checkpoint. Set the spaces before anything is recorded.
     ///
     /// # Errors
-    /// [`OfflineError::File`] if the directory cannot be created.
+    /// [`OfflineError::Write`] if the directory cannot be created.
     pub fn resume(folder: impl AsRef<Path>) -> Result<Self> {
-        let folder = folder.as_ref().to_owned();
-        let data = folder.join("data");
-        fs::create_dir_all(&data).map_err(|error| OfflineError::from(error).in_file(&data))?;
-        Ok(Self {
-            folder,
+        let recorder = Self::in_folder(folder.as_ref());
+        recorder.create_folder()?;
+        Ok(recorder)
+    }
+
+    /// Creates a recorder without creating its directory.
+    pub(crate) fn in_folder(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
             max_file_size: ParquetRecorder::DEFAULT_FILE_SIZE,
             normalize_actions: true,
             clip_actions: false,
             recording: Mutex::default(),
-        })
+        }
+    }
+
+    pub(crate) fn create_folder(&self) -> Result<()> {
+        let data = self.data();
+        let created = fs::create_dir_all(&data);
+        created.map_err(|source| OfflineError::Write { path: data, source })
     }
 
     /// Sets the number of bytes, about, of the episodes that are written together.
@@ -137,7 +149,7 @@ impl MinariRecorder {
     /// Appends the segments of a rollout of the default module, each as an episode.
     ///
     /// # Errors
-    /// [`OfflineError::File`] for a file that cannot be written.
+    /// [`OfflineError::Write`] for a file that cannot be written.
     pub fn push(&self, rollout: &Rollout) -> Result<()> {
         let mut recording = self.lock();
         for index in (0..rollout.segments.len()).filter(|index| rollout.segments[*index].len > 0) {
@@ -151,7 +163,7 @@ impl MinariRecorder {
     /// episodes of their own.
     ///
     /// # Errors
-    /// [`OfflineError::File`] for a file that cannot be written.
+    /// [`OfflineError::Write`] for a file that cannot be written.
     pub fn flush(&self) -> Result<()> {
         let mut recording = self.lock();
         let open = recording.assemblers.values_mut().flat_map(Assembler::flush);
@@ -169,13 +181,19 @@ impl MinariRecorder {
     /// Removes the episodes that are newer than a state, and goes on from there.
     ///
     /// # Errors
-    /// [`OfflineError::File`] for a file that cannot be read or removed.
+    /// [`OfflineError::File`] for a file that cannot be read or removed, or that claims more steps than can be counted.
     pub fn rewind(&self, state: &RecorderState) -> Result<()> {
         let mut recording = self.lock();
         let spaces = recording.spaces.take();
         *recording = Recording { spaces, ..Recording::default() };
         recording.episodes = usize::try_from(state.episodes()).unwrap_or(usize::MAX);
+        recording.synced = recording.episodes;
         let data = self.data();
+        let of_dataset = data.join(metadata::FILE);
+        if of_dataset.exists() {
+            let about = read_json(&of_dataset).map_err(|error| error.in_file(&of_dataset))?;
+            recording.own = metadata::own_columns(&about);
+        }
         for number in self.numbers()? {
             let folder = data.join(number.to_string());
             if number >= recording.episodes {
@@ -184,10 +202,12 @@ impl MinariRecorder {
                 continue;
             }
             let path = folder.join(metadata::FILE);
-            let about = read_json(&path).map_err(|error| error.in_file(&path))?;
-            recording.steps += about.get("total_steps").and_then(Value::as_u64).unwrap_or(0);
+            let steps = read_json(&path)
+                .and_then(|about| total_steps(&about))
+                .and_then(|steps| metadata::sum(recording.steps, steps));
+            recording.steps = steps.map_err(|error| error.in_file(&path))?;
         }
-        self.write_metadata(&recording)
+        self.write_metadata(&mut recording)
     }
 
     fn data(&self) -> PathBuf {
@@ -198,9 +218,12 @@ impl MinariRecorder {
         self.recording.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the numbers of the episodes in the directory.
+    /// Returns the numbers of the episodes in the directory. A directory that is missing has none.
     fn numbers(&self) -> Result<Vec<usize>> {
         let data = self.data();
+        if !data.exists() {
+            return Ok(Vec::new());
+        }
         let in_folder = |error: std::io::Error| OfflineError::from(error).in_file(&data);
         let mut numbers = Vec::new();
         for entry in fs::read_dir(&data).map_err(in_folder)? {
@@ -221,7 +244,7 @@ impl MinariRecorder {
 
     /// Writes the episodes in memory, and then what the dataset holds.
     fn write(&self, recording: &mut Recording) -> Result<()> {
-        if recording.pending.is_empty() {
+        if recording.pending.is_empty() && recording.synced == recording.episodes {
             return Ok(());
         }
         let Some(spaces) = recording.spaces.clone() else {
@@ -229,29 +252,39 @@ impl MinariRecorder {
             return Err(OfflineError::UnknownModule { id, known });
         };
         let data = self.data();
-        let first = recording.episodes;
         let mut units =
             NormalizeAndClipActions::new(&spaces.1, self.normalize_actions, self.clip_actions);
-        recording.bytes = 0;
-        for mut episode in std::mem::take(&mut recording.pending) {
+        let pending = std::mem::take(&mut recording.pending);
+        let mut write = |recording: &mut Recording, episode: &Rollout| {
             let mut actions = Buffer::zeros(&spaces.1, episode.rewards.len());
             units
                 .transform(&episode.actions, &mut actions, ConnectorContext::rows(true))
                 .map_err(|error| OfflineError::Damaged { reason: error.to_string() })?;
-            episode.actions = actions;
-            let infos = recording.infos(&episode)?;
-            write_episode(&data, recording.episodes, &spaces, &episode, &infos)?;
+            let infos = recording.infos(episode)?;
+            write_episode(&data, recording.episodes, &spaces, episode, actions, &infos)
+        };
+        for (index, episode) in pending.iter().enumerate() {
+            if let Err(error) = write(recording, episode) {
+                // The rest stays for the next attempt.
+                recording.pending = pending[index..].to_vec();
+                return Err(error);
+            }
             recording.episodes += 1;
             recording.steps += episode.rewards.len() as u64;
         }
-        (first..recording.episodes).try_for_each(|episode| sync_episode(&data, episode))?;
+        recording.bytes = 0;
         self.write_metadata(recording)
     }
 
-    fn write_metadata(&self, recording: &Recording) -> Result<()> {
+    /// Waits until the episodes are on the disk, and then writes what the dataset holds.
+    fn write_metadata(&self, recording: &mut Recording) -> Result<()> {
+        let (data, id) = (self.data(), dataset_id(&self.folder));
+        let mut not_synced = recording.synced..recording.episodes;
+        not_synced.try_for_each(|episode| sync_episode(&data, episode))?;
+        recording.synced = recording.episodes;
         let Some(spaces) = &recording.spaces else { return Ok(()) };
-        let id = dataset_id(&self.folder);
-        write_metadata(&self.data(), spaces, &id, (recording.episodes, recording.steps))
+        let counts = (recording.episodes, recording.steps);
+        write_metadata(&data, spaces, &id, counts, &recording.own)
     }
 }
 
@@ -272,7 +305,13 @@ impl Recording {
                 let layouts = found
                     .iter()
                     .map(|(name, column)| Ok(((*name).to_owned(), column.slice(0..0)?)));
-                &*self.infos.insert(layouts.collect::<Result<_>>()?)
+                let layouts = layouts.collect::<Result<Vec<_>>>()?;
+                for (name, column) in &layouts {
+                    if episode.extras.contains_key(name) {
+                        self.own.insert(name.clone(), column.shape()?.to_vec());
+                    }
+                }
+                &*self.infos.insert(layouts)
             }
         };
         let other = found.keys().find(|name| !layouts.iter().any(|(known, _)| known == *name));
@@ -309,7 +348,7 @@ impl OfflineData {
     /// the environment in the files, scaled from [−1, 1].
     ///
     /// # Errors
-    /// [`OfflineError::Exists`] if there is a dataset; [`OfflineError::SeveralModules`]; [`OfflineError::File`] if a file
+    /// [`OfflineError::Exists`] if there is a dataset; [`OfflineError::SeveralModules`]; [`OfflineError::Write`] if a file
     /// cannot be written.
     pub fn save_minari(&self, folder: impl AsRef<Path>) -> Result<()> {
         let recorder = MinariRecorder::resume(folder)?;

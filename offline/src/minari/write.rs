@@ -15,7 +15,7 @@ use rekindle_env_runner::{Rollout, SegmentEnd};
 use serde_json::{Value, json};
 
 use super::json::to_python;
-use super::metadata;
+use super::metadata::{self, OwnColumns};
 use super::space::to_json;
 use crate::error::{OfflineError, Result};
 
@@ -75,19 +75,21 @@ impl Kind {
     }
 }
 
-/// Writes an episode whose actions are those of the environment. `infos` have a row for each observation.
+/// Writes an episode with its actions in the units of the environment. `infos` have a row for each observation.
 ///
 /// # Errors
-/// [`OfflineError::File`] that names the directory.
+/// [`OfflineError::Write`] that names the directory.
 pub(super) fn write_episode(
     data: &Path,
     number: usize,
     spaces: &(Space, Space),
     episode: &Rollout,
+    actions: Buffer,
     infos: &[(String, Buffer)],
 ) -> Result<()> {
     let folder = data.join(number.to_string());
-    write_in(&folder, number, spaces, episode, infos).map_err(|error| error.in_file(&folder))
+    write_in(&folder, number, spaces, episode, actions, infos)
+        .map_err(|error| error.in_written_file(&folder))
 }
 
 fn write_in(
@@ -95,12 +97,12 @@ fn write_in(
     number: usize,
     spaces: &(Space, Space),
     episode: &Rollout,
+    mut actions: Buffer,
     infos: &[(String, Buffer)],
 ) -> Result<()> {
     let steps = episode.rewards.len();
     let mut observations = episode.observations.clone();
     observations.extend_from(&episode.final_observations, 0..1)?;
-    let mut actions = episode.actions.clone();
     actions.extend_zeros(1);
     let mut leaves = Vec::new();
     let mut fields = vec![
@@ -160,7 +162,7 @@ pub(super) fn sync_episode(data: &Path, number: usize) -> Result<()> {
     for name in [EPISODE_FILE, metadata::FILE] {
         let path = folder.join(name);
         let file = File::open(&path).and_then(|file| file.sync_all());
-        file.map_err(|error| OfflineError::from(error).in_file(&path))?;
+        file.map_err(|source| OfflineError::Write { path, source })?;
     }
     Ok(())
 }
@@ -171,6 +173,7 @@ pub(super) fn write_metadata(
     spaces: &(Space, Space),
     id: &str,
     (episodes, steps): (usize, u64),
+    own: &OwnColumns,
 ) -> Result<()> {
     let path = data.join(metadata::FILE);
     let space = |space: &Space| Value::String(to_python(&to_json(space)));
@@ -183,6 +186,7 @@ pub(super) fn write_metadata(
         "action_space": space(&spaces.1),
         "dataset_id": id,
         "minari_version": MINARI_VERSION,
+        metadata::OWN_COLUMNS: own,
     });
     let temporary = data.join(format!(".{}.tmp", metadata::FILE));
     let written = File::create(&temporary)
@@ -192,7 +196,7 @@ pub(super) fn write_metadata(
         })
         .and_then(|()| fs::rename(&temporary, &path))
         .and_then(|()| File::open(data)?.sync_all());
-    written.map_err(|error| OfflineError::from(error).in_file(&path))
+    written.map_err(|source| OfflineError::Write { path, source })
 }
 
 /// Returns the id of a dataset in a directory: its name, with a version.

@@ -18,9 +18,10 @@ use rekindle_env_runner::{Rollout, RolloutStates, Segment, SegmentEnd};
 use super::header::{Header, KEY, columns};
 use super::layout::{Kind, Leaf};
 use crate::check::check_rollout;
-use crate::decode::{CheckedFile, check_size, guarded};
+use crate::decode::{CheckedFile, check_compression, check_size, guarded};
 use crate::error::{OfflineError, Result};
 use crate::fingerprint::Fingerprint;
+use crate::minari::{MinariData, hint};
 use crate::source::{OfflineSource, Recorded};
 
 /// Recorded experience in Parquet files, as `env_runners.output` writes them. Files are opened when they are read, one
@@ -54,9 +55,10 @@ impl ParquetData {
     /// subdirectories, in order of their paths.
     ///
     /// # Errors
-    /// [`OfflineError::Missing`]; [`OfflineError::NoFiles`]; [`OfflineError::File`] for a file that is not a recording
-    /// or is damaged;
-    /// [`OfflineError::OtherSpaces`] if files of one module have different spaces.
+    /// [`OfflineError::Missing`]; [`OfflineError::NoFiles`]; [`OfflineError::NoEpisodes`]; [`OfflineError::File`] for a
+    /// file that is not a recording or is damaged; [`OfflineError::OtherSpaces`] if files of one module have different
+    /// spaces; [`OfflineError::HoldsDatasets`] and [`OfflineError::InDataset`] for a path above or inside a dataset of
+    /// Minari.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_all([path])
     }
@@ -66,11 +68,19 @@ impl ParquetData {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_all(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<Self> {
-        let mut found = Vec::new();
+        let (mut found, mut first) = (Vec::new(), None);
         for path in paths {
             let path = path.as_ref();
+            first.get_or_insert_with(|| path.to_owned());
             if !path.exists() {
                 return Err(OfflineError::Missing { path: path.to_owned() });
+            }
+            if MinariData::is_dataset(path) {
+                let reason = "it is a Minari dataset; open it with `MinariData`";
+                return Err(damaged(reason).in_file(path));
+            }
+            if let Some(error) = hint(path) {
+                return Err(error);
             }
             let before = found.len();
             find(path, &mut BTreeSet::new(), &mut found).map_err(|error| error.in_file(path))?;
@@ -93,6 +103,9 @@ impl ParquetData {
             added.map_err(|error| OfflineError::from(error).in_file(&opened.path))?;
             parts.extend((0..opened.rows.len()).map(|group| (files.len(), group)));
             files.push(Arc::new(opened));
+        }
+        if let (true, Some(path)) = (parts.is_empty(), first) {
+            return Err(OfflineError::NoEpisodes { path });
         }
         Ok(Self { spaces, files, parts, fingerprint: fingerprint.text() })
     }
@@ -145,6 +158,7 @@ impl Opened {
                     Header::VERSION
                 )));
             }
+            check_compression(metadata)?;
             let leaves = header.leaves()?;
             let columns = metadata.file_metadata().schema_descr().num_columns();
             let expected = columns::COUNT + leaves.iter().map(Vec::len).sum::<usize>();
@@ -165,6 +179,11 @@ impl Opened {
             if rows.len() != header.steps.len() {
                 let (found, expected) = (rows.len(), header.steps.len());
                 return Err(damaged(format!("it has {found} row groups instead of {expected}")));
+            }
+            for (rows, steps) in rows.iter().zip(&header.steps) {
+                if *steps > *rows as u64 {
+                    return Err(damaged(format!("{rows} rows claim to be {steps} steps")));
+                }
             }
             Ok((header, leaves, rows))
         })?;

@@ -70,7 +70,7 @@ impl ParquetRecorder {
     /// no recordings.
     ///
     /// # Errors
-    /// [`OfflineError::Exists`] if there are recordings; [`OfflineError::File`] if the directory cannot be created.
+    /// [`OfflineError::Exists`] if there are recordings; [`OfflineError::Write`] if the directory cannot be created.
     pub fn create(
         folder: impl AsRef<Path>,
         spaces: BTreeMap<ModuleId, (Space, Space)>,
@@ -95,15 +95,29 @@ impl ParquetRecorder {
     /// removes what was recorded since the checkpoint.
     ///
     /// # Errors
-    /// [`OfflineError::File`] if the directory cannot be created.
+    /// [`OfflineError::Write`] if the directory cannot be created.
     pub fn resume(
         folder: impl AsRef<Path>,
         spaces: BTreeMap<ModuleId, (Space, Space)>,
     ) -> Result<Self> {
-        let folder = folder.as_ref().to_owned();
-        fs::create_dir_all(&folder).map_err(|error| OfflineError::from(error).in_file(&folder))?;
-        let (max_file_size, spaces) = (Self::DEFAULT_FILE_SIZE, RwLock::new(spaces));
-        Ok(Self { folder, max_file_size, spaces, runners: Mutex::default() })
+        let recorder = Self::in_folder(folder.as_ref(), spaces);
+        recorder.create_folder()?;
+        Ok(recorder)
+    }
+
+    /// Creates a recorder without creating its directory.
+    pub(crate) fn in_folder(folder: &Path, spaces: BTreeMap<ModuleId, (Space, Space)>) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            max_file_size: Self::DEFAULT_FILE_SIZE,
+            spaces: RwLock::new(spaces),
+            runners: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn create_folder(&self) -> Result<()> {
+        let created = fs::create_dir_all(&self.folder);
+        created.map_err(|source| OfflineError::Write { path: self.folder.clone(), source })
     }
 
     /// Sets the number of bytes, about, of a file; RLlib's `output_max_file_size`.
@@ -122,7 +136,7 @@ impl ParquetRecorder {
     /// observation; their continuations are parts of their own.
     ///
     /// # Errors
-    /// [`OfflineError::File`] for a file that cannot be written.
+    /// [`OfflineError::Write`] for a file that cannot be written.
     pub fn flush(&self) -> Result<()> {
         for (runner, recording) in self.lock().iter_mut() {
             for (id, part) in recording.assembler.flush() {
@@ -175,10 +189,13 @@ impl ParquetRecorder {
         self.folder.join(id).join(format!("{runner:04}-{number:06}.{EXTENSION}"))
     }
 
-    /// Returns the files in the directory, with module, runner and number.
+    /// Returns the files in the directory, with module, runner and number. A directory that is missing has none.
     fn files(&self) -> Result<Vec<(PathBuf, ModuleId, usize, u64)>> {
         let mut files = Vec::new();
         let in_folder = |error: std::io::Error| OfflineError::from(error).in_file(&self.folder);
+        if !self.folder.exists() {
+            return Ok(files);
+        }
         for module in fs::read_dir(&self.folder).map_err(in_folder)? {
             let module = module.map_err(in_folder)?;
             let id = module.file_name().to_string_lossy().into_owned();
@@ -208,7 +225,7 @@ impl ParquetRecorder {
         let folder = self.folder.join(id);
         if !episodes.is_empty() {
             fs::create_dir_all(&folder)
-                .map_err(|error| OfflineError::from(error).in_file(&folder))?;
+                .map_err(|source| OfflineError::Write { path: folder.clone(), source })?;
         }
         // Episodes in one file have equal columns.
         let mut rest = episodes.as_slice();

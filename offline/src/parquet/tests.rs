@@ -2,10 +2,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
+use ::parquet::file::metadata::KeyValue;
+use ::parquet::file::properties::WriterProperties;
+use ::parquet::file::reader::{FileReader, SerializedFileReader};
+use ::parquet::file::writer::SerializedFileWriter;
 use rekindle_core::{DEFAULT_MODULE_ID, Generator};
 use rekindle_env::{AgentId, Buffer, Space};
 use rekindle_env_runner::{Experience, ExperienceRecorder, RolloutStates, Segment, SegmentEnd};
 
+use super::header::{Header, KEY};
 use super::*;
 use crate::source::Recorded;
 
@@ -272,4 +277,59 @@ fn damaged_files_are_errors_or_other_data_but_no_panic() {
         refused += usize::from(ParquetData::open(&path).and_then(read).is_err());
     }
     assert!(refused > 250, "{refused}");
+}
+
+#[test]
+fn a_row_group_with_more_steps_than_rows_is_refused() {
+    let (_folder, path) = one_file();
+    let mut bytes = fs::read(&path).unwrap();
+    let steps = b"\"steps\":[6]";
+    let at = bytes.windows(steps.len()).position(|window| window == steps).unwrap();
+    bytes[at + steps.len() - 2] = b'9';
+    fs::write(&path, bytes).unwrap();
+    let found = message(&path);
+    assert!(found.contains("8 rows claim to be 9 steps"), "{found}");
+}
+
+#[test]
+fn a_file_without_row_groups_has_no_episodes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("0000-000000.parquet");
+    let (_kept, with_rows) = one_file();
+    let reader = SerializedFileReader::new(fs::File::open(with_rows).unwrap()).unwrap();
+    let mut header: Header = {
+        let values = reader.metadata().file_metadata().key_value_metadata().unwrap();
+        serde_json::from_str(values[0].value.as_ref().unwrap()).unwrap()
+    };
+    header.steps.clear();
+    let value = KeyValue::new(KEY.to_owned(), serde_json::to_string(&header).unwrap());
+    let properties = WriterProperties::builder().set_key_value_metadata(Some(vec![value])).build();
+    let schema = reader.metadata().file_metadata().schema_descr().root_schema_ptr();
+    let file = fs::File::create(&path).unwrap();
+    SerializedFileWriter::new(file, schema, Arc::new(properties)).unwrap().close().unwrap();
+    let found = message(folder.path());
+    assert!(found.contains("has no episodes; record some"), "{found}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_failed_write_names_the_file_and_its_cause() {
+    let (folder, path) = one_file();
+    let data = ParquetData::open(folder.path()).unwrap();
+    let spaces = spaces().remove(1);
+    let mut again = OfflineData::new(spaces.0, spaces.1);
+    (0..data.num_parts()).for_each(|part| again.push(&data.read(part).unwrap()).unwrap());
+    // A disk that is always full.
+    let other = folder.path().join("other");
+    fs::create_dir_all(other.join("default_policy")).unwrap();
+    let temporary = other.join("default_policy/.0000-000000.parquet.tmp");
+    std::os::unix::fs::symlink("/dev/full", temporary).unwrap();
+    let error = again.save_parquet(&other).unwrap_err();
+    let OfflineError::Write { path: found, source } = &error else { panic!("{error}") };
+    assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+    assert_eq!(found.file_name(), path.file_name());
+    assert!(error.to_string().starts_with("cannot write "), "{error}");
+    // Where a file is in the place of a directory.
+    let error = again.save_parquet(&path).unwrap_err();
+    assert!(matches!(error, OfflineError::Write { .. }), "{error}");
 }

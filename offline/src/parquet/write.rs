@@ -32,7 +32,7 @@ const ROW_GROUP: usize = 1 << 20;
 /// Writes episodes of one module, with equal columns. Nothing is left of a file that cannot be written.
 ///
 /// # Errors
-/// [`OfflineError::File`] that names the file.
+/// [`OfflineError::Write`] that names the file.
 pub(crate) fn write_file(
     path: &Path,
     module_id: &str,
@@ -48,7 +48,7 @@ pub(crate) fn write_file(
     written.map_err(|error| {
         // The error of the write is the one to report.
         drop(fs::remove_file(&temporary));
-        error.in_file(path)
+        error.in_written_file(path)
     })
 }
 

@@ -3,6 +3,7 @@
 
 #[path = "../../../checkpoint/tests/fuzz/memory.rs"]
 mod memory;
+mod messages;
 mod minari;
 #[path = "../../../checkpoint/tests/fuzz/mutate.rs"]
 #[allow(dead_code, reason = "the other fuzzer mutates more kinds of files")]

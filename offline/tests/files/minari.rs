@@ -114,7 +114,7 @@ fn actions_are_read_in_the_units_of_modules() {
 }
 
 /// Reading a damaged dataset fails with the message, when it is opened or when the episode is read.
-fn refused(folder: &Path) -> (OfflineError, String) {
+pub(crate) fn refused(folder: &Path) -> (OfflineError, String) {
     let outcome = MinariData::open(folder)
         .and_then(|data| (0..data.num_parts()).try_for_each(|part| data.read(part).map(|_| ())));
     let error = outcome.unwrap_err();
@@ -122,7 +122,7 @@ fn refused(folder: &Path) -> (OfflineError, String) {
     (error, message)
 }
 
-fn edit(folder: &Path, from: &str, to: &str) {
+pub(crate) fn edit(folder: &Path, from: &str, to: &str) {
     let path = folder.join("data/metadata.json");
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{text}");
@@ -256,7 +256,12 @@ fn saved_episodes_are_read_bit_for_bit_in_every_space() {
 }
 
 /// A fragment of one environment: `steps` steps after `t` steps of an episode, with log-probabilities and an info.
-fn fragment(steps: usize, (episode, t): (u64, usize), end: SegmentEnd, info: &str) -> Experience {
+pub(crate) fn fragment(
+    steps: usize,
+    (episode, t): (u64, usize),
+    end: SegmentEnd,
+    info: &str,
+) -> Experience {
     let number = |t: usize| episode as f32 * 100.0 + t as f32;
     let column = |from: usize| (from..from + steps).map(number).collect::<Vec<_>>();
     let segment = Segment::new(0..steps, end).with_episode(0, episode).with_t_started(t);
@@ -275,7 +280,7 @@ fn fragment(steps: usize, (episode, t): (u64, usize), end: SegmentEnd, info: &st
     experience
 }
 
-fn simple() -> (Space, Space) {
+pub(crate) fn simple() -> (Space, Space) {
     (Space::unbounded(&[1]).unwrap(), Space::discrete(2).unwrap())
 }
 
@@ -342,4 +347,41 @@ fn a_dataset_holds_one_module() {
     let folder = tempfile::tempdir().unwrap();
     let error = data.save_minari(folder.path()).unwrap_err();
     assert!(matches!(&error, OfflineError::SeveralModules { module } if module == "a"), "{error}");
+}
+
+#[test]
+fn recorded_columns_come_back_in_their_shapes() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = MinariRecorder::create(folder.path(), simple()).unwrap();
+    let columns = || {
+        [
+            ("action_dist_inputs", Buffer::from_f32((0..6).map(|x| x as f32).collect(), &[2])),
+            ("action_prob", Buffer::from_f32(vec![0.5; 3], &[])),
+            ("qf_logits", Buffer::from_f32((0..12).map(|x| x as f32).collect(), &[2, 2])),
+            ("choice", Buffer::from_i64(vec![3, 1, 2], &[])),
+            ("one", Buffer::from_f32(vec![1.0, 2.0, 3.0], &[1])),
+        ]
+        .map(|(name, column)| (name.to_owned(), column.unwrap()))
+    };
+    let record = |episode| {
+        let mut experience = fragment(3, (episode, 0), SegmentEnd::Terminated, "x");
+        let rollouts = experience.rollouts.get_mut(DEFAULT_MODULE_ID).unwrap();
+        rollouts[0].extras.extend(columns());
+        recorder.record(0, &experience).unwrap();
+        recorder.flush().unwrap();
+    };
+    record(0);
+    // Columns are known after a restart, too.
+    let state = recorder.state();
+    recorder.rewind(&state).unwrap();
+    record(1);
+    let episodes = all(&MinariData::open(folder.path()).unwrap());
+    assert_eq!(episodes.len(), 2);
+    for episode in episodes {
+        for (name, column) in columns() {
+            assert_eq!(episode.extras.get(&name), Some(&column), "{name}");
+        }
+        let infos = episode.infos.unwrap();
+        assert_eq!(infos.as_dict().unwrap().keys().collect::<Vec<_>>(), ["x"]);
+    }
 }
