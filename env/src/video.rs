@@ -44,7 +44,7 @@ impl VideoFormat {
     /// Checks that the program that writes the format can be started.
     ///
     /// # Errors
-    /// [`EnvError::MissingProgram`](crate::EnvError::MissingProgram).
+    /// [`EnvError::MissingProgram`].
     pub fn check(self) -> Result<()> {
         match self {
             Self::Gif => Ok(()),
