@@ -92,6 +92,17 @@ impl OffPolicyEstimation {
         data: &dyn OfflineSource,
         id: &str,
     ) -> Result<BTreeMap<Estimator, Estimate>> {
+        let estimates = self.each(module, data, id)?.into_iter();
+        estimates.map(|(estimator, estimate)| Ok((estimator, estimate?))).collect()
+    }
+
+    /// Estimates as [`estimate`](Self::estimate) does. An estimator that fails does not keep the others from it.
+    pub(crate) fn each(
+        &self,
+        module: &AnyRLModule,
+        data: &dyn OfflineSource,
+        id: &str,
+    ) -> Result<Vec<(Estimator, Result<Estimate, OfflineError>)>> {
         self.check_fields()?;
         self.check_module(module)?;
         let module = module.valid();
@@ -104,20 +115,20 @@ impl OffPolicyEstimation {
                 self.add(&module, &rollout, acted, &mut rng, &mut episodes)?;
             }
         }
-        let mut estimates = BTreeMap::new();
-        for &estimator in &self.methods {
+        let estimate = |&estimator: &Estimator| {
             let mut rng = Generator::from_seed(self.seed);
+            let (gamma, resamples) = (self.gamma, self.resamples);
             let estimate = estimate_with_interval(
                 estimator,
                 &episodes,
-                self.gamma,
+                gamma,
                 self.confidence,
-                self.resamples,
+                resamples,
                 &mut rng,
-            )?;
-            estimates.insert(estimator, estimate);
-        }
-        Ok(estimates)
+            );
+            (estimator, estimate)
+        };
+        Ok(self.methods.iter().map(estimate).collect())
     }
 
     /// Checks that a module and the first episodes of `id` in the data have what the estimators need.

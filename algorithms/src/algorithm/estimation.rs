@@ -1,5 +1,6 @@
 //! Estimates of the modules' returns from recorded data, as part of evaluations.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rekindle_core::ModuleId;
@@ -65,12 +66,21 @@ impl Algorithm {
         source.module_spaces().keys().try_for_each(check)
     }
 
-    /// Estimates the returns of the current weights.
+    /// Estimates the returns of the current weights. An estimator whose weights overflow does not end the training: a
+    /// warning says that its estimate is left out.
     pub(super) fn estimates(&self) -> Result<Estimates> {
         let mut estimates = Estimates::new();
         let Some((estimation, source)) = self.estimation() else { return Ok(estimates) };
         for id in source.module_spaces().keys() {
-            let of_module = estimation.estimate(self.module(id)?, &**source, id)?;
+            let mut of_module = BTreeMap::new();
+            for (estimator, estimate) in estimation.each(self.module(id)?, &**source, id)? {
+                match estimate {
+                    Ok(estimate) => drop(of_module.insert(estimator, estimate)),
+                    Err(error) => {
+                        tracing::warn!(module = id, "an estimate is left out: {error}");
+                    }
+                }
+            }
             estimates.insert(id.clone(), of_module);
         }
         Ok(estimates)
