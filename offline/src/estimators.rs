@@ -20,20 +20,25 @@ use crate::error::{OfflineError, Result};
 ///
 /// Precup et al. (2000); Jiang and Li (2016, equation 10) for the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Estimator {
     /// Ordinary importance sampling; RLlib's `ImportanceSampling`.
+    #[serde(rename = "is", alias = "importance_sampling")]
     ImportanceSampling,
     /// Weighted importance sampling; RLlib's `WeightedImportanceSampling`.
+    #[serde(rename = "wis", alias = "weighted_importance_sampling")]
     WeightedImportanceSampling,
     /// Importance sampling of each reward.
+    #[serde(rename = "pdis", alias = "per_decision_importance_sampling")]
     PerDecisionImportanceSampling,
     /// Weighted importance sampling of each reward. An episode that has ended keeps its last weight, with rewards 0.
+    #[serde(rename = "pdwis", alias = "per_decision_weighted_importance_sampling")]
     PerDecisionWeightedImportanceSampling,
     /// The mean of the estimated values of first observations; RLlib's `DirectMethod`.
+    #[serde(rename = "dm", alias = "direct_method")]
     DirectMethod,
     /// Estimated values, corrected by importance sampling; RLlib's `DoublyRobust`.
+    #[serde(rename = "dr", alias = "doubly_robust")]
     DoublyRobust,
 }
 
@@ -48,7 +53,7 @@ impl Estimator {
         Self::DoublyRobust,
     ];
 
-    /// Returns the short name, for metrics.
+    /// Returns the short name, for settings and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -199,7 +199,7 @@ fn a_settings_file_estimates_the_return_of_an_algorithm_that_learns_online() {
             "algorithm = \"PPO\"\n[environment]\nenv = \"CartPole-v1\"\n\
              [model_config]\nfcnet_hiddens = [8]\n\
              [training]\ntrain_batch_size = 32\nminibatch_size = 32\nnum_epochs = 1\n\
-             [evaluation.off_policy_estimation]\nmethods = [\"doubly_robust\"]\n{input}"
+             [evaluation.off_policy_estimation]\nmethods = [\"dr\"]\n{input}"
         )
     };
     let refused = |text: &str| {
@@ -209,11 +209,11 @@ fn a_settings_file_estimates_the_return_of_an_algorithm_that_learns_online() {
     let message = refused(&text(""));
     assert!(message.contains("`off_policy_estimation.input_` is []"), "{message}");
     let input = format!("input_ = [{:?}]\n", path.display().to_string());
-    let message = refused(&text(&input).replace("\"doubly_robust\"", ""));
+    let message = refused(&text(&input).replace("\"dr\"", ""));
     assert!(message.contains("`off_policy_estimation.methods` is []"), "{message}");
     let message = refused(&text(&input));
     assert!(message.contains("`dr` cannot estimate"), "{message}");
-    let allowed = text(&input).replace("doubly_robust", "importance_sampling");
+    let allowed = text(&input).replace("\"dr\"", "\"is\"");
     let mut algo = Experiment::from_toml(&allowed).unwrap().build(&device()).unwrap();
     let metrics = algo.evaluate().unwrap().metrics;
     assert!(metrics.get("off_policy_estimation/default_policy/is").is_some());

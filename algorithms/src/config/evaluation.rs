@@ -141,7 +141,7 @@ impl EvaluationConfig {
         if let Some(estimation) = &self.off_policy_estimation {
             estimation.check_fields().map_err(|error| error.within("off_policy_estimation"))?;
             if estimation.methods.is_empty() {
-                let constraint = "an estimate needs a method, such as \"weighted_importance_sampling\"; name one, or leave out `off_policy_estimation`";
+                let constraint = "an estimate needs a method, such as \"wis\"; name one, or leave out `off_policy_estimation`";
                 return Err(ConfigError::new("off_policy_estimation.methods", "[]", constraint));
             }
         }

@@ -59,7 +59,7 @@ fn a_run_without_an_environment_is_trained_resumed_and_evaluated_elsewhere() {
 fn estimates_are_printed_and_recorded() {
     let dir = tempfile::tempdir().unwrap();
     record(dir.path());
-    let estimation = "--set=evaluation.off_policy_estimation={methods=[\"weighted_importance_sampling\",\"importance_sampling\"]}";
+    let estimation = "--set=evaluation.off_policy_estimation={methods=[\"wis\",\"is\"]}";
     let args = ["train", "bc", "--seed=2", DATA, "--set=run.max_iterations=2", estimation];
     let key = "evaluation/off_policy_estimation/default_policy/wis";
     let mut first = None;
