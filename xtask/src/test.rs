@@ -160,8 +160,11 @@ const STEPS: [Step; 18] = [
     Step::new("book", &["run", "--quiet", "--package", "xtask", "--", "book"])
         .slow()
         .needs(Need::MdBook),
-    Step::new("tests of benchmarks", &["test", "--package", "rekindle-benches", "--tests", "--benches"])
-        .slow(),
+    Step::new(
+        "tests of benchmarks",
+        &["test", "--package", "rekindle-benches", "--tests", "--benches"],
+    )
+    .slow(),
     Step::new("more fuzzing", &["test", "--package", "rekindle-checkpoint", "--test", "fuzz"])
         .with_env("REKINDLE_FUZZ_INPUTS", "200000")
         .slow(),
