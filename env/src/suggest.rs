@@ -1,6 +1,9 @@
 //! Suggestions for mistyped names in error messages.
 
-/// Lists the names that are close to `wanted`, then all names: `did you mean ..? known: ..`.
+/// The most names that are listed after a suggestion. A longer list hides the suggestion.
+const MAX_LISTED: usize = 40;
+
+/// Lists the names that are close to `wanted`, then all names unless they are many: `did you mean ..? known: ..`.
 #[must_use]
 pub fn did_you_mean(wanted: &str, known: &[String]) -> String {
     if known.is_empty() {
@@ -11,6 +14,7 @@ pub fn did_you_mean(wanted: &str, known: &[String]) -> String {
     let all = list(known.iter().collect());
     match list(close_to(wanted, known.iter())).as_str() {
         "" => format!("known: {all}"),
+        close if known.len() > MAX_LISTED => format!("did you mean {close}?"),
         close => format!("did you mean {close}? known: {all}"),
     }
 }
@@ -95,6 +99,17 @@ mod tests {
         assert_eq!(edit_distance("kitten", "sitting"), 3);
         assert_eq!(edit_distance("abc", ""), 3);
         assert_eq!(edit_distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn a_suggestion_stands_alone_where_the_list_would_hide_it() {
+        let names: Vec<_> = (0..=MAX_LISTED).map(|number| format!("name-{number:03}")).collect();
+        let few = &names[..MAX_LISTED];
+        assert!(did_you_mean("game", &["name".into()]).ends_with("? known: `name`"));
+        assert!(did_you_mean("name-00x", few).contains("? known: `name-000`, `name-001`"));
+        assert!(did_you_mean("name-00x", &names).ends_with("`name-009`?"));
+        // Without a suggestion, the list is all that helps.
+        assert!(did_you_mean("other", &names).starts_with("known: `name-000`, "));
     }
 
     #[test]

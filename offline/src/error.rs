@@ -151,7 +151,7 @@ pub enum OfflineError {
     },
     /// A file or directory of recordings that does not exist.
     #[error(
-        "{} does not exist; name a directory of recordings, or record experience with the setting `env_runners.output`",
+        "`{}` does not exist; name a directory of recordings, or record experience with the setting `env_runners.output`",
         path.display()
     )]
     Missing {
@@ -159,14 +159,14 @@ pub enum OfflineError {
         path: PathBuf,
     },
     /// A directory into which another run records.
-    #[error("another run records into {}; choose another directory, or wait until it ends", path.display())]
+    #[error("another run records into `{}`; choose another directory, or wait until it ends", path.display())]
     InUse {
         /// The directory.
         path: PathBuf,
     },
     /// A directory without recordings.
     #[error(
-        "{} has no files `*.parquet`; record experience with the setting `env_runners.output`",
+        "`{}` has no files `*.parquet`; record experience with the setting `env_runners.output`",
         path.display()
     )]
     NoFiles {
@@ -175,7 +175,7 @@ pub enum OfflineError {
     },
     /// A directory without a Minari dataset.
     #[error(
-        "{} has no Minari dataset: neither `metadata.json` nor `data/metadata.json`; name the directory of the dataset's id, below that of all datasets",
+        "`{}` has no Minari dataset: neither `metadata.json` nor `data/metadata.json`; name the directory of the dataset's id, below that of all datasets",
         path.display()
     )]
     NoDataset {
@@ -191,7 +191,7 @@ pub enum OfflineError {
         module: String,
     },
     /// A directory that has recordings already.
-    #[error("{} has recordings already; choose another directory, or remove them", path.display())]
+    #[error("`{}` has recordings already; choose another directory, or remove them", path.display())]
     Exists {
         /// The directory.
         path: PathBuf,
