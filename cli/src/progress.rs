@@ -155,6 +155,6 @@ mod tests {
     fn nothing_is_said_about_the_time_left_before_it_is_known() {
         let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::hidden());
         assert_eq!(time_left(bar.eta()), "");
-        assert_eq!(time_left(Duration::from_secs(90)), ", 90s left");
+        assert_eq!(time_left(Duration::from_secs(45)), ", 45s left");
     }
 }

@@ -20,7 +20,8 @@ pub(crate) fn checkpoint_at(path: &Path, best: bool) -> Result<PathBuf> {
         return Ok(checkpoint_of_run(path, if best { "best" } else { "latest" })?);
     }
     if best {
-        let message = format!("--best needs the folder of a run, and `{}` is none", path.display());
+        let message =
+            format!("--best needs the folder of a run, and `{}` is not one", path.display());
         return Err(CliError::Usage(message));
     }
     if looks_like_checkpoint(path) {

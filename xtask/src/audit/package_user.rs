@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle::prelude::*;
-use rekindle::rl_module::{Result, register_module};
+use rekindle::rl_module::Result;
 
 // The module of the example.
 
