@@ -64,7 +64,7 @@ pub enum AlgorithmError {
         known: Vec<String>,
     },
     /// A file or directory of a run that could not be written or read.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} `{}`: {source}", path.display())]
     RunFolder {
         /// The action that failed, such as `write`.
         action: &'static str,
@@ -74,7 +74,7 @@ pub enum AlgorithmError {
         source: std::io::Error,
     },
     /// A directory that is not the folder of a run.
-    #[error("{} is not the folder of a run: it has no config.toml and checkpoints", path.display())]
+    #[error("`{}` is not the folder of a run: it has no config.toml and checkpoints", path.display())]
     NotARun {
         /// The directory.
         path: PathBuf,

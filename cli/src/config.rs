@@ -67,7 +67,7 @@ fn source(args: &Settings) -> Result<Experiment> {
             let mut known = registered_algorithms();
             known.extend(CONFIGS.iter().map(|(name, _)| (*name).to_owned()));
             Err(CliError::Usage(format!(
-                "`{source}` is not a file, an algorithm or a tuned configuration; {}",
+                "`{source}` is not a file, an algorithm or a tuned configuration, which `rekindle list` lists; {}",
                 did_you_mean(source, &known)
             )))
         }

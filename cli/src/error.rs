@@ -39,7 +39,7 @@ pub(crate) enum CliError {
     Build(AlgorithmError),
     #[error("the program's own environments and modules could not be registered: {0}")]
     Register(#[source] BoxError),
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} `{}`: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("{0}")]
     Failed(String),

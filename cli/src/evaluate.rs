@@ -24,7 +24,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
         None if data.get("test_observations").is_some() => of_bundle(args, &path)?,
         None => {
             let message = format!(
-                "{} is the checkpoint of a component; evaluate the checkpoint of the whole algorithm, or a policy bundle",
+                "`{}` is the checkpoint of a component; evaluate the checkpoint of the whole algorithm, or a policy bundle",
                 path.display()
             );
             return Err(CliError::Failed(message));

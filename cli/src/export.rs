@@ -17,7 +17,7 @@ use crate::run_path::checkpoint_at;
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     let path = checkpoint_at(&args.path, args.best)?;
     if args.out.exists() {
-        let message = format!("{} exists; choose another name with --out", args.out.display());
+        let message = format!("`{}` exists; choose another name with --out", args.out.display());
         return Err(CliError::Usage(message));
     }
     let bundle = bundle_at(&path, args)?;

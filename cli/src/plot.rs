@@ -23,7 +23,7 @@ pub(crate) fn run(args: &PlotArgs) -> Result<()> {
     for run in &args.runs {
         if !run.join("metrics.jsonl").is_file() {
             let message =
-                format!("{} is not the folder of a run: it has no metrics.jsonl", run.display());
+                format!("`{}` is not the folder of a run: it has no metrics.jsonl", run.display());
             return Err(CliError::Failed(message));
         }
         let results = read_run(run)?;
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &PlotArgs) -> Result<()> {
             let known = results.last().into_iter().flat_map(|result| result.iter());
             let known: Vec<String> = known.map(|(key, _)| key.to_owned()).collect();
             let message = format!(
-                "{} has no values of `{}`; {}",
+                "`{}` has no values of `{}`; {}",
                 run.display(),
                 args.metric,
                 rekindle::env::did_you_mean(&args.metric, &known)

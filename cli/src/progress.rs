@@ -1,9 +1,10 @@
 //! The output of training: a line per iteration, and a progress bar.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use rekindle::algorithms::{Algorithm, RunConfig};
 use rekindle::metrics::{ConsoleColumn, ConsoleSink, Metrics, MetricsError, Sink};
 
@@ -29,17 +30,21 @@ impl Progress {
             false => ProgressDrawTarget::stderr(),
         };
         let (length, template) = match (run.max_env_steps, run.max_iterations) {
-            (Some(steps), _) => {
-                (Some(steps), "{wide_bar} {human_pos}/{human_len} steps, {eta} left")
-            }
+            (Some(steps), _) => (Some(steps), "{wide_bar} {human_pos}/{human_len} steps{left}"),
             (None, Some(iterations)) => {
-                (Some(iterations), "{wide_bar} {human_pos}/{human_len} iterations, {eta} left")
+                (Some(iterations), "{wide_bar} {human_pos}/{human_len} iterations{left}")
             }
             (None, None) => (None, "{spinner} {human_pos} steps, {elapsed}"),
         };
         let bar = ProgressBar::with_draw_target(length, target);
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+            bar.set_style(style.with_key(
+                "left",
+                |state: &ProgressState, text: &mut dyn fmt::Write| {
+                    // A picture that cannot be written is not drawn.
+                    let _ = text.write_str(&time_left(state.eta()));
+                },
+            ));
         }
         let progress = Self { bar };
         progress.bar.set_position(position(algorithm, run));
@@ -73,6 +78,14 @@ impl Progress {
 
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// Describes an estimate of the time left. It is 0 before the first iteration, when nothing is known.
+fn time_left(estimate: Duration) -> String {
+    match estimate {
+        Duration::ZERO => String::new(),
+        _ => format!(", {:#} left", HumanDuration(estimate)),
     }
 }
 
@@ -141,5 +154,17 @@ impl Write for Above {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             flushed => flushed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_said_about_the_time_left_before_it_is_known() {
+        let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::hidden());
+        assert_eq!(time_left(bar.eta()), "");
+        assert_eq!(time_left(Duration::from_secs(45)), ", 45s left");
     }
 }

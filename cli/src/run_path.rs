@@ -20,7 +20,8 @@ pub(crate) fn checkpoint_at(path: &Path, best: bool) -> Result<PathBuf> {
         return Ok(checkpoint_of_run(path, if best { "best" } else { "latest" })?);
     }
     if best {
-        let message = format!("--best needs the folder of a run, and {} is none", path.display());
+        let message =
+            format!("--best needs the folder of a run, and `{}` is not one", path.display());
         return Err(CliError::Usage(message));
     }
     if looks_like_checkpoint(path) {
@@ -28,10 +29,10 @@ pub(crate) fn checkpoint_at(path: &Path, best: bool) -> Result<PathBuf> {
     }
     Err(CliError::Failed(match path.exists() {
         true => format!(
-            "{} is neither the folder of a run ({CONFIG}, {CHECKPOINTS}/) nor a checkpoint (manifest.json)",
+            "`{}` is neither the folder of a run ({CONFIG}, {CHECKPOINTS}/) nor a checkpoint (manifest.json)",
             path.display()
         ),
-        false => format!("{} does not exist", path.display()),
+        false => format!("`{}` does not exist", path.display()),
     }))
 }
 

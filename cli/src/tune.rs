@@ -57,7 +57,7 @@ fn reopen(folder: &Path, args: &TuneArgs) -> Result<StudySettings> {
         || args.out.is_some();
     if is_changed {
         let message = format!(
-            "{} is a study; it continues with its own settings, and only --trials and --device may be given",
+            "`{}` is a study; it continues with its own settings, and only --trials and --device may be given",
             folder.display()
         );
         return Err(CliError::Usage(message));

@@ -19,7 +19,7 @@ use crate::output::{self, say};
 pub(crate) fn run(args: &ViewArgs) -> Result<()> {
     if !args.runs.is_dir() {
         let message = format!(
-            "{} is not a directory; name the one with the folders of runs, which `rekindle train` creates",
+            "`{}` is not a directory; name the one with the folders of runs, which `rekindle train` creates",
             args.runs.display()
         );
         return Err(CliError::Failed(message));

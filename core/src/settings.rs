@@ -156,8 +156,12 @@ macro_rules! settings {
 ///
 /// # Errors
 /// A [`ConfigError`] with the field for 0.
-pub fn at_least_one(field: &'static str, value: &usize) -> Result<(), ConfigError> {
-    refuse_unless(*value > 0, field, value, "it must be at least 1")
+pub fn at_least_one<T>(field: &'static str, value: &T) -> Result<(), ConfigError>
+where
+    T: Copy + Display + TryInto<u64>,
+{
+    let holds = (*value).try_into().is_ok_and(|value| value > 0);
+    refuse_unless(holds, field, value, "it must be at least 1")
 }
 
 /// Checks that a number is positive, also in single precision. Infinity is allowed. JSON has no infinity, so

@@ -279,7 +279,7 @@ pub enum EnvError {
         reason: String,
     },
     /// A video that cannot be written.
-    #[error("cannot write the video {}: {source}", path.display())]
+    #[error("cannot write the video `{}`: {source}", path.display())]
     Video {
         /// The file.
         path: PathBuf,

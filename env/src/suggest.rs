@@ -1,6 +1,9 @@
 //! Suggestions for mistyped names in error messages.
 
-/// Lists the names that are close to `wanted`, then all names: `did you mean ..? known: ..`.
+/// The most names that are listed after a suggestion. A longer list hides the suggestion.
+const MAX_LISTED: usize = 40;
+
+/// Lists the names that are close to `wanted`, then all names unless they are many: `did you mean ..? known: ..`.
 #[must_use]
 pub fn did_you_mean(wanted: &str, known: &[String]) -> String {
     if known.is_empty() {
@@ -11,6 +14,7 @@ pub fn did_you_mean(wanted: &str, known: &[String]) -> String {
     let all = list(known.iter().collect());
     match list(close_to(wanted, known.iter())).as_str() {
         "" => format!("known: {all}"),
+        close if known.len() > MAX_LISTED => format!("did you mean {close}?"),
         close => format!("did you mean {close}? known: {all}"),
     }
 }
@@ -95,6 +99,17 @@ mod tests {
         assert_eq!(edit_distance("kitten", "sitting"), 3);
         assert_eq!(edit_distance("abc", ""), 3);
         assert_eq!(edit_distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn a_suggestion_stands_alone_where_the_list_would_hide_it() {
+        let others = (0..MAX_LISTED).map(|number| format!("other-{number}"));
+        let names: Vec<_> = std::iter::once("cartpole".to_owned()).chain(others).collect();
+        let few = did_you_mean("cartpol", &names[..MAX_LISTED]);
+        assert!(few.starts_with("did you mean `cartpole`? known: `cartpole`, `other-0`"), "{few}");
+        assert_eq!(did_you_mean("cartpol", &names), "did you mean `cartpole`?");
+        // Without a suggestion, the list is all that helps.
+        assert!(did_you_mean("zzz", &names).starts_with("known: `cartpole`, `other-0`"));
     }
 
     #[test]

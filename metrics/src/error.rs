@@ -60,7 +60,7 @@ pub enum MetricsError {
         key: String,
     },
     /// A file could not be read or written.
-    #[error("could not access {}: {source}", path.display())]
+    #[error("could not access `{}`: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,

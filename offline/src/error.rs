@@ -90,7 +90,7 @@ pub enum OfflineError {
         reason: String,
     },
     /// A file or directory that cannot be written, for example on a full disk.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write `{}`: {source}", path.display())]
     Write {
         /// The file or directory.
         path: PathBuf,
@@ -168,7 +168,7 @@ pub enum OfflineError {
     },
     /// A file or directory of recordings that does not exist.
     #[error(
-        "{} does not exist; name a directory of recordings, or record experience with the setting `env_runners.output`",
+        "`{}` does not exist; name a directory of recordings, or record experience with the setting `env_runners.output`",
         path.display()
     )]
     Missing {
@@ -176,14 +176,14 @@ pub enum OfflineError {
         path: PathBuf,
     },
     /// A directory into which another run records.
-    #[error("another run records into {}; choose another directory, or wait until it ends", path.display())]
+    #[error("another run records into `{}`; choose another directory, or wait until it ends", path.display())]
     InUse {
         /// The directory.
         path: PathBuf,
     },
     /// A directory without recordings.
     #[error(
-        "{} has no files `*.parquet`; record experience with the setting `env_runners.output`",
+        "`{}` has no files `*.parquet`; record experience with the setting `env_runners.output`",
         path.display()
     )]
     NoFiles {
@@ -192,7 +192,7 @@ pub enum OfflineError {
     },
     /// A directory without a Minari dataset.
     #[error(
-        "{} has no Minari dataset: neither `metadata.json` nor `data/metadata.json`; name the directory of the dataset's id, below that of all datasets",
+        "`{}` has no Minari dataset: neither `metadata.json` nor `data/metadata.json`; name the directory of the dataset's id, below that of all datasets",
         path.display()
     )]
     NoDataset {
@@ -201,7 +201,7 @@ pub enum OfflineError {
     },
     /// A directory that holds Minari datasets, and is none itself.
     #[error(
-        "{} holds Minari datasets, and is none itself; name a dataset: {}",
+        "`{}` holds Minari datasets, and is none itself; name a dataset: {}",
         path.display(),
         listed(datasets)
     )]
@@ -213,7 +213,7 @@ pub enum OfflineError {
     },
     /// A part of a Minari dataset.
     #[error(
-        "{} is a part of a Minari dataset, which is read as a whole; name its directory: {}",
+        "`{}` is a part of a Minari dataset, which is read as a whole; name its directory: `{}`",
         path.display(),
         dataset.display()
     )]
@@ -225,7 +225,7 @@ pub enum OfflineError {
     },
     /// Data without episodes.
     #[error(
-        "{} has no episodes; record some with the setting `env_runners.output`, or name other data",
+        "`{}` has no episodes; record some with the setting `env_runners.output`, or name other data",
         path.display()
     )]
     NoEpisodes {
@@ -241,7 +241,7 @@ pub enum OfflineError {
         module: String,
     },
     /// A directory that has recordings already.
-    #[error("{} has recordings already; choose another directory, or remove them", path.display())]
+    #[error("`{}` has recordings already; choose another directory, or remove them", path.display())]
     Exists {
         /// The directory.
         path: PathBuf,
@@ -368,5 +368,5 @@ impl OfflineError {
 
 /// Returns paths for a message.
 fn listed(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ")
 }

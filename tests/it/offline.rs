@@ -432,7 +432,7 @@ fn settings_that_do_not_fit_data_are_refused_by_name() {
     let message = refused(&BcConfig::new());
     assert!(message.contains("`offline_data.input_` is []"), "{message}");
     let message = refused(&BcConfig::new().offline_data(|o| o.input_("no/such/folder")));
-    assert!(message.contains("no/such/folder does not exist"), "{message}");
+    assert!(message.contains("no/such/folder` does not exist"), "{message}");
     let message = refused(&BcConfig::new().offline_source(data()).environment("CartPole-v1"));
     assert!(
         message.contains("the data of module `default_policy` have the observation space"),

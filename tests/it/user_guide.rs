@@ -58,6 +58,20 @@ fn every_link_to_a_file_leads_to_one_and_a_test_that_is_named_is_in_it() {
     assert!(files > 100 && names > 20, "{files} {names}");
 }
 
+/// Without `--locked`, `cargo install` takes the newest versions of dependencies, which no test has seen.
+#[test]
+fn programs_are_installed_with_the_versions_of_the_lock_file() {
+    let mut count = 0;
+    for (page, text) in pages() {
+        for command in text.split("cargo install --path ").skip(1) {
+            let command = command.split(['`', '\n']).next().unwrap();
+            assert!(command.contains("--locked"), "{}: {command}", page.display());
+            count += 1;
+        }
+    }
+    assert!(count >= 3, "{count}");
+}
+
 #[test]
 fn code_in_the_book_is_part_of_tested_files() {
     let library = fs::read_to_string(root().join("src/lib.rs")).unwrap();
@@ -131,24 +145,30 @@ fn methods(text: &str) -> BTreeSet<(String, String)> {
         .collect()
 }
 
+/// The directories of the crates that `rekindle` re-exports, which are its dependencies.
+fn re_exported_crates() -> Vec<String> {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let dependencies = manifest.split("\n[dependencies]\n").nth(1).unwrap();
+    let dependencies = dependencies.split("\n[").next().unwrap();
+    let names = dependencies.lines().filter_map(|line| line.strip_prefix("rekindle-"));
+    names.map(|line| line.split(['.', ' ']).next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_re_exported_crates_are_the_libraries_of_the_workspace() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let members = manifest.split("\nmembers = [").nth(1).and_then(|rest| rest.split(']').next());
+    let members = members.unwrap().split('"').skip(1).step_by(2).map(str::to_owned);
+    // They are built on `rekindle`.
+    let programs = ["cli", "python", "benches", "xtask"];
+    let libraries: BTreeSet<_> = members.filter(|name| !programs.contains(&&**name)).collect();
+    assert_eq!(re_exported_crates().into_iter().collect::<BTreeSet<_>>(), libraries);
+}
+
 #[test]
 fn every_method_that_is_named_is_in_a_file_that_names_its_type() {
-    const CRATES: [&str; 12] = [
-        "algorithms",
-        "catalog",
-        "checkpoint",
-        "core",
-        "env",
-        "env-runner",
-        "kernels",
-        "learner",
-        "metrics",
-        "onnx",
-        "parallel",
-        "rl-module",
-    ];
     let mut files = Vec::new();
-    for name in CRATES {
+    for name in re_exported_crates() {
         sources(&root().join(name).join("src"), &mut files);
     }
     let mut count = 0;

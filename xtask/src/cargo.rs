@@ -60,15 +60,39 @@ pub(crate) fn build_gpu_check(feature: Option<&str>, profile: &str) -> Result<Pa
     Ok(target_directory()?.join(folder).join(program))
 }
 
-/// The directory of Cargo's output, which environment variables and configuration may move.
-pub(crate) fn target_directory() -> Result<PathBuf> {
-    #[derive(Deserialize)]
-    struct Metadata {
-        target_directory: PathBuf,
+/// The packages of this workspace, and where they are built.
+#[derive(Deserialize)]
+pub(crate) struct Metadata {
+    /// The directory of Cargo's output, which environment variables and configuration may move.
+    pub(crate) target_directory: PathBuf,
+    /// The members of the workspace.
+    pub(crate) packages: Vec<Package>,
+}
+
+/// A package of this workspace.
+#[derive(Deserialize)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// The registries that it may be published in; `None` means any.
+    pub(crate) publish: Option<Vec<String>>,
+}
+
+impl Package {
+    /// Whether the package can be published, which `publish = false` in its manifest forbids.
+    pub(crate) fn is_published(&self) -> bool {
+        self.publish.as_ref().is_none_or(|registries| !registries.is_empty())
     }
+}
+
+/// Returns what Cargo knows about this workspace.
+pub(crate) fn metadata() -> Result<Metadata> {
     let mut metadata = cargo(&["metadata", "--no-deps", "--format-version", "1"]);
     let text = process::capture(&mut metadata)?;
-    serde_json::from_str::<Metadata>(&text)
-        .map(|metadata| metadata.target_directory)
-        .map_err(|error| Error::malformed("cargo metadata", error))
+    serde_json::from_str(&text).map_err(|error| Error::malformed("cargo metadata", error))
+}
+
+/// The directory of Cargo's output.
+pub(crate) fn target_directory() -> Result<PathBuf> {
+    metadata().map(|metadata| metadata.target_directory)
 }

@@ -1,6 +1,7 @@
 //! The layout of the workspace: small files, one style of modules, and crates that depend downwards
 //! only.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -76,6 +77,14 @@ fn files_are_short_and_modules_are_not_named_mod() {
 }
 
 #[test]
+fn the_crates_are_the_members_of_the_workspace() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let members = manifest.split("\nmembers = [").nth(1).and_then(|rest| rest.split(']').next());
+    let members: BTreeSet<_> = members.unwrap().split('"').skip(1).step_by(2).collect();
+    assert_eq!(members, BTreeSet::from(CRATES));
+}
+
+#[test]
 fn crates_depend_only_on_crates_below() {
     for (floor, name) in CRATES.iter().enumerate() {
         let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();
@@ -104,5 +113,16 @@ fn every_package_that_is_published_says_what_it_is() {
         }
         let readme = fs::read_to_string(root().join(name).join("README.md")).unwrap();
         assert!(readme.lines().count() >= 3, "the README of `{name}` has no line about it");
+    }
+}
+
+#[test]
+fn every_package_that_others_install_has_the_licenses() {
+    for name in CRATES.into_iter().filter(|name| !["benches", "xtask"].contains(name)) {
+        for license in ["LICENSE-APACHE", "LICENSE-MIT"] {
+            // Links to the files of the root, which Cargo packs as files.
+            let text = |folder: PathBuf| fs::read_to_string(folder.join(license)).unwrap();
+            assert_eq!(text(root().join(name)), text(root()), "`{name}` has no {license}");
+        }
     }
 }

@@ -99,7 +99,7 @@ fn a_file_names_its_algorithm_and_errors_name_the_file() {
     let path = dir.path().join("config.toml");
     let shown = path.display().to_string();
     let message = Experiment::read(&path).unwrap_err().to_string();
-    assert!(message.starts_with(&format!("cannot read {shown}")), "{message}");
+    assert!(message.starts_with(&format!("cannot read `{shown}`")), "{message}");
     for text in ["algorithm = \"ppo\"\n[training\n", "algorithm = \"ppo\"\ntraining.x = 1"] {
         fs::write(&path, text).unwrap();
         let message = Experiment::read(&path).unwrap_err().to_string();

@@ -13,9 +13,9 @@ settings! {
     /// A run ends when the first of its limits is reached.
     pub struct RunConfig {
         /// Environment steps after which the run ends, rounded up to whole iterations.
-        into max_env_steps: Option<u64> = None;
+        into max_env_steps: Option<u64> = None, if_set(at_least_one);
         /// Iterations after which the run ends.
-        into max_iterations: Option<u64> = None;
+        into max_iterations: Option<u64> = None, if_set(at_least_one);
         /// Seconds of training and evaluation after which the run ends. A resumed run continues to count.
         into max_seconds: Option<f64> = None, if_set(seconds);
         /// Value of `stop_metric` from which the run ends.

@@ -25,7 +25,7 @@ impl Shown {
                 "gif" => VideoFormat::Gif,
                 "mp4" => VideoFormat::Mp4,
                 _ => {
-                    let message = format!("{} is neither a .gif nor an .mp4 file", out.display());
+                    let message = format!("`{}` is neither a .gif nor an .mp4 file", out.display());
                     return Err(CliError::Usage(message));
                 }
             };

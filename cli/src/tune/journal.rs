@@ -85,7 +85,7 @@ impl Journal {
         let mut file = file.map_err(failed("open"))?;
         if !try_lock(&file, path).map_err(failed("lock"))? {
             return Err(CliError::Failed(format!(
-                "another program writes {}; wait until its study ends, or stop it",
+                "another program writes `{}`; wait until its study ends, or stop it",
                 path.display()
             )));
         }

@@ -138,7 +138,7 @@ fn a_recording_on_a_full_disk_names_the_file_and_the_cause() {
         let output = command.args(SMALL).args(recording).output().unwrap();
         let told = message(&output);
         assert_eq!(output.status.code(), Some(1), "{told}");
-        let expected = format!("cannot write {}", folder.display());
+        let expected = format!("cannot write `{}", folder.display());
         assert!(told.contains(&expected) && told.contains("No space left on device"), "{told}");
         assert!(!told.contains("valid Parquet"), "{told}");
     }

@@ -21,12 +21,13 @@ const FILES: [(&str, &str); 11] = [
 ];
 
 /// Command lines, separated by spaces.
-const LINES: [&str; 70] = [
+const LINES: [&str; 73] = [
     "",
     "trian ppo CartPole-v1",
     "train",
     "train ppo",
     "train pqo CartPole-v1",
+    "train cartpol",
     "train ppo CartPole-v9",
     "train ppo cartpole-v1",
     "train missing.toml",
@@ -57,6 +58,8 @@ const LINES: [&str; 70] = [
     "train ppo CartPole-v1 --set run.keep_checkpoints=0",
     "train ppo CartPole-v1 --set algorithm=DQN",
     "train ppo CartPole-v1 --steps many",
+    "train ppo CartPole-v1 --steps 0",
+    "train ppo CartPole-v1 --set run.max_iterations=0",
     "train ppo CartPole-v1 --seed -1",
     "train ppo CartPole-v1 --device gpu",
     "train dqn Pendulum-v1",

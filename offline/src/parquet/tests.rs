@@ -245,7 +245,7 @@ fn files_that_are_no_recordings_are_refused_by_name() {
     let found = message(empty.path());
     assert!(found.contains("has no files `*.parquet`"), "{found}");
     let found = message(&folder.path().join("missing.parquet"));
-    assert!(found.contains("missing.parquet does not exist; name a directory"), "{found}");
+    assert!(found.contains("missing.parquet` does not exist; name a directory"), "{found}");
     let whole = fs::read(&path).unwrap();
     for bytes in [&b"PAR1"[..], b"", b"no parquet at all, but some text", &whole[..whole.len() / 2]]
     {
