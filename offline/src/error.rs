@@ -199,9 +199,9 @@ pub enum OfflineError {
         /// The directory.
         path: PathBuf,
     },
-    /// A directory that holds Minari datasets, and is none itself.
+    /// A directory of Minari datasets instead of a dataset.
     #[error(
-        "`{}` holds Minari datasets, and is none itself; name a dataset: {}",
+        "`{}` is a directory of Minari datasets; name one of them: {}",
         path.display(),
         listed(datasets)
     )]

@@ -275,7 +275,7 @@ fn held_out_minari_datasets_are_estimated_from_like_recordings() {
     let above = OffPolicyEstimation::default().input_(folder.path());
     let error = bc(&parquet).evaluation(|e| e.off_policy_estimation(above)).build(&device());
     let message = error.unwrap_err().to_string();
-    assert!(message.contains("holds Minari datasets, and is none itself"), "{message}");
+    assert!(message.contains("is a directory of Minari datasets; name one of them"), "{message}");
 }
 
 /// Data of `acted` with other log-probabilities of the policy that acted.
