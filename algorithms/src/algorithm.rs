@@ -31,7 +31,9 @@ use rekindle_offline::{OfflineSource, Recorder};
 use rekindle_rl_module::{AnyRLModule, Role};
 use serde_json::Value;
 
-use crate::execution_plan::{ExecutionPlan, TrainingContext, check_replay, gather_metrics};
+use crate::execution_plan::{
+    ExecutionPlan, TrainingContext, check_batch_size, check_replay, gather_metrics,
+};
 use crate::{
     AlgorithmConfig, AlgorithmError, BatchMode, CallbackList, EnvRunnersConfig, Evaluation, Result,
     RunFolder, TrainingConfig,
@@ -71,6 +73,8 @@ pub struct Algorithm {
     source: Option<Arc<dyn OfflineSource>>,
     /// The recorded data that evaluations estimate returns from.
     estimation_source: Option<Arc<dyn OfflineSource>>,
+    /// Why recorded data of a restored run cannot be opened. The run acts and is evaluated without them.
+    absent_data: Option<String>,
     /// Whether it is being built for a saved state, which has not been loaded yet.
     is_restoring: bool,
     iteration: u64,
@@ -96,6 +100,9 @@ impl std::fmt::Debug for Algorithm {
     }
 }
 
+/// The spaces of the observations and actions of modules.
+type ModuleSpaces = BTreeMap<ModuleId, (Space, Space)>;
+
 /// The key of the iteration's number in results.
 const TRAINING_ITERATION: &str = "training_iteration";
 /// The key of the total duration of all iterations, in seconds.
@@ -109,17 +116,19 @@ impl Algorithm {
     ) -> Result<Self> {
         let multi_agent = config.multi_agent.as_ref();
         let ids = multi_agent.and_then(|m| m.policies_to_train.as_ref());
-        Self::assemble(config, ids.map(|ids| ids.iter().cloned().collect()), false, device)
+        Self::assemble(config, ids.map(|ids| ids.iter().cloned().collect()), None, device)
     }
 
-    /// Builds runners, module and learner. `policies_to_train` are the modules that learn.
+    /// Builds runners, module and learner. `policies_to_train` are the modules that learn, and `restored` are the spaces
+    /// of the modules of a saved state that is loaded next.
     fn assemble<T: TrainingConfig>(
         config: &AlgorithmConfig<T>,
         policies_to_train: Option<BTreeSet<ModuleId>>,
-        is_restoring: bool,
+        restored: Option<ModuleSpaces>,
         device: &Device,
     ) -> Result<Self> {
         config.validate()?;
+        let is_restoring = restored.is_some();
         let mut config = config.clone();
         // Record a drawn seed, so that every run can be repeated. JSON numbers hold 53 bits
         // exactly.
@@ -153,10 +162,26 @@ impl Algorithm {
             config.code.recorder = Some(Arc::new(recorder));
         }
         let runner_config = config.runner_config();
-        let source = config.source()?;
-        let env_runners = match (&config.environment.env, &source) {
-            (None, Some(source)) => {
-                let spaces = source.module_spaces().clone();
+        let mut absent_data = None;
+        // A policy acts without the data that it learned from.
+        let mut unless_absent = |opened: Result<Option<Arc<dyn OfflineSource>>>| match opened {
+            Err(AlgorithmError::Offline(error)) if is_restoring => {
+                tracing::warn!(
+                    "the run cannot train on, because its data cannot be opened: {error}"
+                );
+                absent_data = Some(error.to_string());
+                Ok(None)
+            }
+            opened => opened,
+        };
+        let source = unless_absent(config.source())?;
+        let estimation_source = unless_absent(estimation::source_of(&config, source.as_ref()))?;
+        if let Some(source) = source.as_ref().filter(|_| config.plan().learns_offline()) {
+            check_batch_size(config.training.train_batch_size(), &**source)?;
+        }
+        let of_data = source.as_ref().map(|source| source.module_spaces().clone());
+        let env_runners = match (&config.environment.env, of_data.or(restored)) {
+            (None, Some(spaces)) if config.plan().learns_offline() => {
                 EnvRunnerGroup::without_environments(&runner_config, spaces, &runner_device)
             }
             _ => EnvRunnerGroup::new(&runner_config, count, threads, &runner_device)?,
@@ -165,7 +190,6 @@ impl Algorithm {
         if let Some(recorder) = &config.code.recorder {
             recorder.set_spaces(spaces.clone())?;
         }
-        let estimation_source = estimation::source_of(&config, source.as_ref())?;
         for source in source.iter().chain(&estimation_source) {
             check_data_spaces(source.module_spaces(), &spaces)?;
         }
@@ -210,6 +234,7 @@ impl Algorithm {
             settings,
             source,
             estimation_source,
+            absent_data,
             is_restoring,
             iteration: 0,
             env_steps: 0,
@@ -415,6 +440,7 @@ impl Algorithm {
     }
 
     fn training_steps(&mut self) -> Result<()> {
+        self.check_data()?;
         let (started, mut sampled, mut trained) = (Instant::now(), 0, 0);
         loop {
             let step = self.with_plan(|plan, cx| plan.training_step(cx))?;

@@ -470,6 +470,12 @@ impl<T: TrainingConfig> AlgorithmConfig<T> {
                 "there are no recorded data to estimate from; set it to a directory of recordings";
             return Err(ConfigError::new("off_policy_estimation.input_", "[]", constraint));
         }
+        if let Some(output) = self.env_runners.output.as_ref().filter(|_| is_offline) {
+            let constraint = format!(
+                "the execution plan `{name}` collects no experience to record; leave it out"
+            );
+            return Err(ConfigError::new("env_runners.output", output.display(), constraint));
+        }
         if !is_offline || self.environment.env.is_some() {
             return Ok(());
         }

@@ -178,6 +178,12 @@ pub enum AlgorithmError {
         /// The plan in the file.
         found: String,
     },
+    /// Recorded data of a restored run that cannot be opened.
+    #[error("the run needs its recorded data, which cannot be opened: {reason}")]
+    AbsentData {
+        /// What is wrong.
+        reason: String,
+    },
     /// Recorded data that differ from those that a run began to learn from.
     #[error(
         "the run began with other data; give it the same data again, or start a new run, which may take over the weights (restore the component `learner` alone)"

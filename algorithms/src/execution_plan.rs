@@ -23,6 +23,7 @@ pub use async_gradients::AsyncGradients;
 pub use asynchronous::Asynchronous;
 pub use context::{StepReport, TrainingContext};
 pub use offline::Offline;
+pub(crate) use offline::check_batch_size;
 pub use replay::Replay;
 pub use synchronous::Synchronous;
 

@@ -9,8 +9,8 @@ use burn::module::Module;
 use burn::prelude::*;
 use rekindle_core::any_tensor::to_f32;
 use rekindle_core::device::DeviceSpec;
-use rekindle_core::settings::{at_least_one, between_0_and_1};
-use rekindle_core::{Batch, Columns, Generator, host_batch, settings};
+use rekindle_core::settings::between_0_and_1;
+use rekindle_core::{Batch, Columns, ConfigError, Generator, host_batch, settings};
 use rekindle_env::{Buffer, Space};
 use rekindle_env_runner::{Rollout, SegmentEnd};
 use rekindle_offline::{
@@ -36,13 +36,24 @@ settings! {
         set gamma: f64 = 0.99, between_0_and_1;
         /// Actions of the policy whose values are averaged at each observation, for the direct method and the doubly
         /// robust estimator. A sum over all actions needs none, in a `Discrete` space.
-        set num_actions: usize = 32, at_least_one;
+        set num_actions: usize = 32, few;
         /// Probability with which the interval covers the return, about.
         set confidence: f64 = 0.95, between_0_and_1;
         /// Draws of the bootstrap.
-        set resamples: usize = 1000, at_least_one;
+        set resamples: usize = 1000, few;
         /// Seed of the bootstrap and of the sampled actions.
         set seed: u64 = 0;
+    }
+}
+
+/// The largest number of draws.
+const MOST: usize = 100_000;
+
+/// Checks a number of draws.
+fn few(field: &'static str, draws: &usize) -> Result<(), ConfigError> {
+    match (1..=MOST).contains(draws) {
+        true => Ok(()),
+        false => Err(ConfigError::new(field, draws, format!("it must be from 1 to {MOST}"))),
     }
 }
 

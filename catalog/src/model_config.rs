@@ -105,10 +105,10 @@ settings! {
 }
 
 /// Largest width of a layer. Larger ones are mistakes that memory would not hold.
-const MAX_UNITS: usize = 1 << 16;
+pub(crate) const MAX_UNITS: usize = 1 << 16;
 
 /// Largest number of weights between two layers: devices number elements by 32-bit integers.
-const MAX_WEIGHTS: usize = i32::MAX as usize;
+pub(crate) const MAX_WEIGHTS: usize = i32::MAX as usize;
 
 /// Largest number of recurrent layers.
 const MAX_LAYERS: usize = 1000;

@@ -7,6 +7,15 @@ use crate::args::PlotArgs;
 use crate::error::{CliError, Result};
 use crate::output::say;
 
+/// Metrics of runs that collect experience, and those of runs that learn from recordings.
+const INSTEAD: [(&str, &str); 2] = [
+    (
+        "env_runners/num_env_steps_sampled_lifetime",
+        "learners/__all_modules__/num_env_steps_trained_lifetime",
+    ),
+    ("env_runners/episode_return_mean", "evaluation/env_runners/episode_return_mean"),
+];
+
 pub(crate) fn run(args: &PlotArgs) -> Result<()> {
     let label = match args.metric.as_str() {
         "env_runners/episode_return_mean" => "mean return of the last 100 training episodes",
@@ -27,18 +36,24 @@ pub(crate) fn run(args: &PlotArgs) -> Result<()> {
             return Err(CliError::Failed(message));
         }
         let results = read_run(run)?;
+        let has = |key: &str| results.iter().any(|result| result.get(key).is_some());
+        let instead = |key: &str| match INSTEAD.iter().find(|(of, _)| *of == key && !has(of)) {
+            Some((_, instead)) if has(instead) => (*instead).to_owned(),
+            _ => key.to_owned(),
+        };
+        let (x, metric) = (instead(&args.x), instead(&args.metric));
         let points: Vec<_> = results
             .iter()
-            .filter_map(|result| Some((result.get(&args.x)?, result.get(&args.metric)?)))
+            .filter_map(|result| Some((result.get(&x)?, result.get(&metric)?)))
             .collect();
         if points.is_empty() {
             let known = results.last().into_iter().flat_map(|result| result.iter());
             let known: Vec<String> = known.map(|(key, _)| key.to_owned()).collect();
+            let missing = if has(&metric) && !has(&x) { &x } else { &metric };
             let message = format!(
-                "`{}` has no values of `{}`; {}",
+                "`{}` has no values of `{missing}`; {}",
                 run.display(),
-                args.metric,
-                rekindle::env::did_you_mean(&args.metric, &known)
+                rekindle::env::did_you_mean(missing, &known)
             );
             return Err(CliError::Failed(message));
         }

@@ -57,6 +57,11 @@ impl Progress {
         progress
     }
 
+    /// Prints a line to standard error, above the bar.
+    pub(crate) fn tell(&self, line: &str) {
+        self.bar.suspend(|| tell!("{line}"));
+    }
+
     /// Returns a function that prints a line to standard error, above the bar.
     pub(crate) fn teller(&self, line: &'static str) -> impl FnOnce() + Send + 'static + use<> {
         let bar = self.bar.clone();

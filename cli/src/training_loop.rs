@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use rekindle::algorithms::{Algorithm, Evaluation, RunConfig, Stop};
+use rekindle::env::did_you_mean;
 use rekindle::metrics::Metrics;
 
 use crate::args::Output;
@@ -72,10 +73,20 @@ fn iterate(
     progress: &Progress,
     interrupt: &Interrupt,
 ) -> Result<Option<(Stop, Metrics)>> {
+    let mut has_metric = false;
     loop {
         let result = algorithm.train()?;
         progress.update(algorithm, run);
+        has_metric |= result.get(&run.stop_metric).is_some();
         if let Some(stop) = run.is_over(algorithm, &result) {
+            if run.stop_value.is_some() && !has_metric {
+                let metric = &run.stop_metric;
+                let known: Vec<_> = result.iter().map(|(key, _)| key.to_owned()).collect();
+                let suggestion = did_you_mean(metric, &known);
+                progress.tell(&format!(
+                    "warning: no iteration had the metric `{metric}`, so `run.stop_value` did not end the run; {suggestion}"
+                ));
+            }
             return Ok(Some((stop, result)));
         }
         if interrupt.is_set() {

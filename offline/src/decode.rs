@@ -1,6 +1,6 @@
 //! Reading files of unknown origin: converted panics, and bounds of memory.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -35,6 +35,18 @@ pub(crate) fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Resul
         Err(OfflineError::Damaged { reason })
     });
     outcome.map_err(|error| error.in_file(path))
+}
+
+/// Returns the number of bytes of a file. Opening a pipe would wait for a writer, and a device may never end.
+///
+/// # Errors
+/// [`OfflineError::Damaged`] for anything but a file.
+pub(crate) fn length(path: &Path) -> Result<u64> {
+    let metadata = fs::metadata(path)?;
+    match metadata.is_file() {
+        true => Ok(metadata.len()),
+        false => Err(OfflineError::Damaged { reason: "it is not a regular file".into() }),
+    }
 }
 
 /// Checks that stored bytes may be those of a number of bytes, before memory is filled with them. `None` is more than
@@ -78,8 +90,8 @@ pub(crate) struct CheckedFile {
 
 impl CheckedFile {
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        let len = length(path)?;
         let file = File::open(path)?;
-        let len = file.metadata()?.len();
         Ok(Self { file: Arc::new(Mutex::new(file)), len, values: Arc::default() })
     }
 

@@ -181,6 +181,26 @@ pub enum OfflineError {
         /// The directory.
         path: PathBuf,
     },
+    /// A directory where a restored run cannot go on recording.
+    #[error(
+        "`{}` does not have what the run recorded before: it was moved or belongs to another run; go on where the run began, or name a new directory with the setting `env_runners.output`",
+        path.display()
+    )]
+    OtherRecording {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A recording of a restored run that lacks files.
+    #[error(
+        "{missing} files or episodes that the run recorded are missing in `{}`; put them back, or name a new directory with the setting `env_runners.output`",
+        path.display()
+    )]
+    Incomplete {
+        /// The directory.
+        path: PathBuf,
+        /// The number of files or episodes.
+        missing: u64,
+    },
     /// A directory without recordings.
     #[error(
         "`{}` has no files `*.parquet`; record experience with the setting `env_runners.output`",

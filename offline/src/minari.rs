@@ -24,6 +24,7 @@ mod parquet;
 mod read;
 mod recorder;
 mod space;
+mod units;
 mod write;
 
 pub(crate) use find::hint;

@@ -1,13 +1,13 @@
 //! Recording in any of the formats.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{self, Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rekindle_core::ModuleId;
 use rekindle_core::lock::try_lock;
+use rekindle_core::{Generator, ModuleId};
 use rekindle_env::Space;
 use rekindle_env_runner::{CallbackResult, Experience, ExperienceRecorder};
 use serde::{Deserialize, Serialize};
@@ -30,8 +30,8 @@ pub enum OutputFormat {
 
 /// A recorder of what runners collect.
 ///
-/// Nothing in the directory changes before the first step is recorded, and the directory is not created: a restored run
-/// that is only evaluated or exported leaves its recordings as they are.
+/// A restored recorder changes nothing before the first step is recorded, and does not create the directory: a run that is
+/// only evaluated or exported leaves its recordings as they are. It goes on only in the directory of its own recording.
 #[derive(Debug)]
 pub struct Recorder {
     writer: Writer,
@@ -50,14 +50,14 @@ enum Writer {
 enum Begin {
     /// The directory must be empty.
     New,
-    /// The directory goes back to a state.
-    Restored(RecorderState),
+    /// The directory goes back to a state of the recording with this id. Those of earlier versions have none.
+    Restored(RecorderState, Option<String>),
     /// It happened. The file keeps other recorders out of the directory; the operating system unlocks it at the end of
     /// the process.
-    Done { _lock: File },
+    Done { _lock: File, id: String },
 }
 
-/// The file that a recorder locks in its directory.
+/// The file that a recorder locks in its directory. It has the id of the recording.
 const LOCK: &str = ".recording.lock";
 
 impl Recorder {
@@ -75,14 +75,25 @@ impl Recorder {
         Self { writer, folder, begin: Mutex::new(Begin::New) }
     }
 
-    /// Creates the directory if it is missing, and checks that it has no recordings: for a new run, so that it fails at
-    /// once where it cannot record.
+    /// Creates the directory if it is missing, checks that it has no recordings, and keeps other recorders out: for a new
+    /// run, so that it fails at once where it cannot record.
     ///
     /// # Errors
-    /// [`OfflineError::Write`] if the directory cannot be created; [`OfflineError::Exists`] if there are recordings.
+    /// [`OfflineError::Write`] if the directory cannot be created; [`OfflineError::Exists`] if there are recordings;
+    /// [`OfflineError::InUse`] if another run records into it.
     pub fn create(&self) -> Result<()> {
+        *self.begin() = self.begin_new()?;
+        Ok(())
+    }
+
+    fn begin_new(&self) -> Result<Begin> {
         self.create_folder()?;
-        self.check_empty()
+        let mut lock = self.lock()?;
+        self.check_empty()?;
+        let id = format!("{:016x}", Generator::from_entropy().next_u64());
+        let written = lock.set_len(0).and_then(|()| lock.write_all(id.as_bytes()));
+        written.map_err(|source| OfflineError::Write { path: self.folder.join(LOCK), source })?;
+        Ok(Begin::Done { _lock: lock, id })
     }
 
     fn create_folder(&self) -> Result<()> {
@@ -146,7 +157,7 @@ impl Recorder {
     /// [`OfflineError::Write`] for a file that cannot be written.
     pub fn flush(&self) -> Result<()> {
         match (&*self.begin(), &self.writer) {
-            (Begin::New | Begin::Restored(_), _) => Ok(()),
+            (Begin::New | Begin::Restored(..), _) => Ok(()),
             (Begin::Done { .. }, Writer::Parquet(recorder)) => recorder.flush(),
             (Begin::Done { .. }, Writer::Minari(recorder)) => recorder.flush(),
         }
@@ -156,15 +167,26 @@ impl Recorder {
     #[must_use]
     pub fn state(&self) -> RecorderState {
         match (&*self.begin(), &self.writer) {
-            (Begin::Restored(state), _) => state.clone(),
+            (Begin::Restored(state, _), _) => state.clone(),
             (_, Writer::Parquet(recorder)) => recorder.state(),
             (_, Writer::Minari(recorder)) => recorder.state(),
         }
     }
 
-    /// Goes on from a state. What is newer in the directory is removed when the next step is recorded.
-    pub fn restore(&self, state: RecorderState) {
-        *self.begin() = Begin::Restored(state);
+    /// Returns the id of the recording, for checkpoints; `None` before it begins.
+    #[must_use]
+    pub fn id(&self) -> Option<String> {
+        match &*self.begin() {
+            Begin::New => None,
+            Begin::Restored(_, id) => id.clone(),
+            Begin::Done { id, .. } => Some(id.clone()),
+        }
+    }
+
+    /// Goes on from a state of the recording with this id. What is newer in the directory is removed when the next step
+    /// is recorded. That fails if the directory has not the recording.
+    pub fn restore(&self, state: RecorderState, id: Option<String>) {
+        *self.begin() = Begin::Restored(state, id);
     }
 
     fn begin(&self) -> MutexGuard<'_, Begin> {
@@ -177,15 +199,33 @@ impl Recorder {
         if matches!(*begin, Begin::Done { .. }) {
             return Ok(());
         }
-        self.create_folder()?;
-        let lock = self.lock()?;
-        match (&*begin, &self.writer) {
-            (Begin::Restored(state), Writer::Parquet(recorder)) => recorder.rewind(state)?,
-            (Begin::Restored(state), Writer::Minari(recorder)) => recorder.rewind(state)?,
-            _ => self.check_empty()?,
-        }
-        *begin = Begin::Done { _lock: lock };
+        *begin = match &*begin {
+            Begin::Restored(state, id) if self.is_own(state, id.as_deref())? => {
+                self.create_folder()?;
+                let lock = self.lock()?;
+                match &self.writer {
+                    Writer::Parquet(recorder) => recorder.rewind(state)?,
+                    Writer::Minari(recorder) => recorder.rewind(state)?,
+                }
+                Begin::Done { _lock: lock, id: id.clone().unwrap_or_default() }
+            }
+            _ => self.begin_new()?,
+        };
         Ok(())
+    }
+
+    /// Whether the directory has the recording with this id. Without, a recording that has steps cannot go on, and one
+    /// that has none begins anew.
+    fn is_own(&self, state: &RecorderState, id: Option<&str>) -> Result<bool> {
+        let found = fs::read_to_string(self.folder.join(LOCK)).ok();
+        match id.is_none_or(|id| found.as_deref() == Some(id)) {
+            true => Ok(true),
+            false if state.is_empty() => Ok(false),
+            false => {
+                let path = path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone());
+                Err(OfflineError::OtherRecording { path })
+            }
+        }
     }
 
     /// Keeps other recorders out of the directory.

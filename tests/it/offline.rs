@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use rekindle::algorithms::{
-    AlgorithmConfig, Callbacks, OffPolicyEstimation, Offline, Replay, TrainingConfig,
+    AlgorithmConfig, BcTraining, Callbacks, OffPolicyEstimation, Offline, Replay, TrainingConfig,
 };
 use rekindle::learner::replay::{PrioritizedConfig, ReplayConfig};
 use rekindle::offline::{
@@ -154,14 +154,69 @@ fn two_runs_do_not_record_into_one_directory() {
         let output = folder.path().join(format!("{format:?}"));
         let config = ppo().env_runners(|e| e.output(&output).output_format(format));
         let mut first = config.build(&device()).unwrap();
-        let mut second = config.build(&device()).unwrap();
-        first.train().unwrap();
-        let message = second.train().unwrap_err().to_string();
+        let refused = || config.build(&device()).unwrap_err().to_string();
+        let message = refused();
         assert!(message.contains("another run records into"), "{message}");
+        first.train().unwrap();
         drop(first);
-        let message = second.train().unwrap_err().to_string();
+        let message = refused();
         assert!(message.contains("has recordings already"), "{message}");
     }
+}
+
+#[test]
+fn a_restored_run_goes_on_only_in_its_own_recording() {
+    for (format, file) in [
+        (OutputFormat::Parquet, "default_policy/0000-000000.parquet"),
+        (OutputFormat::Minari, "data/0"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (output, saved) = (folder.path().join("data"), folder.path().join("saved"));
+        let config = ppo().env_runners(|e| e.output(&output).output_format(format));
+        let mut algo = config.build(&device()).unwrap();
+        algo.train().unwrap();
+        algo.save_to_path(&saved).unwrap();
+        drop(algo);
+        let refused = |expected: &str| {
+            let restored = Algorithm::from_checkpoint::<PpoTraining>(&saved, &device());
+            let message = restored.unwrap().train().unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        };
+        std::fs::rename(output.join(file), folder.path().join("moved")).unwrap();
+        refused("the run recorded are missing in");
+        std::fs::remove_dir_all(&output).unwrap();
+        refused("does not have what the run recorded before");
+        assert!(!output.exists());
+        // The recording of another run stays as it is.
+        config.build(&device()).unwrap().train().unwrap();
+        assert!(output.join(file).exists());
+        refused("does not have what the run recorded before");
+        assert!(output.join(file).exists());
+    }
+}
+
+#[test]
+fn a_checkpoint_acts_without_the_data_that_it_learned_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let (recorded, saved) = (folder.path().join("data"), folder.path().join("saved"));
+    ppo().env_runners(|e| e.output(&recorded)).build(&device()).unwrap().train().unwrap();
+    let config = BcConfig::new()
+        .offline_data(|o| o.input_(&recorded).dataset_num_iters_per_learner(1))
+        .evaluation(|e| e.evaluation_duration(1).evaluation_config(|c| c.env("CartPole-v1")))
+        .model("fcnet_hiddens", vec![8])
+        .training(|t| t.train_batch_size(32));
+    let mut algo = config.build(&device()).unwrap();
+    algo.train().unwrap();
+    let expected = algo.evaluate().unwrap();
+    algo.save_to_path(&saved).unwrap();
+    std::fs::remove_dir_all(&recorded).unwrap();
+
+    let mut algo = Algorithm::from_checkpoint::<BcTraining>(&saved, &device()).unwrap();
+    assert_eq!(algo.evaluate().unwrap().lengths.len(), expected.lengths.len());
+    algo.policy_bundle().unwrap();
+    let message = algo.train().unwrap_err().to_string();
+    assert!(message.contains("needs its recorded data"), "{message}");
+    assert!(message.contains("data` does not exist"), "{message}");
 }
 
 /// Episodes of a policy that is right with probability 0.75: the action is 1 where the observation is positive.

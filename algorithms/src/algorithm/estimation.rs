@@ -10,7 +10,7 @@ use rekindle_offline::OfflineSource;
 use super::Algorithm;
 use crate::config::AlgorithmConfig;
 use crate::evaluation::Estimates;
-use crate::{OffPolicyEstimation, Result, TrainingConfig};
+use crate::{AlgorithmError, OffPolicyEstimation, Result, TrainingConfig};
 
 /// Opens the data that evaluations estimate from: those of the settings, or the data to learn from.
 pub(super) fn source_of<T: TrainingConfig>(
@@ -59,6 +59,14 @@ impl Algorithm {
             })
     }
 
+    /// Checks that the recorded data of the configuration were opened.
+    pub(super) fn check_data(&self) -> Result<()> {
+        match &self.absent_data {
+            Some(reason) => Err(AlgorithmError::AbsentData { reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// Checks that every module of the data has what the estimators need.
     pub(super) fn check_estimation(&self) -> Result<()> {
         let Some((estimation, source)) = self.estimation() else { return Ok(()) };
@@ -70,6 +78,9 @@ impl Algorithm {
     /// warning says that its estimate is left out.
     pub(super) fn estimates(&self) -> Result<Estimates> {
         let mut estimates = Estimates::new();
+        if self.config.evaluation.off_policy_estimation.is_some() {
+            self.check_data()?;
+        }
         let Some((estimation, source)) = self.estimation() else { return Ok(estimates) };
         for id in source.module_spaces().keys() {
             let mut of_module = BTreeMap::new();

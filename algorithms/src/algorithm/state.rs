@@ -12,7 +12,7 @@ use rekindle_offline::RecorderState;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Algorithm;
+use super::{Algorithm, ModuleSpaces};
 use crate::custom::{Code, RecordedCode};
 use crate::{AlgorithmConfig, AlgorithmError, Result, TrainingConfig};
 
@@ -36,6 +36,9 @@ struct AlgorithmState {
     /// The files that were recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     recorder: Option<RecorderState>,
+    /// The id of the recording.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recording: Option<String>,
 }
 
 impl AlgorithmState {
@@ -106,12 +109,12 @@ impl Algorithm {
 
     /// Returns the state, with that of the plan.
     fn state_with(&self, plan: State) -> Result<State> {
-        let recorder = match &self.config.code.recorder {
+        let (recorder, recording) = match &self.config.code.recorder {
             Some(recorder) => {
                 recorder.flush()?;
-                Some(recorder.state())
+                (Some(recorder.state()), recorder.id())
             }
-            None => None,
+            None => (None, None),
         };
         let mut state = State::from_data(&AlgorithmState {
             algorithm: self.name.into(),
@@ -123,6 +126,7 @@ impl Algorithm {
             metrics: self.metrics.state(),
             eval_metrics: self.eval_metrics.state(),
             recorder,
+            recording,
         })?;
         state.insert_component(LEARNER, self.learner.get_state()?);
         state.insert_component(ENV_RUNNERS, self.env_runners.get_state()?);
@@ -194,7 +198,7 @@ impl Algorithm {
         }
         if let Some(recorder) = &self.config.code.recorder {
             match data.recorder {
-                Some(state) if is_same_output => recorder.restore(state),
+                Some(state) if is_same_output => recorder.restore(state, data.recording),
                 // The run recorded nothing there: these are not its files.
                 _ => recorder.check_empty()?,
             }
@@ -275,7 +279,8 @@ impl Algorithm {
             config.code.name = data.code.and_then(|code| code.name);
         }
         let policies_to_train = Learner::saved_policies_to_train(state.component(LEARNER)?)?;
-        let mut algorithm = Self::assemble(&config, policies_to_train, true, device)?;
+        let mut algorithm =
+            Self::assemble(&config, policies_to_train, Some(module_spaces(&state)), device)?;
         let of_plan = state.components.remove(EXECUTION_PLAN);
         algorithm.load_state(&state, of_plan)?;
         algorithm.is_restoring = false;
@@ -343,6 +348,16 @@ impl Algorithm {
 }
 
 /// Checks that the code of a saved variant was given again, and not that of another one.
+/// Returns the spaces of the modules of a saved algorithm, as far as it has them.
+fn module_spaces(state: &State) -> ModuleSpaces {
+    let modules = state.component(&format!("{LEARNER}/rl_module"));
+    let of_module = |(id, module): (&String, &State)| {
+        let space = |name: &str| serde_json::from_value(module.data[name].clone()).ok();
+        Some((id.clone(), (space("observation_space")?, space("action_space")?)))
+    };
+    modules.map(|all| all.components.iter().filter_map(of_module).collect()).unwrap_or_default()
+}
+
 fn check_code(given: &Code, saved: Option<&RecordedCode>, algorithm: &str) -> Result<()> {
     let Some(saved) = saved else { return Ok(()) };
     let given = given.recorded();

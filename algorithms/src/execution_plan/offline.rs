@@ -61,6 +61,21 @@ struct Saved {
 /// Rows that a minibatch may have, even if the data have fewer.
 const FREE_ROWS: usize = 1 << 20;
 
+/// Checks that a minibatch is not far larger than the data.
+pub(crate) fn check_batch_size(
+    batch_size: usize,
+    source: &dyn OfflineSource,
+) -> Result<(), ConfigError> {
+    let steps = source.num_steps();
+    if batch_size <= steps.max(FREE_ROWS) {
+        return Ok(());
+    }
+    let constraint = format!(
+        "a minibatch has at most {FREE_ROWS} rows, or those of all {steps} steps of the data if they are more; lower it"
+    );
+    Err(ConfigError::new("train_batch_size", batch_size, constraint))
+}
+
 /// The modules that learn, by what their losses read.
 #[derive(Debug, Default)]
 struct Learning {
@@ -189,12 +204,7 @@ impl ExecutionPlan for Offline {
             }
             _ => self.data = Some(data),
         }
-        let most = source.num_steps().max(FREE_ROWS);
-        if self.batch_size > most {
-            let constraint =
-                format!("the data have {} steps; lower it to {most} at most", source.num_steps());
-            return Err(ConfigError::new("train_batch_size", self.batch_size, constraint).into());
-        }
+        check_batch_size(self.batch_size, &*source)?;
         let learning = Learning::of(&*source, cx.learner);
         let mut trained = 0;
         if !learning.by_episodes.is_empty() {

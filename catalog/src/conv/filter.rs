@@ -4,6 +4,7 @@ use rekindle_core::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::model_config::{MAX_UNITS, MAX_WEIGHTS};
 
 /// Padding of an image before a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -82,11 +83,25 @@ pub(crate) fn validate_filters(field: &'static str, filters: &[ConvFilter]) -> R
         "an image needs at least one filter"
     } else if filters.iter().any(zero) {
         "channels, kernels and strides must be at least 1"
+    } else if !filters
+        .iter()
+        .scan(1, |channels, filter| Some(fits(channels, filter)))
+        .all(|fits| fits)
+    {
+        "a layer has at most 65536 channels and 2147483647 weights"
     } else {
         return Ok(());
     };
     let value = serde_json::to_string(filters).unwrap_or_default();
     Err(ConfigError::new(field, value, constraint).into())
+}
+
+/// Whether a layer fits into memory, with `channels` of the layer before it, which become its own.
+fn fits(channels: &mut usize, filter: &ConvFilter) -> bool {
+    let sizes =
+        [std::mem::replace(channels, filter.out_channels), filter.kernel[0], filter.kernel[1]];
+    let weights = sizes.iter().try_fold(filter.out_channels, |all, size| all.checked_mul(*size));
+    filter.out_channels <= MAX_UNITS && weights.is_some_and(|weights| weights <= MAX_WEIGHTS)
 }
 
 /// Returns the default filters for images of a height and width.
@@ -190,6 +205,16 @@ mod tests {
             let message = serde_json::from_str::<ConvFilter>(bad).unwrap_err().to_string();
             assert!(message.contains("a filter is [out_channels, kernel, stride]"), "{message}");
         }
+    }
+
+    #[test]
+    fn layers_that_fit_into_no_memory_are_refused() {
+        let refused = |filters: &[ConvFilter]| validate_filters("conv_filters", filters).is_err();
+        assert!(refused(&[ConvFilter::new(8, 100_000, 1)]));
+        assert!(refused(&[ConvFilter::new(1_000_000_000, 3, 1)]));
+        assert!(refused(&[ConvFilter::new(65_536, 1, 1), ConvFilter::new(65_536, 1, 1)]));
+        assert!(refused(&[ConvFilter::new(1, usize::MAX, 1)]));
+        assert!(!refused(&[ConvFilter::new(16, 8, 4), ConvFilter::new(256, 11, 1)]));
     }
 
     #[test]

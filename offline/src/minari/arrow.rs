@@ -16,6 +16,7 @@ use arrow_ipc::{Block, root_as_footer};
 use arrow_schema::DataType;
 
 use super::columns::{Column, EpisodeColumns, Numbers, Part, damaged};
+use crate::decode::length;
 use crate::error::{OfflineError, Result};
 
 /// The batches of an episode.
@@ -30,6 +31,7 @@ impl Episode {
     pub(super) fn open(paths: &[impl AsRef<Path>]) -> Result<Self> {
         let mut batches = Vec::new();
         for path in paths {
+            length(path.as_ref())?;
             let bytes = Buffer::from_vec(fs::read(path)?);
             batches.extend(read(&bytes)?.into_iter().map(StructArray::from));
         }

@@ -9,7 +9,7 @@ use hdf5_pure::{
 
 use super::columns::{Column, EpisodeColumns, Numbers, Part, damaged};
 use super::metadata::sum;
-use crate::decode::{check_size, guarded};
+use crate::decode::{check_size, guarded, length};
 use crate::error::{OfflineError, Result};
 
 /// The name of the file.
@@ -35,6 +35,7 @@ impl Hdf5 {
     pub(super) fn open(folder: &Path, count: usize) -> Result<Self> {
         let path = folder.join(FILE);
         let (len, episodes) = guarded(&path, || {
+            length(&path)?;
             let file = File::open_streaming(&path)?;
             let len = file.file_size();
             let mut found = Vec::new();

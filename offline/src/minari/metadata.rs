@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::columns::damaged;
 use super::json::parse;
 use super::space::Described;
+use crate::decode::length;
 use crate::error::{OfflineError, Result};
 
 /// The name of the file.
@@ -116,7 +117,7 @@ pub(super) fn sum(before: u64, steps: u64) -> Result<u64> {
 
 /// Reads JSON as Python writes it.
 pub(super) fn read_json(path: &Path) -> Result<Value> {
-    if fs::metadata(path)?.len() > LARGEST {
+    if length(path)? > LARGEST {
         return Err(damaged(format!("it has more than {LARGEST} bytes")));
     }
     let text = String::from_utf8(fs::read(path)?);

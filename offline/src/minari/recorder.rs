@@ -5,9 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::columns::{EpisodeColumns, Part};
 use super::metadata::{self, OwnColumns, read_json, total_steps};
-use super::write::{dataset_id, sync_episode, write_episode, write_metadata};
+use super::parquet::Episode;
+use super::units::without_density_where_clipped;
+use super::write::{EPISODE_FILE, dataset_id, sync_episode, write_episode, write_metadata};
 use crate::data::OfflineData;
+use crate::decode::guarded;
 use crate::episodes::{Assembler, bytes_of, episode_of};
 use crate::error::{OfflineError, Result};
 use crate::parquet::{ParquetRecorder, RecorderState};
@@ -24,7 +28,8 @@ use rekindle_env_runner::{CallbackResult, Experience, ExperienceRecorder, Rollou
 /// Observations are those that the module sees, and actions those of the environment: scaled to its bounds and clipped
 /// as the connectors of the runners do. Infos and other recorded columns, such as `action_logp`, are infos of the
 /// dataset. Minari needs the same infos in all episodes. They are those of the first one: missing ones are NaN, and
-/// others are left out with a warning. An episode that was cut off is truncated there.
+/// others are left out with a warning. The log-probability of an action that was clipped is NaN, because the dataset has the
+/// clipped action. An episode that was cut off is truncated there.
 ///
 /// Episodes are kept in memory until there are enough to write. The metadata of the dataset name the episodes that are
 /// complete, so that a crash loses at most those that would have been written next. Call [`flush`](Self::flush) at the
@@ -194,6 +199,7 @@ impl MinariRecorder {
             let about = read_json(&of_dataset).map_err(|error| error.in_file(&of_dataset))?;
             recording.own = metadata::own_columns(&about);
         }
+        let mut found = 0;
         for number in self.numbers()? {
             let folder = data.join(number.to_string());
             if number >= recording.episodes {
@@ -201,11 +207,19 @@ impl MinariRecorder {
                 removed.map_err(|error| OfflineError::from(error).in_file(&folder))?;
                 continue;
             }
+            found += 1;
             let path = folder.join(metadata::FILE);
             let steps = read_json(&path)
                 .and_then(|about| total_steps(&about))
                 .and_then(|steps| metadata::sum(recording.steps, steps));
             recording.steps = steps.map_err(|error| error.in_file(&path))?;
+        }
+        if found < recording.episodes {
+            let missing = (recording.episodes - found) as u64;
+            return Err(OfflineError::Incomplete { path: self.folder.clone(), missing });
+        }
+        if found > 0 {
+            recording.infos = Some(layouts_of_infos(&data, &recording.own)?);
         }
         self.write_metadata(&mut recording)
     }
@@ -260,8 +274,9 @@ impl MinariRecorder {
             units
                 .transform(&episode.actions, &mut actions, ConnectorContext::rows(true))
                 .map_err(|error| OfflineError::Damaged { reason: error.to_string() })?;
-            let infos = recording.infos(episode)?;
-            write_episode(&data, recording.episodes, &spaces, episode, actions, &infos)
+            let episode = without_density_where_clipped(&units, episode, &actions)?;
+            let infos = recording.infos(&episode)?;
+            write_episode(&data, recording.episodes, &spaces, &episode, actions, &infos)
         };
         for (index, episode) in pending.iter().enumerate() {
             if let Err(error) = write(recording, episode) {
@@ -286,6 +301,20 @@ impl MinariRecorder {
         let counts = (recording.episodes, recording.steps);
         write_metadata(&data, spaces, &id, counts, &recording.own)
     }
+}
+
+/// Returns the names and layouts of the infos of the first episode of a dataset.
+fn layouts_of_infos(data: &Path, own: &OwnColumns) -> Result<Vec<(String, Buffer)>> {
+    let path = data.join("0").join(EPISODE_FILE);
+    guarded(&path, || {
+        let file = Episode::open(&[&path])?;
+        let layout = |name: String| {
+            let column = file.column(&[Part::key("infos"), Part::key(&name)])?;
+            let shape = own.get(&name).unwrap_or(&column.shape).clone();
+            Ok((name, column.numbers.into_buffer(&shape)?.slice(0..0)?))
+        };
+        file.infos()?.into_iter().map(layout).collect()
+    })
 }
 
 impl Recording {

@@ -1,8 +1,9 @@
 //! Writing the Parquet form: a directory for each episode.
 
+use std::env;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
 
 use parquet::basic::{ConvertedType, Repetition, Type as Physical};
@@ -23,7 +24,7 @@ use crate::error::{OfflineError, Result};
 const MINARI_VERSION: &str = "0.5.4";
 
 /// The file of an episode.
-const EPISODE_FILE: &str = "part-0.parquet";
+pub(super) const EPISODE_FILE: &str = "part-0.parquet";
 
 /// A column of numbers, one row before the others for what follows a reset, or one after them.
 struct Leaf {
@@ -199,13 +200,35 @@ pub(super) fn write_metadata(
     written.map_err(|source| OfflineError::Write { path, source })
 }
 
-/// Returns the id of a dataset in a directory: its name, with a version.
+/// Returns the id of a dataset in a directory: its name with a version, after the directories between it and
+/// `MINARI_DATASETS_PATH`, by default `~/.minari/datasets`.
 pub(super) fn dataset_id(folder: &Path) -> String {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let name: String = name
-        .chars()
+    let root = match env::var_os("MINARI_DATASETS_PATH") {
+        Some(root) if !root.is_empty() => Some(PathBuf::from(root)),
+        _ => env::home_dir().map(|home| home.join(".minari/datasets")),
+    };
+    id_below(folder, root.as_deref())
+}
+
+fn id_below(folder: &Path, root: Option<&Path>) -> String {
+    let folder = path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let root = root.and_then(|root| path::absolute(root).ok());
+    let below = root.and_then(|root| folder.strip_prefix(root).ok());
+    let parent = below.and_then(Path::parent).unwrap_or(Path::new(""));
+    let namespace = parent.components().map(|part| valid(&part.as_os_str().to_string_lossy()));
+    let id = name_with_version(&folder);
+    namespace.chain([id]).collect::<Vec<_>>().join("/")
+}
+
+/// Replaces the letters that names of Minari do not have.
+fn valid(name: &str) -> String {
+    name.chars()
         .map(|letter| if letter.is_alphanumeric() || "-_".contains(letter) { letter } else { '_' })
-        .collect();
+        .collect()
+}
+
+fn name_with_version(folder: &Path) -> String {
+    let name = valid(&folder.file_name().unwrap_or_default().to_string_lossy());
     match name.rsplit_once("-v") {
         Some((_, version)) if version.parse::<u32>().is_ok() => name,
         _ if name.is_empty() => "dataset-v0".into(),
@@ -309,4 +332,21 @@ fn write<T: DataType>(
         column.close()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_the_directories_below_that_of_all_datasets() {
+        let id =
+            |folder: &str, root: Option<&str>| id_below(Path::new(folder), root.map(Path::new));
+        assert_eq!(id("/all/cartpole/expert-v0", Some("/all")), "cartpole/expert-v0");
+        assert_eq!(id("/all/a/b c/expert", Some("/all/")), "a/b_c/expert-v0");
+        assert_eq!(id("/all/expert-v3", Some("/all")), "expert-v3");
+        assert_eq!(id("/data/cartpole/expert-v0", Some("/all")), "expert-v0");
+        assert_eq!(id("data/expert-vx", None), "expert-vx-v0");
+        assert_eq!(id("/", None), "dataset-v0");
+    }
 }

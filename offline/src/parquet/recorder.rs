@@ -51,6 +51,11 @@ struct Pending {
 pub struct RecorderState(BTreeMap<usize, BTreeMap<ModuleId, u64>>);
 
 impl RecorderState {
+    /// Whether nothing was recorded.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.values().all(|modules| modules.values().all(|next| *next == 0))
+    }
+
     pub(crate) fn of_episodes(next: u64) -> Self {
         let of_module = BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), next)]);
         Self(BTreeMap::from([(0, of_module)]))
@@ -172,10 +177,22 @@ impl ParquetRecorder {
                 recording.pending.entry(id.clone()).or_default().next = *next;
             }
         }
+        let mut found = BTreeMap::<_, u64>::new();
         for (path, id, runner, number) in self.files()? {
             let next = state.0.get(&runner).and_then(|modules| modules.get(&id));
             if number >= next.copied().unwrap_or(0) {
                 fs::remove_file(&path).map_err(|error| OfflineError::from(error).in_file(&path))?;
+            } else {
+                *found.entry((runner, id)).or_default() += 1;
+            }
+        }
+        for (runner, modules) in &state.0 {
+            for (id, next) in modules {
+                let found = found.get(&(*runner, id.clone())).copied().unwrap_or(0);
+                if found < *next {
+                    let (path, missing) = (self.folder.join(id), next - found);
+                    return Err(OfflineError::Incomplete { path, missing });
+                }
             }
         }
         Ok(())

@@ -317,14 +317,35 @@ fn recorded_fragments_are_joined_and_a_rewound_recording_goes_on() {
     recorder.set_spaces(BTreeMap::from([(DEFAULT_MODULE_ID.to_owned(), simple())])).unwrap();
     recorder.rewind(&state).unwrap();
     assert_eq!(MinariData::open(folder.path()).unwrap().num_steps(), 6);
-    recorder.record(0, &fragment(4, (1, 0), Terminated, "x")).unwrap();
+    recorder.record(0, &fragment(4, (1, 0), Terminated, "y")).unwrap();
     recorder.flush().unwrap();
     let data = MinariData::open(folder.path()).unwrap();
     assert_eq!((data.num_parts(), data.num_steps()), (3, 10));
+    // The infos are still those of the first episode.
+    let last = all(&data).remove(2);
+    assert_eq!(last.infos.as_ref().unwrap().as_dict().unwrap().keys().collect::<Vec<_>>(), ["x"]);
+    assert!(info(&last).as_f32().unwrap().iter().all(|number| number.is_nan()));
+    assert_eq!(last.extras["action_logp"].rows(), 4);
     assert!(matches!(
         MinariRecorder::create(folder.path(), simple()),
         Err(OfflineError::Exists { .. })
     ));
+}
+
+#[test]
+fn a_clipped_action_has_no_log_probability() {
+    let spaces = (Space::unbounded(&[1]).unwrap(), Space::boxed(-2.0, 2.0, &[1]).unwrap());
+    let mut experience = fragment(3, (0, 0), SegmentEnd::Terminated, "x");
+    let mut rollout = experience.rollouts.remove(DEFAULT_MODULE_ID).unwrap().remove(0);
+    rollout.actions = Buffer::from_f32(vec![0.5, 3.0, -1.0], &[1]).unwrap();
+    let mut data = OfflineData::new(spaces.0, spaces.1);
+    data.push_rollout(DEFAULT_MODULE_ID, &rollout).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    data.save_minari(folder.path()).unwrap();
+    let read = all(&MinariData::open(folder.path()).unwrap()).remove(0);
+    assert_eq!(read.actions.as_f32().unwrap(), [0.5, 1.0, -1.0]);
+    let logp = read.extras["action_logp"].as_f32().unwrap();
+    assert!(logp[0] == 0.0 && logp[1].is_nan() && logp[2] == 2.0, "{logp:?}");
 }
 
 #[test]
