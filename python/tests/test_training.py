@@ -238,7 +238,7 @@ def test_other_threads_run_while_rust_works():
         ({"settings": {3: 4}}, rekindle.ConfigError, "must be a text"),
         ({"config": {"environment": {}}}, rekindle.ConfigError, "`algorithm` is not set"),
         ({"config": 3}, rekindle.ConfigError, "not an object of the class int"),
-        ({"config": "missing.toml"}, rekindle.RekindleError, "cannot read missing.toml"),
+        ({"config": "missing.toml"}, rekindle.RekindleError, "cannot read `missing.toml`"),
         ({"device": "gpu"}, rekindle.DeviceError, "unknown device `gpu`"),
         ({"steps": -1}, OverflowError, "negative"),
     ],
