@@ -6,12 +6,13 @@ mod estimation;
 mod evaluation;
 mod module_settings;
 mod modules;
+mod recorded_data;
 mod remote;
 mod run;
 mod sinks;
 mod state;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,7 +20,7 @@ use burn::prelude::Device;
 use rekindle_core::device::{DeviceSpec, is_host};
 use rekindle_core::{ALL_MODULES, Columns, ConfigError, DEFAULT_MODULE_ID, Generator, ModuleId};
 use rekindle_env::video::VideoRecorder;
-use rekindle_env::{Buffer, Space};
+use rekindle_env::Buffer;
 use rekindle_env_runner::tensor_env::dry_run_rollout_on_device;
 use rekindle_env_runner::{
     EnvRunnerGroup, PolicyBundle, PublishedAt, Rollout, SegmentEnd, dry_run_rollout,
@@ -27,19 +28,18 @@ use rekindle_env_runner::{
 use rekindle_learner::replay::{ReplayBuffer, ReplayConfig, TransitionSpec};
 use rekindle_learner::{Learner, LearnerError, TrainData};
 use rekindle_metrics::{Metrics, MetricsLogger, Reducer};
-use rekindle_offline::{OfflineSource, Recorder};
+use rekindle_offline::Recorder;
 use rekindle_rl_module::{AnyRLModule, Role};
 use serde_json::Value;
 
-use crate::execution_plan::{
-    ExecutionPlan, TrainingContext, check_batch_size, check_replay, gather_metrics,
-};
+use crate::execution_plan::{ExecutionPlan, TrainingContext, check_replay, gather_metrics};
 use crate::{
     AlgorithmConfig, AlgorithmError, BatchMode, CallbackList, EnvRunnersConfig, Evaluation, Result,
     RunFolder, TrainingConfig,
 };
 
 use module_settings::{ModuleSettings, Settings, check_overrides, warn_without_loss};
+use recorded_data::{ModuleSpaces, RecordedData};
 use sinks::Sinks;
 
 /// A running algorithm: environment runners, a learner, and the training loop that connects them.
@@ -69,12 +69,7 @@ pub struct Algorithm {
     eval_env_runners: Option<EnvRunnerGroup>,
     learner: Learner,
     settings: Arc<dyn ModuleSettings>,
-    /// The recorded data to learn from.
-    source: Option<Arc<dyn OfflineSource>>,
-    /// The recorded data that evaluations estimate returns from.
-    estimation_source: Option<Arc<dyn OfflineSource>>,
-    /// Why recorded data of a restored run cannot be opened. The run acts and is evaluated without them.
-    absent_data: Option<String>,
+    data: RecordedData,
     /// Whether it is being built for a saved state, which has not been loaded yet.
     is_restoring: bool,
     iteration: u64,
@@ -99,9 +94,6 @@ impl std::fmt::Debug for Algorithm {
         write!(f, "{name} after {iteration} iterations and {steps} environment steps")
     }
 }
-
-/// The spaces of the observations and actions of modules.
-type ModuleSpaces = BTreeMap<ModuleId, (Space, Space)>;
 
 /// The key of the iteration's number in results.
 const TRAINING_ITERATION: &str = "training_iteration";
@@ -162,25 +154,8 @@ impl Algorithm {
             config.code.recorder = Some(Arc::new(recorder));
         }
         let runner_config = config.runner_config();
-        let mut absent_data = None;
-        // A policy acts without the data that it learned from.
-        let mut unless_absent = |opened: Result<Option<Arc<dyn OfflineSource>>>| match opened {
-            Err(AlgorithmError::Offline(error)) if is_restoring => {
-                tracing::warn!(
-                    "the run cannot train on, because its data cannot be opened: {error}"
-                );
-                absent_data = Some(error.to_string());
-                Ok(None)
-            }
-            opened => opened,
-        };
-        let source = unless_absent(config.source())?;
-        let estimation_source = unless_absent(estimation::source_of(&config, source.as_ref()))?;
-        if let Some(source) = source.as_ref().filter(|_| config.plan().learns_offline()) {
-            check_batch_size(config.training.train_batch_size(), &**source)?;
-        }
-        let of_data = source.as_ref().map(|source| source.module_spaces().clone());
-        let env_runners = match (&config.environment.env, of_data.or(restored)) {
+        let data = RecordedData::open(&config, is_restoring)?;
+        let env_runners = match (&config.environment.env, data.module_spaces().or(restored)) {
             (None, Some(spaces)) if config.plan().learns_offline() => {
                 EnvRunnerGroup::without_environments(&runner_config, spaces, &runner_device)
             }
@@ -190,9 +165,7 @@ impl Algorithm {
         if let Some(recorder) = &config.code.recorder {
             recorder.set_spaces(spaces.clone())?;
         }
-        for source in source.iter().chain(&estimation_source) {
-            check_data_spaces(source.module_spaces(), &spaces)?;
-        }
+        data.check_spaces(&spaces)?;
         if let Some(multi_agent) = &config.multi_agent {
             let listed = multi_agent.policies.iter();
             multi_agent.check_ids(&spaces.keys().chain(listed).cloned().collect())?;
@@ -232,9 +205,7 @@ impl Algorithm {
             eval_env_runners: None,
             learner: Learner::new(learner_config, new_loss, module, &device)?,
             settings,
-            source,
-            estimation_source,
-            absent_data,
+            data,
             is_restoring,
             iteration: 0,
             env_steps: 0,
@@ -440,7 +411,7 @@ impl Algorithm {
     }
 
     fn training_steps(&mut self) -> Result<()> {
-        self.check_data()?;
+        self.data.check_present()?;
         let (started, mut sampled, mut trained) = (Instant::now(), 0, 0);
         loop {
             let step = self.with_plan(|plan, cx| plan.training_step(cx))?;
@@ -469,7 +440,7 @@ impl Algorithm {
             metrics: &mut self.metrics,
             config: &self.config,
             env_steps: &mut self.env_steps,
-            source: self.source.as_ref(),
+            source: self.data.learned.as_ref(),
             recreated: Vec::new(),
         };
         let outcome = work(&mut *self.plan, &mut cx);
@@ -549,27 +520,6 @@ impl Algorithm {
         let modules = self.learner.module().without_learner_only();
         Ok(self.env_runners.set_modules(&modules, self.published_at())?)
     }
-}
-
-/// Checks that modules have the same spaces in recorded data as in the environment.
-fn check_data_spaces(
-    of_data: &BTreeMap<ModuleId, (Space, Space)>,
-    of_modules: &BTreeMap<ModuleId, (Space, Space)>,
-) -> Result<()> {
-    for (id, found) in of_data {
-        let Some(expected) = of_modules.get(id) else {
-            let known = of_modules.keys().cloned().collect::<Vec<_>>().join(", ");
-            return Err(AlgorithmError::NoModuleForData { id: id.clone(), known });
-        };
-        if found != expected {
-            let text = |(observations, actions): &(_, _)| {
-                format!("the observation space {observations} and the action space {actions}")
-            };
-            let (id, expected, found) = (id.clone(), text(expected), text(found));
-            return Err(AlgorithmError::OtherSpacesInData { id, expected, found });
-        }
-    }
-    Ok(())
 }
 
 /// Returns some transitions of a rollout; sequences of them for a module with memory.

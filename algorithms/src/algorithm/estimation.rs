@@ -8,21 +8,8 @@ use rekindle_env::EnvError;
 use rekindle_offline::OfflineSource;
 
 use super::Algorithm;
-use crate::config::AlgorithmConfig;
 use crate::evaluation::Estimates;
-use crate::{AlgorithmError, OffPolicyEstimation, Result, TrainingConfig};
-
-/// Opens the data that evaluations estimate from: those of the settings, or the data to learn from.
-pub(super) fn source_of<T: TrainingConfig>(
-    config: &AlgorithmConfig<T>,
-    learned: Option<&Arc<dyn OfflineSource>>,
-) -> Result<Option<Arc<dyn OfflineSource>>> {
-    Ok(match (&config.evaluation.off_policy_estimation, config.held_out()?) {
-        (_, Some(held_out)) => Some(held_out),
-        (Some(_), None) => learned.cloned(),
-        (None, None) => None,
-    })
-}
+use crate::{OffPolicyEstimation, Result};
 
 impl Algorithm {
     /// Whether there is something to evaluate with: an environment, a custom function, or data to estimate from. Runs
@@ -59,14 +46,6 @@ impl Algorithm {
             })
     }
 
-    /// Checks that the recorded data of the configuration were opened.
-    pub(super) fn check_data(&self) -> Result<()> {
-        match &self.absent_data {
-            Some(reason) => Err(AlgorithmError::AbsentData { reason: reason.clone() }),
-            None => Ok(()),
-        }
-    }
-
     /// Checks that every module of the data has what the estimators need.
     pub(super) fn check_estimation(&self) -> Result<()> {
         let Some((estimation, source)) = self.estimation() else { return Ok(()) };
@@ -79,7 +58,7 @@ impl Algorithm {
     pub(super) fn estimates(&self) -> Result<Estimates> {
         let mut estimates = Estimates::new();
         if self.config.evaluation.off_policy_estimation.is_some() {
-            self.check_data()?;
+            self.data.check_present()?;
         }
         let Some((estimation, source)) = self.estimation() else { return Ok(estimates) };
         for id in source.module_spaces().keys() {
@@ -99,6 +78,6 @@ impl Algorithm {
 
     fn estimation(&self) -> Option<(&OffPolicyEstimation, &Arc<dyn OfflineSource>)> {
         let estimation = self.config.evaluation.off_policy_estimation.as_ref()?;
-        Some((estimation, self.estimation_source.as_ref()?))
+        Some((estimation, self.data.estimated.as_ref()?))
     }
 }
