@@ -19,8 +19,8 @@ use std::time::Instant;
 use burn::prelude::Device;
 use rekindle_core::device::{DeviceSpec, is_host};
 use rekindle_core::{ALL_MODULES, Columns, ConfigError, DEFAULT_MODULE_ID, Generator, ModuleId};
-use rekindle_env::video::VideoRecorder;
 use rekindle_env::Buffer;
+use rekindle_env::video::VideoRecorder;
 use rekindle_env_runner::tensor_env::dry_run_rollout_on_device;
 use rekindle_env_runner::{
     EnvRunnerGroup, PolicyBundle, PublishedAt, Rollout, SegmentEnd, dry_run_rollout,
