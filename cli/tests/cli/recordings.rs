@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -53,6 +54,36 @@ fn a_run_without_an_environment_is_trained_resumed_and_evaluated_elsewhere() {
         assert!(!refused.status.success() && told.contains("`CartPole-v9`"), "{told}");
         assert!(!told.contains("training failed"), "{told}");
     }
+}
+
+#[test]
+fn metrics_of_runs_from_recordings_are_plotted_and_a_stop_that_never_comes_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    record(dir.path());
+    let args = ["train", "bc", "--seed=2", DATA, "--set=run.max_iterations=2"];
+    let trained = start(dir.path(), &[&args[..], &["--set=run.stop_value=5"]].concat());
+    let [told, printed] =
+        [trained.stderr, trained.stdout].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(
+        told.contains("no iteration had the metric `env_runners/episode_return_mean`"),
+        "{told}"
+    );
+    let folder = printed.lines().last().unwrap();
+    let loss = "--metric=learners/default_policy/total_loss";
+    run(dir.path(), &["plot", folder, loss, "--out=loss.svg"]);
+    let plot = fs::read_to_string(dir.path().join("loss.svg")).unwrap();
+    assert!(plot.contains("total_loss"), "{plot}");
+
+    let many = "--set=evaluation.off_policy_estimation={resamples=100001}";
+    let refused = start(dir.path(), &[&args[..], &[many]].concat());
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("`off_policy_estimation.resamples` is 100001"), "{told}");
+    // A pipe without a writer would be waited for.
+    let pipe = dir.path().join("pipe.parquet");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let refused = start(dir.path(), &["train", "bc", "--set=offline_data.input_=pipe.parquet"]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("pipe.parquet: it is not a regular file"), "{told}");
 }
 
 #[test]
