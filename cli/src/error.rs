@@ -17,7 +17,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 
 pub(crate) type Result<T> = std::result::Result<T, CliError>;
 
-/// The message about a run in whose settings there is no environment.
+/// The message about a run whose settings name no environment.
 pub(crate) const NO_ENVIRONMENT: &str =
     "the run learned from recordings, and has no environment to play in; name one with --env";
 

@@ -81,7 +81,7 @@ fn create(args: &TuneArgs) -> Result<(PathBuf, StudySettings)> {
     let all = experiment.settings()?;
     let of_evaluation = &all["evaluation"]["evaluation_config"]["env"];
     if of_evaluation.is_null() && all["environment"]["env"].is_null() {
-        let message = "a search compares the mean returns of episodes, and there is no environment to play in; name one with --set evaluation.evaluation_config.env=ENV";
+        let message = "a search compares the mean returns of episodes, which need an environment; name one with --set evaluation.evaluation_config.env=ENV";
         return Err(CliError::Usage(message.into()));
     }
     let algorithm = experiment.algorithm().name().to_owned();

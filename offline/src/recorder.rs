@@ -184,7 +184,7 @@ impl Recorder {
     }
 
     /// Goes on from a state of the recording with this id. What is newer in the directory is removed when the next step
-    /// is recorded. That fails if the directory has not the recording.
+    /// is recorded. That fails if the directory does not have the recording.
     pub fn restore(&self, state: RecorderState, id: Option<String>) {
         *self.begin() = Begin::Restored(state, id);
     }
@@ -214,8 +214,10 @@ impl Recorder {
         Ok(())
     }
 
-    /// Whether the directory has the recording with this id. Without, a recording that has steps cannot go on, and one
-    /// that has none begins anew.
+    /// Whether the directory has the recording with this id. If it does not, a recording without steps begins anew.
+    ///
+    /// # Errors
+    /// [`OfflineError::OtherRecording`] if the recording has steps, which the directory lacks.
     fn is_own(&self, state: &RecorderState, id: Option<&str>) -> Result<bool> {
         let found = fs::read_to_string(self.folder.join(LOCK)).ok();
         match id.is_none_or(|id| found.as_deref() == Some(id)) {

@@ -61,7 +61,7 @@ fn check_interface() -> Result<()> {
     let tags = ["describe", "--tags", "--abbrev=0", "--match", "v[0-9]*"];
     if !process::succeeds(Command::new("git").args(tags)) {
         eprintln!(
-            "warning: the interface is not checked for changes, because there is no release to compare it with \
+            "warning: the interface is not checked for changes, because nothing has been released yet \
              (no tag such as v0.1.0)"
         );
         return Ok(());

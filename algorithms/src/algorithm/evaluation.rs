@@ -165,7 +165,7 @@ impl Algorithm {
         let evaluation = &self.config.evaluation;
         if let Some(video) = &evaluation.evaluation_video {
             if !self.can_play() {
-                let constraint = "there is no environment to record; set `evaluation_config.env`, or leave out the videos";
+                let constraint = "videos need an environment; set `evaluation_config.env`, or leave out the videos";
                 let value = format!("{} episodes", video.episodes);
                 return Err(ConfigError::new("evaluation_video", value, constraint).into());
             }

@@ -366,12 +366,6 @@ impl ExecutionPlan for Replay {
             let constraint = "the execution plan `Replay` needs a positive number".into();
             return plan("updates_per_env_step", rate.to_string(), constraint);
         }
-        let capacity = self.config.capacity;
-        if self.batch_size > capacity {
-            let constraint =
-                format!("the replay buffer has {capacity} steps; lower it, or raise the capacity");
-            return plan("train_batch_size", self.batch_size.to_string(), constraint);
-        }
         let LearnerConfig { minibatch_size, num_epochs, .. } = learner.config();
         if *minibatch_size != Some(self.batch_size) || *num_epochs != 1 {
             let of_learner = minibatch_size.map_or("none".into(), |size| size.to_string());

@@ -163,7 +163,7 @@ fn mean(evaluation: &Evaluation) -> String {
     format!("{:.2} +/- {:.2}", evaluation.mean_return(), evaluation.std_return())
 }
 
-/// Returns a name as YAML, of which JSON is a part.
+/// Returns a name as YAML. JSON is valid YAML.
 fn quoted(name: &str) -> String {
     Value::from(name).to_string()
 }

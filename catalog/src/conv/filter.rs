@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_that_fit_into_no_memory_are_refused() {
+    fn layers_too_large_for_memory_are_refused() {
         let refused = |filters: &[ConvFilter]| validate_filters("conv_filters", filters).is_err();
         assert!(refused(&[ConvFilter::new(8, 100_000, 1)]));
         assert!(refused(&[ConvFilter::new(1_000_000_000, 3, 1)]));

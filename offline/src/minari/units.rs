@@ -19,6 +19,10 @@ pub(super) fn without_density_where_clipped<'a>(
     episode: &'a Rollout,
     actions: &Buffer,
 ) -> Result<Cow<'a, Rollout>> {
+    const DENSITIES: [&str; 2] = [Columns::ACTION_LOGP, Columns::ACTION_PROB];
+    if !DENSITIES.iter().any(|name| episode.extras.contains_key(*name)) {
+        return Ok(Cow::Borrowed(episode));
+    }
     let mut seen = episode.actions.clone();
     units
         .invert(actions, &mut seen)
@@ -36,7 +40,7 @@ pub(super) fn without_density_where_clipped<'a>(
         return Ok(Cow::Borrowed(episode));
     }
     let mut episode = episode.clone();
-    for name in [Columns::ACTION_LOGP, Columns::ACTION_PROB] {
+    for name in DENSITIES {
         let Some(column) = episode.extras.get_mut(name) else { continue };
         let numbers = column.as_f32_mut()?.iter_mut();
         numbers.zip(&is_clipped).for_each(|(number, is_clipped)| {

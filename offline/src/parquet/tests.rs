@@ -329,7 +329,7 @@ fn a_failed_write_names_the_file_and_its_cause() {
     assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
     assert_eq!(found.file_name(), path.file_name());
     assert!(error.to_string().starts_with("cannot write "), "{error}");
-    // Where a file is in the place of a directory.
+    // Where a file has the name of the directory.
     let error = again.save_parquet(&path).unwrap_err();
     assert!(matches!(error, OfflineError::Write { .. }), "{error}");
 }
