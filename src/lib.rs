@@ -127,12 +127,12 @@ pub mod prelude {
     pub use rekindle_rl_module::{
         ActionCritic, ActorCritic, AnyRLModule, DeterministicPolicy, DistributionalQNet,
         ExplorationContext, LearnContext, LearnOnBatch, LearnStats, ModuleContext, ModuleError,
-        MultiRLModule, MultiRLModuleSpec, NameMap, PerModule, QNet, RLModule, RLModuleSpec, Role,
-        SelfSupervisedLoss, SharedActionCritic, SharedContext, SharedDeterministicPolicy,
-        SharedDistributionalQNet, SharedQNet, SharedRLModule, SharedStochasticPolicy,
-        SharedTargetNetwork, SharedValueFunction, StochasticPolicy, TargetNetwork,
-        ValueDistribution, ValueFunction, epsilon_greedy, register_catalog, register_module,
-        register_shared_module,
+        MultiRLModule, MultiRLModuleSpec, NameMap, PerModule, PolicyPass, QNet, RLModule,
+        RLModuleSpec, Role, SelfSupervisedLoss, SharedActionCritic, SharedContext,
+        SharedDeterministicPolicy, SharedDistributionalQNet, SharedQNet, SharedRLModule,
+        SharedStochasticPolicy, SharedTargetNetwork, SharedValueFunction, StochasticPolicy,
+        TargetNetwork, ValueDistribution, ValueFunction, epsilon_greedy, register_catalog,
+        register_module, register_shared_module,
     };
 }
 

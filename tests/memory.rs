@@ -56,8 +56,8 @@ fn allocations(mut call: impl FnMut()) -> [f64; 2] {
     std::array::from_fn(|i| (after[i] - before[i]) as f64 / CALLS as f64)
 }
 
-/// Returns the allocations of a pass in which a policy acts.
-fn acting(space: &Space, model: serde_json::Value, rows: usize) -> [f64; 2] {
+/// Returns the allocations of a pass in which a policy acts: over host memory, and with tensors.
+fn acting(space: &Space, model: serde_json::Value, rows: usize) -> [[f64; 2]; 2] {
     use rekindle::core::host_batch::{download_into, upload};
 
     let device = DeviceSpec::Cpu.open().unwrap();
@@ -70,7 +70,14 @@ fn acting(space: &Space, model: serde_json::Value, rows: usize) -> [f64; 2] {
     let observations = Buffer::zeros(space, rows);
     let initial = module.initial_state().unwrap();
     let mut state = initial.map(|state| state.gather(&vec![0; rows]).unwrap());
-    allocations(|| {
+    let (mut pass, mut after, mut inputs) =
+        (module.policy_pass().unwrap(), state.clone(), Vec::new());
+    let on_host = allocations(|| {
+        let states = state.as_ref().zip(after.as_mut());
+        assert!(pass.run(&observations, states, true, &mut inputs));
+        std::mem::swap(&mut state, &mut after);
+    });
+    let with_tensors = allocations(|| {
         let mut batch = Batch::new().with(Columns::OBS, upload(&observations, &device).unwrap());
         if let Some(state) = &state {
             batch.insert(Columns::STATE_IN, upload(state, &device).unwrap());
@@ -81,16 +88,17 @@ fn acting(space: &Space, model: serde_json::Value, rows: usize) -> [f64; 2] {
         }
         let logits = outputs.column(Columns::ACTION_DIST_INPUTS).unwrap();
         assert_eq!(logits.rows(), rows);
-    })
+    });
+    [on_host, with_tensors]
 }
 
-/// A pass allocates tensors, two batches, and lists of layers. A tensor of Burn has its elements and three small
-/// allocations, and a clone of it has one. A copy of the images as floats would take 113 KB per row, and new memory for
-/// the values between the convolutions 72 KB.
+/// A pass over host memory allocates nothing. One with tensors allocates them, two batches, and lists of layers: a tensor
+/// of Burn has its elements and three small allocations, and a clone of it has one. A copy of the images as floats would
+/// take 113 KB per row, and new memory for the values between the convolutions 72 KB.
 ///
 /// `cargo test --test memory -- --nocapture acting` prints the numbers.
 #[test]
-fn acting_copies_no_images_and_reuses_the_memory_between_layers() {
+fn acting_allocates_nothing_and_with_tensors_copies_no_images() {
     use serde_json::json;
 
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,15 +111,19 @@ fn acting_copies_no_images_and_reuses_the_memory_between_layers() {
         "fcnet_hiddens": [64], "use_lstm": true, "lstm_cell_size": 64, "vf_share_layers": true,
     });
     let mlp = json!({"fcnet_hiddens": [64, 64]});
-    for rows in [1, 8] {
+    for rows in [1, 8, 64] {
         let cases = [
             ("CNN", &images, &nature, [75, 40_000 * rows + 20_000]),
             ("LSTM", &vectors, &lstm, [120, 4_000 * rows + 40_000]),
             ("MLP", &vectors, &mlp, [33, 1_000 * rows + 20_000]),
         ];
         for (name, space, model, most) in cases {
-            let found = acting(space, model.clone(), rows);
-            println!("{name}, {rows} rows: {} allocations, {} bytes", found[0], found[1]);
+            let [on_host, found] = acting(space, model.clone(), rows);
+            println!(
+                "{name}, {rows} rows: {} and {} allocations, {} and {} bytes",
+                on_host[0], found[0], on_host[1], found[1]
+            );
+            assert_eq!(on_host, [0.0; 2], "{name}, {rows} rows");
             assert!(found[0] < most[0] as f64 && found[1] < most[1] as f64, "{name}: {found:?}");
         }
     }

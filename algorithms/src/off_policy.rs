@@ -69,8 +69,15 @@ pub(crate) fn check_normalizes(
     Err(ConfigError::new("normalize_actions", false, constraint))
 }
 
-/// Checks that a module with a burn-in has memory.
+/// The longest burn-in, in steps. The memory of all of its steps is reserved.
+const LONGEST_BURN_IN: usize = 100_000;
+
+/// Checks that a module with a burn-in has memory, and that its steps fit into memory.
 pub(crate) fn check_burn_in(cx: &PrepareContext<'_>, burn_in_len: usize) -> Result<()> {
+    if burn_in_len > LONGEST_BURN_IN {
+        let constraint = format!("at most {LONGEST_BURN_IN} steps; 20 to 40 are usual");
+        return Err(ConfigError::new("burn_in_len", burn_in_len, constraint).into());
+    }
     if burn_in_len == 0 || cx.module.initial_state()?.is_some() {
         return Ok(());
     }

@@ -10,8 +10,10 @@ pub mod replay;
 use std::error::Error;
 use std::time::Instant;
 
+use burn::module::Module;
 use mimalloc::MiMalloc;
 use rekindle::prelude::*;
+use rekindle::rl_module::Result as ModuleResult;
 use serde_json::json;
 
 /// A program may choose its allocator, a library should not. This one makes PPO on small networks
@@ -88,10 +90,51 @@ pub fn cartpole(
     hidden: usize,
     seed: u64,
 ) -> Outcome<(SingleAgentEnvRunner, AnyRLModule)> {
+    cartpole_with(RLModuleSpec::default(), num_envs, hidden, seed)
+}
+
+/// The default actor-critic without a pass over host memory, so that it acts with tensors.
+#[derive(Module, Debug)]
+pub struct WithTensors {
+    module: ActorCritic,
+}
+
+impl RLModule for WithTensors {
+    fn setup(cx: &ModuleContext<'_>) -> ModuleResult<Self> {
+        Ok(Self { module: ActorCritic::setup(cx)? })
+    }
+
+    fn forward_train(&self, batch: &Batch) -> ModuleResult<Batch> {
+        self.module.forward_train(batch)
+    }
+
+    fn forward_inference(&self, batch: &Batch) -> ModuleResult<Batch> {
+        self.module.forward_inference(batch)
+    }
+
+    fn forward_exploration(
+        &self,
+        batch: &Batch,
+        cx: &mut ExplorationContext,
+    ) -> ModuleResult<Batch> {
+        self.module.forward_exploration(batch, cx)
+    }
+}
+
+/// As [`cartpole`], with a module of this spec.
+///
+/// # Errors
+/// As for [`cartpole`].
+pub fn cartpole_with(
+    spec: RLModuleSpec,
+    num_envs: usize,
+    hidden: usize,
+    seed: u64,
+) -> Outcome<(SingleAgentEnvRunner, AnyRLModule)> {
     let device = DeviceSpec::Cpu.open()?;
     let config = EnvRunnerConfig::new("CartPole-v1").num_envs(num_envs).seed(seed);
     let mut runner = SingleAgentEnvRunner::new(config, 0, &device)?;
-    let module = RLModuleSpec::default()
+    let module = spec
         .observation_space(runner.observation_space().clone())
         .action_space(runner.action_space().clone())
         .model_config(json!({"fcnet_hiddens": [hidden, hidden], "vf_share_layers": false}))

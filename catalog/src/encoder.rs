@@ -16,7 +16,7 @@ use rekindle_core::{
     Column, CoreError, Erase, Erased, ErasedModule, Family, Generator, TensorKind,
 };
 use rekindle_env::{Buffer, Space};
-use rekindle_kernels::DenseLayer;
+use rekindle_kernels::{DenseLayer, HostPass};
 use rekindle_onnx::{Graph, OnnxError, Value, Values};
 
 use crate::error::{CatalogError, Result};
@@ -73,6 +73,13 @@ pub trait Encoder: ErasedModule<EncoderFamily> {
     /// The errors of [`forward`](Self::forward).
     fn as_dense(&self, _observations: &Column) -> Result<Option<(Tensor<2>, Vec<DenseLayer>)>> {
         Ok(None)
+    }
+
+    /// Returns the encoder as a pass over slices in host memory, with which a policy acts without allocating; `None` (the
+    /// default) for an encoder without one. It must compute what [`forward`](Self::forward), or
+    /// [`forward_recurrent`](Self::forward_recurrent) with one step, computes.
+    fn host_pass(&self) -> Option<HostPass> {
+        None
     }
 
     /// Returns the state before the first step of an episode, one row; `None` (the default) for an

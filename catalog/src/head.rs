@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::prelude::*;
 use rekindle_core::any_tensor::to_f32;
 use rekindle_core::{Column, ConfigError};
+use rekindle_kernels::HostPass;
 use rekindle_onnx::{Graph, Value};
 
 use crate::builder::ModelBuilder;
@@ -180,6 +181,17 @@ impl PolicyHead {
             None => Ok(self.bound(self.mlp.forward_from(encoder, observations)?)),
             Some(_) => Ok(self.forward(encoder.forward(observations)?)),
         }
+    }
+
+    /// Returns the head as a pass over slices in host memory, for actions without noise that depends on the state.
+    #[must_use]
+    pub fn host_pass(&self) -> Option<HostPass> {
+        let layers = self.mlp.host_pass().filter(|_| self.noise.is_none())?;
+        if self.log_std.is_none() && self.log_std_clip.is_none() {
+            return Some(layers);
+        }
+        let free = self.log_std.as_ref().map(|log_std| to_f32(log_std.val()));
+        layers.with_log_stds(free.transpose().ok()?, self.log_std_clip.map(|clip| clip as f32))
     }
 
     /// Adds the head to an ONNX graph.

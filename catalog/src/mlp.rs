@@ -5,7 +5,7 @@ use burn::nn::{LayerNorm, Linear};
 use burn::prelude::*;
 use rekindle_core::Column;
 use rekindle_core::any_tensor::to_f32;
-use rekindle_kernels::{DenseActivation, DenseLayer};
+use rekindle_kernels::{DenseActivation, DenseLayer, HostPass};
 use rekindle_onnx::{Graph, Value};
 
 use crate::activation::Activation;
@@ -263,6 +263,13 @@ impl Mlp {
         self.dense_layers_by(|_, layer, activation| {
             DenseLayer::new(layer.weight.val(), layer.bias.as_ref()?.val(), activation)
         })
+    }
+
+    /// Returns the layers as a pass over slices in host memory; `None` where [`dense_layers`](Self::dense_layers) does
+    /// or the parameters are on another device.
+    #[must_use]
+    pub fn host_pass(&self) -> Option<HostPass> {
+        HostPass::dense(self.dense_layers()?)
     }
 
     /// Returns the layers as [`dense_layers`](Self::dense_layers) does. `dense` makes each layer from its index, the

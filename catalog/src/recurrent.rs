@@ -7,6 +7,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::prelude::*;
 use rekindle_core::{Batch, Column, CoreError};
 use rekindle_env::{Buffer, Space};
+use rekindle_kernels::HostPass;
 use rekindle_onnx::{Graph, Value};
 use serde::{Deserialize, Serialize};
 
@@ -16,9 +17,9 @@ use crate::initializer::Initializer;
 use layer::Layer;
 
 /// The key of the hidden state `h` in a state.
-const HIDDEN: &str = "h";
+const HIDDEN: &str = Recurrent::HIDDEN;
 /// The key of the cell state `c` in the state of an LSTM.
-const CELL: &str = "c";
+const CELL: &str = Recurrent::CELL;
 
 /// Kind of recurrent layer; RLlib's `recurrent_layer_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -109,6 +110,11 @@ pub struct Recurrent {
 }
 
 impl Recurrent {
+    /// The key of the hidden state in a state.
+    pub const HIDDEN: &str = "h";
+    /// The key of the cell state in the state of an LSTM.
+    pub const CELL: &str = "c";
+
     /// Returns the number of output features.
     #[must_use]
     pub fn output_dim(&self) -> usize {
@@ -186,6 +192,16 @@ impl Recurrent {
             state.insert(CELL, of_layers(last_cell));
         }
         Ok((x.reshape([rows, self.hidden_dim]), Column::Nested(state)))
+    }
+
+    /// Returns one step of the layers as a pass over slices in host memory, if there is one layer.
+    pub(crate) fn host_pass(&self) -> Option<HostPass> {
+        match &self.layers[..] {
+            [layer] => {
+                HostPass::recurrent(layer.fused()?, self.layer_type == RecurrentLayerType::Lstm)
+            }
+            _ => None,
+        }
     }
 
     /// Adds one step of each row to an ONNX graph, with the states as inputs and outputs: `state_in.h`, and

@@ -5,6 +5,7 @@
 //! | `config` | [`EnvRunnerConfig`]: environment, connectors, seed |
 //! | `sample` | [`Amount`] and [`SampleOptions`]: the amount and the options of a call |
 //! | `fault_tolerance` | [`FaultToleranceConfig`]: handling of failed environments and runners |
+//! | `acting` | a module that acts |
 //! | `base` | the fields and hooks that both kinds share |
 //! | `environments` | making environments by id |
 //! | `checks` | rejection of invalid actions and rewards, and of modules for other spaces |
@@ -14,6 +15,7 @@
 //! | `tracking` | running episodes, endless calls and timers |
 //! | `metrics` | the names under which runners report |
 
+pub(crate) mod acting;
 pub(crate) mod base;
 pub(crate) mod checks;
 mod config;

@@ -21,10 +21,11 @@ use rekindle_kernels::eager;
 use rekindle_rl_module::MultiRLModule;
 
 use crate::callbacks::{EpisodeHook, VectorEnvRef, counts};
+use crate::env_runner::acting::ActingModule;
 use crate::env_runner::base::RunnerBase;
 use crate::env_runner::checks::check_module;
 use crate::env_runner::environments::make_multi_agent_vec;
-use crate::env_runner::tracking::{Deadline, Timers, Watch, acting};
+use crate::env_runner::tracking::{Deadline, Timers, Watch};
 use crate::env_runner::{Amount, EnvRunnerConfig, PublishedAt, SampleOptions};
 use crate::error::{Result, RunnerError};
 use crate::experience::Experience;
@@ -198,14 +199,15 @@ impl MultiAgentEnvRunner {
         };
         for (id, lane) in self.lanes.iter().filter(|(id, lane)| !keeps(id, lane)) {
             let module = modules.module(id)?;
-            let known = lane.module.as_ref().map(rekindle_rl_module::AnyRLModule::spec);
+            let known = lane.module.as_ref().map(|acting| acting.module.spec());
             if !known.is_some_and(|spec| std::ptr::eq(spec, module.spec())) {
                 let spaces = [lane.env_to_module.output_space(), &lane.action_space];
                 check_module(&self.base.config.env, id, module, spaces)?;
             }
         }
         for (id, lane) in self.lanes.iter_mut().filter(|(id, lane)| !keeps(id, lane)) {
-            let replaced = lane.set_module(acting(modules.module(id)?, &self.base.device))?;
+            let replaced =
+                lane.set_module(ActingModule::new(modules.module(id)?, &self.base.device))?;
             let initial = lane.initial_state.as_ref();
             for stream in self.streams.iter_mut().flatten().filter(|s| s.module == *id) {
                 if replaced || !stream.remembers(initial) {

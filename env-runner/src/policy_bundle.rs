@@ -13,7 +13,7 @@ use std::path::Path;
 use burn::prelude::Device;
 use rekindle_checkpoint::{self as checkpoint, Checkpointable, State};
 use rekindle_core::rng::{Purpose, stream};
-use rekindle_core::{Batch, Columns, ConfigError, DEFAULT_MODULE_ID, Generator, host_batch};
+use rekindle_core::{Batch, Columns, ConfigError, DEFAULT_MODULE_ID, Generator};
 use rekindle_env::{Buffer, EnvError, Space};
 use rekindle_rl_module::{AnyRLModule, ExplorationContext};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,7 @@ use crate::connectors::{
     connect_actions, pipelines, set_states, states,
 };
 use crate::env_runner::EnvRunnerConfig;
+use crate::env_runner::acting::ActingModule;
 use crate::env_runner::checks::{ACTION_CONNECTOR, check_module, check_reward, check_rows};
 use crate::env_runner::memory::Memory;
 use crate::{Result, RunnerError};
@@ -144,8 +145,7 @@ impl BundleConfig {
 #[derive(Debug, Clone)]
 pub struct PolicyBundle {
     config: BundleConfig,
-    module: AnyRLModule,
-    device: Device,
+    acting: ActingModule,
     env_to_module: ConnectorPipeline,
     module_to_env: ConnectorPipeline,
     sampler: ActionSampler,
@@ -207,8 +207,7 @@ impl PolicyBundle {
             sampler: ActionSampler::new(&module_to_env, 0),
             env_to_module,
             module_to_env,
-            device: device.clone(),
-            module,
+            acting: ActingModule::new(&module, device),
             config,
             memory: None,
             starts: Vec::new(),
@@ -257,7 +256,7 @@ impl PolicyBundle {
     /// Returns the module.
     #[must_use]
     pub fn module(&self) -> &AnyRLModule {
-        &self.module
+        &self.acting.module
     }
 
     /// Returns actions for the environments, one row per observation; RLlib's
@@ -299,9 +298,10 @@ impl PolicyBundle {
         }
         let rngs = explore.then_some(&mut self.rngs[..rows]);
         let space = self.module_to_env.input_space();
-        let invalid = self.sampler.sample_checked(&self.module, &outputs, rngs, space)?;
+        let invalid =
+            self.sampler.sample_checked(&self.acting.module, outputs.as_ref(), rngs, space)?;
         if let Some(invalid) = invalid {
-            let origin = format!("module `{}`", self.module.spec().module());
+            let origin = format!("module `{}`", self.acting.module.spec().module());
             return Err(invalid.error_of_row(origin));
         }
         match connect_actions(&mut self.module_to_env, &self.sampler.actions, false)? {
@@ -317,7 +317,7 @@ impl PolicyBundle {
     /// # Errors
     /// [`RunnerError::WrongObservations`] if the pass fails and the observations are not of the
     /// observation space; otherwise the error of the pass.
-    fn forward(&mut self, observations: &Buffer, explore: bool) -> Result<Batch> {
+    fn forward(&mut self, observations: &Buffer, explore: bool) -> Result<Option<Batch>> {
         self.pass(observations, explore).map_err(|error| {
             let space = &self.config.observation_space;
             let mut row = Buffer::zeros(space, 1);
@@ -332,7 +332,7 @@ impl PolicyBundle {
         })
     }
 
-    fn pass(&mut self, observations: &Buffer, explore: bool) -> Result<Batch> {
+    fn pass(&mut self, observations: &Buffer, explore: bool) -> Result<Option<Batch>> {
         check_rows(&self.config.observation_space, observations)?;
         let rows = observations.rows();
         if self.starts.len() != rows {
@@ -340,7 +340,7 @@ impl PolicyBundle {
         }
         let all_start = self.starts.is_empty();
         if all_start {
-            let initial = self.module.initial_state()?;
+            let initial = self.acting.module.initial_state()?;
             self.memory = initial.map(|initial| Memory::new(initial, rows)).transpose()?;
             self.starts = vec![false; rows];
             self.rewards = vec![0.0; rows];
@@ -359,18 +359,14 @@ impl PolicyBundle {
         };
         let cx = ConnectorContext { update: false, step: (!all_start).then_some(step) };
         let seen = self.env_to_module.transform(observations, cx)?;
-        let mut batch = Batch::new().with(Columns::OBS, host_batch::upload(seen, &self.device)?);
         if let Some(memory) = &mut self.memory {
             let mut starting = (0..rows).filter(|&row| self.starts[row]);
             starting.try_for_each(|row| memory.reset(row))?;
-            batch.insert(Columns::STATE_IN, host_batch::upload(&memory.state, &self.device)?);
         }
-        let outputs = match explore {
-            true => self.module.forward_exploration(&batch, &mut self.exploration)?,
-            false => self.module.forward_inference(&batch)?,
-        };
+        let states = self.memory.as_mut().map(|memory| (&memory.state, &mut memory.next));
+        let exploration = explore.then_some(&mut self.exploration);
+        let outputs = self.acting.forward(seen, states, exploration, &mut self.sampler)?;
         if let Some(memory) = &mut self.memory {
-            host_batch::download_into(outputs.column(Columns::STATE_OUT)?, &mut memory.next)?;
             memory.advance();
         }
         self.starts.fill(false);
@@ -420,19 +416,21 @@ impl PolicyBundle {
             return Ok(Vec::new());
         }
         let mut probe = self.clone();
-        let outputs = probe.forward(observations, true)?;
-        let distribution = &**self.module.distribution();
-        let Some(inputs) = outputs.get(Columns::ACTION_DIST_INPUTS)? else {
-            return Err(RunnerError::NoDistribution {
-                module: self.module.spec().module().into(),
-                found: outputs.names().collect::<Vec<_>>().join(", "),
-            });
-        };
-        let inputs = inputs.tensor()?.to_f32()?;
+        let distribution = &**self.acting.module.distribution();
+        if let Some(outputs) = probe.forward(observations, true)? {
+            let Some(inputs) = outputs.get(Columns::ACTION_DIST_INPUTS)? else {
+                return Err(RunnerError::NoDistribution {
+                    module: self.acting.module.spec().module().into(),
+                    found: outputs.names().collect::<Vec<_>>().join(", "),
+                });
+            };
+            probe.sampler.inputs = inputs.tensor()?.to_f32()?;
+        }
+        let inputs = &probe.sampler.inputs;
         let width = distribution.required_input_dim();
         if inputs.len() != rows * width {
             return Err(RunnerError::ColumnSize {
-                module: self.module.spec().module().into(),
+                module: self.acting.module.spec().module().into(),
                 column: Columns::ACTION_DIST_INPUTS,
                 expected: rows * width,
                 found: inputs.len(),
@@ -509,7 +507,7 @@ impl PolicyBundle {
             test_actions,
             env_steps: self.env_steps(),
         })?
-        .with_component(MODULE, self.module.get_state()?);
+        .with_component(MODULE, self.acting.module.get_state()?);
         Ok(checkpoint::write(path, &state)?)
     }
 

@@ -18,11 +18,12 @@ use rekindle_rl_module::AnyRLModule;
 
 use crate::callbacks::VectorEnvRef;
 use crate::connectors::{ActionSampler, ConnectorPipeline, pipelines, states};
+use crate::env_runner::acting::ActingModule;
 use crate::env_runner::base::RunnerBase;
 use crate::env_runner::checks::check_module;
 use crate::env_runner::environments::make_vec;
 use crate::env_runner::memory::Memory;
-use crate::env_runner::tracking::{Deadline, Timers, Watch, acting};
+use crate::env_runner::tracking::{Deadline, Timers, Watch};
 use crate::env_runner::{Amount, EnvRunnerConfig, PublishedAt, SampleOptions};
 use crate::error::{Result, RunnerError};
 use crate::experience::{EpisodeSummary, Rollout};
@@ -41,6 +42,8 @@ pub struct SingleAgentEnvRunner {
     env_to_module: ConnectorPipeline,
     module_to_env: ConnectorPipeline,
     module: Option<ActingModule>,
+    /// The version of its weights.
+    weights_seq_no: u64,
     sampler: ActionSampler,
     /// The last results of the environments.
     step: VectorStep,
@@ -52,12 +55,6 @@ pub struct SingleAgentEnvRunner {
     starts: Vec<bool>,
     /// The rewards of the last step as losses see them.
     rewards: Vec<f64>,
-}
-
-#[derive(Debug)]
-struct ActingModule {
-    module: AnyRLModule,
-    weights_seq_no: u64,
 }
 
 /// The results of one call.
@@ -103,6 +100,7 @@ impl SingleAgentEnvRunner {
             env_to_module,
             module_to_env,
             module: None,
+            weights_seq_no: 0,
             base,
         };
         runner.tell_environment_created()?;
@@ -153,8 +151,8 @@ impl SingleAgentEnvRunner {
             let spaces = [self.observation_space(), self.action_space()];
             check_module(&self.base.config.env, DEFAULT_MODULE_ID, module, spaces)?;
         }
-        let module = acting(module, &self.base.device);
-        let fresh = module.initial_state()?;
+        let acting = ActingModule::new(module, &self.base.device);
+        let fresh = acting.module.initial_state()?;
         let fresh = fresh.map(|initial| Memory::new(initial, self.base.num_envs())).transpose()?;
         self.memory = match (self.memory.take(), fresh) {
             (Some(mut memory), Some(fresh)) if memory.fits(&fresh) => {
@@ -167,7 +165,7 @@ impl SingleAgentEnvRunner {
             }
             (_, fresh) => fresh,
         };
-        self.module = Some(ActingModule { module, weights_seq_no: at.weights_seq_no });
+        (self.module, self.weights_seq_no) = (Some(acting), at.weights_seq_no);
         self.base.exploration.set_env_steps(at.env_steps);
         Ok(())
     }
@@ -236,7 +234,7 @@ impl SingleAgentEnvRunner {
             if options.record && options.time_limit.is_none() { steps } else { 0 },
             &at,
             self.memory.as_ref(),
-            self.module.as_ref().map_or(0, |module| module.weights_seq_no),
+            self.weights_seq_no,
             options.record,
         )?;
         let mut episodes = Vec::new();

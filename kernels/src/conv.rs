@@ -48,8 +48,14 @@ impl ConvLayer {
         fits.then_some(Self { weight, bias, dims, stride, is_padded, activation })
     }
 
+    /// Returns weight and bias.
+    #[cfg(feature = "flex")]
+    pub(crate) fn parameters(&self) -> [&AnyTensor; 2] {
+        [&self.weight, &self.bias]
+    }
+
     /// Returns the sizes for images `[height, width, channels]`, or `None` if the layer does not apply to these images.
-    fn shape(&self, input: [usize; 3]) -> Option<ConvShape> {
+    pub(crate) fn shape(&self, input: [usize; 3]) -> Option<ConvShape> {
         let [out_channels, in_channels, kernel @ ..] = self.dims;
         let (mut output, mut padding) = ([0, 0, out_channels], [0, 0]);
         for axis in 0..2 {

@@ -27,13 +27,19 @@ mod vector_math;
 #[cfg(feature = "flex")]
 pub(super) use adam::{adam, square_sum};
 pub(super) use conv::{ConvOp, ConvShape, Scale, pack as pack_filters};
+#[cfg(feature = "flex")]
+pub(super) use conv::{Images, forward_into as conv_into};
 pub(super) use layer_norm::LayerNormOp;
 pub(super) use mlp::{EnsembleOp, Layer, MlpOp};
+#[cfg(feature = "flex")]
+pub(super) use mlp::{LAYERS, LayerParameters, Prepared};
 #[cfg(feature = "flex")]
 pub(super) use polyak::polyak;
 #[cfg(feature = "flex")]
 pub(super) use radam::radam;
 pub(super) use recurrent::{CellKind, RecurrentOp, RecurrentShape, pack as pack_gates};
+#[cfg(feature = "flex")]
+pub(super) use recurrent::{PackedLayer, step as recurrent_step};
 #[cfg(feature = "flex")]
 pub(super) use rms_prop::rms_prop;
 pub(super) use scratch::Scratch;

@@ -45,6 +45,12 @@ pub struct Pass<'a, S, const N: usize> {
     pub needs: [bool; N],
 }
 
+/// Returns the elements of a tensor of 32-bit floats that is contiguous in host memory and tracks no gradients.
+#[cfg(feature = "flex")]
+pub(crate) fn elements(tensor: &AnyTensor) -> Option<&[f32]> {
+    flex::as_plain(tensor)?.as_slice()
+}
+
 /// Whether [`apply`] accepts these tensors: 32-bit floats in host memory, either all with gradients or
 /// all without. Gradients with checkpointing are not supported. `false` in an [`eager`] scope.
 #[must_use]

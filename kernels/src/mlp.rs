@@ -7,6 +7,8 @@ use burn::prelude::*;
 use crate::activation::DenseActivation;
 use crate::cpu::{Layer, MlpOp};
 use crate::host_op::apply;
+#[cfg(feature = "flex")]
+use crate::host_op::elements;
 use rekindle_core::AnyTensor;
 
 /// A fully connected layer and its activation.
@@ -30,6 +32,24 @@ impl DenseLayer {
         let [inputs, outputs] = weight.dims();
         let (fits, weight, bias) = (bias.dims() == [outputs], weight.into(), bias.into());
         fits.then_some(Self { weight, bias, inputs, outputs, activation })
+    }
+
+    /// Returns the numbers of inputs and outputs.
+    #[cfg(feature = "flex")]
+    pub(crate) fn dims(&self) -> [usize; 2] {
+        [self.inputs, self.outputs]
+    }
+
+    /// Returns the layer with its parameters; `None` if they are not in host memory, or track gradients.
+    #[cfg(feature = "flex")]
+    pub(crate) fn parameters(&self) -> Option<crate::cpu::LayerParameters<'_>> {
+        let (weights, bias) = (elements(&self.weight)?, elements(&self.bias)?);
+        Some(crate::cpu::LayerParameters { layer: self.layer(), weights, bias })
+    }
+
+    fn layer(&self) -> Layer {
+        let &Self { inputs, outputs, activation, .. } = self;
+        Layer { inputs, outputs, activation }
     }
 
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
@@ -83,12 +103,7 @@ fn chain_of<const N: usize>(x: Tensor<2>, rows: usize, chain: &[DenseLayer]) -> 
             Some((layer, 0)) => &layer.weight,
             Some((layer, _)) => &layer.bias,
         });
-    let layer = |&DenseLayer { inputs, outputs, activation, .. }: &DenseLayer| Layer {
-        inputs,
-        outputs,
-        activation,
-    };
-    let op = MlpOp { layers: chain.iter().map(layer).collect() };
+    let op = MlpOp { layers: chain.iter().map(DenseLayer::layer).collect() };
     let outputs = chain.last().map_or(0, |layer| layer.outputs);
     match apply::<_, N, 2>(op, operands, [rows, outputs]) {
         Some((y, _)) => y,

@@ -7,11 +7,13 @@ use burn::prelude::*;
 use crate::cpu::{CellKind, RecurrentOp, RecurrentShape, pack_gates};
 use crate::eager::is_eager;
 use crate::host_op::apply;
+#[cfg(feature = "flex")]
+use crate::host_op::elements;
 use crate::packed::packed;
 use rekindle_core::AnyTensor;
 
 /// Minimum width of a fused layer. Operations on narrower layers do not fill vectors.
-const LEAST_HIDDEN: usize = 8;
+pub(crate) const LEAST_HIDDEN: usize = 8;
 
 /// The weights of a recurrent layer, in PyTorch's layout: gates are stacked as input, forget, cell, output in an
 /// LSTM, and as reset, update, new in a GRU.
@@ -48,6 +50,37 @@ impl RecurrentLayer {
             dims,
             hidden,
         })
+    }
+
+    /// Returns the sizes of one step of each sequence.
+    #[cfg(feature = "flex")]
+    pub(crate) fn step_shape(&self, kind: CellKind, sequences: usize) -> RecurrentShape {
+        let (inputs, hidden, has_bias) = (self.dims[1], self.hidden, self.biases.is_some());
+        RecurrentShape { kind, sequences, steps: 1, inputs, hidden, has_bias }
+    }
+
+    /// Whether the weights have these sizes.
+    #[cfg(feature = "flex")]
+    pub(crate) fn fits(&self, shape: &RecurrentShape) -> bool {
+        self.dims == [shape.gates(), shape.inputs]
+    }
+
+    #[cfg(feature = "flex")]
+    pub(crate) fn hidden(&self) -> usize {
+        self.hidden
+    }
+
+    /// Returns the weights of inputs and state.
+    #[cfg(feature = "flex")]
+    pub(crate) fn weights(&self) -> [&AnyTensor; 2] {
+        [&self.weight_ih, &self.weight_hh]
+    }
+
+    /// Returns the biases, empty in a layer without; `None` if they are not in host memory, or track gradients.
+    #[cfg(feature = "flex")]
+    pub(crate) fn bias_elements(&self) -> Option<[&[f32]; 2]> {
+        let Some([of_inputs, of_state]) = &self.biases else { return Some([&[]; 2]) };
+        Some([elements(of_inputs)?, elements(of_state)?])
     }
 
     /// Runs sequences through the layer, on the CPU. An LSTM starts from a hidden and a cell state, a GRU from a hidden

@@ -24,6 +24,7 @@ mod sync;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crew::Crew;
+use smallvec::SmallVec;
 
 /// The environment variable that bounds the threads of all CPU kernels.
 const NUM_THREADS: &str = "REKINDLE_NUM_THREADS";
@@ -45,23 +46,27 @@ pub fn num_threads() -> usize {
 ///
 /// # Panics
 /// If `work` panics on any thread, after all threads have left it.
-pub fn for_each<T: Send>(tasks: Vec<T>, work: impl Fn(T) + Sync) {
+pub fn for_each<T: Send>(tasks: impl IntoIterator<Item = T>, work: impl Fn(T) + Sync) {
     for_each_on(crew, tasks, work);
 }
+
+/// Number of tasks up to which a fork allocates nothing.
+const INLINE: usize = 8;
 
 /// Works like [`for_each`], on the crew that `crew` returns. For a single task, `crew` is not
 /// called.
 fn for_each_on<'a, T: Send>(
     crew: impl FnOnce() -> &'a Crew,
-    tasks: Vec<T>,
+    tasks: impl IntoIterator<Item = T>,
     work: impl Fn(T) + Sync,
 ) {
-    if tasks.len() < 2 {
-        return tasks.into_iter().for_each(work);
-    }
+    let mut tasks = tasks.into_iter();
+    let Some(first) = tasks.next() else { return };
+    let Some(second) = tasks.next() else { return work(first) };
+    let slot = |task| Mutex::new(Some(task));
+    let slots: SmallVec<[_; INLINE]> = [first, second].into_iter().chain(tasks).map(slot).collect();
     let crew = crew();
-    let helpers = tasks.len() - 1;
-    let slots: Vec<Mutex<Option<T>>> = tasks.into_iter().map(|t| Mutex::new(Some(t))).collect();
+    let helpers = slots.len() - 1;
     let threads = crew.num_threads();
     crew.run(helpers, &|thread| {
         let (before, own) = slots.split_at(thread * slots.len() / threads);

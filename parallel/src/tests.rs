@@ -39,7 +39,7 @@ fn tasks_may_fork_themselves() {
             sums.iter_mut().collect(),
             |sum| {
                 let mut parts = [1; 8];
-                for_each_on(|| &crew, parts.iter_mut().collect(), |part| *part *= 2);
+                for_each_on(|| &crew, parts.iter_mut(), |part| *part *= 2);
                 *sum = parts.iter().sum();
             },
         );
@@ -51,11 +51,11 @@ fn tasks_may_fork_themselves() {
 fn a_panic_reaches_the_caller_and_the_crew_goes_on() {
     for crew in crews() {
         let panics = catch_unwind(AssertUnwindSafe(|| {
-            for_each_on(|| &crew, (0..64).collect(), |i| assert!(i != 40, "task 40"));
+            for_each_on(|| &crew, 0..64, |i| assert!(i != 40, "task 40"));
         }));
         assert!(panics.is_err());
         let mut done = [false; 16];
-        for_each_on(|| &crew, done.iter_mut().collect(), |d| *d = true);
+        for_each_on(|| &crew, &mut done, |d| *d = true);
         assert_eq!(done, [true; 16]);
     }
 }
@@ -69,7 +69,7 @@ fn workers_that_sleep_are_woken() {
         let names = Mutex::new(std::collections::BTreeSet::new());
         for_each_on(
             || &crew,
-            (0..64).collect(),
+            0..64,
             |_| {
                 thread::sleep(std::time::Duration::from_micros(200));
                 names.lock().unwrap().insert(format!("{:?}", thread::current().id()));
@@ -109,7 +109,7 @@ fn a_worker_that_rests_sleeps_at_once_and_is_woken_by_the_next_job() {
 #[test]
 fn the_crew_of_the_process_works() {
     let mut done = [0; 16];
-    for_each(done.iter_mut().collect(), |d| *d += 1);
+    for_each(&mut done, |d| *d += 1);
     assert_eq!(done, [1; 16]);
     assert!(num_threads() >= 1);
     assert_eq!(share(10, 100), 16);

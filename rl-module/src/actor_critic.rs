@@ -17,6 +17,7 @@ use crate::error::{ModuleError, Result};
 use crate::exploration::ExplorationContext;
 use crate::memory::{ACTOR, CRITIC, ONE_IS_RECURRENT};
 use crate::module::RLModule;
+use crate::policy_pass::PolicyPass;
 use crate::roles::{Role, ValueFunction};
 
 /// Encoders and heads of a policy and a value function; RLlib's `DefaultPPOTorchRLModule`.
@@ -224,6 +225,18 @@ impl RLModule for ActorCritic {
 
     fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
         self.act(batch, false)
+    }
+
+    fn policy_pass(&self) -> Option<PolicyPass> {
+        let encoder = self.encoder.host_pass().filter(|_| self.mask.is_none())?;
+        if encoder.is_recurrent() != self.is_stateful {
+            return None;
+        }
+        let actor = PolicyPass::new(encoder.then(self.pi.host_pass()?)?);
+        match self.critic_encoder.as_ref().filter(|_| self.is_stateful) {
+            Some(critic) => Some(actor.with_critic(critic.host_pass()?)),
+            None => Some(actor),
+        }
     }
 
     fn initial_state(&self) -> Result<Option<Buffer>> {

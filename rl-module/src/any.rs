@@ -21,6 +21,7 @@ use crate::guard::guard;
 use crate::module::{BoxRLModule, RLModule};
 use crate::multi::MultiRLModule;
 use crate::own_weights;
+use crate::policy_pass::PolicyPass;
 use crate::roles::{follow, move_targets, sync_targets};
 use crate::shared::SharedRLModule;
 use crate::shared::SharedView;
@@ -124,6 +125,12 @@ impl AnyRLModule {
     /// [`ModuleError::Panicked`]; the module's error.
     pub fn export_onnx(&self, graph: &mut Graph, observations: &Values) -> Result<PolicyOutputs> {
         self.guard("export_onnx", || self.module.export_onnx(graph, observations))
+    }
+
+    /// Returns [`RLModule::policy_pass`].
+    #[must_use]
+    pub fn policy_pass(&self) -> Option<PolicyPass> {
+        self.module.policy_pass()
     }
 
     /// Runs a method of this module under [`guard()`].

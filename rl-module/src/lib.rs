@@ -36,6 +36,7 @@ mod memory;
 mod module;
 mod multi;
 mod own_weights;
+mod policy_pass;
 mod q_network;
 mod registry;
 mod roles;
@@ -54,6 +55,7 @@ pub use exploration::{ExplorationContext, ExplorationStream, epsilon_greedy, gre
 pub use import::NameMap;
 pub use module::{BoxRLModule, RLModule, RLModuleFamily};
 pub use multi::{MultiBatch, MultiRLModule, MultiRLModuleSpec};
+pub use policy_pass::PolicyPass;
 pub use q_network::{QHead, QNetwork, QNetworkConfig};
 pub use registry::{register_catalog, register_module, register_shared_module};
 pub use roles::{

@@ -14,6 +14,7 @@ use rekindle_onnx::{Graph, OnnxError, PolicyOutputs, Values};
 use crate::context::ModuleContext;
 use crate::error::Result;
 use crate::exploration::ExplorationContext;
+use crate::policy_pass::PolicyPass;
 use crate::roles::{
     ActionCritic, DeterministicPolicy, DistributionalQNet, LearnOnBatch, QNet, SelfSupervisedLoss,
     StochasticPolicy, TargetNetwork, ValueFunction,
@@ -111,6 +112,26 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
     /// [`ModuleError::NoRandomStream`]: crate::ModuleError::NoRandomStream
     fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
         self.forward_exploration(batch, &mut ExplorationContext::of_inference())
+    }
+
+    /// Returns both acting passes as one over slices in host memory, which runners use instead of them; `None` (the
+    /// default) for a module without. It must compute the same: the inputs of the action distribution alone, without
+    /// random numbers.
+    ///
+    /// It saves the tensors, which cost more than a small network. Layers and encoders of the catalog have it:
+    ///
+    /// ```
+    /// # use rekindle_catalog::Mlp;
+    /// # use rekindle_rl_module::PolicyPass;
+    /// # struct MyModule { policy: Mlp }
+    /// # impl MyModule {
+    /// fn policy_pass(&self) -> Option<PolicyPass> {
+    ///     self.policy.host_pass().map(PolicyPass::new)
+    /// }
+    /// # }
+    /// ```
+    fn policy_pass(&self) -> Option<PolicyPass> {
+        None
     }
 
     /// Returns the recurrent state before the first step of an episode, one row; `None` for a module

@@ -23,6 +23,7 @@ use crate::error::{ModuleError, Result};
 use crate::exploration::ExplorationContext;
 use crate::memory::{Memory, policy_features, policy_outputs};
 use crate::module::RLModule;
+use crate::policy_pass::PolicyPass;
 use crate::roles::{ActionCritic, Role, StochasticPolicy, TargetNetwork, ValueFunction};
 
 /// A stochastic policy, critics of its actions, and slow copies of the critics; RLlib's
@@ -394,6 +395,13 @@ impl RLModule for SoftActorCritic {
 
     fn forward_inference(&self, batch: &Batch) -> Result<Batch> {
         self.act(batch, false)
+    }
+
+    fn policy_pass(&self) -> Option<PolicyPass> {
+        if self.mask.is_some() || self.memory != Memory::None {
+            return None;
+        }
+        Some(PolicyPass::new(self.encoder.host_pass()?.then(self.pi.host_pass()?)?))
     }
 
     fn initial_state(&self) -> Result<Option<Buffer>> {

@@ -5,7 +5,7 @@
 Each policy is a file NAME.onnx with a file NAME.json: a list of episodes, each a list of steps with `inputs` and
 `outputs` by name. A state is 0 before the first step of an episode, and then the state that the last step returned.
 
-Needs onnxruntime and NumPy. A test of rekindle (`env-runner/tests/onnx_export.rs`) writes such a folder.
+Needs onnxruntime and NumPy. A test of rekindle (`env-runner/tests/onnx_export/main.rs`) writes such a folder.
 """
 
 import json

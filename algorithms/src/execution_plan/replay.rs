@@ -170,7 +170,7 @@ impl Replay {
             let buffer = self.buffers.entry(id.clone()).or_insert_with(|| {
                 let loss = cx.learner.loss(id);
                 let keep = loss.map_or(&[][..], |loss| loss.required_columns());
-                let state = sequence_len(cx, id).map(|_| Columns::STATE_IN);
+                let state = sequence_len(cx.learner, id).map(|_| Columns::STATE_IN);
                 let keep = keep.iter().copied().chain(state);
                 let frames = ConnectorConfig::num_frames(&runners.env_to_module_connector, id);
                 let buffer = ReplayBuffer::new(self.config.clone(), keep, num_envs);
@@ -198,7 +198,7 @@ impl Replay {
             let spec = cx.learner.loss(id).and_then(|loss| loss.transitions());
             if let Some(spec) = spec.filter(|_| !buffer.is_empty()) {
                 let env_steps = cx.env_steps();
-                let drawn = match sequence_len(cx, id) {
+                let drawn = match sequence_len(cx.learner, id) {
                     None => {
                         let drawn =
                             buffer.sample(minibatches * of_buffer, &spec, env_steps, rng)?;
@@ -208,7 +208,7 @@ impl Replay {
                         }
                     }
                     Some(len) => {
-                        let sequences = minibatches * (self.batch_size / len).max(1);
+                        let sequences = minibatches * sequences(self.batch_size, len);
                         buffer.sample_sequences(sequences, len, &spec, env_steps, rng)?
                     }
                 };
@@ -216,6 +216,15 @@ impl Replay {
             }
         }
         Ok(data)
+    }
+
+    /// Returns the steps that an update learns from. Where a module has memory, these are whole sequences.
+    fn steps_of_update(&self, learner: &Learner) -> usize {
+        let of_module = |id: &ModuleId| {
+            let len = sequence_len(learner, id)?;
+            Some(sequences(self.batch_size, len) * len)
+        };
+        self.buffers.keys().filter_map(of_module).max().unwrap_or(self.batch_size)
     }
 
     /// Draws transitions from the recorded data.
@@ -310,9 +319,14 @@ impl Drawn {
     }
 }
 
+/// Returns the number of sequences of `len` steps in a minibatch of `batch_size` steps.
+pub(super) fn sequences(batch_size: usize, len: usize) -> usize {
+    (batch_size / len).max(1)
+}
+
 /// Returns the number of steps of a module's sequences; `None` for a module without memory.
-pub(super) fn sequence_len(cx: &TrainingContext<'_>, id: &str) -> Option<usize> {
-    let module = cx.learner.module().get(id)?;
+pub(super) fn sequence_len(learner: &Learner, id: &str) -> Option<usize> {
+    let module = learner.module().get(id)?;
     // An initial state that fails is reported by the runners.
     let has_memory = matches!(module.initial_state(), Ok(Some(_)));
     has_memory.then(|| module.max_seq_len().max(1))
@@ -374,6 +388,18 @@ impl ExecutionPlan for Replay {
             );
             return plan("batch_size", self.batch_size.to_string(), constraint);
         }
+        for id in learner.module().keys() {
+            let Some(len) = sequence_len(learner, id) else { continue };
+            let steps = sequences(self.batch_size, len) * len;
+            if steps != self.batch_size {
+                tracing::warn!(
+                    module = id,
+                    train_batch_size = self.batch_size,
+                    max_seq_len = len,
+                    "an update learns from {steps} steps, because it draws whole sequences; set `train_batch_size` to a multiple of `max_seq_len`"
+                );
+            }
+        }
         Ok(())
     }
 
@@ -414,7 +440,8 @@ impl ExecutionPlan for Replay {
         }
         // Also without an update: exploration depends on the environment steps so far.
         cx.publish_weights()?;
-        Ok(StepReport::new(sampled, updates.saturating_mul(self.batch_size)))
+        let learned = updates.saturating_mul(self.steps_of_update(cx.learner));
+        Ok(StepReport::new(sampled, learned))
     }
 
     fn forget_module(&mut self, id: &str) {

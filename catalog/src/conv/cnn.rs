@@ -6,7 +6,7 @@ use burn::nn::{LayerNorm, PaddingConfig2d};
 use burn::prelude::*;
 use rekindle_core::any_tensor::to_f32;
 use rekindle_core::{AnyTensor, ConfigError};
-use rekindle_kernels::ConvLayer;
+use rekindle_kernels::{ConvLayer, HostPass};
 use rekindle_onnx::{Attribute, Graph, Value};
 
 use super::{ConvFilter, validate_filters};
@@ -137,6 +137,12 @@ impl Cnn {
         scale: Option<[f32; 2]>,
     ) -> Option<Tensor<2>> {
         rekindle_kernels::conv(images, dims, scale, &self.fused_layers()?)
+    }
+
+    /// Returns the layers as a pass over slices in host memory, for images of height, width and channels `dims`. With
+    /// `scale`, the map `(x − scale[0]) / scale[1]` is applied first.
+    pub(crate) fn host_pass(&self, dims: [usize; 3], scale: Option<[f32; 2]>) -> Option<HostPass> {
+        HostPass::conv(dims, scale, self.fused_layers()?)
     }
 
     /// Adds all layers to an ONNX graph, in single precision, for images of height, width and channels `dims`.

@@ -111,7 +111,7 @@ impl HostOp<2> for Terms {
         let [of_new, of_old] = &mut saved;
         let parts = of_new.parts_mut(logits, rows * n).zip(of_old.parts_mut(old, rows * n));
         let tasks = terms.chunks_mut(3 * rows).zip(self.choices.chunks(rows)).zip(parts);
-        rekindle_parallel::for_each(tasks.collect(), |((terms, choices), (mut new, mut old))| {
+        rekindle_parallel::for_each(tasks, |((terms, choices), (mut new, mut old))| {
             for [log, probs] in [&mut new, &mut old] {
                 normalize(log, probs, n);
             }
@@ -129,7 +129,7 @@ impl HostOp<2> for Terms {
         let saved = new.log.chunks(rows * n).zip(new.probs.chunks(rows * n));
         let saved = saved.zip(old.probs.chunks(rows * n));
         let tasks = parts.zip(self.choices.chunks(rows)).zip(saved);
-        rekindle_parallel::for_each(tasks.collect(), |(((gradients, above), choices), saved)| {
+        rekindle_parallel::for_each(tasks, |(((gradients, above), choices), saved)| {
             let ((log, probs), old_probs) = saved;
             gradients_of(gradients, above, choices, n, [log, probs, old_probs]);
         });

@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle_core::{Column, CoreError};
+use rekindle_kernels::HostPass;
 use rekindle_onnx::{Graph, Value, Values};
 
 use super::{Encoder, InputScale, flat_rows};
@@ -106,6 +107,14 @@ impl Encoder for CnnEncoder {
             Some(mlp) => mlp.forward(features),
             None => features,
         })
+    }
+
+    fn host_pass(&self) -> Option<HostPass> {
+        let convolutions = self.cnn.host_pass(self.input_dims, self.scale.fused()?)?;
+        match &self.mlp {
+            Some(mlp) => convolutions.then(mlp.host_pass()?),
+            None => Some(convolutions),
+        }
     }
 
     fn output_dim(&self) -> usize {

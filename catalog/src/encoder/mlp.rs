@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle_core::Column;
-use rekindle_kernels::DenseLayer;
+use rekindle_kernels::{DenseLayer, HostPass};
 use rekindle_onnx::{Graph, Value, Values};
 
 use super::{Encoder, InputScale, flat_rows};
@@ -74,6 +74,11 @@ impl Encoder for MlpEncoder {
     fn as_dense(&self, observations: &Column) -> Result<Option<(Tensor<2>, Vec<DenseLayer>)>> {
         let Some(layers) = self.mlp.dense_layers() else { return Ok(None) };
         Ok(Some((self.rows(observations)?, layers)))
+    }
+
+    fn host_pass(&self) -> Option<HostPass> {
+        let reads_as_they_are = self.config.scale == InputScale::Identity;
+        self.mlp.host_pass().filter(|_| reads_as_they_are)
     }
 
     fn output_dim(&self) -> usize {

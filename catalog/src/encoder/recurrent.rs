@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::prelude::*;
 use rekindle_core::{Column, Columns, CoreError};
 use rekindle_env::{Buffer, Space};
+use rekindle_kernels::HostPass;
 use rekindle_onnx::{Graph, Value, Values};
 
 use super::{BoxEncoder, Encoder, flat_rows};
@@ -84,6 +85,11 @@ impl Encoder for RecurrentEncoder {
         let state = self.rnn.initial_state()?.gather(&vec![0; rows])?;
         let state = rekindle_core::host_batch::upload(&state, &device)?;
         Ok(self.rnn.forward(features, &state)?.0)
+    }
+
+    fn host_pass(&self) -> Option<HostPass> {
+        let tokenizer = self.tokenizer.host_pass().filter(|_| self.beside.is_empty())?;
+        tokenizer.then(self.rnn.host_pass()?)
     }
 
     fn output_dim(&self) -> usize {

@@ -54,7 +54,7 @@ impl Layer {
     }
 
     /// Returns the weights for the fused kernel, or `None` if only one of the biases exists.
-    fn fused(&self) -> Option<RecurrentLayer> {
+    pub(super) fn fused(&self) -> Option<RecurrentLayer> {
         let biases = match (&self.bias_ih, &self.bias_hh) {
             (Some(ih), Some(hh)) => Some([ih.val(), hh.val()]),
             (None, None) => None,

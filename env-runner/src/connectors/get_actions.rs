@@ -144,14 +144,31 @@ impl ActionSampler {
         module_to_env.invert(&self.uniform, &mut self.actions)
     }
 
-    /// Fills the buffers from the outputs of a forward pass, one row per row of `actions`. With
-    /// `rngs`, one stream per row, actions are sampled; without, they come from the deterministic
+    /// Fills the buffers from the outputs of a forward pass, one row per row of `actions`. Without outputs, `inputs` are
+    /// there already. With `rngs`, one stream per row, actions are sampled; without, they come from the deterministic
     /// twin.
     ///
     /// # Errors
     /// If the outputs have neither actions nor inputs of the distribution, or have another number of
     /// values than there are rows.
     pub(crate) fn sample(
+        &mut self,
+        module: &AnyRLModule,
+        outputs: Option<&Batch>,
+        rngs: Option<&mut [Generator]>,
+    ) -> Result<()> {
+        self.logp.clear();
+        self.outputs.clear();
+        match outputs {
+            Some(outputs) => self.sample_outputs(module, outputs, rngs),
+            None => {
+                self.check_inputs(module)?;
+                self.draw(module, rngs)
+            }
+        }
+    }
+
+    fn sample_outputs(
         &mut self,
         module: &AnyRLModule,
         outputs: &Batch,
@@ -161,12 +178,9 @@ impl ActionSampler {
         let (rows, explore) = (self.actions.rows(), rngs.is_some());
         let has_actions = outputs.contains(Columns::ACTIONS);
         self.inputs.clear();
-        self.logp.clear();
-        self.outputs.clear();
         if let Some(column) = outputs.get(Columns::ACTION_DIST_INPUTS)? {
             self.inputs.extend_from_slice(&column.tensor()?.as_f32()?);
-            let expected = rows * distribution.required_input_dim();
-            self.check(module, Columns::ACTION_DIST_INPUTS, expected, self.inputs.len())?;
+            self.check_inputs(module)?;
         } else if !has_actions {
             return Err(RunnerError::NoActions {
                 pass: if explore { "forward_exploration" } else { "forward_inference" },
@@ -183,6 +197,7 @@ impl ActionSampler {
             return Ok(());
         }
         if let Some(column) = outputs.get(Columns::ACTION_LOGP)? {
+            self.logp.clear();
             self.logp.extend_from_slice(&column.tensor()?.as_f32()?);
             self.check(module, Columns::ACTION_LOGP, rows, self.logp.len())?;
         } else if has_actions && !self.inputs.is_empty() {
@@ -202,12 +217,13 @@ impl ActionSampler {
     pub(crate) fn sample_checked(
         &mut self,
         module: &AnyRLModule,
-        outputs: &Batch,
+        outputs: Option<&Batch>,
         rngs: Option<&mut [Generator]>,
         space: &Space,
     ) -> Result<Option<InvalidAction>> {
         // The conversion of bits to bytes would hide some.
-        let bits = InvalidAction::find_bits(space, outputs.get(Columns::ACTIONS)?);
+        let actions = outputs.map(|outputs| outputs.get(Columns::ACTIONS)).transpose()?.flatten();
+        let bits = InvalidAction::find_bits(space, actions);
         self.sample(module, outputs, rngs)?;
         Ok(bits.or_else(|| InvalidAction::find(space, &self.actions)))
     }
@@ -250,6 +266,11 @@ impl ActionSampler {
             }
         }
         Ok(())
+    }
+
+    fn check_inputs(&self, module: &AnyRLModule) -> Result<()> {
+        let expected = self.actions.rows() * module.distribution().required_input_dim();
+        self.check(module, Columns::ACTION_DIST_INPUTS, expected, self.inputs.len())
     }
 
     fn check(

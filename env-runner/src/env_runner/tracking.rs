@@ -2,22 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use burn::module::Module;
-use burn::prelude::Device;
 use rekindle_metrics::MetricsLogger;
-use rekindle_rl_module::AnyRLModule;
 use serde::{Deserialize, Serialize};
 
 use super::SampleOptions;
 use crate::error::Result;
 use crate::experience::EpisodeSummary;
-
-/// Returns a module prepared for acting: without gradients, on the runner's device.
-pub(crate) fn acting(module: &AnyRLModule, device: &Device) -> AnyRLModule {
-    let module = module.valid();
-    let moves = module.devices().iter().any(|other| other != device);
-    if moves { module.to_device(device) } else { module }
-}
 
 /// The running episode of an environment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]

@@ -84,7 +84,7 @@ fn draw(
     let outputs = module.forward_exploration(&batch, &mut cx)?;
     let mut sampler = ActionSampler::new(&ConnectorPipeline::new(action_space.clone()), rows);
     let mut rngs: Vec<_> = (0..rows).map(|_| Generator::from_seed(rng.next_u64())).collect();
-    sampler.sample(&module, &outputs, Some(&mut rngs))?;
+    sampler.sample(&module, Some(&outputs), Some(&mut rngs))?;
     let ActionSampler { actions, inputs, logp, .. } = sampler;
     let extras = Outputs::of(&module, &outputs, rows)?.into_extras(inputs, logp, rows)?;
     let segment = |index: usize, end| Segment {

@@ -41,10 +41,10 @@ impl MultiAgentEnvRunner {
                 }
                 states = Some((all.clone(), all));
             }
-            let next = states.as_mut().map(|(_, next)| next);
+            let of_step = states.as_mut().map(|(before, next)| (&*before, next));
             base.exploration.set_slots(&rows);
             let streams = (&mut rngs[..], &mut base.exploration);
-            let acted = lane.act(next, streams, options, &base.device);
+            let acted = lane.act(of_step, streams, options);
             let invalid = acted
                 .map_err(|error| error.in_env(&base.config.env, |row| rows[row] / num_agents))?;
             let inferred = Instant::now();

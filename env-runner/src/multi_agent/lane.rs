@@ -1,15 +1,15 @@
 //! One module with its connectors while it acts for several agents at once.
 
-use burn::prelude::Device;
-use rekindle_core::{Batch, Columns, Generator, host_batch};
+use rekindle_core::Generator;
 use rekindle_env::{AgentSpec, Buffer, Row, Space};
-use rekindle_rl_module::{AnyRLModule, ExplorationContext};
+use rekindle_rl_module::ExplorationContext;
 
 use super::stream::Stream;
 use crate::connectors::{
     ActionSampler, ConnectorContext, ConnectorPipeline, LastStep, RewardContext, Slots,
     connect_actions, pipelines,
 };
+use crate::env_runner::acting::ActingModule;
 use crate::env_runner::checks::InvalidAction;
 use crate::env_runner::memory::same_layout;
 use crate::env_runner::{EnvRunnerConfig, SampleOptions};
@@ -22,7 +22,7 @@ pub(super) struct Lane {
     pub(super) module_to_env: ConnectorPipeline,
     /// The space of the actions as the module samples them.
     pub(super) action_space: Space,
-    pub(super) module: Option<AnyRLModule>,
+    pub(super) module: Option<ActingModule>,
     /// The state of a stateful module before the first step.
     pub(super) initial_state: Option<Buffer>,
     /// Whether no policy has this id any more: agents act with it until their running episodes end.
@@ -89,7 +89,8 @@ impl Lane {
     }
 
     /// Sets the module. Returns whether it differs from the previous one in more than its weights.
-    pub(super) fn set_module(&mut self, module: AnyRLModule) -> Result<bool> {
+    pub(super) fn set_module(&mut self, acting: ActingModule) -> Result<bool> {
+        let module = &acting.module;
         let initial = module.initial_state()?;
         let same_states = match (&self.initial_state, &initial) {
             (Some(before), Some(now)) => same_layout(before, now),
@@ -97,11 +98,11 @@ impl Lane {
             _ => false,
         };
         let replaced = self.module.as_ref().is_some_and(|before| {
-            let specs = (before.spec(), module.spec());
+            let specs = (before.module.spec(), module.spec());
             !same_states || !(std::ptr::eq(specs.0, specs.1) || specs.0 == specs.1)
         });
         self.initial_state = initial;
-        self.module = Some(module);
+        self.module = Some(acting);
         Ok(replaced)
     }
 
@@ -189,14 +190,13 @@ impl Lane {
     }
 
     /// Chooses an action for every agent that acts. `states` are the states that a stateful
-    /// module acts from, and become the states that it returns. There is one stream per row for the
+    /// module acts from, and those that it returns. There is one stream per row for the
     /// sampling of actions, and the context of an exploration pass. Returns the first invalid action.
     pub(super) fn act(
         &mut self,
-        states: Option<&mut Buffer>,
+        states: Option<(&Buffer, &mut Buffer)>,
         (rngs, exploration): (&mut [Generator], &mut ExplorationContext),
         options: SampleOptions,
-        device: &Device,
     ) -> Result<Option<InvalidAction>> {
         let rows = self.seen().rows();
         self.sampler.actions.clear();
@@ -205,25 +205,17 @@ impl Lane {
         if random && states.is_none() {
             return self.act_at_random(rngs);
         }
-        let Some(module) = &self.module else { return Err(RunnerError::NoModule) };
-        let column = host_batch::upload(self.seen(), device)?;
-        let mut batch = Batch::new().with(Columns::OBS, column);
-        if let Some(states) = &states {
-            batch.insert(Columns::STATE_IN, host_batch::upload(states, device)?);
-        }
-        let outputs = match options.explore || random {
-            true => module.forward_exploration(&batch, exploration)?,
-            false => module.forward_inference(&batch)?,
-        };
-        if let Some(states) = states {
-            host_batch::download_into(outputs.column(Columns::STATE_OUT)?, states)?;
-        }
+        let Some(acting) = &mut self.module else { return Err(RunnerError::NoModule) };
+        let seen = self.env_to_module.outputs_of(&self.observations, &self.seen);
+        let exploration = (options.explore || random).then_some(exploration);
+        let outputs = acting.forward(seen, states, exploration, &mut self.sampler)?;
         if random {
             return self.act_at_random(rngs);
         }
         let (rngs, space) = (options.explore.then_some(rngs), &self.action_space);
-        let invalid = self.sampler.sample_checked(module, &outputs, rngs, space)?;
-        if options.explore && options.record {
+        let module = &acting.module;
+        let invalid = self.sampler.sample_checked(module, outputs.as_ref(), rngs, space)?;
+        if let Some(outputs) = outputs.filter(|_| options.explore && options.record) {
             self.sampler.keep_outputs(module, &outputs)?;
         }
         Ok(invalid)

@@ -111,11 +111,11 @@ impl EnvRunner for MultiAgentEnvRunner {
             module: module_id.into(),
             known: self.lanes.keys().cloned().collect::<Vec<_>>().join(", "),
         })?;
-        let module = lane.module.as_ref().ok_or(RunnerError::NoModule)?;
+        let acting = lane.module.as_ref().ok_or(RunnerError::NoModule)?;
         let [observations, actions] = lane.spaces();
         let config = BundleConfig::of_runner(&self.base.config, module_id, observations, actions);
         let env_steps = self.base.exploration.env_steps();
-        let bundle = PolicyBundle::new(module.clone(), config, &self.base.device)?;
+        let bundle = PolicyBundle::new(acting.module.clone(), config, &self.base.device)?;
         let mut bundle = bundle.with_env_steps(env_steps);
         bundle.set_connector_states(&states(&lane.env_to_module, &lane.module_to_env)?)?;
         Ok(bundle)

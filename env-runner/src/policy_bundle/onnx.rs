@@ -35,8 +35,8 @@ impl PolicyBundle {
         let mut graph = Graph::new("policy");
         let observations = inputs(&mut graph, Columns::OBS, &self.config.observation_space)?;
         let seen = self.env_to_module.export_onnx(&mut graph, &observations)?;
-        let outputs = self.module.export_onnx(&mut graph, &seen)?;
-        let distribution = self.module.distribution();
+        let outputs = self.acting.module.export_onnx(&mut graph, &seen)?;
+        let distribution = self.acting.module.distribution();
         let actions = match (&outputs.actions, &outputs.action_dist_inputs) {
             (Some(actions), _) => Some(actions.clone()),
             (None, Some(inputs)) => Some(distribution.export_onnx(&mut graph, inputs)?),

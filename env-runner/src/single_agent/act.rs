@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use rekindle_core::{Batch, Columns, host_batch};
-
 use super::SingleAgentEnvRunner;
 use crate::connectors::{ConnectorContext, LastStep};
 use crate::env_runner::SampleOptions;
@@ -37,38 +35,30 @@ impl SingleAgentEnvRunner {
             self.act_at_random()?;
             return Ok(started);
         }
-        let acting = self.module.as_ref().ok_or(RunnerError::NoModule)?;
         let started = Instant::now();
-        let device = &self.base.device;
-        let mut batch = Batch::new().with(Columns::OBS, host_batch::upload(self.seen(), device)?);
-        if let Some(memory) = &self.memory {
-            batch.insert(Columns::STATE_IN, host_batch::upload(&memory.state, device)?);
-        }
-        let outputs = if options.explore || random {
-            acting.module.forward_exploration(&batch, &mut self.base.exploration)?
-        } else {
-            acting.module.forward_inference(&batch)?
-        };
+        let seen = self.env_to_module.outputs_of(&self.step.observations, &self.observations);
+        let states = self.memory.as_mut().map(|memory| (&memory.state, &mut memory.next));
+        let exploration = (options.explore || random).then_some(&mut self.base.exploration);
+        let acting = self.module.as_mut().ok_or(RunnerError::NoModule)?;
+        let outputs = acting.forward(seen, states, exploration, &mut self.sampler)?;
         let inferred = Instant::now();
         self.base.timers.inference += inferred - started;
-        if let Some(memory) = &mut self.memory {
-            host_batch::download_into(outputs.column(Columns::STATE_OUT)?, &mut memory.next)?;
-        }
         if random {
             self.act_at_random()?;
             return Ok(inferred);
         }
         let rngs = options.explore.then_some(&mut self.base.action_rngs[..]);
         let space = self.module_to_env.input_space();
-        let sampled = self.sampler.sample_checked(&acting.module, &outputs, rngs, space);
+        let module = &acting.module;
+        let sampled = self.sampler.sample_checked(module, outputs.as_ref(), rngs, space);
         let invalid = sampled.map_err(|error| error.in_env(&self.base.config.env, |row| row))?;
-        if options.explore && options.record {
-            self.sampler.keep_outputs(&acting.module, &outputs)?;
+        if let Some(outputs) = outputs.filter(|_| options.explore && options.record) {
+            self.sampler.keep_outputs(module, &outputs)?;
         }
         match invalid {
             None => Ok(inferred),
             Some(invalid) => {
-                let origin = format!("module `{}`", acting.module.spec().module());
+                let origin = format!("module `{}`", module.spec().module());
                 let row = invalid.row();
                 Err(invalid.error(&self.base.config.env, row, origin))
             }

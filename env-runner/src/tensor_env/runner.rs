@@ -8,8 +8,8 @@ use rekindle_rl_module::{AnyRLModule, ExplorationContext};
 
 use super::sampler::Sampler;
 use super::{TensorEnv, TensorRollout, TensorVectorEnv, TensorVectorStep, noise};
+use crate::env_runner::acting::ActingModule;
 use crate::env_runner::checks::check_module;
-use crate::env_runner::tracking::acting;
 use crate::error::Result;
 
 /// Steps copies of a [`TensorEnv`] with a module, all on one device.
@@ -127,7 +127,7 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
     /// spaces; otherwise if a forward pass fails.
     pub fn sample(&mut self, module: &AnyRLModule, steps: usize) -> Result<TensorRollout> {
         at_least_one("steps", steps)?;
-        let module = acting(module, &self.device);
+        let module = ActingModule::new(module, &self.device).module;
         self.check(short_name::<E>(), &module)?;
         let shape = [steps, self.num_envs];
         let noise = self.sampler.noise(&mut self.action_rng, shape, &self.device);

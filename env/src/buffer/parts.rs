@@ -69,4 +69,14 @@ impl Buffer {
         }
         .ok_or_else(|| crate::error::EnvError::wrong_kind("a Dict or Tuple", "a leaf"))
     }
+    /// Returns all parts of a `Dict`, sorted by key, for changes. Another buffer has no parts.
+    ///
+    /// The caller keeps the parts equally long.
+    pub fn dict_parts_mut(&mut self) -> impl Iterator<Item = (&str, &mut Self)> {
+        let parts = match &mut self.column {
+            Contents::Dict(parts) => Some(parts),
+            _ => None,
+        };
+        parts.into_iter().flatten().map(|(key, part)| (key.as_str(), part))
+    }
 }

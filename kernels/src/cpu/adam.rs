@@ -33,7 +33,7 @@ pub(crate) fn adam(
         second,
     });
     let arch = arch();
-    rekindle_parallel::for_each(tasks.collect(), |task| arch.dispatch(task));
+    rekindle_parallel::for_each(tasks, |task| arch.dispatch(task));
 }
 
 struct Step<'a> {
@@ -100,7 +100,7 @@ pub(crate) fn square_sum(values: &[f32]) -> f64 {
     let mut sums = vec![0.0; values.len().div_ceil(GRAIN)];
     let share = rekindle_parallel::share(sums.len(), 1);
     let tasks = sums.chunks_mut(share).zip(values.chunks(share * GRAIN));
-    rekindle_parallel::for_each(tasks.collect(), |(sums, values)| {
+    rekindle_parallel::for_each(tasks, |(sums, values)| {
         for (sum, values) in sums.iter_mut().zip(values.chunks(GRAIN)) {
             *sum = square_sum_of(arch, values);
         }

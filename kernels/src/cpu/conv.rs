@@ -9,15 +9,16 @@ mod patches;
 mod products;
 mod shape;
 
-use patches::Images;
-pub(crate) use patches::Scale;
+pub(crate) use patches::{Images, Scale};
 use shape::ConvParameters;
 pub(crate) use shape::ConvShape;
 
 use std::sync::Arc;
 
 use rekindle_core::any_tensor::Bytes;
+use smallvec::SmallVec;
 
+use self::forward::LAYERS;
 use super::scratch::Scratch;
 use crate::host_op::{HostOp, Pass};
 
@@ -41,6 +42,20 @@ pub(crate) fn pack(shape: ConvShape, weights: &[f32]) -> Scratch {
     let mut panels = layer.forward_memory();
     layer.forward_panels(&mut panels);
     panels
+}
+
+/// Applies layers to images without allocating. Each layer has its shape, its weights in panels ([`pack`]) and its bias.
+pub(crate) fn forward_into<'a>(
+    x: Images<'_>,
+    layers: impl Iterator<Item = (ConvShape, &'a [f32], &'a [f32])> + Clone,
+    scale: Option<Scale>,
+    output: &mut [f32],
+) {
+    let panels: SmallVec<[_; LAYERS]> = layers.clone().map(|(_, panels, _)| panels).collect();
+    // The weights themselves are not read.
+    let parameters = |(shape, _, bias)| ConvParameters { shape, weights: &[], bias };
+    let layers: SmallVec<[_; LAYERS]> = layers.map(parameters).collect();
+    forward::forward_into(x, &layers, &panels, scale, false, output);
 }
 
 impl ConvOp {

@@ -10,7 +10,7 @@ pub(crate) use ensemble::EnsembleOp;
 pub(super) use forward::activate;
 pub(super) use gradient::through_activation;
 pub(crate) use layers::Layer;
-use layers::LayerParameters;
+pub(crate) use layers::{LAYERS, LayerParameters};
 
 use std::ops::Range;
 
@@ -91,6 +91,40 @@ fn forward(x: &[f32], layers: &[LayerParameters<'_>], keeps: bool) -> (Vec<f32>,
         saved.clear();
     }
     (output.unwrap_or_default(), saved)
+}
+
+/// What passes of a policy that acts need of its layers besides their parameters.
+#[derive(Debug)]
+pub(crate) struct Prepared(Vec<(Range<usize>, Vec<Scratch>)>);
+
+impl Prepared {
+    pub(crate) fn new(layers: &[LayerParameters<'_>]) -> Self {
+        let of = |segment: Range<usize>| {
+            let transposed = forward::of_narrow(&layers[segment.clone()]);
+            (segment, transposed)
+        };
+        Self(segments(layers).into_iter().map(of).collect())
+    }
+
+    /// Applies the layers to the rows of `x`, without allocating.
+    pub(crate) fn forward(&self, x: &[f32], layers: &[LayerParameters<'_>], output: &mut [f32]) {
+        let inputs = layers.first().map_or(1, |dense| dense.layer.inputs);
+        let rows = x.len() / inputs;
+        let mut between: Option<Scratch> = None;
+        for (segment, transposed) in &self.0 {
+            let is_last = segment.end == layers.len();
+            let layers = &layers[segment.clone()];
+            let width = layers.last().map_or(0, |dense| dense.layer.outputs);
+            let mut next = Scratch::new(if is_last { 0 } else { rows * width });
+            let x = between.as_deref().unwrap_or(x);
+            let out = if is_last { &mut *output } else { &mut next[..] };
+            match layers {
+                [dense] if dense.layer.is_wide() => wide::forward_into(x, dense, out),
+                _ => forward::forward_into(x, layers, transposed, &mut [], out),
+            }
+            between = Some(next);
+        }
+    }
 }
 
 /// Returns the gradients of the rows `x` and of the parameters of each layer, where they are needed.

@@ -127,7 +127,7 @@ fn fill_panels(
     let tasks = panels(columns).zip(packed.chunks_mut((rows * PANEL).max(1)));
     let fill = |((first, width), panel): ((usize, usize), &mut [f32])| fill(first, width, panel);
     match is_large {
-        true => rekindle_parallel::for_each(tasks.collect(), fill),
+        true => rekindle_parallel::for_each(tasks, fill),
         false => tasks.for_each(fill),
     }
     packed

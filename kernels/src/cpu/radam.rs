@@ -25,7 +25,7 @@ pub(crate) fn radam(
         second,
     });
     let arch = arch();
-    rekindle_parallel::for_each(tasks.collect(), |task| arch.dispatch(task));
+    rekindle_parallel::for_each(tasks, |task| arch.dispatch(task));
 }
 
 struct Step<'a> {

@@ -38,6 +38,28 @@ pub(crate) fn pack(shape: RecurrentShape, weight: &[f32]) -> Scratch {
     transposed_in_panels(weight, shape.gates())
 }
 
+/// The parameters of a layer, with its weights in panels ([`pack`]). Biases are empty in a layer without.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PackedLayer<'a> {
+    pub(crate) weights: [&'a [f32]; 2],
+    pub(crate) biases: [&'a [f32]; 2],
+}
+
+/// Takes one step of each sequence without allocating. `before` and `after` are the hidden states, and the cell states
+/// of an LSTM.
+pub(crate) fn step(
+    shape: RecurrentShape,
+    layer: PackedLayer<'_>,
+    x: &[f32],
+    before: [&[f32]; 2],
+    after: [&mut [f32]; 2],
+) {
+    let ([bias_ih, bias_hh], [hidden, cell]) = (layer.biases, before);
+    // The weights themselves are not read.
+    let operands = Operands { x, weight_ih: &[], weight_hh: &[], bias_ih, bias_hh, hidden, cell };
+    forward::forward_into(shape, &operands, layer.weights, after);
+}
+
 /// Data for the backward pass.
 #[derive(Debug)]
 pub(crate) struct Saved {

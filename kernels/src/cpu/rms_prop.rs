@@ -26,7 +26,7 @@ pub(crate) fn rms_prop(
         average,
     });
     let arch = arch();
-    rekindle_parallel::for_each(tasks.collect(), |task| arch.dispatch(task));
+    rekindle_parallel::for_each(tasks, |task| arch.dispatch(task));
 }
 
 struct Step<'a> {

@@ -10,7 +10,7 @@ use rekindle_offline::{OfflineSource, Prefetch};
 use serde::{Deserialize, Serialize};
 
 use super::super::TrainingContext;
-use super::super::replay::sequence_len;
+use super::super::replay::{sequence_len, sequences};
 use super::order::Order;
 use super::rollouts::Completion;
 use crate::Result;
@@ -164,10 +164,10 @@ impl Window {
         for (id, buffer) in &self.buffers {
             let spec = cx.learner.loss(id).and_then(|loss| loss.transitions());
             let Some(spec) = spec else { continue };
-            let drawn = match sequence_len(cx, id) {
+            let drawn = match sequence_len(cx.learner, id) {
                 None => buffer.sample(minibatches * batch_size, &spec, cx.env_steps(), rng)?,
                 Some(len) => {
-                    let sequences = minibatches * (batch_size / len).max(1);
+                    let sequences = minibatches * sequences(batch_size, len);
                     buffer.sample_sequences(sequences, len, &spec, cx.env_steps(), rng)?
                 }
             };

@@ -160,7 +160,7 @@ impl HostOp<5> for FusedLoss {
         // Sums of blocks of one length, so that the result does not depend on the threads.
         let mut sums = vec![[0.0; 6]; rows.div_ceil(BLOCK).max(1)];
         let tasks = sums.iter_mut().enumerate();
-        rekindle_parallel::for_each(tasks.collect(), |(block, sums)| {
+        rekindle_parallel::for_each(tasks, |(block, sums)| {
             *sums = self.sums(inputs, block * BLOCK..rows.min((block + 1) * BLOCK));
         });
         let total = |i: usize| sums.iter().map(|sums| sums[i]).sum::<f64>();
@@ -189,7 +189,7 @@ impl HostOp<5> for FusedLoss {
         let share = f64::from(pass.gradient[0]) / pass.saved.count;
         let (mut of_terms, mut of_values) = (vec![0.0; terms.len()], vec![0.0; values.len()]);
         let tasks = of_terms.chunks_mut(3 * BLOCK).zip(of_values.chunks_mut(BLOCK)).enumerate();
-        rekindle_parallel::for_each(tasks.collect(), |(block, (of_terms, of_values))| {
+        rekindle_parallel::for_each(tasks, |(block, (of_terms, of_values))| {
             let of_terms = of_terms.as_chunks_mut::<3>().0;
             let rows = (block * BLOCK..).zip(of_terms.iter_mut().zip(of_values));
             for (row, (of_terms, of_value)) in rows {

@@ -39,8 +39,10 @@ pub(crate) struct Args {
 enum What {
     /// Epochs of PPO's update over 8 minibatches
     Update,
-    /// Forward passes of the policy; the host writes observations and reads logits
+    /// Acting passes of the policy, as runners make them; the host writes observations and reads logits
     Acting,
+    /// The same with tensors, as runners make them for modules without a pass over host memory
+    ActingWithTensors,
 }
 
 /// A network, its observations and its heads.
@@ -99,6 +101,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         let value = match args.what {
             What::Update => update(&network, rows, &args.timing)?,
             What::Acting => act(&network, rows, &args.timing)?,
+            What::ActingWithTensors => act_with_tensors(&network, rows, &args.timing)?,
         };
         report(case, value, None);
     }
@@ -175,6 +178,26 @@ fn observations(network: &Network, rows: usize) -> Outcome<Buffer> {
 }
 
 fn act(network: &Network, rows: usize, timing: &Timing) -> Outcome<f64> {
+    let module = network.module(timing.seed)?;
+    let observations = observations(network, rows)?;
+    let mut state =
+        module.initial_state()?.map(|state| state.gather(&vec![0; rows])).transpose()?;
+    let mut after = state.clone();
+    let mut pass = module.policy_pass().ok_or("the module has no pass over host memory")?;
+    let mut logits = Vec::new();
+    let mut act = || {
+        let states = state.as_ref().zip(after.as_mut());
+        if !pass.run(&observations, states, false, &mut logits) {
+            return Err("the pass does not read the observations".into());
+        }
+        std::mem::swap(&mut state, &mut after);
+        Ok(rows as u64)
+    };
+    rate(timing.seconds.min(0.2), &mut act)?;
+    rate(timing.seconds, act)
+}
+
+fn act_with_tensors(network: &Network, rows: usize, timing: &Timing) -> Outcome<f64> {
     let device = DeviceSpec::Cpu.open()?;
     let module = network.module(timing.seed)?;
     let observations = observations(network, rows)?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pulp::{Simd, WithSimd};
+use smallvec::SmallVec;
 
 use super::patches::{Images, Patches, Scale};
 use super::products::Convolution;
@@ -15,6 +16,9 @@ pub(super) const BLOCK: usize = 8;
 
 /// Minimum number of output pixels for one pass over the weights. Several small images are read together.
 const PIXELS: usize = 128;
+
+/// Number of layers up to which a pass allocates no lists of them.
+pub(crate) const LAYERS: usize = 8;
 
 /// Minimum number of multiplications that justifies another thread (some five microseconds).
 pub(super) const GRAIN: usize = 1 << 18;
@@ -43,42 +47,62 @@ pub(super) fn forward(
         })
         .collect();
     let tasks = missing.iter_mut().zip(layers).filter(|(panels, _)| !panels.is_empty());
-    rekindle_parallel::for_each(tasks.collect(), |(panels, layer)| layer.forward_panels(panels));
+    rekindle_parallel::for_each(tasks, |(panels, layer)| layer.forward_panels(panels));
     let panels: Vec<&[f32]> = missing
         .iter()
         .enumerate()
         .map(|(index, missing)| packed(index).map_or(&missing[..], |packed| &packed[..]))
         .collect();
     let images = x.len() / layers.first().map_or(1, |layer| layer.shape.input_len());
-    let (last, hidden) = layers
-        .split_last()
-        .map_or((0, &[][..]), |(last, hidden)| (last.shape.output_len(), hidden));
+    let last = layers.last().map_or(0, |layer| layer.shape.output_len());
     let mut output = result(images * last);
+    let saved = forward_into(x, layers, &panels, scale, keeps, &mut output);
+    (output, saved.into_vec())
+}
+
+/// As [`forward`], into `output`. `panels` are the weights of the layers in panels. Returns the outputs of the other
+/// layers if requested.
+pub(super) fn forward_into(
+    x: Images<'_>,
+    layers: &[ConvParameters<'_>],
+    panels: &[&[f32]],
+    scale: Option<Scale>,
+    keeps: bool,
+    output: &mut [f32],
+) -> SmallVec<[Scratch; LAYERS]> {
+    let images = x.len() / layers.first().map_or(1, |layer| layer.shape.input_len());
     let cost: usize = layers.iter().map(|layer| layer.shape.cost()).sum();
     let threads = rekindle_parallel::num_threads();
     if images < threads && cost >= 2 * GRAIN {
-        let saved = by_rows(x, layers, &panels, scale, images, &mut output);
-        return (output, saved);
+        return by_rows(x, layers, panels, scale, images, output);
     }
-    let kept = if keeps { hidden } else { &[] };
-    let mut saved: Vec<_> =
+    let kept = match layers.split_last() {
+        Some((_, hidden)) if keeps => hidden,
+        _ => &[],
+    };
+    let mut saved: SmallVec<[_; LAYERS]> =
         kept.iter().map(|layer| Scratch::new(images * layer.shape.output_len())).collect();
     // The result of an image does not depend on the task it is in.
     let tasks = (images * cost / GRAIN).clamp(1, threads.max(images.div_ceil(BLOCK)));
     let step = images.div_ceil(tasks).clamp(1, BLOCK);
-    let mut tasks: Vec<_> = x
-        .chunks(step * layers.first().map_or(1, |layer| layer.shape.input_len()))
-        .map(|x| Block { x, layers, panels: &panels, scale, outputs: Vec::new() })
+    let of_step = |len: usize| (step * len / images.max(1)).max(1);
+    let mut parts: SmallVec<[_; LAYERS]> = saved
+        .iter_mut()
+        .map(|saved| {
+            let len = of_step(saved.len());
+            saved.chunks_mut(len)
+        })
         .collect();
-    for output in saved.iter_mut().map(|saved| &mut saved[..]).chain([&mut output[..]]) {
-        let len = output.len() / images.max(1);
-        for (task, output) in tasks.iter_mut().zip(output.chunks_mut((step * len).max(1))) {
-            task.outputs.push(output);
-        }
-    }
+    let outputs = output.chunks_mut(of_step(output.len()));
+    let images = x.chunks(step * layers.first().map_or(1, |layer| layer.shape.input_len()));
+    let tasks = images.zip(outputs).map(|(x, output)| {
+        let saved = parts.iter_mut().map(|parts| parts.next().unwrap_or_default());
+        Block { x, layers, panels, scale, outputs: saved.chain([output]).collect() }
+    });
     let arch = arch();
     rekindle_parallel::for_each(tasks, |task| arch.dispatch(task));
-    (output, saved)
+    drop(parts);
+    saved
 }
 
 /// All layers over a few images.
@@ -88,7 +112,7 @@ struct Block<'a> {
     panels: &'a [&'a [f32]],
     scale: Option<Scale>,
     /// The outputs of the layers, or only of the last layer if the others are not kept.
-    outputs: Vec<&'a mut [f32]>,
+    outputs: SmallVec<[&'a mut [f32]; LAYERS]>,
 }
 
 impl WithSimd for Block<'_> {
@@ -173,8 +197,8 @@ fn by_rows(
     scale: Option<Scale>,
     images: usize,
     output: &mut [f32],
-) -> Vec<Scratch> {
-    let mut saved: Vec<Scratch> = Vec::with_capacity(layers.len());
+) -> SmallVec<[Scratch; LAYERS]> {
+    let mut saved = SmallVec::<[Scratch; LAYERS]>::new();
     let arch = arch();
     let threads = rekindle_parallel::num_threads();
     for (index, (layer, panels)) in layers.iter().zip(panels).enumerate() {
@@ -182,17 +206,16 @@ fn by_rows(
         let mut out = Scratch::new(images * shape.output_len());
         let parts = (shape.cost() / GRAIN).clamp(1, threads);
         let rows = shape.output[0].div_ceil(parts).max(1);
+        let width = shape.output[1] * shape.output[2];
+        let scale = if index == 0 { scale } else { None };
         let x = saved.last().map_or(x, |saved| Images::Floats(saved));
-        let mut tasks = Vec::with_capacity(images * parts);
         let images = x.chunks(shape.input_len()).zip(out.chunks_mut(shape.output_len()));
-        for (x, out) in images {
-            let width = shape.output[1] * shape.output[2];
-            for (part, out) in out.chunks_mut(rows * width).enumerate() {
+        let tasks = images.flat_map(|(x, out)| {
+            out.chunks_mut(rows * width).enumerate().map(move |(part, out)| {
                 let rows = part * rows..part * rows + out.len() / width;
-                let scale = if index == 0 { scale } else { None };
-                tasks.push(Rows { layer, panels, scale, x, band: Band { images: 1, rows }, out });
-            }
-        }
+                Rows { layer, panels, scale, x, band: Band { images: 1, rows }, out }
+            })
+        });
         rekindle_parallel::for_each(tasks, |task| arch.dispatch(task));
         saved.push(out);
     }

@@ -306,7 +306,7 @@ fn add_up(
         None => (&mut [][..], &mut [][..]),
     };
     let share = rekindle_parallel::share(total.len(), 1 << 13);
-    let tasks = total.chunks_mut(share).enumerate().collect();
+    let tasks = total.chunks_mut(share).enumerate();
     let others = &*others;
     rekindle_parallel::for_each(tasks, |(index, total): (usize, &mut [f32])| {
         for part in others {

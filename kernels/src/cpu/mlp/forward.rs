@@ -1,8 +1,9 @@
 //! The forward pass.
 
 use pulp::{Simd, WithSimd};
+use smallvec::SmallVec;
 
-use super::layers::{BLOCK, GRAIN, LayerParameters, cost, transposed};
+use super::layers::{BLOCK, GRAIN, LAYERS, LayerParameters, cost, transposed};
 use crate::activation::DenseActivation;
 use crate::cpu::arch::arch;
 use crate::cpu::matmul::{Rows, Start, matmul, scalar_products};
@@ -16,29 +17,51 @@ pub(super) fn forward(
     layers: &[LayerParameters<'_>],
     keeps: bool,
 ) -> (Vec<f32>, Vec<Scratch>) {
-    let transposed = transposed(layers, |_, layer| layer.is_narrow());
-    let inputs = layers.first().map_or(1, |dense| dense.layer.inputs);
-    let rows = x.len() / inputs;
+    let rows = x.len() / layers.first().map_or(1, |dense| dense.layer.inputs);
     let (last, hidden) =
         layers.split_last().map_or((0, &[][..]), |(last, hidden)| (last.layer.outputs, hidden));
     let hidden = if keeps { hidden } else { &[] };
     let mut saved: Vec<_> =
         hidden.iter().map(|dense| Scratch::new(rows * dense.layer.outputs)).collect();
     let mut output = result(rows * last);
+    let transposed = of_narrow(layers);
+    forward_into(x, layers, &transposed, &mut saved, &mut output);
+    (output, saved)
+}
+
+/// Returns the transposed weights of narrow layers; the buffers of the others are empty.
+pub(super) fn of_narrow(layers: &[LayerParameters<'_>]) -> Vec<Scratch> {
+    transposed(layers, |_, layer| layer.is_narrow())
+}
+
+/// As [`forward`], into `output`. `transposed` are the weights that [`of_narrow`] returned. `saved` has a buffer for each
+/// layer but the last, or none if their outputs are not kept.
+pub(super) fn forward_into(
+    x: &[f32],
+    layers: &[LayerParameters<'_>],
+    transposed: &[Scratch],
+    saved: &mut [Scratch],
+    output: &mut [f32],
+) {
+    let inputs = layers.first().map_or(1, |dense| dense.layer.inputs);
+    let rows = x.len() / inputs;
     let step = rows_per_task(rows, cost(layers));
-    let mut tasks: Vec<_> = x
-        .chunks(step * inputs)
-        .map(|x| Forward { x, layers, transposed: &transposed, outputs: Vec::new() })
+    let mut saved: SmallVec<[_; LAYERS]> = saved
+        .iter_mut()
+        .map(|saved| {
+            let width = saved.len() / rows.max(1);
+            saved.chunks_mut((step * width).max(1))
+        })
         .collect();
-    for output in saved.iter_mut().map(|saved| &mut saved[..]).chain([&mut output[..]]) {
-        let width = output.len() / rows.max(1);
-        for (task, output) in tasks.iter_mut().zip(output.chunks_mut(step * width)) {
-            task.outputs.push(output);
-        }
-    }
+    let width = output.len() / rows.max(1);
+    let outputs = output.chunks_mut((step * width).max(1));
+    let tasks = x.chunks(step * inputs).zip(outputs).map(|(x, output)| {
+        let saved = saved.iter_mut().map(|saved| saved.next().unwrap_or_default());
+        let outputs = saved.chain([output]).collect();
+        Forward { x, layers, transposed, outputs }
+    });
     let arch = arch();
     rekindle_parallel::for_each(tasks, |task| arch.dispatch(task));
-    (output, saved)
 }
 
 /// Returns the rows of a task, given the multiplications that a row costs. The result of a row does not
@@ -54,7 +77,7 @@ struct Forward<'a> {
     layers: &'a [LayerParameters<'a>],
     transposed: &'a [Scratch],
     /// The outputs of the layers, or only of the last layer if the others are not kept.
-    outputs: Vec<&'a mut [f32]>,
+    outputs: SmallVec<[&'a mut [f32]; LAYERS]>,
 }
 
 impl WithSimd for Forward<'_> {

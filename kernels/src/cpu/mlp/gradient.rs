@@ -72,7 +72,7 @@ pub(super) fn backward(pass: &Backward<'_>) -> Found {
             sums,
         }
     };
-    let tasks = sums.iter_mut().map(|sums| &mut sums[..]).enumerate().map(part).collect();
+    let tasks = sums.iter_mut().map(|sums| &mut sums[..]).enumerate().map(part);
     let arch = arch();
     rekindle_parallel::for_each(tasks, |task: Part<'_>| arch.dispatch(task));
     (pass.needs_x.then_some(of_x), add_up(&lens, pass.needs, &sums))

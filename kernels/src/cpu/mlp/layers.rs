@@ -10,6 +10,9 @@ pub(super) const BLOCK: usize = 32;
 /// Minimum number of multiplications that justifies another thread (some five microseconds).
 pub(super) const GRAIN: usize = 1 << 18;
 
+/// Number of layers up to which a pass allocates no lists of them.
+pub(crate) const LAYERS: usize = 8;
+
 /// The widths and activation of a layer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layer {
@@ -35,10 +38,10 @@ const WIDE: usize = 1 << 18;
 
 /// A layer with its parameters.
 #[derive(Clone, Copy)]
-pub(super) struct LayerParameters<'a> {
-    pub(super) layer: Layer,
-    pub(super) weights: &'a [f32],
-    pub(super) bias: &'a [f32],
+pub(crate) struct LayerParameters<'a> {
+    pub(crate) layer: Layer,
+    pub(crate) weights: &'a [f32],
+    pub(crate) bias: &'a [f32],
 }
 
 /// Returns the multiplications of one row through all layers.

@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
+use smallvec::SmallVec;
 
 use super::gradient::{Backward, Found, column_sums, through_activation};
 use super::layers::{GRAIN, LayerParameters};
@@ -29,17 +30,27 @@ const DEPTH: usize = 128;
 /// Maximum number of rows for which weights are read in place instead of from panels.
 const FEW_ROWS: usize = 4;
 
+/// Number of threads up to which a pass allocates no list of their parts.
+const PARTS: usize = 8;
+
 /// Number of inputs of the layer whose gradients are computed together.
 const INPUTS: usize = 8;
 
 /// Applies the layer to the rows of `x`.
 pub(super) fn forward(x: &[f32], dense: &LayerParameters<'_>) -> Vec<f32> {
+    let mut output = result(x.len() / dense.layer.inputs * dense.layer.outputs);
+    forward_into(x, dense, &mut output);
+    output
+}
+
+/// As [`forward`], into `output`.
+pub(super) fn forward_into(x: &[f32], dense: &LayerParameters<'_>, output: &mut [f32]) {
     let (inputs, outputs) = (dense.layer.inputs, dense.layer.outputs);
     let rows = x.len() / inputs;
     let most = (rows * inputs * outputs / GRAIN).clamp(1, rekindle_parallel::num_threads());
     let width = outputs.div_ceil(most).next_multiple_of(PANEL);
     let columns = (0..outputs).step_by(width).map(|first| first..outputs.min(first + width));
-    let mut parts: Vec<_> =
+    let mut parts: SmallVec<[_; PARTS]> =
         columns.map(|columns| (columns.clone(), Scratch::new(rows * columns.len()))).collect();
     let tasks = parts.iter_mut().map(|(columns, out)| Forward {
         x,
@@ -47,17 +58,14 @@ pub(super) fn forward(x: &[f32], dense: &LayerParameters<'_>) -> Vec<f32> {
         columns: columns.clone(),
         out,
     });
-    let tasks: Vec<_> = tasks.collect();
     let arch = arch();
     rekindle_parallel::for_each(tasks, |task| arch.dispatch(task));
-    let mut output = result(rows * outputs);
     for (row, output) in output.chunks_exact_mut(outputs).enumerate() {
         for (columns, part) in &parts {
             let part = &part[row * columns.len()..][..columns.len()];
             output[columns.clone()].copy_from_slice(part);
         }
     }
-    output
 }
 
 /// The forward pass of some columns of the weights.

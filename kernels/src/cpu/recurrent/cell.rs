@@ -33,6 +33,11 @@ impl RecurrentShape {
         }
     }
 
+    /// Steps of all sequences.
+    pub(super) fn rows(&self) -> usize {
+        self.sequences * self.steps
+    }
+
     /// Elements of the output.
     pub(crate) fn output_len(&self) -> usize {
         let last = if self.kind == CellKind::Lstm { 1 } else { 0 };

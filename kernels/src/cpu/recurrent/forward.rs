@@ -25,25 +25,38 @@ pub(super) fn forward(
     operands: &Operands<'_>,
     packed: &[Option<Arc<Scratch>>; 2],
 ) -> (Vec<f32>, Saved) {
-    let RecurrentShape { sequences, steps, inputs, hidden, .. } = shape;
-    let gates_len = shape.gates();
     let [input_panels, state_panels] = [0, 1].map(|index| match &packed[index] {
         Some(packed) => packed.clone(),
         None => Arc::new(pack(shape, [operands.weight_ih, operands.weight_hh][index])),
     });
+    let mut output = result(shape.output_len());
+    let (outputs, last_cells) = output.split_at_mut(shape.rows() * shape.hidden);
+    let results = [outputs, last_cells];
+    let saved = forward_into(shape, operands, [&input_panels, &state_panels], results);
+    (output, saved)
+}
+
+/// As [`forward`], with the weights in panels. `outputs` are the hidden state after each step
+/// (`[sequences, steps, hidden]`), and `last_cells` the last cell state of an LSTM.
+pub(super) fn forward_into(
+    shape: RecurrentShape,
+    operands: &Operands<'_>,
+    [input_panels, state_panels]: [&[f32]; 2],
+    [outputs, last_cells]: [&mut [f32]; 2],
+) -> Saved {
+    let RecurrentShape { steps, inputs, hidden, .. } = shape;
+    let gates_len = shape.gates();
     // An LSTM adds both biases, so their sum is enough. In a GRU, the reset gate multiplies the bias of the state.
-    let bias: Vec<f32> = match shape.kind {
-        CellKind::Lstm => {
-            operands.bias_ih.iter().zip(operands.bias_hh).map(|(a, b)| a + b).collect()
-        }
-        CellKind::Gru => operands.bias_ih.to_vec(),
+    let biases = operands.bias_ih.iter().zip(operands.bias_hh);
+    let bias = match shape.kind {
+        CellKind::Lstm => Scratch::collect(operands.bias_ih.len(), biases.map(|(a, b)| a + b)),
+        CellKind::Gru => Scratch::default(),
     };
+    let bias = if shape.kind == CellKind::Lstm { &bias[..] } else { operands.bias_ih };
 
     let step = sequences_per_task(shape);
-    let mut gates = Scratch::new(sequences * steps * gates_len);
-    let mut cells = Scratch::new(sequences * steps * hidden);
-    let mut output = result(shape.output_len());
-    let (outputs, last_cells) = output.split_at_mut(sequences * steps * hidden);
+    let mut gates = Scratch::new(shape.rows() * gates_len);
+    let mut cells = Scratch::new(shape.rows() * hidden);
     let mut last_cells = last_cells.chunks_mut(step * hidden);
     let mut cell = operands.cell.chunks(step * hidden);
     let parts = operands.x.chunks(step * steps * inputs).zip(operands.hidden.chunks(step * hidden));
@@ -56,19 +69,19 @@ pub(super) fn forward(
         x,
         state,
         cell: cell.next().unwrap_or_default(),
-        input_panels: &input_panels,
-        state_panels: &state_panels,
-        bias: &bias,
+        input_panels,
+        state_panels,
+        bias,
         state_bias: operands.bias_hh,
         gates,
         cells,
         outputs,
         last_cells: last_cells.next().unwrap_or_default(),
     };
-    let tasks: Vec<_> = parts.zip(results).map(task).collect();
+    let tasks = parts.zip(results).map(task);
     let arch = arch();
     rekindle_parallel::for_each(tasks, |task| arch.dispatch(task));
-    (output, Saved { gates, cells })
+    Saved { gates, cells }
 }
 
 /// The forward pass of some sequences.

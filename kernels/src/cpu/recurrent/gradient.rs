@@ -150,7 +150,7 @@ fn column_sums(rows: &[f32], columns: usize) -> Vec<f32> {
     let tasks = sums.chunks_mut(share).enumerate();
     let tasks = tasks.map(|(part, sums)| ColumnSums { rows, columns, first: part * share, sums });
     let arch = arch();
-    rekindle_parallel::for_each(tasks.collect(), |task| arch.dispatch(task));
+    rekindle_parallel::for_each(tasks, |task| arch.dispatch(task));
     sums
 }
 

@@ -1,7 +1,9 @@
-//! Policies as ONNX files compute what they compute here. `onnxruntime` runs the files, so the comparison needs Python:
-//! `cargo xtask test` runs it if there is one.
+//! Policies as ONNX files compute what they compute here, run by tract, and by onnxruntime, which needs Python:
+//! `cargo xtask test` runs that comparison if there is one.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
+
+mod tract;
 
 use std::path::Path;
 use std::process::Command;
