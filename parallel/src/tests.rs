@@ -20,7 +20,7 @@ fn every_task_is_done_once_with_several_callers() {
                 scope.spawn(|| {
                     for round in 0..ROUNDS {
                         let mut done = vec![0; 1 + round % 7];
-                        let tasks = done.iter_mut().enumerate().collect();
+                        let tasks = done.iter_mut().enumerate();
                         for_each_on(|| &crew, tasks, |(i, d)| *d += i + 1);
                         assert!(done.iter().enumerate().all(|(i, d)| *d == i + 1));
                     }
@@ -36,7 +36,7 @@ fn tasks_may_fork_themselves() {
         let mut sums = [0; 4];
         for_each_on(
             || &crew,
-            sums.iter_mut().collect(),
+            &mut sums,
             |sum| {
                 let mut parts = [1; 8];
                 for_each_on(|| &crew, parts.iter_mut(), |part| *part *= 2);

@@ -1,16 +1,45 @@
 //! Passes over host memory equal the acting passes with tensors, bit for bit.
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
+use burn::module::Module;
 use burn::prelude::*;
+use rekindle_catalog::Mlp;
 use rekindle_core::host_batch::{download_into, upload};
 use rekindle_core::{Batch, Columns, Generator};
 use rekindle_env::{Buffer, Space};
-use rekindle_rl_module::{AnyRLModule, ExplorationContext, RLModuleSpec, SoftActorCritic};
+use rekindle_rl_module::{
+    AnyRLModule, ExplorationContext, ModuleContext, PolicyPass, RLModule, RLModuleSpec, Result,
+    SoftActorCritic,
+};
 use serde_json::{Value, json};
+
+/// A policy of layers of the catalog.
+#[derive(Module, Debug)]
+struct Policy {
+    policy: Mlp,
+}
+
+// ANCHOR: policy_pass
+impl RLModule for Policy {
+    fn setup(cx: &ModuleContext<'_>) -> Result<Self> {
+        let logits = cx.action_space().as_discrete()?.n();
+        Ok(Self { policy: cx.mlp(cx.observation_space().flat_dim(), &[64], logits) })
+    }
+
+    fn forward_train(&self, batch: &Batch) -> Result<Batch> {
+        let logits = self.policy.forward(batch.float::<2>(Columns::OBS)?);
+        Ok(Batch::new().with(Columns::ACTION_DIST_INPUTS, logits))
+    }
+
+    fn policy_pass(&self) -> Option<PolicyPass> {
+        self.policy.host_pass().map(PolicyPass::new)
+    }
+}
+// ANCHOR_END: policy_pass
 
 fn build(spec: RLModuleSpec, seen: &Space, actions: &Space, model: Value) -> AnyRLModule {
     let spec = spec.observation_space(seen.clone()).action_space(actions.clone());
-    let spec = spec.model_config(model);
+    let spec = if model.is_null() { spec } else { spec.model_config(model) };
     spec.build_seeded(&Device::flex(), Generator::from_seed(3)).unwrap()
 }
 
@@ -95,6 +124,8 @@ fn default_modules_act_the_same_without_tensors() {
     let sac = RLModuleSpec::of::<SoftActorCritic>();
     let module = build(sac, &vector, &bounded, json!({"fcnet_hiddens": [16]}));
     compare("sac", &module, &vector, true);
+    let custom = build(RLModuleSpec::of::<Policy>(), &vector, &choice, Value::Null);
+    compare("custom", &custom, &vector, true);
 }
 
 /// What the layers of a pass do not compute goes through tensors.

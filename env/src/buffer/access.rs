@@ -67,6 +67,12 @@ impl Buffer {
         Ok(i64::leaf_mut(&mut self.column)?.data.as_mut())
     }
 
+    /// Whether the buffer is a leaf of bytes or bits.
+    #[must_use]
+    pub fn is_bytes(&self) -> bool {
+        matches!(self.column, Contents::Byte(_))
+    }
+
     /// Returns the shape of one row of a leaf: `[]` for a `Discrete`.
     ///
     /// # Errors
