@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,8 +23,9 @@ _START = 120.0
 _ATTEMPTS = 3
 
 
-def limit_threads() -> None:
-    """Lets the kernels of this actor use as many threads as Ray has assigned CPUs to it."""
+def prepare_actor(folders: list[str]) -> None:
+    """Lets this actor find the modules that the program finds, and its kernels use one thread for each assigned CPU."""
+    sys.path.extend(folder for folder in folders if folder not in sys.path)
     cpus = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
     os.environ.setdefault("REKINDLE_NUM_THREADS", str(max(1, int(cpus))))
 
@@ -32,8 +34,8 @@ def limit_threads() -> None:
 class Learner:
     """Takes a share in the updates of the first learner, in a process of its own."""
 
-    def __init__(self, settings: dict[str, Any], device: str) -> None:
-        limit_threads()
+    def __init__(self, settings: dict[str, Any], device: str, folders: list[str]) -> None:
+        prepare_actor(folders)
         self._training = rekindle.train(settings, device=device)
         self._collective: TorchCollective | None = None
 
@@ -96,7 +98,7 @@ class LearnerGroup:
             raise
 
     def _start(self) -> ray.actor.ActorHandle:
-        return self._actor.remote(self._settings, self._device)
+        return self._actor.remote(self._settings, self._device, sys.path)
 
     def _connect(self) -> None:
         """Begins a group. The next update gives all learners the weights of the first one.
@@ -124,9 +126,9 @@ class LearnerGroup:
                     f"Ray has not started {len(self.others)} learners within {_START:.0f} s; add nodes, or name the "
                     "resources that a learner needs in `learner_options`"
                 ) from error
-            except RayTaskError as error:
-                raise rekindle.RekindleError(f"a learner cannot start: {error}") from error
             except RayActorError as error:
+                if error.actor_init_failed:
+                    raise rekindle.RekindleError(f"a learner cannot start: {error}") from error
                 self._replace(index, error)
 
     def _join(self) -> None:

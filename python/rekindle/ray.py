@@ -24,6 +24,7 @@ Runners collect for PPO, IMPALA, APPO and the like. For algorithms that replay e
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping
 from os import PathLike
 from typing import Any
@@ -32,7 +33,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 import rekindle
-from rekindle._ray_learners import Learner, LearnerGroup, limit_threads
+from rekindle._ray_learners import Learner, LearnerGroup, prepare_actor
 
 __all__ = ["Learner", "RayTraining", "Runner", "resume", "train"]
 
@@ -55,8 +56,8 @@ _SEEDS = 1_000_003
 class Runner:
     """Collects batches in a process of its own."""
 
-    def __init__(self, settings: dict[str, Any], seed: int) -> None:
-        limit_threads()
+    def __init__(self, settings: dict[str, Any], seed: int, folders: list[str]) -> None:
+        prepare_actor(folders)
         self._training = rekindle.train(settings, seed=seed)
         self._version: int | None = None
 
@@ -66,6 +67,10 @@ class Runner:
             self._training.adopt(publication)
             self._version = version
         return self._training.collect_batch()
+
+    def node_id(self) -> str:
+        """Returns Ray's id of the node that this runner is on."""
+        return ray.get_runtime_context().get_node_id()
 
 
 def train(
@@ -253,6 +258,11 @@ class RayTraining:
         return len(self._requests)
 
     @property
+    def runners(self) -> list[ray.actor.ActorHandle]:
+        """The actors of the runners."""
+        return list(self._requests.values())
+
+    @property
     def num_learners(self) -> int:
         """The number of learners, with the one in this process."""
         return 1 + (len(self._group.others) if self._group else 0)
@@ -273,7 +283,7 @@ class RayTraining:
     def _start(self) -> None:
         self._started += 1
         seed = (self._seed + _SEEDS * self._started) % (1 << 53)
-        self._request(self._actor.remote(self._settings, seed))
+        self._request(self._actor.remote(self._settings, seed, sys.path))
 
     def _request(self, runner: ray.actor.ActorHandle) -> None:
         request = runner.collect.remote(self._version, self._publication)
@@ -299,6 +309,8 @@ class RayTraining:
                     ray.kill(runner)
                     raise rekindle.RekindleError(f"a runner failed: {error}") from error
                 except RayActorError as error:
+                    if error.actor_init_failed:
+                        raise rekindle.RekindleError(f"a runner cannot start: {error}") from error
                     self._replace(runner, error)
 
     def _replace(self, runner: ray.actor.ActorHandle, error: RayActorError) -> None:
