@@ -140,9 +140,10 @@ class LearnerGroup:
             for rank, learner in enumerate(self.others, start=1)
         ]
         self._collective = TorchCollective(self._store, host, 0, size, self._timeout)
+        # Refuses what cannot be shared.
+        self._training.lead(self._collective, self)
         ray.get(joining, timeout=self._timeout)
         self._calls = []
-        self._training.lead(self._collective, self)
 
     def _replace(self, index: int, error: Exception) -> None:
         logger.warning("learner %d was lost and is replaced: %s", index + 1, error)
