@@ -2,8 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -190,6 +191,28 @@ def test_cartpole_is_learned_while_runners_are_killed(cluster, tmp_path):
 def training_folder(runs):
     (folder,) = runs.glob("impala/*")
     return folder
+
+
+def test_a_program_that_is_killed_leaves_no_actor_and_its_run_is_continued(cluster, tmp_path):
+    program = f"""
+import ray
+from rekindle.ray import train
+ray.init(address={ray.get_runtime_context().gcs_address!r}, log_to_driver=False)
+settings = {{"run.checkpoint_interval": 1}}
+training = train({IMPALA!r}, num_runners=2, batches_per_iteration=2, settings=settings, runs={str(tmp_path)!r})
+for result in training:
+    print(int(result["training_iteration"]), flush=True)
+"""
+    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    while int(child.stdout.readline()) < 3:
+        pass
+    assert pids("Runner")
+    child.kill()
+    child.wait()
+    assert all_end("Runner")
+    with resume(training_folder(tmp_path), num_runners=1, batches_per_iteration=2) as training:
+        assert training.learner.iteration >= 2
+        assert next(training)["training_iteration"] == training.learner.iteration
 
 
 def test_runners_come_and_go_and_a_failing_environment_is_an_error(cluster):
