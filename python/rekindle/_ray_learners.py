@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,8 +20,10 @@ logger = logging.getLogger("rekindle")
 
 # Seconds in which Ray starts the actors of learners.
 _START = 120.0
+# Seconds in which learners that have started connect. If one is lost meanwhile, the others wait as long.
+_CONNECT = 10.0
 # How often learners try to connect before training ends.
-_ATTEMPTS = 3
+_ATTEMPTS = 10
 
 
 def prepare_actor(folders: list[str]) -> None:
@@ -30,12 +33,19 @@ def prepare_actor(folders: list[str]) -> None:
     os.environ.setdefault("REKINDLE_NUM_THREADS", str(max(1, int(cpus))))
 
 
+def _here(rank: int) -> str:
+    """The key that a learner sets when it begins to connect."""
+    return f"here/{rank}"
+
+
 @ray.remote(max_restarts=0, max_task_retries=0)
 class Learner:
     """Takes a share in the updates of the first learner, in a process of its own."""
 
     def __init__(self, settings: dict[str, Any], device: str, folders: list[str]) -> None:
         prepare_actor(folders)
+        # Takes seconds, for which the others would wait.
+        _torch_collective.check()
         self._training = rekindle.train(settings, device=device)
         self._collective: TorchCollective | None = None
 
@@ -47,7 +57,11 @@ class Learner:
         """Connects with the other learners. An earlier group ends."""
         self._abort("a new group begins")
         own_host = ray.util.get_node_ip_address()
-        self._collective = TorchCollective.join(host, port, own_host, rank, size, timeout)
+        store = _torch_collective.join_store(host, port, _CONNECT)
+        store.set(_here(rank), "")
+        self._collective = TorchCollective(
+            store, own_host, rank, size, connect=_CONNECT, timeout=timeout
+        )
         self._training.join(self._collective)
 
     def serve(self, message: bytes) -> bytes:
@@ -117,32 +131,45 @@ class LearnerGroup:
         raise rekindle.GroupError(f"learners cannot be connected: {failure}") from failure
 
     def _wait_for_start(self) -> None:
-        hosts = [learner.host.remote() for learner in self.others]
-        for index, host in enumerate(hosts):
-            try:
-                ray.get(host, timeout=_START)
-            except GetTimeoutError as error:
-                raise rekindle.GroupError(
-                    f"Ray has not started {len(self.others)} learners within {_START:.0f} s; add nodes, or name the "
-                    "resources that a learner needs in `learner_options`"
-                ) from error
-            except RayActorError as error:
-                if error.actor_init_failed:
-                    raise rekindle.RekindleError(f"a learner cannot start: {error}") from error
-                self._replace(index, error)
+        deadline = time.monotonic() + _START
+        for index in range(len(self.others)):
+            while True:
+                host = self.others[index].host.remote()
+                try:
+                    ray.get(host, timeout=max(deadline - time.monotonic(), 0.1))
+                    break
+                except GetTimeoutError as error:
+                    raise rekindle.GroupError(
+                        f"Ray has not started {len(self.others)} learners within {_START:.0f} s; add nodes, or name "
+                        "the resources that a learner needs in `learner_options`"
+                    ) from error
+                except RayActorError as error:
+                    if error.actor_init_failed:
+                        raise rekindle.RekindleError(f"a learner cannot start: {error}") from error
+                    self._replace(index, error)
 
     def _join(self) -> None:
         host = ray.util.get_node_ip_address()
-        self._store = _torch_collective.open_store(host, self._timeout)
+        self._store = _torch_collective.open_store(host, _CONNECT)
         size = len(self.others) + 1
         joining = [
             learner.join.remote(host, self._store.port, rank, size, self._timeout)
             for rank, learner in enumerate(self.others, start=1)
         ]
-        self._collective = TorchCollective(self._store, host, 0, size, self._timeout)
+        here = [_here(rank) for rank in range(1, size)]
+        # One that is lost now would keep this program waiting in gloo.
+        deadline = time.monotonic() + _CONNECT
+        while not self._store.check(here):
+            failed, _ = ray.wait(joining, timeout=0.02)
+            ray.get(failed)
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"a learner has not connected within {_CONNECT:.0f} s")
+        self._collective = TorchCollective(
+            self._store, host, 0, size, connect=_CONNECT, timeout=self._timeout
+        )
         # Refuses what cannot be shared.
         self._training.lead(self._collective, self)
-        ray.get(joining, timeout=self._timeout)
+        ray.get(joining, timeout=2 * _CONNECT)
         self._calls = []
 
     def _replace(self, index: int, error: Exception) -> None:

@@ -22,21 +22,32 @@ def check() -> None:
 
 
 def open_store(host: str, timeout: float) -> Any:
-    """Starts the store through which learners find each other, in the process of the first one."""
+    """Starts the store through which learners find each other within ``timeout`` seconds, in the process of the first."""
     from torch.distributed import TCPStore
 
     limit = datetime.timedelta(seconds=timeout)
     return TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=limit)
 
 
+def join_store(host: str, port: int, timeout: float) -> Any:
+    """Connects with the store of the first learner."""
+    from torch.distributed import TCPStore
+
+    limit = datetime.timedelta(seconds=timeout)
+    return TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=limit)
+
+
 class TorchCollective:
     """A member of a group of learners. All members call the same operations in the same order.
 
     A member that dies or closes its connections ends the current operation of the others with a
-    ``RuntimeError`` of torch. One that hangs does so after ``timeout`` seconds.
+    ``RuntimeError`` of torch. One that hangs does so after ``timeout`` seconds. Connecting ends after the seconds
+    ``connect``.
     """
 
-    def __init__(self, store: Any, host: str, rank: int, size: int, timeout: float) -> None:
+    def __init__(
+        self, store: Any, host: str, rank: int, size: int, *, connect: float, timeout: float
+    ) -> None:
         from torch.distributed import ProcessGroupGloo
 
         self.rank = rank
@@ -44,23 +55,15 @@ class TorchCollective:
         options = ProcessGroupGloo._Options()
         # The address that Ray knows this machine by. The name of a host may stand for its loopback interface.
         options._devices = [ProcessGroupGloo.create_device(hostname=host)]
-        options._timeout = datetime.timedelta(seconds=timeout)
+        options._timeout = datetime.timedelta(seconds=connect)
+        self._timeout = datetime.timedelta(seconds=timeout)
         self._group: Any = ProcessGroupGloo(store, rank, size, options)
-
-    @classmethod
-    def join(
-        cls, host: str, port: int, own_host: str, rank: int, size: int, timeout: float
-    ) -> TorchCollective:
-        """Connects with the store of the first learner, and with all others."""
-        from torch.distributed import TCPStore
-
-        limit = datetime.timedelta(seconds=timeout)
-        store = TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=limit)
-        return cls(store, own_host, rank, size, timeout)
 
     def all_reduce_sum(self, floats: bytearray) -> None:
         """Replaces 32-bit floats by the sums over all members."""
-        self._open().allreduce([_tensor(floats, "float32")]).wait()
+        from torch.distributed import ReduceOp
+
+        self._all_reduce(_tensor(floats, "float32"), ReduceOp.SUM)
 
     def broadcast(self, data: bytearray, root: int) -> None:
         """Replaces the bytes by those of the member ``root``."""
@@ -68,6 +71,7 @@ class TorchCollective:
 
         options = BroadcastOptions()
         options.rootRank = root
+        options.timeout = self._timeout
         self._open().broadcast([_tensor(data, "uint8")], options).wait()
 
     def agree_max(self, flag: int) -> int:
@@ -76,8 +80,16 @@ class TorchCollective:
         from torch.distributed import ReduceOp
 
         flags = torch.tensor([flag], dtype=torch.int64)
-        self._open().allreduce([flags], ReduceOp.MAX).wait()
+        self._all_reduce(flags, ReduceOp.MAX)
         return int(flags.item())
+
+    def _all_reduce(self, tensor: Any, operation: Any) -> None:
+        from torch.distributed import AllreduceOptions
+
+        options = AllreduceOptions()
+        options.reduceOp = operation
+        options.timeout = self._timeout
+        self._open().allreduce([tensor], options).wait()
 
     def abort(self, reason: str) -> None:
         """Closes the connections, which ends the operations of the others."""

@@ -1,6 +1,6 @@
 """Trains in Ray for a long time while runners and learners are killed at random.
 
-    python python/soak_ray.py --minutes 30 --runners 2 --learners 2
+    python scripts/soak_ray.py --minutes 30 --runners 2 --learners 2
 
 The run begins anew whenever CartPole is solved, and every time it must be. Prints a line for each minute, and at the
 end whether the memory of this program stayed flat and all actors have ended. Exits with 1 otherwise. Needs the packages
@@ -40,16 +40,21 @@ def arguments():
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--runners", type=int, default=2)
     parser.add_argument("--learners", type=int, default=1)
-    parser.add_argument("--between", type=float, nargs=2, default=(2.0, 8.0), help="seconds between two kills")
+    parser.add_argument(
+        "--runner-kills", type=float, nargs=2, default=(2.0, 8.0), help="seconds between two kills of runners"
+    )
+    parser.add_argument(
+        "--learner-kills", type=float, nargs=2, default=(20.0, 60.0), help="the same of learners, which start slowly"
+    )
     parser.add_argument("--threads", type=int, default=1, help="of kernels in this program")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 
-def pids(*names):
-    """The processes of living actors."""
+def pids(name):
+    """The processes of living actors of a class."""
     processes = os.popen("ps -eo pid,args").read().splitlines()
-    return [int(line.split()[0]) for line in processes if any(f"ray::{name}" in line for name in names)]
+    return [int(line.split()[0]) for line in processes if f"ray::{name}" in line]
 
 
 def memory():
@@ -59,25 +64,34 @@ def memory():
 
 
 class Killer(threading.Thread):
-    """Kills an actor every few seconds."""
+    """Kills an actor of a class again and again."""
 
-    def __init__(self, between, seed):
+    def __init__(self, name, between, seed):
         super().__init__(daemon=True)
+        self.actor = name
         self.between, self.random = between, random.Random(seed)
         self.over, self.killed = threading.Event(), 0
 
     def run(self):
         while not self.over.wait(self.random.uniform(*self.between)):
-            if living := pids("Runner", "Learner"):
+            if living := pids(self.actor):
                 os.kill(self.random.choice(living), self.random.choice([signal.SIGKILL, signal.SIGABRT]))
                 self.killed += 1
+
+
+def killed(killers):
+    return sum(killer.killed for killer in killers)
 
 
 def soak(args):
     from rekindle.ray import train
 
-    killer = Killer(args.between, args.seed)
-    killer.start()
+    killers = [
+        Killer("Runner", args.runner_kills, args.seed),
+        Killer("Learner", args.learner_kills, args.seed + 1),
+    ]
+    for killer in killers:
+        killer.start()
     start = report = time.monotonic()
     runs = solved = lost = lost_learners = steps = 0
     used = []
@@ -91,7 +105,7 @@ def soak(args):
                     gc.collect()
                     used.append(memory())
                     print(
-                        f"{(report - start) / 60:5.1f} min: {solved} of {runs} runs solved, {killer.killed} killed, "
+                        f"{(report - start) / 60:5.1f} min: {solved} of {runs} runs solved, {killed(killers)} killed, "
                         f"{lost + training.num_lost} runners and {lost_learners + training.num_lost_learners} "
                         f"learners replaced, {used[-1]:.0f} MiB",
                         flush=True,
@@ -101,18 +115,18 @@ def soak(args):
         runs += 1
         steps += int(last["env_runners/num_env_steps_sampled_lifetime"])
         solved += last["env_runners/episode_return_mean"] >= 475
-    killer.over.set()
-    killer.join()
+    for killer in killers:
+        killer.over.set()
+        killer.join()
     deadline = time.monotonic() + 30
-    while pids("Runner", "Learner") and time.monotonic() < deadline:
+    while (orphans := len(pids("Runner") + pids("Learner"))) and time.monotonic() < deadline:
         time.sleep(0.2)
-    orphans = len(pids("Runner", "Learner"))
     # The first fifth is the start: buffers that are filled once.
     settled = used[len(used) // 5 :] or [memory()]
     third = max(1, len(settled) // 3)
     growth = sum(settled[-third:]) / third - sum(settled[:third]) / third
     print(
-        f"{solved} of {runs} runs solved, {steps:,} steps, {killer.killed} killed, {lost} runners and {lost_learners} "
+        f"{solved} of {runs} runs solved, {steps:,} steps, {killed(killers)} killed, {lost} runners and {lost_learners} "
         f"learners replaced; memory grew by {growth:.1f} MiB; {orphans} actors are left"
     )
     return solved == runs and orphans == 0 and growth < 20
