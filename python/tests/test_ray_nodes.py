@@ -37,8 +37,9 @@ def nodes(monkeypatch):
     for name, value in [
         ("health_check_initial_delay_ms", 0),
         ("health_check_period_ms", 500),
-        ("health_check_timeout_ms", 500),
-        ("health_check_failure_threshold", 3),
+        # A node that is busy must not be taken for a lost one.
+        ("health_check_timeout_ms", 3000),
+        ("health_check_failure_threshold", 5),
     ]:
         monkeypatch.setenv(f"RAY_{name}", str(value))
     # Its own folder, with that of the file by which programs find a cluster.
@@ -66,8 +67,8 @@ def test_a_runner_of_a_lost_node_goes_on_at_another_one_with_current_weights(nod
     known = dict(add() for _ in range(2))
     updates = 4
     with train(IMPALA, num_runners=1, batches_per_iteration=updates) as training:
-        times = []
-        for trial in range(1, TRIALS + 1):
+        times, lost = [], 0
+        for _ in range(TRIALS):
             next(training)
             before = ray.get(training.runners[0].node_id.remote())
             nodes.remove_node(known.pop(before), allow_graceful=False)
@@ -77,7 +78,9 @@ def test_a_runner_of_a_lost_node_goes_on_at_another_one_with_current_weights(nod
             after = ray.get(training.runners[0].node_id.remote())
             assert after != before
             assert after in known
-            assert training.num_lost == trial
+            # Ray may place the first replacement on the lost node, too, until it notices.
+            assert training.num_lost > lost
+            lost = training.num_lost
             assert result["learners/weights_lag_mean"] == 0
             known.update([add()])
     print(f"\niterations with a lost node: {', '.join(f'{time:.1f}' for time in times)} s")
