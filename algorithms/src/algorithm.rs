@@ -42,6 +42,8 @@ use module_settings::{ModuleSettings, Settings, check_overrides, warn_without_lo
 use recorded_data::{ModuleSpaces, RecordedData};
 use sinks::Sinks;
 
+pub use remote::LearnerMessages;
+
 /// A running algorithm: environment runners, a learner, and the training loop that connects them.
 ///
 /// ```no_run

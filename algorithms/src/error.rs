@@ -107,10 +107,20 @@ pub enum AlgorithmError {
         /// The plan.
         plan: String,
     },
+    /// An execution plan whose updates cannot be shared with learners in other processes.
+    #[error(
+        "the execution plan `{plan}` cannot share its updates with learners in other processes, because {reason}; use one learner, or another plan"
+    )]
+    NotLed {
+        /// The plan.
+        plan: String,
+        /// The reason.
+        reason: &'static str,
+    },
     /// Bytes of another process that are damaged, or of another kind.
     #[error("{what} of another process cannot be read: {reason}")]
     Frame {
-        /// `weights` or `a batch`.
+        /// `weights` or `a batch`, for example.
         what: &'static str,
         /// The reason.
         reason: String,

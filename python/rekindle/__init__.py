@@ -21,6 +21,7 @@ from rekindle._errors import (
     ConfigError,
     DeviceError,
     EnvError,
+    GroupError,
     InputError,
     RekindleError,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "DeviceError",
     "EnvError",
     "Evaluation",
+    "GroupError",
     "InputError",
     "PolicyBundle",
     "RekindleError",

@@ -23,3 +23,7 @@ class CheckpointError(RekindleError):
 
 class DeviceError(RekindleError):
     """A device that is unknown or not available."""
+
+
+class GroupError(RekindleError):
+    """A group of learners or runners that has lost a member, or whose members cannot work together."""

@@ -8,6 +8,7 @@ use rekindle::checkpoint::CheckpointError;
 use rekindle::core::{ConfigError, CoreError};
 use rekindle::env::EnvError;
 use rekindle::env_runner::RunnerError;
+use rekindle::learner::LearnerError;
 use rekindle::metrics::MetricsError;
 
 /// A result whose error becomes an exception.
@@ -21,6 +22,7 @@ pub(crate) enum Kind {
     Checkpoint,
     Device,
     Input,
+    Group,
     Other,
 }
 
@@ -32,6 +34,7 @@ impl Kind {
             Self::Checkpoint => "CheckpointError",
             Self::Device => "DeviceError",
             Self::Input => "InputError",
+            Self::Group => "GroupError",
             Self::Other => "RekindleError",
         }
     }
@@ -86,7 +89,8 @@ fn of_algorithm(error: &AlgorithmError) -> Kind {
         | AlgorithmError::ModuleOverrides { .. }
         | AlgorithmError::UnknownAlgorithm { .. }
         | AlgorithmError::NotPlayed { .. }
-        | AlgorithmError::NotRemote { .. } => Kind::Config,
+        | AlgorithmError::NotRemote { .. }
+        | AlgorithmError::NotLed { .. } => Kind::Config,
         AlgorithmError::Frame { .. } => Kind::Input,
         AlgorithmError::Checkpoint(_)
         | AlgorithmError::NotAnAlgorithm
@@ -95,7 +99,17 @@ fn of_algorithm(error: &AlgorithmError) -> Kind {
         | AlgorithmError::ExternalEnvironment { .. } => Kind::Checkpoint,
         AlgorithmError::Env(_) => Kind::Env,
         AlgorithmError::Runner(error) => of_runner(error),
+        AlgorithmError::Learner(error) => of_learner(error),
         AlgorithmError::Core(error) => of_core(error),
+        _ => Kind::Other,
+    }
+}
+
+fn of_learner(error: &LearnerError) -> Kind {
+    match error {
+        LearnerError::Group(_) | LearnerError::OtherLearner { .. } => Kind::Group,
+        LearnerError::NotShared { .. } => Kind::Config,
+        LearnerError::Core(error) => of_core(error),
         _ => Kind::Other,
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `bundle` | `PolicyBundle`: acting with a trained policy |
 //! | `training` | `Training`: what `train` and `resume` return |
+//! | `collective` | learners in other processes, whose operations are methods of Python |
 //! | `settings` | settings from dicts and files |
 //! | `checkpoint` | `Checkpoint`: reading saved states |
 //! | `evaluation` | `Evaluation`: the episodes of an evaluation |
@@ -17,6 +18,7 @@
 mod actions;
 mod bundle;
 mod checkpoint;
+mod collective;
 mod data;
 mod error;
 mod evaluation;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use rekindle::algorithms::{
@@ -12,9 +12,11 @@ use rekindle::algorithms::{
 };
 use rekindle::checkpoint::Checkpointable;
 use rekindle::core::device::DeviceSpec;
+use rekindle::learner::Collective;
 use rekindle::metrics::Metrics;
 
 use crate::bundle::PolicyBundle;
+use crate::collective::{PythonCollective, PythonMessages, Raised};
 use crate::data::to_python;
 use crate::error::{Failure, Kind, Result};
 use crate::evaluation::{Evaluation, to_dict};
@@ -55,6 +57,7 @@ pub(crate) fn train(
             stop: None,
             result: Metrics::new(),
             started: None,
+            raised: Raised::default(),
         })
     };
     let state = py.detach(build);
@@ -101,7 +104,14 @@ fn continue_run(
     }
     let device = device.parse::<DeviceSpec>()?.open()?;
     let ResumedRun { algorithm, config, last_result, stop, .. } = saved.resume(&device)?;
-    Ok(State { algorithm: Some(algorithm), run: config, stop, result: last_result, started: None })
+    Ok(State {
+        algorithm: Some(algorithm),
+        run: config,
+        stop,
+        result: last_result,
+        started: None,
+        raised: Raised::default(),
+    })
 }
 
 /// Returns the results of all iterations of a run, in order.
@@ -131,6 +141,8 @@ struct State {
     result: Metrics,
     /// When the iteration of batches of other processes began.
     started: Option<Instant>,
+    /// What the connection with other learners has raised.
+    raised: Raised,
 }
 
 impl State {
@@ -201,10 +213,22 @@ impl Training {
         py: Python<'_>,
         work: impl FnOnce(&mut State) -> Result<T> + Send,
     ) -> PyResult<T> {
-        let outcome =
-            py.detach(|| work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner)));
+        let (outcome, raised) = py.detach(|| {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let outcome = work(&mut state);
+            (outcome, state.raised.take())
+        });
         log::pass_on(py)?;
-        Ok(outcome?)
+        outcome.map_err(|failure| match raised {
+            None => failure.into(),
+            // Such as `KeyboardInterrupt`.
+            Some(raised) if !raised.is_instance_of::<PyException>(py) => raised,
+            Some(raised) => {
+                let error = PyErr::from(failure);
+                error.set_cause(py, Some(raised));
+                error
+            }
+        })
     }
 
     /// Raises what a signal asks for, such as `KeyboardInterrupt`, after the state was saved in the run folder.
@@ -304,6 +328,40 @@ impl Training {
         let result = self.work(py, State::end_iteration)?;
         self.check_signals(py)?;
         to_dict(py, &result)
+    }
+
+    /// Makes this learner the first of a group whose others are in other processes. It shares every update from now on.
+    ///
+    /// `collective` has the attributes `rank`, which is 0, and `size`, and the methods `all_reduce_sum(bytes)` and
+    /// `broadcast(bytes, root)`, which change a bytearray in place, `agree_max(flag)` and `abort(reason)`. The method
+    /// `send(message)` of `others` hands bytes to `serve` of each of the others, and `receive()` returns what these
+    /// calls return. They may be called on any thread, and must not use this training.
+    fn lead(
+        &self,
+        py: Python<'_>,
+        collective: &Bound<'_, PyAny>,
+        others: Py<PyAny>,
+    ) -> PyResult<()> {
+        let raised = self.work(py, |state| Ok(state.raised.clone()))?;
+        let collective = PythonCollective::new(collective, raised.clone())?;
+        let num_others = collective.size().saturating_sub(1);
+        let others = PythonMessages::new(others, num_others, raised);
+        self.work(py, |state| {
+            Ok(state.algorithm()?.lead(Box::new(collective), Box::new(others))?)
+        })
+    }
+
+    /// Makes this learner one of the others of a group: it learns by `serve` alone.
+    fn join(&self, py: Python<'_>, collective: &Bound<'_, PyAny>) -> PyResult<()> {
+        let raised = self.work(py, |state| Ok(state.raised.clone()))?;
+        let collective = PythonCollective::new(collective, raised)?;
+        self.work(py, |state| Ok(state.algorithm()?.join(Box::new(collective))?))
+    }
+
+    /// Takes a share in an update of the first learner, which sent this message. Returns the answer.
+    fn serve<'py>(&self, py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        let answer = self.work(py, |state| Ok(state.algorithm()?.serve(message)?))?;
+        Ok(PyBytes::new(py, &answer))
     }
 
     /// The last result; empty before the first one.

@@ -1,7 +1,9 @@
 """What the tests share: settings that learn fast, and one trained run."""
 
 import os
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,17 @@ def act_in_rust():
     return lambda *args: subprocess.run(
         [program, *map(str, args)], check=True, capture_output=True, text=True
     ).stdout
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A Ray cluster of one node, which ends with this program. Its folder is short because paths of sockets are."""
+    ray = pytest.importorskip("ray")
+    folder = tempfile.mkdtemp(prefix="ray-")
+    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
+    yield
+    ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def small(algorithm="PPO", environment="CartPole-v1", **keywords):

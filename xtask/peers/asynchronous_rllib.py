@@ -8,6 +8,7 @@ from common import parse, parser, rate, report
 
 arguments = parser(__doc__, "impala,appo")
 arguments.add_argument("--env-runners", type=int, default=2, help="processes that sample")
+arguments.add_argument("--learners", type=int, default=0, help="processes that learn; 0 is the driver process")
 args = parse(arguments)
 
 import logging
@@ -36,7 +37,7 @@ def algorithm(name):
             # A small machine has fewer processors than processes.
             num_cpus_per_env_runner=0.5,
         )
-        .learners(num_learners=0)
+        .learners(num_learners=args.learners, num_cpus_per_learner=0.5)
         .rl_module(
             model_config={
                 "fcnet_hiddens": [64, 64],
@@ -44,7 +45,7 @@ def algorithm(name):
                 "vf_share_layers": True,
             }
         )
-        .training(train_batch_size_per_learner=500)
+        .training(train_batch_size_per_learner=500 // max(args.learners, 1))
         # By default an iteration takes ten seconds.
         .reporting(min_time_s_per_iteration=1)
         .debugging(seed=args.seed)

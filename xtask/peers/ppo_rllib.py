@@ -8,6 +8,7 @@ from common import parse, parser, rate, report, sizes
 
 arguments = parser(__doc__, "8x128x64")
 arguments.add_argument("--env-runners", type=int, default=0, help="processes that sample")
+arguments.add_argument("--learners", type=int, default=0, help="processes that learn; 0 is the driver process")
 args = parse(arguments)
 
 import logging
@@ -24,6 +25,8 @@ ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=Fal
 
 
 def algorithm(num_envs, rollout, hidden):
+    # The batch of all learners together is the same for any number of them.
+    batch = num_envs * rollout // max(args.learners, 1)
     return (
         PPOConfig()
         .environment("CartPole-v1")
@@ -34,6 +37,7 @@ def algorithm(num_envs, rollout, hidden):
             # A small machine has fewer processors than processes.
             num_cpus_per_env_runner=0.5,
         )
+        .learners(num_learners=args.learners, num_cpus_per_learner=0.5)
         .rl_module(
             model_config={
                 "fcnet_hiddens": [hidden, hidden],
@@ -42,9 +46,9 @@ def algorithm(num_envs, rollout, hidden):
             }
         )
         .training(
-            train_batch_size_per_learner=num_envs * rollout,
+            train_batch_size_per_learner=batch,
             num_epochs=4,
-            minibatch_size=num_envs * rollout // 4,
+            minibatch_size=batch // 4,
             lr=2.5e-4,
             gamma=0.99,
             lambda_=0.95,

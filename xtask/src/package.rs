@@ -13,6 +13,9 @@ use crate::python::VirtualEnvironment;
 pub(crate) const OLDEST_PYTHON: &str = "3.11";
 
 const FOLDER: &str = "python";
+/// The packages of all tests, and those of the tests with Ray.
+const REQUIREMENTS: &str = "requirements.txt";
+const RAY_REQUIREMENTS: &str = "requirements_ray.txt";
 /// The program of the package's tests that is written in Rust.
 const EXAMPLE: &str = "act_in_rust";
 
@@ -30,6 +33,7 @@ pub(crate) struct Args {
 /// Builds the package and runs its tests.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let Some(python) = provide() else { return Ok(()) };
+    add_ray();
     let mut pytest = Command::new(&python);
     pytest.args(["-m", "pytest", "-q"]).arg(Path::new(FOLDER).join("tests")).args(&args.pytest);
     // Environments run in the interpreter of the tests.
@@ -59,9 +63,8 @@ pub(crate) fn provide() -> Option<PathBuf> {
         );
         return None;
     }
-    let requirements = Path::new(FOLDER).join("requirements.txt");
-    let prepared = VirtualEnvironment::named("python-package").and_then(|environment| {
-        environment.prepare(&[requirements])?;
+    let prepared = environment().and_then(|environment| {
+        environment.prepare(&[Path::new(FOLDER).join(REQUIREMENTS)])?;
         Ok(environment.python())
     });
     prepared
@@ -69,6 +72,18 @@ pub(crate) fn provide() -> Option<PathBuf> {
             eprintln!("\nwarning: skipping the tests of the Python package: {error}");
         })
         .ok()
+}
+
+fn environment() -> Result<VirtualEnvironment> {
+    VirtualEnvironment::named("python-package")
+}
+
+/// Installs the packages of the tests with Ray, which are large. Without these packages, pytest skips the tests.
+fn add_ray() {
+    let files = [REQUIREMENTS, RAY_REQUIREMENTS].map(|file| Path::new(FOLDER).join(file));
+    if let Err(error) = environment().and_then(|environment| environment.prepare(&files)) {
+        eprintln!("\nwarning: skipping the tests with Ray or several learners in Ray: {error}");
+    }
 }
 
 /// Builds the package as a folder. The features of all crates are those of the tests, so that nothing is built twice.

@@ -2,9 +2,10 @@
 //!
 //! Every process builds the same algorithm. One of them learns, and the others only collect: they take what the learner
 //! publishes ([`Algorithm::publication`]), and return batches. Both travel as bytes ([`frame`]). Something else, such as
-//! Ray, starts the processes and carries the bytes.
+//! Ray, starts the processes and carries the bytes. Learners in several processes share updates ([`Algorithm::lead`]).
 
 mod frame;
+mod learners;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,8 @@ use serde_json::Value;
 use super::Algorithm;
 use crate::execution_plan::{data_from, data_state, gather_metrics};
 use crate::{AlgorithmError, Result};
+
+pub use self::learners::LearnerMessages;
 
 /// The plain part of what a learner publishes. The modules are a component.
 #[derive(Serialize, Deserialize)]
