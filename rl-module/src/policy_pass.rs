@@ -83,7 +83,7 @@ impl PolicyPass {
             match key {
                 ACTOR => run(&self.actor, Some(of_layer(before, after)?), inputs)?,
                 CRITIC if explore => {
-                    run(critic, Some(of_layer(before, after)?), &mut self.features)?
+                    run(critic, Some(of_layer(before, after)?), &mut self.features)?;
                 }
                 _ => {
                     let HostState { before, mut after } = of_layer(before, after)?;
