@@ -38,6 +38,8 @@ use crate::{
     RunFolder, TrainingConfig,
 };
 
+pub use remote::frame::{from_bytes as state_from_bytes, to_bytes as state_to_bytes};
+
 use module_settings::{ModuleSettings, Settings, check_overrides, warn_without_loss};
 use recorded_data::{ModuleSpaces, RecordedData};
 use sinks::Sinks;

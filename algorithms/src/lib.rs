@@ -64,7 +64,7 @@ pub mod tqc;
 pub mod vpg;
 
 pub use a2c::{A2cConfig, A2cTraining};
-pub use algorithm::Algorithm;
+pub use algorithm::{Algorithm, state_from_bytes, state_to_bytes};
 pub use appo::{AppoConfig, AppoTraining};
 pub use bc::{BcConfig, BcTraining};
 pub use callbacks::{CallbackList, Callbacks};

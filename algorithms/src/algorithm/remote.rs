@@ -4,7 +4,7 @@
 //! publishes ([`Algorithm::publication`]), and return batches. Both travel as bytes ([`frame`]). Something else, such as
 //! Ray, starts the processes and carries the bytes.
 
-mod frame;
+pub(crate) mod frame;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +14,7 @@ use std::time::Instant;
 use rekindle_checkpoint::{Checkpointable, State};
 use rekindle_core::ModuleId;
 use rekindle_env_runner::{ConnectorDeltas, PublishedAt, SampleOptions};
+use rekindle_learner::{Collective, RemoteLearners};
 use rekindle_metrics::{Metrics, MetricsState, Reducer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -130,6 +131,20 @@ impl Algorithm {
         self.log_env_steps_trained(env_steps)?;
         self.metrics.log_time("timers/learner_update_timer", started.elapsed())?;
         Ok(env_steps)
+    }
+
+    /// Lets learners in other processes share the updates of this algorithm, and checks that its losses allow it.
+    /// `collective` connects the learners, and has rank 0 here.
+    ///
+    /// # Errors
+    /// [`AlgorithmError::Learner`] for a loss whose minibatches cannot be divided, which is tried on drawn experience.
+    pub fn lead(
+        &mut self,
+        collective: Box<dyn Collective>,
+        remote: Box<dyn RemoteLearners>,
+    ) -> Result<()> {
+        self.learner.lead(collective, remote)?;
+        self.learner.module().keys().try_for_each(|id| self.dry_run(id))
     }
 
     /// Ends an iteration of [batches](Self::learn_from) of other processes, which began at `started`: evaluates if an

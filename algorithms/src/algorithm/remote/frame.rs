@@ -42,8 +42,12 @@ struct Tree {
     root: Node,
 }
 
-/// Writes a state. `kind` says what it is of, and is checked by the reader.
-pub(super) fn to_bytes(kind: &'static str, state: &State) -> Result<Vec<u8>> {
+/// Writes a state as bytes with a digest, for another process. `kind` says what the state is of, such as "an answer". The
+/// reader checks it.
+///
+/// # Errors
+/// [`AlgorithmError::Frame`] for tensors of a type that has no form as bytes.
+pub fn to_bytes(kind: &'static str, state: &State) -> Result<Vec<u8>> {
     let failed = |reason: String| AlgorithmError::Frame { what: kind, reason };
     let mut tensors = Vec::new();
     let root = node(state, &mut 0, &mut tensors)?;
@@ -68,8 +72,12 @@ pub(super) fn to_bytes(kind: &'static str, state: &State) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a state of a kind. Bytes that were changed or cut off are never decoded.
-pub(super) fn from_bytes(kind: &'static str, bytes: &[u8]) -> Result<State> {
+/// Reads a state of a kind that [`state_to_bytes`](crate::state_to_bytes) wrote. Bytes that were changed or cut off are
+/// never decoded.
+///
+/// # Errors
+/// [`AlgorithmError::Frame`] for bytes that are damaged, of another version, or those of another kind.
+pub fn from_bytes(kind: &'static str, bytes: &[u8]) -> Result<State> {
     let failed = |reason: String| AlgorithmError::Frame { what: kind, reason };
     let header = bytes.get(..AT_TREE).filter(|header| header.starts_with(MAGIC));
     let header = header.ok_or_else(|| failed("these are no bytes of rekindle".into()))?;
