@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use rekindle::learner::Fault;
 
-/// How long a wait only yields to other threads. Longer waits sleep.
-const YIELDS: Duration = Duration::from_millis(1);
+/// How long a wait only yields to other threads. Longer waits sleep. A message of a megabyte has many parts, and each part
+/// moves only when both sides look, so sleeping earlier would slow down what is on its way.
+const YIELDS: Duration = Duration::from_millis(20);
 const FIRST_SLEEP: Duration = Duration::from_micros(50);
-const LONGEST_SLEEP: Duration = Duration::from_millis(2);
+const LONGEST_SLEEP: Duration = Duration::from_millis(1);
+/// How often a long wait looks between two sleeps.
+const LOOKS: u32 = 50;
 
 /// A wait with a limit. Its pauses grow.
 #[derive(Debug)]
@@ -16,11 +19,13 @@ pub(crate) struct Patience {
     started: Instant,
     limit: Duration,
     sleep: Duration,
+    /// Looks that are left before the next sleep.
+    looks: u32,
 }
 
 impl Patience {
     pub(crate) fn new(limit: Duration) -> Self {
-        Self { started: Instant::now(), limit, sleep: FIRST_SLEEP }
+        Self { started: Instant::now(), limit, sleep: FIRST_SLEEP, looks: 0 }
     }
 
     /// Pauses before the next look.
@@ -34,9 +39,13 @@ impl Patience {
         }
         if waited < YIELDS {
             thread::yield_now();
+        } else if self.looks > 0 {
+            self.looks -= 1;
+            thread::yield_now();
         } else {
             thread::sleep(self.sleep);
             self.sleep = (self.sleep * 2).min(LONGEST_SLEEP);
+            self.looks = LOOKS;
         }
         Ok(())
     }
@@ -48,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_wait_ends_at_its_limit_and_pauses_grow() {
-        let mut patience = Patience::new(Duration::from_millis(30));
+        let mut patience = Patience::new(Duration::from_millis(50));
         let mut pauses = 0;
         let fault = loop {
             if let Err(fault) = patience.pause() {

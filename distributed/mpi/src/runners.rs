@@ -1,5 +1,8 @@
 //! The runners, as the first learner sees them.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

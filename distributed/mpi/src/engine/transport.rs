@@ -21,6 +21,10 @@ const TAG: i32 = 2;
 const LONGEST_PAUSE: Duration = Duration::from_millis(1);
 const FIRST_PAUSE: Duration = Duration::from_micros(20);
 
+/// How long the thread only yields to others while a frame is on its way. It has many parts, and each moves only when both
+/// sides look.
+const YIELDS: Duration = Duration::from_millis(20);
+
 type Arrived = Result<(usize, Frame), ArrivalError>;
 
 #[derive(Debug, Clone)]
@@ -124,7 +128,10 @@ impl Carrier {
                 }
             };
             pause = if moved { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
-            thread::park_timeout(pause);
+            match self.sending.back() {
+                Some((_, started, _)) if started.elapsed() < YIELDS => thread::yield_now(),
+                _ => thread::park_timeout(pause),
+            }
         }
     }
 
@@ -156,7 +163,10 @@ impl Carrier {
             if sending.has_ended()? {
                 moved = true;
             } else if started.elapsed() > self.communicator.limit() {
-                return Err(Fault::Timeout { seconds: self.communicator.limit().as_secs() });
+                let (rank, seconds) = (self.first_peer + peer, self.communicator.limit().as_secs());
+                return Err(Fault::Fatal(format!(
+                    "the process of rank {rank} has taken no message for {seconds} s: it hangs, or is busy for longer; a longer limit is set with --timeout"
+                )));
             } else {
                 still.push_back((peer, started, sending));
             }

@@ -16,7 +16,6 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_rekindle-mpi");
 /// A running job.
 pub(crate) struct Job {
     child: Child,
-    started: Instant,
     output: Option<thread::JoinHandle<String>>,
     errors: Option<thread::JoinHandle<String>>,
 }
@@ -25,7 +24,6 @@ pub(crate) struct Job {
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
-    pub(crate) seconds: f64,
     pub(crate) output: String,
     pub(crate) errors: String,
 }
@@ -68,7 +66,7 @@ impl Job {
         let mut child = command.spawn().unwrap();
         let (output, errors) =
             (read(child.stdout.take().unwrap()), read(child.stderr.take().unwrap()));
-        Self { child, started: Instant::now(), output: Some(output), errors: Some(errors) }
+        Self { child, output: Some(output), errors: Some(errors) }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -117,9 +115,8 @@ impl Job {
             }
             thread::sleep(Duration::from_millis(5));
         };
-        let seconds = self.started.elapsed().as_secs_f64();
         let (output, errors) = self.texts();
-        Ended { code: status.code(), seconds, output, errors }
+        Ended { code: status.code(), output, errors }
     }
 
     fn texts(&mut self) -> (String, String) {

@@ -1,4 +1,6 @@
 //! Tests with several processes of MPI. `cargo xtask mpi` runs them where MPI is installed.
 
+mod costs;
 mod equality;
 mod job;
+mod runs;

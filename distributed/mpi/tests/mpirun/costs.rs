@@ -1,0 +1,105 @@
+//! Measurements: `cargo xtask mpi --costs`.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use rekindle::learner::Collective;
+use rekindle_mpi::Transport;
+use rekindle_mpi::engine::{MpiCollective, MpiTransport, World};
+use rekindle_mpi::frame::{Frame, Kind};
+use std::sync::Arc;
+
+use crate::job::{folder, in_processes};
+
+/// Numbers that are added up.
+const SIZES: [usize; 7] = [1, 100, 10_000, 100_000, 1_000_000, 3_000_000, 10_000_000];
+
+/// The ends of the quartiles of durations in milliseconds.
+fn quartiles(mut seconds: Vec<f64>) -> String {
+    seconds.sort_by(f64::total_cmp);
+    let at = |part: usize| seconds[(seconds.len() - 1) * part / 4] * 1e3;
+    format!("{:.3} ms (quartiles {:.3} to {:.3})", at(2), at(1), at(3))
+}
+
+/// Not a test by itself: a process of `the_costs_of_messages`.
+#[test]
+fn measure_in_a_process() {
+    let Some(_) = folder() else { return };
+    let world = World::initialize(Duration::from_secs(60)).unwrap();
+    let communicator = world.communicator();
+    let (rank, processes) = (communicator.rank(), communicator.size());
+    if processes == 2 {
+        let mut member = MpiCollective::new(communicator.duplicate().unwrap());
+        for size in SIZES {
+            let mut numbers = vec![1.0f32; size];
+            let rounds = (20_000_000 / (size + 100_000)).clamp(20, 200);
+            let measured = (0..rounds).map(|_| {
+                let started = Instant::now();
+                member.all_reduce_sum(black_box(&mut numbers)).unwrap();
+                numbers.fill(1.0);
+                started.elapsed().as_secs_f64()
+            });
+            let measured = measured.collect();
+            if rank == 0 {
+                println!("all-reduce of {size} numbers, 2 processes: {}", quartiles(measured));
+            }
+        }
+    } else {
+        let mut transport = MpiTransport::start(communicator.duplicate().unwrap(), 1).unwrap();
+        let frame = |bytes: usize, kind| Arc::new(Frame::new(kind, vec![7; bytes]).to_bytes());
+        for size in [100_000, 1_000_000, 10_000_000] {
+            let (weights, small) = (frame(size, Kind::Weights), frame(0, Kind::Bye));
+            let mut measured = Vec::new();
+            for _ in 0..30 {
+                if rank > 0 {
+                    transport.receive(Duration::from_secs(60)).unwrap().unwrap();
+                    transport.send(0, small.clone()).unwrap();
+                    continue;
+                }
+                let started = Instant::now();
+                (0..transport.len()).for_each(|to| transport.send(to, weights.clone()).unwrap());
+                for _ in 0..transport.len() {
+                    transport.receive(Duration::from_secs(60)).unwrap().unwrap();
+                }
+                measured.push(started.elapsed().as_secs_f64());
+            }
+            if rank == 0 {
+                let runners = transport.len();
+                println!(
+                    "{size} bytes to {runners} runners and an answer of each: {}",
+                    quartiles(measured)
+                );
+            }
+        }
+        for size in [100_000, 1_000_000, 10_000_000] {
+            let (batch, small) = (frame(size, Kind::Batch), frame(0, Kind::Unchanged));
+            let mut measured = Vec::new();
+            for _ in 0..30 {
+                if rank == 1 {
+                    transport.send(0, batch.clone()).unwrap();
+                    transport.receive(Duration::from_secs(60)).unwrap().unwrap();
+                } else if rank == 0 {
+                    let started = Instant::now();
+                    transport.receive(Duration::from_secs(60)).unwrap().unwrap();
+                    transport.send(0, small.clone()).unwrap();
+                    measured.push(started.elapsed().as_secs_f64());
+                }
+            }
+            if rank == 0 {
+                println!("a batch of {size} bytes up and an answer: {}", quartiles(measured));
+            }
+        }
+    }
+    world.finalize().unwrap();
+}
+
+#[test]
+#[ignore = "measures on an idle machine"]
+fn the_costs_of_messages() {
+    let folder = tempfile::tempdir().unwrap();
+    for processes in [2, 3] {
+        let job = in_processes(processes, "costs::measure_in_a_process", folder.path());
+        let output = job.end().ok().output;
+        output.lines().filter(|line| line.contains(" ms ")).for_each(|line| println!("{line}"));
+    }
+}
