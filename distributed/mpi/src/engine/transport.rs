@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rekindle::learner::Fault;
 
 use super::communicator::{Communicator, Sending};
-use crate::error::Result;
+use crate::error::{EngineError, Result};
 use crate::frame::{Frame, FrameError};
 use crate::transport::Transport;
 
@@ -31,6 +31,15 @@ type Arrived = Result<(usize, Frame), ArrivalError>;
 enum ArrivalError {
     Fault(Fault),
     Frame(FrameError),
+}
+
+impl From<ArrivalError> for EngineError {
+    fn from(error: ArrivalError) -> Self {
+        match error {
+            ArrivalError::Fault(fault) => fault.into(),
+            ArrivalError::Frame(error) => error.into(),
+        }
+    }
 }
 
 /// Carries frames between the first learner and the runners, which are the ranks from `first_runner` on.
@@ -75,7 +84,14 @@ impl Transport for MpiTransport {
 
     fn send(&mut self, to: usize, frame: Arc<Vec<u8>>) -> Result<()> {
         let outbox = self.outbox.as_ref().ok_or(Fault::GroupLost)?;
-        outbox.send((to, frame)).map_err(|_| Fault::GroupLost)?;
+        if outbox.send((to, frame)).is_err() {
+            // The thread has ended, and said why before.
+            return Err(self
+                .inbox
+                .try_iter()
+                .find_map(Result::err)
+                .map_or_else(|| Fault::GroupLost.into(), EngineError::from));
+        }
         if let Some(thread) = &self.thread {
             thread.thread().unpark();
         }
@@ -85,8 +101,7 @@ impl Transport for MpiTransport {
     fn receive(&mut self, wait: Duration) -> Result<Option<(usize, Frame)>> {
         match self.inbox.recv_timeout(wait) {
             Ok(Ok(arrived)) => Ok(Some(arrived)),
-            Ok(Err(ArrivalError::Fault(fault))) => Err(fault.into()),
-            Ok(Err(ArrivalError::Frame(error))) => Err(error.into()),
+            Ok(Err(error)) => Err(error.into()),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => Err(Fault::GroupLost.into()),
         }

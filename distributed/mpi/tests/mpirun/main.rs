@@ -3,4 +3,5 @@
 mod costs;
 mod equality;
 mod job;
+mod operations;
 mod runs;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rekindle::algorithms::read_last_result;
 use rekindle::checkpoint;
 use rekindle::prelude::*;
 
@@ -331,4 +332,61 @@ fn learners_and_runners_train_together() {
         let config = fs::read_to_string(folder.run().join("config.toml")).unwrap();
         assert!(config.contains("restart_failed_env_runners = false"), "{config}");
     }
+}
+
+/// An environment whose process dies of a segmentation fault now and then.
+const SIMULATOR: &str = r#"
+import os, signal
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+class Simulator(gym.Env):
+    observation_space = spaces.Box(0, 10, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        if self.np_random.random() < 0.005:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        self.t += 1
+        return np.full(1, self.t, np.float32), 1.0, self.t == 10, False, {}
+"#;
+
+/// Failure test 14: environments of Python run in processes of their own, so the runner's process survives their end.
+#[test]
+#[ignore = "needs MPI, and Python with Gymnasium in REKINDLE_PYTHON"]
+fn a_runner_survives_a_simulator_with_a_segmentation_fault() {
+    if std::env::var_os("REKINDLE_PYTHON").is_none() {
+        println!("left out: no Python with Gymnasium in REKINDLE_PYTHON");
+        return;
+    }
+    let folder = Folder::new(PPO);
+    let modules = folder.0.path().to_str().unwrap().to_owned();
+    fs::write(folder.0.path().join("simulator.py"), SIMULATOR).unwrap();
+    let path = format!("environment.env_config.python_path=[\"{modules}\"]");
+    let more = [
+        "--set",
+        "environment.env=python:simulator:Simulator",
+        "--set",
+        &path,
+        "--set",
+        "environment.env_config.show_output=false",
+        "--set",
+        "fault_tolerance.restart_failed_sub_environments=true",
+        "--set",
+        "run.max_iterations=30",
+    ];
+    Job::start(folder.train(2, 1, &more)).end().ok();
+    assert!(folder.is_done());
+    let last = read_last_result(folder.run()).unwrap();
+    let restarts = last.get("env_runners/num_env_restarts_lifetime").unwrap();
+    println!("{restarts} simulators died");
+    assert!(restarts >= 3.0, "{restarts}");
+    // Steps of episodes that were cut short by a fault count nowhere.
+    assert_eq!(last.get("env_runners/episode_len_max"), Some(10.0));
 }
