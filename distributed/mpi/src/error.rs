@@ -56,6 +56,7 @@ impl From<EngineError> for CliError {
 }
 
 /// Whether an error may have ended an update in the middle.
+#[cfg(feature = "mpi")]
 pub(crate) fn is_in_update(error: &CliError) -> bool {
     matches!(error, CliError::Algorithm(AlgorithmError::Learner(_)))
 }
