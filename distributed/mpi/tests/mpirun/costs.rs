@@ -1,6 +1,7 @@
 //! Measurements: `cargo xtask mpi --costs`.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rekindle::learner::Collective;
@@ -102,4 +103,96 @@ fn the_costs_of_messages() {
         let output = job.end().ok().output;
         output.lines().filter(|line| line.contains(" ms ")).for_each(|line| println!("{line}"));
     }
+}
+
+/// What learner and runner do with weights and batches beside sending them.
+#[test]
+#[ignore = "measures on an idle machine"]
+fn the_costs_of_states() {
+    for hidden in [64, 256, 1024] {
+        let build = |seed| {
+            let config = ImpalaConfig::new()
+                .environment("CartPole-v1")
+                .env_runners(|e| e.num_envs_per_env_runner(10))
+                .model("fcnet_hiddens", vec![hidden, hidden])
+                .training(|t| t.train_batch_size(500))
+                .seed(seed);
+            config.build(&Device::flex()).unwrap()
+        };
+        let (mut learner, mut runner) = (build(1), build(2));
+        let mut times = [const { Vec::new() }; 4];
+        let mut sizes = [0, 0];
+        for _ in 0..15 {
+            let mut timed = |index: usize, work: &mut dyn FnMut()| {
+                let started = Instant::now();
+                work();
+                times[index].push(started.elapsed().as_secs_f64());
+            };
+            let (mut weights, mut batch) = (Vec::new(), Vec::new());
+            timed(0, &mut || weights = learner.publication().unwrap());
+            timed(1, &mut || drop(runner.adopt(&weights).unwrap()));
+            timed(2, &mut || batch = runner.collect_batch().unwrap());
+            timed(3, &mut || drop(learner.learn_from(&batch).unwrap()));
+            sizes = [weights.len(), batch.len()];
+        }
+        println!("{hidden} hidden: weights of {} bytes, batches of {} bytes", sizes[0], sizes[1]);
+        for (name, times) in
+            ["publication", "adopt", "collect_batch", "learn_from"].iter().zip(times)
+        {
+            println!("    {name}: {}", quartiles(times));
+        }
+    }
+}
+
+/// Environment steps per second with runners as threads and as processes.
+#[test]
+#[ignore = "measures on an idle machine"]
+fn steps_per_second_of_threads_and_processes() {
+    let impala = ["train", "IMPALA", "CartPole-v1", "--set", "training.train_batch_size=500"];
+    let ppo = [
+        "train",
+        "PPO",
+        "CartPole-v1",
+        "--set",
+        "training={train_batch_size=2000,minibatch_size=250,num_epochs=4}",
+    ];
+    for (name, args) in [("IMPALA", impala), ("PPO", ppo)] {
+        for runners in [1, 2] {
+            let of_threads = steps_per_second(&args, 1, runners);
+            let of_processes = steps_per_second(&args, 1 + runners, 1);
+            let part = 100.0 * of_processes / of_threads;
+            println!(
+                "{name}, {runners} runners: {of_threads:.0} steps/s with threads, {of_processes:.0} with processes ({part:.0} %)"
+            );
+        }
+    }
+}
+
+fn steps_per_second(args: &[&str], processes: usize, num_env_runners: usize) -> f64 {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = mpirun(processes);
+    if processes > 1 {
+        command.env("REKINDLE_NUM_THREADS", "1");
+    }
+    command.arg(PROGRAM).args(args).args(["--num-learners", "1", "--quiet", "--seed", "1"]);
+    let runners = format!("env_runners.num_env_runners={num_env_runners}");
+    for setting in [
+        "run.max_seconds=6",
+        "model_config.fcnet_hiddens=[64,64]",
+        "env_runners.num_envs_per_env_runner=10",
+        "reporting.min_time_s_per_iteration=1",
+        &runners,
+    ] {
+        command.args(["--set", setting]);
+    }
+    command.arg("--runs").arg(folder.path());
+    let ended = Job::start(command).end().ok();
+    let results = read_run(ended.output.trim()).unwrap();
+    let at = |result: &Metrics| {
+        let of = |key: &str| result.get(key).unwrap();
+        (of("env_runners/num_env_steps_sampled_lifetime"), of("time_total_s"))
+    };
+    // Without the first second.
+    let (first, last) = (at(&results[0]), at(results.last().unwrap()));
+    (last.0 - first.0) / (last.1 - first.1)
 }
