@@ -102,7 +102,7 @@ impl SavedRun {
     /// Returns the settings of the algorithm in the checkpoint, with the changes. The settings of the run are those that
     /// were changed.
     #[must_use]
-    pub fn experiment(&self) -> &Experiment {
+    pub fn checkpoint_experiment(&self) -> &Experiment {
         &self.changed
     }
 

@@ -1,4 +1,8 @@
 //! The program `rekindle-mpi`.
+#![expect(
+    clippy::result_large_err,
+    reason = "errors end the program, so their size does not matter"
+)]
 
 use std::fmt::Display;
 use std::fs;
@@ -279,19 +283,19 @@ fn prepare_saved(args: &ResumeArgs, processes: usize) -> Result<Option<Prepared>
     if !args.set.is_empty() || args.steps.is_some() {
         saved.change(|experiment| change(experiment, &args.set, args.steps.as_deref()))?;
     }
-    let settings = saved.experiment().settings()?;
+    let settings = saved.checkpoint_experiment().settings()?;
     let recorded = settings["learners"]["num_learners"].as_u64().unwrap_or(1);
     let recorded = usize::try_from(recorded).unwrap_or(usize::MAX);
     let num_learners = args.job.num_learners.unwrap_or(recorded);
     let topology = Topology::new(processes, num_learners).map_err(about_settings)?;
-    let mut experiment = saved.experiment().clone();
+    let mut experiment = saved.checkpoint_experiment().clone();
     Caps::MPI.check(&mut experiment, topology)?;
     experiment.set(&format!("learners.num_learners={num_learners}"))?;
     experiment.validate()?;
     if recorded != 1 {
         saved.change(|experiment| experiment.set("learners.num_learners=1"))?;
     }
-    let experiment = saved.experiment().clone();
+    let experiment = saved.checkpoint_experiment().clone();
     let device = args.job.device.open()?;
     let resumed = saved.resume(&device)?;
     if let Some(stop) = resumed.stop {

@@ -65,6 +65,9 @@ struct Shared {
     size: usize,
 }
 
+/// A frame that has arrived, or what is wrong with it, and the rank of its sender.
+pub(super) type Arrival = (usize, Result<Frame, FrameError>);
+
 /// The handle of MPI.
 #[derive(Debug, Clone, Copy)]
 struct Raw(ffi::MPI_Comm);
@@ -303,7 +306,7 @@ impl Communicator {
         &self,
         from: Option<usize>,
         tag: c_int,
-    ) -> Result<Option<(usize, Result<Frame, FrameError>)>, Fault> {
+    ) -> Result<Option<Arrival>, Fault> {
         let Some((source, length)) = self.probe(from, tag)? else { return Ok(None) };
         let mut bytes = self.receive_message(length, source, tag)?;
         let header = match Header::read(&bytes) {
