@@ -401,6 +401,11 @@ pub(super) struct Sending {
 }
 
 impl Sending {
+    /// Returns the number of bytes.
+    pub(super) fn length(&self) -> usize {
+        self.frame.as_ref().map_or(0, |frame| frame.len())
+    }
+
     /// Whether the buffer is free again.
     pub(super) fn has_ended(&mut self) -> Result<bool, Fault> {
         while let Some(request) = self.requests.first_mut() {

@@ -18,12 +18,14 @@ use crate::transport::Transport;
 const TAG: i32 = 2;
 
 /// The longest pause of the thread that has nothing to send or receive.
-const LONGEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_micros(200);
 const FIRST_PAUSE: Duration = Duration::from_micros(20);
 
-/// How long the thread only yields to others while a frame is on its way. It has many parts, and each moves only when both
-/// sides look.
-const YIELDS: Duration = Duration::from_millis(20);
+/// How long the thread only yields to others while a frame is on its way, beside a microsecond for each [`SLOW`] bytes. A
+/// frame has many parts, and each moves only when both sides look.
+const YIELDS: Duration = Duration::from_millis(1);
+/// Bytes that arrive in a microsecond at least.
+const SLOW: usize = 250;
 
 type Arrived = Result<(usize, Frame), ArrivalError>;
 
@@ -121,6 +123,11 @@ impl Drop for MpiTransport {
     }
 }
 
+/// Returns how long the thread only yields while a frame of so many bytes is on its way.
+fn yields(length: usize) -> Duration {
+    YIELDS + Duration::from_micros((length / SLOW) as u64)
+}
+
 /// The thread's side.
 struct Carrier {
     communicator: Communicator,
@@ -144,7 +151,9 @@ impl Carrier {
             };
             pause = if moved { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
             match self.sending.back() {
-                Some((_, started, _)) if started.elapsed() < YIELDS => thread::yield_now(),
+                Some((_, started, sending)) if started.elapsed() < yields(sending.length()) => {
+                    thread::yield_now();
+                }
                 _ => thread::park_timeout(pause),
             }
         }
