@@ -42,13 +42,11 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// Runs the program with the arguments of the process. `register` is called first, in all processes. It registers custom
 /// environments, modules and algorithms.
 ///
-/// Call it before any thread is started, because it sets parameters of MPI in the environment of the process. Returns the
-/// exit code, which has a meaning in the first process only. If another process or MPI fails, the whole job
+/// Returns the exit code, which has a meaning in the first process only. If another process or MPI fails, the whole job
 /// ends here.
 pub fn run(register: impl FnOnce() -> Result<(), BoxError>) -> ExitCode {
     let parsed = Cli::try_parse();
     let limit = parsed.as_ref().map_or(LIMIT, |cli| cli.command.job().limit());
-    prefer_one_trip();
     let world = match World::initialize(limit) {
         Ok(world) => world,
         Err(fault) => abort(&fault.to_string()),
@@ -72,20 +70,6 @@ pub fn run(register: impl FnOnce() -> Result<(), BoxError>) -> ExitCode {
     }
     // `mpirun` ends the job when a process returns another code than 0, so only one does.
     ExitCode::from(if is_first { code } else { 0 })
-}
-
-/// Lets Open MPI send messages up to 128 KiB within a machine at once, unless its parameters are set. By default it asks the
-/// receiver first from 4 KiB on, which delays each batch and all weights of small networks by milliseconds.
-fn prefer_one_trip() {
-    for component in ["vader", "sm"] {
-        for parameter in ["eager_limit", "max_send_size"] {
-            let name = format!("OMPI_MCA_btl_{component}_{parameter}");
-            if std::env::var_os(&name).is_none() {
-                // SAFETY: the program has started no thread yet.
-                unsafe { std::env::set_var(name, "131072") };
-            }
-        }
-    }
 }
 
 /// Does the part of this process. Returns the exit code. Ends the job if something fails while others wait.

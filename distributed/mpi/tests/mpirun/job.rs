@@ -45,6 +45,9 @@ pub(crate) fn settings(command: &mut Command) {
         ("OMPI_MCA_mpi_yield_when_idle", "1"),
         // Containers forbid reading the memory of other processes.
         ("OMPI_MCA_btl_vader_single_copy_mechanism", "none"),
+        // As the launch wrapper sets them.
+        ("OMPI_MCA_btl_vader_eager_limit", "131072"),
+        ("OMPI_MCA_btl_vader_max_send_size", "131072"),
         ("OMPI_MCA_rmaps_base_oversubscribe", "1"),
         ("RUST_BACKTRACE", "0"),
     ] {
