@@ -120,6 +120,11 @@ fn frames(communicator: &Communicator) {
             }
         }
     }
+    // All answers have arrived.
+    match rank {
+        0 => group.broadcast(&of(1)).unwrap(),
+        _ => drop(group.receive_broadcast(0).unwrap()),
+    }
     // Bytes that are no frame are an error where they arrive.
     if rank == 1 {
         transport
