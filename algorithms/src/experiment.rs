@@ -243,6 +243,15 @@ impl Experiment {
         Ok(())
     }
 
+    /// Whether a setting of the algorithm is given, rather than its default: `fault_tolerance.sample_timeout_s`, for
+    /// example.
+    ///
+    /// # Errors
+    /// [`AlgorithmError::ConfigSyntax`] if the name is malformed.
+    pub fn is_given(&self, name: &str) -> Result<bool> {
+        Ok(at(&self.settings, &toml::parse_key(name)?).is_some())
+    }
+
     /// Returns the algorithm.
     #[must_use]
     pub fn algorithm(&self) -> &AlgorithmSpec {

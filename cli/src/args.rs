@@ -48,22 +48,22 @@ pub(crate) enum Command {
 }
 
 /// The choice of an algorithm with its settings.
-#[derive(Args)]
-pub(crate) struct Settings {
+#[derive(Args, Debug, Clone)]
+pub struct Settings {
     /// A file of settings (CONFIG.toml), the name of a tuned configuration, or an algorithm
     #[arg(value_name = "CONFIG|ALGORITHM")]
-    pub(crate) source: String,
+    pub source: String,
     /// The environment, if an algorithm is given
-    pub(crate) environment: Option<String>,
+    pub environment: Option<String>,
     /// Changes a setting: training.lr=3e-4, run.max_env_steps=1e6, model_config.fcnet_hiddens=[64,64]
     #[arg(long, short, value_name = "NAME=VALUE")]
-    pub(crate) set: Vec<String>,
+    pub set: Vec<String>,
     /// Seed of environments, actions, parameters and minibatches [default: drawn]
     #[arg(long, allow_negative_numbers = true, value_parser = seed)]
-    pub(crate) seed: Option<u64>,
+    pub seed: Option<u64>,
     /// Environment steps to train: the setting run.max_env_steps
     #[arg(long, short = 'n', value_name = "STEPS")]
-    pub(crate) steps: Option<String>,
+    pub steps: Option<String>,
 }
 
 #[derive(Args)]
@@ -81,14 +81,14 @@ pub(crate) struct TrainArgs {
 }
 
 /// How much is printed.
-#[derive(Args, Clone, Copy)]
-pub(crate) struct Output {
+#[derive(Args, Debug, Clone, Copy)]
+pub struct Output {
     /// Prints nothing but the folder of the run
     #[arg(long, short, conflicts_with = "verbose")]
-    pub(crate) quiet: bool,
+    pub quiet: bool,
     /// Prints every iteration, also to a file or pipe
     #[arg(long, short)]
-    pub(crate) verbose: bool,
+    pub verbose: bool,
 }
 
 #[derive(Args)]

@@ -37,11 +37,7 @@ pub(crate) fn experiment(args: &Settings) -> Result<Experiment> {
 }
 
 /// Applies `--set` and `--steps`.
-pub(crate) fn change(
-    experiment: &mut Experiment,
-    set: &[String],
-    steps: Option<&str>,
-) -> Result<()> {
+pub fn change(experiment: &mut Experiment, set: &[String], steps: Option<&str>) -> Result<()> {
     for assignment in set {
         experiment.set(assignment)?;
     }

@@ -15,7 +15,8 @@ use thiserror::Error;
 /// Any error of a custom program's registrations.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-pub(crate) type Result<T> = std::result::Result<T, CliError>;
+/// The result of a command.
+pub type Result<T, E = CliError> = std::result::Result<T, E>;
 
 /// The message about a run whose settings name no environment.
 pub(crate) const NO_ENVIRONMENT: &str =
@@ -27,7 +28,7 @@ pub(crate) const INTERRUPTED: u8 = 130;
 /// An error of the program.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub(crate) enum CliError {
+pub enum CliError {
     /// A combination of arguments, or a value, that is not possible.
     #[error("{0}")]
     Usage(String),
@@ -37,20 +38,35 @@ pub(crate) enum CliError {
     /// Settings from which no algorithm can be built.
     #[error(transparent)]
     Build(AlgorithmError),
+    /// Environments, modules or algorithms of the program that could not be registered.
     #[error("the program's own environments and modules could not be registered: {0}")]
     Register(#[source] BoxError),
+    /// A file or directory that cannot be read or written.
     #[error("cannot {action} `{}`: {source}", path.display())]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Any other failure.
     #[error("{0}")]
     Failed(String),
+    /// An error of an algorithm.
     #[error(transparent)]
     Algorithm(#[from] AlgorithmError),
+    /// An error of a checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// An error of a device or a setting.
     #[error(transparent)]
     Core(#[from] CoreError),
+    /// An error of a runner.
     #[error(transparent)]
     Runner(#[from] RunnerError),
+    /// An error of metrics.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
 }
@@ -62,7 +78,8 @@ impl CliError {
     }
 
     /// Returns the exit code. The documentation of the crate lists the codes.
-    pub(crate) fn exit_code(&self) -> u8 {
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
         match self {
             Self::Interrupted => INTERRUPTED,
             Self::Usage(_) | Self::Build(_) => 2,
@@ -72,7 +89,8 @@ impl CliError {
     }
 
     /// Returns the message with its causes, or `None` if the message was printed before.
-    pub(crate) fn message(self) -> Option<String> {
+    #[must_use]
+    pub fn message(self) -> Option<String> {
         match self {
             Self::Interrupted => None,
             error => Some(MainError::from(error).to_string()),

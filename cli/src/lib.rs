@@ -31,6 +31,7 @@
 mod args;
 mod config;
 mod configs;
+pub mod engine;
 mod error;
 mod evaluate;
 mod export;
@@ -114,7 +115,7 @@ fn dispatch(command: Command) -> Result<()> {
 }
 
 /// Prints the library's warnings to standard error.
-fn show_warnings() {
+pub fn show_warnings() {
     // Fails if the program already has a subscriber, which then shows the warnings.
     let _ = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::WARN)

@@ -1,9 +1,12 @@
 //! `rekindle resume`.
 
+use std::path::Path;
+
 use rekindle::algorithms::{ResumedRun, SavedRun, Stop};
 
 use crate::args::ResumeArgs;
 use crate::config::change;
+use crate::engine::Local;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::output::say;
@@ -19,19 +22,26 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     let resumed = saved.resume(&device)?;
     match resumed.stop {
-        Some(stop) => nothing_to_do(args, &resumed, stop),
-        None => training_loop::train(resumed.algorithm, &resumed.config, args.output, &interrupt),
+        Some(stop) => nothing_to_do(&args.run, &resumed, stop),
+        None => {
+            let mut local = Local::new(&interrupt);
+            training_loop::train(resumed.algorithm, &resumed.config, args.output, &mut local)
+        }
     }
 }
 
-fn nothing_to_do(args: &ResumeArgs, resumed: &ResumedRun, stop: Stop) -> Result<()> {
+/// Says that a run has reached a limit already, and prints its folder.
+///
+/// # Errors
+/// If the standard output cannot be written.
+pub fn nothing_to_do(run: &Path, resumed: &ResumedRun, stop: Stop) -> Result<()> {
     say!(
         "nothing to do: the run has ended by {0} after {1} iterations and {2} steps; continue with --set {0}=…",
         limit(stop),
         resumed.algorithm.iteration(),
         resumed.algorithm.env_steps()
     )?;
-    say!("{}", args.run.display())
+    say!("{}", run.display())
 }
 
 /// Returns the setting that ends runs for a reason.

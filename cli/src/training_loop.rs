@@ -7,18 +7,18 @@ use rekindle::env::did_you_mean;
 use rekindle::metrics::Metrics;
 
 use crate::args::Output;
+use crate::engine::Engine;
 use crate::error::{CliError, Result};
 use crate::evaluate::estimates;
-use crate::interrupt::Interrupt;
 use crate::output::{say, tell};
 use crate::progress::Progress;
 
 /// Trains, saves and evaluates, and prints how the run ended.
-pub(crate) fn train(
+pub fn train(
     mut algorithm: Algorithm,
     run: &RunConfig,
     output: Output,
-    interrupt: &Interrupt,
+    engine: &mut dyn Engine,
 ) -> Result<()> {
     let folder = algorithm.run_folder().map(|folder| folder.path().display().to_string());
     let folder = folder.unwrap_or_default();
@@ -33,18 +33,23 @@ pub(crate) fn train(
         algorithm = algorithm.with_sink(lines);
     }
     if !output.quiet {
-        interrupt.announce(progress.teller(
+        engine.announce(Box::new(progress.teller(
             "stopping after this iteration; Ctrl-C again ends the program at once, and loses what is not saved",
-        ))?;
+        )))?;
     }
-    let outcome = iterate(&mut algorithm, run, &progress, interrupt);
+    let outcome = iterate(&mut algorithm, run, &progress, engine);
+    let resume = engine.resume_command();
     progress.finish();
     let ended = match outcome {
         Ok(ended) => ended,
+        Err(error) if !engine.has_whole_state(&error) => {
+            tell!("training failed; `{resume} {folder}` continues from the last checkpoint");
+            return Err(error);
+        }
         Err(error) => {
             // Save the state, so that training before the failure is not lost.
             let outcome = match algorithm.save_run() {
-                Ok(_) => format!("its state is saved; `rekindle resume {folder}` continues"),
+                Ok(_) => format!("its state is saved; `{resume} {folder}` continues"),
                 Err(error) => format!("its state could not be saved: {error}"),
             };
             tell!("training failed; {outcome}");
@@ -55,7 +60,7 @@ pub(crate) fn train(
     match ended {
         None => {
             tell!(
-                "interrupted: saved after {} iterations and {} steps; `rekindle resume {folder}` continues",
+                "interrupted: saved after {} iterations and {} steps; `{resume} {folder}` continues",
                 algorithm.iteration(),
                 algorithm.env_steps()
             );
@@ -71,11 +76,11 @@ fn iterate(
     algorithm: &mut Algorithm,
     run: &RunConfig,
     progress: &Progress,
-    interrupt: &Interrupt,
+    engine: &mut dyn Engine,
 ) -> Result<Option<(Stop, Metrics)>> {
     let mut has_metric = false;
     loop {
-        let result = algorithm.train()?;
+        let result = engine.train(algorithm)?;
         progress.update(algorithm, run);
         has_metric |= result.get(&run.stop_metric).is_some();
         if let Some(stop) = run.is_over(algorithm, &result) {
@@ -89,7 +94,7 @@ fn iterate(
             }
             return Ok(Some((stop, result)));
         }
-        if interrupt.is_set() {
+        if engine.is_interrupted()? {
             return Ok(None);
         }
     }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates from the lowest to the highest. Each depends only on crates before it.
-const CRATES: [&str; 18] = [
+const CRATES: [&str; 19] = [
     "checkpoint",
     "metrics",
     "parallel",
@@ -22,6 +22,7 @@ const CRATES: [&str; 18] = [
     "offline",
     "algorithms",
     "cli",
+    "distributed/mpi",
     "python",
     "benches",
     "xtask",

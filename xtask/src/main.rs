@@ -17,6 +17,7 @@ mod gpu_check;
 mod layout;
 mod learn;
 mod machine;
+mod mpi;
 mod package;
 mod process;
 mod python;
@@ -57,6 +58,8 @@ enum Chore {
     Book(book::Args),
     /// Builds the Python package and tests it with pytest
     Python(package::Args),
+    /// Builds the MPI engine and tests it with several processes, where MPI is installed
+    Mpi(mpi::Args),
 }
 
 fn main() -> ExitCode {
@@ -82,6 +85,7 @@ fn run(chore: &Chore) -> Result<()> {
         Chore::Audit(args) => audit::run(args),
         Chore::Book(args) => book::run(args),
         Chore::Python(args) => package::run(args),
+        Chore::Mpi(args) => mpi::run(args),
     }
 }
 

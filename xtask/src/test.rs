@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::cargo::cargo;
 use crate::error::Result;
-use crate::{book, chromium, package, process, python, vulkan};
+use crate::{book, chromium, mpi, package, process, python, vulkan};
 
 /// Checks to run.
 #[derive(clap::Args)]
@@ -42,6 +42,8 @@ enum Need {
     /// Python for the package `rekindle`, which has an environment of its own.
     Package,
     MdBook,
+    /// Open MPI, and libclang for its bindings.
+    Mpi,
 }
 
 impl Need {
@@ -63,6 +65,7 @@ impl Need {
             Self::MdBook if !book::is_installed() => {
                 Err("no mdBook; `cargo xtask book` installs it".to_owned())
             }
+            Self::Mpi => mpi::provide(),
             Self::Vulkan | Self::Chromium | Self::Package | Self::MdBook => Ok(()),
         }
     }
@@ -96,7 +99,7 @@ impl Step {
 }
 
 /// All steps, the cheapest first.
-const STEPS: [Step; 18] = [
+const STEPS: [Step; 19] = [
     Step::new("format", &["fmt", "--all", "--check"]),
     Step::new("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     Step::new(
@@ -157,6 +160,9 @@ const STEPS: [Step; 18] = [
     Step::new("Python package", &["run", "--quiet", "--package", "xtask", "--", "python"])
         .slow()
         .needs(Need::Package),
+    Step::new("several processes with MPI", &["run", "--quiet", "--package", "xtask", "--", "mpi"])
+        .slow()
+        .needs(Need::Mpi),
     Step::new("book", &["run", "--quiet", "--package", "xtask", "--", "book"])
         .slow()
         .needs(Need::MdBook),

@@ -27,7 +27,8 @@ settings! {
 
 impl ReportingConfig {
     /// Whether an iteration has reached all minima after `seconds`, `sampled` and `trained` steps.
-    pub(crate) fn is_met(&self, seconds: f64, sampled: usize, trained: usize) -> bool {
+    #[must_use]
+    pub fn is_met(&self, seconds: f64, sampled: usize, trained: usize) -> bool {
         self.min_time_s_per_iteration.is_none_or(|min| seconds >= min)
             && sampled >= self.min_sample_timesteps_per_iteration.unwrap_or_default()
             && trained >= self.min_train_timesteps_per_iteration

@@ -99,6 +99,13 @@ impl SavedRun {
         Ok(())
     }
 
+    /// Returns the settings of the algorithm in the checkpoint, with the changes. The settings of the run are those that
+    /// were changed.
+    #[must_use]
+    pub fn checkpoint_experiment(&self) -> &Experiment {
+        &self.changed
+    }
+
     /// Sets whether a run in an environment of Python may start Python, which then runs code that the folder names.
     /// Defaults to `false`.
     #[must_use]

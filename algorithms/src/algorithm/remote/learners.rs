@@ -68,14 +68,15 @@ impl Algorithm {
     /// # Errors
     /// [`AlgorithmError::NotLed`] for a plan that computes gradients itself, or environments on a device;
     /// [`LearnerError::NotShared`](rekindle_learner::LearnerError::NotShared) for a loss whose minibatches cannot be
-    /// divided.
+    /// divided, which is tried on drawn experience.
     pub fn lead(
         &mut self,
         collective: Box<dyn Collective>,
         others: Box<dyn LearnerMessages>,
     ) -> Result<()> {
         self.check_shares_updates()?;
-        Ok(self.learner.lead(collective, Box::new(Frames(others)))?)
+        self.learner.lead(collective, Box::new(Frames(others)))?;
+        self.learner.module().keys().try_for_each(|id| self.dry_run(id))
     }
 
     /// Makes the learner of this algorithm one of the others of a group. It learns by [`serve`](Self::serve) alone. The
