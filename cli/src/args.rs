@@ -55,8 +55,13 @@ pub struct Settings {
     pub source: String,
     /// The environment, if an algorithm is given
     pub environment: Option<String>,
-    /// Changes a setting: training.lr=3e-4, run.max_env_steps=1e6, model_config.fcnet_hiddens=[64,64]
-    #[arg(long, short, value_name = "NAME=VALUE")]
+    /// Changes to settings, each as NAME=VALUE.
+    #[arg(
+        long,
+        short,
+        value_name = "NAME=VALUE",
+        help = "Changes a setting: training.lr=3e-4, run.max_env_steps=1e6, model_config.fcnet_hiddens=[64,64]"
+    )]
     pub set: Vec<String>,
     /// Seed of environments, actions, parameters and minibatches [default: drawn]
     #[arg(long, allow_negative_numbers = true, value_parser = seed)]
