@@ -45,15 +45,20 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Returns the number of allocations of a call, and their bytes, on average over 50 calls.
+/// Returns the number of allocations of a call, and their bytes, on average over 50 calls. Of three averages the smallest,
+/// because threads of the test harness allocate now and then.
 fn allocations(mut call: impl FnMut()) -> [f64; 2] {
     const CALLS: u64 = 50;
     (0..5).for_each(|_| call());
     let counted = || [&ALLOCATIONS, &ALLOCATED].map(|counter| counter.load(Ordering::Relaxed));
-    let before = counted();
-    (0..CALLS).for_each(|_| call());
-    let after = counted();
-    std::array::from_fn(|i| (after[i] - before[i]) as f64 / CALLS as f64)
+    let mut average = || {
+        let before = counted();
+        (0..CALLS).for_each(|_| call());
+        let after = counted();
+        [0, 1].map(|i| (after[i] - before[i]) as f64 / CALLS as f64)
+    };
+    let averages = [(); 3].map(|()| average());
+    [0, 1].map(|i| averages.iter().map(|average| average[i]).fold(f64::INFINITY, f64::min))
 }
 
 /// Returns the allocations of a pass in which a policy acts: over host memory, and with tensors.
