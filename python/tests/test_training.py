@@ -189,7 +189,11 @@ try:
 except KeyboardInterrupt:
     print("interrupted", iteration, flush=True)
 """
-    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", program]
+    # A shell's background jobs ignore Ctrl-C, and so do the programs that they start.
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
     folder = child.stdout.readline().strip()
     assert child.stdout.readline() == "training\n"
     time.sleep(0.2)

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
+mod apt;
 mod audit;
 mod book;
 mod cargo;

@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use crate::cargo::cargo;
 use crate::error::Result;
-use crate::{process, python};
+use crate::{apt, process, python};
 
 /// What to run.
 #[derive(clap::Args)]
@@ -41,11 +41,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     process::run(&mut tests)
 }
 
-/// Returns what is missing of MPI and of what its bindings are built with.
+/// What Debian calls it.
+const PACKAGES: [&str; 3] = ["openmpi-bin", "libopenmpi-dev", "libclang-dev"];
+
+/// Returns what is missing of MPI and of what its bindings are built with. Installs it where possible.
 pub(crate) fn provide() -> std::result::Result<(), String> {
-    let works = |name: &str| process::succeeds(Command::new(name).arg("--version"));
+    // Another MPI is the choice of the machine.
+    if find().is_err() && !has("mpirun") {
+        apt::install(&PACKAGES);
+    }
+    find()
+}
+
+fn has(program: &str) -> bool {
+    process::succeeds(Command::new(program).arg("--version"))
+}
+
+fn find() -> std::result::Result<(), String> {
     for program in ["mpicc", "mpirun"] {
-        if !works(program) {
+        if !has(program) {
             return Err(format!("no `{program}`"));
         }
     }

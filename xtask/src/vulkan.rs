@@ -1,10 +1,9 @@
 //! A Vulkan driver for the tests on WGPU, such as Mesa's software driver.
 
 use std::path::Path;
-use std::process::Command;
 use std::{env, fs};
 
-use crate::process;
+use crate::apt;
 
 /// Directories in which the Vulkan loader looks for drivers.
 const FOLDERS: [&str; 3] =
@@ -17,7 +16,7 @@ pub(crate) fn provide() -> bool {
         // Other systems come with a driver for WGPU.
         return true;
     }
-    if may_install() && install() && has_driver() {
+    if apt::install(&[PACKAGE]) && has_driver() {
         return true;
     }
     eprintln!(
@@ -40,20 +39,6 @@ fn has_manifest(folder: &Path) -> bool {
     entries.any(|entry| {
         entry.is_ok_and(|entry| entry.path().extension().is_some_and(|kind| kind == "json"))
     })
-}
-
-/// Returns whether this user can install packages: root, where there is `apt-get`.
-fn may_install() -> bool {
-    let user = Command::new("id").arg("-u").output();
-    user.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
-        && process::succeeds(Command::new("apt-get").arg("--version"))
-}
-
-fn install() -> bool {
-    let apt = |args: &[&str]| process::run(Command::new("apt-get").args(args)).is_ok();
-    let install = ["install", "--yes", "--no-install-recommends", PACKAGE];
-    // The package lists may be missing or outdated.
-    apt(&install) || (apt(&["update"]) && apt(&install))
 }
 
 #[cfg(test)]
