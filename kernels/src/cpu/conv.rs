@@ -16,9 +16,7 @@ pub(crate) use shape::ConvShape;
 use std::sync::Arc;
 
 use rekindle_core::any_tensor::Bytes;
-use smallvec::SmallVec;
 
-use self::forward::LAYERS;
 use super::scratch::Scratch;
 use crate::host_op::{HostOp, Pass};
 
@@ -45,12 +43,17 @@ pub(crate) fn pack(shape: ConvShape, weights: &[f32]) -> Scratch {
 }
 
 /// Applies layers to images without allocating. Each layer has its shape, its weights in panels ([`pack`]) and its bias.
+#[cfg(feature = "flex")]
 pub(crate) fn forward_into<'a>(
     x: Images<'_>,
     layers: impl Iterator<Item = (ConvShape, &'a [f32], &'a [f32])> + Clone,
     scale: Option<Scale>,
     output: &mut [f32],
 ) {
+    use smallvec::SmallVec;
+
+    use self::forward::LAYERS;
+
     let panels: SmallVec<[_; LAYERS]> = layers.clone().map(|(_, panels, _)| panels).collect();
     // The weights themselves are not read.
     let parameters = |(shape, _, bias)| ConvParameters { shape, weights: &[], bias };

@@ -9,8 +9,10 @@ mod wide;
 pub(crate) use ensemble::EnsembleOp;
 pub(super) use forward::activate;
 pub(super) use gradient::through_activation;
+#[cfg(feature = "flex")]
+pub(crate) use layers::LAYERS;
 pub(crate) use layers::Layer;
-pub(crate) use layers::{LAYERS, LayerParameters};
+pub(crate) use layers::LayerParameters;
 
 use std::ops::Range;
 
@@ -94,9 +96,11 @@ fn forward(x: &[f32], layers: &[LayerParameters<'_>], keeps: bool) -> (Vec<f32>,
 }
 
 /// What passes of a policy that acts need of its layers besides their parameters.
+#[cfg(feature = "flex")]
 #[derive(Debug)]
 pub(crate) struct Prepared(Vec<(Range<usize>, Vec<Scratch>)>);
 
+#[cfg(feature = "flex")]
 impl Prepared {
     pub(crate) fn new(layers: &[LayerParameters<'_>]) -> Self {
         let of = |segment: Range<usize>| {

@@ -39,6 +39,7 @@ pub(crate) fn pack(shape: RecurrentShape, weight: &[f32]) -> Scratch {
 }
 
 /// The parameters of a layer, with its weights in panels ([`pack`]). Biases are empty in a layer without.
+#[cfg(feature = "flex")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PackedLayer<'a> {
     pub(crate) weights: [&'a [f32]; 2],
@@ -47,6 +48,7 @@ pub(crate) struct PackedLayer<'a> {
 
 /// Takes one step of each sequence without allocating. `before` and `after` are the hidden states, and the cell states
 /// of an LSTM.
+#[cfg(feature = "flex")]
 pub(crate) fn step(
     shape: RecurrentShape,
     layer: PackedLayer<'_>,
