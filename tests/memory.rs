@@ -45,8 +45,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Returns the number of allocations of a call, and their bytes, on average over 50 calls. Of three averages the smallest,
-/// because threads of the test harness allocate now and then.
+/// Returns the number of allocations of a call, and their bytes, on average over 50 calls: the smallest of three averages,
+/// because threads of the test harness sometimes allocate.
 fn allocations(mut call: impl FnMut()) -> [f64; 2] {
     const CALLS: u64 = 50;
     (0..5).for_each(|_| call());
@@ -76,7 +76,7 @@ fn acting(space: &Space, model: serde_json::Value, rows: usize) -> [[f64; 2]; 2]
     let initial = module.initial_state().unwrap();
     let mut state = initial.map(|state| state.gather(&vec![0; rows]).unwrap());
     let (mut pass, mut after, mut inputs) =
-        (module.policy_pass().unwrap(), state.clone(), Vec::new());
+        (module.policy_pass().unwrap().unwrap(), state.clone(), Vec::new());
     let on_host = allocations(|| {
         let states = state.as_ref().zip(after.as_mut());
         assert!(pass.run(&observations, states, true, &mut inputs));

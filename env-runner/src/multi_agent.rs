@@ -207,7 +207,7 @@ impl MultiAgentEnvRunner {
         }
         for (id, lane) in self.lanes.iter_mut().filter(|(id, lane)| !keeps(id, lane)) {
             let replaced =
-                lane.set_module(ActingModule::new(modules.module(id)?, &self.base.device))?;
+                lane.set_module(ActingModule::new(modules.module(id)?, &self.base.device)?)?;
             let initial = lane.initial_state.as_ref();
             for stream in self.streams.iter_mut().flatten().filter(|s| s.module == *id) {
                 if replaced || !stream.remembers(initial) {

@@ -207,7 +207,7 @@ impl PolicyBundle {
             sampler: ActionSampler::new(&module_to_env, 0),
             env_to_module,
             module_to_env,
-            acting: ActingModule::new(&module, device),
+            acting: ActingModule::new(&module, device)?,
             config,
             memory: None,
             starts: Vec::new(),

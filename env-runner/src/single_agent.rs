@@ -151,7 +151,7 @@ impl SingleAgentEnvRunner {
             let spaces = [self.observation_space(), self.action_space()];
             check_module(&self.base.config.env, DEFAULT_MODULE_ID, module, spaces)?;
         }
-        let acting = ActingModule::new(module, &self.base.device);
+        let acting = ActingModule::new(module, &self.base.device)?;
         let fresh = acting.module.initial_state()?;
         let fresh = fresh.map(|initial| Memory::new(initial, self.base.num_envs())).transpose()?;
         self.memory = match (self.memory.take(), fresh) {

@@ -41,11 +41,13 @@ fn close_to<T: AsRef<str>>(wanted: &str, names: impl Iterator<Item = T> + Clone)
 /// Whether two names differ only in letter case, version, or a few characters.
 fn is_close(a: &str, b: &str) -> bool {
     let (a, b) = (base(a), base(b));
-    let allowed = match a.len().min(b.len()) {
-        0..=2 => 0,
-        length => (length / 4).max(1),
-    };
-    edit_distance(&a, &b) <= allowed
+    let (short, long) = if a.len() <= b.len() { (&a, &b) } else { (&b, &a) };
+    match short.len() {
+        0..=1 => short == long,
+        // Replacing a letter would make another name of one as short as that; an additional one is a slip.
+        2 => short == long || (long.len() == 3 && has_all(long, short)),
+        length => edit_distance(&a, &b) <= (length / 4).max(1),
+    }
 }
 
 /// Returns a name without its version, in lower case.
@@ -126,7 +128,8 @@ mod tests {
         assert!(is_close("CartPol-v1", "CartPole-v1"));
         assert!(!is_close("Pendulum-v1", "CartPole-v1"));
         assert!(is_close("PPOO", "PPO") && is_close("pqo", "PPO"));
-        assert!(!is_close("x", "y") && !is_close("lr", "tr"));
+        assert!(!is_close("x", "y") && !is_close("lr", "tr") && !is_close("l", "lr"));
+        assert!(is_close("lrr", "lr") && !is_close("lrate", "lr") && !is_close("tau", "lr"));
         assert!(is_part("max_steps", "max_env_steps") && is_part("MeanStdFilter", "MeanFilter"));
         assert!(!is_part("gamma", "target_network_gamma") && !is_part("lr", "lambda_r"));
         assert_eq!(

@@ -34,14 +34,14 @@ pub struct HostState<'a> {
     pub after: [&'a mut [f32]; 2],
 }
 
-/// Layers one after the other, as a policy that acts needs them: without gradients, and without memory of their own
-/// after the first call.
+/// Layers one after the other, as a policy that acts needs them: without gradients, and without allocating
+/// after the first call, with up to 8 layers and 8 threads.
 ///
 /// The numbers are those of [`mlp`](crate::mlp()), [`conv`](crate::conv()) and
 /// [`RecurrentLayer`](crate::RecurrentLayer), bit for bit. Weights are brought into the layout of the kernels once,
 /// when the pass is made, so a pass belongs to these weights: make another one when they change.
 ///
-/// Passes exist on the CPU alone. On other devices, all constructors return `None`.
+/// Passes exist only on the CPU. On other devices, all constructors return `None`.
 #[cfg(feature = "flex")]
 #[derive(Debug, Clone)]
 pub struct HostPass {
@@ -49,7 +49,8 @@ pub struct HostPass {
     stages: Vec<stage::Stage>,
 }
 
-/// Layers one after the other, as a policy that acts needs them. They exist on the CPU alone, which this build lacks.
+/// Layers one after the other, as a policy that acts needs them. They exist only on the CPU. This build has no CPU
+/// backend.
 #[cfg(not(feature = "flex"))]
 #[derive(Debug, Clone)]
 pub enum HostPass {}

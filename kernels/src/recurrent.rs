@@ -76,7 +76,7 @@ impl RecurrentLayer {
         [&self.weight_ih, &self.weight_hh]
     }
 
-    /// Returns the biases, empty in a layer without; `None` if they are not in host memory, or track gradients.
+    /// Returns the biases, empty in a layer without biases; `None` if they are not in host memory, or track gradients.
     #[cfg(feature = "flex")]
     pub(crate) fn bias_elements(&self) -> Option<[&[f32]; 2]> {
         let Some([of_inputs, of_state]) = &self.biases else { return Some([&[]; 2]) };

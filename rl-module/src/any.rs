@@ -128,9 +128,11 @@ impl AnyRLModule {
     }
 
     /// Returns [`RLModule::policy_pass`].
-    #[must_use]
-    pub fn policy_pass(&self) -> Option<PolicyPass> {
-        self.module.policy_pass()
+    ///
+    /// # Errors
+    /// [`ModuleError::Panicked`].
+    pub fn policy_pass(&self) -> Result<Option<PolicyPass>> {
+        self.guard("policy_pass", || Ok(self.module.policy_pass()))
     }
 
     /// Runs a method of this module under [`guard()`].

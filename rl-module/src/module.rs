@@ -115,10 +115,10 @@ pub trait RLModule: ErasedModule<RLModuleFamily> {
     }
 
     /// Returns both acting passes as one over slices in host memory, which runners use instead of them; `None` (the
-    /// default) for a module without. It must compute the same: the inputs of the action distribution alone, without
+    /// default) for a module that has no such pass. It must compute the same: the inputs of the action distribution alone, without
     /// random numbers.
     ///
-    /// It saves the tensors, which cost more than a small network. Layers and encoders of the catalog have it:
+    /// It avoids tensors, whose cost exceeds that of a small network. Layers and encoders of the catalog have it:
     ///
     /// ```
     /// # use rekindle_catalog::Mlp;

@@ -17,7 +17,7 @@ pub struct PolicyPass {
     actor: HostPass,
     /// The recurrent encoder of the critic, whose state exploration keeps.
     critic: Option<HostPass>,
-    /// The features of the critic, which nothing reads.
+    /// Scratch memory for the features of the critic.
     features: Vec<f32>,
 }
 
@@ -39,8 +39,8 @@ impl PolicyPass {
     /// Writes the inputs of the action distribution, and the states after the step for a stateful module: those of
     /// `states[0]` before, `states[1]` after. Without `explore`, the state of the critic's own encoder is unchanged.
     ///
-    /// Returns `false` for observations or states of another kind or shape than the layers read. The contents of
-    /// `inputs` and of the states after the step are then unspecified, and the passes of the module have the error.
+    /// Returns `false` if the layers do not read observations or states of this kind or shape. The contents of `inputs` and
+    /// of the states after the step are then unspecified, and the acting passes with tensors report the error.
     ///
     /// # Shapes
     /// `observations`: `[B, …]`; `inputs`: `[B · inputs]`.
@@ -62,6 +62,7 @@ impl PolicyPass {
         explore: bool,
         inputs: &mut Vec<f32>,
     ) -> Option<()> {
+        inputs.clear();
         let rows = observations.rows();
         // An error would allocate its message.
         let seen = match observations.is_bytes() {
@@ -78,10 +79,14 @@ impl PolicyPass {
         let Some(critic) = &self.critic else {
             return run(&self.actor, Some(of_layer(before, after)?), inputs);
         };
+        let mut acted = false;
         for (key, after) in after.dict_parts_mut() {
             let before = before.get(key).ok()?;
             match key {
-                ACTOR => run(&self.actor, Some(of_layer(before, after)?), inputs)?,
+                ACTOR => {
+                    run(&self.actor, Some(of_layer(before, after)?), inputs)?;
+                    acted = true;
+                }
                 CRITIC if explore => {
                     run(critic, Some(of_layer(before, after)?), &mut self.features)?;
                 }
@@ -93,7 +98,7 @@ impl PolicyPass {
                 }
             }
         }
-        Some(())
+        acted.then_some(())
     }
 }
 

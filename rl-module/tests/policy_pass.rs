@@ -46,7 +46,8 @@ fn build(spec: RLModuleSpec, seen: &Space, actions: &Space, model: Value) -> Any
 /// Acts several steps with and without tensors, from the states that the step before returned.
 fn compare(name: &str, module: &AnyRLModule, seen: &Space, explore: bool) {
     let device = Device::flex();
-    let mut pass = module.policy_pass().unwrap_or_else(|| unreachable!("{name} has no pass"));
+    let mut pass =
+        module.policy_pass().unwrap().unwrap_or_else(|| unreachable!("{name} has no pass"));
     let mut rng = Generator::from_seed(5);
     for rows in [1, 3, 33] {
         let initial = module.initial_state().unwrap();
@@ -143,7 +144,7 @@ fn modules_with_other_layers_have_no_pass() {
         (&choice, json!({"fcnet_hiddens": [16]})),
     ] {
         let module = build(RLModuleSpec::default(), seen, &choice, model.clone());
-        assert!(module.policy_pass().is_none(), "{model}");
+        assert!(module.policy_pass().unwrap().is_none(), "{model}");
     }
 }
 
@@ -151,11 +152,32 @@ fn modules_with_other_layers_have_no_pass() {
 fn observations_of_another_kind_are_refused() {
     let vector = Space::boxed(-1.0, 1.0, &[4]).unwrap();
     let module = build(RLModuleSpec::default(), &vector, &Space::discrete(3).unwrap(), json!({}));
-    let mut pass = module.policy_pass().unwrap();
+    let mut pass = module.policy_pass().unwrap().unwrap();
     let mut inputs = Vec::new();
     for other in [Space::unbounded(&[5]).unwrap(), Space::discrete(4).unwrap()] {
         assert!(!pass.run(&Buffer::zeros(&other, 2), None, false, &mut inputs));
     }
     assert!(pass.run(&Buffer::zeros(&vector, 2), None, false, &mut inputs));
     assert_eq!(inputs.len(), 6);
+}
+
+/// A pass without memory must not stand for a module with one, whose states it would not write.
+#[test]
+fn states_that_the_layers_do_not_have_are_refused() {
+    let vector = Space::boxed(-1.0, 1.0, &[4]).unwrap();
+    let choice = Space::discrete(3).unwrap();
+    let of = |model| build(RLModuleSpec::default(), &vector, &choice, model);
+    let plain = of(json!({"fcnet_hiddens": [16]}));
+    let lstm = of(json!({"fcnet_hiddens": [16], "use_lstm": true, "lstm_cell_size": 12}));
+    let state = lstm.initial_state().unwrap().unwrap();
+    let part = state.get("actor").unwrap();
+    let seen = Buffer::zeros(&vector, 1);
+    let refuses = |module: &AnyRLModule, states: Option<&Buffer>| {
+        let mut pass = module.policy_pass().unwrap().unwrap();
+        let mut after = states.cloned();
+        !pass.run(&seen, states.zip(after.as_mut()), true, &mut Vec::new())
+    };
+    assert!(refuses(&plain, Some(part)) && !refuses(&plain, None));
+    assert!(refuses(&lstm, None) && refuses(&lstm, Some(part)) && refuses(&lstm, Some(&seen)));
+    assert!(!refuses(&lstm, Some(&state)));
 }

@@ -197,7 +197,6 @@ impl ActionSampler {
             return Ok(());
         }
         if let Some(column) = outputs.get(Columns::ACTION_LOGP)? {
-            self.logp.clear();
             self.logp.extend_from_slice(&column.tensor()?.as_f32()?);
             self.check(module, Columns::ACTION_LOGP, rows, self.logp.len())?;
         } else if has_actions && !self.inputs.is_empty() {

@@ -10,6 +10,13 @@ use rekindle_rl_module::{AnyRLModule, ExplorationContext, PolicyPass};
 use crate::connectors::ActionSampler;
 use crate::error::Result;
 
+/// Returns a module without gradients, on a device.
+pub(crate) fn on_device(module: &AnyRLModule, device: &Device) -> AnyRLModule {
+    let module = module.valid();
+    let moves = module.devices().iter().any(|other| other != device);
+    if moves { module.to_device(device) } else { module }
+}
+
 /// A module that acts: without gradients, on the runner's device.
 #[derive(Debug, Clone)]
 pub(crate) struct ActingModule {
@@ -21,14 +28,15 @@ pub(crate) struct ActingModule {
 
 impl ActingModule {
     /// Prepares a module for acting. Parameters on another device are moved.
-    pub(crate) fn new(module: &AnyRLModule, device: &Device) -> Self {
-        let module = module.valid();
-        let moves = module.devices().iter().any(|other| other != device);
-        let module = if moves { module.to_device(device) } else { module };
-        Self { pass: module.policy_pass(), module, device: device.clone() }
+    ///
+    /// # Errors
+    /// If the module panics.
+    pub(crate) fn new(module: &AnyRLModule, device: &Device) -> Result<Self> {
+        let module = on_device(module, device);
+        Ok(Self { pass: module.policy_pass()?, module, device: device.clone() })
     }
 
-    /// Runs an acting pass, that of exploration with a context. `states` are the states of a stateful module, before
+    /// Runs the exploration pass if its context is given, otherwise the inference pass. `states` are the states of a stateful module, before
     /// and after the step. Returns the outputs, or `None` if they are the inputs of the action distribution alone,
     /// which are then in the sampler.
     ///

@@ -8,7 +8,7 @@ use rekindle_rl_module::{AnyRLModule, ExplorationContext};
 
 use super::sampler::Sampler;
 use super::{TensorEnv, TensorRollout, TensorVectorEnv, TensorVectorStep, noise};
-use crate::env_runner::acting::ActingModule;
+use crate::env_runner::acting::on_device;
 use crate::env_runner::checks::check_module;
 use crate::error::Result;
 
@@ -127,7 +127,7 @@ impl<E: TensorEnv> TensorEnvRunner<E> {
     /// spaces; otherwise if a forward pass fails.
     pub fn sample(&mut self, module: &AnyRLModule, steps: usize) -> Result<TensorRollout> {
         at_least_one("steps", steps)?;
-        let module = ActingModule::new(module, &self.device).module;
+        let module = on_device(module, &self.device);
         self.check(short_name::<E>(), &module)?;
         let shape = [steps, self.num_envs];
         let noise = self.sampler.noise(&mut self.action_rng, shape, &self.device);

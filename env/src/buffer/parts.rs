@@ -69,6 +69,7 @@ impl Buffer {
         }
         .ok_or_else(|| crate::error::EnvError::wrong_kind("a Dict or Tuple", "a leaf"))
     }
+
     /// Returns all parts of a `Dict`, sorted by key, for changes. Another buffer has no parts.
     ///
     /// The caller keeps the parts equally long.

@@ -95,7 +95,7 @@ fn forward(x: &[f32], layers: &[LayerParameters<'_>], keeps: bool) -> (Vec<f32>,
     (output.unwrap_or_default(), saved)
 }
 
-/// What passes of a policy that acts need of its layers besides their parameters.
+/// What acting passes need besides the parameters: runs of layers, each with the transposed weights of narrow ones.
 #[cfg(feature = "flex")]
 #[derive(Debug)]
 pub(crate) struct Prepared(Vec<(Range<usize>, Vec<Scratch>)>);

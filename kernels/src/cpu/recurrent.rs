@@ -38,7 +38,7 @@ pub(crate) fn pack(shape: RecurrentShape, weight: &[f32]) -> Scratch {
     transposed_in_panels(weight, shape.gates())
 }
 
-/// The parameters of a layer, with its weights in panels ([`pack`]). Biases are empty in a layer without.
+/// The parameters of a layer, with its weights in panels ([`pack`]). Biases are empty in a layer without biases.
 #[cfg(feature = "flex")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PackedLayer<'a> {

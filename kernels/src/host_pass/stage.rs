@@ -12,6 +12,7 @@ use crate::cpu::{
 };
 use crate::host_op::elements;
 use crate::mlp::{DenseLayer, fit};
+use crate::packed::packed;
 use crate::recurrent::{LEAST_HIDDEN, RecurrentLayer};
 
 #[derive(Debug, Clone)]
@@ -29,7 +30,7 @@ pub(super) enum Stage {
         kind: CellKind,
         weights: [Arc<Scratch>; 2],
     },
-    /// Log standard deviations behind the means: free ones, or those of the layers, clipped.
+    /// Log standard deviations after the means: free ones, or those of the layers, clipped.
     LogStds {
         free: Option<Vec<f32>>,
         clip: f32,
@@ -71,7 +72,11 @@ impl HostPass {
             let shape = layer.shape(size)?;
             let [weights, bias] = layer.parameters();
             elements(bias)?;
-            let panels = Arc::new(pack_filters(shape, elements(weights)?));
+            let pack = |weights: &[f32]| pack_filters(shape, weights);
+            let panels = match packed(weights, pack) {
+                Some(panels) => panels,
+                None => Arc::new(pack(elements(weights)?)),
+            };
             size = shape.output;
             found.push((layer, shape, panels));
         }
@@ -91,15 +96,20 @@ impl HostPass {
             return None;
         }
         let [of_inputs, of_state] = layer.weights();
-        let weights = [elements(of_inputs)?, elements(of_state)?];
-        let weights = weights.map(|weight| Arc::new(pack_gates(shape, weight)));
+        let pack = |weight: &[f32]| pack_gates(shape, weight);
+        let panels = |weight| match packed(weight, pack) {
+            Some(panels) => Some(panels),
+            None => Some(Arc::new(pack(elements(weight)?))),
+        };
+        let weights = [panels(of_inputs)?, panels(of_state)?];
         layer.bias_elements()?;
         let inputs = shape.inputs;
         Some(Self::of(inputs, Stage::Recurrent { layer: Box::new(layer), kind, weights }))
     }
 
-    /// Adds log standard deviations behind the outputs, `free` ones if given; otherwise the second half of the outputs
-    /// are some already. Both are clipped to `±clip`. `None` for a number of outputs that does not fit.
+    /// Adds the log standard deviations `free` after the outputs. Without `free`, the second half of the outputs are the
+    /// log standard deviations. Both are clipped to `±clip`. `None` for a number of outputs that does not fit, and unless
+    /// `clip` is at least 0.
     #[must_use]
     pub fn with_log_stds(mut self, free: Option<Vec<f32>>, clip: Option<f32>) -> Option<Self> {
         let before = self.outputs();
@@ -108,6 +118,8 @@ impl HostPass {
             Some(free) => (free.len() == before, 2 * before),
             None => (before.is_multiple_of(2), before),
         };
+        // Also no number.
+        let fits = fits && clip >= 0.0;
         self.stages.push(Stage::LogStds { free, clip, outputs });
         fits.then_some(self)
     }
@@ -147,8 +159,8 @@ impl HostPass {
     }
 
     /// Computes the outputs of some rows, and the states after the step if a layer is recurrent. Returns `false`,
-    /// without having computed anything, if a slice has another length than the rows need, or for bytes that the first
-    /// layer does not read.
+    /// without having computed anything, if the length of a slice does not match `rows`, for bytes that the first layer
+    /// does not read, and for a state without a recurrent layer.
     ///
     /// # Shapes
     /// `x`: `[rows, inputs]`; `out`: `[rows, outputs]`.
@@ -163,7 +175,8 @@ impl HostPass {
         let reads = matches!(x, HostRows::Floats(_))
             || matches!(self.stages.first(), Some(Stage::Conv { .. }));
         let fits = x.len() == rows * self.inputs && out.len() == rows * self.outputs();
-        let states_fit = self.stages.iter().all(|stage| stage.states_fit(rows, state.as_ref()));
+        let states_fit = state.is_some() == self.is_recurrent()
+            && self.stages.iter().all(|stage| stage.states_fit(rows, state.as_ref()));
         if rows == 0 || !reads || !fits || !states_fit {
             return false;
         }
@@ -216,8 +229,9 @@ impl Stage {
         match self {
             Self::Dense { layers, prepared } => {
                 // They were in host memory when the pass was made.
-                let layers = parameters(layers).unwrap_or_default();
-                prepared.forward(floats, &layers, out);
+                if let Some(layers) = parameters(layers) {
+                    prepared.forward(floats, &layers, out);
+                }
             }
             Self::Conv { layers, scale } => {
                 let x = match x {

@@ -183,7 +183,7 @@ fn act(network: &Network, rows: usize, timing: &Timing) -> Outcome<f64> {
     let mut state =
         module.initial_state()?.map(|state| state.gather(&vec![0; rows])).transpose()?;
     let mut after = state.clone();
-    let mut pass = module.policy_pass().ok_or("the module has no pass over host memory")?;
+    let mut pass = module.policy_pass()?.ok_or("the module has no pass over host memory")?;
     let mut logits = Vec::new();
     let mut act = || {
         let states = state.as_ref().zip(after.as_mut());
